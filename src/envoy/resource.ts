@@ -1,0 +1,27 @@
+/** What Envoy is told, encoded once: the joint between `envoy/`, which makes resources, and `xds/`, which delivers them. */
+
+export type TypeUrl = (typeof typeUrls)[keyof typeof typeUrls]
+
+export const typeUrls = {
+  cluster: 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
+  endpoints: 'type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment',
+  listener: 'type.googleapis.com/envoy.config.listener.v3.Listener',
+  route: 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+} as const
+
+export interface ResourceRef {
+  readonly typeUrl: TypeUrl
+  readonly name: string
+}
+
+export interface Resource extends ResourceRef {
+  /** Made from the content: equal content has an equal version, also after a restart. */
+  readonly version: string
+  /** The encoded message, without the Any around it. */
+  readonly bytes: Uint8Array
+  /**
+   * Make before break: this resource is sent to a client only once that client has acknowledged these, and these are
+   * removed from a client only once it has acknowledged that this one is gone.
+   */
+  readonly requires: readonly ResourceRef[]
+}

@@ -1,0 +1,27 @@
+/** The objects that Lightpath reads, and the changes that a source reports of them. */
+
+import type { EndpointSlice } from './endpointslice.ts'
+import type { Namespace, Node, Service } from './service.ts'
+
+export type KubeObject = Service | EndpointSlice | Node | Namespace
+export type Kind = KubeObject['kind']
+
+/** `namespace` is '' for cluster-scoped kinds. */
+export interface ObjectKey {
+  readonly kind: Kind
+  readonly namespace: string
+  readonly name: string
+}
+
+export type Change =
+  | { readonly type: 'put'; readonly object: KubeObject }
+  | { readonly type: 'remove'; readonly key: ObjectKey }
+
+export function keyOf(object: KubeObject): ObjectKey {
+  return { kind: object.kind, namespace: 'namespace' in object ? object.namespace : '', name: object.name }
+}
+
+/** `Service whoami/whoami`, `Node node1`. */
+export function describeKey({ kind, namespace, name }: ObjectKey): string {
+  return `${kind} ${namespace === '' ? name : `${namespace}/${name}`}`
+}

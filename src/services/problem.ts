@@ -1,0 +1,38 @@
+/** Something wrong with what a user gave us. It never stops the rest: it is reported with its object and what to do. */
+
+export interface Problem {
+  /** A stable code a user can search for; docs/errors.md has cause and remedy of each. */
+  readonly code: ProblemCode
+  /** Kind and name of the object, such as `Service whoami/whoami`, or a file with its line. */
+  readonly object: string
+  /** What is wrong, with the key and value where there are any. */
+  readonly reason: string
+  /** What applies instead and what to do. */
+  readonly remedy: string
+}
+
+export type ProblemCode =
+  | 'LP101' // manifest cannot be read or parsed
+  | 'LP102' // object without the fields that it needs
+  | 'LP103' // object defined twice
+  | 'LP104' // source directory missing or unreadable
+  | 'LP105' // Kubernetes API: not reachable or access denied
+  | 'LP201' // annotation: unknown key
+  | 'LP202' // annotation: value does not parse
+  | 'LP203' // annotation: names a port that the Service does not have
+  | 'LP204' // setting has no effect here
+  | 'LP211' // VIP:port already taken by another Service
+  | 'LP212' // Service port invalid
+  | 'LP221' // EndpointSlice: address, port or family invalid
+  | 'LP301' // Envoy refused a resource
+  | 'LP302' // Envoy not running, not found or of an unsupported version
+  | 'LP401' // nftables refused or is missing
+
+export function problem(code: ProblemCode, object: string, reason: string, remedy: string): Problem {
+  return { code, object, reason, remedy }
+}
+
+/** One line: `LP202 Service whoami/whoami: … .` */
+export function formatProblem(p: Problem): string {
+  return `${p.code} ${p.object}: ${p.reason}; ${p.remedy}`
+}

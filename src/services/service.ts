@@ -1,0 +1,44 @@
+/** What Kubernetes asked for: a Service, cut to what a proxy on a node uses. */
+
+import type { Protocol } from './address.ts'
+
+/** A port of a Service. `name` is '' for the only port of a Service that does not name it. */
+export interface ServicePort {
+  readonly name: string
+  readonly protocol: Protocol
+  /** The port that clients connect to on the VIP, 1 to 65535. */
+  readonly port: number
+  readonly appProtocol?: string
+}
+
+export type TrafficPolicy = 'Cluster' | 'Local'
+
+export interface Service {
+  readonly kind: 'Service'
+  readonly namespace: string
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly annotations: Readonly<Record<string, string>>
+  readonly type: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalName'
+  /** Cluster IPs (VIPs) in canonical text, at most one per family; empty for headless and ExternalName. */
+  readonly clusterIPs: readonly string[]
+  readonly ports: readonly ServicePort[]
+  readonly sessionAffinity: 'None' | 'ClientIP'
+  readonly internalTrafficPolicy: TrafficPolicy
+  /** Milliseconds since the epoch; 0 where the object does not say. Decides who owns a VIP:port that two claim. */
+  readonly created: number
+}
+
+export interface Namespace {
+  readonly kind: 'Namespace'
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export interface Node {
+  readonly kind: 'Node'
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  /** InternalIP addresses in canonical text. */
+  readonly addresses: readonly string[]
+}

@@ -1,0 +1,70 @@
+// Command generate writes a FileDescriptorSet with every Envoy API file that the roots below need.
+//
+// The Go module of Envoy's API registers the descriptor of each file that it holds, so no .proto file and no
+// protoc is needed. `buf generate` then turns the set into JavaScript, cut to the messages that are named in
+// buf.gen.yaml (see there).
+package main
+
+import (
+	"log"
+	"os"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	stdout "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
+	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	originaldst "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
+	directresponse "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/direct_response/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	preservecase "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
+	previoushosts "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	httpoptions "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+)
+
+var roots = []protoreflect.FileDescriptor{
+	bootstrap.File_envoy_config_bootstrap_v3_bootstrap_proto,
+	stdout.File_envoy_extensions_access_loggers_stream_v3_stream_proto,
+	router.File_envoy_extensions_filters_http_router_v3_router_proto,
+	originaldst.File_envoy_extensions_filters_listener_original_dst_v3_original_dst_proto,
+	directresponse.File_envoy_extensions_filters_network_direct_response_v3_config_proto,
+	hcm.File_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager_proto,
+	tcpproxy.File_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy_proto,
+	preservecase.File_envoy_extensions_http_header_formatters_preserve_case_v3_preserve_case_proto,
+	previoushosts.File_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts_proto,
+	httpoptions.File_envoy_extensions_upstreams_http_v3_http_protocol_options_proto,
+	discovery.File_envoy_service_discovery_v3_ads_proto,
+	discovery.File_envoy_service_discovery_v3_discovery_proto,
+}
+
+// collect appends file after everything that it imports, the order that a FileDescriptorSet needs.
+func collect(file protoreflect.FileDescriptor, seen map[string]bool, set *descriptorpb.FileDescriptorSet) {
+	if seen[file.Path()] {
+		return
+	}
+	seen[file.Path()] = true
+	for i := range file.Imports().Len() {
+		collect(file.Imports().Get(i).FileDescriptor, seen, set)
+	}
+	set.File = append(set.File, protodesc.ToFileDescriptorProto(file))
+}
+
+func main() {
+	set := &descriptorpb.FileDescriptorSet{}
+	seen := map[string]bool{}
+	for _, root := range roots {
+		collect(root, seen, set)
+	}
+	bytes, err := proto.MarshalOptions{Deterministic: true}.Marshal(set)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := os.Stdout.Write(bytes); err != nil {
+		log.Fatal(err)
+	}
+}
