@@ -8,7 +8,6 @@ import type { Settings } from './settings.ts'
 export interface Endpoint {
   readonly ip: string
   readonly port: number
-  readonly family: IpFamily
   readonly nodeName?: string
   readonly zone?: string
 }
@@ -20,17 +19,25 @@ export type Layer =
 
 export type EnvoyProtocol = 'http' | 'tcp'
 
+/**
+ * A port of a Service for one IP family. A dual-stack Service has two states a port: each VIP leads to endpoints of its
+ * own family only, as behind kube-proxy.
+ */
 export interface PortState {
-  /** `namespace/name/port`, the port by name, or by number where it has none. Names the Envoy cluster and its endpoints. */
+  /**
+   * `namespace/name/port`, the port by name, or by number where it has none; the second family of a dual-stack Service
+   * has its name appended: `namespace/name/port/IPv6`. Names the Envoy cluster, its endpoints and its routes.
+   */
   readonly id: string
   readonly namespace: string
   readonly name: string
   readonly port: ServicePort
-  /** The cluster IPs that this Service port owns, canonical, at most one per family. */
-  readonly vips: readonly string[]
+  readonly family: IpFamily
+  /** The cluster IP, canonical. */
+  readonly vip: string
   readonly settings: Settings
   readonly layer: Layer
-  /** Chosen for this node, no duplicates, in order of address and port. */
+  /** Chosen for this node, all of `family`, no duplicates, in order of address and port. */
   readonly endpoints: readonly Endpoint[]
   /** There are endpoints, but none that this node may use (traffic policy Local): drop, where none at all means reject. */
   readonly onlyElsewhere: boolean
@@ -41,6 +48,8 @@ export function portLabel(port: ServicePort): string {
   return port.name === '' ? String(port.port) : port.name
 }
 
-export function portId(namespace: string, name: string, port: ServicePort): string {
-  return `${namespace}/${name}/${portLabel(port)}`
+/** @param second the family's name for the second family of a dual-stack Service */
+export function portId(namespace: string, name: string, port: ServicePort, second?: IpFamily): string {
+  const id = `${namespace}/${name}/${portLabel(port)}`
+  return second === undefined ? id : `${id}/${second}`
 }

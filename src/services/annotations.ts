@@ -1,0 +1,129 @@
+/** The settings of a Service's ports, read from its annotations `config.lightpath.cloud/<port>-<setting>`. */
+
+import { describeKey, keyOf } from './objects.ts'
+import { portLabel } from './port.ts'
+import { type Problem, problem } from './problem.ts'
+import { envoyProtocol } from './protocol.ts'
+import type { Service, ServicePort } from './service.ts'
+import { defaultSettings, type SettingDefinition, type Settings, settingDefinitions } from './settings.ts'
+
+export const annotationPrefix = 'config.lightpath.cloud/'
+
+export interface ServiceSettings {
+  /** The settings of each port, by its label (name, or number where it has none). */
+  readonly byPort: ReadonlyMap<string, Settings>
+  /** Keys of `Settings` that an annotation has set, by port label; for `explain`. */
+  readonly annotated: ReadonlyMap<string, ReadonlyMap<keyof Settings, string>>
+  readonly problems: readonly Problem[]
+}
+
+/**
+ * Reads every annotation of ours. One that cannot be used is reported and the default applies; it never affects the
+ * other settings. Where two ports could be meant (`a` and `a-upstream` in `a-upstream-idle-timeout`), the longer port
+ * name is.
+ */
+export function readSettings(service: Service): ServiceSettings {
+  const ports = new Map(service.ports.map(port => [portLabel(port), port]))
+  const annotated = new Map<string, Map<keyof Settings, string>>()
+  const values = new Map<string, { [key in keyof Settings]?: unknown }>()
+  const problems: Problem[] = []
+  const object = describeKey(keyOf(service))
+
+  for (const [annotation, text] of Object.entries(service.annotations)) {
+    if (!annotation.startsWith(annotationPrefix)) continue
+    const target = resolveKey(annotation.slice(annotationPrefix.length), ports)
+    if ('unknown' in target) {
+      problems.push(problem(target.code, object, `annotation ${annotation}: ${target.unknown}`, target.remedy))
+      continue
+    }
+    const { label, port, definition } = target
+    const parsed = definition.parse(text.trim())
+    if (!parsed.ok) {
+      const reason = `annotation ${annotation}: ${quote(text)} is not ${definition.accepts}`
+      problems.push(problem('LP202', object, reason, `the default applies (${definition.defaultText})`))
+      continue
+    }
+    const useless = whyUseless(definition, port)
+    if (useless) {
+      problems.push(problem('LP204', object, `annotation ${annotation}: ${useless}`, 'remove the annotation'))
+      continue
+    }
+    getOrAdd(values, label, (): { [key in keyof Settings]?: unknown } => ({}))[definition.key] = parsed.value
+    getOrAdd(annotated, label, () => new Map()).set(definition.key, annotation)
+  }
+
+  const byPort = new Map<string, Settings>()
+  for (const label of ports.keys()) {
+    const own = values.get(label)
+    byPort.set(label, own ? { ...defaultSettings, ...(own as Partial<Settings>) } : defaultSettings)
+  }
+  return { byPort, annotated, problems }
+}
+
+type Target =
+  | { readonly label: string; readonly port: ServicePort; readonly definition: SettingDefinition }
+  | { readonly unknown: string; readonly remedy: string; readonly code: 'LP201' | 'LP203' }
+
+function resolveKey(key: string, ports: ReadonlyMap<string, ServicePort>): Target {
+  const readings = settingDefinitions
+    .filter(definition => key.endsWith(`-${definition.name}`))
+    .map(definition => ({ definition, label: key.slice(0, -definition.name.length - 1) }))
+    .sort((a, b) => b.label.length - a.label.length)
+  for (const { definition, label } of readings) {
+    const port = ports.get(label)
+    if (port) return { label, port, definition }
+  }
+  const names = [...ports.keys()]
+  const shortest = readings.at(-1)
+  if (shortest) {
+    const unknown = `the Service has no port ${quote(shortest.label)}`
+    return { code: 'LP203', unknown, remedy: `it is ignored; the ports are ${names.join(', ') || 'none'}` }
+  }
+  const label = names.filter(name => key.startsWith(`${name}-`)).sort((a, b) => b.length - a.length)[0]
+  const setting = label === undefined ? key : key.slice(label.length + 1)
+  return {
+    code: 'LP201',
+    unknown: `there is no setting ${quote(setting)}`,
+    remedy: `it is ignored; did you mean ${nearestSetting(setting)}? docs/settings.md lists all`,
+  }
+}
+
+function whyUseless(definition: SettingDefinition, port: ServicePort): string | undefined {
+  const protocol = envoyProtocol(port)
+  if (protocol === undefined) return `Envoy does not balance ${port.protocol} ports`
+  return definition.protocols.includes(protocol)
+    ? undefined
+    : `${definition.name} is for ${definition.protocols.join(' and ')} ports, and this one is ${protocol}`
+}
+
+function nearestSetting(text: string): string {
+  const distances = settingDefinitions.map(({ name }) => ({ name, distance: editDistance(text.slice(0, 64), name) }))
+  return distances.reduce((best, next) => (next.distance < best.distance ? next : best)).name
+}
+
+/** Levenshtein distance, a row at a time. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(substitution, row[j]! + 1, next[j - 1]! + 1))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
+
+/** The value as a user wrote it, cut where it is long: a problem is one line. */
+function quote(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text)
+}
+
+function getOrAdd<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  const present = map.get(key)
+  if (present !== undefined) return present
+  const made = make()
+  map.set(key, made)
+  return made
+}
