@@ -25,7 +25,7 @@ export interface ServiceSettings {
 export function readSettings(service: Service): ServiceSettings {
   const ports = new Map(service.ports.map(port => [portLabel(port), port]))
   const annotated = new Map<string, Map<keyof Settings, string>>()
-  const values = new Map<string, { [key in keyof Settings]?: unknown }>()
+  const values = new Map<string, Record<string, unknown>>()
   const problems: Problem[] = []
   const object = describeKey(keyOf(service))
 
@@ -48,7 +48,7 @@ export function readSettings(service: Service): ServiceSettings {
       problems.push(problem('LP204', object, `annotation ${annotation}: ${useless}`, 'remove the annotation'))
       continue
     }
-    getOrAdd(values, label, (): { [key in keyof Settings]?: unknown } => ({}))[definition.key] = parsed.value
+    getOrAdd(values, label, (): Record<string, unknown> => ({}))[definition.key] = parsed.value
     getOrAdd(annotated, label, () => new Map()).set(definition.key, annotation)
   }
 

@@ -1,0 +1,56 @@
+/** Reading raw JSON values of which nothing is known, and sharing what many objects have in common. */
+
+export type Raw = Readonly<Record<string, unknown>>
+
+/** The value as an object; an empty one where it is none, so that reading on finds nothing. */
+export function rawObject(value: unknown): Raw {
+  return isRawObject(value) ? value : {}
+}
+
+export function isRawObject(value: unknown): value is Raw {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+export function rawList(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
+}
+
+/** Kubernetes treats null as a field that is not there. */
+export function isAbsent(value: unknown): value is undefined | null {
+  return value === undefined || value === null
+}
+
+const longestShown = 80
+
+/** A raw value as a message shows it: short, on one line, and whatever its depth. */
+export function show(value: unknown): string {
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (typeof value === 'object' && value !== null) return 'an object'
+  const text = typeof value === 'string' ? JSON.stringify(value) : String(value)
+  return text.length > longestShown ? `${text.slice(0, longestShown)}…` : text
+}
+
+/** How many different values are kept for sharing; beyond that the tables start afresh, which costs memory only. */
+const mostShared = 20_000
+
+const sharedTexts = new Map<string, string>()
+const sharedLists = new Map<string, readonly unknown[]>()
+
+/** The same string for equal strings: zones, nodes and names that thousands of endpoints repeat are held once. */
+export function sharedText(text: string): string {
+  const shared = sharedTexts.get(text)
+  if (shared !== undefined) return shared
+  if (sharedTexts.size >= mostShared) sharedTexts.clear()
+  sharedTexts.set(text, text)
+  return text
+}
+
+/** The same list for lists of equal plain content: most Services and slices have one of a few lists of ports. */
+export function sharedList<T>(list: readonly T[]): readonly T[] {
+  const content = JSON.stringify(list)
+  const shared = sharedLists.get(content)
+  if (shared) return shared as readonly T[]
+  if (sharedLists.size >= mostShared) sharedLists.clear()
+  sharedLists.set(content, list)
+  return list
+}

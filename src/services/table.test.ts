@@ -1,0 +1,300 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import type { Change, KubeObject } from './objects.ts'
+import { keyOf } from './objects.ts'
+import type { PortState } from './port.ts'
+import type { Service } from './service.ts'
+import { ServiceTable } from './table.ts'
+import { anEndpoint, aPort, aService, aSlice } from './testing.ts'
+
+const put = (object: KubeObject): Change => ({ type: 'put', object })
+const remove = (object: KubeObject): Change => ({ type: 'remove', key: keyOf(object) })
+const aNamespace = (name: string, labels: Record<string, string> = {}) => ({ kind: 'Namespace', name, labels }) as const
+const aNode = (zone: string) =>
+  ({ kind: 'Node', name: 'node1', labels: { 'topology.kubernetes.io/zone': zone }, addresses: [] }) as const
+
+function stateOf(table: ServiceTable, id = 'whoami/whoami/http'): PortState {
+  const state = table.get(id)
+  assert.ok(state, `${id} is served`)
+  return state
+}
+
+function tableOf(...objects: KubeObject[]): ServiceTable {
+  const table = new ServiceTable('node1')
+  table.apply(objects.map(put))
+  return table
+}
+
+describe('a Service', () => {
+  test('comes with its endpoints, whichever of the two arrives first', () => {
+    const [service, slice] = [aService(), aSlice([anEndpoint('10.244.1.2')])]
+    for (const objects of [
+      [service, slice],
+      [slice, service],
+    ]) {
+      assert.deepEqual(
+        stateOf(tableOf(...objects)).endpoints.map(({ ip }) => ip),
+        ['10.244.1.2'],
+      )
+    }
+  })
+  test('of the same name in another namespace is another Service', () => {
+    const table = tableOf(
+      aService(),
+      aService({ namespace: 'b', clusterIPs: ['10.96.0.11'] }),
+      aSlice([anEndpoint('10.244.1.2')]),
+    )
+    assert.equal(stateOf(table, 'b/whoami/http').endpoints.length, 0)
+  })
+  test('that is dual-stack has a state a family, each with its own endpoints', () => {
+    const table = tableOf(
+      aService({ clusterIPs: ['10.96.0.10', 'fd00:96::a'] }),
+      aSlice([anEndpoint('10.244.1.2')]),
+      aSlice([anEndpoint('fd00:244:1::2')], { name: 'b', family: 'IPv6' }),
+    )
+    assert.deepEqual(
+      stateOf(table).endpoints.map(({ ip }) => ip),
+      ['10.244.1.2'],
+    )
+    const second = stateOf(table, 'whoami/whoami/http/IPv6')
+    assert.deepEqual(
+      second.endpoints.map(({ ip }) => ip),
+      ['fd00:244:1::2'],
+    )
+    assert.equal(second.vip, 'fd00:96::a')
+  })
+  for (const [what, fields] of [
+    ['without ports', { ports: [] }],
+    ['that is headless', { clusterIPs: [] }],
+    ['that is an ExternalName', { type: 'ExternalName', clusterIPs: [] }],
+    ['of another proxy', { labels: { 'service.kubernetes.io/service-proxy-name': 'other' } }],
+  ] as [string, Partial<Service>][]) {
+    test(`${what} is not served, and the view says why`, () => {
+      const table = tableOf(aService(fields))
+      assert.equal([...table.states()].length, 0)
+      assert.ok(table.view('whoami', 'whoami')?.ignored)
+    })
+  }
+  test('with the label lightpath.cloud is served', () => {
+    stateOf(tableOf(aService({ labels: { 'service.kubernetes.io/service-proxy-name': 'lightpath.cloud' } })))
+  })
+})
+
+describe('the layer', () => {
+  const slice = aSlice([anEndpoint('10.244.1.2', { nodeName: 'node1' })], {
+    ports: ['http', 'http-web', 'db', ''].map(name => ({ name, protocol: 'TCP', port: 8080 }) as const),
+  })
+  const overlay = (value: string, port = 'http') => ({ [`config.lightpath.cloud/${port}-overlay`]: value })
+  for (const [what, wants, fields] of [
+    ['a port named http goes to Envoy', 'envoy', {}],
+    ['a port named http-web goes to Envoy', 'envoy', { ports: [aPort({ name: 'http-web' })] }],
+    ['a port with appProtocol http goes to Envoy', 'envoy', { ports: [aPort({ name: 'db', appProtocol: 'http' })] }],
+    ['appProtocol counts before the name', 'kernel', { ports: [aPort({ appProtocol: 'mysql' })] }],
+    ['a plain TCP port stays in the kernel', 'kernel', { ports: [aPort({ name: 'db' })] }],
+    [
+      'a TCP port with overlay: true goes to Envoy',
+      'envoy',
+      { ports: [aPort({ name: 'db' })], annotations: overlay('true', 'db') },
+    ],
+    ['an http port with overlay: false stays in the kernel', 'kernel', { annotations: overlay('false') }],
+    ['ClientIP affinity stays in the kernel', 'kernel', { sessionAffinity: 'ClientIP' }],
+    ['a Local policy stays in the kernel', 'kernel', { internalTrafficPolicy: 'Local' }],
+    ['the opt-out label keeps a Service in the kernel', 'kernel', { labels: { 'lightpath.cloud/proxy': 'disabled' } }],
+  ] as [string, string, Partial<Service>][]) {
+    test(what, () => {
+      const [state] = [...tableOf(aService(fields), slice).states()]
+      assert.equal(state?.layer.wants, wants)
+      assert.notEqual(state?.layer.reason, '')
+    })
+  }
+  test('UDP stays in the kernel', () => {
+    const [state] = [...tableOf(aService({ ports: [aPort({ protocol: 'UDP' })] })).states()]
+    assert.equal(state?.layer.wants, 'kernel')
+  })
+  test('without a usable endpoint a port leaves Envoy, and is back with the first', () => {
+    const table = tableOf(aService())
+    assert.equal(stateOf(table).layer.wants, 'kernel')
+    table.apply([put(slice)])
+    assert.equal(stateOf(table).layer.wants, 'envoy')
+  })
+  test('the opt-out label of a Namespace is followed when it comes and goes', () => {
+    const table = tableOf(aNamespace('whoami'), aService(), slice)
+    assert.equal(stateOf(table).layer.wants, 'envoy')
+    table.apply([put(aNamespace('whoami', { lightpath: 'disabled' }))])
+    assert.equal(stateOf(table).layer.wants, 'kernel')
+    table.apply([remove(aNamespace('whoami'))])
+    assert.equal(stateOf(table).layer.wants, 'envoy')
+  })
+})
+
+describe('a change', () => {
+  test('that changes nothing is not reported', () => {
+    const table = tableOf(
+      aService({ annotations: { 'config.lightpath.cloud/http-num-retries': '1' } }),
+      aSlice([anEndpoint('10.244.1.2')]),
+    )
+    const again = aService({ annotations: { 'config.lightpath.cloud/http-num-retries': '1', other: 'x' } })
+    assert.deepEqual(table.apply([put(again), put(aSlice([anEndpoint('10.244.1.2')]))]).ports, [])
+  })
+  test('of endpoints leaves settings and layer identical, so that only endpoints are told', () => {
+    const table = tableOf(aService(), aSlice([anEndpoint('10.244.1.2')]))
+    const { ports } = table.apply([put(aSlice([anEndpoint('10.244.1.3')]))])
+    assert.equal(ports.length, 1)
+    const [{ before, after } = assert.fail()] = ports
+    assert.equal(before?.settings, after?.settings)
+    assert.equal(before?.layer, after?.layer)
+    assert.notEqual(before?.endpoints, after?.endpoints)
+  })
+  test('of the zone of this node chooses anew', () => {
+    const endpoints = [anEndpoint('10.244.1.2', { forZones: ['a'] }), anEndpoint('10.244.1.3', { forZones: ['b'] })]
+    const table = tableOf(aNode('a'), aService(), aSlice(endpoints))
+    assert.deepEqual(
+      stateOf(table).endpoints.map(({ ip }) => ip),
+      ['10.244.1.2'],
+    )
+    table.apply([put(aNode('b'))])
+    assert.deepEqual(
+      stateOf(table).endpoints.map(({ ip }) => ip),
+      ['10.244.1.3'],
+    )
+  })
+  test('that hands a slice to another Service moves its endpoints', () => {
+    const table = tableOf(
+      aService(),
+      aService({ name: 'b', clusterIPs: ['10.96.0.11'] }),
+      aSlice([anEndpoint('10.244.1.2')]),
+    )
+    table.apply([put(aSlice([anEndpoint('10.244.1.2')], { service: 'b' }))])
+    assert.equal(stateOf(table).endpoints.length, 0)
+    assert.equal(stateOf(table, 'whoami/b/http').endpoints.length, 1)
+  })
+})
+
+describe('a VIP:port that two Services claim', () => {
+  const [a, b] = [aService({ name: 'a' }), aService({ name: 'b' })]
+  test('stays with the one that has it, and the other is told', () => {
+    const table = tableOf(b)
+    const { problems } = table.apply([put(a)])
+    assert.equal(problems.get('Service whoami/a')?.[0]?.code, 'LP211')
+    assert.match(
+      problems.get('Service whoami/a')?.[0]?.reason ?? '',
+      /10\.96\.0\.10:80\/TCP belongs to whoami\/b\/http/,
+    )
+    assert.equal(table.get('whoami/a/http'), undefined)
+    stateOf(table, 'whoami/b/http')
+  })
+  test('goes to the other when its owner goes, whose problem is then over', () => {
+    const table = tableOf(b, a)
+    const { ports, problems } = table.apply([remove(b)])
+    assert.deepEqual(
+      ports.map(({ id, after }) => [id, after !== undefined]),
+      [
+        ['whoami/b/http', false],
+        ['whoami/a/http', true],
+      ],
+    )
+    assert.deepEqual(problems.get('Service whoami/a'), [])
+  })
+  test('is free again when the one that waits for it goes first', () => {
+    const table = tableOf(b, a)
+    table.apply([remove(a)])
+    table.apply([remove(b)])
+    assert.equal([...table.states()].length, 0)
+    table.apply([put(a)])
+    stateOf(table, 'whoami/a/http')
+  })
+  test('is no conflict between protocols', () => {
+    const table = tableOf(
+      aService({ name: 'a', ports: [aPort({ name: 'dns' }), aPort({ name: 'dns-udp', protocol: 'UDP' })] }),
+    )
+    assert.equal([...table.states()].length, 2)
+  })
+})
+
+const names = fc.constantFrom('a', 'b')
+const anyObject: fc.Arbitrary<KubeObject> = fc.oneof(
+  fc
+    .record({
+      name: names,
+      vip: fc.constantFrom('10.96.0.1', '10.96.0.2'),
+      port: fc.constantFrom(80, 81),
+      retries: fc.constantFrom('1', '2', 'x'),
+      proxy: fc.constantFrom<Record<string, string>>({}, { 'lightpath.cloud/proxy': 'disabled' }),
+    })
+    .map(({ name, vip, port, retries, proxy }) =>
+      aService({
+        name,
+        namespace: 'n',
+        clusterIPs: [vip],
+        labels: proxy,
+        ports: [aPort({ port })],
+        annotations: { 'config.lightpath.cloud/http-num-retries': retries },
+      }),
+    ),
+  fc
+    .record({ name: names, service: names, last: fc.integer({ min: 1, max: 3 }), ready: fc.boolean() })
+    .map(({ name, service, last, ready }) =>
+      aSlice([anEndpoint(`10.244.1.${last}`, { ready })], { namespace: 'n', name, service }),
+    ),
+  fc.constantFrom<KubeObject>(aNamespace('n'), aNamespace('n', { lightpath: 'disabled' })),
+  fc.constantFrom<KubeObject>(aNode('a'), aNode('b')),
+)
+const anyChange = fc.oneof(
+  { weight: 3, arbitrary: anyObject.map(put) },
+  { weight: 1, arbitrary: anyObject.map(remove) },
+)
+const anyHistory = fc.array(fc.array(anyChange, { maxLength: 4 }), { maxLength: 12 })
+
+describe('for all histories', () => {
+  test('the reported changes, applied one after another, give the state that the table has', () => {
+    fc.assert(
+      fc.property(anyHistory, history => {
+        const table = new ServiceTable('node1')
+        const told = new Map<string, PortState>()
+        for (const changes of history) {
+          for (const { id, before, after } of table.apply(changes).ports) {
+            assert.equal(told.get(id), before)
+            if (after) told.set(id, after)
+            else told.delete(id)
+          }
+        }
+        assert.deepEqual([...told.values()].sort(byId), [...table.states()].sort(byId))
+      }),
+    )
+  })
+  test('how one got there does not matter: the same objects give the same states, but for who came first to a VIP', () => {
+    fc.assert(
+      fc.property(anyHistory, history => {
+        const table = new ServiceTable('node1')
+        const objects = new Map<string, KubeObject>()
+        for (const changes of history) {
+          table.apply(changes)
+          for (const change of changes) {
+            if (change.type === 'put') objects.set(JSON.stringify(keyOf(change.object)), change.object)
+            else objects.delete(JSON.stringify(change.key))
+          }
+        }
+        const fresh = new ServiceTable('node1')
+        const served = new Set([...table.states()].map(({ name }) => name))
+        const inOrder = [...objects.values()].sort((a, b) => Number(served.has(b.name)) - Number(served.has(a.name)))
+        fresh.apply(inOrder.map(put))
+        assert.deepEqual([...fresh.states()].sort(byId), [...table.states()].sort(byId))
+      }),
+    )
+  })
+  test('no two states share a VIP:port', () => {
+    fc.assert(
+      fc.property(anyHistory, history => {
+        const table = new ServiceTable('node1')
+        for (const changes of history) table.apply(changes)
+        const claims = [...table.states()].map(({ vip, port }) => `${vip} ${port.port} ${port.protocol}`)
+        assert.equal(new Set(claims).size, claims.length)
+      }),
+    )
+  })
+})
+
+function byId(a: PortState, b: PortState): number {
+  return a.id < b.id ? -1 : 1
+}

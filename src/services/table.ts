@@ -1,0 +1,310 @@
+/**
+ * Everything that a source has told, and what this node makes of it: a state per Service port. A change costs what it
+ * touches: only the Services that it concerns are looked at again, and only ports that come out different are reported.
+ */
+
+import { familyOf, hostPort, type IpFamily } from './address.ts'
+import { readSettings, type ServiceSettings } from './annotations.ts'
+import { Claims } from './claims.ts'
+import { type Candidate, chooseEndpoints, explainEndpoints, type Here } from './endpoints.ts'
+import type { EndpointSlice } from './endpointslice.ts'
+import { chooseLayer, labels, whyIgnored } from './layer.ts'
+import { type Change, describeKey, type KubeObject, keyOf, type ObjectKey } from './objects.ts'
+import { type Endpoint, type PortState, portId, portLabel } from './port.ts'
+import { type Problem, problem } from './problem.ts'
+import type { Namespace, Node, Service, ServicePort } from './service.ts'
+
+/** A port that came (`before` undefined), went (`after` undefined) or is different. */
+export interface PortChange {
+  readonly id: string
+  readonly before: PortState | undefined
+  readonly after: PortState | undefined
+}
+
+export interface TableUpdate {
+  readonly ports: readonly PortChange[]
+  /** The problems of each Service that was looked at, by its description; empty where there are none any more. */
+  readonly problems: ReadonlyMap<string, readonly Problem[]>
+}
+
+interface Entry {
+  service: Service | undefined
+  settings: ServiceSettings | undefined
+  /** By slice name. Slices may arrive before their Service. */
+  readonly slices: Map<string, EndpointSlice>
+  /** By port state id. */
+  ports: Map<string, PortState>
+  /** The VIP:port that each port state claims, by its id; also of those that another Service owns. */
+  claims: Map<string, string>
+}
+
+/** What `explain` shows of a Service. */
+export interface ServiceView {
+  readonly service: Service
+  readonly settings: ServiceSettings
+  readonly ignored: string | undefined
+  readonly ports: readonly PortState[]
+  readonly candidates: ReadonlyMap<string, readonly Candidate[]>
+}
+
+export class ServiceTable {
+  readonly #nodeName: string | undefined
+  readonly #entries = new Map<string, Entry>()
+  readonly #namespaces = new Map<string, Namespace>()
+  readonly #claims = new Claims()
+  /** Which Service a slice belongs to, by namespace/slice: a slice may change hands. */
+  readonly #sliceOwner = new Map<string, string>()
+  #node: Node | undefined
+
+  /** @param nodeName undefined where the choice is made for no node in particular (`translate`) */
+  constructor(nodeName: string | undefined) {
+    this.#nodeName = nodeName
+  }
+
+  apply(changes: readonly Change[]): TableUpdate {
+    const dirty = new Set<string>()
+    for (const change of changes) {
+      if (change.type === 'put') this.#put(change.object, dirty)
+      else this.#remove(change.key, dirty)
+    }
+    const ports = new Map<string, PortChange>()
+    const problems = new Map<string, readonly Problem[]>()
+    // A set may grow while it is walked: a port that gives up a VIP makes the Service that waits for it dirty.
+    for (const key of dirty) this.#refresh(key, ports, problems, dirty)
+    return { ports: [...ports.values()].filter(({ before, after }) => before !== after), problems }
+  }
+
+  get(id: string): PortState | undefined {
+    return this.#entries.get(serviceKeyOf(id))?.ports.get(id)
+  }
+
+  *states(): Iterable<PortState> {
+    for (const { ports } of this.#entries.values()) yield* ports.values()
+  }
+
+  counts(): { readonly services: number; readonly endpointSlices: number; readonly ports: number } {
+    let [services, ports] = [0, 0]
+    for (const entry of this.#entries.values()) {
+      if (entry.service) services++
+      ports += entry.ports.size
+    }
+    return { services, endpointSlices: this.#sliceOwner.size, ports }
+  }
+
+  view(namespace: string, name: string): ServiceView | undefined {
+    const entry = this.#entries.get(`${namespace}/${name}`)
+    if (!entry?.service) return undefined
+    const { service, slices, ports } = entry
+    const settings = entry.settings ?? readSettings(service)
+    const here = this.#here()
+    const candidates = new Map(
+      [...ports.values()].map(({ id, port, family }) => [
+        id,
+        explainEndpoints(service, port, family, slices.values(), here),
+      ]),
+    )
+    return { service, settings, ignored: whyIgnored(service), ports: [...ports.values()], candidates }
+  }
+
+  /** Names of all Services, `namespace/name`, for suggestions. */
+  names(): readonly string[] {
+    return [...this.#entries].filter(([, { service }]) => service).map(([key]) => key)
+  }
+
+  #here(): Here {
+    return { nodeName: this.#nodeName, zone: this.#node?.labels['topology.kubernetes.io/zone'] }
+  }
+
+  #put(object: KubeObject, dirty: Set<string>): void {
+    switch (object.kind) {
+      case 'Service': {
+        const key = `${object.namespace}/${object.name}`
+        const entry = this.#entry(key)
+        entry.service = object
+        entry.settings = undefined
+        dirty.add(key)
+        return
+      }
+      case 'EndpointSlice': {
+        const key = `${object.namespace}/${object.service}`
+        const slice = `${object.namespace}/${object.name}`
+        const before = this.#sliceOwner.get(slice)
+        if (before !== undefined && before !== key) this.#removeSlice(slice, before, object.name, dirty)
+        this.#sliceOwner.set(slice, key)
+        this.#entry(key).slices.set(object.name, object)
+        dirty.add(key)
+        return
+      }
+      case 'Namespace':
+        this.#setNamespace(object.name, object, dirty)
+        return
+      case 'Node':
+        if (object.name === this.#nodeName) this.#setNode(object, dirty)
+    }
+  }
+
+  #remove({ kind, namespace, name }: ObjectKey, dirty: Set<string>): void {
+    const key = `${namespace}/${name}`
+    switch (kind) {
+      case 'Service': {
+        const entry = this.#entries.get(key)
+        if (!entry) return
+        entry.service = undefined
+        entry.settings = undefined
+        dirty.add(key)
+        return
+      }
+      case 'EndpointSlice': {
+        const owner = this.#sliceOwner.get(key)
+        if (owner !== undefined) this.#removeSlice(key, owner, name, dirty)
+        return
+      }
+      case 'Namespace':
+        this.#setNamespace(name, undefined, dirty)
+        return
+      case 'Node':
+        if (name === this.#nodeName) this.#setNode(undefined, dirty)
+    }
+  }
+
+  #removeSlice(slice: string, owner: string, name: string, dirty: Set<string>): void {
+    this.#sliceOwner.delete(slice)
+    this.#entries.get(owner)?.slices.delete(name)
+    dirty.add(owner)
+  }
+
+  #setNode(node: Node | undefined, dirty: Set<string>): void {
+    const zone = this.#here().zone
+    this.#node = node
+    if (this.#here().zone !== zone) for (const key of this.#entries.keys()) dirty.add(key)
+  }
+
+  #setNamespace(name: string, namespace: Namespace | undefined, dirty: Set<string>): void {
+    const optOut = this.#namespaces.get(name)?.labels[labels.namespaceOptOut]
+    if (namespace) this.#namespaces.set(name, namespace)
+    else this.#namespaces.delete(name)
+    if (namespace?.labels[labels.namespaceOptOut] === optOut) return
+    for (const key of this.#entries.keys()) if (key.startsWith(`${name}/`)) dirty.add(key)
+  }
+
+  #entry(key: string): Entry {
+    let entry = this.#entries.get(key)
+    if (!entry) {
+      entry = { service: undefined, settings: undefined, slices: new Map(), ports: new Map(), claims: new Map() }
+      this.#entries.set(key, entry)
+    }
+    return entry
+  }
+
+  #refresh(
+    key: string,
+    changes: Map<string, PortChange>,
+    problems: Map<string, readonly Problem[]>,
+    dirty: Set<string>,
+  ): void {
+    const entry = this.#entries.get(key)
+    if (!entry) return
+    const service = entry.service && whyIgnored(entry.service) === undefined ? entry.service : undefined
+    const wanted = service ? portsByFamily(service) : []
+    this.#reclaim(entry, service, wanted, dirty)
+
+    const found: Problem[] = []
+    const before = entry.ports
+    entry.ports = service ? this.#portsOf(service, wanted, entry, found) : new Map()
+    for (const id of new Set([...before.keys(), ...entry.ports.keys()])) {
+      const first = changes.get(id)
+      changes.set(id, { id, before: first ? first.before : before.get(id), after: entry.ports.get(id) })
+    }
+    const [namespace, name] = key.split('/') as [string, string]
+    problems.set(describeKey({ kind: 'Service', namespace, name }), found)
+    if (!entry.service && entry.slices.size === 0) this.#entries.delete(key)
+  }
+
+  /** Gives up the claims that the Service no longer makes, and makes the new ones. */
+  #reclaim(entry: Entry, service: Service | undefined, wanted: readonly PortOfFamily[], dirty: Set<string>): void {
+    const claims = new Map(wanted.map(({ id, vip, port }) => [id, claimKey(vip, port)]))
+    for (const [id, claim] of entry.claims) {
+      if (claims.get(id) === claim) continue
+      const next = this.#claims.release(claim, id)
+      if (next !== undefined) dirty.add(serviceKeyOf(next))
+    }
+    for (const [id, claim] of claims) this.#claims.claim(claim, { id, created: service?.created ?? 0 })
+    entry.claims = claims
+  }
+
+  #portsOf(service: Service, wanted: readonly PortOfFamily[], entry: Entry, found: Problem[]): Map<string, PortState> {
+    entry.settings ??= readSettings(service)
+    found.push(...entry.settings.problems)
+    const ports = new Map<string, PortState>()
+    for (const { id, port, family, vip } of wanted) {
+      const owner = this.#claims.owner(claimKey(vip, port))
+      if (owner !== undefined && owner !== id) {
+        found.push(taken(service, vip, port, owner))
+        continue
+      }
+      const settings = entry.settings.byPort.get(portLabel(port))!
+      const choice = chooseEndpoints(service, port, family, entry.slices.values(), this.#here())
+      const layer = chooseLayer(
+        service,
+        port,
+        this.#namespaces.get(service.namespace),
+        settings,
+        choice.endpoints.length,
+      )
+      const { namespace, name } = service
+      ports.set(id, reuse(entry.ports.get(id), { id, namespace, name, port, family, vip, settings, layer, ...choice }))
+    }
+    return ports
+  }
+}
+
+interface PortOfFamily {
+  readonly id: string
+  readonly port: ServicePort
+  readonly family: IpFamily
+  readonly vip: string
+}
+
+function portsByFamily({ namespace, name, ports, clusterIPs }: Service): readonly PortOfFamily[] {
+  return ports.flatMap(port =>
+    clusterIPs.map((vip, index) => {
+      const family = familyOf(vip)!
+      return { id: portId(namespace, name, port, index === 0 ? undefined : family), port, family, vip }
+    }),
+  )
+}
+
+/** `namespace/name`: neither may contain a slash. */
+function serviceKeyOf(id: string): string {
+  return id.split('/', 2).join('/')
+}
+
+function claimKey(vip: string, port: ServicePort): string {
+  return `${port.protocol} ${hostPort(vip, port.port)}`
+}
+
+function taken(service: Service, vip: string, port: ServicePort, owner: string): Problem {
+  const reason = `${hostPort(vip, port.port)}/${port.protocol} belongs to ${owner}`
+  return problem('LP211', describeKey(keyOf(service)), reason, `port ${portLabel(port)} is not served until it is free`)
+}
+
+/** The known state where nothing is different, and its parts where they are not: what did not change stays identical. */
+function reuse(known: PortState | undefined, next: PortState): PortState {
+  if (!known) return next
+  const endpoints = sameEndpoints(known.endpoints, next.endpoints) ? known.endpoints : next.endpoints
+  const layer = sameFields(known.layer, next.layer) ? known.layer : next.layer
+  const settings = sameFields(known.settings, next.settings) ? known.settings : next.settings
+  const port = sameFields(known.port, next.port) ? known.port : next.port
+  const reused = { ...next, endpoints, layer, settings, port }
+  return sameFields(known, reused) ? known : reused
+}
+
+/** Whether two flat objects have identical values. */
+function sameFields<T extends object>(a: T, b: T): boolean {
+  const keys = Object.keys(b) as (keyof T)[]
+  return keys.length === Object.keys(a).length && keys.every(key => a[key] === b[key])
+}
+
+function sameEndpoints(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
+  return a.length === b.length && a.every((endpoint, i) => sameFields(endpoint, b[i]!))
+}
