@@ -1,0 +1,126 @@
+/** discovery.k8s.io/v1 EndpointSlice: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/ */
+
+import { canonicalIp, familyOf, type IpFamily, isPortNumber } from './address.ts'
+import type { EndpointSlice, SliceEndpoint, SlicePort } from './endpointslice.ts'
+import { isName, type Metadata, type ParsedKind, type Report } from './parse-kind.ts'
+import { readPortName, readProtocol } from './parse-service.ts'
+import { isAbsent, type Raw, rawList, rawObject, sharedList, sharedText, show } from './raw.ts'
+import { unusableAs } from './special-address.ts'
+
+export function parseEndpointSlice(raw: Raw, metadata: Metadata, report: Report): ParsedKind {
+  const service = metadata.labels['kubernetes.io/service-name']
+  if (isAbsent(service) || service === '') return { ignored: 'it has no label kubernetes.io/service-name' }
+  if (typeof service !== 'string' || !isName(service, 'label')) {
+    const reason = `label kubernetes.io/service-name: ${show(service)} is no name of a Service`
+    report('LP221', reason, 'the slice is left out; name the Service')
+    return {}
+  }
+  const family = raw.addressType
+  if (family === 'FQDN') return { ignored: 'its endpoints are names (FQDN), which no proxy uses' }
+  if (family !== 'IPv4' && family !== 'IPv6') {
+    report('LP221', `addressType ${show(family)} is unknown`, 'the slice is left out; write IPv4 or IPv6')
+    return {}
+  }
+  const triggered = metadata.annotations['endpoints.kubernetes.io/last-change-trigger-time']
+  const triggeredMs = typeof triggered === 'string' ? Date.parse(triggered) : Number.NaN
+  const object: EndpointSlice = {
+    kind: 'EndpointSlice',
+    namespace: metadata.namespace,
+    name: metadata.name,
+    service,
+    family,
+    ports: slicePorts(raw, report),
+    endpoints: endpoints(raw, family, report),
+    ...(Number.isFinite(triggeredMs) && { triggered: triggeredMs }),
+  }
+  return { object }
+}
+
+/** A port without number means "all ports", which only other consumers than proxies use; it is left out quietly. */
+function slicePorts(raw: Raw, report: Report): readonly SlicePort[] {
+  const ports: SlicePort[] = []
+  rawList(raw.ports).forEach((value, index) => {
+    const { name: rawName, protocol: rawProtocol, port } = rawObject(value)
+    const name = readPortName(rawName)
+    const protocol = readProtocol(rawProtocol)
+    const where = `ports[${index}]`
+    const left = 'this port is left out'
+    if (isAbsent(port)) return
+    if (!isPortNumber(port)) report('LP221', `${where}.port ${show(port)} is no port`, `${left}; write 1 to 65535`)
+    else if (name === undefined) report('LP221', `${where}.name ${show(rawName)} is no name`, left)
+    else if (!protocol) {
+      report('LP221', `${where}.protocol ${show(rawProtocol)} is unknown`, `${left}; write TCP, UDP or SCTP`)
+    } else if (ports.some(other => other.name === name)) {
+      report('LP221', `${where}: the name ${show(name)} is there twice`, `the first applies and ${left}`)
+    } else ports.push({ name, protocol, port })
+  })
+  return sharedList(ports)
+}
+
+function endpoints(raw: Raw, family: IpFamily, report: Report): readonly SliceEndpoint[] {
+  const read: SliceEndpoint[] = []
+  rawList(raw.endpoints).forEach((value, index) => {
+    const endpoint = readEndpoint(rawObject(value), family, `endpoints[${index}]`, report)
+    if (endpoint) read.push(endpoint)
+  })
+  return read
+}
+
+const left = 'this endpoint is left out'
+
+function readEndpoint(raw: Raw, family: IpFamily, where: string, report: Report): SliceEndpoint | undefined {
+  const address = rawList(raw.addresses)[0]
+  const ip = typeof address === 'string' ? canonicalIp(address) : undefined
+  if (!ip) report('LP221', `${where}.addresses[0] ${show(address)} is no IP address`, left)
+  else if (familyOf(ip) !== family) {
+    report('LP221', `${where}.addresses[0] ${ip} is not of the slice's addressType ${family}`, left)
+  } else if (unusableAs(ip)) report('LP221', `${where}.addresses[0] ${ip} is ${unusableAs(ip)}`, left)
+  else {
+    const conditions = readConditions(rawObject(raw.conditions), where, report)
+    return conditions && { ip, ...conditions, ...readPlace(raw, where, report), ...readHints(raw) }
+  }
+  return undefined
+}
+
+/** KEP-1672's defaults. A value that is neither true nor false leaves out the endpoint: guessing might send traffic to it. */
+function readConditions(
+  raw: Raw,
+  where: string,
+  report: Report,
+): Pick<SliceEndpoint, 'ready' | 'serving' | 'terminating'> | undefined {
+  for (const key of ['ready', 'serving', 'terminating']) {
+    const value = raw[key]
+    if (isAbsent(value) || typeof value === 'boolean') continue
+    report('LP221', `${where}.conditions.${key} ${show(value)} is neither true nor false`, left)
+    return undefined
+  }
+  const ready = raw.ready !== false
+  const serving = isAbsent(raw.serving) ? ready : raw.serving === true
+  return { ready, serving, terminating: raw.terminating === true }
+}
+
+function readPlace(raw: Raw, where: string, report: Report): Pick<SliceEndpoint, 'nodeName' | 'zone'> {
+  const place: { nodeName?: string; zone?: string } = {}
+  for (const key of ['nodeName', 'zone'] as const) {
+    const value = raw[key]
+    if (typeof value === 'string') {
+      if (value !== '') place[key] = sharedText(value)
+    } else if (!isAbsent(value)) report('LP221', `${where}.${key} ${show(value)} is no name`, `the ${key} is left out`)
+  }
+  return place
+}
+
+/** A hint is advice: what cannot be read of it is no hint. */
+function readHints(raw: Raw): Pick<SliceEndpoint, 'forZones' | 'forNodes'> {
+  const hints = rawObject(raw.hints)
+  const forZones = names(hints.forZones)
+  const forNodes = names(hints.forNodes)
+  return { ...(forZones && { forZones }), ...(forNodes && { forNodes }) }
+}
+
+function names(value: unknown): readonly string[] | undefined {
+  const read = rawList(value)
+    .map(entry => rawObject(entry).name)
+    .filter(name => typeof name === 'string' && name !== '')
+  return read.length > 0 ? sharedList(read as string[]) : undefined
+}

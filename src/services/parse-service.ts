@@ -1,0 +1,126 @@
+/** v1 Service: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/ */
+
+import { canonicalIp, familyOf, isPortNumber, type Protocol } from './address.ts'
+import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
+import { isAbsent, type Raw, rawList, rawObject, sharedList, show } from './raw.ts'
+import type { Service, ServicePort } from './service.ts'
+import { unusableAs } from './special-address.ts'
+
+const usedLabels: ReadonlySet<string> = new Set([
+  'service.kubernetes.io/service-proxy-name',
+  'service.kubernetes.io/headless',
+  'lightpath.cloud/proxy',
+])
+
+const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const
+const affinities = ['None', 'ClientIP'] as const
+const policies = ['Cluster', 'Local'] as const
+
+export function parseService(raw: Raw, metadata: Metadata, report: Report): ParsedKind {
+  const spec = rawObject(raw.spec)
+  const type = oneOf(spec, 'type', types, 'ClusterIP', report)
+  const object: Service = {
+    kind: 'Service',
+    namespace: metadata.namespace,
+    name: metadata.name,
+    labels: usedTexts('label', metadata.labels, key => usedLabels.has(key), report),
+    annotations: usedTexts('annotation', metadata.annotations, isSetting, report),
+    type,
+    clusterIPs: type === 'ExternalName' ? noIps : clusterIPs(spec, report),
+    ports: servicePorts(spec, report),
+    sessionAffinity: oneOf(spec, 'sessionAffinity', affinities, 'None', report),
+    internalTrafficPolicy: oneOf(spec, 'internalTrafficPolicy', policies, 'Cluster', report),
+    created: metadata.created,
+  }
+  return { object }
+}
+
+function isSetting(key: string): boolean {
+  return key.startsWith('config.lightpath.cloud/')
+}
+
+function oneOf<T extends string>(spec: Raw, key: string, values: readonly T[], otherwise: T, report: Report): T {
+  const value = spec[key]
+  if (isAbsent(value) || value === '') return otherwise
+  const known = values.find(candidate => candidate === value)
+  if (known === undefined) {
+    report('LP102', `spec.${key} ${show(value)} is unknown`, `${otherwise} applies; write one of ${values.join(', ')}`)
+  }
+  return known ?? otherwise
+}
+
+const noIps: readonly string[] = Object.freeze([])
+
+/** `clusterIPs` where it is there, else `clusterIP`; the API server keeps the first of the former equal to the latter. */
+function clusterIPs(spec: Raw, report: Report): readonly string[] {
+  const { clusterIP } = spec
+  const several = rawList(spec.clusterIPs)
+  const given = several.length > 0 ? several : isAbsent(clusterIP) || clusterIP === '' ? [] : [clusterIP]
+  if (several.length > 0 && !isAbsent(clusterIP) && clusterIP !== '' && clusterIP !== several[0]) {
+    const reason = `spec.clusterIP ${show(clusterIP)} is not the first of spec.clusterIPs, ${show(several[0])}`
+    report('LP102', reason, 'clusterIPs applies; make them agree')
+  }
+  if (given[0] === 'None') return noIps
+
+  const ips: string[] = []
+  for (const value of given) {
+    const ip = typeof value === 'string' ? canonicalIp(value) : undefined
+    const left = 'the address is left out; write the address that Kubernetes assigned'
+    if (!ip) report('LP102', `spec.clusterIP ${show(value)} is no IP address`, left)
+    else if (unusableAs(ip)) report('LP102', `spec.clusterIP ${ip} is ${unusableAs(ip)}`, left)
+    else if (ips.some(other => familyOf(other) === familyOf(ip))) {
+      report('LP102', `spec.clusterIPs: ${ip} is the second of its family`, 'the address is left out')
+    } else ips.push(ip)
+  }
+  return ips.length > 0 ? ips : noIps
+}
+
+function servicePorts(spec: Raw, report: Report): readonly ServicePort[] {
+  const ports: ServicePort[] = []
+  rawList(spec.ports).forEach((value, index) => {
+    const port = servicePort(rawObject(value), `spec.ports[${index}]`, report)
+    if (!port) return
+    const twin = ports.find(other => other.name === port.name || isSamePort(other, port))
+    if (!twin) ports.push(port)
+    else {
+      const what = isSamePort(twin, port) ? `${port.port}/${port.protocol}` : `the name ${show(port.name)}`
+      const remedy = 'the first applies and this port is left out; give each its own name and number'
+      report('LP212', `spec.ports[${index}]: ${what} is there twice`, remedy)
+    }
+  })
+  return sharedList(ports)
+}
+
+function isSamePort(a: ServicePort, b: ServicePort): boolean {
+  return a.port === b.port && a.protocol === b.protocol
+}
+
+function servicePort(raw: Raw, where: string, report: Report): ServicePort | undefined {
+  const name = readPortName(raw.name)
+  const protocol = readProtocol(raw.protocol)
+  const { port, appProtocol } = raw
+  const left = 'this port is left out'
+  if (!isPortNumber(port)) report('LP212', `${where}.port ${show(port)} is no port`, `${left}; write 1 to 65535`)
+  else if (name === undefined) {
+    report('LP212', `${where}.name ${show(raw.name)} is no name`, `${left}; use lower-case letters, digits and -`)
+  } else if (!protocol) {
+    report('LP212', `${where}.protocol ${show(raw.protocol)} is unknown`, `${left}; write TCP, UDP or SCTP`)
+  } else if (isAbsent(appProtocol) || appProtocol === '') return { name, protocol, port }
+  else if (typeof appProtocol === 'string') return { name, protocol, port, appProtocol }
+  else {
+    report('LP212', `${where}.appProtocol ${show(appProtocol)} is no text`, "the port's name decides its protocol")
+    return { name, protocol, port }
+  }
+  return undefined
+}
+
+/** '' for none; undefined when it is no name. */
+export function readPortName(value: unknown): string | undefined {
+  if (isAbsent(value) || value === '') return ''
+  return typeof value === 'string' && isName(value, 'label') ? value : undefined
+}
+
+export function readProtocol(value: unknown): Protocol | undefined {
+  if (isAbsent(value) || value === '') return 'TCP'
+  return value === 'TCP' || value === 'UDP' || value === 'SCTP' ? value : undefined
+}

@@ -1,0 +1,151 @@
+/** From raw JSON, as the API server or a manifest has it, to the plain types of this folder, cut to what is used. */
+
+import { canonicalIp } from './address.ts'
+import { describeKey, type Kind, type KubeObject } from './objects.ts'
+import { parseEndpointSlice } from './parse-endpointslice.ts'
+import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
+import { parseService } from './parse-service.ts'
+import { type Problem, problem } from './problem.ts'
+import { isAbsent, isRawObject, type Raw, rawList, rawObject, sharedText, show } from './raw.ts'
+import type { Namespace, Node } from './service.ts'
+
+export interface Parsed {
+  /** Without references to the raw value, so that this may be dropped. */
+  readonly object?: KubeObject
+  /** What is wrong with it; pieces that are wrong are left out, and the rest applies. */
+  readonly problems: readonly Problem[]
+  /** Why there is no object though nothing is wrong. */
+  readonly ignored?: string
+}
+
+interface KindReader {
+  readonly kind: Kind
+  readonly namespaced: boolean
+  /** Names of Services and Namespaces become labels of DNS names, the others whole DNS names. */
+  readonly nameIs: 'label' | 'subdomain'
+  readonly parse: (raw: Raw, metadata: Metadata, report: Report) => ParsedKind
+}
+
+const readers: Readonly<Record<string, KindReader>> = {
+  'v1 Service': { kind: 'Service', namespaced: true, nameIs: 'label', parse: parseService },
+  'v1 Namespace': { kind: 'Namespace', namespaced: false, nameIs: 'label', parse: parseNamespace },
+  'v1 Node': { kind: 'Node', namespaced: false, nameIs: 'subdomain', parse: parseNode },
+  'discovery.k8s.io/v1 EndpointSlice': {
+    kind: 'EndpointSlice',
+    namespaced: true,
+    nameIs: 'subdomain',
+    parse: parseEndpointSlice,
+  },
+}
+
+const noProblems: readonly Problem[] = []
+
+/** `origin` names what has no name of its own in messages, such as a file with its line. Never throws. */
+export function parseObject(raw: unknown, origin = 'object'): Parsed {
+  if (!isRawObject(raw)) {
+    return unreadable(origin, `${show(raw)} is no Kubernetes object`, 'write an object with apiVersion and kind')
+  }
+  const { apiVersion, kind } = raw
+  if (typeof apiVersion !== 'string' || typeof kind !== 'string') {
+    const missing = typeof kind === 'string' ? `apiVersion ${show(apiVersion)}` : `kind ${show(kind)}`
+    return unreadable(origin, `${missing} is no text`, 'write apiVersion and kind, such as v1 and Service')
+  }
+  const type = `${apiVersion} ${kind}`
+  const reader = Object.hasOwn(readers, type) ? readers[type] : undefined
+  if (!reader) return { problems: noProblems, ignored: `${show(type)} is not used` }
+  return parseWith(reader, raw, origin)
+}
+
+/**
+ * The objects of a manifest or an answer of the API: of a List or a typed list such as ServiceList its items, which
+ * need not repeat apiVersion and kind, else the value itself.
+ */
+export function* listItems(raw: unknown): Generator<unknown> {
+  const rest: unknown[] = [raw]
+  while (rest.length > 0) {
+    const value = rest.pop()
+    if (!isRawObject(value) || typeof value.kind !== 'string' || !Array.isArray(value.items)) {
+      yield value
+      continue
+    }
+    const kind = value.kind.replace(/List$/, '')
+    const inherited = kind !== '' && kind !== value.kind ? { apiVersion: value.apiVersion, kind } : {}
+    for (const item of value.items.toReversed()) rest.push(isRawObject(item) ? { ...inherited, ...item } : item)
+  }
+}
+
+function unreadable(origin: string, reason: string, remedy: string): Parsed {
+  return { problems: [problem('LP102', origin, reason, `it is left out; ${remedy}`)] }
+}
+
+function parseWith(reader: KindReader, raw: Raw, origin: string): Parsed {
+  const meta = rawObject(raw.metadata)
+  const { name } = meta
+  const namespace = reader.namespaced ? (isAbsent(meta.namespace) ? 'default' : meta.namespace) : ''
+  if (typeof name !== 'string' || name === '') {
+    return unreadable(`${reader.kind} in ${origin}`, `metadata.name ${show(name)} is no name`, 'give it a name')
+  }
+  if (!isName(name, reader.nameIs)) {
+    const remedy = 'use lower-case letters, digits and -, as Kubernetes does'
+    return unreadable(`${reader.kind} in ${origin}`, `metadata.name ${show(name)} is not allowed`, remedy)
+  }
+  if (typeof namespace !== 'string' || (reader.namespaced && !isName(namespace, 'label'))) {
+    const reason = `metadata.namespace ${show(namespace)} is no name of a namespace`
+    return unreadable(`${reader.kind} ${name} in ${origin}`, reason, 'write a namespace, or none for default')
+  }
+  const problems = boundedProblems(describeKey({ kind: reader.kind, namespace, name }))
+  const created = typeof meta.creationTimestamp === 'string' ? Date.parse(meta.creationTimestamp) : 0
+  const metadata: Metadata = {
+    namespace: sharedText(namespace),
+    name,
+    labels: rawObject(meta.labels),
+    annotations: rawObject(meta.annotations),
+    created: Number.isFinite(created) ? created : 0,
+  }
+  const parsed = reader.parse(raw, metadata, problems.report)
+  return { ...parsed, problems: problems.all() }
+}
+
+/** A slice may have thousands of broken endpoints, all for one reason; a few of them tell it. */
+const mostProblems = 10
+
+function boundedProblems(object: string): { readonly report: Report; readonly all: () => readonly Problem[] } {
+  const problems: Problem[] = []
+  let more = 0
+  let last: Problem | undefined
+  return {
+    report: (code, reason, remedy) => {
+      last = problem(code, object, reason, remedy)
+      if (problems.length < mostProblems) problems.push(last)
+      else more++
+    },
+    all: () => {
+      if (problems.length === 0) return noProblems
+      if (last && more > 0) problems.push({ ...last, reason: `${more} more such pieces, the last: ${last.reason}` })
+      return problems
+    },
+  }
+}
+
+function parseNamespace(_raw: Raw, { name, labels }: Metadata, report: Report): ParsedKind {
+  const object: Namespace = {
+    kind: 'Namespace',
+    name,
+    labels: usedTexts('label', labels, key => key === 'lightpath', report),
+  }
+  return { object }
+}
+
+function parseNode(raw: Raw, { name, labels }: Metadata, report: Report): ParsedKind {
+  const isUsed = (key: string) => key === 'topology.kubernetes.io/zone' || key.startsWith('lightpath.cloud/')
+  const addresses: string[] = []
+  for (const entry of rawList(rawObject(raw.status).addresses)) {
+    const { type, address } = rawObject(entry)
+    if (type !== 'InternalIP') continue
+    const ip = typeof address === 'string' ? canonicalIp(address) : undefined
+    if (ip) addresses.push(ip)
+    else report('LP102', `status.addresses: InternalIP ${show(address)} is no IP address`, 'the address is left out')
+  }
+  const object: Node = { kind: 'Node', name, labels: usedTexts('label', labels, isUsed, report), addresses }
+  return { object }
+}
