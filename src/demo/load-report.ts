@@ -1,0 +1,65 @@
+/** What a load client saw, in figures. */
+
+/** One request. */
+export interface Sample {
+  /** When it was sent, milliseconds since the epoch. */
+  readonly at: number
+  readonly ms: number
+  readonly connection: number
+  /** Who answered; absent where nobody did. */
+  readonly endpoint?: string
+  /** `HTTP 500` for an answer from 400 up, otherwise the error's code such as `ECONNRESET`. */
+  readonly error?: string
+}
+
+export interface LoadReport {
+  readonly requests: number
+  readonly ok: number
+  /** Good answers by the name of the pod that gave them. */
+  readonly endpoints: Readonly<Record<string, number>>
+  /** How many by kind. */
+  readonly errors: Readonly<Record<string, number>>
+  /** The first hundred. */
+  readonly firstErrors: readonly Sample[]
+  /** Of good answers; null when there was none. */
+  readonly latencyMs: { readonly p50: number; readonly p90: number; readonly p99: number; readonly max: number } | null
+  /** For each connection the number of different pods that answered on it. */
+  readonly endpointsPerConnection: readonly number[]
+}
+
+export function summarise(samples: readonly Sample[]): LoadReport {
+  const good = samples.filter(sample => sample.error === undefined)
+  const bad = samples.filter(sample => sample.error !== undefined)
+  const latencies = good.map(sample => sample.ms).sort((a, b) => a - b)
+  const connections = Map.groupBy(good, sample => sample.connection)
+  return {
+    requests: samples.length,
+    ok: good.length,
+    endpoints: countBy(good, sample => sample.endpoint ?? 'unknown'),
+    errors: countBy(bad, sample => sample.error!),
+    firstErrors: bad.slice(0, 100),
+    latencyMs:
+      latencies.length === 0
+        ? null
+        : {
+            p50: percentile(latencies, 50),
+            p90: percentile(latencies, 90),
+            p99: percentile(latencies, 99),
+            max: latencies.at(-1)!,
+          },
+    endpointsPerConnection: [...connections]
+      .sort(([a], [b]) => a - b)
+      .map(([, its]) => new Set(its.map(s => s.endpoint)).size),
+  }
+}
+
+/** The nearest-rank percentile of values in ascending order: the smallest that at least `p` % of them do not exceed. */
+export function percentile(ascending: readonly number[], p: number): number {
+  if (ascending.length === 0) throw new Error('no values: they have no percentile')
+  return ascending[Math.max(0, Math.ceil((p / 100) * ascending.length) - 1)]!
+}
+
+function countBy(samples: readonly Sample[], key: (sample: Sample) => string): Record<string, number> {
+  const groups = [...Map.groupBy(samples, key)].map(([name, its]) => [name, its.length] as const)
+  return Object.fromEntries(groups.sort(([a], [b]) => (a < b ? -1 : 1)))
+}
