@@ -1,0 +1,182 @@
+/**
+ * What can be configured: one table for the flags, for the YAML file given with --config, and for --help. A flag counts
+ * before the file, the file before the default.
+ */
+
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { type Command, Option } from 'commander'
+import { parse as parseYaml } from 'yaml'
+import { logLevels } from '../observe/log.ts'
+import { isPortNumber } from '../services/address.ts'
+import { formatDuration, parseDuration } from '../services/duration.ts'
+import { UsageError } from './usage.ts'
+
+interface Definition<T> {
+  readonly placeholder: string
+  readonly description: string
+  readonly default: T
+  /** The default for --help where its value does not say it. */
+  readonly defaultText?: string
+  /** The value of a text from a flag or of a YAML scalar; undefined when it is none of what `accepts` says. */
+  readonly parse: (text: string) => T | undefined
+  readonly accepts: string
+}
+
+type Shape<T> = Pick<Definition<T>, 'placeholder' | 'parse' | 'accepts'>
+
+const portNumber: Shape<number> = {
+  placeholder: 'PORT',
+  parse: text => (/^\d{1,5}$/.test(text) && isPortNumber(Number(text)) ? Number(text) : undefined),
+  accepts: 'a port number from 1 to 65535',
+}
+
+const markBit: Shape<number> = {
+  placeholder: 'MARK',
+  parse: text => {
+    const value = /^(0x[0-9a-f]{1,8}|\d{1,10})$/i.test(text) ? Number(text) : 0
+    return value > 0 && value <= 0x80000000 && Number.isInteger(Math.log2(value)) ? value : undefined
+  },
+  accepts: 'a single bit of the packet mark, such as 0x1000',
+}
+
+const duration: Shape<number> = {
+  placeholder: 'DURATION',
+  parse: text => parseDuration(text),
+  accepts: 'a duration such as 500ms, 30s or 10m',
+}
+
+const text: Shape<string> = { placeholder: 'TEXT', parse: value => value || undefined, accepts: 'a text' }
+const path: Shape<string> = { ...text, placeholder: 'PATH', accepts: 'a path' }
+
+function oneOf<T extends string>(...values: readonly T[]): Shape<T> {
+  return { placeholder: values.join('|'), parse: value => values.find(v => v === value), accepts: values.join(' or ') }
+}
+
+const hex = (value: number) => `0x${value.toString(16)}`
+
+export const definitions = {
+  nodeName: {
+    ...text,
+    description: 'this node, as the Kubernetes API calls it',
+    default: hostname(),
+    defaultText: 'host name',
+  },
+  source: {
+    ...path,
+    description: 'directory of manifests (YAML or JSON) to read Services from, in place of the Kubernetes API',
+    default: undefined as string | undefined,
+  },
+  kubeconfig: {
+    ...path,
+    description: 'how to reach the Kubernetes API',
+    default: undefined as string | undefined,
+    defaultText: 'in a pod its service account, else $KUBECONFIG or ~/.kube/config',
+  },
+  families: {
+    ...oneOf('ipv4', 'ipv6', 'dual'),
+    description: 'IP families to serve',
+    default: 'dual' as 'ipv4' | 'ipv6' | 'dual',
+  },
+  xdsAddress: { ...text, description: 'address of the xDS server', default: '127.0.0.1' },
+  xdsPort: { ...portNumber, description: 'port of the xDS server', default: 18000 },
+  adminPort: { ...portNumber, description: "port of Envoy's admin interface, on 127.0.0.1", default: 15000 },
+  redirectPort: { ...portNumber, description: 'port on which Envoy takes redirected connections', default: 1666 },
+  canaryPort: {
+    ...portNumber,
+    description: 'port, on 127.0.0.1, on which Envoy answers canary requests',
+    default: 1667,
+  },
+  metricsAddress: { ...text, description: 'address of /metrics, /healthz and /readyz', default: '0.0.0.0' },
+  metricsPort: { ...portNumber, description: 'port of /metrics, /healthz and /readyz', default: 9000 },
+  socket: { ...path, description: 'Unix socket of the agent, for explain', default: '/run/lightpath/agent.sock' },
+  steeringMark: {
+    ...markBit,
+    description: 'packet mark bit of connections that go to Envoy',
+    default: 0x1000,
+    defaultText: hex(0x1000),
+  },
+  envoyMark: {
+    ...markBit,
+    description: "packet mark bit of Envoy's own connections",
+    default: 0x2000,
+    defaultText: hex(0x2000),
+  },
+  routeTable: {
+    placeholder: 'NUMBER',
+    parse: (value: string) => (/^\d{1,9}$/.test(value) && Number(value) > 255 ? Number(value) : undefined),
+    accepts: 'a number from 256 to 999999999',
+    description: 'routing table that delivers steered packets to this host',
+    default: 1666,
+  },
+  drainTime: {
+    ...duration,
+    description: 'how long connections of a port that left Envoy may stay there',
+    default: 600e3,
+    defaultText: formatDuration(600e3),
+  },
+  logLevel: {
+    ...oneOf(...logLevels),
+    description: 'least important level that is logged',
+    default: 'info' as (typeof logLevels)[number],
+  },
+} satisfies Record<string, Definition<unknown>>
+
+export type OptionName = keyof typeof definitions
+export type Config = { readonly [name in OptionName]: (typeof definitions)[name]['default'] }
+
+const flagOf = (name: string) => `--${name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
+
+/** Gives the command these options, and --config. */
+export function addOptions(command: Command, names: readonly OptionName[]): Command {
+  for (const name of names) {
+    const definition: Definition<unknown> = definitions[name]
+    const option = new Option(`${flagOf(name)} <${definition.placeholder}>`, definition.description)
+    const shown = definition.defaultText ?? definition.default
+    if (shown !== undefined) option.default(undefined, String(shown))
+    command.addOption(option)
+  }
+  return command.option('--config <FILE>', 'YAML file with the same settings, by name: xdsPort, logLevel, …')
+}
+
+/** The configuration of a command whose options `addOptions` gave. Throws UsageError with the flag or key that is wrong. */
+export function readConfig(command: Command): Config {
+  const flags: Readonly<Record<string, unknown>> = command.opts()
+  const file = typeof flags.config === 'string' ? readConfigFile(flags.config) : {}
+  const names = Object.keys(definitions) as OptionName[]
+  const chosen = (name: OptionName) => {
+    if (flags[name] !== undefined) return parseValue(name, String(flags[name]), flagOf(name))
+    if (file[name] !== undefined) return parseValue(name, String(file[name]), `${flags.config}: ${name}`)
+    return definitions[name].default
+  }
+  return Object.fromEntries(names.map(name => [name, chosen(name)])) as Config
+}
+
+function parseValue(name: OptionName, value: string, where: string): unknown {
+  const definition: Definition<unknown> = definitions[name]
+  const parsed = definition.parse(value)
+  if (parsed === undefined)
+    throw new UsageError(`${where} is ${JSON.stringify(value)}, which is not ${definition.accepts}`)
+  return parsed
+}
+
+function readConfigFile(file: string): Readonly<Record<string, unknown>> {
+  const content = parseConfigFile(file) ?? {}
+  if (typeof content !== 'object' || Array.isArray(content))
+    throw new UsageError(`${file} is not a mapping of settings`)
+  for (const [key, value] of Object.entries(content)) {
+    if (!Object.hasOwn(definitions, key)) {
+      throw new UsageError(`${file}: there is no setting ${key}; there are ${Object.keys(definitions).join(', ')}`)
+    }
+    if (typeof value === 'object') throw new UsageError(`${file}: ${key} is not a single value`)
+  }
+  return content as Readonly<Record<string, unknown>>
+}
+
+function parseConfigFile(file: string): unknown {
+  try {
+    return parseYaml(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw new UsageError(`the file given with --config cannot be read: ${(error as Error).message}`)
+  }
+}

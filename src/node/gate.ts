@@ -1,0 +1,159 @@
+/**
+ * Which VIP:ports go to Envoy. A Service port moves up when Envoy has acknowledged all that it needs for it (make
+ * before break), and moves down at once; what Envoy refuses later leaves it up with its last acknowledged configuration.
+ *
+ * An acknowledged listener is not yet in every worker of Envoy: a port waits `settleMs` more before it moves up.
+ * The kernel layer serves it meanwhile, so nobody notices.
+ */
+
+import type { ResourceRef } from '../envoy/resource.ts'
+
+export interface VipPort {
+  readonly ip: string
+  readonly port: number
+}
+
+export interface GateOptions {
+  readonly settleMs: number
+  /** Whether every connected Envoy has acknowledged a version of this resource; false with none connected. */
+  readonly isAcknowledged: (ref: ResourceRef) => boolean
+  /** Puts VIP:ports into the kernel's overlay set, or takes them out. */
+  readonly move: (vips: readonly VipPort[], up: boolean) => void
+  /** Empties the kernel's overlay set. */
+  readonly clear: () => void
+}
+
+interface Candidate {
+  readonly vip: VipPort
+  readonly needs: readonly ResourceRef[]
+  up: boolean
+}
+
+export class OverlayGate {
+  readonly #options: GateOptions
+  /** The ports that are meant for Envoy, by port state id. */
+  readonly #candidates = new Map<string, Candidate>()
+  /** What a previous run of the agent left in the kernel, by VIP:port; kept until Envoy has reported. */
+  readonly #inherited = new Map<string, VipPort>()
+  /** Ports that are ready, and since when (milliseconds); in that order. */
+  readonly #settling = new Map<string, number>()
+  #timer: NodeJS.Timeout | undefined
+  #alive = false
+
+  constructor(options: GateOptions) {
+    this.#options = options
+  }
+
+  /** Takes over the overlay entries of a previous run: they stay up while their ports are wanted. */
+  inherit(vips: readonly VipPort[]): void {
+    for (const vip of vips) this.#inherited.set(keyOf(vip), vip)
+  }
+
+  /** This port is meant for Envoy, which needs these resources for it. */
+  want(id: string, vip: VipPort, needs: readonly ResourceRef[]): void {
+    const before = this.#candidates.get(id)
+    if (before && keyOf(before.vip) !== keyOf(vip)) this.unwant(id)
+    const up = this.#candidates.get(id)?.up ?? this.#inherited.has(keyOf(vip))
+    this.#candidates.set(id, { vip, needs, up })
+    this.check(id)
+  }
+
+  /** Returns whether the port was up: then its connections are to be drained. */
+  unwant(id: string): boolean {
+    const candidate = this.#candidates.get(id)
+    if (!candidate) return false
+    this.#candidates.delete(id)
+    this.#settling.delete(id)
+    this.#inherited.delete(keyOf(candidate.vip))
+    if (candidate.up) this.#options.move([candidate.vip], false)
+    return candidate.up
+  }
+
+  /** Envoy acknowledged something that this port needs, or may have. */
+  check(id: string): void {
+    const candidate = this.#candidates.get(id)
+    if (!candidate || !this.#isReady(candidate)) return
+    if (candidate.up) {
+      this.#inherited.delete(keyOf(candidate.vip))
+      return
+    }
+    if (!this.#settling.has(id)) this.#settling.set(id, performance.now())
+    this.#timer ??= setTimeout(() => this.#settle(), this.#options.settleMs)
+  }
+
+  /** Envoy answers, or it does not any more: then everything is for the kernel layer. */
+  setAlive(alive: boolean): void {
+    if (alive === this.#alive) return
+    this.#alive = alive
+    if (alive) for (const id of this.#candidates.keys()) this.check(id)
+    else this.#fall()
+  }
+
+  /** All Services are known: what was inherited and is wanted by none of them goes. */
+  dropUnwanted(): void {
+    const wanted = new Set([...this.#candidates.values()].map(({ vip }) => keyOf(vip)))
+    this.#drop(vip => !wanted.has(keyOf(vip)))
+  }
+
+  /** Envoy had its time to report: what was inherited and is not acknowledged goes. */
+  dropUnconfirmed(): void {
+    this.#drop(() => true)
+  }
+
+  isUp(id: string): boolean {
+    return this.#candidates.get(id)?.up ?? false
+  }
+
+  get size(): number {
+    let up = 0
+    for (const candidate of this.#candidates.values()) if (candidate.up) up++
+    return up
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+
+  #isReady({ needs }: Candidate): boolean {
+    return this.#alive && needs.every(this.#options.isAcknowledged)
+  }
+
+  #settle(): void {
+    this.#timer = undefined
+    const now = performance.now()
+    const up: VipPort[] = []
+    for (const [id, since] of this.#settling) {
+      const remaining = since + this.#options.settleMs - now
+      if (remaining > 1) {
+        this.#timer = setTimeout(() => this.#settle(), remaining)
+        break
+      }
+      this.#settling.delete(id)
+      const candidate = this.#candidates.get(id)
+      if (!candidate || !this.#isReady(candidate)) continue
+      candidate.up = true
+      up.push(candidate.vip)
+    }
+    if (up.length > 0) this.#options.move(up, true)
+  }
+
+  #fall(): void {
+    this.#settling.clear()
+    this.#inherited.clear()
+    for (const candidate of this.#candidates.values()) candidate.up = false
+    this.#options.clear()
+  }
+
+  #drop(isStale: (vip: VipPort) => boolean): void {
+    const stale = [...this.#inherited.values()].filter(isStale)
+    if (stale.length === 0) return
+    const keys = new Set(stale.map(keyOf))
+    for (const key of keys) this.#inherited.delete(key)
+    for (const candidate of this.#candidates.values()) if (keys.has(keyOf(candidate.vip))) candidate.up = false
+    this.#options.move(stale, false)
+  }
+}
+
+function keyOf({ ip, port }: VipPort): string {
+  return `${ip} ${port}`
+}
