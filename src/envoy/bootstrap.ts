@@ -1,0 +1,244 @@
+/** Envoy's bootstrap for a node: where it learns all the rest, and the few things that are there from the start. */
+
+import { create, createRegistry, type JsonObject, type MessageInitShape, toJson } from '@bufbuild/protobuf'
+import { socketAddress } from './address.ts'
+import { type Bootstrap, BootstrapSchema } from './api/envoy/config/bootstrap/v3/bootstrap_pb.js'
+import { Cluster_DiscoveryType, type ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
+import type { BindConfigSchema } from './api/envoy/config/core/v3/address_pb.js'
+import {
+  ApiConfigSource_ApiType,
+  type ApiConfigSourceSchema,
+  ApiVersion,
+  type ConfigSourceSchema,
+} from './api/envoy/config/core/v3/config_source_pb.js'
+import type { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
+import { StdoutAccessLogSchema } from './api/envoy/extensions/access_loggers/stream/v3/stream_pb.js'
+import { RouterSchema } from './api/envoy/extensions/filters/http/router/v3/router_pb.js'
+import { OriginalDstSchema } from './api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
+import { ConfigSchema as DirectResponseSchema } from './api/envoy/extensions/filters/network/direct_response/v3/config_pb.js'
+import {
+  HttpConnectionManager_CodecType,
+  HttpConnectionManagerSchema,
+} from './api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { TcpProxySchema } from './api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
+import { PreserveCaseFormatterConfigSchema } from './api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
+import { PreviousHostsPredicateSchema } from './api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
+import { HttpProtocolOptionsSchema } from './api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
+import { tcpKeepalive } from './connection.ts'
+import { any, duration } from './encoding.ts'
+import { statsConfig } from './stats.ts'
+
+export interface BootstrapOptions {
+  /** Envoy's node id: the node's name. */
+  readonly node: string
+  /** Envoy's node cluster. Default `lightpath`. */
+  readonly cluster?: string
+  /** Where the xDS server listens. Default 127.0.0.1:18000. */
+  readonly xds?: { readonly host: string; readonly port: number }
+  /** Envoy's admin interface, on 127.0.0.1. Default 15000; 0 lets the kernel choose. */
+  readonly adminPort?: number
+  /** Where redirected connections arrive, on all addresses. Default 1666. */
+  readonly redirectPort?: number
+  /** The families whose Services Envoy is to serve: a redirect listener for each. Default IPv4 only. */
+  readonly families?: readonly ('IPv4' | 'IPv6')[]
+  /** IP_TRANSPARENT for the redirect listener, which TPROXY needs (CAP_NET_ADMIN). Default true. */
+  readonly transparent?: boolean
+  /** Where a worker answers 200 to any HTTP request, on 127.0.0.1, so that a hung Envoy is noticed. Default 1667. */
+  readonly canaryPort?: number
+  /** SO_MARK of Envoy's own connections, by which the kernel layer leaves them alone (CAP_NET_ADMIN); 0 for none. Default 0x2000. */
+  readonly mark?: number
+}
+
+export const bootstrapDefaults = {
+  cluster: 'lightpath',
+  xds: { host: '127.0.0.1', port: 18000 },
+  adminPort: 15000,
+  redirectPort: 1666,
+  families: ['IPv4'],
+  transparent: true,
+  canaryPort: 1667,
+  mark: 0x2000,
+} as const satisfies Omit<BootstrapOptions, 'node'>
+
+type Options = Required<BootstrapOptions>
+type Listener = MessageInitShape<typeof ListenerSchema>
+
+export function bootstrap(given: BootstrapOptions): Bootstrap {
+  const options: Options = { ...bootstrapDefaults, ...given }
+  return create(BootstrapSchema, {
+    node: { id: options.node, cluster: options.cluster },
+    admin: { address: socketAddress('127.0.0.1', options.adminPort) },
+    dynamicResources: { adsConfig, cdsConfig: fromAds, ldsConfig: fromAds },
+    staticResources: {
+      clusters: [xdsCluster(options)],
+      listeners: [...options.families.map(family => redirectListener(family, options)), canaryListener(options)],
+    },
+    clusterManager: { upstreamBindConfig: options.mark === 0 ? undefined : marked(options.mark) },
+    statsConfig,
+    // A cluster's statistics exist from its first connection on.
+    deferredStatOptions: { enableDeferredCreationStats: true },
+  })
+}
+
+/** As Envoy reads it from a file. */
+export function bootstrapJson(bootstrap: Bootstrap): JsonObject {
+  return toJson(BootstrapSchema, bootstrap, { registry }) as JsonObject
+}
+
+/** What is inside the Anys of a bootstrap, and of the resources that staticBootstrap puts into one. */
+const registry = createRegistry(
+  DirectResponseSchema,
+  HttpConnectionManagerSchema,
+  HttpProtocolOptionsSchema,
+  OriginalDstSchema,
+  PreserveCaseFormatterConfigSchema,
+  PreviousHostsPredicateSchema,
+  RouterSchema,
+  StdoutAccessLogSchema,
+  TcpProxySchema,
+)
+
+const xdsClusterName = 'xds'
+
+const fromAds: MessageInitShape<typeof ConfigSourceSchema> = {
+  configSourceSpecifier: { case: 'ads', value: {} },
+  resourceApiVersion: ApiVersion.V3,
+}
+
+const adsConfig: MessageInitShape<typeof ApiConfigSourceSchema> = {
+  apiType: ApiConfigSource_ApiType.DELTA_GRPC,
+  transportApiVersion: ApiVersion.V3,
+  setNodeOnFirstMessageOnly: true,
+  grpcServices: [
+    {
+      targetSpecifier: {
+        case: 'envoyGrpc',
+        value: {
+          clusterName: xdsClusterName,
+          // Between tries to reach an agent that is away (default up to 30 s).
+          retryPolicy: { retryBackOff: { baseInterval: duration(500), maxInterval: duration(5000) } },
+        },
+      },
+    },
+  ],
+}
+
+function xdsCluster({ xds }: Options): MessageInitShape<typeof ClusterSchema> {
+  const endpoint = {
+    hostIdentifier: { case: 'endpoint', value: { address: socketAddress(xds.host, xds.port) } },
+  } as const
+  return {
+    name: xdsClusterName,
+    clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.STATIC },
+    connectTimeout: duration(1000),
+    loadAssignment: { clusterName: xdsClusterName, endpoints: [{ lbEndpoints: [endpoint] }] },
+    typedExtensionProtocolOptions: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': any(HttpProtocolOptionsSchema, {
+        upstreamProtocolOptions: {
+          case: 'explicitHttpConfig',
+          value: {
+            protocolConfig: {
+              case: 'http2ProtocolOptions',
+              // An agent that hangs with its port open is left after 40 s.
+              value: { connectionKeepalive: { interval: duration(30e3), timeout: duration(10e3) } },
+            },
+          },
+        },
+      }),
+    },
+    upstreamConnectionOptions: { tcpKeepalive },
+  }
+}
+
+/**
+ * Connections arrive here and go on to the listener of their original destination. One without such a listener (it was
+ * just removed, or somebody connected to the port itself) is closed at once: Envoy never connects to an address because
+ * a client named it.
+ */
+function redirectListener(family: 'IPv4' | 'IPv6', { redirectPort, transparent }: Options): Listener {
+  return {
+    name: `redirect-${family}`,
+    address: socketAddress(family === 'IPv4' ? '0.0.0.0' : '::', redirectPort),
+    transparent: transparent || undefined,
+    useOriginalDst: true,
+    // Accepted connections inherit it, whichever listener they go on to.
+    tcpKeepalive,
+    listenerFilters: [
+      {
+        name: 'envoy.filters.listener.original_dst',
+        configType: { case: 'typedConfig', value: any(OriginalDstSchema, {}) },
+      },
+    ],
+    filterChains: [
+      {
+        name: 'none',
+        filters: [
+          {
+            name: 'envoy.filters.network.direct_response',
+            configType: {
+              case: 'typedConfig',
+              value: any(DirectResponseSchema, { response: { specifier: { case: 'inlineString', value: '' } } }),
+            },
+          },
+        ],
+      },
+    ],
+  }
+}
+
+function canaryListener({ canaryPort }: Options): Listener {
+  const manager = any(HttpConnectionManagerSchema, {
+    codecType: HttpConnectionManager_CodecType.HTTP1,
+    statPrefix: 'canary',
+    httpFilters: [
+      {
+        name: 'envoy.filters.http.router',
+        configType: { case: 'typedConfig', value: any(RouterSchema, {}) },
+      },
+    ],
+    routeSpecifier: {
+      case: 'routeConfig',
+      value: {
+        name: 'canary',
+        virtualHosts: [
+          {
+            name: 'all',
+            domains: ['*'],
+            routes: [
+              {
+                match: { pathSpecifier: { case: 'prefix', value: '/' } },
+                action: { case: 'directResponse', value: { status: 200 } },
+              },
+            ],
+          },
+        ],
+      },
+    },
+  })
+  return {
+    name: 'canary',
+    address: socketAddress('127.0.0.1', canaryPort),
+    filterChains: [
+      {
+        name: 'canary',
+        filters: [
+          {
+            name: 'envoy.filters.network.http_connection_manager',
+            configType: { case: 'typedConfig', value: manager },
+          },
+        ],
+      },
+    ],
+  }
+}
+
+const SOL_SOCKET = 1n
+const SO_MARK = 36n
+
+function marked(mark: number): MessageInitShape<typeof BindConfigSchema> {
+  return {
+    socketOptions: [
+      { description: 'mark', level: SOL_SOCKET, name: SO_MARK, value: { case: 'intValue', value: BigInt(mark) } },
+    ],
+  }
+}

@@ -1,0 +1,101 @@
+/** A Service port as Envoy's cluster: how it connects to endpoints, chooses among them and leaves failing ones out. */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { PortState } from '../services/port.ts'
+import type { Settings } from '../services/settings.ts'
+import type {
+  CircuitBreakers_ThresholdsSchema,
+  CircuitBreakersSchema,
+} from './api/envoy/config/cluster/v3/circuit_breaker_pb.js'
+import { Cluster_DiscoveryType, ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
+import type { OutlierDetectionSchema } from './api/envoy/config/cluster/v3/outlier_detection_pb.js'
+import { RoutingPriority } from './api/envoy/config/core/v3/base_pb.js'
+import { ApiVersion } from './api/envoy/config/core/v3/config_source_pb.js'
+import { tcpKeepalive } from './connection.ts'
+import { duration, encode, merge, remembered, resource } from './encoding.ts'
+import { lbPolicies } from './loadbalancing.ts'
+import { type Protocol, protocolOf } from './protocols/protocol.ts'
+import { type Resource, typeUrls } from './resource.ts'
+
+/** Needs nothing, but Envoy serves it only once its endpoints are there too. */
+export function clusterResource(state: PortState): Resource {
+  const shared = sharedCluster(protocolOf(state))(state.settings)
+  return resource(typeUrls.cluster, state.id, merge(shared, encode(ClusterSchema, { name: state.id })))
+}
+
+/** All of a cluster but its name, which depends on protocol and settings only. */
+const sharedCluster = remembered((protocol: Protocol) =>
+  remembered((settings: Settings) =>
+    encode(ClusterSchema, {
+      typedExtensionProtocolOptions: protocol.clusterOptions(settings),
+      clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
+      edsClusterConfig: {
+        edsConfig: { configSourceSpecifier: { case: 'ads', value: {} }, resourceApiVersion: ApiVersion.V3 },
+      },
+      connectTimeout: duration(settings.upstreamConnectTimeout),
+      lbPolicy: lbPolicies[settings.lbPolicy],
+      circuitBreakers: circuitBreakers(settings),
+      outlierDetection: outlierDetection(settings),
+      upstreamConnectionOptions: { tcpKeepalive },
+    }),
+  ),
+)
+
+function circuitBreakers(settings: Settings): MessageInitShape<typeof CircuitBreakersSchema> {
+  return {
+    thresholds: [
+      {
+        priority: RoutingPriority.DEFAULT,
+        maxConnections: settings.circuitBreakerDefaultMaxConnections,
+        maxPendingRequests: settings.circuitBreakerDefaultMaxPendingRequests,
+        maxRequests: settings.circuitBreakerDefaultMaxRequests,
+        trackRemaining: settings.trackRemaining,
+        ...retryLimit(settings.circuitBreakerDefaultMaxRetries),
+      },
+      {
+        priority: RoutingPriority.HIGH,
+        maxConnections: settings.circuitBreakerHighMaxConnections,
+        maxPendingRequests: settings.circuitBreakerHighMaxPendingRequests,
+        maxRequests: settings.circuitBreakerHighMaxRequests,
+        trackRemaining: settings.trackRemaining,
+        ...retryLimit(settings.circuitBreakerHighMaxRetries),
+      },
+    ],
+  }
+}
+
+/** A budget overrides max_retries in Envoy, so there is only one of them. */
+function retryLimit(maxRetries: number | undefined): MessageInitShape<typeof CircuitBreakers_ThresholdsSchema> {
+  return maxRetries === undefined
+    ? { retryBudget: { budgetPercent: { value: 20 }, minRetryConcurrency: 3 } }
+    : { maxRetries }
+}
+
+/**
+ * Failing endpoints are left out for a while. One always may be, however small the percentage; where that was the last
+ * one, or more than half are, Envoy's panic threshold (50 %) makes it use all of them, as kube-proxy would.
+ * Errors that Envoy sees itself (connect, reset, time-out) count as 5xx and gateway failure, so tcp has them too.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/upstream/outlier
+ */
+function outlierDetection(settings: Settings): MessageInitShape<typeof OutlierDetectionSchema> {
+  const baseEjectionTime = settings.outlierDetectionBaseEjectionTime
+  return {
+    interval: duration(settings.outlierDetectionInterval),
+    baseEjectionTime: duration(baseEjectionTime),
+    // Envoy refuses a maximum below the base.
+    maxEjectionTime: duration(Math.max(baseEjectionTime, settings.outlierDetectionMaxEjectionTime)),
+    maxEjectionPercent: settings.outlierDetectionMaxEjectionPercent,
+    alwaysEjectOneHost: true,
+    consecutive5xx: settings.outlierDetectionConsecutive5xx,
+    enforcingConsecutive5xx: enforced(settings.outlierDetectionConsecutive5xx),
+    consecutiveGatewayFailure: settings.outlierDetectionConsecutiveGatewayFailure,
+    enforcingConsecutiveGatewayFailure: enforced(settings.outlierDetectionConsecutiveGatewayFailure),
+    enforcingSuccessRate: 0,
+    enforcingFailurePercentage: 0,
+  }
+}
+
+/** Percent of detections that eject. 0 errors in a row mean never. */
+function enforced(consecutive: number): number {
+  return consecutive === 0 ? 0 : 100
+}

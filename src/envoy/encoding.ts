@@ -1,0 +1,55 @@
+/** From Envoy's messages to resources: what every resource shares of the encoding. */
+
+import { hash } from 'node:crypto'
+import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { type Any, AnySchema, type Duration, durationFromMs } from '@bufbuild/protobuf/wkt'
+import type { Resource, ResourceRef, TypeUrl } from './resource.ts'
+
+export function encode<Desc extends DescMessage>(schema: Desc, init: MessageInitShape<Desc>): Uint8Array {
+  return toBinary(schema, create(schema, init))
+}
+
+/**
+ * One message from parts that were encoded apart. Protobuf defines the concatenation of encodings as the merge of their
+ * messages: scalars of later parts win, lists are appended, submessages are merged
+ * (https://protobuf.dev/programming-guides/encoding/#last-one-wins). So what many resources have in common is encoded once.
+ */
+export function merge(...parts: readonly Uint8Array[]): Uint8Array {
+  return Buffer.concat(parts)
+}
+
+export function any<Desc extends DescMessage>(schema: Desc, init: MessageInitShape<Desc>): Any {
+  return encodedAny(schema, encode(schema, init))
+}
+
+export function encodedAny(schema: DescMessage, bytes: Uint8Array): Any {
+  return create(AnySchema, { typeUrl: `type.googleapis.com/${schema.typeName}`, value: bytes })
+}
+
+export function duration(ms: number): Duration {
+  return durationFromMs(ms)
+}
+
+const versionLength = 16 // of base64url: 96 bits
+
+export function resource(
+  typeUrl: TypeUrl,
+  name: string,
+  bytes: Uint8Array,
+  requires: readonly ResourceRef[] = [],
+): Resource {
+  return { typeUrl, name, version: hash('sha1', bytes, 'base64url').slice(0, versionLength), bytes, requires }
+}
+
+/** A function of objects that remembers its results for as long as the objects live. */
+export function remembered<In extends object, Out>(compute: (input: In) => Out): (input: In) => Out {
+  const results = new WeakMap<In, Out>()
+  return input => {
+    let result = results.get(input)
+    if (result === undefined) {
+      result = compute(input)
+      results.set(input, result)
+    }
+    return result
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * HTTP/1 and HTTP/2: each request to an endpoint of its own, tried again where that is safe.
+ *
+ * An endpoint is spoken to in the protocol that the client speaks, found out from its first bytes: HTTP/1.1 as a rule, and
+ * HTTP/2 where the client starts with it (prior knowledge), since that client knew its server before Lightpath came.
+ * Whatever an application could do behind kube-proxy passes: see each option below, and what does not pass in
+ * docs/operations.md.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto
+ */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { PortState } from '../../services/port.ts'
+import type { Settings } from '../../services/settings.ts'
+import { httpAccessLog } from '../accesslog.ts'
+import { ApiVersion } from '../api/envoy/config/core/v3/config_source_pb.js'
+import type { Http1ProtocolOptionsSchema, Http2ProtocolOptionsSchema } from '../api/envoy/config/core/v3/protocol_pb.js'
+import { RouterSchema } from '../api/envoy/extensions/filters/http/router/v3/router_pb.js'
+import {
+  HttpConnectionManager_PathWithEscapedSlashesAction as EscapedSlashes,
+  HttpConnectionManager_ServerHeaderTransformation,
+  HttpConnectionManagerSchema,
+} from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import {
+  PreserveCaseFormatterConfig_FormatterTypeOnEnvoyHeaders as CaseOfEnvoy,
+  PreserveCaseFormatterConfigSchema,
+} from '../api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
+import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
+import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
+import { routeConfiguration } from './httproutes.ts'
+import type { Protocol } from './protocol.ts'
+
+export const http: Protocol = {
+  networkFilter: state => ({
+    name: 'envoy.filters.network.http_connection_manager',
+    configType: {
+      case: 'typedConfig',
+      value: encodedAny(HttpConnectionManagerSchema, merge(connectionManager(state.settings), ownManager(state))),
+    },
+  }),
+  routes: routeConfiguration,
+  clusterOptions: settings => ({
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': upstreamOptions(settings),
+  }),
+}
+
+/** Between requests of a connection, where idle-timeout is not set. */
+const defaultIdleTimeout = 300e3
+
+/** Where servers differ, the largest of their limits (Go's 1 MiB of headers); what the endpoint refuses, it refuses itself. */
+const maxHeadersKb = 1024
+const maxHeaders = 10000
+
+/**
+ * Names of upgraded protocols, the `Upgrade` header of the request: Envoy answers others with 403.
+ * `h2c` is not among them: Envoy leaves that offer out, and the client goes on with HTTP/1.1, as RFC 9110 lets a server decide.
+ */
+const upgrades = [
+  'websocket',
+  'CONNECT',
+  'spdy/3.1',
+  'tcp',
+  'tls/1.0',
+  'tls/1.2',
+  'tls/1.3',
+  'connect-udp',
+  'connect-ip',
+]
+
+/** The part of a connection manager that its settings decide. */
+const connectionManager = remembered((settings: Settings) =>
+  encode(HttpConnectionManagerSchema, {
+    statPrefix: 'http',
+    httpFilters: [router],
+    commonHttpProtocolOptions: {
+      idleTimeout: duration(settings.idleTimeout ?? defaultIdleTimeout),
+      maxHeadersCount: maxHeaders,
+    },
+    httpProtocolOptions: { ...http1, acceptHttp10: true },
+    http2ProtocolOptions: http2,
+    maxRequestHeadersKb: maxHeadersKb,
+    // Nothing ends a request or stream but its own ends (default 5 minutes without bytes).
+    streamIdleTimeout: duration(0),
+    // How long a client that reads slowly may take for the last bytes before a close (default 1 s, then cut).
+    delayedCloseTimeout: duration(60e3),
+    accessLog: httpAccessLog(settings.accessLog),
+    // X-Forwarded-For gets the client's address appended; a proxy before us is trusted with X-Forwarded-Proto, which an
+    // ingress that ends TLS sets to https.
+    useRemoteAddress: true,
+    xffNumTrustedHops: 1,
+    preserveExternalRequestId: true,
+    serverHeaderTransformation: HttpConnectionManager_ServerHeaderTransformation.PASS_THROUGH,
+    proxy100Continue: true,
+    upgradeConfigs: upgrades.map(upgradeType => ({ upgradeType })),
+    // The path reaches the endpoint byte by byte.
+    normalizePath: false,
+    mergeSlashes: false,
+    pathWithEscapedSlashesAction: EscapedSlashes.KEEP_UNCHANGED,
+  }),
+)
+
+/** The part that is each Service port's own. */
+function ownManager({ id, namespace, name }: PortState): Uint8Array {
+  return encode(HttpConnectionManagerSchema, {
+    routeSpecifier: {
+      case: 'rds',
+      value: {
+        routeConfigName: id,
+        configSource: { configSourceSpecifier: { case: 'ads', value: {} }, resourceApiVersion: ApiVersion.V3 },
+      },
+    },
+    // HTTP/1.0 without Host is HTTP/1.1 to the endpoint, which needs one.
+    httpProtocolOptions: { defaultHostForHttp10: `${name}.${namespace}.svc` },
+  })
+}
+
+const router = {
+  name: 'envoy.filters.http.router',
+  configType: { case: 'typedConfig' as const, value: any(RouterSchema, {}) },
+}
+
+const http1: MessageInitShape<typeof Http1ProtocolOptionsSchema> = {
+  // Names keep their case and reason phrases their words; names that Envoy adds are written `X-Request-Id`.
+  headerKeyFormat: {
+    headerFormat: {
+      case: 'statefulFormatter',
+      value: {
+        name: 'envoy.http.stateful_header_formatters.preserve_case',
+        typedConfig: any(PreserveCaseFormatterConfigSchema, {
+          forwardReasonPhrase: true,
+          formatterTypeOnEnvoyHeaders: CaseOfEnvoy.PROPER_CASE,
+        }),
+      },
+    },
+  },
+  enableTrailers: true,
+  // Content-Length beside chunked: Envoy takes chunked and drops the length, as RFC 9112 section 6.3 has it.
+  allowChunkedLength: true,
+  allowCustomMethods: true,
+}
+
+const http2: MessageInitShape<typeof Http2ProtocolOptionsSchema> = {
+  // Extended CONNECT (RFC 8441): WebSocket over HTTP/2.
+  allowConnect: true,
+}
+
+const upstreamOptions = (settings: Settings) =>
+  any(HttpProtocolOptionsSchema, {
+    commonHttpProtocolOptions: {
+      idleTimeout: duration(settings.upstreamIdleTimeout),
+      maxHeadersCount: maxHeaders,
+      maxResponseHeadersKb: maxHeadersKb,
+    },
+    upstreamProtocolOptions: {
+      case: 'useDownstreamProtocolConfig',
+      value: { httpProtocolOptions: http1, http2ProtocolOptions: http2 },
+    },
+  })

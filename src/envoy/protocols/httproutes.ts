@@ -1,0 +1,98 @@
+/**
+ * The routes of an http Service port: every request to its cluster, with retries by method. What must not happen twice
+ * (POST, PATCH, CONNECT and methods we do not know) is tried again only where the request cannot have reached the
+ * application.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/router_filter#x-envoy-retry-on
+ */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { PortState } from '../../services/port.ts'
+import type { Settings } from '../../services/settings.ts'
+import type {
+  RetryPolicySchema,
+  RouteActionSchema,
+  RouteMatchSchema,
+} from '../api/envoy/config/route/v3/route_components_pb.js'
+import { RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.js'
+import { PreviousHostsPredicateSchema } from '../api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
+import { any, duration, encode, remembered } from '../encoding.ts'
+import { hashesClients } from '../loadbalancing.ts'
+
+/** RFC 9110 section 9.2.2. */
+const idempotentMethods = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE']
+
+/** Failures after which the application cannot have seen the request. */
+const retryOnUnsent = 'connect-failure,refused-stream,reset-before-request'
+
+type Match = MessageInitShape<typeof RouteMatchSchema>
+type Action = MessageInitShape<typeof RouteActionSchema>
+type RetryPolicy = MessageInitShape<typeof RetryPolicySchema>
+
+const connect: Match = { pathSpecifier: { case: 'connectMatcher', value: {} } }
+const everything: Match = { pathSpecifier: { case: 'prefix', value: '/' } }
+
+/** Matchers of a list must all hold, so "none of these methods" needs no regular expression. */
+const notIdempotent: Match = {
+  ...everything,
+  headers: idempotentMethods.map(method => ({
+    name: ':method',
+    headerMatchSpecifier: { case: 'stringMatch', value: { matchPattern: { case: 'exact', value: method } } },
+    invertMatch: true,
+  })),
+}
+
+export function routeConfiguration({ id, settings }: PortState): Uint8Array {
+  const { once, again } = actions(settings)
+  const cluster = { case: 'cluster', value: id } as const
+  const route = (match: Match, action: Action) => ({
+    match,
+    action: { case: 'route', value: { ...action, clusterSpecifier: cluster } } as const,
+  })
+  const routes =
+    once === again
+      ? [route(connect, again), route(everything, again)]
+      : [route(connect, once), route(notIdempotent, once), route(everything, again)]
+  return encode(RouteConfigurationSchema, {
+    name: id,
+    virtualHosts: [{ name: 'all', domains: ['*'], routes, includeRequestAttemptCount: true }],
+  })
+}
+
+interface Actions {
+  /** For requests that must not reach the application twice. */
+  readonly once: Action
+  readonly again: Action
+}
+
+const actions = remembered((settings: Settings): Actions => {
+  const action = (retryOn: string): Action => ({
+    // 0 is none; Envoy's default are 15 s.
+    timeout: duration(settings.requestTimeout),
+    retryPolicy: retryPolicy(settings, retryOn),
+    hashPolicy: hashesClients(settings)
+      ? [{ policySpecifier: { case: 'connectionProperties', value: { sourceIp: true } } }]
+      : [],
+  })
+  const again = action(settings.retryOn)
+  return { again, once: settings.retryEnabled && !settings.retryNonIdempotent ? action(retryOnUnsent) : again }
+})
+
+/** A try's time-out is part of Envoy's retry policy, so there is one even where nothing is tried again. */
+function retryPolicy(settings: Settings, retryOn: string): RetryPolicy {
+  const perTryTimeout =
+    settings.upstreamRequestTimeout === 0 ? {} : { perTryTimeout: duration(settings.upstreamRequestTimeout) }
+  if (!settings.retryEnabled || settings.numRetries === 0) return { ...perTryTimeout, numRetries: 0 }
+  return {
+    ...perTryTimeout,
+    retryOn,
+    numRetries: settings.numRetries,
+    retryHostPredicate: [notTriedBefore],
+    // Choices of an endpoint that was tried before; after that many it is used nevertheless (it may be the only one).
+    hostSelectionRetryMaxAttempts: 5n,
+  }
+}
+
+const notTriedBefore = {
+  name: 'envoy.retry_host_predicates.previous_hosts',
+  configType: { case: 'typedConfig' as const, value: any(PreviousHostsPredicateSchema, {}) },
+}

@@ -1,0 +1,26 @@
+/** What Envoy has to know of a protocol: all that differs between http, tcp and those to come. */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { Any } from '@bufbuild/protobuf/wkt'
+import type { EnvoyProtocol, PortState } from '../../services/port.ts'
+import type { Settings } from '../../services/settings.ts'
+import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
+import { http } from './http.ts'
+import { tcp } from './tcp.ts'
+
+export interface Protocol {
+  /** The network filter that serves a connection to the Service port. */
+  readonly networkFilter: (state: PortState) => MessageInitShape<typeof FilterSchema>
+  /** The encoded RouteConfiguration, for protocols whose filter asks for one (RDS). */
+  readonly routes?: (state: PortState) => Uint8Array
+  /** How endpoints are spoken to: Envoy's `typed_extension_protocol_options` of the cluster. */
+  readonly clusterOptions: (settings: Settings) => Readonly<Record<string, Any>>
+}
+
+const protocols: Readonly<Record<EnvoyProtocol, Protocol>> = { http, tcp }
+
+/** Throws where the Service port is meant for the kernel layer: Envoy is not to be told of it. */
+export function protocolOf({ id, layer }: PortState): Protocol {
+  if (layer.wants !== 'envoy') throw new Error(`${id} is not meant for Envoy: ${layer.reason}`)
+  return protocols[layer.protocol]
+}
