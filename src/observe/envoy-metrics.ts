@@ -1,0 +1,98 @@
+/**
+ * Envoy's statistics of each Service port under Lightpath's names. Pure: Prometheus text in, Prometheus text out.
+ *
+ * The input is Envoy's `/stats/prometheus`, where a Service port is the cluster of its id (`namespace/name/port`).
+ */
+
+interface Translation {
+  readonly name: string
+  readonly help: string
+  readonly type: 'counter' | 'gauge' | 'histogram'
+  /** A label of Envoy's that is kept, and its name here. */
+  readonly keep?: readonly [theirs: string, ours: string]
+}
+
+const translations: Readonly<Record<string, Translation>> = {
+  envoy_cluster_upstream_rq_xx: {
+    name: 'lightpath_requests_total',
+    help: 'Answers of endpoints, by class of status code.',
+    type: 'counter',
+    keep: ['envoy_response_code_class', 'code_class'],
+  },
+  envoy_cluster_upstream_rq_time: {
+    name: 'lightpath_request_duration_seconds',
+    help: 'Time from the request to the end of its answer.',
+    type: 'histogram',
+  },
+  envoy_cluster_upstream_rq_retry: { name: 'lightpath_retries_total', help: 'Requests tried again.', type: 'counter' },
+  envoy_cluster_upstream_rq_active: { name: 'lightpath_active_requests', help: 'Requests in flight.', type: 'gauge' },
+  envoy_cluster_upstream_cx_active: {
+    name: 'lightpath_active_connections',
+    help: 'Connections from Envoy to endpoints.',
+    type: 'gauge',
+  },
+  envoy_cluster_outlier_detection_ejections_active: {
+    name: 'lightpath_ejected_endpoints',
+    help: 'Endpoints that are ejected now.',
+    type: 'gauge',
+  },
+  envoy_cluster_outlier_detection_ejections_enforced_total: {
+    name: 'lightpath_ejections_total',
+    help: 'Ejections of endpoints.',
+    type: 'counter',
+  },
+}
+
+const sample = /^([a-z_0-9]+?)(_bucket|_sum|_count)?\{(.*)\} (\S+)$/
+
+/** Samples of other statistics and of clusters that are no Service port are left out. */
+export function translateEnvoyMetrics(text: string): string {
+  const byName = new Map<Translation, string[]>()
+  for (const line of text.split('\n')) {
+    if (!line.startsWith('envoy_cluster_')) continue
+    const parsed = parseSample(line)
+    if (!parsed) continue
+    const { translation, suffix, labels, value } = parsed
+    const ours = ourLabels(translation, labels)
+    if (!ours) continue
+    const seconds = translation.type === 'histogram' && suffix === '_sum' ? String(Number(value) / 1000) : value
+    const lines = byName.get(translation) ?? []
+    byName.set(translation, lines)
+    lines.push(`${translation.name}${suffix}{${ours}} ${seconds}`)
+  }
+  return [...byName]
+    .map(([{ name, help, type }, lines]) => `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('\n')}\n`)
+    .join('')
+}
+
+function parseSample(line: string) {
+  const match = sample.exec(line)
+  if (!match) return undefined
+  const [, base, suffix = '', labelText, value] = match as unknown as [string, string, string?, string?, string?]
+  // Counters of Envoy may end in _count too: only a histogram has parts.
+  const translation = translations[base] ?? translations[base + suffix]
+  if (!translation || (suffix !== '' && translation.type !== 'histogram')) return undefined
+  return { translation, suffix, labels: parseLabels(labelText ?? ''), value: value ?? '' }
+}
+
+function parseLabels(text: string): ReadonlyMap<string, string> {
+  return new Map([...text.matchAll(/([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g)].map(([, key, value]) => [key!, value!]))
+}
+
+function ourLabels(translation: Translation, labels: ReadonlyMap<string, string>): string | undefined {
+  const [namespace, service, port, family] = labels.get('envoy_cluster_name')?.split('/') ?? []
+  if (port === undefined) return undefined
+  const own = [
+    `namespace="${namespace}"`,
+    `service="${service}"`,
+    `port="${port}"`,
+    ...(family === undefined ? [] : [`family="${family}"`]),
+  ]
+  if (translation.keep) {
+    const [theirs, ours] = translation.keep
+    own.push(`${ours}="${labels.get(theirs)}${ours === 'code_class' ? 'xx' : ''}"`)
+  }
+  const le = labels.get('le')
+  if (le !== undefined) own.push(`le="${le === '+Inf' ? le : Number(le) / 1000}"`)
+  return own.join(',')
+}

@@ -1,0 +1,91 @@
+/** The agent's own metrics, in Prometheus' format. Names and meaning: docs/operations.md. */
+
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+/** Values that are read when somebody asks. */
+export interface Readings {
+  readonly objects: () => Readonly<Record<string, number>>
+  readonly overlayEntries: () => number
+  readonly draining: () => number
+  readonly kernelElements: () => number
+  readonly envoyUp: () => boolean
+  readonly problems: () => ReadonlyMap<string, number>
+}
+
+export type Metrics = ReturnType<typeof createMetrics>
+
+export function createMetrics(readings: Readings) {
+  const registers = [new Registry()]
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read())
+      },
+    })
+  const labelled = (name: string, help: string, label: string, read: () => Iterable<readonly [string, number]>) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      labelNames: [label],
+      collect() {
+        this.reset()
+        for (const [value, count] of read()) this.set({ [label]: value }, count)
+      },
+    })
+
+  labelled('lightpath_objects', 'Objects that the agent knows.', 'kind', () => Object.entries(readings.objects()))
+  labelled('lightpath_problems', 'Problems there are now, by code (docs/errors.md).', 'code', readings.problems)
+  gauge('lightpath_overlay_entries', 'VIP:ports that go to Envoy.', readings.overlayEntries)
+  gauge(
+    'lightpath_draining_ports',
+    'Service ports that left Envoy and still have connections there.',
+    readings.draining,
+  )
+  gauge('lightpath_kernel_elements', 'Elements in the sets and maps of table lightpath.', readings.kernelElements)
+  gauge('lightpath_envoy_up', 'Whether this node’s Envoy is connected and answers.', () => Number(readings.envoyUp()))
+
+  return {
+    registry: registers[0]!,
+    changes: new Counter({
+      name: 'lightpath_changes_total',
+      help: 'Changes told by the source, by kind of object.',
+      labelNames: ['kind'],
+      registers,
+    }),
+    programming: new Histogram({
+      name: 'lightpath_programming_duration_seconds',
+      help: 'From the arrival of a change to its being in effect in a layer: acknowledged by Envoy, or in the kernel.',
+      labelNames: ['layer'],
+      buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15, 60],
+      registers,
+    }),
+    transactions: new Histogram({
+      name: 'lightpath_kernel_transaction_seconds',
+      help: 'Duration of nftables transactions.',
+      buckets: [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15],
+      registers,
+    }),
+    xds: new Counter({
+      name: 'lightpath_xds_messages_total',
+      help: 'xDS messages, by type of resource and what they were: request, response, nack.',
+      labelNames: ['type', 'message'],
+      registers,
+    }),
+    xdsBytes: new Counter({
+      name: 'lightpath_xds_sent_bytes_total',
+      help: 'Bytes of xDS responses, by type of resource.',
+      labelNames: ['type'],
+      registers,
+    }),
+    refusals: new Counter({
+      name: 'lightpath_xds_refusals_total',
+      help: 'Resources that Envoy refused, by Service port.',
+      labelNames: ['service_port'],
+      registers,
+    }),
+  }
+}
