@@ -7,7 +7,7 @@
  * At a rate, the latency of a request that had to wait for a free connection counts from when it was due.
  */
 
-import { Agent, type ClientRequest, request } from 'node:http'
+import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { type Sample, summarise } from './load-report.ts'
@@ -58,20 +58,26 @@ async function connection(number: number): Promise<void> {
   agent.destroy()
 }
 
-function ask(agent: Agent): Promise<Pick<Sample, 'endpoint' | 'error'>> {
-  const { promise, resolve } = Promise.withResolvers<Pick<Sample, 'endpoint' | 'error'>>()
+type Outcome = Pick<Sample, 'endpoint' | 'layer' | 'error'>
+
+function ask(agent: Agent): Promise<Outcome> {
+  const { promise, resolve } = Promise.withResolvers<Outcome>()
   const failed = (error: NodeJS.ErrnoException) => resolve({ error: error.code ?? error.message })
   const outgoing: ClientRequest = request(flags.url, { agent, method: flags.method, timeout: timeoutMs }, response => {
-    const endpoint = String(response.headers['x-hostname'] ?? 'unknown')
+    const [endpoint, layer] = [header(response, 'x-hostname'), header(response, 'x-layer')]
     const status = response.statusCode ?? 0
     response.on('error', failed)
-    response.on('end', () => resolve(status < 400 ? { endpoint } : { endpoint, error: `HTTP ${status}` }))
+    response.on('end', () => resolve(status < 400 ? { endpoint, layer } : { endpoint, layer, error: `HTTP ${status}` }))
     response.resume()
   })
   outgoing.on('error', failed)
   outgoing.on('timeout', () => outgoing.destroy(Object.assign(new Error('no answer in time'), { code: 'TIMEOUT' })))
   outgoing.end()
   return promise
+}
+
+function header(response: IncomingMessage, name: string): string {
+  return String(response.headers[name] ?? 'unknown')
 }
 
 await Promise.all(Array.from({ length: Number(flags.connections) }, (_, number) => connection(number)))

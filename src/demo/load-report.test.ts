@@ -35,7 +35,8 @@ test('a report counts good answers by endpoint and errors by kind, and good and 
     sample({ error: 'ECONNRESET', at: 7 }),
     sample({ error: 'HTTP 500' }),
   ])
-  assert.deepEqual(report.endpoints, { a: 1, b: 2 })
+  assert.deepEqual(report.endpoints.a, { requests: 1, first: 0, last: 0 })
+  assert.equal(report.endpoints.b!.requests, 2)
   assert.deepEqual(report.errors, { ECONNRESET: 1, 'HTTP 500': 2 })
   assert.equal(report.requests, 6)
   assert.equal(report.ok, 3)
@@ -54,6 +55,19 @@ test('a report says how many endpoints answered on each connection', () => {
     sample({ connection: 0, endpoint: 'b' }),
   ])
   assert.deepEqual(report.endpointsPerConnection, [2, 1])
+})
+
+test('a report says through which layer answers came, and from when to when', () => {
+  const report = summarise([
+    sample({ layer: 'kernel', at: 5 }),
+    sample({ layer: 'envoy', at: 9 }),
+    sample({ layer: 'kernel', at: 3 }),
+    sample({ layer: 'kernel', at: 1, error: 'HTTP 503' }),
+  ])
+  assert.deepEqual(report.layers, {
+    envoy: { requests: 1, first: 9, last: 9 },
+    kernel: { requests: 2, first: 3, last: 5 },
+  })
 })
 
 test('a report of nothing but errors has no latency', () => {

@@ -8,15 +8,26 @@ export interface Sample {
   readonly connection: number
   /** Who answered; absent where nobody did. */
   readonly endpoint?: string
+  /** How the request came to the endpoint: through Envoy or through the kernel alone. */
+  readonly layer?: string
   /** `HTTP 500` for an answer from 400 up, otherwise the error's code such as `ECONNRESET`. */
   readonly error?: string
+}
+
+/** Some of the good answers: how many, and when the first and the last of those requests were sent (ms since the epoch). */
+export interface Share {
+  readonly requests: number
+  readonly first: number
+  readonly last: number
 }
 
 export interface LoadReport {
   readonly requests: number
   readonly ok: number
   /** Good answers by the name of the pod that gave them. */
-  readonly endpoints: Readonly<Record<string, number>>
+  readonly endpoints: Readonly<Record<string, Share>>
+  /** Good answers by the layer that they came through: envoy, kernel. */
+  readonly layers: Readonly<Record<string, Share>>
   /** How many by kind. */
   readonly errors: Readonly<Record<string, number>>
   /** The first hundred. */
@@ -35,8 +46,13 @@ export function summarise(samples: readonly Sample[]): LoadReport {
   return {
     requests: samples.length,
     ok: good.length,
-    endpoints: countBy(good, sample => sample.endpoint ?? 'unknown'),
-    errors: countBy(bad, sample => sample.error!),
+    endpoints: shares(good, sample => sample.endpoint ?? 'unknown'),
+    layers: shares(good, sample => sample.layer ?? 'unknown'),
+    errors: mapGroups(
+      bad,
+      sample => sample.error!,
+      its => its.length,
+    ),
     firstErrors: bad.slice(0, 100),
     latencyMs:
       latencies.length === 0
@@ -59,7 +75,19 @@ export function percentile(ascending: readonly number[], p: number): number {
   return ascending[Math.max(0, Math.ceil((p / 100) * ascending.length) - 1)]!
 }
 
-function countBy(samples: readonly Sample[], key: (sample: Sample) => string): Record<string, number> {
-  const groups = [...Map.groupBy(samples, key)].map(([name, its]) => [name, its.length] as const)
-  return Object.fromEntries(groups.sort(([a], [b]) => (a < b ? -1 : 1)))
+function shares(samples: readonly Sample[], key: (sample: Sample) => string): Record<string, Share> {
+  return mapGroups(samples, key, its => {
+    const times = its.map(sample => sample.at).sort((a, b) => a - b)
+    return { requests: its.length, first: times[0]!, last: times.at(-1)! }
+  })
+}
+
+/** What `value` says of each group, by the groups' names in order. */
+function mapGroups<T>(
+  samples: readonly Sample[],
+  key: (sample: Sample) => string,
+  value: (group: readonly Sample[]) => T,
+): Record<string, T> {
+  const groups = [...Map.groupBy(samples, key)].sort(([a], [b]) => (a < b ? -1 : 1))
+  return Object.fromEntries(groups.map(([name, group]) => [name, value(group)]))
 }

@@ -37,8 +37,9 @@ const fault = { status: 200, percent: 0 }
 function answer(request: IncomingMessage, response: ServerResponse): void {
   const url = new URL(request.url ?? '/', 'http://pod')
   const number = (key: string, otherwise: number) => Number(url.searchParams.get(key) ?? otherwise)
-  // Tells load clients who answered, also where the body does not.
+  // Tells load clients who answered and how it was asked, also where the body does not.
   response.setHeader('X-Hostname', flags.name)
+  response.setHeader('X-Layer', request.headers['x-envoy-attempt-count'] === undefined ? 'kernel' : 'envoy')
 
   if (url.pathname === '/healthz') return void response.end('ok\n')
   if (url.pathname === '/fault' && request.method === 'POST') {
