@@ -1,0 +1,468 @@
+/**
+ * What one client (an Envoy's stream) has and what it is to be told next, as a state machine without I/O: requests and
+ * changes of the store go in, `next` gives responses.
+ *
+ * Everything is decided for one resource at a time by comparing what the store has with what the client has
+ * acknowledged (`#decide`). A name is looked at again when something happened that could change the answer: `dirty`
+ * holds such names, never bytes, so a client that reads slowly costs no memory. Protocol:
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-docs/xds_protocol#incremental-xds
+ */
+
+import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
+import { namedCulprits } from './refusal.ts'
+import type { Response } from './response.ts'
+import type { Facts, ResourceStore, StoredResource } from './store.ts'
+
+export interface Request {
+  readonly typeUrl: TypeUrl
+  readonly subscribe: readonly string[]
+  readonly unsubscribe: readonly string[]
+  /** Name to version of what the client has; only the first request of a type on a stream has any. */
+  readonly initialVersions: Readonly<Record<string, string>>
+  /** Of the response that this request answers; '' where it answers none. */
+  readonly nonce: string
+  /** Why the client refused that response; undefined where it did not. */
+  readonly error: string | undefined
+}
+
+export interface VersionedRef extends ResourceRef {
+  readonly version: string
+}
+
+export interface Refusal {
+  readonly ref: ResourceRef
+  readonly version: string
+  /** The client's words. */
+  readonly detail: string
+}
+
+export interface ClientEvents {
+  /** The client has these now, at these versions. */
+  acknowledged(resources: readonly VersionedRef[]): void
+  /** The client has these no more. */
+  gone(refs: readonly ResourceRef[]): void
+  /** The client keeps what it had of this resource before, if anything; this version is not sent to it again. */
+  refused(refusal: Refusal): void
+  /**
+   * All that can be delivered now is acknowledged, and the client has asked for every type of which it could have
+   * something, so has said what it had before. Told after each delivery again.
+   */
+  settled(): void
+  /** The client did something that the protocol does not have; it was ignored. */
+  ignored(typeUrl: TypeUrl, reason: string): void
+}
+
+export interface ClientOptions {
+  /**
+   * Types whose resources become usable in the client only when the resource of another type with the same name comes
+   * after them: clusters by their endpoints. The latter is sent after each of the former, changed or not, since Envoy
+   * does not ask for it again, and it never waits for the former's acknowledgement, which waits for it.
+   */
+  readonly completedBy: ReadonlyMap<TypeUrl, TypeUrl>
+  /** Limits of one response; a single larger resource is still sent. */
+  readonly maxResources?: number
+  readonly maxBytes?: number
+}
+
+/** All that is known of one name for this client. */
+interface Entry extends ResourceRef {
+  /** Subscribed by name. */
+  subscribed: boolean
+  /** What the client has acknowledged and still has. */
+  known: Facts | undefined
+  /** What the response in flight tells of it. */
+  sending: Item | undefined
+  /** The client waits to be told of it, changed or not. */
+  asked: boolean
+  /** The version that the client refused. */
+  refused: string | undefined
+  /** How many resources that the client has, or is being sent, require this one. */
+  uses: number
+  /** Those that wait until the client has this one. */
+  waiting: Set<ResourceRef> | undefined
+}
+
+/** One resource of a response: put, or removed where there are no facts. */
+interface Item {
+  readonly entry: Entry
+  readonly facts: Facts | undefined
+  readonly asked: boolean
+}
+
+interface TypeState {
+  readonly typeUrl: TypeUrl
+  readonly entries: Map<string, Entry>
+  requested: boolean
+  /** Subscribed to every name there is. */
+  wildcard: boolean
+  /** The client waits for a response even if there is nothing to tell: a new Envoy starts only after it. */
+  answerDue: boolean
+  readonly dirty: Set<string>
+  /** Groups of names, each with at least one that Envoy refused without naming it: each group is sent alone. */
+  readonly suspects: string[][]
+  inFlight: { readonly nonce: string; readonly items: readonly Item[] } | undefined
+}
+
+export class Client {
+  readonly #store: ResourceStore
+  readonly #events: ClientEvents
+  readonly #completedBy: ReadonlyMap<TypeUrl, TypeUrl>
+  readonly #maxResources: number
+  readonly #maxBytes: number
+  readonly #types = new Map<TypeUrl, TypeState>()
+  #responses = 0
+  #settled = false
+
+  constructor(store: ResourceStore, events: ClientEvents, options: ClientOptions) {
+    this.#store = store
+    this.#events = events
+    this.#completedBy = options.completedBy
+    this.#maxResources = options.maxResources ?? 1000
+    this.#maxBytes = options.maxBytes ?? 1 << 20
+  }
+
+  /** The version that the client has acknowledged and still has. */
+  acknowledgedVersion({ typeUrl, name }: ResourceRef): string | undefined {
+    return this.#types.get(typeUrl)?.entries.get(name)?.known?.version
+  }
+
+  /** The store has changed these. */
+  changed(refs: readonly ResourceRef[]): void {
+    for (const { typeUrl, name } of refs) {
+      const type = this.#types.get(typeUrl)
+      if (type && (type.wildcard || type.entries.has(name))) type.dirty.add(name)
+    }
+  }
+
+  request(request: Request): void {
+    const type = this.#type(request.typeUrl)
+    const first = !type.requested
+    type.requested = true
+    if (request.nonce !== '') this.#answered(type, request.nonce, request.error)
+    for (const name of request.unsubscribe) this.#unsubscribe(type, name)
+    for (const name of request.subscribe) this.#subscribe(type, name)
+    if (first) {
+      const listed = Object.entries(request.initialVersions)
+      if (request.subscribe.length === 0) this.#subscribe(type, '*')
+      if (type.wildcard && listed.length === 0) type.answerDue = true
+      this.#compare(type, listed)
+    }
+  }
+
+  /** The next response to send, at most one in flight a type; undefined where there is nothing to tell now. */
+  next(): Response | undefined {
+    for (const type of this.#types.values()) {
+      const response = type.requested && !type.inFlight && this.#compose(type)
+      if (response) {
+        this.#settled = false
+        return response
+      }
+    }
+    if (!this.#settled && this.#isSettled()) {
+      this.#settled = true
+      this.#events.settled()
+    }
+    return undefined
+  }
+
+  #isSettled(): boolean {
+    for (const { requested, inFlight, dirty } of this.#types.values()) {
+      if (requested && (inFlight || dirty.size > 0)) return false
+    }
+    return this.#store.types().every(typeUrl => this.#types.get(typeUrl)?.requested || !this.#willAskFor(typeUrl))
+  }
+
+  /** Whether the client has all that some resource of a type requires, so that it must be about to ask for that type. */
+  #willAskFor(typeUrl: TypeUrl): boolean {
+    for (const name of this.#store.names(typeUrl)) {
+      const { requires } = this.#store.get(typeUrl, name)!.facts
+      if (requires.every(required => this.acknowledgedVersion(required) !== undefined)) return true
+    }
+    return false
+  }
+
+  #subscribe(type: TypeState, name: string): void {
+    if (name === '*') {
+      type.wildcard = true
+      for (const known of this.#store.names(type.typeUrl)) type.dirty.add(known)
+      return
+    }
+    const entry = this.#entry(type.typeUrl, name)
+    entry.subscribed = true
+    entry.asked = true
+    type.dirty.add(name)
+  }
+
+  #unsubscribe(type: TypeState, name: string): void {
+    if (name === '*') {
+      type.wildcard = false
+      for (const entry of type.entries.values()) if (!entry.subscribed) this.#forget(entry)
+      return
+    }
+    const entry = this.#entry(type.typeUrl, name)
+    entry.subscribed = false
+    // Still subscribed to everything, the client cannot know whether that includes this name, and wants to be told.
+    entry.asked = type.wildcard
+    if (!type.wildcard) this.#forget(entry)
+    type.dirty.add(name)
+  }
+
+  /** What a client that was connected before says that it has. */
+  #compare(type: TypeState, listed: readonly (readonly [name: string, version: string])[]): void {
+    const acknowledged: VersionedRef[] = []
+    for (const [name, version] of listed) {
+      const entry = this.#entry(type.typeUrl, name)
+      type.dirty.add(name)
+      if (!isWanted(type, entry)) continue
+      const stored = this.#store.get(type.typeUrl, name)
+      if (stored?.facts.version === version) {
+        entry.asked = false
+        this.#learn(entry, stored.facts)
+        acknowledged.push({ typeUrl: type.typeUrl, name, version })
+      } else {
+        this.#learn(entry, { version, requires: [] })
+      }
+    }
+    if (acknowledged.length > 0) this.#events.acknowledged(acknowledged)
+  }
+
+  #compose(type: TypeState): Response | undefined {
+    for (let group = type.suspects.shift(); group; group = type.suspects.shift()) {
+      for (const name of group) type.dirty.add(name)
+      const response = this.#fill(type, group)
+      if (response) return response
+    }
+    return this.#fill(type, type.dirty)
+  }
+
+  #fill(type: TypeState, names: Iterable<string>): Response | undefined {
+    const items: Item[] = []
+    const put: StoredResource[] = []
+    const remove: string[] = []
+    let bytes = 0
+    for (const name of names) {
+      if (items.length >= this.#maxResources || bytes >= this.#maxBytes) break
+      const entry = this.#entry(type.typeUrl, name)
+      const action = this.#decide(type, entry)
+      if (action === 'remove') {
+        remove.push(name)
+        bytes += name.length
+      } else if (action) {
+        if (items.length > 0 && bytes + action.bytes.length > this.#maxBytes) break
+        put.push(action)
+        bytes += action.bytes.length + name.length
+      }
+      type.dirty.delete(name)
+      if (action) items.push(this.#send(entry, action === 'remove' ? undefined : action.facts))
+      else this.#dropIfUnused(entry)
+    }
+    if (items.length === 0 && !type.answerDue) return undefined
+    type.answerDue = false
+    const nonce = String(++this.#responses)
+    type.inFlight = { nonce, items }
+    return { typeUrl: type.typeUrl, nonce, put, remove }
+  }
+
+  #decide(type: TypeState, entry: Entry): StoredResource | 'remove' | undefined {
+    if (!isWanted(type, entry)) return undefined
+    const stored = this.#store.get(entry.typeUrl, entry.name)
+    if (!stored) return entry.asked || (entry.known && entry.uses === 0) ? 'remove' : undefined
+    // A client that waits for what it refused is told that there is none, or it would wait for its time-out.
+    if (stored.facts.version === entry.refused) return entry.asked ? 'remove' : undefined
+    if (stored.facts.version === entry.known?.version && !entry.asked) return undefined
+    const missing = this.#missing(stored)
+    if (!missing) return stored
+    missing.waiting ??= new Set()
+    missing.waiting.add(entry)
+    return undefined
+  }
+
+  /** The first of what the resource requires that the client does not have. */
+  #missing(resource: StoredResource): Entry | undefined {
+    for (const { typeUrl, name } of resource.facts.requires) {
+      if (name === resource.name && this.#completedBy.get(typeUrl) === resource.typeUrl) continue
+      const required = this.#entry(typeUrl, name)
+      const isLeaving = required.sending !== undefined && required.sending.facts === undefined
+      if (!required.known || isLeaving) return required
+    }
+    return undefined
+  }
+
+  #send(entry: Entry, facts: Facts | undefined): Item {
+    const item = { entry, facts, asked: entry.asked }
+    entry.sending = item
+    entry.asked = false
+    if (facts) {
+      this.#hold(facts)
+      this.#askForCompletion(entry)
+    }
+    return item
+  }
+
+  #askForCompletion({ typeUrl, name }: Entry): void {
+    const completing = this.#completedBy.get(typeUrl)
+    const type = completing && this.#types.get(completing)
+    const entry = type?.entries.get(name)
+    if (!type || !entry || !isWanted(type, entry)) return
+    entry.asked = true
+    type.dirty.add(name)
+  }
+
+  #answered(type: TypeState, nonce: string, error: string | undefined): void {
+    if (type.inFlight?.nonce !== nonce) {
+      this.#events.ignored(type.typeUrl, `answer to response ${JSON.stringify(nonce)}, which is not the one in flight`)
+      return
+    }
+    const { items } = type.inFlight
+    type.inFlight = undefined
+    for (const { entry } of items) entry.sending = undefined
+    if (error === undefined) this.#accepted(type, items)
+    else this.#refused(type, items, error)
+    for (const { facts } of items) if (facts) this.#release(facts)
+  }
+
+  #accepted(type: TypeState, items: readonly Item[]): void {
+    const acknowledged: VersionedRef[] = []
+    const gone: ResourceRef[] = []
+    for (const { entry, facts } of items) {
+      const { typeUrl, name } = entry
+      if (!facts) {
+        if (this.#unlearn(entry)) gone.push({ typeUrl, name })
+        type.dirty.add(name)
+      } else if (isWanted(type, entry)) {
+        if (entry.known?.version !== facts.version) acknowledged.push({ typeUrl, name, version: facts.version })
+        entry.refused = undefined
+        this.#learn(entry, facts)
+      }
+    }
+    if (acknowledged.length > 0) this.#events.acknowledged(acknowledged)
+    if (gone.length > 0) this.#events.gone(gone)
+  }
+
+  /**
+   * All but the culprits are sent again: of named subscriptions Envoy applies only a part of a refused response, of
+   * wildcard ones all but the culprits, but without remembering it for `initial_resource_versions`.
+   */
+  #refused(type: TypeState, items: readonly Item[], error: string): void {
+    const puts = items.filter(item => item.facts)
+    if (puts.length === 0) {
+      this.#events.ignored(type.typeUrl, `refusal of removals: ${error}`)
+      this.#accepted(type, items)
+      return
+    }
+    const named = new Set(
+      namedCulprits(
+        error,
+        puts.map(({ entry }) => entry.name),
+      ),
+    )
+    const isCulprit = (item: Item) => item.facts && (puts.length === 1 || named.has(item.entry.name))
+    for (const item of items) {
+      const { entry, facts, asked } = item
+      if (isCulprit(item)) {
+        entry.refused = facts!.version
+      } else {
+        entry.asked ||= asked
+        type.dirty.add(entry.name)
+      }
+      if (!facts) this.#wake(entry)
+    }
+    if (puts.length > 1 && named.size === 0) {
+      const names = puts.map(({ entry }) => entry.name)
+      const half = Math.ceil(names.length / 2)
+      type.suspects.unshift(names.slice(0, half), names.slice(half))
+    }
+    for (const { entry, facts } of puts.filter(isCulprit)) {
+      const { typeUrl, name } = entry
+      this.#events.refused({ ref: { typeUrl, name }, version: facts!.version, detail: error })
+    }
+  }
+
+  /** The client has this now. */
+  #learn(entry: Entry, facts: Facts): void {
+    const before = entry.known
+    entry.known = facts
+    this.#hold(facts)
+    if (before) this.#release(before)
+    this.#wake(entry)
+  }
+
+  /** The client has this no more; false where it did not have it. */
+  #unlearn(entry: Entry): boolean {
+    const before = entry.known
+    if (!before) return false
+    entry.known = undefined
+    this.#release(before)
+    return true
+  }
+
+  /** The client has given this up by itself. */
+  #forget(entry: Entry): void {
+    entry.asked = false
+    if (this.#unlearn(entry)) this.#events.gone([{ typeUrl: entry.typeUrl, name: entry.name }])
+  }
+
+  #hold({ requires }: Facts): void {
+    for (const { typeUrl, name } of requires) this.#entry(typeUrl, name).uses++
+  }
+
+  #release({ requires }: Facts): void {
+    for (const { typeUrl, name } of requires) {
+      const required = this.#entry(typeUrl, name)
+      required.uses--
+      if (required.uses === 0) this.#type(typeUrl).dirty.add(name)
+    }
+  }
+
+  #wake(entry: Entry): void {
+    for (const { typeUrl, name } of entry.waiting ?? []) this.#type(typeUrl).dirty.add(name)
+    entry.waiting = undefined
+  }
+
+  #type(typeUrl: TypeUrl): TypeState {
+    let type = this.#types.get(typeUrl)
+    if (!type) {
+      type = {
+        typeUrl,
+        entries: new Map(),
+        requested: false,
+        wildcard: false,
+        answerDue: false,
+        dirty: new Set(),
+        suspects: [],
+        inFlight: undefined,
+      }
+      this.#types.set(typeUrl, type)
+    }
+    return type
+  }
+
+  #entry(typeUrl: TypeUrl, name: string): Entry {
+    const { entries } = this.#type(typeUrl)
+    let entry = entries.get(name)
+    if (!entry) {
+      entry = {
+        typeUrl,
+        name,
+        subscribed: false,
+        known: undefined,
+        sending: undefined,
+        asked: false,
+        refused: undefined,
+        uses: 0,
+        waiting: undefined,
+      }
+      entries.set(name, entry)
+    }
+    return entry
+  }
+
+  #dropIfUnused({ typeUrl, name, subscribed, known, sending, uses, waiting }: Entry): void {
+    if (subscribed || known || sending || uses > 0 || waiting || this.#store.get(typeUrl, name)) return
+    this.#type(typeUrl).entries.delete(name)
+  }
+}
+
+function isWanted(type: TypeState, entry: Entry): boolean {
+  return type.wildcard || entry.subscribed
+}

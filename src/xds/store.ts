@@ -1,0 +1,77 @@
+/** Every resource that clients are to have, encoded once. Knows nothing of clients. */
+
+import type { Resource, ResourceRef, TypeUrl } from '../envoy/resource.ts'
+
+/** What a client remembers of a resource: all but its bytes, so that a slow client keeps no old bytes alive. */
+export interface Facts {
+  readonly version: string
+  readonly requires: readonly ResourceRef[]
+}
+
+export interface StoredResource extends ResourceRef {
+  readonly bytes: Uint8Array
+  readonly facts: Facts
+}
+
+export interface StoreChanges {
+  readonly put?: readonly Resource[]
+  readonly remove?: readonly ResourceRef[]
+}
+
+export class ResourceStore {
+  readonly #types = new Map<TypeUrl, Map<string, StoredResource>>()
+  readonly #listeners = new Set<(changed: readonly ResourceRef[]) => void>()
+
+  /**
+   * One atomic batch: listeners see all of it or nothing. Removals come first, so that a resource in both lists stays.
+   * A put of the version that is there already, and a removal of what is not there, are no changes.
+   */
+  update({ put = [], remove = [] }: StoreChanges): void {
+    const changed: ResourceRef[] = []
+    const kept = new Set(remove.length > 0 ? put.map(refKey) : [])
+    for (const ref of remove) {
+      if (!kept.has(refKey(ref)) && this.#types.get(ref.typeUrl)?.delete(ref.name)) changed.push(ref)
+    }
+    for (const resource of put) if (this.#put(resource)) changed.push(resource)
+    if (changed.length === 0) return
+    for (const listener of this.#listeners) listener(changed)
+  }
+
+  get(typeUrl: TypeUrl, name: string): StoredResource | undefined {
+    return this.#types.get(typeUrl)?.get(name)
+  }
+
+  names(typeUrl: TypeUrl): Iterable<string> {
+    return this.#types.get(typeUrl)?.keys() ?? []
+  }
+
+  size(typeUrl: TypeUrl): number {
+    return this.#types.get(typeUrl)?.size ?? 0
+  }
+
+  /** The types of which there is at least one resource. */
+  types(): TypeUrl[] {
+    return [...this.#types].filter(([, resources]) => resources.size > 0).map(([typeUrl]) => typeUrl)
+  }
+
+  /** Calls back within `update`, after it was applied. Returns how to stop. */
+  onChange(listener: (changed: readonly ResourceRef[]) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  #put({ typeUrl, name, version, bytes, requires }: Resource): boolean {
+    let resources = this.#types.get(typeUrl)
+    if (!resources) {
+      resources = new Map()
+      this.#types.set(typeUrl, resources)
+    }
+    if (resources.get(name)?.facts.version === version) return false
+    resources.set(name, { typeUrl, name, bytes, facts: { version, requires } })
+    return true
+  }
+}
+
+function refKey({ typeUrl, name }: ResourceRef): string {
+  return `${typeUrl} ${name}`
+}

@@ -1,0 +1,213 @@
+/** A client that behaves as Envoy 1.40 does, on a small model of it, for tests of the state machine. */
+
+import assert from 'node:assert/strict'
+import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
+import type { Client, Request } from './client.ts'
+import type { Response } from './response.ts'
+import type { StoredResource } from './store.ts'
+
+const { cluster, endpoints, listener, route } = typeUrls
+
+/** What the model makes of a resource: `broken` as protobuf, `bad` in its meaning. */
+export type Quality = 'good' | 'bad' | 'broken'
+
+export interface Content {
+  readonly quality: Quality
+  /** Of a listener: it asks for the route of its name. */
+  readonly route?: boolean
+}
+
+export function modelResource(
+  typeUrl: TypeUrl,
+  name: string,
+  version: string,
+  content: Content,
+  requires: readonly ResourceRef[] = [],
+): Resource {
+  return { typeUrl, name, version, requires, bytes: new TextEncoder().encode(JSON.stringify(content)) }
+}
+
+const contentOf = ({ bytes }: StoredResource): Content => JSON.parse(new TextDecoder().decode(bytes))
+const completes = new Map<TypeUrl, TypeUrl>([[endpoints, cluster]])
+
+interface Held {
+  readonly version: string
+  readonly requires: readonly ResourceRef[]
+}
+
+export class ModelEnvoy {
+  readonly has = new Map<TypeUrl, Map<string, Held>>(Object.values(typeUrls).map(typeUrl => [typeUrl, new Map()]))
+  /** What Envoy would list on reconnecting: it does not remember what came in a response that it refused. */
+  readonly #remembered = new Map<TypeUrl, Map<string, string>>(
+    Object.values(typeUrls).map(typeUrl => [typeUrl, new Map()]),
+  )
+  readonly #subscribed = new Map<TypeUrl, Set<string>>([
+    [endpoints, new Set()],
+    [route, new Set()],
+  ])
+  readonly #warming = new Set<string>()
+  /** Requests of a paused type: while clusters warm, Envoy says nothing about clusters. */
+  #held: Request[] = []
+  readonly requests: Request[] = []
+  readonly inbox: Response[] = []
+  readonly unanswered = new Set<TypeUrl>()
+  received = 0
+
+  connect(): void {
+    this.requests.length = 0
+    this.inbox.length = 0
+    this.#held = []
+    this.unanswered.clear()
+    for (const typeUrl of [cluster, endpoints, listener, route]) {
+      const names = [...(this.#subscribed.get(typeUrl) ?? [])]
+      if (this.#subscribed.has(typeUrl) && names.length === 0) continue
+      this.#say(typeUrl, { subscribe: names, initialVersions: Object.fromEntries(this.#remembered.get(typeUrl)!) })
+    }
+  }
+
+  wants(typeUrl: TypeUrl, name: string): boolean {
+    return this.#subscribed.get(typeUrl)?.has(name) ?? true
+  }
+
+  deliver(response: Response): void {
+    assert(!this.unanswered.has(response.typeUrl), `two responses of ${response.typeUrl} in flight`)
+    this.unanswered.add(response.typeUrl)
+    this.inbox.push(response)
+  }
+
+  /** Takes one response; `isAcknowledged` is what the server believes. */
+  receive(client: Client): void {
+    const response = this.inbox.shift()
+    if (!response) return
+    this.received += response.put.length + response.remove.length
+    this.#checkOrder(response, client)
+    const error = this.#apply(response)
+    if (!error) this.#remember(response)
+    this.unanswered.delete(response.typeUrl)
+    this.#say(response.typeUrl, { nonce: response.nonce, error })
+    this.#resume()
+  }
+
+  /** Envoy gives up waiting for endpoints after 15 s. */
+  timeOut(): boolean {
+    if (this.#warming.size === 0) return false
+    this.#warming.clear()
+    this.#resume()
+    return true
+  }
+
+  #checkOrder({ typeUrl, put, remove }: Response, client: Client): void {
+    const names = [...put.map(resource => resource.name), ...remove]
+    assert.equal(new Set(names).size, names.length, 'a name twice in a response')
+    for (const { name, facts } of put) {
+      for (const required of facts.requires) {
+        if (completes.get(typeUrl) === required.typeUrl && required.name === name) continue
+        assert(client.acknowledgedVersion(required) !== undefined, `${typeUrl} ${name} came before ${required.typeUrl}`)
+        assert(
+          this.has.get(required.typeUrl)!.has(required.name),
+          `${typeUrl} ${name} requires what Envoy does not have`,
+        )
+      }
+    }
+    for (const name of remove) {
+      if (!this.has.get(typeUrl)!.has(name)) continue
+      for (const [userType, held] of this.has) {
+        for (const [user, { requires }] of held) {
+          const isUser = requires.some(required => required.typeUrl === typeUrl && required.name === name)
+          assert(!isUser, `${typeUrl} ${name} removed before ${userType} ${user}`)
+        }
+      }
+    }
+  }
+
+  #apply({ typeUrl, put, remove }: Response): string | undefined {
+    if (put.some(resource => contentOf(resource).quality === 'broken')) {
+      if (typeUrl === endpoints) this.#warming.clear()
+      return `Unable to unpack as ${typeUrl}`
+    }
+    const isNamed = this.#subscribed.has(typeUrl)
+    for (const name of remove) this.#remove(typeUrl, name)
+    const complaints: string[] = []
+    for (const resource of put) {
+      if (contentOf(resource).quality === 'good') this.#put(resource)
+      else complaints.push(`${resource.name}: no good`)
+      // Of named subscriptions the first error ends the whole update.
+      if (isNamed && complaints.length > 0) {
+        if (typeUrl === endpoints) this.#warming.clear()
+        return 'malformed IP address: x'
+      }
+    }
+    if (complaints.length === 0) return undefined
+    return typeUrl === cluster
+      ? `Error adding/updating cluster(s) ${complaints.join(', ')}`
+      : `Error adding/updating listener(s) ${complaints.map(text => `${text}\n`).join('')}`
+  }
+
+  #put(resource: StoredResource): void {
+    const { typeUrl, name, facts } = resource
+    const subscribed = this.#subscribed.get(typeUrl)
+    if (subscribed && !subscribed.has(name)) return
+    const before = this.has.get(typeUrl)!.get(name)
+    this.has.get(typeUrl)!.set(name, facts)
+    if (typeUrl === endpoints) this.#warming.delete(name)
+    if (typeUrl === cluster && before?.version !== facts.version) {
+      this.#warming.add(name)
+      this.#subscribe(endpoints, name)
+    }
+    if (typeUrl === listener) {
+      if (contentOf(resource).route) this.#subscribe(route, name)
+      else this.#unsubscribe(route, name)
+    }
+  }
+
+  #remove(typeUrl: TypeUrl, name: string): void {
+    if (typeUrl === endpoints) this.#warming.delete(name)
+    if (typeUrl === cluster) {
+      this.#warming.delete(name)
+      this.#unsubscribe(endpoints, name)
+    }
+    if (typeUrl === listener) this.#unsubscribe(route, name)
+    this.has.get(typeUrl)!.delete(name)
+  }
+
+  #remember({ typeUrl, put, remove }: Response): void {
+    const remembered = this.#remembered.get(typeUrl)!
+    const subscribed = this.#subscribed.get(typeUrl)
+    for (const { name, facts } of put) if (!subscribed || subscribed.has(name)) remembered.set(name, facts.version)
+    for (const name of remove) remembered.delete(name)
+  }
+
+  #subscribe(typeUrl: TypeUrl, name: string): void {
+    const names = this.#subscribed.get(typeUrl)!
+    if (names.has(name)) return
+    names.add(name)
+    this.#say(typeUrl, { subscribe: [name] })
+  }
+
+  #unsubscribe(typeUrl: TypeUrl, name: string): void {
+    if (!this.#subscribed.get(typeUrl)!.delete(name)) return
+    this.has.get(typeUrl)!.delete(name)
+    this.#remembered.get(typeUrl)!.delete(name)
+    this.#say(typeUrl, { unsubscribe: [name] })
+  }
+
+  #say(typeUrl: TypeUrl, said: Partial<Request>): void {
+    const request = {
+      typeUrl,
+      subscribe: [],
+      unsubscribe: [],
+      initialVersions: {},
+      nonce: '',
+      error: undefined,
+      ...said,
+    }
+    if (typeUrl === cluster && this.#warming.size > 0) this.#held.push(request)
+    else this.requests.push(request)
+  }
+
+  #resume(): void {
+    if (this.#warming.size > 0) return
+    this.requests.push(...this.#held)
+    this.#held = []
+  }
+}
