@@ -1,0 +1,128 @@
+/** The command line. Each command loads its own code when it runs, so that `lightpath --help` is quick and agents are small. */
+
+import { type Command, program } from 'commander'
+import packageJson from '../package.json' with { type: 'json' }
+import { addOptions, type Config, readConfig } from './commands/options.ts'
+import { UsageError } from './commands/usage.ts'
+
+const ports = ['redirectPort', 'canaryPort', 'adminPort', 'xdsPort'] as const
+const marks = ['steeringMark', 'envoyMark', 'routeTable'] as const
+
+program
+  .name('lightpath')
+  .description(
+    `${packageJson.description}\nDocumentation: docs/ beside the program, beginning with docs/architecture.md.`,
+  )
+  .version(packageJson.version)
+  .showHelpAfterError('(lightpath COMMAND --help says more)')
+
+configured(
+  program.command('node').description('run the agent of this node: watch Services, tell Envoy and the kernel'),
+  [
+    'nodeName',
+    'source',
+    'kubeconfig',
+    'families',
+    'xdsAddress',
+    ...ports,
+    'metricsAddress',
+    'metricsPort',
+    'socket',
+    ...marks,
+    'drainTime',
+    'logLevel',
+  ],
+).action(run(async config => (await import('./commands/node.ts')).runNode(config)))
+
+configured(program.command('bootstrap').description("print the bootstrap of this node's Envoy, for `envoy -c FILE`"), [
+  'nodeName',
+  'families',
+  'xdsAddress',
+  ...ports,
+  'envoyMark',
+]).action(run(async config => (await import('./commands/bootstrap.ts')).printBootstrap(config)))
+
+configured(
+  program
+    .command('explain')
+    .description(
+      'say everything about a Service on this node: what was asked for, which endpoints, what Envoy and the kernel know',
+    )
+    .argument('<namespace/name>', 'the Service'),
+  ['socket'],
+)
+  .option('--output <table|json>', 'for people or for programs', 'table')
+  .action(
+    run(async (config, [service = '']: string[], { output }) =>
+      (await import('./commands/explain.ts')).explain(config, service, outputFormat(output)),
+    ),
+  )
+
+configured(
+  program
+    .command('translate')
+    .description(
+      'print what Envoy and the kernel would be told of the Services in a directory; changes nothing, needs no root',
+    )
+    .argument('<directory>', 'manifests: Services, EndpointSlices, Namespaces, Nodes'),
+  ['nodeName', 'families', ...ports, ...marks],
+)
+  .option(
+    '--to <table|json|envoy|nftables>',
+    'a table of Service ports, the same as JSON, an Envoy configuration, or an nftables ruleset',
+    'table',
+  )
+  .action(
+    run(async (config, [directory = '']: string[], { to }) =>
+      (await import('./commands/translate.ts')).translate(config, directory, to),
+    ),
+  )
+
+configured(
+  program
+    .command('overlay')
+    .description('take the whole node down to the kernel layer (off) and back (on); works without an agent')
+    .argument('<on|off|show>', 'what to do'),
+  ['families'],
+).action(
+  run(async (config, [what = '']: string[]) => (await import('./commands/overlay.ts')).switchOverlay(config, what)),
+)
+
+configured(program.command('cleanup').description('remove everything that Lightpath ever made in this node’s kernel'), [
+  'families',
+  ...marks,
+]).action(run(async config => (await import('./commands/cleanup.ts')).cleanUp(config)))
+
+program
+  .command('demo')
+  .description(
+    'show Lightpath at work on this machine: two nodes as network namespaces, real Envoy, real traffic (needs root)',
+  )
+  .option('--keep', 'leave it running, and say how to look around')
+  .action(run(async (_config, _args, { keep }) => (await import('./commands/demo.ts')).demo(keep === true)))
+
+await program.parseAsync()
+
+function configured(command: Command, names: Parameters<typeof addOptions>[1]): Command {
+  return addOptions(command, names)
+}
+
+type Action = (config: Config, args: string[], options: Readonly<Record<string, unknown>>) => Promise<void>
+
+/** Runs an action with its configuration; a user's mistake is one line and exit code 2, any other error one line and 1. */
+function run(action: Action): (...given: unknown[]) => Promise<void> {
+  return async (...given) => {
+    const command = given.at(-1) as Command
+    try {
+      await action(readConfig(command), command.args, command.opts())
+    } catch (error) {
+      process.stderr.write(`lightpath ${command.name()}: ${(error as Error).message}\n`)
+      process.exitCode = error instanceof UsageError ? 2 : 1
+    }
+  }
+}
+
+function outputFormat(text: unknown): 'table' | 'json' {
+  if (text === 'table' || text === 'json') return text
+  throw new UsageError(`--output is ${JSON.stringify(text)}, which is not table or json`)
+}

@@ -1,0 +1,38 @@
+/** Asking the agent of this node, over its Unix socket. */
+
+import { request } from 'node:http'
+
+export type AgentAnswer<T> =
+  | { readonly kind: 'answer'; readonly value: T }
+  | { readonly kind: 'refusal'; readonly message: string }
+  | { readonly kind: 'dead'; readonly reason: string }
+
+const timeoutMs = 5000
+
+/** `dead` where no agent answers, with the reason in words. */
+export function askAgent<T>(socket: string, path: string): Promise<AgentAnswer<T>> {
+  return new Promise(resolve => {
+    const query = request({ socketPath: socket, path, signal: AbortSignal.timeout(timeoutMs) }, async response => {
+      try {
+        const chunks: Buffer[] = []
+        for await (const chunk of response) chunks.push(chunk as Buffer)
+        const text = Buffer.concat(chunks).toString()
+        if (response.statusCode === 200) resolve({ kind: 'answer', value: JSON.parse(text) as T })
+        else resolve({ kind: 'refusal', message: text.trim() })
+      } catch (error) {
+        resolve({ kind: 'dead', reason: whyDead(error as Error, socket) })
+      }
+    })
+    query.on('error', error => resolve({ kind: 'dead', reason: whyDead(error, socket) }))
+    query.end()
+  })
+}
+
+function whyDead(error: NodeJS.ErrnoException, socket: string): string {
+  if (error.code === 'ENOENT') return `there is no socket ${socket}: no agent was started with it`
+  if (error.code === 'ECONNREFUSED') return `nobody answers on ${socket}: the agent is dead`
+  if (error.name === 'AbortError' || error.name === 'TimeoutError')
+    return `no answer on ${socket} within ${timeoutMs / 1000} s: the agent hangs`
+  if (error.code === 'EACCES') return `socket ${socket} may not be opened by this user; try as root`
+  return error.message
+}

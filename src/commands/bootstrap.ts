@@ -1,0 +1,22 @@
+import { bootstrap, bootstrapJson } from '../envoy/bootstrap.ts'
+import type { IpFamily } from '../services/address.ts'
+import type { Config } from './options.ts'
+
+export async function printBootstrap(config: Config): Promise<void> {
+  process.stdout.write(`${JSON.stringify(bootstrapJson(bootstrap(bootstrapOptions(config))), undefined, 2)}\n`)
+}
+
+export function bootstrapOptions(config: Config) {
+  return {
+    node: config.nodeName,
+    xds: { host: config.xdsAddress, port: config.xdsPort },
+    adminPort: config.adminPort,
+    canaryPort: config.canaryPort,
+    mark: config.envoyMark,
+  }
+}
+
+export function familiesOf({ families }: Pick<Config, 'families'>): readonly IpFamily[] {
+  if (families === 'dual') return ['IPv4', 'IPv6']
+  return families === 'ipv4' ? ['IPv4'] : ['IPv6']
+}

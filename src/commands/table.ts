@@ -1,0 +1,23 @@
+/** Text for people: aligned columns, and colours where the output is a terminal. */
+
+import { styleText } from 'node:util'
+
+type Style = Parameters<typeof styleText>[0]
+
+/** Colours on a terminal only; NO_COLOR and FORCE_COLOR are honoured. */
+export function paint(style: Style, text: string): string {
+  return styleText(style, text, { stream: process.stdout })
+}
+
+/** Columns as wide as their widest cell, two spaces between; the last is not padded. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[], indent = ''): string {
+  const all = [header, ...rows]
+  const widths = header.map((_, column) => Math.max(...all.map(row => row[column]?.length ?? 0)))
+  const line = (cells: readonly string[]) =>
+    indent +
+    cells
+      .map((cell, i) => (i === header.length - 1 ? cell : cell.padEnd(widths[i]!)))
+      .join('  ')
+      .trimEnd()
+  return [paint('bold', line(header)), ...rows.map(line)].join('\n')
+}

@@ -1,0 +1,283 @@
+/**
+ * The Envoy layer of a node: what Envoy is told of each Service port, what it has acknowledged, and which ports may
+ * therefore go there. Ports that leave keep their configuration in Envoy while connections are drained.
+ */
+
+import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
+import { resourcesOf, type Told } from '../envoy/resources.ts'
+import type { PortState } from '../services/port.ts'
+import { type Problem, problem } from '../services/problem.ts'
+import type { PortChange } from '../services/table.ts'
+import type { Refusal, VersionedRef } from '../xds/client.ts'
+import type { ClientInfo, XdsObserver } from '../xds/server.ts'
+import { ResourceStore } from '../xds/store.ts'
+import { Drains } from './drains.ts'
+import { OverlayGate, type VipPort } from './gate.ts'
+
+export interface EnvoyLayerOptions {
+  readonly settleMs: number
+  readonly drainMs: number
+  readonly drainIntervalMs: number
+  /** What every port needs beside its own resources: the listeners on which redirected connections arrive. */
+  readonly shared: readonly Resource[]
+  readonly moveOverlay: (vips: readonly VipPort[], up: boolean) => void
+  readonly clearOverlay: () => void
+  /** The version of a resource that a connected client has acknowledged. */
+  readonly acknowledgedVersion: (clientId: number, ref: ResourceRef) => string | undefined
+  /** Open connections of listeners in Envoy, by listener name; undefined where Envoy does not answer. */
+  readonly connections: (listeners: readonly string[]) => Promise<ReadonlyMap<string, number> | undefined>
+  readonly onProblems: (origin: string, problems: readonly Problem[]) => void
+  readonly onRefusal: (servicePort: string) => void
+  /** A change is in effect in Envoy, this long after its arrival. */
+  readonly onProgrammed: (ms: number) => void
+  readonly onUp: (up: boolean) => void
+}
+
+/** What `explain` shows of a port in Envoy. */
+export interface EnvoyView {
+  readonly up: boolean
+  readonly draining: boolean
+  readonly resources: readonly {
+    readonly type: string
+    readonly name: string
+    readonly version: string
+    readonly status: 'acknowledged' | 'refused' | 'older version acknowledged' | 'not yet acknowledged'
+    readonly detail?: string
+  }[]
+}
+
+export class EnvoyLayer implements XdsObserver {
+  readonly store = new ResourceStore()
+  readonly gate: OverlayGate
+  readonly #options: EnvoyLayerOptions
+  readonly #drains: Drains
+  readonly #clients = new Map<number, ClientInfo>()
+  /** What Envoy is told of each port, wanted there or draining, by port state id. */
+  readonly #told = new Map<string, Told>()
+  /** The port that a listener belongs to, by the listener's name. */
+  readonly #listenerOwner = new Map<string, string>()
+  readonly #refusals = new Map<string, Refusal>()
+  /** When the change that made a resource arrived, by type and name, until it is acknowledged. */
+  readonly #awaited = new Map<string, number>()
+  #answers = false
+  #stopped = false
+
+  constructor(options: EnvoyLayerOptions) {
+    this.#options = options
+    this.gate = new OverlayGate({
+      settleMs: options.settleMs,
+      isAcknowledged: ref => this.#isAcknowledged(ref),
+      move: options.moveOverlay,
+      clear: options.clearOverlay,
+    })
+    this.#drains = new Drains({
+      drainMs: options.drainMs,
+      intervalMs: options.drainIntervalMs,
+      connections: ids => this.#connections(ids),
+      finish: id => this.store.update({ remove: this.#forget(id) }),
+    })
+    this.store.update({ put: options.shared })
+  }
+
+  /** @param arrived when the changes came, by performance.now() */
+  apply(changes: readonly PortChange[], arrived: number): void {
+    const put: Resource[] = []
+    const remove: ResourceRef[] = []
+    const wanted: PortState[] = []
+    for (const { id, after } of changes) {
+      const told = this.#told.get(id)
+      if (after?.layer.wants === 'envoy') {
+        wanted.push(after)
+        this.#drains.cancel(id)
+        this.#tell(after, put, remove)
+      } else if (told) {
+        // While it drains, its connections follow the endpoints still.
+        if (after) this.#tell({ ...after, layer: told.state.layer }, put, remove)
+        this.gate.unwant(id)
+        this.#drains.start(id)
+      }
+    }
+    for (const resource of put) this.#awaited.set(refKey(resource), arrived)
+    this.store.update({ put, remove })
+    for (const { id, vip, port } of wanted) {
+      this.gate.want(id, { ip: vip, port: port.port }, this.#needs(id))
+    }
+  }
+
+  /** Whether Envoy answers canary requests. */
+  setAnswers(answers: boolean): void {
+    this.#answers = answers
+    this.#setAlive()
+  }
+
+  get isUp(): boolean {
+    return this.#answers && this.#clients.size > 0
+  }
+
+  get draining(): number {
+    return this.#drains.size
+  }
+
+  get clients(): readonly ClientInfo[] {
+    return [...this.#clients.values()]
+  }
+
+  view(id: string): EnvoyView | undefined {
+    const told = this.#told.get(id)
+    if (!told) return undefined
+    const resources = told.resources.map(resource => {
+      const { typeUrl, name, version } = resource
+      const refusal = this.#refusals.get(refKey(resource))
+      return { type: typeName(typeUrl), name, version, status: this.#status(resource), detail: refusal?.detail }
+    })
+    return { up: this.gate.isUp(id), draining: this.#drains.has(id), resources }
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.gate.stop()
+    this.#drains.stop()
+  }
+
+  connected(client: ClientInfo): void {
+    this.#clients.set(client.id, client)
+    this.#setAlive()
+  }
+
+  acknowledged(_clientId: number, resources: readonly VersionedRef[]): void {
+    const ports = new Set<string>()
+    for (const ref of resources) {
+      const id = this.#ownerOf(ref)
+      if (id !== undefined) ports.add(id)
+      this.#noteProgrammed(ref)
+      if (this.#refusals.delete(refKey(ref))) this.#report(id ?? ref.name)
+    }
+    const all = resources.some(ref => this.#isShared(ref)) ? this.#told.keys() : ports
+    for (const id of all) this.gate.check(id)
+  }
+
+  gone(): void {}
+
+  refused(_clientId: number, refusal: Refusal): void {
+    const id = this.#ownerOf(refusal.ref) ?? refusal.ref.name
+    this.#refusals.set(refKey(refusal.ref), refusal)
+    this.#awaited.delete(refKey(refusal.ref))
+    this.#options.onRefusal(id)
+    this.#report(id)
+  }
+
+  settled(): void {}
+
+  disconnected(clientId: number): void {
+    this.#clients.delete(clientId)
+    this.#setAlive()
+  }
+
+  /** Puts what Envoy has to know of a port. A listener that a draining port had is taken over. */
+  #tell(state: PortState, put: Resource[], remove: ResourceRef[]): void {
+    const before = this.#told.get(state.id)
+    const resources = resourcesOf(state, before)
+    for (const resource of resources) {
+      if (resource.typeUrl === typeUrls.listener) this.#takeListener(resource, state.id, remove)
+      if (!before?.resources.includes(resource)) put.push(resource)
+    }
+    const names = new Set(resources.map(refKey))
+    for (const old of before?.resources ?? []) if (!names.has(refKey(old))) remove.push(old)
+    this.#told.set(state.id, { state, resources })
+  }
+
+  #takeListener(listener: ResourceRef, id: string, remove: ResourceRef[]): void {
+    const owner = this.#listenerOwner.get(listener.name)
+    this.#listenerOwner.set(listener.name, id)
+    if (owner === undefined || owner === id) return
+    this.#drains.cancel(owner)
+    remove.push(...this.#forget(owner))
+  }
+
+  /** Returns what is to be removed from Envoy: all of the port but a listener that another port has taken over. */
+  #forget(id: string): readonly ResourceRef[] {
+    const resources = this.#told.get(id)?.resources ?? []
+    this.#told.delete(id)
+    const remove = resources.filter(
+      ({ typeUrl, name }) => typeUrl !== typeUrls.listener || this.#listenerOwner.get(name) === id,
+    )
+    for (const resource of remove) {
+      if (resource.typeUrl === typeUrls.listener) this.#listenerOwner.delete(resource.name)
+      this.#awaited.delete(refKey(resource))
+      this.#refusals.delete(refKey(resource))
+    }
+    this.#report(id)
+    return remove
+  }
+
+  #needs(id: string): readonly ResourceRef[] {
+    const { state, resources } = this.#told.get(id)!
+    return [...this.#options.shared.filter(({ name }) => name.endsWith(state.family)), ...resources]
+  }
+
+  #ownerOf({ typeUrl, name }: ResourceRef): string | undefined {
+    if (typeUrl === typeUrls.listener) return this.#listenerOwner.get(name)
+    return this.#told.has(name) ? name : undefined
+  }
+
+  #isShared(ref: ResourceRef): boolean {
+    return this.#options.shared.some(({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name)
+  }
+
+  #isAcknowledged(ref: ResourceRef): boolean {
+    if (this.#clients.size === 0) return false
+    for (const id of this.#clients.keys()) {
+      if (this.#options.acknowledgedVersion(id, ref) === undefined) return false
+    }
+    return true
+  }
+
+  #status(resource: Resource): EnvoyView['resources'][number]['status'] {
+    if (this.#refusals.get(refKey(resource))?.version === resource.version) return 'refused'
+    const versions = [...this.#clients.keys()].map(id => this.#options.acknowledgedVersion(id, resource))
+    if (versions.length === 0 || versions.includes(undefined)) return 'not yet acknowledged'
+    return versions.every(version => version === resource.version) ? 'acknowledged' : 'older version acknowledged'
+  }
+
+  #noteProgrammed(ref: VersionedRef): void {
+    const arrived = this.#awaited.get(refKey(ref))
+    if (arrived === undefined || this.store.get(ref.typeUrl, ref.name)?.facts.version !== ref.version) return
+    this.#awaited.delete(refKey(ref))
+    this.#options.onProgrammed(performance.now() - arrived)
+  }
+
+  #setAlive(): void {
+    if (this.#stopped) return
+    this.gate.setAlive(this.isUp)
+    this.#options.onUp(this.isUp)
+  }
+
+  #report(id: string): void {
+    const refusals = [...this.#refusals.values()].filter(({ ref }) => (this.#ownerOf(ref) ?? ref.name) === id)
+    const [namespace, name] = id.split('/')
+    const object = name === undefined ? `Envoy listener ${id}` : `Service ${namespace}/${name}`
+    const remedy = this.gate.isUp(id)
+      ? 'it keeps its last acknowledged configuration; correct its settings'
+      : 'the kernel layer serves it; correct its settings'
+    const problems = refusals.map(({ ref, detail }) =>
+      problem('LP301', object, `Envoy refused ${typeName(ref.typeUrl)} ${ref.name}: ${detail}`, remedy),
+    )
+    this.#options.onProblems(`Envoy ${id}`, problems)
+  }
+
+  async #connections(ids: readonly string[]): Promise<ReadonlyMap<string, number> | undefined> {
+    const listenerOf = (id: string) =>
+      this.#told.get(id)?.resources.find(({ typeUrl }) => typeUrl === typeUrls.listener)
+    const names = new Map(ids.map(id => [id, listenerOf(id)?.name ?? '']))
+    const open = await this.#options.connections([...names.values()])
+    return open && new Map([...names].map(([id, name]) => [id, open.get(name) ?? 0]))
+  }
+}
+
+function refKey({ typeUrl, name }: ResourceRef): string {
+  return `${typeUrl} ${name}`
+}
+
+function typeName(typeUrl: TypeUrl): string {
+  return Object.entries(typeUrls).find(([, url]) => url === typeUrl)![0]
+}

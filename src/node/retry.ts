@@ -1,0 +1,45 @@
+/** Starting what may not start yet, such as a server whose port is taken: the rest of the agent works meanwhile. */
+
+import type { Problem } from '../services/problem.ts'
+
+export interface RetryOptions<T> {
+  readonly start: () => Promise<T>
+  readonly everyMs: number
+  readonly problem: (error: Error) => Problem
+  /** The problems there are now: one, or none once it has started. */
+  readonly onProblems: (problems: readonly Problem[]) => void
+}
+
+export interface Retried<T> {
+  /** What has started, so far. */
+  readonly started: () => T | undefined
+  /** Waits for a start that is under way, and begins no other. */
+  stop(): Promise<T | undefined>
+}
+
+export function startRetrying<T>({ start, everyMs, problem, onProblems }: RetryOptions<T>): Retried<T> {
+  let result: T | undefined
+  let timer: NodeJS.Timeout | undefined
+  let stopped = false
+
+  const tryOnce = async () => {
+    try {
+      result = await start()
+      onProblems([])
+    } catch (error) {
+      onProblems([problem(error as Error)])
+      if (!stopped) timer = setTimeout(() => (attempt = tryOnce()), everyMs)
+    }
+  }
+  let attempt = tryOnce()
+
+  return {
+    started: () => result,
+    async stop() {
+      stopped = true
+      clearTimeout(timer)
+      await attempt
+      return result
+    },
+  }
+}

@@ -1,0 +1,88 @@
+/** All that there is to say about a Service on this node, as data: what `lightpath explain` prints. */
+
+import type { IpFamily } from './address.ts'
+import type { PortState } from './port.ts'
+import { portLabel } from './port.ts'
+import type { Service } from './service.ts'
+import { settingDefinitions } from './settings.ts'
+import type { ServiceView } from './table.ts'
+
+export interface SettingExplanation {
+  readonly name: string
+  readonly value: string
+  /** `default`, or the annotation that sets it. */
+  readonly from: string
+}
+
+export interface EndpointExplanation {
+  readonly address: string
+  readonly port: number
+  readonly node: string | undefined
+  readonly zone: string | undefined
+  /** Why this node does not use it; undefined where it does. */
+  readonly notUsed: string | undefined
+}
+
+export interface PortExplanation {
+  readonly id: string
+  readonly name: string
+  readonly vip: string
+  readonly family: IpFamily
+  readonly port: number
+  readonly protocol: string
+  readonly layer: PortState['layer']
+  readonly settings: readonly SettingExplanation[]
+  readonly endpoints: readonly EndpointExplanation[]
+}
+
+export interface ServiceExplanation {
+  readonly namespace: string
+  readonly name: string
+  readonly type: Service['type']
+  readonly clusterIPs: readonly string[]
+  readonly sessionAffinity: Service['sessionAffinity']
+  readonly internalTrafficPolicy: Service['internalTrafficPolicy']
+  /** Why Lightpath does not serve it; undefined where it does. */
+  readonly ignored: string | undefined
+  readonly ports: readonly PortExplanation[]
+}
+
+export function explainService(view: ServiceView): ServiceExplanation {
+  const { namespace, name, type, clusterIPs, sessionAffinity, internalTrafficPolicy } = view.service
+  const ports = view.ports.map(state => explainPort(state, view))
+  return { namespace, name, type, clusterIPs, sessionAffinity, internalTrafficPolicy, ignored: view.ignored, ports }
+}
+
+function explainPort(state: PortState, view: ServiceView): PortExplanation {
+  const { id, port, family, vip, layer } = state
+  const protocol = layer.wants === 'envoy' ? layer.protocol : undefined
+  const endpoints = (view.candidates.get(id) ?? []).map(candidate => ({
+    address: candidate.ip,
+    port: candidate.port,
+    node: candidate.nodeName,
+    zone: candidate.zone,
+    notUsed: candidate.notUsed,
+  }))
+  return {
+    id,
+    name: portLabel(port),
+    vip,
+    family,
+    port: port.port,
+    protocol: port.protocol,
+    layer,
+    settings: protocol ? explainSettings(state, protocol, view) : [],
+    endpoints,
+  }
+}
+
+function explainSettings(state: PortState, protocol: 'http' | 'tcp', view: ServiceView): readonly SettingExplanation[] {
+  const annotated = view.settings.annotated.get(portLabel(state.port))
+  return settingDefinitions
+    .filter(({ protocols }) => protocols.includes(protocol))
+    .map(definition => {
+      const annotation = annotated?.get(definition.key)
+      const value = annotation === undefined ? definition.defaultText : view.service.annotations[annotation]!
+      return { name: definition.name, value: value.trim(), from: annotation ?? 'default' }
+    })
+}
