@@ -77,8 +77,15 @@ export async function run(command: string, args: readonly string[], options: Run
 /** The processes of one lab. They run in sessions of their own, so that each is ended by its pid alone. */
 export class Processes {
   readonly #children = new Set<Child>()
+  #ending = false
+
+  /** After `stopAll` has begun: nothing is to be started any more. */
+  get ending(): boolean {
+    return this.#ending
+  }
 
   async spawnIn(netns: string, command: string, args: readonly string[], options: SpawnOptions = {}): Promise<Child> {
+    if (this.#ending) throw new Error(`${command} is not started: the lab is being removed`)
     const [program, programArgs] = enter(netns, command, args, options)
     const log = options.logFile === undefined ? 'ignore' : openSync(options.logFile, 'a')
     const child = spawn(program, programArgs, {
@@ -98,6 +105,7 @@ export class Processes {
 
   /** Ends all of them; resolves when none is left. */
   async stopAll(): Promise<void> {
+    this.#ending = true
     await Promise.all([...this.#children].map(child => child.stop()))
   }
 }

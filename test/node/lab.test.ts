@@ -11,6 +11,7 @@ import { destroyStale } from '../../src/demo/leftovers.ts'
 import { createNetwork, type Network } from '../../src/demo/network.ts'
 import { type RunningPod, startPod } from '../../src/demo/pods.ts'
 import { runIn } from '../../src/demo/processes.ts'
+import { pause, waitFor } from '../../src/demo/wait.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
 
@@ -99,7 +100,7 @@ describe('a lab of two nodes', { skip }, () => {
 
   test('load at a rate goes on until it is stopped', async () => {
     const load = await startLoad(network, client, { url: `http://${near.ip}/`, connections: 5, rate: 200 })
-    await new Promise(resolve => setTimeout(resolve, 1000))
+    await pause(1000)
     const report = await load.stop()
     assert.deepEqual(report.errors, {})
     assert.ok(report.ok > 0 && report.ok < 1000, `${report.ok} requests at 200 a second`)
@@ -127,9 +128,9 @@ test('destroy leaves no process, namespace, link or file behind, also of process
   ])
   const stopped = await network.processes.spawnIn(node!.netns, 'sleep', ['300'])
   stopped.kill('SIGSTOP')
-  const grandchild = await eventually(() => childOf(stubborn.pid))
+  const grandchild = await waitFor('a grandchild', 5000, () => childOf(stubborn.pid))
   await network.destroy()
-  for (const pid of [stubborn.pid, stopped.pid, grandchild]) await eventually(() => ended(pid))
+  for (const pid of [stubborn.pid, stopped.pid, grandchild]) await waitFor('an end', 5000, () => ended(pid))
   assert.deepEqual(traces(network.name), [])
   await network.destroy()
 })
@@ -143,7 +144,7 @@ for (const [how, end] of [
     end(owner.pid!)
     await once(owner, 'exit')
     assert.deepEqual(traces(name), [])
-    await eventually(() => ended(pod))
+    await waitFor('an end', 5000, () => ended(pod))
   })
 }
 
@@ -152,7 +153,7 @@ test('a lab whose owner fails with an error leaves nothing behind', { skip }, as
   owner.stdin.end()
   await once(owner, 'exit')
   assert.deepEqual(traces(name), [])
-  await eventually(() => ended(pod))
+  await waitFor('an end', 5000, () => ended(pod))
 })
 
 test('a lab whose owner was killed is removed by the next one, which leaves living labs alone', { skip }, async () => {
@@ -164,7 +165,7 @@ test('a lab whose owner was killed is removed by the next one, which leaves livi
     assert.notDeepEqual(traces(name), [])
     destroyStale()
     assert.deepEqual(traces(name), [])
-    await eventually(() => ended(pod))
+    await waitFor('an end', 5000, () => ended(pod))
     assert.equal((await runIn(living.nodes[0]!.netns, 'ip', ['route'])).code, 0)
     assert.ok(existsSync(living.directory))
   } finally {
@@ -206,13 +207,4 @@ function ended(pid: number): boolean {
   } catch {
     return true
   }
-}
-
-async function eventually<T>(condition: () => T | undefined | false): Promise<T> {
-  for (let tries = 0; tries < 200; tries++) {
-    const result = condition()
-    if (result) return result
-    await new Promise(resolve => setTimeout(resolve, 25))
-  }
-  throw new Error(`not within 5 s: ${condition}`)
 }
