@@ -1,0 +1,31 @@
+import { askTcp, askUdp } from '../clients.ts'
+import { expect, type Point } from './point.ts'
+
+const tries = 12
+
+export const kernel: Point = {
+  title: 'Every other protocol: the kernel layer',
+  explanation: `${tries} datagrams to a UDP Service and ${tries} connections to a plain TCP Service: nftables chooses the endpoint.`,
+  async run({ client, hostsFile }, show) {
+    const udp: string[] = []
+    const tcp: string[] = []
+    show.command('client', 'echo hello | nc -u dns.default.svc 53')
+    for (let i = 0; i < tries; i++)
+      udp.push((await askUdp(client, 'dns.default.svc', 53, 'hello', { hostsFile })).trim())
+    show.command('client', 'echo hello | nc echo.default.svc 7')
+    for (let i = 0; i < tries; i++)
+      tcp.push((await askTcp(client, 'echo.default.svc', 7, 'hello', { hostsFile })).trim())
+
+    const rows = (service: string, answers: readonly string[]) =>
+      [...Map.groupBy(answers, answer => answer.replace('\n', ', '))]
+        .sort()
+        .map(([answer, its]) => [service, answer || 'none', its.length])
+    show.table(
+      ['service', 'answer', 'times'],
+      [...rows('dns.default.svc:53 UDP', udp), ...rows('echo.default.svc:7 TCP', tcp)],
+    )
+    for (const answer of udp) expect(/^dns-[01] hello$/.test(answer), 'a datagram got no answer')
+    for (const answer of tcp) expect(/^echo-[01]\nhello$/.test(answer), 'a connection got no answer')
+    return `${new Set(udp).size} UDP and ${new Set(tcp).size} TCP endpoints answered, chosen by nftables`
+  },
+}
