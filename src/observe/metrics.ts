@@ -10,6 +10,15 @@ export interface Readings {
   readonly kernelElements: () => number
   readonly envoyUp: () => boolean
   readonly problems: () => ReadonlyMap<string, number>
+  /** Traffic of the xDS server since its start, by type URL. */
+  readonly xds: () => ReadonlyMap<string, XdsTraffic>
+}
+
+interface XdsTraffic {
+  readonly requests: number
+  readonly responses: number
+  readonly refusals: number
+  readonly bytes: number
 }
 
 export type Metrics = ReturnType<typeof createMetrics>
@@ -48,6 +57,24 @@ export function createMetrics(readings: Readings) {
   gauge('lightpath_kernel_elements', 'Elements in the sets and maps of table lightpath.', readings.kernelElements)
   gauge('lightpath_envoy_up', 'Whether this node’s Envoy is connected and answers.', () => Number(readings.envoyUp()))
 
+  const xdsCounter = (name: string, help: string, value: (traffic: XdsTraffic) => number) =>
+    new Counter({
+      name,
+      help,
+      registers,
+      labelNames: ['type'],
+      collect() {
+        this.reset()
+        for (const [typeUrl, traffic] of readings.xds()) {
+          this.inc({ type: typeUrl.slice(typeUrl.lastIndexOf('.') + 1) }, value(traffic))
+        }
+      },
+    })
+  xdsCounter('lightpath_xds_requests_total', 'xDS requests, by type of resource.', traffic => traffic.requests)
+  xdsCounter('lightpath_xds_responses_total', 'xDS responses, by type of resource.', traffic => traffic.responses)
+  xdsCounter('lightpath_xds_nacks_total', 'xDS responses that Envoy refused.', traffic => traffic.refusals)
+  xdsCounter('lightpath_xds_sent_bytes_total', 'Bytes of xDS responses.', traffic => traffic.bytes)
+
   return {
     registry: registers[0]!,
     changes: new Counter({
@@ -67,18 +94,6 @@ export function createMetrics(readings: Readings) {
       name: 'lightpath_kernel_transaction_seconds',
       help: 'Duration of nftables transactions.',
       buckets: [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15],
-      registers,
-    }),
-    xds: new Counter({
-      name: 'lightpath_xds_messages_total',
-      help: 'xDS messages, by type of resource and what they were: request, response, nack.',
-      labelNames: ['type', 'message'],
-      registers,
-    }),
-    xdsBytes: new Counter({
-      name: 'lightpath_xds_sent_bytes_total',
-      help: 'Bytes of xDS responses, by type of resource.',
-      labelNames: ['type'],
       registers,
     }),
     refusals: new Counter({

@@ -1,0 +1,211 @@
+/**
+ * The agent of a node: source → services → Envoy and kernel. It is nobody's parent and nobody's child: with the agent
+ * dead, Envoy and kernel go on with what they were told.
+ *
+ * Nothing is told to anybody before the source has said that everything is known: half of it would take down Services
+ * that a previous run left working.
+ */
+
+import { openConnections } from '../envoy/admin.ts'
+import { redirectListeners } from '../envoy/bootstrap.ts'
+import { KernelTables } from '../kernel/table.ts'
+import type { Log } from '../observe/log.ts'
+import { createMetrics, type Metrics } from '../observe/metrics.ts'
+import { ProblemRegistry } from '../observe/problems.ts'
+import type { IpFamily } from '../services/address.ts'
+import type { Change } from '../services/objects.ts'
+import { problem } from '../services/problem.ts'
+import { ServiceTable } from '../services/table.ts'
+import type { Source, SourceListener } from '../sources/source.ts'
+import { startXdsServer, type XdsServer } from '../xds/server.ts'
+import { type Canary, startCanary } from './canary.ts'
+import { EnvoyLayer } from './envoylayer.ts'
+import { isListening } from './listening.ts'
+import { type Retried, startRetrying } from './retry.ts'
+
+export interface AgentOptions {
+  readonly nodeName: string
+  readonly families: readonly IpFamily[]
+  readonly xdsAddress: string
+  readonly xdsPort: number
+  readonly redirectPort: number
+  readonly canaryPort: number
+  readonly adminPort: number
+  readonly steeringMark: number
+  readonly envoyMark: number
+  readonly routeTable: number
+  readonly drainTime: number
+}
+
+/** How long Envoy may take to have an acknowledged listener in all its workers. */
+const settleMs = 250
+const drainIntervalMs = 5000
+const canaryTimes = { intervalMs: 1000, timeoutMs: 1000, misses: 2 }
+/** How long overlay entries of a previous run are kept for an Envoy that has not connected yet: its longest back-off, twice. */
+const inheritanceMs = 10_000
+const retryMs = 5000
+
+export class Agent {
+  readonly problems: ProblemRegistry
+  readonly table: ServiceTable
+  readonly kernel: KernelTables
+  readonly envoy: EnvoyLayer
+  readonly metrics: Metrics
+  readonly #options: AgentOptions
+  readonly #log: Log
+  readonly #source: Source
+  /** When the change of a port arrived that the kernel does not have yet, by port state id. */
+  readonly #kernelAwaited = new Map<string, number>()
+  #xds: Retried<XdsServer> | undefined
+  #canary: Canary | undefined
+  #inheritance: NodeJS.Timeout | undefined
+  #synced = false
+
+  constructor(options: AgentOptions, source: Source, log: Log) {
+    this.#options = options
+    this.#source = source
+    this.#log = log
+    this.problems = new ProblemRegistry(log)
+    this.table = new ServiceTable(options.nodeName)
+    this.metrics = this.#createMetrics()
+    this.kernel = this.#createKernel()
+    this.envoy = this.#createEnvoyLayer()
+  }
+
+  async start(): Promise<void> {
+    const inherited = await this.kernel.start()
+    // An Envoy that starts anew knows none of the VIPs that are steered to it.
+    if (inherited.length > 0 && !(await isListening(this.#options.redirectPort))) this.kernel.clearOverlay()
+    else this.envoy.gate.inherit(inherited)
+    await this.#source.start(this.#listener())
+  }
+
+  /** The source has told everything that there was at the start. */
+  get isSynced(): boolean {
+    return this.#synced
+  }
+
+  get xds(): XdsServer | undefined {
+    return this.#xds?.started()
+  }
+
+  /** Leaves Envoy and the kernel as they are: traffic flows on without the agent. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#inheritance)
+    this.envoy.stop()
+    this.#canary?.stop()
+    await this.#source.stop()
+    await (await this.#xds?.stop())?.stop()
+    await this.kernel.close()
+  }
+
+  #listener(): SourceListener {
+    return {
+      changes: changes => this.#changes(changes),
+      synced: () => this.#begin(),
+      problems: (origin, problems) => this.problems.set(origin, problems),
+    }
+  }
+
+  #changes(changes: readonly Change[]): void {
+    const arrived = performance.now()
+    for (const change of changes) {
+      this.metrics.changes.inc({ kind: change.type === 'put' ? change.object.kind : change.key.kind })
+    }
+    const { ports, problems } = this.table.apply(changes)
+    for (const [object, found] of problems) this.problems.set(object, found)
+    if (!this.#synced) return
+    for (const { id, after } of ports) {
+      this.#kernelAwaited.set(id, arrived)
+      if (after) this.kernel.setPort(after)
+      else this.kernel.removePort(id)
+    }
+    this.envoy.apply(ports, arrived)
+  }
+
+  #begin(): void {
+    const states = [...this.table.states()]
+    this.#synced = true
+    for (const state of states) this.kernel.setPort(state)
+    this.envoy.apply(
+      states.map(after => ({ id: after.id, before: undefined, after })),
+      performance.now(),
+    )
+    this.envoy.gate.dropUnwanted()
+    this.kernel.synced()
+    this.#inheritance = setTimeout(() => this.envoy.gate.dropUnconfirmed(), inheritanceMs)
+    this.#canary = startCanary({
+      port: this.#options.canaryPort,
+      ...canaryTimes,
+      onChange: answers => this.envoy.setAnswers(answers),
+    })
+    this.#xds = this.#startXds()
+    this.#log.info(this.table.counts(), 'synchronised')
+  }
+
+  #startXds(): Retried<XdsServer> {
+    const { xdsAddress: address, xdsPort: port } = this.#options
+    return startRetrying({
+      everyMs: retryMs,
+      start: () => startXdsServer({ store: this.envoy.store, address, port, observer: this.envoy, log: this.#log }),
+      problem: error =>
+        problem('LP302', 'xDS server', error.message, 'the kernel layer serves all Services; it is tried again'),
+      onProblems: problems => this.problems.set('xDS server', problems),
+    })
+  }
+
+  #createKernel(): KernelTables {
+    const { redirectPort: targetPort, nodeName, families, steeringMark, envoyMark, routeTable } = this.#options
+    const options = { targetPort, nodeName, families, steeringMark, envoyMark, routeTable }
+    return new KernelTables(options, {
+      applied: ports => {
+        for (const id of ports) this.#kernelApplied(id)
+      },
+      flushed: ({ milliseconds }) => this.metrics.transactions.observe(milliseconds / 1000),
+      problems: (origin, problems) => this.problems.set(origin, problems),
+    })
+  }
+
+  #kernelApplied(id: string): void {
+    const arrived = this.#kernelAwaited.get(id)
+    if (arrived === undefined) return
+    this.#kernelAwaited.delete(id)
+    this.metrics.programming.observe({ layer: 'kernel' }, (performance.now() - arrived) / 1000)
+  }
+
+  #createEnvoyLayer(): EnvoyLayer {
+    const { drainTime: drainMs, redirectPort, families, adminPort } = this.#options
+    let wasUp: boolean | undefined
+    return new EnvoyLayer({
+      settleMs,
+      drainMs,
+      drainIntervalMs,
+      shared: redirectListeners({ redirectPort, families }),
+      moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
+      clearOverlay: () => this.kernel.clearOverlay(),
+      acknowledgedVersion: (clientId, ref) => this.xds?.acknowledgedVersion(clientId, ref),
+      connections: listeners => openConnections(adminPort, listeners),
+      onProblems: (origin, problems) => this.problems.set(origin, problems),
+      onRefusal: servicePort => this.metrics.refusals.inc({ service_port: servicePort }),
+      onProgrammed: ms => this.metrics.programming.observe({ layer: 'envoy' }, ms / 1000),
+      onUp: up => {
+        if (up === wasUp) return
+        wasUp = up
+        if (up) this.#log.info({}, 'Envoy is up: what it has acknowledged goes to it')
+        else this.#log.warn({}, 'Envoy is down or not connected: the kernel layer serves all Services')
+      },
+    })
+  }
+
+  #createMetrics(): Metrics {
+    return createMetrics({
+      objects: () => ({ ...this.table.counts() }),
+      overlayEntries: () => this.envoy.gate.size,
+      draining: () => this.envoy.draining,
+      kernelElements: () => [...this.kernel.totals.values()].reduce((sum, count) => sum + count, 0),
+      envoyUp: () => this.envoy.isUp,
+      problems: () => this.problems.counts(),
+      xds: () => this.xds?.traffic ?? new Map(),
+    })
+  }
+}
