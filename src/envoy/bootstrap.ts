@@ -37,12 +37,6 @@ export interface BootstrapOptions {
   readonly xds?: { readonly host: string; readonly port: number }
   /** Envoy's admin interface, on 127.0.0.1. Default 15000; 0 lets the kernel choose. */
   readonly adminPort?: number
-  /** Where redirected connections arrive, on all addresses. Default 1666. */
-  readonly redirectPort?: number
-  /** The families whose Services Envoy is to serve: a redirect listener for each. Default IPv4 only. */
-  readonly families?: readonly ('IPv4' | 'IPv6')[]
-  /** IP_TRANSPARENT for the redirect listener, which TPROXY needs (CAP_NET_ADMIN). Default true. */
-  readonly transparent?: boolean
   /** Where a worker answers 200 to any HTTP request, on 127.0.0.1, so that a hung Envoy is noticed. Default 1667. */
   readonly canaryPort?: number
   /** SO_MARK of Envoy's own connections, by which the kernel layer leaves them alone (CAP_NET_ADMIN); 0 for none. Default 0x2000. */
@@ -53,9 +47,6 @@ export const bootstrapDefaults = {
   cluster: 'lightpath',
   xds: { host: '127.0.0.1', port: 18000 },
   adminPort: 15000,
-  redirectPort: 1666,
-  families: ['IPv4'],
-  transparent: true,
   canaryPort: 1667,
   mark: 0x2000,
 } as const satisfies Omit<BootstrapOptions, 'node'>
@@ -71,7 +62,7 @@ export function bootstrap(given: BootstrapOptions): Bootstrap {
     dynamicResources: { adsConfig, cdsConfig: fromAds, ldsConfig: fromAds },
     staticResources: {
       clusters: [xdsCluster(options)],
-      listeners: [...options.families.map(family => redirectListener(family, options)), canaryListener(options)],
+      listeners: [canaryListener(options)],
     },
     clusterManager: { upstreamBindConfig: options.mark === 0 ? undefined : marked(options.mark) },
     statsConfig,
@@ -147,42 +138,6 @@ function xdsCluster({ xds }: Options): MessageInitShape<typeof ClusterSchema> {
       }),
     },
     upstreamConnectionOptions: { tcpKeepalive },
-  }
-}
-
-/**
- * Connections arrive here and go on to the listener of their original destination. One without such a listener (it was
- * just removed, or somebody connected to the port itself) is closed at once: Envoy never connects to an address because
- * a client named it.
- */
-function redirectListener(family: 'IPv4' | 'IPv6', { redirectPort, transparent }: Options): Listener {
-  return {
-    name: `redirect-${family}`,
-    address: socketAddress(family === 'IPv4' ? '0.0.0.0' : '::', redirectPort),
-    transparent: transparent || undefined,
-    useOriginalDst: true,
-    // Accepted connections inherit it, whichever listener they go on to.
-    tcpKeepalive,
-    listenerFilters: [
-      {
-        name: 'envoy.filters.listener.original_dst',
-        configType: { case: 'typedConfig', value: any(OriginalDstSchema, {}) },
-      },
-    ],
-    filterChains: [
-      {
-        name: 'none',
-        filters: [
-          {
-            name: 'envoy.filters.network.direct_response',
-            configType: {
-              case: 'typedConfig',
-              value: any(DirectResponseSchema, { response: { specifier: { case: 'inlineString', value: '' } } }),
-            },
-          },
-        ],
-      },
-    ],
   }
 }
 

@@ -47,7 +47,7 @@ function staticCluster(cluster: Cluster, loadAssignment: ClusterLoadAssignment |
 
 function staticListener(listener: Listener, routes: ReadonlyMap<string, Uint8Array>, bind: boolean): Listener {
   for (const filter of listener.filterChains.flatMap(chain => chain.filters)) putRoutes(filter, routes)
-  return { ...listener, bindToPort: bind }
+  return listener.bindToPort === false ? { ...listener, bindToPort: bind } : listener
 }
 
 function putRoutes({ configType }: Filter, routes: ReadonlyMap<string, Uint8Array>): void {

@@ -7,7 +7,7 @@
  */
 
 import { openConnections } from '../envoy/admin.ts'
-import { redirectListeners } from '../envoy/bootstrap.ts'
+import { redirectListeners } from '../envoy/redirect.ts'
 import { KernelTables } from '../kernel/table.ts'
 import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
