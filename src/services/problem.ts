@@ -27,6 +27,7 @@ export type ProblemCode =
   | 'LP301' // Envoy refused a resource
   | 'LP302' // Envoy not running, not found or of an unsupported version
   | 'LP401' // nftables refused or is missing
+  | 'LP501' // a port or socket of the agent is taken
 
 export function problem(code: ProblemCode, object: string, reason: string, remedy: string): Problem {
   return { code, object, reason, remedy }

@@ -1,0 +1,30 @@
+# Lightpath. `make demo` shows it at work, `make test` passes all tests; both install what is missing first.
+
+.PHONY: help setup demo test check bench build generate clean
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: Debian packages (as root), npm packages, Envoy
+	@tools/setup
+
+demo: setup ## two nodes on this machine, real Envoy and nftables (root); KEEP=1 leaves it running
+	@bin/lightpath demo $(if $(KEEP),--keep)
+
+test: ## all tests; TIER=unit, node or cluster runs one tier
+	@test/run $(TIER)
+
+check: setup ## types, lint, unused code
+	@npm run --silent check
+
+bench: setup ## measure; prints ratios and medians
+	@bench/run
+
+build: setup ## the bundle that ships, dist/lightpath.js
+	@npm run --silent build
+
+generate: ## src/envoy/api from Envoy's descriptors (needs Go)
+	@tools/generate/run
+
+clean: ## remove what was built
+	@rm -rf dist

@@ -1,0 +1,106 @@
+import type { Explanation } from '../node/explain.ts'
+import type { PortExplanation } from '../services/explain.ts'
+import { askAgent } from './agent.ts'
+import type { Config } from './options.ts'
+import { paint, table } from './table.ts'
+import { UsageError } from './usage.ts'
+
+/** How many elements of a port are shown; the rest is counted. */
+const maxElements = 12
+
+export async function explain(config: Config, service: string, output: 'table' | 'json'): Promise<void> {
+  if (!/^[^/]+\/[^/]+$/.test(service)) throw new UsageError(`${JSON.stringify(service)} is not namespace/name`)
+  const answer = await askAgent<Explanation>(config.socket, `/explain?service=${encodeURIComponent(service)}`)
+  if (answer.kind === 'dead') {
+    throw new Error(
+      `${answer.reason}. What it told Envoy and the kernel goes on working without it; ` +
+        '`nft list table ip lightpath` shows the kernel’s part. Start it with `lightpath node`',
+    )
+  }
+  if (answer.kind === 'refusal') throw new Error(answer.message)
+  process.stdout.write(output === 'json' ? `${JSON.stringify(answer.value, undefined, 2)}\n` : render(answer.value))
+}
+
+export function render(explanation: Explanation): string {
+  const { service, node, problems, envoy } = explanation
+  const envoyText = envoy.up ? `Envoy ${envoy.versions.join(', ')} is up` : 'Envoy is down or not connected'
+  const head = [
+    `${paint('bold', `Service ${service.namespace}/${service.name}`)} on node ${node} (${envoyText})`,
+    `  ${service.type}, cluster IP ${service.clusterIPs.join(', ') || 'none'}, session affinity ${service.sessionAffinity}, internal traffic policy ${service.internalTrafficPolicy}`,
+    ...(service.ignored === undefined ? [] : [`  Lightpath does not serve it: ${service.ignored}`]),
+  ]
+  const complaints = problems.map(({ code, reason, remedy }) => `  ${paint('yellow', code)} ${reason}; ${remedy}`)
+  const sections = [
+    head.join('\n'),
+    ...(complaints.length > 0 ? [`${paint('bold', 'Problems')}\n${complaints.join('\n')}`] : []),
+    ...service.ports.map(port => renderPort(port, explanation)),
+  ]
+  return `${sections.join('\n\n')}\n`
+}
+
+function renderPort(port: PortExplanation, explanation: Explanation): string {
+  const title = `Port ${port.name}: ${port.vip} ${port.port}/${port.protocol}`
+  return [
+    paint('bold', title),
+    `  layer: ${layerText(port, explanation)}`,
+    ...renderSettings(port),
+    ...renderEndpoints(port, explanation),
+    ...renderEnvoy(port, explanation),
+    ...renderKernel(port, explanation),
+  ].join('\n')
+}
+
+function layerText({ id, layer }: PortExplanation, { envoyPorts }: Explanation): string {
+  const view = envoyPorts[id]
+  if (layer.wants === 'kernel') {
+    const draining = view?.draining ? '; its connections in Envoy are being drained' : ''
+    return `kernel (${layer.reason})${draining}`
+  }
+  return view?.up
+    ? `Envoy, as ${layer.protocol} (${layer.reason})`
+    : `kernel for now; meant for Envoy as ${layer.protocol} (${layer.reason})`
+}
+
+function renderSettings({ settings }: PortExplanation): string[] {
+  if (settings.length === 0) return []
+  const own = settings.filter(({ from }) => from !== 'default')
+  const others = settings.filter(({ from }) => from === 'default').map(({ name, value }) => `${name} ${value}`)
+  const rows = own.map(({ name, value, from }) => [name, value, from])
+  return [
+    ...(rows.length > 0 ? [table(['SETTING', 'VALUE', 'FROM'], rows, '  ')] : []),
+    `  defaults: ${others.join(', ')}`,
+  ]
+}
+
+function renderEndpoints({ id, endpoints }: PortExplanation, { health }: Explanation): string[] {
+  if (endpoints.length === 0) return ['  endpoints: none']
+  const rows = endpoints.map(({ address, port, node, zone, notUsed }) => {
+    const there = health[id]?.[`${address}:${port}`]
+    const envoy = there === undefined ? '' : there.ejected ? 'ejected' : there.healthy ? 'healthy' : 'unhealthy'
+    return [`${address}:${port}`, node ?? '', zone ?? '', notUsed === undefined ? 'yes' : `no: ${notUsed}`, envoy]
+  })
+  return [table(['ENDPOINT', 'NODE', 'ZONE', 'USED', 'IN ENVOY'], rows, '  ')]
+}
+
+function renderEnvoy({ id }: PortExplanation, { envoyPorts }: Explanation): string[] {
+  const view = envoyPorts[id]
+  if (!view) return ['  Envoy: was told nothing']
+  const rows = view.resources.map(({ type, name, version, status, detail }) => [
+    type,
+    name,
+    version,
+    detail === undefined ? status : `${status}: ${detail}`,
+  ])
+  return [table(['ENVOY RESOURCE', 'NAME', 'VERSION', 'STATUS'], rows, '  ')]
+}
+
+function renderKernel({ id }: PortExplanation, { kernelPorts }: Explanation): string[] {
+  const view = kernelPorts[id]
+  if (!view) return ['  kernel: was told nothing']
+  const more = view.elements.length - maxElements
+  return [
+    `  kernel, ${view.confirmed ? 'confirmed' : 'not yet confirmed'}:`,
+    ...view.elements.slice(0, maxElements).map(element => `    ${element}`),
+    ...(more > 0 ? [`    and ${more} more`] : []),
+  ]
+}

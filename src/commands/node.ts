@@ -1,0 +1,87 @@
+import { statsText } from '../envoy/admin.ts'
+import { Agent } from '../node/agent.ts'
+import { explain } from '../node/explain.ts'
+import { startRetrying } from '../node/retry.ts'
+import { translateEnvoyMetrics } from '../observe/envoy-metrics.ts'
+import { json, type Routes, serveTcp, serveUnix, text } from '../observe/http.ts'
+import { createLog, type Log } from '../observe/log.ts'
+import { problem } from '../services/problem.ts'
+import type { Source } from '../sources/source.ts'
+import { familiesOf } from './bootstrap.ts'
+import type { Config } from './options.ts'
+
+const retryMs = 5000
+
+/** Runs until SIGTERM or SIGINT. Then Envoy and the kernel keep what they have. */
+export async function runNode(config: Config): Promise<void> {
+  const log = createLog(config.logLevel)
+  const agent = new Agent({ ...config, families: familiesOf(config) }, await createSource(config, log), log)
+  const servers = [
+    startServer(agent, `metrics on port ${config.metricsPort}`, () =>
+      serveTcp(publicRoutes(agent, config), config.metricsAddress, config.metricsPort, log),
+    ),
+    startServer(agent, `socket ${config.socket}`, () => serveUnix(privateRoutes(agent, config), config.socket, log)),
+  ]
+  await agent.start()
+  log.info({ node: config.nodeName, source: config.source ?? 'Kubernetes API' }, 'agent started')
+
+  await terminated()
+  log.info({}, 'agent stops; Envoy and the kernel go on with what they have')
+  await agent.stop()
+  for (const server of servers) await (await server.stop())?.stop()
+}
+
+async function createSource(config: Config, log: Log): Promise<Source> {
+  if (config.source !== undefined) {
+    const { directorySource } = await import('../sources/directory.ts')
+    return directorySource(config.source, { log })
+  }
+  const { kubernetesSource } = await import('../sources/kubernetes.ts')
+  return kubernetesSource({ kubeconfig: config.kubeconfig, nodeName: config.nodeName, log })
+}
+
+function startServer<T extends { stop(): Promise<void> }>(agent: Agent, name: string, start: () => Promise<T>) {
+  return startRetrying({
+    start,
+    everyMs: retryMs,
+    problem: error => problem('LP501', name, error.message, 'all else works; it is tried again'),
+    onProblems: problems => agent.problems.set(name, problems),
+  })
+}
+
+function publicRoutes(agent: Agent, config: Config): Routes {
+  return {
+    '/metrics': async () => {
+      const own = await agent.metrics.registry.metrics()
+      const ofEnvoy = translateEnvoyMetrics(await statsText(config.adminPort))
+      return { status: 200, contentType: agent.metrics.registry.contentType, body: own + ofEnvoy }
+    },
+    '/healthz': () => text(200, 'ok'),
+    '/readyz': () => (agent.isSynced ? text(200, 'ok') : text(503, 'the source has not told all Services yet')),
+  }
+}
+
+function privateRoutes(agent: Agent, config: Config): Routes {
+  return {
+    '/explain': async query => {
+      const service = query.get('service') ?? ''
+      const [namespace = '', name = ''] = service.split('/')
+      const explanation = await explain(agent, config.nodeName, config.adminPort, namespace, name)
+      return explanation ? json(200, explanation) : text(404, unknownService(agent, service, name))
+    },
+  }
+}
+
+function unknownService(agent: Agent, service: string, name: string): string {
+  const similar = agent.table
+    .names()
+    .filter(known => known.endsWith(`/${name}`) || (name !== '' && known.includes(name)))
+  const hint = similar.length > 0 ? `did you mean ${similar.slice(0, 5).join(' or ')}?` : 'is it in the source?'
+  return `there is no Service ${service}; ${hint}`
+}
+
+function terminated(): Promise<void> {
+  return new Promise(resolve => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve())
+  })
+}

@@ -1,0 +1,22 @@
+import { Nft, readOverlaySwitch, setOverlaySwitch } from '../kernel/nft.ts'
+import { familiesOf as familyNamesOf } from '../kernel/ruleset.ts'
+import { familiesOf } from './bootstrap.ts'
+import type { Config } from './options.ts'
+import { UsageError } from './usage.ts'
+
+/** In the kernel itself, so that it works with the agent dead and the agent does not undo it. */
+export async function switchOverlay(config: Config, what: string): Promise<void> {
+  if (what !== 'on' && what !== 'off' && what !== 'show')
+    throw new UsageError(`${JSON.stringify(what)} is not on, off or show`)
+  const nft = new Nft()
+  const families = familyNamesOf(familiesOf(config))
+  const before = await readOverlaySwitch(nft, families)
+  if (before === undefined) throw new Error('this node has no table lightpath: no agent has run here yet')
+  if (what !== 'show') await setOverlaySwitch(nft, families, what === 'on')
+  const isOn = what === 'show' ? before : what === 'on'
+  process.stdout.write(
+    isOn
+      ? 'overlay is on: Service ports that Envoy has acknowledged go to Envoy\n'
+      : 'overlay is off: the kernel layer serves all new connections of this node\n',
+  )
+}

@@ -1,0 +1,72 @@
+import { bootstrapJson } from '../envoy/bootstrap.ts'
+import { redirectListeners } from '../envoy/redirect.ts'
+import { resourcesOf } from '../envoy/resources.ts'
+import { staticBootstrap } from '../envoy/static.ts'
+import { renderRuleset } from '../kernel/render.ts'
+import { createLog } from '../observe/log.ts'
+import { hostPort } from '../services/address.ts'
+import type { PortState } from '../services/port.ts'
+import { formatProblem, type Problem } from '../services/problem.ts'
+import { ServiceTable } from '../services/table.ts'
+import { directorySource } from '../sources/directory.ts'
+import { bootstrapOptions, familiesOf } from './bootstrap.ts'
+import type { Config } from './options.ts'
+import { table } from './table.ts'
+import { UsageError } from './usage.ts'
+
+const forms: Readonly<Record<string, (states: readonly PortState[], config: Config) => string>> = {
+  table: summary,
+  json: states => `${JSON.stringify(states, undefined, 2)}\n`,
+  envoy: envoyConfiguration,
+  nftables: (states, config) =>
+    renderRuleset(states, { ...config, targetPort: config.redirectPort, families: familiesOf(config) }),
+}
+
+/** Problems of the manifests go to standard error; what is well is translated all the same. */
+export async function translate(config: Config, directory: string, to: unknown): Promise<void> {
+  const form = typeof to === 'string' && Object.hasOwn(forms, to) ? forms[to] : undefined
+  if (!form) throw new UsageError(`--to is ${JSON.stringify(to)}, which is not ${Object.keys(forms).join(' or ')}`)
+  const { states, problems } = await readStates(directory, config)
+  for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`)
+  process.stdout.write(form(states, config))
+}
+
+async function readStates(directory: string, config: Config) {
+  const services = new ServiceTable(config.nodeName)
+  const problems = new Map<string, readonly Problem[]>()
+  const source = directorySource(directory, { log: createLog('error') })
+  await new Promise<void>((resolve, reject) => {
+    const listener = {
+      changes: (changes: Parameters<ServiceTable['apply']>[0]) => {
+        for (const [origin, found] of services.apply(changes).problems) problems.set(origin, found)
+      },
+      problems: (origin: string, found: readonly Problem[]) => {
+        problems.set(origin, found)
+        const missing = found.find(({ code }) => code === 'LP104')
+        if (missing) reject(new Error(formatProblem(missing)))
+      },
+      synced: resolve,
+    }
+    source.start(listener).catch(reject)
+  }).finally(() => source.stop())
+  const states = [...services.states()].sort((a, b) => (a.id < b.id ? -1 : 1))
+  return { states, problems: [...problems.values()].flat() }
+}
+
+function summary(states: readonly PortState[]): string {
+  const rows = states.map(({ id, vip, port, layer, endpoints }) => [
+    id,
+    `${hostPort(vip, port.port)}/${port.protocol}`,
+    layer.wants === 'envoy' ? `Envoy (${layer.protocol})` : 'kernel',
+    String(endpoints.length),
+    layer.reason,
+  ])
+  return `${table(['SERVICE PORT', 'VIP', 'LAYER', 'ENDPOINTS', 'WHY'], rows)}\n`
+}
+
+function envoyConfiguration(states: readonly PortState[], config: Config): string {
+  const options = { redirectPort: config.redirectPort, families: familiesOf(config) }
+  const ports = states.filter(({ layer }) => layer.wants === 'envoy').flatMap(state => resourcesOf(state))
+  const configuration = staticBootstrap([...redirectListeners(options), ...ports], bootstrapOptions(config))
+  return `${JSON.stringify(bootstrapJson(configuration), undefined, 2)}\n`
+}

@@ -1,0 +1,63 @@
+/** What the agent knows of one Service: what was asked for, and what Envoy and the kernel were told and have confirmed. */
+
+import { type EndpointHealth, endpointHealth } from '../envoy/admin.ts'
+import { partsOf } from '../kernel/elements.ts'
+import { explainService, type ServiceExplanation } from '../services/explain.ts'
+import type { Problem } from '../services/problem.ts'
+import type { Agent } from './agent.ts'
+import type { EnvoyView } from './envoylayer.ts'
+
+export interface KernelView {
+  /** `map element` as the kernel has them, such as `services 10.0.0.1 . tcp . 80 : goto endpoints-3`. */
+  readonly elements: readonly string[]
+  readonly confirmed: boolean
+  readonly problem: Problem | undefined
+}
+
+export interface Explanation {
+  readonly node: string
+  readonly service: ServiceExplanation
+  readonly envoy: { readonly up: boolean; readonly versions: readonly string[] }
+  /** By port state id. */
+  readonly envoyPorts: Readonly<Record<string, EnvoyView>>
+  readonly kernelPorts: Readonly<Record<string, KernelView>>
+  /** What Envoy thinks of each endpoint, by port state id and `address:port`; empty where Envoy does not answer. */
+  readonly health: Readonly<Record<string, Readonly<Record<string, EndpointHealth>>>>
+  readonly problems: readonly Problem[]
+}
+
+/** Undefined for a Service that the agent does not know. */
+export async function explain(
+  agent: Agent,
+  node: string,
+  adminPort: number,
+  namespace: string,
+  name: string,
+): Promise<Explanation | undefined> {
+  const view = agent.table.view(namespace, name)
+  if (!view) return undefined
+  const service = explainService(view)
+  const ids = service.ports.map(({ id }) => id)
+  const envoyPorts = Object.fromEntries(ids.flatMap(id => entry(id, agent.envoy.view(id))))
+  const kernelPorts = Object.fromEntries(ids.flatMap(id => entry(id, kernelView(agent, id))))
+  const health = Object.fromEntries(
+    await Promise.all(Object.keys(envoyPorts).map(async id => [id, await endpointHealth(adminPort, id)] as const)),
+  )
+  const envoy = { up: agent.envoy.isUp, versions: agent.envoy.clients.map(({ envoyVersion }) => envoyVersion) }
+  const problems = agent.problems.of(`Service ${namespace}/${name}`)
+  return { node, service, envoy, envoyPorts, kernelPorts, health, problems }
+}
+
+function entry<T>(id: string, view: T | undefined): readonly (readonly [string, T])[] {
+  return view === undefined ? [] : [[id, view]]
+}
+
+function kernelView(agent: Agent, id: string): KernelView | undefined {
+  const snapshot = agent.kernel.snapshot(id)
+  if (!snapshot) return undefined
+  const elements = [...snapshot.elements].map(([name, value]) => {
+    const { set, key } = partsOf(name)
+    return value === '' ? `${set} ${key}` : `${set} ${key} : ${value}`
+  })
+  return { elements, confirmed: !snapshot.pending && !snapshot.problem, problem: snapshot.problem }
+}
