@@ -21,6 +21,7 @@ import (
 	directresponse "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/direct_response/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	earlyheaders "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	preservecase "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
 	previoushosts "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	httpoptions "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
@@ -35,6 +36,7 @@ var roots = []protoreflect.FileDescriptor{
 	directresponse.File_envoy_extensions_filters_network_direct_response_v3_config_proto,
 	hcm.File_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager_proto,
 	tcpproxy.File_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy_proto,
+	earlyheaders.File_envoy_extensions_http_early_header_mutation_header_mutation_v3_header_mutation_proto,
 	preservecase.File_envoy_extensions_http_header_formatters_preserve_case_v3_preserve_case_proto,
 	previoushosts.File_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts_proto,
 	httpoptions.File_envoy_extensions_upstreams_http_v3_http_protocol_options_proto,
