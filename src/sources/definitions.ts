@@ -1,0 +1,71 @@
+/** Which file defines which object, and what changes for readers when files change. No I/O. */
+
+import { isDeepStrictEqual } from 'node:util'
+import { type Change, describeKey, type KubeObject, keyOf } from '../services/objects.ts'
+import { type Problem, problem } from '../services/problem.ts'
+
+interface Definition {
+  readonly file: string
+  readonly object: KubeObject
+}
+
+/** Of an object that several files define, the first file by name decides; the next takes over when that goes. */
+export class Definitions {
+  /** By description of the object, in order of file names. */
+  readonly #byKey = new Map<string, readonly Definition[]>()
+  readonly #byFile = new Map<string, readonly string[]>()
+  /** What applied at the last `settle`, of the objects touched since. */
+  readonly #before = new Map<string, KubeObject | undefined>()
+  /** Files whose duplicates may have changed since the last `settle`. */
+  #rivals = new Set<string>()
+
+  /** From now on a file defines these objects, each once, and nothing else. */
+  replace(file: string, objects: readonly KubeObject[]): void {
+    const after = new Map(objects.map(object => [describeKey(keyOf(object)), object]))
+    for (const key of this.#byFile.get(file) ?? []) if (!after.has(key)) this.#define(key, file, undefined)
+    for (const [key, object] of after) this.#define(key, file, object)
+    if (after.size > 0) this.#byFile.set(file, [...after.keys()])
+    else this.#byFile.delete(file)
+  }
+
+  #define(key: string, file: string, object: KubeObject | undefined): void {
+    const definitions = this.#byKey.get(key) ?? []
+    if (!this.#before.has(key)) this.#before.set(key, definitions[0]?.object)
+    const others = definitions.filter(definition => definition.file !== file)
+    for (const other of others) this.#rivals.add(other.file).add(file)
+    const left = object ? [...others, { file, object }].sort(byFile) : others
+    if (left.length > 0) this.#byKey.set(key, left)
+    else this.#byKey.delete(key)
+  }
+
+  /** What is different since the last time, an object moved from one file to another not being a removal. */
+  settle(): { readonly changes: readonly Change[]; readonly rivals: ReadonlySet<string> } {
+    const changes: Change[] = []
+    for (const [key, before] of this.#before) {
+      const after = this.#byKey.get(key)?.[0]?.object
+      if (after) {
+        if (!isDeepStrictEqual(before, after)) changes.push({ type: 'put', object: after })
+      } else if (before) changes.push({ type: 'remove', key: keyOf(before) })
+    }
+    this.#before.clear()
+    const rivals = this.#rivals
+    this.#rivals = new Set()
+    return { changes, rivals }
+  }
+
+  /** The objects of a file for which another file decides. */
+  duplicates(file: string): readonly Problem[] {
+    const problems: Problem[] = []
+    for (const key of this.#byFile.get(file) ?? []) {
+      const decides = this.#byKey.get(key)![0]!.file
+      if (decides === file) continue
+      const remedy = `the definition in ${decides} applies; remove one`
+      problems.push(problem('LP103', key, `${file} and ${decides} both define it`, remedy))
+    }
+    return problems
+  }
+}
+
+function byFile(a: Definition, b: Definition): number {
+  return a.file < b.file ? -1 : 1
+}

@@ -1,0 +1,286 @@
+/** Services from a directory of manifests in YAML and JSON, followed as it changes. */
+
+import { readFile } from 'node:fs/promises'
+import type { Log } from '../observe/log.ts'
+import { type Problem, problem } from '../services/problem.ts'
+import { Definitions } from './definitions.ts'
+import { DirectoryWatches } from './directory-watches.ts'
+import { type FileState, isDirectory, lookAtFile, lookAtTree, messageOf } from './file-tree.ts'
+import { isManifestName, parseManifest } from './manifest.ts'
+import type { Source, SourceListener } from './source.ts'
+
+/**
+ * What a file or directory that cannot be read (LP101, LP104) said before stays. The origin of a file's problems is its
+ * path. All that is there at first is told before `synced`, which waits for the directory where there is none yet.
+ */
+export function directorySource(path: string, options: DirectoryOptions): Source {
+  return new DirectorySource(path, options)
+}
+
+export interface DirectoryOptions {
+  readonly log: Log
+  /** How often everything is looked at, for what no watch tells, such as changes of a link's target. */
+  readonly rescanMs?: number
+}
+
+/** A writer may pause for this long within a file or between files; each pause begins a new wait, up to a limit. */
+const quietMs = 10
+const longestWaitMs = 200
+/** A file that is empty or broken and younger than this is taken for half written, and read again. */
+const youngMs = 1000
+/** When a young file is read again, and how long a file may be missing while an editor replaces it. */
+const againMs = 50
+const usualRescanMs = 10_000
+/** While the root or a watch is missing. */
+const blindRescanMs = 1000
+/** When names other than manifests' come and go everything is looked at, but not in one go after the other. */
+const restMs = 200
+const largestFile = 256 * 1024 * 1024
+
+interface Known {
+  readonly signature: string
+  /** What is wrong in the file itself. */
+  readonly problems: readonly Problem[]
+}
+
+interface Findings {
+  /** New or different files. */
+  readonly changed: ReadonlyMap<string, FileState>
+  readonly missing: ReadonlySet<string>
+}
+
+class DirectorySource implements Source {
+  readonly #root: string
+  readonly #log: Log
+  readonly #rescanMs: number
+  readonly #definitions = new Definitions()
+  readonly #files = new Map<string, Known>()
+  readonly #watches: DirectoryWatches
+  #unreadable: ReadonlyMap<string, string> = new Map()
+  /** Origins of which problems were told. */
+  readonly #troubled = new Set<string>()
+
+  #listener: SourceListener | undefined
+  #touched = new Set<string>()
+  #everythingTouched = true
+  #firstTouch = 0
+  #lastFullLook = Number.NEGATIVE_INFINITY
+  /** Files that the look before this one did not find. */
+  #missing: ReadonlySet<string> = new Set()
+  /** Files to read again soon. */
+  readonly #young = new Map<string, NodeJS.Timeout>()
+  #timer: NodeJS.Timeout | undefined
+  #rescan: NodeJS.Timeout | undefined
+  #look: Promise<void> | undefined
+  #rootSeen = false
+  #synced = false
+  #stopped = false
+
+  constructor(root: string, options: DirectoryOptions) {
+    this.#root = root
+    this.#log = options.log
+    this.#rescanMs = options.rescanMs ?? usualRescanMs
+    this.#watches = new DirectoryWatches(options.log, {
+      file: path => this.#touch(path),
+      names: () => this.#touchEverything(),
+    })
+  }
+
+  async start(listener: SourceListener): Promise<void> {
+    this.#listener = listener
+    this.#lookIn(0)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    for (const timer of [this.#timer, this.#rescan, ...this.#young.values()]) clearTimeout(timer)
+    await this.#look
+    this.#watches.close()
+  }
+
+  #touch(path: string): void {
+    this.#touched.add(path)
+    this.#lookWhenQuiet()
+  }
+
+  #touchEverything(): void {
+    this.#everythingTouched = true
+    this.#lookWhenQuiet()
+  }
+
+  #lookWhenQuiet(): void {
+    const now = performance.now()
+    this.#firstTouch ||= now
+    this.#lookIn(Math.max(0, Math.min(quietMs, this.#firstTouch + longestWaitMs - now)))
+  }
+
+  /** One look at a time: what is touched during a look has the next. */
+  #lookIn(delayMs: number): void {
+    if (this.#stopped || this.#look) return
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      this.#look = this.#lookNow().finally(() => {
+        this.#look = undefined
+        if (this.#touched.size > 0) this.#lookIn(this.#missing.size > 0 ? againMs : quietMs)
+        else if (this.#everythingTouched) this.#lookIn(restMs)
+      })
+    }, delayMs)
+  }
+
+  async #lookNow(): Promise<void> {
+    const touched = this.#touched
+    this.#touched = new Set()
+    const since = this.#firstTouch || performance.now()
+    this.#firstTouch = 0
+    const findings = await this.#find(touched)
+    if (!findings || this.#stopped) return
+
+    const { changed, missing } = findings
+    const waited = performance.now() - since > longestWaitMs
+    const justMissing = [...missing].filter(path => !this.#missing.has(path))
+    this.#missing = missing
+    if (justMissing.length > 0 && !waited) {
+      // An editor may be replacing it, or it has moved: look again before anything of this is told.
+      for (const path of [...changed.keys(), ...missing]) this.#touched.add(path)
+      this.#firstTouch = since
+      return
+    }
+    this.#missing = new Set()
+
+    const read = new Set<string>()
+    for (const path of missing) {
+      this.#files.delete(path)
+      this.#definitions.replace(path, [])
+      read.add(path)
+    }
+    for (const [path, state] of changed) {
+      await this.#read(path, state)
+      read.add(path)
+      if (this.#stopped) return
+    }
+    this.#tell(read)
+  }
+
+  /** Undefined where the root is missing: nothing is known then, and what was known stays. */
+  async #find(touched: ReadonlySet<string>): Promise<Findings | undefined> {
+    const changed = new Map<string, FileState>()
+    const missing = new Set<string>()
+    const found = (path: string, state: FileState) => {
+      if (this.#files.get(path)?.signature !== state.signature) changed.set(path, state)
+    }
+    if (this.#everythingTouched && performance.now() - this.#lastFullLook >= restMs) {
+      this.#everythingTouched = false
+      const files = await this.#findAll()
+      this.#lastFullLook = performance.now()
+      if (!files) return undefined
+      for (const [path, state] of files) found(path, state)
+      for (const path of this.#files.keys()) if (!files.has(path) && !this.#isHidden(path)) missing.add(path)
+      return { changed, missing }
+    }
+    for (const path of touched) {
+      try {
+        const state = await lookAtFile(path)
+        if (state) found(path, state)
+        else if (this.#files.has(path)) missing.add(path)
+      } catch {
+        this.#everythingTouched = true
+      }
+    }
+    if (missing.size === 0 || (await isDirectory(this.#root))) return { changed, missing }
+    this.#everythingTouched = true
+    return undefined
+  }
+
+  async #findAll(): Promise<ReadonlyMap<string, FileState> | undefined> {
+    clearTimeout(this.#rescan)
+    try {
+      const tree = await lookAtTree(this.#root, (path, identity) => this.#watches.open(path, identity))
+      this.#watches.keepOnly(tree.directories)
+      this.#rootSeen = true
+      this.#report(this.#root, [])
+      this.#tellUnreadable(tree.unreadable)
+      this.#rescanIn(this.#watches.complete() ? this.#rescanMs : blindRescanMs)
+      return tree.files
+    } catch (error) {
+      const remedy = 'what it said before applies until it is back; create it or correct its name or permissions'
+      this.#report(this.#root, [problem('LP104', this.#root, messageOf(error), remedy)])
+      this.#watches.keepOnly(new Map())
+      this.#rescanIn(blindRescanMs)
+      return undefined
+    }
+  }
+
+  #rescanIn(delayMs: number): void {
+    if (!this.#stopped) this.#rescan = setTimeout(() => this.#touchEverything(), delayMs)
+  }
+
+  /** Whether nothing can be said about a file, as it or a directory above it cannot be looked at. */
+  #isHidden(path: string): boolean {
+    for (const hidden of this.#unreadable.keys()) if (path === hidden || path.startsWith(`${hidden}/`)) return true
+    return false
+  }
+
+  #tellUnreadable(unreadable: ReadonlyMap<string, string>): void {
+    const before = this.#unreadable
+    this.#unreadable = unreadable
+    for (const [path, reason] of unreadable) {
+      if (before.get(path) === reason) continue
+      const code = isManifestName(path) ? 'LP101' : 'LP104'
+      const remedy = 'what it said before applies until it can be read; correct its permissions or remove it'
+      this.#report(path, [problem(code, path, reason, remedy)])
+    }
+    for (const path of before.keys()) if (!unreadable.has(path)) this.#reportFile(path)
+  }
+
+  /** Leaves what is known of the file as it is while it is being written. */
+  async #read(path: string, state: FileState): Promise<void> {
+    clearTimeout(this.#young.get(path))
+    this.#young.delete(path)
+    try {
+      if (state.size > largestFile) throw new Error(`it has ${state.size} bytes, and ${largestFile} are read at most`)
+      const text = await readFile(path, 'utf8')
+      const manifest = await parseManifest(path, text)
+      const isYoung = Math.abs(Date.now() - state.modified) < youngMs
+      const mayBeHalf = manifest.broken || text.trim() === ''
+      if (isYoung && mayBeHalf) this.#readAgain(path)
+      else {
+        for (const reason of manifest.ignored) this.#log.debug({ file: path, reason }, 'object ignored')
+        this.#files.set(path, { signature: state.signature, problems: manifest.problems })
+        if (!manifest.broken) this.#definitions.replace(path, manifest.objects)
+      }
+    } catch (error) {
+      const remedy = 'what it said before applies until it can be read; correct its permissions or split it'
+      const problems = [problem('LP101', path, messageOf(error), remedy)]
+      this.#files.set(path, { signature: state.signature, problems })
+    }
+  }
+
+  #readAgain(path: string): void {
+    const touch = () => {
+      this.#young.delete(path)
+      this.#touch(path)
+    }
+    this.#young.set(path, setTimeout(touch, againMs))
+  }
+
+  #tell(read: ReadonlySet<string>): void {
+    const { changes, rivals } = this.#definitions.settle()
+    if (changes.length > 0) this.#listener?.changes(changes)
+    for (const path of new Set([...read, ...rivals])) this.#reportFile(path)
+    if (this.#synced || !this.#rootSeen || this.#young.size > 0) return
+    this.#synced = true
+    this.#listener?.synced()
+  }
+
+  #reportFile(path: string): void {
+    const own = this.#files.get(path)?.problems ?? []
+    this.#report(path, [...own, ...this.#definitions.duplicates(path)])
+  }
+
+  #report(origin: string, problems: readonly Problem[]): void {
+    if (problems.length === 0 && !this.#troubled.has(origin)) return
+    if (problems.length > 0) this.#troubled.add(origin)
+    else this.#troubled.delete(origin)
+    this.#listener?.problems(origin, problems)
+  }
+}

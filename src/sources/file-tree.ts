@@ -1,0 +1,94 @@
+/** The manifest files and directories below a directory, as they are now. */
+
+import type { BigIntStats, Dirent } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isManifestName } from './manifest.ts'
+
+export interface FileTree {
+  /** By path, the state of each manifest file. */
+  readonly files: ReadonlyMap<string, FileState>
+  /** By path, what tells a directory from another that comes under its name. */
+  readonly directories: ReadonlyMap<string, string>
+  /** Files and directories that are there but cannot be looked at, with the reason; nothing is known of what is below. */
+  readonly unreadable: ReadonlyMap<string, string>
+}
+
+export interface FileState {
+  /** Different whenever the content may be. */
+  readonly signature: string
+  readonly size: number
+  /** Milliseconds since the epoch. */
+  readonly modified: number
+}
+
+/** Deeper trees come from links that a directory cannot be told by, such as of some network file systems. */
+const deepest = 32
+
+/**
+ * Follows symbolic links, also of directories, but not in circles. Names that begin with a dot are left out: editors put
+ * half-finished files there, and Kubernetes' volumes the directories that their links lead to.
+ * @param onDirectory is called before a directory is listed, so that a watch opened there misses nothing
+ */
+export async function lookAtTree(
+  root: string,
+  onDirectory: (path: string, identity: string) => void,
+): Promise<FileTree> {
+  const files = new Map<string, FileState>()
+  const directories = new Map<string, string>()
+  const unreadable = new Map<string, string>()
+
+  async function lookAt(path: string, entry: Dirent, above: readonly string[]): Promise<void> {
+    try {
+      const stats = await stat(path, { bigint: true, throwIfNoEntry: false })
+      if (stats?.isDirectory()) await list(path, identityOf(stats), above)
+      else if (!isManifestName(entry.name)) return
+      else if (stats?.isFile()) files.set(path, stateOf(stats))
+      else if (stats) unreadable.set(path, 'it is no regular file')
+      else if (entry.isSymbolicLink()) unreadable.set(path, 'it is a link that leads nowhere')
+    } catch (error) {
+      unreadable.set(path, messageOf(error))
+    }
+  }
+
+  async function list(path: string, identity: string, above: readonly string[]): Promise<void> {
+    if (above.includes(identity) || above.length > deepest) return
+    onDirectory(path, identity)
+    const entries = await readdir(path, { withFileTypes: true })
+    directories.set(path, identity)
+    for (const entry of entries) {
+      if (!entry.name.startsWith('.')) await lookAt(join(path, entry.name), entry, [...above, identity])
+    }
+  }
+
+  const stats = await stat(root, { bigint: true })
+  if (!stats.isDirectory()) throw new Error('it is no directory')
+  await list(root, identityOf(stats), [])
+  return { files, directories, unreadable }
+}
+
+/** Undefined where there is no such file. */
+export async function lookAtFile(path: string): Promise<FileState | undefined> {
+  const stats = await stat(path, { bigint: true, throwIfNoEntry: false })
+  if (stats && !stats.isFile()) throw new Error('it is no regular file')
+  return stats && stateOf(stats)
+}
+
+export async function isDirectory(path: string): Promise<boolean> {
+  return stat(path).then(
+    stats => stats.isDirectory(),
+    () => false,
+  )
+}
+
+function stateOf({ dev, ino, size, mtimeNs, ctimeNs, mtimeMs }: BigIntStats): FileState {
+  return { signature: [dev, ino, size, mtimeNs, ctimeNs].join(), size: Number(size), modified: Number(mtimeMs) }
+}
+
+function identityOf({ dev, ino }: BigIntStats): string {
+  return `${dev},${ino}`
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
