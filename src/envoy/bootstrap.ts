@@ -21,6 +21,7 @@ import {
   HttpConnectionManagerSchema,
 } from './api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { TcpProxySchema } from './api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
+import { HeaderMutationSchema } from './api/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.js'
 import { PreserveCaseFormatterConfigSchema } from './api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
 import { PreviousHostsPredicateSchema } from './api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
 import { HttpProtocolOptionsSchema } from './api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
@@ -79,6 +80,7 @@ export function bootstrapJson(bootstrap: Bootstrap): JsonObject {
 /** What is inside the Anys of a bootstrap, and of the resources that staticBootstrap puts into one. */
 const registry = createRegistry(
   DirectResponseSchema,
+  HeaderMutationSchema,
   HttpConnectionManagerSchema,
   HttpProtocolOptionsSchema,
   OriginalDstSchema,

@@ -52,9 +52,10 @@ export const statsConfig: MessageInitShape<typeof StatsConfigSchema> = {
       value: {
         patterns: [
           ...ofEnvoy.map(prefix => ({ matchPattern: { case: 'prefix', value: prefix } as const })),
-          // Ids of Service ports have no dots; an address of a listener may.
+          // Ids of Service ports have no dots.
           matching(`cluster\\.[^.]+\\.(?:${ofCluster.join('|')})`),
-          matching(`listener\\..+_\\d+\\.(?:${ofListener.join('|')})`),
+          // Not those of single workers.
+          matching(`listener\\.(?:[\\d.]+|\\[[^\\]]+\\])_\\d+\\.(?:${ofListener.join('|')})`),
         ],
       },
     },

@@ -27,6 +27,7 @@ import {
 import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
 import { routeConfiguration } from './httproutes.ts'
+import { hideUpgradeName, upgradeConfigs } from './httpupgrade.ts'
 import type { Protocol } from './protocol.ts'
 
 export const http: Protocol = {
@@ -50,22 +51,6 @@ const defaultIdleTimeout = 300e3
 const maxHeadersKb = 1024
 const maxHeaders = 10000
 
-/**
- * Names of upgraded protocols, the `Upgrade` header of the request: Envoy answers others with 403.
- * `h2c` is not among them: Envoy leaves that offer out, and the client goes on with HTTP/1.1, as RFC 9110 lets a server decide.
- */
-const upgrades = [
-  'websocket',
-  'CONNECT',
-  'spdy/3.1',
-  'tcp',
-  'tls/1.0',
-  'tls/1.2',
-  'tls/1.3',
-  'connect-udp',
-  'connect-ip',
-]
-
 /** The part of a connection manager that its settings decide. */
 const connectionManager = remembered((settings: Settings) =>
   encode(HttpConnectionManagerSchema, {
@@ -80,7 +65,8 @@ const connectionManager = remembered((settings: Settings) =>
     maxRequestHeadersKb: maxHeadersKb,
     // Nothing ends a request or stream but its own ends (default 5 minutes without bytes).
     streamIdleTimeout: duration(0),
-    // How long a client that reads slowly may take for the last bytes before a close (default 1 s, then cut).
+    // How long a client may read nothing before the last bytes of an answer are dropped with the connection that closes
+    // after it (default 1 s: a slow download with `Connection: close` would end early).
     delayedCloseTimeout: duration(60e3),
     accessLog: httpAccessLog(settings.accessLog),
     // X-Forwarded-For gets the client's address appended; a proxy before us is trusted with X-Forwarded-Proto, which an
@@ -90,7 +76,8 @@ const connectionManager = remembered((settings: Settings) =>
     preserveExternalRequestId: true,
     serverHeaderTransformation: HttpConnectionManager_ServerHeaderTransformation.PASS_THROUGH,
     proxy100Continue: true,
-    upgradeConfigs: upgrades.map(upgradeType => ({ upgradeType })),
+    upgradeConfigs,
+    earlyHeaderMutationExtensions: [hideUpgradeName],
     // The path reaches the endpoint byte by byte.
     normalizePath: false,
     mergeSlashes: false,

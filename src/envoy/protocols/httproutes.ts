@@ -17,12 +17,16 @@ import { RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.
 import { PreviousHostsPredicateSchema } from '../api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
 import { any, duration, encode, remembered } from '../encoding.ts'
 import { hashesClients } from '../loadbalancing.ts'
+import { restoreUpgradeName, upgradeNameCarrier } from './httpupgrade.ts'
 
 /** RFC 9110 section 9.2.2. */
 const idempotentMethods = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE']
 
 /** Failures after which the application cannot have seen the request. */
 const retryOnUnsent = 'connect-failure,refused-stream,reset-before-request'
+
+/** Envoy's idea of the client, taken from an X-Forwarded-For that the client may have written. */
+const spoofable = 'x-envoy-external-address'
 
 type Match = MessageInitShape<typeof RouteMatchSchema>
 type Action = MessageInitShape<typeof RouteActionSchema>
@@ -54,7 +58,16 @@ export function routeConfiguration({ id, settings }: PortState): Uint8Array {
       : [route(connect, once), route(notIdempotent, once), route(everything, again)]
   return encode(RouteConfigurationSchema, {
     name: id,
-    virtualHosts: [{ name: 'all', domains: ['*'], routes, includeRequestAttemptCount: true }],
+    virtualHosts: [
+      {
+        name: 'all',
+        domains: ['*'],
+        routes,
+        includeRequestAttemptCount: true,
+        requestHeadersToAdd: restoreUpgradeName,
+      },
+    ],
+    requestHeadersToRemove: [upgradeNameCarrier, spoofable],
   })
 }
 

@@ -1,0 +1,98 @@
+/**
+ * What Envoy's admin interface tells of Service ports. Each question is asked for no more than its answer, has a time
+ * limit and a limit of size; an Envoy that does not answer has said nothing, which is no error.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/operations/admin
+ */
+
+import { get, type IncomingMessage } from 'node:http'
+
+export interface EndpointHealth {
+  /** Whether outlier detection has taken it out for now. */
+  readonly ejected: boolean
+  readonly healthy: boolean
+}
+
+const timeoutMs = 2000
+/** 10,000 Service ports with all their statistics are 40 MB. An answer beyond this is dropped: better none than half of one. */
+const maxBytes = 128 * 1024 * 1024
+
+/** Used statistics of Service ports in Prometheus' format; '' where Envoy does not answer. */
+export async function statsText(adminPort: number): Promise<string> {
+  return (await ask(adminPort, '/stats/prometheus', { usedonly: '', filter: '^cluster\\.[^.]+/' })) ?? ''
+}
+
+/**
+ * Open connections of listeners by name (`10.0.0.1:80`); 0 for those that Envoy does not know.
+ * Undefined where Envoy does not answer.
+ */
+export async function openConnections(
+  adminPort: number,
+  listeners: readonly string[],
+): Promise<ReadonlyMap<string, number> | undefined> {
+  const answer = await ask(adminPort, '/stats', { filter: '^listener\\..*\\.downstream_cx_active$' })
+  if (answer === undefined) return undefined
+  const open = new Map(answer.split('\n').map(line => line.split(': ') as [string, string]))
+  return new Map(listeners.map(name => [name, Number(open.get(statName(name)) ?? 0)]))
+}
+
+/** Envoy writes addresses in statistics without colons. */
+function statName(listener: string): string {
+  return `listener.${listener.replaceAll(':', '_')}.downstream_cx_active`
+}
+
+/** By `address:port`, of the cluster with this id; empty where Envoy does not answer or does not know the cluster. */
+export async function endpointHealth(adminPort: number, id: string): Promise<Readonly<Record<string, EndpointHealth>>> {
+  const answer = await ask(adminPort, '/clusters', { format: 'json', filter: `^\\Q${id}\\E$` })
+  if (answer === undefined) return {}
+  const { cluster_statuses: clusters = [] } = JSON.parse(answer) as ClustersAnswer
+  return Object.fromEntries(
+    clusters
+      .flatMap(({ host_statuses: hosts = [] }) => hosts)
+      .map(({ address: { socket_address: at }, health_status: health }) => {
+        const ejected = health.failed_outlier_check === true
+        return [
+          `${at.address}:${at.port_value}`,
+          { ejected, healthy: !ejected && health.eds_health_status === 'HEALTHY' },
+        ]
+      }),
+  )
+}
+
+/** envoy.admin.v3.Clusters, the part that is read. */
+interface ClustersAnswer {
+  readonly cluster_statuses?: readonly {
+    readonly host_statuses?: readonly {
+      readonly address: { readonly socket_address: { readonly address: string; readonly port_value: number } }
+      readonly health_status: { readonly eds_health_status?: string; readonly failed_outlier_check?: boolean }
+    }[]
+  }[]
+}
+
+/** Undefined where there is no whole answer with status 200 in time. */
+async function ask(port: number, path: string, query: Readonly<Record<string, string>>): Promise<string | undefined> {
+  const signal = AbortSignal.timeout(timeoutMs)
+  try {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const search = new URLSearchParams(query)
+      get({ host: '127.0.0.1', port, path: `${path}?${search}`, agent: false, signal }, resolve).on('error', reject)
+    })
+    if (response.statusCode !== 200) {
+      response.destroy()
+      return undefined
+    }
+    return await read(response)
+  } catch {
+    return undefined
+  }
+}
+
+async function read(response: IncomingMessage): Promise<string | undefined> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > maxBytes) return undefined
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
+}

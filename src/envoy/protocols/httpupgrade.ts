@@ -1,0 +1,42 @@
+/**
+ * Upgrades to any protocol (RFC 9110 section 7.8). Envoy lets through only names that it was told of, and answers 403 to
+ * others. So every upgrade is called websocket as it comes in, and gets its own name back as it goes out.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/http/upgrades
+ */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { HeaderValueOption_HeaderAppendAction as Append } from '../api/envoy/config/core/v3/base_pb.js'
+import type { TypedExtensionConfigSchema } from '../api/envoy/config/core/v3/extension_pb.js'
+import type { HttpConnectionManager_UpgradeConfigSchema } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { HeaderMutationSchema } from '../api/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.js'
+import { any } from '../encoding.ts'
+
+/** Carries the name from one side to the other; a client's own header of this name is dropped. */
+export const upgradeNameCarrier = 'x-lightpath-upgrade'
+
+/** CONNECT counts as an upgrade; it is passed on as it is, not answered. */
+export const upgradeConfigs: MessageInitShape<typeof HttpConnectionManager_UpgradeConfigSchema>[] = [
+  { upgradeType: 'websocket' },
+  { upgradeType: 'CONNECT' },
+]
+
+/** Before Envoy decides about an upgrade. */
+export const hideUpgradeName: MessageInitShape<typeof TypedExtensionConfigSchema> = {
+  name: 'envoy.http.early_header_mutation.header_mutation',
+  typedConfig: any(HeaderMutationSchema, {
+    mutations: [
+      { action: { case: 'remove', value: upgradeNameCarrier } },
+      set(upgradeNameCarrier, '%REQ(upgrade)%', Append.OVERWRITE_IF_EXISTS_OR_ADD),
+      set('upgrade', 'websocket', Append.OVERWRITE_IF_EXISTS),
+    ],
+  }),
+}
+
+function set(key: string, value: string, appendAction: Append) {
+  return { action: { case: 'append', value: { header: { key, value }, appendAction } } } as const
+}
+
+/** For the virtual host. Its headers are set before the route configuration removes the carrier. */
+export const restoreUpgradeName = [
+  { header: { key: 'upgrade', value: `%REQ(${upgradeNameCarrier})%` }, appendAction: Append.OVERWRITE_IF_EXISTS },
+]
