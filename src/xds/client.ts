@@ -9,9 +9,10 @@
  */
 
 import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
-import { namedCulprits } from './refusal.ts'
+import { readRefusal } from './refusal.ts'
 import type { Response } from './response.ts'
 import type { Facts, ResourceStore, StoredResource } from './store.ts'
+import type { ServedType } from './types.ts'
 
 export interface Request {
   readonly typeUrl: TypeUrl
@@ -53,12 +54,7 @@ export interface ClientEvents {
 }
 
 export interface ClientOptions {
-  /**
-   * Types whose resources become usable in the client only when the resource of another type with the same name comes
-   * after them: clusters by their endpoints. The latter is sent after each of the former, changed or not, since Envoy
-   * does not ask for it again, and it never waits for the former's acknowledgement, which waits for it.
-   */
-  readonly completedBy: ReadonlyMap<TypeUrl, TypeUrl>
+  readonly types: readonly ServedType[]
   /** Limits of one response; a single larger resource is still sent. */
   readonly maxResources?: number
   readonly maxBytes?: number
@@ -70,6 +66,8 @@ interface Entry extends ResourceRef {
   subscribed: boolean
   /** What the client has acknowledged and still has. */
   known: Facts | undefined
+  /** Known only from the client's list, in a version that the store does not have: what it requires is a guess. */
+  unsure: boolean
   /** What the response in flight tells of it. */
   sending: Item | undefined
   /** The client waits to be told of it, changed or not. */
@@ -89,8 +87,7 @@ interface Item {
   readonly asked: boolean
 }
 
-interface TypeState {
-  readonly typeUrl: TypeUrl
+interface TypeState extends ServedType {
   readonly entries: Map<string, Entry>
   requested: boolean
   /** Subscribed to every name there is. */
@@ -98,6 +95,10 @@ interface TypeState {
   /** The client waits for a response even if there is nothing to tell: a new Envoy starts only after it. */
   answerDue: boolean
   readonly dirty: Set<string>
+  /** How many of its entries are unsure. */
+  unsure: number
+  /** The types that may require this one. */
+  later: readonly TypeState[]
   /** Groups of names, each with at least one that Envoy refused without naming it: each group is sent alone. */
   readonly suspects: string[][]
   inFlight: { readonly nonce: string; readonly items: readonly Item[] } | undefined
@@ -106,17 +107,21 @@ interface TypeState {
 export class Client {
   readonly #store: ResourceStore
   readonly #events: ClientEvents
-  readonly #completedBy: ReadonlyMap<TypeUrl, TypeUrl>
   readonly #maxResources: number
   readonly #maxBytes: number
-  readonly #types = new Map<TypeUrl, TypeState>()
+  /** In the order of `ServedType`s. */
+  readonly #types: ReadonlyMap<TypeUrl, TypeState>
+  /** What is to be removed once it is sure that nothing that the client has requires it. */
+  readonly #orphans = new Set<Entry>()
   #responses = 0
   #settled = false
 
   constructor(store: ResourceStore, events: ClientEvents, options: ClientOptions) {
     this.#store = store
     this.#events = events
-    this.#completedBy = options.completedBy
+    const types = options.types.map(newTypeState)
+    for (const [index, type] of types.entries()) type.later = types.slice(index + 1)
+    this.#types = new Map(types.map(type => [type.typeUrl, type]))
     this.#maxResources = options.maxResources ?? 1000
     this.#maxBytes = options.maxBytes ?? 1 << 20
   }
@@ -142,6 +147,7 @@ export class Client {
     for (const name of request.unsubscribe) this.#unsubscribe(type, name)
     for (const name of request.subscribe) this.#subscribe(type, name)
     if (first) {
+      this.#reviewOrphans()
       const listed = Object.entries(request.initialVersions)
       if (request.subscribe.length === 0) this.#subscribe(type, '*')
       if (type.wildcard && listed.length === 0) type.answerDue = true
@@ -166,10 +172,10 @@ export class Client {
   }
 
   #isSettled(): boolean {
-    for (const { requested, inFlight, dirty } of this.#types.values()) {
-      if (requested && (inFlight || dirty.size > 0)) return false
+    for (const { typeUrl, subscribed, requested, inFlight, dirty } of this.#types.values()) {
+      if (requested ? inFlight || dirty.size > 0 : subscribed === 'always' || this.#willAskFor(typeUrl)) return false
     }
-    return this.#store.types().every(typeUrl => this.#types.get(typeUrl)?.requested || !this.#willAskFor(typeUrl))
+    return true
   }
 
   /** Whether the client has all that some resource of a type requires, so that it must be about to ask for that type. */
@@ -215,12 +221,14 @@ export class Client {
       type.dirty.add(name)
       if (!isWanted(type, entry)) continue
       const stored = this.#store.get(type.typeUrl, name)
+      entry.asked = false
       if (stored?.facts.version === version) {
-        entry.asked = false
         this.#learn(entry, stored.facts)
         acknowledged.push({ typeUrl: type.typeUrl, name, version })
       } else {
-        this.#learn(entry, { version, requires: [] })
+        this.#learn(entry, { version, requires: stored?.facts.requires ?? [] })
+        entry.unsure = true
+        type.unsure++
       }
     }
     if (acknowledged.length > 0) this.#events.acknowledged(acknowledged)
@@ -244,6 +252,8 @@ export class Client {
       if (items.length >= this.#maxResources || bytes >= this.#maxBytes) break
       const entry = this.#entry(type.typeUrl, name)
       const action = this.#decide(type, entry)
+      // Of a refused response with named resources nobody knows what was applied: puts are sent again, so they go alone.
+      if (action && type.subscribed === 'byName' && (action === 'remove' ? put : remove).length > 0) break
       if (action === 'remove') {
         remove.push(name)
         bytes += name.length
@@ -266,7 +276,7 @@ export class Client {
   #decide(type: TypeState, entry: Entry): StoredResource | 'remove' | undefined {
     if (!isWanted(type, entry)) return undefined
     const stored = this.#store.get(entry.typeUrl, entry.name)
-    if (!stored) return entry.asked || (entry.known && entry.uses === 0) ? 'remove' : undefined
+    if (!stored) return (entry.known ? this.#isFree(type, entry) : entry.asked) ? 'remove' : undefined
     // A client that waits for what it refused is told that there is none, or it would wait for its time-out.
     if (stored.facts.version === entry.refused) return entry.asked ? 'remove' : undefined
     if (stored.facts.version === entry.known?.version && !entry.asked) return undefined
@@ -274,13 +284,31 @@ export class Client {
     if (!missing) return stored
     missing.waiting ??= new Set()
     missing.waiting.add(entry)
+    // What will not come by itself must not hold the removals of others.
+    if (missing.refused !== undefined || !this.#store.get(missing.typeUrl, missing.name)) this.#settleDoubt(entry)
     return undefined
+  }
+
+  /** Whether nothing that the client has, or is being sent, requires this one. */
+  #isFree(type: TypeState, entry: Entry): boolean {
+    if (entry.uses > 0) return false
+    // A client that was connected before may have what requires it in a version that we do not know.
+    const isSure = type.later.every(({ subscribed, requested, unsure }) => {
+      return unsure === 0 && (requested || subscribed === 'byName')
+    })
+    if (!isSure) this.#orphans.add(entry)
+    return isSure
+  }
+
+  #reviewOrphans(): void {
+    for (const { typeUrl, name } of this.#orphans) this.#type(typeUrl).dirty.add(name)
+    this.#orphans.clear()
   }
 
   /** The first of what the resource requires that the client does not have. */
   #missing(resource: StoredResource): Entry | undefined {
     for (const { typeUrl, name } of resource.facts.requires) {
-      if (name === resource.name && this.#completedBy.get(typeUrl) === resource.typeUrl) continue
+      if (name === resource.name && typeUrl === this.#type(resource.typeUrl).completes) continue
       const required = this.#entry(typeUrl, name)
       const isLeaving = required.sending !== undefined && required.sending.facts === undefined
       if (!required.known || isLeaving) return required
@@ -300,12 +328,12 @@ export class Client {
   }
 
   #askForCompletion({ typeUrl, name }: Entry): void {
-    const completing = this.#completedBy.get(typeUrl)
-    const type = completing && this.#types.get(completing)
-    const entry = type?.entries.get(name)
-    if (!type || !entry || !isWanted(type, entry)) return
-    entry.asked = true
-    type.dirty.add(name)
+    for (const type of this.#types.values()) {
+      const entry = type.completes === typeUrl ? type.entries.get(name) : undefined
+      if (!entry || !isWanted(type, entry)) continue
+      entry.asked = true
+      type.dirty.add(name)
+    }
   }
 
   #answered(type: TypeState, nonce: string, error: string | undefined): void {
@@ -339,10 +367,7 @@ export class Client {
     if (gone.length > 0) this.#events.gone(gone)
   }
 
-  /**
-   * All but the culprits are sent again: of named subscriptions Envoy applies only a part of a refused response, of
-   * wildcard ones all but the culprits, but without remembering it for `initial_resource_versions`.
-   */
+  /** Whatever may not have been applied is sent again without the culprits, in halves while those are not known. */
   #refused(type: TypeState, items: readonly Item[], error: string): void {
     const puts = items.filter(item => item.facts)
     if (puts.length === 0) {
@@ -350,29 +375,27 @@ export class Client {
       this.#accepted(type, items)
       return
     }
-    const named = new Set(
-      namedCulprits(
-        error,
-        puts.map(({ entry }) => entry.name),
-      ),
-    )
-    const isCulprit = (item: Item) => item.facts && (puts.length === 1 || named.has(item.entry.name))
-    for (const item of items) {
-      const { entry, facts, asked } = item
-      if (isCulprit(item)) {
-        entry.refused = facts!.version
-      } else {
-        entry.asked ||= asked
-        type.dirty.add(entry.name)
-      }
+    const names = puts.map(({ entry }) => entry.name)
+    const { culprits, restApplied } = readRefusal(error, names)
+    const isCulprit = ({ entry, facts }: Item) => facts && (puts.length === 1 || culprits.has(entry.name))
+    for (const { entry, facts } of items.filter(isCulprit)) {
+      entry.refused = facts!.version
+      this.#settleDoubt(entry)
+      this.#wake(entry)
+    }
+    const rest = items.filter(item => !isCulprit(item))
+    if (restApplied) this.#accepted(type, rest)
+    for (const { entry, facts, asked } of rest) {
+      // Applied, but Envoy lists it after a reconnect only when it came in a response that was not refused.
+      entry.asked = restApplied ? facts !== undefined && isWanted(type, entry) : entry.asked || asked
+      type.dirty.add(entry.name)
       if (!facts) this.#wake(entry)
     }
-    if (puts.length > 1 && named.size === 0) {
-      const names = puts.map(({ entry }) => entry.name)
+    if (rest.length === items.length) {
       const half = Math.ceil(names.length / 2)
       type.suspects.unshift(names.slice(0, half), names.slice(half))
     }
-    for (const { entry, facts } of puts.filter(isCulprit)) {
+    for (const { entry, facts } of items.filter(isCulprit)) {
       const { typeUrl, name } = entry
       this.#events.refused({ ref: { typeUrl, name }, version: facts!.version, detail: error })
     }
@@ -381,6 +404,7 @@ export class Client {
   /** The client has this now. */
   #learn(entry: Entry, facts: Facts): void {
     const before = entry.known
+    this.#settleDoubt(entry)
     entry.known = facts
     this.#hold(facts)
     if (before) this.#release(before)
@@ -391,9 +415,18 @@ export class Client {
   #unlearn(entry: Entry): boolean {
     const before = entry.known
     if (!before) return false
+    this.#settleDoubt(entry)
     entry.known = undefined
     this.#release(before)
     return true
+  }
+
+  #settleDoubt(entry: Entry): void {
+    if (!entry.unsure) return
+    entry.unsure = false
+    const type = this.#type(entry.typeUrl)
+    type.unsure--
+    if (type.unsure === 0) this.#reviewOrphans()
   }
 
   /** The client has given this up by itself. */
@@ -420,20 +453,8 @@ export class Client {
   }
 
   #type(typeUrl: TypeUrl): TypeState {
-    let type = this.#types.get(typeUrl)
-    if (!type) {
-      type = {
-        typeUrl,
-        entries: new Map(),
-        requested: false,
-        wildcard: false,
-        answerDue: false,
-        dirty: new Set(),
-        suspects: [],
-        inFlight: undefined,
-      }
-      this.#types.set(typeUrl, type)
-    }
+    const type = this.#types.get(typeUrl)
+    if (!type) throw new Error(`${typeUrl} is not among the types that the xDS server was told to serve`)
     return type
   }
 
@@ -446,6 +467,7 @@ export class Client {
         name,
         subscribed: false,
         known: undefined,
+        unsure: false,
         sending: undefined,
         asked: false,
         refused: undefined,
@@ -465,4 +487,19 @@ export class Client {
 
 function isWanted(type: TypeState, entry: Entry): boolean {
   return type.wildcard || entry.subscribed
+}
+
+function newTypeState(type: ServedType): TypeState {
+  return {
+    ...type,
+    later: [],
+    entries: new Map(),
+    requested: false,
+    wildcard: false,
+    answerDue: false,
+    dirty: new Set(),
+    unsure: 0,
+    suspects: [],
+    inFlight: undefined,
+  }
 }

@@ -1,25 +1,36 @@
-/** Which resources of a refused response Envoy means. */
+/** What Envoy's words on a refused response tell. */
+
+export interface RefusalReading {
+  /** Those of the names sent that Envoy could not use. Empty where it does not say. */
+  readonly culprits: ReadonlySet<string>
+  /** Everything else in the response is in effect. */
+  readonly restApplied: boolean
+}
 
 /**
- * Envoy names those that it cannot use in two of its messages (1.40, source/common/listener_manager/lds_api.cc and
- * source/common/upstream/cds_api.cc), both cut at 4096 characters:
+ * Envoy goes through the listeners and clusters of a response one by one and lists those that it cannot use (1.40,
+ * source/common/listener_manager/lds_api.cc, source/common/upstream/cds_api_impl.cc):
  *
  *     Error adding/updating listener(s) NAME: REASON\nNAME: REASON\n
  *     Error adding/updating cluster(s) NAME: REASON, NAME: REASON
  *
- * Everything else, above all a resource that is broken as protobuf, comes without a name or with one that cannot be told
- * from the text around it, and yields none.
+ * Long ones are cut. Everything else comes without a name, or with one that cannot be told from the text around it: a
+ * resource that is broken as protobuf gets the whole response refused, and the first of the endpoints or routes that
+ * Envoy cannot use ends the response, in no particular order.
  */
-export function namedCulprits(errorDetail: string, sent: readonly string[]): string[] {
+export function readRefusal(errorDetail: string, sent: readonly string[]): RefusalReading {
   for (const { prefix, separator } of lists) {
     if (!errorDetail.startsWith(prefix)) continue
     const complaints = errorDetail.slice(prefix.length).split(separator)
-    return sent.filter(name => complaints.some(complaint => complaint.startsWith(`${name}: `)))
+    const culprits = sent.filter(name => complaints.some(complaint => complaint.startsWith(`${name}: `)))
+    return { culprits: new Set(culprits), restApplied: culprits.length > 0 && !errorDetail.endsWith(cut) }
   }
-  return []
+  return { culprits: new Set(), restApplied: false }
 }
 
 const lists = [
   { prefix: 'Error adding/updating listener(s) ', separator: '\n' },
   { prefix: 'Error adding/updating cluster(s) ', separator: ', ' },
 ] as const
+
+const cut = '...(truncated)'

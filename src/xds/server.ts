@@ -13,10 +13,11 @@ import {
   type DeltaDiscoveryRequest,
   DeltaDiscoveryRequestSchema,
 } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
-import { type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
+import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
 import { Client, type ClientOptions, type Refusal, type VersionedRef } from './client.ts'
 import { encodeResponse } from './response.ts'
 import type { ResourceStore } from './store.ts'
+import { envoyTypes } from './types.ts'
 
 export interface ClientInfo {
   /** Of the stream: a client that connects again has another. */
@@ -44,7 +45,7 @@ export interface XdsLog {
   warn(fields: object, message: string): void
 }
 
-export interface XdsServerOptions extends ClientOptions {
+export interface XdsServerOptions extends Partial<ClientOptions> {
   /** Holds everything already when a client that was connected before comes back: what it does not hold is removed. */
   readonly store: ResourceStore
   readonly address: string
@@ -53,6 +54,8 @@ export interface XdsServerOptions extends ClientOptions {
   readonly observer: XdsObserver
   readonly log: XdsLog
 }
+
+type Settings = XdsServerOptions & ClientOptions
 
 /** Counted since the start, of all clients. */
 export interface Traffic {
@@ -96,10 +99,9 @@ const channelOptions = {
   'grpc.keepalive_timeout_ms': 60_000,
 }
 
-const knownTypes: ReadonlySet<string> = new Set(Object.values(typeUrls))
-
 /** Rejects where the port cannot be taken, with an error that names address, reason and remedy. */
-export async function startXdsServer(options: XdsServerOptions): Promise<XdsServer> {
+export async function startXdsServer(given: XdsServerOptions): Promise<XdsServer> {
+  const options = { ...given, types: given.types ?? envoyTypes }
   const { store } = options
   const sessions = new Map<number, Session>()
   const traffic = new Map<TypeUrl, Traffic>()
@@ -146,7 +148,7 @@ class Session {
   readonly client: Client
   nodeId: string | undefined
   readonly #stream: Stream
-  readonly #options: XdsServerOptions
+  readonly #options: Settings
   readonly #traffic: Map<TypeUrl, Traffic>
   readonly #isNodeConnected: (nodeId: string) => boolean
   readonly #unknownTypes = new Set<string>()
@@ -156,7 +158,7 @@ class Session {
   constructor(
     id: number,
     stream: Stream,
-    options: XdsServerOptions,
+    options: Settings,
     traffic: Map<TypeUrl, Traffic>,
     isNodeConnected: (nodeId: string) => boolean,
   ) {
@@ -235,15 +237,16 @@ class Session {
       return
     }
     if (this.nodeId === undefined) this.#introduce(request)
-    if (!isKnownType(request.typeUrl)) {
+    const typeUrl = this.#options.types.find(type => type.typeUrl === request.typeUrl)?.typeUrl
+    if (!typeUrl) {
       this.#ignoreType(request.typeUrl)
       return
     }
-    const counted = this.#counted(request.typeUrl)
+    const counted = this.#counted(typeUrl)
     counted.requests++
     if (request.errorDetail) counted.refusals++
     this.client.request({
-      typeUrl: request.typeUrl,
+      typeUrl,
       subscribe: request.resourceNamesSubscribe,
       unsubscribe: request.resourceNamesUnsubscribe,
       initialVersions: request.initialResourceVersions,
@@ -277,7 +280,7 @@ class Session {
     if (this.#unknownTypes.has(typeUrl) || this.#unknownTypes.size >= 20) return
     this.#unknownTypes.add(typeUrl)
     this.#options.log.warn(
-      { client: this.id, type: typeUrl, known: [...knownTypes] },
+      { client: this.id, type: typeUrl, served: this.#options.types.map(type => type.typeUrl) },
       'xDS client asks for a type that is not served; ignored',
     )
   }
@@ -295,10 +298,6 @@ class Session {
     }
     return traffic
   }
-}
-
-function isKnownType(typeUrl: string): typeUrl is TypeUrl {
-  return knownTypes.has(typeUrl)
 }
 
 function bind(server: Server, address: string, port: number): Promise<number> {

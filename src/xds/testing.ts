@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
-import type { Client, Request } from './client.ts'
+import type { Client, Refusal, Request } from './client.ts'
 import type { Response } from './response.ts'
 import type { StoredResource } from './store.ts'
 
@@ -52,8 +52,10 @@ export class ModelEnvoy {
   readonly inbox: Response[] = []
   readonly unanswered = new Set<TypeUrl>()
   received = 0
+  #connections = 0
 
   connect(): void {
+    this.#connections++
     this.requests.length = 0
     this.inbox.length = 0
     this.#held = []
@@ -69,23 +71,46 @@ export class ModelEnvoy {
     return this.#subscribed.get(typeUrl)?.has(name) ?? true
   }
 
+  version({ typeUrl, name }: ResourceRef): string | undefined {
+    return this.has.get(typeUrl)?.get(name)?.version
+  }
+
+  /** Envoy has this from a response that it refused for something else, and will not list it after a reconnect. */
+  hasForgotten(ref: ResourceRef): boolean {
+    return this.version(ref) !== this.#remembered.get(ref.typeUrl)!.get(ref.name)
+  }
+
+  /** What Envoy has that requires this. */
+  usersOf({ typeUrl, name }: ResourceRef): ResourceRef[] {
+    return [...this.has].flatMap(([userType, held]) =>
+      [...held]
+        .filter(([, { requires }]) => requires.some(ref => ref.typeUrl === typeUrl && ref.name === name))
+        .map(([user]) => ({ typeUrl: userType, name: user })),
+    )
+  }
+
   deliver(response: Response): void {
     assert(!this.unanswered.has(response.typeUrl), `two responses of ${response.typeUrl} in flight`)
     this.unanswered.add(response.typeUrl)
     this.inbox.push(response)
   }
 
-  /** Takes one response; `isAcknowledged` is what the server believes. */
-  receive(client: Client): void {
+  /** Takes one response, and checks that it breaks nothing: `client` is what the server believes, `refused` what Envoy refused. */
+  receive(client: Client, refused: readonly Refusal[]): void {
     const response = this.inbox.shift()
     if (!response) return
     this.received += response.put.length + response.remove.length
-    this.#checkOrder(response, client)
+    this.#checkOrder(response, client, refused)
     const error = this.#apply(response)
     if (!error) this.#remember(response)
     this.unanswered.delete(response.typeUrl)
     this.#say(response.typeUrl, { nonce: response.nonce, error })
     this.#resume()
+  }
+
+  /** Clusters that wait for endpoints. */
+  warming(): string[] {
+    return [...this.#warming]
   }
 
   /** Envoy gives up waiting for endpoints after 15 s. */
@@ -96,7 +121,7 @@ export class ModelEnvoy {
     return true
   }
 
-  #checkOrder({ typeUrl, put, remove }: Response, client: Client): void {
+  #checkOrder({ typeUrl, put, remove }: Response, client: Client, refused: readonly Refusal[]): void {
     const names = [...put.map(resource => resource.name), ...remove]
     assert.equal(new Set(names).size, names.length, 'a name twice in a response')
     for (const { name, facts } of put) {
@@ -109,14 +134,16 @@ export class ModelEnvoy {
         )
       }
     }
+    const isRefused = (ref: ResourceRef) =>
+      refused.some(refusal => refusal.ref.typeUrl === ref.typeUrl && refusal.ref.name === ref.name)
     for (const name of remove) {
-      if (!this.has.get(typeUrl)!.has(name)) continue
-      for (const [userType, held] of this.has) {
-        for (const [user, { requires }] of held) {
-          const isUser = requires.some(required => required.typeUrl === typeUrl && required.name === name)
-          assert(!isUser, `${typeUrl} ${name} removed before ${userType} ${user}`)
-        }
-      }
+      // What Envoy refused but waits for is called gone, so that it waits no longer.
+      if (isRefused({ typeUrl, name }) || !this.has.get(typeUrl)!.has(name)) continue
+      // What a resource from before a reconnect requires is not known; it holds nothing once its successor is refused.
+      const users = this.usersOf({ typeUrl, name }).filter(
+        user => this.#connections === 1 || !(isRefused(user) || this.hasForgotten(user)),
+      )
+      assert.deepEqual(users, [], `${typeUrl} ${name} removed before what requires it`)
     }
   }
 

@@ -1,0 +1,28 @@
+/** What the server has to know of the types that it serves. */
+
+import { type TypeUrl, typeUrls } from '../envoy/resource.ts'
+
+export interface ServedType {
+  readonly typeUrl: TypeUrl
+  /** `always`: every client subscribes to the type as a whole, soon after it connects. `byName`: to names, if it needs any. */
+  readonly subscribed: 'always' | 'byName'
+  /**
+   * A resource of that type becomes usable in a client only when the resource of this type with the same name comes
+   * after it. So this one is sent after each of that type, changed or not, and never waits for its acknowledgement,
+   * which waits for this one.
+   */
+  readonly completes?: TypeUrl
+}
+
+/**
+ * The types of Envoy, in the order in which what is served is built: resources require only what stands before them.
+ *
+ * Envoy (1.40) warms a changed cluster until its endpoints come, does not ask for them again, and acknowledges no cluster
+ * meanwhile; after 15 s it goes on without.
+ */
+export const envoyTypes: readonly ServedType[] = [
+  { typeUrl: typeUrls.cluster, subscribed: 'always' },
+  { typeUrl: typeUrls.endpoints, subscribed: 'byName', completes: typeUrls.cluster },
+  { typeUrl: typeUrls.route, subscribed: 'byName' },
+  { typeUrl: typeUrls.listener, subscribed: 'always' },
+]
