@@ -132,6 +132,7 @@ test('destroy leaves no process, namespace, link or file behind, also of process
   await network.destroy()
   for (const pid of [stubborn.pid, stopped.pid, grandchild]) await waitFor('an end', 5000, () => ended(pid))
   assert.deepEqual(traces(network.name), [])
+  assert.deepEqual([await stubborn.exited, await stopped.exited].map(exit => exit.signal), ['SIGKILL', 'SIGTERM'])
   await network.destroy()
 })
 
