@@ -5,6 +5,7 @@
  */
 
 import { get, type IncomingMessage } from 'node:http'
+import { metricsFilter } from './stats.ts'
 
 export interface EndpointHealth {
   /** Whether outlier detection has taken it out for now. */
@@ -16,9 +17,14 @@ const timeoutMs = 2000
 /** 10,000 Service ports with all their statistics are 40 MB. An answer beyond this is dropped: better none than half of one. */
 const maxBytes = 128 * 1024 * 1024
 
-/** Used statistics of Service ports in Prometheus' format; '' where Envoy does not answer. */
+/** Whether Envoy serves: it has what it needs to start, and does not drain. */
+export async function isReady(adminPort: number): Promise<boolean> {
+  return (await ask(adminPort, '/ready', {})) !== undefined
+}
+
+/** The statistics of Service ports that metrics are made from (stats.ts), in Prometheus' format; '' where Envoy does not answer. */
 export async function statsText(adminPort: number): Promise<string> {
-  return (await ask(adminPort, '/stats/prometheus', { usedonly: '', filter: '^cluster\\.[^.]+/' })) ?? ''
+  return (await ask(adminPort, '/stats/prometheus', { usedonly: '', filter: metricsFilter })) ?? ''
 }
 
 /**

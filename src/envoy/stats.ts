@@ -7,27 +7,37 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { StatsConfigSchema } from './api/envoy/config/metrics/v3/stats_pb.js'
 
-/** Names after `cluster.<id>.`, as regular expressions. */
-const ofCluster = [
+/** Names after `cluster.<id>.`, as regular expressions: what metrics are made from (observe/envoy-metrics.ts). */
+const forMetrics = [
   'upstream_rq_[1-5]xx',
   'upstream_rq_time',
   'upstream_rq_active',
+  'upstream_rq_retry',
+  'upstream_cx_active',
+  'outlier_detection\\.ejections_active',
+  'outlier_detection\\.ejections_enforced_total',
+]
+
+/** And what else helps to find out why a Service port behaves as it does. */
+const forDiagnosis = [
   'upstream_rq_timeout',
   'upstream_rq_per_try_timeout',
-  'upstream_rq_retry',
   'upstream_rq_retry_success',
   'upstream_rq_retry_overflow',
   'upstream_rq_pending_overflow',
-  'upstream_cx_active',
   'upstream_cx_total',
   'upstream_cx_connect_fail',
   'upstream_cx_overflow',
   'membership_total',
   'membership_healthy',
-  'outlier_detection\\.ejections_active',
-  'outlier_detection\\.ejections_enforced_total',
   'circuit_breakers\\.\\w+\\.remaining_\\w+',
 ]
+
+/** Ids of Service ports have slashes and no dots. */
+const ofServicePort = (names: readonly string[]) => `^cluster\\.[^.]+/[^.]+\\.(?:${names.join('|')})$`
+
+/** For the admin interface: those of Service ports that metrics are made from. */
+export const metricsFilter = ofServicePort(forMetrics)
 
 /** A Service's listener is removed from Envoy when its last connection has gone. */
 const ofListener = ['downstream_cx_active', 'downstream_cx_total']
@@ -43,7 +53,7 @@ const ofEnvoy = [
 ]
 
 /** Upper bounds of the histogram upstream_rq_time, in milliseconds. */
-export const latencyBuckets = [0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000]
+const latencyBuckets = [0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000]
 
 export const statsConfig: MessageInitShape<typeof StatsConfigSchema> = {
   statsMatcher: {
@@ -52,8 +62,7 @@ export const statsConfig: MessageInitShape<typeof StatsConfigSchema> = {
       value: {
         patterns: [
           ...ofEnvoy.map(prefix => ({ matchPattern: { case: 'prefix', value: prefix } as const })),
-          // Ids of Service ports have no dots.
-          matching(`cluster\\.[^.]+\\.(?:${ofCluster.join('|')})`),
+          matching(ofServicePort([...forMetrics, ...forDiagnosis])),
           // Not those of single workers.
           matching(`listener\\.(?:[\\d.]+|\\[[^\\]]+\\])_\\d+\\.(?:${ofListener.join('|')})`),
         ],
