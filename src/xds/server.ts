@@ -78,7 +78,8 @@ export interface XdsServer {
 type Stream = ServerDuplexStream<Uint8Array, Uint8Array>
 
 const method = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources'
-const asIs = (bytes: Uint8Array) => bytes as Buffer
+// grpc-js wants Buffers: the same memory, seen as one.
+const asIs = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 const service = {
   deltaAggregatedResources: {
     path: method,
