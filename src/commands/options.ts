@@ -125,16 +125,26 @@ export const definitions = {
 export type OptionName = keyof typeof definitions
 export type Config = { readonly [name in OptionName]: (typeof definitions)[name]['default'] }
 
-const flagOf = (name: string) => `--${name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
+/** `--xds-port` */
+export function flagOf(name: OptionName): string {
+  return `--${name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
+}
+
+/** The default in words; undefined where there is none. */
+export function describeDefault(name: OptionName): string | undefined {
+  const definition: Definition<unknown> = definitions[name]
+  const value = definition.defaultText ?? definition.default
+  return value === undefined ? undefined : String(value)
+}
 
 /** Gives the command these options, and --config. */
 export function addOptions(command: Command, names: readonly OptionName[]): Command {
   for (const name of names) {
     const definition: Definition<unknown> = definitions[name]
-    const option = new Option(`${flagOf(name)} <${definition.placeholder}>`, definition.description)
-    const shown = definition.defaultText ?? definition.default
-    if (shown !== undefined) option.default(undefined, String(shown))
-    command.addOption(option)
+    // Defaults are applied after the file was read, so commander is only told their words.
+    const shown = describeDefault(name)
+    const description = shown === undefined ? definition.description : `${definition.description} (default: ${shown})`
+    command.addOption(new Option(`${flagOf(name)} <${definition.placeholder}>`, description))
   }
   return command.option('--config <FILE>', 'YAML file with the same settings, by name: xdsPort, logLevel, …')
 }
@@ -149,7 +159,11 @@ export function readConfig(command: Command): Config {
     if (file[name] !== undefined) return parseValue(name, String(file[name]), `${flags.config}: ${name}`)
     return definitions[name].default
   }
-  return Object.fromEntries(names.map(name => [name, chosen(name)])) as Config
+  const config = Object.fromEntries(names.map(name => [name, chosen(name)])) as Config
+  if (config.steeringMark === config.envoyMark) {
+    throw new UsageError(`--steering-mark and --envoy-mark are the same bit (${hex(config.envoyMark)}); choose two`)
+  }
+  return config
 }
 
 function parseValue(name: OptionName, value: string, where: string): unknown {

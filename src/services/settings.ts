@@ -160,20 +160,12 @@ const budget = 'retry budget'
 function circuitBreakers(priority: 'default' | 'high'): SettingDefinition[] {
   const name = (what: string) => `circuit-breaker-${priority}-max-${what}`
   const count = integer(1, maxUint32)
-  const retries =
-    'Requests being retried at a time, to all endpoints; a number replaces the retry budget (20 % of active requests, at least 3).'
+  const retries = 'Retries in flight, to all endpoints; without a number 20 % of active requests, at least 3'
   return [
     define(name('connections'), count, 1e9, both, `Connections to all endpoints (${priority} priority).`),
     define(name('pending-requests'), count, 1e9, both, `Requests that wait for a connection (${priority} priority).`),
     define(name('requests'), count, 1e9, http, `Requests in flight to all endpoints (${priority} priority).`),
-    define(
-      name('retries'),
-      integer(0, maxUint32),
-      undefined,
-      http,
-      `${retries.slice(0, -1)} (${priority} priority).`,
-      budget,
-    ),
+    define(name('retries'), integer(0, maxUint32), undefined, http, `${retries} (${priority} priority).`, budget),
   ]
 }
 

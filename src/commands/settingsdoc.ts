@@ -1,0 +1,55 @@
+/** docs/settings.md, from the tables that the program itself uses; a test compares it with the file. */
+
+import { settingDefinitions } from '../services/settings.ts'
+import { definitions, describeDefault, flagOf, type OptionName } from './options.ts'
+
+const introduction = `# Settings
+
+## Of a Service port
+
+Set by annotations on the Service, for one port each:
+
+    config.lightpath.cloud/<port>-<setting>: "<value>"
+
+\`<port>\` is the port's name, or its number where it has none. A value that does not parse never breaks the Service: the
+default applies, and the problem is logged, counted in \`lightpath_problems\` and shown by \`lightpath explain\`.
+
+Durations are written as in Go: \`500ms\`, \`5s\`, \`1m30s\`. \`none\` means that there is no such limit.
+
+A change of a setting takes effect for new requests. Changes of \`idle-timeout\`, \`access-log\` and, for tcp, \`lb-policy\`
+are changes of Envoy's listener: its open connections are closed, gracefully, within Envoy's drain time.
+`
+
+const agentIntroduction = `## Of the agent
+
+Flags of \`lightpath node\` (and of the other commands, where they apply), or keys of the YAML file given with
+\`--config\`. A flag counts before the file, the file before the default.
+`
+
+export function renderSettingsDoc(): string {
+  const settings = settingDefinitions.map(({ name, defaultText, protocols, accepts, description }) => [
+    `\`${name}\``,
+    defaultText,
+    protocols.join(', '),
+    description,
+    accepts,
+  ])
+  const options = (Object.keys(definitions) as OptionName[]).map(name => [
+    `\`${flagOf(name)}\``,
+    `\`${name}\``,
+    describeDefault(name) ?? '',
+    definitions[name].description,
+    definitions[name].accepts,
+  ])
+  return [
+    introduction,
+    markdownTable(['setting', 'default', 'for', 'meaning', 'values'], settings),
+    agentIntroduction,
+    markdownTable(['flag', 'key', 'default', 'meaning', 'values'], options),
+  ].join('\n')
+}
+
+function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |\n`
+  return line(header) + line(header.map(() => '---')) + rows.map(line).join('')
+}

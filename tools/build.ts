@@ -1,0 +1,18 @@
+/** Makes what ships: one bundle for the agent (with what it loads only when needed beside it) and its source maps. */
+
+import { rolldown } from 'rolldown'
+
+const bundle = await rolldown({
+  input: { lightpath: 'src/cli.ts' },
+  platform: 'node',
+  // Written to take native modules where they are installed; none is.
+  external: ['bufferutil', 'utf-8-validate'],
+  logLevel: 'warn',
+})
+await bundle.write({
+  dir: 'dist',
+  format: 'esm',
+  sourcemap: true,
+  minify: { mangle: false, compress: false, codegen: true },
+})
+await bundle.close()
