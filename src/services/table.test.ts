@@ -277,7 +277,8 @@ describe('for all histories', () => {
         }
         const fresh = new ServiceTable('node1')
         const served = new Set([...table.states()].map(({ name }) => name))
-        const inOrder = [...objects.values()].sort((a, b) => Number(served.has(b.name)) - Number(served.has(a.name)))
+        const isServed = (object: KubeObject) => object.kind === 'Service' && served.has(object.name)
+        const inOrder = [...objects.values()].sort((a, b) => Number(isServed(b)) - Number(isServed(a)))
         fresh.apply(inOrder.map(put))
         assert.deepEqual([...fresh.states()].sort(byId), [...table.states()].sort(byId))
       }),
