@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
 import { Client, type ClientEvents, type ClientOptions, type Refusal, type VersionedRef } from './client.ts'
-import { ResourceStore, type ResourceStore as Store } from './store.ts'
+import { ResourceStore } from './store.ts'
 import { type Content, ModelEnvoy, modelResource, type Quality } from './testing.ts'
 import { envoyTypes } from './types.ts'
 
@@ -12,7 +12,7 @@ const options: ClientOptions = { types: envoyTypes }
 
 /** A model Envoy and its server's client state, with the messages between them moved by the test. */
 class Link {
-  readonly store: Store = new ResourceStore()
+  readonly store: ResourceStore
   readonly envoy = new ModelEnvoy()
   readonly acknowledged: VersionedRef[] = []
   readonly gone: ResourceRef[] = []
@@ -23,7 +23,8 @@ class Link {
   client: Client
   readonly #options: ClientOptions
 
-  constructor(clientOptions: ClientOptions = options) {
+  constructor(clientOptions: ClientOptions = options, store = new ResourceStore()) {
+    this.store = store
     this.#options = clientOptions
     this.store.onChange(changed => this.client.changed(changed))
     this.client = this.#connect()
@@ -59,7 +60,7 @@ class Link {
 
   /** Until nobody has anything to say. */
   drain(): void {
-    for (let step = 0; step < 10_000; step++) {
+    for (let step = 0; step < 100_000; step++) {
       const before = JSON.stringify([this.envoy.requests.length, this.envoy.inbox.length])
       this.hear()
       this.envoy.receive(this.client, this.refusals)
@@ -113,7 +114,12 @@ function resourcesOf(name: string, state: ServiceState, version: () => string): 
 
 const types = [cluster, endpoints, listener, route]
 
-function putService(store: Store, name: string, state: ServiceState, changed: readonly TypeUrl[] = types): void {
+function putService(
+  store: ResourceStore,
+  name: string,
+  state: ServiceState,
+  changed: readonly TypeUrl[] = types,
+): void {
   const put = resourcesOf(name, state, nextVersion)
   const present = new Set(put.map(resource => resource.typeUrl))
   // What a resource requires is part of what its version is made from.
@@ -127,7 +133,7 @@ function putService(store: Store, name: string, state: ServiceState, changed: re
   })
 }
 
-function removeService(store: Store, name: string): void {
+function removeService(store: ResourceStore, name: string): void {
   store.update({ remove: types.map(typeUrl => ({ typeUrl, name })) })
 }
 
@@ -216,3 +222,181 @@ function isExcused({ envoy, refusals, client, store }: Link, resource: { typeUrl
   if (facts.requires.some(required => client.acknowledgedVersion(required) === undefined)) return true
   return !envoy.wants(typeUrl, name)
 }
+
+const good: ServiceState = { cluster: 'good', endpoints: 'good', listener: 'good', route: 'good' }
+
+/** A link with these Services delivered. */
+function delivered(...names: string[]): Link {
+  const link = new Link()
+  for (const name of names) putService(link.store, name, good)
+  link.drain()
+  return link
+}
+
+const versionOf = (link: Link, typeUrl: TypeUrl, name: string) => link.store.get(typeUrl, name)?.facts.version
+
+test('after a reconnect to the same store nothing is sent, and everything counts as acknowledged before `settled`', () => {
+  const link = delivered('a', 'b', 'c')
+  const before = link.envoy.received
+  link.settled = 0
+  link.reconnect()
+  link.drain()
+  assert.equal(link.envoy.received, before)
+  assert.equal(link.settled, 1)
+  for (const typeUrl of types) assert.equal(link.version(typeUrl, 'b'), versionOf(link, typeUrl, 'b'))
+})
+
+test('`settled` waits until Envoy has said what it has of every type', () => {
+  const link = delivered('a')
+  link.settled = 0
+  link.reconnect()
+  while (link.envoy.requests.length > 0) {
+    assert.equal(link.client.next(), undefined)
+    assert.equal(link.settled, 0)
+    link.hear()
+  }
+  link.client.next()
+  assert.equal(link.settled, 1)
+})
+
+test('a resource that is removed and put back before the removal was sent is not sent at all', () => {
+  const link = delivered('a')
+  const before = link.envoy.received
+  const all = types.map(typeUrl => ({ ...link.store.get(typeUrl, 'a')!, ...link.store.get(typeUrl, 'a')!.facts }))
+  removeService(link.store, 'a')
+  link.store.update({ put: all })
+  link.drain()
+  assert.equal(link.envoy.received, before)
+})
+
+test('a resource that is put back while its removal is in flight is sent again', () => {
+  const link = delivered('a')
+  const listenerBefore = { ...link.store.get(listener, 'a')!, ...link.store.get(listener, 'a')!.facts }
+  link.store.update({ remove: [listenerBefore] })
+  link.send()
+  link.store.update({ put: [listenerBefore] })
+  link.drain()
+  assert.equal(link.envoy.version(listenerBefore), listenerBefore.version)
+  assert.deepEqual(
+    link.gone.filter(({ typeUrl }) => typeUrl === listener),
+    [{ typeUrl: listener, name: 'a' }],
+  )
+})
+
+test('what requires a refused resource waits, and comes when a good version of it does', () => {
+  const link = new Link()
+  putService(link.store, 'a', { ...good, cluster: 'bad' })
+  link.drain()
+  assert.equal(link.refusals.length, 1)
+  assert.equal(link.version(listener, 'a'), undefined)
+  putService(link.store, 'a', good, [cluster])
+  link.drain()
+  assert.equal(link.version(listener, 'a'), versionOf(link, listener, 'a'))
+})
+
+test('a refused version is not sent to that Envoy again, also when it subscribes anew', () => {
+  const link = new Link()
+  putService(link.store, 'a', { ...good, endpoints: 'bad' })
+  link.drain()
+  assert.equal(link.refusals.length, 1)
+  link.client.request({
+    typeUrl: endpoints,
+    subscribe: ['a'],
+    unsubscribe: [],
+    initialVersions: {},
+    nonce: '',
+    error: undefined,
+  })
+  // Envoy waits for an answer: that there are no such endpoints.
+  const answer = link.client.next()
+  assert.deepEqual([answer?.put, answer?.remove], [[], ['a']])
+})
+
+test('a resubscription to a name gets the resource again', () => {
+  const link = delivered('a')
+  link.client.request({
+    typeUrl: endpoints,
+    subscribe: ['a'],
+    unsubscribe: [],
+    initialVersions: {},
+    nonce: '',
+    error: undefined,
+  })
+  assert.deepEqual(
+    link.client.next()?.put.map(({ name }) => name),
+    ['a'],
+  )
+})
+
+test('one broken resource among 1000 costs a few dozen responses, and the others arrive', () => {
+  const link = new Link()
+  for (let n = 0; n < 1000; n++)
+    putService(link.store, `s${n}`, {
+      ...good,
+      cluster: n === 321 ? 'broken' : 'good',
+      listener: undefined,
+      route: undefined,
+    })
+  let responses = 0
+  const deliver = link.envoy.deliver.bind(link.envoy)
+  link.envoy.deliver = response => {
+    if (response.typeUrl === cluster) responses++
+    deliver(response)
+  }
+  link.drain()
+  assert.deepEqual(
+    link.refusals.map(({ ref }) => ref.name),
+    ['s321'],
+  )
+  assert.equal(link.envoy.has.get(cluster)!.size, 999)
+  assert(responses <= 25, `${responses} responses`)
+})
+
+test('a Service that Envoy keeps refusing or that waits does not hold another', () => {
+  const link = delivered('b')
+  putService(link.store, 'a', { ...good, cluster: 'broken' })
+  link.drain()
+  for (let round = 0; round < 5; round++) {
+    putService(link.store, 'a', { ...good, cluster: 'broken', endpoints: 'bad' })
+    putService(link.store, 'b', good)
+    link.drain()
+    for (const typeUrl of types) assert.equal(link.version(typeUrl, 'b'), versionOf(link, typeUrl, 'b'))
+  }
+})
+
+test('the removal of a Service while Envoy was away starts at the listeners, whatever type Envoy asks for first', () => {
+  const link = delivered('a', 'b')
+  removeService(link.store, 'a')
+  link.reconnect()
+  link.hear()
+  assert.equal(link.client.next(), undefined, 'nothing is removed while Envoy has not said which listeners it has')
+  link.drain()
+  for (const typeUrl of types) assert.deepEqual([...link.envoy.has.get(typeUrl)!.keys()], ['b'])
+})
+
+test('with 30,000 resources a change looks at what it changes and no more', () => {
+  class CountingStore extends ResourceStore {
+    looks = 0
+    override get(typeUrl: TypeUrl, name: string) {
+      this.looks++
+      return super.get(typeUrl, name)
+    }
+  }
+  const store = new CountingStore()
+  const link = new Link(options, store)
+  const services = Array.from({ length: 10_000 }, (_, n) => `s${n}`)
+  const withoutRoute = { ...good, route: undefined }
+  store.update({ put: services.flatMap(name => resourcesOf(name, withoutRoute, nextVersion)) })
+  link.drain()
+  assert.equal(link.envoy.has.get(listener)!.size, 10_000)
+  const lookedAt = (change: () => void) => {
+    store.looks = 0
+    change()
+    link.drain()
+    return store.looks
+  }
+  assert(lookedAt(() => putService(store, 's5000', withoutRoute, [endpoints])) < 50)
+  assert(lookedAt(() => putService(store, 's5000', withoutRoute)) < 50)
+  assert(lookedAt(() => removeService(store, 's7000')) < 50)
+  assert(lookedAt(() => putService(store, 's7000', withoutRoute)) < 50)
+})

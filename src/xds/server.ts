@@ -3,9 +3,11 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import {
   type handleBidiStreamingCall,
+  logVerbosity,
   Server,
   ServerCredentials,
   type ServerDuplexStream,
+  setLogVerbosity,
   status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
@@ -109,6 +111,8 @@ export async function startXdsServer(given: XdsServerOptions): Promise<XdsServer
   let started = 0
   let flushing: NodeJS.Immediate | undefined
 
+  // What grpc-js would print itself is reported here, in our words.
+  setLogVerbosity(logVerbosity.NONE)
   const server = new Server(channelOptions)
   const handle: handleBidiStreamingCall<Uint8Array, Uint8Array> = stream => {
     const id = ++started

@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { type ClientDuplexStream, credentials, Client as GrpcClient, type StatusObject, status } from '@grpc/grpc-js'
+import {
+  DeltaDiscoveryRequestSchema,
+  type DeltaDiscoveryResponse,
+  DeltaDiscoveryResponseSchema,
+} from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
+import { type Resource, typeUrls } from '../envoy/resource.ts'
+import { startXdsServer, type XdsObserver, type XdsServer } from './server.ts'
+import { ResourceStore } from './store.ts'
+
+const method = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources'
+const asBuffer = (bytes: Uint8Array) => Buffer.from(bytes)
+
+const resource = (name: string, version: string, size = 10): Resource => ({
+  typeUrl: typeUrls.cluster,
+  name,
+  version,
+  bytes: new Uint8Array(size).fill(7),
+  requires: [],
+})
+
+interface Setup {
+  readonly store: ResourceStore
+  readonly server: XdsServer
+  readonly log: readonly string[]
+  readonly events: readonly string[]
+  connect(): RawClient
+}
+
+/** A client without any knowledge of the protocol. */
+class RawClient {
+  readonly responses: DeltaDiscoveryResponse[] = []
+  ended: StatusObject | undefined
+  readonly stream: ClientDuplexStream<Uint8Array, Uint8Array>
+  readonly #grpc: GrpcClient
+
+  constructor(port: number) {
+    this.#grpc = new GrpcClient(`127.0.0.1:${port}`, credentials.createInsecure())
+    this.stream = this.#grpc.makeBidiStreamRequest(method, asBuffer, (bytes: Buffer): Uint8Array => bytes)
+    this.stream.on('data', (bytes: Uint8Array) => this.responses.push(fromBinary(DeltaDiscoveryResponseSchema, bytes)))
+    this.stream.on('status', ended => {
+      this.ended = ended
+    })
+    this.stream.on('error', () => {})
+  }
+
+  send(request: MessageInitShape<typeof DeltaDiscoveryRequestSchema>): void {
+    this.stream.write(toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, request)))
+  }
+
+  acknowledge(response: DeltaDiscoveryResponse): void {
+    this.send({ typeUrl: response.typeUrl, responseNonce: response.nonce })
+  }
+
+  close(): void {
+    this.stream.cancel()
+    this.#grpc.close()
+  }
+}
+
+async function withServer(body: (setup: Setup) => Promise<void>): Promise<void> {
+  const store = new ResourceStore()
+  const [log, events]: [string[], string[]] = [[], []]
+  const clients: RawClient[] = []
+  const note = (fields: object, message: string) => log.push(`${message} ${JSON.stringify(fields)}`)
+  const server = await startXdsServer({
+    store,
+    address: '127.0.0.1',
+    port: 0,
+    observer: noteInto(events),
+    log: { info: note, warn: note },
+  })
+  const connect = () => {
+    const client = new RawClient(server.port)
+    clients.push(client)
+    return client
+  }
+  try {
+    await body({ store, server, log, events, connect })
+  } finally {
+    for (const client of clients) client.close()
+    await server.stop()
+  }
+}
+
+function noteInto(events: string[]): XdsObserver {
+  return {
+    connected: ({ id, nodeId }) => events.push(`connected ${id} ${nodeId}`),
+    acknowledged: (id, refs) =>
+      events.push(...refs.map(({ name, version }) => `acknowledged ${id} ${name} ${version}`)),
+    gone: (id, refs) => events.push(...refs.map(({ name }) => `gone ${id} ${name}`)),
+    refused: (id, { ref, version }) => events.push(`refused ${id} ${ref.name} ${version}`),
+    settled: id => events.push(`settled ${id}`),
+    disconnected: id => events.push(`disconnected ${id}`),
+  }
+}
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  for (const end = Date.now() + 10_000; Date.now() < end; await sleep(5)) if (condition()) return
+  throw new Error(`not within 10 s: ${what}`)
+}
+
+const subscription = { node: { id: 'n' }, typeUrl: typeUrls.cluster }
+
+test('what arrives is what was stored, with its name, version and type', async () => {
+  await withServer(async ({ store, connect }) => {
+    store.update({ put: [resource('a', '1', 300)] })
+    const client = connect()
+    client.send(subscription)
+    await until('response', () => client.responses.length === 1)
+    const [sent] = client.responses[0]!.resources
+    assert.equal(sent?.name, 'a')
+    assert.equal(sent.version, '1')
+    assert.equal(sent.resource?.typeUrl, typeUrls.cluster)
+    assert.deepEqual(Uint8Array.from(sent.resource.value), resource('a', '1', 300).bytes)
+    assert.equal(client.responses[0]!.typeUrl, typeUrls.cluster)
+  })
+})
+
+test('a request that is no request ends its own stream with a reason, and no other', async () => {
+  await withServer(async ({ store, connect, log }) => {
+    const [good, bad] = [connect(), connect()]
+    good.send(subscription)
+    bad.send(subscription)
+    await until('both served', () => good.responses.length === 1 && bad.responses.length === 1)
+    good.acknowledge(good.responses[0]!)
+    bad.stream.write(Uint8Array.of(0x0a, 0xff, 0xff))
+    await until('ended', () => bad.ended !== undefined)
+    assert.equal(bad.ended?.code, status.INVALID_ARGUMENT)
+    assert.match(bad.ended.details, /no DeltaDiscoveryRequest/)
+    assert(log.some(line => line.includes('no DeltaDiscoveryRequest')))
+    store.update({ put: [resource('a', '1')] })
+    await until('the other goes on', () => good.responses.length === 2)
+  })
+})
+
+test('an answer to a response that is not in flight is ignored, and said to be', async () => {
+  await withServer(async ({ store, connect, log, server }) => {
+    store.update({ put: [resource('a', '1')] })
+    const client = connect()
+    client.send(subscription)
+    await until('response', () => client.responses.length === 1)
+    client.send({ typeUrl: typeUrls.cluster, responseNonce: 'made-up' })
+    client.send({ typeUrl: typeUrls.cluster, responseNonce: '0', errorDetail: { code: 13, message: 'x' } })
+    await until('logged', () => log.filter(line => line.includes('not the one in flight')).length === 2)
+    assert.equal(server.acknowledgedVersion(1, resource('a', '1')), undefined)
+    client.acknowledge(client.responses[0]!)
+    await until('acknowledged', () => server.acknowledgedVersion(1, resource('a', '1')) === '1')
+    client.acknowledge(client.responses[0]!)
+    await until('logged', () => log.filter(line => line.includes('not the one in flight')).length === 3)
+    assert.equal(server.acknowledgedVersion(1, resource('a', '1')), '1')
+  })
+})
+
+test('a type that is not served is named in the log once, and the stream goes on', async () => {
+  await withServer(async ({ store, connect, log }) => {
+    const client = connect()
+    const secrets = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret'
+    for (let n = 0; n < 3; n++) client.send({ node: { id: 'n' }, typeUrl: secrets, resourceNamesSubscribe: ['s'] })
+    client.send(subscription)
+    await until('response', () => client.responses.length === 1)
+    assert.equal(log.filter(line => line.includes(secrets)).length, 1)
+    client.acknowledge(client.responses[0]!)
+    store.update({ put: [resource('a', '1')] })
+    await until('served', () => client.responses.length === 2)
+  })
+})
+
+test('a second stream of the same node is served by itself and named in the log', async () => {
+  await withServer(async ({ store, connect, log, events }) => {
+    store.update({ put: [resource('a', '1')] })
+    const [first, second] = [connect(), connect()]
+    first.send(subscription)
+    await until('first', () => first.responses.length === 1)
+    second.send(subscription)
+    await until('second', () => second.responses.length === 1)
+    assert(log.some(line => line.includes('node id of another')))
+    first.close()
+    await until('gone', () => events.includes('disconnected 1'))
+    second.acknowledge(second.responses[0]!)
+    await until('acknowledged', () => events.includes('acknowledged 2 a 1'))
+  })
+})
+
+test('a client that does not read makes the server hold neither responses nor old versions', async () => {
+  await withServer(async ({ store, connect, server }) => {
+    const names = Array.from({ length: 3000 }, (_, n) => `c${n}`)
+    const client = connect()
+    client.stream.pause()
+    client.send(subscription)
+    await until('asked', () => server.traffic.get(typeUrls.cluster)?.requests === 1)
+    for (let version = 1; version <= 5; version++) {
+      store.update({ put: names.map(name => resource(name, `${version}`, 2000)) })
+      await sleep(5)
+    }
+    assert.equal(server.traffic.get(typeUrls.cluster)?.responses, 1)
+    client.stream.resume()
+    client.stream.on('data', () => client.acknowledge(client.responses.at(-1)!))
+    const last = { typeUrl: typeUrls.cluster, name: 'c2999' }
+    await until('up to date', () => server.acknowledgedVersion(1, last) === '5')
+    const sent = client.responses.flatMap(({ resources }) => resources)
+    assert(sent.length <= 2 * names.length, `${sent.length} resources sent for ${names.length}`)
+    const largest = Math.max(...client.responses.map(({ resources }) => resources.length))
+    assert(largest <= 530, `${largest} resources of 2000 bytes in one response`)
+  })
+})
+
+test('stopping ends every stream in order, so that clients look for a server again', async () => {
+  await withServer(async ({ server, connect, events }) => {
+    const client = connect()
+    client.send(subscription)
+    await until('response', () => client.responses.length === 1)
+    await server.stop()
+    await until('ended', () => client.ended !== undefined)
+    assert.equal(client.ended?.code, status.OK)
+    assert(events.includes('disconnected 1'))
+  })
+})
+
+test('a port that is taken is refused with its address, the reason and what to do', async () => {
+  await withServer(async ({ server, store }) => {
+    const again = startXdsServer({
+      store,
+      address: '127.0.0.1',
+      port: server.port,
+      observer: noteInto([]),
+      log: { info: () => {}, warn: () => {} },
+    })
+    await assert.rejects(again, error => {
+      const { message } = error as Error
+      assert.match(message, new RegExp(`xDS server .*127\\.0\\.0\\.1:${server.port}`))
+      assert.match(message, /EADDRINUSE/)
+      assert.match(message, /choose another port/)
+      return true
+    })
+  })
+})
