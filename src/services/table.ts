@@ -69,8 +69,11 @@ export class ServiceTable {
     }
     const ports = new Map<string, PortChange>()
     const problems = new Map<string, readonly Problem[]>()
-    // A set may grow while it is walked: a port that gives up a VIP makes the Service that waits for it dirty.
-    for (const key of dirty) this.#refresh(key, ports, problems, dirty)
+    // A port that gives up a VIP makes the Service that waits for it dirty, also one that was looked at before.
+    for (const key of dirty) {
+      dirty.delete(key)
+      this.#refresh(key, ports, problems, dirty)
+    }
     return { ports: [...ports.values()].filter(({ before, after }) => before !== after), problems }
   }
 
