@@ -48,7 +48,7 @@ export async function buildStage(): Promise<Stage> {
 
 async function furnish(network: Network): Promise<Stage> {
   const manifests = join(network.directory, 'manifests')
-  cpSync(examples, manifests, { recursive: true })
+  cpSync(examples, manifests, { recursive: true, dereference: true })
   const objects = readManifests(manifests)
   const hostsFile = join(network.directory, 'hosts')
   writeFileSync(hostsFile, hostsOf(objects))
