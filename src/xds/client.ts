@@ -252,8 +252,8 @@ export class Client {
       if (items.length >= this.#maxResources || bytes >= this.#maxBytes) break
       const entry = this.#entry(type.typeUrl, name)
       const action = this.#decide(type, entry)
-      // Of a refused response with named resources nobody knows what was applied: puts are sent again, so they go alone.
-      if (action && type.subscribed === 'byName' && (action === 'remove' ? put : remove).length > 0) break
+      // Removals go alone: Envoy forgets what it did for a refused response, and after a reconnect would list them as there.
+      if (action && (action === 'remove' ? put : remove).length > 0) break
       if (action === 'remove') {
         remove.push(name)
         bytes += name.length
@@ -285,7 +285,9 @@ export class Client {
     missing.waiting ??= new Set()
     missing.waiting.add(entry)
     // What will not come by itself must not hold the removals of others.
-    if (missing.refused !== undefined || !this.#store.get(missing.typeUrl, missing.name)) this.#settleDoubt(entry)
+    if (missing.refused !== undefined || !this.#store.get(missing.typeUrl, missing.name)) {
+      this.#assume(entry, stored.facts)
+    }
     return undefined
   }
 
@@ -369,27 +371,20 @@ export class Client {
 
   /** Whatever may not have been applied is sent again without the culprits, in halves while those are not known. */
   #refused(type: TypeState, items: readonly Item[], error: string): void {
-    const puts = items.filter(item => item.facts)
-    if (puts.length === 0) {
+    if (items.every(({ facts }) => !facts)) {
       this.#events.ignored(type.typeUrl, `refusal of removals: ${error}`)
       this.#accepted(type, items)
       return
     }
-    const names = puts.map(({ entry }) => entry.name)
+    const names = items.map(({ entry }) => entry.name)
     const { culprits, restApplied } = readRefusal(error, names)
-    const isCulprit = ({ entry, facts }: Item) => facts && (puts.length === 1 || culprits.has(entry.name))
-    for (const { entry, facts } of items.filter(isCulprit)) {
-      entry.refused = facts!.version
-      this.#settleDoubt(entry)
-      this.#wake(entry)
-    }
+    const isCulprit = ({ entry }: Item) => items.length === 1 || culprits.has(entry.name)
     const rest = items.filter(item => !isCulprit(item))
     if (restApplied) this.#accepted(type, rest)
-    for (const { entry, facts, asked } of rest) {
-      // Applied, but Envoy lists it after a reconnect only when it came in a response that was not refused.
-      entry.asked = restApplied ? facts !== undefined && isWanted(type, entry) : entry.asked || asked
+    for (const { entry, asked } of rest) {
+      // Also what was applied: Envoy lists it after a reconnect only if it came in a response that was not refused.
+      entry.asked ||= restApplied ? isWanted(type, entry) : asked
       type.dirty.add(entry.name)
-      if (!facts) this.#wake(entry)
     }
     if (rest.length === items.length) {
       const half = Math.ceil(names.length / 2)
@@ -397,7 +392,11 @@ export class Client {
     }
     for (const { entry, facts } of items.filter(isCulprit)) {
       const { typeUrl, name } = entry
-      this.#events.refused({ ref: { typeUrl, name }, version: facts!.version, detail: error })
+      const { version } = facts!
+      entry.refused = version
+      this.#assume(entry, facts!)
+      this.#wake(entry)
+      this.#events.refused({ ref: { typeUrl, name }, version, detail: error })
     }
   }
 
@@ -419,6 +418,11 @@ export class Client {
     entry.known = undefined
     this.#release(before)
     return true
+  }
+
+  /** That what the client has requires the same as its successor, which the client does not get. */
+  #assume(entry: Entry, { requires }: Facts): void {
+    if (entry.unsure) this.#learn(entry, { version: entry.known!.version, requires })
   }
 
   #settleDoubt(entry: Entry): void {
