@@ -102,6 +102,9 @@ function retryPolicy(settings: Settings, retryOn: string): RetryPolicy {
     retryHostPredicate: [notTriedBefore],
     // Choices of an endpoint that was tried before; after that many it is used nevertheless (it may be the only one).
     hostSelectionRetryMaxAttempts: 5n,
+    // The next try goes to another endpoint, which has done nothing to be waited for (default 25 ms to 250 ms), and waiting
+    // counts against the retry budget. The budget is what protects a Service that fails as a whole.
+    retryBackOff: { baseInterval: duration(5), maxInterval: duration(50) },
   }
 }
 
