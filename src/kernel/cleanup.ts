@@ -1,0 +1,26 @@
+/** Removes everything that Lightpath ever made in the kernel of this node. Open connections live on. */
+
+import type { CommandPrefix } from './command.ts'
+import type { Family } from './elements.ts'
+import { Nft } from './nft.ts'
+import { type RoutingOptions, removeRouting } from './routing.ts'
+import { tableName } from './ruleset.ts'
+
+/** What was removed, in words for a user; empty where there was nothing. Rejects with a CommandError. */
+export async function cleanupKernel(
+  options: Pick<RoutingOptions, 'routeTable'>,
+  prefix: CommandPrefix = [],
+): Promise<readonly string[]> {
+  const nft = new Nft(prefix)
+  const removed: string[] = []
+  for (const family of ['ip', 'ip6'] satisfies Family[]) {
+    if (await nft.list(family, {}, { terse: true })) {
+      await nft.apply(`delete table ${family} ${tableName}\n`)
+      removed.push(`nftables table ${family} ${tableName}`)
+    }
+    if (await removeRouting(family, options, prefix)) {
+      removed.push(`${family} routing rule and route of table ${options.routeTable}`)
+    }
+  }
+  return removed
+}

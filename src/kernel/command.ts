@@ -1,0 +1,90 @@
+/** Runs the system's own programs (nft, ip, conntrack): one process, bounded time and output. */
+
+import { spawn } from 'node:child_process'
+import { type Problem, problem } from '../services/problem.ts'
+
+/** Words before each command, such as `['nsenter', '--net=/var/run/netns/node1']`; usually none. */
+export type CommandPrefix = readonly string[]
+
+/** Why a program did not do what it was asked. Only `refused` is about what it was asked. */
+export type CommandFailure = 'missing' | 'permission' | 'timeout' | 'refused'
+
+export class CommandError extends Error {
+  readonly program: string
+  readonly failure: CommandFailure
+
+  constructor(program: string, failure: CommandFailure, message: string) {
+    super(message)
+    this.name = 'CommandError'
+    this.program = program
+    this.failure = failure
+  }
+}
+
+export interface CommandOptions {
+  readonly prefix?: CommandPrefix
+  readonly input?: string
+  /** Takes the output line by line; without it, it is not kept. */
+  readonly onLine?: (line: string) => void
+}
+
+const timeoutMs = 60e3
+const keptErrorBytes = 4096
+
+/** Resolves when the program has ended with 0, else rejects with a CommandError. */
+export async function runCommand(command: readonly string[], options: CommandOptions = {}): Promise<void> {
+  const [program, ...args] = [...(options.prefix ?? []), ...command] as [string, ...string[]]
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], timeout: timeoutMs, killSignal: 'SIGKILL' })
+  let errors = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    if (errors.length < keptErrorBytes) errors += text.slice(0, keptErrorBytes)
+  })
+  let rest = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    if (options.onLine === undefined) return
+    const lines = (rest + text).split('\n')
+    rest = lines.pop()!
+    for (const line of lines) options.onLine(line)
+  })
+  // A program that ends without reading its input is reported by its exit, not by the broken pipe.
+  child.stdin.on('error', () => {})
+  child.stdin.end(options.input)
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  child.on('error', (error: NodeJS.ErrnoException) => {
+    const failure = error.code === 'ENOENT' ? 'missing' : 'permission'
+    reject(new CommandError(command[0]!, failure, `cannot run ${program}: ${error.message}`))
+  })
+  child.on('close', (status, signal) => {
+    if (rest !== '') options.onLine?.(rest)
+    if (status === 0) return resolve()
+    const failure = signal !== null ? 'timeout' : failureOf(errors)
+    reject(new CommandError(command[0]!, failure, firstError(errors) || `ended with ${signal ?? `status ${status}`}`))
+  })
+  return promise
+}
+
+function failureOf(errors: string): CommandFailure {
+  if (/operation not permitted|permission denied|must be root/i.test(errors)) return 'permission'
+  return /command not found|failed to execute \S+: No such file/i.test(errors) ? 'missing' : 'refused'
+}
+
+/** nft quotes the command below each error; the error itself is enough. */
+function firstError(errors: string): string {
+  const lines = errors.split('\n').filter(line => line !== '')
+  const line = lines.find(text => /error/i.test(text)) ?? lines[0] ?? ''
+  return line.replace(/^\/dev\/stdin:\S+ /, '').slice(0, 300)
+}
+
+const remedies: Readonly<Record<Exclude<CommandFailure, 'refused'>, string>> = {
+  missing: 'install it (Debian: nftables, conntrack, iproute2)',
+  permission: 'run as root, or with the capability CAP_NET_ADMIN',
+  timeout: 'tried again; see whether the machine is overloaded',
+}
+
+/** A problem of the kernel layer. `refusedRemedy` says what happens where the program refused what it was asked. */
+export function commandProblem(object: string, error: unknown, refusedRemedy: string): Problem {
+  const message = error instanceof Error ? error.message : String(error)
+  if (!(error instanceof CommandError)) return problem('LP401', object, message, refusedRemedy)
+  const remedy = error.failure === 'refused' ? refusedRemedy : remedies[error.failure]
+  return problem('LP401', object, `${error.program}: ${message}`, remedy)
+}

@@ -1,0 +1,59 @@
+/**
+ * The elements of our nftables maps and sets: the part of the kernel layer that changes with Services. Everything else
+ * (ruleset.ts) is fixed.
+ */
+
+import type { IpFamily, Protocol } from '../services/address.ts'
+
+/** nftables calls its table families so; our table is named `lightpath` in each. */
+export type Family = 'ip' | 'ip6'
+
+export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv6: 'ip6' }
+
+/**
+ * - `services`: VIP . protocol . port → `goto endpoints-tcp-N` (or udp, sctp)
+ * - `no-endpoints`: VIP . protocol . port → `goto refuse` or `drop`
+ * - `endpoints-tcp`, `-udp`, `-sctp`: VIP . port . slot → address . port of the endpoint in that slot, 0 to N-1
+ * - `hairpin`: address . address of an endpoint that may be its own client
+ * - `envoy`: VIP . port (TCP) that go to Envoy: the overlay
+ */
+export type SetName = 'services' | 'no-endpoints' | EndpointsName | 'hairpin' | 'envoy'
+export type EndpointsName = `endpoints-${Transport}`
+export type Transport = 'tcp' | 'udp' | 'sctp'
+
+export const transports: readonly Transport[] = ['tcp', 'udp', 'sctp']
+export const transportOf = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' } as const satisfies Record<Protocol, Transport>
+
+/** Elements by name, such as `ip services 10.0.0.1 . tcp . 80`, with their value, which is '' in sets. */
+export type Elements = ReadonlyMap<string, string>
+
+export function elementName(family: Family, set: SetName, key: string): string {
+  return `${family} ${set} ${key}`
+}
+
+export interface ElementParts {
+  readonly family: Family
+  readonly set: SetName
+  readonly key: string
+}
+
+export function partsOf(name: string): ElementParts {
+  const afterFamily = name.indexOf(' ')
+  const afterSet = name.indexOf(' ', afterFamily + 1)
+  return {
+    family: name.slice(0, afterFamily) as Family,
+    set: name.slice(afterFamily + 1, afterSet) as SetName,
+    key: name.slice(afterSet + 1),
+  }
+}
+
+/**
+ * The VIP, protocol and port that an element belongs to, as `10.0.0.1 . tcp . 80`: no two Service ports share one.
+ * Undefined for `hairpin`, whose elements are shared by all ports of an endpoint.
+ */
+export function ownerOf({ set, key }: ElementParts): string | undefined {
+  if (set === 'hairpin') return undefined
+  if (set === 'services' || set === 'no-endpoints') return key
+  const [vip, port] = key.split(' . ')
+  return `${vip} . ${set === 'envoy' ? 'tcp' : set.slice('endpoints-'.length)} . ${port}`
+}

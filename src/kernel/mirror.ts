@@ -1,0 +1,135 @@
+/** What the kernel has, as far as no single Service port owns it: chains, shared elements, totals. */
+
+import { type Elements, elementName, type Family, ownerOf, partsOf, type SetName } from './elements.ts'
+import type { Nft } from './nft.ts'
+import { difference } from './plan.ts'
+import { overlaySwitch } from './ruleset.ts'
+import { Transaction } from './transaction.ts'
+
+/** One Service port on its way from `current`, which the kernel has, to `wanted`. */
+export interface Change {
+  readonly current: Elements
+  readonly wanted: Elements
+}
+
+/** A transaction and what is to be remembered once it has been applied. */
+export interface Prepared {
+  readonly transaction: Transaction
+  commit(): void
+}
+
+/** Elements by the VIP, protocol and port that they belong to; see `ownerOf`. */
+export type OwnedElements = Map<string, Map<string, string>>
+
+export class Mirror {
+  /** As `ip endpoints-tcp-3`. */
+  readonly #chains = new Set<string>()
+  /** How many ports have each element of `hairpin`. */
+  readonly #hairpins = new Map<string, number>()
+  /** Elements of `hairpin` that the kernel has from before and that no port has asked for yet. */
+  readonly #leftHairpins = new Set<string>()
+  /** How many elements there are, by `ip services` and the like. */
+  readonly #totals = new Map<string, number>()
+
+  /** Reads what the kernel has into a new mirror. Undefined where a table is missing. */
+  static async read(
+    nft: Nft,
+    families: readonly Family[],
+  ): Promise<{ readonly mirror: Mirror; readonly owned: OwnedElements } | undefined> {
+    const mirror = new Mirror()
+    const owned: OwnedElements = new Map()
+    for (const family of families) {
+      const exists = await nft.list(family, {
+        chain: name => void mirror.#chains.add(`${family} ${name}`),
+        element: (set, key, value) => {
+          if (set !== overlaySwitch) mirror.#found(owned, elementName(family, set as SetName, key), value)
+        },
+      })
+      if (!exists) return undefined
+    }
+    return { mirror, owned }
+  }
+
+  #found(owned: OwnedElements, name: string, value: string): void {
+    const parts = partsOf(name)
+    this.#count(name, 1)
+    const owner = ownerOf(parts)
+    if (owner === undefined) {
+      this.#leftHairpins.add(name)
+      return
+    }
+    const elements = owned.get(owner)
+    if (elements) elements.set(name, value)
+    else owned.set(owner, new Map([[name, value]]))
+  }
+
+  get totals(): ReadonlyMap<string, number> {
+    return this.#totals
+  }
+
+  prepare(changes: readonly Change[]): Prepared {
+    const transaction = new Transaction()
+    const hairpins = new Map<string, number>()
+    const counted: (readonly [name: string, by: number])[] = []
+    const remove = (name: string) => {
+      transaction.remove(name)
+      counted.push([name, -1])
+    }
+    const add = (name: string, value: string) => {
+      transaction.add(name, value, this.#chains)
+      counted.push([name, 1])
+    }
+    for (const { current, wanted } of changes) {
+      const { removed, added } = difference(current, wanted)
+      for (const name of removed) isHairpin(name) ? addTo(hairpins, name, -1) : remove(name)
+      for (const [name, value] of added) isHairpin(name) ? addTo(hairpins, name, 1) : add(name, value)
+    }
+    for (const [name, by] of hairpins) {
+      const before = this.#hairpins.get(name) ?? 0
+      if (before === 0 && by > 0 && !this.#leftHairpins.has(name)) add(name, '')
+      if (before > 0 && before + by === 0) remove(name)
+    }
+    const commit = () => {
+      for (const chain of transaction.chains) this.#chains.add(chain)
+      for (const [name, by] of hairpins) {
+        addTo(this.#hairpins, name, by)
+        this.#leftHairpins.delete(name)
+      }
+      for (const [name, by] of counted) this.#count(name, by)
+    }
+    return { transaction, commit }
+  }
+
+  /** Everything that no port has asked for: these elements, and the hairpins and chains that nobody uses. */
+  prepareLeftovers(owned: OwnedElements): Prepared {
+    const names = [...owned.values()].flatMap(elements => [...elements.keys()])
+    names.push(...this.#leftHairpins)
+    const transaction = new Transaction()
+    for (const name of names) transaction.remove(name)
+    const commit = () => {
+      this.#leftHairpins.clear()
+      for (const name of names) this.#count(name, -1)
+    }
+    return { transaction, commit }
+  }
+
+  /** The overlay was emptied by other means. */
+  forgetOverlay(): void {
+    for (const name of this.#totals.keys()) if (name.endsWith(' envoy')) this.#totals.delete(name)
+  }
+
+  #count(name: string, by: number): void {
+    const { family, set } = partsOf(name)
+    addTo(this.#totals, `${family} ${set}`, by)
+  }
+}
+
+function isHairpin(name: string): boolean {
+  return name.startsWith('ip hairpin ') || name.startsWith('ip6 hairpin ')
+}
+
+function addTo(counts: Map<string, number>, name: string, by: number): void {
+  const count = (counts.get(name) ?? 0) + by
+  if (count === 0) counts.delete(name)
+  else counts.set(name, count)
+}

@@ -1,0 +1,59 @@
+/** The nft program. It is given one transaction at a time, which applies as a whole or not at all. */
+
+import { CommandError, type CommandPrefix, runCommand } from './command.ts'
+import type { Family } from './elements.ts'
+import { type ListingReader, listingParser } from './listing.ts'
+import { overlaySwitch, tableName } from './ruleset.ts'
+
+export class Nft {
+  readonly #prefix: CommandPrefix
+
+  constructor(prefix: CommandPrefix = []) {
+    this.#prefix = prefix
+  }
+
+  apply(text: string): Promise<void> {
+    return runCommand(['nft', '-f', '-'], { prefix: this.#prefix, input: text })
+  }
+
+  /** False where our table does not exist. `terse` leaves the elements out. */
+  list(family: Family, reader: ListingReader, { terse = false } = {}): Promise<boolean> {
+    return this.#list([...(terse ? ['-t'] : []), 'list', 'table', family, tableName], reader)
+  }
+
+  listSet(family: Family, set: string, reader: ListingReader): Promise<boolean> {
+    return this.#list(['list', 'set', family, tableName, set], reader)
+  }
+
+  async #list(args: readonly string[], reader: ListingReader): Promise<boolean> {
+    try {
+      await runCommand(['nft', ...args], { prefix: this.#prefix, onLine: listingParser(reader) })
+      return true
+    } catch (error) {
+      if (error instanceof CommandError && error.message.includes('No such file or directory')) return false
+      throw error
+    }
+  }
+}
+
+/**
+ * Takes this node's overlay off, or puts it on again, in the kernel itself: it needs no agent, and none changes it.
+ * Rejects where the tables do not exist.
+ */
+export async function setOverlaySwitch(nft: Nft, families: readonly Family[], on: boolean): Promise<void> {
+  const statements = families.flatMap(family => {
+    const element = `element ${family} ${tableName} ${overlaySwitch} { ${family} }\n`
+    return on ? [`add ${element}`, `delete ${element}`] : [`add ${element}`]
+  })
+  await nft.apply(statements.join(''))
+}
+
+/** Whether the overlay is on; undefined where there is no table. Off in one family counts as off. */
+export async function readOverlaySwitch(nft: Nft, families: readonly Family[]): Promise<boolean | undefined> {
+  let elements = 0
+  for (const family of families) {
+    const exists = await nft.listSet(family, overlaySwitch, { element: () => void elements++ })
+    if (!exists) return undefined
+  }
+  return elements === 0
+}

@@ -1,0 +1,20 @@
+/** The whole of our tables as one text, for people and for tests. */
+
+import type { PortState } from '../services/port.ts'
+import { familyNames } from './elements.ts'
+import { Mirror } from './mirror.ts'
+import { type PlanOptions, planPort } from './plan.ts'
+import { type RulesetOptions, renderFixedPart } from './ruleset.ts'
+
+/**
+ * What a node would have in the kernel for these ports once Envoy has acknowledged all that are meant for it: a text
+ * for `nft -f`, into a machine that has no such tables yet.
+ */
+export function renderRuleset(states: readonly PortState[], options: PlanOptions & RulesetOptions): string {
+  const changes = states.map(state => {
+    const overlay = state.layer.wants === 'envoy'
+    return { current: new Map(), wanted: planPort({ state, slots: state.endpoints, overlay }, options) }
+  })
+  const fixedParts = options.families.map(family => renderFixedPart(familyNames[family], options))
+  return fixedParts.join('') + new Mirror().prepare(changes).transaction.text()
+}

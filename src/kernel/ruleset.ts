@@ -1,0 +1,196 @@
+/**
+ * The fixed part of our tables: sets, maps and chains. A Service is only elements in these (plan.ts), so the number of
+ * chains does not grow with the number of Services.
+ *
+ * The way of a connection to a VIP (docs/architecture.md draws it):
+ *
+ *     prerouting   steer: in the overlay → Envoy, by TPROXY     refuse-forwarded: no endpoints → reject or drop
+ *                  translate: not steered → services → endpoints-tcp-N → DNAT
+ *     output       refuse-local, translate-local: the same for the node's own processes, by redirect in place of TPROXY
+ *     input        guard: Envoy's port is for what was steered or translated there, nothing else
+ *     postrouting  hairpin: an endpoint that is its own client is masqueraded
+ *
+ * `tproxy` matches only while a transparent socket listens on the target port: without one, the packet goes on to DNAT.
+ * That is how a dead Envoy costs no new connection. Only new connections are looked up; a connection of Envoy's carries
+ * the steering mark in its conntrack entry and stays with Envoy whatever happens to the overlay.
+ */
+
+import { createHash } from 'node:crypto'
+import { type Family, familyNames, type SetName, type Transport, transports } from './elements.ts'
+
+export const tableName = 'lightpath'
+
+/** Takes the whole node down to the kernel layer while it holds the table's own protocol. Only people change it. */
+export const overlaySwitch = 'overlay_off'
+
+export interface RulesetOptions {
+  /** The packet and conntrack mark bit of connections that are steered to Envoy. One bit; other bits are others'. */
+  readonly steeringMark: number
+  /** The packet mark bit that Envoy sets on its own connections. */
+  readonly envoyMark: number
+  /** Where Envoy's redirect listener listens. */
+  readonly targetPort: number
+}
+
+export interface Chain {
+  readonly name: string
+  /** `type … hook … priority …` of a base chain. */
+  readonly hook?: string
+  readonly rules: readonly string[]
+}
+
+interface NamedSet {
+  readonly kind: 'set' | 'map'
+  readonly name: SetName | typeof overlaySwitch
+  readonly type: string
+}
+
+const addressType = { ip: 'ipv4_addr', ip6: 'ipv6_addr' } as const
+
+function namedSets(family: Family): readonly NamedSet[] {
+  const address = addressType[family]
+  const portOfVip = `${address} . inet_proto . inet_service`
+  return [
+    { kind: 'map', name: 'services', type: `type ${portOfVip} : verdict` },
+    { kind: 'map', name: 'no-endpoints', type: `type ${portOfVip} : verdict` },
+    ...transports.map(transport => endpointsMap(family, transport)),
+    { kind: 'set', name: 'hairpin', type: `type ${address} . ${address}` },
+    { kind: 'set', name: 'envoy', type: `type ${address} . inet_service` },
+    { kind: 'set', name: overlaySwitch, type: 'type ether_type' },
+  ]
+}
+
+/**
+ * `type` cannot say what numgen returns, `typeof` can. A map for each transport protocol, because nft 1.0.6 adds no rule
+ * for a map of `th dport` that exists already.
+ */
+function endpointsMap(family: Family, transport: Transport): NamedSet {
+  const key = `${family} daddr . ${transport} dport . numgen random mod 2`
+  return { kind: 'map', name: `endpoints-${transport}`, type: `typeof ${key} : ${family} daddr . ${transport} dport` }
+}
+
+/** `0x1000` → `mark & 0x1000 == 0x1000` of a packet or conntrack entry. */
+function has(what: 'meta' | 'ct', bit: number): string {
+  const hex = `0x${bit.toString(16)}`
+  return `${what} mark & ${hex} == ${hex}`
+}
+
+function set(what: 'meta' | 'ct', bit: number): string {
+  return `${what} mark set ${what} mark | 0x${bit.toString(16)}`
+}
+
+/**
+ * Chains that elements jump to, before those that use the maps. kube-proxy's nftables mode drops what it does not know
+ * in the Service range at priority filter, so refusing has to come before that.
+ */
+function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] {
+  const { steeringMark, envoyMark, targetPort } = options
+  const destination = `${family} daddr . meta l4proto . th dport`
+  const inOverlay = `${family} daddr . tcp dport @envoy`
+  const steered = has('meta', steeringMark)
+  const noSteering = `meta mark & 0x${steeringMark.toString(16)} != 0x${steeringMark.toString(16)}`
+  const steer = `${set('meta', steeringMark)} ${set('ct', steeringMark)}`
+  const refuse = `ct state new ${destination} vmap @no-endpoints`
+  return [
+    { name: 'refuse', rules: ['reject'] },
+    { name: 'service', rules: [`${destination} vmap @services`] },
+    {
+      name: 'steer',
+      hook: 'type filter hook prerouting priority mangle',
+      rules: [
+        `ct direction original ct state != new ${has('ct', steeringMark)} ${set('meta', steeringMark)} accept`,
+        `meta protocol @${overlaySwitch} accept`,
+        `ct state new ${inOverlay} tproxy to :${targetPort} ${steer} accept`,
+      ],
+    },
+    { name: 'refuse-forwarded', hook: 'type filter hook prerouting priority -149', rules: [refuse] },
+    {
+      name: 'translate',
+      hook: 'type nat hook prerouting priority dstnat',
+      rules: [`${steered} accept`, 'goto service'],
+    },
+    { name: 'refuse-local', hook: 'type filter hook output priority -149', rules: [refuse] },
+    {
+      name: 'translate-local',
+      hook: 'type nat hook output priority -100',
+      rules: [
+        `${has('meta', envoyMark)} accept`,
+        `meta protocol @${overlaySwitch} goto service`,
+        `${inOverlay} redirect to :${targetPort}`,
+        'goto service',
+      ],
+    },
+    {
+      name: 'guard',
+      hook: 'type filter hook input priority filter',
+      rules: [`tcp dport ${targetPort} ${noSteering} ct status & dnat != dnat reject with tcp reset`],
+    },
+    {
+      name: 'hairpin',
+      hook: 'type nat hook postrouting priority srcnat',
+      rules: [`ct status dnat ${family} saddr . ${family} daddr @hairpin masquerade fully-random`],
+    },
+  ]
+}
+
+/** Chooses one of `count` endpoints at random; shared by all Service ports with so many. */
+function endpointsChain(family: Family, transport: Transport, count: number): Chain {
+  const name = `endpoints-${transport}` satisfies SetName
+  const slot = `${family} daddr . ${transport} dport . numgen random mod ${count}`
+  return { name: `${name}-${count}`, rules: [`dnat ${family} to ${slot} map @${name}`] }
+}
+
+/** The chain that an element's value jumps to has to exist: its text for `goto endpoints-tcp-7`, undefined for others. */
+export function chainFor(family: Family, value: string): { readonly name: string; readonly text: string } | undefined {
+  const match = /^goto endpoints-(tcp|udp|sctp)-(\d+)$/.exec(value)
+  if (!match) return undefined
+  const chain = endpointsChain(family, match[1] as Transport, Number(match[2]))
+  return { name: chain.name, text: block(family, renderChain(chain)) }
+}
+
+/** The fixed part as nft text. Ends with an empty chain whose name tells this part from that of other versions. */
+export function renderFixedPart(family: Family, options: RulesetOptions): string {
+  const body = [
+    ...namedSets(family).map(({ kind, name, type }) => `  ${kind} ${name} {\n    ${type}\n  }\n`),
+    ...fixedChains(family, options).map(renderChain),
+  ].join('')
+  return block(family, body + renderChain({ name: markerOf(body), rules: [] }))
+}
+
+/** The name of the chain that `renderFixedPart` ends with. */
+export function markerFor(family: Family, options: RulesetOptions): string {
+  return /chain (ruleset-\w+)/.exec(renderFixedPart(family, options))![1]!
+}
+
+function markerOf(body: string): string {
+  return `ruleset-${createHash('sha256').update(body).digest('hex').slice(0, 12)}`
+}
+
+/**
+ * Statements that take the chains of another version of us out of the way of `renderFixedPart`, in one transaction with
+ * it. Sets and maps stay, and so do the chains that their elements jump to.
+ */
+export function renderReplacement(family: Family, chains: Iterable<string>, options: RulesetOptions): string {
+  const table = `${family} ${tableName}`
+  const names = [...chains]
+  const kept = (name: string) => name === 'refuse' || name.startsWith('endpoints-')
+  return [
+    ...names.map(name => `flush chain ${table} ${name}\n`),
+    ...names.filter(name => !kept(name)).map(name => `delete chain ${table} ${name}\n`),
+    renderFixedPart(family, options),
+    ...names.flatMap(name => chainFor(family, `goto ${name}`)?.text ?? []),
+  ].join('')
+}
+
+export function familiesOf(families: readonly ('IPv4' | 'IPv6')[]): readonly Family[] {
+  return families.map(family => familyNames[family])
+}
+
+function renderChain({ name, hook, rules }: Chain): string {
+  const lines = [...(hook === undefined ? [] : [`${hook}; policy accept;`]), ...rules]
+  return `  chain ${name} {\n${lines.map(line => `    ${line}\n`).join('')}  }\n`
+}
+
+function block(family: Family, body: string): string {
+  return `table ${family} ${tableName} {\n${body}}\n`
+}

@@ -1,0 +1,511 @@
+/**
+ * The life cycle of our tables: what the kernel shall have, what it has, and the transactions from one to the other.
+ *
+ * Nothing about Services is written before `synced`: half of what is known at the start (a Service whose endpoints have
+ * not been told yet) would turn a working Service into one that is refused. Then what the kernel has is read once and
+ * compared, and after that each change costs what it touches. A restart that finds all as it should be writes nothing.
+ *
+ * One transaction runs at a time; what comes meanwhile goes together into the next. A transaction that fails is no
+ * reason to lose anything: the tables are read again, all of them compared, and what still fails is split until the
+ * port that cannot be written stands alone. It keeps what it has, is reported, and is tried again.
+ */
+
+import { setTimeout as delay } from 'node:timers/promises'
+import type { IpFamily } from '../services/address.ts'
+import type { PortState } from '../services/port.ts'
+import type { Problem } from '../services/problem.ts'
+import { CommandError, type CommandPrefix, commandProblem } from './command.ts'
+import { removeStaleUdp, staleUdpPorts, type UdpEndpoints } from './conntrack.ts'
+import { type Elements, type Family, partsOf } from './elements.ts'
+import { type Change, Mirror, type OwnedElements } from './mirror.ts'
+import { Nft } from './nft.ts'
+import { arrange, type Placement, planPort, portKey, slotsIn, slotValue } from './plan.ts'
+import { ensureRouting } from './routing.ts'
+import { familiesOf, markerFor, type RulesetOptions, renderFixedPart, renderReplacement, tableName } from './ruleset.ts'
+import type { Transaction } from './transaction.ts'
+
+export interface KernelOptions extends RulesetOptions {
+  readonly families: readonly IpFamily[]
+  readonly nodeName: string
+  readonly routeTable: number
+  /** Words before each command, for tests; see `CommandPrefix`. */
+  readonly prefix?: CommandPrefix
+  /** How long changes are gathered before they are written. Default 2. */
+  readonly coalesceMs?: number
+}
+
+/** One transaction that was applied. */
+export interface Flush {
+  /** The ids of the ports whose elements it made as they were asked for. */
+  readonly ports: readonly string[]
+  readonly added: number
+  readonly removed: number
+  readonly bytes: number
+  readonly milliseconds: number
+}
+
+export interface KernelObserver {
+  /** The kernel has these ports as they were last set, whether that took a transaction or not. */
+  applied?(ports: readonly string[]): void
+  flushed?(flush: Flush): void
+  /** Replaces what was said of this origin before; an empty list says that all is well. */
+  problems?(origin: string, problems: readonly Problem[]): void
+}
+
+export interface VipPort {
+  readonly ip: string
+  readonly port: number
+}
+
+export interface PortSnapshot {
+  /** What the kernel has of this port, without what is on its way. */
+  readonly elements: Elements
+  /** Something of this port is still to be written. */
+  readonly pending: boolean
+  /** Why it could not be written. */
+  readonly problem: Problem | undefined
+}
+
+/** What one port shall have (`state`; undefined: nothing any more) and has in the kernel. */
+interface PortRecord {
+  readonly id: string
+  state: PortState | undefined
+  /** Elements as they were read, where the port could not be written since. */
+  written: Placement | Elements | undefined
+  refusal: { readonly attempts: number; readonly problem: Problem; readonly timer: NodeJS.Timeout } | undefined
+}
+
+interface PortChange extends Change {
+  readonly record: PortRecord
+  readonly state: PortState | undefined
+  readonly placement: Placement | undefined
+}
+
+/** Bounds the text of one transaction (about 1 MB) and the memory that nft takes for it. */
+const maxElementsPerTransaction = 16_384
+/** So many ports that cannot be written are no fault of theirs. */
+const maxRefusalsAtOnce = 32
+const noElements: Elements = new Map()
+
+export class KernelTables {
+  readonly #options: KernelOptions
+  readonly #observer: KernelObserver
+  readonly #families: readonly Family[]
+  readonly #nft: Nft
+  readonly #ports = new Map<string, PortRecord>()
+  /** Ports that may differ from what the kernel has. */
+  readonly #dirty = new Set<string>()
+  /** The VIP:ports that shall go to Envoy, and the ports (by VIP:port) that own them. */
+  readonly #overlay = new Set<string>()
+  readonly #owners = new Map<string, string>()
+  /** Overlay entries of a previous run that nobody has said anything about yet. */
+  readonly #inherited = new Set<string>()
+  readonly #closing = new AbortController()
+  #mirror = new Mirror()
+  /** The fixed part and the routing are in place. */
+  #isInstalled = false
+  /** `written` of every port, and `#mirror`, are what the kernel has. */
+  #isMirrored = false
+  #isSynced = false
+  #clearsOverlay = false
+  #hasInherited = false
+  #isReported = false
+  #worker: Promise<void> | undefined
+  #attempt = Promise.withResolvers<void>()
+
+  constructor(options: KernelOptions, observer: KernelObserver = {}) {
+    this.#options = options
+    this.#observer = observer
+    this.#families = familiesOf(options.families)
+    this.#nft = new Nft(options.prefix)
+  }
+
+  /**
+   * Makes what is missing of the tables and the routing, or replaces the fixed part of another version, and leaves the
+   * elements alone. Resolves to the overlay entries of a previous run: they stay until `setOverlay` or
+   * `dropInheritedOverlay` says otherwise. Where it fails it reports, resolves, and tries again on its own.
+   */
+  async start(): Promise<readonly VipPort[]> {
+    this.#schedule()
+    await this.#attempt.promise
+    return [...this.#inherited].map(parseVipPort)
+  }
+
+  /** All ports that exist have been set: from now on the kernel has these and nothing else. */
+  synced(): void {
+    this.#isSynced = true
+    this.#schedule()
+  }
+
+  setPort(state: PortState): void {
+    const record = this.#ports.get(state.id) ?? { id: state.id, state, written: undefined, refusal: undefined }
+    const before = record.state
+    this.#ports.set(state.id, record)
+    record.state = state
+    this.#updateOwner(state.id, before, state)
+    this.#touch(state.id)
+  }
+
+  removePort(id: string): void {
+    const record = this.#ports.get(id)
+    if (!record?.state) return
+    this.#updateOwner(id, record.state, undefined)
+    record.state = undefined
+    this.#touch(id)
+  }
+
+  /** These VIP:ports shall go to Envoy, or no longer. One without a TCP port that has endpoints waits for that. */
+  setOverlay(vipPorts: readonly VipPort[], on: boolean): void {
+    for (const vipPort of vipPorts) {
+      const key = vipPortKey(vipPort)
+      this.#inherited.delete(key)
+      if (on === this.#overlay.has(key)) continue
+      if (on) this.#overlay.add(key)
+      else this.#overlay.delete(key)
+      const owner = this.#owners.get(key)
+      if (owner !== undefined) this.#touch(owner)
+    }
+  }
+
+  /** Empties the overlay, in a transaction of its own that comes before all else: Envoy is gone. */
+  clearOverlay(): void {
+    this.#overlay.clear()
+    this.#inherited.clear()
+    this.#clearsOverlay = true
+    this.#schedule()
+  }
+
+  /** Overlay entries of a previous run that nobody has confirmed by `setOverlay` go. */
+  dropInheritedOverlay(): void {
+    this.setOverlay([...this.#inherited].map(parseVipPort), false)
+  }
+
+  /** Undefined for a port that is unknown. */
+  snapshot(id: string): PortSnapshot | undefined {
+    const record = this.#ports.get(id)
+    if (!record) return undefined
+    const pending = this.#dirty.has(id) || !this.#isMirrored
+    return { elements: this.#elementsOf(record), pending, problem: record.refusal?.problem }
+  }
+
+  /** Elements in the kernel by `ip services` and the like. */
+  get totals(): ReadonlyMap<string, number> {
+    return this.#mirror.totals
+  }
+
+  /** Resolves when nothing is left to be written but what was refused and waits for its next try. */
+  async settled(): Promise<void> {
+    while (this.#worker) await this.#worker
+  }
+
+  /** Stops writing. What the kernel has stays. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    for (const { refusal } of this.#ports.values()) clearTimeout(refusal?.timer)
+    await this.#worker
+  }
+
+  #touch(id: string): void {
+    this.#dirty.add(id)
+    this.#schedule()
+  }
+
+  /** A VIP:port that leaves its port leaves the overlay with it. */
+  #updateOwner(id: string, before: PortState | undefined, after: PortState | undefined): void {
+    const [left, owned] = [overlayKey(before), overlayKey(after)]
+    if (left !== undefined && left !== owned && this.#owners.get(left) === id) {
+      this.#owners.delete(left)
+      this.#overlay.delete(left)
+      this.#inherited.delete(left)
+    }
+    if (owned !== undefined) this.#owners.set(owned, id)
+  }
+
+  get #hasWork(): boolean {
+    if (!this.#isInstalled || this.#clearsOverlay) return true
+    return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0)
+  }
+
+  #schedule(): void {
+    if (this.#worker || this.#closing.signal.aborted) return
+    this.#worker = this.#work().finally(() => {
+      this.#worker = undefined
+      if (this.#hasWork) this.#schedule()
+    })
+  }
+
+  async #work(): Promise<void> {
+    const { signal } = this.#closing
+    let failures = 0
+    while (this.#hasWork && !signal.aborted) {
+      await delay(failures === 0 ? (this.#options.coalesceMs ?? 2) : backoffMs(failures), undefined, { signal }).catch(
+        () => {},
+      )
+      if (signal.aborted) break
+      try {
+        await this.#step()
+        failures = 0
+        this.#report([])
+      } catch (error) {
+        failures++
+        this.#isInstalled = false
+        this.#isMirrored = false
+        const problem = commandProblem('nftables', error, 'traffic flows as before; tried again')
+        // The first failure is often a table that somebody else removed, which the next try mends.
+        if (failures > 1 || !(error instanceof CommandError) || error.failure !== 'refused') this.#report([problem])
+      }
+      this.#attempt.resolve()
+    }
+    this.#attempt.resolve()
+  }
+
+  #report(problems: readonly Problem[]): void {
+    if (problems.length === 0 && !this.#isReported) return
+    this.#isReported = problems.length > 0
+    this.#observer.problems?.('kernel', problems)
+  }
+
+  async #step(): Promise<void> {
+    if (!this.#isInstalled) await this.#install()
+    if (this.#clearsOverlay) await this.#clear()
+    if (!this.#isSynced) return
+    if (this.#isMirrored) await this.#writeDirty()
+    else await this.#synchronise()
+  }
+
+  /** Tables of ours are known by their marker chain; where all have it, nothing is written. */
+  async #install(): Promise<void> {
+    const { routeTable, steeringMark, prefix } = this.#options
+    const statements: string[] = []
+    for (const family of this.#families) {
+      const chains: string[] = []
+      const exists = await this.#nft.list(family, { chain: name => void chains.push(name) }, { terse: true })
+      if (!exists) statements.push(renderFixedPart(family, this.#options))
+      else if (!chains.includes(markerFor(family, this.#options))) {
+        statements.push(renderReplacement(family, chains, this.#options))
+      }
+    }
+    if (statements.length > 0) await this.#nft.apply(statements.join(''))
+    for (const family of this.#families) await ensureRouting(family, { routeTable, steeringMark }, prefix)
+    if (!this.#hasInherited) await this.#inherit()
+    this.#isInstalled = true
+  }
+
+  async #inherit(): Promise<void> {
+    this.#hasInherited = true
+    if (this.#clearsOverlay) return
+    for (const family of this.#families) {
+      await this.#nft.listSet(family, 'envoy', {
+        element: (_set, key) => {
+          this.#overlay.add(key)
+          this.#inherited.add(key)
+        },
+      })
+    }
+  }
+
+  async #clear(): Promise<void> {
+    this.#clearsOverlay = false
+    try {
+      await this.#nft.apply(this.#families.map(family => `flush set ${family} ${tableName} envoy\n`).join(''))
+    } catch (error) {
+      this.#clearsOverlay = true
+      throw error
+    }
+    this.#mirror.forgetOverlay()
+    for (const record of this.#ports.values()) {
+      const { written } = record
+      if (!written) continue
+      if (isPlacement(written)) {
+        if (written.overlay) record.written = { ...written, overlay: false }
+      } else record.written = new Map([...written].filter(([name]) => partsOf(name).set !== 'envoy'))
+    }
+  }
+
+  async #writeDirty(): Promise<void> {
+    const records = [...this.#dirty].map(id => this.#ports.get(id)!)
+    const removedFirst = records.sort((a, b) => Number(a.state !== undefined) - Number(b.state !== undefined))
+    const [trusted, refused] = [[] as PortRecord[], [] as PortRecord[]]
+    for (const record of removedFirst) (record.refusal ? refused : trusted).push(record)
+    for (const changes of this.#batches(trusted)) await this.#write(changes)
+    for (const record of refused) {
+      if (!(await this.#writeSplitting([this.#changeOf(record)], { left: 1 }))) await this.#checkInstalled()
+    }
+  }
+
+  async #checkInstalled(): Promise<void> {
+    for (const family of this.#families) {
+      const chains: string[] = []
+      await this.#nft.list(family, { chain: name => void chains.push(name) }, { terse: true })
+      if (!chains.includes(markerFor(family, this.#options))) throw new Error(`table ${family} ${tableName} is gone`)
+    }
+  }
+
+  /** Compares all that the kernel has with all that it shall have. */
+  async #synchronise(): Promise<void> {
+    const found = await Mirror.read(this.#nft, this.#families)
+    if (!found) throw new Error(`table ${tableName} is gone`)
+    const { mirror, owned } = found
+    this.#mirror = mirror
+    for (const record of this.#ports.values()) record.written = this.#claim(record, owned)
+    const refusals = { left: maxRefusalsAtOnce }
+    for (const changes of this.#batches(this.#ports.values())) await this.#writeSplitting(changes, refusals)
+    const { transaction, commit } = mirror.prepareLeftovers(owned)
+    await this.#apply(transaction, [])
+    commit()
+    this.#isMirrored = true
+  }
+
+  /** Takes what the kernel has under the VIP:port of a port. */
+  #claim({ state }: PortRecord, owned: OwnedElements): Elements | undefined {
+    if (!state) return undefined
+    const key = portKey(state)
+    const elements = owned.get(key)
+    owned.delete(key)
+    return elements
+  }
+
+  *#batches(records: Iterable<PortRecord>): Generator<PortChange[]> {
+    let batch: PortChange[] = []
+    let size = 0
+    for (const record of records) {
+      const change = this.#changeOf(record)
+      batch.push(change)
+      size += change.current.size + change.wanted.size
+      if (size < maxElementsPerTransaction) continue
+      yield batch
+      batch = []
+      size = 0
+    }
+    if (batch.length > 0) yield batch
+  }
+
+  /** From here on the port is dirty only by what comes later. */
+  #changeOf(record: PortRecord): PortChange {
+    this.#dirty.delete(record.id)
+    const { state, written } = record
+    const placement = state && this.#place(state, written)
+    const wanted = placement ? planPort(placement, this.#options) : noElements
+    return { record, state, placement, current: this.#elementsOf(record), wanted }
+  }
+
+  #place(state: PortState, written: PortRecord['written']): Placement {
+    const overlay = this.#overlay.has(vipPortKey({ ip: state.vip, port: state.port.port }))
+    return { state, slots: arrange(slotsBefore(state, written), state.endpoints), overlay }
+  }
+
+  #elementsOf({ written }: PortRecord): Elements {
+    if (!written) return noElements
+    return isPlacement(written) ? planPort(written, this.#options) : written
+  }
+
+  async #write(changes: readonly PortChange[]): Promise<void> {
+    const { transaction, commit } = this.#mirror.prepare(changes)
+    try {
+      await this.#apply(transaction, changes)
+    } catch (error) {
+      for (const { record } of changes) this.#dirty.add(record.id)
+      throw error
+    }
+    commit()
+    const stale: UdpEndpoints = new Map()
+    for (const change of changes) {
+      this.#written(change)
+      for (const [vip, endpoints] of staleUdpPorts(change.current, change.wanted)) stale.set(vip, endpoints)
+    }
+    this.#observer.applied?.(changes.map(change => change.record.id))
+    if (stale.size > 0) await this.#removeStaleUdp(stale)
+  }
+
+  #written({ record, state, placement }: PortChange): void {
+    record.written = placement
+    if (record.refusal) {
+      clearTimeout(record.refusal.timer)
+      record.refusal = undefined
+      this.#observer.problems?.(`kernel ${record.id}`, [])
+    }
+    if (state === undefined && record.state === undefined) this.#ports.delete(record.id)
+  }
+
+  /** Writes what can be written; false when a port was refused. Rejects when it is not about the ports. */
+  async #writeSplitting(changes: readonly PortChange[], refusals: { left: number }): Promise<boolean> {
+    try {
+      await this.#write(changes)
+      return true
+    } catch (error) {
+      if (!(error instanceof CommandError) || error.failure !== 'refused') throw error
+      if (changes.length > 1) {
+        const middle = Math.ceil(changes.length / 2)
+        const first = await this.#writeSplitting(changes.slice(0, middle), refusals)
+        return (await this.#writeSplitting(changes.slice(middle), refusals)) && first
+      }
+      if (refusals.left-- === 0) throw error
+      this.#refuse(changes[0]!.record, error)
+      return false
+    }
+  }
+
+  #refuse(record: PortRecord, error: CommandError): void {
+    const attempts = (record.refusal?.attempts ?? 0) + 1
+    clearTimeout(record.refusal?.timer)
+    const remedy = 'the kernel keeps what it has of this port, and it is tried again'
+    const problem = commandProblem(`Service port ${record.id}`, error, remedy)
+    const timer = setTimeout(() => this.#touch(record.id), backoffMs(attempts) * 10).unref()
+    record.refusal = { attempts, problem, timer }
+    this.#dirty.delete(record.id)
+    this.#observer.problems?.(`kernel ${record.id}`, [problem])
+  }
+
+  async #apply(transaction: Transaction, changes: readonly PortChange[]): Promise<void> {
+    if (transaction.isEmpty) return
+    const text = transaction.text()
+    const start = performance.now()
+    await this.#nft.apply(text)
+    this.#observer.flushed?.({
+      ports: changes.map(change => change.record.id),
+      added: transaction.additions,
+      removed: transaction.removals,
+      bytes: text.length,
+      milliseconds: performance.now() - start,
+    })
+  }
+
+  async #removeStaleUdp(ports: UdpEndpoints): Promise<void> {
+    try {
+      await removeStaleUdp(ports, this.#options.prefix)
+      this.#observer.problems?.('conntrack', [])
+    } catch (error) {
+      const remedy = 'UDP clients with a fixed port may talk to an endpoint that is gone until they pause'
+      this.#observer.problems?.('conntrack', [commandProblem('conntrack entries of UDP Services', error, remedy)])
+    }
+  }
+}
+
+/** 50 ms, doubled up to 10 s. */
+function backoffMs(failures: number): number {
+  return Math.min(25 * 2 ** failures, 10e3)
+}
+
+function isPlacement(written: Placement | Elements): written is Placement {
+  return 'slots' in written
+}
+
+function slotsBefore(state: PortState, written: PortRecord['written']): readonly string[] {
+  if (!written) return []
+  return isPlacement(written) ? written.slots.map(slotValue) : slotsIn(written, state)
+}
+
+/** `10.0.0.1 . 80`, as in the set `envoy`. */
+function vipPortKey({ ip, port }: VipPort): string {
+  return `${ip} . ${port}`
+}
+
+function parseVipPort(key: string): VipPort {
+  const [ip, port] = key.split(' . ') as [string, string]
+  return { ip, port: Number(port) }
+}
+
+/** Undefined for what cannot be in the overlay. */
+function overlayKey(state: PortState | undefined): string | undefined {
+  return state?.port.protocol === 'TCP' ? vipPortKey({ ip: state.vip, port: state.port.port }) : undefined
+}
