@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import { Command } from 'commander'
+import {
+  addOptions,
+  type Config,
+  definitions,
+  describeDefault,
+  flagOf,
+  type OptionName,
+  readConfig,
+} from './options.ts'
+import { UsageError } from './usage.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'lightpath-options-'))
+after(() => rmSync(directory, { recursive: true }))
+
+const names = Object.keys(definitions) as OptionName[]
+
+function parse(flags: readonly string[], file?: string): Config {
+  const config = join(directory, 'config.yaml')
+  if (file !== undefined) writeFileSync(config, file)
+  const command = addOptions(new Command(), names)
+  command.parse([...(file === undefined ? [] : ['--config', config]), ...flags], { from: 'user' })
+  return readConfig(command)
+}
+
+function refusal(flags: readonly string[], file?: string): string {
+  try {
+    parse(flags, file)
+  } catch (error) {
+    assert.ok(error instanceof UsageError)
+    return error.message
+  }
+  assert.fail('it was accepted')
+}
+
+describe('the configuration', () => {
+  test('has the defaults where nothing is said', () => {
+    assert.equal(parse([]).xdsPort, 18000)
+    assert.equal(parse([]).drainTime, 600e3)
+  })
+  test('takes a flag before the file, and the file before the default', () => {
+    const config = parse(['--xds-port', '1'], 'xdsPort: 2\nadminPort: 3\nsteeringMark: 0x4000\n')
+    assert.deepEqual([config.xdsPort, config.adminPort, config.metricsPort], [1, 3, 9000])
+    assert.equal(config.steeringMark, 0x4000)
+  })
+  test('may be an empty file', () => assert.equal(parse([], '').xdsPort, 18000))
+  test('names the flag whose value is wrong, and what it takes', () => {
+    assert.match(
+      refusal(['--xds-port', '70000']),
+      /^--xds-port is "70000", which is not a port number from 1 to 65535$/,
+    )
+    assert.match(refusal(['--steering-mark', '0x3']), /--steering-mark .* single bit/)
+    assert.match(refusal(['--log-level', 'loud']), /debug or info or warn or error/)
+  })
+  test('names the file and key whose value is wrong', () => {
+    assert.match(refusal([], 'xdsPort: many\n'), /config\.yaml: xdsPort is "many"/)
+    assert.match(refusal([], 'xdsPort: [1]\n'), /config\.yaml: xdsPort is not a single value/)
+    assert.match(refusal([], 'xdsport: 1\n'), /there is no setting xdsport; there are .*xdsPort/)
+    assert.match(refusal([], '- 1\n'), /not a mapping/)
+    assert.match(refusal([], 'a: [\n'), /cannot be read/)
+  })
+  test('refuses one mark bit for two purposes', () => {
+    assert.match(refusal(['--steering-mark', '0x2000']), /same bit/)
+  })
+  test('is printed with every default by --help', () => {
+    const help = addOptions(new Command().configureHelp({ helpWidth: 400 }), names).helpInformation()
+    for (const name of names) {
+      const line = help.split('\n').find(text => text.includes(`${flagOf(name)} `))
+      assert.ok(line?.includes(describeDefault(name) ?? ''), name)
+    }
+  })
+})
