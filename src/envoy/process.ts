@@ -25,6 +25,8 @@ export function envoyArguments({ bootstrapFile, concurrency = 2, logLevel = 'war
     ...['--config-path', bootstrapFile, '--concurrency', String(concurrency), '--log-level', logLevel],
     // One line a Service port about each option that Envoy's authors call work in progress would fill the log.
     ...['--component-log-level', 'misc:error'],
+    // The access log is written at least this often (default 10 s).
+    ...['--file-flush-interval-msec', '1000'],
     ...['--drain-time-s', String(drainSeconds)],
     // Hot restart would end Envoy with the process that started it, and share memory with other Envoys of the machine.
     '--disable-hot-restart',

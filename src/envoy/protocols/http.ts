@@ -65,9 +65,9 @@ const connectionManager = remembered((settings: Settings) =>
     maxRequestHeadersKb: maxHeadersKb,
     // Nothing ends a request or stream but its own ends (default 5 minutes without bytes).
     streamIdleTimeout: duration(0),
-    // How long a client may read nothing before the last bytes of an answer are dropped with the connection that closes
-    // after it (default 1 s: a slow download with `Connection: close` would end early).
-    delayedCloseTimeout: duration(60e3),
+    // A connection that is to be closed is closed once all is written, however long a slow reader takes. (Default: Envoy
+    // drops what a client has not taken within 1 s, and leaves an idle connection half dead for as long.)
+    delayedCloseTimeout: duration(0),
     accessLog: httpAccessLog(settings.accessLog),
     // X-Forwarded-For gets the client's address appended; a proxy before us is trusted with X-Forwarded-Proto, which an
     // ingress that ends TLS sets to https.

@@ -28,6 +28,13 @@ const retryOnUnsent = 'connect-failure,refused-stream,reset-before-request'
 /** Envoy's idea of the client, taken from an X-Forwarded-For that the client may have written. */
 const spoofable = 'x-envoy-external-address'
 
+/**
+ * Choices until one falls on an endpoint that was not tried before; then it is used all the same (it may be the only one).
+ * A dead endpoint has no requests, so LEAST_REQUEST takes it three times of four where there are two: 64 choices in a row
+ * do not happen (5 fall on it for one retry in five).
+ */
+const anotherHostAttempts = 64n
+
 type Match = MessageInitShape<typeof RouteMatchSchema>
 type Action = MessageInitShape<typeof RouteActionSchema>
 type RetryPolicy = MessageInitShape<typeof RetryPolicySchema>
@@ -100,11 +107,8 @@ function retryPolicy(settings: Settings, retryOn: string): RetryPolicy {
     retryOn,
     numRetries: settings.numRetries,
     retryHostPredicate: [notTriedBefore],
-    // Choices of an endpoint that was tried before; after that many it is used nevertheless (it may be the only one).
-    hostSelectionRetryMaxAttempts: 5n,
-    // The next try goes to another endpoint, which has done nothing to be waited for (default 25 ms to 250 ms), and waiting
-    // counts against the retry budget. The budget is what protects a Service that fails as a whole.
-    retryBackOff: { baseInterval: duration(5), maxInterval: duration(50) },
+    hostSelectionRetryMaxAttempts: anotherHostAttempts,
+    retryBackOff: { baseInterval: duration(5), maxInterval: duration(250) },
   }
 }
 

@@ -10,14 +10,18 @@ import { duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
 import { hashesClients } from '../loadbalancing.ts'
 import type { Protocol } from './protocol.ts'
 
-/** Tries to connect, each at an endpoint chosen anew: nothing of the client's has been sent yet. */
-const connectAttempts = 3
+/**
+ * Tries to connect, each at an endpoint chosen anew: nothing of the client's has been sent yet. More of them than outlier
+ * detection takes to eject an endpoint, since least-request prefers the dead one, which has no connections.
+ */
+const connectAttempts = 8
 
 const filter = remembered((settings: Settings) =>
   encode(TcpProxySchema, {
     statPrefix: 'tcp',
     idleTimeout: duration(settings.idleTimeout ?? 0),
     maxConnectAttempts: connectAttempts,
+    backoffOptions: { baseInterval: duration(10), maxInterval: duration(200) },
     hashPolicy: hashesClients(settings) ? [{ policySpecifier: { case: 'sourceIp', value: {} } }] : [],
     accessLog: tcpAccessLog(settings.accessLog),
   }),

@@ -1,0 +1,289 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { endpointHealth, openConnections, statsText } from '../../src/envoy/admin.ts'
+import { client, eventually, exchange, freePort, httpEndpoint, rawEndpoint, serve, servicePort } from './envoy.ts'
+
+const request = (method: string) => `${method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`
+
+function statusOf(answer: string): number {
+  return Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1])
+}
+
+/** An endpoint that resets each connection as soon as a request is there, and counts them. */
+async function resetting(t: TestContext) {
+  const seen: string[] = []
+  const { port } = await rawEndpoint(t, socket => {
+    socket.once('data', chunk => {
+      seen.push(chunk.toString('latin1').split(' ')[0]!)
+      socket.resetAndDestroy()
+    })
+  })
+  return { port, seen }
+}
+
+/** No outlier detection, so that each test sees each endpoint chosen again and again. */
+const never = { outlierDetectionConsecutive5xx: 0, outlierDetectionConsecutiveGatewayFailure: 0 }
+
+for (const method of ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']) {
+  test(`a ${method} that an endpoint resets is answered by another one`, async t => {
+    const bad = await resetting(t)
+    const good = await httpEndpoint(t, (_, response) => response.end('good'))
+    const state = await servicePort('retry', 'http', [bad.port, good.port], never)
+    await serve(t, [state])
+    for (let i = 0; i < 20; i++) assert.equal(statusOf(await exchange(t, state.port.port, request(method))), 200)
+    assert.ok(bad.seen.length > 0)
+  })
+}
+
+for (const method of ['POST', 'PATCH', 'LIST']) {
+  test(`a ${method} that an endpoint resets after it has got it reaches no other endpoint`, async t => {
+    const [one, other] = [await resetting(t), await resetting(t)]
+    const state = await servicePort('once', 'http', [one.port, other.port], never)
+    await serve(t, [state])
+    for (let i = 0; i < 10; i++) {
+      assert.equal(statusOf(await exchange(t, state.port.port, request(method))), 503)
+      assert.equal(one.seen.length + other.seen.length, i + 1)
+    }
+  })
+}
+
+test('a POST that an endpoint answers with 503 gets that answer, once', async t => {
+  let posts = 0
+  const count = () =>
+    httpEndpoint(t, (_, response) => {
+      posts++
+      response.writeHead(503).end()
+    })
+  const endpoints = [await count(), await count()]
+  const state = await servicePort(
+    'once',
+    'http',
+    endpoints.map(({ port }) => port),
+  )
+  await serve(t, [state])
+  assert.equal(statusOf(await exchange(t, state.port.port, request('POST'))), 503)
+  assert.equal(posts, 1)
+})
+
+test('a POST that could not be sent, since nobody listens at an endpoint, goes to another one', async t => {
+  const good = await httpEndpoint(t, (_, response) => response.end('good'))
+  const state = await servicePort('unsent', 'http', [await freePort(), good.port], never)
+  await serve(t, [state])
+  for (let i = 0; i < 20; i++) assert.equal(statusOf(await exchange(t, state.port.port, request('POST'))), 200)
+})
+
+test('retry-non-idempotent has a POST tried again too', async t => {
+  const bad = await resetting(t)
+  const good = await httpEndpoint(t, (_, response) => response.end('good'))
+  const state = await servicePort('lifted', 'http', [bad.port, good.port], { ...never, retryNonIdempotent: true })
+  await serve(t, [state])
+  for (let i = 0; i < 20; i++) assert.equal(statusOf(await exchange(t, state.port.port, request('POST'))), 200)
+  assert.ok(bad.seen.length > 0)
+})
+
+for (const settings of [{ retryEnabled: false }, { numRetries: 0 }]) {
+  test(`with ${JSON.stringify(settings)} nothing is tried again`, async t => {
+    const [one, other] = [await resetting(t), await resetting(t)]
+    const state = await servicePort('off', 'http', [one.port, other.port], { ...never, ...settings })
+    await serve(t, [state])
+    assert.equal(statusOf(await exchange(t, state.port.port, request('GET'))), 503)
+    assert.equal(one.seen.length + other.seen.length, 1)
+  })
+}
+
+test('num-retries says how often, and no endpoint is tried twice', async t => {
+  const endpoints = await Promise.all(Array.from({ length: 5 }, () => resetting(t)))
+  const state = await servicePort(
+    'twice',
+    'http',
+    endpoints.map(({ port }) => port),
+    { ...never, numRetries: 2 },
+  )
+  await serve(t, [state])
+  for (let i = 0; i < 10; i++) {
+    const before = endpoints.map(({ seen }) => seen.length)
+    await exchange(t, state.port.port, request('GET'))
+    const tries = endpoints.map(({ seen }, j) => seen.length - before[j]!).filter(count => count > 0)
+    assert.deepEqual(tries, [1, 1, 1])
+  }
+})
+
+test('the endpoint of a second try is told so', async t => {
+  const bad = await resetting(t)
+  const good = await httpEndpoint(t, ({ headers }, response) =>
+    response.end(`attempt ${headers['x-envoy-attempt-count']};`),
+  )
+  const state = await servicePort('count', 'http', [bad.port, good.port], never)
+  await serve(t, [state])
+  const answers: string[] = []
+  await eventually(
+    async () =>
+      answers.push(await exchange(t, state.port.port, request('GET'))) > 0 &&
+      answers.some(answer => answer.includes('attempt 2;')),
+    () => answers.join('\n'),
+  )
+})
+
+test('no GET fails when an endpoint dies under load', async t => {
+  const endpoints = await Promise.all(
+    Array.from({ length: 3 }, () => httpEndpoint(t, (_, response) => void setTimeout(() => response.end('ok'), 2))),
+  )
+  const state = await servicePort(
+    'killed',
+    'http',
+    endpoints.map(({ port }) => port),
+  )
+  const { adminPort } = await serve(t, [state])
+  const statuses = new Map<number, number>()
+  const load = Array.from({ length: 8 }, async () => {
+    for (let i = 0; i < 60; i++) {
+      const status = statusOf(await exchange(t, state.port.port, request('GET')))
+      statuses.set(status, (statuses.get(status) ?? 0) + 1)
+      if (statuses.get(200)! >= 150) endpoints[0]!.kill()
+    }
+  })
+  await Promise.all(load)
+  console.log(await (await fetch(`http://127.0.0.1:${adminPort}/stats?filter=retry`)).text())
+  assert.deepEqual([...statuses], [[200, 480]])
+})
+
+test('an endpoint that fails again and again is ejected, and told to be by the admin interface', async t => {
+  const bad = await httpEndpoint(t, (_, response) => response.writeHead(500).end())
+  const good = await httpEndpoint(t, (_, response) => response.end('good'))
+  const state = await servicePort('outlier', 'http', [bad.port, good.port])
+  const { adminPort } = await serve(t, [state])
+  for (let i = 0; i < 40; i++) assert.equal(statusOf(await exchange(t, state.port.port, request('GET'))), 200)
+  await eventually(
+    async () => (await endpointHealth(adminPort, state.id))[`127.0.0.1:${bad.port}`]?.ejected === true,
+    () => 'the ejection',
+  )
+  assert.deepEqual(await endpointHealth(adminPort, state.id), {
+    [`127.0.0.1:${bad.port}`]: { ejected: true, healthy: false },
+    [`127.0.0.1:${good.port}`]: { ejected: false, healthy: true },
+  })
+  const stats = await statsText(adminPort)
+  assert.match(
+    stats,
+    new RegExp(`envoy_cluster_outlier_detection_ejections_active\\{envoy_cluster_name="${state.id}"\\} 1\n`),
+  )
+  assert.match(
+    stats,
+    new RegExp(`envoy_cluster_upstream_rq_xx\\{envoy_response_code_class="2",envoy_cluster_name="${state.id}"\\} 40\n`),
+  )
+  assert.match(stats, new RegExp(`envoy_cluster_upstream_rq_retry\\{envoy_cluster_name="${state.id}"\\} \\d+\n`))
+  await eventually(
+    async () => /envoy_cluster_upstream_rq_time_count\{[^}]*\} 40\n/.test(await statsText(adminPort)),
+    () => 'the latency histogram',
+  )
+})
+
+for (const [what, settings] of Object.entries({
+  'consecutive-5xx': { outlierDetectionConsecutiveGatewayFailure: 0 },
+  'consecutive-gateway-failure': { outlierDetectionConsecutive5xx: 0 },
+})) {
+  test(`${what} alone ejects an endpoint that refuses connections`, async t => {
+    const good = await httpEndpoint(t, (_, response) => response.end('good'))
+    const dead = await freePort()
+    const state = await servicePort('outlier', 'http', [dead, good.port], settings)
+    const { adminPort } = await serve(t, [state])
+    for (let i = 0; i < 40; i++) await exchange(t, state.port.port, request('GET'))
+    await eventually(
+      async () => (await endpointHealth(adminPort, state.id))[`127.0.0.1:${dead}`]?.ejected === true,
+      () => 'the ejection',
+    )
+  })
+}
+
+test('the only endpoint of a Service gets all requests, however often it fails', async t => {
+  let requests = 0
+  const only = await httpEndpoint(t, (_, response) => {
+    requests++
+    response.writeHead(500).end()
+  })
+  const state = await servicePort('only', 'http', [only.port], { retryEnabled: false })
+  await serve(t, [state])
+  for (let i = 0; i < 30; i++) assert.equal(statusOf(await exchange(t, state.port.port, request('GET'))), 500)
+  assert.equal(requests, 30)
+})
+
+test('where all endpoints fail, requests still reach them', async t => {
+  let requests = 0
+  const failing = () =>
+    httpEndpoint(t, (_, response) => {
+      requests++
+      response.writeHead(500).end()
+    })
+  const endpoints = [await failing(), await failing()]
+  const state = await servicePort(
+    'all-fail',
+    'http',
+    endpoints.map(({ port }) => port),
+    { retryEnabled: false, outlierDetectionMaxEjectionPercent: 100 },
+  )
+  await serve(t, [state])
+  for (let i = 0; i < 40; i++) assert.equal(statusOf(await exchange(t, state.port.port, request('GET'))), 500)
+  assert.equal(requests, 40)
+})
+
+test('a circuit breaker that a user sets holds', async t => {
+  const slow = await httpEndpoint(t, (_, response) => void setTimeout(() => response.end('slow'), 1000))
+  const state = await servicePort('breaker', 'http', [slow.port], {
+    circuitBreakerDefaultMaxRequests: 1,
+    retryEnabled: false,
+  })
+  await serve(t, [state])
+  const answers = await Promise.all(Array.from({ length: 8 }, () => exchange(t, state.port.port, request('GET'))))
+  assert.ok(answers.some(answer => statusOf(answer) === 503))
+  assert.ok(answers.some(answer => statusOf(answer) === 200))
+})
+
+for (const lbPolicy of ['RING_HASH', 'MAGLEV'] as const) {
+  test(`with ${lbPolicy} a client stays with its endpoint`, async t => {
+    const endpoints = await Promise.all(
+      [1, 2, 3].map(i => httpEndpoint(t, (_, response) => response.end(`endpoint ${i};`))),
+    )
+    const ports = endpoints.map(({ port }) => port)
+    const http = await servicePort('hashed', 'http', ports, { lbPolicy })
+    const tcp = await servicePort('hashed', 'tcp', ports, { lbPolicy })
+    await serve(t, [http, tcp])
+    for (const state of [http, tcp]) {
+      const answers = new Set<string | undefined>()
+      for (let i = 0; i < 10; i++) {
+        answers.add(/endpoint \d/.exec(await exchange(t, state.port.port, request('GET')))?.[0])
+      }
+      assert.equal(answers.size, 1)
+    }
+  })
+}
+
+for (const lbPolicy of ['LEAST_REQUEST', 'ROUND_ROBIN', 'RANDOM'] as const) {
+  test(`with ${lbPolicy} the requests of one connection go to all endpoints`, async t => {
+    const endpoints = await Promise.all(
+      [1, 2, 3].map(i => httpEndpoint(t, (_, response) => response.end(`endpoint ${i};`))),
+    )
+    const state = await servicePort(
+      'spread',
+      'http',
+      endpoints.map(({ port }) => port),
+      { lbPolicy },
+    )
+    const { adminPort } = await serve(t, [state])
+    const raw = await client(t, state.port.port)
+    for (let i = 1; i <= 60; i++) {
+      raw.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+      await eventually(
+        () => (raw.received.match(/endpoint \d;/g) ?? []).length === i,
+        () => raw.received,
+      )
+    }
+    assert.equal(new Set(raw.received.match(/endpoint \d;/g)).size, 3)
+    const listener = `127.0.0.1:${state.port.port}`
+    assert.deepEqual(
+      await openConnections(adminPort, [listener, '192.0.2.1:1']),
+      new Map([
+        [listener, 1],
+        ['192.0.2.1:1', 0],
+      ]),
+    )
+  })
+}

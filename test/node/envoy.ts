@@ -1,0 +1,188 @@
+/** Envoy on loopback with the configuration of a few Service ports, endpoints to serve them, and a client that sees bytes. */
+
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { findEnvoy } from '../../src/envoy/find.ts'
+import { startEnvoy } from '../../src/envoy/process.ts'
+import { resourcesOf } from '../../src/envoy/resources.ts'
+import { staticBootstrap } from '../../src/envoy/static.ts'
+import type { EnvoyProtocol, PortState } from '../../src/services/port.ts'
+import { defaultSettings, type Settings } from '../../src/services/settings.ts'
+
+export async function envoyPath(): Promise<string> {
+  const found = await findEnvoy()
+  if (!found.ok) throw new Error(found.problem.reason)
+  return found.path
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  const port = await listen(server)
+  server.close()
+  return port
+}
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
+}
+
+/** A Service port whose VIP is a port of loopback. */
+export async function servicePort(
+  name: string,
+  protocol: EnvoyProtocol,
+  endpointPorts: readonly number[],
+  settings: Partial<Settings> = {},
+): Promise<PortState> {
+  return {
+    id: `test/${name}/${protocol}`,
+    namespace: 'test',
+    name,
+    port: { name: protocol, protocol: 'TCP', port: await freePort() },
+    family: 'IPv4',
+    vip: '127.0.0.1',
+    settings: { ...defaultSettings, ...settings },
+    layer: { wants: 'envoy', protocol, reason: 'test' },
+    endpoints: endpointPorts.map(port => ({ ip: '127.0.0.1', port })),
+    onlyElsewhere: false,
+  }
+}
+
+export interface RunningEnvoy {
+  readonly pid: number
+  readonly adminPort: number
+  readonly canaryPort: number
+  /** The access log's lines so far. */
+  accessLog(): readonly AccessLogLine[]
+}
+
+export type AccessLogLine = Readonly<Record<string, string | number | null>>
+
+/** Serves the Service ports until the test ends. */
+export async function serve(t: TestContext, states: readonly PortState[]): Promise<RunningEnvoy> {
+  const directory = await mkdtemp(join(tmpdir(), 'lightpath-envoy-'))
+  t.after(() => rm(directory, { recursive: true, force: true }))
+  const [adminPort, canaryPort] = [await freePort(), await freePort()]
+  const resources = states.flatMap(state => resourcesOf(state))
+  const bootstrap = staticBootstrap(resources, { node: 'test', mark: 0, adminPort, canaryPort }, true)
+  const envoy = await startEnvoy(await envoyPath(), bootstrap, directory)
+  t.after(() => envoy.stop())
+  const accessLog = () =>
+    readFileSync(envoy.logFile, 'utf8')
+      .split('\n')
+      .filter(line => line.startsWith('{'))
+      .map(line => JSON.parse(line) as AccessLogLine)
+  return { pid: envoy.pid, adminPort, canaryPort, accessLog }
+}
+
+export interface TestEndpoint {
+  readonly port: number
+  /** Stops listening and resets what is connected, as a killed process does. */
+  kill(): void
+}
+
+/** An endpoint that is given its connections as they are. */
+export async function rawEndpoint(t: TestContext, onConnection: (socket: Socket) => void): Promise<TestEndpoint> {
+  const server = createServer({ allowHalfOpen: true }, onConnection)
+  return endpoint(t, server, await listen(server))
+}
+
+export async function httpEndpoint(
+  t: TestContext,
+  onRequest: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<TestEndpoint> {
+  const server = createHttpServer({ maxHeaderSize: 2 ** 20 }, onRequest)
+  server.maxHeadersCount = 0
+  return endpoint(t, server, await listen(server))
+}
+
+function endpoint(t: TestContext, server: Server, port: number): TestEndpoint {
+  const sockets = new Set<Socket>()
+  server.on('connection', socket => {
+    sockets.add(socket)
+    socket.on('error', () => undefined).on('close', () => sockets.delete(socket))
+  })
+  const kill = () => {
+    server.close()
+    for (const socket of sockets) socket.resetAndDestroy()
+  }
+  t.after(kill)
+  return { port, kill }
+}
+
+export interface RawClient {
+  send(bytes: string | Buffer): void
+  /** Ends this side only. */
+  end(): void
+  /** What has come so far. */
+  readonly received: string
+  /** What ended the connection; undefined while it is open. */
+  readonly ended: 'end' | 'reset' | undefined
+  /** Resolves with all that has come once it contains the text; throws after 10 s. */
+  until(text: string): Promise<string>
+  untilEnd(): Promise<string>
+}
+
+/** A client that sends and sees bytes, not messages. */
+export async function client(t: TestContext, port: number): Promise<RawClient> {
+  const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true })
+  t.after(() => socket.destroy())
+  let received = ''
+  let ended: RawClient['ended']
+  socket.setEncoding('latin1')
+  socket.on('data', (chunk: string) => {
+    received += chunk
+  })
+  socket.on('end', () => {
+    ended ??= 'end'
+  })
+  socket.on('error', () => {
+    ended ??= 'reset'
+  })
+  await new Promise<void>(resolve => socket.once('connect', resolve).once('error', () => resolve()))
+  return {
+    send: bytes => void socket.write(bytes, 'latin1'),
+    end: () => void socket.end(),
+    get received() {
+      return received
+    },
+    get ended() {
+      return ended
+    },
+    until: async text => {
+      await eventually(
+        () => received.includes(text),
+        () => `${JSON.stringify(text)} in ${JSON.stringify(received)}`,
+      )
+      return received
+    },
+    untilEnd: async () => {
+      await eventually(
+        () => ended !== undefined,
+        () => `the end after ${JSON.stringify(received)}`,
+      )
+      return received
+    },
+  }
+}
+
+/** Sends a request on a connection of its own, and returns all that comes until the connection ends. */
+export async function exchange(t: TestContext, port: number, request: string): Promise<string> {
+  const raw = await client(t, port)
+  raw.send(request)
+  return raw.untilEnd()
+}
+
+export async function eventually(holds: () => boolean | Promise<boolean>, what: () => string): Promise<void> {
+  for (let i = 0; i < 500; i++) {
+    if (await holds()) return
+    await sleep(20)
+  }
+  throw new Error(`waited 10 s for ${what()}`)
+}
