@@ -60,6 +60,10 @@ export interface LoadOptions extends ClientOptions {
   /** Requests a second; default: as fast as the answers come. */
   readonly rate?: number
   readonly method?: string
+  /** A new TCP connection for every request, in place of keep-alive; still `connections` at a time. */
+  readonly fresh?: boolean
+  /** A request without an answer for so long has failed as TIMEOUT. Default: 10,000. */
+  readonly timeoutMs?: number
 }
 
 export interface Load {
@@ -74,10 +78,12 @@ const program = fileURLToPath(new URL('./load-client.ts', import.meta.url))
 
 /** Starts HTTP load from a pod on keep-alive connections (load-client.ts). */
 export async function startLoad(network: Network, pod: Pod, options: LoadOptions): Promise<Load> {
-  const { url, connections, requests, rate, method, hostsFile } = options
-  const flags = Object.entries({ url, connections, requests, rate, method }).flatMap(([flag, value]) =>
+  const { url, connections, requests, rate, method, timeoutMs, fresh, hostsFile } = options
+  const values = { url, connections, requests, rate, method, 'timeout-ms': timeoutMs }
+  const flags = Object.entries(values).flatMap(([flag, value]) =>
     value === undefined ? [] : [`--${flag}`, `${value}`],
   )
+  if (fresh) flags.push('--fresh')
   const logFile = `${network.directory}/${pod.name}-load.log`
   const child = await network.processes.spawnIn(pod.netns, process.execPath, [program, ...flags], {
     logFile,

@@ -4,7 +4,8 @@
  *     load-client --url http://10.96.0.10/ --connections 4 --requests 1000       as fast as the answers come
  *     load-client --url http://10.96.0.10/ --connections 20 --rate 500           a steady 500 requests/s, until SIGTERM
  *
- * At a rate, the latency of a request that had to wait for a free connection counts from when it was due.
+ * With --fresh every request has a new TCP connection, still so many at a time. At a rate, the latency of a request that
+ * had to wait for a free connection counts from when it was due.
  */
 
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http'
@@ -22,6 +23,7 @@ const { values: flags } = parseArgs({
     connections: { type: 'string', default: '1' },
     requests: { type: 'string', default: String(mostRequests) },
     rate: { type: 'string' },
+    fresh: { type: 'boolean', default: false },
     'timeout-ms': { type: 'string', default: '10000' },
   },
 })
@@ -40,7 +42,7 @@ process.once('SIGTERM', () => {
 
 /** Takes the requests in order, whichever connection is free. */
 async function connection(number: number): Promise<void> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  const agent = new Agent({ keepAlive: !flags.fresh, maxSockets: 1 })
   while (taken < total && !stopped) {
     const due = start + taken++ * intervalMs
     const early = due - performance.now()

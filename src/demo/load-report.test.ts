@@ -35,7 +35,7 @@ test('a report counts good answers by endpoint and errors by kind, and good and 
     sample({ error: 'ECONNRESET', at: 7 }),
     sample({ error: 'HTTP 500' }),
   ])
-  assert.deepEqual(report.endpoints.a, { requests: 1, first: 0, last: 0 })
+  assert.deepEqual(report.endpoints.a, { requests: 1, first: 1, last: 0 })
   assert.equal(report.endpoints.b!.requests, 2)
   assert.deepEqual(report.errors, { ECONNRESET: 1, 'HTTP 500': 2 })
   assert.equal(report.requests, 6)
@@ -65,8 +65,8 @@ test('a report says through which layer answers came, and from when to when', ()
     sample({ layer: 'kernel', at: 1, error: 'HTTP 503' }),
   ])
   assert.deepEqual(report.layers, {
-    envoy: { requests: 1, first: 9, last: 9 },
-    kernel: { requests: 2, first: 3, last: 5 },
+    envoy: { requests: 1, first: 10, last: 9 },
+    kernel: { requests: 2, first: 4, last: 5 },
   })
 })
 

@@ -14,8 +14,8 @@ export interface Sample {
   readonly error?: string
 }
 
-/** Some of the good answers: how many, and when the first and the last of those requests were sent (ms since the epoch). */
-export interface Share {
+/** Some of the good answers: how many, when the first was there and when the last was asked for (ms since the epoch). */
+interface Share {
   readonly requests: number
   readonly first: number
   readonly last: number
@@ -77,8 +77,9 @@ export function percentile(ascending: readonly number[], p: number): number {
 
 function shares(samples: readonly Sample[], key: (sample: Sample) => string): Record<string, Share> {
   return mapGroups(samples, key, its => {
-    const times = its.map(sample => sample.at).sort((a, b) => a - b)
-    return { requests: its.length, first: times[0]!, last: times.at(-1)! }
+    const answered = its.reduce((first, { at, ms }) => Math.min(first, at + ms), Number.POSITIVE_INFINITY)
+    const asked = its.reduce((last, { at }) => Math.max(last, at), 0)
+    return { requests: its.length, first: Math.round(answered), last: asked }
   })
 }
 

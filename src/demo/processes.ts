@@ -5,7 +5,7 @@ import { closeSync, openSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { netnsPath } from './leftovers.ts'
 
-export interface ProcessOptions {
+interface ProcessOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
   /** A file that the process sees as /etc/hosts. */
@@ -32,7 +32,7 @@ export interface SpawnOptions extends ProcessOptions {
   readonly pipeStdout?: boolean
 }
 
-export interface Exit {
+interface Exit {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
 }

@@ -90,6 +90,9 @@ describe('a lab of two nodes', { skip }, () => {
     assert.equal(report.layers.kernel?.requests, 300)
     assert.deepEqual(report.endpointsPerConnection, [1, 1, 1])
 
+    const single = { url: `http://${far.ip}/`, connections: 1, requests: 20, fresh: true }
+    assert.equal((await (await startLoad(network, client, single)).report).ok, 20)
+
     await setFault(far, 80, 500)
     const failing = await (await startLoad(network, client, { url: `http://${far.ip}/`, connections: 1, requests: 10 }))
       .report
@@ -132,7 +135,10 @@ test('destroy leaves no process, namespace, link or file behind, also of process
   await network.destroy()
   for (const pid of [stubborn.pid, stopped.pid, grandchild]) await waitFor('an end', 5000, () => ended(pid))
   assert.deepEqual(traces(network.name), [])
-  assert.deepEqual([await stubborn.exited, await stopped.exited].map(exit => exit.signal), ['SIGKILL', 'SIGTERM'])
+  assert.deepEqual(
+    [await stubborn.exited, await stopped.exited].map(exit => exit.signal),
+    ['SIGKILL', 'SIGTERM'],
+  )
   await network.destroy()
 })
 

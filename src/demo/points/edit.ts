@@ -30,7 +30,14 @@ export const edit: Point = {
       rate: 400,
       hostsFile,
     })
-    const hello = await startLoad(network, client, { url: `http://${newVip}/`, connections: 1, rate: 200 })
+    const hello = await startLoad(network, client, {
+      url: `http://${newVip}/`,
+      connections: 5,
+      rate: 200,
+      timeoutMs: 50,
+      // A connection that began in the kernel layer stays there.
+      fresh: true,
+    })
     await pause(1000)
 
     const edited = Date.now()

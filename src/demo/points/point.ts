@@ -15,7 +15,3 @@ export interface Point {
 export function expect(condition: boolean, reason: string): asserts condition {
   if (!condition) throw new Error(reason)
 }
-
-export function sum(numbers: readonly number[]): number {
-  return numbers.reduce((a, b) => a + b, 0)
-}
