@@ -64,11 +64,13 @@ function circuitBreakers(settings: Settings): MessageInitShape<typeof CircuitBre
   }
 }
 
-/** A budget overrides max_retries in Envoy, so there is only one of them. */
+/**
+ * A budget overrides max_retries in Envoy, so there is only one of them. A request counts as active for a second: where
+ * one of three endpoints dies, more than a fifth of the requests in flight fail at once, and all are to be tried again.
+ */
 function retryLimit(maxRetries: number | undefined): MessageInitShape<typeof CircuitBreakers_ThresholdsSchema> {
-  return maxRetries === undefined
-    ? { retryBudget: { budgetPercent: { value: 20 }, minRetryConcurrency: 3 } }
-    : { maxRetries }
+  if (maxRetries !== undefined) return { maxRetries }
+  return { retryBudget: { budgetPercent: { value: 20 }, minRetryConcurrency: 3, budgetInterval: duration(1000) } }
 }
 
 /**

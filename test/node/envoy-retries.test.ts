@@ -124,27 +124,26 @@ test('the endpoint of a second try is told so', async t => {
   )
 })
 
-test('no GET fails when an endpoint dies under load', async t => {
+test('no GET fails when one of three endpoints dies under load', async t => {
   const endpoints = await Promise.all(
-    Array.from({ length: 3 }, () => httpEndpoint(t, (_, response) => void setTimeout(() => response.end('ok'), 2))),
+    Array.from({ length: 3 }, () => httpEndpoint(t, (_, response) => void setTimeout(() => response.end('ok'), 20))),
   )
   const state = await servicePort(
     'killed',
     'http',
     endpoints.map(({ port }) => port),
   )
-  const { adminPort } = await serve(t, [state])
+  await serve(t, [state])
   const statuses = new Map<number, number>()
-  const load = Array.from({ length: 8 }, async () => {
-    for (let i = 0; i < 60; i++) {
+  const load = Array.from({ length: 32 }, async () => {
+    for (let i = 0; i < 30; i++) {
       const status = statusOf(await exchange(t, state.port.port, request('GET')))
       statuses.set(status, (statuses.get(status) ?? 0) + 1)
-      if (statuses.get(200)! >= 150) endpoints[0]!.kill()
+      if (statuses.get(200)! >= 300) endpoints[0]!.kill()
     }
   })
   await Promise.all(load)
-  console.log(await (await fetch(`http://127.0.0.1:${adminPort}/stats?filter=retry`)).text())
-  assert.deepEqual([...statuses], [[200, 480]])
+  assert.deepEqual([...statuses], [[200, 960]])
 })
 
 test('an endpoint that fails again and again is ejected, and told to be by the admin interface', async t => {

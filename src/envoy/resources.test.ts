@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type DescMessage, fromBinary, toBinary } from '@bufbuild/protobuf'
+import fc from 'fast-check'
+import type { PortState } from '../services/port.ts'
+import { defaultSettings } from '../services/settings.ts'
+import { aPortState } from '../services/testing.ts'
+import { ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
+import { ClusterLoadAssignmentSchema } from './api/envoy/config/endpoint/v3/endpoint_pb.js'
+import { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
+import { RouteConfigurationSchema } from './api/envoy/config/route/v3/route_pb.js'
+import { bootstrapJson } from './bootstrap.ts'
+import { type Resource, type TypeUrl, typeUrls } from './resource.ts'
+import { resourcesOf } from './resources.ts'
+import { staticBootstrap } from './static.ts'
+import { anySettings } from './testing.ts'
+
+const tcp = { wants: 'envoy', protocol: 'tcp', reason: 'overlay is true' } as const
+const settings = { ...defaultSettings, upstreamRequestTimeout: 5000, accessLog: 'true' } as const
+
+const golden: Readonly<Record<string, PortState>> = {
+  http: aPortState(),
+  'http-settings': aPortState({ settings: { ...settings, lbPolicy: 'RING_HASH', circuitBreakerDefaultMaxRetries: 7 } }),
+  'http-no-retries': aPortState({ settings: { ...settings, retryEnabled: false } }),
+  'tcp-ipv6': aPortState({
+    id: 'db/postgres/5432/IPv6',
+    namespace: 'db',
+    name: 'postgres',
+    port: { name: '', protocol: 'TCP', port: 5432 },
+    family: 'IPv6',
+    vip: 'fd00::10',
+    layer: tcp,
+    endpoints: [{ ip: 'fd00:1::2', port: 5432 }],
+  }),
+  'tcp-empty': aPortState({ layer: tcp, endpoints: [] }),
+}
+
+for (const [name, state] of Object.entries(golden)) {
+  test(`what Envoy is told of ${name} is golden/${name}.snapshot`, t => {
+    const { staticResources } = staticBootstrap(resourcesOf(state), { node: 'node1' })
+    const listeners = staticResources!.listeners.filter(listener => listener.name !== 'canary')
+    const json = bootstrapJson({
+      ...staticBootstrap([], { node: 'node1' }),
+      staticResources: { ...staticResources!, listeners },
+    })
+    t.assert.fileSnapshot(json.staticResources, new URL(`golden/${name}.snapshot`, import.meta.url).pathname)
+  })
+}
+
+test('cluster, endpoints and route are named by the id, the listener by VIP and port, and each requires what it needs', () => {
+  const id = 'whoami/whoami/http'
+  const cluster = { typeUrl: typeUrls.cluster, name: id }
+  assert.deepEqual(
+    resourcesOf(aPortState()).map(({ typeUrl, name, requires }) => ({ typeUrl, name, requires })),
+    [
+      { ...cluster, requires: [] },
+      { typeUrl: typeUrls.endpoints, name: id, requires: [] },
+      { typeUrl: typeUrls.route, name: id, requires: [cluster] },
+      {
+        typeUrl: typeUrls.listener,
+        name: '10.96.0.10:80',
+        requires: [cluster, { typeUrl: typeUrls.endpoints, name: id }],
+      },
+    ],
+  )
+  assert.equal(resourcesOf(golden['tcp-ipv6']!).at(-1)?.name, '[fd00::10]:5432')
+})
+
+test('a Service port that is meant for the kernel cannot be told to Envoy', () => {
+  const kernel = aPortState({ layer: { wants: 'kernel', reason: 'port name dns' } })
+  assert.throws(() => resourcesOf(kernel), /whoami\/whoami\/http is not meant for Envoy: port name dns/)
+})
+
+test('a change of endpoints encodes the endpoints and nothing else', () => {
+  const state = aPortState()
+  const resources = resourcesOf(state)
+  const changed = resourcesOf({ ...state, endpoints: [{ ip: '10.244.9.9', port: 8080 }] }, { state, resources })
+  assert.deepEqual(
+    changed.filter((resource, i) => resource !== resources[i]).map(({ typeUrl }) => typeUrl),
+    [typeUrls.endpoints],
+  )
+  assert.notEqual(versionOf(changed, typeUrls.endpoints), versionOf(resources, typeUrls.endpoints))
+})
+
+for (const [what, change, expected] of [
+  ['port', { port: { name: 'http', protocol: 'TCP', port: 81 } }, [typeUrls.listener]],
+  ['VIP', { vip: '10.96.0.11' }, [typeUrls.listener]],
+  ['protocol', { layer: tcp }, [typeUrls.cluster, typeUrls.listener]],
+  ['lb-policy', { settings: { ...defaultSettings, lbPolicy: 'RANDOM' } }, [typeUrls.cluster]],
+  ['request-timeout', { settings: { ...defaultSettings, requestTimeout: 1000 } }, [typeUrls.route]],
+  ['retry-on', { settings: { ...defaultSettings, retryOn: 'reset' } }, [typeUrls.route]],
+  ['idle-timeout', { settings: { ...defaultSettings, idleTimeout: 1000 } }, [typeUrls.listener]],
+] as const satisfies [string, Partial<PortState>, TypeUrl[]][]) {
+  test(`a change of ${what} changes the versions of what depends on it, with or without what was told before`, () => {
+    const state = aPortState()
+    const told = { state, resources: resourcesOf(state) }
+    const after = { ...state, ...change }
+    assert.deepEqual(resourcesOf(after, told), resourcesOf(after))
+    const changed = resourcesOf(after, told).filter(
+      ({ typeUrl, version }) => version !== versionOf(told.resources, typeUrl),
+    )
+    assert.deepEqual(
+      changed.map(({ typeUrl }) => typeUrl),
+      expected,
+    )
+  })
+}
+
+test('versions are made from content, so that they survive a restart', () => {
+  assert.deepEqual(
+    resourcesOf(golden['tcp-ipv6']!).map(({ version }) => version.length),
+    [16, 16, 16],
+  )
+  assert.deepEqual(resourcesOf(golden['tcp-ipv6']!), resourcesOf(structuredClone(golden['tcp-ipv6']!)))
+})
+
+const anyState: fc.Arbitrary<PortState> = fc
+  .record({
+    settings: fc.oneof(fc.constant(defaultSettings), anySettings),
+    protocol: fc.constantFrom('http' as const, 'tcp' as const),
+    vip: fc.oneof(fc.ipV4(), fc.constant('fd00::1')),
+    endpoints: fc.uniqueArray(fc.record({ ip: fc.ipV4(), port: fc.integer({ min: 1, max: 65535 }) }), { maxLength: 4 }),
+  })
+  .map(({ protocol, ...fields }) => aPortState({ ...fields, layer: { wants: 'envoy', protocol, reason: '' } }))
+
+const schemas: Readonly<Record<TypeUrl, DescMessage>> = {
+  [typeUrls.cluster]: ClusterSchema,
+  [typeUrls.endpoints]: ClusterLoadAssignmentSchema,
+  [typeUrls.route]: RouteConfigurationSchema,
+  [typeUrls.listener]: ListenerSchema,
+}
+
+test('property: whatever settings say, each resource is a whole message with the resource’s name', () => {
+  fc.assert(
+    fc.property(anyState, state => {
+      for (const { typeUrl, name, bytes } of resourcesOf(state)) {
+        const message = fromBinary(schemas[typeUrl], bytes) as unknown as { name?: string; clusterName?: string }
+        assert.equal(message.clusterName ?? message.name, name)
+        // Parts that were encoded apart and merged are one message: encoded as a whole it tells the same.
+        const whole = toBinary(schemas[typeUrl], message as never)
+        assert.deepEqual(toBinary(schemas[typeUrl], fromBinary(schemas[typeUrl], whole)), whole)
+      }
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('property: equal states have equal bytes and versions, and versions differ where bytes do', () => {
+  fc.assert(
+    fc.property(anyState, anyState, (a, b) => {
+      const [ofA, again, ofB] = [resourcesOf(a), resourcesOf(structuredClone(a)), resourcesOf(b)]
+      assert.deepEqual(again, ofA)
+      for (const resource of ofA) {
+        const other = ofB.find(({ typeUrl }) => typeUrl === resource.typeUrl)
+        if (other) assert.equal(resource.version === other.version, Buffer.compare(resource.bytes, other.bytes) === 0)
+      }
+    }),
+    { numRuns: 300 },
+  )
+})
+
+function versionOf(resources: readonly Resource[], typeUrl: TypeUrl): string | undefined {
+  return resources.find(resource => resource.typeUrl === typeUrl)?.version
+}

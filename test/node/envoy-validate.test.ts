@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { promisify } from 'node:util'
+import fc from 'fast-check'
+import type { Bootstrap } from '../../src/envoy/api/envoy/config/bootstrap/v3/bootstrap_pb.js'
+import { bootstrap, bootstrapJson } from '../../src/envoy/bootstrap.ts'
+import { redirectListeners } from '../../src/envoy/redirect.ts'
+import { resourcesOf } from '../../src/envoy/resources.ts'
+import { staticBootstrap } from '../../src/envoy/static.ts'
+import { anySettings, settingValues } from '../../src/envoy/testing.ts'
+import { defaultSettings, type Settings } from '../../src/services/settings.ts'
+import { aPortState } from '../../src/services/testing.ts'
+import { envoyPath } from './envoy.ts'
+
+async function validate(t: TestContext, configuration: Bootstrap): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'lightpath-validate-'))
+  t.after(() => rm(directory, { recursive: true }))
+  const file = join(directory, 'envoy.json')
+  await writeFile(file, JSON.stringify(bootstrapJson(configuration)))
+  const { stdout } = await promisify(execFile)(await envoyPath(), [
+    '--mode',
+    'validate',
+    '--config-path',
+    file,
+    '--log-level',
+    'error',
+  ])
+  return stdout
+}
+
+test('Envoy accepts the bootstrap of a node', async t => {
+  assert.match(await validate(t, bootstrap({ node: 'node1' })), / OK\n$/)
+})
+
+test('Envoy accepts every value of every setting, and combinations of them, for both protocols', async t => {
+  const combinations: Settings[] = [
+    ...settingValues.map(({ settings }) => ({ ...defaultSettings, ...settings })),
+    ...fc.sample(anySettings, { numRuns: 60, seed: 1 }),
+  ]
+  const states = combinations.flatMap((settings, i) =>
+    (['http', 'tcp'] as const).map(protocol =>
+      aPortState({
+        id: `test/setting-${i}/${protocol}`,
+        vip: `10.96.${i >> 8}.${i & 255}`,
+        port: { name: protocol, protocol: 'TCP', port: protocol === 'http' ? 80 : 81 },
+        settings,
+        layer: { wants: 'envoy', protocol, reason: 'test' },
+      }),
+    ),
+  )
+  const resources = [
+    ...redirectListeners({ redirectPort: 1666, families: ['IPv4', 'IPv6'] }),
+    ...states.flatMap(state => resourcesOf(state)),
+  ]
+  assert.match(await validate(t, staticBootstrap(resources, { node: 'node1' })), / OK\n$/)
+})
