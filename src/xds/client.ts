@@ -72,6 +72,8 @@ interface Entry extends ResourceRef {
   sending: Item | undefined
   /** The client waits to be told of it, changed or not. */
   asked: boolean
+  /** The client has it, but from a refused response, of which Envoy lists nothing after a reconnect: to be sent again. */
+  unlisted: boolean
   /** The version that the client refused. */
   refused: string | undefined
   /** How many resources that the client has, or is being sent, require this one. */
@@ -276,10 +278,10 @@ export class Client {
   #decide(type: TypeState, entry: Entry): StoredResource | 'remove' | undefined {
     if (!isWanted(type, entry)) return undefined
     const stored = this.#store.get(entry.typeUrl, entry.name)
-    if (!stored) return (entry.known ? this.#isFree(type, entry) : entry.asked) ? 'remove' : undefined
-    // A client that waits for what it refused is told that there is none, or it would wait for its time-out.
+    // A client that waits is told that there is none, also of what it refused: it would wait for its time-out.
+    if (!stored) return entry.asked || (entry.known && this.#isFree(type, entry)) ? 'remove' : undefined
     if (stored.facts.version === entry.refused) return entry.asked ? 'remove' : undefined
-    if (stored.facts.version === entry.known?.version && !entry.asked) return undefined
+    if (stored.facts.version === entry.known?.version && !entry.asked && !entry.unlisted) return undefined
     const missing = this.#missing(stored)
     if (!missing) return stored
     missing.waiting ??= new Set()
@@ -322,6 +324,7 @@ export class Client {
     const item = { entry, facts, asked: entry.asked }
     entry.sending = item
     entry.asked = false
+    entry.unlisted = false
     if (facts) {
       this.#hold(facts)
       this.#askForCompletion(entry)
@@ -382,17 +385,19 @@ export class Client {
     const rest = items.filter(item => !isCulprit(item))
     if (restApplied) this.#accepted(type, rest)
     for (const { entry, asked } of rest) {
-      // Also what was applied: Envoy lists it after a reconnect only if it came in a response that was not refused.
-      entry.asked ||= restApplied ? isWanted(type, entry) : asked
+      if (restApplied) entry.unlisted = true
+      else entry.asked ||= asked
       type.dirty.add(entry.name)
     }
     if (rest.length === items.length) {
       const half = Math.ceil(names.length / 2)
       type.suspects.unshift(names.slice(0, half), names.slice(half))
     }
-    for (const { entry, facts } of items.filter(isCulprit)) {
+    for (const { entry, facts, asked } of items.filter(isCulprit)) {
       const { typeUrl, name } = entry
       const { version } = facts!
+      // A client that waits for a resource has put aside what it had of it.
+      if (asked && this.#unlearn(entry)) this.#events.gone([{ typeUrl, name }])
       entry.refused = version
       this.#assume(entry, facts!)
       this.#wake(entry)
@@ -474,6 +479,7 @@ export class Client {
         unsure: false,
         sending: undefined,
         asked: false,
+        unlisted: false,
         refused: undefined,
         uses: 0,
         waiting: undefined,

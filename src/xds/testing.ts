@@ -46,6 +46,10 @@ export class ModelEnvoy {
     [route, new Set()],
   ])
   readonly #warming = new Set<string>()
+  /** Clusters that Envoy made anew and that have got no endpoints since. */
+  readonly bare = new Set<string>()
+  /** Clusters of responses that were refused: they may be as before, although their endpoints are told anew. */
+  readonly #refusedClusters = new Set<string>()
   /** Requests of a paused type: while clusters warm, Envoy says nothing about clusters. */
   #held: Request[] = []
   readonly requests: Request[] = []
@@ -89,28 +93,31 @@ export class ModelEnvoy {
     )
   }
 
-  deliver(response: Response): void {
+  /** Checks that the response may be sent: `client` is what the server believes. */
+  deliver(response: Response, client: Client): void {
+    for (const { typeUrl, name, facts } of response.put) {
+      for (const required of facts.requires) {
+        if (completes.get(typeUrl) === required.typeUrl && required.name === name) continue
+        assert(client.acknowledgedVersion(required) !== undefined, `${typeUrl} ${name} sent before ${required.typeUrl}`)
+      }
+    }
     assert(!this.unanswered.has(response.typeUrl), `two responses of ${response.typeUrl} in flight`)
     this.unanswered.add(response.typeUrl)
     this.inbox.push(response)
   }
 
-  /** Takes one response, and checks that it breaks nothing: `client` is what the server believes, `refused` what Envoy refused. */
-  receive(client: Client, refused: readonly Refusal[]): void {
+  /** Takes one response, and checks that it breaks nothing; `refused` is what Envoy refused. */
+  receive(refused: readonly Refusal[]): void {
     const response = this.inbox.shift()
     if (!response) return
     this.received += response.put.length + response.remove.length
-    this.#checkOrder(response, client, refused)
+    this.#checkOrder(response, refused)
     const error = this.#apply(response)
     if (!error) this.#remember(response)
+    else if (response.typeUrl === cluster) for (const { name } of response.put) this.#refusedClusters.add(name)
     this.unanswered.delete(response.typeUrl)
     this.#say(response.typeUrl, { nonce: response.nonce, error })
     this.#resume()
-  }
-
-  /** Clusters that wait for endpoints. */
-  warming(): string[] {
-    return [...this.#warming]
   }
 
   /** Envoy gives up waiting for endpoints after 15 s. */
@@ -121,13 +128,12 @@ export class ModelEnvoy {
     return true
   }
 
-  #checkOrder({ typeUrl, put, remove }: Response, client: Client, refused: readonly Refusal[]): void {
+  #checkOrder({ typeUrl, put, remove }: Response, refused: readonly Refusal[]): void {
     const names = [...put.map(resource => resource.name), ...remove]
     assert.equal(new Set(names).size, names.length, 'a name twice in a response')
     for (const { name, facts } of put) {
       for (const required of facts.requires) {
         if (completes.get(typeUrl) === required.typeUrl && required.name === name) continue
-        assert(client.acknowledgedVersion(required) !== undefined, `${typeUrl} ${name} came before ${required.typeUrl}`)
         assert(
           this.has.get(required.typeUrl)!.has(required.name),
           `${typeUrl} ${name} requires what Envoy does not have`,
@@ -139,10 +145,13 @@ export class ModelEnvoy {
     for (const name of remove) {
       // What Envoy refused but waits for is called gone, so that it waits no longer.
       if (isRefused({ typeUrl, name }) || !this.has.get(typeUrl)!.has(name)) continue
+      // So are endpoints that are no more, when Envoy waits for them, or would have if it had not refused the cluster.
+      if (typeUrl === endpoints && (this.bare.has(name) || this.#refusedClusters.has(name))) continue
       // What a resource from before a reconnect requires is not known; it holds nothing once its successor is refused.
-      const users = this.usersOf({ typeUrl, name }).filter(
-        user => this.#connections === 1 || !(isRefused(user) || this.hasForgotten(user)),
-      )
+      // The endpoints of a cluster end with it, at the latest.
+      const users = this.usersOf({ typeUrl, name })
+        .filter(user => completes.get(user.typeUrl) !== typeUrl)
+        .filter(user => this.#connections === 1 || !(isRefused(user) || this.hasForgotten(user)))
       assert.deepEqual(users, [], `${typeUrl} ${name} removed before what requires it`)
     }
   }
@@ -176,9 +185,13 @@ export class ModelEnvoy {
     if (subscribed && !subscribed.has(name)) return
     const before = this.has.get(typeUrl)!.get(name)
     this.has.get(typeUrl)!.set(name, facts)
-    if (typeUrl === endpoints) this.#warming.delete(name)
+    if (typeUrl === endpoints) {
+      this.#warming.delete(name)
+      this.bare.delete(name)
+    }
     if (typeUrl === cluster && before?.version !== facts.version) {
       this.#warming.add(name)
+      this.bare.add(name)
       this.#subscribe(endpoints, name)
     }
     if (typeUrl === listener) {
@@ -191,6 +204,7 @@ export class ModelEnvoy {
     if (typeUrl === endpoints) this.#warming.delete(name)
     if (typeUrl === cluster) {
       this.#warming.delete(name)
+      this.bare.delete(name)
       this.#unsubscribe(endpoints, name)
     }
     if (typeUrl === listener) this.#unsubscribe(route, name)
