@@ -3,6 +3,7 @@
  * therefore go there. Ports that leave keep their configuration in Envoy while connections are drained.
  */
 
+import { isSupported, minimumVersion } from '../envoy/find.ts'
 import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
 import { resourcesOf, type Told } from '../envoy/resources.ts'
 import type { PortState } from '../services/port.ts'
@@ -142,6 +143,7 @@ export class EnvoyLayer implements XdsObserver {
   connected(client: ClientInfo): void {
     this.#clients.set(client.id, client)
     this.#setAlive()
+    this.#reportVersions()
   }
 
   acknowledged(_clientId: number, resources: readonly VersionedRef[]): void {
@@ -171,6 +173,7 @@ export class EnvoyLayer implements XdsObserver {
   disconnected(clientId: number): void {
     this.#clients.delete(clientId)
     this.#setAlive()
+    this.#reportVersions()
   }
 
   /** Puts what Envoy has to know of a port. A listener that a draining port had is taken over. */
@@ -250,6 +253,21 @@ export class EnvoyLayer implements XdsObserver {
     if (this.#stopped) return
     this.gate.setAlive(this.isUp)
     this.#options.onUp(this.isUp)
+  }
+
+  /** An older Envoy is told everything all the same: what it does not understand it refuses, and that stays below. */
+  #reportVersions(): void {
+    const old = this.clients.filter(({ envoyVersion }) => !isSupported(envoyVersion))
+    const problems = old.map(({ nodeId, envoyVersion }) => {
+      const reason = `its version is ${envoyVersion || 'not told'}, older than ${minimumVersion}`
+      return problem(
+        'LP302',
+        `Envoy ${nodeId}`,
+        reason,
+        `what it refuses stays in the kernel layer; install ${minimumVersion}`,
+      )
+    })
+    this.#options.onProblems('Envoy version', problems)
   }
 
   #report(id: string): void {

@@ -7,7 +7,7 @@ import { envoyProtocol } from './protocol.ts'
 import type { Service, ServicePort } from './service.ts'
 import { defaultSettings, type SettingDefinition, type Settings, settingDefinitions } from './settings.ts'
 
-export const annotationPrefix = 'config.lightpath.cloud/'
+const annotationPrefix = 'config.lightpath.cloud/'
 
 export interface ServiceSettings {
   /** The settings of each port, by its label (name, or number where it has none). */
