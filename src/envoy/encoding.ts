@@ -1,7 +1,8 @@
 /** From Envoy's messages to resources: what every resource shares of the encoding. */
 
 import { hash } from 'node:crypto'
-import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { create, type DescField, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import { type Any, AnySchema, type Duration, durationFromMs } from '@bufbuild/protobuf/wkt'
 import type { Resource, ResourceRef, TypeUrl } from './resource.ts'
 
@@ -16,6 +17,11 @@ export function encode<Desc extends DescMessage>(schema: Desc, init: MessageInit
  */
 export function merge(...parts: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat(parts)
+}
+
+/** An encoded message as a field of another, to be merged with the other's parts. */
+export function asField(field: DescField, bytes: Uint8Array): Uint8Array {
+  return new BinaryWriter().tag(field.number, WireType.LengthDelimited).bytes(bytes).finish()
 }
 
 export function any<Desc extends DescMessage>(schema: Desc, init: MessageInitShape<Desc>): Any {

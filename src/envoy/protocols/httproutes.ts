@@ -8,14 +8,16 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { PortState } from '../../services/port.ts'
 import type { Settings } from '../../services/settings.ts'
-import type {
-  RetryPolicySchema,
+import {
+  type RetryPolicySchema,
   RouteActionSchema,
-  RouteMatchSchema,
+  type RouteMatchSchema,
+  RouteSchema,
+  VirtualHostSchema,
 } from '../api/envoy/config/route/v3/route_components_pb.js'
 import { RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.js'
 import { PreviousHostsPredicateSchema } from '../api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
-import { any, duration, encode, remembered } from '../encoding.ts'
+import { any, asField, duration, encode, merge, remembered } from '../encoding.ts'
 import { hashesClients } from '../loadbalancing.ts'
 import { restoreUpgradeName, upgradeNameCarrier } from './httpupgrade.ts'
 
@@ -36,7 +38,6 @@ const spoofable = 'x-envoy-external-address'
 const anotherHostAttempts = 64n
 
 type Match = MessageInitShape<typeof RouteMatchSchema>
-type Action = MessageInitShape<typeof RouteActionSchema>
 type RetryPolicy = MessageInitShape<typeof RetryPolicySchema>
 
 const connect: Match = { pathSpecifier: { case: 'connectMatcher', value: {} } }
@@ -52,49 +53,48 @@ const notIdempotent: Match = {
   })),
 }
 
+const headers = encode(RouteConfigurationSchema, { requestHeadersToRemove: [upgradeNameCarrier, spoofable] })
+const virtualHost = encode(VirtualHostSchema, {
+  name: 'all',
+  domains: ['*'],
+  includeRequestAttemptCount: true,
+  requestHeadersToAdd: restoreUpgradeName,
+})
+
+/** The encoded RouteConfiguration. Only its name and the cluster in its routes are not shared with other Service ports. */
 export function routeConfiguration({ id, settings }: PortState): Uint8Array {
-  const { once, again } = actions(settings)
-  const cluster = { case: 'cluster', value: id } as const
-  const route = (match: Match, action: Action) => ({
-    match,
-    action: { case: 'route', value: { ...action, clusterSpecifier: cluster } } as const,
-  })
-  const routes =
-    once === again
-      ? [route(connect, again), route(everything, again)]
-      : [route(connect, once), route(notIdempotent, once), route(everything, again)]
-  return encode(RouteConfigurationSchema, {
-    name: id,
-    virtualHosts: [
-      {
-        name: 'all',
-        domains: ['*'],
-        routes,
-        includeRequestAttemptCount: true,
-        requestHeadersToAdd: restoreUpgradeName,
-      },
-    ],
-    requestHeadersToRemove: [upgradeNameCarrier, spoofable],
-  })
+  const cluster = encode(RouteActionSchema, { clusterSpecifier: { case: 'cluster', value: id } })
+  const routes = sharedRoutes(settings).map(({ match, action }) =>
+    asField(VirtualHostSchema.field.routes, merge(match, asField(RouteSchema.field.route, merge(action, cluster)))),
+  )
+  return merge(
+    encode(RouteConfigurationSchema, { name: id }),
+    asField(RouteConfigurationSchema.field.virtualHosts, merge(virtualHost, ...routes)),
+    headers,
+  )
 }
 
-interface Actions {
-  /** For requests that must not reach the application twice. */
-  readonly once: Action
-  readonly again: Action
+/** Parts of a Route, encoded. */
+interface SharedRoute {
+  readonly match: Uint8Array
+  readonly action: Uint8Array
 }
 
-const actions = remembered((settings: Settings): Actions => {
-  const action = (retryOn: string): Action => ({
-    // 0 is none; Envoy's default are 15 s.
-    timeout: duration(settings.requestTimeout),
-    retryPolicy: retryPolicy(settings, retryOn),
-    hashPolicy: hashesClients(settings)
-      ? [{ policySpecifier: { case: 'connectionProperties', value: { sourceIp: true } } }]
-      : [],
+const sharedRoutes = remembered((settings: Settings): readonly SharedRoute[] => {
+  const route = (match: Match, retryOn: string): SharedRoute => ({
+    match: encode(RouteSchema, { match }),
+    action: encode(RouteActionSchema, {
+      // 0 is none; Envoy's default are 15 s.
+      timeout: duration(settings.requestTimeout),
+      retryPolicy: retryPolicy(settings, retryOn),
+      hashPolicy: hashesClients(settings)
+        ? [{ policySpecifier: { case: 'connectionProperties', value: { sourceIp: true } } }]
+        : [],
+    }),
   })
-  const again = action(settings.retryOn)
-  return { again, once: settings.retryEnabled && !settings.retryNonIdempotent ? action(retryOnUnsent) : again }
+  const { retryOn, retryEnabled, retryNonIdempotent } = settings
+  if (!retryEnabled || retryNonIdempotent) return [route(connect, retryOn), route(everything, retryOn)]
+  return [route(connect, retryOnUnsent), route(notIdempotent, retryOnUnsent), route(everything, retryOn)]
 })
 
 /** A try's time-out is part of Envoy's retry policy, so there is one even where nothing is tried again. */
