@@ -14,7 +14,7 @@ export async function cleanupKernel(
   const nft = new Nft(prefix)
   const removed: string[] = []
   for (const family of ['ip', 'ip6'] satisfies Family[]) {
-    if (await nft.list(family, {}, { terse: true })) {
+    if (await nft.exists(family)) {
       await nft.apply(`delete table ${family} ${tableName}\n`)
       removed.push(`nftables table ${family} ${tableName}`)
     }

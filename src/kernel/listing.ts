@@ -1,4 +1,6 @@
-/** Reads what `nft list table` prints, line by line, so that a table of any size costs no memory by itself. */
+/** Reads what `nft list` prints of our table, line by line, so that a table of any size costs no memory by itself. */
+
+import { tableName } from './ruleset.ts'
 
 export interface ListingReader {
   /** A chain and its rules (with its hook as the first, where it has one). */
@@ -7,14 +9,18 @@ export interface ListingReader {
   element?(set: string, key: string, value: string): void
 }
 
-/** Returns the function that takes the lines in their order, for the lines within `table … { }`. */
+/** Returns the function that takes the lines in their order. Other tables are passed over. */
 export function listingParser(reader: ListingReader): (line: string) => void {
   let kind: 'set' | 'map' | 'chain' | undefined
   let name = ''
   let rules: string[] = []
   let inElements = false
+  let isOurs = false
   return line => {
     const text = line.trim()
+    const table = /^table \S+ (\S+) \{$/.exec(text)
+    if (table) isOurs = table[1] === tableName
+    if (!isOurs) return
     const opening = /^(set|map|chain) (\S+) \{$/.exec(text)
     if (opening) {
       kind = opening[1] as 'set' | 'map' | 'chain'

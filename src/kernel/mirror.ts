@@ -1,7 +1,7 @@
 /** What the kernel has, as far as no single Service port owns it: chains, shared elements, totals. */
 
 import { type Elements, elementName, type Family, ownerOf, partsOf, type SetName } from './elements.ts'
-import type { Nft } from './nft.ts'
+import type { NftClient } from './nft.ts'
 import { difference } from './plan.ts'
 import { overlaySwitch } from './ruleset.ts'
 import { Transaction } from './transaction.ts'
@@ -33,7 +33,7 @@ export class Mirror {
 
   /** Reads what the kernel has into a new mirror. Undefined where a table is missing. */
   static async read(
-    nft: Nft,
+    nft: NftClient,
     families: readonly Family[],
   ): Promise<{ readonly mirror: Mirror; readonly owned: OwnedElements } | undefined> {
     const mirror = new Mirror()

@@ -5,6 +5,9 @@ import type { Family } from './elements.ts'
 import { type ListingReader, listingParser } from './listing.ts'
 import { overlaySwitch, tableName } from './ruleset.ts'
 
+/** What KernelTables asks of nft. Rejections are CommandErrors. */
+export type NftClient = Pick<Nft, 'apply' | 'chains' | 'list' | 'listSet'>
+
 export class Nft {
   readonly #prefix: CommandPrefix
 
@@ -16,9 +19,25 @@ export class Nft {
     return runCommand(['nft', '-f', '-'], { prefix: this.#prefix, input: text })
   }
 
-  /** False where our table does not exist. `terse` leaves the elements out. */
-  list(family: Family, reader: ListingReader, { terse = false } = {}): Promise<boolean> {
-    return this.#list([...(terse ? ['-t'] : []), 'list', 'table', family, tableName], reader)
+  /** The names of our table's chains, none where there is no table. Takes no longer where there are many elements. */
+  async chains(family: Family): Promise<readonly string[]> {
+    const names: string[] = []
+    await this.#list(['list', 'chains', family], { chain: name => void names.push(name) })
+    return names
+  }
+
+  async exists(family: Family): Promise<boolean> {
+    let found = false
+    const onLine = (line: string) => {
+      found ||= line === `table ${family} ${tableName}`
+    }
+    await runCommand(['nft', 'list', 'tables', family], { prefix: this.#prefix, onLine })
+    return found
+  }
+
+  /** Reads our table with all its elements. False where it does not exist. */
+  list(family: Family, reader: ListingReader): Promise<boolean> {
+    return this.#list(['list', 'table', family, tableName], reader)
   }
 
   listSet(family: Family, set: string, reader: ListingReader): Promise<boolean> {

@@ -154,7 +154,8 @@ export function renderFixedPart(family: Family, options: RulesetOptions): string
     ...namedSets(family).map(({ kind, name, type }) => `  ${kind} ${name} {\n    ${type}\n  }\n`),
     ...fixedChains(family, options).map(renderChain),
   ].join('')
-  return block(family, body + renderChain({ name: markerOf(body), rules: [] }))
+  const sample = renderChain(endpointsChain(family, 'tcp', 1))
+  return block(family, body + renderChain({ name: markerOf(body + sample), rules: [] }))
 }
 
 /** The name of the chain that `renderFixedPart` ends with. */

@@ -18,10 +18,10 @@ import { CommandError, type CommandPrefix, commandProblem } from './command.ts'
 import { removeStaleUdp, staleUdpPorts, type UdpEndpoints } from './conntrack.ts'
 import { type Elements, type Family, partsOf } from './elements.ts'
 import { type Change, Mirror, type OwnedElements } from './mirror.ts'
-import { Nft } from './nft.ts'
+import { Nft, type NftClient } from './nft.ts'
 import { arrange, type Placement, planPort, portKey, slotsIn, slotValue } from './plan.ts'
 import { ensureRouting } from './routing.ts'
-import { familiesOf, markerFor, type RulesetOptions, renderFixedPart, renderReplacement, tableName } from './ruleset.ts'
+import { familiesOf, markerFor, type RulesetOptions, renderReplacement, tableName } from './ruleset.ts'
 import type { Transaction } from './transaction.ts'
 
 export interface KernelOptions extends RulesetOptions {
@@ -91,7 +91,7 @@ export class KernelTables {
   readonly #options: KernelOptions
   readonly #observer: KernelObserver
   readonly #families: readonly Family[]
-  readonly #nft: Nft
+  readonly #nft: NftClient
   readonly #ports = new Map<string, PortRecord>()
   /** Ports that may differ from what the kernel has. */
   readonly #dirty = new Set<string>()
@@ -113,11 +113,11 @@ export class KernelTables {
   #worker: Promise<void> | undefined
   #attempt = Promise.withResolvers<void>()
 
-  constructor(options: KernelOptions, observer: KernelObserver = {}) {
+  constructor(options: KernelOptions, observer: KernelObserver = {}, nft: NftClient = new Nft(options.prefix)) {
     this.#options = options
     this.#observer = observer
     this.#families = familiesOf(options.families)
-    this.#nft = new Nft(options.prefix)
+    this.#nft = nft
   }
 
   /**
@@ -278,12 +278,9 @@ export class KernelTables {
     const { routeTable, steeringMark, prefix } = this.#options
     const statements: string[] = []
     for (const family of this.#families) {
-      const chains: string[] = []
-      const exists = await this.#nft.list(family, { chain: name => void chains.push(name) }, { terse: true })
-      if (!exists) statements.push(renderFixedPart(family, this.#options))
-      else if (!chains.includes(markerFor(family, this.#options))) {
-        statements.push(renderReplacement(family, chains, this.#options))
-      }
+      const chains = await this.#nft.chains(family)
+      if (chains.includes(markerFor(family, this.#options))) continue
+      statements.push(renderReplacement(family, chains, this.#options))
     }
     if (statements.length > 0) await this.#nft.apply(statements.join(''))
     for (const family of this.#families) await ensureRouting(family, { routeTable, steeringMark }, prefix)
@@ -335,8 +332,7 @@ export class KernelTables {
 
   async #checkInstalled(): Promise<void> {
     for (const family of this.#families) {
-      const chains: string[] = []
-      await this.#nft.list(family, { chain: name => void chains.push(name) }, { terse: true })
+      const chains = await this.#nft.chains(family)
       if (!chains.includes(markerFor(family, this.#options))) throw new Error(`table ${family} ${tableName} is gone`)
     }
   }

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { PortState } from '../services/port.ts'
+import { arrange, planPort, slotValue } from './plan.ts'
+import { portState, testOptions } from './testing.ts'
+
+function plan(state: PortState, overlay = false, families = testOptions.families) {
+  const elements = planPort({ state, slots: state.endpoints, overlay }, { families, nodeName: 'node1' })
+  return Object.fromEntries(elements)
+}
+
+test('A port with endpoints jumps to the chain of their number, and each endpoint has a slot', () => {
+  assert.deepEqual(plan(portState('a/b/http', '10.0.0.1', ['10.1.0.1:8080@node2', '10.1.0.2:8081@node2'])), {
+    'ip services 10.0.0.1 . tcp . 80': 'goto endpoints-tcp-2',
+    'ip endpoints-tcp 10.0.0.1 . 80 . 0': '10.1.0.1 . 8080',
+    'ip endpoints-tcp 10.0.0.1 . 80 . 1': '10.1.0.2 . 8081',
+  })
+})
+
+test('UDP, SCTP and IPv6 ports have maps of their own', () => {
+  const udp = portState('a/b/dns', '10.0.0.1', ['10.1.0.1:53@node2'], { port: { name: '', protocol: 'UDP', port: 53 } })
+  const sctp = portState('a/b/s', 'fd00::1', ['fd01::1 9@node2'], { port: { name: '', protocol: 'SCTP', port: 9 } })
+  assert.deepEqual(plan(udp), {
+    'ip services 10.0.0.1 . udp . 53': 'goto endpoints-udp-1',
+    'ip endpoints-udp 10.0.0.1 . 53 . 0': '10.1.0.1 . 53',
+  })
+  assert.deepEqual(plan(sctp), {
+    'ip6 services fd00::1 . sctp . 9': 'goto endpoints-sctp-1',
+    'ip6 endpoints-sctp fd00::1 . 9 . 0': 'fd01::1 . 9',
+  })
+})
+
+test('Endpoints of this node, and those whose node is not known, are masqueraded when they call themselves', () => {
+  const state = portState('a/b/http', '10.0.0.1', ['10.1.0.1:80@node1', '10.1.0.2:80@node2', '10.1.0.3:80'])
+  const hairpins = Object.keys(plan(state)).filter(name => name.includes('hairpin'))
+  assert.deepEqual(hairpins, ['ip hairpin 10.1.0.1 . 10.1.0.1', 'ip hairpin 10.1.0.3 . 10.1.0.3'])
+})
+
+test('A port without endpoints is refused, and one whose endpoints are only elsewhere is dropped', () => {
+  const name = 'ip no-endpoints 10.0.0.1 . tcp . 80'
+  assert.deepEqual(plan(portState('a/b/http', '10.0.0.1', [])), { [name]: 'goto refuse' })
+  assert.deepEqual(plan(portState('a/b/http', '10.0.0.1', [], { onlyElsewhere: true })), { [name]: 'drop' })
+})
+
+test('Only a TCP port with endpoints enters the overlay', () => {
+  const overlay = (state: PortState) => Object.keys(plan(state, true)).filter(name => name.includes(' envoy '))
+  assert.deepEqual(overlay(portState('a/b/http', '10.0.0.1', ['10.1.0.1:80'])), ['ip envoy 10.0.0.1 . 80'])
+  assert.deepEqual(overlay(portState('a/b/http', '10.0.0.1', [])), [])
+  const udp = { port: { name: '', protocol: 'UDP' as const, port: 80 } }
+  assert.deepEqual(overlay(portState('a/b/http', '10.0.0.1', ['10.1.0.1:80'], udp)), [])
+})
+
+test('A family that is not enabled gets nothing', () => {
+  assert.deepEqual(plan(portState('a/b/http', 'fd00::1', ['fd01::1 80']), true, ['IPv4']), {})
+})
+
+const endpointSets = fc.uniqueArray(fc.integer({ min: 1, max: 30 }), { maxLength: 20 })
+const endpointsOf = (numbers: readonly number[]) => numbers.map(n => ({ ip: `10.1.0.${n}`, port: 80 }))
+
+test('Arranging keeps every endpoint, once, and moves no more slots than endpoints changed', () => {
+  fc.assert(
+    fc.property(endpointSets, endpointSets, (before, after) => {
+      const slotsBefore = endpointsOf(before).map(slotValue)
+      const slots = arrange(slotsBefore, endpointsOf(after)).map(slotValue)
+      assert.deepEqual(slots.toSorted(), endpointsOf(after).map(slotValue).toSorted())
+      const gone = before.filter(n => !after.includes(n)).length
+      const come = after.filter(n => !before.includes(n)).length
+      const moved = slots.filter((value, slot) => value !== slotsBefore[slot]).length
+      assert.ok(moved <= gone + come, `${moved} slots moved for ${gone} gone and ${come} come`)
+    }),
+  )
+})

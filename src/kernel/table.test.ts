@@ -1,0 +1,371 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { PortState } from '../services/port.ts'
+import type { Problem } from '../services/problem.ts'
+import { CommandError } from './command.ts'
+import { ownerOf, partsOf } from './elements.ts'
+import type { NftClient } from './nft.ts'
+import { planPort, portKey } from './plan.ts'
+import { type Flush, KernelTables } from './table.ts'
+import { portState, testOptions } from './testing.ts'
+import { NftablesModel } from './tracer.ts'
+
+/** nft as an interpreter of what it is given. */
+class ModelNft implements NftClient {
+  model = new NftablesModel()
+  readonly texts: string[] = []
+  refuses: (text: string) => boolean = () => false
+  missing = false
+
+  async apply(text: string): Promise<void> {
+    this.#check(text)
+    const attempt = this.model.copy()
+    try {
+      attempt.apply(text)
+    } catch (error) {
+      throw new CommandError('nft', 'refused', (error as Error).message)
+    }
+    this.model = attempt
+    this.texts.push(text)
+  }
+
+  async chains(family: 'ip' | 'ip6') {
+    this.#check('')
+    return this.model.chainNames(family)
+  }
+
+  async list(...[family, reader]: Parameters<NftClient['list']>) {
+    this.#check('')
+    return this.model.read(family, reader)
+  }
+
+  async listSet(...[family, name, reader]: Parameters<NftClient['listSet']>) {
+    this.#check('')
+    return this.model.read(family, {
+      element: (set, key, value) => set === name && reader.element?.(set, key, value),
+    })
+  }
+
+  #check(text: string): void {
+    if (this.missing) throw new CommandError('nft', 'missing', 'cannot run nft: ENOENT')
+    if (this.refuses(text)) throw new CommandError('nft', 'refused', 'Error: Could not process rule')
+  }
+}
+
+class Agent {
+  readonly nft: ModelNft
+  readonly flushes: Flush[] = []
+  readonly problems = new Map<string, readonly Problem[]>()
+  readonly tables: KernelTables
+
+  constructor(nft = new ModelNft()) {
+    this.nft = nft
+    this.tables = new KernelTables(
+      testOptions,
+      {
+        flushed: flush => void this.flushes.push(flush),
+        problems: (origin, problems) =>
+          void (problems.length === 0 ? this.problems.delete(origin) : this.problems.set(origin, problems)),
+      },
+      nft,
+    )
+  }
+
+  async run(states: readonly PortState[] = []) {
+    const inherited = await this.tables.start()
+    for (const state of states) this.tables.setPort(state)
+    this.tables.synced()
+    await this.tables.settled()
+    return inherited
+  }
+}
+
+/** Elements with the slots of a port in any order: `endpoints-tcp` values are sorted. */
+function unordered(elements: ReadonlyMap<string, string>): string[] {
+  return [...elements]
+    .map(([name, value]) =>
+      name.includes(' endpoints-') ? `${name.replace(/\d+$/, '*')} ${value}` : `${name} ${value}`,
+    )
+    .toSorted()
+}
+
+function wanted(states: Iterable<PortState>, overlay: ReadonlySet<string> = new Set()): string[] {
+  const elements: [string, string][] = []
+  for (const state of states) {
+    const up = overlay.has(`${state.vip} . ${state.port.port}`)
+    elements.push(...planPort({ state, slots: state.endpoints, overlay: up }, testOptions))
+  }
+  const hairpins = new Set<string>()
+  const once = elements.filter(([name]) => !name.includes(' hairpin ') || (!hairpins.has(name) && hairpins.add(name)))
+  return once
+    .map(([name, value]) =>
+      name.includes(' endpoints-') ? `${name.replace(/\d+$/, '*')} ${value}` : `${name} ${value}`,
+    )
+    .toSorted()
+}
+
+const web = portState('a/web/http', '10.0.0.1', ['10.1.0.1:80@node1', '10.1.0.2:80@node2', '10.1.0.3:80@node2'])
+const dns = portState('a/dns/53', '10.0.0.2', ['10.1.0.1:53@node1'], { port: { name: '', protocol: 'UDP', port: 53 } })
+
+test('Nothing is written of Services before the source has synced', async () => {
+  const { tables, nft } = new Agent()
+  await tables.start()
+  tables.setPort(web)
+  await tables.settled()
+  assert.deepEqual(nft.model.elements(), new Map())
+  await tables.close()
+})
+
+test('A restart that finds all as it should be writes nothing', async () => {
+  const first = new Agent()
+  await first.run([web, dns])
+  first.tables.setPort({ ...web, endpoints: web.endpoints.slice(1) })
+  await first.tables.settled()
+  first.tables.setPort(web)
+  first.tables.setOverlay([{ ip: '10.0.0.1', port: 80 }], true)
+  await first.tables.settled()
+  await first.tables.close()
+  const written = first.nft.texts.length
+  const second = new Agent(first.nft)
+  assert.deepEqual(await second.run([web, dns]), [{ ip: '10.0.0.1', port: 80 }])
+  assert.equal(first.nft.texts.length, written)
+  await second.tables.close()
+})
+
+test('What a previous run left of Services that are gone is removed once the source has synced, not before', async () => {
+  const first = new Agent()
+  await first.run([web, dns])
+  await first.tables.close()
+  const second = new Agent(first.nft)
+  await second.tables.start()
+  assert.deepEqual(unordered(first.nft.model.elements()), wanted([web, dns]))
+  await second.run([dns])
+  assert.deepEqual(unordered(first.nft.model.elements()), wanted([dns]))
+  await second.tables.close()
+})
+
+test('Overlay entries of a previous run stay until they are confirmed or dropped', async () => {
+  const first = new Agent()
+  await first.run([web])
+  first.tables.setOverlay([{ ip: '10.0.0.1', port: 80 }], true)
+  await first.tables.settled()
+  await first.tables.close()
+  const { tables, nft, run } = bound(new Agent(first.nft))
+  await run([web])
+  assert.ok(nft.model.elements().has('ip envoy 10.0.0.1 . 80'))
+  tables.dropInheritedOverlay()
+  await tables.settled()
+  assert.ok(!nft.model.elements().has('ip envoy 10.0.0.1 . 80'))
+  await tables.close()
+})
+
+function bound(agent: Agent) {
+  return { tables: agent.tables, nft: agent.nft, run: agent.run.bind(agent) }
+}
+
+test('The fixed part of another version is replaced in one transaction, and the elements stay', async () => {
+  const first = new Agent()
+  await first.run([web])
+  await first.tables.close()
+  const before = first.nft.model.elements()
+  const marker = first.nft.model.chainNames('ip').find(name => name.startsWith('ruleset-'))!
+  first.nft.model.apply(`delete chain ip lightpath ${marker}\ntable ip lightpath {\nchain ruleset-older {\n}\n}\n`)
+  first.nft.texts.length = 0
+  const { tables, nft, run } = bound(new Agent(first.nft))
+  await run([web])
+  assert.equal(nft.texts.length, 1)
+  assert.deepEqual(nft.model.elements(), before)
+  assert.ok(nft.model.chainNames('ip').includes(marker))
+  assert.ok(!nft.model.chainNames('ip').includes('ruleset-older'))
+  await tables.close()
+})
+
+test('A port that nft refuses holds up no other, is reported by name, and is written once it can be', async () => {
+  const agent = new Agent()
+  agent.nft.refuses = text => text.includes('10.0.0.66')
+  const bad = portState('a/bad/http', '10.0.0.66', ['10.1.0.1:80'])
+  const good = Array.from({ length: 20 }, (_, n) => portState(`a/s${n}/http`, `10.0.1.${n}`, ['10.1.0.1:80@node1']))
+  await agent.run([...good.slice(0, 7), bad, ...good.slice(7)])
+  assert.deepEqual(unordered(agent.nft.model.elements()), wanted(good))
+  assert.deepEqual(
+    agent.problems.get('kernel a/bad/http')?.map(({ code, object }) => ({ code, object })),
+    [{ code: 'LP401', object: 'Service port a/bad/http' }],
+  )
+  agent.nft.refuses = () => false
+  agent.tables.setPort(bad)
+  await agent.tables.settled()
+  assert.deepEqual(unordered(agent.nft.model.elements()), wanted([...good, bad]))
+  assert.equal(agent.problems.size, 0)
+  await agent.tables.close()
+})
+
+test('A port that cannot be changed keeps what it has', async () => {
+  const agent = new Agent()
+  await agent.run([web, dns])
+  agent.nft.refuses = text => text.includes('10.1.0.66')
+  agent.tables.setPort({ ...web, endpoints: [{ ip: '10.1.0.66', port: 80 }] })
+  await agent.tables.settled()
+  assert.deepEqual(unordered(agent.nft.model.elements()), wanted([web, dns]))
+  assert.equal(agent.tables.snapshot(web.id)?.problem?.code, 'LP401')
+  await agent.tables.close()
+})
+
+test('Without nft nothing crashes; it is reported, and all is written when nft is there', async () => {
+  const agent = new Agent()
+  agent.nft.missing = true
+  await agent.tables.start()
+  agent.tables.setPort(web)
+  agent.tables.synced()
+  const [problem] = agent.problems.get('kernel')!
+  assert.equal(problem!.code, 'LP401')
+  assert.match(problem!.remedy, /install/)
+  agent.nft.missing = false
+  await agent.tables.settled()
+  assert.deepEqual(unordered(agent.nft.model.elements()), wanted([web]))
+  assert.equal(agent.problems.size, 0)
+  await agent.tables.close()
+})
+
+test('The overlay is emptied by one transaction that comes first', async () => {
+  const agent = new Agent()
+  await agent.run([web, dns])
+  agent.tables.setOverlay([{ ip: '10.0.0.1', port: 80 }], true)
+  await agent.tables.settled()
+  agent.nft.texts.length = 0
+  agent.tables.removePort(dns.id)
+  agent.tables.clearOverlay()
+  await agent.tables.settled()
+  assert.equal(agent.nft.texts[0], 'flush set ip lightpath envoy\nflush set ip6 lightpath envoy\n')
+  assert.deepEqual(unordered(agent.nft.model.elements()), wanted([web]))
+  await agent.tables.close()
+})
+
+test('One endpoint of 5,000 that leaves costs a handful of elements', async () => {
+  const agent = new Agent()
+  const endpoints = Array.from({ length: 5000 }, (_, n) => `10.1.${n >> 8}.${n & 255}:80@node2`)
+  await agent.run([portState('a/big/http', '10.0.0.1', endpoints)])
+  agent.tables.setPort(portState('a/big/http', '10.0.0.1', endpoints.toSpliced(1234, 1)))
+  await agent.tables.settled()
+  const { added, removed } = agent.flushes.at(-1)!
+  assert.deepEqual({ added, removed }, { added: 2, removed: 3 })
+  await agent.tables.close()
+})
+
+test('The switch of the overlay is left alone', async () => {
+  const agent = new Agent()
+  await agent.run([web])
+  agent.nft.model.apply('add element ip lightpath overlay_off { ip }\n')
+  await agent.tables.close()
+  const { tables, nft, run } = bound(new Agent(agent.nft))
+  await run([])
+  assert.deepEqual([...nft.model.elements()], [['ip overlay_off ip', '']])
+  await tables.close()
+})
+
+interface Step {
+  readonly do: 'set' | 'remove' | 'up' | 'down' | 'settle' | 'clear' | 'restart' | 'delete tables' | 'delete elements'
+  readonly port: number
+  readonly endpoints: readonly number[]
+}
+
+const port = fc.integer({ min: 0, max: 5 })
+const rarely = ['clear', 'restart', 'delete tables', 'delete elements'] as const
+const often = ['set', 'set', 'set', 'remove', 'up', 'up', 'down', 'settle', 'settle'] as const
+const steps = fc.array(
+  fc.record<Step>({
+    do: fc.constantFrom(...often, ...rarely),
+    port,
+    endpoints: fc.uniqueArray(fc.integer({ min: 1, max: 8 }), { maxLength: 6 }),
+  }),
+  { maxLength: 25 },
+)
+
+/** Two ports share a VIP, one is of UDP and one of IPv6. */
+function stateOf(number: number, endpoints: readonly number[]): PortState {
+  const vip = number === 5 ? 'fd00::5' : `10.0.0.${number >> 1}`
+  const texts = endpoints.map(n => (number === 5 ? `fd01::${n} 80@node1` : `10.1.0.${n}:80@node${n % 2}`))
+  const protocol = number === 3 ? 'UDP' : 'TCP'
+  return portState(`ns/s${number}/p`, vip, texts, { port: { name: 'p', protocol, port: 80 + number } })
+}
+
+test('After any changes, restarts and foreign deletions the kernel has exactly what is asked for', async () => {
+  await fc.assert(
+    fc.asyncProperty(steps, async sequence => {
+      let agent = new Agent()
+      await agent.run()
+      const states = new Map<string, PortState>()
+      const overlay = new Set<string>()
+      for (const step of sequence) {
+        const target = stateOf(step.port, step.endpoints)
+        const vipPort = { ip: target.vip, port: target.port.port }
+        const key = `${vipPort.ip} . ${vipPort.port}`
+        if (step.do === 'set') {
+          states.set(target.id, target)
+          agent.tables.setPort(target)
+        } else if (step.do === 'remove') {
+          const existed = states.delete(target.id)
+          if (existed && target.port.protocol === 'TCP') overlay.delete(key)
+          agent.tables.removePort(target.id)
+        } else if (step.do === 'up' || step.do === 'down') {
+          if (step.do === 'up') overlay.add(key)
+          else overlay.delete(key)
+          agent.tables.setOverlay([vipPort], step.do === 'up')
+        } else if (step.do === 'clear') {
+          overlay.clear()
+          agent.tables.clearOverlay()
+        } else if (step.do === 'settle') {
+          await agent.tables.settled()
+          assert.deepEqual(unordered(agent.nft.model.elements()), wanted(states.values(), overlay))
+        } else if (step.do === 'restart') {
+          await agent.tables.settled()
+          await agent.tables.close()
+          agent = new Agent(agent.nft)
+          await agent.run([...states.values()])
+          for (const state of states.values()) {
+            const up = overlay.has(`${state.vip} . ${state.port.port}`)
+            agent.tables.setOverlay([{ ip: state.vip, port: state.port.port }], up)
+          }
+        } else {
+          await agent.tables.settled()
+          if (step.do === 'delete tables') agent.nft.model.apply('delete table ip lightpath\n')
+          else agent.nft.model.apply('flush set ip lightpath envoy\nflush set ip lightpath endpoints-tcp\n')
+          // It is noticed by the first change that touches what is gone.
+          for (const state of [...states.values(), stateOf(0, [])]) {
+            states.set(state.id, { ...state, endpoints: [] })
+            agent.tables.setPort({ ...state, endpoints: [] })
+          }
+          await agent.tables.settled()
+          states.set('ns/s0/p', stateOf(0, [1, 2]))
+          agent.tables.setPort(stateOf(0, [1, 2]))
+        }
+      }
+      await agent.tables.settled()
+      assert.deepEqual(unordered(agent.nft.model.elements()), wanted(states.values(), overlay))
+      assert.equal(agent.problems.size, 0)
+      await agent.tables.close()
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('A change touches no element of another port', async () => {
+  const states = Array.from({ length: 5 }, (_, number) => stateOf(number, [1, 2, 3]))
+  await fc.assert(
+    fc.asyncProperty(port, fc.uniqueArray(fc.integer({ min: 1, max: 8 })), async (number, endpoints) => {
+      const agent = new Agent()
+      await agent.run(states)
+      const before = agent.nft.model.elements()
+      const changed = stateOf(number, endpoints)
+      agent.tables.setPort(changed)
+      await agent.tables.settled()
+      const after = agent.nft.model.elements()
+      for (const name of new Set([...before.keys(), ...after.keys()])) {
+        const owner = ownerOf(partsOf(name))
+        if (owner !== undefined && owner !== portKey(changed)) assert.equal(after.get(name), before.get(name), name)
+      }
+      await agent.tables.close()
+    }),
+    { numRuns: 30 },
+  )
+})

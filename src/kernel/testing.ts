@@ -1,0 +1,47 @@
+/** Port states and options for the tests of this folder. */
+
+import type { IpFamily } from '../services/address.ts'
+import type { PortState } from '../services/port.ts'
+import { defaultSettings } from '../services/settings.ts'
+import type { KernelOptions } from './table.ts'
+
+/** `prefix: ['true']`: no command does anything. */
+export const testOptions: KernelOptions = {
+  families: ['IPv4', 'IPv6'],
+  nodeName: 'node1',
+  steeringMark: 0x1000,
+  envoyMark: 0x2000,
+  targetPort: 1666,
+  routeTable: 1666,
+  coalesceMs: 0,
+  prefix: ['true'],
+}
+
+/** `endpoints` as `10.1.0.1:8080`, optionally with `@node`, or `fd00::1 8080`. */
+export function portState(
+  id: string,
+  vip: string,
+  endpoints: readonly string[],
+  more: Partial<Pick<PortState, 'onlyElsewhere' | 'port' | 'layer'>> = {},
+): PortState {
+  const family: IpFamily = vip.includes(':') ? 'IPv6' : 'IPv4'
+  const [namespace, name] = id.split('/') as [string, string]
+  return {
+    id,
+    namespace,
+    name,
+    port: { name: 'http', protocol: 'TCP', port: 80 },
+    family,
+    vip,
+    settings: defaultSettings,
+    layer: { wants: 'kernel', reason: '' },
+    endpoints: endpoints.map(parseEndpoint),
+    onlyElsewhere: false,
+    ...more,
+  }
+}
+
+function parseEndpoint(text: string) {
+  const [, ip, port, node] = /^(.*)[: ](\d+)(?:@(\S+))?$/.exec(text)!
+  return { ip: ip!, port: Number(port), ...(node === undefined ? {} : { nodeName: node }) }
+}

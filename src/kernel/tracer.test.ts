@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { Protocol } from '../services/address.ts'
+import type { PortState } from '../services/port.ts'
+import { transportOf } from './elements.ts'
+import { renderRuleset } from './render.ts'
+import { portState, testOptions } from './testing.ts'
+import { NftablesModel, type Outcome, type Packet, type Surroundings } from './tracer.ts'
+
+const envoyAlive: Surroundings = { listener: 1666, localAddresses: ['172.30.0.1'], random: () => 0 }
+const envoyDead: Surroundings = { ...envoyAlive, listener: undefined }
+
+function modelOf(states: readonly PortState[]): NftablesModel {
+  const model = new NftablesModel()
+  model.apply(renderRuleset(states, testOptions))
+  return model
+}
+
+function packetTo(state: PortState, more: Partial<Packet> = {}): Packet {
+  const { family, vip, port } = state
+  return {
+    family: family === 'IPv4' ? 'ip' : 'ip6',
+    from: 'pod',
+    protocol: transportOf[port.protocol],
+    source: family === 'IPv4' ? '10.1.9.9' : 'fd01::99',
+    destination: vip,
+    port: port.port,
+    isNew: true,
+    ...more,
+  }
+}
+
+const forEnvoy = { layer: { wants: 'envoy', protocol: 'http', reason: '' } } as const
+const http = portState('a/http/http', '10.0.0.1', ['10.1.0.1:8080'], forEnvoy)
+const onlyKernel = portState('a/tcp/tcp', '10.0.0.2', ['10.1.0.1:8080', '10.1.0.2:8080'])
+
+/** Ports of distinct VIP, protocol and number, some of them for Envoy, with endpoints of up to 5 addresses. */
+const states = fc
+  .uniqueArray(
+    fc.record({
+      vip: fc.constantFrom('10.0.0.1', '10.0.0.2', 'fd00::1', 'fd00::2'),
+      protocol: fc.constantFrom<Protocol>('TCP', 'UDP', 'SCTP'),
+      port: fc.constantFrom(53, 80, 1666),
+      endpoints: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 5 }),
+      wantsEnvoy: fc.boolean(),
+      onlyElsewhere: fc.boolean(),
+    }),
+    { selector: ({ vip, protocol, port }) => `${vip} ${protocol} ${port}`, maxLength: 12 },
+  )
+  .map(ports =>
+    ports.map(({ vip, protocol, port, endpoints, wantsEnvoy, onlyElsewhere }, index) =>
+      portState(
+        `ns/s${index}/p`,
+        vip,
+        endpoints.map(n => (vip.includes(':') ? `fd01::${n} ${8000 + n}` : `10.1.0.${n}:${8000 + n}`)),
+        { port: { name: 'p', protocol, port }, onlyElsewhere, ...(wantsEnvoy ? forEnvoy : {}) },
+      ),
+    ),
+  )
+
+test('A packet to a VIP:port comes out at one of the endpoints of that port, and at each of them', () => {
+  fc.assert(
+    fc.property(states, fc.constantFrom('pod', 'node'), (ports, from) => {
+      const model = modelOf(ports)
+      model.apply('add element ip lightpath overlay_off { ip }\nadd element ip6 lightpath overlay_off { ip6 }\n')
+      for (const state of ports) {
+        const seen = new Set<string>()
+        for (let slot = 0; slot < Math.max(1, state.endpoints.length); slot++) {
+          const surroundings = { ...envoyDead, random: (count: number) => slot % count }
+          const outcome = model.trace(packetTo(state, { from }), surroundings)
+          if (state.endpoints.length === 0) assert.equal(outcome.verdict, state.onlyElsewhere ? 'drop' : 'reject')
+          else assert.equal(outcome.verdict, 'forward')
+          seen.add(`${outcome.destination} ${outcome.port}`)
+        }
+        if (state.endpoints.length > 0) {
+          assert.deepEqual([...seen].toSorted(), state.endpoints.map(({ ip, port }) => `${ip} ${port}`).toSorted())
+        }
+      }
+    }),
+  )
+})
+
+test('A pod reaches Envoy, at the address of the VIP, for the ports in the overlay and for no others', () => {
+  fc.assert(
+    fc.property(states, ports => {
+      const model = modelOf(ports)
+      for (const state of ports) {
+        const { verdict, destination, mark, connectionMark } = model.trace(packetTo(state), envoyAlive)
+        const isUp = state.layer.wants === 'envoy' && state.port.protocol === 'TCP' && state.endpoints.length > 0
+        assert.equal(verdict === 'tproxy', isUp)
+        if (isUp)
+          assert.deepEqual(
+            { destination, mark, connectionMark },
+            { destination: state.vip, mark: 4096, connectionMark: 4096 },
+          )
+        else assert.equal(mark, 0)
+      }
+    }),
+  )
+})
+
+test('What is not for a VIP:port passes as it came', () => {
+  fc.assert(
+    fc.property(states, ports => {
+      const outcome = modelOf(ports).trace(packetTo(http, { destination: '10.0.0.1', port: 8443 }), envoyAlive)
+      const { verdict, destination, port, mark } = outcome
+      assert.deepEqual(
+        { verdict, destination, port, mark },
+        { verdict: 'forward', destination: '10.0.0.1', port: 8443, mark: 0 },
+      )
+    }),
+  )
+})
+
+test('While Envoy is dead, a new connection of a pod takes the kernel layer', () => {
+  const { verdict, destination, port } = modelOf([http]).trace(packetTo(http), envoyDead)
+  assert.deepEqual({ verdict, destination, port }, { verdict: 'forward', destination: '10.1.0.1', port: 8080 })
+})
+
+test('A connection of Envoy stays with Envoy, also when its port has left the overlay', () => {
+  const packet = packetTo(http, { isNew: false, connectionMark: 0x1000 })
+  assert.equal(modelOf([]).trace(packet, envoyAlive).mark, 0x1000)
+})
+
+test('A process of the node is redirected to Envoy, and Envoy itself is not', () => {
+  const model = modelOf([http])
+  const { verdict, port } = model.trace(packetTo(http, { from: 'node' }), envoyAlive)
+  assert.deepEqual({ verdict, port }, { verdict: 'redirect', port: 1666 })
+  assert.equal(model.trace(packetTo(http, { from: 'node', mark: 0x2000 }), envoyAlive).verdict, 'forward')
+})
+
+test('With the overlay switched off everything new takes the kernel layer', () => {
+  const model = modelOf([http])
+  model.apply('add element ip lightpath overlay_off { ip }\n')
+  for (const from of ['pod', 'node'] as const) {
+    const { verdict, destination } = model.trace(packetTo(http, { from }), envoyAlive)
+    assert.deepEqual({ verdict, destination }, { verdict: 'forward', destination: '10.1.0.1' })
+  }
+})
+
+test('The port of Envoy refuses who was not steered there, and a Service on that very port works', () => {
+  const port = { name: 'p', protocol: 'TCP' as const, port: 1666 }
+  const service = portState('a/b/p', '10.0.0.3', ['172.30.0.1:1666'], { port })
+  const model = modelOf([service])
+  const direct = packetTo(service, { destination: '172.30.0.1' })
+  assert.equal(model.trace(direct, envoyAlive).verdict, 'reset')
+  assert.equal(model.trace(packetTo(service), envoyAlive).verdict, 'local')
+})
+
+test('An endpoint that is its own client is masqueraded, another client is not', () => {
+  const model = modelOf([onlyKernel])
+  const outcome = (source: string): Outcome => model.trace(packetTo(onlyKernel, { source }), envoyDead)
+  assert.equal(outcome('10.1.0.1').masqueraded, true)
+  assert.equal(outcome('10.1.0.2').masqueraded, false)
+})
+
+test('Marks of others are left alone', () => {
+  const outcome = modelOf([http]).trace(packetTo(http, { mark: 0x4, connectionMark: 0x8 }), envoyAlive)
+  assert.deepEqual([outcome.mark, outcome.connectionMark], [0x1004, 0x1008])
+})

@@ -1,0 +1,344 @@
+/**
+ * A model of nftables, as far as we use it: takes the texts that nft would, refuses what nft would refuse, and says
+ * what becomes of a packet. Rules without a kernel and without root, for tests; the rules may change shape freely.
+ */
+
+import type { Family } from './elements.ts'
+import { type ListingReader, parseElements } from './listing.ts'
+
+interface Table {
+  /** By name of the set or map: its elements. */
+  readonly sets: Map<string, Map<string, string>>
+  readonly chains: Map<string, string[]>
+}
+
+export interface Packet {
+  readonly family: Family
+  /** Of a pod (prerouting) or of a process on the node (output). */
+  readonly from: 'pod' | 'node'
+  readonly protocol: 'tcp' | 'udp' | 'sctp'
+  readonly source: string
+  readonly destination: string
+  readonly port: number
+  /** The first packet of a connection. */
+  readonly isNew: boolean
+  readonly mark?: number
+  readonly connectionMark?: number
+}
+
+/** The machine around our tables. */
+export interface Surroundings {
+  /** The port on which a transparent socket listens; undefined while Envoy is dead. */
+  readonly listener: number | undefined
+  readonly localAddresses: readonly string[]
+  /** A number from 0 to count - 1. */
+  readonly random: (count: number) => number
+}
+
+export interface Outcome {
+  /** `tproxy`, `redirect`: to Envoy. `local`: to a socket of this node. */
+  readonly verdict: 'forward' | 'local' | 'tproxy' | 'redirect' | 'reject' | 'reset' | 'drop'
+  readonly destination: string
+  readonly port: number
+  readonly masqueraded: boolean
+  readonly mark: number
+  readonly connectionMark: number
+}
+
+const priorities: Readonly<Record<string, number>> = { mangle: -150, dstnat: -100, filter: 0, srcnat: 100 }
+
+export class NftablesModel {
+  readonly #tables = new Map<Family, Table>()
+
+  /** All elements by `ip services 10.0.0.1 . tcp . 80`. */
+  elements(): Map<string, string> {
+    const all = new Map<string, string>()
+    for (const [family, { sets }] of this.#tables) {
+      for (const [set, elements] of sets) {
+        for (const [key, value] of elements) all.set(`${family} ${set} ${key}`, value)
+      }
+    }
+    return all
+  }
+
+  chainNames(family: Family): readonly string[] {
+    return [...(this.#tables.get(family)?.chains.keys() ?? [])]
+  }
+
+  copy(): NftablesModel {
+    const copy = new NftablesModel()
+    for (const [family, { sets, chains }] of this.#tables) {
+      copy.#tables.set(family, {
+        sets: new Map([...sets].map(([name, elements]) => [name, new Map(elements)])),
+        chains: new Map([...chains].map(([name, rules]) => [name, [...rules]])),
+      })
+    }
+    return copy
+  }
+
+  /** Throws for what nft refuses. Unlike nft, has then done a part of it. */
+  apply(text: string): void {
+    let table: Table | undefined
+    let chain: string[] | undefined
+    let depth = 0
+    for (const line of text.split('\n').map(untrimmed => untrimmed.trim())) {
+      if (line === '') continue
+      const opening = /^(?:table (\S+) (\S+)|(set|map|chain) (\S+)) \{$/.exec(line)
+      if (opening) {
+        depth++
+        const [, family, , kind, name] = opening
+        if (family) table = this.#addTable(family as Family)
+        else if (kind === 'chain') chain = getOrAdd(table!.chains, name!, () => [])
+        else getOrAdd(table!.sets, name!, () => new Map())
+      } else if (line === '}') {
+        depth--
+        chain = undefined
+      } else if (depth === 0) this.#command(line)
+      else if (chain && !(line.startsWith('type ') && chain.includes(line))) chain.push(line)
+    }
+    this.#checkReferences()
+  }
+
+  read(family: Family, reader: ListingReader): boolean {
+    const table = this.#tables.get(family)
+    if (!table) return false
+    for (const [name, rules] of table.chains) reader.chain?.(name, rules)
+    for (const [set, elements] of table.sets) {
+      for (const [key, value] of elements) reader.element?.(set, key, value)
+    }
+    return true
+  }
+
+  #addTable(family: Family): Table {
+    return getOrAdd(this.#tables, family, () => ({ sets: new Map(), chains: new Map() }))
+  }
+
+  #command(line: string): void {
+    const [, verb, kind, family, , name, body] =
+      /^(add|delete|flush) (table|chain|set|element) (ip6?) (\S+)(?: (\S+))?(?: \{ (.*) \})?$/.exec(line) ??
+      refuse(line)
+    if (verb === 'add' && kind === 'table') return void this.#addTable(family as Family)
+    const table = this.#tables.get(family as Family) ?? refuse(`no table: ${line}`)
+    if (kind === 'table') return void this.#tables.delete(family as Family)
+    if (kind === 'chain') {
+      if (!table.chains.has(name!)) refuse(`no chain: ${line}`)
+      if (verb === 'delete') table.chains.delete(name!)
+      else table.chains.set(name!, [])
+      return
+    }
+    const elements = table.sets.get(name!) ?? refuse(`no set: ${line}`)
+    if (verb === 'flush') elements.clear()
+    for (const [key, value] of parseElements(body ?? '')) {
+      if (verb === 'delete') elements.delete(key) || refuse(`no element ${key} in ${name}`)
+      else if (elements.has(key) && elements.get(key) !== value) refuse(`element ${key} exists in ${name}`)
+      else elements.set(key, value)
+    }
+  }
+
+  #checkReferences(): void {
+    for (const { sets, chains } of this.#tables.values()) {
+      const values = [...sets.values()].flatMap(elements => [...elements.values()])
+      for (const text of [...values, ...[...chains.values()].flat()]) {
+        const target = /\b(?:goto|jump) (\S+)/.exec(text)?.[1]
+        if (target !== undefined && !chains.has(target)) refuse(`no chain ${target}`)
+        const set = /@(\S+)/.exec(text)?.[1]
+        if (set !== undefined && !sets.has(set)) refuse(`no set ${set}`)
+      }
+    }
+  }
+
+  trace(packet: Packet, surroundings: Surroundings): Outcome {
+    return new Trace(packet, surroundings, this.#tables.get(packet.family)).run()
+  }
+}
+
+type Verdict = 'accept' | 'drop' | 'reject' | 'reset' | 'continue'
+
+/** One packet on its way. */
+class Trace {
+  readonly #packet: Packet
+  readonly #surroundings: Surroundings
+  readonly #table: Table | undefined
+  #destination: string
+  #port: number
+  #mark: number
+  #connectionMark: number
+  #isTranslated = false
+  #isMasqueraded = false
+  #toEnvoy: 'tproxy' | 'redirect' | undefined
+
+  constructor(packet: Packet, surroundings: Surroundings, table: Table | undefined) {
+    this.#packet = packet
+    this.#surroundings = surroundings
+    this.#table = table
+    this.#destination = packet.destination
+    this.#port = packet.port
+    this.#mark = packet.mark ?? 0
+    this.#connectionMark = packet.connectionMark ?? 0
+  }
+
+  run(): Outcome {
+    const entry = this.#hook(this.#packet.from === 'pod' ? 'prerouting' : 'output')
+    if (entry !== 'accept') return this.#outcome(entry)
+    const isLocal = this.#toEnvoy !== undefined || this.#surroundings.localAddresses.includes(this.#destination)
+    if (!isLocal) {
+      const exit = this.#hook('postrouting')
+      return this.#outcome(exit === 'accept' ? 'forward' : exit)
+    }
+    const input = this.#hook('input')
+    return this.#outcome(input === 'accept' ? (this.#toEnvoy ?? 'local') : input)
+  }
+
+  #outcome(verdict: Outcome['verdict']): Outcome {
+    return {
+      verdict,
+      destination: this.#destination,
+      port: this.#port,
+      masqueraded: this.#isMasqueraded,
+      mark: this.#mark,
+      connectionMark: this.#connectionMark,
+    }
+  }
+
+  #hook(hook: string): 'accept' | 'drop' | 'reject' | 'reset' {
+    const chains: { name: string; type: string; priority: number }[] = []
+    for (const [name, rules] of this.#table?.chains ?? []) {
+      const match = /^type (\w+) hook (\w+) priority (\S+);/.exec(rules[0] ?? '')
+      if (match?.[2] !== hook) continue
+      chains.push({ name, type: match[1]!, priority: priorities[match[3]!] ?? Number(match[3]) })
+    }
+    for (const { name, type } of chains.sort((a, b) => a.priority - b.priority)) {
+      if (type === 'nat' && !this.#packet.isNew) continue
+      const verdict = this.#chain(name)
+      if (verdict !== 'accept' && verdict !== 'continue') return verdict
+    }
+    return 'accept'
+  }
+
+  #chain(name: string): Verdict {
+    const rules = this.#table!.chains.get(name)!
+    for (const rule of rules) {
+      if (rule.startsWith('type ')) continue
+      const verdict = this.#rule(rule)
+      if (verdict !== 'continue') return verdict
+      if (this.#left) break
+    }
+    this.#left = false
+    return 'continue'
+  }
+
+  /** After `goto` the rest of the chain is not looked at. */
+  #left = false
+
+  #rule(rule: string): Verdict {
+    let rest = rule
+    while (rest !== '') {
+      const step = this.#statement(rest)
+      if (step.verdict) return step.verdict
+      if (!step.matches) return 'continue'
+      rest = rest.slice(step.length).trimStart()
+    }
+    return 'continue'
+  }
+
+  #statement(text: string): { length: number; matches: boolean; verdict?: Verdict } {
+    for (const [pattern, evaluate] of this.#statements()) {
+      const match = pattern.exec(text)
+      if (!match) continue
+      const result = evaluate(match)
+      return typeof result === 'string'
+        ? { length: match[0].length, matches: true, verdict: result }
+        : { length: match[0].length, matches: result }
+    }
+    throw new Error(`the tracer does not know ${text}`)
+  }
+
+  #statements(): readonly (readonly [RegExp, (match: RegExpExecArray) => boolean | Verdict])[] {
+    const { family, protocol, isNew, source } = this.#packet
+    const [address, port] = [this.#destination, this.#port]
+    const has = (set: string, key: string) => this.#table!.sets.get(set)!.has(key)
+    const jump = (value: string | undefined): boolean | Verdict => {
+      if (value === undefined) return false
+      if (!value.startsWith('goto ')) return value as Verdict
+      const verdict = this.#chain(value.slice(5))
+      this.#left = verdict === 'continue'
+      return verdict
+    }
+    const bits = (mark: number, operator: string, bit: string) =>
+      ((mark & Number(bit)) === Number(bit)) === (operator === '==')
+    return [
+      [/^ct direction original\b/, () => true],
+      [/^ct state (!= )?new\b/, match => isNew === (match[1] === undefined)],
+      [/^ct mark & (\w+) (==) \1/, match => bits(this.#connectionMark, match[2]!, match[1]!)],
+      [/^meta mark & (\w+) (==|!=) \1/, match => bits(this.#mark, match[2]!, match[1]!)],
+      [/^meta mark set meta mark \| (\w+)/, match => this.#setMarks(Number(match[1]), 0)],
+      [/^ct mark set ct mark \| (\w+)/, match => this.#setMarks(0, Number(match[1]))],
+      [/^ct status dnat\b/, () => this.#isTranslated],
+      [/^ct status & dnat != dnat\b/, () => !this.#isTranslated],
+      [/^meta protocol @(\S+)/, match => has(match[1]!, family)],
+      [/^tcp dport (\d+)/, match => protocol === 'tcp' && port === Number(match[1])],
+      [/^ip6? daddr \. tcp dport @(\S+)/, match => protocol === 'tcp' && has(match[1]!, `${address} . ${port}`)],
+      [/^ip6? saddr \. ip6? daddr @(\S+)/, match => has(match[1]!, `${source} . ${address}`)],
+      [
+        /^ip6? daddr \. meta l4proto \. th dport vmap @(\S+)/,
+        match => jump(this.#table!.sets.get(match[1]!)!.get(`${address} . ${protocol} . ${port}`)),
+      ],
+      [
+        /^dnat ip6? to ip6? daddr \. (\w+) dport \. numgen random mod (\d+) map @(\S+)/,
+        match => this.#translate(match),
+      ],
+      [/^tproxy to :(\d+)/, match => this.#surroundings.listener === Number(match[1]) && this.#send('tproxy')],
+      [/^redirect to :(\d+)/, match => this.#redirect(Number(match[1]))],
+      [/^masquerade fully-random/, () => this.#masquerade()],
+      [/^reject with tcp reset/, () => 'reset'],
+      [/^reject/, () => 'reject'],
+      [/^accept/, () => 'accept'],
+      [/^goto \S+/, match => jump(match[0])],
+    ]
+  }
+
+  #setMarks(mark: number, connectionMark: number): boolean {
+    this.#mark |= mark
+    this.#connectionMark |= connectionMark
+    return true
+  }
+
+  #send(how: 'tproxy' | 'redirect'): boolean {
+    this.#toEnvoy = how
+    return true
+  }
+
+  #translate([, transport, count, map]: RegExpExecArray): boolean | Verdict {
+    if (transport !== this.#packet.protocol) return false
+    const slot = this.#surroundings.random(Number(count))
+    const endpoint = this.#table!.sets.get(map!)!.get(`${this.#destination} . ${this.#port} . ${slot}`)
+    if (endpoint === undefined) return false
+    const [ip, port] = endpoint.split(' . ')
+    this.#destination = ip!
+    this.#port = Number(port)
+    this.#isTranslated = true
+    return 'accept'
+  }
+
+  #redirect(port: number): Verdict {
+    this.#send('redirect')
+    this.#port = port
+    this.#isTranslated = true
+    return 'accept'
+  }
+
+  #masquerade(): Verdict {
+    this.#isMasqueraded = true
+    return 'accept'
+  }
+}
+
+function getOrAdd<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {
+  const value = map.get(key) ?? make()
+  map.set(key, value)
+  return value
+}
+
+function refuse(reason: string): never {
+  throw new Error(reason)
+}

@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Transaction } from './transaction.ts'
+
+test('A transaction adds a chain before what jumps to it, and removes before it adds', () => {
+  const transaction = new Transaction()
+  transaction.add('ip envoy 10.0.0.1 . 80', '', new Set())
+  transaction.add('ip services 10.0.0.1 . tcp . 80', 'goto endpoints-tcp-1', new Set(['ip6 endpoints-tcp-1']))
+  transaction.add('ip endpoints-tcp 10.0.0.1 . 80 . 0', '10.1.0.1 . 8080', new Set())
+  transaction.remove('ip endpoints-udp 10.0.0.9 . 53 . 0')
+  transaction.remove('ip envoy 10.0.0.9 . 80')
+  transaction.remove('ip services 10.0.0.9 . udp . 53')
+  assert.equal(
+    transaction.text(),
+    `table ip lightpath {
+  chain endpoints-tcp-1 {
+    dnat ip to ip daddr . tcp dport . numgen random mod 1 map @endpoints-tcp
+  }
+}
+delete element ip lightpath envoy { 10.0.0.9 . 80 }
+delete element ip lightpath services { 10.0.0.9 . udp . 53 }
+delete element ip lightpath endpoints-udp { 10.0.0.9 . 53 . 0 }
+add element ip lightpath endpoints-tcp { 10.0.0.1 . 80 . 0 : 10.1.0.1 . 8080 }
+add element ip lightpath services { 10.0.0.1 . tcp . 80 : goto endpoints-tcp-1 }
+add element ip lightpath envoy { 10.0.0.1 . 80 }
+`,
+  )
+})
+
+test('A chain that exists is not added again, not even twice within a transaction', () => {
+  const transaction = new Transaction()
+  transaction.add('ip services 10.0.0.1 . tcp . 80', 'goto endpoints-tcp-3', new Set(['ip endpoints-tcp-3']))
+  transaction.add('ip services 10.0.0.2 . tcp . 80', 'goto endpoints-tcp-4', new Set())
+  transaction.add('ip services 10.0.0.3 . tcp . 80', 'goto endpoints-tcp-4', new Set())
+  assert.deepEqual(transaction.text().match(/chain \S+/g), ['chain endpoints-tcp-4'])
+})
+
+test('Elements of both families go into one transaction', () => {
+  const transaction = new Transaction()
+  transaction.add('ip6 envoy fd00::1 . 80', '', new Set())
+  transaction.add('ip envoy 10.0.0.1 . 80', '', new Set())
+  assert.equal(
+    transaction.text(),
+    'add element ip lightpath envoy { 10.0.0.1 . 80 }\nadd element ip6 lightpath envoy { fd00::1 . 80 }\n',
+  )
+})
