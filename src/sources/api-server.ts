@@ -1,0 +1,140 @@
+/** Requests to the Kubernetes API with the credentials of a kubeconfig or of the pod. */
+
+import type { IncomingMessage } from 'node:http'
+import { type RequestOptions, request } from 'node:https'
+import { isRawObject } from '../services/raw.ts'
+import type { KubeConfig } from './kube-config.ts'
+
+/** The server's refusal: a status other than 200, or a Status object in a stream. */
+export class ApiError extends Error {
+  readonly code: number
+  /** How long the server wants to be left alone. */
+  readonly retryAfterMs: number | undefined
+
+  constructor(code: number, message: string, retryAfterMs?: number) {
+    super(message)
+    this.code = code
+    this.retryAfterMs = retryAfterMs
+  }
+}
+
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>
+
+const mib = 1024 * 1024
+/** Etcd holds objects of 1.5 MiB; a page holds 500 of them at most, and a real one a few MiB. */
+const longestLine = 64 * mib
+const longestBody = 256 * mib
+const longestRefusal = 64 * 1024
+
+export class ApiServer {
+  readonly #kubeconfig: string | undefined
+  readonly #quietMs: number
+  #config: KubeConfig | undefined
+  #address: string | undefined
+
+  /** @param quietMs a connection on which nothing arrives for this long is given up */
+  constructor(kubeconfig: string | undefined, quietMs: number) {
+    this.#kubeconfig = kubeconfig
+    this.#quietMs = quietMs
+  }
+
+  /** For messages; with the address once that is known. */
+  get name(): string {
+    return this.#address ? `Kubernetes API ${this.#address}` : 'Kubernetes API'
+  }
+
+  /** Makes the next request read kubeconfig, token and certificates again, since they may have been replaced. */
+  forgetCredentials(): void {
+    this.#config = undefined
+  }
+
+  /** The lines of a stream as they arrive, as many together as there are. Throws ApiError, or what broke the connection. */
+  async *lines(path: string, query: Query, signal: AbortSignal): AsyncGenerator<readonly string[]> {
+    const body = await this.#get(path, query, signal)
+    // The server has accepted, also where it has nothing to say yet.
+    yield []
+    let rest: Buffer[] = []
+    let restLength = 0
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      const end = chunk.lastIndexOf(0x0a)
+      rest.push(end < 0 ? chunk : chunk.subarray(0, end))
+      restLength += chunk.length
+      if (restLength > longestLine) throw new Error(`an event is longer than ${longestLine / mib} MiB`)
+      if (end < 0) continue
+      const text = Buffer.concat(rest).toString()
+      rest = [chunk.subarray(end + 1)]
+      restLength = rest[0]!.length
+      yield text.split('\n').filter(line => line !== '')
+    }
+  }
+
+  /** An answer that is one JSON value. */
+  async json(path: string, query: Query, signal: AbortSignal): Promise<unknown> {
+    return JSON.parse(await text(await this.#get(path, query, signal), longestBody))
+  }
+
+  async #get(path: string, query: Query, signal: AbortSignal): Promise<IncomingMessage> {
+    const { loadKubeConfig } = await import('./kube-config.ts')
+    this.#config ??= loadKubeConfig(this.#kubeconfig)
+    const server = this.#config.getCurrentCluster()?.server
+    if (!server) throw new Error('the kubeconfig has no current context with a cluster')
+    this.#address = server
+    const url = new URL(server)
+    url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`
+    for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, String(value))
+    const credentials: RequestOptions = {}
+    await this.#config.applyToHTTPSOptions(credentials)
+    const headers = { ...credentials.headers, accept: 'application/json', 'user-agent': 'lightpath' }
+    const response = await answer(url, { ...credentials, headers, signal, timeout: this.#quietMs })
+    if (response.statusCode === 200) return response
+    throw await refusal(response)
+  }
+}
+
+function answer(url: URL, options: RequestOptions): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const asked = request(url, options)
+    let answered: IncomingMessage | undefined
+    asked.on('error', reject)
+    asked.on('timeout', () => {
+      const silence = new Error(`the connection has been silent for ${Math.round(options.timeout! / 1000)} s`)
+      const half = answered ?? asked
+      half.destroy(silence)
+    })
+    asked.on('socket', socket => socket.setKeepAlive(true, 15_000))
+    asked.on('response', response => {
+      answered = response
+      resolve(response)
+    })
+    asked.end()
+  })
+}
+
+async function text(body: AsyncIterable<Buffer>, longest: number): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of body) {
+    chunks.push(chunk)
+    length += chunk.length
+    if (length > longest) throw new Error(`the answer is longer than ${longest} bytes`)
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+async function refusal(response: IncomingMessage): Promise<ApiError> {
+  const body = await text(response, longestRefusal)
+  const retryAfter = Number(response.headers['retry-after'])
+  const retryAfterMs = Number.isFinite(retryAfter) ? retryAfter * 1000 : undefined
+  return new ApiError(response.statusCode ?? 0, statusMessage(body), retryAfterMs)
+}
+
+/** The message of a Status object, else the text itself. */
+function statusMessage(body: string): string {
+  try {
+    const status: unknown = JSON.parse(body)
+    if (isRawObject(status) && typeof status.message === 'string') return status.message
+  } catch {
+    // Not from the API server itself, but from something before it.
+  }
+  return body.slice(0, 200).trim()
+}

@@ -1,0 +1,430 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, type TestContext, test } from 'node:test'
+import type { Log } from '../../src/observe/log.ts'
+import type { EndpointSlice } from '../../src/services/endpointslice.ts'
+import type { Service } from '../../src/services/service.ts'
+import { kubernetesSource } from '../../src/sources/kubernetes.ts'
+import { RecordingListener, silentLog, until } from '../../src/sources/testing.ts'
+import { ApiServerProcess, adminToken, guestToken, noApiServer } from './apiserver.ts'
+import { TcpProxy } from './tcp-proxy.ts'
+
+const options = { skip: noApiServer, timeout: 120_000 }
+const server = new ApiServerProcess()
+/** A server that cannot begin a watch with a list, as those before Kubernetes 1.32. */
+const paging = new ApiServerProcess(['--feature-gates=WatchList=false,ListFromCacheSnapshot=false'])
+
+before(async () => {
+  if (noApiServer === undefined) await Promise.all([server.start(), paging.start()])
+})
+
+after(async () => {
+  await Promise.all([server.stop(), paging.stop()])
+})
+
+const services = '/api/v1/namespaces/default/services'
+const slices = '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices'
+
+const service = (name: string, port = 80) => ({
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { name, annotations: { 'config.lightpath.cloud/http-num-retries': '1', unused: 'x'.repeat(1000) } },
+  spec: { ports: [{ name: 'http', port }] },
+})
+
+const slice = (name: string, ...ips: readonly string[]) => ({
+  apiVersion: 'discovery.k8s.io/v1',
+  kind: 'EndpointSlice',
+  metadata: { name, labels: { 'kubernetes.io/service-name': name } },
+  addressType: 'IPv4',
+  ports: [{ name: 'http', port: 8080 }],
+  endpoints: ips.map(ip => ({ addresses: [ip], conditions: { ready: true }, nodeName: 'node1', zone: 'a' })),
+})
+
+interface Followed {
+  readonly api: ApiServerProcess
+  readonly listener: RecordingListener
+  readonly proxy: TcpProxy
+  /** What the source has logged of each resource, such as `Service 410` or `Service pages`. */
+  readonly log: readonly string[]
+  /** Waits until the Service has this port; undefined for no such Service. */
+  shows(name: string, port: number | undefined): Promise<void>
+}
+
+interface FollowOptions {
+  readonly api?: ApiServerProcess
+  /** Of the kubeconfig's user, in YAML. */
+  readonly credentials?: string
+  readonly quietMs?: number
+  readonly synced?: boolean
+  readonly hold?: (proxy: TcpProxy) => void
+}
+
+/** A source behind a proxy, followed until the test is over; the objects that the test makes are its own to name. */
+async function follow(t: TestContext, options: FollowOptions = {}): Promise<Followed> {
+  const { api = server, credentials = `token: ${adminToken}`, quietMs, synced = true, hold } = options
+  const proxy = new TcpProxy(api.port)
+  const kubeconfig = api.kubeconfig(t.name.replace(/\W+/g, '-'), credentials, await proxy.start())
+  hold?.(proxy)
+  const logged: string[] = []
+  const log: Log = {
+    ...silentLog,
+    debug: ({ kind, code }) => logged.push(`${kind} ${code}`),
+    info: ({ kind }, message) => logged.push(`${kind} ${message}`),
+  }
+  const source = kubernetesSource({ kubeconfig, nodeName: 'node1', log, ...(quietMs && { quietMs }) })
+  const listener = new RecordingListener()
+  t.after(async () => {
+    proxy.release()
+    await source.stop()
+    await proxy.stop()
+  })
+  await source.start(listener)
+  if (synced)
+    await until(
+      () => listener.timesSynced === 1,
+      () => listener.told().join('\n'),
+      30_000,
+    )
+  const portOf = (name: string) =>
+    (listener.objects.get(`Service default/${name}`) as Service | undefined)?.ports[0]?.port
+  return {
+    api,
+    listener,
+    proxy,
+    log: logged,
+    shows: (name, port) =>
+      until(
+        () => portOf(name) === port,
+        () => `${name}: ${portOf(name)} instead of ${port}; ${listener.told()}`,
+        60_000,
+      ),
+  }
+}
+
+/** What the listener knows is what the server has, and it was never told of a change that was none. */
+async function agrees({ api, listener }: Followed): Promise<void> {
+  const { items } = await api.must('GET', '/api/v1/services')
+  const there = (items as { metadata: { namespace: string; name: string } }[]).map(
+    ({ metadata }) => `Service ${metadata.namespace}/${metadata.name}`,
+  )
+  const known = [...listener.objects.keys()].filter(key => key.startsWith('Service '))
+  assert.deepEqual(known.sort(), there.sort())
+  assert.deepEqual(listener.phantoms, [])
+  assert.equal(listener.timesSynced, 1)
+}
+
+test('what exists is told, then that it is all, then each change', options, async t => {
+  await server.must('POST', services, service('first'))
+  await server.must('POST', slices, slice('first', '10.1.0.1', '10.1.0.2'))
+  for (const name of ['node1', 'node2']) {
+    const metadata = { name, labels: { 'topology.kubernetes.io/zone': 'a' } }
+    await server.must('POST', '/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata })
+  }
+  const followed = await follow(t)
+  const { listener, shows } = followed
+  const first = listener.objects.get('Service default/first') as Service
+  assert.deepEqual(first.annotations, { 'config.lightpath.cloud/http-num-retries': '1' })
+  assert.equal(first.clusterIPs.length, 1)
+  const endpoints = (listener.objects.get('EndpointSlice default/first') as EndpointSlice).endpoints
+  assert.deepEqual(
+    endpoints.map(endpoint => endpoint.ip),
+    ['10.1.0.1', '10.1.0.2'],
+  )
+  assert.ok(listener.objects.has('Namespace default'))
+  assert.ok(listener.objects.has('Node node1'))
+  assert.ok(!listener.objects.has('Node node2'), 'only the own node is watched')
+
+  await server.must('PATCH', `${services}/first`, { spec: { ports: [{ name: 'http', port: 81 }] } })
+  await shows('first', 81)
+  await server.must('POST', services, service('second'))
+  await shows('second', 80)
+  await server.must('DELETE', `${services}/second`)
+  await shows('second', undefined)
+  await agrees(followed)
+})
+
+test('a change that touches nothing that is used is no change', options, async t => {
+  await server.must('POST', services, service('status'))
+  const { listener, shows } = await follow(t)
+  listener.history.length = 0
+  await server.must('PATCH', `${services}/status`, { metadata: { annotations: { unused: 'y' }, labels: { app: 'z' } } })
+  await server.must('PATCH', `${services}/status`, { spec: { ports: [{ name: 'http', port: 82 }] } })
+  await shows('status', 82)
+  assert.deepEqual(listener.history, ['put Service default/status'])
+})
+
+test('a slice that loses its Service is removed', options, async t => {
+  await server.must('POST', slices, slice('lost', '10.1.0.1'))
+  const { listener } = await follow(t)
+  await server.must('PATCH', `${slices}/lost`, { metadata: { labels: { 'kubernetes.io/service-name': null } } })
+  await until(
+    () => !listener.objects.has('EndpointSlice default/lost'),
+    () => 'still there',
+  )
+})
+
+test('connections that are cut again and again miss no change and are no trouble', options, async t => {
+  const followed = await follow(t)
+  const { listener, proxy, shows } = followed
+  await server.must('POST', services, service('cut', 1000))
+  for (let port = 1001; port <= 1010; port++) {
+    proxy.cut()
+    await server.must('PATCH', `${services}/cut`, { spec: { ports: [{ name: 'http', port }] } })
+    if (port % 3 === 0) await shows('cut', port)
+  }
+  await shows('cut', 1010)
+  await until(
+    () => listener.told().length === 0,
+    () => listener.told().join('\n'),
+  )
+  await agrees(followed)
+})
+
+test('a connection on which nothing arrives any more is replaced', options, async t => {
+  const followed = await follow(t, { quietMs: 1500 })
+  const { listener, proxy, shows } = followed
+  proxy.stall()
+  await server.must('POST', services, service('stalled'))
+  await until(
+    () => listener.told().length > 0,
+    () => 'no trouble told',
+    30_000,
+  )
+  assert.match(
+    listener.told()[0]!,
+    /LP105 Kubernetes API https:\S+: not reachable: the connection has been silent for 2 s/,
+  )
+  assert.equal(listener.told().length, 1, 'one for all resources')
+  proxy.pass()
+  await shows('stalled', 80)
+  await until(
+    () => listener.told().length === 0,
+    () => listener.told().join('\n'),
+    60_000,
+  )
+  await agrees(followed)
+})
+
+test(
+  'a server killed and started again, with changes made around it, leaves no change missed or told twice',
+  options,
+  async t => {
+    for (const name of ['kept', 'changed', 'deleted', 'recreated']) await server.must('POST', services, service(name))
+    const followed = await follow(t)
+    const { listener, proxy, shows } = followed
+    listener.history.length = 0
+    proxy.stall()
+    await server.must('PATCH', `${services}/changed`, { spec: { ports: [{ name: 'http', port: 81 }] } })
+    await server.must('DELETE', `${services}/deleted`)
+    await server.must('DELETE', `${services}/recreated`)
+    await server.must('POST', services, service('recreated', 81))
+    await server.killServer()
+    proxy.cut()
+    proxy.pass()
+    await until(
+      () => listener.told().length > 0,
+      () => 'no trouble told',
+    )
+    assert.match(listener.told()[0]!, /LP105 .*not reachable: .*; what is known stays, and it is tried again/)
+    await server.startServer()
+    await server.must('POST', services, service('after'))
+    await shows('after', 80)
+    await shows('changed', 81)
+    await shows('deleted', undefined)
+    await shows('recreated', 81)
+    await until(
+      () => listener.told().length === 0,
+      () => listener.told().join('\n'),
+    )
+    assert.ok(!listener.history.includes('put Service default/kept'), 'what did not change is not told')
+    await agrees(followed)
+  },
+)
+
+test('a version that the server has forgotten leads to a list that tells only what changed', options, async t => {
+  for (const name of ['g-kept', 'g-changed', 'g-deleted', 'g-recreated'])
+    await server.must('POST', services, service(name))
+  const followed = await follow(t)
+  const { listener, proxy, shows, log } = followed
+  listener.history.length = 0
+  proxy.stall()
+  await server.must('PATCH', `${services}/g-changed`, { spec: { ports: [{ name: 'http', port: 81 }] } })
+  await server.must('DELETE', `${services}/g-deleted`)
+  await server.must('DELETE', `${services}/g-recreated`)
+  await server.must('POST', services, service('g-recreated', 81))
+  await server.compact()
+  await server.killServer()
+  await server.startServer()
+  proxy.cut()
+  proxy.pass()
+  await shows('g-changed', 81)
+  await shows('g-deleted', undefined)
+  await shows('g-recreated', 81)
+  await until(
+    () => listener.told().length === 0,
+    () => listener.told().join('\n'),
+  )
+  assert.deepEqual(listener.history.filter(line => line.includes('default/g-')).sort(), [
+    'put Service default/g-changed',
+    'put Service default/g-recreated',
+    'remove Service default/g-deleted',
+  ])
+  assert.ok(log.includes('Service 410'), log.join())
+  await agrees(followed)
+})
+
+test(
+  '2,000 objects are read as a stream and in pages, and nothing is told twice when they are listed again',
+  options,
+  async t => {
+    for (const api of [server, paging]) {
+      const names = Array.from({ length: 2000 }, (_, i) => `many-${i}`)
+      for (let i = 0; i < names.length; i += 20) {
+        await Promise.all(names.slice(i, i + 20).map(name => api.must('POST', slices, slice(name, '10.1.0.1'))))
+      }
+      const followed = await follow(t, { api })
+      const { listener, proxy, shows } = followed
+      const known = () =>
+        [...listener.objects.keys()].filter(key => key.startsWith('EndpointSlice default/many-')).length
+      assert.equal(known(), 2000)
+      listener.history.length = 0
+      proxy.stall()
+      await api.must('DELETE', `${slices}/many-7`)
+      await api.must('POST', services, service('paged'))
+      await api.compact()
+      await api.killServer()
+      await api.startServer()
+      proxy.cut()
+      proxy.pass()
+      await shows('paged', 80)
+      await until(
+        () => known() === 1999,
+        () => `${known()} slices`,
+      )
+      assert.deepEqual(
+        listener.history.filter(line => line.includes('Slice')),
+        ['remove EndpointSlice default/many-7'],
+      )
+      await agrees(followed)
+    }
+  },
+)
+
+test('a list whose pages outlive their version is read in one piece', options, async t => {
+  const { items } = await paging.must('GET', slices)
+  assert.ok((items as unknown[]).length > 1000, 'the test before made them')
+  // Four attempts to stream and four first pages come before the second page.
+  const followed = await follow(t, { api: paging, synced: false, hold: proxy => proxy.holdAfter(8) })
+  const { listener, proxy, log } = followed
+  await until(
+    () => proxy.waiting > 0,
+    () => `${proxy.accepted} connections`,
+  )
+  await new Promise(resolve => setTimeout(resolve, 300))
+  await paging.must('DELETE', `${slices}/many-1998`)
+  await paging.compact()
+  proxy.release()
+  await until(
+    () => listener.timesSynced === 1,
+    () => listener.told().join('\n'),
+    60_000,
+  )
+  assert.ok(log.includes('EndpointSlice 410'), log.join())
+  assert.ok(listener.objects.has('EndpointSlice default/many-1999'))
+  assert.ok(!listener.objects.has('EndpointSlice default/many-1998'))
+  await agrees(followed)
+})
+
+test('missing rights are told with verb and resource, and are over when they are granted', options, async t => {
+  const { listener } = await follow(t, { credentials: `token: ${guestToken}`, synced: false })
+  await until(
+    () => listener.told().length === 4,
+    () => listener.told().join('\n'),
+  )
+  const told = listener.told().join('\n')
+  assert.match(
+    told,
+    /LP105 .*403.*"guest" cannot watch resource "services".*grant list and watch on services in a Cluster/,
+  )
+  assert.match(
+    told,
+    /cannot watch resource "endpointslices".*grant list and watch on endpointslices of discovery.k8s.io/,
+  )
+  const metadata = { name: 'guests-watch' }
+  const rbac = '/apis/rbac.authorization.k8s.io/v1'
+  const rules = [
+    { apiGroups: [''], resources: ['services', 'namespaces', 'nodes'], verbs: ['list', 'watch'] },
+    { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },
+  ]
+  const apiVersion = 'rbac.authorization.k8s.io/v1'
+  await server.must('POST', `${rbac}/clusterroles`, { apiVersion, kind: 'ClusterRole', metadata, rules })
+  await server.must('POST', `${rbac}/clusterrolebindings`, {
+    ...{ apiVersion, kind: 'ClusterRoleBinding', metadata },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'guests-watch' },
+    subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: 'guest' }],
+  })
+  await until(
+    () => listener.timesSynced === 1,
+    () => listener.told().join('\n'),
+    60_000,
+  )
+  assert.deepEqual(listener.told(), [])
+})
+
+test('a token file is read again when its token is refused', options, async t => {
+  writeFileSync(join(server.directory, 'token'), 'expired')
+  const { listener } = await follow(t, { credentials: 'tokenFile: token', synced: false })
+  await until(
+    () => listener.told().length > 0,
+    () => 'no trouble told',
+  )
+  assert.match(listener.told()[0]!, /LP105 .*credentials refused \(401\).*renew token or certificate/)
+  writeFileSync(join(server.directory, 'token'), adminToken)
+  await until(
+    () => listener.timesSynced === 1,
+    () => listener.told().join('\n'),
+    60_000,
+  )
+  assert.deepEqual(listener.told(), [])
+})
+
+test('a kubeconfig that is not there is told, and used when it comes', options, async t => {
+  const kubeconfig = join(server.directory, 'late.kubeconfig')
+  const source = kubernetesSource({ kubeconfig, nodeName: 'node1', log: silentLog })
+  const listener = new RecordingListener()
+  t.after(() => source.stop())
+  await source.start(listener)
+  await until(
+    () => listener.told().length > 0,
+    () => 'no trouble told',
+  )
+  assert.match(listener.told()[0]!, /LP105 Kubernetes API: .*ENOENT.*late\.kubeconfig/)
+  server.kubeconfig('late', `token: ${adminToken}`)
+  await until(
+    () => listener.timesSynced === 1,
+    () => listener.told().join('\n'),
+    60_000,
+  )
+})
+
+test('an object of the API that is wrong for us is told under its name until it is right', options, async t => {
+  const { listener } = await follow(t)
+  const ports = [
+    { name: 'http', port: 8080 },
+    { name: 'zero', port: 0 },
+  ]
+  await server.must('POST', slices, { ...slice('wrong', '10.1.0.1'), ports })
+  await until(
+    () => listener.told().length > 0,
+    () => 'no problem told',
+  )
+  assert.deepEqual([...listener.troubles.keys()], ['kubernetes EndpointSlice default/wrong'])
+  assert.match(listener.told()[0]!, /LP221 EndpointSlice default\/wrong: ports\[1\]\.port 0 is no port/)
+  await server.must('PATCH', `${slices}/wrong`, { ports: ports.slice(0, 1) })
+  await until(
+    () => listener.told().length === 0,
+    () => listener.told().join('\n'),
+  )
+})
