@@ -57,15 +57,16 @@ export async function runCommand(command: readonly string[], options: CommandOpt
   child.on('close', (status, signal) => {
     if (rest !== '') options.onLine?.(rest)
     if (status === 0) return resolve()
-    const failure = signal !== null ? 'timeout' : failureOf(errors)
+    const failure = signal !== null ? 'timeout' : failureOf(status, errors)
     reject(new CommandError(command[0]!, failure, firstError(errors) || `ended with ${signal ?? `status ${status}`}`))
   })
   return promise
 }
 
-function failureOf(errors: string): CommandFailure {
-  if (/operation not permitted|permission denied|must be root/i.test(errors)) return 'permission'
-  return /command not found|failed to execute \S+: No such file/i.test(errors) ? 'missing' : 'refused'
+/** 127 is what shells, env and nsenter end with where they find no program. */
+function failureOf(status: number | null, errors: string): CommandFailure {
+  if (status === 127) return 'missing'
+  return /operation not permitted|permission denied|must be root/i.test(errors) ? 'permission' : 'refused'
 }
 
 /** nft quotes the command below each error; the error itself is enough. */

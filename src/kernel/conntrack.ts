@@ -54,7 +54,8 @@ export async function removeStaleUdp(ports: UdpEndpoints, prefix: CommandPrefix 
     }
     await runCommand(['conntrack', '-L', '-f', flag, '-p', 'udp'], { prefix, onLine })
     if (removals.size === 0) continue
-    await runCommand(['conntrack', '-R', '-'], { prefix, input: [...removals].join('') })
+    // It opens /dev/stdin, which works for a pipe and not for the socket that Node gives a child.
+    await runCommand(['sh', '-c', 'cat | conntrack -R -'], { prefix, input: [...removals].join('') })
     count += removals.size
   }
   return count

@@ -49,7 +49,9 @@ export class Nft {
       await runCommand(['nft', ...args], { prefix: this.#prefix, onLine: listingParser(reader) })
       return true
     } catch (error) {
-      if (error instanceof CommandError && error.message.includes('No such file or directory')) return false
+      const isAbsent =
+        error instanceof CommandError && error.failure === 'refused' && /No such file/.test(error.message)
+      if (isAbsent) return false
       throw error
     }
   }

@@ -1,0 +1,130 @@
+/** The kernel layer with real nftables and real traffic. */
+
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import type { Pod } from '../../src/demo/network.ts'
+import { portState } from '../../src/kernel/testing.ts'
+import { KernelLab, needsRoot } from './kernel-lab.ts'
+
+const udp = { port: { name: 'dns', protocol: 'UDP', port: 53 } } as const
+const sctp = { port: { name: 'sig', protocol: 'SCTP', port: 9 } } as const
+
+describe('The kernel layer', needsRoot, () => {
+  let lab: KernelLab
+  let near: Pod
+  let far: Pod
+  let client: Pod
+
+  const web = (...pods: Pod[]) => portState('a/web/http', '10.96.0.1', at(pods, 'ip', ':8080'))
+  const web6 = (...pods: Pod[]) => portState('a/web/http/IPv6', 'fd00:96::1', at(pods, 'ip6', ' 8080'))
+  const dns = (...pods: Pod[]) => portState('a/dns/dns', '10.96.0.2', at(pods, 'ip', ':5353'), udp)
+  const dns6 = (...pods: Pod[]) => portState('a/dns/dns/IPv6', 'fd00:96::2', at(pods, 'ip6', ' 5353'), udp)
+  const at = (pods: Pod[], address: 'ip' | 'ip6', port: string) => pods.map(pod => `${pod[address]}${port}@${pod.node}`)
+
+  before(async () => {
+    lab = await KernelLab.create()
+    near = await lab.addServer('node1', 'near')
+    far = await lab.addServer('node2', 'far')
+    client = await lab.network.addPod('node1', 'client')
+    await lab.tables.start()
+    for (const state of [web(near, far), web6(near, far), dns(far), dns6(far)]) lab.tables.setPort(state)
+    lab.tables.setPort(portState('a/sig/sig', '10.96.0.3', [`${far.ip}:9`], sctp))
+    lab.tables.synced()
+    await lab.tables.settled()
+  })
+  after(() => lab?.destroy())
+
+  test('nft accepts all of it, SCTP too', async () => {
+    assert.deepEqual([...lab.problems], [])
+    const services = await lab.onNode('nft', 'list', 'map', 'ip', 'lightpath', 'services')
+    assert.match(services, /10\.96\.0\.3 \. sctp \. 9 : goto endpoints-sctp-1/)
+    const chain = await lab.onNode('nft', 'list', 'chain', 'ip', 'lightpath', 'endpoints-sctp-1')
+    assert.match(chain, /dnat ip to ip daddr \. sctp dport .* map @endpoints-sctp/)
+  })
+
+  for (const [family, vip] of [
+    ['IPv4', '10.96.0.1'],
+    ['IPv6', 'fd00:96::1'],
+  ] as const) {
+    test(`TCP over ${family} comes out at every endpoint, and the client keeps its address`, async () => {
+      const seen = new Set<string>()
+      for (let n = 0; n < 30 && seen.size < 2; n++) seen.add(await lab.connect(client.netns, vip, 80))
+      const address = family === 'IPv4' ? client.ip : client.ip6
+      assert.deepEqual([...seen].toSorted(), [`far ${address}`, `near ${address}`])
+    })
+
+    test(`A process of the node reaches a Service over ${family}`, async () => {
+      assert.match(await lab.connect(lab.node.netns, vip, 80), /^(near|far) /)
+    })
+
+    test(`UDP over ${family} is answered`, async () => {
+      const [ip, address] = family === 'IPv4' ? ['10.96.0.2', client.ip] : ['fd00:96::2', client.ip6]
+      assert.equal(await lab.ask(client.netns, 'ask', ip, '53', '40000'), `far ${address}`)
+    })
+
+    test(`A pod reaches itself through its own Service over ${family}`, async () => {
+      lab.tables.setPort(family === 'IPv4' ? web(near) : web6(near))
+      await lab.tables.settled()
+      assert.match(await lab.connect(near.netns, vip, 80), /^near /)
+      lab.tables.setPort(family === 'IPv4' ? web(near, far) : web6(near, far))
+      await lab.tables.settled()
+    })
+
+    test(`A Service without endpoints refuses at once over ${family}, pods and the node's own processes`, async () => {
+      const empty = family === 'IPv4' ? web() : web6()
+      lab.tables.setPort(empty)
+      await lab.tables.settled()
+      assert.equal(await lab.connect(client.netns, vip, 80), 'ECONNREFUSED')
+      assert.equal(await lab.connect(lab.node.netns, vip, 80), 'ECONNREFUSED')
+      lab.tables.setPort(family === 'IPv4' ? web(near, far) : web6(near, far))
+      await lab.tables.settled()
+      assert.match(await lab.connect(client.netns, vip, 80), /^(near|far) /)
+    })
+  }
+
+  test('A Service whose endpoints are all elsewhere drops', async () => {
+    lab.tables.setPort({ ...web(), onlyElsewhere: true })
+    await lab.tables.settled()
+    assert.equal(await lab.connect(client.netns, '10.96.0.1', 80), 'timeout')
+    lab.tables.setPort(web(near, far))
+    await lab.tables.settled()
+  })
+
+  test('A UDP client with a fixed port follows when its endpoint is gone', async () => {
+    const ask = () => lab.ask(client.netns, 'ask', '10.96.0.2', '53', '40001')
+    assert.equal(await ask(), `far ${client.ip}`)
+    lab.tables.setPort(dns(near))
+    await lab.tables.settled()
+    assert.equal(await ask(), `near ${client.ip}`)
+    lab.tables.setPort(dns())
+    await lab.tables.settled()
+    assert.equal(await ask(), 'ECONNREFUSED')
+    lab.tables.setPort(dns(far))
+    await lab.tables.settled()
+    assert.equal(await ask(), `far ${client.ip}`)
+  })
+
+  test('A UDP client stays where it is while other endpoints come and go', async () => {
+    const entries = () => lab.onNode('conntrack', '-L', '-p', 'udp', '--orig-dst', '10.96.0.2')
+    const ask = () => lab.ask(client.netns, 'ask', '10.96.0.2', '53', '40002')
+    assert.equal(await ask(), `far ${client.ip}`)
+    lab.tables.setPort(dns(far, near))
+    await lab.tables.settled()
+    assert.match(await entries(), /sport=40002 .* src=10\.244\.2\./)
+    lab.tables.setPort(dns(far))
+    await lab.tables.settled()
+    assert.match(await entries(), /sport=40002 .* src=10\.244\.2\./)
+  })
+
+  test('5,000 endpoints of one Service work', async () => {
+    const many = Array.from({ length: 4999 }, (_, n) => `10.200.${n >> 8}.${n & 255}:80@node2`)
+    const state = portState('a/big/http', '10.96.0.9', [...many, `${far.ip}:8080@node2`])
+    lab.tables.setPort(state)
+    await lab.tables.settled()
+    assert.deepEqual([...lab.problems], [])
+    assert.equal(lab.flushes.at(-1)!.added, 5001)
+    lab.tables.setPort({ ...state, endpoints: state.endpoints.slice(4999) })
+    await lab.tables.settled()
+    assert.match(await lab.connect(client.netns, '10.96.0.9', 80), /^far /)
+  })
+})

@@ -1,0 +1,118 @@
+/** A network of two nodes with pods, traffic in it, and the kernel layer of its first node. */
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
+import { netnsPath } from '../../src/demo/leftovers.ts'
+import { createNetwork, type LabNode, type Network, type Pod } from '../../src/demo/network.ts'
+import { type Child, runIn } from '../../src/demo/processes.ts'
+import { type Flush, type KernelOptions, KernelTables } from '../../src/kernel/table.ts'
+import { testOptions } from '../../src/kernel/testing.ts'
+import type { Problem } from '../../src/services/problem.ts'
+
+const traffic = new URL('kernel-traffic.py', import.meta.url).pathname
+
+export const needsRoot = { skip: process.getuid?.() === 0 ? false : 'needs root: network namespaces and nftables' }
+
+export class KernelLab {
+  readonly network: Network
+  readonly flushes: Flush[] = []
+  readonly problems = new Map<string, readonly Problem[]>()
+  readonly node: LabNode
+  tables: KernelTables
+
+  private constructor(network: Network) {
+    this.network = network
+    this.node = network.nodes[0]!
+    this.tables = this.createTables()
+  }
+
+  static async create(): Promise<KernelLab> {
+    return new KernelLab(await createNetwork({ nodes: 2 }))
+  }
+
+  get options(): KernelOptions {
+    return { ...testOptions, nodeName: this.node.name, prefix: ['nsenter', `--net=${netnsPath(this.node.netns)}`] }
+  }
+
+  /** As a new run of the agent would. Not started. */
+  createTables(options: Partial<KernelOptions> = {}): KernelTables {
+    return new KernelTables(
+      { ...this.options, ...options },
+      {
+        flushed: flush => void this.flushes.push(flush),
+        problems: (origin, problems) =>
+          void (problems.length === 0 ? this.problems.delete(origin) : this.problems.set(origin, problems)),
+      },
+    )
+  }
+
+  /** A pod whose servers tell its name: TCP on 8080 and UDP on 5353. */
+  async addServer(node: string, name: string): Promise<Pod> {
+    const pod = await this.network.addPod(node, name)
+    await Promise.all([
+      this.spawn(pod.netns, ['serve', name, 'tcp', '8080']),
+      this.spawn(pod.netns, ['serve', name, 'udp', '5353']),
+    ])
+    return pod
+  }
+
+  /** Resolves when the program has said `ready`. */
+  async spawn(netns: string, args: readonly string[]): Promise<Child> {
+    const child = await this.network.processes.spawnIn(netns, 'python3', [traffic, ...args], { pipeStdout: true })
+    const [line] = await once(createInterface(child.stdout!), 'line')
+    assert.equal(line, 'ready')
+    return child
+  }
+
+  /** What the client program says. */
+  async ask(netns: string, ...args: readonly string[]): Promise<string> {
+    const { stdout, stderr } = await runIn(netns, 'python3', [traffic, ...args])
+    return stdout.trim() || stderr.trim()
+  }
+
+  connect(netns: string, ip: string, port: number, ...more: readonly string[]): Promise<string> {
+    return this.ask(netns, 'connect', ...more, ip, String(port))
+  }
+
+  async onNode(command: string, ...args: readonly string[]): Promise<string> {
+    const { stdout, stderr, code } = await runIn(this.node.netns, command, args)
+    assert.equal(code, 0, `${command} ${args.join(' ')}: ${stderr}`)
+    return stdout
+  }
+
+  async destroy(): Promise<void> {
+    await this.tables.close()
+    await this.network.destroy()
+  }
+}
+
+/** A connection that stays open: each `say` resolves to the answer. */
+export async function holdConnection(netns: string, ip: string, port: number) {
+  const args = [`--net=${netnsPath(netns)}`, 'python3', traffic, 'hold', ip, String(port)]
+  const child = spawn('nsenter', args, { stdio: ['pipe', 'pipe', 'ignore'] })
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
+  const next = async () => (await lines.next()).value as string | undefined
+  return {
+    greeting: await next(),
+    say(text: string) {
+      child.stdin.write(`${text}\n`)
+      return next()
+    },
+    close() {
+      child.kill()
+    },
+  }
+}
+
+/** Polls until `probe` gives `expected`, at most 10 s, and asserts that it does. */
+export async function eventually<T>(probe: () => Promise<T>, expected: T): Promise<void> {
+  let value = await probe()
+  for (let tries = 0; tries < 100 && value !== expected; tries++) {
+    await delay(100)
+    value = await probe()
+  }
+  assert.equal(value, expected)
+}

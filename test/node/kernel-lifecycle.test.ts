@@ -1,0 +1,165 @@
+/** Starting, restarting, mending and removing the tables, with real nftables. */
+
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, describe, test } from 'node:test'
+import { cleanupKernel } from '../../src/kernel/cleanup.ts'
+import { Nft, readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nft.ts'
+import { renderRuleset } from '../../src/kernel/render.ts'
+import type { KernelOptions } from '../../src/kernel/table.ts'
+import { portState } from '../../src/kernel/testing.ts'
+import { KernelLab, needsRoot } from './kernel-lab.ts'
+
+const web = portState('a/web/http', '10.96.0.1', ['10.1.0.1:80@node1', '10.1.0.2:80@node2', '10.1.0.3:80@node2'])
+const web6 = portState('a/web/http/IPv6', 'fd00:96::1', ['fd01::1 80@node1'])
+const dns = portState('a/dns/53', '10.96.0.2', [], { port: { name: '', protocol: 'UDP', port: 53 } })
+const vipPort = { ip: '10.96.0.1', port: 80 }
+
+describe('The tables', needsRoot, () => {
+  let lab: KernelLab
+  beforeEach(async () => {
+    lab = await KernelLab.create()
+  })
+  afterEach(() => lab?.destroy())
+
+  /** A run of the agent. */
+  async function run(states: readonly (typeof web)[], options: Partial<KernelOptions> = {}) {
+    lab.tables = lab.createTables(options)
+    await lab.tables.start()
+    for (const state of states) lab.tables.setPort(state)
+    lab.tables.synced()
+    await lab.tables.settled()
+  }
+
+  const ruleset = () => lab.onNode('nft', 'list', 'ruleset')
+  /** With handles, which change whenever something is written anew. */
+  const handles = () => lab.onNode('nft', '-a', 'list', 'ruleset')
+
+  test('are written as translate shows them', async () => {
+    await run([web, web6, dns])
+    const written = await ruleset()
+    await lab.tables.close()
+    await lab.onNode('nft', 'flush', 'ruleset')
+    await new Nft(lab.options.prefix).apply(renderRuleset([web, web6, dns], lab.options))
+    assert.equal(await ruleset(), written)
+  })
+
+  test('are not touched by a restart when nothing changed, whatever order the endpoints have got', async () => {
+    await run([web, web6, dns])
+    lab.tables.setPort({ ...web, endpoints: web.endpoints.slice(1) })
+    await lab.tables.settled()
+    lab.tables.setPort(web)
+    lab.tables.setOverlay([vipPort], true)
+    await lab.tables.settled()
+    await lab.tables.close()
+    const before = await handles()
+    lab.flushes.length = 0
+    await run([web, web6, dns])
+    assert.deepEqual(lab.flushes, [])
+    assert.equal(await handles(), before)
+  })
+
+  test('lose what a previous run left once the source has synced, and keep its overlay until told otherwise', async () => {
+    await run([web, web6, dns])
+    lab.tables.setOverlay([vipPort], true)
+    await lab.tables.settled()
+    await lab.tables.close()
+    await run([web])
+    const left = await ruleset()
+    assert.doesNotMatch(left, /10\.96\.0\.2/)
+    assert.doesNotMatch(left, /fd00:96::1/)
+    assert.match(left, /elements = \{ 10\.96\.0\.1 \. 80 \}/)
+    lab.tables.dropInheritedOverlay()
+    await lab.tables.settled()
+    assert.doesNotMatch(await ruleset(), /elements = \{ 10\.96\.0\.1 \. 80 \}/)
+  })
+
+  test('get another fixed part in place, and keep their elements and the switch', async () => {
+    await run([web, web6, dns])
+    await setOverlaySwitch(new Nft(lab.options.prefix), ['ip', 'ip6'], false)
+    await lab.tables.close()
+    const services = () => lab.onNode('nft', '-a', 'list', 'map', 'ip', 'lightpath', 'services')
+    const before = await services()
+    lab.flushes.length = 0
+    await run([web, web6, dns], { targetPort: 1777, steeringMark: 0x4000 })
+    assert.deepEqual([...lab.problems], [])
+    assert.deepEqual(lab.flushes, [])
+    assert.equal(await services(), before)
+    const after = await ruleset()
+    assert.match(after, /tproxy to :1777/)
+    assert.doesNotMatch(after, /1666/)
+    assert.match(after, /map @endpoints-tcp/)
+    assert.equal(await readOverlaySwitch(new Nft(lab.options.prefix), ['ip', 'ip6']), false)
+    assert.match(await lab.onNode('ip', 'rule'), /fwmark 0x4000\/0x4000 lookup 1666/)
+    assert.doesNotMatch(await lab.onNode('ip', 'rule'), /0x1000/)
+  })
+
+  test('are mended at the next change when somebody has removed them', async () => {
+    await run([web, dns])
+    lab.tables.setOverlay([vipPort], true)
+    await lab.tables.settled()
+    await lab.onNode('nft', 'flush', 'ruleset')
+    lab.tables.setPort(web6)
+    await lab.tables.settled()
+    assert.deepEqual([...lab.problems], [])
+    const mended = await ruleset()
+    for (const part of [/10\.96\.0\.1 \. tcp/, /10\.96\.0\.1 \. 80 \}/, /10\.96\.0\.2 \. udp/, /fd00:96::1/, /tproxy/])
+      assert.match(mended, part)
+  })
+
+  test('hold up no other Service when nft refuses one, which is reported by name', async () => {
+    const bad = portState('a/bad/http', '10.96.0.300', ['10.1.0.1:80'])
+    await run([web, bad, dns])
+    assert.match(await ruleset(), /10\.96\.0\.1 \. tcp \. 80 : goto endpoints-tcp-3/)
+    assert.deepEqual([...lab.problems.keys()], ['kernel a/bad/http'])
+    const [problem] = lab.problems.get('kernel a/bad/http')!
+    assert.equal(problem!.code, 'LP401')
+    assert.equal(problem!.object, 'Service port a/bad/http')
+  })
+
+  test('can be for one family alone', async () => {
+    await run([web, web6], { families: ['IPv4'] })
+    assert.deepEqual([...lab.problems], [])
+    assert.equal((await lab.onNode('nft', 'list', 'tables')).trim(), 'table ip lightpath')
+  })
+
+  test('are reported missing with a remedy where there is no nft, or no right to use it', async () => {
+    const reason = async (prefix: readonly string[]) => {
+      const tables = lab.createTables({ prefix })
+      await tables.start()
+      await tables.close()
+      return lab.problems.get('kernel')?.[0]
+    }
+    const missing = await reason([...lab.options.prefix!, '/usr/bin/env', 'PATH=/nowhere'])
+    assert.equal(missing?.code, 'LP401')
+    assert.match(missing!.remedy, /install/)
+    const bounded = ['setpriv', '--bounding-set=-net_admin', '--inh-caps=-net_admin']
+    const forbidden = await reason([...lab.options.prefix!, ...bounded])
+    assert.match(forbidden!.remedy, /CAP_NET_ADMIN/)
+  })
+
+  test('work without conntrack, which is reported', async () => {
+    await run([dns])
+    await lab.tables.close()
+    const noConntrack = 'test "$1" != conntrack || { echo "sh: conntrack: not found" >&2; exit 127; }; exec "$@"'
+    await run([], { prefix: [...lab.options.prefix!, 'sh', '-c', noConntrack, 'sh'] })
+    lab.tables.setPort({ ...dns, endpoints: [{ ip: '10.1.0.1', port: 53 }] })
+    await lab.tables.settled()
+    assert.match(await ruleset(), /10\.96\.0\.2 \. udp \. 53 : goto endpoints-udp-1/)
+    assert.match(lab.problems.get('conntrack')![0]!.remedy, /install/)
+  })
+
+  test('go with all that belongs to them, and nothing else', async () => {
+    await lab.onNode('nft', 'add table ip other')
+    await lab.onNode('ip', 'rule', 'add', 'fwmark', '0x1', 'lookup', '99')
+    const rules = async () => (await lab.onNode('ip', '-4', 'rule')) + (await lab.onNode('ip', '-6', 'rule'))
+    const before = [await ruleset(), await rules()]
+    await run([web, web6, dns])
+    await lab.tables.close()
+    assert.equal((await cleanupKernel(lab.options, lab.options.prefix)).length, 4)
+    assert.deepEqual([await ruleset(), await rules()], before)
+    for (const family of ['-4', '-6']) {
+      assert.doesNotMatch(await lab.onNode('ip', family, 'route', 'show', 'table', 'all'), /table 1666/)
+    }
+    assert.deepEqual(await cleanupKernel(lab.options, lab.options.prefix), [])
+  })
+})

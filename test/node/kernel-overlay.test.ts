@@ -1,0 +1,138 @@
+/** The overlay with real nftables, and a stand-in for Envoy with a transparent socket. */
+
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import type { Pod } from '../../src/demo/network.ts'
+import type { Child } from '../../src/demo/processes.ts'
+import { Nft, readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nft.ts'
+import { portState } from '../../src/kernel/testing.ts'
+import { holdConnection, KernelLab, needsRoot } from './kernel-lab.ts'
+
+const both = ['ip', 'ip6'] as const
+
+describe('The overlay', needsRoot, () => {
+  let lab: KernelLab
+  let server: Pod
+  let client: Pod
+  let envoy: Child
+
+  const startEnvoy = async () => {
+    envoy = await lab.spawn(lab.node.netns, ['transparent', '1666'])
+  }
+  const overlay = (on: boolean) => {
+    lab.tables.setOverlay(
+      [
+        { ip: '10.96.0.1', port: 80 },
+        { ip: 'fd00:96::1', port: 80 },
+      ],
+      on,
+    )
+    return lab.tables.settled()
+  }
+
+  before(async () => {
+    lab = await KernelLab.create()
+    server = await lab.addServer('node2', 'server')
+    client = await lab.network.addPod('node1', 'client')
+    await lab.tables.start()
+    lab.tables.setPort(portState('a/web/http', '10.96.0.1', [`${server.ip}:8080@node2`]))
+    lab.tables.setPort(portState('a/web/http/IPv6', 'fd00:96::1', [`${server.ip6} 8080@node2`]))
+    const port = { name: 'p', protocol: 'TCP', port: 1666 } as const
+    lab.tables.setPort(portState('a/same/p', '10.96.0.2', [`${server.ip}:8080@node2`], { port }))
+    lab.tables.synced()
+    await startEnvoy()
+    await overlay(true)
+  })
+  after(() => lab?.destroy())
+
+  for (const [family, vip] of [
+    ['IPv4', '10.96.0.1'],
+    ['IPv6', 'fd00:96::1'],
+  ] as const) {
+    test(`Envoy gets a pod's connection over ${family} with the VIP as its own address and the pod's as the other`, async () => {
+      const address = family === 'IPv4' ? client.ip : client.ip6
+      assert.equal(await lab.connect(client.netns, vip, 80), `envoy ${vip} 80 ${address}`)
+    })
+
+    test(`Envoy gets a connection of the node's own processes over ${family}, and its own go to the endpoint`, async () => {
+      assert.match(await lab.connect(lab.node.netns, vip, 80), new RegExp(`^envoy ${vip} 80 `))
+      const target = family === 'IPv4' ? server.ip : server.ip6
+      assert.match(await lab.connect(lab.node.netns, target, 8080, '-m', '0x2000'), /^server /)
+    })
+
+    test(`The port of Envoy refuses who connects to it directly over ${family}`, async () => {
+      const address = family === 'IPv4' ? lab.node.address : lab.node.address6
+      assert.equal(await lab.connect(client.netns, address, 1666), 'ECONNREFUSED')
+      assert.equal(await lab.connect(lab.network.fabric, address, 1666), 'ECONNREFUSED')
+      assert.equal(await lab.connect(lab.node.netns, address, 1666), 'ECONNREFUSED')
+    })
+
+    test(`When Envoy is killed, a pod's very next connection over ${family} takes the kernel layer`, async () => {
+      const address = family === 'IPv4' ? client.ip : client.ip6
+      const proxied = await holdConnection(client.netns, vip, 80)
+      assert.match(proxied.greeting!, /^envoy /)
+      envoy.kill('SIGKILL')
+      await envoy.exited
+      assert.equal(await lab.connect(client.netns, vip, 80), `server ${address}`)
+      assert.match((await proxied.say('still there?'))!, /^(ECONNRESET|closed)$/)
+      const kernel = await holdConnection(client.netns, vip, 80)
+      await startEnvoy()
+      assert.equal(await lab.connect(client.netns, vip, 80), `envoy ${vip} 80 ${address}`)
+      assert.equal(await kernel.say('undisturbed'), 'undisturbed')
+      proxied.close()
+      kernel.close()
+    })
+
+    test(`A connection over ${family} stays with Envoy when its Service leaves the overlay, and in the kernel when it comes back`, async () => {
+      const proxied = await holdConnection(client.netns, vip, 80)
+      await overlay(false)
+      const kernel = await holdConnection(client.netns, vip, 80)
+      assert.match(kernel.greeting!, /^server /)
+      assert.equal(await proxied.say('one'), 'one')
+      await overlay(true)
+      assert.equal(await kernel.say('two'), 'two')
+      assert.equal(await proxied.say('three'), 'three')
+      proxied.close()
+      kernel.close()
+    })
+  }
+
+  test('A Service on the port of Envoy itself works', async () => {
+    assert.match(await lab.connect(client.netns, '10.96.0.2', 1666), /^server /)
+    lab.tables.setOverlay([{ ip: '10.96.0.2', port: 1666 }], true)
+    await lab.tables.settled()
+    assert.match(await lab.connect(client.netns, '10.96.0.2', 1666), /^envoy 10\.96\.0\.2 1666 /)
+  })
+
+  test("A pod's connection to port 1666 of another host is none of Envoy's", async () => {
+    await lab.spawn(server.netns, ['serve', 'elsewhere', 'tcp', '1666'])
+    assert.match(await lab.connect(client.netns, server.ip, 1666), /^elsewhere /)
+  })
+
+  test('With the agent dead, the switch takes the node down to the kernel layer and back', async () => {
+    await lab.tables.close()
+    const nft = new Nft(lab.options.prefix)
+    assert.equal(await readOverlaySwitch(nft, both), true)
+    const proxied = await holdConnection(client.netns, '10.96.0.1', 80)
+    for (let twice = 0; twice < 2; twice++) await setOverlaySwitch(nft, both, false)
+    assert.equal(await readOverlaySwitch(nft, both), false)
+    for (const vip of ['10.96.0.1', 'fd00:96::1']) {
+      assert.match(await lab.connect(client.netns, vip, 80), /^server /)
+      assert.match(await lab.connect(lab.node.netns, vip, 80), /^server /)
+    }
+    assert.equal(await proxied.say('goes on'), 'goes on')
+    proxied.close()
+    for (let twice = 0; twice < 2; twice++) await setOverlaySwitch(nft, both, true)
+    assert.match(await lab.connect(client.netns, '10.96.0.1', 80), /^envoy /)
+    assert.match(await lab.connect(lab.node.netns, 'fd00:96::1', 80), /^envoy /)
+  })
+
+  test('The overlay is emptied at once', async () => {
+    lab.tables = lab.createTables()
+    assert.equal((await lab.tables.start()).length, 3)
+    lab.tables.clearOverlay()
+    await lab.tables.settled()
+    assert.match(await lab.connect(client.netns, '10.96.0.1', 80), /^server /)
+    assert.match(await lab.connect(lab.node.netns, 'fd00:96::1', 80), /^server /)
+  })
+})

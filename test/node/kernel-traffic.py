@@ -1,0 +1,126 @@
+"""Servers and clients of the kernel layer's tests. Each prints one line a connection, or the name of its error.
+
+serve NAME tcp|udp PORT            tells its name and the client's address, then what it gets; prints `ready`
+transparent PORT                   stand-in for Envoy: tells the address that its client meant
+connect [-m MARK] ADDRESS PORT     the first line of the server
+hold ADDRESS PORT                  as connect; then sends each line of stdin and prints the answer
+ask ADDRESS PORT FROM              one datagram from the port FROM, and the answer
+"""
+import errno
+import socket
+import sys
+import threading
+
+IP_TRANSPARENT, IPV6_TRANSPARENT, SO_ORIGINAL_DST, SO_MARK = 19, 75, 80, 36
+SECONDS = 5
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def plain(address):
+    return address.removeprefix('::ffff:')
+
+
+def family(address):
+    return socket.AF_INET6 if ':' in address else socket.AF_INET
+
+
+def answer(connection, greeting):
+    with connection:
+        try:
+            connection.sendall(greeting.encode() + b'\n')
+            while data := connection.recv(4096):
+                connection.sendall(data)
+        except OSError:
+            pass
+
+
+def accept_all(listener, greet):
+    while True:
+        connection, client = listener.accept()
+        threading.Thread(target=answer, args=(connection, greet(connection, client)), daemon=True).start()
+
+
+def serve(name, protocol, port):
+    kind = socket.SOCK_STREAM if protocol == 'tcp' else socket.SOCK_DGRAM
+    server = socket.socket(socket.AF_INET6, kind)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    server.bind(('::', int(port)))
+    if protocol == 'tcp':
+        server.listen()
+        say('ready')
+        accept_all(server, lambda _, client: f'{name} {plain(client[0])}')
+    say('ready')
+    while True:
+        _, client = server.recvfrom(4096)
+        server.sendto(f'{name} {plain(client[0])}'.encode(), client)
+
+
+def transparent(port):
+    def listen(kind, level, option):
+        listener = socket.socket(kind, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(level, option, 1)
+        if kind == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(('', int(port)))
+        listener.listen()
+        return listener
+
+    def greet(connection, client):
+        address, number = connection.getsockname()[:2]
+        if number == int(port):
+            level = socket.IPPROTO_IPV6 if ':' in address else socket.SOL_IP
+            target = connection.getsockopt(level, SO_ORIGINAL_DST, 28)
+            number = int.from_bytes(target[2:4])
+            address = socket.inet_ntop(connection.family, target[8:24] if ':' in address else target[4:8])
+        return f'envoy {address} {number} {client[0]}'
+
+    six = listen(socket.AF_INET6, socket.IPPROTO_IPV6, IPV6_TRANSPARENT)
+    four = listen(socket.AF_INET, socket.SOL_IP, IP_TRANSPARENT)
+    threading.Thread(target=accept_all, args=(six, greet), daemon=True).start()
+    say('ready')
+    accept_all(four, greet)
+
+
+def dial(address, port, mark=0):
+    client = socket.socket(family(address), socket.SOCK_STREAM)
+    client.settimeout(SECONDS)
+    if mark:
+        client.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
+    client.connect((address, int(port)))
+    return client
+
+
+def connect(*args):
+    mark = int(args[1], 0) if args[0] == '-m' else 0
+    with dial(*args[-2:], mark) as client:
+        say(client.recv(4096).decode().strip())
+
+
+def hold(address, port):
+    with dial(address, port) as client:
+        say(client.recv(4096).decode().strip())
+        for line in sys.stdin:
+            client.sendall(line.encode())
+            say(client.recv(4096).decode().strip() or 'closed')
+
+
+def ask(address, port, source):
+    with socket.socket(family(address), socket.SOCK_DGRAM) as client:
+        client.settimeout(SECONDS)
+        client.bind(('', int(source)))
+        client.connect((address, int(port)))
+        client.send(b'hello')
+        say(client.recv(4096).decode())
+
+
+try:
+    globals()[sys.argv[1]](*sys.argv[2:])
+except TimeoutError:
+    say('timeout')
+except OSError as error:
+    say(errno.errorcode.get(error.errno, str(error)))
