@@ -42,7 +42,9 @@ export class Mirror {
       const exists = await nft.list(family, {
         chain: name => void mirror.#chains.add(`${family} ${name}`),
         element: (set, key, value) => {
-          if (set !== overlaySwitch) mirror.#found(owned, elementName(family, set as SetName, key), value)
+          if (set === overlaySwitch) return
+          const hasProtocol = set === 'services' || set === 'no-endpoints'
+          mirror.#found(owned, elementName(family, set as SetName, hasProtocol ? namedProtocol(key) : key), value)
         },
       })
       if (!exists) return undefined
@@ -100,17 +102,25 @@ export class Mirror {
     return { transaction, commit }
   }
 
-  /** Everything that no port has asked for: these elements, and the hairpins and chains that nobody uses. */
-  prepareLeftovers(owned: OwnedElements): Prepared {
+  /**
+   * Everything that no port has asked for: these elements, and the hairpins that nobody uses. The chains `endpoints-…`
+   * stay: there are no more of them than Service ports have had numbers of endpoints.
+   */
+  *prepareLeftovers(owned: OwnedElements, maxElements: number): Generator<Prepared> {
     const names = [...owned.values()].flatMap(elements => [...elements.keys()])
     names.push(...this.#leftHairpins)
-    const transaction = new Transaction()
-    for (const name of names) transaction.remove(name)
-    const commit = () => {
-      this.#leftHairpins.clear()
-      for (const name of names) this.#count(name, -1)
+    for (let start = 0; start < names.length; start += maxElements) {
+      const part = names.slice(start, start + maxElements)
+      const transaction = new Transaction()
+      for (const name of part) transaction.remove(name)
+      const commit = () => {
+        for (const name of part) {
+          this.#leftHairpins.delete(name)
+          this.#count(name, -1)
+        }
+      }
+      yield { transaction, commit }
     }
-    return { transaction, commit }
   }
 
   /** The overlay was emptied by other means. */
@@ -122,6 +132,13 @@ export class Mirror {
     const { family, set } = partsOf(name)
     addTo(this.#totals, `${family} ${set}`, by)
   }
+}
+
+const protocolNames: Readonly<Record<string, string>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' }
+
+/** `10.0.0.1 . 6 . 80`, as nft lists it, with the protocol by name. */
+function namedProtocol(key: string): string {
+  return key.replace(/ \. (6|17|132) \. /, (_, number: string) => ` . ${protocolNames[number]} . `)
 }
 
 function isHairpin(name: string): boolean {

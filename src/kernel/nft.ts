@@ -37,7 +37,8 @@ export class Nft {
 
   /** Reads our table with all its elements. False where it does not exist. */
   list(family: Family, reader: ListingReader): Promise<boolean> {
-    return this.#list(['list', 'table', family, tableName], reader)
+    // Protocols as numbers: their names depend on /etc/protocols, which slim container images lack.
+    return this.#list(['-p', 'list', 'table', family, tableName], reader)
   }
 
   listSet(family: Family, set: string, reader: ListingReader): Promise<boolean> {

@@ -92,7 +92,8 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
   const steer = `${set('meta', steeringMark)} ${set('ct', steeringMark)}`
   const refuse = `ct state new ${destination} vmap @no-endpoints`
   return [
-    { name: 'refuse', rules: ['reject'] },
+    // ICMP errors are limited to about one a second and client; resets are not.
+    { name: 'refuse', rules: ['meta l4proto tcp reject with tcp reset', 'reject'] },
     { name: 'service', rules: [`${destination} vmap @services`] },
     {
       name: 'steer',

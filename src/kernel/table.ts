@@ -346,9 +346,10 @@ export class KernelTables {
     for (const record of this.#ports.values()) record.written = this.#claim(record, owned)
     const refusals = { left: maxRefusalsAtOnce }
     for (const changes of this.#batches(this.#ports.values())) await this.#writeSplitting(changes, refusals)
-    const { transaction, commit } = mirror.prepareLeftovers(owned)
-    await this.#apply(transaction, [])
-    commit()
+    for (const { transaction, commit } of mirror.prepareLeftovers(owned, maxElementsPerTransaction)) {
+      await this.#apply(transaction, [])
+      commit()
+    }
     this.#isMirrored = true
   }
 

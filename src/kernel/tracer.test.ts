@@ -59,6 +59,11 @@ const states = fc
     ),
   )
 
+function refusalOf(state: PortState): Outcome['verdict'] {
+  if (state.onlyElsewhere) return 'drop'
+  return state.port.protocol === 'TCP' ? 'reset' : 'reject'
+}
+
 test('A packet to a VIP:port comes out at one of the endpoints of that port, and at each of them', () => {
   fc.assert(
     fc.property(states, fc.constantFrom('pod', 'node'), (ports, from) => {
@@ -69,7 +74,7 @@ test('A packet to a VIP:port comes out at one of the endpoints of that port, and
         for (let slot = 0; slot < Math.max(1, state.endpoints.length); slot++) {
           const surroundings = { ...envoyDead, random: (count: number) => slot % count }
           const outcome = model.trace(packetTo(state, { from }), surroundings)
-          if (state.endpoints.length === 0) assert.equal(outcome.verdict, state.onlyElsewhere ? 'drop' : 'reject')
+          if (state.endpoints.length === 0) assert.equal(outcome.verdict, refusalOf(state))
           else assert.equal(outcome.verdict, 'forward')
           seen.add(`${outcome.destination} ${outcome.port}`)
         }

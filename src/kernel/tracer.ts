@@ -276,6 +276,7 @@ class Trace {
       [/^ct status dnat\b/, () => this.#isTranslated],
       [/^ct status & dnat != dnat\b/, () => !this.#isTranslated],
       [/^meta protocol @(\S+)/, match => has(match[1]!, family)],
+      [/^meta l4proto tcp\b/, () => protocol === 'tcp'],
       [/^tcp dport (\d+)/, match => protocol === 'tcp' && port === Number(match[1])],
       [/^ip6? daddr \. tcp dport @(\S+)/, match => protocol === 'tcp' && has(match[1]!, `${address} . ${port}`)],
       [/^ip6? saddr \. ip6? daddr @(\S+)/, match => has(match[1]!, `${source} . ${address}`)],

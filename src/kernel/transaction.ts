@@ -1,6 +1,6 @@
 /** Changes recorded in any order and written as one text for `nft -f -`, in an order in which each is valid. */
 
-import { type Family, partsOf, type SetName } from './elements.ts'
+import { partsOf, type SetName } from './elements.ts'
 import { chainFor, tableName } from './ruleset.ts'
 
 /** What nft reads as one command; its error messages quote the whole of it. */
@@ -14,8 +14,8 @@ const removalOrder: readonly SetName[] = [
 const additionOrder: readonly SetName[] = removalOrder.toReversed()
 
 export class Transaction {
-  readonly #before: string[] = []
-  readonly #after: string[] = []
+  /** Chains, before all elements. */
+  readonly #chainTexts: string[] = []
   readonly #removed = new Map<string, string[]>()
   readonly #added = new Map<string, string[]>()
   /** The chains that this transaction adds, as `ip endpoints-tcp-3`. */
@@ -24,17 +24,7 @@ export class Transaction {
   additions = 0
 
   get isEmpty(): boolean {
-    return this.removals + this.additions + this.#before.length + this.#after.length === 0
-  }
-
-  /** A statement that comes before all elements. */
-  statement(text: string): void {
-    this.#before.push(text)
-  }
-
-  /** The chain must exist, and nothing may jump to it once this transaction's elements are gone. */
-  removeChain(family: Family, name: string): void {
-    this.#after.push(`delete chain ${family} ${tableName} ${name}\n`)
+    return this.removals + this.additions === 0
   }
 
   remove(name: string): void {
@@ -53,14 +43,13 @@ export class Transaction {
     const chainName = `${family} ${chain.name}`
     if (existing.has(chainName) || this.chains.has(chainName)) return
     this.chains.add(chainName)
-    this.#before.push(chain.text)
+    this.#chainTexts.push(chain.text)
   }
 
   text(): string {
-    const commands = [...this.#before]
+    const commands = [...this.#chainTexts]
     for (const set of removalOrder) commands.push(...elementCommands('delete', set, this.#removed))
     for (const set of additionOrder) commands.push(...elementCommands('add', set, this.#added))
-    commands.push(...this.#after)
     return commands.join('')
   }
 }
