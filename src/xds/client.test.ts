@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { isDeepStrictEqual as isDeepEqual } from 'node:util'
 import fc from 'fast-check'
 import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
-import { Client, type ClientEvents, type ClientOptions, type Refusal, type VersionedRef } from './client.ts'
+import { Client, type ClientOptions } from './client.ts'
+import type { ClientEvents, Refusal, VersionedRef } from './messages.ts'
 import { ResourceStore } from './store.ts'
 import { type Content, ModelEnvoy, modelResource, type Quality } from './testing.ts'
 import { envoyTypes } from './types.ts'
@@ -49,9 +50,10 @@ class Link {
     this.client = this.#connect()
   }
 
-  send(): void {
+  send(): boolean {
     const response = this.client.next()
     if (response) this.envoy.deliver(response, this.client)
+    return response !== undefined
   }
 
   hear(): void {
@@ -59,19 +61,15 @@ class Link {
     if (request) this.client.request(request)
   }
 
-  /** Until nobody has anything to say. */
+  /** Until nobody has anything to say. As in the server, nothing is asked twice of a client that had nothing to tell. */
   drain(): void {
     for (let step = 0; step < 100_000; step++) {
-      const before = JSON.stringify([this.envoy.requests.length, this.envoy.inbox.length])
+      while (this.send());
+      const isQuiet = this.envoy.requests.length + this.envoy.inbox.length === 0
+      // A cluster that changed just before a reconnect gets no endpoints, since Envoy does not ask for them.
+      if (isQuiet && !(this.reconnects > 0 && this.envoy.timeOut())) return
       this.hear()
       this.envoy.receive(this.refusals)
-      this.send()
-      const isQuiet = this.envoy.requests.length + this.envoy.inbox.length === 0
-      if (isQuiet && before === '[0,0]') {
-        // A cluster that changed just before a reconnect gets no endpoints, since Envoy does not ask for them.
-        if (this.reconnects > 0 && this.envoy.timeOut()) continue
-        return
-      }
     }
     assert.fail('server and client never come to rest')
   }
@@ -381,16 +379,43 @@ test('a name that does not exist is answered as removed, once', () => {
 test('a Service that is removed while the culprit of a refusal is looked for takes no other along', () => {
   const link = new Link()
   const services = ['a', 'b', 'c', 'd', 'e', 'f']
-  for (const name of services) putService(link.store, name, { ...good, cluster: name === 'f' ? 'broken' : 'good' })
-  link.hear()
+  const plain: ServiceState = { cluster: 'good', endpoints: undefined, listener: undefined, route: undefined }
+  for (const name of services) putService(link.store, name, plain)
+  link.drain()
+  for (const name of services)
+    putService(link.store, name, { ...plain, cluster: name === 'f' ? 'broken' : 'good' }, [cluster])
   link.send()
   link.envoy.receive(link.refusals)
-  link.hear()
-  link.hear()
-  link.store.update({ put: [modelResource(cluster, 'a', 'a2', { quality: 'good' })] })
   removeService(link.store, 'b')
   link.drain()
-  assert.deepEqual([...link.envoy.has.get(listener)!.keys()].toSorted(), ['a', 'c', 'd', 'e'])
+  for (const name of ['a', 'c', 'd', 'e']) assert.equal(link.version(cluster, name), versionOf(link, cluster, name))
+  assert.equal(link.version(cluster, 'b'), undefined)
+})
+
+test('a listener from before a reconnect whose successor is refused holds what it requires, and nothing else', () => {
+  const link = new Link()
+  for (const name of ['a', 'b']) putService(link.store, name, { ...good, route: undefined })
+  link.drain()
+  link.store.update({ remove: [{ typeUrl: listener, name: 'a' }] })
+  link.reconnect()
+  while (link.envoy.requests.length > 0) link.hear()
+  putService(link.store, 'a', { ...good, listener: 'bad', route: undefined })
+  link.drain()
+  assert.equal(link.refusals.length, 1)
+
+  removeService(link.store, 'b')
+  link.drain()
+  for (const typeUrl of types) assert.equal(link.version(typeUrl, 'b'), undefined)
+
+  removeService(link.store, 'a')
+  link.send()
+  link.send()
+  assert.deepEqual(
+    link.envoy.inbox.map(({ typeUrl }) => typeUrl),
+    [listener],
+  )
+  link.drain()
+  for (const typeUrl of types) assert.equal(link.version(typeUrl, 'a'), undefined)
 })
 
 test('a resubscription to a name gets the resource again', () => {

@@ -9,101 +9,20 @@
  */
 
 import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
+import type { ClientEvents, Request, VersionedRef } from './messages.ts'
 import { readRefusal } from './refusal.ts'
 import type { Response } from './response.ts'
+import { type Entry, type Item, isWanted, newEntry, newTypeState, type TypeState } from './state.ts'
 import type { Facts, ResourceStore, StoredResource } from './store.ts'
 import type { ServedType } from './types.ts'
 
-export interface Request {
-  readonly typeUrl: TypeUrl
-  readonly subscribe: readonly string[]
-  readonly unsubscribe: readonly string[]
-  /** Name to version of what the client has; only the first request of a type on a stream has any. */
-  readonly initialVersions: Readonly<Record<string, string>>
-  /** Of the response that this request answers; '' where it answers none. */
-  readonly nonce: string
-  /** Why the client refused that response; undefined where it did not. */
-  readonly error: string | undefined
-}
-
-export interface VersionedRef extends ResourceRef {
-  readonly version: string
-}
-
-export interface Refusal {
-  readonly ref: ResourceRef
-  readonly version: string
-  /** The client's words. */
-  readonly detail: string
-}
-
-export interface ClientEvents {
-  /** The client has these now, at these versions. */
-  acknowledged(resources: readonly VersionedRef[]): void
-  /** The client has these no more. */
-  gone(refs: readonly ResourceRef[]): void
-  /** The client keeps what it had of this resource before, if anything; this version is not sent to it again. */
-  refused(refusal: Refusal): void
-  /**
-   * All that can be delivered now is acknowledged, and the client has asked for every type of which it could have
-   * something, so has said what it had before. Told after each delivery again.
-   */
-  settled(): void
-  /** The client did something that the protocol does not have; it was ignored. */
-  ignored(typeUrl: TypeUrl, reason: string): void
-}
+export type { Refusal, VersionedRef } from './messages.ts'
 
 export interface ClientOptions {
   readonly types: readonly ServedType[]
-  /** Limits of one response; a single larger resource is still sent. */
+  /** A response ends with the resource that reaches one of these; defaults 1000 and 1 MiB. */
   readonly maxResources?: number
   readonly maxBytes?: number
-}
-
-/** All that is known of one name for this client. */
-interface Entry extends ResourceRef {
-  /** Subscribed by name. */
-  subscribed: boolean
-  /** What the client has acknowledged and still has. */
-  known: Facts | undefined
-  /** Known only from the client's list, in a version that the store does not have: what it requires is a guess. */
-  unsure: boolean
-  /** What the response in flight tells of it. */
-  sending: Item | undefined
-  /** The client waits to be told of it, changed or not. */
-  asked: boolean
-  /** The client has it, but from a refused response, of which Envoy lists nothing after a reconnect: to be sent again. */
-  unlisted: boolean
-  /** The version that the client refused. */
-  refused: string | undefined
-  /** How many resources that the client has, or is being sent, require this one. */
-  uses: number
-  /** Those that wait until the client has this one. */
-  waiting: Set<ResourceRef> | undefined
-}
-
-/** One resource of a response: put, or removed where there are no facts. */
-interface Item {
-  readonly entry: Entry
-  readonly facts: Facts | undefined
-  readonly asked: boolean
-}
-
-interface TypeState extends ServedType {
-  readonly entries: Map<string, Entry>
-  requested: boolean
-  /** Subscribed to every name there is. */
-  wildcard: boolean
-  /** The client waits for a response even if there is nothing to tell: a new Envoy starts only after it. */
-  answerDue: boolean
-  readonly dirty: Set<string>
-  /** How many of its entries are unsure. */
-  unsure: number
-  /** The types that may require this one. */
-  later: readonly TypeState[]
-  /** Groups of names, each with at least one that Envoy refused without naming it: each group is sent alone. */
-  readonly suspects: string[][]
-  inFlight: { readonly nonce: string; readonly items: readonly Item[] } | undefined
 }
 
 export class Client {
@@ -159,8 +78,11 @@ export class Client {
 
   /** The next response to send, at most one in flight a type; undefined where there is nothing to tell now. */
   next(): Response | undefined {
-    for (const type of this.#types.values()) {
-      const response = type.requested && !type.inFlight && this.#compose(type)
+    const types = [...this.#types.values()]
+    const isDue = (type: TypeState) => type.requested && !type.inFlight && (type.dirty.size > 0 || type.answerDue)
+    // What is found out about one type may concern another that was looked at before.
+    for (let type = types.find(isDue); type; type = types.find(isDue)) {
+      const response = this.#compose(type)
       if (response) {
         this.#settled = false
         return response
@@ -238,7 +160,6 @@ export class Client {
 
   #compose(type: TypeState): Response | undefined {
     for (let group = type.suspects.shift(); group; group = type.suspects.shift()) {
-      for (const name of group) type.dirty.add(name)
       const response = this.#fill(type, group)
       if (response) return response
     }
@@ -260,7 +181,6 @@ export class Client {
         remove.push(name)
         bytes += name.length
       } else if (action) {
-        if (items.length > 0 && bytes + action.bytes.length > this.#maxBytes) break
         put.push(action)
         bytes += action.bytes.length + name.length
       }
@@ -471,19 +391,7 @@ export class Client {
     const { entries } = this.#type(typeUrl)
     let entry = entries.get(name)
     if (!entry) {
-      entry = {
-        typeUrl,
-        name,
-        subscribed: false,
-        known: undefined,
-        unsure: false,
-        sending: undefined,
-        asked: false,
-        unlisted: false,
-        refused: undefined,
-        uses: 0,
-        waiting: undefined,
-      }
+      entry = newEntry(typeUrl, name)
       entries.set(name, entry)
     }
     return entry
@@ -492,24 +400,5 @@ export class Client {
   #dropIfUnused({ typeUrl, name, subscribed, known, sending, uses, waiting }: Entry): void {
     if (subscribed || known || sending || uses > 0 || waiting || this.#store.get(typeUrl, name)) return
     this.#type(typeUrl).entries.delete(name)
-  }
-}
-
-function isWanted(type: TypeState, entry: Entry): boolean {
-  return type.wildcard || entry.subscribed
-}
-
-function newTypeState(type: ServedType): TypeState {
-  return {
-    ...type,
-    later: [],
-    entries: new Map(),
-    requested: false,
-    wildcard: false,
-    answerDue: false,
-    dirty: new Set(),
-    unsure: 0,
-    suspects: [],
-    inFlight: undefined,
   }
 }

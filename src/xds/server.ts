@@ -16,7 +16,8 @@ import {
   DeltaDiscoveryRequestSchema,
 } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
 import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
-import { Client, type ClientOptions, type Refusal, type VersionedRef } from './client.ts'
+import { Client, type ClientOptions } from './client.ts'
+import type { Refusal, VersionedRef } from './messages.ts'
 import { encodeResponse } from './response.ts'
 import type { ResourceStore } from './store.ts'
 import { envoyTypes } from './types.ts'

@@ -35,6 +35,16 @@ test('an unchanged version and a removal of what is not there are no changes', (
   assert.deepEqual(batches, [['a'], ['c']])
 })
 
+test('a resource of the same version that requires something else is a change', () => {
+  const { store, batches } = recorded()
+  const requires = [{ typeUrl: typeUrls.cluster, name: 'b' }]
+  store.update({ put: [resource('a', '1')] })
+  store.update({ put: [{ ...resource('a', '1'), requires }] })
+  store.update({ put: [{ ...resource('a', '1'), requires: [...requires] }] })
+  assert.deepEqual(batches, [['a'], ['a']])
+  assert.deepEqual(store.get(typeUrls.cluster, 'a')?.facts.requires, requires)
+})
+
 test('what is removed and put in one update stays', () => {
   const { store, batches } = recorded()
   store.update({ put: [resource('a', '1')] })

@@ -24,7 +24,7 @@ export class ResourceStore {
 
   /**
    * One atomic batch: listeners see all of it or nothing. Removals come first, so that a resource in both lists stays.
-   * A put of the version that is there already, and a removal of what is not there, are no changes.
+   * A put of what is there already in this version, and a removal of what is not there, are no changes.
    */
   update({ put = [], remove = [] }: StoreChanges): void {
     const changed: ResourceRef[] = []
@@ -66,10 +66,16 @@ export class ResourceStore {
       resources = new Map()
       this.#types.set(typeUrl, resources)
     }
-    if (resources.get(name)?.facts.version === version) return false
+    const before = resources.get(name)?.facts
+    if (before?.version === version && isSame(before.requires, requires)) return false
     resources.set(name, { typeUrl, name, bytes, facts: { version, requires } })
     return true
   }
+}
+
+function isSame(some: readonly ResourceRef[], others: readonly ResourceRef[]): boolean {
+  if (some.length !== others.length) return false
+  return some.every(({ typeUrl, name }, index) => typeUrl === others[index]!.typeUrl && name === others[index]!.name)
 }
 
 function refKey({ typeUrl, name }: ResourceRef): string {

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
-import type { Client, Refusal, Request } from './client.ts'
+import type { Client } from './client.ts'
+import type { Refusal, Request } from './messages.ts'
 import type { Response } from './response.ts'
 import type { StoredResource } from './store.ts'
 
@@ -48,8 +49,8 @@ export class ModelEnvoy {
   readonly #warming = new Set<string>()
   /** Clusters that Envoy made anew and that have got no endpoints since. */
   readonly bare = new Set<string>()
-  /** Clusters of responses that were refused: they may be as before, although their endpoints are told anew. */
-  readonly #refusedClusters = new Set<string>()
+  /** What came in responses that were refused: the server cannot know whether it is in effect, and whether Envoy waits. */
+  readonly #doubtful = new Set<string>()
   /** Requests of a paused type: while clusters warm, Envoy says nothing about clusters. */
   #held: Request[] = []
   readonly requests: Request[] = []
@@ -114,7 +115,7 @@ export class ModelEnvoy {
     this.#checkOrder(response, refused)
     const error = this.#apply(response)
     if (!error) this.#remember(response)
-    else if (response.typeUrl === cluster) for (const { name } of response.put) this.#refusedClusters.add(name)
+    else for (const { name } of response.put) this.#doubtful.add(name)
     this.unanswered.delete(response.typeUrl)
     this.#say(response.typeUrl, { nonce: response.nonce, error })
     this.#resume()
@@ -145,8 +146,8 @@ export class ModelEnvoy {
     for (const name of remove) {
       // What Envoy refused but waits for is called gone, so that it waits no longer.
       if (isRefused({ typeUrl, name }) || !this.has.get(typeUrl)!.has(name)) continue
-      // So are endpoints that are no more, when Envoy waits for them, or would have if it had not refused the cluster.
-      if (typeUrl === endpoints && (this.bare.has(name) || this.#refusedClusters.has(name))) continue
+      // So are endpoints that are no more, when Envoy waits for them, or may.
+      if (typeUrl === endpoints && (this.bare.has(name) || this.#doubtful.has(name))) continue
       // What a resource from before a reconnect requires is not known; it holds nothing once its successor is refused.
       // The endpoints of a cluster end with it, at the latest.
       const users = this.usersOf({ typeUrl, name })

@@ -19,7 +19,7 @@ import { RouterSchema } from '../../src/envoy/api/envoy/extensions/filters/http/
 import { HttpConnectionManagerSchema } from '../../src/envoy/api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { TcpProxySchema } from '../../src/envoy/api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
 import { type Resource, type ResourceRef, typeUrls } from '../../src/envoy/resource.ts'
-import type { Refusal, VersionedRef } from '../../src/xds/client.ts'
+import type { Refusal, VersionedRef } from '../../src/xds/messages.ts'
 import { type ClientInfo, startXdsServer, type XdsServer } from '../../src/xds/server.ts'
 import { ResourceStore } from '../../src/xds/store.ts'
 

@@ -1,0 +1,86 @@
+/** What the server remembers of a client, a type and a name at a time. */
+
+import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
+import type { Facts } from './store.ts'
+import type { ServedType } from './types.ts'
+
+/** All that is known of one name for this client. */
+export interface Entry extends ResourceRef {
+  /** Subscribed by name. */
+  subscribed: boolean
+  /** What the client has acknowledged and still has. */
+  known: Facts | undefined
+  /** Known only from the client's list, in a version that the store does not have: what it requires is a guess. */
+  unsure: boolean
+  /** What the response in flight tells of it. */
+  sending: Item | undefined
+  /** The client waits to be told of it, changed or not. */
+  asked: boolean
+  /** The client has it, but from a refused response, of which Envoy lists nothing after a reconnect: to be sent again. */
+  unlisted: boolean
+  /** The version that the client refused. */
+  refused: string | undefined
+  /** How many resources that the client has, or is being sent, require this one. */
+  uses: number
+  /** Those that wait until the client has this one. */
+  waiting: Set<ResourceRef> | undefined
+}
+
+/** One resource of a response: put, or removed where there are no facts. */
+export interface Item {
+  readonly entry: Entry
+  readonly facts: Facts | undefined
+  readonly asked: boolean
+}
+
+export interface TypeState extends ServedType {
+  readonly entries: Map<string, Entry>
+  requested: boolean
+  /** Subscribed to every name there is. */
+  wildcard: boolean
+  /** The client waits for a response even if there is nothing to tell: a new Envoy starts only after it. */
+  answerDue: boolean
+  readonly dirty: Set<string>
+  /** How many of its entries are unsure. */
+  unsure: number
+  /** The types that may require this one. */
+  later: readonly TypeState[]
+  /** Groups of names, each with at least one that Envoy refused without naming it: each group is sent alone. */
+  readonly suspects: string[][]
+  inFlight: { readonly nonce: string; readonly items: readonly Item[] } | undefined
+}
+
+export function isWanted(type: TypeState, entry: Entry): boolean {
+  return type.wildcard || entry.subscribed
+}
+
+export function newEntry(typeUrl: TypeUrl, name: string): Entry {
+  return {
+    typeUrl,
+    name,
+    subscribed: false,
+    known: undefined,
+    unsure: false,
+    sending: undefined,
+    asked: false,
+    unlisted: false,
+    refused: undefined,
+    uses: 0,
+    waiting: undefined,
+  }
+}
+
+export function newTypeState(type: ServedType): TypeState {
+  return {
+    ...type,
+    later: [],
+    entries: new Map(),
+    requested: false,
+    wildcard: false,
+    answerDue: false,
+    dirty: new Set(),
+    unsure: 0,
+    suspects: [],
+    inFlight: undefined,
+  }
+}
