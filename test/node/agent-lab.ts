@@ -1,0 +1,228 @@
+/** A node with the agent and Envoy on it, manifests to edit, pods, and questions to all of them. */
+
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { askAgent } from '../../src/commands/agent.ts'
+import { curl } from '../../src/demo/clients.ts'
+import * as commandLines from '../../src/demo/command-lines.ts'
+import { createNetwork, type LabNode, type Network, type NetworkOptions, type Pod } from '../../src/demo/network.ts'
+import { type RunningPod, startPod } from '../../src/demo/pods.ts'
+import { type RunOptions, type RunResult, run, runIn } from '../../src/demo/processes.ts'
+import { Supervised } from '../../src/demo/supervisor.ts'
+import { waitFor } from '../../src/demo/wait.ts'
+import type { Explanation } from '../../src/node/explain.ts'
+
+export const skip = process.getuid?.() === 0 ? false : 'needs root'
+
+/** Far beyond what anything takes, so that a slow machine fails no test. */
+const limitMs = 20_000
+
+const program = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
+
+export interface LabOptions extends Partial<NetworkOptions> {
+  /** More flags of `lightpath node`. */
+  readonly flags?: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+  /** Changes Envoy's bootstrap before it is written. */
+  readonly bootstrap?: (bootstrap: Bootstrap) => void
+}
+
+/** The part of Envoy's bootstrap that tests change. */
+export interface Bootstrap {
+  readonly staticResources: { readonly listeners: object[] }
+  readonly dynamicResources: { readonly adsConfig: { readonly grpcServices: readonly [GrpcService] } }
+}
+
+interface GrpcService {
+  readonly envoyGrpc: { readonly retryPolicy: { retryBackOff: object } }
+}
+
+/** Who answered a request, and the way that it took: `web-1 by envoy`; for one without an answer what curl says: `curl 7`. */
+export type Answer = string
+
+export class AgentLab {
+  readonly network: Network
+  /** The node that agent and Envoy are on. */
+  readonly node: LabNode
+  /** The directory that the agent watches. */
+  readonly manifests: string
+  readonly socket: string
+  readonly agent: Supervised
+  readonly envoy: Supervised
+  readonly #files: string
+
+  /** Nothing runs yet; `start` starts both, `agent.up` and `envoy.up` one. */
+  static async build(options: LabOptions = {}): Promise<AgentLab> {
+    const network = await createNetwork({ nodes: 1, ...options })
+    try {
+      const lab = new AgentLab(network, options)
+      await lab.#writeBootstrap(options)
+      return lab
+    } catch (error) {
+      await network.destroy()
+      throw error
+    }
+  }
+
+  private constructor(network: Network, { flags = [], env }: LabOptions) {
+    this.network = network
+    this.node = network.nodes[0]!
+    this.#files = join(network.directory, 'node')
+    this.manifests = join(network.directory, 'manifests')
+    this.socket = join(this.#files, 'agent.sock')
+    mkdirSync(this.#files)
+    mkdirSync(this.manifests)
+    const supervise = ([command, ...args]: commandLines.CommandLine, log: string) =>
+      new Supervised(network.processes, {
+        netns: this.node.netns,
+        command,
+        args,
+        options: { logFile: join(this.#files, log), env },
+      })
+    const files = { source: this.manifests, socket: this.socket }
+    this.agent = supervise([...commandLines.agent('node1', files), '--log-level', 'debug', ...flags], 'agent.log')
+    this.envoy = supervise(commandLines.envoy(join(this.#files, 'bootstrap.json')), 'envoy.log')
+  }
+
+  async #writeBootstrap({ bootstrap: change }: LabOptions): Promise<void> {
+    const [command, ...args] = commandLines.bootstrap('node1')
+    const { stdout } = await run(command, args)
+    const bootstrap = JSON.parse(stdout) as Bootstrap
+    // Waiting up to 5 s for Envoy to look for the agent again would be most of the time that these tests take.
+    const { retryPolicy } = bootstrap.dynamicResources.adsConfig.grpcServices[0].envoyGrpc
+    retryPolicy.retryBackOff = { baseInterval: '0.2s', maxInterval: '0.5s' }
+    change?.(bootstrap)
+    writeFileSync(join(this.#files, 'bootstrap.json'), JSON.stringify(bootstrap))
+  }
+
+  /** Starts what is down and wakes what is stopped; resolves when Envoy and agent have found each other. */
+  async start(): Promise<void> {
+    for (const process of [this.agent, this.envoy]) process.kill('SIGCONT')
+    await Promise.all([this.agent.up(), this.envoy.up()])
+    await this.untilEnvoyIsUp()
+  }
+
+  destroy(): Promise<void> {
+    return this.network.destroy()
+  }
+
+  /** A pod that answers at the ports of manifests.ts, and is `host` in its node's pod network. */
+  pod(name: string, host: number, node = 1): Promise<RunningPod> {
+    const addresses = [`10.244.${node}.${host}`, `fd00:244:${node}::${host}`]
+    return startPod(this.network, { name, node: `node${node}`, addresses, http: [8080], tcp: [7], udp: [53] })
+  }
+
+  pods(names: readonly string[], firstHost: number, node = 1): Promise<RunningPod[]> {
+    return Promise.all(names.map((name, index) => this.pod(name, firstHost + index, node)))
+  }
+
+  /** Writes a file of manifests whole, as editors and kubectl do. */
+  write(file: string, objects: readonly object[]): void {
+    this.writeText(file, objects.map(object => JSON.stringify(object)).join('\n---\n'))
+  }
+
+  writeText(file: string, text: string): void {
+    const draft = join(this.manifests, `.${file}.new`)
+    writeFileSync(draft, text)
+    renameSync(draft, join(this.manifests, `${file}.yaml`))
+  }
+
+  remove(file: string): void {
+    rmSync(join(this.manifests, `${file}.yaml`))
+  }
+
+  /** Runs a command on the node. */
+  on(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+    return runIn(this.node.netns, command, args, options)
+  }
+
+  /** Runs Lightpath's command line on the node. */
+  lightpath(...args: readonly string[]): Promise<RunResult> {
+    return this.on(program, args)
+  }
+
+  agentLog(): string {
+    return readFileSync(join(this.#files, 'agent.log'), 'utf8')
+  }
+
+  /** Asks once, over a new connection. */
+  async ask(from: Pick<Pod, 'netns'>, url: string, ...args: readonly string[]): Promise<Answer> {
+    const format = '%header{x-hostname} by %header{x-layer}'
+    const { code, stdout } = await curl(from, ['--output', '/dev/null', '--write-out', format, ...args, url])
+    return code === 0 ? stdout : `curl ${code}`
+  }
+
+  /** Waits until a request goes through Envoy. */
+  async untilServedBy(layer: 'envoy' | 'kernel', from: Pick<Pod, 'netns'>, url: string): Promise<void> {
+    let answer = ''
+    await waitFor(`an answer by ${layer} from ${url}`, limitMs, async () => {
+      answer = await this.ask(from, url)
+      return answer.endsWith(` by ${layer}`)
+    }).catch(error => this.#fail(`${(error as Error).message}; the last answer was ${answer}`))
+  }
+
+  /** `10.96.0.10 . 80` of each VIP:port that the kernel steers to Envoy. */
+  async overlay(): Promise<string[]> {
+    const sets = await Promise.all(['ip', 'ip6'].map(family => this.nft('list', 'set', family, 'lightpath', 'envoy')))
+    return sets.flatMap(text => [...text.matchAll(/[0-9a-f.:]+ \. \d+/g)].map(([entry]) => entry)).sort()
+  }
+
+  /** What nft prints; '' where there is no such thing. */
+  async nft(...args: readonly string[]): Promise<string> {
+    return (await this.on('nft', args)).stdout
+  }
+
+  /** Undefined where the agent does not answer or knows no such Service. */
+  async explain(service: string): Promise<Explanation | undefined> {
+    const answer = await askAgent<Explanation>(this.socket, `/explain?service=${encodeURIComponent(service)}`)
+    return answer.kind === 'answer' ? answer.value : undefined
+  }
+
+  async problems(service: string): Promise<readonly string[]> {
+    return ((await this.explain(service))?.problems ?? []).map(({ code, reason }) => `${code} ${reason}`)
+  }
+
+  /** The first problem in the agent's log that matches, as it was told; waits for it. */
+  async untilLogged(what: RegExp): Promise<string> {
+    return this.until(`${what} in the log`, () =>
+      this.agentLog()
+        .split('\n')
+        .find(line => what.test(line)),
+    )
+  }
+
+  /** A page of the agent's HTTP server: its body, or '' where there is no good answer. */
+  async page(path: string): Promise<string> {
+    const { stdout } = await this.on('curl', ['--silent', '--fail', '--max-time', '5', `http://127.0.0.1:9000${path}`])
+    return stdout
+  }
+
+  /** The value of a sample such as `lightpath_envoy_up` or `lightpath_problems{code="LP301"}`; undefined where there is none. */
+  async metric(name: string): Promise<number | undefined> {
+    const line = (await this.page('/metrics')).split('\n').find(line => line.startsWith(`${name} `))
+    return line === undefined ? undefined : Number(line.slice(name.length + 1))
+  }
+
+  async untilEnvoyIsUp(isUp = true): Promise<void> {
+    await this.until(`Envoy ${isUp ? 'up' : 'down'}`, async () => {
+      return (await this.metric('lightpath_envoy_up')) === Number(isUp)
+    })
+  }
+
+  /** As `waitFor`, with the end of the agent's log where it never comes true. */
+  until<T>(what: string, ask: () => T | Promise<T>): Promise<NonNullable<T>> {
+    return waitFor(what, limitMs, ask).catch(error => this.#fail((error as Error).message))
+  }
+
+  #fail(message: string): never {
+    const logs = ['agent.log', 'envoy.log'].map(name => {
+      try {
+        return `${name}:\n${readFileSync(join(this.#files, name), 'utf8').slice(-1500)}`
+      } catch {
+        return `${name}: none`
+      }
+    })
+    throw new Error([message, ...logs].join('\n'))
+  }
+}
