@@ -78,6 +78,32 @@ test('an HTTP/1.0 client without Host is answered, and the end of the answer is 
   assert.ok(answer.endsWith('\r\n\r\nhost whoami.test.svc;end'), answer)
 })
 
+test('an HTTP/1.0 client that asks for it keeps its connection', async t => {
+  const port = await throughEnvoy(t, (_, response) => response.writeHead(200, { 'Content-Length': 2 }).end('ok'))
+  const raw = await client(t, port)
+  for (const times of [1, 2]) {
+    raw.send('GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n')
+    await eventually(
+      () => raw.received.split('\r\n\r\nok').length === times + 1,
+      () => raw.received,
+    )
+  }
+})
+
+test('a body that breaks off is not taken for a whole one', async t => {
+  const { port } = await rawEndpoint(t, socket => {
+    socket.once('data', () => {
+      socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n')
+      setTimeout(() => socket.resetAndDestroy(), 200)
+    })
+  })
+  const state = await servicePort('whoami', 'http', [port])
+  await serve(t, [state])
+  const answer = await exchange(t, state.port.port, get)
+  assert.match(answer, /begun/)
+  assert.doesNotMatch(answer, /\r\n0\r\n\r\n$/)
+})
+
 test('any Host, path and header reaches the endpoint as the client wrote it, and so do answers', async t => {
   const port = await throughEnvoyToBytes(t, head =>
     echoHead(head).replace('200 OK', '200 Quite Fine\r\nX-AnSwEr: KePt\r\nServer: mine'),

@@ -47,6 +47,44 @@ for (const method of ['POST', 'PATCH', 'LIST']) {
   })
 }
 
+test('a client cannot have a POST tried again, or cut, by headers that only Envoy knows', async t => {
+  const [one, other] = [await resetting(t), await resetting(t)]
+  const slow = await httpEndpoint(t, (_, response) => void setTimeout(() => response.end('slow'), 300))
+  const once = await servicePort('once', 'http', [one.port, other.port], never)
+  const whole = await servicePort('whole', 'http', [slow.port])
+  await serve(t, [once, whole])
+  const forged = (headers: string) =>
+    `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n${headers}\r\n\r\n`
+  await exchange(t, once.port.port, forged('X-Envoy-Retry-On: 5xx,reset\r\nX-Envoy-Max-Retries: 5'))
+  assert.equal(one.seen.length + other.seen.length, 1)
+  const answer = await exchange(
+    t,
+    whole.port.port,
+    forged('X-Envoy-Upstream-Rq-Timeout-Ms: 10\r\nX-Forwarded-For: 10.0.0.1'),
+  )
+  assert.equal(statusOf(answer), 200)
+})
+
+test('a large POST that an endpoint resets half way reaches no other endpoint', async t => {
+  const seen: number[] = []
+  const halfway = () =>
+    rawEndpoint(t, socket => {
+      let size = 0
+      seen.push(seen.length)
+      socket.on('data', chunk => {
+        size += chunk.length
+        if (size > 2_000_000) socket.resetAndDestroy()
+      })
+    })
+  const [one, other] = [await halfway(), await halfway()]
+  const state = await servicePort('once', 'http', [one.port, other.port], never)
+  await serve(t, [state])
+  const raw = await client(t, state.port.port)
+  raw.send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\nConnection: close\r\n\r\n${'x'.repeat(8_000_000)}`)
+  await raw.untilEnd()
+  assert.equal(seen.length, 1)
+})
+
 test('a POST that an endpoint answers with 503 gets that answer, once', async t => {
   let posts = 0
   const count = () =>

@@ -51,6 +51,37 @@ test('a client may go on sending after the endpoint has ended its side', async t
   )
 })
 
+test('a client sees a reset of the endpoint as a reset, not as the end of its data', async t => {
+  const { port } = await rawEndpoint(t, socket => {
+    socket.write('half of it')
+    socket.on('data', () => socket.resetAndDestroy())
+  })
+  const state = await servicePort('reset', 'tcp', [port])
+  await serve(t, [state])
+  const raw = await client(t, state.port.port)
+  await raw.until('half of it')
+  raw.send('go')
+  await raw.untilEnd()
+  assert.equal(raw.ended, 'reset')
+})
+
+test('an endpoint sees a reset of the client as a reset', async t => {
+  const errors: string[] = []
+  const { port } = await rawEndpoint(t, socket => {
+    socket.on('error', (error: NodeJS.ErrnoException) => errors.push(error.code ?? ''))
+    socket.write('hello')
+  })
+  const state = await servicePort('reset', 'tcp', [port])
+  await serve(t, [state])
+  const raw = await client(t, state.port.port)
+  await raw.until('hello')
+  raw.reset()
+  await eventually(
+    () => errors.includes('ECONNRESET'),
+    () => `ECONNRESET in ${errors}`,
+  )
+})
+
 test('a connection to an endpoint where nobody listens goes to another one', async t => {
   const { port } = await rawEndpoint(t, socket => void socket.write('here;'))
   const state = await servicePort('refused', 'tcp', [await freePort(), port])

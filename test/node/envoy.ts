@@ -120,6 +120,7 @@ export interface RawClient {
   send(bytes: string | Buffer): void
   /** Ends this side only. */
   end(): void
+  reset(): void
   /** What has come so far. */
   readonly received: string
   /** What ended the connection; undefined while it is open. */
@@ -149,6 +150,7 @@ export async function client(t: TestContext, port: number): Promise<RawClient> {
   return {
     send: bytes => void socket.write(bytes, 'latin1'),
     end: () => void socket.end(),
+    reset: () => void socket.resetAndDestroy(),
     get received() {
       return received
     },
