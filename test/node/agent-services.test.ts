@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { curl, startLoad } from '../../src/demo/clients.ts'
+import type { RunningPod } from '../../src/demo/pods.ts'
+import { startServer } from '../../src/demo/pods.ts'
+import { pause } from '../../src/demo/wait.ts'
+import { AgentLab, skip } from './agent-lab.ts'
+import { echo, http, serviceWith } from './manifests.ts'
+
+describe('when Services and endpoints come, change and go', { skip }, () => {
+  let lab: AgentLab
+  let client: RunningPod
+  let pods: readonly [RunningPod, RunningPod, RunningPod]
+
+  before(async () => {
+    lab = await AgentLab.build({ flags: ['--drain-time', '1m'] })
+    const [first, ...others] = await lab.pods(['client', 'web-1', 'web-2', 'web-3'], 10)
+    client = first!
+    pods = others as unknown as typeof pods
+    await lab.start()
+  })
+
+  after(() => lab?.destroy())
+
+  async function listeners(): Promise<string> {
+    return (await lab.on('curl', ['--silent', 'http://127.0.0.1:15000/listeners'])).stdout
+  }
+
+  test('a new Service is served from its first answer on, and moves up once Envoy has acknowledged it', async () => {
+    const url = 'http://10.96.1.1/'
+    // Before anybody serves the VIP, connections to it wait.
+    const options = { url, connections: 150, rate: 100, fresh: true, timeoutMs: 1000 }
+    const load = await startLoad(lab.network, client, options)
+    await pause(300)
+    lab.write('new', serviceWith({ name: 'new', vips: ['10.96.1.1'] }, pods))
+    await lab.untilServedBy('envoy', client, url)
+    const { layers, firstErrors } = await load.stop()
+    const first = layers.kernel!.first
+    assert.ok(first <= layers.envoy!.first)
+    assert.deepEqual(
+      firstErrors.filter(({ at }) => at > first),
+      [],
+    )
+    const explanation = await lab.explain('default/new')
+    const view = explanation!.envoyPorts['default/new/http']!
+    assert.deepEqual([view.up, ...new Set(view.resources.map(({ status }) => status))], [true, 'acknowledged'])
+  })
+
+  for (const [change, write] of [
+    [
+      'is set to overlay: false',
+      (name: string, vip: string) =>
+        lab.write(name, serviceWith({ name, vips: [vip], settings: { overlay: 'false' } }, pods)),
+    ],
+    ['is deleted', (name: string) => lab.remove(name)],
+  ] as const) {
+    test(`a Service that ${change} cuts no download and no open connection, and leaves Envoy when they are gone`, async () => {
+      const [name, vip] = change === 'is deleted' ? ['deleted', '10.96.1.2'] : ['down', '10.96.1.3']
+      const url = `http://${vip}/`
+      lab.write(name, serviceWith({ name, vips: [vip] }, pods))
+      await lab.untilServedBy('envoy', client, url)
+      const kept = await startLoad(lab.network, client, { url, connections: 1, rate: 20 })
+      const download = curl(client, [
+        ...['--max-time', '30', '--limit-rate', '2M', '--output', '/dev/null', '--write-out', '%{size_download}'],
+        `${url}data?size=16000000`,
+      ])
+      await pause(500)
+      write(name, vip)
+      if (change === 'is deleted') await lab.until('a refusal', async () => (await lab.ask(client, url)) === 'curl 7')
+      else await lab.untilServedBy('kernel', client, url)
+      const moved = Date.now()
+      assert.deepEqual(await lab.overlay(), ['10.96.1.1 . 80'])
+      assert.equal((await download).stdout, '16000000')
+      assert.match(await listeners(), new RegExp(vip))
+      const { errors, layers } = await kept.stop()
+      assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']])
+      assert.ok(layers.envoy!.last > moved)
+      await lab.until('the listener gone', async () => !(await listeners()).includes(vip))
+      assert.equal(await lab.metric('lightpath_draining_ports'), 0)
+    })
+  }
+
+  test('a Service whose last endpoint goes refuses connections at once, and works again when one comes', async () => {
+    const url = 'http://10.96.1.4/'
+    const options = { name: 'last', vips: ['10.96.1.4'] }
+    lab.write('last', serviceWith(options, [pods[0]]))
+    await lab.untilServedBy('envoy', client, url)
+    lab.write('last', serviceWith(options, [{ ...pods[0], state: 'unready' }]))
+    await lab.until('a refusal', async () => {
+      const answer = await lab.ask(client, url)
+      assert.ok(answer === 'curl 7' || answer === 'web-1 by envoy', answer)
+      return answer === 'curl 7'
+    })
+    lab.write('last', serviceWith(options, [pods[1]]))
+    await lab.until('an answer', async () => {
+      const answer = await lab.ask(client, url)
+      assert.ok(answer === 'curl 7' || answer.startsWith('web-2 by '), answer)
+      return answer !== 'curl 7'
+    })
+    await lab.untilServedBy('envoy', client, url)
+    lab.remove('last')
+  })
+
+  test('a rolling update of all endpoints under load fails no GET', async () => {
+    const url = 'http://10.96.1.5/'
+    const options = { name: 'rolled', vips: ['10.96.1.5'] }
+    lab.write('rolled', serviceWith(options, [pods[0], pods[1]]))
+    await lab.untilServedBy('envoy', client, url)
+    const kept = await startLoad(lab.network, client, { url, connections: 8, rate: 200 })
+    const fresh = await startLoad(lab.network, client, { url, connections: 8, rate: 100, fresh: true })
+    // As Kubernetes does it: the new pod is ready, the old one is draining, gone from the slice, and only then ended.
+    const roll = async (before: RunningPod, staying: RunningPod, next: RunningPod) => {
+      lab.write('rolled', serviceWith(options, [before, staying, next]))
+      await pause(300)
+      lab.write('rolled', serviceWith(options, [{ ...before, state: 'draining' }, staying, next]))
+      await pause(300)
+      lab.write('rolled', serviceWith(options, [staying, next]))
+      await pause(300)
+    }
+    await roll(pods[0], pods[1], pods[2])
+    await roll(pods[1], pods[2], pods[0])
+    await roll(pods[2], pods[0], pods[1])
+    const reports = [await kept.stop(), await fresh.stop()]
+    for (const { errors, endpoints } of reports) {
+      assert.deepEqual(errors, {})
+      assert.deepEqual(Object.keys(endpoints), ['web-1', 'web-2', 'web-3'])
+    }
+    lab.remove('rolled')
+  })
+
+  test('endpoints that are killed under load and said to be gone a little later fail no GET through Envoy', async () => {
+    const url = 'http://10.96.1.6/'
+    const options = { name: 'killed', vips: ['10.96.1.6'] }
+    const victim = await lab.pod('victim', 20)
+    lab.write('killed', serviceWith(options, [pods[0], victim, pods[1]]))
+    await lab.untilServedBy('envoy', client, url)
+    await lab.until('the victim', async () => (await lab.ask(client, url)) === 'victim by envoy')
+    const load = await startLoad(lab.network, client, { url, connections: 8, rate: 200 })
+    await pause(500)
+    victim.server.kill('SIGKILL')
+    await pause(500)
+    lab.write('killed', serviceWith(options, [pods[0], pods[1]]))
+    await pause(300)
+    await startServer(lab.network, victim, { http: [http.targetPort] })
+    lab.write('killed', serviceWith(options, [pods[0], victim, pods[1]]))
+    await pause(500)
+    assert.deepEqual((await load.stop()).errors, {})
+    lab.remove('killed')
+  })
+
+  test('a Service port that changes its protocol, number or VIP is served at each step', async () => {
+    const options = { name: 'shape', vips: ['10.96.1.7'] }
+    lab.write('shape', serviceWith(options, pods))
+    await lab.untilServedBy('envoy', client, 'http://10.96.1.7/')
+    // Renamed to plain TCP: the same port by the kernel.
+    lab.write('shape', serviceWith({ ...options, ports: [{ ...http, name: 'plain' }] }, pods))
+    await lab.untilServedBy('kernel', client, 'http://10.96.1.7/')
+    lab.write('shape', serviceWith({ ...options, ports: [{ ...http, port: 8000 }, echo] }, pods))
+    await lab.untilServedBy('envoy', client, 'http://10.96.1.7:8000/')
+    assert.match(await lab.ask(client, 'http://10.96.1.7/'), /^curl /)
+    lab.write('shape', serviceWith({ ...options, vips: ['10.96.1.8'] }, pods))
+    await lab.untilServedBy('envoy', client, 'http://10.96.1.8/')
+    assert.match(await lab.ask(client, 'http://10.96.1.7:8000/'), /^curl /)
+    // And another Service takes the old VIP at once, while the connections of the first may still be there.
+    lab.write('successor', serviceWith({ name: 'successor', vips: ['10.96.1.7'] }, [pods[2]]))
+    await lab.untilServedBy('envoy', client, 'http://10.96.1.7/')
+    assert.equal(await lab.ask(client, 'http://10.96.1.7/'), 'web-3 by envoy')
+    assert.deepEqual(await lab.problems('default/successor'), [])
+  })
+})
