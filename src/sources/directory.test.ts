@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { Service } from '../services/service.ts'
 import { directorySource } from './directory.ts'
@@ -14,6 +14,8 @@ const service = (name: string, port = 80) =>
 interface Followed {
   readonly root: string
   readonly listener: RecordingListener
+  /** The files read, of those with an object that is ignored. */
+  readonly reads: string[]
   write(name: string, text: string): void
   path(name: string): string
   /** Waits until Services of these names, with these ports, are what is known. */
@@ -34,7 +36,9 @@ async function follow(t: TestContext, files: Readonly<Record<string, string>>, m
   }
   for (const [name, text] of Object.entries(files)) write(name, text)
   const listener = new RecordingListener()
-  const source = directorySource(root, { log: silentLog, rescanMs: 500 })
+  const reads: string[] = []
+  const log = { ...silentLog, debug: ({ file }: { file?: unknown }) => reads.push(basename(String(file))) }
+  const source = directorySource(root, { log, rescanMs: 500 })
   t.after(async () => {
     await source.stop()
     rmSync(parent, { recursive: true, force: true })
@@ -50,6 +54,7 @@ async function follow(t: TestContext, files: Readonly<Record<string, string>>, m
   return {
     root,
     listener,
+    reads,
     write,
     path,
     shows: (...expected) =>
@@ -99,6 +104,19 @@ test('only what is different is told when a file changes', async t => {
   write('a.yaml', `${service('one', 81)}---\n${service('two')}`)
   await shows('one:81', 'three:80', 'two:80')
   assert.deepEqual(listener.history, ['put Service shop/one'])
+})
+
+test('a file is read again only when it has changed itself', async t => {
+  const deployment = 'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: one}\n---\n'
+  const { reads, write, shows } = await follow(t, {
+    'a.yaml': `${deployment}${service('one')}`,
+    'b.yaml': `${deployment}${service('two')}`,
+  })
+  reads.length = 0
+  write('a.yaml', `${deployment}${service('one', 81)}`)
+  write('new/directory/c.yaml', service('three'))
+  await shows('one:81', 'three:80', 'two:80')
+  assert.deepEqual(new Set(reads), new Set(['a.yaml']))
 })
 
 test('a file removed takes its objects with it, and so does a directory', async t => {

@@ -112,14 +112,15 @@ export class ListWatch {
       this.#objects.tell()
       metadata = rawObject(rawObject(page).metadata)
     } while (textOf(metadata.continue))
-    this.#listing = 'pages'
     this.#listed(seen, textOf(metadata.resourceVersion))
+    this.#listing = 'pages'
   }
 
   /** All that there is has been told: what has not been seen is gone. */
   #listed(seen: ReadonlySet<string>, version: string | undefined): void {
     if (!version) throw new Error('the server answered with a list without resourceVersion')
     this.#version = version
+    this.#log.debug({ kind: this.#resource.kind, objects: seen.size, by: this.#listing }, 'listed')
     this.#objects.keepOnly(seen)
     this.#objects.tell()
     this.#backoff.reset()

@@ -46,7 +46,7 @@ interface Followed {
   readonly api: ApiServerProcess
   readonly listener: RecordingListener
   readonly proxy: TcpProxy
-  /** What the source has logged of each resource, such as `Service 410` or `Service pages`. */
+  /** What the source has logged of each resource, such as `Service 410` (failed with) or `Service pages` (listed by). */
   readonly log: readonly string[]
   /** Waits until the Service has this port; undefined for no such Service. */
   shows(name: string, port: number | undefined): Promise<void>
@@ -70,7 +70,7 @@ async function follow(t: TestContext, options: FollowOptions = {}): Promise<Foll
   const logged: string[] = []
   const log: Log = {
     ...silentLog,
-    debug: ({ kind, code }) => logged.push(`${kind} ${code}`),
+    debug: ({ kind, code, by }) => logged.push(`${kind} ${code ?? by}`),
     info: ({ kind }, message) => logged.push(`${kind} ${message}`),
   }
   const source = kubernetesSource({ kubeconfig, nodeName: 'node1', log, ...(quietMs && { quietMs }) })
@@ -331,7 +331,10 @@ test('a list whose pages outlive their version is read in one piece', options, a
     () => listener.told().join('\n'),
     60_000,
   )
-  assert.ok(log.includes('EndpointSlice 410'), log.join())
+  assert.deepEqual(
+    log.filter(line => /^EndpointSlice (410|whole|pages)$/.test(line)),
+    ['EndpointSlice 410', 'EndpointSlice whole'],
+  )
   assert.ok(listener.objects.has('EndpointSlice default/many-1999'))
   assert.ok(!listener.objects.has('EndpointSlice default/many-1998'))
   await agrees(followed)
