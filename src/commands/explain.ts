@@ -2,7 +2,7 @@ import type { Explanation } from '../node/explain.ts'
 import type { PortExplanation } from '../services/explain.ts'
 import { askAgent } from './agent.ts'
 import type { Config } from './options.ts'
-import { paint, table } from './table.ts'
+import { paint, table, wrap } from './table.ts'
 import { UsageError } from './usage.ts'
 
 /** How many elements of a port are shown; the rest is counted. */
@@ -68,7 +68,7 @@ function renderSettings({ settings }: PortExplanation): string[] {
   const rows = own.map(({ name, value, from }) => [name, value, from])
   return [
     ...(rows.length > 0 ? [table(['SETTING', 'VALUE', 'FROM'], rows, '  ')] : []),
-    `  defaults: ${others.join(', ')}`,
+    ...wrap('  defaults: ', others),
   ]
 }
 

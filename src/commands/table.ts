@@ -21,3 +21,14 @@ export function table(header: readonly string[], rows: readonly (readonly string
       .trimEnd()
   return [paint('bold', line(header)), ...rows.map(line)].join('\n')
 }
+
+/** Words after a title, separated by commas, in lines of at most 110 characters that begin below the first word. */
+export function wrap(title: string, words: readonly string[]): string[] {
+  const lines = [title]
+  for (const [i, word] of words.entries()) {
+    const piece = i === words.length - 1 ? word : `${word}, `
+    if (lines.at(-1)!.length + piece.trimEnd().length > 110) lines.push(' '.repeat(title.length))
+    lines[lines.length - 1] += piece
+  }
+  return lines.map(line => line.trimEnd())
+}

@@ -80,9 +80,9 @@ function explainSettings(state: PortState, protocol: 'http' | 'tcp', view: Servi
   const annotated = view.settings.annotated.get(portLabel(state.port))
   return settingDefinitions
     .filter(({ protocols }) => protocols.includes(protocol))
-    .map(definition => {
-      const annotation = annotated?.get(definition.key)
-      const value = annotation === undefined ? definition.defaultText : view.service.annotations[annotation]!
-      return { name: definition.name, value: value.trim(), from: annotation ?? 'default' }
+    .map(({ name, key, defaultText, defaultOf }) => {
+      const annotation = annotated?.get(key)
+      if (annotation === undefined) return { name, value: defaultOf?.[protocol] ?? defaultText, from: 'default' }
+      return { name, value: view.service.annotations[annotation]!.trim(), from: annotation }
     })
 }

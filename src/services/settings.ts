@@ -52,6 +52,8 @@ export interface SettingDefinition {
   readonly default: Value
   /** The default as a user would write it. */
   readonly defaultText: string
+  /** The same for one protocol, where it differs between them. */
+  readonly defaultOf?: Readonly<Record<'http' | 'tcp', string>>
   /** What values it takes, for error messages and documentation. */
   readonly accepts: string
   readonly description: string
@@ -139,14 +141,15 @@ function define(
   defaultValue: Value,
   protocols: SettingDefinition['protocols'],
   description: string,
-  defaultText = type.format(defaultValue),
+  given?: string | Readonly<Record<'http' | 'tcp', string>>,
 ): SettingDefinition {
   const key = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase()) as keyof Settings
   return {
     name,
     key,
     default: defaultValue,
-    defaultText,
+    defaultText: defaultTextOf(type, defaultValue, given),
+    defaultOf: typeof given === 'object' ? given : undefined,
     accepts: type.accepts,
     description,
     protocols,
@@ -154,7 +157,11 @@ function define(
   }
 }
 
-const byProtocol = 'http: true, tcp: false'
+function defaultTextOf(type: Type, value: Value, given: Parameters<typeof define>[5]): string {
+  if (given === undefined) return type.format(value)
+  return typeof given === 'string' ? given : `http: ${given.http}, tcp: ${given.tcp}`
+}
+
 const budget = 'retry budget'
 
 function circuitBreakers(priority: 'default' | 'high'): SettingDefinition[] {
@@ -170,21 +177,17 @@ function circuitBreakers(priority: 'default' | 'high'): SettingDefinition[] {
 }
 
 export const settingDefinitions: readonly SettingDefinition[] = [
-  define(
-    'overlay',
-    boolean,
-    undefined,
-    both,
-    'Whether Envoy balances this port. Without it the kernel layer does.',
-    byProtocol,
-  ),
+  define('overlay', boolean, undefined, both, 'Whether Envoy balances this port. Without it the kernel layer does.', {
+    http: 'true',
+    tcp: 'false',
+  }),
   define(
     'idle-timeout',
     optionalDuration,
     undefined,
     both,
     'A client connection without requests (http) or bytes (tcp) is closed after this time. Never within a request or stream.',
-    'http: 300s, tcp: none',
+    { http: '300s', tcp: 'none' },
   ),
   define(
     'upstream-idle-timeout',
