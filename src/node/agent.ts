@@ -127,10 +127,7 @@ export class Agent {
     const states = [...this.table.states()]
     this.#synced = true
     for (const state of states) this.kernel.setPort(state)
-    this.envoy.apply(
-      states.map(after => ({ id: after.id, before: undefined, after })),
-      performance.now(),
-    )
+    this.envoy.apply(states.map(after => ({ id: after.id, before: undefined, after })))
     this.envoy.gate.dropUnwanted()
     this.kernel.synced()
     this.#inheritance = setTimeout(() => this.envoy.gate.dropUnconfirmed(), inheritanceMs)
@@ -161,7 +158,10 @@ export class Agent {
       applied: ports => {
         for (const id of ports) this.#kernelApplied(id)
       },
-      flushed: ({ milliseconds }) => this.metrics.transactions.observe(milliseconds / 1000),
+      flushed: ({ ports, added, removed, bytes, milliseconds }) => {
+        this.metrics.transactions.observe(milliseconds / 1000)
+        this.#log.debug({ ports: ports.length, added, removed, bytes, milliseconds }, 'nftables transaction')
+      },
       problems: (origin, problems) => this.problems.set(origin, problems),
     })
   }
@@ -170,7 +170,12 @@ export class Agent {
     const arrived = this.#kernelAwaited.get(id)
     if (arrived === undefined) return
     this.#kernelAwaited.delete(id)
-    this.metrics.programming.observe({ layer: 'kernel' }, (performance.now() - arrived) / 1000)
+    this.#programmed('kernel', id, performance.now() - arrived)
+  }
+
+  #programmed(layer: 'envoy' | 'kernel', name: string, milliseconds: number): void {
+    this.metrics.programming.observe({ layer }, milliseconds / 1000)
+    this.#log.debug({ layer, name, milliseconds }, 'programmed')
   }
 
   #createEnvoyLayer(): EnvoyLayer {
@@ -187,7 +192,7 @@ export class Agent {
       connections: listeners => openConnections(adminPort, listeners),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       onRefusal: servicePort => this.metrics.refusals.inc({ service_port: servicePort }),
-      onProgrammed: ms => this.metrics.programming.observe({ layer: 'envoy' }, ms / 1000),
+      onProgrammed: ({ name }, ms) => this.#programmed('envoy', name, ms),
       onUp: up => {
         if (up === wasUp) return
         wasUp = up

@@ -29,8 +29,8 @@ export interface EnvoyLayerOptions {
   readonly connections: (listeners: readonly string[]) => Promise<ReadonlyMap<string, number> | undefined>
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
   readonly onRefusal: (servicePort: string) => void
-  /** A change is in effect in Envoy, this long after its arrival. */
-  readonly onProgrammed: (ms: number) => void
+  /** A changed resource is in effect in Envoy, this long after the change's arrival. */
+  readonly onProgrammed: (ref: ResourceRef, ms: number) => void
   readonly onUp: (up: boolean) => void
 }
 
@@ -80,8 +80,8 @@ export class EnvoyLayer implements XdsObserver {
     this.store.update({ put: options.shared })
   }
 
-  /** @param arrived when the changes came, by performance.now() */
-  apply(changes: readonly PortChange[], arrived: number): void {
+  /** @param arrived when the changes came, by performance.now(); undefined where nobody asks how long they take */
+  apply(changes: readonly PortChange[], arrived?: number): void {
     const put: Resource[] = []
     const remove: ResourceRef[] = []
     const wanted: PortState[] = []
@@ -98,7 +98,7 @@ export class EnvoyLayer implements XdsObserver {
         this.#drains.start(id)
       }
     }
-    for (const resource of put) this.#awaited.set(refKey(resource), arrived)
+    if (arrived !== undefined) for (const resource of put) this.#awaited.set(refKey(resource), arrived)
     this.store.update({ put, remove })
     for (const { id, vip, port } of wanted) {
       this.gate.want(id, { ip: vip, port: port.port }, this.#needs(id))
@@ -246,7 +246,7 @@ export class EnvoyLayer implements XdsObserver {
     const arrived = this.#awaited.get(refKey(ref))
     if (arrived === undefined || this.store.get(ref.typeUrl, ref.name)?.facts.version !== ref.version) return
     this.#awaited.delete(refKey(ref))
-    this.#options.onProgrammed(performance.now() - arrived)
+    this.#options.onProgrammed(ref, performance.now() - arrived)
   }
 
   #setAlive(): void {

@@ -1,0 +1,150 @@
+/** Manifests of a cluster of any size, as the Kubernetes API would give them, for a directory source to read. */
+
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+export interface Size {
+  readonly services: number
+  /** Endpoints of each Service, 1 to 100. */
+  readonly endpoints: number
+}
+
+/** What happens to one EndpointSlice: a pod is replaced by another, one more comes, or one goes. */
+export type SliceChange = 'replace' | 'add' | 'remove'
+
+const servicesPerFile = 100
+const servicesPerNamespace = 100
+const podsPerNode = 100
+
+/**
+ * N http Services with M endpoints each, spread evenly over nodes of 100 pods. Services and Namespaces stand in files of
+ * many objects; each EndpointSlice has a file of its own, so that its change is a change of one small file.
+ */
+export class Manifests {
+  readonly size: Size
+  readonly #directory: string
+  readonly #nodes: number
+  /** The pods behind each Service, by number. */
+  readonly #pods: number[][]
+  #nextPod: number
+
+  constructor(directory: string, size: Size) {
+    this.size = size
+    this.#directory = directory
+    this.#nextPod = size.services * size.endpoints
+    this.#nodes = Math.ceil(this.#nextPod / podsPerNode)
+    this.#pods = Array.from({ length: size.services }, (_, service) =>
+      Array.from({ length: size.endpoints }, (_, pod) => service * size.endpoints + pod),
+    )
+  }
+
+  write(): void {
+    mkdirSync(join(this.#directory, 'endpointslices'), { recursive: true })
+    const namespaces = Math.ceil(this.size.services / servicesPerNamespace)
+    this.#writeFile('namespaces.json', list(Array.from({ length: namespaces }, (_, number) => namespace(number))))
+    for (let first = 0; first < this.size.services; first += servicesPerFile) {
+      const count = Math.min(servicesPerFile, this.size.services - first)
+      const items = Array.from({ length: count }, (_, offset) => service(first + offset))
+      this.#writeFile(`services-${first}.json`, list(items))
+    }
+    for (let number = 0; number < this.size.services; number++) this.#writeSlice(number)
+  }
+
+  /** Rewrites the file of one EndpointSlice, atomically as editors and volumes do. Returns the id of the changed Service port. */
+  change(number: number, kind: SliceChange): string {
+    const pods = this.#pods[number]!
+    if (kind !== 'add') pods.shift()
+    if (kind !== 'remove') pods.push(this.#nextPod++)
+    this.#writeSlice(number)
+    return `${namespaceOf(number)}/${nameOf(number)}/http`
+  }
+
+  /** How many endpoints are on the node of this name (node1 and on). */
+  endpointsOn(nodeName: string): number {
+    return this.#pods.flat().filter(pod => this.#nodeOf(pod) === nodeName).length
+  }
+
+  #nodeOf(pod: number): string {
+    return `node${(pod % this.#nodes) + 1}`
+  }
+
+  #writeSlice(number: number): void {
+    const endpoints = this.#pods[number]!.map(pod => ({
+      addresses: [podAddress(pod % this.#nodes, Math.floor(pod / this.#nodes))],
+      conditions: { ready: true, serving: true, terminating: false },
+      nodeName: this.#nodeOf(pod),
+      zone: `zone-${pod % 3}`,
+      targetRef: { kind: 'Pod', namespace: namespaceOf(number), name: `${nameOf(number)}-7d4b9c8f6d-${pod}` },
+    }))
+    this.#writeFile(`endpointslices/${nameOf(number)}.json`, {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: {
+        name: `${nameOf(number)}-x7k2p`,
+        namespace: namespaceOf(number),
+        labels: {
+          'kubernetes.io/service-name': nameOf(number),
+          'endpointslice.kubernetes.io/managed-by': 'endpointslice-controller.k8s.io',
+        },
+      },
+      addressType: 'IPv4',
+      ports: [{ name: 'http', port: 8080, protocol: 'TCP' }],
+      endpoints,
+    })
+  }
+
+  #writeFile(name: string, content: object): void {
+    const path = join(this.#directory, name)
+    const temporary = path.replace(/[^/]+$/, '.$&')
+    writeFileSync(temporary, JSON.stringify(content, undefined, 2))
+    renameSync(temporary, path)
+  }
+}
+
+function list(items: readonly object[]): object {
+  return { apiVersion: 'v1', kind: 'List', items }
+}
+
+function namespace(number: number): object {
+  const name = `bench-${number}`
+  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { 'kubernetes.io/metadata.name': name } } }
+}
+
+function service(number: number): object {
+  const app = nameOf(number)
+  const clusterIP = serviceAddress(number)
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: app, namespace: namespaceOf(number), labels: { app }, creationTimestamp: '2026-01-01T00:00:00Z' },
+    spec: {
+      type: 'ClusterIP',
+      clusterIP,
+      clusterIPs: [clusterIP],
+      ipFamilies: ['IPv4'],
+      ipFamilyPolicy: 'SingleStack',
+      internalTrafficPolicy: 'Cluster',
+      sessionAffinity: 'None',
+      selector: { app },
+      ports: [{ name: 'http', port: 80, protocol: 'TCP', targetPort: 'http' }],
+    },
+  }
+}
+
+function namespaceOf(number: number): string {
+  return `bench-${Math.floor(number / servicesPerNamespace)}`
+}
+
+function nameOf(number: number): string {
+  return `service-${number}`
+}
+
+/** From 10.96.0.0/12, as kubeadm has it. */
+function serviceAddress(number: number): string {
+  return `10.${96 + Math.floor(number / 62_500)}.${Math.floor(number / 250) % 250}.${(number % 250) + 1}`
+}
+
+/** Each node has a /24, from 10.128.0.0 on: none that exists, so nothing connects there. */
+function podAddress(node: number, pod: number): string {
+  return `10.${128 + Math.floor(node / 250)}.${node % 250}.${pod + 2}`
+}

@@ -1,0 +1,145 @@
+/** A node under measurement: a network namespace with Envoy and the agent as it ships. */
+
+import { closeSync, mkdirSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as commandLines from '../src/demo/command-lines.ts'
+import { bootstrap } from '../src/demo/command-lines.ts'
+import type { LabNode, Network } from '../src/demo/network.ts'
+import { type Child, run, runIn } from '../src/demo/processes.ts'
+import { findEnvoy } from '../src/envoy/find.ts'
+import { envoyArguments } from '../src/envoy/process.ts'
+
+/** Starts the node's Envoy as Lightpath has it, by the bootstrap that `lightpath bootstrap` prints. */
+export async function startEnvoy(network: Network, node: LabNode, workers: number): Promise<Child> {
+  const [command, ...args] = bootstrap(node.name)
+  return startEnvoyWith(network, node.netns, 'lightpath', await runOrThrow(command, args), workers)
+}
+
+/** Starts an Envoy with this configuration (JSON) in a namespace. `name` names its files. */
+export async function startEnvoyWith(
+  network: Network,
+  netns: string,
+  name: string,
+  configuration: string,
+  workers: number,
+): Promise<Child> {
+  const found = await findEnvoy()
+  if (!found.ok) throw new Error(`${found.problem.object} ${found.problem.reason}; ${found.problem.remedy}`)
+  const bootstrapFile = join(network.directory, `${netns}-${name}-envoy.json`)
+  writeFileSync(bootstrapFile, configuration)
+  const args = envoyArguments({ bootstrapFile, concurrency: workers })
+  return network.processes.spawnIn(netns, found.path, args, { logFile: bootstrapFile.replace('.json', '.log') })
+}
+
+export interface RunningAgent {
+  readonly process: Child
+  readonly log: AgentLog
+  /** When it was started, milliseconds since the epoch. */
+  readonly started: number
+}
+
+/** Starts the agent as it ships (bin/lightpath), logging at level debug: a line a transaction, and two a change. */
+export async function startAgent(network: Network, node: LabNode, source: string): Promise<RunningAgent> {
+  const directory = join(network.directory, node.name)
+  mkdirSync(directory, { recursive: true })
+  const [command, ...args] = commandLines.agent(node.name, { source, socket: join(directory, 'agent.sock') })
+  const started = Date.now()
+  const logFile = join(directory, `agent-${started}.log`)
+  const child = await network.processes.spawnIn(node.netns, command, [...args, '--log-level', 'debug'], { logFile })
+  return { process: child, log: new AgentLog(logFile), started }
+}
+
+export interface LogLine {
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly msg: string
+  readonly [field: string]: unknown
+}
+
+/** What an agent logs, as it comes. */
+export class AgentLog {
+  readonly #path: string
+  readonly #buffer = Buffer.alloc(1 << 20)
+  #file: number | undefined
+  #rest = ''
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  /** The lines that came since the last call. */
+  take(): readonly LogLine[] {
+    this.#file ??= openSync(this.#path, 'r')
+    let text = this.#rest
+    for (;;) {
+      const length = readSync(this.#file, this.#buffer)
+      if (length === 0) break
+      text += this.#buffer.toString('utf8', 0, length)
+    }
+    const lines = text.split('\n')
+    this.#rest = lines.pop()!
+    return lines.filter(line => line.startsWith('{')).map(parseLine)
+  }
+
+  /** The end of the log, for people. */
+  tail(): string {
+    return readFileSync(this.#path, 'utf8').slice(-2000)
+  }
+
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file)
+    this.#file = undefined
+  }
+}
+
+function parseLine(line: string): LogLine {
+  const { time, ...fields } = JSON.parse(line)
+  return { ...fields, at: Date.parse(time) }
+}
+
+/** Gauges and counters of an agent by name, summed over their labels. */
+export async function readMetrics(node: LabNode): Promise<ReadonlyMap<string, number>> {
+  const text = await runInOrThrow(node.netns, 'curl', ['-sS', '--max-time', '30', 'http://127.0.0.1:9000/metrics'])
+  const sums = new Map<string, number>()
+  for (const line of text.split('\n')) {
+    const [, name, value] = /^(\w+)(?:\{.*\})? (\S+)$/.exec(line) ?? []
+    if (name !== undefined) sums.set(name, (sums.get(name) ?? 0) + Number(value))
+  }
+  return sums
+}
+
+/** Statistics of a node's Envoy by name. */
+export async function readEnvoyStats(node: LabNode, filter: string): Promise<ReadonlyMap<string, number>> {
+  const text = await runInOrThrow(node.netns, 'curl', ['-sS', `${commandLines.envoyAdmin}/stats?filter=${filter}`])
+  return new Map(text.split('\n').map(line => [line.split(': ')[0]!, Number(line.split(': ')[1])]))
+}
+
+export interface Memory {
+  /** Resident set size now, MB. */
+  readonly rss: number
+  /** The largest that it ever was. */
+  readonly peak: number
+}
+
+export function memoryOf({ pid }: Pick<Child, 'pid'>): Memory {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const kilobytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1])
+  return { rss: (kilobytes('VmRSS') * 1024) / 1e6, peak: (kilobytes('VmHWM') * 1024) / 1e6 }
+}
+
+export async function runOrThrow(command: string, args: readonly string[], input?: string): Promise<string> {
+  const { code, stdout, stderr } = await run(command, args, { input, timeoutMs: 120_000 })
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')}: ${stderr.trim() || `code ${code}`}`)
+  return stdout
+}
+
+export async function runInOrThrow(
+  netns: string,
+  command: string,
+  args: readonly string[],
+  input?: string,
+): Promise<string> {
+  const { code, stdout, stderr } = await runIn(netns, command, args, { input, timeoutMs: 120_000 })
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')}: ${stderr.trim() || `code ${code}`}`)
+  return stdout
+}

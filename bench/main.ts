@@ -1,0 +1,67 @@
+/** `npm run bench`: measures, and prints medians and ratios. See bench/run for its arguments. */
+
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { table } from '../src/commands/table.ts'
+import { createNetwork, type Network } from '../src/demo/network.ts'
+import { measureChanges } from './change.ts'
+import { machine, type Report } from './report.ts'
+import { measureScale } from './scale.ts'
+
+const results = join(import.meta.dirname, 'results')
+const sizes = { full: 10_000, quick: 1000, small: 100 }
+
+type Part = (network: Network, quick: boolean, tell: (name: string, report: Report) => void) => Promise<void>
+
+const parts: Readonly<Record<string, Part>> = {
+  /** Scale and change: the nodes that the one has started are what the other changes. */
+  async agent(network, quick, tell) {
+    const large = { services: quick ? sizes.quick : sizes.full, endpoints: 10 }
+    const small = { services: sizes.small, endpoints: 10 }
+    const options = quick ? { rounds: 1, settleMs: 5000 } : { rounds: 3, settleMs: 20_000 }
+    const { fleets, report } = await measureScale(network, [large, small], options)
+    tell('scale', report)
+    tell('change', await measureChanges(fleets, quick ? { changes: 100, perTurn: 25 } : { changes: 500, perTurn: 50 }))
+  },
+}
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: 'boolean', default: false },
+    output: { type: 'string', default: 'table' },
+  },
+})
+const chosen = positionals.length > 0 ? positionals : Object.keys(parts)
+const unknown = chosen.find(name => !Object.hasOwn(parts, name))
+if (unknown !== undefined || !['table', 'json'].includes(flags.output)) {
+  console.error(`usage: bench/run [--quick] [--output table|json] [${Object.keys(parts).join('|')}]...`)
+  process.exit(2)
+}
+
+const where = machine()
+console.log(
+  `${where.date}  ${where.cores} cores (${where.cpu}), ${where.memoryGB} GB, Linux ${where.kernel}, Node.js ${where.node}`,
+)
+for (const name of chosen) await inNetwork(network => parts[name]!(network, flags.quick, tell))
+
+async function inNetwork(measure: (network: Network) => Promise<void>): Promise<void> {
+  const network = await createNetwork({ nodes: 2 })
+  try {
+    await measure(network)
+  } finally {
+    await network.destroy()
+  }
+}
+
+function tell(name: string, report: Report): void {
+  const { title, header, rows, notes, data } = report
+  console.log(`\n${title}\n${table(header, rows, '  ')}`)
+  for (const note of notes) console.log(`  (${note})`)
+  if (flags.output !== 'json') return
+  mkdirSync(results, { recursive: true })
+  const file = join(results, `${name}.json`)
+  writeFileSync(file, `${JSON.stringify({ machine: where, quick: flags.quick, ...data }, undefined, 2)}\n`)
+  console.log(`  → ${file}`)
+}
