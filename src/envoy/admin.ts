@@ -49,8 +49,7 @@ function statName(listener: string): string {
 /** By `address:port`, of the cluster with this id; empty where Envoy does not answer or does not know the cluster. */
 export async function endpointHealth(adminPort: number, id: string): Promise<Readonly<Record<string, EndpointHealth>>> {
   const answer = await ask(adminPort, '/clusters', { format: 'json', filter: `^\\Q${id}\\E$` })
-  if (answer === undefined) return {}
-  const { cluster_statuses: clusters = [] } = JSON.parse(answer) as ClustersAnswer
+  const { cluster_statuses: clusters = [] } = JSON.parse(answer ?? '{}') as ClustersAnswer
   return Object.fromEntries(
     clusters
       .flatMap(({ host_statuses: hosts = [] }) => hosts)

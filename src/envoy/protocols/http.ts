@@ -3,8 +3,14 @@
  *
  * An endpoint is spoken to in the protocol that the client speaks, found out from its first bytes: HTTP/1.1 as a rule, and
  * HTTP/2 where the client starts with it (prior knowledge), since that client knew its server before Lightpath came.
- * Whatever an application could do behind kube-proxy passes: see each option below, and what does not pass in
- * docs/operations.md.
+ *
+ * Whatever an application could do behind kube-proxy passes, but for a few things that Envoy 1.40 has no option for:
+ *  - `OPTIONS *` is answered with 404, bytes above 0x7f in a path and a `#` with 400;
+ *  - of several interim answers (1xx) to a request only the first passes;
+ *  - a request in absolute form (`GET http://host/ …`, to a forward proxy) reaches the endpoint in origin form with its Host;
+ *  - an answer that is complete before its request is ends the connection, the rest of the request unread;
+ *  - authentication of a connection in place of a request (NTLM) has no connection of its own.
+ * A port that needs one of these is set to `overlay: false`.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto
  */
 
