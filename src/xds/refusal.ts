@@ -1,6 +1,6 @@
 /** What Envoy's words on a refused response tell. */
 
-export interface RefusalReading {
+interface RefusalReading {
   /** Those of the names sent that Envoy could not use. Empty where it does not say. */
   readonly culprits: ReadonlySet<string>
   /** Everything else in the response is in effect. */
