@@ -161,10 +161,13 @@ export class EnvoyLayer implements XdsObserver {
   gone(): void {}
 
   refused(_clientId: number, refusal: Refusal): void {
-    const id = this.#ownerOf(refusal.ref) ?? refusal.ref.name
-    this.#refusals.set(refKey(refusal.ref), refusal)
-    this.#awaited.delete(refKey(refusal.ref))
+    const { ref } = refusal
+    const id = this.#ownerOf(ref) ?? ref.name
     this.#options.onRefusal(id)
+    // What was removed or changed meanwhile is nobody's problem any more.
+    if (this.store.get(ref.typeUrl, ref.name)?.facts.version !== refusal.version) return
+    this.#refusals.set(refKey(ref), refusal)
+    this.#awaited.delete(refKey(ref))
     this.#report(id)
   }
 
@@ -185,8 +188,9 @@ export class EnvoyLayer implements XdsObserver {
       if (!before?.resources.includes(resource)) put.push(resource)
     }
     const names = new Set(resources.map(refKey))
-    for (const old of before?.resources ?? []) if (!names.has(refKey(old))) remove.push(old)
+    const left = (before?.resources ?? []).filter(old => !names.has(refKey(old)))
     this.#told.set(state.id, { state, resources })
+    if (left.length > 0) remove.push(...this.#release(state.id, left))
   }
 
   #takeListener(listener: ResourceRef, id: string, remove: ResourceRef[]): void {
@@ -197,10 +201,14 @@ export class EnvoyLayer implements XdsObserver {
     remove.push(...this.#forget(owner))
   }
 
-  /** Returns what is to be removed from Envoy: all of the port but a listener that another port has taken over. */
   #forget(id: string): readonly ResourceRef[] {
     const resources = this.#told.get(id)?.resources ?? []
     this.#told.delete(id)
+    return this.#release(id, resources)
+  }
+
+  /** Returns what is to be removed from Envoy of what a port had: all but a listener that another port has taken over. */
+  #release(id: string, resources: readonly Resource[]): readonly ResourceRef[] {
     const remove = resources.filter(
       ({ typeUrl, name }) => typeUrl !== typeUrls.listener || this.#listenerOwner.get(name) === id,
     )

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, beforeEach, describe, test } from 'node:test'
-import { startLoad } from '../../src/demo/clients.ts'
 import type { RunningPod } from '../../src/demo/pods.ts'
 import type { Child } from '../../src/demo/processes.ts'
 import { pause } from '../../src/demo/wait.ts'
@@ -31,8 +30,8 @@ describe('when the agent, Envoy or both die', { skip }, () => {
 
   /** Steady new and kept connections to the Service. */
   async function startLoads() {
-    const kept = await startLoad(lab.network, client, { url, connections: 20, rate: 400 })
-    const fresh = await startLoad(lab.network, client, { url, connections: 10, rate: 100, fresh: true })
+    const kept = await lab.load(client, { url, connections: 20, rate: 400 })
+    const fresh = await lab.load(client, { url, connections: 10, rate: 100, fresh: true })
     return {
       async stop() {
         return { kept: await kept.stop(), fresh: await fresh.stop() }
@@ -93,7 +92,7 @@ describe('when the agent, Envoy or both die', { skip }, () => {
       assert.match(await lab.ask(client, url), /^web-\d by kernel$/)
       assert.match(await lab.ask(client, 'http://[fd00:96::10]/'), /^web-\d by kernel$/)
       // An Envoy that has been told nothing yet takes nothing.
-      const load = await startLoad(lab.network, client, { url, connections: 10, rate: 200, fresh: true })
+      const load = await lab.load(client, { url, connections: 10, rate: 200, fresh: true })
       await lab.envoy.up()
       await lab.until(
         'Envoy',
@@ -115,7 +114,7 @@ describe('when the agent, Envoy or both die', { skip }, () => {
     assert.match(await lab.ask(client, url), /^web-\d by kernel$/)
     await lab.until('an empty overlay', async () => (await lab.overlay()).length === 0)
     assert.equal(await lab.metric('lightpath_envoy_up'), 0)
-    const load = await startLoad(lab.network, client, { url, connections: 10, rate: 200, fresh: true })
+    const load = await lab.load(client, { url, connections: 10, rate: 200, fresh: true })
     await lab.envoy.up()
     await lab.untilServedBy('envoy', client, url)
     assert.deepEqual((await load.stop()).errors, {})

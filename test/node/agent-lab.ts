@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { askAgent } from '../../src/commands/agent.ts'
-import { curl } from '../../src/demo/clients.ts'
+import { curl, type Load, type LoadOptions, startLoad } from '../../src/demo/clients.ts'
 import * as commandLines from '../../src/demo/command-lines.ts'
 import { createNetwork, type LabNode, type Network, type NetworkOptions, type Pod } from '../../src/demo/network.ts'
 import { type RunningPod, startPod } from '../../src/demo/pods.ts'
@@ -153,7 +153,18 @@ export class AgentLab {
     return code === 0 ? stdout : `curl ${code}`
   }
 
-  /** Waits until a request goes through Envoy. */
+  /** Load that is under way. */
+  async load(from: Pod, options: LoadOptions): Promise<Load> {
+    const load = await startLoad(this.network, from, options)
+    // It can be stopped from when it catches SIGTERM (15) on, and then it begins.
+    await this.until('load', () => {
+      const [, caught = '0'] = /SigCgt:\s*(\w+)/.exec(readFileSync(`/proc/${load.pid}/status`, 'utf8')) ?? []
+      return (BigInt(`0x${caught}`) >> 14n) & 1n
+    })
+    return load
+  }
+
+  /** Waits until a request is answered through this layer. */
   async untilServedBy(layer: 'envoy' | 'kernel', from: Pick<Pod, 'netns'>, url: string): Promise<void> {
     let answer = ''
     await waitFor(`an answer by ${layer} from ${url}`, limitMs, async () => {

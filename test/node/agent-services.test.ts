@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { curl, startLoad } from '../../src/demo/clients.ts'
+import { curl } from '../../src/demo/clients.ts'
 import type { RunningPod } from '../../src/demo/pods.ts'
 import { startServer } from '../../src/demo/pods.ts'
 import { pause } from '../../src/demo/wait.ts'
@@ -30,7 +30,7 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     const url = 'http://10.96.1.1/'
     // Before anybody serves the VIP, connections to it wait.
     const options = { url, connections: 150, rate: 100, fresh: true, timeoutMs: 1000 }
-    const load = await startLoad(lab.network, client, options)
+    const load = await lab.load(client, options)
     await pause(300)
     lab.write('new', serviceWith({ name: 'new', vips: ['10.96.1.1'] }, pods))
     await lab.untilServedBy('envoy', client, url)
@@ -59,7 +59,7 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
       const url = `http://${vip}/`
       lab.write(name, serviceWith({ name, vips: [vip] }, pods))
       await lab.untilServedBy('envoy', client, url)
-      const kept = await startLoad(lab.network, client, { url, connections: 1, rate: 20 })
+      const kept = await lab.load(client, { url, connections: 1, rate: 20 })
       const download = curl(client, [
         ...['--max-time', '30', '--limit-rate', '2M', '--output', '/dev/null', '--write-out', '%{size_download}'],
         `${url}data?size=16000000`,
@@ -106,8 +106,8 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     const options = { name: 'rolled', vips: ['10.96.1.5'] }
     lab.write('rolled', serviceWith(options, [pods[0], pods[1]]))
     await lab.untilServedBy('envoy', client, url)
-    const kept = await startLoad(lab.network, client, { url, connections: 8, rate: 200 })
-    const fresh = await startLoad(lab.network, client, { url, connections: 8, rate: 100, fresh: true })
+    const kept = await lab.load(client, { url, connections: 8, rate: 200 })
+    const fresh = await lab.load(client, { url, connections: 8, rate: 100, fresh: true })
     // As Kubernetes does it: the new pod is ready, the old one is draining, gone from the slice, and only then ended.
     const roll = async (before: RunningPod, staying: RunningPod, next: RunningPod) => {
       lab.write('rolled', serviceWith(options, [before, staying, next]))
@@ -135,7 +135,7 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     lab.write('killed', serviceWith(options, [pods[0], victim, pods[1]]))
     await lab.untilServedBy('envoy', client, url)
     await lab.until('the victim', async () => (await lab.ask(client, url)) === 'victim by envoy')
-    const load = await startLoad(lab.network, client, { url, connections: 8, rate: 200 })
+    const load = await lab.load(client, { url, connections: 8, rate: 200 })
     await pause(500)
     victim.server.kill('SIGKILL')
     await pause(500)
@@ -165,6 +165,17 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     lab.write('successor', serviceWith({ name: 'successor', vips: ['10.96.1.7'] }, [pods[2]]))
     await lab.untilServedBy('envoy', client, 'http://10.96.1.7/')
     assert.equal(await lab.ask(client, 'http://10.96.1.7/'), 'web-3 by envoy')
+    assert.match(await lab.ask(client, 'http://10.96.1.8/'), / by envoy$/)
+    // Both swap, in one file, so in one go.
+    lab.remove('successor')
+    lab.write('shape', [
+      ...serviceWith({ name: 'shape', vips: ['10.96.1.7'] }, [pods[0]]),
+      ...serviceWith({ name: 'successor', vips: ['10.96.1.8'] }, [pods[1]]),
+    ])
+    await lab.until('the swap', async () => {
+      const answers = [await lab.ask(client, 'http://10.96.1.7/'), await lab.ask(client, 'http://10.96.1.8/')]
+      return `${answers}` === 'web-1 by envoy,web-2 by envoy'
+    })
     assert.deepEqual(await lab.problems('default/successor'), [])
   })
 })
