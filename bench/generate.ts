@@ -44,7 +44,8 @@ export class Manifests {
     this.#writeFile('namespaces.json', list(Array.from({ length: namespaces }, (_, number) => namespace(number))))
     for (let first = 0; first < this.size.services; first += servicesPerFile) {
       const count = Math.min(servicesPerFile, this.size.services - first)
-      const items = Array.from({ length: count }, (_, offset) => service(first + offset))
+      const numbers = Array.from({ length: count }, (_, offset) => first + offset)
+      const items = numbers.map(number => service(namespaceOf(number), nameOf(number), 'http', serviceAddress(number)))
       this.#writeFile(`services-${first}.json`, list(items))
     }
     for (let number = 0; number < this.size.services; number++) this.#writeSlice(number)
@@ -76,21 +77,8 @@ export class Manifests {
       zone: `zone-${pod % 3}`,
       targetRef: { kind: 'Pod', namespace: namespaceOf(number), name: `${nameOf(number)}-7d4b9c8f6d-${pod}` },
     }))
-    this.#writeFile(`endpointslices/${nameOf(number)}.json`, {
-      apiVersion: 'discovery.k8s.io/v1',
-      kind: 'EndpointSlice',
-      metadata: {
-        name: `${nameOf(number)}-x7k2p`,
-        namespace: namespaceOf(number),
-        labels: {
-          'kubernetes.io/service-name': nameOf(number),
-          'endpointslice.kubernetes.io/managed-by': 'endpointslice-controller.k8s.io',
-        },
-      },
-      addressType: 'IPv4',
-      ports: [{ name: 'http', port: 8080, protocol: 'TCP' }],
-      endpoints,
-    })
+    const slice = endpointSlice(namespaceOf(number), nameOf(number), { name: 'http', port: 8080 }, endpoints)
+    this.#writeFile(`endpointslices/${nameOf(number)}.json`, slice)
   }
 
   #writeFile(name: string, content: object): void {
@@ -99,6 +87,18 @@ export class Manifests {
     writeFileSync(temporary, JSON.stringify(content, undefined, 2))
     renameSync(temporary, path)
   }
+}
+
+/** One Service with port 80 and its EndpointSlice, as a List; all endpoints have the same port. */
+export function serviceManifests(
+  name: string,
+  portName: string,
+  clusterIP: string,
+  endpoints: readonly { readonly ip: string; readonly port: number }[],
+): object {
+  const port = { name: portName, port: endpoints[0]!.port }
+  const slice = endpoints.map(({ ip }) => ({ addresses: [ip], conditions: { ready: true } }))
+  return list([service('bench', name, portName, clusterIP), endpointSlice('bench', name, port, slice)])
 }
 
 function list(items: readonly object[]): object {
@@ -110,13 +110,11 @@ function namespace(number: number): object {
   return { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { 'kubernetes.io/metadata.name': name } } }
 }
 
-function service(number: number): object {
-  const app = nameOf(number)
-  const clusterIP = serviceAddress(number)
+function service(namespace: string, name: string, portName: string, clusterIP: string): object {
   return {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata: { name: app, namespace: namespaceOf(number), labels: { app }, creationTimestamp: '2026-01-01T00:00:00Z' },
+    metadata: { name, namespace, labels: { app: name }, creationTimestamp: '2026-01-01T00:00:00Z' },
     spec: {
       type: 'ClusterIP',
       clusterIP,
@@ -125,9 +123,32 @@ function service(number: number): object {
       ipFamilyPolicy: 'SingleStack',
       internalTrafficPolicy: 'Cluster',
       sessionAffinity: 'None',
-      selector: { app },
-      ports: [{ name: 'http', port: 80, protocol: 'TCP', targetPort: 'http' }],
+      selector: { app: name },
+      ports: [{ name: portName, port: 80, protocol: 'TCP', targetPort: portName }],
     },
+  }
+}
+
+function endpointSlice(
+  namespace: string,
+  serviceName: string,
+  port: { readonly name: string; readonly port: number },
+  endpoints: readonly object[],
+): object {
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      name: `${serviceName}-x7k2p`,
+      namespace,
+      labels: {
+        'kubernetes.io/service-name': serviceName,
+        'endpointslice.kubernetes.io/managed-by': 'endpointslice-controller.k8s.io',
+      },
+    },
+    addressType: 'IPv4',
+    ports: [{ ...port, protocol: 'TCP' }],
+    endpoints,
   }
 }
 

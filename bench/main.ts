@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { table } from '../src/commands/table.ts'
 import { createNetwork, type Network } from '../src/demo/network.ts'
 import { measureChanges } from './change.ts'
+import { Datapath } from './datapath.ts'
 import { machine, type Report } from './report.ts'
 import { measureScale } from './scale.ts'
 
@@ -23,6 +24,13 @@ const parts: Readonly<Record<string, Part>> = {
     const { fleets, report } = await measureScale(network, [large, small], options)
     tell('scale', report)
     tell('change', await measureChanges(fleets, quick ? { changes: 100, perTurn: 25 } : { changes: 500, perTurn: 50 }))
+  },
+  async datapath(network, quick, tell) {
+    const services = quick ? sizes.quick : sizes.full
+    const options = quick ? { rounds: 3, seconds: 1, services } : { rounds: 12, seconds: 2, services }
+    const datapath = await Datapath.create(network, options)
+    tell('envoy', await datapath.measureEnvoy())
+    tell('kernel', await datapath.measureKernel())
   },
 }
 

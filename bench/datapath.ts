@@ -1,0 +1,212 @@
+/**
+ * Requests through Lightpath against the same programs configured by hand: Envoy reached the same way, and one DNAT rule.
+ * Both sides have the same client, the same servers and the same network, and take turns.
+ */
+
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { curl } from '../src/demo/clients.ts'
+import type { LabNode, Network, Pod } from '../src/demo/network.ts'
+import type { Child } from '../src/demo/processes.ts'
+import { pause, waitFor } from '../src/demo/wait.ts'
+import { Manifests, serviceManifests } from './generate.ts'
+import { type Address, dnat, routing, server, staticEnvoy, steering } from './handwritten.ts'
+import { runInOrThrow, runOrThrow, startAgent, startEnvoy, startEnvoyWith } from './lab.ts'
+import { aim, figure, median, type Report } from './report.ts'
+import { type Load, type Seen, wrk } from './wrk.ts'
+
+export interface DatapathOptions {
+  readonly rounds: number
+  /** Of one load of one side. */
+  readonly seconds: number
+  /** How many other Services the kernel layer has. */
+  readonly services: number
+}
+
+interface Side {
+  readonly url: string
+  /** Makes this side the one that is in effect. */
+  readonly prepare?: () => Promise<void>
+  /** Whose CPU time counts. */
+  readonly envoy?: Child
+}
+
+/** One load of one side in one round. */
+interface Sample extends Seen {
+  /** Microseconds of Envoy's CPU time a request. */
+  readonly cpu: number
+}
+
+/** By load, what each round saw of both sides. */
+type Samples = ReadonlyMap<Load, { readonly lightpath: Sample; readonly byHand: Sample }[]>
+
+const loads: readonly Load[] = [
+  { name: '1 connection', connections: 1 },
+  { name: '8 connections', connections: 8 },
+  { name: 'a new connection for each request', connections: 4, fresh: true },
+]
+const vips = { lightpath: '10.100.0.1', byHand: '10.100.0.2' }
+const serverPort = 8080
+/** With one worker neither side can have its connections spread better over workers. */
+const envoyWorkers = 1
+
+export class Datapath {
+  readonly #network: Network
+  readonly #node: LabNode
+  readonly #client: Pod
+  readonly #endpoints: readonly Address[]
+  readonly #options: DatapathOptions
+
+  private constructor(network: Network, client: Pod, endpoints: readonly Address[], options: DatapathOptions) {
+    this.#network = network
+    this.#node = network.nodes[0]!
+    this.#client = client
+    this.#endpoints = endpoints
+    this.#options = options
+  }
+
+  /** A client and two servers, all on node1. */
+  static async create(network: Network, options: DatapathOptions): Promise<Datapath> {
+    const [client, ...servers] = await Promise.all(
+      ['client', 'server1', 'server2'].map(name => network.addPod('node1', name, { host: hosts[name] })),
+    )
+    for (const pod of servers) await startEnvoyWith(network, pod.netns, 'server', server(serverPort), 1)
+    const endpoints = servers.map(({ ip }) => ({ ip, port: serverPort }))
+    const datapath = new Datapath(network, client!, endpoints, options)
+    for (const { ip, port } of endpoints) await datapath.#answers(`http://${ip}:${port}/`, /^HTTP\/1.1 200/)
+    // Connections that are closed are forgotten at once, or there would be no room for new ones.
+    const timeout = '/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_time_wait'
+    await runInOrThrow(network.nodes[0]!.netns, 'sh', ['-c', `echo 1 >${timeout}`])
+    return datapath
+  }
+
+  async measureEnvoy(): Promise<Report> {
+    const { netns } = this.#node
+    const source = this.#writeManifests('envoy', 'http')
+    const agent = await startAgent(this.#network, this.#node, source)
+    const envoy = await startEnvoy(this.#network, this.#node, envoyWorkers)
+    const vip = { ip: vips.byHand, port: 80 }
+    const byHand = await startEnvoyWith(this.#network, netns, 'byhand', staticEnvoy(vip, this.#endpoints), envoyWorkers)
+    const urls = { lightpath: `http://${vips.lightpath}/`, byHand: `http://${vips.byHand}/` }
+    await this.#answers(urls.lightpath, /x-envoy-upstream-service-time/i)
+    await runInOrThrow(netns, 'ip', ['-batch', '-'], routing())
+    await runInOrThrow(netns, 'nft', ['-f', '-'], steering(vip))
+    await this.#answers(urls.byHand, /x-envoy-upstream-service-time/i)
+
+    const samples = await this.#compare({ url: urls.lightpath, envoy }, { url: urls.byHand, envoy: byHand })
+    for (const process of [agent.process, envoy, byHand]) await process.stop()
+    return report('Envoy: through the VIP of a Service, against a static configuration by hand', samples, 0.05)
+  }
+
+  /** Needs no agent: its kernel layer is the ruleset that `lightpath translate` prints. */
+  async measureKernel(): Promise<Report> {
+    const { services } = this.#options
+    const source = this.#writeManifests('kernel', 'tcp')
+    new Manifests(source, { services, endpoints: 10 }).write()
+    const rulesets = {
+      lightpath: await translate(this.#node, source),
+      byHand: dnat({ ip: vips.lightpath, port: 80 }, this.#endpoints),
+    }
+    const url = `http://${vips.lightpath}/`
+    const side = (name: 'lightpath' | 'byHand'): Side => ({ url, prepare: () => this.#load(rulesets[name]) })
+    const samples = await this.#compare(side('lightpath'), side('byHand'))
+    const title = `Kernel layer: a Service among ${services.toLocaleString('en')} others, against one DNAT rule by hand`
+    return report(title, samples, 0.02)
+  }
+
+  #writeManifests(name: string, portName: string): string {
+    const source = join(this.#network.directory, `manifests-${name}`)
+    mkdirSync(source)
+    const manifests = serviceManifests('measured', portName, vips.lightpath, this.#endpoints)
+    writeFileSync(join(source, 'measured.json'), JSON.stringify(manifests))
+    return source
+  }
+
+  /** This ruleset and no other. */
+  async #load(ruleset: string): Promise<void> {
+    const tables = ['ip lightpath', 'ip6 lightpath', 'ip handwritten']
+    const none = tables.map(table => `table ${table} {}\ndelete table ${table}\n`).join('')
+    await runInOrThrow(this.#node.netns, 'nft', ['-f', '-'], none + ruleset)
+    await pause(200)
+  }
+
+  async #answers(url: string, pattern: RegExp): Promise<void> {
+    const ask = async () => pattern.test((await curl(this.#client, ['-si', url])).stdout)
+    await waitFor(`${url} to answer`, 20_000, ask, 200)
+  }
+
+  async #compare(lightpath: Side, byHand: Side): Promise<Samples> {
+    const samples = new Map(loads.map(load => [load, [] as { lightpath: Sample; byHand: Sample }[]]))
+    for (let round = 0; round < this.#options.rounds; round++) {
+      const seen = new Map<Side, Sample[]>()
+      for (const side of round % 2 === 0 ? [lightpath, byHand] : [byHand, lightpath])
+        seen.set(side, await this.#measure(side))
+      for (const [index, load] of loads.entries())
+        samples.get(load)!.push({ lightpath: seen.get(lightpath)![index]!, byHand: seen.get(byHand)![index]! })
+    }
+    return samples
+  }
+
+  async #measure({ url, prepare, envoy }: Side): Promise<Sample[]> {
+    await prepare?.()
+    const samples: Sample[] = []
+    for (const load of loads) {
+      const before = cpuTime(envoy)
+      const seen = await wrk(this.#client.netns, url, load, this.#options.seconds)
+      samples.push({ ...seen, cpu: (cpuTime(envoy) - before) / 1000 / seen.requests })
+    }
+    return samples
+  }
+}
+
+const hosts: Readonly<Record<string, number>> = { client: 2, server1: 11, server2: 12 }
+
+async function translate(node: LabNode, source: string): Promise<string> {
+  const lightpath = fileURLToPath(new URL('../bin/lightpath', import.meta.url))
+  return runOrThrow(lightpath, ['translate', source, '--to', 'nftables', '--node-name', node.name])
+}
+
+/** Nanoseconds that a process ran, all its threads. */
+function cpuTime(process: Child | undefined): number {
+  if (!process) return 0
+  const tasks = readdirSync(`/proc/${process.pid}/task`)
+  return tasks.reduce(
+    (sum, task) => sum + Number(readFileSync(`/proc/${process.pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]),
+    0,
+  )
+}
+
+function report(title: string, samples: Samples, tolerance: number): Report {
+  const percent = `${tolerance * 100} %`
+  const rows: string[][] = []
+  for (const [{ name, connections }, rounds] of samples) {
+    const row = (what: string, field: keyof Sample, unit: string, isMeasured: boolean) => {
+      const sideMedian = (side: 'lightpath' | 'byHand') => median(rounds.map(round => round[side][field]))
+      // Of the two sides of one round, so that what changes slowly on the machine drops out.
+      const ratio = median(rounds.map(({ lightpath, byHand }) => lightpath[field] / byHand[field]))
+      const loss = field === 'perSecond' ? 1 - ratio : ratio - 1
+      const values = (['lightpath', 'byHand'] as const).map(side => `${figure(sideMedian(side))} ${unit}`)
+      rows.push([
+        `${name}: ${what}`,
+        ...values,
+        ratio.toFixed(3),
+        isMeasured ? aim(`within ${percent}`, loss <= tolerance) : '',
+      ])
+    }
+    if (connections === 1) {
+      row('mean latency', 'mean', 'µs', true)
+      row('p50', 'p50', 'µs', false)
+      row('p99', 'p99', 'µs', false)
+    } else row('requests/s', 'perSecond', '', true)
+    if (rounds.some(({ lightpath }) => lightpath.cpu > 0)) row("Envoy's CPU a request", 'cpu', 'µs', false)
+  }
+  const count = [...samples.values()][0]!.length
+  return {
+    title,
+    header: ['', 'Lightpath', 'by hand', 'ratio', 'aim'],
+    rows,
+    notes: [`medians of ${count} rounds, both sides in turns; the ratio is the median of the rounds' ratios`],
+    data: { rounds: Object.fromEntries([...samples].map(([{ name }, rounds]) => [name, rounds])) },
+  }
+}
