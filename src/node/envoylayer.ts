@@ -158,7 +158,13 @@ export class EnvoyLayer implements XdsObserver {
     for (const id of all) this.gate.check(id)
   }
 
-  gone(): void {}
+  /** Also of what an Envoy put aside without being told to: endpoints that it refused while their cluster changed. */
+  gone(_clientId: number, refs: readonly ResourceRef[]): void {
+    for (const ref of refs) {
+      const id = this.#ownerOf(ref)
+      if (id !== undefined) this.gate.checkLoss(id)
+    }
+  }
 
   refused(_clientId: number, refusal: Refusal): void {
     const { ref } = refusal

@@ -81,6 +81,15 @@ export class OverlayGate {
     this.#timer ??= setTimeout(() => this.#settle(), this.#options.settleMs)
   }
 
+  /** Envoy may have lost something that this port needs: without it the port moves down. */
+  checkLoss(id: string): void {
+    const candidate = this.#candidates.get(id)
+    if (!candidate?.up || candidate.needs.every(this.#options.isAcknowledged)) return
+    candidate.up = false
+    this.#inherited.delete(keyOf(candidate.vip))
+    this.#options.move([candidate.vip], false)
+  }
+
   /** Envoy answers, or it does not any more: then everything is for the kernel layer. */
   setAlive(alive: boolean): void {
     if (alive === this.#alive) return
