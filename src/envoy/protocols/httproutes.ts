@@ -108,7 +108,8 @@ function retryPolicy(settings: Settings, retryOn: string): RetryPolicy {
     numRetries: settings.numRetries,
     retryHostPredicate: [notTriedBefore],
     hostSelectionRetryMaxAttempts: anotherHostAttempts,
-    retryBackOff: { baseInterval: duration(5), maxInterval: duration(250) },
+    // The next try goes to another endpoint, which has done nothing to be waited for (default 25 ms to 250 ms).
+    retryBackOff: { baseInterval: duration(5), maxInterval: duration(50) },
   }
 }
 
