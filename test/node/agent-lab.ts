@@ -117,19 +117,21 @@ export class AgentLab {
     return Promise.all(names.map((name, index) => this.pod(name, firstHost + index, node)))
   }
 
-  /** Writes a file of manifests whole, as editors and kubectl do. */
-  write(file: string, objects: readonly object[]): void {
-    this.writeText(file, objects.map(object => JSON.stringify(object)).join('\n---\n'))
+  /** Replaces the manifests of this name by these objects. */
+  write(name: string, objects: readonly object[]): void {
+    this.writeFile(`${name}.json`, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }))
   }
 
-  writeText(file: string, text: string): void {
+  /** Takes back what `write` wrote. */
+  remove(name: string): void {
+    rmSync(join(this.manifests, `${name}.json`))
+  }
+
+  /** Writes a file whole, as editors and kubectl do. */
+  writeFile(file: string, text: string): void {
     const draft = join(this.manifests, `.${file}.new`)
     writeFileSync(draft, text)
-    renameSync(draft, join(this.manifests, `${file}.yaml`))
-  }
-
-  remove(file: string): void {
-    rmSync(join(this.manifests, `${file}.yaml`))
+    renameSync(draft, join(this.manifests, file))
   }
 
   /** Runs a command on the node. */
