@@ -5,7 +5,7 @@ import type { Family } from './elements.ts'
 import { type ListingReader, listingParser } from './listing.ts'
 import { overlaySwitch, tableName } from './ruleset.ts'
 
-/** What KernelTables asks of nft. Rejections are CommandErrors. */
+/** What KernelTables asks of nft. */
 export type NftClient = Pick<Nft, 'apply' | 'chains' | 'list' | 'listSet'>
 
 export class Nft {

@@ -68,7 +68,7 @@ class Agent {
         problems: (origin, problems) =>
           void (problems.length === 0 ? this.problems.delete(origin) : this.problems.set(origin, problems)),
       },
-      nft,
+      { nft, ensureRouting: async () => {}, removeStaleUdp: async () => {} },
     )
   }
 
@@ -318,6 +318,10 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
           await agent.tables.settled()
           assert.deepEqual(unordered(agent.nft.model.elements()), wanted(states.values(), overlay))
         } else if (step.do === 'restart') {
+          for (const wish of overlay) {
+            const owned = [...states.values()].some(state => `${state.vip} . ${state.port.port}` === wish)
+            if (!owned) overlay.delete(wish)
+          }
           await agent.tables.settled()
           await agent.tables.close()
           agent = new Agent(agent.nft)
@@ -345,7 +349,7 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
       assert.equal(agent.problems.size, 0)
       await agent.tables.close()
     }),
-    { numRuns: 60 },
+    { numRuns: 50 },
   )
 })
 

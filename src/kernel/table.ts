@@ -34,6 +34,21 @@ export interface KernelOptions extends RulesetOptions {
   readonly coalesceMs?: number
 }
 
+/** The programs of the system that are run; tests have others. Rejections are CommandErrors. */
+export interface KernelPrograms {
+  readonly nft: NftClient
+  ensureRouting(family: Family): Promise<void>
+  removeStaleUdp(ports: UdpEndpoints): Promise<unknown>
+}
+
+function programsOf(options: KernelOptions): KernelPrograms {
+  return {
+    nft: new Nft(options.prefix),
+    ensureRouting: family => ensureRouting(family, options, options.prefix),
+    removeStaleUdp: ports => removeStaleUdp(ports, options.prefix),
+  }
+}
+
 /** One transaction that was applied. */
 export interface Flush {
   /** The ids of the ports whose elements it made as they were asked for. */
@@ -91,7 +106,7 @@ export class KernelTables {
   readonly #options: KernelOptions
   readonly #observer: KernelObserver
   readonly #families: readonly Family[]
-  readonly #nft: NftClient
+  readonly #programs: KernelPrograms
   readonly #ports = new Map<string, PortRecord>()
   /** Ports that may differ from what the kernel has. */
   readonly #dirty = new Set<string>()
@@ -113,11 +128,11 @@ export class KernelTables {
   #worker: Promise<void> | undefined
   #attempt = Promise.withResolvers<void>()
 
-  constructor(options: KernelOptions, observer: KernelObserver = {}, nft: NftClient = new Nft(options.prefix)) {
+  constructor(options: KernelOptions, observer: KernelObserver = {}, programs = programsOf(options)) {
     this.#options = options
     this.#observer = observer
     this.#families = familiesOf(options.families)
-    this.#nft = nft
+    this.#programs = programs
   }
 
   /**
@@ -275,15 +290,14 @@ export class KernelTables {
 
   /** Tables of ours are known by their marker chain; where all have it, nothing is written. */
   async #install(): Promise<void> {
-    const { routeTable, steeringMark, prefix } = this.#options
     const statements: string[] = []
     for (const family of this.#families) {
-      const chains = await this.#nft.chains(family)
+      const chains = await this.#programs.nft.chains(family)
       if (chains.includes(markerFor(family, this.#options))) continue
       statements.push(renderReplacement(family, chains, this.#options))
     }
-    if (statements.length > 0) await this.#nft.apply(statements.join(''))
-    for (const family of this.#families) await ensureRouting(family, { routeTable, steeringMark }, prefix)
+    if (statements.length > 0) await this.#programs.nft.apply(statements.join(''))
+    for (const family of this.#families) await this.#programs.ensureRouting(family)
     if (!this.#hasInherited) await this.#inherit()
     this.#isInstalled = true
   }
@@ -292,7 +306,7 @@ export class KernelTables {
     this.#hasInherited = true
     if (this.#clearsOverlay) return
     for (const family of this.#families) {
-      await this.#nft.listSet(family, 'envoy', {
+      await this.#programs.nft.listSet(family, 'envoy', {
         element: (_set, key) => {
           this.#overlay.add(key)
           this.#inherited.add(key)
@@ -304,7 +318,7 @@ export class KernelTables {
   async #clear(): Promise<void> {
     this.#clearsOverlay = false
     try {
-      await this.#nft.apply(this.#families.map(family => `flush set ${family} ${tableName} envoy\n`).join(''))
+      await this.#programs.nft.apply(this.#families.map(family => `flush set ${family} ${tableName} envoy\n`).join(''))
     } catch (error) {
       this.#clearsOverlay = true
       throw error
@@ -332,14 +346,14 @@ export class KernelTables {
 
   async #checkInstalled(): Promise<void> {
     for (const family of this.#families) {
-      const chains = await this.#nft.chains(family)
+      const chains = await this.#programs.nft.chains(family)
       if (!chains.includes(markerFor(family, this.#options))) throw new Error(`table ${family} ${tableName} is gone`)
     }
   }
 
   /** Compares all that the kernel has with all that it shall have. */
   async #synchronise(): Promise<void> {
-    const found = await Mirror.read(this.#nft, this.#families)
+    const found = await Mirror.read(this.#programs.nft, this.#families)
     if (!found) throw new Error(`table ${tableName} is gone`)
     const { mirror, owned } = found
     this.#mirror = mirror
@@ -457,7 +471,7 @@ export class KernelTables {
     if (transaction.isEmpty) return
     const text = transaction.text()
     const start = performance.now()
-    await this.#nft.apply(text)
+    await this.#programs.nft.apply(text)
     this.#observer.flushed?.({
       ports: changes.map(change => change.record.id),
       added: transaction.additions,
@@ -469,7 +483,7 @@ export class KernelTables {
 
   async #removeStaleUdp(ports: UdpEndpoints): Promise<void> {
     try {
-      await removeStaleUdp(ports, this.#options.prefix)
+      await this.#programs.removeStaleUdp(ports)
       this.#observer.problems?.('conntrack', [])
     } catch (error) {
       const remedy = 'UDP clients with a fixed port may talk to an endpoint that is gone until they pause'

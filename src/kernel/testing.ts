@@ -5,7 +5,6 @@ import type { PortState } from '../services/port.ts'
 import { defaultSettings } from '../services/settings.ts'
 import type { KernelOptions } from './table.ts'
 
-/** `prefix: ['true']`: no command does anything. */
 export const testOptions: KernelOptions = {
   families: ['IPv4', 'IPv6'],
   nodeName: 'node1',
@@ -14,7 +13,6 @@ export const testOptions: KernelOptions = {
   targetPort: 1666,
   routeTable: 1666,
   coalesceMs: 0,
-  prefix: ['true'],
 }
 
 /** `endpoints` as `10.1.0.1:8080`, optionally with `@node`, or `fd00::1 8080`. */

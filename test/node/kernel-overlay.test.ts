@@ -58,6 +58,7 @@ describe('The overlay', needsRoot, () => {
       assert.match(await lab.connect(lab.node.netns, vip, 80), new RegExp(`^envoy ${vip} 80 `))
       const target = family === 'IPv4' ? server.ip : server.ip6
       assert.match(await lab.connect(lab.node.netns, target, 8080, '-m', '0x2000'), /^server /)
+      assert.doesNotMatch(await lab.connect(lab.node.netns, vip, 80, '-m', '0x2000'), /^envoy /)
     })
 
     test(`The port of Envoy refuses who connects to it directly over ${family}`, async () => {
