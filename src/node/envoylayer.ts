@@ -47,6 +47,8 @@ export interface EnvoyView {
   }[]
 }
 
+const longestRetryMs = 60_000
+
 export class EnvoyLayer implements XdsObserver {
   readonly store = new ResourceStore()
   readonly gate: OverlayGate
@@ -58,6 +60,8 @@ export class EnvoyLayer implements XdsObserver {
   /** The port that a listener belongs to, by the listener's name. */
   readonly #listenerOwner = new Map<string, string>()
   readonly #refusals = new Map<string, Refusal>()
+  /** Shared resources that Envoy refused, by name: how often, and when they are told again. */
+  readonly #retries = new Map<string, { readonly count: number; readonly timer: NodeJS.Timeout }>()
   /** When the change that made a resource arrived, by type and name, until it is acknowledged. */
   readonly #awaited = new Map<string, number>()
   #answers = false
@@ -138,6 +142,7 @@ export class EnvoyLayer implements XdsObserver {
     this.#stopped = true
     this.gate.stop()
     this.#drains.stop()
+    for (const { timer } of this.#retries.values()) clearTimeout(timer)
   }
 
   connected(client: ClientInfo): void {
@@ -175,6 +180,21 @@ export class EnvoyLayer implements XdsObserver {
     this.#refusals.set(refKey(ref), refusal)
     this.#awaited.delete(refKey(ref))
     this.#report(id)
+    this.#tellAgain(ref)
+  }
+
+  /**
+   * A listener that all Services need is refused while its port is taken, and once that is free it is to be there. It is
+   * told as a new version, since Envoy is not told a version again that it refused.
+   */
+  #tellAgain(ref: ResourceRef): void {
+    const resource = this.#options.shared.find(({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name)
+    if (!resource || this.#stopped) return
+    const before = this.#retries.get(ref.name)
+    const count = (before?.count ?? 0) + 1
+    clearTimeout(before?.timer)
+    const tell = () => this.store.update({ put: [{ ...resource, version: `${resource.version}-${count}` }] })
+    this.#retries.set(ref.name, { count, timer: setTimeout(tell, Math.min(500 * 2 ** count, longestRetryMs)) })
   }
 
   settled(): void {}
@@ -288,13 +308,18 @@ export class EnvoyLayer implements XdsObserver {
     const refusals = [...this.#refusals.values()].filter(({ ref }) => (this.#ownerOf(ref) ?? ref.name) === id)
     const [namespace, name] = id.split('/')
     const object = name === undefined ? `Envoy listener ${id}` : `Service ${namespace}/${name}`
-    const remedy = this.gate.isUp(id)
+    const problems = refusals.map(({ ref, detail }) => {
+      const words = detail.trim().replaceAll('\n', '; ')
+      return problem('LP301', object, `Envoy refused ${typeName(ref.typeUrl)} ${ref.name}: ${words}`, this.#remedy(id))
+    })
+    this.#options.onProblems(`Envoy ${id}`, problems)
+  }
+
+  #remedy(id: string): string {
+    if (!this.#told.has(id)) return 'the kernel layer serves all Services; stop what uses the port, it is tried again'
+    return this.gate.isUp(id)
       ? 'it keeps its last acknowledged configuration; correct its settings'
       : 'the kernel layer serves it; correct its settings'
-    const problems = refusals.map(({ ref, detail }) =>
-      problem('LP301', object, `Envoy refused ${typeName(ref.typeUrl)} ${ref.name}: ${detail}`, remedy),
-    )
-    this.#options.onProblems(`Envoy ${id}`, problems)
   }
 
   async #connections(ids: readonly string[]): Promise<ReadonlyMap<string, number> | undefined> {

@@ -1,6 +1,6 @@
 /** A node with the agent and Envoy on it, manifests to edit, pods, and questions to all of them. */
 
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { askAgent } from '../../src/commands/agent.ts'
@@ -51,6 +51,7 @@ export class AgentLab {
   readonly agent: Supervised
   readonly envoy: Supervised
   readonly #files: string
+  readonly #command: commandLines.CommandLine
 
   /** Nothing runs yet; `start` starts both, `agent.up` and `envoy.up` one. */
   static async build(options: LabOptions = {}): Promise<AgentLab> {
@@ -73,16 +74,20 @@ export class AgentLab {
     this.socket = join(this.#files, 'agent.sock')
     mkdirSync(this.#files)
     mkdirSync(this.manifests)
-    const supervise = ([command, ...args]: commandLines.CommandLine, log: string) =>
-      new Supervised(network.processes, {
-        netns: this.node.netns,
-        command,
-        args,
-        options: { logFile: join(this.#files, log), env },
-      })
     const files = { source: this.manifests, socket: this.socket }
-    this.agent = supervise([...commandLines.agent('node1', files), '--log-level', 'debug', ...flags], 'agent.log')
-    this.envoy = supervise(commandLines.envoy(join(this.#files, 'bootstrap.json')), 'envoy.log')
+    this.#command = [...commandLines.agent('node1', files), '--log-level', 'debug', ...flags]
+    this.agent = this.agentWith({ env })
+    this.envoy = this.#supervise(commandLines.envoy(join(this.#files, 'bootstrap.json')), 'envoy.log')
+  }
+
+  /** Another agent, with other environment or behind another program such as setpriv; not together with `agent`. */
+  agentWith({ env, behind = [] }: Pick<LabOptions, 'env'> & { behind?: readonly string[] }): Supervised {
+    return this.#supervise([...behind, ...this.#command] as unknown as commandLines.CommandLine, 'agent.log', env)
+  }
+
+  #supervise([command, ...args]: commandLines.CommandLine, log: string, env?: LabOptions['env']): Supervised {
+    const options = { logFile: join(this.#files, log), env }
+    return new Supervised(this.network.processes, { netns: this.node.netns, command, args, options })
   }
 
   async #writeBootstrap({ bootstrap: change }: LabOptions): Promise<void> {
@@ -146,6 +151,10 @@ export class AgentLab {
 
   agentLog(): string {
     return readFileSync(join(this.#files, 'agent.log'), 'utf8')
+  }
+
+  forgetLog(): void {
+    truncateSync(join(this.#files, 'agent.log'))
   }
 
   /** Asks once, over a new connection. */

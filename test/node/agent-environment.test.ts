@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, afterEach, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import type { RunningPod } from '../../src/demo/pods.ts'
+import type { Child } from '../../src/demo/processes.ts'
+import { run } from '../../src/demo/processes.ts'
+import type { Supervised } from '../../src/demo/supervisor.ts'
+import { AgentLab, skip } from './agent-lab.ts'
+import { serviceWith } from './manifests.ts'
+
+describe('on a node where something is missing or taken', { skip }, () => {
+  let lab: AgentLab
+  let client: RunningPod
+  const url = 'http://10.96.3.1/'
+  let agent: Supervised
+
+  before(async () => {
+    lab = await AgentLab.build()
+    const [first, ...pods] = await lab.pods(['client', 'web-1', 'web-2'], 10)
+    client = first!
+    lab.write('web', serviceWith({ name: 'web', vips: ['10.96.3.1'] }, pods))
+    agent = lab.agent
+  })
+
+  after(() => lab?.destroy())
+
+  afterEach(async () => {
+    await Promise.all([agent.down(), lab.envoy.down()])
+    agent = lab.agent
+    await lab.lightpath('cleanup')
+    lab.forgetLog()
+  })
+
+  /** Another program that listens on a TCP port or a Unix socket of the node. */
+  async function occupy(where: string): Promise<Child> {
+    const script = `require('net').createServer().listen(${where}, () => process.stdout.end('listening'))`
+    const child = await lab.network.processes.spawnIn(lab.node.netns, process.execPath, ['--eval', script], {
+      pipeStdout: true,
+    })
+    await new Promise(resolve => child.stdout!.once('data', resolve))
+    return child
+  }
+
+  test('without an Envoy the agent runs and the kernel layer serves everything', async () => {
+    await agent.up()
+    await lab.untilServedBy('kernel', client, url)
+    assert.equal(await lab.page('/healthz'), 'ok\n')
+    assert.equal(await lab.page('/readyz'), 'ok\n')
+    assert.equal(await lab.metric('lightpath_envoy_up'), 0)
+    const { stdout } = await lab.lightpath('explain', 'default/web', '--socket', lab.socket)
+    assert.match(stdout, /Envoy is down or not connected/)
+    assert.match(stdout, /kernel for now; meant for Envoy/)
+  })
+
+  test('an Envoy of an older version is reported, and the kernel layer serves', async () => {
+    await agent.up()
+    await lab.untilServedBy('kernel', client, url)
+    const program = fileURLToPath(new URL('old-envoy.ts', import.meta.url))
+    await lab.until(
+      'the xDS server',
+      async () => (await lab.on('bash', ['-c', ': <>/dev/tcp/127.0.0.1/18000'])).code === 0,
+    )
+    const old = await lab.network.processes.spawnIn(lab.node.netns, process.execPath, [program])
+    await lab.untilLogged(/LP302.*"Envoy old".*1\.20\.0, older than 1\.40\.0.*install 1\.40\.0.*"problem"/)
+    assert.match(await lab.ask(client, url), / by kernel$/)
+    assert.equal(await lab.metric('lightpath_problems{code="LP302"}'), 1)
+    await old.stop()
+    await lab.untilLogged(/LP302.*"problem is over"/)
+  })
+
+  test('with port 18000 taken the kernel layer serves, the port is named, and Envoy comes in when it is free', async () => {
+    const other = await occupy('18000, "127.0.0.1"')
+    await Promise.all([agent.up(), lab.envoy.up()])
+    await lab.untilServedBy('kernel', client, url)
+    const line = await lab.untilLogged(/LP302.*18000.*"problem"/)
+    assert.match(line, /EADDRINUSE.*stop it or choose another port.*the kernel layer serves all Services/)
+    await other.stop()
+    await lab.untilServedBy('envoy', client, url)
+    await lab.untilLogged(/LP302.*"problem is over"/)
+  })
+
+  test('with ports 9000 and the socket taken everything works, both are named, and both come when they are free', async () => {
+    const others = [await occupy('9000, "0.0.0.0"'), await occupy(JSON.stringify(lab.socket))]
+    await Promise.all([agent.up(), lab.envoy.up()])
+    await lab.untilServedBy('envoy', client, url)
+    assert.match(await lab.untilLogged(/LP501.*9000/), /in use by another process.*all else works/)
+    assert.match(await lab.untilLogged(/LP501.*agent\.sock/), /another agent uses it; stop it.*all else works/)
+    for (const other of others) other.kill('SIGKILL')
+    await lab.until('metrics', () => lab.page('/metrics'))
+    await lab.until('the socket', () => lab.explain('default/web'))
+  })
+
+  test('with port 1666 taken the kernel layer serves, the problem names it, and the overlay is there when it is free', async () => {
+    const other = await occupy('1666')
+    await Promise.all([agent.up(), lab.envoy.up()])
+    await lab.untilEnvoyIsUp()
+    const line = await lab.untilLogged(/LP301.*redirect.*"problem"/)
+    assert.match(line, /cannot bind '0\.0\.0\.0:1666'.*Address already in use/)
+    assert.match(await lab.ask(client, url), / by kernel$/)
+    assert.deepEqual(await lab.overlay(), [])
+    await other.stop()
+    await lab.untilServedBy('envoy', client, url)
+    await lab.untilLogged(/LP301.*"problem is over"/)
+  })
+
+  test('without nft on the PATH the agent says what to install, and goes to work when it is there', async () => {
+    const path = join(lab.network.directory, 'path')
+    mkdirSync(path)
+    const link = async (name: string) => {
+      const { stdout } = await run('sh', ['-c', `command -v ${name}`])
+      symlinkSync(stdout.trim(), join(path, name))
+    }
+    for (const name of ['nsenter', 'readlink', 'dirname', 'ip', 'conntrack']) await link(name)
+    agent = lab.agentWith({ env: { PATH: path } })
+    await Promise.all([agent.up(), lab.envoy.up()])
+    assert.match(await lab.untilLogged(/LP401.*"problem"/), /nft.*ENOENT.*install it \(Debian: nftables/)
+    assert.equal(await lab.page('/healthz'), 'ok\n')
+    await link('nft')
+    await lab.untilServedBy('envoy', client, url)
+    await lab.untilLogged(/LP401.*"problem is over"/)
+  })
+
+  test('without permission the agent says which one it needs', async () => {
+    agent = lab.agentWith({ behind: ['setpriv', '--bounding-set', '-net_admin'] })
+    await agent.up()
+    const line = await lab.untilLogged(/LP401.*"problem"/)
+    assert.match(line, /nft.*[Oo]peration not permitted.*run as root, or with the capability CAP_NET_ADMIN/)
+    assert.equal(await lab.page('/healthz'), 'ok\n')
+  })
+})
