@@ -89,8 +89,8 @@ configured(
 )
 
 configured(program.command('cleanup').description('remove everything that Lightpath ever made in this node’s kernel'), [
-  'families',
-  ...marks,
+  'routeTable',
+  'socket',
 ]).action(run(async config => (await import('./commands/cleanup.ts')).cleanUp(config)))
 
 program
