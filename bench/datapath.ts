@@ -3,7 +3,7 @@
  * Both sides have the same client, the same servers and the same network, and take turns.
  */
 
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { curl } from '../src/demo/clients.ts'
@@ -12,7 +12,7 @@ import type { Child } from '../src/demo/processes.ts'
 import { pause, waitFor } from '../src/demo/wait.ts'
 import { Manifests, serviceManifests } from './generate.ts'
 import { type Address, dnat, routing, server, staticEnvoy, steering } from './handwritten.ts'
-import { runInOrThrow, runOrThrow, startAgent, startEnvoy, startEnvoyWith } from './lab.ts'
+import { cpuTime, runInOrThrow, runOrThrow, startAgent, startEnvoy, startEnvoyWith } from './lab.ts'
 import { aim, figure, median, type Report } from './report.ts'
 import { type Load, type Seen, wrk } from './wrk.ts'
 
@@ -152,9 +152,9 @@ export class Datapath {
     await prepare?.()
     const samples: Sample[] = []
     for (const load of loads) {
-      const before = cpuTime(envoy)
+      const before = envoy ? cpuTime(envoy) : 0
       const seen = await wrk(this.#client.netns, url, load, this.#options.seconds)
-      samples.push({ ...seen, cpu: (cpuTime(envoy) - before) / 1000 / seen.requests })
+      samples.push({ ...seen, cpu: envoy ? (cpuTime(envoy) - before) / 1000 / seen.requests : 0 })
     }
     return samples
   }
@@ -165,16 +165,6 @@ const hosts: Readonly<Record<string, number>> = { client: 2, server1: 11, server
 async function translate(node: LabNode, source: string): Promise<string> {
   const lightpath = fileURLToPath(new URL('../bin/lightpath', import.meta.url))
   return runOrThrow(lightpath, ['translate', source, '--to', 'nftables', '--node-name', node.name])
-}
-
-/** Nanoseconds that a process ran, all its threads. */
-function cpuTime(process: Child | undefined): number {
-  if (!process) return 0
-  const tasks = readdirSync(`/proc/${process.pid}/task`)
-  return tasks.reduce(
-    (sum, task) => sum + Number(readFileSync(`/proc/${process.pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]),
-    0,
-  )
 }
 
 function report(title: string, samples: Samples, tolerance: number): Report {

@@ -1,9 +1,20 @@
 /** A node under measurement: a network namespace with Envoy and the agent as it ships. */
 
-import { closeSync, mkdirSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import * as commandLines from '../src/demo/command-lines.ts'
-import { bootstrap } from '../src/demo/command-lines.ts'
 import type { LabNode, Network } from '../src/demo/network.ts'
 import { type Child, run, runIn } from '../src/demo/processes.ts'
 import { findEnvoy } from '../src/envoy/find.ts'
@@ -11,7 +22,7 @@ import { envoyArguments } from '../src/envoy/process.ts'
 
 /** Starts the node's Envoy as Lightpath has it, by the bootstrap that `lightpath bootstrap` prints. */
 export async function startEnvoy(network: Network, node: LabNode, workers: number): Promise<Child> {
-  const [command, ...args] = bootstrap(node.name)
+  const [command, ...args] = commandLines.bootstrap(node.name)
   return startEnvoyWith(network, node.netns, 'lightpath', await runOrThrow(command, args), workers)
 }
 
@@ -38,14 +49,28 @@ export interface RunningAgent {
   readonly started: number
 }
 
-/** Starts the agent as it ships (bin/lightpath), logging at level debug: a line a transaction, and two a change. */
+/** The program as it ships: bin/ and dist/ without the sources, which it would run in their place. */
+function shipped(network: Network): string {
+  const directory = join(network.directory, 'shipped')
+  if (!existsSync(directory)) {
+    for (const part of ['bin', 'dist']) cpSync(join(root, part), join(directory, part), { recursive: true })
+    symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'))
+  }
+  return join(directory, 'bin/lightpath')
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+/** Starts the agent as it ships, logging at level debug: a line a transaction, and two a change. */
 export async function startAgent(network: Network, node: LabNode, source: string): Promise<RunningAgent> {
   const directory = join(network.directory, node.name)
   mkdirSync(directory, { recursive: true })
-  const [command, ...args] = commandLines.agent(node.name, { source, socket: join(directory, 'agent.sock') })
+  const [, ...args] = commandLines.agent(node.name, { source, socket: join(directory, 'agent.sock') })
   const started = Date.now()
   const logFile = join(directory, `agent-${started}.log`)
-  const child = await network.processes.spawnIn(node.netns, command, [...args, '--log-level', 'debug'], { logFile })
+  const child = await network.processes.spawnIn(node.netns, shipped(network), [...args, '--log-level', 'debug'], {
+    logFile,
+  })
   return { process: child, log: new AgentLog(logFile), started }
 }
 
@@ -125,6 +150,12 @@ export function memoryOf({ pid }: Pick<Child, 'pid'>): Memory {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   const kilobytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1])
   return { rss: (kilobytes('VmRSS') * 1024) / 1e6, peak: (kilobytes('VmHWM') * 1024) / 1e6 }
+}
+
+/** Nanoseconds that a process has run on a core, all its threads. */
+export function cpuTime({ pid }: Pick<Child, 'pid'>): number {
+  const ran = (task: string) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0])
+  return readdirSync(`/proc/${pid}/task`).reduce((sum, task) => sum + ran(task), 0)
 }
 
 export async function runOrThrow(command: string, args: readonly string[], input?: string): Promise<string> {

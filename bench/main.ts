@@ -52,6 +52,8 @@ const where = machine()
 console.log(
   `${where.date}  ${where.cores} cores (${where.cpu}), ${where.memoryGB} GB, Linux ${where.kernel}, Node.js ${where.node}`,
 )
+if (where.load > where.cores / 4)
+  console.log(`The machine is busy (load ${where.load.toFixed(1)}): repeat this on a quiet one before you trust it.`)
 for (const name of chosen) await inNetwork(network => parts[name]!(network, flags.quick, tell))
 
 async function inNetwork(measure: (network: Network) => Promise<void>): Promise<void> {

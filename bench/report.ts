@@ -1,6 +1,6 @@
 /** What the benchmarks say, in figures and in words. */
 
-import { availableParallelism, cpus, release, totalmem } from 'node:os'
+import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
 import { percentile } from '../src/demo/load-report.ts'
 
 export interface Report {
@@ -19,6 +19,8 @@ export interface Machine {
   readonly memoryGB: number
   readonly kernel: string
   readonly node: string
+  /** Of the last minute: what else the machine did as this began. */
+  readonly load: number
 }
 
 export function machine(): Machine {
@@ -29,6 +31,7 @@ export function machine(): Machine {
     memoryGB: Math.round(totalmem() / 1e9),
     kernel: release(),
     node: process.version,
+    load: loadavg()[0]!,
   }
 }
 

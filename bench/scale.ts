@@ -7,6 +7,7 @@ import type { Child } from '../src/demo/processes.ts'
 import { pause, waitFor } from '../src/demo/wait.ts'
 import { Manifests, type Size } from './generate.ts'
 import {
+  cpuTime,
   type LogLine,
   type Memory,
   memoryOf,
@@ -37,6 +38,9 @@ interface Start {
   readonly connected: number
   /** Envoy has acknowledged everything, and every Service is in the overlay. */
   readonly overlay: number
+  /** Seconds of CPU time until then. */
+  readonly agentCpu: number
+  readonly envoyCpu: number
   /** How long each nftables transaction took, milliseconds. */
   readonly transactions: readonly number[]
   readonly transactionBytes: number
@@ -116,8 +120,11 @@ async function watchStart({ node, manifests, agent, envoy }: Fleet, settleMs: nu
   await waitFor('every Service in the overlay', limitMs, watch).catch(error => {
     throw new Error(`${error.message}; the end of the agent's log:\n${agent.log.tail()}`)
   })
+  const [agentCpu, envoyCpu] = [cpuTime(agent.process) / 1e9, cpuTime(envoy) / 1e9]
   await pause(settleMs)
   return {
+    agentCpu,
+    envoyCpu,
     read: milestones.get('read')!,
     kernel: milestones.get('kernel')!,
     connected: milestones.get('connected')!,
@@ -173,6 +180,8 @@ function report(sizes: readonly Size[], starts: readonly (readonly Start[])[]): 
       row('all in the kernel layer after', start => start.kernel, 's', ''),
       row('Envoy connected after', start => start.connected, 's', ''),
       row('all acknowledged and in the overlay after', start => start.overlay, 's', aim('≤ 15 s', ready <= 15)),
+      row('  CPU time of the agent until then', start => start.agentCpu, 's', ''),
+      row('  CPU time of Envoy until then', start => start.envoyCpu, 's', ''),
       row(
         'agent memory (RSS), settled',
         start => start.agent.rss,
@@ -181,7 +190,7 @@ function report(sizes: readonly Size[], starts: readonly (readonly Start[])[]): 
       ),
       row('agent memory, peak', start => start.agent.peak, 'MB', ''),
       row('Envoy memory (RSS), settled', start => start.envoy.rss, 'MB', ''),
-      row('nftables transactions', start => start.transactions.length, '', ''),
+      ['nftables transactions', ...of(start => start.transactions.length).map(String), ''],
       row('  p50', start => p(start.transactions, 50), 'ms', ''),
       row('  longest', start => Math.max(...start.transactions), 'ms', ''),
       row('  all together', start => start.transactions.reduce((sum, ms) => sum + ms, 0), 'ms', ''),
