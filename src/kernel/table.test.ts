@@ -241,6 +241,17 @@ test('The overlay is emptied by one transaction that comes first', async () => {
   await agent.tables.close()
 })
 
+test('A Service that comes back enters the overlay only when it is put there again', async () => {
+  const agent = new Agent()
+  await agent.run([web])
+  agent.tables.setOverlay([{ ip: '10.0.0.1', port: 80 }], true)
+  agent.tables.removePort(web.id)
+  agent.tables.setPort(web)
+  await agent.tables.settled()
+  assert.deepEqual(unordered(agent.nft.model.elements()), wanted([web]))
+  await agent.tables.close()
+})
+
 test('One endpoint of 5,000 that leaves costs a handful of elements', async () => {
   const agent = new Agent()
   const endpoints = Array.from({ length: 5000 }, (_, n) => `10.1.${n >> 8}.${n & 255}:80@node2`)
