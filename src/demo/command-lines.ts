@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { envoyArguments } from '../envoy/process.ts'
 
 export type CommandLine = readonly [command: string, ...args: string[]]
 
@@ -35,18 +36,8 @@ export function overlay(state: 'on' | 'off'): CommandLine {
   return [lightpath, 'overlay', state]
 }
 
-/** Two workers are enough for a show, and hot restart would share memory between the nodes' Envoys. */
 export function envoy(bootstrapFile: string): CommandLine {
-  return [
-    findEnvoy(),
-    '--config-path',
-    bootstrapFile,
-    '--concurrency',
-    '2',
-    '--disable-hot-restart',
-    '--log-level',
-    'warning',
-  ]
+  return [findEnvoy(), ...envoyArguments({ bootstrapFile })]
 }
 
 /** Envoy's admin interface, inside a node's namespace. */
