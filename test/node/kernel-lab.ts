@@ -4,7 +4,6 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { setTimeout as delay } from 'node:timers/promises'
 import { netnsPath } from '../../src/demo/leftovers.ts'
 import { createNetwork, type LabNode, type Network, type Pod } from '../../src/demo/network.ts'
 import { type Child, runIn } from '../../src/demo/processes.ts'
@@ -105,14 +104,4 @@ export async function holdConnection(netns: string, ip: string, port: number) {
       child.kill()
     },
   }
-}
-
-/** Polls until `probe` gives `expected`, at most 10 s, and asserts that it does. */
-export async function eventually<T>(probe: () => Promise<T>, expected: T): Promise<void> {
-  let value = await probe()
-  for (let tries = 0; tries < 100 && value !== expected; tries++) {
-    await delay(100)
-    value = await probe()
-  }
-  assert.equal(value, expected)
 }
