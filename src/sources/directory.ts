@@ -1,5 +1,6 @@
 /** Services from a directory of manifests in YAML and JSON, followed as it changes. */
 
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { Log } from '../observe/log.ts'
 import { type Problem, problem } from '../services/problem.ts'
@@ -8,6 +9,7 @@ import { DirectoryWatches } from './directory-watches.ts'
 import { type FileState, isDirectory, lookAtFile, lookAtTree, messageOf } from './file-tree.ts'
 import { isManifestName, parseManifest } from './manifest.ts'
 import type { Source, SourceListener } from './source.ts'
+import { Turn } from './turn.ts'
 
 /**
  * What a file or directory that cannot be read (LP101, LP104) said before stays. The origin of a file's problems is its
@@ -24,7 +26,7 @@ export interface DirectoryOptions {
 }
 
 /** A writer may pause for this long within a file or between files; each pause begins a new wait, up to a limit. */
-const quietMs = 10
+const quietMs = 3
 const longestWaitMs = 200
 /** A file that is empty or broken and younger than this is taken for half written, and read again. */
 const youngMs = 1000
@@ -35,6 +37,8 @@ const usualRescanMs = 10_000
 const blindRescanMs = 1000
 /** When names other than manifests' come and go everything is looked at, but not in one go after the other. */
 const restMs = 200
+/** Read at once: waiting would take longer than reading. */
+const smallFile = 64 * 1024
 const largestFile = 256 * 1024 * 1024
 
 interface Known {
@@ -153,8 +157,10 @@ class DirectorySource implements Source {
       this.#definitions.replace(path, [])
       read.add(path)
     }
+    const turn = new Turn()
     for (const [path, state] of changed) {
       await this.#read(path, state)
+      await turn.give()
       read.add(path)
       if (this.#stopped) return
     }
@@ -238,7 +244,7 @@ class DirectorySource implements Source {
     this.#young.delete(path)
     try {
       if (state.size > largestFile) throw new Error(`it has ${state.size} bytes, and ${largestFile} are read at most`)
-      const text = await readFile(path, 'utf8')
+      const text = state.size <= smallFile ? readFileSync(path, 'utf8') : await readFile(path, 'utf8')
       const manifest = await parseManifest(path, text)
       const isYoung = Math.abs(Date.now() - state.modified) < youngMs
       const mayBeHalf = manifest.broken || text.trim() === ''

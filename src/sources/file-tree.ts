@@ -1,9 +1,10 @@
 /** The manifest files and directories below a directory, as they are now. */
 
-import type { BigIntStats, Dirent } from 'node:fs'
+import { type BigIntStats, type Dirent, statSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isManifestName } from './manifest.ts'
+import { Turn } from './turn.ts'
 
 export interface FileTree {
   /** By path, the state of each manifest file. */
@@ -37,10 +38,13 @@ export async function lookAtTree(
   const files = new Map<string, FileState>()
   const directories = new Map<string, string>()
   const unreadable = new Map<string, string>()
+  const turn = new Turn()
 
   async function lookAt(path: string, entry: Dirent, above: readonly string[]): Promise<void> {
     try {
-      const stats = await stat(path, { bigint: true, throwIfNoEntry: false })
+      // A tenth of what waiting for each of 10,000 files would take.
+      const stats = statSync(path, { bigint: true, throwIfNoEntry: false })
+      await turn.give()
       if (stats?.isDirectory()) await list(path, identityOf(stats), above)
       else if (!isManifestName(entry.name)) return
       else if (stats?.isFile()) files.set(path, stateOf(stats))

@@ -1,9 +1,9 @@
 /** One manifest file: its text in YAML or JSON, with one or more documents, to the objects that it defines. */
 
-import { setImmediate } from 'node:timers/promises'
 import { describeKey, type KubeObject, keyOf } from '../services/objects.ts'
 import { listItems, parseObject } from '../services/parse.ts'
 import { type Problem, problem } from '../services/problem.ts'
+import { Turn } from './turn.ts'
 
 export interface Manifest {
   readonly objects: readonly KubeObject[]
@@ -25,7 +25,7 @@ export async function parseManifest(file: string, text: string): Promise<Manifes
   const objects = new Map<string, KubeObject>()
   const problems: Problem[] = []
   const ignored: string[] = []
-  let sliceEnds = performance.now() + sliceMs
+  const turn = new Turn()
   const documents = file.endsWith('.json') ? jsonDocuments(file, text) : yamlDocuments(file, text)
   try {
     for await (const { value, origin } of documents) {
@@ -37,9 +37,7 @@ export async function parseManifest(file: string, text: string): Promise<Manifes
         const key = describeKey(keyOf(parsed.object))
         if (objects.has(key)) problems.push(definedTwice(key, origin))
         else objects.set(key, parsed.object)
-        if (performance.now() < sliceEnds) continue
-        await setImmediate()
-        sliceEnds = performance.now() + sliceMs
+        await turn.give()
       }
     }
   } catch (error) {
@@ -48,8 +46,6 @@ export async function parseManifest(file: string, text: string): Promise<Manifes
   }
   return { objects: [...objects.values()], problems, broken: false, ignored }
 }
-
-const sliceMs = 20
 
 class ManifestError extends Error {
   readonly problem: Problem
