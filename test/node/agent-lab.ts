@@ -28,6 +28,12 @@ export interface LabOptions extends Partial<NetworkOptions> {
   readonly bootstrap?: (bootstrap: Bootstrap) => void
 }
 
+interface AgentVariation {
+  readonly env?: Readonly<Record<string, string>>
+  readonly source?: string
+  readonly behind?: readonly string[]
+}
+
 /** The part of Envoy's bootstrap that tests change. */
 export interface Bootstrap {
   readonly staticResources: { readonly listeners: object[] }
@@ -51,7 +57,7 @@ export class AgentLab {
   readonly agent: Supervised
   readonly envoy: Supervised
   readonly #files: string
-  readonly #command: commandLines.CommandLine
+  readonly #flags: readonly string[]
 
   /** Nothing runs yet; `start` starts both, `agent.up` and `envoy.up` one. */
   static async build(options: LabOptions = {}): Promise<AgentLab> {
@@ -74,18 +80,18 @@ export class AgentLab {
     this.socket = join(this.#files, 'agent.sock')
     mkdirSync(this.#files)
     mkdirSync(this.manifests)
-    const files = { source: this.manifests, socket: this.socket }
-    this.#command = [...commandLines.agent('node1', files), '--log-level', 'debug', ...flags]
+    this.#flags = ['--log-level', 'debug', ...flags]
     this.agent = this.agentWith({ env })
     this.envoy = this.#supervise(commandLines.envoy(join(this.#files, 'bootstrap.json')), 'envoy.log')
   }
 
-  /** Another agent, with other environment or behind another program such as setpriv; not together with `agent`. */
-  agentWith({ env, behind = [] }: Pick<LabOptions, 'env'> & { behind?: readonly string[] }): Supervised {
-    return this.#supervise([...behind, ...this.#command] as unknown as commandLines.CommandLine, 'agent.log', env)
+  /** Another agent: with other environment, other manifests, or behind another program such as setpriv. */
+  agentWith({ env, source = this.manifests, behind = [] }: AgentVariation): Supervised {
+    const words = [...behind, ...commandLines.agent('node1', { source, socket: this.socket }), ...this.#flags]
+    return this.#supervise(words, 'agent.log', env)
   }
 
-  #supervise([command, ...args]: commandLines.CommandLine, log: string, env?: LabOptions['env']): Supervised {
+  #supervise([command = '', ...args]: readonly string[], log: string, env?: AgentVariation['env']): Supervised {
     const options = { logFile: join(this.#files, log), env }
     return new Supervised(this.network.processes, { netns: this.node.netns, command, args, options })
   }

@@ -1,0 +1,194 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { setFault } from '../../src/demo/clients.ts'
+import type { RunningPod } from '../../src/demo/pods.ts'
+import { AgentLab, skip } from './agent-lab.ts'
+import { serviceWith, slice } from './manifests.ts'
+
+describe('what the agent tells of itself and its Services', { skip }, () => {
+  let lab: AgentLab
+  let client: RunningPod
+  let pods: readonly RunningPod[]
+  const url = 'http://10.96.6.1/'
+  const port = 'namespace="default",service="web",port="http"'
+
+  before(async () => {
+    lab = await AgentLab.build()
+    const [first, ...others] = await lab.pods(['client', 'web-1', 'web-2', 'web-3'], 10)
+    client = first!
+    pods = others
+    const options = { name: 'web', vips: ['10.96.6.1'], settings: { 'num-retries': '5', 'idle-timeout': '1h' } }
+    const [service] = serviceWith(options, [])
+    lab.write('web', [service!, slice(options, [pods[0]!, pods[1]!, { ...pods[2]!, state: 'unready' }])])
+    lab.write('web-other', serviceWith({ name: 'web-other', vips: ['10.96.6.2'] }, pods))
+  })
+
+  after(() => lab?.destroy())
+
+  const explain = (...args: readonly string[]) => lab.lightpath('explain', ...args, '--socket', lab.socket)
+
+  test('without an agent explain says that it is dead, why, and what goes on without it', async () => {
+    const { code, stdout, stderr } = await explain('default/web')
+    assert.deepEqual([code, stdout], [1, ''])
+    assert.match(
+      stderr,
+      /^lightpath explain: there is no socket .*agent\.sock: no agent was started with it\..*lightpath node`\n$/,
+    )
+    await lab.start()
+    await lab.untilServedBy('envoy', client, url)
+    await lab.agent.down('SIGKILL')
+    assert.match(
+      (await explain('default/web')).stderr,
+      /nobody answers on .*: the agent is dead\. What it told Envoy and the kernel goes on/,
+    )
+    await lab.start()
+    await lab.untilServedBy('envoy', client, url)
+  })
+
+  test('explain says what was asked for, which settings and endpoints apply and why, and who has acknowledged what', async () => {
+    const { code, stdout, stderr } = await explain('default/web')
+    assert.deepEqual([code, stderr], [0, ''])
+    for (const line of [
+      /^Service default\/web on node node1 \(Envoy 1\.40\.0 is up\)$/m,
+      /^ {2}ClusterIP, cluster IP 10\.96\.6\.1, session affinity None, internal traffic policy Cluster$/m,
+      /^Port http: 10\.96\.6\.1 80\/TCP$/m,
+      /^ {2}layer: Envoy, as http \(port name http\)$/m,
+      /^ {2}num-retries +5 +config\.lightpath\.cloud\/http-num-retries$/m,
+      /^ {2}defaults: (.*,\n {12})*.*lb-policy LEAST_REQUEST,/m,
+      /^ {2}10\.244\.1\.11:8080 +node1 +yes +healthy$/m,
+      /^ {2}10\.244\.1\.13:8080 +node1 +no: not ready$/m,
+      /^ {2}cluster +default\/web\/http +\S+ +acknowledged$/m,
+      /^ {2}endpoints +default\/web\/http +\S+ +acknowledged$/m,
+      /^ {2}route +default\/web\/http +\S+ +acknowledged$/m,
+      /^ {2}listener +10\.96\.6\.1:80 +\S+ +acknowledged$/m,
+      /^ {2}kernel, confirmed:$/m,
+      /^ {4}services 10\.96\.6\.1 \. tcp \. 80 : goto endpoints-tcp-2$/m,
+      /^ {4}envoy 10\.96\.6\.1 \. 80$/m,
+    ])
+      assert.match(stdout, line)
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are made of these
+    assert.doesNotMatch(stdout, /\u001b/)
+  })
+
+  test('explain --output json is for programs', async () => {
+    const { code, stdout } = await explain('default/web', '--output', 'json')
+    assert.equal(code, 0)
+    const { node, service, envoy, envoyPorts, kernelPorts, health, problems } = JSON.parse(stdout)
+    assert.deepEqual([node, service.name, envoy, problems], ['node1', 'web', { up: true, versions: ['1.40.0'] }, []])
+    const id = 'default/web/http'
+    assert.deepEqual([service.ports[0].id, envoyPorts[id].up, kernelPorts[id].confirmed], [id, true, true])
+    assert.deepEqual(health[id], {
+      '10.244.1.11:8080': { ejected: false, healthy: true },
+      '10.244.1.12:8080': { ejected: false, healthy: true },
+    })
+  })
+
+  test('explain of a Service that there is not suggests those with similar names', async () => {
+    const unknown = await explain('defualt/web')
+    assert.deepEqual([unknown.code, unknown.stdout], [1, ''])
+    assert.match(unknown.stderr, /^lightpath explain: there is no Service defualt\/web; did you mean default\/web/)
+    assert.match((await explain('default/nothing')).stderr, /no Service default\/nothing; is it in the source\?/)
+    for (const wrong of ['web', 'a/b/c', '/', 'a/']) {
+      const { code, stderr } = await explain(wrong)
+      assert.equal(code, 2)
+      assert.match(stderr, /is not namespace\/name\n$/)
+    }
+  })
+
+  test('metrics count what Envoy saw of a Service port: answers by class, durations, retries, ejections', async () => {
+    const before = (await lab.metric(`lightpath_requests_total{${port},code_class="2xx"}`)) ?? 0
+    await (await lab.load(client, { url, connections: 4, requests: 200 })).report
+    const healthy = `lightpath_requests_total{${port},code_class="2xx"}`
+    await lab.until('200 requests', async () => (await lab.metric(healthy)) === before + 200)
+
+    await setFault(pods[0]!, 8080, 503)
+    const { errors } = await (await lab.load(client, { url, connections: 4, requests: 200 })).report
+    assert.deepEqual(errors, {})
+    await lab.until('a retry', async () => (await lab.metric(`lightpath_retries_total{${port}}`))! >= 1)
+    await lab.until('an ejection', async () => (await lab.metric(`lightpath_ejected_endpoints{${port}}`)) === 1)
+    assert.ok((await lab.metric(`lightpath_ejections_total{${port}}`))! >= 1)
+    assert.match((await explain('default/web')).stdout, /^ {2}10\.244\.1\.11:8080 +node1 +yes +ejected$/m)
+    await setFault(pods[0]!, 8080, 200)
+
+    await setFault(pods[1]!, 8080, 404)
+    await lab.until('a 404', async () => (await lab.ask(client, url, '--fail')) === 'curl 22')
+    await lab.until(
+      'its class',
+      async () => (await lab.metric(`lightpath_requests_total{${port},code_class="4xx"}`))! >= 1,
+    )
+    await setFault(pods[1]!, 8080, 200)
+
+    const count = `lightpath_request_duration_seconds_count{${port}}`
+    await lab.until('durations', async () => (await lab.metric(count))! >= before + 400)
+    const lines = (await lab.page('/metrics')).split('\n')
+    const buckets = lines
+      .filter(line => line.startsWith(`lightpath_request_duration_seconds_bucket{${port}`))
+      .map(line => Number(line.split(' ').at(-1)))
+    assert.ok(buckets.length > 5)
+    assert.deepEqual(
+      buckets,
+      buckets.toSorted((a, b) => a - b),
+    )
+    assert.equal(buckets.at(-1), await lab.metric(count))
+    const mean = (await lab.metric(`lightpath_request_duration_seconds_sum{${port}}`))! / buckets.at(-1)!
+    assert.ok(mean > 0 && mean < 1, `${mean} s a request`)
+  })
+
+  test('metrics count objects, changes, entries, xDS traffic and the time that programming takes', async () => {
+    lab.write('counted', serviceWith({ name: 'counted', vips: ['10.96.6.3', 'fd00:96:6::3'] }, pods))
+    await lab.until('two more entries', async () => (await lab.metric('lightpath_overlay_entries')) === 4)
+    const expected: readonly (readonly [string, (value: number) => boolean])[] = [
+      ['lightpath_objects{kind="services"}', value => value === 3],
+      ['lightpath_objects{kind="endpointSlices"}', value => value === 4],
+      ['lightpath_objects{kind="ports"}', value => value === 4],
+      ['lightpath_changes_total{kind="Service"}', value => value >= 3],
+      ['lightpath_kernel_elements', value => value >= 4 * 3],
+      ['lightpath_envoy_up', value => value === 1],
+      ['lightpath_draining_ports', value => value === 0],
+      ['lightpath_xds_requests_total{type="Listener"}', value => value >= 2],
+      ['lightpath_xds_responses_total{type="Cluster"}', value => value >= 1],
+      ['lightpath_xds_nacks_total{type="Cluster"}', value => value === 0],
+      ['lightpath_xds_sent_bytes_total{type="ClusterLoadAssignment"}', value => value > 100],
+      ['lightpath_programming_duration_seconds_count{layer="envoy"}', value => value >= 2],
+      ['lightpath_programming_duration_seconds_count{layer="kernel"}', value => value >= 2],
+      ['lightpath_kernel_transaction_seconds_count', value => value >= 2],
+    ]
+    for (const [name, isRight] of expected) {
+      const value = await lab.metric(name)
+      assert.ok(value !== undefined && isRight(value), `${name} is ${value}`)
+    }
+  })
+
+  test('every line of the metrics has the form that Prometheus reads, and each name its type once', async () => {
+    const lines = (await lab.page('/metrics')).split('\n').filter(line => line !== '')
+    for (const line of lines)
+      assert.match(line, /^(# (HELP|TYPE) \w+ .+|\w+(\{(\w+="[^"]*",?)*\})? (\d[\d.e+-]*|NaN|\+Inf))$/)
+    const types = lines.filter(line => line.startsWith('# TYPE')).map(line => line.split(' ')[2])
+    assert.equal(new Set(types).size, types.length)
+  })
+
+  test('healthz and readyz answer, other pages and methods are refused', async () => {
+    const status = async (...args: readonly string[]) =>
+      (await lab.on('curl', ['--silent', '--output', '/dev/null', '--write-out', '%{http_code}', ...args])).stdout
+    const base = 'http://172.30.0.11:9000'
+    assert.deepEqual(
+      [
+        await status(`${base}/healthz`),
+        await status(`${base}/readyz`),
+        await status(`${base}/explain?service=default/web`),
+        await status(`${base}/__proto__`),
+        await status('--request', 'POST', `${base}/metrics`),
+      ],
+      ['200', '200', '404', '404', '405'],
+    )
+    // Not ready before the source has told everything: here there is no directory.
+    await lab.agent.down()
+    const elsewhere = lab.agentWith({ source: '/nonexistent' })
+    await elsewhere.up()
+    await lab.until('health', async () => (await status(`${base}/healthz`)) === '200')
+    assert.equal(await status(`${base}/readyz`), '503')
+    // And nothing was taken from what a previous run left.
+    assert.match(await lab.ask(client, url), / by envoy$/)
+    await elsewhere.down()
+  })
+})
