@@ -75,9 +75,7 @@ export class Datapath {
     const endpoints = servers.map(({ ip }) => ({ ip, port: serverPort }))
     const datapath = new Datapath(network, client!, endpoints, options)
     for (const { ip, port } of endpoints) await datapath.#answers(`http://${ip}:${port}/`, /^HTTP\/1.1 200/)
-    // Connections that are closed are forgotten at once, or there would be no room for new ones.
-    const timeout = '/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_time_wait'
-    await runInOrThrow(network.nodes[0]!.netns, 'sh', ['-c', `echo 1 >${timeout}`])
+    await forgetClosedConnections([network.nodes[0]!, client!, ...servers])
     return datapath
   }
 
@@ -161,6 +159,13 @@ export class Datapath {
 }
 
 const hosts: Readonly<Record<string, number>> = { client: 2, server1: 11, server2: 12 }
+
+/** At once: or the client would soon have no ports left for new ones, and measure the search for one. */
+async function forgetClosedConnections(places: readonly { readonly netns: string }[]): Promise<void> {
+  const settings = ['net/ipv4/tcp_max_tw_buckets', 'net/netfilter/nf_conntrack_tcp_timeout_time_wait']
+  const script = settings.map(name => `echo 1 >/proc/sys/${name}`).join('\n')
+  await Promise.all(places.map(({ netns }) => runInOrThrow(netns, 'sh', ['-euc', script])))
+}
 
 async function translate(node: LabNode, source: string): Promise<string> {
   const lightpath = fileURLToPath(new URL('../bin/lightpath', import.meta.url))

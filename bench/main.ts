@@ -27,7 +27,7 @@ const parts: Readonly<Record<string, Part>> = {
   },
   async datapath(network, quick, tell) {
     const services = quick ? sizes.quick : sizes.full
-    const options = quick ? { rounds: 3, seconds: 1, services } : { rounds: 12, seconds: 2, services }
+    const options = quick ? { rounds: 3, seconds: 1, services } : { rounds: 20, seconds: 1, services }
     const datapath = await Datapath.create(network, options)
     tell('envoy', await datapath.measureEnvoy())
     tell('kernel', await datapath.measureKernel())
