@@ -41,9 +41,11 @@ const versionLength = 16 // of base64url: 96 bits
 export function resource(
   typeUrl: TypeUrl,
   name: string,
-  bytes: Uint8Array,
+  encoded: Uint8Array,
   requires: readonly ResourceRef[] = [],
 ): Resource {
+  // A copy of its own: merged bytes are a piece of a shared slab, which lives as long as any of its pieces does.
+  const bytes = new Uint8Array(encoded)
   return { typeUrl, name, version: hash('sha1', bytes, 'base64url').slice(0, versionLength), bytes, requires }
 }
 

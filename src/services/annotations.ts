@@ -10,7 +10,7 @@ import { defaultSettings, type SettingDefinition, type Settings, settingDefiniti
 const annotationPrefix = 'config.lightpath.cloud/'
 
 export interface ServiceSettings {
-  /** The settings of each port, by its label (name, or number where it has none). */
+  /** The settings of the ports that have any of their own, by label (name, or number where it has none). */
   readonly byPort: ReadonlyMap<string, Settings>
   /** Keys of `Settings` that an annotation has set, by port label; for `explain`. */
   readonly annotated: ReadonlyMap<string, ReadonlyMap<keyof Settings, string>>
@@ -23,6 +23,7 @@ export interface ServiceSettings {
  * name is.
  */
 export function readSettings(service: Service): ServiceSettings {
+  if (!Object.keys(service.annotations).some(annotation => annotation.startsWith(annotationPrefix))) return noSettings
   const ports = new Map(service.ports.map(port => [portLabel(port), port]))
   const annotated = new Map<string, Map<keyof Settings, string>>()
   const values = new Map<string, Record<string, unknown>>()
@@ -53,11 +54,15 @@ export function readSettings(service: Service): ServiceSettings {
   }
 
   const byPort = new Map<string, Settings>()
-  for (const label of ports.keys()) {
-    const own = values.get(label)
-    byPort.set(label, own ? { ...defaultSettings, ...(own as Partial<Settings>) } : defaultSettings)
-  }
+  for (const [label, own] of values) byPort.set(label, { ...defaultSettings, ...(own as Partial<Settings>) })
   return { byPort, annotated, problems }
+}
+
+/** Shared by all Services without annotations of ours: most of a large cluster. */
+const noSettings: ServiceSettings = { byPort: new Map(), annotated: new Map(), problems: [] }
+
+export function settingsOf({ byPort }: ServiceSettings, port: ServicePort): Settings {
+  return byPort.get(portLabel(port)) ?? defaultSettings
 }
 
 type Target =

@@ -49,6 +49,10 @@ describe('slices', () => {
     assert.deepEqual(choose([aSlice([ready('10.0.0.1')]), aSlice([ready('10.0.0.1')], { name: 'b' })]), ['10.0.0.1']))
   test('an endpoint that is ready in one slice and not in another is ready', () =>
     assert.deepEqual(choose([aSlice([ready('10.0.0.1')]), aSlice([unready('10.0.0.1')], { name: 'b' })]), ['10.0.0.1']))
+  test('an endpoint of which one slice says that it is on this node is on this node', () => {
+    const slices = [aSlice([ready('10.0.0.1')]), aSlice([ready('10.0.0.1', { nodeName: 'node1' })], { name: 'b' })]
+    assert.deepEqual(choose(slices, { internalTrafficPolicy: 'Local' }), ['10.0.0.1'])
+  })
   test('a slice port of another name or protocol is not used', () => {
     const ports = [
       { name: 'metrics', protocol: 'TCP', port: 8080 },

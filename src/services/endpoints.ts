@@ -48,7 +48,7 @@ export function chooseEndpoints(
   slices: Iterable<EndpointSlice>,
   here: Here,
 ): Choice {
-  const all = candidates(port, family, slices)
+  const all = candidates(port, family, slices, here)
   const chosen = pick(all, service, here)
   const onlyElsewhere =
     chosen.length === 0 && service.internalTrafficPolicy === 'Local' && pickCluster(all, here).length > 0
@@ -63,7 +63,7 @@ export function explainEndpoints(
   slices: Iterable<EndpointSlice>,
   here: Here,
 ): readonly Candidate[] {
-  const all = candidates(port, family, slices)
+  const all = candidates(port, family, slices, here)
   const chosen = new Set(pick(all, service, here))
   return all.map(candidate =>
     chosen.has(candidate) ? candidate : { ...candidate, notUsed: whyNot(candidate, service, here) },
@@ -99,9 +99,14 @@ function narrow(ready: readonly Candidate[], here: Here): readonly Candidate[] {
 
 /**
  * Every endpoint of the port in all slices of the Service, by address and port. While a pod moves between slices it may
- * be in two: the most usable of the two counts.
+ * be in two.
  */
-function candidates(port: ServicePort, family: IpFamily, slices: Iterable<EndpointSlice>): readonly Candidate[] {
+function candidates(
+  port: ServicePort,
+  family: IpFamily,
+  slices: Iterable<EndpointSlice>,
+  here: Here,
+): readonly Candidate[] {
   const byAddress = new Map<string, Candidate>()
   for (const slice of slices) {
     if (slice.family !== family) continue
@@ -110,7 +115,7 @@ function candidates(port: ServicePort, family: IpFamily, slices: Iterable<Endpoi
       for (const source of slice.endpoints) {
         const key = `${source.ip} ${slicePort.port}`
         const known = byAddress.get(key)
-        if (known && usability(known.source) >= usability(source)) continue
+        if (known && preference(known.source, here) >= preference(source, here)) continue
         const { ip, nodeName, zone } = source
         byAddress.set(key, { ip, port: slicePort.port, nodeName, zone, source })
       }
@@ -119,9 +124,10 @@ function candidates(port: ServicePort, family: IpFamily, slices: Iterable<Endpoi
   return [...byAddress.values()].sort((a, b) => compareText(a.ip, b.ip) || a.port - b.port)
 }
 
-function usability(endpoint: SliceEndpoint): number {
-  if (endpoint.ready) return 2
-  return endpoint.serving ? 1 : 0
+/** Of two entries of one endpoint, the more usable counts, and of two equal ones the one on this node. */
+function preference({ ready, serving, nodeName }: SliceEndpoint, here: Here): number {
+  const usability = ready ? 2 : Number(serving)
+  return 2 * usability + Number(nodeName !== undefined && nodeName === here.nodeName)
 }
 
 function compareText(a: string, b: string): number {

@@ -18,7 +18,7 @@ describe('annotations', () => {
     const { byPort, problems } = read({ 'http-num-retries': '7' }, [aPort(), aPort({ name: 'http-b', port: 81 })])
     assert.deepEqual(problems, [])
     assert.equal(byPort.get('http')?.numRetries, 7)
-    assert.equal(byPort.get('http-b'), defaultSettings)
+    assert.equal(byPort.get('http-b'), undefined)
   })
   test('a port without a name is named by its number', () => {
     const ports = [aPort({ name: '', port: 8080, appProtocol: 'http' })]
@@ -30,7 +30,7 @@ describe('annotations', () => {
       aPort({ name: 'http-upstream', port: 81 }),
     ])
     assert.equal(byPort.get('http-upstream')?.idleTimeout, 7000)
-    assert.equal(byPort.get('http'), defaultSettings)
+    assert.equal(byPort.get('http'), undefined)
   })
   test('a value that does not parse leaves the default, keeps the other settings, and says what is accepted', () => {
     const { byPort, problems } = read({ 'http-idle-timeout': 'soon', 'http-num-retries': '1' })

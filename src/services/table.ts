@@ -4,7 +4,7 @@
  */
 
 import { familyOf, hostPort, type IpFamily } from './address.ts'
-import { readSettings, type ServiceSettings } from './annotations.ts'
+import { readSettings, type ServiceSettings, settingsOf } from './annotations.ts'
 import { Claims } from './claims.ts'
 import { type Candidate, chooseEndpoints, explainEndpoints, type Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
@@ -34,8 +34,13 @@ interface Entry {
   readonly slices: Map<string, EndpointSlice>
   /** By port state id. */
   ports: Map<string, PortState>
-  /** The VIP:port that each port state claims, by its id; also of those that another Service owns. */
-  claims: Map<string, string>
+  /** The VIP:port that each port state claims; also of those that another Service owns. */
+  claims: readonly Claim[]
+}
+
+interface Claim {
+  readonly id: string
+  readonly vipPort: string
 }
 
 /** What `explain` shows of a Service. */
@@ -193,7 +198,7 @@ export class ServiceTable {
   #entry(key: string): Entry {
     let entry = this.#entries.get(key)
     if (!entry) {
-      entry = { service: undefined, settings: undefined, slices: new Map(), ports: new Map(), claims: new Map() }
+      entry = { service: undefined, settings: undefined, slices: new Map(), ports: new Map(), claims: [] }
       this.#entries.set(key, entry)
     }
     return entry
@@ -225,13 +230,13 @@ export class ServiceTable {
 
   /** Gives up the claims that the Service no longer makes, and makes the new ones. */
   #reclaim(entry: Entry, service: Service | undefined, wanted: readonly PortOfFamily[], dirty: Set<string>): void {
-    const claims = new Map(wanted.map(({ id, vip, port }) => [id, claimKey(vip, port)]))
-    for (const [id, claim] of entry.claims) {
-      if (claims.get(id) === claim) continue
-      const next = this.#claims.release(claim, id)
+    const claims = wanted.map(({ id, vip, port }) => ({ id, vipPort: claimKey(vip, port) }))
+    for (const { id, vipPort } of entry.claims) {
+      if (claims.some(claim => claim.id === id && claim.vipPort === vipPort)) continue
+      const next = this.#claims.release(vipPort, id)
       if (next !== undefined) dirty.add(serviceKeyOf(next))
     }
-    for (const [id, claim] of claims) this.#claims.claim(claim, { id, created: service?.created ?? 0 })
+    for (const { id, vipPort } of claims) this.#claims.claim(vipPort, { id, created: service?.created ?? 0 })
     entry.claims = claims
   }
 
@@ -245,7 +250,7 @@ export class ServiceTable {
         found.push(taken(service, vip, port, owner))
         continue
       }
-      const settings = entry.settings.byPort.get(portLabel(port))!
+      const settings = settingsOf(entry.settings, port)
       const choice = chooseEndpoints(service, port, family, entry.slices.values(), this.#here())
       const layer = chooseLayer(
         service,
