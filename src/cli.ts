@@ -14,7 +14,9 @@ program
     `${packageJson.description}\nDocumentation: docs/ beside the program, beginning with docs/architecture.md.`,
   )
   .version(packageJson.version)
-  .showHelpAfterError('(lightpath COMMAND --help says more)')
+  // Before the commands, which inherit both: a mistake is one line and exit code 2, whoever finds it.
+  .configureOutput({ outputError: (text, write) => write(`lightpath: ${oneLine(text)}; --help says more\n`) })
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
 
 configured(
   program.command('node').description('run the agent of this node: watch Services, tell Envoy and the kernel'),
@@ -120,6 +122,14 @@ function run(action: Action): (...given: unknown[]) => Promise<void> {
       process.exitCode = error instanceof UsageError ? 2 : 1
     }
   }
+}
+
+/** Commander's `error: unknown command 'nod'\n(Did you mean node?)`. */
+function oneLine(text: string): string {
+  return text
+    .replace(/^error: /, '')
+    .trim()
+    .replace(/\.?\s*\n/g, ' ')
 }
 
 function outputFormat(text: unknown): 'table' | 'json' {
