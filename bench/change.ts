@@ -126,9 +126,7 @@ function report(fleets: readonly Fleet[], measured: readonly Measured[]): Report
         perChange(({ changes }) => changes.reduce((sum, { nftBytes }) => sum + nftBytes, 0)),
       ),
     ],
-    notes: [
-      `${count} changes each, one after the other, the sizes in turns; the directory source waits 10 ms for a writer to pause`,
-    ],
+    notes: [`${count} changes each, one after the other, the sizes in turns`],
     data: { sizes: fleets.map(({ manifests }) => manifests.size), measured },
   }
 }
