@@ -191,6 +191,8 @@ function parseConfigFile(file: string): unknown {
   try {
     return parseYaml(readFileSync(file, 'utf8'))
   } catch (error) {
-    throw new UsageError(`the file given with --config cannot be read: ${(error as Error).message}`)
+    // The YAML library quotes the place below its first line.
+    const [reason = ''] = (error as Error).message.split(/:?\n/)
+    throw new UsageError(`${file}, given with --config, cannot be read: ${reason}`)
   }
 }
