@@ -1,10 +1,9 @@
 /** Every command line of Lightpath and Envoy that the demo uses. */
 
-import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { findEnvoy } from '../envoy/find.ts'
 import { envoyArguments } from '../envoy/process.ts'
+import { formatProblem } from '../services/problem.ts'
 
 export type CommandLine = readonly [command: string, ...args: string[]]
 
@@ -36,19 +35,12 @@ export function overlay(state: 'on' | 'off'): CommandLine {
   return [lightpath, 'overlay', state]
 }
 
-export function envoy(bootstrapFile: string): CommandLine {
-  return [findEnvoy(), ...envoyArguments({ bootstrapFile })]
+/** Rejects where there is no Envoy that Lightpath works with. */
+export async function envoy(bootstrapFile: string): Promise<CommandLine> {
+  const found = await findEnvoy()
+  if (!found.ok) throw new Error(formatProblem(found.problem))
+  return [found.path, ...envoyArguments({ bootstrapFile })]
 }
 
 /** Envoy's admin interface, inside a node's namespace. */
 export const envoyAdmin = 'http://127.0.0.1:15000'
-
-/** ENVOY_BIN, else the PATH, else where tools/setup puts it. */
-function findEnvoy(): string {
-  const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache')
-  const onPath = (process.env.PATH ?? '').split(':').map(directory => join(directory, 'envoy'))
-  const places = [process.env.ENVOY_BIN ?? '', ...onPath, join(cache, 'lightpath', 'envoy-1.40.0')]
-  const found = places.find(place => place !== '' && existsSync(place))
-  if (!found) throw new Error('no Envoy found: run tools/setup, or set ENVOY_BIN to an Envoy 1.40')
-  return found
-}

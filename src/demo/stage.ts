@@ -81,7 +81,7 @@ async function startNode(network: Network, node: LabNode, source: string): Promi
   const supervise = ([command, ...args]: commandLines.CommandLine, logFile: string) =>
     new Supervised(network.processes, { netns: node.netns, command, args, options: { logFile } })
   const agent = supervise(commandLines.agent(node.name, files), join(directory, 'agent.log'))
-  const envoy = supervise(commandLines.envoy(bootstrapFile), join(directory, 'envoy.log'))
+  const envoy = supervise(await commandLines.envoy(bootstrapFile), join(directory, 'envoy.log'))
   await Promise.all([agent.up(), envoy.up()])
   return { ...node, agent, envoy, files }
 }

@@ -63,7 +63,8 @@ export class AgentLab {
   static async build(options: LabOptions = {}): Promise<AgentLab> {
     const network = await createNetwork({ nodes: 1, ...options })
     try {
-      const lab = new AgentLab(network, options)
+      const envoy = await commandLines.envoy(join(network.directory, 'node', 'bootstrap.json'))
+      const lab = new AgentLab(network, envoy, options)
       await lab.#writeBootstrap(options)
       return lab
     } catch (error) {
@@ -72,7 +73,7 @@ export class AgentLab {
     }
   }
 
-  private constructor(network: Network, { flags = [], env }: LabOptions) {
+  private constructor(network: Network, envoy: commandLines.CommandLine, { flags = [], env }: LabOptions) {
     this.network = network
     this.node = network.nodes[0]!
     this.#files = join(network.directory, 'node')
@@ -82,7 +83,7 @@ export class AgentLab {
     mkdirSync(this.manifests)
     this.#flags = ['--log-level', 'debug', ...flags]
     this.agent = this.agentWith({ env })
-    this.envoy = this.#supervise(commandLines.envoy(join(this.#files, 'bootstrap.json')), 'envoy.log')
+    this.envoy = this.#supervise(envoy, 'envoy.log')
   }
 
   /** Another agent: with other environment, other manifests, or behind another program such as setpriv. */
