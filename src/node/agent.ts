@@ -157,6 +157,7 @@ export class Agent {
     return new KernelTables(options, {
       applied: ports => {
         for (const id of ports) this.#kernelApplied(id)
+        this.envoy.kernelApplied(ports)
       },
       flushed: ({ ports, added, removed, bytes, milliseconds }) => {
         this.metrics.transactions.observe(milliseconds / 1000)

@@ -57,6 +57,8 @@ export class EnvoyLayer implements XdsObserver {
   readonly #clients = new Map<number, ClientInfo>()
   /** What Envoy is told of each port, wanted there or draining, by port state id. */
   readonly #told = new Map<string, Told>()
+  /** What Envoy is to be told of ports that left it, once the kernel has taken them over. */
+  readonly #postponed = new Map<string, PortState>()
   /** The port that a listener belongs to, by the listener's name. */
   readonly #listenerOwner = new Map<string, string>()
   readonly #refusals = new Map<string, Refusal>()
@@ -94,12 +96,12 @@ export class EnvoyLayer implements XdsObserver {
       if (after?.layer.wants === 'envoy') {
         wanted.push(after)
         this.#drains.cancel(id)
+        this.#postponed.delete(id)
         this.#tell(after, put, remove)
       } else if (told) {
-        // While it drains, its connections follow the endpoints still.
-        if (after) this.#tell({ ...after, layer: told.state.layer }, put, remove)
         this.gate.unwant(id)
         this.#drains.start(id)
+        if (after) this.#postponed.set(id, after)
       }
     }
     if (arrived !== undefined) for (const resource of put) this.#awaited.set(refKey(resource), arrived)
@@ -107,6 +109,21 @@ export class EnvoyLayer implements XdsObserver {
     for (const { id, vip, port } of wanted) {
       this.gate.want(id, { ip: vip, port: port.port }, this.#needs(id))
     }
+  }
+
+  /**
+   * The kernel has these ports as they are now. Connections that a draining port has in Envoy follow its endpoints still;
+   * but that there is none left is told to Envoy only when nothing new is steered to it, since it would answer 503.
+   */
+  kernelApplied(ids: readonly string[]): void {
+    const put: Resource[] = []
+    const remove: ResourceRef[] = []
+    for (const id of ids) {
+      const [told, state] = [this.#told.get(id), this.#postponed.get(id)]
+      this.#postponed.delete(id)
+      if (told && state) this.#tell({ ...state, layer: told.state.layer }, put, remove)
+    }
+    this.store.update({ put, remove })
   }
 
   /** Whether Envoy answers canary requests. */
