@@ -211,6 +211,9 @@ export class Network {
   #routerSysctls(): [string, number][] {
     return [
       ['ipv4/ip_forward', 1],
+      // Every packet to nowhere is answered, however many there are (default one a second and sender).
+      ['ipv4/icmp_ratelimit', 0],
+      ['ipv6/icmp/ratelimit', 0],
       ['ipv4/conf/all/rp_filter', this.#rpFilter],
       ['ipv4/conf/default/rp_filter', this.#rpFilter],
       ['ipv6/conf/all/forwarding', 1],
