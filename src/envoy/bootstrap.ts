@@ -109,7 +109,7 @@ const adsConfig: MessageInitShape<typeof ApiConfigSourceSchema> = {
         value: {
           clusterName: xdsClusterName,
           // Between tries to reach an agent that is away (default up to 30 s).
-          retryPolicy: { retryBackOff: { baseInterval: duration(500), maxInterval: duration(5000) } },
+          retryPolicy: { retryBackOff: { baseInterval: duration(500), maxInterval: duration(2000) } },
         },
       },
     },

@@ -96,12 +96,16 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     { name: 'refuse', rules: ['meta l4proto tcp reject with tcp reset', 'reject'] },
     { name: 'service', rules: [`${destination} vmap @services`] },
     {
+      name: 'steer-new',
+      rules: [`meta protocol @${overlaySwitch} accept`, `${inOverlay} tproxy to :${targetPort} ${steer} accept`],
+    },
+    {
       name: 'steer',
       hook: 'type filter hook prerouting priority mangle',
+      // Every packet passes here: those of open connections that are none of Envoy's see as little as can be.
       rules: [
-        `ct direction original ct state != new ${has('ct', steeringMark)} ${set('meta', steeringMark)} accept`,
-        `meta protocol @${overlaySwitch} accept`,
-        `ct state new ${inOverlay} tproxy to :${targetPort} ${steer} accept`,
+        'ct state new goto steer-new',
+        `${has('ct', steeringMark)} ct direction original ${set('meta', steeringMark)}`,
       ],
     },
     { name: 'refuse-forwarded', hook: 'type filter hook prerouting priority -149', rules: [refuse] },

@@ -225,9 +225,9 @@ export class EnvoyLayer implements XdsObserver {
   /** Puts what Envoy has to know of a port. A listener that a draining port had is taken over. */
   #tell(state: PortState, put: Resource[], remove: ResourceRef[]): void {
     const before = this.#told.get(state.id)
-    const resources = resourcesOf(state, before)
+    const resources = resourcesOf(state, before?.resources.some(isListener) ? before : undefined)
     for (const resource of resources) {
-      if (resource.typeUrl === typeUrls.listener) this.#takeListener(resource, state.id, remove)
+      if (isListener(resource)) this.#takeListener(resource, state.id)
       if (!before?.resources.includes(resource)) put.push(resource)
     }
     const names = new Set(resources.map(refKey))
@@ -236,12 +236,14 @@ export class EnvoyLayer implements XdsObserver {
     if (left.length > 0) remove.push(...this.#release(state.id, left))
   }
 
-  #takeListener(listener: ResourceRef, id: string, remove: ResourceRef[]): void {
-    const owner = this.#listenerOwner.get(listener.name)
-    this.#listenerOwner.set(listener.name, id)
-    if (owner === undefined || owner === id) return
-    this.#drains.cancel(owner)
-    remove.push(...this.#forget(owner))
+  /** Connections that the former owner has there are still open, so all else of it stays in Envoy while it drains. */
+  #takeListener({ name }: ResourceRef, id: string): void {
+    const owner = this.#listenerOwner.get(name) ?? id
+    this.#listenerOwner.set(name, id)
+    const told = owner === id ? undefined : this.#told.get(owner)
+    if (!told) return
+    const resources = told.resources.filter(resource => !isListener(resource) || resource.name !== name)
+    this.#told.set(owner, { ...told, resources })
   }
 
   #forget(id: string): readonly ResourceRef[] {
@@ -340,12 +342,16 @@ export class EnvoyLayer implements XdsObserver {
   }
 
   async #connections(ids: readonly string[]): Promise<ReadonlyMap<string, number> | undefined> {
-    const listenerOf = (id: string) =>
-      this.#told.get(id)?.resources.find(({ typeUrl }) => typeUrl === typeUrls.listener)
-    const names = new Map(ids.map(id => [id, listenerOf(id)?.name ?? '']))
-    const open = await this.#options.connections([...names.values()])
-    return open && new Map([...names].map(([id, name]) => [id, open.get(name) ?? 0]))
+    const names = new Map(ids.map(id => [id, this.#told.get(id)?.resources.find(isListener)?.name]))
+    const open = await this.#options.connections([...names.values()].filter(name => name !== undefined))
+    // Where another port has taken over the listener, nobody tells the connections of the one from the other's.
+    const count = (name: string | undefined) => (name === undefined ? Number.POSITIVE_INFINITY : (open?.get(name) ?? 0))
+    return open && new Map([...names].map(([id, name]) => [id, count(name)]))
   }
+}
+
+function isListener({ typeUrl }: ResourceRef): boolean {
+  return typeUrl === typeUrls.listener
 }
 
 function refKey({ typeUrl, name }: ResourceRef): string {

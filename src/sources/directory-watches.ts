@@ -51,6 +51,12 @@ export class DirectoryWatches {
     return [...this.#watches.values()].every(({ watcher }) => watcher !== undefined)
   }
 
+  /** Whether these directories, and no others, are watched. */
+  match(directories: ReadonlyMap<string, string>): boolean {
+    if (directories.size !== this.#watches.size) return false
+    return [...directories].every(([path, identity]) => this.#watches.get(path)?.identity === identity)
+  }
+
   close(): void {
     this.keepOnly(new Map())
   }

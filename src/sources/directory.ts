@@ -198,7 +198,6 @@ class DirectorySource implements Source {
   }
 
   async #findAll(): Promise<ReadonlyMap<string, FileState> | undefined> {
-    clearTimeout(this.#rescan)
     try {
       const tree = await lookAtTree(this.#root, (path, identity) => this.#watches.open(path, identity))
       this.#watches.keepOnly(tree.directories)
@@ -217,7 +216,21 @@ class DirectorySource implements Source {
   }
 
   #rescanIn(delayMs: number): void {
-    if (!this.#stopped) this.#rescan = setTimeout(() => this.#touchEverything(), delayMs)
+    clearTimeout(this.#rescan)
+    if (!this.#stopped) this.#rescan = setTimeout(() => void this.#compare(), delayMs)
+  }
+
+  /** Touches what no watch has told of. Beside the looks, so that a change that a watch tells never waits for it. */
+  async #compare(): Promise<void> {
+    const tree = await lookAtTree(this.#root, () => {}).catch(() => undefined)
+    if (this.#stopped) return
+    const isUsual =
+      tree && tree.unreadable.size === 0 && this.#watches.complete() && this.#watches.match(tree.directories)
+    if (!isUsual) return this.#touchEverything()
+    for (const [path, { signature }] of tree.files)
+      if (this.#files.get(path)?.signature !== signature) this.#touch(path)
+    for (const path of this.#files.keys()) if (!tree.files.has(path)) this.#touch(path)
+    this.#rescanIn(this.#rescanMs)
   }
 
   /** Whether nothing can be said about a file, as it or a directory above it cannot be looked at. */
