@@ -71,7 +71,7 @@ describe('when the agent, Envoy or both die', { skip }, () => {
       const answers = await Promise.all(Array.from({ length: 6 }, () => lab.ask(client, url)))
       return answers.every(answer => answer === 'web-2 by envoy')
     })
-    assert.equal(await lab.ask(client, 'http://10.96.0.12/'), 'curl 7')
+    assert.match(await lab.ask(client, 'http://10.96.0.12/'), /^curl /)
     assert.deepEqual(await lab.overlay(), [all[0], '10.96.0.11 . 80', all[1]])
     const { kept, fresh } = await load.stop()
     assert.deepEqual([kept.errors, fresh.errors], [{}, {}])
