@@ -341,12 +341,11 @@ export class EnvoyLayer implements XdsObserver {
       : 'the kernel layer serves it; correct its settings'
   }
 
+  /** Connections of a listener that another port has taken over are not counted apart: they may last the whole drain time. */
   async #connections(ids: readonly string[]): Promise<ReadonlyMap<string, number> | undefined> {
     const names = new Map(ids.map(id => [id, this.#told.get(id)?.resources.find(isListener)?.name]))
     const open = await this.#options.connections([...names.values()].filter(name => name !== undefined))
-    // Where another port has taken over the listener, nobody tells the connections of the one from the other's.
-    const count = (name: string | undefined) => (name === undefined ? Number.POSITIVE_INFINITY : (open?.get(name) ?? 0))
-    return open && new Map([...names].map(([id, name]) => [id, count(name)]))
+    return open && new Map([...names].map(([id, name]) => [id, name === undefined ? 1 : (open.get(name) ?? 0)]))
   }
 }
 
