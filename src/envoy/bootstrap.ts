@@ -44,7 +44,7 @@ export interface BootstrapOptions {
   readonly mark?: number
 }
 
-export const bootstrapDefaults = {
+const bootstrapDefaults = {
   cluster: 'lightpath',
   xds: { host: '127.0.0.1', port: 18000 },
   adminPort: 15000,

@@ -15,7 +15,7 @@ interface Translation {
 const translations: Readonly<Record<string, Translation>> = {
   envoy_cluster_upstream_rq_xx: {
     name: 'lightpath_requests_total',
-    help: 'Answers of endpoints, by class of status code.',
+    help: 'Answers to clients, by class of status code; a try that was repeated is in lightpath_retries_total alone.',
     type: 'counter',
     keep: ['envoy_response_code_class', 'code_class'],
   },
