@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers'
 
 const esc = '\u001b'
 const colouring = new RegExp(`${esc}\\[([\\d;]*)m`)
-const [charWidth, lineHeight, margin, columns] = [7.85, 17, 14, 118]
+const [charWidth, lineHeight, margin, columns] = [7.85, 17, 14, 126]
 const colours: Readonly<Record<string, string>> = {
   '31': '#ff7b72',
   '32': '#7ee787',
