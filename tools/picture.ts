@@ -70,6 +70,7 @@ const rows = lines.map((line, i) => `<text x="${margin}" y="${margin + (i + 0.8)
 process.stdout.write(
   [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="13" xml:space="preserve">`,
+    '<title>What the command printed</title>',
     `<rect width="100%" height="100%" rx="8" fill="#0d1117"/>`,
     ...rows,
     '</svg>\n',
