@@ -2,7 +2,7 @@
 
 import { setImmediate } from 'node:timers/promises'
 
-const sliceMs = 10
+const sliceMs = 4
 
 export class Turn {
   #began = performance.now()
