@@ -14,6 +14,11 @@ export interface ResourceRef {
   readonly name: string
 }
 
+/** As a key of maps and sets. */
+export function refKey({ typeUrl, name }: ResourceRef): string {
+  return `${typeUrl} ${name}`
+}
+
 export interface Resource extends ResourceRef {
   /** Made from the content: equal content has an equal version, also after a restart. */
   readonly version: string

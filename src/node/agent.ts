@@ -41,7 +41,7 @@ export interface AgentOptions {
 const settleMs = 250
 const drainIntervalMs = 5000
 const canaryTimes = { intervalMs: 1000, timeoutMs: 1000, misses: 2 }
-/** How long overlay entries of a previous run are kept for an Envoy that has not connected yet: its longest back-off, twice. */
+/** How long overlay entries of a previous run are kept for an Envoy that has not connected yet: several of its longest back-offs. */
 const inheritanceMs = 10_000
 const retryMs = 5000
 

@@ -4,8 +4,9 @@
  */
 
 import { isSupported, minimumVersion } from '../envoy/find.ts'
-import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
+import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../envoy/resource.ts'
 import { resourcesOf, type Told } from '../envoy/resources.ts'
+import type { VipPort } from '../kernel/table.ts'
 import type { PortState } from '../services/port.ts'
 import { type Problem, problem } from '../services/problem.ts'
 import type { PortChange } from '../services/table.ts'
@@ -13,7 +14,7 @@ import type { Refusal, VersionedRef } from '../xds/client.ts'
 import type { ClientInfo, XdsObserver } from '../xds/server.ts'
 import { ResourceStore } from '../xds/store.ts'
 import { Drains } from './drains.ts'
-import { OverlayGate, type VipPort } from './gate.ts'
+import { OverlayGate } from './gate.ts'
 
 export interface EnvoyLayerOptions {
   readonly settleMs: number
@@ -176,7 +177,7 @@ export class EnvoyLayer implements XdsObserver {
       this.#noteProgrammed(ref)
       if (this.#refusals.delete(refKey(ref))) this.#report(id ?? ref.name)
     }
-    const all = resources.some(ref => this.#isShared(ref)) ? this.#told.keys() : ports
+    const all = resources.some(ref => this.#sharedOf(ref)) ? this.#told.keys() : ports
     for (const id of all) this.gate.check(id)
   }
 
@@ -205,7 +206,7 @@ export class EnvoyLayer implements XdsObserver {
    * told as a new version, since Envoy is not told a version again that it refused.
    */
   #tellAgain(ref: ResourceRef): void {
-    const resource = this.#options.shared.find(({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name)
+    const resource = this.#sharedOf(ref)
     if (!resource || this.#stopped) return
     const before = this.#retries.get(ref.name)
     const count = (before?.count ?? 0) + 1
@@ -254,11 +255,9 @@ export class EnvoyLayer implements XdsObserver {
 
   /** Returns what is to be removed from Envoy of what a port had: all but a listener that another port has taken over. */
   #release(id: string, resources: readonly Resource[]): readonly ResourceRef[] {
-    const remove = resources.filter(
-      ({ typeUrl, name }) => typeUrl !== typeUrls.listener || this.#listenerOwner.get(name) === id,
-    )
+    const remove = resources.filter(resource => !isListener(resource) || this.#listenerOwner.get(resource.name) === id)
     for (const resource of remove) {
-      if (resource.typeUrl === typeUrls.listener) this.#listenerOwner.delete(resource.name)
+      if (isListener(resource)) this.#listenerOwner.delete(resource.name)
       this.#awaited.delete(refKey(resource))
       this.#refusals.delete(refKey(resource))
     }
@@ -271,13 +270,13 @@ export class EnvoyLayer implements XdsObserver {
     return [...this.#options.shared.filter(({ name }) => name.endsWith(state.family)), ...resources]
   }
 
-  #ownerOf({ typeUrl, name }: ResourceRef): string | undefined {
-    if (typeUrl === typeUrls.listener) return this.#listenerOwner.get(name)
-    return this.#told.has(name) ? name : undefined
+  #ownerOf(ref: ResourceRef): string | undefined {
+    if (isListener(ref)) return this.#listenerOwner.get(ref.name)
+    return this.#told.has(ref.name) ? ref.name : undefined
   }
 
-  #isShared(ref: ResourceRef): boolean {
-    return this.#options.shared.some(({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name)
+  #sharedOf(ref: ResourceRef): Resource | undefined {
+    return this.#options.shared.find(({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name)
   }
 
   #isAcknowledged(ref: ResourceRef): boolean {
@@ -351,10 +350,6 @@ export class EnvoyLayer implements XdsObserver {
 
 function isListener({ typeUrl }: ResourceRef): boolean {
   return typeUrl === typeUrls.listener
-}
-
-function refKey({ typeUrl, name }: ResourceRef): string {
-  return `${typeUrl} ${name}`
 }
 
 function typeName(typeUrl: TypeUrl): string {

@@ -7,11 +7,7 @@
  */
 
 import type { ResourceRef } from '../envoy/resource.ts'
-
-export interface VipPort {
-  readonly ip: string
-  readonly port: number
-}
+import type { VipPort } from '../kernel/table.ts'
 
 export interface GateOptions {
   readonly settleMs: number

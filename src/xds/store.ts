@@ -1,6 +1,6 @@
 /** Every resource that clients are to have, encoded once. Knows nothing of clients. */
 
-import type { Resource, ResourceRef, TypeUrl } from '../envoy/resource.ts'
+import { type Resource, type ResourceRef, refKey, type TypeUrl } from '../envoy/resource.ts'
 
 /** What a client remembers of a resource: all but its bytes, so that a slow client keeps no old bytes alive. */
 export interface Facts {
@@ -76,8 +76,4 @@ export class ResourceStore {
 function isSame(some: readonly ResourceRef[], others: readonly ResourceRef[]): boolean {
   if (some.length !== others.length) return false
   return some.every(({ typeUrl, name }, index) => typeUrl === others[index]!.typeUrl && name === others[index]!.name)
-}
-
-function refKey({ typeUrl, name }: ResourceRef): string {
-  return `${typeUrl} ${name}`
 }
