@@ -35,6 +35,8 @@ export function portState(
     layer: { wants: 'kernel', reason: '' },
     endpoints: endpoints.map(parseEndpoint),
     onlyElsewhere: false,
+    affinitySeconds: undefined,
+    external: undefined,
     ...more,
   }
 }

@@ -1,7 +1,7 @@
 /** One port of a Service as this node is to serve it: what the Envoy and kernel layers are made from. */
 
 import type { IpFamily } from './address.ts'
-import type { ServicePort } from './service.ts'
+import type { ServicePort, TrafficPolicy } from './service.ts'
 import type { Settings } from './settings.ts'
 
 /** An endpoint that this node may send connections of a Service port to. */
@@ -18,6 +18,28 @@ export type Layer =
   | { readonly wants: 'kernel'; readonly reason: string }
 
 export type EnvoyProtocol = 'http' | 'tcp'
+
+/**
+ * How a port is reached from outside: by node port, external IPs and load-balancer IPs, all of the port's family.
+ * Source of the rules: kube-proxy's `externalTrafficPolicy` and KEP-1669.
+ */
+export interface External {
+  /** On every address that the node opens node ports on; undefined where the Service has none. */
+  readonly nodePort: number | undefined
+  /** `spec.externalIPs`, canonical. */
+  readonly externalIPs: readonly string[]
+  /** Ingress IPs of the load balancer whose `ipMode` is VIP (or absent), canonical. */
+  readonly loadBalancerIPs: readonly string[]
+  /** CIDRs that may come in by `loadBalancerIPs`; empty where all may. */
+  readonly sourceRanges: readonly string[]
+  readonly policy: TrafficPolicy
+  /** Chosen for what comes from outside by `policy`: for Local, endpoints on this node only. */
+  readonly endpoints: readonly Endpoint[]
+  /** Chosen as if `policy` were Cluster: pods and processes of the cluster use these also where it is Local. */
+  readonly clusterEndpoints: readonly Endpoint[]
+  /** `policy` is Local and there are endpoints, but none here: drop, where none at all means reject. */
+  readonly onlyElsewhere: boolean
+}
 
 /**
  * A port of a Service for one IP family. A dual-stack Service has two states a port: each VIP leads to endpoints of its
@@ -41,6 +63,10 @@ export interface PortState {
   readonly endpoints: readonly Endpoint[]
   /** There are endpoints, but none that this node may use (traffic policy Local): drop, where none at all means reject. */
   readonly onlyElsewhere: boolean
+  /** Seconds that a client's address stays with its endpoint; undefined without session affinity ClientIP. */
+  readonly affinitySeconds: number | undefined
+  /** Undefined for a port that is reached by its VIP only. */
+  readonly external: External | undefined
 }
 
 /** The name of a port in ids and annotations: its name, or its number where it has none. */

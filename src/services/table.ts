@@ -260,7 +260,8 @@ export class ServiceTable {
         choice.endpoints.length,
       )
       const { namespace, name } = service
-      ports.set(id, reuse(entry.ports.get(id), { id, namespace, name, port, family, vip, settings, layer, ...choice }))
+      const next = { id, namespace, name, port, family, vip, settings, layer, ...choice }
+      ports.set(id, reuse(entry.ports.get(id), { ...next, affinitySeconds: undefined, external: undefined }))
     }
     return ports
   }

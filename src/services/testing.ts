@@ -58,6 +58,8 @@ export function aPortState(fields: Partial<PortState> = {}): PortState {
       { ip: '10.244.2.2', port: 8080 },
     ],
     onlyElsewhere: false,
+    affinitySeconds: undefined,
+    external: undefined,
     ...fields,
   }
 }
