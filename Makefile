@@ -1,9 +1,9 @@
 # Lightpath. `make demo` shows it at work, `make test` passes all tests; both install what is missing first.
 
-.PHONY: help setup demo test check bench build generate clean
+.PHONY: help setup demo test check bench build generate clean k8s-up k8s-down
 
 help: ## what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 setup: ## install what is missing: Debian packages (as root), npm packages, Envoy
 	@tools/setup
@@ -19,6 +19,12 @@ check: setup ## types, lint, unused code
 
 bench: setup ## measure; prints ratios and medians
 	@bench/run
+
+k8s-up: setup ## a Kubernetes cluster on this machine: kind where Docker runs, else hack/cluster (root)
+	@if docker info >/dev/null 2>&1; then kind create cluster --config hack/kind.yaml; else hack/cluster up $(CLUSTER); fi
+
+k8s-down: ## and away with it
+	@if docker info >/dev/null 2>&1; then kind delete cluster --name lightpath; else hack/cluster down; fi
 
 build: setup ## the bundle that ships, dist/lightpath.js
 	@npm run --silent build
