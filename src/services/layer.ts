@@ -12,7 +12,7 @@ export const labels = {
   namespaceOptOut: 'lightpath',
 } as const
 
-const ourProxyName = 'lightpath.cloud'
+export const ourProxyName = 'lightpath.cloud'
 
 /** Why a Service is not served at all; undefined for those that are. */
 export function whyIgnored(service: Service): string | undefined {
