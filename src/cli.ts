@@ -60,6 +60,26 @@ configured(
     ),
   )
 
+configured(program.command('status').description('say how this node is: layers, Envoy, problems'), ['socket'])
+  .option('--output <table|json>', 'for people or for programs', 'table')
+  .action(
+    run(async (config, _args, { output }) =>
+      (await import('./commands/status.ts')).status(config, outputFormat(output)),
+    ),
+  )
+
+configured(
+  program.command('services').description('list the Service ports of this node, with the layer that serves each'),
+  ['socket'],
+)
+  .option('-n, --namespace <NAMESPACE>', 'only of this namespace')
+  .option('--output <table|json>', 'for people or for programs', 'table')
+  .action(
+    run(async (config, _args, { namespace, output }) =>
+      (await import('./commands/services.ts')).services(config, namespace, outputFormat(output)),
+    ),
+  )
+
 configured(
   program
     .command('translate')

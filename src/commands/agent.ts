@@ -28,6 +28,17 @@ export function askAgent<T>(socket: string, path: string): Promise<AgentAnswer<T
   })
 }
 
+/** The answer of a living agent. @throws Error with what goes on without it where it is dead */
+export async function askLivingAgent<T>(socket: string, path: string): Promise<T> {
+  const answer = await askAgent<T>(socket, path)
+  if (answer.kind === 'answer') return answer.value
+  if (answer.kind === 'refusal') throw new Error(answer.message)
+  throw new Error(
+    `${answer.reason}. What it told Envoy and the kernel goes on working without it; ` +
+      '`nft list table ip lightpath` shows the kernel’s part. Start it with `lightpath node`',
+  )
+}
+
 function whyDead(error: NodeJS.ErrnoException, socket: string): string {
   if (error.code === 'ENOENT') return `there is no socket ${socket}: no agent was started with it`
   if (error.code === 'ECONNREFUSED') return `nobody answers on ${socket}: the agent is dead`

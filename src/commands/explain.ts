@@ -1,6 +1,6 @@
 import type { Explanation } from '../node/explain.ts'
 import type { PortExplanation } from '../services/explain.ts'
-import { askAgent } from './agent.ts'
+import { askLivingAgent } from './agent.ts'
 import type { Config } from './options.ts'
 import { paint, table, wrap } from './table.ts'
 import { UsageError } from './usage.ts'
@@ -10,15 +10,11 @@ const maxElements = 12
 
 export async function explain(config: Config, service: string, output: 'table' | 'json'): Promise<void> {
   if (!/^[^/]+\/[^/]+$/.test(service)) throw new UsageError(`${JSON.stringify(service)} is not namespace/name`)
-  const answer = await askAgent<Explanation>(config.socket, `/explain?service=${encodeURIComponent(service)}`)
-  if (answer.kind === 'dead') {
-    throw new Error(
-      `${answer.reason}. What it told Envoy and the kernel goes on working without it; ` +
-        '`nft list table ip lightpath` shows the kernel’s part. Start it with `lightpath node`',
-    )
-  }
-  if (answer.kind === 'refusal') throw new Error(answer.message)
-  process.stdout.write(output === 'json' ? `${JSON.stringify(answer.value, undefined, 2)}\n` : render(answer.value))
+  const explanation = await askLivingAgent<Explanation>(
+    config.socket,
+    `/explain?service=${encodeURIComponent(service)}`,
+  )
+  process.stdout.write(output === 'json' ? `${JSON.stringify(explanation, undefined, 2)}\n` : render(explanation))
 }
 
 export function render(explanation: Explanation): string {

@@ -2,6 +2,7 @@ import { statsText } from '../envoy/admin.ts'
 import { Agent } from '../node/agent.ts'
 import { explain } from '../node/explain.ts'
 import { startRetrying } from '../node/retry.ts'
+import { nodeStatus, serviceRows } from '../node/status.ts'
 import { translateEnvoyMetrics } from '../observe/envoy-metrics.ts'
 import { json, type Routes, serveTcp, serveUnix, text } from '../observe/http.ts'
 import { createLog, type Log } from '../observe/log.ts'
@@ -69,6 +70,8 @@ function privateRoutes(agent: Agent, config: Config): Routes {
       const explanation = await explain(agent, config.nodeName, config.adminPort, namespace, name)
       return explanation ? json(200, explanation) : text(404, unknownService(agent, service, name))
     },
+    '/status': () => json(200, nodeStatus(agent, config.nodeName)),
+    '/services': query => json(200, serviceRows(agent, query.get('namespace') ?? undefined)),
   }
 }
 

@@ -48,6 +48,10 @@ export interface EnvoyView {
   }[]
 }
 
+interface ConnectedEnvoy extends ClientInfo {
+  readonly connectedSince: Date
+}
+
 const longestRetryMs = 60_000
 
 export class EnvoyLayer implements XdsObserver {
@@ -55,7 +59,7 @@ export class EnvoyLayer implements XdsObserver {
   readonly gate: OverlayGate
   readonly #options: EnvoyLayerOptions
   readonly #drains: Drains
-  readonly #clients = new Map<number, ClientInfo>()
+  readonly #clients = new Map<number, ConnectedEnvoy>()
   /** What Envoy is told of each port, wanted there or draining, by port state id. */
   readonly #told = new Map<string, Told>()
   /** What Envoy is to be told of ports that left it, once the kernel has taken them over. */
@@ -141,7 +145,7 @@ export class EnvoyLayer implements XdsObserver {
     return this.#drains.size
   }
 
-  get clients(): readonly ClientInfo[] {
+  get clients(): readonly ConnectedEnvoy[] {
     return [...this.#clients.values()]
   }
 
@@ -164,7 +168,7 @@ export class EnvoyLayer implements XdsObserver {
   }
 
   connected(client: ClientInfo): void {
-    this.#clients.set(client.id, client)
+    this.#clients.set(client.id, { ...client, connectedSince: new Date() })
     this.#setAlive()
     this.#reportVersions()
   }

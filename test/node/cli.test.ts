@@ -33,7 +33,17 @@ describe('the command line', { concurrency: 2 }, () => {
     assert.deepEqual(await lightpath(['--version']), { code: 0, stdout: `${packageJson.version}\n`, stderr: '' })
   })
 
-  for (const command of ['node', 'bootstrap', 'explain', 'translate', 'overlay', 'cleanup', 'demo']) {
+  for (const command of [
+    'node',
+    'bootstrap',
+    'explain',
+    'status',
+    'services',
+    'translate',
+    'overlay',
+    'cleanup',
+    'demo',
+  ]) {
     test(`${command} --help describes its flags with their defaults`, async () => {
       const { code, stdout } = await lightpath([command, '--help'])
       assert.equal(code, 0)

@@ -1,0 +1,32 @@
+import type { ServiceRow } from '../node/status.ts'
+import { askLivingAgent } from './agent.ts'
+import type { Config } from './options.ts'
+import { table } from './table.ts'
+
+const header = ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'ENDPOINTS', 'PROBLEMS']
+
+export async function services(config: Config, namespace: unknown, output: 'table' | 'json'): Promise<void> {
+  const query = typeof namespace === 'string' ? `?namespace=${encodeURIComponent(namespace)}` : ''
+  const rows = await askLivingAgent<readonly ServiceRow[]>(config.socket, `/services${query}`)
+  process.stdout.write(output === 'json' ? `${JSON.stringify(rows, undefined, 2)}\n` : render(rows))
+}
+
+function render(rows: readonly ServiceRow[]): string {
+  if (rows.length === 0) return 'no Services\n'
+  const cells = rows.map(({ namespace, name, port, vip, endpoints, problems, ...row }) => [
+    namespace,
+    name,
+    port ? `${port.name === String(port.number) ? '' : `${port.name}:`}${port.number}/${port.protocol}` : '-',
+    vip ?? '-',
+    layerText(row),
+    String(endpoints),
+    problems.join(','),
+  ])
+  return `${table(header, cells)}\n`
+}
+
+function layerText({ layer, protocol }: Pick<ServiceRow, 'layer' | 'protocol'>): string {
+  if (layer === 'envoy') return `Envoy (${protocol})`
+  if (layer === 'waiting') return 'kernel, waits for Envoy'
+  return layer
+}

@@ -1,0 +1,54 @@
+import type { NodeStatus } from '../node/status.ts'
+import { askLivingAgent } from './agent.ts'
+import type { Config } from './options.ts'
+import { paint } from './table.ts'
+
+/** How many problems are shown; the rest is counted. */
+const maxProblems = 10
+
+export async function status(config: Config, output: 'table' | 'json'): Promise<void> {
+  const answer = await askLivingAgent<NodeStatus>(config.socket, '/status')
+  process.stdout.write(output === 'json' ? `${JSON.stringify(answer, undefined, 2)}\n` : render(answer))
+}
+
+function render(status: NodeStatus): string {
+  const { node, version, synced, objects, layers } = status
+  const knows = `${objects.services} Services with ${objects.ports} ports, ${objects.endpointSlices} EndpointSlices`
+  const lines = [
+    `${paint('bold', `Node ${node}`)}, Lightpath ${version}`,
+    `  source: ${synced ? `all told: ${knows}` : `has not told all Services yet; so far ${knows}`}`,
+    ...renderEnvoy(status),
+    `  ports in Envoy: ${layers.envoy}`,
+    `  ports in the kernel: ${layers.kernel}`,
+    `  ports that left Envoy and drain there: ${layers.draining}`,
+    ...renderWaiting(status),
+    ...renderProblems(status),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+function renderEnvoy({ envoy: { up, clients } }: NodeStatus): string[] {
+  if (clients.length === 0) return ['  Envoy: not connected; the kernel layer serves all Services']
+  return clients.map(({ nodeId, version, connectedSince }) => {
+    const is = up ? 'up' : 'connected, but its canary does not answer; the kernel layer serves all Services'
+    return `  Envoy ${version} (${nodeId}): ${is}, connected since ${connectedSince}`
+  })
+}
+
+function renderWaiting({ waiting }: NodeStatus): string[] {
+  return waiting.map(({ reason, count, examples }) => {
+    const more = count > examples.length ? ', …' : ''
+    return `  ports in the kernel that wait for Envoy: ${count}, since ${reason} (${examples.join(', ')}${more})`
+  })
+}
+
+function renderProblems({ problems }: NodeStatus): string[] {
+  if (problems.length === 0) return ['  problems: none']
+  const more = problems.length - maxProblems
+  const shown = problems.slice(-maxProblems).reverse()
+  return [
+    `${paint('bold', 'Problems')}, the latest first`,
+    ...shown.map(({ code, object, reason, remedy }) => `  ${paint('yellow', code)} ${object}: ${reason}; ${remedy}`),
+    ...(more > 0 ? [`  and ${more} more`] : []),
+  ]
+}

@@ -1,0 +1,137 @@
+/** What the agent knows of its node: the node at a glance, and a row for each Service port. */
+
+import packageJson from '../../package.json' with { type: 'json' }
+import type { PortState } from '../services/port.ts'
+import { portLabel } from '../services/port.ts'
+import type { Problem } from '../services/problem.ts'
+import type { Agent } from './agent.ts'
+
+/** Ports that are meant for Envoy and are in the kernel layer for the same reason. */
+export interface Waiting {
+  readonly reason: string
+  readonly count: number
+  /** Ids of the first few. */
+  readonly examples: readonly string[]
+}
+
+export interface NodeStatus {
+  readonly node: string
+  readonly version: string
+  /** The source has told everything that there was at the start; before, nothing is told to Envoy or the kernel. */
+  readonly synced: boolean
+  readonly objects: { readonly services: number; readonly endpointSlices: number; readonly ports: number }
+  readonly envoy: {
+    readonly up: boolean
+    /** `connectedSince` in ISO 8601. */
+    readonly clients: readonly {
+      readonly nodeId: string
+      readonly version: string
+      readonly connectedSince: string
+    }[]
+  }
+  /** Service ports of each layer, as they are now; those that wait are among `kernel`. */
+  readonly layers: { readonly envoy: number; readonly kernel: number; readonly draining: number }
+  readonly waiting: readonly Waiting[]
+  /** In the order in which they were reported. */
+  readonly problems: readonly Problem[]
+}
+
+/** A Service port for one IP family, or a Service that has no port which is served (`port` undefined). */
+export interface ServiceRow {
+  readonly namespace: string
+  readonly name: string
+  readonly port:
+    | { readonly id: string; readonly name: string; readonly number: number; readonly protocol: string }
+    | undefined
+  readonly vip: string | undefined
+  /** `waiting`: meant for Envoy, served by the kernel layer for now. */
+  readonly layer: 'envoy' | 'kernel' | 'waiting' | 'not served'
+  /** As which Envoy serves it, or will. */
+  readonly protocol: 'http' | 'tcp' | undefined
+  /** How many this node may use. */
+  readonly endpoints: number
+  /** Of the Service. */
+  readonly problems: readonly Problem['code'][]
+}
+
+const maxExamples = 3
+
+export function nodeStatus(agent: Agent, node: string): NodeStatus {
+  const states = [...agent.table.states()]
+  const up = states.filter(({ id }) => agent.envoy.gate.isUp(id)).length
+  const clients = agent.envoy.clients.map(({ nodeId, envoyVersion, connectedSince }) => {
+    return { nodeId, version: envoyVersion, connectedSince: connectedSince.toISOString() }
+  })
+  return {
+    node,
+    version: packageJson.version,
+    synced: agent.isSynced,
+    objects: agent.table.counts(),
+    envoy: { up: agent.envoy.isUp, clients },
+    layers: { envoy: up, kernel: states.length - up, draining: agent.envoy.draining },
+    waiting: waitingByReason(states, agent),
+    problems: agent.problems.all(),
+  }
+}
+
+/** In order of namespace, name and port; of one namespace where one is given. */
+export function serviceRows(agent: Agent, namespace: string | undefined): readonly ServiceRow[] {
+  const codes = new Map<string, Set<Problem['code']>>()
+  for (const { object, code } of agent.problems.all()) codes.set(object, (codes.get(object) ?? new Set()).add(code))
+  const problemsOf = (service: string) => [...(codes.get(`Service ${service}`) ?? [])].sort()
+
+  const states = [...agent.table.states()]
+  const served = new Set(states.map(({ namespace, name }) => `${namespace}/${name}`))
+  const unserved = agent.table.names().filter(service => !served.has(service))
+  const rows = [
+    ...states.map(state => rowOf(state, agent, problemsOf(`${state.namespace}/${state.name}`))),
+    ...unserved.map(service => rowWithoutPort(service, problemsOf(service))),
+  ]
+  return rows.filter(row => namespace === undefined || row.namespace === namespace).sort(byName)
+}
+
+function rowOf(state: PortState, agent: Agent, problems: ServiceRow['problems']): ServiceRow {
+  const { id, namespace, name, port, vip, layer, endpoints } = state
+  return {
+    namespace,
+    name,
+    port: { id, name: portLabel(port), number: port.port, protocol: port.protocol },
+    vip,
+    layer: layer.wants === 'kernel' ? 'kernel' : agent.envoy.gate.isUp(id) ? 'envoy' : 'waiting',
+    protocol: layer.wants === 'envoy' ? layer.protocol : undefined,
+    endpoints: endpoints.length,
+    problems,
+  }
+}
+
+function rowWithoutPort(service: string, problems: ServiceRow['problems']): ServiceRow {
+  const [namespace = '', name = ''] = service.split('/')
+  const nothing = { port: undefined, vip: undefined, protocol: undefined, endpoints: 0 }
+  return { namespace, name, ...nothing, layer: 'not served', problems }
+}
+
+function byName(a: ServiceRow, b: ServiceRow): number {
+  const [first, second] = [a, b].map(({ namespace, name, port }) => [namespace, name, port?.id ?? ''].join(' '))
+  return first! < second! ? -1 : 1
+}
+
+function waitingByReason(states: readonly PortState[], agent: Agent): readonly Waiting[] {
+  const ids = new Map<string, string[]>()
+  for (const { id, layer } of states) {
+    if (layer.wants === 'kernel' || agent.envoy.gate.isUp(id)) continue
+    const reason = whyWaiting(id, agent)
+    const same = ids.get(reason)
+    if (same) same.push(id)
+    else ids.set(reason, [id])
+  }
+  return [...ids].map(([reason, all]) => ({ reason, count: all.length, examples: all.slice(0, maxExamples) }))
+}
+
+function whyWaiting(id: string, agent: Agent): string {
+  if (!agent.isSynced) return 'the source has not told all Services yet'
+  if (!agent.envoy.isUp) return 'Envoy is down or not connected'
+  const statuses = (agent.envoy.view(id)?.resources ?? []).map(({ status }) => status)
+  if (statuses.includes('refused')) return 'Envoy refused its configuration'
+  if (statuses.includes('not yet acknowledged')) return 'Envoy has not acknowledged all of it yet'
+  return 'about to move to Envoy, or Envoy’s own listeners are missing'
+}
