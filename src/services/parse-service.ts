@@ -1,6 +1,7 @@
 /** v1 Service: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/ */
 
 import { canonicalIp, familyOf, isPortNumber, type Protocol } from './address.ts'
+import { nodePort, parseExternal } from './parse-external.ts'
 import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
 import { isAbsent, type Raw, rawList, rawObject, sharedList, show } from './raw.ts'
 import type { Service, ServicePort } from './service.ts'
@@ -29,7 +30,10 @@ export function parseService(raw: Raw, metadata: Metadata, report: Report): Pars
     clusterIPs: type === 'ExternalName' ? noIps : clusterIPs(spec, report),
     ports: servicePorts(spec, report),
     sessionAffinity: oneOf(spec, 'sessionAffinity', affinities, 'None', report),
+    affinitySeconds: affinitySeconds(spec, report),
     internalTrafficPolicy: oneOf(spec, 'internalTrafficPolicy', policies, 'Cluster', report),
+    externalTrafficPolicy: oneOf(spec, 'externalTrafficPolicy', policies, 'Cluster', report),
+    ...parseExternal(spec, rawObject(raw.status), report),
     created: metadata.created,
   }
   return { object }
@@ -47,6 +51,19 @@ function oneOf<T extends string>(spec: Raw, key: string, values: readonly T[], o
     report('LP102', `spec.${key} ${show(value)} is unknown`, `${otherwise} applies; write one of ${values.join(', ')}`)
   }
   return known ?? otherwise
+}
+
+/** Three hours, as the API server writes where nothing is given; it accepts up to a day. */
+const defaultAffinitySeconds = 10_800
+const maxAffinitySeconds = 86_400
+
+function affinitySeconds(spec: Raw, report: Report): number {
+  const seconds = rawObject(rawObject(spec.sessionAffinityConfig).clientIP).timeoutSeconds
+  if (isAbsent(seconds)) return defaultAffinitySeconds
+  if (Number.isInteger(seconds) && Number(seconds) >= 1 && Number(seconds) <= maxAffinitySeconds) return Number(seconds)
+  const reason = `spec.sessionAffinityConfig.clientIP.timeoutSeconds ${show(seconds)} is no number of seconds`
+  report('LP102', reason, `${defaultAffinitySeconds} applies; write 1 to ${maxAffinitySeconds}`)
+  return defaultAffinitySeconds
 }
 
 const noIps: readonly string[] = Object.freeze([])
@@ -105,11 +122,13 @@ function servicePort(raw: Raw, where: string, report: Report): ServicePort | und
     report('LP212', `${where}.name ${show(raw.name)} is no name`, `${left}; use lower-case letters, digits and -`)
   } else if (!protocol) {
     report('LP212', `${where}.protocol ${show(raw.protocol)} is unknown`, `${left}; write TCP, UDP or SCTP`)
-  } else if (isAbsent(appProtocol) || appProtocol === '') return { name, protocol, port }
-  else if (typeof appProtocol === 'string') return { name, protocol, port, appProtocol }
-  else {
+  } else {
+    const onNodes = nodePort(raw.nodePort, `${where}.nodePort`, report)
+    const required = { name, protocol, port, ...(onNodes !== undefined && { nodePort: onNodes }) }
+    if (isAbsent(appProtocol) || appProtocol === '') return required
+    if (typeof appProtocol === 'string') return { ...required, appProtocol }
     report('LP212', `${where}.appProtocol ${show(appProtocol)} is no text`, "the port's name decides its protocol")
-    return { name, protocol, port }
+    return required
   }
   return undefined
 }

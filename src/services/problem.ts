@@ -23,6 +23,7 @@ export type ProblemCode =
   | 'LP204' // setting has no effect here
   | 'LP211' // VIP:port already taken by another Service
   | 'LP212' // Service port invalid
+  | 'LP213' // Service: address, port or range for traffic from outside invalid
   | 'LP221' // EndpointSlice: address, port or family invalid
   | 'LP301' // Envoy refused a resource
   | 'LP302' // Envoy not running, not found or of an unsupported version

@@ -9,6 +9,8 @@ export interface ServicePort {
   /** The port that clients connect to on the VIP, 1 to 65535. */
   readonly port: number
   readonly appProtocol?: string
+  /** The port that leads here on the nodes' own addresses. */
+  readonly nodePort?: number
 }
 
 export type TrafficPolicy = 'Cluster' | 'Local'
@@ -24,7 +26,18 @@ export interface Service {
   readonly clusterIPs: readonly string[]
   readonly ports: readonly ServicePort[]
   readonly sessionAffinity: 'None' | 'ClientIP'
+  /** `sessionAffinityConfig.clientIP.timeoutSeconds`; says something with sessionAffinity ClientIP only. */
+  readonly affinitySeconds: number
   readonly internalTrafficPolicy: TrafficPolicy
+  readonly externalTrafficPolicy: TrafficPolicy
+  /** Canonical, of both families, as are the next. */
+  readonly externalIPs: readonly string[]
+  /** Ingress IPs of the load balancer whose `ipMode` is VIP or absent. */
+  readonly loadBalancerIPs: readonly string[]
+  /** CIDRs; empty where all may come. */
+  readonly loadBalancerSourceRanges: readonly string[]
+  /** Where a load balancer asks this node whether it has endpoints of the Service. */
+  readonly healthCheckNodePort: number | undefined
   /** Milliseconds since the epoch; 0 where the object does not say. Decides who owns a VIP:port that two claim. */
   readonly created: number
 }

@@ -20,7 +20,13 @@ export function aService(fields: Partial<Service> = {}): Service {
     clusterIPs: ['10.96.0.10'],
     ports: [aPort()],
     sessionAffinity: 'None',
+    affinitySeconds: 10_800,
     internalTrafficPolicy: 'Cluster',
+    externalTrafficPolicy: 'Cluster',
+    externalIPs: [],
+    loadBalancerIPs: [],
+    loadBalancerSourceRanges: [],
+    healthCheckNodePort: undefined,
     created: 0,
     ...fields,
   }

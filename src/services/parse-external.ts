@@ -1,0 +1,71 @@
+/** The fields of a v1 Service that say how it is reached from outside, and by whom. */
+
+import { canonicalIp, familyOf, isPortNumber } from './address.ts'
+import type { Report } from './parse-kind.ts'
+import { isAbsent, type Raw, rawList, rawObject, sharedList, show } from './raw.ts'
+import { unusableAs } from './special-address.ts'
+
+interface ExternalFields {
+  readonly externalIPs: readonly string[]
+  readonly loadBalancerIPs: readonly string[]
+  readonly loadBalancerSourceRanges: readonly string[]
+  readonly healthCheckNodePort: number | undefined
+}
+
+export function parseExternal(spec: Raw, status: Raw, report: Report): ExternalFields {
+  const given = rawList(spec.loadBalancerSourceRanges)
+  const ranges = given.flatMap(value => sourceRange(value, report))
+  const ips = loadBalancerIPs(status, report)
+  // A range that cannot be read must not open to all what it was to close.
+  const isKept = (ip: string) => ranges.length === given.length || ranges.some(range => isOfFamilyOf(range, ip))
+  return {
+    externalIPs: addresses(rawList(spec.externalIPs), 'spec.externalIPs', report),
+    loadBalancerIPs: sharedList(ips.filter(isKept)),
+    loadBalancerSourceRanges: sharedList(ranges),
+    healthCheckNodePort: nodePort(spec.healthCheckNodePort, 'spec.healthCheckNodePort', report),
+  }
+}
+
+/** Undefined for none: Kubernetes writes 0 for "not given". */
+export function nodePort(value: unknown, where: string, report: Report): number | undefined {
+  if (isAbsent(value) || value === 0) return undefined
+  if (isPortNumber(value)) return value
+  report('LP213', `${where} ${show(value)} is no port`, 'it is left out; write 1 to 65535')
+  return undefined
+}
+
+/** Where `ipMode` is Proxy the load balancer itself ends the connection (KEP-1860), so its address is not ours. */
+function loadBalancerIPs(status: Raw, report: Report): readonly string[] {
+  const ingress = rawList(rawObject(status.loadBalancer).ingress).map(rawObject)
+  const vips = ingress.filter(({ ip, ipMode }) => !isAbsent(ip) && ip !== '' && (isAbsent(ipMode) || ipMode === 'VIP'))
+  return addresses(
+    vips.map(({ ip }) => ip),
+    'status.loadBalancer.ingress',
+    report,
+  )
+}
+
+function addresses(values: readonly unknown[], where: string, report: Report): readonly string[] {
+  const ips = new Set<string>()
+  for (const value of values) {
+    const ip = typeof value === 'string' ? canonicalIp(value) : undefined
+    if (!ip) report('LP213', `${where}: ${show(value)} is no IP address`, 'the address is left out')
+    else if (unusableAs(ip)) report('LP213', `${where}: ${ip} is ${unusableAs(ip)}`, 'the address is left out')
+    else ips.add(ip)
+  }
+  return sharedList([...ips])
+}
+
+/** The API server lets white space around a range pass. */
+function sourceRange(value: unknown, report: Report): readonly string[] {
+  const [, address = '', length] = /^([^/]+)\/(\d{1,3})$/.exec(typeof value === 'string' ? value.trim() : '') ?? []
+  const ip = canonicalIp(address)
+  if (ip && Number(length) <= (familyOf(ip) === 'IPv4' ? 32 : 128)) return [`${ip}/${Number(length)}`]
+  const remedy = 'it admits nobody; write a CIDR such as 10.0.0.0/8'
+  report('LP213', `spec.loadBalancerSourceRanges: ${show(value)} is no CIDR`, remedy)
+  return []
+}
+
+function isOfFamilyOf(range: string, ip: string): boolean {
+  return range.includes(':') === ip.includes(':')
+}
