@@ -4,19 +4,23 @@
  * An endpoint is usable while it is ready. Where no endpoint is ready, those that are serving although terminating are
  * used (KEP-1669), so that a rolling update never leaves a Service without endpoints that still answer.
  *
- * Internal traffic policy `Cluster`: endpoints on all nodes, narrowed by topology hints (KEP-2433, KEP-3015) if
+ * Traffic policy `Cluster`: endpoints on all nodes, narrowed by topology hints (KEP-2433, KEP-3015) if
  *   - every ready endpoint has hints for nodes and one is for this node: those for this node; else if
  *   - every ready endpoint has hints for zones and one is for this node's zone: those for this zone; else
  *   - all ready ones. The fallback to terminating endpoints ignores hints.
  *
- * Internal traffic policy `Local` (KEP-2086): only endpoints on this node, without hints. None here but some elsewhere
- * means that traffic is dropped, where no endpoint anywhere means that it is refused.
+ * Traffic policy `Local` (KEP-2086): only endpoints on this node, without hints, with a fallback of its own to those that
+ * terminate. None here but some elsewhere means that traffic is dropped, where no endpoint anywhere means that it is
+ * refused.
+ *
+ * The VIP follows the internal policy; node ports, external and load-balancer IPs follow the external one.
  */
 
 import type { IpFamily } from './address.ts'
 import type { EndpointSlice, SliceEndpoint } from './endpointslice.ts'
-import type { Endpoint } from './port.ts'
-import type { Service, ServicePort } from './service.ts'
+import type { Outside } from './outside.ts'
+import type { Endpoint, External } from './port.ts'
+import type { Service, ServicePort, TrafficPolicy } from './service.ts'
 
 /** Where the choice is made. Names and zones that are not known are undefined. */
 export interface Here {
@@ -31,31 +35,47 @@ export interface Candidate extends Endpoint {
   readonly notUsed?: string
 }
 
-export interface Choice {
+interface Choice {
   readonly endpoints: readonly Endpoint[]
   /** Traffic policy Local, and endpoints only on other nodes. */
   readonly onlyElsewhere: boolean
 }
 
+/** The choice for what comes by the VIP, and the one for what comes from outside. */
+interface Choices extends Choice {
+  readonly external: External | undefined
+}
+
 const isLocal = (endpoint: Endpoint, here: Here) => here.nodeName !== undefined && endpoint.nodeName === here.nodeName
 const isDraining = ({ source }: Candidate) => source.serving && source.terminating
 
-/** The endpoints of one family that `here` uses, in order of address and port. */
+/**
+ * The endpoints of one family that `here` uses, in order of address and port.
+ *
+ * @param outside how the port is reached from outside; undefined where it is not
+ */
 export function chooseEndpoints(
   service: Service,
   port: ServicePort,
   family: IpFamily,
   slices: Iterable<EndpointSlice>,
   here: Here,
-): Choice {
+  outside?: Outside,
+): Choices {
   const all = candidates(port, family, slices, here)
-  const chosen = pick(all, service, here)
-  const onlyElsewhere =
-    chosen.length === 0 && service.internalTrafficPolicy === 'Local' && pickCluster(all, here).length > 0
+  if (!outside) return { ...choose(all, service.internalTrafficPolicy, here), external: undefined }
+  const by = { Cluster: choose(all, 'Cluster', here), Local: choose(all, 'Local', here) }
+  const external = { ...outside, ...by[outside.policy], clusterEndpoints: by.Cluster.endpoints }
+  return { ...by[service.internalTrafficPolicy], external }
+}
+
+function choose(all: readonly Candidate[], policy: TrafficPolicy, here: Here): Choice {
+  const chosen = pick(all, policy, here)
+  const onlyElsewhere = chosen.length === 0 && policy === 'Local' && pickCluster(all, here).length > 0
   return { endpoints: chosen.map(toEndpoint), onlyElsewhere }
 }
 
-/** The same choice for people: every endpoint, and why the others are not used. */
+/** The choice for the VIP, for people: every endpoint, and why the others are not used. */
 export function explainEndpoints(
   service: Service,
   port: ServicePort,
@@ -64,14 +84,14 @@ export function explainEndpoints(
   here: Here,
 ): readonly Candidate[] {
   const all = candidates(port, family, slices, here)
-  const chosen = new Set(pick(all, service, here))
+  const chosen = new Set(pick(all, service.internalTrafficPolicy, here))
   return all.map(candidate =>
     chosen.has(candidate) ? candidate : { ...candidate, notUsed: whyNot(candidate, service, here) },
   )
 }
 
-function pick(all: readonly Candidate[], service: Service, here: Here): readonly Candidate[] {
-  if (service.internalTrafficPolicy === 'Cluster') return pickCluster(all, here)
+function pick(all: readonly Candidate[], policy: TrafficPolicy, here: Here): readonly Candidate[] {
+  if (policy === 'Cluster') return pickCluster(all, here)
   return readyOrDraining(all.filter(candidate => isLocal(candidate, here)))
 }
 

@@ -28,7 +28,8 @@ export function whyIgnored(service: Service): string | undefined {
 
 /**
  * The layer of a port of a served Service. Envoy cannot keep Kubernetes' timed ClientIP affinity, and a Local policy
- * means that the kernel's own choice must hold, so both stay below; so does everything that its owner opted out.
+ * means that the kernel's own choice must hold, so both stay below; so does everything that its owner opted out. The
+ * external policy does not count: what comes from outside never goes through Envoy.
  */
 export function chooseLayer(
   service: Service,

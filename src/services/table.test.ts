@@ -212,6 +212,74 @@ describe('a VIP:port that two Services claim', () => {
   })
 })
 
+describe('traffic from outside', () => {
+  const fields = { externalIPs: ['192.0.2.1'], loadBalancerIPs: ['192.0.2.2'], ports: [aPort({ nodePort: 30080 })] }
+  const slice = aSlice([anEndpoint('10.244.1.2', { nodeName: 'node1' })])
+
+  test('has its own part of the state, which a Service with a VIP only lacks', () => {
+    assert.equal(stateOf(tableOf(aService(), slice)).external, undefined)
+    assert.deepEqual(stateOf(tableOf(aService({ ...fields, externalTrafficPolicy: 'Local' }), slice)).external, {
+      nodePort: 30080,
+      externalIPs: ['192.0.2.1'],
+      loadBalancerIPs: ['192.0.2.2'],
+      sourceRanges: [],
+      policy: 'Local',
+      endpoints: stateOf(tableOf(aService(), slice)).endpoints,
+      clusterEndpoints: stateOf(tableOf(aService(), slice)).endpoints,
+      onlyElsewhere: false,
+    })
+  })
+  test('does not keep the VIP from Envoy, whatever its policy', () => {
+    const service = aService({ ...fields, externalTrafficPolicy: 'Local' })
+    assert.equal(stateOf(tableOf(service, slice)).layer.wants, 'envoy')
+  })
+  test('stays identical while nothing of it changes', () => {
+    const table = tableOf(aService(fields), slice)
+    const before = stateOf(table)
+    assert.deepEqual(table.apply([put(aService({ ...fields })), put(aSlice(slice.endpoints))]).ports, [])
+    table.apply([put(aService({ ...fields, annotations: { 'config.lightpath.cloud/http-num-retries': '7' } }))])
+    assert.notEqual(stateOf(table), before)
+    assert.equal(stateOf(table).external, before.external)
+    table.apply([put(aService({ ...fields, loadBalancerSourceRanges: ['10.0.0.0/8'] }))])
+    assert.deepEqual(stateOf(table).external?.sourceRanges, ['10.0.0.0/8'])
+    assert.equal(stateOf(table).external?.endpoints, before.external?.endpoints)
+  })
+  test('belongs to one Service a place; the other keeps its VIP, and gets the place when it is free', () => {
+    const [a, b] = [aService({ ...fields, name: 'a' }), aService({ ...fields, name: 'b', clusterIPs: ['10.96.0.11'] })]
+    const table = tableOf(a)
+    const problems = table.apply([put(b)]).problems.get('Service whoami/b')
+    assert.deepEqual(
+      problems?.map(({ code, reason }) => `${code} ${reason}`),
+      [
+        'LP211 node port 30080/TCP belongs to whoami/a/http',
+        'LP211 192.0.2.1:80/TCP belongs to whoami/a/http',
+        'LP211 192.0.2.2:80/TCP belongs to whoami/a/http',
+      ],
+    )
+    assert.equal(stateOf(table, 'whoami/b/http').external, undefined)
+    table.apply([remove(a)])
+    assert.equal(stateOf(table, 'whoami/b/http').external?.nodePort, 30080)
+  })
+  test('by an external IP that is the VIP of another Service leaves that Service its VIP', () => {
+    const table = tableOf(aService({ name: 'a', clusterIPs: ['10.96.0.11'], externalIPs: ['10.96.0.10'] }), aService())
+    stateOf(table)
+  })
+  test('opens the same node port in both families of a dual-stack Service', () => {
+    const table = tableOf(aService({ ...fields, clusterIPs: ['10.96.0.10', 'fd00:96::a'] }))
+    assert.equal(stateOf(table, 'whoami/whoami/http/IPv6').external?.nodePort, 30080)
+  })
+})
+
+describe('session affinity', () => {
+  test('has its time in the state where it is ClientIP, and keeps the port in the kernel', () => {
+    const slice = aSlice([anEndpoint('10.244.1.2')])
+    const { affinitySeconds, layer } = stateOf(tableOf(aService({ sessionAffinity: 'ClientIP' }), slice))
+    assert.equal(affinitySeconds, 10_800)
+    assert.equal(layer.wants, 'kernel')
+    assert.equal(stateOf(tableOf(aService(), slice)).affinitySeconds, undefined)
+  })
+})
+
 const names = fc.constantFrom('a', 'b')
 const anyObject: fc.Arbitrary<KubeObject> = fc.oneof(
   fc

@@ -10,8 +10,10 @@ import { type Candidate, chooseEndpoints, explainEndpoints, type Here } from './
 import type { EndpointSlice } from './endpointslice.ts'
 import { chooseLayer, labels, whyIgnored } from './layer.ts'
 import { type Change, describeKey, type KubeObject, keyOf, type ObjectKey } from './objects.ts'
-import { type Endpoint, type PortState, portId, portLabel } from './port.ts'
+import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned, outsideOf } from './outside.ts'
+import { type PortState, portId, portLabel } from './port.ts'
 import { type Problem, problem } from './problem.ts'
+import { reuse } from './reuse.ts'
 import type { Namespace, Node, Service, ServicePort } from './service.ts'
 
 /** A port that came (`before` undefined), went (`after` undefined) or is different. */
@@ -34,13 +36,14 @@ interface Entry {
   readonly slices: Map<string, EndpointSlice>
   /** By port state id. */
   ports: Map<string, PortState>
-  /** The VIP:port that each port state claims; also of those that another Service owns. */
+  /** What each port state claims, its VIP:port and its places outside; also of those that another Service owns. */
   claims: readonly Claim[]
 }
 
 interface Claim {
+  /** Port state id. */
   readonly id: string
-  readonly vipPort: string
+  readonly key: string
 }
 
 /** What `explain` shows of a Service. */
@@ -230,13 +233,13 @@ export class ServiceTable {
 
   /** Gives up the claims that the Service no longer makes, and makes the new ones. */
   #reclaim(entry: Entry, service: Service | undefined, wanted: readonly PortOfFamily[], dirty: Set<string>): void {
-    const claims = wanted.map(({ id, vip, port }) => ({ id, vipPort: claimKey(vip, port) }))
-    for (const { id, vipPort } of entry.claims) {
-      if (claims.some(claim => claim.id === id && claim.vipPort === vipPort)) continue
-      const next = this.#claims.release(vipPort, id)
+    const claims = wanted.flatMap(port => claimKeys(port).map(key => ({ id: port.id, key })))
+    for (const { id, key } of entry.claims) {
+      if (claims.some(claim => claim.id === id && claim.key === key)) continue
+      const next = this.#claims.release(key, id)
       if (next !== undefined) dirty.add(serviceKeyOf(next))
     }
-    for (const { id, vipPort } of claims) this.#claims.claim(vipPort, { id, created: service?.created ?? 0 })
+    for (const { id, key } of claims) this.#claims.claim(key, { id, created: service?.created ?? 0 })
     entry.claims = claims
   }
 
@@ -244,14 +247,17 @@ export class ServiceTable {
     entry.settings ??= readSettings(service)
     found.push(...entry.settings.problems)
     const ports = new Map<string, PortState>()
-    for (const { id, port, family, vip } of wanted) {
-      const owner = this.#claims.owner(claimKey(vip, port))
-      if (owner !== undefined && owner !== id) {
-        found.push(taken(service, vip, port, owner))
+    const affinitySeconds = service.sessionAffinity === 'ClientIP' ? service.affinitySeconds : undefined
+    for (const one of wanted) {
+      const { id, port, family, vip } = one
+      const owner = this.#otherOwner(vipKey(vip, port), id)
+      if (owner !== undefined) {
+        found.push(taken(service, `${hostPort(vip, port.port)}/${port.protocol}`, port, owner))
         continue
       }
       const settings = settingsOf(entry.settings, port)
-      const choice = chooseEndpoints(service, port, family, entry.slices.values(), this.#here())
+      const outside = this.#ownedOutside(service, one, found)
+      const choice = chooseEndpoints(service, port, family, entry.slices.values(), this.#here(), outside)
       const layer = chooseLayer(
         service,
         port,
@@ -260,10 +266,25 @@ export class ServiceTable {
         choice.endpoints.length,
       )
       const { namespace, name } = service
-      const next = { id, namespace, name, port, family, vip, settings, layer, ...choice }
-      ports.set(id, reuse(entry.ports.get(id), { ...next, affinitySeconds: undefined, external: undefined }))
+      const next = { id, namespace, name, port, family, vip, settings, layer, ...choice, affinitySeconds }
+      ports.set(id, reuse(entry.ports.get(id), next))
     }
     return ports
+  }
+
+  #ownedOutside(service: Service, { id, port, family, outside }: PortOfFamily, found: Problem[]): Outside | undefined {
+    if (!outside) return undefined
+    const ownerOf = (address: OutsideAddress) => this.#otherOwner(outsideKey(address, port, family), id)
+    for (const address of addressesOf(outside)) {
+      const owner = ownerOf(address)
+      if (owner !== undefined) found.push(taken(service, describeAddress(address, port), port, owner))
+    }
+    return onlyOwned(outside, address => ownerOf(address) === undefined)
+  }
+
+  #otherOwner(key: string, id: string): string | undefined {
+    const owner = this.#claims.owner(key)
+    return owner === id ? undefined : owner
   }
 }
 
@@ -272,13 +293,16 @@ interface PortOfFamily {
   readonly port: ServicePort
   readonly family: IpFamily
   readonly vip: string
+  readonly outside: Outside | undefined
 }
 
-function portsByFamily({ namespace, name, ports, clusterIPs }: Service): readonly PortOfFamily[] {
+function portsByFamily(service: Service): readonly PortOfFamily[] {
+  const { namespace, name, ports, clusterIPs } = service
   return ports.flatMap(port =>
     clusterIPs.map((vip, index) => {
       const family = familyOf(vip)!
-      return { id: portId(namespace, name, port, index === 0 ? undefined : family), port, family, vip }
+      const id = portId(namespace, name, port, index === 0 ? undefined : family)
+      return { id, port, family, vip, outside: outsideOf(service, port, family) }
     }),
   )
 }
@@ -288,32 +312,21 @@ function serviceKeyOf(id: string): string {
   return id.split('/', 2).join('/')
 }
 
-function claimKey(vip: string, port: ServicePort): string {
+function claimKeys({ port, family, vip, outside }: PortOfFamily): readonly string[] {
+  const places = outside ? addressesOf(outside).map(address => outsideKey(address, port, family)) : []
+  return [vipKey(vip, port), ...places]
+}
+
+function vipKey(vip: string, port: ServicePort): string {
   return `${port.protocol} ${hostPort(vip, port.port)}`
 }
 
-function taken(service: Service, vip: string, port: ServicePort, owner: string): Problem {
-  const reason = `${hostPort(vip, port.port)}/${port.protocol} belongs to ${owner}`
-  return problem('LP211', describeKey(keyOf(service)), reason, `port ${portLabel(port)} is not served until it is free`)
+/** Apart from the keys of VIPs: an external IP, which any user may write, never keeps a Service from its VIP. */
+function outsideKey(address: OutsideAddress, port: ServicePort, family: IpFamily): string {
+  return `outside ${family} ${describeAddress(address, port)}`
 }
 
-/** The known state where nothing is different, and its parts where they are not: what did not change stays identical. */
-function reuse(known: PortState | undefined, next: PortState): PortState {
-  if (!known) return next
-  const endpoints = sameEndpoints(known.endpoints, next.endpoints) ? known.endpoints : next.endpoints
-  const layer = sameFields(known.layer, next.layer) ? known.layer : next.layer
-  const settings = sameFields(known.settings, next.settings) ? known.settings : next.settings
-  const port = sameFields(known.port, next.port) ? known.port : next.port
-  const reused = { ...next, endpoints, layer, settings, port }
-  return sameFields(known, reused) ? known : reused
-}
-
-/** Whether two flat objects have identical values. */
-function sameFields<T extends object>(a: T, b: T): boolean {
-  const keys = Object.keys(b) as (keyof T)[]
-  return keys.length === Object.keys(a).length && keys.every(key => a[key] === b[key])
-}
-
-function sameEndpoints(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
-  return a.length === b.length && a.every((endpoint, i) => sameFields(endpoint, b[i]!))
+function taken(service: Service, place: string, port: ServicePort, owner: string): Problem {
+  const remedy = `port ${portLabel(port)} is not served there until it is free`
+  return problem('LP211', describeKey(keyOf(service)), `${place} belongs to ${owner}`, remedy)
 }

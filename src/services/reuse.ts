@@ -1,0 +1,40 @@
+/** Keeping what did not change identical, so that whoever compares two states sees at once what is different. */
+
+import type { Endpoint, External, PortState } from './port.ts'
+
+/** The known state where nothing is different, and its parts where they are not. */
+export function reuse(known: PortState | undefined, next: PortState): PortState {
+  if (!known) return next
+  const reused = {
+    ...next,
+    endpoints: reuseList(known.endpoints, next.endpoints, sameFields),
+    layer: sameFields(known.layer, next.layer) ? known.layer : next.layer,
+    settings: sameFields(known.settings, next.settings) ? known.settings : next.settings,
+    port: sameFields(known.port, next.port) ? known.port : next.port,
+    external: reuseExternal(known.external, next.external),
+  }
+  return sameFields(known, reused) ? known : reused
+}
+
+function reuseExternal(known: External | undefined, next: External | undefined): External | undefined {
+  if (!known || !next) return next
+  const reused = {
+    ...next,
+    externalIPs: reuseList(known.externalIPs, next.externalIPs, Object.is),
+    loadBalancerIPs: reuseList(known.loadBalancerIPs, next.loadBalancerIPs, Object.is),
+    sourceRanges: reuseList(known.sourceRanges, next.sourceRanges, Object.is),
+    endpoints: reuseList<Endpoint>(known.endpoints, next.endpoints, sameFields),
+    clusterEndpoints: reuseList<Endpoint>(known.clusterEndpoints, next.clusterEndpoints, sameFields),
+  }
+  return sameFields(known, reused) ? known : reused
+}
+
+function reuseList<T>(known: readonly T[], next: readonly T[], same: (a: T, b: T) => boolean): readonly T[] {
+  return known.length === next.length && known.every((value, i) => same(value, next[i]!)) ? known : next
+}
+
+/** Whether two flat objects have identical values. */
+function sameFields<T extends object>(a: T, b: T): boolean {
+  const keys = Object.keys(b) as (keyof T)[]
+  return keys.length === Object.keys(a).length && keys.every(key => a[key] === b[key])
+}
