@@ -115,6 +115,19 @@ configured(program.command('cleanup').description('remove everything that Lightp
   'socket',
 ]).action(run(async config => (await import('./commands/cleanup.ts')).cleanUp(config)))
 
+configured(
+  program
+    .command('debug')
+    .description('for maintainers')
+    .command('dump')
+    .description(
+      'pack configuration, state, ruleset, Envoy’s configuration and statistics into one archive, no secrets',
+    ),
+  ['socket', 'adminPort', 'routeTable'],
+)
+  .option('--file <FILE>', 'the archive (default: lightpath-NODE-TIME.tar.gz here)')
+  .action(run(async (config, _args, { file }) => (await import('./commands/dump.ts')).dump(config, file)))
+
 program
   .command('demo')
   .description(

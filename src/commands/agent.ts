@@ -10,14 +10,20 @@ export type AgentAnswer<T> =
 const timeoutMs = 5000
 
 /** `dead` where no agent answers, with the reason in words. */
-export function askAgent<T>(socket: string, path: string): Promise<AgentAnswer<T>> {
+export async function askAgent<T>(socket: string, path: string): Promise<AgentAnswer<T>> {
+  const answer = await askAgentText(socket, path)
+  return answer.kind === 'answer' ? { kind: 'answer', value: JSON.parse(answer.value) as T } : answer
+}
+
+/** As `askAgent`, for the text of an answer. */
+export function askAgentText(socket: string, path: string): Promise<AgentAnswer<string>> {
   return new Promise(resolve => {
     const query = request({ socketPath: socket, path, signal: AbortSignal.timeout(timeoutMs) }, async response => {
       try {
         const chunks: Buffer[] = []
         for await (const chunk of response) chunks.push(chunk as Buffer)
         const text = Buffer.concat(chunks).toString()
-        if (response.statusCode === 200) resolve({ kind: 'answer', value: JSON.parse(text) as T })
+        if (response.statusCode === 200) resolve({ kind: 'answer', value: text })
         else resolve({ kind: 'refusal', message: text.trim() })
       } catch (error) {
         resolve({ kind: 'dead', reason: whyDead(error as Error, socket) })

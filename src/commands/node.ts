@@ -70,6 +70,9 @@ function privateRoutes(agent: Agent, config: Config): Routes {
       const explanation = await explain(agent, config.nodeName, config.adminPort, namespace, name)
       return explanation ? json(200, explanation) : text(404, unknownService(agent, service, name))
     },
+    '/config': () => json(200, config),
+    '/states': () => json(200, [...agent.table.states()]),
+    '/metrics': publicRoutes(agent, config)['/metrics']!,
     '/status': () => json(200, nodeStatus(agent, config.nodeName)),
     '/services': query => json(200, serviceRows(agent, query.get('namespace') ?? undefined)),
   }

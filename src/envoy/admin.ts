@@ -14,12 +14,20 @@ export interface EndpointHealth {
 }
 
 const timeoutMs = 2000
+/** For pages with everything in them, which take Envoy seconds. */
+const longTimeoutMs = 20_000
 /** 10,000 Service ports with all their statistics are 40 MB. An answer beyond this is dropped: better none than half of one. */
 const maxBytes = 128 * 1024 * 1024
 
 /** Whether Envoy serves: it has what it needs to start, and does not drain. */
 export async function isReady(adminPort: number): Promise<boolean> {
   return (await ask(adminPort, '/ready', {})) !== undefined
+}
+
+/** A page for people, such as `/config_dump`; undefined where Envoy does not answer. */
+export function adminPage(adminPort: number, path: string): Promise<string | undefined> {
+  const { pathname, searchParams } = new URL(path, 'http://envoy')
+  return ask(adminPort, pathname, Object.fromEntries(searchParams), longTimeoutMs)
 }
 
 /** The statistics of Service ports that metrics are made from (stats.ts), in Prometheus' format; '' where Envoy does not answer. */
@@ -74,8 +82,13 @@ interface ClustersAnswer {
 }
 
 /** Undefined where there is no whole answer with status 200 in time. */
-async function ask(port: number, path: string, query: Readonly<Record<string, string>>): Promise<string | undefined> {
-  const signal = AbortSignal.timeout(timeoutMs)
+async function ask(
+  port: number,
+  path: string,
+  query: Readonly<Record<string, string>>,
+  limitMs = timeoutMs,
+): Promise<string | undefined> {
+  const signal = AbortSignal.timeout(limitMs)
   try {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const search = new URLSearchParams(query)

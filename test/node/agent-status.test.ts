@@ -1,16 +1,22 @@
 import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { RunningPod } from '../../src/demo/pods.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { dns, http, serviceWith } from './manifests.ts'
 
 describe('a node at a glance', { skip }, () => {
+  const temporary = mkdtempSync(join(tmpdir(), 'lightpath-status-'))
   let lab: AgentLab
   let client: RunningPod
   let web: RunningPod
 
   before(async () => {
-    lab = await AgentLab.build()
+    const kubeconfig = join(temporary, 'kubeconfig')
+    writeFileSync(kubeconfig, 'users: [{name: admin, user: {token: hunter2-token}}]')
+    lab = await AgentLab.build({ env: { SECRET: 'hunter2-environment' }, flags: ['--kubeconfig', kubeconfig] })
     const pods = await lab.pods(['client', 'web-1'], 10)
     client = pods[0]!
     web = pods[1]!
@@ -22,6 +28,7 @@ describe('a node at a glance', { skip }, () => {
   })
 
   after(() => lab?.destroy())
+  after(() => rmSync(temporary, { recursive: true }))
 
   const status = (...args: readonly string[]) => lab.lightpath('status', ...args, '--socket', lab.socket)
   const services = (...args: readonly string[]) => lab.lightpath('services', ...args, '--socket', lab.socket)
@@ -100,5 +107,50 @@ describe('a node at a glance', { skip }, () => {
       },
     ])
     assert.equal((await services('-n', 'nowhere')).stdout, 'no Services\n')
+  })
+
+  async function dumped(name: string) {
+    const [archive, into] = [join(lab.network.directory, `${name}.tar.gz`), join(lab.network.directory, name)]
+    const result = await lab.lightpath('debug', 'dump', '--socket', lab.socket, '--file', archive)
+    assert.deepEqual([result.code, result.stdout], [0, `${archive}\n`], result.stderr)
+    assert.equal(statSync(archive).mode & 0o777, 0o600)
+    mkdirSync(into)
+    const tar = await lab.on('tar', ['-xzf', archive, '-C', into, '--strip-components=1'])
+    assert.deepEqual([tar.code, tar.stderr], [0, ''])
+    const files = readdirSync(into, { recursive: true, withFileTypes: true }).filter(file => file.isFile())
+    const read = (file: string) => readFileSync(join(into, file), 'utf8')
+    const names = files.map(file => join(file.parentPath, file.name).slice(into.length + 1))
+    return { read, names, all: names.map(read).join('\n'), stderr: result.stderr }
+  }
+
+  test('debug dump packs agent, Envoy and kernel into one archive for its owner, without secrets', async () => {
+    const { read, all, stderr } = await dumped('alive')
+    assert.equal(stderr, '')
+    assert.equal(read('missing.txt'), 'nothing\n')
+    assert.equal(JSON.parse(read('agent/config.json')).nodeName, 'node1')
+    assert.ok(JSON.parse(read('agent/states.json')).some(({ id }: { id: string }) => id === 'default/web/http'))
+    assert.match(read('agent/metrics.txt'), /^lightpath_envoy_up 1$/m)
+    assert.match(read('envoy/config_dump.json'), /default\/web\/http/)
+    assert.match(read('envoy/stats.txt'), /^cluster\./m)
+    assert.match(read('kernel/nft-ip.txt'), /10\.96\.7\.1 \. tcp \. 80/)
+    assert.match(read('kernel/routes-ip.txt'), /local/)
+    assert.match(JSON.parse(read('versions.json')).lightpath, /^\d/)
+    assert.match(all, /kubeconfig/)
+    assert.doesNotMatch(all, /hunter2/)
+  })
+
+  test('debug dump with agent and Envoy dead packs what the kernel has and says what is missing', async () => {
+    await lab.agent.down('SIGKILL')
+    await lab.envoy.down('SIGKILL')
+    const { read, names, stderr } = await dumped('dead')
+    assert.match(read('kernel/nft-ip.txt'), /10\.96\.7\.1 \. tcp \. 80/)
+    assert.deepEqual(
+      names.filter(name => /^(agent|envoy)/.test(name)),
+      [],
+    )
+    for (const text of [stderr, read('missing.txt')]) {
+      assert.match(text, /agent\/status\.json: nobody answers on .*: the agent is dead/)
+      assert.match(text, /envoy\/config_dump\.json: Envoy does not answer on 127\.0\.0\.1:15000/)
+    }
   })
 })

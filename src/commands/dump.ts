@@ -1,0 +1,107 @@
+/**
+ * Packs what a maintainer asks for into one archive: the agent's configuration (flags and file, where it lives), status,
+ * Services and port states, metrics; Envoy's configuration, clusters and statistics; our nftables tables, the routing
+ * rules; versions. Whoever is dead is left out, and the archive and the output say so.
+ *
+ * No secrets: the kubeconfig, tokens, certificates and the environment are not read at all; what else might hold
+ * some (header values in Envoy's configuration, messages with URLs) goes through `withoutSecrets`. Logs stay where the
+ * node's supervisor keeps them. Names and addresses of Services, pods and nodes are in it.
+ */
+
+import { writeFileSync } from 'node:fs'
+import { release } from 'node:os'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
+import packageJson from '../../package.json' with { type: 'json' }
+import { adminPage } from '../envoy/admin.ts'
+import { runCommand } from '../kernel/command.ts'
+import { withoutSecrets } from '../observe/secrets.ts'
+import { tar } from '../observe/tar.ts'
+import { askAgent, askAgentText } from './agent.ts'
+import type { Config } from './options.ts'
+
+/** Throws an Error that says why there is no such text. */
+type Page = readonly [file: string, read: () => Promise<string>]
+
+export async function dump(config: Config, file: unknown): Promise<void> {
+  const asked = await askAgent<Config>(config.socket, '/config')
+  // The flags of the agent are not those of this command.
+  const agentConfig = asked.kind === 'answer' ? asked.value : config
+  const time = new Date()
+  const directory = `lightpath-${agentConfig.nodeName}-${time.toISOString().replace(/[:.]\d+Z$|[-:]/g, '')}`
+  const target = typeof file === 'string' ? file : `${directory}.tar.gz`
+
+  const files = new Map<string, string>()
+  const missing: string[] = []
+  for (const [name, read] of [...agentPages(config), ...envoyPages(agentConfig), ...kernelPages(agentConfig)]) {
+    try {
+      files.set(name, withoutSecrets(await read()))
+    } catch (error) {
+      missing.push(`${name}: ${withoutSecrets((error as Error).message)}`)
+    }
+  }
+  files.set(
+    'versions.json',
+    JSON.stringify({ lightpath: packageJson.version, kernel: release(), node: process.version }),
+  )
+  files.set('missing.txt', missing.map(line => `${line}\n`).join('') || 'nothing\n')
+
+  const content = [...files].map(([name, text]) => ({ name: `${directory}/${name}`, content: Buffer.from(text) }))
+  writeFileSync(target, await promisify(gzip)(tar(content, time)), { mode: 0o600 })
+  for (const line of missing) process.stderr.write(`missing: ${line}\n`)
+  process.stdout.write(`${target}\n`)
+}
+
+function agentPages({ socket }: Config): readonly Page[] {
+  const pages = {
+    'config.json': '/config',
+    'status.json': '/status',
+    'services.json': '/services',
+    'states.json': '/states',
+    'metrics.txt': '/metrics',
+  }
+  return Object.entries(pages).map(([name, path]) => [
+    `agent/${name}`,
+    async () => {
+      const answer = await askAgentText(socket, path)
+      if (answer.kind === 'answer') return answer.value
+      throw new Error(answer.kind === 'dead' ? answer.reason : answer.message)
+    },
+  ])
+}
+
+function envoyPages({ adminPort }: Config): readonly Page[] {
+  const pages = {
+    'config_dump.json': '/config_dump?include_eds',
+    'clusters.txt': '/clusters',
+    'listeners.txt': '/listeners',
+    'stats.txt': '/stats?usedonly',
+    'server_info.json': '/server_info',
+  }
+  return Object.entries(pages).map(([name, path]) => [
+    `envoy/${name}`,
+    async () => {
+      const text = await adminPage(adminPort, path)
+      if (text === undefined) throw new Error(`Envoy does not answer on 127.0.0.1:${adminPort}${path}`)
+      return text
+    },
+  ])
+}
+
+function kernelPages({ routeTable }: Config): readonly Page[] {
+  const perFamily = (['ip', 'ip6'] as const).flatMap((family): readonly Page[] => {
+    const flag = family === 'ip' ? '-4' : '-6'
+    return [
+      [`kernel/nft-${family}.txt`, () => outputOf('nft', 'list', 'table', family, 'lightpath')],
+      [`kernel/rules-${family}.txt`, () => outputOf('ip', flag, 'rule', 'show')],
+      [`kernel/routes-${family}.txt`, () => outputOf('ip', flag, 'route', 'show', 'table', String(routeTable))],
+    ]
+  })
+  return [...perFamily, ['kernel/nft-version.txt', () => outputOf('nft', '--version')]]
+}
+
+async function outputOf(...command: readonly string[]): Promise<string> {
+  const lines: string[] = []
+  await runCommand(command, { onLine: line => lines.push(`${line}\n`) })
+  return lines.join('')
+}
