@@ -24,6 +24,7 @@ configured(
     'nodeName',
     'source',
     'kubeconfig',
+    'services',
     'families',
     'xdsAddress',
     ...ports,

@@ -10,6 +10,7 @@ import { parse as parseYaml } from 'yaml'
 import { logLevels } from '../observe/log.ts'
 import { isPortNumber } from '../services/address.ts'
 import { formatDuration, parseDuration } from '../services/duration.ts'
+import { type ServiceScope, serviceScopes } from '../services/layer.ts'
 import { UsageError } from './usage.ts'
 
 interface Definition<T> {
@@ -72,6 +73,12 @@ export const definitions = {
     description: 'how to reach the Kubernetes API',
     default: undefined as string | undefined,
     defaultText: 'in a pod its service account, else $KUBECONFIG or ~/.kube/config',
+  },
+  services: {
+    ...oneOf(...serviceScopes),
+    description:
+      'Services to serve; labelled: only those with the label service.kubernetes.io/service-proxy-name: lightpath.cloud, beside a kube-proxy that serves the others',
+    default: 'all' as ServiceScope,
   },
   families: {
     ...oneOf('ipv4', 'ipv6', 'dual'),

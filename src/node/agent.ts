@@ -13,6 +13,7 @@ import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
 import type { IpFamily } from '../services/address.ts'
+import type { ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
 import { problem } from '../services/problem.ts'
 import { ServiceTable } from '../services/table.ts'
@@ -25,6 +26,7 @@ import { type Retried, startRetrying } from './retry.ts'
 
 export interface AgentOptions {
   readonly nodeName: string
+  readonly services: ServiceScope
   readonly families: readonly IpFamily[]
   readonly xdsAddress: string
   readonly xdsPort: number
@@ -66,7 +68,7 @@ export class Agent {
     this.#source = source
     this.#log = log
     this.problems = new ProblemRegistry(log)
-    this.table = new ServiceTable(options.nodeName)
+    this.table = new ServiceTable(options.nodeName, options.services)
     this.metrics = this.#createMetrics()
     this.kernel = this.#createKernel()
     this.envoy = this.#createEnvoyLayer()

@@ -14,9 +14,16 @@ export const labels = {
 
 export const ourProxyName = 'lightpath.cloud'
 
+/** Which Services this agent is for: all that no other proxy has, or those that name it, beside a kube-proxy. */
+export const serviceScopes = ['all', 'labelled'] as const
+export type ServiceScope = (typeof serviceScopes)[number]
+
 /** Why a Service is not served at all; undefined for those that are. */
-export function whyIgnored(service: Service): string | undefined {
+export function whyIgnored(service: Service, scope: ServiceScope): string | undefined {
   const proxyName = service.labels[labels.proxyName]
+  if (proxyName === undefined && scope === 'labelled') {
+    return `it lacks the label ${labels.proxyName}: ${ourProxyName}, which --services=labelled asks for`
+  }
   if (proxyName !== undefined && proxyName !== ourProxyName)
     return `another proxy serves it (${labels.proxyName}: ${proxyName})`
   if (service.labels[labels.headless] !== undefined) return `it has the label ${labels.headless}`

@@ -212,6 +212,37 @@ describe('a VIP:port that two Services claim', () => {
   })
 })
 
+describe('an agent for labelled Services', () => {
+  const label = 'service.kubernetes.io/service-proxy-name'
+  const served = (labels: Record<string, string>) => {
+    const table = new ServiceTable('node1', 'labelled')
+    table.apply([put(aService({ labels }))])
+    return { ports: [...table.states()].length, ignored: table.view('whoami', 'whoami')?.ignored }
+  }
+  test('serves a Service that names it', () => {
+    assert.deepEqual(served({ [label]: 'lightpath.cloud' }), { ports: 1, ignored: undefined })
+  })
+  test('leaves a Service without the label to kube-proxy, and says why', () => {
+    const { ports, ignored } = served({})
+    assert.equal(ports, 0)
+    assert.match(ignored ?? '', /lacks the label .*: lightpath.cloud, which --services=labelled asks for/)
+  })
+  test('leaves a Service that names another proxy', () => {
+    assert.match(served({ [label]: 'other' }).ignored ?? '', /another proxy serves it/)
+  })
+  test('serves a Service from when it gets the label until it loses it', () => {
+    const table = new ServiceTable('node1', 'labelled')
+    for (const [labels, ports] of [
+      [{}, 0],
+      [{ [label]: 'lightpath.cloud' }, 1],
+      [{}, 0],
+    ] as const) {
+      table.apply([put(aService({ labels }))])
+      assert.equal([...table.states()].length, ports)
+    }
+  })
+})
+
 describe('traffic from outside', () => {
   const fields = { externalIPs: ['192.0.2.1'], loadBalancerIPs: ['192.0.2.2'], ports: [aPort({ nodePort: 30080 })] }
   const slice = aSlice([anEndpoint('10.244.1.2', { nodeName: 'node1' })])

@@ -8,7 +8,7 @@ import { readSettings, type ServiceSettings, settingsOf } from './annotations.ts
 import { Claims } from './claims.ts'
 import { type Candidate, chooseEndpoints, explainEndpoints, type Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
-import { chooseLayer, labels, whyIgnored } from './layer.ts'
+import { chooseLayer, labels, type ServiceScope, whyIgnored } from './layer.ts'
 import { type Change, describeKey, type KubeObject, keyOf, type ObjectKey } from './objects.ts'
 import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned, outsideOf } from './outside.ts'
 import { type PortState, portId, portLabel } from './port.ts'
@@ -57,6 +57,7 @@ export interface ServiceView {
 
 export class ServiceTable {
   readonly #nodeName: string | undefined
+  readonly #scope: ServiceScope
   readonly #entries = new Map<string, Entry>()
   readonly #namespaces = new Map<string, Namespace>()
   readonly #claims = new Claims()
@@ -65,8 +66,9 @@ export class ServiceTable {
   #node: Node | undefined
 
   /** @param nodeName undefined where the choice is made for no node in particular (`translate`) */
-  constructor(nodeName: string | undefined) {
+  constructor(nodeName: string | undefined, scope: ServiceScope = 'all') {
     this.#nodeName = nodeName
+    this.#scope = scope
   }
 
   apply(changes: readonly Change[]): TableUpdate {
@@ -114,7 +116,7 @@ export class ServiceTable {
         explainEndpoints(service, port, family, slices.values(), here),
       ]),
     )
-    return { service, settings, ignored: whyIgnored(service), ports: [...ports.values()], candidates }
+    return { service, settings, ignored: whyIgnored(service, this.#scope), ports: [...ports.values()], candidates }
   }
 
   /** Names of all Services, `namespace/name`, for suggestions. */
@@ -215,7 +217,7 @@ export class ServiceTable {
   ): void {
     const entry = this.#entries.get(key)
     if (!entry) return
-    const service = entry.service && whyIgnored(entry.service) === undefined ? entry.service : undefined
+    const service = entry.service && whyIgnored(entry.service, this.#scope) === undefined ? entry.service : undefined
     const wanted = service ? portsByFamily(service) : []
     this.#reclaim(entry, service, wanted, dirty)
 
