@@ -320,21 +320,25 @@ const anyObject: fc.Arbitrary<KubeObject> = fc.oneof(
       port: fc.constantFrom(80, 81),
       retries: fc.constantFrom('1', '2', 'x'),
       proxy: fc.constantFrom<Record<string, string>>({}, { 'lightpath.cloud/proxy': 'disabled' }),
+      onNodes: fc.boolean(),
+      policy: fc.constantFrom('Cluster', 'Local'),
     })
-    .map(({ name, vip, port, retries, proxy }) =>
+    .map(({ name, vip, port, retries, proxy, onNodes, policy }) =>
       aService({
         name,
         namespace: 'n',
         clusterIPs: [vip],
         labels: proxy,
-        ports: [aPort({ port })],
+        // Each name has its own, since who came first to a node port is not told by who is served.
+        ports: [aPort({ port, ...(onNodes && { nodePort: name === 'a' ? 30001 : 30002 }) })],
+        externalTrafficPolicy: policy,
         annotations: { 'config.lightpath.cloud/http-num-retries': retries },
       }),
     ),
   fc
     .record({ name: names, service: names, last: fc.integer({ min: 1, max: 3 }), ready: fc.boolean() })
     .map(({ name, service, last, ready }) =>
-      aSlice([anEndpoint(`10.244.1.${last}`, { ready })], { namespace: 'n', name, service }),
+      aSlice([anEndpoint(`10.244.1.${last}`, { ready, nodeName: `node${last}` })], { namespace: 'n', name, service }),
     ),
   fc.constantFrom<KubeObject>(aNamespace('n'), aNamespace('n', { lightpath: 'disabled' })),
   fc.constantFrom<KubeObject>(aNode('a'), aNode('b')),

@@ -360,5 +360,7 @@ describe('how a port is reached from outside', () => {
     const service = aService({ loadBalancerIPs: ['192.0.2.2', 'fd00::2'], loadBalancerSourceRanges })
     assert.deepEqual(outsideOf(service, port, 'IPv4')?.sourceRanges, [])
     assert.deepEqual(outsideOf(service, port, 'IPv6')?.sourceRanges, ['fd00::/16'])
+    const narrow = { ...service, loadBalancerSourceRanges: ['10.64.0.0/10'] }
+    assert.deepEqual(outsideOf(narrow, port, 'IPv4')?.sourceRanges, ['10.64.0.0/10'])
   })
 })
