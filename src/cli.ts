@@ -32,6 +32,7 @@ configured(
     'metricsPort',
     'socket',
     ...marks,
+    'clientAddress',
     'drainTime',
     'logLevel',
   ],
@@ -43,6 +44,7 @@ configured(program.command('bootstrap').description("print the bootstrap of this
   'xdsAddress',
   ...ports,
   'envoyMark',
+  'clientAddress',
 ]).action(run(async config => (await import('./commands/bootstrap.ts')).printBootstrap(config)))
 
 configured(
@@ -88,7 +90,7 @@ configured(
       'print what Envoy and the kernel would be told of the Services in a directory; changes nothing, needs no root',
     )
     .argument('<directory>', 'manifests: Services, EndpointSlices, Namespaces, Nodes'),
-  ['nodeName', 'families', ...ports, ...marks],
+  ['nodeName', 'families', ...ports, ...marks, 'clientAddress'],
 )
   .option(
     '--to <table|json|envoy|nftables>',

@@ -14,6 +14,7 @@ export function bootstrapOptions(config: Config) {
     adminPort: config.adminPort,
     canaryPort: config.canaryPort,
     mark: config.envoyMark,
+    clientAddress: config.clientAddress,
   }
 }
 

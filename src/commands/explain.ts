@@ -46,16 +46,22 @@ function renderPort(port: PortExplanation, explanation: Explanation): string {
   ].join('\n')
 }
 
-function layerText({ id, layer }: PortExplanation, { envoyPorts }: Explanation): string {
+function layerText({ id, layer }: PortExplanation, { envoyPorts, clientAddress }: Explanation): string {
   const view = envoyPorts[id]
   if (layer.wants === 'kernel') {
     const draining = view?.draining ? '; its connections in Envoy are being drained' : ''
     return `kernel (${layer.reason})${draining}`
   }
   return view?.up
-    ? `Envoy, as ${layer.protocol} (${layer.reason})`
+    ? `Envoy, as ${layer.protocol} (${layer.reason}); ${peerText[clientAddress]}`
     : `kernel for now; meant for Envoy as ${layer.protocol} (${layer.reason})`
 }
+
+const peerText = {
+  preserve: "endpoints see the client's address (--client-address preserve)",
+  'forwarded-for':
+    "endpoints see the node's address, and with HTTP the client's in X-Forwarded-For (--client-address forwarded-for)",
+} as const
 
 function renderSettings({ settings }: PortExplanation): string[] {
   if (settings.length === 0) return []

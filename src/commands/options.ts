@@ -9,6 +9,7 @@ import { type Command, Option } from 'commander'
 import { parse as parseYaml } from 'yaml'
 import { logLevels } from '../observe/log.ts'
 import { isPortNumber } from '../services/address.ts'
+import { clientAddressModes } from '../services/clientaddress.ts'
 import { formatDuration, parseDuration } from '../services/duration.ts'
 import { type ServiceScope, serviceScopes } from '../services/layer.ts'
 import { UsageError } from './usage.ts'
@@ -115,6 +116,12 @@ export const definitions = {
     accepts: 'a number from 256 to 999999999',
     description: 'routing table that delivers steered packets to this host',
     default: 1666,
+  },
+  clientAddress: {
+    ...oneOf(...clientAddressModes),
+    description:
+      "what endpoints see as the peer of connections through Envoy: preserve is the client's address (needs a routed pod network and Linux 6.3; give it to both `node` and `bootstrap`), forwarded-for the node's, with the client's in X-Forwarded-For",
+    default: 'forwarded-for' as (typeof clientAddressModes)[number],
   },
   drainTime: {
     ...duration,

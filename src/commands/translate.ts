@@ -65,7 +65,7 @@ function summary(states: readonly PortState[]): string {
 }
 
 function envoyConfiguration(states: readonly PortState[], config: Config): string {
-  const options = { redirectPort: config.redirectPort, families: familiesOf(config) }
+  const options = { ...config, families: familiesOf(config) }
   const ports = states.filter(({ layer }) => layer.wants === 'envoy').flatMap(state => resourcesOf(state))
   const configuration = staticBootstrap([...redirectListeners(options), ...ports], bootstrapOptions(config))
   return `${JSON.stringify(bootstrapJson(configuration), undefined, 2)}\n`

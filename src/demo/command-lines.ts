@@ -22,8 +22,8 @@ export function agent(nodeName: string, { source, socket }: AgentFiles): Command
 }
 
 /** Writes Envoy's bootstrap to stdout. */
-export function bootstrap(nodeName: string): CommandLine {
-  return [lightpath, 'bootstrap', '--node-name', nodeName]
+export function bootstrap(nodeName: string, ...flags: readonly string[]): CommandLine {
+  return [lightpath, 'bootstrap', '--node-name', nodeName, ...flags]
 }
 
 export function explain(service: string, { socket }: Pick<AgentFiles, 'socket'>): CommandLine {

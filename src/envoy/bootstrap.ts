@@ -1,6 +1,7 @@
 /** Envoy's bootstrap for a node: where it learns all the rest, and the few things that are there from the start. */
 
 import { create, createRegistry, type JsonObject, type MessageInitShape, toJson } from '@bufbuild/protobuf'
+import type { ClientAddress } from '../services/clientaddress.ts'
 import { socketAddress } from './address.ts'
 import { type Bootstrap, BootstrapSchema } from './api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { Cluster_DiscoveryType, type ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
@@ -11,10 +12,12 @@ import {
   ApiVersion,
   type ConfigSourceSchema,
 } from './api/envoy/config/core/v3/config_source_pb.js'
+import type { SocketOptionSchema } from './api/envoy/config/core/v3/socket_option_pb.js'
 import type { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
 import { StdoutAccessLogSchema } from './api/envoy/extensions/access_loggers/stream/v3/stream_pb.js'
 import { RouterSchema } from './api/envoy/extensions/filters/http/router/v3/router_pb.js'
 import { OriginalDstSchema } from './api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
+import { OriginalSrcSchema } from './api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
 import { ConfigSchema as DirectResponseSchema } from './api/envoy/extensions/filters/network/direct_response/v3/config_pb.js'
 import {
   HttpConnectionManager_CodecType,
@@ -42,6 +45,8 @@ export interface BootstrapOptions {
   readonly canaryPort?: number
   /** SO_MARK of Envoy's own connections, by which the kernel layer leaves them alone (CAP_NET_ADMIN); 0 for none. Default 0x2000. */
   readonly mark?: number
+  /** preserve: Envoy's connections have local ports from 61000 up (Linux 6.3). Default forwarded-for. */
+  readonly clientAddress?: ClientAddress
 }
 
 const bootstrapDefaults = {
@@ -50,6 +55,7 @@ const bootstrapDefaults = {
   adminPort: 15000,
   canaryPort: 1667,
   mark: 0x2000,
+  clientAddress: 'forwarded-for',
 } as const satisfies Omit<BootstrapOptions, 'node'>
 
 type Options = Required<BootstrapOptions>
@@ -65,7 +71,7 @@ export function bootstrap(given: BootstrapOptions): Bootstrap {
       clusters: [xdsCluster(options)],
       listeners: [canaryListener(options)],
     },
-    clusterManager: { upstreamBindConfig: options.mark === 0 ? undefined : marked(options.mark) },
+    clusterManager: { upstreamBindConfig: bindConfig(options) },
     statsConfig,
     // A cluster's statistics exist from its first connection on.
     deferredStatOptions: { enableDeferredCreationStats: true },
@@ -84,6 +90,7 @@ const registry = createRegistry(
   HttpConnectionManagerSchema,
   HttpProtocolOptionsSchema,
   OriginalDstSchema,
+  OriginalSrcSchema,
   PreserveCaseFormatterConfigSchema,
   PreviousHostsPredicateSchema,
   RouterSchema,
@@ -189,13 +196,26 @@ function canaryListener({ canaryPort }: Options): Listener {
   }
 }
 
+const SOL_IP = 0n
 const SOL_SOCKET = 1n
 const SO_MARK = 36n
+const IP_LOCAL_PORT_RANGE = 51n
 
-function marked(mark: number): MessageInitShape<typeof BindConfigSchema> {
-  return {
-    socketOptions: [
-      { description: 'mark', level: SOL_SOCKET, name: SO_MARK, value: { case: 'intValue', value: BigInt(mark) } },
-    ],
+/**
+ * Above the ports that Linux gives by default: a client may have a connection of its own to the same endpoint. Counts
+ * where the node's net.ipv4.ip_local_port_range goes so far; elsewhere Linux takes the node's range.
+ */
+const clientAddressPorts = new Uint8Array(new Uint16Array([61000, 65535]).buffer)
+
+function bindConfig({ mark, clientAddress }: Options): MessageInitShape<typeof BindConfigSchema> | undefined {
+  const socketOptions: MessageInitShape<typeof SocketOptionSchema>[] = []
+  if (mark !== 0) {
+    const value = { case: 'intValue', value: BigInt(mark) } as const
+    socketOptions.push({ description: 'mark', level: SOL_SOCKET, name: SO_MARK, value })
   }
+  if (clientAddress === 'preserve') {
+    const value = { case: 'bufValue', value: clientAddressPorts } as const
+    socketOptions.push({ description: 'local ports', level: SOL_IP, name: IP_LOCAL_PORT_RANGE, value })
+  }
+  return socketOptions.length === 0 ? undefined : { socketOptions }
 }

@@ -16,6 +16,8 @@
  */
 
 import { createHash } from 'node:crypto'
+import type { ClientAddress } from '../services/clientaddress.ts'
+import { clientAddressChains } from './clientaddress.ts'
 import { type Family, familyNames, type SetName, type Transport, transports } from './elements.ts'
 
 export const tableName = 'lightpath'
@@ -30,6 +32,8 @@ export interface RulesetOptions {
   readonly envoyMark: number
   /** Where Envoy's redirect listener listens. */
   readonly targetPort: number
+  /** Default: forwarded-for. */
+  readonly clientAddress?: ClientAddress
 }
 
 export interface Chain {
@@ -157,7 +161,7 @@ export function chainFor(family: Family, value: string): { readonly name: string
 export function renderFixedPart(family: Family, options: RulesetOptions): string {
   const body = [
     ...namedSets(family).map(({ kind, name, type }) => `  ${kind} ${name} {\n    ${type}\n  }\n`),
-    ...fixedChains(family, options).map(renderChain),
+    ...[...fixedChains(family, options), ...clientAddressChains(family, options)].map(renderChain),
   ].join('')
   const sample = renderChain(endpointsChain(family, 'tcp', 1))
   return block(family, body + renderChain({ name: markerOf(body + sample), rules: [] }))

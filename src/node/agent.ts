@@ -13,6 +13,7 @@ import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
 import type { IpFamily } from '../services/address.ts'
+import type { ClientAddress } from '../services/clientaddress.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
 import { problem } from '../services/problem.ts'
@@ -36,6 +37,7 @@ export interface AgentOptions {
   readonly steeringMark: number
   readonly envoyMark: number
   readonly routeTable: number
+  readonly clientAddress: ClientAddress
   readonly drainTime: number
 }
 
@@ -85,6 +87,11 @@ export class Agent {
   /** The source has told everything that there was at the start. */
   get isSynced(): boolean {
     return this.#synced
+  }
+
+  /** What endpoints see as the peer of connections through Envoy. */
+  get clientAddress(): ClientAddress {
+    return this.#options.clientAddress
   }
 
   get xds(): XdsServer | undefined {
@@ -154,8 +161,16 @@ export class Agent {
   }
 
   #createKernel(): KernelTables {
-    const { redirectPort: targetPort, nodeName, families, steeringMark, envoyMark, routeTable } = this.#options
-    const options = { targetPort, nodeName, families, steeringMark, envoyMark, routeTable }
+    const {
+      redirectPort: targetPort,
+      nodeName,
+      families,
+      steeringMark,
+      envoyMark,
+      routeTable,
+      clientAddress,
+    } = this.#options
+    const options = { targetPort, nodeName, families, steeringMark, envoyMark, routeTable, clientAddress }
     return new KernelTables(options, {
       applied: ports => {
         for (const id of ports) this.#kernelApplied(id)
@@ -182,13 +197,13 @@ export class Agent {
   }
 
   #createEnvoyLayer(): EnvoyLayer {
-    const { drainTime: drainMs, redirectPort, families, adminPort } = this.#options
+    const { drainTime: drainMs, redirectPort, families, adminPort, clientAddress, envoyMark } = this.#options
     let wasUp: boolean | undefined
     return new EnvoyLayer({
       settleMs,
       drainMs,
       drainIntervalMs,
-      shared: redirectListeners({ redirectPort, families }),
+      shared: redirectListeners({ redirectPort, families, clientAddress, envoyMark }),
       moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
       clearOverlay: () => this.kernel.clearOverlay(),
       acknowledgedVersion: (clientId, ref) => this.xds?.acknowledgedVersion(clientId, ref),

@@ -2,6 +2,7 @@
 
 import { type EndpointHealth, endpointHealth } from '../envoy/admin.ts'
 import { partsOf } from '../kernel/elements.ts'
+import type { ClientAddress } from '../services/clientaddress.ts'
 import { explainService, type ServiceExplanation } from '../services/explain.ts'
 import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
@@ -17,6 +18,7 @@ export interface KernelView {
 export interface Explanation {
   readonly node: string
   readonly service: ServiceExplanation
+  readonly clientAddress: ClientAddress
   readonly envoy: { readonly up: boolean; readonly versions: readonly string[] }
   /** By port state id. */
   readonly envoyPorts: Readonly<Record<string, EnvoyView>>
@@ -45,7 +47,7 @@ export async function explain(
   )
   const envoy = { up: agent.envoy.isUp, versions: agent.envoy.clients.map(({ envoyVersion }) => envoyVersion) }
   const problems = agent.problems.of(`Service ${namespace}/${name}`)
-  return { node, service, envoy, envoyPorts, kernelPorts, health, problems }
+  return { node, service, clientAddress: agent.clientAddress, envoy, envoyPorts, kernelPorts, health, problems }
 }
 
 function entry<T>(id: string, view: T | undefined): readonly (readonly [string, T])[] {

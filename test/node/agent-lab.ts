@@ -23,6 +23,8 @@ const program = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
 export interface LabOptions extends Partial<NetworkOptions> {
   /** More flags of `lightpath node`. */
   readonly flags?: readonly string[]
+  /** More flags of `lightpath bootstrap`. */
+  readonly bootstrapFlags?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   /** Changes Envoy's bootstrap before it is written. */
   readonly bootstrap?: (bootstrap: Bootstrap) => void
@@ -97,8 +99,8 @@ export class AgentLab {
     return new Supervised(this.network.processes, { netns: this.node.netns, command, args, options })
   }
 
-  async #writeBootstrap({ bootstrap: change }: LabOptions): Promise<void> {
-    const [command, ...args] = commandLines.bootstrap('node1')
+  async #writeBootstrap({ bootstrap: change, bootstrapFlags = [] }: LabOptions): Promise<void> {
+    const [command, ...args] = commandLines.bootstrap('node1', ...bootstrapFlags)
     const { stdout } = await run(command, args)
     const bootstrap = JSON.parse(stdout) as Bootstrap
     // Waiting up to 5 s for Envoy to look for the agent again would be most of the time that these tests take.

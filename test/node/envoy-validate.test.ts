@@ -53,7 +53,12 @@ test('Envoy accepts every value of every setting, and combinations of them, for 
     ),
   )
   const resources = [
-    ...redirectListeners({ redirectPort: 1666, families: ['IPv4', 'IPv6'] }),
+    ...redirectListeners({
+      redirectPort: 1666,
+      families: ['IPv4', 'IPv6'],
+      clientAddress: 'preserve',
+      envoyMark: 0x2000,
+    }),
     ...states.flatMap(state => resourcesOf(state)),
   ]
   assert.match(await validate(t, staticBootstrap(resources, { node: 'node1' })), / OK\n$/)

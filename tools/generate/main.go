@@ -18,6 +18,7 @@ import (
 	stdout "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	originaldst "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
+	originalsrc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_src/v3"
 	directresponse "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/direct_response/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
@@ -33,6 +34,7 @@ var roots = []protoreflect.FileDescriptor{
 	stdout.File_envoy_extensions_access_loggers_stream_v3_stream_proto,
 	router.File_envoy_extensions_filters_http_router_v3_router_proto,
 	originaldst.File_envoy_extensions_filters_listener_original_dst_v3_original_dst_proto,
+	originalsrc.File_envoy_extensions_filters_listener_original_src_v3_original_src_proto,
 	directresponse.File_envoy_extensions_filters_network_direct_response_v3_config_proto,
 	hcm.File_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager_proto,
 	tcpproxy.File_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy_proto,

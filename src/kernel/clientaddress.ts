@@ -1,0 +1,34 @@
+/**
+ * Envoy's connections to endpoints come from the client's address (envoy/redirect.ts), so what endpoints answer is
+ * addressed to the client and has to be brought back to Envoy. Its connections are known by their conntrack entry, which
+ * has the envoy mark; their replies get the steering mark, whose routing rule (routing.ts) delivers them to this machine.
+ *
+ * That takes a routed pod network, in which replies to a pod of this node pass the prerouting hook. Reverse path filters
+ * are no obstacle, also strict ones: the sender of a reply is where the route to it says.
+ */
+
+import type { Family } from './elements.ts'
+import type { Chain, RulesetOptions } from './ruleset.ts'
+
+/** Nothing where endpoints see the node's address. */
+export function clientAddressChains(family: Family, options: RulesetOptions): readonly Chain[] {
+  if (options.clientAddress !== 'preserve') return []
+  const [steering, envoy] = [options.steeringMark, options.envoyMark].map(bit => `0x${bit.toString(16)}`)
+  const ofEnvoy = `meta mark & ${envoy} == ${envoy}`
+  const restore = `ct direction reply ct mark & ${envoy} == ${envoy} meta mark set meta mark | ${steering}`
+  return [
+    { name: 'restore', hook: 'type filter hook prerouting priority mangle', rules: [restore] },
+    {
+      // Endpoints on the host's own network answer from here: a route chain looks the route up again for a new mark.
+      name: 'restore-local',
+      hook: 'type route hook output priority mangle',
+      rules: [`${ofEnvoy} ct mark set ct mark | ${envoy}`, restore],
+    },
+    {
+      // No connection of Envoy's is translated, so the hairpin chain does not know them.
+      name: 'hairpin-envoy',
+      hook: 'type nat hook postrouting priority srcnat',
+      rules: [`${ofEnvoy} ${family} saddr . ${family} daddr @hairpin masquerade fully-random`],
+    },
+  ]
+}

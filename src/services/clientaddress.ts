@@ -1,0 +1,7 @@
+/**
+ * What an endpoint sees as the peer of a connection through Envoy: `preserve`: the client's address, which needs a routed
+ * pod network; `forwarded-for`: the node's, with the client's in the header X-Forwarded-For of HTTP.
+ */
+
+export const clientAddressModes = ['preserve', 'forwarded-for'] as const
+export type ClientAddress = (typeof clientAddressModes)[number]

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { curl } from '../../src/demo/clients.ts'
+import { type RunningPod, startServer } from '../../src/demo/pods.ts'
+import { runIn } from '../../src/demo/processes.ts'
+import { AgentLab, skip } from './agent-lab.ts'
+import { type Endpoint, http, serviceWith } from './manifests.ts'
+
+const flags = ['--client-address', 'preserve']
+
+/** Strict reverse path filters, as on RHEL. */
+describe('with --client-address=preserve', { skip }, () => {
+  let lab: AgentLab
+  let client: RunningPod
+  let near: RunningPod
+  let far: RunningPod
+
+  before(async () => {
+    lab = await AgentLab.build({ nodes: 2, rpFilter: 1, flags, bootstrapFlags: flags })
+    ;[client, near, far] = await Promise.all([lab.pod('client', 10), lab.pod('near', 11), lab.pod('far', 11, 2)])
+    const { address: ip, address6: ip6 } = lab.node
+    const onHost = { name: 'on-host', node: 'node1', ip, ip6 }
+    await startServer(lab.network, { ...client, name: 'on-host', netns: lab.node.netns }, { http: [8080] })
+    const endpoints: readonly Endpoint[] = [near, far, onHost]
+    for (const [index, endpoint] of endpoints.entries()) {
+      const vips = [`10.96.7.${index + 1}`, `fd00:96:7::${index + 1}`]
+      lab.write(endpoint.name, serviceWith({ name: endpoint.name, vips, ports: [http] }, [endpoint]))
+    }
+    // A socket's port range counts within its network namespace's.
+    await lab.on('sysctl', ['-qw', 'net.ipv4.ip_local_port_range=32768 65535'])
+    await lab.start()
+    await lab.until('the overlay', async () => (await lab.overlay()).length === 2 * endpoints.length)
+  })
+
+  after(() => lab?.destroy())
+
+  /** `[address, port]` that the endpoint behind a VIP saw. */
+  async function peer(from: Pick<RunningPod, 'netns'>, url: string): Promise<readonly [string, number]> {
+    const { stdout, stderr } = await curl(from, [url])
+    assert.match(stdout, /X-Envoy-Attempt-Count/, stderr)
+    const [, address = '', port] = /RemoteAddr: \[?(.*?)\]?:(\d+)$/m.exec(stdout) ?? []
+    return [address, Number(port)]
+  }
+
+  for (const [index, where] of ['of the same node', 'of another node', "on the node's own network"].entries()) {
+    test(`an endpoint ${where} sees the client pod's address, and a port apart from the pod's own`, async () => {
+      for (const [url, address] of [
+        [`http://10.96.7.${index + 1}/`, client.ip],
+        [`http://[fd00:96:7::${index + 1}]/`, client.ip6],
+      ] as const) {
+        const [seen, port] = await peer(client, url)
+        assert.equal(seen, address)
+        assert.ok(port >= 61000, `${port}`)
+      }
+    })
+  }
+
+  test('an endpoint that is its own client is served', async () => {
+    for (const url of ['http://10.96.7.1/', 'http://[fd00:96:7::1]/']) {
+      assert.equal(await lab.ask(near, url), 'near by envoy')
+    }
+  })
+
+  test("the node's own processes are served", async () => {
+    for (const host of ['10.96.7.1', '10.96.7.2', '10.96.7.3', '[fd00:96:7::2]']) {
+      assert.match(await lab.ask(lab.node, `http://${host}/`), / by envoy$/)
+    }
+  })
+
+  test("a rule of the destination's node that drops a client pod's packets holds for requests through Envoy, and for that pod alone", async () => {
+    const node2 = lab.network.nodes[1]!.netns
+    const rules = `table ip lab-policy { chain forward { type filter hook forward priority 0; ip saddr ${client.ip} drop; }; }`
+    const { stderr } = await runIn(node2, 'nft', [rules])
+    assert.equal(stderr, '')
+    // Envoy may have a connection of before; the rule drops its packets too.
+    const refused = await lab.ask(client, 'http://10.96.7.2/', '--max-time', '3')
+    assert.doesNotMatch(refused, /^far/)
+    assert.equal(await lab.ask(near, 'http://10.96.7.2/'), 'far by envoy')
+    await runIn(node2, 'nft', ['delete table ip lab-policy'])
+    await lab.untilServedBy('envoy', client, 'http://10.96.7.2/')
+  })
+
+  test('explain says that endpoints see the client', async () => {
+    const { stdout } = await lab.lightpath('explain', 'default/near', '--socket', lab.socket)
+    assert.match(stdout, /endpoints see the client's address \(--client-address preserve\)/)
+  })
+})
