@@ -115,7 +115,8 @@ describe('on a cluster of two nodes without kube-proxy', { skip: isRoot ? false 
   })
 
   test('three rolling updates lose no request', async () => {
-    const loop = 'for i in $(seq 900); do curl -sS -o /dev/null --max-time 5 -w "%{http_code} %{errormsg}\\n" http://whoami; done'
+    const loop =
+      'for i in $(seq 900); do curl -sS -o /dev/null --max-time 5 -w "%{http_code} %{errormsg}\\n" http://whoami; done'
     const pods = await kubectl('-n', 'whoami', 'get', 'pods', '-l', 'app=client', '-o', 'name')
     const pod = pods.trim().split('\n')[0]!
     const load = kubectl('-n', 'whoami', 'exec', pod, '--', 'sh', '-c', loop)
