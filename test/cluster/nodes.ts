@@ -1,0 +1,123 @@
+/**
+ * A real cluster of two nodes (hack/cluster) with real pods and DNS, the test deployment on it, and on each node the agent
+ * and Envoy as processes in the node's network namespace.
+ */
+
+import assert from 'node:assert/strict'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { findEnvoy } from '../../src/envoy/find.ts'
+
+const run = promisify(execFile)
+const root = join(import.meta.dirname, '../..')
+
+export const isRoot = process.getuid?.() === 0
+export const nodes = [1, 2]
+
+export async function lightpath(...args: readonly string[]): Promise<string> {
+  return (await run(join(root, 'bin/lightpath'), args)).stdout
+}
+
+/** Rejects with the last error that `attempt` had, when it has had one for so long. */
+export async function eventually<T>(seconds: number, attempt: () => Promise<T>): Promise<T> {
+  const deadline = Date.now() + seconds * 1000
+  for (;;) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (Date.now() > deadline) throw error
+      await delay(300)
+    }
+  }
+}
+
+export class Nodes {
+  readonly #cluster: string
+  readonly #directory: string
+  readonly #processes: ChildProcess[] = []
+
+  private constructor(cluster: string, directory: string) {
+    this.#cluster = cluster
+    this.#directory = directory
+  }
+
+  static async up(kubeProxy: 'nftables' | 'none', agentOptions: readonly string[]): Promise<Nodes> {
+    const directory = await mkdtemp(join(tmpdir(), 'lightpath-cluster-'))
+    const cluster = new Nodes(`lightpath-test-${process.pid}`, directory)
+    try {
+      await cluster.#hack('up', '--kube-proxy', kubeProxy)
+      for (const node of nodes) await cluster.#startNode(node, agentOptions)
+      await cluster.kubectl('apply', '-f', join(root, 'hack/ci/test-deploy.yaml'))
+      for (const workload of ['deployment/whoami', 'daemonset/client']) await cluster.rolledOut(workload)
+    } catch (error) {
+      await cluster.down()
+      throw error
+    }
+    return cluster
+  }
+
+  async down(): Promise<void> {
+    for (const child of this.#processes) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      child.kill()
+      await once(child, 'exit')
+    }
+    await this.#hack('down')
+    await rm(this.#directory, { recursive: true, force: true })
+  }
+
+  kubectl(...args: readonly string[]): Promise<string> {
+    return this.#hack('kubectl', '-n', 'whoami', ...args)
+  }
+
+  async rolledOut(workload: string): Promise<void> {
+    await this.kubectl('rollout', 'status', workload, '--timeout', '120s')
+  }
+
+  /** Runs a command in the pod `client` of a node. */
+  async client(node: number, ...command: readonly string[]): Promise<string> {
+    const selector = ['-l', 'app=client', '--field-selector', `spec.nodeName=node${node}`]
+    const pod = await this.kubectl('get', 'pods', ...selector, '-o', 'name')
+    return await this.kubectl('exec', pod.trim(), '--', ...command)
+  }
+
+  /** What curl in that pod prints, with the headers. */
+  curl(node: number, ...args: readonly string[]): Promise<string> {
+    return this.client(node, 'curl', '-sSi', '--max-time', '5', ...args)
+  }
+
+  socket(node: number): string {
+    return join(this.#directory, `node${node}.sock`)
+  }
+
+  async #startNode(node: number, agentOptions: readonly string[]): Promise<void> {
+    const envoy = await findEnvoy()
+    assert(envoy.ok)
+    const bootstrap = join(this.#directory, `node${node}.json`)
+    await writeFile(bootstrap, await lightpath('bootstrap', '--node-name', `node${node}`))
+    const kubeconfig = `/run/${this.#cluster}/kubeconfig`
+    const names = ['--node-name', `node${node}`, '--kubeconfig', kubeconfig, '--socket', this.socket(node)]
+    this.#start(node, 'agent', join(root, 'bin/lightpath'), 'node', ...names, ...agentOptions)
+    // Envoys of one machine share memory by this number, which has to differ.
+    const baseId = String((process.pid % 1e8) * 4 + node)
+    this.#start(node, 'envoy', envoy.path, '-c', bootstrap, '--base-id', baseId, '--concurrency', '1')
+  }
+
+  #start(node: number, name: string, command: string, ...args: readonly string[]): void {
+    const log = openSync(join(this.#directory, `node${node}-${name}.log`), 'w')
+    const inNode = [`--net=/run/netns/${this.#cluster}-node${node}`, command, ...args]
+    this.#processes.push(spawn('nsenter', inNode, { stdio: ['ignore', log, log] }))
+    closeSync(log)
+  }
+
+  async #hack(...args: readonly string[]): Promise<string> {
+    const env = { ...process.env, LIGHTPATH_CLUSTER: this.#cluster }
+    return (await run(join(root, 'hack/cluster'), args, { env, maxBuffer: 2 ** 24 })).stdout
+  }
+}
