@@ -23,12 +23,14 @@ export async function runNode(config: Config): Promise<void> {
     ),
     startServer(agent, `socket ${config.socket}`, () => serveUnix(privateRoutes(agent, config), config.socket, log)),
   ]
+  const events = await recordEvents(agent, config, log)
   await agent.start()
   log.info({ node: config.nodeName, source: config.source ?? 'Kubernetes API' }, 'agent started')
 
   await terminated()
   log.info({}, 'agent stops; Envoy and the kernel go on with what they have')
   await agent.stop()
+  await events?.stop()
   for (const server of servers) await (await server.stop())?.stop()
 }
 
@@ -39,6 +41,15 @@ async function createSource(config: Config, log: Log): Promise<Source> {
   }
   const { kubernetesSource } = await import('../sources/kubernetes.ts')
   return kubernetesSource({ kubeconfig: config.kubeconfig, nodeName: config.nodeName, log })
+}
+
+/** Undefined where Services come from a directory: then there is nobody to tell. */
+async function recordEvents(agent: Agent, config: Config, log: Log) {
+  if (config.source !== undefined) return undefined
+  const { EventRecorder } = await import('../sources/events.ts')
+  const recorder = new EventRecorder({ kubeconfig: config.kubeconfig, nodeName: config.nodeName, log })
+  agent.problems.tell(problem => recorder.record(problem))
+  return recorder
 }
 
 function startServer<T extends { stop(): Promise<void> }>(agent: Agent, name: string, start: () => Promise<T>) {

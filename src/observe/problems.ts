@@ -5,10 +5,16 @@ import type { Log } from './log.ts'
 
 export class ProblemRegistry {
   readonly #log: Log
+  #onNew: (problem: Problem) => void = () => {}
   readonly #byOrigin = new Map<string, readonly Problem[]>()
 
   constructor(log: Log) {
     this.#log = log
+  }
+
+  /** This is told of each problem that appears from now on. */
+  tell(onNew: (problem: Problem) => void): void {
+    this.#onNew = onNew
   }
 
   /** Replaces what was said of this origin (an object, a file, a component). */
@@ -16,8 +22,10 @@ export class ProblemRegistry {
     const before = this.#byOrigin.get(origin) ?? []
     if (problems.length === 0) this.#byOrigin.delete(origin)
     else this.#byOrigin.set(origin, problems)
-    for (const { code, object, reason, remedy } of missingIn(before, problems)) {
+    for (const found of missingIn(before, problems)) {
+      const { code, object, reason, remedy } = found
       this.#log.warn({ code, object, reason, remedy }, 'problem')
+      this.#onNew(found)
     }
     for (const { code, object, reason } of missingIn(problems, before)) {
       this.#log.info({ code, object, reason }, 'problem is over')

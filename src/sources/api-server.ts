@@ -73,7 +73,17 @@ export class ApiServer {
     return JSON.parse(await text(await this.#get(path, query, signal), longestBody))
   }
 
-  async #get(path: string, query: Query, signal: AbortSignal): Promise<IncomingMessage> {
+  /** Creates an object. Throws ApiError, or what broke the connection. */
+  async create(path: string, object: unknown, signal: AbortSignal): Promise<void> {
+    await text(await this.#send(path, {}, signal, JSON.stringify(object)), longestBody)
+  }
+
+  #get(path: string, query: Query, signal: AbortSignal): Promise<IncomingMessage> {
+    return this.#send(path, query, signal)
+  }
+
+  /** A GET, or a POST of a body. */
+  async #send(path: string, query: Query, signal: AbortSignal, body?: string): Promise<IncomingMessage> {
     const { loadKubeConfig } = await import('./kube-config.ts')
     this.#config ??= loadKubeConfig(this.#kubeconfig)
     const server = this.#config.getCurrentCluster()?.server
@@ -84,14 +94,16 @@ export class ApiServer {
     for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, String(value))
     const credentials: RequestOptions = {}
     await this.#config.applyToHTTPSOptions(credentials)
-    const headers = { ...credentials.headers, accept: 'application/json', 'user-agent': 'lightpath' }
-    const response = await answer(url, { ...credentials, headers, signal, timeout: this.#quietMs })
-    if (response.statusCode === 200) return response
+    const type = body === undefined ? {} : { 'content-type': 'application/json' }
+    const headers = { ...credentials.headers, ...type, accept: 'application/json', 'user-agent': 'lightpath' }
+    const method = body === undefined ? 'GET' : 'POST'
+    const response = await answer(url, { ...credentials, method, headers, signal, timeout: this.#quietMs }, body)
+    if (response.statusCode === (body === undefined ? 200 : 201)) return response
     throw await refusal(response)
   }
 }
 
-function answer(url: URL, options: RequestOptions): Promise<IncomingMessage> {
+function answer(url: URL, options: RequestOptions, body?: string): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const asked = request(url, options)
     let answered: IncomingMessage | undefined
@@ -106,7 +118,7 @@ function answer(url: URL, options: RequestOptions): Promise<IncomingMessage> {
       answered = response
       resolve(response)
     })
-    asked.end()
+    asked.end(body)
   })
 }
 
