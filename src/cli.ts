@@ -131,6 +131,13 @@ configured(
   .option('--file <FILE>', 'the archive (default: lightpath-NODE-TIME.tar.gz here)')
   .action(run(async (config, _args, { file }) => (await import('./commands/dump.ts')).dump(config, file)))
 
+configured(
+  program
+    .command('webhook')
+    .description('hand new Services to Lightpath as the API server asks about them; makes and renews its certificate'),
+  ['kubeconfig', 'webhookAddress', 'webhookPort', 'logLevel'],
+).action(run(async config => (await import('./commands/webhook.ts')).runWebhook(config)))
+
 program
   .command('demo')
   .description(

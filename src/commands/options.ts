@@ -97,6 +97,8 @@ export const definitions = {
   },
   metricsAddress: { ...text, description: 'address of /metrics, /healthz and /readyz', default: '0.0.0.0' },
   metricsPort: { ...portNumber, description: 'port of /metrics, /healthz and /readyz', default: 9000 },
+  webhookAddress: { ...text, description: 'address on which the webhook listens', default: '0.0.0.0' },
+  webhookPort: { ...portNumber, description: 'port of the webhook, and of its /healthz', default: 9443 },
   socket: { ...path, description: 'Unix socket of the agent, for explain', default: '/run/lightpath/agent.sock' },
   steeringMark: {
     ...markBit,

@@ -1,0 +1,42 @@
+/** Reading and writing single objects of the Kubernetes API, with the credentials of a kubeconfig or of the pod. */
+
+import { once } from 'node:events'
+import { type RequestOptions, request } from 'node:https'
+import { isRawObject, type Raw } from '../services/raw.ts'
+import { ApiError } from '../sources/api-server.ts'
+import { loadKubeConfig } from '../sources/kube-config.ts'
+
+const timeoutMs = 10_000
+
+/** Throws ApiError for an answer that is not 2xx, else what broke the connection. A PATCH is a JSON patch. */
+export type Ask = (method: 'GET' | 'POST' | 'PUT' | 'PATCH', path: string, body?: unknown) => Promise<Raw>
+
+export function kubernetesApi(kubeconfig: string | undefined): Ask {
+  const config = loadKubeConfig(kubeconfig)
+  const server = config.getCurrentCluster()?.server
+  if (!server) throw new Error('the kubeconfig has no current context with a cluster')
+  return async (method, path, body) => {
+    const credentials: RequestOptions = {}
+    await config.applyToHTTPSOptions(credentials)
+    const contentType = method === 'PATCH' ? 'application/json-patch+json' : 'application/json'
+    const headers = { ...credentials.headers, 'content-type': contentType, 'user-agent': 'lightpath' }
+    const signal = AbortSignal.timeout(timeoutMs)
+    const asked = request(`${server.replace(/\/$/, '')}${path}`, { ...credentials, method, headers, signal })
+    asked.end(body === undefined ? undefined : JSON.stringify(body))
+    const [response] = await once(asked, 'response')
+    const chunks: Buffer[] = []
+    for await (const chunk of response) chunks.push(chunk)
+    const answer = parse(Buffer.concat(chunks).toString())
+    if (response.statusCode < 300) return answer
+    throw new ApiError(response.statusCode, `${method} ${path}: ${answer.message ?? response.statusCode}`)
+  }
+}
+
+function parse(text: string): Raw {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isRawObject(value) ? value : {}
+  } catch {
+    return { message: text.slice(0, 200) }
+  }
+}

@@ -1,0 +1,106 @@
+/** The HTTPS server that the API server asks about new Services. */
+
+import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import { createServer, type Server } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log } from '../observe/log.ts'
+import { rawObject } from '../services/raw.ts'
+import { admit } from './admit.ts'
+import type { Ask } from './api.ts'
+import { keeper } from './keeper.ts'
+
+export interface WebhookOptions {
+  readonly ask: Ask
+  readonly address: string
+  /** 0 for any that is free. */
+  readonly port: number
+  readonly names: readonly string[]
+  readonly lifetimeMs: number
+  /** Between looks at the certificate, also after one that failed. */
+  readonly everyMs: number
+  readonly log: Log
+}
+
+export interface Webhook {
+  readonly port: number
+  /** Answers what was asked, then ends. */
+  stop(): Promise<void>
+}
+
+/** The API server sends objects of at most 3 MiB. */
+const longestReview = 8 * 1024 * 1024
+
+export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
+  const { log } = options
+  let isReady = false
+  const server = createServer((request, response) => {
+    answer(request, isReady).then(
+      ({ status, body }) => response.writeHead(status, { 'content-type': 'application/json' }).end(body),
+      error => {
+        log.warn({ error: String(error) }, 'a request was not answered')
+        response.writeHead(400).end()
+      },
+    )
+  })
+  const look = keeper({
+    ...options,
+    use: ({ certificate, key }) => {
+      server.setSecureContext({ cert: certificate, key })
+      isReady = true
+    },
+  })
+  server.listen(options.port, options.address)
+  await once(server, 'listening')
+  const stopping = new AbortController()
+  const looking = keepLooking(look, options, stopping.signal)
+  return {
+    port: (server.address() as AddressInfo).port,
+    stop: async () => {
+      stopping.abort()
+      await Promise.all([looking, close(server)])
+    },
+  }
+}
+
+async function keepLooking(look: () => Promise<void>, { everyMs, log }: WebhookOptions, signal: AbortSignal) {
+  while (!signal.aborted) {
+    try {
+      await look()
+    } catch (error) {
+      log.warn({ error: (error as Error).message }, 'the certificate was not looked after; it is tried again')
+    }
+    await sleep(everyMs, undefined, { signal }).catch(() => undefined)
+  }
+}
+
+async function answer(request: IncomingMessage, isReady: boolean): Promise<{ status: number; body: string }> {
+  if (request.method === 'GET') return { status: request.url === '/healthz' && isReady ? 200 : 404, body: '' }
+  const review: unknown = JSON.parse(await read(request))
+  // The API server has left out namespaces that opted out: the configuration's namespaceSelector.
+  const patch = admit(review, {})
+  const { uid } = rawObject(rawObject(review).request)
+  const change = { patchType: 'JSONPatch', patch: Buffer.from(JSON.stringify(patch)).toString('base64') }
+  const response = { uid, allowed: true, ...(patch.length > 0 && change) }
+  const body = JSON.stringify({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response })
+  return { status: 200, body }
+}
+
+async function read(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    chunks.push(chunk)
+    length += chunk.length
+    if (length > longestReview) throw new Error(`a review is longer than ${longestReview} bytes`)
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise(resolve => {
+    server.close(() => resolve())
+    server.closeIdleConnections()
+  })
+}

@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { request } from 'node:https'
+import { after, before, test } from 'node:test'
+import type { TLSSocket } from 'node:tls'
+import { parse, parseAllDocuments } from 'yaml'
+import { silentLog } from '../../src/sources/testing.ts'
+import { kubernetesApi } from '../../src/webhook/api.ts'
+import { startWebhook, type Webhook } from '../../src/webhook/server.ts'
+import { namespaces, serviceOf, type Vector, vectors } from '../../src/webhook/vectors.ts'
+import { ApiServerProcess, noApiServer } from './apiserver.ts'
+
+const options = { skip: noApiServer, timeout: 120_000 }
+const server = new ApiServerProcess()
+const configurations = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations'
+const secret = '/api/v1/namespaces/lightpath-system/secrets/lightpath-webhook'
+const proxyName = 'service.kubernetes.io/service-proxy-name'
+const plain = vectors[0]!
+let webhook: Webhook
+let services = 0
+
+before(async () => {
+  if (noApiServer !== undefined) return
+  await server.start()
+  for (const [name, labels] of Object.entries(namespaces)) {
+    const made = await server.ask('POST', '/api/v1/namespaces', { metadata: { name, labels } })
+    assert.ok(made.status === 201 || made.status === 409, JSON.stringify(made.body))
+  }
+  webhook = await start()
+  const configuration = parse(deployed('configuration.yaml'))
+  configuration.webhooks[0].clientConfig = { url: `https://127.0.0.1:${webhook.port}/admit` }
+  await server.must('POST', configurations, configuration)
+  await until('the webhook is in force', async () => (await create(plain))[proxyName] !== undefined)
+})
+
+after(async () => {
+  await webhook?.stop()
+  await server.stop()
+})
+
+for (const vector of vectors) {
+  const says = vector.expected === undefined ? 'no label' : `the label is "${vector.expected}"`
+  test(`the webhook, ${vector.title}: ${says}`, options, async () => {
+    const labels = { ...vector.labels, ...(vector.expected !== undefined && { [proxyName]: vector.expected }) }
+    assert.deepEqual(await create(vector), labels)
+  })
+}
+
+test('certificates are renewed while Services are created, and none is missed', options, async () => {
+  const serials = new Set<string>()
+  await until('three certificates were served', async () => {
+    serials.add((await peer(webhook.port)).serial)
+    assert.equal((await create(plain))[proxyName], 'lightpath.cloud')
+    return serials.size >= 3
+  })
+})
+
+test('a Secret or a caBundle that somebody has spoilt is made good', options, async () => {
+  const { metadata } = await server.must('GET', secret)
+  const spoilt = { 'ca.crt': 'x', 'tls.crt': '-----BEGIN CERTIFICATE-----', 'tls.key': 'x' }
+  await server.must('PUT', secret, { metadata, type: 'kubernetes.io/tls', stringData: spoilt })
+  const good = Buffer.from('-----BEGIN ').toString('base64')
+  await until('the Secret is good', async () => {
+    const { data } = await server.must('GET', secret)
+    return (data as Record<string, string>)['tls.key']!.startsWith(good.slice(0, 12))
+  })
+  await until('Services are labelled', async () => (await create(plain))[proxyName] !== undefined)
+})
+
+test('a second server uses the first one’s certificate', options, async () => {
+  const second = await start()
+  try {
+    await until('both serve one certificate', async () => {
+      const [a, b] = await Promise.all([peer(webhook.port), peer(second.port).catch(() => undefined)])
+      return a.serial === b?.serial
+    })
+  } finally {
+    await second.stop()
+  }
+})
+
+test('a webhook that is gone keeps no Service from being created', options, async () => {
+  await webhook.stop()
+  assert.equal((await create(plain))[proxyName], undefined)
+})
+
+test('`lightpath webhook` is healthy once it has a certificate, and ends in order', options, async () => {
+  const args = ['--webhook-address', '127.0.0.1', '--webhook-port', String(webhook.port)]
+  const cli = new URL('../../src/cli.ts', import.meta.url).pathname
+  const child = spawn(process.execPath, [cli, 'webhook', ...args, '--kubeconfig', await accountKubeconfig()])
+  const exited = once(child, 'exit')
+  try {
+    await until('it is healthy', async () => (await peer(webhook.port).catch(() => undefined)) !== undefined)
+  } finally {
+    child.kill('SIGTERM')
+  }
+  assert.deepEqual(await exited, [0, null])
+})
+
+async function start(): Promise<Webhook> {
+  return startWebhook({
+    ask: kubernetesApi(await accountKubeconfig()),
+    ...{ address: '127.0.0.1', port: 0, names: ['127.0.0.1'], lifetimeMs: 9000, everyMs: 300, log: silentLog },
+  })
+}
+
+/** With the rights of deploy/webhook alone. */
+async function accountKubeconfig(): Promise<string> {
+  const rbac = '/apis/rbac.authorization.k8s.io/v1'
+  const within = '/namespaces/lightpath-system'
+  const paths: Readonly<Record<string, string>> = {
+    ServiceAccount: `/api/v1${within}/serviceaccounts`,
+    Role: `${rbac}${within}/roles`,
+    RoleBinding: `${rbac}${within}/rolebindings`,
+    ClusterRole: `${rbac}/clusterroles`,
+    ClusterRoleBinding: `${rbac}/clusterrolebindings`,
+  }
+  for (const document of parseAllDocuments(deployed('access.yaml'))) {
+    const object = document.toJS()
+    const made = await server.ask('POST', paths[object.kind]!, object)
+    assert.ok(made.status === 201 || made.status === 409, JSON.stringify(made.body))
+  }
+  const account = `${paths.ServiceAccount}/lightpath-webhook/token`
+  const { status } = await server.must('POST', account, {
+    apiVersion: 'authentication.k8s.io/v1',
+    kind: 'TokenRequest',
+  })
+  return server.kubeconfig('webhook', `token: ${(status as { token: string }).token}`)
+}
+
+function deployed(file: string): string {
+  return readFileSync(new URL(`../../deploy/webhook/${file}`, import.meta.url), 'utf8')
+}
+
+/** The labels of a Service once it is created. */
+async function create(vector: Vector): Promise<Readonly<Record<string, string>>> {
+  const service = serviceOf(vector, `service-${services++}`)
+  const { metadata } = await server.must('POST', `/api/v1/namespaces/${vector.namespace}/services`, service)
+  return (metadata as { labels?: Record<string, string> }).labels ?? {}
+}
+
+/** The certificate that a server serves now, found by asking for its health. */
+function peer(port: number): Promise<{ serial: string }> {
+  return new Promise((resolve, reject) => {
+    const target = { host: '127.0.0.1', port, path: '/healthz', agent: false, rejectUnauthorized: false }
+    request(target, response => {
+      const { serialNumber } = (response.socket as TLSSocket).getPeerCertificate()
+      response.resume()
+      if (response.statusCode === 200) resolve({ serial: serialNumber })
+      else reject(new Error(`/healthz: ${response.statusCode}`))
+    })
+      .on('error', reject)
+      .end()
+  })
+}
+
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 300; tries++) {
+    if (await holds()) return
+    await new Promise(resolve => setTimeout(resolve, 100))
+  }
+  throw new Error(`not after 30 s: ${what}`)
+}
