@@ -39,6 +39,7 @@ function renderPort(port: PortExplanation, explanation: Explanation): string {
   return [
     paint('bold', title),
     `  layer: ${layerText(port, explanation)}`,
+    ...(explanation.envoyPorts[port.id]?.up ? [`  peer: ${peerText[explanation.clientAddress]}`] : []),
     ...renderSettings(port),
     ...renderEndpoints(port, explanation),
     ...renderEnvoy(port, explanation),
@@ -46,14 +47,14 @@ function renderPort(port: PortExplanation, explanation: Explanation): string {
   ].join('\n')
 }
 
-function layerText({ id, layer }: PortExplanation, { envoyPorts, clientAddress }: Explanation): string {
+function layerText({ id, layer }: PortExplanation, { envoyPorts }: Explanation): string {
   const view = envoyPorts[id]
   if (layer.wants === 'kernel') {
     const draining = view?.draining ? '; its connections in Envoy are being drained' : ''
     return `kernel (${layer.reason})${draining}`
   }
   return view?.up
-    ? `Envoy, as ${layer.protocol} (${layer.reason}); ${peerText[clientAddress]}`
+    ? `Envoy, as ${layer.protocol} (${layer.reason})`
     : `kernel for now; meant for Envoy as ${layer.protocol} (${layer.reason})`
 }
 
