@@ -3,6 +3,7 @@
  * made by controllers the test makes. Needs no root: `advertise-address` is only written into an object, never used.
  */
 
+import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
@@ -124,6 +125,14 @@ users: [{name: test, user: {${credentials}}}]
     for await (const chunk of response) chunks.push(chunk)
     const text = Buffer.concat(chunks).toString()
     return { status: response.statusCode, body: text.startsWith('{') ? JSON.parse(text) : { text } }
+  }
+
+  /** Makes namespaces, by name with their labels; those that exist stay as they are. */
+  async makeNamespaces(namespaces: Readonly<Record<string, Readonly<Record<string, string>>>>): Promise<void> {
+    for (const [name, labels] of Object.entries(namespaces)) {
+      const made = await this.ask('POST', '/api/v1/namespaces', { metadata: { name, labels } })
+      assert.ok(made.status === 201 || made.status === 409, JSON.stringify(made.body))
+    }
   }
 
   /** As `ask`; fails when the server refuses. */

@@ -14,10 +14,7 @@ const plain = vectors[0]!
 before(async () => {
   if (noApiServer !== undefined) return
   await server.start()
-  for (const [name, labels] of Object.entries(namespaces)) {
-    const made = await server.ask('POST', '/api/v1/namespaces', { metadata: { name, labels } })
-    assert.ok(made.status === 201 || made.status === 409, JSON.stringify(made.body))
-  }
+  await server.makeNamespaces(namespaces)
   await create(plain, 'earlier')
   const file = new URL('../../deploy/components/admission-policy/policy.yaml', import.meta.url)
   const [policy, binding] = parseAllDocuments(readFileSync(file, 'utf8')).map(document => document.toJS())

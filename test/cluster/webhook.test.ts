@@ -24,10 +24,7 @@ let services = 0
 before(async () => {
   if (noApiServer !== undefined) return
   await server.start()
-  for (const [name, labels] of Object.entries(namespaces)) {
-    const made = await server.ask('POST', '/api/v1/namespaces', { metadata: { name, labels } })
-    assert.ok(made.status === 201 || made.status === 409, JSON.stringify(made.body))
-  }
+  await server.makeNamespaces(namespaces)
   webhook = await start()
   const configuration = parse(deployed('configuration.yaml'))
   configuration.webhooks[0].clientConfig = { url: `https://127.0.0.1:${webhook.port}/admit` }
