@@ -97,7 +97,12 @@ export const definitions = {
   },
   metricsAddress: { ...text, description: 'address of /metrics, /healthz and /readyz', default: '0.0.0.0' },
   metricsPort: { ...portNumber, description: 'port of /metrics, /healthz and /readyz', default: 9000 },
-  webhookAddress: { ...text, description: 'address on which the webhook listens', default: '0.0.0.0' },
+  webhookAddress: {
+    ...text,
+    description: 'address on which the webhook listens',
+    default: undefined as string | undefined,
+    defaultText: 'all addresses, IPv4 and IPv6',
+  },
   webhookPort: { ...portNumber, description: 'port of the webhook, and of its /healthz', default: 9443 },
   socket: { ...path, description: 'Unix socket of the agent, for explain', default: '/run/lightpath/agent.sock' },
   steeringMark: {

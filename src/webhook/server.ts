@@ -13,7 +13,8 @@ import { keeper } from './keeper.ts'
 
 export interface WebhookOptions {
   readonly ask: Ask
-  readonly address: string
+  /** undefined for all, of both families. */
+  readonly address: string | undefined
   /** 0 for any that is free. */
   readonly port: number
   readonly names: readonly string[]

@@ -16,12 +16,18 @@ import { join } from 'node:path'
 const version = /^require k8s\.io\/kubernetes v(.*)$/m.exec(
   readFileSync(new URL('apiserver/go.mod', import.meta.url), 'utf8'),
 )![1]
-const programs = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'lightpath', `cluster-${version}`)
+/** Where tools/setup and hack/kubernetes/build put what they build. */
+export const programs = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'lightpath', `cluster-${version}`)
 
 /** Why there can be no API server here; undefined when there can. */
 export const noApiServer = ['etcd', 'kube-apiserver'].every(program => existsSync(join(programs, program)))
   ? undefined
   : `no etcd and kube-apiserver in ${programs}; tools/setup cluster builds them`
+
+/** Why there can be no kubectl here; undefined when there can. */
+export const noKubectl = existsSync(join(programs, 'kubectl'))
+  ? undefined
+  : `no kubectl in ${programs}; hack/kubernetes/build builds it`
 
 export const adminToken = 'admin-token'
 /** A user without any rights. */
