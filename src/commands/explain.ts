@@ -5,8 +5,8 @@ import type { Config } from './options.ts'
 import { paint, table, wrap } from './table.ts'
 import { UsageError } from './usage.ts'
 
-/** How many elements of a port are shown; the rest is counted. */
-const maxElements = 12
+/** How many lines of what the kernel has are shown; the rest is counted. */
+const maxLines = 12
 
 export async function explain(config: Config, service: string, output: 'table' | 'json'): Promise<void> {
   if (!/^[^/]+\/[^/]+$/.test(service)) throw new UsageError(`${JSON.stringify(service)} is not namespace/name`)
@@ -100,10 +100,11 @@ function renderEnvoy({ id }: PortExplanation, { envoyPorts }: Explanation): stri
 function renderKernel({ id }: PortExplanation, { kernelPorts }: Explanation): string[] {
   const view = kernelPorts[id]
   if (!view) return ['  kernel: was told nothing']
-  const more = view.elements.length - maxElements
+  const lines = view.elements.flatMap(element => element.split('\n'))
+  const more = lines.length - maxLines
   return [
     `  kernel, ${view.confirmed ? 'confirmed' : 'not yet confirmed'}:`,
-    ...view.elements.slice(0, maxElements).map(element => `    ${element}`),
+    ...lines.slice(0, maxLines).map(line => `    ${line}`),
     ...(more > 0 ? [`    and ${more} more`] : []),
   ]
 }

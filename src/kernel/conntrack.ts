@@ -25,13 +25,19 @@ export function staleUdpPorts(current: Elements, wanted: Elements): UdpEndpoints
 
 function udpEndpoints(elements: Elements): Map<string, Set<string>> {
   const endpoints = new Map<string, Set<string>>()
+  const found = (owner: string, endpoint: string) => {
+    if (!endpoints.has(owner)) endpoints.set(owner, new Set())
+    endpoints.get(owner)!.add(endpoint)
+  }
   for (const [name, value] of elements) {
     const { set, key } = partsOf(name)
-    if (set !== 'endpoints-udp') continue
-    const [vip, port] = key.split(' . ')
-    const owner = `${vip} ${port}`
-    if (!endpoints.has(owner)) endpoints.set(owner, new Set())
-    endpoints.get(owner)!.add(value.replace(' . ', ' '))
+    if (set === 'endpoints-udp') {
+      const [vip, port] = key.split(' . ')
+      found(`${vip} ${port}`, value.replace(' . ', ' '))
+    } else if (set === 'clients') {
+      const [vip, transport, port, ip, endpointPort] = key.split(' . ')
+      if (transport === 'udp') found(`${vip} ${port}`, `${ip} ${endpointPort}`)
+    }
   }
   return endpoints
 }

@@ -1,6 +1,6 @@
 /**
  * The elements of our nftables maps and sets: the part of the kernel layer that changes with Services. Everything else
- * (ruleset.ts) is fixed.
+ * (ruleset.ts) is fixed. What a map cannot do has chains and sets of its own, which we treat as elements, too.
  */
 
 import type { IpFamily, Protocol } from '../services/address.ts'
@@ -16,11 +16,16 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  * - `endpoints-tcp`, `-udp`, `-sctp`: VIP . port . slot → address . port of the endpoint in that slot, 0 to N-1
  * - `hairpin`: address . address of an endpoint that may be its own client
  * - `envoy`: VIP . port (TCP) that go to Envoy: the overlay
+ * - `affinity`: VIP . protocol . port → the rules of a chain of its own, which chooses by the client's address
+ * - `clients`: VIP . protocol . port . address . port of an endpoint: a set of its own, in which that chain remembers
  */
-export type SetName = 'services' | 'no-endpoints' | EndpointsName | 'hairpin' | 'envoy'
+export type SetName = 'services' | 'no-endpoints' | EndpointsName | 'hairpin' | 'envoy' | OwnObject
 export type EndpointsName = `endpoints-${Transport}`
+export type OwnObject = (typeof ownObjects)[number]
 export type Transport = 'tcp' | 'udp' | 'sctp'
 
+/** Chains and sets of single Service ports; affinity.ts. */
+export const ownObjects = ['affinity', 'clients'] as const
 export const transports: readonly Transport[] = ['tcp', 'udp', 'sctp']
 export const transportOf = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' } as const satisfies Record<Protocol, Transport>
 
@@ -54,6 +59,7 @@ export function partsOf(name: string): ElementParts {
 export function ownerOf({ set, key }: ElementParts): string | undefined {
   if (set === 'hairpin') return undefined
   if (set === 'services' || set === 'no-endpoints') return key
+  if (set === 'affinity' || set === 'clients') return key.split(' . ', 3).join(' . ')
   const [vip, port] = key.split(' . ')
   return `${vip} . ${set === 'envoy' ? 'tcp' : set.slice('endpoints-'.length)} . ${port}`
 }

@@ -5,7 +5,9 @@ import { tableName } from './ruleset.ts'
 export interface ListingReader {
   /** A chain and its rules (with its hook as the first, where it has one). */
   chain?(name: string, rules: readonly string[]): void
-  /** An element of a set or map, `value` '' in sets. */
+  /** A set or map, before its elements. */
+  set?(name: string): void
+  /** An element of a set or map, `value` '' in sets. Not of those that the kernel fills itself (`flags dynamic`). */
   element?(set: string, key: string, value: string): void
 }
 
@@ -15,6 +17,7 @@ export function listingParser(reader: ListingReader): (line: string) => void {
   let name = ''
   let rules: string[] = []
   let inElements = false
+  let isDynamic = false
   let isOurs = false
   return line => {
     const text = line.trim()
@@ -26,12 +29,15 @@ export function listingParser(reader: ListingReader): (line: string) => void {
       kind = opening[1] as 'set' | 'map' | 'chain'
       name = opening[2]!
       rules = []
+      isDynamic = false
+      if (kind !== 'chain') reader.set?.(name)
     } else if (text === '}') {
       if (kind === 'chain') reader.chain?.(name, rules)
       kind = undefined
     } else if (kind === 'chain') {
       rules.push(text)
-    } else if (kind !== undefined) {
+    } else if (kind !== undefined && !isDynamic) {
+      isDynamic = text.startsWith('flags dynamic')
       const start = text.startsWith('elements = {')
       if (!start && !inElements) return
       inElements = !text.endsWith('}')

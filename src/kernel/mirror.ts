@@ -1,5 +1,6 @@
 /** What the kernel has, as far as no single Service port owns it: chains, shared elements, totals. */
 
+import { parseObjectName } from './affinity.ts'
 import { type Elements, elementName, type Family, ownerOf, partsOf, type SetName } from './elements.ts'
 import type { NftClient } from './nft.ts'
 import { difference } from './plan.ts'
@@ -40,7 +41,15 @@ export class Mirror {
     const owned: OwnedElements = new Map()
     for (const family of families) {
       const exists = await nft.list(family, {
-        chain: name => void mirror.#chains.add(`${family} ${name}`),
+        chain: (name, rules) => {
+          const own = parseObjectName(name)
+          if (own) mirror.#found(owned, elementName(family, own.set, own.key), rules.map(namedRule).join('\n'))
+          else mirror.#chains.add(`${family} ${name}`)
+        },
+        set: name => {
+          const own = parseObjectName(name)
+          if (own) mirror.#found(owned, elementName(family, own.set, own.key), '')
+        },
         element: (set, key, value) => {
           if (set === overlaySwitch) return
           const hasProtocol = set === 'services' || set === 'no-endpoints'
@@ -139,6 +148,11 @@ const protocolNames: Readonly<Record<string, string>> = { 6: 'tcp', 17: 'udp', 1
 /** `10.0.0.1 . 6 . 80`, as nft lists it, with the protocol by name. */
 function namedProtocol(key: string): string {
   return key.replace(/ \. (6|17|132) \. /, (_, number: string) => ` . ${protocolNames[number]} . `)
+}
+
+/** The same for `meta l4proto 6` in a rule. */
+function namedRule(rule: string): string {
+  return rule.replace(/\bmeta l4proto (6|17|132) /, (_, number: string) => `meta l4proto ${protocolNames[number]} `)
 }
 
 function isHairpin(name: string): boolean {

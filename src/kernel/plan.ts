@@ -2,12 +2,13 @@
 
 import type { IpFamily } from '../services/address.ts'
 import type { Endpoint, PortState } from '../services/port.ts'
+import { affinityVerdict, planAffinity } from './affinity.ts'
 import { type Elements, elementName, familyNames, transportOf } from './elements.ts'
 
 /** A Service port as it is, or shall be, in the kernel. */
 export interface Placement {
   readonly state: PortState
-  /** The endpoints in the slots that the kernel chooses from: slot i of N is `[i]`. */
+  /** The endpoints in the slots that the kernel chooses from: slot i of N is `[i]`. With affinity in any lasting order. */
   readonly slots: readonly Endpoint[]
   /** Whether the VIP:port goes to Envoy. */
   readonly overlay: boolean
@@ -33,16 +34,21 @@ export function planPort({ state, slots, overlay }: Placement, { families, nodeN
   if (slots.length === 0) {
     return elements.set(elementName(family, 'no-endpoints', key), state.onlyElsewhere ? 'drop' : 'goto refuse')
   }
-  elements.set(
-    elementName(family, 'services', key),
-    `goto endpoints-${transportOf[state.port.protocol]}-${slots.length}`,
-  )
-  slots.forEach((endpoint, slot) => {
-    elements.set(slotName(state, slot), slotValue(endpoint))
+  const transport = transportOf[state.port.protocol]
+  const seconds = state.affinitySeconds
+  if (seconds === undefined) {
+    elements.set(elementName(family, 'services', key), `goto endpoints-${transport}-${slots.length}`)
+    slots.forEach((endpoint, slot) => void elements.set(slotName(state, slot), slotValue(endpoint)))
+  } else {
+    elements.set(elementName(family, 'services', key), affinityVerdict(key))
+    const own = planAffinity({ family, key, transport, endpoints: slots, seconds })
+    for (const [name, value] of own) elements.set(name, value)
+  }
+  for (const endpoint of slots) {
     if (endpoint.nodeName === undefined || endpoint.nodeName === nodeName) {
       elements.set(elementName(family, 'hairpin', `${endpoint.ip} . ${endpoint.ip}`), '')
     }
-  })
+  }
   if (overlay && state.port.protocol === 'TCP') {
     elements.set(elementName(family, 'envoy', `${state.vip} . ${state.port.port}`), '')
   }

@@ -1,11 +1,11 @@
 /**
  * The fixed part of our tables: sets, maps and chains. A Service is only elements in these (plan.ts), so the number of
- * chains does not grow with the number of Services.
+ * chains does not grow with the number of Services, apart from those with session affinity (affinity.ts).
  *
  * The way of a connection to a VIP (docs/architecture.md draws it):
  *
  *     prerouting   steer: in the overlay → Envoy, by TPROXY     refuse-forwarded: no endpoints → reject or drop
- *                  translate: not steered → services → endpoints-tcp-N → DNAT
+ *                  translate: not steered → services → endpoints-tcp-N, or affinity-… → DNAT
  *     output       refuse-local, translate-local: the same for the node's own processes, by redirect in place of TPROXY
  *     input        guard: Envoy's port is for what was steered or translated there, nothing else
  *     postrouting  hairpin: an endpoint that is its own client is masqueraded
@@ -17,6 +17,7 @@
 
 import { createHash } from 'node:crypto'
 import type { ClientAddress } from '../services/clientaddress.ts'
+import { parseObjectName } from './affinity.ts'
 import { clientAddressChains } from './clientaddress.ts'
 import { type Family, familyNames, type SetName, type Transport, transports } from './elements.ts'
 
@@ -178,11 +179,12 @@ function markerOf(body: string): string {
 
 /**
  * Statements that take the chains of another version of us out of the way of `renderFixedPart`, in one transaction with
- * it. Sets and maps stay, and so do the chains that their elements jump to.
+ * it. Sets and maps stay, and so do the chains that their elements jump to. Chains of single Service ports are left
+ * alone: they are compared as elements are.
  */
 export function renderReplacement(family: Family, chains: Iterable<string>, options: RulesetOptions): string {
   const table = `${family} ${tableName}`
-  const names = [...chains]
+  const names = [...chains].filter(name => parseObjectName(name) === undefined)
   const kept = (name: string) => name === 'refuse' || name.startsWith('endpoints-')
   return [
     ...names.map(name => `flush chain ${table} ${name}\n`),
@@ -201,6 +203,6 @@ function renderChain({ name, hook, rules }: Chain): string {
   return `  chain ${name} {\n${lines.map(line => `    ${line}\n`).join('')}  }\n`
 }
 
-function block(family: Family, body: string): string {
+export function block(family: Family, body: string): string {
   return `table ${family} ${tableName} {\n${body}}\n`
 }

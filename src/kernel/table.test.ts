@@ -292,12 +292,15 @@ const steps = fc.array(
   { maxLength: 25 },
 )
 
-/** Two ports share a VIP, one is of UDP and one of IPv6. */
+/** Two ports share a VIP, one is of UDP and one of IPv6; two have affinity while they have an even number of endpoints. */
 function stateOf(number: number, endpoints: readonly number[]): PortState {
   const vip = number === 5 ? 'fd00::5' : `10.0.0.${number >> 1}`
   const texts = endpoints.map(n => (number === 5 ? `fd01::${n} 80@node1` : `10.1.0.${n}:80@node${n % 2}`))
   const protocol = number === 3 ? 'UDP' : 'TCP'
-  return portState(`ns/s${number}/p`, vip, texts, { port: { name: 'p', protocol, port: 80 + number } })
+  return portState(`ns/s${number}/p`, vip, texts, {
+    port: { name: 'p', protocol, port: 80 + number },
+    affinitySeconds: (number === 3 || number === 4) && endpoints.length % 2 === 0 ? 10 : undefined,
+  })
 }
 
 test('After any changes, restarts and foreign deletions the kernel has exactly what is asked for', async () => {

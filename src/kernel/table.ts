@@ -402,7 +402,10 @@ export class KernelTables {
 
   #place(state: PortState, written: PortRecord['written']): Placement {
     const overlay = this.#overlay.has(vipPortKey({ ip: state.vip, port: state.port.port }))
-    return { state, slots: arrange(slotsBefore(state, written), state.endpoints), overlay }
+    // A chain of affinity is written as a whole: there are no slots to keep.
+    const isWhole = state.affinitySeconds !== undefined
+    const slots = isWhole ? state.endpoints : arrange(slotsBefore(state, written), state.endpoints)
+    return { state, slots, overlay }
   }
 
   #elementsOf({ written }: PortRecord): Elements {

@@ -20,7 +20,7 @@ export function portState(
   id: string,
   vip: string,
   endpoints: readonly string[],
-  more: Partial<Pick<PortState, 'onlyElsewhere' | 'port' | 'layer'>> = {},
+  more: Partial<Pick<PortState, 'onlyElsewhere' | 'port' | 'layer' | 'affinitySeconds'>> = {},
 ): PortState {
   const family: IpFamily = vip.includes(':') ? 'IPv6' : 'IPv4'
   const [namespace, name] = id.split('/') as [string, string]

@@ -4,6 +4,8 @@ import fc from 'fast-check'
 import type { Protocol } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
 import { transportOf } from './elements.ts'
+import { Mirror } from './mirror.ts'
+import { planPort } from './plan.ts'
 import { renderRuleset } from './render.ts'
 import { portState, testOptions } from './testing.ts'
 import { NftablesModel, type Outcome, type Packet, type Surroundings } from './tracer.ts'
@@ -45,16 +47,22 @@ const states = fc
       endpoints: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 5 }),
       wantsEnvoy: fc.boolean(),
       onlyElsewhere: fc.boolean(),
+      affinitySeconds: fc.constantFrom(undefined, 10_800),
     }),
     { selector: ({ vip, protocol, port }) => `${vip} ${protocol} ${port}`, maxLength: 12 },
   )
   .map(ports =>
-    ports.map(({ vip, protocol, port, endpoints, wantsEnvoy, onlyElsewhere }, index) =>
+    ports.map(({ vip, protocol, port, endpoints, wantsEnvoy, onlyElsewhere, affinitySeconds }, index) =>
       portState(
         `ns/s${index}/p`,
         vip,
         endpoints.map(n => (vip.includes(':') ? `fd01::${n} ${8000 + n}` : `10.1.0.${n}:${8000 + n}`)),
-        { port: { name: 'p', protocol, port }, onlyElsewhere, ...(wantsEnvoy ? forEnvoy : {}) },
+        {
+          port: { name: 'p', protocol, port },
+          onlyElsewhere,
+          affinitySeconds,
+          ...(wantsEnvoy && affinitySeconds === undefined ? forEnvoy : {}),
+        },
       ),
     ),
   )
@@ -73,7 +81,9 @@ test('A packet to a VIP:port comes out at one of the endpoints of that port, and
         const seen = new Set<string>()
         for (let slot = 0; slot < Math.max(1, state.endpoints.length); slot++) {
           const surroundings = { ...envoyDead, random: (count: number) => slot % count }
-          const outcome = model.trace(packetTo(state, { from }), surroundings)
+          // Another client each time: one with affinity would stay where it was first.
+          const source = state.family === 'IPv4' ? `10.1.8.${slot}` : `fd01::8:${slot}`
+          const outcome = model.trace(packetTo(state, { from, source }), surroundings)
           if (state.endpoints.length === 0) assert.equal(outcome.verdict, refusalOf(state))
           else assert.equal(outcome.verdict, 'forward')
           seen.add(`${outcome.destination} ${outcome.port}`)
@@ -164,3 +174,42 @@ test('Marks of others are left alone', () => {
   const outcome = modelOf([http]).trace(packetTo(http, { mark: 0x4, connectionMark: 0x8 }), envoyAlive)
   assert.deepEqual([outcome.mark, outcome.connectionMark], [0x1004, 0x1008])
 })
+
+test('With affinity a client stays with its endpoint, over changes of other endpoints, and loses one that is gone', () => {
+  const sticky = (...endpoints: string[]) => portState('a/b/http', '10.0.0.1', endpoints, { affinitySeconds: 60 })
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { minLength: 1 }),
+      fc.array(fc.nat(), { minLength: 30, maxLength: 30 }),
+      fc.array(fc.record({ client: fc.constantFrom('10.1.9.1', '10.1.9.2'), toggled: fc.integer({ min: 1, max: 9 }) })),
+      (numbers, randoms, steps) => {
+        const at = (n: number) => `10.1.0.${n}:8080`
+        const model = modelOf([sticky(...numbers.map(at))])
+        const endpoints = new Set(numbers)
+        const home = new Map<string, string>()
+        let turn = 0
+        const surroundings = { ...envoyDead, random: (count: number) => randoms[turn++ % randoms.length]! % count }
+        for (const { client, toggled } of steps) {
+          const { verdict, destination } = model.trace(packetTo(http, { source: client }), surroundings)
+          assert.equal(verdict, 'forward')
+          const known = home.get(client)
+          if (known !== undefined) assert.equal(destination, known)
+          assert.ok(endpoints.has(Number(destination.split('.')[3])))
+          home.set(client, destination)
+          const before = [...endpoints].map(at)
+          if (!endpoints.delete(toggled)) endpoints.add(toggled)
+          if (endpoints.size === 0) endpoints.add(toggled)
+          const change = { current: plan(sticky(...before)), wanted: plan(sticky(...[...endpoints].map(at))) }
+          model.apply(new Mirror().prepare([change]).transaction.text())
+          if (!endpoints.has(toggled)) {
+            for (const [who, where] of home) if (where === `10.1.0.${toggled}`) home.delete(who)
+          }
+        }
+      },
+    ),
+  )
+})
+
+function plan(state: PortState) {
+  return planPort({ state, slots: state.endpoints, overlay: false }, testOptions)
+}

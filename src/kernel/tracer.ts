@@ -3,12 +3,15 @@
  * what becomes of a packet. Rules without a kernel and without root, for tests; the rules may change shape freely.
  */
 
+import { parseObjectName } from './affinity.ts'
 import type { Family } from './elements.ts'
 import { type ListingReader, parseElements } from './listing.ts'
 
 interface Table {
   /** By name of the set or map: its elements. */
   readonly sets: Map<string, Map<string, string>>
+  /** The sets that packets fill. */
+  readonly dynamic: Set<string>
   readonly chains: Map<string, string[]>
 }
 
@@ -50,13 +53,19 @@ const priorities: Readonly<Record<string, number>> = { mangle: -150, dstnat: -10
 export class NftablesModel {
   readonly #tables = new Map<Family, Table>()
 
-  /** All elements by `ip services 10.0.0.1 . tcp . 80`. */
+  /** All elements by `ip services 10.0.0.1 . tcp . 80`, and the chains and sets of single ports as elements. */
   elements(): Map<string, string> {
     const all = new Map<string, string>()
-    for (const [family, { sets }] of this.#tables) {
-      for (const [set, elements] of sets) {
-        for (const [key, value] of elements) all.set(`${family} ${set} ${key}`, value)
-      }
+    const found = (family: Family, name: string, value: string) => {
+      const own = parseObjectName(name)
+      if (own) all.set(`${family} ${own.set} ${own.key}`, value)
+    }
+    for (const family of this.#tables.keys()) {
+      this.read(family, {
+        chain: (name, rules) => found(family, name, rules.join('\n')),
+        set: name => found(family, name, ''),
+        element: (set, key, value) => void all.set(`${family} ${set} ${key}`, value),
+      })
     }
     return all
   }
@@ -67,8 +76,9 @@ export class NftablesModel {
 
   copy(): NftablesModel {
     const copy = new NftablesModel()
-    for (const [family, { sets, chains }] of this.#tables) {
+    for (const [family, { sets, dynamic, chains }] of this.#tables) {
       copy.#tables.set(family, {
+        dynamic: new Set(dynamic),
         sets: new Map([...sets].map(([name, elements]) => [name, new Map(elements)])),
         chains: new Map([...chains].map(([name, rules]) => [name, [...rules]])),
       })
@@ -80,6 +90,7 @@ export class NftablesModel {
   apply(text: string): void {
     let table: Table | undefined
     let chain: string[] | undefined
+    let set: string | undefined
     let depth = 0
     for (const line of text.split('\n').map(untrimmed => untrimmed.trim())) {
       if (line === '') continue
@@ -89,12 +100,17 @@ export class NftablesModel {
         const [, family, , kind, name] = opening
         if (family) table = this.#addTable(family as Family)
         else if (kind === 'chain') chain = getOrAdd(table!.chains, name!, () => [])
-        else getOrAdd(table!.sets, name!, () => new Map())
+        else {
+          set = name!
+          getOrAdd(table!.sets, set, () => new Map())
+        }
       } else if (line === '}') {
         depth--
         chain = undefined
+        set = undefined
       } else if (depth === 0) this.#command(line)
       else if (chain && !(line.startsWith('type ') && chain.includes(line))) chain.push(line)
+      else if (set && line.startsWith('flags dynamic')) table!.dynamic.add(set)
     }
     this.#checkReferences()
   }
@@ -104,13 +120,15 @@ export class NftablesModel {
     if (!table) return false
     for (const [name, rules] of table.chains) reader.chain?.(name, rules)
     for (const [set, elements] of table.sets) {
+      reader.set?.(set)
+      if (table.dynamic.has(set)) continue
       for (const [key, value] of elements) reader.element?.(set, key, value)
     }
     return true
   }
 
   #addTable(family: Family): Table {
-    return getOrAdd(this.#tables, family, () => ({ sets: new Map(), chains: new Map() }))
+    return getOrAdd(this.#tables, family, () => ({ sets: new Map(), dynamic: new Set(), chains: new Map() }))
   }
 
   #command(line: string): void {
@@ -128,6 +146,11 @@ export class NftablesModel {
     }
     const elements = table.sets.get(name!) ?? refuse(`no set: ${line}`)
     if (verb === 'flush') elements.clear()
+    if (kind === 'set' && verb === 'delete') {
+      table.sets.delete(name!)
+      table.dynamic.delete(name!)
+      return
+    }
     for (const [key, value] of parseElements(body ?? '')) {
       if (verb === 'delete') elements.delete(key) || refuse(`no element ${key} in ${name}`)
       else if (elements.has(key) && elements.get(key) !== value) refuse(`element ${key} exists in ${name}`)
@@ -141,8 +164,7 @@ export class NftablesModel {
       for (const text of [...values, ...[...chains.values()].flat()]) {
         const target = /\b(?:goto|jump) (\S+)/.exec(text)?.[1]
         if (target !== undefined && !chains.has(target)) refuse(`no chain ${target}`)
-        const set = /@(\S+)/.exec(text)?.[1]
-        if (set !== undefined && !sets.has(set)) refuse(`no set ${set}`)
+        for (const [, set] of text.matchAll(/@(\S+)/g)) if (!sets.has(set!)) refuse(`no set ${set}`)
       }
     }
   }
@@ -276,9 +298,12 @@ class Trace {
       [/^ct status dnat\b/, () => this.#isTranslated],
       [/^ct status & dnat != dnat\b/, () => !this.#isTranslated],
       [/^meta protocol @(\S+)/, match => has(match[1]!, family)],
-      [/^meta l4proto tcp\b/, () => protocol === 'tcp'],
+      [/^meta l4proto (\w+)/, match => protocol === match[1]],
       [/^tcp dport (\d+)/, match => protocol === 'tcp' && port === Number(match[1])],
       [/^ip6? daddr \. tcp dport @(\S+)/, match => protocol === 'tcp' && has(match[1]!, `${address} . ${port}`)],
+      [/^ip6? saddr @(\S+)/, match => has(match[1]!, source)],
+      [/^update @(\S+) \{ ip6? saddr timeout \S+ \}/, match => this.#remember(match[1]!)],
+      [/^numgen random mod (\d+) 0\b/, match => this.#surroundings.random(Number(match[1])) === 0],
       [/^ip6? saddr \. ip6? daddr @(\S+)/, match => has(match[1]!, `${source} . ${address}`)],
       [
         /^ip6? daddr \. meta l4proto \. th dport vmap @(\S+)/,
@@ -287,6 +312,11 @@ class Trace {
       [
         /^dnat ip6? to ip6? daddr \. (\w+) dport \. numgen random mod (\d+) map @(\S+)/,
         match => this.#translate(match),
+      ],
+      [/^dnat to \[?([\da-f.:]+?)\]?:(\d+)$/, match => this.#translateTo(match[1]!, Number(match[2]))],
+      [
+        /^dnat ip6? to numgen random mod (\d+) map \{ (.*) \}/,
+        match => this.#translateTo(...this.#choose(Number(match[1]), match[2]!)),
       ],
       [/^tproxy to :(\d+)/, match => this.#surroundings.listener === Number(match[1]) && this.#send('tproxy')],
       [/^redirect to :(\d+)/, match => this.#redirect(Number(match[1]))],
@@ -315,10 +345,25 @@ class Trace {
     const endpoint = this.#table!.sets.get(map!)!.get(`${this.#destination} . ${this.#port} . ${slot}`)
     if (endpoint === undefined) return false
     const [ip, port] = endpoint.split(' . ')
-    this.#destination = ip!
-    this.#port = Number(port)
+    return this.#translateTo(ip!, Number(port))
+  }
+
+  #translateTo(ip: string, port: number): Verdict {
+    this.#destination = ip
+    this.#port = port
     this.#isTranslated = true
     return 'accept'
+  }
+
+  #choose(count: number, elements: string): [ip: string, port: number] {
+    const [, value] = [...parseElements(elements)][this.#surroundings.random(count)]!
+    const [ip, port] = value.split(' . ')
+    return [ip!, Number(port)]
+  }
+
+  #remember(set: string): boolean {
+    this.#table!.sets.get(set)!.set(this.#packet.source, '')
+    return true
   }
 
   #redirect(port: number): Verdict {
