@@ -30,6 +30,7 @@ configured(
     ...ports,
     'metricsAddress',
     'metricsPort',
+    'healthzBindAddress',
     'socket',
     ...marks,
     'clientAddress',

@@ -1,6 +1,7 @@
 import { statsText } from '../envoy/admin.ts'
 import { Agent } from '../node/agent.ts'
 import { explain } from '../node/explain.ts'
+import { healthRoutes } from '../node/healthz.ts'
 import { startRetrying } from '../node/retry.ts'
 import { nodeStatus, serviceRows } from '../node/status.ts'
 import { translateEnvoyMetrics } from '../observe/envoy-metrics.ts'
@@ -19,8 +20,9 @@ export async function runNode(config: Config): Promise<void> {
   const agent = new Agent({ ...config, families: familiesOf(config) }, await createSource(config, log), log)
   const servers = [
     startServer(agent, `metrics on port ${config.metricsPort}`, () =>
-      serveTcp(publicRoutes(agent, config), config.metricsAddress, config.metricsPort, log),
+      serveTcp(publicRoutes(agent, config), { address: config.metricsAddress, port: config.metricsPort }, log),
     ),
+    ...startHealthServer(agent, config, log),
     startServer(agent, `socket ${config.socket}`, () => serveUnix(privateRoutes(agent, config), config.socket, log)),
   ]
   const events = await recordEvents(agent, config, log)
@@ -56,9 +58,24 @@ function startServer<T extends { stop(): Promise<void> }>(agent: Agent, name: st
   return startRetrying({
     start,
     everyMs: retryMs,
-    problem: error => problem('LP501', name, error.message, 'all else works; it is tried again'),
+    problem: error =>
+      problem('LP501', name, error.message, 'all else works; stop that process or choose another, it is tried again'),
     onProblems: problems => agent.problems.set(name, problems),
   })
+}
+
+function startHealthServer(agent: Agent, config: Config, log: Log) {
+  const usual = config.services === 'labelled' ? 'none' : { address: '0.0.0.0', port: 10256 }
+  const where = config.healthzBindAddress ?? usual
+  if (where === 'none') return []
+  const routes = healthRoutes(agent.health, () => isNodeEligible(agent, config))
+  return [startServer(agent, `healthz on port ${where.port}`, () => serveTcp(routes, where, log))]
+}
+
+/** The API says of every node that it is there; a directory of manifests need not say anything of it. */
+function isNodeEligible({ table, isSynced }: Agent, { source }: Config): boolean {
+  if (table.node) return !table.node.leaving
+  return source !== undefined || !isSynced
 }
 
 function publicRoutes(agent: Agent, config: Config): Routes {

@@ -57,6 +57,17 @@ describe('the configuration', () => {
     assert.match(refusal(['--steering-mark', '0x3']), /--steering-mark .* single bit/)
     assert.match(refusal(['--log-level', 'loud']), /debug or info or warn or error/)
   })
+  test('takes an address to listen on with its port, alone, or none', () => {
+    const of = (value: string) => parse(['--healthz-bind-address', value]).healthzBindAddress
+    assert.equal(parse([]).healthzBindAddress, undefined)
+    assert.deepEqual(of('127.0.0.1:1'), { address: '127.0.0.1', port: 1 })
+    assert.deepEqual(of('[::]:80'), { address: '::', port: 80 })
+    for (const alone of ['FD00::1', '[fd00::1]']) assert.deepEqual(of(alone), { address: 'fd00::1', port: 10256 })
+    assert.equal(of('none'), 'none')
+    for (const wrong of ['10256', ':10256', 'node1:80', '127.0.0.1:0', '[::]:x']) {
+      assert.match(refusal(['--healthz-bind-address', wrong]), /is not an address with a port .*, or none$/)
+    }
+  })
   test('names the file and key whose value is wrong', () => {
     assert.match(refusal([], 'xdsPort: many\n'), /config\.yaml: xdsPort is "many"/)
     assert.match(refusal([], 'xdsPort: [1]\n'), /config\.yaml: xdsPort is not a single value/)

@@ -7,12 +7,15 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
 import { parse as parseYaml } from 'yaml'
+import type { TcpAddress } from '../observe/http.ts'
 import { logLevels } from '../observe/log.ts'
-import { isPortNumber } from '../services/address.ts'
+import { canonicalIp, isPortNumber } from '../services/address.ts'
 import { clientAddressModes } from '../services/clientaddress.ts'
 import { formatDuration, parseDuration } from '../services/duration.ts'
 import { type ServiceScope, serviceScopes } from '../services/layer.ts'
 import { UsageError } from './usage.ts'
+
+type BindAddress = TcpAddress | 'none'
 
 interface Definition<T> {
   readonly placeholder: string
@@ -53,6 +56,22 @@ const path: Shape<string> = { ...text, placeholder: 'PATH', accepts: 'a path' }
 
 function oneOf<T extends string>(...values: readonly T[]): Shape<T> {
   return { placeholder: values.join('|'), parse: value => values.find(v => v === value), accepts: values.join(' or ') }
+}
+
+/** `0.0.0.0:10256`, `[::]:10256`, or an address alone; `none` for no server. */
+function bindAddress(usualPort: number): Shape<BindAddress> {
+  return {
+    placeholder: 'ADDRESS:PORT',
+    parse: value => (value === 'none' ? 'none' : parseBindAddress(value, usualPort)),
+    accepts: `an address with a port such as 0.0.0.0:${usualPort} or [::]:${usualPort}, or none`,
+  }
+}
+
+function parseBindAddress(value: string, usualPort: number): TcpAddress | undefined {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d{1,5}))?$/.exec(value) ?? []
+  const address = canonicalIp(bracketed ?? plain ?? value)
+  const number = port === undefined ? usualPort : Number(port)
+  return address !== undefined && isPortNumber(number) ? { address, port: number } : undefined
 }
 
 const hex = (value: number) => `0x${value.toString(16)}`
@@ -97,6 +116,12 @@ export const definitions = {
   },
   metricsAddress: { ...text, description: 'address of /metrics, /healthz and /readyz', default: '0.0.0.0' },
   metricsPort: { ...portNumber, description: 'port of /metrics, /healthz and /readyz', default: 9000 },
+  healthzBindAddress: {
+    ...bindAddress(10256),
+    description: "where load balancers and probes ask for /healthz and /livez, as they ask kube-proxy's",
+    default: undefined as BindAddress | undefined,
+    defaultText: '0.0.0.0:10256; none with --services=labelled, where kube-proxy has that port',
+  },
   webhookAddress: {
     ...text,
     description: 'address on which the webhook listens',

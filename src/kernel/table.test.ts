@@ -7,7 +7,7 @@ import { CommandError } from './command.ts'
 import { ownerOf, partsOf } from './elements.ts'
 import type { NftClient } from './nft.ts'
 import { planPort, portKey } from './plan.ts'
-import { type Flush, KernelTables } from './table.ts'
+import { type Flush, KernelTables, type Round } from './table.ts'
 import { portState, testOptions } from './testing.ts'
 import { NftablesModel } from './tracer.ts'
 
@@ -56,6 +56,7 @@ class ModelNft implements NftClient {
 class Agent {
   readonly nft: ModelNft
   readonly flushes: Flush[] = []
+  readonly rounds: Round[] = []
   readonly problems = new Map<string, readonly Problem[]>()
   readonly tables: KernelTables
 
@@ -65,6 +66,7 @@ class Agent {
       testOptions,
       {
         flushed: flush => void this.flushes.push(flush),
+        round: round => void this.rounds.push(round),
         problems: (origin, problems) =>
           void (problems.length === 0 ? this.problems.delete(origin) : this.problems.set(origin, problems)),
       },
@@ -386,4 +388,50 @@ test('A change touches no element of another port', async () => {
     }),
     { numRuns: 30 },
   )
+})
+
+test('Each round is told with what it has settled, from the synchronisation of the source on', async () => {
+  const { tables, rounds, nft } = new Agent()
+  await tables.start()
+  assert.deepEqual(rounds, [])
+  tables.setPort(web)
+  tables.synced()
+  const asked = performance.now()
+  await tables.settled()
+  assert.deepEqual(
+    rounds.map(({ ok, isFull, upTo }) => [ok, isFull, upTo >= asked]),
+    [[true, true, true]],
+  )
+  tables.setPort({ ...web, endpoints: web.endpoints.slice(1) })
+  await tables.settled()
+  nft.missing = true
+  tables.setPort(web)
+  const failed = new Promise<void>(resolve => {
+    const push = rounds.push.bind(rounds)
+    rounds.push = (...more) => {
+      resolve()
+      return push(...more)
+    }
+  })
+  await failed
+  assert.deepEqual(
+    rounds.slice(1, 3).map(({ ok, isFull }) => [ok, isFull]),
+    [
+      [true, false],
+      [false, false],
+    ],
+  )
+  await tables.close()
+})
+
+test('A port that is refused alone does not make a round fail', async () => {
+  const { tables, rounds, nft } = new Agent()
+  nft.refuses = text => text.includes('10.0.0.2')
+  await tables.start()
+  tables.setPort(web)
+  tables.setPort(dns)
+  tables.synced()
+  await tables.settled()
+  assert.equal(rounds.at(-1)?.ok, true)
+  await tables.close()
 })

@@ -59,10 +59,22 @@ export interface Flush {
   readonly milliseconds: number
 }
 
+/** One pass over what is to be written, once Services may be written at all. */
+export interface Round {
+  /** False where nft failed; refused ports do not count. It is tried again. */
+  readonly ok: boolean
+  /** All that the kernel has was read and compared; else only what changed was written. */
+  readonly isFull: boolean
+  /** By performance.now(): what was asked for before is in the kernel now, or refused. Says nothing unless `ok`. */
+  readonly upTo: number
+  readonly milliseconds: number
+}
+
 export interface KernelObserver {
   /** The kernel has these ports as they were last set, whether that took a transaction or not. */
   applied?(ports: readonly string[]): void
   flushed?(flush: Flush): void
+  round?(round: Round): void
   /** Replaces what was said of this origin before; an empty list says that all is well. */
   problems?(origin: string, problems: readonly Problem[]): void
 }
@@ -257,12 +269,16 @@ export class KernelTables {
         () => {},
       )
       if (signal.aborted) break
+      const began = performance.now()
+      const isFull = !this.#isMirrored
       try {
         await this.#step()
         failures = 0
         this.#report([])
+        this.#tellRound(began, isFull, true)
       } catch (error) {
         failures++
+        this.#tellRound(began, isFull, false)
         this.#isInstalled = false
         this.#isMirrored = false
         const problem = commandProblem('nftables', error, 'traffic flows as before; tried again')
@@ -272,6 +288,13 @@ export class KernelTables {
       this.#attempt.resolve()
     }
     this.#attempt.resolve()
+  }
+
+  /** What came while it ran may be in it or not, unless nothing is left. */
+  #tellRound(began: number, isFull: boolean, ok: boolean): void {
+    if (!this.#isSynced) return
+    const now = performance.now()
+    this.#observer.round?.({ ok, isFull, upTo: this.#hasWork ? began : now, milliseconds: now - began })
   }
 
   #report(problems: readonly Problem[]): void {

@@ -8,22 +8,25 @@
 
 import { openConnections } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
-import { KernelTables } from '../kernel/table.ts'
+import { KernelTables, type Round } from '../kernel/table.ts'
 import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
-import type { IpFamily } from '../services/address.ts'
+import { familyOf, type IpFamily } from '../services/address.ts'
 import type { ClientAddress } from '../services/clientaddress.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
 import { problem } from '../services/problem.ts'
+import type { Node } from '../services/service.ts'
 import { ServiceTable } from '../services/table.ts'
 import type { Source, SourceListener } from '../sources/source.ts'
 import { startXdsServer, type XdsServer } from '../xds/server.ts'
 import { type Canary, startCanary } from './canary.ts'
 import { EnvoyLayer } from './envoylayer.ts'
+import { HealthCheckPorts } from './healthcheckports.ts'
 import { isListening } from './listening.ts'
 import { type Retried, startRetrying } from './retry.ts'
+import { SyncHealth } from './synchealth.ts'
 
 export interface AgentOptions {
   readonly nodeName: string
@@ -55,6 +58,8 @@ export class Agent {
   readonly kernel: KernelTables
   readonly envoy: EnvoyLayer
   readonly metrics: Metrics
+  readonly health: SyncHealth
+  readonly #healthChecks: HealthCheckPorts
   readonly #options: AgentOptions
   readonly #log: Log
   readonly #source: Source
@@ -72,6 +77,13 @@ export class Agent {
     this.problems = new ProblemRegistry(log)
     this.table = new ServiceTable(options.nodeName, options.services)
     this.metrics = this.#createMetrics()
+    this.health = new SyncHealth(options.families)
+    this.#healthChecks = new HealthCheckPorts({
+      families: options.families,
+      isHealthy: () => this.health.isHealthy(performance.now()),
+      onProblems: (origin, problems) => this.problems.set(origin, problems),
+      log,
+    })
     this.kernel = this.#createKernel()
     this.envoy = this.#createEnvoyLayer()
   }
@@ -104,6 +116,7 @@ export class Agent {
     this.envoy.stop()
     this.#canary?.stop()
     await this.#source.stop()
+    await this.#healthChecks.stop()
     await (await this.#xds?.stop())?.stop()
     await this.kernel.close()
   }
@@ -121,9 +134,12 @@ export class Agent {
     for (const change of changes) {
       this.metrics.changes.inc({ kind: change.type === 'put' ? change.object.kind : change.key.kind })
     }
-    const { ports, problems } = this.table.apply(changes)
+    const { ports, problems, healthChecks } = this.table.apply(changes)
     for (const [object, found] of problems) this.problems.set(object, found)
+    this.#healthChecks.setAddresses(primaryAddresses(this.table.node))
+    for (const [service, checks] of healthChecks) this.#healthChecks.set(service, checks)
     if (!this.#synced) return
+    if (ports.length > 0) this.health.queued(arrived)
     for (const { id, after } of ports) {
       this.#kernelAwaited.set(id, arrived)
       if (after) this.kernel.setPort(after)
@@ -135,6 +151,7 @@ export class Agent {
   #begin(): void {
     const states = [...this.table.states()]
     this.#synced = true
+    this.health.queued(performance.now())
     for (const state of states) this.kernel.setPort(state)
     this.envoy.apply(states.map(after => ({ id: after.id, before: undefined, after })))
     this.envoy.gate.dropUnwanted()
@@ -180,8 +197,15 @@ export class Agent {
         this.metrics.transactions.observe(milliseconds / 1000)
         this.#log.debug({ ports: ports.length, added, removed, bytes, milliseconds }, 'nftables transaction')
       },
+      round: round => this.#kernelRound(round),
       problems: (origin, problems) => this.problems.set(origin, problems),
     })
+  }
+
+  #kernelRound({ ok, upTo }: Round): void {
+    if (!ok) return
+    if (this.health.lastSynced === undefined) this.#healthChecks.open()
+    this.health.synced(upTo)
   }
 
   #kernelApplied(id: string): void {
@@ -231,4 +255,10 @@ export class Agent {
       xds: () => this.xds?.traffic ?? new Map(),
     })
   }
+}
+
+/** As kube-proxy's `--nodeport-addresses=primary`: the first of each family. */
+function primaryAddresses(node: Node | undefined): readonly string[] {
+  const addresses = node?.addresses ?? []
+  return (['IPv4', 'IPv6'] as const).flatMap(family => addresses.find(ip => familyOf(ip) === family) ?? [])
 }

@@ -1,8 +1,8 @@
-/** A small HTTP server for people and scrapers: fixed GET routes, on a TCP port or a Unix socket. */
+/** A small HTTP server for people, scrapers and probes: fixed routes to read, on a TCP port or a Unix socket. */
 
 import { mkdirSync, unlinkSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
-import { connect } from 'node:net'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { connect, type ListenOptions } from 'node:net'
 import { dirname } from 'node:path'
 import { hostPort } from '../services/address.ts'
 import type { Log } from './log.ts'
@@ -10,10 +10,11 @@ import type { Log } from './log.ts'
 export interface Answer {
   readonly status: number
   readonly contentType: string
+  readonly headers?: Readonly<Record<string, string>>
   readonly body: string
 }
 
-/** Answers of a path; `query` are the parameters of the request. */
+/** Answers by path, `*` for every other path; `query` are the parameters of the request. */
 export type Routes = Readonly<Record<string, (query: URLSearchParams) => Answer | Promise<Answer>>>
 
 export function text(status: number, body: string): Answer {
@@ -28,15 +29,23 @@ export interface HttpServer {
   stop(): Promise<void>
 }
 
-/** @throws Error with object, reason and remedy where the address is taken */
-export async function serveTcp(routes: Routes, address: string, port: number, log: Log): Promise<HttpServer> {
+export interface TcpAddress {
+  readonly address: string
+  readonly port: number
+  /** Keeps `::` from taking every address of IPv4, too. */
+  readonly ipv6Only?: boolean
+}
+
+/** @throws Error that names the address and why it cannot be listened on */
+export async function serveTcp(routes: Routes, where: TcpAddress, log: Log): Promise<HttpServer> {
+  const { address: host, port, ipv6Only } = where
   const server = createHttpServer(routes, log)
   try {
-    await listen(server, { host: address, port })
+    await listen(server, { host, port, ipv6Only })
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    const reason = code === 'EADDRINUSE' ? 'the address is in use by another process' : message
-    throw new Error(`HTTP server on ${hostPort(address, port)}: ${reason}; stop that process or choose another port`)
+    if (code !== 'EADDRINUSE') throw error
+    throw new Error(`${hostPort(host, port)} is in use by another process`, { cause: message })
   }
   return { stop: () => close(server) }
 }
@@ -53,22 +62,27 @@ export async function serveUnix(routes: Routes, path: string, log: Log): Promise
 
 function createHttpServer(routes: Routes, log: Log): Server {
   return createServer(async (request, response) => {
-    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://agent')
-    const route = Object.hasOwn(routes, pathname) ? routes[pathname] : undefined
     let answer: Answer
     try {
-      if (request.method !== 'GET') answer = text(405, 'only GET is answered here')
-      else if (route) answer = await route(searchParams)
-      else answer = text(404, `no such page; there are ${Object.keys(routes).join(', ')}`)
+      answer = await answerTo(request, routes)
     } catch (error) {
-      log.error({ path: pathname, error: String(error) }, 'request failed')
+      log.error({ path: request.url, error: String(error) }, 'request failed')
       answer = text(500, String(error))
     }
-    response.writeHead(answer.status, { 'content-type': answer.contentType }).end(answer.body)
+    const headers = { 'content-type': answer.contentType, ...answer.headers }
+    response.writeHead(answer.status, headers).end(answer.body)
   })
 }
 
-function listen(server: Server, where: { host: string; port: number } | { path: string }): Promise<void> {
+function answerTo({ method, url = '/' }: IncomingMessage, routes: Routes): Answer | Promise<Answer> {
+  if (method !== 'GET' && method !== 'HEAD') return text(405, 'only GET is answered here')
+  // No URL is resolved against another: paths such as // would be none.
+  const [path = '', query] = url.split('?', 2)
+  const route = Object.hasOwn(routes, path) ? routes[path] : routes['*']
+  return route?.(new URLSearchParams(query)) ?? text(404, `no such page; there are ${Object.keys(routes).join(', ')}`)
+}
+
+function listen(server: Server, where: ListenOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(where, () => {

@@ -400,9 +400,21 @@ const others: readonly Case[] = [
       name: 'node1.example',
       labels: { 'topology.kubernetes.io/zone': 'a', 'lightpath.cloud/x': 'y' },
       addresses: ['192.0.2.1', 'fd00::1'],
+      leaving: false,
     },
     problems: [/LP102 Node node1.example: status.addresses: InternalIP "node1" is no IP address/],
   },
+  ...[
+    ['is being deleted', { metadata: { name: 'node1', deletionTimestamp: '2026-01-01T00:00:00Z' } }],
+    [
+      'the cluster autoscaler is to delete',
+      { spec: { taints: [{ key: 'a' }, { key: 'ToBeDeletedByClusterAutoscaler' }] } },
+    ],
+  ].map(([what, fields]) => ({
+    title: `a Node that ${what} is leaving`,
+    raw: { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node1' }, ...(fields as object) },
+    object: { kind: 'Node', name: 'node1', labels: {}, addresses: [], leaving: true } as const,
+  })),
   {
     title: 'a Namespace keeps the label that opts it out, and is in no namespace',
     raw: {

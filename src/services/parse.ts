@@ -146,6 +146,18 @@ function parseNode(raw: Raw, { name, labels }: Metadata, report: Report): Parsed
     if (ip) addresses.push(ip)
     else report('LP102', `status.addresses: InternalIP ${show(address)} is no IP address`, 'the address is left out')
   }
-  const object: Node = { kind: 'Node', name, labels: usedTexts('label', labels, isUsed, report), addresses }
+  const object: Node = {
+    kind: 'Node',
+    name,
+    labels: usedTexts('label', labels, isUsed, report),
+    addresses,
+    leaving: isLeaving(raw),
+  }
   return { object }
+}
+
+function isLeaving(node: Raw): boolean {
+  const isDeleting = !isAbsent(rawObject(node.metadata).deletionTimestamp)
+  const taints = rawList(rawObject(node.spec).taints).map(taint => rawObject(taint).key)
+  return isDeleting || taints.includes('ToBeDeletedByClusterAutoscaler')
 }

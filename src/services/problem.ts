@@ -29,6 +29,7 @@ export type ProblemCode =
   | 'LP302' // Envoy not running, not found or of an unsupported version
   | 'LP401' // nftables refused or is missing
   | 'LP501' // a port or socket of the agent is taken
+  | 'LP502' // healthCheckNodePort of a Service cannot be opened
 
 export function problem(code: ProblemCode, object: string, reason: string, remedy: string): Problem {
   return { code, object, reason, remedy }

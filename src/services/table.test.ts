@@ -12,7 +12,13 @@ const put = (object: KubeObject): Change => ({ type: 'put', object })
 const remove = (object: KubeObject): Change => ({ type: 'remove', key: keyOf(object) })
 const aNamespace = (name: string, labels: Record<string, string> = {}) => ({ kind: 'Namespace', name, labels }) as const
 const aNode = (zone: string) =>
-  ({ kind: 'Node', name: 'node1', labels: { 'topology.kubernetes.io/zone': zone }, addresses: [] }) as const
+  ({
+    kind: 'Node',
+    name: 'node1',
+    labels: { 'topology.kubernetes.io/zone': zone },
+    addresses: [],
+    leaving: false,
+  }) as const
 
 function stateOf(table: ServiceTable, id = 'whoami/whoami/http'): PortState {
   const state = table.get(id)

@@ -8,6 +8,7 @@ import { readSettings, type ServiceSettings, settingsOf } from './annotations.ts
 import { Claims } from './claims.ts'
 import { type Candidate, chooseEndpoints, explainEndpoints, type Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
+import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
 import { chooseLayer, labels, type ServiceScope, whyIgnored } from './layer.ts'
 import { type Change, describeKey, type KubeObject, keyOf, type ObjectKey } from './objects.ts'
 import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned, outsideOf } from './outside.ts'
@@ -27,6 +28,8 @@ export interface TableUpdate {
   readonly ports: readonly PortChange[]
   /** The problems of each Service that was looked at, by its description; empty where there are none any more. */
   readonly problems: ReadonlyMap<string, readonly Problem[]>
+  /** The health checks of each Service that was looked at and has some, or had, by namespace/name. */
+  readonly healthChecks: ReadonlyMap<string, readonly HealthCheck[]>
 }
 
 interface Entry {
@@ -38,6 +41,7 @@ interface Entry {
   ports: Map<string, PortState>
   /** What each port state claims, its VIP:port and its places outside; also of those that another Service owns. */
   claims: readonly Claim[]
+  healthChecks: readonly HealthCheck[]
 }
 
 interface Claim {
@@ -79,16 +83,22 @@ export class ServiceTable {
     }
     const ports = new Map<string, PortChange>()
     const problems = new Map<string, readonly Problem[]>()
+    const healthChecks = new Map<string, readonly HealthCheck[]>()
     // A port that gives up a VIP makes the Service that waits for it dirty, also one that was looked at before.
     for (const key of dirty) {
       dirty.delete(key)
-      this.#refresh(key, ports, problems, dirty)
+      this.#refresh(key, { ports, problems, healthChecks }, dirty)
     }
-    return { ports: [...ports.values()].filter(({ before, after }) => before !== after), problems }
+    return { ports: [...ports.values()].filter(({ before, after }) => before !== after), problems, healthChecks }
   }
 
   get(id: string): PortState | undefined {
     return this.#entries.get(serviceKeyOf(id))?.ports.get(id)
+  }
+
+  /** This node's own, where the source has told it. */
+  get node(): Node | undefined {
+    return this.#node
   }
 
   *states(): Iterable<PortState> {
@@ -203,18 +213,20 @@ export class ServiceTable {
   #entry(key: string): Entry {
     let entry = this.#entries.get(key)
     if (!entry) {
-      entry = { service: undefined, settings: undefined, slices: new Map(), ports: new Map(), claims: [] }
+      entry = {
+        service: undefined,
+        settings: undefined,
+        slices: new Map(),
+        ports: new Map(),
+        claims: [],
+        healthChecks: [],
+      }
       this.#entries.set(key, entry)
     }
     return entry
   }
 
-  #refresh(
-    key: string,
-    changes: Map<string, PortChange>,
-    problems: Map<string, readonly Problem[]>,
-    dirty: Set<string>,
-  ): void {
+  #refresh(key: string, { ports: changes, problems, healthChecks }: Refreshed, dirty: Set<string>): void {
     const entry = this.#entries.get(key)
     if (!entry) return
     const service = entry.service && whyIgnored(entry.service, this.#scope) === undefined ? entry.service : undefined
@@ -228,6 +240,9 @@ export class ServiceTable {
       const first = changes.get(id)
       changes.set(id, { id, before: first ? first.before : before.get(id), after: entry.ports.get(id) })
     }
+    const checks = service ? healthChecksOf(service, entry.slices.values(), this.#nodeName) : []
+    if (checks.length > 0 || entry.healthChecks.length > 0) healthChecks.set(key, checks)
+    entry.healthChecks = checks
     const [namespace, name] = key.split('/') as [string, string]
     problems.set(describeKey({ kind: 'Service', namespace, name }), found)
     if (!entry.service && entry.slices.size === 0) this.#entries.delete(key)
@@ -288,6 +303,13 @@ export class ServiceTable {
     const owner = this.#claims.owner(key)
     return owner === id ? undefined : owner
   }
+}
+
+/** What `apply` gathers, Service by Service. */
+interface Refreshed {
+  readonly ports: Map<string, PortChange>
+  readonly problems: Map<string, readonly Problem[]>
+  readonly healthChecks: Map<string, readonly HealthCheck[]>
 }
 
 interface PortOfFamily {

@@ -124,5 +124,6 @@ function reasonOf({ code }: Problem): string {
   if (code === 'LP211') return 'VIPTaken'
   if (code === 'LP301') return 'RefusedByEnvoy'
   if (code === 'LP401') return 'RefusedByKernel'
+  if (code === 'LP502') return 'FailedToStartServiceHealthcheck'
   return code.startsWith('LP20') ? 'InvalidSetting' : 'InvalidService'
 }

@@ -1,0 +1,41 @@
+/** kube-proxy's `/healthz` and `/livez`, by which load balancers and the kubelet judge a node (KEP-3836). */
+
+import type { Answer, Routes } from '../observe/http.ts'
+import type { SyncHealth } from './synchealth.ts'
+
+/**
+ * Both answer 503 while the kernel does not follow; `/healthz` also for a node that is going, so that load balancers
+ * drain it before it is gone, while nobody restarts a proxy that works because of that.
+ */
+export function healthRoutes(health: SyncHealth, isNodeEligible: () => boolean): Routes {
+  return {
+    '/healthz': () => healthPage(health, isNodeEligible()),
+    '/livez': () => healthPage(health, undefined),
+  }
+}
+
+/** As Go writes the time of what never happened. */
+const never = '0001-01-01T00:00:00Z'
+
+/** `lastUpdated` is the present while all is well, as it was when kube-proxy wrote its rules every 30 s. */
+function healthPage(health: SyncHealth, nodeEligible: boolean | undefined): Answer {
+  const now = performance.now()
+  const currentTime = new Date()
+  const healthy = health.isHealthy(now)
+  const isGood = healthy && nodeEligible !== false
+  const { lastSynced, families } = health
+  const synced = lastSynced === undefined ? never : new Date(currentTime.getTime() - (now - lastSynced)).toISOString()
+  const status = Object.fromEntries(families.map(family => [family, { lastUpdated: synced, healthy }]))
+  return {
+    status: isGood ? 200 : 503,
+    contentType: 'application/json',
+    headers: { 'x-content-type-options': 'nosniff' },
+    body: JSON.stringify({
+      lastUpdated: isGood ? currentTime : synced,
+      currentTime,
+      nodeEligible,
+      healthy,
+      ...(lastSynced !== undefined && { status }),
+    }),
+  }
+}
