@@ -435,3 +435,21 @@ test('A port that is refused alone does not make a round fail', async () => {
   assert.equal(rounds.at(-1)?.ok, true)
   await tables.close()
 })
+
+test('What comes while a round runs, and is in it, is settled by it', async () => {
+  const { tables, rounds, nft } = new Agent()
+  const { chains } = nft
+  let asked = 0
+  nft.chains = family => {
+    asked ||= performance.now()
+    tables.setPort(web)
+    tables.synced()
+    return chains.call(nft, family)
+  }
+  await tables.start()
+  await tables.settled()
+  const [round, ...more] = rounds
+  assert.deepEqual([round?.ok, more], [true, []])
+  assert.ok(round!.upTo >= asked, `${round!.upTo} ${asked}`)
+  await tables.close()
+})

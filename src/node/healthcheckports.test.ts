@@ -42,3 +42,30 @@ test('while the kernel does not follow, no load balancer is told to send, though
     await ports.stop()
   }
 })
+
+test('a port that goes from one Service to another in one change is no problem of either', async () => {
+  const problems: unknown[] = []
+  const ports = new HealthCheckPorts({
+    families: ['IPv4'],
+    isHealthy: () => true,
+    onProblems: (_origin, found) => void problems.push(...found),
+    log: silentLog,
+  })
+  try {
+    const port = await freePort()
+    const check = (name: string) => [{ namespace: 'a', name, family: 'IPv4', port, localEndpoints: 1 }] as const
+    const owner = () =>
+      fetch(`http://127.0.0.1:${port}/`)
+        .then(async answer => ((await answer.json()) as { service: { name: string } }).service.name)
+        .catch(() => undefined)
+    ports.open()
+    ports.set('a/first', check('first'))
+    await waitFor('the first', 20_000, async () => (await owner()) === 'first')
+    ports.set('a/first', [])
+    ports.set('a/second', check('second'))
+    await waitFor('the second', 20_000, async () => (await owner()) === 'second')
+    assert.deepEqual(problems, [])
+  } finally {
+    await ports.stop()
+  }
+})
