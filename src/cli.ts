@@ -139,6 +139,30 @@ configured(
   ['kubeconfig', 'webhookAddress', 'webhookPort', 'logLevel'],
 ).action(run(async config => (await import('./commands/webhook.ts')).runWebhook(config)))
 
+configured(
+  program
+    .command('adopt')
+    .description(
+      'list the Services that the webhook would have handed over and that exist already; hand them over, or back',
+    )
+    .argument('[namespace or namespace/name...]', 'only these'),
+  ['kubeconfig'],
+)
+  .option('--yes', 'do it')
+  .option('--back', 'back to kube-proxy: all Services that have the label')
+  .option('--force', 'also where nodes have no ready agent')
+  .option('--output <table|json>', 'for people or for programs', 'table')
+  .action(
+    run(async (config, chosen, { yes, back, force, output }) =>
+      (await import('./commands/adopt.ts')).adopt(config, chosen, {
+        yes: yes === true,
+        back: back === true,
+        force: force === true,
+        output: outputFormat(output),
+      }),
+    ),
+  )
+
 program
   .command('demo')
   .description(

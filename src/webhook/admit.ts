@@ -9,6 +9,9 @@ type Operation = {
   readonly value: string | Readonly<Record<string, string>>
 }
 
+/** Where the label is in a Service. */
+export const labelPath = `/metadata/labels/${handOver.key.replaceAll('~', '~0').replaceAll('/', '~1')}`
+
 /** A JSON patch (RFC 6902). */
 type Patch = readonly Operation[]
 
@@ -33,11 +36,10 @@ function isService(kind: unknown): boolean {
   return (group === '' || group === undefined) && version === 'v1' && name === 'Service'
 }
 
-/** A member can only be added to an object that is there. */
-function labelled(labels: unknown): Operation {
+/** The handing over of an object with these labels: a member can only be added to an object that is there. */
+export function labelled(labels: unknown): Operation {
   if (typeof labels !== 'object' || labels === null) {
     return { op: 'add', path: '/metadata/labels', value: { [handOver.key]: handOver.value } }
   }
-  const member = handOver.key.replaceAll('~', '~0').replaceAll('/', '~1')
-  return { op: 'add', path: `/metadata/labels/${member}`, value: handOver.value }
+  return { op: 'add', path: labelPath, value: handOver.value }
 }
