@@ -22,6 +22,7 @@ function render(status: NodeStatus): string {
     `  ports in the kernel: ${layers.kernel}`,
     `  ports that left Envoy and drain there: ${layers.draining}`,
     ...renderWaiting(status),
+    ...renderMissed(status),
     ...renderProblems(status),
   ]
   return `${lines.join('\n')}\n`
@@ -40,6 +41,14 @@ function renderWaiting({ waiting }: NodeStatus): string[] {
     const more = count > examples.length ? ', …' : ''
     return `  ports in the kernel that wait for Envoy: ${count}, since ${reason} (${examples.join(', ')}${more})`
   })
+}
+
+function renderMissed({ missed: { count, examples } }: NodeStatus): string[] {
+  if (count === 0) return []
+  const more = count > examples.length ? ', …' : ''
+  return [
+    `  Services that lack the label and stay with kube-proxy: ${count} (${examples.join(', ')}${more}); see lightpath adopt`,
+  ]
 }
 
 function renderProblems({ problems }: NodeStatus): string[] {

@@ -25,6 +25,7 @@ import { type Canary, startCanary } from './canary.ts'
 import { EnvoyLayer } from './envoylayer.ts'
 import { HealthCheckPorts } from './healthcheckports.ts'
 import { isListening } from './listening.ts'
+import { missedServices } from './missed.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { SyncHealth } from './synchealth.ts'
 
@@ -251,6 +252,7 @@ export class Agent {
       draining: () => this.envoy.draining,
       kernelElements: () => [...this.kernel.totals.values()].reduce((sum, count) => sum + count, 0),
       envoyUp: () => this.envoy.isUp,
+      missed: () => missedServices(this.table).length,
       problems: () => this.problems.counts(),
       xds: () => this.xds?.traffic ?? new Map(),
     })

@@ -5,6 +5,7 @@ import type { PortState } from '../services/port.ts'
 import { portLabel } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
+import { missedServices } from './missed.ts'
 
 /** Ports that are meant for Envoy and are in the kernel layer for the same reason. */
 export interface Waiting {
@@ -32,6 +33,8 @@ export interface NodeStatus {
   /** Service ports of each layer, as they are now; those that wait are among `kernel`. */
   readonly layers: { readonly envoy: number; readonly kernel: number; readonly draining: number }
   readonly waiting: readonly Waiting[]
+  /** With `--services=labelled`: Services that kube-proxy serves, though admission would have handed them over. */
+  readonly missed: { readonly count: number; readonly examples: readonly string[] }
   /** In the order in which they were reported. */
   readonly problems: readonly Problem[]
 }
@@ -58,6 +61,7 @@ const maxExamples = 3
 
 export function nodeStatus(agent: Agent, node: string): NodeStatus {
   const states = [...agent.table.states()]
+  const missed = missedServices(agent.table)
   const up = states.filter(({ id }) => agent.envoy.gate.isUp(id)).length
   const clients = agent.envoy.clients.map(({ nodeId, envoyVersion, connectedSince }) => {
     return { nodeId, version: envoyVersion, connectedSince: connectedSince.toISOString() }
@@ -70,6 +74,7 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
     envoy: { up: agent.envoy.isUp, clients },
     layers: { envoy: up, kernel: states.length - up, draining: agent.envoy.draining },
     waiting: waitingByReason(states, agent),
+    missed: { count: missed.length, examples: missed.slice(0, maxExamples) },
     problems: agent.problems.all(),
   }
 }

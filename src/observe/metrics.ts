@@ -9,6 +9,8 @@ export interface Readings {
   readonly draining: () => number
   readonly kernelElements: () => number
   readonly envoyUp: () => boolean
+  /** Services without the label that admission would have handed over. */
+  readonly missed: () => number
   readonly problems: () => ReadonlyMap<string, number>
   /** Traffic of the xDS server since its start, by type URL. */
   readonly xds: () => ReadonlyMap<string, XdsTraffic>
@@ -56,6 +58,12 @@ export function createMetrics(readings: Readings) {
   )
   gauge('lightpath_kernel_elements', 'Elements in the sets and maps of table lightpath.', readings.kernelElements)
   gauge('lightpath_envoy_up', 'Whether this node’s Envoy is connected and answers.', () => Number(readings.envoyUp()))
+
+  gauge(
+    'lightpath_missed_services',
+    'With --services=labelled: Services that admission would have handed over and that lack the label.',
+    readings.missed,
+  )
 
   const xdsCounter = (name: string, help: string, value: (traffic: XdsTraffic) => number) =>
     new Counter({

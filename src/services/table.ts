@@ -134,6 +134,15 @@ export class ServiceTable {
     return [...this.#entries].filter(([, { service }]) => service).map(([key]) => key)
   }
 
+  /** With the scope `labelled`: Services without any label that names their proxy, and their namespace. */
+  *unlabelled(): Iterable<{ readonly service: Service; readonly namespace: Namespace | undefined }> {
+    if (this.#scope === 'all') return
+    for (const { service } of this.#entries.values()) {
+      if (service === undefined || service.labels[labels.proxyName] !== undefined) continue
+      yield { service, namespace: this.#namespaces.get(service.namespace) }
+    }
+  }
+
   #here(): Here {
     return { nodeName: this.#nodeName, zone: this.#node?.labels['topology.kubernetes.io/zone'] }
   }
