@@ -30,6 +30,7 @@ configured(
     ...ports,
     'metricsAddress',
     'metricsPort',
+    'metricsBindAddress',
     'healthzBindAddress',
     'socket',
     ...marks,

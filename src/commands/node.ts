@@ -23,6 +23,7 @@ export async function runNode(config: Config): Promise<void> {
       serveTcp(publicRoutes(agent, config), { address: config.metricsAddress, port: config.metricsPort }, log),
     ),
     ...startHealthServer(agent, config, log),
+    ...startKubeProxyServer(agent, config, log),
     startServer(agent, `socket ${config.socket}`, () => serveUnix(privateRoutes(agent, config), config.socket, log)),
   ]
   const events = await recordEvents(agent, config, log)
@@ -68,8 +69,25 @@ function startHealthServer(agent: Agent, config: Config, log: Log) {
   const usual = config.services === 'labelled' ? 'none' : { address: '0.0.0.0', port: 10256 }
   const where = config.healthzBindAddress ?? usual
   if (where === 'none') return []
-  const routes = healthRoutes(agent.health, () => isNodeEligible(agent, config))
+  const routes = healthRoutes({
+    health: agent.health,
+    isNodeEligible: () => isNodeEligible(agent, config),
+    answered: agent.kubeProxyMetrics.answered,
+  })
   return [startServer(agent, `healthz on port ${where.port}`, () => serveTcp(routes, where, log))]
+}
+
+/** What kube-proxy has on its port 10249. */
+function startKubeProxyServer(agent: Agent, config: Config, log: Log) {
+  const where = config.metricsBindAddress
+  if (where === 'none') return []
+  const plain = (body: string) => ({ ...text(200, ''), body })
+  const routes: Routes = {
+    '/metrics': publicRoutes(agent, config)['/metrics']!,
+    '/healthz': () => plain('ok'),
+    '/proxyMode': () => plain('nftables'),
+  }
+  return [startServer(agent, `metrics on port ${where.port}`, () => serveTcp(routes, where, log))]
 }
 
 /** The API says of every node that it is there; a directory of manifests need not say anything of it. */

@@ -116,6 +116,11 @@ export const definitions = {
   },
   metricsAddress: { ...text, description: 'address of /metrics, /healthz and /readyz', default: '0.0.0.0' },
   metricsPort: { ...portNumber, description: 'port of /metrics, /healthz and /readyz', default: 9000 },
+  metricsBindAddress: {
+    ...bindAddress(10249),
+    description: 'where /metrics, /healthz and /proxyMode are, too, as kube-proxy has them at 127.0.0.1:10249',
+    default: 'none' as BindAddress,
+  },
   healthzBindAddress: {
     ...bindAddress(10256),
     description: "where load balancers and probes ask for /healthz and /livez, as they ask kube-proxy's",

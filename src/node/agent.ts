@@ -9,6 +9,7 @@
 import { openConnections } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
 import { KernelTables, type Round } from '../kernel/table.ts'
+import { createKubeProxyMetrics, type KubeProxyMetrics, type WithoutLocal } from '../observe/kubeproxy-metrics.ts'
 import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
@@ -16,6 +17,7 @@ import { familyOf, type IpFamily } from '../services/address.ts'
 import type { ClientAddress } from '../services/clientaddress.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
+import type { PortState } from '../services/port.ts'
 import { problem } from '../services/problem.ts'
 import type { Node } from '../services/service.ts'
 import { ServiceTable } from '../services/table.ts'
@@ -59,6 +61,7 @@ export class Agent {
   readonly kernel: KernelTables
   readonly envoy: EnvoyLayer
   readonly metrics: Metrics
+  readonly kubeProxyMetrics: KubeProxyMetrics
   readonly health: SyncHealth
   readonly #healthChecks: HealthCheckPorts
   readonly #options: AgentOptions
@@ -78,6 +81,9 @@ export class Agent {
     this.problems = new ProblemRegistry(log)
     this.table = new ServiceTable(options.nodeName, options.services)
     this.metrics = this.#createMetrics()
+    this.kubeProxyMetrics = createKubeProxyMetrics(this.metrics.registry, options.families, () =>
+      withoutLocal(this.table.states()),
+    )
     this.health = new SyncHealth(options.families)
     this.#healthChecks = new HealthCheckPorts({
       families: options.families,
@@ -139,6 +145,8 @@ export class Agent {
     for (const [object, found] of problems) this.problems.set(object, found)
     this.#healthChecks.setAddresses(primaryAddresses(this.table.node))
     for (const [service, checks] of healthChecks) this.#healthChecks.set(service, checks)
+    const services = new Set(ports.map(({ id }) => id.split('/', 2).join('/')))
+    this.kubeProxyMetrics.changed(changes, services, arrived)
     if (!this.#synced) return
     if (ports.length > 0) this.health.queued(arrived)
     for (const { id, after } of ports) {
@@ -203,7 +211,9 @@ export class Agent {
     })
   }
 
-  #kernelRound({ ok, upTo }: Round): void {
+  #kernelRound(round: Round): void {
+    this.kubeProxyMetrics.round(round)
+    const { ok, upTo } = round
     if (!ok) return
     if (this.health.lastSynced === undefined) this.#healthChecks.open()
     this.health.synced(upTo)
@@ -263,4 +273,11 @@ export class Agent {
 function primaryAddresses(node: Node | undefined): readonly string[] {
   const addresses = node?.addresses ?? []
   return (['IPv4', 'IPv6'] as const).flatMap(family => addresses.find(ip => familyOf(ip) === family) ?? [])
+}
+
+function* withoutLocal(states: Iterable<PortState>): Generator<WithoutLocal> {
+  for (const { family, onlyElsewhere, external } of states) {
+    if (onlyElsewhere) yield { policy: 'internal', family }
+    if (external?.onlyElsewhere) yield { policy: 'external', family }
+  }
 }

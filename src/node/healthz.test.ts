@@ -4,7 +4,14 @@ import { healthRoutes } from './healthz.ts'
 import { SyncHealth } from './synchealth.ts'
 
 async function ask(path: '/healthz' | '/livez', health: SyncHealth, isNodeEligible = true) {
-  const { status, body } = await healthRoutes(health, () => isNodeEligible)[path]!(new URLSearchParams())
+  const counted: string[] = []
+  const routes = healthRoutes({
+    health,
+    isNodeEligible: () => isNodeEligible,
+    answered: (page, status) => void counted.push(`/${page} ${status}`),
+  })
+  const { status, body } = await routes[path]!(new URLSearchParams())
+  assert.deepEqual(counted, [`${path} ${status}`])
   return { code: status, page: JSON.parse(body) }
 }
 

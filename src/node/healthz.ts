@@ -3,14 +3,24 @@
 import type { Answer, Routes } from '../observe/http.ts'
 import type { SyncHealth } from './synchealth.ts'
 
+interface HealthRoutesOptions {
+  readonly health: SyncHealth
+  readonly isNodeEligible: () => boolean
+  readonly answered: (page: 'healthz' | 'livez', status: number) => void
+}
+
 /**
  * Both answer 503 while the kernel does not follow; `/healthz` also for a node that is going, so that load balancers
  * drain it before it is gone, while nobody restarts a proxy that works because of that.
  */
-export function healthRoutes(health: SyncHealth, isNodeEligible: () => boolean): Routes {
+export function healthRoutes({ health, isNodeEligible, answered }: HealthRoutesOptions): Routes {
+  const counted = (page: 'healthz' | 'livez', answer: Answer) => {
+    answered(page, answer.status)
+    return answer
+  }
   return {
-    '/healthz': () => healthPage(health, isNodeEligible()),
-    '/livez': () => healthPage(health, undefined),
+    '/healthz': () => counted('healthz', healthPage(health, isNodeEligible())),
+    '/livez': () => counted('livez', healthPage(health, undefined)),
   }
 }
 

@@ -15,7 +15,7 @@ describe('what load balancers ask a node', { skip }, () => {
   })
 
   before(async () => {
-    lab = await AgentLab.build()
+    lab = await AgentLab.build({ flags: ['--metrics-bind-address', '127.0.0.1:10249'] })
     await lab.agent.up()
     await lab.until('the agent', () => lab.page('/readyz'))
   })
@@ -150,5 +150,48 @@ describe('what load balancers ask a node', { skip }, () => {
     lab.remove('node')
     await until(200)
     assert.equal((await ask('127.0.0.1', 10256, '/metrics'))?.status, 404)
+  })
+
+  test("kube-proxy's metrics are at port 10249 and beside ours, and /proxyMode says nftables", async () => {
+    const [service, slices] = serviceWith({ name: 'timed', vips: ['10.96.8.8'] }, [pod(2, 'node1')]) as [object, object]
+    const timed = (slice: object & { metadata?: object }) => ({
+      ...slice,
+      metadata: {
+        ...slice.metadata,
+        annotations: { 'endpoints.kubernetes.io/last-change-trigger-time': new Date().toISOString() },
+      },
+    })
+    lab.write('timed', [service, timed(slices)])
+    const away = { type: 'NodePort', externalTrafficPolicy: 'Local' }
+    const ports = [{ name: 'http', port: 80, targetPort: 8080, nodePort: 32080 }]
+    lab.write('away', serviceWith({ name: 'away', vips: ['10.96.8.9'], spec: away, ports }, [pod(4, 'node2')]))
+    const sample = async (name: string) => {
+      const { body = '' } = (await ask('127.0.0.1', 10249, '/metrics')) ?? {}
+      const line = body.split('\n').find(line => line.startsWith(`kubeproxy_${name} `))
+      return Number(line?.slice(line.lastIndexOf(' ')))
+    }
+    const ipv4 = 'ip_family="IPv4"'
+    await lab.until('network programming', () => sample(`network_programming_duration_seconds_count{${ipv4}}`))
+    const away4 = `sync_proxy_rules_no_local_endpoints_total{traffic_policy="external",${ipv4}}`
+    await lab.until('no local endpoints', async () => (await sample(away4)) >= 1)
+    for (const name of [
+      `sync_proxy_rules_duration_seconds_count{${ipv4}}`,
+      `sync_full_proxy_rules_duration_seconds_count{${ipv4}}`,
+      `sync_partial_proxy_rules_duration_seconds_count{${ipv4}}`,
+      `sync_proxy_rules_last_timestamp_seconds{${ipv4}}`,
+      `sync_proxy_rules_last_queued_timestamp_seconds{${ipv4}}`,
+      'sync_proxy_rules_service_changes_total',
+      'sync_proxy_rules_endpoint_changes_total',
+      'proxy_healthz_total{code="200"}',
+      'proxy_healthz_total{code="503"}',
+      'proxy_livez_total{code="200"}',
+    ]) {
+      assert.ok((await sample(name)) >= 1, name)
+    }
+    await lab.until('nothing pending', async () => (await sample('sync_proxy_rules_service_changes_pending')) === 0)
+    assert.match(await lab.page('/metrics'), /^kubeproxy_sync_proxy_rules_duration_seconds_count/m)
+    assert.match((await ask('127.0.0.1', 10249, '/metrics'))!.body, /^lightpath_envoy_up 0$/m)
+    assert.equal((await ask('127.0.0.1', 10249, '/proxyMode'))?.body, 'nftables')
+    assert.equal((await ask('127.0.0.1', 10249, '/healthz'))?.body, 'ok')
   })
 })

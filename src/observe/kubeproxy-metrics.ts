@@ -1,0 +1,164 @@
+/**
+ * The metrics that kube-proxy's users have on their dashboards, under kube-proxy's names, with its labels and buckets
+ * (pkg/proxy/metrics of Kubernetes 1.37, mode nftables). Left out is what there is not here: chains that are cleaned up
+ * later, a reconciler of all of conntrack.
+ */
+
+import { Counter, exponentialBuckets, Gauge, Histogram, linearBuckets, type Registry } from 'prom-client'
+import type { IpFamily } from '../services/address.ts'
+import { type Change, describeKey, type KubeObject, keyOf } from '../services/objects.ts'
+
+/** One pass over the kernel's rules; times by performance.now(). */
+interface Round {
+  readonly ok: boolean
+  readonly isFull: boolean
+  /** What was asked for before is written. */
+  readonly upTo: number
+  readonly milliseconds: number
+}
+
+/** A Service port that has endpoints, but none here, where its policy is Local. */
+export interface WithoutLocal {
+  readonly policy: 'internal' | 'external'
+  readonly family: IpFamily
+}
+
+/** A changed object that the kernel does not have yet. */
+interface Pending {
+  readonly object: KubeObject
+  readonly at: number
+  /** When the pod or Service changed that this comes from, in milliseconds since the epoch. */
+  readonly triggered: number | undefined
+}
+
+const roundBuckets = exponentialBuckets(0.001, 2, 15)
+const programmingBuckets = [
+  ...linearBuckets(0.25, 0.25, 2),
+  ...linearBuckets(1, 1, 59),
+  ...linearBuckets(60, 5, 12),
+  ...linearBuckets(120, 30, 7),
+]
+
+export type KubeProxyMetrics = ReturnType<typeof createKubeProxyMetrics>
+
+/** @param served the families of this node */
+export function createKubeProxyMetrics(
+  registry: Registry,
+  served: readonly IpFamily[],
+  withoutLocal: () => Iterable<WithoutLocal>,
+) {
+  const startedAt = Date.now()
+  /** By object: what changes again before it is written is written once. */
+  const pending = new Map<string, Pending>()
+  const pendingOf = (kind: KubeObject['kind']) =>
+    [...pending.values()].filter(({ object }) => object.kind === kind).length
+
+  const registers = [registry]
+  const named = (name: string, help: string) => ({ name: `kubeproxy_${name}`, help, registers })
+  const perFamily = (name: string, help: string) => ({ ...named(name, help), labelNames: ['ip_family'] })
+  const byCode = (name: string, help: string) => new Counter({ ...named(name, help), labelNames: ['code'] })
+  const round = (name: string, help: string) => new Histogram({ ...perFamily(name, help), buckets: roundBuckets })
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      ...named(name, help),
+      collect() {
+        this.set(read())
+      },
+    })
+
+  const rounds = round('sync_proxy_rules_duration_seconds', 'Duration of a round of writing rules.')
+  const fullRounds = round('sync_full_proxy_rules_duration_seconds', 'Duration of a round that compares all rules.')
+  const partRounds = round('sync_partial_proxy_rules_duration_seconds', 'Duration of a round that writes what changed.')
+  const failures = new Counter(
+    perFamily('sync_proxy_rules_nftables_sync_failures_total', 'Rounds in which nft failed.'),
+  )
+  const lastSynced = new Gauge(perFamily('sync_proxy_rules_last_timestamp_seconds', 'When rules were last written.'))
+  const lastQueued = new Gauge(
+    perFamily('sync_proxy_rules_last_queued_timestamp_seconds', 'When rules were last asked for.'),
+  )
+  const programming = new Histogram({
+    ...perFamily('network_programming_duration_seconds', 'From the change of a pod or Service to its rules here.'),
+    buckets: programmingBuckets,
+  })
+  const changes = {
+    Service: new Counter(named('sync_proxy_rules_service_changes_total', 'Changes of Services.')),
+    EndpointSlice: new Counter(named('sync_proxy_rules_endpoint_changes_total', 'Changes of EndpointSlices.')),
+  }
+  gauge('sync_proxy_rules_service_changes_pending', 'Changed Services whose rules are not written yet.', () =>
+    pendingOf('Service'),
+  )
+  gauge('sync_proxy_rules_endpoint_changes_pending', 'Changed EndpointSlices whose rules are not written yet.', () =>
+    pendingOf('EndpointSlice'),
+  )
+  new Gauge({
+    ...named(
+      'sync_proxy_rules_no_local_endpoints_total',
+      'Service ports with a Local traffic policy that have endpoints on other nodes only.',
+    ),
+    labelNames: ['traffic_policy', 'ip_family'],
+    collect() {
+      for (const traffic_policy of ['internal', 'external']) {
+        for (const ip_family of served) this.set({ traffic_policy, ip_family }, 0)
+      }
+      for (const { policy, family } of withoutLocal()) this.inc({ traffic_policy: policy, ip_family: family })
+    },
+  })
+  const answers = {
+    healthz: byCode('proxy_healthz_total', 'Answers of /healthz, by status.'),
+    livez: byCode('proxy_livez_total', 'Answers of /livez, by status.'),
+  }
+
+  const stamp = (gauge: Gauge<'ip_family'>) => {
+    for (const ip_family of served) gauge.set({ ip_family }, Date.now() / 1000)
+  }
+
+  return {
+    /** @param services those that have to be written because of the changes, as namespace/name */
+    changed(told: readonly Change[], services: ReadonlySet<string>, at: number): void {
+      for (const change of told) {
+        const key = change.type === 'put' ? keyOf(change.object) : change.key
+        if (key.kind === 'Service' || key.kind === 'EndpointSlice') changes[key.kind].inc()
+        if (change.type === 'put' && services.has(serviceOf(change.object))) {
+          const object = describeKey(key)
+          // Of several changes of a slice the one that has waited for longest counts.
+          const triggered = pending.get(object)?.triggered ?? triggerOf(change.object, startedAt)
+          pending.set(object, { object: change.object, at, triggered })
+        }
+      }
+      if (services.size > 0) stamp(lastQueued)
+    },
+
+    round({ ok, isFull, upTo, milliseconds }: Round): void {
+      for (const ip_family of served) {
+        if (!ok) failures.inc({ ip_family })
+        for (const histogram of [rounds, isFull ? fullRounds : partRounds]) {
+          histogram.observe({ ip_family }, milliseconds / 1000)
+        }
+      }
+      if (!ok) return
+      stamp(lastSynced)
+      const now = Date.now()
+      for (const [key, { object, at, triggered }] of pending) {
+        if (at > upTo) continue
+        pending.delete(key)
+        if (object.kind !== 'EndpointSlice' || triggered === undefined) continue
+        programming.observe({ ip_family: object.family }, (now - triggered) / 1000)
+      }
+    },
+
+    answered(page: 'healthz' | 'livez', status: number): void {
+      answers[page].inc({ code: status })
+    },
+  }
+}
+
+function serviceOf(object: KubeObject): string {
+  if (object.kind === 'Service') return `${object.namespace}/${object.name}`
+  return object.kind === 'EndpointSlice' ? `${object.namespace}/${object.service}` : ''
+}
+
+/** What was triggered before the agent started says nothing of how long it takes. */
+function triggerOf(object: KubeObject, startedAt: number): number | undefined {
+  const triggered = object.kind === 'EndpointSlice' ? object.triggered : undefined
+  return triggered !== undefined && triggered > startedAt ? triggered : undefined
+}
