@@ -35,6 +35,7 @@ configured(
     'socket',
     ...marks,
     'clientAddress',
+    'pathTest',
     'drainTime',
     'logLevel',
   ],

@@ -2,6 +2,7 @@ import type { Explanation } from '../node/explain.ts'
 import type { PortExplanation } from '../services/explain.ts'
 import { askLivingAgent } from './agent.ts'
 import type { Config } from './options.ts'
+import { pathText } from './path.ts'
 import { paint, table, wrap } from './table.ts'
 import { UsageError } from './usage.ts'
 
@@ -40,6 +41,7 @@ function renderPort(port: PortExplanation, explanation: Explanation): string {
     paint('bold', title),
     `  layer: ${layerText(port, explanation)}`,
     ...(explanation.envoyPorts[port.id]?.up ? [`  peer: ${peerText[explanation.clientAddress]}`] : []),
+    ...renderPath(port, explanation),
     ...renderSettings(port),
     ...renderEndpoints(port, explanation),
     ...renderEnvoy(port, explanation),
@@ -63,6 +65,12 @@ const peerText = {
   'forwarded-for':
     "endpoints see the node's address, and with HTTP the client's in X-Forwarded-For (--client-address forwarded-for)",
 } as const
+
+/** Of ports that are meant for Envoy: whether connections of pods can get there. */
+function renderPath({ family, layer }: PortExplanation, { paths }: Explanation): string[] {
+  const path = paths[family]
+  return layer.wants === 'envoy' && path ? [`  path of pods to Envoy: ${pathText(path)}`] : []
+}
 
 function renderSettings({ settings }: PortExplanation): string[] {
   if (settings.length === 0) return []

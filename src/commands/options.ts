@@ -160,6 +160,15 @@ export const definitions = {
       "what endpoints see as the peer of connections through Envoy: preserve is the client's address (needs a routed pod network and Linux 6.3; give it to both `node` and `bootstrap`), forwarded-for the node's, with the client's in X-Forwarded-For",
     default: 'forwarded-for' as (typeof clientAddressModes)[number],
   },
+  pathTest: {
+    placeholder: 'on|off',
+    parse: (value: string) => (value === 'on' || value === 'off' ? value === 'on' : undefined),
+    accepts: 'on or off',
+    description:
+      'test whether connections of pods reach Envoy on this node before any is steered there; off takes it for granted',
+    default: true as boolean,
+    defaultText: 'on',
+  },
   drainTime: {
     ...duration,
     description: 'how long connections of a port that left Envoy may stay there',

@@ -1,6 +1,7 @@
 import type { NodeStatus } from '../node/status.ts'
 import { askLivingAgent } from './agent.ts'
 import type { Config } from './options.ts'
+import { pathText } from './path.ts'
 import { paint } from './table.ts'
 
 /** How many problems are shown; the rest is counted. */
@@ -18,6 +19,7 @@ function render(status: NodeStatus): string {
     `${paint('bold', `Node ${node}`)}, Lightpath ${version}`,
     `  source: ${synced ? `all told: ${knows}` : `has not told all Services yet; so far ${knows}`}`,
     ...renderEnvoy(status),
+    ...renderPaths(status),
     `  ports in Envoy: ${layers.envoy}`,
     `  ports in the kernel: ${layers.kernel}`,
     `  ports that left Envoy and drain there: ${layers.draining}`,
@@ -34,6 +36,10 @@ function renderEnvoy({ envoy: { up, clients } }: NodeStatus): string[] {
     const is = up ? 'up' : 'connected, but its canary does not answer; the kernel layer serves all Services'
     return `  Envoy ${version} (${nodeId}): ${is}, connected since ${connectedSince}`
   })
+}
+
+function renderPaths({ paths }: NodeStatus): string[] {
+  return Object.entries(paths).map(([family, path]) => `  path of pods to Envoy, ${family}: ${pathText(path)}`)
 }
 
 function renderWaiting({ waiting }: NodeStatus): string[] {

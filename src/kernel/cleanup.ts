@@ -3,6 +3,7 @@
 import type { CommandPrefix } from './command.ts'
 import type { Family } from './elements.ts'
 import { Nft } from './nft.ts'
+import { removePathTest } from './pathtest.ts'
 import { type RoutingOptions, removeRouting } from './routing.ts'
 import { tableName } from './ruleset.ts'
 
@@ -13,6 +14,7 @@ export async function cleanupKernel(
 ): Promise<readonly string[]> {
   const nft = new Nft(prefix)
   const removed: string[] = []
+  if (await removePathTest(prefix)) removed.push('what a test of the path to Envoy left behind')
   for (const family of ['ip', 'ip6'] satisfies Family[]) {
     if (await nft.exists(family)) {
       await nft.apply(`delete table ${family} ${tableName}\n`)

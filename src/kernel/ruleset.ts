@@ -75,13 +75,22 @@ function endpointsMap(family: Family, transport: Transport): NamedSet {
 }
 
 /** `0x1000` → `mark & 0x1000 == 0x1000` of a packet or conntrack entry. */
-function has(what: 'meta' | 'ct', bit: number): string {
+export function hasMark(what: 'meta' | 'ct', bit: number): string {
   const hex = `0x${bit.toString(16)}`
   return `${what} mark & ${hex} == ${hex}`
 }
 
 function set(what: 'meta' | 'ct', bit: number): string {
   return `${what} mark set ${what} mark | 0x${bit.toString(16)}`
+}
+
+/** To Envoy, and with it all that follows. `then` comes once a socket was found. */
+export function steerTo(
+  { targetPort, steeringMark }: Pick<RulesetOptions, 'targetPort' | 'steeringMark'>,
+  then = '',
+): string {
+  const statements = [`tproxy to :${targetPort}`, then, set('meta', steeringMark), set('ct', steeringMark), 'accept']
+  return statements.filter(statement => statement !== '').join(' ')
 }
 
 /**
@@ -92,9 +101,8 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
   const { steeringMark, envoyMark, targetPort } = options
   const destination = `${family} daddr . meta l4proto . th dport`
   const inOverlay = `${family} daddr . tcp dport @envoy`
-  const steered = has('meta', steeringMark)
+  const steered = hasMark('meta', steeringMark)
   const noSteering = `meta mark & 0x${steeringMark.toString(16)} != 0x${steeringMark.toString(16)}`
-  const steer = `${set('meta', steeringMark)} ${set('ct', steeringMark)}`
   const refuse = `ct state new ${destination} vmap @no-endpoints`
   return [
     // ICMP errors are limited to about one a second and client; resets are not.
@@ -102,7 +110,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     { name: 'service', rules: [`${destination} vmap @services`] },
     {
       name: 'steer-new',
-      rules: [`meta protocol @${overlaySwitch} accept`, `${inOverlay} tproxy to :${targetPort} ${steer} accept`],
+      rules: [`meta protocol @${overlaySwitch} accept`, `${inOverlay} ${steerTo(options)}`],
     },
     {
       name: 'steer',
@@ -110,7 +118,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       // Every packet passes here: those of open connections that are none of Envoy's see as little as can be.
       rules: [
         'ct state new goto steer-new',
-        `${has('ct', steeringMark)} ct direction original ${set('meta', steeringMark)}`,
+        `${hasMark('ct', steeringMark)} ct direction original ${set('meta', steeringMark)}`,
       ],
     },
     { name: 'refuse-forwarded', hook: 'type filter hook prerouting priority -149', rules: [refuse] },
@@ -124,7 +132,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       name: 'translate-local',
       hook: 'type nat hook output priority -100',
       rules: [
-        `${has('meta', envoyMark)} accept`,
+        `${hasMark('meta', envoyMark)} accept`,
         `meta protocol @${overlaySwitch} goto service`,
         `${inOverlay} redirect to :${targetPort}`,
         'goto service',

@@ -8,6 +8,7 @@
 
 import { openConnections } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
+import { type PathResult, testPath } from '../kernel/pathtest.ts'
 import { KernelTables, type Round } from '../kernel/table.ts'
 import { createKubeProxyMetrics, type KubeProxyMetrics, type WithoutLocal } from '../observe/kubeproxy-metrics.ts'
 import type { Log } from '../observe/log.ts'
@@ -28,6 +29,7 @@ import { EnvoyLayer } from './envoylayer.ts'
 import { HealthCheckPorts } from './healthcheckports.ts'
 import { isListening } from './listening.ts'
 import { missedServices } from './missed.ts'
+import { type PathState, PathWatch, pathProblems } from './pathwatch.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { SyncHealth } from './synchealth.ts'
 
@@ -45,6 +47,8 @@ export interface AgentOptions {
   readonly routeTable: number
   readonly clientAddress: ClientAddress
   readonly drainTime: number
+  /** Whether the path from pods to Envoy is tested; without, it counts as open. */
+  readonly pathTest: boolean
 }
 
 /** How long Envoy may take to have an acknowledged listener in all its workers. */
@@ -54,6 +58,9 @@ const canaryTimes = { intervalMs: 1000, timeoutMs: 1000, misses: 2 }
 /** How long overlay entries of a previous run are kept for an Envoy that has not connected yet: several of its longest back-offs. */
 const inheritanceMs = 10_000
 const retryMs = 5000
+const pathTimes = { settleMs, failures: 2, betweenMs: 500, blockedMs: 10_000, openMs: 300_000 }
+/** Addresses of pods that a test of the path may come from. */
+const mostPathPods = 16
 
 export class Agent {
   readonly problems: ProblemRegistry
@@ -64,6 +71,7 @@ export class Agent {
   readonly kubeProxyMetrics: KubeProxyMetrics
   readonly health: SyncHealth
   readonly #healthChecks: HealthCheckPorts
+  readonly path: PathWatch
   readonly #options: AgentOptions
   readonly #log: Log
   readonly #source: Source
@@ -93,6 +101,7 @@ export class Agent {
     })
     this.kernel = this.#createKernel()
     this.envoy = this.#createEnvoyLayer()
+    this.path = this.#createPathWatch()
   }
 
   async start(): Promise<void> {
@@ -113,6 +122,15 @@ export class Agent {
     return this.#options.clientAddress
   }
 
+  get families(): readonly IpFamily[] {
+    return this.#options.families
+  }
+
+  /** Whether connections of pods reach Envoy. */
+  pathOf(family: IpFamily): PathState {
+    return this.#options.pathTest ? (this.path.result(family) ?? { outcome: 'untested' }) : { outcome: 'assumed' }
+  }
+
   get xds(): XdsServer | undefined {
     return this.#xds?.started()
   }
@@ -122,6 +140,7 @@ export class Agent {
     clearTimeout(this.#inheritance)
     this.envoy.stop()
     this.#canary?.stop()
+    await this.path.stop()
     await this.#source.stop()
     await this.#healthChecks.stop()
     await (await this.#xds?.stop())?.stop()
@@ -232,7 +251,7 @@ export class Agent {
   }
 
   #createEnvoyLayer(): EnvoyLayer {
-    const { drainTime: drainMs, redirectPort, families, adminPort, clientAddress, envoyMark } = this.#options
+    const { drainTime: drainMs, redirectPort, families, adminPort, clientAddress, envoyMark, pathTest } = this.#options
     let wasUp: boolean | undefined
     return new EnvoyLayer({
       settleMs,
@@ -246,6 +265,10 @@ export class Agent {
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       onRefusal: servicePort => this.metrics.refusals.inc({ service_port: servicePort }),
       onProgrammed: ({ name }, ms) => this.#programmed('envoy', name, ms),
+      onListening: () => {
+        if (pathTest) this.path.listeningChanged()
+        else for (const family of families) this.envoy.setPath(family, true)
+      },
       onUp: up => {
         if (up === wasUp) return
         wasUp = up
@@ -253,6 +276,34 @@ export class Agent {
         else this.#log.warn({}, 'Envoy is down or not connected: the kernel layer serves all Services')
       },
     })
+  }
+
+  #createPathWatch(): PathWatch {
+    const { steeringMark, redirectPort: targetPort } = this.#options
+    return new PathWatch({
+      ...pathTimes,
+      test: families => testPath({ families, steeringMark, targetPort, pods: this.#localPods() }),
+      listening: () => this.envoy.listening,
+      onResult: (family, result) => this.#pathTested(family, result),
+    })
+  }
+
+  #pathTested(family: IpFamily, result: PathResult): void {
+    this.envoy.setPath(family, result.outcome === 'open')
+    this.problems.set(`path ${family}`, pathProblems(this.#options.nodeName, family, result))
+    if (result.outcome === 'open') this.#log.info({ family, from: result.by }, 'connections of pods reach Envoy')
+  }
+
+  /** Addresses of endpoints on this node: a bounded number, of ports of each family. */
+  #localPods(): readonly string[] {
+    const pods = new Map<IpFamily, Set<string>>(this.#options.families.map(family => [family, new Set()]))
+    for (const { family, endpoints } of this.table.states()) {
+      const known = pods.get(family)
+      for (const { ip, nodeName } of endpoints) {
+        if (known && known.size < mostPathPods && nodeName === this.#options.nodeName) known.add(ip)
+      }
+    }
+    return [...pods.values()].flatMap(known => [...known])
   }
 
   #createMetrics(): Metrics {
@@ -263,6 +314,7 @@ export class Agent {
       kernelElements: () => [...this.kernel.totals.values()].reduce((sum, count) => sum + count, 0),
       envoyUp: () => this.envoy.isUp,
       missed: () => missedServices(this.table).length,
+      paths: () => this.#options.families.map(family => [family, this.envoy.isPathOpen(family)]),
       problems: () => this.problems.counts(),
       xds: () => this.xds?.traffic ?? new Map(),
     })

@@ -7,6 +7,7 @@ import { isSupported, minimumVersion } from '../envoy/find.ts'
 import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../envoy/resource.ts'
 import { resourcesOf, type Told } from '../envoy/resources.ts'
 import type { VipPort } from '../kernel/table.ts'
+import type { IpFamily } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
 import { type Problem, problem } from '../services/problem.ts'
 import type { PortChange } from '../services/table.ts'
@@ -33,6 +34,8 @@ export interface EnvoyLayerOptions {
   /** A changed resource is in effect in Envoy, this long after the change's arrival. */
   readonly onProgrammed: (ref: ResourceRef, ms: number) => void
   readonly onUp: (up: boolean) => void
+  /** Envoy began to listen for redirected connections, or ceased to: `listening` says for which families. */
+  readonly onListening: () => void
 }
 
 /** What `explain` shows of a port in Envoy. */
@@ -53,6 +56,7 @@ interface ConnectedEnvoy extends ClientInfo {
 }
 
 const longestRetryMs = 60_000
+const families: readonly IpFamily[] = ['IPv4', 'IPv6']
 
 export class EnvoyLayer implements XdsObserver {
   readonly store = new ResourceStore()
@@ -71,6 +75,8 @@ export class EnvoyLayer implements XdsObserver {
   readonly #retries = new Map<string, { readonly count: number; readonly timer: NodeJS.Timeout }>()
   /** When the change that made a resource arrived, by type and name, until it is acknowledged. */
   readonly #awaited = new Map<string, number>()
+  /** The families whose connections of pods reach Envoy. */
+  readonly #openPaths = new Set<IpFamily>()
   #answers = false
   #stopped = false
 
@@ -78,7 +84,7 @@ export class EnvoyLayer implements XdsObserver {
     this.#options = options
     this.gate = new OverlayGate({
       settleMs: options.settleMs,
-      isAcknowledged: ref => this.#isAcknowledged(ref),
+      isReady: ref => this.#isAcknowledged(ref) && this.#isReachable(ref),
       move: options.moveOverlay,
       clear: options.clearOverlay,
     })
@@ -137,6 +143,28 @@ export class EnvoyLayer implements XdsObserver {
     this.#setAlive()
   }
 
+  /** Whether connections of pods reach Envoy on this node; as long as nobody has said so, nothing is steered to it. */
+  setPath(family: IpFamily, open: boolean): void {
+    if (open) this.#openPaths.add(family)
+    else this.#openPaths.delete(family)
+    for (const [id, { state }] of this.#told) {
+      if (state.family !== family) continue
+      if (open) this.gate.check(id)
+      else this.gate.checkLoss(id)
+    }
+  }
+
+  isPathOpen(family: IpFamily): boolean {
+    return this.#openPaths.has(family)
+  }
+
+  /** The families for which Envoy takes redirected connections. */
+  get listening(): readonly IpFamily[] {
+    if (!this.isUp) return []
+    const acknowledged = this.#options.shared.filter(resource => this.#isAcknowledged(resource))
+    return families.filter(family => acknowledged.some(({ name }) => name.endsWith(family)))
+  }
+
   get isUp(): boolean {
     return this.#answers && this.#clients.size > 0
   }
@@ -183,6 +211,7 @@ export class EnvoyLayer implements XdsObserver {
     }
     const all = resources.some(ref => this.#sharedOf(ref)) ? this.#told.keys() : ports
     for (const id of all) this.gate.check(id)
+    if (all !== ports) this.#options.onListening()
   }
 
   /** Also of what an Envoy put aside without being told to: endpoints that it refused while their cluster changed. */
@@ -283,6 +312,10 @@ export class EnvoyLayer implements XdsObserver {
     return this.#options.shared.find(({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name)
   }
 
+  #isReachable(ref: ResourceRef): boolean {
+    return !this.#sharedOf(ref) || [...this.#openPaths].some(family => ref.name.endsWith(family))
+  }
+
   #isAcknowledged(ref: ResourceRef): boolean {
     if (this.#clients.size === 0) return false
     for (const id of this.#clients.keys()) {
@@ -309,6 +342,7 @@ export class EnvoyLayer implements XdsObserver {
     if (this.#stopped) return
     this.gate.setAlive(this.isUp)
     this.#options.onUp(this.isUp)
+    this.#options.onListening()
   }
 
   /** An older Envoy is told everything all the same: what it does not understand it refuses, and that stays below. */

@@ -2,11 +2,13 @@
 
 import { type EndpointHealth, endpointHealth } from '../envoy/admin.ts'
 import { partsOf } from '../kernel/elements.ts'
+import type { IpFamily } from '../services/address.ts'
 import type { ClientAddress } from '../services/clientaddress.ts'
 import { explainService, type ServiceExplanation } from '../services/explain.ts'
 import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
 import type { EnvoyView } from './envoylayer.ts'
+import type { PathState } from './pathwatch.ts'
 
 export interface KernelView {
   /** `map element` as the kernel has them, such as `services 10.0.0.1 . tcp . 80 : goto endpoints-3`. */
@@ -19,6 +21,8 @@ export interface Explanation {
   readonly node: string
   readonly service: ServiceExplanation
   readonly clientAddress: ClientAddress
+  /** Whether connections of pods reach Envoy, by family of the Service. */
+  readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
   readonly envoy: { readonly up: boolean; readonly versions: readonly string[] }
   /** By port state id. */
   readonly envoyPorts: Readonly<Record<string, EnvoyView>>
@@ -46,8 +50,9 @@ export async function explain(
     await Promise.all(Object.keys(envoyPorts).map(async id => [id, await endpointHealth(adminPort, id)] as const)),
   )
   const envoy = { up: agent.envoy.isUp, versions: agent.envoy.clients.map(({ envoyVersion }) => envoyVersion) }
+  const paths = Object.fromEntries(service.ports.map(({ family }) => [family, agent.pathOf(family)]))
   const problems = agent.problems.of(`Service ${namespace}/${name}`)
-  return { node, service, clientAddress: agent.clientAddress, envoy, envoyPorts, kernelPorts, health, problems }
+  return { node, service, clientAddress: agent.clientAddress, paths, envoy, envoyPorts, kernelPorts, health, problems }
 }
 
 function entry<T>(id: string, view: T | undefined): readonly (readonly [string, T])[] {

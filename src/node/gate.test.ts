@@ -17,7 +17,7 @@ function setUp() {
   const kernel = new Set<string>()
   const gate = new OverlayGate({
     settleMs: 0,
-    isAcknowledged: ({ typeUrl, name }) => acknowledged.has(`${typeUrl} ${name}`),
+    isReady: ({ typeUrl, name }) => acknowledged.has(`${typeUrl} ${name}`),
     move: (vips, up) => {
       for (const { ip } of vips) up ? kernel.add(ip) : kernel.delete(ip)
     },

@@ -11,8 +11,8 @@ import type { VipPort } from '../kernel/table.ts'
 
 export interface GateOptions {
   readonly settleMs: number
-  /** Whether every connected Envoy has acknowledged a version of this resource; false with none connected. */
-  readonly isAcknowledged: (ref: ResourceRef) => boolean
+  /** Whether every connected Envoy has acknowledged a version of this resource and can be reached; false with none connected. */
+  readonly isReady: (ref: ResourceRef) => boolean
   /** Puts VIP:ports into the kernel's overlay set, or takes them out. */
   readonly move: (vips: readonly VipPort[], up: boolean) => void
   /** Empties the kernel's overlay set. */
@@ -80,7 +80,7 @@ export class OverlayGate {
   /** Envoy may have lost something that this port needs: without it the port moves down. */
   checkLoss(id: string): void {
     const candidate = this.#candidates.get(id)
-    if (!candidate?.up || candidate.needs.every(this.#options.isAcknowledged)) return
+    if (!candidate?.up || candidate.needs.every(this.#options.isReady)) return
     candidate.up = false
     this.#inherited.delete(keyOf(candidate.vip))
     this.#options.move([candidate.vip], false)
@@ -120,7 +120,7 @@ export class OverlayGate {
   }
 
   #isReady({ needs }: Candidate): boolean {
-    return this.#alive && needs.every(this.#options.isAcknowledged)
+    return this.#alive && needs.every(this.#options.isReady)
   }
 
   #settle(): void {

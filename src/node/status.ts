@@ -1,11 +1,13 @@
 /** What the agent knows of its node: the node at a glance, and a row for each Service port. */
 
 import packageJson from '../../package.json' with { type: 'json' }
+import type { IpFamily } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
 import { portLabel } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
 import { missedServices } from './missed.ts'
+import type { PathState } from './pathwatch.ts'
 
 /** Ports that are meant for Envoy and are in the kernel layer for the same reason. */
 export interface Waiting {
@@ -30,6 +32,8 @@ export interface NodeStatus {
       readonly connectedSince: string
     }[]
   }
+  /** Whether connections of pods reach Envoy, by IP family. */
+  readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
   /** Service ports of each layer, as they are now; those that wait are among `kernel`. */
   readonly layers: { readonly envoy: number; readonly kernel: number; readonly draining: number }
   readonly waiting: readonly Waiting[]
@@ -72,6 +76,7 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
     synced: agent.isSynced,
     objects: agent.table.counts(),
     envoy: { up: agent.envoy.isUp, clients },
+    paths: Object.fromEntries(agent.families.map(family => [family, agent.pathOf(family)])),
     layers: { envoy: up, kernel: states.length - up, draining: agent.envoy.draining },
     waiting: waitingByReason(states, agent),
     missed: { count: missed.length, examples: missed.slice(0, maxExamples) },
@@ -122,9 +127,9 @@ function byName(a: ServiceRow, b: ServiceRow): number {
 
 function waitingByReason(states: readonly PortState[], agent: Agent): readonly Waiting[] {
   const ids = new Map<string, string[]>()
-  for (const { id, layer } of states) {
+  for (const { id, family, layer } of states) {
     if (layer.wants === 'kernel' || agent.envoy.gate.isUp(id)) continue
-    const reason = whyWaiting(id, agent)
+    const reason = whyWaiting(id, family, agent)
     const same = ids.get(reason)
     if (same) same.push(id)
     else ids.set(reason, [id])
@@ -132,11 +137,15 @@ function waitingByReason(states: readonly PortState[], agent: Agent): readonly W
   return [...ids].map(([reason, all]) => ({ reason, count: all.length, examples: all.slice(0, maxExamples) }))
 }
 
-function whyWaiting(id: string, agent: Agent): string {
+function whyWaiting(id: string, family: IpFamily, agent: Agent): string {
   if (!agent.isSynced) return 'the source has not told all Services yet'
   if (!agent.envoy.isUp) return 'Envoy is down or not connected'
   const statuses = (agent.envoy.view(id)?.resources ?? []).map(({ status }) => status)
   if (statuses.includes('refused')) return 'Envoy refused its configuration'
   if (statuses.includes('not yet acknowledged')) return 'Envoy has not acknowledged all of it yet'
+  const path = agent.pathOf(family)
+  if (path.outcome === 'blocked') return `${family} connections of pods do not reach Envoy on this node (LP402)`
+  if (path.outcome === 'absent') return `this node has no ${family} address`
+  if (path.outcome === 'untested') return 'the path from pods to Envoy is being tested'
   return 'about to move to Envoy, or Envoy’s own listeners are missing'
 }

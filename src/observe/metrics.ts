@@ -11,6 +11,8 @@ export interface Readings {
   readonly envoyUp: () => boolean
   /** Services without the label that admission would have handed over. */
   readonly missed: () => number
+  /** By IP family. */
+  readonly paths: () => readonly (readonly [family: string, open: boolean])[]
   readonly problems: () => ReadonlyMap<string, number>
   /** Traffic of the xDS server since its start, by type URL. */
   readonly xds: () => ReadonlyMap<string, XdsTraffic>
@@ -63,6 +65,9 @@ export function createMetrics(readings: Readings) {
     'lightpath_missed_services',
     'With --services=labelled: Services that admission would have handed over and that lack the label.',
     readings.missed,
+  )
+  labelled('lightpath_path_open', 'Whether connections of pods reach Envoy, by IP family.', 'family', () =>
+    readings.paths().map(([family, open]) => [family, Number(open)] as const),
   )
 
   const xdsCounter = (name: string, help: string, value: (traffic: XdsTraffic) => number) =>

@@ -1,5 +1,5 @@
 /**
- * Problems of Services as Events on them, for `kubectl get events`. Best effort: an Event that the API server does not
+ * Problems of Services and of the node as Events on them, for `kubectl get events`. Best effort: an Event that the API server does not
  * take is dropped and counted, and nothing waits for it.
  *
  * As in client-go, an object may have 25 Events at once and one more every five minutes; what is beyond is dropped. The
@@ -50,9 +50,9 @@ export class EventRecorder {
     return this.#dropped
   }
 
-  /** Only problems of Services become Events. */
+  /** Only problems of Services and Nodes become Events. */
   record(problem: Problem): void {
-    if (this.#stopping.signal.aborted || !/^Service [^/]+\/[^/]+$/.test(problem.object)) return
+    if (this.#stopping.signal.aborted || !eventObject.test(problem.object)) return
     if (!this.#mayTell(problem.object)) {
       this.#dropped++
       return
@@ -101,15 +101,21 @@ export class EventRecorder {
   }
 }
 
-/** v1 Event. Without the uid of the Service: `kubectl get events` shows it, `kubectl describe service` does not. */
+/** `Service default/web`, `Node node1`. */
+const eventObject = /^(Service|Node) (?:([^/]+)\/)?([^/]+)$/
+
+/**
+ * v1 Event. Without the uid of the Service: `kubectl get events` shows it, `kubectl describe service` does not. A Node's
+ * Events are in the namespace default and take its name as uid, as kubelet's do.
+ */
 function eventOf(problem: Problem, nodeName: string) {
-  const [namespace = '', name = ''] = problem.object.replace(/^Service /, '').split('/')
+  const [, kind, namespace = 'default', name = ''] = eventObject.exec(problem.object)!
   const now = new Date().toISOString()
   return {
     apiVersion: 'v1',
     kind: 'Event',
     metadata: { namespace, name: `${name}.${randomUUID().slice(0, 13)}` },
-    involvedObject: { apiVersion: 'v1', kind: 'Service', namespace, name },
+    involvedObject: { apiVersion: 'v1', kind, name, ...(kind === 'Node' ? { uid: name } : { namespace }) },
     type: 'Warning',
     reason: reasonOf(problem),
     message: formatProblem(problem).slice(0, longestMessage),
@@ -125,5 +131,6 @@ function reasonOf({ code }: Problem): string {
   if (code === 'LP301') return 'RefusedByEnvoy'
   if (code === 'LP401') return 'RefusedByKernel'
   if (code === 'LP502') return 'FailedToStartServiceHealthcheck'
+  if (code === 'LP402') return 'PathToEnvoyBlocked'
   return code.startsWith('LP20') ? 'InvalidSetting' : 'InvalidService'
 }

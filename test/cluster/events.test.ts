@@ -58,6 +58,22 @@ test(
   },
 )
 
+test('a problem of a Node is an Event on it that kubectl describe node shows', options, async () => {
+  const teller = recorder('teller-of-nodes', adminToken)
+  teller.record(problem('LP402', 'Node node7', 'pods do not reach Envoy', 'open the firewall'))
+  await until('the Event', async () => (await events('node7')).length === 1)
+  const [event] = await events('node7')
+  const { reason, message, involvedObject } = event!
+  assert.deepEqual(
+    [reason, message, involvedObject],
+    [
+      'PathToEnvoyBlocked',
+      'LP402 Node node7: pods do not reach Envoy; open the firewall',
+      { apiVersion: 'v1', kind: 'Node', name: 'node7', uid: 'node7' },
+    ],
+  )
+})
+
 test('a Service with many problems has 25 Events; other Services still have theirs', options, async () => {
   const talkative = recorder('talkative', adminToken)
   for (let i = 0; i < 40; i++) talkative.record(wrong('talkative'))

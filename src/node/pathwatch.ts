@@ -1,0 +1,117 @@
+/**
+ * Whether pods of this node reach Envoy, for each IP family: tested when Envoy listens, before anything is steered to
+ * it, and again now and then, so that a node heals when its firewall does, and falls back when it does not let it any
+ * more.
+ */
+
+import type { PathResult } from '../kernel/pathtest.ts'
+import type { IpFamily } from '../services/address.ts'
+import { type Problem, problem } from '../services/problem.ts'
+
+/** `untested`: not yet; `assumed`: it is not tested on this node, by its configuration, and counts as open. */
+export type PathState = PathResult | { readonly outcome: 'untested' } | { readonly outcome: 'assumed' }
+
+export interface PathWatchOptions {
+  /** Tests all these families at once. Rejects where it cannot be tested. */
+  readonly test: (families: readonly IpFamily[]) => Promise<ReadonlyMap<IpFamily, PathResult>>
+  /** The families that Envoy listens for; a test of another says nothing. */
+  readonly listening: () => readonly IpFamily[]
+  /** What is known of a family now; for the first time, and whenever the outcome or its reason changed. */
+  readonly onResult: (family: IpFamily, result: PathResult) => void
+  /** How long an acknowledged listener may take to be in all workers of Envoy. */
+  readonly settleMs: number
+  /** Failures in a row until the path counts as blocked, and how long between them. */
+  readonly failures: number
+  readonly betweenMs: number
+  /** From a test to the next where all is open; where something is blocked from `blockedMs`, doubled each time, up to this. */
+  readonly openMs: number
+  readonly blockedMs: number
+}
+
+export class PathWatch {
+  readonly #options: PathWatchOptions
+  readonly #results = new Map<IpFamily, PathResult>()
+  /** Failures in a row of families that do not count as blocked yet. */
+  readonly #failures = new Map<IpFamily, number>()
+  #timer: NodeJS.Timeout | undefined
+  #running: Promise<void> | undefined
+  #blockedTests = 0
+  #stopped = false
+
+  constructor(options: PathWatchOptions) {
+    this.#options = options
+  }
+
+  /** Envoy began to listen, or it ceased to. */
+  listeningChanged(): void {
+    const untested = this.#options.listening().some(family => !this.#results.has(family))
+    if (untested && !this.#running) this.#schedule(this.#options.settleMs)
+  }
+
+  /** Undefined as long as nothing is known. */
+  result(family: IpFamily): PathResult | undefined {
+    return this.#results.get(family)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    await this.#running
+  }
+
+  #schedule(ms: number): void {
+    clearTimeout(this.#timer)
+    if (this.#stopped) return
+    this.#timer = setTimeout(() => {
+      this.#running = this.#run().finally(() => {
+        this.#running = undefined
+        this.#schedule(this.#pauseMs())
+      })
+    }, ms)
+  }
+
+  #pauseMs(): number {
+    const { betweenMs, blockedMs, openMs, settleMs, listening } = this.#options
+    if (this.#failures.size > 0) return betweenMs
+    if (listening().some(family => !this.#results.has(family))) return settleMs
+    const isBlocked = [...this.#results.values()].some(({ outcome }) => outcome === 'blocked')
+    this.#blockedTests = isBlocked ? this.#blockedTests + 1 : 0
+    return isBlocked ? Math.min(blockedMs * 2 ** (this.#blockedTests - 1), openMs) : openMs
+  }
+
+  async #run(): Promise<void> {
+    const families = this.#options.listening()
+    if (families.length === 0) {
+      this.#failures.clear()
+      return
+    }
+    const results = await this.#options.test(families).catch((error: Error) => {
+      const result = { outcome: 'blocked', by: '', reason: `it cannot be tested: ${error.message}` } as const
+      return new Map(families.map(family => [family, result]))
+    })
+    // What was tested while Envoy went away says nothing.
+    const listening = this.#options.listening()
+    for (const [family, result] of results) if (listening.includes(family)) this.#take(family, result)
+  }
+
+  #take(family: IpFamily, result: PathResult): void {
+    const before = this.#results.get(family)
+    const failures = (this.#failures.get(family) ?? 0) + 1
+    if (result.outcome === 'blocked' && before?.outcome !== 'blocked' && failures < this.#options.failures) {
+      this.#failures.set(family, failures)
+      return
+    }
+    this.#failures.delete(family)
+    this.#results.set(family, result)
+    if (JSON.stringify(before) !== JSON.stringify(result)) this.#options.onResult(family, result)
+  }
+}
+
+export function pathProblems(node: string, family: IpFamily, result: PathResult): readonly Problem[] {
+  if (result.outcome !== 'blocked') return []
+  const by = result.by === '' ? '' : ` (tested from ${result.by})`
+  const reason = `${family} connections of pods do not reach Envoy: ${result.reason}${by}`
+  const remedy =
+    'the kernel layer serves them all, and it is tested again; firewall and CNI have to let it pass (docs/operations.md)'
+  return [problem('LP402', `Node ${node}`, reason, remedy)]
+}

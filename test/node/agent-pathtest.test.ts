@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict'
+import { after, afterEach, before, describe, test } from 'node:test'
+import type { RunningPod } from '../../src/demo/pods.ts'
+import { AgentLab, skip } from './agent-lab.ts'
+import { serviceWith } from './manifests.ts'
+
+/** Strict reverse path filters, as on RHEL. */
+describe('on a node that may not let pods reach Envoy', { skip }, () => {
+  let lab: AgentLab
+  let client: RunningPod
+  const [url, url6] = ['http://10.96.8.1/', 'http://[fd00:96:8::1]/']
+
+  before(async () => {
+    lab = await AgentLab.build({ rpFilter: 1 })
+    const pods = await lab.pods(['client', 'web-1'], 10)
+    client = pods[0]!
+    lab.write('web', serviceWith({ name: 'web', vips: ['10.96.8.1', 'fd00:96:8::1'] }, pods.slice(1)))
+  })
+
+  after(() => lab?.destroy())
+
+  afterEach(async () => {
+    await Promise.all([lab.agent.down(), lab.envoy.down()])
+    await lab.nft('delete', 'table', 'inet', 'lab-firewall')
+    await lab.lightpath('cleanup')
+    lab.forgetLog()
+  })
+
+  /** Rules of a base chain such as `type filter hook input priority filter`. */
+  async function firewall(hook: string, ...rules: readonly string[]): Promise<void> {
+    const { stderr } = await lab.on('nft', [
+      `table inet lab-firewall { chain firewall { ${[hook, ...rules].map(rule => `${rule};`).join(' ')} }; }`,
+    ])
+    assert.equal(stderr, '')
+  }
+
+  const input = 'type filter hook input priority filter'
+
+  async function leftovers(): Promise<string> {
+    const [links, tables] = await Promise.all([lab.on('ip', ['-brief', 'link']), lab.nft('list', 'tables')])
+    return (links.stdout + tables).match(/lightpath0|lightpath-path/g)?.join() ?? ''
+  }
+
+  const command = async (...args: readonly string[]) => (await lab.lightpath(...args, '--socket', lab.socket)).stdout
+
+  test('an open path is found by a packet from a pod, which leaves nothing behind, and then the overlay is filled', async () => {
+    await lab.start()
+    await lab.untilServedBy('envoy', client, url)
+    await lab.untilServedBy('envoy', client, url6)
+    await lab.until('both tested', async () => (await lab.metric('lightpath_path_open{family="IPv6"}')) === 1)
+    assert.equal(await lab.metric('lightpath_path_open{family="IPv4"}'), 1)
+    const status = await command('status')
+    assert.match(status, /path of pods to Envoy, IPv4: open, tested from pod 10\.244\.1\.11 \(interface pod11\)/)
+    assert.match(status, /path of pods to Envoy, IPv6: open, tested from pod fd00:244:1::11 \(interface pod11\)/)
+    assert.match(await command('explain', 'default/web'), /path of pods to Envoy: open, tested from pod 10\.244\.1\.11/)
+    assert.equal(await leftovers(), '')
+  })
+
+  test('where a firewall drops at input what pods send, the kernel layer serves, everything says so, and the overlay fills once the rule is gone', async () => {
+    await firewall(input, 'iifname "pod*" meta nfproto ipv4 drop')
+    await lab.start()
+    const line = await lab.untilLogged(/LP402.*"problem"/)
+    assert.match(
+      line,
+      /Node node1.*IPv4 connections of pods do not reach Envoy: .*a firewall drops or rejects at input/,
+    )
+    await lab.untilServedBy('envoy', client, url6)
+    assert.equal(await lab.ask(client, url), 'web-1 by kernel')
+    assert.deepEqual(await lab.overlay(), ['fd00:96:8::1 . 80'])
+    assert.equal(await lab.metric('lightpath_path_open{family="IPv4"}'), 0)
+    assert.equal(await lab.metric('lightpath_problems{code="LP402"}'), 1)
+    assert.match(await command('status'), /wait for Envoy: 1, since IPv4 connections of pods do not reach Envoy/)
+    assert.match(
+      await command('explain', 'default/web'),
+      /path of pods to Envoy: blocked, so the kernel layer serves: /,
+    )
+    assert.equal(await leftovers(), '')
+    await lab.nft('delete', 'table', 'inet', 'lab-firewall')
+    await lab.untilServedBy('envoy', client, url)
+    await lab.untilLogged(/LP402.*"problem is over"/)
+  })
+
+  test('a firewall that rejects, one before the prerouting hook and one at output are told apart', async () => {
+    for (const [hook, rule, reason] of [
+      [input, 'iifname "pod*" reject', /drops or rejects at input/],
+      ['type filter hook prerouting priority raw', 'iifname "pod*" drop', /packets do not come to the prerouting hook/],
+      ['type filter hook output priority filter', 'ip daddr 10.244.1.0/24 drop', /its answers do not leave/],
+    ] as const) {
+      await firewall(hook, rule)
+      await lab.start()
+      assert.match(await lab.untilLogged(/LP402.*IPv4.*"problem"/), reason)
+      assert.deepEqual(
+        (await lab.overlay()).filter(entry => entry.startsWith('10.')),
+        [],
+      )
+      await lab.agent.down()
+      await lab.nft('delete', 'table', 'inet', 'lab-firewall')
+      lab.forgetLog()
+    }
+  })
+
+  test('what the test of an agent that was killed left behind is removed by the next, and by cleanup', async () => {
+    const remains = async () => {
+      const { stderr } = await lab.on('sh', [
+        '-c',
+        'ip link add lightpath0 type veth peer name lightpath1 && nft add table ip lightpath-path',
+      ])
+      assert.equal(stderr, '')
+    }
+    await remains()
+    await lab.start()
+    await lab.untilServedBy('envoy', client, url)
+    assert.equal(await leftovers(), '')
+    await lab.agent.down()
+    await remains()
+    assert.match((await lab.lightpath('cleanup')).stdout, /what a test of the path to Envoy left behind/)
+    assert.equal(await leftovers(), '')
+  })
+})
