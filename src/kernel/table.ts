@@ -10,19 +10,20 @@
  * port that cannot be written stands alone. It keeps what it has, is reported, and is tried again.
  */
 
-import { setTimeout as delay } from 'node:timers/promises'
 import type { IpFamily } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import { CommandError, type CommandPrefix, commandProblem } from './command.ts'
-import { removeStaleUdp, staleUdpPorts, type UdpEndpoints } from './conntrack.ts'
-import { type Elements, type Family, partsOf } from './elements.ts'
-import { type Change, Mirror, type OwnedElements } from './mirror.ts'
-import { Nft, type NftClient } from './nft.ts'
-import { arrange, type Placement, planPort, portKey, slotsIn, slotValue } from './plan.ts'
-import { ensureRouting } from './routing.ts'
+import { staleUdpPorts, type UdpEndpoints } from './conntrack.ts'
+import type { Elements, Family } from './elements.ts'
+import { Mirror, type OwnedElements } from './mirror.ts'
+import { Overlay, type VipPort } from './overlay.ts'
+import { portKey } from './plan.ts'
+import { type KernelPrograms, systemPrograms } from './programs.ts'
+import { changeOf, elementsOf, forgetOverlay, type PortChange, type PortRecord } from './record.ts'
 import { familiesOf, markerFor, type RulesetOptions, renderReplacement, tableName } from './ruleset.ts'
 import type { Transaction } from './transaction.ts'
+import { backoffMs, Worker } from './worker.ts'
 
 export interface KernelOptions extends RulesetOptions {
   readonly families: readonly IpFamily[]
@@ -32,21 +33,6 @@ export interface KernelOptions extends RulesetOptions {
   readonly prefix?: CommandPrefix
   /** How long changes are gathered before they are written. Default 2. */
   readonly coalesceMs?: number
-}
-
-/** The programs of the system that are run; tests have others. Rejections are CommandErrors. */
-export interface KernelPrograms {
-  readonly nft: NftClient
-  ensureRouting(family: Family): Promise<void>
-  removeStaleUdp(ports: UdpEndpoints): Promise<unknown>
-}
-
-function programsOf(options: KernelOptions): KernelPrograms {
-  return {
-    nft: new Nft(options.prefix),
-    ensureRouting: family => ensureRouting(family, options, options.prefix),
-    removeStaleUdp: ports => removeStaleUdp(ports, options.prefix),
-  }
 }
 
 /** One transaction that was applied. */
@@ -79,11 +65,6 @@ export interface KernelObserver {
   problems?(origin: string, problems: readonly Problem[]): void
 }
 
-export interface VipPort {
-  readonly ip: string
-  readonly port: number
-}
-
 export interface PortSnapshot {
   /** What the kernel has of this port, without what is on its way. */
   readonly elements: Elements
@@ -93,26 +74,10 @@ export interface PortSnapshot {
   readonly problem: Problem | undefined
 }
 
-/** What one port shall have (`state`; undefined: nothing any more) and has in the kernel. */
-interface PortRecord {
-  readonly id: string
-  state: PortState | undefined
-  /** Elements as they were read, where the port could not be written since. */
-  written: Placement | Elements | undefined
-  refusal: { readonly attempts: number; readonly problem: Problem; readonly timer: NodeJS.Timeout } | undefined
-}
-
-interface PortChange extends Change {
-  readonly record: PortRecord
-  readonly state: PortState | undefined
-  readonly placement: Placement | undefined
-}
-
 /** Bounds the text of one transaction (about 1 MB) and the memory that nft takes for it. */
 const maxElementsPerTransaction = 16_384
 /** So many ports that cannot be written are no fault of theirs. */
 const maxRefusalsAtOnce = 32
-const noElements: Elements = new Map()
 
 export class KernelTables {
   readonly #options: KernelOptions
@@ -122,12 +87,8 @@ export class KernelTables {
   readonly #ports = new Map<string, PortRecord>()
   /** Ports that may differ from what the kernel has. */
   readonly #dirty = new Set<string>()
-  /** The VIP:ports that shall go to Envoy, and the ports (by VIP:port) that own them. */
-  readonly #overlay = new Set<string>()
-  readonly #owners = new Map<string, string>()
-  /** Overlay entries of a previous run that nobody has said anything about yet. */
-  readonly #inherited = new Set<string>()
-  readonly #closing = new AbortController()
+  readonly #overlay = new Overlay()
+  readonly #worker: Worker
   #mirror = new Mirror()
   /** The fixed part and the routing are in place. */
   #isInstalled = false
@@ -137,14 +98,22 @@ export class KernelTables {
   #clearsOverlay = false
   #hasInherited = false
   #isReported = false
-  #worker: Promise<void> | undefined
-  #attempt = Promise.withResolvers<void>()
 
-  constructor(options: KernelOptions, observer: KernelObserver = {}, programs = programsOf(options)) {
+  constructor(
+    options: KernelOptions,
+    observer: KernelObserver = {},
+    programs = systemPrograms(options, options.prefix),
+  ) {
     this.#options = options
     this.#observer = observer
     this.#families = familiesOf(options.families)
     this.#programs = programs
+    const job = {
+      hasWork: () => this.#hasWork,
+      step: () => this.#round(),
+      failed: (error: unknown, failures: number) => this.#failed(error, failures),
+    }
+    this.#worker = new Worker(job, options.coalesceMs ?? 2)
   }
 
   /**
@@ -153,15 +122,15 @@ export class KernelTables {
    * `dropInheritedOverlay` says otherwise. Where it fails it reports, resolves, and tries again on its own.
    */
   async start(): Promise<readonly VipPort[]> {
-    this.#schedule()
-    await this.#attempt.promise
-    return [...this.#inherited].map(parseVipPort)
+    this.#worker.schedule()
+    await this.#worker.attempted
+    return this.#overlay.inherited
   }
 
   /** All ports that exist have been set: from now on the kernel has these and nothing else. */
   synced(): void {
     this.#isSynced = true
-    this.#schedule()
+    this.#worker.schedule()
   }
 
   setPort(state: PortState): void {
@@ -169,42 +138,33 @@ export class KernelTables {
     const before = record.state
     this.#ports.set(state.id, record)
     record.state = state
-    this.#updateOwner(state.id, before, state)
+    this.#overlay.changeOwner(state.id, before, state)
     this.#touch(state.id)
   }
 
   removePort(id: string): void {
     const record = this.#ports.get(id)
     if (!record?.state) return
-    this.#updateOwner(id, record.state, undefined)
+    this.#overlay.changeOwner(id, record.state, undefined)
     record.state = undefined
     this.#touch(id)
   }
 
   /** These VIP:ports shall go to Envoy, or no longer. One without a TCP port that has endpoints waits for that. */
   setOverlay(vipPorts: readonly VipPort[], on: boolean): void {
-    for (const vipPort of vipPorts) {
-      const key = vipPortKey(vipPort)
-      this.#inherited.delete(key)
-      if (on === this.#overlay.has(key)) continue
-      if (on) this.#overlay.add(key)
-      else this.#overlay.delete(key)
-      const owner = this.#owners.get(key)
-      if (owner !== undefined) this.#touch(owner)
-    }
+    for (const owner of this.#overlay.set(vipPorts, on)) this.#touch(owner)
   }
 
   /** Empties the overlay, in a transaction of its own that comes before all else: Envoy is gone. */
   clearOverlay(): void {
     this.#overlay.clear()
-    this.#inherited.clear()
     this.#clearsOverlay = true
-    this.#schedule()
+    this.#worker.schedule()
   }
 
   /** Overlay entries of a previous run that nobody has confirmed by `setOverlay` go. */
   dropInheritedOverlay(): void {
-    this.setOverlay([...this.#inherited].map(parseVipPort), false)
+    this.setOverlay(this.#overlay.inherited, false)
   }
 
   /** Undefined for a port that is unknown. */
@@ -212,7 +172,7 @@ export class KernelTables {
     const record = this.#ports.get(id)
     if (!record) return undefined
     const pending = this.#dirty.has(id) || !this.#isMirrored
-    return { elements: this.#elementsOf(record), pending, problem: record.refusal?.problem }
+    return { elements: elementsOf(record, this.#options), pending, problem: record.refusal?.problem }
   }
 
   /** Elements in the kernel by `ip services` and the like. */
@@ -221,31 +181,20 @@ export class KernelTables {
   }
 
   /** Resolves when nothing is left to be written but what was refused and waits for its next try. */
-  async settled(): Promise<void> {
-    while (this.#worker) await this.#worker
+  settled(): Promise<void> {
+    return this.#worker.settled()
   }
 
   /** Stops writing. What the kernel has stays. */
   async close(): Promise<void> {
-    this.#closing.abort()
+    const closed = this.#worker.close()
     for (const { refusal } of this.#ports.values()) clearTimeout(refusal?.timer)
-    await this.#worker
+    await closed
   }
 
   #touch(id: string): void {
     this.#dirty.add(id)
-    this.#schedule()
-  }
-
-  /** A VIP:port that leaves its port leaves the overlay with it. */
-  #updateOwner(id: string, before: PortState | undefined, after: PortState | undefined): void {
-    const [left, owned] = [overlayKey(before), overlayKey(after)]
-    if (left !== undefined && left !== owned && this.#owners.get(left) === id) {
-      this.#owners.delete(left)
-      this.#overlay.delete(left)
-      this.#inherited.delete(left)
-    }
-    if (owned !== undefined) this.#owners.set(owned, id)
+    this.#worker.schedule()
   }
 
   get #hasWork(): boolean {
@@ -253,41 +202,25 @@ export class KernelTables {
     return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0)
   }
 
-  #schedule(): void {
-    if (this.#worker || this.#closing.signal.aborted) return
-    this.#worker = this.#work().finally(() => {
-      this.#worker = undefined
-      if (this.#hasWork) this.#schedule()
-    })
+  async #round(): Promise<void> {
+    const began = performance.now()
+    const isFull = !this.#isMirrored
+    try {
+      await this.#step()
+    } catch (error) {
+      this.#tellRound(began, isFull, false)
+      throw error
+    }
+    this.#report([])
+    this.#tellRound(began, isFull, true)
   }
 
-  async #work(): Promise<void> {
-    const { signal } = this.#closing
-    let failures = 0
-    while (this.#hasWork && !signal.aborted) {
-      await delay(failures === 0 ? (this.#options.coalesceMs ?? 2) : backoffMs(failures), undefined, { signal }).catch(
-        () => {},
-      )
-      if (signal.aborted) break
-      const began = performance.now()
-      const isFull = !this.#isMirrored
-      try {
-        await this.#step()
-        failures = 0
-        this.#report([])
-        this.#tellRound(began, isFull, true)
-      } catch (error) {
-        failures++
-        this.#tellRound(began, isFull, false)
-        this.#isInstalled = false
-        this.#isMirrored = false
-        const problem = commandProblem('nftables', error, 'traffic flows as before; tried again')
-        // The first failure is often a table that somebody else removed, which the next try mends.
-        if (failures > 1 || !(error instanceof CommandError) || error.failure !== 'refused') this.#report([problem])
-      }
-      this.#attempt.resolve()
-    }
-    this.#attempt.resolve()
+  #failed(error: unknown, failures: number): void {
+    this.#isInstalled = false
+    this.#isMirrored = false
+    const problem = commandProblem('nftables', error, 'traffic flows as before; tried again')
+    // The first failure is often a table that somebody else removed, which the next try mends.
+    if (failures > 1 || !(error instanceof CommandError) || error.failure !== 'refused') this.#report([problem])
   }
 
   /** What came while it ran may be in it or not, unless nothing is left. */
@@ -330,10 +263,7 @@ export class KernelTables {
     if (this.#clearsOverlay) return
     for (const family of this.#families) {
       await this.#programs.nft.listSet(family, 'envoy', {
-        element: (_set, key) => {
-          this.#overlay.add(key)
-          this.#inherited.add(key)
-        },
+        element: (_set, key) => this.#overlay.inherit(key),
       })
     }
   }
@@ -347,13 +277,7 @@ export class KernelTables {
       throw error
     }
     this.#mirror.forgetOverlay()
-    for (const record of this.#ports.values()) {
-      const { written } = record
-      if (!written) continue
-      if (isPlacement(written)) {
-        if (written.overlay) record.written = { ...written, overlay: false }
-      } else record.written = new Map([...written].filter(([name]) => partsOf(name).set !== 'envoy'))
-    }
+    for (const record of this.#ports.values()) forgetOverlay(record)
   }
 
   async #writeDirty(): Promise<void> {
@@ -417,23 +341,8 @@ export class KernelTables {
   /** From here on the port is dirty only by what comes later. */
   #changeOf(record: PortRecord): PortChange {
     this.#dirty.delete(record.id)
-    const { state, written } = record
-    const placement = state && this.#place(state, written)
-    const wanted = placement ? planPort(placement, this.#options) : noElements
-    return { record, state, placement, current: this.#elementsOf(record), wanted }
-  }
-
-  #place(state: PortState, written: PortRecord['written']): Placement {
-    const overlay = this.#overlay.has(vipPortKey({ ip: state.vip, port: state.port.port }))
-    // A chain of affinity is written as a whole: there are no slots to keep.
-    const isWhole = state.affinitySeconds !== undefined
-    const slots = isWhole ? state.endpoints : arrange(slotsBefore(state, written), state.endpoints)
-    return { state, slots, overlay }
-  }
-
-  #elementsOf({ written }: PortRecord): Elements {
-    if (!written) return noElements
-    return isPlacement(written) ? planPort(written, this.#options) : written
+    const overlay = record.state !== undefined && this.#overlay.has(record.state)
+    return changeOf(record, overlay, this.#options)
   }
 
   async #write(changes: readonly PortChange[]): Promise<void> {
@@ -516,33 +425,4 @@ export class KernelTables {
       this.#observer.problems?.('conntrack', [commandProblem('conntrack entries of UDP Services', error, remedy)])
     }
   }
-}
-
-/** 50 ms, doubled up to 10 s. */
-function backoffMs(failures: number): number {
-  return Math.min(25 * 2 ** failures, 10e3)
-}
-
-function isPlacement(written: Placement | Elements): written is Placement {
-  return 'slots' in written
-}
-
-function slotsBefore(state: PortState, written: PortRecord['written']): readonly string[] {
-  if (!written) return []
-  return isPlacement(written) ? written.slots.map(slotValue) : slotsIn(written, state)
-}
-
-/** `10.0.0.1 . 80`, as in the set `envoy`. */
-function vipPortKey({ ip, port }: VipPort): string {
-  return `${ip} . ${port}`
-}
-
-function parseVipPort(key: string): VipPort {
-  const [ip, port] = key.split(' . ') as [string, string]
-  return { ip, port: Number(port) }
-}
-
-/** Undefined for what cannot be in the overlay. */
-function overlayKey(state: PortState | undefined): string | undefined {
-  return state?.port.protocol === 'TCP' ? vipPortKey({ ip: state.vip, port: state.port.port }) : undefined
 }

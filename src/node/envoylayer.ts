@@ -6,7 +6,7 @@
 import { isSupported, minimumVersion } from '../envoy/find.ts'
 import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../envoy/resource.ts'
 import { resourcesOf, type Told } from '../envoy/resources.ts'
-import type { VipPort } from '../kernel/table.ts'
+import type { VipPort } from '../kernel/overlay.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
 import { type Problem, problem } from '../services/problem.ts'

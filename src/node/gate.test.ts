@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { type ResourceRef, typeUrls } from '../envoy/resource.ts'
-import type { VipPort } from '../kernel/table.ts'
+import type { VipPort } from '../kernel/overlay.ts'
 import { OverlayGate } from './gate.ts'
 
 const vip = (last: number): VipPort => ({ ip: `10.96.0.${last}`, port: 80 })

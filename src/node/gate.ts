@@ -7,7 +7,7 @@
  */
 
 import type { ResourceRef } from '../envoy/resource.ts'
-import type { VipPort } from '../kernel/table.ts'
+import type { VipPort } from '../kernel/overlay.ts'
 
 export interface GateOptions {
   readonly settleMs: number

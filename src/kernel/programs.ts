@@ -1,0 +1,22 @@
+/** The programs of the system that the tables need; tests have others. */
+
+import type { CommandPrefix } from './command.ts'
+import { removeStaleUdp, type UdpEndpoints } from './conntrack.ts'
+import type { Family } from './elements.ts'
+import { Nft, type NftClient } from './nft.ts'
+import { ensureRouting, type RoutingOptions } from './routing.ts'
+
+/** Rejections are CommandErrors. */
+export interface KernelPrograms {
+  readonly nft: NftClient
+  ensureRouting(family: Family): Promise<void>
+  removeStaleUdp(ports: UdpEndpoints): Promise<unknown>
+}
+
+export function systemPrograms(options: RoutingOptions, prefix: CommandPrefix | undefined): KernelPrograms {
+  return {
+    nft: new Nft(prefix),
+    ensureRouting: family => ensureRouting(family, options, prefix),
+    removeStaleUdp: ports => removeStaleUdp(ports, prefix),
+  }
+}

@@ -1,0 +1,73 @@
+/** One step at a time, for as long as there is work; ever slower while steps fail. */
+
+import { setTimeout as delay } from 'node:timers/promises'
+
+export interface Job {
+  hasWork(): boolean
+  step(): Promise<void>
+  /** A step failed, the last `failures` of them in a row; it is tried again. */
+  failed(error: unknown, failures: number): void
+}
+
+export class Worker {
+  readonly #job: Job
+  readonly #gatherMs: number
+  readonly #closing = new AbortController()
+  readonly #attempt = Promise.withResolvers<void>()
+  #run: Promise<void> | undefined
+
+  /** @param gatherMs how long work is gathered before a step takes it up */
+  constructor(job: Job, gatherMs: number) {
+    this.#job = job
+    this.#gatherMs = gatherMs
+  }
+
+  /** There may be work. */
+  schedule(): void {
+    if (this.#run || this.#closing.signal.aborted) return
+    this.#run = this.#work().finally(() => {
+      this.#run = undefined
+      if (this.#job.hasWork()) this.schedule()
+    })
+  }
+
+  /** Resolves when the first step has been taken, well or not. */
+  get attempted(): Promise<void> {
+    return this.#attempt.promise
+  }
+
+  /** Resolves when there is no work left. */
+  async settled(): Promise<void> {
+    while (this.#run) await this.#run
+  }
+
+  /** Resolves when the step that is being taken has ended; there are no more. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.#run
+  }
+
+  async #work(): Promise<void> {
+    const { signal } = this.#closing
+    let failures = 0
+    while (this.#job.hasWork() && !signal.aborted) {
+      const pause = failures === 0 ? this.#gatherMs : backoffMs(failures)
+      await delay(pause, undefined, { signal }).catch(() => {})
+      if (signal.aborted) break
+      try {
+        await this.#job.step()
+        failures = 0
+      } catch (error) {
+        failures++
+        this.#job.failed(error, failures)
+      }
+      this.#attempt.resolve()
+    }
+    this.#attempt.resolve()
+  }
+}
+
+/** 50 ms, doubled up to 10 s. */
+export function backoffMs(failures: number): number {
+  return Math.min(25 * 2 ** failures, 10e3)
+}
