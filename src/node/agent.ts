@@ -21,7 +21,7 @@ import type { Change } from '../services/objects.ts'
 import type { PortState } from '../services/port.ts'
 import { problem } from '../services/problem.ts'
 import type { Node } from '../services/service.ts'
-import { ServiceTable } from '../services/table.ts'
+import { ServiceTable, type TableUpdate } from '../services/table.ts'
 import type { Source, SourceListener } from '../sources/source.ts'
 import { startXdsServer, type XdsServer } from '../xds/server.ts'
 import { type Canary, startCanary } from './canary.ts'
@@ -61,6 +61,8 @@ const retryMs = 5000
 const pathTimes = { settleMs, failures: 2, betweenMs: 500, blockedMs: 10_000, openMs: 300_000 }
 /** Addresses of pods that a test of the path may come from. */
 const mostPathPods = 16
+/** How long the kernel serves what kube-proxy takes over: it gathers changes for a second, and writes for seconds on large clusters. */
+const handoverMs = 10_000
 
 export class Agent {
   readonly problems: ProblemRegistry
@@ -77,6 +79,8 @@ export class Agent {
   readonly #source: Source
   /** When the change of a port arrived that the kernel does not have yet, by port state id. */
   readonly #kernelAwaited = new Map<string, number>()
+  /** Services that another proxy takes over, until the kernel lets go of them. */
+  readonly #handovers = new Map<string, NodeJS.Timeout>()
   #xds: Retried<XdsServer> | undefined
   #canary: Canary | undefined
   #inheritance: NodeJS.Timeout | undefined
@@ -138,6 +142,7 @@ export class Agent {
   /** Leaves Envoy and the kernel as they are: traffic flows on without the agent. */
   async stop(): Promise<void> {
     clearTimeout(this.#inheritance)
+    for (const timer of this.#handovers.values()) clearTimeout(timer)
     this.envoy.stop()
     this.#canary?.stop()
     await this.path.stop()
@@ -160,12 +165,20 @@ export class Agent {
     for (const change of changes) {
       this.metrics.changes.inc({ kind: change.type === 'put' ? change.object.kind : change.key.kind })
     }
-    const { ports, problems, healthChecks } = this.table.apply(changes)
+    const update = this.table.apply(changes)
+    const services = new Set(update.ports.map(({ id }) => id.split('/', 2).join('/')))
+    this.kubeProxyMetrics.changed(changes, services, arrived)
+    this.#update(update, arrived)
+  }
+
+  #update({ ports, problems, healthChecks, handedOver }: TableUpdate, arrived: number): void {
     for (const [object, found] of problems) this.problems.set(object, found)
     this.#healthChecks.setAddresses(primaryAddresses(this.table.node))
     for (const [service, checks] of healthChecks) this.#healthChecks.set(service, checks)
-    const services = new Set(ports.map(({ id }) => id.split('/', 2).join('/')))
-    this.kubeProxyMetrics.changed(changes, services, arrived)
+    for (const service of handedOver) {
+      clearTimeout(this.#handovers.get(service))
+      this.#handovers.set(service, setTimeout(() => this.#release(service), handoverMs).unref())
+    }
     if (!this.#synced) return
     if (ports.length > 0) this.health.queued(arrived)
     for (const { id, after } of ports) {
@@ -174,6 +187,11 @@ export class Agent {
       else this.kernel.removePort(id)
     }
     this.envoy.apply(ports, arrived)
+  }
+
+  #release(service: string): void {
+    this.#handovers.delete(service)
+    this.#update(this.table.release(service), performance.now())
   }
 
   #begin(): void {

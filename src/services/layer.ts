@@ -18,14 +18,18 @@ export const ourProxyName = 'lightpath.cloud'
 export const serviceScopes = ['all', 'labelled'] as const
 export type ServiceScope = (typeof serviceScopes)[number]
 
-/** Why a Service is not served at all; undefined for those that are. */
-export function whyIgnored(service: Service, scope: ServiceScope): string | undefined {
+/** Why a Service is another proxy's; undefined for those that are ours. */
+export function whyOthers(service: Service, scope: ServiceScope): string | undefined {
   const proxyName = service.labels[labels.proxyName]
   if (proxyName === undefined && scope === 'labelled') {
     return `it lacks the label ${labels.proxyName}: ${ourProxyName}, which --services=labelled asks for`
   }
-  if (proxyName !== undefined && proxyName !== ourProxyName)
-    return `another proxy serves it (${labels.proxyName}: ${proxyName})`
+  if (proxyName === undefined || proxyName === ourProxyName) return undefined
+  return `another proxy serves it (${labels.proxyName}: ${proxyName})`
+}
+
+/** Why there is nothing to serve of a Service, whoever it belongs to; undefined where there is. */
+export function whyUnserved(service: Service): string | undefined {
   if (service.labels[labels.headless] !== undefined) return `it has the label ${labels.headless}`
   if (service.type === 'ExternalName') return 'ExternalName Services have no VIP; DNS answers for them'
   if (service.clusterIPs.length === 0) return 'it is headless: DNS gives out the endpoints themselves'

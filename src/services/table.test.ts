@@ -236,16 +236,55 @@ describe('an agent for labelled Services', () => {
   test('leaves a Service that names another proxy', () => {
     assert.match(served({ [label]: 'other' }).ignored ?? '', /another proxy serves it/)
   })
-  test('serves a Service from when it gets the label until it loses it', () => {
+  test('serves a Service from when it gets the label', () => {
     const table = new ServiceTable('node1', 'labelled')
     for (const [labels, ports] of [
       [{}, 0],
       [{ [label]: 'lightpath.cloud' }, 1],
-      [{}, 0],
     ] as const) {
       table.apply([put(aService({ labels }))])
       assert.equal([...table.states()].length, ports)
     }
+  })
+})
+
+describe('a Service that kube-proxy takes over', () => {
+  const ours = put(aService({ labels: { 'service.kubernetes.io/service-proxy-name': 'lightpath.cloud' } }))
+  const key = 'whoami/whoami'
+  const handedOver = () => {
+    const table = new ServiceTable('node1', 'labelled')
+    table.apply([ours, put(aSlice([anEndpoint('10.244.1.2')]))])
+    return { table, update: table.apply([put(aService())]) }
+  }
+
+  test('leaves Envoy at once, and the kernel follows its endpoints until it is released', () => {
+    const { table, update } = handedOver()
+    assert.deepEqual(update.handedOver, [key])
+    assert.equal(stateOf(table).layer.wants, 'kernel')
+    assert.match(stateOf(table).layer.reason, /lacks the label .*; the kernel goes on until/)
+    assert.deepEqual(table.apply([put(aSlice([anEndpoint('10.244.1.3')]))]).handedOver, [])
+    assert.deepEqual(
+      stateOf(table).endpoints.map(({ ip }) => ip),
+      ['10.244.1.3'],
+    )
+    assert.deepEqual(
+      table.release(key).ports.map(({ after }) => after),
+      [undefined],
+    )
+    assert.match(table.view('whoami', 'whoami')?.ignored ?? '', /lacks the label/)
+    assert.deepEqual(table.apply([put(aSlice([anEndpoint('10.244.1.4')]))]).ports, [])
+  })
+  test('stays when it is ours again before it is released', () => {
+    const { table } = handedOver()
+    table.apply([ours])
+    assert.deepEqual(table.release(key).ports, [])
+    assert.equal(stateOf(table).layer.wants, 'envoy')
+  })
+  test('goes at once when it is deleted meanwhile, and its VIP with it', () => {
+    const { table } = handedOver()
+    const update = table.apply([remove(aService())])
+    assert.equal(update.ports[0]?.after, undefined)
+    assert.deepEqual([...table.states()], [])
   })
 })
 

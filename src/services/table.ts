@@ -9,10 +9,10 @@ import { Claims } from './claims.ts'
 import { type Candidate, chooseEndpoints, explainEndpoints, type Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
 import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
-import { chooseLayer, labels, type ServiceScope, whyIgnored } from './layer.ts'
+import { chooseLayer, labels, type ServiceScope, whyOthers, whyUnserved } from './layer.ts'
 import { type Change, describeKey, type KubeObject, keyOf, type ObjectKey } from './objects.ts'
 import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned, outsideOf } from './outside.ts'
-import { type PortState, portId, portLabel } from './port.ts'
+import { type Layer, type PortState, portId, portLabel } from './port.ts'
 import { type Problem, problem } from './problem.ts'
 import { reuse } from './reuse.ts'
 import type { Namespace, Node, Service, ServicePort } from './service.ts'
@@ -30,6 +30,8 @@ export interface TableUpdate {
   readonly problems: ReadonlyMap<string, readonly Problem[]>
   /** The health checks of each Service that was looked at and has some, or had, by namespace/name. */
   readonly healthChecks: ReadonlyMap<string, readonly HealthCheck[]>
+  /** Services (`namespace/name`) that another proxy takes over from now on: the kernel layer serves them until `release`. */
+  readonly handedOver: readonly string[]
 }
 
 interface Entry {
@@ -42,6 +44,8 @@ interface Entry {
   /** What each port state claims, its VIP:port and its places outside; also of those that another Service owns. */
   claims: readonly Claim[]
   healthChecks: readonly HealthCheck[]
+  /** Another proxy takes the Service over: still served, or no longer. Undefined for what is ours, or never was. */
+  handover: 'begun' | 'done' | undefined
 }
 
 interface Claim {
@@ -81,15 +85,31 @@ export class ServiceTable {
       if (change.type === 'put') this.#put(change.object, dirty)
       else this.#remove(change.key, dirty)
     }
+    return this.#refreshAll(dirty)
+  }
+
+  /** The other proxy has had its time to take a Service over. No change where it is ours again meanwhile, or gone. */
+  release(key: string): TableUpdate {
+    const entry = this.#entries.get(key)
+    if (entry?.handover !== 'begun') return this.#refreshAll(new Set())
+    entry.handover = 'done'
+    return this.#refreshAll(new Set([key]))
+  }
+
+  #refreshAll(dirty: Set<string>): TableUpdate {
+    const handedOver: string[] = []
     const ports = new Map<string, PortChange>()
     const problems = new Map<string, readonly Problem[]>()
     const healthChecks = new Map<string, readonly HealthCheck[]>()
     // A port that gives up a VIP makes the Service that waits for it dirty, also one that was looked at before.
     for (const key of dirty) {
       dirty.delete(key)
+      const before = this.#entries.get(key)?.handover
       this.#refresh(key, { ports, problems, healthChecks }, dirty)
+      if (before === undefined && this.#entries.get(key)?.handover === 'begun') handedOver.push(key)
     }
-    return { ports: [...ports.values()].filter(({ before, after }) => before !== after), problems, healthChecks }
+    const changed = [...ports.values()].filter(({ before, after }) => before !== after)
+    return { ports: changed, problems, healthChecks, handedOver }
   }
 
   get(id: string): PortState | undefined {
@@ -126,7 +146,9 @@ export class ServiceTable {
         explainEndpoints(service, port, family, slices.values(), here),
       ]),
     )
-    return { service, settings, ignored: whyIgnored(service, this.#scope), ports: [...ports.values()], candidates }
+    const others = entry.handover === 'begun' ? undefined : whyOthers(service, this.#scope)
+    const ignored = others ?? whyUnserved(service)
+    return { service, settings, ignored, ports: [...ports.values()], candidates }
   }
 
   /** Names of all Services, `namespace/name`, for suggestions. */
@@ -229,6 +251,7 @@ export class ServiceTable {
         ports: new Map(),
         claims: [],
         healthChecks: [],
+        handover: undefined,
       }
       this.#entries.set(key, entry)
     }
@@ -238,7 +261,7 @@ export class ServiceTable {
   #refresh(key: string, { ports: changes, problems, healthChecks }: Refreshed, dirty: Set<string>): void {
     const entry = this.#entries.get(key)
     if (!entry) return
-    const service = entry.service && whyIgnored(entry.service, this.#scope) === undefined ? entry.service : undefined
+    const service = this.#served(entry)
     const wanted = service ? portsByFamily(service) : []
     this.#reclaim(entry, service, wanted, dirty)
 
@@ -249,12 +272,27 @@ export class ServiceTable {
       const first = changes.get(id)
       changes.set(id, { id, before: first ? first.before : before.get(id), after: entry.ports.get(id) })
     }
-    const checks = service ? healthChecksOf(service, entry.slices.values(), this.#nodeName) : []
+    // A port that both listen on is the other proxy's at once: kube-proxy does not try again soon.
+    const isOurs = service && entry.handover === undefined
+    const checks = isOurs ? healthChecksOf(service, entry.slices.values(), this.#nodeName) : []
     if (checks.length > 0 || entry.healthChecks.length > 0) healthChecks.set(key, checks)
     entry.healthChecks = checks
     const [namespace, name] = key.split('/') as [string, string]
     problems.set(describeKey({ kind: 'Service', namespace, name }), found)
     if (!entry.service && entry.slices.size === 0) this.#entries.delete(key)
+  }
+
+  /**
+   * What another proxy takes over is served until `release`, since that proxy may hear of it later than we do. Its shape
+   * may not have changed beside: a VIP that is gone is nobody's.
+   */
+  #served(entry: Entry): Service | undefined {
+    const { service, ports } = entry
+    const others = service && whyOthers(service, this.#scope)
+    if (!service || others === undefined || whyUnserved(service) !== undefined) entry.handover = undefined
+    else entry.handover ??= ports.size > 0 ? 'begun' : undefined
+    if (!service || whyUnserved(service) !== undefined) return undefined
+    return others === undefined || entry.handover === 'begun' ? service : undefined
   }
 
   /** Gives up the claims that the Service no longer makes, and makes the new ones. */
@@ -284,14 +322,12 @@ export class ServiceTable {
       const settings = settingsOf(entry.settings, port)
       const outside = this.#ownedOutside(service, one, found)
       const choice = chooseEndpoints(service, port, family, entry.slices.values(), this.#here(), outside)
-      const layer = chooseLayer(
-        service,
-        port,
-        this.#namespaces.get(service.namespace),
-        settings,
-        choice.endpoints.length,
-      )
       const { namespace, name } = service
+      const inNamespace = this.#namespaces.get(namespace)
+      const layer: Layer =
+        entry.handover === 'begun'
+          ? { wants: 'kernel', reason: `${whyOthers(service, this.#scope)}; the kernel goes on until that has it` }
+          : chooseLayer(service, port, inNamespace, settings, choice.endpoints.length)
       const next = { id, namespace, name, port, family, vip, settings, layer, ...choice, affinitySeconds }
       ports.set(id, reuse(entry.ports.get(id), next))
     }
