@@ -12,10 +12,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import type { LoadReport } from '../../src/demo/load-report.ts'
 import { findEnvoy } from '../../src/envoy/find.ts'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
+const loadClient = join(root, 'src/demo/load-client.ts')
 
 export const isRoot = process.getuid?.() === 0
 export const nodes = [1, 2]
@@ -34,6 +36,25 @@ export async function eventually<T>(seconds: number, attempt: () => Promise<T>):
       if (Date.now() > deadline) throw error
       await delay(300)
     }
+  }
+}
+
+/** Requests at a steady rate from inside a pod. */
+export class Load {
+  readonly #client: ChildProcess
+  #report = ''
+
+  constructor(client: ChildProcess) {
+    this.#client = client
+    this.#client.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      this.#report += text
+    })
+  }
+
+  async end(): Promise<LoadReport> {
+    this.#client.kill('SIGTERM')
+    await once(this.#client, 'close')
+    return JSON.parse(this.#report) as LoadReport
   }
 }
 
@@ -82,14 +103,46 @@ export class Nodes {
 
   /** Runs a command in the pod `client` of a node. */
   async client(node: number, ...command: readonly string[]): Promise<string> {
-    const selector = ['-l', 'app=client', '--field-selector', `spec.nodeName=node${node}`]
-    const pod = await this.kubectl('get', 'pods', ...selector, '-o', 'name')
-    return await this.kubectl('exec', pod.trim(), '--', ...command)
+    return await this.kubectl('exec', await this.#clientPod(node), '--', ...command)
   }
 
   /** What curl in that pod prints, with the headers. */
   curl(node: number, ...args: readonly string[]): Promise<string> {
     return this.client(node, 'curl', '-sSi', '--max-time', '5', ...args)
+  }
+
+  /** The first cluster IP of a Service, as a URL. */
+  async url(service: string): Promise<string> {
+    return `http://${await this.kubectl('get', 'service', service, '-o', 'jsonpath={.spec.clusterIP}')}/`
+  }
+
+  /** The IPv4 address of one that does not leave. */
+  async readyPodIP(service: string): Promise<string> {
+    const ready = '.items[?(@.addressType=="IPv4")].endpoints[?(@.conditions.ready==true)].addresses[0]'
+    const slices = ['endpointslices', '-l', `kubernetes.io/service-name=${service}`]
+    return (await this.kubectl('get', ...slices, '-o', `jsonpath={${ready}}`)).split(' ')[0]!
+  }
+
+  /** Stops the API server, or starts it and waits until it is ready. */
+  async apiServer(command: 'stop' | 'start'): Promise<void> {
+    await this.#hack('api-server', command)
+  }
+
+  /** Writes an object to etcd behind the API server's back. @param path below /registry, as the API server has it */
+  async writeBehind(path: string, object: unknown): Promise<void> {
+    const base64 = (text: string) => Buffer.from(text).toString('base64')
+    const body = JSON.stringify({ key: base64(`/registry/${path}`), value: base64(JSON.stringify(object)) })
+    const control = `--net=/run/netns/${this.#cluster}-control`
+    await run('nsenter', [control, 'curl', '-sSf', '--data', body, 'http://127.0.0.1:2379/v3/kv/put'])
+  }
+
+  /** Load on a URL from the pod `client` of a node, with the arguments of the load client; ends by `end`. */
+  async load(node: number, url: string, ...args: readonly string[]): Promise<Load> {
+    const pid = await this.#processOf(await this.#clientPod(node))
+    const inPod = ['--net', '--target', pid, process.execPath, loadClient, '--url', url, ...args]
+    const client = spawn('nsenter', inPod, { stdio: ['ignore', 'pipe', 'inherit'] })
+    this.#processes.push(client)
+    return new Load(client)
   }
 
   socket(node: number): string {
@@ -114,6 +167,26 @@ export class Nodes {
     const inNode = [`--net=/run/netns/${this.#cluster}-node${node}`, command, ...args]
     this.#processes.push(spawn('nsenter', inNode, { stdio: ['ignore', log, log] }))
     closeSync(log)
+  }
+
+  async #clientPod(node: number): Promise<string> {
+    const selector = ['-l', 'app=client', '--field-selector', `spec.nodeName=node${node}`]
+    return (await this.kubectl('get', 'pods', ...selector, '-o', 'name')).trim()
+  }
+
+  /** Any process of a pod: all share its network namespace. */
+  async #processOf(pod: string): Promise<string> {
+    const uid = await this.kubectl('get', pod, '-o', 'jsonpath={.metadata.uid}')
+    const found = await run('find', [
+      '/sys/fs/cgroup',
+      '-path',
+      `*/pod${uid}/*/cgroup.procs`,
+      '-exec',
+      'cat',
+      '{}',
+      '+',
+    ])
+    return found.stdout.split('\n')[0]!
   }
 
   async #hack(...args: readonly string[]): Promise<string> {
