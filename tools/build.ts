@@ -1,4 +1,7 @@
-/** Makes what ships: one bundle for the agent (with what it loads only when needed beside it) and its source maps. */
+/**
+ * Makes what ships: one bundle for the agent (with what it loads only when needed beside it) and its source maps.
+ * Into dist, or into the directory given; what was there before goes.
+ */
 
 import { rolldown } from 'rolldown'
 
@@ -10,7 +13,8 @@ const bundle = await rolldown({
   logLevel: 'warn',
 })
 await bundle.write({
-  dir: 'dist',
+  dir: process.argv[2] ?? 'dist',
+  cleanDir: true,
   format: 'esm',
   sourcemap: true,
   minify: { mangle: false, compress: false, codegen: true },
