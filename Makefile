@@ -1,6 +1,6 @@
 # Lightpath. `make demo` shows it at work, `make test` passes all tests; both install what is missing first.
 
-.PHONY: help setup demo test check bench build generate clean k8s-up k8s-down
+.PHONY: help setup demo test check bench build generate clean k8s-up k8s-down images deploy undeploy
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -25,6 +25,15 @@ k8s-up: setup ## a Kubernetes cluster on this machine: kind where Docker runs, e
 
 k8s-down: ## and away with it
 	@if docker info >/dev/null 2>&1; then kind delete cluster --name lightpath; else hack/cluster down; fi
+
+images: ## the images that deploy/ names, with Docker or without (root), for ARCH=amd64 or arm64; their SBOMs lie beside
+	@images/build $(ARCH)
+
+deploy: setup ## Lightpath on that cluster, beside kube-proxy; SERVICES=all: in its place
+	@hack/deploy up $(SERVICES)
+
+undeploy: ## hands the Services back and cleans every node
+	@hack/deploy down
 
 build: setup ## the bundle that ships, dist/lightpath.js
 	@npm run --silent build

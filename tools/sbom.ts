@@ -24,7 +24,10 @@ function debianParts(): Part[] {
   const packages = join(base, 'var/lib/dpkg/status.d')
   return readdirSync(packages).map(file => {
     const fields = new Map(
-      [...readFileSync(join(packages, file), 'utf8').matchAll(/^(\S+): (.*)$/gm)].map(([, name, value]) => [name, value!]),
+      [...readFileSync(join(packages, file), 'utf8').matchAll(/^(\S+): (.*)$/gm)].map(([, name, value]) => [
+        name,
+        value!,
+      ]),
     )
     const [name, version] = [fields.get('Package')!, fields.get('Version')!]
     const purl = `pkg:deb/debian/${name}@${encodeURIComponent(version)}?arch=${fields.get('Architecture')}`

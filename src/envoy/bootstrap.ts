@@ -15,6 +15,7 @@ import {
 import type { SocketOptionSchema } from './api/envoy/config/core/v3/socket_option_pb.js'
 import type { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
 import { StdoutAccessLogSchema } from './api/envoy/extensions/access_loggers/stream/v3/stream_pb.js'
+import { HealthCheckSchema } from './api/envoy/extensions/filters/http/health_check/v3/health_check_pb.js'
 import { RouterSchema } from './api/envoy/extensions/filters/http/router/v3/router_pb.js'
 import { OriginalDstSchema } from './api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
 import { OriginalSrcSchema } from './api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
@@ -87,6 +88,7 @@ export function bootstrapJson(bootstrap: Bootstrap): JsonObject {
 const registry = createRegistry(
   DirectResponseSchema,
   HeaderMutationSchema,
+  HealthCheckSchema,
   HttpConnectionManagerSchema,
   HttpProtocolOptionsSchema,
   OriginalDstSchema,
@@ -150,34 +152,29 @@ function xdsCluster({ xds }: Options): MessageInitShape<typeof ClusterSchema> {
   }
 }
 
+/** Answers 200, and 503 from `POST /healthcheck/fail` on: that tells the agent that this Envoy is about to end. */
 function canaryListener({ canaryPort }: Options): Listener {
+  const path = {
+    name: ':path',
+    headerMatchSpecifier: { case: 'presentMatch', value: true },
+  } as const
   const manager = any(HttpConnectionManagerSchema, {
     codecType: HttpConnectionManager_CodecType.HTTP1,
     statPrefix: 'canary',
     httpFilters: [
       {
+        name: 'envoy.filters.http.health_check',
+        configType: {
+          case: 'typedConfig',
+          value: any(HealthCheckSchema, { passThroughMode: false, headers: [path] }),
+        },
+      },
+      {
         name: 'envoy.filters.http.router',
         configType: { case: 'typedConfig', value: any(RouterSchema, {}) },
       },
     ],
-    routeSpecifier: {
-      case: 'routeConfig',
-      value: {
-        name: 'canary',
-        virtualHosts: [
-          {
-            name: 'all',
-            domains: ['*'],
-            routes: [
-              {
-                match: { pathSpecifier: { case: 'prefix', value: '/' } },
-                action: { case: 'directResponse', value: { status: 200 } },
-              },
-            ],
-          },
-        ],
-      },
-    },
+    routeSpecifier: { case: 'routeConfig', value: { name: 'canary' } },
   })
   return {
     name: 'canary',

@@ -434,11 +434,13 @@ test('a malformed request is refused with 400 and harms nobody', async t => {
   assert.match(await exchange(t, port, get), /fine/)
 })
 
-test('the canary answers 200', async t => {
+test('the canary answers 200, and 503 once Envoy is told that it is to end', async t => {
   const state = await servicePort('whoami', 'http', [])
-  const { canaryPort } = await serve(t, [state])
-  const response = await fetch(`http://127.0.0.1:${canaryPort}/`)
-  assert.equal(response.status, 200)
+  const { canaryPort, adminPort } = await serve(t, [state])
+  const canary = async () => (await fetch(`http://127.0.0.1:${canaryPort}/`)).status
+  assert.equal(await canary(), 200)
+  await fetch(`http://127.0.0.1:${adminPort}/healthcheck/fail`, { method: 'POST' })
+  assert.equal(await canary(), 503)
 })
 
 test('the access log tells of failures alone, and of all requests where that is set', async t => {
