@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { promisify } from 'node:util'
-import { ApiServerProcess, adminToken, noApiServer, noKubectl, programs } from './apiserver.ts'
+import { ApiServerProcess, adminToken, noApiServer, noKubectl } from './apiserver.ts'
+import { kubectl, render, withKustomization } from './kustomize.ts'
 
-const run = promisify(execFile)
-const deploy = join(import.meta.dirname, '../../deploy')
 const options = { skip: noApiServer ?? noKubectl, timeout: 120_000 }
 const server = new ApiServerProcess()
 
@@ -21,20 +17,22 @@ after(async () => {
 })
 
 test('the API server accepts deploy/webhook as it is', options, async () => {
-  const accepted = await dryRun(join(deploy, 'webhook'))
+  const accepted = await dryRun()
   for (const object of ['deployment.apps/lightpath-webhook', 'service/lightpath-webhook']) {
     assert.match(accepted, new RegExp(`^${object} serverside-applied`, 'm'))
   }
 })
 
-async function kubectl(...args: readonly string[]): Promise<string> {
-  const { stdout, stderr } = await run(join(programs, 'kubectl'), args)
-  assert.equal(stderr, '', 'warnings of the API server or of kustomize')
-  return stdout
-}
+test('with the component opa, OPA takes the place of the webhook and its rights', options, async () => {
+  assert.match(await dryRun('components/opa'), /^deployment.apps\/lightpath-opa serverside-applied/m)
+  const kinds = (await render('webhook', 'components/opa')).map(({ kind }) => kind).sort()
+  const expected = ['ConfigMap', 'Deployment', 'MutatingWebhookConfiguration', 'PodDisruptionBudget', 'Service']
+  assert.deepEqual(kinds, expected)
+})
 
-/** What the API server would make of a directory for `kubectl apply -k`. */
-function dryRun(directory: string): Promise<string> {
+/** What the API server would make of deploy/webhook with these components. */
+function dryRun(...components: readonly string[]): Promise<string> {
   const kubeconfig = server.kubeconfig('admin', `token: ${adminToken}`)
-  return kubectl('--kubeconfig', kubeconfig, 'apply', '--server-side', '--dry-run=server', '-k', directory)
+  const apply = ['--kubeconfig', kubeconfig, 'apply', '--server-side', '--dry-run=server', '-k']
+  return withKustomization('webhook', components, directory => kubectl(...apply, directory))
 }

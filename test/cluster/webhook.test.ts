@@ -9,27 +9,25 @@ import { parse, parseAllDocuments } from 'yaml'
 import { silentLog } from '../../src/sources/testing.ts'
 import { kubernetesApi } from '../../src/webhook/api.ts'
 import { startWebhook, type Webhook } from '../../src/webhook/server.ts'
-import { namespaces, serviceOf, type Vector, vectors } from '../../src/webhook/vectors.ts'
+import { Admission, plain, proxyName, until } from './admission.ts'
 import { ApiServerProcess, noApiServer } from './apiserver.ts'
 
 const options = { skip: noApiServer, timeout: 120_000 }
 const server = new ApiServerProcess()
 const configurations = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations'
 const secret = '/api/v1/namespaces/lightpath-system/secrets/lightpath-webhook'
-const proxyName = 'service.kubernetes.io/service-proxy-name'
-const plain = vectors[0]!
+const admission = new Admission(server)
 let webhook: Webhook
-let services = 0
 
 before(async () => {
   if (noApiServer !== undefined) return
   await server.start()
-  await server.makeNamespaces(namespaces)
+  await admission.makeNamespaces()
   webhook = await start()
   const configuration = parse(deployed('configuration.yaml'))
   configuration.webhooks[0].clientConfig = { url: `https://127.0.0.1:${webhook.port}/admit` }
   await server.must('POST', configurations, configuration)
-  await until('the webhook is in force', async () => (await create(plain))[proxyName] !== undefined)
+  await admission.untilInForce()
 })
 
 after(async () => {
@@ -37,19 +35,13 @@ after(async () => {
   await server.stop()
 })
 
-for (const vector of vectors) {
-  const says = vector.expected === undefined ? 'no label' : `the label is "${vector.expected}"`
-  test(`the webhook, ${vector.title}: ${says}`, options, async () => {
-    const labels = { ...vector.labels, ...(vector.expected !== undefined && { [proxyName]: vector.expected }) }
-    assert.deepEqual(await create(vector), labels)
-  })
-}
+admission.testVectors('the webhook', options)
 
 test('certificates are renewed while Services are created, and none is missed', options, async () => {
   const serials = new Set<string>()
   await until('three certificates were served', async () => {
     serials.add((await peer(webhook.port)).serial)
-    assert.equal((await create(plain))[proxyName], 'lightpath.cloud')
+    assert.equal((await admission.create(plain))[proxyName], 'lightpath.cloud')
     return serials.size >= 3
   })
 })
@@ -63,7 +55,7 @@ test('a Secret or a caBundle that somebody has spoilt is made good', options, as
     const { data } = await server.must('GET', secret)
     return (data as Record<string, string>)['tls.key']!.startsWith(good.slice(0, 12))
   })
-  await until('Services are labelled', async () => (await create(plain))[proxyName] !== undefined)
+  await admission.untilInForce()
 })
 
 test('a second server uses the first one’s certificate', options, async () => {
@@ -80,7 +72,7 @@ test('a second server uses the first one’s certificate', options, async () => 
 
 test('a webhook that is gone keeps no Service from being created', options, async () => {
   await webhook.stop()
-  assert.equal((await create(plain))[proxyName], undefined)
+  assert.equal((await admission.create(plain))[proxyName], undefined)
 })
 
 test('`lightpath webhook` is healthy once it has a certificate, and ends in order', options, async () => {
@@ -131,13 +123,6 @@ function deployed(file: string): string {
   return readFileSync(new URL(`../../deploy/webhook/${file}`, import.meta.url), 'utf8')
 }
 
-/** The labels of a Service once it is created. */
-async function create(vector: Vector): Promise<Readonly<Record<string, string>>> {
-  const service = serviceOf(vector, `service-${services++}`)
-  const { metadata } = await server.must('POST', `/api/v1/namespaces/${vector.namespace}/services`, service)
-  return (metadata as { labels?: Record<string, string> }).labels ?? {}
-}
-
 /** The certificate that a server serves now, found by asking for its health. */
 function peer(port: number): Promise<{ serial: string }> {
   return new Promise((resolve, reject) => {
@@ -151,12 +136,4 @@ function peer(port: number): Promise<{ serial: string }> {
       .on('error', reject)
       .end()
   })
-}
-
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 300; tries++) {
-    if (await holds()) return
-    await new Promise(resolve => setTimeout(resolve, 100))
-  }
-  throw new Error(`not after 30 s: ${what}`)
 }
