@@ -108,6 +108,21 @@ configured(
 
 configured(
   program
+    .command('verify')
+    .description(
+      'compare, Service by Service, what the kube-proxy of this node has in the kernel with what Lightpath would put there; exit code 1 with differences',
+    ),
+  ['nodeName', 'source', 'kubeconfig', 'families'],
+)
+  .option('--output <table|json>', 'for people or for programs', 'table')
+  .action(
+    run(async (config, _args, { output }) =>
+      (await import('./commands/verify.ts')).verify(config, outputFormat(output)),
+    ),
+  )
+
+configured(
+  program
     .command('overlay')
     .description('take the whole node down to the kernel layer (off) and back (on); works without an agent')
     .argument('<on|off|show>', 'what to do'),

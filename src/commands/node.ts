@@ -8,9 +8,9 @@ import { translateEnvoyMetrics } from '../observe/envoy-metrics.ts'
 import { json, type Routes, serveTcp, serveUnix, text } from '../observe/http.ts'
 import { createLog, type Log } from '../observe/log.ts'
 import { problem } from '../services/problem.ts'
-import type { Source } from '../sources/source.ts'
 import { familiesOf } from './bootstrap.ts'
 import type { Config } from './options.ts'
+import { createSource } from './source.ts'
 
 const retryMs = 5000
 
@@ -35,15 +35,6 @@ export async function runNode(config: Config): Promise<void> {
   await agent.stop()
   await events?.stop()
   for (const server of servers) await (await server.stop())?.stop()
-}
-
-async function createSource(config: Config, log: Log): Promise<Source> {
-  if (config.source !== undefined) {
-    const { directorySource } = await import('../sources/directory.ts')
-    return directorySource(config.source, { log })
-  }
-  const { kubernetesSource } = await import('../sources/kubernetes.ts')
-  return kubernetesSource({ kubeconfig: config.kubeconfig, nodeName: config.nodeName, log })
 }
 
 /** Undefined where Services come from a directory: then there is nobody to tell. */

@@ -49,6 +49,11 @@ describe('slices', () => {
     assert.deepEqual(choose([aSlice([ready('10.0.0.1')]), aSlice([ready('10.0.0.1')], { name: 'b' })]), ['10.0.0.1']))
   test('an endpoint that is ready in one slice and not in another is ready', () =>
     assert.deepEqual(choose([aSlice([ready('10.0.0.1')]), aSlice([unready('10.0.0.1')], { name: 'b' })]), ['10.0.0.1']))
+  test('an address that a new pod has, while an old one with it still terminates, is as ready as the new pod', () => {
+    const [old, unreadyNew] = [aSlice([draining('10.0.0.1')]), aSlice([unready('10.0.0.1')], { name: 'b' })]
+    assert.deepEqual(choose([old, unreadyNew]), [])
+    assert.deepEqual(choose([unreadyNew, old]), [])
+  })
   test('an endpoint of which one slice says that it is on this node is on this node', () => {
     const slices = [aSlice([ready('10.0.0.1')]), aSlice([ready('10.0.0.1', { nodeName: 'node1' })], { name: 'b' })]
     assert.deepEqual(choose(slices, { internalTrafficPolicy: 'Local' }), ['10.0.0.1'])

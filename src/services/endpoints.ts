@@ -144,10 +144,13 @@ function candidates(
   return [...byAddress.values()].sort((a, b) => compareText(a.ip, b.ip) || a.port - b.port)
 }
 
-/** Of two entries of one endpoint, the more usable counts, and of two equal ones the one on this node. */
-function preference({ ready, serving, nodeName }: SliceEndpoint, here: Here): number {
+/**
+ * Of two entries of one endpoint, one that terminates is a pod whose address another pod has by now. Of two that do or do
+ * not, the more usable counts, and of two equal ones the one on this node.
+ */
+function preference({ ready, serving, terminating, nodeName }: SliceEndpoint, here: Here): number {
   const usability = ready ? 2 : Number(serving)
-  return 2 * usability + Number(nodeName !== undefined && nodeName === here.nodeName)
+  return 8 * Number(!terminating) + 2 * usability + Number(nodeName !== undefined && nodeName === here.nodeName)
 }
 
 function compareText(a: string, b: string): number {

@@ -5,7 +5,7 @@ import type { IpFamily, Protocol } from './address.ts'
 export interface SliceEndpoint {
   /** The first address of the endpoint; the API says that consumers use no other. Canonical text. */
   readonly ip: string
-  /** KEP-1672: `ready` unset means true, `serving` unset means as `ready`, `terminating` unset means false. */
+  /** KEP-1672, and the API for defaults: `ready` and `serving` unset mean true, `terminating` unset means false. */
   readonly ready: boolean
   readonly serving: boolean
   readonly terminating: boolean

@@ -82,7 +82,7 @@ function readEndpoint(raw: Raw, family: IpFamily, where: string, report: Report)
   return undefined
 }
 
-/** KEP-1672's defaults. A value that is neither true nor false leaves out the endpoint: guessing might send traffic to it. */
+/** The defaults of discovery.k8s.io/v1. A value that is neither true nor false leaves out the endpoint: guessing might send traffic to it. */
 function readConditions(
   raw: Raw,
   where: string,
@@ -94,9 +94,7 @@ function readConditions(
     report('LP221', `${where}.conditions.${key} ${show(value)} is neither true nor false`, left)
     return undefined
   }
-  const ready = raw.ready !== false
-  const serving = isAbsent(raw.serving) ? ready : raw.serving === true
-  return { ready, serving, terminating: raw.terminating === true }
+  return { ready: raw.ready !== false, serving: raw.serving !== false, terminating: raw.terminating === true }
 }
 
 function readPlace(raw: Raw, where: string, report: Report): Pick<SliceEndpoint, 'nodeName' | 'zone'> {

@@ -301,7 +301,7 @@ const slices: readonly Case[] = [
     },
   },
   {
-    title: 'conditions that are not set have the defaults of KEP-1672: ready, serving as ready, not terminating',
+    title: 'conditions that are not set have the defaults of the API: ready, serving, not terminating',
     raw: endpoints(
       { addresses: ['10.1.0.1'] },
       { addresses: ['10.1.0.2'], conditions: { ready: null } },
@@ -312,7 +312,7 @@ const slices: readonly Case[] = [
       endpoints: [
         { ip: '10.1.0.1', ...servesAlways },
         { ip: '10.1.0.2', ...servesAlways },
-        { ip: '10.1.0.3', ready: false, serving: false, terminating: false },
+        { ip: '10.1.0.3', ready: false, serving: true, terminating: false },
         { ip: '10.1.0.4', ready: false, serving: true, terminating: true },
       ],
     },

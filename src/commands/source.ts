@@ -1,0 +1,13 @@
+import type { Log } from '../observe/log.ts'
+import type { Source } from '../sources/source.ts'
+import type { Config } from './options.ts'
+
+/** Where this configuration says that Services come from. */
+export async function createSource(config: Config, log: Log): Promise<Source> {
+  if (config.source !== undefined) {
+    const { directorySource } = await import('../sources/directory.ts')
+    return directorySource(config.source, { log })
+  }
+  const { kubernetesSource } = await import('../sources/kubernetes.ts')
+  return kubernetesSource({ kubeconfig: config.kubeconfig, nodeName: config.nodeName, log })
+}

@@ -1,0 +1,57 @@
+/** What a source tells, for commands that look at it once. */
+
+import { labels } from '../services/layer.ts'
+import type { Change } from '../services/objects.ts'
+import type { PortState } from '../services/port.ts'
+import { formatProblem, type Problem } from '../services/problem.ts'
+import { ServiceTable } from '../services/table.ts'
+import type { Source } from '../sources/source.ts'
+
+const timeoutMs = 60e3
+
+export interface Watched {
+  /** The ports of Services that every proxy is for: those with a label that names one are left out. */
+  states(): readonly PortState[]
+  /** InternalIPs of the node, as far as they are known. */
+  nodeAddresses(): readonly string[]
+}
+
+/** Follows a source until it is stopped; resolves when all is known. Rejects with the reason where that takes too long. */
+export async function watchServices(source: Source, nodeName: string): Promise<Watched> {
+  const table = new ServiceTable(nodeName)
+  const named = new Set<string>()
+  let addresses: readonly string[] = []
+  let latest: Problem | undefined
+  const note = (change: Change) => {
+    if (change.type !== 'put') return
+    const { object } = change
+    if (object.kind === 'Node' && object.name === nodeName) addresses = object.addresses
+    if (object.kind !== 'Service') return
+    const key = `${object.namespace}/${object.name}`
+    if (object.labels[labels.proxyName] === undefined) named.delete(key)
+    else named.add(key)
+  }
+  const { promise: synced, resolve, reject } = Promise.withResolvers<void>()
+  const timer = setTimeout(() => {
+    reject(
+      new Error(latest ? formatProblem(latest) : `the source has not told all Services within ${timeoutMs / 1000} s`),
+    )
+  }, timeoutMs)
+  await source.start({
+    changes: changes => {
+      changes.forEach(note)
+      table.apply(changes)
+    },
+    problems: (_origin, problems) => {
+      latest = problems.at(-1) ?? latest
+      const missing = problems.find(({ code }) => code === 'LP104')
+      if (missing) reject(new Error(formatProblem(missing)))
+    },
+    synced: resolve,
+  })
+  await synced.finally(() => clearTimeout(timer))
+  return {
+    states: () => [...table.states()].filter(({ namespace, name }) => !named.has(`${namespace}/${name}`)),
+    nodeAddresses: () => addresses,
+  }
+}

@@ -1,0 +1,47 @@
+/** Reads what a kube-proxy has in the kernel of this node, and waits until what is on its way has arrived. */
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { CommandError, runCommand } from '../kernel/command.ts'
+import { familyNames } from '../kernel/elements.ts'
+import type { IpFamily } from '../services/address.ts'
+import { type Difference, lasting } from './compare.ts'
+import { type NftTable, NftTableReader } from './nft-table.ts'
+
+export const kubeProxyTable = 'kube-proxy'
+
+/** Undefined where there is no such table. Rejects with a CommandError. */
+export async function readTable(family: IpFamily, name: string): Promise<NftTable | undefined> {
+  const reader = new NftTableReader()
+  try {
+    // Protocols as numbers: their names depend on /etc/protocols, which slim container images lack.
+    const command = ['nft', '-p', 'list', 'table', familyNames[family], name]
+    await runCommand(command, { onLine: line => reader.line(line) })
+    return reader.table
+  } catch (error) {
+    if (error instanceof CommandError && /No such file/.test(error.message)) return undefined
+    throw error
+  }
+}
+
+/** Longer than kube-proxy waits between two syncs (1 s). */
+const pauseMs = 3000
+const maxLooks = 5
+
+/**
+ * Looks until two looks in a row agree, and returns what both found. Where changes never end, what the last two have in
+ * common.
+ */
+export async function lookUntilSettled(
+  look: () => Promise<readonly Difference[]>,
+  pause: () => Promise<void> = () => delay(pauseMs),
+): Promise<readonly Difference[]> {
+  let found = await look()
+  for (let looks = 1; looks < maxLooks && found.length > 0; looks++) {
+    await pause()
+    const now = await look()
+    const both = lasting(found, now)
+    if (both.length === now.length || looks === maxLooks - 1) return both
+    found = now
+  }
+  return found
+}

@@ -1,0 +1,109 @@
+/** What Lightpath serves on a node, as ways in: made from the same states of Service ports as its kernel rules. */
+
+import { hostPort, type IpFamily } from '../services/address.ts'
+import type { Endpoint, External, PortState } from '../services/port.ts'
+import { portLabel } from '../services/port.ts'
+import { contains, mergeRanges } from './ranges.ts'
+import { keyOfPlace, type Place, type Way, type Ways } from './ways.ts'
+
+export interface ThisNode {
+  readonly name: string
+  /** Its InternalIPs. */
+  readonly addresses: readonly string[]
+}
+
+export function waysOf(states: readonly PortState[], families: readonly IpFamily[], node: ThisNode): Ways {
+  const served = states.filter(({ family }) => families.includes(family))
+  const hairpin = hairpinEndpoints(served, node.name)
+  const ways = served.flatMap(state => [clusterWay(state), ...outsideWays(state, node)])
+  return new Map(ways.map(way => [keyOfPlace(way.place), withReached(way, hairpin)]))
+}
+
+/** An endpoint on this node, of any Service, can be its own client. */
+function hairpinEndpoints(states: readonly PortState[], nodeName: string): ReadonlySet<string> {
+  return new Set(
+    states.flatMap(({ port, endpoints, external }) =>
+      [...endpoints, ...(external?.endpoints ?? []), ...(external?.clusterEndpoints ?? [])]
+        .filter(endpoint => endpoint.nodeName === nodeName)
+        .map(endpoint => `${hostPort(endpoint.ip, endpoint.port)}/${port.protocol}`),
+    ),
+  )
+}
+
+/** What depends on the endpoints that the way leads to. */
+function withReached(way: Way, hairpin: ReadonlySet<string>): Way {
+  const reached = [...new Set(Object.values(way.endpoints).flat())]
+  if (reached.length === 0) return { ...way, affinitySeconds: undefined, masquerade: 'nobody' }
+  return { ...way, hairpin: reached.filter(endpoint => hairpin.has(`${endpoint}/${way.place.protocol}`)).sort() }
+}
+
+function clusterWay(state: PortState): Way {
+  const endpoints = texts(state.endpoints)
+  return {
+    ...common(state),
+    place: placeOf(state, state.vip, state.port.port),
+    endpoints: { outside: endpoints, pods: endpoints, node: endpoints },
+    otherwise: refusal(state),
+    masquerade: 'nobody',
+    sources: undefined,
+    isClusterIP: true,
+  }
+}
+
+function outsideWays(state: PortState, node: ThisNode): readonly Way[] {
+  const { external, port } = state
+  if (!external) return []
+  const way = (address: string | undefined, number: number, sources: Way['sources']): Way => ({
+    ...common(state),
+    place: placeOf(state, address, number),
+    endpoints: outsideEndpoints(external),
+    otherwise: refusal(external),
+    // A connection from the node itself may carry an address of the Service as its source.
+    masquerade: external.policy === 'Local' ? 'node' : 'everybody',
+    sources,
+    isClusterIP: false,
+  })
+  const sources = allowedSources(external, node)
+  return [
+    ...(external.nodePort === undefined ? [] : [way(undefined, external.nodePort, undefined)]),
+    ...external.externalIPs.map(ip => way(ip, port.port, undefined)),
+    ...external.loadBalancerIPs.map(ip => way(ip, port.port, sources)),
+  ]
+}
+
+/** What comes from inside of the cluster never depends on the external policy. */
+function outsideEndpoints({ policy, endpoints, clusterEndpoints }: External): Way['endpoints'] {
+  const inside = texts(policy === 'Local' ? clusterEndpoints : endpoints)
+  return { outside: texts(endpoints), pods: inside, node: inside }
+}
+
+/** A range that holds the node's own address admits the load balancer's, which the node uses as source towards itself. */
+function allowedSources({ sourceRanges, loadBalancerIPs }: External, { addresses }: ThisNode): Way['sources'] {
+  if (sourceRanges.length === 0) return undefined
+  const admitsNode = sourceRanges.some(range => addresses.some(address => contains(range, address)))
+  return mergeRanges([...sourceRanges, ...(admitsNode ? loadBalancerIPs : [])])
+}
+
+function common(state: PortState): Pick<Way, 'service' | 'port' | 'affinitySeconds' | 'hairpin' | 'oddities'> {
+  const { namespace, name, port, affinitySeconds } = state
+  return {
+    service: `${namespace}/${name}`,
+    port: portLabel(port),
+    affinitySeconds,
+    hairpin: [],
+    oddities: [],
+  }
+}
+
+function placeOf({ family, port }: PortState, address: string | undefined, number: number): Place {
+  return { family, address, protocol: port.protocol, port: number }
+}
+
+function refusal({ endpoints, onlyElsewhere }: PortState | External): Way['otherwise'] {
+  if (endpoints.length > 0) return undefined
+  return onlyElsewhere ? 'drop' : 'reject'
+}
+
+function texts(endpoints: readonly Endpoint[]): readonly string[] {
+  return endpoints.map(({ ip, port }) => hostPort(ip, port)).sort()
+}

@@ -1,0 +1,50 @@
+/**
+ * The ways in to a Service port on a node, and what becomes of a connection on each: the plain form in which verify
+ * compares proxies whose rules look nothing like each other.
+ */
+
+import type { IpFamily, Protocol } from '../services/address.ts'
+
+/** The address is undefined for a node port, which is on every address that the node opens node ports on. */
+export interface Place {
+  readonly family: IpFamily
+  readonly address: string | undefined
+  readonly protocol: Protocol
+  readonly port: number
+}
+
+/** Whose connections are treated apart: pods of the cluster, the node's own processes, and everybody else. */
+export type Client = 'outside' | 'pods' | 'node'
+
+export interface Way {
+  readonly place: Place
+  /** `namespace/name`; '' where the rules do not say it. */
+  readonly service: string
+  /** The name of the Service port, or its number where it has none. */
+  readonly port: string
+  /** Of each kind of client, `address:port` in order; may be empty. */
+  readonly endpoints: Readonly<Record<Client, readonly string[]>>
+  /** What becomes of those for whom there is no endpoint. */
+  readonly otherwise: 'reject' | 'drop' | undefined
+  /** For how many seconds a client stays with its endpoint; undefined where it does not. */
+  readonly affinitySeconds: number | undefined
+  /** Whose source address is replaced by the node's, whatever the endpoint. */
+  readonly masquerade: 'everybody' | 'node' | 'nobody'
+  /** Endpoints that are masqueraded to when they are their own client. */
+  readonly hairpin: readonly string[]
+  /** Addresses that may come in; undefined where all may. By `mergeRanges`. */
+  readonly sources: readonly string[] | undefined
+  /** The address counts as a cluster IP: masqueraded from outside of the cluster, its other ports are refused. */
+  readonly isClusterIP: boolean
+  /** What was found there and has no place in this form. */
+  readonly oddities: readonly string[]
+}
+
+/** By `keyOfPlace`. */
+export type Ways = ReadonlyMap<string, Way>
+
+/** `10.96.0.10:80/TCP`, `node port 30080/TCP` or `node port 30080/TCP (IPv6)` */
+export function keyOfPlace({ family, address, protocol, port }: Place): string {
+  if (address === undefined) return `node port ${port}/${protocol}${family === 'IPv6' ? ' (IPv6)' : ''}`
+  return `${family === 'IPv6' ? `[${address}]` : address}:${port}/${protocol}`
+}
