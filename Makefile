@@ -1,6 +1,6 @@
 # Lightpath. `make demo` shows it at work, `make test` passes all tests; both install what is missing first.
 
-.PHONY: help setup demo test check bench build generate clean k8s-up k8s-down images deploy undeploy
+.PHONY: help setup demo test check e2e bench build generate clean k8s-up k8s-down images deploy undeploy
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ test: ## all tests; TIER=unit, node or cluster runs one tier
 
 check: setup ## types, lint, unused code
 	@npm run --silent check
+
+e2e: setup ## Kubernetes' own tests of Services with Lightpath in place of kube-proxy (root); E2E='--focus REGEX', --help
+	@hack/e2e/run $(E2E)
 
 bench: setup ## measure; prints ratios and medians
 	@bench/run
