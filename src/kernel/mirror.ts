@@ -1,10 +1,9 @@
 /** What the kernel has, as far as no single Service port owns it: chains, shared elements, totals. */
 
-import { parseObjectName } from './affinity.ts'
-import { type Elements, elementName, type Family, ownerOf, partsOf, type SetName } from './elements.ts'
+import { type Elements, type Family, ownerOf, partsOf } from './elements.ts'
 import type { NftClient } from './nft.ts'
 import { difference } from './plan.ts'
-import { overlaySwitch } from './ruleset.ts'
+import { readTables } from './reading.ts'
 import { Transaction } from './transaction.ts'
 
 /** One Service port on its way from `current`, which the kernel has, to `wanted`. */
@@ -39,25 +38,11 @@ export class Mirror {
   ): Promise<{ readonly mirror: Mirror; readonly owned: OwnedElements } | undefined> {
     const mirror = new Mirror()
     const owned: OwnedElements = new Map()
-    for (const family of families) {
-      const exists = await nft.list(family, {
-        chain: (name, rules) => {
-          const own = parseObjectName(name)
-          if (own) mirror.#found(owned, elementName(family, own.set, own.key), rules.map(namedRule).join('\n'))
-          else mirror.#chains.add(`${family} ${name}`)
-        },
-        set: name => {
-          const own = parseObjectName(name)
-          if (own) mirror.#found(owned, elementName(family, own.set, own.key), '')
-        },
-        element: (set, key, value) => {
-          if (set === overlaySwitch) return
-          const hasProtocol = set === 'services' || set === 'no-endpoints'
-          mirror.#found(owned, elementName(family, set as SetName, hasProtocol ? namedProtocol(key) : key), value)
-        },
-      })
-      if (!exists) return undefined
-    }
+    const exists = await readTables(nft, families, {
+      chain: (family, name) => void mirror.#chains.add(`${family} ${name}`),
+      element: (name, value) => mirror.#found(owned, name, value),
+    })
+    if (!exists) return undefined
     return { mirror, owned }
   }
 
@@ -141,18 +126,6 @@ export class Mirror {
     const { family, set } = partsOf(name)
     addTo(this.#totals, `${family} ${set}`, by)
   }
-}
-
-const protocolNames: Readonly<Record<string, string>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' }
-
-/** `10.0.0.1 . 6 . 80`, as nft lists it, with the protocol by name. */
-function namedProtocol(key: string): string {
-  return key.replace(/ \. (6|17|132) \. /, (_, number: string) => ` . ${protocolNames[number]} . `)
-}
-
-/** The same for `meta l4proto 6` in a rule. */
-function namedRule(rule: string): string {
-  return rule.replace(/\bmeta l4proto (6|17|132) /, (_, number: string) => `meta l4proto ${protocolNames[number]} `)
 }
 
 function isHairpin(name: string): boolean {

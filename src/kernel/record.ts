@@ -37,7 +37,7 @@ function place(state: PortState, written: PortRecord['written'], overlay: boolea
   return { state, slots, overlay }
 }
 
-export function elementsOf({ written }: PortRecord, options: PlanOptions): Elements {
+export function elementsOf({ written }: Pick<PortRecord, 'written'>, options: PlanOptions): Elements {
   if (!written) return noElements
   return isPlacement(written) ? planPort(written, options) : written
 }

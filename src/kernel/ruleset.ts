@@ -176,6 +176,17 @@ export function renderFixedPart(family: Family, options: RulesetOptions): string
   return block(family, body + renderChain({ name: markerOf(body + sample), rules: [] }))
 }
 
+/** How many lines each chain of the fixed part has when it is whole, by name. */
+export function fixedRules(family: Family, options: RulesetOptions): ReadonlyMap<string, number> {
+  const chains = [...fixedChains(family, options), ...clientAddressChains(family, options)]
+  return new Map(chains.map(({ name, hook, rules }) => [name, rules.length + (hook === undefined ? 0 : 1)]))
+}
+
+/** Whether this is the name of a chain that chooses among so many endpoints. */
+export function isChooser(name: string): boolean {
+  return name.startsWith('endpoints-')
+}
+
 /** The name of the chain that `renderFixedPart` ends with. */
 export function markerFor(family: Family, options: RulesetOptions): string {
   return /chain (ruleset-\w+)/.exec(renderFixedPart(family, options))![1]!
@@ -193,7 +204,7 @@ function markerOf(body: string): string {
 export function renderReplacement(family: Family, chains: Iterable<string>, options: RulesetOptions): string {
   const table = `${family} ${tableName}`
   const names = [...chains].filter(name => parseObjectName(name) === undefined)
-  const kept = (name: string) => name === 'refuse' || name.startsWith('endpoints-')
+  const kept = (name: string) => name === 'refuse' || isChooser(name)
   return [
     ...names.map(name => `flush chain ${table} ${name}\n`),
     ...names.filter(name => !kept(name)).map(name => `delete chain ${table} ${name}\n`),

@@ -16,11 +16,13 @@ import type { Problem } from '../services/problem.ts'
 import { CommandError, type CommandPrefix, commandProblem } from './command.ts'
 import { staleUdpPorts, type UdpEndpoints } from './conntrack.ts'
 import type { Elements, Family } from './elements.ts'
+import { findDamage, findMissingTable } from './inspection.ts'
 import { Mirror, type OwnedElements } from './mirror.ts'
 import { Overlay, type VipPort } from './overlay.ts'
 import { portKey } from './plan.ts'
 import { type KernelPrograms, systemPrograms } from './programs.ts'
 import { changeOf, elementsOf, forgetOverlay, type PortChange, type PortRecord } from './record.ts'
+import { repeat } from './repeat.ts'
 import { familiesOf, markerFor, type RulesetOptions, renderReplacement, tableName } from './ruleset.ts'
 import type { Transaction } from './transaction.ts'
 import { backoffMs, Worker } from './worker.ts'
@@ -33,6 +35,12 @@ export interface KernelOptions extends RulesetOptions {
   readonly prefix?: CommandPrefix
   /** How long changes are gathered before they are written. Default 2. */
   readonly coalesceMs?: number
+  /** How often it is looked whether a table is still there, one family each time. Default 1 s. */
+  readonly presenceMs?: number
+  /** How often all is compared, at the most. Default 5 minutes. */
+  readonly comparisonMs?: number
+  /** How much of the time that may take. Default 0.01. */
+  readonly comparisonShare?: number
 }
 
 /** One transaction that was applied. */
@@ -60,6 +68,8 @@ export interface KernelObserver {
   /** The kernel has these ports as they were last set, whether that took a transaction or not. */
   applied?(ports: readonly string[]): void
   flushed?(flush: Flush): void
+  /** Somebody else changed our tables, such as `table ip lightpath is gone`. They are mended next. */
+  damaged?(what: string): void
   round?(round: Round): void
   /** Replaces what was said of this origin before; an empty list says that all is well. */
   problems?(origin: string, problems: readonly Problem[]): void
@@ -92,12 +102,15 @@ export class KernelTables {
   #mirror = new Mirror()
   /** The fixed part and the routing are in place. */
   #isInstalled = false
+  /** Somebody else changed something: all is written anew where it is not as it should be. */
+  #isDamaged = false
   /** `written` of every port, and `#mirror`, are what the kernel has. */
   #isMirrored = false
   #isSynced = false
   #clearsOverlay = false
   #hasInherited = false
   #isReported = false
+  #stopWatching: (() => void) | undefined
 
   constructor(
     options: KernelOptions,
@@ -123,6 +136,7 @@ export class KernelTables {
    */
   async start(): Promise<readonly VipPort[]> {
     this.#worker.schedule()
+    this.#stopWatching = this.#watch()
     await this.#worker.attempted
     return this.#overlay.inherited
   }
@@ -188,6 +202,7 @@ export class KernelTables {
   /** Stops writing. What the kernel has stays. */
   async close(): Promise<void> {
     const closed = this.#worker.close()
+    this.#stopWatching?.()
     for (const { refusal } of this.#ports.values()) clearTimeout(refusal?.timer)
     await closed
   }
@@ -198,7 +213,7 @@ export class KernelTables {
   }
 
   get #hasWork(): boolean {
-    if (!this.#isInstalled || this.#clearsOverlay) return true
+    if (!this.#isInstalled || this.#isDamaged || this.#clearsOverlay) return true
     return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0)
   }
 
@@ -213,6 +228,33 @@ export class KernelTables {
     }
     this.#report([])
     this.#tellRound(began, isFull, true)
+  }
+
+  #watch(): () => void {
+    let turn = 0
+    const presence = async () => {
+      if (this.#isInstalled) {
+        this.#suspect(await findMissingTable(this.#programs.nft, this.#families[turn++ % this.#families.length]!))
+      }
+    }
+    const comparison = async () => {
+      if (!this.#isMirrored) return
+      for (const family of this.#families) await this.#programs.ensureRouting(family)
+      this.#suspect(await findDamage(this.#programs.nft, this.#families, this.#options, this.#ports))
+    }
+    const stops = [
+      repeat(presence, this.#options.presenceMs ?? 1000, 0.1),
+      repeat(comparison, this.#options.comparisonMs ?? 300e3, this.#options.comparisonShare ?? 0.01),
+    ]
+    return () => stops.forEach(stop => void stop())
+  }
+
+  #suspect(damage: string | undefined): void {
+    // Where the worker knows already that something is wrong, it mends it.
+    if (damage === undefined || !this.#isInstalled || this.#isDamaged) return
+    this.#observer.damaged?.(damage)
+    this.#isDamaged = true
+    this.#worker.schedule()
   }
 
   #failed(error: unknown, failures: number): void {
@@ -237,25 +279,28 @@ export class KernelTables {
   }
 
   async #step(): Promise<void> {
-    if (!this.#isInstalled) await this.#install()
+    if (!this.#isInstalled || this.#isDamaged) await this.#install()
     if (this.#clearsOverlay) await this.#clear()
     if (!this.#isSynced) return
     if (this.#isMirrored) await this.#writeDirty()
     else await this.#synchronise()
   }
 
-  /** Tables of ours are known by their marker chain; where all have it, nothing is written. */
+  /** Tables of ours are known by their marker chain; where all have it, and nothing is wrong, nothing is written. */
   async #install(): Promise<void> {
+    const isDamaged = this.#isDamaged
+    if (isDamaged) this.#isMirrored = false
     const statements: string[] = []
     for (const family of this.#families) {
       const chains = await this.#programs.nft.chains(family)
-      if (chains.includes(markerFor(family, this.#options))) continue
+      if (!isDamaged && chains.includes(markerFor(family, this.#options))) continue
       statements.push(renderReplacement(family, chains, this.#options))
     }
     if (statements.length > 0) await this.#programs.nft.apply(statements.join(''))
     for (const family of this.#families) await this.#programs.ensureRouting(family)
     if (!this.#hasInherited) await this.#inherit()
     this.#isInstalled = true
+    this.#isDamaged = false
   }
 
   async #inherit(): Promise<void> {

@@ -243,6 +243,10 @@ export class Agent {
         this.metrics.transactions.observe(milliseconds / 1000)
         this.#log.debug({ ports: ports.length, added, removed, bytes, milliseconds }, 'nftables transaction')
       },
+      damaged: what => {
+        this.metrics.repairs.inc()
+        this.#log.warn({ what }, 'somebody else changed the nftables tables; they are mended')
+      },
       round: round => this.#kernelRound(round),
       problems: (origin, problems) => this.problems.set(origin, problems),
     })

@@ -109,6 +109,11 @@ export function createMetrics(readings: Readings) {
       buckets: [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15],
       registers,
     }),
+    repairs: new Counter({
+      name: 'lightpath_kernel_repairs_total',
+      help: 'How often somebody else had changed the nftables tables, and they were mended.',
+      registers,
+    }),
     refusals: new Counter({
       name: 'lightpath_xds_refusals_total',
       help: 'Resources that Envoy refused, by Service port.',

@@ -18,6 +18,7 @@ export const needsRoot = { skip: process.getuid?.() === 0 ? false : 'needs root:
 export class KernelLab {
   readonly network: Network
   readonly flushes: Flush[] = []
+  readonly damages: string[] = []
   readonly problems = new Map<string, readonly Problem[]>()
   readonly node: LabNode
   tables: KernelTables
@@ -42,6 +43,7 @@ export class KernelLab {
       { ...this.options, ...options },
       {
         flushed: flush => void this.flushes.push(flush),
+        damaged: what => void this.damages.push(what),
         problems: (origin, problems) =>
           void (problems.length === 0 ? this.problems.delete(origin) : this.problems.set(origin, problems)),
       },
