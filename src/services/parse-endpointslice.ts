@@ -2,6 +2,7 @@
 
 import { canonicalIp, familyOf, type IpFamily, isPortNumber } from './address.ts'
 import type { EndpointSlice, SliceEndpoint, SlicePort } from './endpointslice.ts'
+import { labels } from './layer.ts'
 import { isName, type Metadata, type ParsedKind, type Report } from './parse-kind.ts'
 import { readPortName, readProtocol } from './parse-service.ts'
 import { isAbsent, type Raw, rawList, rawObject, sharedList, sharedText, show } from './raw.ts'
@@ -15,6 +16,8 @@ export function parseEndpointSlice(raw: Raw, metadata: Metadata, report: Report)
     report('LP221', reason, 'the slice is left out; name the Service')
     return {}
   }
+  // Kubernetes copies a Service's labels to its slices, and kube-proxy asks for neither with this one.
+  if (metadata.labels[labels.headless] !== undefined) return { ignored: `it has the label ${labels.headless}` }
   const family = raw.addressType
   if (family === 'FQDN') return { ignored: 'its endpoints are names (FQDN), which no proxy uses' }
   if (family !== 'IPv4' && family !== 'IPv6') {

@@ -368,6 +368,11 @@ const slices: readonly Case[] = [
     raw: slice({}, { labels: { app: 'cart' } }),
     ignored: /kubernetes.io\/service-name/,
   },
+  {
+    title: 'a slice with the label service.kubernetes.io/headless is ignored, as by kube-proxy, and no problem',
+    raw: slice({}, { labels: { 'kubernetes.io/service-name': 'cart', 'service.kubernetes.io/headless': '' } }),
+    ignored: /service.kubernetes.io\/headless/,
+  },
   { title: 'a slice of names is ignored and no problem', raw: slice({ addressType: 'FQDN' }), ignored: /FQDN/ },
   {
     title: 'a slice of an unknown address type is left out',
