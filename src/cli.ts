@@ -153,7 +153,7 @@ configured(
   program
     .command('webhook')
     .description('hand new Services to Lightpath as the API server asks about them; makes and renews its certificate'),
-  ['kubeconfig', 'webhookAddress', 'webhookPort', 'logLevel'],
+  ['kubeconfig', 'webhookAddress', 'webhookPort', 'certificate', 'logLevel'],
 ).action(run(async config => (await import('./commands/webhook.ts')).runWebhook(config)))
 
 configured(

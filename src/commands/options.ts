@@ -134,6 +134,13 @@ export const definitions = {
     defaultText: 'all addresses, IPv4 and IPv6',
   },
   webhookPort: { ...portNumber, description: 'port of the webhook, and of its /healthz', default: 9443 },
+  certificate: {
+    ...path,
+    description:
+      "directory with tls.crt and tls.key for the webhook, such as cert-manager's; read again when they change. caBundle of the webhook configuration is then left to whoever makes them",
+    default: undefined as string | undefined,
+    defaultText: 'one of its own, kept in the Secret lightpath-webhook',
+  },
   socket: { ...path, description: 'Unix socket of the agent, for explain', default: '/run/lightpath/agent.sock' },
   steeringMark: {
     ...markBit,

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createLog } from '../observe/log.ts'
-import { kubernetesApi } from '../webhook/api.ts'
-import { namespace } from '../webhook/keeper.ts'
-import { startWebhook } from '../webhook/server.ts'
+import { certificateFiles } from '../webhook/files.ts'
+import { startWebhook, type WebhookOptions } from '../webhook/server.ts'
 import type { Config } from './options.ts'
 
 const service = 'lightpath-webhook'
@@ -14,11 +13,9 @@ const leavingMs = 3000
 export async function runWebhook(config: Config): Promise<void> {
   const log = createLog(config.logLevel)
   const webhook = await startWebhook({
-    ask: kubernetesApi(config.kubeconfig),
+    certificates: await certificatesOf(config),
     address: config.webhookAddress,
     port: config.webhookPort,
-    names: [`${service}.${namespace}.svc`],
-    lifetimeMs: 90 * day,
     everyMs: 30_000,
     log,
   })
@@ -28,4 +25,15 @@ export async function runWebhook(config: Config): Promise<void> {
   })
   await sleep(leavingMs)
   await webhook.stop()
+}
+
+async function certificatesOf({ certificate, kubeconfig }: Config): Promise<WebhookOptions['certificates']> {
+  if (certificate !== undefined) return use => certificateFiles(certificate, use)
+  // Only here is the API server asked anything: Kubernetes' client library is most of this process's memory.
+  const [{ kubernetesApi }, { keeper, namespace }] = await Promise.all([
+    import('../webhook/api.ts'),
+    import('../webhook/keeper.ts'),
+  ])
+  const ask = kubernetesApi(kubeconfig)
+  return use => keeper({ ask, names: [`${service}.${namespace}.svc`], lifetimeMs: 90 * day }, use)
 }

@@ -5,6 +5,7 @@ import { type Raw, rawList, rawObject } from '../services/raw.ts'
 import { ApiError } from '../sources/api-server.ts'
 import type { Ask } from './api.ts'
 import { makeServerCertificate, type ServerCertificate } from './certificate.ts'
+import type { Served } from './server.ts'
 
 export interface KeeperOptions {
   readonly ask: Ask
@@ -12,7 +13,6 @@ export interface KeeperOptions {
   readonly names: readonly string[]
   /** Of a certificate. It is renewed when a third of it is left. */
   readonly lifetimeMs: number
-  readonly use: (certificate: ServerCertificate) => void
 }
 
 export const namespace = 'lightpath-system'
@@ -26,14 +26,14 @@ const backdateMs = 3600e3
  * One look at Secret and webhook configuration, and what they need. Several servers may do this at the same time: the
  * first that writes the Secret wins, the others fail with a conflict and find its certificate at their next look.
  */
-export function keeper(options: KeeperOptions): () => Promise<void> {
+export function keeper(options: KeeperOptions, use: (served: Served) => void): () => Promise<void> {
   let isServing = false
   return async () => {
     const secret = await currentSecret(options)
     const wasTrusted = await trust(options.ask, secret.authority)
     // A new certificate is served one look after the API server was told of it, which hears that by a watch.
     if (!wasTrusted && isServing) return
-    options.use(secret)
+    use(secret)
     isServing = true
   }
 }

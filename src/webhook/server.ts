@@ -8,17 +8,20 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../observe/log.ts'
 import { rawObject } from '../services/raw.ts'
 import { admit } from './admit.ts'
-import type { Ask } from './api.ts'
-import { keeper } from './keeper.ts'
+
+/** A certificate and its key, PEM. */
+export interface Served {
+  readonly certificate: string
+  readonly key: string
+}
 
 export interface WebhookOptions {
-  readonly ask: Ask
+  /** Makes what looks after the certificate; it tells which is to be served from then on. */
+  readonly certificates: (use: (served: Served) => void) => () => Promise<void>
   /** undefined for all, of both families. */
   readonly address: string | undefined
   /** 0 for any that is free. */
   readonly port: number
-  readonly names: readonly string[]
-  readonly lifetimeMs: number
   /** Between looks at the certificate, also after one that failed. */
   readonly everyMs: number
   readonly log: Log
@@ -45,12 +48,9 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
       },
     )
   })
-  const look = keeper({
-    ...options,
-    use: ({ certificate, key }) => {
-      server.setSecureContext({ cert: certificate, key })
-      isReady = true
-    },
+  const look = options.certificates(({ certificate, key }) => {
+    server.setSecureContext({ cert: certificate, key })
+    isReady = true
   })
   server.listen(options.port, options.address)
   await once(server, 'listening')

@@ -8,6 +8,7 @@ import type { TLSSocket } from 'node:tls'
 import { parse, parseAllDocuments } from 'yaml'
 import { silentLog } from '../../src/sources/testing.ts'
 import { kubernetesApi } from '../../src/webhook/api.ts'
+import { keeper } from '../../src/webhook/keeper.ts'
 import { startWebhook, type Webhook } from '../../src/webhook/server.ts'
 import { Admission, plain, proxyName, until } from './admission.ts'
 import { ApiServerProcess, noApiServer } from './apiserver.ts'
@@ -89,9 +90,10 @@ test('`lightpath webhook` is healthy once it has a certificate, and ends in orde
 })
 
 async function start(): Promise<Webhook> {
+  const ask = kubernetesApi(await accountKubeconfig())
   return startWebhook({
-    ask: kubernetesApi(await accountKubeconfig()),
-    ...{ address: '127.0.0.1', port: 0, names: ['127.0.0.1'], lifetimeMs: 9000, everyMs: 300, log: silentLog },
+    certificates: use => keeper({ ask, names: ['127.0.0.1'], lifetimeMs: 9000 }, use),
+    ...{ address: '127.0.0.1', port: 0, everyMs: 300, log: silentLog },
   })
 }
 
