@@ -63,7 +63,7 @@ async function xdsBytes({ node }: Fleet): Promise<number> {
 async function change({ manifests, agent }: Fleet, kind: SliceChange): Promise<Change> {
   agent.log.take()
   const written = performance.timeOrigin + performance.now()
-  const id = manifests.change(randomInt(manifests.size.services), kind)
+  const id = manifests.change(randomInt(manifests.cluster.size.services), kind)
   const seen: { arrived?: number; kernel?: number; envoy?: number; nft?: number; nftBytes?: number } = {}
   const look = () => {
     for (const { msg, at, layer, name, milliseconds, bytes } of agent.log.take()) {
@@ -104,7 +104,7 @@ function report(fleets: readonly Fleet[], measured: readonly Measured[]): Report
     title: 'Change: one EndpointSlice changes (a pod replaced, one more, one less, in turns)',
     header: [
       '',
-      ...fleets.map(({ manifests }) => `${manifests.size.services.toLocaleString('en')} Services`),
+      ...fleets.map(({ manifests }) => `${manifests.cluster.size.services.toLocaleString('en')} Services`),
       'ratio',
       'aim',
     ],
@@ -127,6 +127,6 @@ function report(fleets: readonly Fleet[], measured: readonly Measured[]): Report
       ),
     ],
     notes: [`${count} changes each, one after the other, the sizes in turns`],
-    data: { sizes: fleets.map(({ manifests }) => manifests.size), measured },
+    data: { sizes: fleets.map(({ manifests }) => manifests.cluster.size), measured },
   }
 }

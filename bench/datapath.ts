@@ -10,7 +10,7 @@ import { curl } from '../src/demo/clients.ts'
 import type { LabNode, Network, Pod } from '../src/demo/network.ts'
 import type { Child } from '../src/demo/processes.ts'
 import { pause, waitFor } from '../src/demo/wait.ts'
-import { Manifests, serviceManifests } from './generate.ts'
+import { list, Manifests, serviceObjects } from './generate.ts'
 import { type Address, dnat, routing, server, staticEnvoy, steering } from './handwritten.ts'
 import { cpuTime, runInOrThrow, runOrThrow, startAgent, startEnvoy, startEnvoyWith } from './lab.ts'
 import { aim, figure, median, type Report } from './report.ts'
@@ -39,14 +39,14 @@ interface Sample extends Seen {
 }
 
 /** By load, what each round saw of both sides. */
-type Samples = ReadonlyMap<Load, { readonly lightpath: Sample; readonly byHand: Sample }[]>
+type Samples = ReadonlyMap<Load, { readonly lightpath: Sample; readonly theirs: Sample }[]>
 
 const loads: readonly Load[] = [
   { name: '1 connection', connections: 1 },
   { name: '8 connections', connections: 8 },
   { name: 'a new connection for each request', connections: 4, fresh: true },
 ]
-const vips = { lightpath: '10.100.0.1', byHand: '10.100.0.2' }
+const vips = { lightpath: '10.100.0.1', theirs: '10.100.0.2' }
 const serverPort = 8080
 /** With one worker neither side can have its connections spread better over workers. */
 const envoyWorkers = 1
@@ -82,18 +82,18 @@ export class Datapath {
   async measureEnvoy(): Promise<Report> {
     const { netns } = this.#node
     const source = this.#writeManifests('envoy', 'http')
-    const agent = await startAgent(this.#network, this.#node, source)
+    const agent = await startAgent(this.#network, this.#node, ['--source', source])
     const envoy = await startEnvoy(this.#network, this.#node, envoyWorkers)
-    const vip = { ip: vips.byHand, port: 80 }
-    const byHand = await startEnvoyWith(this.#network, netns, 'byhand', staticEnvoy(vip, this.#endpoints), envoyWorkers)
-    const urls = { lightpath: `http://${vips.lightpath}/`, byHand: `http://${vips.byHand}/` }
+    const vip = { ip: vips.theirs, port: 80 }
+    const theirs = await startEnvoyWith(this.#network, netns, 'byhand', staticEnvoy(vip, this.#endpoints), envoyWorkers)
+    const urls = { lightpath: `http://${vips.lightpath}/`, theirs: `http://${vips.theirs}/` }
     await this.#answers(urls.lightpath, /x-envoy-upstream-service-time/i)
     await runInOrThrow(netns, 'ip', ['-batch', '-'], routing())
     await runInOrThrow(netns, 'nft', ['-f', '-'], steering(vip))
-    await this.#answers(urls.byHand, /x-envoy-upstream-service-time/i)
+    await this.#answers(urls.theirs, /x-envoy-upstream-service-time/i)
 
-    const samples = await this.#compare({ url: urls.lightpath, envoy }, { url: urls.byHand, envoy: byHand })
-    for (const process of [agent.process, envoy, byHand]) await process.stop()
+    const samples = await this.#compare({ url: urls.lightpath, envoy }, { url: urls.theirs, envoy: theirs })
+    for (const process of [agent.process, envoy, theirs]) await process.stop()
     return report('Envoy: through the VIP of a Service, against a static configuration by hand', samples, 0.05)
   }
 
@@ -104,21 +104,41 @@ export class Datapath {
     new Manifests(source, { services, endpoints: 10 }).write()
     const rulesets = {
       lightpath: await translate(this.#node, source),
-      byHand: dnat({ ip: vips.lightpath, port: 80 }, this.#endpoints),
+      theirs: dnat({ ip: vips.lightpath, port: 80 }, this.#endpoints),
     }
     const url = `http://${vips.lightpath}/`
-    const side = (name: 'lightpath' | 'byHand'): Side => ({ url, prepare: () => this.#load(rulesets[name]) })
-    const samples = await this.#compare(side('lightpath'), side('byHand'))
+    const side = (name: 'lightpath' | 'theirs'): Side => ({ url, prepare: () => this.#load(rulesets[name]) })
+    const samples = await this.#compare(side('lightpath'), side('theirs'))
     const title = `Kernel layer: a Service among ${services.toLocaleString('en')} others, against one DNAT rule by hand`
     return report(title, samples, 0.02)
+  }
+
+  /** Both tables are in the kernel with the same Services, `service('tcp')` among them; the one that waits is dormant. */
+  async measureKubeProxy(): Promise<Report> {
+    const url = `http://${vips.lightpath}/`
+    const side = (active: string, dormant: string): Side => ({
+      url,
+      prepare: async () => {
+        const flags = `add table ip ${dormant} { flags dormant; }\nadd table ip ${active}\n`
+        await runInOrThrow(this.#node.netns, 'nft', ['-f', '-'], flags)
+        await pause(200)
+      },
+    })
+    const samples = await this.#compare(side('lightpath', 'kube-proxy'), side('kube-proxy', 'lightpath'))
+    const title = `Kernel layer: a Service among ${this.#options.services.toLocaleString('en')} others, against kube-proxy (nftables)`
+    return report(title, samples, 0.02, 'kube-proxy')
   }
 
   #writeManifests(name: string, portName: string): string {
     const source = join(this.#network.directory, `manifests-${name}`)
     mkdirSync(source)
-    const manifests = serviceManifests('measured', portName, vips.lightpath, this.#endpoints)
-    writeFileSync(join(source, 'measured.json'), JSON.stringify(manifests))
+    writeFileSync(join(source, 'measured.json'), JSON.stringify(list(this.service(portName))))
     return source
+  }
+
+  /** The objects of the Service that is measured. */
+  service(portName: string): readonly object[] {
+    return serviceObjects('measured', portName, vips.lightpath, this.#endpoints)
   }
 
   /** This ruleset and no other. */
@@ -134,14 +154,14 @@ export class Datapath {
     await waitFor(`${url} to answer`, 20_000, ask, 200)
   }
 
-  async #compare(lightpath: Side, byHand: Side): Promise<Samples> {
-    const samples = new Map(loads.map(load => [load, [] as { lightpath: Sample; byHand: Sample }[]]))
+  async #compare(lightpath: Side, theirs: Side): Promise<Samples> {
+    const samples = new Map(loads.map(load => [load, [] as { lightpath: Sample; theirs: Sample }[]]))
     for (let round = 0; round < this.#options.rounds; round++) {
       const seen = new Map<Side, Sample[]>()
-      for (const side of round % 2 === 0 ? [lightpath, byHand] : [byHand, lightpath])
+      for (const side of round % 2 === 0 ? [lightpath, theirs] : [theirs, lightpath])
         seen.set(side, await this.#measure(side))
       for (const [index, load] of loads.entries())
-        samples.get(load)!.push({ lightpath: seen.get(lightpath)![index]!, byHand: seen.get(byHand)![index]! })
+        samples.get(load)!.push({ lightpath: seen.get(lightpath)![index]!, theirs: seen.get(theirs)![index]! })
     }
     return samples
   }
@@ -172,16 +192,16 @@ async function translate(node: LabNode, source: string): Promise<string> {
   return runOrThrow(lightpath, ['translate', source, '--to', 'nftables', '--node-name', node.name])
 }
 
-function report(title: string, samples: Samples, tolerance: number): Report {
+function report(title: string, samples: Samples, tolerance: number, other = 'by hand'): Report {
   const percent = `${tolerance * 100} %`
   const rows: string[][] = []
   for (const [{ name, connections }, rounds] of samples) {
     const row = (what: string, field: keyof Sample, unit: string, isMeasured: boolean) => {
-      const sideMedian = (side: 'lightpath' | 'byHand') => median(rounds.map(round => round[side][field]))
+      const sideMedian = (side: 'lightpath' | 'theirs') => median(rounds.map(round => round[side][field]))
       // Of the two sides of one round, so that what changes slowly on the machine drops out.
-      const ratio = median(rounds.map(({ lightpath, byHand }) => lightpath[field] / byHand[field]))
+      const ratio = median(rounds.map(({ lightpath, theirs }) => lightpath[field] / theirs[field]))
       const loss = field === 'perSecond' ? 1 - ratio : ratio - 1
-      const values = (['lightpath', 'byHand'] as const).map(side => `${figure(sideMedian(side))} ${unit}`)
+      const values = (['lightpath', 'theirs'] as const).map(side => `${figure(sideMedian(side))} ${unit}`)
       rows.push([
         `${name}: ${what}`,
         ...values,
@@ -199,7 +219,7 @@ function report(title: string, samples: Samples, tolerance: number): Report {
   const count = [...samples.values()][0]!.length
   return {
     title,
-    header: ['', 'Lightpath', 'by hand', 'ratio', 'aim'],
+    header: ['', 'Lightpath', other, 'ratio', 'aim'],
     rows,
     notes: [`medians of ${count} rounds, both sides in turns; the ratio is the median of the rounds' ratios`],
     data: { rounds: Object.fromEntries([...samples].map(([{ name }, rounds]) => [name, rounds])) },

@@ -1,4 +1,4 @@
-/** Manifests of a cluster of any size, as the Kubernetes API would give them, for a directory source to read. */
+/** The objects of a cluster of any size as the Kubernetes API gives them, and as manifests for a directory source to read. */
 
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,21 +16,16 @@ const servicesPerFile = 100
 const servicesPerNamespace = 100
 const podsPerNode = 100
 
-/**
- * N http Services with M endpoints each, spread evenly over nodes of 100 pods. Services and Namespaces stand in files of
- * many objects; each EndpointSlice has a file of its own, so that its change is a change of one small file.
- */
-export class Manifests {
+/** N http Services with M endpoints each, spread evenly over nodes of 100 pods. */
+export class Cluster {
   readonly size: Size
-  readonly #directory: string
   readonly #nodes: number
   /** The pods behind each Service, by number. */
   readonly #pods: number[][]
   #nextPod: number
 
-  constructor(directory: string, size: Size) {
+  constructor(size: Size) {
     this.size = size
-    this.#directory = directory
     this.#nextPod = size.services * size.endpoints
     this.#nodes = Math.ceil(this.#nextPod / podsPerNode)
     this.#pods = Array.from({ length: size.services }, (_, service) =>
@@ -38,26 +33,35 @@ export class Manifests {
     )
   }
 
-  write(): void {
-    mkdirSync(join(this.#directory, 'endpointslices'), { recursive: true })
-    const namespaces = Math.ceil(this.size.services / servicesPerNamespace)
-    this.#writeFile('namespaces.json', list(Array.from({ length: namespaces }, (_, number) => namespace(number))))
-    for (let first = 0; first < this.size.services; first += servicesPerFile) {
-      const count = Math.min(servicesPerFile, this.size.services - first)
-      const numbers = Array.from({ length: count }, (_, offset) => first + offset)
-      const items = numbers.map(number => service(namespaceOf(number), nameOf(number), 'http', serviceAddress(number)))
-      this.#writeFile(`services-${first}.json`, list(items))
-    }
-    for (let number = 0; number < this.size.services; number++) this.#writeSlice(number)
+  namespaces(): object[] {
+    const count = Math.ceil(this.size.services / servicesPerNamespace)
+    return Array.from({ length: count }, (_, number) => namespace(`bench-${number}`))
   }
 
-  /** Rewrites the file of one EndpointSlice, atomically as editors and volumes do. Returns the id of the changed Service port. */
-  change(number: number, kind: SliceChange): string {
+  service(number: number): object {
+    return service(namespaceOf(number), nameOf(number), 'http', serviceAddress(number))
+  }
+
+  slice(number: number): object {
+    const endpoints = this.#pods[number]!.map(pod => ({
+      addresses: [podAddress(pod % this.#nodes, Math.floor(pod / this.#nodes))],
+      conditions: { ready: true, serving: true, terminating: false },
+      nodeName: this.#nodeOf(pod),
+      zone: `zone-${pod % 3}`,
+      targetRef: { kind: 'Pod', namespace: namespaceOf(number), name: `${nameOf(number)}-7d4b9c8f6d-${pod}` },
+    }))
+    return endpointSlice(namespaceOf(number), nameOf(number), { name: 'http', port: 8080 }, endpoints)
+  }
+
+  /** The id of a Service port. */
+  portId(number: number): string {
+    return `${namespaceOf(number)}/${nameOf(number)}/http`
+  }
+
+  change(number: number, kind: SliceChange): void {
     const pods = this.#pods[number]!
     if (kind !== 'add') pods.shift()
     if (kind !== 'remove') pods.push(this.#nextPod++)
-    this.#writeSlice(number)
-    return `${namespaceOf(number)}/${nameOf(number)}/http`
   }
 
   /** How many endpoints are on the node of this name (node1 and on). */
@@ -68,17 +72,42 @@ export class Manifests {
   #nodeOf(pod: number): string {
     return `node${(pod % this.#nodes) + 1}`
   }
+}
+
+/**
+ * A cluster as files. Services and Namespaces stand in files of many objects; each EndpointSlice has a file of its own, so
+ * that its change is a change of one small file.
+ */
+export class Manifests {
+  readonly cluster: Cluster
+  readonly #directory: string
+
+  constructor(directory: string, size: Size) {
+    this.cluster = new Cluster(size)
+    this.#directory = directory
+  }
+
+  write(): void {
+    const { services } = this.cluster.size
+    mkdirSync(join(this.#directory, 'endpointslices'), { recursive: true })
+    this.#writeFile('namespaces.json', list(this.cluster.namespaces()))
+    for (let first = 0; first < services; first += servicesPerFile) {
+      const count = Math.min(servicesPerFile, services - first)
+      const items = Array.from({ length: count }, (_, offset) => this.cluster.service(first + offset))
+      this.#writeFile(`services-${first}.json`, list(items))
+    }
+    for (let number = 0; number < services; number++) this.#writeSlice(number)
+  }
+
+  /** Rewrites the file of one EndpointSlice, atomically as editors and volumes do. Returns the id of the changed Service port. */
+  change(number: number, kind: SliceChange): string {
+    this.cluster.change(number, kind)
+    this.#writeSlice(number)
+    return this.cluster.portId(number)
+  }
 
   #writeSlice(number: number): void {
-    const endpoints = this.#pods[number]!.map(pod => ({
-      addresses: [podAddress(pod % this.#nodes, Math.floor(pod / this.#nodes))],
-      conditions: { ready: true, serving: true, terminating: false },
-      nodeName: this.#nodeOf(pod),
-      zone: `zone-${pod % 3}`,
-      targetRef: { kind: 'Pod', namespace: namespaceOf(number), name: `${nameOf(number)}-7d4b9c8f6d-${pod}` },
-    }))
-    const slice = endpointSlice(namespaceOf(number), nameOf(number), { name: 'http', port: 8080 }, endpoints)
-    this.#writeFile(`endpointslices/${nameOf(number)}.json`, slice)
+    this.#writeFile(`endpointslices/${nameOf(number)}.json`, this.cluster.slice(number))
   }
 
   #writeFile(name: string, content: object): void {
@@ -89,24 +118,23 @@ export class Manifests {
   }
 }
 
-/** One Service with port 80 and its EndpointSlice, as a List; all endpoints have the same port. */
-export function serviceManifests(
+/** A namespace, in it a Service with port 80, and its EndpointSlice; all endpoints have the same port. */
+export function serviceObjects(
   name: string,
   portName: string,
   clusterIP: string,
   endpoints: readonly { readonly ip: string; readonly port: number }[],
-): object {
+): readonly object[] {
   const port = { name: portName, port: endpoints[0]!.port }
   const slice = endpoints.map(({ ip }) => ({ addresses: [ip], conditions: { ready: true } }))
-  return list([service('bench', name, portName, clusterIP), endpointSlice('bench', name, port, slice)])
+  return [namespace('bench'), service('bench', name, portName, clusterIP), endpointSlice('bench', name, port, slice)]
 }
 
-function list(items: readonly object[]): object {
+export function list(items: readonly object[]): object {
   return { apiVersion: 'v1', kind: 'List', items }
 }
 
-function namespace(number: number): object {
-  const name = `bench-${number}`
+function namespace(name: string): object {
   return { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { 'kubernetes.io/metadata.name': name } } }
 }
 
@@ -160,9 +188,9 @@ function nameOf(number: number): string {
   return `service-${number}`
 }
 
-/** From 10.96.0.0/12, as kubeadm has it. */
+/** From 10.96.0.0/12, as kubeadm has it; 10.96.0.1 is the API server's own. */
 function serviceAddress(number: number): string {
-  return `10.${96 + Math.floor(number / 62_500)}.${Math.floor(number / 250) % 250}.${(number % 250) + 1}`
+  return `10.${96 + Math.floor(number / 62_500)}.${Math.floor(number / 250) % 250}.${(number % 250) + 2}`
 }
 
 /** Each node has a /24, from 10.128.0.0 on: none that exists, so nothing connects there. */

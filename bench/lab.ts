@@ -44,7 +44,7 @@ export async function startEnvoyWith(
 
 export interface RunningAgent {
   readonly process: Child
-  readonly log: AgentLog
+  readonly log: JsonLog
   /** When it was started, milliseconds since the epoch. */
   readonly started: number
 }
@@ -61,17 +61,20 @@ function shipped(network: Network): string {
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** Starts the agent as it ships, logging at level debug: a line a transaction, and two a change. */
-export async function startAgent(network: Network, node: LabNode, source: string): Promise<RunningAgent> {
+/**
+ * Starts the agent as it ships, logging at level debug: a line a transaction, and two a change.
+ * @param source where its Services come from, as arguments
+ */
+export async function startAgent(network: Network, node: LabNode, source: readonly string[]): Promise<RunningAgent> {
   const directory = join(network.directory, node.name)
   mkdirSync(directory, { recursive: true })
-  const [, ...args] = commandLines.agent(node.name, { source, socket: join(directory, 'agent.sock') })
+  const args = ['node', '--node-name', node.name, '--socket', join(directory, 'agent.sock'), ...source]
   const started = Date.now()
   const logFile = join(directory, `agent-${started}.log`)
   const child = await network.processes.spawnIn(node.netns, shipped(network), [...args, '--log-level', 'debug'], {
     logFile,
   })
-  return { process: child, log: new AgentLog(logFile), started }
+  return { process: child, log: new JsonLog(logFile), started }
 }
 
 export interface LogLine {
@@ -81,8 +84,8 @@ export interface LogLine {
   readonly [field: string]: unknown
 }
 
-/** What an agent logs, as it comes. */
-export class AgentLog {
+/** What a program logs as JSON, a line each, as it comes. */
+export class JsonLog {
   readonly #path: string
   readonly #buffer = Buffer.alloc(1 << 20)
   #file: number | undefined
@@ -118,8 +121,9 @@ export class AgentLog {
 }
 
 function parseLine(line: string): LogLine {
-  const { time, ...fields } = JSON.parse(line)
-  return { ...fields, at: Date.parse(time) }
+  // The agent's has `time`; Kubernetes' programs have `ts`, milliseconds.
+  const { time, ts, ...fields } = JSON.parse(line)
+  return { ...fields, at: time === undefined ? ts : Date.parse(time) }
 }
 
 /** Gauges and counters of an agent by name, summed over their labels. */

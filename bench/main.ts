@@ -7,6 +7,7 @@ import { table } from '../src/commands/table.ts'
 import { createNetwork, type Network } from '../src/demo/network.ts'
 import { measureChanges } from './change.ts'
 import { Datapath } from './datapath.ts'
+import { measureSync } from './kubeproxy.ts'
 import { machine, type Report } from './report.ts'
 import { measureScale } from './scale.ts'
 
@@ -31,6 +32,14 @@ const parts: Readonly<Record<string, Part>> = {
     const datapath = await Datapath.create(network, options)
     tell('envoy', await datapath.measureEnvoy())
     tell('kernel', await datapath.measureKernel())
+  },
+  async kubeproxy(network, quick, tell) {
+    const size = { services: quick ? sizes.quick : sizes.full, endpoints: 10 }
+    const rounds = { rounds: quick ? 3 : 20, seconds: 1, services: size.services }
+    const datapath = await Datapath.create(network, rounds)
+    const changes = quick ? { changes: 20, perTurn: 10 } : { changes: 200, perTurn: 25 }
+    tell('sync', await measureSync(network, size, changes, datapath.service('tcp')))
+    tell('kube-proxy', await datapath.measureKubeProxy())
   },
 }
 

@@ -81,7 +81,10 @@ async function build(network: Network, node: LabNode, size: Size): Promise<Fleet
   mkdirSync(source)
   const manifests = new Manifests(source, size)
   manifests.write()
-  const [agent, envoy] = await Promise.all([startAgent(network, node, source), startEnvoy(network, node, 2)])
+  const [agent, envoy] = await Promise.all([
+    startAgent(network, node, ['--source', source]),
+    startEnvoy(network, node, 2),
+  ])
   return { node, manifests, agent, envoy }
 }
 
@@ -97,8 +100,8 @@ function sourceOf(network: Network, node: LabNode): string {
 }
 
 async function watchStart({ node, manifests, agent, envoy }: Fleet, settleMs: number): Promise<Start> {
-  const { services, endpoints } = manifests.size
-  const inKernel = services * (1 + endpoints) + manifests.endpointsOn(node.name)
+  const { services, endpoints } = manifests.cluster.size
+  const inKernel = services * (1 + endpoints) + manifests.cluster.endpointsOn(node.name)
   const lines: LogLine[] = []
   const milestones = new Map<string, number>()
   let elements = 0
@@ -138,7 +141,7 @@ async function watchStart({ node, manifests, agent, envoy }: Fleet, settleMs: nu
 
 /** Asks the kernel, Envoy and the agent's metrics whether it is true what the log says. */
 async function verify({ node, manifests }: Fleet): Promise<void> {
-  const { services, endpoints } = manifests.size
+  const { services, endpoints } = manifests.cluster.size
   const metrics = await readMetrics(node)
   const envoy = await readEnvoyStats(node, '(active|warming)_clusters|total_listeners_(active|warming)')
   const seen = {

@@ -1,0 +1,134 @@
+/** A real kube-apiserver and kube-proxy inside a node's namespace, where nothing but its loopback leads to them. */
+
+import { generateKeyPairSync } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { LabNode, Network } from '../src/demo/network.ts'
+import type { Child } from '../src/demo/processes.ts'
+import { waitFor } from '../src/demo/wait.ts'
+import { programs } from '../test/cluster/apiserver.ts'
+import type { Cluster } from './generate.ts'
+import { JsonLog, runInOrThrow } from './lab.ts'
+
+const port = 6443
+const token = 'bench'
+const loader = fileURLToPath(new URL('api-load.ts', import.meta.url))
+
+export class ControlPlane {
+  readonly kubeconfig: string
+  readonly #network: Network
+  readonly #node: LabNode
+
+  private constructor(network: Network, node: LabNode) {
+    this.#network = network
+    this.#node = node
+    this.kubeconfig = join(network.directory, 'kubeconfig')
+  }
+
+  static async start(network: Network, node: LabNode): Promise<ControlPlane> {
+    const plane = new ControlPlane(network, node)
+    await plane.#start()
+    return plane
+  }
+
+  /** Creates all of a cluster, this node and more, each namespace before what is in it. */
+  async load(cluster: Cluster, more: readonly object[]): Promise<void> {
+    const numbers = Array.from({ length: cluster.size.services }, (_, number) => number)
+    const status = { addresses: [{ type: 'InternalIP', address: this.#node.address }] }
+    const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: this.#node.name }, status }
+    const objects = numbers.flatMap(number => [cluster.service(number), cluster.slice(number)])
+    const all = [...cluster.namespaces(), node, ...objects, ...more]
+    const isNamespace = (object: object) => (object as Named).kind === 'Namespace'
+    await this.#create(all.filter(isNamespace))
+    await this.#create(all.filter(object => !isNamespace(object)))
+  }
+
+  async replace(object: object): Promise<void> {
+    const { metadata } = object as Named
+    await this.#curl('PUT', `${collectionOf(object)}/${metadata.name}`, object)
+  }
+
+  /** Its log has a line `SyncProxyRules complete` for each sync. */
+  async startKubeProxy(): Promise<{ readonly process: Child; readonly log: JsonLog }> {
+    const configuration = {
+      apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
+      kind: 'KubeProxyConfiguration',
+      mode: 'nftables',
+      hostnameOverride: this.#node.name,
+      clusterCIDR: '10.128.0.0/9',
+      clientConnection: { kubeconfig: this.kubeconfig },
+      conntrack: { maxPerCore: 0, min: 0 },
+      logging: { format: 'json', verbosity: 2 },
+    }
+    const file = join(this.#network.directory, 'kube-proxy.yaml')
+    writeFileSync(file, JSON.stringify(configuration))
+    const logFile = file.replace('.yaml', '.log')
+    const process = await this.#spawn('kube-proxy', [`--config=${file}`], logFile)
+    return { process, log: new JsonLog(logFile) }
+  }
+
+  async #start(): Promise<void> {
+    const { directory } = this.#network
+    const path = (name: string) => join(directory, name)
+    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    writeFileSync(path('service-accounts.key'), privateKey.export({ type: 'pkcs8', format: 'pem' }))
+    writeFileSync(path('tokens.csv'), `${token},admin,1,system:masters\n`)
+    writeFileSync(this.kubeconfig, kubeconfig)
+    await this.#spawn('etcd', [`--data-dir=${path('etcd')}`, '--unsafe-no-fsync'], path('etcd.log'))
+    const flags = {
+      'etcd-servers': 'http://127.0.0.1:2379',
+      'bind-address': '127.0.0.1',
+      'secure-port': port,
+      'cert-dir': path('certificates'),
+      'advertise-address': this.#node.address,
+      'endpoint-reconciler-type': 'none',
+      'service-cluster-ip-range': '10.96.0.0/12',
+      'token-auth-file': path('tokens.csv'),
+      'service-account-issuer': 'https://kubernetes.default.svc',
+      'service-account-key-file': path('service-accounts.key'),
+      'service-account-signing-key-file': path('service-accounts.key'),
+    }
+    const args = Object.entries(flags).map(([name, value]) => `--${name}=${value}`)
+    await this.#spawn('kube-apiserver', args, path('kube-apiserver.log'))
+    await waitFor('kube-apiserver', 90_000, () => this.#curl('GET', '/readyz').catch(() => undefined), 500)
+  }
+
+  async #create(objects: readonly object[]): Promise<void> {
+    const lines = objects.map(body => `${JSON.stringify({ path: collectionOf(body), body })}\n`)
+    const args = [loader, '--port', String(port), '--token', token]
+    await runInOrThrow(this.#node.netns, process.execPath, args, lines.join(''))
+  }
+
+  #curl(method: string, path: string, body?: object): Promise<string> {
+    const headers = ['-H', `Authorization: Bearer ${token}`, '-H', 'Content-Type: application/json']
+    const data = body ? ['--data-binary', '@-'] : []
+    const args = ['-sSfk', '-X', method, ...headers, ...data, `https://127.0.0.1:${port}${path}`]
+    return runInOrThrow(this.#node.netns, 'curl', args, body && JSON.stringify(body))
+  }
+
+  #spawn(program: string, args: readonly string[], logFile: string): Promise<Child> {
+    return this.#network.processes.spawnIn(this.#node.netns, join(programs, program), args, { logFile })
+  }
+}
+
+interface Named {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly metadata: { readonly name: string; readonly namespace?: string }
+}
+
+function collectionOf(object: object): string {
+  const { apiVersion, kind, metadata } = object as Named
+  const group = apiVersion === 'v1' ? '/api/v1' : `/apis/${apiVersion}`
+  const namespace = metadata.namespace === undefined ? '' : `/namespaces/${metadata.namespace}`
+  return `${group}${namespace}/${kind.toLowerCase()}s`
+}
+
+const kubeconfig = `apiVersion: v1
+kind: Config
+current-context: bench
+contexts: [{name: bench, context: {cluster: bench, user: bench}}]
+clusters: [{name: bench, cluster: {server: "https://127.0.0.1:${port}", insecure-skip-tls-verify: true}}]
+users: [{name: bench, user: {token: ${token}}}]
+`
