@@ -32,8 +32,8 @@ k8s-down: ## and away with it
 images: ## the images that deploy/ names, with Docker or without (root), for ARCH=amd64 or arm64; their SBOMs lie beside
 	@images/build $(ARCH)
 
-deploy: setup ## Lightpath on that cluster, beside kube-proxy; SERVICES=all: in its place
-	@hack/deploy up $(SERVICES)
+deploy: setup ## Lightpath on that cluster, beside kube-proxy; SERVICES=all: in its place; COMPONENTS='…': of deploy/components
+	@hack/deploy up $(or $(SERVICES),labelled) $(COMPONENTS)
 
 undeploy: ## hands the Services back and cleans every node
 	@hack/deploy down

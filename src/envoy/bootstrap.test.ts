@@ -9,10 +9,15 @@ test('the bootstrap of a node is golden/bootstrap.snapshot', t => {
   t.assert.fileSnapshot(bootstrapJson(bootstrap({ node: 'node1' })), golden('bootstrap'))
 })
 
-test('deploy/proxy/envoy.json is what `lightpath bootstrap --node-name node` prints', async () => {
-  const deployed = await readFile(new URL('../../deploy/proxy/envoy.json', import.meta.url), 'utf8')
-  assert.deepEqual(JSON.parse(deployed), bootstrapJson(bootstrap({ node: 'node' })))
-})
+for (const [directory, clientAddress] of [
+  ['proxy', 'forwarded-for'],
+  ['components/client-address', 'preserve'],
+] as const) {
+  test(`deploy/${directory}/envoy.json is the bootstrap with --client-address=${clientAddress}`, async () => {
+    const deployed = await readFile(new URL(`../../deploy/${directory}/envoy.json`, import.meta.url), 'utf8')
+    assert.deepEqual(JSON.parse(deployed), bootstrapJson(bootstrap({ node: 'node', clientAddress })))
+  })
+}
 
 test('with mark 0 Envoy’s connections are not marked, so that it needs no capability', () => {
   assert.equal(bootstrap({ node: 'node1', mark: 0 }).clusterManager?.upstreamBindConfig, undefined)

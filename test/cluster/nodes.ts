@@ -1,6 +1,6 @@
 /**
- * A real cluster of two nodes (hack/cluster) with real pods and DNS, the test deployment on it, and on each node the agent
- * and Envoy as processes in the node's network namespace.
+ * A real cluster of two nodes (hack/cluster) with real pods and DNS, and the test deployment on it. Lightpath is deployed
+ * from its images, or agent and Envoy are processes in each node's network namespace.
  */
 
 import assert from 'node:assert/strict'
@@ -68,12 +68,24 @@ export class Nodes {
     this.#directory = directory
   }
 
-  static async up(kubeProxy: 'nftables' | 'none', agentOptions: readonly string[]): Promise<Nodes> {
+  /** With agent and Envoy of each node as processes. */
+  static up(kubeProxy: 'nftables' | 'none', agentOptions: readonly string[]): Promise<Nodes> {
+    return Nodes.#create(kubeProxy, async cluster => {
+      for (const node of nodes) await cluster.#startNode(node, agentOptions)
+    })
+  }
+
+  /** With Lightpath from its images and deploy/, beside kube-proxy. */
+  static deployed(): Promise<Nodes> {
+    return Nodes.#create('nftables', cluster => cluster.deploy('up'))
+  }
+
+  static async #create(kubeProxy: string, start: (cluster: Nodes) => Promise<void>): Promise<Nodes> {
     const directory = await mkdtemp(join(tmpdir(), 'lightpath-cluster-'))
     const cluster = new Nodes(`lightpath-test-${process.pid}`, directory)
     try {
-      await cluster.#hack('up', '--kube-proxy', kubeProxy)
-      for (const node of nodes) await cluster.#startNode(node, agentOptions)
+      await cluster.hack('up', '--kube-proxy', kubeProxy)
+      await start(cluster)
       await cluster.kubectl('apply', '-f', join(root, 'hack/ci/test-deploy.yaml'))
       for (const workload of ['deployment/whoami', 'daemonset/client']) await cluster.rolledOut(workload)
     } catch (error) {
@@ -89,12 +101,26 @@ export class Nodes {
       child.kill()
       await once(child, 'exit')
     }
-    await this.#hack('down')
+    await this.hack('down')
     await rm(this.#directory, { recursive: true, force: true })
   }
 
+  /** hack/cluster */
+  async hack(...args: readonly string[]): Promise<string> {
+    return (await run(join(root, 'hack/cluster'), args, { env: this.#env, maxBuffer: 2 ** 24 })).stdout
+  }
+
+  /** hack/deploy */
+  async deploy(...args: readonly string[]): Promise<void> {
+    await run(join(root, 'hack/deploy'), args, { env: this.#env })
+  }
+
+  get #env() {
+    return { ...process.env, LIGHTPATH_CLUSTER: this.#cluster }
+  }
+
   kubectl(...args: readonly string[]): Promise<string> {
-    return this.#hack('kubectl', '-n', 'whoami', ...args)
+    return this.hack('kubectl', '-n', 'whoami', ...args)
   }
 
   async rolledOut(workload: string): Promise<void> {
@@ -125,7 +151,7 @@ export class Nodes {
 
   /** Stops the API server, or starts it and waits until it is ready. */
   async apiServer(command: 'stop' | 'start'): Promise<void> {
-    await this.#hack('api-server', command)
+    await this.hack('api-server', command)
   }
 
   /** Writes an object to etcd behind the API server's back. @param path below /registry, as the API server has it */
@@ -187,10 +213,5 @@ export class Nodes {
       '+',
     ])
     return found.stdout.split('\n')[0]!
-  }
-
-  async #hack(...args: readonly string[]): Promise<string> {
-    const env = { ...process.env, LIGHTPATH_CLUSTER: this.#cluster }
-    return (await run(join(root, 'hack/cluster'), args, { env, maxBuffer: 2 ** 24 })).stdout
   }
 }

@@ -1,0 +1,22 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { test } from 'node:test'
+
+const component = new URL('../../deploy/components/prometheus/', import.meta.url)
+
+/** Metrics that are named in these files, histograms by their own name. */
+function metricsIn(folder: URL, files: readonly string[]): Set<string> {
+  const text = files.map(file => readFileSync(new URL(file, folder), 'utf8')).join('\n')
+  const names = text.match(/\blightpath_[a-z0-9_]+/g) ?? []
+  return new Set(names.map(name => name.replace(/_(bucket|sum|count)$/, '')))
+}
+
+test('alerts and dashboard of deploy/components/prometheus ask for metrics that there are', () => {
+  const asked = metricsIn(component, readdirSync(component))
+  const known = metricsIn(new URL('./', import.meta.url), ['metrics.ts', 'envoy-metrics.ts'])
+  assert.ok(asked.size > 10)
+  assert.deepEqual(
+    [...asked].filter(name => !known.has(name)),
+    [],
+  )
+})

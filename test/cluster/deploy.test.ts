@@ -1,0 +1,105 @@
+/** Lightpath as its users get it: images and manifests, on a cluster with kube-proxy and then in its place. */
+
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { eventually, isRoot, type Load, Nodes, nodes } from './nodes.ts'
+
+const skip = isRoot ? false : 'needs root'
+const proxyName = 'service.kubernetes.io/service-proxy-name'
+const capNetAdmin = '0000000000001000'
+
+describe('make deploy', { skip }, () => {
+  let cluster: Nodes
+  before(async () => {
+    cluster = await Nodes.deployed()
+  })
+  after(() => cluster?.down())
+
+  const ours = (...args: readonly string[]) => cluster.kubectl('-n', 'lightpath-system', ...args)
+  const someLoad = async () => cluster.load(1, await cluster.url('whoami'), '--rate', '300', '--connections', '30')
+  const losesNothing = async (load: Load) => {
+    const { requests, errors } = await load.end()
+    assert.deepEqual(errors, {})
+    assert.ok(requests > 300, `${requests} requests`)
+  }
+  const reachesEnvoy = (node: number) =>
+    eventually(60, async () => {
+      const answer = await cluster.curl(node, 'http://whoami.whoami.svc.cluster.local')
+      assert.match(answer, /^HTTP\/1.1 200/)
+      assert.match(answer, /X-Envoy-Attempt-Count: 1/i)
+      assert.match(answer, /X-Envoy-Expected-Rq-Timeout-Ms: 5000/i)
+      assert.match(answer, /X-Forwarded-Proto: http/i)
+      assert.match(answer, /X-Request-Id: /i)
+    })
+
+  test('hands over a Service that is created afterwards', async () => {
+    const labels = await cluster.kubectl('get', 'service', 'whoami', '-o', 'jsonpath={.metadata.labels}')
+    assert.equal(JSON.parse(labels)[proxyName], 'lightpath.cloud')
+  })
+
+  for (const node of nodes) {
+    test(`shows Envoy's headers to a pod on node${node}`, () => reachesEnvoy(node))
+  }
+
+  test('gives agent and Envoy the capability NET_ADMIN alone, and Envoy a user of its own', async () => {
+    const status = (daemonSet: string) => ours('exec', `daemonset/${daemonSet}`, '--', 'cat', '/proc/1/status')
+    const [node, proxy] = [await status('lightpath-node'), await status('lightpath-proxy')]
+    assert.match(node, new RegExp(`^CapBnd:\\s${capNetAdmin}$`, 'm'))
+    assert.match(node, /^NoNewPrivs:\s1$/m)
+    assert.match(proxy, new RegExp(`^CapEff:\\s${capNetAdmin}$`, 'm'))
+    assert.match(proxy, new RegExp(`^CapBnd:\\s${capNetAdmin}$`, 'm'))
+    assert.match(proxy, /^Uid:\s65532\s/m)
+  })
+
+  test('has all that the agent runs in its image', async () => {
+    const text = await ours('exec', 'daemonset/lightpath-node', '--', 'lightpath', 'status')
+    assert.match(text, /path of pods to Envoy, IPv4: open/)
+    assert.match(text, /problems: none/)
+  })
+
+  for (const daemonSet of ['lightpath-proxy', 'lightpath-node']) {
+    test(`a rolling update of ${daemonSet} under 300 requests/s loses none`, async () => {
+      const load = await someLoad()
+      await ours('rollout', 'restart', `daemonset/${daemonSet}`)
+      await ours('rollout', 'status', `daemonset/${daemonSet}`, '--timeout', '180s')
+      await losesNothing(load)
+      for (const node of nodes) await reachesEnvoy(node)
+    })
+  }
+
+  test('make undeploy under 300 requests/s loses none, hands Services back and leaves nothing on any node', async () => {
+    const load = await someLoad()
+    await cluster.deploy('down')
+    await losesNothing(load)
+    for (const node of nodes) {
+      const answer = await cluster.curl(node, 'http://whoami')
+      assert.match(answer, /^HTTP\/1.1 200/)
+      assert.doesNotMatch(answer, /X-Envoy/i)
+      const inNode = (...command: readonly string[]) => cluster.hack('node', String(node), ...command)
+      assert.doesNotMatch(await inNode('nft', 'list', 'tables'), /lightpath/)
+      assert.doesNotMatch(await inNode('ip', 'rule', 'show'), /1666/)
+      assert.doesNotMatch(await inNode('ip', '-6', 'rule', 'show'), /1666/)
+      assert.equal((await inNode('ss', '-Hltn', 'sport = :1666 or sport = :18000 or sport = :9000')).trim(), '')
+      assert.equal((await inNode('find', '/run/lightpath', '-type', 's')).trim(), '')
+    }
+    const left = await cluster.kubectl(
+      'get',
+      'clusterroles,clusterrolebindings,mutatingwebhookconfigurations',
+      '-o',
+      'name',
+    )
+    assert.doesNotMatch(left, /lightpath/)
+  })
+
+  test('make deploy SERVICES=all COMPONENTS=client-address serves a cluster without kube-proxy, and endpoints see the client', async () => {
+    await cluster.hack('kube-proxy', 'none')
+    await cluster.deploy('up', 'all', 'client-address')
+    for (const node of nodes) {
+      await reachesEnvoy(node)
+      const address = await cluster.client(node, 'cat', '/proc/net/fib_trie')
+      const [, seen] = /^RemoteAddr: (\S+):\d+/m.exec(await cluster.curl(node, '-4', 'http://whoami'))!
+      assert.match(address, new RegExp(`\\b${seen}\\b`))
+    }
+    assert.match(await cluster.hack('node', '1', 'sysctl', 'net.ipv4.ip_local_port_range'), /32768\s65535/)
+  })
+})
