@@ -7,6 +7,7 @@ import { nodeStatus, serviceRows } from '../node/status.ts'
 import { translateEnvoyMetrics } from '../observe/envoy-metrics.ts'
 import { json, type Routes, serveTcp, serveUnix, text } from '../observe/http.ts'
 import { createLog, type Log } from '../observe/log.ts'
+import { noteOf } from '../services/note.ts'
 import { problem } from '../services/problem.ts'
 import { familiesOf } from './bootstrap.ts'
 import type { Config } from './options.ts'
@@ -41,8 +42,11 @@ export async function runNode(config: Config): Promise<void> {
 async function recordEvents(agent: Agent, config: Config, log: Log) {
   if (config.source !== undefined) return undefined
   const { EventRecorder } = await import('../sources/events.ts')
-  const recorder = new EventRecorder({ kubeconfig: config.kubeconfig, nodeName: config.nodeName, log })
-  agent.problems.tell(problem => recorder.record(problem))
+  const { kubeconfig, nodeName } = config
+  const uidOf = (namespace: string, name: string) => agent.table.service(namespace, name)?.uid
+  const recorder = new EventRecorder({ kubeconfig, nodeName, uidOf, log })
+  agent.problems.tell(problem => recorder.record(noteOf(problem)))
+  agent.moves.tell(note => recorder.record(note))
   return recorder
 }
 

@@ -192,7 +192,7 @@ test('A port that nft refuses holds up no other, is reported by name, and is wri
   assert.deepEqual(unordered(agent.nft.model.elements()), wanted(good))
   assert.deepEqual(
     agent.problems.get('kernel a/bad/http')?.map(({ code, object }) => ({ code, object })),
-    [{ code: 'LP401', object: 'Service port a/bad/http' }],
+    [{ code: 'LP401', object: 'Service a/bad' }],
   )
   agent.nft.refuses = () => false
   agent.tables.setPort(bad)

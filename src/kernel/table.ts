@@ -439,8 +439,9 @@ export class KernelTables {
   #refuse(record: PortRecord, error: CommandError): void {
     const attempts = (record.refusal?.attempts ?? 0) + 1
     clearTimeout(record.refusal?.timer)
-    const remedy = 'the kernel keeps what it has of this port, and it is tried again'
-    const problem = commandProblem(`Service port ${record.id}`, error, remedy)
+    const [namespace, name, ...port] = record.id.split('/')
+    const remedy = `the kernel keeps what it has of port ${port.join('/')}, and it is tried again`
+    const problem = commandProblem(`Service ${namespace}/${name}`, error, remedy)
     const timer = setTimeout(() => this.#touch(record.id), backoffMs(attempts) * 10).unref()
     record.refusal = { attempts, problem, timer }
     this.#dirty.delete(record.id)

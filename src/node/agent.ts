@@ -10,17 +10,15 @@ import { openConnections } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
 import { type PathResult, testPath } from '../kernel/pathtest.ts'
 import { KernelTables, type Round } from '../kernel/table.ts'
-import { createKubeProxyMetrics, type KubeProxyMetrics, type WithoutLocal } from '../observe/kubeproxy-metrics.ts'
+import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/kubeproxy-metrics.ts'
 import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
-import { familyOf, type IpFamily } from '../services/address.ts'
+import type { IpFamily } from '../services/address.ts'
 import type { ClientAddress } from '../services/clientaddress.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
-import type { PortState } from '../services/port.ts'
 import { problem } from '../services/problem.ts'
-import type { Node } from '../services/service.ts'
 import { ServiceTable, type TableUpdate } from '../services/table.ts'
 import type { Source, SourceListener } from '../sources/source.ts'
 import { startXdsServer, type XdsServer } from '../xds/server.ts'
@@ -29,6 +27,7 @@ import { EnvoyLayer } from './envoylayer.ts'
 import { HealthCheckPorts } from './healthcheckports.ts'
 import { isListening } from './listening.ts'
 import { missedServices } from './missed.ts'
+import { LayerMoves } from './moves.ts'
 import { type PathState, PathWatch, pathProblems } from './pathwatch.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { SyncHealth } from './synchealth.ts'
@@ -63,6 +62,7 @@ const pathTimes = { settleMs, failures: 2, betweenMs: 500, blockedMs: 10_000, op
 const mostPathPods = 16
 /** How long the kernel serves what kube-proxy takes over: it gathers changes for a second, and writes for seconds on large clusters. */
 const handoverMs = 10_000
+const gatherMs = 500
 
 export class Agent {
   readonly problems: ProblemRegistry
@@ -72,6 +72,7 @@ export class Agent {
   readonly metrics: Metrics
   readonly kubeProxyMetrics: KubeProxyMetrics
   readonly health: SyncHealth
+  readonly moves: LayerMoves
   readonly #healthChecks: HealthCheckPorts
   readonly path: PathWatch
   readonly #options: AgentOptions
@@ -93,15 +94,21 @@ export class Agent {
     this.problems = new ProblemRegistry(log)
     this.table = new ServiceTable(options.nodeName, options.services)
     this.metrics = this.#createMetrics()
-    this.kubeProxyMetrics = createKubeProxyMetrics(this.metrics.registry, options.families, () =>
-      withoutLocal(this.table.states()),
-    )
+    this.kubeProxyMetrics = createKubeProxyMetrics(this.metrics.registry, options.families, () => this.table.states())
     this.health = new SyncHealth(options.families)
     this.#healthChecks = new HealthCheckPorts({
       families: options.families,
       isHealthy: () => this.health.isHealthy(performance.now()),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       log,
+    })
+    const { nodeName } = options
+    this.moves = new LayerMoves({
+      nodeName,
+      stateOf: id => this.table.get(id),
+      isReachable: family => this.envoy.isPathOpen(family),
+      log,
+      gatherMs,
     })
     this.kernel = this.#createKernel()
     this.envoy = this.#createEnvoyLayer()
@@ -144,6 +151,7 @@ export class Agent {
     clearTimeout(this.#inheritance)
     for (const timer of this.#handovers.values()) clearTimeout(timer)
     this.envoy.stop()
+    this.moves.stop()
     this.#canary?.stop()
     await this.path.stop()
     await this.#source.stop()
@@ -173,7 +181,7 @@ export class Agent {
 
   #update({ ports, problems, healthChecks, handedOver }: TableUpdate, arrived: number): void {
     for (const [object, found] of problems) this.problems.set(object, found)
-    this.#healthChecks.setAddresses(primaryAddresses(this.table.node))
+    this.#healthChecks.setAddresses(this.table.node?.addresses ?? [])
     for (const [service, checks] of healthChecks) this.#healthChecks.set(service, checks)
     for (const service of handedOver) {
       clearTimeout(this.#handovers.get(service))
@@ -187,6 +195,7 @@ export class Agent {
       else this.kernel.removePort(id)
     }
     this.envoy.apply(ports, arrived)
+    this.moves.unwanted(ports.filter(({ after }) => after?.layer.wants !== 'envoy').map(({ id }) => id))
   }
 
   #release(service: string): void {
@@ -199,6 +208,7 @@ export class Agent {
     this.#synced = true
     this.health.queued(performance.now())
     for (const state of states) this.kernel.setPort(state)
+    this.moves.begin(states)
     this.envoy.apply(states.map(after => ({ id: after.id, before: undefined, after })))
     this.envoy.gate.dropUnwanted()
     this.kernel.synced()
@@ -282,6 +292,7 @@ export class Agent {
       shared: redirectListeners({ redirectPort, families, clientAddress, envoyMark }),
       moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
       clearOverlay: () => this.kernel.clearOverlay(),
+      onMoved: (ids, up) => this.moves.moved(ids, up),
       acknowledgedVersion: (clientId, ref) => this.xds?.acknowledgedVersion(clientId, ref),
       connections: listeners => openConnections(adminPort, listeners),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
@@ -294,6 +305,7 @@ export class Agent {
       onUp: up => {
         if (up === wasUp) return
         wasUp = up
+        this.moves.envoy(up)
         if (up) this.#log.info({}, 'Envoy is up: what it has acknowledged goes to it')
         else this.#log.warn({}, 'Envoy is down or not connected: the kernel layer serves all Services')
       },
@@ -340,18 +352,5 @@ export class Agent {
       problems: () => this.problems.counts(),
       xds: () => this.xds?.traffic ?? new Map(),
     })
-  }
-}
-
-/** As kube-proxy's `--nodeport-addresses=primary`: the first of each family. */
-function primaryAddresses(node: Node | undefined): readonly string[] {
-  const addresses = node?.addresses ?? []
-  return (['IPv4', 'IPv6'] as const).flatMap(family => addresses.find(ip => familyOf(ip) === family) ?? [])
-}
-
-function* withoutLocal(states: Iterable<PortState>): Generator<WithoutLocal> {
-  for (const { family, onlyElsewhere, external } of states) {
-    if (onlyElsewhere) yield { policy: 'internal', family }
-    if (external?.onlyElsewhere) yield { policy: 'external', family }
   }
 }

@@ -25,6 +25,8 @@ export interface EnvoyLayerOptions {
   readonly shared: readonly Resource[]
   readonly moveOverlay: (vips: readonly VipPort[], up: boolean) => void
   readonly clearOverlay: () => void
+  /** Ports, by port state id, that went to Envoy or left it, each for itself. */
+  readonly onMoved: (ids: readonly string[], up: boolean) => void
   /** The version of a resource that a connected client has acknowledged. */
   readonly acknowledgedVersion: (clientId: number, ref: ResourceRef) => string | undefined
   /** Open connections of listeners in Envoy, by listener name; undefined where Envoy does not answer. */
@@ -87,6 +89,7 @@ export class EnvoyLayer implements XdsObserver {
       isReady: ref => this.#isAcknowledged(ref) && this.#isReachable(ref),
       move: options.moveOverlay,
       clear: options.clearOverlay,
+      onMoved: options.onMoved,
     })
     this.#drains = new Drains({
       drainMs: options.drainMs,

@@ -17,6 +17,8 @@ export interface GateOptions {
   readonly move: (vips: readonly VipPort[], up: boolean) => void
   /** Empties the kernel's overlay set. */
   readonly clear: () => void
+  /** These ports, by port state id, moved one by one: not when the whole overlay is emptied. */
+  readonly onMoved?: (ids: readonly string[], up: boolean) => void
 }
 
 interface Candidate {
@@ -61,7 +63,7 @@ export class OverlayGate {
     this.#candidates.delete(id)
     this.#settling.delete(id)
     this.#inherited.delete(keyOf(candidate.vip))
-    if (candidate.up) this.#options.move([candidate.vip], false)
+    if (candidate.up) this.#moveDown([id], [candidate.vip])
     return candidate.up
   }
 
@@ -83,7 +85,7 @@ export class OverlayGate {
     if (!candidate?.up || candidate.needs.every(this.#options.isReady)) return
     candidate.up = false
     this.#inherited.delete(keyOf(candidate.vip))
-    this.#options.move([candidate.vip], false)
+    this.#moveDown([id], [candidate.vip])
   }
 
   /** Envoy answers, or it does not any more: then everything is for the kernel layer. */
@@ -126,6 +128,7 @@ export class OverlayGate {
   #settle(): void {
     this.#timer = undefined
     const now = performance.now()
+    const ids: string[] = []
     const up: VipPort[] = []
     for (const [id, since] of this.#settling) {
       const remaining = since + this.#options.settleMs - now
@@ -137,9 +140,17 @@ export class OverlayGate {
       const candidate = this.#candidates.get(id)
       if (!candidate || !this.#isReady(candidate)) continue
       candidate.up = true
+      ids.push(id)
       up.push(candidate.vip)
     }
-    if (up.length > 0) this.#options.move(up, true)
+    if (ids.length === 0) return
+    this.#options.move(up, true)
+    this.#options.onMoved?.(ids, true)
+  }
+
+  #moveDown(ids: readonly string[], vips: readonly VipPort[]): void {
+    this.#options.move(vips, false)
+    this.#options.onMoved?.(ids, false)
   }
 
   #fall(): void {
@@ -154,8 +165,9 @@ export class OverlayGate {
     if (stale.length === 0) return
     const keys = new Set(stale.map(keyOf))
     for (const key of keys) this.#inherited.delete(key)
-    for (const candidate of this.#candidates.values()) if (keys.has(keyOf(candidate.vip))) candidate.up = false
-    this.#options.move(stale, false)
+    const ids = [...this.#candidates].filter(([, { vip }]) => keys.has(keyOf(vip))).map(([id]) => id)
+    for (const id of ids) this.#candidates.get(id)!.up = false
+    this.#moveDown(ids, stale)
   }
 }
 

@@ -51,8 +51,12 @@ export class HealthCheckPorts {
     for (const check of checks) this.#open(check)
   }
 
-  /** Where to listen: the addresses on which the node opens node ports; every address of a family that has none here. */
-  setAddresses(addresses: readonly string[]): void {
+  /**
+   * Where to listen, as kube-proxy's `--nodeport-addresses=primary`: the first of each family among these, the addresses
+   * of the Node; on every address of a family that has none.
+   */
+  setAddresses(ofNode: readonly string[]): void {
+    const addresses = this.#options.families.flatMap(family => ofNode.find(ip => familyOf(ip) === family) ?? [])
     if (addresses.join() === this.#addresses.join()) return
     this.#addresses = addresses
     for (const origin of [...this.#opened.keys()]) this.#close(origin)

@@ -3,14 +3,16 @@ import { describe, test } from 'node:test'
 import { Registry } from 'prom-client'
 import type { KubeObject } from '../services/objects.ts'
 import { aService, aSlice } from '../services/testing.ts'
-import { createKubeProxyMetrics, type WithoutLocal } from './kubeproxy-metrics.ts'
+import { createKubeProxyMetrics } from './kubeproxy-metrics.ts'
 
 const put = (object: KubeObject) => ({ type: 'put', object }) as const
 const service = new Set(['whoami/whoami'])
 
-function setUp(withoutLocal: readonly WithoutLocal[] = []) {
+type States = ReturnType<Parameters<typeof createKubeProxyMetrics>[2]>
+
+function setUp(states: States = []) {
   const registry = new Registry()
-  const metrics = createKubeProxyMetrics(registry, ['IPv4', 'IPv6'], () => withoutLocal)
+  const metrics = createKubeProxyMetrics(registry, ['IPv4', 'IPv6'], () => states)
   /** The value of a sample without the prefix `kubeproxy_`; undefined where there is none. */
   const value = async (sample: string) => {
     const line = (await registry.metrics()).split('\n').find(line => line.startsWith(`kubeproxy_${sample} `))
@@ -131,9 +133,10 @@ describe("kube-proxy's metrics", () => {
 
   test('count ports of Local policies without endpoints here, by policy and family, also none', async () => {
     const { value } = setUp([
-      { policy: 'external', family: 'IPv4' },
-      { policy: 'external', family: 'IPv4' },
-      { policy: 'internal', family: 'IPv6' },
+      { family: 'IPv4', onlyElsewhere: false, external: { onlyElsewhere: true } },
+      { family: 'IPv4', onlyElsewhere: false, external: { onlyElsewhere: true } },
+      { family: 'IPv6', onlyElsewhere: true, external: { onlyElsewhere: false } },
+      { family: 'IPv6', onlyElsewhere: false, external: undefined },
     ])
     const of = (policy: string, family: string) =>
       value(`sync_proxy_rules_no_local_endpoints_total{traffic_policy="${policy}",ip_family="${family}"}`)

@@ -7,6 +7,7 @@
 import { Counter, exponentialBuckets, Gauge, Histogram, linearBuckets, type Registry } from 'prom-client'
 import type { IpFamily } from '../services/address.ts'
 import { type Change, describeKey, type KubeObject, keyOf } from '../services/objects.ts'
+import type { External, PortState } from '../services/port.ts'
 
 /** One pass over the kernel's rules; times by performance.now(). */
 interface Round {
@@ -17,10 +18,8 @@ interface Round {
   readonly milliseconds: number
 }
 
-/** A Service port that has endpoints, but none here, where its policy is Local. */
-export interface WithoutLocal {
-  readonly policy: 'internal' | 'external'
-  readonly family: IpFamily
+type LocalEndpoints = Pick<PortState, 'family' | 'onlyElsewhere'> & {
+  readonly external: Pick<External, 'onlyElsewhere'> | undefined
 }
 
 /** A changed object that the kernel does not have yet. */
@@ -41,11 +40,14 @@ const programmingBuckets = [
 
 export type KubeProxyMetrics = ReturnType<typeof createKubeProxyMetrics>
 
-/** @param served the families of this node */
+/**
+ * @param served the families of this node
+ * @param states of all ports, whenever somebody asks
+ */
 export function createKubeProxyMetrics(
   registry: Registry,
   served: readonly IpFamily[],
-  withoutLocal: () => Iterable<WithoutLocal>,
+  states: () => Iterable<LocalEndpoints>,
 ) {
   const startedAt = Date.now()
   /** By object: what changes again before it is written is written once. */
@@ -100,7 +102,10 @@ export function createKubeProxyMetrics(
       for (const traffic_policy of ['internal', 'external']) {
         for (const ip_family of served) this.set({ traffic_policy, ip_family }, 0)
       }
-      for (const { policy, family } of withoutLocal()) this.inc({ traffic_policy: policy, ip_family: family })
+      for (const { family: ip_family, onlyElsewhere, external } of states()) {
+        if (onlyElsewhere) this.inc({ traffic_policy: 'internal', ip_family })
+        if (external?.onlyElsewhere) this.inc({ traffic_policy: 'external', ip_family })
+      }
     },
   })
   const answers = {

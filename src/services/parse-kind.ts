@@ -11,6 +11,8 @@ export interface Metadata {
   /** '' for cluster-scoped kinds. */
   readonly namespace: string
   readonly name: string
+  /** Undefined where the object does not say, as in manifests. */
+  readonly uid: string | undefined
   readonly labels: Raw
   readonly annotations: Raw
   /** Milliseconds since the epoch; 0 where the object does not say. */

@@ -35,6 +35,7 @@ export function parseService(raw: Raw, metadata: Metadata, report: Report): Pars
     externalTrafficPolicy: oneOf(spec, 'externalTrafficPolicy', policies, 'Cluster', report),
     ...parseExternal(spec, rawObject(raw.status), report),
     created: metadata.created,
+    ...(metadata.uid !== undefined && { uid: metadata.uid }),
   }
   return { object }
 }

@@ -98,6 +98,7 @@ function parseWith(reader: KindReader, raw: Raw, origin: string): Parsed {
   const metadata: Metadata = {
     namespace: sharedText(namespace),
     name,
+    uid: typeof meta.uid === 'string' ? meta.uid : undefined,
     labels: rawObject(meta.labels),
     annotations: rawObject(meta.annotations),
     created: Number.isFinite(created) ? created : 0,

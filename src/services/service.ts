@@ -40,6 +40,8 @@ export interface Service {
   readonly healthCheckNodePort: number | undefined
   /** Milliseconds since the epoch; 0 where the object does not say. Decides who owns a VIP:port that two claim. */
   readonly created: number
+  /** By which Events name the Service; undefined where it comes from a manifest. */
+  readonly uid?: string
 }
 
 export interface Namespace {

@@ -134,6 +134,10 @@ export class ServiceTable {
     return { services, endpointSlices: this.#sliceOwner.size, ports }
   }
 
+  service(namespace: string, name: string): Service | undefined {
+    return this.#entries.get(`${namespace}/${name}`)?.service
+  }
+
   view(namespace: string, name: string): ServiceView | undefined {
     const entry = this.#entries.get(`${namespace}/${name}`)
     if (!entry?.service) return undefined

@@ -1,19 +1,23 @@
 /**
- * Problems of Services and of the node as Events on them, for `kubectl get events`. Best effort: an Event that the API server does not
- * take is dropped and counted, and nothing waits for it.
+ * Notes as Events on their objects, for `kubectl get events` and `kubectl describe service`. Best effort: an Event that the
+ * API server does not take is dropped and counted, and nothing waits for it.
  *
  * As in client-go, an object may have 25 Events at once and one more every five minutes; what is beyond is dropped. The
- * queue holds 1000; at its bound the oldest is dropped.
+ * queue holds 1000; at its bound the oldest is dropped. A note that is told once has an Event whose name says what it
+ * tells, so that other nodes, or the next run of this one, find it there while the API server keeps it (an hour).
  */
 
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import type { Log } from '../observe/log.ts'
-import { formatProblem, type Problem } from '../services/problem.ts'
-import { ApiServer } from './api-server.ts'
+import type { Note } from '../services/note.ts'
+import { ApiError, ApiServer } from './api-server.ts'
 
 export interface EventOptions {
   readonly kubeconfig?: string
   readonly nodeName: string
+  /** The uid of a Service, without which `kubectl describe` does not show its Events; undefined for one that is not known. */
+  readonly uidOf: (namespace: string, name: string) => string | undefined
   readonly log: Log
 }
 
@@ -22,6 +26,8 @@ const refillMs = 300_000
 const longestQueue = 1000
 const mostObjects = 4096
 const timeoutMs = 10_000
+/** What is wrong with an object is told before the object itself: until then its uid is not known. */
+const patienceMs = 100
 /** Of an Event, by validation of the API server. */
 const longestMessage = 1024
 
@@ -36,7 +42,7 @@ export class EventRecorder {
   readonly #stopping = new AbortController()
   /** By object; the one that was longest without an Event comes first. */
   readonly #buckets = new Map<string, Bucket>()
-  readonly #queue: Problem[] = []
+  readonly #queue: Note[] = []
   #worker: Promise<void> | undefined
   #dropped = 0
 
@@ -50,14 +56,14 @@ export class EventRecorder {
     return this.#dropped
   }
 
-  /** Only problems of Services and Nodes become Events. */
-  record(problem: Problem): void {
-    if (this.#stopping.signal.aborted || !eventObject.test(problem.object)) return
-    if (!this.#mayTell(problem.object)) {
+  /** Notes of other objects than Services and Nodes become no Events. */
+  record(note: Note): void {
+    if (this.#stopping.signal.aborted || !involvedObject(note, this.#options.uidOf)) return
+    if (!this.#mayTell(note.object)) {
       this.#dropped++
       return
     }
-    this.#queue.push(problem)
+    this.#queue.push(note)
     if (this.#queue.length > longestQueue) {
       this.#queue.shift()
       this.#dropped++
@@ -83,54 +89,65 @@ export class EventRecorder {
   }
 
   async #work(): Promise<void> {
-    for (let next = this.#queue.shift(); next && !this.#stopping.signal.aborted; next = this.#queue.shift()) {
-      const event = eventOf(next, this.#options.nodeName)
-      try {
-        const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(timeoutMs)])
-        await this.#api.create(`/api/v1/namespaces/${event.metadata.namespace}/events`, event, signal)
-      } catch (error) {
-        this.#dropped++
-        this.#api.forgetCredentials()
-        this.#options.log.debug(
-          { object: next.object, dropped: this.#dropped, error: (error as Error).message },
-          'Event dropped',
-        )
-      }
-    }
+    const { signal } = this.#stopping
+    await setTimeout(patienceMs, undefined, { signal }).catch(() => {})
+    for (let next = this.#queue.shift(); next && !signal.aborted; next = this.#queue.shift()) await this.#create(next)
     this.#worker = undefined
+  }
+
+  async #create(note: Note): Promise<void> {
+    const event = eventOf(note, this.#options)
+    try {
+      const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(timeoutMs)])
+      await this.#api.create(`/api/v1/namespaces/${event.metadata.namespace}/events`, event, signal)
+    } catch (error) {
+      const isTold = note.once !== undefined && error instanceof ApiError && error.code === 409
+      if (isTold) return
+      this.#dropped++
+      this.#api.forgetCredentials()
+      const reason = (error as Error).message
+      this.#options.log.debug({ object: note.object, dropped: this.#dropped, error: reason }, 'Event dropped')
+    }
   }
 }
 
-/** `Service default/web`, `Node node1`. */
-const eventObject = /^(Service|Node) (?:([^/]+)\/)?([^/]+)$/
-
-/**
- * v1 Event. Without the uid of the Service: `kubectl get events` shows it, `kubectl describe service` does not. A Node's
- * Events are in the namespace default and take its name as uid, as kubelet's do.
- */
-function eventOf(problem: Problem, nodeName: string) {
-  const [, kind, namespace = 'default', name = ''] = eventObject.exec(problem.object)!
+/** v1 Event. */
+function eventOf(note: Note, options: EventOptions) {
   const now = new Date().toISOString()
+  const involved = involvedObject(note, options.uidOf)!
   return {
     apiVersion: 'v1',
     kind: 'Event',
-    metadata: { namespace, name: `${name}.${randomUUID().slice(0, 13)}` },
-    involvedObject: { apiVersion: 'v1', kind, name, ...(kind === 'Node' ? { uid: name } : { namespace }) },
-    type: 'Warning',
-    reason: reasonOf(problem),
-    message: formatProblem(problem).slice(0, longestMessage),
-    source: { component: 'lightpath', host: nodeName },
+    metadata: {
+      namespace: involved.namespace ?? 'default',
+      name: `${involved.name}.${identityOf(note, involved, options)}`,
+    },
+    involvedObject: involved,
+    type: note.type,
+    reason: note.reason,
+    message: note.message.slice(0, longestMessage),
+    source: { component: 'lightpath', host: options.nodeName },
     firstTimestamp: now,
     lastTimestamp: now,
     count: 1,
   }
 }
 
-function reasonOf({ code }: Problem): string {
-  if (code === 'LP211') return 'VIPTaken'
-  if (code === 'LP301') return 'RefusedByEnvoy'
-  if (code === 'LP401') return 'RefusedByKernel'
-  if (code === 'LP502') return 'FailedToStartServiceHealthcheck'
-  if (code === 'LP402') return 'PathToEnvoyBlocked'
-  return code.startsWith('LP20') ? 'InvalidSetting' : 'InvalidService'
+/** Undefined for an object that has no Events. Nodes are found by their name in place of their uid, as the kubelet's Events. */
+function involvedObject({ object }: Note, uidOf: EventOptions['uidOf']) {
+  const [, kind, namespace, name] = /^(Service|Node) (?:([^/]+)\/)?([^/]+)$/.exec(object) ?? []
+  if (name === undefined) return undefined
+  const uid = namespace === undefined ? name : uidOf(namespace, name)
+  return { apiVersion: 'v1', kind, namespace, name, uid }
+}
+
+function identityOf(
+  note: Note,
+  { uid = '' }: { readonly uid: string | undefined },
+  { nodeName }: EventOptions,
+): string {
+  if (note.once === undefined) return randomUUID().slice(0, 13)
+  const teller = note.once === 'node' ? nodeName : ''
+  const told = [uid, teller, note.reason, note.message].join('\n')
+  return createHash('sha256').update(told).digest('hex').slice(0, 16)
 }

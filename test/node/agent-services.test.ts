@@ -46,6 +46,15 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     assert.deepEqual([view.up, ...new Set(view.resources.map(({ status }) => status))], [true, 'acknowledged'])
   })
 
+  test('going to Envoy and leaving it is told of the Service, with the reason', async () => {
+    const options = { name: 'told', vips: ['10.96.1.20'] }
+    lab.write('told', serviceWith(options, pods))
+    await lab.untilLogged(/Service default\/told.*WentUpToEnvoy.*Port http .* node node1: port name http/)
+    lab.write('told', serviceWith({ ...options, settings: { overlay: 'false' } }, pods))
+    await lab.untilLogged(/Service default\/told.*WentDownToKernel.*Port http .*: setting overlay: false/)
+    lab.remove('told')
+  })
+
   for (const [change, write] of [
     [
       'is set to overlay: false',

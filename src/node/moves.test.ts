@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Note } from '../services/note.ts'
+import type { Layer, PortState } from '../services/port.ts'
+import { aPortState } from '../services/testing.ts'
+import { silentLog } from '../sources/testing.ts'
+import { LayerMoves } from './moves.ts'
+
+const envoy: Layer = { wants: 'envoy', protocol: 'http', reason: 'port name http' }
+const kernel: Layer = { wants: 'kernel', reason: 'sessionAffinity is ClientIP' }
+
+function aPort(service: string, port = 'http', layer = envoy): PortState {
+  return aPortState({ id: `shop/${service}/${port}`, namespace: 'shop', name: service, layer })
+}
+
+function setUp(...known: readonly PortState[]) {
+  const states = new Map<string, PortState>()
+  const told: string[] = []
+  const reachable = new Set(['IPv4', 'IPv6'])
+  const moves = new LayerMoves({
+    nodeName: 'node1',
+    stateOf: id => states.get(id),
+    isReachable: family => reachable.has(family),
+    log: silentLog,
+    gatherMs: 0,
+  })
+  moves.tell(({ object, type, reason, message }: Note) => void told.push(`${object} ${type} ${reason}: ${message}`))
+  const set = (...ports: readonly PortState[]) => {
+    for (const port of ports) states.set(port.id, port)
+    return ports.map(({ id }) => id)
+  }
+  set(...known)
+  moves.begin(known)
+  return {
+    moves,
+    set,
+    reachable,
+    told: () => new Promise<string[]>(resolve => setTimeout(() => resolve(told.splice(0)), 5)),
+  }
+}
+
+describe('moves between the layers', () => {
+  test('are told of the Service, with ports, node and reason', async () => {
+    const { moves, set, told } = setUp()
+    moves.moved(set(aPort('cart'), aPort('cart', 'http/IPv6')), true)
+    assert.deepEqual(await told(), [
+      'Service shop/cart Normal WentUpToEnvoy: Ports http, http/IPv6 went up to Envoy on node node1: port name http, and Envoy has acknowledged it',
+    ])
+    moves.moved(set(aPort('cart', 'http', kernel)), false)
+    assert.deepEqual(await told(), [
+      'Service shop/cart Normal WentDownToKernel: Port http went down to the kernel layer on node node1: sessionAffinity is ClientIP',
+    ])
+    moves.moved(['shop/cart/http/IPv6'], false)
+    assert.match((await told())[0]!, /Port http\/IPv6 .*: Envoy lacks a part of its configuration$/)
+  })
+
+  test('are no news of Services that move up as before, after a start of the agent or of Envoy', async () => {
+    const { moves, set, told } = setUp(aPort('old'))
+    moves.envoy(false)
+    moves.envoy(true)
+    moves.moved(['shop/old/http'], true)
+    moves.moved(set(aPort('new')), true)
+    const [note, ...more] = await told()
+    assert.match(note!, /^Service shop\/new /)
+    assert.deepEqual(more, [])
+    moves.envoy(false)
+    moves.envoy(true)
+    moves.moved(['shop/old/http', 'shop/new/http'], true)
+    assert.deepEqual(await told(), [
+      'Node node1 Warning EnvoyDown: Envoy is down or not connected: the kernel layer serves all Services',
+      'Node node1 Normal EnvoyUp: Envoy is up again: what it has acknowledged goes through it',
+    ])
+  })
+
+  test('are news of a Service that was not meant for Envoy meanwhile', async () => {
+    const { moves, told } = setUp(aPort('cart'))
+    moves.unwanted(['shop/cart/http'])
+    moves.moved(['shop/cart/http'], true)
+    assert.equal((await told()).length, 1)
+  })
+
+  test('of a Service that is gone are not told', async () => {
+    const { moves, told } = setUp()
+    moves.moved(['shop/gone/http'], false)
+    assert.deepEqual(await told(), [])
+  })
+
+  test('because pods do not reach Envoy any more are told of the node by others, and are no news when they do', async () => {
+    const { moves, set, reachable, told } = setUp()
+    const ids = set(aPort('cart'))
+    moves.moved(ids, true)
+    await told()
+    reachable.delete('IPv4')
+    moves.moved(ids, false)
+    moves.moved(ids, true)
+    assert.deepEqual(await told(), [])
+  })
+
+  test('of many Services at once are told of the node, once', async () => {
+    const { moves, set, told } = setUp()
+    const many = Array.from({ length: 21 }, (_, index) => aPort(`s${index}`))
+    moves.moved(set(...many), true)
+    const [note, ...more] = await told()
+    assert.match(
+      note!,
+      /^Node node1 Normal WentUpToEnvoy: 21 Services went up to Envoy at the same time: Service shop\/s0, /,
+    )
+    assert.deepEqual(more, [])
+    moves.moved(
+      many.slice(1).map(({ id }) => id),
+      false,
+    )
+    assert.equal((await told()).length, 20)
+  })
+})

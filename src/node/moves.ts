@@ -1,0 +1,146 @@
+/**
+ * Tells owners of Services which ports went from one layer to the other, and why. What concerns the whole node is told
+ * of the node, once: that Envoy is down or up, or that many Services moved at the same time. That a Service moves up
+ * as it was before, after a start of the agent or of Envoy, is no news.
+ */
+
+import type { Log } from '../observe/log.ts'
+import type { IpFamily } from '../services/address.ts'
+import type { Note } from '../services/note.ts'
+import type { Layer, PortState } from '../services/port.ts'
+
+export interface LayerMovesOptions {
+  readonly nodeName: string
+  /** The port as it is to be served now; undefined for one that is gone. */
+  readonly stateOf: (id: string) => PortState | undefined
+  /** Whether pods reach Envoy. Where they do not, that is told of the node. */
+  readonly isReachable: (family: IpFamily) => boolean
+  readonly log: Log
+  /** How long moves are gathered, in milliseconds. */
+  readonly gatherMs: number
+}
+
+/** Ports of one Service that moved together. */
+interface Move {
+  readonly service: string
+  readonly up: boolean
+  readonly why: string
+  readonly ports: Set<string>
+}
+
+/** So many Services at once have one cause, which is not theirs. */
+const mostServices = 20
+const mostExamples = 5
+
+export class LayerMoves {
+  readonly #options: LayerMovesOptions
+  /** Ports of which their owners believe that they go through Envoy. */
+  readonly #expected = new Set<string>()
+  readonly #gathered = new Map<string, Move>()
+  #onNote: (note: Note) => void = () => {}
+  #timer: NodeJS.Timeout | undefined
+  /** Undefined until Envoy is up for the first time. */
+  #isDown: boolean | undefined
+
+  constructor(options: LayerMovesOptions) {
+    this.#options = options
+  }
+
+  /** This is told of each move from now on. */
+  tell(onNote: (note: Note) => void): void {
+    this.#onNote = onNote
+  }
+
+  /** What there is when the agent starts. */
+  begin(states: Iterable<PortState>): void {
+    for (const { id, layer } of states) if (layer.wants === 'envoy') this.#expected.add(id)
+  }
+
+  /** These ports are no longer meant for Envoy, whether they were there or not. */
+  unwanted(ids: Iterable<string>): void {
+    for (const id of ids) this.#expected.delete(id)
+  }
+
+  /** New connections to these ports go to Envoy now, or no longer. */
+  moved(ids: readonly string[], up: boolean): void {
+    for (const id of ids) {
+      if (up && this.#expected.has(id)) continue
+      const state = this.#options.stateOf(id)
+      if (!up && state?.layer.wants === 'envoy' && !this.#options.isReachable(state.family)) continue
+      if (up) this.#expected.add(id)
+      else this.#expected.delete(id)
+      if (state) this.#gather(state, up)
+    }
+  }
+
+  /** Whether Envoy is connected and answers. That it is not yet, at the start, is no news either. */
+  envoy(up: boolean): void {
+    const object = `Node ${this.#options.nodeName}`
+    if (up && this.#isDown) {
+      const message = 'Envoy is up again: what it has acknowledged goes through it'
+      this.#send({ object, type: 'Normal', reason: 'EnvoyUp', message })
+    } else if (!up && this.#isDown === false) {
+      const message = 'Envoy is down or not connected: the kernel layer serves all Services'
+      this.#send({ object, type: 'Warning', reason: 'EnvoyDown', message })
+    }
+    if (up || this.#isDown !== undefined) this.#isDown = !up
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+
+  #gather({ id, namespace, name, layer }: PortState, up: boolean): void {
+    const why = whyMoved(layer, up)
+    const service = `Service ${namespace}/${name}`
+    const key = `${service} ${up} ${why}`
+    const port = id.split('/').slice(2).join('/')
+    const move = this.#gathered.get(key)
+    if (move) move.ports.add(port)
+    else this.#gathered.set(key, { service, up, why, ports: new Set([port]) })
+    this.#timer ??= setTimeout(() => this.#tellGathered(), this.#options.gatherMs)
+  }
+
+  #tellGathered(): void {
+    this.#timer = undefined
+    const moves = [...this.#gathered.values()]
+    this.#gathered.clear()
+    for (const up of [true, false]) {
+      const together = moves.filter(move => move.up === up)
+      const services = new Set(together.map(({ service }) => service))
+      if (services.size > mostServices) this.#send(this.#noteOfMany(services, up))
+      else for (const move of together) this.#send(this.#noteOf(move))
+    }
+  }
+
+  #noteOf({ service, up, why, ports }: Move): Note {
+    const what = `Port${ports.size > 1 ? 's' : ''} ${[...ports].join(', ')}`
+    const message = `${what} ${wordsFor(up)} on node ${this.#options.nodeName}: ${why}`
+    return { object: service, type: 'Normal', reason: reasonFor(up), message }
+  }
+
+  #noteOfMany(services: ReadonlySet<string>, up: boolean): Note {
+    const { nodeName } = this.#options
+    const examples = [...services].slice(0, mostExamples).join(', ')
+    const message = `${services.size} Services ${wordsFor(up)} at the same time: ${examples} and others`
+    return { object: `Node ${nodeName}`, type: 'Normal', reason: reasonFor(up), message }
+  }
+
+  #send(note: Note): void {
+    this.#options.log.info({ object: note.object, reason: note.reason }, note.message)
+    this.#onNote(note)
+  }
+}
+
+function whyMoved(layer: Layer, up: boolean): string {
+  if (up) return `${layer.reason}, and Envoy has acknowledged it`
+  return layer.wants === 'kernel' ? layer.reason : 'Envoy lacks a part of its configuration'
+}
+
+function wordsFor(up: boolean): string {
+  return up ? 'went up to Envoy' : 'went down to the kernel layer'
+}
+
+function reasonFor(up: boolean): string {
+  return up ? 'WentUpToEnvoy' : 'WentDownToKernel'
+}

@@ -1,0 +1,38 @@
+/** Something to tell the owner of an object, as a Kubernetes Event on it. */
+
+import { formatProblem, type Problem } from './problem.ts'
+
+export interface Note {
+  /** `Service whoami/whoami`, `Node node1`. */
+  readonly object: string
+  readonly type: 'Normal' | 'Warning'
+  /** In CamelCase, for programs. */
+  readonly reason: string
+  readonly message: string
+  /** Told by the first node that finds it, or by each node, and not again while that Event is kept; else each time. */
+  readonly once?: 'cluster' | 'node'
+}
+
+/** What is wrong with an object itself every node finds; what Envoy, the kernel or a port refuses is a node's own. */
+export function noteOf(problem: Problem): Note {
+  const { object, code } = problem
+  const isOfObject = code < 'LP3'
+  return {
+    object,
+    type: 'Warning',
+    reason: reasonOf(problem),
+    message: formatProblem(problem),
+    once: isOfObject ? 'cluster' : 'node',
+  }
+}
+
+function reasonOf({ code, object }: Problem): string {
+  if (code === 'LP211') return 'VIPTaken'
+  if (code === 'LP301') return 'RefusedByEnvoy'
+  if (code === 'LP401') return 'RefusedByKernel'
+  if (code === 'LP402') return 'PathToEnvoyBlocked'
+  // The reason that kube-proxy gives, too.
+  if (code === 'LP502') return 'FailedToStartServiceHealthcheck'
+  if (code.startsWith('LP20')) return 'InvalidSetting'
+  return `Invalid${object.split(' ', 1)[0]}`
+}
