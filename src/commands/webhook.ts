@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { createLog } from '../observe/log.ts'
 import { certificateFiles } from '../webhook/files.ts'
 import { startWebhook, type WebhookOptions } from '../webhook/server.ts'
@@ -23,8 +22,7 @@ export async function runWebhook(config: Config): Promise<void> {
   await new Promise<void>(resolve => {
     for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve())
   })
-  await sleep(leavingMs)
-  await webhook.stop()
+  await webhook.stop(leavingMs)
 }
 
 async function certificatesOf({ certificate, kubeconfig }: Config): Promise<WebhookOptions['certificates']> {

@@ -29,19 +29,28 @@ export interface WebhookOptions {
 
 export interface Webhook {
   readonly port: number
-  /** Answers what was asked, then ends. */
-  stop(): Promise<void>
+  /** Answers for so long, on connections that end with their answer; then ends. */
+  stop(afterMs?: number): Promise<void>
 }
 
+/**
+ * The API server keeps an idle connection for 90 s. It never repeats a review that it has sent on one that is closed at that
+ * moment, but creates the Service without asking again, so this side must not be the first that closes.
+ */
+const keepAliveMs = 120_000
 /** The API server sends objects of at most 3 MiB. */
 const longestReview = 8 * 1024 * 1024
 
 export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const { log } = options
   let isReady = false
+  let isLeaving = false
   const server = createServer((request, response) => {
     answer(request, isReady).then(
-      ({ status, body }) => response.writeHead(status, { 'content-type': 'application/json' }).end(body),
+      ({ status, body }) => {
+        if (isLeaving) response.setHeader('connection', 'close')
+        response.writeHead(status, { 'content-type': 'application/json' }).end(body)
+      },
       error => {
         log.warn({ error: String(error) }, 'a request was not answered')
         response.writeHead(400).end()
@@ -52,14 +61,17 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     server.setSecureContext({ cert: certificate, key })
     isReady = true
   })
+  server.keepAliveTimeout = keepAliveMs
   server.listen(options.port, options.address)
   await once(server, 'listening')
   const stopping = new AbortController()
   const looking = keepLooking(look, options, stopping.signal)
   return {
     port: (server.address() as AddressInfo).port,
-    stop: async () => {
+    stop: async (afterMs = 0) => {
       stopping.abort()
+      isLeaving = true
+      await sleep(afterMs)
       await Promise.all([looking, close(server)])
     },
   }
