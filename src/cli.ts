@@ -6,7 +6,7 @@ import { addOptions, type Config, readConfig } from './commands/options.ts'
 import { UsageError } from './commands/usage.ts'
 
 const ports = ['redirectPort', 'canaryPort', 'adminPort', 'xdsPort'] as const
-const marks = ['steeringMark', 'envoyMark', 'routeTable'] as const
+const kernel = ['steeringMark', 'envoyMark', 'routeTable', 'masqueradeMark', 'nodeportAddresses'] as const
 
 program
   .name('lightpath')
@@ -33,7 +33,7 @@ configured(
     'metricsBindAddress',
     'healthzBindAddress',
     'socket',
-    ...marks,
+    ...kernel,
     'clientAddress',
     'pathTest',
     'drainTime',
@@ -93,7 +93,7 @@ configured(
       'print what Envoy and the kernel would be told of the Services in a directory; changes nothing, needs no root',
     )
     .argument('<directory>', 'manifests: Services, EndpointSlices, Namespaces, Nodes'),
-  ['nodeName', 'families', ...ports, ...marks, 'clientAddress'],
+  ['nodeName', 'families', ...ports, ...kernel, 'clientAddress'],
 )
   .option(
     '--to <table|json|envoy|nftables>',

@@ -44,9 +44,9 @@ describe('the configuration', () => {
     assert.equal(parse([]).drainTime, 600e3)
   })
   test('takes a flag before the file, and the file before the default', () => {
-    const config = parse(['--xds-port', '1'], 'xdsPort: 2\nadminPort: 3\nsteeringMark: 0x4000\n')
+    const config = parse(['--xds-port', '1'], 'xdsPort: 2\nadminPort: 3\nsteeringMark: 0x8000\n')
     assert.deepEqual([config.xdsPort, config.adminPort, config.metricsPort], [1, 3, 9000])
-    assert.equal(config.steeringMark, 0x4000)
+    assert.equal(config.steeringMark, 0x8000)
   })
   test('may be an empty file', () => assert.equal(parse([], '').xdsPort, 18000))
   test('names the flag whose value is wrong, and what it takes', () => {

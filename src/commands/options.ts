@@ -10,6 +10,7 @@ import { parse as parseYaml } from 'yaml'
 import type { TcpAddress } from '../observe/http.ts'
 import { logLevels } from '../observe/log.ts'
 import { canonicalIp, isPortNumber } from '../services/address.ts'
+import { canonicalCidr } from '../services/cidr.ts'
 import { clientAddressModes } from '../services/clientaddress.ts'
 import { formatDuration, parseDuration } from '../services/duration.ts'
 import { type ServiceScope, serviceScopes } from '../services/layer.ts'
@@ -49,6 +50,15 @@ const duration: Shape<number> = {
   placeholder: 'DURATION',
   parse: text => parseDuration(text),
   accepts: 'a duration such as 500ms, 30s or 10m',
+}
+
+const addressRanges: Shape<readonly string[]> = {
+  placeholder: 'CIDRS',
+  parse: text => {
+    const ranges = text.split(',').map(part => (part.trim() === 'primary' ? 'primary' : canonicalCidr(part.trim())))
+    return ranges.includes(undefined) ? undefined : (ranges as string[])
+  },
+  accepts: 'primary or a list of CIDRs such as 10.0.0.0/8,fd00::/8',
 }
 
 const text: Shape<string> = { placeholder: 'TEXT', parse: value => value || undefined, accepts: 'a text' }
@@ -161,6 +171,19 @@ export const definitions = {
     description: 'routing table that delivers steered packets to this host',
     default: 1666,
   },
+  masqueradeMark: {
+    ...markBit,
+    description: "packet mark bit of connections that get the node's address as their source",
+    default: 0x4000,
+    defaultText: hex(0x4000),
+  },
+  nodeportAddresses: {
+    ...addressRanges,
+    description:
+      "addresses of the node that open node ports: CIDRs, or primary for the node's InternalIPs; all where they name none of a family, and never loopback ones",
+    default: ['primary'] as readonly string[],
+    defaultText: 'primary',
+  },
   clientAddress: {
     ...oneOf(...clientAddressModes),
     description:
@@ -227,10 +250,17 @@ export function readConfig(command: Command): Config {
     return definitions[name].default
   }
   const config = Object.fromEntries(names.map(name => [name, chosen(name)])) as Config
-  if (config.steeringMark === config.envoyMark) {
-    throw new UsageError(`--steering-mark and --envoy-mark are the same bit (${hex(config.envoyMark)}); choose two`)
-  }
+  checkMarks(config)
   return config
+}
+
+function checkMarks(config: Config): void {
+  const marks = ['steeringMark', 'envoyMark', 'masqueradeMark'] as const
+  for (const [index, one] of marks.entries()) {
+    const other = marks.slice(index + 1).find(name => config[name] === config[one])
+    if (!other) continue
+    throw new UsageError(`${flagOf(one)} and ${flagOf(other)} are the same bit (${hex(config[one])}); choose two`)
+  }
 }
 
 function parseValue(name: OptionName, value: string, where: string): unknown {

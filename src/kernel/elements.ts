@@ -13,13 +13,20 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
 /**
  * - `services`: VIP . protocol . port → `goto endpoints-tcp-N` (or udp, sctp)
  * - `no-endpoints`: VIP . protocol . port → `goto refuse` or `drop`
+ * - `external`: address . protocol . port → `jump mark-masquerade` or `goto local-policy`; see external.ts
+ * - `local-services`: the same → what comes from outside, where that is not what `services` says
  * - `endpoints-tcp`, `-udp`, `-sctp`: VIP . port . slot → address . port of the endpoint in that slot, 0 to N-1
  * - `hairpin`: address . address of an endpoint that may be its own client
  * - `envoy`: VIP . port (TCP) that go to Envoy: the overlay
  * - `affinity`: VIP . protocol . port → the rules of a chain of its own, which chooses by the client's address
  * - `clients`: VIP . protocol . port . address . port of an endpoint: a set of its own, in which that chain remembers
+ * - `restricted`: load-balancer IP . protocol . port that not everybody may come in by
+ * - `allowed-sources`: the same . range of those who may
+ * - `node-port-addresses`: ranges; addresses of the node in them open node ports
  */
-export type SetName = 'services' | 'no-endpoints' | EndpointsName | 'hairpin' | 'envoy' | OwnObject
+export type SetName =
+  | ('services' | 'no-endpoints' | EndpointsName | 'hairpin' | 'envoy' | OwnObject)
+  | ('external' | 'local-services' | 'restricted' | 'allowed-sources' | 'node-port-addresses')
 export type EndpointsName = `endpoints-${Transport}`
 export type OwnObject = (typeof ownObjects)[number]
 export type Transport = 'tcp' | 'udp' | 'sctp'
@@ -52,14 +59,33 @@ export function partsOf(name: string): ElementParts {
   }
 }
 
+export const nodeOwner = 'node'
+
 /**
  * The VIP, protocol and port that an element belongs to, as `10.0.0.1 . tcp . 80`: no two Service ports share one.
- * Undefined for `hairpin`, whose elements are shared by all ports of an endpoint.
+ * An external address counts as a VIP, and `nodeOwner` owns what belongs to the node. Undefined for `hairpin`, whose
+ * elements are shared by all ports of an endpoint.
  */
 export function ownerOf({ set, key }: ElementParts): string | undefined {
   if (set === 'hairpin') return undefined
-  if (set === 'services' || set === 'no-endpoints') return key
-  if (set === 'affinity' || set === 'clients') return key.split(' . ', 3).join(' . ')
+  if (set === 'node-port-addresses') return nodeOwner
+  if (isKeyedByProtocol(set)) return key
+  if (set === 'affinity' || set === 'clients' || set === 'allowed-sources') return key.split(' . ', 3).join(' . ')
   const [vip, port] = key.split(' . ')
   return `${vip} . ${set === 'envoy' ? 'tcp' : set.slice('endpoints-'.length)} . ${port}`
+}
+
+/** Whether keys are VIP . protocol . port and nothing else. */
+function isKeyedByProtocol(set: SetName): boolean {
+  return ['services', 'no-endpoints', 'external', 'local-services', 'restricted'].includes(set)
+}
+
+/** Whether the second word of keys is a protocol, which nft may list by its number. */
+export function hasProtocol(set: SetName): boolean {
+  return isKeyedByProtocol(set) || set === 'allowed-sources'
+}
+
+/** A CIDR as nft lists it: a range of one address is that address. */
+export function rangeText(cidr: string): string {
+  return cidr.replace(/^([\d.]+)\/32$|^(.*)\/128$/, '$1$2')
 }

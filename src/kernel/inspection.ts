@@ -24,13 +24,16 @@ export async function findMissingTable(nft: NftClient, family: Family): Promise<
  * all is well.
  *
  * @param ports all ports, as a live view
+ * @param node what was written of the node itself
  */
 export async function findDamage(
   nft: NftClient,
   families: readonly Family[],
   options: PlanOptions & RulesetOptions,
   ports: { values(): Iterable<PortRecord> },
+  node: () => Elements,
 ): Promise<string | undefined> {
+  const ofNode = node()
   const before = [...ports.values()].map(record => ({ record, written: record.written }))
   const found = new Map<string, string>()
   const chains = new Map<string, number>()
@@ -39,7 +42,9 @@ export async function findDamage(
     element: (name, value) => void found.set(name, value),
   })
   if (!exists) return families.map(gone).join(' or ')
-  const known = new Set<string>()
+  const known = new Set([...ofNode.keys(), ...node().keys()])
+  const wrongOfNode = ofNode === node() ? findWrong(ofNode, found) : undefined
+  if (wrongOfNode !== undefined) return wrongOfNode
   for (const [index, { record, written }] of before.entries()) {
     if (index % portsATurn === portsATurn - 1) await turn()
     const elements = elementsOf({ written }, options)

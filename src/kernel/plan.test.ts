@@ -3,11 +3,12 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { PortState } from '../services/port.ts'
 import { nftDuration } from './affinity.ts'
-import { arrange, planPort, slotValue } from './plan.ts'
+import { placementOf, planPort } from './plan.ts'
+import { arrange, slotValue } from './slots.ts'
 import { portState, testOptions } from './testing.ts'
 
 function plan(state: PortState, overlay = false, families = testOptions.families) {
-  const elements = planPort({ state, slots: state.endpoints, overlay }, { families, nodeName: 'node1' })
+  const elements = planPort(placementOf(state, overlay), { families, nodeName: 'node1' })
   return Object.fromEntries(elements)
 }
 

@@ -1,15 +1,29 @@
 /** What one Service port needs in the kernel, as elements of our maps and sets. Pure. */
 
 import type { IpFamily } from '../services/address.ts'
+import { contains } from '../services/cidr.ts'
 import type { Endpoint, PortState } from '../services/port.ts'
 import { affinityVerdict, planAffinity } from './affinity.ts'
 import { type Elements, elementName, familyNames, transportOf } from './elements.ts'
+import {
+  chooserName,
+  type OutsideSlots,
+  type OutsideVerdicts,
+  placesOf,
+  planExternal,
+  planSourceRanges,
+} from './external.ts'
+import { type SlotOwner, slotName, slotValue } from './slots.ts'
 
 /** A Service port as it is, or shall be, in the kernel. */
 export interface Placement {
   readonly state: PortState
   /** The endpoints in the slots that the kernel chooses from: slot i of N is `[i]`. With affinity in any lasting order. */
   readonly slots: readonly Endpoint[]
+  /** The same for what comes from outside. */
+  readonly outside: OutsideSlots
+  /** Whether one of the port's source ranges holds the node's own primary address. */
+  readonly admitsNode: boolean
   /** Whether the VIP:port goes to Envoy. */
   readonly overlay: boolean
 }
@@ -19,6 +33,18 @@ export interface PlanOptions {
   readonly nodeName: string
 }
 
+/** The placement of a port that the kernel has nothing of yet. */
+export function placementOf(state: PortState, overlay: boolean, nodeAddress?: string): Placement {
+  const ranges = state.external?.sourceRanges ?? []
+  const admitsNode = nodeAddress !== undefined && ranges.some(range => contains(range, nodeAddress))
+  return { state, slots: state.endpoints, outside: outsideEndpoints(state), admitsNode, overlay }
+}
+
+function outsideEndpoints({ external }: PortState): OutsideSlots {
+  if (!external) return { cluster: [], local: [] }
+  return { cluster: external.clusterEndpoints, local: external.policy === 'Local' ? external.endpoints : [] }
+}
+
 /**
  * A port with endpoints is served; one without is refused at once, as by kube-proxy, or dropped where endpoints exist
  * that this node may not use. Only a TCP port that is served can be in the overlay.
@@ -26,33 +52,64 @@ export interface PlanOptions {
  * An endpoint needs its `hairpin` element only on its own node, where it can be its own client; one whose node is not
  * known may be here.
  */
-export function planPort({ state, slots, overlay }: Placement, { families, nodeName }: PlanOptions): Elements {
-  const elements = new Map<string, string>()
-  if (!families.includes(state.family)) return elements
+export function planPort(placement: Placement, { families, nodeName }: PlanOptions): Elements {
+  const { state, slots, outside, admitsNode, overlay } = placement
+  if (!families.includes(state.family)) return new Map()
   const family = familyNames[state.family]
-  const key = portKey(state)
-  if (slots.length === 0) {
-    return elements.set(elementName(family, 'no-endpoints', key), state.onlyElsewhere ? 'drop' : 'goto refuse')
-  }
   const transport = transportOf[state.port.protocol]
-  const seconds = state.affinitySeconds
-  if (seconds === undefined) {
-    elements.set(elementName(family, 'services', key), `goto endpoints-${transport}-${slots.length}`)
-    slots.forEach((endpoint, slot) => void elements.set(slotName(state, slot), slotValue(endpoint)))
-  } else {
-    elements.set(elementName(family, 'services', key), affinityVerdict(key))
-    const own = planAffinity({ family, key, transport, endpoints: slots, seconds })
-    for (const [name, value] of own) elements.set(name, value)
-  }
-  for (const endpoint of slots) {
+  const key = portKey(state)
+  const affinity = planAffinities(placement)
+  const elements = new Map(affinity?.elements)
+  for (const [name, value] of planExternal(state, outside, affinity?.outside)) elements.set(name, value)
+  for (const [name, value] of planSourceRanges(state, admitsNode)) elements.set(name, value)
+  for (const endpoint of [...slots, ...outside.cluster, ...outside.local]) {
     if (endpoint.nodeName === undefined || endpoint.nodeName === nodeName) {
       elements.set(elementName(family, 'hairpin', `${endpoint.ip} . ${endpoint.ip}`), '')
     }
   }
+  if (slots.length === 0) {
+    return elements.set(elementName(family, 'no-endpoints', key), state.onlyElsewhere ? 'drop' : 'goto refuse')
+  }
+  const chooser = `goto ${chooserName({ transport, count: slots.length })}`
+  elements.set(elementName(family, 'services', key), affinity?.vip ?? chooser)
+  if (!affinity)
+    slots.forEach((endpoint, slot) => void elements.set(slotName(vipSlots(state), slot), slotValue(endpoint)))
   if (overlay && state.port.protocol === 'TCP') {
     elements.set(elementName(family, 'envoy', `${state.vip} . ${state.port.port}`), '')
   }
   return elements
+}
+
+interface Affinities {
+  readonly vip: string
+  readonly outside: OutsideVerdicts
+  readonly elements: Elements
+}
+
+/** A client keeps its endpoint whichever way it comes: ways with the same endpoints share a chain, and all share clients. */
+function planAffinities({ state, slots, outside }: Placement): Affinities | undefined {
+  const { affinitySeconds: seconds } = state
+  if (seconds === undefined) return undefined
+  const [family, transport] = [familyNames[state.family], transportOf[state.port.protocol]]
+  const elements = new Map<string, string>()
+  const keys = new Map<string, string>()
+  const chain = (way: string, endpoints: readonly Endpoint[]) => {
+    const names = endpoints.map(slotValue).join()
+    const known = keys.get(names)
+    if (known !== undefined) return affinityVerdict(known)
+    // Without endpoints nothing leads here.
+    if (endpoints.length === 0) return ''
+    const key = `${portKey(state)}${way}`
+    keys.set(names, key)
+    for (const [name, value] of planAffinity({ family, key, transport, endpoints, seconds })) elements.set(name, value)
+    return affinityVerdict(key)
+  }
+  const vip = chain('', slots)
+  return {
+    vip,
+    outside: { cluster: chain(' . cluster', outside.cluster), local: chain(' . local', outside.local) },
+    elements,
+  }
 }
 
 /** `10.0.0.1 . tcp . 80` */
@@ -60,43 +117,14 @@ export function portKey({ vip, port }: PortState): string {
   return `${vip} . ${transportOf[port.protocol]} . ${port.port}`
 }
 
-function slotName({ family, vip, port }: PortState, slot: number): string {
-  return elementName(familyNames[family], `endpoints-${transportOf[port.protocol]}`, `${vip} . ${port.port} . ${slot}`)
+/** Under which the kernel has elements of the port: by VIP and by its places outside. */
+export function portKeys(state: PortState): readonly string[] {
+  const transport = transportOf[state.port.protocol]
+  return [portKey(state), ...placesOf(state).map(({ ip, port }) => `${ip} . ${transport} . ${port}`)]
 }
 
-/** `10.1.0.1 . 8080` */
-export function slotValue({ ip, port }: Endpoint): string {
-  return `${ip} . ${port}`
-}
-
-/** What the slots of a port hold among elements read from the kernel, up to the first that is empty. */
-export function slotsIn(elements: Elements, state: PortState): readonly string[] {
-  const values: string[] = []
-  for (;;) {
-    const value = elements.get(slotName(state, values.length))
-    if (value === undefined) return values
-    values.push(value)
-  }
-}
-
-/**
- * Keeps each endpoint that stays in the slot that it has, and fills the gaps from the end, so that a change costs what
- * it touches and not the number of endpoints. `before` is what the slots hold now, by `slotValue`.
- */
-export function arrange(before: readonly string[], endpoints: readonly Endpoint[]): readonly Endpoint[] {
-  const isArranged = endpoints.every(
-    (endpoint, slot) => before[slot] === undefined || before[slot] === slotValue(endpoint),
-  )
-  if (isArranged) return endpoints
-  const slots = new Array<Endpoint | undefined>(endpoints.length).fill(undefined)
-  const slotOf = new Map(before.map((value, slot) => [value, slot]))
-  const homeless: Endpoint[] = []
-  for (const endpoint of endpoints) {
-    const slot = slotOf.get(slotValue(endpoint))
-    if (slot !== undefined && slot < slots.length) slots[slot] = endpoint
-    else homeless.push(endpoint)
-  }
-  return slots.map(endpoint => endpoint ?? homeless.pop()!)
+export function vipSlots({ family, vip, port }: PortState): SlotOwner {
+  return { family: familyNames[family], transport: transportOf[port.protocol], ip: vip, port: port.port }
 }
 
 /** What has to go and what has to come, so that `current` becomes `wanted`. A changed value does both. */

@@ -1,7 +1,7 @@
 /** Our tables as the kernel has them, in the words of elements.ts. */
 
 import { parseObjectName } from './affinity.ts'
-import { elementName, type Family, type SetName } from './elements.ts'
+import { elementName, type Family, hasProtocol, type SetName } from './elements.ts'
 import type { NftClient } from './nft.ts'
 import { overlaySwitch } from './ruleset.ts'
 
@@ -31,8 +31,8 @@ export async function readTables(
       },
       element: (set, key, value) => {
         if (set === overlaySwitch) return
-        const hasProtocol = set === 'services' || set === 'no-endpoints'
-        reader.element(elementName(family, set as SetName, hasProtocol ? namedProtocol(key) : key), value)
+        const name = set as SetName
+        reader.element(elementName(family, name, hasProtocol(name) ? namedProtocol(key) : key), value)
       },
     })
     if (!exists) return false

@@ -3,18 +3,23 @@
 import type { PortState } from '../services/port.ts'
 import { familyNames } from './elements.ts'
 import { Mirror } from './mirror.ts'
-import { type PlanOptions, planPort } from './plan.ts'
+import { type NodePlanOptions, planNode } from './node.ts'
+import { type PlanOptions, placementOf, planPort } from './plan.ts'
 import { type RulesetOptions, renderFixedPart } from './ruleset.ts'
 
 /**
  * What a node would have in the kernel for these ports once Envoy has acknowledged all that are meant for it: a text
  * for `nft -f`, into a machine that has no such tables yet.
  */
-export function renderRuleset(states: readonly PortState[], options: PlanOptions & RulesetOptions): string {
+export function renderRuleset(
+  states: readonly PortState[],
+  options: PlanOptions & NodePlanOptions & RulesetOptions,
+): string {
   const changes = states.map(state => {
     const overlay = state.layer.wants === 'envoy'
-    return { current: new Map(), wanted: planPort({ state, slots: state.endpoints, overlay }, options) }
+    return { current: new Map(), wanted: planPort(placementOf(state, overlay), options) }
   })
+  const node = { current: new Map(), wanted: planNode(undefined, options) }
   const fixedParts = options.families.map(family => renderFixedPart(familyNames[family], options))
-  return fixedParts.join('') + new Mirror().prepare(changes).transaction.text()
+  return fixedParts.join('') + new Mirror().prepare([node, ...changes]).transaction.text()
 }

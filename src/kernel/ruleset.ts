@@ -20,6 +20,16 @@ import type { ClientAddress } from '../services/clientaddress.ts'
 import { parseObjectName } from './affinity.ts'
 import { clientAddressChains } from './clientaddress.ts'
 import { type Family, familyNames, type SetName, type Transport, transports } from './elements.ts'
+import {
+  anyAddress,
+  type Chooser,
+  chooserName,
+  localPolicy,
+  localSlots,
+  markMasquerade,
+  parseChooserName,
+} from './external.ts'
+import { markMasqueradeRule, masqueradeChain } from './masquerade.ts'
 
 export const tableName = 'lightpath'
 
@@ -33,6 +43,8 @@ export interface RulesetOptions {
   readonly envoyMark: number
   /** Where Envoy's redirect listener listens. */
   readonly targetPort: number
+  /** The packet mark bit of new connections whose source address is to become the node's. */
+  readonly masqueradeMark: number
   /** Default: forwarded-for. */
   readonly clientAddress?: ClientAddress
 }
@@ -58,6 +70,11 @@ function namedSets(family: Family): readonly NamedSet[] {
   return [
     { kind: 'map', name: 'services', type: `type ${portOfVip} : verdict` },
     { kind: 'map', name: 'no-endpoints', type: `type ${portOfVip} : verdict` },
+    { kind: 'map', name: 'external', type: `type ${portOfVip} : verdict` },
+    { kind: 'map', name: 'local-services', type: `type ${portOfVip} : verdict` },
+    { kind: 'set', name: 'restricted', type: `type ${portOfVip}` },
+    { kind: 'set', name: 'allowed-sources', type: `type ${portOfVip} . ${address}\n    flags interval` },
+    { kind: 'set', name: 'node-port-addresses', type: `type ${address}\n    flags interval` },
     ...transports.map(transport => endpointsMap(family, transport)),
     { kind: 'set', name: 'hairpin', type: `type ${address} . ${address}` },
     { kind: 'set', name: 'envoy', type: `type ${address} . inet_service` },
@@ -93,6 +110,15 @@ export function steerTo(
   return statements.filter(statement => statement !== '').join(' ')
 }
 
+const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const
+
+const refuseNew = 'ct state new goto refuse-new'
+
+/** What externalTrafficPolicy Local does with a new connection, by where it comes from. */
+function localPolicyRules(key: string, options: RulesetOptions): readonly string[] {
+  return [`fib saddr type local ${markMasqueradeRule(options)} ${key} vmap @services`, `${key} vmap @local-services`]
+}
+
 /**
  * Chains that elements jump to, before those that use the maps. kube-proxy's nftables mode drops what it does not know
  * in the Service range at priority filter, so refusing has to come before that.
@@ -100,14 +126,30 @@ export function steerTo(
 function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] {
   const { steeringMark, envoyMark, targetPort } = options
   const destination = `${family} daddr . meta l4proto . th dport`
+  const nodePort = `${family} daddr & ${anyAddress[family]} . meta l4proto . th dport`
+  const isNodePortAddress = `${family} daddr @node-port-addresses ${family} daddr != ${loopback[family]} fib daddr type local`
   const inOverlay = `${family} daddr . tcp dport @envoy`
   const steered = hasMark('meta', steeringMark)
   const noSteering = `meta mark & 0x${steeringMark.toString(16)} != 0x${steeringMark.toString(16)}`
-  const refuse = `ct state new ${destination} vmap @no-endpoints`
   return [
     // ICMP errors are limited to about one a second and client; resets are not.
     { name: 'refuse', rules: ['meta l4proto tcp reject with tcp reset', 'reject'] },
-    { name: 'service', rules: [`${destination} vmap @services`] },
+    {
+      name: 'refuse-new',
+      rules: [
+        `${destination} @restricted ${destination} . ${family} saddr != @allowed-sources drop`,
+        `${destination} vmap @no-endpoints`,
+        `${isNodePortAddress} ${nodePort} vmap @no-endpoints`,
+      ],
+    },
+    { name: markMasquerade, rules: [markMasqueradeRule(options)] },
+    { name: localPolicy.address, rules: localPolicyRules(destination, options) },
+    { name: localPolicy['node-port'], rules: localPolicyRules(nodePort, options) },
+    { name: 'node-port', rules: [`${nodePort} vmap @external`, `${nodePort} vmap @services`] },
+    {
+      name: 'service',
+      rules: [`${destination} vmap @external`, `${destination} vmap @services`, `${isNodePortAddress} goto node-port`],
+    },
     {
       name: 'steer-new',
       rules: [`meta protocol @${overlaySwitch} accept`, `${inOverlay} ${steerTo(options)}`],
@@ -121,13 +163,13 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
         `${hasMark('ct', steeringMark)} ct direction original ${set('meta', steeringMark)}`,
       ],
     },
-    { name: 'refuse-forwarded', hook: 'type filter hook prerouting priority -149', rules: [refuse] },
+    { name: 'refuse-forwarded', hook: 'type filter hook prerouting priority -149', rules: [refuseNew] },
     {
       name: 'translate',
       hook: 'type nat hook prerouting priority dstnat',
       rules: [`${steered} accept`, 'goto service'],
     },
-    { name: 'refuse-local', hook: 'type filter hook output priority -149', rules: [refuse] },
+    { name: 'refuse-local', hook: 'type filter hook output priority -149', rules: [refuseNew] },
     {
       name: 'translate-local',
       hook: 'type nat hook output priority -100',
@@ -148,21 +190,25 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       hook: 'type nat hook postrouting priority srcnat',
       rules: [`ct status dnat ${family} saddr . ${family} daddr @hairpin masquerade fully-random`],
     },
+    masqueradeChain(options),
   ]
 }
 
 /** Chooses one of `count` endpoints at random; shared by all Service ports with so many. */
-function endpointsChain(family: Family, transport: Transport, count: number): Chain {
-  const name = `endpoints-${transport}` satisfies SetName
-  const slot = `${family} daddr . ${transport} dport . numgen random mod ${count}`
-  return { name: `${name}-${count}`, rules: [`dnat ${family} to ${slot} map @${name}`] }
+function endpointsChain(family: Family, chooser: Chooser): Chain {
+  const { transport, count, kind, isLocal } = chooser
+  const address = kind === 'node-port' ? `${family} daddr & ${anyAddress[family]}` : `${family} daddr`
+  const random = `numgen random mod ${count}${isLocal ? ` offset ${localSlots}` : ''}`
+  const map = `endpoints-${transport}` satisfies SetName
+  const rule = `dnat ${family} to ${address} . ${transport} dport . ${random} map @${map}`
+  return { name: chooserName(chooser), rules: [rule] }
 }
 
 /** The chain that an element's value jumps to has to exist: its text for `goto endpoints-tcp-7`, undefined for others. */
 export function chainFor(family: Family, value: string): { readonly name: string; readonly text: string } | undefined {
-  const match = /^goto endpoints-(tcp|udp|sctp)-(\d+)$/.exec(value)
-  if (!match) return undefined
-  const chain = endpointsChain(family, match[1] as Transport, Number(match[2]))
+  const chooser = value.startsWith('goto ') ? parseChooserName(value.slice('goto '.length)) : undefined
+  if (!chooser) return undefined
+  const chain = endpointsChain(family, chooser)
   return { name: chain.name, text: block(family, renderChain(chain)) }
 }
 
@@ -172,7 +218,7 @@ export function renderFixedPart(family: Family, options: RulesetOptions): string
     ...namedSets(family).map(({ kind, name, type }) => `  ${kind} ${name} {\n    ${type}\n  }\n`),
     ...[...fixedChains(family, options), ...clientAddressChains(family, options)].map(renderChain),
   ].join('')
-  const sample = renderChain(endpointsChain(family, 'tcp', 1))
+  const sample = renderChain(endpointsChain(family, { transport: 'tcp', count: 1 }))
   return block(family, body + renderChain({ name: markerOf(body + sample), rules: [] }))
 }
 
@@ -184,7 +230,7 @@ export function fixedRules(family: Family, options: RulesetOptions): ReadonlyMap
 
 /** Whether this is the name of a chain that chooses among so many endpoints. */
 export function isChooser(name: string): boolean {
-  return name.startsWith('endpoints-')
+  return parseChooserName(name) !== undefined
 }
 
 /** The name of the chain that `renderFixedPart` ends with. */
@@ -196,6 +242,9 @@ function markerOf(body: string): string {
   return `ruleset-${createHash('sha256').update(body).digest('hex').slice(0, 12)}`
 }
 
+/** Chains of the fixed part that elements jump to. */
+const namedByElements: readonly string[] = ['refuse', markMasquerade, ...Object.values(localPolicy)]
+
 /**
  * Statements that take the chains of another version of us out of the way of `renderFixedPart`, in one transaction with
  * it. Sets and maps stay, and so do the chains that their elements jump to. Chains of single Service ports are left
@@ -204,7 +253,7 @@ function markerOf(body: string): string {
 export function renderReplacement(family: Family, chains: Iterable<string>, options: RulesetOptions): string {
   const table = `${family} ${tableName}`
   const names = [...chains].filter(name => parseObjectName(name) === undefined)
-  const kept = (name: string) => name === 'refuse' || isChooser(name)
+  const kept = (name: string) => namedByElements.includes(name) || isChooser(name)
   return [
     ...names.map(name => `flush chain ${table} ${name}\n`),
     ...names.filter(name => !kept(name)).map(name => `delete chain ${table} ${name}\n`),

@@ -6,7 +6,8 @@ import type { Problem } from '../services/problem.ts'
 import { CommandError } from './command.ts'
 import { ownerOf, partsOf } from './elements.ts'
 import type { NftClient } from './nft.ts'
-import { planPort, portKey } from './plan.ts'
+import { planNode } from './node.ts'
+import { placementOf, planPort, portKey } from './plan.ts'
 import { type Flush, KernelTables, type Round } from './table.ts'
 import { portState, testOptions } from './testing.ts'
 import { NftablesModel } from './tracer.ts'
@@ -93,10 +94,10 @@ function unordered(elements: ReadonlyMap<string, string>): string[] {
 }
 
 function wanted(states: Iterable<PortState>, overlay: ReadonlySet<string> = new Set()): string[] {
-  const elements: [string, string][] = []
+  const elements: [string, string][] = [...planNode(undefined, testOptions)]
   for (const state of states) {
     const up = overlay.has(`${state.vip} . ${state.port.port}`)
-    elements.push(...planPort({ state, slots: state.endpoints, overlay: up }, testOptions))
+    elements.push(...planPort(placementOf(state, up), testOptions))
   }
   const hairpins = new Set<string>()
   const once = elements.filter(([name]) => !name.includes(' hairpin ') || (!hairpins.has(name) && hairpins.add(name)))
@@ -272,7 +273,7 @@ test('The switch of the overlay is left alone', async () => {
   await agent.tables.close()
   const { tables, nft, run } = bound(new Agent(agent.nft))
   await run([])
-  assert.deepEqual([...nft.model.elements()], [['ip overlay_off ip', '']])
+  assert.ok(nft.model.elements().has('ip overlay_off ip'))
   await tables.close()
 })
 

@@ -15,11 +15,12 @@ import type { PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import { CommandError, type CommandPrefix, commandProblem } from './command.ts'
 import { staleUdpPorts, type UdpEndpoints } from './conntrack.ts'
-import type { Elements, Family } from './elements.ts'
+import { type Elements, type Family, nodeOwner } from './elements.ts'
 import { findDamage, findMissingTable } from './inspection.ts'
 import { Mirror, type OwnedElements } from './mirror.ts'
+import { type NodeFacts, type NodePlanOptions, planNode } from './node.ts'
 import { Overlay, type VipPort } from './overlay.ts'
-import { portKey } from './plan.ts'
+import { portKeys } from './plan.ts'
 import { type KernelPrograms, systemPrograms } from './programs.ts'
 import { changeOf, elementsOf, forgetOverlay, type PortChange, type PortRecord } from './record.ts'
 import { repeat } from './repeat.ts'
@@ -27,7 +28,7 @@ import { familiesOf, markerFor, type RulesetOptions, renderReplacement, tableNam
 import type { Transaction } from './transaction.ts'
 import { backoffMs, Worker } from './worker.ts'
 
-export interface KernelOptions extends RulesetOptions {
+export interface KernelOptions extends RulesetOptions, NodePlanOptions {
   readonly families: readonly IpFamily[]
   readonly nodeName: string
   readonly routeTable: number
@@ -104,6 +105,10 @@ export class KernelTables {
   #isInstalled = false
   /** Somebody else changed something: all is written anew where it is not as it should be. */
   #isDamaged = false
+  /** What the kernel shall have, and has, of this node itself. */
+  #node: NodeFacts | undefined
+  #nodeElements: Elements
+  #writtenNode: Elements = new Map()
   /** `written` of every port, and `#mirror`, are what the kernel has. */
   #isMirrored = false
   #isSynced = false
@@ -121,6 +126,7 @@ export class KernelTables {
     this.#observer = observer
     this.#families = familiesOf(options.families)
     this.#programs = programs
+    this.#nodeElements = planNode(undefined, options)
     const job = {
       hasWork: () => this.#hasWork,
       step: () => this.#round(),
@@ -144,6 +150,15 @@ export class KernelTables {
   /** All ports that exist have been set: from now on the kernel has these and nothing else. */
   synced(): void {
     this.#isSynced = true
+    this.#worker.schedule()
+  }
+
+  /** @param node undefined where it is not known (any more) */
+  setNode(node: NodeFacts | undefined): void {
+    if (node?.addresses.join() === this.#node?.addresses.join()) return
+    this.#node = node
+    this.#nodeElements = planNode(node, this.#options)
+    for (const [id, { state }] of this.#ports) if (state?.external?.sourceRanges.length) this.#dirty.add(id)
     this.#worker.schedule()
   }
 
@@ -214,7 +229,7 @@ export class KernelTables {
 
   get #hasWork(): boolean {
     if (!this.#isInstalled || this.#isDamaged || this.#clearsOverlay) return true
-    return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0)
+    return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0 || this.#nodeElements !== this.#writtenNode)
   }
 
   async #round(): Promise<void> {
@@ -240,7 +255,9 @@ export class KernelTables {
     const comparison = async () => {
       if (!this.#isMirrored) return
       for (const family of this.#families) await this.#programs.ensureRouting(family)
-      this.#suspect(await findDamage(this.#programs.nft, this.#families, this.#options, this.#ports))
+      this.#suspect(
+        await findDamage(this.#programs.nft, this.#families, this.#options, this.#ports, () => this.#writtenNode),
+      )
     }
     const stops = [
       repeat(presence, this.#options.presenceMs ?? 1000, 0.1),
@@ -334,6 +351,15 @@ export class KernelTables {
     for (const record of refused) {
       if (!(await this.#writeSplitting([this.#changeOf(record)], { left: 1 }))) await this.#checkInstalled()
     }
+    await this.#writeNode()
+  }
+
+  async #writeNode(): Promise<void> {
+    const wanted = this.#nodeElements
+    const { transaction, commit } = this.#mirror.prepare([{ current: this.#writtenNode, wanted }])
+    await this.#apply(transaction, [])
+    commit()
+    this.#writtenNode = wanted
   }
 
   async #checkInstalled(): Promise<void> {
@@ -350,8 +376,11 @@ export class KernelTables {
     const { mirror, owned } = found
     this.#mirror = mirror
     for (const record of this.#ports.values()) record.written = this.#claim(record, owned)
+    this.#writtenNode = owned.get(nodeOwner) ?? new Map()
+    owned.delete(nodeOwner)
     const refusals = { left: maxRefusalsAtOnce }
     for (const changes of this.#batches(this.#ports.values())) await this.#writeSplitting(changes, refusals)
+    await this.#writeNode()
     for (const { transaction, commit } of mirror.prepareLeftovers(owned, maxElementsPerTransaction)) {
       await this.#apply(transaction, [])
       commit()
@@ -359,12 +388,12 @@ export class KernelTables {
     this.#isMirrored = true
   }
 
-  /** Takes what the kernel has under the VIP:port of a port. */
+  /** Takes what the kernel has under the VIP:port of a port and under its places outside. */
   #claim({ state }: PortRecord, owned: OwnedElements): Elements | undefined {
-    if (!state) return undefined
-    const key = portKey(state)
-    const elements = owned.get(key)
-    owned.delete(key)
+    const keys = (state ? portKeys(state) : []).filter(key => owned.has(key))
+    if (keys.length === 0) return undefined
+    const elements = new Map(keys.flatMap(key => [...owned.get(key)!]))
+    for (const key of keys) owned.delete(key)
     return elements
   }
 
@@ -387,7 +416,7 @@ export class KernelTables {
   #changeOf(record: PortRecord): PortChange {
     this.#dirty.delete(record.id)
     const overlay = record.state !== undefined && this.#overlay.has(record.state)
-    return changeOf(record, overlay, this.#options)
+    return changeOf(record, overlay, this.#node, this.#options)
   }
 
   async #write(changes: readonly PortChange[]): Promise<void> {

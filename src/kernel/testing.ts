@@ -12,6 +12,8 @@ export const testOptions: KernelOptions = {
   envoyMark: 0x2000,
   targetPort: 1666,
   routeTable: 1666,
+  masqueradeMark: 0x4000,
+  nodeportAddresses: ['primary'],
   coalesceMs: 0,
 }
 
@@ -20,7 +22,7 @@ export function portState(
   id: string,
   vip: string,
   endpoints: readonly string[],
-  more: Partial<Pick<PortState, 'onlyElsewhere' | 'port' | 'layer' | 'affinitySeconds'>> = {},
+  more: Partial<Pick<PortState, 'onlyElsewhere' | 'port' | 'layer' | 'affinitySeconds' | 'external'>> = {},
 ): PortState {
   const family: IpFamily = vip.includes(':') ? 'IPv6' : 'IPv4'
   const [namespace, name] = id.split('/') as [string, string]

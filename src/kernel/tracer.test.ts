@@ -5,7 +5,7 @@ import type { Protocol } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
 import { transportOf } from './elements.ts'
 import { Mirror } from './mirror.ts'
-import { planPort } from './plan.ts'
+import { placementOf, planPort } from './plan.ts'
 import { renderRuleset } from './render.ts'
 import { portState, testOptions } from './testing.ts'
 import { NftablesModel, type Outcome, type Packet, type Surroundings } from './tracer.ts'
@@ -211,5 +211,5 @@ test('With affinity a client stays with its endpoint, over changes of other endp
 })
 
 function plan(state: PortState) {
-  return planPort({ state, slots: state.endpoints, overlay: false }, testOptions)
+  return planPort(placementOf(state, false), testOptions)
 }

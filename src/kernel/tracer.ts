@@ -3,8 +3,10 @@
  * what becomes of a packet. Rules without a kernel and without root, for tests; the rules may change shape freely.
  */
 
+import { contains } from '../services/cidr.ts'
 import { parseObjectName } from './affinity.ts'
 import type { Family } from './elements.ts'
+import { anyAddress } from './external.ts'
 import { type ListingReader, parseElements } from './listing.ts'
 
 interface Table {
@@ -276,14 +278,16 @@ class Trace {
   }
 
   #statements(): readonly (readonly [RegExp, (match: RegExpExecArray) => boolean | Verdict])[] {
-    const { family, protocol, isNew, source } = this.#packet
+    const { family, protocol, isNew, source, from } = this.#packet
+    const isLocal = (ip: string) => this.#surroundings.localAddresses.includes(ip)
     const [address, port] = [this.#destination, this.#port]
     const has = (set: string, key: string) => this.#table!.sets.get(set)!.has(key)
     const jump = (value: string | undefined): boolean | Verdict => {
       if (value === undefined) return false
-      if (!value.startsWith('goto ')) return value as Verdict
-      const verdict = this.#chain(value.slice(5))
-      this.#left = verdict === 'continue'
+      const [verb, chain] = value.split(' ')
+      if (chain === undefined) return value as Verdict
+      const verdict = this.#chain(chain)
+      this.#left = verb === 'goto' && verdict === 'continue'
       return verdict
     }
     const bits = (mark: number, operator: string, bit: string) =>
@@ -293,6 +297,7 @@ class Trace {
       [/^ct state (!= )?new\b/, match => isNew === (match[1] === undefined)],
       [/^ct mark & (\w+) (==) \1/, match => bits(this.#connectionMark, match[2]!, match[1]!)],
       [/^meta mark & (\w+) (==|!=) \1/, match => bits(this.#mark, match[2]!, match[1]!)],
+      [/^meta mark set meta mark \^ (\w+)/, match => this.#clearMark(Number(match[1]))],
       [/^meta mark set meta mark \| (\w+)/, match => this.#setMarks(Number(match[1]), 0)],
       [/^ct mark set ct mark \| (\w+)/, match => this.#setMarks(0, Number(match[1]))],
       [/^ct status dnat\b/, () => this.#isTranslated],
@@ -301,16 +306,25 @@ class Trace {
       [/^meta l4proto (\w+)/, match => protocol === match[1]],
       [/^tcp dport (\d+)/, match => protocol === 'tcp' && port === Number(match[1])],
       [/^ip6? daddr \. tcp dport @(\S+)/, match => protocol === 'tcp' && has(match[1]!, `${address} . ${port}`)],
+      [/^ip6? daddr @(\S+)/, match => this.#hasRange(match[1]!, '', address)],
+      [/^ip6? daddr != ([\da-f.:/]+)/, match => !holds(match[1]!, address)],
+      [/^fib daddr type local\b/, () => isLocal(address)],
+      [/^fib saddr type local\b/, () => from === 'node' || isLocal(source)],
       [/^ip6? saddr @(\S+)/, match => has(match[1]!, source)],
       [/^update @(\S+) \{ ip6? saddr timeout \S+ \}/, match => this.#remember(match[1]!)],
       [/^numgen random mod (\d+) 0\b/, match => this.#surroundings.random(Number(match[1])) === 0],
       [/^ip6? saddr \. ip6? daddr @(\S+)/, match => has(match[1]!, `${source} . ${address}`)],
+      [/^ip6? daddr \. meta l4proto \. th dport @(\S+)/, match => has(match[1]!, `${address} . ${protocol} . ${port}`)],
       [
-        /^ip6? daddr \. meta l4proto \. th dport vmap @(\S+)/,
-        match => jump(this.#table!.sets.get(match[1]!)!.get(`${address} . ${protocol} . ${port}`)),
+        /^ip6? daddr \. meta l4proto \. th dport \. ip6? saddr != @(\S+)/,
+        match => !this.#hasRange(match[1]!, `${address} . ${protocol} . ${port} . `, source),
       ],
       [
-        /^dnat ip6? to ip6? daddr \. (\w+) dport \. numgen random mod (\d+) map @(\S+)/,
+        /^ip6? daddr( & \S+)? \. meta l4proto \. th dport vmap @(\S+)/,
+        match => jump(this.#table!.sets.get(match[2]!)!.get(`${this.#key(match[1])} . ${protocol} . ${port}`)),
+      ],
+      [
+        /^dnat ip6? to ip6? daddr( & \S+)? \. (\w+) dport \. numgen random mod (\d+)(?: offset (\d+))? map @(\S+)/,
         match => this.#translate(match),
       ],
       [/^dnat to \[?([\da-f.:]+?)\]?:(\d+)$/, match => this.#translateTo(match[1]!, Number(match[2]))],
@@ -324,7 +338,8 @@ class Trace {
       [/^reject with tcp reset/, () => 'reset'],
       [/^reject/, () => 'reject'],
       [/^accept/, () => 'accept'],
-      [/^goto \S+/, match => jump(match[0])],
+      [/^drop/, () => 'drop'],
+      [/^(goto|jump) \S+/, match => jump(match[0])],
     ]
   }
 
@@ -339,10 +354,26 @@ class Trace {
     return true
   }
 
-  #translate([, transport, count, map]: RegExpExecArray): boolean | Verdict {
+  /** Whether the set has a range that holds the address, behind these words. */
+  #hasRange(set: string, words: string, ip: string): boolean {
+    const keys = [...this.#table!.sets.get(set)!.keys()]
+    return keys.some(key => key.startsWith(words) && holds(key.slice(words.length), ip))
+  }
+
+  #clearMark(mark: number): boolean {
+    this.#mark &= ~mark
+    return true
+  }
+
+  /** The destination, or what is left of it under the mask of node ports. */
+  #key(mask: string | undefined): string {
+    return mask === undefined ? this.#destination : anyAddress[this.#packet.family]
+  }
+
+  #translate([, mask, transport, count, offset, map]: RegExpExecArray): boolean | Verdict {
     if (transport !== this.#packet.protocol) return false
-    const slot = this.#surroundings.random(Number(count))
-    const endpoint = this.#table!.sets.get(map!)!.get(`${this.#destination} . ${this.#port} . ${slot}`)
+    const slot = Number(offset ?? 0) + this.#surroundings.random(Number(count))
+    const endpoint = this.#table!.sets.get(map!)!.get(`${this.#key(mask)} . ${this.#port} . ${slot}`)
     if (endpoint === undefined) return false
     const [ip, port] = endpoint.split(' . ')
     return this.#translateTo(ip!, Number(port))
@@ -377,6 +408,11 @@ class Trace {
     this.#isMasqueraded = true
     return 'accept'
   }
+}
+
+/** @param range a CIDR, or one address */
+function holds(range: string, ip: string): boolean {
+  return range.includes('/') ? contains(range, ip) : range === ip
 }
 
 function getOrAdd<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {

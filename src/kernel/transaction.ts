@@ -9,7 +9,17 @@ const elementsPerCommand = 256
 
 /** Whatever refers to something goes before it, and comes after it; chains and sets of single ports lie beneath all. */
 const removalOrder: readonly Exclude<SetName, OwnObject>[] = [
-  ...(['envoy', 'services', 'no-endpoints', 'hairpin'] as const),
+  ...([
+    'envoy',
+    'external',
+    'services',
+    'local-services',
+    'no-endpoints',
+    'hairpin',
+    'restricted',
+    'allowed-sources',
+    'node-port-addresses',
+  ] as const),
   ...(['endpoints-tcp', 'endpoints-udp', 'endpoints-sctp'] as const),
 ]
 const additionOrder = removalOrder.toReversed()
@@ -45,7 +55,7 @@ export class Transaction {
     this.additions++
     const { family, set, key } = partsOf(name)
     push(this.#added, `${family} ${set}`, { key, value })
-    const chain = set === 'services' ? chainFor(family, value) : undefined
+    const chain = set === 'services' || set === 'local-services' ? chainFor(family, value) : undefined
     if (chain === undefined) return
     const chainName = `${family} ${chain.name}`
     if (existing.has(chainName) || this.chains.has(chainName)) return

@@ -44,6 +44,8 @@ export interface AgentOptions {
   readonly steeringMark: number
   readonly envoyMark: number
   readonly routeTable: number
+  readonly masqueradeMark: number
+  readonly nodeportAddresses: readonly string[]
   readonly clientAddress: ClientAddress
   readonly drainTime: number
   /** Whether the path from pods to Envoy is tested; without, it counts as open. */
@@ -189,6 +191,7 @@ export class Agent {
     }
     if (!this.#synced) return
     if (ports.length > 0) this.health.queued(arrived)
+    this.kernel.setNode(this.table.node)
     for (const { id, after } of ports) {
       this.#kernelAwaited.set(id, arrived)
       if (after) this.kernel.setPort(after)
@@ -207,6 +210,7 @@ export class Agent {
     const states = [...this.table.states()]
     this.#synced = true
     this.health.queued(performance.now())
+    this.kernel.setNode(this.table.node)
     for (const state of states) this.kernel.setPort(state)
     this.moves.begin(states)
     this.envoy.apply(states.map(after => ({ id: after.id, before: undefined, after })))
@@ -234,16 +238,7 @@ export class Agent {
   }
 
   #createKernel(): KernelTables {
-    const {
-      redirectPort: targetPort,
-      nodeName,
-      families,
-      steeringMark,
-      envoyMark,
-      routeTable,
-      clientAddress,
-    } = this.#options
-    const options = { targetPort, nodeName, families, steeringMark, envoyMark, routeTable, clientAddress }
+    const options = { ...this.#options, targetPort: this.#options.redirectPort }
     return new KernelTables(options, {
       applied: ports => {
         for (const id of ports) this.#kernelApplied(id)

@@ -1,6 +1,7 @@
 /** The fields of a v1 Service that say how it is reached from outside, and by whom. */
 
-import { canonicalIp, familyOf, isPortNumber } from './address.ts'
+import { canonicalIp, isPortNumber } from './address.ts'
+import { canonicalCidr } from './cidr.ts'
 import type { Report } from './parse-kind.ts'
 import { isAbsent, type Raw, rawList, rawObject, sharedList, show } from './raw.ts'
 import { unusableAs } from './special-address.ts'
@@ -58,9 +59,8 @@ function addresses(values: readonly unknown[], where: string, report: Report): r
 
 /** The API server lets white space around a range pass. */
 function sourceRange(value: unknown, report: Report): readonly string[] {
-  const [, address = '', length] = /^([^/]+)\/(\d{1,3})$/.exec(typeof value === 'string' ? value.trim() : '') ?? []
-  const ip = canonicalIp(address)
-  if (ip && Number(length) <= (familyOf(ip) === 'IPv4' ? 32 : 128)) return [`${ip}/${Number(length)}`]
+  const range = typeof value === 'string' ? canonicalCidr(value.trim()) : undefined
+  if (range !== undefined) return [range]
   const remedy = 'it admits nobody; write a CIDR such as 10.0.0.0/8'
   report('LP213', `spec.loadBalancerSourceRanges: ${show(value)} is no CIDR`, remedy)
   return []

@@ -1,0 +1,146 @@
+/**
+ * How a Service port is reached from outside: by node port, external IPs and load-balancer IPs. Each of these places has
+ * elements of its own, keyed as those of a VIP, so that a packet is looked up by nothing but what it carries, and a
+ * change of a Service touches its own elements only. A node port has the unspecified address in place of the node's.
+ *
+ *     `external`         externalTrafficPolicy Cluster: `jump mark-masquerade`, since the endpoint may be elsewhere;
+ *                        Local: `goto local-policy`, which asks where the packet comes from:
+ *                          a pod of the cluster, or the node itself → `services`
+ *                          elsewhere                                → `local-services`
+ *     `services`         → all endpoints, in slots from 0
+ *     `local-services`   → those of this node, in slots from `localSlots`; none: `drop`
+ *     `no-endpoints`     → `goto refuse`, where there is no endpoint anywhere
+ *
+ * With session affinity the chains of the port (affinity.ts) take the place of slots.
+ */
+
+import { withoutNested } from '../services/cidr.ts'
+import type { Endpoint, PortState } from '../services/port.ts'
+import { elementName, type Family, familyNames, rangeText, type Transport, transportOf } from './elements.ts'
+import { slotName, slotValue } from './slots.ts'
+
+/** Where the slots begin that `local-services` leads to: no Service has so many endpoints. */
+export const localSlots = 65_536
+
+/** What keys a node port in place of an address. */
+export const anyAddress = { ip: '0.0.0.0', ip6: '::' } as const satisfies Record<Family, string>
+
+/** What packets to a place are looked up by: their destination, or `anyAddress`. */
+export type PlaceKind = 'address' | 'node-port'
+
+/** One address and port by which a Service port is reached from outside. */
+export interface Place {
+  readonly kind: PlaceKind
+  readonly ip: string
+  readonly port: number
+}
+
+/** The endpoints for what comes from outside, as they are in slots. */
+export interface OutsideSlots {
+  /** All that the node may use as if the policy were Cluster. */
+  readonly cluster: readonly Endpoint[]
+  /** Those on this node where the policy is Local; else empty. */
+  readonly local: readonly Endpoint[]
+}
+
+/** Verdicts of session affinity in place of slots; undefined without it. */
+export type OutsideVerdicts = Readonly<Record<keyof OutsideSlots, string>> | undefined
+
+/** The chains that values of `external` lead to. */
+export const markMasquerade = 'mark-masquerade'
+export const localPolicy: Readonly<Record<PlaceKind, string>> = {
+  address: 'local-policy',
+  'node-port': 'local-policy-node-port',
+}
+
+export function placesOf({ family, vip, port, external }: PortState): readonly Place[] {
+  if (!external) return []
+  const { nodePort, externalIPs, loadBalancerIPs } = external
+  const ips = new Set([...externalIPs, ...loadBalancerIPs])
+  // A Service may name its own VIP, which its own elements serve.
+  ips.delete(vip)
+  const places: Place[] = [...ips].map(ip => ({ kind: 'address', ip, port: port.port }))
+  if (nodePort !== undefined) places.push({ kind: 'node-port', ip: anyAddress[familyNames[family]], port: nodePort })
+  return places
+}
+
+/** The chain that chooses among so many endpoints. */
+export interface Chooser {
+  readonly transport: Transport
+  readonly count: number
+  readonly kind?: PlaceKind
+  readonly isLocal?: boolean
+}
+
+/** `endpoints-tcp-3`, `endpoints-tcp-3-node-port-local` */
+export function chooserName({ transport, count, kind = 'address', isLocal = false }: Chooser): string {
+  return `endpoints-${transport}-${count}${kind === 'address' ? '' : '-node-port'}${isLocal ? '-local' : ''}`
+}
+
+/** Undefined for the names of other chains. */
+export function parseChooserName(name: string): Chooser | undefined {
+  const match = /^endpoints-(tcp|udp|sctp)-(\d+)(-node-port)?(-local)?$/.exec(name)
+  if (!match) return undefined
+  const [, transport, count, nodePort, local] = match
+  const kind = nodePort === undefined ? 'address' : 'node-port'
+  return { transport: transport as Transport, count: Number(count), kind, isLocal: local !== undefined }
+}
+
+/** The elements of all places of a port. */
+export function planExternal(
+  state: PortState,
+  slots: OutsideSlots,
+  affinity: OutsideVerdicts,
+): readonly (readonly [name: string, value: string])[] {
+  return placesOf(state).flatMap(place => planPlace(state, place, slots, affinity))
+}
+
+/** Elements of `loadBalancerSourceRanges`: they hold for load-balancer IPs alone, before anything else is looked up. */
+export function planSourceRanges(
+  state: PortState,
+  admitsNode: boolean,
+): readonly (readonly [name: string, value: string])[] {
+  const { loadBalancerIPs = [], sourceRanges = [] } = state.external ?? {}
+  if (sourceRanges.length === 0) return []
+  const family = familyNames[state.family]
+  // Where a load balancer's IP is an address of the node as well, the node's own packets to it come from that.
+  const own = admitsNode ? loadBalancerIPs.map(ip => `${ip}/${family === 'ip' ? 32 : 128}`) : []
+  const ranges = withoutNested([...sourceRanges, ...own])
+  return loadBalancerIPs.flatMap(ip => {
+    const key = `${ip} . ${transportOf[state.port.protocol]} . ${state.port.port}`
+    return [
+      [elementName(family, 'restricted', key), ''] as const,
+      ...ranges.map(range => [elementName(family, 'allowed-sources', `${key} . ${rangeText(range)}`), ''] as const),
+    ]
+  })
+}
+
+function planPlace(
+  state: PortState,
+  { kind, ip, port }: Place,
+  { cluster, local }: OutsideSlots,
+  affinity: OutsideVerdicts,
+): readonly (readonly [name: string, value: string])[] {
+  const family = familyNames[state.family]
+  const transport = transportOf[state.port.protocol]
+  const key = `${ip} . ${transport} . ${port}`
+  if (cluster.length === 0) return [[elementName(family, 'no-endpoints', key), 'goto refuse']]
+
+  const slotsFrom = (first: number, endpoints: readonly Endpoint[]) =>
+    affinity
+      ? []
+      : endpoints.map(
+          (endpoint, index) => [slotName({ family, transport, ip, port }, first + index), slotValue(endpoint)] as const,
+        )
+  const choose = (isLocal: boolean, { length: count }: readonly Endpoint[]) =>
+    affinity?.[isLocal ? 'local' : 'cluster'] ?? `goto ${chooserName({ transport, count, kind, isLocal })}`
+  const isLocalPolicy = state.external!.policy === 'Local'
+  const elements = [
+    [elementName(family, 'external', key), isLocalPolicy ? `goto ${localPolicy[kind]}` : `jump ${markMasquerade}`],
+    [elementName(family, 'services', key), choose(false, cluster)],
+    ...slotsFrom(0, cluster),
+  ] as const
+  if (!isLocalPolicy) return elements
+  const verdict = local.length === 0 ? 'drop' : choose(true, local)
+  return [...elements, [elementName(family, 'local-services', key), verdict], ...slotsFrom(localSlots, local)]
+}

@@ -1,0 +1,58 @@
+/** Where the endpoints of a Service port go, given where the kernel has them. */
+
+import type { PortState } from '../services/port.ts'
+import { type Elements, familyNames, transportOf } from './elements.ts'
+import { localSlots, placesOf } from './external.ts'
+import { type Placement, placementOf, vipSlots } from './plan.ts'
+import { arrange, type SlotOwner, slotsIn, slotValue } from './slots.ts'
+
+/** What the kernel has of a port: as it was written, or as it was read. */
+export type Written = Placement | Elements | undefined
+
+export function isPlacement(written: Placement | Elements): written is Placement {
+  return 'slots' in written
+}
+
+/** Endpoints that stay keep their slots; see `arrange`. */
+export function place(
+  state: PortState,
+  written: Written,
+  overlay: boolean,
+  nodeAddress: string | undefined,
+): Placement {
+  const fresh = placementOf(state, overlay, nodeAddress)
+  // A chain of affinity is written as a whole: there are no slots to keep.
+  if (!written || state.affinitySeconds !== undefined) return fresh
+  const before = isPlacement(written) ? slotsOf(written) : slotsRead(state, written)
+  const { slots, outside } = fresh
+  return {
+    ...fresh,
+    slots: arrange(before.vip, slots),
+    outside: { cluster: arrange(before.cluster, outside.cluster), local: arrange(before.local, outside.local) },
+  }
+}
+
+interface SlotValues {
+  readonly vip: readonly string[]
+  readonly cluster: readonly string[]
+  readonly local: readonly string[]
+}
+
+function slotsOf({ slots, outside }: Placement): SlotValues {
+  return {
+    vip: slots.map(slotValue),
+    cluster: outside.cluster.map(slotValue),
+    local: outside.local.map(slotValue),
+  }
+}
+
+/** All places of a port have the same slots. */
+function slotsRead(state: PortState, elements: Elements): SlotValues {
+  const [family, transport] = [familyNames[state.family], transportOf[state.port.protocol]]
+  const [owner]: readonly SlotOwner[] = placesOf(state).map(({ ip, port }) => ({ family, transport, ip, port }))
+  return {
+    vip: slotsIn(elements, vipSlots(state)),
+    cluster: owner ? slotsIn(elements, owner) : [],
+    local: owner ? slotsIn(elements, owner, localSlots) : [],
+  }
+}
