@@ -1,25 +1,19 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { request } from 'node:https'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
-import { parse } from 'yaml'
 import { makeServerCertificate } from '../../src/webhook/certificate.ts'
 import { Admission, plain, proxyName, until } from './admission.ts'
 import { ApiServerProcess, freePorts, noApiServer } from './apiserver.ts'
 import { render } from './kustomize.ts'
+import { noOpa, opa, opaArguments } from './opa.ts'
 
 const run = promisify(execFile)
 const component = join(import.meta.dirname, '../../deploy/components/opa')
-const deployment = parse(readFileSync(join(component, 'deployment.yaml'), 'utf8'))
-const container = deployment.spec.template.spec.containers[0]
-const version = /opa:([\d.]+)-static$/.exec(container.image)![1]
-const opa = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'lightpath', `opa-${version}`)
-const noOpa = existsSync(opa) ? undefined : `no ${opa}; tools/setup cluster builds it`
 const policyOptions = { skip: noOpa, timeout: 120_000 }
 const options = { skip: noApiServer ?? noOpa, timeout: 120_000 }
 const server = new ApiServerProcess()
@@ -85,7 +79,7 @@ async function startOpa(): Promise<string> {
   mkdirSync(certificate)
   writeFileSync(join(certificate, 'tls.crt'), made.certificate)
   writeFileSync(join(certificate, 'tls.key'), made.key)
-  const args = (container.args as readonly string[]).map(argument =>
+  const args = opaArguments.map(argument =>
     argument
       .replace('/certificate/', `${certificate}/`)
       .replace('/policy/', `${component}/policy/`)

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { request } from 'node:https'
+import { createServer } from 'node:net'
 import { after, before, test } from 'node:test'
 import type { TLSSocket } from 'node:tls'
 import { parse, parseAllDocuments } from 'yaml'
@@ -71,8 +72,19 @@ test('a second server uses the first one’s certificate', options, async () => 
   }
 })
 
-test('a webhook that is gone keeps no Service from being created', options, async () => {
+test('a webhook that accepts and never answers keeps no Service from being created', options, async () => {
+  const { port } = webhook
   await webhook.stop()
+  const silent = createServer(() => {}).listen(port, '127.0.0.1')
+  await once(silent, 'listening')
+  try {
+    assert.equal((await admission.create(plain))[proxyName], undefined)
+  } finally {
+    silent.close()
+  }
+})
+
+test('a webhook that is gone keeps no Service from being created', options, async () => {
   assert.equal((await admission.create(plain))[proxyName], undefined)
 })
 
