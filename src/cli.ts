@@ -7,6 +7,15 @@ import { UsageError } from './commands/usage.ts'
 
 const ports = ['redirectPort', 'canaryPort', 'adminPort', 'xdsPort'] as const
 const kernel = ['steeringMark', 'envoyMark', 'routeTable', 'masqueradeMark', 'nodeportAddresses'] as const
+const conntrack = [
+  'conntrackMaxPerCore',
+  'conntrackMin',
+  'conntrackTcpTimeoutEstablished',
+  'conntrackTcpTimeoutCloseWait',
+  'conntrackTcpBeLiberal',
+  'conntrackUdpTimeout',
+  'conntrackUdpTimeoutStream',
+] as const
 
 program
   .name('lightpath')
@@ -36,10 +45,20 @@ configured(
     ...kernel,
     'clientAddress',
     'pathTest',
+    ...conntrack,
     'drainTime',
     'logLevel',
   ],
 ).action(run(async config => (await import('./commands/node.ts')).runNode(config)))
+
+configured(
+  program
+    .command('prepare')
+    .description(
+      'set what the node’s kernel needs (conntrack, local ports), as `node` does where it may: for an init container that may more',
+    ),
+  ['nodeName', 'services', 'clientAddress', ...conntrack],
+).action(run(async config => (await import('./commands/prepare.ts')).prepare(config)))
 
 configured(program.command('bootstrap').description("print the bootstrap of this node's Envoy, for `envoy -c FILE`"), [
   'nodeName',

@@ -2,6 +2,7 @@ import { statsText } from '../envoy/admin.ts'
 import { Agent } from '../node/agent.ts'
 import { explain } from '../node/explain.ts'
 import { healthRoutes } from '../node/healthz.ts'
+import { startSettings } from '../node/kernelsettings.ts'
 import { startRetrying } from '../node/retry.ts'
 import { nodeStatus, serviceRows } from '../node/status.ts'
 import { translateEnvoyMetrics } from '../observe/envoy-metrics.ts'
@@ -29,11 +30,14 @@ export async function runNode(config: Config): Promise<void> {
   ]
   const events = await recordEvents(agent, config, log)
   await agent.start()
+  // Only with our tables there the kernel is sure to have conntrack.
+  const settings = startSettings(config, (origin, problems) => agent.problems.set(origin, problems))
   log.info({ node: config.nodeName, source: config.source ?? 'Kubernetes API' }, 'agent started')
 
   await terminated()
   log.info({}, 'agent stops; Envoy and the kernel go on with what they have')
   await agent.stop()
+  await settings.stop()
   await events?.stop()
   for (const server of servers) await (await server.stop())?.stop()
 }

@@ -61,6 +61,18 @@ const addressRanges: Shape<readonly string[]> = {
   accepts: 'primary or a list of CIDRs such as 10.0.0.0/8,fd00::/8',
 }
 
+const count: Shape<number> = {
+  placeholder: 'NUMBER',
+  parse: value => (/^\d{1,9}$/.test(value) ? Number(value) : undefined),
+  accepts: 'a whole number from 0 to 999999999',
+}
+
+const yesOrNo: Shape<boolean> = {
+  placeholder: 'true|false',
+  parse: value => (value === 'true' ? true : value === 'false' ? false : undefined),
+  accepts: 'true or false',
+}
+
 const text: Shape<string> = { placeholder: 'TEXT', parse: value => value || undefined, accepts: 'a text' }
 const path: Shape<string> = { ...text, placeholder: 'PATH', accepts: 'a path' }
 
@@ -198,6 +210,40 @@ export const definitions = {
       'test whether connections of pods reach Envoy on this node before any is steered there; off takes it for granted',
     default: true as boolean,
     defaultText: 'on',
+  },
+  conntrackMaxPerCore: {
+    ...count,
+    description:
+      'entries of the table of connections (conntrack) for each core, never made smaller; 0 leaves its size alone. As the other conntrack settings with --services=all only; else they are those of the kube-proxy beside',
+    default: 32_768,
+  },
+  conntrackMin: { ...count, description: 'entries of that table, however few cores there are', default: 131_072 },
+  conntrackTcpTimeoutEstablished: {
+    ...duration,
+    description: 'how long a TCP connection may be idle before it is forgotten; 0 leaves it alone',
+    default: 86_400e3,
+    defaultText: formatDuration(86_400e3),
+  },
+  conntrackTcpTimeoutCloseWait: {
+    ...duration,
+    description: 'how long a TCP connection is kept that only one side has closed; 0 leaves it alone',
+    default: 3600e3,
+    defaultText: formatDuration(3600e3),
+  },
+  conntrackTcpBeLiberal: {
+    ...yesOrNo,
+    description: 'whether packets outside the TCP window are taken for valid; false leaves it alone',
+    default: false as boolean,
+  },
+  conntrackUdpTimeout: {
+    ...duration,
+    description: 'how long UDP without an answer is remembered; 0 leaves it alone',
+    default: 0,
+  },
+  conntrackUdpTimeoutStream: {
+    ...duration,
+    description: 'how long UDP with answers is remembered; 0 leaves it alone',
+    default: 0,
   },
   drainTime: {
     ...duration,

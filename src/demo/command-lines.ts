@@ -18,7 +18,9 @@ export interface AgentFiles {
 }
 
 export function agent(nodeName: string, { source, socket }: AgentFiles): CommandLine {
-  return [lightpath, 'node', '--node-name', nodeName, '--source', source, '--socket', socket]
+  // The size of conntrack's table is the machine's, which no node in a namespace may change.
+  const conntrack = ['--conntrack-max-per-core', '0']
+  return [lightpath, 'node', '--node-name', nodeName, '--source', source, '--socket', socket, ...conntrack]
 }
 
 /** Writes Envoy's bootstrap to stdout. */

@@ -1,7 +1,7 @@
 /** Envoy's bootstrap for a node: where it learns all the rest, and the few things that are there from the start. */
 
 import { create, createRegistry, type JsonObject, type MessageInitShape, toJson } from '@bufbuild/protobuf'
-import type { ClientAddress } from '../services/clientaddress.ts'
+import { type ClientAddress, firstOwnPort } from '../services/clientaddress.ts'
 import { socketAddress } from './address.ts'
 import { type Bootstrap, BootstrapSchema } from './api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { Cluster_DiscoveryType, type ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
@@ -202,7 +202,7 @@ const IP_LOCAL_PORT_RANGE = 51n
  * Above the ports that Linux gives by default: a client may have a connection of its own to the same endpoint. Counts
  * where the node's net.ipv4.ip_local_port_range goes so far; elsewhere Linux takes the node's range.
  */
-const clientAddressPorts = new Uint8Array(new Uint16Array([61000, 65535]).buffer)
+const clientAddressPorts = new Uint8Array(new Uint16Array([firstOwnPort, 65535]).buffer)
 
 function bindConfig({ mark, clientAddress }: Options): MessageInitShape<typeof BindConfigSchema> | undefined {
   const socketOptions: MessageInitShape<typeof SocketOptionSchema>[] = []

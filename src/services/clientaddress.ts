@@ -5,3 +5,6 @@
 
 export const clientAddressModes = ['preserve', 'forwarded-for'] as const
 export type ClientAddress = (typeof clientAddressModes)[number]
+
+/** Where Envoy's own ports begin when it connects from the client's address; they reach to the last one, 65535. */
+export const firstOwnPort = 61000

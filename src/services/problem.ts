@@ -29,6 +29,7 @@ export type ProblemCode =
   | 'LP302' // Envoy not running, not found or of an unsupported version
   | 'LP401' // nftables refused or is missing
   | 'LP402' // connections of pods do not reach Envoy on this node
+  | 'LP403' // a setting of the node's kernel cannot be written
   | 'LP501' // a port or socket of the agent is taken
   | 'LP502' // healthCheckNodePort of a Service cannot be opened
 

@@ -26,9 +26,11 @@ describe('with --client-address=preserve', { skip }, () => {
       const vips = [`10.96.7.${index + 1}`, `fd00:96:7::${index + 1}`]
       lab.write(endpoint.name, serviceWith({ name: endpoint.name, vips, ports: [http] }, [endpoint]))
     }
-    // A socket's port range counts within its network namespace's.
-    await lab.on('sysctl', ['-qw', 'net.ipv4.ip_local_port_range=32768 65535'])
     await lab.start()
+    // A socket's port range counts within its network namespace's, which the agent makes wide enough.
+    await lab.until('the range of ports', async () => {
+      return /32768\s65535/.test((await lab.on('sysctl', ['net.ipv4.ip_local_port_range'])).stdout)
+    })
     await lab.until('the overlay', async () => (await lab.overlay()).length === 2 * endpoints.length)
   })
 

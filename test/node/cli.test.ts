@@ -35,6 +35,7 @@ describe('the command line', { concurrency: 2 }, () => {
 
   for (const command of [
     'node',
+    'prepare',
     'bootstrap',
     'explain',
     'status',
