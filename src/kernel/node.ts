@@ -26,8 +26,11 @@ export function planNode(node: NodeFacts | undefined, { families, nodeportAddres
   return new Map(elements)
 }
 
-/** Where nothing is said of a family, all its addresses count: kube-proxy's rule, also for a node without a primary one. */
-function nodePortRanges(
+/**
+ * The ranges of a family whose addresses open node ports. Where nothing is said of it, all its addresses count:
+ * kube-proxy's rule, also for a node without a primary one.
+ */
+export function nodePortRanges(
   family: IpFamily,
   node: NodeFacts | undefined,
   nodeportAddresses: readonly string[],

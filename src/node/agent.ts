@@ -8,6 +8,7 @@
 
 import { openConnections } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
+import { nodePortRanges } from '../kernel/node.ts'
 import { type PathResult, testPath } from '../kernel/pathtest.ts'
 import { KernelTables, type Round } from '../kernel/table.ts'
 import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/kubeproxy-metrics.ts'
@@ -183,7 +184,7 @@ export class Agent {
 
   #update({ ports, problems, healthChecks, handedOver }: TableUpdate, arrived: number): void {
     for (const [object, found] of problems) this.problems.set(object, found)
-    this.#healthChecks.setAddresses(this.table.node?.addresses ?? [])
+    this.#healthChecks.setRanges(this.#nodePortRanges())
     for (const [service, checks] of healthChecks) this.#healthChecks.set(service, checks)
     for (const service of handedOver) {
       clearTimeout(this.#handovers.get(service))
@@ -199,6 +200,11 @@ export class Agent {
     }
     this.envoy.apply(ports, arrived)
     this.moves.unwanted(ports.filter(({ after }) => after?.layer.wants !== 'envoy').map(({ id }) => id))
+  }
+
+  #nodePortRanges(): readonly string[] {
+    const { families, nodeportAddresses } = this.#options
+    return families.flatMap(family => nodePortRanges(family, this.table.node, nodeportAddresses))
   }
 
   #release(service: string): void {

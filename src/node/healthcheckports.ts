@@ -3,9 +3,11 @@
  * path as kube-proxy does, with 200 while there are ready endpoints on this node and the kernel follows, else 503.
  */
 
+import { networkInterfaces } from 'node:os'
 import { type Answer, type HttpServer, serveTcp } from '../observe/http.ts'
 import type { Log } from '../observe/log.ts'
-import { familyOf, type IpFamily } from '../services/address.ts'
+import { canonicalIp, type IpFamily } from '../services/address.ts'
+import { contains } from '../services/cidr.ts'
 import type { HealthCheck } from '../services/healthcheck.ts'
 import { type Problem, problem } from '../services/problem.ts'
 import { type Retried, startRetrying } from './retry.ts'
@@ -25,6 +27,7 @@ interface Opened {
 
 const retryMs = 5000
 const everyAddress = { IPv4: '0.0.0.0', IPv6: '::' } as const
+const everyRange = { IPv4: '0.0.0.0/0', IPv6: '::/0' } as const
 
 export class HealthCheckPorts {
   readonly #options: HealthCheckPortsOptions
@@ -32,7 +35,7 @@ export class HealthCheckPorts {
   readonly #wanted = new Map<string, readonly HealthCheck[]>()
   /** By origin of problems. */
   readonly #opened = new Map<string, Opened>()
-  #addresses: readonly string[] = []
+  #ranges: readonly string[] = Object.values(everyRange)
   #isOpen = false
   /** A port may go from one Service to another: what is to be opened waits for what is being closed. */
   #closing: Promise<unknown> = Promise.resolve()
@@ -51,14 +54,10 @@ export class HealthCheckPorts {
     for (const check of checks) this.#open(check)
   }
 
-  /**
-   * Where to listen, as kube-proxy's `--nodeport-addresses=primary`: the first of each family among these, the addresses
-   * of the Node; on every address of a family that has none.
-   */
-  setAddresses(ofNode: readonly string[]): void {
-    const addresses = this.#options.families.flatMap(family => ofNode.find(ip => familyOf(ip) === family) ?? [])
-    if (addresses.join() === this.#addresses.join()) return
-    this.#addresses = addresses
+  /** Where to listen: on the node's addresses in these ranges, those that open node ports. Canonical CIDRs. */
+  setRanges(ranges: readonly string[]): void {
+    if (ranges.join() === this.#ranges.join()) return
+    this.#ranges = ranges
     for (const origin of [...this.#opened.keys()]) this.#close(origin)
     if (this.#isOpen) this.open()
   }
@@ -95,11 +94,12 @@ export class HealthCheckPorts {
   /** On all addresses or on none. */
   async #listen({ family, port }: HealthCheck, answer: () => Answer): Promise<HttpServer> {
     await this.#closing
-    const own = this.#addresses.filter(address => familyOf(address) === family)
+    const addresses = localAddresses(this.#ranges, family)
+    if (addresses.length === 0) throw new Error(`no address of this node is in ${this.#ranges.join(', ')}`)
     const servers: HttpServer[] = []
     const stop = async () => void (await Promise.all(servers.map(server => server.stop())))
     try {
-      for (const address of own.length > 0 ? own : [everyAddress[family]]) {
+      for (const address of addresses) {
         servers.push(await serveTcp({ '*': answer }, { address, port, ipv6Only: true }, this.#options.log))
       }
     } catch (error) {
@@ -141,6 +141,14 @@ function isSameServer(a: HealthCheck, b: HealthCheck): boolean {
 }
 
 function notOpened({ namespace, name, port }: HealthCheck, error: Error): Problem {
-  const remedy = 'load balancers take this node for one without endpoints; free the port, it is tried again'
+  const remedy =
+    'load balancers take this node for one without endpoints; free the port or correct that, it is tried again'
   return problem('LP502', `Service ${namespace}/${name}`, `healthCheckNodePort ${port}: ${error.message}`, remedy)
+}
+
+function localAddresses(ranges: readonly string[], family: IpFamily): readonly string[] {
+  if (ranges.includes(everyRange[family])) return [everyAddress[family]]
+  const own = Object.values(networkInterfaces()).flatMap(addresses => addresses ?? [])
+  const ips = own.filter(address => address.family === family).map(({ address }) => canonicalIp(address)!)
+  return [...new Set(ips)].filter(ip => ranges.some(range => contains(range, ip)))
 }

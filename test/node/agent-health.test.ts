@@ -127,6 +127,28 @@ describe('what load balancers ask a node', { skip }, () => {
     await untilAnswered(32007, 200)
   })
 
+  test('with --nodeport-addresses health checks listen on the addresses in its ranges, and say where there is none', async () => {
+    balanced('ranges', ['10.96.8.10', 'fd00:96:8::10'], 32010, [pod(2, 'node1')])
+    await untilAnswered(32010, 200)
+    const flags = ['--nodeport-addresses', '127.0.0.0/8,fd99::/64']
+    await lab.agent.down()
+    const other = lab.agentWith({ flags })
+    try {
+      await other.up()
+      await untilAnswered(32010, 200)
+      assert.equal(await ask(lab.node.address, 32010), undefined)
+      const found = await lab.until('the problem', async () => (await lab.problems('default/ranges'))[0])
+      assert.match(
+        found,
+        /^LP502 healthCheckNodePort 32010: no address of this node is in 127\.0\.0\.0\/8, fd99::\/64$/,
+      )
+    } finally {
+      await other.down()
+      await lab.agent.up()
+    }
+    await untilAnswered(32010, 200, lab.node.address)
+  })
+
   test('/healthz and /livez on port 10256 answer as kube-proxy: a node that is going is not healthy, but alive', async () => {
     const codes = async () => [
       (await ask('127.0.0.1', 10256, '/healthz'))?.status,

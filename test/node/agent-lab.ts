@@ -31,6 +31,8 @@ export interface LabOptions extends Partial<NetworkOptions> {
 }
 
 interface AgentVariation {
+  /** More flags. */
+  readonly flags?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   readonly source?: string
   readonly behind?: readonly string[]
@@ -89,8 +91,8 @@ export class AgentLab {
   }
 
   /** Another agent: with other environment, other manifests, or behind another program such as setpriv. */
-  agentWith({ env, source = this.manifests, behind = [] }: AgentVariation): Supervised {
-    const words = [...behind, ...commandLines.agent('node1', { source, socket: this.socket }), ...this.#flags]
+  agentWith({ env, source = this.manifests, behind = [], flags = [] }: AgentVariation): Supervised {
+    const words = [...behind, ...commandLines.agent('node1', { source, socket: this.socket }), ...this.#flags, ...flags]
     return this.#supervise(words, 'agent.log', env)
   }
 
