@@ -1,11 +1,11 @@
 /**
  * Packs what a maintainer asks for into one archive: the agent's configuration (flags and file, where it lives), status,
- * Services and port states, metrics; Envoy's configuration, clusters and statistics; our nftables tables, the routing
- * rules; versions. Whoever is dead is left out, and the archive and the output say so.
+ * Services and port states, metrics, its last lines of log, the last Events; Envoy's configuration, clusters and
+ * statistics; our nftables tables, the routing rules; versions. Whoever is dead is left out, and the archive and the output say so.
  *
  * No secrets: the kubeconfig, tokens, certificates and the environment are not read at all; what else might hold
- * some (header values in Envoy's configuration, messages with URLs) goes through `withoutSecrets`. Logs stay where the
- * node's supervisor keeps them. Names and addresses of Services, pods and nodes are in it.
+ * some (header values in Envoy's configuration, messages with URLs) goes through `withoutSecrets`. Envoy's log stays where
+ * the node's supervisor keeps it. Names and addresses of Services, pods and nodes are in it.
  */
 
 import { writeFileSync } from 'node:fs'
@@ -53,39 +53,44 @@ export async function dump(config: Config, file: unknown): Promise<void> {
 }
 
 function agentPages({ socket }: Config): readonly Page[] {
-  const pages = {
+  const paths = {
     'config.json': '/config',
     'status.json': '/status',
     'services.json': '/services',
     'states.json': '/states',
     'metrics.txt': '/metrics',
+    'log.jsonl': '/log',
+    'events.jsonl': '/events',
   }
-  return Object.entries(pages).map(([name, path]) => [
-    `agent/${name}`,
-    async () => {
-      const answer = await askAgentText(socket, path)
-      if (answer.kind === 'answer') return answer.value
-      throw new Error(answer.kind === 'dead' ? answer.reason : answer.message)
-    },
-  ])
+  return pages('agent', paths, async path => {
+    const answer = await askAgentText(socket, path)
+    if (answer.kind === 'answer') return answer.value
+    throw new Error(answer.kind === 'dead' ? answer.reason : answer.message)
+  })
 }
 
 function envoyPages({ adminPort }: Config): readonly Page[] {
-  const pages = {
+  const paths = {
     'config_dump.json': '/config_dump?include_eds',
     'clusters.txt': '/clusters',
     'listeners.txt': '/listeners',
     'stats.txt': '/stats?usedonly',
     'server_info.json': '/server_info',
   }
-  return Object.entries(pages).map(([name, path]) => [
-    `envoy/${name}`,
-    async () => {
-      const text = await adminPage(adminPort, path)
-      if (text === undefined) throw new Error(`Envoy does not answer on 127.0.0.1:${adminPort}${path}`)
-      return text
-    },
-  ])
+  return pages('envoy', paths, async path => {
+    const text = await adminPage(adminPort, path)
+    if (text === undefined) throw new Error(`Envoy does not answer on 127.0.0.1:${adminPort}${path}`)
+    return text
+  })
+}
+
+/** @param paths by the name of the file in the folder */
+function pages(
+  folder: string,
+  paths: Readonly<Record<string, string>>,
+  read: (path: string) => Promise<string>,
+): readonly Page[] {
+  return Object.entries(paths).map(([file, path]) => [`${folder}/${file}`, () => read(path)])
 }
 
 function kernelPages({ routeTable }: Config): readonly Page[] {

@@ -6,19 +6,24 @@ import { startSettings } from '../node/kernelsettings.ts'
 import { startRetrying } from '../node/retry.ts'
 import { nodeStatus, serviceRows } from '../node/status.ts'
 import { translateEnvoyMetrics } from '../observe/envoy-metrics.ts'
-import { json, type Routes, serveTcp, serveUnix, text } from '../observe/http.ts'
+import { type Answer, json, type Routes, serveTcp, serveUnix, text } from '../observe/http.ts'
 import { createLog, type Log } from '../observe/log.ts'
-import { noteOf } from '../services/note.ts'
+import { RecentLines } from '../observe/recent.ts'
+import { type Note, noteOf } from '../services/note.ts'
 import { problem } from '../services/problem.ts'
 import { familiesOf } from './bootstrap.ts'
 import type { Config } from './options.ts'
 import { createSource } from './source.ts'
 
 const retryMs = 5000
+/** Lines of log and Events that `debug dump` finds: at most some 4 MB, usually 0.3 MB. */
+const keptLines = 1000
+const keptEvents = 200
 
 /** Runs until SIGTERM or SIGINT. Then Envoy and the kernel keep what they have. */
 export async function runNode(config: Config): Promise<void> {
-  const log = createLog(config.logLevel)
+  const kept = { log: new RecentLines(keptLines), events: new RecentLines(keptEvents) }
+  const log = createLog(config.logLevel, kept.log)
   const agent = new Agent({ ...config, families: familiesOf(config) }, await createSource(config, log), log)
   const servers = [
     startServer(agent, `metrics on port ${config.metricsPort}`, () =>
@@ -26,9 +31,11 @@ export async function runNode(config: Config): Promise<void> {
     ),
     ...startHealthServer(agent, config, log),
     ...startKubeProxyServer(agent, config, log),
-    startServer(agent, `socket ${config.socket}`, () => serveUnix(privateRoutes(agent, config), config.socket, log)),
+    startServer(agent, `socket ${config.socket}`, () =>
+      serveUnix(privateRoutes(agent, config, kept), config.socket, log),
+    ),
   ]
-  const events = await recordEvents(agent, config, log)
+  const events = await recordEvents(agent, config, log, kept.events)
   await agent.start()
   // Only with our tables there the kernel is sure to have conntrack.
   const settings = startSettings(config, (origin, problems) => agent.problems.set(origin, problems))
@@ -42,16 +49,22 @@ export async function runNode(config: Config): Promise<void> {
   for (const server of servers) await (await server.stop())?.stop()
 }
 
-/** Undefined where Services come from a directory: then there is nobody to tell. */
-async function recordEvents(agent: Agent, config: Config, log: Log) {
-  if (config.source !== undefined) return undefined
-  const { EventRecorder } = await import('../sources/events.ts')
-  const { kubeconfig, nodeName } = config
-  const uidOf = (namespace: string, name: string) => agent.table.service(namespace, name)?.uid
-  const recorder = new EventRecorder({ kubeconfig, nodeName, uidOf, log })
-  agent.problems.tell(problem => recorder.record(noteOf(problem)))
-  agent.moves.tell(note => recorder.record(note))
+/** Where Services come from a directory there is nobody to tell: Events are only kept. Then undefined. */
+async function recordEvents(agent: Agent, config: Config, log: Log, kept: RecentLines) {
+  const recorder = config.source === undefined ? await createRecorder(agent, config, log) : undefined
+  const tell = (note: Note) => {
+    kept.add(JSON.stringify({ time: new Date(), ...note }))
+    recorder?.record(note)
+  }
+  agent.problems.tell(problem => tell(noteOf(problem)))
+  agent.moves.tell(tell)
   return recorder
+}
+
+async function createRecorder(agent: Agent, { kubeconfig, nodeName }: Config, log: Log) {
+  const { EventRecorder } = await import('../sources/events.ts')
+  const uidOf = (namespace: string, name: string) => agent.table.service(namespace, name)?.uid
+  return new EventRecorder({ kubeconfig, nodeName, uidOf, log })
 }
 
 function startServer<T extends { stop(): Promise<void> }>(agent: Agent, name: string, start: () => Promise<T>) {
@@ -80,13 +93,17 @@ function startHealthServer(agent: Agent, config: Config, log: Log) {
 function startKubeProxyServer(agent: Agent, config: Config, log: Log) {
   const where = config.metricsBindAddress
   if (where === 'none') return []
-  const plain = (body: string) => ({ ...text(200, ''), body })
   const routes: Routes = {
     '/metrics': publicRoutes(agent, config)['/metrics']!,
     '/healthz': () => plain('ok'),
     '/proxyMode': () => plain('nftables'),
   }
   return [startServer(agent, `metrics on port ${where.port}`, () => serveTcp(routes, where, log))]
+}
+
+/** Without a newline at its end. */
+function plain(body: string): Answer {
+  return { ...text(200, ''), body }
 }
 
 /** The API says of every node that it is there; a directory of manifests need not say anything of it. */
@@ -107,8 +124,10 @@ function publicRoutes(agent: Agent, config: Config): Routes {
   }
 }
 
-function privateRoutes(agent: Agent, config: Config): Routes {
+function privateRoutes(agent: Agent, config: Config, kept: Readonly<Record<'log' | 'events', RecentLines>>): Routes {
   return {
+    '/log': () => plain(kept.log.text()),
+    '/events': () => plain(kept.events.text()),
     '/explain': async query => {
       const service = query.get('service') ?? ''
       const [namespace = '', name = ''] = service.split('/')
