@@ -45,16 +45,22 @@ const results = suites
   // Those that --focus and --skip left out were never tried.
   .filter(spec => spec.LeafNodeType === 'It' && spec.NumAttempts > 0)
   .map(result)
-  .sort((a, b) => a.name.localeCompare(b.name, 'en'))
+  .sort((a, b) => compareNames(a.name, b.name))
 const passed = results.filter(({ outcome }) => outcome.startsWith('passed'))
 const minutes = Math.round(suites.reduce((sum, suite) => sum + suite.RunTime, 0) / 60e9)
 
-if (options.write) writeFileSync(options.baseline, passed.map(({ name }) => `${name}\n`).join(''))
-
 const chosen = (name: string) => new RegExp(options.focus).test(name) && !new RegExp(options.skip).test(name)
-const baseline = readFileSync(options.baseline, 'utf8')
-  .split('\n')
-  .filter(name => name !== '' && chosen(name))
+if (options.write) {
+  const names = [...readBaseline().filter(name => !chosen(name)), ...passed.map(({ name }) => name)]
+  writeFileSync(
+    options.baseline,
+    names
+      .sort(compareNames)
+      .map(name => `${name}\n`)
+      .join(''),
+  )
+}
+const baseline = readBaseline().filter(chosen)
 const passedNames = new Set(passed.map(({ name }) => name))
 const lost = baseline.filter(name => !passedNames.has(name))
 const gained = passed.filter(({ name }) => !baseline.includes(name)).map(({ name }) => name)
@@ -92,6 +98,16 @@ function result(spec: Spec): Result {
     seconds: spec.RunTime / 1e9,
     ...(reason && !outcome.startsWith('passed') && { reason: reason.trim().slice(0, 300) }),
   }
+}
+
+function readBaseline(): readonly string[] {
+  return readFileSync(options.baseline, 'utf8')
+    .split('\n')
+    .filter(name => name !== '')
+}
+
+function compareNames(a: string, b: string): number {
+  return a.localeCompare(b, 'en')
 }
 
 function print(line: string): void {
