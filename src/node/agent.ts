@@ -265,10 +265,8 @@ export class Agent {
 
   #kernelRound(round: Round): void {
     this.kubeProxyMetrics.round(round)
-    const { ok, upTo } = round
-    if (!ok) return
-    if (this.health.lastSynced === undefined) this.#healthChecks.open()
-    this.health.synced(upTo)
+    if (round.ok && this.health.lastSynced === undefined) this.#healthChecks.open()
+    this.health.round(round, performance.now())
   }
 
   #kernelApplied(id: string): void {

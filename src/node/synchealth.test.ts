@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { SyncHealth } from './synchealth.ts'
 
 const minute = 60_000
+const written = (upTo: number) => [{ ok: true, upTo }, upTo] as const
 
 test('a node with nothing to write is healthy', () => {
   assert.equal(new SyncHealth(['IPv4']).isHealthy(10 * minute), true)
@@ -11,12 +12,12 @@ test('a node with nothing to write is healthy', () => {
 test('a node is unhealthy when a change has waited for a minute, also the first one, and healthy when it is written', () => {
   for (const before of [[], [5]]) {
     const health = new SyncHealth(['IPv4'])
-    for (const at of before) health.synced(at)
+    for (const at of before) health.round(...written(at))
     health.queued(1000)
     health.queued(2000)
     assert.equal(health.isHealthy(1000 + minute - 1), true)
     assert.equal(health.isHealthy(1000 + minute), false)
-    health.synced(2000)
+    health.round(...written(2000))
     assert.equal(health.isHealthy(10 * minute), true)
     assert.equal(health.lastSynced, 2000)
   }
@@ -26,7 +27,17 @@ test('what comes while the kernel is written waits from then on', () => {
   const health = new SyncHealth(['IPv4'])
   health.queued(1000)
   health.queued(3000)
-  health.synced(2000)
+  health.round(...written(2000))
   assert.equal(health.isHealthy(1000 + minute), true)
   assert.equal(health.isHealthy(3000 + minute), false)
+})
+
+test('a node is unhealthy when nft has failed for a minute though nothing was asked for, as when a table is gone', () => {
+  const health = new SyncHealth(['IPv4'])
+  health.round(...written(1000))
+  for (const now of [2000, 3000]) health.round({ ok: false, upTo: now }, now)
+  assert.equal(health.isHealthy(2000 + minute - 1), true)
+  assert.equal(health.isHealthy(2000 + minute), false)
+  health.round(...written(4000))
+  assert.equal(health.isHealthy(10 * minute), true)
 })

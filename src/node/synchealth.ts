@@ -1,5 +1,6 @@
 /** Whether the kernel of this node follows what Kubernetes asks for, as kube-proxy answers at /healthz (KEP-3836). */
 
+import type { Round } from '../kernel/table.ts'
 import type { IpFamily } from '../services/address.ts'
 
 /** As kube-proxy: twice its sync period. */
@@ -23,10 +24,10 @@ export class SyncHealth {
     this.#lastQueued = at
   }
 
-  /** The kernel has everything that was queued until then. */
-  synced(upTo: number): void {
-    this.#lastSynced = upTo
-    this.#waitingSince = this.#lastQueued > upTo ? upTo : undefined
+  /** A pass over the kernel's rules ended: it has everything that was queued until `upTo`, or lacks something. */
+  round({ ok, upTo }: Pick<Round, 'ok' | 'upTo'>, now: number): void {
+    if (ok) this.#synced(upTo)
+    else this.queued(now)
   }
 
   /** Undefined before the first time. */
@@ -37,5 +38,10 @@ export class SyncHealth {
   /** Unlike kube-proxy also before the first time: a node whose rules were never written serves nobody. */
   isHealthy(now: number): boolean {
     return this.#waitingSince === undefined || now - this.#waitingSince < overdueMs
+  }
+
+  #synced(upTo: number): void {
+    this.#lastSynced = upTo
+    this.#waitingSince = this.#lastQueued > upTo ? upTo : undefined
   }
 }
