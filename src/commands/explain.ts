@@ -8,6 +8,8 @@ import { UsageError } from './usage.ts'
 
 /** How many lines of what the kernel has are shown; the rest is counted. */
 const maxLines = 12
+/** How many pods that stay in the kernel layer are shown. */
+const maxClients = 5
 
 export async function explain(config: Config, service: string, output: 'table' | 'json'): Promise<void> {
   if (!/^[^/]+\/[^/]+$/.test(service)) throw new UsageError(`${JSON.stringify(service)} is not namespace/name`)
@@ -42,6 +44,7 @@ function renderPort(port: PortExplanation, explanation: Explanation): string {
     `  layer: ${layerText(port, explanation)}`,
     ...(explanation.envoyPorts[port.id]?.up ? [`  peer: ${peerText[explanation.clientAddress]}`] : []),
     ...renderPath(port, explanation),
+    ...renderKernelClients(port, explanation),
     ...renderSettings(port),
     ...renderEndpoints(port, explanation),
     ...renderEnvoy(port, explanation),
@@ -70,6 +73,13 @@ const peerText = {
 function renderPath({ family, layer }: PortExplanation, { paths }: Explanation): string[] {
   const path = paths[family]
   return layer.wants === 'envoy' && path ? [`  path of pods to Envoy: ${pathText(path)}`] : []
+}
+
+function renderKernelClients({ layer }: PortExplanation, { kernelClients }: Explanation): string[] {
+  if (layer.wants !== 'envoy' || kernelClients.length === 0) return []
+  const pods = kernelClients.map(({ pod, reason }) => `${pod} (${reason})`)
+  const more = pods.length > maxClients ? [`${pods.length - maxClients} more`] : []
+  return wrap('  not for pods of this node: ', [...pods.slice(0, maxClients), ...more])
 }
 
 function renderSettings({ settings }: PortExplanation): string[] {

@@ -20,6 +20,7 @@ function render(status: NodeStatus): string {
     `  source: ${synced ? `all told: ${knows}` : `has not told all Services yet; so far ${knows}`}`,
     ...renderEnvoy(status),
     ...renderPaths(status),
+    ...renderKernelClients(status),
     `  ports in Envoy: ${layers.envoy}`,
     `  ports in the kernel: ${layers.kernel}`,
     `  ports that left Envoy and drain there: ${layers.draining}`,
@@ -40,6 +41,12 @@ function renderEnvoy({ envoy: { up, clients } }: NodeStatus): string[] {
 
 function renderPaths({ paths }: NodeStatus): string[] {
   return Object.entries(paths).map(([family, path]) => `  path of pods to Envoy, ${family}: ${pathText(path)}`)
+}
+
+function renderKernelClients({ kernelClients: { count, examples } }: NodeStatus): string[] {
+  if (count === 0) return []
+  const pods = examples.map(({ pod, reason }) => `${pod} (${reason})`).join(', ')
+  return [`  pods whose connections stay in the kernel: ${count}: ${pods}${count > examples.length ? ', …' : ''}`]
 }
 
 function renderWaiting({ waiting }: NodeStatus): string[] {

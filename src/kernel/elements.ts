@@ -18,6 +18,7 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  * - `endpoints-tcp`, `-udp`, `-sctp`: VIP . port . slot → address . port of the endpoint in that slot, 0 to N-1
  * - `hairpin`: address . address of an endpoint that may be its own client
  * - `envoy`: VIP . port (TCP) that go to Envoy: the overlay
+ * - `kernel-clients`: address of a pod whose connections skip the overlay
  * - `affinity`: VIP . protocol . port → the rules of a chain of its own, which chooses by the client's address
  * - `clients`: VIP . protocol . port . address . port of an endpoint: a set of its own, in which that chain remembers
  * - `restricted`: load-balancer IP . protocol . port that not everybody may come in by
@@ -26,7 +27,7 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  */
 export type SetName =
   | ('services' | 'no-endpoints' | EndpointsName | 'hairpin' | 'envoy' | OwnObject)
-  | ('external' | 'local-services' | 'restricted' | 'allowed-sources' | 'node-port-addresses')
+  | ('external' | 'local-services' | 'restricted' | 'allowed-sources' | 'node-port-addresses' | 'kernel-clients')
 export type EndpointsName = `endpoints-${Transport}`
 export type OwnObject = (typeof ownObjects)[number]
 export type Transport = 'tcp' | 'udp' | 'sctp'
@@ -68,7 +69,7 @@ export const nodeOwner = 'node'
  */
 export function ownerOf({ set, key }: ElementParts): string | undefined {
   if (set === 'hairpin') return undefined
-  if (set === 'node-port-addresses') return nodeOwner
+  if (set === 'node-port-addresses' || set === 'kernel-clients') return nodeOwner
   if (isKeyedByProtocol(set)) return key
   if (set === 'affinity' || set === 'clients' || set === 'allowed-sources') return key.split(' . ', 3).join(' . ')
   const [vip, port] = key.split(' . ')

@@ -16,14 +16,24 @@ export interface NodePlanOptions {
   readonly nodeportAddresses: readonly string[]
 }
 
-/** @param node undefined while it is not known */
-export function planNode(node: NodeFacts | undefined, { families, nodeportAddresses }: NodePlanOptions): Elements {
-  const elements = families.flatMap(family =>
-    nodePortRanges(family, node, nodeportAddresses).map(
-      range => [elementName(familyNames[family], 'node-port-addresses', rangeText(range)), ''] as const,
+/**
+ * @param node undefined while it is not known
+ * @param kernelClients addresses of pods whose connections skip the overlay, canonical, of any family
+ */
+export function planNode(
+  node: NodeFacts | undefined,
+  kernelClients: readonly string[],
+  { families, nodeportAddresses }: NodePlanOptions,
+): Elements {
+  const elements = families.flatMap(family => [
+    ...nodePortRanges(family, node, nodeportAddresses).map(range =>
+      elementName(familyNames[family], 'node-port-addresses', rangeText(range)),
     ),
-  )
-  return new Map(elements)
+    ...kernelClients
+      .filter(address => familyOf(address) === family)
+      .map(address => elementName(familyNames[family], 'kernel-clients', address)),
+  ])
+  return new Map(elements.map(name => [name, '']))
 }
 
 /**

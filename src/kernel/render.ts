@@ -19,7 +19,7 @@ export function renderRuleset(
     const overlay = state.layer.wants === 'envoy'
     return { current: new Map(), wanted: planPort(placementOf(state, overlay), options) }
   })
-  const node = { current: new Map(), wanted: planNode(undefined, options) }
+  const node = { current: new Map(), wanted: planNode(undefined, [], options) }
   const fixedParts = options.families.map(family => renderFixedPart(familyNames[family], options))
   return fixedParts.join('') + new Mirror().prepare([node, ...changes]).transaction.text()
 }

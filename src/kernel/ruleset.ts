@@ -78,6 +78,7 @@ function namedSets(family: Family): readonly NamedSet[] {
     ...transports.map(transport => endpointsMap(family, transport)),
     { kind: 'set', name: 'hairpin', type: `type ${address} . ${address}` },
     { kind: 'set', name: 'envoy', type: `type ${address} . inet_service` },
+    { kind: 'set', name: 'kernel-clients', type: `type ${address}` },
     { kind: 'set', name: overlaySwitch, type: 'type ether_type' },
   ]
 }
@@ -152,7 +153,11 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     },
     {
       name: 'steer-new',
-      rules: [`meta protocol @${overlaySwitch} accept`, `${inOverlay} ${steerTo(options)}`],
+      rules: [
+        `meta protocol @${overlaySwitch} accept`,
+        `${family} saddr @kernel-clients accept`,
+        `${inOverlay} ${steerTo(options)}`,
+      ],
     },
     {
       name: 'steer',

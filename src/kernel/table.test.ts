@@ -94,7 +94,7 @@ function unordered(elements: ReadonlyMap<string, string>): string[] {
 }
 
 function wanted(states: Iterable<PortState>, overlay: ReadonlySet<string> = new Set()): string[] {
-  const elements: [string, string][] = [...planNode(undefined, testOptions)]
+  const elements: [string, string][] = [...planNode(undefined, [], testOptions)]
   for (const state of states) {
     const up = overlay.has(`${state.vip} . ${state.port.port}`)
     elements.push(...planPort(placementOf(state, up), testOptions))
@@ -118,6 +118,32 @@ test('Nothing is written of Services before the source has synced', async () => 
   await tables.settled()
   assert.deepEqual(nft.model.elements(), new Map())
   await tables.close()
+})
+
+test('Pods that stay in the kernel layer are written before the overlay, edited one by one, and kept over a restart', async () => {
+  const first = new Agent()
+  first.tables.setKernelClients(['10.1.9.1', 'fd00::9:1'])
+  first.tables.setOverlay([{ ip: '10.0.0.1', port: 80 }], true)
+  await first.run([web])
+  const clients = ({ nft }: Agent) => [...nft.model.elements().keys()].filter(name => name.includes('kernel-clients'))
+  assert.deepEqual(clients(first), ['ip kernel-clients 10.1.9.1', 'ip6 kernel-clients fd00::9:1'])
+  const [clientsWritten, overlayWritten] = ['kernel-clients { 10.1.9.1 }', ' envoy { 10.0.0.1'].map(text =>
+    first.nft.texts.findIndex(written => written.includes(text)),
+  )
+  assert.ok(clientsWritten! < overlayWritten!)
+  const written = first.nft.texts.length
+  first.tables.setKernelClients(['10.1.9.1', '10.1.9.2'])
+  await first.tables.settled()
+  assert.deepEqual(first.nft.texts.slice(written), [
+    'delete element ip6 lightpath kernel-clients { fd00::9:1 }\nadd element ip lightpath kernel-clients { 10.1.9.2 }\n',
+  ])
+  await first.tables.close()
+
+  const second = new Agent(first.nft)
+  second.tables.setKernelClients(['10.1.9.2'])
+  await second.run([web])
+  assert.deepEqual(clients(second), ['ip kernel-clients 10.1.9.2'])
+  await second.tables.close()
 })
 
 test('A restart that finds all as it should be writes nothing', async () => {

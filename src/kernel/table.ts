@@ -100,6 +100,7 @@ export class KernelTables {
   readonly #dirty = new Set<string>()
   readonly #overlay = new Overlay()
   readonly #worker: Worker
+  #kernelClients: readonly string[] = []
   #mirror = new Mirror()
   /** The fixed part and the routing are in place. */
   #isInstalled = false
@@ -126,7 +127,7 @@ export class KernelTables {
     this.#observer = observer
     this.#families = familiesOf(options.families)
     this.#programs = programs
-    this.#nodeElements = planNode(undefined, options)
+    this.#nodeElements = planNode(undefined, [], options)
     const job = {
       hasWork: () => this.#hasWork,
       step: () => this.#round(),
@@ -157,7 +158,7 @@ export class KernelTables {
   setNode(node: NodeFacts | undefined): void {
     if (node?.addresses.join() === this.#node?.addresses.join()) return
     this.#node = node
-    this.#nodeElements = planNode(node, this.#options)
+    this.#nodeElements = planNode(node, this.#kernelClients, this.#options)
     for (const [id, { state }] of this.#ports) if (state?.external?.sourceRanges.length) this.#dirty.add(id)
     this.#worker.schedule()
   }
@@ -182,6 +183,13 @@ export class KernelTables {
   /** These VIP:ports shall go to Envoy, or no longer. One without a TCP port that has endpoints waits for that. */
   setOverlay(vipPorts: readonly VipPort[], on: boolean): void {
     for (const owner of this.#overlay.set(vipPorts, on)) this.#touch(owner)
+  }
+
+  /** Connections from these addresses, and no others, skip the overlay. */
+  setKernelClients(addresses: readonly string[]): void {
+    this.#kernelClients = addresses
+    this.#nodeElements = planNode(this.#node, addresses, this.#options)
+    this.#worker.schedule()
   }
 
   /** Empties the overlay, in a transaction of its own that comes before all else: Envoy is gone. */
@@ -343,6 +351,7 @@ export class KernelTables {
   }
 
   async #writeDirty(): Promise<void> {
+    await this.#writeNode()
     const records = [...this.#dirty].map(id => this.#ports.get(id)!)
     const removedFirst = records.sort((a, b) => Number(a.state !== undefined) - Number(b.state !== undefined))
     const [trusted, refused] = [[] as PortRecord[], [] as PortRecord[]]
@@ -351,9 +360,9 @@ export class KernelTables {
     for (const record of refused) {
       if (!(await this.#writeSplitting([this.#changeOf(record)], { left: 1 }))) await this.#checkInstalled()
     }
-    await this.#writeNode()
   }
 
+  /** Before the ports: whoever is to stay in the kernel layer is known there before anything goes to Envoy. */
   async #writeNode(): Promise<void> {
     const wanted = this.#nodeElements
     const { transaction, commit } = this.#mirror.prepare([{ current: this.#writtenNode, wanted }])
@@ -378,9 +387,9 @@ export class KernelTables {
     for (const record of this.#ports.values()) record.written = this.#claim(record, owned)
     this.#writtenNode = owned.get(nodeOwner) ?? new Map()
     owned.delete(nodeOwner)
+    await this.#writeNode()
     const refusals = { left: maxRefusalsAtOnce }
     for (const changes of this.#batches(this.#ports.values())) await this.#writeSplitting(changes, refusals)
-    await this.#writeNode()
     for (const { transaction, commit } of mirror.prepareLeftovers(owned, maxElementsPerTransaction)) {
       await this.#apply(transaction, [])
       commit()

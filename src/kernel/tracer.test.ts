@@ -154,6 +154,13 @@ test('With the overlay switched off everything new takes the kernel layer', () =
   }
 })
 
+test('A pod that is to stay in the kernel layer does, and others go to Envoy still', () => {
+  const model = modelOf([http])
+  model.apply('add element ip lightpath kernel-clients { 10.1.9.1 }\n')
+  const verdict = (source: string) => model.trace(packetTo(http, { source }), envoyAlive).verdict
+  assert.deepEqual([verdict('10.1.9.1'), verdict('10.1.9.2')], ['forward', 'tproxy'])
+})
+
 test('The port of Envoy refuses who was not steered there, and a Service on that very port works', () => {
   const port = { name: 'p', protocol: 'TCP' as const, port: 1666 }
   const service = portState('a/b/p', '10.0.0.3', ['172.30.0.1:1666'], { port })

@@ -16,6 +16,7 @@ const removalOrder: readonly Exclude<SetName, OwnObject>[] = [
     'local-services',
     'no-endpoints',
     'hairpin',
+    'kernel-clients',
     'restricted',
     'allowed-sources',
     'node-port-addresses',

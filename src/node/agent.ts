@@ -17,6 +17,7 @@ import { createMetrics, type Metrics } from '../observe/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { ClientAddress } from '../services/clientaddress.ts'
+import { KernelClients } from '../services/kernelclients.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
 import { problem } from '../services/problem.ts'
@@ -70,6 +71,7 @@ const gatherMs = 500
 export class Agent {
   readonly problems: ProblemRegistry
   readonly table: ServiceTable
+  readonly clients: KernelClients
   readonly kernel: KernelTables
   readonly envoy: EnvoyLayer
   readonly metrics: Metrics
@@ -96,6 +98,7 @@ export class Agent {
     this.#log = log
     this.problems = new ProblemRegistry(log)
     this.table = new ServiceTable(options.nodeName, options.services)
+    this.clients = new KernelClients(options.nodeName)
     this.metrics = this.#createMetrics()
     this.kubeProxyMetrics = createKubeProxyMetrics(this.metrics.registry, options.families, () => this.table.states())
     this.health = new SyncHealth(options.families)
@@ -179,6 +182,7 @@ export class Agent {
     const update = this.table.apply(changes)
     const services = new Set(update.ports.map(({ id }) => id.split('/', 2).join('/')))
     this.kubeProxyMetrics.changed(changes, services, arrived)
+    if (this.clients.apply(changes) && this.#synced) this.#setKernelClients()
     this.#update(update, arrived)
   }
 
@@ -212,9 +216,14 @@ export class Agent {
     this.#update(this.table.release(service), performance.now())
   }
 
+  #setKernelClients(): void {
+    this.kernel.setKernelClients(this.clients.clients().flatMap(({ addresses }) => addresses))
+  }
+
   #begin(): void {
     const states = [...this.table.states()]
     this.#synced = true
+    this.#setKernelClients()
     this.health.queued(performance.now())
     this.kernel.setNode(this.table.node)
     for (const state of states) this.kernel.setPort(state)
@@ -347,6 +356,7 @@ export class Agent {
       kernelElements: () => [...this.kernel.totals.values()].reduce((sum, count) => sum + count, 0),
       envoyUp: () => this.envoy.isUp,
       missed: () => missedServices(this.table).length,
+      kernelClients: () => this.clients.clients().length,
       paths: () => this.#options.families.map(family => [family, this.envoy.isPathOpen(family)]),
       problems: () => this.problems.counts(),
       xds: () => this.xds?.traffic ?? new Map(),

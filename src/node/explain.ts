@@ -5,6 +5,7 @@ import { partsOf } from '../kernel/elements.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { ClientAddress } from '../services/clientaddress.ts'
 import { explainService, type ServiceExplanation } from '../services/explain.ts'
+import type { KernelClient } from '../services/kernelclients.ts'
 import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
 import type { EnvoyView } from './envoylayer.ts'
@@ -23,6 +24,8 @@ export interface Explanation {
   readonly clientAddress: ClientAddress
   /** Whether connections of pods reach Envoy, by family of the Service. */
   readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
+  /** Pods of this node whose connections stay in the kernel layer, whatever the Service. */
+  readonly kernelClients: readonly KernelClient[]
   readonly envoy: { readonly up: boolean; readonly versions: readonly string[] }
   /** By port state id. */
   readonly envoyPorts: Readonly<Record<string, EnvoyView>>
@@ -51,8 +54,20 @@ export async function explain(
   )
   const envoy = { up: agent.envoy.isUp, versions: agent.envoy.clients.map(({ envoyVersion }) => envoyVersion) }
   const paths = Object.fromEntries(service.ports.map(({ family }) => [family, agent.pathOf(family)]))
+  const kernelClients = agent.clients.clients()
   const problems = agent.problems.of(`Service ${namespace}/${name}`)
-  return { node, service, clientAddress: agent.clientAddress, paths, envoy, envoyPorts, kernelPorts, health, problems }
+  return {
+    node,
+    service,
+    clientAddress: agent.clientAddress,
+    paths,
+    kernelClients,
+    envoy,
+    envoyPorts,
+    kernelPorts,
+    health,
+    problems,
+  }
 }
 
 function entry<T>(id: string, view: T | undefined): readonly (readonly [string, T])[] {

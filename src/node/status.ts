@@ -2,6 +2,7 @@
 
 import packageJson from '../../package.json' with { type: 'json' }
 import type { IpFamily } from '../services/address.ts'
+import type { KernelClient } from '../services/kernelclients.ts'
 import type { PortState } from '../services/port.ts'
 import { portLabel } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
@@ -34,6 +35,8 @@ export interface NodeStatus {
   }
   /** Whether connections of pods reach Envoy, by IP family. */
   readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
+  /** Pods of this node whose connections stay in the kernel layer; the first few as examples. */
+  readonly kernelClients: { readonly count: number; readonly examples: readonly KernelClient[] }
   /** Service ports of each layer, as they are now; those that wait are among `kernel`. */
   readonly layers: { readonly envoy: number; readonly kernel: number; readonly draining: number }
   readonly waiting: readonly Waiting[]
@@ -64,6 +67,7 @@ export interface ServiceRow {
 const maxExamples = 3
 
 export function nodeStatus(agent: Agent, node: string): NodeStatus {
+  const kernelClients = agent.clients.clients()
   const states = [...agent.table.states()]
   const missed = missedServices(agent.table)
   const up = states.filter(({ id }) => agent.envoy.gate.isUp(id)).length
@@ -77,6 +81,7 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
     objects: agent.table.counts(),
     envoy: { up: agent.envoy.isUp, clients },
     paths: Object.fromEntries(agent.families.map(family => [family, agent.pathOf(family)])),
+    kernelClients: { count: kernelClients.length, examples: kernelClients.slice(0, maxExamples) },
     layers: { envoy: up, kernel: states.length - up, draining: agent.envoy.draining },
     waiting: waitingByReason(states, agent),
     missed: { count: missed.length, examples: missed.slice(0, maxExamples) },

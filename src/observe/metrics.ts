@@ -11,6 +11,8 @@ export interface Readings {
   readonly envoyUp: () => boolean
   /** Services without the label that admission would have handed over. */
   readonly missed: () => number
+  /** Pods of this node whose connections stay in the kernel layer. */
+  readonly kernelClients: () => number
   /** By IP family. */
   readonly paths: () => readonly (readonly [family: string, open: boolean])[]
   readonly problems: () => ReadonlyMap<string, number>
@@ -65,6 +67,11 @@ export function createMetrics(readings: Readings) {
     'lightpath_missed_services',
     'With --services=labelled: Services that admission would have handed over and that lack the label.',
     readings.missed,
+  )
+  gauge(
+    'lightpath_kernel_clients',
+    'Pods of this node whose connections stay in the kernel layer: NetworkPolicies with egress, opt-out.',
+    readings.kernelClients,
   )
   labelled('lightpath_path_open', 'Whether connections of pods reach Envoy, by IP family.', 'family', () =>
     readings.paths().map(([family, open]) => [family, Number(open)] as const),

@@ -1,9 +1,10 @@
 /** The objects that Lightpath reads, and the changes that a source reports of them. */
 
 import type { EndpointSlice } from './endpointslice.ts'
+import type { NetworkPolicy, Pod } from './networkpolicy.ts'
 import type { Namespace, Node, Service } from './service.ts'
 
-export type KubeObject = Service | EndpointSlice | Node | Namespace
+export type KubeObject = Service | EndpointSlice | Node | Namespace | NetworkPolicy | Pod
 export type Kind = KubeObject['kind']
 
 /** `namespace` is '' for cluster-scoped kinds. */

@@ -4,6 +4,7 @@ import { canonicalIp } from './address.ts'
 import { describeKey, type Kind, type KubeObject } from './objects.ts'
 import { parseEndpointSlice } from './parse-endpointslice.ts'
 import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
+import { parseNetworkPolicy, parsePod } from './parse-networkpolicy.ts'
 import { parseService } from './parse-service.ts'
 import { type Problem, problem } from './problem.ts'
 import { isAbsent, isRawObject, type Raw, rawList, rawObject, sharedText, show } from './raw.ts'
@@ -29,6 +30,13 @@ interface KindReader {
 const readers: Readonly<Record<string, KindReader>> = {
   'v1 Service': { kind: 'Service', namespaced: true, nameIs: 'label', parse: parseService },
   'v1 Namespace': { kind: 'Namespace', namespaced: false, nameIs: 'label', parse: parseNamespace },
+  'v1 Pod': { kind: 'Pod', namespaced: true, nameIs: 'subdomain', parse: parsePod },
+  'networking.k8s.io/v1 NetworkPolicy': {
+    kind: 'NetworkPolicy',
+    namespaced: true,
+    nameIs: 'subdomain',
+    parse: parseNetworkPolicy,
+  },
   'v1 Node': { kind: 'Node', namespaced: false, nameIs: 'subdomain', parse: parseNode },
   'discovery.k8s.io/v1 EndpointSlice': {
     kind: 'EndpointSlice',

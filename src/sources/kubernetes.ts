@@ -19,7 +19,7 @@ export interface KubernetesOptions {
 const usualQuietMs = 90_000
 
 /**
- * Lists and watches Services, EndpointSlices, Namespaces and the own Node. While the API cannot be reached or denies
+ * Lists and watches Services, EndpointSlices, Namespaces, NetworkPolicies, the own Node and its Pods. While the API cannot be reached or denies
  * access (LP105, origin `kubernetes`), what is known stays, and it is tried again.
  */
 export function kubernetesSource(options: KubernetesOptions): Source {
@@ -30,6 +30,12 @@ function resources(nodeName: string): readonly Resource[] {
   return [
     { kind: 'Namespace', apiVersion: 'v1', path: '/api/v1/namespaces' },
     { kind: 'Node', apiVersion: 'v1', path: '/api/v1/nodes', fieldSelector: `metadata.name=${nodeName}` },
+    { kind: 'Pod', apiVersion: 'v1', path: '/api/v1/pods', fieldSelector: `spec.nodeName=${nodeName}` },
+    {
+      kind: 'NetworkPolicy',
+      apiVersion: 'networking.k8s.io/v1',
+      path: '/apis/networking.k8s.io/v1/networkpolicies',
+    },
     { kind: 'Service', apiVersion: 'v1', path: '/api/v1/services' },
     {
       kind: 'EndpointSlice',

@@ -145,6 +145,46 @@ test('what exists is told, then that it is all, then each change', options, asyn
   await agrees(followed)
 })
 
+test('policies that restrict egress are told, and the pods of the own node with their addresses', options, async t => {
+  const policies = '/apis/networking.k8s.io/v1/namespaces/default/networkpolicies'
+  const policy = (name: string, policyTypes: readonly string[]) => ({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name },
+    spec: { podSelector: { matchLabels: { app: 'web' } }, policyTypes },
+  })
+  await server.must('POST', policies, policy('out', ['Egress']))
+  await server.must('POST', policies, policy('in', ['Ingress']))
+  await server.must('POST', '/api/v1/namespaces/default/serviceaccounts', { metadata: { name: 'default' } })
+  for (const node of ['node1', 'node2']) {
+    const metadata = { name: `on-${node}`, labels: { app: 'web' } }
+    const spec = { nodeName: node, containers: [{ name: 'web', image: 'web' }] }
+    await server.must('POST', '/api/v1/namespaces/default/pods', { apiVersion: 'v1', kind: 'Pod', metadata, spec })
+    const status = { phase: 'Running', podIP: '10.1.0.7', podIPs: [{ ip: '10.1.0.7' }] }
+    await server.must('PATCH', `/api/v1/namespaces/default/pods/on-${node}/status`, { status })
+  }
+  const { listener } = await follow(t)
+  const kinds = ['NetworkPolicy', 'Pod']
+  const told = kinds.flatMap(kind => [...listener.objects.values()].filter(object => object.kind === kind))
+  assert.deepEqual(told, [
+    {
+      kind: 'NetworkPolicy',
+      namespace: 'default',
+      name: 'out',
+      podSelector: { matchLabels: { app: 'web' }, matchExpressions: [] },
+    },
+    {
+      kind: 'Pod',
+      namespace: 'default',
+      name: 'on-node1',
+      // The API server adds the zone of the node.
+      labels: { app: 'web', 'topology.kubernetes.io/zone': 'a' },
+      nodeName: 'node1',
+      addresses: ['10.1.0.7'],
+    },
+  ])
+})
+
 test('a change that touches nothing that is used is no change', options, async t => {
   await server.must('POST', services, service('status'))
   const { listener, shows } = await follow(t)
@@ -315,8 +355,8 @@ test(
 test('a list whose pages outlive their version is read in one piece', options, async t => {
   const { items } = await paging.must('GET', slices)
   assert.ok((items as unknown[]).length > 1000, 'the test before made them')
-  // Four attempts to stream and four first pages come before the second page.
-  const followed = await follow(t, { api: paging, synced: false, hold: proxy => proxy.holdAfter(8) })
+  // Six attempts to stream and six first pages come before the second page.
+  const followed = await follow(t, { api: paging, synced: false, hold: proxy => proxy.holdAfter(12) })
   const { listener, proxy, log } = followed
   await until(
     () => proxy.waiting > 0,
@@ -343,7 +383,7 @@ test('a list whose pages outlive their version is read in one piece', options, a
 test('missing rights are told with verb and resource, and are over when they are granted', options, async t => {
   const { listener } = await follow(t, { credentials: `token: ${guestToken}`, synced: false })
   await until(
-    () => listener.told().length === 4,
+    () => listener.told().length === 6,
     () => listener.told().join('\n'),
   )
   const told = listener.told().join('\n')
@@ -358,7 +398,8 @@ test('missing rights are told with verb and resource, and are over when they are
   const metadata = { name: 'guests-watch' }
   const rbac = '/apis/rbac.authorization.k8s.io/v1'
   const rules = [
-    { apiGroups: [''], resources: ['services', 'namespaces', 'nodes'], verbs: ['list', 'watch'] },
+    { apiGroups: [''], resources: ['services', 'namespaces', 'nodes', 'pods'], verbs: ['list', 'watch'] },
+    { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies'], verbs: ['list', 'watch'] },
     { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },
   ]
   const apiVersion = 'rbac.authorization.k8s.io/v1'

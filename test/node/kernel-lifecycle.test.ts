@@ -123,6 +123,8 @@ describe('The tables', needsRoot, () => {
   test('get back a single element, rule, or route that somebody has removed, and lose one that came', async () => {
     const sticky = portState('a/sticky/http', '10.96.0.3', ['10.1.0.1:80'], { affinitySeconds: 60 })
     await run([web, web6, dns, sticky], { comparisonMs: 300, comparisonShare: 1 })
+    lab.tables.setKernelClients(['10.1.0.9'])
+    await lab.tables.settled()
     const state = async () => (await rules()) + (await lab.onNode('ip', '-6', 'rule'))
     const whole = await state()
     const harm: [damage: RegExp | undefined, ...command: string[]][] = [
@@ -131,6 +133,7 @@ describe('The tables', needsRoot, () => {
         'nft',
         'delete element ip lightpath services { 10.96.0.1 . tcp . 80 }',
       ],
+      [/kernel-clients 10\.1\.0\.9/, 'nft', 'delete element ip lightpath kernel-clients { 10.1.0.9 }'],
       [/chain ip guard/, 'nft', 'flush chain ip lightpath guard'],
       [/chain ip6 endpoints-tcp-1/, 'nft', 'flush chain ip6 lightpath endpoints-tcp-1'],
       [/affinity 10\.96\.0\.3 /, 'nft', 'flush chain ip lightpath affinity-10.96.0.3-tcp-80'],
@@ -153,6 +156,7 @@ describe('The tables', needsRoot, () => {
     await run([web, web6, dns], { comparisonMs: 1, comparisonShare: 1, presenceMs: 1 })
     for (let n = 0; n < 60; n++) {
       lab.tables.setPort(portState(`a/s${n % 5}/http`, `10.96.1.${n % 5}`, n % 3 === 0 ? [] : [`10.1.1.${n}:80@node1`]))
+      lab.tables.setKernelClients(n % 3 === 0 ? [] : [`10.1.1.${n}`])
       if (n % 4 === 0) lab.tables.removePort(`a/s${(n + 2) % 5}/http`)
       await lab.tables.settled()
     }

@@ -1,0 +1,51 @@
+/** Which pods a NetworkPolicy restricts in where they may connect to. */
+
+export interface LabelSelector {
+  readonly matchLabels: Readonly<Record<string, string>>
+  readonly matchExpressions: readonly LabelRequirement[]
+}
+
+export interface LabelRequirement {
+  readonly key: string
+  readonly operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'
+  readonly values: readonly string[]
+}
+
+/** One that restricts egress; others are not held. */
+export interface NetworkPolicy {
+  readonly kind: 'NetworkPolicy'
+  readonly namespace: string
+  readonly name: string
+  /** An empty one selects every pod of the namespace. */
+  readonly podSelector: LabelSelector
+}
+
+/** A pod with addresses of its own (not of the host) that has not ended. */
+export interface Pod {
+  readonly kind: 'Pod'
+  readonly namespace: string
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly nodeName: string
+  /** Canonical, one of each family at most. */
+  readonly addresses: readonly string[]
+}
+
+/** https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors */
+export function selects(selector: LabelSelector, labels: Readonly<Record<string, string>>): boolean {
+  const hasAll = Object.entries(selector.matchLabels).every(([key, value]) => labels[key] === value)
+  return hasAll && selector.matchExpressions.every(requirement => isMet(requirement, labels[requirement.key]))
+}
+
+function isMet({ operator, values }: LabelRequirement, value: string | undefined): boolean {
+  switch (operator) {
+    case 'In':
+      return value !== undefined && values.includes(value)
+    case 'NotIn':
+      return value === undefined || !values.includes(value)
+    case 'Exists':
+      return value !== undefined
+    case 'DoesNotExist':
+      return value === undefined
+  }
+}
