@@ -27,6 +27,10 @@ export function render(explanation: Explanation): string {
     `${paint('bold', `Service ${service.namespace}/${service.name}`)} on node ${node} (${envoyText})`,
     `  ${service.type}, cluster IP ${service.clusterIPs.join(', ') || 'none'}, session affinity ${service.sessionAffinity}, internal traffic policy ${service.internalTrafficPolicy}`,
     ...(service.ignored === undefined ? [] : [`  Lightpath does not serve it: ${service.ignored}`]),
+    ...service.healthChecks.map(
+      ({ family, port, localEndpoints }) =>
+        `  load balancers ask this node at port ${port} (${family}): ${localEndpoints} ready endpoints here`,
+    ),
   ]
   const complaints = problems.map(({ code, reason, remedy }) => `  ${paint('yellow', code)} ${reason}; ${remedy}`)
   const sections = [

@@ -1,6 +1,7 @@
 /** All that there is to say about a Service on this node, as data: what `lightpath explain` prints. */
 
 import type { IpFamily } from './address.ts'
+import type { HealthCheck } from './healthcheck.ts'
 import type { PortState } from './port.ts'
 import { portLabel } from './port.ts'
 import type { Service } from './service.ts'
@@ -44,13 +45,26 @@ export interface ServiceExplanation {
   readonly internalTrafficPolicy: Service['internalTrafficPolicy']
   /** Why Lightpath does not serve it; undefined where it does. */
   readonly ignored: string | undefined
+  /** Where load balancers ask this node for it, and how many endpoints it tells them. */
+  readonly healthChecks: readonly Pick<HealthCheck, 'family' | 'port' | 'localEndpoints'>[]
   readonly ports: readonly PortExplanation[]
 }
 
 export function explainService(view: ServiceView): ServiceExplanation {
   const { namespace, name, type, clusterIPs, sessionAffinity, internalTrafficPolicy } = view.service
   const ports = view.ports.map(state => explainPort(state, view))
-  return { namespace, name, type, clusterIPs, sessionAffinity, internalTrafficPolicy, ignored: view.ignored, ports }
+  const healthChecks = view.healthChecks.map(({ family, port, localEndpoints }) => ({ family, port, localEndpoints }))
+  return {
+    namespace,
+    name,
+    type,
+    clusterIPs,
+    sessionAffinity,
+    internalTrafficPolicy,
+    ignored: view.ignored,
+    healthChecks,
+    ports,
+  }
 }
 
 function explainPort(state: PortState, view: ServiceView): PortExplanation {

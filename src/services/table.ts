@@ -61,6 +61,7 @@ export interface ServiceView {
   readonly ignored: string | undefined
   readonly ports: readonly PortState[]
   readonly candidates: ReadonlyMap<string, readonly Candidate[]>
+  readonly healthChecks: readonly HealthCheck[]
 }
 
 export class ServiceTable {
@@ -141,7 +142,7 @@ export class ServiceTable {
   view(namespace: string, name: string): ServiceView | undefined {
     const entry = this.#entries.get(`${namespace}/${name}`)
     if (!entry?.service) return undefined
-    const { service, slices, ports } = entry
+    const { service, slices, ports, healthChecks } = entry
     const settings = entry.settings ?? readSettings(service)
     const here = this.#here()
     const candidates = new Map(
@@ -152,7 +153,7 @@ export class ServiceTable {
     )
     const others = entry.handover === 'begun' ? undefined : whyOthers(service, this.#scope)
     const ignored = others ?? whyUnserved(service)
-    return { service, settings, ignored, ports: [...ports.values()], candidates }
+    return { service, settings, ignored, ports: [...ports.values()], candidates, healthChecks }
   }
 
   /** Names of all Services, `namespace/name`, for suggestions. */

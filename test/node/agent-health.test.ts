@@ -68,6 +68,8 @@ describe('what load balancers ask a node', { skip }, () => {
     })
     balanced('lb', ['10.96.8.1'], 32001, [pod(2, 'node1', 'draining'), pod(4, 'node2')])
     const gone = await untilAnswered(32001, 503)
+    const { stdout } = await lab.lightpath('explain', 'default/lb', '--socket', lab.socket)
+    assert.match(stdout, /^ {2}load balancers ask this node at port 32001 \(IPv4\): 0 ready endpoints here$/m)
     assert.equal(gone.answer?.weight, '0')
     assert.deepEqual(JSON.parse(gone.answer!.body), {
       service: { namespace: 'default', name: 'lb' },
