@@ -1,12 +1,14 @@
 /** Reading and writing single objects of the Kubernetes API, with the credentials of a kubeconfig or of the pod. */
 
 import { once } from 'node:events'
-import { type RequestOptions, request } from 'node:https'
+import { Agent, type RequestOptions, request } from 'node:https'
 import { isRawObject, type Raw } from '../services/raw.ts'
 import { ApiError } from '../sources/api-server.ts'
-import { loadKubeConfig } from '../sources/kube-config.ts'
+import { type KubeConfig, loadKubeConfig } from '../sources/kube-config.ts'
 
 const timeoutMs = 10_000
+/** Tokens are read again so often: a pod's is replaced long before its end. */
+const credentialsMs = 60_000
 
 /** Throws ApiError for an answer that is not 2xx, else what broke the connection. A PATCH is a JSON patch. */
 export type Ask = (method: 'GET' | 'POST' | 'PUT' | 'PATCH', path: string, body?: unknown) => Promise<Raw>
@@ -15,9 +17,9 @@ export function kubernetesApi(kubeconfig: string | undefined): Ask {
   const config = loadKubeConfig(kubeconfig)
   const server = config.getCurrentCluster()?.server
   if (!server) throw new Error('the kubeconfig has no current context with a cluster')
+  const current = recently(credentialsMs, () => credentialsOf(config))
   return async (method, path, body) => {
-    const credentials: RequestOptions = {}
-    await config.applyToHTTPSOptions(credentials)
+    const credentials = await current()
     const contentType = method === 'PATCH' ? 'application/json-patch+json' : 'application/json'
     const headers = { ...credentials.headers, 'content-type': contentType, 'user-agent': 'lightpath' }
     const signal = AbortSignal.timeout(timeoutMs)
@@ -29,6 +31,30 @@ export function kubernetesApi(kubeconfig: string | undefined): Ask {
     const answer = parse(Buffer.concat(chunks).toString())
     if (response.statusCode < 300) return answer
     throw new ApiError(response.statusCode, `${method} ${path}: ${answer.message ?? response.statusCode}`)
+  }
+}
+
+/** The library makes an agent for each request, which would make a connection for each. */
+async function credentialsOf(config: KubeConfig): Promise<RequestOptions> {
+  const options: RequestOptions = {}
+  await config.applyToHTTPSOptions(options)
+  if (options.agent instanceof Agent) options.agent = new Agent({ ...options.agent.options, keepAlive: true })
+  return options
+}
+
+/** What `make` made last, unless that is longer ago. */
+function recently<T>(milliseconds: number, make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  let at = 0
+  return () => {
+    if (made === undefined || performance.now() - at > milliseconds) {
+      made = make()
+      at = performance.now()
+      made.catch(() => {
+        made = undefined
+      })
+    }
+    return made
   }
 }
 

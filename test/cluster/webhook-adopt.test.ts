@@ -115,6 +115,16 @@ test('a Service that changes while it is handed over keeps what it says now', op
   assert.equal((await proxyNames())[0], undefined)
 })
 
+test('adopt finds more Services than the API server tells at once', options, async () => {
+  await server.makeNamespaces({ many: {} })
+  const create = (i: number) =>
+    server.must('POST', '/api/v1/namespaces/many/services', serviceOf(vectors[0]!, `many-${i}`))
+  for (let i = 0; i < 1010; i += 10) await Promise.all(Array.from({ length: 10 }, (_, j) => create(i + j)))
+  const { stdout } = await adopt(['--yes', 'many'])
+  assert.match(stdout, /^Services handed to Lightpath: 1010$/m)
+  assert.match((await adopt(['many'])).stdout, /^Services to be handed to Lightpath: 0; 1010 more left/m)
+})
+
 test('adopt says what is wrong in one line', options, async () => {
   assert.deepEqual(await adopt(['shop/none']), {
     code: 1,
@@ -130,7 +140,9 @@ test('adopt says what is wrong in one line', options, async () => {
 
 function adopt(args: readonly string[], token = adminToken) {
   const program = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
-  return run(program, ['adopt', '--kubeconfig', server.kubeconfig('user', `token: ${token}`), ...args])
+  return run(program, ['adopt', '--kubeconfig', server.kubeconfig('user', `token: ${token}`), ...args], {
+    timeoutMs: 60_000,
+  })
 }
 
 interface Answer {

@@ -37,6 +37,17 @@ test('the API server accepts deploy/webhook as it is', options, async () => {
   }
 })
 
+test(
+  'the API server accepts all of it with the admission policy, which takes the place of the webhook',
+  options,
+  async () => {
+    const accepted = await dryRunOf('default', 'components/admission-policy')
+    assert.match(accepted, /^mutatingadmissionpolicy.admissionregistration.k8s.io\/lightpath.cloud serverside-applied/m)
+    assert.match(accepted, /^daemonset.apps\/lightpath-node serverside-applied/m)
+    assert.doesNotMatch(accepted, /webhook/)
+  },
+)
+
 test('with the component opa, OPA takes the place of the webhook and its rights', options, async () => {
   assert.match(await dryRun('components/opa'), /^deployment.apps\/lightpath-opa serverside-applied/m)
   const kinds = (await render('webhook', 'components/opa')).map(({ kind }) => kind).sort()
@@ -83,7 +94,11 @@ test('OPA has its certificate from cert-manager with both components', withCrds,
 
 /** What the API server would make of deploy/webhook with these components. */
 function dryRun(...components: readonly string[]): Promise<string> {
+  return dryRunOf('webhook', ...components)
+}
+
+function dryRunOf(resource: string, ...components: readonly string[]): Promise<string> {
   const kubeconfig = server.kubeconfig('admin', `token: ${adminToken}`)
   const apply = ['--kubeconfig', kubeconfig, 'apply', '--server-side', '--dry-run=server', '-k']
-  return withKustomization('webhook', components, directory => kubectl(...apply, directory))
+  return withKustomization(resource, components, directory => kubectl(...apply, directory))
 }

@@ -43,6 +43,8 @@ describe('the command line', { concurrency: 2 }, () => {
     'translate',
     'overlay',
     'cleanup',
+    'webhook',
+    'adopt',
     'demo',
   ]) {
     test(`${command} --help describes its flags with their defaults`, async () => {
