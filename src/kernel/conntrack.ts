@@ -1,60 +1,53 @@
 /**
  * A UDP "connection" lives as long as packets come, so its conntrack entry outlives the endpoint that it goes to: a
- * client with a fixed port, such as a resolver, would talk to nobody. Entries of a VIP:port that lead to none of its
- * endpoints are removed. TCP and SCTP end by themselves.
+ * client with a fixed port, such as a resolver, would talk to nobody. Entries that lead to an endpoint which no longer
+ * answers are removed; then the next packet goes to another. TCP and SCTP end by themselves.
+ *
+ * The rules are kube-proxy's (pkg/proxy/conntrack): what still answers keeps its clients, whatever traffic policy,
+ * topology, or termination say of new ones, and so does a Service that is gone.
  */
 
-import { familyOf } from '../services/address.ts'
+import { familyOf, type IpFamily } from '../services/address.ts'
+import type { PortState } from '../services/port.ts'
 import { type CommandPrefix, runCommand } from './command.ts'
-import { type Elements, partsOf } from './elements.ts'
 
-/** By VIP and port, as `10.0.0.1 53`: its endpoints, as `10.1.0.1 5353`. */
-export type UdpEndpoints = Map<string, ReadonlySet<string>>
+/** A way to a UDP port: `10.0.0.1 53`, or `IPv4 30053` for a node port. To the endpoints that answer, as `10.1.0.1 5353`. */
+export type UdpFrontends = Map<string, ReadonlySet<string>>
 
-/** The UDP ports among these elements whose entries may have gone stale: an endpoint left, or the first one came. */
-export function staleUdpPorts(current: Elements, wanted: Elements): UdpEndpoints {
-  const [before, after] = [udpEndpoints(current), udpEndpoints(wanted)]
-  const stale: UdpEndpoints = new Map()
-  for (const vip of new Set([...before.keys(), ...after.keys()])) {
-    const left = before.get(vip) ?? new Set()
-    const staying = after.get(vip) ?? new Set()
-    if (left.size === 0 || [...left].some(endpoint => !staying.has(endpoint))) stale.set(vip, staying)
-  }
-  return stale
+/**
+ * The ways to a port whose entries may have gone stale since it was `before`: an endpoint no longer answers, or there was
+ * none to choose, or the way is new. `before` is undefined where it is not known.
+ */
+export function staleFrontends(before: PortState | undefined, after: PortState): UdpFrontends {
+  if (after.port.protocol !== 'UDP') return new Map()
+  const answering = new Set(after.answering.map(({ ip, port }) => `${ip} ${port}`))
+  const known = new Set(before && isChosen(before) ? frontendsOf(before) : [])
+  const isLess = before?.answering.some(({ ip, port }) => !answering.has(`${ip} ${port}`))
+  const stale = frontendsOf(after).filter(frontend => isLess || !known.has(frontend))
+  return new Map(stale.map(frontend => [frontend, answering]))
 }
 
-function udpEndpoints(elements: Elements): Map<string, Set<string>> {
-  const endpoints = new Map<string, Set<string>>()
-  const found = (owner: string, endpoint: string) => {
-    if (!endpoints.has(owner)) endpoints.set(owner, new Set())
-    endpoints.get(owner)!.add(endpoint)
-  }
-  for (const [name, value] of elements) {
-    const { set, key } = partsOf(name)
-    if (set === 'endpoints-udp') {
-      const [vip, port] = key.split(' . ')
-      found(`${vip} ${port}`, value.replace(' . ', ' '))
-    } else if (set === 'clients') {
-      const [vip, transport, port, ip, endpointPort] = key.split(' . ')
-      if (transport === 'udp') found(`${vip} ${port}`, `${ip} ${endpointPort}`)
-    }
-  }
-  return endpoints
+/** Whether no way to the port is without endpoints. */
+function isChosen({ endpoints, external }: PortState): boolean {
+  return endpoints.length > 0 && external?.endpoints.length !== 0
+}
+
+function frontendsOf({ vip, port, family, external }: PortState): readonly string[] {
+  const ips = [vip, ...(external?.externalIPs ?? []), ...(external?.loadBalancerIPs ?? [])]
+  const nodePort = external?.nodePort === undefined ? [] : [`${family} ${external.nodePort}`]
+  return [...ips.map(ip => `${ip} ${port.port}`), ...nodePort]
 }
 
 /** Two processes a family, however many entries: one lists, one removes what is stale. Resolves to how many were. */
-export async function removeStaleUdp(ports: UdpEndpoints, prefix: CommandPrefix = []): Promise<number> {
+export async function removeStaleUdp(frontends: UdpFrontends, prefix: CommandPrefix = []): Promise<number> {
+  const families = new Set([...frontends.keys()].map(frontendFamily))
   let count = 0
-  for (const [family, flag] of [
-    ['IPv4', 'ipv4'],
-    ['IPv6', 'ipv6'],
-  ] as const) {
-    if (![...ports.keys()].some(vip => familyOf(vip.split(' ')[0]!) === family)) continue
+  for (const family of families) {
+    const flag = family === 'IPv4' ? 'ipv4' : 'ipv6'
     const removals = new Set<string>()
     const onLine = (line: string) => {
       const entry = parseEntry(line)
-      const staying = entry && ports.get(`${entry.destination} ${entry.port}`)
-      if (!staying || staying.has(`${entry.replySource} ${entry.replyPort}`)) return
+      if (!entry || !isStale(entry, family, frontends)) return
       const original = `--orig-dst ${entry.destination} --dport ${entry.port}`
       removals.add(`-D -f ${flag} -p udp ${original} --reply-src ${entry.replySource}\n`)
     }
@@ -67,8 +60,39 @@ export async function removeStaleUdp(ports: UdpEndpoints, prefix: CommandPrefix 
   return count
 }
 
+function frontendFamily(frontend: string): IpFamily {
+  const [address] = frontend.split(' ') as [string]
+  return familyOf(address) ?? (address as IpFamily)
+}
+
+interface Entry {
+  readonly destination: string
+  readonly port: string
+  readonly replySource: string
+  readonly replyPort: string
+  readonly isReplied: boolean
+}
+
+/** Flows to a node port's number on other machines are none of ours: they are not translated, and are answered. */
+function isStale(entry: Entry, family: IpFamily, frontends: UdpFrontends): boolean {
+  const { destination, port, replySource, replyPort, isReplied } = entry
+  const leadsNowhere = (answering: ReadonlySet<string> | undefined) =>
+    answering !== undefined && !answering.has(`${replySource} ${replyPort}`)
+  if (leadsNowhere(frontends.get(`${destination} ${port}`))) return true
+  const isForeign = replySource === destination && isReplied
+  return !isForeign && leadsNowhere(frontends.get(`${family} ${port}`))
+}
+
 /** `udp 17 29 src=C dst=VIP sport=c dport=P [UNREPLIED] src=E dst=C sport=e dport=c mark=0 use=1` */
-function parseEntry(line: string) {
-  const match = /^udp .*? dst=(\S+) sport=\d+ dport=(\d+) .*?src=(\S+) dst=\S+ sport=(\d+) /.exec(line)
-  return match && { destination: match[1]!, port: match[2]!, replySource: match[3]!, replyPort: match[4]! }
+function parseEntry(line: string): Entry | undefined {
+  const match = /^udp .*? dst=(\S+) sport=\d+ dport=(\d+) (.*?)src=(\S+) dst=\S+ sport=(\d+) /.exec(line)
+  if (!match) return undefined
+  const [, destination, port, state, replySource, replyPort] = match as unknown as string[]
+  return {
+    destination: destination!,
+    port: port!,
+    replySource: replySource!,
+    replyPort: replyPort!,
+    isReplied: !state!.includes('[UNREPLIED]'),
+  }
 }

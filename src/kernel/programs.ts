@@ -1,7 +1,7 @@
 /** The programs of the system that the tables need; tests have others. */
 
 import type { CommandPrefix } from './command.ts'
-import { removeStaleUdp, type UdpEndpoints } from './conntrack.ts'
+import { removeStaleUdp, type UdpFrontends } from './conntrack.ts'
 import type { Family } from './elements.ts'
 import { Nft, type NftClient } from './nft.ts'
 import { ensureRouting, type RoutingOptions } from './routing.ts'
@@ -10,13 +10,13 @@ import { ensureRouting, type RoutingOptions } from './routing.ts'
 export interface KernelPrograms {
   readonly nft: NftClient
   ensureRouting(family: Family): Promise<void>
-  removeStaleUdp(ports: UdpEndpoints): Promise<unknown>
+  removeStaleUdp(frontends: UdpFrontends): Promise<unknown>
 }
 
 export function systemPrograms(options: RoutingOptions, prefix: CommandPrefix | undefined): KernelPrograms {
   return {
     nft: new Nft(prefix),
     ensureRouting: family => ensureRouting(family, options, prefix),
-    removeStaleUdp: ports => removeStaleUdp(ports, prefix),
+    removeStaleUdp: frontends => removeStaleUdp(frontends, prefix),
   }
 }

@@ -21,6 +21,8 @@ export interface PortChange extends Change {
   readonly record: PortRecord
   readonly state: PortState | undefined
   readonly placement: Placement | undefined
+  /** What the kernel has the port's elements for, where that is known. */
+  readonly before: PortState | undefined
 }
 
 const noElements: Elements = new Map()
@@ -34,7 +36,8 @@ export function changeOf(
   const { state, written } = record
   const placement = state && place(state, written, overlay, primaryAddress(node, state.family))
   const wanted = placement ? planPort(placement, options) : noElements
-  return { record, state, placement, current: elementsOf(record, options), wanted }
+  const before = written && isPlacement(written) ? written.state : undefined
+  return { record, state, before, placement, current: elementsOf(record, options), wanted }
 }
 
 export function elementsOf({ written }: Pick<PortRecord, 'written'>, options: PlanOptions): Elements {

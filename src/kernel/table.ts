@@ -14,7 +14,7 @@ import type { IpFamily } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import { CommandError, type CommandPrefix, commandProblem } from './command.ts'
-import { staleUdpPorts, type UdpEndpoints } from './conntrack.ts'
+import { staleFrontends } from './conntrack.ts'
 import { type Elements, type Family, nodeOwner } from './elements.ts'
 import { findDamage, findMissingTable } from './inspection.ts'
 import { Mirror, type OwnedElements } from './mirror.ts'
@@ -25,6 +25,7 @@ import { type KernelPrograms, systemPrograms } from './programs.ts'
 import { changeOf, elementsOf, forgetOverlay, type PortChange, type PortRecord } from './record.ts'
 import { repeat } from './repeat.ts'
 import { familiesOf, markerFor, type RulesetOptions, renderReplacement, tableName } from './ruleset.ts'
+import { StaleFlows } from './stale-flows.ts'
 import type { Transaction } from './transaction.ts'
 import { backoffMs, Worker } from './worker.ts'
 
@@ -101,6 +102,7 @@ export class KernelTables {
   readonly #overlay = new Overlay()
   readonly #worker: Worker
   #kernelClients: readonly string[] = []
+  readonly #staleFlows: StaleFlows
   #mirror = new Mirror()
   /** The fixed part and the routing are in place. */
   #isInstalled = false
@@ -134,6 +136,10 @@ export class KernelTables {
       failed: (error: unknown, failures: number) => this.#failed(error, failures),
     }
     this.#worker = new Worker(job, options.coalesceMs ?? 2)
+    this.#staleFlows = new StaleFlows(
+      frontends => programs.removeStaleUdp(frontends),
+      problems => observer.problems?.('conntrack', problems),
+    )
   }
 
   /**
@@ -218,13 +224,14 @@ export class KernelTables {
   }
 
   /** Resolves when nothing is left to be written but what was refused and waits for its next try. */
-  settled(): Promise<void> {
-    return this.#worker.settled()
+  async settled(): Promise<void> {
+    await this.#worker.settled()
+    await this.#staleFlows.settled()
   }
 
   /** Stops writing. What the kernel has stays. */
   async close(): Promise<void> {
-    const closed = this.#worker.close()
+    const closed = Promise.all([this.#worker.close(), this.#staleFlows.close()])
     this.#stopWatching?.()
     for (const { refusal } of this.#ports.values()) clearTimeout(refusal?.timer)
     await closed
@@ -437,13 +444,11 @@ export class KernelTables {
       throw error
     }
     commit()
-    const stale: UdpEndpoints = new Map()
     for (const change of changes) {
       this.#written(change)
-      for (const [vip, endpoints] of staleUdpPorts(change.current, change.wanted)) stale.set(vip, endpoints)
+      if (change.state) this.#staleFlows.add(staleFrontends(change.before, change.state))
     }
     this.#observer.applied?.(changes.map(change => change.record.id))
-    if (stale.size > 0) await this.#removeStaleUdp(stale)
   }
 
   #written({ record, state, placement }: PortChange): void {
@@ -498,15 +503,5 @@ export class KernelTables {
       bytes: text.length,
       milliseconds: performance.now() - start,
     })
-  }
-
-  async #removeStaleUdp(ports: UdpEndpoints): Promise<void> {
-    try {
-      await this.#programs.removeStaleUdp(ports)
-      this.#observer.problems?.('conntrack', [])
-    } catch (error) {
-      const remedy = 'UDP clients with a fixed port may talk to an endpoint that is gone until they pause'
-      this.#observer.problems?.('conntrack', [commandProblem('conntrack entries of UDP Services', error, remedy)])
-    }
   }
 }

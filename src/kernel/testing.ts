@@ -22,7 +22,9 @@ export function portState(
   id: string,
   vip: string,
   endpoints: readonly string[],
-  more: Partial<Pick<PortState, 'onlyElsewhere' | 'port' | 'layer' | 'affinitySeconds' | 'external'>> = {},
+  more: Partial<
+    Pick<PortState, 'onlyElsewhere' | 'port' | 'layer' | 'affinitySeconds' | 'answering' | 'external'>
+  > = {},
 ): PortState {
   const family: IpFamily = vip.includes(':') ? 'IPv6' : 'IPv4'
   const [namespace, name] = id.split('/') as [string, string]
@@ -36,6 +38,7 @@ export function portState(
     settings: defaultSettings,
     layer: { wants: 'kernel', reason: '' },
     endpoints: endpoints.map(parseEndpoint),
+    answering: more.port?.protocol === 'UDP' ? endpoints.map(parseEndpoint) : [],
     onlyElsewhere: false,
     affinitySeconds: undefined,
     external: undefined,

@@ -43,6 +43,8 @@ interface Choice {
 
 /** The choice for what comes by the VIP, and the one for what comes from outside. */
 interface Choices extends Choice {
+  /** See `PortState`. */
+  readonly answering: readonly Endpoint[]
   readonly external: External | undefined
 }
 
@@ -63,10 +65,12 @@ export function chooseEndpoints(
   outside?: Outside,
 ): Choices {
   const all = candidates(port, family, slices, here)
-  if (!outside) return { ...choose(all, service.internalTrafficPolicy, here), external: undefined }
+  const isUdp = port.protocol === 'UDP'
+  const answering = isUdp ? all.filter(({ source }) => source.ready || source.serving).map(toEndpoint) : []
+  if (!outside) return { ...choose(all, service.internalTrafficPolicy, here), answering, external: undefined }
   const by = { Cluster: choose(all, 'Cluster', here), Local: choose(all, 'Local', here) }
   const external = { ...outside, ...by[outside.policy], clusterEndpoints: by.Cluster.endpoints }
-  return { ...by[service.internalTrafficPolicy], external }
+  return { ...by[service.internalTrafficPolicy], answering, external }
 }
 
 function choose(all: readonly Candidate[], policy: TrafficPolicy, here: Here): Choice {

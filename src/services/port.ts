@@ -61,6 +61,11 @@ export interface PortState {
   readonly layer: Layer
   /** Chosen for this node, all of `family`, no duplicates, in order of address and port. */
   readonly endpoints: readonly Endpoint[]
+  /**
+   * UDP only: every endpoint, wherever it is and whatever is chosen, that still answers (ready or serving). The others'
+   * clients have to go elsewhere, which connections of TCP and SCTP find out by themselves.
+   */
+  readonly answering: readonly Endpoint[]
   /** There are endpoints, but none that this node may use (traffic policy Local): drop, where none at all means reject. */
   readonly onlyElsewhere: boolean
   /** Seconds that a client's address stays with its endpoint; undefined without session affinity ClientIP. */

@@ -8,6 +8,7 @@ export function reuse(known: PortState | undefined, next: PortState): PortState 
   const reused = {
     ...next,
     endpoints: reuseList(known.endpoints, next.endpoints, sameFields),
+    answering: reuseList(known.answering, next.answering, sameFields),
     layer: sameFields(known.layer, next.layer) ? known.layer : next.layer,
     settings: sameFields(known.settings, next.settings) ? known.settings : next.settings,
     port: sameFields(known.port, next.port) ? known.port : next.port,

@@ -64,6 +64,7 @@ export function aPortState(fields: Partial<PortState> = {}): PortState {
       { ip: '10.244.2.2', port: 8080 },
     ],
     onlyElsewhere: false,
+    answering: [],
     affinitySeconds: undefined,
     external: undefined,
     ...fields,

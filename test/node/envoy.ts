@@ -51,6 +51,7 @@ export async function servicePort(
     layer: { wants: 'envoy', protocol, reason: 'test' },
     endpoints: endpointPorts.map(port => ({ ip: '127.0.0.1', port })),
     onlyElsewhere: false,
+    answering: [],
     affinitySeconds: undefined,
     external: undefined,
   }

@@ -1,9 +1,11 @@
 /** The kernel layer with real nftables and real traffic. */
 
 import assert from 'node:assert/strict'
+import { createInterface } from 'node:readline'
 import { after, before, describe, test } from 'node:test'
 import type { Pod } from '../../src/demo/network.ts'
 import { portState } from '../../src/kernel/testing.ts'
+import type { PortState } from '../../src/services/port.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
 
 const udp = { port: { name: 'dns', protocol: 'UDP', port: 53 } } as const
@@ -20,6 +22,11 @@ describe('The kernel layer', needsRoot, () => {
   const dns = (...pods: Pod[]) => portState('a/dns/dns', '10.96.0.2', at(pods, 'ip', ':5353'), udp)
   const dns6 = (...pods: Pod[]) => portState('a/dns/dns/IPv6', 'fd00:96::2', at(pods, 'ip6', ' 5353'), udp)
   const at = (pods: Pod[], address: 'ip' | 'ip6', port: string) => pods.map(pod => `${pod[address]}${port}@${pod.node}`)
+
+  async function set(state: PortState): Promise<void> {
+    lab.tables.setPort(state)
+    await lab.tables.settled()
+  }
 
   before(async () => {
     lab = await KernelLab.create()
@@ -114,6 +121,44 @@ describe('The kernel layer', needsRoot, () => {
     lab.tables.setPort(dns(far))
     await lab.tables.settled()
     assert.match(await entries(), /sport=40002 .* src=10\.244\.2\./)
+  })
+
+  test('A UDP client stays while its endpoint answers, though another is chosen for new ones', async () => {
+    const ask = (source: string) => lab.ask(client.netns, 'ask', '10.96.0.2', '53', source)
+    await set(dns(far))
+    assert.equal(await ask('40003'), `far ${client.ip}`)
+    await set({ ...dns(near), answering: dns(near, far).endpoints })
+    assert.equal(await ask('40003'), `far ${client.ip}`)
+    assert.equal(await ask('40004'), `near ${client.ip}`)
+    await set(dns(near))
+    assert.equal(await ask('40003'), `near ${client.ip}`)
+  })
+
+  test('A UDP client follows when its endpoint went while no agent was there', async () => {
+    const ask = () => lab.ask(client.netns, 'ask', 'fd00:96::2', '53', '40005')
+    await set(dns6(far))
+    assert.equal(await ask(), `far ${client.ip6}`)
+    await lab.tables.close()
+    lab.tables = lab.createTables()
+    await lab.tables.start()
+    for (const state of [web(near, far), web6(near, far), dns(near), dns6(near)]) lab.tables.setPort(state)
+    lab.tables.synced()
+    await lab.tables.settled()
+    assert.equal(await ask(), `near ${client.ip6}`)
+  })
+
+  test('A steady UDP stream from one socket goes on when its endpoint is replaced', async () => {
+    await set(dns(far))
+    const stream = await lab.spawn(client.netns, ['stream', '10.96.0.2', '53', '40006'])
+    const lines = createInterface(stream.stdout!)[Symbol.asyncIterator]()
+    const answered = async (by: string) => {
+      for (let n = 0; n < 200; n++) if ((await lines.next()).value?.startsWith(`${by} `)) return
+      assert.fail(`no answer of ${by}`)
+    }
+    await answered('far')
+    await set(dns(near))
+    await answered('near')
+    stream.kill('SIGTERM')
   })
 
   test('5,000 endpoints of one Service work', async () => {

@@ -5,11 +5,13 @@ transparent PORT                   stand-in for Envoy: tells the address that it
 connect [-m MARK] ADDRESS PORT     the first line of the server
 hold ADDRESS PORT                  as connect; then sends each line of stdin and prints the answer
 ask ADDRESS PORT FROM              one datagram from the port FROM, and the answer
+stream ADDRESS PORT FROM           one every 20 ms; each answer with the milliseconds since the last; prints `ready`
 """
 import errno
 import socket
 import sys
 import threading
+import time
 
 IP_TRANSPARENT, IPV6_TRANSPARENT, SO_ORIGINAL_DST, SO_MARK = 19, 75, 80, 36
 SECONDS = 5
@@ -116,6 +118,25 @@ def ask(address, port, source):
         client.connect((address, int(port)))
         client.send(b'hello')
         say(client.recv(4096).decode())
+
+
+def stream(address, port, source):
+    with socket.socket(family(address), socket.SOCK_DGRAM) as client:
+        client.settimeout(0.02)
+        client.bind(('', int(source)))
+        client.connect((address, int(port)))
+        say('ready')
+        last = time.monotonic()
+        for _ in range(60 * 50):
+            try:
+                client.send(b'hello')
+                answer = client.recv(4096).decode()
+            except OSError:
+                continue
+            now = time.monotonic()
+            say(f'{answer} {(now - last) * 1000:.0f}')
+            last = now
+            time.sleep(0.02)
 
 
 try:
