@@ -125,9 +125,9 @@ describe('Session affinity', needsRoot, () => {
 
   test('ends when its time is over, and a new time holds from the next connection on', async () => {
     const brief = service('IPv4', 'TCP', pods, 1)
-    const home = await reach(brief)
     await set(brief)
-    await stays(brief, home)
+    const home = await reach(brief)
+    assert.match(await lab.onNode('nft', 'list', 'chain', 'ip', 'lightpath', 'affinity-10.96.0.1-tcp-80'), /timeout 1s/)
     let moved = false
     for (let n = 0; n < 20 && !moved; n++) {
       await delay(1500)

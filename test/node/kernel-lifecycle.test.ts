@@ -170,7 +170,7 @@ describe('The tables', needsRoot, () => {
     assert.deepEqual([...lab.problems.keys()], ['kernel a/bad/http'])
     const [problem] = lab.problems.get('kernel a/bad/http')!
     assert.equal(problem!.code, 'LP401')
-    assert.equal(problem!.object, 'Service port a/bad/http')
+    assert.equal(problem!.object, 'Service a/bad')
   })
 
   test('can be for one family alone', async () => {
