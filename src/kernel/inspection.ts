@@ -4,7 +4,7 @@
  */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Elements, Family } from './elements.ts'
+import { type Elements, type Family, nodeOwner, ownerOf, partsOf } from './elements.ts'
 import type { NftClient } from './nft.ts'
 import type { PlanOptions } from './plan.ts'
 import { readTables } from './reading.ts'
@@ -24,16 +24,16 @@ export async function findMissingTable(nft: NftClient, family: Family): Promise<
  * all is well.
  *
  * @param ports all ports, as a live view
- * @param node what was written of the node itself
+ * @param node what was written of the node itself, and what shall be
  */
 export async function findDamage(
   nft: NftClient,
   families: readonly Family[],
   options: PlanOptions & RulesetOptions,
   ports: { values(): Iterable<PortRecord> },
-  node: () => Elements,
+  node: () => { readonly written: Elements; readonly wanted: Elements },
 ): Promise<string | undefined> {
-  const ofNode = node()
+  const ofNode = node().written
   const before = [...ports.values()].map(record => ({ record, written: record.written }))
   const found = new Map<string, string>()
   const chains = new Map<string, number>()
@@ -42,9 +42,11 @@ export async function findDamage(
     element: (name, value) => void found.set(name, value),
   })
   if (!exists) return families.map(gone).join(' or ')
-  const known = new Set([...ofNode.keys(), ...node().keys()])
-  const wrongOfNode = ofNode === node() ? findWrong(ofNode, found) : undefined
-  if (wrongOfNode !== undefined) return wrongOfNode
+  const known = new Set([...ofNode.keys(), ...node().wanted.keys()])
+  if (ofNode === node().written) {
+    const wrong = findWrong(ofNode, found)
+    if (wrong !== undefined) return wrong
+  } else for (const name of found.keys()) if (ownerOf(partsOf(name)) === nodeOwner) known.add(name)
   for (const [index, { record, written }] of before.entries()) {
     if (index % portsATurn === portsATurn - 1) await turn()
     const elements = elementsOf({ written }, options)

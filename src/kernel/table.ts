@@ -271,7 +271,10 @@ export class KernelTables {
       if (!this.#isMirrored) return
       for (const family of this.#families) await this.#programs.ensureRouting(family)
       this.#suspect(
-        await findDamage(this.#programs.nft, this.#families, this.#options, this.#ports, () => this.#writtenNode),
+        await findDamage(this.#programs.nft, this.#families, this.#options, this.#ports, () => ({
+          written: this.#writtenNode,
+          wanted: this.#nodeElements,
+        })),
       )
     }
     const stops = [
