@@ -1,0 +1,126 @@
+/**
+ * The fixed part of our iptables rules: for kernels and systems without nftables. A Service port is one rule of
+ * LIGHTPATH-SERVICES, a chain of its own and members of ipsets (ports.ts).
+ *
+ *     mangle  PREROUTING   LIGHTPATH-STEER   in the overlay → Envoy, by TPROXY
+ *     nat     PREROUTING   LIGHTPATH-PRE     not steered → LIGHTPATH-SERVICES → LP-… → DNAT
+ *             OUTPUT       LIGHTPATH-OUT     the same for the node's own processes, by REDIRECT
+ *             POSTROUTING  LIGHTPATH-POST    an endpoint that is its own client is masqueraded
+ *     filter  all          LIGHTPATH-REFUSE  no endpoints → reject or drop
+ *             INPUT        LIGHTPATH-GUARD   Envoy's port is for what was steered or translated there, nothing else
+ *
+ * Other than nftables' `tproxy`, TPROXY drops where no transparent socket listens. So while Envoy is dead, what is in the
+ * overlay is lost until the agent has emptied it.
+ */
+
+import type { Family } from '../elements.ts'
+import type { RulesetOptions } from '../ruleset.ts'
+
+export const tables = ['mangle', 'nat', 'filter'] as const
+export type TableName = (typeof tables)[number]
+
+export const servicesChain = 'LIGHTPATH-SERVICES'
+export const fixedPrefix = 'LIGHTPATH-'
+/** Of the chains of Service ports. */
+export const portPrefix = 'LP-'
+
+export interface FixedChain {
+  readonly table: TableName
+  readonly name: string
+  /** Without `-A NAME`. */
+  readonly rules: readonly string[]
+  /** The chains of the system that lead here first of all, with a condition of the rule. */
+  readonly from: readonly (readonly [chain: string, condition: string])[]
+}
+
+/** - `envoy`: VIP:ports that go to Envoy; `refuse` and `drop`: those without endpoints; `hairpin`: see `hairpinMember` */
+export type SetName = 'envoy' | 'refuse' | 'drop' | 'hairpin'
+const setTypes: Readonly<Record<SetName, string>> = {
+  envoy: 'hash:ip,port',
+  refuse: 'hash:ip,port',
+  drop: 'hash:ip,port',
+  hairpin: 'hash:ip,port,ip',
+}
+export const setNames = Object.keys(setTypes) as readonly SetName[]
+
+/** `lightpath-envoy4` */
+export function systemSetName(family: Family, set: SetName): string {
+  return `lightpath-${set}${family === 'ip' ? 4 : 6}`
+}
+
+/** Bounds a set; the kernel refuses more. */
+const maxMembers = 1_048_576
+
+/** What makes the sets that are missing, for `ipset restore -exist`. */
+export function renderSets(family: Family): string {
+  const inet = family === 'ip' ? 'inet' : 'inet6'
+  return setNames
+    .map(set => `create ${systemSetName(family, set)} ${setTypes[set]} family ${inet} maxelem ${maxMembers}\n`)
+    .join('')
+}
+
+export function fixedChains(family: Family, options: RulesetOptions): readonly FixedChain[] {
+  const { targetPort } = options
+  const steering = bits(options.steeringMark)
+  const inSet = (set: SetName, flags: string) => `-m set --match-set ${systemSetName(family, set)} ${flags}`
+  const newInOverlay = `-p tcp -m conntrack --ctstate NEW ${inSet('envoy', 'dst,dst')}`
+  const always = (...chains: readonly string[]) => chains.map(chain => [chain, ''] as const)
+  return [
+    {
+      table: 'mangle',
+      name: 'LIGHTPATH-STEER',
+      from: always('PREROUTING'),
+      rules: [
+        `${newInOverlay} -j CONNMARK --set-xmark ${steering}`,
+        `${newInOverlay} -j TPROXY --on-port ${targetPort} --tproxy-mark ${steering}`,
+        `-m connmark --mark ${steering} -m conntrack --ctdir ORIGINAL -j MARK --set-xmark ${steering}`,
+      ],
+    },
+    {
+      table: 'nat',
+      name: 'LIGHTPATH-PRE',
+      from: always('PREROUTING'),
+      rules: [`-m mark --mark ${steering} -j ACCEPT`, `-j ${servicesChain}`],
+    },
+    {
+      table: 'nat',
+      name: 'LIGHTPATH-OUT',
+      from: always('OUTPUT'),
+      rules: [
+        `-m mark --mark ${bits(options.envoyMark)} -j ACCEPT`,
+        `-p tcp ${inSet('envoy', 'dst,dst')} -j REDIRECT --to-ports ${targetPort}`,
+        `-j ${servicesChain}`,
+      ],
+    },
+    {
+      table: 'nat',
+      name: 'LIGHTPATH-POST',
+      from: always('POSTROUTING'),
+      rules: [`-m conntrack --ctstate DNAT ${inSet('hairpin', 'src,dst,dst')} -j MASQUERADE --random-fully`],
+    },
+    {
+      table: 'filter',
+      name: 'LIGHTPATH-REFUSE',
+      from: ['INPUT', 'FORWARD', 'OUTPUT'].map(chain => [chain, '-m conntrack --ctstate NEW'] as const),
+      rules: [
+        `${inSet('drop', 'dst,dst')} -j DROP`,
+        `-p tcp ${inSet('refuse', 'dst,dst')} -j REJECT --reject-with tcp-reset`,
+        `${inSet('refuse', 'dst,dst')} -j REJECT`,
+      ],
+    },
+    {
+      table: 'filter',
+      name: 'LIGHTPATH-GUARD',
+      from: always('INPUT'),
+      rules: [
+        `-p tcp --dport ${targetPort} -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
+      ],
+    },
+  ]
+}
+
+/** `0x1000/0x1000` */
+function bits(mark: number): string {
+  const hex = `0x${mark.toString(16)}`
+  return `${hex}/${hex}`
+}

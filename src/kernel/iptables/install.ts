@@ -1,0 +1,64 @@
+/** Puts the fixed part in place, and takes all of it away. */
+
+import type { Family } from '../elements.ts'
+import type { RulesetOptions } from '../ruleset.ts'
+import { fixedChains, servicesChain, type TableName, tables } from './chains.ts'
+import type { IptablesPrograms } from './programs.ts'
+import type { SavedRules } from './saved.ts'
+
+/**
+ * A text for `iptables-restore --noflush` that makes what is missing of the fixed part and writes its chains anew; what
+ * is there of Service ports stays.
+ */
+export function renderFixedPart(family: Family, saved: SavedRules, options: RulesetOptions): string {
+  const chains = fixedChains(family, options)
+  return tables
+    .map(table => {
+      const own = chains.filter(chain => chain.table === table)
+      const jumps = saved.jumps.get(table) ?? []
+      const isThere = saved.chains.get(table)?.has(servicesChain)
+      const lines = [
+        ...(table === 'nat' && !isThere ? [`:${servicesChain} - [0:0]`] : []),
+        // Naming a chain empties it.
+        ...own.map(({ name }) => `:${name} - [0:0]`),
+        ...own.flatMap(({ name, rules }) => rules.map(rule => `-A ${name} ${rule}`)),
+        ...own.flatMap(({ name, from }) =>
+          from
+            .filter(([chain]) => !jumps.some(jump => jump.startsWith(`${chain} `) && jump.endsWith(`-j ${name}`)))
+            .map(([chain, condition]) => `-I ${chain} ${condition === '' ? '' : `${condition} `}-j ${name}`),
+        ),
+      ]
+      return `*${table}\n${lines.join('\n')}\nCOMMIT\n`
+    })
+    .join('')
+}
+
+/** Removes every chain, rule and set of ours; what was removed, in words for a user. */
+export async function cleanupIptables(programs: IptablesPrograms): Promise<readonly string[]> {
+  const removed: string[] = []
+  for (const family of ['ip', 'ip6'] satisfies Family[]) {
+    const saved = await programs.saveIfThere(family)
+    const text = saved ? renderRemoval(saved) : ''
+    await programs.restore(family, text)
+    if (text !== '') removed.push(`iptables chains LIGHTPATH-… and LP-… (${family})`)
+  }
+  const sets = await programs.sets()
+  await programs.restoreSets(sets.map(set => `destroy ${set}\n`).join(''))
+  if (sets.length > 0) removed.push(`ipsets ${sets.join(', ')}`)
+  return removed
+}
+
+function renderRemoval({ chains, jumps }: SavedRules): string {
+  const part = (table: TableName, own: ReadonlySet<string>) => {
+    const lines = [
+      ...(jumps.get(table) ?? []).map(jump => `-D ${jump}`),
+      ...[...own].map(name => `-F ${name}`),
+      ...[...own].map(name => `-X ${name}`),
+    ]
+    return `*${table}\n${lines.join('\n')}\nCOMMIT\n`
+  }
+  return [...chains]
+    .filter(([, own]) => own.size > 0)
+    .map(([table, own]) => part(table, own))
+    .join('')
+}

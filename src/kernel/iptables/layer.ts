@@ -1,0 +1,386 @@
+/**
+ * The kernel layer by iptables and ipset, with the life cycle of KernelTables (table.ts): nothing of Services before
+ * `synced`, then a comparison with what is there, after that what changed, one step at a time. A step takes at most two
+ * ipset processes and one of iptables-restore for each family, however much it writes.
+ *
+ * What comes goes into sets first and into rules after that, what goes leaves in the other order: the overlay never holds
+ * a port that has no chain.
+ */
+
+import type { PortState } from '../../services/port.ts'
+import type { Problem } from '../../services/problem.ts'
+import { CommandError, commandProblem } from '../command.ts'
+import { removeStaleUdp, type UdpEndpoints } from '../conntrack.ts'
+import type { Family } from '../elements.ts'
+import type { KernelLayer } from '../layer.ts'
+import { Overlay, type VipPort } from '../overlay.ts'
+import { ensureRouting } from '../routing.ts'
+import { familiesOf } from '../ruleset.ts'
+import type { KernelObserver, KernelOptions, PortSnapshot } from '../table.ts'
+import { Worker } from '../worker.ts'
+import { type Batch, batchOf, isOfOverlay, Members, renderBatch, sizesOf } from './batch.ts'
+import { renderSets, servicesChain, setNames, systemSetName } from './chains.ts'
+import { renderFixedPart } from './install.ts'
+import { type PortRules, planPort } from './ports.ts'
+import { IptablesPrograms } from './programs.ts'
+import type { SavedPortChain } from './saved.ts'
+
+interface Written {
+  readonly state: PortState
+  readonly rules: PortRules
+}
+
+interface PortRecord {
+  readonly id: string
+  /** Undefined: nothing any more. */
+  state: PortState | undefined
+  /** What the kernel has of it. */
+  written: Written | undefined
+  /** Why it could not be written. */
+  problem: Problem | undefined
+}
+
+interface PortChange {
+  readonly record: PortRecord
+  readonly wanted: Written | undefined
+}
+
+type SavedChains = ReadonlyMap<Family, ReadonlyMap<string, SavedPortChain>>
+
+/** So many ports that cannot be written are no fault of theirs. */
+const maxRefusalsAtOnce = 32
+
+export class IptablesLayer implements KernelLayer {
+  readonly #options: KernelOptions
+  readonly #observer: KernelObserver
+  readonly #families: readonly Family[]
+  readonly #programs: IptablesPrograms
+  readonly #ports = new Map<string, PortRecord>()
+  readonly #dirty = new Set<string>()
+  readonly #overlay = new Overlay()
+  readonly #worker: Worker
+  #members = new Members()
+  #isInstalled = false
+  #isMirrored = false
+  #isSynced = false
+  #clearsOverlay = false
+  #hasInherited = false
+  #isReported = false
+
+  constructor(options: KernelOptions, observer: KernelObserver = {}) {
+    this.#options = options
+    this.#observer = observer
+    this.#families = familiesOf(options.families)
+    this.#programs = new IptablesPrograms(options.prefix)
+    const job = {
+      hasWork: () => this.#hasWork,
+      step: () => this.#round(),
+      failed: (error: unknown, failures: number) => this.#failed(error, failures),
+    }
+    this.#worker = new Worker(job, options.coalesceMs ?? 2)
+  }
+
+  async start(): Promise<readonly VipPort[]> {
+    this.#worker.schedule()
+    await this.#worker.attempted
+    return this.#overlay.inherited
+  }
+
+  synced(): void {
+    this.#isSynced = true
+    this.#worker.schedule()
+  }
+
+  setPort(state: PortState): void {
+    const record = this.#ports.get(state.id) ?? {
+      id: state.id,
+      state: undefined,
+      written: undefined,
+      problem: undefined,
+    }
+    this.#ports.set(state.id, record)
+    this.#overlay.changeOwner(state.id, record.state, state)
+    record.state = state
+    this.#touch(state.id)
+  }
+
+  removePort(id: string): void {
+    const record = this.#ports.get(id)
+    if (!record?.state) return
+    this.#overlay.changeOwner(id, record.state, undefined)
+    record.state = undefined
+    this.#touch(id)
+  }
+
+  setOverlay(vipPorts: readonly VipPort[], on: boolean): void {
+    for (const owner of this.#overlay.set(vipPorts, on)) this.#touch(owner)
+  }
+
+  clearOverlay(): void {
+    this.#overlay.clear()
+    this.#clearsOverlay = true
+    this.#worker.schedule()
+  }
+
+  dropInheritedOverlay(): void {
+    this.setOverlay(this.#overlay.inherited, false)
+  }
+
+  snapshot(id: string): PortSnapshot | undefined {
+    const record = this.#ports.get(id)
+    if (!record) return undefined
+    const texts = record.written ? describe(record.written.rules) : []
+    const elements = new Map(texts.map(text => [text, '']))
+    return { elements, pending: this.#dirty.has(id) || !this.#isMirrored, problem: record.problem }
+  }
+
+  get totals(): ReadonlyMap<string, number> {
+    return this.#members.totals
+  }
+
+  settled(): Promise<void> {
+    return this.#worker.settled()
+  }
+
+  close(): Promise<void> {
+    return this.#worker.close()
+  }
+
+  #touch(id: string): void {
+    this.#dirty.add(id)
+    this.#worker.schedule()
+  }
+
+  get #hasWork(): boolean {
+    if (!this.#isInstalled || this.#clearsOverlay) return true
+    return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0)
+  }
+
+  async #round(): Promise<void> {
+    const began = performance.now()
+    const isFull = !this.#isMirrored
+    let ok = false
+    try {
+      await this.#step()
+      ok = true
+    } finally {
+      const now = performance.now()
+      const upTo = this.#hasWork ? began : now
+      if (this.#isSynced) this.#observer.round?.({ ok, isFull, upTo, milliseconds: now - began })
+    }
+    this.#report([])
+  }
+
+  #failed(error: unknown, failures: number): void {
+    this.#isInstalled = false
+    this.#isMirrored = false
+    const problem = commandProblem('iptables', error, 'traffic flows as before; tried again')
+    if (failures > 1 || !(error instanceof CommandError) || error.failure !== 'refused') this.#report([problem])
+  }
+
+  #report(problems: readonly Problem[]): void {
+    if (problems.length === 0 && !this.#isReported) return
+    this.#isReported = problems.length > 0
+    this.#observer.problems?.('kernel', problems)
+  }
+
+  async #step(): Promise<void> {
+    if (!this.#isInstalled) await this.#install()
+    if (this.#clearsOverlay) await this.#clear()
+    if (!this.#isSynced) return
+    if (this.#isMirrored) await this.#writeDirty()
+    else await this.#synchronise()
+  }
+
+  async #install(): Promise<void> {
+    await this.#programs.restoreSets(this.#families.map(renderSets).join(''))
+    for (const family of this.#families) {
+      const saved = await this.#programs.save(family)
+      await this.#programs.restore(family, renderFixedPart(family, saved, this.#options))
+      await ensureRouting(family, this.#options, this.#options.prefix)
+    }
+    if (!this.#hasInherited && !this.#clearsOverlay) this.#inherit(await this.#programs.saveMembers())
+    this.#hasInherited = true
+    this.#isInstalled = true
+  }
+
+  #inherit(members: ReadonlySet<string>): void {
+    for (const member of members) {
+      const [, ip, port] = /^lightpath-envoy\d (\S+),tcp:(\d+)$/.exec(member) ?? []
+      if (ip !== undefined) this.#overlay.inherit(`${ip} . ${port}`)
+    }
+  }
+
+  async #clear(): Promise<void> {
+    this.#clearsOverlay = false
+    try {
+      const sets = this.#families.map(family => systemSetName(family, 'envoy'))
+      await this.#programs.restoreSets(sets.map(set => `flush ${set}\n`).join(''))
+    } catch (error) {
+      this.#clearsOverlay = true
+      throw error
+    }
+    this.#members.forget(isOfOverlay)
+    for (const record of this.#ports.values()) if (record.written) record.written = withoutOverlay(record.written)
+  }
+
+  /** What is refused here may be so because somebody else changed rules of ours: then all is compared. */
+  async #writeDirty(): Promise<void> {
+    const changes = [...this.#dirty].map(id => this.#changeOf(this.#ports.get(id)!))
+    try {
+      await this.#write(changes)
+    } catch (error) {
+      for (const { record } of changes) this.#dirty.add(record.id)
+      throw error
+    }
+  }
+
+  /** Takes what is there and right for written, writes what is missing, and removes what is of no port. */
+  async #synchronise(): Promise<void> {
+    const members = await this.#programs.saveMembers()
+    const chains = new Map<Family, ReadonlyMap<string, SavedPortChain>>()
+    for (const family of this.#families) chains.set(family, (await this.#programs.save(family)).ports)
+    this.#members = new Members()
+    for (const record of this.#ports.values()) {
+      const { wanted } = this.#changeOf(record)
+      record.written = wanted && adopt(wanted, members, chains.get(wanted.rules.family)!)
+      for (const member of record.written?.rules.members ?? []) this.#members.add(member)
+    }
+    const changes = [...this.#ports.values()].map(record => this.#changeOf(record))
+    const wanted = new Set(changes.map(change => change.wanted?.rules.chain?.name))
+    // A chain that somebody else changed has to go before it can come.
+    await this.#apply(this.#unused(chains, name => wanted.has(name)), [])
+    await this.#writeSplitting(changes, { left: maxRefusalsAtOnce })
+    const oldMembers = [...members].filter(member => isOurs(member, this.#families) && !this.#members.has(member))
+    await this.#apply({ ...this.#unused(chains, name => !wanted.has(name)), oldMembers }, [])
+    this.#isMirrored = true
+  }
+
+  /** What takes away those of the chains in the kernel that no port has. */
+  #unused(chains: SavedChains, isMeant: (name: string) => boolean): Batch {
+    const used = new Set([...this.#ports.values()].map(({ written }) => written?.rules.chain?.name))
+    const removed = [...chains].map(([family, there]) => {
+      const names = [...there.keys()].filter(name => !used.has(name) && isMeant(name))
+      return [family, names.map(name => ({ name, dispatch: there.get(name)!.dispatch }))] as const
+    })
+    return { newMembers: [], oldMembers: [], added: new Map(), removed: new Map(removed) }
+  }
+
+  /** From here on the port is dirty only by what comes later. */
+  #changeOf(record: PortRecord): PortChange {
+    this.#dirty.delete(record.id)
+    const { state } = record
+    if (!state || !this.#options.families.includes(state.family)) return { record, wanted: undefined }
+    return { record, wanted: { state, rules: planPort(state, this.#overlay.has(state), this.#options) } }
+  }
+
+  /** Writes what can be written. Rejects when it is not about the ports. */
+  async #writeSplitting(changes: readonly PortChange[], refusals: { left: number }): Promise<void> {
+    try {
+      await this.#write(changes)
+    } catch (error) {
+      const isRefused = error instanceof CommandError && error.failure === 'refused'
+      if (!isRefused || refusals.left === 0) {
+        for (const { record } of changes) this.#dirty.add(record.id)
+        throw error
+      }
+      if (changes.length === 1) {
+        refusals.left--
+        this.#refuse(changes[0]!.record, error)
+        return
+      }
+      const middle = Math.ceil(changes.length / 2)
+      await this.#writeSplitting(changes.slice(0, middle), refusals)
+      await this.#writeSplitting(changes.slice(middle), refusals)
+    }
+  }
+
+  #refuse(record: PortRecord, error: CommandError): void {
+    const remedy = 'the kernel keeps what it has of this port, and it is tried again when the port changes'
+    record.problem = commandProblem(`Service port ${record.id}`, error, remedy)
+    this.#observer.problems?.(`kernel ${record.id}`, [record.problem])
+  }
+
+  async #write(changes: readonly PortChange[]): Promise<void> {
+    const steps = changes.map(({ record, wanted }) => ({ before: record.written?.rules, after: wanted?.rules }))
+    const ports = changes.map(({ record }) => record.id)
+    try {
+      await this.#apply(batchOf(steps, this.#members), ports)
+    } catch (error) {
+      const back = steps.map(({ before, after }) => ({ before: after, after: before }))
+      batchOf(back, this.#members)
+      throw error
+    }
+    const stale: UdpEndpoints = new Map()
+    for (const { record, wanted } of changes) {
+      for (const state of [record.written?.state, wanted?.state]) {
+        if (state?.port.protocol !== 'UDP' || record.written?.rules.chain?.name === wanted?.rules.chain?.name) continue
+        stale.set(`${state.vip} ${state.port.port}`, targetsOf(wanted?.state, state.vip))
+      }
+      record.written = wanted
+      if (record.problem) {
+        record.problem = undefined
+        this.#observer.problems?.(`kernel ${record.id}`, [])
+      }
+      if (!wanted && !record.state) this.#ports.delete(record.id)
+    }
+    this.#observer.applied?.(ports)
+    if (stale.size > 0) await this.#removeStaleUdp(stale)
+  }
+
+  async #apply(batch: Batch, ports: readonly string[]): Promise<void> {
+    const start = performance.now()
+    const { first, rules, last } = renderBatch(batch, this.#families)
+    await this.#programs.restoreSets(first)
+    for (const [family, text] of rules) await this.#programs.restore(family, text)
+    await this.#programs.restoreSets(last)
+    const bytes = [first, last, ...rules.values()].join('').length
+    if (bytes === 0) return
+    const { added, removed } = sizesOf(batch)
+    this.#observer.flushed?.({ ports, added, removed, bytes, milliseconds: performance.now() - start })
+  }
+
+  async #removeStaleUdp(ports: UdpEndpoints): Promise<void> {
+    try {
+      await removeStaleUdp(ports, this.#options.prefix)
+      this.#observer.problems?.('conntrack', [])
+    } catch (error) {
+      const remedy = 'UDP clients with a fixed port may talk to an endpoint that is gone until they pause'
+      this.#observer.problems?.('conntrack', [commandProblem('conntrack entries of UDP Services', error, remedy)])
+    }
+  }
+}
+
+/** What of these rules is there. The name of a chain says what is in it, unless somebody else emptied it. */
+function adopt(
+  { state, rules }: Written,
+  members: ReadonlySet<string>,
+  chains: ReadonlyMap<string, SavedPortChain>,
+): Written {
+  const there = rules.chain && chains.get(rules.chain.name)
+  const isWhole = there?.dispatch !== undefined && there.size === rules.chain!.rules.length
+  const chain = isWhole ? rules.chain : undefined
+  return { state, rules: { ...rules, chain, members: rules.members.filter(member => members.has(member)) } }
+}
+
+/** The overlay was emptied by other means. */
+function withoutOverlay({ state, rules }: Written): Written {
+  return { state, rules: { ...rules, members: rules.members.filter(member => !isOfOverlay(member)) } }
+}
+
+/** `10.1.0.1 5353` of each endpoint, where the port is at this VIP. */
+function targetsOf(state: PortState | undefined, vip: string): ReadonlySet<string> {
+  return new Set(state?.vip === vip ? state.endpoints.map(({ ip, port }) => `${ip} ${port}`) : [])
+}
+
+function isOurs(member: string, families: readonly Family[]): boolean {
+  const set = member.split(' ', 1)[0]!
+  return families.some(family => setNames.some(name => systemSetName(family, name) === set))
+}
+
+/** As the elements of nftables are named: family, where it is, what it is. */
+function describe({ family, chain, members }: PortRules): readonly string[] {
+  const rules = chain?.rules.map(rule => `${chain.name} ${rule}`) ?? []
+  const dispatch = chain ? [`${servicesChain} ${chain.dispatch}`] : []
+  return [...dispatch, ...rules, ...members].map(text => `${family} ${text}`)
+}

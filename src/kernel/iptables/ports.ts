@@ -1,0 +1,82 @@
+/** What one Service port needs in iptables and ipset. Pure. */
+
+import { createHash } from 'node:crypto'
+import type { Endpoint, PortState } from '../../services/port.ts'
+import { type Family, familyNames, transportOf } from '../elements.ts'
+import type { PlanOptions } from '../plan.ts'
+import { portPrefix, type SetName, servicesChain, systemSetName } from './chains.ts'
+
+export interface PortRules {
+  readonly family: Family
+  /** Undefined without endpoints. */
+  readonly chain: PortChain | undefined
+  /** Members of sets, as `lightpath-envoy4 10.96.0.1,tcp:80`. */
+  readonly members: readonly string[]
+}
+
+/** The name says all that is in it: a chain never changes, a port gets another one. */
+export interface PortChain {
+  /** `LP-` and 16 digits. */
+  readonly name: string
+  /** What leads to it, for LIGHTPATH-SERVICES. */
+  readonly dispatch: string
+  readonly rules: readonly string[]
+}
+
+/**
+ * A port with endpoints is translated; one without is refused at once, or dropped where endpoints exist that this node may
+ * not use. Only a TCP port that is translated can be in the overlay.
+ */
+export function planPort(state: PortState, overlay: boolean, { nodeName }: Pick<PlanOptions, 'nodeName'>): PortRules {
+  const { endpoints, onlyElsewhere, port, vip } = state
+  const family = familyNames[state.family]
+  const transport = transportOf[port.protocol]
+  const place = `${vip},${transport}:${port.port}`
+  const member = (set: SetName, key: string) => `${systemSetName(family, set)} ${key}`
+  if (endpoints.length === 0) {
+    return { family, chain: undefined, members: [member(onlyElsewhere ? 'drop' : 'refuse', place)] }
+  }
+  const own = endpoints.filter(endpoint => endpoint.nodeName === undefined || endpoint.nodeName === nodeName)
+  const hairpin = own.map(endpoint => member('hairpin', `${endpoint.ip},${transport}:${endpoint.port},${endpoint.ip}`))
+  const envoy = overlay && port.protocol === 'TCP' ? [member('envoy', place)] : []
+  return { family, chain: portChain(state), members: [...hairpin, ...envoy] }
+}
+
+function portChain({ vip, family, port, endpoints }: PortState): PortChain {
+  const transport = transportOf[port.protocol]
+  const destination = `-d ${vip}/${family === 'IPv4' ? 32 : 128} -p ${transport} -m ${transport} --dport ${port.port}`
+  const rules = endpoints.map((endpoint, index) => {
+    const left = endpoints.length - index
+    const chance = left > 1 ? ` -m statistic --mode random --probability ${(1 / left).toFixed(10)}` : ''
+    return `-p ${transport}${chance} -j DNAT --to-destination ${target(endpoint)}`
+  })
+  const hash = createHash('sha256')
+    .update([destination, ...rules].join('\n'))
+    .digest('hex')
+  const name = `${portPrefix}${hash.slice(0, 16).toUpperCase()}`
+  return { name, dispatch: `${destination} -j ${name}`, rules }
+}
+
+/** `10.1.0.1:8080`, `[fd00::1]:8080` */
+function target({ ip, port }: Endpoint): string {
+  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`
+}
+
+/** Nothing leads to it where `dispatch` is undefined. */
+export interface OldChain {
+  readonly name: string
+  readonly dispatch: string | undefined
+}
+
+/** Statements of a `*nat` part that bring new chains of ports, and take away old ones. */
+export function renderChains(added: readonly PortChain[], removed: readonly OldChain[]): string {
+  const lines = [
+    ...added.map(({ name }) => `:${name} - [0:0]`),
+    ...added.flatMap(({ name, rules }) => rules.map(rule => `-A ${name} ${rule}`)),
+    // A connection finds the new one or the old one, never none.
+    ...added.map(({ dispatch }) => `-A ${servicesChain} ${dispatch}`),
+    ...removed.flatMap(({ dispatch }) => (dispatch === undefined ? [] : [`-D ${servicesChain} ${dispatch}`])),
+    ...removed.flatMap(({ name }) => [`-F ${name}`, `-X ${name}`]),
+  ]
+  return lines.length === 0 ? '' : `*nat\n${lines.join('\n')}\nCOMMIT\n`
+}

@@ -1,0 +1,67 @@
+/** The programs of iptables and ipset. Each takes all that there is to write at once. Rejections are CommandErrors. */
+
+import { CommandError, type CommandPrefix, runCommand } from '../command.ts'
+import type { Family } from '../elements.ts'
+import { type SavedRules, savedMember, savedRulesReader } from './saved.ts'
+
+const words = { ip: 'iptables', ip6: 'ip6tables' } as const
+
+export class IptablesPrograms {
+  readonly #prefix: CommandPrefix
+
+  constructor(prefix: CommandPrefix = []) {
+    this.#prefix = prefix
+  }
+
+  /** Each table of the text applies as a whole or not at all. Chains that it does not name stay. */
+  async restore(family: Family, text: string): Promise<void> {
+    if (text === '') return
+    // The lock is for those that change rules at the same time, such as kube-proxy.
+    const command = [`${words[family]}-restore`, '--noflush', '--wait', '5']
+    await runCommand(command, { prefix: this.#prefix, input: text })
+  }
+
+  async save(family: Family): Promise<SavedRules> {
+    const { line, saved } = savedRulesReader()
+    await runCommand([`${words[family]}-save`], { prefix: this.#prefix, onLine: line })
+    return saved
+  }
+
+  /** One after the other; what is there already, or no longer, is no error. */
+  async restoreSets(text: string): Promise<void> {
+    if (text !== '') await runCommand(['ipset', '-exist', 'restore'], { prefix: this.#prefix, input: text })
+  }
+
+  /** As `lightpath-envoy4 10.96.0.1,tcp:80`. */
+  async saveMembers(): Promise<ReadonlySet<string>> {
+    const members = new Set<string>()
+    const onLine = (line: string) => {
+      const member = savedMember(line)
+      if (member !== undefined) members.add(member)
+    }
+    await runCommand(['ipset', 'save'], { prefix: this.#prefix, onLine })
+    return members
+  }
+
+  /** The names of our sets; none where there is no ipset. */
+  async sets(): Promise<readonly string[]> {
+    const names: string[] = []
+    const onLine = (line: string) => void (line.startsWith('lightpath-') && names.push(line))
+    await unlessMissing(runCommand(['ipset', 'list', '-name'], { prefix: this.#prefix, onLine }))
+    return names
+  }
+
+  /** As `save`; undefined where there is no iptables. */
+  async saveIfThere(family: Family): Promise<SavedRules | undefined> {
+    return unlessMissing(this.save(family))
+  }
+}
+
+async function unlessMissing<T>(attempt: Promise<T>): Promise<T | undefined> {
+  try {
+    return await attempt
+  } catch (error) {
+    if (error instanceof CommandError && error.failure === 'missing') return undefined
+    throw error
+  }
+}

@@ -1,0 +1,55 @@
+/** What `iptables-save` and `ipset save` print of ours. */
+
+import { fixedPrefix, portPrefix, servicesChain, type TableName } from './chains.ts'
+
+export interface SavedRules {
+  /** Our chains, by table. */
+  readonly chains: ReadonlyMap<TableName, ReadonlySet<string>>
+  /** Rules of other chains that lead to ours, by table: `PREROUTING -j LIGHTPATH-PRE`. */
+  readonly jumps: ReadonlyMap<TableName, readonly string[]>
+  /** By the names of the chains of Service ports. */
+  readonly ports: ReadonlyMap<string, SavedPortChain>
+}
+
+export interface SavedPortChain {
+  /** What leads to it, in the words of iptables; undefined where nothing does. */
+  dispatch: string | undefined
+  /** How many rules it has. */
+  size: number
+}
+
+/** Returns the function that takes the lines in their order, and what has been read so far. */
+export function savedRulesReader() {
+  const chains = new Map<TableName, Set<string>>()
+  const jumps = new Map<TableName, string[]>()
+  const ports = new Map<string, SavedPortChain>()
+  let table: TableName | undefined
+  const line = (text: string) => {
+    if (text.startsWith('*')) {
+      table = text.slice(1) as TableName
+      chains.set(table, new Set())
+      jumps.set(table, [])
+    }
+    const [, chain] = /^:(\S+) /.exec(text) ?? []
+    if (table && chain !== undefined && isOurs(chain)) {
+      chains.get(table)!.add(chain)
+      if (chain.startsWith(portPrefix)) ports.set(chain, { dispatch: undefined, size: 0 })
+    }
+    const [, from, rest, to] = /^-A (\S+) (.*-j (\S+).*)$/.exec(text) ?? []
+    if (!table || from === undefined) return
+    const port = ports.get(from)
+    if (port) port.size++
+    else if (from === servicesChain && ports.has(to!)) ports.get(to!)!.dispatch = rest!
+    else if (isOurs(to!) && !isOurs(from)) jumps.get(table)!.push(`${from} ${rest}`)
+  }
+  return { line, saved: { chains, jumps, ports } satisfies SavedRules }
+}
+
+/** The set and the member of a line of `ipset save`, as `lightpath-envoy4 10.96.0.1,tcp:80`; undefined for other lines. */
+export function savedMember(line: string): string | undefined {
+  return /^add (lightpath-\S+ \S+)$/.exec(line.trim())?.[1]
+}
+
+function isOurs(chain: string): boolean {
+  return chain.startsWith(fixedPrefix) || chain.startsWith(portPrefix)
+}
