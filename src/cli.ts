@@ -43,6 +43,7 @@ configured(
     'healthzBindAddress',
     'socket',
     ...kernel,
+    'redirect',
     'clientAddress',
     'pathTest',
     ...conntrack,
@@ -145,7 +146,7 @@ configured(
     .command('overlay')
     .description('take the whole node down to the kernel layer (off) and back (on); works without an agent')
     .argument('<on|off|show>', 'what to do'),
-  ['families'],
+  ['families', 'redirect'],
 ).action(
   run(async (config, [what = '']: string[]) => (await import('./commands/overlay.ts')).switchOverlay(config, what)),
 )

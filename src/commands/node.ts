@@ -24,7 +24,9 @@ const keptEvents = 200
 export async function runNode(config: Config): Promise<void> {
   const kept = { log: new RecentLines(keptLines), events: new RecentLines(keptEvents) }
   const log = createLog(config.logLevel, kept.log)
-  const agent = new Agent({ ...config, families: familiesOf(config) }, await createSource(config, log), log)
+  // The test of the path is made with nftables.
+  const pathTest = config.pathTest && config.redirect === 'nftables'
+  const agent = new Agent({ ...config, pathTest, families: familiesOf(config) }, await createSource(config, log), log)
   const servers = [
     startServer(agent, `metrics on port ${config.metricsPort}`, () =>
       serveTcp(publicRoutes(agent, config), { address: config.metricsAddress, port: config.metricsPort }, log),
@@ -96,7 +98,7 @@ function startKubeProxyServer(agent: Agent, config: Config, log: Log) {
   const routes: Routes = {
     '/metrics': publicRoutes(agent, config)['/metrics']!,
     '/healthz': () => plain('ok'),
-    '/proxyMode': () => plain('nftables'),
+    '/proxyMode': () => plain(config.redirect),
   }
   return [startServer(agent, `metrics on port ${where.port}`, () => serveTcp(routes, where, log))]
 }

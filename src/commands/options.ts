@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
 import { parse as parseYaml } from 'yaml'
+import { redirects } from '../kernel/layer.ts'
 import type { TcpAddress } from '../observe/http.ts'
 import { logLevels } from '../observe/log.ts'
 import { canonicalIp, isPortNumber } from '../services/address.ts'
@@ -176,6 +177,12 @@ export const definitions = {
     default: 0x2000,
     defaultText: hex(0x2000),
   },
+  redirect: {
+    ...oneOf(...redirects),
+    description:
+      'what the kernel layer is written with; iptables (and ipset) where there is no nftables: cluster IPs without session affinity, and no test of the path to Envoy',
+    default: 'nftables' as (typeof redirects)[number],
+  },
   routeTable: {
     placeholder: 'NUMBER',
     parse: (value: string) => (/^\d{1,9}$/.test(value) && Number(value) > 255 ? Number(value) : undefined),
@@ -297,6 +304,9 @@ export function readConfig(command: Command): Config {
   }
   const config = Object.fromEntries(names.map(name => [name, chosen(name)])) as Config
   checkMarks(config)
+  if (config.redirect === 'iptables' && config.clientAddress === 'preserve') {
+    throw new UsageError('--client-address preserve needs --redirect nftables')
+  }
   return config
 }
 

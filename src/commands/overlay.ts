@@ -1,3 +1,9 @@
+import type { Family } from '../kernel/elements.ts'
+import {
+  readOverlaySwitch as readIptablesSwitch,
+  setOverlaySwitch as setIptablesSwitch,
+} from '../kernel/iptables/overlay.ts'
+import { IptablesPrograms } from '../kernel/iptables/programs.ts'
 import { Nft, readOverlaySwitch, setOverlaySwitch } from '../kernel/nft.ts'
 import { familiesOf as familyNamesOf } from '../kernel/ruleset.ts'
 import { familiesOf } from './bootstrap.ts'
@@ -8,15 +14,29 @@ import { UsageError } from './usage.ts'
 export async function switchOverlay(config: Config, what: string): Promise<void> {
   if (what !== 'on' && what !== 'off' && what !== 'show')
     throw new UsageError(`${JSON.stringify(what)} is not on, off or show`)
-  const nft = new Nft()
   const families = familyNamesOf(familiesOf(config))
-  const before = await readOverlaySwitch(nft, families)
-  if (before === undefined) throw new Error('this node has no table lightpath: no agent has run here yet')
-  if (what !== 'show') await setOverlaySwitch(nft, families, what === 'on')
+  const before = await read(config, families)
+  if (before === undefined) {
+    const missing = config.redirect === 'nftables' ? 'table lightpath' : 'ipsets of Lightpath'
+    throw new Error(`this node has no ${missing}: no agent has run here yet`)
+  }
+  if (what !== 'show') await write(config, families, what === 'on')
   const isOn = what === 'show' ? before : what === 'on'
   process.stdout.write(
     isOn
       ? 'overlay is on: Service ports that Envoy has acknowledged go to Envoy\n'
       : 'overlay is off: the kernel layer serves all new connections of this node\n',
   )
+}
+
+function read({ redirect }: Config, families: readonly Family[]): Promise<boolean | undefined> {
+  return redirect === 'nftables'
+    ? readOverlaySwitch(new Nft(), families)
+    : readIptablesSwitch(new IptablesPrograms(), families)
+}
+
+function write({ redirect }: Config, families: readonly Family[], on: boolean): Promise<void> {
+  return redirect === 'nftables'
+    ? setOverlaySwitch(new Nft(), families, on)
+    : setIptablesSwitch(new IptablesPrograms(), families, on)
 }

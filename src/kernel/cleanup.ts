@@ -1,7 +1,9 @@
 /** Removes everything that Lightpath ever made in the kernel of this node. Open connections live on. */
 
-import type { CommandPrefix } from './command.ts'
+import { CommandError, type CommandPrefix } from './command.ts'
 import type { Family } from './elements.ts'
+import { cleanupIptables } from './iptables/install.ts'
+import { IptablesPrograms } from './iptables/programs.ts'
 import { Nft } from './nft.ts'
 import { removePathTest } from './pathtest.ts'
 import { type RoutingOptions, removeRouting } from './routing.ts'
@@ -16,7 +18,7 @@ export async function cleanupKernel(
   const removed: string[] = []
   if (await removePathTest(prefix)) removed.push('what a test of the path to Envoy left behind')
   for (const family of ['ip', 'ip6'] satisfies Family[]) {
-    if (await nft.exists(family)) {
+    if (await exists(nft, family)) {
       await nft.apply(`delete table ${family} ${tableName}\n`)
       removed.push(`nftables table ${family} ${tableName}`)
     }
@@ -24,5 +26,15 @@ export async function cleanupKernel(
       removed.push(`${family} routing rule and route of table ${options.routeTable}`)
     }
   }
-  return removed
+  return [...removed, ...(await cleanupIptables(new IptablesPrograms(prefix)))]
+}
+
+/** Where there is no nft program, it made no table. */
+async function exists(nft: Nft, family: Family): Promise<boolean> {
+  try {
+    return await nft.exists(family)
+  } catch (error) {
+    if (error instanceof CommandError && error.failure === 'missing') return false
+    throw error
+  }
 }

@@ -77,7 +77,7 @@ function firstError(errors: string): string {
 }
 
 const remedies: Readonly<Record<Exclude<CommandFailure, 'refused'>, string>> = {
-  missing: 'install it (Debian: nftables, conntrack, iproute2)',
+  missing: 'install it (Debian: nftables, or iptables and ipset; conntrack, iproute2)',
   permission: 'run as root, or with the capability CAP_NET_ADMIN',
   timeout: 'tried again; see whether the machine is overloaded',
 }

@@ -2,13 +2,19 @@
 
 import type { KernelTables } from './table.ts'
 
+/** nftables: table.ts; iptables: iptables/layer.ts. */
+export const redirects = ['nftables', 'iptables'] as const
+export type Redirect = (typeof redirects)[number]
+
 export type KernelLayer = Pick<
   KernelTables,
   | 'start'
   | 'synced'
+  | 'setNode'
   | 'setPort'
   | 'removePort'
   | 'setOverlay'
+  | 'setKernelClients'
   | 'clearOverlay'
   | 'dropInheritedOverlay'
   | 'snapshot'

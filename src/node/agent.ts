@@ -8,6 +8,8 @@
 
 import { openConnections } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
+import { IptablesLayer } from '../kernel/iptables/layer.ts'
+import type { KernelLayer, Redirect } from '../kernel/layer.ts'
 import { nodePortRanges } from '../kernel/node.ts'
 import { type PathResult, testPath } from '../kernel/pathtest.ts'
 import { KernelTables, type Round } from '../kernel/table.ts'
@@ -48,6 +50,8 @@ export interface AgentOptions {
   readonly routeTable: number
   readonly masqueradeMark: number
   readonly nodeportAddresses: readonly string[]
+  /** What writes the kernel layer. */
+  readonly redirect: Redirect
   readonly clientAddress: ClientAddress
   readonly drainTime: number
   /** Whether the path from pods to Envoy is tested; without, it counts as open. */
@@ -72,7 +76,7 @@ export class Agent {
   readonly problems: ProblemRegistry
   readonly table: ServiceTable
   readonly clients: KernelClients
-  readonly kernel: KernelTables
+  readonly kernel: KernelLayer
   readonly envoy: EnvoyLayer
   readonly metrics: Metrics
   readonly kubeProxyMetrics: KubeProxyMetrics
@@ -252,20 +256,22 @@ export class Agent {
     })
   }
 
-  #createKernel(): KernelTables {
+  #createKernel(): KernelLayer {
+    const { redirect } = this.#options
     const options = { ...this.#options, targetPort: this.#options.redirectPort }
-    return new KernelTables(options, {
+    const Layer = redirect === 'iptables' ? IptablesLayer : KernelTables
+    return new Layer(options, {
       applied: ports => {
         for (const id of ports) this.#kernelApplied(id)
         this.envoy.kernelApplied(ports)
       },
       flushed: ({ ports, added, removed, bytes, milliseconds }) => {
         this.metrics.transactions.observe(milliseconds / 1000)
-        this.#log.debug({ ports: ports.length, added, removed, bytes, milliseconds }, 'nftables transaction')
+        this.#log.debug({ ports: ports.length, added, removed, bytes, milliseconds }, `${redirect} transaction`)
       },
       damaged: what => {
         this.metrics.repairs.inc()
-        this.#log.warn({ what }, 'somebody else changed the nftables tables; they are mended')
+        this.#log.warn({ what }, 'somebody else changed rules of ours; they are mended')
       },
       round: round => this.#kernelRound(round),
       problems: (origin, problems) => this.problems.set(origin, problems),

@@ -41,6 +41,7 @@ describe('the command line', { concurrency: 2 }, () => {
     'status',
     'services',
     'translate',
+    'verify',
     'overlay',
     'cleanup',
     'webhook',

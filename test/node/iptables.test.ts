@@ -1,9 +1,10 @@
 /** The kernel layer by iptables and ipset, with real traffic. */
 
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { netnsPath } from '../../src/demo/leftovers.ts'
 import type { Pod } from '../../src/demo/network.ts'
 import { cleanupIptables } from '../../src/kernel/iptables/install.ts'
 import { IptablesLayer } from '../../src/kernel/iptables/layer.ts'
@@ -16,169 +17,202 @@ import { KernelLab, needsRoot } from './kernel-lab.ts'
 const udp = { port: { name: 'dns', protocol: 'UDP', port: 53 } } as const
 const skip = needsRoot.skip || (!existsSync('/usr/sbin/ipset') && 'needs ipset (Debian: ipset)')
 
-describe('The kernel layer by iptables', { skip }, () => {
-  let lab: KernelLab
-  let near: Pod
-  let far: Pod
-  let client: Pod
-  let layer: IptablesLayer
-  const flushes: Flush[] = []
-  const problems = new Map<string, readonly Problem[]>()
+for (const variant of ['nft', 'legacy'] as const)
+  describe(`The kernel layer by iptables (${variant})`, { skip }, () => {
+    const programs = mkdtempSync(join(tmpdir(), 'lightpath-iptables-'))
+    /** Words before each command: in the node's network, with these programs of iptables. */
+    const prefix = () => [...lab.options.prefix!, 'env', `PATH=${programs}:${process.env.PATH}`]
+    let lab: KernelLab
+    let near: Pod
+    let far: Pod
+    let client: Pod
+    let layer: IptablesLayer
+    const flushes: Flush[] = []
+    const problems = new Map<string, readonly Problem[]>()
 
-  const at = (pods: Pod[], address: 'ip' | 'ip6', port: string) => pods.map(pod => `${pod[address]}${port}@${pod.node}`)
-  const web = (...pods: Pod[]) => portState('a/web/http', '10.96.0.1', at(pods, 'ip', ':8080'))
-  const web6 = (...pods: Pod[]) => portState('a/web/http/IPv6', 'fd00:96::1', at(pods, 'ip6', ' 8080'))
-  const dns = (...pods: Pod[]) => portState('a/dns/dns', '10.96.0.2', at(pods, 'ip', ':5353'), udp)
-  const dns6 = (...pods: Pod[]) => portState('a/dns/dns/IPv6', 'fd00:96::2', at(pods, 'ip6', ' 5353'), udp)
-  const all = () => [web(near, far), web6(near, far), dns(far), dns6(far)]
+    const at = (pods: Pod[], address: 'ip' | 'ip6', port: string) =>
+      pods.map(pod => `${pod[address]}${port}@${pod.node}`)
+    const web = (...pods: Pod[]) => portState('a/web/http', '10.96.0.1', at(pods, 'ip', ':8080'))
+    const web6 = (...pods: Pod[]) => portState('a/web/http/IPv6', 'fd00:96::1', at(pods, 'ip6', ' 8080'))
+    const dns = (...pods: Pod[]) => portState('a/dns/dns', '10.96.0.2', at(pods, 'ip', ':5353'), udp)
+    const dns6 = (...pods: Pod[]) => portState('a/dns/dns/IPv6', 'fd00:96::2', at(pods, 'ip6', ' 5353'), udp)
+    const all = () => [web(near, far), web6(near, far), dns(far), dns6(far)]
 
-  async function run(): Promise<IptablesLayer> {
-    const next = new IptablesLayer(lab.options, {
-      flushed: flush => void flushes.push(flush),
-      problems: (origin, found) => void (found.length > 0 ? problems.set(origin, found) : problems.delete(origin)),
+    async function run(): Promise<IptablesLayer> {
+      const next = new IptablesLayer(
+        { ...lab.options, prefix: prefix() },
+        {
+          flushed: flush => void flushes.push(flush),
+          problems: (origin, found) => void (found.length > 0 ? problems.set(origin, found) : problems.delete(origin)),
+        },
+      )
+      await next.start()
+      return next
+    }
+
+    async function set(...states: readonly ReturnType<typeof web>[]): Promise<void> {
+      for (const state of states) layer.setPort(state)
+      await layer.settled()
+    }
+
+    const onNode = (command: string, ...args: readonly string[]) =>
+      lab.onNode('env', `PATH=${programs}:${process.env.PATH}`, command, ...args)
+
+    const saved = async () => {
+      const tables = await Promise.all([onNode('iptables-save'), onNode('ip6tables-save')])
+      return `${tables.join('')}${await onNode('ipset', 'save')}`.replaceAll(/^#.*\n|\[\d+:\d+\]| initval \S+/gm, '')
+    }
+
+    before(async () => {
+      for (const name of ['iptables', 'ip6tables']) {
+        for (const program of ['', '-save', '-restore']) {
+          symlinkSync(`/usr/sbin/xtables-${variant}-multi`, join(programs, `${name}${program}`))
+        }
+      }
+      lab = await KernelLab.create()
+      near = await lab.addServer('node1', 'near')
+      far = await lab.addServer('node2', 'far')
+      client = await lab.network.addPod('node1', 'client')
+      layer = await run()
+      for (const state of all()) layer.setPort(state)
+      layer.synced()
+      await layer.settled()
     })
-    await next.start()
-    return next
-  }
-
-  async function set(...states: readonly ReturnType<typeof web>[]): Promise<void> {
-    for (const state of states) layer.setPort(state)
-    await layer.settled()
-  }
-
-  const saved = async () => {
-    const tables = await Promise.all([lab.onNode('iptables-save'), lab.onNode('ip6tables-save')])
-    return `${tables.join('')}${await lab.onNode('ipset', 'save')}`.replaceAll(/^#.*\n|\[\d+:\d+\]| initval \S+/gm, '')
-  }
-
-  before(async () => {
-    lab = await KernelLab.create()
-    near = await lab.addServer('node1', 'near')
-    far = await lab.addServer('node2', 'far')
-    client = await lab.network.addPod('node1', 'client')
-    layer = await run()
-    for (const state of all()) layer.setPort(state)
-    layer.synced()
-    await layer.settled()
-  })
-  after(async () => {
-    await layer?.close()
-    await lab?.destroy()
-  })
-
-  test('iptables and ipset accept all of it', () => assert.deepEqual([...problems], []))
-
-  for (const [family, vip] of [
-    ['IPv4', '10.96.0.1'],
-    ['IPv6', 'fd00:96::1'],
-  ] as const) {
-    const isIPv4 = family === 'IPv4'
-    const with_ = (...pods: Pod[]) => (isIPv4 ? web(...pods) : web6(...pods))
-
-    test(`TCP over ${family} comes out at every endpoint, and the client keeps its address`, async () => {
-      const seen = new Set<string>()
-      for (let n = 0; n < 30 && seen.size < 2; n++) seen.add(await lab.connect(client.netns, vip, 80))
-      const address = isIPv4 ? client.ip : client.ip6
-      assert.deepEqual([...seen].toSorted(), [`far ${address}`, `near ${address}`])
-    })
-
-    test(`A process of the node reaches a Service over ${family}`, async () => {
-      assert.match(await lab.connect(lab.node.netns, vip, 80), /^(near|far) /)
+    after(async () => {
+      await layer?.close()
+      await lab?.destroy()
+      rmSync(programs, { recursive: true })
     })
 
-    test(`UDP over ${family} is answered`, async () => {
-      const [ip, address] = isIPv4 ? ['10.96.0.2', client.ip] : ['fd00:96::2', client.ip6]
-      assert.equal(await lab.ask(client.netns, 'ask', ip, '53', '40000'), `far ${address}`)
+    test('iptables and ipset accept all of it', () => assert.deepEqual([...problems], []))
+
+    for (const [family, vip] of [
+      ['IPv4', '10.96.0.1'],
+      ['IPv6', 'fd00:96::1'],
+    ] as const) {
+      const isIPv4 = family === 'IPv4'
+      const with_ = (...pods: Pod[]) => (isIPv4 ? web(...pods) : web6(...pods))
+
+      test(`TCP over ${family} comes out at every endpoint, and the client keeps its address`, async () => {
+        const seen = new Set<string>()
+        for (let n = 0; n < 30 && seen.size < 2; n++) seen.add(await lab.connect(client.netns, vip, 80))
+        const address = isIPv4 ? client.ip : client.ip6
+        assert.deepEqual([...seen].toSorted(), [`far ${address}`, `near ${address}`])
+      })
+
+      test(`A process of the node reaches a Service over ${family}`, async () => {
+        assert.match(await lab.connect(lab.node.netns, vip, 80), /^(near|far) /)
+      })
+
+      test(`UDP over ${family} is answered`, async () => {
+        const [ip, address] = isIPv4 ? ['10.96.0.2', client.ip] : ['fd00:96::2', client.ip6]
+        assert.equal(await lab.ask(client.netns, 'ask', ip, '53', '40000'), `far ${address}`)
+      })
+
+      test(`A pod reaches itself through its own Service over ${family}`, async () => {
+        await set(with_(near))
+        assert.match(await lab.connect(near.netns, vip, 80), /^near /)
+        await set(with_(near, far))
+      })
+
+      test(`A Service without endpoints refuses at once over ${family}, pods and the node's own processes`, async () => {
+        await set(with_())
+        assert.equal(await lab.connect(client.netns, vip, 80), 'ECONNREFUSED')
+        assert.equal(await lab.connect(lab.node.netns, vip, 80), 'ECONNREFUSED')
+        await set(with_(near, far))
+        assert.match(await lab.connect(client.netns, vip, 80), /^(near|far) /)
+      })
+    }
+
+    test('A Service whose endpoints are all elsewhere drops', async () => {
+      await set({ ...web(), onlyElsewhere: true })
+      assert.equal(await lab.connect(client.netns, '10.96.0.1', 80), 'timeout')
+      await set(web(near, far))
     })
 
-    test(`A pod reaches itself through its own Service over ${family}`, async () => {
-      await set(with_(near))
-      assert.match(await lab.connect(near.netns, vip, 80), /^near /)
-      await set(with_(near, far))
+    test('A UDP client with a fixed port follows when its endpoint is gone', async () => {
+      const ask = () => lab.ask(client.netns, 'ask', '10.96.0.2', '53', '40001')
+      assert.equal(await ask(), `far ${client.ip}`)
+      await set(dns(near))
+      assert.equal(await ask(), `near ${client.ip}`)
+      await set(dns())
+      assert.equal(await ask(), 'ECONNREFUSED')
+      await set(dns(far))
+      assert.equal(await ask(), `far ${client.ip}`)
     })
 
-    test(`A Service without endpoints refuses at once over ${family}, pods and the node's own processes`, async () => {
-      await set(with_())
-      assert.equal(await lab.connect(client.netns, vip, 80), 'ECONNREFUSED')
-      assert.equal(await lab.connect(lab.node.netns, vip, 80), 'ECONNREFUSED')
-      await set(with_(near, far))
-      assert.match(await lab.connect(client.netns, vip, 80), /^(near|far) /)
+    test('What of a Service is not served is said', async () => {
+      await set({ ...dns(far), affinitySeconds: 60 })
+      assert.match(JSON.stringify(problems.get('iptables a/dns/dns')), /LP404.*does not serve its session affinity/)
+      await set(dns(far))
+      assert.deepEqual([...problems], [])
     })
-  }
 
-  test('A Service whose endpoints are all elsewhere drops', async () => {
-    await set({ ...web(), onlyElsewhere: true })
-    assert.equal(await lab.connect(client.netns, '10.96.0.1', 80), 'timeout')
-    await set(web(near, far))
-  })
+    test('Pods that stay in the kernel layer are members of a set, which comes and goes with them', async () => {
+      const clients = async () => (await onNode('ipset', 'save')).match(/^add lightpath-clients.*$/gm)
+      layer.setKernelClients([client.ip, client.ip6])
+      await layer.settled()
+      assert.deepEqual(await clients(), [`add lightpath-clients4 ${client.ip}`, `add lightpath-clients6 ${client.ip6}`])
+      layer.setKernelClients([])
+      await layer.settled()
+      assert.equal(await clients(), null)
+    })
 
-  test('A UDP client with a fixed port follows when its endpoint is gone', async () => {
-    const ask = () => lab.ask(client.netns, 'ask', '10.96.0.2', '53', '40001')
-    assert.equal(await ask(), `far ${client.ip}`)
-    await set(dns(near))
-    assert.equal(await ask(), `near ${client.ip}`)
-    await set(dns())
-    assert.equal(await ask(), 'ECONNREFUSED')
-    await set(dns(far))
-    assert.equal(await ask(), `far ${client.ip}`)
-  })
+    test('A change of one Service writes nothing of others', async () => {
+      flushes.length = 0
+      await set(web(near))
+      await set(web(near, far))
+      assert.deepEqual(
+        flushes.map(({ ports }) => ports),
+        [['a/web/http'], ['a/web/http']],
+      )
+      assert.ok(flushes.every(({ added, removed }) => added + removed <= 4))
+    })
 
-  test('A change of one Service writes nothing of others', async () => {
-    flushes.length = 0
-    await set(web(near))
-    await set(web(near, far))
-    assert.deepEqual(
-      flushes.map(({ ports }) => ports),
-      [['a/web/http'], ['a/web/http']],
-    )
-    assert.ok(flushes.every(({ added, removed }) => added + removed <= 4))
-  })
+    test('A restart that finds all as it should be writes nothing of Services, and all works meanwhile', async () => {
+      await layer.close()
+      const before_ = await saved()
+      flushes.length = 0
+      layer = await run()
+      assert.equal(await saved(), before_)
+      assert.match(await lab.connect(client.netns, '10.96.0.1', 80), /^(near|far) /)
+      for (const state of all()) layer.setPort(state)
+      layer.synced()
+      await layer.settled()
+      assert.deepEqual(flushes, [])
+      assert.equal(await saved(), before_)
+    })
 
-  test('A restart that finds all as it should be writes nothing of Services, and all works meanwhile', async () => {
-    await layer.close()
-    const before_ = await saved()
-    flushes.length = 0
-    layer = await run()
-    assert.equal(await saved(), before_)
-    assert.match(await lab.connect(client.netns, '10.96.0.1', 80), /^(near|far) /)
-    for (const state of all()) layer.setPort(state)
-    layer.synced()
-    await layer.settled()
-    assert.deepEqual(flushes, [])
-    assert.equal(await saved(), before_)
-  })
+    test('A restart takes away what went meanwhile, and brings what came', async () => {
+      await layer.close()
+      layer = await run()
+      for (const state of all().slice(1)) layer.setPort(state)
+      layer.setPort(portState('a/new/http', '10.96.0.9', at([near], 'ip', ':8080')))
+      layer.synced()
+      await layer.settled()
+      assert.doesNotMatch(await onNode('iptables-save'), /10\.96\.0\.1\//)
+      assert.match(await lab.connect(client.netns, '10.96.0.9', 80), /^near /)
+      layer.removePort('a/new/http')
+      await set(web(near, far))
+      assert.doesNotMatch(await saved(), /10\.96\.0\.9/)
+    })
 
-  test('A restart takes away what went meanwhile, and brings what came', async () => {
-    await layer.close()
-    layer = await run()
-    for (const state of all().slice(1)) layer.setPort(state)
-    layer.setPort(portState('a/new/http', '10.96.0.9', at([near], 'ip', ':8080')))
-    layer.synced()
-    await layer.settled()
-    assert.doesNotMatch(await lab.onNode('iptables-save'), /10\.96\.0\.1\//)
-    assert.match(await lab.connect(client.netns, '10.96.0.9', 80), /^near /)
-    layer.removePort('a/new/http')
-    await set(web(near, far))
-    assert.doesNotMatch(await saved(), /10\.96\.0\.9/)
-  })
+    test('What somebody else flushed is there again with the next change', async () => {
+      await onNode('iptables', '-t', 'nat', '-F')
+      await set(web(near))
+      assert.match(await lab.connect(client.netns, '10.96.0.1', 80), /^near /)
+      assert.equal(await lab.ask(client.netns, 'ask', '10.96.0.2', '53', '40003'), `far ${client.ip}`)
+      await set(web(near, far))
+    })
 
-  test('What somebody else flushed is there again with the next change', async () => {
-    await lab.onNode('iptables', '-t', 'nat', '-F')
-    await set(web(near))
-    assert.match(await lab.connect(client.netns, '10.96.0.1', 80), /^near /)
-    assert.equal(await lab.ask(client.netns, 'ask', '10.96.0.2', '53', '40003'), `far ${client.ip}`)
-    await set(web(near, far))
+    test('cleanup leaves nothing, of ours alone', async () => {
+      await layer.close()
+      await onNode('iptables', '-A', 'FORWARD', '-s', '192.0.2.1', '-j', 'DROP')
+      const removed = await cleanupIptables(new IptablesPrograms(prefix()))
+      assert.equal(removed.length, 3)
+      const left = await saved()
+      assert.doesNotMatch(left, /lightpath|LP-/i)
+      assert.match(left, /-A FORWARD -s 192\.0\.2\.1\/32 -j DROP/)
+      assert.deepEqual(await cleanupIptables(new IptablesPrograms(prefix())), [])
+    })
   })
-
-  test('cleanup leaves nothing, of ours alone', async () => {
-    await layer.close()
-    await lab.onNode('iptables', '-A', 'FORWARD', '-s', '192.0.2.1', '-j', 'DROP')
-    const prefix = ['nsenter', `--net=${netnsPath(lab.node.netns)}`]
-    const removed = await cleanupIptables(new IptablesPrograms(prefix))
-    assert.equal(removed.length, 3)
-    const left = await saved()
-    assert.doesNotMatch(left, /lightpath|LP-/i)
-    assert.match(left, /-A FORWARD -s 192\.0\.2\.1\/32 -j DROP/)
-    assert.deepEqual(await cleanupIptables(new IptablesPrograms(prefix)), [])
-  })
-})

@@ -33,13 +33,19 @@ export interface FixedChain {
   readonly from: readonly (readonly [chain: string, condition: string])[]
 }
 
-/** - `envoy`: VIP:ports that go to Envoy; `refuse` and `drop`: those without endpoints; `hairpin`: see `hairpinMember` */
-export type SetName = 'envoy' | 'refuse' | 'drop' | 'hairpin'
+/**
+ * - `envoy`: VIP:ports that go to Envoy: the overlay
+ * - `refuse`, `drop`: VIP:ports without endpoints
+ * - `hairpin`: endpoints of this node, address and port and address again
+ * - `clients`: pods whose connections skip the overlay
+ */
+export type SetName = 'envoy' | 'refuse' | 'drop' | 'hairpin' | 'clients'
 const setTypes: Readonly<Record<SetName, string>> = {
   envoy: 'hash:ip,port',
   refuse: 'hash:ip,port',
   drop: 'hash:ip,port',
   hairpin: 'hash:ip,port,ip',
+  clients: 'hash:ip',
 }
 export const setNames = Object.keys(setTypes) as readonly SetName[]
 
@@ -48,22 +54,32 @@ export function systemSetName(family: Family, set: SetName): string {
   return `lightpath-${set}${family === 'ip' ? 4 : 6}`
 }
 
+/** Destinations that are not steered: all while the overlay is switched off, else none. Only people change it. */
+export function overlaySwitch(family: Family): string {
+  return `lightpath-off${family === 'ip' ? 4 : 6}`
+}
+
+/** Members of the switch that are all addresses together: a set of networks takes no /0. */
+export const everywhere = { ip: ['0.0.0.0/1', '128.0.0.0/1'], ip6: ['::/1', '8000::/1'] } as const
+
 /** Bounds a set; the kernel refuses more. */
 const maxMembers = 1_048_576
 
 /** What makes the sets that are missing, for `ipset restore -exist`. */
 export function renderSets(family: Family): string {
   const inet = family === 'ip' ? 'inet' : 'inet6'
-  return setNames
-    .map(set => `create ${systemSetName(family, set)} ${setTypes[set]} family ${inet} maxelem ${maxMembers}\n`)
-    .join('')
+  const create = (name: string, type: string) => `create ${name} ${type} family ${inet} maxelem ${maxMembers}\n`
+  const sets = setNames.map(set => create(systemSetName(family, set), setTypes[set]))
+  return [...sets, create(overlaySwitch(family), 'hash:net')].join('')
 }
 
 export function fixedChains(family: Family, options: RulesetOptions): readonly FixedChain[] {
   const { targetPort } = options
   const steering = bits(options.steeringMark)
   const inSet = (set: SetName, flags: string) => `-m set --match-set ${systemSetName(family, set)} ${flags}`
-  const newInOverlay = `-p tcp -m conntrack --ctstate NEW ${inSet('envoy', 'dst,dst')}`
+  const inOverlay = `-p tcp -m set ! --match-set ${overlaySwitch(family)} dst ${inSet('envoy', 'dst,dst')}`
+  const notKept = `-m set ! --match-set ${systemSetName(family, 'clients')} src`
+  const newInOverlay = `-m conntrack --ctstate NEW ${notKept} ${inOverlay}`
   const always = (...chains: readonly string[]) => chains.map(chain => [chain, ''] as const)
   return [
     {
@@ -88,7 +104,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
       from: always('OUTPUT'),
       rules: [
         `-m mark --mark ${bits(options.envoyMark)} -j ACCEPT`,
-        `-p tcp ${inSet('envoy', 'dst,dst')} -j REDIRECT --to-ports ${targetPort}`,
+        `${inOverlay} -j REDIRECT --to-ports ${targetPort}`,
         `-j ${servicesChain}`,
       ],
     },

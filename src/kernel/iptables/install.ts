@@ -24,13 +24,26 @@ export function renderFixedPart(family: Family, saved: SavedRules, options: Rule
         ...own.flatMap(({ name, rules }) => rules.map(rule => `-A ${name} ${rule}`)),
         ...own.flatMap(({ name, from }) =>
           from
-            .filter(([chain]) => !jumps.some(jump => jump.startsWith(`${chain} `) && jump.endsWith(`-j ${name}`)))
+            .filter(([chain]) => !leads(jumps, chain, name))
             .map(([chain, condition]) => `-I ${chain} ${condition === '' ? '' : `${condition} `}-j ${name}`),
         ),
       ]
       return `*${table}\n${lines.join('\n')}\nCOMMIT\n`
     })
     .join('')
+}
+
+/** What of the fixed part somebody else took away, such as `chain LIGHTPATH-PRE of nat`; undefined where all is there. */
+export function findMissingPart(family: Family, saved: SavedRules, options: RulesetOptions): string | undefined {
+  const missing = fixedChains(family, options).find(({ table, name, rules, from }) => {
+    const jumps = saved.jumps.get(table) ?? []
+    return saved.chains.get(table)?.get(name) !== rules.length || !from.every(([chain]) => leads(jumps, chain, name))
+  })
+  return missing && `chain ${missing.name} of ${missing.table}, or what leads to it (${family})`
+}
+
+function leads(jumps: readonly string[], chain: string, to: string): boolean {
+  return jumps.some(jump => jump.startsWith(`${chain} `) && jump.endsWith(`-j ${to}`))
 }
 
 /** Removes every chain, rule and set of ours; what was removed, in words for a user. */
@@ -49,11 +62,11 @@ export async function cleanupIptables(programs: IptablesPrograms): Promise<reado
 }
 
 function renderRemoval({ chains, jumps }: SavedRules): string {
-  const part = (table: TableName, own: ReadonlySet<string>) => {
+  const part = (table: TableName, own: ReadonlyMap<string, number>) => {
     const lines = [
       ...(jumps.get(table) ?? []).map(jump => `-D ${jump}`),
-      ...[...own].map(name => `-F ${name}`),
-      ...[...own].map(name => `-X ${name}`),
+      ...[...own.keys()].map(name => `-F ${name}`),
+      ...[...own.keys()].map(name => `-X ${name}`),
     ]
     return `*${table}\n${lines.join('\n')}\nCOMMIT\n`
   }

@@ -14,21 +14,18 @@ import { removeStaleUdp, type UdpEndpoints } from '../conntrack.ts'
 import type { Family } from '../elements.ts'
 import type { KernelLayer } from '../layer.ts'
 import { Overlay, type VipPort } from '../overlay.ts'
+import { repeat } from '../repeat.ts'
 import { ensureRouting } from '../routing.ts'
 import { familiesOf } from '../ruleset.ts'
 import type { KernelObserver, KernelOptions, PortSnapshot } from '../table.ts'
 import { Worker } from '../worker.ts'
 import { type Batch, batchOf, isOfOverlay, Members, renderBatch, sizesOf } from './batch.ts'
-import { renderSets, servicesChain, setNames, systemSetName } from './chains.ts'
-import { renderFixedPart } from './install.ts'
-import { type PortRules, planPort } from './ports.ts'
+import { renderSets, systemSetName } from './chains.ts'
+import { findMissingPart, renderFixedPart } from './install.ts'
+import { planClients, planPort } from './ports.ts'
 import { IptablesPrograms } from './programs.ts'
-import type { SavedPortChain } from './saved.ts'
-
-interface Written {
-  readonly state: PortState
-  readonly rules: PortRules
-}
+import type { SavedPortChain, SavedRules } from './saved.ts'
+import { adopt, describe, isOurs, isWhole, problemsOf, targetsOf, type Written, withoutOverlay } from './written.ts'
 
 interface PortRecord {
   readonly id: string
@@ -59,6 +56,8 @@ export class IptablesLayer implements KernelLayer {
   readonly #dirty = new Set<string>()
   readonly #overlay = new Overlay()
   readonly #worker: Worker
+  #clients = planClients([], [])
+  #writtenClients = this.#clients
   #members = new Members()
   #isInstalled = false
   #isMirrored = false
@@ -66,6 +65,7 @@ export class IptablesLayer implements KernelLayer {
   #clearsOverlay = false
   #hasInherited = false
   #isReported = false
+  #stopWatching: (() => void) | undefined
 
   constructor(options: KernelOptions, observer: KernelObserver = {}) {
     this.#options = options
@@ -82,6 +82,8 @@ export class IptablesLayer implements KernelLayer {
 
   async start(): Promise<readonly VipPort[]> {
     this.#worker.schedule()
+    const { comparisonMs = 60e3, comparisonShare = 0.01 } = this.#options
+    this.#stopWatching = repeat(() => this.#compare(), comparisonMs, comparisonShare)
     await this.#worker.attempted
     return this.#overlay.inherited
   }
@@ -90,6 +92,9 @@ export class IptablesLayer implements KernelLayer {
     this.#isSynced = true
     this.#worker.schedule()
   }
+
+  /** What asks for the node's addresses is not served. */
+  setNode(): void {}
 
   setPort(state: PortState): void {
     const record = this.#ports.get(state.id) ?? {
@@ -101,6 +106,7 @@ export class IptablesLayer implements KernelLayer {
     this.#ports.set(state.id, record)
     this.#overlay.changeOwner(state.id, record.state, state)
     record.state = state
+    this.#observer.problems?.(`iptables ${state.id}`, problemsOf(state))
     this.#touch(state.id)
   }
 
@@ -109,11 +115,17 @@ export class IptablesLayer implements KernelLayer {
     if (!record?.state) return
     this.#overlay.changeOwner(id, record.state, undefined)
     record.state = undefined
+    this.#observer.problems?.(`iptables ${id}`, [])
     this.#touch(id)
   }
 
   setOverlay(vipPorts: readonly VipPort[], on: boolean): void {
     for (const owner of this.#overlay.set(vipPorts, on)) this.#touch(owner)
+  }
+
+  setKernelClients(addresses: readonly string[]): void {
+    this.#clients = planClients(addresses, this.#options.families)
+    this.#worker.schedule()
   }
 
   clearOverlay(): void {
@@ -143,6 +155,7 @@ export class IptablesLayer implements KernelLayer {
   }
 
   close(): Promise<void> {
+    this.#stopWatching?.()
     return this.#worker.close()
   }
 
@@ -153,7 +166,7 @@ export class IptablesLayer implements KernelLayer {
 
   get #hasWork(): boolean {
     if (!this.#isInstalled || this.#clearsOverlay) return true
-    return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0)
+    return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0 || this.#clients !== this.#writtenClients)
   }
 
   async #round(): Promise<void> {
@@ -178,6 +191,25 @@ export class IptablesLayer implements KernelLayer {
     if (failures > 1 || !(error instanceof CommandError) || error.failure !== 'refused') this.#report([problem])
   }
 
+  /** Looks for what somebody else took away; it only reads. What of a port is written meanwhile is not looked at. */
+  async #compare(): Promise<void> {
+    if (!this.#isInstalled || !this.#isMirrored) return
+    const before = [...this.#ports.values()].map(record => ({ record, written: record.written }))
+    const members = await this.#programs.saveMembers()
+    const saved = new Map<Family, SavedRules>()
+    for (const family of this.#families) saved.set(family, await this.#programs.save(family))
+    const missing = this.#families.map(family => findMissingPart(family, saved.get(family)!, this.#options))
+    const damaged = before.filter(
+      ({ record, written }) => record.written === written && !isWhole(written, members, saved),
+    )
+    const what = missing.find(part => part !== undefined) ?? (damaged[0] && `rules of ${damaged[0].record.id}`)
+    if (what === undefined || !this.#isInstalled || !this.#isMirrored) return
+    this.#observer.damaged?.(what)
+    this.#isInstalled = false
+    this.#isMirrored = false
+    this.#worker.schedule()
+  }
+
   #report(problems: readonly Problem[]): void {
     if (problems.length === 0 && !this.#isReported) return
     this.#isReported = problems.length > 0
@@ -188,8 +220,17 @@ export class IptablesLayer implements KernelLayer {
     if (!this.#isInstalled) await this.#install()
     if (this.#clearsOverlay) await this.#clear()
     if (!this.#isSynced) return
-    if (this.#isMirrored) await this.#writeDirty()
-    else await this.#synchronise()
+    if (!this.#isMirrored) return await this.#synchronise()
+    await this.#writeClients()
+    await this.#writeDirty()
+  }
+
+  /** Before what may bring Service ports into the overlay. */
+  async #writeClients(): Promise<void> {
+    const after = this.#clients
+    if (after === this.#writtenClients) return
+    await this.#apply(batchOf([{ before: this.#writtenClients, after }], this.#members), [])
+    this.#writtenClients = after
   }
 
   async #install(): Promise<void> {
@@ -226,6 +267,7 @@ export class IptablesLayer implements KernelLayer {
 
   /** What is refused here may be so because somebody else changed rules of ours: then all is compared. */
   async #writeDirty(): Promise<void> {
+    if (this.#dirty.size === 0) return
     const changes = [...this.#dirty].map(id => this.#changeOf(this.#ports.get(id)!))
     try {
       await this.#write(changes)
@@ -241,6 +283,10 @@ export class IptablesLayer implements KernelLayer {
     const chains = new Map<Family, ReadonlyMap<string, SavedPortChain>>()
     for (const family of this.#families) chains.set(family, (await this.#programs.save(family)).ports)
     this.#members = new Members()
+    const clients = this.#clients.members.filter(member => members.has(member))
+    this.#writtenClients = { ...this.#clients, members: clients }
+    for (const member of clients) this.#members.add(member)
+    await this.#writeClients()
     for (const record of this.#ports.values()) {
       const { wanted } = this.#changeOf(record)
       record.written = wanted && adopt(wanted, members, chains.get(wanted.rules.family)!)
@@ -249,7 +295,10 @@ export class IptablesLayer implements KernelLayer {
     const changes = [...this.#ports.values()].map(record => this.#changeOf(record))
     const wanted = new Set(changes.map(change => change.wanted?.rules.chain?.name))
     // A chain that somebody else changed has to go before it can come.
-    await this.#apply(this.#unused(chains, name => wanted.has(name)), [])
+    await this.#apply(
+      this.#unused(chains, name => wanted.has(name)),
+      [],
+    )
     await this.#writeSplitting(changes, { left: maxRefusalsAtOnce })
     const oldMembers = [...members].filter(member => isOurs(member, this.#families) && !this.#members.has(member))
     await this.#apply({ ...this.#unused(chains, name => !wanted.has(name)), oldMembers }, [])
@@ -297,7 +346,8 @@ export class IptablesLayer implements KernelLayer {
 
   #refuse(record: PortRecord, error: CommandError): void {
     const remedy = 'the kernel keeps what it has of this port, and it is tried again when the port changes'
-    record.problem = commandProblem(`Service port ${record.id}`, error, remedy)
+    const [namespace, name] = record.id.split('/')
+    record.problem = commandProblem(`Service ${namespace}/${name}`, error, remedy)
     this.#observer.problems?.(`kernel ${record.id}`, [record.problem])
   }
 
@@ -349,38 +399,4 @@ export class IptablesLayer implements KernelLayer {
       this.#observer.problems?.('conntrack', [commandProblem('conntrack entries of UDP Services', error, remedy)])
     }
   }
-}
-
-/** What of these rules is there. The name of a chain says what is in it, unless somebody else emptied it. */
-function adopt(
-  { state, rules }: Written,
-  members: ReadonlySet<string>,
-  chains: ReadonlyMap<string, SavedPortChain>,
-): Written {
-  const there = rules.chain && chains.get(rules.chain.name)
-  const isWhole = there?.dispatch !== undefined && there.size === rules.chain!.rules.length
-  const chain = isWhole ? rules.chain : undefined
-  return { state, rules: { ...rules, chain, members: rules.members.filter(member => members.has(member)) } }
-}
-
-/** The overlay was emptied by other means. */
-function withoutOverlay({ state, rules }: Written): Written {
-  return { state, rules: { ...rules, members: rules.members.filter(member => !isOfOverlay(member)) } }
-}
-
-/** `10.1.0.1 5353` of each endpoint, where the port is at this VIP. */
-function targetsOf(state: PortState | undefined, vip: string): ReadonlySet<string> {
-  return new Set(state?.vip === vip ? state.endpoints.map(({ ip, port }) => `${ip} ${port}`) : [])
-}
-
-function isOurs(member: string, families: readonly Family[]): boolean {
-  const set = member.split(' ', 1)[0]!
-  return families.some(family => setNames.some(name => systemSetName(family, name) === set))
-}
-
-/** As the elements of nftables are named: family, where it is, what it is. */
-function describe({ family, chain, members }: PortRules): readonly string[] {
-  const rules = chain?.rules.map(rule => `${chain.name} ${rule}`) ?? []
-  const dispatch = chain ? [`${servicesChain} ${chain.dispatch}`] : []
-  return [...dispatch, ...rules, ...members].map(text => `${family} ${text}`)
 }

@@ -1,6 +1,7 @@
 /** What one Service port needs in iptables and ipset. Pure. */
 
 import { createHash } from 'node:crypto'
+import { familyOf, type IpFamily } from '../../services/address.ts'
 import type { Endpoint, PortState } from '../../services/port.ts'
 import { type Family, familyNames, transportOf } from '../elements.ts'
 import type { PlanOptions } from '../plan.ts'
@@ -40,6 +41,15 @@ export function planPort(state: PortState, overlay: boolean, { nodeName }: Pick<
   const hairpin = own.map(endpoint => member('hairpin', `${endpoint.ip},${transport}:${endpoint.port},${endpoint.ip}`))
   const envoy = overlay && port.protocol === 'TCP' ? [member('envoy', place)] : []
   return { family, chain: portChain(state), members: [...hairpin, ...envoy] }
+}
+
+/** @param addresses of pods whose connections stay in the kernel layer */
+export function planClients(addresses: readonly string[], families: readonly IpFamily[]): PortRules {
+  const members = addresses.flatMap(ip => {
+    const family = familyOf(ip)
+    return family && families.includes(family) ? [`${systemSetName(familyNames[family], 'clients')} ${ip}`] : []
+  })
+  return { family: 'ip', chain: undefined, members: [...new Set(members)] }
 }
 
 function portChain({ vip, family, port, endpoints }: PortState): PortChain {

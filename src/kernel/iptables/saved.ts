@@ -3,8 +3,8 @@
 import { fixedPrefix, portPrefix, servicesChain, type TableName } from './chains.ts'
 
 export interface SavedRules {
-  /** Our chains, by table. */
-  readonly chains: ReadonlyMap<TableName, ReadonlySet<string>>
+  /** How many rules our chains have, by table. */
+  readonly chains: ReadonlyMap<TableName, ReadonlyMap<string, number>>
   /** Rules of other chains that lead to ours, by table: `PREROUTING -j LIGHTPATH-PRE`. */
   readonly jumps: ReadonlyMap<TableName, readonly string[]>
   /** By the names of the chains of Service ports. */
@@ -20,23 +20,25 @@ export interface SavedPortChain {
 
 /** Returns the function that takes the lines in their order, and what has been read so far. */
 export function savedRulesReader() {
-  const chains = new Map<TableName, Set<string>>()
+  const chains = new Map<TableName, Map<string, number>>()
   const jumps = new Map<TableName, string[]>()
   const ports = new Map<string, SavedPortChain>()
   let table: TableName | undefined
   const line = (text: string) => {
     if (text.startsWith('*')) {
       table = text.slice(1) as TableName
-      chains.set(table, new Set())
+      chains.set(table, new Map())
       jumps.set(table, [])
     }
     const [, chain] = /^:(\S+) /.exec(text) ?? []
     if (table && chain !== undefined && isOurs(chain)) {
-      chains.get(table)!.add(chain)
+      chains.get(table)!.set(chain, 0)
       if (chain.startsWith(portPrefix)) ports.set(chain, { dispatch: undefined, size: 0 })
     }
     const [, from, rest, to] = /^-A (\S+) (.*-j (\S+).*)$/.exec(text) ?? []
     if (!table || from === undefined) return
+    const own = chains.get(table)!
+    if (own.has(from)) own.set(from, own.get(from)! + 1)
     const port = ports.get(from)
     if (port) port.size++
     else if (from === servicesChain && ports.has(to!)) ports.get(to!)!.dispatch = rest!

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { portState } from '../testing.ts'
+import { batchOf, Members, renderBatch } from './batch.ts'
+import { servicesChain } from './chains.ts'
+import { type PortRules, planPort } from './ports.ts'
+
+const node = { nodeName: 'node1' }
+const endpoints = (count: number) => Array.from({ length: count }, (_, n) => `10.1.0.${n + 1}:8080@node2`)
+
+test('every endpoint is as probable as every other', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 200 }), count => {
+      let left = 1
+      for (const rule of planPort(portState('a/a/http', '10.0.0.1', endpoints(count)), false, node).chain!.rules) {
+        const chance = Number(/--probability (\S+)/.exec(rule)?.[1] ?? 1)
+        assert.ok(Math.abs(left * chance - 1 / count) < 1e-6)
+        left *= 1 - chance
+      }
+    }),
+  )
+})
+
+test('an endpoint on this node may be its own client, one elsewhere never is', () => {
+  const state = portState('a/a/http', 'fd00::1', ['fd00:1::1 8080@node1', 'fd00:1::2 8080@node2'])
+  assert.deepEqual(planPort(state, true, node).members, [
+    'lightpath-hairpin6 fd00:1::1,tcp:8080,fd00:1::1',
+    'lightpath-envoy6 fd00::1,tcp:80',
+  ])
+})
+
+/** The kernel's side of it: sets, chains and what leads to them. Refuses what iptables-restore and ipset would. */
+class Model {
+  readonly members = new Set<string>()
+  readonly chains = new Map<string, string[]>()
+  readonly dispatches = new Set<string>()
+
+  apply(texts: ReturnType<typeof renderBatch>): void {
+    this.#sets(texts.first)
+    for (const text of texts.rules.values()) this.#rules(text)
+    this.#sets(texts.last)
+  }
+
+  #sets(text: string): void {
+    for (const [, verb, member] of text.matchAll(/^(add|del) (.*)$/gm)) {
+      assert.equal(this.members.has(member!), verb === 'del', `${verb} ${member}`)
+      if (verb === 'add') this.members.add(member!)
+      else this.members.delete(member!)
+    }
+  }
+
+  #rules(text: string): void {
+    for (const line of text.split('\n').filter(line => /^[:-]/.test(line))) {
+      const [verb, chain, ...rest] = line.startsWith(':') ? [':', line.slice(1).split(' ')[0]!] : line.split(' ')
+      const rule = rest.join(' ')
+      const target = /-j (LP-\S+)$/.exec(rule)?.[1]
+      if (target !== undefined) assert.ok(this.chains.has(target), `${target} is there before it is led to`)
+      if (verb === ':') this.chains.set(chain!, [])
+      else if (verb === '-A' && chain === servicesChain) this.dispatches.add(rule)
+      else if (verb === '-D' && chain === servicesChain) assert.ok(this.dispatches.delete(rule))
+      else if (verb === '-A') this.chains.get(chain!)!.push(rule)
+      else if (verb === '-F') this.chains.set(chain!, [])
+      else {
+        assert.ok(![...this.dispatches].some(dispatch => dispatch.endsWith(chain!)), `nothing leads to ${chain}`)
+        assert.ok(this.chains.delete(chain!))
+      }
+    }
+  }
+}
+
+const portNames = ['a', 'b', 'c']
+const wishes = fc.array(
+  fc.record({ port: fc.nat(2), count: fc.integer({ min: -1, max: 4 }), overlay: fc.boolean(), local: fc.boolean() }),
+  { maxLength: 3 },
+)
+
+test('after any changes the kernel has exactly what the ports need, at every step in an order that it takes', () => {
+  fc.assert(
+    fc.property(fc.array(wishes, { maxLength: 6 }), rounds => {
+      const [model, members] = [new Model(), new Members()]
+      const has = new Map<string, PortRules | undefined>()
+      for (const round of rounds) {
+        const wanted = new Map<string, PortRules | undefined>()
+        for (const { port, count, overlay, local } of round) {
+          const name = portNames[port]!
+          // Endpoints of several ports: what they share goes with the last of them.
+          const own = endpoints(Math.max(count, 0)).map(text => (local ? text.replace('node2', 'node1') : text))
+          const state = portState(`n/${name}/http`, `10.0.0.${port + 1}`, own, { onlyElsewhere: local })
+          wanted.set(name, count < 0 ? undefined : planPort(state, overlay, node))
+        }
+        const changes = [...wanted].map(([name, after]) => ({ before: has.get(name), after }))
+        model.apply(renderBatch(batchOf(changes, members), ['ip', 'ip6']))
+        for (const [name, rules] of wanted) has.set(name, rules)
+        const all = [...has.values()].flatMap(rules => rules ?? [])
+        assert.deepEqual(model.members, new Set(all.flatMap(rules => rules.members)))
+        assert.deepEqual(model.dispatches, new Set(all.flatMap(({ chain }) => chain?.dispatch ?? [])))
+        const chains = all.flatMap(({ chain }) => (chain ? [[chain.name, chain.rules] as const] : []))
+        assert.deepEqual(model.chains, new Map(chains))
+      }
+    }),
+  )
+})

@@ -1,0 +1,72 @@
+/** What the kernel has of a Service port, as it was written or as it was found. Pure. */
+
+import type { PortState } from '../../services/port.ts'
+import { type Problem, problem } from '../../services/problem.ts'
+import type { Family } from '../elements.ts'
+import { isOfOverlay } from './batch.ts'
+import { servicesChain, setNames, systemSetName } from './chains.ts'
+import type { PortRules } from './ports.ts'
+import type { SavedPortChain, SavedRules } from './saved.ts'
+
+export interface Written {
+  readonly state: PortState
+  readonly rules: PortRules
+}
+
+/** What of these rules is there. The name of a chain says what is in it, unless somebody else emptied it. */
+export function adopt(
+  { state, rules }: Written,
+  members: ReadonlySet<string>,
+  chains: ReadonlyMap<string, SavedPortChain>,
+): Written {
+  const chain = hasChain(rules.chain, chains) ? rules.chain : undefined
+  return { state, rules: { ...rules, chain, members: rules.members.filter(member => members.has(member)) } }
+}
+
+export function isWhole(
+  written: Written | undefined,
+  members: ReadonlySet<string>,
+  saved: ReadonlyMap<Family, SavedRules>,
+): boolean {
+  if (!written) return true
+  const { family, chain, members: own } = written.rules
+  return (!chain || hasChain(chain, saved.get(family)!.ports)) && own.every(member => members.has(member))
+}
+
+function hasChain(chain: PortRules['chain'], chains: ReadonlyMap<string, SavedPortChain>): boolean {
+  const there = chain && chains.get(chain.name)
+  return there?.dispatch !== undefined && there.size === chain!.rules.length
+}
+
+/** The overlay was emptied by other means. */
+export function withoutOverlay({ state, rules }: Written): Written {
+  return { state, rules: { ...rules, members: rules.members.filter(member => !isOfOverlay(member)) } }
+}
+
+/** `10.1.0.1 5353` of each endpoint, where the port is at this VIP. */
+export function targetsOf(state: PortState | undefined, vip: string): ReadonlySet<string> {
+  return new Set(state?.vip === vip ? state.endpoints.map(({ ip, port }) => `${ip} ${port}`) : [])
+}
+
+export function isOurs(member: string, families: readonly Family[]): boolean {
+  const set = member.split(' ', 1)[0]!
+  return families.some(family => setNames.some(name => systemSetName(family, name) === set))
+}
+
+/** As the elements of nftables are named: family, where it is, what it is. */
+export function describe({ family, chain, members }: PortRules): readonly string[] {
+  const rules = chain?.rules.map(rule => `${chain.name} ${rule}`) ?? []
+  const dispatch = chain ? [`${servicesChain} ${chain.dispatch}`] : []
+  return [...dispatch, ...rules, ...members].map(text => `${family} ${text}`)
+}
+
+/** What of a port iptables does not serve. */
+export function problemsOf({ namespace, name, external, affinitySeconds }: PortState): readonly Problem[] {
+  const missing = [
+    ...(external ? ['addresses from outside (node port, external and load-balancer IPs)'] : []),
+    ...(affinitySeconds === undefined ? [] : ['session affinity']),
+  ]
+  if (missing.length === 0) return []
+  const reason = `--redirect iptables does not serve its ${missing.join(' and its ')}`
+  return [problem('LP404', `Service ${namespace}/${name}`, reason, 'its cluster IP is served; use --redirect nftables')]
+}

@@ -1,0 +1,92 @@
+/** The whole agent with `--redirect iptables`. */
+
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { after, before, describe, test } from 'node:test'
+import type { RunningPod } from '../../src/demo/pods.ts'
+import { AgentLab, skip as needsRoot } from './agent-lab.ts'
+import { serviceWith } from './manifests.ts'
+
+const skip = needsRoot || (!existsSync('/usr/sbin/ipset') && 'needs ipset (Debian: ipset)')
+
+describe('with iptables in place of nftables', { skip }, () => {
+  let lab: AgentLab
+  let client: RunningPod
+  const url = 'http://10.96.7.1/'
+  const url6 = 'http://[fd00:96:7::1]/'
+
+  before(async () => {
+    lab = await AgentLab.build({ flags: ['--redirect', 'iptables'] })
+    const pods = await lab.pods(['client', 'web-1', 'web-2'], 10)
+    client = pods[0]!
+    lab.write('web', serviceWith({ name: 'web', vips: ['10.96.7.1', 'fd00:96:7::1'] }, pods.slice(1)))
+    await lab.start()
+  })
+  after(() => lab?.destroy())
+
+  const overlay = (what: string) => lab.lightpath('overlay', what, '--redirect', 'iptables')
+
+  test('an http Service goes through Envoy, from pods and the node itself, in both families', async () => {
+    for (const from of [client, lab.node]) {
+      for (const address of [url, url6]) await lab.untilServedBy('envoy', from, address)
+    }
+    const { stdout } = await lab.on('nft', ['list', 'tables'])
+    assert.doesNotMatch(stdout, /lightpath/)
+  })
+
+  test('explain shows the rules and sets of a Service', async () => {
+    const { kernelPorts } = (await lab.explain('default/web'))!
+    const elements = Object.values(kernelPorts)
+      .flatMap(({ elements }) => elements)
+      .join('\n')
+    assert.match(elements, /^LIGHTPATH-SERVICES -d 10\.96\.7\.1\/32 -p tcp -m tcp --dport 80 -j LP-\w{16}$/m)
+    assert.match(elements, /^lightpath-envoy6 fd00:96:7::1,tcp:80$/m)
+  })
+
+  test('when Envoy dies the kernel layer serves, and when it is back Envoy does', async () => {
+    await lab.envoy.down('SIGKILL')
+    for (const address of [url, url6]) await lab.untilServedBy('kernel', client, address)
+    await lab.envoy.up()
+    for (const address of [url, url6]) await lab.untilServedBy('envoy', client, address)
+  })
+
+  test('a restart of the agent loses no request, neither through Envoy nor beside it', async () => {
+    const load = await lab.load(client, { url, connections: 4, rate: 50, fresh: true })
+    await lab.agent.down('SIGKILL')
+    await lab.agent.up()
+    await lab.until('the agent', async () => (await lab.explain('default/web')) !== undefined)
+    await lab.untilServedBy('envoy', client, url)
+    const { errors, layers } = await load.stop()
+    assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']])
+  })
+
+  test('the overlay goes off and on with the agent dead', async () => {
+    await lab.agent.down('SIGKILL')
+    assert.match((await overlay('off')).stdout, /^overlay is off: /)
+    for (const from of [client, lab.node]) assert.match(await lab.ask(from, url), / by kernel$/)
+    assert.match((await overlay('show')).stdout, /^overlay is off: /)
+    assert.match((await overlay('on')).stdout, /^overlay is on: /)
+    for (const from of [client, lab.node]) assert.match(await lab.ask(from, url), / by envoy$/)
+    await lab.agent.up()
+  })
+
+  test("Envoy's port refuses what was not steered there", async () => {
+    await lab.untilServedBy('envoy', client, url)
+    for (const from of [client, lab.node]) {
+      assert.equal(await lab.ask(from, `http://${lab.node.address}:1666/`), 'curl 7')
+      assert.equal(await lab.ask(from, `http://[${lab.node.address6}]:1666/`), 'curl 7')
+    }
+  })
+
+  test('cleanup removes every chain, set, rule and route', async () => {
+    await lab.agent.down()
+    await lab.envoy.down()
+    const { code, stdout } = await lab.lightpath('cleanup')
+    assert.equal(code, 0)
+    assert.match(stdout, /removed iptables chains .*\nremoved iptables chains .*\nremoved ipsets /)
+    for (const command of ['iptables-save', 'ip6tables-save', 'ipset save', 'ip rule', 'ip -6 rule']) {
+      const [program, ...args] = command.split(' ') as [string, ...string[]]
+      assert.doesNotMatch((await lab.on(program, args)).stdout, /lightpath|LP-|1666/i)
+    }
+  })
+})
