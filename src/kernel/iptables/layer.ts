@@ -10,13 +10,14 @@
 import type { PortState } from '../../services/port.ts'
 import type { Problem } from '../../services/problem.ts'
 import { CommandError, commandProblem } from '../command.ts'
-import { removeStaleUdp, type UdpEndpoints } from '../conntrack.ts'
+import { removeStaleUdp, staleFrontends } from '../conntrack.ts'
 import type { Family } from '../elements.ts'
 import type { KernelLayer } from '../layer.ts'
 import { Overlay, type VipPort } from '../overlay.ts'
 import { repeat } from '../repeat.ts'
 import { ensureRouting } from '../routing.ts'
 import { familiesOf } from '../ruleset.ts'
+import { StaleFlows } from '../stale-flows.ts'
 import type { KernelObserver, KernelOptions, PortSnapshot } from '../table.ts'
 import { Worker } from '../worker.ts'
 import { type Batch, batchOf, isOfOverlay, Members, renderBatch, sizesOf } from './batch.ts'
@@ -25,7 +26,7 @@ import { findMissingPart, renderFixedPart } from './install.ts'
 import { planClients, planPort } from './ports.ts'
 import { IptablesPrograms } from './programs.ts'
 import type { SavedPortChain, SavedRules } from './saved.ts'
-import { adopt, describe, isOurs, isWhole, problemsOf, targetsOf, type Written, withoutOverlay } from './written.ts'
+import { adopt, describe, isOurs, isWhole, problemsOf, type Written, withoutOverlay } from './written.ts'
 
 interface PortRecord {
   readonly id: string
@@ -56,6 +57,7 @@ export class IptablesLayer implements KernelLayer {
   readonly #dirty = new Set<string>()
   readonly #overlay = new Overlay()
   readonly #worker: Worker
+  readonly #staleFlows: StaleFlows
   #clients = planClients([], [])
   #writtenClients = this.#clients
   #members = new Members()
@@ -78,6 +80,10 @@ export class IptablesLayer implements KernelLayer {
       failed: (error: unknown, failures: number) => this.#failed(error, failures),
     }
     this.#worker = new Worker(job, options.coalesceMs ?? 2)
+    this.#staleFlows = new StaleFlows(
+      frontends => removeStaleUdp(frontends, options.prefix),
+      problems => observer.problems?.('conntrack', problems),
+    )
   }
 
   async start(): Promise<readonly VipPort[]> {
@@ -150,13 +156,14 @@ export class IptablesLayer implements KernelLayer {
     return this.#members.totals
   }
 
-  settled(): Promise<void> {
-    return this.#worker.settled()
+  async settled(): Promise<void> {
+    await this.#worker.settled()
+    await this.#staleFlows.settled()
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.#stopWatching?.()
-    return this.#worker.close()
+    await Promise.all([this.#worker.close(), this.#staleFlows.close()])
   }
 
   #touch(id: string): void {
@@ -361,11 +368,11 @@ export class IptablesLayer implements KernelLayer {
       batchOf(back, this.#members)
       throw error
     }
-    const stale: UdpEndpoints = new Map()
     for (const { record, wanted } of changes) {
-      for (const state of [record.written?.state, wanted?.state]) {
-        if (state?.port.protocol !== 'UDP' || record.written?.rules.chain?.name === wanted?.rules.chain?.name) continue
-        stale.set(`${state.vip} ${state.port.port}`, targetsOf(wanted?.state, state.vip))
+      if (wanted?.state) {
+        // What comes from outside is not ours here.
+        const [before, after] = [record.written?.state, wanted.state].map(inside)
+        this.#staleFlows.add(staleFrontends(before, after!))
       }
       record.written = wanted
       if (record.problem) {
@@ -375,7 +382,6 @@ export class IptablesLayer implements KernelLayer {
       if (!wanted && !record.state) this.#ports.delete(record.id)
     }
     this.#observer.applied?.(ports)
-    if (stale.size > 0) await this.#removeStaleUdp(stale)
   }
 
   async #apply(batch: Batch, ports: readonly string[]): Promise<void> {
@@ -389,14 +395,8 @@ export class IptablesLayer implements KernelLayer {
     const { added, removed } = sizesOf(batch)
     this.#observer.flushed?.({ ports, added, removed, bytes, milliseconds: performance.now() - start })
   }
+}
 
-  async #removeStaleUdp(ports: UdpEndpoints): Promise<void> {
-    try {
-      await removeStaleUdp(ports, this.#options.prefix)
-      this.#observer.problems?.('conntrack', [])
-    } catch (error) {
-      const remedy = 'UDP clients with a fixed port may talk to an endpoint that is gone until they pause'
-      this.#observer.problems?.('conntrack', [commandProblem('conntrack entries of UDP Services', error, remedy)])
-    }
-  }
+function inside(state: PortState | undefined): PortState | undefined {
+  return state && { ...state, external: undefined }
 }

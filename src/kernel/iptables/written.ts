@@ -9,7 +9,8 @@ import type { PortRules } from './ports.ts'
 import type { SavedPortChain, SavedRules } from './saved.ts'
 
 export interface Written {
-  readonly state: PortState
+  /** Undefined where something else was found. */
+  readonly state: PortState | undefined
   readonly rules: PortRules
 }
 
@@ -20,7 +21,9 @@ export function adopt(
   chains: ReadonlyMap<string, SavedPortChain>,
 ): Written {
   const chain = hasChain(rules.chain, chains) ? rules.chain : undefined
-  return { state, rules: { ...rules, chain, members: rules.members.filter(member => members.has(member)) } }
+  const isKnown = chain !== undefined || !rules.chain
+  const found = rules.members.filter(member => members.has(member))
+  return { state: isKnown ? state : undefined, rules: { ...rules, chain, members: found } }
 }
 
 export function isWhole(
@@ -41,11 +44,6 @@ function hasChain(chain: PortRules['chain'], chains: ReadonlyMap<string, SavedPo
 /** The overlay was emptied by other means. */
 export function withoutOverlay({ state, rules }: Written): Written {
   return { state, rules: { ...rules, members: rules.members.filter(member => !isOfOverlay(member)) } }
-}
-
-/** `10.1.0.1 5353` of each endpoint, where the port is at this VIP. */
-export function targetsOf(state: PortState | undefined, vip: string): ReadonlySet<string> {
-  return new Set(state?.vip === vip ? state.endpoints.map(({ ip, port }) => `${ip} ${port}`) : [])
 }
 
 export function isOurs(member: string, families: readonly Family[]): boolean {
