@@ -38,26 +38,44 @@ function frontendsOf({ vip, port, family, external }: PortState): readonly strin
   return [...ips.map(ip => `${ip} ${port.port}`), ...nodePort]
 }
 
-/** Two processes a family, however many entries: one lists, one removes what is stale. Resolves to how many were. */
-export async function removeStaleUdp(frontends: UdpFrontends, prefix: CommandPrefix = []): Promise<number> {
-  const families = new Set([...frontends.keys()].map(frontendFamily))
-  let count = 0
-  for (const family of families) {
-    const flag = family === 'IPv4' ? 'ipv4' : 'ipv6'
-    const removals = new Set<string>()
-    const onLine = (line: string) => {
-      const entry = parseEntry(line)
-      if (!entry || !isStale(entry, family, frontends)) return
-      const original = `--orig-dst ${entry.destination} --dport ${entry.port}`
-      removals.add(`-D -f ${flag} -p udp ${original} --reply-src ${entry.replySource}\n`)
-    }
-    await runCommand(['conntrack', '-L', '-f', flag, '-p', 'udp'], { prefix, onLine })
-    if (removals.size === 0) continue
-    // It opens /dev/stdin, which works for a pipe and not for the socket that Node gives a child.
-    await runCommand(['sh', '-c', 'cat | conntrack -R -'], { prefix, input: [...removals].join('') })
-    count += removals.size
+/** One family's entries were looked through. */
+export interface Reconciliation {
+  readonly family: IpFamily
+  readonly removed: number
+  readonly milliseconds: number
+}
+
+/** Two processes a family, however many entries: one lists, one removes what is stale. */
+export async function removeStaleUdp(
+  frontends: UdpFrontends,
+  prefix: CommandPrefix = [],
+): Promise<readonly Reconciliation[]> {
+  const done: Reconciliation[] = []
+  for (const family of new Set([...frontends.keys()].map(frontendFamily))) {
+    const began = performance.now()
+    const removed = await reconcile(frontends, family, prefix)
+    done.push({ family, removed, milliseconds: performance.now() - began })
   }
-  return count
+  return done
+}
+
+/** Resolves to how many entries were removed; all of a frontend that lead to the same endpoint go by one line. */
+async function reconcile(frontends: UdpFrontends, family: IpFamily, prefix: CommandPrefix): Promise<number> {
+  const flag = family === 'IPv4' ? 'ipv4' : 'ipv6'
+  const removals = new Set<string>()
+  let removed = 0
+  const onLine = (line: string) => {
+    const entry = parseEntry(line)
+    if (!entry || !isStale(entry, family, frontends)) return
+    removed++
+    const original = `--orig-dst ${entry.destination} --dport ${entry.port}`
+    removals.add(`-D -f ${flag} -p udp ${original} --reply-src ${entry.replySource}\n`)
+  }
+  await runCommand(['conntrack', '-L', '-f', flag, '-p', 'udp'], { prefix, onLine })
+  // It opens /dev/stdin, which works for a pipe and not for the socket that Node gives a child.
+  if (removals.size > 0)
+    await runCommand(['sh', '-c', 'cat | conntrack -R -'], { prefix, input: [...removals].join('') })
+  return removed
 }
 
 function frontendFamily(frontend: string): IpFamily {

@@ -1,7 +1,7 @@
 /** The programs of the system that the tables need; tests have others. */
 
 import type { CommandPrefix } from './command.ts'
-import { removeStaleUdp, type UdpFrontends } from './conntrack.ts'
+import { type Reconciliation, removeStaleUdp, type UdpFrontends } from './conntrack.ts'
 import type { Family } from './elements.ts'
 import { Nft, type NftClient } from './nft.ts'
 import { ensureRouting, type RoutingOptions } from './routing.ts'
@@ -10,7 +10,7 @@ import { ensureRouting, type RoutingOptions } from './routing.ts'
 export interface KernelPrograms {
   readonly nft: NftClient
   ensureRouting(family: Family): Promise<void>
-  removeStaleUdp(frontends: UdpFrontends): Promise<unknown>
+  removeStaleUdp(frontends: UdpFrontends): Promise<readonly Reconciliation[]>
 }
 
 export function systemPrograms(options: RoutingOptions, prefix: CommandPrefix | undefined): KernelPrograms {

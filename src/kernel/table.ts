@@ -14,7 +14,7 @@ import type { IpFamily } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import { CommandError, type CommandPrefix, commandProblem } from './command.ts'
-import { staleFrontends } from './conntrack.ts'
+import { type Reconciliation, staleFrontends } from './conntrack.ts'
 import { type Elements, type Family, nodeOwner } from './elements.ts'
 import { findDamage, findMissingTable } from './inspection.ts'
 import { Mirror, type OwnedElements } from './mirror.ts'
@@ -73,6 +73,8 @@ export interface KernelObserver {
   /** Somebody else changed our tables, such as `table ip lightpath is gone`. They are mended next. */
   damaged?(what: string): void
   round?(round: Round): void
+  /** Conntrack was looked through for UDP flows that had gone stale. */
+  reconciled?(families: readonly Reconciliation[]): void
   /** Replaces what was said of this origin before; an empty list says that all is well. */
   problems?(origin: string, problems: readonly Problem[]): void
 }
@@ -137,7 +139,7 @@ export class KernelTables {
     }
     this.#worker = new Worker(job, options.coalesceMs ?? 2)
     this.#staleFlows = new StaleFlows(
-      frontends => programs.removeStaleUdp(frontends),
+      async frontends => observer.reconciled?.(await programs.removeStaleUdp(frontends)),
       problems => observer.problems?.('conntrack', problems),
     )
   }

@@ -274,6 +274,7 @@ export class Agent {
         this.#log.warn({ what }, 'somebody else changed rules of ours; they are mended')
       },
       round: round => this.#kernelRound(round),
+      reconciled: families => this.kubeProxyMetrics.reconciled(families),
       problems: (origin, problems) => this.problems.set(origin, problems),
     })
   }

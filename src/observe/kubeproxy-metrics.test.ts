@@ -29,6 +29,7 @@ describe("kube-proxy's metrics", () => {
     metrics.changed([put(aSlice([], { triggered: Date.now() + 1 }))], service, 1)
     metrics.round(round(1, { isFull: true }))
     metrics.round(round(1, { ok: false }))
+    metrics.reconciled([{ family: 'IPv6', removed: 3, milliseconds: 2 }])
     metrics.answered('healthz', 200)
     metrics.answered('livez', 503)
     const kinds = (await registry.getMetricsAsJSON()).map(({ name, type, values }) => {
@@ -36,6 +37,8 @@ describe("kube-proxy's metrics", () => {
       return `${name} ${type} ${[...labels].filter(label => label !== 'le').sort()}`.trim()
     })
     assert.deepEqual(kinds.sort(), [
+      'kubeproxy_conntrack_reconciler_deleted_entries_total counter ip_family',
+      'kubeproxy_conntrack_reconciler_sync_duration_seconds histogram ip_family',
       'kubeproxy_network_programming_duration_seconds histogram ip_family',
       'kubeproxy_proxy_healthz_total counter code',
       'kubeproxy_proxy_livez_total counter code',

@@ -1,7 +1,7 @@
 /**
  * The metrics that kube-proxy's users have on their dashboards, under kube-proxy's names, with its labels and buckets
  * (pkg/proxy/metrics of Kubernetes 1.37, mode nftables). Left out is what there is not here: chains that are cleaned up
- * later, a reconciler of all of conntrack.
+ * later. Of conntrack, entries of the UDP ports that changed are reconciled, not all.
  */
 
 import { Counter, exponentialBuckets, Gauge, Histogram, linearBuckets, type Registry } from 'prom-client'
@@ -15,6 +15,12 @@ interface Round {
   readonly isFull: boolean
   /** What was asked for before is written. */
   readonly upTo: number
+  readonly milliseconds: number
+}
+
+interface Reconciliation {
+  readonly family: IpFamily
+  readonly removed: number
   readonly milliseconds: number
 }
 
@@ -108,6 +114,10 @@ export function createKubeProxyMetrics(
       }
     },
   })
+  const reconciliations = round('conntrack_reconciler_sync_duration_seconds', 'Duration of looking through conntrack.')
+  const forgotten = new Counter(
+    perFamily('conntrack_reconciler_deleted_entries_total', 'Conntrack entries that had gone stale and were removed.'),
+  )
   const answers = {
     healthz: byCode('proxy_healthz_total', 'Answers of /healthz, by status.'),
     livez: byCode('proxy_livez_total', 'Answers of /livez, by status.'),
@@ -148,6 +158,13 @@ export function createKubeProxyMetrics(
         pending.delete(key)
         if (object.kind !== 'EndpointSlice' || triggered === undefined) continue
         programming.observe({ ip_family: object.family }, (now - triggered) / 1000)
+      }
+    },
+
+    reconciled(families: readonly Reconciliation[]): void {
+      for (const { family: ip_family, removed, milliseconds } of families) {
+        reconciliations.observe({ ip_family }, milliseconds / 1000)
+        forgotten.inc({ ip_family }, removed)
       }
     },
 
