@@ -139,7 +139,10 @@ export class KernelTables {
     }
     this.#worker = new Worker(job, options.coalesceMs ?? 2)
     this.#staleFlows = new StaleFlows(
-      async frontends => observer.reconciled?.(await programs.removeStaleUdp(frontends)),
+      async frontends => {
+        const families = await programs.removeStaleUdp(frontends)
+        observer.reconciled?.(families)
+      },
       problems => observer.problems?.('conntrack', problems),
     )
   }
