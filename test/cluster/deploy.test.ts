@@ -16,11 +16,20 @@ describe('make deploy', { skip }, () => {
   after(() => cluster?.down())
 
   const ours = (...args: readonly string[]) => cluster.kubectl('-n', 'lightpath-system', ...args)
-  const someLoad = async () => cluster.load(1, await cluster.url('whoami'), '--rate', '300', '--connections', '30')
-  const losesNothing = async (load: Load) => {
-    const { requests, errors } = await load.end()
-    assert.deepEqual(errors, {})
-    assert.ok(requests > 300, `${requests} requests`)
+  /** On connections that are kept, and each request on a new one. */
+  const someLoad = async (): Promise<readonly Load[]> => {
+    const url = await cluster.url('whoami')
+    return [
+      await cluster.load(1, url, '--rate', '200', '--connections', '20'),
+      await cluster.load(2, url, '--rate', '100', '--connections', '10', '--fresh'),
+    ]
+  }
+  const losesNothing = async (loads: readonly Load[]) => {
+    for (const load of loads) {
+      const { requests, errors } = await load.end()
+      assert.deepEqual(errors, {})
+      assert.ok(requests > 300, `${requests} requests`)
+    }
   }
   const reachesEnvoy = (node: number) =>
     eventually(60, async () => {
@@ -57,11 +66,13 @@ describe('make deploy', { skip }, () => {
     assert.match(text, /problems: none/)
   })
 
-  for (const daemonSet of ['lightpath-proxy', 'lightpath-node']) {
-    test(`a rolling update of ${daemonSet} under 300 requests/s loses none`, async () => {
+  for (const daemonSets of [['lightpath-proxy'], ['lightpath-proxy', 'lightpath-node']]) {
+    test(`a rolling update of ${daemonSets.join(' and ')} under 300 requests/s loses none`, async () => {
       const load = await someLoad()
-      await ours('rollout', 'restart', `daemonset/${daemonSet}`)
-      await ours('rollout', 'status', `daemonset/${daemonSet}`, '--timeout', '180s')
+      for (const daemonSet of daemonSets) await ours('rollout', 'restart', `daemonset/${daemonSet}`)
+      for (const daemonSet of daemonSets) {
+        await ours('rollout', 'status', `daemonset/${daemonSet}`, '--timeout', '180s')
+      }
       await losesNothing(load)
       for (const node of nodes) await reachesEnvoy(node)
     })
