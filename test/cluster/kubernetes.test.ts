@@ -113,7 +113,7 @@ describe('on a cluster of two nodes without kube-proxy', { skip }, () => {
 describe('on a cluster of two nodes beside kube-proxy', { skip }, () => {
   let cluster: Nodes
   before(async () => {
-    cluster = await Nodes.up('nftables', ['--services', 'labelled'])
+    cluster = await Nodes.up('nftables', ['services=labelled'])
     await cluster.kubectl('expose', 'deployment/whoami', '--name', 'ours', '--port', '80', '--target-port', 'http')
     const patch = { metadata: { labels: { [proxyName]: 'lightpath.cloud' } } }
     const port = { spec: { ports: [{ port: 80, targetPort: 'http', protocol: 'TCP', appProtocol: 'http' }] } }

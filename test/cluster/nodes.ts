@@ -3,17 +3,12 @@
  * from its images, or agent and Envoy are processes in each node's network namespace.
  */
 
-import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, openSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { LoadReport } from '../../src/demo/load-report.ts'
-import { findEnvoy } from '../../src/envoy/find.ts'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
@@ -60,18 +55,16 @@ export class Load {
 
 export class Nodes {
   readonly #cluster: string
-  readonly #directory: string
   readonly #processes: ChildProcess[] = []
 
-  private constructor(cluster: string, directory: string) {
+  private constructor(cluster: string) {
     this.#cluster = cluster
-    this.#directory = directory
   }
 
-  /** With agent and Envoy of each node as processes. */
-  static up(kubeProxy: 'nftables' | 'none', agentOptions: readonly string[]): Promise<Nodes> {
+  /** With agent and Envoy of each node as processes. @param settings of the agents, as `key=value` */
+  static up(kubeProxy: 'nftables' | 'none', settings: readonly string[]): Promise<Nodes> {
     return Nodes.#create(kubeProxy, async cluster => {
-      for (const node of nodes) await cluster.#startNode(node, agentOptions)
+      await cluster.hack('lightpath', ...settings)
     })
   }
 
@@ -81,8 +74,7 @@ export class Nodes {
   }
 
   static async #create(kubeProxy: string, start: (cluster: Nodes) => Promise<void>): Promise<Nodes> {
-    const directory = await mkdtemp(join(tmpdir(), 'lightpath-cluster-'))
-    const cluster = new Nodes(`lightpath-test-${process.pid}`, directory)
+    const cluster = new Nodes(`lightpath-test-${process.pid}`)
     try {
       await cluster.hack('up', '--kube-proxy', kubeProxy)
       await start(cluster)
@@ -102,7 +94,6 @@ export class Nodes {
       await once(child, 'exit')
     }
     await this.hack('down')
-    await rm(this.#directory, { recursive: true, force: true })
   }
 
   /** hack/cluster */
@@ -172,27 +163,7 @@ export class Nodes {
   }
 
   socket(node: number): string {
-    return join(this.#directory, `node${node}.sock`)
-  }
-
-  async #startNode(node: number, agentOptions: readonly string[]): Promise<void> {
-    const envoy = await findEnvoy()
-    assert(envoy.ok)
-    const bootstrap = join(this.#directory, `node${node}.json`)
-    await writeFile(bootstrap, await lightpath('bootstrap', '--node-name', `node${node}`))
-    const kubeconfig = `/run/${this.#cluster}/kubeconfig`
-    const names = ['--node-name', `node${node}`, '--kubeconfig', kubeconfig, '--socket', this.socket(node)]
-    this.#start(node, 'agent', join(root, 'bin/lightpath'), 'node', ...names, ...agentOptions)
-    // Envoys of one machine share memory by this number, which has to differ.
-    const baseId = String((process.pid % 1e8) * 4 + node)
-    this.#start(node, 'envoy', envoy.path, '-c', bootstrap, '--base-id', baseId, '--concurrency', '1')
-  }
-
-  #start(node: number, name: string, command: string, ...args: readonly string[]): void {
-    const log = openSync(join(this.#directory, `node${node}-${name}.log`), 'w')
-    const inNode = [`--net=/run/netns/${this.#cluster}-node${node}`, command, ...args]
-    this.#processes.push(spawn('nsenter', inNode, { stdio: ['ignore', log, log] }))
-    closeSync(log)
+    return `/run/${this.#cluster}/node${node}/own/run/lightpath/agent.sock`
   }
 
   async #clientPod(node: number): Promise<string> {
