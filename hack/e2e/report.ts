@@ -51,14 +51,9 @@ const minutes = Math.round(suites.reduce((sum, suite) => sum + suite.RunTime, 0)
 
 const chosen = (name: string) => new RegExp(options.focus).test(name) && !new RegExp(options.skip).test(name)
 if (options.write) {
-  const names = [...readBaseline().filter(name => !chosen(name)), ...passed.map(({ name }) => name)]
-  writeFileSync(
-    options.baseline,
-    names
-      .sort(compareNames)
-      .map(name => `${name}\n`)
-      .join(''),
-  )
+  const names = new Set([...readBaseline().filter(name => !chosen(name)), ...passed.map(({ name }) => name)])
+  const lines = [...names].sort(compareNames).map(name => `${name}\n`)
+  writeFileSync(options.baseline, lines.join(''))
 }
 const baseline = readBaseline().filter(chosen)
 const passedNames = new Set(passed.map(({ name }) => name))
