@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { parse } from 'yaml'
 import { run } from '../../src/demo/processes.ts'
 import { findServices, move } from '../../src/webhook/adopt.ts'
 import { kubernetesApi } from '../../src/webhook/api.ts'
@@ -11,6 +13,7 @@ const options = { skip: noApiServer, timeout: 120_000 }
 const server = new ApiServerProcess()
 const proxyName = 'service.kubernetes.io/service-proxy-name'
 const ours = 'lightpath.cloud'
+const agents = new URL('../../deploy/node/daemonset.yaml', import.meta.url)
 const pods = '/api/v1/namespaces/lightpath-system/pods'
 
 const nameOf = (i: number) => `vector-${i}`
@@ -77,7 +80,7 @@ test(
     await server.must('POST', pods, {
       metadata: {
         name: 'agent',
-        labels: { 'app.kubernetes.io/name': 'lightpath', 'app.kubernetes.io/component': 'node' },
+        labels: parse(readFileSync(agents, 'utf8')).spec.template.metadata.labels,
       },
       spec: { nodeName: 'node1', containers: [{ name: 'a', image: 'a' }] },
     })
