@@ -6,7 +6,10 @@ import { addOptions, type Config, readConfig } from './commands/options.ts'
 import { UsageError } from './commands/usage.ts'
 
 const ports = ['redirectPort', 'canaryPort', 'adminPort', 'xdsPort'] as const
-const kernel = ['steeringMark', 'envoyMark', 'routeTable', 'masqueradeMark', 'nodeportAddresses'] as const
+const kernel = [
+  ...(['steeringMark', 'envoyMark', 'routeTable', 'masqueradeMark', 'nodeportAddresses', 'masqueradeAll'] as const),
+  ...(['detectLocalMode', 'clusterCidr', 'podBridgeInterface', 'podInterfaceNamePrefix'] as const),
+] as const
 const conntrack = [
   'conntrackMaxPerCore',
   'conntrackMin',

@@ -8,6 +8,7 @@ import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
 import { parse as parseYaml } from 'yaml'
 import { redirects } from '../kernel/layer.ts'
+import { type DetectLocalMode, detectLocalModes } from '../kernel/masquerade.ts'
 import type { TcpAddress } from '../observe/http.ts'
 import { logLevels } from '../observe/log.ts'
 import { canonicalIp, isPortNumber } from '../services/address.ts'
@@ -53,13 +54,29 @@ const duration: Shape<number> = {
   accepts: 'a duration such as 500ms, 30s or 10m',
 }
 
-const addressRanges: Shape<readonly string[]> = {
-  placeholder: 'CIDRS',
-  parse: text => {
-    const ranges = text.split(',').map(part => (part.trim() === 'primary' ? 'primary' : canonicalCidr(part.trim())))
-    return ranges.includes(undefined) ? undefined : (ranges as string[])
-  },
-  accepts: 'primary or a list of CIDRs such as 10.0.0.0/8,fd00::/8',
+const onOff: Shape<boolean> = {
+  placeholder: 'on|off',
+  parse: value => (value === 'on' || value === 'off' ? value === 'on' : undefined),
+  accepts: 'on or off',
+}
+
+const interfaceName: Shape<string> = {
+  placeholder: 'NAME',
+  parse: value => (/^[^\s/"*]{1,15}$/.test(value) ? value : undefined),
+  accepts: 'the name of a network interface, or its beginning',
+}
+
+/** @param keyword may stand in place of a CIDR */
+function ranges(keyword?: string): Shape<readonly string[]> {
+  const read = (part: string) => (part === keyword ? keyword : canonicalCidr(part))
+  return {
+    placeholder: 'CIDRS',
+    parse: value => {
+      const parts = value.split(',').map(part => read(part.trim()))
+      return parts.includes(undefined) ? undefined : (parts as string[])
+    },
+    accepts: `${keyword === undefined ? '' : `${keyword} or `}a list of CIDRs such as 10.0.0.0/8,fd00::/8`,
+  }
 }
 
 const count: Shape<number> = {
@@ -197,11 +214,38 @@ export const definitions = {
     defaultText: hex(0x4000),
   },
   nodeportAddresses: {
-    ...addressRanges,
+    ...ranges('primary'),
     description:
       "addresses of the node that open node ports: CIDRs, or primary for the node's InternalIPs; all where they name none of a family, and never loopback ones",
     default: ['primary'] as readonly string[],
     defaultText: 'primary',
+  },
+  detectLocalMode: {
+    ...oneOf(...detectLocalModes),
+    description: 'how connections of pods are told from those that come to a cluster IP from outside the cluster',
+    default: 'ClusterCIDR' as DetectLocalMode,
+  },
+  clusterCidr: {
+    ...ranges(),
+    description: 'addresses of pods, for --detect-local-mode=ClusterCIDR, one range a family; without, none is told',
+    default: [] as readonly string[],
+    defaultText: 'none',
+  },
+  podBridgeInterface: {
+    ...interfaceName,
+    description: 'bridge of the pods, for --detect-local-mode=BridgeInterface',
+    default: undefined as string | undefined,
+  },
+  podInterfaceNamePrefix: {
+    ...interfaceName,
+    description: "beginning of the names of pods' interfaces, for --detect-local-mode=InterfaceNamePrefix",
+    default: undefined as string | undefined,
+  },
+  masqueradeAll: {
+    ...onOff,
+    description: "give all connections to cluster IPs through the kernel the node's address as their source",
+    default: false as boolean,
+    defaultText: 'off',
   },
   clientAddress: {
     ...oneOf(...clientAddressModes),
@@ -210,9 +254,7 @@ export const definitions = {
     default: 'forwarded-for' as (typeof clientAddressModes)[number],
   },
   pathTest: {
-    placeholder: 'on|off',
-    parse: (value: string) => (value === 'on' || value === 'off' ? value === 'on' : undefined),
-    accepts: 'on or off',
+    ...onOff,
     description:
       'test whether connections of pods reach Envoy on this node before any is steered there; off takes it for granted',
     default: true as boolean,
@@ -307,6 +349,7 @@ export function readConfig(command: Command): Config {
   if (config.redirect === 'iptables' && config.clientAddress === 'preserve') {
     throw new UsageError('--client-address preserve needs --redirect nftables')
   }
+  checkMasquerading(config)
   return config
 }
 
@@ -316,6 +359,17 @@ function checkMarks(config: Config): void {
     const other = marks.slice(index + 1).find(name => config[name] === config[one])
     if (!other) continue
     throw new UsageError(`${flagOf(one)} and ${flagOf(other)} are the same bit (${hex(config[one])}); choose two`)
+  }
+}
+
+function checkMasquerading(config: Config): void {
+  const needed = { BridgeInterface: 'podBridgeInterface', InterfaceNamePrefix: 'podInterfaceNamePrefix' } as const
+  for (const [mode, name] of Object.entries(needed)) {
+    if (config.detectLocalMode !== mode || config[name] !== undefined) continue
+    throw new UsageError(`${flagOf('detectLocalMode')}=${mode} needs ${flagOf(name)}`)
+  }
+  if (config.masqueradeAll && config.clientAddress === 'preserve') {
+    throw new UsageError('--masquerade-all=on takes away the address that --client-address=preserve keeps; choose one')
   }
 }
 

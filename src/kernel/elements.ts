@@ -24,10 +24,13 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  * - `restricted`: load-balancer IP . protocol . port that not everybody may come in by
  * - `allowed-sources`: the same . range of those who may
  * - `node-port-addresses`: ranges; addresses of the node in them open node ports
+ * - `pods`: ranges of the addresses of pods, where those can be told so
+ * - `outside`: all ranges but those, where pods can be told so; while it is empty nobody comes from outside
  */
 export type SetName =
   | ('services' | 'no-endpoints' | EndpointsName | 'hairpin' | 'envoy' | OwnObject)
-  | ('external' | 'local-services' | 'restricted' | 'allowed-sources' | 'node-port-addresses' | 'kernel-clients')
+  | ('external' | 'local-services' | 'restricted' | 'allowed-sources' | NodeSetName)
+export type NodeSetName = (typeof nodeSets)[number]
 export type EndpointsName = `endpoints-${Transport}`
 export type OwnObject = (typeof ownObjects)[number]
 export type Transport = 'tcp' | 'udp' | 'sctp'
@@ -60,6 +63,9 @@ export function partsOf(name: string): ElementParts {
   }
 }
 
+/** Sets about this node, and those of them that hold ranges. */
+export const rangeSets = ['node-port-addresses', 'pods', 'outside'] as const
+export const nodeSets = [...rangeSets, 'kernel-clients'] as const
 export const nodeOwner = 'node'
 
 /**
@@ -69,7 +75,7 @@ export const nodeOwner = 'node'
  */
 export function ownerOf({ set, key }: ElementParts): string | undefined {
   if (set === 'hairpin') return undefined
-  if (set === 'node-port-addresses' || set === 'kernel-clients') return nodeOwner
+  if (nodeSets.some(name => name === set)) return nodeOwner
   if (isKeyedByProtocol(set)) return key
   if (set === 'affinity' || set === 'clients' || set === 'allowed-sources') return key.split(' . ', 3).join(' . ')
   const [vip, port] = key.split(' . ')

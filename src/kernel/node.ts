@@ -1,19 +1,25 @@
 /** What the kernel is to know of this node itself, as elements. */
 
 import { familyOf, type IpFamily } from '../services/address.ts'
-import { familyOfCidr, withoutNested } from '../services/cidr.ts'
-import { type Elements, elementName, familyNames, rangeText } from './elements.ts'
+import { complement, familyOfCidr, withoutNested } from '../services/cidr.ts'
+import { type Elements, elementName, familyNames, type NodeSetName, rangeText } from './elements.ts'
+import type { DetectLocalMode } from './masquerade.ts'
 
 /** As a v1 Node says it. */
 export interface NodeFacts {
   /** InternalIP addresses, canonical; the first of a family is the primary one. */
   readonly addresses: readonly string[]
+  /** Canonical; the first of a family counts. */
+  readonly podCidrs: readonly string[]
 }
 
 export interface NodePlanOptions {
   readonly families: readonly IpFamily[]
   /** Which addresses of the node open node ports: canonical CIDRs, and `primary` for the node's primary ones. */
   readonly nodeportAddresses: readonly string[]
+  readonly detectLocalMode: DetectLocalMode
+  /** Of all pods, canonical; the first of a family counts, in the mode ClusterCIDR. */
+  readonly clusterCidr: readonly string[]
 }
 
 /**
@@ -23,18 +29,26 @@ export interface NodePlanOptions {
 export function planNode(
   node: NodeFacts | undefined,
   kernelClients: readonly string[],
-  { families, nodeportAddresses }: NodePlanOptions,
+  options: NodePlanOptions,
 ): Elements {
-  const elements = families.flatMap(family => [
-    ...nodePortRanges(family, node, nodeportAddresses).map(range =>
-      elementName(familyNames[family], 'node-port-addresses', rangeText(range)),
-    ),
-    ...kernelClients
-      .filter(address => familyOf(address) === family)
-      .map(address => elementName(familyNames[family], 'kernel-clients', address)),
-  ])
+  const elements = options.families.flatMap(family => {
+    const all = (set: NodeSetName, keys: readonly string[]) =>
+      keys.map(key => elementName(familyNames[family], set, rangeText(key)))
+    const pods = podRanges(family, node, options)
+    return [
+      ...all('node-port-addresses', nodePortRanges(family, node, options.nodeportAddresses)),
+      ...all('pods', pods),
+      ...all('outside', pods.flatMap(complement)),
+      ...all(
+        'kernel-clients',
+        kernelClients.filter(address => familyOf(address) === family),
+      ),
+    ]
+  })
   return new Map(elements.map(name => [name, '']))
 }
+
+const allOf = { IPv4: '0.0.0.0/0', IPv6: '::/0' } as const
 
 /**
  * The ranges of a family whose addresses open node ports. Where nothing is said of it, all its addresses count:
@@ -45,13 +59,26 @@ export function nodePortRanges(
   node: NodeFacts | undefined,
   nodeportAddresses: readonly string[],
 ): readonly string[] {
-  const [bits, all] = family === 'IPv4' ? [32, '0.0.0.0/0'] : [128, '::/0']
   const primary = primaryAddress(node, family)
   const ranges = nodeportAddresses.flatMap(range => {
     if (range !== 'primary') return familyOfCidr(range) === family ? [range] : []
-    return primary === undefined ? [] : [`${primary}/${bits}`]
+    return primary === undefined ? [] : [`${primary}/${family === 'IPv4' ? 32 : 128}`]
   })
-  return ranges.length === 0 ? [all] : withoutNested(ranges)
+  return ranges.length === 0 ? [allOf[family]] : withoutNested(ranges)
+}
+
+function podRanges(
+  family: IpFamily,
+  node: NodeFacts | undefined,
+  { detectLocalMode, clusterCidr }: NodePlanOptions,
+): readonly string[] {
+  const known = {
+    ClusterCIDR: clusterCidr,
+    NodeCIDR: node?.podCidrs ?? [],
+    BridgeInterface: [],
+    InterfaceNamePrefix: [],
+  }
+  return known[detectLocalMode].filter(range => familyOfCidr(range) === family).slice(0, 1)
 }
 
 export function primaryAddress(node: NodeFacts | undefined, family: IpFamily): string | undefined {

@@ -19,7 +19,7 @@ import { createHash } from 'node:crypto'
 import type { ClientAddress } from '../services/clientaddress.ts'
 import { parseObjectName } from './affinity.ts'
 import { clientAddressChains } from './clientaddress.ts'
-import { type Family, familyNames, type SetName, type Transport, transports } from './elements.ts'
+import { type Family, familyNames, rangeSets, type SetName, type Transport, transports } from './elements.ts'
 import {
   anyAddress,
   type Chooser,
@@ -29,22 +29,20 @@ import {
   markMasquerade,
   parseChooserName,
 } from './external.ts'
-import { markMasqueradeRule, masqueradeChain } from './masquerade.ts'
+import { type MasqueradeOptions, markRule, masqueradeChain, masqueradingVips, notOfPods, ofPods } from './masquerade.ts'
 
 export const tableName = 'lightpath'
 
 /** Takes the whole node down to the kernel layer while it holds the table's own protocol. Only people change it. */
 export const overlaySwitch = 'overlay_off'
 
-export interface RulesetOptions {
+export interface RulesetOptions extends MasqueradeOptions {
   /** The packet and conntrack mark bit of connections that are steered to Envoy. One bit; other bits are others'. */
   readonly steeringMark: number
   /** The packet mark bit that Envoy sets on its own connections. */
   readonly envoyMark: number
   /** Where Envoy's redirect listener listens. */
   readonly targetPort: number
-  /** The packet mark bit of new connections whose source address is to become the node's. */
-  readonly masqueradeMark: number
   /** Default: forwarded-for. */
   readonly clientAddress?: ClientAddress
 }
@@ -74,7 +72,7 @@ function namedSets(family: Family): readonly NamedSet[] {
     { kind: 'map', name: 'local-services', type: `type ${portOfVip} : verdict` },
     { kind: 'set', name: 'restricted', type: `type ${portOfVip}` },
     { kind: 'set', name: 'allowed-sources', type: `type ${portOfVip} . ${address}\n    flags interval` },
-    { kind: 'set', name: 'node-port-addresses', type: `type ${address}\n    flags interval` },
+    ...rangeSets.map(name => ({ kind: 'set', name, type: `type ${address}\n    flags interval` }) as const),
     ...transports.map(transport => endpointsMap(family, transport)),
     { kind: 'set', name: 'hairpin', type: `type ${address} . ${address}` },
     { kind: 'set', name: 'envoy', type: `type ${address} . inet_service` },
@@ -116,8 +114,12 @@ const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const
 const refuseNew = 'ct state new goto refuse-new'
 
 /** What externalTrafficPolicy Local does with a new connection, by where it comes from. */
-function localPolicyRules(key: string, options: RulesetOptions): readonly string[] {
-  return [`fib saddr type local ${markMasqueradeRule(options)} ${key} vmap @services`, `${key} vmap @local-services`]
+function localPolicyRules(family: Family, key: string, options: RulesetOptions): readonly string[] {
+  return [
+    `${ofPods(family, options)} ${key} vmap @services`,
+    `fib saddr type local ${markRule(options)} ${key} vmap @services`,
+    `${key} vmap @local-services`,
+  ]
 }
 
 /**
@@ -132,6 +134,8 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
   const inOverlay = `${family} daddr . tcp dport @envoy`
   const steered = hasMark('meta', steeringMark)
   const noSteering = `meta mark & 0x${steeringMark.toString(16)} != 0x${steeringMark.toString(16)}`
+  // Envoy would show an outsider's address to endpoints, whose answers would not come back through this node.
+  const keptBelow = options.clientAddress === 'preserve' ? [`${notOfPods(family, options)} accept`] : []
   return [
     // ICMP errors are limited to about one a second and client; resets are not.
     { name: 'refuse', rules: ['meta l4proto tcp reject with tcp reset', 'reject'] },
@@ -143,19 +147,24 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
         `${isNodePortAddress} ${nodePort} vmap @no-endpoints`,
       ],
     },
-    { name: markMasquerade, rules: [markMasqueradeRule(options)] },
-    { name: localPolicy.address, rules: localPolicyRules(destination, options) },
-    { name: localPolicy['node-port'], rules: localPolicyRules(nodePort, options) },
+    { name: markMasquerade, rules: [markRule(options)] },
+    { name: localPolicy.address, rules: localPolicyRules(family, destination, options) },
+    { name: localPolicy['node-port'], rules: localPolicyRules(family, nodePort, options) },
     { name: 'node-port', rules: [`${nodePort} vmap @external`, `${nodePort} vmap @services`] },
     {
       name: 'service',
-      rules: [`${destination} vmap @external`, `${destination} vmap @services`, `${isNodePortAddress} goto node-port`],
+      rules: [
+        `${destination} vmap @external`,
+        ...masqueradingVips(family, options, `${destination} vmap @services`),
+        `${isNodePortAddress} goto node-port`,
+      ],
     },
     {
       name: 'steer-new',
       rules: [
         `meta protocol @${overlaySwitch} accept`,
         `${family} saddr @kernel-clients accept`,
+        ...keptBelow,
         `${inOverlay} ${steerTo(options)}`,
       ],
     },

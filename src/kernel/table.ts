@@ -167,7 +167,7 @@ export class KernelTables {
 
   /** @param node undefined where it is not known (any more) */
   setNode(node: NodeFacts | undefined): void {
-    if (node?.addresses.join() === this.#node?.addresses.join()) return
+    if (JSON.stringify(node) === JSON.stringify(this.#node)) return
     this.#node = node
     this.#nodeElements = planNode(node, this.#kernelClients, this.#options)
     for (const [id, { state }] of this.#ports) if (state?.external?.sourceRanges.length) this.#dirty.add(id)

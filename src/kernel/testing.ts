@@ -13,6 +13,11 @@ export const testOptions: KernelOptions = {
   targetPort: 1666,
   routeTable: 1666,
   masqueradeMark: 0x4000,
+  masqueradeAll: false,
+  detectLocalMode: 'ClusterCIDR',
+  clusterCidr: [],
+  podBridgeInterface: undefined,
+  podInterfaceNamePrefix: undefined,
   nodeportAddresses: ['primary'],
   coalesceMs: 0,
 }

@@ -25,6 +25,8 @@ export interface Packet {
   readonly source: string
   readonly destination: string
   readonly port: number
+  /** That it came in by; none for a process on the node. */
+  readonly interface?: string
   /** The first packet of a connection. */
   readonly isNew: boolean
   readonly mark?: number
@@ -297,7 +299,7 @@ class Trace {
       [/^ct state (!= )?new\b/, match => isNew === (match[1] === undefined)],
       [/^ct mark & (\w+) (==) \1/, match => bits(this.#connectionMark, match[2]!, match[1]!)],
       [/^meta mark & (\w+) (==|!=) \1/, match => bits(this.#mark, match[2]!, match[1]!)],
-      [/^meta mark set meta mark \^ (\w+)/, match => this.#clearMark(Number(match[1]))],
+      [/^meta mark set meta mark & (\w+)/, match => this.#maskMark(Number(match[1]))],
       [/^meta mark set meta mark \| (\w+)/, match => this.#setMarks(Number(match[1]), 0)],
       [/^ct mark set ct mark \| (\w+)/, match => this.#setMarks(0, Number(match[1]))],
       [/^ct status dnat\b/, () => this.#isTranslated],
@@ -310,7 +312,12 @@ class Trace {
       [/^ip6? daddr != ([\da-f.:/]+)/, match => !holds(match[1]!, address)],
       [/^fib daddr type local\b/, () => isLocal(address)],
       [/^fib saddr type local\b/, () => from === 'node' || isLocal(source)],
-      [/^ip6? saddr @(\S+)/, match => has(match[1]!, source)],
+      [/^ip6? saddr @(\S+)/, match => this.#hasRange(match[1]!, '', source)],
+
+      [
+        /^iifname (!= )?"([^"*]+)(\*?)"/,
+        ([, not, name, star]) => this.#isFrom(name!, star !== '') === (not === undefined),
+      ],
       [/^update @(\S+) \{ ip6? saddr timeout \S+ \}/, match => this.#remember(match[1]!)],
       [/^numgen random mod (\d+) 0\b/, match => this.#surroundings.random(Number(match[1])) === 0],
       [/^ip6? saddr \. ip6? daddr @(\S+)/, match => has(match[1]!, `${source} . ${address}`)],
@@ -360,9 +367,14 @@ class Trace {
     return keys.some(key => key.startsWith(words) && holds(key.slice(words.length), ip))
   }
 
-  #clearMark(mark: number): boolean {
-    this.#mark &= ~mark
+  #maskMark(mask: number): boolean {
+    this.#mark &= mask
     return true
+  }
+
+  #isFrom(name: string, isPrefix: boolean): boolean {
+    const { interface: found = '' } = this.#packet
+    return isPrefix ? found.startsWith(name) : found === name
   }
 
   /** The destination, or what is left of it under the mask of node ports. */

@@ -1,7 +1,7 @@
 /** Changes recorded in any order and written as one text for `nft -f -`, in an order in which each is valid. */
 
 import { objectName, renderAffinity, renderClients } from './affinity.ts'
-import { type Family, type OwnObject, partsOf, type SetName } from './elements.ts'
+import { type Family, type OwnObject, partsOf, rangeSets, type SetName } from './elements.ts'
 import { block, chainFor, tableName } from './ruleset.ts'
 
 /** What nft reads as one command; its error messages quote the whole of it. */
@@ -19,7 +19,7 @@ const removalOrder: readonly Exclude<SetName, OwnObject>[] = [
     'kernel-clients',
     'restricted',
     'allowed-sources',
-    'node-port-addresses',
+    ...rangeSets,
   ] as const),
   ...(['endpoints-tcp', 'endpoints-udp', 'endpoints-sctp'] as const),
 ]

@@ -10,7 +10,8 @@ import { openConnections } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
 import { IptablesLayer } from '../kernel/iptables/layer.ts'
 import type { KernelLayer, Redirect } from '../kernel/layer.ts'
-import { nodePortRanges } from '../kernel/node.ts'
+import type { MasqueradeOptions } from '../kernel/masquerade.ts'
+import { type NodePlanOptions, nodePortRanges } from '../kernel/node.ts'
 import { type PathResult, testPath } from '../kernel/pathtest.ts'
 import { KernelTables, type Round } from '../kernel/table.ts'
 import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/kubeproxy-metrics.ts'
@@ -36,7 +37,7 @@ import { type PathState, PathWatch, pathProblems } from './pathwatch.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { SyncHealth } from './synchealth.ts'
 
-export interface AgentOptions {
+export interface AgentOptions extends MasqueradeOptions, NodePlanOptions {
   readonly nodeName: string
   readonly services: ServiceScope
   readonly families: readonly IpFamily[]
@@ -48,8 +49,6 @@ export interface AgentOptions {
   readonly steeringMark: number
   readonly envoyMark: number
   readonly routeTable: number
-  readonly masqueradeMark: number
-  readonly nodeportAddresses: readonly string[]
   /** What writes the kernel layer. */
   readonly redirect: Redirect
   readonly clientAddress: ClientAddress

@@ -3,7 +3,7 @@ import { BlockList } from 'node:net'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { canonicalIp, familyOf } from './address.ts'
-import { canonicalCidr, contains, withoutNested } from './cidr.ts'
+import { canonicalCidr, complement, contains, withoutNested } from './cidr.ts'
 
 const ipv4 = fc.ipV4()
 const ipv6 = fc.ipV6().map(ip => canonicalIp(ip)!)
@@ -38,6 +38,18 @@ test('A range holds the addresses that Node.js says it holds', () => {
     fc.property(ranges, addresses, fc.boolean(), (range, ip, isFromRange) => {
       const asked = isFromRange ? range.split('/')[0]! : ip
       assert.equal(contains(canonicalCidr(range)!, asked), nodeContains(range, asked))
+    }),
+  )
+})
+
+test('The complement of a range holds all other addresses, each once', () => {
+  fc.assert(
+    fc.property(ranges, addresses, fc.boolean(), (text, ip, isFromRange) => {
+      const range = canonicalCidr(text)!
+      const asked = isFromRange ? text.split('/')[0]! : ip
+      if (familyOf(asked) !== familyOf(range.split('/')[0]!)) return
+      const holders = complement(range).filter(other => contains(other, asked))
+      assert.equal(holders.length, contains(range, asked) ? 0 : 1)
     }),
   )
 })

@@ -35,6 +35,16 @@ export function withoutNested(ranges: readonly string[]): readonly string[] {
   return distinct.filter(range => !distinct.some(other => holds(other, range)))
 }
 
+/** The fewest ranges that hold all addresses of the family but those of `range`; canonical, as it is. */
+export function complement(range: string): readonly string[] {
+  const [address, digits] = range.split('/') as [string, string]
+  const family = familyOfCidr(range)
+  return Array.from({ length: Number(digits) }, (_, index) => {
+    const bits = hostBits(family, index + 1)
+    return `${toIp(((toNumber(address) >> bits) ^ 1n) << bits, family)}/${index + 1}`
+  })
+}
+
 function hostBits(family: IpFamily, length: number): bigint {
   return BigInt(bitsOf[family] - length)
 }

@@ -383,7 +383,7 @@ const slices: readonly Case[] = [
 
 const others: readonly Case[] = [
   {
-    title: 'a Node keeps its zone, the labels of Lightpath and its internal addresses',
+    title: 'a Node keeps its zone, the labels of Lightpath, its internal addresses and its ranges of pods',
     raw: {
       apiVersion: 'v1',
       kind: 'Node',
@@ -391,6 +391,7 @@ const others: readonly Case[] = [
         name: 'node1.example',
         labels: { 'topology.kubernetes.io/zone': 'a', 'lightpath.cloud/x': 'y', 'kubernetes.io/os': 'linux' },
       },
+      spec: { podCIDRs: ['10.244.1.7/24', 'fd00:244:1::/64', 'x'] },
       status: {
         addresses: [
           { type: 'Hostname', address: 'node1' },
@@ -405,9 +406,13 @@ const others: readonly Case[] = [
       name: 'node1.example',
       labels: { 'topology.kubernetes.io/zone': 'a', 'lightpath.cloud/x': 'y' },
       addresses: ['192.0.2.1', 'fd00::1'],
+      podCidrs: ['10.244.1.0/24', 'fd00:244:1::/64'],
       leaving: false,
     },
-    problems: [/LP102 Node node1.example: status.addresses: InternalIP "node1" is no IP address/],
+    problems: [
+      /LP102 Node node1.example: status.addresses: InternalIP "node1" is no IP address/,
+      /podCIDRs: "x" is no CIDR/,
+    ],
   },
   ...[
     ['is being deleted', { metadata: { name: 'node1', deletionTimestamp: '2026-01-01T00:00:00Z' } }],
@@ -418,7 +423,7 @@ const others: readonly Case[] = [
   ].map(([what, fields]) => ({
     title: `a Node that ${what} is leaving`,
     raw: { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node1' }, ...(fields as object) },
-    object: { kind: 'Node', name: 'node1', labels: {}, addresses: [], leaving: true } as const,
+    object: { kind: 'Node', name: 'node1', labels: {}, addresses: [], podCidrs: [], leaving: true } as const,
   })),
   {
     title: 'a Namespace keeps the label that opts it out, and is in no namespace',

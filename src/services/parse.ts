@@ -1,6 +1,7 @@
 /** From raw JSON, as the API server or a manifest has it, to the plain types of this folder, cut to what is used. */
 
 import { canonicalIp } from './address.ts'
+import { canonicalCidr } from './cidr.ts'
 import { describeKey, type Kind, type KubeObject } from './objects.ts'
 import { parseEndpointSlice } from './parse-endpointslice.ts'
 import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
@@ -160,9 +161,18 @@ function parseNode(raw: Raw, { name, labels }: Metadata, report: Report): Parsed
     name,
     labels: usedTexts('label', labels, isUsed, report),
     addresses,
+    podCidrs: podCidrs(raw, report),
     leaving: isLeaving(raw),
   }
   return { object }
+}
+
+function podCidrs(node: Raw, report: Report): readonly string[] {
+  return rawList(rawObject(node.spec).podCIDRs).flatMap(value => {
+    const cidr = typeof value === 'string' ? canonicalCidr(value) : undefined
+    if (cidr === undefined) report('LP102', `spec.podCIDRs: ${show(value)} is no CIDR`, 'it is left out')
+    return cidr ?? []
+  })
 }
 
 function isLeaving(node: Raw): boolean {

@@ -56,6 +56,8 @@ export interface Node {
   readonly labels: Readonly<Record<string, string>>
   /** InternalIP addresses in canonical text. */
   readonly addresses: readonly string[]
+  /** Where its pods have their addresses; canonical. */
+  readonly podCidrs: readonly string[]
   /** It is being deleted, or the cluster autoscaler is about to: load balancers are to drain it (KEP-3836). */
   readonly leaving: boolean
 }

@@ -17,6 +17,7 @@ const aNode = (zone: string) =>
     name: 'node1',
     labels: { 'topology.kubernetes.io/zone': zone },
     addresses: [],
+    podCidrs: [],
     leaving: false,
   }) as const
 
@@ -337,8 +338,16 @@ describe('traffic from outside', () => {
     assert.equal(stateOf(table, 'whoami/b/http').external?.nodePort, 30080)
   })
   test('by an external IP that is the VIP of another Service leaves that Service its VIP', () => {
-    const table = tableOf(aService({ name: 'a', clusterIPs: ['10.96.0.11'], externalIPs: ['10.96.0.10'] }), aService())
-    stateOf(table)
+    const a = aService({ name: 'a', clusterIPs: ['10.96.0.11'], externalIPs: ['10.96.0.10'] })
+    const table = tableOf(a)
+    const externalIPs = () => stateOf(table, 'whoami/a/http').external?.externalIPs
+    assert.deepEqual(externalIPs(), ['10.96.0.10'])
+    const { problems } = table.apply([put(aService())])
+    assert.equal(problems.get('Service whoami/a')?.[0]?.reason, '10.96.0.10:80/TCP belongs to whoami/whoami/http')
+    assert.equal(externalIPs(), undefined)
+    assert.equal(stateOf(table).vip, '10.96.0.10')
+    table.apply([remove(aService())])
+    assert.deepEqual(externalIPs(), ['10.96.0.10'])
   })
   test('opens the same node port in both families of a dual-stack Service', () => {
     const table = tableOf(aService({ ...fields, clusterIPs: ['10.96.0.10', 'fd00:96::a'] }))
@@ -366,9 +375,10 @@ const anyObject: fc.Arbitrary<KubeObject> = fc.oneof(
       retries: fc.constantFrom('1', '2', 'x'),
       proxy: fc.constantFrom<Record<string, string>>({}, { 'lightpath.cloud/proxy': 'disabled' }),
       onNodes: fc.boolean(),
+      takesVip: fc.boolean(),
       policy: fc.constantFrom('Cluster', 'Local'),
     })
-    .map(({ name, vip, port, retries, proxy, onNodes, policy }) =>
+    .map(({ name, vip, port, retries, proxy, onNodes, takesVip, policy }) =>
       aService({
         name,
         namespace: 'n',
@@ -376,6 +386,7 @@ const anyObject: fc.Arbitrary<KubeObject> = fc.oneof(
         labels: proxy,
         // Each name has its own, since who came first to a node port is not told by who is served.
         ports: [aPort({ port, ...(onNodes && { nodePort: name === 'a' ? 30001 : 30002 }) })],
+        externalIPs: takesVip ? [name === 'a' ? '10.96.0.2' : '10.96.0.1'] : [],
         externalTrafficPolicy: policy,
         annotations: { 'config.lightpath.cloud/http-num-retries': retries },
       }),
@@ -432,12 +443,14 @@ describe('for all histories', () => {
       }),
     )
   })
-  test('no two states share a VIP:port', () => {
+  test('no two states share a VIP:port, be it external to one of them', () => {
     fc.assert(
       fc.property(anyHistory, history => {
         const table = new ServiceTable('node1')
         for (const changes of history) table.apply(changes)
-        const claims = [...table.states()].map(({ vip, port }) => `${vip} ${port.port} ${port.protocol}`)
+        const claims = [...table.states()].flatMap(({ vip, port, external }) =>
+          [...new Set([vip, ...(external?.externalIPs ?? [])])].map(ip => `${ip} ${port.port} ${port.protocol}`),
+        )
         assert.equal(new Set(claims).size, claims.length)
       }),
     )

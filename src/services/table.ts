@@ -52,6 +52,8 @@ interface Claim {
   /** Port state id. */
   readonly id: string
   readonly key: string
+  /** Of a VIP: the key of the same place as one outside, which its owner has only while nobody has the VIP. */
+  readonly outsideKey?: string
 }
 
 /** What `explain` shows of a Service. */
@@ -302,13 +304,21 @@ export class ServiceTable {
 
   /** Gives up the claims that the Service no longer makes, and makes the new ones. */
   #reclaim(entry: Entry, service: Service | undefined, wanted: readonly PortOfFamily[], dirty: Set<string>): void {
-    const claims = wanted.flatMap(port => claimKeys(port).map(key => ({ id: port.id, key })))
-    for (const { id, key } of entry.claims) {
-      if (claims.some(claim => claim.id === id && claim.key === key)) continue
-      const next = this.#claims.release(key, id)
-      if (next !== undefined) dirty.add(serviceKeyOf(next))
+    const claims = wanted.flatMap(claimsOf)
+    const lookAgain = (id: string | undefined) => {
+      if (id !== undefined) dirty.add(serviceKeyOf(id))
     }
-    for (const { id, key } of claims) this.#claims.claim(key, { id, created: service?.created ?? 0 })
+    const isIn = (list: readonly Claim[], { id, key }: Claim) =>
+      list.some(claim => claim.id === id && claim.key === key)
+    for (const claim of entry.claims) {
+      if (isIn(claims, claim)) continue
+      lookAgain(this.#claims.release(claim.key, claim.id))
+      if (claim.outsideKey !== undefined) lookAgain(this.#claims.owner(claim.outsideKey))
+    }
+    for (const claim of claims) {
+      this.#claims.claim(claim.key, { id: claim.id, created: service?.created ?? 0 })
+      if (claim.outsideKey !== undefined && !isIn(entry.claims, claim)) lookAgain(this.#claims.owner(claim.outsideKey))
+    }
     entry.claims = claims
   }
 
@@ -341,7 +351,9 @@ export class ServiceTable {
 
   #ownedOutside(service: Service, { id, port, family, outside }: PortOfFamily, found: Problem[]): Outside | undefined {
     if (!outside) return undefined
-    const ownerOf = (address: OutsideAddress) => this.#otherOwner(outsideKey(address, port, family), id)
+    const ownerOf = (address: OutsideAddress) =>
+      ('ip' in address ? this.#otherOwner(vipKey(address.ip, port), id) : undefined) ??
+      this.#otherOwner(outsideKey(address, port, family), id)
     for (const address of addressesOf(outside)) {
       const owner = ownerOf(address)
       if (owner !== undefined) found.push(taken(service, describeAddress(address, port), port, owner))
@@ -386,16 +398,16 @@ function serviceKeyOf(id: string): string {
   return id.split('/', 2).join('/')
 }
 
-function claimKeys({ port, family, vip, outside }: PortOfFamily): readonly string[] {
-  const places = outside ? addressesOf(outside).map(address => outsideKey(address, port, family)) : []
-  return [vipKey(vip, port), ...places]
+function claimsOf({ id, port, family, vip, outside }: PortOfFamily): readonly Claim[] {
+  const places = outside ? addressesOf(outside).map(address => ({ id, key: outsideKey(address, port, family) })) : []
+  return [{ id, key: vipKey(vip, port), outsideKey: outsideKey({ ip: vip }, port, family) }, ...places]
 }
 
 function vipKey(vip: string, port: ServicePort): string {
   return `${port.protocol} ${hostPort(vip, port.port)}`
 }
 
-/** Apart from the keys of VIPs: an external IP, which any user may write, never keeps a Service from its VIP. */
+/** Apart from the keys of VIPs: an external IP, which any user may write, never keeps a Service from its VIP, but gives way. */
 function outsideKey(address: OutsideAddress, port: ServicePort, family: IpFamily): string {
   return `outside ${family} ${describeAddress(address, port)}`
 }

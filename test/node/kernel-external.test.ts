@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { LabNode, Pod } from '../../src/demo/network.ts'
+import { runIn } from '../../src/demo/processes.ts'
+import type { KernelOptions } from '../../src/kernel/table.ts'
 import { portState } from '../../src/kernel/testing.ts'
 import type { External, PortState } from '../../src/services/port.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
@@ -16,6 +18,7 @@ describe('From outside', needsRoot, () => {
   let client: Pod
   let node: LabNode
 
+  const pods = { clusterCidr: ['10.244.0.0/16', 'fd00:244::/32'] }
   const families: readonly Family[] = ['IPv4', 'IPv6']
   const addressOf = (pod: Pod, family: Family) => (family === 'IPv4' ? pod.ip : pod.ip6)
   const nodeAddress = (family: Family) => (family === 'IPv4' ? node.address : node.address6)
@@ -54,10 +57,21 @@ describe('From outside', needsRoot, () => {
     await lab.tables.settled()
     assert.deepEqual([...lab.problems], [])
   }
-  /** What connections say until both servers have answered, or 30 of them. */
+  /** As a new run of the agent with these options. */
+  const restart = async (options: Partial<KernelOptions>, states: readonly PortState[]) => {
+    await lab.tables.close()
+    lab.tables = lab.createTables({ ...pods, ...options })
+    await lab.tables.start()
+    lab.tables.setNode({ addresses: [node.address, node.address6], podCidrs: [] })
+    for (const state of states) lab.tables.setPort(state)
+    lab.tables.synced()
+    await lab.tables.settled()
+    assert.deepEqual([...lab.problems], [])
+  }
+  /** What connections say until both servers have answered, or 12 of them. */
   const answers = async (netns: string, ip: string, port: number): Promise<readonly string[]> => {
     const seen = new Set<string>()
-    for (let n = 0; n < 30 && seen.size < 2; n++) seen.add(await lab.connect(netns, ip, port))
+    for (let n = 0; n < 12 && seen.size < 2; n++) seen.add(await lab.connect(netns, ip, port))
     return [...seen].toSorted()
   }
 
@@ -67,10 +81,7 @@ describe('From outside', needsRoot, () => {
     near = await lab.addServer('node1', 'near')
     far = await lab.addServer('node2', 'far')
     client = await lab.network.addPod('node1', 'client')
-    await lab.tables.start()
-    lab.tables.setNode({ addresses: [node.address, node.address6] })
-    lab.tables.synced()
-    await lab.tables.settled()
+    await restart({}, [])
   })
   after(() => lab?.destroy())
 
@@ -96,6 +107,104 @@ describe('From outside', needsRoot, () => {
     })
   }
 
+  for (const family of families) {
+    const [lbIp, externalIp] = family === 'IPv4' ? ['192.0.2.7', '192.0.2.8'] : ['fd00:192::7', 'fd00:192::8']
+    /** As a router that sends what is for these addresses to the node. */
+    const routeToNode = async () => {
+      const flag = family === 'IPv4' ? '-4' : '-6'
+      for (const ip of [lbIp, externalIp]) {
+        await runIn(lab.network.fabric, 'ip', [flag, 'route', 'replace', ip, 'via', nodeAddress(family)])
+      }
+    }
+    const outsider = family === 'IPv4' ? '172.30.0.1' : 'fd00:30::1'
+    const addresses = { externalIPs: [externalIp], loadBalancerIPs: [lbIp], nodePort: 30_080 }
+
+    test(`external and load-balancer IPs over ${family} lead to every endpoint, masqueraded`, async () => {
+      await routeToNode()
+      await set(service(family, [near, far], addresses))
+      const both = [`far ${nodeAddress(family)}`, `near ${nodeAddress(family)}`]
+      for (const ip of [lbIp, externalIp]) {
+        assert.deepEqual(await answers(lab.network.fabric, ip, 80), both)
+        assert.deepEqual(await answers(client.netns, ip, 80), both)
+        assert.deepEqual(await answers(node.netns, ip, 80), both)
+      }
+    })
+
+    test(`policy Local over ${family} keeps the outsider's address, and gives pods and the node every endpoint`, async () => {
+      await routeToNode()
+      await set(service(family, [near, far], { ...addresses, policy: 'Local' }))
+      for (const [ip, port] of [
+        [lbIp, 80],
+        [externalIp, 80],
+        [nodeAddress(family), 30_080],
+      ] as const) {
+        assert.deepEqual(await answers(lab.network.fabric, ip, port), [`near ${outsider}`])
+        const address = addressOf(client, family)
+        assert.deepEqual(await answers(client.netns, ip, port), [`far ${address}`, `near ${address}`])
+        assert.deepEqual(await answers(node.netns, ip, port), [
+          `far ${nodeAddress(family)}`,
+          `near ${nodeAddress(family)}`,
+        ])
+      }
+    })
+
+    test(`policy Local over ${family} without endpoints here drops outsiders, and nobody else`, async () => {
+      await routeToNode()
+      await set(service(family, [far], { ...addresses, policy: 'Local' }))
+      for (const [ip, port] of [
+        [lbIp, 80],
+        [nodeAddress(family), 30_080],
+      ] as const) {
+        assert.equal(await lab.connect(lab.network.fabric, ip, port), 'timeout')
+        assert.equal(await lab.connect(client.netns, ip, port), `far ${addressOf(client, family)}`)
+        assert.match(await lab.connect(node.netns, ip, port), /^far /)
+      }
+    })
+
+    test(`without endpoints over ${family} every way refuses at once, whatever the policy`, async () => {
+      await routeToNode()
+      await set(service(family, [], { ...addresses, policy: 'Local' }))
+      for (const ip of [lbIp, externalIp]) {
+        assert.equal(await lab.connect(lab.network.fabric, ip, 80), 'ECONNREFUSED')
+      }
+    })
+
+    test(`source ranges over ${family} hold for load-balancer IPs, and for no other way`, async () => {
+      await routeToNode()
+      const range = family === 'IPv4' ? ['10.0.0.0/8', '198.51.100.0/24'] : ['fd00:244::/32', 'fd00:198::/64']
+      await set(service(family, [near], { ...addresses, sourceRanges: range }))
+      assert.equal(await lab.connect(lab.network.fabric, lbIp, 80), 'timeout')
+      assert.equal(await lab.connect(node.netns, lbIp, 80), 'timeout')
+      assert.match(await lab.connect(client.netns, lbIp, 80), /^near /)
+      assert.match(await lab.connect(lab.network.fabric, externalIp, 80), /^near /)
+      assert.match(await lab.connect(lab.network.fabric, nodeAddress(family), 30_080), /^near /)
+      const all = family === 'IPv4' ? '172.16.0.0/12' : 'fd00:30::/32'
+      await set(service(family, [near], { ...addresses, sourceRanges: [...range, all] }))
+      assert.match(await lab.connect(lab.network.fabric, lbIp, 80), /^near /)
+    })
+
+    test(`a VIP over ${family} masquerades outsiders and the node, and no pod`, async () => {
+      const vip = family === 'IPv4' ? '10.96.0.1' : 'fd00:96::1'
+      await runIn(lab.network.fabric, 'ip', ['route', 'replace', vip, 'via', nodeAddress(family)])
+      await set(service(family, [far], {}))
+      assert.equal(await lab.connect(lab.network.fabric, vip, 80), `far ${nodeAddress(family)}`)
+      assert.equal(await lab.connect(node.netns, vip, 80), `far ${nodeAddress(family)}`)
+      assert.equal(await lab.connect(client.netns, vip, 80), `far ${addressOf(client, family)}`)
+    })
+  }
+
+  test('a restart finds all of it as it should be, and writes nothing', async () => {
+    const ranges = ['10.1.0.0/16', '10.0.0.0/16', '172.30.0.0/24']
+    const states = [
+      service('IPv4', [near, far], { nodePort: 30_080, loadBalancerIPs: ['192.0.2.7'], sourceRanges: ranges }),
+      service('IPv6', [near, far], { externalIPs: ['fd00:192::8'], nodePort: 30_080, policy: 'Local' }),
+    ]
+    await restart({}, states)
+    const written = lab.flushes.length
+    await restart({}, states)
+    assert.equal(lab.flushes.length, written)
+  })
+
   test('a node port is opened by the primary addresses only, or by those in the ranges given, never by loopback', async () => {
     await set(service('IPv4', [near], { nodePort: 30_080 }))
     await lab.onNode('ip', 'address', 'add', '172.30.0.211/24', 'dev', 'eth0')
@@ -103,20 +212,11 @@ describe('From outside', needsRoot, () => {
     assert.match(await ask(node.address), /^near /)
     assert.equal(await ask('172.30.0.211'), 'ECONNREFUSED')
     assert.equal(await ask('127.0.0.1'), 'ECONNREFUSED')
-    await lab.tables.close()
-    lab.tables = lab.createTables({ nodeportAddresses: ['172.30.0.208/28', '127.0.0.0/8'] })
-    await lab.tables.start()
-    lab.tables.setPort(service('IPv4', [near], { nodePort: 30_080 }))
-    lab.tables.synced()
-    await lab.tables.settled()
+    const state = service('IPv4', [near], { nodePort: 30_080 })
+    await restart({ nodeportAddresses: ['172.30.0.208/28', '127.0.0.0/8'] }, [state])
     assert.equal(await ask(node.address), 'ECONNREFUSED')
     assert.match(await ask('172.30.0.211'), /^near /)
     assert.equal(await ask('127.0.0.1'), 'ECONNREFUSED')
-    await lab.tables.close()
-    lab.tables = lab.createTables()
-    await lab.tables.start()
-    lab.tables.setNode({ addresses: [node.address, node.address6] })
-    lab.tables.synced()
-    await lab.tables.settled()
+    await restart({}, [state])
   })
 })
