@@ -161,6 +161,21 @@ configured(program.command('cleanup').description('remove everything that Lightp
 
 configured(
   program
+    .command('preflight')
+    .description(
+      'say before anything is installed whether this node and its cluster are fit for Lightpath, and which layer each Service would get; changes nothing; exit code 1 where traffic would break',
+    ),
+  ['nodeName', 'source', 'kubeconfig', 'services', 'families', ...ports, 'metricsPort', 'socket', ...kernel],
+)
+  .option('--output <table|json>', 'for people or for programs', 'table')
+  .action(
+    run(async (config, _args, { output }) =>
+      (await import('./commands/preflight.ts')).preflight(config, outputFormat(output)),
+    ),
+  )
+
+configured(
+  program
     .command('debug')
     .description('for maintainers')
     .command('dump')

@@ -6,11 +6,11 @@ import { renderRuleset } from '../kernel/render.ts'
 import { createLog } from '../observe/log.ts'
 import { hostPort } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
-import { formatProblem, type Problem } from '../services/problem.ts'
-import { ServiceTable } from '../services/table.ts'
+import { formatProblem } from '../services/problem.ts'
 import { directorySource } from '../sources/directory.ts'
 import { bootstrapOptions, familiesOf } from './bootstrap.ts'
 import type { Config } from './options.ts'
+import { readOnce } from './read.ts'
 import { table } from './table.ts'
 import { UsageError } from './usage.ts'
 
@@ -32,25 +32,8 @@ export async function translate(config: Config, directory: string, to: unknown):
 }
 
 async function readStates(directory: string, config: Config) {
-  const services = new ServiceTable(config.nodeName)
-  const problems = new Map<string, readonly Problem[]>()
-  const source = directorySource(directory, { log: createLog('error') })
-  await new Promise<void>((resolve, reject) => {
-    const listener = {
-      changes: (changes: Parameters<ServiceTable['apply']>[0]) => {
-        for (const [origin, found] of services.apply(changes).problems) problems.set(origin, found)
-      },
-      problems: (origin: string, found: readonly Problem[]) => {
-        problems.set(origin, found)
-        const missing = found.find(({ code }) => code === 'LP104')
-        if (missing) reject(new Error(formatProblem(missing)))
-      },
-      synced: resolve,
-    }
-    source.start(listener).catch(reject)
-  }).finally(() => source.stop())
-  const states = [...services.states()].sort((a, b) => (a.id < b.id ? -1 : 1))
-  return { states, problems: [...problems.values()].flat() }
+  const { table, problems } = await readOnce(directorySource(directory, { log: createLog('error') }), config.nodeName)
+  return { states: [...table.states()].sort((a, b) => (a.id < b.id ? -1 : 1)), problems }
 }
 
 function summary(states: readonly PortState[]): string {

@@ -18,7 +18,7 @@ export const skip = process.getuid?.() === 0 ? false : 'needs root'
 /** Far beyond what anything takes, so that a slow machine fails no test. */
 const limitMs = 20_000
 
-const program = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
+export const lightpathProgram = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
 
 export interface LabOptions extends Partial<NetworkOptions> {
   /** More flags of `lightpath node`. */
@@ -157,7 +157,7 @@ export class AgentLab {
 
   /** Runs Lightpath's command line on the node. */
   lightpath(...args: readonly string[]): Promise<RunResult> {
-    return this.on(program, args)
+    return this.on(lightpathProgram, args)
   }
 
   agentLog(): string {

@@ -1,0 +1,112 @@
+import { createLog } from '../observe/log.ts'
+import type { Check } from '../preflight/check.ts'
+import { checkPolicies, type PlannedPort, plannedPorts } from '../preflight/cluster.ts'
+import { checkNode } from '../preflight/preflight.ts'
+import { formatProblem } from '../services/problem.ts'
+import type { Source } from '../sources/source.ts'
+import { askAgent } from './agent.ts'
+import { familiesOf } from './bootstrap.ts'
+import type { Config } from './options.ts'
+import { readOnce } from './read.ts'
+import { paint, table } from './table.ts'
+
+const cniDirectory = '/etc/cni/net.d'
+/** Whoever waits for longer is told what for. */
+const patienceMs = 2000
+
+interface Report {
+  readonly node: string
+  readonly checks: readonly Check[]
+  /** Undefined where no source was given. */
+  readonly services: readonly PlannedPort[] | undefined
+  readonly problems: readonly string[]
+}
+
+/** Prints the report; the exit code is 1 where something would break traffic. */
+export async function preflight(config: Config, output: 'table' | 'json'): Promise<void> {
+  const progress = startProgress()
+  const report = await gather(config, progress.step).finally(progress.stop)
+  process.stdout.write(output === 'json' ? `${JSON.stringify(report, undefined, 2)}\n` : render(report))
+  if (report.checks.some(({ outcome }) => outcome === 'fails')) process.exitCode = 1
+}
+
+async function gather(config: Config, onStep: (step: string) => void): Promise<Report> {
+  const { redirectPort, canaryPort, adminPort, xdsPort, metricsPort } = config
+  const hasAgent = (await askAgent(config.socket, '/status')).kind !== 'dead'
+  const checks = await checkNode(
+    {
+      ...config,
+      targetPort: redirectPort,
+      families: familiesOf(config),
+      ports: { redirectPort, canaryPort, adminPort, xdsPort, metricsPort },
+      hasAgent,
+      cniDirectory,
+    },
+    onStep,
+  )
+  const source = await sourceOf(config)
+  if (!source) return { node: config.nodeName, checks, services: undefined, problems: [] }
+  onStep('Services')
+  const reading = await readOnce(source, config.nodeName, config.services)
+  return {
+    node: config.nodeName,
+    checks: [...checks, checkPolicies(reading.clients)],
+    services: plannedPorts(reading.table),
+    problems: reading.problems.map(formatProblem),
+  }
+}
+
+async function sourceOf({ source, kubeconfig, nodeName }: Config): Promise<Source | undefined> {
+  const log = createLog('error')
+  if (source !== undefined) return (await import('../sources/directory.ts')).directorySource(source, { log })
+  if (kubeconfig === undefined) return undefined
+  return (await import('../sources/kubernetes.ts')).kubernetesSource({ kubeconfig, nodeName, log })
+}
+
+function startProgress() {
+  let step = ''
+  const timer = setInterval(() => process.stderr.write(`lightpath preflight: looks at ${step} …\n`), patienceMs)
+  return {
+    step: (next: string) => {
+      step = next
+    },
+    stop: () => clearInterval(timer),
+  }
+}
+
+const colours = { ok: 'green', warning: 'yellow', fails: 'red' } as const
+
+function render({ node, checks, services, problems }: Report): string {
+  const sections = [
+    `${paint('bold', `Node ${node}`)}\n${renderChecks(checks)}`,
+    ...(services ? [renderServices(services)] : []),
+    ...(problems.length > 0 ? [`${paint('bold', 'Problems')}\n${problems.map(text => `  ${text}`).join('\n')}`] : []),
+    verdict(checks),
+  ]
+  return `${sections.join('\n\n')}\n`
+}
+
+function renderChecks(checks: readonly Check[]): string {
+  const width = Math.max(...checks.map(({ name }) => name.length))
+  return checks
+    .map(({ name, outcome, found, remedy }) => {
+      const line = `  ${paint(colours[outcome], outcome.padEnd(7))}  ${name.padEnd(width)}  ${found}`
+      return remedy === undefined ? line : `${line}\n  ${' '.repeat(7)}  ${' '.repeat(width)}  → ${remedy}`
+    })
+    .join('\n')
+}
+
+function renderServices(services: readonly PlannedPort[]): string {
+  const count = (wanted: PlannedPort['layer']) => services.filter(({ layer }) => layer === wanted).length
+  const title = `Services: ${count('Envoy')} ports for Envoy, ${count('kernel')} for the kernel, ${count('not served')} not served`
+  if (services.length === 0) return paint('bold', title)
+  const rows = services.map(({ service, port, vip, layer, why }) => [service, port ?? '-', vip ?? '-', layer, why])
+  return `${paint('bold', title)}\n${table(['SERVICE', 'PORT', 'VIP', 'LAYER', 'WHY'], rows, '  ')}`
+}
+
+function verdict(checks: readonly Check[]): string {
+  const count = (wanted: Check['outcome']) => checks.filter(({ outcome }) => outcome === wanted).length
+  const [broken, warned] = [count('fails'), count('warning')]
+  if (broken > 0) return `${broken} of ${checks.length} checks fail: put that right before Lightpath is installed`
+  return warned > 0 ? `nothing that would break traffic; ${warned} warnings` : 'all is well'
+}

@@ -1,0 +1,29 @@
+/** One thing that a node or cluster has to have for Lightpath, and how it is there. */
+
+export interface Check {
+  /** What was looked at, in a few words. */
+  readonly name: string
+  /** `warning`: it works, with less or with care; `fails`: traffic would break, or Lightpath cannot work. */
+  readonly outcome: 'ok' | 'warning' | 'fails'
+  readonly found: string
+  /** What to do; undefined where nothing is to be done. */
+  readonly remedy?: string
+}
+
+export function ok(name: string, found: string): Check {
+  return { name, outcome: 'ok', found }
+}
+
+export function warning(name: string, found: string, remedy: string): Check {
+  return { name, outcome: 'warning', found, remedy }
+}
+
+export function fails(name: string, found: string, remedy: string): Check {
+  return { name, outcome: 'fails', found, remedy }
+}
+
+/** A few of many, such as `a, b and 3 more`. */
+export function someOf(items: readonly string[], most = 3): string {
+  const rest = items.length - most
+  return rest > 0 ? `${items.slice(0, most).join(', ')} and ${rest} more` : items.join(', ')
+}

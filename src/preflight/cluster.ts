@@ -1,0 +1,44 @@
+/** Which layer each Service of a cluster would get, and which pods would stay below. */
+
+import type { KernelClients } from '../services/kernelclients.ts'
+import type { ServiceTable } from '../services/table.ts'
+import { type Check, ok, someOf, warning } from './check.ts'
+
+/** A Service port, or a Service that would not be served. */
+export interface PlannedPort {
+  readonly service: string
+  /** Name or number; undefined for a Service that is not served. */
+  readonly port: string | undefined
+  readonly vip: string | undefined
+  readonly layer: 'Envoy' | 'kernel' | 'not served'
+  readonly why: string
+}
+
+/** In order of Services and ports. */
+export function plannedPorts(table: ServiceTable): readonly PlannedPort[] {
+  return [...table.names()].sort().flatMap((service): readonly PlannedPort[] => {
+    const [namespace = '', name = ''] = service.split('/')
+    const view = table.view(namespace, name)!
+    if (view.ignored !== undefined) {
+      return [{ service, port: undefined, vip: undefined, layer: 'not served', why: view.ignored }]
+    }
+    return view.ports.map(({ port, vip, layer }) => ({
+      service,
+      port: `${port.name === '' ? '' : `${port.name}:`}${port.port}/${port.protocol}`,
+      vip,
+      layer: layer.wants === 'envoy' ? 'Envoy' : 'kernel',
+      why: layer.reason,
+    }))
+  })
+}
+
+export function checkPolicies(clients: KernelClients): Check {
+  const kept = clients.clients()
+  if (kept.length === 0) return ok('NetworkPolicies', 'none selects a pod of this node for egress')
+  const pods = kept.map(({ pod, reason }) => `${pod} (${reason})`)
+  return warning(
+    'NetworkPolicies',
+    `connections of ${kept.length} pods stay in the kernel layer: ${someOf(pods)}`,
+    'none',
+  )
+}

@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { checkConntrack, checkPortRange } from './limits.ts'
+import { checkEncryption, checkPodNetwork, cniTypes, type Link } from './network.ts'
+import { checkKernel } from './programs.ts'
+import { checkRules, checkTable } from './routing.ts'
+import { checkForeignRules, foreignRules } from './ruleset.ts'
+
+/** What is said of a ruleset, by name of the check. */
+function ofRuleset(...lines: readonly string[]): ReadonlyMap<string, string> {
+  const reader = foreignRules(0x3000)
+  for (const line of lines) reader.onLine(line)
+  const checks = checkForeignRules(reader.found(), '0x1000 or 0x2000')
+  return new Map(checks.map(({ name, outcome, found }) => [name, `${outcome}: ${found}`]))
+}
+
+describe('rules of others', () => {
+  const inChain = (rule: string) => ofRuleset('table ip cni {', '\tchain mark {', `\t\t${rule}`, '\t}', '}')
+  for (const rule of [
+    'meta mark & 0x00001000 == 0x00001000 accept',
+    'meta mark set meta mark | 0x00002000',
+    'meta mark set 0x00001000',
+    'meta mark 0x00002000 accept',
+    'ct mark & 0x0000f000 == 0x00003000 drop',
+    'meta mark set (meta mark & 0xffffffff) ^ 0x00001000',
+  ]) {
+    test(`that use a mark of ours are named: ${rule}`, () => {
+      assert.equal(inChain(rule).get('marks in rules'), `fails: others use 0x1000 or 0x2000: ip cni mark: ${rule}`)
+    })
+  }
+
+  for (const rule of [
+    'meta mark & 0x00004000 == 0x00004000 masquerade',
+    'meta mark set meta mark & 0xffffbfff',
+    'meta mark & 0xffff0000 == 0x00010000 accept',
+    'meta mark & 0x00001000 == 0x00000000 accept',
+    'tcp dport 0x1000 accept',
+  ]) {
+    test(`that leave our marks alone do not count: ${rule}`, () => {
+      assert.match(inChain(rule).get('marks in rules')!, /^ok/)
+    })
+  }
+
+  test('of ours do not count, whatever they do', () => {
+    const found = ofRuleset(
+      'table ip lightpath {',
+      '\tchain guard {',
+      '\t\ttype filter hook input priority filter; policy drop;',
+      '\t\tmeta mark & 0x00001000 == 0x00001000 accept',
+      '\t}',
+      '}',
+    )
+    assert.deepEqual(
+      [...found.values()].filter(text => !text.startsWith('ok')),
+      [],
+    )
+  })
+
+  test('that drop at input or forward are named, with the firewall that they are of', () => {
+    const hook = (name: string, policy: string) => `type filter hook ${name} priority filter; policy ${policy};`
+    const found = ofRuleset(
+      ...[
+        'table ip filter {',
+        'chain INPUT {',
+        hook('input', 'drop'),
+        '}',
+        'chain OUTPUT {',
+        hook('output', 'drop'),
+        '}',
+        '}',
+      ],
+      ...['table inet firewalld {', 'chain filter_FORWARD {', hook('forward', 'accept'), '}', '}'],
+    )
+    assert.equal(found.get('firewall'), 'warning: firewalld; policy drop in ip filter INPUT')
+  })
+
+  test('tell the mode of kube-proxy', () => {
+    assert.match(ofRuleset('table ip kube-proxy {', '}').get('kube-proxy')!, /^warning: .*nftables/)
+    assert.match(ofRuleset('table ip nat {', 'chain KUBE-SERVICES {', '}', '}').get('kube-proxy')!, /iptables or ipvs/)
+    assert.match(ofRuleset('table ip nat {', '}').get('kube-proxy')!, /^ok/)
+  })
+})
+
+const marks = { steeringMark: 0x1000, envoyMark: 0x2000, routeTable: 1666 }
+const ours = '1666:\tfrom all fwmark 0x1000/0x1000 lookup 1666 '
+
+test('a routing rule of others for one of our marks fails, ours and other marks do not', () => {
+  const cilium = '9:\tfrom all fwmark 0x200/0xf00 lookup 2004'
+  assert.equal(checkRules([ours, cilium], marks).outcome, 'ok')
+  const { outcome, found } = checkRules([ours, '100:\tfrom all fwmark 0x2000/0xf000 lookup 100'], marks)
+  assert.deepEqual([outcome, found], ['fails', '100: from all fwmark 0x2000/0xf000 lookup 100'])
+})
+
+test('a routing table or priority that others use fails, and what the agent makes there does not', () => {
+  assert.equal(checkTable([ours], ['local default dev lo scope host '], 1666).outcome, 'ok')
+  assert.equal(checkTable([], ['default via 10.0.0.1 dev eth0 '], 1666).outcome, 'fails')
+  assert.equal(checkTable(['50:\tfrom 10.0.0.0/8 lookup 1666'], [], 1666).outcome, 'fails')
+  assert.equal(checkTable(['1666:\tfrom all iif eth0 lookup main'], [], 1666).outcome, 'fails')
+})
+
+const veth = (ifname: string, master?: string): Link => ({
+  ifname,
+  ...(master !== undefined && { master }),
+  linkinfo: { info_kind: 'veth' },
+})
+
+test('a pod network is routed where no bridge has a pod’s interface, and a bridged one needs bridge-nf', () => {
+  assert.match(checkPodNetwork([veth('cali1')], undefined).found, /^routed/)
+  assert.equal(checkPodNetwork([veth('veth1', 'cni0')], '1').outcome, 'warning')
+  assert.equal(checkPodNetwork([veth('veth1', 'cni0')], '0').outcome, 'fails')
+  assert.equal(checkPodNetwork([veth('veth1', 'cni0')], undefined).outcome, 'fails')
+  assert.equal(checkPodNetwork([{ ifname: 'lo' }], undefined).outcome, 'warning')
+})
+
+test('encryption between nodes is named', () => {
+  assert.equal(checkEncryption([veth('cali1')], false).outcome, 'ok')
+  const wireguard: Link = { ifname: 'wg0', linkinfo: { info_kind: 'wireguard' } }
+  assert.equal(checkEncryption([wireguard], true).found, 'WireGuard (wg0), IPsec')
+})
+
+test('the plugins of a CNI configuration are read, of a list and of a single one', () => {
+  assert.deepEqual(cniTypes('{"plugins": [{"type": "calico"}, {"type": "portmap"}]}'), ['calico', 'portmap'])
+  assert.deepEqual(cniTypes('{"type": "bridge"}'), ['bridge'])
+  assert.deepEqual(cniTypes('nonsense'), [])
+})
+
+test('an old kernel fails, and one without IP_LOCAL_PORT_RANGE is warned of', async () => {
+  const outcomes = async (release: string) => (await checkKernel(release)).map(({ outcome }) => outcome)
+  assert.deepEqual(await outcomes('5.4.0-generic'), ['fails', 'warning'])
+  assert.deepEqual(await outcomes('6.1.0-13-amd64'), ['ok', 'warning'])
+  assert.deepEqual(await outcomes('6.18.44'), ['ok'])
+})
+
+test('the range of local ports and the size of conntrack are judged', () => {
+  assert.equal(checkPortRange('32768\t60999').outcome, 'warning')
+  assert.equal(checkPortRange('32768\t65535').outcome, 'ok')
+  assert.equal(checkConntrack(262144, 1000).outcome, 'ok')
+  assert.equal(checkConntrack(262144, 200_000).outcome, 'warning')
+  assert.equal(checkConntrack(Number.NaN, Number.NaN).outcome, 'warning')
+})

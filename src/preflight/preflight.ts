@@ -1,0 +1,53 @@
+/** All that is looked at of a node before Lightpath is installed. Nothing is changed. */
+
+import { release } from 'node:os'
+import { CommandError, runCommand } from '../kernel/command.ts'
+import type { RulesetOptions } from '../kernel/ruleset.ts'
+import type { IpFamily } from '../services/address.ts'
+import { type Check, fails } from './check.ts'
+import { checkPorts, checkSysctls, type UsedPorts } from './limits.ts'
+import { checkNetwork } from './network.ts'
+import { checkKernel, checkPrograms, checkRuleset } from './programs.ts'
+import { checkRouting, type RoutingMarks } from './routing.ts'
+import { checkForeignRules, foreignRules } from './ruleset.ts'
+
+export interface PreflightOptions extends RulesetOptions, RoutingMarks {
+  readonly families: readonly IpFamily[]
+  readonly ports: UsedPorts
+  /** Whether an agent answers on this node. */
+  readonly hasAgent: boolean
+  /** Usually /etc/cni/net.d. */
+  readonly cniDirectory: string
+}
+
+/** @param onStep told what is looked at now */
+export async function checkNode(options: PreflightOptions, onStep: (step: string) => void): Promise<readonly Check[]> {
+  const steps: readonly (readonly [string, () => Promise<readonly Check[]>])[] = [
+    ['programs', checkPrograms],
+    ['kernel', async () => checkKernel(release())],
+    ['nftables', () => checkRuleset(options.families, options)],
+    ['rules of others', () => readForeignRules(options)],
+    ['routing', () => checkRouting(options)],
+    ['pod network', () => checkNetwork(options.cniDirectory)],
+    ['settings of the kernel', checkSysctls],
+    ['ports', async () => [await checkPorts(options.ports, options.hasAgent)]],
+  ]
+  const checks: Check[] = []
+  for (const [step, check] of steps) {
+    onStep(step)
+    checks.push(...(await check()))
+  }
+  return checks
+}
+
+async function readForeignRules({ steeringMark, envoyMark }: PreflightOptions): Promise<readonly Check[]> {
+  const reader = foreignRules(steeringMark | envoyMark)
+  try {
+    await runCommand(['nft', 'list', 'ruleset'], { onLine: reader.onLine })
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    return [fails('rules of others', `nft: ${error.message}`, 'install nftables, run as root')]
+  }
+  const bits = [steeringMark, envoyMark].map(bit => `0x${bit.toString(16)}`).join(' or ')
+  return checkForeignRules(reader.found(), bits)
+}

@@ -1,0 +1,65 @@
+/** The system's programs, and whether the kernel takes our rules: they are checked by the kernel and not applied. */
+
+import { type CommandError, runCommand } from '../kernel/command.ts'
+import { familyNames } from '../kernel/elements.ts'
+import { type RulesetOptions, renderFixedPart, tableName } from '../kernel/ruleset.ts'
+import type { IpFamily } from '../services/address.ts'
+import { type Check, fails, ok, warning } from './check.ts'
+import { outputOf } from './output.ts'
+
+const programs = [
+  { name: 'nft', args: ['--version'], packages: 'nftables' },
+  { name: 'ip', args: ['-V'], packages: 'iproute2' },
+  { name: 'conntrack', args: ['--version'], packages: 'conntrack' },
+] as const
+
+export async function checkPrograms(): Promise<readonly Check[]> {
+  return Promise.all(
+    programs.map(async ({ name, args, packages }) => {
+      const lines = await outputOf(name, ...args)
+      if (!lines) return fails(`program ${name}`, 'cannot be run', `install it (Debian: ${packages}), run as root`)
+      return ok(`program ${name}`, lines[0] ?? 'there')
+    }),
+  )
+}
+
+export async function checkKernel(release: string): Promise<readonly Check[]> {
+  const [major = 0, minor = 0] = release.split('.').map(Number)
+  const isOld = major < 5 || (major === 5 && minor < 8)
+  const version = isOld ? fails('kernel', release, 'use Linux 5.8 or newer') : ok('kernel', release)
+  const hasPortRange = major > 6 || (major === 6 && minor >= 3)
+  const clientAddress = hasPortRange
+    ? []
+    : [
+        warning(
+          'kernel, client address',
+          `${release} has no IP_LOCAL_PORT_RANGE`,
+          'leave --client-address at forwarded-for, or use Linux 6.3',
+        ),
+      ]
+  return [version, ...clientAddress]
+}
+
+/** The whole of our fixed rules, in a table of another name, by `nft --check`: TPROXY, maps, all hooks. */
+export async function checkRuleset(families: readonly IpFamily[], options: RulesetOptions): Promise<readonly Check[]> {
+  return Promise.all(
+    families.map(async ipFamily => {
+      const name = `nftables, ${ipFamily}`
+      const family = familyNames[ipFamily]
+      const head = `table ${family} ${tableName}`
+      const rules = renderFixedPart(family, options).replace(head, `${head}-preflight`)
+      try {
+        await runCommand(['nft', '--check', '-f', '-'], { input: rules })
+        return ok(name, 'the kernel takes our rules: TPROXY, maps, NAT')
+      } catch (error) {
+        const { failure, message } = error as CommandError
+        if (failure === 'permission') return fails(name, message, 'run as root')
+        return fails(
+          name,
+          `the kernel refuses our rules: ${message}`,
+          'use a kernel with nft_tproxy, nft_nat, nft_numgen and nf_tables',
+        )
+      }
+    }),
+  )
+}
