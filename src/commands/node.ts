@@ -80,7 +80,8 @@ function startServer<T extends { stop(): Promise<void> }>(agent: Agent, name: st
 }
 
 function startHealthServer(agent: Agent, config: Config, log: Log) {
-  const usual = config.services === 'labelled' ? 'none' : { address: '0.0.0.0', port: 10256 }
+  const everyAddress = familiesOf(config).includes('IPv6') ? '::' : '0.0.0.0'
+  const usual = config.services === 'labelled' ? 'none' : { address: everyAddress, port: 10256 }
   const where = config.healthzBindAddress ?? usual
   if (where === 'none') return []
   const routes = healthRoutes({

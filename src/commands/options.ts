@@ -165,7 +165,7 @@ export const definitions = {
     ...bindAddress(10256),
     description: "where load balancers and probes ask for /healthz and /livez, as they ask kube-proxy's",
     default: undefined as BindAddress | undefined,
-    defaultText: '0.0.0.0:10256; none with --services=labelled, where kube-proxy has that port',
+    defaultText: 'port 10256 of all addresses; none with --services=labelled, where kube-proxy has that port',
   },
   webhookAddress: {
     ...text,

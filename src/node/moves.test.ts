@@ -72,6 +72,16 @@ describe('moves between the layers', () => {
     ])
   })
 
+  test('of 10,000 Services that a start of the agent finds and moves up again are not told at all', async () => {
+    const many = Array.from({ length: 10_000 }, (_, index) => aPort(`s${index}`))
+    const { moves, told } = setUp(...many)
+    moves.moved(
+      many.map(({ id }) => id),
+      true,
+    )
+    assert.deepEqual(await told(), [])
+  })
+
   test('are news of a Service that was not meant for Envoy meanwhile', async () => {
     const { moves, told } = setUp(aPort('cart'))
     moves.unwanted(['shop/cart/http'])

@@ -158,6 +158,7 @@ describe('what load balancers ask a node', { skip }, () => {
     ]
     assert.deepEqual(await codes(), [200, 200])
     const { type, body } = (await ask(lab.node.address, 10256, '/healthz'))!
+    assert.equal((await ask(`[${lab.node.address6}]`, 10256, '/healthz'))?.status, 200)
     const { healthy, nodeEligible, status } = JSON.parse(body)
     assert.deepEqual(
       [type, healthy, nodeEligible, status.IPv4.healthy, status.IPv6.healthy],
