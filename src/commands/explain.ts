@@ -47,6 +47,7 @@ function renderPort(port: PortExplanation, explanation: Explanation): string {
     paint('bold', title),
     `  layer: ${layerText(port, explanation)}`,
     ...(explanation.envoyPorts[port.id]?.up ? [`  peer: ${peerText[explanation.clientAddress]}`] : []),
+    ...renderExternal(port),
     ...renderPath(port, explanation),
     ...renderKernelClients(port, explanation),
     ...renderSettings(port),
@@ -72,6 +73,22 @@ const peerText = {
   'forwarded-for':
     "endpoints see the node's address, and with HTTP the client's in X-Forwarded-For (--client-address forwarded-for)",
 } as const
+
+function renderExternal({ external }: PortExplanation): string[] {
+  if (!external) return []
+  const { nodePort, externalIPs, loadBalancerIPs, sourceRanges, policy, endpoints, clusterEndpoints } = external
+  const only = sourceRanges.length === 0 ? '' : ` (from ${sourceRanges.join(' ')} only)`
+  const ways = [
+    ...(nodePort === undefined ? [] : [`node port ${nodePort}`]),
+    ...externalIPs.map(ip => `external IP ${ip}`),
+    ...loadBalancerIPs.map(ip => `load-balancer IP ${ip}${only}`),
+  ]
+  const outsiders =
+    policy === 'Cluster'
+      ? `all ${endpoints.length} endpoints, which see the node's address`
+      : `${endpoints.length} of ${clusterEndpoints.length} endpoints, those here, which see the client's address`
+  return [...wrap('  from outside: ', ways), `  external traffic policy ${policy}: ${outsiders}`]
+}
 
 /** Of ports that are meant for Envoy: whether connections of pods can get there. */
 function renderPath({ family, layer }: PortExplanation, { paths }: Explanation): string[] {

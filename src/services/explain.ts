@@ -2,7 +2,7 @@
 
 import type { IpFamily } from './address.ts'
 import type { HealthCheck } from './healthcheck.ts'
-import type { PortState } from './port.ts'
+import type { External, PortState } from './port.ts'
 import { portLabel } from './port.ts'
 import type { Service } from './service.ts'
 import { settingDefinitions } from './settings.ts'
@@ -32,6 +32,8 @@ export interface PortExplanation {
   readonly port: number
   readonly protocol: string
   readonly layer: PortState['layer']
+  /** Undefined for a port that is reached by its VIP only. */
+  readonly external: External | undefined
   readonly settings: readonly SettingExplanation[]
   readonly endpoints: readonly EndpointExplanation[]
 }
@@ -68,7 +70,7 @@ export function explainService(view: ServiceView): ServiceExplanation {
 }
 
 function explainPort(state: PortState, view: ServiceView): PortExplanation {
-  const { id, port, family, vip, layer } = state
+  const { id, port, family, vip, layer, external } = state
   const protocol = layer.wants === 'envoy' ? layer.protocol : undefined
   const endpoints = (view.candidates.get(id) ?? []).map(candidate => ({
     address: candidate.ip,
@@ -85,6 +87,7 @@ function explainPort(state: PortState, view: ServiceView): PortExplanation {
     port: port.port,
     protocol: port.protocol,
     layer,
+    external,
     settings: protocol ? explainSettings(state, protocol, view) : [],
     endpoints,
   }
