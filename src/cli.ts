@@ -184,7 +184,7 @@ configured(
     ),
   ['socket', 'adminPort', 'routeTable'],
 )
-  .option('--file <FILE>', 'the archive (default: lightpath-NODE-TIME.tar.gz here)')
+  .option('--file <FILE>', 'the archive, - for standard output (default: lightpath-NODE-TIME.tar.gz here)')
   .action(run(async (config, _args, { file }) => (await import('./commands/dump.ts')).dump(config, file)))
 
 configured(

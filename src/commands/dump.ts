@@ -47,8 +47,13 @@ export async function dump(config: Config, file: unknown): Promise<void> {
   files.set('missing.txt', missing.map(line => `${line}\n`).join('') || 'nothing\n')
 
   const content = [...files].map(([name, text]) => ({ name: `${directory}/${name}`, content: Buffer.from(text) }))
-  writeFileSync(target, await promisify(gzip)(tar(content, time)), { mode: 0o600 })
+  const archive = await promisify(gzip)(tar(content, time))
   for (const line of missing) process.stderr.write(`missing: ${line}\n`)
+  if (target === '-') {
+    process.stdout.write(archive)
+    return
+  }
+  writeFileSync(target, archive, { mode: 0o600 })
   process.stdout.write(`${target}\n`)
 }
 

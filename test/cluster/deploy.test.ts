@@ -61,9 +61,12 @@ describe('make deploy', { skip }, () => {
   })
 
   test('has all that the agent runs in its image', async () => {
-    const text = await ours('exec', 'daemonset/lightpath-node', '--', 'lightpath', 'status')
+    const inAgent = (command: string) => ours('exec', 'daemonset/lightpath-node', '--', 'sh', '-c', command)
+    const text = await inAgent('lightpath status')
     assert.match(text, /path of pods to Envoy, IPv4: open/)
     assert.match(text, /problems: none/)
+    assert.equal(await inAgent('lightpath debug dump --file - 2>&1 >/dev/null'), '')
+    assert.ok(Number(await inAgent('lightpath debug dump --file - | wc -c')) > 10_000)
   })
 
   for (const daemonSets of [['lightpath-proxy'], ['lightpath-proxy', 'lightpath-node']]) {
