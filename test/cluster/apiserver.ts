@@ -77,6 +77,7 @@ export class ApiServerProcess {
         '--advertise-address=192.0.2.1',
         '--endpoint-reconciler-type=none',
         '--service-cluster-ip-range=10.96.0.0/16',
+        '--allow-privileged=true',
       ],
       ...['--authorization-mode=RBAC', `--token-auth-file=${this.#path('tokens.csv')}`],
       ...['--service-account-issuer=https://kubernetes.default.svc'],

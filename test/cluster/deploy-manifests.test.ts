@@ -1,0 +1,122 @@
+/** What everybody who applies deploy/ relies on, whatever the cluster. */
+
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import packageJson from '../../package.json' with { type: 'json' }
+import { ApiServerProcess, adminToken, noApiServer, noKubectl } from './apiserver.ts'
+import { kubectl, render, withKustomization } from './kustomize.ts'
+
+interface Container {
+  readonly name: string
+  readonly image: string
+  readonly imagePullPolicy: string
+  readonly ports?: readonly unknown[]
+  readonly resources?: { readonly requests?: Readonly<Record<string, string>> }
+  readonly securityContext: {
+    readonly privileged?: boolean
+    readonly readOnlyRootFilesystem?: boolean
+    readonly allowPrivilegeEscalation?: boolean
+    readonly capabilities?: { readonly drop?: readonly string[]; readonly add?: readonly string[] }
+  }
+}
+
+interface PodSpec {
+  readonly hostNetwork?: boolean
+  readonly initContainers?: readonly Container[]
+  readonly containers: readonly Container[]
+}
+
+interface Rule {
+  readonly resources: readonly string[]
+  readonly verbs: readonly string[]
+}
+
+const options = { skip: noApiServer ?? noKubectl, timeout: 120_000 }
+const server = new ApiServerProcess()
+const all = ['client-address', 'kube-proxy-free', 'prometheus'].map(name => `components/${name}`)
+
+before(async () => {
+  if (options.skip !== undefined) return
+  await server.start()
+  await server.makeNamespaces({ 'lightpath-system': {} })
+})
+
+after(() => server.stop())
+
+for (const [resource, ...components] of [
+  ['default'],
+  ['default', 'components/client-address', 'components/kube-proxy-free'],
+  ['cleanup'],
+]) {
+  test(
+    `the API server accepts deploy/${[resource, ...components].join(' + ')} without a warning`,
+    options,
+    async () => {
+      const admin = ['--kubeconfig', server.kubeconfig('admin', `token: ${adminToken}`)]
+      const apply = [...admin, 'apply', '--server-side', '--dry-run=server', '-k']
+      assert.match(
+        await withKustomization(resource!, components, directory => kubectl(...apply, directory)),
+        /daemonset/,
+      )
+    },
+  )
+}
+
+/** Of everything that can be deployed. */
+async function pods(): Promise<readonly { readonly name: string; readonly spec: PodSpec }[]> {
+  const objects = [...(await render('default', ...all)), ...(await render('cleanup'))]
+  return objects.flatMap(({ metadata, spec }) =>
+    spec?.template?.spec ? [{ name: metadata.name, spec: spec.template.spec }] : [],
+  )
+}
+
+test('all images come by two names, one tag, and no registry that there is not', options, async () => {
+  const containers = (await pods()).flatMap(({ spec }) => [...(spec.initContainers ?? []), ...spec.containers])
+  const tag = packageJson.version
+  const known = [`localhost/lightpath:${tag}`, `localhost/lightpath-proxy:${tag}`]
+  assert.deepEqual([...new Set(containers.map(({ image }) => image))].sort(), known.sort())
+  assert.ok(containers.every(({ imagePullPolicy }) => imagePullPolicy === 'IfNotPresent'))
+})
+
+test(
+  'containers drop all capabilities, cannot write to their file systems, and say what they need',
+  options,
+  async () => {
+    for (const { name, spec } of await pods()) {
+      for (const { name: container, securityContext, resources } of spec.containers) {
+        const where = `${name}/${container}`
+        assert.deepEqual(securityContext.capabilities?.drop, ['ALL'], where)
+        assert.ok(!securityContext.privileged, where)
+        // Envoy's capability comes from its file, which a process that may gain no privileges does not get.
+        assert.equal(securityContext.allowPrivilegeEscalation, container === 'envoy', where)
+        assert.deepEqual(securityContext.capabilities.add ?? ['NET_ADMIN'], ['NET_ADMIN'], where)
+        assert.ok(resources?.requests?.cpu && resources.requests.memory, where)
+      }
+      for (const { name: container, securityContext } of [...(spec.initContainers ?? []), ...spec.containers]) {
+        assert.equal(securityContext.readOnlyRootFilesystem, true, `${name}/${container}`)
+      }
+    }
+  },
+)
+
+test(
+  "pods on the node's network declare no ports, so that none keeps another from being scheduled",
+  options,
+  async () => {
+    const onNode = (await pods()).filter(({ spec }) => spec.hostNetwork)
+    assert.deepEqual(onNode.map(({ name }) => name).sort(), ['lightpath-cleanup', 'lightpath-node', 'lightpath-proxy'])
+    for (const { name, spec } of onNode) {
+      for (const { ports } of spec.containers) assert.equal(ports, undefined, name)
+    }
+  },
+)
+
+test('the agent may write Events and nothing else', options, async () => {
+  const roles = (await render('node')).filter(({ kind }) => kind === 'ClusterRole')
+  const rules: readonly Rule[] = roles.flatMap(role => (role as unknown as { rules: readonly Rule[] }).rules)
+  const writing = rules.filter(({ verbs }) => verbs.some(verb => !['get', 'list', 'watch'].includes(verb)))
+  assert.deepEqual(
+    writing.map(({ resources, verbs }) => [resources, verbs]),
+    [[['events'], ['create']]],
+  )
+})
