@@ -135,12 +135,13 @@ configured(
     .description(
       'compare, Service by Service, what the kube-proxy of this node has in the kernel with what Lightpath would put there; exit code 1 with differences',
     ),
-  ['nodeName', 'source', 'kubeconfig', 'families'],
+  ['nodeName', 'source', 'kubeconfig', 'families', ...kernel, 'clientAddress'],
 )
+  .option('--against <kube-proxy|lightpath>', "compare the rules of kube-proxy, or Lightpath's own", 'kube-proxy')
   .option('--output <table|json>', 'for people or for programs', 'table')
   .action(
-    run(async (config, _args, { output }) =>
-      (await import('./commands/verify.ts')).verify(config, outputFormat(output)),
+    run(async (config, _args, { against, output }) =>
+      (await import('./commands/verify.ts')).verify(config, against, outputFormat(output)),
     ),
   )
 

@@ -1,8 +1,12 @@
+import { familyNames } from '../kernel/elements.ts'
+import { fixedRules, type RulesetOptions } from '../kernel/ruleset.ts'
 import { createLog } from '../observe/log.ts'
 import type { IpFamily } from '../services/address.ts'
 import { type Aspect, compareWays, type Difference } from '../verify/compare.ts'
 import { missingEntrances, readKubeProxy } from '../verify/kube-proxy.ts'
-import { kubeProxyTable, lookUntilSettled, readTable } from '../verify/look.ts'
+import { readLightpath } from '../verify/lightpath.ts'
+import { lookUntilSettled, readTable } from '../verify/look.ts'
+import type { NftTable } from '../verify/nft-table.ts'
 import { waysOf } from '../verify/wanted.ts'
 import type { Ways } from '../verify/ways.ts'
 import { familiesOf } from './bootstrap.ts'
@@ -14,74 +18,90 @@ import { watchServices } from './watch.ts'
 
 interface Verdict {
   readonly node: string
+  readonly against: Side
   readonly services: number
   readonly waysIn: number
   readonly differences: readonly Difference[]
 }
 
-/** Exit code 0 for no difference, 1 for some, 2 where nothing could be compared. */
-export async function verify(config: Config, output: 'table' | 'json'): Promise<void> {
-  const verdict = await compare(config).catch((error: Error) => {
+const sides = ['kube-proxy', 'lightpath'] as const
+type Side = (typeof sides)[number]
+
+/**
+ * Exit code 0 for no difference, 1 for some, 2 where nothing could be compared.
+ *
+ * @param against whose rules in the kernel are compared with what Lightpath would put there: kube-proxy's, or its own
+ */
+export async function verify(config: Config, against: unknown, output: 'table' | 'json'): Promise<void> {
+  const side = sides.find(name => name === against)
+  if (!side) throw new UsageError(`--against is ${JSON.stringify(against)}, which is not ${sides.join(' or ')}`)
+  const verdict = await compare(config, side).catch((error: Error) => {
     throw new UsageError(error.message)
   })
   process.stdout.write(output === 'json' ? `${JSON.stringify(verdict, undefined, 2)}\n` : render(verdict))
   process.exitCode = verdict.differences.length === 0 ? 0 : 1
 }
 
-async function compare(config: Config): Promise<Verdict> {
+async function compare(config: Config, against: Side): Promise<Verdict> {
   const families = familiesOf(config)
   const source = await createSource(config, createLog('error'))
   try {
-    const watched = await watchServices(source, config.nodeName)
+    const watched = await watchServices(source, config.nodeName, { withOurs: against === 'lightpath' })
     let all: Ways[] = []
     const differences = await lookUntilSettled(async () => {
-      const { ways, lacking } = await readNode(families)
+      const { ways, lacking } = await readNode(config, families, against)
       const node = { name: config.nodeName, addresses: watched.nodeAddresses() }
-      const expected = waysOf(watched.states(), families, node)
+      const expected = waysOf(watched.states(), families, node, against)
       all = [ways, expected]
       return [...lacking, ...compareWays(ways, expected)]
     })
     const ways = new Map(all.flatMap(each => [...each]))
     const services = new Set([...ways.values()].map(({ service }) => service).filter(service => service !== ''))
-    return { node: config.nodeName, services: services.size, waysIn: ways.size, differences }
+    return { node: config.nodeName, against, services: services.size, waysIn: ways.size, differences }
   } finally {
     await source.stop()
   }
 }
 
-/** Rejects where kube-proxy has no table in any family. */
-async function readNode(families: readonly IpFamily[]) {
-  const tables = await Promise.all(
-    families.map(async family => ({ family, table: await readTable(family, kubeProxyTable) })),
-  )
+const readers = { 'kube-proxy': readKubeProxy, lightpath: readLightpath }
+
+const absent: Readonly<Record<Side, string>> = {
+  'kube-proxy':
+    'this node has no nftables table kube-proxy: kube-proxy does not run here, runs in another mode than nftables, or its ' +
+    "rules were taken away; nothing to compare with but Lightpath's own table (--against lightpath)",
+  lightpath: 'this node has no nftables table lightpath: no agent has run here yet',
+}
+
+/** Rejects where there is no such table in any family. */
+async function readNode(config: Config, families: readonly IpFamily[], against: Side) {
+  const tables = await Promise.all(families.map(async family => ({ family, table: await readTable(family, against) })))
   const found = tables.flatMap(({ family, table }) => (table ? [{ family, table }] : []))
-  if (found.length === 0) {
-    throw new Error(
-      `this node has no nftables table ${kubeProxyTable}: kube-proxy does not run here, runs in another mode than ` +
-        'nftables, or its rules were taken away; nothing to compare with',
-    )
-  }
+  if (found.length === 0) throw new Error(absent[against])
+  const options = { ...config, targetPort: config.redirectPort }
   return {
-    ways: new Map(found.flatMap(({ family, table }) => [...readKubeProxy(table, family)])),
-    lacking: found.flatMap(({ family, table }) => missingEntrances(table).map(chain => lackingChain(family, chain))),
+    ways: new Map(found.flatMap(({ family, table }) => [...readers[against](table, family)])),
+    lacking: found.flatMap(({ family, table }) => {
+      const chains = against === 'kube-proxy' ? missingEntrances(table) : missingRules(family, table, options)
+      return chains.map(chain => lackingChain(family, chain))
+    }),
   }
+}
+
+/** The chains of our fixed part that have not as many rules as they should. */
+function missingRules(family: IpFamily, { chains }: NftTable, options: RulesetOptions): readonly string[] {
+  const expected = fixedRules(familyNames[family], options)
+  return [...expected].filter(([chain, rules]) => chains.get(chain)?.length !== rules).map(([chain]) => chain)
 }
 
 function lackingChain(family: IpFamily, chain: string): Difference {
   const way = `every way in (${family})`
-  return {
-    service: '(all)',
-    port: '',
-    way,
-    what: `chain ${chain}`,
-    found: 'lacks its rules',
-    expected: 'as kube-proxy makes it',
-  }
+  const [found, expected] = ['not the rules that it should have', 'its rules']
+  return { service: '(all)', port: '', way, what: `chain ${chain}`, found, expected }
 }
 
-function render({ services, waysIn, differences }: Verdict): string {
+function render({ against, services, waysIn, differences }: Verdict): string {
   const rows = differences.map(({ service, port, way, what, found, expected }) => [
-    port === '' ? service : `${service}/${port}`,
+    port === '' ? service : `${service || '?'}/${port}`,
     way,
     what,
     show(found, expected),
@@ -89,7 +109,8 @@ function render({ services, waysIn, differences }: Verdict): string {
   ])
   const count = `${services} Services compared in ${waysIn} ways in, ${differences.length} differences\n`
   if (rows.length === 0) return count
-  const header = ['SERVICE PORT', 'WAY IN', 'WHAT', 'KUBE-PROXY', 'LIGHTPATH']
+  const columns = against === 'kube-proxy' ? ['KUBE-PROXY', 'LIGHTPATH'] : ['IN THE KERNEL', 'AS IT SHOULD BE']
+  const header = ['SERVICE PORT', 'WAY IN', 'WHAT', ...columns]
   return `${table(header, rows)}\n\n${paint('bold', count)}`
 }
 

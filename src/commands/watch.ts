@@ -10,14 +10,19 @@ import type { Source } from '../sources/source.ts'
 const timeoutMs = 60e3
 
 export interface Watched {
-  /** The ports of Services that every proxy is for: those with a label that names one are left out. */
+  /** The ports that this node would serve, of the Services that are looked at. */
   states(): readonly PortState[]
   /** InternalIPs of the node, as far as they are known. */
   nodeAddresses(): readonly string[]
 }
 
+export interface WatchOptions {
+  /** Also Services with a label that names Lightpath as their proxy, which a kube-proxy leaves alone. */
+  readonly withOurs: boolean
+}
+
 /** Follows a source until it is stopped; resolves when all is known. Rejects with the reason where that takes too long. */
-export async function watchServices(source: Source, nodeName: string): Promise<Watched> {
+export async function watchServices(source: Source, nodeName: string, { withOurs }: WatchOptions): Promise<Watched> {
   const table = new ServiceTable(nodeName)
   const named = new Set<string>()
   let addresses: readonly string[] = []
@@ -51,7 +56,7 @@ export async function watchServices(source: Source, nodeName: string): Promise<W
   })
   await synced.finally(() => clearTimeout(timer))
   return {
-    states: () => [...table.states()].filter(({ namespace, name }) => !named.has(`${namespace}/${name}`)),
+    states: () => [...table.states()].filter(({ namespace, name }) => withOurs || !named.has(`${namespace}/${name}`)),
     nodeAddresses: () => addresses,
   }
 }

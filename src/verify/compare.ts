@@ -41,12 +41,14 @@ function compareWay(key: string, found: Way | undefined, expected: Way | undefin
     const client = clients[what]
     // One endpoint too many is one difference, not one for each kind of client.
     if (client) return !(sameAsOutside(found, client) && sameAsOutside(expected, client))
+    if (what === clusterIP) return found.isClusterIP !== undefined
     return what !== 'Service' || found.service !== ''
   }
   const different = Object.keys(wanted).filter(what => String(there[what]) !== String(wanted[what]))
   return different.filter(isTold).map(what => difference(what, there[what]!, wanted[what]!))
 }
 
+const clusterIP = 'address is a cluster IP'
 const clients: Readonly<Record<string, Client>> = { 'endpoints for pods': 'pods', 'endpoints for the node': 'node' }
 
 function sameAsOutside({ endpoints }: Way, client: Client): boolean {
@@ -72,7 +74,7 @@ function aspectsOf(way: Way): Readonly<Record<string, Aspect>> {
     'source address replaced': masquerade,
     'replaced towards itself': hairpin,
     'allowed sources': sources ?? 'all',
-    'address is a cluster IP': isClusterIP ? 'yes' : 'no',
+    [clusterIP]: isClusterIP ? 'yes' : 'no',
     'rules not understood': oddities,
   }
 }

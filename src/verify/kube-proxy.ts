@@ -7,14 +7,9 @@
 
 import { canonicalIp, hostPort, type IpFamily, type Protocol } from '../services/address.ts'
 import type { NftTable } from './nft-table.ts'
+import { protocols } from './protocols.ts'
 import { mergeRanges } from './ranges.ts'
 import { type Client, keyOfPlace, type Place, type Way, type Ways } from './ways.ts'
-
-const protocols: Readonly<Record<string, Protocol>> = {
-  ...{ tcp: 'TCP', udp: 'UDP', sctp: 'SCTP' },
-  // As nft prints them with -p.
-  ...{ 6: 'TCP', 17: 'UDP', 132: 'SCTP' },
-}
 
 interface Target {
   readonly endpoints: readonly string[]

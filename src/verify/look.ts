@@ -1,4 +1,4 @@
-/** Reads what a kube-proxy has in the kernel of this node, and waits until what is on its way has arrived. */
+/** Reads what is in the kernel of this node, and waits until what is on its way has arrived. */
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { CommandError, runCommand } from '../kernel/command.ts'
@@ -6,8 +6,6 @@ import { familyNames } from '../kernel/elements.ts'
 import type { IpFamily } from '../services/address.ts'
 import { type Difference, lasting } from './compare.ts'
 import { type NftTable, NftTableReader } from './nft-table.ts'
-
-export const kubeProxyTable = 'kube-proxy'
 
 /** Undefined where there is no such table. Rejects with a CommandError. */
 export async function readTable(family: IpFamily, name: string): Promise<NftTable | undefined> {

@@ -1,6 +1,6 @@
 /** What Lightpath serves on a node, as ways in: made from the same states of Service ports as its kernel rules. */
 
-import { hostPort, type IpFamily } from '../services/address.ts'
+import { hostPort, type IpFamily, type Protocol } from '../services/address.ts'
 import type { Endpoint, External, PortState } from '../services/port.ts'
 import { portLabel } from '../services/port.ts'
 import { contains, mergeRanges } from './ranges.ts'
@@ -12,29 +12,45 @@ export interface ThisNode {
   readonly addresses: readonly string[]
 }
 
-export function waysOf(states: readonly PortState[], families: readonly IpFamily[], node: ThisNode): Ways {
+/**
+ * How a proxy knows endpoints that may be their own client: kube-proxy by address and port of those that are said to be
+ * on this node; Lightpath by address, also where no node is said.
+ */
+export type HairpinRule = 'kube-proxy' | 'lightpath'
+
+export function waysOf(
+  states: readonly PortState[],
+  families: readonly IpFamily[],
+  node: ThisNode,
+  rule: HairpinRule,
+): Ways {
   const served = states.filter(({ family }) => families.includes(family))
-  const hairpin = hairpinEndpoints(served, node.name)
+  const hairpin = hairpinOf(served, node.name, rule)
   const ways = served.flatMap(state => [clusterWay(state), ...outsideWays(state, node)])
   return new Map(ways.map(way => [keyOfPlace(way.place), withReached(way, hairpin)]))
 }
 
-/** An endpoint on this node, of any Service, can be its own client. */
-function hairpinEndpoints(states: readonly PortState[], nodeName: string): ReadonlySet<string> {
-  return new Set(
-    states.flatMap(({ port, endpoints, external }) =>
-      [...endpoints, ...(external?.endpoints ?? []), ...(external?.clusterEndpoints ?? [])]
-        .filter(endpoint => endpoint.nodeName === nodeName)
-        .map(endpoint => `${hostPort(endpoint.ip, endpoint.port)}/${port.protocol}`),
-    ),
+/** Whether an endpoint of any Service is masqueraded to when it is its own client, by `address:port` and protocol. */
+type Hairpin = (endpoint: string, protocol: Protocol) => boolean
+
+function hairpinOf(states: readonly PortState[], nodeName: string, rule: HairpinRule): Hairpin {
+  const isByAddress = rule === 'lightpath'
+  const nameOf = (endpoint: string, protocol: Protocol) =>
+    isByAddress ? endpoint.slice(0, endpoint.lastIndexOf(':')) : `${endpoint}/${protocol}`
+  const names = states.flatMap(({ port, endpoints, external }) =>
+    [...endpoints, ...(external?.endpoints ?? []), ...(external?.clusterEndpoints ?? [])]
+      .filter(endpoint => endpoint.nodeName === nodeName || (isByAddress && endpoint.nodeName === undefined))
+      .map(endpoint => nameOf(hostPort(endpoint.ip, endpoint.port), port.protocol)),
   )
+  const known = new Set(names)
+  return (endpoint, protocol) => known.has(nameOf(endpoint, protocol))
 }
 
 /** What depends on the endpoints that the way leads to. */
-function withReached(way: Way, hairpin: ReadonlySet<string>): Way {
+function withReached(way: Way, hairpin: Hairpin): Way {
   const reached = [...new Set(Object.values(way.endpoints).flat())]
   if (reached.length === 0) return { ...way, affinitySeconds: undefined, masquerade: 'nobody' }
-  return { ...way, hairpin: reached.filter(endpoint => hairpin.has(`${endpoint}/${way.place.protocol}`)).sort() }
+  return { ...way, hairpin: reached.filter(endpoint => hairpin(endpoint, way.place.protocol)).sort() }
 }
 
 function clusterWay(state: PortState): Way {

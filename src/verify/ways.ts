@@ -34,8 +34,11 @@ export interface Way {
   readonly hairpin: readonly string[]
   /** Addresses that may come in; undefined where all may. By `mergeRanges`. */
   readonly sources: readonly string[] | undefined
-  /** The address counts as a cluster IP: masqueraded from outside of the cluster, its other ports are refused. */
-  readonly isClusterIP: boolean
+  /**
+   * The address counts as a cluster IP: masqueraded from outside of the cluster, its other ports are refused. Undefined
+   * where the rules do not say it.
+   */
+  readonly isClusterIP: boolean | undefined
   /** What was found there and has no place in this form. */
   readonly oddities: readonly string[]
 }

@@ -31,6 +31,7 @@ export class KubeProxyNode {
   readonly #namespace = `lightpath-verify-${process.pid}`
   readonly #processes: ChildProcess[] = []
   readonly #server: Server
+  #kubeProxy: ChildProcess | undefined
 
   constructor(api: ApiServerProcess) {
     this.#api = api
@@ -47,10 +48,10 @@ export class KubeProxyNode {
     await this.#makeNode()
     const socket = join(this.#api.directory, 'node.sock')
     await once(this.#server.listen(socket), 'listening')
-    this.#spawn('forward', process.execPath, join(import.meta.dirname, 'forward.ts'), String(this.#api.port), socket)
+    this.spawn('forward', process.execPath, join(import.meta.dirname, 'forward.ts'), String(this.#api.port), socket)
     const config = join(this.#api.directory, 'kube-proxy.json')
     writeFileSync(config, JSON.stringify(this.#configuration()))
-    this.#spawn('kube-proxy', kubeProxy, `--config=${config}`)
+    this.#kubeProxy = this.spawn('kube-proxy', kubeProxy, `--config=${config}`)
     await eventually(60, () => this.run('nft', 'list', 'chain', 'ip6', 'kube-proxy', 'services'))
   }
 
@@ -71,9 +72,19 @@ export class KubeProxyNode {
     return (await run('nsenter', inNode, { maxBuffer: 2 ** 26 })).stdout
   }
 
+  /** Starts a process in the node's network; it ends with the node at the latest. */
+  spawn(name: string, ...command: readonly string[]): ChildProcess {
+    const log = openSync(join(this.#api.directory, `${name}.log`), 'w')
+    const inNode = [`--net=/run/netns/${this.#namespace}`, ...command]
+    const child = spawn('nsenter', inNode, { stdio: ['ignore', log, log] })
+    this.#processes.push(child)
+    closeSync(log)
+    return child
+  }
+
   /** It keeps its rules and notices nothing any more. */
   freeze(): void {
-    this.#processes.at(-1)!.kill('SIGSTOP')
+    this.#kubeProxy!.kill('SIGSTOP')
   }
 
   get kubeconfig(): string {
@@ -108,12 +119,5 @@ export class KubeProxyNode {
       clientConnection: { kubeconfig: this.kubeconfig },
       conntrack: { maxPerCore: 0, min: 0 },
     }
-  }
-
-  #spawn(name: string, ...command: readonly string[]): void {
-    const log = openSync(join(this.#api.directory, `${name}.log`), 'w')
-    const inNode = [`--net=/run/netns/${this.#namespace}`, ...command]
-    this.#processes.push(spawn('nsenter', inNode, { stdio: ['ignore', log, log] }))
-    closeSync(log)
   }
 }

@@ -66,6 +66,56 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
     assert.match(text, /\n\d+ Services compared in \d+ ways in, \d+ differences\n$/)
   })
 
+  test("Lightpath's own table has no difference to what it should have, and what somebody changes in it is found", async () => {
+    const socket = join(api.directory, 'agent.sock')
+    const names = ['--node-name', node.name, '--kubeconfig', node.kubeconfig, '--socket', socket]
+    const agent = node.spawn('agent', program, 'node', ...names, '--path-test', 'off')
+    await eventually(60, () => node.run('curl', '-sSf', 'http://127.0.0.1:9000/readyz'))
+    await eventually(60, async () => {
+      const { code, stdout } = await verify('--against', 'lightpath', '--output', 'json')
+      const { services, waysIn, differences }: Verdict = JSON.parse(stdout)
+      assert.deepEqual(differences, [])
+      assert.equal(code, 0)
+      assert.ok(services >= 200 && waysIn >= 1000)
+    })
+
+    agent.kill('SIGKILL')
+    const ipOf = async (name: string) =>
+      ((await api.must('GET', `/api/v1/namespaces/plant/services/${name}`)).spec as ServiceSpec).clusterIP
+    const [endpoint, missing, gone, refused] = await Promise.all(
+      ['endpoint', 'missing-endpoint', 'gone', 'refusal'].map(ipOf),
+    )
+    const element = (set: string, text: string) => `element ip lightpath ${set} { ${text} }`
+    await nft(
+      `delete ${element('endpoints-tcp', `${endpoint} . 80 . 0`)}`,
+      `add ${element('endpoints-tcp', `${endpoint} . 80 . 0 : 10.244.9.9 . 8080`)}`,
+      `delete ${element('endpoints-tcp', `${missing} . 80 . 1`)}`,
+      `delete ${element('services', `${gone} . tcp . 80`)}`,
+      `delete ${element('no-endpoints', `${refused} . tcp . 80`)}`,
+      `add ${element('no-endpoints', `${refused} . tcp . 80 : drop`)}`,
+      `delete ${element('external', '192.0.2.1 . tcp . 80')}`,
+      `delete ${element('restricted', '192.0.2.6 . tcp . 80')}`,
+      `delete ${element('allowed-sources', '192.0.2.5 . tcp . 80 . 203.0.113.0/24')}`,
+      `delete ${element('hairpin', '10.244.8.8 . 10.244.8.8')}`,
+      'flush chain ip lightpath guard',
+    )
+    const { code, stdout } = await verify('--against', 'lightpath', '--output', 'json')
+    const { differences }: Verdict = JSON.parse(stdout)
+    assert.deepEqual(differences.map(({ service, what }) => `${service}: ${what}`).sort(), [
+      '(all): chain guard',
+      'plant/endpoint: endpoints',
+      'plant/firewall: allowed sources',
+      'plant/gone: the way in',
+      'plant/hairpin: replaced towards itself',
+      'plant/masquerade: source address replaced',
+      'plant/missing-endpoint: endpoints',
+      'plant/missing-endpoint: rules not understood',
+      'plant/ranges: allowed sources',
+      'plant/refusal: without endpoints',
+    ])
+    assert.equal(code, 1)
+  })
+
   test('without a table of kube-proxy there is nothing to compare, and it says so', async () => {
     for (const family of ['ip', 'ip6']) await nft(`delete table ${family} kube-proxy`)
     const { code, stderr } = await verify()
