@@ -1,5 +1,6 @@
 import { familyNames } from '../kernel/elements.ts'
-import { fixedRules, type RulesetOptions } from '../kernel/ruleset.ts'
+import type { NodeFacts } from '../kernel/node.ts'
+import { fixedRules } from '../kernel/ruleset.ts'
 import { createLog } from '../observe/log.ts'
 import type { IpFamily } from '../services/address.ts'
 import { type Aspect, compareWays, type Difference } from '../verify/compare.ts'
@@ -7,6 +8,7 @@ import { missingEntrances, readKubeProxy } from '../verify/kube-proxy.ts'
 import { readLightpath } from '../verify/lightpath.ts'
 import { lookUntilSettled, readTable } from '../verify/look.ts'
 import type { NftTable } from '../verify/nft-table.ts'
+import { compareWithKubeProxy, compareWithPlan, type NodeOptions, ofNode, podsOf } from '../verify/node.ts'
 import { waysOf } from '../verify/wanted.ts'
 import type { Ways } from '../verify/ways.ts'
 import { familiesOf } from './bootstrap.ts'
@@ -49,11 +51,14 @@ async function compare(config: Config, against: Side): Promise<Verdict> {
     const watched = await watchServices(source, config.nodeName, { withOurs: against === 'lightpath' })
     let all: Ways[] = []
     const differences = await lookUntilSettled(async () => {
-      const { ways, lacking } = await readNode(config, families, against)
-      const node = { name: config.nodeName, addresses: watched.nodeAddresses() }
-      const expected = waysOf(watched.states(), families, node, against)
+      const options = { ...config, families }
+      const node = watched.node()
+      const { ways, ofAll } = await readNode(options, node, against)
+      const tellsPods = families.filter(family => podsOf(family, node, options) !== undefined)
+      const here = { name: config.nodeName, addresses: node?.addresses ?? [], tellsPods }
+      const expected = waysOf(watched.states(), families, here, against)
       all = [ways, expected]
-      return [...lacking, ...compareWays(ways, expected)]
+      return [...ofAll, ...compareWays(ways, expected)]
     })
     const ways = new Map(all.flatMap(each => [...each]))
     const services = new Set([...ways.values()].map(({ service }) => service).filter(service => service !== ''))
@@ -72,31 +77,31 @@ const absent: Readonly<Record<Side, string>> = {
   lightpath: 'this node has no nftables table lightpath: no agent has run here yet',
 }
 
+type Options = Omit<Config, 'families'> & NodeOptions
+
 /** Rejects where there is no such table in any family. */
-async function readNode(config: Config, families: readonly IpFamily[], against: Side) {
-  const tables = await Promise.all(families.map(async family => ({ family, table: await readTable(family, against) })))
+async function readNode(options: Options, node: NodeFacts | undefined, against: Side) {
+  const tables = await Promise.all(
+    options.families.map(async family => ({ family, table: await readTable(family, against) })),
+  )
   const found = tables.flatMap(({ family, table }) => (table ? [{ family, table }] : []))
   if (found.length === 0) throw new Error(absent[against])
-  const options = { ...config, targetPort: config.redirectPort }
+  const compareNode = against === 'kube-proxy' ? compareWithKubeProxy : compareWithPlan
   return {
     ways: new Map(found.flatMap(({ family, table }) => [...readers[against](table, family)])),
-    lacking: found.flatMap(({ family, table }) => {
-      const chains = against === 'kube-proxy' ? missingEntrances(table) : missingRules(family, table, options)
-      return chains.map(chain => lackingChain(family, chain))
-    }),
+    ofAll: found.flatMap(({ family, table }) => [
+      ...compareNode(table, family, node, options),
+      ...(against === 'kube-proxy' ? missingEntrances(table) : missingRules(family, table, options)).map(chain =>
+        ofNode(family, `chain ${chain}`, 'not the rules that it should have', 'its rules'),
+      ),
+    ]),
   }
 }
 
 /** The chains of our fixed part that have not as many rules as they should. */
-function missingRules(family: IpFamily, { chains }: NftTable, options: RulesetOptions): readonly string[] {
-  const expected = fixedRules(familyNames[family], options)
+function missingRules(family: IpFamily, { chains }: NftTable, options: Options): readonly string[] {
+  const expected = fixedRules(familyNames[family], { ...options, targetPort: options.redirectPort })
   return [...expected].filter(([chain, rules]) => chains.get(chain)?.length !== rules).map(([chain]) => chain)
-}
-
-function lackingChain(family: IpFamily, chain: string): Difference {
-  const way = `every way in (${family})`
-  const [found, expected] = ['not the rules that it should have', 'its rules']
-  return { service: '(all)', port: '', way, what: `chain ${chain}`, found, expected }
 }
 
 function render({ against, services, waysIn, differences }: Verdict): string {

@@ -4,6 +4,7 @@ import { labels } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
 import type { PortState } from '../services/port.ts'
 import { formatProblem, type Problem } from '../services/problem.ts'
+import type { Node } from '../services/service.ts'
 import { ServiceTable } from '../services/table.ts'
 import type { Source } from '../sources/source.ts'
 
@@ -12,8 +13,8 @@ const timeoutMs = 60e3
 export interface Watched {
   /** The ports that this node would serve, of the Services that are looked at. */
   states(): readonly PortState[]
-  /** InternalIPs of the node, as far as they are known. */
-  nodeAddresses(): readonly string[]
+  /** Undefined where it is not known. */
+  node(): Node | undefined
 }
 
 export interface WatchOptions {
@@ -25,12 +26,12 @@ export interface WatchOptions {
 export async function watchServices(source: Source, nodeName: string, { withOurs }: WatchOptions): Promise<Watched> {
   const table = new ServiceTable(nodeName)
   const named = new Set<string>()
-  let addresses: readonly string[] = []
+  let node: Node | undefined
   let latest: Problem | undefined
   const note = (change: Change) => {
     if (change.type !== 'put') return
     const { object } = change
-    if (object.kind === 'Node' && object.name === nodeName) addresses = object.addresses
+    if (object.kind === 'Node' && object.name === nodeName) node = object
     if (object.kind !== 'Service') return
     const key = `${object.namespace}/${object.name}`
     if (object.labels[labels.proxyName] === undefined) named.delete(key)
@@ -57,6 +58,6 @@ export async function watchServices(source: Source, nodeName: string, { withOurs
   await synced.finally(() => clearTimeout(timer))
   return {
     states: () => [...table.states()].filter(({ namespace, name }) => withOurs || !named.has(`${namespace}/${name}`)),
-    nodeAddresses: () => addresses,
+    node: () => node,
   }
 }

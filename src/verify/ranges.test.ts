@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { contains, mergeRanges } from './ranges.ts'
+import { contains } from '../services/cidr.ts'
+import { mergeRanges } from './ranges.ts'
 
 const cases: readonly (readonly [title: string, texts: readonly string[], merged: readonly string[]])[] = [
   ['a range within another is part of it', ['10.1.0.0/16', '10.0.0.0/8'], ['10.0.0.0/8']],
@@ -30,5 +31,3 @@ test('merged ranges hold the same addresses as before', () => {
     }),
   )
 })
-
-test('a range holds no address of the other family', () => assert.equal(contains('::/0', '10.0.0.1'), false))

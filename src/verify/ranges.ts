@@ -26,15 +26,6 @@ export function mergeRanges(texts: readonly string[]): readonly string[] {
   return merged.map(range => formatRange(range, bits))
 }
 
-/** @param range `10.0.0.0/8` */
-export function contains(range: string, ip: string): boolean {
-  const bits = ip.includes(':') ? 128 : 32
-  if (range.includes(':') !== ip.includes(':')) return false
-  const { first, last } = parseRange(range, bits)
-  const address = toNumber(ip)
-  return first <= address && address <= last
-}
-
 function parseRange(text: string, bits: number): Range {
   const [from, to] = text.split('-') as [string, string?]
   if (to !== undefined) return { first: toNumber(from), last: toNumber(to) }

@@ -1,15 +1,18 @@
 /** What Lightpath serves on a node, as ways in: made from the same states of Service ports as its kernel rules. */
 
 import { hostPort, type IpFamily, type Protocol } from '../services/address.ts'
+import { contains } from '../services/cidr.ts'
 import type { Endpoint, External, PortState } from '../services/port.ts'
 import { portLabel } from '../services/port.ts'
-import { contains, mergeRanges } from './ranges.ts'
+import { mergeRanges } from './ranges.ts'
 import { keyOfPlace, type Place, type Way, type Ways } from './ways.ts'
 
 export interface ThisNode {
   readonly name: string
   /** Its InternalIPs. */
   readonly addresses: readonly string[]
+  /** Families of which pods are told from others: they are led past an external policy Local. */
+  readonly tellsPods: readonly IpFamily[]
 }
 
 /**
@@ -72,7 +75,7 @@ function outsideWays(state: PortState, node: ThisNode): readonly Way[] {
   const way = (address: string | undefined, number: number, sources: Way['sources']): Way => ({
     ...common(state),
     place: placeOf(state, address, number),
-    endpoints: outsideEndpoints(external),
+    endpoints: outsideEndpoints(external, node.tellsPods.includes(state.family)),
     otherwise: refusal(external),
     // A connection from the node itself may carry an address of the Service as its source.
     masquerade: external.policy === 'Local' ? 'node' : 'everybody',
@@ -87,10 +90,11 @@ function outsideWays(state: PortState, node: ThisNode): readonly Way[] {
   ]
 }
 
-/** What comes from inside of the cluster never depends on the external policy. */
-function outsideEndpoints({ policy, endpoints, clusterEndpoints }: External): Way['endpoints'] {
-  const inside = texts(policy === 'Local' ? clusterEndpoints : endpoints)
-  return { outside: texts(endpoints), pods: inside, node: inside }
+/** What comes from inside of the cluster does not depend on the external policy. */
+function outsideEndpoints({ policy, endpoints, clusterEndpoints }: External, tellsPods: boolean): Way['endpoints'] {
+  const outside = texts(endpoints)
+  const inside = policy === 'Local' ? texts(clusterEndpoints) : outside
+  return { outside, pods: tellsPods ? inside : outside, node: inside }
 }
 
 /** A range that holds the node's own address admits the load balancer's, which the node uses as source towards itself. */

@@ -21,7 +21,7 @@ export const noKubeProxy =
     ? 'needs root: network namespaces and nftables'
     : !existsSync(kubeProxy) && `no kube-proxy in ${programs}; hack/kubernetes/build builds it`
 
-const podNetworks = ['10.244.0.0/16', 'fd00:244::/32']
+export const podNetworks = ['10.244.0.0/16', 'fd00:244::/32']
 
 export class KubeProxyNode {
   readonly name = 'node1'
@@ -53,6 +53,8 @@ export class KubeProxyNode {
     writeFileSync(config, JSON.stringify(this.#configuration()))
     this.#kubeProxy = this.spawn('kube-proxy', kubeProxy, `--config=${config}`)
     await eventually(60, () => this.run('nft', 'list', 'chain', 'ip6', 'kube-proxy', 'services'))
+    // When it starts it may miss the zone of its node: 1.37 reads the Node before it begins to listen to what was read.
+    for (const zone of ['none', this.zone]) await this.#setZone(zone)
   }
 
   async stop(): Promise<void> {
@@ -101,10 +103,13 @@ export class KubeProxyNode {
     await this.run('ip', 'address', 'add', `${ipv6}/64`, 'dev', 'eth0', 'nodad')
   }
 
+  async #setZone(zone: string): Promise<void> {
+    const metadata = { labels: { 'topology.kubernetes.io/zone': zone } }
+    await this.#api.must('PATCH', `/api/v1/nodes/${this.name}`, { metadata })
+  }
+
   async #makeNode(): Promise<void> {
-    const labels = { 'topology.kubernetes.io/zone': this.zone }
-    const metadata = { name: this.name, labels }
-    await this.#api.must('POST', '/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata })
+    await this.#api.must('POST', '/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name: this.name } })
     const addresses = this.addresses.map(address => ({ type: 'InternalIP', address }))
     await this.#api.must('PATCH', `/api/v1/nodes/${this.name}/status`, { status: { addresses } })
   }

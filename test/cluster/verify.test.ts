@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { ApiServerProcess, noApiServer } from './apiserver.ts'
 import { generateServices } from './generated-services.ts'
-import { KubeProxyNode, noKubeProxy } from './kube-proxy.ts'
+import { KubeProxyNode, noKubeProxy, podNetworks } from './kube-proxy.ts'
 import { eventually } from './nodes.ts'
 
 const program = join(import.meta.dirname, '../../bin/lightpath')
+const masquerading = ['--cluster-cidr', podNetworks.join()]
 const skip = noKubeProxy || noApiServer || false
 
 interface Verdict {
@@ -31,7 +32,7 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
 
   /** The exit code is beside what is printed. */
   async function verify(...args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-    const given = ['--node-name', node.name, '--kubeconfig', node.kubeconfig, ...args]
+    const given = ['--node-name', node.name, '--kubeconfig', node.kubeconfig, ...masquerading, ...args]
     return node.run(program, 'verify', ...given).then(
       stdout => ({ code: 0, stdout, stderr: '' }),
       ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
@@ -66,10 +67,32 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
     assert.match(text, /\n\d+ Services compared in \d+ ways in, \d+ differences\n$/)
   })
 
+  test('what is set otherwise for all Services is told once', async () => {
+    const { stdout } = await verify(
+      '--masquerade-all',
+      'on',
+      '--nodeport-addresses',
+      '192.0.2.0/24',
+      '--output',
+      'json',
+    )
+    const { differences }: Verdict = JSON.parse(stdout)
+    const ofAll = differences.filter(({ service, what }) => service === '(all)' && !what.startsWith('chain'))
+    assert.deepEqual(
+      ofAll.map(({ way, what }) => `${way}: ${what}`),
+      [
+        'every way in (ip): source address replaced',
+        'every way in (ip): node ports are open on',
+        'every way in (ip6): source address replaced',
+        'every way in (ip6): node ports are open on',
+      ],
+    )
+  })
+
   test("Lightpath's own table has no difference to what it should have, and what somebody changes in it is found", async () => {
     const socket = join(api.directory, 'agent.sock')
     const names = ['--node-name', node.name, '--kubeconfig', node.kubeconfig, '--socket', socket]
-    const agent = node.spawn('agent', program, 'node', ...names, '--path-test', 'off')
+    const agent = node.spawn('agent', program, 'node', ...names, '--path-test', 'off', ...masquerading)
     await eventually(60, () => node.run('curl', '-sSf', 'http://127.0.0.1:9000/readyz'))
     await eventually(60, async () => {
       const { code, stdout } = await verify('--against', 'lightpath', '--output', 'json')
@@ -87,8 +110,8 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
     )
     const element = (set: string, text: string) => `element ip lightpath ${set} { ${text} }`
     await nft(
-      `delete ${element('endpoints-tcp', `${endpoint} . 80 . 0`)}`,
-      `add ${element('endpoints-tcp', `${endpoint} . 80 . 0 : 10.244.9.9 . 8080`)}`,
+      `delete ${element('endpoints-tcp', `${endpoint} . 80 . 1`)}`,
+      `add ${element('endpoints-tcp', `${endpoint} . 80 . 1 : 10.244.9.9 . 8080`)}`,
       `delete ${element('endpoints-tcp', `${missing} . 80 . 1`)}`,
       `delete ${element('services', `${gone} . tcp . 80`)}`,
       `delete ${element('no-endpoints', `${refused} . tcp . 80`)}`,

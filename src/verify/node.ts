@@ -1,0 +1,102 @@
+/** What holds for all Services of a node at once: how pods are told from others, and where node ports are open. */
+
+import { familyNames, partsOf, rangeSets } from '../kernel/elements.ts'
+import { type NodeFacts, type NodePlanOptions, planNode } from '../kernel/node.ts'
+import type { IpFamily } from '../services/address.ts'
+import { contains } from '../services/cidr.ts'
+import type { Aspect, Difference } from './compare.ts'
+import type { NftTable } from './nft-table.ts'
+import { mergeRanges } from './ranges.ts'
+
+export interface NodeOptions extends NodePlanOptions {
+  readonly podBridgeInterface: string | undefined
+  readonly podInterfaceNamePrefix: string | undefined
+  readonly masqueradeAll: boolean
+}
+
+const all = { IPv4: '0.0.0.0/0', IPv6: '::/0' } as const
+const notAtAll = 'not at all'
+
+/** How pods are told: `10.244.0.0/16`, `interface cni0`, `interface cali*`; undefined where they are not. */
+export function podsOf(family: IpFamily, node: NodeFacts | undefined, options: NodeOptions): string | undefined {
+  if (options.detectLocalMode === 'BridgeInterface') return `interface ${options.podBridgeInterface}`
+  if (options.detectLocalMode === 'InterfaceNamePrefix') return `interface ${options.podInterfaceNamePrefix}*`
+  return mergeRanges(plannedRanges(family, node, options).pods)[0]
+}
+
+export function compareWithKubeProxy(
+  { chains, sets }: NftTable,
+  family: IpFamily,
+  node: NodeFacts | undefined,
+  options: NodeOptions,
+): readonly Difference[] {
+  const marking = chains.get('services')?.find(rule => / @cluster-ips .*mark set /.test(rule))
+  const [, condition] = /@cluster-ips (.*?) ?meta mark set /.exec(marking ?? '') ?? []
+  const pods = podsOf(family, node, options)
+  const open = [...(sets.get('nodeport-ips')?.elements.keys() ?? [all[family]])]
+  const ranges = plannedRanges(family, node, options)['node-port-addresses']
+  const single = ranges.filter(range => /\/(32|128)$/.test(range)).map(range => range.split('/')[0]!)
+  const isSome = sets.has('nodeport-ips') && !ranges.includes(all[family])
+  const wanted = isSome
+    ? [...open.filter(ip => ranges.some(range => contains(range, ip))), ...single.filter(ip => !open.includes(ip))]
+    : ranges
+  return differing(family, {
+    'source address replaced': [
+      replaced(condition),
+      options.masqueradeAll ? 'everybody' : replaced(pods && `!= ${pods}`),
+    ],
+    // Who masquerades everybody need not tell.
+    ...(condition !== '' && { 'how pods are told': [podsIn(condition) ?? notAtAll, pods ?? notAtAll] }),
+    'node ports are open on': [open.sort(), [...wanted].sort()],
+  })
+}
+
+export function compareWithPlan(
+  { sets }: NftTable,
+  family: IpFamily,
+  node: NodeFacts | undefined,
+  options: NodeOptions,
+): readonly Difference[] {
+  const planned = plannedRanges(family, node, options)
+  const pairs = rangeSets.map(name => {
+    const found = [...(sets.get(name)?.elements.keys() ?? [])]
+    return [`addresses in the set ${name}`, [mergeRanges(found), mergeRanges(planned[name])]] as const
+  })
+  return differing(family, Object.fromEntries(pairs))
+}
+
+function plannedRanges(family: IpFamily, node: NodeFacts | undefined, options: NodeOptions) {
+  const ranges: Record<(typeof rangeSets)[number], string[]> = { 'node-port-addresses': [], pods: [], outside: [] }
+  for (const name of planNode(node, [], { ...options, families: [family] }).keys()) {
+    const { set, key } = partsOf(name)
+    const known = rangeSets.find(rangeSet => rangeSet === set)
+    if (known) ranges[known].push(key.includes('/') ? key : `${key}/${family === 'IPv4' ? 32 : 128}`)
+  }
+  return ranges
+}
+
+/** `ip saddr != 10.244.0.0/16`, `iifname != "cni0"` or nothing; undefined where there is no such rule. */
+function replaced(condition: string | undefined): string {
+  if (condition === undefined) return 'nobody'
+  return condition === '' ? 'everybody' : 'all but pods'
+}
+
+function podsIn(condition: string | undefined): string | undefined {
+  const [, range, device] = /^(?:ip6? saddr != (\S+)|iif(?:name)? != "(.*)")$/.exec(condition ?? '') ?? []
+  if (range !== undefined) return mergeRanges([range])[0]
+  return device === undefined ? condition : `interface ${device}`
+}
+
+function differing(
+  family: IpFamily,
+  aspects: Readonly<Record<string, readonly [found: Aspect, expected: Aspect]>>,
+): readonly Difference[] {
+  return Object.entries(aspects)
+    .filter(([, [found, expected]]) => String(found) !== String(expected))
+    .map(([what, [found, expected]]) => ofNode(family, what, found, expected))
+}
+
+/** A difference that is about all Services. */
+export function ofNode(family: IpFamily, what: string, found: Aspect, expected: Aspect): Difference {
+  return { service: '(all)', port: '', way: `every way in (${familyNames[family]})`, what, found, expected }
+}
