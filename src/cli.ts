@@ -166,7 +166,12 @@ configured(
     .description(
       'say before anything is installed whether this node and its cluster are fit for Lightpath, and which layer each Service would get; changes nothing; exit code 1 where traffic would break',
     ),
-  ['nodeName', 'source', 'kubeconfig', 'services', 'families', ...ports, 'metricsPort', 'socket', ...kernel],
+  [
+    ...(['nodeName', 'source', 'kubeconfig', 'services', 'families', 'metricsPort', 'socket'] as const),
+    ...ports,
+    ...kernel,
+    'clientAddress',
+  ],
 )
   .option('--output <table|json>', 'for people or for programs', 'table')
   .action(

@@ -1,13 +1,16 @@
 import { existsSync } from 'node:fs'
 import { bootstrap, bootstrapJson } from '../envoy/bootstrap.ts'
 import type { IpFamily } from '../services/address.ts'
+import { type DecidedConfig, decideForEnvoy, withClientAddress } from './clientaddress.ts'
 import type { Config } from './options.ts'
 
 export async function printBootstrap(config: Config): Promise<void> {
-  process.stdout.write(`${JSON.stringify(bootstrapJson(bootstrap(bootstrapOptions(config))), undefined, 2)}\n`)
+  process.stdout.write(
+    `${JSON.stringify(bootstrapJson(bootstrap(bootstrapOptions(withClientAddress(config, decideForEnvoy(config))))), undefined, 2)}\n`,
+  )
 }
 
-export function bootstrapOptions(config: Config) {
+export function bootstrapOptions(config: DecidedConfig) {
   return {
     node: config.nodeName,
     xds: { host: config.xdsAddress, port: config.xdsPort },

@@ -46,7 +46,9 @@ function renderPort(port: PortExplanation, explanation: Explanation): string {
   return [
     paint('bold', title),
     `  layer: ${layerText(port, explanation)}`,
-    ...(explanation.envoyPorts[port.id]?.up ? [`  peer: ${peerText[explanation.clientAddress]}`] : []),
+    ...(explanation.envoyPorts[port.id]?.up
+      ? [`  peer: ${peerText[explanation.clientAddress.mode]} (${explanation.clientAddress.why})`]
+      : []),
     ...renderExternal(port),
     ...renderPath(port, explanation),
     ...renderKernelClients(port, explanation),
@@ -69,9 +71,8 @@ function layerText({ id, layer }: PortExplanation, { envoyPorts }: Explanation):
 }
 
 const peerText = {
-  preserve: "endpoints see the client's address (--client-address preserve)",
-  'forwarded-for':
-    "endpoints see the node's address, and with HTTP the client's in X-Forwarded-For (--client-address forwarded-for)",
+  preserve: "endpoints see the client's address",
+  'forwarded-for': "endpoints see the node's address, and with HTTP the client's in X-Forwarded-For",
 } as const
 
 function renderExternal({ external }: PortExplanation): string[] {

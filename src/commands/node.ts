@@ -12,6 +12,7 @@ import { RecentLines } from '../observe/recent.ts'
 import { type Note, noteOf } from '../services/note.ts'
 import { problem } from '../services/problem.ts'
 import { familiesOf } from './bootstrap.ts'
+import { decideForNode, withClientAddress } from './clientaddress.ts'
 import type { Config } from './options.ts'
 import { createSource } from './source.ts'
 
@@ -21,12 +22,18 @@ const keptLines = 1000
 const keptEvents = 200
 
 /** Runs until SIGTERM or SIGINT. Then Envoy and the kernel keep what they have. */
-export async function runNode(config: Config): Promise<void> {
+export async function runNode(given: Config): Promise<void> {
+  const clientAddress = await decideForNode(given)
+  const config = withClientAddress(given, clientAddress.mode)
   const kept = { log: new RecentLines(keptLines), events: new RecentLines(keptEvents) }
   const log = createLog(config.logLevel, kept.log)
   // The test of the path is made with nftables.
   const pathTest = config.pathTest && config.redirect === 'nftables'
-  const agent = new Agent({ ...config, pathTest, families: familiesOf(config) }, await createSource(config, log), log)
+  const agent = new Agent(
+    { ...config, clientAddress, pathTest, families: familiesOf(config) },
+    await createSource(config, log),
+    log,
+  )
   const servers = [
     startServer(agent, `metrics on port ${config.metricsPort}`, () =>
       serveTcp(publicRoutes(agent, config), { address: config.metricsAddress, port: config.metricsPort }, log),
@@ -41,7 +48,10 @@ export async function runNode(config: Config): Promise<void> {
   await agent.start()
   // Only with our tables there the kernel is sure to have conntrack.
   const settings = startSettings(config, (origin, problems) => agent.problems.set(origin, problems))
-  log.info({ node: config.nodeName, source: config.source ?? 'Kubernetes API' }, 'agent started')
+  log.info(
+    { clientAddress: clientAddress.why, node: config.nodeName, source: config.source ?? 'Kubernetes API' },
+    'agent started',
+  )
 
   await terminated()
   log.info({}, 'agent stops; Envoy and the kernel go on with what they have')

@@ -6,6 +6,7 @@ import { formatProblem } from '../services/problem.ts'
 import type { Source } from '../sources/source.ts'
 import { askAgent } from './agent.ts'
 import { familiesOf } from './bootstrap.ts'
+import { withClientAddress } from './clientaddress.ts'
 import type { Config } from './options.ts'
 import { readOnce } from './read.ts'
 import { paint, table } from './table.ts'
@@ -35,7 +36,7 @@ async function gather(config: Config, onStep: (step: string) => void): Promise<R
   const hasAgent = (await askAgent(config.socket, '/status')).kind !== 'dead'
   const checks = await checkNode(
     {
-      ...config,
+      ...withClientAddress(config, config.clientAddress === 'forwarded-for' ? 'forwarded-for' : 'preserve'),
       targetPort: redirectPort,
       families: familiesOf(config),
       ports: { redirectPort, canaryPort, adminPort, xdsPort, metricsPort },

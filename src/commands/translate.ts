@@ -9,12 +9,13 @@ import type { PortState } from '../services/port.ts'
 import { formatProblem } from '../services/problem.ts'
 import { directorySource } from '../sources/directory.ts'
 import { bootstrapOptions, familiesOf } from './bootstrap.ts'
+import { type DecidedConfig, withClientAddress } from './clientaddress.ts'
 import type { Config } from './options.ts'
 import { readOnce } from './read.ts'
 import { table } from './table.ts'
 import { UsageError } from './usage.ts'
 
-const forms: Readonly<Record<string, (states: readonly PortState[], config: Config) => string>> = {
+const forms: Readonly<Record<string, (states: readonly PortState[], config: DecidedConfig) => string>> = {
   table: summary,
   json: states => `${JSON.stringify(states, undefined, 2)}\n`,
   envoy: envoyConfiguration,
@@ -23,7 +24,9 @@ const forms: Readonly<Record<string, (states: readonly PortState[], config: Conf
 }
 
 /** Problems of the manifests go to standard error; what is well is translated all the same. */
-export async function translate(config: Config, directory: string, to: unknown): Promise<void> {
+export async function translate(given: Config, directory: string, to: unknown): Promise<void> {
+  // What auto is on this machine says nothing of a node.
+  const config = withClientAddress(given, given.clientAddress === 'preserve' ? 'preserve' : 'forwarded-for')
   const form = typeof to === 'string' && Object.hasOwn(forms, to) ? forms[to] : undefined
   if (!form) throw new UsageError(`--to is ${JSON.stringify(to)}, which is not ${Object.keys(forms).join(' or ')}`)
   const { states, problems } = await readStates(directory, config)
@@ -47,7 +50,7 @@ function summary(states: readonly PortState[]): string {
   return `${table(['SERVICE PORT', 'VIP', 'LAYER', 'ENDPOINTS', 'WHY'], rows)}\n`
 }
 
-function envoyConfiguration(states: readonly PortState[], config: Config): string {
+function envoyConfiguration(states: readonly PortState[], config: DecidedConfig): string {
   const options = { ...config, families: familiesOf(config) }
   const ports = states.filter(({ layer }) => layer.wants === 'envoy').flatMap(state => resourcesOf(state))
   const configuration = staticBootstrap([...redirectListeners(options), ...ports], bootstrapOptions(config))

@@ -1,7 +1,7 @@
 /** Envoy's bootstrap for a node: where it learns all the rest, and the few things that are there from the start. */
 
 import { create, createRegistry, type JsonObject, type MessageInitShape, toJson } from '@bufbuild/protobuf'
-import { type ClientAddress, firstOwnPort } from '../services/clientaddress.ts'
+import { type ClientAddress, clientAddressKey, firstOwnPort } from '../services/clientaddress.ts'
 import { socketAddress } from './address.ts'
 import { type Bootstrap, BootstrapSchema } from './api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { Cluster_DiscoveryType, type ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
@@ -65,7 +65,7 @@ type Listener = MessageInitShape<typeof ListenerSchema>
 export function bootstrap(given: BootstrapOptions): Bootstrap {
   const options: Options = { ...bootstrapDefaults, ...given }
   return create(BootstrapSchema, {
-    node: { id: options.node, cluster: options.cluster },
+    node: { id: options.node, cluster: options.cluster, metadata: metadataOf(options) },
     admin: { address: socketAddress('127.0.0.1', options.adminPort) },
     dynamicResources: { adsConfig, cdsConfig: fromAds, ldsConfig: fromAds },
     staticResources: {
@@ -77,6 +77,11 @@ export function bootstrap(given: BootstrapOptions): Bootstrap {
     // A cluster's statistics exist from its first connection on.
     deferredStatOptions: { enableDeferredCreationStats: true },
   })
+}
+
+/** Told to the agent by Envoy's first request (xds/server.ts), so that it sees whether both fit. */
+function metadataOf({ clientAddress }: Options): JsonObject | undefined {
+  return clientAddress === 'preserve' ? { [clientAddressKey]: clientAddress } : undefined
 }
 
 /** As Envoy reads it from a file. */

@@ -19,7 +19,6 @@ import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
 import type { IpFamily } from '../services/address.ts'
-import type { ClientAddress } from '../services/clientaddress.ts'
 import { KernelClients } from '../services/kernelclients.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
@@ -28,6 +27,7 @@ import { ServiceTable, type TableUpdate } from '../services/table.ts'
 import type { Source, SourceListener } from '../sources/source.ts'
 import { startXdsServer, type XdsServer } from '../xds/server.ts'
 import { type Canary, startCanary } from './canary.ts'
+import type { ClientAddressChoice } from './clientaddress.ts'
 import { EnvoyLayer } from './envoylayer.ts'
 import { HealthCheckPorts } from './healthcheckports.ts'
 import { isListening } from './listening.ts'
@@ -51,7 +51,7 @@ export interface AgentOptions extends MasqueradeOptions, NodePlanOptions {
   readonly routeTable: number
   /** What writes the kernel layer. */
   readonly redirect: Redirect
-  readonly clientAddress: ClientAddress
+  readonly clientAddress: ClientAddressChoice
   readonly drainTime: number
   /** Whether the path from pods to Envoy is tested; without, it counts as open. */
   readonly pathTest: boolean
@@ -138,7 +138,7 @@ export class Agent {
   }
 
   /** What endpoints see as the peer of connections through Envoy. */
-  get clientAddress(): ClientAddress {
+  get clientAddress(): ClientAddressChoice {
     return this.#options.clientAddress
   }
 
@@ -256,8 +256,8 @@ export class Agent {
   }
 
   #createKernel(): KernelLayer {
-    const { redirect } = this.#options
-    const options = { ...this.#options, targetPort: this.#options.redirectPort }
+    const { redirect, clientAddress, redirectPort: targetPort } = this.#options
+    const options = { ...this.#options, clientAddress: clientAddress.mode, targetPort }
     const Layer = redirect === 'iptables' ? IptablesLayer : KernelTables
     return new Layer(options, {
       applied: ports => {
@@ -303,7 +303,8 @@ export class Agent {
       settleMs,
       drainMs,
       drainIntervalMs,
-      shared: redirectListeners({ redirectPort, families, clientAddress, envoyMark }),
+      shared: redirectListeners({ redirectPort, families, clientAddress: clientAddress.mode, envoyMark }),
+      clientAddress,
       moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
       clearOverlay: () => this.kernel.clearOverlay(),
       onMoved: (ids, up) => this.moves.moved(ids, up),

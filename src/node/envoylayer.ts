@@ -8,12 +8,14 @@ import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from 
 import { resourcesOf, type Told } from '../envoy/resources.ts'
 import type { VipPort } from '../kernel/overlay.ts'
 import type { IpFamily } from '../services/address.ts'
+import { clientAddressKey } from '../services/clientaddress.ts'
 import type { PortState } from '../services/port.ts'
 import { type Problem, problem } from '../services/problem.ts'
 import type { PortChange } from '../services/table.ts'
 import type { Refusal, VersionedRef } from '../xds/client.ts'
 import type { ClientInfo, XdsObserver } from '../xds/server.ts'
 import { ResourceStore } from '../xds/store.ts'
+import { bootstrapProblems, type ClientAddressChoice } from './clientaddress.ts'
 import { Drains } from './drains.ts'
 import { OverlayGate } from './gate.ts'
 
@@ -23,6 +25,8 @@ export interface EnvoyLayerOptions {
   readonly drainIntervalMs: number
   /** What every port needs beside its own resources: the listeners on which redirected connections arrive. */
   readonly shared: readonly Resource[]
+  /** What Envoy's bootstrap has to fit. */
+  readonly clientAddress: ClientAddressChoice
   readonly moveOverlay: (vips: readonly VipPort[], up: boolean) => void
   readonly clearOverlay: () => void
   /** Ports, by port state id, that went to Envoy or left it, each for itself. */
@@ -202,6 +206,7 @@ export class EnvoyLayer implements XdsObserver {
     this.#clients.set(client.id, { ...client, connectedSince: new Date() })
     this.#setAlive()
     this.#reportVersions()
+    this.#reportBootstraps()
   }
 
   acknowledged(_clientId: number, resources: readonly VersionedRef[]): void {
@@ -257,6 +262,7 @@ export class EnvoyLayer implements XdsObserver {
     this.#clients.delete(clientId)
     this.#setAlive()
     this.#reportVersions()
+    this.#reportBootstraps()
   }
 
   /** Puts what Envoy has to know of a port. A listener that a draining port had is taken over. */
@@ -361,6 +367,14 @@ export class EnvoyLayer implements XdsObserver {
       )
     })
     this.#options.onProblems('Envoy version', problems)
+  }
+
+  #reportBootstraps(): void {
+    const problems = this.clients.flatMap(({ nodeId, metadata }) => {
+      const bootstrap = metadata.get(clientAddressKey) === 'preserve' ? 'preserve' : 'forwarded-for'
+      return bootstrapProblems(this.#options.clientAddress, nodeId, bootstrap)
+    })
+    this.#options.onProblems('Envoy bootstrap', problems)
   }
 
   #report(id: string): void {

@@ -3,11 +3,11 @@
 import { type EndpointHealth, endpointHealth } from '../envoy/admin.ts'
 import { partsOf } from '../kernel/elements.ts'
 import type { IpFamily } from '../services/address.ts'
-import type { ClientAddress } from '../services/clientaddress.ts'
 import { explainService, type ServiceExplanation } from '../services/explain.ts'
 import type { KernelClient } from '../services/kernelclients.ts'
 import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
+import type { ClientAddressChoice } from './clientaddress.ts'
 import type { EnvoyView } from './envoylayer.ts'
 import type { PathState } from './pathwatch.ts'
 
@@ -21,7 +21,7 @@ export interface KernelView {
 export interface Explanation {
   readonly node: string
   readonly service: ServiceExplanation
-  readonly clientAddress: ClientAddress
+  readonly clientAddress: ClientAddressChoice
   /** Whether connections of pods reach Envoy, by family of the Service. */
   readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
   /** Pods of this node whose connections stay in the kernel layer, whatever the Service. */

@@ -1,27 +1,21 @@
 /** The pod network: which CNI, bridged or routed, encrypted or not. */
 
 import { readdir, readFile } from 'node:fs/promises'
+import { release } from 'node:os'
 import { join } from 'node:path'
+import { type Link, readLinks, readPodNetwork } from '../kernel/podnetwork.ts'
+import { findObstacle } from '../node/clientaddress.ts'
 import { type Check, fails, ok, someOf, warning } from './check.ts'
 import { outputOf, textOf } from './output.ts'
 
-/** Of `ip -details -json link`. */
-export interface Link {
-  readonly ifname: string
-  /** The bridge that it is a port of. */
-  readonly master?: string
-  readonly linkinfo?: { readonly info_kind?: string }
-}
-
 export async function checkNetwork(cniDirectory: string): Promise<readonly Check[]> {
-  const links = JSON.parse(
-    ((await outputOf('ip', '-details', '-json', 'link')) ?? ['[]']).join('\n'),
-  ) as readonly Link[]
+  const links = await readLinks().catch(() => [])
   const bridgeCalls = await textOf('/proc/sys/net/bridge/bridge-nf-call-iptables')
   const policies = (await outputOf('ip', 'xfrm', 'policy')) ?? []
   return [
     await checkCni(cniDirectory, links),
     checkPodNetwork(links, bridgeCalls),
+    await checkClientAddress(),
     checkEncryption(links, policies.length > 0),
   ]
 }
@@ -37,6 +31,16 @@ async function checkCni(directory: string, links: readonly Link[]): Promise<Chec
   const remedy =
     'Cilium balances before netfilter sees a packet where its kube-proxy replacement or socket LB is on; switch both off, or these Services never come to Lightpath'
   return warning('CNI', found, remedy)
+}
+
+async function checkClientAddress(): Promise<Check> {
+  const name = '--client-address auto'
+  try {
+    const obstacle = findObstacle(release(), await readPodNetwork())
+    return ok(name, obstacle === undefined ? 'would be preserve' : `would be forwarded-for: ${obstacle}`)
+  } catch (error) {
+    return ok(name, `would be forwarded-for: ${(error as Error).message}`)
+  }
 }
 
 /** `type` of each plugin of a configuration, or of the only one. */

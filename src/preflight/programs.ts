@@ -4,6 +4,7 @@ import { type CommandError, runCommand } from '../kernel/command.ts'
 import { familyNames } from '../kernel/elements.ts'
 import { type RulesetOptions, renderFixedPart, tableName } from '../kernel/ruleset.ts'
 import type { IpFamily } from '../services/address.ts'
+import { hasPortRange } from '../services/clientaddress.ts'
 import { type Check, fails, ok, warning } from './check.ts'
 import { outputOf } from './output.ts'
 
@@ -27,8 +28,7 @@ export async function checkKernel(release: string): Promise<readonly Check[]> {
   const [major = 0, minor = 0] = release.split('.').map(Number)
   const isOld = major < 5 || (major === 5 && minor < 8)
   const version = isOld ? fails('kernel', release, 'use Linux 5.8 or newer') : ok('kernel', release)
-  const hasPortRange = major > 6 || (major === 6 && minor >= 3)
-  const clientAddress = hasPortRange
+  const clientAddress = hasPortRange(release)
     ? []
     : [
         warning(

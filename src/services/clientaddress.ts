@@ -3,8 +3,19 @@
  * pod network; `forwarded-for`: the node's, with the client's in the header X-Forwarded-For of HTTP.
  */
 
-export const clientAddressModes = ['preserve', 'forwarded-for'] as const
-export type ClientAddress = (typeof clientAddressModes)[number]
+export const clientAddressModes = ['auto', 'preserve', 'forwarded-for'] as const
+/** `auto`: each node finds out. */
+export type ClientAddressMode = (typeof clientAddressModes)[number]
+export type ClientAddress = Exclude<ClientAddressMode, 'auto'>
+
+/** Says in Envoy's Node.metadata that its bootstrap is for `preserve`. */
+export const clientAddressKey = 'lightpath.cloud/client-address'
 
 /** Where Envoy's own ports begin when it connects from the client's address; they reach to the last one, 65535. */
 export const firstOwnPort = 61000
+
+/** Whether a Linux of this release can keep Envoy's ports apart (IP_LOCAL_PORT_RANGE, since 6.3). */
+export function hasPortRange(release: string): boolean {
+  const [major = 0, minor = 0] = release.split('.').map(Number)
+  return major > 6 || (major === 6 && minor >= 3)
+}

@@ -27,6 +27,7 @@ export type ProblemCode =
   | 'LP221' // EndpointSlice: address, port or family invalid
   | 'LP301' // Envoy refused a resource
   | 'LP302' // Envoy not running, not found or of an unsupported version
+  | 'LP303' // Envoy's bootstrap does not fit the agent's configuration
   | 'LP401' // nftables refused or is missing
   | 'LP402' // connections of pods do not reach Envoy on this node
   | 'LP403' // a setting of the node's kernel cannot be written

@@ -30,6 +30,8 @@ export interface ClientInfo {
   readonly envoyVersion: string
   /** Names of the extensions that the client was built with. */
   readonly extensions: readonly string[]
+  /** What its bootstrap says of itself: texts of Node.metadata. */
+  readonly metadata: ReadonlyMap<string, string>
 }
 
 /** What happens to clients. Called synchronously; `connected` comes first of a client, `disconnected` last. */
@@ -278,7 +280,8 @@ class Session {
     const envoyVersion = built?.version ? `${majorNumber}.${minorNumber}.${patch}` : ''
     log.info({ client: this.id, node: nodeId, envoyVersion }, 'xDS client connected')
     const extensions = (node?.extensions ?? []).map(extension => extension.name)
-    observer.connected({ id: this.id, nodeId, envoyVersion, extensions })
+    const metadata = new Map(Object.entries(node?.metadata ?? {}).map(([key, value]) => [key, String(value)]))
+    observer.connected({ id: this.id, nodeId, envoyVersion, extensions, metadata })
   }
 
   #ignoreType(typeUrl: string): void {

@@ -6,10 +6,11 @@ import { runIn } from '../../src/demo/processes.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { type Endpoint, http, serviceWith } from './manifests.ts'
 
-const flags = ['--client-address', 'preserve']
+/** The lab is routed, so it comes to the same as preserve. */
+const flags = ['--client-address', 'auto']
 
 /** Strict reverse path filters, as on RHEL. */
-describe('with --client-address=preserve', { skip }, () => {
+describe('with --client-address=auto on a node whose pods are routed', { skip }, () => {
   let lab: AgentLab
   let client: RunningPod
   let near: RunningPod
@@ -84,6 +85,50 @@ describe('with --client-address=preserve', { skip }, () => {
 
   test('explain says that endpoints see the client', async () => {
     const { stdout } = await lab.lightpath('explain', 'default/near', '--socket', lab.socket)
-    assert.match(stdout, /endpoints see the client's address \(--client-address preserve\)/)
+    assert.match(
+      stdout,
+      /endpoints see the client's address \(--client-address auto: pods are routed one by one \(pod1\d\), and none is on a bridge\)/,
+    )
+  })
+})
+
+describe('with --client-address=auto on a node whose pods are on a bridge', { skip }, () => {
+  let lab: AgentLab
+  let client: RunningPod
+
+  before(async () => {
+    lab = await AgentLab.build({ flags, bootstrapFlags: flags })
+    const [first, near] = await Promise.all([lab.pod('client', 10), lab.pod('near', 11)])
+    client = first
+    lab.write('near', serviceWith({ name: 'near', vips: ['10.96.7.1'], ports: [http] }, [near]))
+    await lab.on('sysctl', ['-qw', 'net.ipv4.ip_local_port_range=32768 65535'])
+    const bridge = 'ip link add cni0 type bridge && ip link add v0 type veth peer name v1 && ip link set v0 master cni0'
+    assert.equal((await lab.on('sh', ['-c', bridge])).stderr, '')
+    await lab.start()
+    await lab.untilServedBy('envoy', client, 'http://10.96.7.1/')
+  })
+
+  after(() => lab?.destroy())
+
+  test("endpoints see the node's address and X-Forwarded-For, and explain says why", async () => {
+    const { stdout } = await curl(client, ['http://10.96.7.1/'])
+    assert.match(stdout, new RegExp(`^X-Forwarded-For: ${client.ip}$`, 'm'))
+    assert.doesNotMatch(stdout, new RegExp(`^RemoteAddr: ${client.ip}:`, 'm'))
+    const explained = await lab.lightpath('explain', 'default/near', '--socket', lab.socket)
+    assert.match(explained.stdout, /X-Forwarded-For \(--client-address auto: pods are on a bridge \(cni0\)/)
+  })
+})
+
+describe('with a bootstrap for another --client-address than the agent’s', { skip }, () => {
+  let lab: AgentLab
+
+  after(() => lab?.destroy())
+
+  test('the problem names both, and says what to do', async () => {
+    lab = await AgentLab.build({ flags: ['--client-address', 'preserve'] })
+    await lab.start()
+    const line = await lab.untilLogged(/LP303.*"problem"/)
+    assert.match(line, /Envoy node1.*its bootstrap is for --client-address forwarded-for, and the agent's is preserve/)
+    assert.match(line, /start it with a bootstrap for preserve/)
   })
 })
