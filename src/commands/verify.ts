@@ -12,6 +12,7 @@ import { compareWithKubeProxy, compareWithPlan, type NodeOptions, ofNode, podsOf
 import { waysOf } from '../verify/wanted.ts'
 import type { Ways } from '../verify/ways.ts'
 import { familiesOf } from './bootstrap.ts'
+import { type DecidedConfig, decideForNode, withClientAddress } from './clientaddress.ts'
 import type { Config } from './options.ts'
 import { createSource } from './source.ts'
 import { paint, table } from './table.ts'
@@ -34,7 +35,8 @@ type Side = (typeof sides)[number]
  *
  * @param against whose rules in the kernel are compared with what Lightpath would put there: kube-proxy's, or its own
  */
-export async function verify(config: Config, against: unknown, output: 'table' | 'json'): Promise<void> {
+export async function verify(given: Config, against: unknown, output: 'table' | 'json'): Promise<void> {
+  const config = withClientAddress(given, (await decideForNode(given)).mode)
   const side = sides.find(name => name === against)
   if (!side) throw new UsageError(`--against is ${JSON.stringify(against)}, which is not ${sides.join(' or ')}`)
   const verdict = await compare(config, side).catch((error: Error) => {
@@ -44,7 +46,7 @@ export async function verify(config: Config, against: unknown, output: 'table' |
   process.exitCode = verdict.differences.length === 0 ? 0 : 1
 }
 
-async function compare(config: Config, against: Side): Promise<Verdict> {
+async function compare(config: DecidedConfig, against: Side): Promise<Verdict> {
   const families = familiesOf(config)
   const source = await createSource(config, createLog('error'))
   try {
@@ -77,7 +79,7 @@ const absent: Readonly<Record<Side, string>> = {
   lightpath: 'this node has no nftables table lightpath: no agent has run here yet',
 }
 
-type Options = Omit<Config, 'families'> & NodeOptions
+type Options = Omit<DecidedConfig, 'families'> & NodeOptions
 
 /** Rejects where there is no such table in any family. */
 async function readNode(options: Options, node: NodeFacts | undefined, against: Side) {
