@@ -113,7 +113,7 @@ function planAffinities({ state, slots, outside }: Placement): Affinities | unde
 }
 
 /** `10.0.0.1 . tcp . 80` */
-export function portKey({ vip, port }: PortState): string {
+function portKey({ vip, port }: PortState): string {
   return `${vip} . ${transportOf[port.protocol]} . ${port.port}`
 }
 
