@@ -197,7 +197,7 @@ export const definitions = {
   redirect: {
     ...oneOf(...redirects),
     description:
-      'what the kernel layer is written with; iptables (and ipset) where there is no nftables: cluster IPs without session affinity, and no test of the path to Envoy',
+      'what the kernel layer is written with; iptables (and ipset) where there is no nftables: cluster IPs only, and no test of the path to Envoy',
     default: 'nftables' as (typeof redirects)[number],
   },
   routeTable: {

@@ -50,7 +50,7 @@ function hostBits(family: IpFamily, length: number): bigint {
 }
 
 /** @param ip an address of either family */
-function toNumber(ip: string): bigint {
+export function toNumber(ip: string): bigint {
   const canonical = canonicalIp(ip)!
   if (familyOf(canonical) === 'IPv4') return joinBits(canonical.split('.').map(Number), 8)
   const [head = '', tail] = canonical.split('::')
@@ -73,7 +73,7 @@ function joinBits(parts: readonly number[], bits: number): bigint {
   return parts.reduce((sum, part) => (sum << BigInt(bits)) | BigInt(part), 0n)
 }
 
-function toIp(number: bigint, family: IpFamily): string {
+export function toIp(number: bigint, family: IpFamily): string {
   const [count, bits, radix, separator] = family === 'IPv4' ? ([4, 8, 10, '.'] as const) : ([8, 16, 16, ':'] as const)
   const parts = Array.from({ length: count }, (_, index) => {
     const shift = BigInt(bits * (count - 1 - index))

@@ -31,7 +31,7 @@ export type ProblemCode =
   | 'LP401' // nftables refused or is missing
   | 'LP402' // connections of pods do not reach Envoy on this node
   | 'LP403' // a setting of the node's kernel cannot be written
-  | 'LP404' // iptables does not serve all of a Service
+  | 'LP404' // iptables does not serve a Service's addresses from outside
   | 'LP501' // a port or socket of the agent is taken
   | 'LP502' // healthCheckNodePort of a Service cannot be opened
 

@@ -141,10 +141,33 @@ for (const variant of ['nft', 'legacy'] as const)
       assert.equal(await ask(), `far ${client.ip}`)
     })
 
+    test('A client stays with its endpoint where the Service asks for it, also when others come, until it is gone', async () => {
+      const sticky = (...pods: Pod[]) => ({ ...web(...pods), affinitySeconds: 600 })
+      const answers = async (count: number) => {
+        const seen = new Set<string>()
+        for (let n = 0; n < count; n++) seen.add((await lab.connect(client.netns, '10.96.0.1', 80)).split(' ')[0]!)
+        return [...seen]
+      }
+      await set(sticky(near))
+      assert.deepEqual(await answers(1), ['near'])
+      await set(sticky(near, far))
+      assert.deepEqual(await answers(12), ['near'])
+      await set(sticky(far))
+      assert.deepEqual(await answers(2), ['far'])
+      await set(sticky(near, far))
+      assert.deepEqual(await answers(12), ['far'])
+      await set(web(near, far))
+      assert.deepEqual([...problems], [])
+    })
+
     test('What of a Service is not served is said', async () => {
-      await set({ ...dns(far), affinitySeconds: 60 })
-      assert.match(JSON.stringify(problems.get('iptables a/dns/dns')), /LP404.*does not serve its session affinity/)
-      await set(dns(far))
+      const external = { nodePort: 30080, externalIPs: [], loadBalancerIPs: [], sourceRanges: [], onlyElsewhere: false }
+      await set({ ...web(near), external: { ...external, policy: 'Cluster', endpoints: [], clusterEndpoints: [] } })
+      assert.match(
+        JSON.stringify(problems.get('iptables a/web/http')),
+        /LP404.*does not serve its addresses from outside/,
+      )
+      await set(web(near, far))
       assert.deepEqual([...problems], [])
     })
 

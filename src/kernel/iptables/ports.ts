@@ -52,19 +52,45 @@ export function planClients(addresses: readonly string[], families: readonly IpF
   return { family: 'ip', chain: undefined, members: [...new Set(members)] }
 }
 
-function portChain({ vip, family, port, endpoints }: PortState): PortChain {
+function portChain(state: PortState): PortChain {
+  const { vip, family, port } = state
   const transport = transportOf[port.protocol]
   const destination = `-d ${vip}/${family === 'IPv4' ? 32 : 128} -p ${transport} -m ${transport} --dport ${port.port}`
-  const rules = endpoints.map((endpoint, index) => {
-    const left = endpoints.length - index
-    const chance = left > 1 ? ` -m statistic --mode random --probability ${(1 / left).toFixed(10)}` : ''
-    return `-p ${transport}${chance} -j DNAT --to-destination ${target(endpoint)}`
-  })
-  const hash = createHash('sha256')
-    .update([destination, ...rules].join('\n'))
-    .digest('hex')
-  const name = `${portPrefix}${hash.slice(0, 16).toUpperCase()}`
+  const rules = [...stickyRules(state), ...randomRules(state)].map(rule => `-p ${transport} ${rule}`)
+  const name = `${portPrefix}${hashOf([destination, ...rules].join('\n'))}`
   return { name, dispatch: `${destination} -j ${name}`, rules }
+}
+
+/** Session affinity: a client that the kernel has seen go to an endpoint goes there again, and is remembered anew. */
+function stickyRules(state: PortState): readonly string[] {
+  const { endpoints, affinitySeconds } = state
+  if (affinitySeconds === undefined) return []
+  return endpoints.map(endpoint => {
+    const known = `${recent(state, endpoint)} --update --seconds ${affinitySeconds} --reap`
+    return `${known} -j DNAT --to-destination ${target(endpoint)}`
+  })
+}
+
+function randomRules(state: PortState): readonly string[] {
+  const { endpoints, affinitySeconds } = state
+  return endpoints.map((endpoint, index) => {
+    const left = endpoints.length - index
+    const conditions = [
+      ...(left > 1 ? [`-m statistic --mode random --probability ${(1 / left).toFixed(10)}`] : []),
+      ...(affinitySeconds === undefined ? [] : [`${recent(state, endpoint)} --set`]),
+      `-j DNAT --to-destination ${target(endpoint)}`,
+    ]
+    return conditions.join(' ')
+  })
+}
+
+/** The list of an endpoint's clients, which stays when other endpoints of the port come and go. */
+function recent({ id }: PortState, endpoint: Endpoint): string {
+  return `-m recent --name ${portPrefix}${hashOf(`${id} ${target(endpoint)}`)} --rsource`
+}
+
+function hashOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 16).toUpperCase()
 }
 
 /** `10.1.0.1:8080`, `[fd00::1]:8080` */

@@ -59,12 +59,9 @@ export function describe({ family, chain, members }: PortRules): readonly string
 }
 
 /** What of a port iptables does not serve. */
-export function problemsOf({ namespace, name, external, affinitySeconds }: PortState): readonly Problem[] {
-  const missing = [
-    ...(external ? ['addresses from outside (node port, external and load-balancer IPs)'] : []),
-    ...(affinitySeconds === undefined ? [] : ['session affinity']),
-  ]
-  if (missing.length === 0) return []
-  const reason = `--redirect iptables does not serve its ${missing.join(' and its ')}`
+export function problemsOf({ namespace, name, external }: PortState): readonly Problem[] {
+  if (!external) return []
+  const reason =
+    '--redirect iptables does not serve its addresses from outside (node port, external and load-balancer IPs)'
   return [problem('LP404', `Service ${namespace}/${name}`, reason, 'its cluster IP is served; use --redirect nftables')]
 }
