@@ -65,8 +65,6 @@ const canaryTimes = { intervalMs: 1000, timeoutMs: 1000, misses: 2 }
 const inheritanceMs = 10_000
 const retryMs = 5000
 const pathTimes = { settleMs, failures: 2, betweenMs: 500, blockedMs: 10_000, openMs: 300_000 }
-/** Addresses of pods that a test of the path may come from. */
-const mostPathPods = 16
 /** How long the kernel serves what kube-proxy takes over: it gathers changes for a second, and writes for seconds on large clusters. */
 const handoverMs = 10_000
 const gatherMs = 500
@@ -186,6 +184,7 @@ export class Agent {
     const services = new Set(update.ports.map(({ id }) => id.split('/', 2).join('/')))
     this.kubeProxyMetrics.changed(changes, services, arrived)
     if (this.clients.apply(changes) && this.#synced) this.#setKernelClients()
+    if (this.clients.addresses().length > 0) this.path.podKnown()
     this.#update(update, arrived)
   }
 
@@ -343,16 +342,14 @@ export class Agent {
     if (result.outcome === 'open') this.#log.info({ family, from: result.by }, 'connections of pods reach Envoy')
   }
 
-  /** Addresses of endpoints on this node: a bounded number, of ports of each family. */
+  /** Addresses that may be of pods of this node. Where the source tells no Pods, endpoints are all that is known. */
   #localPods(): readonly string[] {
-    const pods = new Map<IpFamily, Set<string>>(this.#options.families.map(family => [family, new Set()]))
-    for (const { family, endpoints } of this.table.states()) {
-      const known = pods.get(family)
-      for (const { ip, nodeName } of endpoints) {
-        if (known && known.size < mostPathPods && nodeName === this.#options.nodeName) known.add(ip)
-      }
-    }
-    return [...pods.values()].flatMap(known => [...known])
+    const pods = this.clients.addresses()
+    if (pods.length > 0) return pods
+    const here = [...this.table.states()].flatMap(({ endpoints }) =>
+      endpoints.filter(({ nodeName }) => nodeName === this.#options.nodeName),
+    )
+    return [...new Set(here.map(({ ip }) => ip))]
   }
 
   #createMetrics(): Metrics {

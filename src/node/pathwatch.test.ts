@@ -99,6 +99,20 @@ test('a test during which Envoy went away says nothing', async context => {
   assert.deepEqual(told, [])
 })
 
+test('what was tested without a pod is tested again when there is the first one, and only then', async context => {
+  const { node, told, watch, pass, tests } = watched(context)
+  watch.listeningChanged()
+  await pass(100)
+  node.result = blocked
+  watch.podKnown()
+  await pass(100)
+  await pass(500)
+  assert.deepEqual([told, tests()], [['IPv4 open', 'IPv4 blocked'], 3])
+  watch.podKnown()
+  await pass(100)
+  assert.equal(tests(), 3)
+})
+
 test('what cannot be tested counts as blocked, with the reason', async context => {
   const { node, watch, pass } = watched(context)
   node.fails = new Error('ip: not found')

@@ -36,6 +36,9 @@ export class PathWatch {
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
   #blockedTests = 0
+  #isPodKnown = false
+  /** A pod came during the test that runs. */
+  #isStale = false
   #stopped = false
 
   constructor(options: PathWatchOptions) {
@@ -46,6 +49,17 @@ export class PathWatch {
   listeningChanged(): void {
     const untested = this.#options.listening().some(family => !this.#results.has(family))
     if (untested && !this.#running) this.#schedule(this.#options.settleMs)
+  }
+
+  /**
+   * There is a pod on this node. What was tested without one is tested again, since a CNI may have rules for the
+   * interfaces of pods.
+   */
+  podKnown(): void {
+    if (this.#isPodKnown) return
+    this.#isPodKnown = true
+    if (this.#running) this.#isStale = true
+    else if (this.#results.size > 0) this.#schedule(this.#options.settleMs)
   }
 
   /** Undefined as long as nothing is known. */
@@ -72,7 +86,10 @@ export class PathWatch {
 
   #pauseMs(): number {
     const { betweenMs, blockedMs, openMs, settleMs, listening } = this.#options
+    const isStale = this.#isStale
+    this.#isStale = false
     if (this.#failures.size > 0) return betweenMs
+    if (isStale) return settleMs
     if (listening().some(family => !this.#results.has(family))) return settleMs
     const isBlocked = [...this.#results.values()].some(({ outcome }) => outcome === 'blocked')
     this.#blockedTests = isBlocked ? this.#blockedTests + 1 : 0

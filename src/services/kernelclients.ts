@@ -41,6 +41,11 @@ export class KernelClients {
     return touched
   }
 
+  /** Addresses of all pods of this node with addresses of their own. */
+  addresses(): readonly string[] {
+    return [...this.#pods.values()].flatMap(({ addresses }) => addresses)
+  }
+
   /** In order of pods. */
   clients(): readonly KernelClient[] {
     return [...this.#pods.values()]
