@@ -2,7 +2,7 @@
 
 import type { KernelClients } from '../services/kernelclients.ts'
 import type { ServiceTable } from '../services/table.ts'
-import { type Check, ok, someOf, warning } from './check.ts'
+import { type Check, ok, someOf } from './check.ts'
 
 /** A Service port, or a Service that would not be served. */
 export interface PlannedPort {
@@ -36,9 +36,5 @@ export function checkPolicies(clients: KernelClients): Check {
   const kept = clients.clients()
   if (kept.length === 0) return ok('NetworkPolicies', 'none selects a pod of this node for egress')
   const pods = kept.map(({ pod, reason }) => `${pod} (${reason})`)
-  return warning(
-    'NetworkPolicies',
-    `connections of ${kept.length} pods stay in the kernel layer: ${someOf(pods)}`,
-    'none',
-  )
+  return ok('NetworkPolicies', `${kept.length} pods of this node stay in the kernel layer: ${someOf(pods)}`)
 }

@@ -11,7 +11,7 @@ import { checkForeignRules, foreignRules } from './ruleset.ts'
 function ofRuleset(...lines: readonly string[]): ReadonlyMap<string, string> {
   const reader = foreignRules(0x3000)
   for (const line of lines) reader.onLine(line)
-  const checks = checkForeignRules(reader.found(), '0x1000 or 0x2000')
+  const checks = checkForeignRules(reader.found(), '0x1000 or 0x2000', 'all')
   return new Map(checks.map(({ name, outcome, found }) => [name, `${outcome}: ${found}`]))
 }
 
@@ -73,6 +73,13 @@ describe('rules of others', () => {
       ...['table inet firewalld {', 'chain filter_FORWARD {', hook('forward', 'accept'), '}', '}'],
     )
     assert.equal(found.get('firewall'), 'warning: firewalld; policy drop in ip filter INPUT')
+  })
+
+  test('of a kube-proxy are no reason to worry where we serve labelled Services only', () => {
+    const reader = foreignRules(0x3000)
+    reader.onLine('table ip kube-proxy {')
+    const checks = checkForeignRules(reader.found(), '', 'labelled')
+    assert.equal(checks.find(({ name }) => name === 'kube-proxy')?.outcome, 'ok')
   })
 
   test('tell the mode of kube-proxy', () => {

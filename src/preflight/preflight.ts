@@ -4,6 +4,7 @@ import { release } from 'node:os'
 import { CommandError, runCommand } from '../kernel/command.ts'
 import type { RulesetOptions } from '../kernel/ruleset.ts'
 import type { IpFamily } from '../services/address.ts'
+import type { ServiceScope } from '../services/layer.ts'
 import { type Check, fails } from './check.ts'
 import { checkPorts, checkSysctls, type UsedPorts } from './limits.ts'
 import { checkNetwork } from './network.ts'
@@ -13,6 +14,7 @@ import { checkForeignRules, foreignRules } from './ruleset.ts'
 
 export interface PreflightOptions extends RulesetOptions, RoutingMarks {
   readonly families: readonly IpFamily[]
+  readonly services: ServiceScope
   readonly ports: UsedPorts
   /** Whether an agent answers on this node. */
   readonly hasAgent: boolean
@@ -40,7 +42,7 @@ export async function checkNode(options: PreflightOptions, onStep: (step: string
   return checks
 }
 
-async function readForeignRules({ steeringMark, envoyMark }: PreflightOptions): Promise<readonly Check[]> {
+async function readForeignRules({ steeringMark, envoyMark, services }: PreflightOptions): Promise<readonly Check[]> {
   const reader = foreignRules(steeringMark | envoyMark)
   try {
     await runCommand(['nft', 'list', 'ruleset'], { onLine: reader.onLine })
@@ -49,5 +51,5 @@ async function readForeignRules({ steeringMark, envoyMark }: PreflightOptions): 
     return [fails('rules of others', `nft: ${error.message}`, 'install nftables, run as root')]
   }
   const bits = [steeringMark, envoyMark].map(bit => `0x${bit.toString(16)}`).join(' or ')
-  return checkForeignRules(reader.found(), bits)
+  return checkForeignRules(reader.found(), bits, services)
 }

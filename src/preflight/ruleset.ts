@@ -1,6 +1,7 @@
 /** What others have in nftables: firewalls, kube-proxy, and marks that are ours. */
 
 import { tableName } from '../kernel/ruleset.ts'
+import type { ServiceScope } from '../services/layer.ts'
 import { type Check, fails, ok, someOf, warning } from './check.ts'
 
 export interface ForeignRules {
@@ -54,8 +55,10 @@ function usesMark(rule: string, bits: number): boolean {
   return values.some(([, value]) => (Number(value) & bits) !== 0)
 }
 
-export function checkForeignRules({ dropping, tables, chains, marks }: ForeignRules, bits: string): readonly Check[] {
-  return [checkFirewall(dropping, tables, chains), checkMarks(marks, bits), checkKubeProxy(tables, chains)]
+/** @param bits ours, in words */
+export function checkForeignRules(rules: ForeignRules, bits: string, scope: ServiceScope): readonly Check[] {
+  const { dropping, tables, chains, marks } = rules
+  return [checkFirewall(dropping, tables, chains), checkMarks(marks, bits), checkKubeProxy(tables, chains, scope)]
 }
 
 function checkFirewall(dropping: readonly string[], tables: ReadonlySet<string>, chains: ReadonlySet<string>): Check {
@@ -82,10 +85,12 @@ function checkMarks(marks: readonly string[], bits: string): Check {
   )
 }
 
-function checkKubeProxy(tables: ReadonlySet<string>, chains: ReadonlySet<string>): Check {
-  const remedy = 'beside it use --services=labelled; with --services=all remove it'
-  if (tables.has('ip kube-proxy') || tables.has('ip6 kube-proxy'))
-    return warning('kube-proxy', 'runs in mode nftables', remedy)
-  if (chains.has('KUBE-SERVICES')) return warning('kube-proxy', 'runs in mode iptables or ipvs', remedy)
-  return ok('kube-proxy', 'no rules of it')
+/** With --services=all the agent is the only one; beside a kube-proxy it serves labelled Services. */
+function checkKubeProxy(tables: ReadonlySet<string>, chains: ReadonlySet<string>, scope: ServiceScope): Check {
+  const isNftables = tables.has('ip kube-proxy') || tables.has('ip6 kube-proxy')
+  const found = isNftables ? 'runs in mode nftables' : 'runs in mode iptables or ipvs'
+  const name = 'kube-proxy'
+  if (!isNftables && !chains.has('KUBE-SERVICES')) return ok(name, 'no rules of it')
+  if (scope === 'labelled') return ok(name, `${found}, beside us (--services=labelled)`)
+  return warning(name, found, 'beside it use --services=labelled; with --services=all remove it')
 }

@@ -135,7 +135,10 @@ describe('lightpath preflight on a node with a routed pod network', { skip }, ()
       ],
     )
     const policies = outcomes(found).get('NetworkPolicies')!
-    assert.match(policies, /^warning: connections of 1 pods .*: default\/web-1 \(NetworkPolicy default\/closed\)/)
+    assert.match(
+      policies,
+      /^ok: 1 pods of this node stay in the kernel layer: default\/web-1 \(NetworkPolicy default\/closed\)/,
+    )
     const { report: labelled } = await report('--source', manifests, '--services', 'labelled')
     assert.deepEqual(
       labelled.services!.map(({ layer }) => layer),
