@@ -20,7 +20,12 @@ const forms: Readonly<Record<string, (states: readonly PortState[], config: Deci
   json: states => `${JSON.stringify(states, undefined, 2)}\n`,
   envoy: envoyConfiguration,
   nftables: (states, config) =>
-    renderRuleset(states, { ...config, targetPort: config.redirectPort, families: familiesOf(config) }),
+    renderRuleset(states, {
+      ...config,
+      targetPort: config.redirectPort,
+      families: familiesOf(config),
+      ownsClusterIPs: config.services === 'all',
+    }),
 }
 
 /** Problems of the manifests go to standard error; what is well is translated all the same. */

@@ -16,6 +16,8 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  * - `external`: address . protocol . port → `jump mark-masquerade` or `goto local-policy`; see external.ts
  * - `local-services`: the same → what comes from outside, where that is not what `services` says
  * - `endpoints-tcp`, `-udp`, `-sctp`: VIP . port . slot → address . port of the endpoint in that slot, 0 to N-1
+ * - `cluster-ips`: every VIP, where all of them are ours
+ * - `service-ranges`: what cluster IPs are given out of, where all of them are ours
  * - `hairpin`: address . address of an endpoint that may be its own client
  * - `envoy`: VIP . port (TCP) that go to Envoy: the overlay
  * - `kernel-clients`: address of a pod whose connections skip the overlay
@@ -29,7 +31,7 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  */
 export type SetName =
   | ('services' | 'no-endpoints' | EndpointsName | 'hairpin' | 'envoy' | OwnObject)
-  | ('external' | 'local-services' | 'restricted' | 'allowed-sources' | NodeSetName)
+  | ('external' | 'local-services' | 'restricted' | 'allowed-sources' | 'cluster-ips' | NodeSetName)
 export type NodeSetName = (typeof nodeSets)[number]
 export type EndpointsName = `endpoints-${Transport}`
 export type OwnObject = (typeof ownObjects)[number]
@@ -64,17 +66,17 @@ export function partsOf(name: string): ElementParts {
 }
 
 /** Sets about this node, and those of them that hold ranges. */
-export const rangeSets = ['node-port-addresses', 'pods', 'outside'] as const
+export const rangeSets = ['node-port-addresses', 'pods', 'outside', 'service-ranges'] as const
 export const nodeSets = [...rangeSets, 'kernel-clients'] as const
 export const nodeOwner = 'node'
 
 /**
  * The VIP, protocol and port that an element belongs to, as `10.0.0.1 . tcp . 80`: no two Service ports share one.
- * An external address counts as a VIP, and `nodeOwner` owns what belongs to the node. Undefined for `hairpin`, whose
- * elements are shared by all ports of an endpoint.
+ * An external address counts as a VIP, and `nodeOwner` owns what belongs to the node. Undefined for what ports share:
+ * `hairpin` by endpoint, and `cluster-ips` by VIP.
  */
 export function ownerOf({ set, key }: ElementParts): string | undefined {
-  if (set === 'hairpin') return undefined
+  if (set === 'hairpin' || set === 'cluster-ips') return undefined
   if (nodeSets.some(name => name === set)) return nodeOwner
   if (isKeyedByProtocol(set)) return key
   if (set === 'affinity' || set === 'clients' || set === 'allowed-sources') return key.split(' . ', 3).join(' . ')

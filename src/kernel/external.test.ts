@@ -8,7 +8,7 @@ import { contains } from '../services/cidr.ts'
 import type { Endpoint, External, PortState } from '../services/port.ts'
 import type { Family } from './elements.ts'
 import { Mirror } from './mirror.ts'
-import { planNode } from './node.ts'
+import { planNode, unknownSurroundings } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
 import { renderFixedPart } from './ruleset.ts'
 import type { KernelOptions } from './table.ts'
@@ -144,7 +144,10 @@ function modelOf({ family, state, options }: Scene): NftablesModel {
   const model = new NftablesModel()
   for (const each of ['ip', 'ip6'] as const) model.apply(renderFixedPart(each, options))
   const node = { addresses: [world.node], podCidrs: [] }
-  const changes = [planNode(node, [], options), planPort(placementOf(state, false, world.node), options)]
+  const changes = [
+    planNode({ ...unknownSurroundings, node }, options),
+    planPort(placementOf(state, false, world.node), options),
+  ]
   const { transaction } = new Mirror().prepare(changes.map(wanted => ({ current: new Map(), wanted })))
   model.apply(transaction.text())
   return model

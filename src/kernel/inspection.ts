@@ -82,7 +82,7 @@ function findWrongChain(
   return undefined
 }
 
-/** Ports that came while it was read are in it or not. */
+/** Ports that came while it was read are in it or not, and a port that was refused may have what ports share. */
 function findUnknown(
   found: Elements,
   known: ReadonlySet<string>,
@@ -91,6 +91,8 @@ function findUnknown(
 ): string | undefined {
   const unknown = new Set([...found.keys()].filter(name => !known.has(name)))
   if (unknown.size === 0) return undefined
+  const hasRefused = [...ports.values()].some(({ refusal }) => refusal)
+  if (hasRefused) for (const name of unknown) if (ownerOf(partsOf(name)) === undefined) unknown.delete(name)
   for (const record of ports.values()) for (const name of elementsOf(record, options).keys()) unknown.delete(name)
   const [first] = unknown
   return first === undefined ? undefined : `element ${first}, which nobody asked for`

@@ -11,6 +11,7 @@ export type KernelLayer = Pick<
   | 'start'
   | 'synced'
   | 'setNode'
+  | 'setServiceRanges'
   | 'setPort'
   | 'removePort'
   | 'setOverlay'

@@ -25,9 +25,9 @@ export class Mirror {
   /** As `ip endpoints-tcp-3`. */
   readonly #chains = new Set<string>()
   /** How many ports have each element of `hairpin`. */
-  readonly #hairpins = new Map<string, number>()
+  readonly #shared = new Map<string, number>()
   /** Elements of `hairpin` that the kernel has from before and that no port has asked for yet. */
-  readonly #leftHairpins = new Set<string>()
+  readonly #leftShared = new Set<string>()
   /** How many elements there are, by `ip services` and the like. */
   readonly #totals = new Map<string, number>()
 
@@ -51,7 +51,7 @@ export class Mirror {
     this.#count(name, 1)
     const owner = ownerOf(parts)
     if (owner === undefined) {
-      this.#leftHairpins.add(name)
+      this.#leftShared.add(name)
       return
     }
     const elements = owned.get(owner)
@@ -65,7 +65,7 @@ export class Mirror {
 
   prepare(changes: readonly Change[]): Prepared {
     const transaction = new Transaction()
-    const hairpins = new Map<string, number>()
+    const shared = new Map<string, number>()
     const counted: (readonly [name: string, by: number])[] = []
     const remove = (name: string) => {
       transaction.remove(name)
@@ -77,19 +77,19 @@ export class Mirror {
     }
     for (const { current, wanted } of changes) {
       const { removed, added } = difference(current, wanted)
-      for (const name of removed) isHairpin(name) ? addTo(hairpins, name, -1) : remove(name)
-      for (const [name, value] of added) isHairpin(name) ? addTo(hairpins, name, 1) : add(name, value)
+      for (const name of removed) isShared(name) ? addTo(shared, name, -1) : remove(name)
+      for (const [name, value] of added) isShared(name) ? addTo(shared, name, 1) : add(name, value)
     }
-    for (const [name, by] of hairpins) {
-      const before = this.#hairpins.get(name) ?? 0
-      if (before === 0 && by > 0 && !this.#leftHairpins.has(name)) add(name, '')
+    for (const [name, by] of shared) {
+      const before = this.#shared.get(name) ?? 0
+      if (before === 0 && by > 0 && !this.#leftShared.has(name)) add(name, '')
       if (before > 0 && before + by === 0) remove(name)
     }
     const commit = () => {
       for (const chain of transaction.chains) this.#chains.add(chain)
-      for (const [name, by] of hairpins) {
-        addTo(this.#hairpins, name, by)
-        this.#leftHairpins.delete(name)
+      for (const [name, by] of shared) {
+        addTo(this.#shared, name, by)
+        this.#leftShared.delete(name)
       }
       for (const [name, by] of counted) this.#count(name, by)
     }
@@ -97,19 +97,21 @@ export class Mirror {
   }
 
   /**
-   * Everything that no port has asked for: these elements, and the hairpins that nobody uses. The chains `endpoints-…`
+   * Everything that no port has asked for: these elements, and the shared ones that nobody uses. The chains `endpoints-…`
    * stay: there are no more of them than Service ports have had numbers of endpoints.
+   *
+   * @param keepsShared while a port was refused: it may still have some of them
    */
-  *prepareLeftovers(owned: OwnedElements, maxElements: number): Generator<Prepared> {
+  *prepareLeftovers(owned: OwnedElements, maxElements: number, keepsShared: boolean): Generator<Prepared> {
     const names = [...owned.values()].flatMap(elements => [...elements.keys()])
-    names.push(...this.#leftHairpins)
+    if (!keepsShared) names.push(...this.#leftShared)
     for (let start = 0; start < names.length; start += maxElements) {
       const part = names.slice(start, start + maxElements)
       const transaction = new Transaction()
       for (const name of part) transaction.remove(name)
       const commit = () => {
         for (const name of part) {
-          this.#leftHairpins.delete(name)
+          this.#leftShared.delete(name)
           this.#count(name, -1)
         }
       }
@@ -128,8 +130,8 @@ export class Mirror {
   }
 }
 
-function isHairpin(name: string): boolean {
-  return name.startsWith('ip hairpin ') || name.startsWith('ip6 hairpin ')
+function isShared(name: string): boolean {
+  return ownerOf(partsOf(name)) === undefined
 }
 
 function addTo(counts: Map<string, number>, name: string, by: number): void {

@@ -20,25 +20,36 @@ export interface NodePlanOptions {
   readonly detectLocalMode: DetectLocalMode
   /** Of all pods, canonical; the first of a family counts, in the mode ClusterCIDR. */
   readonly clusterCidr: readonly string[]
+  /** As in `PlanOptions`. */
+  readonly ownsClusterIPs: boolean
 }
 
-/**
- * @param node undefined while it is not known
- * @param kernelClients addresses of pods whose connections skip the overlay, canonical, of any family
- */
-export function planNode(
-  node: NodeFacts | undefined,
-  kernelClients: readonly string[],
-  options: NodePlanOptions,
-): Elements {
+/** What the kernel is to know beside Service ports. */
+export interface Surroundings {
+  /** Undefined while it is not known. */
+  readonly node: NodeFacts | undefined
+  /** Addresses of pods whose connections skip the overlay, canonical, of any family. */
+  readonly kernelClients: readonly string[]
+  /** What cluster IPs are given out of, canonical, of any family. */
+  readonly serviceRanges: readonly string[]
+}
+
+export const unknownSurroundings: Surroundings = { node: undefined, kernelClients: [], serviceRanges: [] }
+
+export function planNode({ node, kernelClients, serviceRanges }: Surroundings, options: NodePlanOptions): Elements {
   const elements = options.families.flatMap(family => {
     const all = (set: NodeSetName, keys: readonly string[]) =>
       keys.map(key => elementName(familyNames[family], set, rangeText(key)))
     const pods = podRanges(family, node, options)
+    const ranges = options.ownsClusterIPs ? withoutNested(serviceRanges) : []
     return [
       ...all('node-port-addresses', nodePortRanges(family, node, options.nodeportAddresses)),
       ...all('pods', pods),
       ...all('outside', pods.flatMap(complement)),
+      ...all(
+        'service-ranges',
+        ranges.filter(range => familyOfCidr(range) === family),
+      ),
       ...all(
         'kernel-clients',
         kernelClients.filter(address => familyOf(address) === family),

@@ -8,7 +8,7 @@ import { arrange, slotValue } from './slots.ts'
 import { portState, testOptions } from './testing.ts'
 
 function plan(state: PortState, overlay = false, families = testOptions.families) {
-  const elements = planPort(placementOf(state, overlay), { families, nodeName: 'node1' })
+  const elements = planPort(placementOf(state, overlay), { families, nodeName: 'node1', ownsClusterIPs: false })
   return Object.fromEntries(elements)
 }
 

@@ -31,6 +31,8 @@ export interface Placement {
 export interface PlanOptions {
   readonly families: readonly IpFamily[]
   readonly nodeName: string
+  /** Whether every cluster IP is ours, with no kube-proxy beside: what leads to none of their ports is refused. */
+  readonly ownsClusterIPs: boolean
 }
 
 /** The placement of a port that the kernel has nothing of yet. */
@@ -52,7 +54,7 @@ function outsideEndpoints({ external }: PortState): OutsideSlots {
  * An endpoint needs its `hairpin` element only on its own node, where it can be its own client; one whose node is not
  * known may be here.
  */
-export function planPort(placement: Placement, { families, nodeName }: PlanOptions): Elements {
+export function planPort(placement: Placement, { families, nodeName, ownsClusterIPs }: PlanOptions): Elements {
   const { state, slots, outside, admitsNode, overlay } = placement
   if (!families.includes(state.family)) return new Map()
   const family = familyNames[state.family]
@@ -60,6 +62,7 @@ export function planPort(placement: Placement, { families, nodeName }: PlanOptio
   const key = portKey(state)
   const affinity = planAffinities(placement)
   const elements = new Map(affinity?.elements)
+  if (ownsClusterIPs) elements.set(elementName(family, 'cluster-ips', state.vip), '')
   for (const [name, value] of planExternal(state, outside, affinity?.outside)) elements.set(name, value)
   for (const [name, value] of planSourceRanges(state, admitsNode)) elements.set(name, value)
   for (const endpoint of [...slots, ...outside.cluster, ...outside.local]) {

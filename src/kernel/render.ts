@@ -3,7 +3,7 @@
 import type { PortState } from '../services/port.ts'
 import { familyNames } from './elements.ts'
 import { Mirror } from './mirror.ts'
-import { type NodePlanOptions, planNode } from './node.ts'
+import { type NodePlanOptions, planNode, unknownSurroundings } from './node.ts'
 import { type PlanOptions, placementOf, planPort } from './plan.ts'
 import { type RulesetOptions, renderFixedPart } from './ruleset.ts'
 
@@ -19,7 +19,7 @@ export function renderRuleset(
     const overlay = state.layer.wants === 'envoy'
     return { current: new Map(), wanted: planPort(placementOf(state, overlay), options) }
   })
-  const node = { current: new Map(), wanted: planNode(undefined, [], options) }
+  const node = { current: new Map(), wanted: planNode(unknownSurroundings, options) }
   const fixedParts = options.families.map(family => renderFixedPart(familyNames[family], options))
   return fixedParts.join('') + new Mirror().prepare([node, ...changes]).transaction.text()
 }

@@ -74,6 +74,7 @@ function namedSets(family: Family): readonly NamedSet[] {
     { kind: 'set', name: 'allowed-sources', type: `type ${portOfVip} . ${address}\n    flags interval` },
     ...rangeSets.map(name => ({ kind: 'set', name, type: `type ${address}\n    flags interval` }) as const),
     ...transports.map(transport => endpointsMap(family, transport)),
+    { kind: 'set', name: 'cluster-ips', type: `type ${address}` },
     { kind: 'set', name: 'hairpin', type: `type ${address} . ${address}` },
     { kind: 'set', name: 'envoy', type: `type ${address} . inet_service` },
     { kind: 'set', name: 'kernel-clients', type: `type ${address}` },
@@ -147,6 +148,11 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
         `${isNodePortAddress} ${nodePort} vmap @no-endpoints`,
       ],
     },
+    // What is still addressed to a cluster IP after translation leads to no Service port.
+    {
+      name: 'refuse-unknown',
+      rules: [`${family} daddr @cluster-ips goto refuse`, `${family} daddr @service-ranges drop`],
+    },
     { name: markMasquerade, rules: [markRule(options)] },
     { name: localPolicy.address, rules: localPolicyRules(family, destination, options) },
     { name: localPolicy['node-port'], rules: localPolicyRules(family, nodePort, options) },
@@ -182,6 +188,16 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       name: 'translate',
       hook: 'type nat hook prerouting priority dstnat',
       rules: [`${steered} accept`, 'goto service'],
+    },
+    {
+      name: 'refuse-unknown-forwarded',
+      hook: 'type filter hook forward priority filter',
+      rules: [`ct state new goto refuse-unknown`],
+    },
+    {
+      name: 'refuse-unknown-local',
+      hook: 'type filter hook output priority filter',
+      rules: ['ct state new goto refuse-unknown'],
     },
     { name: 'refuse-local', hook: 'type filter hook output priority -149', rules: [refuseNew] },
     {

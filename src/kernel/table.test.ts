@@ -6,7 +6,7 @@ import type { Problem } from '../services/problem.ts'
 import { CommandError } from './command.ts'
 import { ownerOf, partsOf } from './elements.ts'
 import type { NftClient } from './nft.ts'
-import { planNode } from './node.ts'
+import { planNode, unknownSurroundings } from './node.ts'
 import { placementOf, planPort, portKeys } from './plan.ts'
 import { type Flush, KernelTables, type Round } from './table.ts'
 import { portState, testOptions } from './testing.ts'
@@ -94,14 +94,12 @@ function unordered(elements: ReadonlyMap<string, string>): string[] {
 }
 
 function wanted(states: Iterable<PortState>, overlay: ReadonlySet<string> = new Set()): string[] {
-  const elements: [string, string][] = [...planNode(undefined, [], testOptions)]
+  const elements: [string, string][] = [...planNode(unknownSurroundings, testOptions)]
   for (const state of states) {
     const up = overlay.has(`${state.vip} . ${state.port.port}`)
     elements.push(...planPort(placementOf(state, up), testOptions))
   }
-  const hairpins = new Set<string>()
-  const once = elements.filter(([name]) => !name.includes(' hairpin ') || (!hairpins.has(name) && hairpins.add(name)))
-  return once
+  return [...new Map(elements)]
     .map(([name, value]) =>
       name.includes(' endpoints-') ? `${name.replace(/\d+$/, '*')} ${value}` : `${name} ${value}`,
     )

@@ -18,7 +18,7 @@ import { type Reconciliation, staleFrontends } from './conntrack.ts'
 import { type Elements, type Family, nodeOwner } from './elements.ts'
 import { findDamage, findMissingTable } from './inspection.ts'
 import { Mirror, type OwnedElements } from './mirror.ts'
-import { type NodeFacts, type NodePlanOptions, planNode } from './node.ts'
+import { type NodeFacts, type NodePlanOptions, planNode, type Surroundings, unknownSurroundings } from './node.ts'
 import { Overlay, type VipPort } from './overlay.ts'
 import { portKeys } from './plan.ts'
 import { type KernelPrograms, systemPrograms } from './programs.ts'
@@ -103,7 +103,6 @@ export class KernelTables {
   readonly #dirty = new Set<string>()
   readonly #overlay = new Overlay()
   readonly #worker: Worker
-  #kernelClients: readonly string[] = []
   readonly #staleFlows: StaleFlows
   #mirror = new Mirror()
   /** The fixed part and the routing are in place. */
@@ -111,7 +110,7 @@ export class KernelTables {
   /** Somebody else changed something: all is written anew where it is not as it should be. */
   #isDamaged = false
   /** What the kernel shall have, and has, of this node itself. */
-  #node: NodeFacts | undefined
+  #surroundings = unknownSurroundings
   #nodeElements: Elements
   #writtenNode: Elements = new Map()
   /** `written` of every port, and `#mirror`, are what the kernel has. */
@@ -131,7 +130,7 @@ export class KernelTables {
     this.#observer = observer
     this.#families = familiesOf(options.families)
     this.#programs = programs
-    this.#nodeElements = planNode(undefined, [], options)
+    this.#nodeElements = planNode(unknownSurroundings, options)
     const job = {
       hasWork: () => this.#hasWork,
       step: () => this.#round(),
@@ -167,11 +166,9 @@ export class KernelTables {
 
   /** @param node undefined where it is not known (any more) */
   setNode(node: NodeFacts | undefined): void {
-    if (JSON.stringify(node) === JSON.stringify(this.#node)) return
-    this.#node = node
-    this.#nodeElements = planNode(node, this.#kernelClients, this.#options)
-    for (const [id, { state }] of this.#ports) if (state?.external?.sourceRanges.length) this.#dirty.add(id)
-    this.#worker.schedule()
+    if (JSON.stringify(node) === JSON.stringify(this.#surroundings.node)) return
+    this.#change({ node })
+    for (const [id, { state }] of this.#ports) if (state?.external?.sourceRanges.length) this.#touch(id)
   }
 
   setPort(state: PortState): void {
@@ -198,9 +195,12 @@ export class KernelTables {
 
   /** Connections from these addresses, and no others, skip the overlay. */
   setKernelClients(addresses: readonly string[]): void {
-    this.#kernelClients = addresses
-    this.#nodeElements = planNode(this.#node, addresses, this.#options)
-    this.#worker.schedule()
+    this.#change({ kernelClients: addresses })
+  }
+
+  /** Cluster IPs are given out of these ranges: what no Service has of them is dropped. */
+  setServiceRanges(serviceRanges: readonly string[]): void {
+    if (serviceRanges.join() !== this.#surroundings.serviceRanges.join()) this.#change({ serviceRanges })
   }
 
   /** Empties the overlay, in a transaction of its own that comes before all else: Envoy is gone. */
@@ -240,6 +240,12 @@ export class KernelTables {
     this.#stopWatching?.()
     for (const { refusal } of this.#ports.values()) clearTimeout(refusal?.timer)
     await closed
+  }
+
+  #change(surroundings: Partial<Surroundings>): void {
+    this.#surroundings = { ...this.#surroundings, ...surroundings }
+    this.#nodeElements = planNode(this.#surroundings, this.#options)
+    this.#worker.schedule()
   }
 
   #touch(id: string): void {
@@ -405,7 +411,8 @@ export class KernelTables {
     await this.#writeNode()
     const refusals = { left: maxRefusalsAtOnce }
     for (const changes of this.#batches(this.#ports.values())) await this.#writeSplitting(changes, refusals)
-    for (const { transaction, commit } of mirror.prepareLeftovers(owned, maxElementsPerTransaction)) {
+    const hasRefused = [...this.#ports.values()].some(({ refusal }) => refusal)
+    for (const { transaction, commit } of mirror.prepareLeftovers(owned, maxElementsPerTransaction, hasRefused)) {
       await this.#apply(transaction, [])
       commit()
     }
@@ -440,7 +447,7 @@ export class KernelTables {
   #changeOf(record: PortRecord): PortChange {
     this.#dirty.delete(record.id)
     const overlay = record.state !== undefined && this.#overlay.has(record.state)
-    return changeOf(record, overlay, this.#node, this.#options)
+    return changeOf(record, overlay, this.#surroundings.node, this.#options)
   }
 
   async #write(changes: readonly PortChange[]): Promise<void> {

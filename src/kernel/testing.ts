@@ -19,6 +19,7 @@ export const testOptions: KernelOptions = {
   podBridgeInterface: undefined,
   podInterfaceNamePrefix: undefined,
   nodeportAddresses: ['primary'],
+  ownsClusterIPs: true,
   coalesceMs: 0,
 }
 

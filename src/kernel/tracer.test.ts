@@ -5,6 +5,7 @@ import type { Protocol } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
 import { transportOf } from './elements.ts'
 import { Mirror } from './mirror.ts'
+import { planNode, unknownSurroundings } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
 import { renderRuleset } from './render.ts'
 import { portState, testOptions } from './testing.ts'
@@ -115,15 +116,54 @@ test('A pod reaches Envoy, at the address of the VIP, for the ports in the overl
   )
 })
 
-test('What is not for a VIP:port passes as it came', () => {
+test('What is not for a VIP passes as it came', () => {
   fc.assert(
     fc.property(states, ports => {
-      const outcome = modelOf(ports).trace(packetTo(http, { destination: '10.0.0.1', port: 8443 }), envoyAlive)
+      const outcome = modelOf(ports).trace(packetTo(http, { destination: '192.0.2.1' }), envoyAlive)
       const { verdict, destination, port, mark } = outcome
+      const { port: asked } = http.port
       assert.deepEqual(
         { verdict, destination, port, mark },
-        { verdict: 'forward', destination: '10.0.0.1', port: 8443, mark: 0 },
+        { verdict: 'forward', destination: '192.0.2.1', port: asked, mark: 0 },
       )
+    }),
+  )
+})
+
+test('A port that a VIP does not have is refused at once; without a kube-proxy beside, and for nobody else', () => {
+  fc.assert(
+    fc.property(states, fc.constantFrom('pod', 'node'), (ports, from) => {
+      for (const state of ports) {
+        const packet = packetTo(state, { port: 9999, from })
+        const refused = state.port.protocol === 'TCP' ? 'reset' : 'reject'
+        assert.equal(modelOf(ports).trace(packet, envoyAlive).verdict, refused)
+        const beside = new NftablesModel()
+        beside.apply(renderRuleset(ports, { ...testOptions, ownsClusterIPs: false }))
+        assert.equal(beside.trace(packet, envoyAlive).verdict, 'forward')
+        // What was open before, such as a connection of Envoy's, is none of this.
+        assert.equal(modelOf(ports).trace({ ...packet, isNew: false }, envoyAlive).verdict, 'forward')
+      }
+    }),
+  )
+})
+
+test('An address of the Service range that no Service has is dropped, ports of Services are served', () => {
+  const surroundings = { ...unknownSurroundings, serviceRanges: ['10.0.0.0/16', '10.0.0.0/24', 'fd00::/108'] }
+  fc.assert(
+    fc.property(states, fc.constantFrom('pod', 'node'), (ports, from) => {
+      const model = modelOf(ports)
+      const change = {
+        current: planNode(unknownSurroundings, testOptions),
+        wanted: planNode(surroundings, testOptions),
+      }
+      model.apply(new Mirror().prepare([change]).transaction.text())
+      model.apply('add element ip lightpath overlay_off { ip }\nadd element ip6 lightpath overlay_off { ip6 }\n')
+      assert.equal(model.trace(packetTo(http, { destination: '10.0.77.7', from }), envoyDead).verdict, 'drop')
+      assert.equal(model.trace(packetTo(http, { destination: '10.9.77.7', from }), envoyDead).verdict, 'forward')
+      for (const state of ports) {
+        const expected = state.endpoints.length === 0 ? refusalOf(state) : 'forward'
+        assert.equal(model.trace(packetTo(state, { from }), envoyDead).verdict, expected)
+      }
     }),
   )
 })
@@ -142,7 +182,8 @@ test('A process of the node is redirected to Envoy, and Envoy itself is not', ()
   const model = modelOf([http])
   const { verdict, port } = model.trace(packetTo(http, { from: 'node' }), envoyAlive)
   assert.deepEqual({ verdict, port }, { verdict: 'redirect', port: 1666 })
-  assert.equal(model.trace(packetTo(http, { from: 'node', mark: 0x2000 }), envoyAlive).verdict, 'forward')
+  // It has endpoints to connect to; a VIP is none of its business.
+  assert.equal(model.trace(packetTo(http, { from: 'node', mark: 0x2000 }), envoyAlive).verdict, 'reset')
 })
 
 test('With the overlay switched off everything new takes the kernel layer', () => {

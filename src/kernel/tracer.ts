@@ -208,6 +208,8 @@ class Trace {
     if (entry !== 'accept') return this.#outcome(entry)
     const isLocal = this.#toEnvoy !== undefined || this.#surroundings.localAddresses.includes(this.#destination)
     if (!isLocal) {
+      const forward = this.#packet.from === 'pod' ? this.#hook('forward') : 'accept'
+      if (forward !== 'accept') return this.#outcome(forward)
       const exit = this.#hook('postrouting')
       return this.#outcome(exit === 'accept' ? 'forward' : exit)
     }
@@ -411,6 +413,7 @@ class Trace {
 
   #redirect(port: number): Verdict {
     this.#send('redirect')
+    this.#destination = this.#packet.family === 'ip' ? '127.0.0.1' : '::1'
     this.#port = port
     this.#isTranslated = true
     return 'accept'

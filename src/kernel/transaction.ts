@@ -16,6 +16,8 @@ const removalOrder: readonly Exclude<SetName, OwnObject>[] = [
     'local-services',
     'no-endpoints',
     'hairpin',
+    'cluster-ips',
+    'service-ranges',
     'kernel-clients',
     'restricted',
     'allowed-sources',

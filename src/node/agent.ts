@@ -37,7 +37,7 @@ import { type PathState, PathWatch, pathProblems } from './pathwatch.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { SyncHealth } from './synchealth.ts'
 
-export interface AgentOptions extends MasqueradeOptions, NodePlanOptions {
+export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, 'ownsClusterIPs'> {
   readonly nodeName: string
   readonly services: ServiceScope
   readonly families: readonly IpFamily[]
@@ -199,6 +199,7 @@ export class Agent {
     if (!this.#synced) return
     if (ports.length > 0) this.health.queued(arrived)
     this.kernel.setNode(this.table.node)
+    this.kernel.setServiceRanges(this.table.serviceRanges)
     for (const { id, after } of ports) {
       this.#kernelAwaited.set(id, arrived)
       if (after) this.kernel.setPort(after)
@@ -228,6 +229,7 @@ export class Agent {
     this.#setKernelClients()
     this.health.queued(performance.now())
     this.kernel.setNode(this.table.node)
+    this.kernel.setServiceRanges(this.table.serviceRanges)
     for (const state of states) this.kernel.setPort(state)
     this.moves.begin(states)
     this.envoy.apply(states.map(after => ({ id: after.id, before: undefined, after })))
@@ -255,8 +257,9 @@ export class Agent {
   }
 
   #createKernel(): KernelLayer {
-    const { redirect, clientAddress, redirectPort: targetPort } = this.#options
-    const options = { ...this.#options, clientAddress: clientAddress.mode, targetPort }
+    const { redirect, clientAddress, redirectPort: targetPort, services } = this.#options
+    const ownsClusterIPs = services === 'all'
+    const options = { ...this.#options, clientAddress: clientAddress.mode, targetPort, ownsClusterIPs }
     const Layer = redirect === 'iptables' ? IptablesLayer : KernelTables
     return new Layer(options, {
       applied: ports => {

@@ -3,8 +3,9 @@
 import type { EndpointSlice } from './endpointslice.ts'
 import type { NetworkPolicy, Pod } from './networkpolicy.ts'
 import type { Namespace, Node, Service } from './service.ts'
+import type { ServiceCidr } from './servicecidr.ts'
 
-export type KubeObject = Service | EndpointSlice | Node | Namespace | NetworkPolicy | Pod
+export type KubeObject = Service | EndpointSlice | Node | Namespace | NetworkPolicy | Pod | ServiceCidr
 export type Kind = KubeObject['kind']
 
 /** `namespace` is '' for cluster-scoped kinds. */

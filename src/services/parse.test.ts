@@ -426,6 +426,17 @@ const others: readonly Case[] = [
     object: { kind: 'Node', name: 'node1', labels: {}, addresses: [], podCidrs: [], leaving: true } as const,
   })),
   {
+    title: 'a ServiceCIDR is its ranges, canonical; what is no range is left out',
+    raw: {
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'ServiceCIDR',
+      metadata: { name: 'kubernetes' },
+      spec: { cidrs: ['10.96.1.2/12', 'FD00:0::/108', '10.0.0.0'] },
+    },
+    object: { kind: 'ServiceCIDR', name: 'kubernetes', cidrs: ['10.96.0.0/12', 'fd00::/108'] },
+    problems: [/LP102 ServiceCIDR kubernetes: spec.cidrs: "10.0.0.0" is no range of addresses/],
+  },
+  {
     title: 'a Namespace keeps the label that opts it out, and is in no namespace',
     raw: {
       apiVersion: 'v1',

@@ -10,6 +10,7 @@ import { parseService } from './parse-service.ts'
 import { type Problem, problem } from './problem.ts'
 import { isAbsent, isRawObject, type Raw, rawList, rawObject, sharedText, show } from './raw.ts'
 import type { Namespace, Node } from './service.ts'
+import type { ServiceCidr } from './servicecidr.ts'
 
 export interface Parsed {
   /** Without references to the raw value, so that this may be dropped. */
@@ -37,6 +38,12 @@ const readers: Readonly<Record<string, KindReader>> = {
     namespaced: true,
     nameIs: 'subdomain',
     parse: parseNetworkPolicy,
+  },
+  'networking.k8s.io/v1 ServiceCIDR': {
+    kind: 'ServiceCIDR',
+    namespaced: false,
+    nameIs: 'subdomain',
+    parse: parseServiceCidr,
   },
   'v1 Node': { kind: 'Node', namespaced: false, nameIs: 'subdomain', parse: parseNode },
   'discovery.k8s.io/v1 EndpointSlice': {
@@ -179,4 +186,15 @@ function isLeaving(node: Raw): boolean {
   const isDeleting = !isAbsent(rawObject(node.metadata).deletionTimestamp)
   const taints = rawList(rawObject(node.spec).taints).map(taint => rawObject(taint).key)
   return isDeleting || taints.includes('ToBeDeletedByClusterAutoscaler')
+}
+
+function parseServiceCidr(raw: Raw, { name }: Metadata, report: Report): ParsedKind {
+  const cidrs: string[] = []
+  for (const value of rawList(rawObject(raw.spec).cidrs)) {
+    const cidr = typeof value === 'string' ? canonicalCidr(value) : undefined
+    if (cidr) cidrs.push(cidr)
+    else report('LP102', `spec.cidrs: ${show(value)} is no range of addresses`, 'it is left out')
+  }
+  const object: ServiceCidr = { kind: 'ServiceCIDR', name, cidrs }
+  return { object }
 }

@@ -355,6 +355,18 @@ describe('traffic from outside', () => {
   })
 })
 
+test('the Service ranges are those of all ServiceCIDRs that there are', () => {
+  const table = new ServiceTable('node1')
+  const put = (name: string, ...cidrs: string[]) =>
+    table.apply([{ type: 'put', object: { kind: 'ServiceCIDR', name, cidrs } }])
+  put('kubernetes', '10.96.0.0/12', 'fd00::/108')
+  put('more', '10.200.0.0/16')
+  put('kubernetes', '10.96.0.0/12')
+  assert.deepEqual(table.serviceRanges, ['10.96.0.0/12', '10.200.0.0/16'])
+  table.apply([{ type: 'remove', key: { kind: 'ServiceCIDR', namespace: '', name: 'more' } }])
+  assert.deepEqual(table.serviceRanges, ['10.96.0.0/12'])
+})
+
 describe('session affinity', () => {
   test('has its time in the state where it is ClientIP, and keeps the port in the kernel', () => {
     const slice = aSlice([anEndpoint('10.244.1.2')])

@@ -74,6 +74,8 @@ export class ServiceTable {
   readonly #claims = new Claims()
   /** Which Service a slice belongs to, by namespace/slice: a slice may change hands. */
   readonly #sliceOwner = new Map<string, string>()
+  /** By name of the ServiceCIDR. */
+  readonly #serviceCidrs = new Map<string, readonly string[]>()
   #node: Node | undefined
 
   /** @param nodeName undefined where the choice is made for no node in particular (`translate`) */
@@ -117,6 +119,11 @@ export class ServiceTable {
 
   get(id: string): PortState | undefined {
     return this.#entries.get(serviceKeyOf(id))?.ports.get(id)
+  }
+
+  /** What cluster IPs are given out of, canonical; empty where the source does not say. */
+  get serviceRanges(): readonly string[] {
+    return [...this.#serviceCidrs.values()].flat()
   }
 
   /** This node's own, where the source has told it. */
@@ -201,6 +208,9 @@ export class ServiceTable {
         return
       case 'Node':
         if (object.name === this.#nodeName) this.#setNode(object, dirty)
+        return
+      case 'ServiceCIDR':
+        this.#serviceCidrs.set(object.name, object.cidrs)
     }
   }
 
@@ -225,6 +235,9 @@ export class ServiceTable {
         return
       case 'Node':
         if (name === this.#nodeName) this.#setNode(undefined, dirty)
+        return
+      case 'ServiceCIDR':
+        this.#serviceCidrs.delete(name)
     }
   }
 

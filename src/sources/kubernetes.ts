@@ -19,8 +19,8 @@ export interface KubernetesOptions {
 const usualQuietMs = 90_000
 
 /**
- * Lists and watches Services, EndpointSlices, Namespaces, NetworkPolicies, the own Node and its Pods. While the API cannot be reached or denies
- * access (LP105, origin `kubernetes`), what is known stays, and it is tried again.
+ * Lists and watches Services, EndpointSlices, Namespaces, NetworkPolicies, ServiceCIDRs (since Kubernetes 1.33), the own
+ * Node and its Pods. While the API cannot be reached or denies access (LP105, origin `kubernetes`), what is known stays, and it is tried again.
  */
 export function kubernetesSource(options: KubernetesOptions): Source {
   return new KubernetesSource(options)
@@ -35,6 +35,12 @@ function resources(nodeName: string): readonly Resource[] {
       kind: 'NetworkPolicy',
       apiVersion: 'networking.k8s.io/v1',
       path: '/apis/networking.k8s.io/v1/networkpolicies',
+    },
+    {
+      kind: 'ServiceCIDR',
+      apiVersion: 'networking.k8s.io/v1',
+      path: '/apis/networking.k8s.io/v1/servicecidrs',
+      isOptional: true,
     },
     { kind: 'Service', apiVersion: 'v1', path: '/api/v1/services' },
     {

@@ -17,6 +17,8 @@ export interface Resource {
   readonly apiVersion: string
   readonly path: string
   readonly fieldSelector?: string
+  /** It can be done without: older servers do not have it, older roles do not grant it. */
+  readonly isOptional?: boolean
 }
 
 export interface ListWatchListener extends HeldObjectsListener {
@@ -84,6 +86,8 @@ export class ListWatch {
       this.#listing = 'pages'
       return 0
     }
+    if (this.#resource.isOptional && (code === 403 || code === 404)) this.#tellSynced()
+    if (this.#resource.isOptional && code === 404) return longestPatienceMs
     if (code === 410) this.#listAgain()
     else this.#api.forgetCredentials()
     // Nor is it trouble yet when a stream breaks off, as when a server restarts, if the next attempt goes well.
@@ -125,6 +129,10 @@ export class ListWatch {
     this.#objects.tell()
     this.#backoff.reset()
     this.#listener.trouble(undefined)
+    this.#tellSynced()
+  }
+
+  #tellSynced(): void {
     if (this.#synced) return
     this.#synced = true
     this.#listener.synced()

@@ -89,6 +89,27 @@ describe('The kernel layer', needsRoot, () => {
     })
   }
 
+  for (const vip of ['10.96.0.1', 'fd00:96::1']) {
+    test(`A port that the Service of ${vip} does not have is refused at once, to pods and the node's own processes`, async () => {
+      assert.equal(await lab.connect(client.netns, vip, 8443), 'ECONNREFUSED')
+      assert.equal(await lab.connect(lab.node.netns, vip, 8443), 'ECONNREFUSED')
+      assert.equal(await lab.ask(client.netns, 'ask', vip, '8443', '40010'), 'ECONNREFUSED')
+      assert.match(await lab.connect(client.netns, vip, 80), /^(near|far) /)
+    })
+  }
+
+  test('An address of the Service range that no Service has is dropped, and Services in it work', async () => {
+    lab.tables.setServiceRanges(['10.96.0.0/16', '10.96.128.0/17', 'fd00:96::/112'])
+    await lab.tables.settled()
+    assert.deepEqual([...lab.problems], [])
+    assert.equal(await lab.connect(client.netns, '10.96.77.7', 80), 'timeout')
+    assert.equal(await lab.connect(lab.node.netns, 'fd00:96::7777', 80), 'timeout')
+    assert.match(await lab.connect(client.netns, '10.96.0.1', 80), /^(near|far) /)
+    assert.match(await lab.connect(client.netns, 'fd00:96::1', 80), /^(near|far) /)
+    lab.tables.setServiceRanges([])
+    await lab.tables.settled()
+  })
+
   test('A Service whose endpoints are all elsewhere drops', async () => {
     lab.tables.setPort({ ...web(), onlyElsewhere: true })
     await lab.tables.settled()
@@ -167,7 +188,7 @@ describe('The kernel layer', needsRoot, () => {
     lab.tables.setPort(state)
     await lab.tables.settled()
     assert.deepEqual([...lab.problems], [])
-    assert.equal(lab.flushes.at(-1)!.added, 5001)
+    assert.equal(lab.flushes.at(-1)!.added, 5002)
     lab.tables.setPort({ ...state, endpoints: state.endpoints.slice(4999) })
     await lab.tables.settled()
     assert.match(await lab.connect(client.netns, '10.96.0.9', 80), /^far /)

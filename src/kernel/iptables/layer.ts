@@ -102,6 +102,9 @@ export class IptablesLayer implements KernelLayer {
   /** What asks for the node's addresses is not served. */
   setNode(): void {}
 
+  /** What no Service has is not refused here. */
+  setServiceRanges(): void {}
+
   setPort(state: PortState): void {
     const record = this.#ports.get(state.id) ?? {
       id: state.id,
