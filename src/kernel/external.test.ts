@@ -167,6 +167,7 @@ function expectedOf({ family, state, options }: Scene, packet: Packet): Expected
     const isOutside = options.clusterCidr.length > 0 && !isPod
     return { to: state.endpoints, masqueraded: options.masqueradeAll || isOutside }
   }
+  if (destination === world.vip) return 'refuse'
   const isLoadBalancer = port === 80 && destination === world.loadBalancerIP
   const isExternal = isLoadBalancer || (port === 80 && destination === world.externalIP)
   if (!isExternal && !(port === 30_080 && opensNodePorts(destination, world, options))) return 'untouched'
