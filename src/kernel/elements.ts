@@ -66,8 +66,8 @@ export function partsOf(name: string): ElementParts {
 }
 
 /** Sets about this node, and those of them that hold ranges. */
-export const rangeSets = ['node-port-addresses', 'pods', 'outside', 'service-ranges'] as const
-export const nodeSets = [...rangeSets, 'kernel-clients'] as const
+export const rangeSets = ['node-port-addresses', 'pods', 'outside'] as const
+export const nodeSets = [...rangeSets, 'service-ranges', 'kernel-clients'] as const
 export const nodeOwner = 'node'
 
 /**

@@ -75,6 +75,7 @@ function namedSets(family: Family): readonly NamedSet[] {
     ...rangeSets.map(name => ({ kind: 'set', name, type: `type ${address}\n    flags interval` }) as const),
     ...transports.map(transport => endpointsMap(family, transport)),
     { kind: 'set', name: 'cluster-ips', type: `type ${address}` },
+    { kind: 'set', name: 'service-ranges', type: `type ${address}\n    flags interval` },
     { kind: 'set', name: 'hairpin', type: `type ${address} . ${address}` },
     { kind: 'set', name: 'envoy', type: `type ${address} . inet_service` },
     { kind: 'set', name: 'kernel-clients', type: `type ${address}` },

@@ -1,14 +1,14 @@
 /** What holds for all Services of a node at once: how pods are told from others, and where node ports are open. */
 
 import { familyNames, partsOf, rangeSets } from '../kernel/elements.ts'
-import { type NodeFacts, type NodePlanOptions, planNode } from '../kernel/node.ts'
+import { type NodeFacts, type NodePlanOptions, planNode, unknownSurroundings } from '../kernel/node.ts'
 import type { IpFamily } from '../services/address.ts'
 import { contains } from '../services/cidr.ts'
 import type { Aspect, Difference } from './compare.ts'
 import type { NftTable } from './nft-table.ts'
 import { mergeRanges } from './ranges.ts'
 
-export interface NodeOptions extends NodePlanOptions {
+export interface NodeOptions extends Omit<NodePlanOptions, 'ownsClusterIPs'> {
   readonly podBridgeInterface: string | undefined
   readonly podInterfaceNamePrefix: string | undefined
   readonly masqueradeAll: boolean
@@ -67,7 +67,8 @@ export function compareWithPlan(
 
 function plannedRanges(family: IpFamily, node: NodeFacts | undefined, options: NodeOptions) {
   const ranges: Record<(typeof rangeSets)[number], string[]> = { 'node-port-addresses': [], pods: [], outside: [] }
-  for (const name of planNode(node, [], { ...options, families: [family] }).keys()) {
+  const planOptions = { ...options, families: [family], ownsClusterIPs: false }
+  for (const name of planNode({ ...unknownSurroundings, node }, planOptions).keys()) {
     const { set, key } = partsOf(name)
     const known = rangeSets.find(rangeSet => rangeSet === set)
     if (known) ranges[known].push(key.includes('/') ? key : `${key}/${family === 'IPv4' ? 32 : 128}`)
