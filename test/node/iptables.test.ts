@@ -19,7 +19,7 @@ const skip = needsRoot.skip || (!existsSync('/usr/sbin/ipset') && 'needs ipset (
 
 for (const variant of ['nft', 'legacy'] as const)
   describe(`The kernel layer by iptables (${variant})`, { skip }, () => {
-    const programs = mkdtempSync(join(tmpdir(), 'lightpath-iptables-'))
+    let programs: string
     /** Words before each command: in the node's network, with these programs of iptables. */
     const prefix = () => [...lab.options.prefix!, 'env', `PATH=${programs}:${process.env.PATH}`]
     let lab: KernelLab
@@ -64,6 +64,7 @@ for (const variant of ['nft', 'legacy'] as const)
     }
 
     before(async () => {
+      programs = mkdtempSync(join(tmpdir(), 'lightpath-iptables-'))
       for (const name of ['iptables', 'ip6tables']) {
         for (const program of ['', '-save', '-restore']) {
           symlinkSync(`/usr/sbin/xtables-${variant}-multi`, join(programs, `${name}${program}`))
@@ -81,7 +82,7 @@ for (const variant of ['nft', 'legacy'] as const)
     after(async () => {
       await layer?.close()
       await lab?.destroy()
-      rmSync(programs, { recursive: true })
+      rmSync(programs, { recursive: true, force: true })
     })
 
     test('iptables and ipset accept all of it', () => assert.deepEqual([...problems], []))
