@@ -205,6 +205,41 @@ describe('From outside', needsRoot, () => {
     assert.equal(lab.flushes.length, written)
   })
 
+  test('--masquerade-all is for pods on VIPs, too, and a new fixed part takes over what is there', async () => {
+    const sctp = { port: { name: 's', protocol: 'SCTP', port: 9 } } as const
+    const ways = { nodePort: 30_080, externalIPs: ['192.0.2.8'] }
+    const states = [
+      service('IPv4', [far], { ...ways, policy: 'Local' }),
+      { ...service('IPv4', [far], { ...ways, nodePort: 30_009 }, sctp), id: 'a/sctp/s', vip: '10.96.0.3' },
+    ]
+    await restart({}, states)
+    await restart({ masqueradeAll: true }, states)
+    assert.equal(await lab.connect(client.netns, '10.96.0.1', 80), `far ${node.address}`)
+    assert.equal(await lab.connect(client.netns, node.address, 30_080), `far ${client.ip}`)
+    const chain = await lab.onNode('nft', 'list', 'chain', 'ip', 'lightpath', 'endpoints-sctp-1-node-port')
+    assert.match(chain, /dnat ip to ip daddr & 0\.0\.0\.0 \. sctp dport .* map @endpoints-sctp/)
+  })
+
+  test('pods are told by the names of their interfaces, or by their bridge', async () => {
+    const vip = '10.96.0.1'
+    await runIn(lab.network.fabric, 'ip', ['route', 'replace', vip, 'via', node.address])
+    const state = service('IPv4', [far], {})
+    const podInterfaceNamePrefix = client.hostLink.slice(0, 3)
+    await restart({ clusterCidr: [], detectLocalMode: 'InterfaceNamePrefix', podInterfaceNamePrefix }, [state])
+    assert.equal(await lab.connect(client.netns, vip, 80), `far ${client.ip}`)
+    assert.equal(await lab.connect(lab.network.fabric, vip, 80), `far ${node.address}`)
+    await restart({ detectLocalMode: 'BridgeInterface', podBridgeInterface: client.hostLink }, [state])
+    assert.equal(await lab.connect(client.netns, vip, 80), `far ${client.ip}`)
+    assert.equal(await lab.connect(near.netns, vip, 80), `far ${node.address}`)
+    await restart({ detectLocalMode: 'NodeCIDR' }, [state])
+    // Nobody is told, so nobody is masqueraded: the far endpoint answers the outsider past this node.
+    assert.equal(await lab.connect(lab.network.fabric, vip, 80), 'timeout')
+    lab.tables.setNode({ addresses: [node.address], podCidrs: [node.podCidr] })
+    await lab.tables.settled()
+    assert.equal(await lab.connect(lab.network.fabric, vip, 80), `far ${node.address}`)
+    assert.equal(await lab.connect(client.netns, vip, 80), `far ${client.ip}`)
+  })
+
   test('a node port is opened by the primary addresses only, or by those in the ranges given, never by loopback', async () => {
     await set(service('IPv4', [near], { nodePort: 30_080 }))
     await lab.onNode('ip', 'address', 'add', '172.30.0.211/24', 'dev', 'eth0')
