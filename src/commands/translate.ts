@@ -7,6 +7,7 @@ import { createLog } from '../observe/log.ts'
 import { hostPort } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
 import { formatProblem } from '../services/problem.ts'
+import type { Node } from '../services/service.ts'
 import { directorySource } from '../sources/directory.ts'
 import { bootstrapOptions, familiesOf } from './bootstrap.ts'
 import { type DecidedConfig, withClientAddress } from './clientaddress.ts'
@@ -15,12 +16,14 @@ import { readOnce } from './read.ts'
 import { table } from './table.ts'
 import { UsageError } from './usage.ts'
 
-const forms: Readonly<Record<string, (states: readonly PortState[], config: DecidedConfig) => string>> = {
+const forms: Readonly<
+  Record<string, (states: readonly PortState[], config: DecidedConfig, node: Node | undefined) => string>
+> = {
   table: summary,
   json: states => `${JSON.stringify(states, undefined, 2)}\n`,
   envoy: envoyConfiguration,
-  nftables: (states, config) =>
-    renderRuleset(states, {
+  nftables: (states, config, node) =>
+    renderRuleset(states, node, {
       ...config,
       targetPort: config.redirectPort,
       families: familiesOf(config),
@@ -34,14 +37,14 @@ export async function translate(given: Config, directory: string, to: unknown): 
   const config = withClientAddress(given, given.clientAddress === 'preserve' ? 'preserve' : 'forwarded-for')
   const form = typeof to === 'string' && Object.hasOwn(forms, to) ? forms[to] : undefined
   if (!form) throw new UsageError(`--to is ${JSON.stringify(to)}, which is not ${Object.keys(forms).join(' or ')}`)
-  const { states, problems } = await readStates(directory, config)
+  const { states, node, problems } = await readStates(directory, config)
   for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`)
-  process.stdout.write(form(states, config))
+  process.stdout.write(form(states, config, node))
 }
 
 async function readStates(directory: string, config: Config) {
   const { table, problems } = await readOnce(directorySource(directory, { log: createLog('error') }), config.nodeName)
-  return { states: [...table.states()].sort((a, b) => (a.id < b.id ? -1 : 1)), problems }
+  return { states: [...table.states()].sort((a, b) => (a.id < b.id ? -1 : 1)), node: table.node, problems }
 }
 
 function summary(states: readonly PortState[]): string {

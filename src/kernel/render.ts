@@ -3,7 +3,7 @@
 import type { PortState } from '../services/port.ts'
 import { familyNames } from './elements.ts'
 import { Mirror } from './mirror.ts'
-import { type NodePlanOptions, planNode, unknownSurroundings } from './node.ts'
+import { type NodeFacts, type NodePlanOptions, planNode, primaryAddress, unknownSurroundings } from './node.ts'
 import { type PlanOptions, placementOf, planPort } from './plan.ts'
 import { type RulesetOptions, renderFixedPart } from './ruleset.ts'
 
@@ -13,13 +13,17 @@ import { type RulesetOptions, renderFixedPart } from './ruleset.ts'
  */
 export function renderRuleset(
   states: readonly PortState[],
+  node: NodeFacts | undefined,
   options: PlanOptions & NodePlanOptions & RulesetOptions,
 ): string {
   const changes = states.map(state => {
     const overlay = state.layer.wants === 'envoy'
-    return { current: new Map(), wanted: planPort(placementOf(state, overlay), options) }
+    return {
+      current: new Map(),
+      wanted: planPort(placementOf(state, overlay, primaryAddress(node, state.family)), options),
+    }
   })
-  const node = { current: new Map(), wanted: planNode(unknownSurroundings, options) }
+  const ofNode = { current: new Map(), wanted: planNode({ ...unknownSurroundings, node }, options) }
   const fixedParts = options.families.map(family => renderFixedPart(familyNames[family], options))
-  return fixedParts.join('') + new Mirror().prepare([node, ...changes]).transaction.text()
+  return fixedParts.join('') + new Mirror().prepare([ofNode, ...changes]).transaction.text()
 }

@@ -16,7 +16,7 @@ const envoyDead: Surroundings = { ...envoyAlive, listener: undefined }
 
 function modelOf(states: readonly PortState[]): NftablesModel {
   const model = new NftablesModel()
-  model.apply(renderRuleset(states, testOptions))
+  model.apply(renderRuleset(states, undefined, testOptions))
   return model
 }
 
@@ -138,7 +138,7 @@ test('A port that a VIP does not have is refused at once; without a kube-proxy b
         const refused = state.port.protocol === 'TCP' ? 'reset' : 'reject'
         assert.equal(modelOf(ports).trace(packet, envoyAlive).verdict, refused)
         const beside = new NftablesModel()
-        beside.apply(renderRuleset(ports, { ...testOptions, ownsClusterIPs: false }))
+        beside.apply(renderRuleset(ports, undefined, { ...testOptions, ownsClusterIPs: false }))
         assert.equal(beside.trace(packet, envoyAlive).verdict, 'forward')
         // What was open before, such as a connection of Envoy's, is none of this.
         assert.equal(modelOf(ports).trace({ ...packet, isNew: false }, envoyAlive).verdict, 'forward')

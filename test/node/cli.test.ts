@@ -129,7 +129,7 @@ describe('the command line', { concurrency: 2 }, () => {
   test('translate --to json is what the other forms are made of', async () => {
     const ports = JSON.parse(await translated('json')) as { id: string; vip: string; endpoints: object[] }[]
     const whoami = ports.find(({ id }) => id === 'whoami/whoami/http')
-    assert.deepEqual([ports.length, whoami?.vip, whoami?.endpoints.length], [7, '10.96.0.10', 5])
+    assert.deepEqual([ports.length, whoami?.vip, whoami?.endpoints.length], [8, '10.96.0.10', 5])
   })
 
   test('Envoy accepts translate --to envoy of the examples, and the bootstrap of a node', async () => {

@@ -40,7 +40,7 @@ describe('The tables', needsRoot, () => {
     const written = await ruleset()
     await lab.tables.close()
     await lab.onNode('nft', 'flush', 'ruleset')
-    await new Nft(lab.options.prefix).apply(renderRuleset([web, web6, dns], lab.options))
+    await new Nft(lab.options.prefix).apply(renderRuleset([web, web6, dns], undefined, lab.options))
     assert.equal(await ruleset(), written)
   })
 
