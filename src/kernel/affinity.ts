@@ -17,8 +17,11 @@
 import type { Endpoint } from '../services/port.ts'
 import { elementName, type Family, type OwnObject, ownObjects, type Transport } from './elements.ts'
 
-/** How many clients of an endpoint are remembered; kube-proxy's number. */
-const maxClients = 65_535
+/**
+ * How many clients of an endpoint are remembered. The kernel makes room for all of them at once, 16 bytes each, so it is
+ * kube-proxy's number only where clients come from outside; those of a VIP are the pods of this node.
+ */
+const maxClients = { fromOutside: 65_535, ofNode: 4096 } as const
 
 export interface AffinityPlan {
   readonly family: Family
@@ -27,6 +30,8 @@ export interface AffinityPlan {
   readonly transport: Transport
   readonly endpoints: readonly Endpoint[]
   readonly seconds: number
+  /** Whether there are ways to the port from outside the cluster. */
+  readonly isExternal: boolean
 }
 
 /** The value that leads to the chain of this key. */
@@ -36,16 +41,17 @@ export function affinityVerdict(key: string): string {
 
 /** The chain, and the sets of clients, which all chains of a port share. The chain's value is its rules, a line each. */
 export function planAffinity(plan: AffinityPlan): ReadonlyMap<string, string> {
-  const { family, key, endpoints } = plan
-  const elements = new Map([[elementName(family, 'affinity', key), affinityRules(plan).join('\n')]])
-  for (const endpoint of endpoints) elements.set(elementName(family, 'clients', clientsKey(key, endpoint)), '')
+  const { family, endpoints } = plan
+  const elements = new Map([[elementName(family, 'affinity', plan.key), affinityRules(plan).join('\n')]])
+  for (const endpoint of endpoints) elements.set(elementName(family, 'clients', clientsKey(plan, endpoint)), '')
   return elements
 }
 
 /** As nft lists them, so that a restart finds them equal. */
-function affinityRules({ family, key, transport, endpoints, seconds }: AffinityPlan): readonly string[] {
+function affinityRules(plan: AffinityPlan): readonly string[] {
+  const { family, transport, endpoints, seconds } = plan
   const ways = endpoints.map(endpoint => {
-    const set = objectName('clients', clientsKey(key, endpoint))
+    const set = objectName('clients', clientsKey(plan, endpoint))
     const to = `meta l4proto ${transport} dnat to ${socketAddress(family, endpoint)}`
     return { set, remember: `update @${set} { ${family} saddr timeout ${nftDuration(seconds)} } ${to}` }
   })
@@ -57,8 +63,10 @@ function affinityRules({ family, key, transport, endpoints, seconds }: AffinityP
   ]
 }
 
-function clientsKey(key: string, { ip, port }: Endpoint): string {
-  return `${key.split(' . ', 3).join(' . ')} . ${ip} . ${port}`
+/** The number of clients is a part of it, since a set cannot change it. */
+function clientsKey({ key, isExternal }: AffinityPlan, { ip, port }: Endpoint): string {
+  const most = isExternal ? maxClients.fromOutside : maxClients.ofNode
+  return `${key.split(' . ', 3).join(' . ')} . ${ip} . ${port} . ${most}`
 }
 
 function socketAddress(family: Family, { ip, port }: Endpoint): string {
@@ -76,7 +84,7 @@ export function nftDuration(seconds: number): string {
   return parts.map(([count, unit]) => (count === 0 ? '' : `${count}${unit}`)).join('')
 }
 
-/** What nft calls such a chain or set, which may have no colon in its name: `clients-fd00__1-tcp-80-fd01__1-8080`. */
+/** What nft calls such a chain or set, which may have no colon in its name: `affinity-fd00__1-tcp-80`. */
 export function objectName(kind: OwnObject, key: string): string {
   return `${kind}-${key.replaceAll(' . ', '-').replaceAll(':', '_')}`
 }
@@ -90,7 +98,8 @@ export function parseObjectName(name: string): { readonly set: OwnObject; readon
 
 export function renderClients(key: string, family: Family): string {
   const type = family === 'ip' ? 'ipv4_addr' : 'ipv6_addr'
-  return `  set ${objectName('clients', key)} {\n    type ${type}\n    size ${maxClients}\n    flags dynamic,timeout\n  }\n`
+  const most = key.slice(key.lastIndexOf(' ') + 1)
+  return `  set ${objectName('clients', key)} {\n    type ${type}\n    size ${most}\n    flags dynamic,timeout\n  }\n`
 }
 
 export function renderAffinity(key: string, rules: string): string {

@@ -22,7 +22,7 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  * - `envoy`: VIP . port (TCP) that go to Envoy: the overlay
  * - `kernel-clients`: address of a pod whose connections skip the overlay
  * - `affinity`: VIP . protocol . port → the rules of a chain of its own, which chooses by the client's address
- * - `clients`: VIP . protocol . port . address . port of an endpoint: a set of its own, in which that chain remembers
+ * - `clients`: VIP . protocol . port . address . port of an endpoint . greatest number of clients: a set of its own, in which that chain remembers
  * - `restricted`: load-balancer IP . protocol . port that not everybody may come in by
  * - `allowed-sources`: the same . range of those who may
  * - `node-port-addresses`: ranges; addresses of the node in them open node ports

@@ -35,7 +35,7 @@ test('UDP, SCTP and IPv6 ports have maps of their own', () => {
 
 test('A port with affinity jumps to a chain of its own, and has a set of clients for each endpoint', () => {
   const endpoints = ['fd01::1 8080@node2', 'fd01::2 8080@node2']
-  const set = (n: number) => `@clients-fd00__1-tcp-80-fd01__${n}-8080`
+  const set = (n: number) => `@clients-fd00__1-tcp-80-fd01__${n}-8080-4096`
   const go = (n: number) => `update ${set(n)} { ip6 saddr timeout 3h } meta l4proto tcp dnat to [fd01::${n}]:8080`
   assert.deepEqual(plan(portState('a/b/http', 'fd00::1', endpoints, { affinitySeconds: 10_800 })), {
     'ip6 services fd00::1 . tcp . 80': 'goto affinity-fd00__1-tcp-80',
@@ -46,8 +46,8 @@ test('A port with affinity jumps to a chain of its own, and has a set of clients
       `numgen random mod 1 0 ${go(2)}`,
       'meta l4proto tcp dnat ip6 to numgen random mod 2 map { 0 : fd01::1 . 8080, 1 : fd01::2 . 8080 }',
     ].join('\n'),
-    'ip6 clients fd00::1 . tcp . 80 . fd01::1 . 8080': '',
-    'ip6 clients fd00::1 . tcp . 80 . fd01::2 . 8080': '',
+    'ip6 clients fd00::1 . tcp . 80 . fd01::1 . 8080 . 4096': '',
+    'ip6 clients fd00::1 . tcp . 80 . fd01::2 . 8080 . 4096': '',
   })
 })
 

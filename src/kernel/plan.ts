@@ -94,6 +94,7 @@ function planAffinities({ state, slots, outside }: Placement): Affinities | unde
   const { affinitySeconds: seconds } = state
   if (seconds === undefined) return undefined
   const [family, transport] = [familyNames[state.family], transportOf[state.port.protocol]]
+  const port = { family, transport, seconds, isExternal: state.external !== undefined }
   const elements = new Map<string, string>()
   const keys = new Map<string, string>()
   const chain = (way: string, endpoints: readonly Endpoint[]) => {
@@ -104,7 +105,7 @@ function planAffinities({ state, slots, outside }: Placement): Affinities | unde
     if (endpoints.length === 0) return ''
     const key = `${portKey(state)}${way}`
     keys.set(names, key)
-    for (const [name, value] of planAffinity({ family, key, transport, endpoints, seconds })) elements.set(name, value)
+    for (const [name, value] of planAffinity({ ...port, key, endpoints })) elements.set(name, value)
     return affinityVerdict(key)
   }
   const vip = chain('', slots)
