@@ -111,6 +111,13 @@ export function steerTo(
   return statements.filter(statement => statement !== '').join(' ')
 }
 
+/**
+ * On a bridge these hooks run before the packet is delivered (net.bridge.bridge-nf-call-iptables, which is on wherever
+ * Kubernetes has such a network), and the socket that TPROXY found is lost on the way. That it was found says that Envoy
+ * listens, so a redirect to its port does the same there.
+ */
+const fromBridge = 'meta iifkind "bridge"'
+
 const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const
 
 const refuseNew = 'ct state new goto refuse-new'
@@ -188,7 +195,11 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     {
       name: 'translate',
       hook: 'type nat hook prerouting priority dstnat',
-      rules: [`${steered} accept`, 'goto service'],
+      rules: [
+        `${fromBridge} ${steered} meta l4proto tcp redirect to :${targetPort}`,
+        `${steered} accept`,
+        'goto service',
+      ],
     },
     {
       name: 'refuse-unknown-forwarded',

@@ -186,6 +186,13 @@ test('A process of the node is redirected to Envoy, and Envoy itself is not', ()
   assert.equal(model.trace(packetTo(http, { from: 'node', mark: 0x2000 }), envoyAlive).verdict, 'reset')
 })
 
+test('A pod on a bridge is redirected to Envoy, and takes the kernel layer while Envoy is dead', () => {
+  const model = modelOf([http])
+  const { verdict, port } = model.trace(packetTo(http, { isBridged: true }), envoyAlive)
+  assert.deepEqual({ verdict, port }, { verdict: 'redirect', port: 1666 })
+  assert.equal(model.trace(packetTo(http, { isBridged: true }), envoyDead).verdict, 'forward')
+})
+
 test('With the overlay switched off everything new takes the kernel layer', () => {
   const model = modelOf([http])
   model.apply('add element ip lightpath overlay_off { ip }\n')

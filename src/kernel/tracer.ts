@@ -27,6 +27,8 @@ export interface Packet {
   readonly port: number
   /** That it came in by; none for a process on the node. */
   readonly interface?: string
+  /** That interface is a bridge. */
+  readonly isBridged?: boolean
   /** The first packet of a connection. */
   readonly isNew: boolean
   readonly mark?: number
@@ -307,6 +309,7 @@ class Trace {
       [/^ct status dnat\b/, () => this.#isTranslated],
       [/^ct status & dnat != dnat\b/, () => !this.#isTranslated],
       [/^meta protocol @(\S+)/, match => has(match[1]!, family)],
+      [/^meta iifkind "bridge"/, () => this.#packet.isBridged === true],
       [/^meta l4proto (\w+)/, match => protocol === match[1]],
       [/^tcp dport (\d+)/, match => protocol === 'tcp' && port === Number(match[1])],
       [/^ip6? daddr \. tcp dport @(\S+)/, match => protocol === 'tcp' && has(match[1]!, `${address} . ${port}`)],

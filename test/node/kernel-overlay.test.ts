@@ -98,6 +98,31 @@ describe('The overlay', needsRoot, () => {
     })
   }
 
+  test('Envoy gets connections of a pod on a bridge, and the kernel layer does while Envoy is dead', async () => {
+    const pod = await lab.network.addPod('node1', 'bridged')
+    const sysctl = (name: string) => lab.onNode('sysctl', '-qw', name)
+    await lab.onNode('ip', 'link', 'add', 'bridge', 'address', 'ee:ee:ee:ee:ee:ee', 'type', 'bridge')
+    await sysctl('net.ipv4.conf.bridge.proxy_arp=1')
+    await sysctl('net.ipv6.conf.bridge.accept_dad=0')
+    for (const address of ['169.254.1.1/32', 'fd00:9::1/128']) {
+      await lab.onNode('ip', 'address', 'add', address, 'dev', 'bridge')
+    }
+    await lab.onNode('ip', 'link', 'set', 'bridge', 'up')
+    await lab.onNode('ip', 'link', 'set', pod.hostLink, 'master', 'bridge')
+    await lab.onNode('ip', 'route', 'replace', pod.ip, 'dev', 'bridge')
+    await lab.onNode('ip', '-6', 'route', 'replace', pod.ip6, 'dev', 'bridge')
+    for (const through of [1, 0]) {
+      await sysctl(`net.bridge.bridge-nf-call-iptables=${through}`)
+      await sysctl(`net.bridge.bridge-nf-call-ip6tables=${through}`)
+      assert.equal(await lab.connect(pod.netns, '10.96.0.1', 80), `envoy 10.96.0.1 80 ${pod.ip}`)
+      assert.equal(await lab.connect(pod.netns, 'fd00:96::1', 80), `envoy fd00:96::1 80 ${pod.ip6}`)
+    }
+    envoy.kill('SIGKILL')
+    await envoy.exited
+    for (const vip of ['10.96.0.1', 'fd00:96::1']) assert.match(await lab.connect(pod.netns, vip, 80), /^server /)
+    await startEnvoy()
+  })
+
   test('A Service on the port of Envoy itself works', async () => {
     assert.match(await lab.connect(client.netns, '10.96.0.2', 1666), /^server /)
     lab.tables.setOverlay([{ ip: '10.96.0.2', port: 1666 }], true)
