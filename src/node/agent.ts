@@ -12,7 +12,6 @@ import { IptablesLayer } from '../kernel/iptables/layer.ts'
 import type { KernelLayer, Redirect } from '../kernel/layer.ts'
 import type { MasqueradeOptions } from '../kernel/masquerade.ts'
 import { type NodePlanOptions, nodePortRanges } from '../kernel/node.ts'
-import { type PathResult, testPath } from '../kernel/pathtest.ts'
 import { KernelTables, type Round } from '../kernel/table.ts'
 import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/kubeproxy-metrics.ts'
 import type { Log } from '../observe/log.ts'
@@ -33,7 +32,8 @@ import { HealthCheckPorts } from './healthcheckports.ts'
 import { isListening } from './listening.ts'
 import { missedServices } from './missed.ts'
 import { LayerMoves } from './moves.ts'
-import { type PathState, PathWatch, pathProblems } from './pathwatch.ts'
+import { localPods, watchPath } from './path.ts'
+import type { PathState, PathWatch } from './pathwatch.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { SyncHealth } from './synchealth.ts'
 
@@ -64,7 +64,6 @@ const canaryTimes = { intervalMs: 1000, timeoutMs: 1000, misses: 2 }
 /** How long overlay entries of a previous run are kept for an Envoy that has not connected yet: several of its longest back-offs. */
 const inheritanceMs = 10_000
 const retryMs = 5000
-const pathTimes = { settleMs, failures: 2, betweenMs: 500, blockedMs: 10_000, openMs: 300_000 }
 /** How long the kernel serves what kube-proxy takes over: it gathers changes for a second, and writes for seconds on large clusters. */
 const handoverMs = 10_000
 const gatherMs = 500
@@ -119,7 +118,14 @@ export class Agent {
     })
     this.kernel = this.#createKernel()
     this.envoy = this.#createEnvoyLayer()
-    this.path = this.#createPathWatch()
+    this.path = watchPath({
+      ...options,
+      settleMs,
+      envoy: this.envoy,
+      pods: () => localPods(options.nodeName, this.clients, this.table),
+      onProblems: (origin, problems) => this.problems.set(origin, problems),
+      log,
+    })
   }
 
   async start(): Promise<void> {
@@ -327,32 +333,6 @@ export class Agent {
         else this.#log.warn({}, 'Envoy is down or not connected: the kernel layer serves all Services')
       },
     })
-  }
-
-  #createPathWatch(): PathWatch {
-    const { steeringMark, redirectPort: targetPort } = this.#options
-    return new PathWatch({
-      ...pathTimes,
-      test: families => testPath({ families, steeringMark, targetPort, pods: this.#localPods() }),
-      listening: () => this.envoy.listening,
-      onResult: (family, result) => this.#pathTested(family, result),
-    })
-  }
-
-  #pathTested(family: IpFamily, result: PathResult): void {
-    this.envoy.setPath(family, result.outcome === 'open')
-    this.problems.set(`path ${family}`, pathProblems(this.#options.nodeName, family, result))
-    if (result.outcome === 'open') this.#log.info({ family, from: result.by }, 'connections of pods reach Envoy')
-  }
-
-  /** Addresses that may be of pods of this node. Where the source tells no Pods, endpoints are all that is known. */
-  #localPods(): readonly string[] {
-    const pods = this.clients.addresses()
-    if (pods.length > 0) return pods
-    const here = [...this.table.states()].flatMap(({ endpoints }) =>
-      endpoints.filter(({ nodeName }) => nodeName === this.#options.nodeName),
-    )
-    return [...new Set(here.map(({ ip }) => ip))]
   }
 
   #createMetrics(): Metrics {

@@ -6,7 +6,6 @@
 
 import type { PathResult } from '../kernel/pathtest.ts'
 import type { IpFamily } from '../services/address.ts'
-import { type Problem, problem } from '../services/problem.ts'
 
 /** `untested`: not yet; `assumed`: it is not tested on this node, by its configuration, and counts as open. */
 export type PathState = PathResult | { readonly outcome: 'untested' } | { readonly outcome: 'assumed' }
@@ -122,13 +121,4 @@ export class PathWatch {
     this.#results.set(family, result)
     if (JSON.stringify(before) !== JSON.stringify(result)) this.#options.onResult(family, result)
   }
-}
-
-export function pathProblems(node: string, family: IpFamily, result: PathResult): readonly Problem[] {
-  if (result.outcome !== 'blocked') return []
-  const by = result.by === '' ? '' : ` (tested from ${result.by})`
-  const reason = `${family} connections of pods do not reach Envoy: ${result.reason}${by}`
-  const remedy =
-    'the kernel layer serves them all, and it is tested again; firewall and CNI have to let it pass (docs/operations.md)'
-  return [problem('LP402', `Node ${node}`, reason, remedy)]
 }
