@@ -195,11 +195,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     {
       name: 'translate',
       hook: 'type nat hook prerouting priority dstnat',
-      rules: [
-        `${fromBridge} ${steered} meta l4proto tcp redirect to :${targetPort}`,
-        `${steered} accept`,
-        'goto service',
-      ],
+      rules: [`${fromBridge} ${steered} ${inOverlay} redirect to :${targetPort}`, `${steered} accept`, 'goto service'],
     },
     {
       name: 'refuse-unknown-forwarded',
