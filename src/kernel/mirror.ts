@@ -1,6 +1,6 @@
 /** What the kernel has, as far as no single Service port owns it: chains, shared elements, totals. */
 
-import { type Elements, type Family, ownerOf, partsOf } from './elements.ts'
+import { type Elements, type Family, ownerOf, ownObjects, partsOf } from './elements.ts'
 import type { NftClient } from './nft.ts'
 import { difference } from './plan.ts'
 import { readTables } from './reading.ts'
@@ -96,15 +96,25 @@ export class Mirror {
     return { transaction, commit }
   }
 
+  /** Elements that no port has asked for. Before those of ports are written: they may lead to chains that ports take away. */
+  prepareStale(owned: OwnedElements, maxElements: number): Iterable<Prepared> {
+    return this.#prepareRemovals(
+      [...namesIn(owned)].filter(name => !isOwnObject(name)),
+      maxElements,
+    )
+  }
+
   /**
-   * Everything that no port has asked for: these elements, and the shared ones that nobody uses. The chains `endpoints-…`
-   * stay: there are no more of them than Service ports have had numbers of endpoints.
-   *
-   * @param keepsShared while a port was refused: it may still have some of them
+   * The chains and sets of single ports that no port has asked for, and the shared elements that nobody uses. After those of
+   * ports are written, which may have led there, and only where none was refused, which may lead there still. The chains
+   * `endpoints-…` stay: there are no more of them than Service ports have had numbers of endpoints.
    */
-  *prepareLeftovers(owned: OwnedElements, maxElements: number, keepsShared: boolean): Generator<Prepared> {
-    const names = [...owned.values()].flatMap(elements => [...elements.keys()])
-    if (!keepsShared) names.push(...this.#leftShared)
+  prepareLeftovers(owned: OwnedElements, maxElements: number): Iterable<Prepared> {
+    const objects = [...namesIn(owned)].filter(isOwnObject)
+    return this.#prepareRemovals([...objects, ...this.#leftShared], maxElements)
+  }
+
+  *#prepareRemovals(names: readonly string[], maxElements: number): Generator<Prepared> {
     for (let start = 0; start < names.length; start += maxElements) {
       const part = names.slice(start, start + maxElements)
       const transaction = new Transaction()
@@ -132,6 +142,15 @@ export class Mirror {
 
 function isShared(name: string): boolean {
   return ownerOf(partsOf(name)) === undefined
+}
+
+function* namesIn(owned: OwnedElements): Generator<string> {
+  for (const elements of owned.values()) yield* elements.keys()
+}
+
+function isOwnObject(name: string): boolean {
+  const { set } = partsOf(name)
+  return ownObjects.some(object => object === set)
 }
 
 function addTo(counts: Map<string, number>, name: string, by: number): void {

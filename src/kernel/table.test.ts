@@ -432,6 +432,21 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
   )
 })
 
+test('A way, or a VIP, that went while no agent was there keeps no port from being written', async () => {
+  const sticky = withOutside({ ...stateOf(3, [1, 2, 3]), affinitySeconds: 10 }, 3, 4)
+  const bare = { ...sticky, endpoints: [], external: undefined }
+  for (const later of [bare, { ...sticky, vip: '10.0.0.9' }]) {
+    const first = new Agent()
+    await first.run([sticky])
+    await first.tables.close()
+    const second = new Agent(first.nft)
+    await second.run([later])
+    assert.deepEqual([...second.problems], [])
+    assert.deepEqual(unordered(second.nft.model.elements()), wanted([later]))
+    await second.tables.close()
+  }
+})
+
 test('A change touches no element of another port', async () => {
   const states = Array.from({ length: 5 }, (_, number) => stateOf(number, [1, 2, 3, 4]))
   await fc.assert(

@@ -17,7 +17,7 @@ import { CommandError, type CommandPrefix, commandProblem } from './command.ts'
 import { type Reconciliation, staleFrontends } from './conntrack.ts'
 import { type Elements, type Family, nodeOwner } from './elements.ts'
 import { findDamage, findMissingTable } from './inspection.ts'
-import { Mirror, type OwnedElements } from './mirror.ts'
+import { Mirror, type OwnedElements, type Prepared } from './mirror.ts'
 import { type NodeFacts, type NodePlanOptions, planNode, type Surroundings, unknownSurroundings } from './node.ts'
 import { Overlay, type VipPort } from './overlay.ts'
 import { portKeys } from './plan.ts'
@@ -409,14 +409,19 @@ export class KernelTables {
     this.#writtenNode = owned.get(nodeOwner) ?? new Map()
     owned.delete(nodeOwner)
     await this.#writeNode()
+    await this.#remove(mirror.prepareStale(owned, maxElementsPerTransaction))
     const refusals = { left: maxRefusalsAtOnce }
     for (const changes of this.#batches(this.#ports.values())) await this.#writeSplitting(changes, refusals)
     const hasRefused = [...this.#ports.values()].some(({ refusal }) => refusal)
-    for (const { transaction, commit } of mirror.prepareLeftovers(owned, maxElementsPerTransaction, hasRefused)) {
+    if (!hasRefused) await this.#remove(mirror.prepareLeftovers(owned, maxElementsPerTransaction))
+    this.#isMirrored = true
+  }
+
+  async #remove(leftovers: Iterable<Prepared>): Promise<void> {
+    for (const { transaction, commit } of leftovers) {
       await this.#apply(transaction, [])
       commit()
     }
-    this.#isMirrored = true
   }
 
   /** Takes what the kernel has under the VIP:port of a port and under its places outside. */
