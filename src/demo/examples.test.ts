@@ -8,7 +8,7 @@ const named = (kind: string, name: string) => manifests.find(m => m.kind === kin
 
 test('the examples show every kind of Service that a user meets first', () => {
   const services = manifests.filter(({ kind }) => kind === 'Service').map(({ metadata }) => metadata.name)
-  assert.deepEqual(services.sort(), ['dns', 'docs', 'echo', 'echo-peers', 'pending', 'whoami'])
+  assert.deepEqual(services.sort(), ['dns', 'docs', 'echo', 'echo-peers', 'pending', 'shop', 'whoami'])
 })
 
 test("the nodes of the examples have the lab's addresses", () => {
@@ -23,7 +23,7 @@ test("the nodes of the examples have the lab's addresses", () => {
 
 test("every endpoint of the examples is at an address of its node's pod network, the same last part in both families", () => {
   const pods = podsOf(manifests)
-  assert.equal(pods.length, 10)
+  assert.equal(pods.length, 12)
   for (const { name, node, addresses } of pods) {
     const number = node.replace('node', '')
     const host = addresses[0]!.split('.').at(-1)
