@@ -1,5 +1,6 @@
 /** Clients inside pods. */
 
+import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { LoadReport } from './load-report.ts'
@@ -76,7 +77,7 @@ export interface Load {
 
 const program = fileURLToPath(new URL('./load-client.ts', import.meta.url))
 
-/** Starts HTTP load from a pod on keep-alive connections (load-client.ts). */
+/** Starts HTTP load from a pod on keep-alive connections (load-client.ts); resolves once it has begun. */
 export async function startLoad(network: Network, pod: Pod, options: LoadOptions): Promise<Load> {
   const { url, connections, requests, rate, method, timeoutMs, fresh, hostsFile } = options
   const values = { url, connections, requests, rate, method, 'timeout-ms': timeoutMs }
@@ -90,8 +91,9 @@ export async function startLoad(network: Network, pod: Pod, options: LoadOptions
     pipeStdout: true,
     hostsFile,
   })
+  await Promise.race([once(child.stdout!, 'readable'), child.exited])
   const report = text(child.stdout!).then(json => {
-    if (json === '') throw new Error(`load from ${pod.name}: the client ended without a report; see ${logFile}`)
+    if (json.trim() === '') throw new Error(`load from ${pod.name}: the client ended without a report; see ${logFile}`)
     return JSON.parse(json) as LoadReport
   })
   // Whoever waits for it gets the error; it must not end the process before.

@@ -39,6 +39,8 @@ let stopped = false
 process.once('SIGTERM', () => {
   stopped = true
 })
+// From now on it can be stopped; JSON may have white space before it.
+process.stdout.write('\n')
 
 /** Takes the requests in order, whichever connection is free. */
 async function connection(number: number): Promise<void> {
