@@ -73,7 +73,9 @@ export async function measureSync(
 }
 
 async function lightpath(network: Network, node: LabNode, plane: ControlPlane): Promise<Side> {
-  const { process, log } = await startAgent(network, node, ['--kubeconfig', plane.kubeconfig])
+  // The port of /healthz is kube-proxy's: it would log every few seconds that it is taken, and never come to rest.
+  const source = ['--kubeconfig', plane.kubeconfig, '--healthz-bind-address', 'none']
+  const { process, log } = await startAgent(network, node, source)
   return {
     process,
     log,
