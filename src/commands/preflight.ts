@@ -3,12 +3,12 @@ import type { Check } from '../preflight/check.ts'
 import { checkPolicies, type PlannedPort, plannedPorts } from '../preflight/cluster.ts'
 import { checkNode } from '../preflight/preflight.ts'
 import { formatProblem } from '../services/problem.ts'
-import type { Source } from '../sources/source.ts'
 import { askAgent } from './agent.ts'
 import { familiesOf } from './bootstrap.ts'
 import { withClientAddress } from './clientaddress.ts'
 import type { Config } from './options.ts'
 import { readOnce } from './read.ts'
+import { createSource } from './source.ts'
 import { paint, table } from './table.ts'
 
 const cniDirectory = '/etc/cni/net.d'
@@ -45,23 +45,18 @@ async function gather(config: Config, onStep: (step: string) => void): Promise<R
     },
     onStep,
   )
-  const source = await sourceOf(config)
-  if (!source) return { node: config.nodeName, checks, services: undefined, problems: [] }
+  if (config.source === undefined && config.kubeconfig === undefined) {
+    return { node: config.nodeName, checks, services: undefined, problems: [] }
+  }
   onStep('Services')
+  const source = await createSource(config, createLog('error'))
   const reading = await readOnce(source, config.nodeName, config.services)
   return {
     node: config.nodeName,
     checks: [...checks, checkPolicies(reading.clients)],
     services: plannedPorts(reading.table),
-    problems: reading.problems.map(formatProblem),
+    problems: reading.problems().map(formatProblem),
   }
-}
-
-async function sourceOf({ source, kubeconfig, nodeName }: Config): Promise<Source | undefined> {
-  const log = createLog('error')
-  if (source !== undefined) return (await import('../sources/directory.ts')).directorySource(source, { log })
-  if (kubeconfig === undefined) return undefined
-  return (await import('../sources/kubernetes.ts')).kubernetesSource({ kubeconfig, nodeName, log })
 }
 
 function startProgress() {

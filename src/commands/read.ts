@@ -1,4 +1,4 @@
-/** What a source has, read once. */
+/** What a source has told, for commands that look at it. */
 
 import { KernelClients } from '../services/kernelclients.ts'
 import type { ServiceScope } from '../services/layer.ts'
@@ -7,34 +7,54 @@ import { formatProblem, type Problem } from '../services/problem.ts'
 import { ServiceTable } from '../services/table.ts'
 import type { Source } from '../sources/source.ts'
 
+/** Goes on changing while the source is followed. */
 export interface Reading {
   readonly table: ServiceTable
   readonly clients: KernelClients
-  readonly problems: readonly Problem[]
+  /** Those there are now. */
+  problems(): readonly Problem[]
 }
 
-/** Without these there is nothing to read. */
-const fatal: readonly Problem['code'][] = ['LP104', 'LP105']
+export interface FollowOptions {
+  readonly scope?: ServiceScope
+  /** Problems with which there is no use in waiting. */
+  readonly fatal: readonly Problem['code'][]
+  /** How long it may take until all is known. Default: as long as it takes. */
+  readonly timeoutMs?: number
+}
 
-/** Rejects where the source cannot be read. */
-export async function readOnce(source: Source, nodeName: string, scope?: ServiceScope): Promise<Reading> {
+/** Follows a source until it is stopped; resolves when all is known. Rejects where it cannot be read, with the reason. */
+export async function followSource(source: Source, nodeName: string, options: FollowOptions): Promise<Reading> {
+  const { scope, fatal, timeoutMs } = options
   const table = new ServiceTable(nodeName, scope)
   const clients = new KernelClients(nodeName)
   const problems = new Map<string, readonly Problem[]>()
-  await new Promise<void>((resolve, reject) => {
-    const listener = {
-      changes: (changes: readonly Change[]) => {
-        clients.apply(changes)
-        for (const [origin, found] of table.apply(changes).problems) problems.set(origin, found)
-      },
-      problems: (origin: string, found: readonly Problem[]) => {
-        problems.set(origin, found)
-        const missing = found.find(({ code }) => fatal.includes(code))
-        if (missing) reject(new Error(formatProblem(missing)))
-      },
-      synced: resolve,
-    }
-    source.start(listener).catch(reject)
-  }).finally(() => source.stop())
-  return { table, clients, problems: [...problems.values()].flat() }
+  let latest: Problem | undefined
+  const { promise: synced, resolve, reject } = Promise.withResolvers<void>()
+  const tooLong = () => {
+    const reason = `the source has not told all Services within ${timeoutMs! / 1000} s`
+    reject(new Error(latest ? formatProblem(latest) : reason))
+  }
+  const timer = timeoutMs === undefined ? undefined : setTimeout(tooLong, timeoutMs)
+  const listener = {
+    changes: (changes: readonly Change[]) => {
+      clients.apply(changes)
+      for (const [origin, found] of table.apply(changes).problems) problems.set(origin, found)
+    },
+    problems: (origin: string, found: readonly Problem[]) => {
+      problems.set(origin, found)
+      latest = found.at(-1) ?? latest
+      const missing = found.find(({ code }) => fatal.includes(code))
+      if (missing) reject(new Error(formatProblem(missing)))
+    },
+    synced: resolve,
+  }
+  source.start(listener).catch(reject)
+  await synced.finally(() => clearTimeout(timer))
+  return { table, clients, problems: () => [...problems.values()].flat() }
+}
+
+/** What a source has now. Rejects where it cannot be read. */
+export function readOnce(source: Source, nodeName: string, scope?: ServiceScope): Promise<Reading> {
+  return followSource(source, nodeName, { scope, fatal: ['LP104', 'LP105'] }).finally(() => source.stop())
 }

@@ -44,7 +44,7 @@ export async function translate(given: Config, directory: string, to: unknown): 
 
 async function readStates(directory: string, config: Config) {
   const { table, problems } = await readOnce(directorySource(directory, { log: createLog('error') }), config.nodeName)
-  return { states: [...table.states()].sort((a, b) => (a.id < b.id ? -1 : 1)), node: table.node, problems }
+  return { states: [...table.states()].sort((a, b) => (a.id < b.id ? -1 : 1)), node: table.node, problems: problems() }
 }
 
 function summary(states: readonly PortState[]): string {

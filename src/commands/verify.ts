@@ -3,6 +3,9 @@ import type { NodeFacts } from '../kernel/node.ts'
 import { fixedRules } from '../kernel/ruleset.ts'
 import { createLog } from '../observe/log.ts'
 import type { IpFamily } from '../services/address.ts'
+import { labels } from '../services/layer.ts'
+import type { PortState } from '../services/port.ts'
+import type { ServiceTable } from '../services/table.ts'
 import { type Aspect, compareWays, type Difference } from '../verify/compare.ts'
 import { missingEntrances, readKubeProxy } from '../verify/kube-proxy.ts'
 import { readLightpath } from '../verify/lightpath.ts'
@@ -14,10 +17,10 @@ import type { Ways } from '../verify/ways.ts'
 import { familiesOf } from './bootstrap.ts'
 import { type DecidedConfig, decideForNode, withClientAddress } from './clientaddress.ts'
 import type { Config } from './options.ts'
+import { followSource } from './read.ts'
 import { createSource } from './source.ts'
 import { paint, table } from './table.ts'
 import { UsageError } from './usage.ts'
-import { watchServices } from './watch.ts'
 
 interface Verdict {
   readonly node: string
@@ -50,24 +53,31 @@ async function compare(config: DecidedConfig, against: Side): Promise<Verdict> {
   const families = familiesOf(config)
   const source = await createSource(config, createLog('error'))
   try {
-    const watched = await watchServices(source, config.nodeName, { withOurs: against === 'lightpath' })
+    const { table: services } = await followSource(source, config.nodeName, { fatal: ['LP104'], timeoutMs: 60e3 })
     let all: Ways[] = []
     const differences = await lookUntilSettled(async () => {
       const options = { ...config, families }
-      const node = watched.node()
+      const { node } = services
       const { ways, ofAll } = await readNode(options, node, against)
       const tellsPods = families.filter(family => podsOf(family, node, options) !== undefined)
       const here = { name: config.nodeName, addresses: node?.addresses ?? [], tellsPods }
-      const expected = waysOf(watched.states(), families, here, against)
+      const expected = waysOf(statesOf(services, against), families, here, against)
       all = [ways, expected]
       return [...ofAll, ...compareWays(ways, expected)]
     })
     const ways = new Map(all.flatMap(each => [...each]))
-    const services = new Set([...ways.values()].map(({ service }) => service).filter(service => service !== ''))
-    return { node: config.nodeName, against, services: services.size, waysIn: ways.size, differences }
+    const compared = new Set([...ways.values()].map(({ service }) => service).filter(service => service !== ''))
+    return { node: config.nodeName, against, services: compared.size, waysIn: ways.size, differences }
   } finally {
     await source.stop()
   }
+}
+
+/** A kube-proxy leaves alone what has a label that names its proxy. */
+function statesOf(services: ServiceTable, against: Side): readonly PortState[] {
+  const states = [...services.states()]
+  if (against === 'lightpath') return states
+  return states.filter(state => services.service(state.namespace, state.name)?.labels[labels.proxyName] === undefined)
 }
 
 const readers = { 'kube-proxy': readKubeProxy, lightpath: readLightpath }

@@ -10,90 +10,30 @@
  * port that cannot be written stands alone. It keeps what it has, is reported, and is tried again.
  */
 
-import type { IpFamily } from '../services/address.ts'
-import type { PortState } from '../services/port.ts'
-import type { Problem } from '../services/problem.ts'
-import { CommandError, type CommandPrefix, commandProblem } from './command.ts'
-import { type Reconciliation, staleFrontends } from './conntrack.ts'
+import { type PortState, portPartOf, serviceKeyOf } from '../services/port.ts'
+import { type CommandError, commandProblem } from './command.ts'
+import { staleFrontends } from './conntrack.ts'
 import { type Elements, type Family, nodeOwner } from './elements.ts'
 import { findDamage, findMissingTable } from './inspection.ts'
+import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from './layer.ts'
 import { Mirror, type OwnedElements, type Prepared } from './mirror.ts'
-import { type NodeFacts, type NodePlanOptions, planNode, type Surroundings, unknownSurroundings } from './node.ts'
+import { type NodeFacts, planNode, type Surroundings, unknownSurroundings } from './node.ts'
 import { Overlay, type VipPort } from './overlay.ts'
 import { portKeys } from './plan.ts'
 import { type KernelPrograms, systemPrograms } from './programs.ts'
 import { changeOf, elementsOf, forgetOverlay, type PortChange, type PortRecord } from './record.ts'
 import { repeat } from './repeat.ts'
-import { familiesOf, markerFor, type RulesetOptions, renderReplacement, tableName } from './ruleset.ts'
+import { Rounds } from './rounds.ts'
+import { familiesOf, markerFor, renderReplacement, tableName } from './ruleset.ts'
+import { type Refusals, refusalsAtOnce, writeSplitting } from './splitting.ts'
 import { StaleFlows } from './stale-flows.ts'
 import type { Transaction } from './transaction.ts'
-import { backoffMs, Worker } from './worker.ts'
-
-export interface KernelOptions extends RulesetOptions, NodePlanOptions {
-  readonly families: readonly IpFamily[]
-  readonly nodeName: string
-  readonly routeTable: number
-  /** Words before each command, for tests; see `CommandPrefix`. */
-  readonly prefix?: CommandPrefix
-  /** How long changes are gathered before they are written. Default 2. */
-  readonly coalesceMs?: number
-  /** How often it is looked whether a table is still there, one family each time. Default 1 s. */
-  readonly presenceMs?: number
-  /** How often all is compared, at the most. Default 5 minutes. */
-  readonly comparisonMs?: number
-  /** How much of the time that may take. Default 0.01. */
-  readonly comparisonShare?: number
-}
-
-/** One transaction that was applied. */
-export interface Flush {
-  /** The ids of the ports whose elements it made as they were asked for. */
-  readonly ports: readonly string[]
-  readonly added: number
-  readonly removed: number
-  readonly bytes: number
-  readonly milliseconds: number
-}
-
-/** One pass over what is to be written, once Services may be written at all. */
-export interface Round {
-  /** False where nft failed; refused ports do not count. It is tried again. */
-  readonly ok: boolean
-  /** All that the kernel has was read and compared; else only what changed was written. */
-  readonly isFull: boolean
-  /** By performance.now(): what was asked for before is in the kernel now, or refused. Says nothing unless `ok`. */
-  readonly upTo: number
-  readonly milliseconds: number
-}
-
-export interface KernelObserver {
-  /** The kernel has these ports as they were last set, whether that took a transaction or not. */
-  applied?(ports: readonly string[]): void
-  flushed?(flush: Flush): void
-  /** Somebody else changed our tables, such as `table ip lightpath is gone`. They are mended next. */
-  damaged?(what: string): void
-  round?(round: Round): void
-  /** Conntrack was looked through for UDP flows that had gone stale. */
-  reconciled?(families: readonly Reconciliation[]): void
-  /** Replaces what was said of this origin before; an empty list says that all is well. */
-  problems?(origin: string, problems: readonly Problem[]): void
-}
-
-export interface PortSnapshot {
-  /** What the kernel has of this port, without what is on its way. */
-  readonly elements: Elements
-  /** Something of this port is still to be written. */
-  readonly pending: boolean
-  /** Why it could not be written. */
-  readonly problem: Problem | undefined
-}
+import { backoffMs } from './worker.ts'
 
 /** Bounds the text of one transaction (about 1 MB) and the memory that nft takes for it. */
 const maxElementsPerTransaction = 16_384
-/** So many ports that cannot be written are no fault of theirs. */
-const maxRefusalsAtOnce = 32
 
-export class KernelTables {
+export class KernelTables implements KernelLayer {
   readonly #options: KernelOptions
   readonly #observer: KernelObserver
   readonly #families: readonly Family[]
@@ -102,7 +42,7 @@ export class KernelTables {
   /** Ports that may differ from what the kernel has. */
   readonly #dirty = new Set<string>()
   readonly #overlay = new Overlay()
-  readonly #worker: Worker
+  readonly #rounds: Rounds
   readonly #staleFlows: StaleFlows
   #mirror = new Mirror()
   /** The fixed part and the routing are in place. */
@@ -118,7 +58,6 @@ export class KernelTables {
   #isSynced = false
   #clearsOverlay = false
   #hasInherited = false
-  #isReported = false
   #stopWatching: (() => void) | undefined
 
   constructor(
@@ -133,10 +72,15 @@ export class KernelTables {
     this.#nodeElements = planNode(unknownSurroundings, options)
     const job = {
       hasWork: () => this.#hasWork,
-      step: () => this.#round(),
-      failed: (error: unknown, failures: number) => this.#failed(error, failures),
+      isFull: () => !this.#isMirrored,
+      isSynced: () => this.#isSynced,
+      step: () => this.#step(),
+      failed: () => {
+        this.#isInstalled = false
+        this.#isMirrored = false
+      },
     }
-    this.#worker = new Worker(job, options.coalesceMs ?? 2)
+    this.#rounds = new Rounds('nftables', job, observer, options.coalesceMs)
     this.#staleFlows = new StaleFlows(
       async frontends => {
         const families = await programs.removeStaleUdp(frontends)
@@ -146,25 +90,18 @@ export class KernelTables {
     )
   }
 
-  /**
-   * Makes what is missing of the tables and the routing, or replaces the fixed part of another version, and leaves the
-   * elements alone. Resolves to the overlay entries of a previous run: they stay until `setOverlay` or
-   * `dropInheritedOverlay` says otherwise. Where it fails it reports, resolves, and tries again on its own.
-   */
   async start(): Promise<readonly VipPort[]> {
-    this.#worker.schedule()
+    this.#rounds.schedule()
     this.#stopWatching = this.#watch()
-    await this.#worker.attempted
+    await this.#rounds.attempted
     return this.#overlay.inherited
   }
 
-  /** All ports that exist have been set: from now on the kernel has these and nothing else. */
   synced(): void {
     this.#isSynced = true
-    this.#worker.schedule()
+    this.#rounds.schedule()
   }
 
-  /** @param node undefined where it is not known (any more) */
   setNode(node: NodeFacts | undefined): void {
     if (JSON.stringify(node) === JSON.stringify(this.#surroundings.node)) return
     this.#change({ node })
@@ -188,34 +125,28 @@ export class KernelTables {
     this.#touch(id)
   }
 
-  /** These VIP:ports shall go to Envoy, or no longer. One without a TCP port that has endpoints waits for that. */
   setOverlay(vipPorts: readonly VipPort[], on: boolean): void {
     for (const owner of this.#overlay.set(vipPorts, on)) this.#touch(owner)
   }
 
-  /** Connections from these addresses, and no others, skip the overlay. */
   setKernelClients(addresses: readonly string[]): void {
     this.#change({ kernelClients: addresses })
   }
 
-  /** Cluster IPs are given out of these ranges: what no Service has of them is dropped. */
   setServiceRanges(serviceRanges: readonly string[]): void {
     if (serviceRanges.join() !== this.#surroundings.serviceRanges.join()) this.#change({ serviceRanges })
   }
 
-  /** Empties the overlay, in a transaction of its own that comes before all else: Envoy is gone. */
   clearOverlay(): void {
     this.#overlay.clear()
     this.#clearsOverlay = true
-    this.#worker.schedule()
+    this.#rounds.schedule()
   }
 
-  /** Overlay entries of a previous run that nobody has confirmed by `setOverlay` go. */
   dropInheritedOverlay(): void {
     this.setOverlay(this.#overlay.inherited, false)
   }
 
-  /** Undefined for a port that is unknown. */
   snapshot(id: string): PortSnapshot | undefined {
     const record = this.#ports.get(id)
     if (!record) return undefined
@@ -223,20 +154,17 @@ export class KernelTables {
     return { elements: elementsOf(record, this.#options), pending, problem: record.refusal?.problem }
   }
 
-  /** Elements in the kernel by `ip services` and the like. */
   get totals(): ReadonlyMap<string, number> {
     return this.#mirror.totals
   }
 
-  /** Resolves when nothing is left to be written but what was refused and waits for its next try. */
   async settled(): Promise<void> {
-    await this.#worker.settled()
+    await this.#rounds.settled()
     await this.#staleFlows.settled()
   }
 
-  /** Stops writing. What the kernel has stays. */
   async close(): Promise<void> {
-    const closed = Promise.all([this.#worker.close(), this.#staleFlows.close()])
+    const closed = Promise.all([this.#rounds.close(), this.#staleFlows.close()])
     this.#stopWatching?.()
     for (const { refusal } of this.#ports.values()) clearTimeout(refusal?.timer)
     await closed
@@ -245,30 +173,17 @@ export class KernelTables {
   #change(surroundings: Partial<Surroundings>): void {
     this.#surroundings = { ...this.#surroundings, ...surroundings }
     this.#nodeElements = planNode(this.#surroundings, this.#options)
-    this.#worker.schedule()
+    this.#rounds.schedule()
   }
 
   #touch(id: string): void {
     this.#dirty.add(id)
-    this.#worker.schedule()
+    this.#rounds.schedule()
   }
 
   get #hasWork(): boolean {
     if (!this.#isInstalled || this.#isDamaged || this.#clearsOverlay) return true
     return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0 || this.#nodeElements !== this.#writtenNode)
-  }
-
-  async #round(): Promise<void> {
-    const began = performance.now()
-    const isFull = !this.#isMirrored
-    try {
-      await this.#step()
-    } catch (error) {
-      this.#tellRound(began, isFull, false)
-      throw error
-    }
-    this.#report([])
-    this.#tellRound(began, isFull, true)
   }
 
   #watch(): () => void {
@@ -300,28 +215,7 @@ export class KernelTables {
     if (damage === undefined || !this.#isInstalled || this.#isDamaged) return
     this.#observer.damaged?.(damage)
     this.#isDamaged = true
-    this.#worker.schedule()
-  }
-
-  #failed(error: unknown, failures: number): void {
-    this.#isInstalled = false
-    this.#isMirrored = false
-    const problem = commandProblem('nftables', error, 'traffic flows as before; tried again')
-    // The first failure is often a table that somebody else removed, which the next try mends.
-    if (failures > 1 || !(error instanceof CommandError) || error.failure !== 'refused') this.#report([problem])
-  }
-
-  /** What came while it ran may be in it or not, unless nothing is left. */
-  #tellRound(began: number, isFull: boolean, ok: boolean): void {
-    if (!this.#isSynced) return
-    const now = performance.now()
-    this.#observer.round?.({ ok, isFull, upTo: this.#hasWork ? began : now, milliseconds: now - began })
-  }
-
-  #report(problems: readonly Problem[]): void {
-    if (problems.length === 0 && !this.#isReported) return
-    this.#isReported = problems.length > 0
-    this.#observer.problems?.('kernel', problems)
+    this.#rounds.schedule()
   }
 
   async #step(): Promise<void> {
@@ -379,13 +273,14 @@ export class KernelTables {
     for (const record of removedFirst) (record.refusal ? refused : trusted).push(record)
     for (const changes of this.#batches(trusted)) await this.#write(changes)
     for (const record of refused) {
-      if (!(await this.#writeSplitting([this.#changeOf(record)], { left: 1 }))) await this.#checkInstalled()
+      if (!(await this.#writeWhatCan([this.#changeOf(record)], { left: 1 }))) await this.#checkInstalled()
     }
   }
 
   /** Before the ports: whoever is to stay in the kernel layer is known there before anything goes to Envoy. */
   async #writeNode(): Promise<void> {
     const wanted = this.#nodeElements
+    if (wanted === this.#writtenNode) return
     const { transaction, commit } = this.#mirror.prepare([{ current: this.#writtenNode, wanted }])
     await this.#apply(transaction, [])
     commit()
@@ -410,8 +305,8 @@ export class KernelTables {
     owned.delete(nodeOwner)
     await this.#writeNode()
     await this.#remove(mirror.prepareStale(owned, maxElementsPerTransaction))
-    const refusals = { left: maxRefusalsAtOnce }
-    for (const changes of this.#batches(this.#ports.values())) await this.#writeSplitting(changes, refusals)
+    const refusals = refusalsAtOnce()
+    for (const changes of this.#batches(this.#ports.values())) await this.#writeWhatCan(changes, refusals)
     const hasRefused = [...this.#ports.values()].some(({ refusal }) => refusal)
     if (!hasRefused) await this.#remove(mirror.prepareLeftovers(owned, maxElementsPerTransaction))
     this.#isMirrored = true
@@ -481,30 +376,17 @@ export class KernelTables {
     if (state === undefined && record.state === undefined) this.#ports.delete(record.id)
   }
 
-  /** Writes what can be written; false when a port was refused. Rejects when it is not about the ports. */
-  async #writeSplitting(changes: readonly PortChange[], refusals: { left: number }): Promise<boolean> {
-    try {
-      await this.#write(changes)
-      return true
-    } catch (error) {
-      if (!(error instanceof CommandError) || error.failure !== 'refused') throw error
-      if (changes.length > 1) {
-        const middle = Math.ceil(changes.length / 2)
-        const first = await this.#writeSplitting(changes.slice(0, middle), refusals)
-        return (await this.#writeSplitting(changes.slice(middle), refusals)) && first
-      }
-      if (refusals.left-- === 0) throw error
-      this.#refuse(changes[0]!.record, error)
-      return false
-    }
+  /** False when a port was refused. */
+  #writeWhatCan(changes: readonly PortChange[], refusals: Refusals): Promise<boolean> {
+    const refuse = ({ record }: PortChange, error: CommandError) => this.#refuse(record, error)
+    return writeSplitting(changes, refusals, part => this.#write(part), refuse)
   }
 
   #refuse(record: PortRecord, error: CommandError): void {
     const attempts = (record.refusal?.attempts ?? 0) + 1
     clearTimeout(record.refusal?.timer)
-    const [namespace, name, ...port] = record.id.split('/')
-    const remedy = `the kernel keeps what it has of port ${port.join('/')}, and it is tried again`
-    const problem = commandProblem(`Service ${namespace}/${name}`, error, remedy)
+    const remedy = `the kernel keeps what it has of port ${portPartOf(record.id)}, and it is tried again`
+    const problem = commandProblem(`Service ${serviceKeyOf(record.id)}`, error, remedy)
     const timer = setTimeout(() => this.#touch(record.id), backoffMs(attempts) * 10).unref()
     record.refusal = { attempts, problem, timer }
     this.#dirty.delete(record.id)

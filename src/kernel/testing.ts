@@ -3,7 +3,7 @@
 import type { IpFamily } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
 import { defaultSettings } from '../services/settings.ts'
-import type { KernelOptions } from './table.ts'
+import type { KernelOptions } from './layer.ts'
 
 export const testOptions: KernelOptions = {
   families: ['IPv4', 'IPv6'],

@@ -9,10 +9,10 @@
 import { openConnections } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
 import { IptablesLayer } from '../kernel/iptables/layer.ts'
-import type { KernelLayer, Redirect } from '../kernel/layer.ts'
+import type { KernelLayer, Redirect, Round } from '../kernel/layer.ts'
 import type { MasqueradeOptions } from '../kernel/masquerade.ts'
 import { type NodePlanOptions, nodePortRanges } from '../kernel/node.ts'
-import { KernelTables, type Round } from '../kernel/table.ts'
+import { KernelTables } from '../kernel/table.ts'
 import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/kubeproxy-metrics.ts'
 import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
@@ -21,6 +21,7 @@ import type { IpFamily } from '../services/address.ts'
 import { KernelClients } from '../services/kernelclients.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
+import { serviceKeyOf } from '../services/port.ts'
 import { problem } from '../services/problem.ts'
 import { ServiceTable, type TableUpdate } from '../services/table.ts'
 import type { Source, SourceListener } from '../sources/source.ts'
@@ -187,10 +188,9 @@ export class Agent {
       this.metrics.changes.inc({ kind: change.type === 'put' ? change.object.kind : change.key.kind })
     }
     const update = this.table.apply(changes)
-    const services = new Set(update.ports.map(({ id }) => id.split('/', 2).join('/')))
+    const services = new Set(update.ports.map(({ id }) => serviceKeyOf(id)))
     this.kubeProxyMetrics.changed(changes, services, arrived)
-    if (this.clients.apply(changes) && this.#synced) this.#setKernelClients()
-    if (this.clients.addresses().length > 0) this.path.podKnown()
+    if (this.clients.apply(changes)) this.#clientsChanged()
     this.#update(update, arrived)
   }
 
@@ -223,6 +223,11 @@ export class Agent {
   #release(service: string): void {
     this.#handovers.delete(service)
     this.#update(this.table.release(service), performance.now())
+  }
+
+  #clientsChanged(): void {
+    if (this.#synced) this.#setKernelClients()
+    if (this.clients.addresses().length > 0) this.path.podKnown()
   }
 
   #setKernelClients(): void {

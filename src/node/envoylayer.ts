@@ -9,7 +9,7 @@ import { resourcesOf, type Told } from '../envoy/resources.ts'
 import type { VipPort } from '../kernel/overlay.ts'
 import type { IpFamily } from '../services/address.ts'
 import { clientAddressKey } from '../services/clientaddress.ts'
-import type { PortState } from '../services/port.ts'
+import { type PortState, serviceKeyOf } from '../services/port.ts'
 import { type Problem, problem } from '../services/problem.ts'
 import type { PortChange } from '../services/table.ts'
 import type { Refusal, VersionedRef } from '../xds/client.ts'
@@ -379,8 +379,7 @@ export class EnvoyLayer implements XdsObserver {
 
   #report(id: string): void {
     const refusals = [...this.#refusals.values()].filter(({ ref }) => (this.#ownerOf(ref) ?? ref.name) === id)
-    const [namespace, name] = id.split('/')
-    const object = name === undefined ? `Envoy listener ${id}` : `Service ${namespace}/${name}`
+    const object = id.includes('/') ? `Service ${serviceKeyOf(id)}` : `Envoy listener ${id}`
     const problems = refusals.map(({ ref, detail }) => {
       const words = detail.trim().replaceAll('\n', '; ')
       return problem('LP301', object, `Envoy refused ${typeName(ref.typeUrl)} ${ref.name}: ${words}`, this.#remedy(id))

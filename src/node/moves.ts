@@ -7,7 +7,7 @@
 import type { Log } from '../observe/log.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { Note } from '../services/note.ts'
-import type { Layer, PortState } from '../services/port.ts'
+import { type Layer, type PortState, portPartOf } from '../services/port.ts'
 
 export interface LayerMovesOptions {
   readonly nodeName: string
@@ -94,7 +94,7 @@ export class LayerMoves {
     const why = whyMoved(layer, up)
     const service = `Service ${namespace}/${name}`
     const key = `${service} ${up} ${why}`
-    const port = id.split('/').slice(2).join('/')
+    const port = portPartOf(id)
     const move = this.#gathered.get(key)
     if (move) move.ports.add(port)
     else this.#gathered.set(key, { service, up, why, ports: new Set([port]) })

@@ -1,6 +1,6 @@
 /** Whether the kernel of this node follows what Kubernetes asks for, as kube-proxy answers at /healthz (KEP-3836). */
 
-import type { Round } from '../kernel/table.ts'
+import type { Round } from '../kernel/layer.ts'
 import type { IpFamily } from '../services/address.ts'
 
 /** As kube-proxy: twice its sync period. */

@@ -84,3 +84,13 @@ export function portId(namespace: string, name: string, port: ServicePort, secon
   const id = `${namespace}/${name}/${portLabel(port)}`
   return second === undefined ? id : `${id}/${second}`
 }
+
+/** `namespace/name` of a port state's Service: neither may contain a slash. */
+export function serviceKeyOf(id: string): string {
+  return id.split('/', 2).join('/')
+}
+
+/** What `portId` has behind the Service: the port's label, and its family where that is the second. */
+export function portPartOf(id: string): string {
+  return id.split('/').slice(2).join('/')
+}

@@ -12,7 +12,7 @@ import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
 import { chooseLayer, labels, type ServiceScope, whyOthers, whyUnserved } from './layer.ts'
 import { type Change, describeKey, type KubeObject, keyOf, type ObjectKey } from './objects.ts'
 import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned, outsideOf } from './outside.ts'
-import { type Layer, type PortState, portId, portLabel } from './port.ts'
+import { type Layer, type PortState, portId, portLabel, serviceKeyOf } from './port.ts'
 import { type Problem, problem } from './problem.ts'
 import { reuse } from './reuse.ts'
 import type { Namespace, Node, Service, ServicePort } from './service.ts'
@@ -404,11 +404,6 @@ function portsByFamily(service: Service): readonly PortOfFamily[] {
       return { id, port, family, vip, outside: outsideOf(service, port, family) }
     }),
   )
-}
-
-/** `namespace/name`: neither may contain a slash. */
-function serviceKeyOf(id: string): string {
-  return id.split('/', 2).join('/')
 }
 
 function claimsOf({ id, port, family, vip, outside }: PortOfFamily): readonly Claim[] {

@@ -7,19 +7,19 @@
  * a port that has no chain.
  */
 
-import type { PortState } from '../../services/port.ts'
+import { type PortState, serviceKeyOf } from '../../services/port.ts'
 import type { Problem } from '../../services/problem.ts'
-import { CommandError, commandProblem } from '../command.ts'
+import { type CommandError, commandProblem } from '../command.ts'
 import { removeStaleUdp, staleFrontends } from '../conntrack.ts'
 import type { Family } from '../elements.ts'
-import type { KernelLayer } from '../layer.ts'
+import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from '../layer.ts'
 import { Overlay, type VipPort } from '../overlay.ts'
 import { repeat } from '../repeat.ts'
+import { Rounds } from '../rounds.ts'
 import { ensureRouting } from '../routing.ts'
 import { familiesOf } from '../ruleset.ts'
+import { refusalsAtOnce, writeSplitting } from '../splitting.ts'
 import { StaleFlows } from '../stale-flows.ts'
-import type { KernelObserver, KernelOptions, PortSnapshot } from '../table.ts'
-import { Worker } from '../worker.ts'
 import { type Batch, batchOf, isOfOverlay, Members, renderBatch, sizesOf } from './batch.ts'
 import { renderSets, systemSetName } from './chains.ts'
 import { findMissingPart, renderFixedPart } from './install.ts'
@@ -45,9 +45,6 @@ interface PortChange {
 
 type SavedChains = ReadonlyMap<Family, ReadonlyMap<string, SavedPortChain>>
 
-/** So many ports that cannot be written are no fault of theirs. */
-const maxRefusalsAtOnce = 32
-
 export class IptablesLayer implements KernelLayer {
   readonly #options: KernelOptions
   readonly #observer: KernelObserver
@@ -56,7 +53,7 @@ export class IptablesLayer implements KernelLayer {
   readonly #ports = new Map<string, PortRecord>()
   readonly #dirty = new Set<string>()
   readonly #overlay = new Overlay()
-  readonly #worker: Worker
+  readonly #rounds: Rounds
   readonly #staleFlows: StaleFlows
   #clients = planClients([], [])
   #writtenClients = this.#clients
@@ -66,7 +63,6 @@ export class IptablesLayer implements KernelLayer {
   #isSynced = false
   #clearsOverlay = false
   #hasInherited = false
-  #isReported = false
   #stopWatching: (() => void) | undefined
 
   constructor(options: KernelOptions, observer: KernelObserver = {}) {
@@ -76,10 +72,15 @@ export class IptablesLayer implements KernelLayer {
     this.#programs = new IptablesPrograms(options.prefix)
     const job = {
       hasWork: () => this.#hasWork,
-      step: () => this.#round(),
-      failed: (error: unknown, failures: number) => this.#failed(error, failures),
+      isFull: () => !this.#isMirrored,
+      isSynced: () => this.#isSynced,
+      step: () => this.#step(),
+      failed: () => {
+        this.#isInstalled = false
+        this.#isMirrored = false
+      },
     }
-    this.#worker = new Worker(job, options.coalesceMs ?? 2)
+    this.#rounds = new Rounds('iptables', job, observer, options.coalesceMs)
     this.#staleFlows = new StaleFlows(
       frontends => removeStaleUdp(frontends, options.prefix),
       problems => observer.problems?.('conntrack', problems),
@@ -87,16 +88,16 @@ export class IptablesLayer implements KernelLayer {
   }
 
   async start(): Promise<readonly VipPort[]> {
-    this.#worker.schedule()
+    this.#rounds.schedule()
     const { comparisonMs = 60e3, comparisonShare = 0.01 } = this.#options
     this.#stopWatching = repeat(() => this.#compare(), comparisonMs, comparisonShare)
-    await this.#worker.attempted
+    await this.#rounds.attempted
     return this.#overlay.inherited
   }
 
   synced(): void {
     this.#isSynced = true
-    this.#worker.schedule()
+    this.#rounds.schedule()
   }
 
   /** What asks for the node's addresses is not served. */
@@ -134,13 +135,13 @@ export class IptablesLayer implements KernelLayer {
 
   setKernelClients(addresses: readonly string[]): void {
     this.#clients = planClients(addresses, this.#options.families)
-    this.#worker.schedule()
+    this.#rounds.schedule()
   }
 
   clearOverlay(): void {
     this.#overlay.clear()
     this.#clearsOverlay = true
-    this.#worker.schedule()
+    this.#rounds.schedule()
   }
 
   dropInheritedOverlay(): void {
@@ -160,45 +161,23 @@ export class IptablesLayer implements KernelLayer {
   }
 
   async settled(): Promise<void> {
-    await this.#worker.settled()
+    await this.#rounds.settled()
     await this.#staleFlows.settled()
   }
 
   async close(): Promise<void> {
     this.#stopWatching?.()
-    await Promise.all([this.#worker.close(), this.#staleFlows.close()])
+    await Promise.all([this.#rounds.close(), this.#staleFlows.close()])
   }
 
   #touch(id: string): void {
     this.#dirty.add(id)
-    this.#worker.schedule()
+    this.#rounds.schedule()
   }
 
   get #hasWork(): boolean {
     if (!this.#isInstalled || this.#clearsOverlay) return true
     return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0 || this.#clients !== this.#writtenClients)
-  }
-
-  async #round(): Promise<void> {
-    const began = performance.now()
-    const isFull = !this.#isMirrored
-    let ok = false
-    try {
-      await this.#step()
-      ok = true
-    } finally {
-      const now = performance.now()
-      const upTo = this.#hasWork ? began : now
-      if (this.#isSynced) this.#observer.round?.({ ok, isFull, upTo, milliseconds: now - began })
-    }
-    this.#report([])
-  }
-
-  #failed(error: unknown, failures: number): void {
-    this.#isInstalled = false
-    this.#isMirrored = false
-    const problem = commandProblem('iptables', error, 'traffic flows as before; tried again')
-    if (failures > 1 || !(error instanceof CommandError) || error.failure !== 'refused') this.#report([problem])
   }
 
   /** Looks for what somebody else took away; it only reads. What of a port is written meanwhile is not looked at. */
@@ -217,13 +196,7 @@ export class IptablesLayer implements KernelLayer {
     this.#observer.damaged?.(what)
     this.#isInstalled = false
     this.#isMirrored = false
-    this.#worker.schedule()
-  }
-
-  #report(problems: readonly Problem[]): void {
-    if (problems.length === 0 && !this.#isReported) return
-    this.#isReported = problems.length > 0
-    this.#observer.problems?.('kernel', problems)
+    this.#rounds.schedule()
   }
 
   async #step(): Promise<void> {
@@ -278,13 +251,7 @@ export class IptablesLayer implements KernelLayer {
   /** What is refused here may be so because somebody else changed rules of ours: then all is compared. */
   async #writeDirty(): Promise<void> {
     if (this.#dirty.size === 0) return
-    const changes = [...this.#dirty].map(id => this.#changeOf(this.#ports.get(id)!))
-    try {
-      await this.#write(changes)
-    } catch (error) {
-      for (const { record } of changes) this.#dirty.add(record.id)
-      throw error
-    }
+    await this.#write([...this.#dirty].map(id => this.#changeOf(this.#ports.get(id)!)))
   }
 
   /** Takes what is there and right for written, writes what is missing, and removes what is of no port. */
@@ -309,7 +276,8 @@ export class IptablesLayer implements KernelLayer {
       this.#unused(chains, name => wanted.has(name)),
       [],
     )
-    await this.#writeSplitting(changes, { left: maxRefusalsAtOnce })
+    const refuse = ({ record }: PortChange, error: CommandError) => this.#refuse(record, error)
+    await writeSplitting(changes, refusalsAtOnce(), part => this.#write(part), refuse)
     const oldMembers = [...members].filter(member => isOurs(member, this.#families) && !this.#members.has(member))
     await this.#apply({ ...this.#unused(chains, name => !wanted.has(name)), oldMembers }, [])
     this.#isMirrored = true
@@ -333,31 +301,9 @@ export class IptablesLayer implements KernelLayer {
     return { record, wanted: { state, rules: planPort(state, this.#overlay.has(state), this.#options) } }
   }
 
-  /** Writes what can be written. Rejects when it is not about the ports. */
-  async #writeSplitting(changes: readonly PortChange[], refusals: { left: number }): Promise<void> {
-    try {
-      await this.#write(changes)
-    } catch (error) {
-      const isRefused = error instanceof CommandError && error.failure === 'refused'
-      if (!isRefused || refusals.left === 0) {
-        for (const { record } of changes) this.#dirty.add(record.id)
-        throw error
-      }
-      if (changes.length === 1) {
-        refusals.left--
-        this.#refuse(changes[0]!.record, error)
-        return
-      }
-      const middle = Math.ceil(changes.length / 2)
-      await this.#writeSplitting(changes.slice(0, middle), refusals)
-      await this.#writeSplitting(changes.slice(middle), refusals)
-    }
-  }
-
   #refuse(record: PortRecord, error: CommandError): void {
     const remedy = 'the kernel keeps what it has of this port, and it is tried again when the port changes'
-    const [namespace, name] = record.id.split('/')
-    record.problem = commandProblem(`Service ${namespace}/${name}`, error, remedy)
+    record.problem = commandProblem(`Service ${serviceKeyOf(record.id)}`, error, remedy)
     this.#observer.problems?.(`kernel ${record.id}`, [record.problem])
   }
 

@@ -1,0 +1,35 @@
+/** What the kernel refuses as a whole is split, until the port that cannot be written stands alone. */
+
+import { CommandError } from './command.ts'
+
+/** How many ports may still be refused before it is no fault of theirs. */
+export interface Refusals {
+  left: number
+}
+
+export function refusalsAtOnce(): Refusals {
+  return { left: 32 }
+}
+
+/** Writes what can be written; false when a port was refused. Rejects when it is not about the ports. */
+export async function writeSplitting<Change>(
+  changes: readonly Change[],
+  refusals: Refusals,
+  write: (changes: readonly Change[]) => Promise<void>,
+  refuse: (change: Change, error: CommandError) => void,
+): Promise<boolean> {
+  try {
+    await write(changes)
+    return true
+  } catch (error) {
+    if (!(error instanceof CommandError) || error.failure !== 'refused') throw error
+    if (changes.length > 1) {
+      const middle = Math.ceil(changes.length / 2)
+      const first = await writeSplitting(changes.slice(0, middle), refusals, write, refuse)
+      return (await writeSplitting(changes.slice(middle), refusals, write, refuse)) && first
+    }
+    if (refusals.left-- === 0) throw error
+    refuse(changes[0]!, error)
+    return false
+  }
+}
