@@ -8,9 +8,8 @@ export class TcpProxy {
   readonly #server: Server
   readonly #pairs = new Set<readonly [client: Socket, target: Socket]>()
   #stalled = false
-  #held = 0
-  #waiting: (() => void)[] = []
-  accepted = 0
+  /** How long each new connection waits before a byte goes through. */
+  delayMs = 0
 
   constructor(targetPort: number) {
     this.#targetPort = targetPort
@@ -49,24 +48,9 @@ export class TcpProxy {
     this.#stalled = false
   }
 
-  /** Holds back new connections after so many more, until `release`. */
-  holdAfter(connections: number): void {
-    this.#held = this.accepted + connections
-  }
-
-  release(): void {
-    this.#held = 0
-    for (const go of this.#waiting.splice(0)) go()
-  }
-
-  get waiting(): number {
-    return this.#waiting.length
-  }
-
   #accept(client: Socket): void {
-    this.accepted++
     client.on('error', () => {})
-    if (this.#held > 0 && this.accepted > this.#held) this.#waiting.push(() => this.#join(client))
+    if (this.delayMs > 0) setTimeout(() => this.#join(client), this.delayMs)
     else this.#join(client)
   }
 
