@@ -1,4 +1,4 @@
-/** A real kube-apiserver and kube-proxy inside a node's namespace, where nothing but its loopback leads to them. */
+/** A real kube-apiserver inside a node's namespace, and kube-proxies in those of nodes. */
 
 import { generateKeyPairSync } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
@@ -32,13 +32,15 @@ export class ControlPlane {
     return plane
   }
 
-  /** Creates all of a cluster, this node and more, each namespace before what is in it. */
+  /** Creates all of a cluster, its nodes and more, each namespace before what is in it. */
   async load(cluster: Cluster, more: readonly object[]): Promise<void> {
     const numbers = Array.from({ length: cluster.size.services }, (_, number) => number)
-    const status = { addresses: [{ type: 'InternalIP', address: this.#node.address }] }
-    const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: this.#node.name }, status }
+    const nodes = this.#network.nodes.map(({ name, address }) => {
+      const status = { addresses: [{ type: 'InternalIP', address }] }
+      return { apiVersion: 'v1', kind: 'Node', metadata: { name }, status }
+    })
     const objects = numbers.flatMap(number => [cluster.service(number), cluster.slice(number)])
-    const all = [...cluster.namespaces(), node, ...objects, ...more]
+    const all = [...cluster.namespaces(), ...nodes, ...objects, ...more]
     const isNamespace = (object: object) => (object as Named).kind === 'Namespace'
     await this.#create(all.filter(isNamespace))
     await this.#create(all.filter(object => !isNamespace(object)))
@@ -50,13 +52,13 @@ export class ControlPlane {
   }
 
   /** Its log has a line `SyncProxyRules complete` for each sync. */
-  async startKubeProxy(): Promise<{ readonly process: Child; readonly log: JsonLog }> {
+  async startKubeProxy(node: LabNode): Promise<{ readonly process: Child; readonly log: JsonLog }> {
     const configuration = {
       apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
       kind: 'KubeProxyConfiguration',
       mode: 'nftables',
-      hostnameOverride: this.#node.name,
-      clusterCIDR: '10.128.0.0/9',
+      hostnameOverride: node.name,
+      clusterCIDR: '10.0.0.0/8',
       clientConnection: { kubeconfig: this.kubeconfig },
       conntrack: { maxPerCore: 0, min: 0 },
       logging: { format: 'json', verbosity: 2 },
@@ -64,7 +66,7 @@ export class ControlPlane {
     const file = join(this.#network.directory, 'kube-proxy.yaml')
     writeFileSync(file, JSON.stringify(configuration))
     const logFile = file.replace('.yaml', '.log')
-    const process = await this.#spawn('kube-proxy', [`--config=${file}`], logFile)
+    const process = await this.#spawn(node, 'kube-proxy', [`--config=${file}`], logFile)
     return { process, log: new JsonLog(logFile) }
   }
 
@@ -74,11 +76,10 @@ export class ControlPlane {
     const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
     writeFileSync(path('service-accounts.key'), privateKey.export({ type: 'pkcs8', format: 'pem' }))
     writeFileSync(path('tokens.csv'), `${token},admin,1,system:masters\n`)
-    writeFileSync(this.kubeconfig, kubeconfig)
-    await this.#spawn('etcd', [`--data-dir=${path('etcd')}`, '--unsafe-no-fsync'], path('etcd.log'))
+    writeFileSync(this.kubeconfig, kubeconfigFor(this.#node.address))
+    await this.#spawn(this.#node, 'etcd', [`--data-dir=${path('etcd')}`, '--unsafe-no-fsync'], path('etcd.log'))
     const flags = {
       'etcd-servers': 'http://127.0.0.1:2379',
-      'bind-address': '127.0.0.1',
       'secure-port': port,
       'cert-dir': path('certificates'),
       'advertise-address': this.#node.address,
@@ -90,7 +91,7 @@ export class ControlPlane {
       'service-account-signing-key-file': path('service-accounts.key'),
     }
     const args = Object.entries(flags).map(([name, value]) => `--${name}=${value}`)
-    await this.#spawn('kube-apiserver', args, path('kube-apiserver.log'))
+    await this.#spawn(this.#node, 'kube-apiserver', args, path('kube-apiserver.log'))
     await waitFor('kube-apiserver', 90_000, () => this.#curl('GET', '/readyz').catch(() => undefined), 500)
   }
 
@@ -107,8 +108,8 @@ export class ControlPlane {
     return runInOrThrow(this.#node.netns, 'curl', args, body && JSON.stringify(body))
   }
 
-  #spawn(program: string, args: readonly string[], logFile: string): Promise<Child> {
-    return this.#network.processes.spawnIn(this.#node.netns, join(programs, program), args, { logFile })
+  #spawn({ netns }: LabNode, program: string, args: readonly string[], logFile: string): Promise<Child> {
+    return this.#network.processes.spawnIn(netns, join(programs, program), args, { logFile })
   }
 }
 
@@ -125,10 +126,12 @@ function collectionOf(object: object): string {
   return `${group}${namespace}/${kind.toLowerCase()}s`
 }
 
-const kubeconfig = `apiVersion: v1
+function kubeconfigFor(address: string): string {
+  return `apiVersion: v1
 kind: Config
 current-context: bench
 contexts: [{name: bench, context: {cluster: bench, user: bench}}]
-clusters: [{name: bench, cluster: {server: "https://127.0.0.1:${port}", insecure-skip-tls-verify: true}}]
+clusters: [{name: bench, cluster: {server: "https://${address}:${port}", insecure-skip-tls-verify: true}}]
 users: [{name: bench, user: {token: ${token}}}]
 `
+}

@@ -113,8 +113,13 @@ export class Datapath {
     return report(title, samples, 0.02)
   }
 
-  /** Both tables are in the kernel with the same Services, `service('tcp')` among them; the one that waits is dormant. */
-  async measureKubeProxy(): Promise<Report> {
+  /**
+   * This node has Lightpath's table, and another one kube-proxy's, with the same Services, `service('tcp')` among them. Both
+   * are on this node then; the one that waits is dormant.
+   */
+  async measureKubeProxy(other: LabNode): Promise<Report> {
+    const theirs = await runInOrThrow(other.netns, 'nft', ['list', 'table', 'ip', 'kube-proxy'])
+    await runInOrThrow(this.#node.netns, 'nft', ['-f', '-'], theirs)
     const url = `http://${vips.lightpath}/`
     const side = (active: string, dormant: string): Side => ({
       url,

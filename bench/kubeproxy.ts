@@ -1,6 +1,6 @@
 /**
- * The kernel layer against kube-proxy's in nftables mode: the same API server, the same Services, the same node. How long
- * one change takes to be in the kernel, and how fast traffic to a Service is.
+ * The kernel layer against kube-proxy's in nftables mode: the same API server, the same Services, a node for each, since
+ * nft reads all tables that there are. How long one change takes to be in the kernel.
  */
 
 import { randomInt } from 'node:crypto'
@@ -39,7 +39,7 @@ const kinds: readonly SliceChange[] = ['replace', 'add', 'remove']
 const limitMs = 60_000
 
 /**
- * Leaves both tables in the kernel.
+ * Leaves Lightpath's table on node1 and kube-proxy's on node2.
  * @param more objects beside those of this size
  */
 export async function measureSync(
@@ -48,11 +48,11 @@ export async function measureSync(
   options: SyncOptions,
   more: readonly object[],
 ): Promise<Report> {
-  const node = network.nodes[0]!
-  const plane = await ControlPlane.start(network, node)
+  const [node1, node2] = network.nodes as readonly [LabNode, LabNode]
+  const plane = await ControlPlane.start(network, node1)
   const cluster = new Cluster(size)
   await plane.load(cluster, more)
-  const sides = { lightpath: await lightpath(network, node, plane), kubeProxy: await kubeProxy(plane) }
+  const sides = { lightpath: await lightpath(network, node1, plane), kubeProxy: await kubeProxy(node2, plane) }
   for (const side of Object.values(sides)) await settled(side)
 
   const changes = { lightpath: [] as Change[], kubeProxy: [] as Change[] }
@@ -73,9 +73,7 @@ export async function measureSync(
 }
 
 async function lightpath(network: Network, node: LabNode, plane: ControlPlane): Promise<Side> {
-  // The port of /healthz is kube-proxy's: it would log every few seconds that it is taken, and never come to rest.
-  const source = ['--kubeconfig', plane.kubeconfig, '--healthz-bind-address', 'none']
-  const { process, log } = await startAgent(network, node, source)
+  const { process, log } = await startAgent(network, node, ['--kubeconfig', plane.kubeconfig])
   return {
     process,
     log,
@@ -84,10 +82,10 @@ async function lightpath(network: Network, node: LabNode, plane: ControlPlane): 
   }
 }
 
-async function kubeProxy(plane: ControlPlane): Promise<Side> {
+async function kubeProxy(node: LabNode, plane: ControlPlane): Promise<Side> {
   const isSync = ({ msg, ipFamily }: LogLine) => msg === 'SyncProxyRules complete' && ipFamily === 'IPv4'
   return {
-    ...(await plane.startKubeProxy()),
+    ...(await plane.startKubeProxy(node)),
     isDone: isSync,
     took: lines => parseGoDuration(lines.find(isSync)!.elapsed as string),
   }

@@ -39,7 +39,7 @@ const parts: Readonly<Record<string, Part>> = {
     const datapath = await Datapath.create(network, rounds)
     const changes = quick ? { changes: 20, perTurn: 10 } : { changes: 200, perTurn: 25 }
     tell('sync', await measureSync(network, size, changes, datapath.service('tcp')))
-    tell('kube-proxy', await datapath.measureKubeProxy())
+    tell('kube-proxy', await datapath.measureKubeProxy(network.nodes[1]!))
   },
 }
 
