@@ -3,20 +3,25 @@
 import type { CommandPrefix } from './command.ts'
 import { type Reconciliation, removeStaleUdp, type UdpFrontends } from './conntrack.ts'
 import type { Family } from './elements.ts'
-import { Nft, type NftClient } from './nft.ts'
+import type { NftClient } from './nft.ts'
 import { ensureRouting, type RoutingOptions } from './routing.ts'
+import { StandbyNft } from './standby.ts'
 
 /** Rejections are CommandErrors. */
 export interface KernelPrograms {
   readonly nft: NftClient
   ensureRouting(family: Family): Promise<void>
   removeStaleUdp(frontends: UdpFrontends): Promise<readonly Reconciliation[]>
+  /** Ends what is still running; nothing is asked any more. */
+  close(): void
 }
 
 export function systemPrograms(options: RoutingOptions, prefix: CommandPrefix | undefined): KernelPrograms {
+  const nft = new StandbyNft(prefix)
   return {
-    nft: new Nft(prefix),
+    nft,
     ensureRouting: family => ensureRouting(family, options, prefix),
     removeStaleUdp: frontends => removeStaleUdp(frontends, prefix),
+    close: () => nft.close(),
   }
 }

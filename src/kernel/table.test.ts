@@ -72,7 +72,7 @@ class Agent {
         problems: (origin, problems) =>
           void (problems.length === 0 ? this.problems.delete(origin) : this.problems.set(origin, problems)),
       },
-      { nft, ensureRouting: async () => {}, removeStaleUdp: async () => [] },
+      { nft, ensureRouting: async () => {}, removeStaleUdp: async () => [], close: () => {} },
     )
   }
 

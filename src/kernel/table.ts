@@ -168,6 +168,7 @@ export class KernelTables implements KernelLayer {
     this.#stopWatching?.()
     for (const { refusal } of this.#ports.values()) clearTimeout(refusal?.timer)
     await closed
+    this.#programs.close()
   }
 
   #change(surroundings: Partial<Surroundings>): void {

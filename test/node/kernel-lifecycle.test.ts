@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { run as runProgram } from '../../src/demo/processes.ts'
 import { cleanupKernel } from '../../src/kernel/cleanup.ts'
 import type { KernelOptions } from '../../src/kernel/layer.ts'
 import { Nft, readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nft.ts'
@@ -29,6 +30,16 @@ describe('The tables', needsRoot, () => {
     for (const state of states) lab.tables.setPort(state)
     lab.tables.synced()
     await lab.tables.settled()
+  }
+
+  /** Process ids, of this process' children. */
+  async function runningNfts(): Promise<number[]> {
+    const { stdout } = await runProgram('ps', ['--ppid', String(process.pid), '-o', 'pid=,stat=,comm='])
+    const rows = stdout.trim().split('\n')
+    return rows
+      .map(row => row.trim().split(/\s+/))
+      .filter(([, state, name]) => name === 'nft' && state !== 'Z')
+      .map(([pid]) => Number(pid))
   }
 
   const ruleset = () => lab.onNode('nft', 'list', 'ruleset')
@@ -161,6 +172,24 @@ describe('The tables', needsRoot, () => {
       await lab.tables.settled()
     }
     assert.deepEqual(lab.damages, [])
+  })
+
+  test('are written by an nft that waits for it, or by another when somebody has ended that', async () => {
+    await run([web])
+    const [waiting] = await runningNfts()
+    lab.tables.setPort({ ...web, endpoints: web.endpoints.slice(1) })
+    await lab.tables.settled()
+    const [next, ...more] = await runningNfts()
+    assert.ok(waiting !== undefined && next !== undefined && next !== waiting)
+    assert.deepEqual(more, [])
+    process.kill(next, 'SIGKILL')
+    while ((await runningNfts()).length > 0) await delay(10)
+    lab.tables.setPort(web)
+    await lab.tables.settled()
+    assert.match(await ruleset(), /10\.1\.0\.1 \. 80/)
+    assert.equal(lab.problems.size, 0)
+    await lab.tables.close()
+    while ((await runningNfts()).length > 0) await delay(10)
   })
 
   test('hold up no other Service when nft refuses one, which is reported by name', async () => {
