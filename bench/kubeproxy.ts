@@ -26,6 +26,8 @@ interface Side {
   readonly isDone: (line: LogLine, portId: string) => boolean
   /** How long that line says that it took, or another of the same change. */
   readonly took: (lines: readonly LogLine[]) => number
+  /** How long the transaction of the kernel took of that, where it is known. */
+  readonly transaction?: (lines: readonly LogLine[]) => number
 }
 
 interface Change {
@@ -33,6 +35,8 @@ interface Change {
   readonly total: number
   /** Of that, the proxy's own work: reading what changed, writing it to the kernel. */
   readonly sync: number
+  /** Of that, the program nft. */
+  readonly transaction?: number | undefined
 }
 
 const kinds: readonly SliceChange[] = ['replace', 'add', 'remove']
@@ -79,6 +83,7 @@ async function lightpath(network: Network, node: LabNode, plane: ControlPlane): 
     log,
     isDone: ({ msg, layer, name }, id) => msg === 'programmed' && layer === 'kernel' && name === id,
     took: lines => lines.find(({ msg, layer }) => msg === 'programmed' && layer === 'kernel')!.milliseconds as number,
+    transaction: lines => lines.find(({ msg }) => msg === 'nftables transaction')!.milliseconds as number,
   }
 }
 
@@ -114,7 +119,7 @@ async function change(plane: ControlPlane, cluster: Cluster, side: Side, kind: S
     return lines.find(line => side.isDone(line, cluster.portId(number)))
   }
   const { at } = await waitFor('the change in the kernel', limitMs, isDone, 5)
-  return { total: at - told, sync: side.took(lines) }
+  return { total: at - told, sync: side.took(lines), transaction: side.transaction?.(lines) }
 }
 
 /** `1.234s`, `12.3ms`, `456µs` in milliseconds. */
@@ -130,6 +135,7 @@ function report(size: Size, { lightpath, kubeProxy }: Readonly<Record<'lightpath
   }
   const sync = (changes: readonly Change[]) => changes.map(one => one.sync)
   const total = (changes: readonly Change[]) => changes.map(one => one.total)
+  const transactions = lightpath.map(one => one.transaction!)
   const services = size.services.toLocaleString('en')
   return {
     title: `One EndpointSlice changes among ${services} Services: Lightpath against kube-proxy (nftables), by the API`,
@@ -145,6 +151,14 @@ function report(size: Size, { lightpath, kubeProxy }: Readonly<Record<'lightpath
         its => p(sync(its), 99),
         () => '',
       ),
+      [
+        "  of that nft's transaction, p50",
+        `${figure(median(transactions))} ms`,
+        '',
+        '',
+        aim('20 ms', median(transactions) <= 20),
+      ],
+      ['  p99', `${figure(p(transactions, 99))} ms`, '', '', aim('50 ms', p(transactions, 99) <= 50)],
       row(
         "from the API server's answer, p50",
         its => median(total(its)),
