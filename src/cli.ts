@@ -135,7 +135,7 @@ configured(
     .description(
       'compare, Service by Service, what the kube-proxy of this node has in the kernel with what Lightpath would put there; exit code 1 with differences',
     ),
-  ['nodeName', 'source', 'kubeconfig', 'families', ...kernel, 'clientAddress'],
+  ['nodeName', 'source', 'kubeconfig', 'services', 'families', ...kernel, 'clientAddress'],
 )
   .option('--against <kube-proxy|lightpath>', "compare the rules of kube-proxy, or Lightpath's own", 'kube-proxy')
   .option('--output <table|json>', 'for people or for programs', 'table')
@@ -170,6 +170,7 @@ configured(
     ...(['nodeName', 'source', 'kubeconfig', 'services', 'families', 'metricsPort', 'socket'] as const),
     ...ports,
     ...kernel,
+    'redirect',
     'clientAddress',
   ],
 )

@@ -1,5 +1,4 @@
 import { familyNames } from '../kernel/elements.ts'
-import type { NodeFacts } from '../kernel/node.ts'
 import { fixedRules } from '../kernel/ruleset.ts'
 import { createLog } from '../observe/log.ts'
 import type { IpFamily } from '../services/address.ts'
@@ -11,7 +10,7 @@ import { missingEntrances, readKubeProxy } from '../verify/kube-proxy.ts'
 import { readLightpath } from '../verify/lightpath.ts'
 import { lookUntilSettled, readTable } from '../verify/look.ts'
 import type { NftTable } from '../verify/nft-table.ts'
-import { compareWithKubeProxy, compareWithPlan, type NodeOptions, ofNode, podsOf } from '../verify/node.ts'
+import { compareWithKubeProxy, compareWithPlan, type Facts, type NodeOptions, ofNode, podsOf } from '../verify/node.ts'
 import { waysOf } from '../verify/wanted.ts'
 import type { Ways } from '../verify/ways.ts'
 import { familiesOf } from './bootstrap.ts'
@@ -53,12 +52,17 @@ async function compare(config: DecidedConfig, against: Side): Promise<Verdict> {
   const families = familiesOf(config)
   const source = await createSource(config, createLog('error'))
   try {
-    const { table: services } = await followSource(source, config.nodeName, { fatal: ['LP104'], timeoutMs: 60e3 })
+    const scope = against === 'lightpath' ? config.services : 'all'
+    const { table: services } = await followSource(source, config.nodeName, {
+      scope,
+      fatal: ['LP104'],
+      timeoutMs: 60e3,
+    })
     let all: Ways[] = []
     const differences = await lookUntilSettled(async () => {
-      const options = { ...config, families }
+      const options = { ...config, families, ownsClusterIPs: scope === 'all' }
       const { node } = services
-      const { ways, ofAll } = await readNode(options, node, against)
+      const { ways, ofAll } = await readNode(options, services, against)
       const tellsPods = families.filter(family => podsOf(family, node, options) !== undefined)
       const here = { name: config.nodeName, addresses: node?.addresses ?? [], tellsPods }
       const expected = waysOf(statesOf(services, against), families, here, against)
@@ -92,7 +96,7 @@ const absent: Readonly<Record<Side, string>> = {
 type Options = Omit<DecidedConfig, 'families'> & NodeOptions
 
 /** Rejects where there is no such table in any family. */
-async function readNode(options: Options, node: NodeFacts | undefined, against: Side) {
+async function readNode(options: Options, { node, serviceRanges }: Facts, against: Side) {
   const tables = await Promise.all(
     options.families.map(async family => ({ family, table: await readTable(family, against) })),
   )
@@ -102,7 +106,7 @@ async function readNode(options: Options, node: NodeFacts | undefined, against: 
   return {
     ways: new Map(found.flatMap(({ family, table }) => [...readers[against](table, family)])),
     ofAll: found.flatMap(({ family, table }) => [
-      ...compareNode(table, family, node, options),
+      ...compareNode(table, family, { node, serviceRanges }, options),
       ...(against === 'kube-proxy' ? missingEntrances(table) : missingRules(family, table, options)).map(chain =>
         ofNode(family, `chain ${chain}`, 'not the rules that it should have', 'its rules'),
       ),

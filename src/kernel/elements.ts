@@ -94,7 +94,7 @@ export function hasProtocol(set: SetName): boolean {
   return isKeyedByProtocol(set) || set === 'allowed-sources'
 }
 
-/** A CIDR as nft lists it: a range of one address is that address. */
+/** A CIDR as nft and ipset list it: a range of one address is that address. */
 export function rangeText(cidr: string): string {
   return cidr.replace(/^([\d.]+)\/32$|^(.*)\/128$/, '$1$2')
 }

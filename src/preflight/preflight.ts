@@ -2,19 +2,21 @@
 
 import { release } from 'node:os'
 import { CommandError, runCommand } from '../kernel/command.ts'
+import type { Redirect } from '../kernel/layer.ts'
 import type { RulesetOptions } from '../kernel/ruleset.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { ServiceScope } from '../services/layer.ts'
-import { type Check, fails } from './check.ts'
+import { type Check, fails, warning } from './check.ts'
 import { checkPorts, checkSysctls, type UsedPorts } from './limits.ts'
 import { checkNetwork } from './network.ts'
-import { checkKernel, checkPrograms, checkRuleset } from './programs.ts'
+import { checkKernel, checkPrograms, checkRules } from './programs.ts'
 import { checkRouting, type RoutingMarks } from './routing.ts'
 import { checkForeignRules, foreignRules } from './ruleset.ts'
 
 export interface PreflightOptions extends RulesetOptions, RoutingMarks {
   readonly families: readonly IpFamily[]
   readonly services: ServiceScope
+  readonly redirect: Redirect
   readonly ports: UsedPorts
   /** Whether an agent answers on this node. */
   readonly hasAgent: boolean
@@ -25,9 +27,9 @@ export interface PreflightOptions extends RulesetOptions, RoutingMarks {
 /** @param onStep told what is looked at now */
 export async function checkNode(options: PreflightOptions, onStep: (step: string) => void): Promise<readonly Check[]> {
   const steps: readonly (readonly [string, () => Promise<readonly Check[]>])[] = [
-    ['programs', checkPrograms],
+    ['programs', () => checkPrograms(options.redirect)],
     ['kernel', async () => checkKernel(release())],
-    ['nftables', () => checkRuleset(options.families, options)],
+    [options.redirect, () => checkRules(options.redirect, options.families, options)],
     ['rules of others', () => readForeignRules(options)],
     ['routing', () => checkRouting(options)],
     ['pod network', () => checkNetwork(options.cniDirectory)],
@@ -42,12 +44,17 @@ export async function checkNode(options: PreflightOptions, onStep: (step: string
   return checks
 }
 
-async function readForeignRules({ steeringMark, envoyMark, services }: PreflightOptions): Promise<readonly Check[]> {
+async function readForeignRules(options: PreflightOptions): Promise<readonly Check[]> {
+  const { steeringMark, envoyMark, services, redirect } = options
   const reader = foreignRules(steeringMark | envoyMark)
   try {
     await runCommand(['nft', 'list', 'ruleset'], { onLine: reader.onLine })
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
+    if (redirect === 'iptables') {
+      const remedy = 'look in iptables-save for rules that drop at INPUT, and for marks that are ours'
+      return [warning('rules of others', 'not looked at: that takes nftables', remedy)]
+    }
     return [fails('rules of others', `nft: ${error.message}`, 'install nftables, run as root')]
   }
   const bits = [steeringMark, envoyMark].map(bit => `0x${bit.toString(16)}`).join(' or ')

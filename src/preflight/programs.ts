@@ -2,21 +2,35 @@
 
 import { type CommandError, runCommand } from '../kernel/command.ts'
 import { familyNames } from '../kernel/elements.ts'
-import { type RulesetOptions, renderFixedPart, tableName } from '../kernel/ruleset.ts'
+import { renderFixedPart } from '../kernel/iptables/install.ts'
+import { IptablesPrograms } from '../kernel/iptables/programs.ts'
+import type { SavedRules } from '../kernel/iptables/saved.ts'
+import type { Redirect } from '../kernel/layer.ts'
+import { type RulesetOptions, renderFixedPart as renderNftables, tableName } from '../kernel/ruleset.ts'
 import type { IpFamily } from '../services/address.ts'
 import { hasPortRange } from '../services/clientaddress.ts'
 import { type Check, fails, ok, warning } from './check.ts'
 import { outputOf } from './output.ts'
 
-const programs = [
-  { name: 'nft', args: ['--version'], packages: 'nftables' },
+const always = [
   { name: 'ip', args: ['-V'], packages: 'iproute2' },
   { name: 'conntrack', args: ['--version'], packages: 'conntrack' },
 ] as const
 
-export async function checkPrograms(): Promise<readonly Check[]> {
+const programs = {
+  nftables: [{ name: 'nft', args: ['--version'], packages: 'nftables' }, ...always],
+  iptables: [
+    { name: 'iptables-restore', args: ['--version'], packages: 'iptables' },
+    { name: 'ip6tables-restore', args: ['--version'], packages: 'iptables' },
+    { name: 'ipset', args: ['list', '-name'], packages: 'ipset' },
+    ...always,
+  ],
+} as const
+
+/** ipset has to find itself in the kernel, too. */
+export async function checkPrograms(redirect: Redirect): Promise<readonly Check[]> {
   return Promise.all(
-    programs.map(async ({ name, args, packages }) => {
+    programs[redirect].map(async ({ name, args, packages }) => {
       const lines = await outputOf(name, ...args)
       if (!lines) return fails(`program ${name}`, 'cannot be run', `install it (Debian: ${packages}), run as root`)
       return ok(`program ${name}`, lines[0] ?? 'there')
@@ -40,14 +54,19 @@ export async function checkKernel(release: string): Promise<readonly Check[]> {
   return [version, ...clientAddress]
 }
 
+/** Which of our rules the kernel takes. */
+export function checkRules(redirect: Redirect, families: readonly IpFamily[], options: RulesetOptions) {
+  return redirect === 'nftables' ? checkRuleset(families, options) : checkIptables(families, options)
+}
+
 /** The whole of our fixed rules, in a table of another name, by `nft --check`: TPROXY, maps, all hooks. */
-export async function checkRuleset(families: readonly IpFamily[], options: RulesetOptions): Promise<readonly Check[]> {
+async function checkRuleset(families: readonly IpFamily[], options: RulesetOptions): Promise<readonly Check[]> {
   return Promise.all(
     families.map(async ipFamily => {
       const name = `nftables, ${ipFamily}`
       const family = familyNames[ipFamily]
       const head = `table ${family} ${tableName}`
-      const rules = renderFixedPart(family, options).replace(head, `${head}-preflight`)
+      const rules = renderNftables(family, options).replace(head, `${head}-preflight`)
       try {
         await runCommand(['nft', '--check', '-f', '-'], { input: rules })
         return ok(name, 'the kernel takes our rules: TPROXY, maps, NAT')
@@ -59,6 +78,27 @@ export async function checkRuleset(families: readonly IpFamily[], options: Rules
           `the kernel refuses our rules: ${message}`,
           'use a kernel with nft_tproxy, nft_nat, nft_numgen and nf_tables',
         )
+      }
+    }),
+  )
+}
+
+const nothing: SavedRules = { chains: new Map(), jumps: new Map(), ports: new Map() }
+
+/** The same by `iptables-restore --test`, without the matches of sets that only an agent makes. */
+async function checkIptables(families: readonly IpFamily[], options: RulesetOptions): Promise<readonly Check[]> {
+  return Promise.all(
+    families.map(async ipFamily => {
+      const name = `iptables, ${ipFamily}`
+      const family = familyNames[ipFamily]
+      const rules = renderFixedPart(family, nothing, options).replace(/-m set (! )?--match-set \S+ \S+ /g, '')
+      try {
+        await new IptablesPrograms().test(family, rules)
+        return ok(name, 'iptables takes our rules: TPROXY, CONNMARK, NAT')
+      } catch (error) {
+        const { failure, message } = error as CommandError
+        if (failure === 'permission') return fails(name, message, 'run as root')
+        return fails(name, `iptables refuses our rules: ${message}`, 'modprobe ip_tables ip6_tables xt_TPROXY xt_set')
       }
     }),
   )

@@ -39,6 +39,8 @@ const entrances: readonly (readonly [chain: string, rule: RegExp])[] = [
   ...['filter-input', 'filter-forward', 'filter-output'].map(
     chain => [chain, /^ct state new jump service-endpoints-check$/] as const,
   ),
+  ...['filter-forward', 'filter-output'].map(chain => [chain, /^ct state new jump cluster-ips-check$/] as const),
+  ['cluster-ips-check', /daddr @cluster-ips reject/],
   ['services', /daddr \. meta l4proto \. th dport vmap @service-ips$/],
   ['services', /vmap @service-nodeports$/],
   ['service-endpoints-check', /vmap @no-endpoint-services$/],

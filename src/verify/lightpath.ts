@@ -51,6 +51,7 @@ class Reader {
   #way(key: string): Way {
     const place = placeOf(key, this.#family)
     const verdict = (map: string) => this.#elements(map).get(key)
+    const clusterIPs = this.#elements('cluster-ips')
     const [external, refusal] = [verdict('external'), verdict('no-endpoints')]
     const all = this.#target(key, place, verdict('services'), 0)
     const isLocal = external?.startsWith('goto local-policy') === true
@@ -67,7 +68,8 @@ class Reader {
       masquerade: external === 'jump mark-masquerade' ? 'everybody' : isLocal ? 'node' : 'nobody',
       hairpin: reached.filter(endpoint => this.#hairpin.has(addressOf(endpoint))).sort(),
       sources: this.#elements('restricted').has(key) ? mergeRanges(this.#sources.get(key) ?? []) : undefined,
-      isClusterIP: undefined,
+      // Where not all cluster IPs are ours, none is among them.
+      isClusterIP: clusterIPs.size === 0 ? undefined : clusterIPs.has(key.split(' . ')[0]!),
       oddities: [...new Set([...all.oddities, ...local.oddities])],
     }
   }

@@ -1,18 +1,31 @@
-/** What holds for all Services of a node at once: how pods are told from others, and where node ports are open. */
+/**
+ * What holds for all Services of a node at once: how pods are told from others, where node ports are open, and which
+ * addresses are cluster IPs.
+ */
 
 import { familyNames, partsOf, rangeSets } from '../kernel/elements.ts'
-import { type NodeFacts, type NodePlanOptions, planNode, unknownSurroundings } from '../kernel/node.ts'
+import {
+  type NodeFacts,
+  type NodePlanOptions,
+  planNode,
+  type Surroundings,
+  unknownSurroundings,
+} from '../kernel/node.ts'
 import type { IpFamily } from '../services/address.ts'
 import { contains } from '../services/cidr.ts'
 import type { Aspect, Difference } from './compare.ts'
 import type { NftTable } from './nft-table.ts'
 import { mergeRanges } from './ranges.ts'
 
-export interface NodeOptions extends Omit<NodePlanOptions, 'ownsClusterIPs'> {
+export interface NodeOptions extends NodePlanOptions {
   readonly podBridgeInterface: string | undefined
   readonly podInterfaceNamePrefix: string | undefined
   readonly masqueradeAll: boolean
 }
+
+export type Facts = Pick<Surroundings, 'node' | 'serviceRanges'>
+
+const comparedSets = [...rangeSets, 'service-ranges'] as const
 
 const all = { IPv4: '0.0.0.0/0', IPv6: '::/0' } as const
 const notAtAll = 'not at all'
@@ -21,20 +34,22 @@ const notAtAll = 'not at all'
 export function podsOf(family: IpFamily, node: NodeFacts | undefined, options: NodeOptions): string | undefined {
   if (options.detectLocalMode === 'BridgeInterface') return `interface ${options.podBridgeInterface}`
   if (options.detectLocalMode === 'InterfaceNamePrefix') return `interface ${options.podInterfaceNamePrefix}*`
-  return mergeRanges(plannedRanges(family, node, options).pods)[0]
+  return mergeRanges(plannedRanges(family, { node, serviceRanges: [] }, options).pods)[0]
 }
 
 export function compareWithKubeProxy(
   { chains, sets }: NftTable,
   family: IpFamily,
-  node: NodeFacts | undefined,
+  facts: Facts,
   options: NodeOptions,
 ): readonly Difference[] {
   const marking = chains.get('services')?.find(rule => / @cluster-ips .*mark set /.test(rule))
   const [, condition] = /@cluster-ips (.*?) ?meta mark set /.exec(marking ?? '') ?? []
-  const pods = podsOf(family, node, options)
+  const pods = podsOf(family, facts.node, options)
   const open = [...(sets.get('nodeport-ips')?.elements.keys() ?? [all[family]])]
-  const ranges = plannedRanges(family, node, options)['node-port-addresses']
+  // A kube-proxy owns all cluster IPs.
+  const planned = plannedRanges(family, facts, { ...options, ownsClusterIPs: true })
+  const ranges = planned['node-port-addresses']
   const single = ranges.filter(range => /\/(32|128)$/.test(range)).map(range => range.split('/')[0]!)
   const isSome = sets.has('nodeport-ips') && !ranges.includes(all[family])
   const wanted = isSome
@@ -48,32 +63,44 @@ export function compareWithKubeProxy(
     // Who masquerades everybody need not tell.
     ...(condition !== '' && { 'how pods are told': [podsIn(condition) ?? notAtAll, pods ?? notAtAll] }),
     'node ports are open on': [open.sort(), [...wanted].sort()],
+    'dropped unless a Service has it': [droppedRanges(chains), mergeRanges(planned['service-ranges'])],
   })
 }
 
 export function compareWithPlan(
   { sets }: NftTable,
   family: IpFamily,
-  node: NodeFacts | undefined,
+  facts: Facts,
   options: NodeOptions,
 ): readonly Difference[] {
-  const planned = plannedRanges(family, node, options)
-  const pairs = rangeSets.map(name => {
+  const planned = plannedRanges(family, facts, options)
+  const pairs = comparedSets.map(name => {
     const found = [...(sets.get(name)?.elements.keys() ?? [])]
     return [`addresses in the set ${name}`, [mergeRanges(found), mergeRanges(planned[name])]] as const
   })
   return differing(family, Object.fromEntries(pairs))
 }
 
-function plannedRanges(family: IpFamily, node: NodeFacts | undefined, options: NodeOptions) {
-  const ranges: Record<(typeof rangeSets)[number], string[]> = { 'node-port-addresses': [], pods: [], outside: [] }
-  const planOptions = { ...options, families: [family], ownsClusterIPs: false }
-  for (const name of planNode({ ...unknownSurroundings, node }, planOptions).keys()) {
+function plannedRanges(family: IpFamily, facts: Facts, options: NodeOptions) {
+  const ranges: Record<(typeof comparedSets)[number], string[]> = {
+    'node-port-addresses': [],
+    pods: [],
+    outside: [],
+    'service-ranges': [],
+  }
+  const plan = planNode({ ...unknownSurroundings, ...facts }, { ...options, families: [family] })
+  for (const name of plan.keys()) {
     const { set, key } = partsOf(name)
-    const known = rangeSets.find(rangeSet => rangeSet === set)
+    const known = comparedSets.find(rangeSet => rangeSet === set)
     if (known) ranges[known].push(key.includes('/') ? key : `${key}/${family === 'IPv4' ? 32 : 128}`)
   }
   return ranges
+}
+
+/** kube-proxy names the ranges of ServiceCIDRs in a rule: `ip daddr { 10.96.0.0/16 } drop`. */
+function droppedRanges(chains: NftTable['chains']): readonly string[] {
+  const rules = (chains.get('cluster-ips-check') ?? []).map(rule => /daddr (?:\{ (.*) \}|([^@]\S*)) drop$/.exec(rule))
+  return mergeRanges(rules.flatMap(rule => (rule?.[1] ?? rule?.[2])?.split(', ') ?? []))
 }
 
 /** `ip saddr != 10.244.0.0/16`, `iifname != "cni0"` or nothing; undefined where there is no such rule. */

@@ -46,6 +46,7 @@ after(() => server.stop())
 for (const [resource, ...components] of [
   ['default'],
   ['default', 'components/client-address', 'components/kube-proxy-free'],
+  ['default', 'components/iptables'],
   ['cleanup'],
 ]) {
   test(

@@ -51,7 +51,7 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
     assert.ok(waysIn >= 1000, `${waysIn} ways in`)
   })
 
-  test('each of sixteen planted differences is found, and nothing else', async () => {
+  test('each of nineteen planted differences is found, and nothing else', async () => {
     const planted = await plantDifferences(api, node, nft)
     const { code, stdout } = await verify('--output', 'json')
     const { differences }: Verdict = JSON.parse(stdout)
@@ -83,8 +83,10 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
       [
         'every way in (ip): source address replaced',
         'every way in (ip): node ports are open on',
+        'every way in (ip): dropped unless a Service has it',
         'every way in (ip6): source address replaced',
         'every way in (ip6): node ports are open on',
+        'every way in (ip6): dropped unless a Service has it',
       ],
     )
   })
@@ -120,11 +122,14 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
       `delete ${element('restricted', '192.0.2.6 . tcp . 80')}`,
       `delete ${element('allowed-sources', '192.0.2.5 . tcp . 80 . 203.0.113.0/24')}`,
       `delete ${element('hairpin', '10.244.8.8 . 10.244.8.8')}`,
+      `delete ${element('cluster-ips', refused!)}`,
+      `delete ${element('service-ranges', '10.96.0.0/16')}`,
       'flush chain ip lightpath guard',
     )
     const { code, stdout } = await verify('--against', 'lightpath', '--output', 'json')
     const { differences }: Verdict = JSON.parse(stdout)
     assert.deepEqual(differences.map(({ service, what }) => `${service}: ${what}`).sort(), [
+      '(all): addresses in the set service-ranges',
       '(all): chain guard',
       'plant/endpoint: endpoints',
       'plant/firewall: allowed sources',
@@ -134,6 +139,7 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
       'plant/missing-endpoint: endpoints',
       'plant/missing-endpoint: rules not understood',
       'plant/ranges: allowed sources',
+      'plant/refusal: address is a cluster IP',
       'plant/refusal: without endpoints',
     ])
     assert.equal(code, 1)
@@ -246,6 +252,12 @@ async function plantDifferences(
     `add ${element('service-ips', `10.96.255.254 . tcp . 81 : goto ${chain('service', 'gone')}`)}`,
   )
   await nft('flush chain ip kube-proxy nat-output')
+  await nft(
+    'flush chain ip kube-proxy cluster-ips-check',
+    'add rule ip kube-proxy cluster-ips-check ip daddr @cluster-ips reject',
+    'add rule ip kube-proxy cluster-ips-check ip daddr { 10.96.0.0/17, 10.97.0.0/16 } drop',
+    'flush chain ip6 kube-proxy cluster-ips-check',
+  )
   return [
     'plant/endpoint: endpoints',
     'plant/missing-endpoint: endpoints',
@@ -263,6 +275,9 @@ async function plantDifferences(
     'plant/node-port: Service',
     'plant/hairpin: replaced towards itself',
     '(all): chain nat-output',
+    '(all): dropped unless a Service has it',
+    '(all): dropped unless a Service has it',
+    '(all): chain cluster-ips-check',
   ]
 }
 

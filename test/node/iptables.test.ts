@@ -1,7 +1,7 @@
 /** The kernel layer by iptables and ipset, with real traffic. */
 
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -125,6 +125,26 @@ for (const variant of ['nft', 'legacy'] as const)
       })
     }
 
+    for (const vip of ['10.96.0.1', 'fd00:96::1']) {
+      test(`A port that the Service of ${vip} does not have is refused at once, to pods and the node's own processes`, async () => {
+        for (const { netns } of [client, lab.node]) assert.equal(await lab.connect(netns, vip, 8443), 'ECONNREFUSED')
+        assert.equal(await lab.ask(client.netns, 'ask', vip, '8443', '40010'), 'ECONNREFUSED')
+        assert.match(await lab.connect(client.netns, vip, 80), /^(near|far) /)
+      })
+    }
+
+    test('An address of the Service range that no Service has is dropped, and Services in it work', async () => {
+      layer.setServiceRanges(['10.96.0.0/16', '10.96.128.0/17', 'fd00:96::/112'])
+      await layer.settled()
+      assert.deepEqual([...problems], [])
+      assert.equal(await lab.connect(client.netns, '10.96.77.7', 80), 'timeout')
+      assert.equal(await lab.connect(lab.node.netns, 'fd00:96::7777', 80), 'timeout')
+      for (const vip of ['10.96.0.1', 'fd00:96::1']) {
+        assert.match(await lab.connect(client.netns, vip, 80), /^(near|far) /)
+        assert.equal(await lab.connect(client.netns, vip, 8443), 'ECONNREFUSED')
+      }
+    })
+
     test('A Service whose endpoints are all elsewhere drops', async () => {
       await set({ ...web(), onlyElsewhere: true })
       assert.equal(await lab.connect(client.netns, '10.96.0.1', 80), 'timeout')
@@ -200,6 +220,7 @@ for (const variant of ['nft', 'legacy'] as const)
       layer = await run()
       assert.equal(await saved(), before_)
       assert.match(await lab.connect(client.netns, '10.96.0.1', 80), /^(near|far) /)
+      layer.setServiceRanges(['10.96.0.0/16', '10.96.128.0/17', 'fd00:96::/112'])
       for (const state of all()) layer.setPort(state)
       layer.synced()
       await layer.settled()
@@ -240,3 +261,23 @@ for (const variant of ['nft', 'legacy'] as const)
       assert.deepEqual(await cleanupIptables(new IptablesPrograms(prefix())), [])
     })
   })
+
+test('cleanup has nothing to do where the kernel has no ipset', { skip }, async () => {
+  const programs = mkdtempSync(join(tmpdir(), 'lightpath-iptables-'))
+  try {
+    const messages = [
+      'ipset v7.17: Cannot open session to kernel.',
+      'ipset v6.23: Kernel error received: Invalid argument',
+    ]
+    for (const message of messages) {
+      for (const name of ['iptables-save', 'ip6tables-save']) {
+        writeFileSync(join(programs, name), '#!/bin/sh\n', { mode: 0o755 })
+      }
+      writeFileSync(join(programs, 'ipset'), `#!/bin/sh\necho '${message}' >&2\nexit 1\n`, { mode: 0o755 })
+      const prefix = ['env', `PATH=${programs}:${process.env.PATH}`]
+      assert.deepEqual(await cleanupIptables(new IptablesPrograms(prefix)), [])
+    }
+  } finally {
+    rmSync(programs, { recursive: true, force: true })
+  }
+})

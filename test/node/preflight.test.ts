@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { createNetwork, type Network, type Pod } from '../../src/demo/network.ts'
 import { run, runIn } from '../../src/demo/processes.ts'
 import { lightpathProgram, skip } from './agent-lab.ts'
 import { http, serviceWith } from './manifests.ts'
+
+const noIptables = { skip: !existsSync('/usr/sbin/ipset') && 'needs ipset (Debian: ipset)' }
 
 interface Report {
   readonly checks: readonly { readonly name: string; readonly outcome: string; readonly found: string }[]
@@ -78,6 +80,20 @@ describe('lightpath preflight on a node with a routed pod network', { skip }, ()
     assert.match(texts.get('pod network')!, /^ok: routed/)
     assert.match(texts.get('ip_local_port_range')!, /^ok/)
     assert.equal(await node('nft', 'list', 'tables'), '')
+  })
+
+  test('looks at iptables and ipset where those are to write the rules, and changes nothing', noIptables, async () => {
+    const { code, report: found } = await report('--redirect', 'iptables')
+    assert.equal(code, 0)
+    const texts = outcomes(found)
+    for (const family of ['IPv4', 'IPv6']) {
+      assert.match(texts.get(`iptables, ${family}`)!, /^ok: iptables takes our rules/)
+    }
+    assert.match(texts.get('program iptables-restore')!, /^ok: iptables-restore v1/)
+    assert.match(texts.get('program ipset')!, /^ok/)
+    assert.equal(texts.has('nftables, IPv4'), false)
+    assert.equal(await node('ipset', 'list', '-name'), '')
+    assert.doesNotMatch(await node('iptables-save'), /LIGHTPATH/)
   })
 
   test('names each thing that would break traffic, with exit code 1, and is well when it is gone', async () => {

@@ -6,7 +6,7 @@
  *     nat     PREROUTING   LIGHTPATH-PRE     not steered → LIGHTPATH-SERVICES → LP-… → DNAT
  *             OUTPUT       LIGHTPATH-OUT     the same for the node's own processes, by REDIRECT
  *             POSTROUTING  LIGHTPATH-POST    an endpoint that is its own client is masqueraded
- *     filter  all          LIGHTPATH-REFUSE  no endpoints → reject or drop
+ *     filter  all          LIGHTPATH-REFUSE  no endpoints → reject or drop; what leads to no Service port → reject or drop
  *             INPUT        LIGHTPATH-GUARD   Envoy's port is for what was steered or translated there, nothing else
  *
  * Other than nftables' `tproxy`, TPROXY drops where no transparent socket listens. So while Envoy is dead, what is in the
@@ -38,14 +38,18 @@ export interface FixedChain {
  * - `refuse`, `drop`: VIP:ports without endpoints
  * - `hairpin`: endpoints of this node, address and port and address again
  * - `clients`: pods whose connections skip the overlay
+ * - `vips`: every cluster IP, where all of them are ours
+ * - `ranges`: what cluster IPs are given out of, where all of them are ours
  */
-export type SetName = 'envoy' | 'refuse' | 'drop' | 'hairpin' | 'clients'
+export type SetName = 'envoy' | 'refuse' | 'drop' | 'hairpin' | 'clients' | 'vips' | 'ranges'
 const setTypes: Readonly<Record<SetName, string>> = {
   envoy: 'hash:ip,port',
   refuse: 'hash:ip,port',
   drop: 'hash:ip,port',
   hairpin: 'hash:ip,port,ip',
   clients: 'hash:ip',
+  vips: 'hash:ip',
+  ranges: 'hash:net',
 }
 export const setNames = Object.keys(setTypes) as readonly SetName[]
 
@@ -80,6 +84,9 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
   const inOverlay = `-p tcp -m set ! --match-set ${overlaySwitch(family)} dst ${inSet('envoy', 'dst,dst')}`
   const notKept = `-m set ! --match-set ${systemSetName(family, 'clients')} src`
   const newInOverlay = `-m conntrack --ctstate NEW ${notKept} ${inOverlay}`
+  const vip = inSet('vips', 'dst')
+  // What is still addressed to a cluster IP after translation leads to no Service port, unless it is on its way to Envoy.
+  const unknown = `-m mark ! --mark ${steering}`
   const always = (...chains: readonly string[]) => chains.map(chain => [chain, ''] as const)
   return [
     {
@@ -122,6 +129,9 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
         `${inSet('drop', 'dst,dst')} -j DROP`,
         `-p tcp ${inSet('refuse', 'dst,dst')} -j REJECT --reject-with tcp-reset`,
         `${inSet('refuse', 'dst,dst')} -j REJECT`,
+        `${unknown} -p tcp ${vip} -j REJECT --reject-with tcp-reset`,
+        `${unknown} ${vip} -j REJECT`,
+        `${unknown} ${inSet('ranges', 'dst')} -j DROP`,
       ],
     },
     {

@@ -13,6 +13,7 @@ import { type CommandError, commandProblem } from '../command.ts'
 import { removeStaleUdp, staleFrontends } from '../conntrack.ts'
 import type { Family } from '../elements.ts'
 import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from '../layer.ts'
+import { type Surroundings, unknownSurroundings } from '../node.ts'
 import { Overlay, type VipPort } from '../overlay.ts'
 import { repeat } from '../repeat.ts'
 import { Rounds } from '../rounds.ts'
@@ -23,7 +24,7 @@ import { StaleFlows } from '../stale-flows.ts'
 import { type Batch, batchOf, isOfOverlay, Members, renderBatch, sizesOf } from './batch.ts'
 import { renderSets, systemSetName } from './chains.ts'
 import { findMissingPart, renderFixedPart } from './install.ts'
-import { planClients, planPort } from './ports.ts'
+import { type PortRules, planPort, planSurroundings } from './ports.ts'
 import { IptablesPrograms } from './programs.ts'
 import type { SavedPortChain, SavedRules } from './saved.ts'
 import { adopt, describe, isOurs, isWhole, problemsOf, type Written, withoutOverlay } from './written.ts'
@@ -55,8 +56,9 @@ export class IptablesLayer implements KernelLayer {
   readonly #overlay = new Overlay()
   readonly #rounds: Rounds
   readonly #staleFlows: StaleFlows
-  #clients = planClients([], [])
-  #writtenClients = this.#clients
+  #surroundings: Omit<Surroundings, 'node'> = unknownSurroundings
+  #wantedSurroundings: PortRules
+  #writtenSurroundings: PortRules
   #members = new Members()
   #isInstalled = false
   #isMirrored = false
@@ -70,6 +72,8 @@ export class IptablesLayer implements KernelLayer {
     this.#observer = observer
     this.#families = familiesOf(options.families)
     this.#programs = new IptablesPrograms(options.prefix)
+    this.#wantedSurroundings = planSurroundings(this.#surroundings, options)
+    this.#writtenSurroundings = this.#wantedSurroundings
     const job = {
       hasWork: () => this.#hasWork,
       isFull: () => !this.#isMirrored,
@@ -103,8 +107,9 @@ export class IptablesLayer implements KernelLayer {
   /** What asks for the node's addresses is not served. */
   setNode(): void {}
 
-  /** What no Service has is not refused here. */
-  setServiceRanges(): void {}
+  setServiceRanges(serviceRanges: readonly string[]): void {
+    this.#surround({ serviceRanges })
+  }
 
   setPort(state: PortState): void {
     const record = this.#ports.get(state.id) ?? {
@@ -134,8 +139,7 @@ export class IptablesLayer implements KernelLayer {
   }
 
   setKernelClients(addresses: readonly string[]): void {
-    this.#clients = planClients(addresses, this.#options.families)
-    this.#rounds.schedule()
+    this.#surround({ kernelClients: addresses })
   }
 
   clearOverlay(): void {
@@ -170,6 +174,14 @@ export class IptablesLayer implements KernelLayer {
     await Promise.all([this.#rounds.close(), this.#staleFlows.close()])
   }
 
+  #surround(change: Partial<Omit<Surroundings, 'node'>>): void {
+    this.#surroundings = { ...this.#surroundings, ...change }
+    const wanted = planSurroundings(this.#surroundings, this.#options)
+    if (wanted.members.join() === this.#wantedSurroundings.members.join()) return
+    this.#wantedSurroundings = wanted
+    this.#rounds.schedule()
+  }
+
   #touch(id: string): void {
     this.#dirty.add(id)
     this.#rounds.schedule()
@@ -177,7 +189,8 @@ export class IptablesLayer implements KernelLayer {
 
   get #hasWork(): boolean {
     if (!this.#isInstalled || this.#clearsOverlay) return true
-    return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0 || this.#clients !== this.#writtenClients)
+    const hasOldSurroundings = this.#wantedSurroundings !== this.#writtenSurroundings
+    return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0 || hasOldSurroundings)
   }
 
   /** Looks for what somebody else took away; it only reads. What of a port is written meanwhile is not looked at. */
@@ -204,16 +217,16 @@ export class IptablesLayer implements KernelLayer {
     if (this.#clearsOverlay) await this.#clear()
     if (!this.#isSynced) return
     if (!this.#isMirrored) return await this.#synchronise()
-    await this.#writeClients()
+    await this.#writeSurroundings()
     await this.#writeDirty()
   }
 
   /** Before what may bring Service ports into the overlay. */
-  async #writeClients(): Promise<void> {
-    const after = this.#clients
-    if (after === this.#writtenClients) return
-    await this.#apply(batchOf([{ before: this.#writtenClients, after }], this.#members), [])
-    this.#writtenClients = after
+  async #writeSurroundings(): Promise<void> {
+    const after = this.#wantedSurroundings
+    if (after === this.#writtenSurroundings) return
+    await this.#apply(batchOf([{ before: this.#writtenSurroundings, after }], this.#members), [])
+    this.#writtenSurroundings = after
   }
 
   async #install(): Promise<void> {
@@ -260,10 +273,10 @@ export class IptablesLayer implements KernelLayer {
     const chains = new Map<Family, ReadonlyMap<string, SavedPortChain>>()
     for (const family of this.#families) chains.set(family, (await this.#programs.save(family)).ports)
     this.#members = new Members()
-    const clients = this.#clients.members.filter(member => members.has(member))
-    this.#writtenClients = { ...this.#clients, members: clients }
-    for (const member of clients) this.#members.add(member)
-    await this.#writeClients()
+    const found = this.#wantedSurroundings.members.filter(member => members.has(member))
+    this.#writtenSurroundings = { ...this.#wantedSurroundings, members: found }
+    for (const member of found) this.#members.add(member)
+    await this.#writeSurroundings()
     for (const record of this.#ports.values()) {
       const { wanted } = this.#changeOf(record)
       record.written = wanted && adopt(wanted, members, chains.get(wanted.rules.family)!)

@@ -4,9 +4,9 @@ import fc from 'fast-check'
 import { portState } from '../testing.ts'
 import { batchOf, Members, renderBatch } from './batch.ts'
 import { servicesChain } from './chains.ts'
-import { type PortRules, planPort } from './ports.ts'
+import { type PortRules, planPort, planSurroundings } from './ports.ts'
 
-const node = { nodeName: 'node1' }
+const node = { nodeName: 'node1', ownsClusterIPs: false }
 const endpoints = (count: number) => Array.from({ length: count }, (_, n) => `10.1.0.${n + 1}:8080@node2`)
 
 test('every endpoint is as probable as every other', () => {
@@ -27,6 +27,24 @@ test('an endpoint on this node may be its own client, one elsewhere never is', (
   assert.deepEqual(planPort(state, true, node).members, [
     'lightpath-hairpin6 fd00:1::1,tcp:8080,fd00:1::1',
     'lightpath-envoy6 fd00::1,tcp:80',
+  ])
+})
+
+test('cluster IPs and the ranges that they are out of are known where all of them are ours, and only there', () => {
+  const families = ['IPv4', 'IPv6'] as const
+  const serviceRanges = ['10.0.0.0/16', '10.0.128.0/17', 'fd00::/112', '10.9.0.1/32']
+  const members = (ownsClusterIPs: boolean) => [
+    ...planPort(portState('a/a/http', '10.0.0.1', []), false, { ...node, ownsClusterIPs }).members,
+    ...planSurroundings({ kernelClients: ['fd00:1::1'], serviceRanges }, { families, ownsClusterIPs }).members,
+  ]
+  assert.deepEqual(members(false), ['lightpath-refuse4 10.0.0.1,tcp:80', 'lightpath-clients6 fd00:1::1'])
+  assert.deepEqual(members(true), [
+    'lightpath-vips4 10.0.0.1',
+    'lightpath-refuse4 10.0.0.1,tcp:80',
+    'lightpath-ranges4 10.0.0.0/16',
+    'lightpath-ranges4 10.9.0.1',
+    'lightpath-clients6 fd00:1::1',
+    'lightpath-ranges6 fd00::/112',
   ])
 })
 

@@ -1,9 +1,11 @@
 /** What one Service port needs in iptables and ipset. Pure. */
 
 import { createHash } from 'node:crypto'
-import { familyOf, type IpFamily } from '../../services/address.ts'
+import { familyOf } from '../../services/address.ts'
+import { familyOfCidr, withoutNested } from '../../services/cidr.ts'
 import type { Endpoint, PortState } from '../../services/port.ts'
-import { type Family, familyNames, transportOf } from '../elements.ts'
+import { type Family, familyNames, rangeText, transportOf } from '../elements.ts'
+import type { NodePlanOptions, Surroundings } from '../node.ts'
 import type { PlanOptions } from '../plan.ts'
 import { portPrefix, type SetName, servicesChain, systemSetName } from './chains.ts'
 
@@ -28,26 +30,38 @@ export interface PortChain {
  * A port with endpoints is translated; one without is refused at once, or dropped where endpoints exist that this node may
  * not use. Only a TCP port that is translated can be in the overlay.
  */
-export function planPort(state: PortState, overlay: boolean, { nodeName }: Pick<PlanOptions, 'nodeName'>): PortRules {
+export function planPort(
+  state: PortState,
+  overlay: boolean,
+  { nodeName, ownsClusterIPs }: Pick<PlanOptions, 'nodeName' | 'ownsClusterIPs'>,
+): PortRules {
   const { endpoints, onlyElsewhere, port, vip } = state
   const family = familyNames[state.family]
   const transport = transportOf[port.protocol]
   const place = `${vip},${transport}:${port.port}`
   const member = (set: SetName, key: string) => `${systemSetName(family, set)} ${key}`
+  const known = ownsClusterIPs ? [member('vips', vip)] : []
   if (endpoints.length === 0) {
-    return { family, chain: undefined, members: [member(onlyElsewhere ? 'drop' : 'refuse', place)] }
+    return { family, chain: undefined, members: [...known, member(onlyElsewhere ? 'drop' : 'refuse', place)] }
   }
   const own = endpoints.filter(endpoint => endpoint.nodeName === undefined || endpoint.nodeName === nodeName)
   const hairpin = own.map(endpoint => member('hairpin', `${endpoint.ip},${transport}:${endpoint.port},${endpoint.ip}`))
   const envoy = overlay && port.protocol === 'TCP' ? [member('envoy', place)] : []
-  return { family, chain: portChain(state), members: [...hairpin, ...envoy] }
+  return { family, chain: portChain(state), members: [...known, ...hairpin, ...envoy] }
 }
 
-/** @param addresses of pods whose connections stay in the kernel layer */
-export function planClients(addresses: readonly string[], families: readonly IpFamily[]): PortRules {
-  const members = addresses.flatMap(ip => {
-    const family = familyOf(ip)
-    return family && families.includes(family) ? [`${systemSetName(familyNames[family], 'clients')} ${ip}`] : []
+/** What the sets hold beside Service ports. */
+export function planSurroundings(
+  { kernelClients, serviceRanges }: Omit<Surroundings, 'node'>,
+  { families, ownsClusterIPs }: Pick<NodePlanOptions, 'families' | 'ownsClusterIPs'>,
+): PortRules {
+  const ranges = ownsClusterIPs ? withoutNested(serviceRanges) : []
+  const members = families.flatMap(family => {
+    const of = (set: SetName) => (key: string) => `${systemSetName(familyNames[family], set)} ${key}`
+    return [
+      ...kernelClients.filter(ip => familyOf(ip) === family).map(of('clients')),
+      ...ranges.filter(range => familyOfCidr(range) === family).map(range => of('ranges')(rangeText(range))),
+    ]
   })
   return { family: 'ip', chain: undefined, members: [...new Set(members)] }
 }

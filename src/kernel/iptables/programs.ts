@@ -21,6 +21,11 @@ export class IptablesPrograms {
     await runCommand(command, { prefix: this.#prefix, input: text })
   }
 
+  /** Rejects where `restore` would, and changes nothing. */
+  async test(family: Family, text: string): Promise<void> {
+    await runCommand([`${words[family]}-restore`, '--noflush', '--test'], { prefix: this.#prefix, input: text })
+  }
+
   async save(family: Family): Promise<SavedRules> {
     const { line, saved } = savedRulesReader()
     await runCommand([`${words[family]}-save`], { prefix: this.#prefix, onLine: line })
@@ -43,7 +48,7 @@ export class IptablesPrograms {
     return members
   }
 
-  /** The names of our sets; none where there is no ipset. */
+  /** The names of our sets; none where there is no ipset, among the programs or in the kernel. */
   async sets(): Promise<readonly string[]> {
     const names: string[] = []
     const onLine = (line: string) => void (line.startsWith('lightpath-') && names.push(line))
@@ -57,11 +62,15 @@ export class IptablesPrograms {
   }
 }
 
+/** What ipset of different ages says where the kernel has no ip_set. */
+const notInKernel = /Cannot open session to kernel|Invalid argument/
+
 async function unlessMissing<T>(attempt: Promise<T>): Promise<T | undefined> {
   try {
     return await attempt
   } catch (error) {
-    if (error instanceof CommandError && error.failure === 'missing') return undefined
+    if (!(error instanceof CommandError)) throw error
+    if (error.failure === 'missing' || notInKernel.test(error.message)) return undefined
     throw error
   }
 }
