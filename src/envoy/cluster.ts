@@ -19,8 +19,9 @@ import { type Resource, typeUrls } from './resource.ts'
 
 /** Needs nothing, but Envoy serves it only once its endpoints are there too. */
 export function clusterResource(state: PortState): Resource {
-  const shared = sharedCluster(protocolOf(state))(state.settings)
-  return resource(typeUrls.cluster, state.id, merge(shared, encode(ClusterSchema, { name: state.id })))
+  const { id: name, settings } = state
+  const shared = sharedCluster(protocolOf(state))(settings)
+  return resource(typeUrls.cluster, name, () => merge(shared, encode(ClusterSchema, { name })))
 }
 
 /** All of a cluster but its name, which depends on protocol and settings only. */

@@ -36,17 +36,18 @@ export function duration(ms: number): Duration {
   return durationFromMs(ms)
 }
 
-const versionLength = 16 // of base64url: 96 bits
+const versionBytes = 12
+const nothing: readonly ResourceRef[] = []
 
+/** @param encode lives as long as the resource: it should refer to what it needs, and not to a whole Service port */
 export function resource(
   typeUrl: TypeUrl,
   name: string,
-  encoded: Uint8Array,
-  requires: readonly ResourceRef[] = [],
+  encode: () => Uint8Array,
+  requires: readonly ResourceRef[] = nothing,
 ): Resource {
-  // A copy of its own: merged bytes are a piece of a shared slab, which lives as long as any of its pieces does.
-  const bytes = new Uint8Array(encoded)
-  return { typeUrl, name, version: hash('sha1', bytes, 'base64url').slice(0, versionLength), bytes, requires }
+  const version = hash('sha1', encode(), 'buffer').toString('base64url', 0, versionBytes)
+  return { typeUrl, name, version, encode, requires }
 }
 
 /** A function of objects that remembers its results for as long as the objects live. */

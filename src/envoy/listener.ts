@@ -16,16 +16,18 @@ import { type Resource, typeUrls } from './resource.ts'
  * route, because a changed listener closes its live connections after the drain time.
  */
 export function listenerResource(state: PortState): Resource {
-  const name = hostPort(state.vip, state.port.port)
-  const bytes = encode(ListenerSchema, {
-    name,
-    address: socketAddress(state.vip, state.port.port),
-    bindToPort: false,
-    // The name is what the access log calls the Service port.
-    filterChains: [{ name: state.id, filters: [protocolOf(state).networkFilter(state)] }],
-  })
-  return resource(typeUrls.listener, name, bytes, [
-    { typeUrl: typeUrls.cluster, name: state.id },
-    { typeUrl: typeUrls.endpoints, name: state.id },
+  const { id, vip, port, namespace, name, settings } = state
+  const { networkFilter } = protocolOf(state)
+  const bytes = () =>
+    encode(ListenerSchema, {
+      name: hostPort(vip, port.port),
+      address: socketAddress(vip, port.port),
+      bindToPort: false,
+      // The name is what the access log calls the Service port.
+      filterChains: [{ name: id, filters: [networkFilter({ id, namespace, name, settings })] }],
+    })
+  return resource(typeUrls.listener, hostPort(vip, port.port), bytes, [
+    { typeUrl: typeUrls.cluster, name: id },
+    { typeUrl: typeUrls.endpoints, name: id },
   ])
 }

@@ -70,7 +70,7 @@ export function redirectListeners({
         },
       ],
     })
-    return resource(typeUrls.listener, name, bytes)
+    return resource(typeUrls.listener, name, () => bytes)
   })
 }
 

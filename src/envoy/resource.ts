@@ -1,4 +1,4 @@
-/** What Envoy is told, encoded once: the joint between `envoy/`, which makes resources, and `xds/`, which delivers them. */
+/** What Envoy is told: the joint between `envoy/`, which makes resources, and `xds/`, which delivers them. */
 
 export type TypeUrl = (typeof typeUrls)[keyof typeof typeUrls]
 
@@ -22,8 +22,11 @@ export function refKey({ typeUrl, name }: ResourceRef): string {
 export interface Resource extends ResourceRef {
   /** Made from the content: equal content has an equal version, also after a restart. */
   readonly version: string
-  /** The encoded message, without the Any around it. */
-  readonly bytes: Uint8Array
+  /**
+   * The encoded message, without the Any around it. It is made from its parts whenever it is sent, since those of all
+   * Services would be most of what the agent holds, and are needed for a moment.
+   */
+  readonly encode: () => Uint8Array
   /**
    * Make before break: this resource is sent to a client only once that client has acknowledged these, and these are
    * removed from a client only once it has acknowledged that this one is gone.

@@ -11,5 +11,6 @@ import { type Resource, typeUrls } from './resource.ts'
  */
 export function routeResource(state: PortState): Resource | undefined {
   const { routes } = protocolOf(state)
-  return routes && resource(typeUrls.route, state.id, routes(state), [{ typeUrl: typeUrls.cluster, name: state.id }])
+  const { id, settings } = state
+  return routes && resource(typeUrls.route, id, () => routes(id, settings), [{ typeUrl: typeUrls.cluster, name: id }])
 }

@@ -17,17 +17,17 @@ import { type Resource, type TypeUrl, typeUrls } from './resource.ts'
  */
 export function staticBootstrap(resources: readonly Resource[], options: BootstrapOptions, bind = false): Bootstrap {
   const of = (typeUrl: TypeUrl) => resources.filter(resource => resource.typeUrl === typeUrl)
-  const named = (typeUrl: TypeUrl) => new Map(of(typeUrl).map(resource => [resource.name, resource.bytes]))
+  const named = (typeUrl: TypeUrl) => new Map(of(typeUrl).map(resource => [resource.name, resource.encode()]))
   const endpoints = named(typeUrls.endpoints)
   const routes = named(typeUrls.route)
 
   const result = bootstrap(options)
   result.dynamicResources = undefined
-  result.staticResources!.clusters = of(typeUrls.cluster).map(({ name, bytes }) =>
-    staticCluster(fromBinary(ClusterSchema, bytes), decode(endpoints.get(name))),
+  result.staticResources!.clusters = of(typeUrls.cluster).map(({ name, encode }) =>
+    staticCluster(fromBinary(ClusterSchema, encode()), decode(endpoints.get(name))),
   )
   result.staticResources!.listeners.push(
-    ...of(typeUrls.listener).map(({ bytes }) => staticListener(fromBinary(ListenerSchema, bytes), routes, bind)),
+    ...of(typeUrls.listener).map(({ encode }) => staticListener(fromBinary(ListenerSchema, encode()), routes, bind)),
   )
   return result
 }

@@ -235,7 +235,7 @@ export class EnvoyLayer implements XdsObserver {
     const id = this.#ownerOf(ref) ?? ref.name
     this.#options.onRefusal(id)
     // What was removed or changed meanwhile is nobody's problem any more.
-    if (this.store.get(ref.typeUrl, ref.name)?.facts.version !== refusal.version) return
+    if (this.store.get(ref.typeUrl, ref.name)?.version !== refusal.version) return
     this.#refusals.set(refKey(ref), refusal)
     this.#awaited.delete(refKey(ref))
     this.#report(id)
@@ -342,7 +342,7 @@ export class EnvoyLayer implements XdsObserver {
 
   #noteProgrammed(ref: VersionedRef): void {
     const arrived = this.#awaited.get(refKey(ref))
-    if (arrived === undefined || this.store.get(ref.typeUrl, ref.name)?.facts.version !== ref.version) return
+    if (arrived === undefined || this.store.get(ref.typeUrl, ref.name)?.version !== ref.version) return
     this.#awaited.delete(refKey(ref))
     this.#options.onProgrammed(ref, performance.now() - arrived)
   }

@@ -48,6 +48,7 @@ interface Choices extends Choice {
   readonly external: External | undefined
 }
 
+const none: readonly Endpoint[] = []
 const isLocal = (endpoint: Endpoint, here: Here) => here.nodeName !== undefined && endpoint.nodeName === here.nodeName
 const isDraining = ({ source }: Candidate) => source.serving && source.terminating
 
@@ -66,7 +67,7 @@ export function chooseEndpoints(
 ): Choices {
   const all = candidates(port, family, slices, here)
   const isUdp = port.protocol === 'UDP'
-  const answering = isUdp ? all.filter(({ source }) => source.ready || source.serving).map(toEndpoint) : []
+  const answering = isUdp ? all.filter(({ source }) => source.ready || source.serving).map(toEndpoint) : none
   if (!outside) return { ...choose(all, service.internalTrafficPolicy, here), answering, external: undefined }
   const by = { Cluster: choose(all, 'Cluster', here), Local: choose(all, 'Local', here) }
   const external = { ...outside, ...by[outside.policy], clusterEndpoints: by.Cluster.endpoints }
@@ -140,8 +141,7 @@ function candidates(
         const key = `${source.ip} ${slicePort.port}`
         const known = byAddress.get(key)
         if (known && preference(known.source, here) >= preference(source, here)) continue
-        const { ip, nodeName, zone } = source
-        byAddress.set(key, { ip, port: slicePort.port, nodeName, zone, source })
+        byAddress.set(key, { ip: source.ip, port: slicePort.port, nodeName: source.nodeName, source })
       }
     }
   }
@@ -162,8 +162,8 @@ function compareText(a: string, b: string): number {
   return a < b ? -1 : 1
 }
 
-function toEndpoint({ ip, port, nodeName, zone }: Candidate): Endpoint {
-  return { ip, port, nodeName, zone }
+function toEndpoint({ ip, port, nodeName }: Candidate): Endpoint {
+  return { ip, port, nodeName }
 }
 
 function whyNot(candidate: Candidate, service: Service, here: Here): string {

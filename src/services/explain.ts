@@ -76,7 +76,7 @@ function explainPort(state: PortState, view: ServiceView): PortExplanation {
     address: candidate.ip,
     port: candidate.port,
     node: candidate.nodeName,
-    zone: candidate.zone,
+    zone: candidate.source.zone,
     notUsed: candidate.notUsed,
   }))
   return {

@@ -9,7 +9,6 @@ export interface Endpoint {
   readonly ip: string
   readonly port: number
   readonly nodeName?: string
-  readonly zone?: string
 }
 
 /** Which layer a Service port is meant for, and why in words for a user. */

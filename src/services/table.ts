@@ -34,15 +34,17 @@ export interface TableUpdate {
   readonly handedOver: readonly string[]
 }
 
+/** All of a Service: few slices and few ports, which lists hold in a third of the memory that maps take. */
 interface Entry {
+  /** `namespace/name` */
+  readonly key: string
   service: Service | undefined
   settings: ServiceSettings | undefined
-  /** By slice name. Slices may arrive before their Service. */
-  readonly slices: Map<string, EndpointSlice>
-  /** By port state id. */
-  ports: Map<string, PortState>
-  /** What each port state claims, its VIP:port and its places outside; also of those that another Service owns. */
-  claims: readonly Claim[]
+  /** Slices may arrive before their Service. */
+  slices: readonly EndpointSlice[]
+  ports: readonly PortState[]
+  /** The Service as which it claims its VIPs, ports and places outside; also those that another Service owns. */
+  claims: Service | undefined
   healthChecks: readonly HealthCheck[]
   /** Another proxy takes the Service over: still served, or no longer. Undefined for what is ours, or never was. */
   handover: 'begun' | 'done' | undefined
@@ -73,7 +75,7 @@ export class ServiceTable {
   readonly #namespaces = new Map<string, Namespace>()
   readonly #claims = new Claims()
   /** Which Service a slice belongs to, by namespace/slice: a slice may change hands. */
-  readonly #sliceOwner = new Map<string, string>()
+  readonly #sliceOwner = new Map<string, Entry>()
   /** By name of the ServiceCIDR. */
   readonly #serviceCidrs = new Map<string, readonly string[]>()
   #node: Node | undefined
@@ -118,7 +120,7 @@ export class ServiceTable {
   }
 
   get(id: string): PortState | undefined {
-    return this.#entries.get(serviceKeyOf(id))?.ports.get(id)
+    return portOf(this.#entries.get(serviceKeyOf(id))?.ports, id)
   }
 
   /** What cluster IPs are given out of, canonical; empty where the source does not say. */
@@ -132,14 +134,14 @@ export class ServiceTable {
   }
 
   *states(): Iterable<PortState> {
-    for (const { ports } of this.#entries.values()) yield* ports.values()
+    for (const { ports } of this.#entries.values()) yield* ports
   }
 
   counts(): { readonly services: number; readonly endpointSlices: number; readonly ports: number } {
     let [services, ports] = [0, 0]
     for (const entry of this.#entries.values()) {
       if (entry.service) services++
-      ports += entry.ports.size
+      ports += entry.ports.length
     }
     return { services, endpointSlices: this.#sliceOwner.size, ports }
   }
@@ -155,14 +157,11 @@ export class ServiceTable {
     const settings = entry.settings ?? readSettings(service)
     const here = this.#here()
     const candidates = new Map(
-      [...ports.values()].map(({ id, port, family }) => [
-        id,
-        explainEndpoints(service, port, family, slices.values(), here),
-      ]),
+      ports.map(({ id, port, family }) => [id, explainEndpoints(service, port, family, slices, here)]),
     )
     const others = entry.handover === 'begun' ? undefined : whyOthers(service, this.#scope)
     const ignored = others ?? whyUnserved(service)
-    return { service, settings, ignored, ports: [...ports.values()], candidates, healthChecks }
+    return { service, settings, ignored, ports, candidates, healthChecks }
   }
 
   /** Names of all Services, `namespace/name`, for suggestions. */
@@ -194,13 +193,13 @@ export class ServiceTable {
         return
       }
       case 'EndpointSlice': {
-        const key = `${object.namespace}/${object.service}`
+        const owner = this.#entry(`${object.namespace}/${object.service}`)
         const slice = `${object.namespace}/${object.name}`
         const before = this.#sliceOwner.get(slice)
-        if (before !== undefined && before !== key) this.#removeSlice(slice, before, object.name, dirty)
-        this.#sliceOwner.set(slice, key)
-        this.#entry(key).slices.set(object.name, object)
-        dirty.add(key)
+        if (before && before !== owner) this.#removeSlice(slice, before, object.name, dirty)
+        this.#sliceOwner.set(slice, owner)
+        owner.slices = withSlice(owner.slices, object)
+        dirty.add(owner.key)
         return
       }
       case 'Namespace':
@@ -227,7 +226,7 @@ export class ServiceTable {
       }
       case 'EndpointSlice': {
         const owner = this.#sliceOwner.get(key)
-        if (owner !== undefined) this.#removeSlice(key, owner, name, dirty)
+        if (owner) this.#removeSlice(key, owner, name, dirty)
         return
       }
       case 'Namespace':
@@ -241,10 +240,10 @@ export class ServiceTable {
     }
   }
 
-  #removeSlice(slice: string, owner: string, name: string, dirty: Set<string>): void {
+  #removeSlice(slice: string, owner: Entry, name: string, dirty: Set<string>): void {
     this.#sliceOwner.delete(slice)
-    this.#entries.get(owner)?.slices.delete(name)
-    dirty.add(owner)
+    owner.slices = owner.slices.filter(other => other.name !== name)
+    dirty.add(owner.key)
   }
 
   #setNode(node: Node | undefined, dirty: Set<string>): void {
@@ -265,11 +264,12 @@ export class ServiceTable {
     let entry = this.#entries.get(key)
     if (!entry) {
       entry = {
+        key,
         service: undefined,
         settings: undefined,
-        slices: new Map(),
-        ports: new Map(),
-        claims: [],
+        slices: [],
+        ports: [],
+        claims: undefined,
         healthChecks: [],
         handover: undefined,
       }
@@ -287,19 +287,19 @@ export class ServiceTable {
 
     const found: Problem[] = []
     const before = entry.ports
-    entry.ports = service ? this.#portsOf(service, wanted, entry, found) : new Map()
-    for (const id of new Set([...before.keys(), ...entry.ports.keys()])) {
+    entry.ports = service ? this.#portsOf(service, wanted, entry, found) : []
+    for (const id of new Set([...before, ...entry.ports].map(port => port.id))) {
       const first = changes.get(id)
-      changes.set(id, { id, before: first ? first.before : before.get(id), after: entry.ports.get(id) })
+      changes.set(id, { id, before: first ? first.before : portOf(before, id), after: portOf(entry.ports, id) })
     }
     // A port that both listen on is the other proxy's at once: kube-proxy does not try again soon.
     const isOurs = service && entry.handover === undefined
-    const checks = isOurs ? healthChecksOf(service, entry.slices.values(), this.#nodeName) : []
+    const checks = isOurs ? healthChecksOf(service, entry.slices, this.#nodeName) : []
     if (checks.length > 0 || entry.healthChecks.length > 0) healthChecks.set(key, checks)
     entry.healthChecks = checks
     const [namespace, name] = key.split('/') as [string, string]
     problems.set(describeKey({ kind: 'Service', namespace, name }), found)
-    if (!entry.service && entry.slices.size === 0) this.#entries.delete(key)
+    if (!entry.service && entry.slices.length === 0) this.#entries.delete(key)
   }
 
   /**
@@ -310,32 +310,34 @@ export class ServiceTable {
     const { service, ports } = entry
     const others = service && whyOthers(service, this.#scope)
     if (!service || others === undefined || whyUnserved(service) !== undefined) entry.handover = undefined
-    else entry.handover ??= ports.size > 0 ? 'begun' : undefined
+    else entry.handover ??= ports.length > 0 ? 'begun' : undefined
     if (!service || whyUnserved(service) !== undefined) return undefined
     return others === undefined || entry.handover === 'begun' ? service : undefined
   }
 
   /** Gives up the claims that the Service no longer makes, and makes the new ones. */
   #reclaim(entry: Entry, service: Service | undefined, wanted: readonly PortOfFamily[], dirty: Set<string>): void {
+    if (entry.claims === service) return
     const claims = wanted.flatMap(claimsOf)
+    const before = entry.claims ? portsByFamily(entry.claims).flatMap(claimsOf) : []
     const lookAgain = (id: string | undefined) => {
       if (id !== undefined) dirty.add(serviceKeyOf(id))
     }
     const isIn = (list: readonly Claim[], { id, key }: Claim) =>
       list.some(claim => claim.id === id && claim.key === key)
-    for (const claim of entry.claims) {
+    for (const claim of before) {
       if (isIn(claims, claim)) continue
       lookAgain(this.#claims.release(claim.key, claim.id))
       if (claim.outsideKey !== undefined) lookAgain(this.#claims.owner(claim.outsideKey))
     }
     for (const claim of claims) {
       this.#claims.claim(claim.key, { id: claim.id, created: service?.created ?? 0 })
-      if (claim.outsideKey !== undefined && !isIn(entry.claims, claim)) lookAgain(this.#claims.owner(claim.outsideKey))
+      if (claim.outsideKey !== undefined && !isIn(before, claim)) lookAgain(this.#claims.owner(claim.outsideKey))
     }
-    entry.claims = claims
+    entry.claims = service
   }
 
-  #portsOf(service: Service, wanted: readonly PortOfFamily[], entry: Entry, found: Problem[]): Map<string, PortState> {
+  #portsOf(service: Service, wanted: readonly PortOfFamily[], entry: Entry, found: Problem[]): readonly PortState[] {
     entry.settings ??= readSettings(service)
     found.push(...entry.settings.problems)
     const ports = new Map<string, PortState>()
@@ -349,7 +351,7 @@ export class ServiceTable {
       }
       const settings = settingsOf(entry.settings, port)
       const outside = this.#ownedOutside(service, one, found)
-      const choice = chooseEndpoints(service, port, family, entry.slices.values(), this.#here(), outside)
+      const choice = chooseEndpoints(service, port, family, entry.slices, this.#here(), outside)
       const { namespace, name } = service
       const inNamespace = this.#namespaces.get(namespace)
       const layer: Layer =
@@ -357,9 +359,9 @@ export class ServiceTable {
           ? { wants: 'kernel', reason: `${whyOthers(service, this.#scope)}; the kernel goes on until that has it` }
           : chooseLayer(service, port, inNamespace, settings, choice.endpoints.length)
       const next = { id, namespace, name, port, family, vip, settings, layer, ...choice, affinitySeconds }
-      ports.set(id, reuse(entry.ports.get(id), next))
+      ports.set(id, reuse(portOf(entry.ports, id), next))
     }
-    return ports
+    return [...ports.values()]
   }
 
   #ownedOutside(service: Service, { id, port, family, outside }: PortOfFamily, found: Problem[]): Outside | undefined {
@@ -378,6 +380,16 @@ export class ServiceTable {
     const owner = this.#claims.owner(key)
     return owner === id ? undefined : owner
   }
+}
+
+function portOf(ports: readonly PortState[] | undefined, id: string): PortState | undefined {
+  return ports?.find(port => port.id === id)
+}
+
+/** In the place of the one of its name, where there is one. */
+function withSlice(slices: readonly EndpointSlice[], slice: EndpointSlice): readonly EndpointSlice[] {
+  const place = slices.findIndex(({ name }) => name === slice.name)
+  return place < 0 ? [...slices, slice] : slices.with(place, slice)
 }
 
 /** What `apply` gathers, Service by Service. */

@@ -122,7 +122,7 @@ function putService(
   // What a resource requires is part of what its version is made from.
   const isOther = ({ typeUrl, requires }: Resource) => {
     const stored = store.get(typeUrl, name)
-    return !stored || stored.facts.requires.length !== requires.length
+    return !stored || stored.requires.length !== requires.length
   }
   store.update({
     put: put.filter(resource => changed.includes(resource.typeUrl) || isOther(resource)),
@@ -206,7 +206,7 @@ function checkOutcome(link: Link, ref: ResourceRef): void {
   if (told !== undefined || !isDoubtful) assert.equal(told, version, `${what}: server and Envoy disagree`)
   const stored = store.get(ref.typeUrl, ref.name)
   if (!stored) assert(version === undefined || isDoubtful || isKept(link, ref), `${what} is not gone`)
-  else if (version !== stored.facts.version) assert(isExcused(link, stored), `${what} is missing`)
+  else if (version !== stored.version) assert(isExcused(link, stored), `${what} is missing`)
 }
 
 /** Required by what Envoy has, or possibly by what Envoy kept from before a reconnect since it refused what followed. */
@@ -220,12 +220,12 @@ function isKept({ envoy, refusals, reconnects }: Link, ref: ResourceRef): boolea
 /** Refused, or leaning on something that Envoy does not have, or not asked for since what asks for it is refused. */
 function isExcused({ envoy, refusals, client, store }: Link, resource: { typeUrl: TypeUrl; name: string }): boolean {
   const { typeUrl, name } = resource
-  const { facts, bytes } = store.get(typeUrl, name)!
-  const content: Content = JSON.parse(new TextDecoder().decode(bytes))
-  if (refusals.some(({ ref, version }) => ref.typeUrl === typeUrl && ref.name === name && version === facts.version)) {
+  const stored = store.get(typeUrl, name)!
+  const content: Content = JSON.parse(new TextDecoder().decode(stored.encode()))
+  if (refusals.some(({ ref, version }) => ref.typeUrl === typeUrl && ref.name === name && version === stored.version)) {
     return content.quality !== 'good'
   }
-  if (facts.requires.some(required => client.acknowledgedVersion(required) === undefined)) return true
+  if (stored.requires.some(required => client.acknowledgedVersion(required) === undefined)) return true
   return !envoy.wants(typeUrl, name)
 }
 
@@ -239,7 +239,7 @@ function delivered(...names: string[]): Link {
   return link
 }
 
-const versionOf = (link: Link, typeUrl: TypeUrl, name: string) => link.store.get(typeUrl, name)?.facts.version
+const versionOf = (link: Link, typeUrl: TypeUrl, name: string) => link.store.get(typeUrl, name)?.version
 
 test('after a reconnect to the same store nothing is sent, and everything counts as acknowledged before `settled`', () => {
   const link = delivered('a', 'b', 'c')
@@ -268,7 +268,7 @@ test('`settled` waits until Envoy has said what it has of every type', () => {
 test('a resource that is removed and put back before the removal was sent is not sent at all', () => {
   const link = delivered('a')
   const before = link.envoy.received
-  const all = types.map(typeUrl => ({ ...link.store.get(typeUrl, 'a')!, ...link.store.get(typeUrl, 'a')!.facts }))
+  const all = types.map(typeUrl => link.store.get(typeUrl, 'a')!)
   removeService(link.store, 'a')
   link.store.update({ put: all })
   link.drain()
@@ -277,7 +277,7 @@ test('a resource that is removed and put back before the removal was sent is not
 
 test('a resource that is put back while its removal is in flight is sent again', () => {
   const link = delivered('a')
-  const listenerBefore = { ...link.store.get(listener, 'a')!, ...link.store.get(listener, 'a')!.facts }
+  const listenerBefore = link.store.get(listener, 'a')!
   link.store.update({ remove: [listenerBefore] })
   link.send()
   link.store.update({ put: [listenerBefore] })
@@ -429,7 +429,7 @@ test('a resubscription to a name gets the resource again', () => {
     error: undefined,
   })
   assert.deepEqual(
-    link.client.next()?.put.map(({ name }) => name),
+    link.client.next()?.put.map(({ resource }) => resource.name),
     ['a'],
   )
 })

@@ -8,12 +8,12 @@
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-docs/xds_protocol#incremental-xds
  */
 
-import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
+import type { Resource, ResourceRef, TypeUrl } from '../envoy/resource.ts'
 import type { ClientEvents, Request, VersionedRef } from './messages.ts'
 import { readRefusal } from './refusal.ts'
-import type { Response } from './response.ts'
-import { type Entry, type Item, isWanted, newEntry, newTypeState, type TypeState } from './state.ts'
-import type { Facts, ResourceStore, StoredResource } from './store.ts'
+import type { EncodedResource, Response } from './response.ts'
+import { type Entry, type Facts, type Item, isWanted, newEntry, newTypeState, type TypeState } from './state.ts'
+import type { ResourceStore } from './store.ts'
 import type { ServedType } from './types.ts'
 
 export type { Refusal, VersionedRef } from './messages.ts'
@@ -105,7 +105,7 @@ export class Client {
   /** Whether the client has all that some resource of a type requires, so that it must be about to ask for that type. */
   #willAskFor(typeUrl: TypeUrl): boolean {
     for (const name of this.#store.names(typeUrl)) {
-      const { requires } = this.#store.get(typeUrl, name)!.facts
+      const { requires } = this.#store.get(typeUrl, name)!
       if (requires.every(required => this.acknowledgedVersion(required) !== undefined)) return true
     }
     return false
@@ -146,11 +146,11 @@ export class Client {
       if (!isWanted(type, entry)) continue
       const stored = this.#store.get(type.typeUrl, name)
       entry.asked = false
-      if (stored?.facts.version === version) {
-        this.#learn(entry, stored.facts)
+      if (stored?.version === version) {
+        this.#learn(entry, stored)
         acknowledged.push({ typeUrl: type.typeUrl, name, version })
       } else {
-        this.#learn(entry, { version, requires: stored?.facts.requires ?? [] })
+        this.#learn(entry, { version, requires: stored?.requires ?? [] })
         entry.unsure = true
         type.unsure++
       }
@@ -168,7 +168,7 @@ export class Client {
 
   #fill(type: TypeState, names: Iterable<string>): Response | undefined {
     const items: Item[] = []
-    const put: StoredResource[] = []
+    const put: EncodedResource[] = []
     const remove: string[] = []
     let bytes = 0
     for (const name of names) {
@@ -181,11 +181,12 @@ export class Client {
         remove.push(name)
         bytes += name.length
       } else if (action) {
-        put.push(action)
-        bytes += action.bytes.length + name.length
+        const encoded = action.encode()
+        put.push({ resource: action, bytes: encoded })
+        bytes += encoded.length + name.length
       }
       type.dirty.delete(name)
-      if (action) items.push(this.#send(entry, action === 'remove' ? undefined : action.facts))
+      if (action) items.push(this.#send(entry, action === 'remove' ? undefined : action))
       else this.#dropIfUnused(entry)
     }
     if (items.length === 0 && !type.answerDue) return undefined
@@ -195,20 +196,20 @@ export class Client {
     return { typeUrl: type.typeUrl, nonce, put, remove }
   }
 
-  #decide(type: TypeState, entry: Entry): StoredResource | 'remove' | undefined {
+  #decide(type: TypeState, entry: Entry): Resource | 'remove' | undefined {
     if (!isWanted(type, entry)) return undefined
     const stored = this.#store.get(entry.typeUrl, entry.name)
     // A client that waits is told that there is none, also of what it refused: it would wait for its time-out.
     if (!stored) return entry.asked || (entry.known && this.#isFree(type, entry)) ? 'remove' : undefined
-    if (stored.facts.version === entry.refused) return entry.asked ? 'remove' : undefined
-    if (stored.facts.version === entry.known?.version && !entry.asked && !entry.unlisted) return undefined
+    if (stored.version === entry.refused) return entry.asked ? 'remove' : undefined
+    if (stored.version === entry.known?.version && !entry.asked && !entry.unlisted) return undefined
     const missing = this.#missing(stored)
     if (!missing) return stored
     missing.waiting ??= new Set()
     missing.waiting.add(entry)
     // What will not come by itself must not hold the removals of others.
     if (missing.refused !== undefined || !this.#store.get(missing.typeUrl, missing.name)) {
-      this.#assume(entry, stored.facts)
+      this.#assume(entry, stored)
     }
     return undefined
   }
@@ -230,8 +231,8 @@ export class Client {
   }
 
   /** The first of what the resource requires that the client does not have. */
-  #missing(resource: StoredResource): Entry | undefined {
-    for (const { typeUrl, name } of resource.facts.requires) {
+  #missing(resource: Resource): Entry | undefined {
+    for (const { typeUrl, name } of resource.requires) {
       if (name === resource.name && typeUrl === this.#type(resource.typeUrl).completes) continue
       const required = this.#entry(typeUrl, name)
       const isLeaving = required.sending !== undefined && required.sending.facts === undefined

@@ -4,23 +4,22 @@ import { create, equals, fromBinary } from '@bufbuild/protobuf'
 import { DeltaDiscoveryResponseSchema } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
 import { typeUrls } from '../envoy/resource.ts'
 import { encodeResponse } from './response.ts'
+import { modelResource } from './testing.ts'
 
 test('a response is the message that the Envoy API describes', () => {
   const typeUrl = typeUrls.cluster
   const put = [1, 300, 70_000].map(size => ({
-    typeUrl,
-    name: `ns/größe-${size}`,
+    resource: modelResource(typeUrl, `ns/größe-${size}`, `v${size}`, { quality: 'good' }),
     bytes: new Uint8Array(size).fill(9),
-    facts: { version: `v${size}`, requires: [] },
   }))
   const encoded = encodeResponse({ typeUrl, nonce: '7', put, remove: ['x', 'y'] })
   const expected = create(DeltaDiscoveryResponseSchema, {
     typeUrl,
     nonce: '7',
     removedResources: ['x', 'y'],
-    resources: put.map(({ name, facts, bytes }) => ({
+    resources: put.map(({ resource: { name, version }, bytes }) => ({
       name,
-      version: facts.version,
+      version,
       resource: { typeUrl, value: bytes },
     })),
   })

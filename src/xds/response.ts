@@ -1,13 +1,17 @@
-/** A DeltaDiscoveryResponse as bytes: the encoded resources are copied into it as they are, never decoded or encoded again. */
+/** A DeltaDiscoveryResponse as bytes: the encoded resources are copied into it as they are. */
 
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
-import type { TypeUrl } from '../envoy/resource.ts'
-import type { StoredResource } from './store.ts'
+import type { Resource, TypeUrl } from '../envoy/resource.ts'
+
+export interface EncodedResource {
+  readonly resource: Resource
+  readonly bytes: Uint8Array
+}
 
 export interface Response {
   readonly typeUrl: TypeUrl
   readonly nonce: string
-  readonly put: readonly StoredResource[]
+  readonly put: readonly EncodedResource[]
   readonly remove: readonly string[]
 }
 
@@ -19,14 +23,14 @@ const any = { typeUrl: 1, value: 2 } as const
 export function encodeResponse({ typeUrl, nonce, put, remove }: Response): Uint8Array {
   const writer = new BinaryWriter()
   const field = (number: number) => writer.tag(number, WireType.LengthDelimited)
-  for (const { name, facts, bytes } of put) {
+  for (const { resource, bytes } of put) {
     field(response.resources).fork()
-    field(wrapper.version).string(facts.version)
+    field(wrapper.version).string(resource.version)
     field(wrapper.resource).fork()
     field(any.typeUrl).string(typeUrl)
     field(any.value).bytes(bytes)
     writer.join()
-    field(wrapper.name).string(name)
+    field(wrapper.name).string(resource.name)
     writer.join()
   }
   field(response.typeUrl).string(typeUrl)

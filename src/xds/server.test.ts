@@ -19,7 +19,7 @@ const resource = (name: string, version: string, size = 10): Resource => ({
   typeUrl: typeUrls.cluster,
   name,
   version,
-  bytes: new Uint8Array(size).fill(7),
+  encode: () => new Uint8Array(size).fill(7),
   requires: [],
 })
 
@@ -116,7 +116,7 @@ test('what arrives is what was stored, with its name, version and type', async (
     assert.equal(sent?.name, 'a')
     assert.equal(sent.version, '1')
     assert.equal(sent.resource?.typeUrl, typeUrls.cluster)
-    assert.deepEqual(Uint8Array.from(sent.resource.value), resource('a', '1', 300).bytes)
+    assert.deepEqual(Uint8Array.from(sent.resource.value), resource('a', '1', 300).encode())
     assert.equal(client.responses[0]!.typeUrl, typeUrls.cluster)
   })
 })

@@ -1,8 +1,10 @@
 /** What the server remembers of a client, a type and a name at a time. */
 
-import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
-import type { Facts } from './store.ts'
+import type { Resource, ResourceRef, TypeUrl } from '../envoy/resource.ts'
 import type { ServedType } from './types.ts'
+
+/** What a client remembers of a resource: never its bytes, so that a slow client keeps none alive. */
+export type Facts = Pick<Resource, 'version' | 'requires'>
 
 /** All that is known of one name for this client. */
 export interface Entry extends ResourceRef {

@@ -7,7 +7,7 @@ const resource = (name: string, version: string): Resource => ({
   typeUrl: typeUrls.cluster,
   name,
   version,
-  bytes: Uint8Array.of(1),
+  encode: () => Uint8Array.of(1),
   requires: [],
 })
 
@@ -22,7 +22,7 @@ test('one update is one batch, told after all of it is in place', () => {
   const store = new ResourceStore()
   const seen: (string | undefined)[] = []
   store.update({ put: [resource('old', '1')] })
-  store.onChange(() => seen.push(...['a', 'b', 'old'].map(name => store.get(typeUrls.cluster, name)?.facts.version)))
+  store.onChange(() => seen.push(...['a', 'b', 'old'].map(name => store.get(typeUrls.cluster, name)?.version)))
   store.update({ put: [resource('a', '1'), resource('b', '2')], remove: [resource('old', '')] })
   assert.deepEqual(seen, ['1', '2', undefined])
 })
@@ -42,7 +42,7 @@ test('a resource of the same version that requires something else is a change', 
   store.update({ put: [{ ...resource('a', '1'), requires }] })
   store.update({ put: [{ ...resource('a', '1'), requires: [...requires] }] })
   assert.deepEqual(batches, [['a'], ['a']])
-  assert.deepEqual(store.get(typeUrls.cluster, 'a')?.facts.requires, requires)
+  assert.deepEqual(store.get(typeUrls.cluster, 'a')?.requires, requires)
 })
 
 test('what is removed and put in one update stays', () => {
@@ -50,7 +50,7 @@ test('what is removed and put in one update stays', () => {
   store.update({ put: [resource('a', '1')] })
   store.update({ put: [resource('a', '1')], remove: [resource('a', '')] })
   assert.deepEqual(batches, [['a']])
-  assert.equal(store.get(typeUrls.cluster, 'a')?.facts.version, '1')
+  assert.equal(store.get(typeUrls.cluster, 'a')?.version, '1')
 })
 
 test('a listener that stopped listening is told nothing', () => {

@@ -1,17 +1,6 @@
-/** Every resource that clients are to have, encoded once. Knows nothing of clients. */
+/** Every resource that clients are to have. Knows nothing of clients. */
 
 import { type Resource, type ResourceRef, refKey, type TypeUrl } from '../envoy/resource.ts'
-
-/** What a client remembers of a resource: all but its bytes, so that a slow client keeps no old bytes alive. */
-export interface Facts {
-  readonly version: string
-  readonly requires: readonly ResourceRef[]
-}
-
-export interface StoredResource extends ResourceRef {
-  readonly bytes: Uint8Array
-  readonly facts: Facts
-}
 
 export interface StoreChanges {
   readonly put?: readonly Resource[]
@@ -19,7 +8,7 @@ export interface StoreChanges {
 }
 
 export class ResourceStore {
-  readonly #types = new Map<TypeUrl, Map<string, StoredResource>>()
+  readonly #types = new Map<TypeUrl, Map<string, Resource>>()
   readonly #listeners = new Set<(changed: readonly ResourceRef[]) => void>()
 
   /**
@@ -37,7 +26,7 @@ export class ResourceStore {
     for (const listener of this.#listeners) listener(changed)
   }
 
-  get(typeUrl: TypeUrl, name: string): StoredResource | undefined {
+  get(typeUrl: TypeUrl, name: string): Resource | undefined {
     return this.#types.get(typeUrl)?.get(name)
   }
 
@@ -60,15 +49,16 @@ export class ResourceStore {
     return () => this.#listeners.delete(listener)
   }
 
-  #put({ typeUrl, name, version, bytes, requires }: Resource): boolean {
+  #put(resource: Resource): boolean {
+    const { typeUrl, name, version, requires } = resource
     let resources = this.#types.get(typeUrl)
     if (!resources) {
       resources = new Map()
       this.#types.set(typeUrl, resources)
     }
-    const before = resources.get(name)?.facts
+    const before = resources.get(name)
     if (before?.version === version && isSame(before.requires, requires)) return false
-    resources.set(name, { typeUrl, name, bytes, facts: { version, requires } })
+    resources.set(name, resource)
     return true
   }
 }

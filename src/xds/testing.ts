@@ -4,8 +4,7 @@ import assert from 'node:assert/strict'
 import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
 import type { Client } from './client.ts'
 import type { Refusal, Request } from './messages.ts'
-import type { Response } from './response.ts'
-import type { StoredResource } from './store.ts'
+import type { EncodedResource, Response } from './response.ts'
 
 const { cluster, endpoints, listener, route } = typeUrls
 
@@ -25,10 +24,11 @@ export function modelResource(
   content: Content,
   requires: readonly ResourceRef[] = [],
 ): Resource {
-  return { typeUrl, name, version, requires, bytes: new TextEncoder().encode(JSON.stringify(content)) }
+  return { typeUrl, name, version, requires, encode: () => new TextEncoder().encode(JSON.stringify(content)) }
 }
 
-const contentOf = ({ bytes }: StoredResource): Content => JSON.parse(new TextDecoder().decode(bytes))
+const contentOf = ({ bytes }: EncodedResource): Content => JSON.parse(new TextDecoder().decode(bytes))
+const resourcesIn = ({ put }: Response): readonly Resource[] => put.map(({ resource }) => resource)
 const completes = new Map<TypeUrl, TypeUrl>([[endpoints, cluster]])
 
 interface Held {
@@ -96,8 +96,8 @@ export class ModelEnvoy {
 
   /** Checks that the response may be sent: `client` is what the server believes. */
   deliver(response: Response, client: Client): void {
-    for (const { typeUrl, name, facts } of response.put) {
-      for (const required of facts.requires) {
+    for (const { typeUrl, name, requires } of resourcesIn(response)) {
+      for (const required of requires) {
         if (completes.get(typeUrl) === required.typeUrl && required.name === name) continue
         assert(client.acknowledgedVersion(required) !== undefined, `${typeUrl} ${name} sent before ${required.typeUrl}`)
       }
@@ -115,7 +115,7 @@ export class ModelEnvoy {
     this.#checkOrder(response, refused)
     const error = this.#apply(response)
     if (!error) this.#remember(response)
-    else for (const { name } of response.put) this.#doubtful.add(name)
+    else for (const { name } of resourcesIn(response)) this.#doubtful.add(name)
     this.unanswered.delete(response.typeUrl)
     this.#say(response.typeUrl, { nonce: response.nonce, error })
     this.#resume()
@@ -129,11 +129,12 @@ export class ModelEnvoy {
     return true
   }
 
-  #checkOrder({ typeUrl, put, remove }: Response, refused: readonly Refusal[]): void {
-    const names = [...put.map(resource => resource.name), ...remove]
+  #checkOrder(response: Response, refused: readonly Refusal[]): void {
+    const { typeUrl, remove } = response
+    const names = [...resourcesIn(response).map(({ name }) => name), ...remove]
     assert.equal(new Set(names).size, names.length, 'a name twice in a response')
-    for (const { name, facts } of put) {
-      for (const required of facts.requires) {
+    for (const { name, requires } of resourcesIn(response)) {
+      for (const required of requires) {
         if (completes.get(typeUrl) === required.typeUrl && required.name === name) continue
         assert(
           this.has.get(required.typeUrl)!.has(required.name),
@@ -158,16 +159,16 @@ export class ModelEnvoy {
   }
 
   #apply({ typeUrl, put, remove }: Response): string | undefined {
-    if (put.some(resource => contentOf(resource).quality === 'broken')) {
+    if (put.some(encoded => contentOf(encoded).quality === 'broken')) {
       if (typeUrl === endpoints) this.#warming.clear()
       return `Unable to unpack as ${typeUrl}`
     }
     const isNamed = this.#subscribed.has(typeUrl)
     for (const name of remove) this.#remove(typeUrl, name)
     const complaints: string[] = []
-    for (const resource of put) {
-      if (contentOf(resource).quality === 'good') this.#put(resource)
-      else complaints.push(`${resource.name}: no good`)
+    for (const encoded of put) {
+      if (contentOf(encoded).quality === 'good') this.#put(encoded)
+      else complaints.push(`${encoded.resource.name}: no good`)
       // Of named subscriptions the first error ends the whole update.
       if (isNamed && complaints.length > 0) {
         if (typeUrl === endpoints) this.#warming.clear()
@@ -180,23 +181,23 @@ export class ModelEnvoy {
       : `Error adding/updating listener(s) ${complaints.map(text => `${text}\n`).join('')}`
   }
 
-  #put(resource: StoredResource): void {
-    const { typeUrl, name, facts } = resource
+  #put(encoded: EncodedResource): void {
+    const { typeUrl, name, version, requires } = encoded.resource
     const subscribed = this.#subscribed.get(typeUrl)
     if (subscribed && !subscribed.has(name)) return
     const before = this.has.get(typeUrl)!.get(name)
-    this.has.get(typeUrl)!.set(name, facts)
+    this.has.get(typeUrl)!.set(name, { version, requires })
     if (typeUrl === endpoints) {
       this.#warming.delete(name)
       this.bare.delete(name)
     }
-    if (typeUrl === cluster && before?.version !== facts.version) {
+    if (typeUrl === cluster && before?.version !== version) {
       this.#warming.add(name)
       this.bare.add(name)
       this.#subscribe(endpoints, name)
     }
     if (typeUrl === listener) {
-      if (contentOf(resource).route) this.#subscribe(route, name)
+      if (contentOf(encoded).route) this.#subscribe(route, name)
       else this.#unsubscribe(route, name)
     }
   }
@@ -212,10 +213,13 @@ export class ModelEnvoy {
     this.has.get(typeUrl)!.delete(name)
   }
 
-  #remember({ typeUrl, put, remove }: Response): void {
+  #remember(response: Response): void {
+    const { typeUrl, remove } = response
     const remembered = this.#remembered.get(typeUrl)!
     const subscribed = this.#subscribed.get(typeUrl)
-    for (const { name, facts } of put) if (!subscribed || subscribed.has(name)) remembered.set(name, facts.version)
+    for (const { name, version } of resourcesIn(response)) {
+      if (!subscribed || subscribed.has(name)) remembered.set(name, version)
+    }
     for (const name of remove) remembered.delete(name)
   }
 

@@ -39,7 +39,7 @@ export function clusterResource(name: string, version: string, options: ClusterO
     connectTimeout: { seconds: BigInt(options.connectTimeoutSeconds ?? 5) },
     lbPolicy: options.lbPolicy ?? 0,
   })
-  return { typeUrl: typeUrls.cluster, name, version, requires: [], bytes: toBinary(ClusterSchema, message) }
+  return { typeUrl: typeUrls.cluster, name, version, requires: [], encode: () => toBinary(ClusterSchema, message) }
 }
 
 export function endpointsResource(
@@ -53,7 +53,13 @@ export function endpointsResource(
   }))
   const message = create(ClusterLoadAssignmentSchema, { clusterName: name, endpoints: [{ lbEndpoints }] })
   const requires = [{ typeUrl: typeUrls.cluster, name }]
-  return { typeUrl: typeUrls.endpoints, name, version, requires, bytes: toBinary(ClusterLoadAssignmentSchema, message) }
+  return {
+    typeUrl: typeUrls.endpoints,
+    name,
+    version,
+    requires,
+    encode: () => toBinary(ClusterLoadAssignmentSchema, message),
+  }
 }
 
 interface ListenerOptions {
@@ -95,7 +101,7 @@ export function listenerResource(
     { typeUrl: typeUrls.cluster, name: cluster },
     { typeUrl: typeUrls.endpoints, name: cluster },
   ]
-  return { typeUrl: typeUrls.listener, name, version, requires, bytes: toBinary(ListenerSchema, message) }
+  return { typeUrl: typeUrls.listener, name, version, requires, encode: () => toBinary(ListenerSchema, message) }
 }
 
 export function routeResource(
@@ -120,7 +126,7 @@ export function routeResource(
     ],
   })
   const requires = [{ typeUrl: typeUrls.cluster, name: cluster }]
-  return { typeUrl: typeUrls.route, name, version, requires, bytes: toBinary(RouteConfigurationSchema, message) }
+  return { typeUrl: typeUrls.route, name, version, requires, encode: () => toBinary(RouteConfigurationSchema, message) }
 }
 
 function socketAddress(address: string, port: number) {

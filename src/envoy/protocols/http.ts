@@ -15,7 +15,6 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import type { PortState } from '../../services/port.ts'
 import type { Settings } from '../../services/settings.ts'
 import { httpAccessLog } from '../accesslog.ts'
 import { ApiVersion } from '../api/envoy/config/core/v3/config_source_pb.js'
@@ -34,14 +33,14 @@ import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/htt
 import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
 import { routeConfiguration } from './httproutes.ts'
 import { hideUpgradeName, upgradeConfigs } from './httpupgrade.ts'
-import type { Protocol } from './protocol.ts'
+import type { FilteredPort, Protocol } from './protocol.ts'
 
 export const http: Protocol = {
-  networkFilter: state => ({
+  networkFilter: port => ({
     name: 'envoy.filters.network.http_connection_manager',
     configType: {
       case: 'typedConfig',
-      value: encodedAny(HttpConnectionManagerSchema, merge(connectionManager(state.settings), ownManager(state))),
+      value: encodedAny(HttpConnectionManagerSchema, merge(connectionManager(port.settings), ownManager(port))),
     },
   }),
   routes: routeConfiguration,
@@ -92,7 +91,7 @@ const connectionManager = remembered((settings: Settings) =>
 )
 
 /** The part that is each Service port's own. */
-function ownManager({ id, namespace, name }: PortState): Uint8Array {
+function ownManager({ id, namespace, name }: FilteredPort): Uint8Array {
   return encode(HttpConnectionManagerSchema, {
     routeSpecifier: {
       case: 'rds',

@@ -6,7 +6,6 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import type { PortState } from '../../services/port.ts'
 import type { Settings } from '../../services/settings.ts'
 import {
   type RetryPolicySchema,
@@ -62,7 +61,7 @@ const virtualHost = encode(VirtualHostSchema, {
 })
 
 /** The encoded RouteConfiguration. Only its name and the cluster in its routes are not shared with other Service ports. */
-export function routeConfiguration({ id, settings }: PortState): Uint8Array {
+export function routeConfiguration(id: string, settings: Settings): Uint8Array {
   const cluster = encode(RouteActionSchema, { clusterSpecifier: { case: 'cluster', value: id } })
   const routes = sharedRoutes(settings).map(({ match, action }) =>
     asField(VirtualHostSchema.field.routes, merge(match, asField(RouteSchema.field.route, merge(action, cluster)))),

@@ -8,11 +8,14 @@ import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_comp
 import { http } from './http.ts'
 import { tcp } from './tcp.ts'
 
+/** What of a Service port its filter depends on: not its endpoints, which change. */
+export type FilteredPort = Pick<PortState, 'id' | 'namespace' | 'name' | 'settings'>
+
 export interface Protocol {
   /** The network filter that serves a connection to the Service port. */
-  readonly networkFilter: (state: PortState) => MessageInitShape<typeof FilterSchema>
+  readonly networkFilter: (port: FilteredPort) => MessageInitShape<typeof FilterSchema>
   /** The encoded RouteConfiguration, for protocols whose filter asks for one (RDS). */
-  readonly routes?: (state: PortState) => Uint8Array
+  readonly routes?: (id: string, settings: Settings) => Uint8Array
   /** How endpoints are spoken to: Envoy's `typed_extension_protocol_options` of the cluster. */
   readonly clusterOptions: (settings: Settings) => Readonly<Record<string, Any>>
 }
