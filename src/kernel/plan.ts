@@ -42,8 +42,10 @@ export function placementOf(state: PortState, overlay: boolean, nodeAddress?: st
   return { state, slots: state.endpoints, outside: outsideEndpoints(state), admitsNode, overlay }
 }
 
+const nothingOutside: OutsideSlots = { cluster: [], local: [] }
+
 function outsideEndpoints({ external }: PortState): OutsideSlots {
-  if (!external) return { cluster: [], local: [] }
+  if (!external) return nothingOutside
   return { cluster: external.clusterEndpoints, local: external.policy === 'Local' ? external.endpoints : [] }
 }
 

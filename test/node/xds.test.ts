@@ -155,7 +155,7 @@ test('one resource among 100 that is broken as protobuf is found, and the 99 oth
   await withEnvoys(1, async lab => {
     const clusters = Array.from({ length: 100 }, (_, n) => clusterResource(`n/s${n}/http`, '1'))
     const endpoints = clusters.map(({ name }) => endpointsResource(name, '1', [80]))
-    const broken = { ...clusters[37]!, bytes: Uint8Array.of(10, 200, 1) }
+    const broken = { ...clusters[37]!, encode: () => Uint8Array.of(10, 200, 1) }
     lab.store.update({ put: [...clusters.with(37, broken), ...endpoints] })
     const others = [...clusters, ...endpoints].filter(({ name }) => name !== broken.name)
     await until('the 99 others', () => hasAll(lab, others), promptSeconds)
