@@ -42,13 +42,19 @@ export const metricsFilter = ofServicePort(forMetrics)
 /** A Service's listener is removed from Envoy when its last connection has gone. */
 const ofListener = ['downstream_cx_active', 'downstream_cx_total']
 
+/**
+ * Of `http.http.` only these: below it Envoy would also keep a dozen statistics, histograms among them, of each Service
+ * port's route, which took a third of the time to load them.
+ */
+const ofAllHttp = 'http.http.downstream_'
+
 const ofEnvoy = [
   'server.',
   'cluster_manager.',
   'listener_manager.',
   'control_plane.',
   'cluster.xds.',
-  'http.http.',
+  ofAllHttp,
   'tcp.tcp.',
 ]
 
