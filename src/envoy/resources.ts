@@ -22,8 +22,8 @@ export function resourcesOf(state: PortState, before?: Told): readonly Resource[
   if (before && differOnlyInEndpoints(before.state, state)) {
     return before.resources.map(resource => (resource.typeUrl === endpoints.typeUrl ? endpoints : resource))
   }
-  const route = routeResource(state)
-  return [clusterResource(state), endpoints, ...(route ? [route] : []), listenerResource(state)]
+  const [cluster, route, listener] = [clusterResource(state), routeResource(state), listenerResource(state)]
+  return route ? [cluster, endpoints, route, listener] : [cluster, endpoints, listener]
 }
 
 function differOnlyInEndpoints(a: PortState, b: PortState): boolean {

@@ -309,7 +309,7 @@ export class EnvoyLayer implements XdsObserver {
 
   #needs(id: string): readonly ResourceRef[] {
     const { state, resources } = this.#told.get(id)!
-    return [...this.#options.shared.filter(({ name }) => name.endsWith(state.family)), ...resources]
+    return this.#options.shared.filter(({ name }) => name.endsWith(state.family)).concat(resources)
   }
 
   #ownerOf(ref: ResourceRef): string | undefined {

@@ -3,7 +3,7 @@
 import { canonicalIp, familyOf, isPortNumber, type Protocol } from './address.ts'
 import { nodePort, parseExternal } from './parse-external.ts'
 import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
-import { isAbsent, type Raw, rawList, rawObject, sharedList, show } from './raw.ts'
+import { isAbsent, type Raw, rawList, rawObject, sharedList, show, trimmedList } from './raw.ts'
 import type { Service, ServicePort } from './service.ts'
 import { unusableAs } from './special-address.ts'
 
@@ -90,7 +90,7 @@ function clusterIPs(spec: Raw, report: Report): readonly string[] {
       report('LP102', `spec.clusterIPs: ${ip} is the second of its family`, 'the address is left out')
     } else ips.push(ip)
   }
-  return ips.length > 0 ? ips : noIps
+  return ips.length > 0 ? trimmedList(ips) : noIps
 }
 
 function servicePorts(spec: Raw, report: Report): readonly ServicePort[] {

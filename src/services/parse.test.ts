@@ -32,7 +32,8 @@ const slice = (fields: object, metadata: object = {}) => ({
 })
 
 const endpoints = (...raw: readonly object[]) => slice({ endpoints: raw })
-const servesAlways = { ready: true, serving: true, terminating: false }
+const nowhere = { nodeName: undefined, zone: undefined }
+const servesAlways = { ready: true, serving: true, terminating: false, ...nowhere }
 
 const services: readonly Case[] = [
   {
@@ -312,8 +313,8 @@ const slices: readonly Case[] = [
       endpoints: [
         { ip: '10.1.0.1', ...servesAlways },
         { ip: '10.1.0.2', ...servesAlways },
-        { ip: '10.1.0.3', ready: false, serving: true, terminating: false },
-        { ip: '10.1.0.4', ready: false, serving: true, terminating: true },
+        { ip: '10.1.0.3', ready: false, serving: true, terminating: false, ...nowhere },
+        { ip: '10.1.0.4', ready: false, serving: true, terminating: true, ...nowhere },
       ],
     },
   },

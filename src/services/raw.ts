@@ -45,6 +45,11 @@ export function sharedText(text: string): string {
   return text
 }
 
+/** A list that grew holds room for sixteen more; a copy has its own length. */
+export function trimmedList<T>(list: readonly T[]): readonly T[] {
+  return list.slice()
+}
+
 /** The same list for lists of equal plain content: most Services and slices have one of a few lists of ports. */
 export function sharedList<T>(list: readonly T[]): readonly T[] {
   const content = JSON.stringify(list)

@@ -389,7 +389,7 @@ function portOf(ports: readonly PortState[] | undefined, id: string): PortState 
 /** In the place of the one of its name, where there is one. */
 function withSlice(slices: readonly EndpointSlice[], slice: EndpointSlice): readonly EndpointSlice[] {
   const place = slices.findIndex(({ name }) => name === slice.name)
-  return place < 0 ? [...slices, slice] : slices.with(place, slice)
+  return place < 0 ? slices.concat(slice) : slices.with(place, slice)
 }
 
 /** What `apply` gathers, Service by Service. */

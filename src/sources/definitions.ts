@@ -33,7 +33,7 @@ export class Definitions {
     if (!this.#before.has(key)) this.#before.set(key, definitions[0]?.object)
     const others = definitions.filter(definition => definition.file !== file)
     for (const other of others) this.#rivals.add(other.file).add(file)
-    const left = object ? [...others, { file, object }].sort(byFile) : others
+    const left = object ? others.concat({ file, object }).sort(byFile) : others
     if (left.length > 0) this.#byKey.set(key, left)
     else this.#byKey.delete(key)
   }
