@@ -2,6 +2,9 @@
 
 .PHONY: help setup demo test check e2e bench build generate clean k8s-up k8s-down images deploy undeploy
 
+# Of the clusters here and their API servers: the newest in hack/kubernetes unless told, such as 1.36.
+export LIGHTPATH_KUBERNETES ?= $(KUBERNETES)
+
 help: ## what there is to make
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
@@ -23,8 +26,10 @@ e2e: setup ## Kubernetes' own tests of Services with Lightpath in place of kube-
 bench: setup ## measure; prints ratios and medians
 	@bench/run
 
-k8s-up: setup ## a Kubernetes cluster on this machine: kind where Docker runs, else hack/cluster (root)
-	@if docker info >/dev/null 2>&1; then kind create cluster --config hack/kind.yaml; else hack/cluster up $(CLUSTER); fi
+k8s-up: setup ## a Kubernetes cluster on this machine: kind where Docker runs, else hack/cluster (root); KUBERNETES=1.36: that minor
+	@if ! docker info >/dev/null 2>&1; then hack/cluster up $(CLUSTER); \
+	elif [ -z "$(LIGHTPATH_KUBERNETES)" ]; then kind create cluster --config hack/kind.yaml $(KIND); \
+	else echo "k8s-up: kind's images belong to its release, whose notes list them: KIND='--image kindest/node:v$(LIGHTPATH_KUBERNETES)...'" >&2; exit 1; fi
 
 k8s-down: ## and away with it
 	@if docker info >/dev/null 2>&1; then kind delete cluster --name lightpath; else hack/cluster down; fi

@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { createWriteStream, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -13,10 +13,9 @@ import { createServer } from 'node:net'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const version = /^require k8s\.io\/kubernetes v(.*)$/m.exec(
-  readFileSync(new URL('apiserver/go.mod', import.meta.url), 'utf8'),
-)![1]
-/** Where tools/setup and hack/kubernetes/build put what they build. */
+/** Of the newest Kubernetes that is built here, or of that of LIGHTPATH_KUBERNETES. */
+const version = execFileSync(join(import.meta.dirname, '../../hack/kubernetes/version'), { encoding: 'utf8' }).trim()
+/** Where hack/kubernetes/build puts what it builds. */
 export const programs = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'lightpath', `cluster-${version}`)
 
 /** Why there can be no API server here; undefined when there can. */
@@ -28,6 +27,10 @@ export const noApiServer = ['etcd', 'kube-apiserver'].every(program => existsSyn
 export const noKubectl = existsSync(join(programs, 'kubectl'))
   ? undefined
   : `no kubectl in ${programs}; hack/kubernetes/build builds it`
+
+/** Why the API server has no MutatingAdmissionPolicies; undefined when it has. */
+export const noAdmissionPolicies =
+  Number(version.split('.')[1]) >= 36 ? undefined : `Kubernetes ${version} has no MutatingAdmissionPolicies`
 
 export const adminToken = 'admin-token'
 /** A user without any rights. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { ApiServerProcess, adminToken, noApiServer, noKubectl, programs } from './apiserver.ts'
+import { ApiServerProcess, adminToken, noAdmissionPolicies, noApiServer, noKubectl, programs } from './apiserver.ts'
 import { kubectl, render, withKustomization } from './kustomize.ts'
 
 const options = { skip: noApiServer ?? noKubectl, timeout: 120_000 }
@@ -37,16 +37,15 @@ test('the API server accepts deploy/webhook as it is', options, async () => {
   }
 })
 
-test(
-  'the API server accepts all of it with the admission policy, which takes the place of the webhook',
-  options,
-  async () => {
-    const accepted = await dryRunOf('default', 'components/admission-policy')
-    assert.match(accepted, /^mutatingadmissionpolicy.admissionregistration.k8s.io\/lightpath.cloud serverside-applied/m)
-    assert.match(accepted, /^daemonset.apps\/lightpath-node serverside-applied/m)
-    assert.doesNotMatch(accepted, /webhook/)
-  },
-)
+test('the API server accepts all of it with the admission policy, which takes the place of the webhook', {
+  ...options,
+  skip: options.skip ?? noAdmissionPolicies,
+}, async () => {
+  const accepted = await dryRunOf('default', 'components/admission-policy')
+  assert.match(accepted, /^mutatingadmissionpolicy.admissionregistration.k8s.io\/lightpath.cloud serverside-applied/m)
+  assert.match(accepted, /^daemonset.apps\/lightpath-node serverside-applied/m)
+  assert.doesNotMatch(accepted, /webhook/)
+})
 
 test('with the component opa, OPA takes the place of the webhook and its rights', options, async () => {
   assert.match(await dryRun('components/opa'), /^deployment.apps\/lightpath-opa serverside-applied/m)

@@ -10,6 +10,7 @@ import { promisify } from 'node:util'
 import { parseAllDocuments, stringify } from 'yaml'
 import { namespaces, serviceOf, type Vector, vectors } from '../../src/webhook/vectors.ts'
 import { proxyName } from './admission.ts'
+import { noAdmissionPolicies } from './apiserver.ts'
 import { render } from './kustomize.ts'
 import { isRoot } from './nodes.ts'
 import { noOpa, opa, opaImage } from './opa.ts'
@@ -107,7 +108,9 @@ describe('on a cluster of two nodes', { skip: isRoot ? noOpa : 'needs root' }, (
     await answersAll()
   })
 
-  test('the admission policy in its place answers every vector as it should', async () => {
+  test('the admission policy in its place answers every vector as it should', {
+    skip: noAdmissionPolicies,
+  }, async () => {
     await kubectl('delete', 'mutatingwebhookconfiguration', 'lightpath.cloud')
     await kubectl('apply', '-f', join(root, 'deploy/components/admission-policy/policy.yaml'))
     await untilInForce()
