@@ -1,6 +1,8 @@
 import { release } from 'node:os'
 import { type ClientAddressChoice, chooseClientAddress } from '../node/clientaddress.ts'
+import { outsideObstacles } from '../node/outside.ts'
 import { type ClientAddress, hasPortRange } from '../services/clientaddress.ts'
+import type { OutsideObstacles } from '../services/layer.ts'
 import type { Config } from './options.ts'
 
 /** A configuration in which `auto` has been decided. */
@@ -8,6 +10,11 @@ export type DecidedConfig = Config & { readonly clientAddress: ClientAddress }
 
 export function withClientAddress(config: Config, clientAddress: ClientAddress): DecidedConfig {
   return { ...config, clientAddress }
+}
+
+/** For Services that are looked at apart from the agent of a node. */
+export function obstaclesFor({ redirect, clientAddress: mode }: DecidedConfig): OutsideObstacles {
+  return outsideObstacles({ redirect, clientAddress: { mode, why: `--client-address ${mode}` } })
 }
 
 /** For the agent of this node. Settings that need the node's own address decide against the client's. */

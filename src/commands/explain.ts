@@ -1,3 +1,5 @@
+import { externalId } from '../envoy/way.ts'
+import type { EnvoyView } from '../node/envoylayer.ts'
 import type { Explanation } from '../node/explain.ts'
 import type { PortExplanation } from '../services/explain.ts'
 import { askLivingAgent } from './agent.ts'
@@ -45,21 +47,22 @@ function renderPort(port: PortExplanation, explanation: Explanation): string {
   const title = `Port ${port.name}: ${port.vip} ${port.port}/${port.protocol}`
   return [
     paint('bold', title),
-    `  layer: ${layerText(port, explanation)}`,
+    `  layer: ${layerText(port.id, port.layer, explanation)}`,
     ...(explanation.envoyPorts[port.id]?.up
       ? [`  peer: ${peerText[explanation.clientAddress.mode]} (${explanation.clientAddress.why})`]
       : []),
-    ...renderExternal(port),
+    ...renderExternal(port, explanation),
     ...renderPath(port, explanation),
     ...renderKernelClients(port, explanation),
     ...renderSettings(port),
     ...renderEndpoints(port, explanation),
     ...renderEnvoy(port, explanation),
+    ...renderEnvoyFromOutside(port, explanation),
     ...renderKernel(port, explanation),
   ].join('\n')
 }
 
-function layerText({ id, layer }: PortExplanation, { envoyPorts }: Explanation): string {
+function layerText(id: string, layer: PortExplanation['layer'], { envoyPorts }: Explanation): string {
   const view = envoyPorts[id]
   if (layer.wants === 'kernel') {
     const draining = view?.draining ? '; its connections in Envoy are being drained' : ''
@@ -75,20 +78,25 @@ const peerText = {
   'forwarded-for': "endpoints see the node's address, and with HTTP the client's in X-Forwarded-For",
 } as const
 
-function renderExternal({ external }: PortExplanation): string[] {
+function renderExternal({ id, external }: PortExplanation, explanation: Explanation): string[] {
   if (!external) return []
-  const { nodePort, externalIPs, loadBalancerIPs, sourceRanges, policy, endpoints, clusterEndpoints } = external
+  const { nodePort, externalIPs, loadBalancerIPs, sourceRanges, policy, endpoints, clusterEndpoints, layer } = external
   const only = sourceRanges.length === 0 ? '' : ` (from ${sourceRanges.join(' ')} only)`
   const ways = [
     ...(nodePort === undefined ? [] : [`node port ${nodePort}`]),
     ...externalIPs.map(ip => `external IP ${ip}`),
     ...loadBalancerIPs.map(ip => `load-balancer IP ${ip}${only}`),
   ]
+  const isUp = explanation.envoyPorts[externalId(id)]?.up ?? false
   const outsiders =
     policy === 'Cluster'
-      ? `all ${endpoints.length} endpoints, which see the node's address`
+      ? `all ${endpoints.length} endpoints, which see the node's address${isUp ? ", and the client's in X-Forwarded-For" : ''}`
       : `${endpoints.length} of ${clusterEndpoints.length} endpoints, those here, which see the client's address`
-  return [...wrap('  from outside: ', ways), `  external traffic policy ${policy}: ${outsiders}`]
+  return [
+    ...wrap('  from outside: ', ways),
+    `  layer of what comes from outside: ${layerText(externalId(id), layer, explanation)}`,
+    `  external traffic policy ${policy}: ${outsiders}`,
+  ]
 }
 
 /** Of ports that are meant for Envoy: whether connections of pods can get there. */
@@ -127,14 +135,22 @@ function renderEndpoints({ id, endpoints }: PortExplanation, { health }: Explana
 
 function renderEnvoy({ id }: PortExplanation, { envoyPorts }: Explanation): string[] {
   const view = envoyPorts[id]
-  if (!view) return ['  Envoy: was told nothing']
+  return view ? renderResources(view, 'ENVOY RESOURCE') : ['  Envoy: was told nothing']
+}
+
+function renderEnvoyFromOutside({ id }: PortExplanation, { envoyPorts }: Explanation): string[] {
+  const view = envoyPorts[externalId(id)]
+  return view ? renderResources(view, 'FROM OUTSIDE') : []
+}
+
+function renderResources(view: EnvoyView, title: string): string[] {
   const rows = view.resources.map(({ type, name, version, status, detail }) => [
     type,
     name,
     version,
     detail === undefined ? status : `${status}: ${detail}`,
   ])
-  return [table(['ENVOY RESOURCE', 'NAME', 'VERSION', 'STATUS'], rows, '  ')]
+  return [table([title, 'NAME', 'VERSION', 'STATUS'], rows, '  ')]
 }
 
 function renderKernel({ id }: PortExplanation, { kernelPorts }: Explanation): string[] {

@@ -5,7 +5,7 @@ import { checkNode } from '../preflight/preflight.ts'
 import { formatProblem } from '../services/problem.ts'
 import { askAgent } from './agent.ts'
 import { familiesOf } from './bootstrap.ts'
-import { withClientAddress } from './clientaddress.ts'
+import { obstaclesFor, withClientAddress } from './clientaddress.ts'
 import type { Config } from './options.ts'
 import { readOnce } from './read.ts'
 import { createSource } from './source.ts'
@@ -33,10 +33,12 @@ export async function preflight(config: Config, output: 'table' | 'json'): Promi
 
 async function gather(config: Config, onStep: (step: string) => void): Promise<Report> {
   const { redirectPort, canaryPort, adminPort, xdsPort, metricsPort } = config
+  // Where a node may find out that it keeps the client's address, what that takes is looked at.
+  const decided = withClientAddress(config, config.clientAddress === 'forwarded-for' ? 'forwarded-for' : 'preserve')
   const hasAgent = (await askAgent(config.socket, '/status')).kind !== 'dead'
   const checks = await checkNode(
     {
-      ...withClientAddress(config, config.clientAddress === 'forwarded-for' ? 'forwarded-for' : 'preserve'),
+      ...decided,
       targetPort: redirectPort,
       families: familiesOf(config),
       ports: { redirectPort, canaryPort, adminPort, xdsPort, metricsPort },
@@ -50,7 +52,7 @@ async function gather(config: Config, onStep: (step: string) => void): Promise<R
   }
   onStep('Services')
   const source = await createSource(config, createLog('error'))
-  const reading = await readOnce(source, config.nodeName, config.services)
+  const reading = await readOnce(source, config.nodeName, { scope: config.services, obstacles: obstaclesFor(decided) })
   return {
     node: config.nodeName,
     checks: [...checks, checkPolicies(reading.clients)],
@@ -96,8 +98,15 @@ function renderServices(services: readonly PlannedPort[]): string {
   const count = (wanted: PlannedPort['layer']) => services.filter(({ layer }) => layer === wanted).length
   const title = `Services: ${count('Envoy')} ports for Envoy, ${count('kernel')} for the kernel, ${count('not served')} not served`
   if (services.length === 0) return paint('bold', title)
-  const rows = services.map(({ service, port, vip, layer, why }) => [service, port ?? '-', vip ?? '-', layer, why])
-  return `${paint('bold', title)}\n${table(['SERVICE', 'PORT', 'VIP', 'LAYER', 'WHY'], rows, '  ')}`
+  const rows = services.map(({ service, port, vip, layer, outside, why }) => [
+    service,
+    port ?? '-',
+    vip ?? '-',
+    layer,
+    outside ?? '-',
+    why,
+  ])
+  return `${paint('bold', title)}\n${table(['SERVICE', 'PORT', 'VIP', 'LAYER', 'OUTSIDE', 'WHY'], rows, '  ')}`
 }
 
 function verdict(checks: readonly Check[]): string {

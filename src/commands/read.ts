@@ -1,7 +1,7 @@
 /** What a source has told, for commands that look at it. */
 
 import { KernelClients } from '../services/kernelclients.ts'
-import type { ServiceScope } from '../services/layer.ts'
+import type { OutsideObstacles, ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
 import { formatProblem, type Problem } from '../services/problem.ts'
 import { ServiceTable } from '../services/table.ts'
@@ -17,6 +17,8 @@ export interface Reading {
 
 export interface FollowOptions {
   readonly scope?: ServiceScope
+  /** Of the node. Default: none. */
+  readonly obstacles?: OutsideObstacles
   /** Problems with which there is no use in waiting. */
   readonly fatal: readonly Problem['code'][]
   /** How long it may take until all is known. Default: as long as it takes. */
@@ -25,8 +27,8 @@ export interface FollowOptions {
 
 /** Follows a source until it is stopped; resolves when all is known. Rejects where it cannot be read, with the reason. */
 export async function followSource(source: Source, nodeName: string, options: FollowOptions): Promise<Reading> {
-  const { scope, fatal, timeoutMs } = options
-  const table = new ServiceTable(nodeName, scope)
+  const { scope, obstacles, fatal, timeoutMs } = options
+  const table = new ServiceTable(nodeName, scope, obstacles)
   const clients = new KernelClients(nodeName)
   const problems = new Map<string, readonly Problem[]>()
   let latest: Problem | undefined
@@ -55,6 +57,10 @@ export async function followSource(source: Source, nodeName: string, options: Fo
 }
 
 /** What a source has now. Rejects where it cannot be read. */
-export function readOnce(source: Source, nodeName: string, scope?: ServiceScope): Promise<Reading> {
-  return followSource(source, nodeName, { scope, fatal: ['LP104', 'LP105'] }).finally(() => source.stop())
+export function readOnce(
+  source: Source,
+  nodeName: string,
+  options: Pick<FollowOptions, 'scope' | 'obstacles'>,
+): Promise<Reading> {
+  return followSource(source, nodeName, { ...options, fatal: ['LP104', 'LP105'] }).finally(() => source.stop())
 }

@@ -3,7 +3,7 @@ import { askLivingAgent } from './agent.ts'
 import type { Config } from './options.ts'
 import { table } from './table.ts'
 
-const header = ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'ENDPOINTS', 'PROBLEMS']
+const header = ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'OUTSIDE', 'ENDPOINTS', 'PROBLEMS']
 
 export async function services(config: Config, namespace: unknown, output: 'table' | 'json'): Promise<void> {
   const query = typeof namespace === 'string' ? `?namespace=${encodeURIComponent(namespace)}` : ''
@@ -13,19 +13,20 @@ export async function services(config: Config, namespace: unknown, output: 'tabl
 
 function render(rows: readonly ServiceRow[]): string {
   if (rows.length === 0) return 'no Services\n'
-  const cells = rows.map(({ namespace, name, port, vip, endpoints, problems, ...row }) => [
+  const cells = rows.map(({ namespace, name, port, vip, layer, external, protocol, endpoints, problems }) => [
     namespace,
     name,
     port ? `${port.name === String(port.number) ? '' : `${port.name}:`}${port.number}/${port.protocol}` : '-',
     vip ?? '-',
-    layerText(row),
+    layerText(layer, protocol),
+    external === undefined ? '-' : layerText(external, protocol),
     String(endpoints),
     problems.join(','),
   ])
   return `${table(header, cells)}\n`
 }
 
-function layerText({ layer, protocol }: Pick<ServiceRow, 'layer' | 'protocol'>): string {
+function layerText(layer: ServiceRow['layer'], protocol: ServiceRow['protocol']): string {
   if (layer === 'envoy') return `Envoy (${protocol})`
   if (layer === 'waiting') return 'kernel, waits for Envoy'
   return layer

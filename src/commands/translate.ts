@@ -2,15 +2,16 @@ import { bootstrapJson } from '../envoy/bootstrap.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
 import { resourcesOf } from '../envoy/resources.ts'
 import { staticBootstrap } from '../envoy/static.ts'
+import { waysOf } from '../envoy/way.ts'
 import { renderRuleset } from '../kernel/render.ts'
 import { createLog } from '../observe/log.ts'
 import { hostPort } from '../services/address.ts'
-import type { PortState } from '../services/port.ts'
+import type { Layer, PortState } from '../services/port.ts'
 import { formatProblem } from '../services/problem.ts'
 import type { Node } from '../services/service.ts'
 import { directorySource } from '../sources/directory.ts'
 import { bootstrapOptions, familiesOf } from './bootstrap.ts'
-import { type DecidedConfig, withClientAddress } from './clientaddress.ts'
+import { type DecidedConfig, obstaclesFor, withClientAddress } from './clientaddress.ts'
 import type { Config } from './options.ts'
 import { readOnce } from './read.ts'
 import { table } from './table.ts'
@@ -42,25 +43,33 @@ export async function translate(given: Config, directory: string, to: unknown): 
   process.stdout.write(form(states, config, node))
 }
 
-async function readStates(directory: string, config: Config) {
-  const { table, problems } = await readOnce(directorySource(directory, { log: createLog('error') }), config.nodeName)
+async function readStates(directory: string, config: DecidedConfig) {
+  const source = directorySource(directory, { log: createLog('error') })
+  const { table, problems } = await readOnce(source, config.nodeName, { obstacles: obstaclesFor(config) })
   return { states: [...table.states()].sort((a, b) => (a.id < b.id ? -1 : 1)), node: table.node, problems: problems() }
 }
 
 function summary(states: readonly PortState[]): string {
-  const rows = states.map(({ id, vip, port, layer, endpoints }) => [
+  const rows = states.map(({ id, vip, port, layer, endpoints, external }) => [
     id,
     `${hostPort(vip, port.port)}/${port.protocol}`,
-    layer.wants === 'envoy' ? `Envoy (${layer.protocol})` : 'kernel',
+    layerText(layer),
+    external ? layerText(external.layer) : '-',
     String(endpoints.length),
     layer.reason,
   ])
-  return `${table(['SERVICE PORT', 'VIP', 'LAYER', 'ENDPOINTS', 'WHY'], rows)}\n`
+  return `${table(['SERVICE PORT', 'VIP', 'LAYER', 'OUTSIDE', 'ENDPOINTS', 'WHY'], rows)}\n`
+}
+
+function layerText(layer: Layer): string {
+  return layer.wants === 'envoy' ? `Envoy (${layer.protocol})` : 'kernel'
 }
 
 function envoyConfiguration(states: readonly PortState[], config: DecidedConfig): string {
   const options = { ...config, families: familiesOf(config) }
-  const ports = states.filter(({ layer }) => layer.wants === 'envoy').flatMap(state => resourcesOf(state))
+  const clientMark = config.clientAddress === 'preserve' ? config.envoyMark : undefined
+  const ways = states.flatMap(waysOf).filter(({ layer }) => layer.wants === 'envoy')
+  const ports = ways.flatMap(way => resourcesOf(way, undefined, clientMark))
   const configuration = staticBootstrap([...redirectListeners(options), ...ports], bootstrapOptions(config))
   return `${JSON.stringify(bootstrapJson(configuration), undefined, 2)}\n`
 }

@@ -1,11 +1,9 @@
 /** Where redirected connections arrive, before they go on to the listener of the VIP that they were made to. */
 
 import type { IpFamily } from '../services/address.ts'
-import type { ClientAddress } from '../services/clientaddress.ts'
 import { socketAddress } from './address.ts'
 import { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
 import { OriginalDstSchema } from './api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
-import { OriginalSrcSchema } from './api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
 import { ConfigSchema as DirectResponseSchema } from './api/envoy/extensions/filters/network/direct_response/v3/config_pb.js'
 import { tcpKeepalive } from './connection.ts'
 import { any, encode, resource } from './encoding.ts'
@@ -17,10 +15,6 @@ export interface RedirectOptions {
   readonly families: readonly IpFamily[]
   /** IP_TRANSPARENT, which TPROXY needs (CAP_NET_ADMIN). Default true. */
   readonly transparent?: boolean
-  /** Default: forwarded-for. */
-  readonly clientAddress?: ClientAddress
-  /** SO_MARK of connections from the client's address: that option replaces the one of the bootstrap. */
-  readonly envoyMark: number
 }
 
 /**
@@ -35,8 +29,6 @@ export function redirectListeners({
   redirectPort,
   families,
   transparent = true,
-  clientAddress,
-  envoyMark,
 }: RedirectOptions): readonly Resource[] {
   return families.map(family => {
     const name = `redirect-${family}`
@@ -52,8 +44,6 @@ export function redirectListeners({
           name: 'envoy.filters.listener.original_dst',
           configType: { case: 'typedConfig', value: any(OriginalDstSchema, {}) },
         },
-        // What it asks of connections to endpoints stays with the connection when that goes on to the listener of its VIP.
-        ...(clientAddress === 'preserve' ? [originalSource(envoyMark)] : []),
       ],
       filterChains: [
         {
@@ -72,12 +62,4 @@ export function redirectListeners({
     })
     return resource(typeUrls.listener, name, () => bytes)
   })
-}
-
-/** https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/listener_filters/original_src_filter */
-function originalSource(mark: number) {
-  return {
-    name: 'envoy.filters.listener.original_src',
-    configType: { case: 'typedConfig', value: any(OriginalSrcSchema, { mark }) },
-  } as const
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type DescMessage, fromBinary, toBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
-import type { PortState } from '../services/port.ts'
+import type { External, PortState } from '../services/port.ts'
 import { defaultSettings } from '../services/settings.ts'
 import { aPortState } from '../services/testing.ts'
 import { ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
@@ -14,11 +14,28 @@ import { type Resource, type TypeUrl, typeUrls } from './resource.ts'
 import { resourcesOf, type Told } from './resources.ts'
 import { staticBootstrap } from './static.ts'
 import { anySettings } from './testing.ts'
+import { externalId, portIdOf, type Way, waysOf } from './way.ts'
 
 const tcp = { wants: 'envoy', protocol: 'tcp', reason: 'overlay is true' } as const
 const settings = { ...defaultSettings, upstreamRequestTimeout: 5000, accessLog: 'true' } as const
 
-const golden: Readonly<Record<string, PortState>> = {
+const reached: External = {
+  nodePort: 30_080,
+  externalIPs: [],
+  loadBalancerIPs: ['192.0.2.7'],
+  sourceRanges: [],
+  policy: 'Local',
+  endpoints: [{ ip: '10.244.1.2', port: 8080 }],
+  clusterEndpoints: aPortState().endpoints,
+  onlyElsewhere: false,
+  layer: aPortState().layer,
+}
+const fromOutside = (external: Partial<External> = {}): Way => {
+  return waysOf(aPortState({ external: { ...reached, ...external } }))[1]!
+}
+
+const golden: Readonly<Record<string, Way>> = {
+  'http-external': fromOutside(),
   http: aPortState(),
   'http-settings': aPortState({ settings: { ...settings, lbPolicy: 'RING_HASH', circuitBreakerDefaultMaxRetries: 7 } }),
   'http-no-retries': aPortState({ settings: { ...settings, retryEnabled: false } }),
@@ -66,6 +83,49 @@ test('cluster, endpoints and route are named by the id, the listener by VIP and 
   assert.equal(resourcesOf(golden['tcp-ipv6']!).at(-1)?.name, '[fd00::10]:5432')
 })
 
+test('the way from outside is told as a Service port of its own, with a listener for each place and the endpoints for outsiders', () => {
+  const resources = resourcesOf(fromOutside())
+  assert.deepEqual(
+    resources.map(({ name }) => name),
+    [...new Array(3).fill('whoami/whoami/http/external'), '192.0.2.7:80', '0.0.0.0:30080'],
+  )
+  const [, endpoints] = resources
+  const { endpoints: groups } = fromBinary(ClusterLoadAssignmentSchema, endpoints!.bytes)
+  assert.equal(groups.flatMap(({ lbEndpoints }) => lbEndpoints).length, 1)
+  const six = waysOf(aPortState({ family: 'IPv6', vip: 'fd00::10', external: { ...reached, loadBalancerIPs: [] } }))
+  assert.equal(resourcesOf(six[1]!).at(-1)?.name, '[::]:30080')
+})
+
+test('a place that comes changes no resource but its own listener', () => {
+  const [before, after] = [fromOutside({ loadBalancerIPs: [] }), fromOutside()].map(way => resourcesOf(way))
+  const versions = new Set(before!.map(({ version }) => version))
+  assert.deepEqual(
+    after!.filter(({ version }) => !versions.has(version)).map(({ name }) => name),
+    ['192.0.2.7:80'],
+  )
+})
+
+test("endpoints see the client's address by the VIP and by policy Local alone, where the node can", () => {
+  const hasSource = (way: Way, clientMark: number | undefined) =>
+    resourcesOf(way, undefined, clientMark)
+      .filter(({ typeUrl }) => typeUrl === typeUrls.listener)
+      .map(({ bytes }) => fromBinary(ListenerSchema, bytes).listenerFilters.length === 1)
+  assert.deepEqual(hasSource(aPortState(), 0x2000), [true])
+  assert.deepEqual(hasSource(fromOutside(), 0x2000), [true, true])
+  assert.deepEqual(hasSource(fromOutside({ policy: 'Cluster' }), 0x2000), [false, false])
+  for (const way of [aPortState(), fromOutside()]) assert.ok(!hasSource(way, undefined).includes(true))
+  const [local, cluster] = [fromOutside(), fromOutside({ policy: 'Cluster' })]
+  const told = { way: local, resources: resourcesOf(local, undefined, 0x2000) }
+  assert.deepEqual(resourcesOf(cluster, told, 0x2000), resourcesOf(cluster, undefined, 0x2000))
+})
+
+test('the id of a way names its port, also of one that is called external', () => {
+  for (const id of ['a/b/http', 'a/b/http/IPv6', 'a/b/external', 'a/b/external/IPv6', 'external/external/external']) {
+    assert.equal(portIdOf(externalId(id)), id)
+    assert.equal(portIdOf(id), id)
+  }
+})
+
 test('a Service port that is meant for the kernel cannot be told to Envoy', () => {
   const kernel = aPortState({ layer: { wants: 'kernel', reason: 'port name dns' } })
   assert.throws(() => resourcesOf(kernel), /whoami\/whoami\/http is not meant for Envoy: port name dns/)
@@ -74,7 +134,7 @@ test('a Service port that is meant for the kernel cannot be told to Envoy', () =
 test('a change of endpoints encodes the endpoints and nothing else', () => {
   const state = aPortState()
   const resources = resourcesOf(state)
-  const changed = resourcesOf({ ...state, endpoints: [{ ip: '10.244.9.9', port: 8080 }] }, { state, resources })
+  const changed = resourcesOf({ ...state, endpoints: [{ ip: '10.244.9.9', port: 8080 }] }, { way: state, resources })
   assert.deepEqual(
     changed.filter((resource, i) => resource !== resources[i]).map(({ typeUrl }) => typeUrl),
     [typeUrls.endpoints],
@@ -93,7 +153,7 @@ for (const [what, change, expected] of [
 ] as const satisfies [string, Partial<PortState>, TypeUrl[]][]) {
   test(`a change of ${what} changes the versions of what depends on it, with or without what was told before`, () => {
     const state = aPortState()
-    const told = { state, resources: resourcesOf(state) }
+    const told = { way: state, resources: resourcesOf(state) }
     const after = { ...state, ...change }
     assert.deepEqual(encoded(after, told), encoded(after))
     const changed = resourcesOf(after, told).filter(

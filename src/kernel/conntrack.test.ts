@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { External, PortState } from '../services/port.ts'
 import { staleFrontends } from './conntrack.ts'
-import { portState } from './testing.ts'
+import { belowFromOutside, portState } from './testing.ts'
 
 const udp = { name: '', protocol: 'UDP', port: 53 } as const
 const at = (n: number) => `10.1.0.${n}:5353`
@@ -19,6 +19,7 @@ function dns(chosen: readonly number[], answering = chosen, external?: Partial<E
     endpoints: chosen.map(endpoint),
     clusterEndpoints: chosen.map(endpoint),
     onlyElsewhere: false,
+    layer: belowFromOutside,
     ...external,
   }
   const more = { port: udp, answering: answering.map(endpoint), external: outside }

@@ -20,6 +20,8 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  * - `service-ranges`: what cluster IPs are given out of, where all of them are ours
  * - `hairpin`: address . address of an endpoint that may be its own client
  * - `envoy`: VIP . port (TCP) that go to Envoy: the overlay
+ * - `envoy-external`: address . port that do so from anywhere: places outside, of policy Cluster
+ * - `envoy-local`: the same from outside alone: places outside, of policy Local, while endpoints are here
  * - `kernel-clients`: address of a pod whose connections skip the overlay
  * - `affinity`: VIP . protocol . port → the rules of a chain of its own, which chooses by the client's address
  * - `clients`: VIP . protocol . port . address . port of an endpoint . greatest number of clients: a set of its own, in which that chain remembers
@@ -30,13 +32,16 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  * - `outside`: all ranges but those, where pods can be told so; while it is empty nobody comes from outside
  */
 export type SetName =
-  | ('services' | 'no-endpoints' | EndpointsName | 'hairpin' | 'envoy' | OwnObject)
+  | ('services' | 'no-endpoints' | EndpointsName | 'hairpin' | OverlaySet | OwnObject)
   | ('external' | 'local-services' | 'restricted' | 'allowed-sources' | 'cluster-ips' | NodeSetName)
+export type OverlaySet = (typeof overlaySets)[number]
 export type NodeSetName = (typeof nodeSets)[number]
 export type EndpointsName = `endpoints-${Transport}`
 export type OwnObject = (typeof ownObjects)[number]
 export type Transport = 'tcp' | 'udp' | 'sctp'
 
+/** What is steered to Envoy. */
+export const overlaySets = ['envoy', 'envoy-external', 'envoy-local'] as const
 /** Chains and sets of single Service ports; affinity.ts. */
 export const ownObjects = ['affinity', 'clients'] as const
 export const transports: readonly Transport[] = ['tcp', 'udp', 'sctp']
@@ -81,7 +86,11 @@ export function ownerOf({ set, key }: ElementParts): string | undefined {
   if (isKeyedByProtocol(set)) return key
   if (set === 'affinity' || set === 'clients' || set === 'allowed-sources') return key.split(' . ', 3).join(' . ')
   const [vip, port] = key.split(' . ')
-  return `${vip} . ${set === 'envoy' ? 'tcp' : set.slice('endpoints-'.length)} . ${port}`
+  return `${vip} . ${isOverlaySet(set) ? 'tcp' : set.slice('endpoints-'.length)} . ${port}`
+}
+
+export function isOverlaySet(set: SetName): boolean {
+  return overlaySets.some(name => name === set)
 }
 
 /** Whether keys are VIP . protocol . port and nothing else. */

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Protocol } from '../services/address.ts'
 import { contains } from '../services/cidr.ts'
+import { placesOf } from '../services/places.ts'
 import type { Endpoint, External, PortState } from '../services/port.ts'
 import type { Family } from './elements.ts'
 import type { KernelOptions } from './layer.ts'
@@ -75,6 +76,7 @@ const scenes: fc.Arbitrary<Scene> = fc
     affinitySeconds: fc.constantFrom(undefined, 10_800),
     tellsPods: fc.boolean(),
     masqueradeAll: fc.boolean(),
+    clientAddress: fc.constantFrom('forwarded-for', 'preserve'),
     nodeportAddresses: fc.constantFrom<(world: World) => readonly string[]>(
       () => ['primary'],
       world => [`${world.otherOfNode}/${world.vip.includes(':') ? 128 : 32}`],
@@ -95,6 +97,7 @@ const scenes: fc.Arbitrary<Scene> = fc
       endpoints: policy === 'Local' ? here : all,
       clusterEndpoints: all,
       onlyElsewhere: policy === 'Local' && here.length === 0 && all.length > 0,
+      layer: { wants: 'envoy', protocol: 'http', reason: '' },
     }
     const state = {
       ...portState('a/b/p', world.vip, []),
@@ -107,6 +110,7 @@ const scenes: fc.Arbitrary<Scene> = fc
     const options = {
       ...testOptions,
       masqueradeAll: more.masqueradeAll,
+      clientAddress: more.clientAddress,
       clusterCidr: more.tellsPods ? [world.pods] : [],
       nodeportAddresses: more.nodeportAddresses(world),
     }
@@ -139,14 +143,18 @@ function packetOf(
   } satisfies Packet
 }
 
-function modelOf({ family, state, options }: Scene): NftablesModel {
+/** @param toEnvoy whether the places outside are in the overlay */
+function modelOf({ family, state, options }: Scene, toEnvoy = false): NftablesModel {
   const world = worlds[family]
   const model = new NftablesModel()
   for (const each of ['ip', 'ip6'] as const) model.apply(renderFixedPart(each, options))
   const node = { addresses: [world.node], podCidrs: [] }
   const changes = [
     planNode({ ...unknownSurroundings, node }, options),
-    planPort(placementOf(state, false, world.node), options),
+    planPort(
+      placementOf(state, toEnvoy ? placesOf(state).map(({ ip, port }) => `${ip} . ${port}`) : [], world.node),
+      options,
+    ),
   ]
   const { transaction } = new Mirror().prepare(changes.map(wanted => ({ current: new Map(), wanted })))
   model.apply(transaction.text())
@@ -237,5 +245,32 @@ test('A packet goes where kube-proxy would send it, with the source that kube-pr
       }
     }),
     { numRuns: 200 },
+  )
+})
+
+test('Envoy gets what kube-proxy would let in, of policy Local from elsewhere alone, and the kernel serves all else', () => {
+  fc.assert(
+    fc.property(scenes, fc.array(packets, { minLength: 1, maxLength: 8 }), (scene, given) => {
+      const world = worlds[scene.family]
+      const { state, options } = scene
+      const [model, below] = [modelOf(scene, true), modelOf(scene)]
+      for (const one of given) {
+        const packet = packetOf(scene, one)
+        const around = { localAddresses: [world.node, world.otherOfNode, world.loopback], random: () => 0 }
+        const alive = model.trace(packet, { ...around, listener: 1666 })
+        const isPod = options.clusterCidr.length > 0 && contains(world.pods, packet.source)
+        const isConcerned = state.external.policy === 'Cluster' || !(isPod || packet.from === 'node')
+        const isServed = typeof expectedOf(scene, packet) === 'object' && packet.destination !== world.vip
+        if (isServed && isConcerned && packet.protocol === 'tcp') {
+          assert.equal(alive.verdict, packet.from === 'pod' ? 'tproxy' : 'redirect')
+          if (packet.from === 'pod')
+            assert.deepEqual([alive.destination, alive.port], [packet.destination, packet.port])
+          if (packet.from === 'node') continue
+        } else assert.equal(summaryOf(alive), summaryOf(below.trace(packet, { ...around, listener: 1666 })))
+        const dead = model.trace(packet, { ...around, listener: undefined })
+        assert.deepEqual(dead, below.trace(packet, { ...around, listener: undefined }))
+      }
+    }),
+    { numRuns: 300 },
   )
 })

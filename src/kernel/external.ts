@@ -10,11 +10,14 @@
  *     `services`         → all endpoints, in slots from 0
  *     `local-services`   → those of this node, in slots from `localSlots`; none: `drop`
  *     `no-endpoints`     → `goto refuse`, where there is no endpoint anywhere
+ *     `envoy-external`, `envoy-local`
+ *                        the place goes to Envoy first, by policy; Local where endpoints are here, and from elsewhere only
  *
  * With session affinity the chains of the port (affinity.ts) take the place of slots.
  */
 
 import { withoutNested } from '../services/cidr.ts'
+import { anyAddressOf, type Place, type PlaceKind, placesOf } from '../services/places.ts'
 import type { Endpoint, PortState } from '../services/port.ts'
 import { elementName, type Family, familyNames, rangeText, type Transport, transportOf } from './elements.ts'
 import { slotName, slotValue } from './slots.ts'
@@ -23,17 +26,7 @@ import { slotName, slotValue } from './slots.ts'
 export const localSlots = 65_536
 
 /** What keys a node port in place of an address. */
-export const anyAddress = { ip: '0.0.0.0', ip6: '::' } as const satisfies Record<Family, string>
-
-/** What packets to a place are looked up by: their destination, or `anyAddress`. */
-export type PlaceKind = 'address' | 'node-port'
-
-/** One address and port by which a Service port is reached from outside. */
-export interface Place {
-  readonly kind: PlaceKind
-  readonly ip: string
-  readonly port: number
-}
+export const anyAddress = { ip: anyAddressOf.IPv4, ip6: anyAddressOf.IPv6 } as const satisfies Record<Family, string>
 
 /** The endpoints for what comes from outside, as they are in slots. */
 export interface OutsideSlots {
@@ -51,17 +44,6 @@ export const markMasquerade = 'mark-masquerade'
 export const localPolicy: Readonly<Record<PlaceKind, string>> = {
   address: 'local-policy',
   'node-port': 'local-policy-node-port',
-}
-
-export function placesOf({ family, vip, port, external }: PortState): readonly Place[] {
-  if (!external) return []
-  const { nodePort, externalIPs, loadBalancerIPs } = external
-  const ips = new Set([...externalIPs, ...loadBalancerIPs])
-  // A Service may name its own VIP, which its own elements serve.
-  ips.delete(vip)
-  const places: Place[] = [...ips].map(ip => ({ kind: 'address', ip, port: port.port }))
-  if (nodePort !== undefined) places.push({ kind: 'node-port', ip: anyAddress[familyNames[family]], port: nodePort })
-  return places
 }
 
 /** The chain that chooses among so many endpoints. */
@@ -91,8 +73,12 @@ export function planExternal(
   state: PortState,
   slots: OutsideSlots,
   affinity: OutsideVerdicts,
+  steered: readonly string[] = [],
 ): readonly (readonly [name: string, value: string])[] {
-  return placesOf(state).flatMap(place => planPlace(state, place, slots, affinity))
+  return placesOf(state).flatMap(place => [
+    ...planPlace(state, place, slots, affinity),
+    ...(steered.includes(`${place.ip} . ${place.port}`) ? planSteering(state, place, slots) : []),
+  ])
 }
 
 /** Elements of `loadBalancerSourceRanges`: they hold for load-balancer IPs alone, before anything else is looked up. */
@@ -143,4 +129,15 @@ function planPlace(
   if (!isLocalPolicy) return elements
   const verdict = local.length === 0 ? 'drop' : choose(true, local)
   return [...elements, [elementName(family, 'local-services', key), verdict], ...slotsFrom(localSlots, local)]
+}
+
+/** Envoy takes nothing that the kernel refuses or drops. */
+function planSteering(
+  { family, external, port: { protocol } }: PortState,
+  { ip, port }: Place,
+  { cluster, local }: OutsideSlots,
+): readonly (readonly [name: string, value: string])[] {
+  const isLocalPolicy = external!.policy === 'Local'
+  if (protocol !== 'TCP' || (isLocalPolicy ? local : cluster).length === 0) return []
+  return [[elementName(familyNames[family], isLocalPolicy ? 'envoy-local' : 'envoy-external', `${ip} . ${port}`), '']]
 }

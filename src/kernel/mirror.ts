@@ -1,6 +1,6 @@
 /** What the kernel has, as far as no single Service port owns it: chains, shared elements, totals. */
 
-import { type Elements, type Family, ownerOf, ownObjects, partsOf } from './elements.ts'
+import { type Elements, type Family, isOverlaySet, ownerOf, ownObjects, partsOf, type SetName } from './elements.ts'
 import type { NftClient } from './nft.ts'
 import { difference } from './plan.ts'
 import { readTables } from './reading.ts'
@@ -131,7 +131,9 @@ export class Mirror {
 
   /** The overlay was emptied by other means. */
   forgetOverlay(): void {
-    for (const name of this.#totals.keys()) if (name.endsWith(' envoy')) this.#totals.delete(name)
+    for (const name of this.#totals.keys()) {
+      if (isOverlaySet(name.slice(name.indexOf(' ') + 1) as SetName)) this.#totals.delete(name)
+    }
   }
 
   #count(name: string, by: number): void {

@@ -1,14 +1,20 @@
-/** Which VIP:ports shall go to Envoy, and whose they are. What of it the kernel has is written with their Service ports. */
+/**
+ * Which VIP:ports and places outside shall go to Envoy, and whose they are. What of it the kernel has is written with their
+ * Service ports.
+ */
 
+import { placesOf } from '../services/places.ts'
 import type { PortState } from '../services/port.ts'
+import { nothingSteered, type Steered } from './plan.ts'
 
+/** Or a place outside; a node port has the unspecified address. */
 export interface VipPort {
   readonly ip: string
   readonly port: number
 }
 
 export class Overlay {
-  /** By `10.0.0.1 . 80`, as in the set `envoy`. */
+  /** By `10.0.0.1 . 80`, as in the sets of the overlay. */
   readonly #wanted = new Set<string>()
   /** The id of the Service port that owns each. */
   readonly #owners = new Map<string, string>()
@@ -19,8 +25,10 @@ export class Overlay {
     return [...this.#inherited].map(parseVipPort)
   }
 
-  has(state: PortState): boolean {
-    return this.#wanted.has(vipPortKey({ ip: state.vip, port: state.port.port }))
+  /** What of a port goes to Envoy. */
+  of(state: PortState): Steered {
+    const steered = overlayKeys(state).filter(key => this.#wanted.has(key))
+    return steered.length === 0 ? nothingSteered : steered
   }
 
   /** @param key as the kernel has it */
@@ -51,13 +59,14 @@ export class Overlay {
 
   /** A VIP:port that leaves its port leaves the overlay with it. */
   changeOwner(id: string, before: PortState | undefined, after: PortState | undefined): void {
-    const [left, owned] = [overlayKey(before), overlayKey(after)]
-    if (left !== undefined && left !== owned && this.#owners.get(left) === id) {
+    const owned = overlayKeys(after)
+    for (const left of overlayKeys(before)) {
+      if (owned.includes(left) || this.#owners.get(left) !== id) continue
       this.#owners.delete(left)
       this.#wanted.delete(left)
       this.#inherited.delete(left)
     }
-    if (owned !== undefined) this.#owners.set(owned, id)
+    for (const key of owned) this.#owners.set(key, id)
   }
 }
 
@@ -70,7 +79,16 @@ function parseVipPort(key: string): VipPort {
   return { ip, port: Number(port) }
 }
 
-/** Undefined for what cannot be in the overlay. */
-function overlayKey(state: PortState | undefined): string | undefined {
-  return state?.port.protocol === 'TCP' ? vipPortKey({ ip: state.vip, port: state.port.port }) : undefined
+/** What of a port goes to Envoy once that has acknowledged it. */
+export function meantForEnvoy(state: PortState): Steered {
+  const [vip, ...places] = overlayKeys(state)
+  if (vip === undefined) return nothingSteered
+  return state.layer.wants === 'envoy' ? [vip, ...places] : places
+}
+
+/** Of all that can be in the overlay. */
+function overlayKeys(state: PortState | undefined): readonly string[] {
+  if (state?.port.protocol !== 'TCP') return []
+  const places = state.external?.layer.wants === 'envoy' ? placesOf(state) : []
+  return [{ ip: state.vip, port: state.port.port }, ...places].map(vipPortKey)
 }

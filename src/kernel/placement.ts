@@ -1,9 +1,10 @@
 /** Where the endpoints of a Service port go, given where the kernel has them. */
 
+import { placesOf } from '../services/places.ts'
 import type { PortState } from '../services/port.ts'
 import { type Elements, familyNames, transportOf } from './elements.ts'
-import { localSlots, placesOf } from './external.ts'
-import { type Placement, placementOf, vipSlots } from './plan.ts'
+import { localSlots } from './external.ts'
+import { type Placement, placementOf, type Steered, vipSlots } from './plan.ts'
 import { arrange, type SlotOwner, slotsIn, slotValue } from './slots.ts'
 
 /** What the kernel has of a port: as it was written, or as it was read. */
@@ -17,10 +18,10 @@ export function isPlacement(written: Placement | Elements): written is Placement
 export function place(
   state: PortState,
   written: Written,
-  overlay: boolean,
+  steered: Steered,
   nodeAddress: string | undefined,
 ): Placement {
-  const fresh = placementOf(state, overlay, nodeAddress)
+  const fresh = placementOf(state, steered, nodeAddress)
   // A chain of affinity is written as a whole: there are no slots to keep.
   if (!written || state.affinitySeconds !== undefined) return fresh
   const before = isPlacement(written) ? slotsOf(written) : slotsRead(state, written)

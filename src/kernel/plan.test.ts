@@ -3,12 +3,12 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { PortState } from '../services/port.ts'
 import { nftDuration } from './affinity.ts'
-import { placementOf, planPort } from './plan.ts'
+import { placementOf, planPort, type Steered } from './plan.ts'
 import { arrange, slotValue } from './slots.ts'
 import { portState, testOptions } from './testing.ts'
 
-function plan(state: PortState, overlay = false, families = testOptions.families) {
-  const elements = planPort(placementOf(state, overlay), { families, nodeName: 'node1', ownsClusterIPs: false })
+function plan(state: PortState, steered: Steered = [], families = testOptions.families) {
+  const elements = planPort(placementOf(state, steered), { families, nodeName: 'node1', ownsClusterIPs: false })
   return Object.fromEntries(elements)
 }
 
@@ -68,7 +68,8 @@ test('A port without endpoints is refused, and one whose endpoints are only else
 })
 
 test('Only a TCP port with endpoints enters the overlay', () => {
-  const overlay = (state: PortState) => Object.keys(plan(state, true)).filter(name => name.includes(' envoy '))
+  const overlay = (state: PortState) =>
+    Object.keys(plan(state, [`${state.vip} . ${state.port.port}`])).filter(name => name.includes(' envoy '))
   assert.deepEqual(overlay(portState('a/b/http', '10.0.0.1', ['10.1.0.1:80'])), ['ip envoy 10.0.0.1 . 80'])
   assert.deepEqual(overlay(portState('a/b/http', '10.0.0.1', [])), [])
   const udp = { port: { name: '', protocol: 'UDP' as const, port: 80 } }
@@ -76,7 +77,7 @@ test('Only a TCP port with endpoints enters the overlay', () => {
 })
 
 test('A family that is not enabled gets nothing', () => {
-  assert.deepEqual(plan(portState('a/b/http', 'fd00::1', ['fd01::1 80']), true, ['IPv4']), {})
+  assert.deepEqual(plan(portState('a/b/http', 'fd00::1', ['fd01::1 80']), ['fd00::1 . 80'], ['IPv4']), {})
 })
 
 const endpointSets = fc.uniqueArray(fc.integer({ min: 1, max: 30 }), { maxLength: 20 })

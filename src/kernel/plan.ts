@@ -2,17 +2,11 @@
 
 import type { IpFamily } from '../services/address.ts'
 import { contains } from '../services/cidr.ts'
+import { placesOf } from '../services/places.ts'
 import type { Endpoint, PortState } from '../services/port.ts'
 import { affinityVerdict, planAffinity } from './affinity.ts'
 import { type Elements, elementName, familyNames, transportOf } from './elements.ts'
-import {
-  chooserName,
-  type OutsideSlots,
-  type OutsideVerdicts,
-  placesOf,
-  planExternal,
-  planSourceRanges,
-} from './external.ts'
+import { chooserName, type OutsideSlots, type OutsideVerdicts, planExternal, planSourceRanges } from './external.ts'
 import { type SlotOwner, slotName, slotValue } from './slots.ts'
 
 /** A Service port as it is, or shall be, in the kernel. */
@@ -24,9 +18,14 @@ export interface Placement {
   readonly outside: OutsideSlots
   /** Whether one of the port's source ranges holds the node's own primary address. */
   readonly admitsNode: boolean
-  /** Whether the VIP:port goes to Envoy. */
-  readonly overlay: boolean
+  readonly steered: Steered
 }
+
+/** What goes to Envoy, of the VIP:port and the places outside: `10.0.0.1 . 80`, `0.0.0.0 . 30080`. */
+export type Steered = readonly string[]
+
+/** Shared by all ports of which nothing does. */
+export const nothingSteered: Steered = []
 
 export interface PlanOptions {
   readonly families: readonly IpFamily[]
@@ -36,10 +35,10 @@ export interface PlanOptions {
 }
 
 /** The placement of a port that the kernel has nothing of yet. */
-export function placementOf(state: PortState, overlay: boolean, nodeAddress?: string): Placement {
+export function placementOf(state: PortState, steered: Steered, nodeAddress?: string): Placement {
   const ranges = state.external?.sourceRanges ?? []
   const admitsNode = nodeAddress !== undefined && ranges.some(range => contains(range, nodeAddress))
-  return { state, slots: state.endpoints, outside: outsideEndpoints(state), admitsNode, overlay }
+  return { state, slots: state.endpoints, outside: outsideEndpoints(state), admitsNode, steered }
 }
 
 const nothingOutside: OutsideSlots = { cluster: [], local: [] }
@@ -51,13 +50,13 @@ function outsideEndpoints({ external }: PortState): OutsideSlots {
 
 /**
  * A port with endpoints is served; one without is refused at once, as by kube-proxy, or dropped where endpoints exist
- * that this node may not use. Only a TCP port that is served can be in the overlay.
+ * that this node may not use. Only a TCP port that is served can be in the overlay, by its VIP or by places outside.
  *
  * An endpoint needs its `hairpin` element only on its own node, where it can be its own client; one whose node is not
  * known may be here.
  */
 export function planPort(placement: Placement, { families, nodeName, ownsClusterIPs }: PlanOptions): Elements {
-  const { state, slots, outside, admitsNode, overlay } = placement
+  const { state, slots, outside, admitsNode, steered } = placement
   if (!families.includes(state.family)) return new Map()
   const family = familyNames[state.family]
   const transport = transportOf[state.port.protocol]
@@ -65,7 +64,7 @@ export function planPort(placement: Placement, { families, nodeName, ownsCluster
   const affinity = planAffinities(placement)
   const elements = new Map(affinity?.elements)
   if (ownsClusterIPs) elements.set(elementName(family, 'cluster-ips', state.vip), '')
-  for (const [name, value] of planExternal(state, outside, affinity?.outside)) elements.set(name, value)
+  for (const [name, value] of planExternal(state, outside, affinity?.outside, steered)) elements.set(name, value)
   for (const [name, value] of planSourceRanges(state, admitsNode)) elements.set(name, value)
   for (const endpoint of [...slots, ...outside.cluster, ...outside.local]) {
     if (endpoint.nodeName === undefined || endpoint.nodeName === nodeName) {
@@ -79,9 +78,9 @@ export function planPort(placement: Placement, { families, nodeName, ownsCluster
   elements.set(elementName(family, 'services', key), affinity?.vip ?? chooser)
   if (!affinity)
     slots.forEach((endpoint, slot) => void elements.set(slotName(vipSlots(state), slot), slotValue(endpoint)))
-  if (overlay && state.port.protocol === 'TCP') {
-    elements.set(elementName(family, 'envoy', `${state.vip} . ${state.port.port}`), '')
-  }
+  const vipPort = `${state.vip} . ${state.port.port}`
+  if (steered.includes(vipPort) && state.port.protocol === 'TCP')
+    elements.set(elementName(family, 'envoy', vipPort), '')
   return elements
 }
 

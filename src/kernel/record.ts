@@ -2,11 +2,11 @@
 
 import type { PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
-import { type Elements, partsOf } from './elements.ts'
+import { type Elements, isOverlaySet, partsOf } from './elements.ts'
 import type { Change } from './mirror.ts'
 import { type NodeFacts, primaryAddress } from './node.ts'
 import { isPlacement, place, type Written } from './placement.ts'
-import { type Placement, type PlanOptions, planPort } from './plan.ts'
+import { nothingSteered, type Placement, type PlanOptions, planPort, type Steered } from './plan.ts'
 
 export interface PortRecord {
   readonly id: string
@@ -29,12 +29,12 @@ const noElements: Elements = new Map()
 
 export function changeOf(
   record: PortRecord,
-  overlay: boolean,
+  steered: Steered,
   node: NodeFacts | undefined,
   options: PlanOptions,
 ): PortChange {
   const { state, written } = record
-  const placement = state && place(state, written, overlay, primaryAddress(node, state.family))
+  const placement = state && place(state, written, steered, primaryAddress(node, state.family))
   const wanted = placement ? planPort(placement, options) : noElements
   const before = written && isPlacement(written) ? written.state : undefined
   return { record, state, before, placement, current: elementsOf(record, options), wanted }
@@ -50,6 +50,6 @@ export function forgetOverlay(record: PortRecord): void {
   const { written } = record
   if (!written) return
   if (isPlacement(written)) {
-    if (written.overlay) record.written = { ...written, overlay: false }
-  } else record.written = new Map([...written].filter(([name]) => partsOf(name).set !== 'envoy'))
+    record.written = { ...written, steered: nothingSteered }
+  } else record.written = new Map([...written].filter(([name]) => !isOverlaySet(partsOf(name).set)))
 }

@@ -4,6 +4,7 @@ import type { PortState } from '../services/port.ts'
 import { familyNames } from './elements.ts'
 import { Mirror } from './mirror.ts'
 import { type NodeFacts, type NodePlanOptions, planNode, primaryAddress, unknownSurroundings } from './node.ts'
+import { meantForEnvoy } from './overlay.ts'
 import { type PlanOptions, placementOf, planPort } from './plan.ts'
 import { type RulesetOptions, renderFixedPart } from './ruleset.ts'
 
@@ -17,10 +18,9 @@ export function renderRuleset(
   options: PlanOptions & NodePlanOptions & RulesetOptions,
 ): string {
   const changes = states.map(state => {
-    const overlay = state.layer.wants === 'envoy'
     return {
       current: new Map(),
-      wanted: planPort(placementOf(state, overlay, primaryAddress(node, state.family)), options),
+      wanted: planPort(placementOf(state, meantForEnvoy(state), primaryAddress(node, state.family)), options),
     }
   })
   const ofNode = { current: new Map(), wanted: planNode({ ...unknownSurroundings, node }, options) }

@@ -19,7 +19,16 @@ import { createHash } from 'node:crypto'
 import type { ClientAddress } from '../services/clientaddress.ts'
 import { parseObjectName } from './affinity.ts'
 import { clientAddressChains } from './clientaddress.ts'
-import { type Family, familyNames, rangeSets, type SetName, type Transport, transports } from './elements.ts'
+import {
+  type Family,
+  familyNames,
+  type OverlaySet,
+  overlaySets,
+  rangeSets,
+  type SetName,
+  type Transport,
+  transports,
+} from './elements.ts'
 import {
   anyAddress,
   type Chooser,
@@ -77,7 +86,7 @@ function namedSets(family: Family): readonly NamedSet[] {
     { kind: 'set', name: 'cluster-ips', type: `type ${address}` },
     { kind: 'set', name: 'service-ranges', type: `type ${address}\n    flags interval` },
     { kind: 'set', name: 'hairpin', type: `type ${address} . ${address}` },
-    { kind: 'set', name: 'envoy', type: `type ${address} . inet_service` },
+    ...overlaySets.map(name => ({ kind: 'set', name, type: `type ${address} . inet_service` }) as const),
     { kind: 'set', name: 'kernel-clients', type: `type ${address}` },
     { kind: 'set', name: overlaySwitch, type: 'type ether_type' },
   ]
@@ -122,6 +131,15 @@ const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const
 
 const refuseNew = 'ct state new goto refuse-new'
 
+/** Match what is for a place outside that goes to Envoy, by address and by node port, of each externalTrafficPolicy. */
+function placesInOverlay(family: Family, isNodePortAddress: string) {
+  const places = (set: OverlaySet) => [
+    `${family} daddr . tcp dport @${set}`,
+    `${family} daddr & ${anyAddress[family]} . tcp dport @${set} ${isNodePortAddress}`,
+  ]
+  return { external: places('envoy-external'), local: places('envoy-local') }
+}
+
 /** What externalTrafficPolicy Local does with a new connection, by where it comes from. */
 function localPolicyRules(family: Family, key: string, options: RulesetOptions): readonly string[] {
   return [
@@ -141,10 +159,11 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
   const nodePort = `${family} daddr & ${anyAddress[family]} . meta l4proto . th dport`
   const isNodePortAddress = `${family} daddr @node-port-addresses ${family} daddr != ${loopback[family]} fib daddr type local`
   const inOverlay = `${family} daddr . tcp dport @envoy`
+  const { external, local } = placesInOverlay(family, isNodePortAddress)
   const steered = hasMark('meta', steeringMark)
   const noSteering = `meta mark & 0x${steeringMark.toString(16)} != 0x${steeringMark.toString(16)}`
   // Envoy would show an outsider's address to endpoints, whose answers would not come back through this node.
-  const keptBelow = options.clientAddress === 'preserve' ? [`${notOfPods(family, options)} accept`] : []
+  const keptBelow = options.clientAddress === 'preserve' ? [`${inOverlay} ${notOfPods(family, options)} accept`] : []
   return [
     // ICMP errors are limited to about one a second and client; resets are not.
     { name: 'refuse', rules: ['meta l4proto tcp reject with tcp reset', 'reject'] },
@@ -180,7 +199,14 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
         `${family} saddr @kernel-clients accept`,
         ...keptBelow,
         `${inOverlay} ${steerTo(options)}`,
+        ...external.map(place => `${place} ${steerTo(options)}`),
+        ...local.map(place => `${place} goto steer-local`),
       ],
+    },
+    // Whom the policy Local does not concern the kernel layer leads to all endpoints.
+    {
+      name: 'steer-local',
+      rules: [`${ofPods(family, options)} accept`, 'fib saddr type local accept', steerTo(options)],
     },
     {
       name: 'steer',
@@ -195,7 +221,11 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     {
       name: 'translate',
       hook: 'type nat hook prerouting priority dstnat',
-      rules: [`${fromBridge} ${steered} ${inOverlay} redirect to :${targetPort}`, `${steered} accept`, 'goto service'],
+      rules: [
+        `${fromBridge} ${steered} meta l4proto tcp redirect to :${targetPort}`,
+        `${steered} accept`,
+        'goto service',
+      ],
     },
     {
       name: 'refuse-unknown-forwarded',
@@ -214,7 +244,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       rules: [
         `${hasMark('meta', envoyMark)} accept`,
         `meta protocol @${overlaySwitch} goto service`,
-        `${inOverlay} redirect to :${targetPort}`,
+        ...[inOverlay, ...external].map(place => `${place} redirect to :${targetPort}`),
         'goto service',
       ],
     },

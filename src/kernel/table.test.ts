@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { placesOf } from '../services/places.ts'
 import type { External, PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import { CommandError } from './command.ts'
-import { ownerOf, partsOf } from './elements.ts'
+import { overlaySets, ownerOf, partsOf } from './elements.ts'
 import type { Flush, Round } from './layer.ts'
 import type { NftClient } from './nft.ts'
 import { planNode, unknownSurroundings } from './node.ts'
+import type { VipPort } from './overlay.ts'
 import { placementOf, planPort, portKeys } from './plan.ts'
 import { KernelTables } from './table.ts'
 import { portState, testOptions } from './testing.ts'
@@ -94,11 +96,20 @@ function unordered(elements: ReadonlyMap<string, string>): string[] {
     .toSorted()
 }
 
+/** The VIP:port and the places outside. */
+function overlayPlaces(state: PortState): readonly VipPort[] {
+  return [{ ip: state.vip, port: state.port.port }, ...placesOf(state).map(({ ip, port }) => ({ ip, port }))]
+}
+
+function overlayKeysOf(state: PortState): readonly string[] {
+  return overlayPlaces(state).map(({ ip, port }) => `${ip} . ${port}`)
+}
+
 function wanted(states: Iterable<PortState>, overlay: ReadonlySet<string> = new Set()): string[] {
   const elements: [string, string][] = [...planNode(unknownSurroundings, testOptions)]
   for (const state of states) {
-    const up = overlay.has(`${state.vip} . ${state.port.port}`)
-    elements.push(...planPort(placementOf(state, up), testOptions))
+    const steered = overlayKeysOf(state).filter(key => overlay.has(key))
+    elements.push(...planPort(placementOf(state, steered), testOptions))
   }
   return [...new Map(elements)]
     .map(([name, value]) =>
@@ -264,7 +275,8 @@ test('The overlay is emptied by one transaction that comes first', async () => {
   agent.tables.removePort(dns.id)
   agent.tables.clearOverlay()
   await agent.tables.settled()
-  assert.equal(agent.nft.texts[0], 'flush set ip lightpath envoy\nflush set ip6 lightpath envoy\n')
+  const sets = ['ip', 'ip6'].flatMap(family => overlaySets.map(set => `flush set ${family} lightpath ${set}\n`))
+  assert.equal(agent.nft.texts[0], sets.join(''))
   assert.deepEqual(unordered(agent.nft.model.elements()), wanted([web]))
   await agent.tables.close()
 })
@@ -364,6 +376,7 @@ function withOutside(state: PortState, number: number, count: number): PortState
     endpoints: policy === 'Local' ? here : state.endpoints,
     clusterEndpoints: state.endpoints,
     onlyElsewhere: policy === 'Local' && here.length === 0,
+    layer: { wants: 'envoy', protocol: 'http', reason: '' },
   }
   return count === 5 ? { ...state, endpoints: [], external } : { ...state, external }
 }
@@ -375,21 +388,26 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
       await agent.run()
       const states = new Map<string, PortState>()
       const overlay = new Set<string>()
+      /** What a port no longer has leaves the overlay with it. */
+      const change = (id: string, after: PortState | undefined) => {
+        const before = states.get(id)
+        const kept = after ? overlayKeysOf(after) : []
+        const left = before?.port.protocol === 'TCP' ? overlayKeysOf(before).filter(key => !kept.includes(key)) : []
+        for (const key of left) overlay.delete(key)
+        if (after) states.set(id, after)
+        else states.delete(id)
+      }
       for (const step of sequence) {
         const target = stateOf(step.port, step.endpoints)
-        const vipPort = { ip: target.vip, port: target.port.port }
-        const key = `${vipPort.ip} . ${vipPort.port}`
         if (step.do === 'set') {
-          states.set(target.id, target)
+          change(target.id, target)
           agent.tables.setPort(target)
         } else if (step.do === 'remove') {
-          const existed = states.delete(target.id)
-          if (existed && target.port.protocol === 'TCP') overlay.delete(key)
+          change(target.id, undefined)
           agent.tables.removePort(target.id)
         } else if (step.do === 'up' || step.do === 'down') {
-          if (step.do === 'up') overlay.add(key)
-          else overlay.delete(key)
-          agent.tables.setOverlay([vipPort], step.do === 'up')
+          for (const key of overlayKeysOf(target)) step.do === 'up' ? overlay.add(key) : overlay.delete(key)
+          agent.tables.setOverlay(overlayPlaces(target), step.do === 'up')
         } else if (step.do === 'clear') {
           overlay.clear()
           agent.tables.clearOverlay()
@@ -398,7 +416,7 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
           assert.deepEqual(unordered(agent.nft.model.elements()), wanted(states.values(), overlay))
         } else if (step.do === 'restart') {
           for (const wish of overlay) {
-            const owned = [...states.values()].some(state => `${state.vip} . ${state.port.port}` === wish)
+            const owned = [...states.values()].some(state => overlayKeysOf(state).includes(wish))
             if (!owned) overlay.delete(wish)
           }
           await agent.tables.settled()
@@ -406,8 +424,9 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
           agent = new Agent(agent.nft)
           await agent.run([...states.values()])
           for (const state of states.values()) {
-            const up = overlay.has(`${state.vip} . ${state.port.port}`)
-            agent.tables.setOverlay([{ ip: state.vip, port: state.port.port }], up)
+            for (const place of overlayPlaces(state)) {
+              agent.tables.setOverlay([place], overlay.has(`${place.ip} . ${place.port}`))
+            }
           }
         } else {
           await agent.tables.settled()
@@ -416,11 +435,11 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
           // It is noticed by the first change that touches what is gone.
           for (const state of [...states.values(), stateOf(0, [])]) {
             const bare = { ...state, endpoints: [], external: undefined }
-            states.set(state.id, bare)
+            change(state.id, bare)
             agent.tables.setPort(bare)
           }
           await agent.tables.settled()
-          states.set('ns/s0/p', stateOf(0, [1, 2]))
+          change('ns/s0/p', stateOf(0, [1, 2]))
           agent.tables.setPort(stateOf(0, [1, 2]))
         }
       }

@@ -13,13 +13,13 @@
 import { type PortState, portPartOf, serviceKeyOf } from '../services/port.ts'
 import { type CommandError, commandProblem } from './command.ts'
 import { staleFrontends } from './conntrack.ts'
-import { type Elements, type Family, nodeOwner } from './elements.ts'
+import { type Elements, type Family, nodeOwner, overlaySets } from './elements.ts'
 import { findDamage, findMissingTable } from './inspection.ts'
 import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from './layer.ts'
 import { Mirror, type OwnedElements, type Prepared } from './mirror.ts'
 import { type NodeFacts, planNode, type Surroundings, unknownSurroundings } from './node.ts'
 import { Overlay, type VipPort } from './overlay.ts'
-import { portKeys } from './plan.ts'
+import { nothingSteered, portKeys } from './plan.ts'
 import { type KernelPrograms, systemPrograms } from './programs.ts'
 import { changeOf, elementsOf, forgetOverlay, type PortChange, type PortRecord } from './record.ts'
 import { repeat } from './repeat.ts'
@@ -248,16 +248,17 @@ export class KernelTables implements KernelLayer {
     this.#hasInherited = true
     if (this.#clearsOverlay) return
     for (const family of this.#families) {
-      await this.#programs.nft.listSet(family, 'envoy', {
-        element: (_set, key) => this.#overlay.inherit(key),
-      })
+      for (const set of overlaySets) {
+        await this.#programs.nft.listSet(family, set, { element: (_set, key) => this.#overlay.inherit(key) })
+      }
     }
   }
 
   async #clear(): Promise<void> {
     this.#clearsOverlay = false
     try {
-      await this.#programs.nft.apply(this.#families.map(family => `flush set ${family} ${tableName} envoy\n`).join(''))
+      const flush = (family: Family) => overlaySets.map(set => `flush set ${family} ${tableName} ${set}\n`)
+      await this.#programs.nft.apply(this.#families.flatMap(flush).join(''))
     } catch (error) {
       this.#clearsOverlay = true
       throw error
@@ -347,8 +348,8 @@ export class KernelTables implements KernelLayer {
   /** From here on the port is dirty only by what comes later. */
   #changeOf(record: PortRecord): PortChange {
     this.#dirty.delete(record.id)
-    const overlay = record.state !== undefined && this.#overlay.has(record.state)
-    return changeOf(record, overlay, this.#surroundings.node, this.#options)
+    const steered = record.state ? this.#overlay.of(record.state) : nothingSteered
+    return changeOf(record, steered, this.#surroundings.node, this.#options)
   }
 
   async #write(changes: readonly PortChange[]): Promise<void> {

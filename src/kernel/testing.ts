@@ -1,7 +1,7 @@
 /** Port states and options for the tests of this folder. */
 
 import type { IpFamily } from '../services/address.ts'
-import type { PortState } from '../services/port.ts'
+import type { Layer, PortState } from '../services/port.ts'
 import { defaultSettings } from '../services/settings.ts'
 import type { KernelOptions } from './layer.ts'
 
@@ -22,6 +22,9 @@ export const testOptions: KernelOptions = {
   ownsClusterIPs: true,
   coalesceMs: 0,
 }
+
+/** Of what comes from outside, by default. */
+export const belowFromOutside: Layer = { wants: 'kernel', reason: '' }
 
 /** `endpoints` as `10.1.0.1:8080`, optionally with `@node`, or `fd00::1 8080`. */
 export function portState(

@@ -266,5 +266,5 @@ test('With affinity a client stays with its endpoint, over changes of other endp
 })
 
 function plan(state: PortState) {
-  return planPort(placementOf(state, false), testOptions)
+  return planPort(placementOf(state, []), testOptions)
 }

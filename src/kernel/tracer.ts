@@ -300,6 +300,7 @@ class Trace {
       ((mark & Number(bit)) === Number(bit)) === (operator === '==')
     return [
       [/^ct direction original\b/, () => true],
+      [/^ct direction reply\b/, () => false],
       [/^ct state (!= )?new\b/, match => isNew === (match[1] === undefined)],
       [/^ct mark & (\w+) (==) \1/, match => bits(this.#connectionMark, match[2]!, match[1]!)],
       [/^meta mark & (\w+) (==|!=) \1/, match => bits(this.#mark, match[2]!, match[1]!)],
@@ -312,7 +313,10 @@ class Trace {
       [/^meta iifkind "bridge"/, () => this.#packet.isBridged === true],
       [/^meta l4proto (\w+)/, match => protocol === match[1]],
       [/^tcp dport (\d+)/, match => protocol === 'tcp' && port === Number(match[1])],
-      [/^ip6? daddr \. tcp dport @(\S+)/, match => protocol === 'tcp' && has(match[1]!, `${address} . ${port}`)],
+      [
+        /^ip6? daddr( & \S+)? \. tcp dport @(\S+)/,
+        match => protocol === 'tcp' && has(match[2]!, `${this.#key(match[1])} . ${port}`),
+      ],
       [/^ip6? daddr @(\S+)/, match => this.#hasRange(match[1]!, '', address)],
       [/^ip6? daddr != ([\da-f.:/]+)/, match => !holds(match[1]!, address)],
       [/^fib daddr type local\b/, () => isLocal(address)],

@@ -1,7 +1,7 @@
 /** Changes recorded in any order and written as one text for `nft -f -`, in an order in which each is valid. */
 
 import { objectName, renderAffinity, renderClients } from './affinity.ts'
-import { type Family, type OwnObject, partsOf, rangeSets, type SetName } from './elements.ts'
+import { type Family, type OwnObject, overlaySets, partsOf, rangeSets, type SetName } from './elements.ts'
 import { block, chainFor, tableName } from './ruleset.ts'
 
 /** What nft reads as one command; its error messages quote the whole of it. */
@@ -10,7 +10,7 @@ const elementsPerCommand = 256
 /** Whatever refers to something goes before it, and comes after it; chains and sets of single ports lie beneath all. */
 const removalOrder: readonly Exclude<SetName, OwnObject>[] = [
   ...([
-    'envoy',
+    ...overlaySets,
     'external',
     'services',
     'local-services',

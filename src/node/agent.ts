@@ -8,6 +8,7 @@
 
 import { openConnections } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
+import { externalId, portIdOf, type Way, waysOf } from '../envoy/way.ts'
 import { IptablesLayer } from '../kernel/iptables/layer.ts'
 import type { KernelLayer, Redirect, Round } from '../kernel/layer.ts'
 import type { MasqueradeOptions } from '../kernel/masquerade.ts'
@@ -33,6 +34,7 @@ import { HealthCheckPorts } from './healthcheckports.ts'
 import { isListening } from './listening.ts'
 import { missedServices } from './missed.ts'
 import { LayerMoves } from './moves.ts'
+import { outsideObstacles } from './outside.ts'
 import { localPods, watchPath } from './path.ts'
 import type { PathState, PathWatch } from './pathwatch.ts'
 import { type Retried, startRetrying } from './retry.ts'
@@ -98,7 +100,7 @@ export class Agent {
     this.#source = source
     this.#log = log
     this.problems = new ProblemRegistry(log)
-    this.table = new ServiceTable(options.nodeName, options.services)
+    this.table = new ServiceTable(options.nodeName, options.services, outsideObstacles(options))
     this.clients = new KernelClients(options.nodeName)
     this.metrics = this.#createMetrics()
     this.kubeProxyMetrics = createKubeProxyMetrics(this.metrics.registry, options.families, () => this.table.states())
@@ -112,7 +114,7 @@ export class Agent {
     const { nodeName } = options
     this.moves = new LayerMoves({
       nodeName,
-      stateOf: id => this.table.get(id),
+      wayOf: id => this.#wayOf(id),
       isReachable: family => this.envoy.isPathOpen(family),
       log,
       gatherMs,
@@ -212,7 +214,15 @@ export class Agent {
       else this.kernel.removePort(id)
     }
     this.envoy.apply(ports, arrived)
-    this.moves.unwanted(ports.filter(({ after }) => after?.layer.wants !== 'envoy').map(({ id }) => id))
+    for (const { id, after } of ports) {
+      if (after?.layer.wants !== 'envoy') this.moves.unwanted(id)
+      if (after?.external?.layer.wants !== 'envoy') this.moves.unwanted(externalId(id))
+    }
+  }
+
+  #wayOf(id: string): Way | undefined {
+    const state = this.table.get(portIdOf(id))
+    return state && waysOf(state).find(way => way.id === id)
   }
 
   #nodePortRanges(): readonly string[] {
@@ -242,7 +252,7 @@ export class Agent {
     this.kernel.setNode(this.table.node)
     this.kernel.setServiceRanges(this.table.serviceRanges)
     for (const state of states) this.kernel.setPort(state)
-    this.moves.begin(states)
+    this.moves.begin(states.flatMap(waysOf))
     this.envoy.apply(states.map(after => ({ id: after.id, before: undefined, after })))
     this.envoy.gate.dropUnwanted()
     this.kernel.synced()
@@ -316,8 +326,9 @@ export class Agent {
       settleMs,
       drainMs,
       drainIntervalMs,
-      shared: redirectListeners({ redirectPort, families, clientAddress: clientAddress.mode, envoyMark }),
+      shared: redirectListeners({ redirectPort, families }),
       clientAddress,
+      clientMark: clientAddress.mode === 'preserve' ? envoyMark : undefined,
       moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
       clearOverlay: () => this.kernel.clearOverlay(),
       onMoved: (ids, up) => this.moves.moved(ids, up),

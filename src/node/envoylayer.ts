@@ -1,15 +1,17 @@
 /**
- * The Envoy layer of a node: what Envoy is told of each Service port, what it has acknowledged, and which ports may
- * therefore go there. Ports that leave keep their configuration in Envoy while connections are drained.
+ * The Envoy layer of a node: what Envoy is told of each way to a Service port (envoy/way.ts), what it has
+ * acknowledged, and which may therefore go there. Those that leave keep their configuration in Envoy while connections are
+ * drained. A way counts as a port here; that by the VIP has the port's id.
  */
 
 import { isSupported, minimumVersion } from '../envoy/find.ts'
 import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../envoy/resource.ts'
 import { resourcesOf, type Told } from '../envoy/resources.ts'
+import { addressesOf, externalId, type Way, waysOf } from '../envoy/way.ts'
 import type { VipPort } from '../kernel/overlay.ts'
 import type { IpFamily } from '../services/address.ts'
 import { clientAddressKey } from '../services/clientaddress.ts'
-import { type PortState, serviceKeyOf } from '../services/port.ts'
+import { serviceKeyOf } from '../services/port.ts'
 import { type Problem, problem } from '../services/problem.ts'
 import type { PortChange } from '../services/table.ts'
 import type { Refusal, VersionedRef } from '../xds/client.ts'
@@ -27,9 +29,11 @@ export interface EnvoyLayerOptions {
   readonly shared: readonly Resource[]
   /** What Envoy's bootstrap has to fit. */
   readonly clientAddress: ClientAddressChoice
+  /** See `resourcesOf`. */
+  readonly clientMark: number | undefined
   readonly moveOverlay: (vips: readonly VipPort[], up: boolean) => void
   readonly clearOverlay: () => void
-  /** Ports, by port state id, that went to Envoy or left it, each for itself. */
+  /** Ways to ports, by id, that went to Envoy or left it, each for itself. */
   readonly onMoved: (ids: readonly string[], up: boolean) => void
   /** The version of a resource that a connected client has acknowledged. */
   readonly acknowledgedVersion: (clientId: number, ref: ResourceRef) => string | undefined
@@ -73,7 +77,7 @@ export class EnvoyLayer implements XdsObserver {
   /** What Envoy is told of each port, wanted there or draining, by port state id. */
   readonly #told = new Map<string, Told>()
   /** What Envoy is to be told of ports that left it, once the kernel has taken them over. */
-  readonly #postponed = new Map<string, PortState>()
+  readonly #postponed = new Map<string, Way>()
   /** The port that a listener belongs to, by the listener's name. */
   readonly #listenerOwner = new Map<string, string>()
   readonly #refusals = new Map<string, Refusal>()
@@ -108,25 +112,26 @@ export class EnvoyLayer implements XdsObserver {
   apply(changes: readonly PortChange[], arrived?: number): void {
     const put: Resource[] = []
     const remove: ResourceRef[] = []
-    const wanted: PortState[] = []
+    const wanted: Way[] = []
     for (const { id, after } of changes) {
-      const told = this.#told.get(id)
-      if (after?.layer.wants === 'envoy') {
-        wanted.push(after)
-        this.#drains.cancel(id)
-        this.#postponed.delete(id)
-        this.#tell(after, put, remove)
-      } else if (told) {
-        this.gate.unwant(id)
-        this.#drains.start(id)
-        if (after) this.#postponed.set(id, after)
+      const ways = new Map((after ? waysOf(after) : []).map(way => [way.id, way]))
+      for (const wayId of [id, externalId(id)]) {
+        const way = ways.get(wayId)
+        if (way?.layer.wants === 'envoy') {
+          wanted.push(way)
+          this.#drains.cancel(wayId)
+          this.#postponed.delete(wayId)
+          this.#tell(way, put, remove)
+        } else if (this.#told.has(wayId)) {
+          this.gate.unwant(wayId)
+          this.#drains.start(wayId)
+          if (way) this.#postponed.set(wayId, way)
+        }
       }
     }
     if (arrived !== undefined) for (const resource of put) this.#awaited.set(refKey(resource), arrived)
     this.store.update({ put, remove })
-    for (const { id, vip, port } of wanted) {
-      this.gate.want(id, { ip: vip, port: port.port }, this.#needs(id))
-    }
+    for (const way of wanted) this.gate.want(way.id, addressesOf(way), this.#needs(way.id))
   }
 
   /**
@@ -136,10 +141,10 @@ export class EnvoyLayer implements XdsObserver {
   kernelApplied(ids: readonly string[]): void {
     const put: Resource[] = []
     const remove: ResourceRef[] = []
-    for (const id of ids) {
-      const [told, state] = [this.#told.get(id), this.#postponed.get(id)]
+    for (const id of ids.flatMap(port => [port, externalId(port)])) {
+      const [told, way] = [this.#told.get(id), this.#postponed.get(id)]
       this.#postponed.delete(id)
-      if (told && state) this.#tell({ ...state, layer: told.state.layer }, put, remove)
+      if (told && way) this.#tell({ ...way, layer: told.way.layer }, put, remove)
     }
     this.store.update({ put, remove })
   }
@@ -154,8 +159,8 @@ export class EnvoyLayer implements XdsObserver {
   setPath(family: IpFamily, open: boolean): void {
     if (open) this.#openPaths.add(family)
     else this.#openPaths.delete(family)
-    for (const [id, { state }] of this.#told) {
-      if (state.family !== family) continue
+    for (const [id, { way }] of this.#told) {
+      if (way.family !== family) continue
       if (open) this.gate.check(id)
       else this.gate.checkLoss(id)
     }
@@ -265,18 +270,18 @@ export class EnvoyLayer implements XdsObserver {
     this.#reportBootstraps()
   }
 
-  /** Puts what Envoy has to know of a port. A listener that a draining port had is taken over. */
-  #tell(state: PortState, put: Resource[], remove: ResourceRef[]): void {
-    const before = this.#told.get(state.id)
-    const resources = resourcesOf(state, before?.resources.some(isListener) ? before : undefined)
+  /** Puts what Envoy has to know of a way. A listener that a draining one had is taken over. */
+  #tell(way: Way, put: Resource[], remove: ResourceRef[]): void {
+    const before = this.#told.get(way.id)
+    const resources = resourcesOf(way, before && hasItsListeners(before) ? before : undefined, this.#options.clientMark)
     for (const resource of resources) {
-      if (isListener(resource)) this.#takeListener(resource, state.id)
+      if (isListener(resource)) this.#takeListener(resource, way.id)
       if (!before?.resources.includes(resource)) put.push(resource)
     }
     const names = new Set(resources.map(refKey))
     const left = (before?.resources ?? []).filter(old => !names.has(refKey(old)))
-    this.#told.set(state.id, { state, resources })
-    if (left.length > 0) remove.push(...this.#release(state.id, left))
+    this.#told.set(way.id, { way, resources })
+    if (left.length > 0) remove.push(...this.#release(way.id, left))
   }
 
   /** Connections that the former owner has there are still open, so all else of it stays in Envoy while it drains. */
@@ -308,8 +313,8 @@ export class EnvoyLayer implements XdsObserver {
   }
 
   #needs(id: string): readonly ResourceRef[] {
-    const { state, resources } = this.#told.get(id)!
-    return this.#options.shared.filter(({ name }) => name.endsWith(state.family)).concat(resources)
+    const { way, resources } = this.#told.get(id)!
+    return this.#options.shared.filter(({ name }) => name.endsWith(way.family)).concat(resources)
   }
 
   #ownerOf(ref: ResourceRef): string | undefined {
@@ -396,10 +401,23 @@ export class EnvoyLayer implements XdsObserver {
 
   /** Connections of a listener that another port has taken over are not counted apart: they may last the whole drain time. */
   async #connections(ids: readonly string[]): Promise<ReadonlyMap<string, number> | undefined> {
-    const names = new Map(ids.map(id => [id, this.#told.get(id)?.resources.find(isListener)?.name]))
-    const open = await this.#options.connections([...names.values()].filter(name => name !== undefined))
-    return open && new Map([...names].map(([id, name]) => [id, name === undefined ? 1 : (open.get(name) ?? 0)]))
+    const listeners = new Map(ids.map(id => [id, this.#listenersOf(id)]))
+    const open = await this.#options.connections([...listeners.values()].flatMap(names => names ?? []))
+    const count = (names: readonly string[] | undefined) =>
+      names?.reduce((sum, name) => sum + (open!.get(name) ?? 0), 0) ?? 1
+    return open && new Map([...listeners].map(([id, names]) => [id, count(names)]))
   }
+
+  /** Names; undefined where another port has taken one over. */
+  #listenersOf(id: string): readonly string[] | undefined {
+    const told = this.#told.get(id)
+    return told && hasItsListeners(told) ? told.resources.filter(isListener).map(({ name }) => name) : undefined
+  }
+}
+
+/** Whether no other port has taken one over. */
+function hasItsListeners({ way, resources }: Told): boolean {
+  return resources.filter(isListener).length === addressesOf(way).length
 }
 
 function isListener({ typeUrl }: ResourceRef): boolean {

@@ -1,6 +1,7 @@
 /** What the agent knows of one Service: what was asked for, and what Envoy and the kernel were told and have confirmed. */
 
 import { type EndpointHealth, endpointHealth } from '../envoy/admin.ts'
+import { externalId } from '../envoy/way.ts'
 import { partsOf } from '../kernel/elements.ts'
 import type { IpFamily } from '../services/address.ts'
 import { explainService, type ServiceExplanation } from '../services/explain.ts'
@@ -27,10 +28,11 @@ export interface Explanation {
   /** Pods of this node whose connections stay in the kernel layer, whatever the Service. */
   readonly kernelClients: readonly KernelClient[]
   readonly envoy: { readonly up: boolean; readonly versions: readonly string[] }
-  /** By port state id. */
+  /** By id of each way to a port (envoy/way.ts): the port's by its VIP. */
   readonly envoyPorts: Readonly<Record<string, EnvoyView>>
+  /** By port state id. */
   readonly kernelPorts: Readonly<Record<string, KernelView>>
-  /** What Envoy thinks of each endpoint, by port state id and `address:port`; empty where Envoy does not answer. */
+  /** What Envoy thinks of each endpoint, by the same id and `address:port`; empty where Envoy does not answer. */
   readonly health: Readonly<Record<string, Readonly<Record<string, EndpointHealth>>>>
   readonly problems: readonly Problem[]
 }
@@ -47,7 +49,8 @@ export async function explain(
   if (!view) return undefined
   const service = explainService(view)
   const ids = service.ports.map(({ id }) => id)
-  const envoyPorts = Object.fromEntries(ids.flatMap(id => entry(id, agent.envoy.view(id))))
+  const ways = ids.flatMap(id => [id, externalId(id)])
+  const envoyPorts = Object.fromEntries(ways.flatMap(id => entry(id, agent.envoy.view(id))))
   const kernelPorts = Object.fromEntries(ids.flatMap(id => entry(id, kernelView(agent, id))))
   const health = Object.fromEntries(
     await Promise.all(Object.keys(envoyPorts).map(async id => [id, await endpointHealth(adminPort, id)] as const)),

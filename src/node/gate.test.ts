@@ -36,7 +36,7 @@ describe('the overlay gate', () => {
   test('moves a port up only when Envoy has acknowledged all that it needs', async () => {
     const { gate, kernel, acknowledge } = setUp()
     gate.setAlive(true)
-    gate.want('a', vip(1), needs('a'))
+    gate.want('a', [vip(1)], needs('a'))
     acknowledge('a', needs('a').slice(0, 1))
     await settled()
     assert.equal(kernel.size, 0)
@@ -46,7 +46,7 @@ describe('the overlay gate', () => {
   })
   test('moves nothing up while Envoy does not answer, and all that is acknowledged when it does', async () => {
     const { gate, kernel, acknowledge } = setUp()
-    gate.want('a', vip(1), needs('a'))
+    gate.want('a', [vip(1)], needs('a'))
     acknowledge('a')
     await settled()
     assert.equal(kernel.size, 0)
@@ -57,7 +57,7 @@ describe('the overlay gate', () => {
   test('empties the overlay when Envoy stops answering', async () => {
     const { gate, kernel, acknowledge } = setUp()
     gate.setAlive(true)
-    gate.want('a', vip(1), needs('a'))
+    gate.want('a', [vip(1)], needs('a'))
     acknowledge('a')
     await settled()
     gate.setAlive(false)
@@ -67,7 +67,7 @@ describe('the overlay gate', () => {
   test('does not move a port up that is no longer wanted when it has settled', async () => {
     const { gate, kernel, acknowledge } = setUp()
     gate.setAlive(true)
-    gate.want('a', vip(1), needs('a'))
+    gate.want('a', [vip(1)], needs('a'))
     acknowledge('a')
     assert.equal(gate.unwant('a'), false)
     await settled()
@@ -76,7 +76,7 @@ describe('the overlay gate', () => {
   test('moves a port down when Envoy has lost what it needs, and up again with it', async () => {
     const { gate, kernel, acknowledge, acknowledged } = setUp()
     gate.setAlive(true)
-    gate.want('a', vip(1), needs('a'))
+    gate.want('a', [vip(1)], needs('a'))
     acknowledge('a')
     await settled()
     gate.checkLoss('a')
@@ -92,14 +92,54 @@ describe('the overlay gate', () => {
     const { gate, kernel, acknowledge } = setUp()
     for (const last of [1, 2, 3]) kernel.add(vip(last).ip)
     gate.inherit([vip(1), vip(2), vip(3)])
-    gate.want('a', vip(1), needs('a'))
-    gate.want('b', vip(2), needs('b'))
+    gate.want('a', [vip(1)], needs('a'))
+    gate.want('b', [vip(2)], needs('b'))
     gate.dropUnwanted()
     assert.deepEqual([...kernel], ['10.96.0.1', '10.96.0.2'])
     gate.setAlive(true)
     acknowledge('a')
     gate.dropUnconfirmed()
     assert.deepEqual([...kernel], ['10.96.0.1'])
+  })
+})
+
+describe('a port with several VIP:ports', () => {
+  test('moves as one, and comes down before it moves up with others', async () => {
+    const { gate, kernel, acknowledge } = setUp()
+    gate.setAlive(true)
+    gate.want('a', [vip(1), vip(2)], needs('a'))
+    acknowledge('a')
+    await settled()
+    assert.deepEqual([...kernel], ['10.96.0.1', '10.96.0.2'])
+    gate.want('a', [vip(2), vip(3)], needs('a'))
+    assert.equal(kernel.size, 0)
+    await settled()
+    assert.deepEqual([...kernel], ['10.96.0.2', '10.96.0.3'])
+    gate.unwant('a')
+    assert.equal(kernel.size, 0)
+  })
+  test('keeps what a previous run left where that is all of it', async () => {
+    for (const [left, kept] of [
+      [
+        [1, 2],
+        [1, 2],
+      ],
+      [[1], []],
+    ] as const) {
+      const { gate, kernel, acknowledge } = setUp()
+      for (const last of left) kernel.add(vip(last).ip)
+      gate.inherit(left.map(vip))
+      gate.want('a', [vip(1), vip(2)], needs('a'))
+      assert.deepEqual(
+        [...kernel],
+        kept.map(last => vip(last).ip),
+      )
+      gate.setAlive(true)
+      acknowledge('a')
+      await settled()
+      gate.dropUnconfirmed()
+      assert.equal(kernel.size, 2)
+    }
   })
 })
 
@@ -118,7 +158,7 @@ describe('for all histories', () => {
         for (const [i, { do: what, id: name }] of steps.entries()) {
           if (what === 'want') {
             wanted.add(name)
-            gate.want(name, vip(name.charCodeAt(0)), needs(name))
+            gate.want(name, [vip(name.charCodeAt(0))], needs(name))
           } else if (what === 'unwant') {
             wanted.delete(name)
             gate.unwant(name)

@@ -22,14 +22,15 @@ export interface GateOptions {
 }
 
 interface Candidate {
-  readonly vip: VipPort
+  /** What goes to Envoy, all at once. */
+  readonly vips: readonly VipPort[]
   readonly needs: readonly ResourceRef[]
   up: boolean
 }
 
 export class OverlayGate {
   readonly #options: GateOptions
-  /** The ports that are meant for Envoy, by port state id. */
+  /** The ports that are meant for Envoy, by id. */
   readonly #candidates = new Map<string, Candidate>()
   /** What a previous run of the agent left in the kernel, by VIP:port; kept until Envoy has reported. */
   readonly #inherited = new Map<string, VipPort>()
@@ -47,12 +48,15 @@ export class OverlayGate {
     for (const vip of vips) this.#inherited.set(keyOf(vip), vip)
   }
 
-  /** This port is meant for Envoy, which needs these resources for it. */
-  want(id: string, vip: VipPort, needs: readonly ResourceRef[]): void {
+  /** This port is meant for Envoy, which needs these resources for it. Where its VIP:ports are others it comes down first. */
+  want(id: string, vips: readonly VipPort[], needs: readonly ResourceRef[]): void {
     const before = this.#candidates.get(id)
-    if (before && keyOf(before.vip) !== keyOf(vip)) this.unwant(id)
-    const up = this.#candidates.get(id)?.up ?? this.#inherited.has(keyOf(vip))
-    this.#candidates.set(id, { vip, needs, up })
+    if (before && before.vips.map(keyOf).join() !== vips.map(keyOf).join()) this.unwant(id)
+    const inherited = new Set(vips.map(keyOf).filter(key => this.#inherited.has(key)))
+    const up = this.#candidates.get(id)?.up ?? inherited.size === vips.length
+    // Of several none goes to Envoy before all may.
+    if (!up) this.#drop(vip => inherited.has(keyOf(vip)))
+    this.#candidates.set(id, { vips, needs, up })
     this.check(id)
   }
 
@@ -62,8 +66,8 @@ export class OverlayGate {
     if (!candidate) return false
     this.#candidates.delete(id)
     this.#settling.delete(id)
-    this.#inherited.delete(keyOf(candidate.vip))
-    if (candidate.up) this.#moveDown([id], [candidate.vip])
+    this.#disinherit(candidate)
+    if (candidate.up) this.#moveDown([id], candidate.vips)
     return candidate.up
   }
 
@@ -72,7 +76,7 @@ export class OverlayGate {
     const candidate = this.#candidates.get(id)
     if (!candidate || !this.#isReady(candidate)) return
     if (candidate.up) {
-      this.#inherited.delete(keyOf(candidate.vip))
+      this.#disinherit(candidate)
       return
     }
     if (!this.#settling.has(id)) this.#settling.set(id, performance.now())
@@ -84,8 +88,8 @@ export class OverlayGate {
     const candidate = this.#candidates.get(id)
     if (!candidate?.up || candidate.needs.every(this.#options.isReady)) return
     candidate.up = false
-    this.#inherited.delete(keyOf(candidate.vip))
-    this.#moveDown([id], [candidate.vip])
+    this.#disinherit(candidate)
+    this.#moveDown([id], candidate.vips)
   }
 
   /** Envoy answers, or it does not any more: then everything is for the kernel layer. */
@@ -98,7 +102,7 @@ export class OverlayGate {
 
   /** All Services are known: what was inherited and is wanted by none of them goes. */
   dropUnwanted(): void {
-    const wanted = new Set([...this.#candidates.values()].map(({ vip }) => keyOf(vip)))
+    const wanted = new Set([...this.#candidates.values()].flatMap(({ vips }) => vips.map(keyOf)))
     this.#drop(vip => !wanted.has(keyOf(vip)))
   }
 
@@ -141,11 +145,15 @@ export class OverlayGate {
       if (!candidate || !this.#isReady(candidate)) continue
       candidate.up = true
       ids.push(id)
-      up.push(candidate.vip)
+      up.push(...candidate.vips)
     }
     if (ids.length === 0) return
     this.#options.move(up, true)
     this.#options.onMoved?.(ids, true)
+  }
+
+  #disinherit({ vips }: Candidate): void {
+    for (const vip of vips) this.#inherited.delete(keyOf(vip))
   }
 
   #moveDown(ids: readonly string[], vips: readonly VipPort[]): void {
@@ -165,7 +173,7 @@ export class OverlayGate {
     if (stale.length === 0) return
     const keys = new Set(stale.map(keyOf))
     for (const key of keys) this.#inherited.delete(key)
-    const ids = [...this.#candidates].filter(([, { vip }]) => keys.has(keyOf(vip))).map(([id]) => id)
+    const ids = [...this.#candidates].filter(([, { vips }]) => vips.some(vip => keys.has(keyOf(vip)))).map(([id]) => id)
     for (const id of ids) this.#candidates.get(id)!.up = false
     this.#moveDown(ids, stale)
   }

@@ -19,7 +19,7 @@ function setUp(...known: readonly PortState[]) {
   const reachable = new Set(['IPv4', 'IPv6'])
   const moves = new LayerMoves({
     nodeName: 'node1',
-    stateOf: id => states.get(id),
+    wayOf: id => states.get(id),
     isReachable: family => reachable.has(family),
     log: silentLog,
     gatherMs: 0,
@@ -84,7 +84,7 @@ describe('moves between the layers', () => {
 
   test('are news of a Service that was not meant for Envoy meanwhile', async () => {
     const { moves, told } = setUp(aPort('cart'))
-    moves.unwanted(['shop/cart/http'])
+    moves.unwanted('shop/cart/http')
     moves.moved(['shop/cart/http'], true)
     assert.equal((await told()).length, 1)
   })

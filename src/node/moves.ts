@@ -4,15 +4,16 @@
  * as it was before, after a start of the agent or of Envoy, is no news.
  */
 
+import type { Way } from '../envoy/way.ts'
 import type { Log } from '../observe/log.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { Note } from '../services/note.ts'
-import { type Layer, type PortState, portPartOf } from '../services/port.ts'
+import { type Layer, portPartOf } from '../services/port.ts'
 
 export interface LayerMovesOptions {
   readonly nodeName: string
-  /** The port as it is to be served now; undefined for one that is gone. */
-  readonly stateOf: (id: string) => PortState | undefined
+  /** The way to a port as it is to be served now; undefined for one that is gone. */
+  readonly wayOf: (id: string) => Way | undefined
   /** Whether pods reach Envoy. Where they do not, that is told of the node. */
   readonly isReachable: (family: IpFamily) => boolean
   readonly log: Log
@@ -52,24 +53,24 @@ export class LayerMoves {
   }
 
   /** What there is when the agent starts. */
-  begin(states: Iterable<PortState>): void {
-    for (const { id, layer } of states) if (layer.wants === 'envoy') this.#expected.add(id)
+  begin(ways: Iterable<Way>): void {
+    for (const { id, layer } of ways) if (layer.wants === 'envoy') this.#expected.add(id)
   }
 
-  /** These ports are no longer meant for Envoy, whether they were there or not. */
-  unwanted(ids: Iterable<string>): void {
-    for (const id of ids) this.#expected.delete(id)
+  /** It is no longer meant for Envoy, whether it was there or not. */
+  unwanted(id: string): void {
+    this.#expected.delete(id)
   }
 
-  /** New connections to these ports go to Envoy now, or no longer. */
+  /** New connections by these ways go to Envoy now, or no longer. */
   moved(ids: readonly string[], up: boolean): void {
     for (const id of ids) {
       if (up && this.#expected.has(id)) continue
-      const state = this.#options.stateOf(id)
-      if (!up && state?.layer.wants === 'envoy' && !this.#options.isReachable(state.family)) continue
+      const way = this.#options.wayOf(id)
+      if (!up && way?.layer.wants === 'envoy' && !this.#options.isReachable(way.family)) continue
       if (up) this.#expected.add(id)
       else this.#expected.delete(id)
-      if (state) this.#gather(state, up)
+      if (way) this.#gather(way, up)
     }
   }
 
@@ -90,7 +91,7 @@ export class LayerMoves {
     clearTimeout(this.#timer)
   }
 
-  #gather({ id, namespace, name, layer }: PortState, up: boolean): void {
+  #gather({ id, namespace, name, layer }: Way, up: boolean): void {
     const why = whyMoved(layer, up)
     const service = `Service ${namespace}/${name}`
     const key = `${service} ${up} ${why}`

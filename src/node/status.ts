@@ -1,6 +1,7 @@
 /** What the agent knows of its node: the node at a glance, and a row for each Service port. */
 
 import packageJson from '../../package.json' with { type: 'json' }
+import { type Way, waysOf } from '../envoy/way.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { KernelClient } from '../services/kernelclients.ts'
 import type { PortState } from '../services/port.ts'
@@ -56,6 +57,8 @@ export interface ServiceRow {
   readonly vip: string | undefined
   /** `waiting`: meant for Envoy, served by the kernel layer for now. */
   readonly layer: 'envoy' | 'kernel' | 'waiting' | 'not served'
+  /** The same of what comes from outside; undefined where nothing does. */
+  readonly external: 'envoy' | 'kernel' | 'waiting' | undefined
   /** As which Envoy serves it, or will. */
   readonly protocol: 'http' | 'tcp' | undefined
   /** How many this node may use. */
@@ -107,21 +110,28 @@ export function serviceRows(agent: Agent, namespace: string | undefined): readon
 
 function rowOf(state: PortState, agent: Agent, problems: ServiceRow['problems']): ServiceRow {
   const { id, namespace, name, port, vip, layer, endpoints } = state
+  const [, outside] = waysOf(state)
   return {
     namespace,
     name,
     port: { id, name: portLabel(port), number: port.port, protocol: port.protocol },
     vip,
-    layer: layer.wants === 'kernel' ? 'kernel' : agent.envoy.gate.isUp(id) ? 'envoy' : 'waiting',
+    layer: layerOf(state, agent),
+    external: outside && layerOf(outside, agent),
     protocol: layer.wants === 'envoy' ? layer.protocol : undefined,
     endpoints: endpoints.length,
     problems,
   }
 }
 
+function layerOf({ id, layer }: Way, agent: Agent): 'envoy' | 'kernel' | 'waiting' {
+  if (layer.wants === 'kernel') return 'kernel'
+  return agent.envoy.gate.isUp(id) ? 'envoy' : 'waiting'
+}
+
 function rowWithoutPort(service: string, problems: ServiceRow['problems']): ServiceRow {
   const [namespace = '', name = ''] = service.split('/')
-  const nothing = { port: undefined, vip: undefined, protocol: undefined, endpoints: 0 }
+  const nothing = { port: undefined, vip: undefined, external: undefined, protocol: undefined, endpoints: 0 }
   return { namespace, name, ...nothing, layer: 'not served', problems }
 }
 
@@ -132,7 +142,7 @@ function byName(a: ServiceRow, b: ServiceRow): number {
 
 function waitingByReason(states: readonly PortState[], agent: Agent): readonly Waiting[] {
   const ids = new Map<string, string[]>()
-  for (const { id, family, layer } of states) {
+  for (const { id, family, layer } of states.flatMap(waysOf)) {
     if (layer.wants === 'kernel' || agent.envoy.gate.isUp(id)) continue
     const reason = whyWaiting(id, family, agent)
     const same = ids.get(reason)

@@ -1,7 +1,8 @@
 /**
  * Envoy's statistics of each Service port under Lightpath's names. Pure: Prometheus text in, Prometheus text out.
  *
- * The input is Envoy's `/stats/prometheus`, where a Service port is the cluster of its id (`namespace/name/port`).
+ * The input is Envoy's `/stats/prometheus`, where a Service port is the cluster of its id (`namespace/name/port`), and what
+ * comes to it from outside one more (envoy/way.ts).
  */
 
 interface Translation {
@@ -80,13 +81,13 @@ function parseLabels(text: string): ReadonlyMap<string, string> {
 }
 
 function ourLabels(translation: Translation, labels: ReadonlyMap<string, string>): string | undefined {
-  const [namespace, service, port, family] = labels.get('envoy_cluster_name')?.split('/') ?? []
+  const [namespace, service, port, ...more] = labels.get('envoy_cluster_name')?.split('/') ?? []
   if (port === undefined) return undefined
   const own = [
     `namespace="${namespace}"`,
     `service="${service}"`,
     `port="${port}"`,
-    ...(family === undefined ? [] : [`family="${family}"`]),
+    ...more.map(word => (word === 'external' ? 'way="external"' : `family="${word}"`)),
   ]
   if (translation.keep) {
     const [theirs, ours] = translation.keep

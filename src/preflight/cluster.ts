@@ -1,6 +1,7 @@
 /** Which layer each Service of a cluster would get, and which pods would stay below. */
 
 import type { KernelClients } from '../services/kernelclients.ts'
+import type { Layer } from '../services/port.ts'
 import type { ServiceTable } from '../services/table.ts'
 import { type Check, ok, someOf } from './check.ts'
 
@@ -11,6 +12,8 @@ export interface PlannedPort {
   readonly port: string | undefined
   readonly vip: string | undefined
   readonly layer: 'Envoy' | 'kernel' | 'not served'
+  /** Of what comes from outside; undefined where nothing does. */
+  readonly outside: 'Envoy' | 'kernel' | undefined
   readonly why: string
 }
 
@@ -20,16 +23,22 @@ export function plannedPorts(table: ServiceTable): readonly PlannedPort[] {
     const [namespace = '', name = ''] = service.split('/')
     const view = table.view(namespace, name)!
     if (view.ignored !== undefined) {
-      return [{ service, port: undefined, vip: undefined, layer: 'not served', why: view.ignored }]
+      const why = view.ignored
+      return [{ service, port: undefined, vip: undefined, layer: 'not served', outside: undefined, why }]
     }
-    return view.ports.map(({ port, vip, layer }) => ({
+    return view.ports.map(({ port, vip, layer, external }) => ({
       service,
       port: `${port.name === '' ? '' : `${port.name}:`}${port.port}/${port.protocol}`,
       vip,
-      layer: layer.wants === 'envoy' ? 'Envoy' : 'kernel',
+      layer: nameOf(layer),
+      outside: external && nameOf(external.layer),
       why: layer.reason,
     }))
   })
+}
+
+function nameOf({ wants }: Layer): 'Envoy' | 'kernel' {
+  return wants === 'envoy' ? 'Envoy' : 'kernel'
 }
 
 export function checkPolicies(clients: KernelClients): Check {

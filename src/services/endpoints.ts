@@ -45,7 +45,7 @@ interface Choice {
 interface Choices extends Choice {
   /** See `PortState`. */
   readonly answering: readonly Endpoint[]
-  readonly external: External | undefined
+  readonly external: Omit<External, 'layer'> | undefined
 }
 
 const none: readonly Endpoint[] = []

@@ -1,8 +1,8 @@
 /** Which layer serves a Service port: the kernel alone, or Envoy on top of it. */
 
-import type { Layer } from './port.ts'
+import type { External, Layer } from './port.ts'
 import { envoyProtocol } from './protocol.ts'
-import type { Namespace, Service, ServicePort } from './service.ts'
+import type { Namespace, Service, ServicePort, TrafficPolicy } from './service.ts'
 import type { Settings } from './settings.ts'
 
 export const labels = {
@@ -37,11 +37,7 @@ export function whyUnserved(service: Service): string | undefined {
   return undefined
 }
 
-/**
- * The layer of a port of a served Service. Envoy cannot keep Kubernetes' timed ClientIP affinity, and a Local policy
- * means that the kernel's own choice must hold, so both stay below; so does everything that its owner opted out. The
- * external policy does not count: what comes from outside never goes through Envoy.
- */
+/** The layer of a port of a served Service, for what comes by its VIP. The external policy says nothing of that. */
 export function chooseLayer(
   service: Service,
   port: ServicePort,
@@ -49,22 +45,77 @@ export function chooseLayer(
   settings: Settings,
   usableEndpoints: number,
 ): Layer {
-  const kernel = (reason: string): Layer => ({ wants: 'kernel', reason })
-  const protocol = envoyProtocol(port)
-
-  if (protocol === undefined) return kernel(`Envoy does not balance ${port.protocol}`)
-  if (service.labels[labels.optOut] === 'disabled') return kernel(`label ${labels.optOut}: disabled`)
-  if (namespace?.labels[labels.namespaceOptOut] === 'disabled') {
-    return kernel(`label ${labels.namespaceOptOut}: disabled on namespace ${namespace.name}`)
-  }
-  if (service.sessionAffinity === 'ClientIP') return kernel('sessionAffinity is ClientIP, which the kernel keeps')
-  if (service.internalTrafficPolicy === 'Local') return kernel('internalTrafficPolicy is Local')
-  if (settings.overlay === false) return kernel('setting overlay: false')
-  if (protocol === 'tcp' && settings.overlay !== true) {
-    return kernel('plain TCP; Envoy balances it with the setting overlay: true')
-  }
+  const reason = whyKernel(service, port, namespace, settings)
+  if (reason !== undefined) return kernel(reason)
   if (usableEndpoints === 0) return kernel('no usable endpoint: the kernel refuses connections, as kube-proxy does')
+  const protocol = envoyProtocol(port)!
   return { wants: 'envoy', protocol, reason: whyEnvoy(port, protocol, settings) }
+}
+
+/**
+ * Why the kernel layer serves a port whatever endpoints it has. Envoy cannot keep Kubernetes' timed ClientIP affinity,
+ * and a Local policy means that the kernel's own choice must hold, so both stay below; so does everything that its owner
+ * opted out.
+ */
+function whyKernel(
+  service: Service,
+  port: ServicePort,
+  namespace: Namespace | undefined,
+  settings: Settings,
+): string | undefined {
+  const protocol = envoyProtocol(port)
+  if (protocol === undefined) return `Envoy does not balance ${port.protocol}`
+  if (service.labels[labels.optOut] === 'disabled') return `label ${labels.optOut}: disabled`
+  if (namespace?.labels[labels.namespaceOptOut] === 'disabled') {
+    return `label ${labels.namespaceOptOut}: disabled on namespace ${namespace.name}`
+  }
+  if (service.sessionAffinity === 'ClientIP') return 'sessionAffinity is ClientIP, which the kernel keeps'
+  if (service.internalTrafficPolicy === 'Local') return 'internalTrafficPolicy is Local'
+  if (settings.overlay === false) return 'setting overlay: false'
+  if (protocol === 'tcp' && settings.overlay !== true) {
+    return 'plain TCP; Envoy balances it with the setting overlay: true'
+  }
+  return undefined
+}
+
+/** Why a node cannot lead what comes from outside through Envoy, by externalTrafficPolicy; none where it can. */
+export type OutsideObstacles = Readonly<Partial<Record<TrafficPolicy, string>>>
+
+/** Why the setting external has no effect, whatever endpoints the port has; undefined where it has one. */
+export function whyNotExternal(
+  service: Service,
+  port: ServicePort,
+  namespace: Namespace | undefined,
+  settings: Settings,
+  obstacles: OutsideObstacles,
+): string | undefined {
+  if (service.type === 'ClusterIP' && service.externalIPs.length === 0) return 'the Service is not reached from outside'
+  return whyKernel(service, port, namespace, settings) ?? obstacles[service.externalTrafficPolicy]
+}
+
+/**
+ * The layer of what comes from outside to a port.
+ *
+ * @param layer of what comes by the VIP
+ * @param whyNot as `whyNotExternal` says
+ */
+export function chooseExternalLayer(
+  layer: Layer,
+  { endpoints }: Pick<External, 'endpoints'>,
+  settings: Settings,
+  whyNot: string | undefined,
+): Layer {
+  if (!settings.external) return externalByDefault
+  if (whyNot !== undefined) return kernel(whyNot)
+  if (layer.wants === 'kernel') return layer
+  if (endpoints.length === 0) return kernel('externalTrafficPolicy is Local, and no endpoint is on this node')
+  return { wants: 'envoy', protocol: layer.protocol, reason: 'setting external: true' }
+}
+
+const externalByDefault = kernel('the setting external is not true')
+
+function kernel(reason: string): Layer {
+  return { wants: 'kernel', reason }
 }
 
 function whyEnvoy(port: ServicePort, protocol: string, settings: Settings): string {

@@ -4,7 +4,7 @@ import { familyOf, hostPort, type IpFamily } from './address.ts'
 import type { External } from './port.ts'
 import type { Service, ServicePort } from './service.ts'
 
-export type Outside = Omit<External, 'endpoints' | 'clusterEndpoints' | 'onlyElsewhere'>
+export type Outside = Omit<External, 'endpoints' | 'clusterEndpoints' | 'onlyElsewhere' | 'layer'>
 
 /** Undefined where only the VIP leads to the port; then `externalTrafficPolicy` says nothing. */
 export function outsideOf(service: Service, port: ServicePort, family: IpFamily): Outside | undefined {

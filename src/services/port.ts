@@ -38,6 +38,8 @@ export interface External {
   readonly clusterEndpoints: readonly Endpoint[]
   /** `policy` is Local and there are endpoints, but none here: drop, where none at all means reject. */
   readonly onlyElsewhere: boolean
+  /** Which layer serves what comes from outside. */
+  readonly layer: Layer
 }
 
 /**

@@ -26,6 +26,7 @@ function reuseExternal(known: External | undefined, next: External | undefined):
     sourceRanges: reuseList(known.sourceRanges, next.sourceRanges, Object.is),
     endpoints: reuseList<Endpoint>(known.endpoints, next.endpoints, sameFields),
     clusterEndpoints: reuseList<Endpoint>(known.clusterEndpoints, next.clusterEndpoints, sameFields),
+    layer: sameFields(known.layer, next.layer) ? known.layer : next.layer,
   }
   return sameFields(known, reused) ? known : reused
 }

@@ -12,6 +12,8 @@ export type LbPolicy = (typeof lbPolicies)[number]
 export interface Settings {
   /** undefined: by protocol (http yes, tcp no). */
   readonly overlay: boolean | undefined
+  /** Whether what comes from outside goes through Envoy, too. */
+  readonly external: boolean
   /** undefined: by protocol (http 300s, tcp none). */
   readonly idleTimeout: number | undefined
   readonly upstreamIdleTimeout: number
@@ -182,6 +184,13 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     http: 'true',
     tcp: 'false',
   }),
+  define(
+    'external',
+    boolean,
+    false,
+    http,
+    'Whether Envoy balances also what comes from outside, by node port, external and load-balancer IPs.',
+  ),
   define(
     'idle-timeout',
     optionalDuration,

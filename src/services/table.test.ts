@@ -304,6 +304,7 @@ describe('traffic from outside', () => {
       endpoints: stateOf(tableOf(aService(), slice)).endpoints,
       clusterEndpoints: stateOf(tableOf(aService(), slice)).endpoints,
       onlyElsewhere: false,
+      layer: { wants: 'kernel', reason: 'the setting external is not true' },
     })
   })
   test('does not keep the VIP from Envoy, whatever its policy', () => {

@@ -9,7 +9,16 @@ import { Claims } from './claims.ts'
 import { type Candidate, chooseEndpoints, explainEndpoints, type Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
 import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
-import { chooseLayer, labels, type ServiceScope, whyOthers, whyUnserved } from './layer.ts'
+import {
+  chooseExternalLayer,
+  chooseLayer,
+  labels,
+  type OutsideObstacles,
+  type ServiceScope,
+  whyNotExternal,
+  whyOthers,
+  whyUnserved,
+} from './layer.ts'
 import { type Change, describeKey, type KubeObject, keyOf, type ObjectKey } from './objects.ts'
 import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned, outsideOf } from './outside.ts'
 import { type Layer, type PortState, portId, portLabel, serviceKeyOf } from './port.ts'
@@ -71,6 +80,7 @@ export interface ServiceView {
 export class ServiceTable {
   readonly #nodeName: string | undefined
   readonly #scope: ServiceScope
+  readonly #obstacles: OutsideObstacles
   readonly #entries = new Map<string, Entry>()
   readonly #namespaces = new Map<string, Namespace>()
   readonly #claims = new Claims()
@@ -80,10 +90,14 @@ export class ServiceTable {
   readonly #serviceCidrs = new Map<string, readonly string[]>()
   #node: Node | undefined
 
-  /** @param nodeName undefined where the choice is made for no node in particular (`translate`) */
-  constructor(nodeName: string | undefined, scope: ServiceScope = 'all') {
+  /**
+   * @param nodeName undefined where the choice is made for no node in particular (`translate`)
+   * @param obstacles of this node
+   */
+  constructor(nodeName: string | undefined, scope: ServiceScope = 'all', obstacles: OutsideObstacles = {}) {
     this.#nodeName = nodeName
     this.#scope = scope
+    this.#obstacles = obstacles
   }
 
   apply(changes: readonly Change[]): TableUpdate {
@@ -354,11 +368,19 @@ export class ServiceTable {
       const choice = chooseEndpoints(service, port, family, entry.slices, this.#here(), outside)
       const { namespace, name } = service
       const inNamespace = this.#namespaces.get(namespace)
+      const whyNot = settings.external
+        ? whyNotExternal(service, port, inNamespace, settings, this.#obstacles)
+        : undefined
+      if (whyNot !== undefined) addOnce(found, notExternal(service, port, entry.settings, whyNot))
       const layer: Layer =
         entry.handover === 'begun'
           ? { wants: 'kernel', reason: `${whyOthers(service, this.#scope)}; the kernel goes on until that has it` }
           : chooseLayer(service, port, inNamespace, settings, choice.endpoints.length)
-      const next = { id, namespace, name, port, family, vip, settings, layer, ...choice, affinitySeconds }
+      const external = choice.external && {
+        ...choice.external,
+        layer: chooseExternalLayer(layer, choice.external, settings, whyNot),
+      }
+      const next = { id, namespace, name, port, family, vip, settings, layer, ...choice, external, affinitySeconds }
       ports.set(id, reuse(portOf(entry.ports, id), next))
     }
     return [...ports.values()]
@@ -435,4 +457,15 @@ function outsideKey(address: OutsideAddress, port: ServicePort, family: IpFamily
 function taken(service: Service, place: string, port: ServicePort, owner: string): Problem {
   const remedy = `port ${portLabel(port)} is not served there until it is free`
   return problem('LP211', describeKey(keyOf(service)), `${place} belongs to ${owner}`, remedy)
+}
+
+function notExternal(service: Service, port: ServicePort, { annotated }: ServiceSettings, reason: string): Problem {
+  const annotation = annotated.get(portLabel(port))?.get('external')
+  const remedy = 'what comes from outside stays in the kernel layer; remove the annotation, or what it collides with'
+  return problem('LP204', describeKey(keyOf(service)), `annotation ${annotation}: ${reason}`, remedy)
+}
+
+/** Both families of a port have the same problem. */
+function addOnce(problems: Problem[], found: Problem): void {
+  if (!problems.some(({ reason }) => reason === found.reason)) problems.push(found)
 }

@@ -10,7 +10,7 @@ import { cleanupIptables } from '../../src/kernel/iptables/install.ts'
 import { IptablesLayer } from '../../src/kernel/iptables/layer.ts'
 import { IptablesPrograms } from '../../src/kernel/iptables/programs.ts'
 import type { Flush } from '../../src/kernel/layer.ts'
-import { portState } from '../../src/kernel/testing.ts'
+import { belowFromOutside, portState } from '../../src/kernel/testing.ts'
 import type { Problem } from '../../src/services/problem.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
 
@@ -183,7 +183,8 @@ for (const variant of ['nft', 'legacy'] as const)
 
     test('What of a Service is not served is said', async () => {
       const external = { nodePort: 30080, externalIPs: [], loadBalancerIPs: [], sourceRanges: [], onlyElsewhere: false }
-      await set({ ...web(near), external: { ...external, policy: 'Cluster', endpoints: [], clusterEndpoints: [] } })
+      const none = { policy: 'Cluster', endpoints: [], clusterEndpoints: [], layer: belowFromOutside } as const
+      await set({ ...web(near), external: { ...external, ...none } })
       assert.match(
         JSON.stringify(problems.get('iptables a/web/http')),
         /LP404.*does not serve its addresses from outside/,

@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import type { LabNode, Pod } from '../../src/demo/network.ts'
 import { runIn } from '../../src/demo/processes.ts'
 import type { KernelOptions } from '../../src/kernel/layer.ts'
-import { portState } from '../../src/kernel/testing.ts'
+import { belowFromOutside, portState } from '../../src/kernel/testing.ts'
 import type { External, PortState } from '../../src/services/port.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
 
@@ -48,6 +48,7 @@ describe('From outside', needsRoot, () => {
         endpoints,
         clusterEndpoints: state.endpoints,
         onlyElsewhere: endpoints.length === 0 && state.endpoints.length > 0,
+        layer: belowFromOutside,
         ...external,
       },
     }

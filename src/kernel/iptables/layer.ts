@@ -311,7 +311,7 @@ export class IptablesLayer implements KernelLayer {
     this.#dirty.delete(record.id)
     const { state } = record
     if (!state || !this.#options.families.includes(state.family)) return { record, wanted: undefined }
-    return { record, wanted: { state, rules: planPort(state, this.#overlay.has(state), this.#options) } }
+    return { record, wanted: { state, rules: planPort(state, this.#overlay.of(state).length > 0, this.#options) } }
   }
 
   #refuse(record: PortRecord, error: CommandError): void {

@@ -1,0 +1,48 @@
+/**
+ * The ways to a Service port that Envoy serves: its VIP, and the places outside together. Each way has a cluster, routes
+ * and listeners of its own, as if it were another Service port: the endpoints for outsiders are chosen by another policy,
+ * and what changes of one way touches no connection of the other.
+ */
+
+import { type Place, placesOf } from '../services/places.ts'
+import type { PortState } from '../services/port.ts'
+
+/** A Service port by one way. */
+export interface Way extends PortState {
+  /** Undefined: by its VIP. */
+  readonly places?: readonly Place[]
+}
+
+/** By its VIP and, where it is reached from outside, by its places there. */
+export function waysOf(state: PortState): readonly Way[] {
+  const { id, external } = state
+  const places = placesOf(state)
+  if (!external || places.length === 0) return [state]
+  const { layer, endpoints, onlyElsewhere } = external
+  return [state, { ...state, id: externalId(id), layer, endpoints, onlyElsewhere, places }]
+}
+
+const suffix = '/external'
+
+/** Of the way from outside: `namespace/name/port/external`. */
+export function externalId(portId: string): string {
+  return `${portId}${suffix}`
+}
+
+/** The port's id of a way's. A port may be called external, too. */
+export function portIdOf(id: string): string {
+  return id.endsWith(suffix) && id.split('/').length > 3 ? id.slice(0, -suffix.length) : id
+}
+
+/** Where the way's listeners are. */
+export function addressesOf({ places, vip, port }: Way): readonly Pick<Place, 'ip' | 'port'>[] {
+  return places ?? [{ ip: vip, port: port.port }]
+}
+
+/**
+ * Whether endpoints may see the client's address as their peer. From outside it is policy Local alone: an endpoint on
+ * another node would answer past this one.
+ */
+export function mayShowClient({ places, external }: Way): boolean {
+  return places === undefined || external?.policy === 'Local'
+}

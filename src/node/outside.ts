@@ -1,0 +1,21 @@
+/** Whether a node can lead what comes from outside through Envoy. */
+
+import type { Redirect } from '../kernel/layer.ts'
+import type { OutsideObstacles } from '../services/layer.ts'
+import type { ClientAddressChoice } from './clientaddress.ts'
+
+/** externalTrafficPolicy Local keeps the client's address, and so must Envoy. */
+export function outsideObstacles({
+  redirect,
+  clientAddress: { mode, why },
+}: {
+  readonly redirect: Redirect
+  readonly clientAddress: Pick<ClientAddressChoice, 'mode' | 'why'>
+}): OutsideObstacles {
+  if (redirect === 'iptables') {
+    const reason = '--redirect iptables serves nothing that comes from outside'
+    return { Cluster: reason, Local: reason }
+  }
+  if (mode === 'preserve') return {}
+  return { Local: `externalTrafficPolicy is Local, and Envoy of this node does not keep the client's address (${why})` }
+}
