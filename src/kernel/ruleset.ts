@@ -206,7 +206,11 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     // Whom the policy Local does not concern the kernel layer leads to all endpoints.
     {
       name: 'steer-local',
-      rules: [`${ofPods(family, options)} accept`, 'fib saddr type local accept', steerTo(options)],
+      rules: [
+        `${ofPods(family, options)} accept`,
+        'fib saddr type local accept',
+        `meta l4proto tcp ${steerTo(options)}`,
+      ],
     },
     {
       name: 'steer',

@@ -20,6 +20,7 @@ export interface PortOptions {
   readonly port: number
   readonly targetPort: number
   readonly protocol?: 'TCP' | 'UDP' | 'SCTP'
+  readonly nodePort?: number
 }
 
 /** What an EndpointSlice says of a pod; a `Pod` of the lab is one. */

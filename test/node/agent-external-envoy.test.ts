@@ -1,0 +1,314 @@
+/** The setting external: what comes from outside goes through Envoy, and through the kernel where that is not there. */
+
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { curl, type Load } from '../../src/demo/clients.ts'
+import type { Pod } from '../../src/demo/network.ts'
+import type { RunningPod } from '../../src/demo/pods.ts'
+import { runIn } from '../../src/demo/processes.ts'
+import { AgentLab, skip } from './agent-lab.ts'
+import { type Endpoint, type ServiceOptions, serviceWith } from './manifests.ts'
+
+interface Outside extends ServiceOptions {
+  readonly loadBalancerIPs?: readonly string[]
+}
+
+const [outsider, outsider6, stranger] = ['172.30.0.1', 'fd00:30::1', '172.30.0.77'] as const
+
+/** A node of two, one pod of the Service on each, a client pod, and clients outside at two addresses. */
+async function buildLab(more: readonly string[] = []) {
+  const lab = await AgentLab.build({
+    nodes: 2,
+    flags: ['--detect-local-mode', 'NodeCIDR', ...more],
+    bootstrapFlags: more,
+  })
+  const [near, client] = await lab.pods(['near', 'client'], 10)
+  const far = await lab.pod('far', 10, 2)
+  const outside = { netns: lab.network.fabric }
+  const { name, address, address6, podCidr, podCidr6 } = lab.node
+  lab.write('node', [
+    {
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name },
+      spec: { podCIDRs: [podCidr, podCidr6] },
+      status: { addresses: [address, address6].map(ip => ({ type: 'InternalIP', address: ip })) },
+    },
+  ])
+  for (const ip of ['192.0.2.0/24', '2001:db8::/64']) {
+    await runIn(outside.netns, 'ip', ['route', 'add', ip, 'via', ip.includes(':') ? address6 : address])
+  }
+  await runIn(outside.netns, 'ip', ['address', 'add', `${stranger}/24`, 'dev', 'fabric'])
+  return { lab, near: near!, far, client: client!, outside }
+}
+
+function write(lab: AgentLab, options: Outside, endpoints: readonly Endpoint[]): void {
+  const [object, ...slices] = serviceWith({ settings: { external: 'true' }, ...options }, endpoints)
+  const ingress = (options.loadBalancerIPs ?? []).map(ip => ({ ip }))
+  lab.write(options.name, [{ ...object, status: { loadBalancer: { ingress } } }, ...slices])
+}
+
+/** What the endpoint saw: who it is, its peer's address and X-Forwarded-For. */
+async function seen(from: Pick<RunningPod, 'netns'>, url: string, ...args: readonly string[]) {
+  const { stdout } = await curl(from, [...args, url])
+  const [, pod] = /^Hostname: (.*)$/m.exec(stdout) ?? []
+  const [, peer] = /^RemoteAddr: \[?(.*?)\]?:\d+$/m.exec(stdout) ?? []
+  const [, forwardedFor] = /^X-Forwarded-For: (.*)$/m.exec(stdout) ?? []
+  return { pod, peer, forwardedFor }
+}
+
+/** Load over connections that stay, once Envoy has them. */
+async function keptLoad(lab: AgentLab, from: Pod, url: string): Promise<Load> {
+  const load = await lab.load(from, { url, connections: 2, rate: 50 })
+  const port = new URL(url).port || '80'
+  await lab.until('connections in Envoy', async () => {
+    return (await lab.on('ss', ['-Htn', 'state', 'established', 'sport', '=', `:${port}`])).stdout
+  })
+  return load
+}
+
+/** Who answers, until both pods have, or 20 times. */
+async function answers(lab: AgentLab, from: Pick<RunningPod, 'netns'>, url: string): Promise<readonly string[]> {
+  const found = new Set<string>()
+  for (let n = 0; n < 20 && found.size < 2; n++) found.add(await lab.ask(from, url, '--max-time', '2'))
+  return [...found].sort()
+}
+
+const web: Outside = {
+  name: 'web',
+  vips: ['10.96.9.1', 'fd00:96:9::1'],
+  ports: [{ name: 'http', port: 80, targetPort: 8080, nodePort: 30_080 }],
+  spec: {
+    type: 'LoadBalancer',
+    externalIPs: ['192.0.2.8'],
+    loadBalancerSourceRanges: [`${outsider}/32`, `${outsider6}/128`, '10.0.0.0/8', 'fd00:244::/32'],
+  },
+  loadBalancerIPs: ['192.0.2.7', '2001:db8::7'],
+}
+
+const local: Outside = {
+  name: 'local',
+  vips: ['10.96.9.2', 'fd00:96:9::2'],
+  ports: [{ name: 'http', port: 80, targetPort: 8080, nodePort: 30_081 }],
+  spec: { type: 'LoadBalancer', externalTrafficPolicy: 'Local' },
+  loadBalancerIPs: ['192.0.2.9', '2001:db8::9'],
+}
+
+describe('an http port with the setting external', { skip }, () => {
+  let lab: AgentLab
+  let near: RunningPod
+  let far: RunningPod
+  let client: RunningPod
+  let outside: { readonly netns: string }
+  let urls: readonly string[]
+
+  before(async () => {
+    ;({ lab, near, far, client, outside } = await buildLab())
+    write(lab, web, [near, far])
+    write(lab, local, [near, far])
+    const { address, address6 } = lab.node
+    const nodePorts = [`http://${address}:30080/`, `http://[${address6}]:30080/`]
+    urls = [...nodePorts, 'http://192.0.2.7/', 'http://192.0.2.8/', 'http://[2001:db8::7]/']
+    await lab.start()
+    for (const url of urls) await lab.untilServedBy('envoy', outside, url)
+  })
+  after(() => lab?.destroy())
+
+  test('is balanced by Envoy over all endpoints for outsiders, pods and the node itself', async () => {
+    const both = ['far by envoy', 'near by envoy']
+    for (const url of urls) assert.deepEqual(await answers(lab, outside, url), both)
+    for (const url of urls) assert.deepEqual(await answers(lab, client, url), both)
+    for (const url of urls.slice(0, 2)) assert.deepEqual(await answers(lab, lab.node, url), both)
+  })
+
+  test("tells endpoints the outsider's address in X-Forwarded-For, and shows them the node's", async () => {
+    const nodes = [lab.node.address, lab.node.address6]
+    for (const url of urls) {
+      const { peer, forwardedFor } = await seen(outside, url)
+      assert.equal(forwardedFor, url.includes('[') ? outsider6 : outsider)
+      assert.ok(peer && [...nodes, '10.244.1.', 'fd00:244:1:'].some(start => peer.startsWith(start)), `${peer}`)
+      const chain = await seen(outside, url, '--header', 'X-Forwarded-For: 203.0.113.5')
+      assert.equal(chain.forwardedFor, `203.0.113.5,${url.includes('[') ? outsider6 : outsider}`)
+    }
+  })
+
+  test('lets in by load-balancer IPs only whom its source ranges name', async () => {
+    const as = (url: string) => lab.ask(outside, url, '--interface', stranger, '--max-time', '2')
+    assert.equal(await as('http://192.0.2.7/'), 'curl 28')
+    assert.match(await as('http://192.0.2.8/'), / by envoy$/)
+    assert.match(await as(`http://${lab.node.address}:30080/`), / by envoy$/)
+  })
+
+  test('has its node port open on the addresses of node ports alone', async () => {
+    await lab.on('ip', ['address', 'add', '172.30.0.99/24', 'dev', 'eth0'])
+    assert.equal(await lab.ask(outside, 'http://172.30.0.99:30080/'), 'curl 7')
+    assert.equal(await lab.ask(lab.node, 'http://127.0.0.1:30080/'), 'curl 7')
+  })
+
+  test('leaves connections by one way alone when another way comes or goes', async () => {
+    const load = await keptLoad(lab, { ...client, netns: outside.netns }, urls[0]!)
+    write(lab, { ...web, loadBalancerIPs: ['192.0.2.7', '192.0.2.17', '2001:db8::7'] }, [near, far])
+    await lab.untilServedBy('envoy', outside, 'http://192.0.2.17/')
+    write(lab, web, [near, far])
+    await lab.until('the place gone', async () => /^curl/.test(await lab.ask(outside, 'http://192.0.2.17/')))
+    const { errors, layers } = await load.stop()
+    assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']])
+    for (const url of urls) await lab.untilServedBy('envoy', outside, url)
+  })
+
+  test('stays in the kernel layer with policy Local where endpoints would not see the client, and its owner is told', async () => {
+    const { address } = lab.node
+    for (const url of [`http://${address}:30081/`, 'http://192.0.2.9/', 'http://[2001:db8::9]/']) {
+      assert.deepEqual(await answers(lab, outside, url), ['near by kernel'])
+      assert.equal((await seen(outside, url)).peer, url.includes('[') ? outsider6 : outsider)
+    }
+    assert.deepEqual(await lab.problems('default/local'), [
+      "LP204 annotation config.lightpath.cloud/http-external: externalTrafficPolicy is Local, and Envoy of this node does not keep the client's address (--client-address forwarded-for)",
+    ])
+  })
+
+  test('is explained', async () => {
+    const { stdout } = await lab.lightpath('explain', 'default/web', '--socket', lab.socket)
+    assert.match(stdout, /^ {2}layer of what comes from outside: Envoy, as http \(setting external: true\)$/m)
+    assert.match(
+      stdout,
+      /^ {2}external traffic policy Cluster: all 2 endpoints, which see the node's address, and the client's in X-Forwarded-For$/m,
+    )
+    assert.match(stdout, /^ {2}listener +0\.0\.0\.0:30080 +\S+ +acknowledged$/m)
+    const rows = await lab.lightpath('services', '--socket', lab.socket)
+    assert.match(rows.stdout, /^default +web +http:80\/TCP +10\.96\.9\.1 +Envoy \(http\) +Envoy \(http\) +2/m)
+    assert.match(rows.stdout, /^default +local +http:80\/TCP +10\.96\.9\.2 +Envoy \(http\) +kernel +2 +LP204/m)
+  })
+
+  test('has its requests counted apart from those by the VIP', async () => {
+    await lab.ask(outside, urls[0]!)
+    const name =
+      'lightpath_requests_total{namespace="default",service="web",port="http",way="external",code_class="2xx"}'
+    await lab.until('the count', () => lab.metric(name))
+  })
+
+  test("is served by the kernel layer from an outsider's very next connection on when Envoy is killed, with no agent alive", async () => {
+    await lab.agent.down('SIGKILL')
+    await lab.envoy.down('SIGKILL')
+    for (const url of urls) assert.match(await lab.ask(outside, url), / by kernel$/)
+    await lab.start()
+    for (const url of urls) await lab.untilServedBy('envoy', outside, url)
+  })
+
+  test('goes down to the kernel layer while Envoy hangs, and when people switch the overlay off', async () => {
+    lab.envoy.kill('SIGSTOP')
+    for (const url of urls) await lab.untilServedBy('kernel', outside, url)
+    lab.envoy.kill('SIGCONT')
+    for (const url of urls) await lab.untilServedBy('envoy', outside, url)
+    await lab.lightpath('overlay', 'off')
+    for (const from of [outside, lab.node]) assert.match(await lab.ask(from, urls[0]!), / by kernel$/)
+    await lab.lightpath('overlay', 'on')
+    assert.match(await lab.ask(outside, urls[0]!), / by envoy$/)
+  })
+
+  test('keeps its places in the overlay over a restart of the agent, and gives them up with the setting', async () => {
+    const load = await lab.load(
+      { ...client, netns: outside.netns },
+      { url: urls[2]!, connections: 2, rate: 50, fresh: true },
+    )
+    await lab.agent.down('SIGKILL')
+    await lab.agent.up()
+    await lab.untilEnvoyIsUp()
+    await lab.until(
+      'acknowledgement',
+      async () => (await lab.explain('default/web'))?.envoyPorts['default/web/http/external']?.up,
+    )
+    const { errors, layers } = await load.stop()
+    assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']])
+    const kept = await keptLoad(lab, { ...client, netns: outside.netns }, urls[0]!)
+    write(lab, { ...web, settings: {} }, [near, far])
+    for (const url of urls) await lab.untilServedBy('kernel', outside, url)
+    const report = await kept.stop()
+    assert.deepEqual([report.errors, Object.keys(report.layers)], [{}, ['envoy']])
+  })
+})
+
+describe("an http port with the setting external on a node that keeps clients' addresses", { skip }, () => {
+  let lab: AgentLab
+  let near: RunningPod
+  let far: RunningPod
+  let client: RunningPod
+  let outside: { readonly netns: string }
+  let urls: readonly string[]
+
+  before(async () => {
+    ;({ lab, near, far, client, outside } = await buildLab(['--client-address', 'preserve']))
+    write(lab, web, [near, far])
+    write(lab, local, [near, far])
+    const { address, address6 } = lab.node
+    urls = [`http://${address}:30081/`, `http://[${address6}]:30081/`, 'http://192.0.2.9/', 'http://[2001:db8::9]/']
+    await lab.start()
+    for (const url of [...urls, 'http://192.0.2.7/']) await lab.untilServedBy('envoy', outside, url)
+  })
+  after(() => lab?.destroy())
+
+  test('and policy Local leads outsiders through Envoy to the endpoints here, which see their address', async () => {
+    for (const url of urls) {
+      assert.deepEqual(await answers(lab, outside, url), ['near by envoy'])
+      const address = url.includes('[') ? outsider6 : outsider
+      assert.deepEqual(await seen(outside, url), { pod: 'near', peer: address, forwardedFor: address })
+    }
+  })
+
+  test('and policy Local leads pods and the node to every endpoint, by the kernel', async () => {
+    for (const url of urls) assert.deepEqual(await answers(lab, client, url), ['far by kernel', 'near by kernel'])
+    for (const url of urls.slice(0, 2)) {
+      assert.deepEqual(await answers(lab, lab.node, url), ['far by kernel', 'near by kernel'])
+    }
+  })
+
+  test("and policy Cluster shows endpoints the node's address, on whichever node they are", async () => {
+    for (const url of ['http://192.0.2.7/', 'http://[2001:db8::7]/', `http://${lab.node.address}:30080/`]) {
+      assert.deepEqual(await answers(lab, outside, url), ['far by envoy', 'near by envoy'])
+      assert.deepEqual(await answers(lab, client, url), ['far by envoy', 'near by envoy'])
+      const { peer, forwardedFor } = await seen(outside, url)
+      const address = url.includes('[') ? outsider6 : outsider
+      assert.equal(forwardedFor, address)
+      assert.notEqual(peer, address)
+    }
+  })
+
+  test('and policy Local drops what outsiders send where no endpoint is, and goes up again with the first', async () => {
+    const load = await keptLoad(lab, { ...client, netns: outside.netns }, urls[0]!)
+    write(lab, local, [far])
+    await lab.until('drops', async () => (await lab.ask(outside, urls[2]!, '--max-time', '1')) === 'curl 28')
+    for (const url of urls) assert.equal(await lab.ask(outside, url, '--max-time', '1'), 'curl 28')
+    write(lab, local, [near, far])
+    for (const url of urls) await lab.untilServedBy('envoy', outside, url)
+    await load.stop()
+  })
+
+  test('and policy Local keeps the address through the kernel, too, when Envoy is killed', async () => {
+    await lab.envoy.down('SIGKILL')
+    for (const url of urls) {
+      assert.equal(await lab.ask(outside, url), 'near by kernel')
+      assert.equal((await seen(outside, url)).peer, url.includes('[') ? outsider6 : outsider)
+    }
+    await lab.start()
+    for (const url of urls) await lab.untilServedBy('envoy', outside, url)
+  })
+
+  test('still answers outsiders on its VIP by the kernel, and pods by Envoy with their address', async () => {
+    for (const [url, address] of [
+      ['http://10.96.9.1/', client.ip],
+      ['http://[fd00:96:9::1]/', client.ip6],
+    ] as const) {
+      await lab.untilServedBy('envoy', client, url)
+      assert.equal((await seen(client, url)).peer, address)
+    }
+  })
+
+  test('is explained', async () => {
+    const { stdout } = await lab.lightpath('explain', 'default/local', '--socket', lab.socket)
+    assert.match(stdout, /^ {2}layer of what comes from outside: Envoy, as http \(setting external: true\)$/m)
+    assert.match(
+      stdout,
+      /^ {2}external traffic policy Local: 1 of 2 endpoints, those here, which see the client's address$/m,
+    )
+  })
+})
