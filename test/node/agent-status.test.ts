@@ -50,7 +50,10 @@ describe('a node at a glance', { skip }, () => {
       alone.stdout,
       /^ {2}ports in the kernel that wait for Envoy: 2, since Envoy is down or not connected \(default\/web\/http, default\/wrong\/http\)$/m,
     )
-    assert.match((await services()).stdout, /^default +web +http:80\/TCP +10\.96\.7\.1 +kernel, waits for Envoy +1$/m)
+    assert.match(
+      (await services()).stdout,
+      /^default +web +http:80\/TCP +10\.96\.7\.1 +kernel, waits for Envoy +- +1$/m,
+    )
     await lab.start()
     await lab.untilServedBy('envoy', client, 'http://10.96.7.1/')
     await lab.until('both ports', async () => (await lab.metric('lightpath_overlay_entries')) === 2)
@@ -83,12 +86,12 @@ describe('a node at a glance', { skip }, () => {
         .split('\n')
         .map(line => line.split(/ {2,}/)),
       [
-        ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'ENDPOINTS', 'PROBLEMS'],
-        ['apart', 'other', 'http:80/TCP', '10.96.7.2', 'kernel', '0'],
-        ['default', 'headless', '-', '-', 'not served', '0'],
-        ['default', 'web', 'dns:53/UDP', '10.96.7.1', 'kernel', '1'],
-        ['default', 'web', 'http:80/TCP', '10.96.7.1', 'Envoy (http)', '1'],
-        ['default', 'wrong', 'http:80/TCP', '10.96.7.3', 'Envoy (http)', '1', 'LP201'],
+        ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'OUTSIDE', 'ENDPOINTS', 'PROBLEMS'],
+        ['apart', 'other', 'http:80/TCP', '10.96.7.2', 'kernel', '-', '0'],
+        ['default', 'headless', '-', '-', 'not served', '-', '0'],
+        ['default', 'web', 'dns:53/UDP', '10.96.7.1', 'kernel', '-', '1'],
+        ['default', 'web', 'http:80/TCP', '10.96.7.1', 'Envoy (http)', '-', '1'],
+        ['default', 'wrong', 'http:80/TCP', '10.96.7.3', 'Envoy (http)', '-', '1', 'LP201'],
       ],
     )
   })

@@ -110,7 +110,7 @@ describe('the command line', { concurrency: 2 }, () => {
     writeFileSync(join(directory, 'good.json'), JSON.stringify({ ...service, spec }))
     const { code, stdout, stderr } = await lightpath(['translate', directory])
     assert.equal(code, 0)
-    assert.match(stdout, /^default\/web\/http +10\.96\.0\.1:80\/TCP +kernel +0/m)
+    assert.match(stdout, /^default\/web\/http +10\.96\.0\.1:80\/TCP +kernel +- +0/m)
     assert.match(stderr, /LP101 .*half\.yaml:2/)
   })
 
