@@ -14,8 +14,8 @@ export interface VipPort {
 }
 
 export class Overlay {
-  /** By `10.0.0.1 . 80`, as in the sets of the overlay. */
-  readonly #wanted = new Set<string>()
+  /** What is steered, by itself: `10.0.0.1 . 80`, as in the sets of the overlay. */
+  readonly #wanted = new Map<string, Steered>()
   /** The id of the Service port that owns each. */
   readonly #owners = new Map<string, string>()
   /** Entries of a previous run that nobody has said anything about yet. */
@@ -27,13 +27,14 @@ export class Overlay {
 
   /** What of a port goes to Envoy. */
   of(state: PortState): Steered {
-    const steered = overlayKeys(state).filter(key => this.#wanted.has(key))
-    return steered.length === 0 ? nothingSteered : steered
+    const steered = overlayKeys(state).flatMap(key => this.#wanted.get(key) ?? [])
+    // Most ports have their VIP there and nothing else: that needs no copy.
+    return steered.length > 1 ? steered : (this.#wanted.get(steered[0] ?? '') ?? nothingSteered)
   }
 
   /** @param key as the kernel has it */
   inherit(key: string): void {
-    this.#wanted.add(key)
+    this.#wanted.set(key, [key])
     this.#inherited.add(key)
   }
 
@@ -44,7 +45,7 @@ export class Overlay {
       const key = vipPortKey(vipPort)
       this.#inherited.delete(key)
       if (on === this.#wanted.has(key)) continue
-      if (on) this.#wanted.add(key)
+      if (on) this.#wanted.set(key, [key])
       else this.#wanted.delete(key)
       const owner = this.#owners.get(key)
       if (owner !== undefined) touched.push(owner)
