@@ -1,6 +1,7 @@
 /** A Service port as Envoy's cluster: how it connects to endpoints, chooses among them and leaves failing ones out. */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { Duration } from '@bufbuild/protobuf/wkt'
 import type { PortState } from '../services/port.ts'
 import type { Settings } from '../services/settings.ts'
 import type {
@@ -51,7 +52,7 @@ function circuitBreakers(settings: Settings): MessageInitShape<typeof CircuitBre
         maxPendingRequests: settings.circuitBreakerDefaultMaxPendingRequests,
         maxRequests: settings.circuitBreakerDefaultMaxRequests,
         trackRemaining: settings.trackRemaining,
-        ...retryLimit(settings.circuitBreakerDefaultMaxRetries),
+        ...retryLimit(settings.circuitBreakerDefaultMaxRetries, budgetInterval),
       },
       {
         priority: RoutingPriority.HIGH,
@@ -66,12 +67,21 @@ function circuitBreakers(settings: Settings): MessageInitShape<typeof CircuitBre
 }
 
 /**
- * A budget overrides max_retries in Envoy, so there is only one of them. A request counts as active for a second: where
- * one of three endpoints dies, more than a fifth of the requests in flight fail at once, and all are to be tried again.
+ * Retries may be a fifth of the requests of the last 10 s, as by default in the Gateway API (GEP-3388). A fifth of those in
+ * flight is too little: where one of three endpoints dies, more fail at once, and all are to be tried again.
+ *
+ * Envoy moves this window on in ten steps, each by a timer a cluster on its main thread. With windows of 1 s, 10,000
+ * clusters took a fifth of that thread, and changes waited for it.
  */
-function retryLimit(maxRetries: number | undefined): MessageInitShape<typeof CircuitBreakers_ThresholdsSchema> {
+const budgetInterval = duration(10e3)
+
+/** A budget overrides max_retries in Envoy, so there is only one of them. No route has the priority HIGH: no window for it. */
+function retryLimit(
+  maxRetries: number | undefined,
+  budgetInterval?: Duration,
+): MessageInitShape<typeof CircuitBreakers_ThresholdsSchema> {
   if (maxRetries !== undefined) return { maxRetries }
-  return { retryBudget: { budgetPercent: { value: 20 }, minRetryConcurrency: 3, budgetInterval: duration(1000) } }
+  return { retryBudget: { budgetPercent: { value: 20 }, minRetryConcurrency: 3, budgetInterval } }
 }
 
 /**
