@@ -1,8 +1,9 @@
 import { release } from 'node:os'
-import { type ClientAddressChoice, chooseClientAddress } from '../node/clientaddress.ts'
+import { type ClientAddressChoice, chooseClientAddress, forwarded } from '../node/clientaddress.ts'
 import { outsideObstacles } from '../node/outside.ts'
 import { type ClientAddress, hasPortRange } from '../services/clientaddress.ts'
 import type { OutsideObstacles } from '../services/layer.ts'
+import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
 
 /** A configuration in which `auto` has been decided. */
@@ -17,12 +18,20 @@ export function obstaclesFor({ redirect, clientAddress: mode }: DecidedConfig): 
   return outsideObstacles({ redirect, clientAddress: { mode, why: `--client-address ${mode}` } })
 }
 
-/** For the agent of this node. Settings that need the node's own address decide against the client's. */
-export function decideForNode(config: Config): Promise<ClientAddressChoice> | ClientAddressChoice {
-  const { clientAddress: setting, masqueradeAll, redirect } = config
-  const against = redirect === 'iptables' ? '--redirect iptables' : masqueradeAll ? '--masquerade-all' : undefined
-  if (setting !== 'auto' || against === undefined) return chooseClientAddress(setting)
-  return { setting, mode: 'forwarded-for', why: `--client-address auto, with ${against}` }
+/** For the agent of this node, as it starts; where it looks for a proof, this may change. */
+export async function decideForNode(config: Config): Promise<ClientAddressChoice> {
+  const against = config.clientAddress === 'auto' ? settingAgainst(config) : undefined
+  if (against !== undefined) return forwarded(`${against} needs the node's address`)
+  return chooseClientAddress(config.clientAddress, familiesOf(config))
+}
+
+/** Whether the agent looks for a proof that the client's address works. */
+export function looksForProof(config: Config): boolean {
+  return config.clientAddress === 'auto' && settingAgainst(config) === undefined
+}
+
+function settingAgainst({ masqueradeAll, redirect }: Config): string | undefined {
+  return redirect === 'iptables' ? '--redirect iptables' : masqueradeAll ? '--masquerade-all' : undefined
 }
 
 /** For this node's Envoy, which may then do both. */

@@ -11,8 +11,8 @@ import { createLog, type Log } from '../observe/log.ts'
 import { RecentLines } from '../observe/recent.ts'
 import { type Note, noteOf } from '../services/note.ts'
 import { problem } from '../services/problem.ts'
-import { familiesOf } from './bootstrap.ts'
-import { decideForNode, withClientAddress } from './clientaddress.ts'
+import { decideForNode, looksForProof, withClientAddress } from './clientaddress.ts'
+import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
 import { createSource } from './source.ts'
 
@@ -30,7 +30,7 @@ export async function runNode(given: Config): Promise<void> {
   // The test of the path is made with nftables.
   const pathTest = config.pathTest && config.redirect === 'nftables'
   const agent = new Agent(
-    { ...config, clientAddress, pathTest, families: familiesOf(config) },
+    { ...config, clientAddress, provesClientAddress: looksForProof(given), pathTest, families: familiesOf(config) },
     await createSource(config, log),
     log,
   )

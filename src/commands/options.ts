@@ -250,8 +250,8 @@ export const definitions = {
   clientAddress: {
     ...oneOf(...clientAddressModes),
     description:
-      "what endpoints see as the peer of connections through Envoy: preserve is the client's address (needs a routed pod network and Linux 6.3; give it to both `node` and `bootstrap`), forwarded-for the node's, with the client's in X-Forwarded-For; auto is preserve on nodes where all that it needs is proven",
-    default: 'forwarded-for' as (typeof clientAddressModes)[number],
+      "what endpoints see as the peer of connections through Envoy: preserve is the client's address (needs a routed pod network and Linux 6.3; give it to both `node` and `bootstrap`), forwarded-for the node's, with the client's in X-Forwarded-For; auto is preserve on nodes where all that it needs is proven, and forwarded-for until then",
+    default: 'auto' as (typeof clientAddressModes)[number],
   },
   pathTest: {
     ...onOff,

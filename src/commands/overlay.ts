@@ -6,7 +6,7 @@ import {
 import { IptablesPrograms } from '../kernel/iptables/programs.ts'
 import { Nft, readOverlaySwitch, setOverlaySwitch } from '../kernel/nft.ts'
 import { familiesOf as familyNamesOf } from '../kernel/ruleset.ts'
-import { familiesOf } from './bootstrap.ts'
+import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
 import { UsageError } from './usage.ts'
 

@@ -6,6 +6,7 @@ import { cleanupIptables } from './iptables/install.ts'
 import { IptablesPrograms } from './iptables/programs.ts'
 import { Nft } from './nft.ts'
 import { removePathTest } from './pathtest.ts'
+import { removeReplyTest } from './replytest.ts'
 import { type RoutingOptions, removeRouting } from './routing.ts'
 import { tableName } from './ruleset.ts'
 
@@ -16,7 +17,8 @@ export async function cleanupKernel(
 ): Promise<readonly string[]> {
   const nft = new Nft(prefix)
   const removed: string[] = []
-  if (await removePathTest(prefix)) removed.push('what a test of the path to Envoy left behind')
+  const tests = [await removePathTest(prefix), await removeReplyTest(prefix)]
+  if (tests.includes(true)) removed.push('what a test of the path to Envoy left behind')
   for (const family of ['ip', 'ip6'] satisfies Family[]) {
     if (await exists(nft, family)) {
       await nft.apply(`delete table ${family} ${tableName}\n`)

@@ -10,6 +10,8 @@
 import type { Family } from './elements.ts'
 import type { Chain, RulesetOptions } from './ruleset.ts'
 
+export const restoreChain = 'restore'
+
 /** Nothing where endpoints see the node's address. */
 export function clientAddressChains(family: Family, options: RulesetOptions): readonly Chain[] {
   if (options.clientAddress !== 'preserve') return []
@@ -17,7 +19,7 @@ export function clientAddressChains(family: Family, options: RulesetOptions): re
   const ofEnvoy = `meta mark & ${envoy} == ${envoy}`
   const restore = `ct direction reply ct mark & ${envoy} == ${envoy} meta mark set meta mark | ${steering}`
   return [
-    { name: 'restore', hook: 'type filter hook prerouting priority mangle', rules: [restore] },
+    { name: restoreChain, hook: 'type filter hook prerouting priority mangle', rules: [restore] },
     {
       // Endpoints on the host's own network answer from here: a route chain looks the route up again for a new mark.
       name: 'restore-local',

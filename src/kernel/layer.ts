@@ -1,6 +1,7 @@
 /** What the agent asks of the kernel layer, and hears of it, whichever program of the system writes it. */
 
 import type { IpFamily } from '../services/address.ts'
+import type { ClientAddress } from '../services/clientaddress.ts'
 import type { PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import type { CommandPrefix } from './command.ts'
@@ -31,6 +32,8 @@ export interface KernelLayer {
   removePort(id: string): void
   /** These VIP:ports shall go to Envoy, or no longer. One without a TCP port that has endpoints waits for that. */
   setOverlay(vipPorts: readonly VipPort[], on: boolean): void
+  /** What endpoints see as the peer of Envoy's connections; resolves when the kernel is ready for it. Begins with the option. */
+  setClientAddress(clientAddress: ClientAddress): Promise<void>
   /** Connections from these addresses, and no others, skip the overlay. */
   setKernelClients(addresses: readonly string[]): void
   /** Empties the overlay, in a transaction of its own that comes before all else: Envoy is gone. */

@@ -78,10 +78,19 @@ export function nodePortRanges(
   return ranges.length === 0 ? [allOf[family]] : withoutNested(ranges)
 }
 
+/** Whether pods are told from others in every family. */
+export function tellsPods(
+  node: NodeFacts | undefined,
+  options: Pick<NodePlanOptions, 'families' | 'detectLocalMode' | 'clusterCidr'>,
+): boolean {
+  const byInterface = ['BridgeInterface', 'InterfaceNamePrefix'].includes(options.detectLocalMode)
+  return byInterface || options.families.every(family => podRanges(family, node, options).length > 0)
+}
+
 function podRanges(
   family: IpFamily,
   node: NodeFacts | undefined,
-  { detectLocalMode, clusterCidr }: NodePlanOptions,
+  { detectLocalMode, clusterCidr }: Pick<NodePlanOptions, 'detectLocalMode' | 'clusterCidr'>,
 ): readonly string[] {
   const known = {
     ClusterCIDR: clusterCidr,

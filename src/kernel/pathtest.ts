@@ -17,8 +17,9 @@ import { connect } from 'node:net'
 import type { IpFamily } from '../services/address.ts'
 import { CommandError, type CommandPrefix, runCommand } from './command.ts'
 import { type Family, familyNames } from './elements.ts'
-import { type Route, routesTo } from './routes.ts'
+import { isPodRoute, routesTo } from './routes.ts'
 import { hasMark, type RulesetOptions, steerTo } from './ruleset.ts'
+import { removeTest, testLink } from './testlink.ts'
 
 export interface PathTestOptions extends Pick<RulesetOptions, 'steeringMark' | 'targetPort'> {
   readonly families: readonly IpFamily[]
@@ -63,21 +64,8 @@ export async function testPath(options: PathTestOptions): Promise<ReadonlyMap<Ip
 }
 
 /** Removes what a test made, also one whose agent was killed; whether there was anything. */
-export async function removePathTest(prefix: CommandPrefix = []): Promise<boolean> {
-  const commands = [
-    ['ip', 'link', 'delete', devices[0]],
-    ...Object.values(familyNames).map(family => ['nft', 'delete', 'table', family, tableName]),
-  ]
-  let found = false
-  for (const command of commands) {
-    try {
-      await runCommand(command, { prefix })
-      found = true
-    } catch (error) {
-      if (!(error instanceof CommandError) || error.failure !== 'refused') throw error
-    }
-  }
-  return found
+export function removePathTest(prefix: CommandPrefix = []): Promise<boolean> {
+  return removeTest(devices[0], tableName, prefix)
 }
 
 async function test(options: PathTestOptions): Promise<ReadonlyMap<IpFamily, PathResult>> {
@@ -90,13 +78,10 @@ async function test(options: PathTestOptions): Promise<ReadonlyMap<IpFamily, Pat
   return new Map<IpFamily, PathResult>([...absent, ...results])
 }
 
-/** Without ARP the two need no neighbours, and take each other's packets because they have the same address. */
 function links(families: readonly IpFamily[]): string {
   const [inner, outer] = devices
-  const address = 'address 02:00:00:00:16:66'
   return [
-    `link add ${inner} ${address} type veth peer name ${outer} ${address}`,
-    ...devices.map(device => `link set ${device} arp off addrgenmode none up`),
+    ...testLink(devices, '02:00:00:00:16:66'),
     ...families.flatMap(family => [
       `route add ${targets[family]} dev ${inner}`,
       `route add ${clients[family]} dev ${outer}`,
@@ -117,10 +102,6 @@ async function plan({ families, pods }: PathTestOptions): Promise<readonly Probe
     const device = pod === undefined ? undefined : routes.get(pod)!.device
     return [{ family, target, agent, client: pod ?? clients[family], device }]
   })
-}
-
-function isPodRoute(route: Route | undefined): boolean {
-  return route !== undefined && !route.isLocal && !route.hasGateway
 }
 
 /** Redirects packets to the pods' interfaces. Where tc cannot, all come in by our own; then the reason comes along. */

@@ -17,6 +17,8 @@ export interface PodNetwork {
   readonly routed: readonly string[]
   /** What a data plane in eBPF leaves where it runs, such as a tc filter on a pod's interface. */
   readonly programs: readonly string[]
+  /** Routing rules that ask where packets come in: what the host sends in a pod's name goes by others. */
+  readonly interfaceRules: readonly string[]
 }
 
 export async function readLinks(): Promise<readonly Link[]> {
@@ -26,8 +28,10 @@ export async function readLinks(): Promise<readonly Link[]> {
 /** Rejects with a CommandError. */
 export async function readPodNetwork(): Promise<PodNetwork> {
   const links = await readLinks()
-  const routes = await Promise.all(['-4', '-6'].map(flag => linesOf('ip', flag, 'route', 'show', 'table', 'main')))
-  const network = podNetwork(links, routes.flat())
+  const ofBoth = async (...words: readonly string[]) =>
+    (await Promise.all(['-4', '-6'].map(flag => linesOf('ip', flag, ...words)))).flat()
+  const rules = await ofBoth('rule', 'show')
+  const network = podNetwork(links, await ofBoth('route', 'show', 'table', 'main'), rules)
   const [first] = network.routed
   if (first === undefined) return network
   // All pods of a node are attached alike.
@@ -37,7 +41,11 @@ export async function readPodNetwork(): Promise<PodNetwork> {
 
 const dataPlanes = /^(cilium_|lxc|bpfin|bpfout)/
 
-export function podNetwork(links: readonly Link[], routes: readonly string[]): PodNetwork {
+export function podNetwork(
+  links: readonly Link[],
+  routes: readonly string[],
+  rules: readonly string[] = [],
+): PodNetwork {
   const veths = links.filter(({ ifname, linkinfo }) => linkinfo?.info_kind === 'veth' && !/^lightpath\d$/.test(ifname))
   const withRoute = new Set(routes.flatMap(hostRouteDevice))
   return {
@@ -46,6 +54,7 @@ export function podNetwork(links: readonly Link[], routes: readonly string[]): P
       .filter(({ ifname, master }) => master === undefined && withRoute.has(ifname))
       .map(link => link.ifname),
     programs: links.map(({ ifname }) => ifname).filter(name => dataPlanes.test(name)),
+    interfaceRules: rules.filter(rule => / iif (?!lo )/.test(rule)).map(rule => rule.trim()),
   }
 }
 

@@ -12,6 +12,11 @@ export interface Route {
   readonly source: string | undefined
 }
 
+/** Whether the address is of a pod of this node, by where it is. */
+export function isPodRoute(route: Route | undefined): boolean {
+  return route !== undefined && !route.isLocal && !route.hasGateway
+}
+
 /** By address; those that lead nowhere are absent. One process, however many addresses. */
 export async function routesTo(
   addresses: readonly string[],

@@ -18,7 +18,7 @@
 import { createHash } from 'node:crypto'
 import type { ClientAddress } from '../services/clientaddress.ts'
 import { parseObjectName } from './affinity.ts'
-import { clientAddressChains } from './clientaddress.ts'
+import { clientAddressChains, restoreChain } from './clientaddress.ts'
 import {
   type Family,
   familyNames,
@@ -298,6 +298,11 @@ export function renderFixedPart(family: Family, options: RulesetOptions): string
 export function fixedRules(family: Family, options: RulesetOptions): ReadonlyMap<string, number> {
   const chains = [...fixedChains(family, options), ...clientAddressChains(family, options)]
   return new Map(chains.map(({ name, hook, rules }) => [name, rules.length + (hook === undefined ? 0 : 1)]))
+}
+
+/** Whether the client's address is preserved, by a table that has these chains. */
+export function hasClientAddress(chains: readonly string[]): boolean {
+  return chains.includes(restoreChain)
 }
 
 /** Whether this is the name of a chain that chooses among so many endpoints. */

@@ -10,6 +10,7 @@
  * port that cannot be written stands alone. It keeps what it has, is reported, and is tried again.
  */
 
+import type { ClientAddress } from '../services/clientaddress.ts'
 import { type PortState, portPartOf, serviceKeyOf } from '../services/port.ts'
 import { type CommandError, commandProblem } from './command.ts'
 import { staleFrontends } from './conntrack.ts'
@@ -34,7 +35,7 @@ import { backoffMs } from './worker.ts'
 const maxElementsPerTransaction = 16_384
 
 export class KernelTables implements KernelLayer {
-  readonly #options: KernelOptions
+  #options: KernelOptions
   readonly #observer: KernelObserver
   readonly #families: readonly Family[]
   readonly #programs: KernelPrograms
@@ -133,6 +134,13 @@ export class KernelTables implements KernelLayer {
     this.#change({ kernelClients: addresses })
   }
 
+  async setClientAddress(clientAddress: ClientAddress): Promise<void> {
+    this.#options = { ...this.#options, clientAddress }
+    this.#isInstalled = false
+    this.#rounds.schedule()
+    await this.#rounds.settled()
+  }
+
   setServiceRanges(serviceRanges: readonly string[]): void {
     if (serviceRanges.join() !== this.#surroundings.serviceRanges.join()) this.#change({ serviceRanges })
   }
@@ -229,18 +237,20 @@ export class KernelTables implements KernelLayer {
 
   /** Tables of ours are known by their marker chain; where all have it, and nothing is wrong, nothing is written. */
   async #install(): Promise<void> {
+    const options = this.#options
     const isDamaged = this.#isDamaged
     if (isDamaged) this.#isMirrored = false
     const statements: string[] = []
     for (const family of this.#families) {
       const chains = await this.#programs.nft.chains(family)
-      if (!isDamaged && chains.includes(markerFor(family, this.#options))) continue
-      statements.push(renderReplacement(family, chains, this.#options))
+      if (!isDamaged && chains.includes(markerFor(family, options))) continue
+      statements.push(renderReplacement(family, chains, options))
     }
     if (statements.length > 0) await this.#programs.nft.apply(statements.join(''))
     for (const family of this.#families) await this.#programs.ensureRouting(family)
     if (!this.#hasInherited) await this.#inherit()
-    this.#isInstalled = true
+    // Another choice may have come meanwhile.
+    this.#isInstalled = options === this.#options
     this.#isDamaged = false
   }
 

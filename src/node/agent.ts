@@ -29,6 +29,7 @@ import type { Source, SourceListener } from '../sources/source.ts'
 import { startXdsServer, type XdsServer } from '../xds/server.ts'
 import { type Canary, startCanary } from './canary.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
+import { type ClientAddressWatch, watchClientAddress } from './clientaddresswatch.ts'
 import { EnvoyLayer } from './envoylayer.ts'
 import { HealthCheckPorts } from './healthcheckports.ts'
 import { isListening } from './listening.ts'
@@ -54,7 +55,10 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   readonly routeTable: number
   /** What writes the kernel layer. */
   readonly redirect: Redirect
+  /** At the start. */
   readonly clientAddress: ClientAddressChoice
+  /** Whether it may change, once the client's address is proven to work. */
+  readonly provesClientAddress: boolean
   readonly drainTime: number
   /** Whether the path from pods to Envoy is tested; without, it counts as open. */
   readonly pathTest: boolean
@@ -83,6 +87,7 @@ export class Agent {
   readonly moves: LayerMoves
   readonly #healthChecks: HealthCheckPorts
   readonly path: PathWatch
+  readonly #proof: ClientAddressWatch
   readonly #options: AgentOptions
   readonly #log: Log
   readonly #source: Source
@@ -90,13 +95,16 @@ export class Agent {
   readonly #kernelAwaited = new Map<string, number>()
   /** Services that another proxy takes over, until the kernel lets go of them. */
   readonly #handovers = new Map<string, NodeJS.Timeout>()
+  #clientAddress: ClientAddressChoice
   #xds: Retried<XdsServer> | undefined
   #canary: Canary | undefined
   #inheritance: NodeJS.Timeout | undefined
   #synced = false
+  #hasPods = false
 
   constructor(options: AgentOptions, source: Source, log: Log) {
     this.#options = options
+    this.#clientAddress = options.clientAddress
     this.#source = source
     this.#log = log
     this.problems = new ProblemRegistry(log)
@@ -129,6 +137,13 @@ export class Agent {
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       log,
     })
+    this.#proof = watchClientAddress({
+      ...options,
+      table: this.table,
+      clients: this.clients,
+      envoy: this.envoy,
+      onChoice: choice => this.#chooseClientAddress(choice),
+    })
   }
 
   async start(): Promise<void> {
@@ -146,7 +161,7 @@ export class Agent {
 
   /** What endpoints see as the peer of connections through Envoy. */
   get clientAddress(): ClientAddressChoice {
-    return this.#options.clientAddress
+    return this.#clientAddress
   }
 
   get families(): readonly IpFamily[] {
@@ -170,6 +185,7 @@ export class Agent {
     this.moves.stop()
     this.#canary?.stop()
     await this.path.stop()
+    await this.#proof.stop()
     await this.#source.stop()
     await this.#healthChecks.stop()
     await (await this.#xds?.stop())?.stop()
@@ -237,7 +253,10 @@ export class Agent {
 
   #clientsChanged(): void {
     if (this.#synced) this.#setKernelClients()
-    if (this.clients.addresses().length > 0) this.path.podKnown()
+    if (this.clients.addresses().length === 0) return
+    this.path.podKnown()
+    if (!this.#hasPods) this.#look()
+    this.#hasPods = true
   }
 
   #setKernelClients(): void {
@@ -275,6 +294,26 @@ export class Agent {
         problem('LP302', 'xDS server', error.message, 'the kernel layer serves all Services; it is tried again'),
       onProblems: problems => this.problems.set('xDS server', problems),
     })
+  }
+
+  #look(): void {
+    if (this.#options.provesClientAddress && this.#clientAddress.mode !== 'preserve') this.#proof.look()
+  }
+
+  /** The kernel is ready first: Envoy's connections from the client's address need its rules. */
+  async #chooseClientAddress(choice: ClientAddressChoice): Promise<void> {
+    if (choice.mode === 'preserve') await this.kernel.setClientAddress(choice.mode)
+    this.#clientAddress = choice
+    this.envoy.setClientAddress(choice, this.#clientMark(choice))
+    this.#update(
+      this.table.setObstacles(outsideObstacles({ ...this.#options, clientAddress: choice })),
+      performance.now(),
+    )
+    this.#log.info({ mode: choice.mode }, choice.why)
+  }
+
+  #clientMark({ mode }: ClientAddressChoice): number | undefined {
+    return mode === 'preserve' ? this.#options.envoyMark : undefined
   }
 
   #createKernel(): KernelLayer {
@@ -320,15 +359,16 @@ export class Agent {
   }
 
   #createEnvoyLayer(): EnvoyLayer {
-    const { drainTime: drainMs, redirectPort, families, adminPort, clientAddress, envoyMark, pathTest } = this.#options
+    const { drainTime: drainMs, families, redirectPort, adminPort, clientAddress, pathTest } = this.#options
     let wasUp: boolean | undefined
     return new EnvoyLayer({
       settleMs,
       drainMs,
       drainIntervalMs,
       shared: redirectListeners({ redirectPort, families }),
+      onConnected: () => this.#look(),
       clientAddress,
-      clientMark: clientAddress.mode === 'preserve' ? envoyMark : undefined,
+      clientMark: this.#clientMark(clientAddress),
       moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
       clearOverlay: () => this.kernel.clearOverlay(),
       onMoved: (ids, up) => this.moves.moved(ids, up),

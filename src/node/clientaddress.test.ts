@@ -22,12 +22,18 @@ describe('--client-address auto', () => {
   })
 
   const bridged = podNetwork([veth('cali1'), veth('veth2', 'cni0')], routes)
+  const byInterface = podNetwork([veth('cali1')], routes, [
+    '0:\tfrom all lookup local',
+    '9:\tfrom all iif lo lookup 9',
+    '10:\tfrom all iif vlan.eth.1 lookup 101',
+  ])
   const cilium = podNetwork([veth('cali1'), { ifname: 'cilium_host' }], routes)
   for (const [what, release, pods, reason] of [
     ['a kernel without IP_LOCAL_PORT_RANGE', '6.1.0', routed, /Linux 6\.1\.0/],
     ['one pod on a bridge', '6.18.44', bridged, /on a bridge \(cni0\)/],
     ['a data plane in eBPF', '6.18.44', cilium, /eBPF .*cilium_host/],
-    ['no pod so far', '6.18.44', podNetwork([], []), /there was no pod/],
+    ['rules for where packets come in', '6.18.44', byInterface, /iif vlan\.eth\.1/],
+    ['no pod so far', '6.18.44', podNetwork([], []), /there is no pod/],
   ] as const) {
     test(`is against it with ${what}, and says so`, () => {
       assert.match(findObstacle(release, pods)!, reason)
@@ -45,7 +51,7 @@ test('a pod’s interface is a veth of its own with a host route, of either fami
     '198.18.16.67 dev lightpath1 scope link',
     '10.1.0.6 dev eth0 scope link',
   ])
-  assert.deepEqual(found, { routed: ['a', 'b'], bridges: ['cni0'], programs: [] })
+  assert.deepEqual(found, { routed: ['a', 'b'], bridges: ['cni0'], programs: [], interfaceRules: [] })
 })
 
 test('a bootstrap that does not fit is a problem; one for preserve fits whatever auto decided', () => {

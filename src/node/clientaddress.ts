@@ -1,11 +1,19 @@
 /**
  * What endpoints of this node's connections through Envoy see as their peer, with --client-address=auto: the client's
  * address only where all is proven that this needs, since requests fail where it does not work.
+ *
+ * A node begins with the node's address, and changes once all is proven: only new connections are concerned. It does not
+ * change back while the agent runs, and a new run goes on where the one before was.
  */
 
 import { release } from 'node:os'
+import { familyNames } from '../kernel/elements.ts'
+import { Nft } from '../kernel/nft.ts'
 import { type PodNetwork, readPodNetwork } from '../kernel/podnetwork.ts'
+import { type ReplyTestOptions, testReplies } from '../kernel/replytest.ts'
+import { hasClientAddress } from '../kernel/ruleset.ts'
 import { applySettings, localPorts } from '../kernel/sysctl.ts'
+import type { IpFamily } from '../services/address.ts'
 import { type ClientAddress, type ClientAddressMode, firstOwnPort, hasPortRange } from '../services/clientaddress.ts'
 import { type Problem, problem } from '../services/problem.ts'
 
@@ -16,33 +24,76 @@ export interface ClientAddressChoice {
   readonly why: string
 }
 
-/** Once, at the start of the agent: later it would close connections. */
-export async function chooseClientAddress(setting: ClientAddressMode): Promise<ClientAddressChoice> {
+/** At the start of the agent; with `auto`, what the run before it came to, as its rules tell, where nothing is against it now. */
+export async function chooseClientAddress(
+  setting: ClientAddressMode,
+  families: readonly IpFamily[],
+): Promise<ClientAddressChoice> {
   if (setting !== 'auto') return { setting, mode: setting, why: `--client-address ${setting}` }
   try {
-    const pods = await readPodNetwork()
-    return decide(pods, findObstacle(release(), pods) ?? (await findPortsObstacle()))
+    if (!(await isPreserved(families))) return forwarded('it is not proven yet that all works that this needs')
+    const obstacle = findObstacle(release(), await readPodNetwork())
+    return obstacle === undefined ? preserved('an earlier run of the agent has proven it') : forwarded(obstacle)
   } catch (error) {
-    return { setting, mode: 'forwarded-for', why: `--client-address auto: ${(error as Error).message}` }
+    return forwarded((error as Error).message)
   }
 }
 
-function decide(pods: PodNetwork, obstacle: string | undefined): ClientAddressChoice {
-  const setting = 'auto'
-  if (obstacle !== undefined) return { setting, mode: 'forwarded-for', why: `--client-address auto: ${obstacle}` }
-  const why = `--client-address auto: pods are routed one by one (${pods.routed[0]}), and none is on a bridge`
-  return { setting, mode: 'preserve', why }
+async function isPreserved(families: readonly IpFamily[]): Promise<boolean> {
+  const chains = await Promise.all(families.map(family => new Nft().chains(familyNames[family])))
+  return chains.every(hasClientAddress)
+}
+
+export function forwarded(obstacle: string): ClientAddressChoice {
+  return { setting: 'auto', mode: 'forwarded-for', why: `--client-address auto: ${obstacle}` }
+}
+
+function preserved(proof: string): ClientAddressChoice {
+  return { setting: 'auto', mode: 'preserve', why: `--client-address auto: ${proof}` }
+}
+
+export interface Circumstances extends ReplyTestOptions {
+  /** Whether pods are told from others, who are then not steered to Envoy. */
+  readonly tellsPods: boolean
+  /** What the bootstraps of the connected Envoys are for. */
+  readonly bootstraps: readonly ClientAddress[]
+}
+
+/** Tries all that can be tried; the reason against it, or the proof. Changes the range of ports where it may. */
+export async function proveClientAddress(circumstances: Circumstances): Promise<ClientAddressChoice> {
+  const { tellsPods, bootstraps } = circumstances
+  if (!tellsPods) return forwarded('pods are not told from others, whom answers would miss (--detect-local-mode)')
+  if (bootstraps.length === 0) return forwarded('no Envoy is connected')
+  if (bootstraps.includes('forwarded-for')) return forwarded("Envoy's bootstrap is for --client-address forwarded-for")
+  try {
+    const pods = await readPodNetwork()
+    const obstacle = findObstacle(release(), pods) ?? (await findUnseen(circumstances)) ?? (await findPortsObstacle())
+    if (obstacle !== undefined) return forwarded(obstacle)
+    return preserved(`pods are routed one by one (${pods.routed[0]}), and what is sent to them passes netfilter here`)
+  } catch (error) {
+    return forwarded((error as Error).message)
+  }
 }
 
 /** Undefined where all is as the client's address needs it. `release` is such as 6.18.44. */
-export function findObstacle(release: string, { bridges, programs, routed }: PodNetwork): string | undefined {
+export function findObstacle(
+  release: string,
+  { bridges, programs, routed, interfaceRules }: PodNetwork,
+): string | undefined {
   if (!hasPortRange(release)) return `Linux ${release} has no IP_LOCAL_PORT_RANGE, 6.3 has`
   if (bridges.length > 0) return `pods are on a bridge (${bridges[0]}), where they answer each other directly`
   if (programs.length > 0) return `a data plane in eBPF may drop what the host sends for pods (${programs[0]})`
-  if (routed.length === 0) {
-    return 'there was no pod on this node when the agent started, so nothing shows that pods are routed'
+  if (interfaceRules.length > 0) {
+    return `what pods send is routed by where it comes from, so the host's own would go elsewhere (${interfaceRules[0]})`
   }
+  if (routed.length === 0) return 'there is no pod on this node so far, so nothing shows that pods are routed'
   return undefined
+}
+
+async function findUnseen(options: ReplyTestOptions): Promise<string | undefined> {
+  const { seen, unseen } = await testReplies(options)
+  if (unseen.length > 0) return `something takes packets before netfilter: from ${unseen[0]}`
+  return seen.length === 0 ? 'no pod of this node and endpoint are known between which it could be tested' : undefined
 }
 
 /** Sets the range of ports where it may. */

@@ -10,7 +10,7 @@ import { resourcesOf, type Told } from '../envoy/resources.ts'
 import { addressesOf, externalId, type Way, waysOf } from '../envoy/way.ts'
 import type { VipPort } from '../kernel/overlay.ts'
 import type { IpFamily } from '../services/address.ts'
-import { clientAddressKey } from '../services/clientaddress.ts'
+import { type ClientAddress, clientAddressKey } from '../services/clientaddress.ts'
 import { serviceKeyOf } from '../services/port.ts'
 import { type Problem, problem } from '../services/problem.ts'
 import type { PortChange } from '../services/table.ts'
@@ -46,6 +46,7 @@ export interface EnvoyLayerOptions {
   readonly onUp: (up: boolean) => void
   /** Envoy began to listen for redirected connections, or ceased to: `listening` says for which families. */
   readonly onListening: () => void
+  readonly onConnected: () => void
 }
 
 /** What `explain` shows of a port in Envoy. */
@@ -72,6 +73,8 @@ export class EnvoyLayer implements XdsObserver {
   readonly store = new ResourceStore()
   readonly gate: OverlayGate
   readonly #options: EnvoyLayerOptions
+  #clientAddress: ClientAddressChoice
+  #clientMark: number | undefined
   readonly #drains: Drains
   readonly #clients = new Map<number, ConnectedEnvoy>()
   /** What Envoy is told of each port, wanted there or draining, by port state id. */
@@ -92,6 +95,8 @@ export class EnvoyLayer implements XdsObserver {
 
   constructor(options: EnvoyLayerOptions) {
     this.#options = options
+    this.#clientMark = options.clientMark
+    this.#clientAddress = options.clientAddress
     this.gate = new OverlayGate({
       settleMs: options.settleMs,
       isReady: ref => this.#isAcknowledged(ref) && this.#isReachable(ref),
@@ -166,6 +171,27 @@ export class EnvoyLayer implements XdsObserver {
     }
   }
 
+  /** Listeners change with the mark: Envoy lets those of before go on until their connections end or its drain time is over. */
+  setClientAddress(choice: ClientAddressChoice, clientMark: number | undefined): void {
+    this.#clientAddress = choice
+    this.#reportBootstraps()
+    if (clientMark === this.#clientMark) return
+    this.#clientMark = clientMark
+    const put: Resource[] = []
+    for (const [id, told] of this.#told) {
+      if (this.#drains.has(id) || !hasItsListeners(told)) continue
+      const resources = resourcesOf(told.way, undefined, clientMark)
+      this.#told.set(id, { ...told, resources })
+      put.push(...resources.filter(isListener))
+    }
+    this.store.update({ put })
+  }
+
+  /** What the bootstraps of the connected Envoys are for. */
+  get bootstraps(): readonly ClientAddress[] {
+    return this.clients.map(bootstrapOf)
+  }
+
   isPathOpen(family: IpFamily): boolean {
     return this.#openPaths.has(family)
   }
@@ -212,6 +238,7 @@ export class EnvoyLayer implements XdsObserver {
     this.#setAlive()
     this.#reportVersions()
     this.#reportBootstraps()
+    this.#options.onConnected()
   }
 
   acknowledged(_clientId: number, resources: readonly VersionedRef[]): void {
@@ -273,7 +300,7 @@ export class EnvoyLayer implements XdsObserver {
   /** Puts what Envoy has to know of a way. A listener that a draining one had is taken over. */
   #tell(way: Way, put: Resource[], remove: ResourceRef[]): void {
     const before = this.#told.get(way.id)
-    const resources = resourcesOf(way, before && hasItsListeners(before) ? before : undefined, this.#options.clientMark)
+    const resources = resourcesOf(way, before && hasItsListeners(before) ? before : undefined, this.#clientMark)
     for (const resource of resources) {
       if (isListener(resource)) this.#takeListener(resource, way.id)
       if (!before?.resources.includes(resource)) put.push(resource)
@@ -375,10 +402,9 @@ export class EnvoyLayer implements XdsObserver {
   }
 
   #reportBootstraps(): void {
-    const problems = this.clients.flatMap(({ nodeId, metadata }) => {
-      const bootstrap = metadata.get(clientAddressKey) === 'preserve' ? 'preserve' : 'forwarded-for'
-      return bootstrapProblems(this.#options.clientAddress, nodeId, bootstrap)
-    })
+    const problems = this.clients.flatMap(client =>
+      bootstrapProblems(this.#clientAddress, client.nodeId, bootstrapOf(client)),
+    )
     this.#options.onProblems('Envoy bootstrap', problems)
   }
 
@@ -418,6 +444,10 @@ export class EnvoyLayer implements XdsObserver {
 /** Whether no other port has taken one over. */
 function hasItsListeners({ way, resources }: Told): boolean {
   return resources.filter(isListener).length === addressesOf(way).length
+}
+
+function bootstrapOf({ metadata }: ClientInfo): ClientAddress {
+  return metadata.get(clientAddressKey) === 'preserve' ? 'preserve' : 'forwarded-for'
 }
 
 function isListener({ typeUrl }: ResourceRef): boolean {

@@ -48,7 +48,7 @@ export async function checkKernel(release: string): Promise<readonly Check[]> {
         warning(
           'kernel, client address',
           `${release} has no IP_LOCAL_PORT_RANGE`,
-          'leave --client-address at forwarded-for, or use Linux 6.3',
+          "endpoints see the node's address, the client's is in X-Forwarded-For; for more use Linux 6.3",
         ),
       ]
   return [version, ...clientAddress]

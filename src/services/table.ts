@@ -80,7 +80,7 @@ export interface ServiceView {
 export class ServiceTable {
   readonly #nodeName: string | undefined
   readonly #scope: ServiceScope
-  readonly #obstacles: OutsideObstacles
+  #obstacles: OutsideObstacles
   readonly #entries = new Map<string, Entry>()
   readonly #namespaces = new Map<string, Namespace>()
   readonly #claims = new Claims()
@@ -115,6 +115,11 @@ export class ServiceTable {
     if (entry?.handover !== 'begun') return this.#refreshAll(new Set())
     entry.handover = 'done'
     return this.#refreshAll(new Set([key]))
+  }
+
+  setObstacles(obstacles: OutsideObstacles): TableUpdate {
+    this.#obstacles = obstacles
+    return this.#refreshAll(new Set(this.#entries.keys()))
   }
 
   #refreshAll(dirty: Set<string>): TableUpdate {

@@ -6,8 +6,27 @@ import { runIn } from '../../src/demo/processes.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { type Endpoint, http, serviceWith } from './manifests.ts'
 
-/** The lab is routed, so it comes to the same as preserve. */
-const flags = ['--client-address', 'auto']
+const flags = ['--client-address', 'auto', '--cluster-cidr', '10.244.0.0/16,fd00:244::/32']
+const bootstrapFlags = ['--client-address', 'auto']
+
+const podObject = ({ name, node, ip, ip6 }: Endpoint) => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { namespace: 'default', name },
+  spec: { nodeName: node },
+  status: { phase: 'Running', podIP: ip, podIPs: [{ ip }, { ip: ip6 }] },
+})
+
+async function untilPreserved(lab: AgentLab, service: string): Promise<void> {
+  let why: string | undefined
+  await lab
+    .until("the client's address", async () => {
+      const choice = (await lab.explain(service))?.clientAddress
+      why = choice?.why
+      return choice?.mode === 'preserve'
+    })
+    .catch(error => assert.fail(`${why}; ${(error as Error).message}`))
+}
 
 /** Strict reverse path filters, as on RHEL. */
 describe('with --client-address=auto on a node whose pods are routed', { skip }, () => {
@@ -17,7 +36,7 @@ describe('with --client-address=auto on a node whose pods are routed', { skip },
   let far: RunningPod
 
   before(async () => {
-    lab = await AgentLab.build({ nodes: 2, rpFilter: 1, flags, bootstrapFlags: flags })
+    lab = await AgentLab.build({ nodes: 2, rpFilter: 1, flags, bootstrapFlags })
     ;[client, near, far] = await Promise.all([lab.pod('client', 10), lab.pod('near', 11), lab.pod('far', 11, 2)])
     const { address: ip, address6: ip6 } = lab.node
     const onHost = { name: 'on-host', node: 'node1', ip, ip6 }
@@ -33,6 +52,7 @@ describe('with --client-address=auto on a node whose pods are routed', { skip },
       return /32768\s65535/.test((await lab.on('sysctl', ['net.ipv4.ip_local_port_range'])).stdout)
     })
     await lab.until('the overlay', async () => (await lab.overlay()).length === 2 * endpoints.length)
+    await untilPreserved(lab, 'default/near')
   })
 
   after(() => lab?.destroy())
@@ -87,8 +107,89 @@ describe('with --client-address=auto on a node whose pods are routed', { skip },
     const { stdout } = await lab.lightpath('explain', 'default/near', '--socket', lab.socket)
     assert.match(
       stdout,
-      /endpoints see the client's address \(--client-address auto: pods are routed one by one \(pod1\d\), and none is on a bridge\)/,
+      /endpoints see the client's address \(--client-address auto: pods are routed one by one \(pod1\d\), and what is sent to them passes netfilter here\)/,
     )
+  })
+
+  test('another run of the agent goes on with it, and no request is lost meanwhile', async () => {
+    const load = await lab.load(client, { url: 'http://10.96.7.2/', connections: 4, rate: 50 })
+    await lab.agent.down('SIGKILL')
+    await lab.agent.up()
+    const choice = await lab.until('the agent', async () => (await lab.explain('default/far'))?.clientAddress)
+    assert.equal(choice.mode, 'preserve')
+    assert.match(choice.why, /an earlier run of the agent has proven it/)
+    await lab.untilEnvoyIsUp()
+    assert.equal((await peer(client, 'http://10.96.7.2/'))[0], client.ip)
+    const { errors, layers } = await load.stop()
+    assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']])
+  })
+})
+
+describe('with --client-address=auto on a node without pods', { skip }, () => {
+  let lab: AgentLab
+
+  before(async () => {
+    lab = await AgentLab.build({ nodes: 2, flags, bootstrapFlags })
+    const far = await lab.pod('far', 11, 2)
+    lab.write('far', serviceWith({ name: 'far', vips: ['10.96.7.2', 'fd00:96:7::2'], ports: [http] }, [far]))
+    await lab.start()
+    await lab.untilServedBy('envoy', lab.node, 'http://10.96.7.2/')
+  })
+  after(() => lab?.destroy())
+
+  test("endpoints see the client's address once its first pod is there, and connections of before stay", async () => {
+    const [before_, load] = [
+      (await lab.explain('default/far'))!.clientAddress,
+      await lab.load({ ...lab.node, node: 'node1' } as never, { url: 'http://10.96.7.2/', connections: 2, rate: 40 }),
+    ]
+    assert.equal(before_.mode, 'forwarded-for')
+    const client = await lab.pod('client', 10)
+    lab.write('pods', [podObject(client)])
+    await untilPreserved(lab, 'default/far')
+    await lab.until("the client's address at the endpoint", async () => {
+      const { stdout } = await curl(client, ['http://10.96.7.2/'])
+      return stdout.includes('X-Envoy-Attempt-Count') && stdout.includes(`RemoteAddr: ${client.ip}:`)
+    })
+    const { stdout } = await curl(client, ['http://[fd00:96:7::2]/'])
+    assert.ok(stdout.includes(`RemoteAddr: [${client.ip6}]:`), stdout)
+    const { errors, layers } = await load.stop()
+    assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']])
+  })
+})
+
+describe('with --client-address=auto on a node where something hands packets from pod to pod', { skip }, () => {
+  let lab: AgentLab
+  let client: RunningPod
+
+  before(async () => {
+    lab = await AgentLab.build({ flags, bootstrapFlags })
+    client = await lab.pod('client', 10)
+    const near = await lab.pod('near', 11)
+    lab.write('near', serviceWith({ name: 'near', vips: ['10.96.7.1'], ports: [http] }, [near]))
+    lab.write('pods', [client, near].map(podObject))
+    const deviceOf = async ({ ip }: RunningPod) =>
+      / dev (\S+)/.exec((await lab.on('ip', ['route', 'get', ip])).stdout)![1]!
+    const [from, to] = [await deviceOf(near), await deviceOf(client)]
+    // As a program at tc does with packets of connections that it does not know as its own.
+    const opens = 'match ip protocol 6 0xff match u8 0x02 0x12 at 33'
+    const match = `u32 match ip dst ${client.ip}/32 ${opens}`
+    const filter = `tc qdisc add dev ${from} clsact && tc filter add dev ${from} ingress protocol ip ${match} action mirred egress redirect dev ${to}`
+    assert.equal((await lab.on('sh', ['-c', filter])).stderr, '')
+    await lab.start()
+    await lab.untilServedBy('envoy', client, 'http://10.96.7.1/')
+  })
+  after(() => lab?.destroy())
+
+  test("endpoints see the node's address, and explain names the packets that did not come", async () => {
+    await lab.until('the reason', async () =>
+      /something takes packets before netfilter: from 10\.244\.1\.11 to 10\.244\.1\.10 by /.test(
+        (await lab.explain('default/near'))!.clientAddress.why,
+      ),
+    )
+    const { stdout } = await curl(client, ['http://10.96.7.1/'])
+    assert.match(stdout, new RegExp(`^X-Forwarded-For: ${client.ip}$`, 'm'))
+    assert.equal(await lab.nft('list', 'table', 'ip', 'lightpath-reply'), '')
+    assert.doesNotMatch((await lab.on('ip', ['link'])).stdout, /lightpath[0-9]/)
   })
 })
 
@@ -97,7 +198,7 @@ describe('with --client-address=auto on a node whose pods are on a bridge', { sk
   let client: RunningPod
 
   before(async () => {
-    lab = await AgentLab.build({ flags, bootstrapFlags: flags })
+    lab = await AgentLab.build({ flags, bootstrapFlags })
     const [first, near] = await Promise.all([lab.pod('client', 10), lab.pod('near', 11)])
     client = first
     lab.write('near', serviceWith({ name: 'near', vips: ['10.96.7.1'], ports: [http] }, [near]))
@@ -114,6 +215,7 @@ describe('with --client-address=auto on a node whose pods are on a bridge', { sk
     const { stdout } = await curl(client, ['http://10.96.7.1/'])
     assert.match(stdout, new RegExp(`^X-Forwarded-For: ${client.ip}$`, 'm'))
     assert.doesNotMatch(stdout, new RegExp(`^RemoteAddr: ${client.ip}:`, 'm'))
+    await lab.until('the reason', async () => /bridge/.test((await lab.explain('default/near'))!.clientAddress.why))
     const explained = await lab.lightpath('explain', 'default/near', '--socket', lab.socket)
     assert.match(explained.stdout, /X-Forwarded-For \(--client-address auto: pods are on a bridge \(cni0\)/)
   })
@@ -125,7 +227,10 @@ describe('with a bootstrap for another --client-address than the agent’s', { s
   after(() => lab?.destroy())
 
   test('the problem names both, and says what to do', async () => {
-    lab = await AgentLab.build({ flags: ['--client-address', 'preserve'] })
+    lab = await AgentLab.build({
+      flags: ['--client-address', 'preserve'],
+      bootstrapFlags: ['--client-address', 'forwarded-for'],
+    })
     await lab.start()
     const line = await lab.untilLogged(/LP303.*"problem"/)
     assert.match(line, /Envoy node1.*its bootstrap is for --client-address forwarded-for, and the agent's is preserve/)

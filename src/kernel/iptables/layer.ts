@@ -107,6 +107,9 @@ export class IptablesLayer implements KernelLayer {
   /** What asks for the node's addresses is not served. */
   setNode(): void {}
 
+  /** Only the node's address is served here, and whoever decides knows it. */
+  async setClientAddress(): Promise<void> {}
+
   setServiceRanges(serviceRanges: readonly string[]): void {
     this.#surround({ serviceRanges })
   }

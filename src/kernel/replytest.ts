@@ -1,0 +1,166 @@
+/**
+ * Whether what endpoints answer to a pod of this node passes the prerouting hook, where Envoy's connections from that
+ * pod's address are brought back to it (clientaddress.ts). A data plane that hands packets from interface to interface
+ * below netfilter shows here, however it is attached and whatever it is called.
+ *
+ *     agent ─ lightpath2 ═ veth ═ lightpath3 ─ redirected to the ingress of the endpoint's interface ─ prerouting: counted, dropped
+ *
+ * A packet from an endpoint's address to a pod's comes in where that endpoint's packets do: by its own interface where it
+ * is a pod of this node, by the one that leads to it where it is elsewhere. Where it is not seen, the pod gets a packet
+ * to a port that it has not, and answers nobody.
+ */
+
+import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { IpFamily } from '../services/address.ts'
+import { type CommandPrefix, runCommand } from './command.ts'
+import { familyNames } from './elements.ts'
+import { isPodRoute, routesTo } from './routes.ts'
+import { removeTest, testLink } from './testlink.ts'
+
+export interface ReplyTestOptions {
+  readonly families: readonly IpFamily[]
+  /** Addresses that may be of pods of this node; the first few of each family are looked at. */
+  readonly pods: readonly string[]
+  /** Addresses of endpoints elsewhere; the first of each family counts. */
+  readonly elsewhere: readonly string[]
+}
+
+/** `unseen` names the way of the packets that did not come, `seen` those that did. */
+export interface ReplyResult {
+  readonly seen: readonly string[]
+  readonly unseen: readonly string[]
+}
+
+interface Probe {
+  readonly family: IpFamily
+  /** What the agent connects to. */
+  readonly target: string
+  readonly endpoint: string
+  readonly pod: string
+  /** Where the endpoint's packets come in. */
+  readonly device: string
+  readonly counter: string
+}
+
+const tableName = 'lightpath-reply'
+const devices = ['lightpath2', 'lightpath3'] as const
+const [inner, outer] = devices
+const targets = {
+  IPv4: ['198.18.16.68', '198.18.16.69'],
+  IPv6: ['2001:2:0:1666::3', '2001:2:0:1666::4'],
+} as const
+/** No port of any pod's, so far as one can know. */
+const port = 16_666
+const timeoutMs = 2000
+const betweenMs = 100
+const podsLookedAt = 8
+
+/** Takes some 100 ms, up to 2 s where packets are not seen. Leaves nothing behind. Rejects with a CommandError. */
+export async function testReplies(options: ReplyTestOptions): Promise<ReplyResult> {
+  await removeReplyTest()
+  try {
+    return await test(options)
+  } finally {
+    await removeReplyTest()
+  }
+}
+
+/** Removes what a test made, also one whose agent was killed; whether there was anything. */
+export function removeReplyTest(prefix: CommandPrefix = []): Promise<boolean> {
+  return removeTest(devices[0], tableName, prefix)
+}
+
+async function test(options: ReplyTestOptions): Promise<ReplyResult> {
+  const probes = await plan(options)
+  if (probes.length === 0) return { seen: [], unseen: [] }
+  await runCommand(['ip', '-batch', '-'], { input: links(probes) })
+  await runCommand(['tc', '-batch', '-'], { input: redirections(probes) })
+  await runCommand(['nft', '-f', '-'], { input: probes.map(rules).join('') })
+  const sockets = probes.map(({ target }) => connect({ host: target, port }).on('error', () => {}))
+  try {
+    const arrived = await arrivals(probes)
+    const isSeen = ({ family, counter }: Probe) => arrived.has(`${familyNames[family]} ${counter}`)
+    const words = (some: readonly Probe[]) =>
+      some.map(({ endpoint, pod, device }) => `${endpoint} to ${pod} by ${device}`)
+    return {
+      seen: words(probes.filter(isSeen)),
+      unseen: words(probes.filter(probe => !isSeen(probe))),
+    }
+  } finally {
+    for (const socket of sockets) socket.destroy()
+  }
+}
+
+/** To a pod from another pod of this node, and from an endpoint elsewhere, as far as there are any. */
+async function plan({ families, pods, elsewhere }: ReplyTestOptions): Promise<readonly Probe[]> {
+  const routes = await routesTo([...pods.slice(0, podsLookedAt * families.length), ...elsewhere])
+  return families.flatMap(family => {
+    const isOf = (address: string) => address.includes(':') === (family === 'IPv6')
+    const [pod, neighbour] = pods.filter(address => isOf(address) && isPodRoute(routes.get(address)))
+    const remote = elsewhere.find(address => isOf(address) && routes.get(address)?.isLocal === false)
+    const endpoints = [neighbour, remote].filter(endpoint => endpoint !== undefined)
+    if (pod === undefined) return []
+    return endpoints.map((endpoint, index) => {
+      const { device } = routes.get(endpoint)!
+      return { family, target: targets[family][index]!, endpoint, pod, device, counter: `arrived${index}` }
+    })
+  })
+}
+
+function links(probes: readonly Probe[]): string {
+  const routes = probes.map(({ target }) => `route add ${target} dev ${inner}`)
+  return [...testLink(devices, '02:00:00:00:16:67'), ...routes, ''].join('\n')
+}
+
+function redirections(probes: readonly Probe[]): string {
+  const filters = probes.map(({ family, endpoint, device }, index) => {
+    const [protocol, match] = family === 'IPv4' ? ['ip', `ip src ${endpoint}/32`] : ['ipv6', `ip6 src ${endpoint}/128`]
+    const head = `filter add dev ${outer} ingress protocol ${protocol} prio ${index + 1}`
+    return `${head} u32 match ${match} action mirred ingress redirect dev ${device}\n`
+  })
+  return `qdisc add dev ${outer} clsact\n${filters.join('')}`
+}
+
+/** Addresses are changed without conntrack, to which the connection is one to the target. */
+function rules({ family, target, endpoint, pod, device, counter }: Probe): string {
+  const name = familyNames[family]
+  const isReply = `${name} saddr ${endpoint} ${name} daddr ${pod} tcp dport ${port}`
+  return [
+    `table ${name} ${tableName} {`,
+    `  counter ${counter} { }`,
+    '  chain depart {',
+    '    type filter hook postrouting priority 300;',
+    `    oifname ${inner} ${name} daddr ${target} ${name} saddr set ${endpoint} ${name} daddr set ${pod}`,
+    '  }',
+    '  chain arrive {',
+    '    type filter hook prerouting priority -450;',
+    `    iifname ${device} ${isReply} counter name ${counter} drop`,
+    '  }',
+    '}',
+    '',
+  ].join('\n')
+}
+
+/** The counters that have counted, as `ip arrived0`; not all of them once the time is over. */
+async function arrivals(probes: readonly Probe[]): Promise<ReadonlySet<string>> {
+  const families = [...new Set(probes.map(({ family }) => familyNames[family]))]
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    const arrived = new Set<string>()
+    for (const family of families) for (const name of await counted(family)) arrived.add(`${family} ${name}`)
+    if (arrived.size === probes.length || performance.now() > deadline) return arrived
+    await delay(betweenMs)
+  }
+}
+
+async function counted(family: string): Promise<readonly string[]> {
+  const names: string[] = []
+  let counter = ''
+  const onLine = (line: string) => {
+    counter = /^\s*counter (\w+) \{/.exec(line)?.[1] ?? counter
+    if (/packets [1-9]/.test(line)) names.push(counter)
+  }
+  await runCommand(['nft', 'list', 'counters', 'table', family, tableName], { onLine })
+  return names
+}

@@ -1,0 +1,109 @@
+/** Looks for the proof that the client's address can be preserved, again and again, until there is one. */
+
+import { type NodePlanOptions, tellsPods } from '../kernel/node.ts'
+import type { IpFamily } from '../services/address.ts'
+import type { KernelClients } from '../services/kernelclients.ts'
+import type { ServiceTable } from '../services/table.ts'
+import { type ClientAddressChoice, proveClientAddress } from './clientaddress.ts'
+import type { EnvoyLayer } from './envoylayer.ts'
+import { localPods } from './path.ts'
+
+export interface ClientAddressWatchOptions {
+  readonly prove: () => Promise<ClientAddressChoice>
+  /** It is not proven, and for another reason than before; or it is, which is told once and last. */
+  readonly onChoice: (choice: ClientAddressChoice) => Promise<void>
+  /** How long after `look` it is looked. */
+  readonly settleMs: number
+  /** From a look to the next, doubled each time, up to `longestMs`. */
+  readonly shortestMs: number
+  readonly longestMs: number
+}
+
+const times = { settleMs: 500, shortestMs: 5000, longestMs: 300_000 }
+
+export interface AgentParts extends Pick<NodePlanOptions, 'families' | 'detectLocalMode' | 'clusterCidr'> {
+  readonly nodeName: string
+  readonly table: ServiceTable
+  readonly clients: KernelClients
+  readonly envoy: Pick<EnvoyLayer, 'bootstraps'>
+  readonly onChoice: (choice: ClientAddressChoice) => Promise<void>
+}
+
+/** Looks when it is told to, and goes on until there is a proof. */
+export function watchClientAddress({ table, clients, envoy, onChoice, ...options }: AgentParts): ClientAddressWatch {
+  const { nodeName, families } = options
+  return new ClientAddressWatch({
+    ...times,
+    onChoice,
+    prove: () =>
+      proveClientAddress({
+        families,
+        tellsPods: tellsPods(table.node, options),
+        bootstraps: envoy.bootstraps,
+        pods: localPods(nodeName, clients, table),
+        elsewhere: elsewhereOf(nodeName, table, families),
+      }),
+  })
+}
+
+/** An endpoint on another node, for each family that has one. */
+function elsewhereOf(nodeName: string, table: ServiceTable, families: readonly IpFamily[]): readonly string[] {
+  const found = new Map<IpFamily, string>()
+  for (const { family, endpoints } of table.states()) {
+    if (found.has(family)) continue
+    const other = endpoints.find(endpoint => endpoint.nodeName !== undefined && endpoint.nodeName !== nodeName)
+    if (other) found.set(family, other.ip)
+    if (found.size === families.length) break
+  }
+  return [...found.values()]
+}
+
+export class ClientAddressWatch {
+  readonly #options: ClientAddressWatchOptions
+  #timer: NodeJS.Timeout | undefined
+  #running: Promise<void> | undefined
+  #pauseMs: number
+  #isStale = false
+  #ended = false
+  #why: string | undefined
+
+  constructor(options: ClientAddressWatchOptions) {
+    this.#options = options
+    this.#pauseMs = options.shortestMs
+  }
+
+  /** Something changed that it depends on. */
+  look(): void {
+    if (this.#running) this.#isStale = true
+    else this.#schedule(this.#options.settleMs)
+  }
+
+  async stop(): Promise<void> {
+    this.#ended = true
+    clearTimeout(this.#timer)
+    await this.#running
+  }
+
+  #schedule(ms: number): void {
+    clearTimeout(this.#timer)
+    if (this.#ended) return
+    this.#timer = setTimeout(() => {
+      this.#isStale = false
+      this.#running = this.#run().finally(() => {
+        this.#running = undefined
+        const { settleMs, shortestMs, longestMs } = this.#options
+        this.#schedule(this.#isStale ? settleMs : this.#pauseMs)
+        this.#pauseMs = this.#isStale ? shortestMs : Math.min(2 * this.#pauseMs, longestMs)
+      })
+    }, ms)
+  }
+
+  async #run(): Promise<void> {
+    const choice = await this.#options.prove()
+    if (this.#ended) return
+    this.#ended = choice.mode === 'preserve'
+    if (choice.why === this.#why) return
+    this.#why = choice.why
+    await this.#options.onChoice(choice)
+  }
+}
