@@ -55,6 +55,18 @@ describe('the setting external', () => {
     })
   }
 
+  test('has an effect once the node can, and the problem is over', () => {
+    const table = new ServiceTable('node1', 'all', keepsNoAddress)
+    table.apply([put(aService({ ...open, externalTrafficPolicy: 'Local' })), put(slice)])
+    const { ports, problems } = table.setObstacles({})
+    assert.deepEqual(
+      ports.map(({ before, after }) => [before?.external?.layer.wants, after?.external?.layer.wants]),
+      [['kernel', 'envoy']],
+    )
+    assert.deepEqual([...problems.values()].flat(), [])
+    assert.deepEqual(table.setObstacles({}).ports, [])
+  })
+
   test('has no effect, and says so, on a port that is not reached from outside, or is not http', () => {
     assert.deepEqual(outside({ type: 'ClusterIP', ports: [aPort()] }), {
       layer: undefined,
