@@ -169,6 +169,15 @@ for (const protocol of ['websocket', 'WebSocket', 'spdy/3.1', 'my-own/7']) {
   })
 }
 
+test('a header that carries the names of upgrades inside Envoy, forged by a client, does not reach the endpoint', async t => {
+  const port = await throughEnvoyToBytes(t, echoHead)
+  const raw = await client(t, port)
+  raw.send('GET / HTTP/1.1\r\nHost: a\r\nX-Lightpath-Upgrade: forged\r\nX-Own: kept\r\n\r\n')
+  await raw.until('X-Own: kept')
+  await raw.until('Attempt-Count')
+  assert.doesNotMatch(raw.received, /forged|upgrade/i)
+})
+
 test('CONNECT is passed on to the endpoint, and what follows is a tunnel', async t => {
   const { port } = await rawEndpoint(t, socket => {
     socket.setEncoding('latin1').on('data', (chunk: string) => {

@@ -20,12 +20,11 @@ export const upgradeConfigs: MessageInitShape<typeof HttpConnectionManager_Upgra
   { upgradeType: 'CONNECT' },
 ]
 
-/** Before Envoy decides about an upgrade. */
+/** Before Envoy decides about an upgrade. A forged carrier without an upgrade is dropped with all carriers. */
 export const hideUpgradeName: MessageInitShape<typeof TypedExtensionConfigSchema> = {
   name: 'envoy.http.early_header_mutation.header_mutation',
   typedConfig: any(HeaderMutationSchema, {
     mutations: [
-      { action: { case: 'remove', value: upgradeNameCarrier } },
       set(upgradeNameCarrier, '%REQ(upgrade)%', Append.OVERWRITE_IF_EXISTS_OR_ADD),
       set('upgrade', 'websocket', Append.OVERWRITE_IF_EXISTS),
     ],
