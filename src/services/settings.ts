@@ -29,7 +29,7 @@ export interface Settings {
   readonly circuitBreakerDefaultMaxConnections: number
   readonly circuitBreakerDefaultMaxPendingRequests: number
   readonly circuitBreakerDefaultMaxRequests: number
-  /** undefined: the retry budget (20 % of active requests, at least 3). */
+  /** undefined: the retry budget (20 % of recent requests, at least 3). */
   readonly circuitBreakerDefaultMaxRetries: number | undefined
   readonly circuitBreakerHighMaxConnections: number
   readonly circuitBreakerHighMaxPendingRequests: number
@@ -169,8 +169,8 @@ const budget = 'retry budget'
 function circuitBreakers(priority: 'default' | 'high'): SettingDefinition[] {
   const name = (what: string) => `circuit-breaker-${priority}-max-${what}`
   const count = integer(1, maxUint32)
-  const retries =
-    'Retries in flight, to all endpoints; without a number 20 % of the requests of the last second, at least 3'
+  const counted = priority === 'default' ? 'of the last ten seconds' : 'in flight'
+  const retries = `Retries in flight, to all endpoints; without a number 20 % of the requests ${counted}, at least 3`
   return [
     define(name('connections'), count, 1e9, both, `Connections to all endpoints (${priority} priority).`),
     define(name('pending-requests'), count, 1e9, both, `Requests that wait for a connection (${priority} priority).`),
