@@ -203,14 +203,10 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
         ...local.map(place => `${place} goto steer-local`),
       ],
     },
-    // Whom the policy Local does not concern the kernel layer leads to all endpoints.
+    // Pods, whom the policy Local does not concern, the kernel layer leads to all endpoints; the node's own do not pass here.
     {
       name: 'steer-local',
-      rules: [
-        `${ofPods(family, options)} accept`,
-        'fib saddr type local accept',
-        `meta l4proto tcp ${steerTo(options)}`,
-      ],
+      rules: [`${ofPods(family, options)} accept`, `meta l4proto tcp ${steerTo(options)}`],
     },
     {
       name: 'steer',

@@ -266,6 +266,36 @@ test('Without nft nothing crashes; it is reported, and all is written when nft i
   await agent.tables.close()
 })
 
+test('Places outside in the overlay outlive the agent, are emptied with it, and are not looked for after that', async () => {
+  for (const count of [1, 2]) {
+    const web = withOutside(stateOf(2, [1, 2]), 2, count)
+    const places = overlayPlaces(web)
+    let agent = new Agent()
+    await agent.run([web])
+    agent.tables.setOverlay(places, true)
+    await agent.tables.settled()
+    await agent.tables.close()
+    agent = new Agent(agent.nft)
+    const inherited = await agent.run([web])
+    assert.deepEqual(inherited.map(({ ip, port }) => `${ip} . ${port}`).toSorted(), overlayKeysOf(web).toSorted())
+    const before = agent.tables.totals
+    assert.deepEqual([...before.keys()].filter(name => name.startsWith('ip envoy')).length, 2)
+    agent.nft.texts.length = 0
+    agent.tables.clearOverlay()
+    await agent.tables.settled()
+    agent.tables.setPort({ ...web, endpoints: web.endpoints.slice(1) })
+    await agent.tables.settled()
+    assert.doesNotMatch(agent.nft.texts.slice(1).join(''), / envoy/)
+    assert.equal(agent.tables.totals, before)
+    assert.deepEqual(
+      [...before.keys()].filter(name => name.startsWith('ip envoy')),
+      [],
+    )
+    assert.ok(agent.rounds.every(({ ok }) => ok))
+    await agent.tables.close()
+  }
+})
+
 test('The overlay is emptied by one transaction that comes first', async () => {
   const agent = new Agent()
   await agent.run([web, dns])

@@ -223,6 +223,7 @@ describe('an http port with the setting external', { skip }, () => {
     const kept = await keptLoad(lab, { ...client, netns: outside.netns }, urls[0]!)
     write(lab, { ...web, settings: {} }, [near, far])
     for (const url of urls) await lab.untilServedBy('kernel', outside, url)
+    await lab.untilLogged(/Ports http\/external, http\/IPv6\/external went down .*: the setting external is not true/)
     const report = await kept.stop()
     assert.deepEqual([report.errors, Object.keys(report.layers)], [{}, ['envoy']])
   })
