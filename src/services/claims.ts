@@ -11,32 +11,42 @@ export interface Claimant {
 }
 
 export class Claims {
-  /** By VIP:port and protocol: the owner first, then those that wait. */
-  readonly #claims = new Map<string, Claimant[]>()
+  /** Port state ids by VIP:port and protocol. */
+  readonly #owners = new Map<string, string>()
+  /** Those that wait for one that another owns, in the order in which they get it. */
+  readonly #waiting = new Map<string, readonly Claimant[]>()
 
   owner(key: string): string | undefined {
-    return this.#claims.get(key)?.[0]?.id
+    return this.#owners.get(key)
   }
 
   claim(key: string, claimant: Claimant): void {
-    const queue = this.#claims.get(key)
-    if (!queue) {
-      this.#claims.set(key, [claimant])
-      return
+    const owner = this.#owners.get(key)
+    const waiting = this.#waiting.get(key) ?? []
+    if (owner === undefined) this.#owners.set(key, claimant.id)
+    else if (owner !== claimant.id && !waiting.some(({ id }) => id === claimant.id)) {
+      const later = [...waiting, claimant].sort((a, b) => a.created - b.created || (a.id < b.id ? -1 : 1))
+      this.#waiting.set(key, later)
     }
-    if (queue.some(({ id }) => id === claimant.id)) return
-    const [owner, ...waiting] = queue
-    const later = [...waiting, claimant].sort((a, b) => a.created - b.created || (a.id < b.id ? -1 : 1))
-    this.#claims.set(key, [owner!, ...later])
   }
 
   /** Gives up a claim. Returns the id of the one that owns it now because of that, if any. */
   release(key: string, id: string): string | undefined {
-    const queue = this.#claims.get(key)
-    const index = queue?.findIndex(claimant => claimant.id === id) ?? -1
-    if (!queue || index < 0) return undefined
-    queue.splice(index, 1)
-    if (queue.length === 0) this.#claims.delete(key)
-    return index === 0 ? queue[0]?.id : undefined
+    const waiting = this.#waiting.get(key) ?? []
+    if (this.#owners.get(key) !== id) {
+      const others = waiting.filter(claimant => claimant.id !== id)
+      this.#wait(key, others)
+      return undefined
+    }
+    const [next, ...others] = waiting
+    if (next) this.#owners.set(key, next.id)
+    else this.#owners.delete(key)
+    this.#wait(key, others)
+    return next?.id
+  }
+
+  #wait(key: string, waiting: readonly Claimant[]): void {
+    if (waiting.length > 0) this.#waiting.set(key, waiting)
+    else this.#waiting.delete(key)
   }
 }
