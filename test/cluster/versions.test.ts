@@ -40,10 +40,11 @@ test('every minor version has the same programs', () => {
   for (const minor of minors) assert.equal(tools(minor), tools(minors[0]!))
 })
 
-test('docs/testing.md names the releases', async () => {
+test('docs/testing.md names the releases, and the Go that each needs', async () => {
   const docs = readFileSync(join(root, 'docs/testing.md'), 'utf8')
-  const named = [...docs.matchAll(/^\| (1\.\d+\.\d+) \|/gm)].map(([, version]) => version)
-  assert.deepEqual(named, await Promise.all(minors.toReversed().map(versionOf)))
+  const named = [...docs.matchAll(/^\| (1\.\d+\.\d+) \| (1\.\d+) \|/gm)].map(([, version, go]) => [version, go])
+  const needed = async (minor: string) => [await versionOf(minor), /^go (1\.\d+)/m.exec(goModOf(minor))![1]]
+  assert.deepEqual(named, await Promise.all(minors.toReversed().map(needed)))
 })
 
 test('a cluster of a version that is not here is refused with those that are', async () => {
