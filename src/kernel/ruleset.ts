@@ -4,7 +4,8 @@
  *
  * The way of a connection to a VIP (docs/architecture.md draws it):
  *
- *     prerouting   steer: in the overlay → Envoy, by TPROXY     refuse-forwarded: no endpoints → reject or drop
+ *     prerouting   steer: in the overlay → Envoy, by TPROXY     refuse-forwarded: no endpoints → reject or drop; and what
+ *                  source ranges do not let in, also of what was steered
  *                  translate: not steered → services → endpoints-tcp-N, or affinity-… → DNAT
  *     output       refuse-local, translate-local: the same for the node's own processes, by redirect in place of TPROXY
  *     input        guard: Envoy's port is for what was steered or translated there, nothing else
