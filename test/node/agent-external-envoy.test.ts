@@ -6,6 +6,7 @@ import { curl, type Load } from '../../src/demo/clients.ts'
 import type { Pod } from '../../src/demo/network.ts'
 import type { RunningPod } from '../../src/demo/pods.ts'
 import { runIn } from '../../src/demo/processes.ts'
+import type { ClientAddress } from '../../src/services/clientaddress.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { type Endpoint, type ServiceOptions, serviceWith } from './manifests.ts'
 
@@ -16,7 +17,8 @@ interface Outside extends ServiceOptions {
 const [outsider, outsider6, stranger] = ['172.30.0.1', 'fd00:30::1', '172.30.0.77'] as const
 
 /** A node of two, one pod of the Service on each, a client pod, and clients outside at two addresses. */
-async function buildLab(more: readonly string[] = []) {
+async function buildLab(clientAddress: ClientAddress) {
+  const more = ['--client-address', clientAddress]
   const lab = await AgentLab.build({
     nodes: 2,
     flags: ['--detect-local-mode', 'NodeCIDR', ...more],
@@ -103,7 +105,7 @@ describe('an http port with the setting external', { skip }, () => {
   let urls: readonly string[]
 
   before(async () => {
-    ;({ lab, near, far, client, outside } = await buildLab())
+    ;({ lab, near, far, client, outside } = await buildLab('forwarded-for'))
     write(lab, web, [near, far])
     write(lab, local, [near, far])
     const { address, address6 } = lab.node
@@ -238,7 +240,7 @@ describe("an http port with the setting external on a node that keeps clients' a
   let urls: readonly string[]
 
   before(async () => {
-    ;({ lab, near, far, client, outside } = await buildLab(['--client-address', 'preserve']))
+    ;({ lab, near, far, client, outside } = await buildLab('preserve'))
     write(lab, web, [near, far])
     write(lab, local, [near, far])
     const { address, address6 } = lab.node
