@@ -44,7 +44,7 @@ const ofListener = ['downstream_cx_active', 'downstream_cx_total']
 
 /**
  * Of `http.http.` only these: below it Envoy would also keep a dozen statistics, histograms among them, of each Service
- * port's route, which took a third of the time to load them.
+ * port’s route: a sixth of the time to load listeners and routes, and 5 kB each.
  */
 const ofAllHttp = 'http.http.downstream_'
 
