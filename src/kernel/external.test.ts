@@ -10,11 +10,12 @@ import type { Endpoint, External, PortState } from '../services/port.ts'
 import type { Family } from './elements.ts'
 import type { KernelOptions } from './layer.ts'
 import { Mirror } from './mirror.ts'
+import { NftablesModel } from './model.ts'
 import { planNode, unknownSurroundings } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
 import { renderFixedPart } from './ruleset.ts'
 import { portState, testOptions } from './testing.ts'
-import { NftablesModel, type Outcome, type Packet } from './tracer.ts'
+import type { Outcome, Packet } from './tracer.ts'
 
 interface World {
   readonly vip: string

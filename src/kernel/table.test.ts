@@ -7,13 +7,13 @@ import type { Problem } from '../services/problem.ts'
 import { CommandError } from './command.ts'
 import { overlaySets, ownerOf, partsOf } from './elements.ts'
 import type { Flush, Round } from './layer.ts'
+import { NftablesModel } from './model.ts'
 import type { NftClient } from './nft.ts'
 import { planNode, unknownSurroundings } from './node.ts'
 import type { VipPort } from './overlay.ts'
 import { placementOf, planPort, portKeys } from './plan.ts'
 import { KernelTables } from './table.ts'
 import { portState, testOptions } from './testing.ts'
-import { NftablesModel } from './tracer.ts'
 
 /** nft as an interpreter of what it is given. */
 class ModelNft implements NftClient {

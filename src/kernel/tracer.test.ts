@@ -5,11 +5,12 @@ import type { Protocol } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
 import { transportOf } from './elements.ts'
 import { Mirror } from './mirror.ts'
+import { NftablesModel } from './model.ts'
 import { planNode, unknownSurroundings } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
 import { renderRuleset } from './render.ts'
 import { portState, testOptions } from './testing.ts'
-import { NftablesModel, type Outcome, type Packet, type Surroundings } from './tracer.ts'
+import type { Outcome, Packet, Surroundings } from './tracer.ts'
 
 const envoyAlive: Surroundings = { listener: 1666, localAddresses: ['172.30.0.1'], random: () => 0 }
 const envoyDead: Surroundings = { ...envoyAlive, listener: undefined }

@@ -3,11 +3,12 @@
  * touches: only the Services that it concerns are looked at again, and only ports that come out different are reported.
  */
 
-import { familyOf, hostPort, type IpFamily } from './address.ts'
+import { hostPort } from './address.ts'
 import { readSettings, type ServiceSettings, settingsOf } from './annotations.ts'
 import { Claims } from './claims.ts'
 import { type Candidate, chooseEndpoints, explainEndpoints, type Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
+import { type Claim, claimsOf, outsideKey, type PortOfFamily, portsByFamily, vipKey } from './families.ts'
 import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
 import {
   chooseExternalLayer,
@@ -20,8 +21,8 @@ import {
   whyUnserved,
 } from './layer.ts'
 import { type Change, describeKey, type KubeObject, keyOf, type ObjectKey } from './objects.ts'
-import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned, outsideOf } from './outside.ts'
-import { type Layer, type PortState, portId, portLabel, serviceKeyOf } from './port.ts'
+import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned } from './outside.ts'
+import { type Layer, type PortState, portLabel, serviceKeyOf } from './port.ts'
 import { type Problem, problem } from './problem.ts'
 import { reuse } from './reuse.ts'
 import type { Namespace, Node, Service, ServicePort } from './service.ts'
@@ -57,14 +58,6 @@ interface Entry {
   healthChecks: readonly HealthCheck[]
   /** Another proxy takes the Service over: still served, or no longer. Undefined for what is ours, or never was. */
   handover: 'begun' | 'done' | undefined
-}
-
-interface Claim {
-  /** Port state id. */
-  readonly id: string
-  readonly key: string
-  /** Of a VIP: the key of the same place as one outside, which its owner has only while nobody has the VIP. */
-  readonly outsideKey?: string
 }
 
 /** What `explain` shows of a Service. */
@@ -424,39 +417,6 @@ interface Refreshed {
   readonly ports: Map<string, PortChange>
   readonly problems: Map<string, readonly Problem[]>
   readonly healthChecks: Map<string, readonly HealthCheck[]>
-}
-
-interface PortOfFamily {
-  readonly id: string
-  readonly port: ServicePort
-  readonly family: IpFamily
-  readonly vip: string
-  readonly outside: Outside | undefined
-}
-
-function portsByFamily(service: Service): readonly PortOfFamily[] {
-  const { namespace, name, ports, clusterIPs } = service
-  return ports.flatMap(port =>
-    clusterIPs.map((vip, index) => {
-      const family = familyOf(vip)!
-      const id = portId(namespace, name, port, index === 0 ? undefined : family)
-      return { id, port, family, vip, outside: outsideOf(service, port, family) }
-    }),
-  )
-}
-
-function claimsOf({ id, port, family, vip, outside }: PortOfFamily): readonly Claim[] {
-  const places = outside ? addressesOf(outside).map(address => ({ id, key: outsideKey(address, port, family) })) : []
-  return [{ id, key: vipKey(vip, port), outsideKey: outsideKey({ ip: vip }, port, family) }, ...places]
-}
-
-function vipKey(vip: string, port: ServicePort): string {
-  return `${port.protocol} ${hostPort(vip, port.port)}`
-}
-
-/** Apart from the keys of VIPs: an external IP, which any user may write, never keeps a Service from its VIP, but gives way. */
-function outsideKey(address: OutsideAddress, port: ServicePort, family: IpFamily): string {
-  return `outside ${family} ${describeAddress(address, port)}`
 }
 
 function taken(service: Service, place: string, port: ServicePort, owner: string): Problem {
