@@ -27,16 +27,8 @@ async function buildLab(clientAddress: ClientAddress) {
   const [near, client] = await lab.pods(['near', 'client'], 10)
   const far = await lab.pod('far', 10, 2)
   const outside = { netns: lab.network.fabric }
-  const { name, address, address6, podCidr, podCidr6 } = lab.node
-  lab.write('node', [
-    {
-      apiVersion: 'v1',
-      kind: 'Node',
-      metadata: { name },
-      spec: { podCIDRs: [podCidr, podCidr6] },
-      status: { addresses: [address, address6].map(ip => ({ type: 'InternalIP', address: ip })) },
-    },
-  ])
+  const { address, address6 } = lab.node
+  lab.writeNode()
   for (const ip of ['192.0.2.0/24', '2001:db8::/64']) {
     await runIn(outside.netns, 'ip', ['route', 'add', ip, 'via', ip.includes(':') ? address6 : address])
   }

@@ -21,16 +21,8 @@ describe('a Service that outsiders reach', { skip }, () => {
     const [web, other] = await lab.pods(['web-1', 'client'], 10)
     client = other!
     outside = { netns: lab.network.fabric }
-    const { name, address, address6, podCidr, podCidr6 } = lab.node
-    lab.write('node', [
-      {
-        apiVersion: 'v1',
-        kind: 'Node',
-        metadata: { name },
-        spec: { podCIDRs: [podCidr, podCidr6] },
-        status: { addresses: [address, address6].map(ip => ({ type: 'InternalIP', address: ip })) },
-      },
-    ])
+    const { address, address6 } = lab.node
+    lab.writeNode()
     const service = {
       name: 'web',
       vips: ['10.96.9.1', 'fd00:96:9::1'],

@@ -133,6 +133,14 @@ export class AgentLab {
     return Promise.all(names.map((name, index) => this.pod(name, firstHost + index, node)))
   }
 
+  /** The first node as Kubernetes has it, with its pod ranges and addresses. */
+  writeNode(): void {
+    const { name, address, address6, podCidr, podCidr6 } = this.node
+    const addresses = [address, address6].map(ip => ({ type: 'InternalIP', address: ip }))
+    const spec = { podCIDRs: [podCidr, podCidr6] }
+    this.write('node', [{ apiVersion: 'v1', kind: 'Node', metadata: { name }, spec, status: { addresses } }])
+  }
+
   /** Replaces the manifests of this name by these objects. */
   write(name: string, objects: readonly object[]): void {
     this.writeFile(`${name}.json`, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }))
