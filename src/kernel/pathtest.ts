@@ -19,7 +19,7 @@ import { CommandError, type CommandPrefix, runCommand } from './command.ts'
 import { type Family, familyNames } from './elements.ts'
 import { isPodRoute, routesTo } from './routes.ts'
 import { hasMark, type RulesetOptions, steerTo } from './ruleset.ts'
-import { removeTest, testLink } from './testlink.ts'
+import { countedPackets, removeTest, testLink } from './testlink.ts'
 
 export interface PathTestOptions extends Pick<RulesetOptions, 'steeringMark' | 'targetPort'> {
   readonly families: readonly IpFamily[]
@@ -198,14 +198,7 @@ const stages = [
 ] as const
 
 async function whereLost(family: Family): Promise<string> {
-  const packets = new Map<string, number>()
-  let counter = ''
-  const onLine = (line: string) => {
-    counter = /^\s*counter (\w+) \{/.exec(line)?.[1] ?? counter
-    const found = /packets (\d+)/.exec(line)
-    if (found) packets.set(counter, Number(found[1]))
-  }
-  await runCommand(['nft', 'list', 'counters', 'table', family, tableName], { onLine })
+  const packets = await countedPackets(family, tableName)
   const stage = stages.find(({ counter }) => !packets.get(counter))
   return stage?.lost ?? 'answers leave and do not come back, or later packets of the connection are lost'
 }

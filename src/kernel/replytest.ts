@@ -16,7 +16,7 @@ import type { IpFamily } from '../services/address.ts'
 import { type CommandPrefix, runCommand } from './command.ts'
 import { familyNames } from './elements.ts'
 import { isPodRoute, routesTo } from './routes.ts'
-import { removeTest, testLink } from './testlink.ts'
+import { countedPackets, removeTest, testLink } from './testlink.ts'
 
 export interface ReplyTestOptions {
   readonly families: readonly IpFamily[]
@@ -148,19 +148,12 @@ async function arrivals(probes: readonly Probe[]): Promise<ReadonlySet<string>> 
   const deadline = performance.now() + timeoutMs
   for (;;) {
     const arrived = new Set<string>()
-    for (const family of families) for (const name of await counted(family)) arrived.add(`${family} ${name}`)
+    for (const family of families) {
+      for (const [name, packets] of await countedPackets(family, tableName)) {
+        if (packets > 0) arrived.add(`${family} ${name}`)
+      }
+    }
     if (arrived.size === probes.length || performance.now() > deadline) return arrived
     await delay(betweenMs)
   }
-}
-
-async function counted(family: string): Promise<readonly string[]> {
-  const names: string[] = []
-  let counter = ''
-  const onLine = (line: string) => {
-    counter = /^\s*counter (\w+) \{/.exec(line)?.[1] ?? counter
-    if (/packets [1-9]/.test(line)) names.push(counter)
-  }
-  await runCommand(['nft', 'list', 'counters', 'table', family, tableName], { onLine })
-  return names
 }

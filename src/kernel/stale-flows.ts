@@ -2,23 +2,24 @@
 
 import type { Problem } from '../services/problem.ts'
 import { commandProblem } from './command.ts'
-import type { UdpFrontends } from './conntrack.ts'
+import type { Reconciliation, UdpFrontends } from './conntrack.ts'
+import type { KernelObserver } from './layer.ts'
 import { Worker } from './worker.ts'
 
 const retryMs = 10e3
 
 export class StaleFlows {
-  readonly #remove: (frontends: UdpFrontends) => Promise<unknown>
-  readonly #report: (problems: readonly Problem[]) => void
+  readonly #remove: (frontends: UdpFrontends) => Promise<readonly Reconciliation[]>
+  readonly #observer: KernelObserver
   readonly #worker: Worker
   /** To be looked at; at most all ways to UDP ports. */
   readonly #waiting: UdpFrontends = new Map()
   /** Until it is tried again after a failure. */
   #pause: NodeJS.Timeout | undefined
 
-  constructor(remove: (frontends: UdpFrontends) => Promise<unknown>, report: (problems: readonly Problem[]) => void) {
+  constructor(remove: (frontends: UdpFrontends) => Promise<readonly Reconciliation[]>, observer: KernelObserver) {
     this.#remove = remove
-    this.#report = report
+    this.#observer = observer
     const job = {
       hasWork: () => this.#waiting.size > 0 && this.#pause === undefined,
       step: () => this.#step(),
@@ -55,10 +56,15 @@ export class StaleFlows {
 
   async #step(): Promise<void> {
     const frontends = new Map(this.#waiting)
-    await this.#remove(frontends)
+    const reconciled = await this.#remove(frontends)
+    this.#observer.reconciled?.(reconciled)
     for (const [frontend, answering] of frontends) {
       if (this.#waiting.get(frontend) === answering) this.#waiting.delete(frontend)
     }
     this.#report([])
+  }
+
+  #report(problems: readonly Problem[]): void {
+    this.#observer.problems?.('conntrack', problems)
   }
 }

@@ -82,13 +82,7 @@ export class KernelTables implements KernelLayer {
       },
     }
     this.#rounds = new Rounds('nftables', job, observer, options.coalesceMs)
-    this.#staleFlows = new StaleFlows(
-      async frontends => {
-        const families = await programs.removeStaleUdp(frontends)
-        observer.reconciled?.(families)
-      },
-      problems => observer.problems?.('conntrack', problems),
-    )
+    this.#staleFlows = new StaleFlows(frontends => programs.removeStaleUdp(frontends), observer)
   }
 
   async start(): Promise<readonly VipPort[]> {

@@ -1,7 +1,7 @@
 /** A pair of interfaces by which a test sends packets to the node as if they came from elsewhere. */
 
 import { CommandError, type CommandPrefix, runCommand } from './command.ts'
-import { familyNames } from './elements.ts'
+import { type Family, familyNames } from './elements.ts'
 
 /** For `ip -batch`. Without ARP the two need no neighbours, and take each other's packets because they have the same address. */
 export function testLink([inner, outer]: readonly [string, string], address: string): readonly string[] {
@@ -27,4 +27,17 @@ export async function removeTest(device: string, table: string, prefix: CommandP
     }
   }
   return found
+}
+
+/** How many packets each counter of the test's table has counted, by its name. */
+export async function countedPackets(family: Family, table: string): Promise<ReadonlyMap<string, number>> {
+  const packets = new Map<string, number>()
+  let counter = ''
+  const onLine = (line: string) => {
+    counter = /^\s*counter (\w+) \{/.exec(line)?.[1] ?? counter
+    const found = /packets (\d+)/.exec(line)
+    if (found) packets.set(counter, Number(found[1]))
+  }
+  await runCommand(['nft', 'list', 'counters', 'table', family, table], { onLine })
+  return packets
 }

@@ -85,10 +85,7 @@ export class IptablesLayer implements KernelLayer {
       },
     }
     this.#rounds = new Rounds('iptables', job, observer, options.coalesceMs)
-    this.#staleFlows = new StaleFlows(
-      frontends => removeStaleUdp(frontends, options.prefix),
-      problems => observer.problems?.('conntrack', problems),
-    )
+    this.#staleFlows = new StaleFlows(frontends => removeStaleUdp(frontends, options.prefix), observer)
   }
 
   async start(): Promise<readonly VipPort[]> {
