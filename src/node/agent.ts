@@ -141,7 +141,7 @@ export class Agent {
       ...options,
       table: this.table,
       clients: this.clients,
-      envoy: this.envoy,
+      envoys: this.envoy.envoys,
       onChoice: choice => this.#chooseClientAddress(choice),
     })
   }
@@ -397,7 +397,7 @@ export class Agent {
       overlayEntries: () => this.envoy.gate.size,
       draining: () => this.envoy.draining,
       kernelElements: () => [...this.kernel.totals.values()].reduce((sum, count) => sum + count, 0),
-      envoyUp: () => this.envoy.isUp,
+      envoyUp: () => this.envoy.envoys.isUp,
       missed: () => missedServices(this.table).length,
       kernelClients: () => this.clients.clients().length,
       paths: () => this.#options.families.map(family => [family, this.envoy.isPathOpen(family)]),

@@ -5,7 +5,7 @@ import type { IpFamily } from '../services/address.ts'
 import type { KernelClients } from '../services/kernelclients.ts'
 import type { ServiceTable } from '../services/table.ts'
 import { type ClientAddressChoice, proveClientAddress } from './clientaddress.ts'
-import type { EnvoyLayer } from './envoylayer.ts'
+import type { Envoys } from './envoys.ts'
 import { localPods } from './path.ts'
 
 export interface ClientAddressWatchOptions {
@@ -25,12 +25,12 @@ export interface AgentParts extends Pick<NodePlanOptions, 'families' | 'detectLo
   readonly nodeName: string
   readonly table: ServiceTable
   readonly clients: KernelClients
-  readonly envoy: Pick<EnvoyLayer, 'bootstraps'>
+  readonly envoys: Pick<Envoys, 'bootstraps'>
   readonly onChoice: (choice: ClientAddressChoice) => Promise<void>
 }
 
 /** Looks when it is told to, and goes on until there is a proof. */
-export function watchClientAddress({ table, clients, envoy, onChoice, ...options }: AgentParts): ClientAddressWatch {
+export function watchClientAddress({ table, clients, envoys, onChoice, ...options }: AgentParts): ClientAddressWatch {
   const { nodeName, families } = options
   return new ClientAddressWatch({
     ...times,
@@ -39,7 +39,7 @@ export function watchClientAddress({ table, clients, envoy, onChoice, ...options
       proveClientAddress({
         families,
         tellsPods: tellsPods(table.node, options),
-        bootstraps: envoy.bootstraps,
+        bootstraps: envoys.bootstraps,
         pods: localPods(nodeName, clients, table),
         elsewhere: elsewhereOf(nodeName, table, families),
       }),

@@ -4,42 +4,36 @@
  * drained. A way counts as a port here; that by the VIP has the port's id.
  */
 
-import { isSupported, minimumVersion } from '../envoy/find.ts'
 import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../envoy/resource.ts'
 import { resourcesOf, type Told } from '../envoy/resources.ts'
 import { addressesOf, externalId, type Way, waysOf } from '../envoy/way.ts'
 import type { VipPort } from '../kernel/overlay.ts'
 import type { IpFamily } from '../services/address.ts'
-import { type ClientAddress, clientAddressKey } from '../services/clientaddress.ts'
 import { serviceKeyOf } from '../services/port.ts'
-import { type Problem, problem } from '../services/problem.ts'
+import { problem } from '../services/problem.ts'
 import type { PortChange } from '../services/table.ts'
 import type { Refusal, VersionedRef } from '../xds/client.ts'
 import type { ClientInfo, XdsObserver } from '../xds/server.ts'
 import { ResourceStore } from '../xds/store.ts'
-import { bootstrapProblems, type ClientAddressChoice } from './clientaddress.ts'
+import type { ClientAddressChoice } from './clientaddress.ts'
 import { Drains } from './drains.ts'
+import { Envoys, type EnvoysOptions } from './envoys.ts'
 import { OverlayGate } from './gate.ts'
 
-export interface EnvoyLayerOptions {
+export interface EnvoyLayerOptions extends EnvoysOptions {
   readonly settleMs: number
   readonly drainMs: number
   readonly drainIntervalMs: number
   /** What every port needs beside its own resources: the listeners on which redirected connections arrive. */
   readonly shared: readonly Resource[]
-  /** What Envoy's bootstrap has to fit. */
-  readonly clientAddress: ClientAddressChoice
   /** See `resourcesOf`. */
   readonly clientMark: number | undefined
   readonly moveOverlay: (vips: readonly VipPort[], up: boolean) => void
   readonly clearOverlay: () => void
   /** Ways to ports, by id, that went to Envoy or left it, each for itself. */
   readonly onMoved: (ids: readonly string[], up: boolean) => void
-  /** The version of a resource that a connected client has acknowledged. */
-  readonly acknowledgedVersion: (clientId: number, ref: ResourceRef) => string | undefined
   /** Open connections of listeners in Envoy, by listener name; undefined where Envoy does not answer. */
   readonly connections: (listeners: readonly string[]) => Promise<ReadonlyMap<string, number> | undefined>
-  readonly onProblems: (origin: string, problems: readonly Problem[]) => void
   readonly onRefusal: (servicePort: string) => void
   /** A changed resource is in effect in Envoy, this long after the change's arrival. */
   readonly onProgrammed: (ref: ResourceRef, ms: number) => void
@@ -62,21 +56,16 @@ export interface EnvoyView {
   }[]
 }
 
-interface ConnectedEnvoy extends ClientInfo {
-  readonly connectedSince: Date
-}
-
 const longestRetryMs = 60_000
 const families: readonly IpFamily[] = ['IPv4', 'IPv6']
 
 export class EnvoyLayer implements XdsObserver {
   readonly store = new ResourceStore()
+  readonly envoys: Envoys
   readonly gate: OverlayGate
   readonly #options: EnvoyLayerOptions
-  #clientAddress: ClientAddressChoice
   #clientMark: number | undefined
   readonly #drains: Drains
-  readonly #clients = new Map<number, ConnectedEnvoy>()
   /** What Envoy is told of each port, wanted there or draining, by port state id. */
   readonly #told = new Map<string, Told>()
   /** What Envoy is to be told of ports that left it, once the kernel has taken them over. */
@@ -90,16 +79,15 @@ export class EnvoyLayer implements XdsObserver {
   readonly #awaited = new Map<string, number>()
   /** The families whose connections of pods reach Envoy. */
   readonly #openPaths = new Set<IpFamily>()
-  #answers = false
   #stopped = false
 
   constructor(options: EnvoyLayerOptions) {
     this.#options = options
     this.#clientMark = options.clientMark
-    this.#clientAddress = options.clientAddress
+    this.envoys = new Envoys(options)
     this.gate = new OverlayGate({
       settleMs: options.settleMs,
-      isReady: ref => this.#isAcknowledged(ref) && this.#isReachable(ref),
+      isReady: ref => this.envoys.have(ref) && this.#isReachable(ref),
       move: options.moveOverlay,
       clear: options.clearOverlay,
       onMoved: options.onMoved,
@@ -156,7 +144,7 @@ export class EnvoyLayer implements XdsObserver {
 
   /** Whether Envoy answers canary requests. */
   setAnswers(answers: boolean): void {
-    this.#answers = answers
+    this.envoys.setAnswers(answers)
     this.#setAlive()
   }
 
@@ -173,8 +161,7 @@ export class EnvoyLayer implements XdsObserver {
 
   /** Listeners change with the mark: Envoy lets those of before go on until their connections end or its drain time is over. */
   setClientAddress(choice: ClientAddressChoice, clientMark: number | undefined): void {
-    this.#clientAddress = choice
-    this.#reportBootstraps()
+    this.envoys.setClientAddress(choice)
     if (clientMark === this.#clientMark) return
     this.#clientMark = clientMark
     const put: Resource[] = []
@@ -187,32 +174,19 @@ export class EnvoyLayer implements XdsObserver {
     this.store.update({ put })
   }
 
-  /** What the bootstraps of the connected Envoys are for. */
-  get bootstraps(): readonly ClientAddress[] {
-    return this.clients.map(bootstrapOf)
-  }
-
   isPathOpen(family: IpFamily): boolean {
     return this.#openPaths.has(family)
   }
 
   /** The families for which Envoy takes redirected connections. */
   get listening(): readonly IpFamily[] {
-    if (!this.isUp) return []
-    const acknowledged = this.#options.shared.filter(resource => this.#isAcknowledged(resource))
+    if (!this.envoys.isUp) return []
+    const acknowledged = this.#options.shared.filter(resource => this.envoys.have(resource))
     return families.filter(family => acknowledged.some(({ name }) => name.endsWith(family)))
-  }
-
-  get isUp(): boolean {
-    return this.#answers && this.#clients.size > 0
   }
 
   get draining(): number {
     return this.#drains.size
-  }
-
-  get clients(): readonly ConnectedEnvoy[] {
-    return [...this.#clients.values()]
   }
 
   view(id: string): EnvoyView | undefined {
@@ -234,10 +208,8 @@ export class EnvoyLayer implements XdsObserver {
   }
 
   connected(client: ClientInfo): void {
-    this.#clients.set(client.id, { ...client, connectedSince: new Date() })
+    this.envoys.connected(client)
     this.#setAlive()
-    this.#reportVersions()
-    this.#reportBootstraps()
     this.#options.onConnected()
   }
 
@@ -291,10 +263,8 @@ export class EnvoyLayer implements XdsObserver {
   settled(): void {}
 
   disconnected(clientId: number): void {
-    this.#clients.delete(clientId)
+    this.envoys.disconnected(clientId)
     this.#setAlive()
-    this.#reportVersions()
-    this.#reportBootstraps()
   }
 
   /** Puts what Envoy has to know of a way. A listener that a draining one had is taken over. */
@@ -357,17 +327,9 @@ export class EnvoyLayer implements XdsObserver {
     return !this.#sharedOf(ref) || [...this.#openPaths].some(family => ref.name.endsWith(family))
   }
 
-  #isAcknowledged(ref: ResourceRef): boolean {
-    if (this.#clients.size === 0) return false
-    for (const id of this.#clients.keys()) {
-      if (this.#options.acknowledgedVersion(id, ref) === undefined) return false
-    }
-    return true
-  }
-
   #status(resource: Resource): EnvoyView['resources'][number]['status'] {
     if (this.#refusals.get(refKey(resource))?.version === resource.version) return 'refused'
-    const versions = [...this.#clients.keys()].map(id => this.#options.acknowledgedVersion(id, resource))
+    const versions = this.envoys.acknowledged(resource)
     if (versions.length === 0 || versions.includes(undefined)) return 'not yet acknowledged'
     return versions.every(version => version === resource.version) ? 'acknowledged' : 'older version acknowledged'
   }
@@ -381,31 +343,9 @@ export class EnvoyLayer implements XdsObserver {
 
   #setAlive(): void {
     if (this.#stopped) return
-    this.gate.setAlive(this.isUp)
-    this.#options.onUp(this.isUp)
+    this.gate.setAlive(this.envoys.isUp)
+    this.#options.onUp(this.envoys.isUp)
     this.#options.onListening()
-  }
-
-  /** An older Envoy is told everything all the same: what it does not understand it refuses, and that stays below. */
-  #reportVersions(): void {
-    const old = this.clients.filter(({ envoyVersion }) => !isSupported(envoyVersion))
-    const problems = old.map(({ nodeId, envoyVersion }) => {
-      const reason = `its version is ${envoyVersion || 'not told'}, older than ${minimumVersion}`
-      return problem(
-        'LP302',
-        `Envoy ${nodeId}`,
-        reason,
-        `what it refuses stays in the kernel layer; install ${minimumVersion}`,
-      )
-    })
-    this.#options.onProblems('Envoy version', problems)
-  }
-
-  #reportBootstraps(): void {
-    const problems = this.clients.flatMap(client =>
-      bootstrapProblems(this.#clientAddress, client.nodeId, bootstrapOf(client)),
-    )
-    this.#options.onProblems('Envoy bootstrap', problems)
   }
 
   #report(id: string): void {
@@ -444,10 +384,6 @@ export class EnvoyLayer implements XdsObserver {
 /** Whether no other port has taken one over. */
 function hasItsListeners({ way, resources }: Told): boolean {
   return resources.filter(isListener).length === addressesOf(way).length
-}
-
-function bootstrapOf({ metadata }: ClientInfo): ClientAddress {
-  return metadata.get(clientAddressKey) === 'preserve' ? 'preserve' : 'forwarded-for'
 }
 
 function isListener({ typeUrl }: ResourceRef): boolean {

@@ -55,7 +55,10 @@ export async function explain(
   const health = Object.fromEntries(
     await Promise.all(Object.keys(envoyPorts).map(async id => [id, await endpointHealth(adminPort, id)] as const)),
   )
-  const envoy = { up: agent.envoy.isUp, versions: agent.envoy.clients.map(({ envoyVersion }) => envoyVersion) }
+  const envoy = {
+    up: agent.envoy.envoys.isUp,
+    versions: agent.envoy.envoys.all.map(({ envoyVersion }) => envoyVersion),
+  }
   const paths = Object.fromEntries(service.ports.map(({ family }) => [family, agent.pathOf(family)]))
   const kernelClients = agent.clients.clients()
   const problems = agent.problems.of(`Service ${namespace}/${name}`)

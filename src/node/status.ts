@@ -74,7 +74,7 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
   const states = [...agent.table.states()]
   const missed = missedServices(agent.table)
   const up = states.filter(({ id }) => agent.envoy.gate.isUp(id)).length
-  const clients = agent.envoy.clients.map(({ nodeId, envoyVersion, connectedSince }) => {
+  const clients = agent.envoy.envoys.all.map(({ nodeId, envoyVersion, connectedSince }) => {
     return { nodeId, version: envoyVersion, connectedSince: connectedSince.toISOString() }
   })
   return {
@@ -82,7 +82,7 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
     version: packageJson.version,
     synced: agent.isSynced,
     objects: agent.table.counts(),
-    envoy: { up: agent.envoy.isUp, clients },
+    envoy: { up: agent.envoy.envoys.isUp, clients },
     paths: Object.fromEntries(agent.families.map(family => [family, agent.pathOf(family)])),
     kernelClients: { count: kernelClients.length, examples: kernelClients.slice(0, maxExamples) },
     layers: { envoy: up, kernel: states.length - up, draining: agent.envoy.draining },
@@ -154,7 +154,7 @@ function waitingByReason(states: readonly PortState[], agent: Agent): readonly W
 
 function whyWaiting(id: string, family: IpFamily, agent: Agent): string {
   if (!agent.isSynced) return 'the source has not told all Services yet'
-  if (!agent.envoy.isUp) return 'Envoy is down or not connected'
+  if (!agent.envoy.envoys.isUp) return 'Envoy is down or not connected'
   const statuses = (agent.envoy.view(id)?.resources ?? []).map(({ status }) => status)
   if (statuses.includes('refused')) return 'Envoy refused its configuration'
   if (statuses.includes('not yet acknowledged')) return 'Envoy has not acknowledged all of it yet'
