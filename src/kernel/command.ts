@@ -1,6 +1,6 @@
 /** Runs the system's own programs (nft, ip, conntrack): one process, bounded time and output. */
 
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { type Problem, problem } from '../services/problem.ts'
 
 /** Words before each command, such as `['nsenter', '--net=/var/run/netns/node1']`; usually none. */
@@ -28,80 +28,44 @@ export interface CommandOptions {
   readonly onLine?: (line: string) => void
 }
 
-const timeoutMs = 60e3
+/** What takes longer is ended. */
+export const commandTimeoutMs = 60e3
 const keptErrorBytes = 4096
 
 /** Resolves when the program has ended with 0, else rejects with a CommandError. */
 export async function runCommand(command: readonly string[], options: CommandOptions = {}): Promise<void> {
-  return new StartedCommand(command, options.prefix).run(options)
-}
-
-/** A program that waits for its input. Its time is bounded from `run` on. */
-export class StartedCommand {
-  readonly #name: string
-  readonly #child: ChildProcessWithoutNullStreams
-  readonly #ended = Promise.withResolvers<void>()
-  #errors = ''
-  #hasEnded = false
-
-  constructor(command: readonly string[], prefix: CommandPrefix = []) {
-    const [program, ...args] = [...prefix, ...command] as [string, ...string[]]
-    this.#name = command[0]!
-    this.#child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] })
-    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      if (this.#errors.length < keptErrorBytes) this.#errors += text.slice(0, keptErrorBytes)
-    })
-    // A program that ends without reading its input is reported by its exit, not by the broken pipe.
-    this.#child.stdin.on('error', () => {})
-    this.#child.on('error', (error: NodeJS.ErrnoException) => {
-      const failure = error.code === 'ENOENT' ? 'missing' : 'permission'
-      this.#end(new CommandError(this.#name, failure, `cannot run ${program}: ${error.message}`))
-    })
-    this.#child.on('close', (status, signal) => this.#end(this.#failure(status, signal)))
-    // Who waits for it is told by `run`.
-    this.#ended.promise.catch(() => {})
-  }
-
-  get hasEnded(): boolean {
-    return this.#hasEnded
-  }
-
-  /** Resolves when the program has ended with 0, else rejects with a CommandError. Once only. */
-  async run({ input, onLine }: Omit<CommandOptions, 'prefix'>): Promise<void> {
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), timeoutMs)
-    let rest = ''
-    this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      if (onLine === undefined) return
-      const lines = (rest + text).split('\n')
-      rest = lines.pop()!
-      for (const line of lines) onLine(line)
-    })
-    this.#child.stdin.end(input)
-    try {
-      await this.#ended.promise
-    } finally {
-      clearTimeout(timer)
-      if (rest !== '') onLine?.(rest)
-    }
-  }
-
-  /** It shall not run: ends it. */
-  cancel(): void {
-    this.#child.kill('SIGKILL')
-  }
-
-  #end(error: CommandError | undefined): void {
-    this.#hasEnded = true
-    if (error) this.#ended.reject(error)
-    else this.#ended.resolve()
-  }
-
-  #failure(status: number | null, signal: NodeJS.Signals | null): CommandError | undefined {
-    if (status === 0) return undefined
-    const failure = signal !== null ? 'timeout' : failureOf(status, this.#errors)
-    const message = firstError(this.#errors) || `ended with ${signal ?? `status ${status}`}`
-    return new CommandError(this.#name, failure, message)
-  }
+  const [program, ...args] = [...(options.prefix ?? []), ...command] as [string, ...string[]]
+  const child = spawn(program, args, {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    timeout: commandTimeoutMs,
+    killSignal: 'SIGKILL',
+  })
+  let errors = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    if (errors.length < keptErrorBytes) errors += text.slice(0, keptErrorBytes)
+  })
+  let rest = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    if (options.onLine === undefined) return
+    const lines = (rest + text).split('\n')
+    rest = lines.pop()!
+    for (const line of lines) options.onLine(line)
+  })
+  // A program that ends without reading its input is reported by its exit, not by the broken pipe.
+  child.stdin.on('error', () => {})
+  child.stdin.end(options.input)
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  child.on('error', (error: NodeJS.ErrnoException) => {
+    const failure = error.code === 'ENOENT' ? 'missing' : 'permission'
+    reject(new CommandError(command[0]!, failure, `cannot run ${program}: ${error.message}`))
+  })
+  child.on('close', (status, signal) => {
+    if (rest !== '') options.onLine?.(rest)
+    if (status === 0) return resolve()
+    const failure = signal !== null ? 'timeout' : failureOf(status, errors)
+    reject(new CommandError(command[0]!, failure, firstError(errors) || `ended with ${signal ?? `status ${status}`}`))
+  })
+  return promise
 }
 
 /** 127 is what shells, env and nsenter end with where they find no program. */

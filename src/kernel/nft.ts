@@ -8,9 +8,6 @@ import { overlaySwitch, tableName } from './ruleset.ts'
 /** What KernelTables asks of nft. */
 export type NftClient = Pick<Nft, 'apply' | 'chains' | 'list' | 'listSet'>
 
-/** Reads a transaction from its input. */
-export const applyCommand: readonly string[] = ['nft', '-f', '-']
-
 export class Nft {
   readonly #prefix: CommandPrefix
 
@@ -19,7 +16,7 @@ export class Nft {
   }
 
   apply(text: string): Promise<void> {
-    return runCommand(applyCommand, { prefix: this.#prefix, input: text })
+    return runCommand(['nft', '-f', '-'], { prefix: this.#prefix, input: text })
   }
 
   /** The names of our table's chains, none where there is no table. Takes no longer where there are many elements. */

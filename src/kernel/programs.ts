@@ -2,10 +2,10 @@
 
 import type { CommandPrefix } from './command.ts'
 import { type Reconciliation, removeStaleUdp, type UdpFrontends } from './conntrack.ts'
+import { ConsoleNft } from './console.ts'
 import type { Family } from './elements.ts'
 import type { NftClient } from './nft.ts'
 import { ensureRouting, type RoutingOptions } from './routing.ts'
-import { StandbyNft } from './standby.ts'
 
 /** Rejections are CommandErrors. */
 export interface KernelPrograms {
@@ -17,7 +17,7 @@ export interface KernelPrograms {
 }
 
 export function systemPrograms(options: RoutingOptions, prefix: CommandPrefix | undefined): KernelPrograms {
-  const nft = new StandbyNft(prefix)
+  const nft = new ConsoleNft(prefix)
   return {
     nft,
     ensureRouting: family => ensureRouting(family, options, prefix),

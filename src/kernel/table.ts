@@ -28,8 +28,8 @@ import { Rounds } from './rounds.ts'
 import { familiesOf, markerFor, renderReplacement, tableName } from './ruleset.ts'
 import { type Refusals, refusalsAtOnce, writeSplitting } from './splitting.ts'
 import { StaleFlows } from './stale-flows.ts'
-import type { Transaction } from './transaction.ts'
 import { backoffMs } from './worker.ts'
+import { Writer } from './writer.ts'
 
 /** Bounds the text of one transaction (about 1 MB) and the memory that nft takes for it. */
 const maxElementsPerTransaction = 16_384
@@ -43,6 +43,7 @@ export class KernelTables implements KernelLayer {
   /** Ports that may differ from what the kernel has. */
   readonly #dirty = new Set<string>()
   readonly #overlay = new Overlay()
+  readonly #writer: Writer
   readonly #rounds: Rounds
   readonly #staleFlows: StaleFlows
   #mirror = new Mirror()
@@ -70,6 +71,7 @@ export class KernelTables implements KernelLayer {
     this.#observer = observer
     this.#families = familiesOf(options.families)
     this.#programs = programs
+    this.#writer = new Writer(programs.nft, observer)
     this.#nodeElements = planNode(unknownSurroundings, options)
     const job = {
       hasWork: () => this.#hasWork,
@@ -199,11 +201,11 @@ export class KernelTables implements KernelLayer {
     const comparison = async () => {
       if (!this.#isMirrored) return
       for (const family of this.#families) await this.#programs.ensureRouting(family)
+      const written = { node: () => this.#writtenNode, ports: this.#ports }
       this.#suspect(
-        await findDamage(this.#programs.nft, this.#families, this.#options, this.#ports, () => ({
-          written: this.#writtenNode,
-          wanted: this.#nodeElements,
-        })),
+        await this.#writer.reading(isTouched =>
+          findDamage(this.#programs.nft, this.#families, this.#options, written, isTouched),
+        ),
       )
     }
     const stops = [
@@ -261,8 +263,7 @@ export class KernelTables implements KernelLayer {
   async #clear(): Promise<void> {
     this.#clearsOverlay = false
     try {
-      const flush = (family: Family) => overlaySets.map(set => `flush set ${family} ${tableName} ${set}\n`)
-      await this.#programs.nft.apply(this.#families.flatMap(flush).join(''))
+      await this.#writer.clearOverlay(this.#families)
     } catch (error) {
       this.#clearsOverlay = true
       throw error
@@ -288,7 +289,7 @@ export class KernelTables implements KernelLayer {
     const wanted = this.#nodeElements
     if (wanted === this.#writtenNode) return
     const { transaction, commit } = this.#mirror.prepare([{ current: this.#writtenNode, wanted }])
-    await this.#apply(transaction, [])
+    await this.#writer.apply(transaction, [])
     commit()
     this.#writtenNode = wanted
   }
@@ -320,7 +321,7 @@ export class KernelTables implements KernelLayer {
 
   async #remove(leftovers: Iterable<Prepared>): Promise<void> {
     for (const { transaction, commit } of leftovers) {
-      await this.#apply(transaction, [])
+      await this.#writer.apply(transaction, [])
       commit()
     }
   }
@@ -359,7 +360,10 @@ export class KernelTables implements KernelLayer {
   async #write(changes: readonly PortChange[]): Promise<void> {
     const { transaction, commit } = this.#mirror.prepare(changes)
     try {
-      await this.#apply(transaction, changes)
+      await this.#writer.apply(
+        transaction,
+        changes.map(({ record }) => record.id),
+      )
     } catch (error) {
       for (const { record } of changes) this.#dirty.add(record.id)
       throw error
@@ -397,19 +401,5 @@ export class KernelTables implements KernelLayer {
     record.refusal = { attempts, problem, timer }
     this.#dirty.delete(record.id)
     this.#observer.problems?.(`kernel ${record.id}`, [problem])
-  }
-
-  async #apply(transaction: Transaction, changes: readonly PortChange[]): Promise<void> {
-    if (transaction.isEmpty) return
-    const text = transaction.text()
-    const start = performance.now()
-    await this.#programs.nft.apply(text)
-    this.#observer.flushed?.({
-      ports: changes.map(change => change.record.id),
-      added: transaction.additions,
-      removed: transaction.removals,
-      bytes: text.length,
-      milliseconds: performance.now() - start,
-    })
   }
 }

@@ -66,6 +66,13 @@ export class Transaction {
     this.#chainTexts.push(chain.text)
   }
 
+  /** The elements that it is about. */
+  *names(): Generator<string> {
+    for (const lists of [this.#removed, this.#added]) {
+      for (const [set, items] of lists) for (const { key } of items) yield `${set} ${key}`
+    }
+  }
+
   text(): string {
     const commands = [...this.#chainTexts]
     for (const set of removalOrder) commands.push(...elementCommands('delete', set, this.#removed))
