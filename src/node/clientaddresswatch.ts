@@ -7,6 +7,7 @@ import type { ServiceTable } from '../services/table.ts'
 import { type ClientAddressChoice, proveClientAddress } from './clientaddress.ts'
 import type { Envoys } from './envoys.ts'
 import { localPods } from './path.ts'
+import { Recurring } from './recurring.ts'
 
 export interface ClientAddressWatchOptions {
   readonly prove: () => Promise<ClientAddressChoice>
@@ -60,11 +61,9 @@ function elsewhereOf(nodeName: string, table: ServiceTable, families: readonly I
 
 export class ClientAddressWatch {
   readonly #options: ClientAddressWatchOptions
-  #timer: NodeJS.Timeout | undefined
-  #running: Promise<void> | undefined
+  readonly #looks = new Recurring(() => this.#look())
   #pauseMs: number
   #isStale = false
-  #ended = false
   #why: string | undefined
 
   constructor(options: ClientAddressWatchOptions) {
@@ -74,34 +73,28 @@ export class ClientAddressWatch {
 
   /** Something changed that it depends on. */
   look(): void {
-    if (this.#running) this.#isStale = true
-    else this.#schedule(this.#options.settleMs)
+    if (this.#looks.isRunning) this.#isStale = true
+    else this.#looks.schedule(this.#options.settleMs)
   }
 
-  async stop(): Promise<void> {
-    this.#ended = true
-    clearTimeout(this.#timer)
-    await this.#running
+  stop(): Promise<void> {
+    return this.#looks.stop()
   }
 
-  #schedule(ms: number): void {
-    clearTimeout(this.#timer)
-    if (this.#ended) return
-    this.#timer = setTimeout(() => {
-      this.#isStale = false
-      this.#running = this.#run().finally(() => {
-        this.#running = undefined
-        const { settleMs, shortestMs, longestMs } = this.#options
-        this.#schedule(this.#isStale ? settleMs : this.#pauseMs)
-        this.#pauseMs = this.#isStale ? shortestMs : Math.min(2 * this.#pauseMs, longestMs)
-      })
-    }, ms)
+  /** Returns how long it is until the next look. */
+  async #look(): Promise<number> {
+    this.#isStale = false
+    await this.#prove()
+    const { settleMs, shortestMs, longestMs } = this.#options
+    const pauseMs = this.#isStale ? settleMs : this.#pauseMs
+    this.#pauseMs = this.#isStale ? shortestMs : Math.min(2 * this.#pauseMs, longestMs)
+    return pauseMs
   }
 
-  async #run(): Promise<void> {
+  async #prove(): Promise<void> {
     const choice = await this.#options.prove()
-    if (this.#ended) return
-    this.#ended = choice.mode === 'preserve'
+    if (this.#looks.hasEnded) return
+    if (choice.mode === 'preserve') this.#looks.end()
     if (choice.why === this.#why) return
     this.#why = choice.why
     await this.#options.onChoice(choice)

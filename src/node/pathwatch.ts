@@ -6,6 +6,7 @@
 
 import type { PathResult } from '../kernel/pathtest.ts'
 import type { IpFamily } from '../services/address.ts'
+import { Recurring } from './recurring.ts'
 
 /** `untested`: not yet; `assumed`: it is not tested on this node, by its configuration, and counts as open. */
 export type PathState = PathResult | { readonly outcome: 'untested' } | { readonly outcome: 'assumed' }
@@ -32,13 +33,11 @@ export class PathWatch {
   readonly #results = new Map<IpFamily, PathResult>()
   /** Failures in a row of families that do not count as blocked yet. */
   readonly #failures = new Map<IpFamily, number>()
-  #timer: NodeJS.Timeout | undefined
-  #running: Promise<void> | undefined
+  readonly #tests = new Recurring(() => this.#run())
   #blockedTests = 0
   #isPodKnown = false
   /** A pod came during the test that runs. */
   #isStale = false
-  #stopped = false
 
   constructor(options: PathWatchOptions) {
     this.#options = options
@@ -47,7 +46,7 @@ export class PathWatch {
   /** Envoy began to listen, or it ceased to. */
   listeningChanged(): void {
     const untested = this.#options.listening().some(family => !this.#results.has(family))
-    if (untested && !this.#running) this.#schedule(this.#options.settleMs)
+    if (untested && !this.#tests.isRunning) this.#tests.schedule(this.#options.settleMs)
   }
 
   /**
@@ -57,8 +56,8 @@ export class PathWatch {
   podKnown(): void {
     if (this.#isPodKnown) return
     this.#isPodKnown = true
-    if (this.#running) this.#isStale = true
-    else if (this.#results.size > 0) this.#schedule(this.#options.settleMs)
+    if (this.#tests.isRunning) this.#isStale = true
+    else if (this.#results.size > 0) this.#tests.schedule(this.#options.settleMs)
   }
 
   /** Undefined as long as nothing is known. */
@@ -66,21 +65,13 @@ export class PathWatch {
     return this.#results.get(family)
   }
 
-  async stop(): Promise<void> {
-    this.#stopped = true
-    clearTimeout(this.#timer)
-    await this.#running
+  stop(): Promise<void> {
+    return this.#tests.stop()
   }
 
-  #schedule(ms: number): void {
-    clearTimeout(this.#timer)
-    if (this.#stopped) return
-    this.#timer = setTimeout(() => {
-      this.#running = this.#run().finally(() => {
-        this.#running = undefined
-        this.#schedule(this.#pauseMs())
-      })
-    }, ms)
+  async #run(): Promise<number> {
+    await this.#test()
+    return this.#pauseMs()
   }
 
   #pauseMs(): number {
@@ -95,7 +86,7 @@ export class PathWatch {
     return isBlocked ? Math.min(blockedMs * 2 ** (this.#blockedTests - 1), openMs) : openMs
   }
 
-  async #run(): Promise<void> {
+  async #test(): Promise<void> {
     const families = this.#options.listening()
     if (families.length === 0) {
       this.#failures.clear()
