@@ -2,7 +2,8 @@
 
 import { type Command, program } from 'commander'
 import packageJson from '../package.json' with { type: 'json' }
-import { addOptions, type Config, readConfig } from './commands/options.ts'
+import { addOptions, readConfig } from './commands/config.ts'
+import type { Config } from './commands/options.ts'
 import { UsageError } from './commands/usage.ts'
 
 const ports = ['redirectPort', 'canaryPort', 'adminPort', 'xdsPort'] as const

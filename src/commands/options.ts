@@ -1,120 +1,36 @@
-/**
- * What can be configured: one table for the flags, for the YAML file given with --config, and for --help. A flag counts
- * before the file, the file before the default.
- */
+/** What can be configured: one table for the flags, for the YAML file given with --config, and for --help. */
 
-import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { type Command, Option } from 'commander'
-import { parse as parseYaml } from 'yaml'
 import { redirects } from '../kernel/layer.ts'
 import { type DetectLocalMode, detectLocalModes } from '../kernel/masquerade.ts'
-import type { TcpAddress } from '../observe/http.ts'
 import { logLevels } from '../observe/log.ts'
-import { canonicalIp, isPortNumber } from '../services/address.ts'
-import { canonicalCidr } from '../services/cidr.ts'
 import { clientAddressModes } from '../services/clientaddress.ts'
-import { formatDuration, parseDuration } from '../services/duration.ts'
+import { formatDuration } from '../services/duration.ts'
 import { type ServiceScope, serviceScopes } from '../services/layer.ts'
-import { UsageError } from './usage.ts'
+import {
+  type BindAddress,
+  bindAddress,
+  count,
+  duration,
+  hex,
+  interfaceName,
+  markBit,
+  oneOf,
+  onOff,
+  path,
+  portNumber,
+  ranges,
+  type Shape,
+  text,
+  yesOrNo,
+} from './values.ts'
 
-type BindAddress = TcpAddress | 'none'
-
-interface Definition<T> {
-  readonly placeholder: string
+export interface Definition<T> extends Shape<T> {
   readonly description: string
   readonly default: T
   /** The default for --help where its value does not say it. */
   readonly defaultText?: string
-  /** The value of a text from a flag or of a YAML scalar; undefined when it is none of what `accepts` says. */
-  readonly parse: (text: string) => T | undefined
-  readonly accepts: string
 }
-
-type Shape<T> = Pick<Definition<T>, 'placeholder' | 'parse' | 'accepts'>
-
-const portNumber: Shape<number> = {
-  placeholder: 'PORT',
-  parse: text => (/^\d{1,5}$/.test(text) && isPortNumber(Number(text)) ? Number(text) : undefined),
-  accepts: 'a port number from 1 to 65535',
-}
-
-const markBit: Shape<number> = {
-  placeholder: 'MARK',
-  parse: text => {
-    const value = /^(0x[0-9a-f]{1,8}|\d{1,10})$/i.test(text) ? Number(text) : 0
-    return value > 0 && value <= 0x80000000 && Number.isInteger(Math.log2(value)) ? value : undefined
-  },
-  accepts: 'a single bit of the packet mark, such as 0x1000',
-}
-
-const duration: Shape<number> = {
-  placeholder: 'DURATION',
-  parse: text => parseDuration(text),
-  accepts: 'a duration such as 500ms, 30s or 10m',
-}
-
-const onOff: Shape<boolean> = {
-  placeholder: 'on|off',
-  parse: value => (value === 'on' || value === 'off' ? value === 'on' : undefined),
-  accepts: 'on or off',
-}
-
-const interfaceName: Shape<string> = {
-  placeholder: 'NAME',
-  parse: value => (/^[^\s/"*]{1,15}$/.test(value) ? value : undefined),
-  accepts: 'the name of a network interface, or its beginning',
-}
-
-/** @param keyword may stand in place of a CIDR */
-function ranges(keyword?: string): Shape<readonly string[]> {
-  const read = (part: string) => (part === keyword ? keyword : canonicalCidr(part))
-  return {
-    placeholder: 'CIDRS',
-    parse: value => {
-      const parts = value.split(',').map(part => read(part.trim()))
-      return parts.includes(undefined) ? undefined : (parts as string[])
-    },
-    accepts: `${keyword === undefined ? '' : `${keyword} or `}a list of CIDRs such as 10.0.0.0/8,fd00::/8`,
-  }
-}
-
-const count: Shape<number> = {
-  placeholder: 'NUMBER',
-  parse: value => (/^\d{1,9}$/.test(value) ? Number(value) : undefined),
-  accepts: 'a whole number from 0 to 999999999',
-}
-
-const yesOrNo: Shape<boolean> = {
-  placeholder: 'true|false',
-  parse: value => (value === 'true' ? true : value === 'false' ? false : undefined),
-  accepts: 'true or false',
-}
-
-const text: Shape<string> = { placeholder: 'TEXT', parse: value => value || undefined, accepts: 'a text' }
-const path: Shape<string> = { ...text, placeholder: 'PATH', accepts: 'a path' }
-
-function oneOf<T extends string>(...values: readonly T[]): Shape<T> {
-  return { placeholder: values.join('|'), parse: value => values.find(v => v === value), accepts: values.join(' or ') }
-}
-
-/** `0.0.0.0:10256`, `[::]:10256`, or an address alone; `none` for no server. */
-function bindAddress(usualPort: number): Shape<BindAddress> {
-  return {
-    placeholder: 'ADDRESS:PORT',
-    parse: value => (value === 'none' ? 'none' : parseBindAddress(value, usualPort)),
-    accepts: `an address with a port such as 0.0.0.0:${usualPort} or [::]:${usualPort}, or none`,
-  }
-}
-
-function parseBindAddress(value: string, usualPort: number): TcpAddress | undefined {
-  const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d{1,5}))?$/.exec(value) ?? []
-  const address = canonicalIp(bracketed ?? plain ?? value)
-  const number = port === undefined ? usualPort : Number(port)
-  return address !== undefined && isPortNumber(number) ? { address, port: number } : undefined
-}
-
-const hex = (value: number) => `0x${value.toString(16)}`
 
 export const definitions = {
   nodeName: {
@@ -320,86 +236,4 @@ export function describeDefault(name: OptionName): string | undefined {
   const definition: Definition<unknown> = definitions[name]
   const value = definition.defaultText ?? definition.default
   return value === undefined ? undefined : String(value)
-}
-
-/** Gives the command these options, and --config. */
-export function addOptions(command: Command, names: readonly OptionName[]): Command {
-  for (const name of names) {
-    const definition: Definition<unknown> = definitions[name]
-    // Defaults are applied after the file was read, so commander is only told their words.
-    const shown = describeDefault(name)
-    const description = shown === undefined ? definition.description : `${definition.description} (default: ${shown})`
-    command.addOption(new Option(`${flagOf(name)} <${definition.placeholder}>`, description))
-  }
-  return command.option('--config <FILE>', 'YAML file with the same settings, by name: xdsPort, logLevel, …')
-}
-
-/** The configuration of a command whose options `addOptions` gave. Throws UsageError with the flag or key that is wrong. */
-export function readConfig(command: Command): Config {
-  const flags: Readonly<Record<string, unknown>> = command.opts()
-  const file = typeof flags.config === 'string' ? readConfigFile(flags.config) : {}
-  const names = Object.keys(definitions) as OptionName[]
-  const chosen = (name: OptionName) => {
-    if (flags[name] !== undefined) return parseValue(name, String(flags[name]), flagOf(name))
-    if (file[name] !== undefined) return parseValue(name, String(file[name]), `${flags.config}: ${name}`)
-    return definitions[name].default
-  }
-  const config = Object.fromEntries(names.map(name => [name, chosen(name)])) as Config
-  checkMarks(config)
-  if (config.redirect === 'iptables' && config.clientAddress === 'preserve') {
-    throw new UsageError('--client-address preserve needs --redirect nftables')
-  }
-  checkMasquerading(config)
-  return config
-}
-
-function checkMarks(config: Config): void {
-  const marks = ['steeringMark', 'envoyMark', 'masqueradeMark'] as const
-  for (const [index, one] of marks.entries()) {
-    const other = marks.slice(index + 1).find(name => config[name] === config[one])
-    if (!other) continue
-    throw new UsageError(`${flagOf(one)} and ${flagOf(other)} are the same bit (${hex(config[one])}); choose two`)
-  }
-}
-
-function checkMasquerading(config: Config): void {
-  const needed = { BridgeInterface: 'podBridgeInterface', InterfaceNamePrefix: 'podInterfaceNamePrefix' } as const
-  for (const [mode, name] of Object.entries(needed)) {
-    if (config.detectLocalMode !== mode || config[name] !== undefined) continue
-    throw new UsageError(`${flagOf('detectLocalMode')}=${mode} needs ${flagOf(name)}`)
-  }
-  if (config.masqueradeAll && config.clientAddress === 'preserve') {
-    throw new UsageError('--masquerade-all=on takes away the address that --client-address=preserve keeps; choose one')
-  }
-}
-
-function parseValue(name: OptionName, value: string, where: string): unknown {
-  const definition: Definition<unknown> = definitions[name]
-  const parsed = definition.parse(value)
-  if (parsed === undefined)
-    throw new UsageError(`${where} is ${JSON.stringify(value)}, which is not ${definition.accepts}`)
-  return parsed
-}
-
-function readConfigFile(file: string): Readonly<Record<string, unknown>> {
-  const content = parseConfigFile(file) ?? {}
-  if (typeof content !== 'object' || Array.isArray(content))
-    throw new UsageError(`${file} is not a mapping of settings`)
-  for (const [key, value] of Object.entries(content)) {
-    if (!Object.hasOwn(definitions, key)) {
-      throw new UsageError(`${file}: there is no setting ${key}; there are ${Object.keys(definitions).join(', ')}`)
-    }
-    if (typeof value === 'object') throw new UsageError(`${file}: ${key} is not a single value`)
-  }
-  return content as Readonly<Record<string, unknown>>
-}
-
-function parseConfigFile(file: string): unknown {
-  try {
-    return parseYaml(readFileSync(file, 'utf8'))
-  } catch (error) {
-    // The YAML library quotes the place below its first line.
-    const [reason = ''] = (error as Error).message.split(/:?\n/)
-    throw new UsageError(`${file}, given with --config, cannot be read: ${reason}`)
-  }
 }

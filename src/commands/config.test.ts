@@ -4,15 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { Command } from 'commander'
-import {
-  addOptions,
-  type Config,
-  definitions,
-  describeDefault,
-  flagOf,
-  type OptionName,
-  readConfig,
-} from './options.ts'
+import { addOptions, readConfig } from './config.ts'
+import { type Config, definitions, describeDefault, flagOf, type OptionName } from './options.ts'
 import { UsageError } from './usage.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'lightpath-options-'))

@@ -1,0 +1,98 @@
+/** What the values of options look like: how each is shown in --help, read, and described when it is wrong. */
+
+import type { TcpAddress } from '../observe/http.ts'
+import { canonicalIp, isPortNumber } from '../services/address.ts'
+import { canonicalCidr } from '../services/cidr.ts'
+import { parseDuration } from '../services/duration.ts'
+
+export interface Shape<T> {
+  readonly placeholder: string
+  /** The value of a text from a flag or of a YAML scalar; undefined when it is none of what `accepts` says. */
+  readonly parse: (text: string) => T | undefined
+  readonly accepts: string
+}
+
+export type BindAddress = TcpAddress | 'none'
+
+export const portNumber: Shape<number> = {
+  placeholder: 'PORT',
+  parse: text => (/^\d{1,5}$/.test(text) && isPortNumber(Number(text)) ? Number(text) : undefined),
+  accepts: 'a port number from 1 to 65535',
+}
+
+export const markBit: Shape<number> = {
+  placeholder: 'MARK',
+  parse: text => {
+    const value = /^(0x[0-9a-f]{1,8}|\d{1,10})$/i.test(text) ? Number(text) : 0
+    return value > 0 && value <= 0x80000000 && Number.isInteger(Math.log2(value)) ? value : undefined
+  },
+  accepts: 'a single bit of the packet mark, such as 0x1000',
+}
+
+export const hex = (value: number) => `0x${value.toString(16)}`
+
+export const duration: Shape<number> = {
+  placeholder: 'DURATION',
+  parse: text => parseDuration(text),
+  accepts: 'a duration such as 500ms, 30s or 10m',
+}
+
+export const onOff: Shape<boolean> = {
+  placeholder: 'on|off',
+  parse: value => (value === 'on' || value === 'off' ? value === 'on' : undefined),
+  accepts: 'on or off',
+}
+
+export const interfaceName: Shape<string> = {
+  placeholder: 'NAME',
+  parse: value => (/^[^\s/"*]{1,15}$/.test(value) ? value : undefined),
+  accepts: 'the name of a network interface, or its beginning',
+}
+
+/** @param keyword may stand in place of a CIDR */
+export function ranges(keyword?: string): Shape<readonly string[]> {
+  const read = (part: string) => (part === keyword ? keyword : canonicalCidr(part))
+  return {
+    placeholder: 'CIDRS',
+    parse: value => {
+      const parts = value.split(',').map(part => read(part.trim()))
+      return parts.includes(undefined) ? undefined : (parts as string[])
+    },
+    accepts: `${keyword === undefined ? '' : `${keyword} or `}a list of CIDRs such as 10.0.0.0/8,fd00::/8`,
+  }
+}
+
+export const count: Shape<number> = {
+  placeholder: 'NUMBER',
+  parse: value => (/^\d{1,9}$/.test(value) ? Number(value) : undefined),
+  accepts: 'a whole number from 0 to 999999999',
+}
+
+export const yesOrNo: Shape<boolean> = {
+  placeholder: 'true|false',
+  parse: value => (value === 'true' ? true : value === 'false' ? false : undefined),
+  accepts: 'true or false',
+}
+
+export const text: Shape<string> = { placeholder: 'TEXT', parse: value => value || undefined, accepts: 'a text' }
+export const path: Shape<string> = { ...text, placeholder: 'PATH', accepts: 'a path' }
+
+export function oneOf<T extends string>(...values: readonly T[]): Shape<T> {
+  return { placeholder: values.join('|'), parse: value => values.find(v => v === value), accepts: values.join(' or ') }
+}
+
+/** `0.0.0.0:10256`, `[::]:10256`, or an address alone; `none` for no server. */
+export function bindAddress(usualPort: number): Shape<BindAddress> {
+  return {
+    placeholder: 'ADDRESS:PORT',
+    parse: value => (value === 'none' ? 'none' : parseBindAddress(value, usualPort)),
+    accepts: `an address with a port such as 0.0.0.0:${usualPort} or [::]:${usualPort}, or none`,
+  }
+}
+
+function parseBindAddress(value: string, usualPort: number): TcpAddress | undefined {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d{1,5}))?$/.exec(value) ?? []
+  const address = canonicalIp(bracketed ?? plain ?? value)
+  const number = port === undefined ? usualPort : Number(port)
+  return address !== undefined && isPortNumber(number) ? { address, port: number } : undefined
+}
