@@ -14,6 +14,7 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import packageJson from '../../package.json' with { type: 'json' }
 import { adminPage } from '../envoy/admin.ts'
+import { type OwnPorts, placesOf } from '../envoy/ownports.ts'
 import { runCommand } from '../kernel/command.ts'
 import { withoutSecrets } from '../observe/secrets.ts'
 import { tar } from '../observe/tar.ts'
@@ -33,7 +34,8 @@ export async function dump(config: Config, file: unknown): Promise<void> {
 
   const files = new Map<string, string>()
   const missing: string[] = []
-  for (const [name, read] of [...agentPages(config), ...envoyPages(agentConfig), ...kernelPages(agentConfig)]) {
+  const envoys = await envoyPages(agentConfig)
+  for (const [name, read] of [...agentPages(config), ...envoys, ...kernelPages(agentConfig)]) {
     try {
       files.set(name, withoutSecrets(await read()))
     } catch (error) {
@@ -74,7 +76,14 @@ function agentPages({ socket }: Config): readonly Page[] {
   })
 }
 
-function envoyPages({ adminPort }: Config): readonly Page[] {
+/** Of the second Envoy too, where there is one. */
+async function envoyPages(config: Config): Promise<readonly Page[]> {
+  const [first, second] = placesOf(config)
+  const hasSecond = (await adminPage(second.adminPort, '/server_info')) !== undefined
+  return [...pagesOf('envoy', first), ...(hasSecond ? pagesOf('envoy-2', second) : [])]
+}
+
+function pagesOf(folder: string, { adminPort }: OwnPorts): readonly Page[] {
   const paths = {
     'config_dump.json': '/config_dump?include_eds',
     'clusters.txt': '/clusters',
@@ -82,7 +91,7 @@ function envoyPages({ adminPort }: Config): readonly Page[] {
     'stats.txt': '/stats?usedonly',
     'server_info.json': '/server_info',
   }
-  return pages('envoy', paths, async path => {
+  return pages(folder, paths, async path => {
     const text = await adminPage(adminPort, path)
     if (text === undefined) throw new Error(`Envoy does not answer on 127.0.0.1:${adminPort}${path}`)
     return text

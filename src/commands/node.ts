@@ -1,4 +1,4 @@
-import { statsText } from '../envoy/admin.ts'
+import { statsTexts } from '../envoy/admin.ts'
 import { Agent } from '../node/agent.ts'
 import { explain } from '../node/explain.ts'
 import { healthRoutes } from '../node/healthz.ts'
@@ -36,7 +36,7 @@ export async function runNode(given: Config): Promise<void> {
   )
   const servers = [
     startServer(agent, `metrics on port ${config.metricsPort}`, () =>
-      serveTcp(publicRoutes(agent, config), { address: config.metricsAddress, port: config.metricsPort }, log),
+      serveTcp(publicRoutes(agent), { address: config.metricsAddress, port: config.metricsPort }, log),
     ),
     ...startHealthServer(agent, config, log),
     ...startKubeProxyServer(agent, config, log),
@@ -107,7 +107,7 @@ function startKubeProxyServer(agent: Agent, config: Config, log: Log) {
   const where = config.metricsBindAddress
   if (where === 'none') return []
   const routes: Routes = {
-    '/metrics': publicRoutes(agent, config)['/metrics']!,
+    '/metrics': publicRoutes(agent)['/metrics']!,
     '/healthz': () => plain('ok'),
     '/proxyMode': () => plain(config.redirect),
   }
@@ -125,11 +125,11 @@ function isNodeEligible({ table, isSynced }: Agent, { source }: Config): boolean
   return source !== undefined || !isSynced
 }
 
-function publicRoutes(agent: Agent, config: Config): Routes {
+function publicRoutes(agent: Agent): Routes {
   return {
     '/metrics': async () => {
       const own = await agent.metrics.registry.metrics()
-      const ofEnvoy = translateEnvoyMetrics(await statsText(config.adminPort))
+      const ofEnvoy = translateEnvoyMetrics(await statsTexts(agent.envoy.envoys.adminPorts))
       return { status: 200, contentType: agent.metrics.registry.contentType, body: own + ofEnvoy }
     },
     '/healthz': () => text(200, 'ok'),
@@ -144,12 +144,12 @@ function privateRoutes(agent: Agent, config: Config, kept: Readonly<Record<'log'
     '/explain': async query => {
       const service = query.get('service') ?? ''
       const [namespace = '', name = ''] = service.split('/')
-      const explanation = await explain(agent, config.nodeName, config.adminPort, namespace, name)
+      const explanation = await explain(agent, config.nodeName, namespace, name)
       return explanation ? json(200, explanation) : text(404, unknownService(agent, service, name))
     },
     '/config': () => json(200, config),
     '/states': () => json(200, [...agent.table.states()]),
-    '/metrics': publicRoutes(agent, config)['/metrics']!,
+    '/metrics': publicRoutes(agent)['/metrics']!,
     '/status': () => json(200, nodeStatus(agent, config.nodeName)),
     '/services': query => json(200, serviceRows(agent, query.get('namespace') ?? undefined)),
   }

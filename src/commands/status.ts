@@ -1,3 +1,4 @@
+import type { EnvoyState } from '../node/envoys.ts'
 import type { NodeStatus } from '../node/status.ts'
 import { askLivingAgent } from './agent.ts'
 import type { Config } from './options.ts'
@@ -33,10 +34,17 @@ function render(status: NodeStatus): string {
 
 function renderEnvoy({ envoy: { up, clients } }: NodeStatus): string[] {
   if (clients.length === 0) return ['  Envoy: not connected; the kernel layer serves all Services']
-  return clients.map(({ nodeId, version, connectedSince }) => {
-    const is = up ? 'up' : 'connected, but its canary does not answer; the kernel layer serves all Services'
+  return clients.map(({ nodeId, version, state, connectedSince }) => {
+    const is = up ? states[state] : `${states[state]}; the kernel layer serves all Services`
     return `  Envoy ${version} (${nodeId}): ${is}, connected since ${connectedSince}`
   })
+}
+
+const states: Readonly<Record<EnvoyState, string>> = {
+  serving: 'up',
+  coming: 'takes no connections yet',
+  ending: 'about to end',
+  silent: 'connected, but its canary does not answer',
 }
 
 function renderPaths({ paths }: NodeStatus): string[] {

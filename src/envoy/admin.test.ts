@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { endpointHealth, isReady, openConnections, statsText } from './admin.ts'
+import { endpointHealth, isReady, openConnections, statsTexts } from './admin.ts'
 
 async function admin(t: TestContext, answer: RequestListener): Promise<number> {
   const server = createServer(answer)
@@ -28,20 +28,20 @@ for (const [what, answer] of Object.entries(silences)) {
     const port = await admin(t, answer)
     const [ready, stats, connections, health] = await Promise.all([
       isReady(port),
-      statsText(port),
-      openConnections(port, ['10.0.0.1:80']),
-      endpointHealth(port, 'a/b/c'),
+      statsTexts([port]),
+      openConnections([port], ['10.0.0.1:80']),
+      endpointHealth([port], 'a/b/c'),
     ])
     assert.deepEqual(
       { ready, stats, connections, health },
-      { ready: false, stats: '', connections: undefined, health: {} },
+      { ready: false, stats: [''], connections: undefined, health: {} },
     )
   })
 }
 
 test('without an Envoy there is nothing to tell either', async () => {
   assert.equal(await isReady(1), false)
-  assert.equal(await openConnections(1, []), undefined)
+  assert.equal(await openConnections([1], []), undefined)
 })
 
 test('listeners are found by their names, also those of IPv6', async t => {
@@ -49,7 +49,7 @@ test('listeners are found by their names, also those of IPv6', async t => {
     response.end('listener.10.0.0.1_80.downstream_cx_active: 3\nlistener.[fd00__1]_80.downstream_cx_active: 2\n'),
   )
   assert.deepEqual(
-    await openConnections(port, ['10.0.0.1:80', '[fd00::1]:80', '10.0.0.2:80']),
+    await openConnections([port], ['10.0.0.1:80', '[fd00::1]:80', '10.0.0.2:80']),
     new Map([
       ['10.0.0.1:80', 3],
       ['[fd00::1]:80', 2],

@@ -30,23 +30,26 @@ export function adminPage(adminPort: number, path: string): Promise<string | und
   return ask(adminPort, pathname, Object.fromEntries(searchParams), longTimeoutMs)
 }
 
-/** The statistics of Service ports that metrics are made from (stats.ts), in Prometheus' format; '' where Envoy does not answer. */
-export async function statsText(adminPort: number): Promise<string> {
-  return (await ask(adminPort, '/stats/prometheus', { usedonly: '', filter: metricsFilter })) ?? ''
+/** Of each Envoy the statistics of Service ports that metrics are made from (stats.ts), in Prometheus' format; '' where it does not answer. */
+export function statsTexts(adminPorts: readonly number[]): Promise<readonly string[]> {
+  const query = { usedonly: '', filter: metricsFilter }
+  return Promise.all(adminPorts.map(async port => (await ask(port, '/stats/prometheus', query)) ?? ''))
 }
 
 /**
- * Open connections of listeners by name (`10.0.0.1:80`); 0 for those that Envoy does not know.
- * Undefined where Envoy does not answer.
+ * Open connections of listeners by name (`10.0.0.1:80`), in all these Envoys together; 0 for those that none knows.
+ * Undefined where one does not answer.
  */
 export async function openConnections(
-  adminPort: number,
+  adminPorts: readonly number[],
   listeners: readonly string[],
 ): Promise<ReadonlyMap<string, number> | undefined> {
-  const answer = await ask(adminPort, '/stats', { filter: '^listener\\..*\\.downstream_cx_active$' })
-  if (answer === undefined) return undefined
-  const open = new Map(answer.split('\n').map(line => line.split(': ') as [string, string]))
-  return new Map(listeners.map(name => [name, Number(open.get(statName(name)) ?? 0)]))
+  const query = { filter: '^listener\\..*\\.downstream_cx_active$' }
+  const answers = await Promise.all(adminPorts.map(port => ask(port, '/stats', query)))
+  if (answers.includes(undefined)) return undefined
+  const each = answers.map(answer => new Map(answer!.split('\n').map(line => line.split(': ') as [string, string])))
+  const countOf = (name: string) => each.reduce((sum, open) => sum + Number(open.get(statName(name)) ?? 0), 0)
+  return new Map(listeners.map(name => [name, countOf(name)]))
 }
 
 /** Envoy writes addresses in statistics without colons. */
@@ -54,8 +57,22 @@ function statName(listener: string): string {
   return `listener.${listener.replaceAll(':', '_')}.downstream_cx_active`
 }
 
-/** By `address:port`, of the cluster with this id; empty where Envoy does not answer or does not know the cluster. */
-export async function endpointHealth(adminPort: number, id: string): Promise<Readonly<Record<string, EndpointHealth>>> {
+/** By `address:port`, of the cluster with this id, the worst that one of these Envoys says; empty where none answers or knows the cluster. */
+export async function endpointHealth(
+  adminPorts: readonly number[],
+  id: string,
+): Promise<Readonly<Record<string, EndpointHealth>>> {
+  const worst: Record<string, EndpointHealth> = {}
+  for (const health of await Promise.all(adminPorts.map(port => healthIn(port, id)))) {
+    for (const [endpoint, { ejected, healthy }] of Object.entries(health)) {
+      const before = worst[endpoint] ?? { ejected, healthy }
+      worst[endpoint] = { ejected: before.ejected || ejected, healthy: before.healthy && healthy }
+    }
+  }
+  return worst
+}
+
+async function healthIn(adminPort: number, id: string): Promise<Readonly<Record<string, EndpointHealth>>> {
   const answer = await ask(adminPort, '/clusters', { format: 'json', filter: `^\\Q${id}\\E$` })
   const { cluster_statuses: clusters = [] } = JSON.parse(answer ?? '{}') as ClustersAnswer
   return Object.fromEntries(

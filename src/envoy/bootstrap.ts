@@ -31,6 +31,7 @@ import { PreviousHostsPredicateSchema } from './api/envoy/extensions/retry/host/
 import { HttpProtocolOptionsSchema } from './api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { tcpKeepalive } from './connection.ts'
 import { any, duration } from './encoding.ts'
+import { metadataOfPorts } from './ownports.ts'
 import { statsConfig } from './stats.ts'
 
 export interface BootstrapOptions {
@@ -79,9 +80,12 @@ export function bootstrap(given: BootstrapOptions): Bootstrap {
   })
 }
 
-/** Told to the agent by Envoy's first request (xds/server.ts), so that it sees whether both fit. */
-function metadataOf({ clientAddress }: Options): JsonObject | undefined {
-  return clientAddress === 'preserve' ? { [clientAddressKey]: clientAddress } : undefined
+/** Told to the agent by Envoy's first request (xds/server.ts): where it answers, and whether both fit. */
+function metadataOf({ clientAddress, ...ports }: Options): JsonObject {
+  return {
+    ...metadataOfPorts(ports),
+    ...(clientAddress === 'preserve' ? { [clientAddressKey]: clientAddress } : {}),
+  }
 }
 
 /** As Envoy reads it from a file. */

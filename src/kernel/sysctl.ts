@@ -1,8 +1,9 @@
 /**
- * Settings of the node's kernel that Services need: conntrack's, as kube-proxy sets them (pkg/proxy/conntrack), and the
- * local ports that Envoy takes with the client's address. What cannot be written is told and harms nothing else.
+ * Settings of the node's kernel that Services need: conntrack's, as kube-proxy sets them (pkg/proxy/conntrack), the
+ * local ports that Envoy takes with the client's address, and what lets one Envoy follow another. What cannot be written is told and harms nothing else.
  */
 
+import { readFileSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 
 export interface ConntrackOptions {
@@ -23,6 +24,8 @@ interface KernelSetting {
   readonly name: string
   /** What it has to be where it is this; the same where that is enough. */
   readonly wanted: (current: readonly number[]) => readonly number[]
+  /** Older kernels do without. */
+  readonly optional?: boolean
 }
 
 /** One that is not as it has to be, and why. */
@@ -72,6 +75,21 @@ export function localPorts(first: number): KernelSetting {
   }
 }
 
+/**
+ * Where one of several sockets that listen on a port is closed, another takes the connections that wait there; without,
+ * they are reset. Linux 5.14: https://docs.kernel.org/networking/ip-sysctl.html
+ */
+export const requestMigration: KernelSetting = { ...exactly('net.ipv4.tcp_migrate_req', 1), optional: true }
+
+/** Whether Linux does so here. */
+export function migratesRequests(): boolean {
+  try {
+    return readFileSync(fileOf(requestMigration.name), 'utf8').trim() === '1'
+  } catch {
+    return false
+  }
+}
+
 function atLeast(name: string, value: number): KernelSetting {
   return { name, wanted: ([current = 0]) => [Math.max(current, value)] }
 }
@@ -86,7 +104,7 @@ export async function applySettings(settings: readonly KernelSetting[]): Promise
   return unmet.filter(setting => setting !== undefined)
 }
 
-async function apply({ name, wanted }: KernelSetting): Promise<UnmetSetting | undefined> {
+async function apply({ name, wanted, optional }: KernelSetting): Promise<UnmetSetting | undefined> {
   const file = fileOf(name)
   let [current, value]: (string | undefined)[] = []
   try {
@@ -96,6 +114,7 @@ async function apply({ name, wanted }: KernelSetting): Promise<UnmetSetting | un
     return undefined
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
+    if (optional && code === 'ENOENT') return undefined
     return { name, wanted: value ?? wanted([]).join(' '), reason: `${current ?? 'unknown'}, ${code ?? message}` }
   }
 }

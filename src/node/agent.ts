@@ -13,6 +13,7 @@ import { IptablesLayer } from '../kernel/iptables/layer.ts'
 import type { KernelLayer, Redirect, Round } from '../kernel/layer.ts'
 import type { MasqueradeOptions } from '../kernel/masquerade.ts'
 import { type NodePlanOptions, nodePortRanges } from '../kernel/node.ts'
+import { migratesRequests } from '../kernel/sysctl.ts'
 import { KernelTables } from '../kernel/table.ts'
 import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/kubeproxy-metrics.ts'
 import type { Log } from '../observe/log.ts'
@@ -27,7 +28,7 @@ import { problem } from '../services/problem.ts'
 import { ServiceTable, type TableUpdate } from '../services/table.ts'
 import type { Source, SourceListener } from '../sources/source.ts'
 import { startXdsServer, type XdsServer } from '../xds/server.ts'
-import { type Canary, startCanary } from './canary.ts'
+import { startCanary } from './canary.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
 import { type ClientAddressWatch, watchClientAddress } from './clientaddresswatch.ts'
 import { EnvoyLayer } from './envoylayer.ts'
@@ -97,7 +98,6 @@ export class Agent {
   readonly #handovers = new Map<string, NodeJS.Timeout>()
   #clientAddress: ClientAddressChoice
   #xds: Retried<XdsServer> | undefined
-  #canary: Canary | undefined
   #inheritance: NodeJS.Timeout | undefined
   #synced = false
   #hasPods = false
@@ -183,7 +183,6 @@ export class Agent {
     for (const timer of this.#handovers.values()) clearTimeout(timer)
     this.envoy.stop()
     this.moves.stop()
-    this.#canary?.stop()
     await this.path.stop()
     await this.#proof.stop()
     await this.#source.stop()
@@ -276,20 +275,16 @@ export class Agent {
     this.envoy.gate.dropUnwanted()
     this.kernel.synced()
     this.#inheritance = setTimeout(() => this.envoy.gate.dropUnconfirmed(), inheritanceMs)
-    this.#canary = startCanary({
-      port: this.#options.canaryPort,
-      ...canaryTimes,
-      onChange: answers => this.envoy.setAnswers(answers),
-    })
     this.#xds = this.#startXds()
     this.#log.info(this.table.counts(), 'synchronised')
   }
 
   #startXds(): Retried<XdsServer> {
     const { xdsAddress: address, xdsPort: port } = this.#options
+    const { store, shared: forAdmitted } = this.envoy
     return startRetrying({
       everyMs: retryMs,
-      start: () => startXdsServer({ store: this.envoy.store, address, port, observer: this.envoy, log: this.#log }),
+      start: () => startXdsServer({ store, forAdmitted, address, port, observer: this.envoy, log: this.#log }),
       problem: error =>
         problem('LP302', 'xDS server', error.message, 'the kernel layer serves all Services; it is tried again'),
       onProblems: problems => this.problems.set('xDS server', problems),
@@ -359,7 +354,7 @@ export class Agent {
   }
 
   #createEnvoyLayer(): EnvoyLayer {
-    const { drainTime: drainMs, families, redirectPort, adminPort, clientAddress, pathTest } = this.#options
+    const { drainTime: drainMs, families, redirectPort, adminPort, canaryPort, clientAddress, pathTest } = this.#options
     let wasUp: boolean | undefined
     return new EnvoyLayer({
       settleMs,
@@ -372,8 +367,12 @@ export class Agent {
       moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
       clearOverlay: () => this.kernel.clearOverlay(),
       onMoved: (ids, up) => this.moves.moved(ids, up),
+      firstPorts: { adminPort, canaryPort },
+      watchCanary: (port, onChange) => startCanary({ port, ...canaryTimes, onChange }),
+      handsOver: migratesRequests,
       acknowledgedVersion: (clientId, ref) => this.xds?.acknowledgedVersion(clientId, ref),
-      connections: listeners => openConnections(adminPort, listeners),
+      setAdmitted: (clientId, admitted) => this.xds?.setAdmitted(clientId, admitted),
+      connections: listeners => openConnections(this.envoy.envoys.adminPorts, listeners),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       onRefusal: servicePort => this.metrics.refusals.inc({ service_port: servicePort }),
       onProgrammed: ({ name }, ms) => this.#programmed('envoy', name, ms),

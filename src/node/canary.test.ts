@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, test } from 'node:test'
 import { waitFor } from '../demo/wait.ts'
-import { startCanary } from './canary.ts'
+import { type CanaryAnswer, startCanary } from './canary.ts'
 
 async function listen(server: Server): Promise<number> {
   server.listen(0, '127.0.0.1')
@@ -14,13 +14,13 @@ async function listen(server: Server): Promise<number> {
 
 /** What the canary says, one after another; `until` waits until it has said so much. */
 function watch(port: number) {
-  const said: boolean[] = []
+  const said: CanaryAnswer[] = []
   const canary = startCanary({
     port,
     intervalMs: 10,
     timeoutMs: 300,
     misses: 2,
-    onChange: answers => said.push(answers),
+    onChange: answer => said.push(answer),
   })
   const until = (count: number) => waitFor(`answer ${count} of the canary`, 20_000, () => said.length >= count)
   return { said, until, stop: () => canary.stop() }
@@ -39,9 +39,17 @@ describe('the canary', () => {
     await until(3)
     stop()
     server.close()
-    assert.deepEqual(said, [true, false, true])
+    assert.deepEqual(said, ['serving', 'refused', 'serving'])
   })
-  test('counts a process that accepts connections and does not answer as dead, but not after one miss', async () => {
+  test('says that Envoy is about to end', async () => {
+    const server = createServer((_, response) => void response.writeHead(503).end())
+    const { said, until, stop } = watch(await listen(server))
+    await until(1)
+    stop()
+    server.close()
+    assert.deepEqual(said, ['draining'])
+  })
+  test('counts a process that accepts connections and does not answer as missed, but not after one miss', async () => {
     let asked = 0
     const isSilent = (request: number) => request === 2 || request >= 4
     const server = createServer((_, response) => {
@@ -53,7 +61,7 @@ describe('the canary', () => {
     stop()
     server.closeAllConnections()
     server.close()
-    assert.deepEqual(said, [true, false])
+    assert.deepEqual(said, ['serving', 'missed'])
     assert.ok(asked >= 5, `${asked}`)
   })
 })

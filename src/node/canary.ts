@@ -1,19 +1,22 @@
 /**
- * Whether this node's Envoy answers. Envoy's workers answer requests on the canary port; a process that hangs with its
+ * Whether an Envoy of this node answers. Its workers answer requests on the canary port; a process that hangs with its
  * ports open (SIGSTOP, a deadlock) still accepts connections, so only an answer counts.
  */
 
 import { get } from 'node:http'
+
+/** `draining`: it is about to end. `refused`: nobody listens. `missed`: somebody listens and does not answer. */
+export type CanaryAnswer = 'serving' | 'draining' | 'refused' | 'missed'
 
 export interface CanaryOptions {
   readonly port: number
   readonly intervalMs: number
   /** How long an answer may take. */
   readonly timeoutMs: number
-  /** How many requests in a row must be missed for Envoy to count as dead. */
+  /** How many answers in a row must be missed until that is told. */
   readonly misses: number
-  /** Called when the answer to "does it answer?" changes, and once at the start. */
-  readonly onChange: (answers: boolean) => void
+  /** Called when the answer changes, and once at the start. */
+  readonly onChange: (answer: CanaryAnswer) => void
 }
 
 export interface Canary {
@@ -21,25 +24,19 @@ export interface Canary {
 }
 
 export function startCanary({ port, intervalMs, timeoutMs, misses, onChange }: CanaryOptions): Canary {
-  let known: boolean | undefined
+  let known: CanaryAnswer | undefined
   let missed = 0
   let timer: NodeJS.Timeout | undefined
   let stopped = false
 
-  const tell = (answers: boolean) => {
-    if (answers === known) return
-    known = answers
-    onChange(answers)
-  }
-
   const ask = async () => {
-    const result = await request(port, timeoutMs)
+    const answer = await request(port, timeoutMs)
     if (stopped) return
-    missed = result === 'answered' ? 0 : missed + 1
-    if (result === 'answered') tell(true)
-    // Nobody listens: no need to ask twice.
-    else if (result === 'refused' || missed >= misses) tell(false)
+    missed = answer === 'missed' ? missed + 1 : 0
     timer = setTimeout(ask, intervalMs)
+    if (answer === known || (answer === 'missed' && missed < misses)) return
+    known = answer
+    onChange(answer)
   }
 
   void ask()
@@ -51,7 +48,7 @@ export function startCanary({ port, intervalMs, timeoutMs, misses, onChange }: C
   }
 }
 
-function request(port: number, timeoutMs: number): Promise<'answered' | 'refused' | 'missed'> {
+function request(port: number, timeoutMs: number): Promise<CanaryAnswer> {
   return new Promise(resolve => {
     const options = {
       host: '127.0.0.1',
@@ -62,8 +59,13 @@ function request(port: number, timeoutMs: number): Promise<'answered' | 'refused
     } as const
     const query = get(options, response => {
       response.resume()
-      resolve(response.statusCode === 200 ? 'answered' : 'missed')
+      resolve(answers.get(response.statusCode) ?? 'missed')
     })
     query.on('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED' ? 'refused' : 'missed'))
   })
 }
+
+const answers: ReadonlyMap<number | undefined, CanaryAnswer> = new Map([
+  [200, 'serving'],
+  [503, 'draining'],
+])

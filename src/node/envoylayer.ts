@@ -24,8 +24,6 @@ export interface EnvoyLayerOptions extends EnvoysOptions {
   readonly settleMs: number
   readonly drainMs: number
   readonly drainIntervalMs: number
-  /** What every port needs beside its own resources: the listeners on which redirected connections arrive. */
-  readonly shared: readonly Resource[]
   /** See `resourcesOf`. */
   readonly clientMark: number | undefined
   readonly moveOverlay: (vips: readonly VipPort[], up: boolean) => void
@@ -84,7 +82,10 @@ export class EnvoyLayer implements XdsObserver {
   constructor(options: EnvoyLayerOptions) {
     this.#options = options
     this.#clientMark = options.clientMark
-    this.envoys = new Envoys(options)
+    this.envoys = new Envoys(options, {
+      changed: () => this.#envoysChanged(),
+      admitting: id => (this.#comesDownFor(id) ? options.settleMs : 0),
+    })
     this.gate = new OverlayGate({
       settleMs: options.settleMs,
       isReady: ref => this.envoys.have(ref) && this.#isReachable(ref),
@@ -142,12 +143,6 @@ export class EnvoyLayer implements XdsObserver {
     this.store.update({ put, remove })
   }
 
-  /** Whether Envoy answers canary requests. */
-  setAnswers(answers: boolean): void {
-    this.envoys.setAnswers(answers)
-    this.#setAlive()
-  }
-
   /** Whether connections of pods reach Envoy on this node; as long as nobody has said so, nothing is steered to it. */
   setPath(family: IpFamily, open: boolean): void {
     if (open) this.#openPaths.add(family)
@@ -185,6 +180,11 @@ export class EnvoyLayer implements XdsObserver {
     return families.filter(family => acknowledged.some(({ name }) => name.endsWith(family)))
   }
 
+  /** What only Envoys have that take new connections. */
+  get shared(): readonly ResourceRef[] {
+    return this.#options.shared
+  }
+
   get draining(): number {
     return this.#drains.size
   }
@@ -202,6 +202,7 @@ export class EnvoyLayer implements XdsObserver {
 
   stop(): void {
     this.#stopped = true
+    this.envoys.stop()
     this.gate.stop()
     this.#drains.stop()
     for (const { timer } of this.#retries.values()) clearTimeout(timer)
@@ -209,7 +210,6 @@ export class EnvoyLayer implements XdsObserver {
 
   connected(client: ClientInfo): void {
     this.envoys.connected(client)
-    this.#setAlive()
     this.#options.onConnected()
   }
 
@@ -221,9 +221,8 @@ export class EnvoyLayer implements XdsObserver {
       this.#noteProgrammed(ref)
       if (this.#refusals.delete(refKey(ref))) this.#report(id ?? ref.name)
     }
-    const all = resources.some(ref => this.#sharedOf(ref)) ? this.#told.keys() : ports
-    for (const id of all) this.gate.check(id)
-    if (all !== ports) this.#options.onListening()
+    for (const id of ports) this.gate.check(id)
+    if (resources.some(ref => this.#sharedOf(ref))) this.envoys.sharedChanged()
   }
 
   /** Also of what an Envoy put aside without being told to: endpoints that it refused while their cluster changed. */
@@ -232,6 +231,7 @@ export class EnvoyLayer implements XdsObserver {
       const id = this.#ownerOf(ref)
       if (id !== undefined) this.gate.checkLoss(id)
     }
+    if (refs.some(ref => this.#sharedOf(ref))) this.envoys.sharedChanged()
   }
 
   refused(_clientId: number, refusal: Refusal): void {
@@ -260,11 +260,16 @@ export class EnvoyLayer implements XdsObserver {
     this.#retries.set(ref.name, { count, timer: setTimeout(tell, Math.min(500 * 2 ** count, longestRetryMs)) })
   }
 
-  settled(): void {}
+  settled(clientId: number): void {
+    this.envoys.settled(clientId)
+  }
+
+  admitted(clientId: number): void {
+    this.envoys.admitted(clientId)
+  }
 
   disconnected(clientId: number): void {
     this.envoys.disconnected(clientId)
-    this.#setAlive()
   }
 
   /** Puts what Envoy has to know of a way. A listener that a draining one had is taken over. */
@@ -341,11 +346,20 @@ export class EnvoyLayer implements XdsObserver {
     this.#options.onProgrammed(ref, performance.now() - arrived)
   }
 
-  #setAlive(): void {
+  #envoysChanged(): void {
     if (this.#stopped) return
     this.gate.setAlive(this.envoys.isUp)
     this.#options.onUp(this.envoys.isUp)
+    for (const id of this.#told.keys()) this.gate.check(id)
     this.#options.onListening()
+  }
+
+  /** What an Envoy that is to take connections does not have is for the kernel layer. Returns whether there is any. */
+  #comesDownFor(clientId: number): boolean {
+    const isMissing = (resource: Resource) => this.#options.acknowledgedVersion(clientId, resource) === undefined
+    const lost = [...this.#told].filter(([id, told]) => this.gate.isUp(id) && told.resources.some(isMissing))
+    for (const [id] of lost) this.gate.checkLoss(id)
+    return lost.length > 0
   }
 
   #report(id: string): void {

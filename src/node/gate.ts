@@ -11,7 +11,7 @@ import type { VipPort } from '../kernel/overlay.ts'
 
 export interface GateOptions {
   readonly settleMs: number
-  /** Whether every connected Envoy has acknowledged a version of this resource and can be reached; false with none connected. */
+  /** Whether every Envoy that takes new connections has acknowledged a version of this resource and can be reached; false without one. */
   readonly isReady: (ref: ResourceRef) => boolean
   /** Puts VIP:ports into the kernel's overlay set, or takes them out. */
   readonly move: (vips: readonly VipPort[], up: boolean) => void

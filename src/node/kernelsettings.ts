@@ -1,7 +1,14 @@
 /** Keeps the settings of the node's kernel that Services need; what may not be written is a problem of the Node. */
 
 import { cpus } from 'node:os'
-import { applySettings, type ConntrackOptions, commandFor, conntrackSettings, localPorts } from '../kernel/sysctl.ts'
+import {
+  applySettings,
+  type ConntrackOptions,
+  commandFor,
+  conntrackSettings,
+  localPorts,
+  requestMigration,
+} from '../kernel/sysctl.ts'
 import { type ClientAddress, firstOwnPort } from '../services/clientaddress.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import { type Problem, problem } from '../services/problem.ts'
@@ -30,6 +37,7 @@ export function settingsGroups(options: KernelSettingsOptions): readonly Setting
       settings: conntrack,
       harm: 'connections beyond the size of the table are dropped, and idle ones may be forgotten',
     },
+    { settings: [requestMigration], harm: 'while Envoy is upgraded the kernel layer serves all Services' },
     { settings: ports, harm: "Envoy's connections may collide with those of the client they stand for" },
   ]
   return groups.filter(({ settings }) => settings.length > 0)

@@ -8,6 +8,7 @@ import type { PortState } from '../services/port.ts'
 import { portLabel } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
+import type { EnvoyState } from './envoys.ts'
 import { missedServices } from './missed.ts'
 import type { PathState } from './pathwatch.ts'
 
@@ -31,6 +32,8 @@ export interface NodeStatus {
     readonly clients: readonly {
       readonly nodeId: string
       readonly version: string
+      readonly state: EnvoyState
+      readonly adminPort: number
       readonly connectedSince: string
     }[]
   }
@@ -74,8 +77,9 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
   const states = [...agent.table.states()]
   const missed = missedServices(agent.table)
   const up = states.filter(({ id }) => agent.envoy.gate.isUp(id)).length
-  const clients = agent.envoy.envoys.all.map(({ nodeId, envoyVersion, connectedSince }) => {
-    return { nodeId, version: envoyVersion, connectedSince: connectedSince.toISOString() }
+  const clients = agent.envoy.envoys.all.map(({ id, nodeId, envoyVersion, adminPort, connectedSince }) => {
+    const state = agent.envoy.envoys.stateOf(id)
+    return { nodeId, version: envoyVersion, state, adminPort, connectedSince: connectedSince.toISOString() }
   })
   return {
     node,

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { translateEnvoyMetrics } from './envoy-metrics.ts'
 
 const lines = (text: string) =>
-  translateEnvoyMetrics(text)
+  translateEnvoyMetrics([text])
     .split('\n')
     .filter(line => !line.startsWith('#') && line !== '')
 
@@ -41,12 +41,12 @@ describe("Envoy's statistics", () => {
       '',
       'envoy_cluster_upstream_rq_retry{broken',
     ].join('\n')
-    assert.equal(translateEnvoyMetrics(input), '')
+    assert.equal(translateEnvoyMetrics([input]), '')
   })
   test('have one HELP and TYPE line a metric, before its samples', () => {
     const input = ['a/b/http', 'a/c/http'].map(
       name => `envoy_cluster_upstream_rq_retry{envoy_cluster_name="${name}"} 1`,
     )
-    assert.equal(translateEnvoyMetrics(input.join('\n')).match(/# TYPE lightpath_retries_total counter/g)?.length, 1)
+    assert.equal(translateEnvoyMetrics([input.join('\n')]).match(/# TYPE lightpath_retries_total counter/g)?.length, 1)
   })
 })

@@ -1,5 +1,6 @@
 /**
- * Envoy's statistics of each Service port under Lightpath's names. Pure: Prometheus text in, Prometheus text out.
+ * Envoy's statistics of each Service port under Lightpath's names, of two Envoys their sum. Pure: Prometheus text in,
+ * Prometheus text out.
  *
  * The input is Envoy's `/stats/prometheus`, where a Service port is the cluster of its id (`namespace/name/port`), and what
  * comes to it from outside one more (envoy/way.ts).
@@ -47,22 +48,26 @@ const translations: Readonly<Record<string, Translation>> = {
 const sample = /^([a-z_0-9]+?)(_bucket|_sum|_count)?\{(.*)\} (\S+)$/
 
 /** Samples of other statistics and of clusters that are no Service port are left out. */
-export function translateEnvoyMetrics(text: string): string {
-  const byName = new Map<Translation, string[]>()
-  for (const line of text.split('\n')) {
+export function translateEnvoyMetrics(texts: readonly string[]): string {
+  const byName = new Map<Translation, Map<string, number>>()
+  for (const line of texts.flatMap(text => text.split('\n'))) {
     if (!line.startsWith('envoy_cluster_')) continue
     const parsed = parseSample(line)
     if (!parsed) continue
     const { translation, suffix, labels, value } = parsed
     const ours = ourLabels(translation, labels)
     if (!ours) continue
-    const seconds = translation.type === 'histogram' && suffix === '_sum' ? String(Number(value) / 1000) : value
-    const lines = byName.get(translation) ?? []
-    byName.set(translation, lines)
-    lines.push(`${translation.name}${suffix}{${ours}} ${seconds}`)
+    const seconds = translation.type === 'histogram' && suffix === '_sum' ? Number(value) / 1000 : Number(value)
+    const samples = byName.get(translation) ?? new Map<string, number>()
+    byName.set(translation, samples)
+    const key = `${translation.name}${suffix}{${ours}}`
+    samples.set(key, (samples.get(key) ?? 0) + seconds)
   }
   return [...byName]
-    .map(([{ name, help, type }, lines]) => `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('\n')}\n`)
+    .map(([{ name, help, type }, samples]) => {
+      const lines = [...samples].map(([key, value]) => `${key} ${value}\n`)
+      return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`
+    })
     .join('')
 }
 

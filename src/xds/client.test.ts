@@ -3,81 +3,13 @@ import { test } from 'node:test'
 import { isDeepStrictEqual as isDeepEqual } from 'node:util'
 import fc from 'fast-check'
 import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
-import { Client, type ClientOptions } from './client.ts'
-import type { ClientEvents, Refusal, VersionedRef } from './messages.ts'
+import { Link } from './link.ts'
 import { ResourceStore } from './store.ts'
-import { type Content, ModelEnvoy, modelResource, type Quality } from './testing.ts'
+import { type Content, modelResource, type Quality } from './testing.ts'
 import { envoyTypes } from './types.ts'
 
 const { cluster, endpoints, listener, route } = typeUrls
-const options: ClientOptions = { types: envoyTypes }
-
-/** A model Envoy and its server's client state, with the messages between them moved by the test. */
-class Link {
-  readonly store: ResourceStore
-  readonly envoy = new ModelEnvoy()
-  readonly acknowledged: VersionedRef[] = []
-  readonly gone: ResourceRef[] = []
-  refusals: Refusal[] = []
-  readonly ignored: string[] = []
-  settled = 0
-  reconnects = 0
-  client: Client
-  readonly #options: ClientOptions
-
-  constructor(clientOptions: ClientOptions = options, store = new ResourceStore()) {
-    this.store = store
-    this.#options = clientOptions
-    this.store.onChange(changed => this.client.changed(changed))
-    this.client = this.#connect()
-  }
-
-  #connect(): Client {
-    const events: ClientEvents = {
-      acknowledged: resources => this.acknowledged.push(...resources),
-      gone: refs => this.gone.push(...refs),
-      refused: refusal => this.refusals.push(refusal),
-      settled: () => this.settled++,
-      ignored: (_, reason) => this.ignored.push(reason),
-    }
-    this.envoy.connect()
-    return new Client(this.store, events, this.#options)
-  }
-
-  reconnect(): void {
-    this.reconnects++
-    this.refusals = []
-    this.client = this.#connect()
-  }
-
-  send(): boolean {
-    const response = this.client.next()
-    if (response) this.envoy.deliver(response, this.client)
-    return response !== undefined
-  }
-
-  hear(): void {
-    const request = this.envoy.requests.shift()
-    if (request) this.client.request(request)
-  }
-
-  /** Until nobody has anything to say. As in the server, nothing is asked twice of a client that had nothing to tell. */
-  drain(): void {
-    for (let step = 0; step < 100_000; step++) {
-      while (this.send());
-      const isQuiet = this.envoy.requests.length + this.envoy.inbox.length === 0
-      // A cluster that changed just before a reconnect gets no endpoints, since Envoy does not ask for them.
-      if (isQuiet && !(this.reconnects > 0 && this.envoy.timeOut())) return
-      this.hear()
-      this.envoy.receive(this.refusals)
-    }
-    assert.fail('server and client never come to rest')
-  }
-
-  version(typeUrl: TypeUrl, name: string): string | undefined {
-    return this.client.acknowledgedVersion({ typeUrl, name })
-  }
-}
+const options = { types: envoyTypes }
 
 let versions = 0
 const nextVersion = () => `v${++versions}`

@@ -23,6 +23,8 @@ export interface ClientOptions {
   /** A response ends with the resource that reaches one of these; defaults 1000 and 1 MiB. */
   readonly maxResources?: number
   readonly maxBytes?: number
+  /** What a client has only while it is admitted (`setAdmitted`): told last, and taken from it first. Default none. */
+  readonly forAdmitted?: readonly ResourceRef[]
 }
 
 export class Client {
@@ -30,12 +32,14 @@ export class Client {
   readonly #events: ClientEvents
   readonly #maxResources: number
   readonly #maxBytes: number
+  readonly #forAdmitted: readonly ResourceRef[]
   /** In the order of `ServedType`s. */
   readonly #types: ReadonlyMap<TypeUrl, TypeState>
   /** What is to be removed once it is sure that nothing that the client has requires it. */
   readonly #orphans = new Set<Entry>()
   #responses = 0
   #settled = false
+  #admitted = false
 
   constructor(store: ResourceStore, events: ClientEvents, options: ClientOptions) {
     this.#store = store
@@ -45,6 +49,12 @@ export class Client {
     this.#types = new Map(types.map(type => [type.typeUrl, type]))
     this.#maxResources = options.maxResources ?? 1000
     this.#maxBytes = options.maxBytes ?? 1 << 20
+    this.#forAdmitted = options.forAdmitted ?? []
+  }
+
+  setAdmitted(admitted: boolean): void {
+    this.#admitted = admitted
+    this.changed(this.#forAdmitted)
   }
 
   /** The version that the client has acknowledged and still has. */
@@ -140,6 +150,10 @@ export class Client {
   /** What a client that was connected before says that it has. */
   #compare(type: TypeState, listed: readonly (readonly [name: string, version: string])[]): void {
     const acknowledged: VersionedRef[] = []
+    if (!this.#admitted && listed.some(([name]) => this.#isForAdmitted({ typeUrl: type.typeUrl, name }))) {
+      this.setAdmitted(true)
+      this.#events.admitted()
+    }
     for (const [name, version] of listed) {
       const entry = this.#entry(type.typeUrl, name)
       type.dirty.add(name)
@@ -198,7 +212,8 @@ export class Client {
 
   #decide(type: TypeState, entry: Entry): Resource | 'remove' | undefined {
     if (!isWanted(type, entry)) return undefined
-    const stored = this.#store.get(entry.typeUrl, entry.name)
+    const isHeldBack = !this.#admitted && this.#isForAdmitted(entry)
+    const stored = isHeldBack ? undefined : this.#store.get(entry.typeUrl, entry.name)
     // A client that waits is told that there is none, also of what it refused: it would wait for its time-out.
     if (!stored) return entry.asked || (entry.known && this.#isFree(type, entry)) ? 'remove' : undefined
     if (stored.version === entry.refused) return entry.asked ? 'remove' : undefined
@@ -212,6 +227,10 @@ export class Client {
       this.#assume(entry, stored)
     }
     return undefined
+  }
+
+  #isForAdmitted({ typeUrl, name }: ResourceRef): boolean {
+    return this.#forAdmitted.some(ref => ref.typeUrl === typeUrl && ref.name === name)
   }
 
   /** Whether nothing that the client has, or is being sent, requires this one. */

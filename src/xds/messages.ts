@@ -37,6 +37,8 @@ export interface ClientEvents {
    * something, so has said what it had before. Told after each delivery again.
    */
   settled(): void
+  /** The client lists something from a stream before that only admitted clients have: it counts as admitted. */
+  admitted(): void
   /** The client did something that the protocol does not have; it was ignored. */
   ignored(typeUrl: TypeUrl, reason: string): void
 }

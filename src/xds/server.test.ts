@@ -95,6 +95,7 @@ function noteInto(events: string[]): XdsObserver {
     gone: (id, refs) => events.push(...refs.map(({ name }) => `gone ${id} ${name}`)),
     refused: (id, { ref, version }) => events.push(`refused ${id} ${ref.name} ${version}`),
     settled: id => events.push(`settled ${id}`),
+    admitted: id => events.push(`admitted ${id}`),
     disconnected: id => events.push(`disconnected ${id}`),
   }
 }

@@ -41,6 +41,7 @@ export interface XdsObserver {
   gone(clientId: number, refs: readonly ResourceRef[]): void
   refused(clientId: number, refusal: Refusal): void
   settled(clientId: number): void
+  admitted(clientId: number): void
   disconnected(clientId: number): void
 }
 
@@ -76,6 +77,8 @@ export interface XdsServer {
   readonly traffic: ReadonlyMap<TypeUrl, Readonly<Traffic>>
   /** The version that the client has acknowledged and still has. */
   acknowledgedVersion(clientId: number, ref: ResourceRef): string | undefined
+  /** See `ClientOptions.forAdmitted`; without effect on a client that is gone. */
+  setAdmitted(clientId: number, admitted: boolean): void
   /** Ends every stream, so that clients keep what they have and look for a server again. */
   stop(): Promise<void>
 }
@@ -129,18 +132,25 @@ export async function startXdsServer(given: XdsServerOptions): Promise<XdsServer
   const port = await bind(server, options.address, options.port)
 
   // Changes that come together are sent together.
-  const unsubscribe = store.onChange(changed => {
-    for (const session of sessions.values()) session.client.changed(changed)
+  const flushSoon = () => {
     flushing ??= setImmediate(() => {
       flushing = undefined
       for (const session of sessions.values()) session.flush()
     })
+  }
+  const unsubscribe = store.onChange(changed => {
+    for (const session of sessions.values()) session.client.changed(changed)
+    flushSoon()
   })
 
   return {
     port,
     traffic,
     acknowledgedVersion: (clientId, ref) => sessions.get(clientId)?.client.acknowledgedVersion(ref),
+    setAdmitted(clientId, admitted) {
+      sessions.get(clientId)?.client.setAdmitted(admitted)
+      flushSoon()
+    },
     async stop() {
       unsubscribe()
       clearImmediate(flushing)
@@ -187,6 +197,7 @@ class Session {
           observer.refused(id, refusal)
         },
         settled: () => observer.settled(id),
+        admitted: () => observer.admitted(id),
         ignored: (type, reason) => log.warn({ client: id, type, reason }, 'xDS request ignored'),
       },
       options,
@@ -268,7 +279,7 @@ class Session {
     const { log, observer } = this.#options
     const nodeId = node?.id ?? ''
     if (this.#isNodeConnected(nodeId)) {
-      log.warn(
+      log.info(
         { client: this.id, node: nodeId },
         'xDS client with the node id of another one; each is served by itself',
       )

@@ -15,6 +15,8 @@ import type { Explanation } from '../../src/node/explain.ts'
 
 export const skip = process.getuid?.() === 0 ? false : 'needs root'
 
+const startProgram = fileURLToPath(new URL('../../images/envoy-start', import.meta.url))
+
 /** Far beyond what anything takes, so that a slow machine fails no test. */
 const limitMs = 20_000
 
@@ -60,6 +62,8 @@ export class AgentLab {
   readonly socket: string
   readonly agent: Supervised
   readonly envoy: Supervised
+  /** One that is to follow it: with ports of its own, as long as `envoy` has its. */
+  readonly follower: Supervised
   readonly #files: string
   readonly #flags: readonly string[]
 
@@ -88,6 +92,8 @@ export class AgentLab {
     this.#flags = ['--log-level', 'debug', ...flags]
     this.agent = this.agentWith({ env })
     this.envoy = this.#supervise(envoy, 'envoy.log')
+    const [program, , bootstrap = '', ...args] = envoy
+    this.follower = this.#supervise([startProgram, bootstrap, ...args], 'follower.log', { ENVOY_BIN: program })
   }
 
   /** Another agent: with other environment, other manifests, or behind another program such as setpriv. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { endpointHealth, openConnections, statsText } from '../../src/envoy/admin.ts'
+import { endpointHealth, openConnections, statsTexts } from '../../src/envoy/admin.ts'
 import { client, eventually, exchange, freePort, httpEndpoint, rawEndpoint, serve, servicePort } from './envoy.ts'
 
 const request = (method: string) => `${method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`
@@ -191,14 +191,14 @@ test('an endpoint that fails again and again is ejected, and told to be by the a
   const { adminPort } = await serve(t, [state])
   for (let i = 0; i < 40; i++) assert.equal(statusOf(await exchange(t, state.port.port, request('GET'))), 200)
   await eventually(
-    async () => (await endpointHealth(adminPort, state.id))[`127.0.0.1:${bad.port}`]?.ejected === true,
+    async () => (await endpointHealth([adminPort], state.id))[`127.0.0.1:${bad.port}`]?.ejected === true,
     () => 'the ejection',
   )
-  assert.deepEqual(await endpointHealth(adminPort, state.id), {
+  assert.deepEqual(await endpointHealth([adminPort], state.id), {
     [`127.0.0.1:${bad.port}`]: { ejected: true, healthy: false },
     [`127.0.0.1:${good.port}`]: { ejected: false, healthy: true },
   })
-  const stats = await statsText(adminPort)
+  const stats = (await statsTexts([adminPort]))[0]!
   assert.match(
     stats,
     new RegExp(`envoy_cluster_outlier_detection_ejections_active\\{envoy_cluster_name="${state.id}"\\} 1\n`),
@@ -209,7 +209,7 @@ test('an endpoint that fails again and again is ejected, and told to be by the a
   )
   assert.match(stats, new RegExp(`envoy_cluster_upstream_rq_retry\\{envoy_cluster_name="${state.id}"\\} \\d+\n`))
   await eventually(
-    async () => /envoy_cluster_upstream_rq_time_count\{[^}]*\} 40\n/.test(await statsText(adminPort)),
+    async () => /envoy_cluster_upstream_rq_time_count\{[^}]*\} 40\n/.test((await statsTexts([adminPort]))[0]!),
     () => 'the latency histogram',
   )
 })
@@ -225,7 +225,7 @@ for (const [what, settings] of Object.entries({
     const { adminPort } = await serve(t, [state])
     for (let i = 0; i < 40; i++) await exchange(t, state.port.port, request('GET'))
     await eventually(
-      async () => (await endpointHealth(adminPort, state.id))[`127.0.0.1:${dead}`]?.ejected === true,
+      async () => (await endpointHealth([adminPort], state.id))[`127.0.0.1:${dead}`]?.ejected === true,
       () => 'the ejection',
     )
   })
@@ -316,7 +316,7 @@ for (const lbPolicy of ['LEAST_REQUEST', 'ROUND_ROBIN', 'RANDOM'] as const) {
     assert.equal(new Set(raw.received.match(/endpoint \d;/g)).size, 3)
     const listener = `127.0.0.1:${state.port.port}`
     assert.deepEqual(
-      await openConnections(adminPort, [listener, '192.0.2.1:1']),
+      await openConnections([adminPort], [listener, '192.0.2.1:1']),
       new Map([
         [listener, 1],
         ['192.0.2.1:1', 0],

@@ -166,6 +166,7 @@ export class XdsLab {
         gone: (client, refs) => this.gone.push(...refs.map(ref => ({ client, ...ref }))),
         refused: (client, refusal) => this.refusals.push({ client, ...refusal }),
         settled: client => this.settled.push(client),
+        admitted: () => {},
         disconnected: client => this.disconnected.add(client),
       },
       log: {

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Resource, typeUrls } from '../envoy/resource.ts'
+import type { ClientInfo } from '../xds/server.ts'
+import type { CanaryAnswer } from './canary.ts'
+import { Envoys } from './envoys.ts'
+
+const shared: Resource = {
+  typeUrl: typeUrls.listener,
+  name: 'redirect-IPv4',
+  version: '1',
+  requires: [],
+  encode: () => new Uint8Array(),
+}
+
+function infoOf(id: number, canaryPort: number): ClientInfo {
+  const metadata = new Map([['lightpath.cloud/canary-port', String(canaryPort)]])
+  return { id, nodeId: 'node1', envoyVersion: '1.40.0', extensions: [], metadata }
+}
+
+/** Envoys of which the test says what they answer; what they are told of the shared listener they have at once. */
+function node({ handsOver = true } = {}) {
+  const listening = new Set<number>()
+  const canaries = new Map<number, (answer: CanaryAnswer) => void>()
+  const envoys: Envoys = new Envoys(
+    {
+      shared: [shared],
+      clientAddress: { setting: 'forwarded-for', mode: 'forwarded-for', why: '' },
+      firstPorts: { adminPort: 15000, canaryPort: 1667 },
+      watchCanary: (port, onChange) => {
+        canaries.set(port, onChange)
+        return { stop: () => {} }
+      },
+      handsOver: () => handsOver,
+      acknowledgedVersion: id => (listening.has(id) ? '1' : undefined),
+      setAdmitted: (id, admitted) => {
+        if (admitted) listening.add(id)
+        else listening.delete(id)
+        envoys.sharedChanged()
+      },
+      onProblems: () => {},
+    },
+    { changed: () => {}, admitting: () => 0 },
+  )
+  const answer = (port: number, said: CanaryAnswer) => canaries.get(port)!(said)
+  /** Connects, has everything, and answers. */
+  const join = async (id: number, port: number, said: CanaryAnswer = 'serving') => {
+    envoys.connected(infoOf(id, port))
+    envoys.settled(id)
+    answer(port, said)
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+  return { envoys, listening, answer, join }
+}
+
+test('an Envoy takes connections once it has all the rest, and counts once it answers', async () => {
+  const { envoys, listening, answer, join } = node()
+  envoys.connected(infoOf(1, 1667))
+  assert.deepEqual([listening.size, envoys.isUp, envoys.stateOf(1)], [0, false, 'coming'])
+  await join(1, 1667, 'refused')
+  assert.deepEqual([[...listening], envoys.isUp, envoys.stateOf(1)], [[1], false, 'silent'])
+  answer(1667, 'serving')
+  assert.deepEqual([envoys.isUp, envoys.stateOf(1)], [true, 'serving'])
+})
+
+test('one that is to end keeps its connections until another serves in its place, and is steered to meanwhile', async () => {
+  const { envoys, listening, answer, join } = node()
+  await join(1, 1667)
+  envoys.connected(infoOf(2, 1668))
+  answer(1667, 'draining')
+  assert.deepEqual([[...listening], envoys.isUp], [[1], true])
+  await join(2, 1668)
+  assert.deepEqual([[...listening], envoys.isUp, envoys.stateOf(1)], [[2], true, 'ending'])
+})
+
+test('one that is to end with none to follow is steered to no more', async () => {
+  const { envoys, listening, answer, join } = node()
+  await join(1, 1667)
+  answer(1667, 'draining')
+  assert.deepEqual([[...listening], envoys.isUp], [[1], false])
+})
+
+test('without a handover the next one takes connections when the one before has ended', async () => {
+  const { envoys, listening, answer, join } = node({ handsOver: false })
+  await join(1, 1667)
+  await join(2, 1668)
+  assert.deepEqual([...listening], [1])
+  answer(1667, 'draining')
+  assert.deepEqual([[...listening], envoys.isUp], [[1], false])
+  listening.delete(1)
+  envoys.disconnected(1)
+  answer(1667, 'refused')
+  await new Promise(resolve => setTimeout(resolve, 5))
+  assert.deepEqual([[...listening], envoys.isUp], [[2], true])
+})
+
+test('one of two whose stream ends leaves all as it is where it is dead, and stops all where it may listen still', async () => {
+  for (const [said, isUp] of [
+    ['refused', true],
+    ['missed', false],
+    ['serving', false],
+  ] as const) {
+    const { envoys, listening, answer, join } = node()
+    await join(1, 1667)
+    await join(2, 1668)
+    listening.delete(1)
+    envoys.disconnected(1)
+    assert.equal(envoys.isUp, true)
+    answer(1667, said)
+    assert.equal(envoys.isUp, isUp, said)
+    await join(3, 1667)
+    assert.deepEqual([envoys.isUp, envoys.all.length], [true, 2])
+  }
+})
+
+test('what is steered to Envoys has to be known to each that takes, and not to one that is coming', async () => {
+  const { envoys, listening, join } = node()
+  const port = { typeUrl: typeUrls.listener, name: '10.0.0.1:80' }
+  await join(1, 1667)
+  envoys.connected(infoOf(2, 1668))
+  assert.equal(envoys.have(port), true)
+  listening.delete(1)
+  assert.equal(envoys.have(port), false)
+})

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { typeUrls } from '../envoy/resource.ts'
+import { Link } from './link.ts'
+import { ResourceStore } from './store.ts'
+import { modelResource } from './testing.ts'
+import { envoyTypes } from './types.ts'
+
+const { cluster, listener } = typeUrls
+const gate = { typeUrl: listener, name: 'gate' }
+const good = { quality: 'good' } as const
+
+function linkWithGate(): Link {
+  const store = new ResourceStore()
+  store.update({
+    put: [
+      modelResource(listener, 'gate', 'v1', good),
+      modelResource(listener, 'a', 'v1', good, [{ typeUrl: cluster, name: 'a' }]),
+      modelResource(cluster, 'a', 'v1', good),
+    ],
+  })
+  return new Link({ types: envoyTypes, forAdmitted: [gate] }, store)
+}
+
+function admittedLink(): Link {
+  const link = linkWithGate()
+  link.client.setAdmitted(true)
+  link.drain()
+  return link
+}
+
+test('a client settles without what only admitted ones have, and gets it once it is admitted', () => {
+  const link = linkWithGate()
+  link.drain()
+  assert.equal(link.settled, 1)
+  assert.deepEqual([...link.envoy.has.get(listener)!.keys()], ['a'])
+  link.client.setAdmitted(true)
+  link.drain()
+  assert.deepEqual([...link.envoy.has.get(listener)!.keys()], ['a', 'gate'])
+  assert.equal(link.client.acknowledgedVersion(gate), 'v1')
+})
+
+test('a changed version of it does not reach a client that is not admitted', () => {
+  const link = linkWithGate()
+  link.drain()
+  link.store.update({ put: [modelResource(listener, 'gate', 'v2', good)] })
+  link.drain()
+  assert.deepEqual([...link.envoy.has.get(listener)!.keys()], ['a'])
+})
+
+test('a client that is admitted no more loses it and nothing else, and hears of changes of the rest', () => {
+  const link = admittedLink()
+  link.client.setAdmitted(false)
+  link.drain()
+  assert.deepEqual(link.gone, [gate])
+  link.store.update({ put: [modelResource(listener, 'b', 'v1', good)] })
+  link.drain()
+  assert.deepEqual([...link.envoy.has.get(listener)!.keys()], ['a', 'b'])
+})
+
+test('a client that is admitted no more while it is being told of it loses it all the same', () => {
+  const link = linkWithGate()
+  link.drain()
+  link.client.setAdmitted(true)
+  link.send()
+  link.client.setAdmitted(false)
+  link.drain()
+  assert.deepEqual([...link.envoy.has.get(listener)!.keys()], ['a'])
+  assert.deepEqual(link.gone, [gate])
+})
+
+test('a client that had it before a reconnect counts as admitted and keeps it', () => {
+  const link = admittedLink()
+  link.reconnect()
+  link.drain()
+  assert.equal(link.admitted, 1)
+  assert.equal(link.client.acknowledgedVersion(gate), 'v1')
+  assert.deepEqual(link.gone, [])
+})
+
+test('after a reconnect a client that had it in another version is told of the new one', () => {
+  const link = admittedLink()
+  link.store.update({ put: [modelResource(listener, 'gate', 'v2', good)] })
+  link.reconnect()
+  link.drain()
+  assert.equal(link.admitted, 1)
+  assert.equal(link.envoy.version(gate), 'v2')
+})
+
+test('a client that did not have it before a reconnect is not admitted by that', () => {
+  const link = linkWithGate()
+  link.drain()
+  link.reconnect()
+  link.drain()
+  assert.equal(link.admitted, 0)
+  assert.equal(link.envoy.version(gate), undefined)
+})
