@@ -3,7 +3,9 @@
  * holds it keeps it, so that a bad new object never takes traffic from a Service that works.
  */
 
-export interface Claimant {
+import type { Claim } from './families.ts'
+
+interface Claimant {
   /** Port state id. */
   readonly id: string
   /** When the Service was created, milliseconds since the epoch; the older of two that wait goes first. */
@@ -16,11 +18,35 @@ export class Claims {
   /** Those that wait for one that another owns, in the order in which they get it. */
   readonly #waiting = new Map<string, readonly Claimant[]>()
 
-  owner(key: string): string | undefined {
-    return this.#owners.get(key)
+  /** The port state that has the place in place of this one, if any. */
+  otherOwner(key: string, id: string): string | undefined {
+    const owner = this.#owners.get(key)
+    return owner === id ? undefined : owner
   }
 
-  claim(key: string, claimant: Claimant): void {
+  /**
+   * What a Service claims, in place of what it claimed. Returns the port states that may have other places because of
+   * that: those that waited for one, and those with a place outside where there is or was this Service's VIP.
+   *
+   * @param created see `Claimant`
+   */
+  replace(before: readonly Claim[], after: readonly Claim[], created: number): readonly string[] {
+    const affected: (string | undefined)[] = []
+    const isIn = (list: readonly Claim[], { id, key }: Claim) =>
+      list.some(claim => claim.id === id && claim.key === key)
+    for (const claim of before) {
+      if (isIn(after, claim)) continue
+      affected.push(this.#release(claim.key, claim.id))
+      if (claim.outsideKey !== undefined) affected.push(this.#owners.get(claim.outsideKey))
+    }
+    for (const claim of after) {
+      this.#claim(claim.key, { id: claim.id, created })
+      if (claim.outsideKey !== undefined && !isIn(before, claim)) affected.push(this.#owners.get(claim.outsideKey))
+    }
+    return affected.filter(id => id !== undefined)
+  }
+
+  #claim(key: string, claimant: Claimant): void {
     const owner = this.#owners.get(key)
     const waiting = this.#waiting.get(key) ?? []
     if (owner === undefined) this.#owners.set(key, claimant.id)
@@ -31,7 +57,7 @@ export class Claims {
   }
 
   /** Gives up a claim. Returns the id of the one that owns it now because of that, if any. */
-  release(key: string, id: string): string | undefined {
+  #release(key: string, id: string): string | undefined {
     const waiting = this.#waiting.get(key) ?? []
     if (this.#owners.get(key) !== id) {
       const others = waiting.filter(claimant => claimant.id !== id)

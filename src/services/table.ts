@@ -3,29 +3,18 @@
  * touches: only the Services that it concerns are looked at again, and only ports that come out different are reported.
  */
 
-import { hostPort } from './address.ts'
-import { readSettings, type ServiceSettings, settingsOf } from './annotations.ts'
+import { readSettings, type ServiceSettings } from './annotations.ts'
 import { Claims } from './claims.ts'
-import { type Candidate, chooseEndpoints, explainEndpoints, type Here } from './endpoints.ts'
+import { type Candidate, explainEndpoints, type Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
-import { type Claim, claimsOf, outsideKey, type PortOfFamily, portsByFamily, vipKey } from './families.ts'
+import { claimsOf, type PortOfFamily, portsByFamily } from './families.ts'
 import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
-import {
-  chooseExternalLayer,
-  chooseLayer,
-  labels,
-  type OutsideObstacles,
-  type ServiceScope,
-  whyNotExternal,
-  whyOthers,
-  whyUnserved,
-} from './layer.ts'
-import { type Change, describeKey, type KubeObject, keyOf, type ObjectKey } from './objects.ts'
-import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned } from './outside.ts'
-import { type Layer, type PortState, portLabel, serviceKeyOf } from './port.ts'
-import { type Problem, problem } from './problem.ts'
-import { reuse } from './reuse.ts'
-import type { Namespace, Node, Service, ServicePort } from './service.ts'
+import { labels, type OutsideObstacles, type ServiceScope, whyOthers, whyUnserved } from './layer.ts'
+import { type Change, describeKey, type KubeObject, type ObjectKey } from './objects.ts'
+import { type PortState, serviceKeyOf } from './port.ts'
+import { type Circumstances, type PortStates, portOf, portStatesOf } from './portstates.ts'
+import type { Problem } from './problem.ts'
+import type { Namespace, Node, Service } from './service.ts'
 
 /** A port that came (`before` undefined), went (`after` undefined) or is different. */
 export interface PortChange {
@@ -69,6 +58,8 @@ export interface ServiceView {
   readonly candidates: ReadonlyMap<string, readonly Candidate[]>
   readonly healthChecks: readonly HealthCheck[]
 }
+
+const noStates: PortStates = { ports: [], problems: [] }
 
 export class ServiceTable {
   readonly #nodeName: string | undefined
@@ -297,9 +288,9 @@ export class ServiceTable {
     const wanted = service ? portsByFamily(service) : []
     this.#reclaim(entry, service, wanted, dirty)
 
-    const found: Problem[] = []
     const before = entry.ports
-    entry.ports = service ? this.#portsOf(service, wanted, entry, found) : []
+    const states = service ? portStatesOf(service, wanted, this.#circumstances(entry, service)) : noStates
+    entry.ports = states.ports
     for (const id of new Set([...before, ...entry.ports].map(port => port.id))) {
       const first = changes.get(id)
       changes.set(id, { id, before: first ? first.before : portOf(before, id), after: portOf(entry.ports, id) })
@@ -310,7 +301,7 @@ export class ServiceTable {
     if (checks.length > 0 || entry.healthChecks.length > 0) healthChecks.set(key, checks)
     entry.healthChecks = checks
     const [namespace, name] = key.split('/') as [string, string]
-    problems.set(describeKey({ kind: 'Service', namespace, name }), found)
+    problems.set(describeKey({ kind: 'Service', namespace, name }), states.problems)
     if (!entry.service && entry.slices.length === 0) this.#entries.delete(key)
   }
 
@@ -330,80 +321,25 @@ export class ServiceTable {
   /** Gives up the claims that the Service no longer makes, and makes the new ones. */
   #reclaim(entry: Entry, service: Service | undefined, wanted: readonly PortOfFamily[], dirty: Set<string>): void {
     if (entry.claims === service) return
-    const claims = wanted.flatMap(claimsOf)
     const before = entry.claims ? portsByFamily(entry.claims).flatMap(claimsOf) : []
-    const lookAgain = (id: string | undefined) => {
-      if (id !== undefined) dirty.add(serviceKeyOf(id))
-    }
-    const isIn = (list: readonly Claim[], { id, key }: Claim) =>
-      list.some(claim => claim.id === id && claim.key === key)
-    for (const claim of before) {
-      if (isIn(claims, claim)) continue
-      lookAgain(this.#claims.release(claim.key, claim.id))
-      if (claim.outsideKey !== undefined) lookAgain(this.#claims.owner(claim.outsideKey))
-    }
-    for (const claim of claims) {
-      this.#claims.claim(claim.key, { id: claim.id, created: service?.created ?? 0 })
-      if (claim.outsideKey !== undefined && !isIn(before, claim)) lookAgain(this.#claims.owner(claim.outsideKey))
-    }
+    const affected = this.#claims.replace(before, wanted.flatMap(claimsOf), service?.created ?? 0)
+    for (const id of affected) dirty.add(serviceKeyOf(id))
     entry.claims = service
   }
 
-  #portsOf(service: Service, wanted: readonly PortOfFamily[], entry: Entry, found: Problem[]): readonly PortState[] {
+  #circumstances(entry: Entry, service: Service): Circumstances {
     entry.settings ??= readSettings(service)
-    found.push(...entry.settings.problems)
-    const ports = new Map<string, PortState>()
-    const affinitySeconds = service.sessionAffinity === 'ClientIP' ? service.affinitySeconds : undefined
-    for (const one of wanted) {
-      const { id, port, family, vip } = one
-      const owner = this.#otherOwner(vipKey(vip, port), id)
-      if (owner !== undefined) {
-        found.push(taken(service, `${hostPort(vip, port.port)}/${port.protocol}`, port, owner))
-        continue
-      }
-      const settings = settingsOf(entry.settings, port)
-      const outside = this.#ownedOutside(service, one, found)
-      const choice = chooseEndpoints(service, port, family, entry.slices, this.#here(), outside)
-      const { namespace, name } = service
-      const inNamespace = this.#namespaces.get(namespace)
-      const whyNot = settings.external
-        ? whyNotExternal(service, port, inNamespace, settings, this.#obstacles)
-        : undefined
-      if (whyNot !== undefined) addOnce(found, notExternal(service, port, entry.settings, whyNot))
-      const layer: Layer =
-        entry.handover === 'begun'
-          ? { wants: 'kernel', reason: `${whyOthers(service, this.#scope)}; the kernel goes on until that has it` }
-          : chooseLayer(service, port, inNamespace, settings, choice.endpoints.length)
-      const external = choice.external && {
-        ...choice.external,
-        layer: chooseExternalLayer(layer, choice.external, settings, whyNot),
-      }
-      const next = { id, namespace, name, port, family, vip, settings, layer, ...choice, external, affinitySeconds }
-      ports.set(id, reuse(portOf(entry.ports, id), next))
+    return {
+      settings: entry.settings,
+      slices: entry.slices,
+      here: this.#here(),
+      namespace: this.#namespaces.get(service.namespace),
+      obstacles: this.#obstacles,
+      claims: this.#claims,
+      takenOver: entry.handover === 'begun' ? whyOthers(service, this.#scope) : undefined,
+      before: entry.ports,
     }
-    return [...ports.values()]
   }
-
-  #ownedOutside(service: Service, { id, port, family, outside }: PortOfFamily, found: Problem[]): Outside | undefined {
-    if (!outside) return undefined
-    const ownerOf = (address: OutsideAddress) =>
-      ('ip' in address ? this.#otherOwner(vipKey(address.ip, port), id) : undefined) ??
-      this.#otherOwner(outsideKey(address, port, family), id)
-    for (const address of addressesOf(outside)) {
-      const owner = ownerOf(address)
-      if (owner !== undefined) found.push(taken(service, describeAddress(address, port), port, owner))
-    }
-    return onlyOwned(outside, address => ownerOf(address) === undefined)
-  }
-
-  #otherOwner(key: string, id: string): string | undefined {
-    const owner = this.#claims.owner(key)
-    return owner === id ? undefined : owner
-  }
-}
-
-function portOf(ports: readonly PortState[] | undefined, id: string): PortState | undefined {
-  return ports?.find(port => port.id === id)
 }
 
 /** In the place of the one of its name, where there is one. */
@@ -417,20 +353,4 @@ interface Refreshed {
   readonly ports: Map<string, PortChange>
   readonly problems: Map<string, readonly Problem[]>
   readonly healthChecks: Map<string, readonly HealthCheck[]>
-}
-
-function taken(service: Service, place: string, port: ServicePort, owner: string): Problem {
-  const remedy = `port ${portLabel(port)} is not served there until it is free`
-  return problem('LP211', describeKey(keyOf(service)), `${place} belongs to ${owner}`, remedy)
-}
-
-function notExternal(service: Service, port: ServicePort, { annotated }: ServiceSettings, reason: string): Problem {
-  const annotation = annotated.get(portLabel(port))?.get('external')
-  const remedy = 'what comes from outside stays in the kernel layer; remove the annotation, or what it collides with'
-  return problem('LP204', describeKey(keyOf(service)), `annotation ${annotation}: ${reason}`, remedy)
-}
-
-/** Both families of a port have the same problem. */
-function addOnce(problems: Problem[], found: Problem): void {
-  if (!problems.some(({ reason }) => reason === found.reason)) problems.push(found)
 }

@@ -1,0 +1,109 @@
+/** What a node makes of a Service: the state of each of its ports, in each family of its VIPs. */
+
+import { hostPort } from './address.ts'
+import { type ServiceSettings, settingsOf } from './annotations.ts'
+import type { Claims } from './claims.ts'
+import { chooseEndpoints, type Here } from './endpoints.ts'
+import type { EndpointSlice } from './endpointslice.ts'
+import { outsideKey, type PortOfFamily, vipKey } from './families.ts'
+import { chooseExternalLayer, chooseLayer, type OutsideObstacles, whyNotExternal } from './layer.ts'
+import { describeKey, keyOf } from './objects.ts'
+import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned } from './outside.ts'
+import { type Layer, type PortState, portLabel } from './port.ts'
+import { type Problem, problem } from './problem.ts'
+import { reuse } from './reuse.ts'
+import type { Namespace, Service, ServicePort } from './service.ts'
+
+/** All that the states depend on beside the Service. */
+export interface Circumstances {
+  readonly settings: ServiceSettings
+  readonly slices: readonly EndpointSlice[]
+  readonly here: Here
+  readonly namespace: Namespace | undefined
+  readonly obstacles: OutsideObstacles
+  readonly claims: Pick<Claims, 'otherOwner'>
+  /** Why another proxy takes the Service over, which the kernel layer serves until then. */
+  readonly takenOver: string | undefined
+  /** The states until now: what of them comes out the same is kept. */
+  readonly before: readonly PortState[]
+}
+
+export interface PortStates {
+  readonly ports: readonly PortState[]
+  readonly problems: readonly Problem[]
+}
+
+/** @param wanted the ports of the Service; one whose VIP another Service owns has no state */
+export function portStatesOf(
+  service: Service,
+  wanted: readonly PortOfFamily[],
+  circumstances: Circumstances,
+): PortStates {
+  const { settings: read, slices, here, namespace: inNamespace, obstacles, claims, before } = circumstances
+  const { namespace, name } = service
+  const affinitySeconds = service.sessionAffinity === 'ClientIP' ? service.affinitySeconds : undefined
+  const problems = [...read.problems]
+  const ports = new Map<string, PortState>()
+  for (const one of wanted) {
+    const { id, port, family, vip } = one
+    const owner = claims.otherOwner(vipKey(vip, port), id)
+    if (owner !== undefined) {
+      problems.push(taken(service, `${hostPort(vip, port.port)}/${port.protocol}`, port, owner))
+      continue
+    }
+    const settings = settingsOf(read, port)
+    const outside = ownedOutside(service, one, claims, problems)
+    const choice = chooseEndpoints(service, port, family, slices, here, outside)
+    const whyNot = settings.external ? whyNotExternal(service, port, inNamespace, settings, obstacles) : undefined
+    if (whyNot !== undefined) addOnce(problems, notExternal(service, port, read, whyNot))
+    const layer: Layer =
+      circumstances.takenOver !== undefined
+        ? { wants: 'kernel', reason: `${circumstances.takenOver}; the kernel goes on until that has it` }
+        : chooseLayer(service, port, inNamespace, settings, choice.endpoints.length)
+    const external = choice.external && {
+      ...choice.external,
+      layer: chooseExternalLayer(layer, choice.external, settings, whyNot),
+    }
+    const next = { id, namespace, name, port, family, vip, settings, layer, ...choice, external, affinitySeconds }
+    ports.set(id, reuse(portOf(before, id), next))
+  }
+  return { ports: [...ports.values()], problems }
+}
+
+export function portOf(ports: readonly PortState[] | undefined, id: string): PortState | undefined {
+  return ports?.find(port => port.id === id)
+}
+
+/** The places outside that no other Service has; a problem is added for each that one has. */
+function ownedOutside(
+  service: Service,
+  { id, port, family, outside }: PortOfFamily,
+  claims: Circumstances['claims'],
+  problems: Problem[],
+): Outside | undefined {
+  if (!outside) return undefined
+  const ownerOf = (address: OutsideAddress) =>
+    ('ip' in address ? claims.otherOwner(vipKey(address.ip, port), id) : undefined) ??
+    claims.otherOwner(outsideKey(address, port, family), id)
+  for (const address of addressesOf(outside)) {
+    const owner = ownerOf(address)
+    if (owner !== undefined) problems.push(taken(service, describeAddress(address, port), port, owner))
+  }
+  return onlyOwned(outside, address => ownerOf(address) === undefined)
+}
+
+function taken(service: Service, place: string, port: ServicePort, owner: string): Problem {
+  const remedy = `port ${portLabel(port)} is not served there until it is free`
+  return problem('LP211', describeKey(keyOf(service)), `${place} belongs to ${owner}`, remedy)
+}
+
+function notExternal(service: Service, port: ServicePort, { annotated }: ServiceSettings, reason: string): Problem {
+  const annotation = annotated.get(portLabel(port))?.get('external')
+  const remedy = 'what comes from outside stays in the kernel layer; remove the annotation, or what it collides with'
+  return problem('LP204', describeKey(keyOf(service)), `annotation ${annotation}: ${reason}`, remedy)
+}
+
+/** Both families of a port have the same problem. */
+function addOnce(problems: Problem[], found: Problem): void {
+  if (!problems.some(({ reason }) => reason === found.reason)) problems.push(found)
+}
