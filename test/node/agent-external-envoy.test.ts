@@ -88,22 +88,27 @@ const local: Outside = {
   loadBalancerIPs: ['192.0.2.9', '2001:db8::9'],
 }
 
-describe('an http port with the setting external', { skip }, () => {
-  let lab: AgentLab
-  let near: RunningPod
-  let far: RunningPod
-  let client: RunningPod
-  let outside: { readonly netns: string }
-  let urls: readonly string[]
+let lab: AgentLab
+let near: RunningPod
+let far: RunningPod
+let client: RunningPod
+let outside: { readonly netns: string }
+let urls: readonly string[]
 
+/** A lab with both Services, its agent and its Envoy. */
+async function startLab(clientAddress: ClientAddress): Promise<void> {
+  ;({ lab, near, far, client, outside } = await buildLab(clientAddress))
+  write(lab, web, [near, far])
+  write(lab, local, [near, far])
+  await lab.start()
+}
+
+describe('an http port with the setting external', { skip }, () => {
   before(async () => {
-    ;({ lab, near, far, client, outside } = await buildLab('forwarded-for'))
-    write(lab, web, [near, far])
-    write(lab, local, [near, far])
+    await startLab('forwarded-for')
     const { address, address6 } = lab.node
     const nodePorts = [`http://${address}:30080/`, `http://[${address6}]:30080/`]
     urls = [...nodePorts, 'http://192.0.2.7/', 'http://192.0.2.8/', 'http://[2001:db8::7]/']
-    await lab.start()
     for (const url of urls) await lab.untilServedBy('envoy', outside, url)
   })
   after(() => lab?.destroy())
@@ -224,20 +229,10 @@ describe('an http port with the setting external', { skip }, () => {
 })
 
 describe("an http port with the setting external on a node that keeps clients' addresses", { skip }, () => {
-  let lab: AgentLab
-  let near: RunningPod
-  let far: RunningPod
-  let client: RunningPod
-  let outside: { readonly netns: string }
-  let urls: readonly string[]
-
   before(async () => {
-    ;({ lab, near, far, client, outside } = await buildLab('preserve'))
-    write(lab, web, [near, far])
-    write(lab, local, [near, far])
+    await startLab('preserve')
     const { address, address6 } = lab.node
     urls = [`http://${address}:30081/`, `http://[${address6}]:30081/`, 'http://192.0.2.9/', 'http://[2001:db8::9]/']
-    await lab.start()
     for (const url of [...urls, 'http://192.0.2.7/']) await lab.untilServedBy('envoy', outside, url)
   })
   after(() => lab?.destroy())
