@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Registry } from 'prom-client'
-import type { KubeObject } from '../services/objects.ts'
-import { aService, aSlice } from '../services/testing.ts'
+import { aService, aSlice, put } from '../services/testing.ts'
 import { createKubeProxyMetrics } from './kubeproxy-metrics.ts'
 
-const put = (object: KubeObject) => ({ type: 'put', object }) as const
 const service = new Set(['whoami/whoami'])
 
 type States = ReturnType<Parameters<typeof createKubeProxyMetrics>[2]>

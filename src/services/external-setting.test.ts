@@ -1,12 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { OutsideObstacles } from './layer.ts'
-import type { KubeObject } from './objects.ts'
 import type { Service } from './service.ts'
 import { ServiceTable } from './table.ts'
-import { anEndpoint, aPort, aService, aSlice } from './testing.ts'
-
-const put = (object: KubeObject) => ({ type: 'put', object }) as const
+import { anEndpoint, aPort, aService, aSlice, put } from './testing.ts'
 
 describe('the setting external', () => {
   const annotation = 'config.lightpath.cloud/http-external'

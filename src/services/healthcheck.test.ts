@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { healthChecksOf } from './healthcheck.ts'
 import { ServiceTable } from './table.ts'
-import { anEndpoint, aService, aSlice } from './testing.ts'
+import { anEndpoint, aService, aSlice, put } from './testing.ts'
 
 const balanced = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 32000 } as const
 const local = (ip: string, fields = {}) => anEndpoint(ip, { nodeName: 'node1', ...fields })
@@ -47,8 +47,6 @@ describe('a health check', () => {
 })
 
 describe('the health checks that the table tells', () => {
-  const put = (object: Parameters<typeof healthChecksOf>[0] | ReturnType<typeof aSlice>) =>
-    ({ type: 'put', object }) as const
   const told = (table: ServiceTable, ...changes: Parameters<ServiceTable['apply']>[0]) =>
     [...table.apply(changes).healthChecks].map(([service, checks]) => [
       service,

@@ -1,37 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import fc from 'fast-check'
-import type { Change, KubeObject } from './objects.ts'
-import { keyOf } from './objects.ts'
-import type { PortState } from './port.ts'
 import type { Service } from './service.ts'
 import { ServiceTable } from './table.ts'
-import { anEndpoint, aPort, aService, aSlice } from './testing.ts'
-
-const put = (object: KubeObject): Change => ({ type: 'put', object })
-const remove = (object: KubeObject): Change => ({ type: 'remove', key: keyOf(object) })
-const aNamespace = (name: string, labels: Record<string, string> = {}) => ({ kind: 'Namespace', name, labels }) as const
-const aNode = (zone: string) =>
-  ({
-    kind: 'Node',
-    name: 'node1',
-    labels: { 'topology.kubernetes.io/zone': zone },
-    addresses: [],
-    podCidrs: [],
-    leaving: false,
-  }) as const
-
-function stateOf(table: ServiceTable, id = 'whoami/whoami/http'): PortState {
-  const state = table.get(id)
-  assert.ok(state, `${id} is served`)
-  return state
-}
-
-function tableOf(...objects: KubeObject[]): ServiceTable {
-  const table = new ServiceTable('node1')
-  table.apply(objects.map(put))
-  return table
-}
+import { aNamespace, aNode, anEndpoint, aPort, aService, aSlice, put, remove, stateOf, tableOf } from './testing.ts'
 
 describe('a Service', () => {
   test('comes with its endpoints, whichever of the two arrives first', () => {
@@ -178,47 +149,6 @@ describe('a change', () => {
   })
 })
 
-describe('a VIP:port that two Services claim', () => {
-  const [a, b] = [aService({ name: 'a' }), aService({ name: 'b' })]
-  test('stays with the one that has it, and the other is told', () => {
-    const table = tableOf(b)
-    const { problems } = table.apply([put(a)])
-    assert.equal(problems.get('Service whoami/a')?.[0]?.code, 'LP211')
-    assert.match(
-      problems.get('Service whoami/a')?.[0]?.reason ?? '',
-      /10\.96\.0\.10:80\/TCP belongs to whoami\/b\/http/,
-    )
-    assert.equal(table.get('whoami/a/http'), undefined)
-    stateOf(table, 'whoami/b/http')
-  })
-  test('goes to the other when its owner goes, whose problem is then over', () => {
-    const table = tableOf(b, a)
-    const { ports, problems } = table.apply([remove(b)])
-    assert.deepEqual(
-      ports.map(({ id, after }) => [id, after !== undefined]),
-      [
-        ['whoami/b/http', false],
-        ['whoami/a/http', true],
-      ],
-    )
-    assert.deepEqual(problems.get('Service whoami/a'), [])
-  })
-  test('is free again when the one that waits for it goes first', () => {
-    const table = tableOf(b, a)
-    table.apply([remove(a)])
-    table.apply([remove(b)])
-    assert.equal([...table.states()].length, 0)
-    table.apply([put(a)])
-    stateOf(table, 'whoami/a/http')
-  })
-  test('is no conflict between protocols', () => {
-    const table = tableOf(
-      aService({ name: 'a', ports: [aPort({ name: 'dns' }), aPort({ name: 'dns-udp', protocol: 'UDP' })] }),
-    )
-    assert.equal([...table.states()].length, 2)
-  })
-})
-
 describe('an agent for labelled Services', () => {
   const label = 'service.kubernetes.io/service-proxy-name'
   const served = (labels: Record<string, string>) => {
@@ -322,34 +252,6 @@ describe('traffic from outside', () => {
     assert.deepEqual(stateOf(table).external?.sourceRanges, ['10.0.0.0/8'])
     assert.equal(stateOf(table).external?.endpoints, before.external?.endpoints)
   })
-  test('belongs to one Service a place; the other keeps its VIP, and gets the place when it is free', () => {
-    const [a, b] = [aService({ ...fields, name: 'a' }), aService({ ...fields, name: 'b', clusterIPs: ['10.96.0.11'] })]
-    const table = tableOf(a)
-    const problems = table.apply([put(b)]).problems.get('Service whoami/b')
-    assert.deepEqual(
-      problems?.map(({ code, reason }) => `${code} ${reason}`),
-      [
-        'LP211 node port 30080/TCP belongs to whoami/a/http',
-        'LP211 192.0.2.1:80/TCP belongs to whoami/a/http',
-        'LP211 192.0.2.2:80/TCP belongs to whoami/a/http',
-      ],
-    )
-    assert.equal(stateOf(table, 'whoami/b/http').external, undefined)
-    table.apply([remove(a)])
-    assert.equal(stateOf(table, 'whoami/b/http').external?.nodePort, 30080)
-  })
-  test('by an external IP that is the VIP of another Service leaves that Service its VIP', () => {
-    const a = aService({ name: 'a', clusterIPs: ['10.96.0.11'], externalIPs: ['10.96.0.10'] })
-    const table = tableOf(a)
-    const externalIPs = () => stateOf(table, 'whoami/a/http').external?.externalIPs
-    assert.deepEqual(externalIPs(), ['10.96.0.10'])
-    const { problems } = table.apply([put(aService())])
-    assert.equal(problems.get('Service whoami/a')?.[0]?.reason, '10.96.0.10:80/TCP belongs to whoami/whoami/http')
-    assert.equal(externalIPs(), undefined)
-    assert.equal(stateOf(table).vip, '10.96.0.10')
-    table.apply([remove(aService())])
-    assert.deepEqual(externalIPs(), ['10.96.0.10'])
-  })
   test('opens the same node port in both families of a dual-stack Service', () => {
     const table = tableOf(aService({ ...fields, clusterIPs: ['10.96.0.10', 'fd00:96::a'] }))
     assert.equal(stateOf(table, 'whoami/whoami/http/IPv6').external?.nodePort, 30080)
@@ -358,11 +260,10 @@ describe('traffic from outside', () => {
 
 test('the Service ranges are those of all ServiceCIDRs that there are', () => {
   const table = new ServiceTable('node1')
-  const put = (name: string, ...cidrs: string[]) =>
-    table.apply([{ type: 'put', object: { kind: 'ServiceCIDR', name, cidrs } }])
-  put('kubernetes', '10.96.0.0/12', 'fd00::/108')
-  put('more', '10.200.0.0/16')
-  put('kubernetes', '10.96.0.0/12')
+  const tell = (name: string, ...cidrs: string[]) => table.apply([put({ kind: 'ServiceCIDR', name, cidrs })])
+  tell('kubernetes', '10.96.0.0/12', 'fd00::/108')
+  tell('more', '10.200.0.0/16')
+  tell('kubernetes', '10.96.0.0/12')
   assert.deepEqual(table.serviceRanges, ['10.96.0.0/12', '10.200.0.0/16'])
   table.apply([{ type: 'remove', key: { kind: 'ServiceCIDR', namespace: '', name: 'more' } }])
   assert.deepEqual(table.serviceRanges, ['10.96.0.0/12'])
@@ -377,99 +278,3 @@ describe('session affinity', () => {
     assert.equal(stateOf(tableOf(aService(), slice)).affinitySeconds, undefined)
   })
 })
-
-const names = fc.constantFrom('a', 'b')
-const anyObject: fc.Arbitrary<KubeObject> = fc.oneof(
-  fc
-    .record({
-      name: names,
-      vip: fc.constantFrom('10.96.0.1', '10.96.0.2'),
-      port: fc.constantFrom(80, 81),
-      retries: fc.constantFrom('1', '2', 'x'),
-      proxy: fc.constantFrom<Record<string, string>>({}, { 'lightpath.cloud/proxy': 'disabled' }),
-      onNodes: fc.boolean(),
-      takesVip: fc.boolean(),
-      policy: fc.constantFrom('Cluster', 'Local'),
-    })
-    .map(({ name, vip, port, retries, proxy, onNodes, takesVip, policy }) =>
-      aService({
-        name,
-        namespace: 'n',
-        clusterIPs: [vip],
-        labels: proxy,
-        // Each name has its own, since who came first to a node port is not told by who is served.
-        ports: [aPort({ port, ...(onNodes && { nodePort: name === 'a' ? 30001 : 30002 }) })],
-        externalIPs: takesVip ? [name === 'a' ? '10.96.0.2' : '10.96.0.1'] : [],
-        externalTrafficPolicy: policy,
-        annotations: { 'config.lightpath.cloud/http-num-retries': retries },
-      }),
-    ),
-  fc
-    .record({ name: names, service: names, last: fc.integer({ min: 1, max: 3 }), ready: fc.boolean() })
-    .map(({ name, service, last, ready }) =>
-      aSlice([anEndpoint(`10.244.1.${last}`, { ready, nodeName: `node${last}` })], { namespace: 'n', name, service }),
-    ),
-  fc.constantFrom<KubeObject>(aNamespace('n'), aNamespace('n', { lightpath: 'disabled' })),
-  fc.constantFrom<KubeObject>(aNode('a'), aNode('b')),
-)
-const anyChange = fc.oneof(
-  { weight: 3, arbitrary: anyObject.map(put) },
-  { weight: 1, arbitrary: anyObject.map(remove) },
-)
-const anyHistory = fc.array(fc.array(anyChange, { maxLength: 4 }), { maxLength: 12 })
-
-describe('for all histories', () => {
-  test('the reported changes, applied one after another, give the state that the table has', () => {
-    fc.assert(
-      fc.property(anyHistory, history => {
-        const table = new ServiceTable('node1')
-        const told = new Map<string, PortState>()
-        for (const changes of history) {
-          for (const { id, before, after } of table.apply(changes).ports) {
-            assert.equal(told.get(id), before)
-            if (after) told.set(id, after)
-            else told.delete(id)
-          }
-        }
-        assert.deepEqual([...told.values()].sort(byId), [...table.states()].sort(byId))
-      }),
-    )
-  })
-  test('how one got there does not matter: the same objects give the same states, but for who came first to a VIP', () => {
-    fc.assert(
-      fc.property(anyHistory, history => {
-        const table = new ServiceTable('node1')
-        const objects = new Map<string, KubeObject>()
-        for (const changes of history) {
-          table.apply(changes)
-          for (const change of changes) {
-            if (change.type === 'put') objects.set(JSON.stringify(keyOf(change.object)), change.object)
-            else objects.delete(JSON.stringify(change.key))
-          }
-        }
-        const fresh = new ServiceTable('node1')
-        const served = new Set([...table.states()].map(({ name }) => name))
-        const isServed = (object: KubeObject) => object.kind === 'Service' && served.has(object.name)
-        const inOrder = [...objects.values()].sort((a, b) => Number(isServed(b)) - Number(isServed(a)))
-        fresh.apply(inOrder.map(put))
-        assert.deepEqual([...fresh.states()].sort(byId), [...table.states()].sort(byId))
-      }),
-    )
-  })
-  test('no two states share a VIP:port, be it external to one of them', () => {
-    fc.assert(
-      fc.property(anyHistory, history => {
-        const table = new ServiceTable('node1')
-        for (const changes of history) table.apply(changes)
-        const claims = [...table.states()].flatMap(({ vip, port, external }) =>
-          [...new Set([vip, ...(external?.externalIPs ?? [])])].map(ip => `${ip} ${port.port} ${port.protocol}`),
-        )
-        assert.equal(new Set(claims).size, claims.length)
-      }),
-    )
-  })
-})
-
-function byId(a: PortState, b: PortState): number {
-  return a.id < b.id ? -1 : 1
-}

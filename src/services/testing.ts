@@ -1,9 +1,12 @@
 /** Objects for tests: a whole one from the few fields that a test is about. */
 
+import assert from 'node:assert/strict'
 import type { EndpointSlice, SliceEndpoint } from './endpointslice.ts'
+import { type Change, type KubeObject, keyOf } from './objects.ts'
 import type { PortState } from './port.ts'
-import type { Service, ServicePort } from './service.ts'
+import type { Namespace, Node, Service, ServicePort } from './service.ts'
 import { defaultSettings } from './settings.ts'
+import { ServiceTable } from './table.ts'
 
 export function aPort(fields: Partial<ServicePort> = {}): ServicePort {
   return { name: 'http', protocol: 'TCP', port: 80, ...fields }
@@ -69,4 +72,34 @@ export function aPortState(fields: Partial<PortState> = {}): PortState {
     external: undefined,
     ...fields,
   }
+}
+
+export function aNamespace(name: string, labels: Record<string, string> = {}): Namespace {
+  return { kind: 'Namespace', name, labels }
+}
+
+export function aNode(zone: string): Node {
+  const labels = { 'topology.kubernetes.io/zone': zone }
+  return { kind: 'Node', name: 'node1', labels, addresses: [], podCidrs: [], leaving: false }
+}
+
+export function put(object: KubeObject): Change {
+  return { type: 'put', object }
+}
+
+export function remove(object: KubeObject): Change {
+  return { type: 'remove', key: keyOf(object) }
+}
+
+/** The table of node1 that has been told these. */
+export function tableOf(...objects: readonly KubeObject[]): ServiceTable {
+  const table = new ServiceTable('node1')
+  table.apply(objects.map(put))
+  return table
+}
+
+export function stateOf(table: ServiceTable, id = 'whoami/whoami/http'): PortState {
+  const state = table.get(id)
+  assert.ok(state, `${id} is served`)
+  return state
 }

@@ -1,0 +1,105 @@
+/** Whatever comes in whichever order: what holds of the table of Services then. */
+
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import { type KubeObject, keyOf } from './objects.ts'
+import type { PortState } from './port.ts'
+import { ServiceTable } from './table.ts'
+import { aNamespace, aNode, anEndpoint, aPort, aService, aSlice, put, remove } from './testing.ts'
+
+const names = fc.constantFrom('a', 'b')
+const anyObject: fc.Arbitrary<KubeObject> = fc.oneof(
+  fc
+    .record({
+      name: names,
+      vip: fc.constantFrom('10.96.0.1', '10.96.0.2'),
+      port: fc.constantFrom(80, 81),
+      retries: fc.constantFrom('1', '2', 'x'),
+      proxy: fc.constantFrom<Record<string, string>>({}, { 'lightpath.cloud/proxy': 'disabled' }),
+      onNodes: fc.boolean(),
+      takesVip: fc.boolean(),
+      policy: fc.constantFrom('Cluster', 'Local'),
+    })
+    .map(({ name, vip, port, retries, proxy, onNodes, takesVip, policy }) =>
+      aService({
+        name,
+        namespace: 'n',
+        clusterIPs: [vip],
+        labels: proxy,
+        // Each name has its own, since who came first to a node port is not told by who is served.
+        ports: [aPort({ port, ...(onNodes && { nodePort: name === 'a' ? 30001 : 30002 }) })],
+        externalIPs: takesVip ? [name === 'a' ? '10.96.0.2' : '10.96.0.1'] : [],
+        externalTrafficPolicy: policy,
+        annotations: { 'config.lightpath.cloud/http-num-retries': retries },
+      }),
+    ),
+  fc
+    .record({ name: names, service: names, last: fc.integer({ min: 1, max: 3 }), ready: fc.boolean() })
+    .map(({ name, service, last, ready }) =>
+      aSlice([anEndpoint(`10.244.1.${last}`, { ready, nodeName: `node${last}` })], { namespace: 'n', name, service }),
+    ),
+  fc.constantFrom<KubeObject>(aNamespace('n'), aNamespace('n', { lightpath: 'disabled' })),
+  fc.constantFrom<KubeObject>(aNode('a'), aNode('b')),
+)
+const anyChange = fc.oneof(
+  { weight: 3, arbitrary: anyObject.map(put) },
+  { weight: 1, arbitrary: anyObject.map(remove) },
+)
+const anyHistory = fc.array(fc.array(anyChange, { maxLength: 4 }), { maxLength: 12 })
+
+describe('for all histories', () => {
+  test('the reported changes, applied one after another, give the state that the table has', () => {
+    fc.assert(
+      fc.property(anyHistory, history => {
+        const table = new ServiceTable('node1')
+        const told = new Map<string, PortState>()
+        for (const changes of history) {
+          for (const { id, before, after } of table.apply(changes).ports) {
+            assert.equal(told.get(id), before)
+            if (after) told.set(id, after)
+            else told.delete(id)
+          }
+        }
+        assert.deepEqual([...told.values()].sort(byId), [...table.states()].sort(byId))
+      }),
+    )
+  })
+  test('how one got there does not matter: the same objects give the same states, but for who came first to a VIP', () => {
+    fc.assert(
+      fc.property(anyHistory, history => {
+        const table = new ServiceTable('node1')
+        const objects = new Map<string, KubeObject>()
+        for (const changes of history) {
+          table.apply(changes)
+          for (const change of changes) {
+            if (change.type === 'put') objects.set(JSON.stringify(keyOf(change.object)), change.object)
+            else objects.delete(JSON.stringify(change.key))
+          }
+        }
+        const fresh = new ServiceTable('node1')
+        const served = new Set([...table.states()].map(({ name }) => name))
+        const isServed = (object: KubeObject) => object.kind === 'Service' && served.has(object.name)
+        const inOrder = [...objects.values()].sort((a, b) => Number(isServed(b)) - Number(isServed(a)))
+        fresh.apply(inOrder.map(put))
+        assert.deepEqual([...fresh.states()].sort(byId), [...table.states()].sort(byId))
+      }),
+    )
+  })
+  test('no two states share a VIP:port, be it external to one of them', () => {
+    fc.assert(
+      fc.property(anyHistory, history => {
+        const table = new ServiceTable('node1')
+        for (const changes of history) table.apply(changes)
+        const claims = [...table.states()].flatMap(({ vip, port, external }) =>
+          [...new Set([vip, ...(external?.externalIPs ?? [])])].map(ip => `${ip} ${port.port} ${port.protocol}`),
+        )
+        assert.equal(new Set(claims).size, claims.length)
+      }),
+    )
+  })
+})
+
+function byId(a: PortState, b: PortState): number {
+  return a.id < b.id ? -1 : 1
+}
