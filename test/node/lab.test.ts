@@ -12,8 +12,7 @@ import { createNetwork, type Network } from '../../src/demo/network.ts'
 import { type RunningPod, startPod } from '../../src/demo/pods.ts'
 import { runIn } from '../../src/demo/processes.ts'
 import { pause, waitFor } from '../../src/demo/wait.ts'
-
-const skip = process.getuid?.() === 0 ? false : 'needs root'
+import { skip } from './agent-lab.ts'
 
 describe('a lab of two nodes', { skip }, () => {
   let network: Network

@@ -3,8 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { createNetwork, type Network } from '../../src/demo/network.ts'
 import { Supervised } from '../../src/demo/supervisor.ts'
 import { pause, waitFor } from '../../src/demo/wait.ts'
-
-const skip = process.getuid?.() === 0 ? false : 'needs root'
+import { skip } from './agent-lab.ts'
 
 describe('a supervised process', { skip }, () => {
   let network: Network
