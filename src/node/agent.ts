@@ -32,6 +32,7 @@ import { startCanary } from './canary.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
 import { type ClientAddressWatch, watchClientAddress } from './clientaddresswatch.ts'
 import { EnvoyLayer } from './envoylayer.ts'
+import { Handovers } from './handovers.ts'
 import { HealthCheckPorts } from './healthcheckports.ts'
 import { isListening } from './listening.ts'
 import { missedServices } from './missed.ts'
@@ -39,6 +40,7 @@ import { LayerMoves } from './moves.ts'
 import { outsideObstacles } from './outside.ts'
 import { localPods, watchPath } from './path.ts'
 import type { PathState, PathWatch } from './pathwatch.ts'
+import { Programming } from './programming.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { SyncHealth } from './synchealth.ts'
 
@@ -72,8 +74,6 @@ const canaryTimes = { intervalMs: 1000, timeoutMs: 1000, misses: 2 }
 /** How long overlay entries of a previous run are kept for an Envoy that has not connected yet: several of its longest back-offs. */
 const inheritanceMs = 10_000
 const retryMs = 5000
-/** How long the kernel serves what kube-proxy takes over: it gathers changes for a second, and writes for seconds on large clusters. */
-const handoverMs = 10_000
 const gatherMs = 500
 
 export class Agent {
@@ -92,10 +92,8 @@ export class Agent {
   readonly #options: AgentOptions
   readonly #log: Log
   readonly #source: Source
-  /** When the change of a port arrived that the kernel does not have yet, by port state id. */
-  readonly #kernelAwaited = new Map<string, number>()
-  /** Services that another proxy takes over, until the kernel lets go of them. */
-  readonly #handovers = new Map<string, NodeJS.Timeout>()
+  readonly #programming: Programming
+  readonly #handovers = new Handovers(service => this.#update(this.table.release(service), performance.now()))
   #clientAddress: ClientAddressChoice
   #xds: Retried<XdsServer> | undefined
   #inheritance: NodeJS.Timeout | undefined
@@ -111,6 +109,7 @@ export class Agent {
     this.table = new ServiceTable(options.nodeName, options.services, outsideObstacles(options))
     this.clients = new KernelClients(options.nodeName)
     this.metrics = this.#createMetrics()
+    this.#programming = new Programming(this.metrics.programming, log)
     this.kubeProxyMetrics = createKubeProxyMetrics(this.metrics.registry, options.families, () => this.table.states())
     this.health = new SyncHealth(options.families)
     this.#healthChecks = new HealthCheckPorts({
@@ -180,7 +179,7 @@ export class Agent {
   /** Leaves Envoy and the kernel as they are: traffic flows on without the agent. */
   async stop(): Promise<void> {
     clearTimeout(this.#inheritance)
-    for (const timer of this.#handovers.values()) clearTimeout(timer)
+    this.#handovers.stop()
     this.envoy.stop()
     this.moves.stop()
     await this.path.stop()
@@ -215,16 +214,13 @@ export class Agent {
     for (const [object, found] of problems) this.problems.set(object, found)
     this.#healthChecks.setRanges(this.#nodePortRanges())
     for (const [service, checks] of healthChecks) this.#healthChecks.set(service, checks)
-    for (const service of handedOver) {
-      clearTimeout(this.#handovers.get(service))
-      this.#handovers.set(service, setTimeout(() => this.#release(service), handoverMs).unref())
-    }
+    for (const service of handedOver) this.#handovers.begin(service)
     if (!this.#synced) return
     if (ports.length > 0) this.health.queued(arrived)
     this.kernel.setNode(this.table.node)
     this.kernel.setServiceRanges(this.table.serviceRanges)
     for (const { id, after } of ports) {
-      this.#kernelAwaited.set(id, arrived)
+      this.#programming.changed(id, arrived)
       if (after) this.kernel.setPort(after)
       else this.kernel.removePort(id)
     }
@@ -243,11 +239,6 @@ export class Agent {
   #nodePortRanges(): readonly string[] {
     const { families, nodeportAddresses } = this.#options
     return families.flatMap(family => nodePortRanges(family, this.table.node, nodeportAddresses))
-  }
-
-  #release(service: string): void {
-    this.#handovers.delete(service)
-    this.#update(this.table.release(service), performance.now())
   }
 
   #clientsChanged(): void {
@@ -318,7 +309,7 @@ export class Agent {
     const Layer = redirect === 'iptables' ? IptablesLayer : KernelTables
     return new Layer(options, {
       applied: ports => {
-        for (const id of ports) this.#kernelApplied(id)
+        this.#programming.kernelApplied(ports)
         this.envoy.kernelApplied(ports)
       },
       flushed: ({ ports, added, removed, bytes, milliseconds }) => {
@@ -339,18 +330,6 @@ export class Agent {
     this.kubeProxyMetrics.round(round)
     if (round.ok && this.health.lastSynced === undefined) this.#healthChecks.open()
     this.health.round(round, performance.now())
-  }
-
-  #kernelApplied(id: string): void {
-    const arrived = this.#kernelAwaited.get(id)
-    if (arrived === undefined) return
-    this.#kernelAwaited.delete(id)
-    this.#programmed('kernel', id, performance.now() - arrived)
-  }
-
-  #programmed(layer: 'envoy' | 'kernel', name: string, milliseconds: number): void {
-    this.metrics.programming.observe({ layer }, milliseconds / 1000)
-    this.#log.debug({ layer, name, milliseconds }, 'programmed')
   }
 
   #createEnvoyLayer(): EnvoyLayer {
@@ -375,7 +354,7 @@ export class Agent {
       connections: listeners => openConnections(this.envoy.envoys.adminPorts, listeners),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       onRefusal: servicePort => this.metrics.refusals.inc({ service_port: servicePort }),
-      onProgrammed: ({ name }, ms) => this.#programmed('envoy', name, ms),
+      onProgrammed: ({ name }, ms) => this.#programming.envoyHas(name, ms),
       onListening: () => {
         if (pathTest) this.path.listeningChanged()
         else for (const family of families) this.envoy.setPath(family, true)

@@ -1,0 +1,40 @@
+/** How long it takes from a change until a layer has it: measured and logged for each port. */
+
+import type { Log } from '../observe/log.ts'
+import type { Metrics } from '../observe/metrics.ts'
+
+export class Programming {
+  readonly #metric: Metrics['programming']
+  readonly #log: Log
+  /** When the change of a port arrived that the kernel does not have yet, by port state id. */
+  readonly #kernelAwaited = new Map<string, number>()
+
+  constructor(metric: Metrics['programming'], log: Log) {
+    this.#metric = metric
+    this.#log = log
+  }
+
+  /** @param arrived of `performance.now()` */
+  changed(port: string, arrived: number): void {
+    this.#kernelAwaited.set(port, arrived)
+  }
+
+  /** The kernel layer has all that was told of these ports until now. */
+  kernelApplied(ports: Iterable<string>): void {
+    for (const port of ports) {
+      const arrived = this.#kernelAwaited.get(port)
+      if (arrived === undefined) continue
+      this.#kernelAwaited.delete(port)
+      this.#programmed('kernel', port, performance.now() - arrived)
+    }
+  }
+
+  envoyHas(name: string, milliseconds: number): void {
+    this.#programmed('envoy', name, milliseconds)
+  }
+
+  #programmed(layer: 'envoy' | 'kernel', name: string, milliseconds: number): void {
+    this.#metric.observe({ layer }, milliseconds / 1000)
+    this.#log.debug({ layer, name, milliseconds }, 'programmed')
+  }
+}
