@@ -1,46 +1,65 @@
-/** Applies transactions, one at a time, and knows which elements they are about while somebody reads the tables. */
+/** Writes to our tables, one transaction at a time, and knows what they have, and what is written while somebody reads them. */
 
 import { type Family, overlaySets, partsOf } from './elements.ts'
 import type { KernelObserver } from './layer.ts'
+import { type Change, Mirror, type OwnedElements, type Prepared } from './mirror.ts'
 import type { NftClient } from './nft.ts'
 import { tableName } from './ruleset.ts'
-import type { Transaction } from './transaction.ts'
+
+/** Bounds the text of one transaction (about 1 MB) and the memory that nft takes for it. */
+export const maxElementsPerTransaction = 16_384
 
 export class Writer {
-  readonly #nft: Pick<NftClient, 'apply'>
+  readonly #nft: NftClient
+  readonly #families: readonly Family[]
   readonly #observer: KernelObserver
+  #mirror = new Mirror()
   /** Names of elements and of whole sets, such as `ip envoy`, that are being written. */
   #running: readonly string[] = []
   /** Those that were written since the reading began. */
   #touched: Set<string> | undefined
 
-  constructor(nft: Pick<NftClient, 'apply'>, observer: KernelObserver) {
+  constructor(nft: NftClient, families: readonly Family[], observer: KernelObserver) {
     this.#nft = nft
+    this.#families = families
     this.#observer = observer
   }
 
-  /** @param ports the ids of those whose elements it makes as they were asked for */
-  async apply(transaction: Transaction, ports: readonly string[]): Promise<void> {
-    if (transaction.isEmpty) return
-    const text = transaction.text()
-    const start = performance.now()
-    await this.#write(text, [...transaction.names()])
-    this.#observer.flushed?.({
-      ports,
-      added: transaction.additions,
-      removed: transaction.removals,
-      bytes: text.length,
-      milliseconds: performance.now() - start,
-    })
+  get totals(): ReadonlyMap<string, number> {
+    return this.#mirror.totals
   }
 
-  async clearOverlay(families: readonly Family[]): Promise<void> {
-    const sets = families.flatMap(family => overlaySets.map(set => ({ family, set })))
+  /** Reads all that the tables have. */
+  async read(): Promise<OwnedElements> {
+    const found = await Mirror.read(this.#nft, this.#families)
+    if (!found) throw new Error(`table ${tableName} is gone`)
+    this.#mirror = found.mirror
+    return found.owned
+  }
+
+  /** @param ports the ids of those whose elements it makes as they were asked for */
+  write(changes: readonly Change[], ports: readonly string[]): Promise<void> {
+    return this.#apply(this.#mirror.prepare(changes), ports)
+  }
+
+  /** Before ports are written; see Mirror. */
+  async removeStale(owned: OwnedElements): Promise<void> {
+    for (const stale of this.#mirror.prepareStale(owned, maxElementsPerTransaction)) await this.#apply(stale, [])
+  }
+
+  /** After ports are written; see Mirror. */
+  async removeLeftovers(owned: OwnedElements): Promise<void> {
+    for (const left of this.#mirror.prepareLeftovers(owned, maxElementsPerTransaction)) await this.#apply(left, [])
+  }
+
+  async clearOverlay(): Promise<void> {
+    const sets = this.#families.flatMap(family => overlaySets.map(set => ({ family, set })))
     const text = sets.map(({ family, set }) => `flush set ${family} ${tableName} ${set}\n`).join('')
-    await this.#write(
+    await this.#run(
       text,
       sets.map(({ family, set }) => `${family} ${set}`),
     )
+    this.#mirror.forgetOverlay()
   }
 
   /**
@@ -57,7 +76,23 @@ export class Writer {
     }
   }
 
-  async #write(text: string, names: readonly string[]): Promise<void> {
+  async #apply({ transaction, commit }: Prepared, ports: readonly string[]): Promise<void> {
+    if (!transaction.isEmpty) {
+      const text = transaction.text()
+      const start = performance.now()
+      await this.#run(text, [...transaction.names()])
+      this.#observer.flushed?.({
+        ports,
+        added: transaction.additions,
+        removed: transaction.removals,
+        bytes: text.length,
+        milliseconds: performance.now() - start,
+      })
+    }
+    commit()
+  }
+
+  async #run(text: string, names: readonly string[]): Promise<void> {
     this.#running = names
     for (const name of names) this.#touched?.add(name)
     try {

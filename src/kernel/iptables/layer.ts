@@ -1,7 +1,6 @@
 /**
- * The kernel layer by iptables and ipset, with the life cycle of KernelTables (table.ts): nothing of Services before
- * `synced`, then a comparison with what is there, after that what changed, one step at a time. A step takes at most two
- * ipset processes and one of iptables-restore for each family, however much it writes.
+ * The kernel layer by iptables and ipset. A round (rounds.ts) takes at most two ipset processes and one of iptables-restore
+ * for each family, however much it writes.
  *
  * What comes goes into sets first and into rules after that, what goes leaves in the other order: the overlay never holds
  * a port that has no chain.
@@ -60,11 +59,6 @@ export class IptablesLayer implements KernelLayer {
   #wantedSurroundings: PortRules
   #writtenSurroundings: PortRules
   #members = new Members()
-  #isInstalled = false
-  #isMirrored = false
-  #isSynced = false
-  #clearsOverlay = false
-  #hasInherited = false
   #stopWatching: (() => void) | undefined
 
   constructor(options: KernelOptions, observer: KernelObserver = {}) {
@@ -75,14 +69,12 @@ export class IptablesLayer implements KernelLayer {
     this.#wantedSurroundings = planSurroundings(this.#surroundings, options)
     this.#writtenSurroundings = this.#wantedSurroundings
     const job = {
-      hasWork: () => this.#hasWork,
-      isFull: () => !this.#isMirrored,
-      isSynced: () => this.#isSynced,
-      step: () => this.#step(),
-      failed: () => {
-        this.#isInstalled = false
-        this.#isMirrored = false
-      },
+      install: () => this.#install(),
+      inherit: () => this.#inherit(),
+      clearOverlay: () => this.#clearOverlay(),
+      synchronise: () => this.#synchronise(),
+      hasChanges: () => this.#dirty.size > 0 || this.#wantedSurroundings !== this.#writtenSurroundings,
+      writeChanges: () => this.#writeChanges(),
     }
     this.#rounds = new Rounds('iptables', job, observer, options.coalesceMs)
     this.#staleFlows = new StaleFlows(frontends => removeStaleUdp(frontends, options.prefix), observer)
@@ -97,8 +89,7 @@ export class IptablesLayer implements KernelLayer {
   }
 
   synced(): void {
-    this.#isSynced = true
-    this.#rounds.schedule()
+    this.#rounds.synced()
   }
 
   /** What asks for the node's addresses is not served. */
@@ -144,8 +135,7 @@ export class IptablesLayer implements KernelLayer {
 
   clearOverlay(): void {
     this.#overlay.clear()
-    this.#clearsOverlay = true
-    this.#rounds.schedule()
+    this.#rounds.clearOverlay()
   }
 
   dropInheritedOverlay(): void {
@@ -157,7 +147,7 @@ export class IptablesLayer implements KernelLayer {
     if (!record) return undefined
     const texts = record.written ? describe(record.written.rules) : []
     const elements = new Map(texts.map(text => [text, '']))
-    return { elements, pending: this.#dirty.has(id) || !this.#isMirrored, problem: record.problem }
+    return { elements, pending: this.#dirty.has(id) || !this.#rounds.isMirrored, problem: record.problem }
   }
 
   get totals(): ReadonlyMap<string, number> {
@@ -187,15 +177,9 @@ export class IptablesLayer implements KernelLayer {
     this.#rounds.schedule()
   }
 
-  get #hasWork(): boolean {
-    if (!this.#isInstalled || this.#clearsOverlay) return true
-    const hasOldSurroundings = this.#wantedSurroundings !== this.#writtenSurroundings
-    return this.#isSynced && (!this.#isMirrored || this.#dirty.size > 0 || hasOldSurroundings)
-  }
-
   /** Looks for what somebody else took away; it only reads. What of a port is written meanwhile is not looked at. */
   async #compare(): Promise<void> {
-    if (!this.#isInstalled || !this.#isMirrored) return
+    if (!this.#rounds.isMirrored) return
     const before = [...this.#ports.values()].map(record => ({ record, written: record.written }))
     const members = await this.#programs.saveMembers()
     const saved = new Map<Family, SavedRules>()
@@ -205,20 +189,13 @@ export class IptablesLayer implements KernelLayer {
       ({ record, written }) => record.written === written && !isWhole(written, members, saved),
     )
     const what = missing.find(part => part !== undefined) ?? (damaged[0] && `rules of ${damaged[0].record.id}`)
-    if (what === undefined || !this.#isInstalled || !this.#isMirrored) return
-    this.#observer.damaged?.(what)
-    this.#isInstalled = false
-    this.#isMirrored = false
-    this.#rounds.schedule()
+    if (what !== undefined) this.#rounds.damaged(what)
   }
 
-  async #step(): Promise<void> {
-    if (!this.#isInstalled) await this.#install()
-    if (this.#clearsOverlay) await this.#clear()
-    if (!this.#isSynced) return
-    if (!this.#isMirrored) return await this.#synchronise()
+  /** What is refused here may be so because somebody else changed rules of ours: then all is compared. */
+  async #writeChanges(): Promise<void> {
     await this.#writeSurroundings()
-    await this.#writeDirty()
+    if (this.#dirty.size > 0) await this.#write([...this.#dirty].map(id => this.#changeOf(this.#ports.get(id)!)))
   }
 
   /** Before what may bring Service ports into the overlay. */
@@ -236,35 +213,20 @@ export class IptablesLayer implements KernelLayer {
       await this.#programs.restore(family, renderFixedPart(family, saved, this.#options))
       await ensureRouting(family, this.#options, this.#options.prefix)
     }
-    if (!this.#hasInherited && !this.#clearsOverlay) this.#inherit(await this.#programs.saveMembers())
-    this.#hasInherited = true
-    this.#isInstalled = true
   }
 
-  #inherit(members: ReadonlySet<string>): void {
-    for (const member of members) {
+  async #inherit(): Promise<void> {
+    for (const member of await this.#programs.saveMembers()) {
       const [, ip, port] = /^lightpath-envoy\d (\S+),tcp:(\d+)$/.exec(member) ?? []
       if (ip !== undefined) this.#overlay.inherit(`${ip} . ${port}`)
     }
   }
 
-  async #clear(): Promise<void> {
-    this.#clearsOverlay = false
-    try {
-      const sets = this.#families.map(family => systemSetName(family, 'envoy'))
-      await this.#programs.restoreSets(sets.map(set => `flush ${set}\n`).join(''))
-    } catch (error) {
-      this.#clearsOverlay = true
-      throw error
-    }
+  async #clearOverlay(): Promise<void> {
+    const sets = this.#families.map(family => systemSetName(family, 'envoy'))
+    await this.#programs.restoreSets(sets.map(set => `flush ${set}\n`).join(''))
     this.#members.forget(isOfOverlay)
     for (const record of this.#ports.values()) if (record.written) record.written = withoutOverlay(record.written)
-  }
-
-  /** What is refused here may be so because somebody else changed rules of ours: then all is compared. */
-  async #writeDirty(): Promise<void> {
-    if (this.#dirty.size === 0) return
-    await this.#write([...this.#dirty].map(id => this.#changeOf(this.#ports.get(id)!)))
   }
 
   /** Takes what is there and right for written, writes what is missing, and removes what is of no port. */
@@ -293,7 +255,6 @@ export class IptablesLayer implements KernelLayer {
     await writeSplitting(changes, refusalsAtOnce(), part => this.#write(part), refuse)
     const oldMembers = [...members].filter(member => isOurs(member, this.#families) && !this.#members.has(member))
     await this.#apply({ ...this.#unused(chains, name => !wanted.has(name)), oldMembers }, [])
-    this.#isMirrored = true
   }
 
   /** What takes away those of the chains in the kernel that no port has. */

@@ -1,0 +1,178 @@
+/**
+ * The Service ports of the nftables layer: what each shall have, what it has, and which could not be written.
+ *
+ * Where a transaction of several fails, it is split until the port that cannot be written stands alone. It keeps what it
+ * has, is reported, and is tried again.
+ */
+
+import { type PortState, portPartOf, serviceKeyOf } from '../services/port.ts'
+import { type CommandError, commandProblem } from './command.ts'
+import type { KernelObserver } from './layer.ts'
+import type { OwnedElements } from './mirror.ts'
+import { portKeys } from './plan.ts'
+import { forgetOverlay, type PortChange, type PortRecord } from './record.ts'
+import { type Refusals, refusalsAtOnce, writeSplitting } from './splitting.ts'
+import { backoffMs } from './worker.ts'
+import { maxElementsPerTransaction, type Writer } from './writer.ts'
+
+/** What the ports need of the layer that they are of. */
+export interface PortsSurroundings {
+  changeOf(record: PortRecord): PortChange
+  /** The kernel has these. */
+  written(changes: readonly PortChange[]): void
+  /** There is something to write. */
+  schedule(): void
+}
+
+export class Ports {
+  readonly #writer: Writer
+  readonly #observer: KernelObserver
+  readonly #surroundings: PortsSurroundings
+  readonly #records = new Map<string, PortRecord>()
+  /** Ports that may differ from what the kernel has. */
+  readonly #dirty = new Set<string>()
+
+  constructor(writer: Writer, observer: KernelObserver, surroundings: PortsSurroundings) {
+    this.#writer = writer
+    this.#observer = observer
+    this.#surroundings = surroundings
+  }
+
+  get(id: string): PortRecord | undefined {
+    return this.#records.get(id)
+  }
+
+  values(): Iterable<PortRecord> {
+    return this.#records.values()
+  }
+
+  /** Something of it is still to be written. */
+  isDirty(id: string): boolean {
+    return this.#dirty.has(id)
+  }
+
+  get areDirty(): boolean {
+    return this.#dirty.size > 0
+  }
+
+  set(state: PortState): void {
+    const record = this.#records.get(state.id)
+    if (record) record.state = state
+    else this.#records.set(state.id, { id: state.id, state, written: undefined, refusal: undefined })
+    this.touch(state.id)
+  }
+
+  remove(id: string): void {
+    this.#records.get(id)!.state = undefined
+    this.touch(id)
+  }
+
+  touch(id: string): void {
+    this.#dirty.add(id)
+    this.#surroundings.schedule()
+  }
+
+  /** Takes what the kernel has under the VIP:port of each port and under its places outside. */
+  claim(owned: OwnedElements): void {
+    for (const record of this.#records.values()) {
+      const keys = (record.state ? portKeys(record.state) : []).filter(key => owned.has(key))
+      record.written = keys.length === 0 ? undefined : new Map(keys.flatMap(key => [...owned.get(key)!]))
+      for (const key of keys) owned.delete(key)
+    }
+  }
+
+  /** The overlay was emptied by other means. */
+  forgetOverlay(): void {
+    for (const record of this.#records.values()) forgetOverlay(record)
+  }
+
+  /** False where a port was refused. */
+  async writeAll(): Promise<boolean> {
+    const refusals = refusalsAtOnce()
+    let areWritten = true
+    for (const changes of this.#batches(this.#records.values())) {
+      areWritten = (await this.#writeWhatCan(changes, refusals)) && areWritten
+    }
+    return areWritten
+  }
+
+  /** False where a port was refused that had been refused before. Rejects where one of the others is. */
+  async writeDirty(): Promise<boolean> {
+    const records = [...this.#dirty].map(id => this.#records.get(id)!)
+    const removedFirst = records.sort((a, b) => Number(a.state !== undefined) - Number(b.state !== undefined))
+    const [trusted, refused] = [[] as PortRecord[], [] as PortRecord[]]
+    for (const record of removedFirst) (record.refusal ? refused : trusted).push(record)
+    for (const changes of this.#batches(trusted)) await this.#write(changes)
+    let areWritten = true
+    for (const record of refused) {
+      areWritten = (await this.#writeWhatCan([this.#changeOf(record)], { left: 1 })) && areWritten
+    }
+    return areWritten
+  }
+
+  /** None is tried again. */
+  close(): void {
+    for (const { refusal } of this.#records.values()) clearTimeout(refusal?.timer)
+  }
+
+  *#batches(records: Iterable<PortRecord>): Generator<PortChange[]> {
+    let batch: PortChange[] = []
+    let size = 0
+    for (const record of records) {
+      const change = this.#changeOf(record)
+      batch.push(change)
+      size += change.current.size + change.wanted.size
+      if (size < maxElementsPerTransaction) continue
+      yield batch
+      batch = []
+      size = 0
+    }
+    if (batch.length > 0) yield batch
+  }
+
+  /** From here on the port is dirty only by what comes later. */
+  #changeOf(record: PortRecord): PortChange {
+    this.#dirty.delete(record.id)
+    return this.#surroundings.changeOf(record)
+  }
+
+  async #write(changes: readonly PortChange[]): Promise<void> {
+    const ids = changes.map(({ record }) => record.id)
+    try {
+      await this.#writer.write(changes, ids)
+    } catch (error) {
+      for (const id of ids) this.#dirty.add(id)
+      throw error
+    }
+    for (const change of changes) this.#written(change)
+    this.#surroundings.written(changes)
+    this.#observer.applied?.(ids)
+  }
+
+  #written({ record, state, placement }: PortChange): void {
+    record.written = placement
+    if (record.refusal) {
+      clearTimeout(record.refusal.timer)
+      record.refusal = undefined
+      this.#observer.problems?.(`kernel ${record.id}`, [])
+    }
+    if (state === undefined && record.state === undefined) this.#records.delete(record.id)
+  }
+
+  /** False when a port was refused. */
+  #writeWhatCan(changes: readonly PortChange[], refusals: Refusals): Promise<boolean> {
+    const refuse = ({ record }: PortChange, error: CommandError) => this.#refuse(record, error)
+    return writeSplitting(changes, refusals, part => this.#write(part), refuse)
+  }
+
+  #refuse(record: PortRecord, error: CommandError): void {
+    const attempts = (record.refusal?.attempts ?? 0) + 1
+    clearTimeout(record.refusal?.timer)
+    const remedy = `the kernel keeps what it has of port ${portPartOf(record.id)}, and it is tried again`
+    const problem = commandProblem(`Service ${serviceKeyOf(record.id)}`, error, remedy)
+    const timer = setTimeout(() => this.touch(record.id), backoffMs(attempts) * 10).unref()
+    record.refusal = { attempts, problem, timer }
+    this.#dirty.delete(record.id)
+    this.#observer.problems?.(`kernel ${record.id}`, [problem])
+  }
+}
