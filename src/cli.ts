@@ -60,7 +60,7 @@ configured(
   program
     .command('prepare')
     .description(
-      'set what the node’s kernel needs (conntrack, local ports), as `node` does where it may: for an init container that may more',
+      "set what the node's kernel needs (conntrack, local ports), as `node` does where it may: for an init container that may more",
     ),
   ['nodeName', 'services', 'clientAddress', ...conntrack],
 ).action(run(async config => (await import('./commands/prepare.ts')).prepare(config)))
@@ -156,7 +156,7 @@ configured(
   run(async (config, [what = '']: string[]) => (await import('./commands/overlay.ts')).switchOverlay(config, what)),
 )
 
-configured(program.command('cleanup').description('remove everything that Lightpath ever made in this node’s kernel'), [
+configured(program.command('cleanup').description("remove everything that Lightpath ever made in this node's kernel"), [
   'routeTable',
   'socket',
 ]).action(run(async config => (await import('./commands/cleanup.ts')).cleanUp(config)))
@@ -185,10 +185,10 @@ configured(
 configured(
   program
     .command('debug')
-    .description('for maintainers')
+    .description('what the report of a bug needs')
     .command('dump')
     .description(
-      'pack configuration, state, ruleset, Envoy’s configuration and statistics into one archive, no secrets',
+      "pack configuration, state, ruleset, Envoy's configuration and statistics into one archive, without secrets",
     ),
   ['socket', 'adminPort', 'routeTable'],
 )
@@ -206,14 +206,14 @@ configured(
   program
     .command('adopt')
     .description(
-      'list the Services that the webhook would have handed over and that exist already; hand them over, or back',
+      'list the Services that the webhook would have handed over and that exist already; --yes hands them over, --back gives them back',
     )
     .argument('[namespace or namespace/name...]', 'only these'),
   ['kubeconfig'],
 )
-  .option('--yes', 'do it')
-  .option('--back', 'back to kube-proxy: all Services that have the label')
-  .option('--force', 'also where nodes have no ready agent')
+  .option('--yes', 'move them; without it they are only listed')
+  .option('--back', "the other way: Services that have the label are kube-proxy's again")
+  .option('--force', 'also where nodes have no ready agent: nobody would serve the Services there')
   .option('--output <table|json>', 'for people or for programs', 'table')
   .action(
     run(async (config, chosen, { yes, back, force, output }) =>

@@ -41,7 +41,7 @@ export async function askLivingAgent<T>(socket: string, path: string): Promise<T
   if (answer.kind === 'refusal') throw new Error(answer.message)
   throw new Error(
     `${answer.reason}. What it told Envoy and the kernel goes on working without it; ` +
-      '`nft list table ip lightpath` shows the kernel’s part. Start it with `lightpath node`',
+      "`nft list table ip lightpath` shows the kernel's part. Start it with `lightpath node`",
   )
 }
 

@@ -97,7 +97,11 @@ export const definitions = {
     default: undefined as string | undefined,
     defaultText: 'one of its own, kept in the Secret lightpath-webhook',
   },
-  socket: { ...path, description: 'Unix socket of the agent, for explain', default: '/run/lightpath/agent.sock' },
+  socket: {
+    ...path,
+    description: 'Unix socket at which the agent answers explain, status, services and debug dump',
+    default: '/run/lightpath/agent.sock',
+  },
   steeringMark: {
     ...markBit,
     description: 'packet mark bit of connections that go to Envoy',

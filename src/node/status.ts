@@ -166,5 +166,5 @@ function whyWaiting(id: string, family: IpFamily, agent: Agent): string {
   if (path.outcome === 'blocked') return `${family} connections of pods do not reach Envoy on this node (LP402)`
   if (path.outcome === 'absent') return `this node has no ${family} address`
   if (path.outcome === 'untested') return 'the path from pods to Envoy is being tested'
-  return 'about to move to Envoy, or Envoy’s own listeners are missing'
+  return "about to move to Envoy, or Envoy's own listeners are missing"
 }

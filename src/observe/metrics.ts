@@ -61,7 +61,7 @@ export function createMetrics(readings: Readings) {
     readings.draining,
   )
   gauge('lightpath_kernel_elements', 'Elements in the sets and maps of table lightpath.', readings.kernelElements)
-  gauge('lightpath_envoy_up', 'Whether this node’s Envoy is connected and answers.', () => Number(readings.envoyUp()))
+  gauge('lightpath_envoy_up', "Whether this node's Envoy is connected and answers.", () => Number(readings.envoyUp()))
 
   gauge(
     'lightpath_missed_services',

@@ -72,7 +72,7 @@ export function checkPodNetwork(links: readonly Link[], bridgeCalls: string | un
   }
   if (links.some(link => isVeth(link)))
     return ok('pod network', 'routed: no bridge has a veth; --client-address preserve is possible')
-  return warning('pod network', 'no pod’s interface found', `${forwarded} until there is one`)
+  return warning('pod network', "no pod's interface found", `${forwarded} until there is one`)
 }
 
 export function checkEncryption(links: readonly Link[], hasIpsec: boolean): Check {

@@ -44,7 +44,7 @@ function readRequirement({ key, operator: given, values }: Raw, report: Report):
 
 export function parsePod(raw: Raw, { namespace, name, labels }: Metadata, report: Report): ParsedKind {
   const [spec, status] = [rawObject(raw.spec), rawObject(raw.status)]
-  if (spec.hostNetwork === true) return { ignored: 'it has its node’s address' }
+  if (spec.hostNetwork === true) return { ignored: "it has its node's address" }
   if (status.phase === 'Succeeded' || status.phase === 'Failed') return { ignored: 'it has ended' }
   if (typeof spec.nodeName !== 'string') return { ignored: 'it is on no node' }
   const given = [...rawList(status.podIPs).map(entry => rawObject(entry).ip), status.podIP]
