@@ -17,7 +17,8 @@ default applies, and the problem is logged, counted in \`lightpath_problems\` an
 Durations are written as in Go: \`500ms\`, \`5s\`, \`1m30s\`. \`none\` means that there is no such limit.
 
 A change of a setting takes effect for new requests. Changes of \`idle-timeout\`, \`access-log\` and, for tcp, \`lb-policy\`
-are changes of Envoy's listener: its open connections are closed, gracefully, within Envoy's drain time.
+are changes of Envoy's listener: its open connections are closed, gracefully, within Envoy's drain time. A port with
+\`idle-timeout\` or \`access-log\` of its own has a listener of its own, which costs Envoy as much again as all else of the port.
 `
 
 const agentIntroduction = `## Of the agent

@@ -1,6 +1,6 @@
 import { bootstrapJson } from '../envoy/bootstrap.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
-import { resourcesOf } from '../envoy/resources.ts'
+import { configurationOf } from '../envoy/resources.ts'
 import { staticBootstrap } from '../envoy/static.ts'
 import { waysOf } from '../envoy/way.ts'
 import { renderRuleset } from '../kernel/render.ts'
@@ -70,7 +70,7 @@ function envoyConfiguration(states: readonly PortState[], config: DecidedConfig)
   const options = { ...config, families: familiesOf(config) }
   const clientMark = config.clientAddress === 'preserve' ? config.envoyMark : undefined
   const ways = states.flatMap(waysOf).filter(({ layer }) => layer.wants === 'envoy')
-  const ports = ways.flatMap(way => resourcesOf(way, undefined, clientMark))
+  const ports = configurationOf(ways, { ...options, clientMark })
   const configuration = staticBootstrap([...redirectListeners(options), ...ports], bootstrapOptions(config))
   return `${JSON.stringify(bootstrapJson(configuration), undefined, 2)}\n`
 }

@@ -18,8 +18,8 @@ type Filter = MessageInitShape<typeof AccessLogFilterSchema>
 
 const common: JsonObject = {
   time: '%START_TIME%',
-  // The filter chain has the id of the Service port, so that all of them share one format.
-  service: '%FILTER_CHAIN_NAME%',
+  // The cluster has the id of the Service port, so that all of them share one format.
+  service: '%UPSTREAM_CLUSTER_RAW%',
   client: '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%',
   endpoint: '%UPSTREAM_HOST%',
   flags: '%RESPONSE_FLAGS%',

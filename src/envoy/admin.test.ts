@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { endpointHealth, isReady, openConnections, statsTexts } from './admin.ts'
+import { endpointHealth, isReady, readActivity, statsTexts } from './admin.ts'
 
 async function admin(t: TestContext, answer: RequestListener): Promise<number> {
   const server = createServer(answer)
@@ -26,34 +26,32 @@ const silences: Readonly<Record<string, RequestListener>> = {
 for (const [what, answer] of Object.entries(silences)) {
   test(`an Envoy that ${what} has said nothing, which is no error`, async t => {
     const port = await admin(t, answer)
-    const [ready, stats, connections, health] = await Promise.all([
+    const [ready, stats, activity, health] = await Promise.all([
       isReady(port),
       statsTexts([port]),
-      openConnections([port], ['10.0.0.1:80']),
+      readActivity([port]),
       endpointHealth([port], 'a/b/c'),
     ])
-    assert.deepEqual(
-      { ready, stats, connections, health },
-      { ready: false, stats: [''], connections: undefined, health: {} },
-    )
+    assert.deepEqual({ ready, stats, activity, health }, { ready: false, stats: [''], activity: undefined, health: {} })
   })
 }
 
 test('without an Envoy there is nothing to tell either', async () => {
   assert.equal(await isReady(1), false)
-  assert.equal(await openConnections([1], []), undefined)
+  assert.equal(await readActivity([1]), undefined)
 })
 
-test('listeners are found by their names, also those of IPv6', async t => {
-  const port = await admin(t, (_, response) =>
-    response.end('listener.10.0.0.1_80.downstream_cx_active: 3\nlistener.[fd00__1]_80.downstream_cx_active: 2\n'),
-  )
-  assert.deepEqual(
-    await openConnections([port], ['10.0.0.1:80', '[fd00::1]:80', '10.0.0.2:80']),
-    new Map([
-      ['10.0.0.1:80', 3],
-      ['[fd00::1]:80', 2],
-      ['10.0.0.2:80', 0],
-    ]),
-  )
+test('what goes on is found by the names of listeners, also those of IPv6, and of clusters', async t => {
+  const lines = [
+    'cluster.a/b/http/IPv6.upstream_rq_active: 7',
+    'cluster.a/b/http.upstream_rq_2xx: 40',
+    'cluster.a/b/http.upstream_rq_5xx: 2',
+    'listener.10.0.0.1_80.downstream_cx_active: 3',
+    'listener.[fd00__1]_80.downstream_cx_active: 2',
+  ]
+  const port = await admin(t, (_, response) => response.end(lines.join('\n')))
+  const { connections, requests, answers } = (await readActivity([port]))!
+  assert.deepEqual(['10.0.0.1:80', '[fd00::1]:80', '10.0.0.2:80'].map(connections), [3, 2, 0])
+  assert.deepEqual(['a/b/http/IPv6', 'a/b/http'].map(requests), [7, 0])
+  assert.deepEqual(['a/b/http/IPv6', 'a/b/http'].map(answers), [0, 42])
 })

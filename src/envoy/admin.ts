@@ -36,25 +36,30 @@ export function statsTexts(adminPorts: readonly number[]): Promise<readonly stri
   return Promise.all(adminPorts.map(async port => (await ask(port, '/stats/prometheus', query)) ?? ''))
 }
 
-/**
- * Open connections of listeners by name (`10.0.0.1:80`), in all these Envoys together; 0 for those that none knows.
- * Undefined where one does not answer.
- */
-export async function openConnections(
-  adminPorts: readonly number[],
-  listeners: readonly string[],
-): Promise<ReadonlyMap<string, number> | undefined> {
-  const query = { filter: '^listener\\..*\\.downstream_cx_active$' }
-  const answers = await Promise.all(adminPorts.map(port => ask(port, '/stats', query)))
-  if (answers.includes(undefined)) return undefined
-  const each = answers.map(answer => new Map(answer!.split('\n').map(line => line.split(': ') as [string, string])))
-  const countOf = (name: string) => each.reduce((sum, open) => sum + Number(open.get(statName(name)) ?? 0), 0)
-  return new Map(listeners.map(name => [name, countOf(name)]))
+/** What is going on in Envoys, taken together; 0 for what none of them knows. */
+export interface Activity {
+  /** Open connections of a listener by name (`10.0.0.1:80`). */
+  readonly connections: (listener: string) => number
+  /** Requests that endpoints of the cluster with this id have not answered yet. */
+  readonly requests: (cluster: string) => number
+  /** Answers of the cluster so far. */
+  readonly answers: (cluster: string) => number
 }
 
-/** Envoy writes addresses in statistics without colons. */
-function statName(listener: string): string {
-  return `listener.${listener.replaceAll(':', '_')}.downstream_cx_active`
+/** Undefined where one of them does not answer. */
+export async function readActivity(adminPorts: readonly number[]): Promise<Activity | undefined> {
+  const filter = '^(listener\\..*\\.downstream_cx_active|cluster\\..*/.*\\.upstream_rq_(active|[1-5]xx))$'
+  const answers = await Promise.all(adminPorts.map(port => ask(port, '/stats', { usedonly: '', filter })))
+  if (answers.includes(undefined)) return undefined
+  const each = answers.map(answer => new Map(answer!.split('\n').map(line => line.split(': ') as [string, string])))
+  const count = (name: string) => each.reduce((sum, open) => sum + Number(open.get(name) ?? 0), 0)
+  return {
+    // Envoy writes addresses in statistics without colons.
+    connections: listener => count(`listener.${listener.replaceAll(':', '_')}.downstream_cx_active`),
+    requests: cluster => count(`cluster.${cluster}.upstream_rq_active`),
+    answers: cluster =>
+      [1, 2, 3, 4, 5].reduce((sum, kind) => sum + count(`cluster.${cluster}.upstream_rq_${kind}xx`), 0),
+  }
 }
 
 /** By `address:port`, of the cluster with this id, the worst that one of these Envoys says; empty where none answers or knows the cluster. */

@@ -1,45 +1,93 @@
-/** Where a Service port is reached, as Envoy's listeners. */
+/**
+ * Where connections arrive for Service ports, as Envoy's listeners. They are not bound to their ports: connections come
+ * from the redirect listener (redirect.ts), by their original destination, which Envoy looks up as it is and then with the
+ * unspecified address in its place.
+ */
 
+import type { MessageInitShape } from '@bufbuild/protobuf'
 import { hostPort } from '../services/address.ts'
+import { anyAddressOf, isUsualNodePort } from '../services/places.ts'
 import { socketAddress } from './address.ts'
+import type { FilterSchema } from './api/envoy/config/listener/v3/listener_components_pb.js'
 import { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
 import { OriginalSrcSchema } from './api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
 import { any, encode, resource } from './encoding.ts'
-import { protocolOf } from './protocols/protocol.ts'
-import { type Resource, typeUrls } from './resource.ts'
-import { addressesOf, mayShowClient, type Way } from './way.ts'
+import { type CommonProtocol, protocolOf } from './protocols/protocol.ts'
+import { backing, type Resource, type ResourceRef, typeUrls } from './resource.ts'
+import { addressesOf, mayShowClient, routesNameOf, type Way } from './way.ts'
+
+/** What listeners depend on beside Service ports. */
+export interface NodeOptions {
+  /**
+   * SO_MARK of connections from the client's address, where the node has them: that option replaces the one of the
+   * bootstrap. Undefined where endpoints see the node's address.
+   */
+  readonly clientMark?: number
+  /** Of the redirect listener. Default 1666. */
+  readonly redirectPort?: number
+}
 
 /**
- * Named by address and port, since Envoy refuses two listeners of one address; that of a node port is for any address.
- * Not bound to their ports: connections come from the redirect listener (redirect.ts), by their original destination,
- * which Envoy looks up as it is and then with the unspecified address in its place.
+ * How the Service port shares a listener with others: those of its family with its port number. A listener of its own
+ * costs Envoy three times as much, and more the more of them there are (docs/architecture.md). Undefined for one that does not.
+ *
+ * Its address is the unspecified one, as are those of the redirect listener and of node ports, which it must not stand in
+ * the way of.
+ */
+export function commonProtocolOf(way: Way, { redirectPort = 1666 }: NodeOptions): CommonProtocol | undefined {
+  const { port } = way.port
+  if (way.places !== undefined || port === redirectPort || isUsualNodePort(port)) return undefined
+  return protocolOf(way).common
+}
+
+/** The listener that the Service port shares with others, whether it has one of its own beside it or not. */
+export function commonListener(way: Way, options: NodeOptions): Resource | undefined {
+  const common = commonProtocolOf(way, options)
+  return common && listener(anyAddressOf[way.family], way.port.port, 'common', common.networkFilter, options.clientMark)
+}
+
+/** Where the Service port is found on the listener that it shares: named by address and port, as its routes. */
+export function scopeResource(way: Way, options: NodeOptions): Resource | undefined {
+  const common = commonProtocolOf(way, options)
+  if (!common) return undefined
+  const address = routesNameOf(way)
+  const shared = { typeUrl: typeUrls.listener, name: hostPort(anyAddressOf[way.family], way.port.port) }
+  return resource(typeUrls.scope, address, () => common.scope(address), [...backing(way.id), shared])
+}
+
+/**
+ * The listeners that the Service port has for itself: named by address and port, since Envoy refuses two listeners of one
+ * address; that of a node port is for any address.
  *
  * Of the settings, only idle-timeout, access-log and tcp's lb-policy are written here; all others change in cluster and
- * route, because a changed listener closes its live connections after the drain time. So each place has its own.
- *
- * @param clientMark SO_MARK of connections from the client's address, where the node has them: that option replaces the
- * one of the bootstrap
+ * route, because a changed listener closes its live connections after the drain time.
  */
-export function listenerResources(way: Way, clientMark: number | undefined): readonly Resource[] {
-  const { id, namespace, name: service, settings } = way
-  const { networkFilter } = protocolOf(way)
-  const sourceMark = mayShowClient(way) ? clientMark : undefined
-  return addressesOf(way).map(({ ip, port }) => {
-    const name = hostPort(ip, port)
-    const bytes = () =>
-      encode(ListenerSchema, {
-        name,
-        address: socketAddress(ip, port),
-        bindToPort: false,
-        listenerFilters: sourceMark === undefined ? [] : [originalSource(sourceMark)],
-        // The name is what the access log calls the Service port.
-        filterChains: [{ name: id, filters: [networkFilter({ id, namespace, name: service, settings })] }],
-      })
-    return resource(typeUrls.listener, name, bytes, [
-      { typeUrl: typeUrls.cluster, name: id },
-      { typeUrl: typeUrls.endpoints, name: id },
-    ])
-  })
+export function listenerResources(way: Way, options: NodeOptions): readonly Resource[] {
+  const { id, settings } = way
+  if (commonProtocolOf(way, options)?.fits(settings)) return []
+  const filter = () => protocolOf(way).networkFilter({ id, settings, routes: routesNameOf(way) })
+  const clientMark = mayShowClient(way) ? options.clientMark : undefined
+  return addressesOf(way).map(({ ip, port }) => listener(ip, port, id, filter, clientMark, backing(id)))
+}
+
+function listener(
+  ip: string,
+  port: number,
+  chain: string,
+  filter: () => MessageInitShape<typeof FilterSchema>,
+  clientMark: number | undefined,
+  requires: readonly ResourceRef[] = [],
+): Resource {
+  const name = hostPort(ip, port)
+  const bytes = () =>
+    encode(ListenerSchema, {
+      name,
+      address: socketAddress(ip, port),
+      bindToPort: false,
+      listenerFilters: clientMark === undefined ? [] : [originalSource(clientMark)],
+      filterChains: [{ name: chain, filters: [filter()] }],
+    })
+  return resource(typeUrls.listener, name, bytes, requires)
 }
 
 /** https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/listener_filters/original_src_filter */

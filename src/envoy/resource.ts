@@ -7,11 +7,20 @@ export const typeUrls = {
   endpoints: 'type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment',
   listener: 'type.googleapis.com/envoy.config.listener.v3.Listener',
   route: 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+  scope: 'type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration',
 } as const
 
 export interface ResourceRef {
   readonly typeUrl: TypeUrl
   readonly name: string
+}
+
+/** What has to be there before anything is led to a Service port. */
+export function backing(id: string): readonly ResourceRef[] {
+  return [
+    { typeUrl: typeUrls.cluster, name: id },
+    { typeUrl: typeUrls.endpoints, name: id },
+  ]
 }
 
 /** As a key of maps and sets. */

@@ -9,9 +9,10 @@ import { ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
 import { ClusterLoadAssignmentSchema } from './api/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from './api/envoy/config/route/v3/route_pb.js'
+import { ScopedRouteConfigurationSchema } from './api/envoy/config/route/v3/scoped_route_pb.js'
 import { bootstrapJson } from './bootstrap.ts'
 import { type Resource, type TypeUrl, typeUrls } from './resource.ts'
-import { resourcesOf, type Told } from './resources.ts'
+import { configurationOf, resourcesOf, type Told } from './resources.ts'
 import { staticBootstrap } from './static.ts'
 import { anySettings } from './testing.ts'
 import { externalId, portIdOf, type Way, waysOf } from './way.ts'
@@ -54,7 +55,7 @@ const golden: Readonly<Record<string, Way>> = {
 
 for (const [name, state] of Object.entries(golden)) {
   test(`what Envoy is told of ${name} is golden/${name}.snapshot`, t => {
-    const { staticResources } = staticBootstrap(resourcesOf(state), { node: 'node1' })
+    const { staticResources } = staticBootstrap(configurationOf([state]), { node: 'node1' })
     const listeners = staticResources!.listeners.filter(listener => listener.name !== 'canary')
     const json = bootstrapJson({
       ...staticBootstrap([], { node: 'node1' }),
@@ -64,23 +65,41 @@ for (const [name, state] of Object.entries(golden)) {
   })
 }
 
-test('cluster, endpoints and route are named by the id, the listener by VIP and port, and each requires what it needs', () => {
+test('cluster and endpoints are named by the id, route, listener and scope by address and port, and each requires what it needs', () => {
   const id = 'whoami/whoami/http'
   const cluster = { typeUrl: typeUrls.cluster, name: id }
-  assert.deepEqual(
-    resourcesOf(aPortState()).map(({ typeUrl, name, requires }) => ({ typeUrl, name, requires })),
-    [
-      { ...cluster, requires: [] },
-      { typeUrl: typeUrls.endpoints, name: id, requires: [] },
-      { typeUrl: typeUrls.route, name: id, requires: [cluster] },
-      {
-        typeUrl: typeUrls.listener,
-        name: '10.96.0.10:80',
-        requires: [cluster, { typeUrl: typeUrls.endpoints, name: id }],
-      },
-    ],
-  )
+  const endpoints = { typeUrl: typeUrls.endpoints, name: id }
+  const common = { typeUrl: typeUrls.listener, name: '0.0.0.0:80' }
+  const ownListener = { typeUrl: typeUrls.listener, name: '10.96.0.10:80', requires: [cluster, endpoints] }
+  const scope = { typeUrl: typeUrls.scope, name: '10.96.0.10:80', requires: [cluster, endpoints, common] }
+  const backing = [
+    { ...cluster, requires: [] },
+    { ...endpoints, requires: [] },
+  ]
+  const route = { typeUrl: typeUrls.route, name: '10.96.0.10:80', requires: [cluster, endpoints] }
+  assert.deepEqual(references(resourcesOf(aPortState())), [...backing, route, scope])
+  assert.deepEqual(references(resourcesOf(golden['http-settings']!)), [...backing, route, ownListener, scope])
+  assert.deepEqual(references(resourcesOf(aPortState({ layer: tcp }))), [...backing, ownListener])
   assert.equal(resourcesOf(golden['tcp-ipv6']!).at(-1)?.name, '[fd00::10]:5432')
+})
+
+test('http Service ports share a listener where their connections are as by default, but none that a node port or the redirect port could need', () => {
+  const listeners = (way: Way) =>
+    configurationOf([way])
+      .filter(({ typeUrl }) => typeUrl === typeUrls.listener)
+      .map(({ name }) => name)
+  const ofPort = (port: number, fields: Partial<PortState> = {}) =>
+    aPortState({ port: { name: 'http', protocol: 'TCP', port }, ...fields })
+  assert.deepEqual(listeners(aPortState()), ['0.0.0.0:80'])
+  assert.deepEqual(listeners(ofPort(8080, { family: 'IPv6', vip: 'fd00::1' })), ['[::]:8080'])
+  assert.deepEqual(listeners(ofPort(30_080)), ['10.96.0.10:30080'])
+  assert.deepEqual(listeners(ofPort(1666)), ['10.96.0.10:1666'])
+  assert.deepEqual(listeners(fromOutside()), ['192.0.2.7:80', '0.0.0.0:30080'])
+  // Its scope stays beside a listener of its own, for connections from before it got one.
+  const idle = { ...defaultSettings, idleTimeout: 1000 }
+  assert.deepEqual(listeners(aPortState({ settings: idle })), ['0.0.0.0:80', '10.96.0.10:80'])
+  const two = [aPortState(), aPortState({ id: 'whoami/two/http', name: 'two', vip: '10.96.0.11' })]
+  assert.equal(configurationOf(two).filter(({ typeUrl }) => typeUrl === typeUrls.listener).length, 1)
 })
 
 test('the way from outside is told as a Service port of its own, with a listener for each place and the endpoints for outsiders', () => {
@@ -106,8 +125,8 @@ test('a place that comes changes no resource but its own listener', () => {
 })
 
 test("endpoints see the client's address by the VIP and by policy Local alone, where the node can", () => {
-  const hasSource = (way: Way, clientMark: number | undefined) =>
-    resourcesOf(way, undefined, clientMark)
+  const hasSource = (way: Way, clientMark?: number) =>
+    configurationOf([way], { clientMark })
       .filter(({ typeUrl }) => typeUrl === typeUrls.listener)
       .map(({ encode }) => fromBinary(ListenerSchema, encode()).listenerFilters.length === 1)
   assert.deepEqual(hasSource(aPortState(), 0x2000), [true])
@@ -115,8 +134,8 @@ test("endpoints see the client's address by the VIP and by policy Local alone, w
   assert.deepEqual(hasSource(fromOutside({ policy: 'Cluster' }), 0x2000), [false, false])
   for (const way of [aPortState(), fromOutside()]) assert.ok(!hasSource(way, undefined).includes(true))
   const [local, cluster] = [fromOutside(), fromOutside({ policy: 'Cluster' })]
-  const told = { way: local, resources: resourcesOf(local, undefined, 0x2000) }
-  const versions = (before?: Told) => resourcesOf(cluster, before, 0x2000).map(({ version }) => version)
+  const told = { way: local, isLeaving: false, resources: resourcesOf(local, { clientMark: 0x2000 }) }
+  const versions = (before?: Told) => resourcesOf(cluster, { clientMark: 0x2000 }, before).map(({ version }) => version)
   assert.deepEqual(versions(told), versions())
 })
 
@@ -135,7 +154,8 @@ test('a Service port that is meant for the kernel cannot be told to Envoy', () =
 test('a change of endpoints encodes the endpoints and nothing else', () => {
   const state = aPortState()
   const resources = resourcesOf(state)
-  const changed = resourcesOf({ ...state, endpoints: [{ ip: '10.244.9.9', port: 8080 }] }, { way: state, resources })
+  const told = { way: state, isLeaving: false, resources }
+  const changed = resourcesOf({ ...state, endpoints: [{ ip: '10.244.9.9', port: 8080 }] }, {}, told)
   assert.deepEqual(
     changed.filter((resource, i) => resource !== resources[i]).map(({ typeUrl }) => typeUrl),
     [typeUrls.endpoints],
@@ -144,8 +164,8 @@ test('a change of endpoints encodes the endpoints and nothing else', () => {
 })
 
 for (const [what, change, expected] of [
-  ['port', { port: { name: 'http', protocol: 'TCP', port: 81 } }, [typeUrls.listener]],
-  ['VIP', { vip: '10.96.0.11' }, [typeUrls.listener]],
+  ['port', { port: { name: 'http', protocol: 'TCP', port: 81 } }, [typeUrls.route, typeUrls.scope]],
+  ['VIP', { vip: '10.96.0.11' }, [typeUrls.route, typeUrls.scope]],
   ['protocol', { layer: tcp }, [typeUrls.cluster, typeUrls.listener]],
   ['lb-policy', { settings: { ...defaultSettings, lbPolicy: 'RANDOM' } }, [typeUrls.cluster]],
   ['request-timeout', { settings: { ...defaultSettings, requestTimeout: 1000 } }, [typeUrls.route]],
@@ -154,10 +174,10 @@ for (const [what, change, expected] of [
 ] as const satisfies [string, Partial<PortState>, TypeUrl[]][]) {
   test(`a change of ${what} changes the versions of what depends on it, with or without what was told before`, () => {
     const state = aPortState()
-    const told = { way: state, resources: resourcesOf(state) }
+    const told = { way: state, isLeaving: false, resources: resourcesOf(state) }
     const after = { ...state, ...change }
     assert.deepEqual(encoded(after, told), encoded(after))
-    const changed = resourcesOf(after, told).filter(
+    const changed = resourcesOf(after, {}, told).filter(
       ({ typeUrl, version }) => version !== versionOf(told.resources, typeUrl),
     )
     assert.deepEqual(
@@ -166,6 +186,19 @@ for (const [what, change, expected] of [
     )
   })
 }
+
+test('a way that leaves has another route, also with what was told before, and nothing else that is new', () => {
+  const state = aPortState()
+  const told = { way: state, isLeaving: false, resources: resourcesOf(state) }
+  const leaving = resourcesOf(state, { isLeaving: true }, told)
+  const changed = leaving.filter(({ version }, i) => version !== told.resources[i]!.version)
+  assert.deepEqual(
+    changed.map(({ typeUrl }) => typeUrl),
+    [typeUrls.route],
+  )
+  const back = resourcesOf(state, {}, { way: state, isLeaving: true, resources: leaving })
+  assert.equal(versionOf(back, typeUrls.route), versionOf(told.resources, typeUrls.route))
+})
 
 test('versions are made from content, so that they survive a restart', () => {
   assert.deepEqual(
@@ -188,6 +221,7 @@ const schemas: Readonly<Record<TypeUrl, DescMessage>> = {
   [typeUrls.cluster]: ClusterSchema,
   [typeUrls.endpoints]: ClusterLoadAssignmentSchema,
   [typeUrls.route]: RouteConfigurationSchema,
+  [typeUrls.scope]: ScopedRouteConfigurationSchema,
   [typeUrls.listener]: ListenerSchema,
 }
 
@@ -222,9 +256,13 @@ test('property: equal states have equal bytes and versions, and versions differ 
 })
 
 function encoded(state: PortState, before?: Told) {
-  return resourcesOf(state, before).map(({ encode, ...resource }) => ({ ...resource, bytes: encode() }))
+  return resourcesOf(state, {}, before).map(({ encode, ...resource }) => ({ ...resource, bytes: encode() }))
 }
 
 function versionOf(resources: readonly Resource[], typeUrl: TypeUrl): string | undefined {
   return resources.find(resource => resource.typeUrl === typeUrl)?.version
+}
+
+function references(resources: readonly Resource[]) {
+  return resources.map(({ typeUrl, name, requires }) => ({ typeUrl, name, requires }))
 }

@@ -2,30 +2,44 @@
 
 import { clusterResource } from './cluster.ts'
 import { endpointsResource } from './endpoints.ts'
-import { listenerResources } from './listener.ts'
+import { commonListener, listenerResources, type NodeOptions, scopeResource } from './listener.ts'
 import type { Resource } from './resource.ts'
 import { routeResource } from './route.ts'
 import { addressesOf, mayShowClient, type Way } from './way.ts'
 
+export interface TellOptions extends NodeOptions {
+  /** The way leaves Envoy: on a listener that it shares, connections to it end, each after its next answer. Default false. */
+  readonly isLeaving?: boolean
+}
+
 /** What a way was and what Envoy was told of it then. */
 export interface Told {
   readonly way: Way
+  readonly isLeaving: boolean
   readonly resources: readonly Resource[]
 }
 
 /**
- * Cluster, endpoints, route (http) and listeners, in the order in which Envoy needs them. With what was told `before`,
- * resources that cannot have changed are taken from there: after a change of endpoints only these are encoded.
- *
- * @param clientMark undefined where endpoints see the node's address; see `listenerResources`
+ * Cluster, endpoints, route (http), listeners of its own and its place on the one that it shares, which is not among them:
+ * in the order in which Envoy needs them. With what was told `before`, resources that cannot have changed are taken from
+ * there: after a change of endpoints only these are encoded.
  */
-export function resourcesOf(way: Way, before?: Told, clientMark?: number): readonly Resource[] {
+export function resourcesOf(way: Way, options: TellOptions = {}, before?: Told): readonly Resource[] {
   const endpoints = endpointsResource(way)
-  if (before && differOnlyInEndpoints(before.way, way)) {
+  const { isLeaving = false } = options
+  if (before && before.isLeaving === isLeaving && differOnlyInEndpoints(before.way, way)) {
     return before.resources.map(resource => (resource.typeUrl === endpoints.typeUrl ? endpoints : resource))
   }
-  const [cluster, route] = [clusterResource(way), routeResource(way)]
-  return (route ? [cluster, endpoints, route] : [cluster, endpoints]).concat(listenerResources(way, clientMark))
+  const [cluster, route, scope] = [clusterResource(way), routeResource(way, isLeaving), scopeResource(way, options)]
+  const listeners = listenerResources(way, options)
+  return [cluster, endpoints, route, ...listeners, scope].filter(resource => resource !== undefined)
+}
+
+/** All that an Envoy needs for these ways, the listeners that they share included. */
+export function configurationOf(ways: readonly Way[], options: TellOptions = {}): readonly Resource[] {
+  const common = ways.map(way => commonListener(way, options)).filter(listener => listener !== undefined)
+  const byName = new Map(common.map(listener => [listener.name, listener]))
+  return [...byName.values(), ...ways.flatMap(way => resourcesOf(way, options))]
 }
 
 function differOnlyInEndpoints(a: Way, b: Way): boolean {

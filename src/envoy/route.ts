@@ -1,16 +1,17 @@
 /** The routes of a Service port as Envoy's RDS resource. */
 
-import type { PortState } from '../services/port.ts'
 import { resource } from './encoding.ts'
 import { protocolOf } from './protocols/protocol.ts'
-import { type Resource, typeUrls } from './resource.ts'
+import { backing, type Resource, typeUrls } from './resource.ts'
+import { routesNameOf, type Way } from './way.ts'
 
 /**
- * Undefined for protocols without routes (tcp). Requires the cluster alone, so that the route is there when the listener
- * asks for it: a listener that is acknowledged serves only once it has its route.
+ * Undefined for protocols without routes (tcp). Envoy asks for it by name: a listener of the Service port's own with its
+ * first word of it, and one that is shared when the scope is acknowledged.
  */
-export function routeResource(state: PortState): Resource | undefined {
-  const { routes } = protocolOf(state)
-  const { id, settings } = state
-  return routes && resource(typeUrls.route, id, () => routes(id, settings), [{ typeUrl: typeUrls.cluster, name: id }])
+export function routeResource(way: Way, isLeaving: boolean): Resource | undefined {
+  const { routes } = protocolOf(way)
+  const { id, settings } = way
+  const name = routesNameOf(way)
+  return routes && resource(typeUrls.route, name, () => routes(name, id, settings, isLeaving), backing(id))
 }

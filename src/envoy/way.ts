@@ -4,6 +4,7 @@
  * and what changes of one way touches no connection of the other.
  */
 
+import { hostPort } from '../services/address.ts'
 import { type Place, placesOf } from '../services/places.ts'
 import type { PortState } from '../services/port.ts'
 
@@ -37,6 +38,14 @@ export function portIdOf(id: string): string {
 /** Where the way's listeners are. */
 export function addressesOf({ places, vip, port }: Way): readonly Pick<Place, 'ip' | 'port'>[] {
   return places ?? [{ ip: vip, port: port.port }]
+}
+
+/**
+ * What its routes are called: its address where it has one. So when another Service gets the VIP, requests on open
+ * connections to it go over to that Service's endpoints without a moment in between.
+ */
+export function routesNameOf({ id, places, vip, port }: Way): string {
+  return places === undefined ? hostPort(vip, port.port) : id
 }
 
 /**

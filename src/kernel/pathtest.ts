@@ -48,7 +48,6 @@ const tableName = 'lightpath-path'
 const devices = ['lightpath0', 'lightpath1'] as const
 const targets = { IPv4: '198.18.16.66', IPv6: '2001:2:0:1666::1' } as const
 const clients = { IPv4: '198.18.16.67', IPv6: '2001:2:0:1666::2' } as const
-const targetPort = 80
 /** So that one lost packet, sent again after a second, fails no test. */
 const timeoutMs = 2000
 const podsLookedAt = 8
@@ -73,7 +72,9 @@ async function test(options: PathTestOptions): Promise<ReadonlyMap<IpFamily, Pat
   const probes = await plan(options)
   const [entered, byOurs] = await enter(probes)
   await runCommand(['nft', '-f', '-'], { input: entered.map(probe => rules(probe, options)).join('') })
-  const results = await Promise.all(entered.map(async probe => [probe.family, await ask(probe, byOurs)] as const))
+  const results = await Promise.all(
+    entered.map(async probe => [probe.family, await ask(probe, options, byOurs)] as const),
+  )
   const absent = options.families.map(family => [family, { outcome: 'absent' }] as const)
   return new Map<IpFamily, PathResult>([...absent, ...results])
 }
@@ -140,7 +141,7 @@ function rules({ family, target, agent, client }: Probe, options: PathTestOption
       'filter hook prerouting priority -148',
       `${toTarget} counter name arrived`,
       `${toTarget} ${hasMark('meta', options.steeringMark)} accept`,
-      `${toTarget} tcp dport ${targetPort} ct state new ${steerTo(options, 'counter name steered')}`,
+      `${toTarget} tcp dport ${options.targetPort} ct state new ${steerTo(options, 'counter name steered')}`,
       `${toTarget} drop`,
     ),
     chain('deliver', 'filter hook input priority 300', `${toTarget} counter name delivered`),
@@ -154,15 +155,15 @@ function rules({ family, target, agent, client }: Probe, options: PathTestOption
   ].join('')
 }
 
-async function ask(probe: Probe, whyOurs: string): Promise<PathResult> {
+async function ask(probe: Probe, { targetPort }: PathTestOptions, whyOurs: string): Promise<PathResult> {
   const { client, device, target, family } = probe
   const by = device === undefined ? `an interface of its own, since ${whyOurs}` : `pod ${client} (interface ${device})`
-  if (await isAnswered(target)) return { outcome: 'open', by }
+  if (await isAnswered(target, targetPort)) return { outcome: 'open', by }
   return { outcome: 'blocked', by, reason: await whereLost(familyNames[family]) }
 }
 
-/** Envoy has no listener for the target, and so closes the connection. */
-function isAnswered(target: string): Promise<boolean> {
+/** To Envoy's own port, for which no Service has a listener there: so it closes the connection. */
+function isAnswered(target: string, targetPort: number): Promise<boolean> {
   return new Promise(resolve => {
     let connected = false
     const socket = connect({ host: target, port: targetPort, signal: AbortSignal.timeout(timeoutMs) })

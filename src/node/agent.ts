@@ -6,7 +6,7 @@
  * that a previous run left working.
  */
 
-import { openConnections } from '../envoy/admin.ts'
+import { readActivity } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
 import { externalId, portIdOf, type Way, waysOf } from '../envoy/way.ts'
 import { IptablesLayer } from '../kernel/iptables/layer.ts'
@@ -343,6 +343,7 @@ export class Agent {
       onConnected: () => this.#look(),
       clientAddress,
       clientMark: this.#clientMark(clientAddress),
+      redirectPort,
       moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
       clearOverlay: () => this.kernel.clearOverlay(),
       onMoved: (ids, up) => this.moves.moved(ids, up),
@@ -351,7 +352,7 @@ export class Agent {
       handsOver: migratesRequests,
       acknowledgedVersion: (clientId, ref) => this.xds?.acknowledgedVersion(clientId, ref),
       setAdmitted: (clientId, admitted) => this.xds?.setAdmitted(clientId, admitted),
-      connections: listeners => openConnections(this.envoy.envoys.adminPorts, listeners),
+      activity: () => readActivity(this.envoy.envoys.adminPorts),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       onRefusal: servicePort => this.metrics.refusals.inc({ service_port: servicePort }),
       onProgrammed: ({ name }, ms) => this.#programming.envoyHas(name, ms),

@@ -1,23 +1,43 @@
 /**
- * Service ports that left Envoy. Their configuration stays there until their connections are gone or the drain time has
- * passed: removing it at once would cut them.
+ * Service ports that left Envoy. Their configuration stays there until nothing uses it any more: removing it at once would
+ * cut connections.
  */
 
 export interface DrainOptions {
   /** How long connections may stay, in milliseconds. */
   readonly drainMs: number
-  /** How often Envoy is asked for its connections, in milliseconds. */
+  /** How often Envoy is asked what is going on, in milliseconds. */
   readonly intervalMs: number
-  /** Open connections of these Service ports, by id; undefined where Envoy does not answer. */
-  readonly connections: (ids: readonly string[]) => Promise<ReadonlyMap<string, number> | undefined>
+  /** How long a port has to be quiet for no connection to be left, in milliseconds; an interval at least. */
+  readonly quietMs: (id: string) => number
+  /** What goes on at these ports, by id; undefined where Envoy does not answer. */
+  readonly activity: (ids: readonly string[]) => Promise<ReadonlyMap<string, PortActivity> | undefined>
+  /** The drain time is over: connections are to end as soon as they can. */
+  readonly close: (id: string) => void
   /** Nothing keeps the port in Envoy any longer. */
   readonly finish: (id: string) => void
 }
 
+export interface PortActivity {
+  /** Connections and requests. */
+  readonly open: number
+  /** Grows with every request. */
+  readonly answers: number
+}
+
+interface Drain {
+  /** When it began. */
+  readonly since: number
+  quietSince: number
+  /** As of the last look. */
+  answers: number | undefined
+  isOver: boolean
+}
+
 export class Drains {
   readonly #options: DrainOptions
-  /** When each drain began, by port state id, in that order. */
-  readonly #since = new Map<string, number>()
+  /** By port state id, in the order in which they began. */
+  readonly #drains = new Map<string, Drain>()
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: DrainOptions) {
@@ -25,46 +45,59 @@ export class Drains {
   }
 
   start(id: string): void {
-    if (!this.#since.has(id)) this.#since.set(id, performance.now())
+    const now = performance.now()
+    if (!this.#drains.has(id)) this.#drains.set(id, { since: now, quietSince: now, answers: undefined, isOver: false })
     this.#timer ??= setTimeout(() => void this.#look(), this.#options.intervalMs)
   }
 
   /** The port is wanted in Envoy again, or its place there is taken by another. */
   cancel(id: string): void {
-    this.#since.delete(id)
+    this.#drains.delete(id)
   }
 
   has(id: string): boolean {
-    return this.#since.has(id)
+    return this.#drains.has(id)
+  }
+
+  /** Whether the port drains and its time is over. */
+  isOver(id: string): boolean {
+    return this.#drains.get(id)?.isOver ?? false
   }
 
   get size(): number {
-    return this.#since.size
+    return this.#drains.size
   }
 
   stop(): void {
     clearTimeout(this.#timer)
-    this.#since.clear()
+    this.#drains.clear()
   }
 
   async #look(): Promise<void> {
-    const { drainMs, intervalMs, connections, finish } = this.#options
-    // A connection made just before the port left may not be counted yet: each drain lasts an interval at least.
-    const now = performance.now()
-    const ids = [...this.#since].filter(([, since]) => now - since >= intervalMs).map(([id]) => id)
-    const open = ids.length > 0 ? await connections(ids) : undefined
-    for (const id of ids) {
-      const age = this.#age(id)
-      const idle = open !== undefined && (open.get(id) ?? 0) === 0
-      if (age === undefined || (!idle && age < drainMs)) continue
-      this.#since.delete(id)
-      finish(id)
-    }
-    this.#timer = this.#since.size > 0 ? setTimeout(() => void this.#look(), intervalMs) : undefined
+    const { intervalMs, activity } = this.#options
+    const ids = [...this.#drains.keys()]
+    const found = await activity(ids)
+    for (const id of ids) this.#step(id, found && (found.get(id) ?? { open: 0, answers: 0 }))
+    this.#timer = this.#drains.size > 0 ? setTimeout(() => void this.#look(), intervalMs) : undefined
   }
 
-  #age(id: string): number | undefined {
-    const since = this.#since.get(id)
-    return since === undefined ? undefined : performance.now() - since
+  #step(id: string, found: PortActivity | undefined): void {
+    const drain = this.#drains.get(id)
+    if (!drain) return
+    const now = performance.now()
+    const before = drain.answers ?? found?.answers
+    if (!found || found.open > 0 || found.answers !== before) drain.quietSince = now
+    drain.answers = found?.answers ?? before
+    const { drainMs, intervalMs, quietMs, close, finish } = this.#options
+    // A connection made just before the port left may not be counted yet.
+    const needed = Math.max(intervalMs, Math.min(quietMs(id), drainMs))
+    const age = now - drain.since
+    if (now - drain.quietSince >= needed || age >= drainMs + needed) {
+      this.#drains.delete(id)
+      finish(id)
+    } else if (age >= drainMs && !drain.isOver) {
+      drain.isOver = true
+      close(id)
+    }
   }
 }

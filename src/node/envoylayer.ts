@@ -4,8 +4,9 @@
  * drained. A way counts as a port here; that by the VIP has the port's id.
  */
 
+import type { Activity } from '../envoy/admin.ts'
+import { commonProtocolOf } from '../envoy/listener.ts'
 import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../envoy/resource.ts'
-import { resourcesOf, type Told } from '../envoy/resources.ts'
 import { addressesOf, externalId, type Way, waysOf } from '../envoy/way.ts'
 import type { VipPort } from '../kernel/overlay.ts'
 import type { IpFamily } from '../services/address.ts'
@@ -16,22 +17,24 @@ import type { Refusal, VersionedRef } from '../xds/client.ts'
 import type { ClientInfo, XdsObserver } from '../xds/server.ts'
 import { ResourceStore } from '../xds/store.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
-import { Drains } from './drains.ts'
+import { Drains, type PortActivity } from './drains.ts'
 import { Envoys, type EnvoysOptions } from './envoys.ts'
 import { OverlayGate } from './gate.ts'
+import { type Changes, ToldWays } from './toldways.ts'
 
 export interface EnvoyLayerOptions extends EnvoysOptions {
   readonly settleMs: number
   readonly drainMs: number
   readonly drainIntervalMs: number
-  /** See `resourcesOf`. */
+  /** See `NodeOptions`. */
   readonly clientMark: number | undefined
+  readonly redirectPort: number
   readonly moveOverlay: (vips: readonly VipPort[], up: boolean) => void
   readonly clearOverlay: () => void
   /** Ways to ports, by id, that went to Envoy or left it, each for itself. */
   readonly onMoved: (ids: readonly string[], up: boolean) => void
-  /** Open connections of listeners in Envoy, by listener name; undefined where Envoy does not answer. */
-  readonly connections: (listeners: readonly string[]) => Promise<ReadonlyMap<string, number> | undefined>
+  /** Undefined where Envoy does not answer. */
+  readonly activity: () => Promise<Activity | undefined>
   readonly onRefusal: (servicePort: string) => void
   /** A changed resource is in effect in Envoy, this long after the change's arrival. */
   readonly onProgrammed: (ref: ResourceRef, ms: number) => void
@@ -62,14 +65,10 @@ export class EnvoyLayer implements XdsObserver {
   readonly envoys: Envoys
   readonly gate: OverlayGate
   readonly #options: EnvoyLayerOptions
-  #clientMark: number | undefined
   readonly #drains: Drains
-  /** What Envoy is told of each port, wanted there or draining, by port state id. */
-  readonly #told = new Map<string, Told>()
+  readonly #told: ToldWays
   /** What Envoy is to be told of ports that left it, once the kernel has taken them over. */
   readonly #postponed = new Map<string, Way>()
-  /** The port that a listener belongs to, by the listener's name. */
-  readonly #listenerOwner = new Map<string, string>()
   readonly #refusals = new Map<string, Refusal>()
   /** Shared resources that Envoy refused, by name: how often, and when they are told again. */
   readonly #retries = new Map<string, { readonly count: number; readonly timer: NodeJS.Timeout }>()
@@ -81,7 +80,7 @@ export class EnvoyLayer implements XdsObserver {
 
   constructor(options: EnvoyLayerOptions) {
     this.#options = options
-    this.#clientMark = options.clientMark
+    this.#told = new ToldWays(options)
     this.envoys = new Envoys(options, {
       changed: () => this.#envoysChanged(),
       admitting: id => (this.#comesDownFor(id) ? options.settleMs : 0),
@@ -96,35 +95,36 @@ export class EnvoyLayer implements XdsObserver {
     this.#drains = new Drains({
       drainMs: options.drainMs,
       intervalMs: options.drainIntervalMs,
-      connections: ids => this.#connections(ids),
-      finish: id => this.store.update({ remove: this.#forget(id) }),
+      quietMs: id => this.#quietMs(id),
+      activity: ids => this.#activity(ids),
+      close: id => this.#change(changes => this.#tell(this.#told.get(id)!.way, changes)),
+      finish: id => this.#change(changes => this.#forget(id, changes)),
     })
     this.store.update({ put: options.shared })
   }
 
   /** @param arrived when the changes came, by performance.now(); undefined where nobody asks how long they take */
   apply(changes: readonly PortChange[], arrived?: number): void {
-    const put: Resource[] = []
-    const remove: ResourceRef[] = []
     const wanted: Way[] = []
-    for (const { id, after } of changes) {
-      const ways = new Map((after ? waysOf(after) : []).map(way => [way.id, way]))
-      for (const wayId of [id, externalId(id)]) {
-        const way = ways.get(wayId)
-        if (way?.layer.wants === 'envoy') {
-          wanted.push(way)
-          this.#drains.cancel(wayId)
-          this.#postponed.delete(wayId)
-          this.#tell(way, put, remove)
-        } else if (this.#told.has(wayId)) {
-          this.gate.unwant(wayId)
-          this.#drains.start(wayId)
-          if (way) this.#postponed.set(wayId, way)
+    this.#change(told => {
+      for (const { id, after } of changes) {
+        const ways = new Map((after ? waysOf(after) : []).map(way => [way.id, way]))
+        for (const wayId of [id, externalId(id)]) {
+          const way = ways.get(wayId)
+          if (way?.layer.wants === 'envoy') {
+            wanted.push(way)
+            this.#drains.cancel(wayId)
+            this.#postponed.delete(wayId)
+            this.#tell(way, told)
+          } else if (this.#told.has(wayId)) {
+            this.gate.unwant(wayId)
+            this.#drains.start(wayId)
+            if (way) this.#postponed.set(wayId, way)
+          }
         }
       }
-    }
-    if (arrived !== undefined) for (const resource of put) this.#awaited.set(refKey(resource), arrived)
-    this.store.update({ put, remove })
+      if (arrived !== undefined) for (const resource of told.put) this.#awaited.set(refKey(resource), arrived)
+    })
     for (const way of wanted) this.gate.want(way.id, addressesOf(way), this.#needs(way.id))
   }
 
@@ -133,21 +133,20 @@ export class EnvoyLayer implements XdsObserver {
    * but that there is none left is told to Envoy only when nothing new is steered to it, since it would answer 503.
    */
   kernelApplied(ids: readonly string[]): void {
-    const put: Resource[] = []
-    const remove: ResourceRef[] = []
-    for (const id of ids.flatMap(port => [port, externalId(port)])) {
-      const [told, way] = [this.#told.get(id), this.#postponed.get(id)]
-      this.#postponed.delete(id)
-      if (told && way) this.#tell({ ...way, layer: told.way.layer }, put, remove)
-    }
-    this.store.update({ put, remove })
+    this.#change(changes => {
+      for (const id of ids.flatMap(port => [port, externalId(port)])) {
+        const [told, way] = [this.#told.get(id), this.#postponed.get(id)]
+        this.#postponed.delete(id)
+        if (told && way) this.#tell({ ...way, layer: told.way.layer }, changes)
+      }
+    })
   }
 
   /** Whether connections of pods reach Envoy on this node; as long as nobody has said so, nothing is steered to it. */
   setPath(family: IpFamily, open: boolean): void {
     if (open) this.#openPaths.add(family)
     else this.#openPaths.delete(family)
-    for (const [id, { way }] of this.#told) {
+    for (const [id, { way }] of this.#told.entries()) {
       if (way.family !== family) continue
       if (open) this.gate.check(id)
       else this.gate.checkLoss(id)
@@ -157,16 +156,8 @@ export class EnvoyLayer implements XdsObserver {
   /** Listeners change with the mark: Envoy lets those of before go on until their connections end or its drain time is over. */
   setClientAddress(choice: ClientAddressChoice, clientMark: number | undefined): void {
     this.envoys.setClientAddress(choice)
-    if (clientMark === this.#clientMark) return
-    this.#clientMark = clientMark
-    const put: Resource[] = []
-    for (const [id, told] of this.#told) {
-      if (this.#drains.has(id) || !hasItsListeners(told)) continue
-      const resources = resourcesOf(told.way, undefined, clientMark)
-      this.#told.set(id, { ...told, resources })
-      put.push(...resources.filter(isListener))
-    }
-    this.store.update({ put })
+    if (clientMark === this.#told.options.clientMark) return
+    this.#change(changes => this.#told.setClientMark(clientMark, id => !this.#drains.has(id), changes))
   }
 
   isPathOpen(family: IpFamily): boolean {
@@ -192,7 +183,8 @@ export class EnvoyLayer implements XdsObserver {
   view(id: string): EnvoyView | undefined {
     const told = this.#told.get(id)
     if (!told) return undefined
-    const resources = told.resources.map(resource => {
+    const common = this.#told.commonOf(told.way)
+    const resources = [...told.resources, ...(common ? [common] : [])].map(resource => {
       const { typeUrl, name, version } = resource
       const refusal = this.#refusals.get(refKey(resource))
       return { type: typeName(typeUrl), name, version, status: this.#status(resource), detail: refusal?.detail }
@@ -216,7 +208,7 @@ export class EnvoyLayer implements XdsObserver {
   acknowledged(_clientId: number, resources: readonly VersionedRef[]): void {
     const ports = new Set<string>()
     for (const ref of resources) {
-      const id = this.#ownerOf(ref)
+      const id = this.#told.ownerOf(ref)
       if (id !== undefined) ports.add(id)
       this.#noteProgrammed(ref)
       if (this.#refusals.delete(refKey(ref))) this.#report(id ?? ref.name)
@@ -228,7 +220,7 @@ export class EnvoyLayer implements XdsObserver {
   /** Also of what an Envoy put aside without being told to: endpoints that it refused while their cluster changed. */
   gone(_clientId: number, refs: readonly ResourceRef[]): void {
     for (const ref of refs) {
-      const id = this.#ownerOf(ref)
+      const id = this.#told.ownerOf(ref)
       if (id !== undefined) this.gate.checkLoss(id)
     }
     if (refs.some(ref => this.#sharedOf(ref))) this.envoys.sharedChanged()
@@ -236,7 +228,7 @@ export class EnvoyLayer implements XdsObserver {
 
   refused(_clientId: number, refusal: Refusal): void {
     const { ref } = refusal
-    const id = this.#ownerOf(ref) ?? ref.name
+    const id = this.#told.ownerOf(ref) ?? ref.name
     this.#options.onRefusal(id)
     // What was removed or changed meanwhile is nobody's problem any more.
     if (this.store.get(ref.typeUrl, ref.name)?.version !== refusal.version) return
@@ -272,64 +264,53 @@ export class EnvoyLayer implements XdsObserver {
     this.envoys.disconnected(clientId)
   }
 
-  /** Puts what Envoy has to know of a way. A listener that a draining one had is taken over. */
-  #tell(way: Way, put: Resource[], remove: ResourceRef[]): void {
-    const before = this.#told.get(way.id)
-    const resources = resourcesOf(way, before && hasItsListeners(before) ? before : undefined, this.#clientMark)
-    for (const resource of resources) {
-      if (isListener(resource)) this.#takeListener(resource, way.id)
-      if (!before?.resources.includes(resource)) put.push(resource)
-    }
-    const names = new Set(resources.map(refKey))
-    const left = (before?.resources ?? []).filter(old => !names.has(refKey(old)))
-    this.#told.set(way.id, { way, resources })
-    if (left.length > 0) remove.push(...this.#release(way.id, left))
+  /** What the ports' changes put and remove is told as one. */
+  #change(collect: (changes: Changes) => void): void {
+    const changes: Changes = { put: [], remove: [] }
+    collect(changes)
+    this.store.update(changes)
   }
 
-  /** Connections that the former owner has there are still open, so all else of it stays in Envoy while it drains. */
-  #takeListener({ name }: ResourceRef, id: string): void {
-    const owner = this.#listenerOwner.get(name) ?? id
-    this.#listenerOwner.set(name, id)
-    const told = owner === id ? undefined : this.#told.get(owner)
-    if (!told) return
-    const resources = told.resources.filter(resource => !isListener(resource) || resource.name !== name)
-    this.#told.set(owner, { ...told, resources })
+  /** A draining way whose endpoints are gone can only answer 503: its connections shall end. */
+  #tell(way: Way, changes: Changes): void {
+    const isLeaving = this.#drains.has(way.id) && (way.endpoints.length === 0 || this.#drains.isOver(way.id))
+    this.#told.tell(way, isLeaving, changes)
+    this.#settleRemoved(way.id, changes)
   }
 
-  #forget(id: string): readonly ResourceRef[] {
-    const resources = this.#told.get(id)?.resources ?? []
-    this.#told.delete(id)
-    return this.#release(id, resources)
+  #forget(id: string, changes: Changes): void {
+    this.#told.forget(id, changes)
+    this.#settleRemoved(id, changes)
   }
 
-  /** Returns what is to be removed from Envoy of what a port had: all but a listener that another port has taken over. */
-  #release(id: string, resources: readonly Resource[]): readonly ResourceRef[] {
-    const remove = resources.filter(resource => !isListener(resource) || this.#listenerOwner.get(resource.name) === id)
-    for (const resource of remove) {
-      if (isListener(resource)) this.#listenerOwner.delete(resource.name)
-      this.#awaited.delete(refKey(resource))
-      this.#refusals.delete(refKey(resource))
+  /** What is removed is waited for no more, and is nobody's problem. */
+  #settleRemoved(id: string, { remove }: Changes): void {
+    if (remove.length === 0) return
+    for (const ref of remove) {
+      this.#awaited.delete(refKey(ref))
+      this.#refusals.delete(refKey(ref))
     }
     this.#report(id)
-    return remove
   }
 
   #needs(id: string): readonly ResourceRef[] {
     const { way, resources } = this.#told.get(id)!
-    return this.#options.shared.filter(({ name }) => name.endsWith(way.family)).concat(resources)
+    const common = this.#told.commonOf(way)
+    const redirect = this.#options.shared.filter(({ name }) => name.endsWith(way.family))
+    return [...redirect, ...(common ? [common] : []), ...resources]
   }
 
-  #ownerOf(ref: ResourceRef): string | undefined {
-    if (isListener(ref)) return this.#listenerOwner.get(ref.name)
-    return this.#told.has(ref.name) ? ref.name : undefined
-  }
-
+  /** What all ports of a family, or all of a port number, need. */
   #sharedOf(ref: ResourceRef): Resource | undefined {
+    return this.#redirectOf(ref) ?? this.#told.commonAt(ref)
+  }
+
+  #redirectOf(ref: ResourceRef): Resource | undefined {
     return this.#options.shared.find(({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name)
   }
 
   #isReachable(ref: ResourceRef): boolean {
-    return !this.#sharedOf(ref) || [...this.#openPaths].some(family => ref.name.endsWith(family))
+    return !this.#redirectOf(ref) || [...this.#openPaths].some(family => ref.name.endsWith(family))
   }
 
   #status(resource: Resource): EnvoyView['resources'][number]['status'] {
@@ -350,20 +331,20 @@ export class EnvoyLayer implements XdsObserver {
     if (this.#stopped) return
     this.gate.setAlive(this.envoys.isUp)
     this.#options.onUp(this.envoys.isUp)
-    for (const id of this.#told.keys()) this.gate.check(id)
+    for (const [id] of this.#told.entries()) this.gate.check(id)
     this.#options.onListening()
   }
 
   /** What an Envoy that is to take connections does not have is for the kernel layer. Returns whether there is any. */
   #comesDownFor(clientId: number): boolean {
     const isMissing = (resource: Resource) => this.#options.acknowledgedVersion(clientId, resource) === undefined
-    const lost = [...this.#told].filter(([id, told]) => this.gate.isUp(id) && told.resources.some(isMissing))
+    const lost = [...this.#told.entries()].filter(([id, told]) => this.gate.isUp(id) && told.resources.some(isMissing))
     for (const [id] of lost) this.gate.checkLoss(id)
     return lost.length > 0
   }
 
   #report(id: string): void {
-    const refusals = [...this.#refusals.values()].filter(({ ref }) => (this.#ownerOf(ref) ?? ref.name) === id)
+    const refusals = [...this.#refusals.values()].filter(({ ref }) => (this.#told.ownerOf(ref) ?? ref.name) === id)
     const object = id.includes('/') ? `Service ${serviceKeyOf(id)}` : `Envoy listener ${id}`
     const problems = refusals.map(({ ref, detail }) => {
       const words = detail.trim().replaceAll('\n', '; ')
@@ -379,29 +360,23 @@ export class EnvoyLayer implements XdsObserver {
       : 'the kernel layer serves it; correct its settings'
   }
 
-  /** Connections of a listener that another port has taken over are not counted apart: they may last the whole drain time. */
-  async #connections(ids: readonly string[]): Promise<ReadonlyMap<string, number> | undefined> {
-    const listeners = new Map(ids.map(id => [id, this.#listenersOf(id)]))
-    const open = await this.#options.connections([...listeners.values()].flatMap(names => names ?? []))
-    const count = (names: readonly string[] | undefined) =>
-      names?.reduce((sum, name) => sum + (open!.get(name) ?? 0), 0) ?? 1
-    return open && new Map([...listeners].map(([id, names]) => [id, count(names)]))
-  }
-
-  /** Names; undefined where another port has taken one over. */
-  #listenersOf(id: string): readonly string[] | undefined {
+  /** A connection without a request is seen on a listener of the port's own alone; elsewhere Envoy closes it in time. */
+  #quietMs(id: string): number {
     const told = this.#told.get(id)
-    return told && hasItsListeners(told) ? told.resources.filter(isListener).map(({ name }) => name) : undefined
+    return (told && commonProtocolOf(told.way, this.#told.options)?.idleTimeout) ?? 0
   }
-}
 
-/** Whether no other port has taken one over. */
-function hasItsListeners({ way, resources }: Told): boolean {
-  return resources.filter(isListener).length === addressesOf(way).length
-}
+  async #activity(ids: readonly string[]): Promise<ReadonlyMap<string, PortActivity> | undefined> {
+    const all = await this.#options.activity()
+    return all && new Map(ids.map(id => [id, this.#activityOf(id, all)]))
+  }
 
-function isListener({ typeUrl }: ResourceRef): boolean {
-  return typeUrl === typeUrls.listener
+  /** Connections of a listener that another port has taken over are not counted apart: they may last the whole drain time. */
+  #activityOf(id: string, { connections, requests, answers }: Activity): PortActivity {
+    const listeners = this.#told.listenersOf(id)
+    const open = listeners?.reduce((sum, name) => sum + connections(name), 0) ?? 1
+    return { open: open + requests(id), answers: answers(id) }
+  }
 }
 
 function typeName(typeUrl: TypeUrl): string {

@@ -64,6 +64,14 @@ describe('the setting external', () => {
     assert.deepEqual(table.setObstacles({}).ports, [])
   })
 
+  test('has no effect, and says so, with a node port out of the range in which Envoy takes them', () => {
+    const { layer, told } = outside({ ports: [aPort({ nodePort: 8080 })] })
+    assert.equal(layer?.wants, 'kernel')
+    assert.deepEqual(told, [
+      `LP204 annotation ${annotation}: Envoy takes node ports from 30000 to 32767, and 8080 is none`,
+    ])
+  })
+
   test('has no effect, and says so, on a port that is not reached from outside, or is not http', () => {
     assert.deepEqual(outside({ type: 'ClusterIP', ports: [aPort()] }), {
       layer: undefined,

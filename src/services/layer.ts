@@ -1,5 +1,6 @@
 /** Which layer serves a Service port: the kernel alone, or Envoy on top of it. */
 
+import { isUsualNodePort } from './places.ts'
 import type { External, Layer } from './port.ts'
 import { envoyProtocol } from './protocol.ts'
 import type { Namespace, Service, ServicePort, TrafficPolicy } from './service.ts'
@@ -90,7 +91,15 @@ export function whyNotExternal(
   obstacles: OutsideObstacles,
 ): string | undefined {
   if (service.type === 'ClusterIP' && service.externalIPs.length === 0) return 'the Service is not reached from outside'
-  return whyKernel(service, port, namespace, settings) ?? obstacles[service.externalTrafficPolicy]
+  return (
+    whyKernel(service, port, namespace, settings) ?? obstacles[service.externalTrafficPolicy] ?? whyNotNodePort(port)
+  )
+}
+
+/** Envoy tells a node port from the ports of VIPs by its number (envoy/listener.ts). */
+function whyNotNodePort({ nodePort }: ServicePort): string | undefined {
+  if (nodePort === undefined || isUsualNodePort(nodePort)) return undefined
+  return `Envoy takes node ports from 30000 to 32767, and ${nodePort} is none`
 }
 
 /**

@@ -6,6 +6,11 @@ import type { PortState } from './port.ts'
 /** What stands in place of an address where any of the node's will do. */
 export const anyAddressOf = { IPv4: '0.0.0.0', IPv6: '::' } as const satisfies Record<IpFamily, string>
 
+/** Whether kube-apiserver gives this node port unless its `--service-node-port-range` is another than by default. */
+export function isUsualNodePort(port: number): boolean {
+  return port >= 30_000 && port <= 32_767
+}
+
 /** What packets to a place are looked up by: their destination, or `anyAddressOf` its family. */
 export type PlaceKind = 'address' | 'node-port'
 

@@ -189,7 +189,7 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     boolean,
     false,
     http,
-    'Whether Envoy balances also what comes from outside, by node port, external and load-balancer IPs.',
+    'Whether Envoy balances also what comes from outside, by node port (30000 to 32767), external and load-balancer IPs.',
   ),
   define(
     'idle-timeout',

@@ -25,4 +25,6 @@ export const envoyTypes: readonly ServedType[] = [
   { typeUrl: typeUrls.endpoints, subscribed: 'byName', completes: typeUrls.cluster },
   { typeUrl: typeUrls.route, subscribed: 'byName' },
   { typeUrl: typeUrls.listener, subscribed: 'always' },
+  // Asked for as a whole, once a listener has come that needs it.
+  { typeUrl: typeUrls.scope, subscribed: 'byName' },
 ]

@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { curl } from '../../src/demo/clients.ts'
 import type { RunningPod } from '../../src/demo/pods.ts'
 import { startServer } from '../../src/demo/pods.ts'
-import { pause } from '../../src/demo/wait.ts'
+import { pause, waitFor } from '../../src/demo/wait.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { echo, http, serviceWith } from './manifests.ts'
 
@@ -13,7 +13,7 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
   let pods: readonly [RunningPod, RunningPod, RunningPod]
 
   before(async () => {
-    lab = await AgentLab.build({ flags: ['--drain-time', '1m'] })
+    lab = await AgentLab.build({ flags: ['--drain-time', '20s'] })
     const [first, ...others] = await lab.pods(['client', 'web-1', 'web-2', 'web-3'], 10)
     client = first!
     pods = others as unknown as typeof pods
@@ -22,8 +22,24 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
 
   after(() => lab?.destroy())
 
-  async function listeners(): Promise<string> {
-    return (await lab.on('curl', ['--silent', 'http://127.0.0.1:15000/listeners'])).stdout
+  async function isInEnvoy(vip: string): Promise<boolean> {
+    const pages = ['listeners', 'config_dump'].map(page => `http://127.0.0.1:15000/${page}`)
+    const [listeners, configuration] = await Promise.all(pages.map(page => lab.on('curl', ['--silent', page])))
+    return listeners!.stdout.includes(vip) || configuration!.stdout.includes(`"string_key": "${vip}:80"`)
+  }
+
+  /** Of so many megabytes, one a second; resolves to the bytes that came. */
+  async function startDownload(url: string, megabytes: number): Promise<number> {
+    const { stdout } = await curl(client, [
+      ...['--max-time', '30', '--limit-rate', '1M', '--output', '/dev/null', '--write-out', '%{size_download}'],
+      `${url}data?size=${megabytes}000000`,
+    ])
+    return Number(stdout)
+  }
+
+  async function untilOutOfEnvoy(vip: string): Promise<void> {
+    await waitFor(`${vip} out of Envoy`, 90e3, async () => !(await isInEnvoy(vip)), 1000)
+    assert.equal(await lab.metric('lightpath_draining_ports'), 0)
   }
 
   test('a new Service is served from its first answer on, and moves up once Envoy has acknowledged it', async () => {
@@ -55,39 +71,47 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     lab.remove('told')
   })
 
-  for (const [change, write] of [
-    [
-      'is set to overlay: false',
-      (name: string, vip: string) =>
-        lab.write(name, serviceWith({ name, vips: [vip], settings: { overlay: 'false' } }, pods)),
-    ],
-    ['is deleted', (name: string) => lab.remove(name)],
-  ] as const) {
-    test(`a Service that ${change} cuts no download and no open connection, and leaves Envoy when they are gone`, async () => {
-      const [name, vip] = change === 'is deleted' ? ['deleted', '10.96.1.2'] : ['down', '10.96.1.3']
-      const url = `http://${vip}/`
-      lab.write(name, serviceWith({ name, vips: [vip] }, pods))
-      await lab.untilServedBy('envoy', client, url)
-      const kept = await lab.load(client, { url, connections: 1, rate: 20 })
-      const download = curl(client, [
-        ...['--max-time', '30', '--limit-rate', '2M', '--output', '/dev/null', '--write-out', '%{size_download}'],
-        `${url}data?size=16000000`,
-      ])
-      await pause(500)
-      write(name, vip)
-      if (change === 'is deleted') await lab.until('a refusal', async () => (await lab.ask(client, url)) === 'curl 7')
-      else await lab.untilServedBy('kernel', client, url)
-      const moved = Date.now()
-      assert.deepEqual(await lab.overlay(), ['10.96.1.1 . 80'])
-      assert.equal((await download).stdout, '16000000')
-      assert.match(await listeners(), new RegExp(vip))
-      const { errors, layers } = await kept.stop()
-      assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']])
-      assert.ok(layers.envoy!.last > moved)
-      await lab.until('the listener gone', async () => !(await listeners()).includes(vip))
-      assert.equal(await lab.metric('lightpath_draining_ports'), 0)
-    })
-  }
+  test('a Service with a listener of its own that is deleted cuts no download and no open connection, and leaves Envoy when they are gone', async () => {
+    const url = 'http://10.96.1.2/'
+    const settings = { 'idle-timeout': '1m' }
+    lab.write('deleted', serviceWith({ name: 'deleted', vips: ['10.96.1.2'], settings }, pods))
+    await lab.untilServedBy('envoy', client, url)
+    const kept = await lab.load(client, { url, connections: 1, rate: 20 })
+    const download = startDownload(url, 4)
+    await pause(500)
+    lab.remove('deleted')
+    await lab.until('a refusal', async () => (await lab.ask(client, url)) === 'curl 7')
+    const moved = Date.now()
+    assert.deepEqual(await lab.overlay(), ['10.96.1.1 . 80'])
+    assert.ok(await isInEnvoy('10.96.1.2'))
+    assert.equal(await download, 4_000_000)
+    const { errors, layers } = await kept.stop()
+    assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']])
+    assert.ok(layers.envoy!.last > moved)
+    await untilOutOfEnvoy('10.96.1.2')
+  })
+
+  test('a Service that is set to overlay: false cuts no download, and takes its open connections along without an error', async () => {
+    const url = 'http://10.96.1.3/'
+    const write = (overlay: 'true' | 'false') =>
+      lab.write('down', serviceWith({ name: 'down', vips: ['10.96.1.3'], settings: { overlay } }, pods))
+    write('true')
+    await lab.untilServedBy('envoy', client, url)
+    const kept = await lab.load(client, { url, connections: 2, rate: 20 })
+    const download = startDownload(url, 4)
+    await pause(500)
+    write('false')
+    await lab.untilServedBy('kernel', client, url)
+    const moved = Date.now()
+    assert.equal(await download, 4_000_000)
+    // Once the drain time is over, connections are closed after their next answer.
+    await untilOutOfEnvoy('10.96.1.3')
+    await pause(500)
+    const { errors, layers } = await kept.stop()
+    assert.deepEqual([errors, Object.keys(layers).sort()], [{}, ['envoy', 'kernel']])
+    assert.ok(layers.envoy!.last > moved)
+    lab.remove('down')
+  })
 
   test('a Service whose last endpoint goes refuses connections at once, and works again when one comes', async () => {
     const url = 'http://10.96.1.4/'

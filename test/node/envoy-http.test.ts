@@ -10,7 +10,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Settings } from '../../src/services/settings.ts'
-import { client, eventually, exchange, httpEndpoint, rawEndpoint, serve, servicePort } from './envoy.ts'
+import { client, eventually, exchange, freePort, httpEndpoint, rawEndpoint, serve, servicePort } from './envoy.ts'
 
 const get = 'GET / HTTP/1.1\r\nHost: whoami\r\nConnection: close\r\n\r\n'
 
@@ -56,6 +56,45 @@ test('the endpoint sees what tells that a request came through Lightpath', async
   assert.match(answer, /X-Forwarded-For\n/)
 })
 
+test('of Service ports that share a listener each request goes to the one that it was sent to, whatever its headers say', async t => {
+  const port = await freePort()
+  const states = await Promise.all(
+    [1, 2].map(async i => {
+      const endpoint = await httpEndpoint(t, (request, response) =>
+        response.end(`endpoint ${i} ${request.headers['x-lightpath-address']}`),
+      )
+      const state = await servicePort(`shared-${i}`, 'http', [endpoint.port])
+      return { ...state, vip: `127.0.0.${i}`, port: { ...state.port, port } }
+    }),
+  )
+  const { accessLog } = await serve(t, states)
+  const ask = (host: string) =>
+    exchange(
+      t,
+      port,
+      `GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Lightpath-Address: 127.0.0.1:${port}\r\nConnection: close\r\n\r\n`,
+      host,
+    )
+  assert.match(await ask('127.0.0.1'), /endpoint 1 undefined/)
+  assert.match(await ask('127.0.0.2'), /endpoint 2 undefined/)
+  // Nobody's address: as if there were no endpoint.
+  assert.match(await ask('127.0.0.3'), /^HTTP\/1\.1 503 /)
+  await eventually(
+    () => accessLog().length === 1,
+    () => JSON.stringify(accessLog()),
+  )
+  assert.deepEqual([accessLog()[0]!.service, accessLog()[0]!.code], [null, 503])
+})
+
+test('a Service port that leaves Envoy answers once more on each connection, and closes it', async t => {
+  const { port: endpoint } = await httpEndpoint(t, (_, response) => response.end('ok'))
+  const state = await servicePort('whoami', 'http', [endpoint])
+  await serve(t, [state], { isLeaving: true })
+  const answer = await exchange(t, state.port.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  assert.match(answer, /^HTTP\/1\.1 200 /)
+  assert.match(answer, /\r\nConnection: close\r\n/)
+})
+
 test('headers that a proxy before us has set stay: protocol, request id, client address', async t => {
   const port = await throughEnvoy(t, (request, response) => response.end(request.rawHeaders.join('\n')))
   const answer = await exchange(
@@ -75,7 +114,7 @@ test('an HTTP/1.0 client without Host is answered, and the end of the answer is 
   })
   const answer = await exchange(t, port, 'GET / HTTP/1.0\r\n\r\n')
   assert.match(answer, /^HTTP\/1\.[01] 200 /)
-  assert.ok(answer.endsWith('\r\n\r\nhost whoami.test.svc;end'), answer)
+  assert.ok(answer.endsWith('\r\n\r\nhost localhost;end'), answer)
 })
 
 test('an HTTP/1.0 client that asks for it keeps its connection', async t => {

@@ -9,7 +9,7 @@ import fc from 'fast-check'
 import type { Bootstrap } from '../../src/envoy/api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { bootstrap, bootstrapJson } from '../../src/envoy/bootstrap.ts'
 import { redirectListeners } from '../../src/envoy/redirect.ts'
-import { resourcesOf } from '../../src/envoy/resources.ts'
+import { configurationOf } from '../../src/envoy/resources.ts'
 import { staticBootstrap } from '../../src/envoy/static.ts'
 import { anySettings, settingValues } from '../../src/envoy/testing.ts'
 import { defaultSettings, type Settings } from '../../src/services/settings.ts'
@@ -54,7 +54,7 @@ test('Envoy accepts every value of every setting, and combinations of them, for 
   )
   const resources = [
     ...redirectListeners({ redirectPort: 1666, families: ['IPv4', 'IPv6'] }),
-    ...states.flatMap((state, i) => resourcesOf(state, undefined, i % 2 === 0 ? 0x2000 : undefined)),
+    ...configurationOf(states, { clientMark: 0x2000 }),
   ]
   assert.match(await validate(t, staticBootstrap(resources, { node: 'node1' })), / OK\n$/)
 })

@@ -10,7 +10,7 @@ import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findEnvoy } from '../../src/envoy/find.ts'
 import { startEnvoy } from '../../src/envoy/process.ts'
-import { resourcesOf } from '../../src/envoy/resources.ts'
+import { configurationOf, type TellOptions } from '../../src/envoy/resources.ts'
 import { staticBootstrap } from '../../src/envoy/static.ts'
 import type { EnvoyProtocol, PortState } from '../../src/services/port.ts'
 import { defaultSettings, type Settings } from '../../src/services/settings.ts'
@@ -68,11 +68,15 @@ export interface RunningEnvoy {
 export type AccessLogLine = Readonly<Record<string, string | number | null>>
 
 /** Serves the Service ports until the test ends. */
-export async function serve(t: TestContext, states: readonly PortState[]): Promise<RunningEnvoy> {
+export async function serve(
+  t: TestContext,
+  states: readonly PortState[],
+  options: TellOptions = {},
+): Promise<RunningEnvoy> {
   const directory = await mkdtemp(join(tmpdir(), 'lightpath-envoy-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
   const [adminPort, canaryPort] = [await freePort(), await freePort()]
-  const resources = states.flatMap(state => resourcesOf(state))
+  const resources = configurationOf(states, options)
   const bootstrap = staticBootstrap(resources, { node: 'test', mark: 0, adminPort, canaryPort }, true)
   const envoy = await startEnvoy(await envoyPath(), bootstrap, directory)
   t.after(() => envoy.stop())
@@ -134,8 +138,8 @@ export interface RawClient {
 }
 
 /** A client that sends and sees bytes, not messages. */
-export async function client(t: TestContext, port: number): Promise<RawClient> {
-  const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true })
+export async function client(t: TestContext, port: number, host = '127.0.0.1'): Promise<RawClient> {
+  const socket = connect({ host, port, allowHalfOpen: true })
   t.after(() => socket.destroy())
   let received = ''
   let ended: RawClient['ended']
@@ -178,8 +182,8 @@ export async function client(t: TestContext, port: number): Promise<RawClient> {
 }
 
 /** Sends a request on a connection of its own, and returns all that comes until the connection ends. */
-export async function exchange(t: TestContext, port: number, request: string): Promise<string> {
-  const raw = await client(t, port)
+export async function exchange(t: TestContext, port: number, request: string, host?: string): Promise<string> {
+  const raw = await client(t, port, host)
   raw.send(request)
   return raw.untilEnd()
 }

@@ -15,10 +15,11 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import type { Settings } from '../../services/settings.ts'
+import { defaultSettings, type Settings } from '../../services/settings.ts'
 import { httpAccessLog } from '../accesslog.ts'
 import { ApiVersion } from '../api/envoy/config/core/v3/config_source_pb.js'
 import type { Http1ProtocolOptionsSchema, Http2ProtocolOptionsSchema } from '../api/envoy/config/core/v3/protocol_pb.js'
+import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 import { RouterSchema } from '../api/envoy/extensions/filters/http/router/v3/router_pb.js'
 import {
   HttpConnectionManager_PathWithEscapedSlashesAction as EscapedSlashes,
@@ -31,26 +32,28 @@ import {
 } from '../api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
 import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
+import { leave } from './httpleave.ts'
 import { routeConfiguration } from './httproutes.ts'
+import { scopedRouteConfiguration, scopedRoutes, writeAddress } from './httpscopes.ts'
 import { hideUpgradeName, upgradeConfigs } from './httpupgrade.ts'
 import type { FilteredPort, Protocol } from './protocol.ts'
 
+/** Between requests of a connection, where idle-timeout is not set. */
+const defaultIdleTimeout = 300e3
+
 export const http: Protocol = {
-  networkFilter: port => ({
-    name: 'envoy.filters.network.http_connection_manager',
-    configType: {
-      case: 'typedConfig',
-      value: encodedAny(HttpConnectionManagerSchema, merge(connectionManager(port.settings), ownManager(port))),
-    },
-  }),
+  networkFilter: port => networkFilter(connectionManager(port.settings), ownManager(port)),
+  common: {
+    fits: ({ idleTimeout, accessLog }) => idleTimeout === undefined && accessLog === defaultSettings.accessLog,
+    networkFilter: () => networkFilter(connectionManager(defaultSettings), commonManager),
+    scope: scopedRouteConfiguration,
+    idleTimeout: defaultIdleTimeout,
+  },
   routes: routeConfiguration,
   clusterOptions: settings => ({
     'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': upstreamOptions(settings),
   }),
 }
-
-/** Between requests of a connection, where idle-timeout is not set. */
-const defaultIdleTimeout = 300e3
 
 /** Where servers differ, the largest of their limits (Go's 1 MiB of headers); what the endpoint refuses, it refuses itself. */
 const maxHeadersKb = 1024
@@ -60,12 +63,12 @@ const maxHeaders = 10000
 const connectionManager = remembered((settings: Settings) =>
   encode(HttpConnectionManagerSchema, {
     statPrefix: 'http',
-    httpFilters: [router],
     commonHttpProtocolOptions: {
       idleTimeout: duration(settings.idleTimeout ?? defaultIdleTimeout),
       maxHeadersCount: maxHeaders,
     },
-    httpProtocolOptions: { ...http1, acceptHttp10: true },
+    // HTTP/1.0 without Host is HTTP/1.1 to the endpoint, which needs one; a Service port's own name cannot stand here.
+    httpProtocolOptions: { ...http1, acceptHttp10: true, defaultHostForHttp10: 'localhost' },
     http2ProtocolOptions: http2,
     maxRequestHeadersKb: maxHeadersKb,
     // Nothing ends a request or stream but its own ends (default 5 minutes without bytes).
@@ -90,24 +93,46 @@ const connectionManager = remembered((settings: Settings) =>
   }),
 )
 
-/** The part that is each Service port's own. */
-function ownManager({ id, namespace, name }: FilteredPort): Uint8Array {
-  return encode(HttpConnectionManagerSchema, {
-    routeSpecifier: {
-      case: 'rds',
-      value: {
-        routeConfigName: id,
-        configSource: { configSourceSpecifier: { case: 'ads', value: {} }, resourceApiVersion: ApiVersion.V3 },
-      },
-    },
-    // HTTP/1.0 without Host is HTTP/1.1 to the endpoint, which needs one.
-    httpProtocolOptions: { defaultHostForHttp10: `${name}.${namespace}.svc` },
-  })
-}
-
 const router = {
   name: 'envoy.filters.http.router',
   configType: { case: 'typedConfig' as const, value: any(RouterSchema, {}) },
+}
+
+/** The part of a Service port with a listener of its own. */
+function ownManager({ routes }: FilteredPort): Uint8Array {
+  return encode(HttpConnectionManagerSchema, {
+    httpFilters: [router],
+    routeSpecifier: {
+      case: 'rds',
+      value: {
+        routeConfigName: routes,
+        configSource: { configSourceSpecifier: { case: 'ads', value: {} }, resourceApiVersion: ApiVersion.V3 },
+      },
+    },
+  })
+}
+
+/** The part of all Service ports that share a listener. Of the settings there are those by default. */
+const commonManager = encode(HttpConnectionManagerSchema, {
+  httpFilters: [leave, router],
+  routeSpecifier: { case: 'scopedRoutes', value: scopedRoutes },
+  earlyHeaderMutationExtensions: [writeAddress],
+  // A Service port that Envoy does not know: as if it had no endpoint (default 404).
+  localReplyConfig: {
+    mappers: [
+      {
+        filter: { filterSpecifier: { case: 'responseFlagFilter', value: { flags: ['NR'] } } },
+        statusCode: 503,
+      },
+    ],
+  },
+})
+
+function networkFilter(...parts: readonly Uint8Array[]): MessageInitShape<typeof FilterSchema> {
+  return {
+    name: 'envoy.filters.network.http_connection_manager',
+    configType: { case: 'typedConfig', value: encodedAny(HttpConnectionManagerSchema, merge(...parts)) },
+  }
 }
 
 const http1: MessageInitShape<typeof Http1ProtocolOptionsSchema> = {

@@ -18,6 +18,8 @@ import { RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.
 import { PreviousHostsPredicateSchema } from '../api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
 import { any, asField, duration, encode, merge, remembered } from '../encoding.ts'
 import { hashesClients } from '../loadbalancing.ts'
+import { stay } from './httpleave.ts'
+import { addressCarrier } from './httpscopes.ts'
 import { restoreUpgradeName, upgradeNameCarrier } from './httpupgrade.ts'
 
 /** RFC 9110 section 9.2.2. */
@@ -52,23 +54,29 @@ const notIdempotent: Match = {
   })),
 }
 
-const headers = encode(RouteConfigurationSchema, { requestHeadersToRemove: [upgradeNameCarrier, spoofable] })
-const virtualHost = encode(VirtualHostSchema, {
+const headers = encode(RouteConfigurationSchema, {
+  requestHeadersToRemove: [upgradeNameCarrier, addressCarrier, spoofable],
+})
+const leavingHost = encode(VirtualHostSchema, {
   name: 'all',
   domains: ['*'],
   includeRequestAttemptCount: true,
   requestHeadersToAdd: restoreUpgradeName,
 })
+const stayingHost = merge(leavingHost, encode(VirtualHostSchema, { typedPerFilterConfig: stay }))
 
-/** The encoded RouteConfiguration. Only its name and the cluster in its routes are not shared with other Service ports. */
-export function routeConfiguration(id: string, settings: Settings): Uint8Array {
+/**
+ * The encoded RouteConfiguration. Only its name and the cluster in its routes are not shared with other Service ports.
+ * @param isLeaving whether connections are to end, each after its next answer
+ */
+export function routeConfiguration(name: string, id: string, settings: Settings, isLeaving: boolean): Uint8Array {
   const cluster = encode(RouteActionSchema, { clusterSpecifier: { case: 'cluster', value: id } })
   const routes = sharedRoutes(settings).map(({ match, action }) =>
     asField(VirtualHostSchema.field.routes, merge(match, asField(RouteSchema.field.route, merge(action, cluster)))),
   )
   return merge(
-    encode(RouteConfigurationSchema, { name: id }),
-    asField(RouteConfigurationSchema.field.virtualHosts, merge(virtualHost, ...routes)),
+    encode(RouteConfigurationSchema, { name }),
+    asField(RouteConfigurationSchema.field.virtualHosts, merge(isLeaving ? leavingHost : stayingHost, ...routes)),
     headers,
   )
 }

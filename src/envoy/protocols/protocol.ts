@@ -9,15 +9,31 @@ import { http } from './http.ts'
 import { tcp } from './tcp.ts'
 
 /** What of a Service port its filter depends on: not its endpoints, which change. */
-export type FilteredPort = Pick<PortState, 'id' | 'namespace' | 'name' | 'settings'>
+export interface FilteredPort extends Pick<PortState, 'id' | 'settings'> {
+  /** What its routes are called. */
+  readonly routes: string
+}
 
 export interface Protocol {
-  /** The network filter that serves a connection to the Service port. */
+  /** The network filter that serves a connection to the Service port, on a listener of its own. */
   readonly networkFilter: (port: FilteredPort) => MessageInitShape<typeof FilterSchema>
+  /** For protocols whose Service ports can share a listener. */
+  readonly common?: CommonProtocol
   /** The encoded RouteConfiguration, for protocols whose filter asks for one (RDS). */
-  readonly routes?: (id: string, settings: Settings) => Uint8Array
+  readonly routes?: (name: string, cluster: string, settings: Settings, isLeaving: boolean) => Uint8Array
   /** How endpoints are spoken to: Envoy's `typed_extension_protocol_options` of the cluster. */
   readonly clusterOptions: (settings: Settings) => Readonly<Record<string, Any>>
+}
+
+export interface CommonProtocol {
+  /** Whether a Service port's connections are as the listener has them. */
+  readonly fits: (settings: Settings) => boolean
+  /** The network filter that serves connections to all the Service ports. */
+  readonly networkFilter: () => MessageInitShape<typeof FilterSchema>
+  /** The encoded ScopedRouteConfiguration: what comes to this address, as `hostPort` writes it, takes the routes of this name. */
+  readonly scope: (address: string) => Uint8Array
+  /** How long a connection may be without a request, milliseconds. */
+  readonly idleTimeout: number
 }
 
 const protocols: Readonly<Record<EnvoyProtocol, Protocol>> = { http, tcp }

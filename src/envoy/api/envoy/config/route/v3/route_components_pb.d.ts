@@ -2460,3 +2460,29 @@ export declare type InternalRedirectPolicy = Message<"envoy.config.route.v3.Inte
  */
 export declare const InternalRedirectPolicySchema: GenMessage<InternalRedirectPolicy>;
 
+/**
+ * @generated from message envoy.config.route.v3.FilterConfig
+ */
+export declare type FilterConfig = Message<"envoy.config.route.v3.FilterConfig"> & {
+  /**
+   * @generated from field: google.protobuf.Any config = 1;
+   */
+  config?: Any | undefined;
+
+  /**
+   * @generated from field: bool is_optional = 2;
+   */
+  isOptional: boolean;
+
+  /**
+   * @generated from field: bool disabled = 3;
+   */
+  disabled: boolean;
+};
+
+/**
+ * Describes the message envoy.config.route.v3.FilterConfig.
+ * Use `create(FilterConfigSchema)` to create a new message.
+ */
+export declare const FilterConfigSchema: GenMessage<FilterConfig>;
+

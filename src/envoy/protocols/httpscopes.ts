@@ -1,0 +1,67 @@
+/**
+ * Whose a request is that comes to a listener which Service ports share: that of the Service port whose VIP and port the
+ * client connected to. Envoy finds its routes by a header (scoped routes, SRDS); the connection manager writes the address
+ * there before it looks, over whatever the client may have sent.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/http/http_routing#route-scope
+ */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { HeaderValueOption_HeaderAppendAction as Append } from '../api/envoy/config/core/v3/base_pb.js'
+import { ApiVersion, type ConfigSourceSchema } from '../api/envoy/config/core/v3/config_source_pb.js'
+import type { TypedExtensionConfigSchema } from '../api/envoy/config/core/v3/extension_pb.js'
+import { ScopedRouteConfigurationSchema } from '../api/envoy/config/route/v3/scoped_route_pb.js'
+import type { ScopedRoutesSchema } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { HeaderMutationSchema } from '../api/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.js'
+import { any, encode } from '../encoding.ts'
+
+/** Carries the address to the look-up; no endpoint sees it. */
+export const addressCarrier = 'x-lightpath-address'
+
+const fromAds: MessageInitShape<typeof ConfigSourceSchema> = {
+  configSourceSpecifier: { case: 'ads', value: {} },
+  resourceApiVersion: ApiVersion.V3,
+}
+
+/** Written as `hostPort` writes an address. */
+export const writeAddress: MessageInitShape<typeof TypedExtensionConfigSchema> = {
+  name: 'envoy.http.early_header_mutation.header_mutation',
+  typedConfig: any(HeaderMutationSchema, {
+    mutations: [
+      {
+        action: {
+          case: 'append',
+          value: {
+            header: { key: addressCarrier, value: '%DOWNSTREAM_LOCAL_ADDRESS%' },
+            appendAction: Append.OVERWRITE_IF_EXISTS_OR_ADD,
+          },
+        },
+      },
+    ],
+  }),
+}
+
+export const scopedRoutes: MessageInitShape<typeof ScopedRoutesSchema> = {
+  name: 'addresses',
+  scopeKeyBuilder: {
+    fragments: [
+      {
+        type: {
+          case: 'headerValueExtractor',
+          // Without a separator the whole value is one element.
+          value: { name: addressCarrier, elementSeparator: '', extractType: { case: 'index', value: 0 } },
+        },
+      },
+    ],
+  },
+  rdsConfigSource: fromAds,
+  configSpecifier: { case: 'scopedRds', value: { scopedRdsConfigSource: fromAds } },
+}
+
+/** The encoded ScopedRouteConfiguration: requests to this address take the routes of this name. */
+export function scopedRouteConfiguration(address: string): Uint8Array {
+  return encode(ScopedRouteConfigurationSchema, {
+    name: address,
+    routeConfigurationName: address,
+    key: { fragments: [{ type: { case: 'stringKey', value: address } }] },
+  })
+}
