@@ -1,7 +1,7 @@
 /**
  * How long a change of one EndpointSlice takes to be in effect, and whether that depends on the number of Services.
  *
- * A change begins with the writing of its file. It is in the kernel when the agent's nft has ended, and in Envoy when the
+ * A change begins with the writing of its file. It is in the kernel when the agent's nft has answered, and in Envoy when the
  * agent has Envoy's acknowledgement; both are taken from the agent's log, whose time-stamps are whole milliseconds.
  */
 
