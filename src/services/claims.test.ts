@@ -27,6 +27,23 @@ describe('a VIP:port that two Services claim', () => {
     )
     assert.deepEqual(problems.get('Service whoami/a'), [])
   })
+  test('goes to the oldest of several that wait, and by name where they are of one age', () => {
+    const waiting = [
+      aService({ name: 'd', created: 2 }),
+      aService({ name: 'younger', created: 3 }),
+      aService({ name: 'c', created: 2 }),
+      aService({ name: 'older', created: 1 }),
+    ]
+    const table = tableOf(b, ...waiting)
+    const owners = ['b', 'older', 'c', 'd', 'younger']
+    for (const owner of owners) {
+      assert.deepEqual(
+        [...table.states()].map(({ name }) => name),
+        [owner],
+      )
+      table.apply([remove(aService({ name: owner }))])
+    }
+  })
   test('is free again when the one that waits for it goes first', () => {
     const table = tableOf(b, a)
     table.apply([remove(a)])

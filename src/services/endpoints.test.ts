@@ -47,8 +47,11 @@ describe('slices', () => {
     ]))
   test('an endpoint in two slices is used once', () =>
     assert.deepEqual(choose([aSlice([ready('10.0.0.1')]), aSlice([ready('10.0.0.1')], { name: 'b' })]), ['10.0.0.1']))
-  test('an endpoint that is ready in one slice and not in another is ready', () =>
-    assert.deepEqual(choose([aSlice([ready('10.0.0.1')]), aSlice([unready('10.0.0.1')], { name: 'b' })]), ['10.0.0.1']))
+  test('an endpoint that is ready in one slice and not in another is ready, whichever comes first', () => {
+    const slices = [aSlice([ready('10.0.0.1')]), aSlice([unready('10.0.0.1')], { name: 'b' })]
+    assert.deepEqual(choose(slices), ['10.0.0.1'])
+    assert.deepEqual(choose(slices.reverse()), ['10.0.0.1'])
+  })
   test('an address that a new pod has, while an old one with it still terminates, is as ready as the new pod', () => {
     const [old, unreadyNew] = [aSlice([draining('10.0.0.1')]), aSlice([unready('10.0.0.1')], { name: 'b' })]
     assert.deepEqual(choose([old, unreadyNew]), [])
@@ -76,6 +79,17 @@ describe('slices', () => {
   test('slices of the other family are not used', () => {
     assert.deepEqual(choose([aSlice([ready('fd00::1')], { family: 'IPv6' })]), [])
   })
+})
+
+test('those that answer a UDP port, whose flows go on, are also the serving ones that are not chosen', () => {
+  const udp = aPort({ protocol: 'UDP' })
+  const endpoints = [ready('10.0.0.1'), draining('10.0.0.2'), unready('10.0.0.3')]
+  const slice = aSlice(endpoints, { ports: [{ name: 'http', protocol: 'UDP', port: 53 }] })
+  const choice = chooseEndpoints(aService(), udp, 'IPv4', [slice], here)
+  assert.deepEqual(
+    [choice.endpoints, choice.answering].map(list => list.map(({ ip }) => ip)),
+    [['10.0.0.1'], ['10.0.0.1', '10.0.0.2']],
+  )
 })
 
 describe('internal traffic policy Local', () => {

@@ -46,6 +46,7 @@ describe('a Service', () => {
     ['without ports', { ports: [] }],
     ['that is headless', { clusterIPs: [] }],
     ['that is an ExternalName', { type: 'ExternalName', clusterIPs: [] }],
+    ['with the label service.kubernetes.io/headless', { labels: { 'service.kubernetes.io/headless': '' } }],
     ['of another proxy', { labels: { 'service.kubernetes.io/service-proxy-name': 'other' } }],
   ] as [string, Partial<Service>][]) {
     test(`${what} is not served, and the view says why`, () => {
@@ -101,7 +102,9 @@ describe('the layer', () => {
     assert.equal(stateOf(table).layer.wants, 'envoy')
     table.apply([put(aNamespace('whoami', { lightpath: 'disabled' }))])
     assert.equal(stateOf(table).layer.wants, 'kernel')
-    table.apply([remove(aNamespace('whoami'))])
+    table.apply([put(aNamespace('whoami', { lightpath: 'enabled' }))])
+    assert.equal(stateOf(table).layer.wants, 'envoy')
+    table.apply([put(aNamespace('whoami', { lightpath: 'disabled' })), remove(aNamespace('whoami'))])
     assert.equal(stateOf(table).layer.wants, 'envoy')
   })
 })
@@ -123,6 +126,11 @@ describe('a change', () => {
     assert.equal(before?.settings, after?.settings)
     assert.equal(before?.layer, after?.layer)
     assert.notEqual(before?.endpoints, after?.endpoints)
+  })
+  test('that changes nothing of a UDP port, whose endpoints that answer are told too, is not reported', () => {
+    const slice = aSlice([anEndpoint('10.244.1.2')], { ports: [{ name: 'http', protocol: 'UDP', port: 53 }] })
+    const table = tableOf(aService({ ports: [aPort({ protocol: 'UDP' })] }), slice)
+    assert.deepEqual(table.apply([put({ ...slice })]).ports, [])
   })
   test('of the zone of this node chooses anew', () => {
     const endpoints = [anEndpoint('10.244.1.2', { forZones: ['a'] }), anEndpoint('10.244.1.3', { forZones: ['b'] })]
@@ -210,6 +218,14 @@ describe('a Service that kube-proxy takes over', () => {
     table.apply([ours])
     assert.deepEqual(table.release(key).ports, [])
     assert.equal(stateOf(table).layer.wants, 'envoy')
+  })
+  test('leaves its healthCheckNodePort at once, on which kube-proxy is to listen', () => {
+    const table = new ServiceTable('node1', 'labelled')
+    const service = aService({ type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 32_000 })
+    const isOurs = put({ ...service, labels: { 'service.kubernetes.io/service-proxy-name': 'lightpath.cloud' } })
+    assert.equal(table.apply([isOurs]).healthChecks.get(key)?.length, 1)
+    assert.deepEqual(table.apply([put(service)]).healthChecks.get(key), [])
+    stateOf(table)
   })
   test('goes at once when it is deleted meanwhile, and its VIP with it', () => {
     const { table } = handedOver()
