@@ -60,7 +60,7 @@ configured(
   program
     .command('prepare')
     .description(
-      "set what the node's kernel needs (conntrack, local ports), as `node` does where it may: for an init container that may more",
+      "set what the node's kernel needs (conntrack, local ports, handover between Envoys), as `node` does where it may: for an init container that may more",
     ),
   ['nodeName', 'services', 'clientAddress', ...conntrack],
 ).action(run(async config => (await import('./commands/prepare.ts')).prepare(config)))

@@ -1,3 +1,4 @@
+import { placesOf } from '../envoy/ownports.ts'
 import { createLog } from '../observe/log.ts'
 import type { Check } from '../preflight/check.ts'
 import { checkPolicies, type PlannedPort, plannedPorts } from '../preflight/cluster.ts'
@@ -32,7 +33,8 @@ export async function preflight(config: Config, output: 'table' | 'json'): Promi
 }
 
 async function gather(config: Config, onStep: (step: string) => void): Promise<Report> {
-  const { redirectPort, canaryPort, adminPort, xdsPort, metricsPort } = config
+  const { redirectPort, xdsPort, metricsPort } = config
+  const ofEnvoys = placesOf(config).flatMap(({ adminPort, canaryPort }) => [canaryPort, adminPort])
   // Where a node may find out that it keeps the client's address, what that takes is looked at.
   const decided = withClientAddress(config, config.clientAddress === 'forwarded-for' ? 'forwarded-for' : 'preserve')
   const hasAgent = (await askAgent(config.socket, '/status')).kind !== 'dead'
@@ -41,7 +43,7 @@ async function gather(config: Config, onStep: (step: string) => void): Promise<R
       ...decided,
       targetPort: redirectPort,
       families: familiesOf(config),
-      ports: { redirectPort, canaryPort, adminPort, xdsPort, metricsPort },
+      ports: [redirectPort, ...ofEnvoys, xdsPort, metricsPort],
       hasAgent,
       cniDirectory,
     },

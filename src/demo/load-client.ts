@@ -68,7 +68,8 @@ function ask(agent: Agent): Promise<Outcome> {
   const { promise, resolve } = Promise.withResolvers<Outcome>()
   const failed = (error: NodeJS.ErrnoException) => resolve({ error: error.code ?? error.message })
   const outgoing: ClientRequest = request(flags.url, { agent, method: flags.method, timeout: timeoutMs }, response => {
-    const [endpoint, layer] = [header(response, 'x-hostname'), header(response, 'x-layer')]
+    const endpoint = String(response.headers['x-hostname'] ?? 'unknown')
+    const layer = layerOf(response)
     const status = response.statusCode ?? 0
     response.on('error', failed)
     response.on('end', () => resolve(status < 400 ? { endpoint, layer } : { endpoint, layer, error: `HTTP ${status}` }))
@@ -80,8 +81,9 @@ function ask(agent: Agent): Promise<Outcome> {
   return promise
 }
 
-function header(response: IncomingMessage, name: string): string {
-  return String(response.headers[name] ?? 'unknown')
+/** What the endpoint says, by what came to it; where it says nothing, by what Envoy adds to answers. */
+function layerOf({ headers }: IncomingMessage): string {
+  return String(headers['x-layer'] ?? (headers['x-envoy-upstream-service-time'] === undefined ? 'kernel' : 'envoy'))
 }
 
 await Promise.all(Array.from({ length: Number(flags.connections) }, (_, number) => connection(number)))

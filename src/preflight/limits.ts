@@ -4,14 +4,6 @@ import { isListening } from '../node/listening.ts'
 import { type Check, fails, ok, someOf, warning } from './check.ts'
 import { textOf } from './output.ts'
 
-export interface UsedPorts {
-  readonly redirectPort: number
-  readonly canaryPort: number
-  readonly adminPort: number
-  readonly xdsPort: number
-  readonly metricsPort: number
-}
-
 const sysctl = (name: string) => textOf(`/proc/sys/net/${name}`)
 
 export async function checkSysctls(): Promise<readonly Check[]> {
@@ -58,10 +50,9 @@ export function checkConntrack(max: number, count: number): Check {
 }
 
 /** @param isOurs whether an agent runs on this node: then the ports are its own and Envoy's */
-export async function checkPorts(ports: UsedPorts, isOurs: boolean): Promise<Check> {
-  const all = Object.values(ports)
-  const taken = (await Promise.all(all.map(async port => ((await isListening(port)) ? [port] : [])))).flat()
-  if (taken.length === 0) return ok('ports', `${all.join(', ')} are free`)
+export async function checkPorts(ports: readonly number[], isOurs: boolean): Promise<Check> {
+  const taken = (await Promise.all(ports.map(async port => ((await isListening(port)) ? [port] : [])))).flat()
+  if (taken.length === 0) return ok('ports', `${ports.join(', ')} are free`)
   if (isOurs) return ok('ports', `an agent runs here already; ${taken.join(', ')} in use`)
   return fails(
     'ports',

@@ -7,7 +7,7 @@ import type { RulesetOptions } from '../kernel/ruleset.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import { type Check, fails, warning } from './check.ts'
-import { checkPorts, checkSysctls, type UsedPorts } from './limits.ts'
+import { checkPorts, checkSysctls } from './limits.ts'
 import { checkNetwork } from './network.ts'
 import { checkKernel, checkPrograms, checkRules } from './programs.ts'
 import { checkRouting, type RoutingMarks } from './routing.ts'
@@ -17,7 +17,8 @@ export interface PreflightOptions extends RulesetOptions, RoutingMarks {
   readonly families: readonly IpFamily[]
   readonly services: ServiceScope
   readonly redirect: Redirect
-  readonly ports: UsedPorts
+  /** That have to be free, or are used by agent and Envoys. */
+  readonly ports: readonly number[]
   /** Whether an agent answers on this node. */
   readonly hasAgent: boolean
   /** Usually /etc/cni/net.d. */

@@ -24,12 +24,14 @@ describe('make deploy', { skip }, () => {
       await cluster.load(2, url, '--rate', '100', '--connections', '10', '--fresh'),
     ]
   }
-  const losesNothing = async (loads: readonly Load[]) => {
-    for (const load of loads) {
-      const { requests, errors } = await load.end()
+  /** Returns the layers that served. */
+  const losesNothing = async (loads: readonly Load[]): Promise<ReadonlySet<string>> => {
+    const reports = await Promise.all(loads.map(load => load.end()))
+    for (const { requests, errors } of reports) {
       assert.deepEqual(errors, {})
       assert.ok(requests > 300, `${requests} requests`)
     }
+    return new Set(reports.flatMap(({ layers }) => Object.keys(layers)))
   }
   const reachesEnvoy = (node: number) =>
     eventually(60, async () => {
@@ -69,17 +71,31 @@ describe('make deploy', { skip }, () => {
     assert.ok(Number(await inAgent('lightpath debug dump --file - | wc -c')) > 10_000)
   })
 
-  for (const daemonSets of [['lightpath-proxy'], ['lightpath-proxy', 'lightpath-node']]) {
-    test(`a rolling update of ${daemonSets.join(' and ')} under 300 requests/s loses none`, async () => {
-      const load = await someLoad()
-      for (const daemonSet of daemonSets) await ours('rollout', 'restart', `daemonset/${daemonSet}`)
-      for (const daemonSet of daemonSets) {
-        await ours('rollout', 'status', `daemonset/${daemonSet}`, '--timeout', '180s')
-      }
-      await losesNothing(load)
-      for (const node of nodes) await reachesEnvoy(node)
+  /** Returns when the pods of before have ended. */
+  const update = async (...daemonSets: readonly string[]) => {
+    for (const daemonSet of daemonSets) await ours('rollout', 'restart', `daemonset/${daemonSet}`)
+    for (const daemonSet of daemonSets) {
+      await ours('rollout', 'status', `daemonset/${daemonSet}`, '--timeout', '180s')
+    }
+    await eventually(120, async () => {
+      const pods = await ours('get', 'pods', '-l', 'app.kubernetes.io/component in (proxy, node)', '-o', 'name')
+      assert.equal(pods.trim().split('\n').length, 2 * nodes.length, pods)
     })
   }
+
+  test('a rolling update of Envoy under 300 requests/s loses none, and an Envoy answers every one', async () => {
+    const load = await someLoad()
+    await update('lightpath-proxy')
+    assert.deepEqual([...(await losesNothing(load))], ['envoy'])
+    for (const node of nodes) await reachesEnvoy(node)
+  })
+
+  test('a rolling update of Envoy and agent at once under 300 requests/s loses none', async () => {
+    const load = await someLoad()
+    await update('lightpath-proxy', 'lightpath-node')
+    await losesNothing(load)
+    for (const node of nodes) await reachesEnvoy(node)
+  })
 
   test('make undeploy under 300 requests/s loses none, hands Services back and leaves nothing on any node', async () => {
     const load = await someLoad()
