@@ -21,6 +21,8 @@ function infoOf(id: number, canaryPort: number): ClientInfo {
 /** Envoys of which the test says what they answer; what they are told of the shared listener they have at once. */
 function node({ handsOver = true } = {}) {
   const listening = new Set<number>()
+  /** Those that have all else. */
+  const knowing = new Set<number>()
   const canaries = new Map<number, (answer: CanaryAnswer) => void>()
   const envoys: Envoys = new Envoys(
     {
@@ -32,7 +34,7 @@ function node({ handsOver = true } = {}) {
         return { stop: () => {} }
       },
       handsOver: () => handsOver,
-      acknowledgedVersion: id => (listening.has(id) ? '1' : undefined),
+      acknowledgedVersion: (id, { name }) => ((name === shared.name ? listening : knowing).has(id) ? '1' : undefined),
       setAdmitted: (id, admitted) => {
         if (admitted) listening.add(id)
         else listening.delete(id)
@@ -43,21 +45,26 @@ function node({ handsOver = true } = {}) {
     { changed: () => {}, admitting: () => 0 },
   )
   const answer = (port: number, said: CanaryAnswer) => canaries.get(port)!(said)
+  /** Admissions wait for a timer of no time: one that is begun later ends later. */
+  const admitted = () => new Promise(resolve => setTimeout(resolve, 5))
   /** Connects, has everything, and answers. */
   const join = async (id: number, port: number, said: CanaryAnswer = 'serving') => {
     envoys.connected(infoOf(id, port))
     envoys.settled(id)
     answer(port, said)
-    await new Promise(resolve => setTimeout(resolve, 5))
+    await admitted()
   }
-  return { envoys, listening, answer, join }
+  return { envoys, listening, knowing, answer, join, admitted }
 }
 
 test('an Envoy takes connections once it has all the rest, and counts once it answers', async () => {
-  const { envoys, listening, answer, join } = node()
+  const { envoys, listening, answer, admitted } = node()
   envoys.connected(infoOf(1, 1667))
+  answer(1667, 'refused')
+  await admitted()
   assert.deepEqual([listening.size, envoys.isUp, envoys.stateOf(1)], [0, false, 'coming'])
-  await join(1, 1667, 'refused')
+  envoys.settled(1)
+  await admitted()
   assert.deepEqual([[...listening], envoys.isUp, envoys.stateOf(1)], [[1], false, 'silent'])
   answer(1667, 'serving')
   assert.deepEqual([envoys.isUp, envoys.stateOf(1)], [true, 'serving'])
@@ -73,6 +80,16 @@ test('one that is to end keeps its connections until another serves in its place
   assert.deepEqual([[...listening], envoys.isUp, envoys.stateOf(1)], [[2], true, 'ending'])
 })
 
+test('one that is to end keeps its connections while the other does not answer yet', async () => {
+  const { listening, answer, join } = node()
+  await join(1, 1667)
+  await join(2, 1668, 'refused')
+  answer(1667, 'draining')
+  assert.deepEqual([...listening], [1, 2])
+  answer(1668, 'serving')
+  assert.deepEqual([...listening], [2])
+})
+
 test('one that is to end with none to follow is steered to no more', async () => {
   const { envoys, listening, answer, join } = node()
   await join(1, 1667)
@@ -81,7 +98,7 @@ test('one that is to end with none to follow is steered to no more', async () =>
 })
 
 test('without a handover the next one takes connections when the one before has ended', async () => {
-  const { envoys, listening, answer, join } = node({ handsOver: false })
+  const { envoys, listening, answer, join, admitted } = node({ handsOver: false })
   await join(1, 1667)
   await join(2, 1668)
   assert.deepEqual([...listening], [1])
@@ -90,7 +107,7 @@ test('without a handover the next one takes connections when the one before has 
   listening.delete(1)
   envoys.disconnected(1)
   answer(1667, 'refused')
-  await new Promise(resolve => setTimeout(resolve, 5))
+  await admitted()
   assert.deepEqual([[...listening], envoys.isUp], [[2], true])
 })
 
@@ -113,12 +130,16 @@ test('one of two whose stream ends leaves all as it is where it is dead, and sto
   }
 })
 
-test('what is steered to Envoys has to be known to each that takes, and not to one that is coming', async () => {
-  const { envoys, listening, join } = node()
+test('what is steered to Envoys has to be known to each that takes connections, and not to one that is coming', async () => {
+  const { envoys, knowing, join } = node()
   const port = { typeUrl: typeUrls.listener, name: '10.0.0.1:80' }
   await join(1, 1667)
+  assert.equal(envoys.have(port), false)
+  knowing.add(1)
   envoys.connected(infoOf(2, 1668))
   assert.equal(envoys.have(port), true)
-  listening.delete(1)
+  await join(2, 1668)
   assert.equal(envoys.have(port), false)
+  knowing.add(2)
+  assert.equal(envoys.have(port), true)
 })
