@@ -31,7 +31,8 @@ interface Drain {
   quietSince: number
   /** As of the last look. */
   answers: number | undefined
-  isOver: boolean
+  /** When its connections were told to end. */
+  closedAt: number | undefined
 }
 
 export class Drains {
@@ -46,7 +47,8 @@ export class Drains {
 
   start(id: string): void {
     const now = performance.now()
-    if (!this.#drains.has(id)) this.#drains.set(id, { since: now, quietSince: now, answers: undefined, isOver: false })
+    if (!this.#drains.has(id))
+      this.#drains.set(id, { since: now, quietSince: now, answers: undefined, closedAt: undefined })
     this.#timer ??= setTimeout(() => void this.#look(), this.#options.intervalMs)
   }
 
@@ -61,7 +63,7 @@ export class Drains {
 
   /** Whether the port drains and its time is over. */
   isOver(id: string): boolean {
-    return this.#drains.get(id)?.isOver ?? false
+    return this.#drains.get(id)?.closedAt !== undefined
   }
 
   get size(): number {
@@ -91,12 +93,11 @@ export class Drains {
     const { drainMs, intervalMs, quietMs, close, finish } = this.#options
     // A connection made just before the port left may not be counted yet.
     const needed = Math.max(intervalMs, Math.min(quietMs(id), drainMs))
-    const age = now - drain.since
-    if (now - drain.quietSince >= needed || age >= drainMs + needed) {
+    if (now - drain.quietSince >= needed || now - (drain.closedAt ?? now) >= needed) {
       this.#drains.delete(id)
       finish(id)
-    } else if (age >= drainMs && !drain.isOver) {
-      drain.isOver = true
+    } else if (now - drain.since >= drainMs && drain.closedAt === undefined) {
+      drain.closedAt = now
       close(id)
     }
   }
