@@ -125,7 +125,7 @@ describe('one Envoy follows another', { skip }, () => {
     lab.write('new', serviceWith({ name: 'new', vips: ['10.96.0.11'] }, web))
     const view = async () => (await lab.explain('default/new'))?.envoyPorts['default/new/http']
     await lab.until('the first to have it', async () =>
-      (await admin('first', '/listeners')).includes('10.96.0.11:80::'),
+      (await admin('first', '/config_dump')).includes('10.96.0.11:80'),
     )
     assert.equal((await view())?.up, false)
     lab.follower.kill('SIGCONT')
