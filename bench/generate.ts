@@ -15,8 +15,10 @@ export type SliceChange = 'replace' | 'add' | 'remove'
 const servicesPerFile = 100
 const servicesPerNamespace = 100
 const podsPerNode = 100
+/** How many port numbers the Services have among them. */
+export const portNumbers = 20
 
-/** N http Services with M endpoints each, spread evenly over nodes of 100 pods. */
+/** N http Services with M endpoints each, spread evenly over port numbers and nodes of 100 pods. */
 export class Cluster {
   readonly size: Size
   readonly #nodes: number
@@ -39,7 +41,8 @@ export class Cluster {
   }
 
   service(number: number): object {
-    return service(namespaceOf(number), nameOf(number), 'http', serviceAddress(number))
+    const port = { name: 'http', port: 8000 + (number % portNumbers) }
+    return service(namespaceOf(number), nameOf(number), port, serviceAddress(number))
   }
 
   slice(number: number): object {
@@ -127,7 +130,8 @@ export function serviceObjects(
 ): readonly object[] {
   const port = { name: portName, port: endpoints[0]!.port }
   const slice = endpoints.map(({ ip }) => ({ addresses: [ip], conditions: { ready: true } }))
-  return [namespace('bench'), service('bench', name, portName, clusterIP), endpointSlice('bench', name, port, slice)]
+  const ownPort = { name: portName, port: 80 }
+  return [namespace('bench'), service('bench', name, ownPort, clusterIP), endpointSlice('bench', name, port, slice)]
 }
 
 export function list(items: readonly object[]): object {
@@ -138,7 +142,12 @@ function namespace(name: string): object {
   return { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { 'kubernetes.io/metadata.name': name } } }
 }
 
-function service(namespace: string, name: string, portName: string, clusterIP: string): object {
+function service(
+  namespace: string,
+  name: string,
+  port: { readonly name: string; readonly port: number },
+  clusterIP: string,
+): object {
   return {
     apiVersion: 'v1',
     kind: 'Service',
@@ -152,7 +161,7 @@ function service(namespace: string, name: string, portName: string, clusterIP: s
       internalTrafficPolicy: 'Cluster',
       sessionAffinity: 'None',
       selector: { app: name },
-      ports: [{ name: portName, port: 80, protocol: 'TCP', targetPort: portName }],
+      ports: [{ ...port, protocol: 'TCP', targetPort: port.name }],
     },
   }
 }

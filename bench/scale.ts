@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { LabNode, Network } from '../src/demo/network.ts'
 import type { Child } from '../src/demo/processes.ts'
 import { pause, waitFor } from '../src/demo/wait.ts'
-import { Manifests, type Size } from './generate.ts'
+import { Manifests, portNumbers, type Size } from './generate.ts'
 import {
   cpuTime,
   type LogLine,
@@ -153,8 +153,8 @@ async function verify({ node, manifests }: Fleet): Promise<void> {
     'clusters of Envoy that are not in use': [envoy.get('cluster_manager.warming_clusters'), 0],
     // And the one of xDS.
     'clusters of Envoy': [envoy.get('cluster_manager.active_clusters'), services + 1],
-    // And the canary's, and the redirect listeners of two families.
-    'listeners of Envoy': [envoy.get('listener_manager.total_listeners_active'), services + 3],
+    // One for each port number, the canary's, and the redirect listeners of two families.
+    'listeners of Envoy': [envoy.get('listener_manager.total_listeners_active'), Math.min(services, portNumbers) + 3],
   }
   for (const [what, [found, expected]] of Object.entries(seen))
     if (found !== expected) throw new Error(`${node.name}: ${what}: ${found}, and ${expected} were expected`)

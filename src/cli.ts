@@ -67,9 +67,10 @@ configured(
 
 configured(program.command('bootstrap').description("print the bootstrap of this node's Envoy, for `envoy -c FILE`"), [
   'nodeName',
-  'families',
   'xdsAddress',
-  ...ports,
+  'xdsPort',
+  'adminPort',
+  'canaryPort',
   'envoyMark',
   'clientAddress',
 ]).action(run(async config => (await import('./commands/bootstrap.ts')).printBootstrap(config)))

@@ -36,7 +36,11 @@ export async function runNode(given: Config): Promise<void> {
   )
   const servers = [
     startServer(agent, `metrics on port ${config.metricsPort}`, () =>
-      serveTcp(publicRoutes(agent), { address: config.metricsAddress, port: config.metricsPort }, log),
+      serveTcp(
+        publicRoutes(agent),
+        { address: config.metricsAddress ?? everyAddress(config), port: config.metricsPort },
+        log,
+      ),
     ),
     ...startHealthServer(agent, config, log),
     ...startKubeProxyServer(agent, config, log),
@@ -90,8 +94,7 @@ function startServer<T extends { stop(): Promise<void> }>(agent: Agent, name: st
 }
 
 function startHealthServer(agent: Agent, config: Config, log: Log) {
-  const everyAddress = familiesOf(config).includes('IPv6') ? '::' : '0.0.0.0'
-  const usual = config.services === 'labelled' ? 'none' : { address: everyAddress, port: 10256 }
+  const usual = config.services === 'labelled' ? 'none' : { address: everyAddress(config), port: 10256 }
   const where = config.healthzBindAddress ?? usual
   if (where === 'none') return []
   const routes = healthRoutes({
@@ -100,6 +103,10 @@ function startHealthServer(agent: Agent, config: Config, log: Log) {
     answered: agent.kubeProxyMetrics.answered,
   })
   return [startServer(agent, `healthz on port ${where.port}`, () => serveTcp(routes, where, log))]
+}
+
+function everyAddress(config: Config): string {
+  return familiesOf(config).includes('IPv6') ? '::' : '0.0.0.0'
 }
 
 /** What kube-proxy has on its port 10249. */

@@ -63,14 +63,24 @@ export const definitions = {
   },
   xdsAddress: { ...text, description: 'address of the xDS server', default: '127.0.0.1' },
   xdsPort: { ...portNumber, description: 'port of the xDS server', default: 18000 },
-  adminPort: { ...portNumber, description: "port of Envoy's admin interface, on 127.0.0.1", default: 15000 },
+  adminPort: {
+    ...portNumber,
+    description: "port of Envoy's admin interface, on 127.0.0.1; an Envoy that follows another has the next one",
+    default: 15000,
+  },
   redirectPort: { ...portNumber, description: 'port on which Envoy takes redirected connections', default: 1666 },
   canaryPort: {
     ...portNumber,
-    description: 'port, on 127.0.0.1, on which Envoy answers canary requests',
+    description:
+      'port, on 127.0.0.1, on which Envoy answers canary requests; an Envoy that follows another has the next one',
     default: 1667,
   },
-  metricsAddress: { ...text, description: 'address of /metrics, /healthz and /readyz', default: '0.0.0.0' },
+  metricsAddress: {
+    ...text,
+    description: 'address of /metrics, /healthz and /readyz',
+    default: undefined as string | undefined,
+    defaultText: 'all addresses, IPv4 and, where the node has it, IPv6',
+  },
   metricsPort: { ...portNumber, description: 'port of /metrics, /healthz and /readyz', default: 9000 },
   metricsBindAddress: {
     ...bindAddress(10249),
@@ -216,7 +226,8 @@ export const definitions = {
   },
   drainTime: {
     ...duration,
-    description: 'how long connections of a port that left Envoy may stay there',
+    description:
+      'how long connections of a port that left Envoy may stay there before they are told to end; five minutes later at most none is left',
     default: 600e3,
     defaultText: formatDuration(600e3),
   },

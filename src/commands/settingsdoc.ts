@@ -16,9 +16,11 @@ default applies, and the problem is logged, counted in \`lightpath_problems\` an
 
 Durations are written as in Go: \`500ms\`, \`5s\`, \`1m30s\`. \`none\` means that there is no such limit.
 
-A change of a setting takes effect for new requests. Changes of \`idle-timeout\`, \`access-log\` and, for tcp, \`lb-policy\`
-are changes of Envoy's listener: its open connections are closed, gracefully, within Envoy's drain time. A port with
-\`idle-timeout\` or \`access-log\` of its own has a listener of its own, which costs Envoy as much again as all else of the port.
+A change of a setting takes effect for new requests; that of \`idle-timeout\`, \`access-log\` or, for tcp, \`lb-policy\`, which
+are of Envoy's listeners, for new connections. A http port that sets \`idle-timeout\` or \`access-log\` gets a listener of its
+own, which costs Envoy as much again as all else of the port; connections from before stay as they are. When it changes
+the value again, or goes back to the default, the open connections of that listener are closed, gracefully, within Envoy's
+own drain time (\`--drain-time-s\`, an hour in deploy/proxy); so are those of a tcp port.
 `
 
 const agentIntroduction = `## Of the agent

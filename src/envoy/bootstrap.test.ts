@@ -9,12 +9,12 @@ test('the bootstrap of a node is golden/bootstrap.snapshot', t => {
   t.assert.fileSnapshot(bootstrapJson(bootstrap({ node: 'node1' })), golden('bootstrap'))
 })
 
-for (const [directory, clientAddress] of [
-  ['proxy', 'forwarded-for'],
-  ['components/client-address', 'preserve'],
+for (const [file, clientAddress] of [
+  ['envoy.json', 'preserve'],
+  ['envoy-before-6.3.json', 'forwarded-for'],
 ] as const) {
-  test(`deploy/${directory}/envoy.json is the bootstrap with --client-address=${clientAddress}`, async () => {
-    const deployed = await readFile(new URL(`../../deploy/${directory}/envoy.json`, import.meta.url), 'utf8')
+  test(`deploy/proxy/${file} is the bootstrap with --client-address=${clientAddress}`, async () => {
+    const deployed = await readFile(new URL(`../../deploy/proxy/${file}`, import.meta.url), 'utf8')
     assert.deepEqual(JSON.parse(deployed), bootstrapJson(bootstrap({ node: 'node', clientAddress })))
   })
 }

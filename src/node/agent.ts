@@ -172,6 +172,11 @@ export class Agent {
     return this.#options.pathTest ? (this.path.result(family) ?? { outcome: 'untested' }) : { outcome: 'assumed' }
   }
 
+  /** Without those that the node has no address of. */
+  #familiesOfNode(): readonly IpFamily[] {
+    return this.families.filter(family => this.pathOf(family).outcome !== 'absent')
+  }
+
   get xds(): XdsServer | undefined {
     return this.#xds?.started()
   }
@@ -379,7 +384,7 @@ export class Agent {
       envoyUp: () => this.envoy.envoys.isUp,
       missed: () => missedServices(this.table).length,
       kernelClients: () => this.clients.clients().length,
-      paths: () => this.#options.families.map(family => [family, this.envoy.isPathOpen(family)]),
+      paths: () => this.#familiesOfNode().map(family => [family, this.envoy.isPathOpen(family)]),
       problems: () => this.problems.counts(),
       xds: () => this.xds?.traffic ?? new Map(),
     })

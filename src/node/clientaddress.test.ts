@@ -54,7 +54,7 @@ test('a pod’s interface is a veth of its own with a host route, of either fami
   assert.deepEqual(found, { routed: ['a', 'b'], bridges: ['cni0'], programs: [], interfaceRules: [] })
 })
 
-test('a bootstrap that does not fit is a problem; one for preserve fits whatever auto decided', () => {
+test('a bootstrap that does not fit is a problem; one for preserve fits whatever was decided', () => {
   const auto = { setting: 'auto', mode: 'forwarded-for', why: '' } as const
   const preserve = { setting: 'preserve', mode: 'preserve', why: '' } as const
   const forwarded = { setting: 'forwarded-for', mode: 'forwarded-for', why: '' } as const
@@ -65,7 +65,7 @@ test('a bootstrap that does not fit is a problem; one for preserve fits whatever
     [
       [0, 0],
       [0, 1],
-      [1, 0],
+      [0, 0],
     ],
   )
 })

@@ -102,18 +102,15 @@ async function findPortsObstacle(): Promise<string | undefined> {
   return unmet && `${unmet.name} is not ${unmet.wanted} (${unmet.reason})`
 }
 
-/** Whether the bootstrap of an Envoy is for something else than what its agent decided. One for `preserve` can do both. */
+/** Whether the bootstrap of an Envoy cannot do what its agent decided. One for `preserve` can do both. */
 export function bootstrapProblems(
-  { setting, mode, why }: ClientAddressChoice,
+  { mode, why }: ClientAddressChoice,
   envoy: string,
   bootstrap: ClientAddress,
 ): readonly Problem[] {
-  const fits = bootstrap === mode || (setting === 'auto' && bootstrap === 'preserve')
-  if (fits) return []
+  if (bootstrap === 'preserve' || mode === 'forwarded-for') return []
   const reason = `its bootstrap is for --client-address ${bootstrap}, and the agent's is ${mode} (${why})`
   const remedy =
-    mode === 'preserve'
-      ? 'its connections may collide with those of the pods that they stand for; start it with a bootstrap for preserve'
-      : "endpoints see the node's address; give the agent --client-address preserve too, or start Envoy without it"
+    'its connections may collide with those of the pods that they stand for; start it with one for preserve'
   return [problem('LP303', `Envoy ${envoy}`, reason, remedy)]
 }

@@ -57,7 +57,7 @@ export function createMetrics(readings: Readings) {
   gauge('lightpath_overlay_entries', 'VIP:ports that go to Envoy.', readings.overlayEntries)
   gauge(
     'lightpath_draining_ports',
-    'Service ports that left Envoy and still have connections there.',
+    'Service ports that left Envoy and are kept there until nothing uses them.',
     readings.draining,
   )
   gauge('lightpath_kernel_elements', 'Elements in the sets and maps of table lightpath.', readings.kernelElements)
@@ -113,7 +113,7 @@ export function createMetrics(readings: Readings) {
     transactions: new Histogram({
       name: 'lightpath_kernel_transaction_seconds',
       help: 'Duration of nftables transactions.',
-      buckets: [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15],
+      buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15],
       registers,
     }),
     repairs: new Counter({

@@ -7,15 +7,17 @@ import { textOf } from './output.ts'
 const sysctl = (name: string) => textOf(`/proc/sys/net/${name}`)
 
 export async function checkSysctls(): Promise<readonly Check[]> {
-  const [forwarding, range, conntrackMax, conntrackCount] = await Promise.all([
+  const [forwarding, range, migration, conntrackMax, conntrackCount] = await Promise.all([
     sysctl('ipv4/ip_forward'),
     sysctl('ipv4/ip_local_port_range'),
+    sysctl('ipv4/tcp_migrate_req'),
     sysctl('netfilter/nf_conntrack_max'),
     sysctl('netfilter/nf_conntrack_count'),
   ])
   return [
     checkForwarding(forwarding),
     checkPortRange(range),
+    checkMigration(migration),
     checkConntrack(Number(conntrackMax), Number(conntrackCount)),
   ]
 }
@@ -35,6 +37,13 @@ export function checkPortRange(value: string | undefined): Check {
   if (last >= 65000) return ok('ip_local_port_range', value!.replace(/\s+/, ' '))
   const remedy = 'matters to --client-address preserve only: sysctl net.ipv4.ip_local_port_range="32768 65535"'
   return warning('ip_local_port_range', value?.replace(/\s+/, ' ') ?? 'not readable', remedy)
+}
+
+/** Whether an Envoy can hand over the connections that wait for it. Where Linux knows the setting, the agent sets it. */
+export function checkMigration(value: string | undefined): Check {
+  if (value !== undefined) return ok('tcp_migrate_req', value === '1' ? '1' : `${value}; the agent sets 1`)
+  const remedy = 'Linux 5.14 has it; until then the kernel layer serves all Services while Envoy is upgraded'
+  return warning('tcp_migrate_req', 'not there', remedy)
 }
 
 export function checkConntrack(max: number, count: number): Check {

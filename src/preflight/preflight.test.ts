@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Link } from '../kernel/podnetwork.ts'
-import { checkConntrack, checkPortRange } from './limits.ts'
+import { checkConntrack, checkMigration, checkPortRange } from './limits.ts'
 import { checkEncryption, checkPodNetwork, cniTypes } from './network.ts'
 import { checkKernel } from './programs.ts'
 import { checkRules, checkTable } from './routing.ts'
@@ -139,9 +139,11 @@ test('an old kernel fails, and one without IP_LOCAL_PORT_RANGE is warned of', as
   assert.deepEqual(await outcomes('6.18.44'), ['ok'])
 })
 
-test('the range of local ports and the size of conntrack are judged', () => {
+test('the range of local ports, the handover of waiting connections and the size of conntrack are judged', () => {
   assert.equal(checkPortRange('32768\t60999').outcome, 'warning')
   assert.equal(checkPortRange('32768\t65535').outcome, 'ok')
+  assert.equal(checkMigration(undefined).outcome, 'warning')
+  assert.equal(checkMigration('0').outcome, 'ok')
   assert.equal(checkConntrack(262144, 1000).outcome, 'ok')
   assert.equal(checkConntrack(262144, 200_000).outcome, 'warning')
   assert.equal(checkConntrack(Number.NaN, Number.NaN).outcome, 'warning')
