@@ -156,7 +156,10 @@ export class Ports {
       record.refusal = undefined
       this.#observer.problems?.(`kernel ${record.id}`, [])
     }
-    if (state === undefined && record.state === undefined) this.#records.delete(record.id)
+    if (state !== undefined || record.state !== undefined) return
+    this.#records.delete(record.id)
+    // It is, where it was to be written with others that were refused.
+    this.#dirty.delete(record.id)
   }
 
   /** False when a port was refused. */

@@ -250,6 +250,22 @@ test('A port that cannot be changed keeps what it has', async () => {
   await agent.tables.close()
 })
 
+test('A port that goes while another is refused is gone, and what comes after is written', async () => {
+  const agent = new Agent()
+  await agent.run([web, dns])
+  agent.nft.refuses = text => text.includes('10.1.0.66')
+  agent.tables.setPort({ ...web, endpoints: [{ ip: '10.1.0.66', port: 80 }] })
+  agent.tables.removePort(dns.id)
+  await agent.tables.settled()
+  const next = portState('a/next/http', '10.0.0.3', ['10.1.0.1:80@node1'])
+  agent.tables.setPort(next)
+  await agent.tables.settled()
+  const services = [...agent.nft.model.elements().keys()].filter(name => name.startsWith('ip services '))
+  assert.deepEqual(services.sort(), ['ip services 10.0.0.1 . tcp . 80', 'ip services 10.0.0.3 . tcp . 80'])
+  assert.deepEqual([...agent.problems.keys()], [`kernel ${web.id}`])
+  await agent.tables.close()
+})
+
 test('Without nft nothing crashes; it is reported, and all is written when nft is there', async () => {
   const agent = new Agent()
   agent.nft.missing = true
