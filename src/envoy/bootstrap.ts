@@ -3,6 +3,7 @@
 import { create, createRegistry, type JsonObject, type MessageInitShape, toJson } from '@bufbuild/protobuf'
 import { type ClientAddress, clientAddressKey, firstOwnPort } from '../services/clientaddress.ts'
 import { socketAddress } from './address.ts'
+import { fromAds } from './ads.ts'
 import { type Bootstrap, BootstrapSchema } from './api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { Cluster_DiscoveryType, type ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
 import type { BindConfigSchema } from './api/envoy/config/core/v3/address_pb.js'
@@ -10,7 +11,6 @@ import {
   ApiConfigSource_ApiType,
   type ApiConfigSourceSchema,
   ApiVersion,
-  type ConfigSourceSchema,
 } from './api/envoy/config/core/v3/config_source_pb.js'
 import type { SocketOptionSchema } from './api/envoy/config/core/v3/socket_option_pb.js'
 import type { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
@@ -114,11 +114,6 @@ const registry = createRegistry(
 )
 
 const xdsClusterName = 'xds'
-
-const fromAds: MessageInitShape<typeof ConfigSourceSchema> = {
-  configSourceSpecifier: { case: 'ads', value: {} },
-  resourceApiVersion: ApiVersion.V3,
-}
 
 const adsConfig: MessageInitShape<typeof ApiConfigSourceSchema> = {
   apiType: ApiConfigSource_ApiType.DELTA_GRPC,

@@ -4,6 +4,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Duration } from '@bufbuild/protobuf/wkt'
 import type { PortState } from '../services/port.ts'
 import type { Settings } from '../services/settings.ts'
+import { fromAds } from './ads.ts'
 import type {
   CircuitBreakers_ThresholdsSchema,
   CircuitBreakersSchema,
@@ -11,7 +12,6 @@ import type {
 import { Cluster_DiscoveryType, ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
 import type { OutlierDetectionSchema } from './api/envoy/config/cluster/v3/outlier_detection_pb.js'
 import { RoutingPriority } from './api/envoy/config/core/v3/base_pb.js'
-import { ApiVersion } from './api/envoy/config/core/v3/config_source_pb.js'
 import { tcpKeepalive } from './connection.ts'
 import { duration, encode, merge, remembered, resource } from './encoding.ts'
 import { lbPolicies } from './loadbalancing.ts'
@@ -31,9 +31,7 @@ const sharedCluster = remembered((protocol: Protocol) =>
     encode(ClusterSchema, {
       typedExtensionProtocolOptions: protocol.clusterOptions(settings),
       clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
-      edsClusterConfig: {
-        edsConfig: { configSourceSpecifier: { case: 'ads', value: {} }, resourceApiVersion: ApiVersion.V3 },
-      },
+      edsClusterConfig: { edsConfig: fromAds },
       connectTimeout: duration(settings.upstreamConnectTimeout),
       lbPolicy: lbPolicies[settings.lbPolicy],
       circuitBreakers: circuitBreakers(settings),

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { anyPack } from '@bufbuild/protobuf/wkt'
+import { fromAds } from '../../src/envoy/ads.ts'
 import {
   Cluster_DiscoveryType,
   type Cluster_LbPolicy,
@@ -23,8 +24,6 @@ import type { Refusal, VersionedRef } from '../../src/xds/messages.ts'
 import { type ClientInfo, startXdsServer, type XdsServer } from '../../src/xds/server.ts'
 import { ResourceStore } from '../../src/xds/store.ts'
 
-const ads = { configSourceSpecifier: { case: 'ads' as const, value: {} }, resourceApiVersion: 2 }
-
 interface ClusterOptions {
   readonly lbPolicy?: Cluster_LbPolicy
   /** Refused by Envoy when negative. */
@@ -35,7 +34,7 @@ export function clusterResource(name: string, version: string, options: ClusterO
   const message = create(ClusterSchema, {
     name,
     clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
-    edsClusterConfig: { edsConfig: ads },
+    edsClusterConfig: { edsConfig: fromAds },
     connectTimeout: { seconds: BigInt(options.connectTimeoutSeconds ?? 5) },
     lbPolicy: options.lbPolicy ?? 0,
   })
@@ -84,7 +83,7 @@ export function listenerResource(
     HttpConnectionManagerSchema,
     create(HttpConnectionManagerSchema, {
       statPrefix: 'http',
-      routeSpecifier: { case: 'rds', value: { configSource: ads, routeConfigName: options.route ?? '' } },
+      routeSpecifier: { case: 'rds', value: { configSource: fromAds, routeConfigName: options.route ?? '' } },
       httpFilters: [
         { name: 'router', configType: { case: 'typedConfig', value: anyPack(RouterSchema, create(RouterSchema)) } },
       ],

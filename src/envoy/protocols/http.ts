@@ -17,7 +17,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { defaultSettings, type Settings } from '../../services/settings.ts'
 import { httpAccessLog } from '../accesslog.ts'
-import { ApiVersion } from '../api/envoy/config/core/v3/config_source_pb.js'
+import { fromAds } from '../ads.ts'
 import type { Http1ProtocolOptionsSchema, Http2ProtocolOptionsSchema } from '../api/envoy/config/core/v3/protocol_pb.js'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 import { RouterSchema } from '../api/envoy/extensions/filters/http/router/v3/router_pb.js'
@@ -102,13 +102,7 @@ const router = {
 function ownManager({ routes }: FilteredPort): Uint8Array {
   return encode(HttpConnectionManagerSchema, {
     httpFilters: [router],
-    routeSpecifier: {
-      case: 'rds',
-      value: {
-        routeConfigName: routes,
-        configSource: { configSourceSpecifier: { case: 'ads', value: {} }, resourceApiVersion: ApiVersion.V3 },
-      },
-    },
+    routeSpecifier: { case: 'rds', value: { routeConfigName: routes, configSource: fromAds } },
   })
 }
 

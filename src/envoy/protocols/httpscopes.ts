@@ -6,8 +6,8 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
+import { fromAds } from '../ads.ts'
 import { HeaderValueOption_HeaderAppendAction as Append } from '../api/envoy/config/core/v3/base_pb.js'
-import { ApiVersion, type ConfigSourceSchema } from '../api/envoy/config/core/v3/config_source_pb.js'
 import type { TypedExtensionConfigSchema } from '../api/envoy/config/core/v3/extension_pb.js'
 import { ScopedRouteConfigurationSchema } from '../api/envoy/config/route/v3/scoped_route_pb.js'
 import type { ScopedRoutesSchema } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
@@ -16,11 +16,6 @@ import { any, encode } from '../encoding.ts'
 
 /** Carries the address to the look-up; no endpoint sees it. */
 export const addressCarrier = 'x-lightpath-address'
-
-const fromAds: MessageInitShape<typeof ConfigSourceSchema> = {
-  configSourceSpecifier: { case: 'ads', value: {} },
-  resourceApiVersion: ApiVersion.V3,
-}
 
 /** Written as `hostPort` writes an address. */
 export const writeAddress: MessageInitShape<typeof TypedExtensionConfigSchema> = {
