@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { typeUrls } from '../envoy/resource.ts'
-import { Link } from './link.ts'
 import { ResourceStore } from './store.ts'
 import { modelResource } from './testing.ts'
+import { Link } from './testing-link.ts'
 import { envoyTypes } from './types.ts'
 
 const { cluster, listener } = typeUrls

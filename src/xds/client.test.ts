@@ -3,9 +3,9 @@ import { test } from 'node:test'
 import { isDeepStrictEqual as isDeepEqual } from 'node:util'
 import fc from 'fast-check'
 import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
-import { Link } from './link.ts'
 import { ResourceStore } from './store.ts'
 import { type Content, modelResource, type Quality } from './testing.ts'
+import { Link } from './testing-link.ts'
 import { envoyTypes } from './types.ts'
 
 const { cluster, endpoints, listener, route } = typeUrls
