@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isDeepStrictEqual as isDeepEqual } from 'node:util'
 import fc from 'fast-check'
-import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
+import { backing as backingOf, type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
 import { ResourceStore } from './store.ts'
 import { type Content, modelResource, type Quality } from './testing.ts'
 import { Link } from './testing-link.ts'
 import { envoyTypes } from './types.ts'
 
-const { cluster, endpoints, listener, route } = typeUrls
+const { cluster, endpoints, listener, route, scope } = typeUrls
 const options = { types: envoyTypes }
 
 let versions = 0
@@ -19,29 +19,35 @@ interface ServiceState {
   readonly endpoints: Quality | undefined
   readonly listener: Quality | undefined
   readonly route: Quality | undefined
+  readonly scope: Quality | undefined
+  /** The Service that the address leads to: route and scope lean on that one's cluster and endpoints. Default its own. */
+  readonly leadsTo?: string | undefined
 }
 
-/** What `envoy/` would make of a Service: the listener leans on cluster and endpoints, the route on the cluster. */
+const commonRef: ResourceRef = { typeUrl: listener, name: 'common' }
+const common = modelResource(listener, 'common', 'v1', { quality: 'good', scopes: true })
+
+/** What `envoy/` would make of a Service: listener, route and scope lean on cluster and endpoints. */
 function resourcesOf(name: string, state: ServiceState, version: () => string): Resource[] {
-  const resource = (typeUrl: TypeUrl, content: Content, requires: readonly TypeUrl[]) =>
-    modelResource(
-      typeUrl,
-      name,
-      version(),
-      content,
-      requires.map(required => ({ typeUrl: required, name })),
-    )
+  const resource = (typeUrl: TypeUrl, content: Content, requires: readonly ResourceRef[]) =>
+    modelResource(typeUrl, name, version(), content, requires)
   const resources = [resource(cluster, { quality: state.cluster }, [])]
-  if (state.endpoints) resources.push(resource(endpoints, { quality: state.endpoints }, [cluster]))
-  const required = state.endpoints ? [cluster, endpoints] : [cluster]
+  if (state.endpoints) resources.push(resource(endpoints, { quality: state.endpoints }, [{ typeUrl: cluster, name }]))
+  const backing = state.endpoints ? backingOf(name) : [{ typeUrl: cluster, name }]
   if (state.listener) {
-    resources.push(resource(listener, { quality: state.listener, route: state.route !== undefined }, required))
+    resources.push(resource(listener, { quality: state.listener, route: state.route !== undefined }, backing))
   }
-  if (state.route) resources.push(resource(route, { quality: state.route }, [cluster]))
+  const { leadsTo = name } = state
+  const led = leadsTo === name ? backing : backingOf(leadsTo)
+  if (state.route) resources.push(resource(route, { quality: state.route }, led))
+  // Nothing in a scope tells where its route leads.
+  const scopeVersion = `${state.scope} scope`
+  if (state.scope)
+    resources.push(modelResource(scope, name, scopeVersion, { quality: state.scope }, [...led, commonRef]))
   return resources
 }
 
-const types = [cluster, endpoints, listener, route]
+const types = [cluster, endpoints, route, listener, scope]
 
 function putService(
   store: ResourceStore,
@@ -51,19 +57,23 @@ function putService(
 ): void {
   const put = resourcesOf(name, state, nextVersion)
   const present = new Set(put.map(resource => resource.typeUrl))
-  // What a resource requires is part of what its version is made from.
-  const isOther = ({ typeUrl, requires }: Resource) => {
-    const stored = store.get(typeUrl, name)
-    return !stored || stored.requires.length !== requires.length
-  }
+  // What a resource requires is part of what its version is made from, but for scopes.
+  const isOther = ({ typeUrl, requires }: Resource) => !isDeepEqual(store.get(typeUrl, name)?.requires, requires)
   store.update({
     put: put.filter(resource => changed.includes(resource.typeUrl) || isOther(resource)),
     remove: types.filter(typeUrl => !present.has(typeUrl)).map(typeUrl => ({ typeUrl, name })),
   })
+  keepCommon(store)
 }
 
 function removeService(store: ResourceStore, name: string): void {
   store.update({ remove: types.map(typeUrl => ({ typeUrl, name })) })
+  keepCommon(store)
+}
+
+/** The listener of all scopes is there while there are any. */
+function keepCommon(store: ResourceStore): void {
+  store.update(store.size(scope) > 0 ? { put: [common] } : { remove: [commonRef] })
 }
 
 const quality = fc.oneof(
@@ -82,6 +92,8 @@ const action = fc.oneof(
         endpoints: fc.option(quality, { nil: undefined, freq: 6 }),
         listener: fc.option(quality, { nil: undefined, freq: 6 }),
         route: fc.option(quality, { nil: undefined, freq: 2 }),
+        scope: fc.option(quality, { nil: undefined, freq: 2 }),
+        leadsTo: fc.option(names, { nil: undefined, freq: 1 }),
       }),
       changed: fc.subarray(types),
     }),
@@ -142,11 +154,21 @@ function checkOutcome(link: Link, ref: ResourceRef): void {
 }
 
 /** Required by what Envoy has, or possibly by what Envoy kept from before a reconnect since it refused what followed. */
-function isKept({ envoy, refusals, reconnects }: Link, ref: ResourceRef): boolean {
+function isKept(link: Link, ref: ResourceRef): boolean {
+  const { envoy, refusals, reconnects } = link
   return (
     envoy.usersOf(ref).length > 0 ||
+    isRequiredByScope(link, ref) ||
     (reconnects > 0 && refusals.some(refusal => envoy.version(refusal.ref) !== undefined))
   )
+}
+
+/** A scope that Envoy has may require this: certainly if the store has it so, possibly if Envoy refused what the store has. */
+function isRequiredByScope({ store, envoy }: Link, ref: ResourceRef): boolean {
+  return [...envoy.has.get(scope)!].some(([name, { version }]) => {
+    const stored = store.get(scope, name)
+    return stored && (stored.version !== version || stored.requires.some(required => isDeepEqual(required, ref)))
+  })
 }
 
 /** Refused, or leaning on something that Envoy does not have, or not asked for since what asks for it is refused. */
@@ -161,7 +183,7 @@ function isExcused({ envoy, refusals, client, store }: Link, resource: { typeUrl
   return !envoy.wants(typeUrl, name)
 }
 
-const good: ServiceState = { cluster: 'good', endpoints: 'good', listener: 'good', route: 'good' }
+const good: ServiceState = { cluster: 'good', endpoints: 'good', listener: 'good', route: 'good', scope: 'good' }
 
 /** A link with these Services delivered. */
 function delivered(...names: string[]): Link {
@@ -257,6 +279,7 @@ test('what came beside something that Envoy refused is remembered by it: after a
       resourcesOf(name, { ...good, cluster: name === 'b' ? 'bad' : 'good' }, nextVersion),
     ),
   })
+  keepCommon(link.store)
   link.drain()
   removeService(link.store, 'b')
   const before = link.envoy.received
@@ -311,7 +334,13 @@ test('a name that does not exist is answered as removed, once', () => {
 test('a Service that is removed while the culprit of a refusal is looked for takes no other along', () => {
   const link = new Link()
   const services = ['a', 'b', 'c', 'd', 'e', 'f']
-  const plain: ServiceState = { cluster: 'good', endpoints: undefined, listener: undefined, route: undefined }
+  const plain: ServiceState = {
+    cluster: 'good',
+    endpoints: undefined,
+    listener: undefined,
+    route: undefined,
+    scope: undefined,
+  }
   for (const name of services) putService(link.store, name, plain)
   link.drain()
   for (const name of services)
@@ -326,12 +355,13 @@ test('a Service that is removed while the culprit of a refusal is looked for tak
 
 test('a listener from before a reconnect whose successor is refused holds what it requires, and nothing else', () => {
   const link = new Link()
-  for (const name of ['a', 'b']) putService(link.store, name, { ...good, route: undefined })
+  const plain = { ...good, route: undefined, scope: undefined }
+  for (const name of ['a', 'b']) putService(link.store, name, plain)
   link.drain()
   link.store.update({ remove: [{ typeUrl: listener, name: 'a' }] })
   link.reconnect()
   while (link.envoy.requests.length > 0) link.hear()
-  putService(link.store, 'a', { ...good, listener: 'bad', route: undefined })
+  putService(link.store, 'a', { ...plain, listener: 'bad' })
   link.drain()
   assert.equal(link.refusals.length, 1)
 
@@ -407,9 +437,110 @@ test('the removal of a Service while Envoy was away starts at the listeners, wha
   removeService(link.store, 'a')
   link.reconnect()
   link.hear()
-  assert.equal(link.client.next(), undefined, 'nothing is removed while Envoy has not said which listeners it has')
+  link.send()
+  assert.deepEqual(
+    link.envoy.inbox[0]?.remove,
+    [],
+    'nothing is removed while Envoy has not said which listeners it has',
+  )
   link.drain()
-  for (const typeUrl of types) assert.deepEqual([...link.envoy.has.get(typeUrl)!.keys()], ['b'])
+  for (const typeUrl of types) {
+    assert.equal(link.envoy.version({ typeUrl, name: 'a' }), undefined)
+    assert.equal(link.envoy.version({ typeUrl, name: 'b' }), versionOf(link, typeUrl, 'b'))
+  }
+})
+
+test('what was removed while Envoy was away leaves it when there is nothing else to tell', () => {
+  const link = delivered('a')
+  removeService(link.store, 'a')
+  link.reconnect()
+  link.drain()
+  assert.deepEqual(
+    types.flatMap(typeUrl => [...link.envoy.has.get(typeUrl)!.keys()]),
+    [],
+  )
+})
+
+test('a listener that comes back to the store as Envoy has listed it holds no removal', () => {
+  const link = delivered('a', 'b')
+  const stored = link.store.get(listener, 'a')!
+  link.store.update({ remove: [stored] })
+  link.reconnect()
+  while (link.envoy.requests.length > 0) link.hear()
+  link.store.update({ put: [stored] })
+  removeService(link.store, 'b')
+  link.drain()
+  for (const typeUrl of types) assert.equal(link.envoy.version({ typeUrl, name: 'b' }), undefined)
+})
+
+/** The address of Service `a` goes to `b`: another route, and the same scope. */
+function moveAddress(store: ResourceStore): void {
+  putService(store, 'a', { ...good, listener: undefined, leadsTo: 'b' }, [])
+  store.update({ remove: backingOf('a') })
+}
+
+const clusterOf = (link: Link, name: string) => link.envoy.version({ typeUrl: cluster, name })
+
+test('a scope whose address goes to another Service lets go of the old cluster and holds the new one', () => {
+  const link = delivered('a', 'b')
+  const before = link.envoy.version({ typeUrl: scope, name: 'a' })
+  moveAddress(link.store)
+  link.drain()
+  assert.equal(clusterOf(link, 'a'), undefined)
+  assert.equal(link.version(route, 'a'), versionOf(link, route, 'a'))
+  assert.equal(link.envoy.version({ typeUrl: scope, name: 'a' }), before)
+
+  link.store.update({ remove: [{ typeUrl: route, name: 'a' }] })
+  removeService(link.store, 'b')
+  link.drain()
+  assert(clusterOf(link, 'b'), 'the scope still leads there')
+  removeService(link.store, 'a')
+  link.drain()
+  assert.equal(clusterOf(link, 'b'), undefined)
+})
+
+test('a scope whose address goes to a Service that Envoy does not have yet holds that one once it comes', () => {
+  const link = delivered('a')
+  moveAddress(link.store)
+  link.drain()
+  assert(clusterOf(link, 'a'), 'the route leads there until it can lead elsewhere')
+  putService(link.store, 'b', good)
+  link.drain()
+  assert.equal(clusterOf(link, 'a'), undefined)
+  assert.equal(link.version(route, 'a'), versionOf(link, route, 'a'))
+
+  link.store.update({ remove: [{ typeUrl: route, name: 'a' }] })
+  removeService(link.store, 'b')
+  link.drain()
+  assert(clusterOf(link, 'b'), 'the scope still leads there')
+})
+
+test('a scope whose address goes to another Service while Envoy is told of it holds the new cluster only', () => {
+  const link = delivered('b')
+  putService(link.store, 'a', good)
+  while (link.envoy.inbox.every(({ typeUrl }) => typeUrl !== scope)) {
+    link.hear()
+    link.envoy.receive(link.refusals)
+    while (link.send());
+  }
+  moveAddress(link.store)
+  link.drain()
+  assert.equal(clusterOf(link, 'a'), undefined)
+  link.store.update({ remove: [{ typeUrl: route, name: 'a' }] })
+  removeService(link.store, 'b')
+  link.drain()
+  assert(clusterOf(link, 'b'), 'the scope still leads there')
+})
+
+test('an address that went to another Service while Envoy was away leaves the old cluster before that is removed', () => {
+  const link = delivered('b')
+  putService(link.store, 'a', { ...good, listener: undefined })
+  link.drain()
+  moveAddress(link.store)
+  link.reconnect()
+  link.drain()
+  assert.equal(clusterOf(link, 'a'), undefined)
+  assert.equal(link.version(route, 'a'), versionOf(link, route, 'a'))
 })
 
 test('with 30,000 resources a change looks at what it changes and no more', () => {
@@ -423,8 +554,8 @@ test('with 30,000 resources a change looks at what it changes and no more', () =
   const store = new CountingStore()
   const link = new Link(options, store)
   const services = Array.from({ length: 10_000 }, (_, n) => `s${n}`)
-  const withoutRoute = { ...good, route: undefined }
-  store.update({ put: services.flatMap(name => resourcesOf(name, withoutRoute, nextVersion)) })
+  const plain = { ...good, route: undefined, scope: undefined }
+  store.update({ put: services.flatMap(name => resourcesOf(name, plain, nextVersion)) })
   link.drain()
   assert.equal(link.envoy.has.get(listener)!.size, 10_000)
   const lookedAt = (change: () => void) => {
@@ -433,8 +564,8 @@ test('with 30,000 resources a change looks at what it changes and no more', () =
     link.drain()
     return store.looks
   }
-  assert(lookedAt(() => putService(store, 's5000', withoutRoute, [endpoints])) < 50)
-  assert(lookedAt(() => putService(store, 's5000', withoutRoute)) < 50)
+  assert(lookedAt(() => putService(store, 's5000', plain, [endpoints])) < 50)
+  assert(lookedAt(() => putService(store, 's5000', plain)) < 50)
   assert(lookedAt(() => removeService(store, 's7000')) < 50)
-  assert(lookedAt(() => putService(store, 's7000', withoutRoute)) < 50)
+  assert(lookedAt(() => putService(store, 's7000', plain)) < 50)
 })

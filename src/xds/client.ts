@@ -38,6 +38,8 @@ export class Client {
   /** What is to be removed once it is sure that nothing that the client has requires it. */
   readonly #orphans = new Set<Entry>()
   #responses = 0
+  /** The client has answered a response: all that it had to say when it connected came before that. */
+  #hasAnswered = false
   #settled = false
   #admitted = false
 
@@ -217,7 +219,11 @@ export class Client {
     // A client that waits is told that there is none, also of what it refused: it would wait for its time-out.
     if (!stored) return entry.asked || (entry.known && this.#isFree(type, entry)) ? 'remove' : undefined
     if (stored.version === entry.refused) return entry.asked ? 'remove' : undefined
-    if (stored.version === entry.known?.version && !entry.asked && !entry.unlisted) return undefined
+    if (stored.version === entry.known?.version) {
+      // The same bytes may have come to require something else, or are known for sure only now.
+      if (entry.known !== stored) this.#learn(entry, stored)
+      if (!entry.asked && !entry.unlisted) return undefined
+    }
     const missing = this.#missing(stored)
     if (!missing) return stored
     missing.waiting ??= new Set()
@@ -236,11 +242,13 @@ export class Client {
   /** Whether nothing that the client has, or is being sent, requires this one. */
   #isFree(type: TypeState, entry: Entry): boolean {
     if (entry.uses > 0) return false
-    // A client that was connected before may have what requires it in a version that we do not know.
-    const isSure = type.later.every(({ subscribed, requested, unsure }) => {
-      return unsure === 0 && (requested || subscribed === 'byName')
-    })
+    // A client that was connected before may have what requires it in a version that we do not know, or have still to say so.
+    const isSure =
+      this.#hasAnswered &&
+      type.later.every(({ subscribed, requested, unsure }) => unsure === 0 && (requested || subscribed === 'byName'))
     if (!isSure) this.#orphans.add(entry)
+    // There may be nothing else to tell that it could answer.
+    if (!this.#hasAnswered) type.answerDue = true
     return isSure
   }
 
@@ -288,6 +296,10 @@ export class Client {
     }
     const { items } = type.inFlight
     type.inFlight = undefined
+    if (!this.#hasAnswered) {
+      this.#hasAnswered = true
+      this.#reviewOrphans()
+    }
     for (const { entry } of items) entry.sending = undefined
     if (error === undefined) this.#accepted(type, items)
     else this.#refused(type, items, error)

@@ -40,7 +40,10 @@ export interface TypeState extends ServedType {
   requested: boolean
   /** Subscribed to every name there is. */
   wildcard: boolean
-  /** The client waits for a response even if there is nothing to tell: a new Envoy starts only after it. */
+  /**
+   * A response is due even if there is nothing to tell: a new Envoy starts only after it, and one that was connected before
+   * has told all that it has when it answers.
+   */
   answerDue: boolean
   readonly dirty: Set<string>
   /** How many of its entries are unsure. */

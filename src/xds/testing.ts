@@ -6,7 +6,7 @@ import type { Client } from './client.ts'
 import type { Refusal, Request } from './messages.ts'
 import type { EncodedResource, Response } from './response.ts'
 
-const { cluster, endpoints, listener, route } = typeUrls
+const { cluster, endpoints, listener, route, scope } = typeUrls
 
 /** What the model makes of a resource: `broken` as protobuf, `bad` in its meaning. */
 export type Quality = 'good' | 'bad' | 'broken'
@@ -15,6 +15,8 @@ export interface Content {
   readonly quality: Quality
   /** Of a listener: it asks for the route of its name. */
   readonly route?: boolean
+  /** Of a listener: it asks for all scopes. */
+  readonly scopes?: boolean
 }
 
 export function modelResource(
@@ -34,6 +36,8 @@ const completes = new Map<TypeUrl, TypeUrl>([[endpoints, cluster]])
 interface Held {
   readonly version: string
   readonly requires: readonly ResourceRef[]
+  /** It asks for the route of its name. */
+  readonly route: boolean
 }
 
 export class ModelEnvoy {
@@ -46,6 +50,8 @@ export class ModelEnvoy {
     [endpoints, new Set()],
     [route, new Set()],
   ])
+  /** Once a listener has asked for them, Envoy stays subscribed to all of them, also when no listener is left that does. */
+  #wantsScopes = false
   readonly #warming = new Set<string>()
   /** Clusters that Envoy made anew and that have got no endpoints since. */
   readonly bare = new Set<string>()
@@ -65,9 +71,10 @@ export class ModelEnvoy {
     this.inbox.length = 0
     this.#held = []
     this.unanswered.clear()
-    for (const typeUrl of [cluster, endpoints, listener, route]) {
+    for (const typeUrl of [cluster, endpoints, listener, route, scope]) {
       const names = [...(this.#subscribed.get(typeUrl) ?? [])]
       if (this.#subscribed.has(typeUrl) && names.length === 0) continue
+      if (typeUrl === scope && !this.#wantsScopes) continue
       this.#say(typeUrl, { subscribe: names, initialVersions: Object.fromEntries(this.#remembered.get(typeUrl)!) })
     }
   }
@@ -164,6 +171,10 @@ export class ModelEnvoy {
       return `Unable to unpack as ${typeUrl}`
     }
     const isNamed = this.#subscribed.has(typeUrl)
+    // Scopes are looked at together before any of them is taken.
+    if (typeUrl === scope && put.some(encoded => contentOf(encoded).quality === 'bad')) {
+      return 'Error adding/updating scoped route(s): scope key conflict'
+    }
     for (const name of remove) this.#remove(typeUrl, name)
     const complaints: string[] = []
     for (const encoded of put) {
@@ -186,7 +197,13 @@ export class ModelEnvoy {
     const subscribed = this.#subscribed.get(typeUrl)
     if (subscribed && !subscribed.has(name)) return
     const before = this.has.get(typeUrl)!.get(name)
-    this.has.get(typeUrl)!.set(name, { version, requires })
+    const content = contentOf(encoded)
+    this.has.get(typeUrl)!.set(name, {
+      version,
+      // A scope leads wherever its route does, which may change without it.
+      requires: typeUrl === scope ? requires.filter(required => required.typeUrl === listener) : requires,
+      route: typeUrl === scope || content.route === true,
+    })
     if (typeUrl === endpoints) {
       this.#warming.delete(name)
       this.bare.delete(name)
@@ -196,10 +213,11 @@ export class ModelEnvoy {
       this.bare.add(name)
       this.#subscribe(endpoints, name)
     }
-    if (typeUrl === listener) {
-      if (contentOf(encoded).route) this.#subscribe(route, name)
-      else this.#unsubscribe(route, name)
+    if (typeUrl === listener && content.scopes && !this.#wantsScopes) {
+      this.#wantsScopes = true
+      this.#say(scope, {})
     }
+    this.#followRoute(name)
   }
 
   #remove(typeUrl: TypeUrl, name: string): void {
@@ -209,8 +227,15 @@ export class ModelEnvoy {
       this.bare.delete(name)
       this.#unsubscribe(endpoints, name)
     }
-    if (typeUrl === listener) this.#unsubscribe(route, name)
     this.has.get(typeUrl)!.delete(name)
+    this.#followRoute(name)
+  }
+
+  /** A listener and a scope may ask for the same route. */
+  #followRoute(name: string): void {
+    const isAskedFor = [listener, scope].some(typeUrl => this.has.get(typeUrl)!.get(name)?.route)
+    if (isAskedFor) this.#subscribe(route, name)
+    else this.#unsubscribe(route, name)
   }
 
   #remember(response: Response): void {
