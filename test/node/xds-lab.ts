@@ -5,8 +5,8 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, wri
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { create, toBinary } from '@bufbuild/protobuf'
-import { anyPack } from '@bufbuild/protobuf/wkt'
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { type Any, anyPack } from '@bufbuild/protobuf/wkt'
 import { fromAds } from '../../src/envoy/ads.ts'
 import {
   Cluster_DiscoveryType,
@@ -19,7 +19,8 @@ import { RouteConfigurationSchema } from '../../src/envoy/api/envoy/config/route
 import { RouterSchema } from '../../src/envoy/api/envoy/extensions/filters/http/router/v3/router_pb.js'
 import { HttpConnectionManagerSchema } from '../../src/envoy/api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { TcpProxySchema } from '../../src/envoy/api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
-import { type Resource, type ResourceRef, typeUrls } from '../../src/envoy/resource.ts'
+import { scopedRouteConfiguration, scopedRoutes } from '../../src/envoy/protocols/httpscopes.ts'
+import { backing, type Resource, type ResourceRef, refKey, typeUrls } from '../../src/envoy/resource.ts'
 import type { Refusal, VersionedRef } from '../../src/xds/messages.ts'
 import { type ClientInfo, startXdsServer, type XdsServer } from '../../src/xds/server.ts'
 import { ResourceStore } from '../../src/xds/store.ts'
@@ -79,28 +80,52 @@ export function listenerResource(
     TcpProxySchema,
     create(TcpProxySchema, { statPrefix: 'tcp', clusterSpecifier: { case: 'cluster', value: cluster } }),
   )
-  const http = anyPack(
+  const { address = '10.0.0.1', port = 80, route } = options
+  const http = () => connectionManager({ case: 'rds', value: { configSource: fromAds, routeConfigName: route ?? '' } })
+  const typedConfig = route === undefined ? tcp : http()
+  return listener(name, version, socketAddress(address, port), typedConfig, backing(cluster))
+}
+
+/** HTTP by the routes of all scopes. */
+export function commonListenerResource(name: string, version: string, port = 80): Resource {
+  const typedConfig = connectionManager({ case: 'scopedRoutes', value: scopedRoutes })
+  return listener(name, version, socketAddress('0.0.0.0', port), typedConfig, [])
+}
+
+function connectionManager(
+  routeSpecifier: MessageInitShape<typeof HttpConnectionManagerSchema>['routeSpecifier'] & object,
+): Any {
+  const router = { case: 'typedConfig' as const, value: anyPack(RouterSchema, create(RouterSchema)) }
+  return anyPack(
     HttpConnectionManagerSchema,
     create(HttpConnectionManagerSchema, {
       statPrefix: 'http',
-      routeSpecifier: { case: 'rds', value: { configSource: fromAds, routeConfigName: options.route ?? '' } },
-      httpFilters: [
-        { name: 'router', configType: { case: 'typedConfig', value: anyPack(RouterSchema, create(RouterSchema)) } },
-      ],
+      routeSpecifier,
+      httpFilters: [{ name: 'router', configType: router }],
     }),
   )
-  const typedConfig = options.route === undefined ? tcp : http
+}
+
+function listener(
+  name: string,
+  version: string,
+  address: ReturnType<typeof socketAddress>,
+  typedConfig: Any,
+  requires: readonly ResourceRef[],
+): Resource {
   const message = create(ListenerSchema, {
     name,
-    address: socketAddress(options.address ?? '10.0.0.1', options.port ?? 80),
+    address,
     bindToPort: false,
     filterChains: [{ filters: [{ name: 'only', configType: { case: 'typedConfig', value: typedConfig } }] }],
   })
-  const requires = [
-    { typeUrl: typeUrls.cluster, name: cluster },
-    { typeUrl: typeUrls.endpoints, name: cluster },
-  ]
   return { typeUrl: typeUrls.listener, name, version, requires, encode: () => toBinary(ListenerSchema, message) }
+}
+
+/** Of the route of its name. */
+export function scopeResource(name: string, cluster: string, commonListener: string): Resource {
+  const requires = [...backing(cluster), { typeUrl: typeUrls.listener, name: commonListener }]
+  return { typeUrl: typeUrls.scope, name, version: '1', requires, encode: () => scopedRouteConfiguration(name) }
 }
 
 export function routeResource(
@@ -145,6 +170,8 @@ export class XdsLab {
   readonly acknowledged: (VersionedRef & { readonly client: number })[] = []
   readonly gone: (ResourceRef & { readonly client: number })[] = []
   readonly refusals: (Refusal & { readonly client: number })[] = []
+  /** What was acknowledged and what is gone, in the order in which that was heard. */
+  readonly order: string[] = []
   readonly settled: number[] = []
   readonly log: string[] = []
   #server: XdsServer | undefined
@@ -161,8 +188,14 @@ export class XdsLab {
       port,
       observer: {
         connected: client => this.clients.push(client),
-        acknowledged: (client, resources) => this.acknowledged.push(...resources.map(ref => ({ client, ...ref }))),
-        gone: (client, refs) => this.gone.push(...refs.map(ref => ({ client, ...ref }))),
+        acknowledged: (client, resources) => {
+          this.acknowledged.push(...resources.map(ref => ({ client, ...ref })))
+          this.order.push(...resources.map(ref => `has ${refKey(ref)} ${ref.version}`))
+        },
+        gone: (client, refs) => {
+          this.gone.push(...refs.map(ref => ({ client, ...ref })))
+          this.order.push(...refs.map(ref => `lost ${refKey(ref)}`))
+        },
         refused: (client, refusal) => this.refusals.push({ client, ...refusal }),
         settled: client => this.settled.push(client),
         admitted: () => {},

@@ -1,8 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Cluster_LbPolicy } from '../../src/envoy/api/envoy/config/cluster/v3/cluster_pb.js'
-import { type Resource, type TypeUrl, typeUrls } from '../../src/envoy/resource.ts'
-import { clusterResource, Envoy, endpointsResource, listenerResource, routeResource, until, XdsLab } from './xds-lab.ts'
+import { backing, type Resource, refKey, type TypeUrl, typeUrls } from '../../src/envoy/resource.ts'
+import {
+  clusterResource,
+  commonListenerResource,
+  Envoy,
+  endpointsResource,
+  listenerResource,
+  routeResource,
+  scopeResource,
+  until,
+  XdsLab,
+} from './xds-lab.ts'
 
 /** Less than the 15 s after which Envoy goes on without what it waits for. */
 const promptSeconds = 8
@@ -199,6 +209,64 @@ test('routes follow their listener, change by themselves, and a refused one leav
     await until('refused', () => lab.refusals.length === 1, promptSeconds)
     assert.equal(lab.refusals[0]!.ref.typeUrl, typeUrls.route)
     assert(lab.has(changed))
+  })
+})
+
+const vip = '10.96.0.10:80'
+const anyAddress = '0.0.0.0:80'
+const backed = (name: string) => [clusterResource(name, '1'), endpointsResource(name, '1', [8080])]
+const scoped = (cluster: string, version: string) => [
+  routeResource(vip, version, cluster),
+  commonListenerResource(anyAddress, '1'),
+  scopeResource(vip, cluster, anyAddress),
+]
+
+test('the routes of a scope follow it, also when the listener of all scopes was away', async () => {
+  await withEnvoys(1, async lab => {
+    const resources = scoped('a', '1')
+    lab.store.update({ put: [...backed('a'), ...resources] })
+    await until('delivered', () => hasAll(lab, resources), promptSeconds)
+    lab.store.update({ remove: resources })
+    await until('gone', () => resources.every(resource => lab.order.includes(`lost ${refKey(resource)}`)))
+    lab.store.update({ put: resources })
+    await until('delivered again', () => hasAll(lab, resources), promptSeconds)
+  })
+})
+
+/** The address of `a` goes to `b` by another route and the same scope, and `a` is removed. */
+function moveAddress(lab: XdsLab): void {
+  lab.store.update({ put: scoped('b', '2'), remove: backing('a') })
+}
+
+const gone = (lab: XdsLab, name: string) => lab.order.includes(`lost ${typeUrls.cluster} ${name}`)
+
+function assertRouteMovedFirst(lab: XdsLab): void {
+  const moved = lab.order.indexOf(`has ${typeUrls.route} ${vip} 2`)
+  assert(moved !== -1 && moved < lab.order.indexOf(`lost ${typeUrls.cluster} a`), lab.order.join('\n'))
+}
+
+test('an address goes to another Service by its route, and then the old cluster leaves', async () => {
+  await withEnvoys(1, async lab => {
+    const before = [...backed('a'), ...backed('b'), ...scoped('a', '1')]
+    lab.store.update({ put: before })
+    await until('delivered', () => hasAll(lab, before), promptSeconds)
+    moveAddress(lab)
+    await until('gone', () => gone(lab, 'a'), promptSeconds)
+    assertRouteMovedFirst(lab)
+  })
+})
+
+test('so it does when the address went there while the server was away', async () => {
+  await withEnvoys(1, async lab => {
+    const before = [...backed('a'), ...backed('b'), ...scoped('a', '1')]
+    lab.store.update({ put: before })
+    await until('delivered', () => hasAll(lab, before), promptSeconds)
+    const { port } = lab.server
+    await lab.stop()
+    moveAddress(lab)
+    await lab.start(port)
+    await until('gone', () => gone(lab, 'a'), promptSeconds)
+    assertRouteMovedFirst(lab)
   })
 })
 
