@@ -10,6 +10,11 @@ export const typeUrls = {
   scope: 'type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration',
 } as const
 
+/** For people: `cluster`. */
+export function typeNameOf(typeUrl: TypeUrl): string {
+  return Object.entries(typeUrls).find(([, url]) => url === typeUrl)![0]
+}
+
 export interface ResourceRef {
   readonly typeUrl: TypeUrl
   readonly name: string

@@ -42,7 +42,8 @@ export function configurationOf(ways: readonly Way[], options: TellOptions = {})
   return [...byName.values(), ...ways.flatMap(way => resourcesOf(way, options))]
 }
 
-function differOnlyInEndpoints(a: Way, b: Way): boolean {
+/** Whether all that Envoy is told of them is equal, but for the endpoints. */
+export function differOnlyInEndpoints(a: Way, b: Way): boolean {
   return (
     a.id === b.id &&
     a.settings === b.settings &&

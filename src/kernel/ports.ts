@@ -146,7 +146,7 @@ export class Ports {
     }
     for (const change of changes) this.#written(change)
     this.#surroundings.written(changes)
-    this.#observer.applied?.(ids)
+    this.#observer.applied?.(ids.filter(id => !this.#dirty.has(id)))
   }
 
   #written({ record, state, placement }: PortChange): void {

@@ -52,7 +52,7 @@ export class Drains {
     this.#timer ??= setTimeout(() => void this.#look(), this.#options.intervalMs)
   }
 
-  /** The port is wanted in Envoy again, or its place there is taken by another. */
+  /** The port is wanted in Envoy again. */
   cancel(id: string): void {
     this.#drains.delete(id)
   }

@@ -6,12 +6,10 @@
 
 import type { Activity } from '../envoy/admin.ts'
 import { commonProtocolOf } from '../envoy/listener.ts'
-import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../envoy/resource.ts'
+import { type Resource, type ResourceRef, refKey, typeNameOf } from '../envoy/resource.ts'
 import { addressesOf, externalId, type Way, waysOf } from '../envoy/way.ts'
 import type { VipPort } from '../kernel/overlay.ts'
 import type { IpFamily } from '../services/address.ts'
-import { serviceKeyOf } from '../services/port.ts'
-import { problem } from '../services/problem.ts'
 import type { PortChange } from '../services/table.ts'
 import type { Refusal, VersionedRef } from '../xds/client.ts'
 import type { ClientInfo, XdsObserver } from '../xds/server.ts'
@@ -20,6 +18,7 @@ import type { ClientAddressChoice } from './clientaddress.ts'
 import { Drains, type PortActivity } from './drains.ts'
 import { Envoys, type EnvoysOptions } from './envoys.ts'
 import { OverlayGate } from './gate.ts'
+import { Refusals } from './refusals.ts'
 import { type Changes, ToldWays } from './toldways.ts'
 
 export interface EnvoyLayerOptions extends EnvoysOptions {
@@ -57,7 +56,6 @@ export interface EnvoyView {
   }[]
 }
 
-const longestRetryMs = 60_000
 const families: readonly IpFamily[] = ['IPv4', 'IPv6']
 
 export class EnvoyLayer implements XdsObserver {
@@ -67,11 +65,11 @@ export class EnvoyLayer implements XdsObserver {
   readonly #options: EnvoyLayerOptions
   readonly #drains: Drains
   readonly #told: ToldWays
-  /** What Envoy is to be told of ports that left it, once the kernel has taken them over. */
+  readonly #refusals: Refusals
+  /** What Envoy is to be told of ports that left it, or moved within it, once the kernel has taken them over. */
   readonly #postponed = new Map<string, Way>()
-  readonly #refusals = new Map<string, Refusal>()
-  /** Shared resources that Envoy refused, by name: how often, and when they are told again. */
-  readonly #retries = new Map<string, { readonly count: number; readonly timer: NodeJS.Timeout }>()
+  /** When the scopes and routes that ways no longer have are to go, by name. */
+  readonly #former = new Map<string, NodeJS.Timeout>()
   /** When the change that made a resource arrived, by type and name, until it is acknowledged. */
   readonly #awaited = new Map<string, number>()
   /** The families whose connections of pods reach Envoy. */
@@ -98,7 +96,14 @@ export class EnvoyLayer implements XdsObserver {
       quietMs: id => this.#quietMs(id),
       activity: ids => this.#activity(ids),
       close: id => this.#change(changes => this.#tell(this.#told.get(id)!.way, changes)),
-      finish: id => this.#change(changes => this.#forget(id, changes)),
+      finish: id => this.#change(changes => this.#told.forget(id, changes)),
+    })
+    this.#refusals = new Refusals({
+      store: this.store,
+      ownerOf: ref => this.#told.ownerOf(ref),
+      sharedOf: ref => this.#sharedOf(ref),
+      remedy: ref => this.#remedy(ref),
+      onProblems: options.onProblems,
     })
     this.store.update({ put: options.shared })
   }
@@ -106,40 +111,55 @@ export class EnvoyLayer implements XdsObserver {
   /** @param arrived when the changes came, by performance.now(); undefined where nobody asks how long they take */
   apply(changes: readonly PortChange[], arrived?: number): void {
     const wanted: Way[] = []
-    this.#change(told => {
-      for (const { id, after } of changes) {
-        const ways = new Map((after ? waysOf(after) : []).map(way => [way.id, way]))
-        for (const wayId of [id, externalId(id)]) {
-          const way = ways.get(wayId)
-          if (way?.layer.wants === 'envoy') {
-            wanted.push(way)
-            this.#drains.cancel(wayId)
-            this.#postponed.delete(wayId)
-            this.#tell(way, told)
-          } else if (this.#told.has(wayId)) {
-            this.gate.unwant(wayId)
-            this.#drains.start(wayId)
-            if (way) this.#postponed.set(wayId, way)
-          }
+    for (const { id, after } of changes) {
+      const ways = new Map((after ? waysOf(after) : []).map(way => [way.id, way]))
+      for (const wayId of [id, externalId(id)]) {
+        const way = ways.get(wayId)
+        this.#postponed.delete(wayId)
+        if (way?.layer.wants === 'envoy') {
+          this.#drains.cancel(wayId)
+          if (!this.#told.hasMoved(way)) wanted.push(way)
+          else this.#postpone(way)
+        } else if (this.#told.has(wayId)) {
+          this.#drains.start(wayId)
+          if (way) this.#postpone(way)
+          else this.gate.unwant(wayId)
         }
       }
-      if (arrived !== undefined) for (const resource of told.put) this.#awaited.set(refKey(resource), arrived)
-    })
-    for (const way of wanted) this.gate.want(way.id, addressesOf(way), this.#needs(way.id))
+    }
+    this.#want(wanted, arrived)
   }
 
   /**
-   * The kernel has these ports as they are now. Connections that a draining port has in Envoy follow its endpoints still;
-   * but that there is none left is told to Envoy only when nothing new is steered to it, since it would answer 503.
+   * The kernel has these ports as they are now: nothing new is steered to Envoy of those that left it or moved. A port that
+   * moved goes up again when Envoy has what it needs at its new place. Connections that a draining port has in Envoy
+   * follow its endpoints still; had it been told before that there is none left, Envoy would have answered 503.
    */
   kernelApplied(ids: readonly string[]): void {
+    const wanted: Way[] = []
     this.#change(changes => {
       for (const id of ids.flatMap(port => [port, externalId(port)])) {
         const [told, way] = [this.#told.get(id), this.#postponed.get(id)]
         this.#postponed.delete(id)
-        if (told && way) this.#tell({ ...way, layer: told.way.layer }, changes)
+        if (!told || !way) continue
+        if (way.layer.wants === 'envoy') wanted.push(way)
+        else this.#tell({ ...way, layer: told.way.layer }, changes)
       }
     })
+    this.#want(wanted)
+  }
+
+  #want(ways: readonly Way[], arrived?: number): void {
+    this.#change(changes => {
+      for (const way of ways) this.#tell(way, changes)
+      if (arrived !== undefined) for (const resource of changes.put) this.#awaited.set(refKey(resource), arrived)
+    })
+    for (const way of ways) this.gate.want(way.id, addressesOf(way), this.#needs(way.id))
+  }
+
+  #postpone(way: Way): void {
+    this.gate.unwant(way.id)
+    this.#postponed.set(way.id, way)
   }
 
   /** Whether connections of pods reach Envoy on this node; as long as nobody has said so, nothing is steered to it. */
@@ -185,9 +205,10 @@ export class EnvoyLayer implements XdsObserver {
     if (!told) return undefined
     const common = this.#told.commonOf(told.way)
     const resources = [...told.resources, ...(common ? [common] : [])].map(resource => {
-      const { typeUrl, name, version } = resource
-      const refusal = this.#refusals.get(refKey(resource))
-      return { type: typeName(typeUrl), name, version, status: this.#status(resource), detail: refusal?.detail }
+      const { typeUrl, name, version } = this.store.get(resource.typeUrl, resource.name) ?? resource
+      const detail = this.#refusals.detailOf({ typeUrl, name, version })
+      const status = detail === undefined ? this.#status(resource, version) : 'refused'
+      return { type: typeNameOf(typeUrl), name, version, status, detail }
     })
     return { up: this.gate.isUp(id), draining: this.#drains.has(id), resources }
   }
@@ -197,7 +218,8 @@ export class EnvoyLayer implements XdsObserver {
     this.envoys.stop()
     this.gate.stop()
     this.#drains.stop()
-    for (const { timer } of this.#retries.values()) clearTimeout(timer)
+    this.#refusals.stop()
+    for (const timer of this.#former.values()) clearTimeout(timer)
   }
 
   connected(client: ClientInfo): void {
@@ -205,13 +227,13 @@ export class EnvoyLayer implements XdsObserver {
     this.#options.onConnected()
   }
 
-  acknowledged(_clientId: number, resources: readonly VersionedRef[]): void {
+  acknowledged(clientId: number, resources: readonly VersionedRef[]): void {
     const ports = new Set<string>()
     for (const ref of resources) {
       const id = this.#told.ownerOf(ref)
       if (id !== undefined) ports.add(id)
       this.#noteProgrammed(ref)
-      if (this.#refusals.delete(refKey(ref))) this.#report(id ?? ref.name)
+      this.#refusals.acknowledged(clientId, ref)
     }
     for (const id of ports) this.gate.check(id)
     if (resources.some(ref => this.#sharedOf(ref))) this.envoys.sharedChanged()
@@ -226,30 +248,11 @@ export class EnvoyLayer implements XdsObserver {
     if (refs.some(ref => this.#sharedOf(ref))) this.envoys.sharedChanged()
   }
 
-  refused(_clientId: number, refusal: Refusal): void {
+  refused(clientId: number, refusal: Refusal): void {
     const { ref } = refusal
-    const id = this.#told.ownerOf(ref) ?? ref.name
-    this.#options.onRefusal(id)
-    // What was removed or changed meanwhile is nobody's problem any more.
-    if (this.store.get(ref.typeUrl, ref.name)?.version !== refusal.version) return
-    this.#refusals.set(refKey(ref), refusal)
+    this.#options.onRefusal(this.#told.ownerOf(ref) ?? ref.name)
     this.#awaited.delete(refKey(ref))
-    this.#report(id)
-    this.#tellAgain(ref)
-  }
-
-  /**
-   * A listener that all Services need is refused while its port is taken, and once that is free it is to be there. It is
-   * told as a new version, since Envoy is not told a version again that it refused.
-   */
-  #tellAgain(ref: ResourceRef): void {
-    const resource = this.#sharedOf(ref)
-    if (!resource || this.#stopped) return
-    const before = this.#retries.get(ref.name)
-    const count = (before?.count ?? 0) + 1
-    clearTimeout(before?.timer)
-    const tell = () => this.store.update({ put: [{ ...resource, version: `${resource.version}-${count}` }] })
-    this.#retries.set(ref.name, { count, timer: setTimeout(tell, Math.min(500 * 2 ** count, longestRetryMs)) })
+    if (!this.#stopped) this.#refusals.add(clientId, refusal)
   }
 
   settled(clientId: number): void {
@@ -261,6 +264,7 @@ export class EnvoyLayer implements XdsObserver {
   }
 
   disconnected(clientId: number): void {
+    this.#refusals.disconnected(clientId)
     this.envoys.disconnected(clientId)
   }
 
@@ -269,28 +273,28 @@ export class EnvoyLayer implements XdsObserver {
     const changes: Changes = { put: [], remove: [] }
     collect(changes)
     this.store.update(changes)
+    if (changes.remove.length === 0) return
+    // What is removed is waited for no more, and is nobody's problem.
+    for (const ref of changes.remove) this.#awaited.delete(refKey(ref))
+    this.#refusals.removed(changes.remove)
   }
 
   /** A draining way whose endpoints are gone can only answer 503: its connections shall end. */
   #tell(way: Way, changes: Changes): void {
-    const isLeaving = this.#drains.has(way.id) && (way.endpoints.length === 0 || this.#drains.isOver(way.id))
-    this.#told.tell(way, isLeaving, changes)
-    this.#settleRemoved(way.id, changes)
+    const isWanted = !this.#drains.has(way.id)
+    const isLeaving = !isWanted && (way.endpoints.length === 0 || this.#drains.isOver(way.id))
+    const ms = Math.min(this.#quietMs(way.id), this.#options.drainMs)
+    for (const name of this.#told.tell(way, { isWanted, isLeaving }, changes)) this.#leave(name, ms)
   }
 
-  #forget(id: string, changes: Changes): void {
-    this.#told.forget(id, changes)
-    this.#settleRemoved(id, changes)
-  }
-
-  /** What is removed is waited for no more, and is nobody's problem. */
-  #settleRemoved(id: string, { remove }: Changes): void {
-    if (remove.length === 0) return
-    for (const ref of remove) {
-      this.#awaited.delete(refKey(ref))
-      this.#refusals.delete(refKey(ref))
+  /** Every connection there ends with its next answer, or when it had no request for so long. */
+  #leave(name: string, ms: number): void {
+    clearTimeout(this.#former.get(name))
+    const forget = () => {
+      this.#former.delete(name)
+      this.#change(changes => this.#told.forgetFormer(name, changes))
     }
-    this.#report(id)
+    this.#former.set(name, setTimeout(forget, ms))
   }
 
   #needs(id: string): readonly ResourceRef[] {
@@ -313,11 +317,10 @@ export class EnvoyLayer implements XdsObserver {
     return !this.#redirectOf(ref) || [...this.#openPaths].some(family => ref.name.endsWith(family))
   }
 
-  #status(resource: Resource): EnvoyView['resources'][number]['status'] {
-    if (this.#refusals.get(refKey(resource))?.version === resource.version) return 'refused'
-    const versions = this.envoys.acknowledged(resource)
+  #status(ref: ResourceRef, wanted: string): EnvoyView['resources'][number]['status'] {
+    const versions = this.envoys.acknowledged(ref)
     if (versions.length === 0 || versions.includes(undefined)) return 'not yet acknowledged'
-    return versions.every(version => version === resource.version) ? 'acknowledged' : 'older version acknowledged'
+    return versions.every(version => version === wanted) ? 'acknowledged' : 'older version acknowledged'
   }
 
   #noteProgrammed(ref: VersionedRef): void {
@@ -343,18 +346,10 @@ export class EnvoyLayer implements XdsObserver {
     return lost.length > 0
   }
 
-  #report(id: string): void {
-    const refusals = [...this.#refusals.values()].filter(({ ref }) => (this.#told.ownerOf(ref) ?? ref.name) === id)
-    const object = id.includes('/') ? `Service ${serviceKeyOf(id)}` : `Envoy listener ${id}`
-    const problems = refusals.map(({ ref, detail }) => {
-      const words = detail.trim().replaceAll('\n', '; ')
-      return problem('LP301', object, `Envoy refused ${typeName(ref.typeUrl)} ${ref.name}: ${words}`, this.#remedy(id))
-    })
-    this.#options.onProblems(`Envoy ${id}`, problems)
-  }
-
-  #remedy(id: string): string {
-    if (!this.#told.has(id)) return 'the kernel layer serves all Services; stop what uses the port, it is tried again'
+  #remedy(ref: ResourceRef): string {
+    if (this.#redirectOf(ref)) return 'the kernel layer serves all Services; stop what uses the port, it is tried again'
+    const id = this.#told.ownerOf(ref)
+    if (id === undefined) return 'the kernel layer serves the http ports of this number; it is tried again'
     return this.gate.isUp(id)
       ? 'it keeps its last acknowledged configuration; correct its settings'
       : 'the kernel layer serves it; correct its settings'
@@ -377,8 +372,4 @@ export class EnvoyLayer implements XdsObserver {
     const open = listeners?.reduce((sum, name) => sum + connections(name), 0) ?? 1
     return { open: open + requests(id), answers: answers(id) }
   }
-}
-
-function typeName(typeUrl: TypeUrl): string {
-  return Object.entries(typeUrls).find(([, url]) => url === typeUrl)![0]
 }

@@ -5,7 +5,8 @@
 
 import { commonListener, type NodeOptions } from '../envoy/listener.ts'
 import { type Resource, type ResourceRef, refKey, typeUrls } from '../envoy/resource.ts'
-import { resourcesOf, type Told } from '../envoy/resources.ts'
+import { differOnlyInEndpoints, resourcesOf, type Told } from '../envoy/resources.ts'
+import { routeResource } from '../envoy/route.ts'
 import type { Way } from '../envoy/way.ts'
 
 /** What is to change in the store; collected over several ways. */
@@ -15,8 +16,15 @@ export interface Changes {
 }
 
 interface ToldWay extends Told {
+  readonly clientMark: number | undefined
   /** What another way has taken over of this one. */
   readonly lost: readonly ResourceRef[]
+}
+
+interface TellingOptions {
+  /** Whether new connections are to go there. A way that drains gets nothing back that another has taken over. */
+  readonly isWanted: boolean
+  readonly isLeaving: boolean
 }
 
 export class ToldWays {
@@ -24,6 +32,8 @@ export class ToldWays {
   readonly #told = new Map<string, ToldWay>()
   /** The way that a listener, scope or route belongs to, by type and name. */
   readonly #placeOwner = new Map<string, string>()
+  /** Scopes and routes that their ways no longer have, by type and name: connections that use them are still open. */
+  readonly #former = new Set<string>()
   /** The listeners that ways share, by name. They stay when the last of these goes. */
   readonly #common = new Map<string, Resource>()
 
@@ -48,21 +58,52 @@ export class ToldWays {
     return this.#options
   }
 
-  /** What has the way's address is taken over from a draining way that had it. */
-  tell(way: Way, isLeaving: boolean, { put, remove }: Changes): void {
+  /** Whether Envoy was told of the way by other listeners, scopes or routes than it is to have now. */
+  hasMoved(way: Way): boolean {
+    const told = this.#told.get(way.id)
+    if (!told || differOnlyInEndpoints(told.way, way)) return false
+    const keys = new Set(resourcesOf(way, this.#options).filter(isPlace).map(refKey))
+    const before = told.resources.filter(isPlace)
+    return before.length !== keys.size || before.some(place => !keys.has(refKey(place)))
+  }
+
+  /**
+   * What has the way's address is taken over from a draining way that had it.
+   * @returns the names of scopes and routes that the way no longer has: connections there end, each after its next answer,
+   *   until `forgetFormer`
+   */
+  tell(way: Way, { isWanted, isLeaving }: TellingOptions, changes: Changes): readonly string[] {
     const before = this.#told.get(way.id)
+    const lost = isWanted ? [] : (before?.lost ?? [])
+    const lostKeys = new Set(lost.map(refKey))
     const options = { ...this.#options, isLeaving }
-    const resources = resourcesOf(way, options, isWhole(before) ? before : undefined)
+    const resources = resourcesOf(way, options, this.#isReusable(before) ? before : undefined).filter(
+      resource => !lostKeys.has(refKey(resource)),
+    )
     const common = this.#addCommon(way)
-    if (common) put.push(common)
+    if (common) changes.put.push(common)
+    const names = new Set(resources.map(refKey))
     for (const resource of resources) {
       if (isPlace(resource)) this.#take(resource, way.id)
-      if (!before?.resources.includes(resource)) put.push(resource)
+      if (resource.typeUrl === typeUrls.scope) this.#uncover(resource, way.id, names, changes)
+      if (!before?.resources.includes(resource)) changes.put.push(resource)
     }
-    const names = new Set(resources.map(refKey))
     const left = (before?.resources ?? []).filter(old => !names.has(refKey(old)))
-    this.#told.set(way.id, { way, isLeaving, resources, lost: [] })
-    remove.push(...this.#release(way.id, left))
+    const { clientMark } = this.#options
+    this.#told.set(way.id, { way, isLeaving, clientMark, resources, lost })
+    changes.remove.push(
+      ...this.#release(
+        way.id,
+        left.filter(resource => !isFoundByName(resource)),
+      ),
+    )
+    return before ? this.#leave(before.way, left.filter(isFoundByName), changes) : []
+  }
+
+  /** Nothing uses these any more. */
+  forgetFormer(name: string, { remove }: Changes): void {
+    const refs = [typeUrls.scope, typeUrls.route].map(typeUrl => ({ typeUrl, name }))
+    remove.push(...refs.filter(ref => this.#former.delete(refKey(ref))))
   }
 
   forget(id: string, { remove }: Changes): void {
@@ -71,13 +112,13 @@ export class ToldWays {
     remove.push(...this.#release(id, resources))
   }
 
-  /** Of the ways that `isOf` does not leave out, all listeners are told anew. */
+  /** The listeners of ways that `isOf` leaves in, and that have lost nothing, are told anew. */
   setClientMark(clientMark: number | undefined, isOf: (id: string) => boolean, { put }: Changes): void {
     this.#options = { ...this.#options, clientMark }
     const ways = [...this.#told].filter(([id, told]) => isWhole(told) && isOf(id))
     for (const [id, told] of ways) {
       const resources = resourcesOf(told.way, this.#options)
-      this.#told.set(id, { ...told, resources })
+      this.#told.set(id, { ...told, clientMark, resources })
       put.push(...resources.filter(isListener))
     }
     this.#common.clear()
@@ -110,6 +151,10 @@ export class ToldWays {
     return this.#told.has(ref.name) ? ref.name : undefined
   }
 
+  #isReusable(before: ToldWay | undefined): boolean {
+    return isWhole(before) && before?.clientMark === this.#options.clientMark
+  }
+
   #addCommon(way: Way): Resource | undefined {
     const listener = commonListener(way, this.#options)
     if (!listener || this.#common.has(listener.name)) return undefined
@@ -122,10 +167,21 @@ export class ToldWays {
     const key = refKey(place)
     const owner = this.#placeOwner.get(key) ?? id
     this.#placeOwner.set(key, id)
+    this.#former.delete(key)
     const told = owner === id ? undefined : this.#told.get(owner)
     if (!told) return
     const resources = told.resources.filter(resource => refKey(resource) !== key)
     this.#told.set(owner, { ...told, resources, lost: [...told.lost, place] })
+  }
+
+  /** A listener for the very address comes before the shared one, so one that another way has there goes: Envoy drains it. */
+  #uncover(scope: Resource, id: string, names: ReadonlySet<string>, { remove }: Changes): void {
+    const listener = { typeUrl: typeUrls.listener, name: scope.name }
+    const key = refKey(listener)
+    if (names.has(key) || (this.#placeOwner.get(key) ?? id) === id) return
+    this.#take(listener, id)
+    this.#placeOwner.delete(key)
+    remove.push(listener)
   }
 
   /** Returns what is to be removed from Envoy of what a way had: all but what another way has taken over. */
@@ -134,6 +190,14 @@ export class ToldWays {
     for (const resource of released) if (isPlace(resource)) this.#placeOwner.delete(refKey(resource))
     return released
   }
+
+  #leave(before: Way, left: readonly Resource[], { put }: Changes): readonly string[] {
+    const released = this.#release(before.id, left)
+    for (const ref of released) this.#former.add(refKey(ref))
+    const route = routeResource(before, true)
+    if (route && this.#former.has(refKey(route))) put.push(route)
+    return [...new Set(released.map(({ name }) => name))]
+  }
 }
 
 function isWhole(told: ToldWay | undefined): boolean {
@@ -141,7 +205,12 @@ function isWhole(told: ToldWay | undefined): boolean {
 }
 
 function isPlace(ref: ResourceRef): boolean {
-  return isListener(ref) || ref.typeUrl === typeUrls.scope || ref.typeUrl === typeUrls.route
+  return isListener(ref) || isFoundByName(ref)
+}
+
+/** What requests of open connections are looked up by. */
+function isFoundByName({ typeUrl }: ResourceRef): boolean {
+  return typeUrl === typeUrls.scope || typeUrl === typeUrls.route
 }
 
 function isListener({ typeUrl }: ResourceRef): boolean {

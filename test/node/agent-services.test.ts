@@ -181,6 +181,48 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     lab.remove('killed')
   })
 
+  test('a Service port that changes from http to tcp and back, with a listener of its own or not, fails no request', async () => {
+    const [name, vip, url] = ['morph', '10.96.1.9', 'http://10.96.1.9/']
+    const become = async (appProtocol: string, settings: Readonly<Record<string, string>>, isAlone: boolean) => {
+      lab.write(name, serviceWith({ name, vips: [vip], ports: [{ ...http, appProtocol }], settings }, pods))
+      await lab.until(`${appProtocol} in Envoy`, async () => {
+        const view = (await lab.explain(`default/${name}`))?.envoyPorts[`default/${name}/http`]
+        const isOwn = view?.resources.some(resource => resource.type === 'listener' && resource.name === `${vip}:80`)
+        return view?.up === true && isOwn === isAlone
+      })
+      await pause(500)
+    }
+    await become('http', {}, false)
+    const kept = await lab.load(client, { url, connections: 10, rate: 200 })
+    const fresh = await lab.load(client, { url, connections: 10, rate: 200, fresh: true })
+    await become('tcp', { overlay: 'true' }, true)
+    await become('http', {}, false)
+    await become('http', { 'idle-timeout': '1m' }, true)
+    await become('http', {}, false)
+    for (const { errors } of [await kept.stop(), await fresh.stop()]) assert.deepEqual(errors, {})
+    lab.remove(name)
+  })
+
+  test('open connections to a port that gets another number or name end with an answer, and new ones go to what there is', async () => {
+    const [name, vip, url] = ['number', '10.96.1.10', 'http://10.96.1.10/']
+    const write = (port: typeof http) => lab.write(name, serviceWith({ name, vips: [vip], ports: [port] }, pods))
+    write(http)
+    await lab.untilServedBy('envoy', client, url)
+    const kept = await lab.load(client, { url, connections: 10, rate: 200 })
+    write({ ...http, name: 'http-web' })
+    await lab.until('its new name in Envoy', async () => {
+      return (await lab.explain(`default/${name}`))?.envoyPorts[`default/${name}/http-web`]?.up === true
+    })
+    await pause(500)
+    const moved = Date.now()
+    write({ ...http, name: 'http-web', port: 81 })
+    await lab.untilServedBy('envoy', client, 'http://10.96.1.10:81/')
+    const { errors, firstErrors } = await kept.stop()
+    assert.deepEqual(Object.keys(errors), ['ECONNREFUSED'])
+    assert.ok(firstErrors.every(({ at }) => at > moved))
+    lab.remove(name)
+  })
+
   test('a Service port that changes its protocol, number or VIP is served at each step', async () => {
     const options = { name: 'shape', vips: ['10.96.1.7'] }
     lab.write('shape', serviceWith(options, pods))

@@ -21,6 +21,7 @@ export interface PortOptions {
   readonly targetPort: number
   readonly protocol?: 'TCP' | 'UDP' | 'SCTP'
   readonly nodePort?: number
+  readonly appProtocol?: string
 }
 
 /** What an EndpointSlice says of a pod; a `Pod` of the lab is one. */

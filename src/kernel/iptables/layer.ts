@@ -304,7 +304,7 @@ export class IptablesLayer implements KernelLayer {
       }
       if (!wanted && !record.state) this.#ports.delete(record.id)
     }
-    this.#observer.applied?.(ports)
+    this.#observer.applied?.(ports.filter(id => !this.#dirty.has(id)))
   }
 
   async #apply(batch: Batch, ports: readonly string[]): Promise<void> {

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Resource, typeNameOf, typeUrls } from '../envoy/resource.ts'
+import type { Way } from '../envoy/way.ts'
+import { aPort, aPortState } from '../services/testing.ts'
+import { ResourceStore } from '../xds/store.ts'
+import { type Changes, ToldWays } from './toldways.ts'
+
+const tcp = { wants: 'envoy', protocol: 'tcp', reason: 'overlay is true' } as const
+
+/** What Envoy is told, and what is in the store then. */
+class Telling {
+  readonly ways = new ToldWays({})
+  readonly #store = new ResourceStore()
+  /** What left its place, in all. */
+  readonly left: string[] = []
+
+  want(way: Way): void {
+    this.#tell(way, true)
+  }
+
+  drain(way: Way, isLeaving = false): void {
+    this.#tell(way, false, isLeaving)
+  }
+
+  forget(id: string): void {
+    this.#change(changes => this.ways.forget(id, changes))
+  }
+
+  forgetFormer(name: string): void {
+    this.#change(changes => this.ways.forgetFormer(name, changes))
+  }
+
+  /** By type, without listeners that are shared: `cluster a/web/http`. */
+  get has(): readonly string[] {
+    const refs = Object.values(typeUrls).flatMap(typeUrl => {
+      return [...this.#store.names(typeUrl)].map(name => `${typeNameOf(typeUrl)} ${name}`)
+    })
+    return refs.filter(ref => !ref.includes('0.0.0.0')).sort()
+  }
+
+  route(name: string): Resource | undefined {
+    return this.#store.get(typeUrls.route, name)
+  }
+
+  #tell(way: Way, isWanted: boolean, isLeaving = false): void {
+    this.#change(changes => this.left.push(...this.ways.tell(way, { isWanted, isLeaving }, changes)))
+  }
+
+  #change(collect: (changes: Changes) => void): void {
+    const changes: Changes = { put: [], remove: [] }
+    collect(changes)
+    this.#store.update(changes)
+  }
+}
+
+/** The cluster whose endpoints its requests go to. */
+function clusterOf(route: Resource | undefined): string | undefined {
+  return route?.requires[0]?.name
+}
+
+const web = aPortState({ id: 'a/web/http', vip: '10.96.0.1' })
+const renamed = aPortState({ ...web, id: 'a/web/http-web', port: aPort({ name: 'http-web' }) })
+const ofWeb = (...names: readonly string[]) => ['cluster a/web/http', 'endpoints a/web/http', ...names]
+
+test('a way that drains gets nothing back of what another has taken over, and takes nothing with it when it goes', () => {
+  for (const protocol of [undefined, tcp]) {
+    const telling = new Telling()
+    const [before, after] = [web, renamed].map(way => (protocol ? { ...way, layer: protocol } : way)) as [Way, Way]
+    telling.want(before)
+    telling.drain(before)
+    telling.want(after)
+    const places = telling.has.filter(ref => ref.includes('10.96.0.1:80'))
+    assert.ok(places.length > 0)
+    // Its endpoints go, and its drain time is over.
+    telling.drain({ ...before, endpoints: [] })
+    telling.drain(before, true)
+    for (const place of places) assert.ok(telling.has.includes(place), place)
+    telling.forget(before.id)
+    assert.deepEqual(telling.has, [`cluster ${after.id}`, `endpoints ${after.id}`, ...places])
+    assert.equal(clusterOf(telling.route('10.96.0.1:80')), protocol ? undefined : after.id)
+  }
+})
+
+test('a listener for the very address goes when another way comes there on a shared one, which it would cover', () => {
+  const telling = new Telling()
+  telling.want({ ...web, layer: tcp })
+  telling.drain({ ...web, layer: tcp })
+  assert.deepEqual(telling.has, ofWeb('listener 10.96.0.1:80'))
+  telling.want(renamed)
+  assert.deepEqual(
+    telling.has.filter(ref => ref.startsWith('listener')),
+    [],
+  )
+  assert.equal(telling.ways.listenersOf(web.id), undefined)
+  telling.forget(web.id)
+  assert.equal(clusterOf(telling.route('10.96.0.1:80')), renamed.id)
+})
+
+test('a way that moves is led to its new place, and connections at the old one end, until that is forgotten', () => {
+  const moved = { ...web, port: aPort({ port: 81 }) }
+  const telling = new Telling()
+  telling.want(web)
+  const staying = telling.route('10.96.0.1:80')?.version
+  assert.equal(telling.ways.hasMoved({ ...web, endpoints: [] }), false)
+  assert.equal(telling.ways.hasMoved(moved), true)
+  telling.want(moved)
+  assert.deepEqual(
+    telling.has,
+    ofWeb('route 10.96.0.1:80', 'route 10.96.0.1:81', 'scope 10.96.0.1:80', 'scope 10.96.0.1:81'),
+  )
+  assert.notEqual(telling.route('10.96.0.1:80')?.version, staying)
+  assert.deepEqual(telling.left, ['10.96.0.1:80'])
+  telling.forgetFormer('10.96.0.1:80')
+  assert.deepEqual(telling.has, ofWeb('route 10.96.0.1:81', 'scope 10.96.0.1:81'))
+})
+
+test('a place that was left and is taken again is not forgotten', () => {
+  for (const successor of [web, renamed]) {
+    const telling = new Telling()
+    telling.want(web)
+    telling.want({ ...web, port: aPort({ port: 81 }) })
+    telling.want(successor)
+    telling.forgetFormer('10.96.0.1:80')
+    assert.ok(telling.has.includes('scope 10.96.0.1:80'), successor.id)
+    assert.equal(clusterOf(telling.route('10.96.0.1:80')), successor.id)
+  }
+})
+
+test('from http to tcp and back, requests of open connections find their routes until these are forgotten', () => {
+  const telling = new Telling()
+  telling.want(web)
+  telling.want({ ...web, layer: tcp })
+  assert.deepEqual(telling.has, ofWeb('listener 10.96.0.1:80', 'route 10.96.0.1:80', 'scope 10.96.0.1:80'))
+  telling.want(web)
+  assert.deepEqual(telling.has, ofWeb('route 10.96.0.1:80', 'scope 10.96.0.1:80'))
+  telling.forgetFormer('10.96.0.1:80')
+  assert.deepEqual(telling.has, ofWeb('route 10.96.0.1:80', 'scope 10.96.0.1:80'))
+})
+
+test('a way that drained while the mark of the client came is told with it when it is wanted again', () => {
+  const telling = new Telling()
+  const changes: Changes = { put: [], remove: [] }
+  const way = { ...web, layer: tcp }
+  telling.want(way)
+  telling.drain(way)
+  const before = telling.ways.get(web.id)?.resources.at(-1)?.version
+  telling.ways.setClientMark(0x2000, () => false, changes)
+  telling.want(way)
+  assert.notEqual(telling.ways.get(web.id)?.resources.at(-1)?.version, before)
+})
