@@ -6,7 +6,7 @@
 
 import type { Activity } from '../envoy/admin.ts'
 import { commonProtocolOf } from '../envoy/listener.ts'
-import { type Resource, type ResourceRef, refKey, typeNameOf } from '../envoy/resource.ts'
+import { type Resource, type ResourceRef, refKey, typeNameOf, typeUrls } from '../envoy/resource.ts'
 import { addressesOf, externalId, type Way, waysOf } from '../envoy/way.ts'
 import type { VipPort } from '../kernel/overlay.ts'
 import type { IpFamily } from '../services/address.ts'
@@ -85,7 +85,7 @@ export class EnvoyLayer implements XdsObserver {
     })
     this.gate = new OverlayGate({
       settleMs: options.settleMs,
-      isReady: ref => this.envoys.have(ref) && this.#isReachable(ref),
+      isReady: (ref, isUp) => this.envoys.have(ref) && this.#isReachable(ref) && (isUp || this.#isOwn(ref)),
       move: options.moveOverlay,
       clear: options.clearOverlay,
       onMoved: options.onMoved,
@@ -315,6 +315,14 @@ export class EnvoyLayer implements XdsObserver {
 
   #isReachable(ref: ResourceRef): boolean {
     return !this.#redirectOf(ref) || [...this.#openPaths].some(family => ref.name.endsWith(family))
+  }
+
+  /** A route of before may lead to another port, which had the address then. */
+  #isOwn(ref: ResourceRef): boolean {
+    const { typeUrl, name } = ref
+    if (typeUrl !== typeUrls.route) return true
+    const wanted = this.store.get(typeUrl, name)?.version
+    return this.envoys.acknowledged(ref).every(version => version === wanted)
   }
 
   #status(ref: ResourceRef, wanted: string): EnvoyView['resources'][number]['status'] {

@@ -17,7 +17,8 @@ function setUp() {
   const kernel = new Set<string>()
   const gate = new OverlayGate({
     settleMs: 0,
-    isReady: ({ typeUrl, name }) => acknowledged.has(`${typeUrl} ${name}`),
+    isReady: ({ typeUrl, name }, isUp) =>
+      acknowledged.has(`${typeUrl} ${name}`) && (isUp || !acknowledged.has(`old ${name}`)),
     move: (vips, up) => {
       for (const { ip } of vips) up ? kernel.add(ip) : kernel.delete(ip)
     },
@@ -44,6 +45,22 @@ describe('the overlay gate', () => {
     await settled()
     assert.deepEqual([...kernel], ['10.96.0.1'])
   })
+  test('asks for more before a port goes up than for it to stay there', async () => {
+    const { gate, kernel, acknowledge, acknowledged } = setUp()
+    gate.setAlive(true)
+    gate.want('a', [vip(1)], needs('a'))
+    acknowledged.add('old a')
+    acknowledge('a')
+    await settled()
+    assert.equal(kernel.size, 0)
+    acknowledged.delete('old a')
+    gate.check('a')
+    await settled()
+    acknowledged.add('old a')
+    gate.checkLoss('a')
+    assert.deepEqual([...kernel], ['10.96.0.1'])
+  })
+
   test('moves nothing up while Envoy does not answer, and all that is acknowledged when it does', async () => {
     const { gate, kernel, acknowledge } = setUp()
     gate.want('a', [vip(1)], needs('a'))

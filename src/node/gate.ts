@@ -11,8 +11,11 @@ import type { VipPort } from '../kernel/overlay.ts'
 
 export interface GateOptions {
   readonly settleMs: number
-  /** Whether every Envoy that takes new connections has acknowledged a version of this resource and can be reached; false without one. */
-  readonly isReady: (ref: ResourceRef) => boolean
+  /**
+   * Whether every Envoy that takes new connections can be reached and has acknowledged this resource as a port needs it to
+   * go up or, where it is up, to stay there; false without an Envoy.
+   */
+  readonly isReady: (ref: ResourceRef, isUp: boolean) => boolean
   /** Puts VIP:ports into the kernel's overlay set, or takes them out. */
   readonly move: (vips: readonly VipPort[], up: boolean) => void
   /** Empties the kernel's overlay set. */
@@ -86,7 +89,7 @@ export class OverlayGate {
   /** Envoy may have lost something that this port needs: without it the port moves down. */
   checkLoss(id: string): void {
     const candidate = this.#candidates.get(id)
-    if (!candidate?.up || candidate.needs.every(this.#options.isReady)) return
+    if (!candidate?.up || this.#hasAll(candidate)) return
     candidate.up = false
     this.#disinherit(candidate)
     this.#moveDown([id], candidate.vips)
@@ -125,8 +128,12 @@ export class OverlayGate {
     clearTimeout(this.#timer)
   }
 
-  #isReady({ needs }: Candidate): boolean {
-    return this.#alive && needs.every(this.#options.isReady)
+  #isReady(candidate: Candidate): boolean {
+    return this.#alive && this.#hasAll(candidate)
+  }
+
+  #hasAll({ needs, up }: Candidate): boolean {
+    return needs.every(ref => this.#options.isReady(ref, up))
   }
 
   #settle(): void {
