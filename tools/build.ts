@@ -8,8 +8,8 @@ import { rolldown } from 'rolldown'
 const bundle = await rolldown({
   input: { lightpath: 'src/cli.ts' },
   platform: 'node',
-  // Written to take native modules where they are installed; none is.
-  external: ['bufferutil', 'utf-8-validate'],
+  // Written to take native modules where they are installed, none of which is; and gRPC's channelz, which nobody asks for.
+  external: ['bufferutil', 'utf-8-validate', '@grpc/proto-loader'],
   logLevel: 'warn',
 })
 await bundle.write({
@@ -17,6 +17,8 @@ await bundle.write({
   cleanDir: true,
   format: 'esm',
   sourcemap: true,
+  // V8 keeps the program's text: a byte a character where all are ASCII, else two.
+  charset: 'ascii',
   minify: { mangle: false, compress: false, codegen: true },
 })
 await bundle.close()

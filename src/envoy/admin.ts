@@ -4,7 +4,8 @@
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/operations/admin
  */
 
-import { get, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import { get } from '../observe/plainhttp.ts'
 import { metricsFilter } from './stats.ts'
 
 export interface EndpointHealth {

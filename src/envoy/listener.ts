@@ -52,7 +52,7 @@ export function scopeResource(way: Way, options: NodeOptions): Resource | undefi
   if (!common) return undefined
   const address = routesNameOf(way)
   const shared = { typeUrl: typeUrls.listener, name: hostPort(anyAddressOf[way.family], way.port.port) }
-  return resource(typeUrls.scope, address, () => common.scope(address), [...backing(way.id), shared])
+  return resource(typeUrls.scope, address, () => common.scope(address), backing(way.id).concat(shared))
 }
 
 /**

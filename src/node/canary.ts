@@ -3,7 +3,7 @@
  * ports open (SIGSTOP, a deadlock) still accepts connections, so only an answer counts.
  */
 
-import { get } from 'node:http'
+import { get } from '../observe/plainhttp.ts'
 
 /** `draining`: it is about to end. `refused`: nobody listens. `missed`: somebody listens and does not answer. */
 export type CanaryAnswer = 'serving' | 'draining' | 'refused' | 'missed'

@@ -1,11 +1,12 @@
 /** A small HTTP server for people, scrapers and probes: fixed routes to read, on a TCP port or a Unix socket. */
 
 import { mkdirSync, unlinkSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import { connect, type ListenOptions } from 'node:net'
 import { dirname } from 'node:path'
 import { hostPort } from '../services/address.ts'
 import type { Log } from './log.ts'
+import { createServer } from './plainhttp.ts'
 
 export interface Answer {
   readonly status: number

@@ -199,13 +199,17 @@ class DirectorySource implements Source {
 
   async #findAll(): Promise<ReadonlyMap<string, FileState> | undefined> {
     try {
-      const tree = await lookAtTree(this.#root, (path, identity) => this.#watches.open(path, identity))
+      const files = new Map<string, FileState>()
+      const tree = await lookAtTree(this.#root, {
+        directory: (path, identity) => this.#watches.open(path, identity),
+        file: (path, state) => void files.set(path, state),
+      })
       this.#watches.keepOnly(tree.directories)
       this.#rootSeen = true
       this.#report(this.#root, [])
       this.#tellUnreadable(tree.unreadable)
       this.#rescanIn(this.#watches.complete() ? this.#rescanMs : blindRescanMs)
-      return tree.files
+      return files
     } catch (error) {
       const remedy = 'what it said before applies until it is back; create it or correct its name or permissions'
       this.#report(this.#root, [problem('LP104', this.#root, messageOf(error), remedy)])
@@ -222,14 +226,17 @@ class DirectorySource implements Source {
 
   /** Touches what no watch has told of. Beside the looks, so that a change that a watch tells never waits for it. */
   async #compare(): Promise<void> {
-    const tree = await lookAtTree(this.#root, () => {}).catch(() => undefined)
+    const different: string[] = []
+    let known = 0
+    const file = (path: string, { signature }: FileState) => {
+      if (this.#files.has(path)) known++
+      if (this.#files.get(path)?.signature !== signature) different.push(path)
+    }
+    const tree = await lookAtTree(this.#root, { file }).catch(() => undefined)
     if (this.#stopped) return
-    const isUsual =
-      tree && tree.unreadable.size === 0 && this.#watches.complete() && this.#watches.match(tree.directories)
-    if (!isUsual) return this.#touchEverything()
-    for (const [path, { signature }] of tree.files)
-      if (this.#files.get(path)?.signature !== signature) this.#touch(path)
-    for (const path of this.#files.keys()) if (!tree.files.has(path)) this.#touch(path)
+    const isWhole = tree && tree.unreadable.size === 0 && known === this.#files.size
+    if (!isWhole || !this.#watches.complete() || !this.#watches.match(tree.directories)) return this.#touchEverything()
+    for (const path of different) this.#touch(path)
     this.#rescanIn(this.#rescanMs)
   }
 

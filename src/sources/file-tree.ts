@@ -7,12 +7,18 @@ import { isManifestName } from './manifest.ts'
 import { Turn } from './turn.ts'
 
 export interface FileTree {
-  /** By path, the state of each manifest file. */
-  readonly files: ReadonlyMap<string, FileState>
   /** By path, what tells a directory from another that comes under its name. */
   readonly directories: ReadonlyMap<string, string>
   /** Files and directories that are there but cannot be looked at, with the reason; nothing is known of what is below. */
   readonly unreadable: ReadonlyMap<string, string>
+}
+
+/** Is told what there is as it is found: a list of 10,000 files, at each look, would be MBs of garbage. */
+export interface TreeVisitor {
+  /** Called before the directory is listed, so that a watch opened there misses nothing. */
+  directory?(path: string, identity: string): void
+  /** A manifest file. */
+  file(path: string, state: FileState): void
 }
 
 export interface FileState {
@@ -29,13 +35,8 @@ const deepest = 32
 /**
  * Follows symbolic links, also of directories, but not in circles. Names that begin with a dot are left out: editors put
  * half-finished files there, and Kubernetes' volumes the directories that their links lead to.
- * @param onDirectory is called before a directory is listed, so that a watch opened there misses nothing
  */
-export async function lookAtTree(
-  root: string,
-  onDirectory: (path: string, identity: string) => void,
-): Promise<FileTree> {
-  const files = new Map<string, FileState>()
+export async function lookAtTree(root: string, visitor: TreeVisitor): Promise<FileTree> {
   const directories = new Map<string, string>()
   const unreadable = new Map<string, string>()
   const turn = new Turn()
@@ -47,7 +48,7 @@ export async function lookAtTree(
       await turn.give()
       if (stats?.isDirectory()) await list(path, identityOf(stats), above)
       else if (!isManifestName(entry.name)) return
-      else if (stats?.isFile()) files.set(path, stateOf(stats))
+      else if (stats?.isFile()) visitor.file(path, stateOf(stats))
       else if (stats) unreadable.set(path, 'it is no regular file')
       else if (entry.isSymbolicLink()) unreadable.set(path, 'it is a link that leads nowhere')
     } catch (error) {
@@ -57,7 +58,7 @@ export async function lookAtTree(
 
   async function list(path: string, identity: string, above: readonly string[]): Promise<void> {
     if (above.includes(identity) || above.length > deepest) return
-    onDirectory(path, identity)
+    visitor.directory?.(path, identity)
     const entries = await readdir(path, { withFileTypes: true })
     directories.set(path, identity)
     for (const entry of entries) {
@@ -68,7 +69,7 @@ export async function lookAtTree(
   const stats = await stat(root, { bigint: true })
   if (!stats.isDirectory()) throw new Error('it is no directory')
   await list(root, identityOf(stats), [])
-  return { files, directories, unreadable }
+  return { directories, unreadable }
 }
 
 /** Undefined where there is no such file. */
