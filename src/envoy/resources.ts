@@ -32,7 +32,9 @@ export function resourcesOf(way: Way, options: TellOptions = {}, before?: Told):
   }
   const [cluster, route, scope] = [clusterResource(way), routeResource(way, isLeaving), scopeResource(way, options)]
   const listeners = listenerResources(way, options)
-  return [cluster, endpoints, route, ...listeners, scope].filter(resource => resource !== undefined)
+  const resources = [cluster, endpoints, route, ...listeners, scope].filter(resource => resource !== undefined)
+  // A copy has no room for more, as a filtered list has.
+  return resources.slice()
 }
 
 /** All that an Envoy needs for these ways, the listeners that they share included. */

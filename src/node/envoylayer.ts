@@ -301,7 +301,7 @@ export class EnvoyLayer implements XdsObserver {
     const { way, resources } = this.#told.get(id)!
     const common = this.#told.commonOf(way)
     const redirect = this.#options.shared.filter(({ name }) => name.endsWith(way.family))
-    return [...redirect, ...(common ? [common] : []), ...resources]
+    return redirect.concat(common ?? [], resources)
   }
 
   /** What all ports of a family, or all of a port number, need. */

@@ -4,6 +4,7 @@
  */
 
 import { commonListener, type NodeOptions } from '../envoy/listener.ts'
+import { RefMap } from '../envoy/refmap.ts'
 import { type Resource, type ResourceRef, refKey, typeUrls } from '../envoy/resource.ts'
 import { differOnlyInEndpoints, resourcesOf, type Told } from '../envoy/resources.ts'
 import { routeResource } from '../envoy/route.ts'
@@ -27,11 +28,13 @@ interface TellingOptions {
   readonly isLeaving: boolean
 }
 
+const nothing: readonly ResourceRef[] = []
+
 export class ToldWays {
   #options: NodeOptions
   readonly #told = new Map<string, ToldWay>()
-  /** The way that a listener, scope or route belongs to, by type and name. */
-  readonly #placeOwner = new Map<string, string>()
+  /** The way that a listener, scope or route belongs to. */
+  readonly #placeOwner = new RefMap<string>()
   /** Scopes and routes that their ways no longer have, by type and name: connections that use them are still open. */
   readonly #former = new Set<string>()
   /** The listeners that ways share, by name. They stay when the last of these goes. */
@@ -74,29 +77,22 @@ export class ToldWays {
    */
   tell(way: Way, { isWanted, isLeaving }: TellingOptions, changes: Changes): readonly string[] {
     const before = this.#told.get(way.id)
-    const lost = isWanted ? [] : (before?.lost ?? [])
-    const lostKeys = new Set(lost.map(refKey))
     const options = { ...this.#options, isLeaving }
-    const resources = resourcesOf(way, options, this.#isReusable(before) ? before : undefined).filter(
-      resource => !lostKeys.has(refKey(resource)),
-    )
+    const all = resourcesOf(way, options, this.#isReusable(before) ? before : undefined)
+    const lost = isWanted ? nothing : (before?.lost ?? nothing)
+    const resources = lost.length === 0 ? all : without(all, lost)
     const common = this.#addCommon(way)
     if (common) changes.put.push(common)
-    const names = new Set(resources.map(refKey))
     for (const resource of resources) {
       if (isPlace(resource)) this.#take(resource, way.id)
-      if (resource.typeUrl === typeUrls.scope) this.#uncover(resource, way.id, names, changes)
+      if (resource.typeUrl === typeUrls.scope) this.#uncover(resource, way.id, resources, changes)
       if (!before?.resources.includes(resource)) changes.put.push(resource)
     }
-    const left = (before?.resources ?? []).filter(old => !names.has(refKey(old)))
+    const left = without(before?.resources ?? [], resources)
     const { clientMark } = this.#options
     this.#told.set(way.id, { way, isLeaving, clientMark, resources, lost })
-    changes.remove.push(
-      ...this.#release(
-        way.id,
-        left.filter(resource => !isFoundByName(resource)),
-      ),
-    )
+    const rest = left.filter(resource => !isFoundByName(resource))
+    changes.remove.push(...this.#release(way.id, rest))
     return before ? this.#leave(before.way, left.filter(isFoundByName), changes) : []
   }
 
@@ -147,7 +143,7 @@ export class ToldWays {
   }
 
   ownerOf(ref: ResourceRef): string | undefined {
-    if (isPlace(ref)) return this.#placeOwner.get(refKey(ref))
+    if (isPlace(ref)) return this.#placeOwner.get(ref)
     return this.#told.has(ref.name) ? ref.name : undefined
   }
 
@@ -165,29 +161,29 @@ export class ToldWays {
   /** Connections that the former owner has there are still open, so all else of it stays in Envoy while it drains. */
   #take(place: ResourceRef, id: string): void {
     const key = refKey(place)
-    const owner = this.#placeOwner.get(key) ?? id
-    this.#placeOwner.set(key, id)
+    const owner = this.#placeOwner.get(place) ?? id
+    this.#placeOwner.set(place, id)
     this.#former.delete(key)
     const told = owner === id ? undefined : this.#told.get(owner)
     if (!told) return
-    const resources = told.resources.filter(resource => refKey(resource) !== key)
+    const resources = without(told.resources, [place])
     this.#told.set(owner, { ...told, resources, lost: [...told.lost, place] })
   }
 
   /** A listener for the very address comes before the shared one, so one that another way has there goes: Envoy drains it. */
-  #uncover(scope: Resource, id: string, names: ReadonlySet<string>, { remove }: Changes): void {
+  #uncover(scope: Resource, id: string, resources: readonly Resource[], { remove }: Changes): void {
     const listener = { typeUrl: typeUrls.listener, name: scope.name }
-    const key = refKey(listener)
-    if (names.has(key) || (this.#placeOwner.get(key) ?? id) === id) return
+    const isItsOwn = resources.some(({ typeUrl, name }) => typeUrl === listener.typeUrl && name === listener.name)
+    if (isItsOwn || (this.#placeOwner.get(listener) ?? id) === id) return
     this.#take(listener, id)
-    this.#placeOwner.delete(key)
+    this.#placeOwner.delete(listener)
     remove.push(listener)
   }
 
   /** Returns what is to be removed from Envoy of what a way had: all but what another way has taken over. */
   #release(id: string, resources: readonly Resource[]): readonly ResourceRef[] {
-    const released = resources.filter(resource => !isPlace(resource) || this.#placeOwner.get(refKey(resource)) === id)
-    for (const resource of released) if (isPlace(resource)) this.#placeOwner.delete(refKey(resource))
+    const released = resources.filter(resource => !isPlace(resource) || this.#placeOwner.get(resource) === id)
+    for (const resource of released) if (isPlace(resource)) this.#placeOwner.delete(resource)
     return released
   }
 
@@ -202,6 +198,11 @@ export class ToldWays {
 
 function isWhole(told: ToldWay | undefined): boolean {
   return told !== undefined && told.lost.length === 0
+}
+
+function without(resources: readonly Resource[], refs: readonly ResourceRef[]): readonly Resource[] {
+  const keys = new Set(refs.map(refKey))
+  return resources.filter(resource => !keys.has(refKey(resource)))
 }
 
 function isPlace(ref: ResourceRef): boolean {
