@@ -89,7 +89,7 @@ export class Datapath {
     const urls = { lightpath: `http://${vips.lightpath}/`, theirs: `http://${vips.theirs}/` }
     await this.#answers(urls.lightpath, /x-envoy-upstream-service-time/i)
     await runInOrThrow(netns, 'ip', ['-batch', '-'], routing())
-    await runInOrThrow(netns, 'nft', ['-f', '-'], steering(vip))
+    await this.#nft(steering(vip))
     await this.#answers(urls.theirs, /x-envoy-upstream-service-time/i)
 
     const samples = await this.#compare({ url: urls.lightpath, envoy }, { url: urls.theirs, envoy: theirs })
@@ -102,34 +102,20 @@ export class Datapath {
     const { services } = this.#options
     const source = this.#writeManifests('kernel', 'tcp')
     new Manifests(source, { services, endpoints: 10 }).write()
-    const rulesets = {
-      lightpath: await translate(this.#node, source),
-      theirs: dnat({ ip: vips.lightpath, port: 80 }, this.#endpoints),
-    }
-    const url = `http://${vips.lightpath}/`
-    const side = (name: 'lightpath' | 'theirs'): Side => ({ url, prepare: () => this.#load(rulesets[name]) })
-    const samples = await this.#compare(side('lightpath'), side('theirs'))
+    const none = ['ip lightpath', 'ip6 lightpath', 'ip handwritten'].map(
+      table => `table ${table} {}\ndelete table ${table}\n`,
+    )
+    const theirs = dnat({ ip: vips.lightpath, port: 80 }, this.#endpoints)
+    for (const rules of [none.join(''), await translate(this.#node, source), theirs]) await this.#nft(rules)
+    const samples = await this.#compareTables('handwritten')
     const title = `Kernel layer: a Service among ${services.toLocaleString('en')} others, against one DNAT rule by hand`
     return report(title, samples, 0.02)
   }
 
-  /**
-   * This node has Lightpath's table, and another one kube-proxy's, with the same Services, `service('tcp')` among them. Both
-   * are on this node then; the one that waits is dormant.
-   */
+  /** This node has Lightpath's table, and another one kube-proxy's, with the same Services, `service('tcp')` among them. */
   async measureKubeProxy(other: LabNode): Promise<Report> {
-    const theirs = await runInOrThrow(other.netns, 'nft', ['list', 'table', 'ip', 'kube-proxy'])
-    await runInOrThrow(this.#node.netns, 'nft', ['-f', '-'], theirs)
-    const url = `http://${vips.lightpath}/`
-    const side = (active: string, dormant: string): Side => ({
-      url,
-      prepare: async () => {
-        const flags = `add table ip ${dormant} { flags dormant; }\nadd table ip ${active}\n`
-        await runInOrThrow(this.#node.netns, 'nft', ['-f', '-'], flags)
-        await pause(200)
-      },
-    })
-    const samples = await this.#compare(side('lightpath', 'kube-proxy'), side('kube-proxy', 'lightpath'))
+    await this.#nft(await runInOrThrow(other.netns, 'nft', ['list', 'table', 'ip', 'kube-proxy']))
+    const samples = await this.#compareTables('kube-proxy')
     const title = `Kernel layer: a Service among ${this.#options.services.toLocaleString('en')} others, against kube-proxy (nftables)`
     return report(title, samples, 0.02, 'kube-proxy')
   }
@@ -146,12 +132,24 @@ export class Datapath {
     return serviceObjects('measured', portName, vips.lightpath, this.#endpoints)
   }
 
-  /** This ruleset and no other. */
-  async #load(ruleset: string): Promise<void> {
-    const tables = ['ip lightpath', 'ip6 lightpath', 'ip handwritten']
-    const none = tables.map(table => `table ${table} {}\ndelete table ${table}\n`).join('')
-    await runInOrThrow(this.#node.netns, 'nft', ['-f', '-'], none + ruleset)
-    await pause(200)
+  /**
+   * Lightpath's table and another one, both on this node: the one that waits is dormant. Were they loaded for each turn,
+   * the kernel would still be freeing the elements of ten thousand Services while the other side is measured.
+   */
+  async #compareTables(other: string): Promise<Samples> {
+    const url = `http://${vips.lightpath}/`
+    const side = (active: string, dormant: string): Side => ({
+      url,
+      prepare: async () => {
+        await this.#nft(`add table ip ${dormant} { flags dormant; }\nadd table ip ${active}\n`)
+        await pause(200)
+      },
+    })
+    return this.#compare(side('lightpath', other), side(other, 'lightpath'))
+  }
+
+  async #nft(rules: string): Promise<void> {
+    await runInOrThrow(this.#node.netns, 'nft', ['-f', '-'], rules)
   }
 
   async #answers(url: string, pattern: RegExp): Promise<void> {
