@@ -111,6 +111,6 @@ export function bootstrapProblems(
   if (bootstrap === 'preserve' || mode === 'forwarded-for') return []
   const reason = `its bootstrap is for --client-address ${bootstrap}, and the agent's is ${mode} (${why})`
   const remedy =
-    'its connections may collide with those of the pods that they stand for; start it with one for preserve'
+    'its connections may collide with those of the pods that they stand for; start it with a bootstrap for preserve'
   return [problem('LP303', `Envoy ${envoy}`, reason, remedy)]
 }
