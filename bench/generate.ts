@@ -9,6 +9,11 @@ export interface Size {
   readonly endpoints: number
 }
 
+interface Port {
+  readonly name: string
+  readonly port: number
+}
+
 /** What happens to one EndpointSlice: a pod is replaced by another, one more comes, or one goes. */
 export type SliceChange = 'replace' | 'add' | 'remove'
 
@@ -142,12 +147,7 @@ function namespace(name: string): object {
   return { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { 'kubernetes.io/metadata.name': name } } }
 }
 
-function service(
-  namespace: string,
-  name: string,
-  port: { readonly name: string; readonly port: number },
-  clusterIP: string,
-): object {
+function service(namespace: string, name: string, port: Port, clusterIP: string): object {
   return {
     apiVersion: 'v1',
     kind: 'Service',
@@ -166,12 +166,7 @@ function service(
   }
 }
 
-function endpointSlice(
-  namespace: string,
-  serviceName: string,
-  port: { readonly name: string; readonly port: number },
-  endpoints: readonly object[],
-): object {
+function endpointSlice(namespace: string, serviceName: string, port: Port, endpoints: readonly object[]): object {
   return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',

@@ -64,10 +64,15 @@ export function scopeResource(way: Way, options: NodeOptions): Resource | undefi
  */
 export function listenerResources(way: Way, options: NodeOptions): readonly Resource[] {
   const { id, settings } = way
-  if (commonProtocolOf(way, options)?.fits(settings)) return []
+  if (!hasOwnListeners(way, options)) return []
   const filter = () => protocolOf(way).networkFilter({ id, settings, routes: routesNameOf(way) })
   const clientMark = mayShowClient(way) ? options.clientMark : undefined
   return addressesOf(way).map(({ ip, port }) => listener(ip, port, id, filter, clientMark, backing(id)))
+}
+
+/** Beside the one that it shares, or in place of it. */
+export function hasOwnListeners(way: Way, options: NodeOptions): boolean {
+  return !commonProtocolOf(way, options)?.fits(way.settings)
 }
 
 function listener(

@@ -2,7 +2,8 @@
 
 import { clusterResource } from './cluster.ts'
 import { endpointsResource } from './endpoints.ts'
-import { commonListener, listenerResources, type NodeOptions, scopeResource } from './listener.ts'
+import { commonListener, hasOwnListeners, listenerResources, type NodeOptions, scopeResource } from './listener.ts'
+import { protocolOf } from './protocols/protocol.ts'
 import type { Resource } from './resource.ts'
 import { routeResource } from './route.ts'
 import { addressesOf, mayShowClient, type Way } from './way.ts'
@@ -44,8 +45,16 @@ export function configurationOf(ways: readonly Way[], options: TellOptions = {})
   return [...byName.values(), ...ways.flatMap(way => resourcesOf(way, options))]
 }
 
-/** Whether all that Envoy is told of them is equal, but for the endpoints. */
-export function differOnlyInEndpoints(a: Way, b: Way): boolean {
+/** Whether connections find both by the same listeners, scope and routes. */
+export function haveSamePlaces(a: Way, b: Way, options: NodeOptions): boolean {
+  return (
+    protocolOf(a) === protocolOf(b) &&
+    haveSameAddresses(a, b) &&
+    hasOwnListeners(a, options) === hasOwnListeners(b, options)
+  )
+}
+
+function differOnlyInEndpoints(a: Way, b: Way): boolean {
   return (
     a.id === b.id &&
     a.settings === b.settings &&

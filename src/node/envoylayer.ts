@@ -207,7 +207,7 @@ export class EnvoyLayer implements XdsObserver {
     const resources = [...told.resources, ...(common ? [common] : [])].map(resource => {
       const { typeUrl, name, version } = this.store.get(resource.typeUrl, resource.name) ?? resource
       const detail = this.#refusals.detailOf({ typeUrl, name, version })
-      const status = detail === undefined ? this.#status(resource, version) : 'refused'
+      const status = detail === undefined ? this.#status(resource) : 'refused'
       return { type: typeNameOf(typeUrl), name, version, status, detail }
     })
     return { up: this.gate.isUp(id), draining: this.#drains.has(id), resources }
@@ -319,13 +319,11 @@ export class EnvoyLayer implements XdsObserver {
 
   /** A route of before may lead to another port, which had the address then. */
   #isOwn(ref: ResourceRef): boolean {
-    const { typeUrl, name } = ref
-    if (typeUrl !== typeUrls.route) return true
-    const wanted = this.store.get(typeUrl, name)?.version
-    return this.envoys.acknowledged(ref).every(version => version === wanted)
+    return ref.typeUrl !== typeUrls.route || this.#status(ref) === 'acknowledged'
   }
 
-  #status(ref: ResourceRef, wanted: string): EnvoyView['resources'][number]['status'] {
+  #status(ref: ResourceRef): EnvoyView['resources'][number]['status'] {
+    const wanted = this.store.get(ref.typeUrl, ref.name)?.version
     const versions = this.envoys.acknowledged(ref)
     if (versions.length === 0 || versions.includes(undefined)) return 'not yet acknowledged'
     return versions.every(version => version === wanted) ? 'acknowledged' : 'older version acknowledged'

@@ -6,7 +6,7 @@
 import { commonListener, type NodeOptions } from '../envoy/listener.ts'
 import { RefMap } from '../envoy/refmap.ts'
 import { type Resource, type ResourceRef, refKey, typeUrls } from '../envoy/resource.ts'
-import { differOnlyInEndpoints, resourcesOf, type Told } from '../envoy/resources.ts'
+import { haveSamePlaces, resourcesOf, type Told } from '../envoy/resources.ts'
 import { routeResource } from '../envoy/route.ts'
 import type { Way } from '../envoy/way.ts'
 
@@ -64,10 +64,7 @@ export class ToldWays {
   /** Whether Envoy was told of the way by other listeners, scopes or routes than it is to have now. */
   hasMoved(way: Way): boolean {
     const told = this.#told.get(way.id)
-    if (!told || differOnlyInEndpoints(told.way, way)) return false
-    const keys = new Set(resourcesOf(way, this.#options).filter(isPlace).map(refKey))
-    const before = told.resources.filter(isPlace)
-    return before.length !== keys.size || before.some(place => !keys.has(refKey(place)))
+    return told !== undefined && !haveSamePlaces(told.way, way, this.#options)
   }
 
   /**

@@ -4,14 +4,14 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { homedir, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { parse } from 'yaml'
+import { cache } from './apiserver.ts'
 
-const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache')
-const promtool = join(cache, 'lightpath/promtool')
+const promtool = join(cache, 'promtool')
 const options = { skip: existsSync(promtool) ? false : 'no promtool: tools/setup cluster takes it from Debian' }
 const file = new URL('../../deploy/components/prometheus/rules.yaml', import.meta.url)
 const run = promisify(execFile)

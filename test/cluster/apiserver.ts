@@ -15,8 +15,10 @@ import { join } from 'node:path'
 
 /** Of the newest Kubernetes that is built here, or of that of LIGHTPATH_KUBERNETES. */
 const version = execFileSync(join(import.meta.dirname, '../../hack/kubernetes/version'), { encoding: 'utf8' }).trim()
+/** What tools/setup and hack/kubernetes/build keep. */
+export const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'lightpath')
 /** Where hack/kubernetes/build puts what it builds. */
-export const programs = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'lightpath', `cluster-${version}`)
+export const programs = join(cache, `cluster-${version}`)
 
 /** Why there can be no API server here; undefined when there can. */
 export const noApiServer = ['etcd', 'kube-apiserver'].every(program => existsSync(join(programs, program)))
