@@ -16,7 +16,7 @@ const added = {
   udp: [],
 }
 const removed = 'whoami-1a'
-const newVip = '10.96.0.60'
+const newVip = '10.96.0.70'
 
 export const edit: Point = {
   title: 'A manifest is edited, and it is in effect',
@@ -68,6 +68,7 @@ export const edit: Point = {
     expect(seen.ok === seen.requests, `whoami's clients saw errors: ${JSON.stringify(seen.errors)}`)
     expect(first !== undefined, `${added.name} never got a request`)
     expect(last === undefined || last < edited + 900, `${removed} still got requests`)
+    expect(firstAnswer >= created, 'somebody answered for the new Service before there was one')
     expect(envoyFirst !== undefined, 'the new Service was not served through Envoy')
     await overlayServes(stage)
     return `endpoint added after ${after(first, edited)}, removed after ${after(last, edited)}, new Service after ${after(firstAnswer, created)}; no request lost`
