@@ -5,6 +5,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { addOptions, readConfig } from './commands/config.ts'
 import type { Config } from './commands/options.ts'
 import { UsageError } from './commands/usage.ts'
+import { printable } from './text/printable.ts'
 
 const ports = ['redirectPort', 'canaryPort', 'adminPort', 'xdsPort'] as const
 const kernel = [
@@ -28,7 +29,9 @@ program
   )
   .version(packageJson.version)
   // Before the commands, which inherit both: a mistake is one line and exit code 2, whoever finds it.
-  .configureOutput({ outputError: (text, write) => write(`lightpath: ${oneLine(text)}; --help says more\n`) })
+  .configureOutput({
+    outputError: (text, write) => write(`lightpath: ${printable(oneLine(text))}; --help says more\n`),
+  })
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
 
 configured(
@@ -250,7 +253,7 @@ function run(action: Action): (...given: unknown[]) => Promise<void> {
     try {
       await action(readConfig(command), command.args, command.opts())
     } catch (error) {
-      process.stderr.write(`lightpath ${command.name()}: ${(error as Error).message}\n`)
+      process.stderr.write(`lightpath ${command.name()}: ${printable((error as Error).message)}\n`)
       process.exitCode = error instanceof UsageError ? 2 : 1
     }
   }

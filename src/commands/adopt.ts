@@ -3,6 +3,7 @@ import { type NodesServed, nodesServed } from '../webhook/agents.ts'
 import { type Ask, kubernetesApi } from '../webhook/api.ts'
 import { handOver } from '../webhook/rule.ts'
 import type { Config } from './options.ts'
+import { type Output, print } from './print.ts'
 import { table } from './table.ts'
 import { UsageError } from './usage.ts'
 
@@ -12,7 +13,7 @@ export interface AdoptOptions {
   readonly yes: boolean
   /** Also where nodes have no agent. */
   readonly force: boolean
-  readonly output: 'table' | 'json'
+  readonly output: Output
 }
 
 interface Row {
@@ -23,6 +24,11 @@ interface Row {
   /** What came of it, or why it stays as it is. */
   readonly result: 'to be moved' | 'moved' | 'failed' | 'left'
   readonly reason?: string
+}
+
+interface Outcome {
+  readonly services: readonly Row[]
+  readonly nodes?: NodesServed
 }
 
 const label = `${handOver.key}: ${handOver.value}`
@@ -53,10 +59,8 @@ export async function adopt(config: Config, chosen: readonly string[], options: 
   for (const service of found) rows.push(await settle(ask, direction, service, options.yes))
   if (rows.some(({ result }) => result === 'failed')) process.exitCode = 1
   const named = new Set(chosen.filter(one => one.includes('/')))
-  process.stdout.write(
-    options.output === 'json'
-      ? `${JSON.stringify({ services: rows, ...(nodes && { nodes }) }, undefined, 2)}\n`
-      : render(rows, named, direction, options.yes, nodes),
+  print(options.output, { services: rows, ...(nodes && { nodes }) }, outcome =>
+    render(outcome, named, direction, options.yes),
   )
 }
 
@@ -97,12 +101,11 @@ async function settle(ask: Ask, direction: Direction, service: Found, yes: boole
 }
 
 /** Of the Services that are left, those that were named get their reason, the others are counted. */
-function render(
-  rows: readonly Row[],
+export function render(
+  { services: rows, nodes }: Outcome,
   named: ReadonlySet<string>,
   direction: Direction,
   yes: boolean,
-  nodes: NodesServed | undefined,
 ): string {
   const { would, done, effect } = words[direction]
   const isNamed = ({ namespace, name }: Row) => named.has(`${namespace}/${name}`)

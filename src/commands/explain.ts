@@ -5,6 +5,7 @@ import type { PortExplanation } from '../services/explain.ts'
 import { askLivingAgent } from './agent.ts'
 import type { Config } from './options.ts'
 import { pathText } from './path.ts'
+import { type Output, print } from './print.ts'
 import { paint, table, wrap } from './table.ts'
 import { UsageError } from './usage.ts'
 
@@ -13,13 +14,13 @@ const maxLines = 12
 /** How many pods that stay in the kernel layer are shown. */
 const maxClients = 5
 
-export async function explain(config: Config, service: string, output: 'table' | 'json'): Promise<void> {
+export async function explain(config: Config, service: string, output: Output): Promise<void> {
   if (!/^[^/]+\/[^/]+$/.test(service)) throw new UsageError(`${JSON.stringify(service)} is not namespace/name`)
   const explanation = await askLivingAgent<Explanation>(
     config.socket,
     `/explain?service=${encodeURIComponent(service)}`,
   )
-  process.stdout.write(output === 'json' ? `${JSON.stringify(explanation, undefined, 2)}\n` : render(explanation))
+  print(output, explanation, render)
 }
 
 export function render(explanation: Explanation): string {
@@ -156,7 +157,7 @@ function renderResources(view: EnvoyView, title: string): string[] {
 function renderKernel({ id }: PortExplanation, { kernelPorts }: Explanation): string[] {
   const view = kernelPorts[id]
   if (!view) return ['  kernel: was told nothing']
-  const lines = view.elements.flatMap(element => element.split('\n'))
+  const lines = view.elements
   const more = lines.length - maxLines
   return [
     `  kernel, ${view.confirmed ? 'confirmed' : 'not yet confirmed'}:`,

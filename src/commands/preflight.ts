@@ -8,6 +8,7 @@ import { askAgent } from './agent.ts'
 import { obstaclesFor, withClientAddress } from './clientaddress.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
+import { type Output, print } from './print.ts'
 import { readOnce } from './read.ts'
 import { createSource } from './source.ts'
 import { paint, table } from './table.ts'
@@ -25,10 +26,10 @@ interface Report {
 }
 
 /** Prints the report; the exit code is 1 where something would break traffic. */
-export async function preflight(config: Config, output: 'table' | 'json'): Promise<void> {
+export async function preflight(config: Config, output: Output): Promise<void> {
   const progress = startProgress()
   const report = await gather(config, progress.step).finally(progress.stop)
-  process.stdout.write(output === 'json' ? `${JSON.stringify(report, undefined, 2)}\n` : render(report))
+  print(output, report, render)
   if (report.checks.some(({ outcome }) => outcome === 'fails')) process.exitCode = 1
 }
 
@@ -76,7 +77,7 @@ function startProgress() {
 
 const colours = { ok: 'green', warning: 'yellow', fails: 'red' } as const
 
-function render({ node, checks, services, problems }: Report): string {
+export function render({ node, checks, services, problems }: Report): string {
   const sections = [
     `${paint('bold', `Node ${node}`)}\n${renderChecks(checks)}`,
     ...(services ? [renderServices(services)] : []),

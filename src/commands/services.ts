@@ -1,17 +1,18 @@
 import type { ServiceRow } from '../node/status.ts'
 import { askLivingAgent } from './agent.ts'
 import type { Config } from './options.ts'
+import { type Output, print } from './print.ts'
 import { table } from './table.ts'
 
 const header = ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'OUTSIDE', 'ENDPOINTS', 'PROBLEMS']
 
-export async function services(config: Config, namespace: unknown, output: 'table' | 'json'): Promise<void> {
+export async function services(config: Config, namespace: unknown, output: Output): Promise<void> {
   const query = typeof namespace === 'string' ? `?namespace=${encodeURIComponent(namespace)}` : ''
   const rows = await askLivingAgent<readonly ServiceRow[]>(config.socket, `/services${query}`)
-  process.stdout.write(output === 'json' ? `${JSON.stringify(rows, undefined, 2)}\n` : render(rows))
+  print(output, rows, render)
 }
 
-function render(rows: readonly ServiceRow[]): string {
+export function render(rows: readonly ServiceRow[]): string {
   if (rows.length === 0) return 'no Services\n'
   const cells = rows.map(({ namespace, name, port, vip, layer, external, protocol, endpoints, problems }) => [
     namespace,

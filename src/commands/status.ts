@@ -3,17 +3,18 @@ import type { NodeStatus } from '../node/status.ts'
 import { askLivingAgent } from './agent.ts'
 import type { Config } from './options.ts'
 import { pathText } from './path.ts'
+import { type Output, print } from './print.ts'
 import { paint } from './table.ts'
 
 /** How many problems are shown; the rest is counted. */
 const maxProblems = 10
 
-export async function status(config: Config, output: 'table' | 'json'): Promise<void> {
+export async function status(config: Config, output: Output): Promise<void> {
   const answer = await askLivingAgent<NodeStatus>(config.socket, '/status')
-  process.stdout.write(output === 'json' ? `${JSON.stringify(answer, undefined, 2)}\n` : render(answer))
+  print(output, answer, render)
 }
 
-function render(status: NodeStatus): string {
+export function render(status: NodeStatus): string {
   const { node, version, synced, objects, layers } = status
   const knows = `${objects.services} Services with ${objects.ports} ports, ${objects.endpointSlices} EndpointSlices`
   const lines = [

@@ -14,6 +14,7 @@ import { bootstrapOptions } from './bootstrap.ts'
 import { type DecidedConfig, obstaclesFor, withClientAddress } from './clientaddress.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
+import { shown } from './print.ts'
 import { readOnce } from './read.ts'
 import { table } from './table.ts'
 import { UsageError } from './usage.ts'
@@ -21,8 +22,8 @@ import { UsageError } from './usage.ts'
 const forms: Readonly<
   Record<string, (states: readonly PortState[], config: DecidedConfig, node: Node | undefined) => string>
 > = {
-  table: summary,
-  json: states => `${JSON.stringify(states, undefined, 2)}\n`,
+  table: states => shown('table', states, summary),
+  json: states => shown('json', states, summary),
   envoy: envoyConfiguration,
   nftables: (states, config, node) =>
     renderRuleset(states, node, {
@@ -50,7 +51,7 @@ async function readStates(directory: string, config: DecidedConfig) {
   return { states: [...table.states()].sort((a, b) => (a.id < b.id ? -1 : 1)), node: table.node, problems: problems() }
 }
 
-function summary(states: readonly PortState[]): string {
+export function summary(states: readonly PortState[]): string {
   const rows = states.map(({ id, vip, port, layer, endpoints, external }) => [
     id,
     `${hostPort(vip, port.port)}/${port.protocol}`,

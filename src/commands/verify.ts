@@ -16,6 +16,7 @@ import type { Ways } from '../verify/ways.ts'
 import { type DecidedConfig, decideForNode, withClientAddress } from './clientaddress.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
+import { type Output, print } from './print.ts'
 import { followSource } from './read.ts'
 import { createSource } from './source.ts'
 import { paint, table } from './table.ts'
@@ -37,14 +38,14 @@ type Side = (typeof sides)[number]
  *
  * @param against whose rules in the kernel are compared with what Lightpath would put there: kube-proxy's, or its own
  */
-export async function verify(given: Config, against: unknown, output: 'table' | 'json'): Promise<void> {
+export async function verify(given: Config, against: unknown, output: Output): Promise<void> {
   const config = withClientAddress(given, (await decideForNode(given)).mode)
   const side = sides.find(name => name === against)
   if (!side) throw new UsageError(`--against is ${JSON.stringify(against)}, which is not ${sides.join(' or ')}`)
   const verdict = await compare(config, side).catch((error: Error) => {
     throw new UsageError(error.message)
   })
-  process.stdout.write(output === 'json' ? `${JSON.stringify(verdict, undefined, 2)}\n` : render(verdict))
+  print(output, verdict, render)
   process.exitCode = verdict.differences.length === 0 ? 0 : 1
 }
 
@@ -120,7 +121,7 @@ function missingRules(family: IpFamily, { chains }: NftTable, options: Options):
   return [...expected].filter(([chain, rules]) => chains.get(chain)?.length !== rules).map(([chain]) => chain)
 }
 
-function render({ against, services, waysIn, differences }: Verdict): string {
+export function render({ against, services, waysIn, differences }: Verdict): string {
   const rows = differences.map(({ service, port, way, what, found, expected }) => [
     port === '' ? service : `${service || '?'}/${port}`,
     way,

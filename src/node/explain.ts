@@ -13,7 +13,7 @@ import type { EnvoyView } from './envoylayer.ts'
 import type { PathState } from './pathwatch.ts'
 
 export interface KernelView {
-  /** `map element` as the kernel has them, such as `services 10.0.0.1 . tcp . 80 : goto endpoints-3`. */
+  /** `map element` as the kernel has them, such as `services 10.0.0.1 . tcp . 80 : goto endpoints-3`; long ones in lines. */
   readonly elements: readonly string[]
   readonly confirmed: boolean
   readonly problem: Problem | undefined
@@ -83,9 +83,9 @@ function entry<T>(id: string, view: T | undefined): readonly (readonly [string, 
 function kernelView(agent: Agent, id: string): KernelView | undefined {
   const snapshot = agent.kernel.snapshot(id)
   if (!snapshot) return undefined
-  const elements = [...snapshot.elements].map(([name, value]) => {
+  const elements = [...snapshot.elements].flatMap(([name, value]) => {
     const { set, key } = partsOf(name)
-    return value === '' ? `${set} ${key}` : `${set} ${key} : ${value}`
+    return (value === '' ? `${set} ${key}` : `${set} ${key} : ${value}`).split('\n')
   })
   return { elements, confirmed: !snapshot.pending && !snapshot.problem, problem: snapshot.problem }
 }

@@ -1,24 +1,46 @@
-/** Structured logs: one JSON object a line on standard error. */
+/** Structured logs: one JSON object a line on standard error, at most so many of an object and of a kind (lograte.ts). */
 
 import pino from 'pino'
+import { printableJson } from '../text/printable.ts'
+import { LogRate } from './lograte.ts'
 import type { RecentLines } from './recent.ts'
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof logLevels)[number]
 
-type Write = (fields: Readonly<Record<string, unknown>>, message: string) => void
+type Fields = Readonly<Record<string, unknown>>
+type Write = (fields: Fields, message: string) => void
 
 export type Log = { readonly [level in LogLevel]: Write }
 
-/** @param recent gets a copy of each line */
-export function createLog(level: LogLevel, recent?: RecentLines): Log {
+/**
+ * @param recent gets a copy of each line
+ * @param output takes the lines, each with its newline; default: standard error
+ */
+export function createLog(level: LogLevel, recent?: RecentLines, output?: (line: string) => void): Log {
   const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: levelName } }
   const standardError = pino.destination(2)
-  const write = (line: string) => {
+  const put = output ?? (line => void standardError.write(line))
+  const write = (text: string) => {
+    const line = printableJson(text)
     recent?.add(line)
-    standardError.write(line)
+    put(line)
   }
-  return pino(options, { write })
+  const logger = pino(options, { write })
+  const rate = new LogRate()
+  const limited =
+    (of: Exclude<LogLevel, 'debug'>): Write =>
+    (fields, message) => {
+      const leftOut = rate.take(message, String(fields.object ?? fields.file ?? ''))
+      if (leftOut !== undefined) logger[of](leftOut > 0 ? { ...fields, leftOut } : fields, message)
+    }
+  // Whoever asks for debug gets all of it.
+  return {
+    debug: (fields, message) => logger.debug(fields, message),
+    info: limited('info'),
+    warn: limited('warn'),
+    error: limited('error'),
+  }
 }
 
 function levelName(label: string): { level: string } {

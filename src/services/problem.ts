@@ -1,5 +1,7 @@
 /** Something wrong with what a user gave us. It never stops the rest: it is reported with its object and what to do. */
 
+import { clipped, printable } from '../text/printable.ts'
+
 export interface Problem {
   /** A stable code a user can search for; docs/errors.md has cause and remedy of each. */
   readonly code: ProblemCode
@@ -35,8 +37,13 @@ export type ProblemCode =
   | 'LP501' // a port or socket of the agent is taken
   | 'LP502' // healthCheckNodePort of a Service cannot be opened
 
+/** Of each part: an Event holds 1024 characters. */
+const longestText = 1000
+
+/** Its texts are printable and bounded: what is quoted of a user's object is escaped, and cut where it is long. */
 export function problem(code: ProblemCode, object: string, reason: string, remedy: string): Problem {
-  return { code, object, reason, remedy }
+  const fit = (text: string) => clipped(printable(text), longestText)
+  return { code, object: fit(object), reason: fit(reason), remedy: fit(remedy) }
 }
 
 /** One line: `LP202 Service whoami/whoami: … .` */

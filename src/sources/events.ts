@@ -11,6 +11,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import type { Log } from '../observe/log.ts'
 import type { Note } from '../services/note.ts'
+import { printable } from '../text/printable.ts'
 import { ApiError, ApiServer } from './api-server.ts'
 
 export interface EventOptions {
@@ -125,7 +126,7 @@ function eventOf(note: Note, options: EventOptions) {
     involvedObject: involved,
     type: note.type,
     reason: note.reason,
-    message: note.message.slice(0, longestMessage),
+    message: printable(note.message).slice(0, longestMessage),
     source: { component: 'lightpath', host: options.nodeName },
     firstTimestamp: now,
     lastTimestamp: now,

@@ -1,0 +1,17 @@
+/** What commands print: everything that may hold text of a user's object goes through here. */
+
+import { printableAll, printableJson } from '../text/printable.ts'
+
+export type Output = 'table' | 'json'
+
+export function print<T>(output: Output, value: T, render: (value: T) => string): void {
+  process.stdout.write(shown(output, value, render))
+}
+
+/**
+ * JSON for programs, or what `render` makes for people of the value with every text in it escaped
+ * (text/printable.ts): a name in an object cannot command a terminal.
+ */
+export function shown<T>(output: Output, value: T, render: (value: T) => string): string {
+  return output === 'json' ? printableJson(`${JSON.stringify(value, undefined, 2)}\n`) : render(printableAll(value))
+}
