@@ -16,7 +16,7 @@
  * With session affinity the chains of the port (affinity.ts) take the place of slots.
  */
 
-import { withoutNested } from '../services/cidr.ts'
+import { isWithin, withoutNested } from '../services/cidr.ts'
 import { anyAddressOf, type Place, type PlaceKind, placesOf } from '../services/places.ts'
 import type { Endpoint, PortState } from '../services/port.ts'
 import { elementName, type Family, familyNames, rangeText, type Transport, transportOf } from './elements.ts'
@@ -89,16 +89,28 @@ export function planSourceRanges(
   const { loadBalancerIPs = [], sourceRanges = [] } = state.external ?? {}
   if (sourceRanges.length === 0) return []
   const family = familyNames[state.family]
-  // Where a load balancer's IP is an address of the node as well, the node's own packets to it come from that.
-  const own = admitsNode ? loadBalancerIPs.map(ip => `${ip}/${family === 'ip' ? 32 : 128}`) : []
-  const ranges = withoutNested([...sourceRanges, ...own])
   return loadBalancerIPs.flatMap(ip => {
     const key = `${ip} . ${transportOf[state.port.protocol]} . ${state.port.port}`
+    // Where a load balancer's IP is an address of the node as well, the node's own packets to it come from that.
+    const own = admitsNode && !isWithin(sourceRanges, ip) ? [ip] : []
     return [
       [elementName(family, 'restricted', key), ''] as const,
-      ...ranges.map(range => [elementName(family, 'allowed-sources', `${key} . ${rangeText(range)}`), ''] as const),
+      ...[...rangeTexts(sourceRanges), ...own].map(
+        range => [elementName(family, 'allowed-sources', `${key} . ${range}`), ''] as const,
+      ),
     ]
   })
+}
+
+/** Once a list: all ports and load-balancer IPs of a Service have the same. */
+const texts = new WeakMap<readonly string[], readonly string[]>()
+
+function rangeTexts(ranges: readonly string[]): readonly string[] {
+  const known = texts.get(ranges)
+  if (known) return known
+  const made = withoutNested(ranges).map(rangeText)
+  texts.set(ranges, made)
+  return made
 }
 
 function planPlace(

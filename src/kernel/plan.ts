@@ -1,7 +1,7 @@
 /** What one Service port needs in the kernel, as elements of our maps and sets. Pure. */
 
 import type { IpFamily } from '../services/address.ts'
-import { contains } from '../services/cidr.ts'
+import { isWithin } from '../services/cidr.ts'
 import { placesOf } from '../services/places.ts'
 import type { Endpoint, PortState } from '../services/port.ts'
 import { affinityVerdict, planAffinity } from './affinity.ts'
@@ -37,7 +37,7 @@ export interface PlanOptions {
 /** The placement of a port that the kernel has nothing of yet. */
 export function placementOf(state: PortState, steered: Steered, nodeAddress?: string): Placement {
   const ranges = state.external?.sourceRanges ?? []
-  const admitsNode = nodeAddress !== undefined && ranges.some(range => contains(range, nodeAddress))
+  const admitsNode = nodeAddress !== undefined && isWithin(ranges, nodeAddress)
   return { state, slots: state.endpoints, outside: outsideEndpoints(state), admitsNode, steered }
 }
 

@@ -26,13 +26,67 @@ export function contains(range: string, ip: string): boolean {
   return toNumber(ip) >> bits === toNumber(address) >> bits
 }
 
-/** The ranges that none of the others holds; all canonical. Together they hold the same addresses. */
+/** A range as numbers. */
+interface Interval {
+  readonly range: string
+  readonly family: IpFamily
+  readonly first: bigint
+  readonly hostBits: bigint
+}
+
+/** The ranges that none of the others holds, in order of family and address; all canonical. Together they hold the same addresses. */
 export function withoutNested(ranges: readonly string[]): readonly string[] {
-  const distinct = [...new Set(ranges)]
-  const lengthOf = (range: string) => Number(range.split('/')[1])
-  const holds = (outer: string, inner: string) =>
-    lengthOf(outer) < lengthOf(inner) && contains(outer, inner.split('/')[0]!)
-  return distinct.filter(range => !distinct.some(other => holds(other, range)))
+  return disjoint(ranges).map(({ range }) => range)
+}
+
+/** Sorted, so that whatever holds a range is the last one kept: one pass, however many there are. */
+function disjoint(ranges: readonly string[]): readonly Interval[] {
+  const kept: Interval[] = []
+  for (const next of ranges.map(toInterval).sort(compareIntervals)) {
+    const last = kept.at(-1)
+    if (!last || !holds(last, next.family, next.first)) kept.push(next)
+  }
+  return kept
+}
+
+function toInterval(range: string): Interval {
+  const slash = range.indexOf('/')
+  const family = familyOfCidr(range)
+  const bits = hostBits(family, Number(range.slice(slash + 1)))
+  return { range, family, first: toNumber(range.slice(0, slash)), hostBits: bits }
+}
+
+/** The wider of two that begin alike comes first. */
+function compareIntervals(a: Interval, b: Interval): number {
+  if (a.family !== b.family) return a.family < b.family ? -1 : 1
+  if (a.first !== b.first) return a.first < b.first ? -1 : 1
+  return Number(b.hostBits - a.hostBits)
+}
+
+function holds(interval: Interval, family: IpFamily, number: bigint): boolean {
+  return interval.family === family && number >> interval.hostBits === interval.first >> interval.hostBits
+}
+
+/** Sorted once a list: a Service's is asked for each of its ports and addresses. */
+const intervals = new WeakMap<readonly string[], readonly Interval[]>()
+
+/** Whether one of the ranges holds the address; all canonical. */
+export function isWithin(ranges: readonly string[], ip: string): boolean {
+  let sorted = intervals.get(ranges)
+  if (!sorted) {
+    sorted = disjoint(ranges)
+    intervals.set(ranges, sorted)
+  }
+  const [family, first] = [familyOf(ip)!, toNumber(ip)]
+  const asked = { range: ip, family, first, hostBits: 0n }
+  let [low, high] = [0, sorted.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (compareIntervals(sorted[middle]!, asked) <= 0) low = middle + 1
+    else high = middle
+  }
+  const before = sorted[low - 1]
+  return before !== undefined && holds(before, family, first)
 }
 
 /** The fewest ranges that hold all addresses of the family but those of `range`; canonical, as it is. */
@@ -51,26 +105,20 @@ function hostBits(family: IpFamily, length: number): bigint {
 
 /** @param ip an address of either family */
 export function toNumber(ip: string): bigint {
-  const canonical = canonicalIp(ip)!
-  if (familyOf(canonical) === 'IPv4') return joinBits(canonical.split('.').map(Number), 8)
-  const [head = '', tail] = canonical.split('::')
-  const [first, last] = [groups(head), groups(tail ?? '')]
-  const zeros = new Array<number>(tail === undefined ? 0 : 8 - first.length - last.length).fill(0)
-  return joinBits([...first, ...zeros, ...last], 16)
+  if (!ip.includes(':')) return BigInt(ip.split('.').reduce((sum, part) => sum * 256 + Number(part), 0))
+  const [head = '', tail] = ip.split('::')
+  const [first, last] = [hexGroups(head), hexGroups(tail ?? '')]
+  return BigInt(`0x${first}${last.padStart(32 - first.length, '0')}`)
 }
 
-/** The 16-bit groups of a part of an IPv6 address, whose tail may be dotted. */
-function groups(text: string): readonly number[] {
-  if (text === '') return []
-  return text.split(':').flatMap(group => {
-    if (!group.includes('.')) return [Number.parseInt(group, 16)]
-    const [a, b, c, d] = group.split('.').map(Number) as [number, number, number, number]
-    return [(a << 8) | b, (c << 8) | d]
+/** The 16-bit groups of a part of an IPv6 address, whose tail may be dotted, in four hexadecimal digits each. */
+function hexGroups(text: string): string {
+  if (text === '') return ''
+  const groups = text.split(':').map(group => {
+    if (!group.includes('.')) return group.padStart(4, '0')
+    return toNumber(group).toString(16).padStart(8, '0')
   })
-}
-
-function joinBits(parts: readonly number[], bits: number): bigint {
-  return parts.reduce((sum, part) => (sum << BigInt(bits)) | BigInt(part), 0n)
+  return groups.join('')
 }
 
 export function toIp(number: bigint, family: IpFamily): string {

@@ -1,7 +1,14 @@
 /** The ports of a Service, each in the families of its VIPs, and what each of them claims for itself alone. */
 
 import { familyOf, hostPort, type IpFamily } from './address.ts'
-import { addressesOf, describeAddress, type Outside, type OutsideAddress, outsideOf } from './outside.ts'
+import {
+  addressesOf,
+  describeAddress,
+  type Outside,
+  type OutsideAddress,
+  outsideOfAll,
+  outsideOfPort,
+} from './outside.ts'
 import { portId } from './port.ts'
 import type { Service, ServicePort } from './service.ts'
 
@@ -23,11 +30,14 @@ export interface Claim {
 
 export function portsByFamily(service: Service): readonly PortOfFamily[] {
   const { namespace, name, ports, clusterIPs } = service
+  const families = clusterIPs.map(vip => {
+    const family = familyOf(vip)!
+    return { vip, family, outside: outsideOfAll(service, family) }
+  })
   return ports.flatMap(port =>
-    clusterIPs.map((vip, index) => {
-      const family = familyOf(vip)!
+    families.map(({ vip, family, outside }, index) => {
       const id = portId(namespace, name, port, index === 0 ? undefined : family)
-      return { id, port, family, vip, outside: outsideOf(service, port, family) }
+      return { id, port, family, vip, outside: outsideOfPort(outside, port) }
     }),
   )
 }

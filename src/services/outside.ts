@@ -1,20 +1,26 @@
 /** How a port of a Service is reached from outside the cluster, before endpoints are chosen for it. */
 
-import { familyOf, hostPort, type IpFamily } from './address.ts'
+import { hostPort, type IpFamily } from './address.ts'
+import { familyOfCidr } from './cidr.ts'
 import type { External } from './port.ts'
 import type { Service, ServicePort } from './service.ts'
 
 export type Outside = Omit<External, 'endpoints' | 'clusterEndpoints' | 'onlyElsewhere' | 'layer'>
 
-/** Undefined where only the VIP leads to the port; then `externalTrafficPolicy` says nothing. */
-export function outsideOf(service: Service, port: ServicePort, family: IpFamily): Outside | undefined {
-  return reachable({
-    nodePort: port.nodePort,
+/** What all ports of a Service have in common: read once, and the lists are the same for each. */
+export function outsideOfAll(service: Service, family: IpFamily): Outside {
+  return {
+    nodePort: undefined,
     externalIPs: ofFamily(service.externalIPs, family),
     loadBalancerIPs: ofFamily(service.loadBalancerIPs, family),
     sourceRanges: sourceRanges(service, family),
     policy: service.externalTrafficPolicy,
-  })
+  }
+}
+
+/** Undefined where only the VIP leads to the port; then `externalTrafficPolicy` says nothing. */
+export function outsideOfPort(all: Outside, { nodePort }: ServicePort): Outside | undefined {
+  return reachable({ ...all, nodePort })
 }
 
 /** What of it a port may claim for itself: addresses and node ports belong to one Service, as VIPs do. */
@@ -42,15 +48,18 @@ export function describeAddress(address: OutsideAddress, { port, protocol }: Ser
 }
 
 function reachable(outside: Outside): Outside | undefined {
-  return addressesOf(outside).length > 0 ? outside : undefined
+  const { nodePort, externalIPs, loadBalancerIPs } = outside
+  return nodePort !== undefined || externalIPs.length + loadBalancerIPs.length > 0 ? outside : undefined
 }
 
 /** A range of all addresses is the same as no range. */
 function sourceRanges(service: Service, family: IpFamily): readonly string[] {
-  const ranges = service.loadBalancerSourceRanges.filter(range => familyOf(range.split('/', 1)[0]!) === family)
+  const ranges = ofFamily(service.loadBalancerSourceRanges, family)
   return ranges.some(range => range.endsWith('/0')) ? [] : ranges
 }
 
-function ofFamily(ips: readonly string[], family: IpFamily): readonly string[] {
-  return ips.filter(ip => familyOf(ip) === family)
+/** The list itself where all are, so that what is remembered of it is found again. */
+function ofFamily(texts: readonly string[], family: IpFamily): readonly string[] {
+  const isOf = (text: string) => familyOfCidr(text) === family
+  return texts.every(isOf) ? texts : texts.filter(isOf)
 }

@@ -1,7 +1,7 @@
 /** The fields of a v1 Service that say how it is reached from outside, and by whom. */
 
-import { canonicalIp, isPortNumber } from './address.ts'
-import { canonicalCidr } from './cidr.ts'
+import { canonicalIp, familyOf, isPortNumber } from './address.ts'
+import { canonicalCidr, familyOfCidr, withoutNested } from './cidr.ts'
 import type { Report } from './parse-kind.ts'
 import { isAbsent, type Raw, rawList, rawObject, sharedList, show } from './raw.ts'
 import { unusableAs } from './special-address.ts'
@@ -18,11 +18,12 @@ export function parseExternal(spec: Raw, status: Raw, report: Report): ExternalF
   const ranges = given.flatMap(value => sourceRange(value, report))
   const ips = loadBalancerIPs(status, report)
   // A range that cannot be read must not open to all what it was to close.
-  const isKept = (ip: string) => ranges.length === given.length || ranges.some(range => isOfFamilyOf(range, ip))
+  const families = new Set(ranges.map(familyOfCidr))
+  const isKept = (ip: string) => ranges.length === given.length || families.has(familyOf(ip)!)
   return {
     externalIPs: addresses(rawList(spec.externalIPs), 'spec.externalIPs', report),
     loadBalancerIPs: sharedList(ips.filter(isKept)),
-    loadBalancerSourceRanges: sharedList(ranges),
+    loadBalancerSourceRanges: sharedList(withoutNested(ranges)),
     healthCheckNodePort: nodePort(spec.healthCheckNodePort, 'spec.healthCheckNodePort', report),
   }
 }
@@ -64,8 +65,4 @@ function sourceRange(value: unknown, report: Report): readonly string[] {
   const remedy = 'it admits nobody; write a CIDR such as 10.0.0.0/8'
   report('LP213', `spec.loadBalancerSourceRanges: ${show(value)} is no CIDR`, remedy)
   return []
-}
-
-function isOfFamilyOf(range: string, ip: string): boolean {
-  return range.includes(':') === ip.includes(':')
 }

@@ -32,6 +32,7 @@ function reuseExternal(known: External | undefined, next: External | undefined):
 }
 
 function reuseList<T>(known: readonly T[], next: readonly T[], same: (a: T, b: T) => boolean): readonly T[] {
+  if (known === next) return known
   return known.length === next.length && known.every((value, i) => same(value, next[i]!)) ? known : next
 }
 

@@ -1,8 +1,10 @@
 /** Objects for tests: a whole one from the few fields that a test is about. */
 
 import assert from 'node:assert/strict'
+import type { IpFamily } from './address.ts'
 import type { EndpointSlice, SliceEndpoint } from './endpointslice.ts'
 import { type Change, type KubeObject, keyOf } from './objects.ts'
+import { type Outside, outsideOfAll, outsideOfPort } from './outside.ts'
 import type { PortState } from './port.ts'
 import type { Namespace, Node, Service, ServicePort } from './service.ts'
 import { defaultSettings } from './settings.ts'
@@ -102,4 +104,8 @@ export function stateOf(table: ServiceTable, id = 'whoami/whoami/http'): PortSta
   const state = table.get(id)
   assert.ok(state, `${id} is served`)
   return state
+}
+
+export function outsideOf(service: Service, port: ServicePort, family: IpFamily): Outside | undefined {
+  return outsideOfPort(outsideOfAll(service, family), port)
 }
