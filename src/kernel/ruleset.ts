@@ -8,12 +8,16 @@
  *                  source ranges do not let in, also of what was steered
  *                  translate: not steered → services → endpoints-tcp-N, or affinity-… → DNAT
  *     output       refuse-local, translate-local: the same for the node's own processes, by redirect in place of TPROXY
- *     input        guard: Envoy's port is for what was steered or translated there, nothing else
+ *     input        guard: Envoy's port is for what was steered or translated there, nothing else; and what a redirect
+ *                  translated there reaches a transparent socket alone
  *     postrouting  hairpin: an endpoint that is its own client is masqueraded
  *
  * `tproxy` matches only while a transparent socket listens on the target port: without one, the packet goes on to DNAT.
  * That is how a dead Envoy costs no new connection. Only new connections are looked up; a connection of Envoy's carries
  * the steering mark in its conntrack entry and stays with Envoy whatever happens to the overlay.
+ *
+ * `redirect` asks for no socket, so `guard` does: only CAP_NET_ADMIN (or CAP_NET_RAW) makes a socket transparent (ip(7)), so no
+ * unprivileged process that takes the port of a dead Envoy gets connections of the node's processes.
  */
 
 import { createHash } from 'node:crypto'
@@ -252,7 +256,10 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     {
       name: 'guard',
       hook: 'type filter hook input priority filter',
-      rules: [`tcp dport ${targetPort} ${noSteering} ct status & dnat != dnat reject with tcp reset`],
+      rules: [
+        `tcp dport ${targetPort} ${noSteering} ct status & dnat != dnat reject with tcp reset`,
+        `tcp dport ${targetPort} ct state new ct status dnat socket transparent 0 reject with tcp reset`,
+      ],
     },
     {
       name: 'hairpin',

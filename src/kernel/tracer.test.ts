@@ -269,3 +269,11 @@ test('With affinity a client stays with its endpoint, over changes of other endp
 function plan(state: PortState) {
   return planPort(placementOf(state, []), testOptions)
 }
+
+test('A connection of the node that is redirected to Envoy is refused where an unprivileged process has the port', () => {
+  const model = modelOf([http])
+  model.apply(`add element ip lightpath envoy { ${http.vip} . 80 }`)
+  const packet = packetTo(http, { from: 'node' })
+  assert.equal(model.trace(packet, envoyAlive).verdict, 'redirect')
+  assert.equal(model.trace(packet, { ...envoyDead, impostor: 1666 }).verdict, 'reset')
+})

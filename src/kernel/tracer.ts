@@ -33,6 +33,8 @@ export interface Packet {
 export interface Surroundings {
   /** The port on which a transparent socket listens; undefined while Envoy is dead. */
   readonly listener: number | undefined
+  /** The port on which a socket listens that is not transparent, as an unprivileged process has it. */
+  readonly impostor?: number
   readonly localAddresses: readonly string[]
   /** A number from 0 to count - 1. */
   readonly random: (count: number) => number
@@ -220,6 +222,7 @@ export class Trace {
       ],
       [/^tproxy to :(\d+)/, match => this.#surroundings.listener === Number(match[1]) && this.#send('tproxy')],
       [/^redirect to :(\d+)/, match => this.#redirect(Number(match[1]))],
+      [/^socket transparent 0\b/, () => this.#surroundings.impostor === this.#port],
       [/^masquerade fully-random/, () => this.#masquerade()],
       [/^reject with tcp reset/, () => 'reset'],
       [/^reject/, () => 'reject'],

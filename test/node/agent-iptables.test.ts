@@ -1,6 +1,7 @@
 /** The whole agent with `--redirect iptables`. */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import type { RunningPod } from '../../src/demo/pods.ts'
@@ -76,6 +77,20 @@ describe('with iptables in place of nftables', { skip }, () => {
       assert.equal(await lab.ask(from, `http://${lab.node.address}:1666/`), 'curl 7')
       assert.equal(await lab.ask(from, `http://[${lab.node.address6}]:1666/`), 'curl 7')
     }
+  })
+
+  test('a process that takes the port of a dead Envoy gets no connection, with the agent dead, too', async () => {
+    await lab.agent.down('SIGKILL')
+    await lab.envoy.down('SIGKILL')
+    const answers =
+      "require('http').createServer((_, answer) => answer.end('impostor')).listen(1666, () => console.log())"
+    const { processes } = lab.network
+    const impostor = await processes.spawnIn(lab.node.netns, process.execPath, ['-e', answers], { pipeStdout: true })
+    await once(impostor.stdout!, 'data')
+    for (const address of [url, url6]) assert.equal(await lab.ask(lab.node, address), 'curl 7')
+    await impostor.stop()
+    await lab.start()
+    for (const address of [url, url6]) await lab.untilServedBy('envoy', lab.node, address)
   })
 
   test('cleanup removes every chain, set, rule and route', async () => {

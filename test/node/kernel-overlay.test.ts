@@ -68,6 +68,18 @@ describe('The overlay', needsRoot, () => {
       assert.equal(await lab.connect(lab.node.netns, address, 1666), 'ECONNREFUSED')
     })
 
+    test(`A process that takes the port of a dead Envoy gets no connection of the node's processes over ${family}`, async () => {
+      envoy.kill('SIGKILL')
+      await envoy.exited
+      assert.equal(await lab.connect(lab.node.netns, vip, 80), 'ECONNREFUSED')
+      const impostor = await lab.spawn(lab.node.netns, ['serve', 'impostor', 'tcp', '1666'])
+      assert.equal(await lab.connect(lab.node.netns, vip, 80), 'ECONNREFUSED')
+      impostor.kill('SIGKILL')
+      await impostor.exited
+      await startEnvoy()
+      assert.match(await lab.connect(lab.node.netns, vip, 80), /^envoy /)
+    })
+
     test(`When Envoy is killed, a pod's very next connection over ${family} takes the kernel layer`, async () => {
       const address = family === 'IPv4' ? client.ip : client.ip6
       const proxied = await holdConnection(client.netns, vip, 80)

@@ -87,6 +87,8 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
   const vip = inSet('vips', 'dst')
   // What is still addressed to a cluster IP after translation leads to no Service port, unless it is on its way to Envoy.
   const unknown = `-m mark ! --mark ${steering}`
+  const toEnvoy = `-p tcp --dport ${targetPort}`
+  const redirected = `${toEnvoy} -m conntrack --ctstate NEW -m conntrack --ctstate DNAT`
   const always = (...chains: readonly string[]) => chains.map(chain => [chain, ''] as const)
   return [
     {
@@ -139,7 +141,10 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
       name: 'LIGHTPATH-GUARD',
       from: always('INPUT'),
       rules: [
-        `-p tcp --dport ${targetPort} -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
+        `${toEnvoy} -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
+        // What was redirected reaches a transparent socket alone: no unprivileged process has one (kernel/ruleset.ts).
+        `${redirected} -m socket --transparent --nowildcard -j RETURN`,
+        `${redirected} -j REJECT --reject-with tcp-reset`,
       ],
     },
   ]
