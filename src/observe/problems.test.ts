@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { problem } from '../services/problem.ts'
+import { growth } from '../testing/steps.ts'
 import { ProblemRegistry } from './problems.ts'
 
 function setUp() {
@@ -40,5 +41,27 @@ describe('problems', () => {
     assert.equal(registry.counts().get('LP202'), 2)
     assert.equal(registry.of('Service a/b').length, 2)
     assert.deepEqual(registry.of('Service a/c'), [])
+  })
+  test('of one object that change all the time are at most thirty lines at once, and thirty a minute', context => {
+    let now = 0
+    context.mock.method(performance, 'now', () => now)
+    const { registry, said } = setUp()
+    for (let i = 0; i < 1000; i++) registry.set('Service a/b', [broken(`x${i}`)])
+    assert.equal(said.length, 30)
+    assert.equal(registry.of('Service a/b').length, 1)
+    registry.set('Service a/other', [{ ...broken('y'), object: 'Service a/other' }])
+    assert.equal(said.length, 31)
+    now += 60_000
+    for (let i = 0; i < 1000; i++) registry.set('Service a/b', [broken(`z${i}`)])
+    assert.equal(said.length, 61)
+  })
+  test('take time in proportion to their number', async () => {
+    const ofSize = (size: number) => Array.from({ length: size }, (_, i) => broken(`x${i}`))
+    const ratio = await growth(size => {
+      const { registry } = setUp()
+      registry.set('manifest.yaml', ofSize(size))
+      registry.set('manifest.yaml', ofSize(size + 1).slice(1))
+    }, 500)
+    assert.ok(ratio < 5, `four times as many took ${ratio} times the work`)
   })
 })

@@ -1,12 +1,27 @@
-/** All problems there are now. Each is logged once, when it appears, and once when it is over. */
+/**
+ * All problems there are now. Each is logged once, when it appears, and once when it is over; of one object thirty lines
+ * at once and thirty a minute, however often what is wrong with it changes.
+ */
 
 import type { Problem, ProblemCode } from '../services/problem.ts'
+import { Buckets } from './buckets.ts'
 import type { Log } from './log.ts'
+
+const lines = { burst: 30, refillMs: 2000 }
+
+/** By what tells a problem from others of its origin. */
+type Known = ReadonlyMap<string, Problem>
+
+const none: Known = new Map()
 
 export class ProblemRegistry {
   readonly #log: Log
   #onNew: (problem: Problem) => void = () => {}
-  readonly #byOrigin = new Map<string, readonly Problem[]>()
+  readonly #byOrigin = new Map<string, Known>()
+  /** The origins that have said something of an object. */
+  readonly #originsOf = new Map<string, Set<string>>()
+  readonly #counts = new Map<ProblemCode, number>()
+  readonly #lines = new Buckets(lines)
 
   constructor(log: Log) {
     this.#log = log
@@ -19,39 +34,67 @@ export class ProblemRegistry {
 
   /** Replaces what was said of this origin (an object, a file, a component). */
   set(origin: string, problems: readonly Problem[]): void {
-    const before = this.#byOrigin.get(origin) ?? []
-    if (problems.length === 0) this.#byOrigin.delete(origin)
-    else this.#byOrigin.set(origin, problems)
-    for (const found of missingIn(before, problems)) {
-      const { code, object, reason, remedy } = found
-      this.#log.warn({ code, object, reason, remedy }, 'problem')
-      this.#onNew(found)
-    }
-    for (const { code, object, reason } of missingIn(problems, before)) {
-      this.#log.info({ code, object, reason }, 'problem is over')
-    }
+    const before = this.#byOrigin.get(origin) ?? none
+    if (before.size === 0 && problems.length === 0) return
+    const after: Known = new Map(problems.map(found => [identityOf(found), found]))
+    this.#index(origin, before, after)
+    for (const [identity, found] of after) if (!before.has(identity)) this.#appeared(found)
+    for (const [identity, found] of before) if (!after.has(identity)) this.#isOver(found)
   }
 
   all(): readonly Problem[] {
-    return [...this.#byOrigin.values()].flat()
+    return [...this.#byOrigin.values()].flatMap(known => [...known.values()])
   }
 
   /** The problems of one object, such as `Service whoami/whoami`. */
   of(object: string): readonly Problem[] {
-    return this.all().filter(problem => problem.object === object)
+    const origins = [...(this.#originsOf.get(object) ?? [])]
+    const told = origins.flatMap(origin => [...(this.#byOrigin.get(origin) ?? none).values()])
+    return told.filter(problem => problem.object === object)
   }
 
   counts(): ReadonlyMap<ProblemCode, number> {
-    const counts = new Map<ProblemCode, number>()
-    for (const { code } of this.all()) counts.set(code, (counts.get(code) ?? 0) + 1)
-    return counts
+    return this.#counts
+  }
+
+  #index(origin: string, before: Known, after: Known): void {
+    if (after.size === 0) this.#byOrigin.delete(origin)
+    else this.#byOrigin.set(origin, after)
+    for (const { code, object } of before.values()) {
+      this.#count(code, -1)
+      const origins = this.#originsOf.get(object)
+      if (origins?.delete(origin) && origins.size === 0) this.#originsOf.delete(object)
+    }
+    for (const { code, object } of after.values()) {
+      this.#count(code, 1)
+      const origins = this.#originsOf.get(object)
+      if (origins) origins.add(origin)
+      else this.#originsOf.set(object, new Set([origin]))
+    }
+  }
+
+  #count(code: ProblemCode, by: number): void {
+    const count = (this.#counts.get(code) ?? 0) + by
+    if (count === 0) this.#counts.delete(code)
+    else this.#counts.set(code, count)
+  }
+
+  #appeared(found: Problem): void {
+    const { code, object, reason, remedy } = found
+    this.#say('warn', { code, object, reason, remedy }, 'problem')
+    this.#onNew(found)
+  }
+
+  #isOver({ code, object, reason }: Problem): void {
+    this.#say('info', { code, object, reason }, 'problem is over')
+  }
+
+  #say(level: 'info' | 'warn', fields: Readonly<Record<string, string>>, message: string): void {
+    const unsaid = this.#lines.take(fields.object!)
+    if (unsaid !== undefined) this.#log[level](unsaid > 0 ? { ...fields, unsaid } : fields, message)
   }
 }
 
-function missingIn(known: readonly Problem[], problems: readonly Problem[]): readonly Problem[] {
-  return problems.filter(problem => !known.some(other => same(other, problem)))
-}
-
-function same(a: Problem, b: Problem): boolean {
-  return a.code === b.code && a.object === b.object && a.reason === b.reason
+function identityOf({ code, object, reason }: Problem): string {
+  return JSON.stringify([code, object, reason])
 }

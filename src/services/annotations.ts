@@ -1,5 +1,6 @@
 /** The settings of a Service's ports, read from its annotations `config.lightpath.cloud/<port>-<setting>`. */
 
+import { ProblemList } from './model/problem-list.ts'
 import { describeKey, keyOf } from './objects.ts'
 import { portLabel } from './port.ts'
 import { type Problem, problem } from './problem.ts'
@@ -27,26 +28,29 @@ export function readSettings(service: Service): ServiceSettings {
   const ports = new Map(service.ports.map(port => [portLabel(port), port]))
   const annotated = new Map<string, Map<keyof Settings, string>>()
   const values = new Map<string, Record<string, unknown>>()
-  const problems: Problem[] = []
   const object = describeKey(keyOf(service))
+  const problems = new ProblemList(object)
 
   for (const [annotation, text] of Object.entries(service.annotations)) {
     if (!annotation.startsWith(annotationPrefix)) continue
     const target = resolveKey(annotation.slice(annotationPrefix.length), ports)
-    if ('unknown' in target) {
-      problems.push(problem(target.code, object, `annotation ${annotation}: ${target.unknown}`, target.remedy))
+    if ('explain' in target) {
+      problems.addMade(() => {
+        const { code, unknown, remedy } = target.explain()
+        return problem(code, object, `annotation ${annotation}: ${unknown}`, remedy)
+      })
       continue
     }
     const { label, port, definition } = target
     const parsed = definition.parse(text.trim())
     if (!parsed.ok) {
       const reason = `annotation ${annotation}: ${quote(text)} is not ${definition.accepts}`
-      problems.push(problem('LP202', object, reason, `the default applies (${definition.defaultText})`))
+      problems.add('LP202', reason, `the default applies (${definition.defaultText})`)
       continue
     }
     const useless = whyUseless(definition, port)
     if (useless) {
-      problems.push(problem('LP204', object, `annotation ${annotation}: ${useless}`, 'remove the annotation'))
+      problems.add('LP204', `annotation ${annotation}: ${useless}`, 'remove the annotation')
       continue
     }
     getOrAdd(values, label, (): Record<string, unknown> => ({}))[definition.key] = parsed.value
@@ -55,7 +59,7 @@ export function readSettings(service: Service): ServiceSettings {
 
   const byPort = new Map<string, Settings>()
   for (const [label, own] of values) byPort.set(label, { ...defaultSettings, ...(own as Partial<Settings>) })
-  return { byPort, annotated, problems }
+  return { byPort, annotated, problems: problems.all() }
 }
 
 /** Shared by all Services without annotations of ours: most of a large cluster. */
@@ -67,7 +71,14 @@ export function settingsOf({ byPort }: ServiceSettings, port: ServicePort): Sett
 
 type Target =
   | { readonly label: string; readonly port: ServicePort; readonly definition: SettingDefinition }
-  | { readonly unknown: string; readonly remedy: string; readonly code: 'LP201' | 'LP203' }
+  /** Told of a few annotations only: looking for what was meant takes time. */
+  | { readonly explain: () => Unknown }
+
+interface Unknown {
+  readonly unknown: string
+  readonly remedy: string
+  readonly code: 'LP201' | 'LP203'
+}
 
 function resolveKey(key: string, ports: ReadonlyMap<string, ServicePort>): Target {
   const readings = settingDefinitions
@@ -78,11 +89,14 @@ function resolveKey(key: string, ports: ReadonlyMap<string, ServicePort>): Targe
     const port = ports.get(label)
     if (port) return { label, port, definition }
   }
-  const names = [...ports.keys()]
-  const shortest = readings.at(-1)
-  if (shortest) {
-    const unknown = `the Service has no port ${quote(shortest.label)}`
-    return { code: 'LP203', unknown, remedy: `it is ignored; the ports are ${names.join(', ') || 'none'}` }
+  return { explain: () => whyUnknown(key, readings.at(-1)?.label, [...ports.keys()]) }
+}
+
+/** @param unknownPort the shortest label of a port that the key may name */
+function whyUnknown(key: string, unknownPort: string | undefined, names: readonly string[]): Unknown {
+  if (unknownPort !== undefined) {
+    const unknown = `the Service has no port ${quote(unknownPort)}`
+    return { code: 'LP203', unknown, remedy: `it is ignored; the ports are ${listed(names)}` }
   }
   const label = names.filter(name => key.startsWith(`${name}-`)).sort((a, b) => b.length - a.length)[0]
   const setting = label === undefined ? key : key.slice(label.length + 1)
@@ -91,6 +105,14 @@ function resolveKey(key: string, ports: ReadonlyMap<string, ServicePort>): Targe
     unknown: `there is no setting ${quote(setting)}`,
     remedy: `it is ignored; did you mean ${nearestSetting(setting)}? docs/settings.md lists all`,
   }
+}
+
+const mostListed = 10
+
+function listed(names: readonly string[]): string {
+  if (names.length === 0) return 'none'
+  const more = names.length - mostListed
+  return names.slice(0, mostListed).join(', ') + (more > 0 ? ` and ${more} more` : '')
 }
 
 function whyUseless(definition: SettingDefinition, port: ServicePort): string | undefined {

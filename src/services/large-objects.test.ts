@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { growth } from '../testing/steps.ts'
+import { readSettings } from './annotations.ts'
 import { parseObject } from './parse.ts'
+import { aPort, aService } from './testing.ts'
 
 /** Linear work, with what sorting adds. */
 const mostGrowth = 5.5
@@ -32,4 +34,16 @@ describe('Parsing is linear in', () => {
       assert.ok(ratio < mostGrowth, `four times as long a list took ${ratio} times the work`)
     })
   }
+})
+
+test('Of 9,000 unknown annotations ten are told, and how many more there are', async () => {
+  const annotated = (size: number) => {
+    const annotations = Object.fromEntries(numbers(size).map(i => [`config.lightpath.cloud/http-no-setting-${i}`, 'x']))
+    return aService({ annotations, ports: numbers(size).map(i => aPort({ name: `http-${i}`, port: i + 1 })) })
+  }
+  const { problems } = readSettings(annotated(9000))
+  assert.equal(problems.length, 11)
+  assert.match(problems[10]!.reason, /^8990 more such problems/)
+  const ratio = await growth(size => readSettings(annotated(size)), 500)
+  assert.ok(ratio < mostGrowth, `four times as many took ${ratio} times the work`)
 })

@@ -492,7 +492,7 @@ test('a slice of 5,000 endpoints is read whole', () => {
 test('thousands of broken endpoints are told with a few problems and their number', () => {
   const { problems } = parseObject(endpoints(...Array.from({ length: 5000 }, () => ({ addresses: ['x'] }))))
   assert.equal(problems.length, 11)
-  assert.match(problems[10]!.reason, /4990 more such pieces, the last: endpoints\[4999\]/)
+  assert.match(problems[10]!.reason, /4990 more such problems, the last: endpoints\[4999\]/)
 })
 
 test('slices and Services with equal ports share one list, and endpoints share names of nodes and zones', () => {

@@ -2,6 +2,7 @@
 
 import { canonicalIp } from './address.ts'
 import { canonicalCidr } from './cidr.ts'
+import { ProblemList } from './model/problem-list.ts'
 import { describeKey, type Kind, type KubeObject } from './objects.ts'
 import { parseEndpointSlice } from './parse-endpointslice.ts'
 import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
@@ -109,7 +110,7 @@ function parseWith(reader: KindReader, raw: Raw, origin: string): Parsed {
     const reason = `metadata.namespace ${show(namespace)} is no name of a namespace`
     return unreadable(`${reader.kind} ${name} in ${origin}`, reason, 'write a namespace, or none for default')
   }
-  const problems = boundedProblems(describeKey({ kind: reader.kind, namespace, name }))
+  const problems = new ProblemList(describeKey({ kind: reader.kind, namespace, name }))
   const created = typeof meta.creationTimestamp === 'string' ? Date.parse(meta.creationTimestamp) : 0
   const metadata: Metadata = {
     namespace: sharedText(namespace),
@@ -119,29 +120,9 @@ function parseWith(reader: KindReader, raw: Raw, origin: string): Parsed {
     annotations: rawObject(meta.annotations),
     created: Number.isFinite(created) ? created : 0,
   }
-  const parsed = reader.parse(raw, metadata, problems.report)
+  const report: Report = (code, reason, remedy) => problems.add(code, reason, remedy)
+  const parsed = reader.parse(raw, metadata, report)
   return { ...parsed, problems: problems.all() }
-}
-
-/** A slice may have thousands of broken endpoints, all for one reason; a few of them tell it. */
-const mostProblems = 10
-
-function boundedProblems(object: string): { readonly report: Report; readonly all: () => readonly Problem[] } {
-  const problems: Problem[] = []
-  let more = 0
-  let last: Problem | undefined
-  return {
-    report: (code, reason, remedy) => {
-      last = problem(code, object, reason, remedy)
-      if (problems.length < mostProblems) problems.push(last)
-      else more++
-    },
-    all: () => {
-      if (problems.length === 0) return noProblems
-      if (last && more > 0) problems.push({ ...last, reason: `${more} more such pieces, the last: ${last.reason}` })
-      return problems
-    },
-  }
 }
 
 function parseNamespace(_raw: Raw, { name, labels }: Metadata, report: Report): ParsedKind {

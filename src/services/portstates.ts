@@ -7,6 +7,7 @@ import { chooseEndpoints, type Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
 import { outsideKey, type PortOfFamily, vipKey } from './families.ts'
 import { chooseExternalLayer, chooseLayer, type OutsideObstacles, whyNotExternal } from './layer.ts'
+import { ProblemList } from './model/problem-list.ts'
 import { describeKey, keyOf } from './objects.ts'
 import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned } from './outside.ts'
 import { type Layer, type PortState, portLabel } from './port.ts'
@@ -42,20 +43,25 @@ export function portStatesOf(
   const { settings: read, slices, here, namespace: inNamespace, obstacles, claims, before } = circumstances
   const { namespace, name } = service
   const affinitySeconds = service.sessionAffinity === 'ClientIP' ? service.affinitySeconds : undefined
-  const problems = [...read.problems]
+  const problems = new ProblemList(describeKey(keyOf(service)))
+  const told = new Set<string>()
   const ports = new Map<string, PortState>()
   for (const one of wanted) {
     const { id, port, family, vip } = one
     const owner = claims.otherOwner(vipKey(vip, port), id)
     if (owner !== undefined) {
-      problems.push(taken(service, `${hostPort(vip, port.port)}/${port.protocol}`, port, owner))
+      problems.addMade(() => taken(service, `${hostPort(vip, port.port)}/${port.protocol}`, port, owner))
       continue
     }
     const settings = settingsOf(read, port)
     const outside = ownedOutside(service, one, claims, problems)
     const choice = chooseEndpoints(service, port, family, slices, here, outside)
     const whyNot = settings.external ? whyNotExternal(service, port, inNamespace, settings, obstacles) : undefined
-    if (whyNot !== undefined) addOnce(problems, notExternal(service, port, read, whyNot))
+    // Both families of a port have the same problem.
+    if (whyNot !== undefined && !told.has(portLabel(port))) {
+      problems.addMade(() => notExternal(service, port, read, whyNot))
+      told.add(portLabel(port))
+    }
     const layer: Layer =
       circumstances.takenOver !== undefined
         ? { wants: 'kernel', reason: `${circumstances.takenOver}; the kernel goes on until that has it` }
@@ -67,7 +73,7 @@ export function portStatesOf(
     const next = { id, namespace, name, port, family, vip, settings, layer, ...choice, external, affinitySeconds }
     ports.set(id, reuse(portOf(before, id), next))
   }
-  return { ports: [...ports.values()], problems }
+  return { ports: [...ports.values()], problems: [...read.problems, ...problems.all()] }
 }
 
 export function portOf(ports: readonly PortState[] | undefined, id: string): PortState | undefined {
@@ -79,7 +85,7 @@ function ownedOutside(
   service: Service,
   { id, port, family, outside }: PortOfFamily,
   claims: Circumstances['claims'],
-  problems: Problem[],
+  problems: ProblemList,
 ): Outside | undefined {
   if (!outside) return undefined
   const ownerOf = (address: OutsideAddress) =>
@@ -87,7 +93,7 @@ function ownedOutside(
     claims.otherOwner(outsideKey(address, port, family), id)
   for (const address of addressesOf(outside)) {
     const owner = ownerOf(address)
-    if (owner !== undefined) problems.push(taken(service, describeAddress(address, port), port, owner))
+    if (owner !== undefined) problems.addMade(() => taken(service, describeAddress(address, port), port, owner))
   }
   return onlyOwned(outside, address => ownerOf(address) === undefined)
 }
@@ -101,9 +107,4 @@ function notExternal(service: Service, port: ServicePort, { annotated }: Service
   const annotation = annotated.get(portLabel(port))?.get('external')
   const remedy = 'what comes from outside stays in the kernel layer; remove the annotation, or what it collides with'
   return problem('LP204', describeKey(keyOf(service)), `annotation ${annotation}: ${reason}`, remedy)
-}
-
-/** Both families of a port have the same problem. */
-function addOnce(problems: Problem[], found: Problem): void {
-  if (!problems.some(({ reason }) => reason === found.reason)) problems.push(found)
 }

@@ -9,6 +9,7 @@
 
 import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
+import { Buckets } from '../observe/buckets.ts'
 import type { Log } from '../observe/log.ts'
 import type { Note } from '../services/note.ts'
 import { printable } from '../text/printable.ts'
@@ -22,27 +23,19 @@ export interface EventOptions {
   readonly log: Log
 }
 
-const burst = 25
-const refillMs = 300_000
+const bucketOfObject = { burst: 25, refillMs: 300_000 }
 const longestQueue = 1000
-const mostObjects = 4096
 const timeoutMs = 10_000
 /** What is wrong with an object is told before the object itself: until then its uid is not known. */
 const patienceMs = 100
 /** Of an Event, by validation of the API server. */
 const longestMessage = 1024
 
-interface Bucket {
-  tokens: number
-  since: number
-}
-
 export class EventRecorder {
   readonly #options: EventOptions
   readonly #api: ApiServer
   readonly #stopping = new AbortController()
-  /** By object; the one that was longest without an Event comes first. */
-  readonly #buckets = new Map<string, Bucket>()
+  readonly #buckets = new Buckets(bucketOfObject)
   readonly #queue: Note[] = []
   #worker: Promise<void> | undefined
   #dropped = 0
@@ -60,7 +53,7 @@ export class EventRecorder {
   /** Notes of other objects than Services and Nodes become no Events. */
   record(note: Note): void {
     if (this.#stopping.signal.aborted || !involvedObject(note, this.#options.uidOf)) return
-    if (!this.#mayTell(note.object)) {
+    if (this.#buckets.take(note.object) === undefined) {
       this.#dropped++
       return
     }
@@ -76,17 +69,6 @@ export class EventRecorder {
     this.#stopping.abort()
     if (this.#dropped > 0) this.#options.log.warn({ dropped: this.#dropped }, 'Events were dropped')
     await this.#worker
-  }
-
-  #mayTell(object: string): boolean {
-    const now = performance.now()
-    const { tokens, since } = this.#buckets.get(object) ?? { tokens: burst, since: now }
-    const refilled = Math.min(burst, tokens + (now - since) / refillMs)
-    const may = refilled >= 1
-    this.#buckets.delete(object)
-    this.#buckets.set(object, { tokens: may ? refilled - 1 : refilled, since: now })
-    if (this.#buckets.size > mostObjects) this.#buckets.delete(this.#buckets.keys().next().value!)
-    return may
   }
 
   async #work(): Promise<void> {
