@@ -1,4 +1,5 @@
 import { statsTexts } from '../envoy/admin.ts'
+import { libcProblem } from '../kernel/netlink/libc.ts'
 import { Agent } from '../node/agent.ts'
 import { explain } from '../node/explain.ts'
 import { healthRoutes } from '../node/healthz.ts'
@@ -10,7 +11,7 @@ import { type Answer, json, type Routes, serveTcp, serveUnix, text } from '../ob
 import { createLog, type Log } from '../observe/log.ts'
 import { RecentLines } from '../observe/recent.ts'
 import { type Note, noteOf } from '../services/note.ts'
-import { problem } from '../services/problem.ts'
+import { formatProblem, problem } from '../services/problem.ts'
 import { decideForNode, looksForProof, withClientAddress } from './clientaddress.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
@@ -23,6 +24,8 @@ const keptEvents = 200
 
 /** Runs until SIGTERM or SIGINT. Then Envoy and the kernel keep what they have. */
 export async function runNode(given: Config): Promise<void> {
+  const missing = libcProblem()
+  if (missing) throw new Error(formatProblem(missing))
   const clientAddress = await decideForNode(given)
   const config = withClientAddress(given, clientAddress.mode)
   const kept = { log: new RecentLines(keptLines), events: new RecentLines(keptEvents) }

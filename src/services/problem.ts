@@ -34,6 +34,7 @@ export type ProblemCode =
   | 'LP402' // connections of pods do not reach Envoy on this node
   | 'LP403' // a setting of the node's kernel cannot be written
   | 'LP404' // iptables does not serve a Service's addresses from outside
+  | 'LP405' // Node.js cannot call the C library (node:ffi)
   | 'LP501' // a port or socket of the agent is taken
   | 'LP502' // healthCheckNodePort of a Service cannot be opened
 

@@ -1,0 +1,225 @@
+/**
+ * A netlink socket: requests and their answers. The kernel handles a request before `send` returns, so what it answers is
+ * there to be received at once, and a request is a synchronous call of some microseconds.
+ */
+
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { flags, isInterrupted, messageTypes, NetlinkError, readDone, readError } from './answer.ts'
+import {
+  bindSocket,
+  closeSocket,
+  inNetwork,
+  openSocket,
+  receiveBytes,
+  SystemCallError,
+  sendBytes,
+  setSocketOption,
+  waitReadable,
+} from './libc.ts'
+import { type Message, readMessages } from './reader.ts'
+import { MessageWriter } from './writer.ts'
+
+/** NETLINK_…. */
+export const protocols = { route: 0, sockDiag: 4, netfilter: 12 } as const
+export type NetlinkProtocol = keyof typeof protocols
+
+export interface NetlinkOptions {
+  /** Of another network namespace than this process's, such as `/var/run/netns/node1`. */
+  readonly netns?: string | undefined
+  /** Bytes that may wait to be received; default 4 MiB. */
+  readonly receiveBuffer?: number
+}
+
+export interface Request {
+  readonly type: number
+  /** Beside NLM_F_REQUEST and what the method adds. */
+  readonly flags?: number
+  /** Writes the family's own header, and attributes. */
+  readonly body: (writer: MessageWriter) => void
+}
+
+const domain = 16
+const datagram = 2
+const solSocket = 1
+const options = { sendForce: 32, receiveForce: 33 } as const
+const solNetlink = 270
+const netlinkOptions = { addMembership: 1, cappedAnswers: 10, texts: 11 } as const
+
+const firstLength = 64 * 1024
+const maxLength = 16 * 1024 * 1024
+/** Dumps that something changed meanwhile are made again. */
+const maxTries = 20
+/** Answers are there at once, but for those that the kernel gives to work of its own. */
+const answerMs = 5000
+/** A dump that goes on for longer lets the event loop turn. */
+const turnMs = 8
+
+export class NetlinkSocket {
+  readonly fd: number
+  readonly #writer = new MessageWriter()
+  #buffer = Buffer.allocUnsafe(firstLength)
+  #sequence = 0
+  #isClosed = false
+
+  /** Throws SystemCallError, and LibcMissing. */
+  constructor(protocol: NetlinkProtocol, { netns, receiveBuffer = 4 * 1024 * 1024 }: NetlinkOptions = {}) {
+    this.fd = inNetwork(netns, () => openSocket(domain, datagram, protocols[protocol]))
+    try {
+      const address = Buffer.alloc(12)
+      address.writeUInt16LE(domain)
+      bindSocket(this.fd, address)
+      setSocketOption(this.fd, solNetlink, netlinkOptions.cappedAnswers, 1)
+      setSocketOption(this.fd, solNetlink, netlinkOptions.texts, 1)
+      this.setBuffer('receiveForce', receiveBuffer)
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  /** Beyond the system's limit where the process may (CAP_NET_ADMIN); else it stays as it is. */
+  setBuffer(option: keyof typeof options, bytes: number): void {
+    try {
+      setSocketOption(this.fd, solSocket, options[option], bytes)
+    } catch (error) {
+      if (!(error instanceof SystemCallError) || error.code !== 'EPERM') throw error
+    }
+  }
+
+  /** From now on it receives what is said to this group. */
+  join(group: number): void {
+    setSocketOption(this.fd, solNetlink, netlinkOptions.addMembership, group)
+  }
+
+  nextSequence(): number {
+    this.#sequence = (this.#sequence + 1) >>> 0 || 1
+    return this.#sequence
+  }
+
+  /** Messages that the caller has written and numbered. Throws SystemCallError, such as EPERM or EMSGSIZE. */
+  send(bytes: Uint8Array): void {
+    sendBytes(this.fd, bytes)
+  }
+
+  /**
+   * The messages of the next datagram, valid until the one after it; undefined while there is none. Throws
+   * SystemCallError: ENOBUFS where the kernel had more to say than there was room for, and EMSGSIZE where a datagram was
+   * longer than the buffer, which is longer the next time. In both cases something is lost.
+   */
+  receive(): readonly Message[] | undefined {
+    const length = receiveBytes(this.fd, this.#buffer)
+    if (length === undefined) return undefined
+    if (length <= this.#buffer.length) return readMessages(this.#buffer.subarray(0, length))
+    if (length <= maxLength) this.#buffer = Buffer.allocUnsafe(2 ** Math.ceil(Math.log2(length)))
+    throw new SystemCallError('recv', 'EMSGSIZE')
+  }
+
+  /** As `receive`, but waits for the answer to what was sent. Throws SystemCallError ETIMEDOUT where none comes. */
+  await(): readonly Message[] {
+    const messages = this.receive()
+    if (messages !== undefined) return messages
+    if (waitReadable(this.fd, answerMs)) return this.receive() ?? []
+    throw new SystemCallError('recv', 'ETIMEDOUT')
+  }
+
+  /**
+   * Does what the request asks for, and returns what the kernel answers besides, each message through `read`. Throws
+   * NetlinkError where the kernel refuses it, SystemCallError, MalformedMessage.
+   */
+  request<T = never>(request: Request, read?: (message: Message) => T): readonly T[] {
+    const sequence = this.#send(request, flags.ack)
+    const answers: T[] = []
+    for (;;) {
+      for (const message of this.await()) {
+        if (message.sequence !== sequence) continue
+        if (message.type !== messageTypes.error) {
+          if (read && message.type > messageTypes.overrun) answers.push(read(message))
+          continue
+        }
+        const error = readError(message)
+        if (error) throw error
+        return answers
+      }
+    }
+  }
+
+  /**
+   * All that the kernel has of something, each message through `read`; what `read` has no value for is left out. Begins
+   * anew where something is changed meanwhile. Throws as `request`, and NetlinkError EINTR where that never ends.
+   */
+  dumpNow<T>(request: Request, read: (message: Message) => T | undefined): readonly T[] {
+    const steps = this.#dump(request, read)
+    for (;;) {
+      const { done, value } = steps.next()
+      if (done) return value
+    }
+  }
+
+  /** As `dumpNow`, for much: lets the event loop turn on the way. Until it is done, the socket is not for other requests. */
+  async dump<T>(request: Request, read: (message: Message) => T | undefined): Promise<readonly T[]> {
+    const steps = this.#dump(request, read)
+    let began = performance.now()
+    for (;;) {
+      const { done, value } = steps.next()
+      if (done) return value
+      if (performance.now() - began < turnMs) continue
+      await nextTurn()
+      began = performance.now()
+    }
+  }
+
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    closeSocket(this.fd)
+  }
+
+  #send({ type, flags: more = 0, body }: Request, added: number): number {
+    const sequence = this.nextSequence()
+    this.#writer.clear()
+    this.#writer.message(type, flags.request | added | more, sequence, body)
+    this.send(this.#writer.bytes)
+    return sequence
+  }
+
+  /** A step a datagram. */
+  *#dump<T>(request: Request, read: (message: Message) => T | undefined): Generator<undefined, readonly T[]> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return yield* this.#dumpOnce(request, read)
+      } catch (error) {
+        if (tries === maxTries || !isAgainWorthwhile(error)) throw error
+      }
+    }
+  }
+
+  *#dumpOnce<T>(request: Request, read: (message: Message) => T | undefined): Generator<undefined, readonly T[]> {
+    const sequence = this.#send(request, flags.dump)
+    const found: T[] = []
+    let wasInterrupted = false
+    for (;;) {
+      for (const message of this.await()) {
+        // Of a dump that was given up.
+        if (message.sequence !== sequence) continue
+        wasInterrupted ||= isInterrupted(message)
+        if (message.type === messageTypes.overrun) throw new SystemCallError('recv', 'ENOBUFS')
+        if (message.type === messageTypes.error || message.type === messageTypes.done) {
+          const error = message.type === messageTypes.error ? readError(message) : readDone(message)
+          if (error) throw error
+          if (wasInterrupted) throw new NetlinkError('EINTR', sequence, 'changed while it was read')
+          return found
+        }
+        if (message.type === messageTypes.noop) continue
+        const value = read(message)
+        if (value !== undefined) found.push(value)
+      }
+      yield
+    }
+  }
+}
+
+/** Changed meanwhile, or something was lost for want of room. */
+function isAgainWorthwhile(error: unknown): boolean {
+  if (error instanceof NetlinkError) return error.code === 'EINTR'
+  return error instanceof SystemCallError && ['ENOBUFS', 'EMSGSIZE'].includes(error.code)
+}
