@@ -1,78 +1,126 @@
 /**
- * Who owns a VIP:port. Kubernetes gives each out once, but manifests and races can claim one twice; then the one that
- * holds it keeps it, so that a bad new object never takes traffic from a Service that works.
+ * Who owns an address and port, or a node port, that several Services claim. Kubernetes gives VIPs and node ports out
+ * once, but manifests, races and external IPs, which any user may write, claim one twice. Nobody's arrival decides, so
+ * that every node says the same, also after a restart:
+ *
+ * - a VIP goes before a load balancer's IP, and that before an external IP;
+ * - of two alike the Service that was created first, and of two of one age the first by namespace/name.
+ *
+ * So an owner keeps its address from whoever comes later, and gets it back when it comes back.
  */
 
-import type { Claim } from './families.ts'
+import { serviceKeyOf } from './port.ts'
 
-interface Claimant {
+/** By rank: what is earlier goes before what is later. */
+export const claimKinds = ['vip', 'node-port', 'load-balancer', 'external'] as const
+export type ClaimKind = (typeof claimKinds)[number]
+
+export interface Claim {
   /** Port state id. */
   readonly id: string
-  /** When the Service was created, milliseconds since the epoch; the older of two that wait goes first. */
+  /** The address and port, or node port. One port claims each once. */
+  readonly key: string
+  readonly kind: ClaimKind
+}
+
+interface Claimant {
+  readonly id: string
+  readonly kind: ClaimKind
+  /** When the Service was created, milliseconds since the epoch. */
   readonly created: number
 }
 
 export class Claims {
-  /** Port state ids by VIP:port and protocol. */
-  readonly #owners = new Map<string, string>()
-  /** Those that wait for one that another owns, in the order in which they get it. */
-  readonly #waiting = new Map<string, readonly Claimant[]>()
+  readonly #owners = new Map<string, Claimant>()
+  /** Those that another goes before, in the order in which they get it. */
+  readonly #waiting = new Map<string, Claimant[]>()
 
-  /** The port state that has the place in place of this one, if any. */
+  /** The port state that owns it in place of this one, if any. */
   otherOwner(key: string, id: string): string | undefined {
-    const owner = this.#owners.get(key)
+    const owner = this.#owners.get(key)?.id
     return owner === id ? undefined : owner
   }
 
   /**
-   * What a Service claims, in place of what it claimed. Returns the port states that may have other places because of
-   * that: those that waited for one, and those with a place outside where there is or was this Service's VIP.
+   * What a Service claims, in place of what it claimed. Returns the port states that own something more or less because
+   * of that, those of this Service among them.
    *
-   * @param created see `Claimant`
+   * @param createdBefore of what it claimed
    */
-  replace(before: readonly Claim[], after: readonly Claim[], created: number): readonly string[] {
-    const affected: (string | undefined)[] = []
-    const isIn = (list: readonly Claim[], { id, key }: Claim) =>
-      list.some(claim => claim.id === id && claim.key === key)
-    for (const claim of before) {
-      if (isIn(after, claim)) continue
-      affected.push(this.#release(claim.key, claim.id))
-      if (claim.outsideKey !== undefined) affected.push(this.#owners.get(claim.outsideKey))
+  replace(
+    before: readonly Claim[],
+    after: readonly Claim[],
+    createdBefore: number,
+    created: number,
+  ): ReadonlySet<string> {
+    const staying = new Set(createdBefore === created ? after.map(textOf) : [])
+    const known = new Set(createdBefore === created ? before.map(textOf) : [])
+    const affected = new Set<string>()
+    const changed = (key: string, change: () => void) => {
+      const from = this.#owners.get(key)?.id
+      change()
+      const to = this.#owners.get(key)?.id
+      if (from === to) return
+      for (const id of [from, to]) if (id !== undefined) affected.add(id)
     }
-    for (const claim of after) {
-      this.#claim(claim.key, { id: claim.id, created })
-      if (claim.outsideKey !== undefined && !isIn(before, claim)) affected.push(this.#owners.get(claim.outsideKey))
+    for (const { id, key, kind } of before) {
+      if (staying.has(textOf({ id, key, kind }))) continue
+      changed(key, () => this.#release(key, { id, kind, created: createdBefore }))
     }
-    return affected.filter(id => id !== undefined)
+    for (const { id, key, kind } of after) {
+      if (known.has(textOf({ id, key, kind }))) continue
+      changed(key, () => this.#claim(key, { id, kind, created }))
+    }
+    return affected
   }
 
   #claim(key: string, claimant: Claimant): void {
     const owner = this.#owners.get(key)
+    if (!owner || compare(claimant, owner) < 0) this.#owners.set(key, claimant)
+    const later = !owner || compare(claimant, owner) < 0 ? owner : claimant
+    if (!later) return
     const waiting = this.#waiting.get(key) ?? []
-    if (owner === undefined) this.#owners.set(key, claimant.id)
-    else if (owner !== claimant.id && !waiting.some(({ id }) => id === claimant.id)) {
-      const later = [...waiting, claimant].sort((a, b) => a.created - b.created || (a.id < b.id ? -1 : 1))
-      this.#waiting.set(key, later)
-    }
+    waiting.splice(placeOf(waiting, later), 0, later)
+    this.#waiting.set(key, waiting)
   }
 
-  /** Gives up a claim. Returns the id of the one that owns it now because of that, if any. */
-  #release(key: string, id: string): string | undefined {
+  #release(key: string, claimant: Claimant): void {
     const waiting = this.#waiting.get(key) ?? []
-    if (this.#owners.get(key) !== id) {
-      const others = waiting.filter(claimant => claimant.id !== id)
-      this.#wait(key, others)
-      return undefined
+    if (compare(this.#owners.get(key)!, claimant) !== 0) waiting.splice(placeOf(waiting, claimant), 1)
+    else {
+      const next = waiting.shift()
+      if (next) this.#owners.set(key, next)
+      else this.#owners.delete(key)
     }
-    const [next, ...others] = waiting
-    if (next) this.#owners.set(key, next.id)
-    else this.#owners.delete(key)
-    this.#wait(key, others)
-    return next?.id
+    if (waiting.length === 0) this.#waiting.delete(key)
   }
+}
 
-  #wait(key: string, waiting: readonly Claimant[]): void {
-    if (waiting.length > 0) this.#waiting.set(key, waiting)
-    else this.#waiting.delete(key)
+function textOf({ id, key, kind }: Claim): string {
+  return `${key} ${kind} ${id}`
+}
+
+/** Where a claimant is, or belongs, in a list that is in order. */
+function placeOf(list: readonly Claimant[], claimant: Claimant): number {
+  let [low, high] = [0, list.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (compare(list[middle]!, claimant) < 0) low = middle + 1
+    else high = middle
   }
+  return low
+}
+
+function compare(a: Claimant, b: Claimant): number {
+  return (
+    claimKinds.indexOf(a.kind) - claimKinds.indexOf(b.kind) ||
+    a.created - b.created ||
+    compareText(serviceKeyOf(a.id), serviceKeyOf(b.id)) ||
+    compareText(a.id, b.id)
+  )
+}
+
+function compareText(a: string, b: string): number {
+  if (a === b) return 0
+  return a < b ? -1 : 1
 }

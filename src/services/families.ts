@@ -1,14 +1,8 @@
-/** The ports of a Service, each in the families of its VIPs, and what each of them claims for itself alone. */
+/** The ports of a Service, each in the families of its VIPs, and what each of them claims for itself alone (claims.ts). */
 
-import { familyOf, hostPort, type IpFamily } from './address.ts'
-import {
-  addressesOf,
-  describeAddress,
-  type Outside,
-  type OutsideAddress,
-  outsideOfAll,
-  outsideOfPort,
-} from './outside.ts'
+import { familyOf, type IpFamily } from './address.ts'
+import type { Claim, ClaimKind } from './claims.ts'
+import { describeAddress, type Outside, type OutsideAddress, outsideOfAll, outsideOfPort } from './outside.ts'
 import { portId } from './port.ts'
 import type { Service, ServicePort } from './service.ts'
 
@@ -18,14 +12,6 @@ export interface PortOfFamily {
   readonly family: IpFamily
   readonly vip: string
   readonly outside: Outside | undefined
-}
-
-export interface Claim {
-  /** Port state id. */
-  readonly id: string
-  readonly key: string
-  /** Of a VIP: the key of the same place as one outside, which its owner has only while nobody has the VIP. */
-  readonly outsideKey?: string
 }
 
 export function portsByFamily(service: Service): readonly PortOfFamily[] {
@@ -42,16 +28,21 @@ export function portsByFamily(service: Service): readonly PortOfFamily[] {
   )
 }
 
+/** An address that a port has in several ways it claims once, as the kind that goes before the others. */
 export function claimsOf({ id, port, family, vip, outside }: PortOfFamily): readonly Claim[] {
-  const places = outside ? addressesOf(outside).map(address => ({ id, key: outsideKey(address, port, family) })) : []
-  return [{ id, key: vipKey(vip, port), outsideKey: outsideKey({ ip: vip }, port, family) }, ...places]
+  const kinds = new Map<string, ClaimKind>([[claimKey({ ip: vip }, port, family), 'vip']])
+  const claim = (address: OutsideAddress, kind: ClaimKind) => {
+    const key = claimKey(address, port, family)
+    if (!kinds.has(key)) kinds.set(key, kind)
+  }
+  if (outside?.nodePort !== undefined) claim({ nodePort: outside.nodePort }, 'node-port')
+  for (const ip of outside?.loadBalancerIPs ?? []) claim({ ip }, 'load-balancer')
+  for (const ip of outside?.externalIPs ?? []) claim({ ip }, 'external')
+  return [...kinds].map(([key, kind]) => ({ id, key, kind }))
 }
 
-export function vipKey(vip: string, port: ServicePort): string {
-  return `${port.protocol} ${hostPort(vip, port.port)}`
-}
-
-/** Apart from the keys of VIPs: an external IP, which any user may write, never keeps a Service from its VIP, but gives way. */
-export function outsideKey(address: OutsideAddress, port: ServicePort, family: IpFamily): string {
-  return `outside ${family} ${describeAddress(address, port)}`
+/** An address with the port's number, or a node port of a family. */
+export function claimKey(address: OutsideAddress, port: ServicePort, family: IpFamily): string {
+  const place = describeAddress(address, port)
+  return 'ip' in address ? place : `${family} ${place}`
 }

@@ -5,7 +5,7 @@ import { type ServiceSettings, settingsOf } from './annotations.ts'
 import type { Claims } from './claims.ts'
 import { chooseEndpoints, type Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
-import { outsideKey, type PortOfFamily, vipKey } from './families.ts'
+import { claimKey, type PortOfFamily } from './families.ts'
 import { chooseExternalLayer, chooseLayer, type OutsideObstacles, whyNotExternal } from './layer.ts'
 import { ProblemList } from './model/problem-list.ts'
 import { describeKey, keyOf } from './objects.ts'
@@ -48,7 +48,7 @@ export function portStatesOf(
   const ports = new Map<string, PortState>()
   for (const one of wanted) {
     const { id, port, family, vip } = one
-    const owner = claims.otherOwner(vipKey(vip, port), id)
+    const owner = claims.otherOwner(claimKey({ ip: vip }, port, family), id)
     if (owner !== undefined) {
       problems.addMade(() => taken(service, `${hostPort(vip, port.port)}/${port.protocol}`, port, owner))
       continue
@@ -88,9 +88,7 @@ function ownedOutside(
   problems: ProblemList,
 ): Outside | undefined {
   if (!outside) return undefined
-  const ownerOf = (address: OutsideAddress) =>
-    ('ip' in address ? claims.otherOwner(vipKey(address.ip, port), id) : undefined) ??
-    claims.otherOwner(outsideKey(address, port, family), id)
+  const ownerOf = (address: OutsideAddress) => claims.otherOwner(claimKey(address, port, family), id)
   for (const address of addressesOf(outside)) {
     const owner = ownerOf(address)
     if (owner !== undefined) problems.addMade(() => taken(service, describeAddress(address, port), port, owner))

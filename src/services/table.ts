@@ -10,6 +10,7 @@ import type { EndpointSlice } from './endpointslice.ts'
 import { claimsOf, type PortOfFamily, portsByFamily } from './families.ts'
 import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
 import { labels, type OutsideObstacles, type ServiceScope, whyOthers, whyUnserved } from './layer.ts'
+import { losersFirst } from './model/losers-first.ts'
 import { type Change, describeKey, type KubeObject, type ObjectKey } from './objects.ts'
 import { type PortState, serviceKeyOf } from './port.ts'
 import { type Circumstances, type PortStates, portOf, portStatesOf } from './portstates.ts'
@@ -111,7 +112,7 @@ export class ServiceTable {
     const ports = new Map<string, PortChange>()
     const problems = new Map<string, readonly Problem[]>()
     const healthChecks = new Map<string, readonly HealthCheck[]>()
-    // A port that gives up a VIP makes the Service that waits for it dirty, also one that was looked at before.
+    // Who gets an address makes the Service that had it dirty, and who gives it up the next one, also where that was looked at before.
     for (const key of dirty) {
       dirty.delete(key)
       const before = this.#entries.get(key)?.handover
@@ -119,7 +120,7 @@ export class ServiceTable {
       if (before === undefined && this.#entries.get(key)?.handover === 'begun') handedOver.push(key)
     }
     const changed = [...ports.values()].filter(({ before, after }) => before !== after)
-    return { ports: changed, problems, healthChecks, handedOver }
+    return { ports: losersFirst(changed), problems, healthChecks, handedOver }
   }
 
   get(id: string): PortState | undefined {
@@ -322,8 +323,9 @@ export class ServiceTable {
   #reclaim(entry: Entry, service: Service | undefined, wanted: readonly PortOfFamily[], dirty: Set<string>): void {
     if (entry.claims === service) return
     const before = entry.claims ? portsByFamily(entry.claims).flatMap(claimsOf) : []
-    const affected = this.#claims.replace(before, wanted.flatMap(claimsOf), service?.created ?? 0)
-    for (const id of affected) dirty.add(serviceKeyOf(id))
+    const created = { before: entry.claims?.created ?? 0, after: service?.created ?? 0 }
+    const affected = this.#claims.replace(before, wanted.flatMap(claimsOf), created.before, created.after)
+    for (const id of affected) if (serviceKeyOf(id) !== entry.key) dirty.add(serviceKeyOf(id))
     entry.claims = service
   }
 

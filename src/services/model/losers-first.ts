@@ -1,0 +1,24 @@
+import { placesOf } from '../places.ts'
+import type { PortState } from '../port.ts'
+
+interface PortChange {
+  readonly before: PortState | undefined
+  readonly after: PortState | undefined
+}
+
+/** An address that goes from one port to another is given up before it is taken: so it is always one port's alone. */
+export function losersFirst<T extends PortChange>(changes: readonly T[]): readonly T[] {
+  const [losers, others] = [[] as T[], [] as T[]]
+  for (const change of changes) (isLoser(change) ? losers : others).push(change)
+  return losers.length === 0 || others.length === 0 ? changes : [...losers, ...others]
+}
+
+function isLoser({ before, after }: PortChange): boolean {
+  if (!before) return false
+  const kept = new Set(after && addressesOf(after))
+  return addressesOf(before).some(address => !kept.has(address))
+}
+
+function addressesOf(state: PortState): readonly string[] {
+  return [{ ip: state.vip, port: state.port.port }, ...placesOf(state)].map(({ ip, port }) => `${ip} ${port}`)
+}
