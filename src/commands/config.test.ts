@@ -69,7 +69,7 @@ describe('the configuration', () => {
     assert.match(refusal([], 'a: [\n'), /cannot be read/)
   })
   test('refuses one mark bit for two purposes', () => {
-    assert.match(refusal(['--steering-mark', '0x2000']), /same bit/)
+    assert.match(refusal(['--steering-mark', '0x1000']), /same bit/)
   })
   test('is printed with every default by --help', () => {
     const help = addOptions(new Command().configureHelp({ helpWidth: 400 }), names).helpInformation()

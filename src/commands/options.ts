@@ -115,14 +115,14 @@ export const definitions = {
   steeringMark: {
     ...markBit,
     description: 'packet mark bit of connections that go to Envoy',
-    default: 0x1000,
-    defaultText: hex(0x1000),
+    default: 0x8000,
+    defaultText: hex(0x8000),
   },
   envoyMark: {
     ...markBit,
     description: "packet mark bit of Envoy's own connections",
-    default: 0x2000,
-    defaultText: hex(0x2000),
+    default: 0x1000,
+    defaultText: hex(0x1000),
   },
   redirect: {
     ...oneOf(...redirects),

@@ -47,7 +47,7 @@ export interface BootstrapOptions {
   readonly adminPort?: number
   /** Where a worker answers 200 to any HTTP request, on 127.0.0.1, so that a hung Envoy is noticed. Default 1667. */
   readonly canaryPort?: number
-  /** SO_MARK of Envoy's own connections, by which the kernel layer leaves them alone (CAP_NET_ADMIN); 0 for none. Default 0x2000. */
+  /** SO_MARK of Envoy's own connections, by which the kernel layer leaves them alone (CAP_NET_ADMIN); 0 for none. Default 0x1000. */
   readonly mark?: number
   /** preserve: Envoy's connections have local ports from 61000 up (Linux 6.3). Default forwarded-for. */
   readonly clientAddress?: ClientAddress
@@ -58,7 +58,7 @@ const bootstrapDefaults = {
   xds: { host: '127.0.0.1', port: 18000 },
   adminPort: 15000,
   canaryPort: 1667,
-  mark: 0x2000,
+  mark: 0x1000,
   clientAddress: 'forwarded-for',
 } as const satisfies Omit<BootstrapOptions, 'node'>
 

@@ -59,7 +59,7 @@ export async function removeStaleUdp(
   return done
 }
 
-/** Resolves to how many entries were removed; all of a frontend that lead to the same endpoint go by one line. */
+/** Resolves to how many entries were removed; all of a frontend that lead to the same endpoint, address and port, go by one line. */
 async function reconcile(frontends: UdpFrontends, family: IpFamily, prefix: CommandPrefix): Promise<number> {
   const flag = family === 'IPv4' ? 'ipv4' : 'ipv6'
   const removals = new Set<string>()
@@ -69,7 +69,8 @@ async function reconcile(frontends: UdpFrontends, family: IpFamily, prefix: Comm
     if (!entry || !isStale(entry, family, frontends)) return
     removed++
     const original = `--orig-dst ${entry.destination} --dport ${entry.port}`
-    removals.add(`-D -f ${flag} -p udp ${original} --reply-src ${entry.replySource}\n`)
+    const endpoint = `--reply-src ${entry.replySource} --reply-port-src ${entry.replyPort}`
+    removals.add(`-D -f ${flag} -p udp ${original} ${endpoint}\n`)
   }
   await runCommand(['conntrack', '-L', '-f', flag, '-p', 'udp'], { prefix, onLine })
   // It opens /dev/stdin, which works for a pipe and not for the socket that Node gives a child.

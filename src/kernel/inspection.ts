@@ -20,9 +20,19 @@ export interface WrittenView {
   readonly ports: { values(): Iterable<PortRecord> }
 }
 
-/** Says that a table is gone; undefined where it is there. A few milliseconds, whatever the table holds. */
-export async function findMissingTable(nft: NftClient, family: Family): Promise<string | undefined> {
-  return (await nft.listSet(family, overlaySwitch, {})) ? undefined : gone(family)
+/** Whether a table is there, and what else is seen with that. */
+export interface Presence {
+  /** Says that the table is gone; undefined where it is there. */
+  readonly missing: string | undefined
+  /** People have switched the overlay off. */
+  readonly isOff: boolean
+}
+
+/** A few milliseconds, whatever the table holds. */
+export async function findPresence(nft: NftClient, family: Family): Promise<Presence> {
+  let elements = 0
+  const exists = await nft.listSet(family, overlaySwitch, { element: () => void elements++ })
+  return { missing: exists ? undefined : gone(family), isOff: elements > 0 }
 }
 
 /**

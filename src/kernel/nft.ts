@@ -63,11 +63,13 @@ export class Nft {
  * Rejects where the tables do not exist.
  */
 export async function setOverlaySwitch(nft: Nft, families: readonly Family[], on: boolean): Promise<void> {
-  const statements = families.flatMap(family => {
-    const element = `element ${family} ${tableName} ${overlaySwitch} { ${family} }\n`
-    return on ? [`add ${element}`, `delete ${element}`] : [`add ${element}`]
-  })
-  await nft.apply(statements.join(''))
+  await nft.apply(families.map(family => renderOverlaySwitch(family, on)).join(''))
+}
+
+/** What switches one family's overlay, however it is now. */
+export function renderOverlaySwitch(family: Family, on: boolean): string {
+  const element = `element ${family} ${tableName} ${overlaySwitch} { ${family} }\n`
+  return on ? `add ${element}delete ${element}` : `add ${element}`
 }
 
 /** Whether the overlay is on; undefined where there is no table. Off in one family counts as off. */

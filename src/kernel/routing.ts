@@ -11,7 +11,7 @@ export interface RoutingOptions {
 
 const ipFlag = { ip: '-4', ip6: '-6' } as const
 
-/** `ip -4 rule show` prints `1666:	from all fwmark 0x1000/0x1000 lookup 1666`. */
+/** `ip -4 rule show` prints `1666:	from all fwmark 0x8000/0x8000 lookup 1666`. */
 function isOurRule(line: string, { routeTable }: RoutingOptions): boolean {
   return line.startsWith(`${routeTable}:`) && new RegExp(`\\bfwmark \\S+ lookup ${routeTable}\\b`).test(line)
 }

@@ -106,7 +106,7 @@ function endpointsMap(family: Family, transport: Transport): NamedSet {
   return { kind: 'map', name: `endpoints-${transport}`, type: `typeof ${key} : ${family} daddr . ${transport} dport` }
 }
 
-/** `0x1000` → `mark & 0x1000 == 0x1000` of a packet or conntrack entry. */
+/** `0x8000` → `mark & 0x8000 == 0x8000` of a packet or conntrack entry. */
 export function hasMark(what: 'meta' | 'ct', bit: number): string {
   const hex = `0x${bit.toString(16)}`
   return `${what} mark & ${hex} == ${hex}`
@@ -135,6 +135,9 @@ const fromBridge = 'meta iifkind "bridge"'
 const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const
 
 const refuseNew = 'ct state new goto refuse-new'
+
+/** The first packet of a client, also of one that conntrack does not see, and no packet of an open connection that it forgot. */
+const isSyn = 'tcp flags & (syn | ack) == syn'
 
 /** Match what is for a place outside that goes to Envoy, by address and by node port, of each externalTrafficPolicy. */
 function placesInOverlay(family: Family, isNodePortAddress: string) {
@@ -256,8 +259,9 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     {
       name: 'guard',
       hook: 'type filter hook input priority filter',
+      // Of who connects to it; answers to a connection that the node itself has from a port of that number pass.
       rules: [
-        `tcp dport ${targetPort} ${noSteering} ct status & dnat != dnat reject with tcp reset`,
+        `tcp dport ${targetPort} ${isSyn} ${noSteering} ct status & dnat != dnat reject with tcp reset`,
         `tcp dport ${targetPort} ct state new ct status dnat socket transparent 0 reject with tcp reset`,
       ],
     },

@@ -4,8 +4,9 @@ import type { ClientAddress } from '../services/clientaddress.ts'
 import type { PortState } from '../services/port.ts'
 import { staleFrontends } from './conntrack.ts'
 import { type Elements, type Family, nodeOwner, overlaySets } from './elements.ts'
-import { findDamage, findMissingTable } from './inspection.ts'
+import { findDamage, findPresence } from './inspection.ts'
 import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from './layer.ts'
+import { renderOverlaySwitch } from './nft.ts'
 import { type NodeFacts, planNode, type Surroundings, unknownSurroundings } from './node.ts'
 import { Overlay, type VipPort } from './overlay.ts'
 import { nothingSteered } from './plan.ts'
@@ -31,6 +32,8 @@ export class KernelTables implements KernelLayer {
   #surroundings = unknownSurroundings
   #nodeElements: Elements
   #writtenNode: Elements = new Map()
+  /** Whose overlay people have switched off, as last seen: who deletes our tables does not switch it on. */
+  readonly #switchedOff = new Set<Family>()
   #stopWatching: (() => void) | undefined
 
   constructor(
@@ -159,7 +162,7 @@ export class KernelTables implements KernelLayer {
     let turn = 0
     const presence = async () => {
       if (!this.#rounds.isInstalled) return
-      this.#suspect(await findMissingTable(this.#programs.nft, this.#families[turn++ % this.#families.length]!))
+      await this.#lookAt(this.#families[turn++ % this.#families.length]!)
     }
     const comparison = async () => {
       if (!this.#rounds.isMirrored) return
@@ -178,6 +181,13 @@ export class KernelTables implements KernelLayer {
     return () => stops.forEach(stop => void stop())
   }
 
+  async #lookAt(family: Family): Promise<void> {
+    const { missing, isOff } = await findPresence(this.#programs.nft, family)
+    if (missing !== undefined) return this.#suspect(missing)
+    if (isOff) this.#switchedOff.add(family)
+    else this.#switchedOff.delete(family)
+  }
+
   #suspect(damage: string | undefined): void {
     if (damage !== undefined) this.#rounds.damaged(damage)
   }
@@ -189,6 +199,7 @@ export class KernelTables implements KernelLayer {
       const chains = await this.#programs.nft.chains(family)
       if (!isDamaged && chains.includes(markerFor(family, this.#options))) continue
       statements.push(renderReplacement(family, chains, this.#options))
+      if (chains.length === 0 && this.#switchedOff.has(family)) statements.push(renderOverlaySwitch(family, false))
     }
     if (statements.length > 0) await this.#programs.nft.apply(statements.join(''))
     for (const family of this.#families) await this.#programs.ensureRouting(family)

@@ -8,8 +8,8 @@ import type { KernelOptions } from './layer.ts'
 export const testOptions: KernelOptions = {
   families: ['IPv4', 'IPv6'],
   nodeName: 'node1',
-  steeringMark: 0x1000,
-  envoyMark: 0x2000,
+  steeringMark: 0x8000,
+  envoyMark: 0x1000,
   targetPort: 1666,
   routeTable: 1666,
   masqueradeMark: 0x4000,

@@ -109,7 +109,7 @@ test('A pod reaches Envoy, at the address of the VIP, for the ports in the overl
         if (isUp)
           assert.deepEqual(
             { destination, mark, connectionMark },
-            { destination: state.vip, mark: 4096, connectionMark: 4096 },
+            { destination: state.vip, mark: 0x8000, connectionMark: 0x8000 },
           )
         else assert.equal(mark, 0)
       }
@@ -175,8 +175,8 @@ test('While Envoy is dead, a new connection of a pod takes the kernel layer', ()
 })
 
 test('A connection of Envoy stays with Envoy, also when its port has left the overlay', () => {
-  const packet = packetTo(http, { isNew: false, connectionMark: 0x1000 })
-  assert.equal(modelOf([]).trace(packet, envoyAlive).mark, 0x1000)
+  const packet = packetTo(http, { isNew: false, connectionMark: 0x8000 })
+  assert.equal(modelOf([]).trace(packet, envoyAlive).mark, 0x8000)
 })
 
 test('A process of the node is redirected to Envoy, and Envoy itself is not', () => {
@@ -184,7 +184,7 @@ test('A process of the node is redirected to Envoy, and Envoy itself is not', ()
   const { verdict, port } = model.trace(packetTo(http, { from: 'node' }), envoyAlive)
   assert.deepEqual({ verdict, port }, { verdict: 'redirect', port: 1666 })
   // It has endpoints to connect to; a VIP is none of its business.
-  assert.equal(model.trace(packetTo(http, { from: 'node', mark: 0x2000 }), envoyAlive).verdict, 'reset')
+  assert.equal(model.trace(packetTo(http, { from: 'node', mark: 0x1000 }), envoyAlive).verdict, 'reset')
 })
 
 test('A pod on a bridge is redirected to Envoy, and takes the kernel layer while Envoy is dead', () => {
@@ -228,7 +228,7 @@ test('An endpoint that is its own client is masqueraded, another client is not',
 
 test('Marks of others are left alone', () => {
   const outcome = modelOf([http]).trace(packetTo(http, { mark: 0x4, connectionMark: 0x8 }), envoyAlive)
-  assert.deepEqual([outcome.mark, outcome.connectionMark], [0x1004, 0x1008])
+  assert.deepEqual([outcome.mark, outcome.connectionMark], [0x8004, 0x8008])
 })
 
 test('With affinity a client stays with its endpoint, over changes of other endpoints, and loses one that is gone', () => {

@@ -184,6 +184,7 @@ export class Trace {
       [/^meta protocol @(\S+)/, match => has(match[1]!, family)],
       [/^meta iifkind "bridge"/, () => this.#packet.isBridged === true],
       [/^meta l4proto (\w+)/, match => protocol === match[1]],
+      [/^tcp flags & \(syn \| ack\) == syn\b/, () => protocol === 'tcp' && isNew],
       [/^tcp dport (\d+)/, match => protocol === 'tcp' && port === Number(match[1])],
       [
         /^ip6? daddr( & \S+)? \. tcp dport @(\S+)/,

@@ -9,9 +9,9 @@ import { checkForeignRules, foreignRules } from './ruleset.ts'
 
 /** What is said of a ruleset, by name of the check. */
 function ofRuleset(...lines: readonly string[]): ReadonlyMap<string, string> {
-  const reader = foreignRules(0x3000)
+  const reader = foreignRules(0x9000)
   for (const line of lines) reader.onLine(line)
-  const checks = checkForeignRules(reader.found(), '0x1000 or 0x2000', 'all')
+  const checks = checkForeignRules(reader.found(), '0x8000 or 0x1000', 'all')
   return new Map(checks.map(({ name, outcome, found }) => [name, `${outcome}: ${found}`]))
 }
 
@@ -19,14 +19,14 @@ describe('rules of others', () => {
   const inChain = (rule: string) => ofRuleset('table ip cni {', '\tchain mark {', `\t\t${rule}`, '\t}', '}')
   for (const rule of [
     'meta mark & 0x00001000 == 0x00001000 accept',
-    'meta mark set meta mark | 0x00002000',
+    'meta mark set meta mark | 0x00008000',
     'meta mark set 0x00001000',
-    'meta mark 0x00002000 accept',
-    'ct mark & 0x0000f000 == 0x00003000 drop',
+    'meta mark 0x00008000 accept',
+    'ct mark & 0x0000f000 == 0x00009000 drop',
     'meta mark set (meta mark & 0xffffffff) ^ 0x00001000',
   ]) {
     test(`that use a mark of ours are named: ${rule}`, () => {
-      assert.equal(inChain(rule).get('marks in rules'), `fails: others use 0x1000 or 0x2000: ip cni mark: ${rule}`)
+      assert.equal(inChain(rule).get('marks in rules'), `fails: others use 0x8000 or 0x1000: ip cni mark: ${rule}`)
     })
   }
 
@@ -76,7 +76,7 @@ describe('rules of others', () => {
   })
 
   test('of a kube-proxy are no reason to worry where we serve labelled Services only', () => {
-    const reader = foreignRules(0x3000)
+    const reader = foreignRules(0x9000)
     reader.onLine('table ip kube-proxy {')
     const checks = checkForeignRules(reader.found(), '', 'labelled')
     assert.equal(checks.find(({ name }) => name === 'kube-proxy')?.outcome, 'ok')
@@ -89,14 +89,14 @@ describe('rules of others', () => {
   })
 })
 
-const marks = { steeringMark: 0x1000, envoyMark: 0x2000, routeTable: 1666 }
-const ours = '1666:\tfrom all fwmark 0x1000/0x1000 lookup 1666 '
+const marks = { steeringMark: 0x8000, envoyMark: 0x1000, routeTable: 1666 }
+const ours = '1666:\tfrom all fwmark 0x8000/0x8000 lookup 1666 '
 
 test('a routing rule of others for one of our marks fails, ours and other marks do not', () => {
   const cilium = '9:\tfrom all fwmark 0x200/0xf00 lookup 2004'
   assert.equal(checkRules([ours, cilium], marks).outcome, 'ok')
-  const { outcome, found } = checkRules([ours, '100:\tfrom all fwmark 0x2000/0xf000 lookup 100'], marks)
-  assert.deepEqual([outcome, found], ['fails', '100: from all fwmark 0x2000/0xf000 lookup 100'])
+  const { outcome, found } = checkRules([ours, '100:\tfrom all fwmark 0x8000/0xf000 lookup 100'], marks)
+  assert.deepEqual([outcome, found], ['fails', '100: from all fwmark 0x8000/0xf000 lookup 100'])
 })
 
 test('a routing table or priority that others use fails, and what the agent makes there does not', () => {

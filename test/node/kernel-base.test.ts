@@ -155,6 +155,37 @@ describe('The kernel layer', needsRoot, () => {
     assert.equal(await ask('40003'), `near ${client.ip}`)
   })
 
+  test('A UDP client stays while its endpoint answers, though another port of the same address went', async () => {
+    const entry = (port: number, source: string) => {
+      const to = [
+        '-p',
+        'udp',
+        '-s',
+        client.ip,
+        '-d',
+        '10.96.0.2',
+        '--sport',
+        source,
+        '--dport',
+        '53',
+        '-r',
+        far.ip,
+        '-q',
+        client.ip,
+      ]
+      const reply = ['--reply-port-src', `${port}`, '--reply-port-dst', source, '-t', '300']
+      return lab.onNode('conntrack', '-I', ...to, ...reply, '-u', 'SEEN_REPLY')
+    }
+    const entries = () => lab.onNode('conntrack', '-L', '-p', 'udp', '--orig-dst', '10.96.0.2')
+    const endpoints = [5353, 5354].map(port => ({ ...dns(far).endpoints[0]!, port }))
+    await set({ ...dns(far), endpoints, answering: endpoints })
+    await entry(5353, '40011')
+    await entry(5354, '40012')
+    await set(dns(far))
+    assert.match(await entries(), /sport=40011 /)
+    assert.doesNotMatch(await entries(), /sport=40012 /)
+  })
+
   test('A UDP client follows when its endpoint went while no agent was there', async () => {
     const ask = () => lab.ask(client.netns, 'ask', 'fd00:96::2', '53', '40005')
     await set(dns6(far))

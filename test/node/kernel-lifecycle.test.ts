@@ -92,7 +92,7 @@ describe('The tables', needsRoot, () => {
     const services = () => lab.onNode('nft', '-a', 'list', 'map', 'ip', 'lightpath', 'services')
     const before = await services()
     lab.flushes.length = 0
-    await run([web, web6, dns], { targetPort: 1777, steeringMark: 0x4000 })
+    await run([web, web6, dns], { targetPort: 1777, steeringMark: 0x2000 })
     assert.deepEqual([...lab.problems], [])
     assert.deepEqual(lab.flushes, [])
     assert.equal(await services(), before)
@@ -101,8 +101,8 @@ describe('The tables', needsRoot, () => {
     assert.doesNotMatch(after, /1666/)
     assert.match(after, /map @endpoints-tcp/)
     assert.equal(await readOverlaySwitch(new Nft(lab.options.prefix), ['ip', 'ip6']), false)
-    assert.match(await lab.onNode('ip', 'rule'), /fwmark 0x4000\/0x4000 lookup 1666/)
-    assert.doesNotMatch(await lab.onNode('ip', 'rule'), /0x1000/)
+    assert.match(await lab.onNode('ip', 'rule'), /fwmark 0x2000\/0x2000 lookup 1666/)
+    assert.doesNotMatch(await lab.onNode('ip', 'rule'), /0x8000/)
   })
 
   /** In any order of tables and chains. */
@@ -129,6 +129,21 @@ describe('The tables', needsRoot, () => {
     assert.equal(lab.damages.length, 3)
     assert.match(lab.damages[1]!, /table ip6 lightpath is gone/)
     assert.deepEqual([...lab.problems], [])
+  })
+
+  test('stay switched off where people have switched the overlay off, whoever flushes them', async () => {
+    const nft = new Nft(lab.options.prefix)
+    await run([web, web6], { presenceMs: 50 })
+    await setOverlaySwitch(nft, ['ip', 'ip6'], false)
+    await delay(1000)
+    await lab.onNode('nft', 'flush', 'ruleset')
+    await mended(async () => (await readOverlaySwitch(nft, ['ip', 'ip6'])) !== undefined)
+    assert.equal(await readOverlaySwitch(nft, ['ip', 'ip6']), false)
+    await setOverlaySwitch(nft, ['ip', 'ip6'], true)
+    await delay(1000)
+    await lab.onNode('nft', 'delete', 'table', 'ip', 'lightpath')
+    await mended(async () => (await readOverlaySwitch(nft, ['ip', 'ip6'])) !== undefined)
+    assert.equal(await readOverlaySwitch(nft, ['ip', 'ip6']), true)
   })
 
   test('get back a single element, rule, or route that somebody has removed, and lose one that came', async () => {

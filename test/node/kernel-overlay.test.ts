@@ -57,8 +57,8 @@ describe('The overlay', needsRoot, () => {
     test(`Envoy gets a connection of the node's own processes over ${family}, and its own go to the endpoint`, async () => {
       assert.match(await lab.connect(lab.node.netns, vip, 80), new RegExp(`^envoy ${vip} 80 `))
       const target = family === 'IPv4' ? server.ip : server.ip6
-      assert.match(await lab.connect(lab.node.netns, target, 8080, '-m', '0x2000'), /^server /)
-      assert.doesNotMatch(await lab.connect(lab.node.netns, vip, 80, '-m', '0x2000'), /^envoy /)
+      assert.match(await lab.connect(lab.node.netns, target, 8080, '-m', '0x1000'), /^server /)
+      assert.doesNotMatch(await lab.connect(lab.node.netns, vip, 80, '-m', '0x1000'), /^envoy /)
     })
 
     test(`The port of Envoy refuses who connects to it directly over ${family}`, async () => {
@@ -78,6 +78,14 @@ describe('The overlay', needsRoot, () => {
       await impostor.exited
       await startEnvoy()
       assert.match(await lab.connect(lab.node.netns, vip, 80), /^envoy /)
+    })
+
+    test(`A connection of the node itself from the number of Envoy's port is answered over ${family}`, async () => {
+      envoy.kill('SIGKILL')
+      await envoy.exited
+      const target = family === 'IPv4' ? server.ip : server.ip6
+      assert.match(await lab.connect(lab.node.netns, target, 8080, '-p', '1666'), /^server /)
+      await startEnvoy()
     })
 
     test(`When Envoy is killed, a pod's very next connection over ${family} takes the kernel layer`, async () => {

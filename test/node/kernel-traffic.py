@@ -2,13 +2,14 @@
 
 serve NAME tcp|udp PORT            tells its name and the client's address, then what it gets; prints `ready`
 transparent PORT                   stand-in for Envoy: tells the address that its client meant
-connect [-m MARK] ADDRESS PORT     the first line of the server
+connect [-m MARK | -p FROM] ADDRESS PORT    the first line of the server
 hold ADDRESS PORT                  as connect; then sends each line of stdin and prints the answer
 ask ADDRESS PORT FROM              one datagram from the port FROM, and the answer
 stream ADDRESS PORT FROM           one every 20 ms; each answer with the milliseconds since the last; prints `ready`
 """
 import errno
 import socket
+import struct
 import sys
 import threading
 import time
@@ -88,18 +89,22 @@ def transparent(port):
     accept_all(four, greet)
 
 
-def dial(address, port, mark=0):
+def dial(address, port, mark=0, source=0):
     client = socket.socket(family(address), socket.SOCK_STREAM)
     client.settimeout(SECONDS)
     if mark:
         client.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
+    if source:
+        # Ends by a reset, which leaves the port free.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        client.bind(('', source))
     client.connect((address, int(port)))
     return client
 
 
 def connect(*args):
-    mark = int(args[1], 0) if args[0] == '-m' else 0
-    with dial(*args[-2:], mark) as client:
+    options = {'-m': 'mark', '-p': 'source'}
+    with dial(*args[-2:], **{options[args[0]]: int(args[1], 0)} if args[0] in options else {}) as client:
         say(client.recv(4096).decode().strip())
 
 

@@ -99,7 +99,7 @@ describe('lightpath preflight on a node with a routed pod network', { skip }, ()
   test('names each thing that would break traffic, with exit code 1, and is well when it is gone', async () => {
     await node('nft', 'table ip fw { chain in { type filter hook input priority 0; policy drop; iif "lo" accept; }; }')
     await node('nft', 'table ip cni { chain marks { meta mark & 0x1000 == 0x1000 accept; }; }')
-    await node('ip', 'rule', 'add', 'priority', '77', 'fwmark', '0x2000/0x2000', 'lookup', '77')
+    await node('ip', 'rule', 'add', 'priority', '77', 'fwmark', '0x8000/0x8000', 'lookup', '77')
     await node('ip', 'route', 'add', 'blackhole', '10.9.0.0/16', 'table', '1666')
     await node('nft', 'add', 'table', 'ip', 'kube-proxy')
     const script = "require('net').createServer().listen(1666, () => process.stdout.end('listening'))"
@@ -111,8 +111,8 @@ describe('lightpath preflight on a node with a routed pod network', { skip }, ()
     const texts = outcomes(broken)
     for (const [name, text] of [
       ['firewall', /^warning: policy drop in ip fw in$/],
-      ['marks in rules', /^fails: others use 0x1000 or 0x2000: ip cni marks: meta mark/],
-      ['marks in routing rules', /^fails: 77: from all fwmark 0x2000/],
+      ['marks in rules', /^fails: others use 0x8000 or 0x1000: ip cni marks: meta mark/],
+      ['marks in routing rules', /^fails: 77: from all fwmark 0x8000/],
       ['routing table 1666', /^fails: in use: blackhole 10\.9\.0\.0\/16/],
       ['kube-proxy', /^warning: runs in mode nftables/],
       ['ports', /^fails: 1666 in use/],

@@ -141,7 +141,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
       name: 'LIGHTPATH-GUARD',
       from: always('INPUT'),
       rules: [
-        `${toEnvoy} -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
+        `${toEnvoy} --tcp-flags SYN,ACK SYN -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
         // What was redirected reaches a transparent socket alone: no unprivileged process has one (kernel/ruleset.ts).
         `${redirected} -m socket --transparent --nowildcard -j RETURN`,
         `${redirected} -j REJECT --reject-with tcp-reset`,
@@ -150,7 +150,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
   ]
 }
 
-/** `0x1000/0x1000` */
+/** `0x8000/0x8000` */
 function bits(mark: number): string {
   const hex = `0x${mark.toString(16)}`
   return `${hex}/${hex}`

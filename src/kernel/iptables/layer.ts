@@ -21,8 +21,9 @@ import { familiesOf } from '../ruleset.ts'
 import { refusalsAtOnce, writeSplitting } from '../splitting.ts'
 import { StaleFlows } from '../stale-flows.ts'
 import { type Batch, batchOf, isOfOverlay, Members, renderBatch, sizesOf } from './batch.ts'
-import { renderSets, systemSetName } from './chains.ts'
+import { overlaySwitch, renderSets, systemSetName } from './chains.ts'
 import { findMissingPart, renderFixedPart } from './install.ts'
+import { isSwitchedOff, renderOverlaySwitch } from './overlay.ts'
 import { type PortRules, planPort, planSurroundings } from './ports.ts'
 import { IptablesPrograms } from './programs.ts'
 import type { SavedPortChain, SavedRules } from './saved.ts'
@@ -59,6 +60,8 @@ export class IptablesLayer implements KernelLayer {
   #wantedSurroundings: PortRules
   #writtenSurroundings: PortRules
   #members = new Members()
+  /** Whose overlay people have switched off, as last seen: who destroys our sets does not switch it on. */
+  #switchedOff: readonly Family[] = []
   #stopWatching: (() => void) | undefined
 
   constructor(options: KernelOptions, observer: KernelObserver = {}) {
@@ -182,6 +185,7 @@ export class IptablesLayer implements KernelLayer {
     if (!this.#rounds.isMirrored) return
     const before = [...this.#ports.values()].map(record => ({ record, written: record.written }))
     const members = await this.#programs.saveMembers()
+    if (await this.#hasSwitch()) this.#switchedOff = this.#families.filter(family => isSwitchedOff(family, members))
     const saved = new Map<Family, SavedRules>()
     for (const family of this.#families) saved.set(family, await this.#programs.save(family))
     const missing = this.#families.map(family => findMissingPart(family, saved.get(family)!, this.#options))
@@ -207,12 +211,19 @@ export class IptablesLayer implements KernelLayer {
   }
 
   async #install(): Promise<void> {
-    await this.#programs.restoreSets(this.#families.map(renderSets).join(''))
+    const off = (await this.#hasSwitch()) ? [] : this.#switchedOff
+    const sets = [...this.#families.map(renderSets), ...off.map(family => renderOverlaySwitch(family, false))]
+    await this.#programs.restoreSets(sets.join(''))
     for (const family of this.#families) {
       const saved = await this.#programs.save(family)
       await this.#programs.restore(family, renderFixedPart(family, saved, this.#options))
       await ensureRouting(family, this.#options, this.#options.prefix)
     }
+  }
+
+  async #hasSwitch(): Promise<boolean> {
+    const sets = await this.#programs.sets()
+    return this.#families.every(family => sets.includes(overlaySwitch(family)))
   }
 
   async #inherit(): Promise<void> {

@@ -5,8 +5,17 @@ import { everywhere, overlaySwitch } from './chains.ts'
 import type { IptablesPrograms } from './programs.ts'
 
 export async function setOverlaySwitch(programs: IptablesPrograms, families: readonly Family[], on: boolean) {
-  const members = families.flatMap(family => everywhere[family].map(network => `${overlaySwitch(family)} ${network}`))
-  await programs.restoreSets(members.map(member => `${on ? 'del' : 'add'} ${member}\n`).join(''))
+  await programs.restoreSets(families.map(family => renderOverlaySwitch(family, on)).join(''))
+}
+
+/** For `ipset restore -exist`. */
+export function renderOverlaySwitch(family: Family, on: boolean): string {
+  return everywhere[family].map(network => `${on ? 'del' : 'add'} ${overlaySwitch(family)} ${network}\n`).join('')
+}
+
+/** @param members as `IptablesPrograms.saveMembers` */
+export function isSwitchedOff(family: Family, members: ReadonlySet<string>): boolean {
+  return members.has(`${overlaySwitch(family)} ${everywhere[family][0]}`)
 }
 
 /** Whether the overlay is on; undefined where there are no sets. Off in one family counts as off. */
@@ -14,5 +23,5 @@ export async function readOverlaySwitch(programs: IptablesPrograms, families: re
   const sets = await programs.sets()
   if (!families.every(family => sets.includes(overlaySwitch(family)))) return undefined
   const members = await programs.saveMembers()
-  return !families.some(family => members.has(`${overlaySwitch(family)} ${everywhere[family][0]}`))
+  return !families.some(family => isSwitchedOff(family, members))
 }
