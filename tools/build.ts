@@ -1,12 +1,12 @@
 /**
- * Makes what ships: one bundle for the agent (with what it loads only when needed beside it) and its source maps.
+ * Makes what ships: one bundle for the agent (with what it loads only when needed, and its threads, beside it) and its source maps.
  * Into dist, or into the directory given; what was there before goes.
  */
 
 import { rolldown } from 'rolldown'
 
 const bundle = await rolldown({
-  input: { lightpath: 'src/cli.ts' },
+  input: { lightpath: 'src/cli.ts', 'manifest-worker': 'src/sources/manifests/worker.ts' },
   platform: 'node',
   // Written to take native modules where they are installed, none of which is; and gRPC's channelz, which nobody asks for.
   external: ['bufferutil', 'utf-8-validate', '@grpc/proto-loader'],

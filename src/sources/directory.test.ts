@@ -173,7 +173,7 @@ test('an alias that multiplies without end, or bites its tail, is a broken file'
     'b.yaml': 'kind: &x\n  y: *x\n',
     'c.yaml': `${'['.repeat(20_000)}`,
   })
-  await tells(/LP101 .*a\.yaml:1: .*alias/, /LP101 .*b\.yaml:1: .*circular/, /LP101 .*c\.yaml/)
+  await tells(/LP101 .*a\.yaml:1: .*alias/, /LP101 .*b\.yaml:1: .*within itself/, /LP101 .*c\.yaml/)
 })
 
 test('byte order marks, CRLF and empty files are no problem', async t => {
@@ -278,17 +278,49 @@ test('a Kubernetes volume, whose links all change at once, changes without remov
 })
 
 test('links to files and directories are followed, in circles only once, and to nowhere they are told', async t => {
-  const { root, path, write, shows, tells } = await follow(t, { 'a.yaml': service('one') })
-  const outside = join(root, '..', 'outside')
-  mkdirSync(outside)
-  writeFileSync(join(outside, 'b.yaml'), service('two'))
-  symlinkSync(outside, path('linked'))
+  const { path, write, shows, tells } = await follow(t, { 'a.yaml': service('one'), '.hidden/b.yaml': service('two') })
+  symlinkSync('.hidden', path('linked'))
   symlinkSync('.', path('circle'))
   symlinkSync('nowhere', path('c.yaml'))
   await shows('one:80', 'two:80')
   await tells(/LP101 .*c\.yaml: it is a link that leads nowhere/)
-  write('../outside/b.yaml', service('two', 81))
+  write('.hidden/b.yaml', service('two', 81))
   await shows('one:80', 'two:81')
+})
+
+test('a link that leads out of the directory is told and not read, whatever is there', async t => {
+  const { root, path, write, shows, tells } = await follow(t, { 'a.yaml': service('one') })
+  write('../secret', 'root:$6$salt$hash: {\n')
+  write('../outside/b.yaml', service('two'))
+  symlinkSync(join(root, '..', 'secret'), path('b.yaml'))
+  // Reading it would wait for ever.
+  symlinkSync('/proc/kmsg', path('c.yaml'))
+  symlinkSync('../outside', path('linked'))
+  const out = (name: string) => new RegExp(`LP10[14] .*${name}: it is a link that leads out of the directory; what`)
+  await tells(out('b\\.yaml'), out('c\\.yaml'), out('linked'))
+  write('a.yaml', service('one', 81))
+  await shows('one:81')
+})
+
+test('what is wrong with a file is told without quoting it', async t => {
+  const { tells } = await follow(t, {
+    'a.yaml': 'secret: [hash',
+    'b.json': 'root:secret:0:0',
+    'c.yaml': 'secret: 1\nsecret: 2',
+    'd.yaml': 'a: *secret',
+  })
+  const told = /^(?!.*secret).*LP101/
+  await tells(told, told, told, told)
+})
+
+test('while a large file is read all else goes on, and it counts when all is said to be known', async t => {
+  const items = Array.from({ length: 3000 }, (_, i) => `- ${service(`a${i}`).trimEnd().replaceAll('\n', '\n  ')}\n`)
+  let turns = 0
+  const timer = setInterval(() => turns++, 1)
+  t.after(() => clearInterval(timer))
+  const { listener } = await follow(t, { 'a.yaml': `kind: List\napiVersion: v1\nitems:\n${items.join('')}` })
+  assert.equal(listener.objects.size, 3000)
+  assert.ok(turns > 50, `${turns} turns of the event loop`)
 })
 
 test('what cannot be a manifest is told and never opened: a pipe would wait for ever', async t => {
@@ -372,8 +404,8 @@ test('what may not be read keeps what it said, and is read once it may', async t
 })
 
 test('the target of a link, which no watch tells of, is followed by the regular look', async t => {
-  const { root, path, shows } = await follow(t, {})
-  const target = join(root, '..', 'target.yaml')
+  const { path, shows } = await follow(t, {})
+  const target = path('.target.yaml')
   writeFileSync(target, service('one'))
   symlinkSync(target, path('a.yaml'))
   await shows('one:80')

@@ -1,13 +1,12 @@
 /** Services from a directory of manifests in YAML and JSON, followed as it changes. */
 
-import { readFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import type { Log } from '../observe/log.ts'
 import { type Problem, problem } from '../services/problem.ts'
 import { Definitions } from './definitions.ts'
 import { DirectoryWatches } from './directory-watches.ts'
-import { type FileState, isDirectory, lookAtFile, lookAtTree, messageOf } from './file-tree.ts'
-import { isManifestName, parseManifest } from './manifest.ts'
+import { type FileState, isDirectory, lookAtFile, lookAtTree, messageOf } from './manifests/file-tree.ts'
+import { isManifestName } from './manifests/manifest.ts'
+import { ManifestReader } from './manifests/reader.ts'
 import type { Source, SourceListener } from './source.ts'
 import { Turn } from './turn.ts'
 
@@ -37,9 +36,6 @@ const usualRescanMs = 10_000
 const blindRescanMs = 1000
 /** When names other than manifests' come and go everything is looked at, but not in one go after the other. */
 const restMs = 200
-/** Read at once: waiting would take longer than reading. */
-const smallFile = 64 * 1024
-const largestFile = 256 * 1024 * 1024
 
 interface Known {
   readonly signature: string
@@ -57,6 +53,7 @@ class DirectorySource implements Source {
   readonly #root: string
   readonly #log: Log
   readonly #rescanMs: number
+  readonly #reader: ManifestReader
   readonly #definitions = new Definitions()
   readonly #files = new Map<string, Known>()
   readonly #watches: DirectoryWatches
@@ -83,6 +80,7 @@ class DirectorySource implements Source {
   constructor(root: string, options: DirectoryOptions) {
     this.#root = root
     this.#log = options.log
+    this.#reader = new ManifestReader(root)
     this.#rescanMs = options.rescanMs ?? usualRescanMs
     this.#watches = new DirectoryWatches(options.log, {
       file: path => this.#touch(path),
@@ -98,6 +96,7 @@ class DirectorySource implements Source {
   async stop(): Promise<void> {
     this.#stopped = true
     for (const timer of [this.#timer, this.#rescan, ...this.#young.values()]) clearTimeout(timer)
+    await this.#reader.stop()
     await this.#look
     this.#watches.close()
   }
@@ -185,7 +184,7 @@ class DirectorySource implements Source {
     }
     for (const path of touched) {
       try {
-        const state = await lookAtFile(path)
+        const state = await lookAtFile(this.#root, path)
         if (state) found(path, state)
         else if (this.#files.has(path)) missing.add(path)
       } catch {
@@ -263,11 +262,9 @@ class DirectorySource implements Source {
     clearTimeout(this.#young.get(path))
     this.#young.delete(path)
     try {
-      if (state.size > largestFile) throw new Error(`it has ${state.size} bytes, and ${largestFile} are read at most`)
-      const text = state.size <= smallFile ? readFileSync(path, 'utf8') : await readFile(path, 'utf8')
-      const manifest = await parseManifest(path, text)
+      const manifest = await this.#reader.read(path, state.size)
       const isYoung = Math.abs(Date.now() - state.modified) < youngMs
-      const mayBeHalf = manifest.broken || text.trim() === ''
+      const mayBeHalf = manifest.broken || manifest.isBlank
       if (isYoung && mayBeHalf) this.#readAgain(path)
       else {
         for (const reason of manifest.ignored) this.#log.debug({ file: path, reason }, 'object ignored')

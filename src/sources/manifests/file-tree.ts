@@ -1,10 +1,11 @@
 /** The manifest files and directories below a directory, as they are now. */
 
 import { type BigIntStats, type Dirent, statSync } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Turn } from '../turn.ts'
+import { placeWithin } from './file.ts'
 import { isManifestName } from './manifest.ts'
-import { Turn } from './turn.ts'
 
 export interface FileTree {
   /** By path, what tells a directory from another that comes under its name. */
@@ -33,21 +34,23 @@ export interface FileState {
 const deepest = 32
 
 /**
- * Follows symbolic links, also of directories, but not in circles. Names that begin with a dot are left out: editors put
+ * Follows symbolic links, also of directories, that stay within the root, but not in circles. Names that begin with a dot are left out: editors put
  * half-finished files there, and Kubernetes' volumes the directories that their links lead to.
  */
 export async function lookAtTree(root: string, visitor: TreeVisitor): Promise<FileTree> {
   const directories = new Map<string, string>()
   const unreadable = new Map<string, string>()
   const turn = new Turn()
+  const realRoot = await realpath(root)
 
   async function lookAt(path: string, entry: Dirent, above: readonly string[]): Promise<void> {
     try {
       // A tenth of what waiting for each of 10,000 files would take.
       const stats = statSync(path, { bigint: true, throwIfNoEntry: false })
       await turn.give()
+      if (!stats?.isDirectory() && !isManifestName(entry.name)) return
+      if (stats && entry.isSymbolicLink()) placeWithin(realRoot, path)
       if (stats?.isDirectory()) await list(path, identityOf(stats), above)
-      else if (!isManifestName(entry.name)) return
       else if (stats?.isFile()) visitor.file(path, stateOf(stats))
       else if (stats) unreadable.set(path, 'it is no regular file')
       else if (entry.isSymbolicLink()) unreadable.set(path, 'it is a link that leads nowhere')
@@ -72,9 +75,10 @@ export async function lookAtTree(root: string, visitor: TreeVisitor): Promise<Fi
   return { directories, unreadable }
 }
 
-/** Undefined where there is no such file. */
-export async function lookAtFile(path: string): Promise<FileState | undefined> {
+/** Undefined where there is no such file. Throws where it is none that is read. */
+export async function lookAtFile(root: string, path: string): Promise<FileState | undefined> {
   const stats = await stat(path, { bigint: true, throwIfNoEntry: false })
+  if (stats) placeWithin(await realpath(root), path)
   if (stats && !stats.isFile()) throw new Error('it is no regular file')
   return stats && stateOf(stats)
 }

@@ -1,0 +1,57 @@
+/** Manifest files to what they define: small ones at once, others in a thread (worker/offload.ts). */
+
+import { Offload, OffloadError, workerUrl } from '../../worker/offload.ts'
+import { BrokenText, type Item, itemsOf } from './documents.ts'
+import { readText } from './file.ts'
+import { type Manifest, manifestOf } from './manifest.ts'
+import type { ReadAnswer, ReadRequest } from './worker.ts'
+
+/** What takes a few milliseconds at most is not worth a thread: the worst YAML takes 10 µs a byte, JSON a tenth. */
+const smallYaml = 4 * 1024
+const smallJson = 64 * 1024
+
+const limits = { idleMs: 10_000, timeoutMs: 60_000, longestQueue: Number.POSITIVE_INFINITY }
+
+export interface ReadManifest extends Manifest {
+  /** There is nothing in it. */
+  readonly isBlank: boolean
+}
+
+export class ManifestReader {
+  readonly #root: string
+  readonly #thread: Offload<ReadRequest, ReadAnswer>
+
+  /**
+   * @param root the directory that no link may lead out of
+   * @param heapMb how much memory the reading of a file may take, in MiB
+   */
+  constructor(root: string, heapMb = 256) {
+    this.#root = root
+    const worker = workerUrl(import.meta.url, './worker.ts', './manifest-worker.js')
+    this.#thread = new Offload(worker, { ...limits, heapMb })
+  }
+
+  /** @throws Error with why the file cannot be read, without its content */
+  async read(path: string, size: number): Promise<ReadManifest> {
+    if (size <= (path.endsWith('.json') ? smallJson : smallYaml)) {
+      const text = readText(this.#root, path)
+      return { ...(await manifestOf(path, itemsOf(path, text))), isBlank: text.trim() === '' }
+    }
+    const answer = await this.#thread.run({ root: this.#root, path }).catch((error: Error) => {
+      throw error instanceof OffloadError ? new Error(`to read it is too much: ${error.message}`) : error
+    })
+    return { ...(await manifestOf(path, itemsFrom(answer))), isBlank: answer.isBlank }
+  }
+
+  stop(): Promise<void> {
+    return this.#thread.stop()
+  }
+}
+
+async function* itemsFrom({ chunks, broken }: ReadAnswer): AsyncGenerator<Item> {
+  if (broken) throw new BrokenText(broken.origin, broken.reason)
+  const decoder = new TextDecoder()
+  for (const { origin, lines } of chunks) {
+    for (const line of decoder.decode(lines).split('\n')) yield { value: JSON.parse(line), origin }
+  }
+}
