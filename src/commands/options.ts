@@ -58,7 +58,7 @@ export const definitions = {
   },
   families: {
     ...oneOf('ipv4', 'ipv6', 'dual'),
-    description: 'IP families to serve; dual is ipv4 alone where the kernel has no IPv6',
+    description: 'IP families to serve; dual is ipv4 alone where the kernel has no IPv6, or lo has it disabled',
     default: 'dual' as 'ipv4' | 'ipv6' | 'dual',
   },
   xdsAddress: { ...text, description: 'address of the xDS server', default: '127.0.0.1' },

@@ -10,7 +10,7 @@
 
 import type { Problem } from '../services/problem.ts'
 import { CommandError, commandProblem } from './command.ts'
-import type { KernelObserver, Redirect } from './layer.ts'
+import type { KernelObserver } from './layer.ts'
 import { Worker } from './worker.ts'
 
 /** What one kernel layer does in a round. Each rejects where it was not done as a whole. */
@@ -30,7 +30,7 @@ export interface RoundJob {
 }
 
 export class Rounds {
-  readonly #redirect: Redirect
+  readonly #object: string
   readonly #job: RoundJob
   readonly #observer: KernelObserver
   readonly #worker: Worker
@@ -44,9 +44,12 @@ export class Rounds {
   #isMirrored = false
   #isReported = false
 
-  /** @param coalesceMs how long changes are gathered before a round */
-  constructor(redirect: Redirect, job: RoundJob, observer: KernelObserver, coalesceMs = 2) {
-    this.#redirect = redirect
+  /**
+   * @param object what problems are of, such as `nftables, IPv6`
+   * @param coalesceMs how long changes are gathered before a round
+   */
+  constructor(object: string, job: RoundJob, observer: KernelObserver, coalesceMs = 2) {
+    this.#object = object
     this.#job = job
     this.#observer = observer
     const work = {
@@ -171,7 +174,7 @@ export class Rounds {
   #failed(error: unknown, failures: number): void {
     this.#asked++
     this.#isMirrored = false
-    const problem = commandProblem(this.#redirect, error, 'traffic flows as before; tried again')
+    const problem = commandProblem(this.#object, error, 'what the kernel has of it stays as it is; tried again')
     // The first failure is often of something that somebody else removed, which the next try mends.
     if (failures > 1 || !(error instanceof CommandError) || error.failure !== 'refused') this.#report([problem])
   }

@@ -59,7 +59,7 @@ export class KernelTables implements KernelLayer {
       hasChanges: () => this.#ports.areDirty || this.#nodeElements !== this.#writtenNode,
       writeChanges: () => this.#writeChanges(),
     }
-    this.#rounds = new Rounds('nftables', job, observer, options.coalesceMs)
+    this.#rounds = new Rounds(['nftables', ...options.families].join(', '), job, observer, options.coalesceMs)
     this.#staleFlows = new StaleFlows(frontends => programs.removeStaleUdp(frontends), observer)
   }
 

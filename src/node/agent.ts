@@ -10,9 +10,10 @@ import { readActivity } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
 import { externalId, portIdOf, type Way, waysOf } from '../envoy/way.ts'
 import { IptablesLayer } from '../kernel/iptables/layer.ts'
-import type { KernelLayer, Redirect, Round } from '../kernel/layer.ts'
+import type { KernelLayer, KernelObserver, Redirect, Round } from '../kernel/layer.ts'
 import type { MasqueradeOptions } from '../kernel/masquerade.ts'
 import { type NodePlanOptions, nodePortRanges } from '../kernel/node.ts'
+import { LayerPerFamily } from '../kernel/perfamily.ts'
 import { migratesRequests } from '../kernel/sysctl.ts'
 import { KernelTables } from '../kernel/table.ts'
 import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/kubeproxy-metrics.ts'
@@ -209,8 +210,7 @@ export class Agent {
       this.metrics.changes.inc({ kind: change.type === 'put' ? change.object.kind : change.key.kind })
     }
     const update = this.table.apply(changes)
-    const services = new Set(update.ports.map(({ id }) => serviceKeyOf(id)))
-    this.kubeProxyMetrics.changed(changes, services, arrived)
+    this.kubeProxyMetrics.changed(changes, familiesByService(update.ports), arrived)
     if (this.clients.apply(changes)) this.#clientsChanged()
     this.#update(update, arrived)
   }
@@ -221,7 +221,7 @@ export class Agent {
     for (const [service, checks] of healthChecks) this.#healthChecks.set(service, checks)
     for (const service of handedOver) this.#handovers.begin(service)
     if (!this.#synced) return
-    if (ports.length > 0) this.health.queued(arrived)
+    this.health.queued(arrived, new Set(ports.map(familyOfChange)))
     this.kernel.setNode(this.table.node)
     this.kernel.setServiceRanges(this.table.serviceRanges)
     for (const { id, after } of ports) {
@@ -312,29 +312,37 @@ export class Agent {
     const ownsClusterIPs = services === 'all'
     const options = { ...this.#options, clientAddress: clientAddress.mode, targetPort, ownsClusterIPs }
     const Layer = redirect === 'iptables' ? IptablesLayer : KernelTables
-    return new Layer(options, {
+    return new LayerPerFamily(
+      this.#options.families,
+      family => new Layer({ ...options, families: [family] }, this.#kernelObserver(family)),
+    )
+  }
+
+  #kernelObserver(family: IpFamily): KernelObserver {
+    return {
       applied: ports => {
         this.#programming.kernelApplied(ports)
         this.envoy.kernelApplied(ports)
       },
       flushed: ({ ports, added, removed, bytes, milliseconds }) => {
         this.metrics.transactions.observe(milliseconds / 1000)
-        this.#log.debug({ ports: ports.length, added, removed, bytes, milliseconds }, `${redirect} transaction`)
+        const { redirect } = this.#options
+        this.#log.debug({ family, ports: ports.length, added, removed, bytes, milliseconds }, `${redirect} transaction`)
       },
       damaged: what => {
         this.metrics.repairs.inc()
         this.#log.warn({ what }, 'somebody else changed rules of ours; they are mended')
       },
-      round: round => this.#kernelRound(round),
+      round: round => this.#kernelRound(family, round),
       reconciled: families => this.kubeProxyMetrics.reconciled(families),
-      problems: (origin, problems) => this.problems.set(origin, problems),
-    })
+      problems: (origin, problems) => this.problems.set(`${family} ${origin}`, problems),
+    }
   }
 
-  #kernelRound(round: Round): void {
-    this.kubeProxyMetrics.round(round)
+  #kernelRound(family: IpFamily, round: Round): void {
+    this.kubeProxyMetrics.round(family, round)
     if (round.ok && this.health.lastSynced === undefined) this.#healthChecks.open()
-    this.health.round(round, performance.now())
+    this.health.round(family, round, performance.now())
   }
 
   #createEnvoyLayer(): EnvoyLayer {
@@ -389,4 +397,18 @@ export class Agent {
       xds: () => this.xds?.traffic ?? new Map(),
     })
   }
+}
+
+function familyOfChange({ before, after }: TableUpdate['ports'][number]): IpFamily {
+  return (after ?? before)!.family
+}
+
+/** Which families of each Service have to be written, by `namespace/name`. */
+function familiesByService(ports: TableUpdate['ports']): ReadonlyMap<string, ReadonlySet<IpFamily>> {
+  const families = new Map<string, Set<IpFamily>>()
+  for (const change of ports) {
+    const service = serviceKeyOf(change.id)
+    families.set(service, (families.get(service) ?? new Set()).add(familyOfChange(change)))
+  }
+  return families
 }

@@ -21,7 +21,9 @@ const age = (page: { lastUpdated: string; currentTime: string }) =>
 
 function lastSynced(ago: number): SyncHealth {
   const health = new SyncHealth(['IPv4', 'IPv6'])
-  health.round({ ok: true, upTo: performance.now() - ago }, performance.now())
+  for (const family of ['IPv4', 'IPv6'] as const) {
+    health.round(family, { ok: true, upTo: performance.now() - ago }, performance.now())
+  }
   return health
 }
 

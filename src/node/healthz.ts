@@ -33,15 +33,21 @@ function healthPage(health: SyncHealth, nodeEligible: boolean | undefined): Answ
   const currentTime = new Date()
   const healthy = health.isHealthy(now)
   const isGood = healthy && nodeEligible !== false
-  const { lastSynced, families } = health
-  const synced = lastSynced === undefined ? never : new Date(currentTime.getTime() - (now - lastSynced)).toISOString()
-  const status = Object.fromEntries(families.map(family => [family, { lastUpdated: synced, healthy }]))
+  const timeOf = (at: number | undefined) =>
+    at === undefined ? never : new Date(currentTime.getTime() - (now - at)).toISOString()
+  const { lastSynced } = health
+  const status = Object.fromEntries(
+    [...health.status(now)].map(([family, { lastSynced: at, healthy }]) => [
+      family,
+      { lastUpdated: timeOf(at), healthy },
+    ]),
+  )
   return {
     status: isGood ? 200 : 503,
     contentType: 'application/json',
     headers: { 'x-content-type-options': 'nosniff' },
     body: JSON.stringify({
-      lastUpdated: isGood ? currentTime : synced,
+      lastUpdated: isGood ? currentTime : timeOf(lastSynced),
       currentTime,
       nodeEligible,
       healthy,

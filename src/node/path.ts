@@ -27,7 +27,7 @@ export function watchPath({ settleMs, envoy, pods, log, onProblems, ...options }
   return new PathWatch({
     settleMs,
     ...times,
-    test: families => testPath({ families, steeringMark, targetPort, pods: pods() }),
+    test: async family => (await testPath({ families: [family], steeringMark, targetPort, pods: pods() })).get(family)!,
     listening: () => envoy.listening,
     onResult: (family, result) => {
       envoy.setPath(family, result.outcome === 'open')

@@ -10,7 +10,12 @@ const blocked: PathResult = { outcome: 'blocked', by: 'pod 10.0.0.1 (interface p
 /** A watch whose tests have the result that `node` says, at a clock that `pass` moves. */
 function watched(context: TestContext) {
   context.mock.timers.enable({ apis: ['setTimeout'] })
-  const node = { result: open, listening: ['IPv4'] as IpFamily[], fails: undefined as Error | undefined }
+  const node = {
+    result: open,
+    listening: ['IPv4'] as IpFamily[],
+    fails: undefined as Error | undefined,
+    failing: undefined as IpFamily | undefined,
+  }
   const told: string[] = []
   let tests = 0
   const watch = new PathWatch({
@@ -20,10 +25,10 @@ function watched(context: TestContext) {
     blockedMs: 10_000,
     openMs: 60_000,
     listening: () => node.listening,
-    test: async families => {
+    test: async family => {
       tests++
-      if (node.fails) throw node.fails
-      return new Map(families.map(family => [family, node.result]))
+      if (node.fails && (node.failing ?? family) === family) throw node.fails
+      return node.result
     },
     onResult: (family, result) => told.push(`${family} ${result.outcome}`),
   })
@@ -54,6 +59,17 @@ test('one failure says nothing, a second one in a row does', async context => {
   assert.deepEqual(told, [])
   await pass(500)
   assert.deepEqual(told, ['IPv4 blocked'])
+})
+
+test('where one family cannot be tested, the other is open', async context => {
+  const { node, told, watch, pass } = watched(context)
+  node.listening = ['IPv4', 'IPv6']
+  node.fails = new Error('no such device')
+  node.failing = 'IPv6'
+  watch.listeningChanged()
+  await pass(100)
+  await pass(500)
+  assert.deepEqual(told, ['IPv4 open', 'IPv6 blocked'])
 })
 
 test('an open path that fails once stays open', async context => {

@@ -12,8 +12,8 @@ import { Recurring } from './recurring.ts'
 export type PathState = PathResult | { readonly outcome: 'untested' } | { readonly outcome: 'assumed' }
 
 export interface PathWatchOptions {
-  /** Tests all these families at once. Rejects where it cannot be tested. */
-  readonly test: (families: readonly IpFamily[]) => Promise<ReadonlyMap<IpFamily, PathResult>>
+  /** One family at a time: where one cannot be tested, that says nothing of the other. Rejects then. */
+  readonly test: (family: IpFamily) => Promise<PathResult>
   /** The families that Envoy listens for; a test of another says nothing. */
   readonly listening: () => readonly IpFamily[]
   /** What is known of a family now; for the first time, and whenever the outcome or its reason changed. */
@@ -92,13 +92,13 @@ export class PathWatch {
       this.#failures.clear()
       return
     }
-    const results = await this.#options.test(families).catch((error: Error) => {
-      const result = { outcome: 'blocked', by: '', reason: `it cannot be tested: ${error.message}` } as const
-      return new Map(families.map(family => [family, result]))
-    })
-    // What was tested while Envoy went away says nothing.
-    const listening = this.#options.listening()
-    for (const [family, result] of results) if (listening.includes(family)) this.#take(family, result)
+    for (const family of families) {
+      const result = await this.#options.test(family).catch((error: Error) => {
+        return { outcome: 'blocked', by: '', reason: `it cannot be tested: ${error.message}` } as const
+      })
+      // What was tested while Envoy went away says nothing.
+      if (this.#options.listening().includes(family)) this.#take(family, result)
+    }
   }
 
   #take(family: IpFamily, result: PathResult): void {

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { SyncHealth } from './synchealth.ts'
 
 const minute = 60_000
-const written = (upTo: number) => [{ ok: true, upTo }, upTo] as const
+const written = (upTo: number) => ['IPv4', { ok: true, upTo }, upTo] as const
 
 test('a node with nothing to write is healthy', () => {
   assert.equal(new SyncHealth(['IPv4']).isHealthy(10 * minute), true)
@@ -35,9 +35,23 @@ test('what comes while the kernel is written waits from then on', () => {
 test('a node is unhealthy when nft has failed for a minute though nothing was asked for, as when a table is gone', () => {
   const health = new SyncHealth(['IPv4'])
   health.round(...written(1000))
-  for (const now of [2000, 3000]) health.round({ ok: false, upTo: now }, now)
+  for (const now of [2000, 3000]) health.round('IPv4', { ok: false, upTo: now }, now)
   assert.equal(health.isHealthy(2000 + minute - 1), true)
   assert.equal(health.isHealthy(2000 + minute), false)
   health.round(...written(4000))
   assert.equal(health.isHealthy(10 * minute), true)
+})
+
+test('a family that cannot be written is unhealthy by itself, and the node with it', () => {
+  const health = new SyncHealth(['IPv4', 'IPv6'])
+  health.queued(1000)
+  health.round(...written(1000))
+  health.round('IPv6', { ok: false, upTo: 2000 }, 2000)
+  const healthy = (now: number) => [...health.status(now).values()].map(family => family.healthy)
+  assert.deepEqual(healthy(1000 + minute), [true, false])
+  assert.equal(health.isHealthy(1000 + minute), false)
+  assert.equal(health.status(0).get('IPv6')?.lastSynced, undefined)
+  health.queued(3 * minute, ['IPv4'])
+  health.round('IPv6', { ok: true, upTo: 3 * minute }, 3 * minute)
+  assert.deepEqual(healthy(4 * minute), [false, true])
 })

@@ -4,7 +4,8 @@ import { Registry } from 'prom-client'
 import { aService, aSlice, put } from '../services/testing.ts'
 import { createKubeProxyMetrics } from './kubeproxy-metrics.ts'
 
-const service = new Set(['whoami/whoami'])
+const service = new Map([['whoami/whoami', new Set(['IPv4'] as const)]])
+const dualStack = new Map([['whoami/whoami', new Set(['IPv4', 'IPv6'] as const)]])
 
 type States = ReturnType<Parameters<typeof createKubeProxyMetrics>[2]>
 
@@ -25,8 +26,8 @@ describe("kube-proxy's metrics", () => {
   test('have the names, kinds and labels that kube-proxy has in mode nftables', async () => {
     const { registry, metrics } = setUp()
     metrics.changed([put(aSlice([], { triggered: Date.now() + 1 }))], service, 1)
-    metrics.round(round(1, { isFull: true }))
-    metrics.round(round(1, { ok: false }))
+    metrics.round('IPv4', round(1, { isFull: true }))
+    metrics.round('IPv4', round(1, { ok: false }))
     metrics.reconciled([{ family: 'IPv6', removed: 3, milliseconds: 2 }])
     metrics.answered('healthz', 200)
     metrics.answered('livez', 503)
@@ -57,7 +58,7 @@ describe("kube-proxy's metrics", () => {
   test('have its buckets: 1 ms doubled to 16 s for a round, 250 ms to 5 minutes for network programming', async () => {
     const { registry, metrics } = setUp()
     metrics.changed([put(aSlice([], { triggered: Date.now() + 1 }))], service, 1)
-    metrics.round(round(1))
+    metrics.round('IPv4', round(1))
     const text = await registry.metrics()
     const bounds = (name: string) =>
       [...text.matchAll(new RegExp(`^kubeproxy_${name}_bucket\\{le="([^"]*)",ip_family="IPv4"\\}`, 'gm'))].map(
@@ -75,11 +76,11 @@ describe("kube-proxy's metrics", () => {
     const { metrics, value } = setUp()
     const count = (family: string) => value(`network_programming_duration_seconds_count{ip_family="${family}"}`)
     metrics.changed([put(aSlice([], { triggered: Date.now() + 60_000 }))], service, 10)
-    metrics.round(round(9))
-    metrics.round(round(20, { ok: false }))
+    metrics.round('IPv4', round(9))
+    metrics.round('IPv4', round(20, { ok: false }))
     assert.equal(await count('IPv4'), undefined)
-    metrics.round(round(10))
-    metrics.round(round(11))
+    metrics.round('IPv4', round(10))
+    metrics.round('IPv4', round(11))
     assert.deepEqual([await count('IPv4'), await count('IPv6')], [1, undefined])
   })
 
@@ -88,7 +89,7 @@ describe("kube-proxy's metrics", () => {
     metrics.changed([put(aSlice([], { triggered: Date.now() - 60_000 }))], service, 1)
     metrics.changed([put(aSlice([], { triggered: Date.now() + 60_000, service: 'other' }))], service, 1)
     metrics.changed([put(aSlice([]))], service, 1)
-    metrics.round(round(1))
+    metrics.round('IPv4', round(1))
     assert.equal(await value('network_programming_duration_seconds_count{ip_family="IPv4"}'), undefined)
   })
 
@@ -104,21 +105,36 @@ describe("kube-proxy's metrics", () => {
     metrics.changed([put(aService()), put(aSlice([])), put(aSlice([], { name: 'second' }))], service, 1)
     metrics.changed([put(aSlice([]))], service, 2)
     const removed = { kind: 'EndpointSlice', namespace: 'whoami', name: 'third' } as const
-    metrics.changed([{ type: 'remove', key: removed }], new Set(), 2)
+    metrics.changed([{ type: 'remove', key: removed }], new Map(), 2)
     assert.deepEqual(await values(), [1, 1, 4, 2])
-    metrics.round(round(1))
+    metrics.round('IPv4', round(1))
     assert.deepEqual(await values(), [1, 0, 4, 1])
-    metrics.round(round(2))
+    metrics.round('IPv4', round(2))
     assert.deepEqual(await values(), [1, 0, 4, 0])
+  })
+
+  test('count a change of two families until both are written, and measure each family by itself', async () => {
+    const { metrics, value } = setUp()
+    const pending = () => value('sync_proxy_rules_service_changes_pending')
+    metrics.changed([put(aService())], dualStack, 1)
+    metrics.round('IPv4', round(1))
+    metrics.round('IPv6', round(1, { ok: false }))
+    assert.equal(await pending(), 1)
+    assert.equal(await value('sync_proxy_rules_nftables_sync_failures_total{ip_family="IPv4"}'), undefined)
+    metrics.round('IPv6', round(2))
+    assert.equal(await pending(), 0)
   })
 
   test('tell rounds: full and partial ones, failures, and when one was asked for and written', async () => {
     const { metrics, value } = setUp()
-    metrics.round(round(1, { isFull: true }))
-    metrics.round(round(1))
+    const rounds = (fields = {}) => {
+      for (const family of ['IPv4', 'IPv6'] as const) metrics.round(family, round(1, fields))
+    }
+    rounds({ isFull: true })
+    rounds()
     const written = await value('sync_proxy_rules_last_timestamp_seconds{ip_family="IPv6"}')
     assert.ok(Math.abs(written! - Date.now() / 1000) < 60)
-    metrics.round(round(1, { ok: false }))
+    rounds({ ok: false })
     for (const family of ['IPv4', 'IPv6']) {
       const of = (name: string) => value(`sync_${name}{ip_family="${family}"}`)
       assert.equal(await of('proxy_rules_duration_seconds_count'), 3)

@@ -34,6 +34,8 @@ interface Pending {
   readonly at: number
   /** When the pod or Service changed that this comes from, in milliseconds since the epoch. */
   readonly triggered: number | undefined
+  /** Whose rules are not written yet. */
+  readonly waiting: Set<IpFamily>
 }
 
 const roundBuckets = exponentialBuckets(0.001, 2, 15)
@@ -123,38 +125,44 @@ export function createKubeProxyMetrics(
     livez: byCode('proxy_livez_total', 'Answers of /livez, by status.'),
   }
 
-  const stamp = (gauge: Gauge<'ip_family'>) => {
-    for (const ip_family of served) gauge.set({ ip_family }, Date.now() / 1000)
+  const stamp = (gauge: Gauge<'ip_family'>, families: Iterable<IpFamily>) => {
+    for (const ip_family of new Set(families)) gauge.set({ ip_family }, Date.now() / 1000)
   }
 
   return {
-    /** @param services those that have to be written because of the changes, as namespace/name */
-    changed(told: readonly Change[], services: ReadonlySet<string>, at: number): void {
+    /** @param services those that have to be written because of the changes, as namespace/name, and in which families */
+    changed(told: readonly Change[], services: ReadonlyMap<string, ReadonlySet<IpFamily>>, at: number): void {
       for (const change of told) {
         const key = change.type === 'put' ? keyOf(change.object) : change.key
         if (key.kind === 'Service' || key.kind === 'EndpointSlice') changes[key.kind].inc()
-        if (change.type === 'put' && services.has(serviceOf(change.object))) {
+        const families = change.type === 'put' ? services.get(serviceOf(change.object)) : undefined
+        if (change.type === 'put' && families) {
           const object = describeKey(key)
           // Of several changes of a slice the one that has waited for longest counts.
           const triggered = pending.get(object)?.triggered ?? triggerOf(change.object, startedAt)
-          pending.set(object, { object: change.object, at, triggered })
+          const asked = [...(pending.get(object)?.waiting ?? []), ...families]
+          const waiting = new Set(asked.filter(family => served.includes(family)))
+          pending.set(object, { object: change.object, at, triggered, waiting })
         }
       }
-      if (services.size > 0) stamp(lastQueued)
+      stamp(
+        lastQueued,
+        [...services.values()].flatMap(families => [...families]),
+      )
     },
 
-    round({ ok, isFull, upTo, milliseconds }: Round): void {
-      for (const ip_family of served) {
-        if (!ok) failures.inc({ ip_family })
-        for (const histogram of [rounds, isFull ? fullRounds : partRounds]) {
-          histogram.observe({ ip_family }, milliseconds / 1000)
-        }
+    round(ip_family: IpFamily, { ok, isFull, upTo, milliseconds }: Round): void {
+      if (!ok) failures.inc({ ip_family })
+      for (const histogram of [rounds, isFull ? fullRounds : partRounds]) {
+        histogram.observe({ ip_family }, milliseconds / 1000)
       }
       if (!ok) return
-      stamp(lastSynced)
+      stamp(lastSynced, [ip_family])
       const now = Date.now()
-      for (const [key, { object, at, triggered }] of pending) {
+      for (const [key, { object, at, triggered, waiting }] of pending) {
         if (at > upTo) continue
+        waiting.delete(ip_family)
+        if (waiting.size > 0) continue
         pending.delete(key)
         if (object.kind !== 'EndpointSlice' || triggered === undefined) continue
         programming.observe({ ip_family: object.family }, (now - triggered) / 1000)

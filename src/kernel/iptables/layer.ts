@@ -79,7 +79,7 @@ export class IptablesLayer implements KernelLayer {
       hasChanges: () => this.#dirty.size > 0 || this.#wantedSurroundings !== this.#writtenSurroundings,
       writeChanges: () => this.#writeChanges(),
     }
-    this.#rounds = new Rounds('iptables', job, observer, options.coalesceMs)
+    this.#rounds = new Rounds(['iptables', ...options.families].join(', '), job, observer, options.coalesceMs)
     this.#staleFlows = new StaleFlows(frontends => removeStaleUdp(frontends, options.prefix), observer)
   }
 
