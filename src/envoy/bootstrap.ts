@@ -14,10 +14,9 @@ import {
 } from './api/envoy/config/core/v3/config_source_pb.js'
 import type { SocketOptionSchema } from './api/envoy/config/core/v3/socket_option_pb.js'
 import type { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
-import { FilterConfigSchema } from './api/envoy/config/route/v3/route_components_pb.js'
 import { StdoutAccessLogSchema } from './api/envoy/extensions/access_loggers/stream/v3/stream_pb.js'
 import { HealthCheckSchema } from './api/envoy/extensions/filters/http/health_check/v3/health_check_pb.js'
-import { LuaSchema } from './api/envoy/extensions/filters/http/lua/v3/lua_pb.js'
+import { LuaPerRouteSchema, LuaSchema } from './api/envoy/extensions/filters/http/lua/v3/lua_pb.js'
 import { RouterSchema } from './api/envoy/extensions/filters/http/router/v3/router_pb.js'
 import { OriginalDstSchema } from './api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
 import { OriginalSrcSchema } from './api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
@@ -102,7 +101,7 @@ const registry = createRegistry(
   HealthCheckSchema,
   HttpConnectionManagerSchema,
   HttpProtocolOptionsSchema,
-  FilterConfigSchema,
+  LuaPerRouteSchema,
   LuaSchema,
   OriginalDstSchema,
   OriginalSrcSchema,

@@ -1,6 +1,8 @@
 /** The routes of a Service port as Envoy's RDS resource. */
 
 import { resource } from './encoding.ts'
+import { goneRouteConfiguration } from './protocols/httproutes.ts'
+import { scopedRouteConfiguration } from './protocols/httpscopes.ts'
 import { protocolOf } from './protocols/protocol.ts'
 import { backing, type Resource, typeUrls } from './resource.ts'
 import { routesNameOf, type Way } from './way.ts'
@@ -14,4 +16,15 @@ export function routeResource(way: Way, isLeaving: boolean): Resource | undefine
   const { id, settings } = way
   const name = routesNameOf(way)
   return routes && resource(typeUrls.route, name, () => routes(name, id, settings, isLeaving), backing(id))
+}
+
+/**
+ * Scope and routes of an address that no Service port has, while connections to it may be open: they end after an answer
+ * with 503. Without them Envoy would answer 503 on each of them for as long as its client comes back.
+ */
+export function goneResources(address: string): readonly Resource[] {
+  return [
+    resource(typeUrls.route, address, () => goneRouteConfiguration(address)),
+    resource(typeUrls.scope, address, () => scopedRouteConfiguration(address)),
+  ]
 }

@@ -22,7 +22,7 @@ function setUp({ drainMs = 60e3, quietMs = 0, says }: SetUp) {
       const activity = says(asked)
       return activity && new Map(ids.map(id => [id, activity]))
     },
-    close: id => void events.push(`close ${id}${drains.isOver(id) ? ', over' : ''}`),
+    close: id => void events.push(`close ${id}${drains.isEnding(id) ? ', ending' : ''}`),
     finish: id => void events.push(`finish ${id} after ${asked}`),
   })
   const end = async () => {
@@ -47,7 +47,7 @@ describe('a drain', () => {
     const { drains, end } = setUp({ drainMs: 20, says: () => busy })
     drains.start('a')
     const [first, second] = await end()
-    assert.equal(first, 'close a, over')
+    assert.equal(first, 'close a, ending')
     assert.match(second!, /^finish a/)
   })
   test('goes on while there are answers, though nothing was open whenever Envoy was asked', async () => {
@@ -66,5 +66,18 @@ describe('a drain', () => {
     drains.start('b')
     drains.cancel('a')
     assert.match((await end()).join(), /^finish b after \d+$/)
+  })
+  test('of more than twenty ports of a namespace waits for others before its connections are told to end, and not for those of another namespace', () => {
+    const { drains } = setUp({ says: () => busy })
+    const ids = Array.from({ length: 21 }, (_, i) => `greedy/s/${i}`)
+    for (const id of [...ids, 'modest/s/0']) drains.start(id)
+    assert.deepEqual(
+      ids.map(id => drains.end(id)),
+      ids.map((_, i) => i < 20),
+    )
+    assert.equal(drains.end('modest/s/0'), true)
+    drains.cancel(ids[3]!)
+    assert.equal(drains.end(ids[20]!), true)
+    drains.stop()
   })
 })

@@ -1,7 +1,12 @@
 /**
  * Service ports that left Envoy. Their configuration stays there until nothing uses it any more: removing it at once would
  * cut connections.
+ *
+ * Connections are told to end by routes that cost Envoy 0.26 MB (envoy/protocols/httpleave.ts), so few ports of a namespace do
+ * so at a time; others wait for them, with their connections as they are.
  */
+
+import { namespaceOf } from '../services/port.ts'
 
 export interface DrainOptions {
   /** How long connections may stay, in milliseconds. */
@@ -12,7 +17,7 @@ export interface DrainOptions {
   readonly quietMs: (id: string) => number
   /** What goes on at these ports, by id; undefined where Envoy does not answer. */
   readonly activity: (ids: readonly string[]) => Promise<ReadonlyMap<string, PortActivity> | undefined>
-  /** The drain time is over: connections are to end as soon as they can. */
+  /** Connections are to end as soon as they can, since the drain time is over. */
   readonly close: (id: string) => void
   /** Nothing keeps the port in Envoy any longer. */
   readonly finish: (id: string) => void
@@ -31,14 +36,21 @@ interface Drain {
   quietSince: number
   /** As of the last look. */
   answers: number | undefined
-  /** When its connections were told to end. */
+  /** Its connections are told to end. */
+  ending: boolean
+  /** When they were, since the drain time was over. */
   closedAt: number | undefined
 }
+
+/** In a namespace. */
+const mostEnding = 20
 
 export class Drains {
   readonly #options: DrainOptions
   /** By port state id, in the order in which they began. */
   readonly #drains = new Map<string, Drain>()
+  /** How many are ending, by namespace. */
+  readonly #ending = new Map<string, number>()
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: DrainOptions) {
@@ -48,12 +60,13 @@ export class Drains {
   start(id: string): void {
     const now = performance.now()
     if (!this.#drains.has(id))
-      this.#drains.set(id, { since: now, quietSince: now, answers: undefined, closedAt: undefined })
+      this.#drains.set(id, { since: now, quietSince: now, answers: undefined, ending: false, closedAt: undefined })
     this.#timer ??= setTimeout(() => void this.#look(), this.#options.intervalMs)
   }
 
   /** The port is wanted in Envoy again. */
   cancel(id: string): void {
+    if (this.#drains.get(id)?.ending) this.#countEnding(id, -1)
     this.#drains.delete(id)
   }
 
@@ -61,9 +74,20 @@ export class Drains {
     return this.#drains.has(id)
   }
 
-  /** Whether the port drains and its time is over. */
-  isOver(id: string): boolean {
-    return this.#drains.get(id)?.closedAt !== undefined
+  /** Whether connections of the port, which drains, are to end after their next answer. */
+  isEnding(id: string): boolean {
+    return this.#drains.get(id)?.ending ?? false
+  }
+
+  /** They are to end now, since they can only fail. Returns whether they do. */
+  end(id: string): boolean {
+    const drain = this.#drains.get(id)
+    if (!drain) return false
+    if (!drain.ending && this.#countEnding(id, 0) < mostEnding) {
+      drain.ending = true
+      this.#countEnding(id, 1)
+    }
+    return drain.ending
   }
 
   get size(): number {
@@ -94,11 +118,20 @@ export class Drains {
     // A connection made just before the port left may not be counted yet.
     const needed = Math.max(intervalMs, Math.min(quietMs(id), drainMs))
     if (now - drain.quietSince >= needed || now - (drain.closedAt ?? now) >= needed) {
-      this.#drains.delete(id)
+      this.cancel(id)
       finish(id)
-    } else if (now - drain.since >= drainMs && drain.closedAt === undefined) {
+    } else if (now - drain.since >= drainMs && drain.closedAt === undefined && this.end(id)) {
       drain.closedAt = now
       close(id)
     }
+  }
+
+  /** How many of the port's namespace are ending, `more` of them from now on. */
+  #countEnding(id: string, more: number): number {
+    const namespace = namespaceOf(id)
+    const count = (this.#ending.get(namespace) ?? 0) + more
+    if (count > 0) this.#ending.set(namespace, count)
+    else this.#ending.delete(namespace)
+    return count
   }
 }

@@ -58,6 +58,9 @@ export interface EnvoyView {
 
 const families: readonly IpFamily[] = ['IPv4', 'IPv6']
 
+/** Each costs Envoy as much as a port whose connections end (drains.ts). Further ones are removed at once. */
+const mostUnknown = 100
+
 export class EnvoyLayer implements XdsObserver {
   readonly store = new ResourceStore()
   readonly envoys: Envoys
@@ -263,6 +266,15 @@ export class EnvoyLayer implements XdsObserver {
     this.envoys.admitted(clientId)
   }
 
+  /** A run of the agent before told Envoy of these: connections to addresses that nobody has now are to end. */
+  unknown(_clientId: number, refs: readonly ResourceRef[]): void {
+    const addresses = refs.filter(({ typeUrl }) => typeUrl === typeUrls.scope).slice(0, mostUnknown)
+    this.#change(changes => {
+      for (const { name } of addresses) this.#told.addFormer(name, changes)
+    })
+    for (const { name } of addresses) this.#leave(name, this.#options.drainMs)
+  }
+
   disconnected(clientId: number): void {
     this.#refusals.disconnected(clientId)
     this.envoys.disconnected(clientId)
@@ -282,7 +294,8 @@ export class EnvoyLayer implements XdsObserver {
   /** A draining way whose endpoints are gone can only answer 503: its connections shall end. */
   #tell(way: Way, changes: Changes): void {
     const isWanted = !this.#drains.has(way.id)
-    const isLeaving = !isWanted && (way.endpoints.length === 0 || this.#drains.isOver(way.id))
+    const isEmpty = way.endpoints.length === 0
+    const isLeaving = !isWanted && (isEmpty ? this.#drains.end(way.id) : this.#drains.isEnding(way.id))
     const ms = Math.min(this.#quietMs(way.id), this.#options.drainMs)
     for (const name of this.#told.tell(way, { isWanted, isLeaving }, changes)) this.#leave(name, ms)
   }

@@ -27,6 +27,10 @@ class Telling {
     this.#change(changes => this.ways.forget(id, changes))
   }
 
+  addFormer(name: string): void {
+    this.#change(changes => this.ways.addFormer(name, changes))
+  }
+
   forgetFormer(name: string): void {
     this.#change(changes => this.ways.forgetFormer(name, changes))
   }
@@ -148,4 +152,17 @@ test('a way that drained while the mark of the client came is told with it when 
   telling.ways.setClientMark(0x2000, () => false, changes)
   telling.want(way)
   assert.notEqual(telling.ways.get(web.id)?.resources.at(-1)?.version, before)
+})
+
+test('an address of a run before ends its connections until it is forgotten, and not once a way has it', () => {
+  const telling = new Telling()
+  const [gone, back] = ['10.96.0.9:80', '10.96.0.10:80']
+  for (const address of [gone, back]) telling.addFormer(address)
+  assert.deepEqual(telling.has, [`route ${back}`, `route ${gone}`, `scope ${back}`, `scope ${gone}`].sort())
+  const way = aPortState()
+  telling.want(way)
+  assert.equal(clusterOf(telling.route(back)), way.id)
+  for (const address of [gone, back]) telling.forgetFormer(address)
+  assert.ok(!telling.has.some(ref => ref.endsWith(gone)))
+  assert.ok(telling.has.includes(`route ${back}`) && telling.has.includes(`scope ${back}`))
 })

@@ -7,7 +7,7 @@ import { commonListener, type NodeOptions } from '../envoy/listener.ts'
 import { RefMap } from '../envoy/refmap.ts'
 import { type Resource, type ResourceRef, refKey, typeUrls } from '../envoy/resource.ts'
 import { haveSamePlaces, resourcesOf, type Told } from '../envoy/resources.ts'
-import { routeResource } from '../envoy/route.ts'
+import { goneResources, routeResource } from '../envoy/route.ts'
 import type { Way } from '../envoy/way.ts'
 
 /** What is to change in the store; collected over several ways. */
@@ -91,6 +91,14 @@ export class ToldWays {
     const rest = left.filter(resource => !isFoundByName(resource))
     changes.remove.push(...this.#release(way.id, rest))
     return before ? this.#leave(before.way, left.filter(isFoundByName), changes) : []
+  }
+
+  /** Connections of before may be open to an address that no way has: they end, each after its next answer, until `forgetFormer`. */
+  addFormer(address: string, { put }: Changes): void {
+    for (const resource of goneResources(address)) {
+      this.#former.add(refKey(resource))
+      put.push(resource)
+    }
   }
 
   /** Nothing uses these any more. */

@@ -91,6 +91,11 @@ export function serviceKeyOf(id: string): string {
   return id.split('/', 2).join('/')
 }
 
+/** The namespace of a port state's Service. */
+export function namespaceOf(id: string): string {
+  return id.slice(0, id.indexOf('/'))
+}
+
 /** What `portId` has behind the Service: the port's label, and its family where that is the second. */
 export function portPartOf(id: string): string {
   return id.split('/').slice(2).join('/')

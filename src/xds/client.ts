@@ -172,6 +172,9 @@ export class Client {
       }
     }
     if (acknowledged.length > 0) this.#events.acknowledged(acknowledged)
+    const refs = listed.map(([name]) => ({ typeUrl: type.typeUrl, name }))
+    const unknown = refs.filter(({ typeUrl, name }) => !this.#store.get(typeUrl, name))
+    if (unknown.length > 0) this.#events.unknown(unknown)
   }
 
   #compose(type: TypeState): Response | undefined {

@@ -39,6 +39,8 @@ export interface ClientEvents {
   settled(): void
   /** The client lists something from a stream before that only admitted clients have: it counts as admitted. */
   admitted(): void
+  /** The client has these from a stream before, and the store does not. They are removed unless it gets them now. */
+  unknown(refs: readonly ResourceRef[]): void
   /** The client did something that the protocol does not have; it was ignored. */
   ignored(typeUrl: TypeUrl, reason: string): void
 }

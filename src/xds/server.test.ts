@@ -96,6 +96,7 @@ function noteInto(events: string[]): XdsObserver {
     refused: (id, { ref, version }) => events.push(`refused ${id} ${ref.name} ${version}`),
     settled: id => events.push(`settled ${id}`),
     admitted: id => events.push(`admitted ${id}`),
+    unknown: (id, refs) => events.push(...refs.map(({ name }) => `unknown ${id} ${name}`)),
     disconnected: id => events.push(`disconnected ${id}`),
   }
 }

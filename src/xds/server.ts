@@ -42,6 +42,7 @@ export interface XdsObserver {
   refused(clientId: number, refusal: Refusal): void
   settled(clientId: number): void
   admitted(clientId: number): void
+  unknown(clientId: number, refs: readonly ResourceRef[]): void
   disconnected(clientId: number): void
 }
 
@@ -198,6 +199,7 @@ class Session {
         },
         settled: () => observer.settled(id),
         admitted: () => observer.admitted(id),
+        unknown: refs => observer.unknown(id, refs),
         ignored: (type, reason) => log.warn({ client: id, type, reason }, 'xDS request ignored'),
       },
       options,

@@ -17,6 +17,7 @@ export class Link {
   readonly ignored: string[] = []
   settled = 0
   admitted = 0
+  readonly unknown: ResourceRef[] = []
   reconnects = 0
   client: Client
   readonly #options: ClientOptions
@@ -35,6 +36,7 @@ export class Link {
       refused: refusal => this.refusals.push(refusal),
       settled: () => this.settled++,
       admitted: () => this.admitted++,
+      unknown: refs => this.unknown.push(...refs),
       ignored: (_, reason) => this.ignored.push(reason),
     }
     this.envoy.connect()

@@ -113,6 +113,26 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     lab.remove('down')
   })
 
+  test('a Service that is deleted while no agent is there keeps no connection in Envoy, where each request would fail', async () => {
+    lab.write('unseen', serviceWith({ name: 'unseen', vips: ['10.96.1.9'] }, pods))
+    await lab.untilServedBy('envoy', client, 'http://10.96.1.9/')
+    // A request each second, on one connection while it is kept.
+    const format = '%{http_code} %{num_connects}\\n'
+    const requests = curl(client, [
+      ...['--rate', '60/m', '--output', '/dev/null', '--write-out', format],
+      'http://10.96.1.9/[1-8]',
+    ])
+    await pause(1000)
+    await lab.agent.down()
+    lab.remove('unseen')
+    await lab.agent.up()
+    const answers = (await requests).stdout.trim().split('\n')
+    const failed = answers.filter(answer => answer === '503 0')
+    assert.ok(answers[0] === '200 1' && answers.includes('200 0'), String(answers))
+    assert.ok(failed.length <= 1, String(answers))
+    assert.ok(answers.at(-1)?.startsWith('000 '), String(answers))
+  })
+
   test('a Service whose last endpoint goes refuses connections at once, and works again when one comes', async () => {
     const url = 'http://10.96.1.4/'
     const options = { name: 'last', vips: ['10.96.1.4'] }

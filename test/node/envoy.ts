@@ -71,13 +71,13 @@ export type AccessLogLine = Readonly<Record<string, string | number | null>>
 export async function serve(
   t: TestContext,
   states: readonly PortState[],
-  options: TellOptions = {},
+  { bind = true, ...options }: TellOptions & { readonly bind?: boolean } = {},
 ): Promise<RunningEnvoy> {
   const directory = await mkdtemp(join(tmpdir(), 'lightpath-envoy-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
   const [adminPort, canaryPort] = [await freePort(), await freePort()]
   const resources = configurationOf(states, options)
-  const bootstrap = staticBootstrap(resources, { node: 'test', mark: 0, adminPort, canaryPort }, true)
+  const bootstrap = staticBootstrap(resources, { node: 'test', mark: 0, adminPort, canaryPort }, bind)
   const envoy = await startEnvoy(await envoyPath(), bootstrap, directory)
   t.after(() => envoy.stop())
   const accessLog = () =>

@@ -199,6 +199,7 @@ export class XdsLab {
         refused: (client, refusal) => this.refusals.push({ client, ...refusal }),
         settled: client => this.settled.push(client),
         admitted: () => {},
+        unknown: () => {},
         disconnected: client => this.disconnected.add(client),
       },
       log: {

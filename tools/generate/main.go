@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	processratelimit "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/process_ratelimit/v3"
 	stdout "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
 	healthcheck "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
@@ -27,12 +28,15 @@ import (
 	earlyheaders "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	preservecase "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
 	previoushosts "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	downstreamconnections "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
+	fixedheap "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
 	httpoptions "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
 var roots = []protoreflect.FileDescriptor{
 	bootstrap.File_envoy_config_bootstrap_v3_bootstrap_proto,
+	processratelimit.File_envoy_extensions_access_loggers_filters_process_ratelimit_v3_process_ratelimit_proto,
 	stdout.File_envoy_extensions_access_loggers_stream_v3_stream_proto,
 	healthcheck.File_envoy_extensions_filters_http_health_check_v3_health_check_proto,
 	lua.File_envoy_extensions_filters_http_lua_v3_lua_proto,
@@ -45,6 +49,8 @@ var roots = []protoreflect.FileDescriptor{
 	earlyheaders.File_envoy_extensions_http_early_header_mutation_header_mutation_v3_header_mutation_proto,
 	preservecase.File_envoy_extensions_http_header_formatters_preserve_case_v3_preserve_case_proto,
 	previoushosts.File_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts_proto,
+	downstreamconnections.File_envoy_extensions_resource_monitors_downstream_connections_v3_downstream_connections_proto,
+	fixedheap.File_envoy_extensions_resource_monitors_fixed_heap_v3_fixed_heap_proto,
 	httpoptions.File_envoy_extensions_upstreams_http_v3_http_protocol_options_proto,
 	discovery.File_envoy_service_discovery_v3_ads_proto,
 	discovery.File_envoy_service_discovery_v3_discovery_proto,

@@ -32,7 +32,7 @@ import {
 } from '../api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
 import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
-import { leave } from './httpleave.ts'
+import { mayLeave } from './httpleave.ts'
 import { routeConfiguration } from './httproutes.ts'
 import { scopedRouteConfiguration, scopedRoutes, writeAddress } from './httpscopes.ts'
 import { hideUpgradeName, upgradeConfigs } from './httpupgrade.ts'
@@ -108,7 +108,7 @@ function ownManager({ routes }: FilteredPort): Uint8Array {
 
 /** The part of all Service ports that share a listener. Of the settings there are those by default. */
 const commonManager = encode(HttpConnectionManagerSchema, {
-  httpFilters: [leave, router],
+  httpFilters: [mayLeave, router],
   routeSpecifier: { case: 'scopedRoutes', value: scopedRoutes },
   earlyHeaderMutationExtensions: [writeAddress],
   // A Service port that Envoy does not know: as if it had no endpoint (default 404).

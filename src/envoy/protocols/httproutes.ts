@@ -18,7 +18,7 @@ import { RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.
 import { PreviousHostsPredicateSchema } from '../api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
 import { any, asField, duration, encode, merge, remembered } from '../encoding.ts'
 import { hashesClients } from '../loadbalancing.ts'
-import { stay } from './httpleave.ts'
+import { leave } from './httpleave.ts'
 import { addressCarrier } from './httpscopes.ts'
 import { restoreUpgradeName, upgradeNameCarrier } from './httpupgrade.ts'
 
@@ -57,13 +57,13 @@ const notIdempotent: Match = {
 const headers = encode(RouteConfigurationSchema, {
   requestHeadersToRemove: [upgradeNameCarrier, addressCarrier, spoofable],
 })
-const leavingHost = encode(VirtualHostSchema, {
+const stayingHost = encode(VirtualHostSchema, {
   name: 'all',
   domains: ['*'],
   includeRequestAttemptCount: true,
   requestHeadersToAdd: restoreUpgradeName,
 })
-const stayingHost = merge(leavingHost, encode(VirtualHostSchema, { typedPerFilterConfig: stay }))
+const leavingHost = merge(stayingHost, encode(VirtualHostSchema, { typedPerFilterConfig: leave }))
 
 /**
  * The encoded RouteConfiguration. Only its name and the cluster in its routes are not shared with other Service ports.
@@ -79,6 +79,16 @@ export function routeConfiguration(name: string, id: string, settings: Settings,
     asField(RouteConfigurationSchema.field.virtualHosts, merge(isLeaving ? leavingHost : stayingHost, ...routes)),
     headers,
   )
+}
+
+/** The encoded RouteConfiguration of an address that no Service port has: each connection ends after an answer with 503. */
+export function goneRouteConfiguration(name: string): Uint8Array {
+  const route = {
+    match: everything,
+    action: { case: 'directResponse', value: { status: 503 } },
+  } as const
+  const virtualHosts = [{ name: 'gone', domains: ['*'], routes: [route], typedPerFilterConfig: leave }]
+  return encode(RouteConfigurationSchema, { name, virtualHosts })
 }
 
 /** Parts of a Route, encoded. */

@@ -222,6 +222,27 @@ export declare type RuntimeUInt32 = Message<"envoy.config.core.v3.RuntimeUInt32"
 export declare const RuntimeUInt32Schema: GenMessage<RuntimeUInt32>;
 
 /**
+ * @generated from message envoy.config.core.v3.RuntimeUInt64
+ */
+export declare type RuntimeUInt64 = Message<"envoy.config.core.v3.RuntimeUInt64"> & {
+  /**
+   * @generated from field: uint64 default_value = 2;
+   */
+  defaultValue: bigint;
+
+  /**
+   * @generated from field: string runtime_key = 3;
+   */
+  runtimeKey: string;
+};
+
+/**
+ * Describes the message envoy.config.core.v3.RuntimeUInt64.
+ * Use `create(RuntimeUInt64Schema)` to create a new message.
+ */
+export declare const RuntimeUInt64Schema: GenMessage<RuntimeUInt64>;
+
+/**
  * @generated from message envoy.config.core.v3.RuntimeDouble
  */
 export declare type RuntimeDouble = Message<"envoy.config.core.v3.RuntimeDouble"> & {

@@ -68,3 +68,57 @@ export declare type Lua = Message<"envoy.extensions.filters.http.lua.v3.Lua"> & 
  */
 export declare const LuaSchema: GenMessage<Lua>;
 
+/**
+ * @generated from message envoy.extensions.filters.http.lua.v3.LuaPerRoute
+ */
+export declare type LuaPerRoute = Message<"envoy.extensions.filters.http.lua.v3.LuaPerRoute"> & {
+  /**
+   * @generated from oneof envoy.extensions.filters.http.lua.v3.LuaPerRoute.override
+   */
+  override: {
+    /**
+     * @generated from field: bool disabled = 1;
+     */
+    value: boolean;
+    case: "disabled";
+  } | {
+    /**
+     * @generated from field: string name = 2;
+     */
+    value: string;
+    case: "name";
+  } | {
+    /**
+     * @generated from field: envoy.config.core.v3.DataSource source_code = 3;
+     */
+    value: DataSource;
+    case: "sourceCode";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * @generated from field: google.protobuf.Struct filter_context = 4;
+   */
+  filterContext?: JsonObject | undefined;
+
+  /**
+   * @generated from field: repeated string package_paths = 5;
+   */
+  packagePaths: string[];
+
+  /**
+   * @generated from field: repeated string package_cpaths = 6;
+   */
+  packageCpaths: string[];
+
+  /**
+   * @generated from field: string shared_vm_id = 7;
+   */
+  sharedVmId: string;
+};
+
+/**
+ * Describes the message envoy.extensions.filters.http.lua.v3.LuaPerRoute.
+ * Use `create(LuaPerRouteSchema)` to create a new message.
+ */
+export declare const LuaPerRouteSchema: GenMessage<LuaPerRoute>;
+
