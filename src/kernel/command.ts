@@ -1,7 +1,9 @@
-/** Runs the system's own programs (nft, ip, conntrack): one process, bounded time and output. */
+/** Runs the system's own programs (nft, ip, tc): one process, bounded time and output. */
 
 import { spawn } from 'node:child_process'
 import { type Problem, problem } from '../services/problem.ts'
+import { NetlinkError } from './netlink/answer.ts'
+import { SystemCallError } from './netlink/libc.ts'
 
 /** Words before each command, such as `['nsenter', '--net=/var/run/netns/node1']`; usually none. */
 export type CommandPrefix = readonly string[]
@@ -82,14 +84,21 @@ function firstError(errors: string): string {
 }
 
 const remedies: Readonly<Record<Exclude<CommandFailure, 'refused'>, string>> = {
-  missing: 'install it (Debian: nftables, or iptables and ipset; conntrack, iproute2)',
+  missing: 'install it (Debian: nftables, or iptables and ipset; iproute2)',
   permission: 'run as root, or with the capability CAP_NET_ADMIN',
   timeout: 'tried again; see whether the machine is overloaded',
+}
+
+/** By a call of ours; a program says so itself. */
+function isForbidden(error: unknown): boolean {
+  const isOurs = error instanceof NetlinkError || error instanceof SystemCallError
+  return isOurs && ['EPERM', 'EACCES'].includes(error.code)
 }
 
 /** A problem of the kernel layer. `refusedRemedy` says what happens where the program refused what it was asked. */
 export function commandProblem(object: string, error: unknown, refusedRemedy: string): Problem {
   const message = error instanceof Error ? error.message : String(error)
+  if (isForbidden(error)) return problem('LP401', object, message, remedies.permission)
   if (!(error instanceof CommandError)) return problem('LP401', object, message, refusedRemedy)
   const remedy = error.failure === 'refused' ? refusedRemedy : remedies[error.failure]
   return problem('LP401', object, `${error.program}: ${message}`, remedy)

@@ -9,7 +9,8 @@
 
 import { familyOf, type IpFamily } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
-import { type CommandPrefix, runCommand } from './command.ts'
+import { deleteFlow, type Flow, listFlows } from './netlink/ctnetlink.ts'
+import { NetlinkSocket } from './netlink/socket.ts'
 
 /** A way to a UDP port: `10.0.0.1 53`, or `IPv4 30053` for a node port. To the endpoints that answer, as `10.1.0.1 5353`. */
 export type UdpFrontends = Map<string, ReadonlySet<string>>
@@ -45,38 +46,22 @@ export interface Reconciliation {
   readonly milliseconds: number
 }
 
-/** Two processes a family, however many entries: one lists, one removes what is stale. */
-export async function removeStaleUdp(
-  frontends: UdpFrontends,
-  prefix: CommandPrefix = [],
-): Promise<readonly Reconciliation[]> {
-  const done: Reconciliation[] = []
-  for (const family of new Set([...frontends.keys()].map(frontendFamily))) {
-    const began = performance.now()
-    const removed = await reconcile(frontends, family, prefix)
-    done.push({ family, removed, milliseconds: performance.now() - began })
+/** `netns` is the network namespace's path where it is not this process's own. Rejects as `listFlows`. */
+export async function removeStaleUdp(frontends: UdpFrontends, netns?: string): Promise<readonly Reconciliation[]> {
+  const socket = new NetlinkSocket('netfilter', { netns })
+  try {
+    const done: Reconciliation[] = []
+    for (const family of new Set([...frontends.keys()].map(frontendFamily))) {
+      const began = performance.now()
+      const flows = await listFlows(socket, { family, protocol: 'UDP' })
+      const stale = flows.filter(flow => isStale(flow, frontends))
+      const removed = stale.filter(flow => deleteFlow(socket, flow)).length
+      done.push({ family, removed, milliseconds: performance.now() - began })
+    }
+    return done
+  } finally {
+    socket.close()
   }
-  return done
-}
-
-/** Resolves to how many entries were removed; all of a frontend that lead to the same endpoint, address and port, go by one line. */
-async function reconcile(frontends: UdpFrontends, family: IpFamily, prefix: CommandPrefix): Promise<number> {
-  const flag = family === 'IPv4' ? 'ipv4' : 'ipv6'
-  const removals = new Set<string>()
-  let removed = 0
-  const onLine = (line: string) => {
-    const entry = parseEntry(line)
-    if (!entry || !isStale(entry, family, frontends)) return
-    removed++
-    const original = `--orig-dst ${entry.destination} --dport ${entry.port}`
-    const endpoint = `--reply-src ${entry.replySource} --reply-port-src ${entry.replyPort}`
-    removals.add(`-D -f ${flag} -p udp ${original} ${endpoint}\n`)
-  }
-  await runCommand(['conntrack', '-L', '-f', flag, '-p', 'udp'], { prefix, onLine })
-  // It opens /dev/stdin, which works for a pipe and not for the socket that Node gives a child.
-  if (removals.size > 0)
-    await runCommand(['sh', '-c', 'cat | conntrack -R -'], { prefix, input: [...removals].join('') })
-  return removed
 }
 
 function frontendFamily(frontend: string): IpFamily {
@@ -84,34 +69,11 @@ function frontendFamily(frontend: string): IpFamily {
   return familyOf(address) ?? (address as IpFamily)
 }
 
-interface Entry {
-  readonly destination: string
-  readonly port: string
-  readonly replySource: string
-  readonly replyPort: string
-  readonly isReplied: boolean
-}
-
 /** Flows to a node port's number on other machines are none of ours: they are not translated, and are answered. */
-function isStale(entry: Entry, family: IpFamily, frontends: UdpFrontends): boolean {
-  const { destination, port, replySource, replyPort, isReplied } = entry
+function isStale({ family, original, reply, isReplied }: Flow, frontends: UdpFrontends): boolean {
   const leadsNowhere = (answering: ReadonlySet<string> | undefined) =>
-    answering !== undefined && !answering.has(`${replySource} ${replyPort}`)
-  if (leadsNowhere(frontends.get(`${destination} ${port}`))) return true
-  const isForeign = replySource === destination && isReplied
-  return !isForeign && leadsNowhere(frontends.get(`${family} ${port}`))
-}
-
-/** `udp 17 29 src=C dst=VIP sport=c dport=P [UNREPLIED] src=E dst=C sport=e dport=c mark=0 use=1` */
-function parseEntry(line: string): Entry | undefined {
-  const match = /^udp .*? dst=(\S+) sport=\d+ dport=(\d+) (.*?)src=(\S+) dst=\S+ sport=(\d+) /.exec(line)
-  if (!match) return undefined
-  const [, destination, port, state, replySource, replyPort] = match as unknown as string[]
-  return {
-    destination: destination!,
-    port: port!,
-    replySource: replySource!,
-    replyPort: replyPort!,
-    isReplied: !state!.includes('[UNREPLIED]'),
-  }
+    answering !== undefined && !answering.has(`${reply.source} ${reply.sourcePort}`)
+  if (leadsNowhere(frontends.get(`${original.destination} ${original.destinationPort}`))) return true
+  const isForeign = reply.source === original.destination && isReplied
+  return !isForeign && leadsNowhere(frontends.get(`${family} ${original.destinationPort}`))
 }

@@ -56,6 +56,8 @@ export interface KernelOptions extends RulesetOptions, NodePlanOptions {
   readonly routeTable: number
   /** Words before each command, for tests; see `CommandPrefix`. */
   readonly prefix?: CommandPrefix
+  /** The network namespace to write to, by its path, for tests; undefined for this process's own. `prefix` leads there, too. */
+  readonly netns?: string
   /** How long changes are gathered before they are written. Default 2. */
   readonly coalesceMs?: number
   /** How often it is looked whether a table is still there, one family each time. Default 1 s. */

@@ -16,12 +16,15 @@ export interface KernelPrograms {
   close(): void
 }
 
-export function systemPrograms(options: RoutingOptions, prefix: CommandPrefix | undefined): KernelPrograms {
+export function systemPrograms(
+  options: RoutingOptions,
+  { prefix, netns }: { readonly prefix?: CommandPrefix; readonly netns?: string },
+): KernelPrograms {
   const nft = new ConsoleNft(prefix)
   return {
     nft,
     ensureRouting: family => ensureRouting(family, options, prefix),
-    removeStaleUdp: frontends => removeStaleUdp(frontends, prefix),
+    removeStaleUdp: frontends => removeStaleUdp(frontends, netns),
     close: () => nft.close(),
   }
 }

@@ -36,11 +36,7 @@ export class KernelTables implements KernelLayer {
   readonly #switchedOff = new Set<Family>()
   #stopWatching: (() => void) | undefined
 
-  constructor(
-    options: KernelOptions,
-    observer: KernelObserver = {},
-    programs = systemPrograms(options, options.prefix),
-  ) {
+  constructor(options: KernelOptions, observer: KernelObserver = {}, programs = systemPrograms(options, options)) {
     this.#options = options
     this.#families = familiesOf(options.families)
     this.#programs = programs

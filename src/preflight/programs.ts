@@ -12,10 +12,7 @@ import { hasPortRange } from '../services/clientaddress.ts'
 import { type Check, fails, ok, warning } from './check.ts'
 import { outputOf } from './output.ts'
 
-const always = [
-  { name: 'ip', args: ['-V'], packages: 'iproute2' },
-  { name: 'conntrack', args: ['--version'], packages: 'conntrack' },
-] as const
+const always = [{ name: 'ip', args: ['-V'], packages: 'iproute2' }] as const
 
 const programs = {
   nftables: [{ name: 'nft', args: ['--version'], packages: 'nftables' }, ...always],

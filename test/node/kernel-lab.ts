@@ -35,7 +35,8 @@ export class KernelLab {
   }
 
   get options(): KernelOptions {
-    return { ...testOptions, nodeName: this.node.name, prefix: ['nsenter', `--net=${netnsPath(this.node.netns)}`] }
+    const netns = netnsPath(this.node.netns)
+    return { ...testOptions, nodeName: this.node.name, netns, prefix: ['nsenter', `--net=${netns}`] }
   }
 
   /** As a new run of the agent would. Not started. */

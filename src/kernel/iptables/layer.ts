@@ -80,7 +80,7 @@ export class IptablesLayer implements KernelLayer {
       writeChanges: () => this.#writeChanges(),
     }
     this.#rounds = new Rounds(['iptables', ...options.families].join(', '), job, observer, options.coalesceMs)
-    this.#staleFlows = new StaleFlows(frontends => removeStaleUdp(frontends, options.prefix), observer)
+    this.#staleFlows = new StaleFlows(frontends => removeStaleUdp(frontends, options.netns), observer)
   }
 
   async start(): Promise<readonly VipPort[]> {

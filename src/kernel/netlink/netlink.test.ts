@@ -5,7 +5,9 @@ import fc from 'fast-check'
 import { canonicalIp } from '../../services/address.ts'
 import { addressBytes, addressText } from './address.ts'
 import { NetlinkError, readDone, readError } from './answer.ts'
+import { readFlow } from './ctnetlink.ts'
 import { type Attributes, MalformedMessage, readAttributes, readMessages, required } from './reader.ts'
+import { readTcpSocket } from './sockdiag.ts'
 import { MessageWriter } from './writer.ts'
 
 type Tree = readonly { readonly type: number; readonly value: Uint8Array | Tree }[]
@@ -88,6 +90,8 @@ test('A number is read as it was written, in either byte order; text without its
 /** All that can be done with bytes; must throw nothing but MalformedMessage. */
 function readEverything(bytes: Buffer): void {
   for (const message of readMessages(bytes)) {
+    attempt(() => readFlow(message))
+    attempt(() => readTcpSocket(message))
     readError(message)
     readDone(message)
     const attributes = readAttributes(message.body)

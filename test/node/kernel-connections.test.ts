@@ -1,0 +1,119 @@
+/** Flows of conntrack and TCP sockets by netlink, with real traffic: which there are, and their end. */
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { after, before, describe, test } from 'node:test'
+import { netnsPath } from '../../src/demo/leftovers.ts'
+import type { Pod } from '../../src/demo/network.ts'
+import { deleteFlow, type FlowFilter, listFlows } from '../../src/kernel/netlink/ctnetlink.ts'
+import { destroyTcp, listTcp, tcpListeners } from '../../src/kernel/netlink/sockdiag.ts'
+import { NetlinkSocket } from '../../src/kernel/netlink/socket.ts'
+import { portState } from '../../src/kernel/testing.ts'
+import { holdConnection, KernelLab, needsRoot } from './kernel-lab.ts'
+
+describe('Connections, as the kernel knows them', needsRoot, () => {
+  let lab: KernelLab
+  let server: Pod
+  let client: Pod
+  let flows: NetlinkSocket
+  let sockets: NetlinkSocket
+
+  before(async () => {
+    lab = await KernelLab.create()
+    server = await lab.addServer('node1', 'server')
+    client = await lab.network.addPod('node1', 'client')
+    await lab.tables.start()
+    const to = (ip: string, port: string) => [`${ip}${port}@node1`]
+    lab.tables.setPort(portState('a/web/http', '10.96.0.1', to(server.ip, ':8080')))
+    lab.tables.setPort(portState('a/web/http/IPv6', 'fd00:96::1', to(server.ip6, ' 8080')))
+    lab.tables.synced()
+    await lab.tables.settled()
+    flows = new NetlinkSocket('netfilter', { netns: lab.options.netns })
+    sockets = new NetlinkSocket('sockDiag', { netns: netnsPath(server.netns) })
+  })
+  after(async () => {
+    flows?.close()
+    sockets?.close()
+    await lab?.destroy()
+  })
+
+  for (const [family, vip, address] of [
+    ['IPv4', '10.96.0.1', 'ip'],
+    ['IPv6', 'fd00:96::1', 'ip6'],
+  ] as const) {
+    test(`A flow of ${family} is found by each of its parts, and by nothing that is not its own`, async () => {
+      const held = await holdConnection(client.netns, vip, 80)
+      const find = async (filter: Partial<FlowFilter>) => {
+        const found = await listFlows(flows, { family, protocol: 'TCP', ...filter })
+        return found.filter(({ original }) => original.destination === vip)
+      }
+      const [flow] = await find({})
+      assert.deepEqual(
+        [flow?.original.source, flow?.original.destinationPort, flow?.reply.source, flow?.reply.sourcePort],
+        [client[address], 80, server[address], 8080],
+      )
+      assert.deepEqual([flow!.isReplied, flow!.mark, flow!.zone], [true, 0, 0])
+      for (const part of ['source', 'destination', 'sourcePort', 'destinationPort'] as const) {
+        assert.equal((await find({ original: { [part]: flow!.original[part] } })).length, 1, `original ${part}`)
+        assert.equal((await find({ reply: { [part]: flow!.reply[part] } })).length, 1, `reply ${part}`)
+      }
+      assert.equal((await find({ mark: { value: 0, mask: 0x1000 }, zone: 0 })).length, 1)
+      const others: Partial<FlowFilter>[] = [
+        { protocol: 'UDP' },
+        { mark: { value: 0x1000, mask: 0x1000 } },
+        { zone: 7 },
+        { original: { destinationPort: 81 } },
+        { reply: { source: client[address] } },
+      ]
+      for (const filter of others) assert.deepEqual(await find(filter), [], JSON.stringify(filter))
+      held.close()
+    })
+
+    test(`A flow of ${family} that is deleted has no way on, and is deleted once`, async () => {
+      const held = await holdConnection(client.netns, vip, 80)
+      const found = await listFlows(flows, { family, protocol: 'TCP', original: { destination: vip } })
+      assert.ok(found.length > 0)
+      for (const flow of found) assert.equal(deleteFlow(flows, flow), true)
+      for (const flow of found) assert.equal(deleteFlow(flows, flow), false)
+      assert.deepEqual(await listFlows(flows, { family, protocol: 'TCP', original: { destination: vip } }), [])
+      held.close()
+    })
+
+    test(`A connection of ${family} is found by its port and its state, and ended at once`, async () => {
+      const held = await holdConnection(client.netns, vip, 80)
+      const connections = listTcp(sockets, { states: ['established'], localPort: 8080 })
+      const ours = connections.filter(({ remote }) => remote.ip.endsWith(client[address]))
+      assert.ok(ours.length > 0)
+      assert.deepEqual(listTcp(sockets, { states: ['established'], localPort: 8081 }), [])
+      for (const connection of ours) {
+        const same = listTcp(sockets, { states: ['established'], remotePort: connection.remote.port })
+        assert.deepEqual(same, [connection])
+        assert.equal(destroyTcp(sockets, connection), true)
+        assert.equal(destroyTcp(sockets, connection), false)
+      }
+      assert.equal(await held.say('still there?'), 'ECONNRESET')
+      held.close()
+    })
+  }
+
+  test('Who listens on a port is known, with the user', () => {
+    const listeners = tcpListeners(sockets, 8080)
+    assert.deepEqual(
+      listeners.map(({ family, local, uid, mark }) => [family, local.ip, local.port, uid, mark]),
+      [['IPv6', '::', 8080, 0, 0]],
+    )
+    assert.ok(listeners[0]!.inode > 0)
+    assert.deepEqual(tcpListeners(sockets, 8081), [])
+  })
+
+  test('Without CAP_NET_ADMIN that is said, with the remedy', () => {
+    const script = `
+      const { removeStaleUdp } = await import('${new URL('../../src/kernel/conntrack.ts', import.meta.url)}')
+      const { commandProblem } = await import('${new URL('../../src/kernel/command.ts', import.meta.url)}')
+      const failed = removeStaleUdp(new Map([['10.0.0.1 53', new Set()]]))
+      console.log(await failed.catch(error => commandProblem('flows', error, 'other').remedy))`
+    const node = [process.execPath, '--input-type=module', '-e', script]
+    const said = execFileSync('setpriv', ['--bounding-set=-net_admin', '--inh-caps=-net_admin', ...node])
+    assert.match(said.toString(), /CAP_NET_ADMIN/)
+  })
+})
