@@ -1,4 +1,5 @@
 import { statsTexts } from '../envoy/admin.ts'
+import { placesOf } from '../envoy/ownports.ts'
 import { libcProblem } from '../kernel/netlink/libc.ts'
 import { Agent } from '../node/agent.ts'
 import { explain } from '../node/explain.ts'
@@ -33,7 +34,14 @@ export async function runNode(given: Config): Promise<void> {
   // The test of the path is made with nftables.
   const pathTest = config.pathTest && config.redirect === 'nftables'
   const agent = new Agent(
-    { ...config, clientAddress, provesClientAddress: looksForProof(given), pathTest, families: familiesOf(config) },
+    {
+      ...config,
+      clientAddress,
+      provesClientAddress: looksForProof(given),
+      pathTest,
+      families: familiesOf(config),
+      reservedPorts: reservedPorts(config),
+    },
     await createSource(config, log),
     log,
   )
@@ -96,9 +104,21 @@ function startServer<T extends { stop(): Promise<void> }>(agent: Agent, name: st
   })
 }
 
-function startHealthServer(agent: Agent, config: Config, log: Log) {
+/** Where the agent and its Envoys listen, whatever address they do it on. */
+function reservedPorts(config: Config): ReadonlySet<number> {
+  const { redirectPort, adminPort, canaryPort, xdsPort, metricsPort, metricsBindAddress } = config
+  const envoys = [redirectPort, ...placesOf({ adminPort, canaryPort }).flatMap(ports => Object.values(ports))]
+  const others = [healthAddress(config), metricsBindAddress].map(where => (where === 'none' ? [] : [where.port]))
+  return new Set([...envoys, xdsPort, metricsPort, ...others.flat()])
+}
+
+function healthAddress(config: Config) {
   const usual = config.services === 'labelled' ? 'none' : { address: everyAddress(config), port: 10256 }
-  const where = config.healthzBindAddress ?? usual
+  return config.healthzBindAddress ?? usual
+}
+
+function startHealthServer(agent: Agent, config: Config, log: Log) {
+  const where = healthAddress(config)
   if (where === 'none') return []
   const routes = healthRoutes({
     health: agent.health,

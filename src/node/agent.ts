@@ -29,6 +29,7 @@ import { problem } from '../services/problem.ts'
 import { ServiceTable, type TableUpdate } from '../services/table.ts'
 import type { Source, SourceListener } from '../sources/source.ts'
 import { startXdsServer, type XdsServer } from '../xds/server.ts'
+import { lookUpAddresses } from './addresses.ts'
 import { startCanary } from './canary.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
 import { type ClientAddressWatch, watchClientAddress } from './clientaddresswatch.ts'
@@ -57,6 +58,8 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   readonly steeringMark: number
   readonly envoyMark: number
   readonly routeTable: number
+  /** Where agent and Envoy listen on this node. */
+  readonly reservedPorts: ReadonlySet<number>
   /** What writes the kernel layer. */
   readonly redirect: Redirect
   /** At the start. */
@@ -107,7 +110,10 @@ export class Agent {
     this.#source = source
     this.#log = log
     this.problems = new ProblemRegistry(log)
-    this.table = new ServiceTable(options.nodeName, options.services, outsideObstacles(options))
+    this.table = new ServiceTable(options.nodeName, options.services, outsideObstacles(options), {
+      ports: options.reservedPorts,
+      hasAddress: lookUpAddresses(),
+    })
     this.clients = new KernelClients(options.nodeName)
     this.metrics = this.#createMetrics()
     this.#programming = new Programming(this.metrics.programming, log)

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { chooseEndpoints, explainEndpoints, type Here } from './endpoints.ts'
+import type { Here } from './endpoints.ts'
 import type { EndpointSlice, SliceEndpoint } from './endpointslice.ts'
+import { EndpointChoice } from './model/endpoint-choice.ts'
 import type { Service } from './service.ts'
-import { anEndpoint, aPort, aService, aSlice } from './testing.ts'
+import { ServiceTable } from './table.ts'
+import { anEndpoint, aPort, aService, aSlice, chooseEndpoints, put, stateOf } from './testing.ts'
 
 const here: Here = { nodeName: 'node1', zone: 'zone-a' }
 const port = aPort()
@@ -90,6 +92,21 @@ test('those that answer a UDP port, whose flows go on, are also the serving ones
     [choice.endpoints, choice.answering].map(list => list.map(({ ip }) => ip)),
     [['10.0.0.1'], ['10.0.0.1', '10.0.0.2']],
   )
+})
+
+test('a port of Lightpath itself on this node is no endpoint, and the owner of the Service is told', () => {
+  const reserved = { ports: new Set([1666]), hasAddress: (ip: string) => ip === '172.30.0.11' }
+  const table = new ServiceTable('node1', 'all', {}, reserved)
+  const slice = (port: number) =>
+    aSlice([ready('172.30.0.11'), ready('172.30.0.12')], { ports: [{ name: 'http', protocol: 'TCP', port }] })
+  const { problems } = table.apply([aService(), slice(1666)].map(put))
+  assert.deepEqual(stateOf(table).endpoints, [{ ip: '172.30.0.12', port: 1666, nodeName: undefined }])
+  const told = problems.get('Service whoami/whoami')?.map(({ code, reason }) => `${code} ${reason}`)
+  assert.deepEqual(told, ['LP222 endpoint 172.30.0.11:1666: it is a port of Lightpath itself on this node'])
+  const shown = table.view('whoami', 'whoami')?.candidates.get('whoami/whoami/http')
+  assert.equal(shown?.find(({ ip }) => ip === '172.30.0.11')?.notUsed, 'it is a port of Lightpath itself on this node')
+  table.apply([put(slice(8080))])
+  assert.equal(stateOf(table).endpoints.length, 2)
 })
 
 describe('internal traffic policy Local', () => {
@@ -201,7 +218,7 @@ describe('for all slices', () => {
   test('explain agrees with the choice, and gives a reason for every other endpoint', () => {
     fc.assert(
       fc.property(anySlices, anyPolicy, (slices, internalTrafficPolicy) => {
-        const all = explainEndpoints(aService({ internalTrafficPolicy }), port, 'IPv4', slices, here)
+        const all = new EndpointChoice(aService({ internalTrafficPolicy }), slices, here).explain(port, 'IPv4')
         const used = all.filter(candidate => candidate.notUsed === undefined).map(({ ip }) => ip)
         assert.deepEqual(used, choose(slices, { internalTrafficPolicy }))
         for (const { notUsed } of all) assert.notEqual(notUsed, '')

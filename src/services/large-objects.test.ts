@@ -2,10 +2,11 @@
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { growth } from '../testing/steps.ts'
+import { countSteps, growth } from '../testing/steps.ts'
 import { readSettings } from './annotations.ts'
+import { EndpointChoice } from './model/endpoint-choice.ts'
 import { parseObject } from './parse.ts'
-import { aPort, aService } from './testing.ts'
+import { anEndpoint, aPort, aService, aSlice, put, tableOf } from './testing.ts'
 
 /** Linear work, with what sorting adds. */
 const mostGrowth = 5.5
@@ -21,7 +22,22 @@ function rawService(spec: object, metadata: object = {}) {
   }
 }
 
+function rawSlice(fields: object) {
+  const metadata = { name: 'a-1', namespace: 'a', labels: { 'kubernetes.io/service-name': 'a' } }
+  return { apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', metadata, addressType: 'IPv4', ...fields }
+}
+
 const lists: Readonly<Record<string, (size: number) => unknown>> = {
+  'ports of a Service': size =>
+    rawService({ ports: numbers(size).map(i => ({ name: `http-${i}`, port: i + 1, nodePort: 20_000 + i })) }),
+  'ports of an EndpointSlice': size =>
+    rawSlice({ ports: numbers(size).map(i => ({ name: `http-${i}`, port: i + 1 })), endpoints: [] }),
+  'endpoints of an EndpointSlice': size =>
+    rawSlice({ ports: [], endpoints: numbers(size).map(i => ({ addresses: [`10.244.${i >> 8}.${i & 255}`] })) }),
+  'external IPs': size => rawService({ externalIPs: numbers(size).map(i => `192.0.${i >> 8}.${i & 255}`) }),
+  annotations: size =>
+    rawService({}, { annotations: Object.fromEntries(numbers(size).map(i => [`config.lightpath.cloud/x-${i}`, 1])) }),
+  labels: size => rawService({}, { labels: Object.fromEntries(numbers(size).map(i => [`x-${i}`, 'y'])) }),
   loadBalancerSourceRanges: size =>
     rawService({ loadBalancerSourceRanges: numbers(size).map(i => `10.${i >> 8}.${i & 255}.0/24`) }),
 }
@@ -46,4 +62,49 @@ test('Of 9,000 unknown annotations ten are told, and how many more there are', a
   assert.match(problems[10]!.reason, /^8990 more such problems/)
   const ratio = await growth(size => readSettings(annotated(size)), 500)
   assert.ok(ratio < mostGrowth, `four times as many took ${ratio} times the work`)
+})
+
+describe('A Service with many ports and endpoints', () => {
+  const numbered = (ports: number) => numbers(ports).map(i => aPort({ name: `http-${i}`, port: i + 1 }))
+  const sliceWith = (endpoints: number, ports: number, isFlapping = false) =>
+    aSlice(
+      numbers(endpoints).map(i => anEndpoint(`10.244.${i >> 8}.${i & 255}`, { ready: !(isFlapping && i === 3) })),
+      { ports: numbers(ports).map(i => ({ name: `http-${i}`, protocol: 'TCP', port: 8000 + i })) },
+    )
+
+  test('has its endpoints chosen once for all ports', async () => {
+    const work = (ports: number) => {
+      const choice = new EndpointChoice(aService({ ports: numbered(ports) }), [sliceWith(500, ports)], {
+        nodeName: 'node1',
+        zone: undefined,
+      })
+      for (const port of numbered(ports)) choice.of(port, 'IPv4')
+    }
+    const [one, twenty] = [await countSteps(() => work(1)), await countSteps(() => work(20))]
+    assert.ok(twenty < 12 * one, `twenty ports took ${twenty / one} times the work of one`)
+  })
+
+  test('keeps the endpoints that are as they were, so that a change writes what it touches', () => {
+    const table = tableOf(aService({ ports: numbered(3) }), sliceWith(10, 3))
+    const before = [...table.states()].map(({ endpoints }) => endpoints)
+    table.apply([put(sliceWith(10, 3, true))])
+    const after = [...table.states()].map(({ endpoints }) => endpoints)
+    for (const [index, list] of after.entries()) {
+      assert.equal(list.length, 9)
+      assert.ok(list.every(endpoint => before[index]!.includes(endpoint)))
+    }
+  })
+
+  test('takes time in proportion to its ports, and to its slices', async () => {
+    const ratios = {
+      ports: await growth(size => tableOf(aService({ ports: numbered(size) }), sliceWith(5, size)), 250),
+      slices: await growth(
+        size => tableOf(aService(), ...numbers(size).map(i => aSlice([anEndpoint('10.244.0.1')], { name: `s${i}` }))),
+        250,
+      ),
+    }
+    for (const [what, ratio] of Object.entries(ratios)) {
+      assert.ok(ratio < mostGrowth, `four times as many ${what} took ${ratio} times the work`)
+    }
+  })
 })

@@ -42,6 +42,7 @@ export function parseEndpointSlice(raw: Raw, metadata: Metadata, report: Report)
 /** A port without number means "all ports", which only other consumers than proxies use; it is left out quietly. */
 function slicePorts(raw: Raw, report: Report): readonly SlicePort[] {
   const ports: SlicePort[] = []
+  const names = new Set<string>()
   rawList(raw.ports).forEach((value, index) => {
     const { name: rawName, protocol: rawProtocol, port } = rawObject(value)
     const name = readPortName(rawName)
@@ -53,9 +54,12 @@ function slicePorts(raw: Raw, report: Report): readonly SlicePort[] {
     else if (name === undefined) report('LP221', `${where}.name ${show(rawName)} is no name`, left)
     else if (!protocol) {
       report('LP221', `${where}.protocol ${show(rawProtocol)} is unknown`, `${left}; write TCP, UDP or SCTP`)
-    } else if (ports.some(other => other.name === name)) {
+    } else if (names.has(name)) {
       report('LP221', `${where}: the name ${show(name)} is there twice`, `the first applies and ${left}`)
-    } else ports.push({ name, protocol, port })
+    } else {
+      names.add(name)
+      ports.push({ name, protocol, port })
+    }
   })
   return sharedList(ports)
 }

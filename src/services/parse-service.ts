@@ -95,22 +95,22 @@ function clusterIPs(spec: Raw, report: Report): readonly string[] {
 
 function servicePorts(spec: Raw, report: Report): readonly ServicePort[] {
   const ports: ServicePort[] = []
+  const [names, numbers] = [new Set<string>(), new Set<string>()]
   rawList(spec.ports).forEach((value, index) => {
     const port = servicePort(rawObject(value), `spec.ports[${index}]`, report)
     if (!port) return
-    const twin = ports.find(other => other.name === port.name || isSamePort(other, port))
-    if (!twin) ports.push(port)
-    else {
-      const what = isSamePort(twin, port) ? `${port.port}/${port.protocol}` : `the name ${show(port.name)}`
+    const number = `${port.port}/${port.protocol}`
+    if (!numbers.has(number) && !names.has(port.name)) {
+      numbers.add(number)
+      names.add(port.name)
+      ports.push(port)
+    } else {
+      const what = numbers.has(number) ? number : `the name ${show(port.name)}`
       const remedy = 'the first applies and this port is left out; give each its own name and number'
       report('LP212', `spec.ports[${index}]: ${what} is there twice`, remedy)
     }
   })
   return sharedList(ports)
-}
-
-function isSamePort(a: ServicePort, b: ServicePort): boolean {
-  return a.port === b.port && a.protocol === b.protocol
 }
 
 function servicePort(raw: Raw, where: string, report: Report): ServicePort | undefined {

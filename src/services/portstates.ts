@@ -3,14 +3,15 @@
 import { hostPort } from './address.ts'
 import { type ServiceSettings, settingsOf } from './annotations.ts'
 import type { Claims } from './claims.ts'
-import { chooseEndpoints, type Here } from './endpoints.ts'
+import type { Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
 import { claimKey, type PortOfFamily } from './families.ts'
 import { chooseExternalLayer, chooseLayer, type OutsideObstacles, whyNotExternal } from './layer.ts'
+import { EndpointChoice, reservedReason } from './model/endpoint-choice.ts'
 import { ProblemList } from './model/problem-list.ts'
 import { describeKey, keyOf } from './objects.ts'
 import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned } from './outside.ts'
-import { type Layer, type PortState, portLabel } from './port.ts'
+import { type Endpoint, type Layer, type PortState, portLabel } from './port.ts'
 import { type Problem, problem } from './problem.ts'
 import { reuse } from './reuse.ts'
 import type { Namespace, Service, ServicePort } from './service.ts'
@@ -45,7 +46,9 @@ export function portStatesOf(
   const affinitySeconds = service.sessionAffinity === 'ClientIP' ? service.affinitySeconds : undefined
   const problems = new ProblemList(describeKey(keyOf(service)))
   const told = new Set<string>()
-  const ports = new Map<string, PortState>()
+  const ports: PortState[] = []
+  const choices = new EndpointChoice(service, slices, here)
+  const known = new Map(before.map(state => [state.id, state]))
   for (const one of wanted) {
     const { id, port, family, vip } = one
     const owner = claims.otherOwner(claimKey({ ip: vip }, port, family), id)
@@ -55,7 +58,8 @@ export function portStatesOf(
     }
     const settings = settingsOf(read, port)
     const outside = ownedOutside(service, one, claims, problems)
-    const choice = chooseEndpoints(service, port, family, slices, here, outside)
+    const { reserved, ...choice } = choices.of(port, family, outside, known.get(id))
+    for (const endpoint of reserved) problems.addMade(() => reservedEndpoint(service, port, endpoint))
     const whyNot = settings.external ? whyNotExternal(service, port, inNamespace, settings, obstacles) : undefined
     // Both families of a port have the same problem.
     if (whyNot !== undefined && !told.has(portLabel(port))) {
@@ -71,9 +75,9 @@ export function portStatesOf(
       layer: chooseExternalLayer(layer, choice.external, settings, whyNot),
     }
     const next = { id, namespace, name, port, family, vip, settings, layer, ...choice, external, affinitySeconds }
-    ports.set(id, reuse(portOf(before, id), next))
+    ports.push(reuse(known.get(id), next))
   }
-  return { ports: [...ports.values()], problems: [...read.problems, ...problems.all()] }
+  return { ports: ports.slice(), problems: [...read.problems, ...problems.all()] }
 }
 
 export function portOf(ports: readonly PortState[] | undefined, id: string): PortState | undefined {
@@ -99,6 +103,11 @@ function ownedOutside(
 function taken(service: Service, place: string, port: ServicePort, owner: string): Problem {
   const remedy = `port ${portLabel(port)} is not served there until it is free`
   return problem('LP211', describeKey(keyOf(service)), `${place} belongs to ${owner}`, remedy)
+}
+
+function reservedEndpoint(service: Service, port: ServicePort, { ip, port: number }: Endpoint): Problem {
+  const remedy = `port ${portLabel(port)} does not lead there; take it out of the EndpointSlice`
+  return problem('LP222', describeKey(keyOf(service)), `endpoint ${hostPort(ip, number)}: ${reservedReason}`, remedy)
 }
 
 function notExternal(service: Service, port: ServicePort, { annotated }: ServiceSettings, reason: string): Problem {

@@ -27,6 +27,7 @@ export type ProblemCode =
   | 'LP212' // Service port invalid
   | 'LP213' // Service: address, port or range for traffic from outside invalid
   | 'LP221' // EndpointSlice: address, port or family invalid
+  | 'LP222' // endpoint at a port of the agent itself
   | 'LP301' // Envoy refused a resource
   | 'LP302' // Envoy not running, not found or of an unsupported version
   | 'LP303' // Envoy's bootstrap does not fit the agent's configuration

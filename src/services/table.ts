@@ -5,11 +5,12 @@
 
 import { readSettings, type ServiceSettings } from './annotations.ts'
 import { Claims } from './claims.ts'
-import { type Candidate, explainEndpoints, type Here } from './endpoints.ts'
+import type { Here, ReservedPorts } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
 import { claimsOf, type PortOfFamily, portsByFamily } from './families.ts'
 import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
 import { labels, type OutsideObstacles, type ServiceScope, whyOthers, whyUnserved } from './layer.ts'
+import { EndpointChoice, type ExplainedEndpoint } from './model/endpoint-choice.ts'
 import { losersFirst } from './model/losers-first.ts'
 import { type Change, describeKey, type KubeObject, type ObjectKey } from './objects.ts'
 import { type PortState, serviceKeyOf } from './port.ts'
@@ -56,7 +57,7 @@ export interface ServiceView {
   readonly settings: ServiceSettings
   readonly ignored: string | undefined
   readonly ports: readonly PortState[]
-  readonly candidates: ReadonlyMap<string, readonly Candidate[]>
+  readonly candidates: ReadonlyMap<string, readonly ExplainedEndpoint[]>
   readonly healthChecks: readonly HealthCheck[]
 }
 
@@ -66,6 +67,7 @@ export class ServiceTable {
   readonly #nodeName: string | undefined
   readonly #scope: ServiceScope
   #obstacles: OutsideObstacles
+  readonly #reserved: ReservedPorts | undefined
   readonly #entries = new Map<string, Entry>()
   readonly #namespaces = new Map<string, Namespace>()
   readonly #claims = new Claims()
@@ -78,11 +80,18 @@ export class ServiceTable {
   /**
    * @param nodeName undefined where the choice is made for no node in particular (`translate`)
    * @param obstacles of this node
+   * @param reserved of this node
    */
-  constructor(nodeName: string | undefined, scope: ServiceScope = 'all', obstacles: OutsideObstacles = {}) {
+  constructor(
+    nodeName: string | undefined,
+    scope: ServiceScope = 'all',
+    obstacles: OutsideObstacles = {},
+    reserved?: ReservedPorts,
+  ) {
     this.#nodeName = nodeName
     this.#scope = scope
     this.#obstacles = obstacles
+    this.#reserved = reserved
   }
 
   apply(changes: readonly Change[]): TableUpdate {
@@ -159,10 +168,8 @@ export class ServiceTable {
     if (!entry?.service) return undefined
     const { service, slices, ports, healthChecks } = entry
     const settings = entry.settings ?? readSettings(service)
-    const here = this.#here()
-    const candidates = new Map(
-      ports.map(({ id, port, family }) => [id, explainEndpoints(service, port, family, slices, here)]),
-    )
+    const choice = new EndpointChoice(service, slices, this.#here())
+    const candidates = new Map(ports.map(({ id, port, family }) => [id, choice.explain(port, family)]))
     const others = entry.handover === 'begun' ? undefined : whyOthers(service, this.#scope)
     const ignored = others ?? whyUnserved(service)
     return { service, settings, ignored, ports, candidates, healthChecks }
@@ -183,7 +190,11 @@ export class ServiceTable {
   }
 
   #here(): Here {
-    return { nodeName: this.#nodeName, zone: this.#node?.labels['topology.kubernetes.io/zone'] }
+    return {
+      nodeName: this.#nodeName,
+      zone: this.#node?.labels['topology.kubernetes.io/zone'],
+      reserved: this.#reserved,
+    }
   }
 
   #put(object: KubeObject, dirty: Set<string>): void {
@@ -202,7 +213,8 @@ export class ServiceTable {
         const before = this.#sliceOwner.get(slice)
         if (before && before !== owner) this.#removeSlice(slice, before, object.name, dirty)
         this.#sliceOwner.set(slice, owner)
-        owner.slices = withSlice(owner.slices, object)
+        // Thousands of new ones are not looked for among each other.
+        owner.slices = before === owner ? withSlice(owner.slices, object) : owner.slices.concat(object)
         dirty.add(owner.key)
         return
       }
@@ -292,9 +304,10 @@ export class ServiceTable {
     const before = entry.ports
     const states = service ? portStatesOf(service, wanted, this.#circumstances(entry, service)) : noStates
     entry.ports = states.ports
-    for (const id of new Set([...before, ...entry.ports].map(port => port.id))) {
+    const [were, are] = [byId(before), byId(entry.ports)]
+    for (const id of new Set([...were.keys(), ...are.keys()])) {
       const first = changes.get(id)
-      changes.set(id, { id, before: first ? first.before : portOf(before, id), after: portOf(entry.ports, id) })
+      changes.set(id, { id, before: first ? first.before : were.get(id), after: are.get(id) })
     }
     // A port that both listen on is the other proxy's at once: kube-proxy does not try again soon.
     const isOurs = service && entry.handover === undefined
@@ -344,10 +357,16 @@ export class ServiceTable {
   }
 }
 
-/** In the place of the one of its name, where there is one. */
+function byId(ports: readonly PortState[]): ReadonlyMap<string, PortState> {
+  return new Map(ports.map(port => [port.id, port]))
+}
+
+/** In the place of the one of its name. */
 function withSlice(slices: readonly EndpointSlice[], slice: EndpointSlice): readonly EndpointSlice[] {
-  const place = slices.findIndex(({ name }) => name === slice.name)
-  return place < 0 ? slices.concat(slice) : slices.with(place, slice)
+  return slices.with(
+    slices.findIndex(({ name }) => name === slice.name),
+    slice,
+  )
 }
 
 /** What `apply` gathers, Service by Service. */

@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict'
 import type { IpFamily } from './address.ts'
+import type { Here } from './endpoints.ts'
 import type { EndpointSlice, SliceEndpoint } from './endpointslice.ts'
+import { EndpointChoice } from './model/endpoint-choice.ts'
 import { type Change, type KubeObject, keyOf } from './objects.ts'
 import { type Outside, outsideOfAll, outsideOfPort } from './outside.ts'
 import type { PortState } from './port.ts'
@@ -108,4 +110,16 @@ export function stateOf(table: ServiceTable, id = 'whoami/whoami/http'): PortSta
 
 export function outsideOf(service: Service, port: ServicePort, family: IpFamily): Outside | undefined {
   return outsideOfPort(outsideOfAll(service, family), port)
+}
+
+/** The endpoints of one port alone. */
+export function chooseEndpoints(
+  service: Service,
+  port: ServicePort,
+  family: IpFamily,
+  slices: readonly EndpointSlice[],
+  here: Here,
+  outside?: Outside,
+) {
+  return new EndpointChoice(service, slices, here).of(port, family, outside)
 }

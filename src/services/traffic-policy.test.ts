@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { chooseEndpoints, type Here } from './endpoints.ts'
+import type { Here } from './endpoints.ts'
 import type { SliceEndpoint } from './endpointslice.ts'
 import type { TrafficPolicy } from './service.ts'
-import { anEndpoint, aPort, aService, aSlice, outsideOf } from './testing.ts'
+import { anEndpoint, aPort, aService, aSlice, chooseEndpoints, outsideOf } from './testing.ts'
 
 const inZoneA: Here = { nodeName: 'node1', zone: 'zone-a' }
 const inZoneB: Here = { nodeName: 'node1', zone: 'zone-b' }

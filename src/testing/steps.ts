@@ -12,7 +12,7 @@ for (const compiler of ['opt', 'maglev', 'sparkplug']) setFlagsFromString(`--no-
 const ours = new URL('../', import.meta.url).href
 
 /** How often blocks of code below src/ ran while `run` did, to its end where it is asynchronous. */
-async function countSteps(run: () => unknown): Promise<number> {
+export async function countSteps(run: () => unknown): Promise<number> {
   const session = new Session()
   session.connect()
   try {

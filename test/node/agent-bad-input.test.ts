@@ -84,11 +84,11 @@ describe('what users write, however wrong', { skip }, () => {
     assert.equal(await lab.metric('lightpath_problems{code="LP104"}'), undefined)
   })
 
-  test('of two Services that claim one VIP and port the first keeps it, the other is told, and inherits it', async () => {
+  test('of two Services that claim one VIP and port the older keeps it, the other is told, and inherits it', async () => {
     const vips = ['10.96.2.20']
-    lab.write('first', serviceWith({ name: 'first', vips }, [pods[0]!]))
+    lab.write('first', created('2026-01-01T00:00:00Z', serviceWith({ name: 'first', vips }, [pods[0]!])))
     await lab.untilServedBy('envoy', client, 'http://10.96.2.20/')
-    lab.write('a-second', serviceWith({ name: 'a-second', vips }, [pods[1]!]))
+    lab.write('a-second', created('2026-01-02T00:00:00Z', serviceWith({ name: 'a-second', vips }, [pods[1]!])))
     const problem = await lab.until('a problem', async () => (await lab.problems('default/a-second'))[0])
     assert.match(problem, /^LP211 .*10\.96\.2\.20.*default\/first/)
     assert.equal(await lab.ask(client, 'http://10.96.2.20/'), 'web-1 by envoy')
@@ -119,6 +119,17 @@ describe('what users write, however wrong', { skip }, () => {
     lab.write('same', serviceWith({ name: 'same', vips: ['10.96.2.21'], ports, settings: { overlay: 'false' } }, pods))
     await lab.untilServedBy('kernel', client, 'http://10.96.2.21:1666/')
     lab.remove('same')
+  })
+
+  test("Envoy's port on the node itself is no endpoint, whatever an EndpointSlice says, and the owner is told", async () => {
+    const options = { name: 'guarded', vips: ['10.96.2.24'], ports: [{ ...http, name: 'tcp', targetPort: 1666 }] }
+    const ownAddress = { ...pods[0]!, ip: lab.node.address }
+    lab.write('guarded', serviceWith(options, [ownAddress]))
+    const problem = await lab.until('a problem', async () => (await lab.problems('default/guarded'))[0])
+    assert.match(problem, /^LP222 endpoint \S+:1666: it is a port of Lightpath itself on this node$/)
+    // Refused as any Service without endpoints.
+    await lab.until('its refusal', async () => (await lab.ask(client, 'http://10.96.2.24/')) === 'curl 7')
+    lab.remove('guarded')
   })
 
   test('names of the longest length with every legal character work everywhere', async () => {
@@ -213,6 +224,13 @@ describe('what users write, however wrong', { skip }, () => {
 function named(object: object, name: string): object {
   const { metadata } = object as { metadata: object }
   return { ...object, metadata: { ...metadata, name } }
+}
+
+function created(creationTimestamp: string, objects: readonly object[]): readonly object[] {
+  return objects.map(object => {
+    const { metadata } = object as { metadata: object }
+    return { ...object, metadata: { ...metadata, creationTimestamp } }
+  })
 }
 
 /** Somebody's own listener in Envoy's bootstrap, at the address of a Service. */

@@ -1,0 +1,221 @@
+/**
+ * The endpoints of each port of a Service, by the rules of endpoints.ts. What the rules say does not depend on the number
+ * that a port has on an endpoint: so the choice is made once for all ports that are in the same slices, and each port
+ * writes its own number into it.
+ */
+
+import type { IpFamily } from '../address.ts'
+import { answers, type Candidate, type Here, pick, preference, whyNot } from '../endpoints.ts'
+import type { EndpointSlice, SlicePort } from '../endpointslice.ts'
+import type { Outside } from '../outside.ts'
+import type { Endpoint, External, PortState } from '../port.ts'
+import type { Service, ServicePort, TrafficPolicy } from '../service.ts'
+
+/** The choice for what comes by the VIP, and the one for what comes from outside. */
+interface Choices {
+  readonly endpoints: readonly Endpoint[]
+  /** Traffic policy Local, and endpoints only on other nodes. */
+  readonly onlyElsewhere: boolean
+  /** See `PortState`. */
+  readonly answering: readonly Endpoint[]
+  readonly external: Omit<External, 'layer'> | undefined
+  /** Endpoints that are none, since connections to them would end at the agent or its Envoy. */
+  readonly reserved: readonly Endpoint[]
+}
+
+/** An endpoint for people. */
+export interface ExplainedEndpoint extends Endpoint {
+  readonly source: EndpointSlice['endpoints'][number]
+  /** Why this node does not use it; undefined for the chosen ones. */
+  readonly notUsed?: string
+}
+
+/** Which of the port's numbers, in ascending order, it has on the endpoint: 0 where there is but one. */
+interface NumberedCandidate extends Candidate {
+  readonly number: number
+}
+
+/** What ports in the same slices have in common; each list is made when it is asked for. */
+interface Selection {
+  readonly all: readonly NumberedCandidate[]
+  readonly by: { [policy in TrafficPolicy]?: readonly NumberedCandidate[] }
+}
+
+interface LookedUp {
+  /** In ascending order. */
+  readonly numbers: readonly number[]
+  readonly selection: Selection
+  /** Left out of the selection; see `Choices`. */
+  readonly reserved: readonly Endpoint[]
+}
+
+const none: readonly Endpoint[] = []
+
+export class EndpointChoice {
+  readonly #service: Service
+  readonly #slices: readonly EndpointSlice[]
+  readonly #here: Here
+  /** By family and by which slices have the port, and with which of its numbers. */
+  readonly #selections = new Map<string, Selection>()
+  /** By numbers: ports that lead to the same numbers share the list, and so do the VIP and what comes from outside. */
+  readonly #lists = new Map<readonly NumberedCandidate[], Map<string, readonly Endpoint[]>>()
+
+  constructor(service: Service, slices: readonly EndpointSlice[], here: Here) {
+    this.#service = service
+    this.#slices = slices
+    this.#here = here
+  }
+
+  /**
+   * The endpoints of one family that `here` uses, in order of address and port.
+   *
+   * @param outside how the port is reached from outside; undefined where it is not
+   * @param known the port until now: lists of it that are still right are kept
+   */
+  of(port: ServicePort, family: IpFamily, outside?: Outside, known?: PortState): Choices {
+    const { numbers, selection, reserved } = this.#lookUp(port, family)
+    const chosen = (policy: TrafficPolicy) => (selection.by[policy] ??= pick(selection.all, policy, this.#here))
+    const endpoints = (policy: TrafficPolicy, before: readonly Endpoint[] | undefined) =>
+      this.#listOf(chosen(policy), numbers, before)
+    const onlyElsewhere = (policy: TrafficPolicy) =>
+      policy === 'Local' && chosen('Local').length === 0 && chosen('Cluster').length > 0
+    const { internalTrafficPolicy: internal } = this.#service
+    const isUdp = port.protocol === 'UDP'
+    return {
+      endpoints: endpoints(internal, known?.endpoints),
+      onlyElsewhere: onlyElsewhere(internal),
+      answering: isUdp ? endpointsOf(selection.all.filter(answers), numbers, known?.answering) : none,
+      external: outside && {
+        ...outside,
+        endpoints: endpoints(outside.policy, known?.external?.endpoints),
+        onlyElsewhere: onlyElsewhere(outside.policy),
+        clusterEndpoints: endpoints('Cluster', known?.external?.clusterEndpoints),
+      },
+      reserved,
+    }
+  }
+
+  /** The choice for the VIP, for people: every endpoint, and why the others are not used. */
+  explain(port: ServicePort, family: IpFamily): readonly ExplainedEndpoint[] {
+    const { numbers, selection, reserved } = this.#lookUp(port, family)
+    const chosen = new Set(pick(selection.all, this.#service.internalTrafficPolicy, this.#here))
+    const explained = selection.all.map(candidate => {
+      const { source, number } = candidate
+      const endpoint = { ...toEndpoint(candidate, numbers[number]!), source }
+      return chosen.has(candidate) ? endpoint : { ...endpoint, notUsed: whyNot(candidate, this.#service, this.#here) }
+    })
+    const others = reserved.map(endpoint => ({
+      ...endpoint,
+      source: { ip: endpoint.ip, ready: true, serving: true, terminating: false },
+      notUsed: reservedReason,
+    }))
+    return [...explained, ...others]
+  }
+
+  #lookUp(port: ServicePort, family: IpFamily): LookedUp {
+    const inSlices = this.#slices.map(slice => (slice.family === family ? numberIn(slice.ports, port) : undefined))
+    const numbers = [...new Set(inSlices.filter(number => number !== undefined))].sort((a, b) => a - b)
+    const ranks = inSlices.map(number => (number === undefined ? undefined : numbers.indexOf(number)))
+    const key = `${family} ${ranks.join()}`
+    let selection = this.#selections.get(key)
+    if (!selection) {
+      selection = { all: candidatesIn(this.#slices, ranks, this.#here), by: {} }
+      this.#selections.set(key, selection)
+    }
+    const reserved = this.#reservedAmong(selection.all, numbers)
+    if (reserved.size === 0) return { numbers, selection, reserved: none }
+    const others = { all: selection.all.filter(candidate => !reserved.has(candidate)), by: {} }
+    return { numbers, selection: others, reserved: endpointsOf([...reserved], numbers, undefined) }
+  }
+
+  #listOf(
+    chosen: readonly NumberedCandidate[],
+    numbers: readonly number[],
+    known: readonly Endpoint[] | undefined,
+  ): readonly Endpoint[] {
+    const lists = this.#lists.get(chosen) ?? new Map<string, readonly Endpoint[]>()
+    this.#lists.set(chosen, lists)
+    const key = numbers.join()
+    const list = lists.get(key) ?? endpointsOf(chosen, numbers, known)
+    lists.set(key, list)
+    return list
+  }
+
+  #reservedAmong(all: readonly NumberedCandidate[], numbers: readonly number[]): ReadonlySet<NumberedCandidate> {
+    const { reserved } = this.#here
+    if (!reserved || !numbers.some(number => reserved.ports.has(number))) return nobody
+    return new Set(
+      all.filter(({ source, number }) => reserved.ports.has(numbers[number]!) && reserved.hasAddress(source.ip)),
+    )
+  }
+}
+
+export const reservedReason = 'it is a port of Lightpath itself on this node'
+const nobody: ReadonlySet<NumberedCandidate> = new Set()
+
+/** By protocol and name, once for each list: slices of a Service mostly share it. */
+const numbersIn = new WeakMap<readonly SlicePort[], ReadonlyMap<string, number>>()
+
+function numberIn(ports: readonly SlicePort[], { name, protocol }: ServicePort): number | undefined {
+  let numbers = numbersIn.get(ports)
+  if (!numbers) {
+    numbers = new Map(ports.map(port => [`${port.protocol} ${port.name}`, port.port]))
+    numbersIn.set(ports, numbers)
+  }
+  return numbers.get(`${protocol} ${name}`)
+}
+
+/**
+ * Every endpoint of the slices that have a rank, in order of address and number, once each: while a pod moves between
+ * slices it may be in two.
+ */
+function candidatesIn(
+  slices: readonly EndpointSlice[],
+  ranks: readonly (number | undefined)[],
+  here: Here,
+): readonly NumberedCandidate[] {
+  const known = new Map<string, NumberedCandidate>()
+  for (const [index, { endpoints }] of slices.entries()) {
+    const number = ranks[index]
+    if (number === undefined) continue
+    for (const source of endpoints) {
+      const key = `${source.ip} ${number}`
+      const other = known.get(key)
+      if (!other || preference(other.source, here) < preference(source, here)) known.set(key, { source, number })
+    }
+  }
+  return [...known.values()].sort((a, b) => compareText(a.source.ip, b.source.ip) || a.number - b.number)
+}
+
+/** Endpoints that are as they were stay the same objects, and so does the list where all are. */
+function endpointsOf(
+  chosen: readonly NumberedCandidate[],
+  numbers: readonly number[],
+  known: readonly Endpoint[] = none,
+): readonly Endpoint[] {
+  let [at, isSame] = [0, chosen.length === known.length]
+  const endpoints = chosen.map(candidate => {
+    const port = numbers[candidate.number]!
+    while (at < known.length && compareEndpoints(known[at]!, candidate.source.ip, port) < 0) at++
+    const before = known[at]
+    if (before?.ip === candidate.source.ip && before.port === port && before.nodeName === candidate.source.nodeName) {
+      return before
+    }
+    isSame = false
+    return toEndpoint(candidate, port)
+  })
+  return isSame ? known : endpoints
+}
+
+function toEndpoint({ source: { ip, nodeName } }: Candidate, port: number): Endpoint {
+  return { ip, port, nodeName }
+}
+
+function compareEndpoints(endpoint: Endpoint, ip: string, port: number): number {
+  return compareText(endpoint.ip, ip) || endpoint.port - port
+}
+
+function compareText(a: string, b: string): number {
+  if (a === b) return 0
+  return a < b ? -1 : 1
+}
