@@ -203,7 +203,7 @@ configured(
   program
     .command('webhook')
     .description('hand new Services to Lightpath as the API server asks about them; makes and renews its certificate'),
-  ['kubeconfig', 'webhookAddress', 'webhookPort', 'certificate', 'logLevel'],
+  ['kubeconfig', 'webhookAddress', 'webhookPort', 'certificate', 'clientAuthorities', 'clientNames', 'logLevel'],
 ).action(run(async config => (await import('./commands/webhook.ts')).runWebhook(config)))
 
 configured(

@@ -6,7 +6,11 @@
 import { rolldown } from 'rolldown'
 
 const bundle = await rolldown({
-  input: { lightpath: 'src/cli.ts', 'manifest-worker': 'src/sources/manifests/worker.ts' },
+  input: {
+    lightpath: 'src/cli.ts',
+    'manifest-worker': 'src/sources/manifests/worker.ts',
+    'review-worker': 'src/webhook/worker.ts',
+  },
   platform: 'node',
   // Written to take native modules where they are installed, none of which is; and gRPC's channelz, which nobody asks for.
   external: ['bufferutil', 'utf-8-validate', '@grpc/proto-loader'],

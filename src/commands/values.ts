@@ -75,6 +75,14 @@ export const yesOrNo: Shape<boolean> = {
 }
 
 export const text: Shape<string> = { placeholder: 'TEXT', parse: value => value || undefined, accepts: 'a text' }
+export const names: Shape<readonly string[]> = {
+  placeholder: 'NAMES',
+  parse: value => {
+    const parts = value.split(',').map(part => part.trim())
+    return parts.includes('') ? undefined : parts
+  },
+  accepts: 'a list of names such as a,b',
+}
 export const path: Shape<string> = { ...text, placeholder: 'PATH', accepts: 'a path' }
 
 export function oneOf<T extends string>(...values: readonly T[]): Shape<T> {

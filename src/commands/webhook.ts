@@ -1,7 +1,9 @@
 import { createLog } from '../observe/log.ts'
+import { Clients } from '../webhook/clients.ts'
 import { certificateFiles } from '../webhook/files.ts'
 import { startWebhook, type WebhookOptions } from '../webhook/server.ts'
 import type { Config } from './options.ts'
+import { UsageError } from './usage.ts'
 
 const service = 'lightpath-webhook'
 const day = 24 * 3600e3
@@ -15,6 +17,7 @@ export async function runWebhook(config: Config): Promise<void> {
     certificates: await certificatesOf(config),
     address: config.webhookAddress,
     port: config.webhookPort,
+    clients: clientsOf(config),
     everyMs: 30_000,
     log,
   })
@@ -23,6 +26,12 @@ export async function runWebhook(config: Config): Promise<void> {
     for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve())
   })
   await webhook.stop(leavingMs)
+}
+
+function clientsOf({ clientAuthorities: file, clientNames: names }: Config): Clients | undefined {
+  if (file !== undefined) return new Clients({ file, names })
+  if (names.length > 0) throw new UsageError('--client-names needs --client-authorities')
+  return undefined
 }
 
 async function certificatesOf({ certificate, kubeconfig }: Config): Promise<WebhookOptions['certificates']> {

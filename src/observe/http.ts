@@ -5,6 +5,7 @@ import type { IncomingMessage, Server } from 'node:http'
 import { connect, type ListenOptions } from 'node:net'
 import { dirname } from 'node:path'
 import { hostPort } from '../services/address.ts'
+import { limitConnections, requestBounds, silenceMs } from './http/bounds.ts'
 import type { Log } from './log.ts'
 import { createServer } from './plainhttp.ts'
 
@@ -61,18 +62,24 @@ export async function serveUnix(routes: Routes, path: string, log: Log): Promise
   return { stop: () => close(server) }
 }
 
+/** Of a request that failed, in the log. */
+const longestPath = 256
+
 function createHttpServer(routes: Routes, log: Log): Server {
-  return createServer(async (request, response) => {
+  const server = createServer(requestBounds, async (request, response) => {
     let answer: Answer
     try {
       answer = await answerTo(request, routes)
     } catch (error) {
-      log.error({ path: request.url, error: String(error) }, 'request failed')
-      answer = text(500, String(error))
+      log.error({ path: request.url?.slice(0, longestPath), error: String(error) }, 'request failed')
+      answer = text(500, 'the request failed; the log says why')
     }
     const headers = { 'content-type': answer.contentType, ...answer.headers }
     response.writeHead(answer.status, headers).end(answer.body)
   })
+  server.timeout = silenceMs
+  limitConnections(server)
+  return server
 }
 
 function answerTo({ method, url = '/' }: IncomingMessage, routes: Routes): Answer | Promise<Answer> {

@@ -5,9 +5,10 @@ import type { IncomingMessage } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { limitConnections, requestBounds } from '../observe/http/bounds.ts'
 import type { Log } from '../observe/log.ts'
-import { rawObject } from '../services/raw.ts'
-import { admit } from './admit.ts'
+import type { Clients } from './clients.ts'
+import { Reviewer, Unanswered } from './reviewer.ts'
 
 /** A certificate and its key, PEM. */
 export interface Served {
@@ -24,6 +25,8 @@ export interface WebhookOptions {
   readonly port: number
   /** Between looks at the certificate, also after one that failed. */
   readonly everyMs: number
+  /** Who may ask; undefined for whoever can reach the webhook. */
+  readonly clients?: Clients
   readonly log: Log
 }
 
@@ -38,30 +41,34 @@ export interface Webhook {
  * moment, but creates the Service without asking again, so this side must not be the first that closes.
  */
 const keepAliveMs = 120_000
-/** The API server sends objects of at most 3 MiB. */
-const longestReview = 8 * 1024 * 1024
+/** The API server waits for 2 s, and asks about each Service on a connection of its own where several are created at once. */
+const bounds = { ...requestBounds, requestTimeout: 5000, handshakeTimeout: 5000, keepAliveTimeout: keepAliveMs }
+const mostConnections = { total: 512, perPeer: 128 }
 
 export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
-  const { log } = options
-  let isReady = false
+  const { clients } = options
+  let served: Served | undefined
   let isLeaving = false
-  const server = createServer((request, response) => {
-    answer(request, isReady).then(
-      ({ status, body }) => {
-        if (isLeaving) response.setHeader('connection', 'close')
-        response.writeHead(status, { 'content-type': 'application/json' }).end(body)
-      },
-      error => {
-        log.warn({ error: String(error) }, 'a request was not answered')
-        response.writeHead(400).end()
-      },
-    )
+  const reviewer = new Reviewer()
+  // Probes have no certificate.
+  const certificates = { requestCert: clients !== undefined, rejectUnauthorized: false }
+  const server = createServer({ ...bounds, ...certificates }, async (request, response) => {
+    const { status, body } =
+      request.method === 'GET' ? health(request, served !== undefined) : await answer(request, options, reviewer)
+    // Probes need not keep their connection, and of a body that was refused the rest is left unread.
+    if (isLeaving || request.method === 'GET' || status !== 200) response.setHeader('connection', 'close')
+    response.writeHead(status, { 'content-type': 'application/json' }).end(body)
   })
-  const look = options.certificates(({ certificate, key }) => {
-    server.setSecureContext({ cert: certificate, key })
-    isReady = true
-  })
-  server.keepAliveTimeout = keepAliveMs
+  limitConnections(server, mostConnections)
+  const serve = ({ certificate, key }: Served) => {
+    served = { certificate, key }
+    server.setSecureContext({ cert: certificate, key, ca: clients?.authorities })
+  }
+  const lookAtCertificate = options.certificates(serve)
+  const look = async () => {
+    await lookAtCertificate()
+    if (clients?.look() && served) serve(served)
+  }
   server.listen(options.port, options.address)
   await once(server, 'listening')
   const stopping = new AbortController()
@@ -73,6 +80,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
       isLeaving = true
       await sleep(afterMs)
       await Promise.all([looking, close(server)])
+      await reviewer.stop()
     },
   }
 }
@@ -88,27 +96,26 @@ async function keepLooking(look: () => Promise<void>, { everyMs, log }: WebhookO
   }
 }
 
-async function answer(request: IncomingMessage, isReady: boolean): Promise<{ status: number; body: string }> {
-  if (request.method === 'GET') return { status: request.url === '/healthz' && isReady ? 200 : 404, body: '' }
-  const review: unknown = JSON.parse(await read(request))
-  // The API server has left out namespaces that opted out: the configuration's namespaceSelector.
-  const patch = admit(review, {})
-  const { uid } = rawObject(rawObject(review).request)
-  const change = { patchType: 'JSONPatch', patch: Buffer.from(JSON.stringify(patch)).toString('base64') }
-  const response = { uid, allowed: true, ...(patch.length > 0 && change) }
-  const body = JSON.stringify({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response })
-  return { status: 200, body }
+interface Reply {
+  readonly status: number
+  readonly body: string
 }
 
-async function read(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    chunks.push(chunk)
-    length += chunk.length
-    if (length > longestReview) throw new Error(`a review is longer than ${longestReview} bytes`)
+function health({ url }: IncomingMessage, isReady: boolean): Reply {
+  return { status: url === '/healthz' && isReady ? 200 : 404, body: '' }
+}
+
+async function answer(request: IncomingMessage, { clients, log }: WebhookOptions, reviewer: Reviewer): Promise<Reply> {
+  // Once the client has gone there is no socket.
+  const client = request.socket.remoteAddress
+  try {
+    if (clients && !clients.mayAsk(request.socket)) throw new Unanswered(401, 'it has no certificate that may ask')
+    return { status: 200, body: await reviewer.answer(request) }
+  } catch (error) {
+    const { message } = error as Error
+    log.warn({ client, error: message }, 'a request was not answered')
+    return { status: error instanceof Unanswered ? error.status : 400, body: '' }
   }
-  return Buffer.concat(chunks).toString()
 }
 
 function close(server: Server): Promise<void> {

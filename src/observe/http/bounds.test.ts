@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { silentLog } from '../../sources/testing.ts'
+import { serveTcp, text } from '../http.ts'
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+async function start(t: TestContext): Promise<number> {
+  const port = await freePort()
+  const server = await serveTcp({ '/': () => text(200, 'ok') }, { address: '127.0.0.1', port }, silentLog)
+  t.after(() => server.stop())
+  return port
+}
+
+async function open(t: TestContext, port: number, localAddress = '127.0.0.1'): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', localAddress })
+  t.after(() => socket.destroy())
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  return socket
+}
+
+/** What comes back until the server ends the connection. */
+async function answer(socket: Socket): Promise<string> {
+  let answered = ''
+  socket.on('data', chunk => (answered += chunk))
+  await once(socket, 'close')
+  return answered
+}
+
+test('who opens many connections gets some, and others are answered', async t => {
+  const port = await start(t)
+  const held = await Promise.all(Array.from({ length: 300 }, () => open(t, port)))
+  await delay(200)
+  const alive = held.filter(socket => !socket.destroyed && !socket.closed)
+  assert.equal(alive.length, 32)
+  const other = await open(t, port, '127.0.0.2')
+  other.write('GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n')
+  assert.match(await answer(other), /^HTTP\/1\.1 200 /)
+})
+
+test('headers that are large, or never come, end the connection', async t => {
+  const port = await start(t)
+  const large = await open(t, port)
+  large.write(`GET / HTTP/1.1\r\nx: ${'x'.repeat(20_000)}\r\n`)
+  assert.match(await answer(large), /^HTTP\/1\.1 431 /)
+  const [silent, slow] = [await open(t, port), await open(t, port)]
+  slow.write('GET / HTTP/1.1\r\nx: ')
+  // The server ends both within seconds: else the test's time limit does.
+  for (const socket of [silent, slow]) assert.match(await answer(socket), /^(HTTP\/1\.1 408 .*)?/)
+})

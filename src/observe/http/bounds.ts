@@ -1,0 +1,32 @@
+/** What an HTTP server gives to whoever comes: little memory and little time, and no peer what others need. */
+
+import type { ServerOptions } from 'node:http'
+import type { Server } from 'node:net'
+import { Shares } from './shares.ts'
+
+export const requestBounds = {
+  maxHeaderSize: 16 * 1024,
+  /** Also of a connection on which nothing has come yet. */
+  headersTimeout: 5000,
+  requestTimeout: 10_000,
+  keepAliveTimeout: 15_000,
+  connectionsCheckingInterval: 1000,
+} satisfies ServerOptions
+
+/** A connection on which nothing moves, such as an answer that nobody reads. */
+export const silenceMs = 30_000
+
+/** All connections, and those of one address. */
+const mostConnections = { total: 256, perPeer: 32 }
+
+/** Closes connections beyond the bounds as they come. */
+export function limitConnections(server: Server, { total, perPeer } = mostConnections): void {
+  const shares = new Shares(total, perPeer)
+  server.on('connection', socket => {
+    // Undefined for a Unix socket, whose directory says who may come.
+    const peer = socket.remoteAddress
+    if (peer === undefined) return
+    if (shares.take(peer)) socket.once('close', () => shares.give(peer))
+    else socket.destroy()
+  })
+}
