@@ -9,7 +9,15 @@ import { printable } from './text/printable.ts'
 
 const ports = ['redirectPort', 'canaryPort', 'adminPort', 'xdsPort'] as const
 const kernel = [
-  ...(['steeringMark', 'envoyMark', 'routeTable', 'masqueradeMark', 'nodeportAddresses', 'masqueradeAll'] as const),
+  ...([
+    'steeringMark',
+    'envoyMark',
+    'routeTable',
+    'rulePriority',
+    'masqueradeMark',
+    'nodeportAddresses',
+    'masqueradeAll',
+  ] as const),
   ...(['detectLocalMode', 'clusterCidr', 'podBridgeInterface', 'podInterfaceNamePrefix'] as const),
 ] as const
 const conntrack = [

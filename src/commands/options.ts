@@ -151,6 +151,14 @@ export const definitions = {
     description: 'routing table that delivers steered packets to this host',
     default: 1666,
   },
+  rulePriority: {
+    placeholder: 'NUMBER',
+    parse: (value: string) =>
+      /^\d{1,5}$/.test(value) && Number(value) > 0 && Number(value) < 32_766 ? Number(value) : undefined,
+    accepts: 'a number from 1 to 32765',
+    description: 'priority of the routing rule for steered packets: before those that others have for pods',
+    default: 5,
+  },
   masqueradeMark: {
     ...markBit,
     description: "packet mark bit of connections that get the node's address as their source",

@@ -54,6 +54,8 @@ export interface KernelOptions extends RulesetOptions, NodePlanOptions {
   readonly families: readonly IpFamily[]
   readonly nodeName: string
   readonly routeTable: number
+  /** Of our routing rule. */
+  readonly rulePriority: number
   /** Words before each command, for tests; see `CommandPrefix`. */
   readonly prefix?: CommandPrefix
   /** The network namespace to write to, by its path, for tests; undefined for this process's own. `prefix` leads there, too. */
@@ -95,6 +97,8 @@ export interface KernelObserver {
   flushed?(flush: Flush): void
   /** Somebody else changed our tables, such as `table ip lightpath is gone`. They are mended next. */
   damaged?(what: string): void
+  /** Somebody else's routing rules changed, or may have. */
+  foreignRules?(): void
   round?(round: Round): void
   /** Conntrack was looked through for UDP flows that had gone stale. */
   reconciled?(families: readonly Reconciliation[]): void

@@ -6,11 +6,15 @@ import { ConsoleNft } from './console.ts'
 import type { Family } from './elements.ts'
 import type { NftClient } from './nft.ts'
 import { ensureRouting, type RoutingOptions } from './routing.ts'
+import { type RoutingEvents, watchRouting } from './routingwatch.ts'
 
 /** Rejections are CommandErrors. */
 export interface KernelPrograms {
   readonly nft: NftClient
-  ensureRouting(family: Family): Promise<void>
+  /** Whether something was missing. */
+  ensureRouting(family: Family): Promise<boolean>
+  /** Returns what ends it. */
+  watchRouting(events: RoutingEvents): () => void
   removeStaleUdp(frontends: UdpFrontends): Promise<readonly Reconciliation[]>
   /** Ends what is still running; nothing is asked any more. */
   close(): void
@@ -24,6 +28,7 @@ export function systemPrograms(
   return {
     nft,
     ensureRouting: family => ensureRouting(family, options, prefix),
+    watchRouting: events => watchRouting(options.routeTable, events, netns),
     removeStaleUdp: frontends => removeStaleUdp(frontends, netns),
     close: () => nft.close(),
   }

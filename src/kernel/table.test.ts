@@ -74,7 +74,13 @@ class Agent {
         problems: (origin, problems) =>
           void (problems.length === 0 ? this.problems.delete(origin) : this.problems.set(origin, problems)),
       },
-      { nft, ensureRouting: async () => {}, removeStaleUdp: async () => [], close: () => {} },
+      {
+        nft,
+        ensureRouting: async () => false,
+        watchRouting: () => () => {},
+        removeStaleUdp: async () => [],
+        close: () => {},
+      },
     )
   }
 

@@ -15,6 +15,7 @@ import { type KernelPrograms, systemPrograms } from './programs.ts'
 import { changeOf, elementsOf, type PortChange, type PortRecord } from './record.ts'
 import { repeat } from './repeat.ts'
 import { Rounds } from './rounds.ts'
+import { RoutingKeeper } from './routingkeeper.ts'
 import { familiesOf, markerFor, renderReplacement, tableName } from './ruleset.ts'
 import { StaleFlows } from './stale-flows.ts'
 import { Writer } from './writer.ts'
@@ -28,6 +29,7 @@ export class KernelTables implements KernelLayer {
   readonly #overlay = new Overlay()
   readonly #rounds: Rounds
   readonly #staleFlows: StaleFlows
+  readonly #routing: RoutingKeeper
   /** What the kernel shall have, and has, of this node itself. */
   #surroundings = unknownSurroundings
   #nodeElements: Elements
@@ -56,12 +58,14 @@ export class KernelTables implements KernelLayer {
       writeChanges: () => this.#writeChanges(),
     }
     this.#rounds = new Rounds(['nftables', ...options.families].join(', '), job, observer, options.coalesceMs)
+    this.#routing = new RoutingKeeper(this.#families, programs, observer, () => this.#rounds.reinstall())
     this.#staleFlows = new StaleFlows(frontends => programs.removeStaleUdp(frontends), observer)
   }
 
   async start(): Promise<readonly VipPort[]> {
     this.#rounds.schedule()
     this.#stopWatching = this.#watch()
+    this.#routing.watch()
     await this.#rounds.attempted
     return this.#overlay.inherited
   }
@@ -134,6 +138,7 @@ export class KernelTables implements KernelLayer {
   async close(): Promise<void> {
     const closed = Promise.all([this.#rounds.close(), this.#staleFlows.close()])
     this.#stopWatching?.()
+    this.#routing.stop()
     this.#ports.close()
     await closed
     this.#programs.close()
@@ -162,7 +167,7 @@ export class KernelTables implements KernelLayer {
     }
     const comparison = async () => {
       if (!this.#rounds.isMirrored) return
-      for (const family of this.#families) await this.#programs.ensureRouting(family)
+      await this.#routing.ensure()
       const written = { node: () => this.#writtenNode, ports: this.#ports }
       this.#suspect(
         await this.#writer.reading(isTouched =>
@@ -198,7 +203,7 @@ export class KernelTables implements KernelLayer {
       if (chains.length === 0 && this.#switchedOff.has(family)) statements.push(renderOverlaySwitch(family, false))
     }
     if (statements.length > 0) await this.#programs.nft.apply(statements.join(''))
-    for (const family of this.#families) await this.#programs.ensureRouting(family)
+    await this.#routing.ensure()
   }
 
   async #inherit(): Promise<void> {

@@ -12,6 +12,7 @@ export const testOptions: KernelOptions = {
   envoyMark: 0x1000,
   targetPort: 1666,
   routeTable: 1666,
+  rulePriority: 5,
   masqueradeMark: 0x4000,
   masqueradeAll: false,
   detectLocalMode: 'ClusterCIDR',

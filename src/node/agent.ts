@@ -58,6 +58,7 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   readonly steeringMark: number
   readonly envoyMark: number
   readonly routeTable: number
+  readonly rulePriority: number
   /** Where agent and Envoy listen on this node. */
   readonly reservedPorts: ReadonlySet<number>
   /** What writes the kernel layer. */

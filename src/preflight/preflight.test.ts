@@ -4,7 +4,7 @@ import type { Link } from '../kernel/podnetwork.ts'
 import { checkConntrack, checkMigration, checkPortRange } from './limits.ts'
 import { checkEncryption, checkPodNetwork, cniTypes } from './network.ts'
 import { checkKernel } from './programs.ts'
-import { checkRules, checkTable } from './routing.ts'
+import { checkOrder, checkRules, checkTable } from './routing.ts'
 import { checkForeignRules, foreignRules } from './ruleset.ts'
 
 /** What is said of a ruleset, by name of the check. */
@@ -89,8 +89,8 @@ describe('rules of others', () => {
   })
 })
 
-const marks = { steeringMark: 0x8000, envoyMark: 0x1000, routeTable: 1666 }
-const ours = '1666:\tfrom all fwmark 0x8000/0x8000 lookup 1666 '
+const marks = { steeringMark: 0x8000, envoyMark: 0x1000, routeTable: 1666, rulePriority: 5 }
+const ours = '5:\tfrom all fwmark 0x8000/0xd000 lookup 1666 '
 
 test('a routing rule of others for one of our marks fails, ours and other marks do not', () => {
   const cilium = '9:\tfrom all fwmark 0x200/0xf00 lookup 2004'
@@ -99,11 +99,18 @@ test('a routing rule of others for one of our marks fails, ours and other marks 
   assert.deepEqual([outcome, found], ['fails', '100: from all fwmark 0x8000/0xf000 lookup 100'])
 })
 
-test('a routing table or priority that others use fails, and what the agent makes there does not', () => {
+test('a routing table that others use fails, and what the agent makes there does not', () => {
   assert.equal(checkTable([ours], ['local default dev lo scope host '], 1666).outcome, 'ok')
   assert.equal(checkTable([], ['default via 10.0.0.1 dev eth0 '], 1666).outcome, 'fails')
   assert.equal(checkTable(['50:\tfrom 10.0.0.0/8 lookup 1666'], [], 1666).outcome, 'fails')
-  assert.equal(checkTable(['1666:\tfrom all iif eth0 lookup main'], [], 1666).outcome, 'fails')
+})
+
+test('routing rules of others before ours are named, and those behind it are no matter', () => {
+  const [local, main] = ['0:\tfrom all lookup local', '32766:\tfrom all lookup main']
+  const behind = '512:\tfrom all to 10.0.1.7 lookup main'
+  assert.equal(checkOrder([local, ours, behind, main], marks).outcome, 'ok')
+  const { outcome, found } = checkOrder([local, '1:\tfrom all to 10.0.1.7 lookup main', ours], marks)
+  assert.deepEqual([outcome, found], ['warning', 'before ours (5): 1: from all to 10.0.1.7 lookup main'])
 })
 
 const veth = (ifname: string, master?: string): Link => ({

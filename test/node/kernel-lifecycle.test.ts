@@ -101,7 +101,7 @@ describe('The tables', needsRoot, () => {
     assert.doesNotMatch(after, /1666/)
     assert.match(after, /map @endpoints-tcp/)
     assert.equal(await readOverlaySwitch(new Nft(lab.options.prefix), ['ip', 'ip6']), false)
-    assert.match(await lab.onNode('ip', 'rule'), /fwmark 0x2000\/0x2000 lookup 1666/)
+    assert.match(await lab.onNode('ip', 'rule'), /fwmark 0x2000\/0x7000 lookup 1666/)
     assert.doesNotMatch(await lab.onNode('ip', 'rule'), /0x8000/)
   })
 
@@ -151,9 +151,12 @@ describe('The tables', needsRoot, () => {
     await run([web, web6, dns, sticky], { comparisonMs: 300, comparisonShare: 1 })
     lab.tables.setKernelClients(['10.1.0.9'])
     await lab.tables.settled()
-    const state = async () => (await rules()) + (await lab.onNode('ip', '-6', 'rule'))
+    const state = async () => {
+      const routes = await lab.onNode('ip', 'route', 'show', 'table', 'all')
+      return (await rules()) + (await lab.onNode('ip', '-6', 'rule')) + (/.*table 1666.*/.exec(routes)?.[0] ?? '')
+    }
     const whole = await state()
-    const harm: [damage: RegExp | undefined, ...command: string[]][] = [
+    const harm: [damage: RegExp, ...command: string[]][] = [
       [
         /services 10\.96\.0\.1 .* of a\/web\/http/,
         'nft',
@@ -164,17 +167,57 @@ describe('The tables', needsRoot, () => {
       [/chain ip6 endpoints-tcp-1/, 'nft', 'flush chain ip6 lightpath endpoints-tcp-1'],
       [/affinity 10\.96\.0\.3 /, 'nft', 'flush chain ip lightpath affinity-10.96.0.3-tcp-80'],
       [/services 10\.9\.9\.9/, 'nft', 'add element ip lightpath services { 10.9.9.9 . tcp . 80 : drop }'],
-      [undefined, 'ip', '-6', 'rule', 'del', 'priority', '1666'],
+      [/routing rule or route of ip6/, 'ip', '-6', 'rule', 'del', 'priority', '5'],
+      [/routing rule or route of ip /, 'ip', '-4', 'route', 'flush', 'table', '1666'],
     ]
     for (const [damage, program, ...args] of harm) {
       await lab.onNode(program!, ...args)
       await mended(async () => (await state()) === whole)
       await lab.tables.settled()
       const told = lab.damages.splice(0)
-      assert.equal(told.length, damage ? 1 : 0, `${args.join(' ')}: ${told.join()}`)
-      if (damage) assert.match(told[0]!, damage)
+      assert.equal(told.length, 1, `${args.join(' ')}: ${told.join()}`)
+      assert.match(told[0]!, damage)
     }
     assert.deepEqual([...lab.problems], [])
+  })
+
+  test('have their routing rule and route again at once when somebody takes them, without any comparison', async () => {
+    await run([web, web6], { presenceMs: 1e6, comparisonMs: 1e6 })
+    const routing = async () => {
+      const outputs = ['-4', '-6'].flatMap(family => [
+        lab.onNode('ip', family, 'rule'),
+        lab.onNode('ip', family, 'route', 'show', 'table', 'all', 'type', 'local', 'dev', 'lo', 'proto', 'kernel'),
+      ])
+      return (await Promise.all(outputs)).join('').replaceAll(/^(?!.*1666).*\n/gm, '')
+    }
+    const whole = await routing()
+    assert.equal(whole.match(/1666/g)?.length, 4)
+    for (const harm of [
+      'ip rule del priority 5',
+      'ip -6 rule del priority 5',
+      'ip route flush table 1666',
+      'ip -6 route flush table 1666',
+      'ip link set lo down; ip link set lo up',
+    ]) {
+      lab.damages.length = 0
+      await lab.onNode('sh', '-c', harm)
+      await mended(async () => lab.damages.length > 0 && (await routing()) === whole)
+      assert.match(lab.damages[0]!, /routing rule or route of ip6? is gone/)
+    }
+    lab.damages.length = 0
+    await lab.onNode('ip', 'rule', 'add', 'priority', '512', 'to', '10.1.0.1', 'lookup', 'main')
+    await lab.onNode('ip', 'rule', 'del', 'priority', '512')
+    await delay(300)
+    assert.deepEqual(lab.damages, [])
+  })
+
+  test('take the routing rule of an earlier version away', async () => {
+    await lab.onNode('ip', 'rule', 'add', 'priority', '1666', 'fwmark', '0x1000/0x1000', 'lookup', '1666')
+    await run([web])
+    const rules = await lab.onNode('ip', 'rule')
+    assert.doesNotMatch(rules, /^1666:/m)
+    assert.match(rules, /^5:\tfrom all fwmark 0x8000\/0xd000 lookup 1666$/m)
+    assert.deepEqual(lab.damages, [])
   })
 
   test('are left alone by comparisons while Services change', async () => {

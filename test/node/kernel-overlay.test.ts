@@ -61,6 +61,23 @@ describe('The overlay', needsRoot, () => {
       assert.doesNotMatch(await lab.connect(lab.node.netns, vip, 80, '-m', '0x1000'), /^envoy /)
     })
 
+    test(`Envoy gets a pod's connection over ${family} where others have routing rules for the pod before those of main`, async () => {
+      const flag = family === 'IPv4' ? '-4' : '-6'
+      const address = family === 'IPv4' ? client.ip : client.ip6
+      // As AWS VPC CNI, Cilium's ENI mode and a VRF have them.
+      for (const rule of [
+        ['priority', '512', 'to', address, 'lookup', 'main'],
+        ['priority', '20', 'to', address, 'lookup', 'main'],
+        ['priority', '111', 'from', address, 'lookup', 'main'],
+        ['priority', '10', 'iif', client.hostLink, 'lookup', 'main'],
+        ['priority', '1000', 'l3mdev'],
+      ]) {
+        await lab.onNode('ip', flag, 'rule', 'add', ...rule)
+        assert.equal(await lab.connect(client.netns, vip, 80), `envoy ${vip} 80 ${address}`)
+        await lab.onNode('ip', flag, 'rule', 'del', ...rule)
+      }
+    })
+
     test(`The port of Envoy refuses who connects to it directly over ${family}`, async () => {
       const address = family === 'IPv4' ? lab.node.address : lab.node.address6
       assert.equal(await lab.connect(client.netns, address, 1666), 'ECONNREFUSED')

@@ -17,6 +17,8 @@ import { Overlay, type VipPort } from '../overlay.ts'
 import { repeat } from '../repeat.ts'
 import { Rounds } from '../rounds.ts'
 import { ensureRouting } from '../routing.ts'
+import { RoutingKeeper } from '../routingkeeper.ts'
+import { type RoutingEvents, watchRouting } from '../routingwatch.ts'
 import { familiesOf } from '../ruleset.ts'
 import { refusalsAtOnce, writeSplitting } from '../splitting.ts'
 import { StaleFlows } from '../stale-flows.ts'
@@ -56,6 +58,7 @@ export class IptablesLayer implements KernelLayer {
   readonly #overlay = new Overlay()
   readonly #rounds: Rounds
   readonly #staleFlows: StaleFlows
+  readonly #routing: RoutingKeeper
   #surroundings: Omit<Surroundings, 'node'> = unknownSurroundings
   #wantedSurroundings: PortRules
   #writtenSurroundings: PortRules
@@ -80,6 +83,11 @@ export class IptablesLayer implements KernelLayer {
       writeChanges: () => this.#writeChanges(),
     }
     this.#rounds = new Rounds(['iptables', ...options.families].join(', '), job, observer, options.coalesceMs)
+    const routing = {
+      ensureRouting: (family: Family) => ensureRouting(family, options, options.prefix),
+      watchRouting: (events: RoutingEvents) => watchRouting(options.routeTable, events, options.netns),
+    }
+    this.#routing = new RoutingKeeper(this.#families, routing, observer, () => this.#rounds.reinstall())
     this.#staleFlows = new StaleFlows(frontends => removeStaleUdp(frontends, options.netns), observer)
   }
 
@@ -87,6 +95,7 @@ export class IptablesLayer implements KernelLayer {
     this.#rounds.schedule()
     const { comparisonMs = 60e3, comparisonShare = 0.01 } = this.#options
     this.#stopWatching = repeat(() => this.#compare(), comparisonMs, comparisonShare)
+    this.#routing.watch()
     await this.#rounds.attempted
     return this.#overlay.inherited
   }
@@ -164,6 +173,7 @@ export class IptablesLayer implements KernelLayer {
 
   async close(): Promise<void> {
     this.#stopWatching?.()
+    this.#routing.stop()
     await Promise.all([this.#rounds.close(), this.#staleFlows.close()])
   }
 
@@ -183,6 +193,7 @@ export class IptablesLayer implements KernelLayer {
   /** Looks for what somebody else took away; it only reads. What of a port is written meanwhile is not looked at. */
   async #compare(): Promise<void> {
     if (!this.#rounds.isMirrored) return
+    await this.#routing.ensure()
     const before = [...this.#ports.values()].map(record => ({ record, written: record.written }))
     const members = await this.#programs.saveMembers()
     if (await this.#hasSwitch()) this.#switchedOff = this.#families.filter(family => isSwitchedOff(family, members))
@@ -217,8 +228,8 @@ export class IptablesLayer implements KernelLayer {
     for (const family of this.#families) {
       const saved = await this.#programs.save(family)
       await this.#programs.restore(family, renderFixedPart(family, saved, this.#options))
-      await ensureRouting(family, this.#options, this.#options.prefix)
     }
+    await this.#routing.ensure()
   }
 
   async #hasSwitch(): Promise<boolean> {
