@@ -126,9 +126,10 @@ function renderSettings({ settings }: PortExplanation): string[] {
 
 function renderEndpoints({ id, endpoints }: PortExplanation, { health }: Explanation): string[] {
   if (endpoints.length === 0) return ['  endpoints: none']
-  const rows = endpoints.map(({ address, port, node, zone, notUsed }) => {
+  const rows = endpoints.map(({ address, port, node, zone, notUsed, barred }) => {
     const there = health[id]?.[`${address}:${port}`]
-    const envoy = there === undefined ? '' : there.ejected ? 'ejected' : there.healthy ? 'healthy' : 'unhealthy'
+    const state = there === undefined ? '' : there.ejected ? 'ejected' : there.healthy ? 'healthy' : 'unhealthy'
+    const envoy = barred === undefined ? state : `no: ${barred}`
     return [`${address}:${port}`, node ?? '', zone ?? '', notUsed === undefined ? 'yes' : `no: ${notUsed}`, envoy]
   })
   return [table(['ENDPOINT', 'NODE', 'ZONE', 'USED', 'IN ENVOY'], rows, '  ')]

@@ -58,7 +58,7 @@ async function gather(config: Config, onStep: (step: string) => void): Promise<R
   const reading = await readOnce(source, config.nodeName, { scope: config.services, obstacles: obstaclesFor(decided) })
   return {
     node: config.nodeName,
-    checks: [...checks, checkPolicies(reading.clients)],
+    checks: [...checks, checkPolicies(reading.table.policies)],
     services: plannedPorts(reading.table),
     problems: reading.problems().map(formatProblem),
   }

@@ -1,6 +1,5 @@
 /** What a source has told, for commands that look at it. */
 
-import { KernelClients } from '../services/kernelclients.ts'
 import type { OutsideObstacles, ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
 import { formatProblem, type Problem } from '../services/problem.ts'
@@ -10,7 +9,6 @@ import type { Source } from '../sources/source.ts'
 /** Goes on changing while the source is followed. */
 export interface Reading {
   readonly table: ServiceTable
-  readonly clients: KernelClients
   /** Those there are now. */
   problems(): readonly Problem[]
 }
@@ -19,6 +17,8 @@ export interface FollowOptions {
   readonly scope?: ServiceScope
   /** Of the node. Default: none. */
   readonly obstacles?: OutsideObstacles
+  /** `--cluster-cidr`. Default: none. */
+  readonly clusterCidr?: readonly string[]
   /** Problems with which there is no use in waiting. */
   readonly fatal: readonly Problem['code'][]
   /** How long it may take until all is known. Default: as long as it takes. */
@@ -27,9 +27,9 @@ export interface FollowOptions {
 
 /** Follows a source until it is stopped; resolves when all is known. Rejects where it cannot be read, with the reason. */
 export async function followSource(source: Source, nodeName: string, options: FollowOptions): Promise<Reading> {
-  const { scope, obstacles, fatal, timeoutMs } = options
-  const table = new ServiceTable(nodeName, scope, obstacles)
-  const clients = new KernelClients(nodeName)
+  const { scope, obstacles, clusterCidr = [], fatal, timeoutMs } = options
+  const knowledge = { tellsPods: source.needPods !== undefined, podRanges: clusterCidr }
+  const table = new ServiceTable(nodeName, { scope, obstacles, knowledge })
   const problems = new Map<string, readonly Problem[]>()
   let latest: Problem | undefined
   const { promise: synced, resolve, reject } = Promise.withResolvers<void>()
@@ -40,8 +40,8 @@ export async function followSource(source: Source, nodeName: string, options: Fo
   const timer = timeoutMs === undefined ? undefined : setTimeout(tooLong, timeoutMs)
   const listener = {
     changes: (changes: readonly Change[]) => {
-      clients.apply(changes)
       for (const [origin, found] of table.apply(changes).problems) problems.set(origin, found)
+      source.needPods?.(table.podNamespaces)
     },
     problems: (origin: string, found: readonly Problem[]) => {
       problems.set(origin, found)
@@ -53,14 +53,14 @@ export async function followSource(source: Source, nodeName: string, options: Fo
   }
   source.start(listener).catch(reject)
   await synced.finally(() => clearTimeout(timer))
-  return { table, clients, problems: () => [...problems.values()].flat() }
+  return { table, problems: () => [...problems.values()].flat() }
 }
 
 /** What a source has now. Rejects where it cannot be read. */
 export function readOnce(
   source: Source,
   nodeName: string,
-  options: Pick<FollowOptions, 'scope' | 'obstacles'>,
+  options: Pick<FollowOptions, 'scope' | 'obstacles' | 'clusterCidr'>,
 ): Promise<Reading> {
   return followSource(source, nodeName, { ...options, fatal: ['LP104', 'LP105'] }).finally(() => source.stop())
 }

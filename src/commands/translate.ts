@@ -47,7 +47,10 @@ export async function translate(given: Config, directory: string, to: unknown): 
 
 async function readStates(directory: string, config: DecidedConfig) {
   const source = directorySource(directory, { log: createLog('error') })
-  const { table, problems } = await readOnce(source, config.nodeName, { obstacles: obstaclesFor(config) })
+  const { table, problems } = await readOnce(source, config.nodeName, {
+    obstacles: obstaclesFor(config),
+    clusterCidr: config.clusterCidr,
+  })
   return { states: [...table.states()].sort((a, b) => (a.id < b.id ? -1 : 1)), node: table.node, problems: problems() }
 }
 

@@ -6,7 +6,7 @@
 
 import { hostPort } from '../services/address.ts'
 import { type Place, placesOf } from '../services/places.ts'
-import type { PortState } from '../services/port.ts'
+import type { Endpoint, PortState } from '../services/port.ts'
 
 /** A Service port by one way. */
 export interface Way extends PortState {
@@ -18,9 +18,16 @@ export interface Way extends PortState {
 export function waysOf(state: PortState): readonly Way[] {
   const { id, external } = state
   const places = placesOf(state)
-  if (!external || places.length === 0) return [state]
+  const byVip = withoutBarred(state)
+  if (!external || places.length === 0) return [byVip]
   const { layer, endpoints, onlyElsewhere } = external
-  return [state, { ...state, id: externalId(id), layer, endpoints, onlyElsewhere, places }]
+  return [byVip, withoutBarred({ ...state, id: externalId(id), layer, endpoints, onlyElsewhere, places })]
+}
+
+/** A port that left Envoy has connections there still, which follow its endpoints. */
+function withoutBarred<T extends { readonly endpoints: readonly Endpoint[] }>(way: T): T {
+  const isAdmitted = ({ barred }: Endpoint) => barred === undefined
+  return way.endpoints.every(isAdmitted) ? way : { ...way, endpoints: way.endpoints.filter(isAdmitted) }
 }
 
 const suffix = '/external'

@@ -23,6 +23,8 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  * - `envoy-external`: address . port that do so from anywhere: places outside, of policy Cluster
  * - `envoy-local`: the same from outside alone: places outside, of policy Local, while endpoints are here
  * - `kernel-clients`: address of a pod whose connections skip the overlay
+ * - `kernel-endpoints`: address of a pod that Envoy may not connect to
+ * - `only-known-clients`: the unspecified address, where connections of pods skip the overlay but from `known-clients`
  * - `affinity`: VIP . protocol . port → the rules of a chain of its own, which chooses by the client's address
  * - `clients`: VIP . protocol . port . address . port of an endpoint . greatest number of clients: a set of its own, in which that chain remembers
  * - `restricted`: load-balancer IP . protocol . port that not everybody may come in by
@@ -72,7 +74,9 @@ export function partsOf(name: string): ElementParts {
 
 /** Sets about this node, and those of them that hold ranges. */
 export const rangeSets = ['node-port-addresses', 'pods', 'outside'] as const
-export const nodeSets = [...rangeSets, 'service-ranges', 'kernel-clients'] as const
+/** Whom network policies keep from Envoy. */
+export const policySets = ['kernel-clients', 'kernel-endpoints', 'only-known-clients', 'known-clients'] as const
+export const nodeSets = [...rangeSets, ...policySets, 'service-ranges'] as const
 export const nodeOwner = 'node'
 
 /**

@@ -11,7 +11,7 @@ import type { Family } from './elements.ts'
 import type { KernelOptions } from './layer.ts'
 import { Mirror } from './mirror.ts'
 import { NftablesModel } from './model.ts'
-import { planNode, unknownSurroundings } from './node.ts'
+import { noPolicies, planNode, unknownSurroundings } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
 import { renderFixedPart } from './ruleset.ts'
 import { portState, testOptions } from './testing.ts'
@@ -155,7 +155,14 @@ function modelOf({ family, state, options }: Scene, toEnvoy = false): NftablesMo
   for (const each of ['ip', 'ip6'] as const) model.apply(renderFixedPart(each, options))
   const node = { addresses: [world.node], podCidrs: [] }
   const changes = [
-    planNode({ ...unknownSurroundings, node, kernelClients: toEnvoy ? [world.kernelClient] : [] }, options),
+    planNode(
+      {
+        ...unknownSurroundings,
+        node,
+        policies: toEnvoy ? { ...noPolicies, clients: [world.kernelClient] } : noPolicies,
+      },
+      options,
+    ),
     planPort(
       placementOf(state, toEnvoy ? placesOf(state).map(({ ip, port }) => `${ip} . ${port}`) : [], world.node),
       options,

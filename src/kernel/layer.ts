@@ -2,6 +2,7 @@
 
 import type { IpFamily } from '../services/address.ts'
 import type { ClientAddress } from '../services/clientaddress.ts'
+import type { PolicyFacts } from '../services/policies.ts'
 import type { PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import type { CommandPrefix } from './command.ts'
@@ -34,8 +35,7 @@ export interface KernelLayer {
   setOverlay(vipPorts: readonly VipPort[], on: boolean): void
   /** What endpoints see as the peer of Envoy's connections; resolves when the kernel is ready for it. Begins with the option. */
   setClientAddress(clientAddress: ClientAddress): Promise<void>
-  /** Connections from these addresses, and no others, skip the overlay. */
-  setKernelClients(addresses: readonly string[]): void
+  setPolicies(policies: PolicyFacts): void
   /** Empties the overlay, in a transaction of its own that comes before all else: Envoy is gone. */
   clearOverlay(): void
   /** Overlay entries of a previous run that nobody has confirmed by `setOverlay` go. */

@@ -2,7 +2,9 @@
 
 import { familyOf, type IpFamily } from '../services/address.ts'
 import { complement, familyOfCidr, withoutNested } from '../services/cidr.ts'
+import type { PolicyFacts } from '../services/policies.ts'
 import { type Elements, elementName, familyNames, type NodeSetName, rangeText } from './elements.ts'
+import { anyAddress } from './external.ts'
 import type { DetectLocalMode } from './masquerade.ts'
 
 /** As a v1 Node says it. */
@@ -24,19 +26,20 @@ export interface NodePlanOptions {
   readonly ownsClusterIPs: boolean
 }
 
+export const noPolicies: PolicyFacts = { clients: [], endpoints: [], known: undefined }
+
 /** What the kernel is to know beside Service ports. */
 export interface Surroundings {
   /** Undefined while it is not known. */
   readonly node: NodeFacts | undefined
-  /** Addresses of pods whose connections skip the overlay, canonical, of any family. */
-  readonly kernelClients: readonly string[]
+  readonly policies: PolicyFacts
   /** What cluster IPs are given out of, canonical, of any family. */
   readonly serviceRanges: readonly string[]
 }
 
-export const unknownSurroundings: Surroundings = { node: undefined, kernelClients: [], serviceRanges: [] }
+export const unknownSurroundings: Surroundings = { node: undefined, policies: noPolicies, serviceRanges: [] }
 
-export function planNode({ node, kernelClients, serviceRanges }: Surroundings, options: NodePlanOptions): Elements {
+export function planNode({ node, policies, serviceRanges }: Surroundings, options: NodePlanOptions): Elements {
   const elements = options.families.flatMap(family => {
     const all = (set: NodeSetName, keys: readonly string[]) =>
       keys.map(key => elementName(familyNames[family], set, rangeText(key)))
@@ -50,13 +53,17 @@ export function planNode({ node, kernelClients, serviceRanges }: Surroundings, o
         'service-ranges',
         ranges.filter(range => familyOfCidr(range) === family),
       ),
-      ...all(
-        'kernel-clients',
-        kernelClients.filter(address => familyOf(address) === family),
-      ),
+      ...all('kernel-clients', ofFamily(policies.clients, family)),
+      ...all('kernel-endpoints', ofFamily(policies.endpoints, family)),
+      ...all('only-known-clients', policies.known ? [anyAddress[familyNames[family]]] : []),
+      ...all('known-clients', ofFamily(policies.known ?? [], family)),
     ]
   })
   return new Map(elements.map(name => [name, '']))
+}
+
+export function ofFamily(addresses: readonly string[], family: IpFamily): readonly string[] {
+  return addresses.filter(address => familyOf(address) === family)
 }
 
 const allOf = { IPv4: '0.0.0.0/0', IPv6: '::/0' } as const

@@ -5,6 +5,7 @@
 
 import { familyOf, type IpFamily } from '../services/address.ts'
 import type { ClientAddress } from '../services/clientaddress.ts'
+import type { PolicyFacts } from '../services/policies.ts'
 import type { PortState } from '../services/port.ts'
 import type { KernelLayer, PortSnapshot } from './layer.ts'
 import type { NodeFacts } from './node.ts'
@@ -57,8 +58,8 @@ export class LayerPerFamily implements KernelLayer {
     await this.#all(layer => layer.setClientAddress(clientAddress))
   }
 
-  setKernelClients(addresses: readonly string[]): void {
-    for (const layer of this.#each()) layer.setKernelClients(addresses)
+  setPolicies(policies: PolicyFacts): void {
+    for (const layer of this.#each()) layer.setPolicies(policies)
   }
 
   clearOverlay(): void {

@@ -29,6 +29,7 @@ import {
   familyNames,
   type OverlaySet,
   overlaySets,
+  policySets,
   rangeSets,
   type SetName,
   type Transport,
@@ -92,7 +93,7 @@ function namedSets(family: Family): readonly NamedSet[] {
     { kind: 'set', name: 'service-ranges', type: `type ${address}\n    flags interval` },
     { kind: 'set', name: 'hairpin', type: `type ${address} . ${address}` },
     ...overlaySets.map(name => ({ kind: 'set', name, type: `type ${address} . inet_service` }) as const),
-    { kind: 'set', name: 'kernel-clients', type: `type ${address}` },
+    ...policySets.map(name => ({ kind: 'set', name, type: `type ${address}` }) as const),
     { kind: 'set', name: overlaySwitch, type: 'type ether_type' },
   ]
 }
@@ -131,6 +132,8 @@ export function steerTo(
  * listens, so a redirect to its port does the same there.
  */
 const fromBridge = 'meta iifkind "bridge"'
+
+const notReset = 'tcp flags & rst != rst'
 
 const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const
 
@@ -205,6 +208,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       rules: [
         `meta protocol @${overlaySwitch} accept`,
         `${family} saddr @kernel-clients accept`,
+        `${family} saddr & ${anyAddress[family]} @only-known-clients ${family} saddr != @known-clients ${family} saddr != @outside accept`,
         ...keptBelow,
         `${inOverlay} ${steerTo(options)}`,
         ...external.map(place => `${place} ${steerTo(options)}`),
@@ -216,14 +220,16 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       name: 'steer-local',
       rules: [`${ofPods(family, options)} accept`, `meta l4proto tcp ${steerTo(options)}`],
     },
+    // A client that is to stay below from now on loses what it has in Envoy; the resets of both sides pass.
+    {
+      name: 'steer-open',
+      rules: [`${family} saddr @kernel-clients ${notReset} goto refuse`, set('meta', steeringMark)],
+    },
     {
       name: 'steer',
       hook: 'type filter hook prerouting priority mangle',
       // Every packet passes here: those of open connections that are none of Envoy's see as little as can be.
-      rules: [
-        'ct state new goto steer-new',
-        `${hasMark('ct', steeringMark)} ct direction original ${set('meta', steeringMark)}`,
-      ],
+      rules: ['ct state new goto steer-new', `${hasMark('ct', steeringMark)} ct direction original goto steer-open`],
     },
     { name: 'refuse-forwarded', hook: 'type filter hook prerouting priority -149', rules: [refuseNew] },
     {
@@ -244,6 +250,12 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       name: 'refuse-unknown-local',
       hook: 'type filter hook output priority filter',
       rules: ['ct state new goto refuse-unknown'],
+    },
+    // What Envoy has open to an endpoint that is to be reached by the kernel layer alone ends with its next packet.
+    {
+      name: 'refuse-envoy',
+      hook: 'type filter hook output priority filter',
+      rules: [`${hasMark('meta', envoyMark)} ${family} daddr @kernel-endpoints ${notReset} goto refuse`],
     },
     { name: 'refuse-local', hook: 'type filter hook output priority -149', rules: [refuseNew] },
     {

@@ -9,7 +9,7 @@ import { overlaySets, ownerOf, partsOf } from './elements.ts'
 import type { Flush, Round } from './layer.ts'
 import { NftablesModel } from './model.ts'
 import type { NftClient } from './nft.ts'
-import { planNode, unknownSurroundings } from './node.ts'
+import { noPolicies, planNode, unknownSurroundings } from './node.ts'
 import type { VipPort } from './overlay.ts'
 import { placementOf, planPort, portKeys } from './plan.ts'
 import { KernelTables } from './table.ts'
@@ -138,7 +138,7 @@ test('Nothing is written of Services before the source has synced', async () => 
 
 test('Pods that stay in the kernel layer are written before the overlay, edited one by one, and kept over a restart', async () => {
   const first = new Agent()
-  first.tables.setKernelClients(['10.1.9.1', 'fd00::9:1'])
+  first.tables.setPolicies({ ...noPolicies, clients: ['10.1.9.1', 'fd00::9:1'] })
   first.tables.setOverlay([{ ip: '10.0.0.1', port: 80 }], true)
   await first.run([web])
   const clients = ({ nft }: Agent) => [...nft.model.elements().keys()].filter(name => name.includes('kernel-clients'))
@@ -148,7 +148,7 @@ test('Pods that stay in the kernel layer are written before the overlay, edited 
   )
   assert.ok(clientsWritten! < overlayWritten!)
   const written = first.nft.texts.length
-  first.tables.setKernelClients(['10.1.9.1', '10.1.9.2'])
+  first.tables.setPolicies({ ...noPolicies, clients: ['10.1.9.1', '10.1.9.2'] })
   await first.tables.settled()
   assert.deepEqual(first.nft.texts.slice(written), [
     'delete element ip6 lightpath kernel-clients { fd00::9:1 }\nadd element ip lightpath kernel-clients { 10.1.9.2 }\n',
@@ -156,7 +156,7 @@ test('Pods that stay in the kernel layer are written before the overlay, edited 
   await first.tables.close()
 
   const second = new Agent(first.nft)
-  second.tables.setKernelClients(['10.1.9.2'])
+  second.tables.setPolicies({ ...noPolicies, clients: ['10.1.9.2'] })
   await second.run([web])
   assert.deepEqual(clients(second), ['ip kernel-clients 10.1.9.2'])
   await second.tables.close()

@@ -1,6 +1,7 @@
 /** Our tables: what the kernel shall have, what it has, and how the one becomes the other in each round (rounds.ts). */
 
 import type { ClientAddress } from '../services/clientaddress.ts'
+import type { PolicyFacts } from '../services/policies.ts'
 import type { PortState } from '../services/port.ts'
 import { staleFrontends } from './conntrack.ts'
 import { type Elements, type Family, nodeOwner, overlaySets } from './elements.ts'
@@ -96,8 +97,8 @@ export class KernelTables implements KernelLayer {
     for (const owner of this.#overlay.set(vipPorts, on)) this.#ports.touch(owner)
   }
 
-  setKernelClients(addresses: readonly string[]): void {
-    this.#change({ kernelClients: addresses })
+  setPolicies(policies: PolicyFacts): void {
+    if (JSON.stringify(policies) !== JSON.stringify(this.#surroundings.policies)) this.#change({ policies })
   }
 
   async setClientAddress(clientAddress: ClientAddress): Promise<void> {

@@ -194,8 +194,9 @@ export class Trace {
       [/^ip6? daddr != ([\da-f.:/]+)/, match => !holds(match[1]!, address)],
       [/^fib daddr type local\b/, () => isLocal(address)],
       [/^fib saddr type local\b/, () => from === 'node' || isLocal(source)],
-      [/^ip6? saddr @(\S+)/, match => this.#hasRange(match[1]!, '', source)],
-
+      [/^ip6? saddr (!= )?@(\S+)/, match => this.#hasRange(match[2]!, '', source) === (match[1] === undefined)],
+      [/^ip6? saddr & \S+ @(\S+)/, match => has(match[1]!, anyAddress[family])],
+      [/^tcp flags & rst != rst\b/, () => protocol === 'tcp'],
       [
         /^iifname (!= )?"([^"*]+)(\*?)"/,
         ([, not, name, star]) => this.#isFrom(name!, star !== '') === (not === undefined),

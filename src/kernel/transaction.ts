@@ -1,7 +1,7 @@
 /** Changes recorded in any order and written as one text for `nft -f -`, in an order in which each is valid. */
 
 import { objectName, renderAffinity, renderClients } from './affinity.ts'
-import { type Family, type OwnObject, overlaySets, partsOf, rangeSets, type SetName } from './elements.ts'
+import { type Family, type OwnObject, overlaySets, partsOf, policySets, rangeSets, type SetName } from './elements.ts'
 import { block, chainFor, tableName } from './ruleset.ts'
 
 /** What nft reads as one command; its error messages quote the whole of it. */
@@ -18,7 +18,7 @@ const removalOrder: readonly Exclude<SetName, OwnObject>[] = [
     'hairpin',
     'cluster-ips',
     'service-ranges',
-    'kernel-clients',
+    ...policySets,
     'restricted',
     'allowed-sources',
     ...rangeSets,

@@ -21,9 +21,9 @@ import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
 import type { IpFamily } from '../services/address.ts'
-import { KernelClients } from '../services/kernelclients.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
+import { type Policies, policyFacts } from '../services/policies.ts'
 import { serviceKeyOf } from '../services/port.ts'
 import { problem } from '../services/problem.ts'
 import { ServiceTable, type TableUpdate } from '../services/table.ts'
@@ -84,7 +84,6 @@ const gatherMs = 500
 export class Agent {
   readonly problems: ProblemRegistry
   readonly table: ServiceTable
-  readonly clients: KernelClients
   readonly kernel: KernelLayer
   readonly envoy: EnvoyLayer
   readonly metrics: Metrics
@@ -111,11 +110,12 @@ export class Agent {
     this.#source = source
     this.#log = log
     this.problems = new ProblemRegistry(log)
-    this.table = new ServiceTable(options.nodeName, options.services, outsideObstacles(options), {
-      ports: options.reservedPorts,
-      hasAddress: lookUpAddresses(),
+    this.table = new ServiceTable(options.nodeName, {
+      scope: options.services,
+      obstacles: outsideObstacles(options),
+      reserved: { ports: options.reservedPorts, hasAddress: lookUpAddresses() },
+      knowledge: { tellsPods: source.needPods !== undefined, podRanges: options.clusterCidr },
     })
-    this.clients = new KernelClients(options.nodeName)
     this.metrics = this.#createMetrics()
     this.#programming = new Programming(this.metrics.programming, log)
     this.kubeProxyMetrics = createKubeProxyMetrics(this.metrics.registry, options.families, () => this.table.states())
@@ -140,14 +140,13 @@ export class Agent {
       ...options,
       settleMs,
       envoy: this.envoy,
-      pods: () => localPods(options.nodeName, this.clients, this.table),
+      pods: () => localPods(options.nodeName, this.table),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       log,
     })
     this.#proof = watchClientAddress({
       ...options,
       table: this.table,
-      clients: this.clients,
       envoys: this.envoy.envoys,
       onChoice: choice => this.#chooseClientAddress(choice),
     })
@@ -164,6 +163,11 @@ export class Agent {
   /** The source has told everything that there was at the start. */
   get isSynced(): boolean {
     return this.#synced
+  }
+
+  /** Who stays in the kernel layer, as a client or as an endpoint. */
+  get policies(): Policies {
+    return this.table.policies
   }
 
   /** What endpoints see as the peer of connections through Envoy. */
@@ -218,7 +222,8 @@ export class Agent {
     }
     const update = this.table.apply(changes)
     this.kubeProxyMetrics.changed(changes, familiesByService(update.ports), arrived)
-    if (this.clients.apply(changes)) this.#clientsChanged()
+    this.#source.needPods?.(this.table.podNamespaces)
+    if (update.policiesChanged) this.#policiesChanged()
     this.#update(update, arrived)
   }
 
@@ -253,22 +258,22 @@ export class Agent {
     return families.flatMap(family => nodePortRanges(family, this.table.node, nodeportAddresses))
   }
 
-  #clientsChanged(): void {
-    if (this.#synced) this.#setKernelClients()
-    if (this.clients.addresses().length === 0) return
+  #policiesChanged(): void {
+    if (this.#synced) this.#setPolicies()
+    if (this.policies.addresses().length === 0) return
     this.path.podKnown()
     if (!this.#hasPods) this.#look()
     this.#hasPods = true
   }
 
-  #setKernelClients(): void {
-    this.kernel.setKernelClients(this.clients.clients().flatMap(({ addresses }) => addresses))
+  #setPolicies(): void {
+    this.kernel.setPolicies(policyFacts(this.policies))
   }
 
   #begin(): void {
     const states = [...this.table.states()]
     this.#synced = true
-    this.#setKernelClients()
+    this.#setPolicies()
     this.health.queued(performance.now())
     this.kernel.setNode(this.table.node)
     this.kernel.setServiceRanges(this.table.serviceRanges)
@@ -398,7 +403,7 @@ export class Agent {
       kernelElements: () => [...this.kernel.totals.values()].reduce((sum, count) => sum + count, 0),
       envoyUp: () => this.envoy.envoys.isUp,
       missed: () => missedServices(this.table).length,
-      kernelClients: () => this.clients.clients().length,
+      kernelClients: () => this.policies.clients().length,
       paths: () => this.#familiesOfNode().map(family => [family, this.envoy.isPathOpen(family)]),
       problems: () => this.problems.counts(),
       xds: () => this.xds?.traffic ?? new Map(),

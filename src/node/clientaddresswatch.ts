@@ -2,7 +2,6 @@
 
 import { type NodePlanOptions, tellsPods } from '../kernel/node.ts'
 import type { IpFamily } from '../services/address.ts'
-import type { KernelClients } from '../services/kernelclients.ts'
 import type { ServiceTable } from '../services/table.ts'
 import { type ClientAddressChoice, proveClientAddress } from './clientaddress.ts'
 import type { Envoys } from './envoys.ts'
@@ -25,13 +24,12 @@ const times = { settleMs: 500, shortestMs: 5000, longestMs: 300_000 }
 export interface AgentParts extends Pick<NodePlanOptions, 'families' | 'detectLocalMode' | 'clusterCidr'> {
   readonly nodeName: string
   readonly table: ServiceTable
-  readonly clients: KernelClients
   readonly envoys: Pick<Envoys, 'bootstraps'>
   readonly onChoice: (choice: ClientAddressChoice) => Promise<void>
 }
 
 /** Looks when it is told to, and goes on until there is a proof. */
-export function watchClientAddress({ table, clients, envoys, onChoice, ...options }: AgentParts): ClientAddressWatch {
+export function watchClientAddress({ table, envoys, onChoice, ...options }: AgentParts): ClientAddressWatch {
   const { nodeName, families } = options
   return new ClientAddressWatch({
     ...times,
@@ -41,7 +39,7 @@ export function watchClientAddress({ table, clients, envoys, onChoice, ...option
         families,
         tellsPods: tellsPods(table.node, options),
         bootstraps: envoys.bootstraps,
-        pods: localPods(nodeName, clients, table),
+        pods: localPods(nodeName, table),
         elsewhere: elsewhereOf(nodeName, table, families),
       }),
   })

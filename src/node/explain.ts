@@ -5,7 +5,7 @@ import { externalId } from '../envoy/way.ts'
 import { partsOf } from '../kernel/elements.ts'
 import type { IpFamily } from '../services/address.ts'
 import { explainService, type ServiceExplanation } from '../services/explain.ts'
-import type { KernelClient } from '../services/kernelclients.ts'
+import type { KernelClient } from '../services/policies.ts'
 import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
@@ -60,7 +60,7 @@ export async function explain(
     versions: agent.envoy.envoys.all.map(({ envoyVersion }) => envoyVersion),
   }
   const paths = Object.fromEntries(service.ports.map(({ family }) => [family, agent.pathOf(family)]))
-  const kernelClients = agent.clients.clients()
+  const kernelClients = agent.policies.clients()
   const problems = agent.problems.of(`Service ${namespace}/${name}`)
   return {
     node,

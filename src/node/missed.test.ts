@@ -22,7 +22,7 @@ test('an agent that serves all Services misses none', () => {
 })
 
 function tableOf(scope: 'all' | 'labelled'): ServiceTable {
-  const table = new ServiceTable('node1', scope)
+  const table = new ServiceTable('node1', { scope })
   const raw = [
     ...Object.entries(namespaces).map(([name, labels]) => ({
       apiVersion: 'v1',

@@ -3,7 +3,6 @@
 import { type PathResult, type PathTestOptions, testPath } from '../kernel/pathtest.ts'
 import type { Log } from '../observe/log.ts'
 import type { IpFamily } from '../services/address.ts'
-import type { KernelClients } from '../services/kernelclients.ts'
 import { type Problem, problem } from '../services/problem.ts'
 import type { ServiceTable } from '../services/table.ts'
 import type { EnvoyLayer } from './envoylayer.ts'
@@ -38,8 +37,8 @@ export function watchPath({ settleMs, envoy, pods, log, onProblems, ...options }
 }
 
 /** Where the source tells no Pods, endpoints are all that is known of them. */
-export function localPods(nodeName: string, clients: KernelClients, table: ServiceTable): readonly string[] {
-  const pods = clients.addresses()
+export function localPods(nodeName: string, table: ServiceTable): readonly string[] {
+  const pods = table.policies.addresses()
   if (pods.length > 0) return pods
   const endpoints = [...table.states()].flatMap(state => state.endpoints)
   return [...new Set(endpoints.filter(endpoint => endpoint.nodeName === nodeName).map(({ ip }) => ip))]

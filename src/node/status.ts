@@ -3,7 +3,7 @@
 import packageJson from '../../package.json' with { type: 'json' }
 import { type Way, waysOf } from '../envoy/way.ts'
 import type { IpFamily } from '../services/address.ts'
-import type { KernelClient } from '../services/kernelclients.ts'
+import type { KernelClient } from '../services/policies.ts'
 import type { PortState } from '../services/port.ts'
 import { portLabel } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
@@ -73,7 +73,7 @@ export interface ServiceRow {
 const maxExamples = 3
 
 export function nodeStatus(agent: Agent, node: string): NodeStatus {
-  const kernelClients = agent.clients.clients()
+  const kernelClients = agent.policies.clients()
   const states = [...agent.table.states()]
   const missed = missedServices(agent.table)
   const up = states.filter(({ id }) => agent.envoy.gate.isUp(id)).length

@@ -1,6 +1,6 @@
 /** Which layer each Service of a cluster would get, and which pods would stay below. */
 
-import type { KernelClients } from '../services/kernelclients.ts'
+import type { Policies } from '../services/policies.ts'
 import type { Layer } from '../services/port.ts'
 import type { ServiceTable } from '../services/table.ts'
 import { type Check, ok, someOf } from './check.ts'
@@ -41,8 +41,8 @@ function nameOf({ wants }: Layer): 'Envoy' | 'kernel' {
   return wants === 'envoy' ? 'Envoy' : 'kernel'
 }
 
-export function checkPolicies(clients: KernelClients): Check {
-  const kept = clients.clients()
+export function checkPolicies(policies: Policies): Check {
+  const kept = policies.clients()
   if (kept.length === 0) return ok('NetworkPolicies', 'none selects a pod of this node for egress')
   const pods = kept.map(({ pod, reason }) => `${pod} (${reason})`)
   return ok('NetworkPolicies', `${kept.length} pods of this node stay in the kernel layer: ${someOf(pods)}`)

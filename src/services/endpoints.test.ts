@@ -96,7 +96,7 @@ test('those that answer a UDP port, whose flows go on, are also the serving ones
 
 test('a port of Lightpath itself on this node is no endpoint, and the owner of the Service is told', () => {
   const reserved = { ports: new Set([1666]), hasAddress: (ip: string) => ip === '172.30.0.11' }
-  const table = new ServiceTable('node1', 'all', {}, reserved)
+  const table = new ServiceTable('node1', { reserved })
   const slice = (port: number) =>
     aSlice([ready('172.30.0.11'), ready('172.30.0.12')], { ports: [{ name: 'http', protocol: 'TCP', port }] })
   const { problems } = table.apply([aService(), slice(1666)].map(put))
@@ -174,6 +174,7 @@ const anyEndpoint: fc.Arbitrary<SliceEndpoint> = fc.record({
   zone: fc.constantFrom('zone-a', 'zone-b', undefined),
   forZones: fc.option(fc.subarray(['zone-a', 'zone-b']), { nil: undefined }),
   forNodes: fc.option(fc.subarray(['node1', 'node2']), { nil: undefined }),
+  isPod: fc.constant(true),
 })
 const anySlices = fc
   .array(fc.array(anyEndpoint, { maxLength: 6 }), { maxLength: 3 })

@@ -34,6 +34,9 @@ export interface ReservedPorts {
   readonly hasAddress: (ip: string) => boolean
 }
 
+/** Why Envoy may not connect to an endpoint, undefined where it may. */
+export type Bar = (endpoint: SliceEndpoint) => string | undefined
+
 /** An endpoint of a Service before its port is looked at. */
 export interface Candidate {
   readonly source: SliceEndpoint

@@ -11,6 +11,8 @@ export interface SliceEndpoint {
   readonly terminating: boolean
   readonly nodeName?: string
   readonly zone?: string
+  /** Its target reference names a Pod of the slice's own namespace. Whoever may write the slice may write that. */
+  readonly isPod: boolean
   /** KEP-2433 and KEP-3015: the zones and nodes whose traffic this endpoint is meant for; absent means no hint. */
   readonly forZones?: readonly string[]
   readonly forNodes?: readonly string[]

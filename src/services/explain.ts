@@ -22,6 +22,8 @@ export interface EndpointExplanation {
   readonly zone: string | undefined
   /** Why this node does not use it; undefined where it does. */
   readonly notUsed: string | undefined
+  /** Why Envoy may not connect to it; undefined where it may, or nobody asked. */
+  readonly barred: string | undefined
 }
 
 export interface PortExplanation {
@@ -78,6 +80,7 @@ function explainPort(state: PortState, view: ServiceView): PortExplanation {
     node: candidate.nodeName,
     zone: candidate.source.zone,
     notUsed: candidate.notUsed,
+    barred: candidate.barred,
   }))
   return {
     id,

@@ -13,7 +13,7 @@ describe('the setting external', () => {
   const keepsNoAddress = { Local: 'Envoy does not keep the address' }
 
   function outside(fields: Partial<Service>, obstacles?: OutsideObstacles, slices = [slice]) {
-    const table = new ServiceTable('node1', 'all', obstacles)
+    const table = new ServiceTable('node1', { obstacles })
     const { problems } = table.apply([put(aService({ ...open, ...fields })), ...slices.map(put)])
     const told = [...problems.values()].flat().map(({ code, reason }) => `${code} ${reason}`)
     return { layer: table.get('whoami/whoami/http')?.external?.layer, told }
@@ -53,7 +53,7 @@ describe('the setting external', () => {
   }
 
   test('has an effect once the node can, and the problem is over', () => {
-    const table = new ServiceTable('node1', 'all', keepsNoAddress)
+    const table = new ServiceTable('node1', { obstacles: keepsNoAddress })
     table.apply([put(aService({ ...open, externalTrafficPolicy: 'Local' })), put(slice)])
     const { ports, problems } = table.setObstacles({})
     assert.deepEqual(

@@ -1,7 +1,8 @@
 /** Which layer serves a Service port: the kernel alone, or Envoy on top of it. */
 
+import { hostPort } from './address.ts'
 import { isUsualNodePort } from './places.ts'
-import type { External, Layer } from './port.ts'
+import type { Endpoint, External, Layer } from './port.ts'
 import { envoyProtocol } from './protocol.ts'
 import type { Namespace, Service, ServicePort, TrafficPolicy } from './service.ts'
 import type { Settings } from './settings.ts'
@@ -38,17 +39,22 @@ export function whyUnserved(service: Service): string | undefined {
   return undefined
 }
 
-/** The layer of a port of a served Service, for what comes by its VIP. The external policy says nothing of that. */
+/**
+ * The layer of a port of a served Service, for what comes by its VIP. The external policy says nothing of that.
+ *
+ * @param why as `whyKernel` says
+ * @param endpoints the usable ones
+ */
 export function chooseLayer(
-  service: Service,
   port: ServicePort,
-  namespace: Namespace | undefined,
   settings: Settings,
-  usableEndpoints: number,
+  why: string | undefined,
+  endpoints: readonly Endpoint[],
 ): Layer {
-  const reason = whyKernel(service, port, namespace, settings)
-  if (reason !== undefined) return kernel(reason)
-  if (usableEndpoints === 0) return kernel('no usable endpoint: the kernel refuses connections, as kube-proxy does')
+  if (why !== undefined) return kernel(why)
+  if (endpoints.length === 0) return kernel('no usable endpoint: the kernel refuses connections, as kube-proxy does')
+  const barred = whyBarred(endpoints)
+  if (barred !== undefined) return kernel(barred)
   const protocol = envoyProtocol(port)!
   return { wants: 'envoy', protocol, reason: whyEnvoy(port, protocol, settings) }
 }
@@ -58,7 +64,7 @@ export function chooseLayer(
  * and a Local policy means that the kernel's own choice must hold, so both stay below; so does everything that its owner
  * opted out.
  */
-function whyKernel(
+export function whyKernel(
   service: Service,
   port: ServicePort,
   namespace: Namespace | undefined,
@@ -77,6 +83,15 @@ function whyKernel(
     return 'plain TCP; Envoy balances it with the setting overlay: true'
   }
   return undefined
+}
+
+/** One endpoint that Envoy may not connect to keeps the whole port below: the kernel chooses among all of them. */
+function whyBarred(endpoints: readonly Endpoint[]): string | undefined {
+  const barred = endpoints.filter(endpoint => endpoint.barred !== undefined)
+  if (barred.length === 0) return undefined
+  const { ip, port, barred: why } = barred[0]!
+  const others = barred.length > 1 ? `, and ${barred.length - 1} more endpoints are not for Envoy` : ''
+  return `endpoint ${hostPort(ip, port)}: ${why}${others}`
 }
 
 /** Why a node cannot lead what comes from outside through Envoy, by externalTrafficPolicy; none where it can. */
@@ -118,6 +133,8 @@ export function chooseExternalLayer(
   if (whyNot !== undefined) return kernel(whyNot)
   if (layer.wants === 'kernel') return layer
   if (endpoints.length === 0) return kernel('externalTrafficPolicy is Local, and no endpoint is on this node')
+  const barred = whyBarred(endpoints)
+  if (barred !== undefined) return kernel(barred)
   return { wants: 'envoy', protocol: layer.protocol, reason: 'setting external: true' }
 }
 

@@ -1,4 +1,6 @@
-/** Which pods a NetworkPolicy restricts in where they may connect to. */
+/** Which pods policies restrict, in where they may connect to and in who may connect to them. */
+
+import type { OtherPolicyKind } from './policykinds.ts'
 
 export interface LabelSelector {
   readonly matchLabels: Readonly<Record<string, string>>
@@ -11,14 +13,27 @@ export interface LabelRequirement {
   readonly values: readonly string[]
 }
 
-/** One that restricts egress; others are not held. */
+export type Direction = 'ingress' | 'egress'
+
 export interface NetworkPolicy {
   readonly kind: 'NetworkPolicy'
+  readonly restricts: readonly Direction[]
   readonly namespace: string
   readonly name: string
   /** An empty one selects every pod of the namespace. */
   readonly podSelector: LabelSelector
 }
+
+/** A policy of another kind (policykinds.ts), of whose selectors nothing is known: it may select any pod that it could. */
+export interface OtherPolicy {
+  readonly kind: OtherPolicyKind
+  /** '' for one that may select pods of every namespace. */
+  readonly namespace: string
+  readonly name: string
+  readonly restricts: readonly Direction[]
+}
+
+export type Policy = NetworkPolicy | OtherPolicy
 
 /** A pod with addresses of its own (not of the host) that has not ended. */
 export interface Pod {

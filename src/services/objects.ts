@@ -1,11 +1,11 @@
 /** The objects that Lightpath reads, and the changes that a source reports of them. */
 
 import type { EndpointSlice } from './endpointslice.ts'
-import type { NetworkPolicy, Pod } from './networkpolicy.ts'
+import type { NetworkPolicy, OtherPolicy, Pod } from './networkpolicy.ts'
 import type { Namespace, Node, Service } from './service.ts'
 import type { ServiceCidr } from './servicecidr.ts'
 
-export type KubeObject = Service | EndpointSlice | Node | Namespace | NetworkPolicy | Pod | ServiceCidr
+export type KubeObject = Service | EndpointSlice | Node | Namespace | NetworkPolicy | OtherPolicy | Pod | ServiceCidr
 export type Kind = KubeObject['kind']
 
 /** `namespace` is '' for cluster-scoped kinds. */

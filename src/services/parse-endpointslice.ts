@@ -33,7 +33,7 @@ export function parseEndpointSlice(raw: Raw, metadata: Metadata, report: Report)
     service,
     family,
     ports: slicePorts(raw, report),
-    endpoints: endpoints(raw, family, report),
+    endpoints: endpoints(raw, family, metadata.namespace, report),
     ...(Number.isFinite(triggeredMs) && { triggered: triggeredMs }),
   }
   return { object }
@@ -64,10 +64,10 @@ function slicePorts(raw: Raw, report: Report): readonly SlicePort[] {
   return sharedList(ports)
 }
 
-function endpoints(raw: Raw, family: IpFamily, report: Report): readonly SliceEndpoint[] {
+function endpoints(raw: Raw, family: IpFamily, namespace: string, report: Report): readonly SliceEndpoint[] {
   const read: SliceEndpoint[] = []
   rawList(raw.endpoints).forEach((value, index) => {
-    const endpoint = readEndpoint(rawObject(value), family, `endpoints[${index}]`, report)
+    const endpoint = readEndpoint(rawObject(value), { family, namespace }, `endpoints[${index}]`, report)
     if (endpoint) read.push(endpoint)
   })
   return trimmedList(read)
@@ -75,12 +75,14 @@ function endpoints(raw: Raw, family: IpFamily, report: Report): readonly SliceEn
 
 const left = 'this endpoint is left out'
 
-function readEndpoint(raw: Raw, family: IpFamily, where: string, report: Report): SliceEndpoint | undefined {
+type Slice = Pick<EndpointSlice, 'family' | 'namespace'>
+
+function readEndpoint(raw: Raw, slice: Slice, where: string, report: Report): SliceEndpoint | undefined {
   const address = rawList(raw.addresses)[0]
   const ip = typeof address === 'string' ? canonicalIp(address) : undefined
   if (!ip) report('LP221', `${where}.addresses[0] ${show(address)} is no IP address`, left)
-  else if (familyOf(ip) !== family) {
-    report('LP221', `${where}.addresses[0] ${ip} is not of the slice's addressType ${family}`, left)
+  else if (familyOf(ip) !== slice.family) {
+    report('LP221', `${where}.addresses[0] ${ip} is not of the slice's addressType ${slice.family}`, left)
   } else if (unusableAs(ip)) report('LP221', `${where}.addresses[0] ${ip} is ${unusableAs(ip)}`, left)
   else {
     const conditions = readConditions(rawObject(raw.conditions), where, report)
@@ -88,11 +90,16 @@ function readEndpoint(raw: Raw, family: IpFamily, where: string, report: Report)
     const { ready, serving, terminating } = conditions
     const [nodeName, zone] = [readPlace(raw, 'nodeName', where, report), readPlace(raw, 'zone', where, report)]
     // Written out: an object that is put together by spreading takes a third more, and there may be 100,000 of them.
-    const endpoint = { ip, ready, serving, terminating, nodeName, zone }
+    const endpoint = { ip, ready, serving, terminating, nodeName, zone, isPod: isPod(raw, slice.namespace) }
     const hints = readHints(raw)
     return hints ? { ...endpoint, ...hints } : endpoint
   }
   return undefined
+}
+
+function isPod({ targetRef }: Raw, inNamespace: string): boolean {
+  const { kind, namespace } = rawObject(targetRef)
+  return kind === 'Pod' && (isAbsent(namespace) || namespace === inNamespace)
 }
 
 /** The defaults of discovery.k8s.io/v1. A value that is neither true nor false leaves out the endpoint: guessing might send traffic to it. */

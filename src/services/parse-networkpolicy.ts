@@ -1,27 +1,50 @@
-/** networking.k8s.io/v1 NetworkPolicy and v1 Pod, cut to what says which pods are restricted in their egress. */
+/** NetworkPolicies, policies of other kinds, and Pods, cut to what says which pods are restricted. */
 
 import { canonicalIp } from './address.ts'
-import type { LabelRequirement, LabelSelector, NetworkPolicy, Pod } from './networkpolicy.ts'
+import type { Direction, LabelRequirement, LabelSelector, NetworkPolicy, OtherPolicy, Pod } from './networkpolicy.ts'
 import { type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
-import { isAbsent, type Raw, rawList, rawObject, sharedText, show } from './raw.ts'
+import type { OtherPolicyKind } from './policykinds.ts'
+import { isAbsent, type Raw, rawList, rawObject, sharedList, sharedRecord, sharedText, show } from './raw.ts'
 
 const operators = ['In', 'NotIn', 'Exists', 'DoesNotExist'] as const
 
 export function parseNetworkPolicy(raw: Raw, { namespace, name }: Metadata, report: Report): ParsedKind {
   const spec = rawObject(raw.spec)
-  if (!restrictsEgress(spec)) return { ignored: 'it does not restrict egress' }
+  const restricts = directionsOf(spec)
+  if (restricts.length === 0) return { ignored: 'it restricts nothing' }
   const object: NetworkPolicy = {
     kind: 'NetworkPolicy',
     namespace,
     name,
+    restricts,
     podSelector: readSelector(rawObject(spec.podSelector), report),
   }
   return { object }
 }
 
-/** Without policyTypes, a policy that has egress rules restricts egress. */
-function restrictsEgress({ policyTypes, egress }: Raw): boolean {
-  return isAbsent(policyTypes) ? rawList(egress).length > 0 : rawList(policyTypes).includes('Egress')
+/** Without policyTypes, a policy restricts ingress, and one that has egress rules restricts egress, too. */
+function directionsOf({ policyTypes, egress }: Raw): readonly Direction[] {
+  const types = rawList(policyTypes)
+  if (types.length === 0) return rawList(egress).length > 0 ? both : ingressOnly
+  return sharedList(both.filter(direction => types.some(type => String(type).toLowerCase() === direction)))
+}
+
+const both: readonly Direction[] = ['ingress', 'egress']
+const ingressOnly: readonly Direction[] = ['ingress']
+
+/**
+ * A policy of a network plugin, or an administrator's. Fields of both directions begin with their names (`ingress`,
+ * `ingressDeny`); Calico has `types` like NetworkPolicies. One that names no direction counts for both.
+ */
+export function otherPolicyParser(kind: OtherPolicyKind) {
+  return (raw: Raw, { namespace, name }: Metadata): ParsedKind => {
+    const specs = [rawObject(raw.spec), ...rawList(raw.specs).map(rawObject)]
+    const types = specs.flatMap(({ types }) => rawList(types)).map(type => String(type).toLowerCase())
+    const fields = specs.flatMap(spec => Object.keys(spec).filter(key => !isAbsent(spec[key])))
+    const named = both.filter(direction => [...types, ...fields].some(word => word.startsWith(direction)))
+    const object: OtherPolicy = { kind, namespace, name, restricts: named.length > 0 ? sharedList(named) : both }
+    return { object }
+  }
 }
 
 function readSelector({ matchLabels, matchExpressions }: Raw, report: Report): LabelSelector {
@@ -54,7 +77,7 @@ export function parsePod(raw: Raw, { namespace, name, labels }: Metadata, report
     kind: 'Pod',
     namespace,
     name,
-    labels: usedTexts('label', labels, () => true, report),
+    labels: sharedRecord(usedTexts('label', labels, () => true, report)),
     nodeName: sharedText(spec.nodeName),
     addresses: [...new Set(addresses)],
   }

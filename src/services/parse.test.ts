@@ -32,7 +32,7 @@ const slice = (fields: object, metadata: object = {}) => ({
 })
 
 const endpoints = (...raw: readonly object[]) => slice({ endpoints: raw })
-const nowhere = { nodeName: undefined, zone: undefined }
+const nowhere = { nodeName: undefined, zone: undefined, isPod: false }
 const servesAlways = { ready: true, serving: true, terminating: false, ...nowhere }
 
 const services: readonly Case[] = [
@@ -296,7 +296,15 @@ const slices: readonly Case[] = [
       family: 'IPv4',
       ports: [{ name: 'http', protocol: 'TCP', port: 8080 }],
       endpoints: [
-        { ip: '10.1.0.1', ...servesAlways, nodeName: 'node1', zone: 'a', forZones: ['a'], forNodes: ['node1'] },
+        {
+          ip: '10.1.0.1',
+          ...servesAlways,
+          nodeName: 'node1',
+          zone: 'a',
+          forZones: ['a'],
+          forNodes: ['node1'],
+          isPod: true,
+        },
       ],
       triggered: Date.UTC(2024, 4, 1, 12, 0, 0, 500),
     },

@@ -6,8 +6,9 @@ import { ProblemList } from './model/problem-list.ts'
 import { describeKey, type Kind, type KubeObject } from './objects.ts'
 import { parseEndpointSlice } from './parse-endpointslice.ts'
 import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
-import { parseNetworkPolicy, parsePod } from './parse-networkpolicy.ts'
+import { otherPolicyParser, parseNetworkPolicy, parsePod } from './parse-networkpolicy.ts'
 import { parseService } from './parse-service.ts'
+import { findOtherPolicyKind, otherPolicyKind, otherPolicyKinds } from './policykinds.ts'
 import { type Problem, problem } from './problem.ts'
 import { isAbsent, isRawObject, type Raw, rawList, rawObject, sharedText, show } from './raw.ts'
 import type { Namespace, Node } from './service.ts'
@@ -55,6 +56,24 @@ const readers: Readonly<Record<string, KindReader>> = {
   },
 }
 
+const policyReaders = new Map(
+  otherPolicyKinds.map(row => {
+    const kind = otherPolicyKind(row)
+    const reader: KindReader = {
+      kind,
+      namespaced: row.of === 'namespace',
+      nameIs: 'subdomain',
+      parse: otherPolicyParser(kind),
+    }
+    return [kind, reader]
+  }),
+)
+
+function policyReader(apiVersion: string, kind: string): KindReader | undefined {
+  const row = findOtherPolicyKind(apiVersion, kind)
+  return row && policyReaders.get(otherPolicyKind(row))
+}
+
 const noProblems: readonly Problem[] = []
 
 /** `origin` names what has no name of its own in messages, such as a file with its line. Never throws. */
@@ -68,7 +87,7 @@ export function parseObject(raw: unknown, origin = 'object'): Parsed {
     return unreadable(origin, `${missing} is no text`, 'write apiVersion and kind, such as v1 and Service')
   }
   const type = `${apiVersion} ${kind}`
-  const reader = Object.hasOwn(readers, type) ? readers[type] : undefined
+  const reader = Object.hasOwn(readers, type) ? readers[type] : policyReader(apiVersion, kind)
   if (!reader) return { problems: noProblems, ignored: `${show(type)} is not used` }
   return parseWith(reader, raw, origin)
 }

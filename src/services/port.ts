@@ -9,6 +9,8 @@ export interface Endpoint {
   readonly ip: string
   readonly port: number
   readonly nodeName?: string
+  /** Why Envoy may not connect to it, whatever the layer; undefined where it may. See `Policies`. */
+  readonly barred?: string
 }
 
 /** Which layer a Service port is meant for, and why in words for a user. */

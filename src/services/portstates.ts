@@ -3,15 +3,15 @@
 import { hostPort } from './address.ts'
 import { type ServiceSettings, settingsOf } from './annotations.ts'
 import type { Claims } from './claims.ts'
-import type { Here } from './endpoints.ts'
+import type { Bar, Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
 import { claimKey, type PortOfFamily } from './families.ts'
-import { chooseExternalLayer, chooseLayer, type OutsideObstacles, whyNotExternal } from './layer.ts'
+import { chooseExternalLayer, chooseLayer, type OutsideObstacles, whyKernel, whyNotExternal } from './layer.ts'
 import { EndpointChoice, reservedReason } from './model/endpoint-choice.ts'
 import { ProblemList } from './model/problem-list.ts'
 import { describeKey, keyOf } from './objects.ts'
 import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned } from './outside.ts'
-import { type Endpoint, type Layer, type PortState, portLabel } from './port.ts'
+import { type Endpoint, type PortState, portLabel } from './port.ts'
 import { type Problem, problem } from './problem.ts'
 import { reuse } from './reuse.ts'
 import type { Namespace, Service, ServicePort } from './service.ts'
@@ -24,6 +24,8 @@ export interface Circumstances {
   readonly namespace: Namespace | undefined
   readonly obstacles: OutsideObstacles
   readonly claims: Pick<Claims, 'otherOwner'>
+  /** @param isForEnvoy a port is, as far as it does not depend on its endpoints */
+  readonly barFor: (isForEnvoy: boolean) => Bar | undefined
   /** Why another proxy takes the Service over, which the kernel layer serves until then. */
   readonly takenOver: string | undefined
   /** The states until now: what of them comes out the same is kept. */
@@ -44,10 +46,13 @@ export function portStatesOf(
   const { settings: read, slices, here, namespace: inNamespace, obstacles, claims, before } = circumstances
   const { namespace, name } = service
   const affinitySeconds = service.sessionAffinity === 'ClientIP' ? service.affinitySeconds : undefined
+  const takenOver = circumstances.takenOver && `${circumstances.takenOver}; the kernel goes on until that has it`
   const problems = new ProblemList(describeKey(keyOf(service)))
   const told = new Set<string>()
   const ports: PortState[] = []
-  const choices = new EndpointChoice(service, slices, here)
+  const whyKernelOf = (port: ServicePort) => takenOver ?? whyKernel(service, port, inNamespace, settingsOf(read, port))
+  const isForEnvoy = wanted.some(({ port }) => whyKernelOf(port) === undefined)
+  const choices = new EndpointChoice(service, slices, here, circumstances.barFor(isForEnvoy))
   const known = new Map(before.map(state => [state.id, state]))
   for (const one of wanted) {
     const { id, port, family, vip } = one
@@ -58,6 +63,7 @@ export function portStatesOf(
     }
     const settings = settingsOf(read, port)
     const outside = ownedOutside(service, one, claims, problems)
+    const why = whyKernelOf(port)
     const { reserved, ...choice } = choices.of(port, family, outside, known.get(id))
     for (const endpoint of reserved) problems.addMade(() => reservedEndpoint(service, port, endpoint))
     const whyNot = settings.external ? whyNotExternal(service, port, inNamespace, settings, obstacles) : undefined
@@ -66,10 +72,7 @@ export function portStatesOf(
       problems.addMade(() => notExternal(service, port, read, whyNot))
       told.add(portLabel(port))
     }
-    const layer: Layer =
-      circumstances.takenOver !== undefined
-        ? { wants: 'kernel', reason: `${circumstances.takenOver}; the kernel goes on until that has it` }
-        : chooseLayer(service, port, inNamespace, settings, choice.endpoints.length)
+    const layer = chooseLayer(port, settings, why, choice.endpoints)
     const external = choice.external && {
       ...choice.external,
       layer: chooseExternalLayer(layer, choice.external, settings, whyNot),

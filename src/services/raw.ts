@@ -34,7 +34,7 @@ export function show(value: unknown): string {
 const mostShared = 20_000
 
 const sharedTexts = new Map<string, string>()
-const sharedLists = new Map<string, readonly unknown[]>()
+const sharedContents = new Map<string, object>()
 
 /** The same string for equal strings: zones, nodes and names that thousands of endpoints repeat are held once. */
 export function sharedText(text: string): string {
@@ -52,10 +52,19 @@ export function trimmedList<T>(list: readonly T[]): readonly T[] {
 
 /** The same list for lists of equal plain content: most Services and slices have one of a few lists of ports. */
 export function sharedList<T>(list: readonly T[]): readonly T[] {
-  const content = JSON.stringify(list)
-  const shared = sharedLists.get(content)
-  if (shared) return shared as readonly T[]
-  if (sharedLists.size >= mostShared) sharedLists.clear()
-  sharedLists.set(content, list)
-  return list
+  return sharedContent(list)
+}
+
+/** The same for records of equal texts: the pods of a workload have the same labels. */
+export function sharedRecord(record: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return sharedContent(record)
+}
+
+function sharedContent<T extends object>(value: T): T {
+  const content = JSON.stringify(value)
+  const shared = sharedContents.get(content)
+  if (shared) return shared as T
+  if (sharedContents.size >= mostShared) sharedContents.clear()
+  sharedContents.set(content, value)
+  return value
 }

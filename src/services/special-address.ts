@@ -16,3 +16,11 @@ const kinds: readonly (readonly [what: string, is: RegExp])[] = [
 export function unusableAs(ip: string): string | undefined {
   return kinds.find(([, is]) => is.test(ip))?.[0]
 }
+
+/** https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html and its like of other clouds. */
+const metadataServers = ['fd00:ec2::254', 'fd20:ce::254', '100.100.100.200', '168.63.129.16', '192.0.0.192']
+
+/** What an address is that no pod has, beside those of `unusableAs`, where it is one. */
+export function specialPlace(ip: string): string | undefined {
+  return metadataServers.includes(ip) ? "the address of a cloud's metadata server" : unusableAs(ip)
+}

@@ -160,7 +160,7 @@ describe('a change', () => {
 describe('an agent for labelled Services', () => {
   const label = 'service.kubernetes.io/service-proxy-name'
   const served = (labels: Record<string, string>) => {
-    const table = new ServiceTable('node1', 'labelled')
+    const table = new ServiceTable('node1', { scope: 'labelled' })
     table.apply([put(aService({ labels }))])
     return { ports: [...table.states()].length, ignored: table.view('whoami', 'whoami')?.ignored }
   }
@@ -176,7 +176,7 @@ describe('an agent for labelled Services', () => {
     assert.match(served({ [label]: 'other' }).ignored ?? '', /another proxy serves it/)
   })
   test('serves a Service from when it gets the label', () => {
-    const table = new ServiceTable('node1', 'labelled')
+    const table = new ServiceTable('node1', { scope: 'labelled' })
     for (const [labels, ports] of [
       [{}, 0],
       [{ [label]: 'lightpath.cloud' }, 1],
@@ -191,7 +191,7 @@ describe('a Service that kube-proxy takes over', () => {
   const ours = put(aService({ labels: { 'service.kubernetes.io/service-proxy-name': 'lightpath.cloud' } }))
   const key = 'whoami/whoami'
   const handedOver = () => {
-    const table = new ServiceTable('node1', 'labelled')
+    const table = new ServiceTable('node1', { scope: 'labelled' })
     table.apply([ours, put(aSlice([anEndpoint('10.244.1.2')]))])
     return { table, update: table.apply([put(aService())]) }
   }
@@ -220,7 +220,7 @@ describe('a Service that kube-proxy takes over', () => {
     assert.equal(stateOf(table).layer.wants, 'envoy')
   })
   test('leaves its healthCheckNodePort at once, on which kube-proxy is to listen', () => {
-    const table = new ServiceTable('node1', 'labelled')
+    const table = new ServiceTable('node1', { scope: 'labelled' })
     const service = aService({ type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 32_000 })
     const isOurs = put({ ...service, labels: { 'service.kubernetes.io/service-proxy-name': 'lightpath.cloud' } })
     assert.equal(table.apply([isOurs]).healthChecks.get(key)?.length, 1)

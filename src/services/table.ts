@@ -5,7 +5,7 @@
 
 import { readSettings, type ServiceSettings } from './annotations.ts'
 import { Claims } from './claims.ts'
-import type { Here, ReservedPorts } from './endpoints.ts'
+import type { Bar, Here, ReservedPorts } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
 import { claimsOf, type PortOfFamily, portsByFamily } from './families.ts'
 import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
@@ -13,6 +13,7 @@ import { labels, type OutsideObstacles, type ServiceScope, whyOthers, whyUnserve
 import { EndpointChoice, type ExplainedEndpoint } from './model/endpoint-choice.ts'
 import { losersFirst } from './model/losers-first.ts'
 import { type Change, describeKey, type KubeObject, type ObjectKey } from './objects.ts'
+import { type PodKnowledge, Policies, type Rejudged } from './policies.ts'
 import { type PortState, serviceKeyOf } from './port.ts'
 import { type Circumstances, type PortStates, portOf, portStatesOf } from './portstates.ts'
 import type { Problem } from './problem.ts'
@@ -33,6 +34,8 @@ export interface TableUpdate {
   readonly healthChecks: ReadonlyMap<string, readonly HealthCheck[]>
   /** Services (`namespace/name`) that another proxy takes over from now on: the kernel layer serves them until `release`. */
   readonly handedOver: readonly string[]
+  /** Something of `policies` is different. */
+  readonly policiesChanged: boolean
 }
 
 /** All of a Service: few slices and few ports, which lists hold in a third of the memory that maps take. */
@@ -61,14 +64,30 @@ export interface ServiceView {
   readonly healthChecks: readonly HealthCheck[]
 }
 
+const onlyFromSlices: PodKnowledge = { tellsPods: false, podRanges: [] }
 const noStates: PortStates = { ports: [], problems: [] }
 
+export interface TableOptions {
+  /** Default: all. */
+  readonly scope?: ServiceScope
+  /** Of this node. Default: none. */
+  readonly obstacles?: OutsideObstacles
+  /** Of this node. Default: nothing. */
+  readonly reserved?: ReservedPorts
+  /** Of pods. Default: what slices say of them is all. */
+  readonly knowledge?: PodKnowledge
+}
+
 export class ServiceTable {
+  readonly policies: Policies
   readonly #nodeName: string | undefined
   readonly #scope: ServiceScope
   #obstacles: OutsideObstacles
   readonly #reserved: ReservedPorts | undefined
   readonly #entries = new Map<string, Entry>()
+  readonly #byNamespace = new Map<string, Set<Entry>>()
+  /** See `podNamespaces`. */
+  readonly #podNamespaces = new Set<string>()
   readonly #namespaces = new Map<string, Namespace>()
   readonly #claims = new Claims()
   /** Which Service a slice belongs to, by namespace/slice: a slice may change hands. */
@@ -77,17 +96,12 @@ export class ServiceTable {
   readonly #serviceCidrs = new Map<string, readonly string[]>()
   #node: Node | undefined
 
-  /**
-   * @param nodeName undefined where the choice is made for no node in particular (`translate`)
-   * @param obstacles of this node
-   * @param reserved of this node
-   */
+  /** @param nodeName undefined where the choice is made for no node in particular (`translate`) */
   constructor(
     nodeName: string | undefined,
-    scope: ServiceScope = 'all',
-    obstacles: OutsideObstacles = {},
-    reserved?: ReservedPorts,
+    { scope = 'all', obstacles = {}, reserved, knowledge = onlyFromSlices }: TableOptions = {},
   ) {
+    this.policies = new Policies(nodeName, knowledge)
     this.#nodeName = nodeName
     this.#scope = scope
     this.#obstacles = obstacles
@@ -100,7 +114,29 @@ export class ServiceTable {
       if (change.type === 'put') this.#put(change.object, dirty)
       else this.#remove(change.key, dirty)
     }
-    return this.#refreshAll(dirty)
+    const { touched, rejudged } = this.policies.apply(changes)
+    this.#rejudge(rejudged, dirty)
+    return this.#refreshAll(dirty, touched)
+  }
+
+  /**
+   * The namespaces of whose pods it has to be known who they are: those with Services for Envoy. One stays while it exists,
+   * since connections that a Service had in Envoy end later than its wish.
+   */
+  get podNamespaces(): ReadonlySet<string> {
+    return this.#podNamespaces
+  }
+
+  #rejudge(rejudged: Rejudged, dirty: Set<string>): void {
+    const namespaces = rejudged === 'all' ? this.#podNamespaces : rejudged.keys()
+    for (const namespace of namespaces) {
+      if (!this.#podNamespaces.has(namespace)) continue
+      const addresses = rejudged === 'all' ? 'all' : rejudged.get(namespace)!
+      for (const { key, slices } of this.#byNamespace.get(namespace) ?? []) {
+        if (addresses === 'all' || slices.some(slice => slice.endpoints.some(({ ip }) => addresses.has(ip))))
+          dirty.add(key)
+      }
+    }
   }
 
   /** The other proxy has had its time to take a Service over. No change where it is ours again meanwhile, or gone. */
@@ -116,7 +152,7 @@ export class ServiceTable {
     return this.#refreshAll(new Set(this.#entries.keys()))
   }
 
-  #refreshAll(dirty: Set<string>): TableUpdate {
+  #refreshAll(dirty: Set<string>, policiesChanged = false): TableUpdate {
     const handedOver: string[] = []
     const ports = new Map<string, PortChange>()
     const problems = new Map<string, readonly Problem[]>()
@@ -129,7 +165,7 @@ export class ServiceTable {
       if (before === undefined && this.#entries.get(key)?.handover === 'begun') handedOver.push(key)
     }
     const changed = [...ports.values()].filter(({ before, after }) => before !== after)
-    return { ports: losersFirst(changed), problems, healthChecks, handedOver }
+    return { ports: losersFirst(changed), problems, healthChecks, handedOver, policiesChanged }
   }
 
   get(id: string): PortState | undefined {
@@ -168,7 +204,7 @@ export class ServiceTable {
     if (!entry?.service) return undefined
     const { service, slices, ports, healthChecks } = entry
     const settings = entry.settings ?? readSettings(service)
-    const choice = new EndpointChoice(service, slices, this.#here())
+    const choice = new EndpointChoice(service, slices, this.#here(), this.#barOf(service))
     const candidates = new Map(ports.map(({ id, port, family }) => [id, choice.explain(port, family)]))
     const others = entry.handover === 'begun' ? undefined : whyOthers(service, this.#scope)
     const ignored = others ?? whyUnserved(service)
@@ -271,7 +307,7 @@ export class ServiceTable {
   #setNamespace(name: string, namespace: Namespace | undefined, dirty: Set<string>): void {
     const optOut = this.#namespaces.get(name)?.labels[labels.namespaceOptOut]
     if (namespace) this.#namespaces.set(name, namespace)
-    else this.#namespaces.delete(name)
+    else if (this.#namespaces.delete(name)) this.#podNamespaces.delete(name)
     if (namespace?.labels[labels.namespaceOptOut] === optOut) return
     for (const key of this.#entries.keys()) if (key.startsWith(`${name}/`)) dirty.add(key)
   }
@@ -290,6 +326,10 @@ export class ServiceTable {
         handover: undefined,
       }
       this.#entries.set(key, entry)
+      const namespace = namespaceOf(key)
+      const others = this.#byNamespace.get(namespace)
+      if (others) others.add(entry)
+      else this.#byNamespace.set(namespace, new Set([entry]))
     }
     return entry
   }
@@ -316,7 +356,20 @@ export class ServiceTable {
     entry.healthChecks = checks
     const [namespace, name] = key.split('/') as [string, string]
     problems.set(describeKey({ kind: 'Service', namespace, name }), states.problems)
-    if (!entry.service && entry.slices.length === 0) this.#entries.delete(key)
+    if (!entry.service && entry.slices.length === 0) this.#forget(entry)
+  }
+
+  #forget(entry: Entry): void {
+    const namespace = namespaceOf(entry.key)
+    const others = this.#byNamespace.get(namespace)
+    this.#entries.delete(entry.key)
+    others?.delete(entry)
+    if (others?.size === 0) this.#byNamespace.delete(namespace)
+  }
+
+  #barOf({ namespace }: Service): Bar | undefined {
+    if (!this.#podNamespaces.has(namespace)) return undefined
+    return ({ ip, isPod }) => this.policies.whyBarred(namespace, ip, isPod)
   }
 
   /**
@@ -351,6 +404,10 @@ export class ServiceTable {
       namespace: this.#namespaces.get(service.namespace),
       obstacles: this.#obstacles,
       claims: this.#claims,
+      barFor: isForEnvoy => {
+        if (isForEnvoy) this.#podNamespaces.add(service.namespace)
+        return this.#barOf(service)
+      },
       takenOver: entry.handover === 'begun' ? whyOthers(service, this.#scope) : undefined,
       before: entry.ports,
     }
@@ -359,6 +416,10 @@ export class ServiceTable {
 
 function byId(ports: readonly PortState[]): ReadonlyMap<string, PortState> {
   return new Map(ports.map(port => [port.id, port]))
+}
+
+function namespaceOf(key: string): string {
+  return key.slice(0, key.indexOf('/'))
 }
 
 /** In the place of the one of its name. */

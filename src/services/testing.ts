@@ -40,7 +40,7 @@ export function aService(fields: Partial<Service> = {}): Service {
 }
 
 export function anEndpoint(ip: string, fields: Partial<SliceEndpoint> = {}): SliceEndpoint {
-  return { ip, ready: true, serving: true, terminating: false, ...fields }
+  return { ip, ready: true, serving: true, terminating: false, isPod: true, ...fields }
 }
 
 export function aSlice(endpoints: readonly SliceEndpoint[], fields: Partial<EndpointSlice> = {}): EndpointSlice {

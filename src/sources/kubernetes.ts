@@ -1,9 +1,15 @@
 /** Services from the Kubernetes API. */
 
+import { setTimeout } from 'node:timers/promises'
 import type { Log } from '../observe/log.ts'
+import type { OtherPolicy } from '../services/networkpolicy.ts'
+import { type Change, keyOf } from '../services/objects.ts'
 import { formatProblem, type Problem, problem } from '../services/problem.ts'
 import { ApiError, ApiServer } from './api-server.ts'
+import { Backoff } from './backoff.ts'
 import { ListWatch, type Resource } from './list-watch.ts'
+import { ownPods, type PodWatch, PodWatches } from './pod-watches.ts'
+import { policyResources } from './policy-apis.ts'
 import type { Source, SourceListener } from './source.ts'
 
 export interface KubernetesOptions {
@@ -19,8 +25,8 @@ export interface KubernetesOptions {
 const usualQuietMs = 90_000
 
 /**
- * Lists and watches Services, EndpointSlices, Namespaces, NetworkPolicies, ServiceCIDRs (since Kubernetes 1.33), the own
- * Node and its Pods. While the API cannot be reached or denies access (LP105, origin `kubernetes`), what is known stays, and it is tried again.
+ * Lists and watches Services, EndpointSlices, Namespaces, NetworkPolicies and those of network plugins, ServiceCIDRs (since
+ * Kubernetes 1.33), the own Node, its Pods and those that are needed. While the API cannot be reached or denies access (LP105, origin `kubernetes`), what is known stays, and it is tried again.
  */
 export function kubernetesSource(options: KubernetesOptions): Source {
   return new KubernetesSource(options)
@@ -30,7 +36,6 @@ function resources(nodeName: string): readonly Resource[] {
   return [
     { kind: 'Namespace', apiVersion: 'v1', path: '/api/v1/namespaces' },
     { kind: 'Node', apiVersion: 'v1', path: '/api/v1/nodes', fieldSelector: `metadata.name=${nodeName}` },
-    { kind: 'Pod', apiVersion: 'v1', path: '/api/v1/pods', fieldSelector: `spec.nodeName=${nodeName}` },
     {
       kind: 'NetworkPolicy',
       apiVersion: 'networking.k8s.io/v1',
@@ -51,13 +56,25 @@ function resources(nodeName: string): readonly Resource[] {
   ]
 }
 
+/** How often it is asked which policies of network plugins there are. */
+const discoveryMs = 30_000
+
 class KubernetesSource implements Source {
   readonly #options: KubernetesOptions
   readonly #api: ApiServer
   readonly #stopping = new AbortController()
-  readonly #troubles = new Map<Resource, Problem>()
+  readonly #troubles = new Map<string, Problem>()
+  readonly #pods = new PodWatches({
+    start: path => this.#watchPods(path),
+    changes: changes => this.#listener!.changes(changes),
+  })
+  /** What has not told yet what there is, by name. */
+  readonly #unsynced = new Set<string>()
+  readonly #policies = new Set<string>()
+  #listener: SourceListener | undefined
+  #isSynced = false
   #told = ''
-  #runs: readonly Promise<void>[] = []
+  readonly #runs = new Set<Promise<void>>()
 
   constructor(options: KubernetesOptions) {
     this.#options = options
@@ -65,40 +82,127 @@ class KubernetesSource implements Source {
   }
 
   async start(listener: SourceListener): Promise<void> {
-    const all = resources(this.#options.nodeName)
-    let left = all.length
-    this.#runs = all.map(resource => {
-      const run = new ListWatch(this.#api, resource, this.#options.log, {
-        changes: changes => listener.changes(changes),
-        problems: (object, problems) => listener.problems(`kubernetes ${object}`, problems),
-        trouble: error => this.#tell(listener, resource, error),
-        synced: () => {
-          left--
-          if (left === 0) listener.synced()
-        },
-      })
-      return run.run(this.#stopping.signal)
-    })
+    this.#listener = listener
+    const { nodeName } = this.#options
+    this.#unsynced.add(discovery.path)
+    for (const resource of resources(nodeName)) this.#watch(resource, changes => listener.changes(changes))
+    const own = { ...podsAt('/api/v1/pods'), fieldSelector: `spec.nodeName=${nodeName}` }
+    this.#watch(own, changes => this.#pods.told(ownPods, changes), ownPods)
+    this.#runs.add(this.#followPolicies())
+  }
+
+  needPods(namespaces: ReadonlySet<string>): void {
+    this.#pods.need(namespaces)
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort()
+    this.#pods.stop()
     await Promise.all(this.#runs)
   }
 
-  #tell(listener: SourceListener, resource: Resource, error: Error | undefined): void {
-    if (error) this.#troubles.set(resource, troubleOf(this.#api.name, resource, error))
-    else this.#troubles.delete(resource)
+  /** @param name of what is listed, among all that is */
+  #watch(
+    resource: Resource,
+    changes: (changes: readonly Change[]) => void,
+    name = resource.path,
+    stopping = this.#stopping.signal,
+  ): void {
+    this.#unsynced.add(name)
+    const watch = new ListWatch(this.#api, resource, this.#options.log, {
+      changes,
+      problems: (object, problems) => this.#listener!.problems(`kubernetes ${object}`, problems),
+      trouble: error => this.#trouble(name, resource, error),
+      synced: () => this.#synced(name),
+    })
+    const run = watch.run(stopping).finally(() => this.#runs.delete(run))
+    this.#runs.add(run)
+  }
+
+  #watchPods(path: string): PodWatch {
+    const stopping = new AbortController()
+    const signal = AbortSignal.any([stopping.signal, this.#stopping.signal])
+    this.#watch(podsAt(path), changes => this.#pods.told(path, changes), path, signal)
+    const isUnsynced = () => this.#unsynced.has(path)
+    return {
+      get isSynced() {
+        return !isUnsynced()
+      },
+      stop: () => {
+        stopping.abort()
+        this.#unsynced.delete(path)
+        this.#tell(path, undefined)
+      },
+    }
+  }
+
+  #synced(name: string): void {
+    this.#unsynced.delete(name)
+    this.#pods.settle()
+    if (this.#isSynced || this.#unsynced.size > 0) return
+    this.#isSynced = true
+    this.#listener!.synced()
+  }
+
+  async #followPolicies(): Promise<void> {
+    const { signal } = this.#stopping
+    const backoff = new Backoff()
+    while (!signal.aborted) {
+      let pauseMs = discoveryMs
+      try {
+        for (const resource of await policyResources(this.#api, signal)) {
+          if (this.#policies.has(resource.path)) continue
+          this.#policies.add(resource.path)
+          this.#watch(resource, changes => this.#listener!.changes(changes))
+        }
+        backoff.reset()
+        this.#tell(discovery.path, undefined)
+        this.#synced(discovery.path)
+      } catch (error) {
+        if (signal.aborted) return
+        pauseMs = backoff.next()
+        this.#tell(discovery.path, troubleOf(this.#api.name, discovery, error as Error))
+      }
+      await setTimeout(pauseMs, undefined, { signal }).catch(() => {})
+    }
+  }
+
+  #trouble(name: string, resource: Resource, error: Error | undefined): void {
+    if (this.#policies.has(name)) this.#tellUnreadable(resource, error)
+    this.#tell(name, error && troubleOf(this.#api.name, resource, error))
+  }
+
+  /** Policies that may not be read may select any pod. */
+  #tellUnreadable({ kind }: Resource, error: Error | undefined): void {
+    const policy = unreadablePolicy(kind)
+    if (error === undefined) this.#listener!.changes([{ type: 'remove', key: keyOf(policy) }])
+    else if (error instanceof ApiError && error.code === 403) this.#listener!.changes([{ type: 'put', object: policy }])
+  }
+
+  #tell(name: string, trouble: Problem | undefined): void {
+    if (trouble) this.#troubles.set(name, trouble)
+    else this.#troubles.delete(name)
     // A server that is away is away for every resource: that is one problem.
     const problems = new Map([...this.#troubles.values()].map(trouble => [formatProblem(trouble), trouble]))
     const told = [...problems.keys()].join('\n')
     if (told === this.#told) return
     this.#told = told
-    listener.problems('kubernetes', [...problems.values()])
+    this.#listener!.problems('kubernetes', [...problems.values()])
   }
 }
 
-function troubleOf(server: string, resource: Resource, error: Error): Problem {
+/** For messages. */
+const discovery = { apiVersion: 'v1', path: '/apis' }
+
+function podsAt(path: string): Resource {
+  return { kind: 'Pod', apiVersion: 'v1', path }
+}
+
+function unreadablePolicy(kind: Resource['kind']): OtherPolicy {
+  return { kind: kind as OtherPolicy['kind'], namespace: '', name: '(unreadable)', restricts: ['ingress', 'egress'] }
+}
+
+function troubleOf(server: string, resource: Pick<Resource, 'apiVersion' | 'path'>, error: Error): Problem {
   const plural = resource.path.slice(resource.path.lastIndexOf('/') + 1)
   const group = resource.apiVersion.includes('/') ? ` of ${resource.apiVersion.split('/')[0]}` : ''
   const stays = 'what is known stays, and it is tried again'

@@ -14,6 +14,8 @@ import { HeldObjects, type HeldObjectsListener } from './held-objects.ts'
 
 export interface Resource {
   readonly kind: Kind
+  /** As the API has it, where that is another. */
+  readonly apiKind?: string
   readonly apiVersion: string
   readonly path: string
   readonly fieldSelector?: string
@@ -86,13 +88,16 @@ export class ListWatch {
       this.#listing = 'pages'
       return 0
     }
-    if (this.#resource.isOptional && (code === 403 || code === 404)) this.#tellSynced()
-    if (this.#resource.isOptional && code === 404) return longestPatienceMs
+    if (this.#resource.isOptional && code === 404) {
+      this.#tellSynced()
+      return longestPatienceMs
+    }
     if (code === 410) this.#listAgain()
     else this.#api.forgetCredentials()
     // Nor is it trouble yet when a stream breaks off, as when a server restarts, if the next attempt goes well.
     const isUsual = code === 410 || error instanceof BrokenOff
     if (!isUsual || this.#backoff.failures >= persistent) this.#listener.trouble(error)
+    if (this.#resource.isOptional && code === 403) this.#tellSynced()
     const wantedMs = error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0
     return Math.max(waitMs, Math.min(wantedMs, longestPatienceMs))
   }
@@ -105,7 +110,8 @@ export class ListWatch {
   }
 
   async #list(signal: AbortSignal): Promise<void> {
-    const { apiVersion, kind, path, fieldSelector } = this.#resource
+    const { apiVersion, path, fieldSelector } = this.#resource
+    const kind = this.#resource.apiKind ?? this.#resource.kind
     const limit = this.#listing === 'pages' ? pageSize : undefined
     const seen = new Set<string>()
     let metadata: Raw = {}

@@ -18,5 +18,10 @@ export interface SourceListener {
 export interface Source {
   /** Resolves when watching has begun; problems after that go to the listener, never thrown. */
   start(listener: SourceListener): Promise<void>
+  /**
+   * Pods of these namespaces, and no longer of those that an earlier call named, are needed beside this node's own. Called
+   * with changes, `synced` comes after these Pods. Absent where Pods are told as they are found.
+   */
+  needPods?(namespaces: ReadonlySet<string>): void
   stop(): Promise<void>
 }

@@ -16,6 +16,7 @@ describe('pods that an egress NetworkPolicy selects', { skip }, () => {
     client = clients[0]!
     other = clients[1]!
     lab.write('web', serviceWith({ name: 'web', vips: ['10.96.9.1', 'fd00:96:9::1'] }, [web!]))
+    lab.write('endpoints', [podManifest(web!, {})])
     lab.write('pods', [podManifest(client, { app: 'restricted' }), podManifest(other, {})])
     await lab.start()
     for (const url of urls) await lab.untilServedBy('envoy', client, url)
@@ -84,7 +85,7 @@ describe('pods that an egress NetworkPolicy selects', { skip }, () => {
   })
 
   test('and so does a pod with the opt-out label stay below', async () => {
-    lab.write('pods', [podManifest(other, { 'lightpath.cloud/proxy': 'disabled' })])
+    lab.write('pods', [podManifest(client, {}), podManifest(other, { 'lightpath.cloud/proxy': 'disabled' })])
     for (const url of urls) await lab.untilServedBy('kernel', other, url)
     assert.equal(await ask(client, urls[0]!), 'web-1 by envoy')
   })

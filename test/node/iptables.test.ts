@@ -10,6 +10,7 @@ import { cleanupIptables } from '../../src/kernel/iptables/install.ts'
 import { IptablesLayer } from '../../src/kernel/iptables/layer.ts'
 import { IptablesPrograms } from '../../src/kernel/iptables/programs.ts'
 import type { Flush } from '../../src/kernel/layer.ts'
+import { noPolicies } from '../../src/kernel/node.ts'
 import { belowFromOutside, portState } from '../../src/kernel/testing.ts'
 import type { Problem } from '../../src/services/problem.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
@@ -195,10 +196,10 @@ for (const variant of ['nft', 'legacy'] as const)
 
     test('Pods that stay in the kernel layer are members of a set, which comes and goes with them', async () => {
       const clients = async () => (await onNode('ipset', 'save')).match(/^add lightpath-clients.*$/gm)
-      layer.setKernelClients([client.ip, client.ip6])
+      layer.setPolicies({ ...noPolicies, clients: [client.ip, client.ip6] })
       await layer.settled()
       assert.deepEqual(await clients(), [`add lightpath-clients4 ${client.ip}`, `add lightpath-clients6 ${client.ip6}`])
-      layer.setKernelClients([])
+      layer.setPolicies({ ...noPolicies, clients: [] })
       await layer.settled()
       assert.equal(await clients(), null)
     })

@@ -7,6 +7,7 @@ import { run as runProgram } from '../../src/demo/processes.ts'
 import { cleanupKernel } from '../../src/kernel/cleanup.ts'
 import type { KernelOptions } from '../../src/kernel/layer.ts'
 import { Nft, readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nft.ts'
+import { noPolicies } from '../../src/kernel/node.ts'
 import { renderRuleset } from '../../src/kernel/render.ts'
 import { portState } from '../../src/kernel/testing.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
@@ -149,7 +150,7 @@ describe('The tables', needsRoot, () => {
   test('get back a single element, rule, or route that somebody has removed, and lose one that came', async () => {
     const sticky = portState('a/sticky/http', '10.96.0.3', ['10.1.0.1:80'], { affinitySeconds: 60 })
     await run([web, web6, dns, sticky], { comparisonMs: 300, comparisonShare: 1 })
-    lab.tables.setKernelClients(['10.1.0.9'])
+    lab.tables.setPolicies({ ...noPolicies, clients: ['10.1.0.9'] })
     await lab.tables.settled()
     const state = async () => {
       const routes = await lab.onNode('ip', 'route', 'show', 'table', 'all')
@@ -224,7 +225,7 @@ describe('The tables', needsRoot, () => {
     await run([web, web6, dns], { comparisonMs: 1, comparisonShare: 1, presenceMs: 1 })
     for (let n = 0; n < 60; n++) {
       lab.tables.setPort(portState(`a/s${n % 5}/http`, `10.96.1.${n % 5}`, n % 3 === 0 ? [] : [`10.1.1.${n}:80@node1`]))
-      lab.tables.setKernelClients(n % 3 === 0 ? [] : [`10.1.1.${n}`])
+      lab.tables.setPolicies({ ...noPolicies, clients: n % 3 === 0 ? [] : [`10.1.1.${n}`] })
       if (n % 4 === 0) lab.tables.removePort(`a/s${(n + 2) % 5}/http`)
       await lab.tables.settled()
     }

@@ -7,6 +7,7 @@
  *             OUTPUT       LIGHTPATH-OUT     the same for the node's own processes, by REDIRECT
  *             POSTROUTING  LIGHTPATH-POST    an endpoint that is its own client is masqueraded
  *     filter  all          LIGHTPATH-REFUSE  no endpoints → reject or drop; what leads to no Service port → reject or drop
+ *             OUTPUT       LIGHTPATH-ENVOY   where Envoy may not connect to → reset
  *             INPUT        LIGHTPATH-GUARD   Envoy's port is for what was steered or translated there, nothing else
  *
  * Other than nftables' `tproxy`, TPROXY drops where no transparent socket listens. So while Envoy is dead, what is in the
@@ -38,16 +39,22 @@ export interface FixedChain {
  * - `refuse`, `drop`: VIP:ports without endpoints
  * - `hairpin`: endpoints of this node, address and port and address again
  * - `clients`: pods whose connections skip the overlay
+ * - `endpoints`: pods that Envoy may not connect to
+ * - `strict`, `known`: connections from all of `strict` skip the overlay but from `known`
  * - `vips`: every cluster IP, where all of them are ours
  * - `ranges`: what cluster IPs are given out of, where all of them are ours
  */
-export type SetName = 'envoy' | 'refuse' | 'drop' | 'hairpin' | 'clients' | 'vips' | 'ranges'
+export type SetName = 'envoy' | 'refuse' | 'drop' | 'hairpin' | 'vips' | 'ranges' | PolicySetName
+type PolicySetName = 'clients' | 'endpoints' | 'strict' | 'known'
 const setTypes: Readonly<Record<SetName, string>> = {
   envoy: 'hash:ip,port',
   refuse: 'hash:ip,port',
   drop: 'hash:ip,port',
   hairpin: 'hash:ip,port,ip',
   clients: 'hash:ip',
+  endpoints: 'hash:ip',
+  strict: 'hash:net',
+  known: 'hash:ip',
   vips: 'hash:ip',
   ranges: 'hash:net',
 }
@@ -82,8 +89,10 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
   const steering = bits(options.steeringMark)
   const inSet = (set: SetName, flags: string) => `-m set --match-set ${systemSetName(family, set)} ${flags}`
   const inOverlay = `-p tcp -m set ! --match-set ${overlaySwitch(family)} dst ${inSet('envoy', 'dst,dst')}`
-  const notKept = `-m set ! --match-set ${systemSetName(family, 'clients')} src`
-  const newInOverlay = `-m conntrack --ctstate NEW ${notKept} ${inOverlay}`
+  const isNew = '-m conntrack --ctstate NEW'
+  const newInOverlay = `${isNew} ${inOverlay}`
+  const notKnown = `-m set ! --match-set ${systemSetName(family, 'known')} src`
+  const reset = '-p tcp ! --tcp-flags RST RST -j REJECT --reject-with tcp-reset'
   const vip = inSet('vips', 'dst')
   // What is still addressed to a cluster IP after translation leads to no Service port, unless it is on its way to Envoy.
   const unknown = `-m mark ! --mark ${steering}`
@@ -96,6 +105,8 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
       name: 'LIGHTPATH-STEER',
       from: always('PREROUTING'),
       rules: [
+        `${isNew} ${inSet('clients', 'src')} -j RETURN`,
+        `${isNew} ${inSet('strict', 'src')} ${notKnown} -j RETURN`,
         `${newInOverlay} -j CONNMARK --set-xmark ${steering}`,
         `${newInOverlay} -j TPROXY --on-port ${targetPort} --tproxy-mark ${steering}`,
         `-m connmark --mark ${steering} -m conntrack --ctdir ORIGINAL -j MARK --set-xmark ${steering}`,
@@ -138,9 +149,17 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
     },
     {
       table: 'filter',
+      name: 'LIGHTPATH-ENVOY',
+      from: always('OUTPUT'),
+      rules: [`-m mark --mark ${bits(options.envoyMark)} ${inSet('endpoints', 'dst')} ${reset}`],
+    },
+    {
+      table: 'filter',
       name: 'LIGHTPATH-GUARD',
       from: always('INPUT'),
       rules: [
+        // What Envoy has open of a client that is to stay below from now on ends with its next packet.
+        `-m connmark --mark ${steering} ${inSet('clients', 'src')} ${reset}`,
         `${toEnvoy} --tcp-flags SYN,ACK SYN -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
         // What was redirected reaches a transparent socket alone: no unprivileged process has one (kernel/ruleset.ts).
         `${redirected} -m socket --transparent --nowildcard -j RETURN`,

@@ -6,6 +6,7 @@
  * a port that has no chain.
  */
 
+import type { PolicyFacts } from '../../services/policies.ts'
 import { type PortState, serviceKeyOf } from '../../services/port.ts'
 import type { Problem } from '../../services/problem.ts'
 import { type CommandError, commandProblem } from '../command.ts'
@@ -141,8 +142,8 @@ export class IptablesLayer implements KernelLayer {
     for (const owner of this.#overlay.set(vipPorts, on)) this.#touch(owner)
   }
 
-  setKernelClients(addresses: readonly string[]): void {
-    this.#surround({ kernelClients: addresses })
+  setPolicies(policies: PolicyFacts): void {
+    this.#surround({ policies })
   }
 
   clearOverlay(): void {

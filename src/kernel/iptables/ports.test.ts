@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { noPolicies } from '../node.ts'
 import { portState } from '../testing.ts'
 import { batchOf, Members, renderBatch } from './batch.ts'
 import { servicesChain } from './chains.ts'
@@ -35,7 +36,10 @@ test('cluster IPs and the ranges that they are out of are known where all of the
   const serviceRanges = ['10.0.0.0/16', '10.0.128.0/17', 'fd00::/112', '10.9.0.1/32']
   const members = (ownsClusterIPs: boolean) => [
     ...planPort(portState('a/a/http', '10.0.0.1', []), false, { ...node, ownsClusterIPs }).members,
-    ...planSurroundings({ kernelClients: ['fd00:1::1'], serviceRanges }, { families, ownsClusterIPs }).members,
+    ...planSurroundings(
+      { policies: { ...noPolicies, clients: ['fd00:1::1'] }, serviceRanges },
+      { families, ownsClusterIPs },
+    ).members,
   ]
   assert.deepEqual(members(false), ['lightpath-refuse4 10.0.0.1,tcp:80', 'lightpath-clients6 fd00:1::1'])
   assert.deepEqual(members(true), [

@@ -1,13 +1,12 @@
 /** What one Service port needs in iptables and ipset. Pure. */
 
 import { createHash } from 'node:crypto'
-import { familyOf } from '../../services/address.ts'
 import { familyOfCidr, withoutNested } from '../../services/cidr.ts'
 import type { Endpoint, PortState } from '../../services/port.ts'
 import { type Family, familyNames, rangeText, transportOf } from '../elements.ts'
-import type { NodePlanOptions, Surroundings } from '../node.ts'
+import { type NodePlanOptions, ofFamily, type Surroundings } from '../node.ts'
 import type { PlanOptions } from '../plan.ts'
-import { portPrefix, type SetName, servicesChain, systemSetName } from './chains.ts'
+import { everywhere, portPrefix, type SetName, servicesChain, systemSetName } from './chains.ts'
 
 export interface PortRules {
   readonly family: Family
@@ -52,14 +51,17 @@ export function planPort(
 
 /** What the sets hold beside Service ports. */
 export function planSurroundings(
-  { kernelClients, serviceRanges }: Omit<Surroundings, 'node'>,
+  { policies, serviceRanges }: Omit<Surroundings, 'node'>,
   { families, ownsClusterIPs }: Pick<NodePlanOptions, 'families' | 'ownsClusterIPs'>,
 ): PortRules {
   const ranges = ownsClusterIPs ? withoutNested(serviceRanges) : []
   const members = families.flatMap(family => {
     const of = (set: SetName) => (key: string) => `${systemSetName(familyNames[family], set)} ${key}`
     return [
-      ...kernelClients.filter(ip => familyOf(ip) === family).map(of('clients')),
+      ...ofFamily(policies.clients, family).map(of('clients')),
+      ...ofFamily(policies.endpoints, family).map(of('endpoints')),
+      ...(policies.known ? everywhere[familyNames[family]] : []).map(of('strict')),
+      ...ofFamily(policies.known ?? [], family).map(of('known')),
       ...ranges.filter(range => familyOfCidr(range) === family).map(range => of('ranges')(rangeText(range))),
     ]
   })

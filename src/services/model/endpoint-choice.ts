@@ -5,7 +5,7 @@
  */
 
 import type { IpFamily } from '../address.ts'
-import { answers, type Candidate, type Here, pick, preference, whyNot } from '../endpoints.ts'
+import { answers, type Bar, type Candidate, type Here, pick, preference, whyNot } from '../endpoints.ts'
 import type { EndpointSlice, SlicePort } from '../endpointslice.ts'
 import type { Outside } from '../outside.ts'
 import type { Endpoint, External, PortState } from '../port.ts'
@@ -33,6 +33,8 @@ export interface ExplainedEndpoint extends Endpoint {
 /** Which of the port's numbers, in ascending order, it has on the endpoint: 0 where there is but one. */
 interface NumberedCandidate extends Candidate {
   readonly number: number
+  /** See `Endpoint`. */
+  readonly barred: string | undefined
 }
 
 /** What ports in the same slices have in common; each list is made when it is asked for. */
@@ -55,12 +57,15 @@ export class EndpointChoice {
   readonly #service: Service
   readonly #slices: readonly EndpointSlice[]
   readonly #here: Here
+  readonly #bar: Bar
   /** By family and by which slices have the port, and with which of its numbers. */
   readonly #selections = new Map<string, Selection>()
   /** By numbers: ports that lead to the same numbers share the list, and so do the VIP and what comes from outside. */
   readonly #lists = new Map<readonly NumberedCandidate[], Map<string, readonly Endpoint[]>>()
 
-  constructor(service: Service, slices: readonly EndpointSlice[], here: Here) {
+  /** @param bar default: Envoy may connect to all */
+  constructor(service: Service, slices: readonly EndpointSlice[], here: Here, bar: Bar = () => undefined) {
+    this.#bar = bar
     this.#service = service
     this.#slices = slices
     this.#here = here
@@ -106,7 +111,7 @@ export class EndpointChoice {
     })
     const others = reserved.map(endpoint => ({
       ...endpoint,
-      source: { ip: endpoint.ip, ready: true, serving: true, terminating: false },
+      source: { ip: endpoint.ip, ready: true, serving: true, terminating: false, isPod: false },
       notUsed: reservedReason,
     }))
     return [...explained, ...others]
@@ -119,7 +124,7 @@ export class EndpointChoice {
     const key = `${family} ${ranks.join()}`
     let selection = this.#selections.get(key)
     if (!selection) {
-      selection = { all: candidatesIn(this.#slices, ranks, this.#here), by: {} }
+      selection = { all: candidatesIn(this.#slices, ranks, this.#here, this.#bar), by: {} }
       this.#selections.set(key, selection)
     }
     const reserved = this.#reservedAmong(selection.all, numbers)
@@ -173,6 +178,7 @@ function candidatesIn(
   slices: readonly EndpointSlice[],
   ranks: readonly (number | undefined)[],
   here: Here,
+  bar: Bar,
 ): readonly NumberedCandidate[] {
   const known = new Map<string, NumberedCandidate>()
   for (const [index, { endpoints }] of slices.entries()) {
@@ -181,7 +187,8 @@ function candidatesIn(
     for (const source of endpoints) {
       const key = `${source.ip} ${number}`
       const other = known.get(key)
-      if (!other || preference(other.source, here) < preference(source, here)) known.set(key, { source, number })
+      if (other && preference(other.source, here) >= preference(source, here)) continue
+      known.set(key, { source, number, barred: bar(source) })
     }
   }
   return [...known.values()].sort((a, b) => compareText(a.source.ip, b.source.ip) || a.number - b.number)
@@ -198,17 +205,20 @@ function endpointsOf(
     const port = numbers[candidate.number]!
     while (at < known.length && compareEndpoints(known[at]!, candidate.source.ip, port) < 0) at++
     const before = known[at]
-    if (before?.ip === candidate.source.ip && before.port === port && before.nodeName === candidate.source.nodeName) {
-      return before
-    }
+    const endpoint = toEndpoint(candidate, port)
+    if (before && isSameEndpoint(before, endpoint)) return before
     isSame = false
-    return toEndpoint(candidate, port)
+    return endpoint
   })
   return isSame ? known : endpoints
 }
 
-function toEndpoint({ source: { ip, nodeName } }: Candidate, port: number): Endpoint {
-  return { ip, port, nodeName }
+function toEndpoint({ source: { ip, nodeName }, barred }: NumberedCandidate, port: number): Endpoint {
+  return barred === undefined ? { ip, port, nodeName } : { ip, port, nodeName, barred }
+}
+
+function isSameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return a.ip === b.ip && a.port === b.port && a.nodeName === b.nodeName && a.barred === b.barred
 }
 
 function compareEndpoints(endpoint: Endpoint, ip: string, port: number): number {

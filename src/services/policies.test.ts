@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { KernelClients } from './kernelclients.ts'
 import { type LabelRequirement, selects } from './networkpolicy.ts'
 import type { Change } from './objects.ts'
 import { parseObject } from './parse.ts'
+import { Policies } from './policies.ts'
 
 function put(raw: object): Change {
   const { object, problems } = parseObject(raw)
@@ -32,13 +32,13 @@ const forWeb = policy('web', { podSelector: { matchLabels: { app: 'web' } }, pol
 const forAll = policy('all', { podSelector: {}, policyTypes: ['Ingress', 'Egress'] })
 
 function clientsOf(...raws: readonly object[]): readonly string[] {
-  const clients = new KernelClients('node1')
+  const clients = new Policies('node1', { tellsPods: true, podRanges: [] })
   clients.apply(raws.map(put))
   return clients.clients().map(({ pod, reason }) => `${pod}: ${reason}`)
 }
 
 test('a pod that a policy with egress selects stays in the kernel layer, with all its addresses', () => {
-  const clients = new KernelClients('node1')
+  const clients = new Policies('node1', { tellsPods: true, podRanges: [] })
   clients.apply([put(pod('web', '10.1.0.1', { labels: { app: 'web' } })), put(pod('db', '10.1.0.2')), put(forWeb)])
   assert.deepEqual(clients.clients(), [
     { pod: 'shop/web', addresses: ['10.1.0.1', 'fd00::1'], reason: 'NetworkPolicy shop/web' },
@@ -58,10 +58,10 @@ test('pods of other nodes, of the host’s network and those that have ended do 
   assert.deepEqual(clientsOf(pod('far', '10.1.0.1', { node: 'node2' }), forAll), [])
 })
 
-test('policies that restrict only ingress are not held, and without policyTypes egress rules tell', () => {
+test('a policy for ingress keeps no pod from connecting by Envoy, and without policyTypes egress rules tell', () => {
   const ingress = policy('in', { podSelector: {}, policyTypes: ['Ingress'], egress: [{}] })
   const silent = policy('silent', { podSelector: {} })
-  for (const raw of [ingress, silent]) assert.match(parseObject(raw).ignored!, /does not restrict egress/)
+  assert.deepEqual(clientsOf(pod('a', '10.1.0.1'), ingress, silent), [])
   assert.deepEqual(clientsOf(pod('a', '10.1.0.1'), policy('out', { podSelector: {}, egress: [{}] })), [
     'shop/a: NetworkPolicy shop/out',
   ])
@@ -74,7 +74,7 @@ test('a pod with the opt-out label stays in the kernel layer without a policy', 
 })
 
 test('labels, policies and pods come and go', () => {
-  const clients = new KernelClients('node1')
+  const clients = new Policies('node1', { tellsPods: true, podRanges: [] })
   const names = () => clients.clients().map(({ pod }) => pod)
   clients.apply([put(forWeb), put(pod('a', '10.1.0.1'))])
   assert.deepEqual(names(), [])
@@ -96,7 +96,7 @@ test('a selector that cannot be read selects more pods, not fewer, and is report
     problems.map(({ code }) => code),
     ['LP102'],
   )
-  const clients = new KernelClients('node1')
+  const clients = new Policies('node1', { tellsPods: true, podRanges: [] })
   clients.apply([{ type: 'put', object: object! }, put(pod('a', '10.1.0.1'))])
   assert.equal(clients.clients().length, 1)
 })
@@ -112,4 +112,69 @@ test('for all labels, a requirement and its opposite never agree', () => {
       assert.notEqual(one, other)
     }),
   )
+})
+
+function barredBy(knowledge: { tellsPods: boolean; podRanges?: readonly string[] }, ...raws: readonly object[]) {
+  const policies = new Policies('node1', { podRanges: [], ...knowledge })
+  policies.apply(raws.map(put))
+  return (ip: string, isPod = true) => policies.whyBarred('shop', ip, isPod)
+}
+
+const allowing = policy('in', { podSelector: {}, ingress: [{}] })
+const node1 = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node1' } }
+
+test('where Pods are told, Envoy connects to known pods of the Service’s own namespace and to nobody else', () => {
+  const foreign = pod('db', '10.1.0.2', { namespace: 'other' })
+  const node = { ...node1, status: { addresses: [{ type: 'InternalIP', address: '172.30.0.1' }] } }
+  const why = barredBy({ tellsPods: true }, pod('web', '10.1.0.1'), foreign, node)
+  assert.equal(why('10.1.0.1'), undefined)
+  assert.match(why('10.1.0.1', false)!, /does not name a Pod of namespace shop as its target/)
+  assert.match(why('10.1.0.2')!, /a pod of namespace other has that address/)
+  assert.match(why('10.1.0.3')!, /no known pod of namespace shop/)
+  assert.match(why('172.30.0.1')!, /address of a node/)
+})
+
+test('nor to one that a policy for ingress selects, whom ever that admits', () => {
+  assert.match(
+    barredBy({ tellsPods: true }, pod('web', '10.1.0.1'), allowing)('10.1.0.1')!,
+    /NetworkPolicy shop\/in selects its pod shop\/web/,
+  )
+  assert.equal(barredBy({ tellsPods: true }, pod('web', '10.1.0.1'), forWeb)('10.1.0.1'), undefined)
+})
+
+test('of policies of network plugins the direction counts, and each selects all pods that it could', () => {
+  const why = (apiVersion: string, kind: string, spec: object, namespace?: string) => {
+    const plugin = { apiVersion, kind, metadata: { namespace, name: 'p' }, spec }
+    return barredBy({ tellsPods: true }, pod('web', '10.1.0.1'), plugin)('10.1.0.1') ?? 'admitted'
+  }
+  assert.match(
+    why('cilium.io/v2', 'CiliumNetworkPolicy', { ingress: [] }, 'shop'),
+    /CiliumNetworkPolicy.cilium.io shop\/p selects/,
+  )
+  assert.match(why('cilium.io/v9', 'CiliumClusterwideNetworkPolicy', { ingressDeny: [] }), /Clusterwide/)
+  assert.match(why('crd.projectcalico.org/v1', 'GlobalNetworkPolicy', { types: ['Ingress'] }), /GlobalNetworkPolicy/)
+  assert.match(
+    why('crd.projectcalico.org/v1', 'NetworkPolicy', {}, 'shop'),
+    /NetworkPolicy.crd.projectcalico.org shop\/p/,
+  )
+  assert.match(why('policy.networking.k8s.io/v1alpha1', 'AdminNetworkPolicy', { ingress: [{}] }), /AdminNetworkPolicy/)
+  assert.equal(why('cilium.io/v2', 'CiliumNetworkPolicy', { egress: [{}] }, 'shop'), 'admitted')
+  assert.equal(why('cilium.io/v2', 'CiliumNetworkPolicy', { ingress: [{}] }, 'other'), 'admitted')
+})
+
+test('where a directory tells no Pods of a namespace, a target reference or a pod’s address says that it is one', () => {
+  const node = { ...node1, spec: { podCIDRs: ['10.1.0.0/24'] } }
+  const why = barredBy({ tellsPods: false, podRanges: ['10.0.0.0/8'] }, node)
+  assert.equal(why('10.1.0.1', false), undefined)
+  assert.equal(why('10.2.0.1', true), undefined)
+  assert.match(why('192.0.2.1')!, /outside the pods' addresses/)
+  assert.match(barredBy({ tellsPods: false })('10.1.0.1', false)!, /does not name a Pod/)
+  assert.match(barredBy({ tellsPods: false })('fd00:ec2::254')!, /metadata server/)
+  assert.match(barredBy({ tellsPods: false }, allowing)('10.1.0.1')!, /NetworkPolicy shop\/in may select its pod/)
+})
+
+test('and with the first Pod of the namespace they are all told', () => {
+  const why = barredBy({ tellsPods: false }, pod('web', '10.1.0.1'))
+  assert.equal(why('10.1.0.1'), undefined)
+  assert.match(why('10.1.0.2')!, /no known pod/)
 })

@@ -1,0 +1,209 @@
+/**
+ * Whatever comes in whichever order: Envoy is no way round a policy. The network plugin of the model enforces where packets
+ * are forwarded, so it sees a client's packet to an endpoint in the kernel layer, and nothing of what Envoy sends.
+ */
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { waysOf } from '../envoy/way.ts'
+import { Mirror } from '../kernel/mirror.ts'
+import { NftablesModel } from '../kernel/model.ts'
+import { planNode, unknownSurroundings } from '../kernel/node.ts'
+import { meantForEnvoy } from '../kernel/overlay.ts'
+import { placementOf, planPort } from '../kernel/plan.ts'
+import { renderRuleset } from '../kernel/render.ts'
+import { testOptions } from '../kernel/testing.ts'
+import type { Packet } from '../kernel/tracer.ts'
+import { type Direction, type Pod, type Policy, selects } from '../services/networkpolicy.ts'
+import type { KubeObject } from '../services/objects.ts'
+import { policyFacts } from '../services/policies.ts'
+import { ServiceTable } from '../services/table.ts'
+import { aNode, anEndpoint, aService, aSlice, put, remove } from '../services/testing.ts'
+
+const namespaces = fc.constantFrom('a', 'b')
+const node = { ...aNode('z'), addresses: ['172.30.0.1'] }
+const services = [
+  aService({ namespace: 'a', clusterIPs: ['10.0.0.1'] }),
+  aService({ namespace: 'b', clusterIPs: ['10.0.0.2'] }),
+]
+
+const pods = fc
+  .record({ number: fc.integer({ min: 1, max: 4 }), namespace: namespaces, app: fc.constantFrom('x', 'y') })
+  .map(({ number, namespace, app }): Pod => {
+    const addresses = [`10.1.0.${number}`]
+    return { kind: 'Pod', namespace, name: `p${number}`, labels: { app }, nodeName: 'node1', addresses }
+  })
+const restricts = fc.constantFrom<readonly Direction[]>(['ingress'], ['egress'], ['ingress', 'egress'])
+const policies: fc.Arbitrary<Policy> = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc
+      .record({ namespace: namespaces, name: fc.constantFrom('p', 'q'), restricts, onlyX: fc.boolean() })
+      .map(
+        ({ onlyX, ...policy }): Policy => ({
+          kind: 'NetworkPolicy',
+          ...policy,
+          podSelector: { matchLabels: onlyX ? { app: 'x' } : {}, matchExpressions: [] },
+        }),
+      ),
+  },
+  fc
+    .record({ namespace: fc.constantFrom('', 'a'), restricts })
+    .map((policy): Policy => ({ kind: 'CiliumNetworkPolicy.cilium.io', name: 'c', ...policy })),
+)
+const slices = fc
+  .record({
+    namespace: namespaces,
+    ips: fc.uniqueArray(fc.constantFrom('10.1.0.1', '10.1.0.2', '10.1.0.3', '10.1.0.4', '172.30.0.1', '10.9.9.9'), {
+      minLength: 1,
+      maxLength: 3,
+    }),
+    isPod: fc.boolean(),
+  })
+  .map(({ namespace, ips, isPod }) =>
+    aSlice(
+      ips.map(ip => anEndpoint(ip, { isPod })),
+      { namespace },
+    ),
+  )
+
+/** A pod that is there runs before the agent hears of it. */
+const steps = fc.oneof(
+  fc.record({ object: pods, is: fc.constantFrom('there', 'told', 'gone') }),
+  fc.record({ object: policies, is: fc.constantFrom('told', 'told', 'gone') }),
+  fc.record({ object: slices, is: fc.constant('told') }),
+)
+
+class World {
+  readonly table = new ServiceTable('node1', { knowledge: { tellsPods: true, podRanges: [] } })
+  readonly #pods = new Map<string, Pod>()
+  readonly #policies = new Map<string, Policy>()
+  #connections: { readonly client: string; readonly endpoint: string }[] = []
+  #model = new NftablesModel()
+
+  constructor() {
+    this.table.apply([node, ...services].map(put))
+  }
+
+  apply(object: KubeObject, is: string): void {
+    const key = `${object.kind} ${'namespace' in object ? object.namespace : ''} ${object.name}`
+    if (object.kind === 'Pod') {
+      // The address is this pod's from now on, and what had it has ended.
+      for (const [other, pod] of this.#pods) {
+        if (pod.addresses[0] !== object.addresses[0] || (other === key && pod.labels.app === object.labels.app))
+          continue
+        this.#pods.delete(other)
+        this.table.apply([remove(pod)])
+        this.#connections = this.#connections.filter(
+          ({ client, endpoint }) => ![client, endpoint].includes(object.addresses[0]!),
+        )
+      }
+      if (is === 'gone') this.#pods.delete(key)
+      else this.#pods.set(key, object)
+    } else if (object.kind !== 'EndpointSlice') {
+      if (is === 'gone') this.#policies.delete(key)
+      else this.#policies.set(key, object as Policy)
+    }
+    if (is !== 'there') this.table.apply([is === 'gone' ? remove(object) : put(object)])
+    this.#model = this.#program()
+  }
+
+  /** The kernel as the agent has it written, every port being in Envoy that may be. */
+  #program(): NftablesModel {
+    const model = new NftablesModel()
+    const states = [...this.table.states()]
+    model.apply(renderRuleset([], undefined, testOptions))
+    const wanted = [
+      planNode({ ...unknownSurroundings, node, policies: policyFacts(this.table.policies) }, testOptions),
+      ...states.map(state => planPort(placementOf(state, meantForEnvoy(state), undefined), testOptions)),
+    ]
+    model.apply(new Mirror().prepare(wanted.map(each => ({ current: new Map(), wanted: each }))).transaction.text())
+    return model
+  }
+
+  /** What the network plugin would do with it, had it been forwarded. */
+  #lets(client: string, endpoint: string): boolean {
+    const [from, to] = [client, endpoint].map(ip => [...this.#pods.values()].find(pod => pod.addresses[0] === ip))
+    return to !== undefined && !this.#isSelected(from!, 'egress') && !this.#isSelected(to, 'ingress')
+  }
+
+  #isSelected(pod: Pod, direction: Direction): boolean {
+    return [...this.#policies.values()].some(
+      policy =>
+        ['', pod.namespace].includes(policy.namespace) &&
+        policy.restricts.includes(direction) &&
+        (policy.kind !== 'NetworkPolicy' || selects(policy.podSelector, pod.labels)),
+    )
+  }
+
+  #passes(packet: Partial<Packet>): boolean {
+    const whole: Packet = {
+      family: 'ip',
+      from: 'pod',
+      protocol: 'tcp',
+      source: node.addresses[0]!,
+      destination: '10.0.0.1',
+      port: 80,
+      isNew: true,
+      ...packet,
+    }
+    const envoy = { listener: 1666, localAddresses: node.addresses, random: () => 0 }
+    return ['tproxy', 'forward', 'local'].includes(this.#model.trace(whole, envoy).verdict)
+  }
+
+  /** What is open in Envoy ends by itself or is what the plugin lets through; then everybody connects to everything. */
+  check(): void {
+    this.#connections = this.#connections.filter(
+      ({ client, endpoint }) =>
+        this.#passes({ source: client, isNew: false, connectionMark: testOptions.steeringMark }) &&
+        this.#passes({ from: 'node', destination: endpoint, port: 8080, isNew: false, mark: testOptions.envoyMark }),
+    )
+    for (const { client, endpoint } of this.#connections) {
+      assert.ok(this.#lets(client, endpoint), `an open connection leads from ${client} to ${endpoint}`)
+    }
+    for (const pod of this.#pods.values())
+      for (const state of this.table.states()) this.#connect(pod.addresses[0]!, state.id)
+  }
+
+  #connect(client: string, id: string): void {
+    const state = this.table.get(id)!
+    const packet: Packet = {
+      family: 'ip',
+      from: 'pod',
+      protocol: 'tcp',
+      source: client,
+      destination: state.vip,
+      port: 80,
+      isNew: true,
+    }
+    const envoy = { listener: 1666, localAddresses: node.addresses, random: () => 0 }
+    if (this.#model.trace(packet, envoy).verdict !== 'tproxy') return
+    for (const { ip } of waysOf(state)[0]!.endpoints) {
+      if (!this.#passes({ from: 'node', destination: ip, port: 8080, mark: testOptions.envoyMark })) continue
+      assert.ok(this.#lets(client, ip), `a new connection leads from ${client} to ${ip}`)
+      this.#connections.push({ client, endpoint: ip })
+    }
+  }
+}
+
+test('for all histories, no packet reaches an endpoint through Envoy that would not have reached it by the kernel layer', () => {
+  fc.assert(
+    fc.property(fc.array(steps, { maxLength: 16 }), history => {
+      const world = new World()
+      for (const { object, is } of history) {
+        world.apply(object, is)
+        world.check()
+      }
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('a Service whose endpoints are pods that no policy selects is for Envoy', () => {
+  const world = new World()
+  const pod: Pod = { kind: 'Pod', namespace: 'a', name: 'p1', labels: {}, nodeName: 'node1', addresses: ['10.1.0.1'] }
+  world.apply(pod, 'told')
+  world.apply(aSlice([anEndpoint('10.1.0.1')], { namespace: 'a' }), 'told')
+  assert.equal(world.table.get('a/whoami/http')?.layer.wants, 'envoy')
+})

@@ -1,0 +1,90 @@
+/**
+ * Which Pods of the API are watched: those of the namespaces that matter, each for itself, or of all where these are many.
+ * Each watch costs the server a connection, and each Pod that nobody needs costs it an event for every node.
+ */
+
+import { type Change, describeKey, type KubeObject, keyOf } from '../services/objects.ts'
+
+/** From this number of namespaces on, one watch of all Pods. */
+const mostNamespaces = 16
+const allPods = '/api/v1/pods'
+
+/** The watch of this node's Pods, which there always is. */
+export const ownPods = 'own Pods'
+
+interface HeldPod {
+  readonly object: KubeObject
+  readonly by: readonly string[]
+}
+
+export interface PodWatch {
+  readonly isSynced: boolean
+  stop(): void
+}
+
+export interface PodWatchesOptions {
+  /** Begins to list and watch; what it tells comes to `told` with the same path. */
+  readonly start: (path: string) => PodWatch
+  readonly changes: (changes: readonly Change[]) => void
+}
+
+export class PodWatches {
+  readonly #options: PodWatchesOptions
+  readonly #watches = new Map<string, PodWatch>()
+  /** By its description; one of this node comes by another watch, too. */
+  readonly #pods = new Map<string, HeldPod>()
+  #wanted: ReadonlySet<string> = new Set()
+
+  constructor(options: PodWatchesOptions) {
+    this.#options = options
+  }
+
+  /** Once it needs all, it goes on with all. */
+  need(namespaces: ReadonlySet<string>): void {
+    const isMany = namespaces.size > mostNamespaces || this.#wanted.has(allPods)
+    this.#wanted = new Set(isMany ? [allPods] : [...namespaces].map(name => `/api/v1/namespaces/${name}/pods`))
+    for (const path of this.#wanted) if (!this.#watches.has(path)) this.#watches.set(path, this.#options.start(path))
+    this.settle()
+  }
+
+  get isSynced(): boolean {
+    return [...this.#wanted].every(path => this.#watches.get(path)?.isSynced)
+  }
+
+  /** What is needed no more ends when all that is needed has been told. */
+  settle(): void {
+    if (!this.isSynced) return
+    for (const [path, watch] of this.#watches) {
+      if (this.#wanted.has(path)) continue
+      watch.stop()
+      const held = [...this.#pods.values()].filter(({ by }) => by.includes(path))
+      this.told(
+        path,
+        held.map(({ object }) => ({ type: 'remove', key: keyOf(object) })),
+      )
+      this.#watches.delete(path)
+    }
+  }
+
+  /**
+   * A Pod is gone when no watch has it any more.
+   * @param by the path of a watch, or `ownPods`
+   */
+  told(by: string, changes: readonly Change[]): void {
+    if (by !== ownPods && !this.#watches.has(by)) return
+    this.#options.changes(changes.filter(change => this.#isNews(by, change)))
+  }
+
+  #isNews(by: string, change: Change): boolean {
+    const key = describeKey(change.type === 'put' ? keyOf(change.object) : change.key)
+    const others = (this.#pods.get(key)?.by ?? []).filter(other => other !== by)
+    if (change.type === 'put') this.#pods.set(key, { object: change.object, by: [...others, by] })
+    else if (others.length > 0) this.#pods.set(key, { object: this.#pods.get(key)!.object, by: others })
+    else this.#pods.delete(key)
+    return change.type === 'put' || others.length === 0
+  }
+
+  stop(): void {
+    for (const watch of this.#watches.values()) watch.stop()
+  }
+}
