@@ -12,7 +12,9 @@ Set by annotations on the Service, for one port each:
     config.lightpath.cloud/<port>-<setting>: "<value>"
 
 \`<port>\` is the port's name, or its number where it has none. A value that does not parse never breaks the Service: the
-default applies, and the problem is logged, counted in \`lightpath_problems\` and shown by \`lightpath explain\`.
+default applies, and in place of a number or time beyond its range the nearest one within. The problem is logged, counted in
+\`lightpath_problems\` and shown by \`lightpath explain\`. The ranges end where a value would cost the Services of others
+something, since all of a node share its Envoy.
 
 Durations are written as in Go: \`500ms\`, \`5s\`, \`1m30s\`. \`none\` means that there is no such limit.
 

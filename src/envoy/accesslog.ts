@@ -29,16 +29,17 @@ const common: JsonObject = {
   durationMs: '%DURATION%',
 }
 
+/** What a client writes is cut: a request may have 1 MiB of headers, and whoever calls what fails fills the log of all. */
 const httpFormat: JsonObject = {
   ...common,
   protocol: '%PROTOCOL%',
-  method: '%REQ(:METHOD)%',
-  host: '%REQ(:AUTHORITY)%',
-  path: '%REQ(:PATH)%',
+  method: '%REQ(:METHOD):32%',
+  host: '%REQ(:AUTHORITY):128%',
+  path: '%REQ(:PATH):256%',
   code: '%RESPONSE_CODE%',
   details: '%RESPONSE_CODE_DETAILS%',
   attempts: '%UPSTREAM_REQUEST_ATTEMPT_COUNT%',
-  requestId: '%REQ(X-REQUEST-ID)%',
+  requestId: '%REQ(X-REQUEST-ID):64%',
 }
 
 /**

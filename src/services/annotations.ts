@@ -19,8 +19,8 @@ export interface ServiceSettings {
 }
 
 /**
- * Reads every annotation of ours. One that cannot be used is reported and the default applies; it never affects the
- * other settings. Where two ports could be meant (`a` and `a-upstream` in `a-upstream-idle-timeout`), the longer port
+ * Reads every annotation of ours. One that cannot be used is reported and the default applies, or the nearest value where it
+ * is beyond its range; it never affects the other settings. Where two ports could be meant (`a` and `a-upstream` in `a-upstream-idle-timeout`), the longer port
  * name is.
  */
 export function readSettings(service: Service): ServiceSettings {
@@ -47,6 +47,10 @@ export function readSettings(service: Service): ServiceSettings {
       const reason = `annotation ${annotation}: ${quote(text)} is not ${definition.accepts}`
       problems.add('LP202', reason, `the default applies (${definition.defaultText})`)
       continue
+    }
+    if (parsed.nearest !== undefined) {
+      const reason = `annotation ${annotation}: ${quote(text)} is beyond the range of ${definition.accepts}`
+      problems.add('LP202', reason, `${parsed.nearest} applies, which is the nearest of these`)
     }
     const useless = whyUseless(definition, port)
     if (useless) {
