@@ -1,9 +1,9 @@
 /** The endpoints of a Service port as Envoy's EDS resource: the one that changes often, and alone. */
 
 import type { Endpoint, PortState } from '../services/port.ts'
-import { socketAddress } from './address.ts'
+import { LocalityLbEndpointsSchema } from './api/envoy/config/endpoint/v3/endpoint_components_pb.js'
 import { ClusterLoadAssignmentSchema } from './api/envoy/config/endpoint/v3/endpoint_pb.js'
-import { encode, resource } from './encoding.ts'
+import { asField, encode, merge, resource } from './encoding.ts'
 import { type Resource, typeUrls } from './resource.ts'
 
 export function endpointsResource({ id, endpoints }: PortState): Resource {
@@ -11,11 +11,51 @@ export function endpointsResource({ id, endpoints }: PortState): Resource {
 }
 
 function encodeEndpoints(clusterName: string, endpoints: readonly Endpoint[]): Uint8Array {
-  const lbEndpoints = endpoints.map(({ ip, port }) => ({
-    hostIdentifier: { case: 'endpoint' as const, value: { address: socketAddress(ip, port) } },
-  }))
-  return encode(ClusterLoadAssignmentSchema, {
-    clusterName,
-    endpoints: lbEndpoints.length === 0 ? [] : [{ lbEndpoints }],
-  })
+  const name = encode(ClusterLoadAssignmentSchema, { clusterName })
+  if (endpoints.length === 0) return name
+  return merge(name, asField(ClusterLoadAssignmentSchema.field.endpoints, encodeLocality(endpoints)))
+}
+
+/** Five messages, one within the other, each the only field of the last: `LbEndpoint.endpoint.address.socket_address`. */
+const depth = 4
+const lbEndpointsTag = (LocalityLbEndpointsSchema.field.lbEndpoints.number << 3) | 2
+const firstFieldTag = (1 << 3) | 2
+const addressTag = (2 << 3) | 2
+const portTag = 3 << 3
+/** Of the text of an IPv6 address. */
+const longestIp = 45
+
+/**
+ * Of a LocalityLbEndpoints, written byte by byte: a Service may have thousands of endpoints on each of hundreds of ports,
+ * and building five objects for each of them takes several times as long. No message is longer than 127 bytes, so that
+ * each length is one.
+ */
+function encodeLocality(endpoints: readonly Endpoint[]): Uint8Array {
+  const bytes = Buffer.allocUnsafe(endpoints.length * (2 * depth + longestIp + 6))
+  let at = 0
+  for (const { ip, port } of endpoints) {
+    const address = 2 + ip.length + 1 + varintLength(port)
+    for (let level = 0; level < depth; level++) {
+      bytes[at++] = level === 0 ? lbEndpointsTag : firstFieldTag
+      bytes[at++] = address + 2 * (depth - 1 - level)
+    }
+    bytes[at++] = addressTag
+    bytes[at++] = ip.length
+    at += bytes.write(ip, at, 'latin1')
+    bytes[at++] = portTag
+    at = writeVarint(bytes, at, port)
+  }
+  return bytes.subarray(0, at)
+}
+
+function varintLength(value: number): number {
+  if (value < 1 << 7) return 1
+  return value < 1 << 14 ? 2 : 3
+}
+
+function writeVarint(bytes: Buffer, start: number, value: number): number {
+  let [at, rest] = [start, value]
+  for (; rest >= 1 << 7; rest >>= 7) bytes[at++] = (rest & 127) | 128
+  bytes[at++] = rest
+  return at
 }
