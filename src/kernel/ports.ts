@@ -5,10 +5,13 @@
  * has, is reported, and is tried again.
  */
 
+import { placesOf } from '../services/places.ts'
 import { type PortState, portPartOf, serviceKeyOf } from '../services/port.ts'
 import { type CommandError, commandProblem } from './command.ts'
+import { ownerOf, partsOf } from './elements.ts'
 import type { KernelObserver } from './layer.ts'
 import type { OwnedElements } from './mirror.ts'
+import { isPlacement } from './placement.ts'
 import { portKeys } from './plan.ts'
 import { forgetOverlay, type PortChange, type PortRecord } from './record.ts'
 import { type Refusals, refusalsAtOnce, writeSplitting } from './splitting.ts'
@@ -96,18 +99,44 @@ export class Ports {
     return areWritten
   }
 
-  /** False where a port was refused that had been refused before. Rejects where one of the others is. */
+  /**
+   * Ports of few elements go before those of many, also those that change meanwhile. False where a port was refused that
+   * had been refused before. Rejects where one of the others is.
+   */
   async writeDirty(): Promise<boolean> {
-    const records = [...this.#dirty].map(id => this.#records.get(id)!)
-    const removedFirst = records.sort((a, b) => Number(a.state !== undefined) - Number(b.state !== undefined))
-    const [trusted, refused] = [[] as PortRecord[], [] as PortRecord[]]
-    for (const record of removedFirst) (record.refusal ? refused : trusted).push(record)
-    for (const changes of this.#batches(trusted)) await this.#write(changes)
+    const { small, large, refused } = this.#lanes()
+    for (const changes of this.#batches(small)) await this.#write(changes)
+    for (const changes of this.#batches(this.#stillDirty(large))) {
+      await this.#write(changes)
+      for (const overtaking of this.#batches(this.#lanes().small)) await this.#write(overtaking)
+    }
     let areWritten = true
     for (const record of refused) {
       areWritten = (await this.#writeWhatCan([this.#changeOf(record)], { left: 1 })) && areWritten
     }
     return areWritten
+  }
+
+  /** Removed ones first in each: an address is given up before it is taken. */
+  #lanes(): Record<'small' | 'large' | 'refused', readonly PortRecord[]> {
+    const [small, large, refused]: PortRecord[][] = [[], [], []]
+    const records = [...this.#dirty].map(id => this.#records.get(id)!)
+    const removedFirst = records.sort((a, b) => Number(a.state !== undefined) - Number(b.state !== undefined))
+    for (const record of removedFirst) {
+      if (record.refusal) refused!.push(record)
+      else (weightOf(record) < smallWeight ? small! : large!).push(record)
+    }
+    if (large!.length === 0 || small!.length === 0) return { small: small!, large: large!, refused: refused! }
+    // Whoever takes an address from a large one waits for it.
+    const given = new Set(large!.flatMap(keysWritten))
+    const waits = ({ state }: PortRecord) => state !== undefined && portKeys(state).some(key => given.has(key))
+    const [waiting, free] = [small!.filter(waits), small!.filter(record => !waits(record))]
+    return { small: free, large: [...large!, ...waiting], refused: refused! }
+  }
+
+  *#stillDirty(records: readonly PortRecord[]): Generator<PortRecord> {
+    for (const record of records)
+      if (this.#dirty.has(record.id) && this.#records.get(record.id) === record) yield record
   }
 
   /** None is tried again. */
@@ -178,4 +207,24 @@ export class Ports {
     this.#dirty.delete(record.id)
     this.#observer.problems?.(`kernel ${record.id}`, [problem])
   }
+}
+
+/** Below it a port is small. */
+const smallWeight = 512
+
+/** About how many elements it has, or is to have. */
+function weightOf({ state, written }: PortRecord): number {
+  const has = written === undefined ? 0 : isPlacement(written) ? elementsOfState(written.state) : written.size
+  return Math.max(has, state ? elementsOfState(state) : 0)
+}
+
+function elementsOfState(state: PortState): number {
+  const { endpoints, external } = state
+  return endpoints.length + placesOf(state).length * (external?.clusterEndpoints.length ?? 0)
+}
+
+function keysWritten({ written }: PortRecord): readonly string[] {
+  if (written === undefined) return []
+  if (isPlacement(written)) return portKeys(written.state)
+  return [...written.keys()].flatMap(name => ownerOf(partsOf(name)) ?? [])
 }

@@ -279,7 +279,7 @@ export class Agent {
     this.kernel.setServiceRanges(this.table.serviceRanges)
     for (const state of states) this.kernel.setPort(state)
     this.moves.begin(states.flatMap(waysOf))
-    this.envoy.apply(states.map(after => ({ id: after.id, before: undefined, after })))
+    this.envoy.begin(states.map(after => ({ id: after.id, before: undefined, after })))
     this.envoy.gate.dropUnwanted()
     this.kernel.synced()
     this.#inheritance = setTimeout(() => this.envoy.gate.dropUnconfirmed(), inheritanceMs)

@@ -17,6 +17,7 @@ import { ResourceStore } from '../xds/store.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
 import { Drains, type PortActivity } from './drains.ts'
 import { Envoys, type EnvoysOptions } from './envoys.ts'
+import { FairQueue } from './fairqueue.ts'
 import { OverlayGate } from './gate.ts'
 import { Refusals } from './refusals.ts'
 import { type Changes, ToldWays } from './toldways.ts'
@@ -56,6 +57,12 @@ export interface EnvoyView {
   }[]
 }
 
+/** What Envoy is to be told of a way, and when the change that made it so arrived. */
+interface WantedWay {
+  readonly way: Way
+  readonly arrived: number | undefined
+}
+
 const families: readonly IpFamily[] = ['IPv4', 'IPv6']
 
 /** Each costs Envoy as much as a port whose connections end (drains.ts). Further ones are removed at once. */
@@ -77,6 +84,7 @@ export class EnvoyLayer implements XdsObserver {
   readonly #awaited = new Map<string, number>()
   /** The families whose connections of pods reach Envoy. */
   readonly #openPaths = new Set<IpFamily>()
+  readonly #queue = new FairQueue<WantedWay>(wanted => this.#tellWanted(wanted))
   #stopped = false
 
   constructor(options: EnvoyLayerOptions) {
@@ -111,7 +119,16 @@ export class EnvoyLayer implements XdsObserver {
     this.store.update({ put: options.shared })
   }
 
-  /** @param arrived when the changes came, by performance.now(); undefined where nobody asks how long they take */
+  /** All that there is at the start, before any Envoy connects. */
+  begin(changes: readonly PortChange[]): void {
+    this.apply(changes)
+    this.#queue.finish()
+  }
+
+  /**
+   * What leaves Envoy does so at once. What Envoy is told of the others is told in turns, small ones first.
+   * @param arrived when the changes came, by performance.now(); undefined where nobody asks how long they take
+   */
   apply(changes: readonly PortChange[], arrived?: number): void {
     const wanted: Way[] = []
     for (const { id, after } of changes) {
@@ -119,6 +136,7 @@ export class EnvoyLayer implements XdsObserver {
       for (const wayId of [id, externalId(id)]) {
         const way = ways.get(wayId)
         this.#postponed.delete(wayId)
+        this.#queue.remove(wayId)
         if (way?.layer.wants === 'envoy') {
           this.#drains.cancel(wayId)
           if (!this.#told.hasMoved(way)) wanted.push(way)
@@ -153,11 +171,20 @@ export class EnvoyLayer implements XdsObserver {
   }
 
   #want(ways: readonly Way[], arrived?: number): void {
+    for (const way of ways) this.#queue.add(way.id, { way, arrived }, way.endpoints.length)
+    this.#queue.run()
+  }
+
+  #tellWanted(wanted: readonly WantedWay[]): void {
     this.#change(changes => {
-      for (const way of ways) this.#tell(way, changes)
-      if (arrived !== undefined) for (const resource of changes.put) this.#awaited.set(refKey(resource), arrived)
+      for (const { way, arrived } of wanted) {
+        const before = changes.put.length
+        this.#tell(way, changes)
+        if (arrived === undefined) continue
+        for (const resource of changes.put.slice(before)) this.#awaited.set(refKey(resource), arrived)
+      }
     })
-    for (const way of ways) this.gate.want(way.id, addressesOf(way), this.#needs(way.id))
+    for (const { way } of wanted) this.gate.want(way.id, addressesOf(way), this.#needs(way.id))
   }
 
   #postpone(way: Way): void {
@@ -218,6 +245,7 @@ export class EnvoyLayer implements XdsObserver {
 
   stop(): void {
     this.#stopped = true
+    this.#queue.stop()
     this.envoys.stop()
     this.gate.stop()
     this.#drains.stop()
