@@ -37,6 +37,8 @@ export function duration(ms: number): Duration {
 }
 
 const versionBytes = 12
+/** Of some 250 endpoints. */
+const largeBytes = 8192
 const nothing: readonly ResourceRef[] = []
 
 /** @param encode lives as long as the resource: it should refer to what it needs, and not to a whole Service port */
@@ -46,8 +48,10 @@ export function resource(
   encode: () => Uint8Array,
   requires: readonly ResourceRef[] = nothing,
 ): Resource {
-  const version = hash('sha1', encode(), 'buffer').toString('base64url', 0, versionBytes)
-  return { typeUrl, name, version, encode, requires }
+  const bytes = encode()
+  const version = hash('sha1', bytes, 'buffer').toString('base64url', 0, versionBytes)
+  const made = { typeUrl, name, version, encode, requires }
+  return bytes.length < largeBytes ? made : { ...made, isLarge: true }
 }
 
 /** A function of objects that remembers its results for as long as the objects live. */

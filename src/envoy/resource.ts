@@ -41,6 +41,8 @@ export interface Resource extends ResourceRef {
    * Services would be most of what the agent holds, and are needed for a moment.
    */
   readonly encode: () => Uint8Array
+  /** It is long, and what is not goes before it. Default false. */
+  readonly isLarge?: boolean
   /**
    * Make before break: this resource is sent to a client only once that client has acknowledged these, and these are
    * removed from a client only once it has acknowledged that this one is gone.

@@ -44,7 +44,7 @@ function resourcesOf(name: string, state: ServiceState, version: () => string): 
   const scopeVersion = `${state.scope} scope`
   if (state.scope)
     resources.push(modelResource(scope, name, scopeVersion, { quality: state.scope }, [...led, commonRef]))
-  return resources
+  return name === 'd' ? resources.map(resource => ({ ...resource, isLarge: true })) : resources
 }
 
 const types = [cluster, endpoints, route, listener, scope]
@@ -227,6 +227,23 @@ test('a resource that is removed and put back before the removal was sent is not
   link.store.update({ put: all })
   link.drain()
   assert.equal(link.envoy.received, before)
+})
+
+test('what is small goes before what is large, also where it came later, and what is large goes in small responses', () => {
+  const link = new Link({ ...options, maxBytes: 80 })
+  const large = ['large-1', 'large-2', 'large-3']
+  for (const name of [...large, 'small']) putService(link.store, name, good)
+  link.drain()
+  const put = (name: string, isLarge: boolean) => {
+    const { typeUrl, requires } = link.store.get(endpoints, name)!
+    link.store.update({
+      put: [{ ...modelResource(typeUrl, name, nextVersion(), { quality: 'good' }, requires), isLarge }],
+    })
+  }
+  const sent = () => link.client.next()?.put.map(({ resource }) => resource.name)
+  for (const name of large) put(name, true)
+  put('small', false)
+  assert.deepEqual(sent(), ['small', 'large-1'])
 })
 
 test('a resource that is put back while its removal is in flight is sent again', () => {

@@ -20,7 +20,10 @@ export type { Refusal, VersionedRef } from './messages.ts'
 
 export interface ClientOptions {
   readonly types: readonly ServedType[]
-  /** A response ends with the resource that reaches one of these; defaults 1000 and 1 MiB. */
+  /**
+   * A response ends with the resource that reaches one of these; defaults 1000 and 1 MiB. One with a large resource ends
+   * at an eighth of the bytes: until Envoy has answered it, which takes it long, nobody else's of that type is sent.
+   */
   readonly maxResources?: number
   readonly maxBytes?: number
   /** What a client has only while it is admitted (`setAdmitted`): told last, and taken from it first. Default none. */
@@ -182,7 +185,13 @@ export class Client {
       const response = this.#fill(type, group)
       if (response) return response
     }
-    return this.#fill(type, type.dirty)
+    return this.#fill(type, this.#smallFirst(type))
+  }
+
+  *#smallFirst({ typeUrl, dirty }: TypeState): Generator<string> {
+    const isLarge = (name: string) => this.#store.get(typeUrl, name)?.isLarge ?? false
+    for (const name of dirty) if (!isLarge(name)) yield name
+    for (const name of dirty) if (isLarge(name)) yield name
   }
 
   #fill(type: TypeState, names: Iterable<string>): Response | undefined {
@@ -190,8 +199,9 @@ export class Client {
     const put: EncodedResource[] = []
     const remove: string[] = []
     let bytes = 0
+    let maxBytes = this.#maxBytes
     for (const name of names) {
-      if (items.length >= this.#maxResources || bytes >= this.#maxBytes) break
+      if (items.length >= this.#maxResources || bytes >= maxBytes) break
       const entry = this.#entry(type.typeUrl, name)
       const action = this.#decide(type, entry)
       // Removals go alone: Envoy forgets what it did for a refused response, and after a reconnect would list them as there.
@@ -202,6 +212,7 @@ export class Client {
       } else if (action) {
         const encoded = action.encode()
         put.push({ resource: action, bytes: encoded })
+        if (action.isLarge) maxBytes = this.#maxBytes / 8
         bytes += encoded.length + name.length
       }
       type.dirty.delete(name)
