@@ -61,6 +61,14 @@ describe('the configuration', () => {
       assert.match(refusal(['--healthz-bind-address', wrong]), /is not an address with a port .*, or none$/)
     }
   })
+  test("takes kube-proxy's words among the ranges that open node ports", () => {
+    const of = (value: string) => parse(['--nodeport-addresses', value]).nodeportAddresses
+    assert.deepEqual(of('all'), ['0.0.0.0/0', '::/0'])
+    assert.deepEqual(of('localhost,10.1.2.3/8'), ['127.0.0.0/8', '::1/128', '10.0.0.0/8'])
+    assert.deepEqual(of('primary, localhost'), ['primary', '127.0.0.0/8', '::1/128'])
+    for (const wrong of ['any', 'constructor', '10.0.0.1'])
+      assert.match(refusal(['--nodeport-addresses', wrong]), /CIDRs/)
+  })
   test('names the file and key whose value is wrong', () => {
     assert.match(refusal([], 'xdsPort: many\n'), /config\.yaml: xdsPort is "many"/)
     assert.match(refusal([], 'xdsPort: [1]\n'), /config\.yaml: xdsPort is not a single value/)

@@ -166,9 +166,9 @@ export const definitions = {
     defaultText: hex(0x4000),
   },
   nodeportAddresses: {
-    ...ranges('primary'),
+    ...ranges({ primary: ['primary'], localhost: ['127.0.0.0/8', '::1/128'], all: ['0.0.0.0/0', '::/0'] }),
     description:
-      "addresses of the node that open node ports: CIDRs, or primary for the node's InternalIPs; all where they name none of a family, and never loopback ones",
+      "addresses of the node that open node ports: CIDRs, all, localhost, or primary for the node's InternalIP (else ExternalIP) of each family; all where they name none of a family, and never loopback ones, so that localhost alone opens none",
     default: ['primary'] as readonly string[],
     defaultText: 'primary',
   },

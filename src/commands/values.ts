@@ -49,16 +49,17 @@ export const interfaceName: Shape<string> = {
   accepts: 'the name of a network interface, or its beginning',
 }
 
-/** @param keyword may stand in place of a CIDR */
-export function ranges(keyword?: string): Shape<readonly string[]> {
-  const read = (part: string) => (part === keyword ? keyword : canonicalCidr(part))
+/** @param keywords may stand among CIDRs, each for these */
+export function ranges(keywords: Readonly<Record<string, readonly string[]>> = {}): Shape<readonly string[]> {
+  const read = (part: string) => (Object.hasOwn(keywords, part) ? keywords[part] : canonicalCidr(part))
+  const words = Object.keys(keywords)
   return {
     placeholder: 'CIDRS',
     parse: value => {
-      const parts = value.split(',').map(part => read(part.trim()))
-      return parts.includes(undefined) ? undefined : (parts as string[])
+      const parts = value.split(',').flatMap(part => read(part.trim()))
+      return parts.includes(undefined) ? undefined : [...new Set(parts as string[])]
     },
-    accepts: `${keyword === undefined ? '' : `${keyword} or `}a list of CIDRs such as 10.0.0.0/8,fd00::/8`,
+    accepts: `${words.length === 0 ? '' : `${words.join(', ')} or `}a list of CIDRs such as 10.0.0.0/8,fd00::/8`,
   }
 }
 

@@ -9,7 +9,7 @@ import type { DetectLocalMode } from './masquerade.ts'
 
 /** As a v1 Node says it. */
 export interface NodeFacts {
-  /** InternalIP addresses, canonical; the first of a family is the primary one. */
+  /** Canonical; the first of a family is the primary one. */
   readonly addresses: readonly string[]
   /** Canonical; the first of a family counts. */
   readonly podCidrs: readonly string[]

@@ -32,7 +32,6 @@ export function whyOthers(service: Service, scope: ServiceScope): string | undef
 
 /** Why there is nothing to serve of a Service, whoever it belongs to; undefined where there is. */
 export function whyUnserved(service: Service): string | undefined {
-  if (service.labels[labels.headless] !== undefined) return `it has the label ${labels.headless}`
   if (service.type === 'ExternalName') return 'ExternalName Services have no VIP; DNS answers for them'
   if (service.clusterIPs.length === 0) return 'it is headless: DNS gives out the endpoints themselves'
   if (service.ports.length === 0) return 'it has no ports'

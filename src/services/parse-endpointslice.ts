@@ -1,12 +1,13 @@
 /** discovery.k8s.io/v1 EndpointSlice: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/ */
 
-import { canonicalIp, familyOf, type IpFamily, isPortNumber } from './address.ts'
+import { familyOf, type IpFamily, isPortNumber } from './address.ts'
 import type { EndpointSlice, SliceEndpoint, SlicePort } from './endpointslice.ts'
 import { labels } from './layer.ts'
+import { readIp } from './parse/addresses.ts'
 import { isName, type Metadata, type ParsedKind, type Report } from './parse-kind.ts'
 import { readPortName, readProtocol } from './parse-service.ts'
 import { isAbsent, type Raw, rawList, rawObject, sharedList, sharedText, show, trimmedList } from './raw.ts'
-import { unusableAs } from './special-address.ts'
+import { unusableAsEndpoint } from './special-address.ts'
 
 export function parseEndpointSlice(raw: Raw, metadata: Metadata, report: Report): ParsedKind {
   const service = metadata.labels['kubernetes.io/service-name']
@@ -79,11 +80,11 @@ type Slice = Pick<EndpointSlice, 'family' | 'namespace'>
 
 function readEndpoint(raw: Raw, slice: Slice, where: string, report: Report): SliceEndpoint | undefined {
   const address = rawList(raw.addresses)[0]
-  const ip = typeof address === 'string' ? canonicalIp(address) : undefined
+  const ip = readIp(address)
   if (!ip) report('LP221', `${where}.addresses[0] ${show(address)} is no IP address`, left)
   else if (familyOf(ip) !== slice.family) {
     report('LP221', `${where}.addresses[0] ${ip} is not of the slice's addressType ${slice.family}`, left)
-  } else if (unusableAs(ip)) report('LP221', `${where}.addresses[0] ${ip} is ${unusableAs(ip)}`, left)
+  } else if (unusableAsEndpoint(ip)) report('LP221', `${where}.addresses[0] ${ip} is ${unusableAsEndpoint(ip)}`, left)
   else {
     const conditions = readConditions(rawObject(raw.conditions), where, report)
     if (!conditions) return undefined

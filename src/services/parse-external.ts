@@ -1,10 +1,11 @@
 /** The fields of a v1 Service that say how it is reached from outside, and by whom. */
 
-import { canonicalIp, familyOf, isPortNumber } from './address.ts'
-import { canonicalCidr, familyOfCidr, withoutNested } from './cidr.ts'
+import { familyOf, isPortNumber } from './address.ts'
+import { familyOfCidr, withoutNested } from './cidr.ts'
+import { readCidr, readIp } from './parse/addresses.ts'
 import type { Report } from './parse-kind.ts'
 import { isAbsent, type Raw, rawList, rawObject, sharedList, show } from './raw.ts'
-import { unusableAs } from './special-address.ts'
+import { unusableAsEndpoint, unusableAsVip } from './special-address.ts'
 
 interface ExternalFields {
   readonly externalIPs: readonly string[]
@@ -21,7 +22,7 @@ export function parseExternal(spec: Raw, status: Raw, report: Report): ExternalF
   const families = new Set(ranges.map(familyOfCidr))
   const isKept = (ip: string) => ranges.length === given.length || families.has(familyOf(ip)!)
   return {
-    externalIPs: addresses(rawList(spec.externalIPs), 'spec.externalIPs', report),
+    externalIPs: addresses(rawList(spec.externalIPs), 'spec.externalIPs', unusableAsEndpoint, report),
     loadBalancerIPs: sharedList(ips.filter(isKept)),
     loadBalancerSourceRanges: sharedList(withoutNested(ranges)),
     healthCheckNodePort: nodePort(spec.healthCheckNodePort, 'spec.healthCheckNodePort', report),
@@ -43,14 +44,20 @@ function loadBalancerIPs(status: Raw, report: Report): readonly string[] {
   return addresses(
     vips.map(({ ip }) => ip),
     'status.loadBalancer.ingress',
+    unusableAsVip,
     report,
   )
 }
 
-function addresses(values: readonly unknown[], where: string, report: Report): readonly string[] {
+function addresses(
+  values: readonly unknown[],
+  where: string,
+  unusableAs: (ip: string) => string | undefined,
+  report: Report,
+): readonly string[] {
   const ips = new Set<string>()
   for (const value of values) {
-    const ip = typeof value === 'string' ? canonicalIp(value) : undefined
+    const ip = readIp(value)
     if (!ip) report('LP213', `${where}: ${show(value)} is no IP address`, 'the address is left out')
     else if (unusableAs(ip)) report('LP213', `${where}: ${ip} is ${unusableAs(ip)}`, 'the address is left out')
     else ips.add(ip)
@@ -60,7 +67,7 @@ function addresses(values: readonly unknown[], where: string, report: Report): r
 
 /** The API server lets white space around a range pass. */
 function sourceRange(value: unknown, report: Report): readonly string[] {
-  const range = typeof value === 'string' ? canonicalCidr(value.trim()) : undefined
+  const range = typeof value === 'string' ? readCidr(value.trim()) : undefined
   if (range !== undefined) return [range]
   const remedy = 'it admits nobody; write a CIDR such as 10.0.0.0/8'
   report('LP213', `spec.loadBalancerSourceRanges: ${show(value)} is no CIDR`, remedy)

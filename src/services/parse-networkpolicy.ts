@@ -1,7 +1,7 @@
 /** NetworkPolicies, policies of other kinds, and Pods, cut to what says which pods are restricted. */
 
-import { canonicalIp } from './address.ts'
 import type { Direction, LabelRequirement, LabelSelector, NetworkPolicy, OtherPolicy, Pod } from './networkpolicy.ts'
+import { readIp } from './parse/addresses.ts'
 import { type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
 import type { OtherPolicyKind } from './policykinds.ts'
 import { isAbsent, type Raw, rawList, rawObject, sharedList, sharedRecord, sharedText, show } from './raw.ts'
@@ -71,7 +71,7 @@ export function parsePod(raw: Raw, { namespace, name, labels }: Metadata, report
   if (status.phase === 'Succeeded' || status.phase === 'Failed') return { ignored: 'it has ended' }
   if (typeof spec.nodeName !== 'string') return { ignored: 'it is on no node' }
   const given = [...rawList(status.podIPs).map(entry => rawObject(entry).ip), status.podIP]
-  const addresses = given.flatMap(ip => (typeof ip === 'string' ? (canonicalIp(ip) ?? []) : []))
+  const addresses = given.flatMap(ip => readIp(ip) ?? [])
   if (addresses.length === 0) return { ignored: 'it has no address yet' }
   const object: Pod = {
     kind: 'Pod',

@@ -1,17 +1,14 @@
 /** v1 Service: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/ */
 
-import { canonicalIp, familyOf, isPortNumber, type Protocol } from './address.ts'
+import { familyOf, isPortNumber, type Protocol } from './address.ts'
+import { readIp } from './parse/addresses.ts'
 import { nodePort, parseExternal } from './parse-external.ts'
 import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
 import { isAbsent, type Raw, rawList, rawObject, sharedList, show, trimmedList } from './raw.ts'
 import type { Service, ServicePort } from './service.ts'
-import { unusableAs } from './special-address.ts'
+import { unusableAsVip } from './special-address.ts'
 
-const usedLabels: ReadonlySet<string> = new Set([
-  'service.kubernetes.io/service-proxy-name',
-  'service.kubernetes.io/headless',
-  'lightpath.cloud/proxy',
-])
+const usedLabels: ReadonlySet<string> = new Set(['service.kubernetes.io/service-proxy-name', 'lightpath.cloud/proxy'])
 
 const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const
 const affinities = ['None', 'ClientIP'] as const
@@ -82,10 +79,10 @@ function clusterIPs(spec: Raw, report: Report): readonly string[] {
 
   const ips: string[] = []
   for (const value of given) {
-    const ip = typeof value === 'string' ? canonicalIp(value) : undefined
+    const ip = readIp(value)
     const left = 'the address is left out; write the address that Kubernetes assigned'
     if (!ip) report('LP102', `spec.clusterIP ${show(value)} is no IP address`, left)
-    else if (unusableAs(ip)) report('LP102', `spec.clusterIP ${ip} is ${unusableAs(ip)}`, left)
+    else if (unusableAsVip(ip)) report('LP102', `spec.clusterIP ${ip} is ${unusableAsVip(ip)}`, left)
     else if (ips.some(other => familyOf(other) === familyOf(ip))) {
       report('LP102', `spec.clusterIPs: ${ip} is the second of its family`, 'the address is left out')
     } else ips.push(ip)

@@ -122,14 +122,47 @@ const services: readonly Case[] = [
     object: { clusterIPs: [] },
     problems: [/LP102 Service shop\/cart: spec.clusterIP "?(10|cart|5).* is no IP address; the address is left out/],
   })),
-  ...['0.0.0.0', '::', '127.0.0.1', '::1', '169.254.20.10', 'fe80::1', '224.0.0.1', 'ff02::1', '::ffff:10.0.0.1'].map(
-    clusterIP => ({
-      title: `clusterIP ${clusterIP} is left out, since a node's own traffic goes there`,
-      raw: service({ clusterIP }),
-      object: { clusterIPs: [] },
-      problems: [/is (the unspecified|a loopback|a link-local|a multicast|an IPv4) address/],
-    }),
-  ),
+  ...['0.0.0.0', '::', '127.0.0.1', '::1', '224.0.0.1', 'ff02::1', '::ffff:127.0.0.1'].map(clusterIP => ({
+    title: `clusterIP ${clusterIP} is left out, since a node's own traffic goes there`,
+    raw: service({ clusterIP }),
+    object: { clusterIPs: [] },
+    problems: [/is (the unspecified|a loopback|a multicast) address/],
+  })),
+  {
+    title: 'addresses that are link-local are VIPs and load balancer IPs, and no external IPs',
+    raw: {
+      ...service({ clusterIPs: ['169.254.20.10', 'fe80::1'], externalIPs: ['169.254.169.254', 'fe80::2'] }),
+      status: { loadBalancer: { ingress: [{ ip: '169.254.20.11' }, { ip: 'fe80::3' }] } },
+    },
+    object: {
+      clusterIPs: ['169.254.20.10', 'fe80::1'],
+      externalIPs: [],
+      loadBalancerIPs: ['169.254.20.11', 'fe80::3'],
+    },
+    problems: [/169.254.169.254 is a link-local address/, /fe80::2 is a link-local address/],
+  },
+  {
+    title: 'old spellings of addresses and ranges are read as by kube-proxy',
+    raw: {
+      ...service({
+        clusterIPs: ['10.96.002.005', 'FD00::0A'],
+        externalIPs: ['::ffff:192.0.2.1', '192.000.002.009'],
+        loadBalancerSourceRanges: ['192.000.002.000/24', ' 010.0.0.0/08'],
+      }),
+      status: { loadBalancer: { ingress: [{ ip: '198.051.100.007' }] } },
+    },
+    object: {
+      clusterIPs: ['10.96.2.5', 'fd00::a'],
+      externalIPs: ['192.0.2.1', '192.0.2.9'],
+      loadBalancerIPs: ['198.51.100.7'],
+      loadBalancerSourceRanges: ['10.0.0.0/8', '192.0.2.0/24'],
+    },
+  },
+  {
+    title: 'a Service with a VIP and the label service.kubernetes.io/headless keeps its VIP',
+    raw: service({ clusterIP: '10.0.0.1' }, { labels: { 'service.kubernetes.io/headless': '' } }),
+    object: { clusterIPs: ['10.0.0.1'], labels: {} },
+  },
   ...[0, 65536, -1, 1.5, '80', null].map(port => ({
     title: `port ${JSON.stringify(port)} is left out, and the others stay`,
     raw: service({ ports: [{ name: 'bad', port }, { name: 'good', port: 80 }] }), // biome-ignore format: one line
@@ -350,6 +383,11 @@ const slices: readonly Case[] = [
     problems: [/LP221 .*endpoints\[0\].conditions.ready "false" is neither true nor false; this endpoint is left out/],
   },
   {
+    title: 'old spellings of endpoints are read as by kube-proxy',
+    raw: endpoints({ addresses: ['::ffff:10.244.1.11'] }, { addresses: ['10.244.001.012'] }),
+    object: { endpoints: ['10.244.1.11', '10.244.1.12'].map(ip => ({ ip, ...servesAlways })) },
+  },
+  {
     title: 'IPv6 addresses are written in one way',
     raw: slice({ addressType: 'IPv6', endpoints: [{ addresses: ['FD00:0:0::A'] }] }),
     object: { family: 'IPv6', endpoints: [{ ip: 'fd00::a', ...servesAlways }] },
@@ -392,6 +430,22 @@ const slices: readonly Case[] = [
 
 const others: readonly Case[] = [
   {
+    title: 'a Node has its ExternalIP as its address in a family where it has no InternalIP',
+    raw: {
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name: 'node1' },
+      status: {
+        addresses: [
+          { type: 'ExternalIP', address: '2001:db8::1' },
+          { type: 'ExternalIP', address: '198.51.100.1' },
+          { type: 'InternalIP', address: '192.0.2.1' },
+        ],
+      },
+    },
+    object: { addresses: ['192.0.2.1', '2001:db8::1'] },
+  },
+  {
     title: 'a Node keeps its zone, the labels of Lightpath, its internal addresses and its ranges of pods',
     raw: {
       apiVersion: 'v1',
@@ -404,6 +458,7 @@ const others: readonly Case[] = [
       status: {
         addresses: [
           { type: 'Hostname', address: 'node1' },
+          { type: 'ExternalIP', address: '198.51.100.1' },
           { type: 'InternalIP', address: '192.0.2.1' },
           { type: 'InternalIP', address: 'FD00::1' },
           { type: 'InternalIP', address: 'node1' },

@@ -1,9 +1,9 @@
 /** From raw JSON, as the API server or a manifest has it, to the plain types of this folder, cut to what is used. */
 
-import { canonicalIp } from './address.ts'
-import { canonicalCidr } from './cidr.ts'
+import { familyOf } from './address.ts'
 import { ProblemList } from './model/problem-list.ts'
 import { describeKey, type Kind, type KubeObject } from './objects.ts'
+import { readCidr, readIp } from './parse/addresses.ts'
 import { parseEndpointSlice } from './parse-endpointslice.ts'
 import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
 import { otherPolicyParser, parseNetworkPolicy, parsePod } from './parse-networkpolicy.ts'
@@ -155,28 +155,36 @@ function parseNamespace(_raw: Raw, { name, labels }: Metadata, report: Report): 
 
 function parseNode(raw: Raw, { name, labels }: Metadata, report: Report): ParsedKind {
   const isUsed = (key: string) => key === 'topology.kubernetes.io/zone' || key.startsWith('lightpath.cloud/')
-  const addresses: string[] = []
-  for (const entry of rawList(rawObject(raw.status).addresses)) {
-    const { type, address } = rawObject(entry)
-    if (type !== 'InternalIP') continue
-    const ip = typeof address === 'string' ? canonicalIp(address) : undefined
-    if (ip) addresses.push(ip)
-    else report('LP102', `status.addresses: InternalIP ${show(address)} is no IP address`, 'the address is left out')
-  }
   const object: Node = {
     kind: 'Node',
     name,
     labels: usedTexts('label', labels, isUsed, report),
-    addresses,
+    addresses: nodeAddresses(raw, report),
     podCidrs: podCidrs(raw, report),
     leaving: isLeaving(raw),
   }
   return { object }
 }
 
+/** The ExternalIPs count in a family in which there are no others, as for kube-proxy (GetNodeHostIPs). */
+function nodeAddresses(node: Raw, report: Report): readonly string[] {
+  const ofType = (wanted: string) =>
+    rawList(rawObject(node.status).addresses).flatMap(entry => {
+      const { type, address } = rawObject(entry)
+      if (type !== wanted) return []
+      const ip = readIp(address)
+      if (!ip)
+        report('LP102', `status.addresses: ${wanted} ${show(address)} is no IP address`, 'the address is left out')
+      return ip ?? []
+    })
+  const internal = ofType('InternalIP')
+  const families = new Set(internal.map(familyOf))
+  return [...internal, ...ofType('ExternalIP').filter(ip => !families.has(familyOf(ip)))]
+}
+
 function podCidrs(node: Raw, report: Report): readonly string[] {
   return rawList(rawObject(node.spec).podCIDRs).flatMap(value => {
-    const cidr = typeof value === 'string' ? canonicalCidr(value) : undefined
+    const cidr = readCidr(value)
     if (cidr === undefined) report('LP102', `spec.podCIDRs: ${show(value)} is no CIDR`, 'it is left out')
     return cidr ?? []
   })
@@ -191,7 +199,7 @@ function isLeaving(node: Raw): boolean {
 function parseServiceCidr(raw: Raw, { name }: Metadata, report: Report): ParsedKind {
   const cidrs: string[] = []
   for (const value of rawList(rawObject(raw.spec).cidrs)) {
-    const cidr = typeof value === 'string' ? canonicalCidr(value) : undefined
+    const cidr = readCidr(value)
     if (cidr) cidrs.push(cidr)
     else report('LP102', `spec.cidrs: ${show(value)} is no range of addresses`, 'it is left out')
   }

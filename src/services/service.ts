@@ -54,7 +54,7 @@ export interface Node {
   readonly kind: 'Node'
   readonly name: string
   readonly labels: Readonly<Record<string, string>>
-  /** InternalIP addresses in canonical text. */
+  /** InternalIP addresses in canonical text, and ExternalIPs of a family in which there are none. */
   readonly addresses: readonly string[]
   /** Where its pods have their addresses; canonical. */
   readonly podCidrs: readonly string[]

@@ -46,7 +46,6 @@ describe('a Service', () => {
     ['without ports', { ports: [] }],
     ['that is headless', { clusterIPs: [] }],
     ['that is an ExternalName', { type: 'ExternalName', clusterIPs: [] }],
-    ['with the label service.kubernetes.io/headless', { labels: { 'service.kubernetes.io/headless': '' } }],
     ['of another proxy', { labels: { 'service.kubernetes.io/service-proxy-name': 'other' } }],
   ] as [string, Partial<Service>][]) {
     test(`${what} is not served, and the view says why`, () => {
