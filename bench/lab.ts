@@ -13,6 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import * as commandLines from '../src/demo/command-lines.ts'
 import type { LabNode, Network } from '../src/demo/network.ts'
@@ -128,6 +129,8 @@ function parseLine(line: string): LogLine {
 
 /** Gauges and counters of an agent by name, summed over their labels. */
 export async function readMetrics(node: LabNode): Promise<ReadonlyMap<string, number>> {
+  // The agent makes the page once a second.
+  await delay(1000)
   const text = await runInOrThrow(node.netns, 'curl', ['-sS', '--max-time', '30', 'http://127.0.0.1:9000/metrics'])
   const sums = new Map<string, number>()
   for (const line of text.split('\n')) {

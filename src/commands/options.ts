@@ -82,10 +82,21 @@ export const definitions = {
     default: undefined as string | undefined,
     defaultText: 'all addresses, IPv4 and, where the node has it, IPv6',
   },
-  metricsPort: { ...portNumber, description: 'port of /metrics, /healthz and /readyz', default: 9000 },
+  metricsPort: {
+    ...portNumber,
+    description: 'port of /metrics without the series of Services, /healthz and /readyz; for whoever asks',
+    default: 9000,
+  },
+  servicesMetricsPort: {
+    ...portNumber,
+    description:
+      'port of /metrics with the series of Services: by HTTPS for bearers of a token whose user may get the nonResourceURL /metrics; with --source by HTTP, on 127.0.0.1 alone',
+    default: 9001,
+  },
   metricsBindAddress: {
     ...bindAddress(10249),
-    description: 'where /metrics, /healthz and /proxyMode are, too, as kube-proxy has them at 127.0.0.1:10249',
+    description:
+      'where /metrics (as on --metrics-port), /healthz and /proxyMode are, too, as kube-proxy has them at 127.0.0.1:10249',
     default: 'none' as BindAddress,
   },
   healthzBindAddress: {

@@ -34,7 +34,7 @@ export async function preflight(config: Config, output: Output): Promise<void> {
 }
 
 async function gather(config: Config, onStep: (step: string) => void): Promise<Report> {
-  const { redirectPort, xdsPort, metricsPort } = config
+  const { redirectPort, xdsPort, metricsPort, servicesMetricsPort } = config
   const ofEnvoys = placesOf(config).flatMap(({ adminPort, canaryPort }) => [canaryPort, adminPort])
   // Where a node may find out that it keeps the client's address, what that takes is looked at.
   const decided = withClientAddress(config, config.clientAddress === 'forwarded-for' ? 'forwarded-for' : 'preserve')
@@ -44,7 +44,7 @@ async function gather(config: Config, onStep: (step: string) => void): Promise<R
       ...decided,
       targetPort: redirectPort,
       families: familiesOf(config),
-      ports: [redirectPort, ...ofEnvoys, xdsPort, metricsPort],
+      ports: [redirectPort, ...ofEnvoys, xdsPort, metricsPort, servicesMetricsPort],
       hasAgent,
       cniDirectory,
     },

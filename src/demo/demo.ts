@@ -74,7 +74,7 @@ async function keepRunning({ inScript, manifests, network }: Stage, show: Show):
     `${inScript} client curl whoami.whoami.svc     # NAME: client, node1, node2, whoami-1b, …`,
     `${inScript} node1 nft list table ip lightpath`,
     `${inScript} node1 curl 127.0.0.1:15000/clusters`,
-    `${inScript} node1 curl 127.0.0.1:9000/metrics`,
+    `${inScript} node1 curl 127.0.0.1:9001/metrics`,
     `$EDITOR ${manifests}/whoami.yaml`,
     `ls ${network.directory}/*.log ${network.directory}/node1`,
   ])

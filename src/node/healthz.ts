@@ -1,6 +1,6 @@
 /** kube-proxy's `/healthz` and `/livez`, by which load balancers and the kubelet judge a node (KEP-3836). */
 
-import type { Answer, Routes } from '../observe/http.ts'
+import type { Answer } from '../observe/http.ts'
 import type { SyncHealth } from './synchealth.ts'
 
 interface HealthRoutesOptions {
@@ -13,7 +13,7 @@ interface HealthRoutesOptions {
  * Both answer 503 while the kernel does not follow; `/healthz` also for a node that is going, so that load balancers
  * drain it before it is gone, while nobody restarts a proxy that works because of that.
  */
-export function healthRoutes({ health, isNodeEligible, answered }: HealthRoutesOptions): Routes {
+export function healthRoutes({ health, isNodeEligible, answered }: HealthRoutesOptions) {
   const counted = (page: 'healthz' | 'livez', answer: Answer) => {
     answered(page, answer.status)
     return answer

@@ -1,11 +1,13 @@
 /** A small HTTP server for people, scrapers and probes: fixed routes to read, on a TCP port or a Unix socket. */
 
 import { mkdirSync, unlinkSync } from 'node:fs'
-import type { IncomingMessage, Server } from 'node:http'
-import { connect, type ListenOptions } from 'node:net'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { connect, type ListenOptions, type Socket } from 'node:net'
 import { dirname } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { hostPort } from '../services/address.ts'
 import { limitConnections, requestBounds, silenceMs } from './http/bounds.ts'
+import { Pace } from './http/pace.ts'
 import type { Log } from './log.ts'
 import { createServer } from './plainhttp.ts'
 
@@ -13,11 +15,14 @@ export interface Answer {
   readonly status: number
   readonly contentType: string
   readonly headers?: Readonly<Record<string, string>>
-  readonly body: string
+  readonly body: string | Uint8Array
 }
 
-/** Answers by path, `*` for every other path; `query` are the parameters of the request. */
-export type Routes = Readonly<Record<string, (query: URLSearchParams) => Answer | Promise<Answer>>>
+/** `query` are the parameters of the request. */
+export type Route = (query: URLSearchParams, request: IncomingMessage) => Answer | Promise<Answer>
+
+/** Answers by path, `*` for every other path. */
+export type Routes = Readonly<Record<string, Route>>
 
 export function text(status: number, body: string): Answer {
   return { status, contentType: 'text/plain; charset=utf-8', body: `${body}\n` }
@@ -36,12 +41,14 @@ export interface TcpAddress {
   readonly port: number
   /** Keeps `::` from taking every address of IPv4, too. */
   readonly ipv6Only?: boolean
+  /** For HTTPS, PEM. */
+  readonly tls?: { readonly certificate: string; readonly key: string }
 }
 
 /** @throws Error that names the address and why it cannot be listened on */
 export async function serveTcp(routes: Routes, where: TcpAddress, log: Log): Promise<HttpServer> {
-  const { address: host, port, ipv6Only } = where
-  const server = createHttpServer(routes, log)
+  const { address: host, port, ipv6Only, tls } = where
+  const server = await createHttpServer(routes, log, tls)
   try {
     await listen(server, { host, port, ipv6Only })
   } catch (error) {
@@ -57,37 +64,58 @@ export async function serveUnix(routes: Routes, path: string, log: Log): Promise
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
   if (await answers(path)) throw new Error(`socket ${path}: another agent uses it; stop it or choose another --socket`)
   unlinkIfThere(path)
-  const server = createHttpServer(routes, log)
+  const server = await createHttpServer(routes, log)
   await listen(server, { path })
   return { stop: () => close(server) }
 }
 
+/** Of a connection whose client does not wait for answers before it sends more requests. */
+const mostInFlight = 8
 /** Of a request that failed, in the log. */
 const longestPath = 256
 
-function createHttpServer(routes: Routes, log: Log): Server {
-  const server = createServer(requestBounds, async (request, response) => {
-    let answer: Answer
-    try {
-      answer = await answerTo(request, routes)
-    } catch (error) {
-      log.error({ path: request.url?.slice(0, longestPath), error: String(error) }, 'request failed')
-      answer = text(500, 'the request failed; the log says why')
-    }
-    const headers = { 'content-type': answer.contentType, ...answer.headers }
-    response.writeHead(answer.status, headers).end(answer.body)
-  })
+async function createHttpServer(routes: Routes, log: Log, tls?: TcpAddress['tls']): Promise<Server> {
+  const pace = new Pace()
+  const inFlight = new WeakMap<Socket, number>()
+  const handle = async (request: IncomingMessage, response: ServerResponse) => {
+    const { socket } = request
+    const before = inFlight.get(socket) ?? 0
+    if (before >= mostInFlight) return void socket.destroy()
+    inFlight.set(socket, before + 1)
+    const { status, contentType, headers, body } = await paced(request, routes, pace, log)
+    response.once('close', () => inFlight.set(socket, inFlight.get(socket)! - 1))
+    response.writeHead(status, { 'content-type': contentType, ...headers }).end(body)
+  }
+  const server = tls
+    ? (await import('node:https')).createServer({ ...requestBounds, cert: tls.certificate, key: tls.key }, handle)
+    : createServer(requestBounds, handle)
   server.timeout = silenceMs
   limitConnections(server)
   return server
 }
 
-function answerTo({ method, url = '/' }: IncomingMessage, routes: Routes): Answer | Promise<Answer> {
+async function paced(request: IncomingMessage, routes: Routes, pace: Pace, log: Log): Promise<Answer> {
+  const client = request.socket.remoteAddress
+  const wait = client === undefined ? 0 : pace.wait(client)
+  if (wait > 0) await delay(wait)
+  try {
+    return await answerTo(request, routes)
+  } catch (error) {
+    log.error({ path: request.url?.slice(0, longestPath), error: String(error) }, 'request failed')
+    return text(500, 'the request failed; the log says why')
+  }
+}
+
+function answerTo(request: IncomingMessage, routes: Routes): Answer | Promise<Answer> {
+  const { method, url = '/' } = request
   if (method !== 'GET' && method !== 'HEAD') return text(405, 'only GET is answered here')
   // No URL is resolved against another: paths such as // would be none.
   const [path = '', query] = url.split('?', 2)
   const route = Object.hasOwn(routes, path) ? routes[path] : routes['*']
-  return route?.(new URLSearchParams(query)) ?? text(404, `no such page; there are ${Object.keys(routes).join(', ')}`)
+  return (
+    route?.(new URLSearchParams(query), request) ??
+    text(404, `no such page; there are ${Object.keys(routes).join(', ')}`)
+  )
 }
 
 function listen(server: Server, where: ListenOptions): Promise<void> {

@@ -31,6 +31,8 @@ export type Metrics = ReturnType<typeof createMetrics>
 
 export function createMetrics(readings: Readings) {
   const registers = [new Registry()]
+  /** Series that name Services, which not everybody may read. */
+  const services = new Registry()
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
       name,
@@ -97,6 +99,7 @@ export function createMetrics(readings: Readings) {
 
   return {
     registry: registers[0]!,
+    services,
     changes: new Counter({
       name: 'lightpath_changes_total',
       help: 'Changes told by the source, by kind of object.',
@@ -125,7 +128,7 @@ export function createMetrics(readings: Readings) {
       name: 'lightpath_xds_refusals_total',
       help: 'Resources that Envoy refused, by Service port.',
       labelNames: ['service_port'],
-      registers,
+      registers: [services],
     }),
   }
 }

@@ -2,6 +2,7 @@
 
 import { once } from 'node:events'
 import { Agent, type RequestOptions, request } from 'node:https'
+import { recently } from '../observe/recently.ts'
 import { isRawObject, type Raw } from '../services/raw.ts'
 import { ApiError } from '../sources/api-server.ts'
 import { type KubeConfig, loadKubeConfig } from '../sources/kube-config.ts'
@@ -40,22 +41,6 @@ async function credentialsOf(config: KubeConfig): Promise<RequestOptions> {
   await config.applyToHTTPSOptions(options)
   if (options.agent instanceof Agent) options.agent = new Agent({ ...options.agent.options, keepAlive: true })
   return options
-}
-
-/** What `make` made last, unless that is longer ago. */
-function recently<T>(milliseconds: number, make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined
-  let at = 0
-  return () => {
-    if (made === undefined || performance.now() - at > milliseconds) {
-      made = make()
-      at = performance.now()
-      made.catch(() => {
-        made = undefined
-      })
-    }
-    return made
-  }
 }
 
 function parse(text: string): Raw {

@@ -112,12 +112,12 @@ test(
   },
 )
 
-test('the agent may write Events and nothing else', options, async () => {
+test('the agent may write Events, ask who reads metrics, and change nothing else', options, async () => {
   const roles = (await render('node')).filter(({ kind }) => kind === 'ClusterRole')
   const rules: readonly Rule[] = roles.flatMap(role => (role as unknown as { rules: readonly Rule[] }).rules)
   const writing = rules.filter(({ verbs }) => verbs.some(verb => !['get', 'list', 'watch'].includes(verb)))
   assert.deepEqual(
     writing.map(({ resources, verbs }) => [resources, verbs]),
-    [[['events'], ['create']]],
+    ['events', 'tokenreviews', 'subjectaccessreviews'].map(resource => [[resource], ['create']]),
   )
 })

@@ -240,14 +240,15 @@ export class AgentLab {
   }
 
   /** A page of the agent's HTTP server: its body, or '' where there is no good answer. */
-  async page(path: string): Promise<string> {
-    const { stdout } = await this.on('curl', ['--silent', '--fail', '--max-time', '5', `http://127.0.0.1:9000${path}`])
+  async page(path: string, port = 9000): Promise<string> {
+    const url = `http://127.0.0.1:${port}${path}`
+    const { stdout } = await this.on('curl', ['--silent', '--fail', '--max-time', '5', url])
     return stdout
   }
 
   /** The value of a sample such as `lightpath_envoy_up` or `lightpath_problems{code="LP301"}`; undefined where there is none. */
   async metric(name: string): Promise<number | undefined> {
-    const line = (await this.page('/metrics')).split('\n').find(line => line.startsWith(`${name} `))
+    const line = (await this.page('/metrics', 9001)).split('\n').find(line => line.startsWith(`${name} `))
     return line === undefined ? undefined : Number(line.slice(name.length + 1))
   }
 

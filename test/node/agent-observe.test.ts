@@ -122,7 +122,7 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
 
     const count = `lightpath_request_duration_seconds_count{${port}}`
     await lab.until('durations', async () => (await lab.metric(count))! >= before + 400)
-    const text = await lab.page('/metrics')
+    const text = await lab.page('/metrics', 9001)
     const sample = new RegExp(`^lightpath_request_duration_seconds_bucket\\{${port},le="(.+)"\\} (\\d+)$`, 'gm')
     const buckets = [...text.matchAll(sample)].map(([, upTo, requests]) => ({
       upTo: Number(upTo!.replace('+Inf', 'Infinity')),
@@ -168,11 +168,22 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
   })
 
   test('every line of the metrics has the form that Prometheus reads, and each name its type once', async () => {
-    const lines = (await lab.page('/metrics')).split('\n').filter(line => line !== '')
+    const lines = (await lab.page('/metrics', 9001)).split('\n').filter(line => line !== '')
     for (const line of lines)
       assert.match(line, /^(# (HELP|TYPE) \w+ .+|\w+(\{(\w+="[^"]*",?)*\})? (\d[\d.e+-]*|NaN|\+Inf))$/)
     const types = lines.filter(line => line.startsWith('# TYPE')).map(line => line.split(' ')[2])
     assert.equal(new Set(types).size, types.length)
+  })
+
+  test('whoever asks sees no name of a Service in the metrics; those of Services are for processes of the node', async () => {
+    const address = 'http://172.30.0.11'
+    const { stdout: open } = await lab.on('curl', ['--silent', '--fail', `${address}:9000/metrics`])
+    assert.match(open, /^lightpath_envoy_up 1$/m)
+    assert.match(open, /^kubeproxy_/m)
+    assert.doesNotMatch(open, /default|web|counted/)
+    assert.match(await lab.page('/metrics', 9001), /service="web"/)
+    assert.equal(await lab.ask(client, `${address}:9001/metrics`), 'curl 7')
+    assert.equal(await lab.ask(client, `${address}:9000/metrics`, '--fail'), ' by ')
   })
 
   test('healthz and readyz answer, other pages and methods are refused', async () => {

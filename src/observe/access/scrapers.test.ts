@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Create, Scrapers } from './scrapers.ts'
+
+const user = { username: 'prometheus', uid: '1', groups: ['g'], extra: { a: ['b'] } }
+
+/** An API server that knows these tokens; the paths that were asked are in `asked`. */
+function server(tokens: Readonly<Record<string, { readonly allowed: boolean }>>) {
+  const asked: string[] = []
+  let away = false
+  const create: Create = async (path, object) => {
+    asked.push(path.split('/').at(-1)!)
+    if (away) throw new Error('away')
+    const { spec } = object as { spec: { token?: string; user?: string } }
+    if (spec.token !== undefined) {
+      const known = Object.hasOwn(tokens, spec.token)
+      return { status: known ? { authenticated: true, user: { ...user, username: spec.token } } : {} }
+    }
+    return { status: { allowed: tokens[spec.user!]!.allowed } }
+  }
+  return { create, asked, goAway: () => (away = true) }
+}
+
+test('what the API server said of a token is asked again after a while only', async () => {
+  let now = 0
+  const { create, asked } = server({ good: { allowed: true }, bad: { allowed: false } })
+  const scrapers = new Scrapers(create, () => now)
+  const kinds = async () => {
+    const verdicts = [scrapers.verdict('good', 'a'), scrapers.verdict('bad', 'b'), scrapers.verdict('unheard of', 'c')]
+    return (await Promise.all(verdicts)).map(({ kind }) => kind)
+  }
+  for (let i = 0; i < 100; i++) assert.deepEqual(await kinds(), ['allowed', 'forbidden', 'unauthenticated'])
+  assert.equal(asked.length, 5)
+  now = 61_000
+  await kinds()
+  assert.equal(asked.length, 10)
+})
+
+test('a token that was allowed stays so for an hour while the API server is away, others are not known', async () => {
+  let now = 0
+  const { create, goAway } = server({ good: { allowed: true } })
+  const scrapers = new Scrapers(create, () => now)
+  await scrapers.verdict('good', 'a')
+  goAway()
+  now = 30 * 60_000
+  assert.equal((await scrapers.verdict('good', 'a')).kind, 'allowed')
+  assert.equal((await scrapers.verdict('other', 'a')).kind, 'unknown')
+  now = 61 * 60_000
+  assert.equal((await scrapers.verdict('good', 'a')).kind, 'unknown')
+})
+
+test('a client that tries many tokens keeps neither the API server nor others from being asked', async () => {
+  const gate = Promise.withResolvers<void>()
+  const { create, asked } = server({ good: { allowed: true } })
+  const scrapers = new Scrapers(async (path, object) => {
+    await gate.promise
+    return create(path, object)
+  })
+  const tries = Array.from({ length: 1000 }, (_, i) => scrapers.verdict(`guess ${i}`, 'guesser'))
+  const good = scrapers.verdict('good', 'prometheus')
+  gate.resolve()
+  const kinds = (await Promise.all(tries)).map(({ kind }) => kind)
+  assert.equal(kinds.filter(kind => kind === 'busy').length, 998)
+  assert.equal((await good).kind, 'allowed')
+  assert.equal(asked.length, 4)
+})
+
+test('not more tokens are remembered than a few hundred', async () => {
+  const { create, asked } = server({})
+  const scrapers = new Scrapers(create)
+  for (let i = 0; i < 1000; i++) await scrapers.verdict(`guess ${i}`, 'guesser')
+  asked.length = 0
+  for (let i = 999; i >= 744; i--) await scrapers.verdict(`guess ${i}`, 'guesser')
+  assert.equal(asked.length, 0)
+  await scrapers.verdict('guess 743', 'guesser')
+  assert.equal(asked.length, 1)
+})

@@ -1,0 +1,99 @@
+/**
+ * Who may read the series of Services: bearers of a token whose user may get the nonResourceURL /metrics, as the API server
+ * says (TokenReview, SubjectAccessReview). What it said is kept for a while, and for longer while it does not answer.
+ */
+
+import { createHash } from 'node:crypto'
+import { rawObject } from '../../services/raw.ts'
+import { Shares } from '../http/shares.ts'
+
+/** Creates an object of the Kubernetes API and gives back what the server made of it. Rejects where it does not answer. */
+export type Create = (path: string, object: unknown) => Promise<Readonly<Record<string, unknown>>>
+
+export type Verdict =
+  | { readonly kind: 'allowed' }
+  | { readonly kind: 'unauthenticated' }
+  | { readonly kind: 'forbidden'; readonly user: string }
+  /** Too many are being looked at already. */
+  | { readonly kind: 'busy' }
+  /** The API server does not answer. */
+  | { readonly kind: 'unknown' }
+
+interface Known {
+  readonly verdict: Verdict
+  /** By performance.now(). */
+  readonly at: number
+}
+
+const allowedMs = 60_000
+const refusedMs = 10_000
+/** While the API server does not answer: a token that was allowed stays so. */
+const staleMs = 3600_000
+/** For the API server: a scrape itself has 10 s. */
+const patienceMs = 3000
+const mostTokens = 256
+/** Tokens that are being looked at, all and of one address. */
+const asking = { total: 8, perPeer: 2 }
+const path = '/metrics'
+
+export class Scrapers {
+  readonly #create: Create
+  readonly #now: () => number
+  /** By hash of the token; the one that was longest not asked for comes first. */
+  readonly #known = new Map<string, Known>()
+  readonly #shares = new Shares(asking.total, asking.perPeer)
+
+  constructor(create: Create, now = () => performance.now()) {
+    this.#create = create
+    this.#now = now
+  }
+
+  /** @param peer the address that the token came from */
+  async verdict(token: string, peer: string): Promise<Verdict> {
+    const key = createHash('sha256').update(token).digest('base64')
+    const known = this.#known.get(key)
+    const age = known ? this.#now() - known.at : Number.POSITIVE_INFINITY
+    if (known && age < (known.verdict.kind === 'allowed' ? allowedMs : refusedMs)) return known.verdict
+    if (!this.#shares.take(peer)) return { kind: 'busy' }
+    try {
+      const verdict = await within(patienceMs, this.#ask(token))
+      this.#keep(key, verdict)
+      return verdict
+    } catch {
+      return known?.verdict.kind === 'allowed' && age < staleMs ? known.verdict : { kind: 'unknown' }
+    } finally {
+      this.#shares.give(peer)
+    }
+  }
+
+  #keep(key: string, verdict: Verdict): void {
+    this.#known.delete(key)
+    this.#known.set(key, { verdict, at: this.#now() })
+    if (this.#known.size > mostTokens) this.#known.delete(this.#known.keys().next().value!)
+  }
+
+  async #ask(token: string): Promise<Verdict> {
+    const review = await this.#create('/apis/authentication.k8s.io/v1/tokenreviews', {
+      apiVersion: 'authentication.k8s.io/v1',
+      kind: 'TokenReview',
+      spec: { token },
+    })
+    const { authenticated, user } = rawObject(review.status)
+    if (authenticated !== true) return { kind: 'unauthenticated' }
+    const { username, uid, groups, extra } = rawObject(user)
+    const access = await this.#create('/apis/authorization.k8s.io/v1/subjectaccessreviews', {
+      apiVersion: 'authorization.k8s.io/v1',
+      kind: 'SubjectAccessReview',
+      spec: { user: username, uid, groups, extra, nonResourceAttributes: { path, verb: 'get' } },
+    })
+    return rawObject(access.status).allowed === true
+      ? { kind: 'allowed' }
+      : { kind: 'forbidden', user: String(username) }
+  }
+}
+
+async function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Error(`no answer within ${milliseconds} ms`)), milliseconds)
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
+}
