@@ -6,8 +6,9 @@
  *       └──────────── answers, addressed to the pod, are turned to the agent behind the output firewall ───────────┘
  *
  * The agent connects to an address that is reserved for tests (RFC 2544, RFC 5180). On its way the packet gets the pod's
- * address as its source and arrives at the node as one of that pod's, which itself sees nothing. Where no pod of this
- * node is known, or tc cannot redirect, it arrives through lightpath1 from another reserved address.
+ * address as its source and arrives at the node as one of that pod's, which itself sees nothing. So it is tried from one
+ * pod for each set of routing rules that pods are under (podrules.ts). Where no pod of this node is known, or tc cannot
+ * redirect, it arrives through lightpath1 from another reserved address.
  *
  * That takes CAP_NET_ADMIN alone: a network namespace in a pod's place would take CAP_SYS_ADMIN, and its interface would
  * be none that the CNI's own firewall rules know.
@@ -17,13 +18,14 @@ import { connect } from 'node:net'
 import type { IpFamily } from '../services/address.ts'
 import { CommandError, type CommandPrefix, runCommand } from './command.ts'
 import { type Family, familyNames } from './elements.ts'
-import { isPodRoute, routesTo } from './routes.ts'
+import { podsByRules, type RoutedPod } from './podrules.ts'
+import { routesTo } from './routes.ts'
 import { hasMark, type RulesetOptions, steerTo } from './ruleset.ts'
 import { countedPackets, removeTest, testLink } from './testlink.ts'
 
 export interface PathTestOptions extends Pick<RulesetOptions, 'steeringMark' | 'targetPort'> {
-  readonly families: readonly IpFamily[]
-  /** Addresses that may be of pods of this node; the first few of each family are looked at. */
+  readonly family: IpFamily
+  /** Addresses that may be of pods of this node. */
   readonly pods: readonly string[]
 }
 
@@ -35,10 +37,8 @@ export type PathResult =
   | { readonly outcome: 'absent' }
 
 interface Probe {
-  readonly family: IpFamily
-  /** What is connected to, and what the agent connects from. */
+  /** What is connected to. */
   readonly target: string
-  readonly agent: string
   readonly client: string
   /** The interface of the pod whose address `client` is; undefined where packets come in by our own. */
   readonly device: string | undefined
@@ -46,14 +46,18 @@ interface Probe {
 
 const tableName = 'lightpath-path'
 const devices = ['lightpath0', 'lightpath1'] as const
-const targets = { IPv4: '198.18.16.66', IPv6: '2001:2:0:1666::1' } as const
+const [inner, outer] = devices
+/** The first of them, and what follows. */
+const targets = { IPv4: '198.18.17.', IPv6: '2001:2:0:1667::' } as const
 const clients = { IPv4: '198.18.16.67', IPv6: '2001:2:0:1666::2' } as const
 /** So that one lost packet, sent again after a second, fails no test. */
 const timeoutMs = 2000
-const podsLookedAt = 8
+/** Addresses are looked at until so many; pods under more sets of rules than `mostProbes` there are nowhere. */
+const podsLookedAt = 512
+const mostProbes = 64
 
 /** Takes some 50 ms, up to 2 s where the path is blocked. Leaves nothing behind. Rejects with a CommandError. */
-export async function testPath(options: PathTestOptions): Promise<ReadonlyMap<IpFamily, PathResult>> {
+export async function testPath(options: PathTestOptions): Promise<PathResult> {
   await removePathTest()
   try {
     return await test(options)
@@ -64,102 +68,107 @@ export async function testPath(options: PathTestOptions): Promise<ReadonlyMap<Ip
 
 /** Removes what a test made, also one whose agent was killed; whether there was anything. */
 export function removePathTest(prefix: CommandPrefix = []): Promise<boolean> {
-  return removeTest(devices[0], tableName, prefix)
+  return removeTest(inner, tableName, prefix)
 }
 
-async function test(options: PathTestOptions): Promise<ReadonlyMap<IpFamily, PathResult>> {
-  await runCommand(['ip', '-batch', '-'], { input: links(options.families) })
-  const probes = await plan(options)
-  const [entered, byOurs] = await enter(probes)
-  await runCommand(['nft', '-f', '-'], { input: entered.map(probe => rules(probe, options)).join('') })
-  const results = await Promise.all(
-    entered.map(async probe => [probe.family, await ask(probe, options, byOurs)] as const),
-  )
-  const absent = options.families.map(family => [family, { outcome: 'absent' }] as const)
-  return new Map<IpFamily, PathResult>([...absent, ...results])
+async function test(options: PathTestOptions): Promise<PathResult> {
+  const { family } = options
+  const pods = [...(await podsByRules(family, options.pods.slice(0, podsLookedAt))).values()].slice(0, mostProbes)
+  const probes = probesFrom(family, pods)
+  await runCommand(['ip', '-batch', '-'], { input: links(family, probes) })
+  const agent = (await routesTo([probes[0]!.target])).get(probes[0]!.target)?.source
+  if (agent === undefined || agent.startsWith('fe80:')) return { outcome: 'absent' }
+  const [entered, whyOurs] = await enter(family, probes)
+  await runCommand(['nft', '-f', '-'], { input: rules(entered, agent, options) })
+  const results = await Promise.all(entered.map((probe, index) => ask(probe, index, options, whyOurs)))
+  const blocked = results.find(({ outcome }) => outcome === 'blocked')
+  return blocked ?? { outcome: 'open', by: results.map(({ by }) => by).join(', and ') }
 }
 
-function links(families: readonly IpFamily[]): string {
-  const [inner, outer] = devices
+function probesFrom(family: IpFamily, pods: readonly RoutedPod[]): readonly Probe[] {
+  if (pods.length === 0) return [{ target: `${targets[family]}1`, client: clients[family], device: undefined }]
+  return pods.map(({ address, device }, index) => ({
+    target: `${targets[family]}${index + 1}`,
+    client: address,
+    device,
+  }))
+}
+
+function links(family: IpFamily, probes: readonly Probe[]): string {
   return [
     ...testLink(devices, '02:00:00:00:16:66'),
-    ...families.flatMap(family => [
-      `route add ${targets[family]} dev ${inner}`,
-      `route add ${clients[family]} dev ${outer}`,
-    ]),
+    ...probes.map(({ target }) => `route add ${target} dev ${inner}`),
+    `route add ${clients[family]} dev ${outer}`,
     '',
   ].join('\n')
 }
 
-async function plan({ families, pods }: PathTestOptions): Promise<readonly Probe[]> {
-  const isOf = (family: IpFamily) => (address: string) => address.includes(':') === (family === 'IPv6')
-  const candidates = families.flatMap(family => pods.filter(isOf(family)).slice(0, podsLookedAt))
-  const routes = await routesTo([...families.map(family => targets[family]), ...candidates])
-  return families.flatMap(family => {
-    const target = targets[family]
-    const agent = routes.get(target)?.source
-    if (agent === undefined || agent.startsWith('fe80:')) return []
-    const pod = candidates.filter(isOf(family)).find(address => isPodRoute(routes.get(address)))
-    const device = pod === undefined ? undefined : routes.get(pod)!.device
-    return [{ family, target, agent, client: pod ?? clients[family], device }]
+/** Redirects packets to the pods' interfaces. Where tc cannot, they come in by our own; then the reason comes along. */
+async function enter(family: IpFamily, probes: readonly Probe[]): Promise<readonly [readonly Probe[], string]> {
+  const [protocol, source] = family === 'IPv4' ? ['ip', 'ip src'] : ['ipv6', 'ip6 src']
+  const length = family === 'IPv4' ? 32 : 128
+  const filters = probes.flatMap(({ client, device }, index) => {
+    if (device === undefined) return []
+    const match = `u32 match ${source} ${client}/${length}`
+    const head = `filter add dev ${outer} ingress protocol ${protocol} prio ${index + 1}`
+    return `${head} ${match} action mirred ingress redirect dev ${device}\n`
   })
-}
-
-/** Redirects packets to the pods' interfaces. Where tc cannot, all come in by our own; then the reason comes along. */
-async function enter(probes: readonly Probe[]): Promise<readonly [readonly Probe[], string]> {
-  const protocols = { IPv4: 'ip prio 1', IPv6: 'ipv6 prio 2' }
-  const filters = probes.flatMap(({ family, device }) =>
-    device === undefined
-      ? []
-      : `filter add dev ${devices[1]} ingress protocol ${protocols[family]} u32 match u32 0 0 action mirred ingress redirect dev ${device}\n`,
-  )
   if (filters.length === 0) return [probes, 'no pod of this node is known']
   try {
-    await runCommand(['tc', '-batch', '-'], { input: `qdisc add dev ${devices[1]} clsact\n${filters.join('')}` })
-    return [probes, 'no pod of this node is known']
+    await runCommand(['tc', '-batch', '-'], { input: `qdisc add dev ${outer} clsact\n${filters.join('')}` })
+    return [probes, '']
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
-    const ours = probes.map(probe => ({ ...probe, client: clients[probe.family], device: undefined }))
-    return [ours, `tc: ${error.message}`]
+    return [probesFrom(family, []), `tc: ${error.message}`]
   }
 }
 
 /**
  * The agent's connection to the target is one to conntrack, and the one from the client is another: veth makes conntrack
- * forget, and addresses are changed without it. The rules of table lightpath keep the connection with Envoy.
+ * forget, and addresses are changed without it. The rules of table lightpath keep the connection with Envoy. Answers are
+ * routed to the client before they are turned to the agent, so whatever routes them elsewhere shows.
  */
-function rules({ family, target, agent, client }: Probe, options: PathTestOptions): string {
-  const name: Family = familyNames[family]
-  const toTarget = `${name} daddr ${target}`
-  const chain = (title: string, hook: string, ...lines: string[]) =>
-    `  chain ${title} {\n    type ${hook}; policy accept;\n${lines.map(line => `    ${line}\n`).join('')}  }\n`
+function rules(probes: readonly Probe[], agent: string, options: PathTestOptions): string {
+  const name: Family = familyNames[options.family]
+  const chain = (title: string, hook: string, line: (probe: Probe, index: number) => readonly string[]) =>
+    `  chain ${title} {\n    type ${hook}; policy accept;\n${probes
+      .flatMap(line)
+      .map(text => `    ${text}\n`)
+      .join('')}  }\n`
   return [
     `table ${name} ${tableName} {\n`,
-    ...stages.map(stage => `  counter ${stage.counter} { }\n`),
-    chain(
-      'arrive',
-      'filter hook prerouting priority -148',
-      `${toTarget} counter name arrived`,
-      `${toTarget} ${hasMark('meta', options.steeringMark)} accept`,
-      `${toTarget} tcp dport ${options.targetPort} ct state new ${steerTo(options, 'counter name steered')}`,
-      `${toTarget} drop`,
-    ),
-    chain('deliver', 'filter hook input priority 300', `${toTarget} counter name delivered`),
-    chain(
-      'answer',
-      'route hook output priority 300',
-      `${name} saddr ${target} counter name answered ${name} daddr set ${agent}`,
-    ),
-    chain('depart', 'filter hook postrouting priority 300', `oifname ${devices[0]} ${name} saddr set ${client}`),
+    ...probes.flatMap((_, index) => stages.map(({ counter }) => `  counter ${counter}${index} { }\n`)),
+    chain('arrive', 'filter hook prerouting priority -148', ({ target }, index) => [
+      `${name} daddr ${target} counter name arrived${index}`,
+      `${name} daddr ${target} ${hasMark('meta', options.steeringMark)} accept`,
+      `${name} daddr ${target} tcp dport ${options.targetPort} ct state new ${steerTo(options, `counter name steered${index}`)}`,
+      `${name} daddr ${target} drop`,
+    ]),
+    chain('deliver', 'filter hook input priority 300', ({ target }, index) => [
+      `${name} daddr ${target} counter name delivered${index}`,
+    ]),
+    chain('answer', 'route hook output priority 300', ({ target, device }, index) => [
+      ...(device === undefined
+        ? []
+        : [`${name} saddr ${target} oifname != "${device}" counter name left${index} drop`]),
+      `${name} saddr ${target} counter name left${index} counter name answered${index} ${name} daddr set ${agent}`,
+    ]),
+    chain('depart', 'filter hook postrouting priority 300', ({ target, client }) => [
+      `oifname ${inner} ${name} daddr ${target} ${name} saddr set ${client}`,
+    ]),
     '}\n',
   ].join('')
 }
 
-async function ask(probe: Probe, { targetPort }: PathTestOptions, whyOurs: string): Promise<PathResult> {
-  const { client, device, target, family } = probe
+async function ask(
+  { client, device, target }: Probe,
+  index: number,
+  { targetPort, family }: PathTestOptions,
+  whyOurs: string,
+): Promise<Exclude<PathResult, { outcome: 'absent' }>> {
   const by = device === undefined ? `an interface of its own, since ${whyOurs}` : `pod ${client} (interface ${device})`
   if (await isAnswered(target, targetPort)) return { outcome: 'open', by }
-  return { outcome: 'blocked', by, reason: await whereLost(familyNames[family]) }
+  return { outcome: 'blocked', by, reason: await whereLost(familyNames[family], index) }
 }
 
 /** To Envoy's own port, for which no Service has a listener there: so it closes the connection. */
@@ -190,16 +199,20 @@ const stages = [
   },
   {
     counter: 'delivered',
-    lost: 'packets are lost between prerouting and Envoy: a firewall drops or rejects at input what pods send to the host, a reverse path filter does, or the routing rule for steered packets is gone',
+    lost: 'packets are lost between prerouting and Envoy: a firewall drops or rejects at input what pods send to the host, a reverse path filter does, or a routing rule of others comes before the one for steered packets (ip rule)',
+  },
+  {
+    counter: 'left',
+    lost: 'packets come to Envoy and its answers do not leave: a firewall drops them at output',
   },
   {
     counter: 'answered',
-    lost: 'packets come to Envoy and its answers do not leave: a firewall drops them at output',
+    lost: "Envoy's answers to the pod are not routed to its interface: a routing rule or route of others leads elsewhere",
   },
 ] as const
 
-async function whereLost(family: Family): Promise<string> {
+async function whereLost(family: Family, index: number): Promise<string> {
   const packets = await countedPackets(family, tableName)
-  const stage = stages.find(({ counter }) => !packets.get(counter))
+  const stage = stages.find(({ counter }) => !packets.get(`${counter}${index}`))
   return stage?.lost ?? 'answers leave and do not come back, or later packets of the connection are lost'
 }

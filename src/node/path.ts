@@ -26,7 +26,7 @@ export function watchPath({ settleMs, envoy, pods, log, onProblems, ...options }
   return new PathWatch({
     settleMs,
     ...times,
-    test: async family => (await testPath({ families: [family], steeringMark, targetPort, pods: pods() })).get(family)!,
+    test: family => testPath({ family, steeringMark, targetPort, pods: pods() }),
     listening: () => envoy.listening,
     onResult: (family, result) => {
       envoy.setPath(family, result.outcome === 'open')
