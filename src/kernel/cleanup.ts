@@ -9,6 +9,7 @@ import { removePathTest } from './pathtest.ts'
 import { removeReplyTest } from './replytest.ts'
 import { type RoutingOptions, removeRouting } from './routing.ts'
 import { tableName } from './ruleset.ts'
+import { removeSendTest } from './sendtest.ts'
 
 /** What was removed, in words for a user; empty where there was nothing. Rejects with a CommandError. */
 export async function cleanupKernel(
@@ -17,7 +18,7 @@ export async function cleanupKernel(
 ): Promise<readonly string[]> {
   const nft = new Nft(prefix)
   const removed: string[] = []
-  const tests = [await removePathTest(prefix), await removeReplyTest(prefix)]
+  const tests = [await removePathTest(prefix), await removeReplyTest(prefix), await removeSendTest(prefix)]
   if (tests.includes(true)) removed.push('what a test of the path to Envoy left behind')
   for (const family of ['ip', 'ip6'] satisfies Family[]) {
     if (await exists(nft, family)) {

@@ -27,7 +27,7 @@ export interface RoutedPod {
 }
 
 /** Rejects with a CommandError. */
-export async function readRules(family: IpFamily, prefix: CommandPrefix = []): Promise<readonly RoutingRule[]> {
+async function readRules(family: IpFamily, prefix: CommandPrefix = []): Promise<readonly RoutingRule[]> {
   const lines: string[] = []
   const command = ['ip', family === 'IPv4' ? '-4' : '-6', '-json', 'rule', 'show']
   await runCommand(command, { prefix, onLine: line => void lines.push(line) })

@@ -15,16 +15,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { IpFamily } from '../services/address.ts'
 import { type CommandPrefix, runCommand } from './command.ts'
 import { familyNames } from './elements.ts'
-import { isPodRoute, routesTo } from './routes.ts'
+import type { Pair } from './pairs.ts'
+import { routeThrough } from './routes.ts'
 import { countedPackets, removeTest, testLink } from './testlink.ts'
-
-export interface ReplyTestOptions {
-  readonly families: readonly IpFamily[]
-  /** Addresses that may be of pods of this node; the first few of each family are looked at. */
-  readonly pods: readonly string[]
-  /** Addresses of endpoints elsewhere; the first of each family counts. */
-  readonly elsewhere: readonly string[]
-}
 
 /** `unseen` names the way of the packets that did not come, `seen` those that did. */
 export interface ReplyResult {
@@ -46,21 +39,17 @@ interface Probe {
 const tableName = 'lightpath-reply'
 const devices = ['lightpath2', 'lightpath3'] as const
 const [inner, outer] = devices
-const targets = {
-  IPv4: ['198.18.16.68', '198.18.16.69'],
-  IPv6: ['2001:2:0:1666::3', '2001:2:0:1666::4'],
-} as const
+const targets = { IPv4: '198.18.19.', IPv6: '2001:2:0:1669::' } as const
 /** No port of any pod's, so far as one can know. */
 const port = 16_666
 const timeoutMs = 2000
 const betweenMs = 100
-const podsLookedAt = 8
 
 /** Takes some 100 ms, up to 2 s where packets are not seen. Leaves nothing behind. Rejects with a CommandError. */
-export async function testReplies(options: ReplyTestOptions): Promise<ReplyResult> {
+export async function testReplies(pairs: readonly Pair[]): Promise<ReplyResult> {
   await removeReplyTest()
   try {
-    return await test(options)
+    return await test(pairs)
   } finally {
     await removeReplyTest()
   }
@@ -71,8 +60,8 @@ export function removeReplyTest(prefix: CommandPrefix = []): Promise<boolean> {
   return removeTest(devices[0], tableName, prefix)
 }
 
-async function test(options: ReplyTestOptions): Promise<ReplyResult> {
-  const probes = await plan(options)
+async function test(pairs: readonly Pair[]): Promise<ReplyResult> {
+  const probes = await plan(pairs)
   if (probes.length === 0) return { seen: [], unseen: [] }
   await runCommand(['ip', '-batch', '-'], { input: links(probes) })
   await runCommand(['tc', '-batch', '-'], { input: redirections(probes) })
@@ -92,20 +81,15 @@ async function test(options: ReplyTestOptions): Promise<ReplyResult> {
   }
 }
 
-/** To a pod from another pod of this node, and from an endpoint elsewhere, as far as there are any. */
-async function plan({ families, pods, elsewhere }: ReplyTestOptions): Promise<readonly Probe[]> {
-  const routes = await routesTo([...pods.slice(0, podsLookedAt * families.length), ...elsewhere])
-  return families.flatMap(family => {
-    const isOf = (address: string) => address.includes(':') === (family === 'IPv6')
-    const [pod, neighbour] = pods.filter(address => isOf(address) && isPodRoute(routes.get(address)))
-    const remote = elsewhere.find(address => isOf(address) && routes.get(address)?.isLocal === false)
-    const endpoints = [neighbour, remote].filter(endpoint => endpoint !== undefined)
-    if (pod === undefined) return []
-    return endpoints.map((endpoint, index) => {
-      const { device } = routes.get(endpoint)!
-      return { family, target: targets[family][index]!, endpoint, pod, device, counter: `arrived${index}` }
-    })
+/** What an endpoint answers comes in where what the pod sends to it goes out. */
+async function plan(pairs: readonly Pair[]): Promise<readonly Probe[]> {
+  const probes = pairs.map(async ({ family, pod, endpoint }, index): Promise<readonly Probe[]> => {
+    const route = await routeThrough(pod, endpoint)
+    if (route === undefined || route.isLocal) return []
+    const target = `${targets[family]}${index + 1}`
+    return [{ family, target, endpoint, pod: pod.address, device: route.device, counter: `arrived${index}` }]
   })
+  return (await Promise.all(probes)).flat()
 }
 
 function links(probes: readonly Probe[]): string {
@@ -114,10 +98,11 @@ function links(probes: readonly Probe[]): string {
 }
 
 function redirections(probes: readonly Probe[]): string {
-  const filters = probes.map(({ family, endpoint, device }, index) => {
-    const [protocol, match] = family === 'IPv4' ? ['ip', `ip src ${endpoint}/32`] : ['ipv6', `ip6 src ${endpoint}/128`]
+  const filters = probes.map(({ family, endpoint, pod, device }, index) => {
+    const [protocol, field, length] = family === 'IPv4' ? ['ip', 'ip', 32] : ['ipv6', 'ip6', 128]
+    const match = `match ${field} src ${endpoint}/${length} match ${field} dst ${pod}/${length}`
     const head = `filter add dev ${outer} ingress protocol ${protocol} prio ${index + 1}`
-    return `${head} u32 match ${match} action mirred ingress redirect dev ${device}\n`
+    return `${head} u32 ${match} action mirred ingress redirect dev ${device}\n`
   })
   return `qdisc add dev ${outer} clsact\n${filters.join('')}`
 }

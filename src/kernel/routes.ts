@@ -37,6 +37,23 @@ export async function routesTo(
   return routes
 }
 
+/** Where what the pod sends to the address is routed; undefined where it leads nowhere. */
+export async function routeThrough(
+  { address, device }: { readonly address: string; readonly device: string },
+  to: string,
+): Promise<Route | undefined> {
+  let route: Route | undefined
+  const onLine = (line: string) => {
+    route ??= parseRoute(line)?.[1]
+  }
+  try {
+    await runCommand(['ip', 'route', 'get', to, 'from', address, 'iif', device], { onLine })
+  } catch (error) {
+    if (!(error instanceof CommandError) || error.failure !== 'refused') throw error
+  }
+  return route
+}
+
 /** `local 172.30.0.11 dev lo src 172.30.0.11 uid 0`, `fd00::1 from :: via fe80::1 dev eth0 src fd00::2 metric 1024 pref medium` */
 function parseRoute(line: string): readonly [string, Route] | undefined {
   const match = /^(local )?([0-9a-f.:]+) (?:from \S+ )?(via \S+ )?dev (\S+)(?:.*? src (\S+))?/.exec(line)

@@ -42,6 +42,7 @@ import { LayerMoves } from './moves.ts'
 import { outsideObstacles } from './outside.ts'
 import { localPods, watchPath } from './path.ts'
 import type { PathState, PathWatch } from './pathwatch.ts'
+import { PodRules, readPodRules } from './podrules.ts'
 import { Programming } from './programming.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { SyncHealth } from './synchealth.ts'
@@ -93,6 +94,7 @@ export class Agent {
   readonly #healthChecks: HealthCheckPorts
   readonly path: PathWatch
   readonly #proof: ClientAddressWatch
+  readonly #podRules: PodRules
   readonly #options: AgentOptions
   readonly #log: Log
   readonly #source: Source
@@ -102,7 +104,6 @@ export class Agent {
   #xds: Retried<XdsServer> | undefined
   #inheritance: NodeJS.Timeout | undefined
   #synced = false
-  #hasPods = false
 
   constructor(options: AgentOptions, source: Source, log: Log) {
     this.#options = options
@@ -143,6 +144,14 @@ export class Agent {
       pods: () => localPods(options.nodeName, this.table),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       log,
+    })
+    this.#podRules = new PodRules({
+      gatherMs,
+      read: () => readPodRules(options.families, localPods(options.nodeName, this.table)),
+      onNew: () => {
+        this.path.podsDiffer()
+        this.#look()
+      },
     })
     this.#proof = watchClientAddress({
       ...options,
@@ -200,6 +209,7 @@ export class Agent {
     this.envoy.stop()
     this.moves.stop()
     await this.path.stop()
+    await this.#podRules.stop()
     await this.#proof.stop()
     await this.#source.stop()
     await this.#healthChecks.stop()
@@ -261,9 +271,7 @@ export class Agent {
   #policiesChanged(): void {
     if (this.#synced) this.#setPolicies()
     if (this.policies.addresses().length === 0) return
-    this.path.podKnown()
-    if (!this.#hasPods) this.#look()
-    this.#hasPods = true
+    this.#podRules.changed()
   }
 
   #setPolicies(): void {
@@ -300,10 +308,13 @@ export class Agent {
   }
 
   #look(): void {
-    if (this.#options.provesClientAddress && this.#clientAddress.mode !== 'preserve') this.#proof.look()
+    if (this.#options.provesClientAddress) this.#proof.look()
   }
 
-  /** The kernel is ready first: Envoy's connections from the client's address need its rules. */
+  /**
+   * The kernel is ready first: Envoy's connections from the client's address need its rules. It keeps them when the choice
+   * changes back, for the connections of before.
+   */
   async #chooseClientAddress(choice: ClientAddressChoice): Promise<void> {
     if (choice.mode === 'preserve') await this.kernel.setClientAddress(choice.mode)
     this.#clientAddress = choice
@@ -345,6 +356,7 @@ export class Agent {
         this.metrics.repairs.inc()
         this.#log.warn({ what }, 'somebody else changed rules of ours; they are mended')
       },
+      foreignRules: () => this.#podRules.changed(),
       round: round => this.#kernelRound(family, round),
       reconciled: families => this.kubeProxyMetrics.reconciled(families),
       problems: (origin, problems) => this.problems.set(`${family} ${origin}`, problems),

@@ -2,16 +2,18 @@
  * What endpoints of this node's connections through Envoy see as their peer, with --client-address=auto: the client's
  * address only where all is proven that this needs, since requests fail where it does not work.
  *
- * A node begins with the node's address, and changes once all is proven: only new connections are concerned. It does not
- * change back while the agent runs, and a new run goes on where the one before was.
+ * A node begins with the node's address, and changes once all is proven: only new connections are concerned. It is proven
+ * again now and then, and changes back where something is against it; a new run goes on where the one before was.
  */
 
 import { release } from 'node:os'
 import { familyNames } from '../kernel/elements.ts'
 import { Nft } from '../kernel/nft.ts'
+import { findPairs, type PairOptions } from '../kernel/pairs.ts'
 import { type PodNetwork, readPodNetwork } from '../kernel/podnetwork.ts'
-import { type ReplyTestOptions, testReplies } from '../kernel/replytest.ts'
+import { testReplies } from '../kernel/replytest.ts'
 import { hasClientAddress } from '../kernel/ruleset.ts'
+import { testSending } from '../kernel/sendtest.ts'
 import { applySettings, localPorts } from '../kernel/sysctl.ts'
 import type { IpFamily } from '../services/address.ts'
 import { type ClientAddress, type ClientAddressMode, firstOwnPort, hasPortRange } from '../services/clientaddress.ts'
@@ -22,6 +24,8 @@ export interface ClientAddressChoice {
   readonly mode: ClientAddress
   /** For people; begins with the setting. */
   readonly why: string
+  /** Nothing is against it, but it could not be tried: says nothing against an earlier proof. */
+  readonly isUndecided?: boolean
 }
 
 /** At the start of the agent; with `auto`, what the run before it came to, as its rules tell, where nothing is against it now. */
@@ -48,11 +52,16 @@ export function forwarded(obstacle: string): ClientAddressChoice {
   return { setting: 'auto', mode: 'forwarded-for', why: `--client-address auto: ${obstacle}` }
 }
 
+function undecided(obstacle: string): ClientAddressChoice {
+  return { ...forwarded(obstacle), isUndecided: true }
+}
+
 function preserved(proof: string): ClientAddressChoice {
   return { setting: 'auto', mode: 'preserve', why: `--client-address auto: ${proof}` }
 }
 
-export interface Circumstances extends ReplyTestOptions {
+export interface Circumstances extends PairOptions {
+  readonly envoyMark: number
   /** Whether pods are told from others, who are then not steered to Envoy. */
   readonly tellsPods: boolean
   /** What the bootstraps of the connected Envoys are for. */
@@ -63,17 +72,21 @@ export interface Circumstances extends ReplyTestOptions {
 export async function proveClientAddress(circumstances: Circumstances): Promise<ClientAddressChoice> {
   const { tellsPods, bootstraps } = circumstances
   if (!tellsPods) return forwarded('pods are not told from others, whom answers would miss (--detect-local-mode)')
-  if (bootstraps.length === 0) return forwarded('no Envoy is connected')
+  if (bootstraps.length === 0) return undecided('no Envoy is connected')
   if (bootstraps.includes('forwarded-for')) return forwarded("Envoy's bootstrap is for --client-address forwarded-for")
   try {
     const pods = await readPodNetwork()
-    const obstacle = findObstacle(release(), pods) ?? (await findUnseen(circumstances)) ?? (await findPortsObstacle())
+    const obstacle = findObstacle(release(), pods) ?? (await findTaken(circumstances)) ?? (await findPortsObstacle())
+    if (obstacle === noPod || obstacle === nothingToTry) return undecided(obstacle)
     if (obstacle !== undefined) return forwarded(obstacle)
     return preserved(`pods are routed one by one (${pods.routed[0]}), and what is sent to them passes netfilter here`)
   } catch (error) {
-    return forwarded((error as Error).message)
+    return undecided((error as Error).message)
   }
 }
+
+const noPod = 'there is no pod on this node so far, so nothing shows that pods are routed'
+const nothingToTry = 'no pod of this node and endpoint are known between which it could be tested'
 
 /** Undefined where all is as the client's address needs it. `release` is such as 6.18.44. */
 export function findObstacle(
@@ -86,14 +99,17 @@ export function findObstacle(
   if (interfaceRules.length > 0) {
     return `what pods send is routed by where it comes from, so the host's own would go elsewhere (${interfaceRules[0]})`
   }
-  if (routed.length === 0) return 'there is no pod on this node so far, so nothing shows that pods are routed'
+  if (routed.length === 0) return noPod
   return undefined
 }
 
-async function findUnseen(options: ReplyTestOptions): Promise<string | undefined> {
-  const { seen, unseen } = await testReplies(options)
+/** What the endpoint would see, and what becomes of its answer. */
+async function findTaken(circumstances: Circumstances): Promise<string | undefined> {
+  const pairs = await findPairs(circumstances)
+  const { seen, unseen } = await testReplies(pairs)
   if (unseen.length > 0) return `something takes packets before netfilter: from ${unseen[0]}`
-  return seen.length === 0 ? 'no pod of this node and endpoint are known between which it could be tested' : undefined
+  if (seen.length === 0) return nothingToTry
+  return testSending(pairs, circumstances.envoyMark)
 }
 
 /** Sets the range of ports where it may. */

@@ -4,26 +4,44 @@ import { type ClientAddressChoice, forwarded } from './clientaddress.ts'
 import { ClientAddressWatch } from './clientaddresswatch.ts'
 
 const proven: ClientAddressChoice = { setting: 'auto', mode: 'preserve', why: 'proven' }
-const times = { settleMs: 0, shortestMs: 1, longestMs: 2 }
+const times = { initial: forwarded('at the start'), settleMs: 0, shortestMs: 1, longestMs: 2 }
 
-test('it is looked until there is a proof; each reason is told once, and nothing after the proof', async () => {
-  const found = [forwarded('no pod'), forwarded('no pod'), forwarded('a bridge'), proven, forwarded('never asked')]
+test('each finding is told once; what could not be tried says nothing against a proof, what is against it does', async () => {
+  const untried = { ...forwarded('no Envoy'), isUndecided: true }
+  const found = [untried, forwarded('a bridge'), forwarded('a bridge'), proven, proven, untried, forwarded('a rule')]
   const told: ClientAddressChoice[] = []
   const { promise, resolve } = Promise.withResolvers<void>()
   const watch = new ClientAddressWatch({
     ...times,
-    prove: async () => found.shift()!,
+    prove: async () => found.shift() ?? forwarded('a rule'),
     onChoice: async choice => {
       told.push(choice)
-      if (choice.mode === 'preserve') resolve()
+      if (choice.why === forwarded('a rule').why) resolve()
     },
   })
   watch.look()
   await promise
-  watch.look()
   await watch.stop()
-  assert.deepEqual(told, [forwarded('no pod'), forwarded('a bridge'), proven])
-  assert.deepEqual(found, [forwarded('never asked')])
+  assert.deepEqual(told, [untried, forwarded('a bridge'), proven, forwarded('a rule')])
+})
+
+test('what an earlier run has proven stays where it cannot be tried', async () => {
+  const told: ClientAddressChoice[] = []
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let looks = 0
+  const watch = new ClientAddressWatch({
+    ...times,
+    initial: { ...proven, why: 'an earlier run' },
+    prove: async () => {
+      if (++looks === 3) resolve()
+      return looks === 1 ? { ...forwarded('no Envoy'), isUndecided: true } : proven
+    },
+    onChoice: async choice => void told.push(choice),
+  })
+  watch.look()
+  await promise
+  await watch.stop()
+  assert.deepEqual(told, [])
 })
 
 test('what comes during a look is looked at soon after', async () => {

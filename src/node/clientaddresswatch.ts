@@ -1,4 +1,4 @@
-/** Looks for the proof that the client's address can be preserved, again and again, until there is one. */
+/** Looks for the proof that the client's address can be preserved, again and again: also later, whether it still holds. */
 
 import { type NodePlanOptions, tellsPods } from '../kernel/node.ts'
 import type { IpFamily } from '../services/address.ts'
@@ -9,8 +9,10 @@ import { localPods } from './path.ts'
 import { Recurring } from './recurring.ts'
 
 export interface ClientAddressWatchOptions {
+  /** As it is before the first look. */
+  readonly initial: ClientAddressChoice
   readonly prove: () => Promise<ClientAddressChoice>
-  /** It is not proven, and for another reason than before; or it is, which is told once and last. */
+  /** It is proven, or not, and for another reason than before. */
   readonly onChoice: (choice: ClientAddressChoice) => Promise<void>
   /** How long after `look` it is looked. */
   readonly settleMs: number
@@ -23,20 +25,25 @@ const times = { settleMs: 500, shortestMs: 5000, longestMs: 300_000 }
 
 export interface AgentParts extends Pick<NodePlanOptions, 'families' | 'detectLocalMode' | 'clusterCidr'> {
   readonly nodeName: string
+  readonly envoyMark: number
   readonly table: ServiceTable
   readonly envoys: Pick<Envoys, 'bootstraps'>
+  /** At the start. */
+  readonly clientAddress: ClientAddressChoice
   readonly onChoice: (choice: ClientAddressChoice) => Promise<void>
 }
 
-/** Looks when it is told to, and goes on until there is a proof. */
+/** Looks when it is told to, and goes on. */
 export function watchClientAddress({ table, envoys, onChoice, ...options }: AgentParts): ClientAddressWatch {
-  const { nodeName, families } = options
+  const { nodeName, families, envoyMark, clientAddress: initial } = options
   return new ClientAddressWatch({
     ...times,
+    initial,
     onChoice,
     prove: () =>
       proveClientAddress({
         families,
+        envoyMark,
         tellsPods: tellsPods(table.node, options),
         bootstraps: envoys.bootstraps,
         pods: localPods(nodeName, table),
@@ -62,10 +69,11 @@ export class ClientAddressWatch {
   readonly #looks = new Recurring(() => this.#look())
   #pauseMs: number
   #isStale = false
-  #why: string | undefined
+  #last: ClientAddressChoice
 
   constructor(options: ClientAddressWatchOptions) {
     this.#options = options
+    this.#last = options.initial
     this.#pauseMs = options.shortestMs
   }
 
@@ -91,10 +99,9 @@ export class ClientAddressWatch {
 
   async #prove(): Promise<void> {
     const choice = await this.#options.prove()
-    if (this.#looks.hasEnded) return
-    if (choice.mode === 'preserve') this.#looks.end()
-    if (choice.why === this.#why) return
-    this.#why = choice.why
+    if (this.#looks.hasEnded || choice.why === this.#last.why) return
+    if (this.#last.mode === 'preserve' && (choice.mode === 'preserve' || choice.isUndecided)) return
+    this.#last = choice
     await this.#options.onChoice(choice)
   }
 }

@@ -35,7 +35,6 @@ export class PathWatch {
   readonly #failures = new Map<IpFamily, number>()
   readonly #tests = new Recurring(() => this.#run())
   #blockedTests = 0
-  #isPodKnown = false
   /** A pod came during the test that runs. */
   #isStale = false
 
@@ -50,12 +49,10 @@ export class PathWatch {
   }
 
   /**
-   * There is a pod on this node. What was tested without one is tested again, since a CNI may have rules for the
-   * interfaces of pods.
+   * Pods have come that others say nothing of: the first ones, since a CNI may have rules for the interfaces of pods, and
+   * those under other routing rules.
    */
-  podKnown(): void {
-    if (this.#isPodKnown) return
-    this.#isPodKnown = true
+  podsDiffer(): void {
     if (this.#tests.isRunning) this.#isStale = true
     else if (this.#results.size > 0) this.#tests.schedule(this.#options.settleMs)
   }

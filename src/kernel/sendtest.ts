@@ -1,0 +1,139 @@
+/**
+ * Whether what Envoy sends in a pod's name leaves as the pod's own would: with the pod's address, and by the same
+ * interface. A rule of others for our mark that masquerades, a routing rule, a firewall at output show here.
+ *
+ *     agent ─ output, before conntrack: Envoy's mark, from the pod, to the endpoint ─ … ─ postrouting, behind NAT: counted, dropped
+ */
+
+import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { IpFamily } from '../services/address.ts'
+import { type CommandPrefix, runCommand } from './command.ts'
+import { familyNames } from './elements.ts'
+import type { Pair } from './pairs.ts'
+import { routeThrough } from './routes.ts'
+import { hasMark } from './ruleset.ts'
+import { countedPackets, removeTest, testLink } from './testlink.ts'
+
+interface Probe extends Pair {
+  readonly target: string
+  readonly port: number
+  /** By which the pod's own packets leave. */
+  readonly device: string
+}
+
+const tableName = 'lightpath-send'
+const devices = ['lightpath4', 'lightpath5'] as const
+const targets = { IPv4: '198.18.18.', IPv6: '2001:2:0:1668::' } as const
+/** No ports of any pod's, so far as one can know; nothing arrives there. */
+const firstPort = 16_700
+const timeoutMs = 2000
+const betweenMs = 100
+
+/** What becomes of a packet, by the counter that counted it; none did where it was lost. */
+const outcomes = {
+  changed:
+    "leaves with another address than the pod's: a rule of others masquerades it, maybe for our mark (--envoy-mark)",
+  astray: 'leaves by another interface than what the pod itself sends: a routing rule of others leads elsewhere',
+  lost: 'does not leave: a firewall drops it at output',
+} as const
+
+/** What is wrong, in words; undefined where all pairs are well, and where there is none. Rejects with a CommandError. */
+export async function testSending(pairs: readonly Pair[], envoyMark: number): Promise<string | undefined> {
+  await removeSendTest()
+  try {
+    return await test(pairs, envoyMark)
+  } finally {
+    await removeSendTest()
+  }
+}
+
+/** Removes what a test made, also one whose agent was killed; whether there was anything. */
+export function removeSendTest(prefix: CommandPrefix = []): Promise<boolean> {
+  return removeTest(devices[0], tableName, prefix)
+}
+
+async function test(pairs: readonly Pair[], envoyMark: number): Promise<string | undefined> {
+  const probes = await plan(pairs)
+  if (probes.length === 0) return undefined
+  const routes = probes.map(({ target }) => `route add ${target} dev ${devices[0]}`)
+  await runCommand(['ip', '-batch', '-'], {
+    input: [...testLink(devices, '02:00:00:00:16:68'), ...routes, ''].join('\n'),
+  })
+  const families = [...new Set(probes.map(({ family }) => family))]
+  const rulesets = families.map(family => rules(family, probes, envoyMark))
+  await runCommand(['nft', '-f', '-'], { input: rulesets.join('') })
+  const sockets = probes.map(({ target, port }) => connect({ host: target, port }).on('error', () => {}))
+  try {
+    return await firstWrong(probes, families)
+  } finally {
+    for (const socket of sockets) socket.destroy()
+  }
+}
+
+async function plan(pairs: readonly Pair[]): Promise<readonly Probe[]> {
+  const probes = pairs.map(async (pair, index): Promise<readonly Probe[]> => {
+    const route = await routeThrough(pair.pod, pair.endpoint)
+    // Endpoints on the host's own network are reached without leaving it.
+    if (route === undefined || route.isLocal) return []
+    const target = `${targets[pair.family]}${index + 1}`
+    return [{ ...pair, target, port: firstPort + index, device: route.device }]
+  })
+  return (await Promise.all(probes)).flat()
+}
+
+function rules(family: IpFamily, all: readonly Probe[], envoyMark: number): string {
+  const probes = all.filter(probe => probe.family === family)
+  const name = familyNames[family]
+  const mark = `meta mark set meta mark | 0x${envoyMark.toString(16)}`
+  const ofEnvoy = hasMark('meta', envoyMark)
+  const counters = probes.flatMap(({ port }) => ['own', 'changed', 'astray'].map(kind => `counter ${kind}${port} { }`))
+  const chain = (title: string, hook: string, line: (probe: Probe) => readonly string[]) => [
+    `chain ${title} {`,
+    `type ${hook};`,
+    ...probes.flatMap(line),
+    '}',
+  ]
+  return [
+    `table ${name} ${tableName} {`,
+    ...counters,
+    ...chain('send', 'route hook output priority -300', ({ target, pod, endpoint }) => [
+      `${name} daddr ${target} ${mark} ${name} saddr set ${pod.address} ${name} daddr set ${endpoint}`,
+    ]),
+    ...chain('seen', 'filter hook postrouting priority 300', ({ port, pod, device }) => [
+      `${ofEnvoy} tcp dport ${port} ${name} saddr != ${pod.address} counter name changed${port} drop`,
+      `${ofEnvoy} tcp dport ${port} oifname != "${device}" counter name astray${port} drop`,
+      `${ofEnvoy} tcp dport ${port} counter name own${port} drop`,
+      // Whatever took the mark off.
+      `tcp dport ${port} counter name changed${port} drop`,
+    ]),
+    '}',
+    '',
+  ].join('\n')
+}
+
+async function firstWrong(probes: readonly Probe[], families: readonly IpFamily[]): Promise<string | undefined> {
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    const counted = new Map<string, number>()
+    for (const family of families) {
+      for (const [name, packets] of await countedPackets(familyNames[family], tableName)) counted.set(name, packets)
+    }
+    const found = probes.map(probe => [probe, outcomeOf(probe.port, counted)] as const)
+    const wrong =
+      found.find(([, outcome]) => outcome !== 'own' && outcome !== 'lost') ??
+      found.find(([, outcome]) => outcome === 'lost')
+    const isOver = !found.some(([, outcome]) => outcome === 'lost') || performance.now() > deadline
+    if (isOver) return wrong && describe(...wrong)
+    await delay(betweenMs)
+  }
+}
+
+function outcomeOf(port: number, counted: ReadonlyMap<string, number>): keyof typeof outcomes | 'own' {
+  return (['changed', 'astray', 'own'] as const).find(kind => counted.get(`${kind}${port}`)) ?? 'lost'
+}
+
+function describe({ pod, endpoint }: Probe, outcome: keyof typeof outcomes | 'own'): string | undefined {
+  if (outcome === 'own') return undefined
+  return `what Envoy sends for pod ${pod.address} to ${endpoint} ${outcomes[outcome]}`
+}
