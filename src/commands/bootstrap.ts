@@ -16,5 +16,6 @@ export function bootstrapOptions(config: DecidedConfig) {
     canaryPort: config.canaryPort,
     mark: config.envoyMark,
     clientAddress: config.clientAddress,
+    heapBytes: config.envoyHeap * 1024 ** 2,
   }
 }

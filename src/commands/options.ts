@@ -257,6 +257,12 @@ export const definitions = {
     description: 'how long UDP with answers is remembered; 0 leaves it alone',
     default: 0,
   },
+  envoyHeap: {
+    ...count,
+    description:
+      'MiB of memory that Envoy may have in use, for `bootstrap`; from 80 % of it on the kernel layer serves. Its container needs a quarter more',
+    default: 2048,
+  },
   drainTime: {
     ...duration,
     description:

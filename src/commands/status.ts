@@ -43,6 +43,7 @@ function renderEnvoy({ envoy: { up, clients } }: NodeStatus): string[] {
 
 const states: Readonly<Record<EnvoyState, string>> = {
   serving: 'up',
+  overloaded: 'short of memory',
   coming: 'takes no connections yet',
   ending: 'about to end',
   silent: 'connected, but its canary does not answer',

@@ -28,10 +28,13 @@ import {
 import { TcpProxySchema } from './api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
 import { HeaderMutationSchema } from './api/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.js'
 import { PreserveCaseFormatterConfigSchema } from './api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
+import { DownstreamConnectionsConfigSchema } from './api/envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections_pb.js'
+import { FixedHeapConfigSchema } from './api/envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap_pb.js'
 import { PreviousHostsPredicateSchema } from './api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
 import { HttpProtocolOptionsSchema } from './api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { tcpKeepalive } from './connection.ts'
 import { any, duration } from './encoding.ts'
+import { memoryAllocatorManager, overloadManager } from './overload.ts'
 import { metadataOfPorts } from './ownports.ts'
 import { statsConfig } from './stats.ts'
 
@@ -50,6 +53,8 @@ export interface BootstrapOptions {
   readonly mark?: number
   /** preserve: Envoy's connections have local ports from 61000 up (Linux 6.3). Default forwarded-for. */
   readonly clientAddress?: ClientAddress
+  /** What Envoy may have in use of its heap (overload.ts). Default 2 GiB. */
+  readonly heapBytes?: number
 }
 
 const bootstrapDefaults = {
@@ -59,13 +64,14 @@ const bootstrapDefaults = {
   canaryPort: 1667,
   mark: 0x1000,
   clientAddress: 'forwarded-for',
+  heapBytes: 2 * 1024 ** 3,
 } as const satisfies Omit<BootstrapOptions, 'node'>
 
 type Options = Required<BootstrapOptions>
 type Listener = MessageInitShape<typeof ListenerSchema>
 
 export function bootstrap(given: BootstrapOptions): Bootstrap {
-  const options: Options = { ...bootstrapDefaults, ...given }
+  const options: Options = { ...bootstrapDefaults, ...given, heapBytes: given.heapBytes ?? bootstrapDefaults.heapBytes }
   return create(BootstrapSchema, {
     node: { id: options.node, cluster: options.cluster, metadata: metadataOf(options) },
     admin: { address: socketAddress('127.0.0.1', options.adminPort) },
@@ -76,6 +82,8 @@ export function bootstrap(given: BootstrapOptions): Bootstrap {
     },
     clusterManager: { upstreamBindConfig: bindConfig(options) },
     statsConfig,
+    overloadManager: overloadManager(options.heapBytes),
+    memoryAllocatorManager,
     // A cluster's statistics exist from its first connection on.
     deferredStatOptions: { enableDeferredCreationStats: true },
   })
@@ -97,6 +105,8 @@ export function bootstrapJson(bootstrap: Bootstrap): JsonObject {
 /** What is inside the Anys of a bootstrap, and of the resources that staticBootstrap puts into one. */
 const registry = createRegistry(
   DirectResponseSchema,
+  DownstreamConnectionsConfigSchema,
+  FixedHeapConfigSchema,
   HeaderMutationSchema,
   HealthCheckSchema,
   HttpConnectionManagerSchema,

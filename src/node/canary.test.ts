@@ -20,6 +20,7 @@ function watch(port: number) {
     intervalMs: 10,
     timeoutMs: 300,
     misses: 2,
+    recovery: 5,
     onChange: answer => said.push(answer),
   })
   const until = (count: number) => waitFor(`answer ${count} of the canary`, 20_000, () => said.length >= count)
@@ -48,6 +49,21 @@ describe('the canary', () => {
     stop()
     server.close()
     assert.deepEqual(said, ['draining'])
+  })
+  test('says that Envoy is short of memory, which ends each connection, and takes a few good answers for its recovery', async () => {
+    let asked = 0
+    const server = createServer((_, response) => {
+      asked++
+      if (asked === 2) response.setHeader('connection', 'close')
+      response.end()
+    })
+    const { said, until, stop } = watch(await listen(server))
+    await until(3)
+    stop()
+    server.closeAllConnections()
+    server.close()
+    assert.deepEqual(said, ['serving', 'overloaded', 'serving'])
+    assert.ok(asked >= 7, `${asked}`)
   })
   test('counts a process that accepts connections and does not answer as missed, but not after one miss', async () => {
     let asked = 0

@@ -5,8 +5,11 @@
 
 import { get } from '../observe/plainhttp.ts'
 
-/** `draining`: it is about to end. `refused`: nobody listens. `missed`: somebody listens and does not answer. */
-export type CanaryAnswer = 'serving' | 'draining' | 'refused' | 'missed'
+/**
+ * `overloaded`: it serves, but is short of memory, and ends each connection after its answer (envoy/overload.ts).
+ * `draining`: it is about to end. `refused`: nobody listens. `missed`: somebody listens and does not answer.
+ */
+export type CanaryAnswer = 'serving' | 'overloaded' | 'draining' | 'refused' | 'missed'
 
 export interface CanaryOptions {
   readonly port: number
@@ -15,6 +18,8 @@ export interface CanaryOptions {
   readonly timeoutMs: number
   /** How many answers in a row must be missed until that is told. */
   readonly misses: number
+  /** After `overloaded`, how many times in a row it has to be `serving` until that is told. */
+  readonly recovery: number
   /** Called when the answer changes, and once at the start. */
   readonly onChange: (answer: CanaryAnswer) => void
 }
@@ -23,9 +28,11 @@ export interface Canary {
   stop(): void
 }
 
-export function startCanary({ port, intervalMs, timeoutMs, misses, onChange }: CanaryOptions): Canary {
+export function startCanary({ port, intervalMs, timeoutMs, misses, recovery, onChange }: CanaryOptions): Canary {
   let known: CanaryAnswer | undefined
   let missed = 0
+  /** How many times it has to be serving still. */
+  let recovering = 0
   let timer: NodeJS.Timeout | undefined
   let stopped = false
 
@@ -33,8 +40,11 @@ export function startCanary({ port, intervalMs, timeoutMs, misses, onChange }: C
     const answer = await request(port, timeoutMs)
     if (stopped) return
     missed = answer === 'missed' ? missed + 1 : 0
+    if (answer === 'overloaded') recovering = recovery
+    else if (answer === 'serving' && recovering > 0) recovering--
     timer = setTimeout(ask, intervalMs)
     if (answer === known || (answer === 'missed' && missed < misses)) return
+    if (answer === 'serving' && recovering > 0) return
     known = answer
     onChange(answer)
   }
@@ -55,11 +65,14 @@ function request(port: number, timeoutMs: number): Promise<CanaryAnswer> {
       port,
       path: '/',
       agent: false,
+      // So that an answer which ends the connection means something.
+      headers: { connection: 'keep-alive' },
       signal: AbortSignal.timeout(timeoutMs),
     } as const
     const query = get(options, response => {
       response.resume()
-      resolve(answers.get(response.statusCode) ?? 'missed')
+      const answer = answers.get(response.statusCode) ?? 'missed'
+      resolve(answer === 'serving' && response.headers.connection === 'close' ? 'overloaded' : answer)
     })
     query.on('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED' ? 'refused' : 'missed'))
   })

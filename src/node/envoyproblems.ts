@@ -16,3 +16,9 @@ export function versionProblems({ nodeId, envoyVersion }: ClientInfo): readonly 
   const remedy = `what it refuses stays in the kernel layer; install ${minimumVersion}`
   return [problem('LP302', `Envoy ${nodeId}`, reason, remedy)]
 }
+
+export function loadProblem({ nodeId }: ClientInfo): Problem {
+  const remedy =
+    'the kernel layer serves all Services until it has had room for half a minute; see which Services use it, or give it more (--envoy-heap)'
+  return problem('LP304', `Envoy ${nodeId}`, 'it is short of memory', remedy)
+}

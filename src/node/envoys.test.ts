@@ -143,3 +143,14 @@ test('what is steered to Envoys has to be known to each that takes connections, 
   knowing.add(2)
   assert.equal(envoys.have(port), true)
 })
+
+test('an Envoy that is short of memory gets no connections until it has room again, whoever else serves', async () => {
+  const { envoys, answer, join } = node()
+  await join(1, 1667)
+  await join(2, 1668)
+  assert.equal(envoys.isUp, true)
+  answer(1667, 'overloaded')
+  assert.deepEqual([envoys.isUp, envoys.stateOf(1)], [false, 'overloaded'])
+  answer(1667, 'serving')
+  assert.equal(envoys.isUp, true)
+})

@@ -14,7 +14,7 @@ import type { Problem } from '../services/problem.ts'
 import type { ClientInfo } from '../xds/server.ts'
 import type { Canary, CanaryAnswer } from './canary.ts'
 import { bootstrapProblems, type ClientAddressChoice } from './clientaddress.ts'
-import { bootstrapOf, versionProblems } from './envoyproblems.ts'
+import { bootstrapOf, loadProblem, versionProblems } from './envoyproblems.ts'
 
 export interface EnvoysOptions {
   /** The listeners on which redirected connections arrive: every port needs them, and admitted Envoys alone have them. */
@@ -39,8 +39,8 @@ interface EnvoysEvents {
   admitting(clientId: number): number
 }
 
-/** `coming`: it takes no connections yet; `silent`: it takes them, and its canary does not answer. */
-export type EnvoyState = 'coming' | 'serving' | 'ending' | 'silent'
+/** `coming`: it takes no connections yet; `silent`: it takes them, and its canary does not answer; `overloaded`: short of memory. */
+export type EnvoyState = 'coming' | 'serving' | 'overloaded' | 'ending' | 'silent'
 
 interface ConnectedEnvoy extends ClientInfo, OwnPorts {
   readonly connectedSince: Date
@@ -56,6 +56,11 @@ interface Known {
   settled: boolean
   admitted: boolean
   admission: NodeJS.Timeout | undefined
+}
+
+/** It takes connections, and none may be steered to it. */
+function isUnfit(answer: CanaryAnswer | undefined): boolean {
+  return answer === 'missed' || answer === 'overloaded'
 }
 
 export class Envoys {
@@ -95,7 +100,7 @@ export class Envoys {
     const takers = this.#takers()
     const serves = (one: Known) =>
       one.connected && (one.answer === 'serving' || (one.answer === 'draining' && this.#hasFollower(one)))
-    const mayServe = ({ connected, answer }: Known) => (connected ? answer !== 'missed' : answer === undefined)
+    const mayServe = ({ connected, answer }: Known) => (connected ? !isUnfit(answer) : answer === undefined)
     return takers.some(serves) && takers.every(mayServe)
   }
 
@@ -168,7 +173,7 @@ export class Envoys {
     const one = this.#known.get(clientId)
     if (one?.answer === 'draining') return 'ending'
     if (!one || !this.#takers().includes(one)) return 'coming'
-    return one.answer === 'serving' ? 'serving' : 'silent'
+    return one.answer === 'serving' || one.answer === 'overloaded' ? one.answer : 'silent'
   }
 
   /** The version that each has acknowledged that takes new connections; with none that does, each that is connected. */
@@ -198,7 +203,7 @@ export class Envoys {
   #hasFollower(one: Known): boolean {
     if (!this.#options.handsOver()) return false
     const others = [...this.#known.values()].filter(other => other !== one && other.connected)
-    return others.some(({ answer }) => answer !== 'draining' && answer !== 'missed')
+    return others.some(({ answer }) => answer !== 'draining' && !isUnfit(answer))
   }
 
   #review(): void {
@@ -211,7 +216,7 @@ export class Envoys {
   /** Where connections are not handed over, one begins when the other has ended. */
   #mayTake(one: Known): boolean {
     if (!one.connected || !one.settled || one.admitted) return false
-    if (one.answer === 'draining' || one.answer === 'missed') return false
+    if (one.answer === 'draining' || isUnfit(one.answer)) return false
     return this.#options.handsOver() || this.#takers().every(other => other === one)
   }
 
@@ -238,6 +243,7 @@ export class Envoys {
       const one = this.#known.get(id)
       if (!one) return
       one.answer = answer
+      this.#reportLoad()
       if (!one.connected && answer === 'refused') this.#forget(id)
       this.#review()
     })
@@ -248,6 +254,14 @@ export class Envoys {
     one?.canary.stop()
     clearTimeout(one?.admission)
     this.#known.delete(id)
+  }
+
+  #reportLoad(): void {
+    const overloaded = [...this.#known.values()].filter(({ answer }) => answer === 'overloaded')
+    this.#options.onProblems(
+      'Envoy load',
+      overloaded.map(({ envoy }) => loadProblem(envoy)),
+    )
   }
 
   #report(): void {

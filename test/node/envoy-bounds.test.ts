@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { test } from 'node:test'
+import { connect } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import { get } from '../../src/observe/plainhttp.ts'
 import { aPortState } from '../../src/services/testing.ts'
 import { eventually, exchange, httpEndpoint, serve, servicePort } from './envoy.ts'
 
@@ -41,4 +43,58 @@ test('a line of the access log has what matters of a request, however much of it
   const [line] = accessLog()
   assert.equal(line!.path, `/${'x'.repeat(255)}`)
   assert.ok(JSON.stringify(line).length < 1200, JSON.stringify(line))
+})
+
+/** Requests whose headers never end, 960 kB each. Ends them. */
+function unfinished(t: TestContext, port: number, count: number): () => void {
+  const lines = Array.from({ length: 15 }, (_, i) => `X-${i}: ${'y'.repeat(64_000)}\r\n`)
+  const sockets = Array.from({ length: count }, () => {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined)
+    socket.write(`GET / HTTP/1.1\r\nHost: a\r\n${lines.join('')}`)
+    return socket
+  })
+  const end = () => {
+    for (const socket of sockets) socket.destroy()
+  }
+  t.after(end)
+  return end
+}
+
+test('the memory of requests goes back to the node when they are over', async t => {
+  const state = await servicePort('large', 'http', [9])
+  const { pid } = await serve(t, [state])
+  const before = memoryOf(pid)
+  const end = unfinished(t, state.port.port, 200)
+  await eventually(
+    () => memoryOf(pid) > before + 150_000,
+    () => `${memoryOf(pid) - before} kB more`,
+  )
+  end()
+  await eventually(
+    () => memoryOf(pid) < before + 50_000,
+    () => `${memoryOf(pid) - before} kB more`,
+  )
+})
+
+test('an Envoy that is short of memory says so, and serves on, each connection for an answer', async t => {
+  const { port: endpoint } = await httpEndpoint(t, (_, response) => response.end('ok'))
+  const state = await servicePort('full', 'http', [endpoint])
+  const { canaryPort } = await serve(t, [state], { heapBytes: 128 * 1024 ** 2 })
+  const canary = () =>
+    new Promise<string>((resolve, reject) => {
+      const options = { host: '127.0.0.1', port: canaryPort, agent: false, headers: { connection: 'keep-alive' } }
+      const query = get(options, response => {
+        resolve(`${response.statusCode} ${response.headers.connection}`)
+        response.resume()
+      })
+      query.on('error', reject)
+    })
+  assert.equal(await canary(), '200 undefined')
+  unfinished(t, state.port.port, 105)
+  await eventually(
+    async () => (await canary()) === '200 close',
+    () => 'an answer that ends the connection',
+  )
+  const answer = await exchange(t, state.port.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  assert.match(answer, /^HTTP\/1\.1 200 (.|\r|\n)*\r\nConnection: close\r\n/)
 })

@@ -67,17 +67,24 @@ export interface RunningEnvoy {
 
 export type AccessLogLine = Readonly<Record<string, string | number | null>>
 
+interface ServeOptions extends TellOptions {
+  /** Whether VIPs are bound, so that they can be connected to. Default true. */
+  readonly bind?: boolean
+  /** See `BootstrapOptions`. */
+  readonly heapBytes?: number
+}
+
 /** Serves the Service ports until the test ends. */
 export async function serve(
   t: TestContext,
   states: readonly PortState[],
-  { bind = true, ...options }: TellOptions & { readonly bind?: boolean } = {},
+  { bind = true, heapBytes, ...options }: ServeOptions = {},
 ): Promise<RunningEnvoy> {
   const directory = await mkdtemp(join(tmpdir(), 'lightpath-envoy-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
   const [adminPort, canaryPort] = [await freePort(), await freePort()]
   const resources = configurationOf(states, options)
-  const bootstrap = staticBootstrap(resources, { node: 'test', mark: 0, adminPort, canaryPort }, bind)
+  const bootstrap = staticBootstrap(resources, { node: 'test', mark: 0, adminPort, canaryPort, heapBytes }, bind)
   const envoy = await startEnvoy(await envoyPath(), bootstrap, directory)
   t.after(() => envoy.stop())
   const accessLog = () =>

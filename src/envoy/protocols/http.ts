@@ -59,6 +59,12 @@ export const http: Protocol = {
 const maxHeadersKb = 1024
 const maxHeaders = 10000
 
+/**
+ * As long as a connection may be idle. Headers that take longer come from nobody who wants an answer, and each such request
+ * holds up to 1 MiB; servers give up after a minute (nginx, Node.js) where they do at all (Go).
+ */
+const headersTimeout = defaultIdleTimeout
+
 /** The part of a connection manager that its settings decide. */
 const connectionManager = remembered((settings: Settings) =>
   encode(HttpConnectionManagerSchema, {
@@ -71,6 +77,7 @@ const connectionManager = remembered((settings: Settings) =>
     httpProtocolOptions: { ...http1, acceptHttp10: true, defaultHostForHttp10: 'localhost' },
     http2ProtocolOptions: http2,
     maxRequestHeadersKb: maxHeadersKb,
+    requestHeadersTimeout: duration(headersTimeout),
     // Nothing ends a request or stream but its own ends (default 5 minutes without bytes).
     streamIdleTimeout: duration(0),
     // A connection that is to be closed is closed once all is written, however long a slow reader takes. (Default: Envoy
