@@ -12,6 +12,8 @@ import type { Endpoint, PortState } from '../services/port.ts'
 export interface Way extends PortState {
   /** Undefined: by its VIP. */
   readonly places?: readonly Place[]
+  /** The kernel layer has endpoints of it that Envoy may not connect to. */
+  readonly isCut?: boolean
 }
 
 /** By its VIP and, where it is reached from outside, by its places there. */
@@ -27,7 +29,7 @@ export function waysOf(state: PortState): readonly Way[] {
 /** A port that left Envoy has connections there still, which follow its endpoints. */
 function withoutBarred<T extends { readonly endpoints: readonly Endpoint[] }>(way: T): T {
   const isAdmitted = ({ barred }: Endpoint) => barred === undefined
-  return way.endpoints.every(isAdmitted) ? way : { ...way, endpoints: way.endpoints.filter(isAdmitted) }
+  return way.endpoints.every(isAdmitted) ? way : { ...way, endpoints: way.endpoints.filter(isAdmitted), isCut: true }
 }
 
 const suffix = '/external'

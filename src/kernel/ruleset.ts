@@ -133,7 +133,8 @@ export function steerTo(
  */
 const fromBridge = 'meta iifkind "bridge"'
 
-const notReset = 'tcp flags & rst != rst'
+/** What ends a connection passes, so that the other end hears of it. */
+const notEnding = 'tcp flags & (fin | rst) == 0x0'
 
 const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const
 
@@ -220,10 +221,10 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       name: 'steer-local',
       rules: [`${ofPods(family, options)} accept`, `meta l4proto tcp ${steerTo(options)}`],
     },
-    // A client that is to stay below from now on loses what it has in Envoy; the resets of both sides pass.
+    // A client that is to stay below from now on loses what it has in Envoy.
     {
       name: 'steer-open',
-      rules: [`${family} saddr @kernel-clients ${notReset} goto refuse`, set('meta', steeringMark)],
+      rules: [`${family} saddr @kernel-clients ${notEnding} goto refuse`, set('meta', steeringMark)],
     },
     {
       name: 'steer',
@@ -255,7 +256,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     {
       name: 'refuse-envoy',
       hook: 'type filter hook output priority filter',
-      rules: [`${hasMark('meta', envoyMark)} ${family} daddr @kernel-endpoints ${notReset} goto refuse`],
+      rules: [`${hasMark('meta', envoyMark)} ${family} daddr @kernel-endpoints ${notEnding} goto refuse`],
     },
     { name: 'refuse-local', hook: 'type filter hook output priority -149', rules: [refuseNew] },
     {

@@ -196,7 +196,7 @@ export class Trace {
       [/^fib saddr type local\b/, () => from === 'node' || isLocal(source)],
       [/^ip6? saddr (!= )?@(\S+)/, match => this.#hasRange(match[2]!, '', source) === (match[1] === undefined)],
       [/^ip6? saddr & \S+ @(\S+)/, match => has(match[1]!, anyAddress[family])],
-      [/^tcp flags & rst != rst\b/, () => protocol === 'tcp'],
+      [/^tcp flags & \(fin \| rst\) == 0x0/, () => protocol === 'tcp'],
       [
         /^iifname (!= )?"([^"*]+)(\*?)"/,
         ([, not, name, star]) => this.#isFrom(name!, star !== '') === (not === undefined),

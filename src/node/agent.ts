@@ -33,6 +33,7 @@ import { lookUpAddresses } from './addresses.ts'
 import { startCanary } from './canary.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
 import { type ClientAddressWatch, watchClientAddress } from './clientaddresswatch.ts'
+import { Endings } from './endings.ts'
 import { EnvoyLayer } from './envoylayer.ts'
 import { Handovers } from './handovers.ts'
 import { HealthCheckPorts } from './healthcheckports.ts'
@@ -99,6 +100,7 @@ export class Agent {
   readonly #log: Log
   readonly #source: Source
   readonly #programming: Programming
+  readonly #endings: Endings
   readonly #handovers = new Handovers(service => this.#update(this.table.release(service), performance.now()))
   #clientAddress: ClientAddressChoice
   #xds: Retried<XdsServer> | undefined
@@ -111,10 +113,11 @@ export class Agent {
     this.#source = source
     this.#log = log
     this.problems = new ProblemRegistry(log)
+    const hasAddress = lookUpAddresses()
     this.table = new ServiceTable(options.nodeName, {
       scope: options.services,
       obstacles: outsideObstacles(options),
-      reserved: { ports: options.reservedPorts, hasAddress: lookUpAddresses() },
+      reserved: { ports: options.reservedPorts, hasAddress },
       knowledge: { tellsPods: source.needPods !== undefined, podRanges: options.clusterCidr },
     })
     this.metrics = this.#createMetrics()
@@ -136,6 +139,7 @@ export class Agent {
       gatherMs,
     })
     this.kernel = this.#createKernel()
+    this.#endings = new Endings({ ...options, kernel: this.kernel, hasAddress, log })
     this.envoy = this.#createEnvoyLayer()
     this.path = watchPath({
       ...options,
@@ -275,7 +279,9 @@ export class Agent {
   }
 
   #setPolicies(): void {
-    this.kernel.setPolicies(policyFacts(this.policies))
+    const facts = policyFacts(this.policies)
+    this.kernel.setPolicies(facts)
+    void this.#endings.hold(facts)
   }
 
   #begin(): void {
@@ -383,6 +389,7 @@ export class Agent {
       redirectPort,
       moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
       clearOverlay: () => this.kernel.clearOverlay(),
+      endConnections: frontends => this.#endings.cut(frontends),
       onMoved: (ids, up) => this.moves.moved(ids, up),
       firstPorts: { adminPort, canaryPort },
       watchCanary: (port, onChange) => startCanary({ port, ...canaryTimes, onChange }),

@@ -31,6 +31,8 @@ export interface EnvoyLayerOptions extends EnvoysOptions {
   readonly redirectPort: number
   readonly moveOverlay: (vips: readonly VipPort[], up: boolean) => void
   readonly clearOverlay: () => void
+  /** Connections that came by these shall end: Envoy may connect to no endpoint of theirs any more. */
+  readonly endConnections: (frontends: readonly VipPort[]) => void
   /** Ways to ports, by id, that went to Envoy or left it, each for itself. */
   readonly onMoved: (ids: readonly string[], up: boolean) => void
   /** Undefined where Envoy does not answer. */
@@ -164,7 +166,10 @@ export class EnvoyLayer implements XdsObserver {
         this.#postponed.delete(id)
         if (!told || !way) continue
         if (way.layer.wants === 'envoy') wanted.push(way)
-        else this.#tell({ ...way, layer: told.way.layer }, changes)
+        else {
+          if (way.isCut && way.endpoints.length === 0) this.#options.endConnections(addressesOf(way))
+          this.#tell({ ...way, layer: told.way.layer }, changes)
+        }
       }
     })
     this.#want(wanted)

@@ -92,7 +92,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
   const isNew = '-m conntrack --ctstate NEW'
   const newInOverlay = `${isNew} ${inOverlay}`
   const notKnown = `-m set ! --match-set ${systemSetName(family, 'known')} src`
-  const reset = '-p tcp ! --tcp-flags RST RST -j REJECT --reject-with tcp-reset'
+  const reset = '-p tcp --tcp-flags FIN,RST NONE -j REJECT --reject-with tcp-reset'
   const vip = inSet('vips', 'dst')
   // What is still addressed to a cluster IP after translation leads to no Service port, unless it is on its way to Envoy.
   const unknown = `-m mark ! --mark ${steering}`
