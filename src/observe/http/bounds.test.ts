@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { silentLog } from '../../sources/testing.ts'
 import { serveTcp, text } from '../http.ts'
+import { limitConnections } from './bounds.ts'
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
@@ -47,6 +48,24 @@ test('who opens many connections gets some, and others are answered', async t =>
   const other = await open(t, port, '127.0.0.2')
   other.write('GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n')
   assert.match(await answer(other), /^HTTP\/1\.1 200 /)
+})
+
+test('however many connections others hold, probes of this host are answered', async t => {
+  const server = createServer().listen(0, '127.0.0.1')
+  t.after(() => server.close())
+  await once(server, 'listening')
+  limitConnections(server, { total: 8, perPeer: 4 })
+  server.on('connection', socket => socket.write('here'))
+  const { port } = server.address() as AddressInfo
+  const said = async (localAddress: string) => {
+    const socket = await open(t, port, localAddress)
+    const [end] = await Promise.race([once(socket, 'data'), once(socket, 'close')])
+    return String(end)
+  }
+  const others = ['127.0.0.2', '127.0.0.3', '127.0.0.4'].flatMap(address => Array(4).fill(address))
+  const answers = await Promise.all(others.map(said))
+  assert.equal(answers.filter(answer => answer === 'here').length, 8)
+  assert.equal(await said('127.0.0.1'), 'here')
 })
 
 test('headers that are large, or never come, end the connection', async t => {

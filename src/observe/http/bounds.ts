@@ -17,15 +17,20 @@ export const requestBounds = {
 export const silenceMs = 30_000
 
 /** All connections, and those of one address. */
-const mostConnections = { total: 256, perPeer: 32 }
+const mostConnections = { total: 1024, perPeer: 32 }
 
-/** Closes connections beyond the bounds as they come. */
+/** By which the kubelet probes what is on the host's network. */
+const ownAddresses = new Set(['127.0.0.1', '::ffff:127.0.0.1', '::1'])
+
+/** Closes connections beyond the bounds as they come. This host has connections of its own, which nobody else can take. */
 export function limitConnections(server: Server, { total, perPeer } = mostConnections): void {
-  const shares = new Shares(total, perPeer)
+  const others = new Shares(total, perPeer)
+  const own = new Shares(perPeer, perPeer)
   server.on('connection', socket => {
     // Undefined for a Unix socket, whose directory says who may come.
     const peer = socket.remoteAddress
     if (peer === undefined) return
+    const shares = ownAddresses.has(peer) ? own : others
     if (shares.take(peer)) socket.once('close', () => shares.give(peer))
     else socket.destroy()
   })
