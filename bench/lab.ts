@@ -15,15 +15,17 @@ import {
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { definitions } from '../src/commands/options.ts'
 import * as commandLines from '../src/demo/command-lines.ts'
 import type { LabNode, Network } from '../src/demo/network.ts'
 import { type Child, run, runIn } from '../src/demo/processes.ts'
 import { findEnvoy } from '../src/envoy/find.ts'
 import { envoyArguments } from '../src/envoy/process.ts'
+import { prepareSocketDirectory } from '../src/node/socketdirectory.ts'
 
 /** Starts the node's Envoy as Lightpath has it, by the bootstrap that `lightpath bootstrap` prints. */
 export async function startEnvoy(network: Network, node: LabNode, workers: number): Promise<Child> {
-  const [command, ...args] = commandLines.bootstrap(node.name)
+  const [command, ...args] = commandLines.bootstrap(node.name, { envoySockets: envoySocketsOf(network, node) })
   return startEnvoyWith(network, node.netns, 'lightpath', await runOrThrow(command, args), workers)
 }
 
@@ -41,6 +43,13 @@ export async function startEnvoyWith(
   writeFileSync(bootstrapFile, configuration)
   const args = envoyArguments({ bootstrapFile, concurrency: workers })
   return network.processes.spawnIn(netns, found.path, args, { logFile: bootstrapFile.replace('.json', '.log') })
+}
+
+/** The directory of the sockets between a node's agent and Envoy. */
+function envoySocketsOf(network: Network, node: LabNode): string {
+  const directory = join(network.directory, node.name, 'envoy')
+  prepareSocketDirectory(directory, definitions.envoyUser.default)
+  return directory
 }
 
 export interface RunningAgent {
@@ -69,7 +78,8 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 export async function startAgent(network: Network, node: LabNode, source: readonly string[]): Promise<RunningAgent> {
   const directory = join(network.directory, node.name)
   mkdirSync(directory, { recursive: true })
-  const args = ['node', '--node-name', node.name, '--socket', join(directory, 'agent.sock'), ...source]
+  const sockets = ['--socket', join(directory, 'agent.sock'), '--envoy-sockets', envoySocketsOf(network, node)]
+  const args = ['node', '--node-name', node.name, ...sockets, ...source]
   const started = Date.now()
   const logFile = join(directory, `agent-${started}.log`)
   const child = await network.processes.spawnIn(node.netns, shipped(network), [...args, '--log-level', 'debug'], {

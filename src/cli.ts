@@ -7,7 +7,8 @@ import type { Config } from './commands/options.ts'
 import { UsageError } from './commands/usage.ts'
 import { printable } from './text/printable.ts'
 
-const ports = ['redirectPort', 'canaryPort', 'adminPort', 'xdsPort'] as const
+const ports = ['redirectPort', 'adminPort'] as const
+const sockets = ['envoySockets', 'envoyUser'] as const
 const kernel = [
   ...([
     'steeringMark',
@@ -50,8 +51,8 @@ configured(
     'kubeconfig',
     'services',
     'families',
-    'xdsAddress',
-    ...ports,
+    'redirectPort',
+    ...sockets,
     'metricsAddress',
     'metricsPort',
     'servicesMetricsPort',
@@ -79,10 +80,8 @@ configured(
 
 configured(program.command('bootstrap').description("print the bootstrap of this node's Envoy, for `envoy -c FILE`"), [
   'nodeName',
-  'xdsAddress',
-  'xdsPort',
+  'envoySockets',
   'adminPort',
-  'canaryPort',
   'envoyMark',
   'clientAddress',
 ]).action(run(async config => (await import('./commands/bootstrap.ts')).printBootstrap(config)))
@@ -130,7 +129,7 @@ configured(
       'print what Envoy and the kernel would be told of the Services in a directory; changes nothing, needs no root',
     )
     .argument('<directory>', 'manifests: Services, EndpointSlices, Namespaces, Nodes'),
-  ['nodeName', 'families', ...ports, ...kernel, 'clientAddress'],
+  ['nodeName', 'families', ...ports, 'envoySockets', ...kernel, 'clientAddress'],
 )
   .option(
     '--to <table|json|envoy|nftables>',
@@ -172,6 +171,7 @@ configured(
 configured(program.command('cleanup').description("remove everything that Lightpath ever made in this node's kernel"), [
   'routeTable',
   'socket',
+  'envoySockets',
 ]).action(run(async config => (await import('./commands/cleanup.ts')).cleanUp(config)))
 
 configured(
@@ -212,7 +212,7 @@ configured(
     .description(
       "pack configuration, state, ruleset, Envoy's configuration and statistics into one archive, without secrets",
     ),
-  ['socket', 'adminPort', 'routeTable'],
+  ['socket', ...sockets, 'routeTable'],
 )
   .option('--file <FILE>', 'the archive, - for standard output (default: lightpath-NODE-TIME.tar.gz here)')
   .action(run(async (config, _args, { file }) => (await import('./commands/dump.ts')).dump(config, file)))

@@ -11,9 +11,8 @@ export async function printBootstrap(config: Config): Promise<void> {
 export function bootstrapOptions(config: DecidedConfig) {
   return {
     node: config.nodeName,
-    xds: { host: config.xdsAddress, port: config.xdsPort },
+    sockets: config.envoySockets,
     adminPort: config.adminPort,
-    canaryPort: config.canaryPort,
     mark: config.envoyMark,
     clientAddress: config.clientAddress,
     heapBytes: config.envoyHeap * 1024 ** 2,

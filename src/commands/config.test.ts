@@ -33,19 +33,19 @@ function refusal(flags: readonly string[], file?: string): string {
 
 describe('the configuration', () => {
   test('has the defaults where nothing is said', () => {
-    assert.equal(parse([]).xdsPort, 18000)
+    assert.equal(parse([]).redirectPort, 1666)
     assert.equal(parse([]).drainTime, 600e3)
   })
   test('takes a flag before the file, and the file before the default', () => {
-    const config = parse(['--xds-port', '1'], 'xdsPort: 2\nadminPort: 3\nsteeringMark: 0x8000\n')
-    assert.deepEqual([config.xdsPort, config.adminPort, config.metricsPort], [1, 3, 9000])
+    const config = parse(['--redirect-port', '1'], 'redirectPort: 2\nadminPort: 3\nsteeringMark: 0x8000\n')
+    assert.deepEqual([config.redirectPort, config.adminPort, config.metricsPort], [1, 3, 9000])
     assert.equal(config.steeringMark, 0x8000)
   })
-  test('may be an empty file', () => assert.equal(parse([], '').xdsPort, 18000))
+  test('may be an empty file', () => assert.equal(parse([], '').redirectPort, 1666))
   test('names the flag whose value is wrong, and what it takes', () => {
     assert.match(
-      refusal(['--xds-port', '70000']),
-      /^--xds-port is "70000", which is not a port number from 1 to 65535$/,
+      refusal(['--redirect-port', '70000']),
+      /^--redirect-port is "70000", which is not a port number from 1 to 65535$/,
     )
     assert.match(refusal(['--steering-mark', '0x3']), /--steering-mark .* single bit/)
     assert.match(refusal(['--log-level', 'loud']), /debug or info or warn or error/)
@@ -70,9 +70,9 @@ describe('the configuration', () => {
       assert.match(refusal(['--nodeport-addresses', wrong]), /CIDRs/)
   })
   test('names the file and key whose value is wrong', () => {
-    assert.match(refusal([], 'xdsPort: many\n'), /config\.yaml: xdsPort is "many"/)
-    assert.match(refusal([], 'xdsPort: [1]\n'), /config\.yaml: xdsPort is not a single value/)
-    assert.match(refusal([], 'xdsport: 1\n'), /there is no setting xdsport; there are .*xdsPort/)
+    assert.match(refusal([], 'adminPort: many\n'), /config\.yaml: adminPort is "many"/)
+    assert.match(refusal([], 'adminPort: [1]\n'), /config\.yaml: adminPort is not a single value/)
+    assert.match(refusal([], 'xdsport: 1\n'), /there is no setting xdsport; there are .*redirectPort/)
     assert.match(refusal([], '- 1\n'), /not a mapping/)
     assert.match(refusal([], 'a: [\n'), /cannot be read/)
   })

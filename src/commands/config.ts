@@ -16,7 +16,7 @@ export function addOptions(command: Command, names: readonly OptionName[]): Comm
     const description = shown === undefined ? definition.description : `${definition.description} (default: ${shown})`
     command.addOption(new Option(`${flagOf(name)} <${definition.placeholder}>`, description))
   }
-  return command.option('--config <FILE>', 'YAML file with the same settings, by name: xdsPort, logLevel, …')
+  return command.option('--config <FILE>', 'YAML file with the same settings, by name: adminPort, logLevel, …')
 }
 
 /** The configuration of a command whose options `addOptions` gave. Throws UsageError with the flag or key that is wrong. */

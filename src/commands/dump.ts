@@ -14,8 +14,9 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import packageJson from '../../package.json' with { type: 'json' }
 import { adminPage } from '../envoy/admin.ts'
-import { type OwnPorts, placesOf } from '../envoy/ownports.ts'
+import { adminSocket, type Instance, type UnixAddress } from '../envoy/sockets.ts'
 import { runCommand } from '../kernel/command.ts'
+import { envoySockets } from '../node/socketdirectory.ts'
 import { withoutSecrets } from '../observe/secrets.ts'
 import { tar } from '../observe/tar.ts'
 import { askAgent, askAgentText } from './agent.ts'
@@ -78,12 +79,12 @@ function agentPages({ socket }: Config): readonly Page[] {
 
 /** Of the second Envoy too, where there is one. */
 async function envoyPages(config: Config): Promise<readonly Page[]> {
-  const [first, second] = placesOf(config)
-  const hasSecond = (await adminPage(second.adminPort, '/server_info')) !== undefined
-  return [...pagesOf('envoy', first), ...(hasSecond ? pagesOf('envoy-2', second) : [])]
+  const at = (instance: Instance) => adminSocket(envoySockets(config), instance)
+  const hasSecond = (await adminPage(at(2), '/server_info')) !== undefined
+  return [...pagesOf('envoy', at(1)), ...(hasSecond ? pagesOf('envoy-2', at(2)) : [])]
 }
 
-function pagesOf(folder: string, { adminPort }: OwnPorts): readonly Page[] {
+function pagesOf(folder: string, socket: UnixAddress): readonly Page[] {
   const paths = {
     'config_dump.json': '/config_dump?include_eds',
     'clusters.txt': '/clusters',
@@ -92,8 +93,8 @@ function pagesOf(folder: string, { adminPort }: OwnPorts): readonly Page[] {
     'server_info.json': '/server_info',
   }
   return pages(folder, paths, async path => {
-    const text = await adminPage(adminPort, path)
-    if (text === undefined) throw new Error(`Envoy does not answer on 127.0.0.1:${adminPort}${path}`)
+    const text = await adminPage(socket, path)
+    if (text === undefined) throw new Error(`Envoy does not answer ${path} on ${socket.path}`)
     return text
   })
 }

@@ -1,4 +1,3 @@
-import { placesOf } from '../envoy/ownports.ts'
 import { libcProblem } from '../kernel/netlink/libc.ts'
 import { Agent } from '../node/agent.ts'
 import { startSettings } from '../node/kernelsettings.ts'
@@ -76,10 +75,9 @@ async function createRecorder(agent: Agent, { kubeconfig, nodeName }: Config, lo
 
 /** Where the agent and its Envoys listen, whatever address they do it on. */
 function reservedPorts(config: Config): ReadonlySet<number> {
-  const { redirectPort, adminPort, canaryPort, xdsPort, metricsPort, servicesMetricsPort, metricsBindAddress } = config
-  const envoys = [redirectPort, ...placesOf({ adminPort, canaryPort }).flatMap(ports => Object.values(ports))]
+  const { redirectPort, adminPort, metricsPort, servicesMetricsPort, metricsBindAddress } = config
   const others = [healthAddress(config), metricsBindAddress].map(where => (where === 'none' ? [] : [where.port]))
-  return new Set([...envoys, xdsPort, metricsPort, servicesMetricsPort, ...others.flat()])
+  return new Set([redirectPort, adminPort, adminPort + 1, metricsPort, servicesMetricsPort, ...others.flat()])
 }
 
 function terminated(): Promise<void> {

@@ -23,6 +23,7 @@ import {
   ranges,
   type Shape,
   text,
+  userId,
   yesOrNo,
 } from './values.ts'
 
@@ -62,20 +63,24 @@ export const definitions = {
     description: 'IP families to serve; dual is ipv4 alone where the kernel has no IPv6, or lo has it disabled',
     default: 'dual' as 'ipv4' | 'ipv6' | 'dual',
   },
-  xdsAddress: { ...text, description: 'address of the xDS server', default: '127.0.0.1' },
-  xdsPort: { ...portNumber, description: 'port of the xDS server', default: 18000 },
+  envoySockets: {
+    ...path,
+    description:
+      'directory of the Unix sockets between agent and Envoy (xDS, admin interface, canary), which the agent closes to all but root and the user of Envoy; give it to both `node` and `bootstrap`',
+    default: '/run/lightpath/envoy',
+  },
+  envoyUser: {
+    ...userId,
+    description: 'id of the user that Envoy runs as, and of its group; it, and no other but root, is taken for Envoy',
+    default: 61166,
+  },
   adminPort: {
     ...portNumber,
-    description: "port of Envoy's admin interface, on 127.0.0.1; an Envoy that follows another has the next one",
+    description:
+      "port, on 127.0.0.1, on which Envoy's admin pages can be read; an Envoy that follows another has the next one",
     default: 15000,
   },
   redirectPort: { ...portNumber, description: 'port on which Envoy takes redirected connections', default: 1666 },
-  canaryPort: {
-    ...portNumber,
-    description:
-      'port, on 127.0.0.1, on which Envoy answers canary requests; an Envoy that follows another has the next one',
-    default: 1667,
-  },
   metricsAddress: {
     ...text,
     description: 'address of /metrics, /healthz and /readyz',
@@ -280,7 +285,7 @@ export const definitions = {
 export type OptionName = keyof typeof definitions
 export type Config = { readonly [name in OptionName]: (typeof definitions)[name]['default'] }
 
-/** `--xds-port` */
+/** `--log-level` */
 export function flagOf(name: OptionName): string {
   return `--${name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
 }

@@ -1,4 +1,3 @@
-import { placesOf } from '../envoy/ownports.ts'
 import { createLog } from '../observe/log.ts'
 import type { Check } from '../preflight/check.ts'
 import { checkPolicies, type PlannedPort, plannedPorts } from '../preflight/cluster.ts'
@@ -34,8 +33,7 @@ export async function preflight(config: Config, output: Output): Promise<void> {
 }
 
 async function gather(config: Config, onStep: (step: string) => void): Promise<Report> {
-  const { redirectPort, xdsPort, metricsPort, servicesMetricsPort } = config
-  const ofEnvoys = placesOf(config).flatMap(({ adminPort, canaryPort }) => [canaryPort, adminPort])
+  const { redirectPort, adminPort, metricsPort, servicesMetricsPort } = config
   // Where a node may find out that it keeps the client's address, what that takes is looked at.
   const decided = withClientAddress(config, config.clientAddress === 'forwarded-for' ? 'forwarded-for' : 'preserve')
   const hasAgent = (await askAgent(config.socket, '/status')).kind !== 'dead'
@@ -44,7 +42,7 @@ async function gather(config: Config, onStep: (step: string) => void): Promise<R
       ...decided,
       targetPort: redirectPort,
       families: familiesOf(config),
-      ports: [redirectPort, ...ofEnvoys, xdsPort, metricsPort, servicesMetricsPort],
+      ports: [redirectPort, adminPort, adminPort + 1, metricsPort, servicesMetricsPort],
       hasAgent,
       cniDirectory,
     },

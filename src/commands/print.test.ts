@@ -74,7 +74,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
         objects: { services: 1, endpointSlices: 1, ports: 1 },
         envoy: {
           up: true,
-          clients: [{ nodeId: text, version: text, state: 'serving' as const, adminPort: 1, connectedSince: text }],
+          clients: [{ nodeId: text, version: text, state: 'serving' as const, instance: 1, connectedSince: text }],
         },
         paths: { IPv4: { outcome: 'blocked' as const, by: text, reason: text } },
         kernelClients: { count: 1, examples: kernelClients(text) },

@@ -69,6 +69,12 @@ export const count: Shape<number> = {
   accepts: 'a whole number from 0 to 999999999',
 }
 
+export const userId: Shape<number> = {
+  placeholder: 'UID',
+  parse: value => (/^\d{1,9}$/.test(value) && Number(value) > 0 ? Number(value) : undefined),
+  accepts: 'a number from 1 to 999999999',
+}
+
 export const yesOrNo: Shape<boolean> = {
   placeholder: 'true|false',
   parse: value => (value === 'true' ? true : value === 'false' ? false : undefined),

@@ -15,17 +15,24 @@ export interface AgentFiles {
   readonly source: string
   /** Unix socket of the agent. */
   readonly socket: string
+  /** Directory of the sockets between agent and Envoy. */
+  readonly envoySockets: string
 }
 
-export function agent(nodeName: string, { source, socket }: AgentFiles): CommandLine {
+export function agent(nodeName: string, { source, socket, envoySockets }: AgentFiles): CommandLine {
   // The size of conntrack's table is the machine's, which no node in a namespace may change.
   const conntrack = ['--conntrack-max-per-core', '0']
-  return [lightpath, 'node', '--node-name', nodeName, '--source', source, '--socket', socket, ...conntrack]
+  const files = ['--source', source, '--socket', socket, '--envoy-sockets', envoySockets]
+  return [lightpath, 'node', '--node-name', nodeName, ...files, ...conntrack]
 }
 
 /** Writes Envoy's bootstrap to stdout. */
-export function bootstrap(nodeName: string, ...flags: readonly string[]): CommandLine {
-  return [lightpath, 'bootstrap', '--node-name', nodeName, ...flags]
+export function bootstrap(
+  nodeName: string,
+  { envoySockets }: Pick<AgentFiles, 'envoySockets'>,
+  ...flags: readonly string[]
+): CommandLine {
+  return [lightpath, 'bootstrap', '--node-name', nodeName, '--envoy-sockets', envoySockets, ...flags]
 }
 
 export function explain(service: string, { socket }: Pick<AgentFiles, 'socket'>): CommandLine {
@@ -44,5 +51,5 @@ export async function envoy(bootstrapFile: string): Promise<CommandLine> {
   return [found.path, ...envoyArguments({ bootstrapFile })]
 }
 
-/** Envoy's admin interface, inside a node's namespace. */
+/** Envoy's admin pages, inside a node's namespace. */
 export const envoyAdmin = 'http://127.0.0.1:15000'

@@ -3,6 +3,8 @@
 import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { definitions } from '../commands/options.ts'
+import { prepareSocketDirectory } from '../node/socketdirectory.ts'
 import { curl } from './clients.ts'
 import * as commandLines from './command-lines.ts'
 import { hostsOf, podsOf, readManifests } from './examples.ts'
@@ -71,9 +73,10 @@ async function furnish(network: Network): Promise<Stage> {
 async function startNode(network: Network, node: LabNode, source: string): Promise<StagedNode> {
   const directory = join(network.directory, node.name)
   mkdirSync(directory)
-  const files = { source, socket: join(directory, 'agent.sock') }
+  const files = { source, socket: join(directory, 'agent.sock'), envoySockets: join(directory, 'envoy') }
+  prepareSocketDirectory(files.envoySockets, definitions.envoyUser.default)
   const bootstrapFile = join(directory, 'bootstrap.json')
-  const [command, ...args] = commandLines.bootstrap(node.name)
+  const [command, ...args] = commandLines.bootstrap(node.name, files)
   const bootstrap = await run(command, args)
   if (bootstrap.code !== 0) throw new Error(`lightpath bootstrap: ${bootstrap.stderr.trim()}`)
   writeFileSync(bootstrapFile, bootstrap.stdout)

@@ -1,17 +1,23 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { endpointHealth, isReady, readActivity, statsTexts } from './admin.ts'
+import type { UnixAddress } from './sockets.ts'
 
-async function admin(t: TestContext, answer: RequestListener): Promise<number> {
+async function admin(t: TestContext, answer: RequestListener): Promise<UnixAddress> {
   const server = createServer(answer)
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const directory = mkdtempSync(join(tmpdir(), 'lightpath-admin-'))
+  const path = join(directory, 'admin.sock')
+  await new Promise<void>(resolve => server.listen(path, resolve))
   t.after(() => {
     server.closeAllConnections()
     server.close()
+    rmSync(directory, { recursive: true })
   })
-  return (server.address() as AddressInfo).port
+  return { path }
 }
 
 const silences: Readonly<Record<string, RequestListener>> = {
@@ -25,20 +31,29 @@ const silences: Readonly<Record<string, RequestListener>> = {
 
 for (const [what, answer] of Object.entries(silences)) {
   test(`an Envoy that ${what} has said nothing, which is no error`, async t => {
-    const port = await admin(t, answer)
+    const socket = await admin(t, answer)
     const [ready, stats, activity, health] = await Promise.all([
-      isReady(port),
-      statsTexts([port]),
-      readActivity([port]),
-      endpointHealth([port], 'a/b/c'),
+      isReady(socket),
+      statsTexts([socket]),
+      readActivity([socket]),
+      endpointHealth([socket], 'a/b/c'),
     ])
     assert.deepEqual({ ready, stats, activity, health }, { ready: false, stats: [''], activity: undefined, health: {} })
   })
 }
 
+const nowhere = { path: '/nowhere/admin.sock' }
+
 test('without an Envoy there is nothing to tell either', async () => {
-  assert.equal(await isReady(1), false)
-  assert.equal(await readActivity([1]), undefined)
+  assert.equal(await isReady(nowhere), false)
+  assert.equal(await readActivity([nowhere]), undefined)
+})
+
+test('a socket that a process of another user serves has said nothing', async t => {
+  const { path } = await admin(t, (_, response) => response.end('LIVE'))
+  const own = process.geteuid!()
+  assert.equal(await isReady({ path, users: [own] }), true)
+  assert.equal(await isReady({ path, users: [own + 1] }), false)
 })
 
 test('what goes on is found by the names of listeners, also those of IPv6, and of clusters', async t => {
@@ -49,8 +64,8 @@ test('what goes on is found by the names of listeners, also those of IPv6, and o
     'listener.10.0.0.1_80.downstream_cx_active: 3',
     'listener.[fd00__1]_80.downstream_cx_active: 2',
   ]
-  const port = await admin(t, (_, response) => response.end(lines.join('\n')))
-  const { connections, requests, answers } = (await readActivity([port]))!
+  const socket = await admin(t, (_, response) => response.end(lines.join('\n')))
+  const { connections, requests, answers } = (await readActivity([socket]))!
   assert.deepEqual(['10.0.0.1:80', '[fd00::1]:80', '10.0.0.2:80'].map(connections), [3, 2, 0])
   assert.deepEqual(['a/b/http/IPv6', 'a/b/http'].map(requests), [7, 0])
   assert.deepEqual(['a/b/http/IPv6', 'a/b/http'].map(answers), [0, 42])

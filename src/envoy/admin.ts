@@ -6,6 +6,8 @@
 
 import type { IncomingMessage } from 'node:http'
 import { get } from '../observe/plainhttp.ts'
+import { connectUnix } from '../observe/unixsocket.ts'
+import type { UnixAddress } from './sockets.ts'
 import { metricsFilter } from './stats.ts'
 
 export interface EndpointHealth {
@@ -21,20 +23,20 @@ const longTimeoutMs = 20_000
 const maxBytes = 128 * 1024 * 1024
 
 /** Whether Envoy serves: it has what it needs to start, and does not drain. */
-export async function isReady(adminPort: number): Promise<boolean> {
-  return (await ask(adminPort, '/ready', {})) !== undefined
+export async function isReady(socket: UnixAddress): Promise<boolean> {
+  return (await ask(socket, '/ready', {})) !== undefined
 }
 
 /** A page for people, such as `/config_dump`; undefined where Envoy does not answer. */
-export function adminPage(adminPort: number, path: string): Promise<string | undefined> {
+export function adminPage(socket: UnixAddress, path: string): Promise<string | undefined> {
   const { pathname, searchParams } = new URL(path, 'http://envoy')
-  return ask(adminPort, pathname, Object.fromEntries(searchParams), longTimeoutMs)
+  return ask(socket, pathname, Object.fromEntries(searchParams), longTimeoutMs)
 }
 
 /** Of each Envoy the statistics of Service ports that metrics are made from (stats.ts), in Prometheus' format; '' where it does not answer. */
-export function statsTexts(adminPorts: readonly number[]): Promise<readonly string[]> {
+export function statsTexts(sockets: readonly UnixAddress[]): Promise<readonly string[]> {
   const query = { usedonly: '', filter: metricsFilter }
-  return Promise.all(adminPorts.map(async port => (await ask(port, '/stats/prometheus', query)) ?? ''))
+  return Promise.all(sockets.map(async socket => (await ask(socket, '/stats/prometheus', query)) ?? ''))
 }
 
 /** What is going on in Envoys, taken together; 0 for what none of them knows. */
@@ -48,9 +50,9 @@ export interface Activity {
 }
 
 /** Undefined where one of them does not answer. */
-export async function readActivity(adminPorts: readonly number[]): Promise<Activity | undefined> {
+export async function readActivity(sockets: readonly UnixAddress[]): Promise<Activity | undefined> {
   const filter = '^(listener\\..*\\.downstream_cx_active|cluster\\..*/.*\\.upstream_rq_(active|[1-5]xx))$'
-  const answers = await Promise.all(adminPorts.map(port => ask(port, '/stats', { usedonly: '', filter })))
+  const answers = await Promise.all(sockets.map(socket => ask(socket, '/stats', { usedonly: '', filter })))
   if (answers.includes(undefined)) return undefined
   const each = answers.map(answer => new Map(answer!.split('\n').map(line => line.split(': ') as [string, string])))
   const count = (name: string) => each.reduce((sum, open) => sum + Number(open.get(name) ?? 0), 0)
@@ -65,11 +67,11 @@ export async function readActivity(adminPorts: readonly number[]): Promise<Activ
 
 /** By `address:port`, of the cluster with this id, the worst that one of these Envoys says; empty where none answers or knows the cluster. */
 export async function endpointHealth(
-  adminPorts: readonly number[],
+  sockets: readonly UnixAddress[],
   id: string,
 ): Promise<Readonly<Record<string, EndpointHealth>>> {
   const worst: Record<string, EndpointHealth> = {}
-  for (const health of await Promise.all(adminPorts.map(port => healthIn(port, id)))) {
+  for (const health of await Promise.all(sockets.map(socket => healthIn(socket, id)))) {
     for (const [endpoint, { ejected, healthy }] of Object.entries(health)) {
       const before = worst[endpoint] ?? { ejected, healthy }
       worst[endpoint] = { ejected: before.ejected || ejected, healthy: before.healthy && healthy }
@@ -78,8 +80,8 @@ export async function endpointHealth(
   return worst
 }
 
-async function healthIn(adminPort: number, id: string): Promise<Readonly<Record<string, EndpointHealth>>> {
-  const answer = await ask(adminPort, '/clusters', { format: 'json', filter: `^\\Q${id}\\E$` })
+async function healthIn(socket: UnixAddress, id: string): Promise<Readonly<Record<string, EndpointHealth>>> {
+  const answer = await ask(socket, '/clusters', { format: 'json', filter: `^\\Q${id}\\E$` })
   const { cluster_statuses: clusters = [] } = JSON.parse(answer ?? '{}') as ClustersAnswer
   return Object.fromEntries(
     clusters
@@ -106,7 +108,7 @@ interface ClustersAnswer {
 
 /** Undefined where there is no whole answer with status 200 in time. */
 async function ask(
-  port: number,
+  { path: socketPath, users }: UnixAddress,
   path: string,
   query: Readonly<Record<string, string>>,
   limitMs = timeoutMs,
@@ -115,7 +117,9 @@ async function ask(
   try {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const search = new URLSearchParams(query)
-      get({ host: '127.0.0.1', port, path: `${path}?${search}`, agent: false, signal }, resolve).on('error', reject)
+      const options = { path: `${path}?${search}`, signal } as const
+      const createConnection = () => connectUnix(socketPath, users)
+      get({ ...options, createConnection }, resolve).on('error', reject)
     })
     if (response.statusCode !== 200) {
       response.destroy()

@@ -2,7 +2,8 @@
 
 import { create, createRegistry, type JsonObject, type MessageInitShape, toJson } from '@bufbuild/protobuf'
 import { type ClientAddress, clientAddressKey, firstOwnPort } from '../services/clientaddress.ts'
-import { socketAddress } from './address.ts'
+import { pipeAddress } from './address.ts'
+import { adminCluster, adminListener } from './adminlistener.ts'
 import { fromAds } from './ads.ts'
 import { type Bootstrap, BootstrapSchema } from './api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { Cluster_DiscoveryType, type ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
@@ -32,10 +33,9 @@ import { DownstreamConnectionsConfigSchema } from './api/envoy/extensions/resour
 import { FixedHeapConfigSchema } from './api/envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap_pb.js'
 import { PreviousHostsPredicateSchema } from './api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
 import { HttpProtocolOptionsSchema } from './api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
-import { tcpKeepalive } from './connection.ts'
 import { any, duration } from './encoding.ts'
 import { memoryAllocatorManager, overloadManager } from './overload.ts'
-import { metadataOfPorts } from './ownports.ts'
+import { adminSocket, canarySocket, type Instance, metadataOfInstance, xdsSocket } from './sockets.ts'
 import { statsConfig } from './stats.ts'
 
 export interface BootstrapOptions {
@@ -43,12 +43,12 @@ export interface BootstrapOptions {
   readonly node: string
   /** Envoy's node cluster. Default `lightpath`. */
   readonly cluster?: string
-  /** Where the xDS server listens. Default 127.0.0.1:18000. */
-  readonly xds?: { readonly host: string; readonly port: number }
-  /** Envoy's admin interface, on 127.0.0.1. Default 15000; 0 lets the kernel choose. */
+  /** Directory of the sockets (sockets.ts). Default /run/lightpath/envoy. */
+  readonly sockets?: string
+  /** Default 1. */
+  readonly instance?: Instance
+  /** Where admin pages can be read, on 127.0.0.1. Default 15000; 0 lets the kernel choose. */
   readonly adminPort?: number
-  /** Where a worker answers 200 to any HTTP request, on 127.0.0.1, so that a hung Envoy is noticed. Default 1667. */
-  readonly canaryPort?: number
   /** SO_MARK of Envoy's own connections, by which the kernel layer leaves them alone (CAP_NET_ADMIN); 0 for none. Default 0x1000. */
   readonly mark?: number
   /** preserve: Envoy's connections have local ports from 61000 up (Linux 6.3). Default forwarded-for. */
@@ -59,9 +59,9 @@ export interface BootstrapOptions {
 
 const bootstrapDefaults = {
   cluster: 'lightpath',
-  xds: { host: '127.0.0.1', port: 18000 },
+  sockets: '/run/lightpath/envoy',
+  instance: 1,
   adminPort: 15000,
-  canaryPort: 1667,
   mark: 0x1000,
   clientAddress: 'forwarded-for',
   heapBytes: 2 * 1024 ** 3,
@@ -72,13 +72,15 @@ type Listener = MessageInitShape<typeof ListenerSchema>
 
 export function bootstrap(given: BootstrapOptions): Bootstrap {
   const options: Options = { ...bootstrapDefaults, ...given, heapBytes: given.heapBytes ?? bootstrapDefaults.heapBytes }
+  const admin = adminSocket({ directory: options.sockets }, options.instance).path
+  const pages = { port: options.adminPort, socket: admin }
   return create(BootstrapSchema, {
     node: { id: options.node, cluster: options.cluster, metadata: metadataOf(options) },
-    admin: { address: socketAddress('127.0.0.1', options.adminPort) },
+    admin: { address: pipeAddress(admin, socketMode) },
     dynamicResources: { adsConfig, cdsConfig: fromAds, ldsConfig: fromAds },
     staticResources: {
-      clusters: [xdsCluster(options)],
-      listeners: [canaryListener(options)],
+      clusters: [xdsCluster(options), adminCluster(pages)],
+      listeners: [canaryListener(options), adminListener(pages)],
     },
     clusterManager: { upstreamBindConfig: bindConfig(options) },
     statsConfig,
@@ -89,10 +91,15 @@ export function bootstrap(given: BootstrapOptions): Bootstrap {
   })
 }
 
+/** The agent is in the group of Envoy's user. */
+const socketMode = 0o660
+
 /** Told to the agent by Envoy's first request (xds/server.ts): where it answers, and whether both fit. */
-function metadataOf({ clientAddress, ...ports }: Options): JsonObject {
+function metadataOf({ clientAddress, instance, adminPort }: Options): JsonObject {
   return {
-    ...metadataOfPorts(ports),
+    ...metadataOfInstance(instance),
+    // For images/envoy-start, which changes it in the text of this file.
+    'lightpath.cloud/admin-port': String(adminPort),
     ...(clientAddress === 'preserve' ? { [clientAddressKey]: clientAddress } : {}),
   }
 }
@@ -122,7 +129,7 @@ const registry = createRegistry(
   TcpProxySchema,
 )
 
-const xdsClusterName = 'xds'
+export const xdsClusterName = 'xds'
 
 const adsConfig: MessageInitShape<typeof ApiConfigSourceSchema> = {
   apiType: ApiConfigSource_ApiType.DELTA_GRPC,
@@ -142,9 +149,9 @@ const adsConfig: MessageInitShape<typeof ApiConfigSourceSchema> = {
   ],
 }
 
-function xdsCluster({ xds }: Options): MessageInitShape<typeof ClusterSchema> {
+function xdsCluster({ sockets }: Options): MessageInitShape<typeof ClusterSchema> {
   const endpoint = {
-    hostIdentifier: { case: 'endpoint', value: { address: socketAddress(xds.host, xds.port) } },
+    hostIdentifier: { case: 'endpoint', value: { address: pipeAddress(xdsSocket(sockets)) } },
   } as const
   return {
     name: xdsClusterName,
@@ -158,19 +165,19 @@ function xdsCluster({ xds }: Options): MessageInitShape<typeof ClusterSchema> {
           value: {
             protocolConfig: {
               case: 'http2ProtocolOptions',
-              // An agent that hangs with its port open is left after 40 s.
+              // An agent that hangs with its socket open is left after 40 s.
               value: { connectionKeepalive: { interval: duration(30e3), timeout: duration(10e3) } },
             },
           },
         },
       }),
     },
-    upstreamConnectionOptions: { tcpKeepalive },
+    upstreamBindConfig: {},
   }
 }
 
 /** Answers 200, and 503 from `POST /healthcheck/fail` on: that tells the agent that this Envoy is about to end. */
-function canaryListener({ canaryPort }: Options): Listener {
+function canaryListener({ sockets, instance }: Options): Listener {
   const path = {
     name: ':path',
     headerMatchSpecifier: { case: 'presentMatch', value: true },
@@ -195,7 +202,7 @@ function canaryListener({ canaryPort }: Options): Listener {
   })
   return {
     name: 'canary',
-    address: socketAddress('127.0.0.1', canaryPort),
+    address: pipeAddress(canarySocket({ directory: sockets }, instance).path, socketMode),
     filterChains: [
       {
         name: 'canary',

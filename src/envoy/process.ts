@@ -70,7 +70,7 @@ export async function startEnvoy(
   })
   await log.close()
   const stop = () => end(child, exited)
-  const ended = await Promise.race([exited, untilReady(adminPortOf(bootstrap))])
+  const ended = await Promise.race([exited, untilReady(adminPathOf(bootstrap))])
   if (child.pid === undefined || ended !== undefined) {
     await stop()
     throw new Error(`Envoy ${path} ${ended}:\n${(await readFile(logFile, 'utf8')).slice(-2000)}`)
@@ -78,17 +78,16 @@ export async function startEnvoy(
   return { pid: child.pid, logFile, stop }
 }
 
-function adminPortOf({ admin }: Bootstrap): number {
+function adminPathOf({ admin }: Bootstrap): string {
   const address = admin?.address?.address
-  const port = address?.case === 'socketAddress' ? address.value.portSpecifier : undefined
-  return port?.case === 'portValue' ? port.value : 0
+  return address?.case === 'pipe' ? address.value.path : ''
 }
 
 /** Undefined when it is ready, else what is wrong. */
-async function untilReady(adminPort: number): Promise<string | undefined> {
+async function untilReady(path: string): Promise<string | undefined> {
   const deadline = performance.now() + readyMs
   while (performance.now() < deadline) {
-    if (await isReady(adminPort)) return undefined
+    if (await isReady({ path })) return undefined
     await sleep(50)
   }
   return `is not ready after ${readyMs / 1000} s`

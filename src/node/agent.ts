@@ -8,6 +8,7 @@
 
 import { readActivity } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
+import { adminSocket, canarySocket, type EnvoySockets, type UnixAddress, xdsSocket } from '../envoy/sockets.ts'
 import { externalId, portIdOf, type Way, waysOf } from '../envoy/way.ts'
 import { IptablesLayer } from '../kernel/iptables/layer.ts'
 import type { KernelLayer, KernelObserver, Redirect, Round } from '../kernel/layer.ts'
@@ -46,17 +47,18 @@ import type { PathState, PathWatch } from './pathwatch.ts'
 import { PodRules, readPodRules } from './podrules.ts'
 import { Programming } from './programming.ts'
 import { type Retried, startRetrying } from './retry.ts'
+import { envoySockets, prepareSocketDirectory } from './socketdirectory.ts'
 import { SyncHealth } from './synchealth.ts'
 
 export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, 'ownsClusterIPs'> {
   readonly nodeName: string
   readonly services: ServiceScope
   readonly families: readonly IpFamily[]
-  readonly xdsAddress: string
-  readonly xdsPort: number
+  /** Directory of the sockets between agent and Envoy. */
+  readonly envoySockets: string
+  /** User id of Envoy, and its group's. */
+  readonly envoyUser: number
   readonly redirectPort: number
-  readonly canaryPort: number
-  readonly adminPort: number
   readonly steeringMark: number
   readonly envoyMark: number
   readonly routeTable: number
@@ -97,6 +99,7 @@ export class Agent {
   readonly #proof: ClientAddressWatch
   readonly #podRules: PodRules
   readonly #options: AgentOptions
+  readonly #sockets: EnvoySockets
   readonly #log: Log
   readonly #source: Source
   readonly #programming: Programming
@@ -109,6 +112,7 @@ export class Agent {
 
   constructor(options: AgentOptions, source: Source, log: Log) {
     this.#options = options
+    this.#sockets = envoySockets(options)
     this.#clientAddress = options.clientAddress
     this.#source = source
     this.#log = log
@@ -200,6 +204,11 @@ export class Agent {
   /** Without those that the node has no address of. */
   #familiesOfNode(): readonly IpFamily[] {
     return this.families.filter(family => this.pathOf(family).outcome !== 'absent')
+  }
+
+  /** Of the Envoys that are to be asked. */
+  get adminSockets(): readonly UnixAddress[] {
+    return this.envoy.envoys.instances.map(instance => adminSocket(this.#sockets, instance))
   }
 
   get xds(): XdsServer | undefined {
@@ -302,14 +311,23 @@ export class Agent {
   }
 
   #startXds(): Retried<XdsServer> {
-    const { xdsAddress: address, xdsPort: port } = this.#options
+    const { envoyUser } = this.#options
+    const { directory, users } = this.#sockets
     const { store, shared: forAdmitted } = this.envoy
     return startRetrying({
       everyMs: retryMs,
-      start: () => startXdsServer({ store, forAdmitted, address, port, observer: this.envoy, log: this.#log }),
+      start: async () => {
+        prepareSocketDirectory(directory, envoyUser)
+        const where = { path: xdsSocket(directory), group: envoyUser, users }
+        return startXdsServer({ store, forAdmitted, ...where, observer: this.envoy, log: this.#log })
+      },
       problem: error =>
         problem('LP302', 'xDS server', error.message, 'the kernel layer serves all Services; it is tried again'),
-      onProblems: problems => this.problems.set('xDS server', problems),
+      onProblems: problems => {
+        // No Envoy can confirm what a previous run left in the overlay.
+        if (problems.length > 0) this.envoy.gate.dropUnconfirmed()
+        this.problems.set('xDS server', problems)
+      },
     })
   }
 
@@ -376,7 +394,7 @@ export class Agent {
   }
 
   #createEnvoyLayer(): EnvoyLayer {
-    const { drainTime: drainMs, families, redirectPort, adminPort, canaryPort, clientAddress, pathTest } = this.#options
+    const { drainTime: drainMs, families, redirectPort, clientAddress, pathTest } = this.#options
     let wasUp: boolean | undefined
     return new EnvoyLayer({
       settleMs,
@@ -391,12 +409,12 @@ export class Agent {
       clearOverlay: () => this.kernel.clearOverlay(),
       endConnections: frontends => this.#endings.cut(frontends),
       onMoved: (ids, up) => this.moves.moved(ids, up),
-      firstPorts: { adminPort, canaryPort },
-      watchCanary: (port, onChange) => startCanary({ port, ...canaryTimes, onChange }),
+      watchCanary: (instance, onChange) =>
+        startCanary({ socket: canarySocket(this.#sockets, instance), ...canaryTimes, onChange }),
       handsOver: migratesRequests,
       acknowledgedVersion: (clientId, ref) => this.xds?.acknowledgedVersion(clientId, ref),
       setAdmitted: (clientId, admitted) => this.xds?.setAdmitted(clientId, admitted),
-      activity: () => readActivity(this.envoy.envoys.adminPorts),
+      activity: () => readActivity(this.adminSockets),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       onRefusal: servicePort => this.metrics.refusals.inc({ service_port: servicePort }),
       onProgrammed: ({ name }, ms) => this.#programming.envoyHas(name, ms),

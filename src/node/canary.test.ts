@@ -1,22 +1,27 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { describe, test } from 'node:test'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
 import { waitFor } from '../demo/wait.ts'
 import { type CanaryAnswer, startCanary } from './canary.ts'
 
-async function listen(server: Server): Promise<number> {
-  server.listen(0, '127.0.0.1')
+const directory = mkdtempSync(join(tmpdir(), 'lightpath-canary-'))
+const path = join(directory, 'canary.sock')
+after(() => rmSync(directory, { recursive: true }))
+
+async function listen(server: Server): Promise<void> {
+  server.listen(path)
   await once(server, 'listening')
-  return (server.address() as AddressInfo).port
 }
 
 /** What the canary says, one after another; `until` waits until it has said so much. */
-function watch(port: number) {
+function watch(users?: readonly number[]) {
   const said: CanaryAnswer[] = []
   const canary = startCanary({
-    port,
+    socket: { path, users },
     intervalMs: 10,
     timeoutMs: 300,
     misses: 2,
@@ -30,13 +35,13 @@ function watch(port: number) {
 describe('the canary', () => {
   test('says that Envoy answers, that it is gone, and that it is back', async () => {
     const server = createServer((_, response) => void response.end())
-    const port = await listen(server)
-    const { said, until, stop } = watch(port)
+    await listen(server)
+    const { said, until, stop } = watch()
     await until(1)
     server.closeAllConnections()
     server.close()
     await until(2)
-    server.listen(port, '127.0.0.1')
+    server.listen(path)
     await until(3)
     stop()
     server.close()
@@ -44,7 +49,8 @@ describe('the canary', () => {
   })
   test('says that Envoy is about to end', async () => {
     const server = createServer((_, response) => void response.writeHead(503).end())
-    const { said, until, stop } = watch(await listen(server))
+    await listen(server)
+    const { said, until, stop } = watch()
     await until(1)
     stop()
     server.close()
@@ -57,13 +63,24 @@ describe('the canary', () => {
       if (asked === 2) response.setHeader('connection', 'close')
       response.end()
     })
-    const { said, until, stop } = watch(await listen(server))
+    await listen(server)
+    const { said, until, stop } = watch()
     await until(3)
     stop()
     server.closeAllConnections()
     server.close()
     assert.deepEqual(said, ['serving', 'overloaded', 'serving'])
     assert.ok(asked >= 7, `${asked}`)
+  })
+  test('does not believe a process of another user', async () => {
+    const server = createServer((_, response) => void response.end())
+    await listen(server)
+    const { said, until, stop } = watch([process.geteuid!() + 1])
+    await until(1)
+    stop()
+    server.closeAllConnections()
+    server.close()
+    assert.deepEqual(said, ['missed'])
   })
   test('counts a process that accepts connections and does not answer as missed, but not after one miss', async () => {
     let asked = 0
@@ -72,7 +89,8 @@ describe('the canary', () => {
       asked++
       if (!isSilent(asked)) response.end()
     })
-    const { said, until, stop } = watch(await listen(server))
+    await listen(server)
+    const { said, until, stop } = watch()
     await until(2)
     stop()
     server.closeAllConnections()

@@ -1,9 +1,11 @@
 /**
- * Whether an Envoy of this node answers. Its workers answer requests on the canary port; a process that hangs with its
- * ports open (SIGSTOP, a deadlock) still accepts connections, so only an answer counts.
+ * Whether an Envoy of this node answers. Its workers answer requests on the canary socket; a process that hangs with its
+ * sockets open (SIGSTOP, a deadlock) still accepts connections, so only an answer counts.
  */
 
+import type { UnixAddress } from '../envoy/sockets.ts'
 import { get } from '../observe/plainhttp.ts'
+import { connectUnix } from '../observe/unixsocket.ts'
 
 /**
  * `overloaded`: it serves, but is short of memory, and ends each connection after its answer (envoy/overload.ts).
@@ -12,7 +14,7 @@ import { get } from '../observe/plainhttp.ts'
 export type CanaryAnswer = 'serving' | 'overloaded' | 'draining' | 'refused' | 'missed'
 
 export interface CanaryOptions {
-  readonly port: number
+  readonly socket: UnixAddress
   readonly intervalMs: number
   /** How long an answer may take. */
   readonly timeoutMs: number
@@ -28,7 +30,7 @@ export interface Canary {
   stop(): void
 }
 
-export function startCanary({ port, intervalMs, timeoutMs, misses, recovery, onChange }: CanaryOptions): Canary {
+export function startCanary({ socket, intervalMs, timeoutMs, misses, recovery, onChange }: CanaryOptions): Canary {
   let known: CanaryAnswer | undefined
   let missed = 0
   /** How many times it has to be serving still. */
@@ -37,7 +39,7 @@ export function startCanary({ port, intervalMs, timeoutMs, misses, recovery, onC
   let stopped = false
 
   const ask = async () => {
-    const answer = await request(port, timeoutMs)
+    const answer = await request(socket, timeoutMs)
     if (stopped) return
     missed = answer === 'missed' ? missed + 1 : 0
     if (answer === 'overloaded') recovering = recovery
@@ -58,25 +60,27 @@ export function startCanary({ port, intervalMs, timeoutMs, misses, recovery, onC
   }
 }
 
-function request(port: number, timeoutMs: number): Promise<CanaryAnswer> {
+function request({ path, users }: UnixAddress, timeoutMs: number): Promise<CanaryAnswer> {
   return new Promise(resolve => {
     const options = {
-      host: '127.0.0.1',
-      port,
       path: '/',
-      agent: false,
+      createConnection: () => connectUnix(path, users),
       // So that an answer which ends the connection means something.
       headers: { connection: 'keep-alive' },
       signal: AbortSignal.timeout(timeoutMs),
     } as const
     const query = get(options, response => {
-      response.resume()
+      // With no agent nobody else ends what is to be kept alive.
+      response.destroy()
       const answer = answers.get(response.statusCode) ?? 'missed'
       resolve(answer === 'serving' && response.headers.connection === 'close' ? 'overloaded' : answer)
     })
-    query.on('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED' ? 'refused' : 'missed'))
+    query.on('error', (error: NodeJS.ErrnoException) => resolve(nobody.has(error.code) ? 'refused' : 'missed'))
   })
 }
+
+/** A file that a killed Envoy left, and none. */
+const nobody: ReadonlySet<string | undefined> = new Set(['ECONNREFUSED', 'ENOENT'])
 
 const answers: ReadonlyMap<number | undefined, CanaryAnswer> = new Map([
   [200, 'serving'],

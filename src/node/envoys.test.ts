@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Resource, typeUrls } from '../envoy/resource.ts'
+import type { Instance } from '../envoy/sockets.ts'
 import type { ClientInfo } from '../xds/server.ts'
 import type { CanaryAnswer } from './canary.ts'
 import { Envoys } from './envoys.ts'
@@ -13,8 +14,8 @@ const shared: Resource = {
   encode: () => new Uint8Array(),
 }
 
-function infoOf(id: number, canaryPort: number): ClientInfo {
-  const metadata = new Map([['lightpath.cloud/canary-port', String(canaryPort)]])
+function infoOf(id: number, instance: Instance): ClientInfo {
+  const metadata = new Map([['lightpath.cloud/instance', String(instance)]])
   return { id, nodeId: 'node1', envoyVersion: '1.40.0', extensions: [], metadata }
 }
 
@@ -28,9 +29,8 @@ function node({ handsOver = true } = {}) {
     {
       shared: [shared],
       clientAddress: { setting: 'forwarded-for', mode: 'forwarded-for', why: '' },
-      firstPorts: { adminPort: 15000, canaryPort: 1667 },
-      watchCanary: (port, onChange) => {
-        canaries.set(port, onChange)
+      watchCanary: (instance, onChange) => {
+        canaries.set(instance, onChange)
         return { stop: () => {} }
       },
       handsOver: () => handsOver,
@@ -44,14 +44,14 @@ function node({ handsOver = true } = {}) {
     },
     { changed: () => {}, admitting: () => 0 },
   )
-  const answer = (port: number, said: CanaryAnswer) => canaries.get(port)!(said)
+  const answer = (instance: Instance, said: CanaryAnswer) => canaries.get(instance)!(said)
   /** Admissions wait for a timer of no time: one that is begun later ends later. */
   const admitted = () => new Promise(resolve => setTimeout(resolve, 5))
   /** Connects, has everything, and answers. */
-  const join = async (id: number, port: number, said: CanaryAnswer = 'serving') => {
-    envoys.connected(infoOf(id, port))
+  const join = async (id: number, instance: Instance, said: CanaryAnswer = 'serving') => {
+    envoys.connected(infoOf(id, instance))
     envoys.settled(id)
-    answer(port, said)
+    answer(instance, said)
     await admitted()
   }
   return { envoys, listening, knowing, answer, join, admitted }
@@ -59,54 +59,54 @@ function node({ handsOver = true } = {}) {
 
 test('an Envoy takes connections once it has all the rest, and counts once it answers', async () => {
   const { envoys, listening, answer, admitted } = node()
-  envoys.connected(infoOf(1, 1667))
-  answer(1667, 'refused')
+  envoys.connected(infoOf(1, 1))
+  answer(1, 'refused')
   await admitted()
   assert.deepEqual([listening.size, envoys.isUp, envoys.stateOf(1)], [0, false, 'coming'])
   envoys.settled(1)
   await admitted()
   assert.deepEqual([[...listening], envoys.isUp, envoys.stateOf(1)], [[1], false, 'silent'])
-  answer(1667, 'serving')
+  answer(1, 'serving')
   assert.deepEqual([envoys.isUp, envoys.stateOf(1)], [true, 'serving'])
 })
 
 test('one that is to end keeps its connections until another serves in its place, and is steered to meanwhile', async () => {
   const { envoys, listening, answer, join } = node()
-  await join(1, 1667)
-  envoys.connected(infoOf(2, 1668))
-  answer(1667, 'draining')
+  await join(1, 1)
+  envoys.connected(infoOf(2, 2))
+  answer(1, 'draining')
   assert.deepEqual([[...listening], envoys.isUp], [[1], true])
-  await join(2, 1668)
+  await join(2, 2)
   assert.deepEqual([[...listening], envoys.isUp, envoys.stateOf(1)], [[2], true, 'ending'])
 })
 
 test('one that is to end keeps its connections while the other does not answer yet', async () => {
   const { listening, answer, join } = node()
-  await join(1, 1667)
-  await join(2, 1668, 'refused')
-  answer(1667, 'draining')
+  await join(1, 1)
+  await join(2, 2, 'refused')
+  answer(1, 'draining')
   assert.deepEqual([...listening], [1, 2])
-  answer(1668, 'serving')
+  answer(2, 'serving')
   assert.deepEqual([...listening], [2])
 })
 
 test('one that is to end with none to follow is steered to no more', async () => {
   const { envoys, listening, answer, join } = node()
-  await join(1, 1667)
-  answer(1667, 'draining')
+  await join(1, 1)
+  answer(1, 'draining')
   assert.deepEqual([[...listening], envoys.isUp], [[1], false])
 })
 
 test('without a handover the next one takes connections when the one before has ended', async () => {
   const { envoys, listening, answer, join, admitted } = node({ handsOver: false })
-  await join(1, 1667)
-  await join(2, 1668)
+  await join(1, 1)
+  await join(2, 2)
   assert.deepEqual([...listening], [1])
-  answer(1667, 'draining')
+  answer(1, 'draining')
   assert.deepEqual([[...listening], envoys.isUp], [[1], false])
   listening.delete(1)
   envoys.disconnected(1)
-  answer(1667, 'refused')
+  answer(1, 'refused')
   await admitted()
   assert.deepEqual([[...listening], envoys.isUp], [[2], true])
 })
@@ -118,14 +118,14 @@ test('one of two whose stream ends leaves all as it is where it is dead, and sto
     ['serving', false],
   ] as const) {
     const { envoys, listening, answer, join } = node()
-    await join(1, 1667)
-    await join(2, 1668)
+    await join(1, 1)
+    await join(2, 2)
     listening.delete(1)
     envoys.disconnected(1)
     assert.equal(envoys.isUp, true)
-    answer(1667, said)
+    answer(1, said)
     assert.equal(envoys.isUp, isUp, said)
-    await join(3, 1667)
+    await join(3, 1)
     assert.deepEqual([envoys.isUp, envoys.all.length], [true, 2])
   }
 })
@@ -133,12 +133,12 @@ test('one of two whose stream ends leaves all as it is where it is dead, and sto
 test('what is steered to Envoys has to be known to each that takes connections, and not to one that is coming', async () => {
   const { envoys, knowing, join } = node()
   const port = { typeUrl: typeUrls.listener, name: '10.0.0.1:80' }
-  await join(1, 1667)
+  await join(1, 1)
   assert.equal(envoys.have(port), false)
   knowing.add(1)
-  envoys.connected(infoOf(2, 1668))
+  envoys.connected(infoOf(2, 2))
   assert.equal(envoys.have(port), true)
-  await join(2, 1668)
+  await join(2, 2)
   assert.equal(envoys.have(port), false)
   knowing.add(2)
   assert.equal(envoys.have(port), true)
@@ -146,11 +146,11 @@ test('what is steered to Envoys has to be known to each that takes connections, 
 
 test('an Envoy that is short of memory gets no connections until it has room again, whoever else serves', async () => {
   const { envoys, answer, join } = node()
-  await join(1, 1667)
-  await join(2, 1668)
+  await join(1, 1)
+  await join(2, 2)
   assert.equal(envoys.isUp, true)
-  answer(1667, 'overloaded')
+  answer(1, 'overloaded')
   assert.deepEqual([envoys.isUp, envoys.stateOf(1)], [false, 'overloaded'])
-  answer(1667, 'serving')
+  answer(1, 'serving')
   assert.equal(envoys.isUp, true)
 })

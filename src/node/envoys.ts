@@ -7,8 +7,8 @@
  * steered to it.
  */
 
-import { type OwnPorts, portsIn } from '../envoy/ownports.ts'
 import type { Resource, ResourceRef } from '../envoy/resource.ts'
+import { type Instance, instanceIn } from '../envoy/sockets.ts'
 import type { ClientAddress } from '../services/clientaddress.ts'
 import type { Problem } from '../services/problem.ts'
 import type { ClientInfo } from '../xds/server.ts'
@@ -21,9 +21,7 @@ export interface EnvoysOptions {
   readonly shared: readonly Resource[]
   /** What their bootstraps have to fit. */
   readonly clientAddress: ClientAddressChoice
-  /** Of an Envoy that does not tell its own. */
-  readonly firstPorts: OwnPorts
-  readonly watchCanary: (port: number, onChange: (answer: CanaryAnswer) => void) => Canary
+  readonly watchCanary: (instance: Instance, onChange: (answer: CanaryAnswer) => void) => Canary
   /** Whether an Envoy that stops listening hands the connections that wait there to another (tcp_migrate_req). */
   readonly handsOver: () => boolean
   /** See `XdsServer`. */
@@ -42,7 +40,8 @@ interface EnvoysEvents {
 /** `coming`: it takes no connections yet; `silent`: it takes them, and its canary does not answer; `overloaded`: short of memory. */
 export type EnvoyState = 'coming' | 'serving' | 'overloaded' | 'ending' | 'silent'
 
-interface ConnectedEnvoy extends ClientInfo, OwnPorts {
+interface ConnectedEnvoy extends ClientInfo {
+  readonly instance: Instance
   readonly connectedSince: Date
 }
 
@@ -81,10 +80,10 @@ export class Envoys {
     return [...this.#known.values()].filter(({ connected }) => connected).map(({ envoy }) => envoy)
   }
 
-  /** Of their admin interfaces; with none connected, where one would be. */
-  get adminPorts(): readonly number[] {
-    const ports = this.all.map(({ adminPort }) => adminPort)
-    return ports.length > 0 ? [...new Set(ports)] : [this.#options.firstPorts.adminPort]
+  /** Those to ask by their admin interfaces; with none connected, the one that would be. */
+  get instances(): readonly Instance[] {
+    const found = new Set(this.all.map(({ instance }) => instance))
+    return found.size > 0 ? [...found] : [1]
   }
 
   /** What the bootstraps of the connected ones are for. */
@@ -105,13 +104,13 @@ export class Envoys {
   }
 
   connected(client: ClientInfo): void {
-    const ports = portsIn(client.metadata, this.#options.firstPorts)
+    const instance = instanceIn(client.metadata)
     for (const [id, { envoy, connected }] of this.#known) {
-      if (!connected && envoy.canaryPort === ports.canaryPort) this.#forget(id)
+      if (!connected && envoy.instance === instance) this.#forget(id)
     }
     this.#known.set(client.id, {
-      envoy: { ...client, ...ports, connectedSince: new Date() },
-      canary: this.#watch(client.id, ports),
+      envoy: { ...client, instance, connectedSince: new Date() },
+      canary: this.#watch(client.id, instance),
       answer: undefined,
       connected: true,
       settled: false,
@@ -126,11 +125,11 @@ export class Envoys {
   disconnected(clientId: number): void {
     const one = this.#known.get(clientId)
     if (!one || this.#stopped) return
-    const isBack = this.all.some(({ id, canaryPort }) => id !== clientId && canaryPort === one.envoy.canaryPort)
+    const isBack = this.all.some(({ id, instance }) => id !== clientId && instance === one.envoy.instance)
     const mayTake = one.admitted && !isBack
     this.#forget(clientId)
     if (mayTake) {
-      const canary = this.#watch(clientId, one.envoy)
+      const canary = this.#watch(clientId, one.envoy.instance)
       this.#known.set(clientId, { ...one, canary, connected: false, answer: undefined, admission: undefined })
     }
     this.#report()
@@ -238,8 +237,8 @@ export class Envoys {
     this.#options.setAdmitted(one.envoy.id, false)
   }
 
-  #watch(id: number, { canaryPort }: OwnPorts): Canary {
-    return this.#options.watchCanary(canaryPort, answer => {
+  #watch(id: number, instance: Instance): Canary {
+    return this.#options.watchCanary(instance, answer => {
       const one = this.#known.get(id)
       if (!one) return
       one.answer = answer

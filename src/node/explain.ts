@@ -51,9 +51,10 @@ export async function explain(
   const ways = ids.flatMap(id => [id, externalId(id)])
   const envoyPorts = Object.fromEntries(ways.flatMap(id => entry(id, agent.envoy.view(id))))
   const kernelPorts = Object.fromEntries(ids.flatMap(id => entry(id, kernelView(agent, id))))
-  const { adminPorts } = agent.envoy.envoys
   const health = Object.fromEntries(
-    await Promise.all(Object.keys(envoyPorts).map(async id => [id, await endpointHealth(adminPorts, id)] as const)),
+    await Promise.all(
+      Object.keys(envoyPorts).map(async id => [id, await endpointHealth(agent.adminSockets, id)] as const),
+    ),
   )
   const envoy = {
     up: agent.envoy.envoys.isUp,

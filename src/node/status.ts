@@ -1,6 +1,7 @@
 /** What the agent knows of its node: the node at a glance, and a row for each Service port. */
 
 import packageJson from '../../package.json' with { type: 'json' }
+import type { Instance } from '../envoy/sockets.ts'
 import { type Way, waysOf } from '../envoy/way.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { KernelClient } from '../services/policies.ts'
@@ -33,7 +34,7 @@ export interface NodeStatus {
       readonly nodeId: string
       readonly version: string
       readonly state: EnvoyState
-      readonly adminPort: number
+      readonly instance: Instance
       readonly connectedSince: string
     }[]
   }
@@ -77,9 +78,9 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
   const states = [...agent.table.states()]
   const missed = missedServices(agent.table)
   const up = states.filter(({ id }) => agent.envoy.gate.isUp(id)).length
-  const clients = agent.envoy.envoys.all.map(({ id, nodeId, envoyVersion, adminPort, connectedSince }) => {
+  const clients = agent.envoy.envoys.all.map(({ id, nodeId, envoyVersion, instance, connectedSince }) => {
     const state = agent.envoy.envoys.stateOf(id)
-    return { nodeId, version: envoyVersion, state, adminPort, connectedSince: connectedSince.toISOString() }
+    return { nodeId, version: envoyVersion, state, instance, connectedSince: connectedSince.toISOString() }
   })
   return {
     node,

@@ -1,8 +1,8 @@
 /** A small HTTP server for people, scrapers and probes: fixed routes to read, on a TCP port or a Unix socket. */
 
-import { mkdirSync, unlinkSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import { connect, type ListenOptions, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { hostPort } from '../services/address.ts'
@@ -10,6 +10,7 @@ import { limitConnections, requestBounds, silenceMs } from './http/bounds.ts'
 import { Pace } from './http/pace.ts'
 import type { Log } from './log.ts'
 import { createServer } from './plainhttp.ts'
+import { listen, listenUnix } from './unixsocket.ts'
 
 export interface Answer {
   readonly status: number
@@ -62,10 +63,8 @@ export async function serveTcp(routes: Routes, where: TcpAddress, log: Log): Pro
 /** A socket file that a killed process left is replaced; one that answers belongs to a running agent. */
 export async function serveUnix(routes: Routes, path: string, log: Log): Promise<HttpServer> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
-  if (await answers(path)) throw new Error(`socket ${path}: another agent uses it; stop it or choose another --socket`)
-  unlinkIfThere(path)
   const server = await createHttpServer(routes, log)
-  await listen(server, { path })
+  await listenUnix(server, path, 'another agent')
   return { stop: () => close(server) }
 }
 
@@ -118,33 +117,7 @@ function answerTo(request: IncomingMessage, routes: Routes): Answer | Promise<An
   )
 }
 
-function listen(server: Server, where: ListenOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(where, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
 function close(server: Server): Promise<void> {
   server.closeAllConnections()
   return new Promise(resolve => server.close(() => resolve()))
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise(resolve => {
-    const socket = connect(path)
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
-    socket.once('connect', () => socket.destroy())
-  })
-}
-
-function unlinkIfThere(path: string): void {
-  try {
-    unlinkSync(path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-  }
 }

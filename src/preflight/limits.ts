@@ -66,6 +66,6 @@ export async function checkPorts(ports: readonly number[], isOurs: boolean): Pro
   return fails(
     'ports',
     `${someOf(taken.map(String), 5)} in use by another process`,
-    'stop it, or choose other ports: --redirect-port, --canary-port, --admin-port, --xds-port, --metrics-port, --services-metrics-port',
+    'stop it, or choose other ports: --redirect-port, --admin-port, --metrics-port, --services-metrics-port',
   )
 }

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
@@ -24,6 +27,8 @@ const resource = (name: string, version: string, size = 10): Resource => ({
 })
 
 interface Setup {
+  /** Of the server's socket. */
+  readonly path: string
   readonly store: ResourceStore
   readonly server: XdsServer
   readonly log: readonly string[]
@@ -38,8 +43,8 @@ class RawClient {
   readonly stream: ClientDuplexStream<Uint8Array, Uint8Array>
   readonly #grpc: GrpcClient
 
-  constructor(port: number) {
-    this.#grpc = new GrpcClient(`127.0.0.1:${port}`, credentials.createInsecure())
+  constructor(path: string) {
+    this.#grpc = new GrpcClient(`unix:${path}`, credentials.createInsecure())
     this.stream = this.#grpc.makeBidiStreamRequest(method, asBuffer, (bytes: Buffer): Uint8Array => bytes)
     this.stream.on('data', (bytes: Uint8Array) => this.responses.push(fromBinary(DeltaDiscoveryResponseSchema, bytes)))
     this.stream.on('status', ended => {
@@ -62,28 +67,31 @@ class RawClient {
   }
 }
 
-async function withServer(body: (setup: Setup) => Promise<void>): Promise<void> {
+async function withServer(body: (setup: Setup) => Promise<void>, users?: readonly number[]): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'lightpath-xds-'))
+  const path = join(directory, 'xds.sock')
   const store = new ResourceStore()
   const [log, events]: [string[], string[]] = [[], []]
   const clients: RawClient[] = []
   const note = (fields: object, message: string) => log.push(`${message} ${JSON.stringify(fields)}`)
   const server = await startXdsServer({
     store,
-    address: '127.0.0.1',
-    port: 0,
+    path,
+    users,
     observer: noteInto(events),
     log: { info: note, warn: note },
   })
   const connect = () => {
-    const client = new RawClient(server.port)
+    const client = new RawClient(path)
     clients.push(client)
     return client
   }
   try {
-    await body({ store, server, log, events, connect })
+    await body({ path, store, server, log, events, connect })
   } finally {
     for (const client of clients) client.close()
     await server.stop()
+    rmSync(directory, { recursive: true })
   }
 }
 
@@ -222,21 +230,61 @@ test('stopping ends every stream in order, so that clients look for a server aga
   })
 })
 
-test('a port that is taken is refused with its address, the reason and what to do', async () => {
-  await withServer(async ({ server, store }) => {
+test('a socket that another server has is left to it, with its path and what to do', async () => {
+  await withServer(async ({ path, store }) => {
     const again = startXdsServer({
       store,
-      address: '127.0.0.1',
-      port: server.port,
+      path,
       observer: noteInto([]),
       log: { info: () => {}, warn: () => {} },
     })
     await assert.rejects(again, error => {
       const { message } = error as Error
-      assert.match(message, new RegExp(`xDS server .*127\\.0\\.0\\.1:${server.port}`))
-      assert.match(message, /EADDRINUSE/)
-      assert.match(message, /choose another port/)
+      assert.match(message, /xds\.sock: another agent uses it; stop it/)
       return true
     })
   })
+})
+
+test('a socket that a killed server left is replaced, and only its user and group may open the new one', async () => {
+  await withServer(async ({ path, store }) => {
+    // As after SIGKILL: the file is there, and nobody answers.
+    renameSync(path, `${path}.gone`)
+    const next = `${path}.next`
+    const options = { store, path: next, observer: noteInto([]), log: { info: () => {}, warn: () => {} } }
+    const first = await startXdsServer(options)
+    renameSync(next, `${next}.kept`)
+    await first.stop()
+    renameSync(`${next}.kept`, next)
+    const second = await startXdsServer(options)
+    assert.equal(statSync(next).mode & 0o777, 0o660)
+    await second.stop()
+    assert.equal(existsSync(next), false)
+  })
+})
+
+test('a process of another user is not served, and known as who it is', async () => {
+  const own = process.geteuid!()
+  await withServer(
+    async ({ log, events, connect }) => {
+      const client = connect()
+      client.send(subscription)
+      await until('refusal', () => log.some(line => line.includes('xDS client of another user refused')))
+      assert.match(log.join(), new RegExp(`"user":${own}`))
+      assert.deepEqual(events, [])
+    },
+    [own + 1],
+  )
+  await withServer(
+    async ({ server, events, connect }) => {
+      assert.deepEqual(server.users(), [])
+      const client = connect()
+      client.send(subscription)
+      await until('connected', () => events.includes('connected 1 n'))
+      assert.deepEqual(server.users(), [own])
+      client.close()
+      await until('gone', () => server.users().length === 0)
+    },
+    [own],
+  )
 })

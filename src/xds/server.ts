@@ -1,5 +1,7 @@
 /** The delta Aggregated Discovery Service over gRPC: one `Client` a stream, requests decoded, responses as bytes. */
 
+import { chmodSync, chownSync } from 'node:fs'
+import { createServer, type Socket } from 'node:net'
 import { fromBinary } from '@bufbuild/protobuf'
 import {
   type handleBidiStreamingCall,
@@ -16,6 +18,7 @@ import {
   DeltaDiscoveryRequestSchema,
 } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
 import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
+import { listenUnix, peerUser } from '../observe/unixsocket.ts'
 import { Client, type ClientOptions } from './client.ts'
 import type { Refusal, VersionedRef } from './messages.ts'
 import { encodeResponse } from './response.ts'
@@ -55,9 +58,12 @@ export interface XdsLog {
 export interface XdsServerOptions extends Partial<ClientOptions> {
   /** Holds everything already when a client that was connected before comes back: what it does not hold is removed. */
   readonly store: ResourceStore
-  readonly address: string
-  /** 0 takes a free one. */
-  readonly port: number
+  /** Of the Unix socket. */
+  readonly path: string
+  /** Whose processes are served; undefined for all that may open the socket. */
+  readonly users?: readonly number[]
+  /** Whose members may open the socket, beside its owner. */
+  readonly group?: number
   readonly observer: XdsObserver
   readonly log: XdsLog
 }
@@ -74,7 +80,8 @@ export interface Traffic {
 }
 
 export interface XdsServer {
-  readonly port: number
+  /** Users of the processes that are connected now. */
+  users(): readonly number[]
   readonly traffic: ReadonlyMap<TypeUrl, Readonly<Traffic>>
   /** The version that the client has acknowledged and still has. */
   acknowledgedVersion(clientId: number, ref: ResourceRef): string | undefined
@@ -101,6 +108,10 @@ const service = {
   },
 } as const
 
+const socketMode = 0o660
+/** How long clients may take to let go of the server when it stops. */
+const drainMs = 1000
+
 const channelOptions = {
   // The first request of a client that has 100,000 resources names them all.
   'grpc.max_receive_message_length': 64 << 20,
@@ -109,7 +120,7 @@ const channelOptions = {
   'grpc.keepalive_timeout_ms': 60_000,
 }
 
-/** Rejects where the port cannot be taken, with an error that names address, reason and remedy. */
+/** Rejects where the socket cannot be made, with an error that names path, reason and remedy. */
 export async function startXdsServer(given: XdsServerOptions): Promise<XdsServer> {
   const options = { ...given, types: given.types ?? envoyTypes }
   const { store } = options
@@ -130,7 +141,19 @@ export async function startXdsServer(given: XdsServerOptions): Promise<XdsServer
     session.onEnd(() => sessions.delete(id))
   }
   server.addService(service, { deltaAggregatedResources: handle } as unknown as UntypedServiceImplementation)
-  const port = await bind(server, options.address, options.port)
+  const connections = new Map<Socket, number>()
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
+  const listener = createServer(connection => {
+    const user = admittedUser(connection, options)
+    if (user === undefined) return
+    connections.set(connection, user)
+    connection.once('close', () => connections.delete(connection))
+    injector.injectConnection(connection)
+  })
+  await listenUnix(listener, options.path, 'another agent')
+  // Connecting takes the permission to write. The directory says who may come here at all.
+  if (options.group !== undefined) chownSync(options.path, -1, options.group)
+  chmodSync(options.path, socketMode)
 
   // Changes that come together are sent together.
   const flushSoon = () => {
@@ -145,7 +168,7 @@ export async function startXdsServer(given: XdsServerOptions): Promise<XdsServer
   })
 
   return {
-    port,
+    users: () => [...new Set(connections.values())],
     traffic,
     acknowledgedVersion: (clientId, ref) => sessions.get(clientId)?.client.acknowledgedVersion(ref),
     setAdmitted(clientId, admitted) {
@@ -155,7 +178,9 @@ export async function startXdsServer(given: XdsServerOptions): Promise<XdsServer
     async stop() {
       unsubscribe()
       clearImmediate(flushing)
+      listener.close()
       for (const session of sessions.values()) session.end()
+      injector.drain(drainMs)
       await shutdown(server)
     },
   }
@@ -322,23 +347,23 @@ class Session {
   }
 }
 
-function bind(server: Server, address: string, port: number): Promise<number> {
-  const hostPort = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
-  return new Promise((resolve, reject) => {
-    server.bindAsync(hostPort, ServerCredentials.createInsecure(), (error, bound) => {
-      if (!error) return resolve(bound)
-      const remedy = error.message.includes('EADDRINUSE')
-        ? `another program listens there (ss -ltnp 'sport = :${port}' shows it): stop it or choose another port`
-        : 'choose an address of this machine and a port that is free'
-      reject(new Error(`xDS server cannot listen on ${hostPort}: ${error.message}; ${remedy}`, { cause: error }))
-    })
-  })
+/** Undefined for one of another user, whose connection is ended. */
+function admittedUser(connection: Socket, { users, log }: XdsServerOptions): number | undefined {
+  try {
+    const user = peerUser(connection)
+    if (users === undefined || users.includes(user)) return user
+    log.warn({ user, served: users }, 'xDS client of another user refused')
+  } catch (error) {
+    log.warn({ error: String(error) }, 'xDS client refused: who it is cannot be told')
+  }
+  connection.on('error', () => undefined).destroy()
+  return undefined
 }
 
 /** Streams that clients do not let go of are cut after a second. */
 function shutdown(server: Server): Promise<void> {
   return new Promise(resolve => {
-    const timer = setTimeout(() => server.forceShutdown(), 1000)
+    const timer = setTimeout(() => server.forceShutdown(), drainMs)
     server.tryShutdown(() => {
       clearTimeout(timer)
       resolve()

@@ -59,7 +59,21 @@ describe('make deploy', { skip }, () => {
     assert.match(node, /^NoNewPrivs:\s1$/m)
     assert.match(proxy, new RegExp(`^CapEff:\\s${capNetAdmin}$`, 'm'))
     assert.match(proxy, new RegExp(`^CapBnd:\\s${capNetAdmin}$`, 'm'))
-    assert.match(proxy, /^Uid:\s65532\s/m)
+    assert.match(proxy, /^Uid:\s61166\s/m)
+  })
+
+  test("shows Envoy's admin pages by port-forward to its pod, and changes nothing there", async () => {
+    const ask = (...args: readonly [path: string, ...args: string[]]) =>
+      cluster.askForwarded('daemonset/lightpath-proxy', 15000, ...args)
+    assert.match(await ask('/config_dump'), /envoy\.admin\.v3\.BootstrapConfigDump/)
+    assert.match(await ask('/quitquitquit', '-X', 'POST'), /^Only GET of what changes nothing is answered here/)
+  })
+
+  test('closes the directory of the sockets to all but root and Envoy', async () => {
+    for (const node of nodes) {
+      const stat = await cluster.hack('node', String(node), 'stat', '-c', '%u %g %a', '/run/lightpath/envoy')
+      assert.equal(stat.trim(), '0 61166 1770')
+    }
   })
 
   test('has all that the agent runs in its image', async () => {
@@ -109,7 +123,7 @@ describe('make deploy', { skip }, () => {
       assert.doesNotMatch(await inNode('nft', 'list', 'tables'), /lightpath/)
       assert.doesNotMatch(await inNode('ip', 'rule', 'show'), /1666/)
       assert.doesNotMatch(await inNode('ip', '-6', 'rule', 'show'), /1666/)
-      assert.equal((await inNode('ss', '-Hltn', 'sport = :1666 or sport = :18000 or sport = :9000')).trim(), '')
+      assert.equal((await inNode('ss', '-Hltn', 'sport = :1666 or sport = :15000 or sport = :9000')).trim(), '')
       assert.equal((await inNode('find', '/run/lightpath', '-type', 's')).trim(), '')
     }
     const left = await cluster.kubectl(

@@ -162,6 +162,25 @@ export class Nodes {
     return new Load(client)
   }
 
+  /** Asks a port of a workload's pod by `kubectl port-forward`, as `curl ARGUMENT... http://localhost:PORT/PATH`. */
+  async askForwarded(workload: string, port: number, path: string, ...args: readonly string[]): Promise<string> {
+    const forward = ['kubectl', '-n', 'lightpath-system', 'port-forward', workload, `:${port}`]
+    const client = spawn(join(root, 'hack/cluster'), forward, {
+      env: this.#env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true,
+    })
+    try {
+      const [line] = (await once(client.stdout, 'data')) as [Buffer]
+      const [, local] = /127\.0\.0\.1:(\d+)/.exec(line.toString())!
+      const control = `--net=/run/netns/${this.#cluster}-control`
+      return (await run('nsenter', [control, 'curl', '-sS', ...args, `http://localhost:${local}${path}`])).stdout
+    } finally {
+      // With kubectl, which the script has started.
+      process.kill(-client.pid!)
+    }
+  }
+
   socket(node: number): string {
     return `/run/${this.#cluster}/node${node}/own/run/lightpath/agent.sock`
   }

@@ -110,12 +110,12 @@ describe('what users write, however wrong', { skip }, () => {
   test('a Service whose port is that of the redirect listener works as any other, through Envoy and through the kernel', async () => {
     const ports = [
       { ...http, port: 1666 },
-      { ...echo, port: 1667 },
+      { ...echo, port: 15000 },
     ]
     lab.write('same', serviceWith({ name: 'same', vips: ['10.96.2.21', 'fd00:96:2::21'], ports }, pods))
     await lab.untilServedBy('envoy', client, 'http://10.96.2.21:1666/')
     await lab.untilServedBy('envoy', client, 'http://[fd00:96:2::21]:1666/')
-    assert.match(await askTcp(client, '10.96.2.21', 1667, 'hello'), /^web-\d\nhello\n$/)
+    assert.match(await askTcp(client, '10.96.2.21', 15000, 'hello'), /^web-\d\nhello\n$/)
     lab.write('same', serviceWith({ name: 'same', vips: ['10.96.2.21'], ports, settings: { overlay: 'false' } }, pods))
     await lab.untilServedBy('kernel', client, 'http://10.96.2.21:1666/')
     lab.remove('same')

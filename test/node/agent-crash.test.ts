@@ -4,6 +4,7 @@ import { after, before, beforeEach, describe, test } from 'node:test'
 import type { RunningPod } from '../../src/demo/pods.ts'
 import type { Child } from '../../src/demo/processes.ts'
 import { pause } from '../../src/demo/wait.ts'
+import { adminSocket } from '../../src/envoy/sockets.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { serviceWith } from './manifests.ts'
 
@@ -23,6 +24,7 @@ describe('when the agent, Envoy or both die', { skip }, () => {
     lab.write('web', serviceWith({ name: 'web', vips }, web))
     await lab.start()
     await lab.untilServedBy('envoy', client, url)
+    await lab.until('both families', async () => (await lab.overlay()).length === all.length)
   })
 
   after(() => lab?.destroy())
@@ -94,10 +96,9 @@ describe('when the agent, Envoy or both die', { skip }, () => {
       // An Envoy that has been told nothing yet takes nothing.
       const load = await lab.load(client, { url, connections: 10, rate: 200, fresh: true })
       await lab.envoy.up()
-      await lab.until(
-        'Envoy',
-        async () => (await lab.on('curl', ['--silent', 'http://127.0.0.1:15000/ready'])).code === 0,
-      )
+      const { path: admin } = adminSocket({ directory: lab.envoySockets }, 1)
+      const ready = ['--silent', '--unix-socket', admin, 'http://envoy/ready']
+      await lab.until('Envoy', async () => (await lab.on('curl', ready)).code === 0)
       await pause(1000)
       assert.match(await lab.ask(client, url), /^web-\d by kernel$/)
       await go()

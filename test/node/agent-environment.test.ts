@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -7,6 +7,7 @@ import type { RunningPod } from '../../src/demo/pods.ts'
 import type { Child } from '../../src/demo/processes.ts'
 import { run } from '../../src/demo/processes.ts'
 import type { Supervised } from '../../src/demo/supervisor.ts'
+import { xdsSocket } from '../../src/envoy/sockets.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { serviceWith } from './manifests.ts'
 
@@ -58,11 +59,9 @@ describe('on a node where something is missing or taken', { skip }, () => {
     await agent.up()
     await lab.untilServedBy('kernel', client, url)
     const program = fileURLToPath(new URL('old-envoy.ts', import.meta.url))
-    await lab.until(
-      'the xDS server',
-      async () => (await lab.on('bash', ['-c', ': <>/dev/tcp/127.0.0.1/18000'])).code === 0,
-    )
-    const old = await lab.network.processes.spawnIn(lab.node.netns, process.execPath, [program])
+    const xds = xdsSocket(lab.envoySockets)
+    await lab.until('the xDS server', () => existsSync(xds))
+    const old = await lab.network.processes.spawnIn(lab.node.netns, process.execPath, [program, xds])
     await lab.untilLogged(/LP302.*"Envoy old".*1\.20\.0, older than 1\.40\.0.*install 1\.40\.0.*"problem"/)
     assert.match(await lab.ask(client, url), / by kernel$/)
     assert.equal(await lab.metric('lightpath_problems{code="LP302"}'), 1)
@@ -70,12 +69,12 @@ describe('on a node where something is missing or taken', { skip }, () => {
     await lab.untilLogged(/LP302.*"problem is over"/)
   })
 
-  test('with port 18000 taken the kernel layer serves, the port is named, and Envoy comes in when it is free', async () => {
-    const other = await occupy('18000, "127.0.0.1"')
+  test('with the xDS socket taken the kernel layer serves, the socket is named, and Envoy comes in when it is free', async () => {
+    const other = await occupy(JSON.stringify(xdsSocket(lab.envoySockets)))
     await Promise.all([agent.up(), lab.envoy.up()])
     await lab.untilServedBy('kernel', client, url)
-    const line = await lab.untilLogged(/LP302.*18000.*"problem"/)
-    assert.match(line, /EADDRINUSE.*stop it or choose another port.*the kernel layer serves all Services/)
+    const line = await lab.untilLogged(/LP302.*xds\.sock.*"problem"/)
+    assert.match(line, /another agent uses it; stop it or choose another.*the kernel layer serves all Services/)
     await other.stop()
     await lab.untilServedBy('envoy', client, url)
     await lab.untilLogged(/LP302.*"problem is over"/)

@@ -1,9 +1,23 @@
-/** A node with the agent and Envoy on it, manifests to edit, pods, and questions to all of them. */
+/**
+ * A node with the agent and Envoy on it, manifests to edit, pods, and questions to all of them. Envoy runs as its own user with
+ * the one capability that it needs, as deploy/proxy has it.
+ */
 
-import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { askAgent } from '../../src/commands/agent.ts'
+import { definitions } from '../../src/commands/options.ts'
 import { curl, type Load, type LoadOptions, startLoad } from '../../src/demo/clients.ts'
 import * as commandLines from '../../src/demo/command-lines.ts'
 import { createNetwork, type LabNode, type Network, type NetworkOptions, type Pod } from '../../src/demo/network.ts'
@@ -12,6 +26,7 @@ import { type RunOptions, type RunResult, run, runIn } from '../../src/demo/proc
 import { Supervised } from '../../src/demo/supervisor.ts'
 import { waitFor } from '../../src/demo/wait.ts'
 import type { Explanation } from '../../src/node/explain.ts'
+import { prepareSocketDirectory } from '../../src/node/socketdirectory.ts'
 
 export const skip = process.getuid?.() === 0 ? false : 'needs root'
 
@@ -50,6 +65,23 @@ interface GrpcService {
   readonly envoyGrpc: { readonly retryPolicy: { retryBackOff: object } }
 }
 
+export const envoyUser = definitions.envoyUser.default
+
+/** @param directory of the lab, where that user finds the program, wherever it is kept */
+function asEnvoyUser([program, ...args]: commandLines.CommandLine, directory: string): commandLines.CommandLine {
+  const [own, wrapper] = [join(directory, 'envoy'), join(directory, 'start-envoy')]
+  chmodSync(directory, 0o711)
+  try {
+    linkSync(program, own)
+  } catch {
+    copyFileSync(program, own)
+  }
+  const user = `--reuid ${envoyUser} --regid ${envoyUser} --clear-groups`
+  const capability = '--inh-caps +net_admin --ambient-caps +net_admin --bounding-set -all,+net_admin'
+  writeFileSync(wrapper, `#!/bin/sh\nexec setpriv ${user} ${capability} ${own} "$@"\n`, { mode: 0o755 })
+  return [wrapper, ...args]
+}
+
 /** Who answered a request, and the way that it took: `web-1 by envoy`; for one without an answer what curl says: `curl 7`. */
 export type Answer = string
 
@@ -60,6 +92,8 @@ export class AgentLab {
   /** The directory that the agent watches. */
   readonly manifests: string
   readonly socket: string
+  /** The directory of the sockets between agent and Envoy. */
+  readonly envoySockets: string
   readonly agent: Supervised
   readonly envoy: Supervised
   /** One that is to follow it: with ports of its own, as long as `envoy` has its. */
@@ -72,7 +106,7 @@ export class AgentLab {
     const network = await createNetwork({ nodes: 1, ...options })
     try {
       const envoy = await commandLines.envoy(join(network.directory, 'node', 'bootstrap.json'))
-      const lab = new AgentLab(network, envoy, options)
+      const lab = new AgentLab(network, asEnvoyUser(envoy, network.directory), options)
       await lab.#writeBootstrap(options)
       return lab
     } catch (error) {
@@ -87,7 +121,9 @@ export class AgentLab {
     this.#files = join(network.directory, 'node')
     this.manifests = join(network.directory, 'manifests')
     this.socket = join(this.#files, 'agent.sock')
+    this.envoySockets = join(this.#files, 'envoy')
     mkdirSync(this.#files)
+    prepareSocketDirectory(this.envoySockets, envoyUser)
     mkdirSync(this.manifests)
     this.#flags = ['--log-level', 'debug', ...flags]
     this.agent = this.agentWith({ env })
@@ -98,7 +134,7 @@ export class AgentLab {
 
   /** Another agent: with other environment, other manifests, or behind another program such as setpriv. */
   agentWith({ env, source = this.manifests, behind = [], flags = [] }: AgentVariation): Supervised {
-    const words = [...behind, ...commandLines.agent('node1', { source, socket: this.socket }), ...this.#flags, ...flags]
+    const words = [...behind, ...commandLines.agent('node1', { ...this, source }), ...this.#flags, ...flags]
     return this.#supervise(words, 'agent.log', env)
   }
 
@@ -108,7 +144,7 @@ export class AgentLab {
   }
 
   async #writeBootstrap({ bootstrap: change, bootstrapFlags = [] }: LabOptions): Promise<void> {
-    const [command, ...args] = commandLines.bootstrap('node1', ...bootstrapFlags)
+    const [command, ...args] = commandLines.bootstrap('node1', this, ...bootstrapFlags)
     const { stdout } = await run(command, args)
     const bootstrap = JSON.parse(stdout) as Bootstrap
     // Waiting up to 5 s for Envoy to look for the agent again would be most of the time that these tests take.

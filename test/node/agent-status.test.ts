@@ -158,7 +158,10 @@ describe('a node at a glance', { skip }, () => {
     )
     for (const text of [stderr, read('missing.txt')]) {
       assert.match(text, /agent\/status\.json: nobody answers on .*: the agent is dead/)
-      assert.match(text, /envoy\/config_dump\.json: Envoy does not answer on 127\.0\.0\.1:15000/)
+      assert.match(
+        text,
+        /envoy\/config_dump\.json: Envoy does not answer \/config_dump\?include_eds on .*\/admin-1\.sock/,
+      )
     }
   })
 })

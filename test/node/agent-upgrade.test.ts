@@ -4,14 +4,15 @@ import type { LoadReport } from '../../src/demo/load-report.ts'
 import type { RunningPod } from '../../src/demo/pods.ts'
 import type { Supervised } from '../../src/demo/supervisor.ts'
 import { pause } from '../../src/demo/wait.ts'
+import { adminSocket } from '../../src/envoy/sockets.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { serviceWith } from './manifests.ts'
 
 const vips = ['10.96.0.10', 'fd00:96::10']
 const urls = ['http://10.96.0.10/', 'http://[fd00:96::10]/']
 const [url] = urls as [string]
-const adminPorts = { first: 15000, second: 15001 }
-type Place = keyof typeof adminPorts
+const instances = { first: 1, second: 2 } as const
+type Place = keyof typeof instances
 
 describe('one Envoy follows another', { skip }, () => {
   let lab: AgentLab
@@ -37,8 +38,9 @@ describe('one Envoy follows another', { skip }, () => {
 
   /** What the admin interface of the Envoy in this place answers; '' where there is none. */
   async function admin(place: Place, path: string, ...args: readonly string[]): Promise<string> {
-    const from = `http://127.0.0.1:${adminPorts[place]}${path}`
-    return (await lab.on('curl', ['--silent', '--max-time', '5', ...args, from])).stdout
+    const socket = adminSocket({ directory: lab.envoySockets }, instances[place]).path
+    const curl = ['--silent', '--max-time', '5', '--unix-socket', socket, ...args, `http://envoy${path}`]
+    return (await lab.on('curl', curl)).stdout
   }
 
   function untilListening(place: Place, listens = true): Promise<unknown> {

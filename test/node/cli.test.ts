@@ -62,15 +62,15 @@ describe('the command line', { concurrency: 2 }, () => {
   }
 
   const badConfig = join(temporary, 'bad.yaml')
-  writeFileSync(badConfig, 'xdsPort: many\n')
+  writeFileSync(badConfig, 'adminPort: many\n')
   const brokenConfig = join(temporary, 'broken.yaml')
-  writeFileSync(brokenConfig, 'xdsPort: [1\n\tx')
+  writeFileSync(brokenConfig, 'adminPort: [1\n\tx')
   for (const [mistake, args, words] of [
     ['an unknown command', ['nod'], /unknown command 'nod' \(Did you mean node\?\)/],
     ['an unknown flag', ['node', '--nonsense'], /unknown option '--nonsense'/],
-    ['a flag of another command', ['overlay', 'show', '--xds-port', '1'], /unknown option '--xds-port'/],
-    ['a flag without its value', ['node', '--xds-port'], /--xds-port <PORT>' argument missing/],
-    ['a flag with a bad value', ['node', '--xds-port', '0'], /--xds-port is "0", which is not a port number/],
+    ['a flag of another command', ['overlay', 'show', '--redirect-port', '1'], /unknown option '--redirect-port'/],
+    ['a flag without its value', ['node', '--redirect-port'], /--redirect-port <PORT>' argument missing/],
+    ['a flag with a bad value', ['node', '--redirect-port', '0'], /--redirect-port is "0", which is not a port number/],
     ['a missing argument', ['explain'], /missing required argument 'namespace\/name'/],
     ['a bad argument', ['overlay', 'sideways'], /"sideways" is not on, off or show/],
     ['an argument too many', ['cleanup', 'all'], /too many arguments/],
@@ -81,7 +81,7 @@ describe('the command line', { concurrency: 2 }, () => {
       ['node', '--config', '/nonexistent'],
       /nonexistent, given with --config, cannot be read: ENOENT/,
     ],
-    ['a bad file of settings', ['node', '--config', badConfig], /bad\.yaml: xdsPort is "many"/],
+    ['a bad file of settings', ['node', '--config', badConfig], /bad\.yaml: adminPort is "many"/],
     [
       'a broken file of settings',
       ['node', '--config', brokenConfig],

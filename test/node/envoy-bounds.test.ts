@@ -79,10 +79,10 @@ test('the memory of requests goes back to the node when they are over', async t 
 test('an Envoy that is short of memory says so, and serves on, each connection for an answer', async t => {
   const { port: endpoint } = await httpEndpoint(t, (_, response) => response.end('ok'))
   const state = await servicePort('full', 'http', [endpoint])
-  const { canaryPort } = await serve(t, [state], { heapBytes: 128 * 1024 ** 2 })
+  const { canary: address } = await serve(t, [state], { heapBytes: 128 * 1024 ** 2 })
   const canary = () =>
     new Promise<string>((resolve, reject) => {
-      const options = { host: '127.0.0.1', port: canaryPort, agent: false, headers: { connection: 'keep-alive' } }
+      const options = { socketPath: address.path, agent: false, headers: { connection: 'keep-alive' } }
       const query = get(options, response => {
         resolve(`${response.statusCode} ${response.headers.connection}`)
         response.resume()

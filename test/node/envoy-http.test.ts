@@ -9,6 +9,7 @@ import {
 import { type AddressInfo, connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { run } from '../../src/demo/processes.ts'
 import type { Settings } from '../../src/services/settings.ts'
 import { client, eventually, exchange, freePort, httpEndpoint, rawEndpoint, serve, servicePort } from './envoy.ts'
 
@@ -484,11 +485,23 @@ test('a malformed request is refused with 400 and harms nobody', async t => {
 
 test('the canary answers 200, and 503 once Envoy is told that it is to end', async t => {
   const state = await servicePort('whoami', 'http', [])
-  const { canaryPort, adminPort } = await serve(t, [state])
-  const canary = async () => (await fetch(`http://127.0.0.1:${canaryPort}/`)).status
-  assert.equal(await canary(), 200)
-  await fetch(`http://127.0.0.1:${adminPort}/healthcheck/fail`, { method: 'POST' })
-  assert.equal(await canary(), 503)
+  const { canary, admin } = await serve(t, [state])
+  const status = (path: string, url: string, method: string) =>
+    run('curl', [
+      '--silent',
+      '--output',
+      '/dev/null',
+      '--write-out',
+      '%{http_code}',
+      '--unix-socket',
+      path,
+      '-X',
+      method,
+      url,
+    ])
+  assert.equal((await status(canary.path, 'http://canary/', 'GET')).stdout, '200')
+  assert.equal((await status(admin.path, 'http://admin/healthcheck/fail', 'POST')).stdout, '200')
+  assert.equal((await status(canary.path, 'http://canary/', 'GET')).stdout, '503')
 })
 
 test('the access log tells of failures alone, and of all requests where that is set', async t => {

@@ -188,17 +188,17 @@ test('an endpoint that fails again and again is ejected, and told to be by the a
   const bad = await httpEndpoint(t, (_, response) => response.writeHead(500).end())
   const good = await httpEndpoint(t, (_, response) => response.end('good'))
   const state = await servicePort('outlier', 'http', [bad.port, good.port])
-  const { adminPort } = await serve(t, [state])
+  const { admin } = await serve(t, [state])
   for (let i = 0; i < 40; i++) assert.equal(statusOf(await exchange(t, state.port.port, request('GET'))), 200)
   await eventually(
-    async () => (await endpointHealth([adminPort], state.id))[`127.0.0.1:${bad.port}`]?.ejected === true,
+    async () => (await endpointHealth([admin], state.id))[`127.0.0.1:${bad.port}`]?.ejected === true,
     () => 'the ejection',
   )
-  assert.deepEqual(await endpointHealth([adminPort], state.id), {
+  assert.deepEqual(await endpointHealth([admin], state.id), {
     [`127.0.0.1:${bad.port}`]: { ejected: true, healthy: false },
     [`127.0.0.1:${good.port}`]: { ejected: false, healthy: true },
   })
-  const stats = (await statsTexts([adminPort]))[0]!
+  const stats = (await statsTexts([admin]))[0]!
   assert.match(
     stats,
     new RegExp(`envoy_cluster_outlier_detection_ejections_active\\{envoy_cluster_name="${state.id}"\\} 1\n`),
@@ -209,7 +209,7 @@ test('an endpoint that fails again and again is ejected, and told to be by the a
   )
   assert.match(stats, new RegExp(`envoy_cluster_upstream_rq_retry\\{envoy_cluster_name="${state.id}"\\} \\d+\n`))
   await eventually(
-    async () => /envoy_cluster_upstream_rq_time_count\{[^}]*\} 40\n/.test((await statsTexts([adminPort]))[0]!),
+    async () => /envoy_cluster_upstream_rq_time_count\{[^}]*\} 40\n/.test((await statsTexts([admin]))[0]!),
     () => 'the latency histogram',
   )
 })
@@ -222,10 +222,10 @@ for (const [what, settings] of Object.entries({
     const good = await httpEndpoint(t, (_, response) => response.end('good'))
     const dead = await freePort()
     const state = await servicePort('outlier', 'http', [dead, good.port], settings)
-    const { adminPort } = await serve(t, [state])
+    const { admin } = await serve(t, [state])
     for (let i = 0; i < 40; i++) await exchange(t, state.port.port, request('GET'))
     await eventually(
-      async () => (await endpointHealth([adminPort], state.id))[`127.0.0.1:${dead}`]?.ejected === true,
+      async () => (await endpointHealth([admin], state.id))[`127.0.0.1:${dead}`]?.ejected === true,
       () => 'the ejection',
     )
   })
@@ -304,7 +304,7 @@ for (const lbPolicy of ['LEAST_REQUEST', 'ROUND_ROBIN', 'RANDOM'] as const) {
       endpoints.map(({ port }) => port),
       { lbPolicy },
     )
-    const { adminPort } = await serve(t, [state])
+    const { admin } = await serve(t, [state])
     const raw = await client(t, state.port.port)
     for (let i = 1; i <= 60; i++) {
       raw.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
@@ -314,7 +314,7 @@ for (const lbPolicy of ['LEAST_REQUEST', 'ROUND_ROBIN', 'RANDOM'] as const) {
       )
     }
     assert.equal(new Set(raw.received.match(/endpoint \d;/g)).size, 3)
-    const activity = await readActivity([adminPort])
+    const activity = await readActivity([admin])
     assert.equal(activity!.connections(`0.0.0.0:${state.port.port}`), 1)
     assert.equal(activity!.connections('192.0.2.1:1'), 0)
   })

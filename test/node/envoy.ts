@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { findEnvoy } from '../../src/envoy/find.ts'
 import { startEnvoy } from '../../src/envoy/process.ts'
 import { configurationOf, type TellOptions } from '../../src/envoy/resources.ts'
+import { adminSocket, canarySocket, type UnixAddress } from '../../src/envoy/sockets.ts'
 import { staticBootstrap } from '../../src/envoy/static.ts'
 import type { EnvoyProtocol, PortState } from '../../src/services/port.ts'
 import { defaultSettings, type Settings } from '../../src/services/settings.ts'
@@ -59,8 +60,8 @@ export async function servicePort(
 
 export interface RunningEnvoy {
   readonly pid: number
-  readonly adminPort: number
-  readonly canaryPort: number
+  readonly admin: UnixAddress
+  readonly canary: UnixAddress
   /** The access log's lines so far. */
   accessLog(): readonly AccessLogLine[]
 }
@@ -82,9 +83,12 @@ export async function serve(
 ): Promise<RunningEnvoy> {
   const directory = await mkdtemp(join(tmpdir(), 'lightpath-envoy-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
-  const [adminPort, canaryPort] = [await freePort(), await freePort()]
   const resources = configurationOf(states, options)
-  const bootstrap = staticBootstrap(resources, { node: 'test', mark: 0, adminPort, canaryPort, heapBytes }, bind)
+  const bootstrap = staticBootstrap(
+    resources,
+    { node: 'test', mark: 0, adminPort: 0, sockets: directory, heapBytes },
+    bind,
+  )
   const envoy = await startEnvoy(await envoyPath(), bootstrap, directory)
   t.after(() => envoy.stop())
   const accessLog = () =>
@@ -92,7 +96,8 @@ export async function serve(
       .split('\n')
       .filter(line => line.startsWith('{'))
       .map(line => JSON.parse(line) as AccessLogLine)
-  return { pid: envoy.pid, adminPort, canaryPort, accessLog }
+  const [admin, canary] = [adminSocket({ directory }, 1), canarySocket({ directory }, 1)]
+  return { pid: envoy.pid, admin, canary, accessLog }
 }
 
 export interface TestEndpoint {

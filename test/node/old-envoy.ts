@@ -1,4 +1,4 @@
-/** An xDS client that says that it is Envoy 1.20.0, and acknowledges whatever it is told; until it is ended. */
+/** An xDS client of the socket that it is given, that says that it is Envoy 1.20.0, and acknowledges whatever it is told; until it is ended. */
 
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import { Client, credentials } from '@grpc/grpc-js'
@@ -9,7 +9,7 @@ import {
 import { typeUrls } from '../../src/envoy/resource.ts'
 
 const method = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources'
-const client = new Client('127.0.0.1:18000', credentials.createInsecure())
+const client = new Client(`unix:${process.argv[2]}`, credentials.createInsecure())
 const stream = client.makeBidiStreamRequest(
   method,
   (bytes: Uint8Array) => Buffer.from(bytes),

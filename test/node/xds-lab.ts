@@ -174,6 +174,9 @@ export class XdsLab {
   readonly order: string[] = []
   readonly settled: number[] = []
   readonly log: string[] = []
+  readonly #directory = mkdtempSync(join(tmpdir(), 'lightpath-xds-server-'))
+  /** Of the server's socket. */
+  readonly path = join(this.#directory, 'xds.sock')
   #server: XdsServer | undefined
 
   get server(): XdsServer {
@@ -181,11 +184,10 @@ export class XdsLab {
     return this.#server
   }
 
-  async start(port = 0): Promise<void> {
+  async start(): Promise<void> {
     this.#server = await startXdsServer({
       store: this.store,
-      address: '127.0.0.1',
-      port,
+      path: this.path,
       observer: {
         connected: client => this.clients.push(client),
         acknowledged: (client, resources) => {
@@ -214,6 +216,11 @@ export class XdsLab {
     this.#server = undefined
   }
 
+  async destroy(): Promise<void> {
+    await this.stop()
+    rmSync(this.#directory, { recursive: true })
+  }
+
   /** Resources and removals sent so far. */
   resourcesSent(): number {
     return [...this.server.traffic.values()].reduce((sum, { resources }) => sum + resources, 0)
@@ -230,9 +237,9 @@ export class Envoy {
   readonly #process: ChildProcess
   #admin = ''
 
-  private constructor(xdsPort: number, nodeId: string) {
+  private constructor(xdsPath: string, nodeId: string) {
     const bootstrap = join(this.#directory, 'bootstrap.json')
-    writeFileSync(bootstrap, JSON.stringify(bootstrapFor(xdsPort, nodeId)))
+    writeFileSync(bootstrap, JSON.stringify(bootstrapFor(xdsPath, nodeId)))
     const log = openSync(join(this.#directory, 'log'), 'w')
     const options = ['-c', bootstrap, '--concurrency', '1', '--disable-hot-restart', '-l', 'info']
     const files = ['--admin-address-path', join(this.#directory, 'admin')]
@@ -241,8 +248,8 @@ export class Envoy {
   }
 
   /** Resolves when the admin interface listens. */
-  static async start(xdsPort: number, nodeId = 'node1'): Promise<Envoy> {
-    const envoy = new Envoy(xdsPort, nodeId)
+  static async start(xdsPath: string, nodeId = 'node1'): Promise<Envoy> {
+    const envoy = new Envoy(xdsPath, nodeId)
     try {
       await until('Envoy listens', () => existsSync(join(envoy.#directory, 'admin')) && envoy.#readAdmin() !== '')
     } catch (error) {
@@ -278,9 +285,9 @@ function envoyBinary(): string {
   return process.env.ENVOY_BIN ?? join(homedir(), '.cache/lightpath/envoy-1.40.0')
 }
 
-function bootstrapFor(port: number, nodeId: string): object {
+function bootstrapFor(path: string, nodeId: string): object {
   const http2 = { explicit_http_config: { http2_protocol_options: {} } }
-  const address = { socket_address: { address: '127.0.0.1', port_value: port } }
+  const address = { pipe: { path } }
   return {
     node: { id: nodeId, cluster: 'test' },
     admin: { address: { socket_address: { address: '127.0.0.1', port_value: 0 } } },

@@ -26,14 +26,14 @@ async function withEnvoys(
   const envoys: Envoy[] = []
   try {
     await lab.start()
-    for (let n = 1; n <= count; n++) envoys.push(await Envoy.start(lab.server.port, `node${n}`))
+    for (let n = 1; n <= count; n++) envoys.push(await Envoy.start(lab.path, `node${n}`))
     await body(lab, envoys)
   } catch (error) {
     const logs = envoys.map(envoy => envoy.log().split('\n').slice(-20).join('\n'))
     throw new Error([(error as Error).stack, ...lab.log.slice(-20), ...logs].join('\n'))
   } finally {
     for (const envoy of envoys) await envoy.stop()
-    await lab.stop()
+    await lab.destroy()
   }
 }
 
@@ -261,10 +261,9 @@ test('so it does when the address went there while the server was away', async (
     const before = [...backed('a'), ...backed('b'), ...scoped('a', '1')]
     lab.store.update({ put: before })
     await until('delivered', () => hasAll(lab, before), promptSeconds)
-    const { port } = lab.server
     await lab.stop()
     moveAddress(lab)
-    await lab.start(port)
+    await lab.start()
     await until('gone', () => gone(lab, 'a'), promptSeconds)
     assertRouteMovedFirst(lab)
   })
@@ -278,12 +277,11 @@ test('an Envoy that comes back to the same store is sent nothing, and everything
     lab.store.update({ put: [...resources, refused] })
     await until('delivered', () => hasAll(lab, resources) && lab.refusals.length === 1, promptSeconds)
     lab.store.update({ remove: [refused] })
-    const { port } = lab.server
     await lab.stop()
     assert.match(await envoy!.get('/clusters'), /^b::127\.0\.0\.1:8080::/m)
     assert.match(await envoy!.get('/listeners'), /10\.0\.0\.1:80/)
     lab.settled.length = 0
-    await lab.start(port)
+    await lab.start()
     await until('settled', () => lab.settled.length > 0)
     assert(hasAll(lab, resources))
     assert.equal(lab.resourcesSent(), 0)
@@ -295,11 +293,10 @@ test('what was removed or changed while the server was away is removed from the 
     const [kept, removed] = [serviceResources('kept', '1'), serviceResources('removed', '1', '10.0.0.2')]
     lab.store.update({ put: [...kept, ...removed] })
     await until('delivered', () => hasAll(lab, [...kept, ...removed]), promptSeconds)
-    const { port } = lab.server
     await lab.stop()
     const changed = endpointsResource('kept', '2', [9090])
     lab.store.update({ put: [changed], remove: removed })
-    await lab.start(port)
+    await lab.start()
     await until('changed', () => lab.clients.length === 2 && lab.has(changed))
     await until('gone', () => lab.gone.length === removed.length, promptSeconds)
     assert(indexOf(lab.gone, typeUrls.listener, '10.0.0.2:80') < indexOf(lab.gone, typeUrls.cluster, 'removed'))

@@ -23,7 +23,7 @@ export function startServers(agent: Agent, config: Config, log: Log, kept: Kept)
   const pages = metricsPages({
     node: agent.metrics.registry,
     services: agent.metrics.services,
-    envoy: () => statsTexts(agent.envoy.envoys.adminPorts),
+    envoy: () => statsTexts(agent.adminSockets),
   })
   const start = (name: string, serve: () => Promise<HttpServer>) => startServer(agent, name, serve)
   const { metricsPort: port, servicesMetricsPort, metricsBindAddress, socket } = config

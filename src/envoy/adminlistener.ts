@@ -1,0 +1,119 @@
+/**
+ * Envoy's admin pages on a port of loopback, for people: `curl localhost:15000/config_dump`, also by `kubectl port-forward`.
+ * Anybody on the node's network reaches it, so it lets through what changes nothing: GET of the pages below. What changes
+ * something (`/quitquitquit`, `/logging`, `/healthcheck/fail`) is answered on the admin socket alone.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/operations/admin
+ */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { pipeAddress, socketAddress } from './address.ts'
+import { Cluster_DiscoveryType, type ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
+import type { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
+import type { RouteSchema } from './api/envoy/config/route/v3/route_components_pb.js'
+import { RouterSchema } from './api/envoy/extensions/filters/http/router/v3/router_pb.js'
+import {
+  HttpConnectionManager_CodecType,
+  HttpConnectionManagerSchema,
+} from './api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { any, duration } from './encoding.ts'
+
+export interface AdminListenerOptions {
+  /** On 127.0.0.1; 0 lets the kernel choose. */
+  readonly port: number
+  /** Of the admin interface itself. */
+  readonly socket: string
+}
+
+const clusterName = 'admin'
+
+/** None of them changes anything, with any query. `/` is the list of pages; its buttons are refused. */
+const pages = [
+  '',
+  'certs',
+  'clusters',
+  'config_dump',
+  'help',
+  'hot_restart_version',
+  'init_dump',
+  'listeners',
+  'memory',
+  'ready',
+  'runtime',
+  'server_info',
+  'stats',
+  'stats/prometheus',
+] as const
+
+/** The admin interface answers one after another on Envoy's main thread: so many may wait for it. */
+const maxWaiting = 16
+const answerMs = 60_000
+
+export function adminCluster({ socket }: AdminListenerOptions): MessageInitShape<typeof ClusterSchema> {
+  const endpoint = { hostIdentifier: { case: 'endpoint', value: { address: pipeAddress(socket) } } } as const
+  return {
+    name: clusterName,
+    clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.STATIC },
+    connectTimeout: duration(1000),
+    loadAssignment: { clusterName, endpoints: [{ lbEndpoints: [endpoint] }] },
+    circuitBreakers: { thresholds: [{ maxConnections: 1, maxPendingRequests: maxWaiting, maxRequests: 1 }] },
+    // It has no mark and no ports: they are for TCP (bootstrap.ts).
+    upstreamBindConfig: {},
+  }
+}
+
+export function adminListener({ port }: AdminListenerOptions): MessageInitShape<typeof ListenerSchema> {
+  const manager = any(HttpConnectionManagerSchema, {
+    codecType: HttpConnectionManager_CodecType.HTTP1,
+    statPrefix: 'admin',
+    httpFilters: [
+      { name: 'envoy.filters.http.router', configType: { case: 'typedConfig', value: any(RouterSchema, {}) } },
+    ],
+    routeSpecifier: {
+      case: 'routeConfig',
+      value: { name: 'admin', virtualHosts: [{ name: 'admin', domains: ['*'], routes: [...reading, refusal] }] },
+    },
+  })
+  return {
+    name: 'admin',
+    address: socketAddress('127.0.0.1', port),
+    filterChains: [
+      {
+        name: 'admin',
+        filters: [
+          {
+            name: 'envoy.filters.network.http_connection_manager',
+            configType: { case: 'typedConfig', value: manager },
+          },
+        ],
+      },
+    ],
+  }
+}
+
+const reading = pages.map(
+  (page): MessageInitShape<typeof RouteSchema> => ({
+    match: {
+      pathSpecifier: { case: 'path', value: `/${page}` },
+      headers: [
+        {
+          name: ':method',
+          headerMatchSpecifier: { case: 'stringMatch', value: { matchPattern: { case: 'exact', value: 'GET' } } },
+        },
+      ],
+    },
+    action: {
+      case: 'route',
+      value: { clusterSpecifier: { case: 'cluster', value: clusterName }, timeout: duration(answerMs) },
+    },
+  }),
+)
+
+const words = `Only GET of what changes nothing is answered here: ${pages.map(page => `/${page}`).join(' ')}\n`
+
+const refusal: MessageInitShape<typeof RouteSchema> = {
+  match: { pathSpecifier: { case: 'prefix', value: '/' } },
+  action: {
+    case: 'directResponse',
+    value: { status: 403, body: { specifier: { case: 'inlineString', value: words } } },
+  },
+}
