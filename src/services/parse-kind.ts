@@ -15,7 +15,7 @@ export interface Metadata {
   readonly uid: string | undefined
   readonly labels: Raw
   readonly annotations: Raw
-  /** Milliseconds since the epoch; 0 where the object does not say. */
+  /** Milliseconds since the epoch; far in the future where the object does not say. */
   readonly created: number
 }
 

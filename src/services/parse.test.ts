@@ -86,7 +86,7 @@ const services: readonly Case[] = [
       healthCheckNodePort: undefined,
       labels: {},
       annotations: {},
-      created: 0,
+      created: Number.MAX_SAFE_INTEGER,
     },
   },
   {

@@ -76,6 +76,9 @@ function policyReader(apiVersion: string, kind: string): KindReader | undefined 
 
 const noProblems: readonly Problem[] = []
 
+/** What does not say when it was created is taken for younger than what does. */
+const unknownAge = Number.MAX_SAFE_INTEGER
+
 /** `origin` names what has no name of its own in messages, such as a file with its line. Never throws. */
 export function parseObject(raw: unknown, origin = 'object'): Parsed {
   if (!isRawObject(raw)) {
@@ -130,14 +133,14 @@ function parseWith(reader: KindReader, raw: Raw, origin: string): Parsed {
     return unreadable(`${reader.kind} ${name} in ${origin}`, reason, 'write a namespace, or none for default')
   }
   const problems = new ProblemList(describeKey({ kind: reader.kind, namespace, name }))
-  const created = typeof meta.creationTimestamp === 'string' ? Date.parse(meta.creationTimestamp) : 0
+  const created = typeof meta.creationTimestamp === 'string' ? Date.parse(meta.creationTimestamp) : Number.NaN
   const metadata: Metadata = {
     namespace: sharedText(namespace),
     name,
     uid: typeof meta.uid === 'string' ? meta.uid : undefined,
     labels: rawObject(meta.labels),
     annotations: rawObject(meta.annotations),
-    created: Number.isFinite(created) ? created : 0,
+    created: Number.isFinite(created) ? created : unknownAge,
   }
   const report: Report = (code, reason, remedy) => problems.add(code, reason, remedy)
   const parsed = reader.parse(raw, metadata, report)

@@ -32,12 +32,15 @@ export function show(value: unknown): string {
 
 /** How many different values are kept for sharing; beyond that the tables start afresh, which costs memory only. */
 const mostShared = 20_000
+/** What is longer is not shared: few have the same, and the tables would hold on to it when it is gone. */
+const longestShared = 2048
 
 const sharedTexts = new Map<string, string>()
 const sharedContents = new Map<string, object>()
 
 /** The same string for equal strings: zones, nodes and names that thousands of endpoints repeat are held once. */
 export function sharedText(text: string): string {
+  if (text.length > longestShared) return text
   const shared = sharedTexts.get(text)
   if (shared !== undefined) return shared
   if (sharedTexts.size >= mostShared) sharedTexts.clear()
