@@ -16,9 +16,14 @@ import packageJson from '../../package.json' with { type: 'json' }
 import { adminPage } from '../envoy/admin.ts'
 import { adminSocket, type Instance, type UnixAddress } from '../envoy/sockets.ts'
 import { runCommand } from '../kernel/command.ts'
+import { listLinks } from '../kernel/netlink/route/links.ts'
+import { listRoutes, routeText } from '../kernel/netlink/route/routes.ts'
+import { listRules } from '../kernel/netlink/route/rules.ts'
+import { withSocket } from '../kernel/netlink/socket.ts'
 import { envoySockets } from '../node/socketdirectory.ts'
 import { withoutSecrets } from '../observe/secrets.ts'
 import { tar } from '../observe/tar.ts'
+import type { IpFamily } from '../services/address.ts'
 import { askAgent, askAgentText } from './agent.ts'
 import type { Config } from './options.ts'
 
@@ -110,14 +115,30 @@ function pages(
 
 function kernelPages({ routeTable }: Config): readonly Page[] {
   const perFamily = (['ip', 'ip6'] as const).flatMap((family): readonly Page[] => {
-    const flag = family === 'ip' ? '-4' : '-6'
+    const ipFamily = family === 'ip' ? 'IPv4' : 'IPv6'
     return [
       [`kernel/nft-${family}.txt`, () => outputOf('nft', 'list', 'table', family, 'lightpath')],
-      [`kernel/rules-${family}.txt`, () => outputOf('ip', flag, 'rule', 'show')],
-      [`kernel/routes-${family}.txt`, () => outputOf('ip', flag, 'route', 'show', 'table', String(routeTable))],
+      [`kernel/rules-${family}.txt`, async () => rulesText(ipFamily)],
+      [`kernel/routes-${family}.txt`, async () => routesText(ipFamily, routeTable)],
     ]
   })
   return [...perFamily, ['kernel/nft-version.txt', () => outputOf('nft', '--version')]]
+}
+
+function rulesText(family: IpFamily): string {
+  return withSocket('route', {}, socket => linesOf(listRules(socket, family).map(({ text }) => text)))
+}
+
+function routesText(family: IpFamily, table: number): string {
+  return withSocket('route', {}, socket => {
+    const names = new Map(listLinks(socket).map(({ index, name }) => [index, name]))
+    const nameOf = (index: number) => names.get(index) ?? `interface ${index}`
+    return linesOf(listRoutes(socket, family, table).map(route => routeText(route, nameOf)))
+  })
+}
+
+function linesOf(lines: readonly string[]): string {
+  return lines.map(line => `${line}\n`).join('')
 }
 
 async function outputOf(...command: readonly string[]): Promise<string> {

@@ -14,7 +14,7 @@ import { removeSendTest } from './sendtest.ts'
 /** What was removed, in words for a user; empty where there was nothing. Rejects with a CommandError. */
 export async function cleanupKernel(
   options: Pick<RoutingOptions, 'routeTable'>,
-  prefix: CommandPrefix = [],
+  { prefix = [], netns }: { readonly prefix?: CommandPrefix; readonly netns?: string } = {},
 ): Promise<readonly string[]> {
   const nft = new Nft(prefix)
   const removed: string[] = []
@@ -25,7 +25,7 @@ export async function cleanupKernel(
       await nft.apply(`delete table ${family} ${tableName}\n`)
       removed.push(`nftables table ${family} ${tableName}`)
     }
-    if (await removeRouting(family, options, prefix)) {
+    if (removeRouting(family, options, netns)) {
       removed.push(`${family} routing rule and route of table ${options.routeTable}`)
     }
   }

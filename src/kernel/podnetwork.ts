@@ -1,14 +1,10 @@
 /** How pods of this node are attached to it, as far as links and routes tell. */
 
-import { runCommand } from './command.ts'
-
-/** Of `ip -details -json link`. */
-export interface Link {
-  readonly ifname: string
-  /** The bridge that it is a port of. */
-  readonly master?: string
-  readonly linkinfo?: { readonly info_kind?: string }
-}
+import { type Link, listLinks } from './netlink/route/links.ts'
+import { listRoutes, type Route } from './netlink/route/routes.ts'
+import { listRules, type Rule } from './netlink/route/rules.ts'
+import { hasFilters } from './netlink/route/tc.ts'
+import { withSocket } from './netlink/socket.ts'
 
 export interface PodNetwork {
   /** Bridges with a veth. */
@@ -21,51 +17,47 @@ export interface PodNetwork {
   readonly interfaceRules: readonly string[]
 }
 
-export async function readLinks(): Promise<readonly Link[]> {
-  return JSON.parse((await linesOf('ip', '-details', '-json', 'link')).join('\n')) as readonly Link[]
+const families = ['IPv4', 'IPv6'] as const
+const mainTable = 254
+
+/** Throws SystemCallError, NetlinkError. */
+export function readLinks(): readonly Link[] {
+  return withSocket('route', {}, listLinks)
 }
 
-/** Rejects with a CommandError. */
-export async function readPodNetwork(): Promise<PodNetwork> {
-  const links = await readLinks()
-  const ofBoth = async (...words: readonly string[]) =>
-    (await Promise.all(['-4', '-6'].map(flag => linesOf('ip', flag, ...words)))).flat()
-  const rules = await ofBoth('rule', 'show')
-  const network = podNetwork(links, await ofBoth('route', 'show', 'table', 'main'), rules)
-  const [first] = network.routed
-  if (first === undefined) return network
-  // All pods of a node are attached alike.
-  const filters = await linesOf('tc', 'filter', 'show', 'dev', first, 'ingress')
-  return filters.length === 0 ? network : { ...network, programs: [...network.programs, `tc filter on ${first}`] }
+/** Throws SystemCallError, NetlinkError. */
+export function readPodNetwork(): PodNetwork {
+  return withSocket('route', {}, socket => {
+    const links = listLinks(socket)
+    const routes = families.flatMap(family => listRoutes(socket, family, mainTable))
+    const rules = families.flatMap(family => listRules(socket, family))
+    const network = podNetwork(links, routes, rules)
+    const first = links.find(({ name }) => name === network.routed[0])
+    // All pods of a node are attached alike.
+    if (first === undefined || !hasFilters(socket, first.index)) return network
+    return { ...network, programs: [...network.programs, `tc filter on ${first.name}`] }
+  })
 }
 
 const dataPlanes = /^(cilium_|lxc|bpfin|bpfout)/
 
 export function podNetwork(
   links: readonly Link[],
-  routes: readonly string[],
-  rules: readonly string[] = [],
+  routes: readonly Pick<Route, 'family' | 'destination' | 'length' | 'interfaceIndex' | 'hasGateway'>[],
+  rules: readonly Pick<Rule, 'incoming' | 'text'>[] = [],
 ): PodNetwork {
-  const veths = links.filter(({ ifname, linkinfo }) => linkinfo?.info_kind === 'veth' && !/^lightpath\d$/.test(ifname))
-  const withRoute = new Set(routes.flatMap(hostRouteDevice))
+  const veths = links.filter(({ name, kind }) => kind === 'veth' && !/^lightpath\d$/.test(name))
+  const withRoute = new Set(routes.filter(isHostRoute).map(({ interfaceIndex }) => interfaceIndex))
   return {
     bridges: [...new Set(veths.flatMap(({ master }) => master ?? []))],
-    routed: veths
-      .filter(({ ifname, master }) => master === undefined && withRoute.has(ifname))
-      .map(link => link.ifname),
-    programs: links.map(({ ifname }) => ifname).filter(name => dataPlanes.test(name)),
-    interfaceRules: rules.filter(rule => / iif (?!lo )/.test(rule)).map(rule => rule.trim()),
+    routed: veths.filter(({ index, master }) => master === undefined && withRoute.has(index)).map(({ name }) => name),
+    programs: links.map(({ name }) => name).filter(name => dataPlanes.test(name)),
+    interfaceRules: rules.filter(({ incoming }) => incoming !== undefined && incoming !== 'lo').map(({ text }) => text),
   }
 }
 
-/** `10.244.1.10 dev cali1 scope link` is one, `10.244.2.0/24 via 172.30.0.12 dev eth0` is not. */
-function hostRouteDevice(route: string): readonly string[] {
-  const [, device] = /^[0-9a-f.:]+ dev (\S+)/.exec(route) ?? []
-  return device === undefined || route.startsWith('fe80:') ? [] : [device]
-}
-
-async function linesOf(...command: readonly string[]): Promise<readonly string[]> {
-  const lines: string[] = []
-  await runCommand(command, { onLine: line => void lines.push(line) })
-  return lines
+/** `10.244.1.10 dev cali1` is one, `10.244.2.0/24 via 172.30.0.12 dev eth0` is not. */
+function isHostRoute({ family, destination, length, hasGateway }: Parameters<typeof podNetwork>[1][number]): boolean {
+  const isHost = length === (family === 'IPv4' ? 32 : 128)
+  return isHost && !hasGateway && !destination?.startsWith('fe80:')
 }

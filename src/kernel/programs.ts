@@ -8,7 +8,7 @@ import type { NftClient } from './nft.ts'
 import { ensureRouting, type RoutingOptions } from './routing.ts'
 import { type RoutingEvents, watchRouting } from './routingwatch.ts'
 
-/** Rejections are CommandErrors. */
+/** Rejections are CommandErrors, or errors of netlink. */
 export interface KernelPrograms {
   readonly nft: NftClient
   /** Whether something was missing. */
@@ -27,7 +27,7 @@ export function systemPrograms(
   const nft = new ConsoleNft(prefix)
   return {
     nft,
-    ensureRouting: family => ensureRouting(family, options, prefix),
+    ensureRouting: async family => ensureRouting(family, options, netns),
     watchRouting: events => watchRouting(options.routeTable, events, netns),
     removeStaleUdp: frontends => removeStaleUdp(frontends, netns),
     close: () => nft.close(),

@@ -9,8 +9,11 @@
  * (networkd.conf, ManageForeignRoutes and ManageForeignRoutingPolicyRules).
  */
 
-import { CommandError, type CommandPrefix, runCommand } from './command.ts'
+import type { IpFamily } from '../services/address.ts'
 import type { Family } from './elements.ts'
+import { deleteRoute, listRoutes, type Route, replaceRoute } from './netlink/route/routes.ts'
+import { addRule, deleteRule, listRules, type Rule, type RuleKey } from './netlink/route/rules.ts'
+import { type NetlinkSocket, withSocket } from './netlink/socket.ts'
 
 export interface RoutingOptions {
   readonly steeringMark: number
@@ -22,79 +25,66 @@ export interface RoutingOptions {
   readonly rulePriority: number
 }
 
-const ipFlag = { ip: '-4', ip6: '-6' } as const
+const ipFamilies = { ip: 'IPv4', ip6: 'IPv6' } as const
+/** The loopback interface is the first of each network namespace. */
+const loopback = 1
 
-interface OurRule {
-  readonly priority: number
-  /** As `ip rule` has it: `0x8000/0xd000`. */
-  readonly mark: string
+/** Whether the rule is one that this agent, or one of another version or with other options, made for the table. */
+export function isOurRule({ table, mark, isByMarkAlone }: Rule, routeTable: number): boolean {
+  return table === routeTable && mark !== undefined && isByMarkAlone
 }
 
-/** Of a line such as `5:	from all fwmark 0x8000/0xd000 lookup 1666`; undefined for a rule of others. */
-export function parseOurRule(line: string, routeTable: number): OurRule | undefined {
-  const match = new RegExp(`^(\\d+):\\s+from all fwmark (\\S+) lookup ${routeTable}(?: proto \\S+)?\\s*$`).exec(line)
-  return match ? { priority: Number(match[1]), mark: match[2]! } : undefined
+/** Whether the route is the one of our table. */
+export function isOurRoute({ type, length, interfaceIndex }: Route): boolean {
+  return type === 'local' && length === 0 && interfaceIndex === loopback
 }
 
-/** Idempotent; touches nothing where all is in place, and tells whether it had to. Rejects with a CommandError. */
-export async function ensureRouting(
-  family: Family,
-  options: RoutingOptions,
-  prefix: CommandPrefix = [],
-): Promise<boolean> {
-  const { routeTable, rulePriority } = options
-  const ip = (...words: readonly string[]) => runCommand(['ip', ipFlag[family], ...words], { prefix })
-  const mark = markOf(options)
-  const found = await ourRules(family, routeTable, prefix)
-  const isWanted = (rule: OurRule) => rule.priority === rulePriority && rule.mark === mark
-  const isThere = found.some(isWanted)
-  const hasRoute = await hasOurRoute(family, routeTable, prefix)
-  const local = ['local', 'default', 'dev', 'lo', 'table', String(routeTable), 'protocol', 'kernel']
-  if (!hasRoute) await ip('route', 'replace', ...local)
-  if (!isThere) await ip('rule', 'add', ...selector({ priority: rulePriority, mark }, routeTable), 'protocol', 'kernel')
-  for (const rule of found) if (!isWanted(rule)) await ip('rule', 'del', ...selector(rule, routeTable))
-  return !isThere || !hasRoute
+/**
+ * Idempotent; touches nothing where all is in place, and tells whether it had to. `netns` is the network namespace's path
+ * where it is not this process's own. Throws NetlinkError, SystemCallError.
+ */
+export function ensureRouting(name: Family, options: RoutingOptions, netns?: string): boolean {
+  const { routeTable: table, rulePriority: priority } = options
+  const wanted: RuleKey = { family: ipFamilies[name], priority, table, mark: markOf(options) }
+  const { family } = wanted
+  return withSocket('route', { netns }, socket => {
+    const found = ourRules(socket, family, table)
+    const isThere = found.some(rule => isSame(rule, wanted))
+    const hasRoute = listRoutes(socket, family, table).some(isOurRoute)
+    if (!hasRoute) replaceRoute(socket, { family, table, type: 'local', interfaceIndex: loopback, isOfKernel: true })
+    if (!isThere) addRule(socket, wanted)
+    for (const rule of found) if (!isSame(rule, wanted)) deleteRule(socket, rule)
+    return !isThere || !hasRoute
+  })
 }
 
-/** Removes the rules and the route that `ensureRouting` made; whether there were any. */
-export async function removeRouting(
-  family: Family,
+/** Removes the rules and the route that `ensureRouting` made; whether there were any rules. */
+export function removeRouting(
+  name: Family,
   { routeTable }: Pick<RoutingOptions, 'routeTable'>,
-  prefix: CommandPrefix = [],
-): Promise<boolean> {
-  const rules = await ourRules(family, routeTable, prefix)
-  const ip = (...words: readonly string[]) => runCommand(['ip', ipFlag[family], ...words], { prefix })
-  for (const rule of rules) await ip('rule', 'del', ...selector(rule, routeTable))
-  if (rules.length > 0) await ip('route', 'flush', 'table', String(routeTable))
-  return rules.length > 0
+  netns?: string,
+): boolean {
+  const family = ipFamilies[name]
+  return withSocket('route', { netns }, socket => {
+    const rules = ourRules(socket, family, routeTable)
+    for (const rule of rules) deleteRule(socket, rule)
+    if (rules.length === 0) return false
+    for (const route of listRoutes(socket, family, routeTable)) deleteRoute(socket, route)
+    return true
+  })
 }
 
-function markOf({ steeringMark, envoyMark, masqueradeMark }: RoutingOptions): string {
-  return `0x${steeringMark.toString(16)}/0x${(steeringMark | envoyMark | masqueradeMark).toString(16)}`
+function markOf({ steeringMark, envoyMark, masqueradeMark }: RoutingOptions): RuleKey['mark'] {
+  return { value: steeringMark, mask: (steeringMark | envoyMark | masqueradeMark) >>> 0 }
 }
 
-function selector({ priority, mark }: OurRule, routeTable: number): readonly string[] {
-  return ['priority', String(priority), 'fwmark', mark, 'lookup', String(routeTable)]
+function isSame(one: RuleKey, other: RuleKey): boolean {
+  return one.priority === other.priority && one.mark.value === other.mark.value && one.mark.mask === other.mark.mask
 }
 
-async function ourRules(family: Family, routeTable: number, prefix: CommandPrefix): Promise<readonly OurRule[]> {
-  const rules: OurRule[] = []
-  const onLine = (line: string) => {
-    const rule = parseOurRule(line, routeTable)
-    if (rule) rules.push(rule)
-  }
-  await runCommand(['ip', ipFlag[family], 'rule', 'show'], { prefix, onLine })
-  return rules
-}
-
-async function hasOurRoute(family: Family, routeTable: number, prefix: CommandPrefix): Promise<boolean> {
-  const routes: string[] = []
-  try {
-    const command = ['ip', ipFlag[family], 'route', 'show', 'table', String(routeTable)]
-    await runCommand(command, { prefix, onLine: line => void routes.push(line) })
-  } catch (error) {
-    // A table that has never had a route is none.
-    if (!(error instanceof CommandError) || error.failure !== 'refused') throw error
-  }
-  return routes.some(route => /^local default dev lo\b/.test(route))
+function ourRules(socket: NetlinkSocket, family: IpFamily, routeTable: number): readonly RuleKey[] {
+  return listRules(socket, family).flatMap(rule => {
+    const { priority, table, mark } = rule
+    return mark && isOurRule(rule, routeTable) ? [{ family, priority, table, mark }] : []
+  })
 }

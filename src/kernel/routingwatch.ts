@@ -3,20 +3,15 @@
  * `ip rule flush`) is noticed at once, and so is a rule of somebody else that comes or goes.
  */
 
-import type { Family } from './elements.ts'
+import { type Family, familyNames } from './elements.ts'
 import { subscribe } from './netlink/notifications.ts'
-import { type Message, readAttributes } from './netlink/reader.ts'
+import type { Message } from './netlink/reader.ts'
+import { type Route, readRoute } from './netlink/route/routes.ts'
+import { type Rule, readRule } from './netlink/route/rules.ts'
 
-/** RTM_… and RTNLGRP_… of linux/rtnetlink.h, and the families of linux/socket.h. */
+/** RTM_… and RTNLGRP_… of linux/rtnetlink.h. */
 const types = { newLink: 16, delRoute: 25, newRule: 32, delRule: 33 } as const
 const groups = { link: 1, ipv4Route: 7, ipv4Rule: 8, ipv6Route: 11, ipv6Rule: 19 } as const
-const families: ReadonlyMap<number, Family> = new Map([
-  [2, 'ip'],
-  [10, 'ip6'],
-])
-/** Of `struct fib_rule_hdr` and of `struct rtmsg`, which both have the family first and the table as attribute 15. */
-const headerLength = 12
-const tableAttribute = 15
 const loopback = 1
 
 export interface RoutingEvents {
@@ -29,7 +24,7 @@ export interface RoutingEvents {
 /** Begins at once; returns what ends it. Throws SystemCallError, and LibcMissing. @param netns another network namespace */
 export function watchRouting(routeTable: number, events: RoutingEvents, netns?: string): () => void {
   const all = (tell: (family: Family) => void) => {
-    for (const family of families.values()) tell(family)
+    for (const family of Object.values(familyNames)) tell(family)
   }
   return subscribe({
     protocol: 'route',
@@ -40,7 +35,8 @@ export function watchRouting(routeTable: number, events: RoutingEvents, netns?: 
       if (message.type === types.newLink && message.body.readInt32LE(4) === loopback) return all(events.onLoss)
       const change = readChange(message)
       if (!change) return
-      const { family, table } = change
+      const { table } = change
+      const family = familyNames[change.family]
       if (table !== routeTable) {
         if (message.type !== types.delRoute) events.onForeignRule(family)
       } else if (message.type !== types.newRule) events.onLoss(family)
@@ -52,10 +48,8 @@ export function watchRouting(routeTable: number, events: RoutingEvents, netns?: 
   })
 }
 
-/** Of a rule that came or went, or a route that went; undefined for all else. */
-function readChange({ type, body }: Message): { readonly family: Family; readonly table: number } | undefined {
-  if (type !== types.newRule && type !== types.delRule && type !== types.delRoute) return undefined
-  const family = families.get(body.readUInt8(0))
-  const table = readAttributes(body, headerLength).get(tableAttribute)
-  return family && { family, table: table ? table.readUInt32LE(0) : body.readUInt8(4) }
+/** Of a rule that came or went, or a route that went; undefined for all else. Throws MalformedMessage. */
+function readChange(message: Message): Pick<Rule | Route, 'family' | 'table'> | undefined {
+  if (message.type === types.delRoute) return readRoute(message)
+  return message.type === types.newRule || message.type === types.delRule ? readRule(message) : undefined
 }

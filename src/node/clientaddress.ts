@@ -36,7 +36,7 @@ export async function chooseClientAddress(
   if (setting !== 'auto') return { setting, mode: setting, why: `--client-address ${setting}` }
   try {
     if (!(await isPreserved(families))) return forwarded('it is not proven yet that all works that this needs')
-    const obstacle = findObstacle(release(), await readPodNetwork())
+    const obstacle = findObstacle(release(), readPodNetwork())
     return obstacle === undefined ? preserved('an earlier run of the agent has proven it') : forwarded(obstacle)
   } catch (error) {
     return forwarded((error as Error).message)
@@ -75,7 +75,7 @@ export async function proveClientAddress(circumstances: Circumstances): Promise<
   if (bootstraps.length === 0) return undecided('no Envoy is connected')
   if (bootstraps.includes('forwarded-for')) return forwarded("Envoy's bootstrap is for --client-address forwarded-for")
   try {
-    const pods = await readPodNetwork()
+    const pods = readPodNetwork()
     const obstacle = findObstacle(release(), pods) ?? (await findTaken(circumstances)) ?? (await findPortsObstacle())
     if (obstacle === noPod || obstacle === nothingToTry) return undecided(obstacle)
     if (obstacle !== undefined) return forwarded(obstacle)

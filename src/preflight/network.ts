@@ -3,19 +3,20 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { release } from 'node:os'
 import { join } from 'node:path'
-import { type Link, readLinks, readPodNetwork } from '../kernel/podnetwork.ts'
+import type { Link } from '../kernel/netlink/route/links.ts'
+import { readLinks, readPodNetwork } from '../kernel/podnetwork.ts'
 import { findObstacle } from '../node/clientaddress.ts'
 import { type Check, fails, ok, someOf, warning } from './check.ts'
 import { outputOf, textOf } from './output.ts'
 
 export async function checkNetwork(cniDirectory: string): Promise<readonly Check[]> {
-  const links = await readLinks().catch(() => [])
+  const links = readLinks()
   const bridgeCalls = await textOf('/proc/sys/net/bridge/bridge-nf-call-iptables')
   const policies = (await outputOf('ip', 'xfrm', 'policy')) ?? []
   return [
     await checkCni(cniDirectory, links),
     checkPodNetwork(links, bridgeCalls),
-    await checkClientAddress(),
+    checkClientAddress(),
     checkEncryption(links, policies.length > 0),
   ]
 }
@@ -25,7 +26,7 @@ async function checkCni(directory: string, links: readonly Link[]): Promise<Chec
   const [first] = files
   if (first === undefined) return warning('CNI', `no configuration in ${directory}`, 'run this on a node, as root')
   const types = await readFile(join(directory, first), 'utf8').then(cniTypes, (): readonly string[] => [])
-  const isCilium = types.includes('cilium-cni') || links.some(({ ifname }) => ifname === 'cilium_host')
+  const isCilium = types.includes('cilium-cni') || links.some(({ name }) => name === 'cilium_host')
   const found = `${types.join(', ') || 'unreadable'} (${first})`
   if (!isCilium) return ok('CNI', found)
   const remedy =
@@ -33,10 +34,10 @@ async function checkCni(directory: string, links: readonly Link[]): Promise<Chec
   return warning('CNI', found, remedy)
 }
 
-async function checkClientAddress(): Promise<Check> {
+function checkClientAddress(): Check {
   const name = '--client-address auto'
   try {
-    const obstacle = findObstacle(release(), await readPodNetwork())
+    const obstacle = findObstacle(release(), readPodNetwork())
     return ok(name, obstacle === undefined ? 'would be preserve' : `would be forwarded-for: ${obstacle}`)
   } catch (error) {
     return ok(name, `would be forwarded-for: ${(error as Error).message}`)
@@ -58,7 +59,7 @@ export function cniTypes(text: string): readonly string[] {
  * then nothing turns translated replies back, for kube-proxy either.
  */
 export function checkPodNetwork(links: readonly Link[], bridgeCalls: string | undefined): Check {
-  const isVeth = ({ linkinfo }: Link) => linkinfo?.info_kind === 'veth'
+  const isVeth = ({ kind }: Link) => kind === 'veth'
   const bridges = [...new Set(links.filter(isVeth).flatMap(({ master }) => master ?? []))]
   const forwarded = 'leave --client-address at forwarded-for'
   if (bridges.length > 0) {
@@ -76,7 +77,7 @@ export function checkPodNetwork(links: readonly Link[], bridgeCalls: string | un
 }
 
 export function checkEncryption(links: readonly Link[], hasIpsec: boolean): Check {
-  const wireguard = links.filter(({ linkinfo }) => linkinfo?.info_kind === 'wireguard').map(({ ifname }) => ifname)
+  const wireguard = links.filter(({ kind }) => kind === 'wireguard').map(({ name }) => name)
   const found = [...wireguard.map(name => `WireGuard (${name})`), ...(hasIpsec ? ['IPsec'] : [])]
   if (found.length === 0) return ok('encryption between nodes', 'none found')
   const remedy =

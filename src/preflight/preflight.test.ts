@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Link } from '../kernel/podnetwork.ts'
+import type { Link } from '../kernel/netlink/route/links.ts'
+import type { Rule } from '../kernel/netlink/route/rules.ts'
 import { checkConntrack, checkMigration, checkPortRange } from './limits.ts'
 import { checkEncryption, checkPodNetwork, cniTypes } from './network.ts'
 import { checkKernel } from './programs.ts'
@@ -90,46 +91,58 @@ describe('rules of others', () => {
 })
 
 const marks = { steeringMark: 0x8000, envoyMark: 0x1000, routeTable: 1666, rulePriority: 5 }
-const ours = '5:\tfrom all fwmark 0x8000/0xd000 lookup 1666 '
+/** As `ip rule` prints it: `5:\tfrom all fwmark 0x8000/0xd000 lookup 1666`. */
+function rule(text: string): Rule {
+  const [, value, mask] = /fwmark (\w+)\/(\w+)/.exec(text) ?? []
+  const table = /lookup (\w+)/.exec(text)![1]!
+  return {
+    family: 'IPv4',
+    priority: Number.parseInt(text, 10),
+    table: { local: 255, main: 254 }[table] ?? Number(table),
+    mark: value === undefined ? undefined : { value: Number(value), mask: Number(mask) },
+    incoming: undefined,
+    isByMarkAlone: value !== undefined,
+    text,
+  }
+}
+
+const ours = rule('5:\tfrom all fwmark 0x8000/0xd000 lookup 1666')
 
 test('a routing rule of others for one of our marks fails, ours and other marks do not', () => {
-  const cilium = '9:\tfrom all fwmark 0x200/0xf00 lookup 2004'
+  const cilium = rule('9:\tfrom all fwmark 0x200/0xf00 lookup 2004')
   assert.equal(checkRules([ours, cilium], marks).outcome, 'ok')
-  const { outcome, found } = checkRules([ours, '100:\tfrom all fwmark 0x8000/0xf000 lookup 100'], marks)
+  const { outcome, found } = checkRules([ours, rule('100:\tfrom all fwmark 0x8000/0xf000 lookup 100')], marks)
   assert.deepEqual([outcome, found], ['fails', '100: from all fwmark 0x8000/0xf000 lookup 100'])
 })
 
 test('a routing table that others use fails, and what the agent makes there does not', () => {
-  assert.equal(checkTable([ours], ['local default dev lo scope host '], 1666).outcome, 'ok')
-  assert.equal(checkTable([], ['default via 10.0.0.1 dev eth0 '], 1666).outcome, 'fails')
-  assert.equal(checkTable(['50:\tfrom 10.0.0.0/8 lookup 1666'], [], 1666).outcome, 'fails')
+  assert.equal(checkTable([ours], [], 1666).outcome, 'ok')
+  assert.equal(checkTable([], ['default via 10.0.0.1 dev eth0'], 1666).outcome, 'fails')
+  assert.equal(checkTable([rule('50:\tfrom 10.0.0.0/8 lookup 1666')], [], 1666).outcome, 'fails')
 })
 
 test('routing rules of others before ours are named, and those behind it are no matter', () => {
-  const [local, main] = ['0:\tfrom all lookup local', '32766:\tfrom all lookup main']
-  const behind = '512:\tfrom all to 10.0.1.7 lookup main'
+  const [local, main] = [rule('0:\tfrom all lookup local'), rule('32766:\tfrom all lookup main')]
+  const behind = rule('512:\tfrom all to 10.0.1.7 lookup main')
   assert.equal(checkOrder([local, ours, behind, main], marks).outcome, 'ok')
-  const { outcome, found } = checkOrder([local, '1:\tfrom all to 10.0.1.7 lookup main', ours], marks)
+  const { outcome, found } = checkOrder([local, rule('1:\tfrom all to 10.0.1.7 lookup main'), ours], marks)
   assert.deepEqual([outcome, found], ['warning', 'before ours (5): 1: from all to 10.0.1.7 lookup main'])
 })
 
-const veth = (ifname: string, master?: string): Link => ({
-  ifname,
-  ...(master !== undefined && { master }),
-  linkinfo: { info_kind: 'veth' },
-})
+const link = (name: string, kind?: string, master?: string): Link => ({ index: 2, name, kind, master })
+const veth = (name: string, master?: string) => link(name, 'veth', master)
 
 test('a pod network is routed where no bridge has a pod’s interface, and a bridged one needs bridge-nf', () => {
   assert.match(checkPodNetwork([veth('cali1')], undefined).found, /^routed/)
   assert.equal(checkPodNetwork([veth('veth1', 'cni0')], '1').outcome, 'warning')
   assert.equal(checkPodNetwork([veth('veth1', 'cni0')], '0').outcome, 'fails')
   assert.equal(checkPodNetwork([veth('veth1', 'cni0')], undefined).outcome, 'fails')
-  assert.equal(checkPodNetwork([{ ifname: 'lo' }], undefined).outcome, 'warning')
+  assert.equal(checkPodNetwork([link('lo')], undefined).outcome, 'warning')
 })
 
 test('encryption between nodes is named', () => {
   assert.equal(checkEncryption([veth('cali1')], false).outcome, 'ok')
-  const wireguard: Link = { ifname: 'wg0', linkinfo: { info_kind: 'wireguard' } }
+  const wireguard = link('wg0', 'wireguard')
   assert.equal(checkEncryption([wireguard], true).found, 'WireGuard (wg0), IPsec')
 })
 

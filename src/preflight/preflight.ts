@@ -3,6 +3,7 @@
 import { release } from 'node:os'
 import { CommandError, runCommand } from '../kernel/command.ts'
 import type { Redirect } from '../kernel/layer.ts'
+import { libcProblem } from '../kernel/netlink/libc.ts'
 import type { RulesetOptions } from '../kernel/ruleset.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { ServiceScope } from '../services/layer.ts'
@@ -32,11 +33,13 @@ export async function checkNode(options: PreflightOptions, onStep: (step: string
     ['kernel', async () => checkKernel(release())],
     [options.redirect, () => checkRules(options.redirect, options.families, options)],
     ['rules of others', () => readForeignRules(options)],
-    ['routing', () => checkRouting(options)],
+    ['routing', async () => checkRouting(options)],
     ['pod network', () => checkNetwork(options.cniDirectory)],
     ['settings of the kernel', checkSysctls],
     ['ports', async () => [await checkPorts(options.ports, options.hasAgent)]],
   ]
+  const missing = libcProblem()
+  if (missing) return [fails('node:ffi', missing.reason, missing.remedy)]
   const checks: Check[] = []
   for (const [step, check] of steps) {
     onStep(step)

@@ -1,8 +1,11 @@
 /** Routing rules and tables that others have. */
 
-import { parseOurRule } from '../kernel/routing.ts'
+import { listLinks } from '../kernel/netlink/route/links.ts'
+import { listRoutes, type Route, routeText } from '../kernel/netlink/route/routes.ts'
+import { listRules, type Rule } from '../kernel/netlink/route/rules.ts'
+import { withSocket } from '../kernel/netlink/socket.ts'
+import { isOurRoute, isOurRule } from '../kernel/routing.ts'
 import { type Check, fails, ok, someOf, warning } from './check.ts'
-import { outputOf } from './output.ts'
 
 export interface RoutingMarks {
   readonly steeringMark: number
@@ -11,57 +14,66 @@ export interface RoutingMarks {
   readonly rulePriority: number
 }
 
-export async function checkRouting(options: RoutingMarks): Promise<readonly Check[]> {
+const families = ['IPv4', 'IPv6'] as const
+
+export function checkRouting(options: RoutingMarks): readonly Check[] {
   const { routeTable } = options
-  const rules = (await Promise.all(['-4', '-6'].map(flag => outputOf('ip', flag, 'rule', 'show')))).flatMap(
-    lines => lines ?? [],
-  )
-  const routes = (
-    await Promise.all(['-4', '-6'].map(flag => outputOf('ip', flag, 'route', 'show', 'table', String(routeTable))))
-  ).flatMap(lines => lines ?? [])
-  return [checkRules(rules, options), checkTable(rules, routes, routeTable), checkOrder(rules, options)]
+  return withSocket('route', {}, socket => {
+    const rules = families.flatMap(family => listRules(socket, family))
+    const routes = families.flatMap(family => listRoutes(socket, family, routeTable))
+    const names = new Map(listLinks(socket).map(({ index, name }) => [index, name]))
+    return [
+      checkRules(rules, options),
+      checkTable(rules, foreignRoutes(routes, names), routeTable),
+      checkOrder(rules, options),
+    ]
+  })
 }
 
-/** `32765:	from all fwmark 0x200/0xf00 lookup 2004` */
-export function checkRules(rules: readonly string[], { steeringMark, envoyMark, routeTable }: RoutingMarks): Check {
+/** In words. @param names of interfaces, by their index */
+function foreignRoutes(routes: readonly Route[], names: ReadonlyMap<number, string>): readonly string[] {
+  const others = routes.filter(route => !isOurRoute(route))
+  return others.map(route => routeText(route, index => names.get(index) ?? `interface ${index}`))
+}
+
+export function checkRules(rules: readonly Rule[], { steeringMark, envoyMark, routeTable }: RoutingMarks): Check {
   const bits = steeringMark | envoyMark
-  const colliding = foreign(rules, routeTable).filter(
-    rule => (Number(/fwmark (0x[0-9a-f]+)/.exec(rule)?.[1] ?? 0) & bits) !== 0,
-  )
+  const colliding = foreign(rules, routeTable).filter(({ mark }) => ((mark?.value ?? 0) & bits) !== 0)
   if (colliding.length === 0) return ok('marks in routing rules', 'nobody else uses ours')
   const remedy = 'choose other bits: --steering-mark, --envoy-mark'
   return fails('marks in routing rules', someOf(colliding.map(oneLine)), remedy)
 }
 
-export function checkTable(rules: readonly string[], routes: readonly string[], routeTable: number): Check {
+/** @param routes of others in the table, in words */
+export function checkTable(rules: readonly Rule[], routes: readonly string[], routeTable: number): Check {
   const name = `routing table ${routeTable}`
-  const users = [
-    ...foreign(rules, routeTable).filter(rule => new RegExp(`lookup ${routeTable}\\b`).test(rule)),
-    ...routes.filter(route => route.trim() !== '' && !/^local default dev lo\b/.test(route)),
-  ]
+  const leadThere = foreign(rules, routeTable).filter(({ table }) => table === routeTable)
+  const users = [...leadThere.map(oneLine), ...routes]
   if (users.length === 0) return ok(name, 'free')
-  return fails(name, `in use: ${someOf(users.map(oneLine))}`, 'choose another: --route-table')
+  return fails(name, `in use: ${someOf(users)}`, 'choose another: --route-table')
 }
+
+const localTable = 255
 
 /** A rule before ours routes what is steered to Envoy by what it says, where its selector matches. */
 export function checkOrder(
-  rules: readonly string[],
+  rules: readonly Rule[],
   { routeTable, rulePriority }: Pick<RoutingMarks, 'routeTable' | 'rulePriority'>,
 ): Check {
   const name = 'order of routing rules'
-  const before = foreign(rules, routeTable).filter(rule => {
-    return Number(/^(\d+):/.exec(rule)?.[1]) < rulePriority && !/\blookup local\b/.test(rule)
-  })
+  const before = foreign(rules, routeTable).filter(
+    ({ priority, table }) => priority < rulePriority && table !== localTable,
+  )
   if (before.length === 0) return ok(name, `none of others before ours (${rulePriority})`)
   const remedy = 'what they match never comes to Envoy: give ours a lower number, --rule-priority'
   return warning(name, `before ours (${rulePriority}): ${someOf(before.map(oneLine))}`, remedy)
 }
 
 /** Without the rule that the agent makes. */
-function foreign(rules: readonly string[], routeTable: number): readonly string[] {
-  return rules.filter(rule => parseOurRule(rule, routeTable) === undefined)
+function foreign(rules: readonly Rule[], routeTable: number): readonly Rule[] {
+  return rules.filter(rule => !isOurRule(rule, routeTable))
 }
 
-function oneLine(text: string): string {
-  return text.trim().replaceAll(/\s+/g, ' ')
+function oneLine({ text }: Rule): string {
+  return text.replace('\t', ' ')
 }

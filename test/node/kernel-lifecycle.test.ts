@@ -5,11 +5,15 @@ import { afterEach, beforeEach, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { run as runProgram } from '../../src/demo/processes.ts'
 import { cleanupKernel } from '../../src/kernel/cleanup.ts'
+import { removeStaleUdp } from '../../src/kernel/conntrack.ts'
 import type { KernelOptions } from '../../src/kernel/layer.ts'
 import { Nft, readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nft.ts'
 import { noPolicies } from '../../src/kernel/node.ts'
+import { systemPrograms } from '../../src/kernel/programs.ts'
 import { renderRuleset } from '../../src/kernel/render.ts'
+import { KernelTables } from '../../src/kernel/table.ts'
 import { portState } from '../../src/kernel/testing.ts'
+import type { Problem } from '../../src/services/problem.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
 
 const web = portState('a/web/http', '10.96.0.1', ['10.1.0.1:80@node1', '10.1.0.2:80@node2', '10.1.0.3:80@node2'])
@@ -169,7 +173,7 @@ describe('The tables', needsRoot, () => {
       [/affinity 10\.96\.0\.3 /, 'nft', 'flush chain ip lightpath affinity-10.96.0.3-tcp-80'],
       [/services 10\.9\.9\.9/, 'nft', 'add element ip lightpath services { 10.9.9.9 . tcp . 80 : drop }'],
       [/routing rule or route of ip6/, 'ip', '-6', 'rule', 'del', 'priority', '5'],
-      [/routing rule or route of ip /, 'ip', '-4', 'route', 'flush', 'table', '1666'],
+      [/routing rule or route of ip /, 'ip', '-4', 'route', 'del', 'local', 'default', 'table', '1666'],
     ]
     for (const [damage, program, ...args] of harm) {
       await lab.onNode(program!, ...args)
@@ -283,15 +287,22 @@ describe('The tables', needsRoot, () => {
   })
 
   test('work where conntrack cannot be asked, which is reported', async () => {
-    await run([dns])
-    await lab.tables.close()
-    await run([], { netns: '/nowhere' })
-    lab.tables.setPort({ ...dns, endpoints: [{ ip: '10.1.0.1', port: 53 }] })
-    await lab.tables.settled()
+    const problems = new Map<string, readonly Problem[]>()
+    const programs = systemPrograms(lab.options, lab.options)
+    const tables = new KernelTables(
+      lab.options,
+      { problems: (origin, found) => void problems.set(origin, found) },
+      { ...programs, removeStaleUdp: frontends => removeStaleUdp(frontends, '/nowhere') },
+    )
+    await tables.start()
+    tables.setPort({ ...dns, endpoints: [{ ip: '10.1.0.1', port: 53 }] })
+    tables.synced()
+    await tables.settled()
     assert.match(await ruleset(), /10\.96\.0\.2 \. udp \. 53 : goto endpoints-udp-1/)
-    const [problem] = lab.problems.get('conntrack')!
+    const [problem] = problems.get('conntrack')!
     assert.match(problem!.reason, /ENOENT.*\/nowhere/)
     assert.match(problem!.remedy, /UDP clients .* tried again/)
+    await tables.close()
   })
 
   test('go with all that belongs to them, and nothing else', async () => {
@@ -301,11 +312,11 @@ describe('The tables', needsRoot, () => {
     const before = [await ruleset(), await rules()]
     await run([web, web6, dns])
     await lab.tables.close()
-    assert.equal((await cleanupKernel(lab.options, lab.options.prefix)).length, 4)
+    assert.equal((await cleanupKernel(lab.options, lab.options)).length, 4)
     assert.deepEqual([await ruleset(), await rules()], before)
     for (const family of ['-4', '-6']) {
       assert.doesNotMatch(await lab.onNode('ip', family, 'route', 'show', 'table', 'all'), /table 1666/)
     }
-    assert.deepEqual(await cleanupKernel(lab.options, lab.options.prefix), [])
+    assert.deepEqual(await cleanupKernel(lab.options, lab.options), [])
   })
 })

@@ -85,7 +85,7 @@ export class IptablesLayer implements KernelLayer {
     }
     this.#rounds = new Rounds(['iptables', ...options.families].join(', '), job, observer, options.coalesceMs)
     const routing = {
-      ensureRouting: (family: Family) => ensureRouting(family, options, options.prefix),
+      ensureRouting: async (family: Family) => ensureRouting(family, options, options.netns),
       watchRouting: (events: RoutingEvents) => watchRouting(options.routeTable, events, options.netns),
     }
     this.#routing = new RoutingKeeper(this.#families, routing, observer, () => this.#rounds.reinstall())

@@ -43,7 +43,7 @@ const datagram = 2
 const solSocket = 1
 const options = { sendForce: 32, receiveForce: 33 } as const
 const solNetlink = 270
-const netlinkOptions = { addMembership: 1, cappedAnswers: 10, texts: 11 } as const
+const netlinkOptions = { addMembership: 1, cappedAnswers: 10, texts: 11, strict: 12 } as const
 
 const firstLength = 64 * 1024
 const maxLength = 16 * 1024 * 1024
@@ -70,6 +70,8 @@ export class NetlinkSocket {
       bindSocket(this.fd, address)
       setSocketOption(this.fd, solNetlink, netlinkOptions.cappedAnswers, 1)
       setSocketOption(this.fd, solNetlink, netlinkOptions.texts, 1)
+      // So that a dump of routes is of the table that is asked for, and not of all the Internet's.
+      if (protocol === 'route') setSocketOption(this.fd, solNetlink, netlinkOptions.strict, 1)
       this.setBuffer('receiveForce', receiveBuffer)
     } catch (error) {
       this.close()
@@ -222,4 +224,18 @@ export class NetlinkSocket {
 function isAgainWorthwhile(error: unknown): boolean {
   if (error instanceof NetlinkError) return error.code === 'EINTR'
   return error instanceof SystemCallError && ['ENOBUFS', 'EMSGSIZE'].includes(error.code)
+}
+
+/** Does the work with a socket that is closed afterwards. */
+export function withSocket<T>(
+  protocol: NetlinkProtocol,
+  options: NetlinkOptions,
+  work: (socket: NetlinkSocket) => T,
+): T {
+  const socket = new NetlinkSocket(protocol, options)
+  try {
+    return work(socket)
+  } finally {
+    socket.close()
+  }
 }
