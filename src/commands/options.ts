@@ -7,6 +7,7 @@ import { logLevels } from '../observe/log.ts'
 import { clientAddressModes } from '../services/clientaddress.ts'
 import { formatDuration } from '../services/duration.ts'
 import { type ServiceScope, serviceScopes } from '../services/layer.ts'
+import { defaultEnvoyLimits } from '../services/model/envoy-quota.ts'
 import {
   type BindAddress,
   bindAddress,
@@ -261,6 +262,17 @@ export const definitions = {
     ...duration,
     description: 'how long UDP with answers is remembered; 0 leaves it alone',
     default: 0,
+  },
+  envoyPortsPerService: {
+    ...count,
+    description:
+      'ports of a Service that Envoy takes, and places outside that lead to it (setting external); the kernel layer serves the rest',
+    default: defaultEnvoyLimits.ofService,
+  },
+  envoyPortsPerNamespace: {
+    ...count,
+    description: 'the same of all Services of a namespace together; older Services come first',
+    default: defaultEnvoyLimits.ofNamespace,
   },
   envoyHeap: {
     ...count,

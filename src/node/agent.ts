@@ -72,6 +72,8 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   /** Whether it may change, once the client's address is proven to work. */
   readonly provesClientAddress: boolean
   readonly drainTime: number
+  readonly envoyPortsPerService: number
+  readonly envoyPortsPerNamespace: number
   /** Whether the path from pods to Envoy is tested; without, it counts as open. */
   readonly pathTest: boolean
 }
@@ -122,6 +124,7 @@ export class Agent {
       scope: options.services,
       obstacles: outsideObstacles(options),
       reserved: { ports: options.reservedPorts, hasAddress },
+      limits: { ofService: options.envoyPortsPerService, ofNamespace: options.envoyPortsPerNamespace },
       knowledge: { tellsPods: source.needPods !== undefined, podRanges: options.clusterCidr },
     })
     this.metrics = this.#createMetrics()

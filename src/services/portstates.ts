@@ -15,6 +15,7 @@ import { type Endpoint, type PortState, portLabel } from './port.ts'
 import { type Problem, problem } from './problem.ts'
 import { reuse } from './reuse.ts'
 import type { Namespace, Service, ServicePort } from './service.ts'
+import type { Settings } from './settings.ts'
 
 /** All that the states depend on beside the Service. */
 export interface Circumstances {
@@ -26,6 +27,8 @@ export interface Circumstances {
   readonly claims: Pick<Claims, 'otherOwner'>
   /** @param isForEnvoy a port is, as far as it does not depend on its endpoints */
   readonly barFor: (isForEnvoy: boolean) => Bar | undefined
+  /** How many places the Service has in Envoy, of those that it wants (`envoyPlacesOf`). */
+  readonly envoyPlaces: number
   /** Why another proxy takes the Service over, which the kernel layer serves until then. */
   readonly takenOver: string | undefined
   /** The states until now: what of them comes out the same is kept. */
@@ -35,6 +38,34 @@ export interface Circumstances {
 export interface PortStates {
   readonly ports: readonly PortState[]
   readonly problems: readonly Problem[]
+}
+
+/** What of Envoy a Service wants, whatever its endpoints: a place for a port by its VIP, and for each place outside (model/envoy-quota.ts). */
+export function envoyPlacesOf(
+  service: Service,
+  wanted: readonly PortOfFamily[],
+  { settings: read, namespace, obstacles, takenOver }: Omit<Circumstances, 'envoyPlaces'>,
+): number {
+  if (takenOver !== undefined) return 0
+  let places = 0
+  for (const { port, outside } of wanted) {
+    const settings = settingsOf(read, port)
+    if (whyKernel(service, port, namespace, settings) !== undefined) continue
+    places += 1 + placesOutside(service, port, outside, settings, namespace, obstacles)
+  }
+  return places
+}
+
+function placesOutside(
+  service: Service,
+  port: ServicePort,
+  outside: Outside | undefined,
+  settings: Settings,
+  namespace: Namespace | undefined,
+  obstacles: OutsideObstacles,
+): number {
+  if (!outside || !settings.external) return 0
+  return whyNotExternal(service, port, namespace, settings, obstacles) === undefined ? addressesOf(outside).length : 0
 }
 
 /** @param wanted the ports of the Service; one whose VIP another Service owns has no state */
@@ -53,7 +84,17 @@ export function portStatesOf(
   const whyKernelOf = (port: ServicePort) => takenOver ?? whyKernel(service, port, inNamespace, settingsOf(read, port))
   const isForEnvoy = wanted.some(({ port }) => whyKernelOf(port) === undefined)
   const choices = new EndpointChoice(service, slices, here, circumstances.barFor(isForEnvoy))
+  let left = circumstances.envoyPlaces
+  const takes = (places: number) => {
+    const fits = places <= left
+    if (fits) left -= places
+    return fits
+  }
+  let isOver = false
   const known = new Map(before.map(state => [state.id, state]))
+  const whyNotOutside = ({ port }: PortOfFamily, settings: Settings, outside: Outside | undefined) =>
+    whyNotExternal(service, port, inNamespace, settings, obstacles) ??
+    (takes(outside ? addressesOf(outside).length : 0) ? undefined : tooManyPorts)
   for (const one of wanted) {
     const { id, port, family, vip } = one
     const owner = claims.otherOwner(claimKey({ ip: vip }, port, family), id)
@@ -63,10 +104,14 @@ export function portStatesOf(
     }
     const settings = settingsOf(read, port)
     const outside = ownedOutside(service, one, claims, problems)
-    const why = whyKernelOf(port)
+    let why = whyKernelOf(port)
+    if (why === undefined && !takes(1)) {
+      why = tooManyPorts
+      isOver = true
+    }
     const { reserved, ...choice } = choices.of(port, family, outside, known.get(id))
     for (const endpoint of reserved) problems.addMade(() => reservedEndpoint(service, port, endpoint))
-    const whyNot = settings.external ? whyNotExternal(service, port, inNamespace, settings, obstacles) : undefined
+    const whyNot = settings.external ? whyNotOutside(one, settings, outside) : undefined
     // Both families of a port have the same problem.
     if (whyNot !== undefined && !told.has(portLabel(port))) {
       problems.addMade(() => notExternal(service, port, read, whyNot))
@@ -80,6 +125,7 @@ export function portStatesOf(
     const next = { id, namespace, name, port, family, vip, settings, layer, ...choice, external, affinitySeconds }
     ports.push(reuse(known.get(id), next))
   }
+  if (isOver) problems.addMade(() => tooMany(service, circumstances.envoyPlaces))
   return { ports: ports.slice(), problems: [...read.problems, ...problems.all()] }
 }
 
@@ -111,6 +157,15 @@ function taken(service: Service, place: string, port: ServicePort, owner: string
 function reservedEndpoint(service: Service, port: ServicePort, { ip, port: number }: Endpoint): Problem {
   const remedy = `port ${portLabel(port)} does not lead there; take it out of the EndpointSlice`
   return problem('LP222', describeKey(keyOf(service)), `endpoint ${hostPort(ip, number)}: ${reservedReason}`, remedy)
+}
+
+const tooManyPorts = 'Envoy takes no more ports of this Service or its namespace (LP205)'
+
+function tooMany(service: Service, places: number): Problem {
+  const reason = `Envoy takes ${places} of its ports and places outside, and no more`
+  const remedy =
+    'the kernel layer serves the others; --envoy-ports-per-service and --envoy-ports-per-namespace are the limits, and older Services come first'
+  return problem('LP205', describeKey(keyOf(service)), reason, remedy)
 }
 
 function notExternal(service: Service, port: ServicePort, { annotated }: ServiceSettings, reason: string): Problem {

@@ -11,11 +11,12 @@ import { claimsOf, type PortOfFamily, portsByFamily } from './families.ts'
 import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
 import { labels, type OutsideObstacles, type ServiceScope, whyOthers, whyUnserved } from './layer.ts'
 import { EndpointChoice, type ExplainedEndpoint } from './model/endpoint-choice.ts'
+import { defaultEnvoyLimits, type EnvoyLimits, EnvoyQuota } from './model/envoy-quota.ts'
 import { losersFirst } from './model/losers-first.ts'
 import { type Change, describeKey, type KubeObject, type ObjectKey } from './objects.ts'
 import { type PodKnowledge, Policies, type Rejudged } from './policies.ts'
 import { type PortState, serviceKeyOf } from './port.ts'
-import { type Circumstances, type PortStates, portOf, portStatesOf } from './portstates.ts'
+import { type Circumstances, envoyPlacesOf, type PortStates, portOf, portStatesOf } from './portstates.ts'
 import type { Problem } from './problem.ts'
 import type { Namespace, Node, Service } from './service.ts'
 
@@ -76,6 +77,8 @@ export interface TableOptions {
   readonly reserved?: ReservedPorts
   /** Of pods. Default: what slices say of them is all. */
   readonly knowledge?: PodKnowledge
+  /** Of Envoy. Default: those of the flags. */
+  readonly limits?: EnvoyLimits
 }
 
 export class ServiceTable {
@@ -90,6 +93,7 @@ export class ServiceTable {
   readonly #podNamespaces = new Set<string>()
   readonly #namespaces = new Map<string, Namespace>()
   readonly #claims = new Claims()
+  readonly #quota: EnvoyQuota
   /** Which Service a slice belongs to, by namespace/slice: a slice may change hands. */
   readonly #sliceOwner = new Map<string, Entry>()
   /** By name of the ServiceCIDR. */
@@ -99,13 +103,20 @@ export class ServiceTable {
   /** @param nodeName undefined where the choice is made for no node in particular (`translate`) */
   constructor(
     nodeName: string | undefined,
-    { scope = 'all', obstacles = {}, reserved, knowledge = onlyFromSlices }: TableOptions = {},
+    {
+      scope = 'all',
+      obstacles = {},
+      reserved,
+      knowledge = onlyFromSlices,
+      limits = defaultEnvoyLimits,
+    }: TableOptions = {},
   ) {
     this.policies = new Policies(nodeName, knowledge)
     this.#nodeName = nodeName
     this.#scope = scope
     this.#obstacles = obstacles
     this.#reserved = reserved
+    this.#quota = new EnvoyQuota(limits)
   }
 
   apply(changes: readonly Change[]): TableUpdate {
@@ -342,7 +353,11 @@ export class ServiceTable {
     this.#reclaim(entry, service, wanted, dirty)
 
     const before = entry.ports
-    const states = service ? portStatesOf(service, wanted, this.#circumstances(entry, service)) : noStates
+    const circumstances = service && this.#circumstances(entry, service)
+    const places = circumstances ? envoyPlacesOf(service, wanted, circumstances) : 0
+    for (const other of this.#quota.set(key, places, service?.created ?? 0)) if (other !== key) dirty.add(other)
+    const envoyPlaces = this.#quota.shareOf(key)
+    const states = circumstances ? portStatesOf(service, wanted, { ...circumstances, envoyPlaces }) : noStates
     entry.ports = states.ports
     const [were, are] = [byId(before), byId(entry.ports)]
     for (const id of new Set([...were.keys(), ...are.keys()])) {
@@ -395,7 +410,7 @@ export class ServiceTable {
     entry.claims = service
   }
 
-  #circumstances(entry: Entry, service: Service): Circumstances {
+  #circumstances(entry: Entry, service: Service): Omit<Circumstances, 'envoyPlaces'> {
     entry.settings ??= readSettings(service)
     return {
       settings: entry.settings,
