@@ -16,10 +16,15 @@ import { renderRuleset } from '../kernel/render.ts'
 import { testOptions } from '../kernel/testing.ts'
 import type { Packet } from '../kernel/tracer.ts'
 import { type Direction, type Pod, type Policy, selects } from '../services/networkpolicy.ts'
-import type { KubeObject } from '../services/objects.ts'
+import { describeKey, type KubeObject, keyOf } from '../services/objects.ts'
 import { policyFacts } from '../services/policies.ts'
 import { ServiceTable } from '../services/table.ts'
 import { aNode, anEndpoint, aService, aSlice, put, remove } from '../services/testing.ts'
+
+function aPod(number: number, namespace = 'a', app = 'x'): Pod {
+  const addresses = [`10.1.0.${number}`]
+  return { kind: 'Pod', namespace, name: `p${number}`, labels: { app }, nodeName: 'node1', addresses }
+}
 
 const namespaces = fc.constantFrom('a', 'b')
 const node = { ...aNode('z'), addresses: ['172.30.0.1'] }
@@ -30,10 +35,7 @@ const services = [
 
 const pods = fc
   .record({ number: fc.integer({ min: 1, max: 4 }), namespace: namespaces, app: fc.constantFrom('x', 'y') })
-  .map(({ number, namespace, app }): Pod => {
-    const addresses = [`10.1.0.${number}`]
-    return { kind: 'Pod', namespace, name: `p${number}`, labels: { app }, nodeName: 'node1', addresses }
-  })
+  .map(({ number, namespace, app }) => aPod(number, namespace, app))
 const restricts = fc.constantFrom<readonly Direction[]>(['ingress'], ['egress'], ['ingress', 'egress'])
 const policies: fc.Arbitrary<Policy> = fc.oneof(
   {
@@ -75,6 +77,10 @@ const steps = fc.oneof(
   fc.record({ object: slices, is: fc.constant('told') }),
 )
 
+function keyText(object: KubeObject): string {
+  return describeKey(keyOf(object))
+}
+
 class World {
   readonly table = new ServiceTable('node1', { knowledge: { tellsPods: true, podRanges: [] } })
   readonly #pods = new Map<string, Pod>()
@@ -84,20 +90,24 @@ class World {
 
   constructor() {
     this.table.apply([node, ...services].map(put))
+    for (const number of [1, 2]) this.apply(aPod(number), 'told')
+    this.apply(aSlice([anEndpoint('10.1.0.2')], { namespace: 'a' }), 'told')
+    this.check()
   }
 
   apply(object: KubeObject, is: string): void {
-    const key = `${object.kind} ${'namespace' in object ? object.namespace : ''} ${object.name}`
+    const key = keyText(object)
     if (object.kind === 'Pod') {
       // The address is this pod's from now on, and what had it has ended.
-      for (const [other, pod] of this.#pods) {
-        if (pod.addresses[0] !== object.addresses[0] || (other === key && pod.labels.app === object.labels.app))
-          continue
-        this.#pods.delete(other)
-        this.table.apply([remove(pod)])
-        this.#connections = this.#connections.filter(
-          ({ client, endpoint }) => ![client, endpoint].includes(object.addresses[0]!),
-        )
+      const [ip] = object.addresses
+      const before = [...this.#pods.values()].find(({ addresses }) => addresses[0] === ip)
+      const isSame = before?.namespace === object.namespace && before.labels.app === object.labels.app
+      if (is === 'gone' || (before && !isSame)) {
+        this.#connections = this.#connections.filter(({ client, endpoint }) => ![client, endpoint].includes(ip!))
+      }
+      if (before && !isSame) {
+        this.#pods.delete(keyText(before))
+        this.table.apply([remove(before)])
       }
       if (is === 'gone') this.#pods.delete(key)
       else this.#pods.set(key, object)
@@ -201,9 +211,5 @@ test('for all histories, no packet reaches an endpoint through Envoy that would 
 })
 
 test('a Service whose endpoints are pods that no policy selects is for Envoy', () => {
-  const world = new World()
-  const pod: Pod = { kind: 'Pod', namespace: 'a', name: 'p1', labels: {}, nodeName: 'node1', addresses: ['10.1.0.1'] }
-  world.apply(pod, 'told')
-  world.apply(aSlice([anEndpoint('10.1.0.1')], { namespace: 'a' }), 'told')
-  assert.equal(world.table.get('a/whoami/http')?.layer.wants, 'envoy')
+  assert.equal(new World().table.get('a/whoami/http')?.layer.wants, 'envoy')
 })
