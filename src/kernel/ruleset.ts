@@ -171,6 +171,8 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
   const nodePort = `${family} daddr & ${anyAddress[family]} . meta l4proto . th dport`
   const isNodePortAddress = `${family} daddr @node-port-addresses ${family} daddr != ${loopback[family]} fib daddr type local`
   const inOverlay = `${family} daddr . tcp dport @envoy`
+  // While a policy restricts egress, it may select a pod that the agent does not know yet.
+  const maybeRestricted = `${family} saddr & ${anyAddress[family]} @only-known-clients ${family} saddr != @known-clients ${family} saddr != @outside`
   const { external, local } = placesInOverlay(family, isNodePortAddress)
   const steered = hasMark('meta', steeringMark)
   const noSteering = `meta mark & 0x${steeringMark.toString(16)} != 0x${steeringMark.toString(16)}`
@@ -209,7 +211,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       rules: [
         `meta protocol @${overlaySwitch} accept`,
         `${family} saddr @kernel-clients accept`,
-        `${family} saddr & ${anyAddress[family]} @only-known-clients ${family} saddr != @known-clients ${family} saddr != @outside accept`,
+        `${maybeRestricted} accept`,
         ...keptBelow,
         `${inOverlay} ${steerTo(options)}`,
         ...external.map(place => `${place} ${steerTo(options)}`),
@@ -224,7 +226,11 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     // A client that is to stay below from now on loses what it has in Envoy.
     {
       name: 'steer-open',
-      rules: [`${family} saddr @kernel-clients ${notEnding} goto refuse`, set('meta', steeringMark)],
+      rules: [
+        `${family} saddr @kernel-clients ${notEnding} goto refuse`,
+        `${maybeRestricted} ${notEnding} goto refuse`,
+        set('meta', steeringMark),
+      ],
     },
     {
       name: 'steer',

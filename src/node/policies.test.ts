@@ -206,7 +206,7 @@ test('for all histories, no packet reaches an endpoint through Envoy that would 
         world.check()
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
   )
 })
 

@@ -160,6 +160,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
       rules: [
         // What Envoy has open of a client that is to stay below from now on ends with its next packet.
         `-m connmark --mark ${steering} ${inSet('clients', 'src')} ${reset}`,
+        `-m connmark --mark ${steering} ${inSet('strict', 'src')} ${notKnown} ${reset}`,
         `${toEnvoy} --tcp-flags SYN,ACK SYN -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
         // What was redirected reaches a transparent socket alone: no unprivileged process has one (kernel/ruleset.ts).
         `${redirected} -m socket --transparent --nowildcard -j RETURN`,
