@@ -46,6 +46,7 @@ import { localPods, watchPath } from './path.ts'
 import type { PathState, PathWatch } from './pathwatch.ts'
 import { PodRules, readPodRules } from './podrules.ts'
 import { Programming } from './programming.ts'
+import { RedirectPort } from './redirectport.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { envoySockets, prepareSocketDirectory } from './socketdirectory.ts'
 import { SyncHealth } from './synchealth.ts'
@@ -85,6 +86,7 @@ const canaryTimes = { intervalMs: 1000, timeoutMs: 1000, misses: 2, recovery: 30
 /** How long overlay entries of a previous run are kept for an Envoy that has not connected yet: several of its longest back-offs. */
 const inheritanceMs = 10_000
 const retryMs = 5000
+const portIntervalMs = 1000
 const gatherMs = 500
 
 export class Agent {
@@ -102,6 +104,7 @@ export class Agent {
   readonly #podRules: PodRules
   readonly #options: AgentOptions
   readonly #sockets: EnvoySockets
+  readonly #redirectPort: RedirectPort
   readonly #log: Log
   readonly #source: Source
   readonly #programming: Programming
@@ -115,6 +118,7 @@ export class Agent {
   constructor(options: AgentOptions, source: Source, log: Log) {
     this.#options = options
     this.#sockets = envoySockets(options)
+    this.#redirectPort = this.#createRedirectPort()
     this.#clientAddress = options.clientAddress
     this.#source = source
     this.#log = log
@@ -174,10 +178,15 @@ export class Agent {
 
   async start(): Promise<void> {
     const inherited = await this.kernel.start()
-    // An Envoy that starts anew knows none of the VIPs that are steered to it.
-    if (inherited.length > 0 && !(await isListening(this.#options.redirectPort))) this.kernel.clearOverlay()
+    if (inherited.length > 0 && !(await this.#isEnvoyListening())) this.kernel.clearOverlay()
     else this.envoy.gate.inherit(inherited)
     await this.#source.start(this.#listener())
+  }
+
+  /** An Envoy that starts anew knows none of the VIPs that are steered to it, and another process is to get nothing. */
+  async #isEnvoyListening(): Promise<boolean> {
+    const owner = this.#redirectPort.owner()
+    return owner === 'unknown' ? isListening(this.#options.redirectPort) : owner === 'envoy'
   }
 
   /** The source has told everything that there was at the start. */
@@ -223,6 +232,7 @@ export class Agent {
     clearTimeout(this.#inheritance)
     this.#handovers.stop()
     this.envoy.stop()
+    this.#redirectPort.stop()
     this.moves.stop()
     await this.path.stop()
     await this.#podRules.stop()
@@ -310,6 +320,7 @@ export class Agent {
     this.kernel.synced()
     this.#inheritance = setTimeout(() => this.envoy.gate.dropUnconfirmed(), inheritanceMs)
     this.#xds = this.#startXds()
+    this.#redirectPort.watch()
     this.#log.info(this.table.counts(), 'synchronised')
   }
 
@@ -331,6 +342,19 @@ export class Agent {
         if (problems.length > 0) this.envoy.gate.dropUnconfirmed()
         this.problems.set('xDS server', problems)
       },
+    })
+  }
+
+  #createRedirectPort(): RedirectPort {
+    return new RedirectPort({
+      port: this.#options.redirectPort,
+      users: () => {
+        const connected = this.xds?.users() ?? []
+        return connected.length > 0 ? connected : (this.#sockets.users ?? [])
+      },
+      everyMs: portIntervalMs,
+      onProblems: problems => this.problems.set('redirect port', problems),
+      onChange: () => this.envoy.portChanged(),
     })
   }
 
@@ -408,6 +432,7 @@ export class Agent {
       clientAddress,
       clientMark: this.#clientMark(clientAddress),
       redirectPort,
+      isPortEnvoys: () => this.#redirectPort.isEnvoys(),
       moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
       clearOverlay: () => this.kernel.clearOverlay(),
       endConnections: frontends => this.#endings.cut(frontends),

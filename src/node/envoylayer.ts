@@ -29,6 +29,8 @@ export interface EnvoyLayerOptions extends EnvoysOptions {
   /** See `NodeOptions`. */
   readonly clientMark: number | undefined
   readonly redirectPort: number
+  /** Whether no process but an Envoy listens on that port. */
+  readonly isPortEnvoys: () => boolean
   readonly moveOverlay: (vips: readonly VipPort[], up: boolean) => void
   readonly clearOverlay: () => void
   /** Connections that came by these shall end: Envoy may connect to no endpoint of theirs any more. */
@@ -87,6 +89,7 @@ export class EnvoyLayer implements XdsObserver {
   /** The families whose connections of pods reach Envoy. */
   readonly #openPaths = new Set<IpFamily>()
   readonly #queue = new FairQueue<WantedWay>(wanted => this.#tellWanted(wanted))
+  #isPortEnvoys = true
   #stopped = false
 
   constructor(options: EnvoyLayerOptions) {
@@ -213,6 +216,11 @@ export class EnvoyLayer implements XdsObserver {
     this.envoys.setClientAddress(choice)
     if (clientMark === this.#told.options.clientMark) return
     this.#change(changes => this.#told.setClientMark(clientMark, id => !this.#drains.has(id), changes))
+  }
+
+  /** While another process listens on Envoy's port nothing is steered there. */
+  get isPortEnvoys(): boolean {
+    return this.#isPortEnvoys
   }
 
   isPathOpen(family: IpFamily): boolean {
@@ -382,9 +390,15 @@ export class EnvoyLayer implements XdsObserver {
     this.#options.onProgrammed(ref, performance.now() - arrived)
   }
 
+  /** Another process began to listen on the port of redirected connections, or ceased to. */
+  portChanged(): void {
+    this.#envoysChanged()
+  }
+
   #envoysChanged(): void {
     if (this.#stopped) return
-    this.gate.setAlive(this.envoys.isUp)
+    this.#isPortEnvoys = this.#options.isPortEnvoys()
+    this.gate.setAlive(this.envoys.isUp && this.#isPortEnvoys)
     this.#options.onUp(this.envoys.isUp)
     for (const [id] of this.#told.entries()) this.gate.check(id)
     this.#options.onListening()

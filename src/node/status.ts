@@ -160,6 +160,7 @@ function waitingByReason(states: readonly PortState[], agent: Agent): readonly W
 function whyWaiting(id: string, family: IpFamily, agent: Agent): string {
   if (!agent.isSynced) return 'the source has not told all Services yet'
   if (!agent.envoy.envoys.isUp) return 'Envoy is down or not connected'
+  if (!agent.envoy.isPortEnvoys) return "another process listens on Envoy's port (LP305)"
   const statuses = (agent.envoy.view(id)?.resources ?? []).map(({ status }) => status)
   if (statuses.includes('refused')) return 'Envoy refused its configuration'
   if (statuses.includes('not yet acknowledged')) return 'Envoy has not acknowledged all of it yet'

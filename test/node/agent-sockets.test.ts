@@ -38,6 +38,10 @@ describe("a process of another user on the node's network", { skip }, () => {
 
   /** What it listens on it answers with `stranger`; what it prints is a line for each connection. */
   async function listen(...ports: readonly number[]): Promise<{ connections(): string }> {
+    return listenAs(asNobody, ports)
+  }
+
+  async function listenAs(who: readonly string[], ports: readonly number[]): Promise<{ connections(): string }> {
     const program = `
 import socketserver, sys, threading
 class Answer(socketserver.BaseRequestHandler):
@@ -46,10 +50,11 @@ class Answer(socketserver.BaseRequestHandler):
         self.request.recv(4096)
         self.request.sendall(b'HTTP/1.1 200 OK\\r\\ncontent-length: 8\\r\\nconnection: close\\r\\n\\r\\nstranger')
 socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer.allow_reuse_port = True
 for port in [${ports.join()}]:
     threading.Thread(target=socketserver.ThreadingTCPServer(('', port), Answer).serve_forever).start()
 print('listening', flush=True)`
-    const args = [...asNobody, python, '-c', program]
+    const args = [...who, python, '-c', program]
     const child = await lab.network.processes.spawnIn(lab.node.netns, 'setpriv', args, { pipeStdout: true })
     strangers.push(child)
     let text = ''
@@ -141,6 +146,25 @@ print('listening', flush=True)`
       await lab.start()
       await lab.untilServedBy('envoy', lab.node, url)
     }
+  })
+
+  test("with Envoy's own user, which may listen beside it, gets no connection, and leaves all to the kernel layer", async () => {
+    const asEnvoy =
+      `--reuid ${envoyUser} --regid ${envoyUser} --clear-groups --inh-caps -all --bounding-set -all`.split(' ')
+    const { connections } = await listenAs(asEnvoy, [1666])
+    const line = await lab.untilLogged(/LP305.*"problem"/)
+    assert.match(
+      line,
+      new RegExp(`a process of user ${envoyUser} listens there that is not Envoy.*kernel layer serves all`),
+    )
+    await lab.until('an empty overlay', async () => (await lab.overlay()).length === 0)
+    for (let i = 0; i < 20; i++) assert.match(await lab.ask(lab.node, url), / by kernel$/)
+    assert.equal(connections(), '')
+    const { stdout } = await lab.lightpath('status', '--socket', lab.socket)
+    assert.match(stdout, /another process listens on Envoy's port \(LP305\)/)
+    for (const each of strangers.splice(0)) await each.stop()
+    await lab.untilLogged(/LP305.*"problem is over"/)
+    await lab.untilServedBy('envoy', lab.node, url)
   })
 
   test('keeps no Envoy from starting by taking the port of the admin pages', async () => {

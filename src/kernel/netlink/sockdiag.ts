@@ -32,6 +32,8 @@ export interface TcpSocket {
   readonly uid: number
   /** Of the socket; 0 where no process has it any more. /proc/PID/fd links to `socket:[inode]`. */
   readonly inode: number
+  /** IP_TRANSPARENT, which takes CAP_NET_ADMIN or CAP_NET_RAW to set; undefined before Linux 5.10. */
+  readonly transparent: boolean | undefined
   /** SO_MARK; undefined without CAP_NET_ADMIN. */
   readonly mark: number | undefined
 }
@@ -48,6 +50,9 @@ const families = { IPv4: 2, IPv6: 10 } as const
 const tcp = 6
 const messageLength = 72
 const markAttribute = 15
+const optionsAttribute = 22
+/** In `struct inet_diag_sockopt`. */
+const transparentBit = 1 << 5
 
 /** By a socket of protocol `sockDiag`. Throws as `NetlinkSocket.dumpNow`. */
 export function listTcp(socket: NetlinkSocket, filter: TcpFilter): readonly TcpSocket[] {
@@ -106,6 +111,8 @@ export function readTcpSocket({ body }: Pick<Message, 'body'>): TcpSocket {
   if (body.length < messageLength) throw new MalformedMessage('a socket is cut')
   const family = body[0] === families.IPv6 ? 'IPv6' : 'IPv4'
   const length = family === 'IPv6' ? 16 : 4
+  const attributes = readAttributes(body, messageLength)
+  const options = attributes.get(optionsAttribute)?.at(0)
   return {
     family,
     local: { ip: addressText(body.subarray(8, 8 + length)), port: body.readUInt16BE(4) },
@@ -114,6 +121,7 @@ export function readTcpSocket({ body }: Pick<Message, 'body'>): TcpSocket {
     cookie: body.readBigUInt64LE(44),
     uid: body.readUInt32LE(64),
     inode: body.readUInt32LE(68),
-    mark: readAttributes(body, messageLength).u32(markAttribute),
+    transparent: options === undefined ? undefined : (options & transparentBit) !== 0,
+    mark: attributes.u32(markAttribute),
   }
 }
