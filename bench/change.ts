@@ -20,7 +20,7 @@ export interface ChangeOptions {
 }
 
 /** One change; milliseconds from the writing of its file. */
-interface Change {
+export interface Change {
   readonly kind: SliceChange
   /** The agent has read it. */
   readonly arrived: number
@@ -60,7 +60,7 @@ async function xdsBytes({ node }: Fleet): Promise<number> {
   return (await readMetrics(node)).get('lightpath_xds_sent_bytes_total') ?? 0
 }
 
-async function change({ manifests, agent }: Fleet, kind: SliceChange): Promise<Change> {
+export async function change({ manifests, agent }: Fleet, kind: SliceChange): Promise<Change> {
   agent.log.take()
   const written = performance.timeOrigin + performance.now()
   const id = manifests.change(randomInt(manifests.cluster.size.services), kind)

@@ -8,6 +8,7 @@ import { createNetwork, type Network } from '../src/demo/network.ts'
 import { measureChanges } from './change.ts'
 import { Datapath } from './datapath.ts'
 import { measureSync } from './kubeproxy.ts'
+import { measureLargest } from './largest.ts'
 import { machine, type Report } from './report.ts'
 import { measureScale } from './scale.ts'
 
@@ -25,6 +26,14 @@ const parts: Readonly<Record<string, Part>> = {
     const { fleets, report } = await measureScale(network, [large, small], options)
     tell('scale', report)
     tell('change', await measureChanges(fleets, quick ? { changes: 100, perTurn: 25 } : { changes: 500, perTurn: 50 }))
+  },
+  /** What one tenant's largest objects cost others. */
+  async largest(network, quick, tell) {
+    const { fleets } = await measureScale(network, [{ services: sizes.small, endpoints: 10 }], {
+      rounds: 1,
+      settleMs: 0,
+    })
+    tell('largest', await measureLargest(network, fleets[0]!, quick ? 6 : 20))
   },
   async datapath(network, quick, tell) {
     const services = quick ? sizes.quick : sizes.full

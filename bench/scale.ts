@@ -95,7 +95,7 @@ async function remove(network: Network, { node, agent, envoy }: Fleet): Promise<
   rmSync(sourceOf(network, node), { recursive: true })
 }
 
-function sourceOf(network: Network, node: LabNode): string {
+export function sourceOf(network: Network, node: LabNode): string {
   return join(network.directory, `manifests-${node.name}`)
 }
 
@@ -151,10 +151,10 @@ async function verify({ node, manifests }: Fleet): Promise<void> {
     'elements of map endpoints-tcp': [await countElements(node, 'map', 'endpoints-tcp'), services * endpoints],
     lightpath_overlay_entries: [metrics.get('lightpath_overlay_entries'), services],
     'clusters of Envoy that are not in use': [envoy.get('cluster_manager.warming_clusters'), 0],
-    // And the one of xDS.
-    'clusters of Envoy': [envoy.get('cluster_manager.active_clusters'), services + 1],
-    // One for each port number, the canary's, and the redirect listeners of two families.
-    'listeners of Envoy': [envoy.get('listener_manager.total_listeners_active'), Math.min(services, portNumbers) + 3],
+    // And those of xDS and of the admin interface.
+    'clusters of Envoy': [envoy.get('cluster_manager.active_clusters'), services + 2],
+    // One for each port number, those of the canary and of the admin interface, and the redirect listeners of two families.
+    'listeners of Envoy': [envoy.get('listener_manager.total_listeners_active'), Math.min(services, portNumbers) + 4],
   }
   for (const [what, [found, expected]] of Object.entries(seen))
     if (found !== expected) throw new Error(`${node.name}: ${what}: ${found}, and ${expected} were expected`)
