@@ -1,8 +1,10 @@
 /** What everybody who applies deploy/ relies on, whatever the cluster. */
 
 import assert from 'node:assert/strict'
+import { dirname } from 'node:path'
 import { after, before, test } from 'node:test'
 import packageJson from '../../package.json' with { type: 'json' }
+import { definitions } from '../../src/commands/options.ts'
 import { ApiServerProcess, adminToken, noApiServer, noKubectl } from './apiserver.ts'
 import { kubectl, render, withKustomization } from './kustomize.ts'
 
@@ -12,7 +14,9 @@ interface Container {
   readonly imagePullPolicy: string
   readonly ports?: readonly unknown[]
   readonly resources?: { readonly requests?: Readonly<Record<string, string>> }
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[]
   readonly securityContext: {
+    readonly runAsUser?: number
     readonly privileged?: boolean
     readonly readOnlyRootFilesystem?: boolean
     readonly allowPrivilegeEscalation?: boolean
@@ -21,6 +25,11 @@ interface Container {
 }
 
 interface PodSpec {
+  readonly securityContext: { readonly runAsUser?: number; readonly supplementalGroups?: readonly number[] }
+  readonly volumes?: readonly {
+    readonly name: string
+    readonly hostPath?: { readonly path: string; readonly type: string }
+  }[]
   readonly hostNetwork?: boolean
   readonly initContainers?: readonly Container[]
   readonly containers: readonly Container[]
@@ -108,6 +117,25 @@ test(
     assert.deepEqual(onNode.map(({ name }) => name).sort(), ['lightpath-cleanup', 'lightpath-node', 'lightpath-proxy'])
     for (const { name, spec } of onNode) {
       for (const { ports } of spec.containers) assert.equal(ports, undefined, name)
+    }
+  },
+)
+
+test(
+  'of the host Envoy has the directory of the sockets alone, and the agent is in the group of its user',
+  options,
+  async () => {
+    const specs = new Map((await pods()).map(({ name, spec }) => [name, spec]))
+    const [node, proxy] = [specs.get('lightpath-node')!, specs.get('lightpath-proxy')!]
+    const [directory, user] = [definitions.envoySockets.default, definitions.envoyUser.default]
+    assert.equal(proxy.securityContext.runAsUser, user)
+    assert.ok(node.securityContext.supplementalGroups?.includes(user))
+    const onHost = (spec: PodSpec) => (spec.volumes ?? []).flatMap(({ hostPath }) => hostPath ?? [])
+    assert.deepEqual(onHost(proxy), [{ path: directory, type: 'DirectoryOrCreate' }])
+    assert.deepEqual(onHost(node), [{ path: dirname(directory), type: 'DirectoryOrCreate' }])
+    for (const { volumeMounts, securityContext } of proxy.initContainers!) {
+      assert.ok(volumeMounts?.some(({ mountPath }) => mountPath === directory))
+      assert.deepEqual(securityContext.capabilities, { drop: ['ALL'] })
     }
   },
 )
