@@ -82,6 +82,7 @@ configured(program.command('bootstrap').description("print the bootstrap of this
   'nodeName',
   'envoySockets',
   'adminPort',
+  'envoyHeap',
   'envoyMark',
   'clientAddress',
 ]).action(run(async config => (await import('./commands/bootstrap.ts')).printBootstrap(config)))

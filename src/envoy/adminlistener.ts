@@ -26,15 +26,16 @@ export interface AdminListenerOptions {
 
 const clusterName = 'admin'
 
-/** None of them changes anything, with any query. `/` is the list of pages; its buttons are refused. */
+/**
+ * None of them changes anything, with any query. `/` is the list of pages; its buttons are refused. Envoy refuses a regular
+ * expression that compiles to more than 100 instructions: a few more names, and they need a second route.
+ */
 const pages = [
   '',
   'certs',
   'clusters',
   'config_dump',
   'help',
-  'hot_restart_version',
-  'init_dump',
   'listeners',
   'memory',
   'ready',
@@ -70,7 +71,7 @@ export function adminListener({ port }: AdminListenerOptions): MessageInitShape<
     ],
     routeSpecifier: {
       case: 'routeConfig',
-      value: { name: 'admin', virtualHosts: [{ name: 'admin', domains: ['*'], routes: [...reading, refusal] }] },
+      value: { name: 'admin', virtualHosts: [{ name: 'admin', domains: ['*'], routes: [reading, refusal] }] },
     },
   })
   return {
@@ -90,23 +91,21 @@ export function adminListener({ port }: AdminListenerOptions): MessageInitShape<
   }
 }
 
-const reading = pages.map(
-  (page): MessageInitShape<typeof RouteSchema> => ({
-    match: {
-      pathSpecifier: { case: 'path', value: `/${page}` },
-      headers: [
-        {
-          name: ':method',
-          headerMatchSpecifier: { case: 'stringMatch', value: { matchPattern: { case: 'exact', value: 'GET' } } },
-        },
-      ],
-    },
-    action: {
-      case: 'route',
-      value: { clusterSpecifier: { case: 'cluster', value: clusterName }, timeout: duration(answerMs) },
-    },
-  }),
-)
+const reading: MessageInitShape<typeof RouteSchema> = {
+  match: {
+    pathSpecifier: { case: 'safeRegex', value: { regex: `/(${pages.join('|')})` } },
+    headers: [
+      {
+        name: ':method',
+        headerMatchSpecifier: { case: 'stringMatch', value: { matchPattern: { case: 'exact', value: 'GET' } } },
+      },
+    ],
+  },
+  action: {
+    case: 'route',
+    value: { clusterSpecifier: { case: 'cluster', value: clusterName }, timeout: duration(answerMs) },
+  },
+}
 
 const words = `Only GET of what changes nothing is answered here: ${pages.map(page => `/${page}`).join(' ')}\n`
 

@@ -28,26 +28,40 @@ async function translated(to: string): Promise<string> {
   return stdout
 }
 
+const commands = [
+  'node',
+  'prepare',
+  'bootstrap',
+  'explain',
+  'status',
+  'services',
+  'translate',
+  'verify',
+  'overlay',
+  'cleanup',
+  'webhook',
+  'adopt',
+  'demo',
+] as const
+
 describe('the command line', { concurrency: 2 }, () => {
   test('tells its version', async () => {
     assert.deepEqual(await lightpath(['--version']), { code: 0, stdout: `${packageJson.version}\n`, stderr: '' })
   })
 
-  for (const command of [
-    'node',
-    'prepare',
-    'bootstrap',
-    'explain',
-    'status',
-    'services',
-    'translate',
-    'verify',
-    'overlay',
-    'cleanup',
-    'webhook',
-    'adopt',
-    'demo',
-  ]) {
+  test('some command takes each flag that the documentation names', async () => {
+    const words = new Set<string>()
+    for (const command of [...commands, 'preflight']) {
+      for (const word of (await lightpath([command, '--help'])).stdout.split(/\s+/)) words.add(word)
+    }
+    const names = Object.keys(definitions) as OptionName[]
+    assert.deepEqual(
+      names.map(flagOf).filter(flag => !words.has(flag)),
+      [],
+    )
+  })
+
+  for (const command of commands) {
     test(`${command} --help describes its flags with their defaults`, async () => {
       const { code, stdout } = await lightpath([command, '--help'])
       assert.equal(code, 0)
