@@ -64,6 +64,8 @@ configured(
     'clientAddress',
     'pathTest',
     ...conntrack,
+    'envoyPortsPerService',
+    'envoyPortsPerNamespace',
     'drainTime',
     'logLevel',
   ],
