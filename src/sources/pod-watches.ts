@@ -3,6 +3,7 @@
  * Each watch costs the server a connection, and each Pod that nobody needs costs it an event for every node.
  */
 
+import { isDeepStrictEqual } from 'node:util'
 import { type Change, describeKey, type KubeObject, keyOf } from '../services/objects.ts'
 
 /** From this number of namespaces on, one watch of all Pods. */
@@ -72,16 +73,21 @@ export class PodWatches {
    */
   told(by: string, changes: readonly Change[]): void {
     if (by !== ownPods && !this.#watches.has(by)) return
-    this.#options.changes(changes.filter(change => this.#isNews(by, change)))
+    const news = changes.filter(change => this.#isNews(by, change))
+    if (news.length > 0) this.#options.changes(news)
   }
 
   #isNews(by: string, change: Change): boolean {
     const key = describeKey(change.type === 'put' ? keyOf(change.object) : change.key)
-    const others = (this.#pods.get(key)?.by ?? []).filter(other => other !== by)
-    if (change.type === 'put') this.#pods.set(key, { object: change.object, by: [...others, by] })
-    else if (others.length > 0) this.#pods.set(key, { object: this.#pods.get(key)!.object, by: others })
+    const known = this.#pods.get(key)
+    const others = (known?.by ?? []).filter(other => other !== by)
+    if (change.type === 'put') {
+      this.#pods.set(key, { object: change.object, by: [...others, by] })
+      return !isDeepStrictEqual(known?.object, change.object)
+    }
+    if (known && others.length > 0) this.#pods.set(key, { object: known.object, by: others })
     else this.#pods.delete(key)
-    return change.type === 'put' || others.length === 0
+    return others.length === 0
   }
 
   stop(): void {

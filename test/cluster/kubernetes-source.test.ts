@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
+import { waitFor } from '../../src/demo/wait.ts'
 import type { Log } from '../../src/observe/log.ts'
 import type { EndpointSlice } from '../../src/services/endpointslice.ts'
 import type { Service } from '../../src/services/service.ts'
 import { kubernetesSource } from '../../src/sources/kubernetes.ts'
+import type { Source } from '../../src/sources/source.ts'
 import { RecordingListener, silentLog, until } from '../../src/sources/testing.ts'
 import { ApiServerProcess, adminToken, guestToken, noApiServer } from './apiserver.ts'
 import { TcpProxy } from './tcp-proxy.ts'
@@ -43,6 +45,7 @@ const slice = (name: string, ...ips: readonly string[]) => ({
 })
 
 interface Followed {
+  readonly source: Source
   readonly api: ApiServerProcess
   readonly listener: RecordingListener
   readonly proxy: TcpProxy
@@ -90,6 +93,7 @@ async function follow(t: TestContext, options: FollowOptions = {}): Promise<Foll
   const portOf = (name: string) =>
     (listener.objects.get(`Service default/${name}`) as Service | undefined)?.ports[0]?.port
   return {
+    source,
     api,
     listener,
     proxy,
@@ -145,7 +149,7 @@ test('what exists is told, then that it is all, then each change', options, asyn
   await agrees(followed)
 })
 
-test('policies that restrict egress are told, and the pods of the own node with their addresses', options, async t => {
+test('policies are told, and the pods of the own node and of the namespaces that are needed', options, async t => {
   const policies = '/apis/networking.k8s.io/v1/namespaces/default/networkpolicies'
   const policy = (name: string, policyTypes: readonly string[]) => ({
     apiVersion: 'networking.k8s.io/v1',
@@ -163,16 +167,19 @@ test('policies that restrict egress are told, and the pods of the own node with 
     const status = { phase: 'Running', podIP: '10.1.0.7', podIPs: [{ ip: '10.1.0.7' }] }
     await server.must('PATCH', `/api/v1/namespaces/default/pods/on-${node}/status`, { status })
   }
-  const { listener } = await follow(t)
-  const kinds = ['NetworkPolicy', 'Pod']
-  const told = kinds.flatMap(kind => [...listener.objects.values()].filter(object => object.kind === kind))
-  assert.deepEqual(told, [
-    {
-      kind: 'NetworkPolicy',
-      namespace: 'default',
-      name: 'out',
-      podSelector: { matchLabels: { app: 'web' }, matchExpressions: [] },
-    },
+  const { source, listener } = await follow(t)
+  const told = (kind: string) => [...listener.objects.values()].filter(object => object.kind === kind)
+  const pods = () => told('Pod').map(({ name }) => name)
+  const podSelector = { matchLabels: { app: 'web' }, matchExpressions: [] }
+  const inDefault = { kind: 'NetworkPolicy', namespace: 'default', podSelector }
+  assert.deepEqual(
+    told('NetworkPolicy').sort((a, b) => (a.name < b.name ? -1 : 1)),
+    [
+      { ...inDefault, name: 'in', restricts: ['ingress'] },
+      { ...inDefault, name: 'out', restricts: ['egress'] },
+    ],
+  )
+  assert.deepEqual(told('Pod'), [
     {
       kind: 'Pod',
       namespace: 'default',
@@ -183,6 +190,20 @@ test('policies that restrict egress are told, and the pods of the own node with 
       addresses: ['10.1.0.7'],
     },
   ])
+  const shows = (what: string, ...names: readonly string[]) =>
+    until(
+      () => pods().sort().join() === names.join(),
+      () => `${what}: ${pods()}`,
+    )
+  source.needPods!(new Set(['default']))
+  await shows('one namespace', 'on-node1', 'on-node2')
+  source.needPods!(new Set())
+  await shows('none', 'on-node1')
+  source.needPods!(new Set(Array.from({ length: 20 }, (_, index) => `n${index}`)))
+  await shows('so many that all are watched', 'on-node1', 'on-node2')
+  await server.must('DELETE', '/api/v1/namespaces/default/pods/on-node1?gracePeriodSeconds=0')
+  await shows('one is gone', 'on-node2')
+  assert.deepEqual(listener.phantoms, [])
 })
 
 test('a change that touches nothing that is used is no change', options, async t => {
@@ -480,3 +501,37 @@ test('an object of the API that is wrong for us is told under its name until it 
     () => listener.told().join('\n'),
   )
 })
+
+test(
+  'policies of a network plugin are told where the API has them, and where they may not be read one stands for all',
+  options,
+  async t => {
+    const schema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true }
+    const names = { kind: 'CiliumNetworkPolicy', plural: 'ciliumnetworkpolicies', singular: 'ciliumnetworkpolicy' }
+    await server.must('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      metadata: { name: 'ciliumnetworkpolicies.cilium.io' },
+      spec: {
+        group: 'cilium.io',
+        scope: 'Namespaced',
+        names,
+        versions: [{ name: 'v2', served: true, storage: true, schema: { openAPIV3Schema: schema } }],
+      },
+    })
+    const apiVersion = 'cilium.io/v2'
+    const policy = { apiVersion, kind: 'CiliumNetworkPolicy', metadata: { name: 'closed' }, spec: { ingress: [{}] } }
+    const path = '/apis/cilium.io/v2/namespaces/default/ciliumnetworkpolicies'
+    await waitFor('the API of the plugin', 20_000, () => server.must('POST', path, policy).catch(() => undefined))
+    const kind = 'CiliumNetworkPolicy.cilium.io'
+    const told = ({ objects }: RecordingListener) => [...objects.values()].filter(object => object.kind === kind)
+    const { listener } = await follow(t)
+    assert.deepEqual(told(listener), [{ kind, namespace: 'default', name: 'closed', restricts: ['ingress'] }])
+
+    const guest = await follow(t, { credentials: `token: ${guestToken}` })
+    assert.deepEqual(told(guest.listener), [
+      { kind, namespace: '', name: '(unreadable)', restricts: ['ingress', 'egress'] },
+    ])
+    assert.match(guest.listener.told().join(), /grant list and watch on ciliumnetworkpolicies of cilium\.io/)
+  },
+)
