@@ -98,7 +98,7 @@ export class KernelTables implements KernelLayer {
   }
 
   setPolicies(policies: PolicyFacts): void {
-    if (JSON.stringify(policies) !== JSON.stringify(this.#surroundings.policies)) this.#change({ policies })
+    this.#change({ policies })
   }
 
   async setClientAddress(clientAddress: ClientAddress): Promise<void> {

@@ -24,7 +24,7 @@ import { ProblemRegistry } from '../observe/problems.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
-import { type Policies, policyFacts } from '../services/policies.ts'
+import type { Policies, PolicyFacts } from '../services/policies.ts'
 import { serviceKeyOf } from '../services/port.ts'
 import { problem } from '../services/problem.ts'
 import { ServiceTable, type TableUpdate } from '../services/table.ts'
@@ -113,6 +113,8 @@ export class Agent {
   #clientAddress: ClientAddressChoice
   #xds: Retried<XdsServer> | undefined
   #inheritance: NodeJS.Timeout | undefined
+  /** As the kernel was told. */
+  #facts: PolicyFacts | undefined
   #synced = false
 
   constructor(options: AgentOptions, source: Source, log: Log) {
@@ -301,7 +303,9 @@ export class Agent {
   }
 
   #setPolicies(): void {
-    const facts = policyFacts(this.policies)
+    const { facts } = this.policies
+    if (facts === this.#facts) return
+    this.#facts = facts
     this.kernel.setPolicies(facts)
     void this.#endings.hold(facts)
   }

@@ -17,7 +17,6 @@ import { testOptions } from '../kernel/testing.ts'
 import type { Packet } from '../kernel/tracer.ts'
 import { type Direction, type Pod, type Policy, selects } from '../services/networkpolicy.ts'
 import { describeKey, type KubeObject, keyOf } from '../services/objects.ts'
-import { policyFacts } from '../services/policies.ts'
 import { ServiceTable } from '../services/table.ts'
 import { aNode, anEndpoint, aService, aSlice, put, remove } from '../services/testing.ts'
 
@@ -125,7 +124,7 @@ class World {
     const states = [...this.table.states()]
     model.apply(renderRuleset([], undefined, testOptions))
     const wanted = [
-      planNode({ ...unknownSurroundings, node, policies: policyFacts(this.table.policies) }, testOptions),
+      planNode({ ...unknownSurroundings, node, policies: this.table.policies.facts }, testOptions),
       ...states.map(state => planPort(placementOf(state, meantForEnvoy(state), undefined), testOptions)),
     ]
     model.apply(new Mirror().prepare(wanted.map(each => ({ current: new Map(), wanted: each }))).transaction.text())

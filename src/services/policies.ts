@@ -70,6 +70,7 @@ export class Policies {
   /** More than one where an address goes from one pod to the next. */
   readonly #byAddress = new Map<string, readonly Pod[]>()
   readonly #nodes = new Map<string, Node>()
+  #facts: PolicyFacts | undefined
 
   constructor(nodeName: string | undefined, knowledge: PodKnowledge) {
     this.#nodeName = nodeName
@@ -108,17 +109,25 @@ export class Policies {
       .sort((a, b) => (a.pod < b.pod ? -1 : 1))
   }
 
-  /** Whether a pod that is not known yet may be one that such a policy selects. */
-  get restrictsEgress(): boolean {
+  /** The same object as long as nothing of it is different. */
+  get facts(): PolicyFacts {
+    this.#facts ??= {
+      clients: this.clients().flatMap(({ addresses }) => addresses),
+      endpoints: this.#guarded(),
+      known: this.#restrictsEgress() ? this.addresses() : undefined,
+    }
+    return this.#facts
+  }
+
+  #guarded(): readonly string[] {
+    const guarded = [...this.#pods.values()].flatMap(pods => [...pods.values()].filter(({ ingress }) => ingress))
+    return [...new Set(guarded.flatMap(({ pod }) => pod.addresses))]
+  }
+
+  #restrictsEgress(): boolean {
     return [...this.#policies.values()].some(policies =>
       [...policies.values()].some(({ restricts }) => restricts.includes('egress')),
     )
-  }
-
-  /** Addresses of pods that Envoy shall not connect to: those that a policy for ingress selects. */
-  guarded(): readonly string[] {
-    const guarded = [...this.#pods.values()].flatMap(pods => [...pods.values()].filter(({ ingress }) => ingress))
-    return [...new Set(guarded.flatMap(({ pod }) => pod.addresses))]
   }
 
   /**
@@ -168,6 +177,8 @@ export class Policies {
   #setPod(namespace: string, name: string, pod: Pod | undefined, rejudged: Gathered): void {
     const before = this.#pods.get(namespace)?.get(name)
     const after = pod && this.#judge(pod)
+    const isFact = (known: Known | undefined) => known?.ingress !== undefined || known?.pod.nodeName === this.#nodeName
+    if (isFact(before) || isFact(after)) this.#facts = undefined
     for (const ip of new Set([...(before?.pod.addresses ?? []), ...(pod?.addresses ?? [])])) {
       const others = (this.#byAddress.get(ip) ?? []).filter(other => other !== before?.pod)
       const now = pod?.addresses.includes(ip) ? [...others, pod] : others
@@ -189,6 +200,7 @@ export class Policies {
   }
 
   #setPolicy(namespace: string, id: string, policy: Policy | undefined, rejudged: Gathered): void {
+    this.#facts = undefined
     const policies = this.#policies.get(namespace) ?? new Map<string, Policy>()
     if (policy) policies.set(id, policy)
     else policies.delete(id)
@@ -227,14 +239,6 @@ export class Policies {
       }
     }
     return found
-  }
-}
-
-export function policyFacts(policies: Policies): PolicyFacts {
-  return {
-    clients: policies.clients().flatMap(({ addresses }) => addresses),
-    endpoints: policies.guarded(),
-    known: policies.restrictsEgress ? policies.addresses() : undefined,
   }
 }
 
