@@ -22,7 +22,8 @@ A change of a setting takes effect for new requests; that of \`idle-timeout\`, \
 are of Envoy's listeners, for new connections. A http port that sets \`idle-timeout\` or \`access-log\` gets a listener of its
 own, which costs Envoy as much again as all else of the port; connections from before stay as they are. When it changes
 the value again, or goes back to the default, the open connections of that listener are closed, gracefully, within Envoy's
-own drain time (\`--drain-time-s\`, an hour in deploy/proxy); so are those of a tcp port.
+own drain time (\`--drain-time-s\`, an hour in deploy/proxy); so are those of a tcp port. A port may change its listener ten times at once, and ten times an hour; what
+was written last applies then.
 `
 
 const agentIntroduction = `## Of the agent

@@ -40,6 +40,11 @@ export function commonProtocolOf(way: Way, { redirectPort = 1666 }: NodeOptions)
   return protocolOf(way).common
 }
 
+/** The name of the listener that the Service port shares with others. */
+export function commonListenerName(way: Way, options: NodeOptions): string | undefined {
+  return commonProtocolOf(way, options) && hostPort(anyAddressOf[way.family], way.port.port)
+}
+
 /** The listener that the Service port shares with others, whether it has one of its own beside it or not. */
 export function commonListener(way: Way, options: NodeOptions): Resource | undefined {
   const common = commonProtocolOf(way, options)

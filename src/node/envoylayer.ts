@@ -14,6 +14,7 @@ import type { PortChange } from '../services/table.ts'
 import type { Refusal, VersionedRef } from '../xds/client.ts'
 import type { ClientInfo, XdsObserver } from '../xds/server.ts'
 import { ResourceStore } from '../xds/store.ts'
+import { ChangePace } from './changepace.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
 import { Drains, type PortActivity } from './drains.ts'
 import { Envoys, type EnvoysOptions } from './envoys.ts'
@@ -69,6 +70,9 @@ interface WantedWay {
 
 const families: readonly IpFamily[] = ['IPv4', 'IPv6']
 
+/** How often is looked at ways that wait for the pace of changes. */
+const laterMs = 1000
+
 /** Each costs Envoy as much as a port whose connections end (drains.ts). Further ones are removed at once. */
 const mostUnknown = 100
 
@@ -90,6 +94,11 @@ export class EnvoyLayer implements XdsObserver {
   readonly #openPaths = new Set<IpFamily>()
   readonly #queue = new FairQueue<WantedWay>(wanted => this.#tellWanted(wanted))
   #isPortEnvoys = true
+  readonly #pace = new ChangePace()
+  /** Ways as they are to be once the pace of changes allows it. */
+  readonly #later = new Map<string, Way>()
+  #laterTimer: NodeJS.Timeout | undefined
+  #hasBegun = false
   #stopped = false
 
   constructor(options: EnvoyLayerOptions) {
@@ -128,6 +137,7 @@ export class EnvoyLayer implements XdsObserver {
   begin(changes: readonly PortChange[]): void {
     this.apply(changes)
     this.#queue.finish()
+    this.#hasBegun = true
   }
 
   /**
@@ -142,10 +152,10 @@ export class EnvoyLayer implements XdsObserver {
         const way = ways.get(wayId)
         this.#postponed.delete(wayId)
         this.#queue.remove(wayId)
+        this.#later.delete(wayId)
         if (way?.layer.wants === 'envoy') {
-          this.#drains.cancel(wayId)
-          if (!this.#told.hasMoved(way)) wanted.push(way)
-          else this.#postpone(way)
+          const now = this.#paced(way)
+          if (now) wanted.push(now)
         } else if (this.#told.has(wayId)) {
           this.#drains.start(wayId)
           if (way) this.#postpone(way)
@@ -154,6 +164,34 @@ export class EnvoyLayer implements XdsObserver {
       }
     }
     this.#want(wanted, arrived)
+  }
+
+  /** What Envoy is to be told of the way now, where that is not to wait. */
+  #paced(way: Way, hasWaited = false): Way | undefined {
+    const told = this.#told.get(way.id)?.way
+    const { way: now, isLater } = this.#hasBegun
+      ? this.#pace.pace(way, told, this.#told.options)
+      : { way, isLater: false }
+    if (isLater) this.#later.set(way.id, way)
+    this.#laterTimer ??= isLater ? setTimeout(() => this.#tellLater(), laterMs) : undefined
+    if (!now) {
+      // It has another place than Envoy knows.
+      if (told) this.#drains.start(way.id)
+      this.gate.unwant(way.id)
+      return undefined
+    }
+    this.#drains.cancel(way.id)
+    // The kernel has had what waited for long.
+    if (hasWaited || !this.#told.hasMoved(now)) return now
+    this.#postpone(now)
+    return undefined
+  }
+
+  #tellLater(): void {
+    this.#laterTimer = undefined
+    const ways = [...this.#later.values()]
+    this.#later.clear()
+    this.#want(ways.map(way => this.#paced(way, true)).filter(way => way !== undefined))
   }
 
   /**
@@ -263,6 +301,7 @@ export class EnvoyLayer implements XdsObserver {
     this.gate.stop()
     this.#drains.stop()
     this.#refusals.stop()
+    clearTimeout(this.#laterTimer)
     for (const timer of this.#former.values()) clearTimeout(timer)
   }
 

@@ -166,3 +166,18 @@ test('an address of a run before ends its connections until it is forgotten, and
   assert.ok(!telling.has.some(ref => ref.endsWith(gone)))
   assert.ok(telling.has.includes(`route ${back}`) && telling.has.includes(`scope ${back}`))
 })
+
+test('a listener that ports share goes with the last of them', () => {
+  const changes: Changes = { put: [], remove: [] }
+  const ways = new ToldWays({})
+  const wanted = { isWanted: true, isLeaving: false }
+  const [one, two] = [aPortState(), aPortState({ id: 'whoami/two/http', name: 'two', vip: '10.96.0.11' })]
+  for (const way of [one, two, one]) ways.tell(way, wanted, changes)
+  const isGone = () =>
+    changes.remove.some(({ typeUrl, name }) => typeUrl === typeUrls.listener && name === '0.0.0.0:80')
+  ways.forget(one.id, changes)
+  assert.equal(isGone(), false)
+  ways.tell({ ...two, port: aPort({ port: 81 }) }, wanted, changes)
+  assert.equal(isGone(), true)
+  assert.ok(changes.put.some(({ name }) => name === '0.0.0.0:81'))
+})

@@ -3,7 +3,7 @@
  * belongs to: their names are addresses, which may go from one Service to another.
  */
 
-import { commonListener, type NodeOptions } from '../envoy/listener.ts'
+import { commonListener, commonListenerName, type NodeOptions } from '../envoy/listener.ts'
 import { RefMap } from '../envoy/refmap.ts'
 import { type Resource, type ResourceRef, refKey, typeUrls } from '../envoy/resource.ts'
 import { haveSamePlaces, resourcesOf, type Told } from '../envoy/resources.ts'
@@ -37,8 +37,10 @@ export class ToldWays {
   readonly #placeOwner = new RefMap<string>()
   /** Scopes and routes that their ways no longer have, by type and name: connections that use them are still open. */
   readonly #former = new Set<string>()
-  /** The listeners that ways share, by name. They stay when the last of these goes. */
+  /** The listeners that ways share, by name. */
   readonly #common = new Map<string, Resource>()
+  /** How many ways share each. */
+  readonly #commonUses = new Map<string, number>()
 
   constructor(options: NodeOptions) {
     this.#options = options
@@ -88,6 +90,7 @@ export class ToldWays {
     const left = without(before?.resources ?? [], resources)
     const { clientMark } = this.#options
     this.#told.set(way.id, { way, isLeaving, clientMark, resources, lost })
+    this.#shareCommon(before?.way, way, changes)
     const rest = left.filter(resource => !isFoundByName(resource))
     changes.remove.push(...this.#release(way.id, rest))
     return before ? this.#leave(before.way, left.filter(isFoundByName), changes) : []
@@ -107,10 +110,11 @@ export class ToldWays {
     remove.push(...refs.filter(ref => this.#former.delete(refKey(ref))))
   }
 
-  forget(id: string, { remove }: Changes): void {
-    const resources = this.#told.get(id)?.resources ?? []
+  forget(id: string, changes: Changes): void {
+    const told = this.#told.get(id)
     this.#told.delete(id)
-    remove.push(...this.#release(id, resources))
+    if (told) this.#shareCommon(told.way, undefined, changes)
+    changes.remove.push(...this.#release(id, told?.resources ?? []))
   }
 
   /** The listeners of ways that `isOf` leaves in, and that have lost nothing, are told anew. */
@@ -131,8 +135,8 @@ export class ToldWays {
 
   /** The listener that the way shares with others. */
   commonOf(way: Way): Resource | undefined {
-    const listener = commonListener(way, this.#options)
-    return listener && this.#common.get(listener.name)
+    const name = commonListenerName(way, this.#options)
+    return name === undefined ? undefined : this.#common.get(name)
   }
 
   /** The listener that ways share, where this is one. */
@@ -156,9 +160,25 @@ export class ToldWays {
     return isWhole(before) && before?.clientMark === this.#options.clientMark
   }
 
+  /** The last way that goes takes the listener with it, which xDS removes when no scope needs it any more. */
+  #shareCommon(before: Way | undefined, after: Way | undefined, { remove }: Changes): void {
+    const [old, own] = [before, after].map(way => way && commonListenerName(way, this.#options))
+    if (old === own) return
+    if (own !== undefined) this.#commonUses.set(own, (this.#commonUses.get(own) ?? 0) + 1)
+    if (old === undefined) return
+    const uses = this.#commonUses.get(old)! - 1
+    this.#commonUses.set(old, uses)
+    if (uses > 0) return
+    this.#commonUses.delete(old)
+    this.#common.delete(old)
+    remove.push({ typeUrl: typeUrls.listener, name: old })
+  }
+
   #addCommon(way: Way): Resource | undefined {
+    const name = commonListenerName(way, this.#options)
+    if (name === undefined || this.#common.has(name)) return undefined
     const listener = commonListener(way, this.#options)
-    if (!listener || this.#common.has(listener.name)) return undefined
+    if (!listener) return undefined
     this.#common.set(listener.name, listener)
     return listener
   }

@@ -237,6 +237,8 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     const moved = Date.now()
     write({ ...http, name: 'http-web', port: 81 })
     await lab.untilServedBy('envoy', client, 'http://10.96.1.10:81/')
+    // Each connection has an answer more until then.
+    await pause(1000)
     const { errors, firstErrors } = await kept.stop()
     assert.deepEqual(Object.keys(errors), ['ECONNREFUSED'])
     assert.ok(firstErrors.every(({ at }) => at > moved))

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Way } from '../envoy/way.ts'
+import { defaultSettings } from '../services/settings.ts'
+import { aPort, aPortState } from '../services/testing.ts'
+import { ChangePace } from './changepace.ts'
+
+const never = { burst: 2, refillMs: 1e9 }
+const soon = { burst: 2, refillMs: 20 }
+const endless = { burst: 1e6, refillMs: 1 }
+
+const withIdle = (idleTimeout: number | undefined, requestTimeout = 0): Way =>
+  aPortState({ settings: { ...defaultSettings, idleTimeout, requestTimeout } })
+
+describe('the pace of changes', () => {
+  test('lets a port change its listener a few times, and then keeps it as Envoy has it, with all else as its owner wants it', () => {
+    const pace = new ChangePace({ port: never })
+    let told = withIdle(1000)
+    for (const ms of [2000, 3000]) told = pace.pace(withIdle(ms), told, {}).way!
+    assert.equal(told.settings.idleTimeout, 3000)
+    const { way, isLater } = pace.pace(withIdle(4000, 500), told, {})
+    assert.deepEqual([way?.settings.idleTimeout, way?.settings.requestTimeout, isLater], [3000, 500, true])
+    assert.equal(pace.pace(withIdle(undefined), told, {}).way?.settings.idleTimeout, 3000)
+  })
+
+  test('lets what a port wants last through once there is room', async () => {
+    const pace = new ChangePace({ port: soon })
+    let told = withIdle(1000)
+    for (const ms of [2000, 3000, 4000]) told = pace.pace(withIdle(ms), told, {}).way!
+    assert.equal(told.settings.idleTimeout, 3000)
+    await new Promise(resolve => setTimeout(resolve, 50))
+    assert.deepEqual(pace.pace(withIdle(4000), told, {}), { way: withIdle(4000), isLater: false })
+  })
+
+  test('does not ask for what changes no listener, however often', () => {
+    const pace = new ChangePace({ port: never, listeners: never, places: never })
+    const told = withIdle(1000)
+    for (let ms = 1; ms < 100; ms++) assert.equal(pace.pace(withIdle(1000, ms), told, {}).isLater, false)
+    const shared = aPortState()
+    const policy = aPortState({ settings: { ...defaultSettings, lbPolicy: 'RANDOM' } })
+    for (let i = 0; i < 100; i++) assert.equal(pace.pace(policy, shared, {}).isLater, false)
+  })
+
+  test('has a port that moves again and again wait in the kernel layer', () => {
+    const pace = new ChangePace({ port: never })
+    const at = (port: number) => aPortState({ port: aPort({ port }) })
+    assert.deepEqual(
+      [81, 82, 83].map(port => pace.pace(at(port), at(port - 1), {}).way?.port.port),
+      [81, 82, undefined],
+    )
+  })
+
+  test('is that of a namespace, too: new ports of one wait, and those of another do not', () => {
+    const pace = new ChangePace({ places: never, port: endless })
+    const ways = ['a', 'b', 'c'].map(name => aPortState({ id: `greedy/${name}/http`, namespace: 'greedy', name }))
+    assert.deepEqual(
+      ways.map(way => pace.pace(way, undefined, {}).way !== undefined),
+      [true, true, false],
+    )
+    assert.deepEqual(pace.pace(aPortState(), undefined, {}), { way: aPortState(), isLater: false })
+  })
+})

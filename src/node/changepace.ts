@@ -1,0 +1,82 @@
+/**
+ * How fast a namespace may change what Envoy has of it. Envoy keeps a changed or removed listener, 24 kB, for its drain time (an
+ * hour), and what a port has there stays until its connections are gone, so whoever changes a Service again and again would
+ * fill its memory. Beyond the pace a port keeps its listener as it is, or waits in the kernel layer for its place, and
+ * what its owner wrote last applies when there is room.
+ */
+
+import { hasOwnListeners, type NodeOptions } from '../envoy/listener.ts'
+import { haveSamePlaces } from '../envoy/resources.ts'
+import type { Way } from '../envoy/way.ts'
+import { type BucketOptions, Buckets } from '../observe/buckets.ts'
+import type { Settings } from '../services/settings.ts'
+
+export interface PaceOptions {
+  /** Changes of a port: of its listener, or to another place. Default 10, and 10 an hour. */
+  readonly port?: BucketOptions
+  /** Changes of listeners in a namespace. Default 500, and 500 an hour. */
+  readonly listeners?: BucketOptions
+  /** New ports of a namespace. Default 2500, and as many in the quarter of an hour in which ports that left are gone from Envoy. */
+  readonly places?: BucketOptions
+}
+
+const hour = 3600e3
+const defaults = {
+  port: { burst: 10, refillMs: hour / 10 },
+  listeners: { burst: 500, refillMs: hour / 500 },
+  places: { burst: 2500, refillMs: hour / 4 / 2500 },
+}
+
+/** What is to be done now: tell it this, or nothing, and whether there is more to come. */
+export interface Paced {
+  /** Undefined: it waits for its place, and the kernel layer serves it. */
+  readonly way: Way | undefined
+  readonly isLater: boolean
+}
+
+export class ChangePace {
+  readonly #port: Buckets
+  readonly #listeners: Buckets
+  readonly #places: Buckets
+
+  constructor({ port, listeners, places }: PaceOptions = {}) {
+    this.#port = new Buckets(port ?? defaults.port)
+    this.#listeners = new Buckets(listeners ?? defaults.listeners)
+    this.#places = new Buckets(places ?? defaults.places)
+  }
+
+  /**
+   * @param way as its owner has it now
+   * @param told as Envoy was told of it last, where it was
+   */
+  pace(way: Way, told: Way | undefined, options: NodeOptions): Paced {
+    if (!told)
+      return this.#takes(this.#places, way.namespace) ? { way, isLater: false } : { way: undefined, isLater: true }
+    const isElsewhere = !haveSamePlaces(told, { ...way, settings: told.settings }, options)
+    if (!isElsewhere && hasSameListeners(told, way, options)) return { way, isLater: false }
+    const buckets = isElsewhere ? this.#places : this.#listeners
+    if (this.#takes(this.#port, way.id) && this.#takes(buckets, way.namespace)) return { way, isLater: false }
+    if (isElsewhere) return { way: undefined, isLater: true }
+    return { way: { ...way, settings: { ...way.settings, ...listenerSettings(told) } }, isLater: true }
+  }
+
+  #takes(buckets: Buckets, object: string): boolean {
+    return buckets.take(object) !== undefined
+  }
+}
+
+function hasSameListeners(a: Way, b: Way, options: NodeOptions): boolean {
+  if (hasOwnListeners(a, options) !== hasOwnListeners(b, options)) return false
+  const [ofA, ofB] = [listenerSettings(a), listenerSettings(b)]
+  return (
+    !hasOwnListeners(a, options) ||
+    (ofA.idleTimeout === ofB.idleTimeout && ofA.accessLog === ofB.accessLog && ofA.lbPolicy === ofB.lbPolicy)
+  )
+}
+
+/** Those that are written in listeners; lb-policy for tcp alone (envoy/listener.ts). */
+function listenerSettings({ settings, layer }: Way): Partial<Settings> {
+  const { idleTimeout, accessLog, lbPolicy } = settings
+  const isTcp = layer.wants === 'envoy' && layer.protocol === 'tcp'
+  return isTcp ? { idleTimeout, accessLog, lbPolicy } : { idleTimeout, accessLog }
+}
