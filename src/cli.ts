@@ -139,9 +139,10 @@ configured(
     'a table of Service ports, the same as JSON, an Envoy configuration, or an nftables ruleset',
     'table',
   )
+  .option('--strict', 'exit code 1 where there are problems, for pipelines; what is well is printed all the same')
   .action(
-    run(async (config, [directory = '']: string[], { to }) =>
-      (await import('./commands/translate.ts')).translate(config, directory, to),
+    run(async (config, [directory = '']: string[], { to, strict }) =>
+      (await import('./commands/translate.ts')).translate(config, directory, { to, strict: strict === true }),
     ),
   )
 

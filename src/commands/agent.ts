@@ -1,6 +1,7 @@
 /** Asking the agent of this node, over its Unix socket. */
 
 import { request } from 'node:http'
+import { type Config, definitions } from './options.ts'
 
 export type AgentAnswer<T> =
   | { readonly kind: 'answer'; readonly value: T }
@@ -43,6 +44,13 @@ export async function askLivingAgent<T>(socket: string, path: string): Promise<T
     `${answer.reason}. What it told Envoy and the kernel goes on working without it; ` +
       "`nft list table ip lightpath` shows the kernel's part. Start it with `lightpath node`",
   )
+}
+
+/** With the name of this node that the running agent has, where none was given. */
+export async function ofAgent(config: Config): Promise<Config> {
+  if (config.nodeName !== definitions.nodeName.default) return config
+  const answer = await askAgent<Pick<Config, 'nodeName'>>(config.socket, '/config')
+  return answer.kind === 'answer' ? { ...config, nodeName: answer.value.nodeName } : config
 }
 
 function whyDead(error: NodeJS.ErrnoException, socket: string): string {

@@ -3,8 +3,10 @@ import { socketPaths } from '../envoy/sockets.ts'
 import { cleanupKernel } from '../kernel/cleanup.ts'
 import { askAgent } from './agent.ts'
 import type { Config } from './options.ts'
+import { requireNetAdmin } from './privilege.ts'
 
 export async function cleanUp(config: Config): Promise<void> {
+  requireNetAdmin('cleanup')
   const agent = await askAgent(config.socket, '/')
   if (agent.kind !== 'dead') {
     throw new Error(`an agent answers on ${config.socket} and would make it all again; stop it first`)

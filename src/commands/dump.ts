@@ -1,14 +1,14 @@
 /**
  * Packs what a maintainer asks for into one archive: the agent's configuration (flags and file, where it lives), status,
  * Services and port states, metrics, its last lines of log, the last Events; Envoy's configuration, clusters and
- * statistics; our nftables tables, the routing rules; versions. Whoever is dead is left out, and the archive and the output say so.
+ * statistics; our nftables tables, iptables rules and ipsets, the routing rules, settings of the kernel; versions. Whoever is dead is left out, and the archive and the output say so.
  *
  * No secrets: the kubeconfig, tokens, certificates and the environment are not read at all; what else might hold
  * some (header values in Envoy's configuration, messages with URLs) goes through `withoutSecrets`. Envoy's log stays where
  * the node's supervisor keeps it. Names and addresses of Services, pods and nodes are in it.
  */
 
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
@@ -61,8 +61,18 @@ export async function dump(config: Config, file: unknown): Promise<void> {
     process.stdout.write(archive)
     return
   }
-  writeFileSync(target, archive, { mode: 0o600 })
+  writeArchive(target, archive)
   process.stdout.write(`${target}\n`)
+}
+
+/** @throws Error with where else it can go */
+function writeArchive(target: string, archive: Buffer): void {
+  try {
+    writeFileSync(target, archive, { mode: 0o600 })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new Error(`${target} cannot be written (${code}); give another place with --file, or - for standard output`)
+  }
 }
 
 function agentPages({ socket }: Config): readonly Page[] {
@@ -122,7 +132,33 @@ function kernelPages({ routeTable }: Config): readonly Page[] {
       [`kernel/routes-${family}.txt`, async () => routesText(ipFamily, routeTable)],
     ]
   })
-  return [...perFamily, ['kernel/nft-version.txt', () => outputOf('nft', '--version')]]
+  return [
+    ...perFamily,
+    ['kernel/nft-version.txt', () => outputOf('nft', '--version')],
+    ['kernel/iptables.txt', () => outputOf('iptables-save')],
+    ['kernel/ip6tables.txt', () => outputOf('ip6tables-save')],
+    ['kernel/ipsets.txt', () => outputOf('ipset', 'save')],
+    ['kernel/sysctls.txt', async () => sysctls.map(sysctlLine).join('')],
+  ]
+}
+
+/** Those of the kernel that decide about what we do, by their path below /proc/sys. */
+const sysctls = [
+  ...['net/ipv4/ip_forward', 'net/ipv6/conf/all/forwarding', 'net/ipv4/conf/all/rp_filter'],
+  ...['net/ipv4/conf/default/rp_filter', 'net/ipv4/conf/all/route_localnet', 'net/ipv4/conf/all/src_valid_mark'],
+  ...['net/ipv4/ip_local_port_range', 'net/ipv4/ip_local_reserved_ports', 'net/ipv4/tcp_migrate_req'],
+  ...['net/bridge/bridge-nf-call-iptables', 'net/netfilter/nf_conntrack_max', 'net/netfilter/nf_conntrack_count'],
+  ...['net/netfilter/nf_conntrack_buckets', 'net/netfilter/nf_conntrack_tcp_be_liberal'],
+  ...['net/netfilter/nf_conntrack_tcp_timeout_established', 'net/netfilter/nf_conntrack_tcp_timeout_close_wait'],
+  ...['net/netfilter/nf_conntrack_udp_timeout', 'net/netfilter/nf_conntrack_udp_timeout_stream'],
+]
+
+function sysctlLine(name: string): string {
+  try {
+    return `${name.replaceAll('/', '.')} = ${readFileSync(`/proc/sys/${name}`, 'utf8')}`
+  } catch (error) {
+    return `${name.replaceAll('/', '.')}: ${(error as NodeJS.ErrnoException).code}\n`
+  }
 }
 
 function rulesText(family: IpFamily): string {

@@ -28,8 +28,9 @@ export function render(explanation: Explanation): string {
   const envoyText = envoy.up ? `Envoy ${envoy.versions.join(', ')} is up` : 'Envoy is down or not connected'
   const head = [
     `${paint('bold', `Service ${service.namespace}/${service.name}`)} on node ${node} (${envoyText})`,
-    `  ${service.type}, cluster IP ${service.clusterIPs.join(', ') || 'none'}, session affinity ${service.sessionAffinity}, internal traffic policy ${service.internalTrafficPolicy}`,
+    // First: nothing else is to be looked for then.
     ...(service.ignored === undefined ? [] : [`  Lightpath does not serve it: ${service.ignored}`]),
+    `  ${service.type}, cluster IP ${service.clusterIPs.join(', ') || 'none'}, session affinity ${service.sessionAffinity}, internal traffic policy ${service.internalTrafficPolicy}`,
     ...service.healthChecks.map(
       ({ family, port, localEndpoints }) =>
         `  load balancers ask this node at port ${port} (${family}): ${localEndpoints} ready endpoints here`,
@@ -95,7 +96,7 @@ function renderExternal({ id, external }: PortExplanation, explanation: Explanat
       : `${endpoints.length} of ${clusterEndpoints.length} endpoints, those here, which see the client's address`
   return [
     ...wrap('  from outside: ', ways),
-    `  layer of what comes from outside: ${layerText(externalId(id), layer, explanation)}`,
+    `  layer of what comes from outside: ${explanation.servesOutside ? layerText(externalId(id), layer, explanation) : 'not served: iptables has cluster IPs only'}`,
     `  external traffic policy ${policy}: ${outsiders}`,
   ]
 }

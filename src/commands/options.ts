@@ -39,8 +39,8 @@ export const definitions = {
   nodeName: {
     ...text,
     description: 'this node, as the Kubernetes API calls it',
-    default: hostname(),
-    defaultText: 'host name',
+    default: process.env.NODE_NAME || hostname(),
+    defaultText: '$NODE_NAME, else the host name; for verify and preflight the name that the running agent has',
   },
   source: {
     ...path,

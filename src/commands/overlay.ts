@@ -8,12 +8,14 @@ import { Nft, readOverlaySwitch, setOverlaySwitch } from '../kernel/nft.ts'
 import { familiesOf as familyNamesOf } from '../kernel/ruleset.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
+import { requireNetAdmin } from './privilege.ts'
 import { UsageError } from './usage.ts'
 
 /** In the kernel itself, so that it works with the agent dead and the agent does not undo it. */
 export async function switchOverlay(config: Config, what: string): Promise<void> {
   if (what !== 'on' && what !== 'off' && what !== 'show')
     throw new UsageError(`${JSON.stringify(what)} is not on, off or show`)
+  requireNetAdmin('overlay')
   const families = familyNamesOf(familiesOf(config))
   const before = await read(config, families)
   if (before === undefined) {

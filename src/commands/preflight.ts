@@ -3,12 +3,12 @@ import type { Check } from '../preflight/check.ts'
 import { checkPolicies, type PlannedPort, plannedPorts } from '../preflight/cluster.ts'
 import { checkNode } from '../preflight/preflight.ts'
 import { formatProblem } from '../services/problem.ts'
-import { askAgent } from './agent.ts'
+import { askAgent, ofAgent } from './agent.ts'
 import { obstaclesFor, withClientAddress } from './clientaddress.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
 import { type Output, print } from './print.ts'
-import { readOnce } from './read.ts'
+import { patientlyMs, readOnce } from './read.ts'
 import { createSource } from './source.ts'
 import { paint, table } from './table.ts'
 
@@ -32,7 +32,8 @@ export async function preflight(config: Config, output: Output): Promise<void> {
   if (report.checks.some(({ outcome }) => outcome === 'fails')) process.exitCode = 1
 }
 
-async function gather(config: Config, onStep: (step: string) => void): Promise<Report> {
+async function gather(given: Config, onStep: (step: string) => void): Promise<Report> {
+  const config = await ofAgent(given)
   const { redirectPort, adminPort, metricsPort, servicesMetricsPort } = config
   // Where a node may find out that it keeps the client's address, what that takes is looked at.
   const decided = withClientAddress(config, config.clientAddress === 'forwarded-for' ? 'forwarded-for' : 'preserve')
@@ -52,12 +53,12 @@ async function gather(config: Config, onStep: (step: string) => void): Promise<R
     return { node: config.nodeName, checks, services: undefined, problems: [] }
   }
   onStep('Services')
-  const source = await createSource(config, createLog('error'))
+  const source = await createSource(config, createLog('error'), patientlyMs)
   const reading = await readOnce(source, config.nodeName, { scope: config.services, obstacles: obstaclesFor(decided) })
   return {
     node: config.nodeName,
     checks: [...checks, checkPolicies(reading.table.policies)],
-    services: plannedPorts(reading.table),
+    services: plannedPorts(reading.table, config.redirect === 'nftables'),
     problems: reading.problems().map(formatProblem),
   }
 }

@@ -47,6 +47,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
         node: text,
         service: { ...view, ignored: text },
         clientAddress: { setting: 'preserve' as const, mode: 'preserve' as const, why: text },
+        servesOutside: true,
         paths: { IPv4: { outcome: 'blocked' as const, by: text, reason: text } },
         kernelClients: kernelClients(text),
         envoy: { up: true, versions: [text] },

@@ -6,6 +6,9 @@ import { formatProblem, type Problem } from '../services/problem.ts'
 import { ServiceTable } from '../services/table.ts'
 import type { Source } from '../sources/source.ts'
 
+/** For commands, whose users wait: how long the API server may be silent, in milliseconds. */
+export const patientlyMs = 5000
+
 /** Goes on changing while the source is followed. */
 export interface Reading {
   readonly table: ServiceTable
@@ -47,7 +50,8 @@ export async function followSource(source: Source, nodeName: string, options: Fo
       problems.set(origin, found)
       latest = found.at(-1) ?? latest
       const missing = found.find(({ code }) => fatal.includes(code))
-      if (missing) reject(new Error(formatProblem(missing)))
+      // Its remedy is for one that goes on.
+      if (missing) reject(new Error(`${missing.code} ${missing.object}: ${missing.reason}`))
     },
     synced: resolve,
   }

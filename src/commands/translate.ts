@@ -34,8 +34,15 @@ const forms: Readonly<
     }),
 }
 
+interface TranslateOptions {
+  /** One of `forms`. */
+  readonly to: unknown
+  /** Problems make the exit code 1. */
+  readonly strict: boolean
+}
+
 /** Problems of the manifests go to standard error; what is well is translated all the same. */
-export async function translate(given: Config, directory: string, to: unknown): Promise<void> {
+export async function translate(given: Config, directory: string, { to, strict }: TranslateOptions): Promise<void> {
   // What auto is on this machine says nothing of a node.
   const config = withClientAddress(given, given.clientAddress === 'preserve' ? 'preserve' : 'forwarded-for')
   const form = typeof to === 'string' && Object.hasOwn(forms, to) ? forms[to] : undefined
@@ -43,6 +50,7 @@ export async function translate(given: Config, directory: string, to: unknown): 
   const { states, node, problems } = await readStates(directory, config)
   for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`)
   process.stdout.write(form(states, config, node))
+  if (strict && problems.length > 0) process.exitCode = 1
 }
 
 async function readStates(directory: string, config: DecidedConfig) {

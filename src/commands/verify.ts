@@ -13,11 +13,13 @@ import type { NftTable } from '../verify/nft-table.ts'
 import { compareWithKubeProxy, compareWithPlan, type Facts, type NodeOptions, ofNode, podsOf } from '../verify/node.ts'
 import { waysOf } from '../verify/wanted.ts'
 import type { Ways } from '../verify/ways.ts'
+import { ofAgent } from './agent.ts'
 import { type DecidedConfig, decideForNode, withClientAddress } from './clientaddress.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
 import { type Output, print } from './print.ts'
-import { followSource } from './read.ts'
+import { requireNetAdmin } from './privilege.ts'
+import { followSource, patientlyMs } from './read.ts'
 import { createSource } from './source.ts'
 import { paint, table } from './table.ts'
 import { UsageError } from './usage.ts'
@@ -39,7 +41,7 @@ type Side = (typeof sides)[number]
  * @param against whose rules in the kernel are compared with what Lightpath would put there: kube-proxy's, or its own
  */
 export async function verify(given: Config, against: unknown, output: Output): Promise<void> {
-  const config = withClientAddress(given, (await decideForNode(given)).mode)
+  const config = withClientAddress(await ofAgent(given), (await decideForNode(given)).mode)
   const side = sides.find(name => name === against)
   if (!side) throw new UsageError(`--against is ${JSON.stringify(against)}, which is not ${sides.join(' or ')}`)
   const verdict = await compare(config, side).catch((error: Error) => {
@@ -51,14 +53,15 @@ export async function verify(given: Config, against: unknown, output: Output): P
 
 async function compare(config: DecidedConfig, against: Side): Promise<Verdict> {
   const families = familiesOf(config)
-  const source = await createSource(config, createLog('error'))
+  const source = await createSource(config, createLog('error'), patientlyMs)
   try {
     const scope = against === 'lightpath' ? config.services : 'all'
     const { table: services } = await followSource(source, config.nodeName, {
       scope,
-      fatal: ['LP104'],
+      fatal: ['LP104', 'LP105'],
       timeoutMs: 60e3,
     })
+    if (config.source === undefined && !services.node) throw new Error(noNode(config.nodeName))
     let all: Ways[] = []
     const differences = await lookUntilSettled(async () => {
       const options = { ...config, families, ownsClusterIPs: scope === 'all' }
@@ -76,6 +79,10 @@ async function compare(config: DecidedConfig, against: Side): Promise<Verdict> {
   } finally {
     await source.stop()
   }
+}
+
+function noNode(name: string): string {
+  return `there is no Node ${name} in the cluster; say with --node-name how the cluster calls this node`
 }
 
 /** A kube-proxy leaves alone what has a label that names its proxy. */
@@ -98,6 +105,7 @@ type Options = Omit<DecidedConfig, 'families'> & NodeOptions
 
 /** Rejects where there is no such table in any family. */
 async function readNode(options: Options, { node, serviceRanges }: Facts, against: Side) {
+  requireNetAdmin('verify')
   const tables = await Promise.all(
     options.families.map(async family => ({ family, table: await readTable(family, against) })),
   )

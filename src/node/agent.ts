@@ -201,6 +201,11 @@ export class Agent {
     return this.table.policies
   }
 
+  /** Whether addresses from outside the cluster are served: iptables has cluster IPs only. */
+  get servesOutside(): boolean {
+    return this.#options.redirect === 'nftables'
+  }
+
   /** What endpoints see as the peer of connections through Envoy. */
   get clientAddress(): ClientAddressChoice {
     return this.#clientAddress

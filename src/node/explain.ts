@@ -23,6 +23,8 @@ export interface Explanation {
   readonly node: string
   readonly service: ServiceExplanation
   readonly clientAddress: ClientAddressChoice
+  /** Whether this node serves what comes from outside. */
+  readonly servesOutside: boolean
   /** Whether connections of pods reach Envoy, by family of the Service. */
   readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
   /** Pods of this node whose connections stay in the kernel layer, whatever the Service. */
@@ -67,6 +69,7 @@ export async function explain(
     node,
     service,
     clientAddress: agent.clientAddress,
+    servesOutside: agent.servesOutside,
     paths,
     kernelClients,
     envoy,

@@ -85,6 +85,8 @@ export class HealthCheckPorts {
     const server = startRetrying({
       start: () => this.#listen(check, () => this.#answer(this.#opened.get(origin)?.check ?? check)),
       everyMs: retryMs,
+      // A kube-proxy that hands the Service over has the port for a moment more.
+      quietFailures: 1,
       problem: error => notOpened(check, error),
       onProblems: problems => this.#options.onProblems(origin, problems),
     })

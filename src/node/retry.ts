@@ -8,6 +8,8 @@ export interface RetryOptions<T> {
   readonly problem: (error: Error) => Problem
   /** The problems there are now: one, or none once it has started. */
   readonly onProblems: (problems: readonly Problem[]) => void
+  /** So many failures at the beginning are no problem yet. Default: 0. */
+  readonly quietFailures?: number
 }
 
 export interface Retried<T> {
@@ -17,7 +19,9 @@ export interface Retried<T> {
   stop(): Promise<T | undefined>
 }
 
-export function startRetrying<T>({ start, everyMs, problem, onProblems }: RetryOptions<T>): Retried<T> {
+export function startRetrying<T>(options: RetryOptions<T>): Retried<T> {
+  const { start, everyMs, problem, onProblems, quietFailures = 0 } = options
+  let failures = 0
   let result: T | undefined
   let timer: NodeJS.Timeout | undefined
   let stopped = false
@@ -27,7 +31,8 @@ export function startRetrying<T>({ start, everyMs, problem, onProblems }: RetryO
       result = await start()
       onProblems([])
     } catch (error) {
-      onProblems([problem(error as Error)])
+      failures++
+      if (failures > quietFailures) onProblems([problem(error as Error)])
       if (!stopped) timer = setTimeout(() => (attempt = tryOnce()), everyMs)
     }
   }

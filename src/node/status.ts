@@ -62,7 +62,7 @@ export interface ServiceRow {
   /** `waiting`: meant for Envoy, served by the kernel layer for now. */
   readonly layer: 'envoy' | 'kernel' | 'waiting' | 'not served'
   /** The same of what comes from outside; undefined where nothing does. */
-  readonly external: 'envoy' | 'kernel' | 'waiting' | undefined
+  readonly external: ServiceRow['layer'] | undefined
   /** As which Envoy serves it, or will. */
   readonly protocol: 'http' | 'tcp' | undefined
   /** How many this node may use. */
@@ -122,7 +122,7 @@ function rowOf(state: PortState, agent: Agent, problems: ServiceRow['problems'])
     port: { id, name: portLabel(port), number: port.port, protocol: port.protocol },
     vip,
     layer: layerOf(state, agent),
-    external: outside && layerOf(outside, agent),
+    external: outside && (agent.servesOutside ? layerOf(outside, agent) : 'not served'),
     protocol: layer.wants === 'envoy' ? layer.protocol : undefined,
     endpoints: endpoints.length,
     problems,

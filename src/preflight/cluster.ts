@@ -13,12 +13,16 @@ export interface PlannedPort {
   readonly vip: string | undefined
   readonly layer: 'Envoy' | 'kernel' | 'not served'
   /** Of what comes from outside; undefined where nothing does. */
-  readonly outside: 'Envoy' | 'kernel' | undefined
+  readonly outside: PlannedPort['layer'] | undefined
   readonly why: string
 }
 
-/** In order of Services and ports. */
-export function plannedPorts(table: ServiceTable): readonly PlannedPort[] {
+/**
+ * In order of Services and ports.
+ *
+ * @param servesOutside whether addresses from outside the cluster are served at all
+ */
+export function plannedPorts(table: ServiceTable, servesOutside: boolean): readonly PlannedPort[] {
   return [...table.names()].sort().flatMap((service): readonly PlannedPort[] => {
     const [namespace = '', name = ''] = service.split('/')
     const view = table.view(namespace, name)!
@@ -31,7 +35,7 @@ export function plannedPorts(table: ServiceTable): readonly PlannedPort[] {
       port: `${port.name === '' ? '' : `${port.name}:`}${port.port}/${port.protocol}`,
       vip,
       layer: nameOf(layer),
-      outside: external && nameOf(external.layer),
+      outside: external && (servesOutside ? nameOf(external.layer) : 'not served'),
       why: layer.reason,
     }))
   })

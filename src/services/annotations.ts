@@ -107,7 +107,7 @@ function whyUnknown(key: string, unknownPort: string | undefined, names: readonl
   return {
     code: 'LP201',
     unknown: `there is no setting ${quote(setting)}`,
-    remedy: `it is ignored; did you mean ${nearestSetting(setting)}? docs/settings.md lists all`,
+    remedy: `it is ignored; ${suggested(setting)}docs/settings.md lists all`,
   }
 }
 
@@ -127,9 +127,11 @@ function whyUseless(definition: SettingDefinition, port: ServicePort): string | 
     : `${definition.name} is for ${definition.protocols.join(' and ')} ports, and this one is ${protocol}`
 }
 
-function nearestSetting(text: string): string {
+/** The setting that was probably meant; nothing where none is near: half of it or more would be another. */
+function suggested(text: string): string {
   const distances = settingDefinitions.map(({ name }) => ({ name, distance: editDistance(text.slice(0, 64), name) }))
-  return distances.reduce((best, next) => (next.distance < best.distance ? next : best)).name
+  const nearest = distances.reduce((best, next) => (next.distance < best.distance ? next : best))
+  return nearest.distance * 2 < nearest.name.length ? `did you mean ${nearest.name}? ` : ''
 }
 
 /** Levenshtein distance, a row at a time. */

@@ -58,8 +58,10 @@ function addresses(
   const ips = new Set<string>()
   for (const value of values) {
     const ip = readIp(value)
-    if (!ip) report('LP213', `${where}: ${show(value)} is no IP address`, 'the address is left out')
-    else if (unusableAs(ip)) report('LP213', `${where}: ${ip} is ${unusableAs(ip)}`, 'the address is left out')
+    if (!ip)
+      report('LP213', `${where}: ${show(value)} is no IP address`, 'it is left out; write one IPv4 or IPv6 address')
+    else if (unusableAs(ip))
+      report('LP213', `${where}: ${ip} is ${unusableAs(ip)}`, 'it is left out; give the Service an address of its own')
     else ips.add(ip)
   }
   return sharedList([...ips])

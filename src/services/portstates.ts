@@ -150,7 +150,7 @@ function ownedOutside(
 }
 
 function taken(service: Service, place: string, port: ServicePort, owner: string): Problem {
-  const remedy = `port ${portLabel(port)} is not served there until it is free`
+  const remedy = `port ${portLabel(port)} is not served there until it is free; give one of the two another address or port`
   return problem('LP211', describeKey(keyOf(service)), `${place} belongs to ${owner}`, remedy)
 }
 

@@ -84,10 +84,9 @@ export class ApiServer {
 
   /** A GET, or a POST of a body. */
   async #send(path: string, query: Query, signal: AbortSignal, body?: string): Promise<IncomingMessage> {
-    const { loadKubeConfig } = await import('./kube-config.ts')
+    const { loadKubeConfig, serverOf } = await import('./kube-config.ts')
     this.#config ??= loadKubeConfig(this.#kubeconfig)
-    const server = this.#config.getCurrentCluster()?.server
-    if (!server) throw new Error('the kubeconfig has no current context with a cluster')
+    const server = serverOf(this.#config)
     this.#address = server
     const url = new URL(server)
     url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`

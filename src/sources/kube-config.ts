@@ -1,21 +1,47 @@
 /** Imported only when it is needed: this is the one place that loads Kubernetes' client library, 80 MB unless bundled. */
 
-import { readFileSync } from 'node:fs'
-import { delimiter, dirname, resolve } from 'node:path'
+import { existsSync, readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { delimiter, dirname, join, resolve } from 'node:path'
 import { KubeConfig } from '@kubernetes/client-node'
 import { parse } from 'yaml'
 import { rawList, rawObject } from '../services/raw.ts'
 
-/** From this file, or as kubectl and pods find it: KUBECONFIG, ~/.kube/config, the pod's service account. */
+/** Where kubectl and pods find credentials without being told. */
+const usualFiles = () => [join(homedir(), '.kube/config'), '/var/run/secrets/kubernetes.io/serviceaccount/token']
+
+/**
+ * From this file, or as kubectl and pods find it: KUBECONFIG, ~/.kube/config, the pod's service account.
+ *
+ * @throws Error that says what is missing
+ */
 export function loadKubeConfig(file: string | undefined): KubeConfig {
   const config = new KubeConfig()
   const named = file ?? process.env.KUBECONFIG
-  if (!named || (file === undefined && named.includes(delimiter))) config.loadFromDefault()
-  else {
-    config.loadFromFile(named)
-    useTokenFiles(config, named)
+  if (!named && !usualFiles().some(existsSync)) {
+    throw new Error('there is no kubeconfig: give one with --kubeconfig, by KUBECONFIG, or in ~/.kube/config')
   }
+  if (!named || (file === undefined && named.includes(delimiter))) config.loadFromDefault()
+  else loadFile(config, named)
   return config
+}
+
+/** The address of the API server. @throws Error where there is none */
+export function serverOf(config: KubeConfig): string {
+  const server = config.getCurrentCluster()?.server
+  if (!server) throw new Error('the kubeconfig has no current context with a cluster')
+  return server
+}
+
+function loadFile(config: KubeConfig, file: string): void {
+  try {
+    config.loadFromFile(file)
+    useTokenFiles(config, file)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    // Other messages may quote the file.
+    throw new Error(`kubeconfig ${file} cannot be read: ${code === undefined ? 'it is none' : message}`)
+  }
 }
 
 /** The library does not know `tokenFile` of a kubeconfig's user, which kube-proxy's has, but it re-reads files of its own. */

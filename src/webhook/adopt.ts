@@ -1,6 +1,6 @@
 /** Handing over Services that exist already, and handing them back. */
 
-import { rawList, rawObject } from '../services/raw.ts'
+import { type Raw, rawList, rawObject } from '../services/raw.ts'
 import { ApiError } from '../sources/api-server.ts'
 import { labelled, labelPath } from './admit.ts'
 import type { Ask } from './api.ts'
@@ -22,10 +22,12 @@ export interface Found {
   readonly resourceVersion: unknown
 }
 
-/** All Services of the cluster, or of one namespace. */
+/** All Services of the cluster, or of one namespace. Throws where there is no such namespace. */
 export async function findServices(ask: Ask, direction: Direction, namespace?: string): Promise<readonly Found[]> {
   const within = namespace === undefined ? '' : `/namespaces/${namespace}`
   const namespaces = await list(ask, '/api/v1/namespaces')
+  const isThere = ({ metadata }: Raw) => rawObject(metadata).name === namespace
+  if (namespace !== undefined && !namespaces.some(isThere)) throw new Error(`there is no namespace ${namespace}`)
   const labelsOf = new Map(namespaces.map(({ metadata }) => [rawObject(metadata).name, rawObject(metadata).labels]))
   const services = await list(ask, `/api/v1${within}/services`)
   return services.map(service => {

@@ -5,7 +5,7 @@ import { Agent, type RequestOptions, request } from 'node:https'
 import { recently } from '../observe/recently.ts'
 import { isRawObject, type Raw } from '../services/raw.ts'
 import { ApiError } from '../sources/api-server.ts'
-import { type KubeConfig, loadKubeConfig } from '../sources/kube-config.ts'
+import { type KubeConfig, loadKubeConfig, serverOf } from '../sources/kube-config.ts'
 
 const timeoutMs = 10_000
 /** Tokens are read again so often: a pod's is replaced long before its end. */
@@ -16,8 +16,7 @@ export type Ask = (method: 'GET' | 'POST' | 'PUT' | 'PATCH', path: string, body?
 
 export function kubernetesApi(kubeconfig: string | undefined): Ask {
   const config = loadKubeConfig(kubeconfig)
-  const server = config.getCurrentCluster()?.server
-  if (!server) throw new Error('the kubeconfig has no current context with a cluster')
+  const server = serverOf(config)
   const current = recently(credentialsMs, () => credentialsOf(config))
   return async (method, path, body) => {
     const credentials = await current()
@@ -26,7 +25,10 @@ export function kubernetesApi(kubeconfig: string | undefined): Ask {
     const signal = AbortSignal.timeout(timeoutMs)
     const asked = request(`${server.replace(/\/$/, '')}${path}`, { ...credentials, method, headers, signal })
     asked.end(body === undefined ? undefined : JSON.stringify(body))
-    const [response] = await once(asked, 'response')
+    const [response] = await once(asked, 'response').catch((error: Error) => {
+      const why = signal.aborted ? `no answer within ${timeoutMs / 1000} s` : error.message
+      throw new Error(`Kubernetes API ${server} is not reachable: ${why}`, { cause: error })
+    })
     const chunks: Buffer[] = []
     for await (const chunk of response) chunks.push(chunk)
     const answer = parse(Buffer.concat(chunks).toString())

@@ -44,6 +44,16 @@ describe('with iptables in place of nftables', { skip }, () => {
     assert.match(elements, /^lightpath-envoy6 fd00:96:7::1,tcp:80$/m)
   })
 
+  test('what comes from outside is said not to be served', async () => {
+    const ports = [{ name: 'http', port: 80, targetPort: 8080, nodePort: 32091 }]
+    lab.write('outside', serviceWith({ name: 'outside', vips: ['10.96.7.9'], spec: { type: 'NodePort' }, ports }, []))
+    await lab.until('the Service', () => lab.explain('default/outside'))
+    const { stdout: rows } = await lab.lightpath('services', '--socket', lab.socket)
+    assert.match(rows, /^default +outside .* kernel +not served +0/m)
+    const { stdout } = await lab.lightpath('explain', 'default/outside', '--socket', lab.socket)
+    assert.match(stdout, /layer of what comes from outside: not served: iptables has cluster IPs only/)
+  })
+
   test('when Envoy dies the kernel layer serves, and when it is back Envoy does', async () => {
     await lab.envoy.down('SIGKILL')
     for (const address of [url, url6]) await lab.untilServedBy('kernel', client, address)

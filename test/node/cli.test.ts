@@ -128,6 +128,45 @@ describe('the command line', { concurrency: 2 }, () => {
     assert.match(stderr, /LP101 .*half\.yaml:2/)
   })
 
+  test('translate --strict is for pipelines: its exit code is 1 where there are problems', async () => {
+    const directory = mkdtempSync(join(temporary, 'strict-'))
+    assert.equal((await lightpath(['translate', examples, '--strict'])).code, 0)
+    writeFileSync(join(directory, 'half.yaml'), 'kind: [')
+    const { code, stdout, stderr } = await lightpath(['translate', directory, '--strict'])
+    assert.equal(code, 1)
+    assert.match(stdout, /^SERVICE PORT/)
+    assert.match(stderr, /^LP101/)
+  })
+
+  for (const args of [['cleanup'], ['overlay', 'off'], ['prepare']]) {
+    test(`${args.join(' ')} without root says in a line what to do`, { skip }, async () => {
+      const unprivileged = ['setpriv', '--bounding-set=-all', '--inh-caps=-all', '--reuid=65534', '--clear-groups']
+      const [command = '', ...rest] = [...unprivileged, program, ...args]
+      const { code, stdout, stderr } = await run(command, rest)
+      assert.deepEqual([code, stdout], [1, ''])
+      assert.match(
+        stderr,
+        new RegExp(`^lightpath ${args[0]}: ${args[0]} needs root, or CAP_NET_ADMIN: run it as root.*\\n$`),
+      )
+    })
+  }
+
+  test('debug dump where nothing can be written says where else the archive can go', async () => {
+    const { code, stderr } = await lightpath([
+      'debug',
+      'dump',
+      '--socket',
+      '/nonexistent',
+      '--file',
+      '/proc/dump.tar.gz',
+    ])
+    assert.equal(code, 1)
+    assert.match(
+      stderr,
+      /\nlightpath dump: \/proc\/dump.tar.gz cannot be written \(E\w+\); give another place with --file/,
+    )
+  })
+
   for (const to of ['table', 'nftables']) {
     test(`translate --to ${to} of the examples is golden/translate-${to}.snapshot, without root and colours`, async (t: TestContext) => {
       const args = ['translate', examples, '--node-name', 'node1', '--to', to]

@@ -1,0 +1,68 @@
+/** Commands that read the cluster, where they cannot: one line and a code at once. */
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { run } from '../../src/demo/processes.ts'
+import { ApiServerProcess, adminToken, guestToken, noApiServer } from './apiserver.ts'
+
+const options = { skip: noApiServer, timeout: 120_000 }
+const server = new ApiServerProcess()
+const program = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
+const silent = createServer(socket => socket.on('error', () => {}))
+let silentPort: number
+
+before(async () => {
+  if (noApiServer !== undefined) return
+  await server.start()
+  silent.listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  silentPort = (silent.address() as AddressInfo).port
+})
+
+after(async () => {
+  silent.close()
+  await server.stop()
+})
+
+const commands = [['verify', '--node-name', 'node1'], ['adopt'], ['preflight', '--node-name', 'node1']] as const
+
+for (const [command, ...args] of commands) {
+  for (const [what, kubeconfig, words] of [
+    [
+      'without rights',
+      () => server.kubeconfig('guest', `token: ${guestToken}`),
+      /forbidden: User "guest" cannot (list|watch)/,
+    ],
+    ['with a token that is not known', () => server.kubeconfig('stranger', 'token: stranger'), /nauthorized/],
+    ['where the API is down', () => server.kubeconfig('down', 'token: x', 1), /not reachable: .*ECONNREFUSED/],
+    [
+      'where the API says nothing',
+      () => server.kubeconfig('silent', 'token: x', silentPort),
+      /not reachable: .* \d+ s/,
+    ],
+    ['without a kubeconfig', () => '/nonexistent', /kubeconfig \/nonexistent cannot be read: ENOENT/],
+  ] as const) {
+    test(`${command} ${what} says so in a line, and its exit code is not 0`, options, async () => {
+      const { code, stdout, stderr } = await run(program, [command, ...args, '--kubeconfig', kubeconfig()], {
+        timeoutMs: 30_000,
+      })
+      assert.ok(code === 1 || code === 2, String(code))
+      assert.equal(stdout, '')
+      const said = stderr.split('\n').filter(line => !line.includes(' looks at '))
+      assert.equal(said.length, 2, stderr)
+      assert.match(stderr, words)
+    })
+  }
+}
+
+test('verify and adopt do not compare or hand over what there is not', options, async () => {
+  const admin = ['--kubeconfig', server.kubeconfig('admin', `token: ${adminToken}`)]
+  const verified = await run(program, ['verify', '--node-name', 'nobody', ...admin])
+  assert.equal(verified.code, 2)
+  assert.match(verified.stderr, /there is no Node nobody in the cluster; say with --node-name/)
+  const adopted = await run(program, ['adopt', 'nowhere', ...admin])
+  assert.deepEqual([adopted.code, adopted.stderr], [1, 'lightpath adopt: there is no namespace nowhere\n'])
+})
