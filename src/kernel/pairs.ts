@@ -21,11 +21,11 @@ const podsLookedAt = 512
 const mostPods = 16
 
 /** For each set of routing rules a pod, with another pod of this node and with an endpoint elsewhere, as far as there are any. */
-export async function findPairs({ families, pods, elsewhere }: PairOptions): Promise<readonly Pair[]> {
-  const pairs = families.map(async family => {
+export function findPairs({ families, pods, elsewhere }: PairOptions): readonly Pair[] {
+  return families.flatMap(family => {
     const isOf = (address: string) => familyOf(address) === family
     const own = pods.filter(isOf).slice(0, podsLookedAt)
-    const chosen = [...(await podsByRules(family, own)).values()].slice(0, mostPods)
+    const chosen = [...podsByRules(family, own).values()].slice(0, mostPods)
     const remote = elsewhere.find(isOf)
     return chosen.flatMap(pod => {
       const neighbour = own.find(address => address !== pod.address)
@@ -33,5 +33,4 @@ export async function findPairs({ families, pods, elsewhere }: PairOptions): Pro
       return endpoints.map(endpoint => ({ family, pod, endpoint }))
     })
   })
-  return (await Promise.all(pairs)).flat()
 }

@@ -73,10 +73,10 @@ export function removePathTest(prefix: CommandPrefix = []): Promise<boolean> {
 
 async function test(options: PathTestOptions): Promise<PathResult> {
   const { family } = options
-  const pods = [...(await podsByRules(family, options.pods.slice(0, podsLookedAt))).values()].slice(0, mostProbes)
+  const pods = [...podsByRules(family, options.pods.slice(0, podsLookedAt)).values()].slice(0, mostProbes)
   const probes = probesFrom(family, pods)
   await runCommand(['ip', '-batch', '-'], { input: links(family, probes) })
-  const agent = (await routesTo([probes[0]!.target])).get(probes[0]!.target)?.source
+  const agent = routesTo([probes[0]!.target]).get(probes[0]!.target)?.source
   if (agent === undefined || agent.startsWith('fe80:')) return { outcome: 'absent' }
   const [entered, whyOurs] = await enter(family, probes)
   await runCommand(['nft', '-f', '-'], { input: rules(entered, agent, options) })

@@ -3,23 +3,18 @@ import { test } from 'node:test'
 import { type RoutingRule, rulesFor } from './podrules.ts'
 
 const pod = (number: number) => ({ address: `10.0.1.${number}`, device: `eni${number}` })
+function rule(rest: string, more: Partial<RoutingRule> = {}): RoutingRule {
+  return { source: undefined, destination: undefined, incoming: undefined, rest, ...more }
+}
+
 const common = [
-  { priority: 0, src: 'all', table: 'local' },
-  { priority: 5, src: 'all', fwmark: '0x8000', fwmask: '0xd000', table: '1666' },
-  { priority: 1024, src: 'all', fwmark: '0x80', fwmask: '0x80', table: 'main' },
-  { priority: 32766, src: 'all', table: 'main' },
+  rule('0: lookup local'),
+  rule('5: fwmark 0x8000/0xd000 lookup 1666'),
+  rule('1024: fwmark 0x80/0x80 lookup main'),
+  rule('32766: lookup main'),
 ]
-const to = (number: number): RoutingRule => ({
-  priority: 512,
-  src: 'all',
-  dst: `10.0.1.${number}`,
-  ...{ table: 'main' },
-})
-const from = (number: number, table: string): RoutingRule => ({
-  priority: 1536,
-  src: `10.0.1.${number}`,
-  ...{ table },
-})
+const to = (number: number) => rule('512: lookup main', { destination: `10.0.1.${number}/32` })
+const from = (number: number, table: string) => rule(`1536: lookup ${table}`, { source: `10.0.1.${number}/32` })
 
 test('pods are under equal rules where each has rules of its own of the same kind', () => {
   const rules = [...common, to(7), to(8)]
@@ -33,10 +28,10 @@ test('pods are under other rules where one is routed by another table, as on a s
 })
 
 test('a rule for a range or an interface is for the pods that it holds', () => {
-  const range: RoutingRule = { priority: 600, src: '10.0.1.0', srclen: 29 }
+  const range = rule('600: lookup 7', { source: '10.0.1.0/29' })
   assert.match(rulesFor(pod(7), [range]), /^from /)
   assert.equal(rulesFor(pod(9), [range]), '')
-  const inward: RoutingRule = { priority: 10, src: 'all', iif: 'eni9' }
+  const inward = rule('10: lookup 7', { incoming: 'eni9' })
   assert.match(rulesFor(pod(9), [inward]), /^iif /)
   assert.equal(rulesFor(pod(7), [inward]), '')
 })

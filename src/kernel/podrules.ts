@@ -6,19 +6,12 @@
 
 import { familyOf, type IpFamily } from '../services/address.ts'
 import { contains } from '../services/cidr.ts'
-import { type CommandPrefix, runCommand } from './command.ts'
+import { listRules, type Rule } from './netlink/route/rules.ts'
+import { withSocket } from './netlink/socket.ts'
 import { isPodRoute, routesTo } from './routes.ts'
 
-/** Of `ip -json rule`: as much as tells whose packets a rule is for. `src` and `dst` may be `all`. */
-export interface RoutingRule {
-  readonly priority: number
-  readonly src: string
-  readonly srclen?: number
-  readonly dst?: string
-  readonly dstlen?: number
-  /** The interface that packets come in by. */
-  readonly iif?: string
-}
+/** As much as tells whose packets a rule is for. */
+export type RoutingRule = Pick<Rule, 'source' | 'destination' | 'incoming' | 'rest'>
 
 export interface RoutedPod {
   readonly address: string
@@ -26,37 +19,29 @@ export interface RoutedPod {
   readonly device: string
 }
 
-/** Rejects with a CommandError. */
-async function readRules(family: IpFamily, prefix: CommandPrefix = []): Promise<readonly RoutingRule[]> {
-  const lines: string[] = []
-  const command = ['ip', family === 'IPv4' ? '-4' : '-6', '-json', 'rule', 'show']
-  await runCommand(command, { prefix, onLine: line => void lines.push(line) })
-  return JSON.parse(lines.join('\n') || '[]') as readonly RoutingRule[]
-}
-
 /** The rules that are for some pods and match this one, without what names it: equal for pods that are treated alike. */
 export function rulesFor({ address, device }: RoutedPod, rules: readonly RoutingRule[]): string {
-  const texts = rules.flatMap(rule => {
-    const { src, srclen, dst = 'all', dstlen, iif, ...rest } = rule
-    const isFrom = src !== 'all' && holds(src, srclen, address)
-    const isTo = dst !== 'all' && holds(dst, dstlen, address)
-    const isIn = iif === device
-    const words = [isFrom ? 'from' : '', isTo ? 'to' : '', isIn ? 'iif' : ''].filter(word => word !== '')
-    return words.length === 0 ? [] : [`${words.join(' ')} ${JSON.stringify(rest)}`]
+  const texts = rules.flatMap(({ source, destination, incoming, rest }) => {
+    const words = [
+      holds(source, address) ? 'from' : '',
+      holds(destination, address) ? 'to' : '',
+      incoming === device ? 'iif' : '',
+    ].filter(word => word !== '')
+    return words.length === 0 ? [] : [`${words.join(' ')} ${rest}`]
   })
   return texts.join('; ')
 }
 
-/** One pod for each set of rules that pods of the family fall under, by that set. The first in order of `pods` counts. */
-export async function podsByRules(
-  family: IpFamily,
-  pods: readonly string[],
-  prefix: CommandPrefix = [],
-): Promise<ReadonlyMap<string, RoutedPod>> {
+/**
+ * One pod for each set of rules that pods of the family fall under, by that set. The first in order of `pods` counts.
+ * Throws NetlinkError, SystemCallError.
+ */
+export function podsByRules(family: IpFamily, pods: readonly string[]): ReadonlyMap<string, RoutedPod> {
   const addresses = pods.filter(address => familyOf(address) === family)
   const found = new Map<string, RoutedPod>()
   if (addresses.length === 0) return found
-  const [rules, routes] = await Promise.all([readRules(family, prefix), routesTo(addresses, prefix)])
+  const rules = withSocket('route', {}, socket => listRules(socket, family))
+  const routes = routesTo(addresses)
   for (const address of addresses) {
     const route = routes.get(address)
     if (!isPodRoute(route)) continue
@@ -67,7 +52,6 @@ export async function podsByRules(
   return found
 }
 
-function holds(range: string, length: number | undefined, address: string): boolean {
-  if (familyOf(range) !== familyOf(address)) return false
-  return length === undefined ? range === address : contains(`${range}/${length}`, address)
+function holds(range: string | undefined, address: string): boolean {
+  return range !== undefined && familyOf(range.split('/')[0]!) === familyOf(address) && contains(range, address)
 }

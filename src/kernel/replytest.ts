@@ -61,7 +61,7 @@ export function removeReplyTest(prefix: CommandPrefix = []): Promise<boolean> {
 }
 
 async function test(pairs: readonly Pair[]): Promise<ReplyResult> {
-  const probes = await plan(pairs)
+  const probes = plan(pairs)
   if (probes.length === 0) return { seen: [], unseen: [] }
   await runCommand(['ip', '-batch', '-'], { input: links(probes) })
   await runCommand(['tc', '-batch', '-'], { input: redirections(probes) })
@@ -82,14 +82,13 @@ async function test(pairs: readonly Pair[]): Promise<ReplyResult> {
 }
 
 /** What an endpoint answers comes in where what the pod sends to it goes out. */
-async function plan(pairs: readonly Pair[]): Promise<readonly Probe[]> {
-  const probes = pairs.map(async ({ family, pod, endpoint }, index): Promise<readonly Probe[]> => {
-    const route = await routeThrough(pod, endpoint)
+function plan(pairs: readonly Pair[]): readonly Probe[] {
+  return pairs.flatMap(({ family, pod, endpoint }, index): readonly Probe[] => {
+    const route = routeThrough(pod, endpoint)
     if (route === undefined || route.isLocal) return []
     const target = `${targets[family]}${index + 1}`
     return [{ family, target, endpoint, pod: pod.address, device: route.device, counter: `arrived${index}` }]
   })
-  return (await Promise.all(probes)).flat()
 }
 
 function links(probes: readonly Probe[]): string {

@@ -1,6 +1,9 @@
 /** Where this machine would send packets, as its routing tables say. */
 
-import { CommandError, type CommandPrefix, runCommand } from './command.ts'
+import { familyOf } from '../services/address.ts'
+import { listLinks } from './netlink/route/links.ts'
+import { type Origin, routeTo } from './netlink/route/routes.ts'
+import { type NetlinkSocket, withSocket } from './netlink/socket.ts'
 
 export interface Route {
   readonly device: string
@@ -17,47 +20,44 @@ export function isPodRoute(route: Route | undefined): boolean {
   return route !== undefined && !route.isLocal && !route.hasGateway
 }
 
-/** By address; those that lead nowhere are absent. One process, however many addresses. */
-export async function routesTo(
-  addresses: readonly string[],
-  prefix: CommandPrefix = [],
-): Promise<ReadonlyMap<string, Route>> {
-  const routes = new Map<string, Route>()
-  const onLine = (line: string) => {
-    const found = parseRoute(line)
-    if (found) routes.set(...found)
-  }
-  const input = addresses.map(address => `route get ${address}\n`).join('')
-  try {
-    await runCommand(['ip', '-force', '-batch', '-'], { prefix, input, onLine })
-  } catch (error) {
-    // It goes on after an address that leads nowhere, and says so at the end.
-    if (!(error instanceof CommandError) || error.failure !== 'refused') throw error
-  }
-  return routes
+/** By address; those that lead nowhere are absent. Throws NetlinkError, SystemCallError. */
+export function routesTo(addresses: readonly string[]): ReadonlyMap<string, Route> {
+  return withSocket('route', {}, socket => {
+    const names = interfaceNames(socket)
+    return new Map(
+      addresses.flatMap(address => {
+        const route = find(socket, names, address)
+        return route ? [[address, route] as const] : []
+      }),
+    )
+  })
 }
 
-/** Where what the pod sends to the address is routed; undefined where it leads nowhere. */
-export async function routeThrough(
+/** Where what the pod sends to the address is routed; undefined where it leads nowhere. Throws as `routesTo`. */
+export function routeThrough(
   { address, device }: { readonly address: string; readonly device: string },
   to: string,
-): Promise<Route | undefined> {
-  let route: Route | undefined
-  const onLine = (line: string) => {
-    route ??= parseRoute(line)?.[1]
-  }
-  try {
-    await runCommand(['ip', 'route', 'get', to, 'from', address, 'iif', device], { onLine })
-  } catch (error) {
-    if (!(error instanceof CommandError) || error.failure !== 'refused') throw error
-  }
-  return route
+): Route | undefined {
+  return withSocket('route', {}, socket => {
+    const names = interfaceNames(socket)
+    const interfaceIndex = [...names].find(([, name]) => name === device)?.[0]
+    return interfaceIndex === undefined ? undefined : find(socket, names, to, { source: address, interfaceIndex })
+  })
 }
 
-/** `local 172.30.0.11 dev lo src 172.30.0.11 uid 0`, `fd00::1 from :: via fe80::1 dev eth0 src fd00::2 metric 1024 pref medium` */
-function parseRoute(line: string): readonly [string, Route] | undefined {
-  const match = /^(local )?([0-9a-f.:]+) (?:from \S+ )?(via \S+ )?dev (\S+)(?:.*? src (\S+))?/.exec(line)
-  if (!match) return undefined
-  const [, local, address, gateway, device, source] = match
-  return [address!, { device: device!, isLocal: local !== undefined, hasGateway: gateway !== undefined, source }]
+function interfaceNames(socket: NetlinkSocket): ReadonlyMap<number, string> {
+  return new Map(listLinks(socket).map(({ index, name }) => [index, name]))
+}
+
+function find(
+  socket: NetlinkSocket,
+  names: ReadonlyMap<number, string>,
+  address: string,
+  origin?: Origin,
+): Route | undefined {
+  const family = familyOf(address)
+  const route = family && routeTo(socket, family, address, origin)
+  const device = names.get(route?.interfaceIndex ?? 0)
+  if (!route || device === undefined) return undefined
+  return { device, isLocal: route.type === 'local', hasGateway: route.hasGateway, source: route.source }
 }

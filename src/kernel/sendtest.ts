@@ -54,7 +54,7 @@ export function removeSendTest(prefix: CommandPrefix = []): Promise<boolean> {
 }
 
 async function test(pairs: readonly Pair[], envoyMark: number): Promise<string | undefined> {
-  const probes = await plan(pairs)
+  const probes = plan(pairs)
   if (probes.length === 0) return undefined
   const routes = probes.map(({ target }) => `route add ${target} dev ${devices[0]}`)
   await runCommand(['ip', '-batch', '-'], {
@@ -71,15 +71,14 @@ async function test(pairs: readonly Pair[], envoyMark: number): Promise<string |
   }
 }
 
-async function plan(pairs: readonly Pair[]): Promise<readonly Probe[]> {
-  const probes = pairs.map(async (pair, index): Promise<readonly Probe[]> => {
-    const route = await routeThrough(pair.pod, pair.endpoint)
+function plan(pairs: readonly Pair[]): readonly Probe[] {
+  return pairs.flatMap((pair, index): readonly Probe[] => {
+    const route = routeThrough(pair.pod, pair.endpoint)
     // Endpoints on the host's own network are reached without leaving it.
     if (route === undefined || route.isLocal) return []
     const target = `${targets[pair.family]}${index + 1}`
     return [{ ...pair, target, port: firstPort + index, device: route.device }]
   })
-  return (await Promise.all(probes)).flat()
 }
 
 function rules(family: IpFamily, all: readonly Probe[], envoyMark: number): string {

@@ -105,7 +105,7 @@ export function findObstacle(
 
 /** What the endpoint would see, and what becomes of its answer. */
 async function findTaken(circumstances: Circumstances): Promise<string | undefined> {
-  const pairs = await findPairs(circumstances)
+  const pairs = findPairs(circumstances)
   const { seen, unseen } = await testReplies(pairs)
   if (unseen.length > 0) return `something takes packets before netfilter: from ${unseen[0]}`
   if (seen.length === 0) return nothingToTry

@@ -14,10 +14,9 @@ export interface PodRulesOptions {
   readonly gatherMs: number
 }
 
-/** Of the kernel. Rejects with a CommandError. */
+/** Of the kernel. Rejects as `podsByRules` throws. */
 export async function readPodRules(families: readonly IpFamily[], pods: readonly string[]): Promise<readonly string[]> {
-  const sets = await Promise.all(families.map(async family => [...(await podsByRules(family, pods)).keys()]))
-  return sets.flatMap((keys, index) => keys.map(key => `${families[index]} ${key}`))
+  return families.flatMap(family => [...podsByRules(family, pods).keys()].map(key => `${family} ${key}`))
 }
 
 export class PodRules {

@@ -100,7 +100,10 @@ function rule(text: string): Rule {
     priority: Number.parseInt(text, 10),
     table: { local: 255, main: 254 }[table] ?? Number(table),
     mark: value === undefined ? undefined : { value: Number(value), mask: Number(mask) },
+    source: undefined,
+    destination: undefined,
     incoming: undefined,
+    rest: text,
     isByMarkAlone: value !== undefined,
     text,
   }

@@ -5,9 +5,10 @@ import { execFileSync } from 'node:child_process'
 import { after, before, describe, test } from 'node:test'
 import { netnsPath } from '../../src/demo/leftovers.ts'
 import { createNetwork, type Network } from '../../src/demo/network.ts'
-import { listLinks } from '../../src/kernel/netlink/route/links.ts'
+import { addVeth, deleteLink, listLinks } from '../../src/kernel/netlink/route/links.ts'
 import { listRoutes, replaceRoute, routeTo } from '../../src/kernel/netlink/route/routes.ts'
 import { addRule, deleteRule, listRules } from '../../src/kernel/netlink/route/rules.ts'
+import { hasFilters, redirectIngress } from '../../src/kernel/netlink/route/tc.ts'
 import { NetlinkSocket } from '../../src/kernel/netlink/socket.ts'
 import { ensureRouting, removeRouting } from '../../src/kernel/routing.ts'
 import { needsRoot } from './kernel-lab.ts'
@@ -117,5 +118,39 @@ describe('Routing by netlink', needsRoot, () => {
       ['lo', undefined, undefined],
       ['pod11', 'veth', 'bridge0'],
     ])
+  })
+
+  test('A pair of interfaces is made as ip would make it, with redirections as tc prints them, and deleted once', () => {
+    addVeth(socket, ['one', 'other'], Buffer.from('020000001666', 'hex'))
+    for (const name of ['one', 'other']) {
+      const shown = ip('-details', 'link', 'show', name)
+      assert.match(shown, /NOARP,UP,LOWER_UP/)
+      assert.match(shown, /02:00:00:00:16:66/)
+      assert.match(shown, /veth addrgenmode none/)
+      assert.equal(ip('-6', 'address', 'show', 'dev', name), '')
+    }
+    const indexOf = (wanted: string) => listLinks(socket).find(({ name }) => name === wanted)!.index
+    assert.equal(hasFilters(socket, indexOf('one')), false)
+    redirectIngress(socket, indexOf('one'), [
+      { family: 'IPv4', source: '10.1.2.3', to: indexOf('other') },
+      { family: 'IPv6', source: 'fd00::1', destination: 'fd00::2', to: indexOf('other') },
+    ])
+    assert.equal(hasFilters(socket, indexOf('one')), true)
+    assert.equal(hasFilters(socket, indexOf('other')), false)
+    const tc = (...args: readonly string[]) =>
+      execFileSync('nsenter', [`--net=${netns}`, 'tc', ...args], { encoding: 'utf8' })
+    const made = tc('filter', 'show', 'dev', 'one', 'ingress')
+    tc('qdisc', 'add', 'dev', 'other', 'clsact')
+    const [action, head] = [
+      ['action', 'mirred', 'ingress', 'redirect', 'dev', 'other'],
+      ['filter', 'add', 'dev', 'other', 'ingress'],
+    ]
+    tc(...head, 'protocol', 'ip', 'prio', '1', 'u32', 'match', 'ip', 'src', '10.1.2.3/32', ...action)
+    const both = ['match', 'ip6', 'src', 'fd00::1/128', 'match', 'ip6', 'dst', 'fd00::2/128']
+    tc(...head, 'protocol', 'ipv6', 'prio', '2', 'u32', ...both, ...action)
+    const withoutNumbers = (text: string) => text.replaceAll(/index \d+ ref \d+ bind \d+/g, '')
+    assert.equal(withoutNumbers(made), withoutNumbers(tc('filter', 'show', 'dev', 'other', 'ingress')))
+    assert.equal(deleteLink(socket, 'other'), true)
+    assert.equal(deleteLink(socket, 'one'), false)
   })
 })

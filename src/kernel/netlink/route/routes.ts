@@ -61,6 +61,8 @@ const scopes = { link: 253, host: 254 } as const
 const protocols = { kernel: 2, boot: 3 } as const
 const attributes = {
   destination: 1,
+  from: 2,
+  incoming: 3,
   interface: 4,
   gateway: 5,
   metric: 6,
@@ -87,13 +89,28 @@ export function listRoutes(socket: NetlinkSocket, family: IpFamily, table: numbe
   }
 }
 
+/** Whose packet it is: not this machine's own, but one that comes in by an interface from an address. */
+export interface Origin {
+  readonly source: string
+  readonly interfaceIndex: number
+}
+
 /** How a packet to the address would leave; undefined where it would not. */
-export function routeTo(socket: NetlinkSocket, family: IpFamily, destination: string): Route | undefined {
+export function routeTo(
+  socket: NetlinkSocket,
+  family: IpFamily,
+  destination: string,
+  origin?: Origin,
+): Route | undefined {
   const bytes = addressBytes(destination)
+  const length = 8 * bytes.length
   const request: Request = {
     type: messageTypes.get,
-    body: writer =>
-      writer.raw(header(family, { length: 8 * bytes.length, type: 0 })).bytesOf(attributes.destination, bytes),
+    body: writer => {
+      const sourceLength = origin ? length : 0
+      writer.raw(header(family, { length, sourceLength, type: 0 })).bytesOf(attributes.destination, bytes)
+      if (origin) writer.address(attributes.from, origin.source).u32(attributes.incoming, origin.interfaceIndex)
+    },
   }
   try {
     return socket.request(request, readRoute).find(route => route !== undefined)
@@ -103,7 +120,8 @@ export function routeTo(socket: NetlinkSocket, family: IpFamily, destination: st
   }
 }
 
-const unreachable = ['ENETUNREACH', 'EHOSTUNREACH', 'EACCES', 'EINVAL', 'EAGAIN']
+/** No route, one that refuses, an address that is none of a host's, and a source that does not come from there. */
+const unreachable = ['ENETUNREACH', 'EHOSTUNREACH', 'EACCES', 'EINVAL', 'EAGAIN', 'EXDEV']
 
 /** Makes the route, in place of one of the same destination in that table. */
 export function replaceRoute(socket: NetlinkSocket, route: NewRoute): void {
@@ -136,6 +154,7 @@ export function deleteRoute(socket: NetlinkSocket, { body }: Route): boolean {
 
 interface Header {
   readonly length?: number
+  readonly sourceLength?: number
   readonly table?: number
   readonly protocol?: number
   readonly scope?: number
@@ -143,9 +162,12 @@ interface Header {
 }
 
 /** `struct rtmsg`; a table beyond 255 is in its attribute alone. */
-function header(family: IpFamily, { length = 0, table = 0, protocol = 0, scope = 0, type }: Header): Uint8Array {
+function header(
+  family: IpFamily,
+  { length = 0, sourceLength = 0, table = 0, protocol = 0, scope = 0, type }: Header,
+): Uint8Array {
   const short = table > 255 ? 0 : table
-  return Uint8Array.of(familyNumbers[family], length, 0, 0, short, protocol, scope, type, 0, 0, 0, 0)
+  return Uint8Array.of(familyNumbers[family], length, sourceLength, 0, short, protocol, scope, type, 0, 0, 0, 0)
 }
 
 /** Undefined for another family's. Throws MalformedMessage. */

@@ -28,6 +28,11 @@ export interface Rule {
   readonly mark: MarkMatch | undefined
   /** The interface that packets come in by. */
   readonly incoming: string | undefined
+  /** Ranges of addresses, such as `10.0.1.7/32`; undefined for all. */
+  readonly source: string | undefined
+  readonly destination: string | undefined
+  /** Its priority, what it asks besides, and where it leads, in words. */
+  readonly rest: string
   /** It asks for a mark and for nothing else. */
   readonly isByMarkAlone: boolean
   /** As `ip rule` prints it, without what is rare (users, ports, tunnels). */
@@ -116,17 +121,36 @@ export function readRule({ body }: Pick<Message, 'body'>): Rule | undefined {
     mark !== undefined && !isInverted && body[7] === toTable && [...read.keys()].every(type => usual.has(type))
   const incoming = read.text(attributes.incoming)
   const outgoing = read.text(attributes.outgoing)
-  const range = (type: number, length: number) => `${read.address(type) ?? 'all'}${length ? `/${length}` : ''}`
-  const words = [
-    ...(isInverted ? ['not'] : []),
-    `from ${range(attributes.source, body[2]!)}`,
-    ...(read.has(attributes.destination) ? [`to ${range(attributes.destination, body[1]!)}`] : []),
-    ...(mark ? [`fwmark ${hex(mark.value)}${mark.mask === 0xffff_ffff ? '' : `/${hex(mark.mask)}`}`] : []),
-    ...(incoming === undefined ? [] : [`iif ${incoming}`]),
-    ...(outgoing === undefined ? [] : [`oif ${outgoing}`]),
-    body[7] === toTable ? `lookup ${tableText(table)}` : actionText(body[7]!),
-  ]
-  return { family, priority, table, mark, incoming, isByMarkAlone, text: `${priority}:\t${words.join(' ')}` }
+  const source = rangeOf(read.address(attributes.source), body[2]!)
+  const destination = rangeOf(read.address(attributes.destination), body[1]!)
+  const not = isInverted ? ['not'] : []
+  const marked = mark ? [`fwmark ${hex(mark.value)}${mark.mask === 0xffff_ffff ? '' : `/${hex(mark.mask)}`}`] : []
+  const comesIn = incoming === undefined ? [] : [`iif ${incoming}`]
+  const leaves = outgoing === undefined ? [] : [`oif ${outgoing}`]
+  const leads = body[7] === toTable ? `lookup ${tableText(table)}` : actionText(body[7]!)
+  const from = `from ${withoutHostLength(source) ?? 'all'}`
+  const to = destination === undefined ? [] : [`to ${withoutHostLength(destination)}`]
+  return {
+    family,
+    priority,
+    table,
+    mark,
+    source,
+    destination,
+    incoming,
+    isByMarkAlone,
+    rest: [`${priority}:`, ...not, ...marked, ...leaves, leads].join(' '),
+    text: `${priority}:\t${[...not, from, ...to, ...marked, ...comesIn, ...leaves, leads].join(' ')}`,
+  }
+}
+
+function rangeOf(address: string | undefined, length: number): string | undefined {
+  return address && `${address}/${length}`
+}
+
+/** As `ip` prints a host. */
+function withoutHostLength(range: string | undefined): string | undefined {
+  return range?.replace(range.includes(':') ? /\/128$/ : /\/32$/, '')
 }
 
 function hex(number: number): string {
