@@ -115,14 +115,14 @@ function report(fleets: readonly Fleet[], measured: readonly Measured[]): Report
       row('  p99', percentileOf('kernel', 99), 'ms', reached('kernel')),
       row('written → acknowledged by Envoy, p50', percentileOf('envoy', 50), 'ms'),
       row('  p99', percentileOf('envoy', 99), 'ms', reached('envoy')),
-      row('one nft, p50', percentileOf('nft', 50), 'ms'),
+      row('one transaction, p50', percentileOf('nft', 50), 'ms'),
       row('  p99', percentileOf('nft', 99), 'ms'),
       bytesRow(
         'to Envoy, a change',
         perChange(({ xdsBytes }) => xdsBytes),
       ),
       bytesRow(
-        'to nft, a change',
+        'to the kernel, a change',
         perChange(({ changes }) => changes.reduce((sum, { nftBytes }) => sum + nftBytes, 0)),
       ),
     ],

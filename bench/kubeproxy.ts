@@ -152,7 +152,7 @@ function report(size: Size, { lightpath, kubeProxy }: Readonly<Record<'lightpath
         () => '',
       ),
       [
-        "  of that nft's transaction, p50",
+        '  of that the transaction, p50',
         `${figure(median(transactions))} ms`,
         '',
         '',

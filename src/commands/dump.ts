@@ -16,10 +16,14 @@ import packageJson from '../../package.json' with { type: 'json' }
 import { adminPage } from '../envoy/admin.ts'
 import { adminSocket, type Instance, type UnixAddress } from '../envoy/sockets.ts'
 import { runCommand } from '../kernel/command.ts'
+import type { Family } from '../kernel/elements.ts'
 import { listLinks } from '../kernel/netlink/route/links.ts'
 import { listRoutes, routeText } from '../kernel/netlink/route/routes.ts'
 import { listRules } from '../kernel/netlink/route/rules.ts'
 import { withSocket } from '../kernel/netlink/socket.ts'
+import { withNftables } from '../kernel/nftables/client.ts'
+import { readTable, snapshotText } from '../kernel/nftables/snapshot.ts'
+import { tableOf } from '../kernel/ruleset.ts'
 import { envoySockets } from '../node/socketdirectory.ts'
 import { withoutSecrets } from '../observe/secrets.ts'
 import { tar } from '../observe/tar.ts'
@@ -127,14 +131,13 @@ function kernelPages({ routeTable }: Config): readonly Page[] {
   const perFamily = (['ip', 'ip6'] as const).flatMap((family): readonly Page[] => {
     const ipFamily = family === 'ip' ? 'IPv4' : 'IPv6'
     return [
-      [`kernel/nft-${family}.txt`, () => outputOf('nft', 'list', 'table', family, 'lightpath')],
+      [`kernel/nft-${family}.txt`, () => tableText(family)],
       [`kernel/rules-${family}.txt`, async () => rulesText(ipFamily)],
       [`kernel/routes-${family}.txt`, async () => routesText(ipFamily, routeTable)],
     ]
   })
   return [
     ...perFamily,
-    ['kernel/nft-version.txt', () => outputOf('nft', '--version')],
     ['kernel/iptables.txt', () => outputOf('iptables-save')],
     ['kernel/ip6tables.txt', () => outputOf('ip6tables-save')],
     ['kernel/ipsets.txt', () => outputOf('ipset', 'save')],
@@ -159,6 +162,13 @@ function sysctlLine(name: string): string {
   } catch (error) {
     return `${name.replaceAll('/', '.')}: ${(error as NodeJS.ErrnoException).code}\n`
   }
+}
+
+async function tableText(family: Family): Promise<string> {
+  const table = tableOf(family)
+  const found = await withNftables(undefined, nft => readTable(nft, table))
+  if (found === undefined) throw new Error(`there is no table ${family} ${table.name}`)
+  return snapshotText(table, found)
 }
 
 function rulesText(family: IpFamily): string {

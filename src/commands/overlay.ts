@@ -4,7 +4,8 @@ import {
   setOverlaySwitch as setIptablesSwitch,
 } from '../kernel/iptables/overlay.ts'
 import { IptablesPrograms } from '../kernel/iptables/programs.ts'
-import { Nft, readOverlaySwitch, setOverlaySwitch } from '../kernel/nft.ts'
+import { withNftables } from '../kernel/nftables/client.ts'
+import { readOverlaySwitch, setOverlaySwitch } from '../kernel/nftables/switch.ts'
 import { familiesOf as familyNamesOf } from '../kernel/ruleset.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
@@ -33,12 +34,12 @@ export async function switchOverlay(config: Config, what: string): Promise<void>
 
 function read({ redirect }: Config, families: readonly Family[]): Promise<boolean | undefined> {
   return redirect === 'nftables'
-    ? readOverlaySwitch(new Nft(), families)
+    ? withNftables(undefined, nft => readOverlaySwitch(nft, families))
     : readIptablesSwitch(new IptablesPrograms(), families)
 }
 
 function write({ redirect }: Config, families: readonly Family[], on: boolean): Promise<void> {
   return redirect === 'nftables'
-    ? setOverlaySwitch(new Nft(), families, on)
+    ? withNftables(undefined, nft => setOverlaySwitch(nft, families, on))
     : setIptablesSwitch(new IptablesPrograms(), families, on)
 }

@@ -15,7 +15,10 @@
  */
 
 import type { Endpoint } from '../services/port.ts'
-import { elementName, type Family, type OwnObject, ownObjects, type Transport } from './elements.ts'
+import { elementName, type Family, type OwnObject, ownObjects, type Transport, transports } from './elements.ts'
+import { type Chain, ruleText } from './nftables/operations.ts'
+import { inSet, ofTransport, type Rule } from './nftables/rules/statement.ts'
+import type { SetDefinition } from './nftables/sets.ts'
 
 /**
  * How many clients of an endpoint are remembered. The kernel makes room for all of them at once, 16 bytes each, so it is
@@ -39,49 +42,93 @@ export function affinityVerdict(key: string): string {
   return `goto ${objectName('affinity', key)}`
 }
 
-/** The chain, and the sets of clients, which all chains of a port share. The chain's value is its rules, a line each. */
+/** The chain, and the sets of clients, which all chains of a port share. */
 export function planAffinity(plan: AffinityPlan): ReadonlyMap<string, string> {
-  const { family, endpoints } = plan
-  const elements = new Map([[elementName(family, 'affinity', plan.key), affinityRules(plan).join('\n')]])
-  for (const endpoint of endpoints) elements.set(elementName(family, 'clients', clientsKey(plan, endpoint)), '')
-  return elements
+  const { family, endpoints, transport, seconds } = plan
+  const clients = endpoints.map(endpoint => elementName(family, 'clients', clientsKey(plan, endpoint)))
+  const most = plan.isExternal ? maxClients.fromOutside : maxClients.ofNode
+  const value = affinityValue({ transport, seconds, most, endpoints })
+  return new Map([[elementName(family, 'affinity', plan.key), value], ...clients.map(name => [name, ''] as const)])
 }
 
-/** As nft lists them, so that a restart finds them equal. */
-function affinityRules(plan: AffinityPlan): readonly string[] {
-  const { family, transport, endpoints, seconds } = plan
+/** What a chain of affinity does; the value of its element. */
+interface AffinityRules extends Pick<AffinityPlan, 'transport' | 'seconds' | 'endpoints'> {
+  /** How many clients of an endpoint are remembered. */
+  readonly most: number
+}
+
+/** `tcp 10800 4096 10.1.0.1 . 80, 10.1.0.2 . 80` */
+function affinityValue({ transport, seconds, most, endpoints }: AffinityRules): string {
+  return `${transport} ${seconds} ${most} ${endpoints.map(({ ip, port }) => `${ip} . ${port}`).join(', ')}`
+}
+
+function parseAffinityValue(value: string): AffinityRules {
+  const [transport, seconds, most] = value.split(' ', 3) as [Transport, string, string]
+  const endpoints = value.slice(transport.length + seconds.length + most.length + 3).split(', ')
+  return {
+    transport,
+    seconds: Number(seconds),
+    most: Number(most),
+    endpoints: endpoints.map(endpoint => {
+      const [ip, port] = endpoint.split(' . ') as [string, string]
+      return { ip, port: Number(port) }
+    }),
+  }
+}
+
+/** The chain of a key and its value. */
+export function affinityChain(key: string, value: string): Chain {
+  const plan = parseAffinityValue(value)
+  const { transport, endpoints, seconds, most } = plan
   const ways = endpoints.map(endpoint => {
-    const set = objectName('clients', clientsKey(plan, endpoint))
-    const to = `meta l4proto ${transport} dnat to ${socketAddress(family, endpoint)}`
-    return { set, remember: `update @${set} { ${family} saddr timeout ${nftDuration(seconds)} } ${to}` }
+    const set = objectName('clients', `${placeOf(key)} . ${endpoint.ip} . ${endpoint.port} . ${most}`)
+    const remember: Rule = [{ kind: 'remember', set, seconds }, ofTransport(transport), { kind: 'dnat', to: endpoint }]
+    return { set, remember }
   })
-  const slots = endpoints.map(({ ip, port }, slot) => `${slot} : ${ip} . ${port}`).join(', ')
-  return [
-    ...ways.map(({ set, remember }) => `${family} saddr @${set} ${remember}`),
-    ...ways.map(({ remember }, slot) => `numgen random mod ${endpoints.length - slot} 0 ${remember}`),
-    `meta l4proto ${transport} dnat ${family} to numgen random mod ${endpoints.length} map { ${slots} }`,
-  ]
+  return {
+    name: objectName('affinity', key),
+    rules: [
+      ...ways.map(({ set, remember }) => [inSet(['saddr'], set), ...remember]),
+      ...ways.map(({ remember }, slot): Rule => [{ kind: 'random zero', mod: endpoints.length - slot }, ...remember]),
+      [ofTransport(transport), { kind: 'dnat to one of', endpoints }],
+    ],
+  }
+}
+
+/**
+ * The value of a chain that has these rules, as text. Where no value makes such rules, it is one that no Service has.
+ *
+ * @param remembered by its rules that put clients into sets, in their order
+ */
+export function readAffinity(
+  family: Family,
+  key: string,
+  remembered: readonly { readonly set: string; readonly seconds: number }[],
+  rules: readonly string[],
+): string {
+  const [first] = remembered
+  const sets = remembered.slice(0, remembered.length / 2).map(({ set }) => parseObjectName(set)?.key.split(' . ') ?? [])
+  const [, transport, , , , most] = sets[0] ?? []
+  const endpoints = sets.map(parts => ({ ip: parts[3] ?? '', port: Number(parts[4]) }))
+  if (first === undefined || !transports.some(name => name === transport)) return rules.join('\n')
+  const value = affinityValue({
+    transport: transport as Transport,
+    seconds: first.seconds,
+    most: Number(most),
+    endpoints,
+  })
+  const expected = affinityChain(key, value).rules.map(rule => ruleText(family, rule))
+  return String(expected) === String(rules) ? value : rules.join('\n')
 }
 
 /** The number of clients is a part of it, since a set cannot change it. */
 function clientsKey({ key, isExternal }: AffinityPlan, { ip, port }: Endpoint): string {
   const most = isExternal ? maxClients.fromOutside : maxClients.ofNode
-  return `${key.split(' . ', 3).join(' . ')} . ${ip} . ${port} . ${most}`
+  return `${placeOf(key)} . ${ip} . ${port} . ${most}`
 }
 
-function socketAddress(family: Family, { ip, port }: Endpoint): string {
-  return family === 'ip' ? `${ip}:${port}` : `[${ip}]:${port}`
-}
-
-/** 5400 → `1h30m`, as nft lists it. */
-export function nftDuration(seconds: number): string {
-  const parts = [
-    [Math.floor(seconds / 86_400), 'd'],
-    [Math.floor(seconds / 3600) % 24, 'h'],
-    [Math.floor(seconds / 60) % 60, 'm'],
-    [seconds % 60, 's'],
-  ] as const
-  return parts.map(([count, unit]) => (count === 0 ? '' : `${count}${unit}`)).join('')
+function placeOf(key: string): string {
+  return key.split(' . ', 3).join(' . ')
 }
 
 /** What nft calls such a chain or set, which may have no colon in its name: `affinity-fd00__1-tcp-80`. */
@@ -96,12 +143,7 @@ export function parseObjectName(name: string): { readonly set: OwnObject; readon
   return set && { set, key: parts.join(' . ').replaceAll('_', ':') }
 }
 
-export function renderClients(key: string, family: Family): string {
-  const type = family === 'ip' ? 'ipv4_addr' : 'ipv6_addr'
+export function clientsSet(key: string): SetDefinition {
   const most = key.slice(key.lastIndexOf(' ') + 1)
-  return `  set ${objectName('clients', key)} {\n    type ${type}\n    size ${most}\n    flags dynamic,timeout\n  }\n`
-}
-
-export function renderAffinity(key: string, rules: string): string {
-  return `  chain ${objectName('affinity', key)} {\n    ${rules.replaceAll('\n', '\n    ')}\n  }\n`
+  return { name: objectName('clients', key), key: ['address'], dynamicSize: Number(most) }
 }

@@ -7,30 +7,35 @@
  * are no obstacle, also strict ones: the sender of a reply is where the route to it says.
  */
 
-import type { Family } from './elements.ts'
-import type { Chain, RulesetOptions } from './ruleset.ts'
+import type { Chain } from './nftables/operations.ts'
+import { hasMark, inSet, masquerade, type Rule, setMark } from './nftables/rules/statement.ts'
+import type { RulesetOptions } from './ruleset.ts'
 
 export const restoreChain = 'restore'
 
 /** Nothing where endpoints see the node's address. */
-export function clientAddressChains(family: Family, options: RulesetOptions): readonly Chain[] {
+export function clientAddressChains(options: RulesetOptions): readonly Chain[] {
   if (options.clientAddress !== 'preserve') return []
-  const [steering, envoy] = [options.steeringMark, options.envoyMark].map(bit => `0x${bit.toString(16)}`)
-  const ofEnvoy = `meta mark & ${envoy} == ${envoy}`
-  const restore = `ct direction reply ct mark & ${envoy} == ${envoy} meta mark set meta mark | ${steering}`
+  const { steeringMark, envoyMark } = options
+  const ofEnvoy = hasMark('meta', envoyMark)
+  const restore: Rule = [
+    { kind: 'direction', direction: 'reply' },
+    hasMark('ct', envoyMark),
+    setMark('meta', steeringMark),
+  ]
   return [
-    { name: restoreChain, hook: 'type filter hook prerouting priority mangle', rules: [restore] },
+    { name: restoreChain, hook: { type: 'filter', hook: 'prerouting', priority: -150 }, rules: [restore] },
     {
       // Endpoints on the host's own network answer from here: a route chain looks the route up again for a new mark.
       name: 'restore-local',
-      hook: 'type route hook output priority mangle',
-      rules: [`${ofEnvoy} ct mark set ct mark | ${envoy}`, restore],
+      hook: { type: 'route', hook: 'output', priority: -150 },
+      rules: [[ofEnvoy, setMark('ct', envoyMark)], restore],
     },
     {
       // No connection of Envoy's is translated, so the hairpin chain does not know them.
       name: 'hairpin-envoy',
-      hook: 'type nat hook postrouting priority srcnat',
-      rules: [`${ofEnvoy} ${family} saddr . ${family} daddr @hairpin masquerade fully-random`],
+      hook: { type: 'nat', hook: 'postrouting', priority: 100 },
+      rules: [[ofEnvoy, inSet(['saddr', 'daddr'], 'hairpin'), masquerade]],
     },
   ]
 }

@@ -42,6 +42,9 @@ export type EndpointsName = `endpoints-${Transport}`
 export type OwnObject = (typeof ownObjects)[number]
 export type Transport = 'tcp' | 'udp' | 'sctp'
 
+/** Takes the whole node down to the kernel layer while it holds the table's own protocol. Only people change it. */
+export const overlaySwitch = 'overlay_off'
+
 /** What is steered to Envoy. */
 export const overlaySets = ['envoy', 'envoy-external', 'envoy-local'] as const
 /** Chains and sets of single Service ports; affinity.ts. */
@@ -100,11 +103,6 @@ export function isOverlaySet(set: SetName): boolean {
 /** Whether keys are VIP . protocol . port and nothing else. */
 function isKeyedByProtocol(set: SetName): boolean {
   return ['services', 'no-endpoints', 'external', 'local-services', 'restricted'].includes(set)
-}
-
-/** Whether the second word of keys is a protocol, which nft may list by its number. */
-export function hasProtocol(set: SetName): boolean {
-  return isKeyedByProtocol(set) || set === 'allowed-sources'
 }
 
 /** A CIDR as nft and ipset list it: a range of one address is that address. */

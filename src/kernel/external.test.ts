@@ -13,7 +13,7 @@ import { Mirror } from './mirror.ts'
 import { NftablesModel } from './model.ts'
 import { noPolicies, planNode, unknownSurroundings } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
-import { renderFixedPart } from './ruleset.ts'
+import { fixedPart } from './ruleset.ts'
 import { portState, testOptions } from './testing.ts'
 import type { Outcome, Packet } from './tracer.ts'
 
@@ -152,7 +152,7 @@ function packetOf(
 function modelOf({ family, state, options }: Scene, toEnvoy = false): NftablesModel {
   const world = worlds[family]
   const model = new NftablesModel()
-  for (const each of ['ip', 'ip6'] as const) model.apply(renderFixedPart(each, options))
+  for (const each of ['ip', 'ip6'] as const) model.apply([fixedPart(each, options)])
   const node = { addresses: [world.node], podCidrs: [] }
   const changes = [
     planNode(
@@ -169,7 +169,7 @@ function modelOf({ family, state, options }: Scene, toEnvoy = false): NftablesMo
     ),
   ]
   const { transaction } = new Mirror().prepare(changes.map(wanted => ({ current: new Map(), wanted })))
-  model.apply(transaction.text())
+  model.apply(transaction.operations())
   return model
 }
 

@@ -4,12 +4,12 @@
  */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import { type Elements, type Family, ownerOf, partsOf } from './elements.ts'
-import type { NftClient } from './nft.ts'
+import { type Elements, type Family, overlaySwitch, ownerOf, partsOf } from './elements.ts'
+import type { NftClient } from './nftables/client.ts'
 import type { PlanOptions } from './plan.ts'
 import { readTables } from './reading.ts'
 import { elementsOf, type PortRecord } from './record.ts'
-import { fixedRules, isChooser, overlaySwitch, type RulesetOptions, tableName } from './ruleset.ts'
+import { fixedRules, isChooser, type RulesetOptions, tableName } from './ruleset.ts'
 
 /** Other work comes in between, after so many ports. */
 const portsATurn = 500
@@ -28,11 +28,10 @@ export interface Presence {
   readonly isOff: boolean
 }
 
-/** A few milliseconds, whatever the table holds. */
+/** Well below a millisecond, whatever the table holds. */
 export async function findPresence(nft: NftClient, family: Family): Promise<Presence> {
-  let elements = 0
-  const exists = await nft.listSet(family, overlaySwitch, { element: () => void elements++ })
-  return { missing: exists ? undefined : gone(family), isOff: elements > 0 }
+  const keys = await nft.keys(family, overlaySwitch)
+  return { missing: keys ? undefined : gone(family), isOff: keys !== undefined && keys.length > 0 }
 }
 
 /**

@@ -9,8 +9,17 @@
  * The rules are those of kube-proxy's nftables mode.
  */
 
-import type { Family, SetName } from './elements.ts'
-import type { Chain } from './ruleset.ts'
+import type { SetName } from './elements.ts'
+import type { Chain } from './nftables/operations.ts'
+import {
+  clearMark,
+  hasMark,
+  inSet,
+  masquerade,
+  type Rule,
+  type Statement,
+  setMark,
+} from './nftables/rules/statement.ts'
 
 export const detectLocalModes = ['ClusterCIDR', 'NodeCIDR', 'BridgeInterface', 'InterfaceNamePrefix'] as const
 export type DetectLocalMode = (typeof detectLocalModes)[number]
@@ -26,55 +35,52 @@ export interface MasqueradeOptions {
 }
 
 /** Matches what pods send, as far as they can be told. */
-export function ofPods(family: Family, options: MasqueradeOptions): string {
+export function ofPods(options: MasqueradeOptions): Statement {
   const name = interfacePattern(options)
-  return name === undefined ? `${family} saddr @${'pods' satisfies SetName}` : `iifname ${name}`
+  if (name === undefined) return inSet(['saddr'], 'pods' satisfies SetName)
+  return { kind: 'interface', of: 'iifname', name, isNot: false }
 }
 
 /** Matches what others send; nothing where pods cannot be told. */
-export function notOfPods(family: Family, options: MasqueradeOptions): string {
+export function notOfPods(options: MasqueradeOptions): Statement {
   const name = interfacePattern(options)
-  return name === undefined ? `${family} saddr @${'outside' satisfies SetName}` : `iifname != ${name}`
+  if (name === undefined) return inSet(['saddr'], 'outside' satisfies SetName)
+  return { kind: 'interface', of: 'iifname', name, isNot: true }
 }
 
 function interfacePattern(options: MasqueradeOptions): string | undefined {
   switch (options.detectLocalMode) {
     case 'BridgeInterface':
-      return `"${options.podBridgeInterface}"`
+      return options.podBridgeInterface
     case 'InterfaceNamePrefix':
-      return `"${options.podInterfaceNamePrefix}*"`
+      return `${options.podInterfaceNamePrefix}*`
     default:
       return undefined
   }
 }
 
-export function markRule({ masqueradeMark }: MasqueradeOptions): string {
-  return `meta mark set meta mark | ${hex(masqueradeMark)}`
+export function markForMasquerade({ masqueradeMark }: MasqueradeOptions): Statement {
+  return setMark('meta', masqueradeMark)
 }
 
 /**
  * The rules of a VIP: what is to be masqueraded is marked before `translate` is looked up, and unmarked where that was
  * no VIP. That costs no look-up of its own.
  */
-export function masqueradingVips(family: Family, options: MasqueradeOptions, translate: string): readonly string[] {
-  const condition = options.masqueradeAll ? '' : `${notOfPods(family, options)} `
-  return [`${condition}${markRule(options)}`, translate, `${condition}${unmark(options)}`]
+export function masqueradingVips(options: MasqueradeOptions, translate: Statement): readonly Rule[] {
+  const condition = options.masqueradeAll ? [] : [notOfPods(options)]
+  return [[...condition, markForMasquerade(options)], [translate], [...condition, unmark(options)]]
 }
 
 /** Takes the mark off, since a packet that is put into a tunnel takes its mark along. */
 export function masqueradeChain(options: MasqueradeOptions): Chain {
-  const mark = hex(options.masqueradeMark)
   return {
     name: 'masquerade-marked',
-    hook: 'type nat hook postrouting priority srcnat',
-    rules: [`meta mark & ${mark} == ${mark} ${unmark(options)} masquerade fully-random`],
+    hook: { type: 'nat', hook: 'postrouting', priority: 100 },
+    rules: [[hasMark('meta', options.masqueradeMark), unmark(options), masquerade]],
   }
 }
 
-function unmark({ masqueradeMark }: MasqueradeOptions): string {
-  return `meta mark set meta mark & ${hex((~masqueradeMark & 0xffffffff) >>> 0)}`
-}
-
-function hex(bits: number): string {
-  return `0x${bits.toString(16)}`
+function unmark({ masqueradeMark }: MasqueradeOptions): Statement {
+  return clearMark('meta', masqueradeMark)
 }

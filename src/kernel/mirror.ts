@@ -1,7 +1,7 @@
 /** What the kernel has, as far as no single Service port owns it: chains, shared elements, totals. */
 
 import { type Elements, type Family, isOverlaySet, ownerOf, ownObjects, partsOf, type SetName } from './elements.ts'
-import type { NftClient } from './nft.ts'
+import type { NftClient } from './nftables/client.ts'
 import { difference } from './plan.ts'
 import { readTables } from './reading.ts'
 import { Transaction } from './transaction.ts'

@@ -1,11 +1,13 @@
 /**
- * A model of nftables, as far as we use it: takes the texts that nft would, refuses what nft would refuse, and says
- * what becomes of a packet. Rules without a kernel and without root, for tests; the rules may change shape freely.
+ * A model of nftables, as far as we use it: does what the kernel would, refuses what it would refuse, and says what
+ * becomes of a packet. Rules without a kernel and without root, for tests.
  */
 
-import { parseObjectName } from './affinity.ts'
+import { parseObjectName, readAffinity } from './affinity.ts'
 import type { Family } from './elements.ts'
-import { type ListingReader, parseElements } from './listing.ts'
+import { type Chain, type Operation, ruleText } from './nftables/operations.ts'
+import type { Statement } from './nftables/rules/statement.ts'
+import type { TableReader } from './reading.ts'
 import { type Outcome, type Packet, type Surroundings, Trace, type TracedTable } from './tracer.ts'
 
 interface Table extends TracedTable {
@@ -19,16 +21,8 @@ export class NftablesModel {
   /** All elements by `ip services 10.0.0.1 . tcp . 80`, and the chains and sets of single ports as elements. */
   elements(): Map<string, string> {
     const all = new Map<string, string>()
-    const found = (family: Family, name: string, value: string) => {
-      const own = parseObjectName(name)
-      if (own) all.set(`${family} ${own.set} ${own.key}`, value)
-    }
     for (const family of this.#tables.keys()) {
-      this.read(family, {
-        chain: (name, rules) => found(family, name, rules.join('\n')),
-        set: name => found(family, name, ''),
-        element: (set, key, value) => void all.set(`${family} ${set} ${key}`, value),
-      })
+      this.read(family, { chain: () => {}, element: (name, value) => void all.set(name, value) })
     }
     return all
   }
@@ -43,97 +37,128 @@ export class NftablesModel {
       copy.#tables.set(family, {
         dynamic: new Set(dynamic),
         sets: new Map([...sets].map(([name, elements]) => [name, new Map(elements)])),
-        chains: new Map([...chains].map(([name, rules]) => [name, [...rules]])),
+        chains: new Map(chains),
       })
     }
     return copy
   }
 
-  /** Throws for what nft refuses. Unlike nft, has then done a part of it. */
-  apply(text: string): void {
-    let table: Table | undefined
-    let chain: string[] | undefined
-    let set: string | undefined
-    let depth = 0
-    for (const line of text.split('\n').map(untrimmed => untrimmed.trim())) {
-      if (line === '') continue
-      const opening = /^(?:table (\S+) (\S+)|(set|map|chain) (\S+)) \{$/.exec(line)
-      if (opening) {
-        depth++
-        const [, family, , kind, name] = opening
-        if (family) table = this.#addTable(family as Family)
-        else if (kind === 'chain') chain = getOrAdd(table!.chains, name!, () => [])
-        else {
-          set = name!
-          getOrAdd(table!.sets, set, () => new Map())
-        }
-      } else if (line === '}') {
-        depth--
-        chain = undefined
-        set = undefined
-      } else if (depth === 0) this.#command(line)
-      else if (chain && !(line.startsWith('type ') && chain.includes(line))) chain.push(line)
-      else if (set && line.startsWith('flags dynamic')) table!.dynamic.add(set)
-    }
+  /** Throws for what the kernel refuses. Unlike the kernel, has then done a part of it. */
+  apply(operations: readonly Operation[]): void {
+    for (const operation of operations) this.#apply(operation)
     this.#checkReferences()
   }
 
-  read(family: Family, reader: ListingReader): boolean {
+  /** False where there is no table. */
+  read(family: Family, reader: TableReader): boolean {
     const table = this.#tables.get(family)
     if (!table) return false
-    for (const [name, rules] of table.chains) reader.chain?.(name, rules)
+    for (const { name, hook, rules } of table.chains.values()) {
+      const own = parseObjectName(name)
+      if (own) reader.element(`${family} affinity ${own.key}`, affinityOf(family, own.key, rules))
+      else reader.chain(family, name, rules.length + (hook === undefined ? 0 : 1))
+    }
     for (const [set, elements] of table.sets) {
-      reader.set?.(set)
+      const own = parseObjectName(set)
+      if (own) reader.element(`${family} clients ${own.key}`, '')
       if (table.dynamic.has(set)) continue
-      for (const [key, value] of elements) reader.element?.(set, key, value)
+      for (const [key, value] of elements) reader.element(`${family} ${set} ${key}`, value)
     }
     return true
   }
 
-  #addTable(family: Family): Table {
-    return getOrAdd(this.#tables, family, () => ({ sets: new Map(), dynamic: new Set(), chains: new Map() }))
+  #apply(operation: Operation): void {
+    const { family } = operation.table
+    if (operation.do === 'declare') return void this.#declare(operation)
+    const table = this.#tables.get(family) ?? refuse(`no table ${family}`)
+    switch (operation.do) {
+      case 'delete table':
+        this.#tables.delete(family)
+        return
+      case 'flush chain':
+      case 'delete chain': {
+        const chain = table.chains.get(operation.name) ?? refuse(`no chain ${operation.name}`)
+        if (operation.do === 'delete chain') table.chains.delete(chain.name)
+        else table.chains.set(chain.name, { ...chain, rules: [] })
+        return
+      }
+      case 'flush set':
+        elementsOf(table, operation.name).clear()
+        return
+      case 'delete set':
+        elementsOf(table, operation.name)
+        table.sets.delete(operation.name)
+        table.dynamic.delete(operation.name)
+        return
+      default:
+        return void change(operation, elementsOf(table, operation.set.name))
+    }
   }
 
-  #command(line: string): void {
-    const [, verb, kind, family, , name, body] =
-      /^(add|delete|flush) (table|chain|set|element) (ip6?) (\S+)(?: (\S+))?(?: \{ (.*) \})?$/.exec(line) ??
-      refuse(line)
-    if (verb === 'add' && kind === 'table') return void this.#addTable(family as Family)
-    const table = this.#tables.get(family as Family) ?? refuse(`no table: ${line}`)
-    if (kind === 'table') return void this.#tables.delete(family as Family)
-    if (kind === 'chain') {
-      if (!table.chains.has(name!)) refuse(`no chain: ${line}`)
-      if (verb === 'delete') table.chains.delete(name!)
-      else table.chains.set(name!, [])
-      return
+  #declare({ table: { family }, sets, chains }: Extract<Operation, { do: 'declare' }>): void {
+    const table = getOrAdd(this.#tables, family, () => ({ sets: new Map(), dynamic: new Set(), chains: new Map() }))
+    for (const { name, dynamicSize } of sets) {
+      getOrAdd(table.sets, name, () => new Map())
+      if (dynamicSize !== undefined) table.dynamic.add(name)
     }
-    const elements = table.sets.get(name!) ?? refuse(`no set: ${line}`)
-    if (verb === 'flush') elements.clear()
-    if (kind === 'set' && verb === 'delete') {
-      table.sets.delete(name!)
-      table.dynamic.delete(name!)
-      return
-    }
-    for (const [key, value] of parseElements(body ?? '')) {
-      if (verb === 'delete') elements.delete(key) || refuse(`no element ${key} in ${name}`)
-      else if (elements.has(key) && elements.get(key) !== value) refuse(`element ${key} exists in ${name}`)
-      else elements.set(key, value)
+    for (const chain of chains) {
+      const rules = [...(table.chains.get(chain.name)?.rules ?? []), ...chain.rules]
+      table.chains.set(chain.name, { ...chain, rules })
     }
   }
 
   #checkReferences(): void {
     for (const { sets, chains } of this.#tables.values()) {
-      const values = [...sets.values()].flatMap(elements => [...elements.values()])
-      for (const text of [...values, ...[...chains.values()].flat()]) {
-        const target = /\b(?:goto|jump) (\S+)/.exec(text)?.[1]
+      const statements = [...chains.values()].flatMap(({ rules }) => rules.flat())
+      const verdicts = statements.flatMap(statement => (statement.kind === 'verdict' ? statement.verdict : []))
+      for (const text of [...verdicts, ...[...sets.values()].flatMap(elements => [...elements.values()])]) {
+        const target = /^(?:goto|jump) (\S+)$/.exec(text)?.[1]
         if (target !== undefined && !chains.has(target)) refuse(`no chain ${target}`)
-        for (const [, set] of text.matchAll(/@(\S+)/g)) if (!sets.has(set!)) refuse(`no set ${set}`)
       }
+      for (const name of statements.flatMap(setsOf)) if (!sets.has(name)) refuse(`no set ${name}`)
     }
   }
 
   trace(packet: Packet, surroundings: Surroundings): Outcome {
     return new Trace(packet, surroundings, this.#tables.get(packet.family)).run()
+  }
+}
+
+function elementsOf({ sets }: Table, name: string): Map<string, string> {
+  return sets.get(name) ?? refuse(`no set ${name}`)
+}
+
+function change(
+  { do: verb, set, elements }: Extract<Operation, { do: 'add' | 'delete' }>,
+  held: Map<string, string>,
+): void {
+  for (const { key, value } of elements) {
+    if (verb === 'delete') held.delete(key) || refuse(`no element ${key} in ${set.name}`)
+    else if (held.has(key) && held.get(key) !== value) refuse(`element ${key} exists in ${set.name}`)
+    else held.set(key, value)
+  }
+}
+
+function affinityOf(family: Family, key: string, rules: Chain['rules']): string {
+  const remembered = rules.flat().filter(statement => statement.kind === 'remember')
+  return readAffinity(
+    family,
+    key,
+    remembered,
+    rules.map(rule => ruleText(family, rule)),
+  )
+}
+
+function setsOf(statement: Statement): readonly string[] {
+  switch (statement.kind) {
+    case 'lookup':
+    case 'remember':
+      return [statement.set]
+    case 'verdict map':
+    case 'dnat by map':
+      return [statement.map]
+    default:
+      return []
   }
 }
 

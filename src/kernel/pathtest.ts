@@ -16,11 +16,25 @@
 
 import { connect } from 'node:net'
 import type { IpFamily } from '../services/address.ts'
-import { CommandError, type CommandPrefix, runCommand } from './command.ts'
+import { CommandError, runCommand } from './command.ts'
 import { type Family, familyNames } from './elements.ts'
+import { withNftables } from './nftables/client.ts'
+import type { Hook, Operation } from './nftables/operations.ts'
+import {
+  accept,
+  count,
+  drop,
+  from,
+  hasMark,
+  leavingBy,
+  newConnection,
+  type Rule,
+  type Statement,
+  to,
+} from './nftables/rules/statement.ts'
 import { podsByRules, type RoutedPod } from './podrules.ts'
 import { routesTo } from './routes.ts'
-import { hasMark, type RulesetOptions, steerTo } from './ruleset.ts'
+import { type RulesetOptions, steerTo } from './ruleset.ts'
 import { countedPackets, removeTest, testLink } from './testlink.ts'
 
 export interface PathTestOptions extends Pick<RulesetOptions, 'steeringMark' | 'targetPort'> {
@@ -67,8 +81,8 @@ export async function testPath(options: PathTestOptions): Promise<PathResult> {
 }
 
 /** Removes what a test made, also one whose agent was killed; whether there was anything. */
-export function removePathTest(prefix: CommandPrefix = []): Promise<boolean> {
-  return removeTest(inner, tableName, prefix)
+export function removePathTest(where: Parameters<typeof removeTest>[2] = {}): Promise<boolean> {
+  return removeTest(inner, tableName, where)
 }
 
 async function test(options: PathTestOptions): Promise<PathResult> {
@@ -79,7 +93,7 @@ async function test(options: PathTestOptions): Promise<PathResult> {
   const agent = routesTo([probes[0]!.target]).get(probes[0]!.target)?.source
   if (agent === undefined || agent.startsWith('fe80:')) return { outcome: 'absent' }
   const [entered, whyOurs] = await enter(family, probes)
-  await runCommand(['nft', '-f', '-'], { input: rules(entered, agent, options) })
+  await withNftables(undefined, nft => nft.apply([rules(entered, agent, options)]))
   const results = await Promise.all(entered.map((probe, index) => ask(probe, index, options, whyOurs)))
   const blocked = results.find(({ outcome }) => outcome === 'blocked')
   return blocked ?? { outcome: 'open', by: results.map(({ by }) => by).join(', and ') }
@@ -128,36 +142,53 @@ async function enter(family: IpFamily, probes: readonly Probe[]): Promise<readon
  * forget, and addresses are changed without it. The rules of table lightpath keep the connection with Envoy. Answers are
  * routed to the client before they are turned to the agent, so whatever routes them elsewhere shows.
  */
-function rules(probes: readonly Probe[], agent: string, options: PathTestOptions): string {
-  const name: Family = familyNames[options.family]
-  const chain = (title: string, hook: string, line: (probe: Probe, index: number) => readonly string[]) =>
-    `  chain ${title} {\n    type ${hook}; policy accept;\n${probes
-      .flatMap(line)
-      .map(text => `    ${text}\n`)
-      .join('')}  }\n`
-  return [
-    `table ${name} ${tableName} {\n`,
-    ...probes.flatMap((_, index) => stages.map(({ counter }) => `  counter ${counter}${index} { }\n`)),
-    chain('arrive', 'filter hook prerouting priority -148', ({ target }, index) => [
-      `${name} daddr ${target} counter name arrived${index}`,
-      `${name} daddr ${target} ${hasMark('meta', options.steeringMark)} accept`,
-      `${name} daddr ${target} tcp dport ${options.targetPort} ct state new ${steerTo(options, `counter name steered${index}`)}`,
-      `${name} daddr ${target} drop`,
-    ]),
-    chain('deliver', 'filter hook input priority 300', ({ target }, index) => [
-      `${name} daddr ${target} counter name delivered${index}`,
-    ]),
-    chain('answer', 'route hook output priority 300', ({ target, device }, index) => [
-      ...(device === undefined
-        ? []
-        : [`${name} saddr ${target} oifname != "${device}" counter name left${index} drop`]),
-      `${name} saddr ${target} counter name left${index} counter name answered${index} ${name} daddr set ${agent}`,
-    ]),
-    chain('depart', 'filter hook postrouting priority 300', ({ target, client }) => [
-      `oifname ${inner} ${name} daddr ${target} ${name} saddr set ${client}`,
-    ]),
-    '}\n',
-  ].join('')
+function rules(probes: readonly Probe[], agent: string, options: PathTestOptions): Operation {
+  const hook = (type: Hook['type'], hook: Hook['hook'], priority: number): Hook => ({ type, hook, priority })
+  const perProbe = (rulesOf: (probe: Probe, index: number) => readonly Rule[]) => probes.flatMap(rulesOf)
+  return {
+    do: 'declare',
+    table: { family: familyNames[options.family], name: tableName },
+    sets: [],
+    counters: probes.flatMap((_, index) => stages.map(({ counter }) => `${counter}${index}`)),
+    chains: [
+      {
+        name: 'arrive',
+        hook: hook('filter', 'prerouting', -148),
+        rules: perProbe(({ target }, index) => {
+          const toEnvoy: Rule = [{ kind: 'port', transport: 'tcp', port: options.targetPort }, newConnection]
+          return [
+            [to(target), count(`arrived${index}`)],
+            [to(target), hasMark('meta', options.steeringMark), accept],
+            [to(target), ...toEnvoy, ...steerTo(options, count(`steered${index}`))],
+            [to(target), drop],
+          ]
+        }),
+      },
+      {
+        name: 'deliver',
+        hook: hook('filter', 'input', 300),
+        rules: perProbe(({ target }, index) => [[to(target), count(`delivered${index}`)]]),
+      },
+      {
+        name: 'answer',
+        hook: hook('route', 'output', 300),
+        rules: perProbe(({ target, device }, index) => {
+          const left = count(`left${index}`)
+          const astray: readonly Rule[] =
+            device === undefined ? [] : [[from(target), leavingBy(device, true), left, drop]]
+          const turned: Statement = { kind: 'set address', of: 'daddr', ip: agent }
+          return [...astray, [from(target), left, count(`answered${index}`), turned]]
+        }),
+      },
+      {
+        name: 'depart',
+        hook: hook('filter', 'postrouting', 300),
+        rules: perProbe(({ target, client }) => [
+          [leavingBy(inner), to(target), { kind: 'set address', of: 'saddr', ip: client }],
+        ]),
+      },
+    ],
+  }
 }
 
 async function ask(

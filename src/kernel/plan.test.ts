@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { PortState } from '../services/port.ts'
-import { nftDuration } from './affinity.ts'
+import { affinityChain } from './affinity.ts'
+import { ruleText } from './nftables/operations.ts'
+import { durationText } from './nftables/rules/print.ts'
 import { placementOf, planPort, type Steered } from './plan.ts'
 import { arrange, slotValue } from './slots.ts'
 import { portState, testOptions } from './testing.ts'
@@ -37,22 +39,32 @@ test('A port with affinity jumps to a chain of its own, and has a set of clients
   const endpoints = ['fd01::1 8080@node2', 'fd01::2 8080@node2']
   const set = (n: number) => `@clients-fd00__1-tcp-80-fd01__${n}-8080-4096`
   const go = (n: number) => `update ${set(n)} { ip6 saddr timeout 3h } meta l4proto tcp dnat to [fd01::${n}]:8080`
-  assert.deepEqual(plan(portState('a/b/http', 'fd00::1', endpoints, { affinitySeconds: 10_800 })), {
-    'ip6 services fd00::1 . tcp . 80': 'goto affinity-fd00__1-tcp-80',
-    'ip6 affinity fd00::1 . tcp . 80': [
+  const value = 'tcp 10800 4096 fd01::1 . 8080, fd01::2 . 8080'
+  const { name, rules } = affinityChain('fd00::1 . tcp . 80', value)
+  assert.equal(name, 'affinity-fd00__1-tcp-80')
+  assert.deepEqual(
+    rules.map(rule => ruleText('ip6', rule)),
+    [
       `ip6 saddr ${set(1)} ${go(1)}`,
       `ip6 saddr ${set(2)} ${go(2)}`,
       `numgen random mod 2 0 ${go(1)}`,
       `numgen random mod 1 0 ${go(2)}`,
       'meta l4proto tcp dnat ip6 to numgen random mod 2 map { 0 : fd01::1 . 8080, 1 : fd01::2 . 8080 }',
-    ].join('\n'),
+    ],
+  )
+  assert.deepEqual(plan(portState('a/b/http', 'fd00::1', endpoints, { affinitySeconds: 10_800 })), {
+    'ip6 services fd00::1 . tcp . 80': 'goto affinity-fd00__1-tcp-80',
+    'ip6 affinity fd00::1 . tcp . 80': value,
     'ip6 clients fd00::1 . tcp . 80 . fd01::1 . 8080 . 4096': '',
     'ip6 clients fd00::1 . tcp . 80 . fd01::2 . 8080 . 4096': '',
   })
 })
 
 test('A time is written as nft lists it', () => {
-  assert.deepEqual([10, 90, 3600, 86_399, 86_400].map(nftDuration), ['10s', '1m30s', '1h', '23h59m59s', '1d'])
+  assert.deepEqual(
+    [10, 90, 3600, 86_399, 86_400].map(seconds => durationText(BigInt(seconds) * 1000n)),
+    ['10s', '1m30s', '1h', '23h59m59s', '1d'],
+  )
 })
 
 test('Endpoints of this node, and those whose node is not known, are masqueraded when they call themselves', () => {

@@ -1,8 +1,8 @@
 /**
  * The Service ports of the nftables layer: what each shall have, what it has, and which could not be written.
  *
- * Where a transaction of several fails, it is split until the port that cannot be written stands alone. It keeps what it
- * has, is reported, and is tried again.
+ * The kernel says which element of a transaction it refuses: the port whose it is keeps what it has, is reported, and is
+ * tried again; the others are written without it.
  */
 
 import { placesOf } from '../services/places.ts'
@@ -11,10 +11,11 @@ import { type CommandError, commandProblem } from './command.ts'
 import { ownerOf, partsOf } from './elements.ts'
 import type { KernelObserver } from './layer.ts'
 import type { OwnedElements } from './mirror.ts'
+import { TransactionRefused } from './nftables/client.ts'
 import { isPlacement } from './placement.ts'
 import { portKeys } from './plan.ts'
 import { forgetOverlay, type PortChange, type PortRecord } from './record.ts'
-import { type Refusals, refusalsAtOnce, writeSplitting } from './splitting.ts'
+import { type Refusals, refusalsAtOnce } from './splitting.ts'
 import { backoffMs } from './worker.ts'
 import { maxElementsPerTransaction, type Writer } from './writer.ts'
 
@@ -100,17 +101,21 @@ export class Ports {
   }
 
   /**
-   * Ports of few elements go before those of many, also those that change meanwhile. False where a port was refused that
-   * had been refused before. Rejects where one of the others is.
+   * Ports of few elements go before those of many, also those that change meanwhile. False where a port was refused.
+   * Rejects where somebody else has changed what the kernel has.
    */
   async writeDirty(): Promise<boolean> {
     const { small, large, refused } = this.#lanes()
-    for (const changes of this.#batches(small)) await this.#write(changes)
-    for (const changes of this.#batches(this.#stillDirty(large))) {
-      await this.#write(changes)
-      for (const overtaking of this.#batches(this.#lanes().small)) await this.#write(overtaking)
-    }
+    const refusals = refusalsAtOnce()
     let areWritten = true
+    const write = async (changes: readonly PortChange[]) => {
+      areWritten = (await this.#writeTrusted(changes, refusals)) && areWritten
+    }
+    for (const changes of this.#batches(small)) await write(changes)
+    for (const changes of this.#batches(this.#stillDirty(large))) {
+      await write(changes)
+      for (const overtaking of this.#batches(this.#lanes().small)) await write(overtaking)
+    }
     for (const record of refused) {
       areWritten = (await this.#writeWhatCan([this.#changeOf(record)], { left: 1 })) && areWritten
     }
@@ -191,10 +196,34 @@ export class Ports {
     this.#dirty.delete(record.id)
   }
 
-  /** False when a port was refused. */
-  #writeWhatCan(changes: readonly PortChange[], refusals: Refusals): Promise<boolean> {
-    const refuse = ({ record }: PortChange, error: CommandError) => this.#refuse(record, error)
-    return writeSplitting(changes, refusals, part => this.#write(part), refuse)
+  /** Leaves out the ports that the kernel points at. False when there were some. */
+  async #writeWhatCan(changes: readonly PortChange[], refusals: Refusals): Promise<boolean> {
+    let left = changes
+    while (left.length > 0) {
+      try {
+        await this.#write(left)
+        break
+      } catch (error) {
+        if (!(error instanceof TransactionRefused)) throw error
+        const refused = new Set(left.filter(change => isNamed(change, error.names)))
+        refusals.left -= refused.size
+        if (refused.size === 0 || refusals.left < 0) throw error
+        for (const { record } of refused) this.#refuse(record, error)
+        left = left.filter(change => !refused.has(change))
+      }
+    }
+    return left.length === changes.length
+  }
+
+  /** Of ports that were never refused. Rejects where somebody else has changed what the kernel has. */
+  async #writeTrusted(changes: readonly PortChange[], refusals: Refusals): Promise<boolean> {
+    try {
+      await this.#write(changes)
+      return true
+    } catch (error) {
+      if (!(error instanceof TransactionRefused) || error.isDrift) throw error
+      return await this.#writeWhatCan(changes, refusals)
+    }
   }
 
   #refuse(record: PortRecord, error: CommandError): void {
@@ -227,4 +256,8 @@ function keysWritten({ written }: PortRecord): readonly string[] {
   if (written === undefined) return []
   if (isPlacement(written)) return portKeys(written.state)
   return [...written.keys()].flatMap(name => ownerOf(partsOf(name)) ?? [])
+}
+
+function isNamed({ current, wanted }: PortChange, names: readonly string[]): boolean {
+  return names.some(name => current.has(name) || wanted.has(name))
 }

@@ -2,9 +2,8 @@
 
 import type { CommandPrefix } from './command.ts'
 import { type Reconciliation, removeStaleUdp, type UdpFrontends } from './conntrack.ts'
-import { ConsoleNft } from './console.ts'
 import type { Family } from './elements.ts'
-import type { NftClient } from './nft.ts'
+import { Nftables, type NftClient } from './nftables/client.ts'
 import { ensureRouting, type RoutingOptions } from './routing.ts'
 import { type RoutingEvents, watchRouting } from './routingwatch.ts'
 
@@ -24,7 +23,7 @@ export function systemPrograms(
   options: RoutingOptions,
   { prefix, netns }: { readonly prefix?: CommandPrefix; readonly netns?: string },
 ): KernelPrograms {
-  const nft = new ConsoleNft(prefix)
+  const nft = new Nftables(netns)
   return {
     nft,
     ensureRouting: async family => ensureRouting(family, options, netns),

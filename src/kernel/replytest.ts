@@ -13,8 +13,11 @@
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { IpFamily } from '../services/address.ts'
-import { type CommandPrefix, runCommand } from './command.ts'
+import { runCommand } from './command.ts'
 import { familyNames } from './elements.ts'
+import { withNftables } from './nftables/client.ts'
+import type { Operation } from './nftables/operations.ts'
+import { count, drop, from, leavingBy, type Rule, to } from './nftables/rules/statement.ts'
 import type { Pair } from './pairs.ts'
 import { routeThrough } from './routes.ts'
 import { countedPackets, removeTest, testLink } from './testlink.ts'
@@ -56,8 +59,8 @@ export async function testReplies(pairs: readonly Pair[]): Promise<ReplyResult> 
 }
 
 /** Removes what a test made, also one whose agent was killed; whether there was anything. */
-export function removeReplyTest(prefix: CommandPrefix = []): Promise<boolean> {
-  return removeTest(devices[0], tableName, prefix)
+export function removeReplyTest(where: Parameters<typeof removeTest>[2] = {}): Promise<boolean> {
+  return removeTest(devices[0], tableName, where)
 }
 
 async function test(pairs: readonly Pair[]): Promise<ReplyResult> {
@@ -65,7 +68,7 @@ async function test(pairs: readonly Pair[]): Promise<ReplyResult> {
   if (probes.length === 0) return { seen: [], unseen: [] }
   await runCommand(['ip', '-batch', '-'], { input: links(probes) })
   await runCommand(['tc', '-batch', '-'], { input: redirections(probes) })
-  await runCommand(['nft', '-f', '-'], { input: probes.map(rules).join('') })
+  await withNftables(undefined, nft => nft.apply(probes.map(rules)))
   const sockets = probes.map(({ target }) => connect({ host: target, port }).on('error', () => {}))
   try {
     const arrived = await arrivals(probes)
@@ -107,23 +110,33 @@ function redirections(probes: readonly Probe[]): string {
 }
 
 /** Addresses are changed without conntrack, to which the connection is one to the target. */
-function rules({ family, target, endpoint, pod, device, counter }: Probe): string {
-  const name = familyNames[family]
-  const isReply = `${name} saddr ${endpoint} ${name} daddr ${pod} tcp dport ${port}`
-  return [
-    `table ${name} ${tableName} {`,
-    `  counter ${counter} { }`,
-    '  chain depart {',
-    '    type filter hook postrouting priority 300;',
-    `    oifname ${inner} ${name} daddr ${target} ${name} saddr set ${endpoint} ${name} daddr set ${pod}`,
-    '  }',
-    '  chain arrive {',
-    '    type filter hook prerouting priority -450;',
-    `    iifname ${device} ${isReply} counter name ${counter} drop`,
-    '  }',
-    '}',
-    '',
-  ].join('\n')
+function rules({ family, target, endpoint, pod, device, counter }: Probe): Operation {
+  const isReply: Rule = [from(endpoint), to(pod), { kind: 'port', transport: 'tcp', port }]
+  return {
+    do: 'declare',
+    table: { family: familyNames[family], name: tableName },
+    sets: [],
+    counters: [counter],
+    chains: [
+      {
+        name: 'depart',
+        hook: { type: 'filter', hook: 'postrouting', priority: 300 },
+        rules: [
+          [
+            leavingBy(inner),
+            to(target),
+            { kind: 'set address', of: 'saddr', ip: endpoint },
+            { kind: 'set address', of: 'daddr', ip: pod },
+          ],
+        ],
+      },
+      {
+        name: 'arrive',
+        hook: { type: 'filter', hook: 'prerouting', priority: -450 },
+        rules: [[{ kind: 'interface', of: 'iifname', name: device, isNot: false }, ...isReply, count(counter), drop]],
+      },
+    ],
+  }
 }
 
 /** The counters that have counted, as `ip arrived0`; not all of them once the time is over. */

@@ -8,11 +8,23 @@
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { IpFamily } from '../services/address.ts'
-import { type CommandPrefix, runCommand } from './command.ts'
+import { runCommand } from './command.ts'
 import { familyNames } from './elements.ts'
+import { withNftables } from './nftables/client.ts'
+import type { Operation } from './nftables/operations.ts'
+import {
+  count,
+  drop,
+  from,
+  hasMark,
+  leavingBy,
+  type Rule,
+  type Statement,
+  setMark,
+  to,
+} from './nftables/rules/statement.ts'
 import type { Pair } from './pairs.ts'
 import { routeThrough } from './routes.ts'
-import { hasMark } from './ruleset.ts'
 import { countedPackets, removeTest, testLink } from './testlink.ts'
 
 interface Probe extends Pair {
@@ -49,8 +61,8 @@ export async function testSending(pairs: readonly Pair[], envoyMark: number): Pr
 }
 
 /** Removes what a test made, also one whose agent was killed; whether there was anything. */
-export function removeSendTest(prefix: CommandPrefix = []): Promise<boolean> {
-  return removeTest(devices[0], tableName, prefix)
+export function removeSendTest(where: Parameters<typeof removeTest>[2] = {}): Promise<boolean> {
+  return removeTest(devices[0], tableName, where)
 }
 
 async function test(pairs: readonly Pair[], envoyMark: number): Promise<string | undefined> {
@@ -62,7 +74,7 @@ async function test(pairs: readonly Pair[], envoyMark: number): Promise<string |
   })
   const families = [...new Set(probes.map(({ family }) => family))]
   const rulesets = families.map(family => rules(family, probes, envoyMark))
-  await runCommand(['nft', '-f', '-'], { input: rulesets.join('') })
+  await withNftables(undefined, nft => nft.apply(rulesets))
   const sockets = probes.map(({ target, port }) => connect({ host: target, port }).on('error', () => {}))
   try {
     return await firstWrong(probes, families)
@@ -81,34 +93,44 @@ function plan(pairs: readonly Pair[]): readonly Probe[] {
   })
 }
 
-function rules(family: IpFamily, all: readonly Probe[], envoyMark: number): string {
+function rules(family: IpFamily, all: readonly Probe[], envoyMark: number): Operation {
   const probes = all.filter(probe => probe.family === family)
-  const name = familyNames[family]
-  const mark = `meta mark set meta mark | 0x${envoyMark.toString(16)}`
+  const perProbe = (rulesOf: (probe: Probe) => readonly Rule[]) => probes.flatMap(rulesOf)
   const ofEnvoy = hasMark('meta', envoyMark)
-  const counters = probes.flatMap(({ port }) => ['own', 'changed', 'astray'].map(kind => `counter ${kind}${port} { }`))
-  const chain = (title: string, hook: string, line: (probe: Probe) => readonly string[]) => [
-    `chain ${title} {`,
-    `type ${hook};`,
-    ...probes.flatMap(line),
-    '}',
-  ]
-  return [
-    `table ${name} ${tableName} {`,
-    ...counters,
-    ...chain('send', 'route hook output priority -300', ({ target, pod, endpoint }) => [
-      `${name} daddr ${target} ${mark} ${name} saddr set ${pod.address} ${name} daddr set ${endpoint}`,
-    ]),
-    ...chain('seen', 'filter hook postrouting priority 300', ({ port, pod, device }) => [
-      `${ofEnvoy} tcp dport ${port} ${name} saddr != ${pod.address} counter name changed${port} drop`,
-      `${ofEnvoy} tcp dport ${port} oifname != "${device}" counter name astray${port} drop`,
-      `${ofEnvoy} tcp dport ${port} counter name own${port} drop`,
-      // Whatever took the mark off.
-      `tcp dport ${port} counter name changed${port} drop`,
-    ]),
-    '}',
-    '',
-  ].join('\n')
+  return {
+    do: 'declare',
+    table: { family: familyNames[family], name: tableName },
+    sets: [],
+    counters: probes.flatMap(({ port }) => ['own', 'changed', 'astray'].map(kind => `${kind}${port}`)),
+    chains: [
+      {
+        name: 'send',
+        hook: { type: 'route', hook: 'output', priority: -300 },
+        rules: perProbe(({ target, pod, endpoint }) => [
+          [
+            to(target),
+            setMark('meta', envoyMark),
+            { kind: 'set address', of: 'saddr', ip: pod.address },
+            { kind: 'set address', of: 'daddr', ip: endpoint },
+          ],
+        ]),
+      },
+      {
+        name: 'seen',
+        hook: { type: 'filter', hook: 'postrouting', priority: 300 },
+        rules: perProbe(({ port, pod, device }) => {
+          const toPort: Statement = { kind: 'port', transport: 'tcp', port }
+          return [
+            [ofEnvoy, toPort, from(pod.address, true), count(`changed${port}`), drop],
+            [ofEnvoy, toPort, leavingBy(device, true), count(`astray${port}`), drop],
+            [ofEnvoy, toPort, count(`own${port}`), drop],
+            // Whatever took the mark off.
+            [toPort, count(`changed${port}`), drop],
+          ]
+        }),
+      },
+    ],
+  }
 }
 
 async function firstWrong(probes: readonly Probe[], families: readonly IpFamily[]): Promise<string | undefined> {

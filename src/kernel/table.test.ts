@@ -5,55 +5,76 @@ import { placesOf } from '../services/places.ts'
 import type { External, PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import { CommandError } from './command.ts'
-import { overlaySets, ownerOf, partsOf } from './elements.ts'
+import { type Family, overlaySets, ownerOf, partsOf } from './elements.ts'
 import type { Flush, Round } from './layer.ts'
 import { NftablesModel } from './model.ts'
-import type { NftClient } from './nft.ts'
+import { type NftClient, TransactionRefused } from './nftables/client.ts'
+import { type Operation, operationsText } from './nftables/operations.ts'
 import { noPolicies, planNode, unknownSurroundings } from './node.ts'
 import type { VipPort } from './overlay.ts'
 import { placementOf, planPort, portKeys } from './plan.ts'
+import type { TableReader } from './reading.ts'
+import { tableOf } from './ruleset.ts'
 import { KernelTables } from './table.ts'
-import { portState, testOptions } from './testing.ts'
+import { adding, portState, testOptions } from './testing.ts'
 
-/** nft as an interpreter of what it is given. */
+/** The kernel as an interpreter of what it is given. */
 class ModelNft implements NftClient {
   model = new NftablesModel()
+  /** Of transactions, for people. */
   readonly texts: string[] = []
+  /** Whether an element, such as `services { 10.0.0.1 . tcp . 80 : drop }`, is refused. */
   refuses: (text: string) => boolean = () => false
   missing = false
 
-  async apply(text: string): Promise<void> {
-    this.#check(text)
+  async apply(operations: readonly Operation[]): Promise<number> {
+    this.#check()
+    const names = operations.flatMap(operation => this.#refused(operation))
+    if (names.length > 0) throw new TransactionRefused({ message: 'EINVAL', code: 'EINVAL', names })
     const attempt = this.model.copy()
     try {
-      attempt.apply(text)
+      attempt.apply(operations)
     } catch (error) {
-      throw new CommandError('nft', 'refused', (error as Error).message)
+      throw new TransactionRefused({ message: (error as Error).message, code: 'ENOENT', names: [] })
     }
     this.model = attempt
-    this.texts.push(text)
+    this.texts.push(operationsText(operations))
+    return 1
   }
 
-  async chains(family: 'ip' | 'ip6') {
-    this.#check('')
+  async chains(family: Family) {
+    this.#check()
     return this.model.chainNames(family)
   }
 
-  async list(...[family, reader]: Parameters<NftClient['list']>) {
-    this.#check('')
+  async hasChain(family: Family, chain: string) {
+    return (await this.chains(family)).includes(chain)
+  }
+
+  async read(family: Family, reader: TableReader) {
+    this.#check()
     return this.model.read(family, reader)
   }
 
-  async listSet(...[family, name, reader]: Parameters<NftClient['listSet']>) {
-    this.#check('')
-    return this.model.read(family, {
-      element: (set, key, value) => set === name && reader.element?.(set, key, value),
-    })
+  async keys(family: Family, set: string) {
+    this.#check()
+    const keys: string[] = []
+    const start = `${family} ${set} `
+    const element = (name: string) => void (name.startsWith(start) && keys.push(name.slice(start.length)))
+    return this.model.read(family, { chain: () => {}, element }) ? keys : undefined
   }
 
-  #check(text: string): void {
-    if (this.missing) throw new CommandError('nft', 'missing', 'cannot run nft: ENOENT')
-    if (this.refuses(text)) throw new CommandError('nft', 'refused', 'Error: Could not process rule')
+  close() {}
+
+  #refused(operation: Operation): readonly string[] {
+    if (operation.do !== 'add' && operation.do !== 'delete') return []
+    const { table, set, elements } = operation
+    const refused = elements.filter(({ key, value }) => this.refuses(`${set.name} { ${key} : ${value} }`))
+    return refused.map(({ key }) => `${table.family} ${set.name} ${key}`)
+  }
+
+  #check(): void {
+    if (this.missing) throw new CommandError('nf_tables', 'permission', 'socket: EPERM')
   }
 }
 
@@ -215,7 +236,11 @@ test('The fixed part of another version is replaced in one transaction, and the 
   await first.tables.close()
   const before = first.nft.model.elements()
   const marker = first.nft.model.chainNames('ip').find(name => name.startsWith('ruleset-'))!
-  first.nft.model.apply(`delete chain ip lightpath ${marker}\ntable ip lightpath {\nchain ruleset-older {\n}\n}\n`)
+  const table = tableOf('ip')
+  first.nft.model.apply([
+    { do: 'delete chain', table, name: marker },
+    { do: 'declare', table, sets: [], chains: [{ name: 'ruleset-older', rules: [] }] },
+  ])
   first.nft.texts.length = 0
   const { tables, nft, run } = bound(new Agent(first.nft))
   await run([web])
@@ -272,7 +297,7 @@ test('A port that goes while another is refused is gone, and what comes after is
   await agent.tables.close()
 })
 
-test('Without nft nothing crashes; it is reported, and all is written when nft is there', async () => {
+test('Without the right to write nothing crashes; it is reported, and all is written when it may be', async () => {
   const agent = new Agent()
   agent.nft.missing = true
   await agent.tables.start()
@@ -280,7 +305,7 @@ test('Without nft nothing crashes; it is reported, and all is written when nft i
   agent.tables.synced()
   const [problem] = agent.problems.get('kernel')!
   assert.equal(problem!.code, 'LP401')
-  assert.match(problem!.remedy, /install/)
+  assert.match(problem!.remedy, /CAP_NET_ADMIN/)
   agent.nft.missing = false
   await agent.tables.settled()
   assert.deepEqual(unordered(agent.nft.model.elements()), wanted([web]))
@@ -358,7 +383,7 @@ test('One endpoint of 5,000 that leaves costs a handful of elements', async () =
 test('The switch of the overlay is left alone', async () => {
   const agent = new Agent()
   await agent.run([web])
-  agent.nft.model.apply('add element ip lightpath overlay_off { ip }\n')
+  agent.nft.model.apply([adding('ip', 'overlay_off', 'ip')])
   await agent.tables.close()
   const { tables, nft, run } = bound(new Agent(agent.nft))
   await run([])
@@ -482,8 +507,11 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
           }
         } else {
           await agent.tables.settled()
-          if (step.do === 'delete tables') agent.nft.model.apply('delete table ip lightpath\n')
-          else agent.nft.model.apply('flush set ip lightpath envoy\nflush set ip lightpath endpoints-tcp\n')
+          if (step.do === 'delete tables') agent.nft.model.apply([{ do: 'delete table', table: tableOf('ip') }])
+          else
+            agent.nft.model.apply(
+              ['envoy', 'endpoints-tcp'].map(name => ({ do: 'flush set', table: tableOf('ip'), name })),
+            )
           // It is noticed by the first change that touches what is gone.
           for (const state of [...states.values(), stateOf(0, [])]) {
             const bare = { ...state, endpoints: [], external: undefined }

@@ -7,7 +7,8 @@ import { staleFrontends } from './conntrack.ts'
 import { type Elements, type Family, nodeOwner, overlaySets } from './elements.ts'
 import { findDamage, findPresence } from './inspection.ts'
 import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from './layer.ts'
-import { renderOverlaySwitch } from './nft.ts'
+import type { Operation } from './nftables/operations.ts'
+import { switchOverlay } from './nftables/switch.ts'
 import { type NodeFacts, planNode, type Surroundings, unknownSurroundings } from './node.ts'
 import { Overlay, type VipPort } from './overlay.ts'
 import { nothingSteered } from './plan.ts'
@@ -17,7 +18,7 @@ import { changeOf, elementsOf, type PortChange, type PortRecord } from './record
 import { repeat } from './repeat.ts'
 import { Rounds } from './rounds.ts'
 import { RoutingKeeper } from './routingkeeper.ts'
-import { familiesOf, markerFor, renderReplacement, tableName } from './ruleset.ts'
+import { familiesOf, markerFor, replacement, tableName } from './ruleset.ts'
 import { StaleFlows } from './stale-flows.ts'
 import { Writer } from './writer.ts'
 
@@ -196,21 +197,21 @@ export class KernelTables implements KernelLayer {
 
   /** Tables of ours are known by their marker chain; where all have it, and nothing is wrong, nothing is written. */
   async #install(isDamaged: boolean): Promise<void> {
-    const statements: string[] = []
+    const operations: Operation[] = []
     for (const family of this.#families) {
       const chains = await this.#programs.nft.chains(family)
       if (!isDamaged && chains.includes(markerFor(family, this.#options))) continue
-      statements.push(renderReplacement(family, chains, this.#options))
-      if (chains.length === 0 && this.#switchedOff.has(family)) statements.push(renderOverlaySwitch(family, false))
+      operations.push(...replacement(family, chains, this.#options))
+      if (chains.length === 0 && this.#switchedOff.has(family)) operations.push(...switchOverlay(family, false))
     }
-    if (statements.length > 0) await this.#programs.nft.apply(statements.join(''))
+    if (operations.length > 0) await this.#programs.nft.apply(operations)
     await this.#routing.ensure()
   }
 
   async #inherit(): Promise<void> {
     for (const family of this.#families) {
       for (const set of overlaySets) {
-        await this.#programs.nft.listSet(family, set, { element: (_set, key) => this.#overlay.inherit(key) })
+        for (const key of (await this.#programs.nft.keys(family, set)) ?? []) this.#overlay.inherit(key)
       }
     }
   }
@@ -235,8 +236,8 @@ export class KernelTables implements KernelLayer {
 
   async #checkInstalled(): Promise<void> {
     for (const family of this.#families) {
-      const chains = await this.#programs.nft.chains(family)
-      if (!chains.includes(markerFor(family, this.#options))) throw new Error(`table ${family} ${tableName} is gone`)
+      const isThere = await this.#programs.nft.hasChain(family, markerFor(family, this.#options))
+      if (!isThere) throw new Error(`table ${family} ${tableName} is gone`)
     }
   }
 

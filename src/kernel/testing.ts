@@ -3,7 +3,11 @@
 import type { IpFamily } from '../services/address.ts'
 import type { Layer, PortState } from '../services/port.ts'
 import { defaultSettings } from '../services/settings.ts'
+import type { Family } from './elements.ts'
 import type { KernelOptions } from './layer.ts'
+import type { Operation } from './nftables/operations.ts'
+import { fixedSet } from './nftables/sets.ts'
+import { tableOf } from './ruleset.ts'
 
 export const testOptions: KernelOptions = {
   families: ['IPv4', 'IPv6'],
@@ -59,4 +63,10 @@ export function portState(
 function parseEndpoint(text: string) {
   const [, ip, port, node] = /^(.*)[: ](\d+)(?:@(\S+))?$/.exec(text)!
   return { ip: ip!, port: Number(port), ...(node === undefined ? {} : { nodeName: node }) }
+}
+
+/** Puts keys into one of our sets, as somebody else may. */
+export function adding(family: Family, set: string, ...keys: readonly string[]): Operation {
+  const elements = keys.map(key => ({ key, value: '' }))
+  return { do: 'add', table: tableOf(family), set: fixedSet(set), elements }
 }

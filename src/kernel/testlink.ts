@@ -2,6 +2,8 @@
 
 import { CommandError, type CommandPrefix, runCommand } from './command.ts'
 import { type Family, familyNames } from './elements.ts'
+import { withNftables } from './nftables/client.ts'
+import type { Table } from './nftables/operations.ts'
 
 /** For `ip -batch`. Without ARP the two need no neighbours, and take each other's packets because they have the same address. */
 export function testLink([inner, outer]: readonly [string, string], address: string): readonly string[] {
@@ -12,32 +14,35 @@ export function testLink([inner, outer]: readonly [string, string], address: str
 }
 
 /** Removes the pair, by one of the two, and the test's nftables tables; whether there was anything. */
-export async function removeTest(device: string, table: string, prefix: CommandPrefix = []): Promise<boolean> {
-  const commands = [
-    ['ip', 'link', 'delete', device],
-    ...Object.values(familyNames).map(family => ['nft', 'delete', 'table', family, table]),
-  ]
-  let found = false
-  for (const command of commands) {
-    try {
-      await runCommand(command, { prefix })
-      found = true
-    } catch (error) {
-      if (!(error instanceof CommandError) || error.failure !== 'refused') throw error
-    }
+export async function removeTest(
+  device: string,
+  table: string,
+  { prefix, netns }: { readonly prefix?: CommandPrefix; readonly netns?: string } = {},
+): Promise<boolean> {
+  const tables = Object.values(familyNames).map(family => ({ family, name: table }))
+  const found = [await removeLink(device, prefix ?? []), ...(await removeTables(tables, netns))]
+  return found.includes(true)
+}
+
+async function removeLink(device: string, prefix: CommandPrefix): Promise<boolean> {
+  try {
+    await runCommand(['ip', 'link', 'delete', device], { prefix })
+    return true
+  } catch (error) {
+    if (error instanceof CommandError && error.failure === 'refused') return false
+    throw error
   }
-  return found
+}
+
+async function removeTables(tables: readonly Table[], netns: string | undefined): Promise<readonly boolean[]> {
+  return withNftables(netns, async nft => {
+    const found: boolean[] = []
+    for (const table of tables) found.push(await nft.deleteTable(table))
+    return found
+  })
 }
 
 /** How many packets each counter of the test's table has counted, by its name. */
-export async function countedPackets(family: Family, table: string): Promise<ReadonlyMap<string, number>> {
-  const packets = new Map<string, number>()
-  let counter = ''
-  const onLine = (line: string) => {
-    counter = /^\s*counter (\w+) \{/.exec(line)?.[1] ?? counter
-    const found = /packets (\d+)/.exec(line)
-    if (found) packets.set(counter, Number(found[1]))
-  }
-  await runCommand(['nft', 'list', 'counters', 'table', family, table], { onLine })
-  return packets
+export function countedPackets(family: Family, table: string): Promise<ReadonlyMap<string, number>> {
+  return withNftables(undefined, nft => nft.counters({ family, name: table }))
 }

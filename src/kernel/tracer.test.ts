@@ -8,8 +8,8 @@ import { Mirror } from './mirror.ts'
 import { NftablesModel } from './model.ts'
 import { planNode, unknownSurroundings } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
-import { renderRuleset } from './render.ts'
-import { portState, testOptions } from './testing.ts'
+import { planRuleset } from './render.ts'
+import { adding, portState, testOptions } from './testing.ts'
 import type { Outcome, Packet, Surroundings } from './tracer.ts'
 
 const envoyAlive: Surroundings = { listener: 1666, localAddresses: ['172.30.0.1'], random: () => 0 }
@@ -17,7 +17,7 @@ const envoyDead: Surroundings = { ...envoyAlive, listener: undefined }
 
 function modelOf(states: readonly PortState[]): NftablesModel {
   const model = new NftablesModel()
-  model.apply(renderRuleset(states, undefined, testOptions))
+  model.apply(planRuleset(states, undefined, testOptions))
   return model
 }
 
@@ -78,7 +78,7 @@ test('A packet to a VIP:port comes out at one of the endpoints of that port, and
   fc.assert(
     fc.property(states, fc.constantFrom('pod', 'node'), (ports, from) => {
       const model = modelOf(ports)
-      model.apply('add element ip lightpath overlay_off { ip }\nadd element ip6 lightpath overlay_off { ip6 }\n')
+      model.apply([adding('ip', 'overlay_off', 'ip'), adding('ip6', 'overlay_off', 'ip6')])
       for (const state of ports) {
         const seen = new Set<string>()
         for (let slot = 0; slot < Math.max(1, state.endpoints.length); slot++) {
@@ -139,7 +139,7 @@ test('A port that a VIP does not have is refused at once; without a kube-proxy b
         const refused = state.port.protocol === 'TCP' ? 'reset' : 'reject'
         assert.equal(modelOf(ports).trace(packet, envoyAlive).verdict, refused)
         const beside = new NftablesModel()
-        beside.apply(renderRuleset(ports, undefined, { ...testOptions, ownsClusterIPs: false }))
+        beside.apply(planRuleset(ports, undefined, { ...testOptions, ownsClusterIPs: false }))
         assert.equal(beside.trace(packet, envoyAlive).verdict, 'forward')
         // What was open before, such as a connection of Envoy's, is none of this.
         assert.equal(modelOf(ports).trace({ ...packet, isNew: false }, envoyAlive).verdict, 'forward')
@@ -157,8 +157,8 @@ test('An address of the Service range that no Service has is dropped, ports of S
         current: planNode(unknownSurroundings, testOptions),
         wanted: planNode(surroundings, testOptions),
       }
-      model.apply(new Mirror().prepare([change]).transaction.text())
-      model.apply('add element ip lightpath overlay_off { ip }\nadd element ip6 lightpath overlay_off { ip6 }\n')
+      model.apply(new Mirror().prepare([change]).transaction.operations())
+      model.apply([adding('ip', 'overlay_off', 'ip'), adding('ip6', 'overlay_off', 'ip6')])
       assert.equal(model.trace(packetTo(http, { destination: '10.0.77.7', from }), envoyDead).verdict, 'drop')
       assert.equal(model.trace(packetTo(http, { destination: '10.9.77.7', from }), envoyDead).verdict, 'forward')
       for (const state of ports) {
@@ -196,7 +196,7 @@ test('A pod on a bridge is redirected to Envoy, and takes the kernel layer while
 
 test('With the overlay switched off everything new takes the kernel layer', () => {
   const model = modelOf([http])
-  model.apply('add element ip lightpath overlay_off { ip }\n')
+  model.apply([adding('ip', 'overlay_off', 'ip')])
   for (const from of ['pod', 'node'] as const) {
     const { verdict, destination } = model.trace(packetTo(http, { from }), envoyAlive)
     assert.deepEqual({ verdict, destination }, { verdict: 'forward', destination: '10.1.0.1' })
@@ -205,7 +205,7 @@ test('With the overlay switched off everything new takes the kernel layer', () =
 
 test('A pod that is to stay in the kernel layer does, and others go to Envoy still', () => {
   const model = modelOf([http])
-  model.apply('add element ip lightpath kernel-clients { 10.1.9.1 }\n')
+  model.apply([adding('ip', 'kernel-clients', '10.1.9.1')])
   const verdict = (source: string) => model.trace(packetTo(http, { source }), envoyAlive).verdict
   assert.deepEqual([verdict('10.1.9.1'), verdict('10.1.9.2')], ['forward', 'tproxy'])
 })
@@ -256,7 +256,7 @@ test('With affinity a client stays with its endpoint, over changes of other endp
           if (!endpoints.delete(toggled)) endpoints.add(toggled)
           if (endpoints.size === 0) endpoints.add(toggled)
           const change = { current: plan(sticky(...before)), wanted: plan(sticky(...[...endpoints].map(at))) }
-          model.apply(new Mirror().prepare([change]).transaction.text())
+          model.apply(new Mirror().prepare([change]).transaction.operations())
           if (!endpoints.has(toggled)) {
             for (const [who, where] of home) if (where === `10.1.0.${toggled}`) home.delete(who)
           }
@@ -272,7 +272,7 @@ function plan(state: PortState) {
 
 test('A connection of the node that is redirected to Envoy is refused where an unprivileged process has the port', () => {
   const model = modelOf([http])
-  model.apply(`add element ip lightpath envoy { ${http.vip} . 80 }`)
+  model.apply([adding('ip', 'envoy', `${http.vip} . 80`)])
   const packet = packetTo(http, { from: 'node' })
   assert.equal(model.trace(packet, envoyAlive).verdict, 'redirect')
   assert.equal(model.trace(packet, { ...envoyDead, impostor: 1666 }).verdict, 'reset')

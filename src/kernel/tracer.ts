@@ -3,12 +3,13 @@
 import { contains } from '../services/cidr.ts'
 import type { Family } from './elements.ts'
 import { anyAddress } from './external.ts'
-import { parseElements } from './listing.ts'
+import type { Chain, Hook } from './nftables/operations.ts'
+import type { Endpoint, Key, KeyPart, Marked, Rule, Statement, Verdict } from './nftables/rules/statement.ts'
 
 export interface TracedTable {
   /** By name of the set or map: its elements. */
   readonly sets: Map<string, Map<string, string>>
-  readonly chains: Map<string, string[]>
+  readonly chains: Map<string, Chain>
 }
 
 export interface Packet {
@@ -50,9 +51,8 @@ export interface Outcome {
   readonly connectionMark: number
 }
 
-const priorities: Readonly<Record<string, number>> = { mangle: -150, dstnat: -100, filter: 0, srcnat: 100 }
-
-type Verdict = 'accept' | 'drop' | 'reject' | 'reset' | 'continue'
+/** What a rule leads to; `continue` where it ends nothing. */
+type Result = 'accept' | 'drop' | 'reject' | 'reset' | 'continue'
 
 /** One packet on its way. */
 export class Trace {
@@ -102,27 +102,20 @@ export class Trace {
     }
   }
 
-  #hook(hook: string): 'accept' | 'drop' | 'reject' | 'reset' {
-    const chains: { name: string; type: string; priority: number }[] = []
-    for (const [name, rules] of this.#table?.chains ?? []) {
-      const match = /^type (\w+) hook (\w+) priority (\S+);/.exec(rules[0] ?? '')
-      if (match?.[2] !== hook) continue
-      chains.push({ name, type: match[1]!, priority: priorities[match[3]!] ?? Number(match[3]) })
-    }
-    for (const { name, type } of chains.sort((a, b) => a.priority - b.priority)) {
-      if (type === 'nat' && !this.#packet.isNew) continue
-      const verdict = this.#chain(name)
-      if (verdict !== 'accept' && verdict !== 'continue') return verdict
+  #hook(hook: Hook['hook']): Exclude<Result, 'continue'> {
+    const chains = [...(this.#table?.chains.values() ?? [])].filter(chain => chain.hook?.hook === hook)
+    for (const { name, hook } of chains.sort((a, b) => a.hook!.priority - b.hook!.priority)) {
+      if (hook!.type === 'nat' && !this.#packet.isNew) continue
+      const result = this.#chain(name)
+      if (result !== 'accept' && result !== 'continue') return result
     }
     return 'accept'
   }
 
-  #chain(name: string): Verdict {
-    const rules = this.#table!.chains.get(name)!
-    for (const rule of rules) {
-      if (rule.startsWith('type ')) continue
-      const verdict = this.#rule(rule)
-      if (verdict !== 'continue') return verdict
+  #chain(name: string): Result {
+    for (const rule of this.#table!.chains.get(name)!.rules) {
+      const result = this.#rule(rule)
+      if (result !== 'continue') return result
       if (this.#left) break
     }
     this.#left = false
@@ -132,180 +125,195 @@ export class Trace {
   /** After `goto` the rest of the chain is not looked at. */
   #left = false
 
-  #rule(rule: string): Verdict {
-    let rest = rule
-    while (rest !== '') {
-      const step = this.#statement(rest)
-      if (step.verdict) return step.verdict
-      if (!step.matches) return 'continue'
-      rest = rest.slice(step.length).trimStart()
+  #rule(rule: Rule): Result {
+    for (const statement of rule) {
+      const result = this.#statement(statement)
+      if (result === false) break
+      if (result !== true) return result
     }
     return 'continue'
   }
 
-  #statement(text: string): { length: number; matches: boolean; verdict?: Verdict } {
-    for (const [pattern, evaluate] of this.#statements()) {
-      const match = pattern.exec(text)
-      if (!match) continue
-      const result = evaluate(match)
-      return typeof result === 'string'
-        ? { length: match[0].length, matches: true, verdict: result }
-        : { length: match[0].length, matches: result }
+  /** Whether it matches, or what it leads to. */
+  #statement(statement: Statement): boolean | Result {
+    const { protocol, isNew, source, from } = this.#packet
+    switch (statement.kind) {
+      case 'lookup':
+        return this.#isIn(statement.set, statement.key) !== statement.isNot
+      case 'verdict map':
+        return this.#goBy(this.#valueOf(statement.map, statement.key))
+      case 'verdict':
+        return this.#goBy(statement.verdict)
+      case 'mark':
+        return ((this.#markOf(statement.of) & statement.bit) === statement.bit) !== statement.isNot
+      case 'set mark':
+        return this.#setMark(statement.of, statement.bit, statement.on)
+      case 'transport':
+        return protocol === statement.transport
+      case 'port':
+        return protocol === statement.transport && this.#port === statement.port
+      case 'first segment':
+        return protocol === 'tcp' && isNew
+      case 'not ending':
+        return protocol === 'tcp'
+      case 'address': {
+        const address = statement.of === 'saddr' ? source : this.#destination
+        return holds(statement.range, address) !== statement.isNot
+      }
+      case 'local address': {
+        const address = statement.of === 'saddr' ? source : this.#destination
+        const isLocal = this.#surroundings.localAddresses.includes(address)
+        return isLocal || (statement.of === 'saddr' && from === 'node')
+      }
+      case 'new connection':
+        return isNew
+      case 'direction':
+        return statement.direction === 'original'
+      case 'translated':
+        return this.#isTranslated !== statement.isNot
+      case 'from bridge':
+        return this.#packet.isBridged === true
+      case 'interface':
+        return this.#isFrom(statement.name) !== statement.isNot
+      case 'opaque socket':
+        return this.#surroundings.impostor === this.#port
+      case 'random zero':
+        return this.#surroundings.random(statement.mod) === 0
+      default:
+        return this.#act(statement)
     }
-    throw new Error(`the tracer does not know ${text}`)
   }
 
-  #statements(): readonly (readonly [RegExp, (match: RegExpExecArray) => boolean | Verdict])[] {
-    const { family, protocol, isNew, source, from } = this.#packet
-    const isLocal = (ip: string) => this.#surroundings.localAddresses.includes(ip)
-    const [address, port] = [this.#destination, this.#port]
-    const has = (set: string, key: string) => this.#table!.sets.get(set)!.has(key)
-    const jump = (value: string | undefined): boolean | Verdict => {
-      if (value === undefined) return false
-      const [verb, chain] = value.split(' ')
-      if (chain === undefined) return value as Verdict
-      const verdict = this.#chain(chain)
-      this.#left = verb === 'goto' && verdict === 'continue'
-      return verdict
+  #act(statement: Exclude<Statement, { kind: Matching }>): boolean | Result {
+    switch (statement.kind) {
+      case 'tproxy':
+        return this.#surroundings.listener === statement.port && this.#send('tproxy')
+      case 'redirect':
+        return this.#redirect(statement.port)
+      case 'masquerade':
+        this.#isMasqueraded = true
+        return 'accept'
+      case 'reject':
+        return statement.with === 'tcp reset' ? 'reset' : 'reject'
+      case 'dnat':
+        return this.#translateTo(statement.to)
+      case 'dnat by map':
+        return this.#translateBy(statement.key, statement.map)
+      case 'dnat to one of':
+        return this.#translateTo(statement.endpoints[this.#surroundings.random(statement.endpoints.length)]!)
+      case 'remember':
+        this.#table!.sets.get(statement.set)!.set(this.#packet.source, '')
+        return true
+      case 'counter':
+        return true
+      case 'set address':
+        throw new Error('the tracer does not follow changed addresses')
     }
-    const bits = (mark: number, operator: string, bit: string) =>
-      ((mark & Number(bit)) === Number(bit)) === (operator === '==')
-    return [
-      [/^ct direction original\b/, () => true],
-      [/^ct direction reply\b/, () => false],
-      [/^ct state (!= )?new\b/, match => isNew === (match[1] === undefined)],
-      [/^ct mark & (\w+) (==) \1/, match => bits(this.#connectionMark, match[2]!, match[1]!)],
-      [/^meta mark & (\w+) (==|!=) \1/, match => bits(this.#mark, match[2]!, match[1]!)],
-      [/^meta mark set meta mark & (\w+)/, match => this.#maskMark(Number(match[1]))],
-      [/^meta mark set meta mark \| (\w+)/, match => this.#setMarks(Number(match[1]), 0)],
-      [/^ct mark set ct mark \| (\w+)/, match => this.#setMarks(0, Number(match[1]))],
-      [/^ct status dnat\b/, () => this.#isTranslated],
-      [/^ct status & dnat != dnat\b/, () => !this.#isTranslated],
-      [/^meta protocol @(\S+)/, match => has(match[1]!, family)],
-      [/^meta iifkind "bridge"/, () => this.#packet.isBridged === true],
-      [/^meta l4proto (\w+)/, match => protocol === match[1]],
-      [/^tcp flags & \(syn \| ack\) == syn\b/, () => protocol === 'tcp' && isNew],
-      [/^tcp dport (\d+)/, match => protocol === 'tcp' && port === Number(match[1])],
-      [
-        /^ip6? daddr( & \S+)? \. tcp dport @(\S+)/,
-        match => protocol === 'tcp' && has(match[2]!, `${this.#key(match[1])} . ${port}`),
-      ],
-      [/^ip6? daddr @(\S+)/, match => this.#hasRange(match[1]!, '', address)],
-      [/^ip6? daddr != ([\da-f.:/]+)/, match => !holds(match[1]!, address)],
-      [/^fib daddr type local\b/, () => isLocal(address)],
-      [/^fib saddr type local\b/, () => from === 'node' || isLocal(source)],
-      [/^ip6? saddr (!= )?@(\S+)/, match => this.#hasRange(match[2]!, '', source) === (match[1] === undefined)],
-      [/^ip6? saddr & \S+ @(\S+)/, match => has(match[1]!, anyAddress[family])],
-      [/^tcp flags & \(fin \| rst\) == 0x0/, () => protocol === 'tcp'],
-      [
-        /^iifname (!= )?"([^"*]+)(\*?)"/,
-        ([, not, name, star]) => this.#isFrom(name!, star !== '') === (not === undefined),
-      ],
-      [/^update @(\S+) \{ ip6? saddr timeout \S+ \}/, match => this.#remember(match[1]!)],
-      [/^numgen random mod (\d+) 0\b/, match => this.#surroundings.random(Number(match[1])) === 0],
-      [/^ip6? saddr \. ip6? daddr @(\S+)/, match => has(match[1]!, `${source} . ${address}`)],
-      [/^ip6? daddr \. meta l4proto \. th dport @(\S+)/, match => has(match[1]!, `${address} . ${protocol} . ${port}`)],
-      [
-        /^ip6? daddr \. meta l4proto \. th dport \. ip6? saddr != @(\S+)/,
-        match => !this.#hasRange(match[1]!, `${address} . ${protocol} . ${port} . `, source),
-      ],
-      [
-        /^ip6? daddr( & \S+)? \. meta l4proto \. th dport vmap @(\S+)/,
-        match => jump(this.#table!.sets.get(match[2]!)!.get(`${this.#key(match[1])} . ${protocol} . ${port}`)),
-      ],
-      [
-        /^dnat ip6? to ip6? daddr( & \S+)? \. (\w+) dport \. numgen random mod (\d+)(?: offset (\d+))? map @(\S+)/,
-        match => this.#translate(match),
-      ],
-      [/^dnat to \[?([\da-f.:]+?)\]?:(\d+)$/, match => this.#translateTo(match[1]!, Number(match[2]))],
-      [
-        /^dnat ip6? to numgen random mod (\d+) map \{ (.*) \}/,
-        match => this.#translateTo(...this.#choose(Number(match[1]), match[2]!)),
-      ],
-      [/^tproxy to :(\d+)/, match => this.#surroundings.listener === Number(match[1]) && this.#send('tproxy')],
-      [/^redirect to :(\d+)/, match => this.#redirect(Number(match[1]))],
-      [/^socket transparent 0\b/, () => this.#surroundings.impostor === this.#port],
-      [/^masquerade fully-random/, () => this.#masquerade()],
-      [/^reject with tcp reset/, () => 'reset'],
-      [/^reject/, () => 'reject'],
-      [/^accept/, () => 'accept'],
-      [/^drop/, () => 'drop'],
-      [/^(goto|jump) \S+/, match => jump(match[0])],
-    ]
   }
 
-  #setMarks(mark: number, connectionMark: number): boolean {
-    this.#mark |= mark
-    this.#connectionMark |= connectionMark
+  #goBy(verdict: Verdict | undefined): boolean | Result {
+    if (verdict === undefined) return false
+    const [verb, chain] = verdict.split(' ')
+    if (chain === undefined) return verdict as 'accept' | 'drop'
+    const result = this.#chain(chain)
+    this.#left = verb === 'goto' && result === 'continue'
+    return result
+  }
+
+  #markOf(of: Marked): number {
+    return of === 'meta' ? this.#mark : this.#connectionMark
+  }
+
+  #setMark(of: Marked, bit: number, on: boolean): true {
+    const mark = on ? this.#markOf(of) | bit : this.#markOf(of) & ~bit
+    if (of === 'meta') this.#mark = mark
+    else this.#connectionMark = mark
     return true
   }
 
-  #send(how: 'tproxy' | 'redirect'): boolean {
+  /** In the words of elements; undefined where the packet has no such thing. */
+  #word(part: KeyPart): string | undefined {
+    const { family, protocol, source } = this.#packet
+    if (typeof part === 'object') return String(part.offset + this.#surroundings.random(part.random))
+    if (part === 'saddr') return source
+    if (part === 'daddr') return this.#destination
+    if (part === 'masked saddr' || part === 'masked daddr') return anyAddress[family]
+    if (part === 'l4proto') return protocol
+    if (part === 'protocol') return family
+    return part === 'th dport' || part === `${protocol} dport` ? String(this.#port) : undefined
+  }
+
+  #key(parts: Key): string | undefined {
+    const words = parts.map(part => this.#word(part))
+    return words.includes(undefined) ? undefined : words.join(' . ')
+  }
+
+  #valueOf(map: string, parts: Key): Verdict | undefined {
+    const key = this.#key(parts)
+    return key === undefined ? undefined : (this.#table!.sets.get(map)!.get(key) as Verdict | undefined)
+  }
+
+  /** Where the last part is an address, the set may hold a range of it. */
+  #isIn(set: string, parts: Key): boolean {
+    const key = this.#key(parts)
+    if (key === undefined) return false
+    const elements = this.#table!.sets.get(set)!
+    if (elements.has(key)) return true
+    const last = parts.at(-1)
+    if (last !== 'saddr' && last !== 'daddr') return false
+    const start = key.slice(0, key.lastIndexOf(' ') + 1)
+    const address = key.slice(start.length)
+    return [...elements.keys()].some(
+      range => range.includes('/') && range.startsWith(start) && holds(range.slice(start.length), address),
+    )
+  }
+
+  #send(how: 'tproxy' | 'redirect'): true {
     this.#toEnvoy = how
     return true
   }
 
-  /** Whether the set has a range that holds the address, behind these words. */
-  #hasRange(set: string, words: string, ip: string): boolean {
-    const keys = [...this.#table!.sets.get(set)!.keys()]
-    return keys.some(key => key.startsWith(words) && holds(key.slice(words.length), ip))
-  }
-
-  #maskMark(mask: number): boolean {
-    this.#mark &= mask
-    return true
-  }
-
-  #isFrom(name: string, isPrefix: boolean): boolean {
+  /** `veth*`: all names that begin so. */
+  #isFrom(name: string): boolean {
     const { interface: found = '' } = this.#packet
-    return isPrefix ? found.startsWith(name) : found === name
+    return name.endsWith('*') ? found.startsWith(name.slice(0, -1)) : found === name
   }
 
-  /** The destination, or what is left of it under the mask of node ports. */
-  #key(mask: string | undefined): string {
-    return mask === undefined ? this.#destination : anyAddress[this.#packet.family]
-  }
-
-  #translate([, mask, transport, count, offset, map]: RegExpExecArray): boolean | Verdict {
-    if (transport !== this.#packet.protocol) return false
-    const slot = Number(offset ?? 0) + this.#surroundings.random(Number(count))
-    const endpoint = this.#table!.sets.get(map!)!.get(`${this.#key(mask)} . ${this.#port} . ${slot}`)
+  #translateBy(key: Key, map: string): boolean | Result {
+    const endpoint = this.#valueOf(map, key)
     if (endpoint === undefined) return false
-    const [ip, port] = endpoint.split(' . ')
-    return this.#translateTo(ip!, Number(port))
+    const [ip, port] = endpoint.split(' . ') as [string, string]
+    return this.#translateTo({ ip, port: Number(port) })
   }
 
-  #translateTo(ip: string, port: number): Verdict {
+  #translateTo({ ip, port }: Endpoint): 'accept' {
     this.#destination = ip
     this.#port = port
     this.#isTranslated = true
     return 'accept'
   }
 
-  #choose(count: number, elements: string): [ip: string, port: number] {
-    const [, value] = [...parseElements(elements)][this.#surroundings.random(count)]!
-    const [ip, port] = value.split(' . ')
-    return [ip!, Number(port)]
-  }
-
-  #remember(set: string): boolean {
-    this.#table!.sets.get(set)!.set(this.#packet.source, '')
-    return true
-  }
-
-  #redirect(port: number): Verdict {
+  #redirect(port: number): 'accept' {
     this.#send('redirect')
-    this.#destination = this.#packet.family === 'ip' ? '127.0.0.1' : '::1'
-    this.#port = port
-    this.#isTranslated = true
-    return 'accept'
-  }
-
-  #masquerade(): Verdict {
-    this.#isMasqueraded = true
-    return 'accept'
+    return this.#translateTo({ ip: this.#packet.family === 'ip' ? '127.0.0.1' : '::1', port })
   }
 }
+
+type Matching =
+  | (
+      | 'lookup'
+      | 'verdict map'
+      | 'verdict'
+      | 'mark'
+      | 'set mark'
+      | 'transport'
+      | 'port'
+      | 'first segment'
+      | 'not ending'
+      | 'address'
+      | 'local address'
+    )
+  | ('new connection' | 'direction' | 'translated' | 'from bridge' | 'interface' | 'opaque socket' | 'random zero')
 
 /** @param range a CIDR, or one address */
 function holds(range: string, ip: string): boolean {

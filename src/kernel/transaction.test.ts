@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { operationsText } from './nftables/operations.ts'
 import { Transaction } from './transaction.ts'
+
+const textOf = (transaction: Transaction) => operationsText(transaction.operations())
 
 test('A transaction adds a chain before what jumps to it, and removes before it adds', () => {
   const transaction = new Transaction()
@@ -11,7 +14,7 @@ test('A transaction adds a chain before what jumps to it, and removes before it 
   transaction.remove('ip envoy 10.0.0.9 . 80')
   transaction.remove('ip services 10.0.0.9 . udp . 53')
   assert.equal(
-    transaction.text(),
+    textOf(transaction),
     `table ip lightpath {
   chain endpoints-tcp-1 {
     dnat ip to ip daddr . tcp dport . numgen random mod 1 map @endpoints-tcp
@@ -32,7 +35,7 @@ test('A chain that exists is not added again, not even twice within a transactio
   transaction.add('ip services 10.0.0.1 . tcp . 80', 'goto endpoints-tcp-3', new Set(['ip endpoints-tcp-3']))
   transaction.add('ip services 10.0.0.2 . tcp . 80', 'goto endpoints-tcp-4', new Set())
   transaction.add('ip services 10.0.0.3 . tcp . 80', 'goto endpoints-tcp-4', new Set())
-  assert.deepEqual(transaction.text().match(/chain \S+/g), ['chain endpoints-tcp-4'])
+  assert.deepEqual(textOf(transaction).match(/chain \S+/g), ['chain endpoints-tcp-4'])
 })
 
 test('Elements of both families go into one transaction', () => {
@@ -40,7 +43,7 @@ test('Elements of both families go into one transaction', () => {
   transaction.add('ip6 envoy fd00::1 . 80', '', new Set())
   transaction.add('ip envoy 10.0.0.1 . 80', '', new Set())
   assert.equal(
-    transaction.text(),
+    textOf(transaction),
     'add element ip lightpath envoy { 10.0.0.1 . 80 }\nadd element ip6 lightpath envoy { fd00::1 . 80 }\n',
   )
 })

@@ -1,11 +1,13 @@
-/** Changes recorded in any order and written as one text for `nft -f -`, in an order in which each is valid. */
+/** Changes recorded in any order and written as one transaction, in an order in which each is valid. */
 
-import { objectName, renderAffinity, renderClients } from './affinity.ts'
+import { affinityChain, clientsSet, objectName } from './affinity.ts'
 import { type Family, type OwnObject, overlaySets, partsOf, policySets, rangeSets, type SetName } from './elements.ts'
-import { block, chainFor, tableName } from './ruleset.ts'
+import type { Chain, Operation, SetElement } from './nftables/operations.ts'
+import { fixedSet, type SetDefinition } from './nftables/sets.ts'
+import { chainFor, tableOf } from './ruleset.ts'
 
-/** What nft reads as one command; its error messages quote the whole of it. */
-const elementsPerCommand = 256
+/** What one message holds: the length of an attribute has 16 bits. */
+const elementsPerOperation = 256
 
 /** Whatever refers to something goes before it, and comes after it; chains and sets of single ports lie beneath all. */
 const removalOrder: readonly Exclude<SetName, OwnObject>[] = [
@@ -27,17 +29,12 @@ const removalOrder: readonly Exclude<SetName, OwnObject>[] = [
 ]
 const additionOrder = removalOrder.toReversed()
 
-interface Item {
-  readonly key: string
-  readonly value: string
-}
-
 export class Transaction {
-  /** Chains, before all elements. */
-  readonly #chainTexts: string[] = []
+  /** Before all elements. */
+  readonly #newChains: { readonly family: Family; readonly chain: Chain }[] = []
   /** By `ip services` and the like. */
-  readonly #removed = new Map<string, Item[]>()
-  readonly #added = new Map<string, Item[]>()
+  readonly #removed = new Map<string, SetElement[]>()
+  readonly #added = new Map<string, SetElement[]>()
   /** The chains that this transaction adds, as `ip endpoints-tcp-3`. */
   readonly chains = new Set<string>()
   removals = 0
@@ -58,12 +55,12 @@ export class Transaction {
     this.additions++
     const { family, set, key } = partsOf(name)
     push(this.#added, `${family} ${set}`, { key, value })
-    const chain = set === 'services' || set === 'local-services' ? chainFor(family, value) : undefined
+    const chain = set === 'services' || set === 'local-services' ? chainFor(value) : undefined
     if (chain === undefined) return
     const chainName = `${family} ${chain.name}`
     if (existing.has(chainName) || this.chains.has(chainName)) return
     this.chains.add(chainName)
-    this.#chainTexts.push(chain.text)
+    this.#newChains.push({ family, chain })
   }
 
   /** The elements that it is about. */
@@ -73,51 +70,56 @@ export class Transaction {
     }
   }
 
-  text(): string {
-    const commands = [...this.#chainTexts]
-    for (const set of removalOrder) commands.push(...elementCommands('delete', set, this.#removed))
-    for (const family of families) commands.push(...this.#ownObjectCommands(family))
-    for (const set of additionOrder) commands.push(...elementCommands('add', set, this.#added))
-    return commands.join('')
+  operations(): readonly Operation[] {
+    return [
+      ...this.#newChains.map(({ family, chain }) => declare(family, [], [chain])),
+      ...removalOrder.flatMap(set => [...elementOperations('delete', set, this.#removed)]),
+      ...families.flatMap(family => [...this.#ownObjectOperations(family)]),
+      ...additionOrder.flatMap(set => [...elementOperations('add', set, this.#added)]),
+    ]
   }
 
   /** A chain that gets other rules is not deleted: what jumps to it stays. */
-  *#ownObjectCommands(family: Family): Generator<string> {
+  *#ownObjectOperations(family: Family): Generator<Operation> {
+    const table = tableOf(family)
     const chains = this.#added.get(`${family} affinity`) ?? []
     const staying = new Set(chains.map(({ key }) => key))
     for (const { key } of this.#removed.get(`${family} affinity`) ?? []) {
-      const chain = `chain ${family} ${tableName} ${objectName('affinity', key)}\n`
-      yield `flush ${chain}`
-      if (!staying.has(key)) yield `delete ${chain}`
+      const name = objectName('affinity', key)
+      yield { do: 'flush chain', table, name }
+      if (!staying.has(key)) yield { do: 'delete chain', table, name }
     }
     for (const { key } of this.#removed.get(`${family} clients`) ?? []) {
-      yield `delete set ${family} ${tableName} ${objectName('clients', key)}\n`
+      yield { do: 'delete set', table, name: objectName('clients', key) }
     }
     const sets = this.#added.get(`${family} clients`) ?? []
     if (sets.length + chains.length === 0) return
-    const texts = [
-      ...sets.map(({ key }) => renderClients(key, family)),
-      ...chains.map(({ key, value }) => renderAffinity(key, value)),
-    ]
-    yield block(family, texts.join(''))
+    yield declare(
+      family,
+      sets.map(({ key }) => clientsSet(key)),
+      chains.map(({ key, value }) => affinityChain(key, value)),
+    )
   }
 }
 
 const families: readonly Family[] = ['ip', 'ip6']
 
-function push(lists: Map<string, Item[]>, name: string, item: Item): void {
+function declare(family: Family, sets: readonly SetDefinition[], chains: readonly Chain[]): Operation {
+  return { do: 'declare', table: tableOf(family), sets, chains }
+}
+
+function push(lists: Map<string, SetElement[]>, name: string, item: SetElement): void {
   const list = lists.get(name)
   if (list) list.push(item)
   else lists.set(name, [item])
 }
 
-function* elementCommands(verb: 'add' | 'delete', set: SetName, lists: Map<string, Item[]>): Generator<string> {
+function* elementOperations(verb: 'add' | 'delete', set: SetName, lists: Map<string, SetElement[]>) {
   for (const family of families) {
     const items = lists.get(`${family} ${set}`) ?? []
-    for (let start = 0; start < items.length; start += elementsPerCommand) {
-      const part = items.slice(start, start + elementsPerCommand)
-      const texts = part.map(({ key, value }) => (value === '' ? key : `${key} : ${value}`))
-      yield `${verb} element ${family} ${tableName} ${set} { ${texts.join(', ')} }\n`
+    for (let start = 0; start < items.length; start += elementsPerOperation) {
+      const elements = items.slice(start, start + elementsPerOperation)
+      yield { do: verb, table: tableOf(family), set: fixedSet(set), elements } as const
     }
   }
 }

@@ -3,11 +3,12 @@
 import { type Family, overlaySets, partsOf } from './elements.ts'
 import type { KernelObserver } from './layer.ts'
 import { type Change, Mirror, type OwnedElements, type Prepared } from './mirror.ts'
-import type { NftClient } from './nft.ts'
-import { tableName } from './ruleset.ts'
+import type { NftClient } from './nftables/client.ts'
+import type { Operation } from './nftables/operations.ts'
+import { tableName, tableOf } from './ruleset.ts'
 
-/** Bounds the text of one transaction (about 1 MB) and the memory that nft takes for it. */
-export const maxElementsPerTransaction = 16_384
+/** Bounds how long the event loop waits for one transaction: some 10 ms. */
+export const maxElementsPerTransaction = 4096
 
 export class Writer {
   readonly #nft: NftClient
@@ -54,9 +55,8 @@ export class Writer {
 
   async clearOverlay(): Promise<void> {
     const sets = this.#families.flatMap(family => overlaySets.map(set => ({ family, set })))
-    const text = sets.map(({ family, set }) => `flush set ${family} ${tableName} ${set}\n`).join('')
     await this.#run(
-      text,
+      sets.map(({ family, set }) => ({ do: 'flush set', table: tableOf(family), name: set }) as const),
       sets.map(({ family, set }) => `${family} ${set}`),
     )
     this.#mirror.forgetOverlay()
@@ -78,25 +78,25 @@ export class Writer {
 
   async #apply({ transaction, commit }: Prepared, ports: readonly string[]): Promise<void> {
     if (!transaction.isEmpty) {
-      const text = transaction.text()
+      const operations = transaction.operations()
       const start = performance.now()
-      await this.#run(text, [...transaction.names()])
+      const bytes = await this.#run(operations, [...transaction.names()])
       this.#observer.flushed?.({
         ports,
         added: transaction.additions,
         removed: transaction.removals,
-        bytes: text.length,
+        bytes,
         milliseconds: performance.now() - start,
       })
     }
     commit()
   }
 
-  async #run(text: string, names: readonly string[]): Promise<void> {
+  async #run(operations: readonly Operation[], names: readonly string[]): Promise<number> {
     this.#running = names
     for (const name of names) this.#touched?.add(name)
     try {
-      await this.#nft.apply(text)
+      return await this.#nft.apply(operations)
     } finally {
       this.#running = []
     }

@@ -8,7 +8,7 @@
 
 import { release } from 'node:os'
 import { familyNames } from '../kernel/elements.ts'
-import { Nft } from '../kernel/nft.ts'
+import { type Nftables, withNftables } from '../kernel/nftables/client.ts'
 import { findPairs, type PairOptions } from '../kernel/pairs.ts'
 import { type PodNetwork, readPodNetwork } from '../kernel/podnetwork.ts'
 import { testReplies } from '../kernel/replytest.ts'
@@ -44,8 +44,8 @@ export async function chooseClientAddress(
 }
 
 async function isPreserved(families: readonly IpFamily[]): Promise<boolean> {
-  const chains = await Promise.all(families.map(family => new Nft().chains(familyNames[family])))
-  return chains.every(hasClientAddress)
+  const read = (nft: Nftables) => Promise.all(families.map(family => nft.chains(familyNames[family])))
+  return (await withNftables(undefined, read)).every(hasClientAddress)
 }
 
 export function forwarded(obstacle: string): ClientAddressChoice {

@@ -12,7 +12,7 @@ import { NftablesModel } from '../kernel/model.ts'
 import { planNode, unknownSurroundings } from '../kernel/node.ts'
 import { meantForEnvoy } from '../kernel/overlay.ts'
 import { placementOf, planPort } from '../kernel/plan.ts'
-import { renderRuleset } from '../kernel/render.ts'
+import { planRuleset } from '../kernel/render.ts'
 import { testOptions } from '../kernel/testing.ts'
 import type { Packet } from '../kernel/tracer.ts'
 import { type Direction, type Pod, type Policy, selects } from '../services/networkpolicy.ts'
@@ -122,12 +122,14 @@ class World {
   #program(): NftablesModel {
     const model = new NftablesModel()
     const states = [...this.table.states()]
-    model.apply(renderRuleset([], undefined, testOptions))
+    model.apply(planRuleset([], undefined, testOptions))
     const wanted = [
       planNode({ ...unknownSurroundings, node, policies: this.table.policies.facts }, testOptions),
       ...states.map(state => planPort(placementOf(state, meantForEnvoy(state), undefined), testOptions)),
     ]
-    model.apply(new Mirror().prepare(wanted.map(each => ({ current: new Map(), wanted: each }))).transaction.text())
+    model.apply(
+      new Mirror().prepare(wanted.map(each => ({ current: new Map(), wanted: each }))).transaction.operations(),
+    )
     return model
   }
 

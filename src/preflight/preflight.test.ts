@@ -2,56 +2,79 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Link } from '../kernel/netlink/route/links.ts'
 import type { Rule } from '../kernel/netlink/route/rules.ts'
+import type { Expression } from '../kernel/nftables/rules/expression.ts'
+import { type Ruleset, tableFamilies } from '../kernel/nftables/wire/dump.ts'
 import { checkConntrack, checkMigration, checkPortRange } from './limits.ts'
 import { checkEncryption, checkPodNetwork, cniTypes } from './network.ts'
 import { checkKernel } from './programs.ts'
 import { checkOrder, checkRules, checkTable } from './routing.ts'
-import { checkForeignRules, foreignRules } from './ruleset.ts'
+import { checkForeignRules, type ForeignRules, foreignRules } from './ruleset.ts'
+
+type Found = Partial<Omit<Ruleset, 'family'>> & { readonly family?: number }
+
+function rulesOf(found: Found): ForeignRules {
+  return foreignRules([{ family: tableFamilies.ip, tables: [], chains: [], rules: [], ...found }], 0x9000)
+}
 
 /** What is said of a ruleset, by name of the check. */
-function ofRuleset(...lines: readonly string[]): ReadonlyMap<string, string> {
-  const reader = foreignRules(0x9000)
-  for (const line of lines) reader.onLine(line)
-  const checks = checkForeignRules(reader.found(), '0x8000 or 0x1000', 'all')
+function ofRuleset(found: Found): ReadonlyMap<string, string> {
+  const checks = checkForeignRules(rulesOf(found), '0x8000 or 0x1000', 'all')
   return new Map(checks.map(({ name, outcome, found }) => [name, `${outcome}: ${found}`]))
 }
 
+const word = (value: number) => new Uint8Array(Uint32Array.of(value).buffer)
+const load = (name: 'meta' | 'ct'): Expression => ({ name, key: 3, dreg: 1 })
+const save: Expression = { name: 'meta', key: 3, sreg: 1 }
+const change = (mask: number, xor: number): Expression => {
+  return { name: 'bitwise', sreg: 1, dreg: 1, length: 4, mask: word(mask), xor: word(xor) }
+}
+const compare = (value: number): Expression => ({ name: 'cmp', sreg: 1, op: 0, data: word(value) })
+const put = (value: number): Expression => ({ name: 'immediate', dreg: 1, data: word(value) })
+const extension = (name: 'match' | 'target', extension: string, ...words: readonly number[]): Expression => {
+  return { name, extension, info: new Uint8Array(Uint32Array.from(words).buffer) }
+}
+
 describe('rules of others', () => {
-  const inChain = (rule: string) => ofRuleset('table ip cni {', '\tchain mark {', `\t\t${rule}`, '\t}', '}')
-  for (const rule of [
-    'meta mark & 0x00001000 == 0x00001000 accept',
-    'meta mark set meta mark | 0x00008000',
-    'meta mark set 0x00001000',
-    'meta mark 0x00008000 accept',
-    'ct mark & 0x0000f000 == 0x00009000 drop',
-    'meta mark set (meta mark & 0xffffffff) ^ 0x00001000',
-  ]) {
-    test(`that use a mark of ours are named: ${rule}`, () => {
-      assert.equal(inChain(rule).get('marks in rules'), `fails: others use 0x8000 or 0x1000: ip cni mark: ${rule}`)
+  const inChain = (expressions: readonly Expression[]) => {
+    return ofRuleset({ rules: [{ table: 'cni', chain: 'mark', expressions }] }).get('marks in rules')!
+  }
+  const using: readonly (readonly [text: string, expressions: readonly Expression[]])[] = [
+    ['meta mark & 0x1000 == 0x1000', [load('meta'), change(0x1000, 0), compare(0x1000)]],
+    ['meta mark set meta mark | 0x8000', [load('meta'), change(0xffff_7fff, 0x8000), save]],
+    ['meta mark set 0x1000', [put(0x1000), save]],
+    ['meta mark 0x8000', [load('meta'), compare(0x8000)]],
+    ['ct mark & 0xf000 == 0x9000', [load('ct'), change(0xf000, 0), compare(0x9000)]],
+    ['meta mark set meta mark ^ 0x1000', [load('meta'), change(0xffff_ffff, 0x1000), save]],
+    ['[target MARK]', [extension('target', 'MARK', 0x8000, 0x8000)]],
+    ['[match connmark]', [extension('match', 'connmark', 0x1000, 0x1000)]],
+  ]
+  for (const [text, expressions] of using) {
+    test(`that use a mark of ours are named: ${text}`, () => {
+      assert.equal(inChain(expressions), `fails: others use 0x8000 or 0x1000: ip cni mark: ${text}`)
     })
   }
 
-  for (const rule of [
-    'meta mark & 0x00004000 == 0x00004000 masquerade',
-    'meta mark set meta mark & 0xffffbfff',
-    'meta mark & 0xffff0000 == 0x00010000 accept',
-    'meta mark & 0x00001000 == 0x00000000 accept',
-    'tcp dport 0x1000 accept',
-  ]) {
-    test(`that leave our marks alone do not count: ${rule}`, () => {
-      assert.match(inChain(rule).get('marks in rules')!, /^ok/)
-    })
+  const sparing: readonly (readonly [text: string, expressions: readonly Expression[]])[] = [
+    ['another mark is asked for', [load('meta'), change(0x4000, 0), compare(0x4000)]],
+    ['other bits are taken off', [load('meta'), change(0xffff_bfff, 0), save]],
+    ['ours are not among those that are asked for', [load('meta'), change(0xffff_0000, 0), compare(0x0001_0000)]],
+    ['ours are asked not to be there', [load('meta'), change(0x1000, 0), compare(0)]],
+    ['a port has the number', [{ name: 'payload', base: 2, offset: 2, length: 2, dreg: 1 }, compare(0x1000)]],
+    ['an extension of iptables is of another mark', [extension('target', 'MARK', 0x4000, 0x4000)]],
+    ['an extension of iptables is of no mark', [extension('match', 'limit', 0x9000)]],
+  ]
+  for (const [text, expressions] of sparing) {
+    test(`that leave our marks alone do not count: ${text}`, () => assert.match(inChain(expressions), /^ok/))
   }
+
+  const hook = (hook: string, policy: 'accept' | 'drop') => ({ type: 'filter', hook, priority: 0, policy })
 
   test('of ours do not count, whatever they do', () => {
-    const found = ofRuleset(
-      'table ip lightpath {',
-      '\tchain guard {',
-      '\t\ttype filter hook input priority filter; policy drop;',
-      '\t\tmeta mark & 0x00001000 == 0x00001000 accept',
-      '\t}',
-      '}',
-    )
+    const found = ofRuleset({
+      tables: ['lightpath'],
+      chains: [{ table: 'lightpath', name: 'guard', hook: hook('input', 'drop') }],
+      rules: [{ table: 'lightpath', chain: 'guard', expressions: [load('meta'), compare(0x1000)] }],
+    })
     assert.deepEqual(
       [...found.values()].filter(text => !text.startsWith('ok')),
       [],
@@ -59,34 +82,26 @@ describe('rules of others', () => {
   })
 
   test('that drop at input or forward are named, with the firewall that they are of', () => {
-    const hook = (name: string, policy: string) => `type filter hook ${name} priority filter; policy ${policy};`
-    const found = ofRuleset(
-      ...[
-        'table ip filter {',
-        'chain INPUT {',
-        hook('input', 'drop'),
-        '}',
-        'chain OUTPUT {',
-        hook('output', 'drop'),
-        '}',
-        '}',
-      ],
-      ...['table inet firewalld {', 'chain filter_FORWARD {', hook('forward', 'accept'), '}', '}'],
-    )
-    assert.equal(found.get('firewall'), 'warning: firewalld; policy drop in ip filter INPUT')
+    const chains = [
+      { table: 'filter', name: 'INPUT', hook: hook('input', 'drop') },
+      { table: 'filter', name: 'OUTPUT', hook: hook('output', 'drop') },
+    ]
+    assert.equal(ofRuleset({ tables: ['filter'], chains }).get('firewall'), 'warning: policy drop in ip filter INPUT')
+    const firewalld = [{ table: 'firewalld', name: 'filter_FORWARD', hook: hook('forward', 'accept') }]
+    const found = ofRuleset({ family: tableFamilies.inet, tables: ['firewalld'], chains: firewalld })
+    assert.equal(found.get('firewall'), 'warning: firewalld')
   })
 
   test('of a kube-proxy are no reason to worry where we serve labelled Services only', () => {
-    const reader = foreignRules(0x9000)
-    reader.onLine('table ip kube-proxy {')
-    const checks = checkForeignRules(reader.found(), '', 'labelled')
+    const checks = checkForeignRules(rulesOf({ tables: ['kube-proxy'] }), '', 'labelled')
     assert.equal(checks.find(({ name }) => name === 'kube-proxy')?.outcome, 'ok')
   })
 
   test('tell the mode of kube-proxy', () => {
-    assert.match(ofRuleset('table ip kube-proxy {', '}').get('kube-proxy')!, /^warning: .*nftables/)
-    assert.match(ofRuleset('table ip nat {', 'chain KUBE-SERVICES {', '}', '}').get('kube-proxy')!, /iptables or ipvs/)
-    assert.match(ofRuleset('table ip nat {', '}').get('kube-proxy')!, /^ok/)
+    const chains = [{ table: 'nat', name: 'KUBE-SERVICES', hook: undefined }]
+    assert.match(ofRuleset({ tables: ['kube-proxy'] }).get('kube-proxy')!, /^warning: .*nftables/)
+    assert.match(ofRuleset({ tables: ['nat'], chains }).get('kube-proxy')!, /iptables or ipvs/)
+    assert.match(ofRuleset({ tables: ['nat'] }).get('kube-proxy')!, /^ok/)
   })
 })
 

@@ -1,7 +1,7 @@
 /** All that is looked at of a node before Lightpath is installed. Nothing is changed. */
 
 import { release } from 'node:os'
-import { CommandError, runCommand } from '../kernel/command.ts'
+import { CommandError } from '../kernel/command.ts'
 import type { Redirect } from '../kernel/layer.ts'
 import { libcProblem } from '../kernel/netlink/libc.ts'
 import type { RulesetOptions } from '../kernel/ruleset.ts'
@@ -12,7 +12,7 @@ import { checkPorts, checkSysctls } from './limits.ts'
 import { checkNetwork } from './network.ts'
 import { checkKernel, checkPrograms, checkRules } from './programs.ts'
 import { checkRouting, type RoutingMarks } from './routing.ts'
-import { checkForeignRules, foreignRules } from './ruleset.ts'
+import { checkForeignRules, readForeignRules } from './ruleset.ts'
 
 export interface PreflightOptions extends RulesetOptions, RoutingMarks {
   readonly families: readonly IpFamily[]
@@ -32,7 +32,7 @@ export async function checkNode(options: PreflightOptions, onStep: (step: string
     ['programs', () => checkPrograms(options.redirect)],
     ['kernel', async () => checkKernel(release())],
     [options.redirect, () => checkRules(options.redirect, options.families, options)],
-    ['rules of others', () => readForeignRules(options)],
+    ['rules of others', () => lookAtForeignRules(options)],
     ['routing', async () => checkRouting(options)],
     ['pod network', () => checkNetwork(options.cniDirectory)],
     ['settings of the kernel', checkSysctls],
@@ -48,19 +48,18 @@ export async function checkNode(options: PreflightOptions, onStep: (step: string
   return checks
 }
 
-async function readForeignRules(options: PreflightOptions): Promise<readonly Check[]> {
+async function lookAtForeignRules(options: PreflightOptions): Promise<readonly Check[]> {
   const { steeringMark, envoyMark, services, redirect } = options
-  const reader = foreignRules(steeringMark | envoyMark)
   try {
-    await runCommand(['nft', 'list', 'ruleset'], { onLine: reader.onLine })
+    const found = await readForeignRules(steeringMark | envoyMark)
+    const bits = [steeringMark, envoyMark].map(bit => `0x${bit.toString(16)}`).join(' or ')
+    return checkForeignRules(found, bits, services)
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
     if (redirect === 'iptables') {
       const remedy = 'look in iptables-save for rules that drop at INPUT, and for marks that are ours'
       return [warning('rules of others', 'not looked at: that takes nftables', remedy)]
     }
-    return [fails('rules of others', `nft: ${error.message}`, 'install nftables, run as root')]
+    return [fails('rules of others', `nf_tables: ${error.message}`, 'run as root')]
   }
-  const bits = [steeringMark, envoyMark].map(bit => `0x${bit.toString(16)}`).join(' or ')
-  return checkForeignRules(reader.found(), bits, services)
 }

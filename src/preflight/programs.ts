@@ -1,12 +1,14 @@
 /** The system's programs, and whether the kernel takes our rules: they are checked by the kernel and not applied. */
 
-import { type CommandError, runCommand } from '../kernel/command.ts'
+import type { CommandError } from '../kernel/command.ts'
 import { familyNames } from '../kernel/elements.ts'
+import { chooserName } from '../kernel/external.ts'
 import { renderFixedPart } from '../kernel/iptables/install.ts'
 import { IptablesPrograms } from '../kernel/iptables/programs.ts'
 import type { SavedRules } from '../kernel/iptables/saved.ts'
 import type { Redirect } from '../kernel/layer.ts'
-import { type RulesetOptions, renderFixedPart as renderNftables, tableName } from '../kernel/ruleset.ts'
+import { type Nftables, withNftables } from '../kernel/nftables/client.ts'
+import { chainFor, fixedPart, type RulesetOptions, tableName } from '../kernel/ruleset.ts'
 import type { IpFamily } from '../services/address.ts'
 import { hasPortRange } from '../services/clientaddress.ts'
 import { type Check, fails, ok, warning } from './check.ts'
@@ -15,7 +17,7 @@ import { outputOf } from './output.ts'
 const always = [{ name: 'ip', args: ['-V'], packages: 'iproute2' }] as const
 
 const programs = {
-  nftables: [{ name: 'nft', args: ['--version'], packages: 'nftables' }, ...always],
+  nftables: always,
   iptables: [
     { name: 'iptables-restore', args: ['--version'], packages: 'iptables' },
     { name: 'ip6tables-restore', args: ['--version'], packages: 'iptables' },
@@ -56,28 +58,29 @@ export function checkRules(redirect: Redirect, families: readonly IpFamily[], op
   return redirect === 'nftables' ? checkRuleset(families, options) : checkIptables(families, options)
 }
 
-/** The whole of our fixed rules, in a table of another name, by `nft --check`: TPROXY, maps, all hooks. */
+/** The whole of our fixed rules, in a table of another name, in a batch that is never committed: TPROXY, maps, all hooks. */
 async function checkRuleset(families: readonly IpFamily[], options: RulesetOptions): Promise<readonly Check[]> {
-  return Promise.all(
-    families.map(async ipFamily => {
-      const name = `nftables, ${ipFamily}`
-      const family = familyNames[ipFamily]
-      const head = `table ${family} ${tableName}`
-      const rules = renderNftables(family, options).replace(head, `${head}-preflight`)
-      try {
-        await runCommand(['nft', '--check', '-f', '-'], { input: rules })
-        return ok(name, 'the kernel takes our rules: TPROXY, maps, NAT')
-      } catch (error) {
-        const { failure, message } = error as CommandError
-        if (failure === 'permission') return fails(name, message, 'run as root')
-        return fails(
-          name,
-          `the kernel refuses our rules: ${message}`,
-          'use a kernel with nft_tproxy, nft_nat, nft_numgen and nf_tables',
-        )
-      }
-    }),
-  )
+  return withNftables(undefined, nft => Promise.all(families.map(family => checkFamily(nft, family, options))))
+}
+
+async function checkFamily(nft: Nftables, ipFamily: IpFamily, options: RulesetOptions): Promise<Check> {
+  const name = `nftables, ${ipFamily}`
+  const family = familyNames[ipFamily]
+  const sample = chainFor(`goto ${chooserName({ transport: 'tcp', count: 2 })}`)!
+  const { chains, ...part } = fixedPart(family, options)
+  const table = { family, name: `${tableName}-preflight` }
+  try {
+    await nft.check([{ ...part, table, chains: [...chains, sample] }])
+    return ok(name, 'the kernel takes our rules: TPROXY, maps, NAT')
+  } catch (error) {
+    const { failure, message } = error as CommandError
+    if (failure === 'permission') return fails(name, message, 'run as root')
+    return fails(
+      name,
+      `the kernel refuses our rules: ${message}`,
+      'use a kernel with nft_tproxy, nft_nat, nft_numgen and nf_tables',
+    )
+  }
 }
 
 const nothing: SavedRules = { chains: new Map(), jumps: new Map(), ports: new Map() }

@@ -1,5 +1,9 @@
 /** What others have in nftables: firewalls, kube-proxy, and marks that are ours. */
 
+import { withNftables } from '../kernel/nftables/client.ts'
+import { usesMark } from '../kernel/nftables/rules/marks.ts'
+import { printRule } from '../kernel/nftables/rules/print.ts'
+import { type Ruleset, tableFamilies } from '../kernel/nftables/wire/dump.ts'
 import { tableName } from '../kernel/ruleset.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import { type Check, fails, ok, someOf, warning } from './check.ts'
@@ -14,45 +18,42 @@ export interface ForeignRules {
   readonly marks: readonly string[]
 }
 
-/** Reads what `nft list ruleset` prints, of any size. */
-export function foreignRules(bits: number) {
-  const dropping: string[] = []
-  const tables = new Set<string>()
-  const chains = new Set<string>()
-  const marks: string[] = []
-  let table = ''
-  let chain = ''
-  let isOurs = false
-  const onLine = (line: string) => {
-    const text = line.trim()
-    const opening = /^(table|chain) (.+) \{/.exec(text)
-    if (opening?.[1] === 'table') {
-      table = opening[2]!
-      isOurs = /^ip6? /.test(table) && table.split(' ')[1]!.startsWith(tableName)
-      if (!isOurs) tables.add(table)
-      return
-    }
-    if (isOurs) return
-    if (opening) {
-      chain = opening[2]!
-      chains.add(chain)
-    }
-    if (/hook (input|forward) .*policy drop;/.test(text)) dropping.push(`${table} ${chain}`)
-    else if (usesMark(text, bits)) marks.push(`${table} ${chain}: ${text.slice(0, 100)}`)
-  }
-  return { onLine, found: (): ForeignRules => ({ dropping, tables, chains, marks }) }
+/** All of nf_tables on this node, without ours. */
+export async function readForeignRules(bits: number): Promise<ForeignRules> {
+  return withNftables(undefined, async nft => {
+    const found: Ruleset[] = []
+    for (const family of Object.values(tableFamilies)) found.push(await nft.ruleset(family))
+    return foreignRules(found, bits)
+  })
 }
 
-/** Bits that a rule sets or asks for; those that it only leaves alone, as in `& 0xffffbfff`, do not count. */
-function usesMark(rule: string, bits: number): boolean {
-  const values = [
-    ...rule.matchAll(/mark (?:!= |== )?(0x[0-9a-f]+)/g),
-    ...rule.matchAll(/mark set (0x[0-9a-f]+)/g),
-    ...rule.matchAll(/(?:mark|\)) (?:\| |\^ |or |xor )(0x[0-9a-f]+)/g),
-    ...rule.matchAll(/mark (?:& |and )0x[0-9a-f]+ (?:== |!= )?(0x[0-9a-f]+)/g),
-    ...rule.matchAll(/mark (?:& |and )0x[0-9a-f]+ (?:\^ |xor )(0x[0-9a-f]+)/g),
-  ]
-  return values.some(([, value]) => (Number(value) & bits) !== 0)
+export function foreignRules(rulesets: readonly Ruleset[], bits: number): ForeignRules {
+  const isOurs = ({ family, table }: { family: number; table: string }) => {
+    return (family === tableFamilies.ip || family === tableFamilies.ip6) && table.startsWith(tableName)
+  }
+  const named = ({ family, table }: { family: number; table: string }) => `${familyWord(family)} ${table}`
+  const foreign = <T extends { table: string }>(of: (ruleset: Ruleset) => readonly T[]) =>
+    rulesets
+      .flatMap(ruleset => of(ruleset).map(each => ({ ...each, family: ruleset.family })))
+      .filter(each => !isOurs(each))
+  const chains = foreign(ruleset => ruleset.chains)
+  const dropping = chains.filter(({ hook }) => {
+    return hook?.policy === 'drop' && (hook.hook === 'input' || hook.hook === 'forward')
+  })
+  const marking = foreign(ruleset => ruleset.rules).filter(({ expressions }) => usesMark(expressions, bits))
+  return {
+    dropping: dropping.map(chain => `${named(chain)} ${chain.name}`),
+    tables: new Set(foreign(({ tables }) => tables.map(table => ({ table }))).map(named)),
+    chains: new Set(chains.map(({ name }) => name)),
+    marks: marking.map(rule => {
+      const text = printRule(rule.family === tableFamilies.ip6 ? 'ip6' : 'ip', rule.expressions)
+      return `${named(rule)} ${rule.chain}: ${text.slice(0, 100)}`
+    }),
+  }
+}
+
+function familyWord(family: number): string {
+  return Object.entries(tableFamilies).find(([, number]) => number === family)?.[0] ?? String(family)
 }
 
 /** @param bits ours, in words */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { missingEntrances, readKubeProxy } from './kube-proxy.ts'
-import { NftTableReader } from './nft-table.ts'
+import { NftTableReader } from './testing.ts'
 
 function parse(text: string) {
   const reader = new NftTableReader()

@@ -5,8 +5,8 @@
  * is not understood never passes as equal.
  */
 
+import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import { canonicalIp, hostPort, type IpFamily, type Protocol } from '../services/address.ts'
-import type { NftTable } from './nft-table.ts'
 import { protocols } from './protocols.ts'
 import { mergeRanges } from './ranges.ts'
 import { type Client, keyOfPlace, type Place, type Way, type Ways } from './ways.ts'

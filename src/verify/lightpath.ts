@@ -3,8 +3,9 @@
  * compared. The meaning of its maps and sets is in kernel/external.ts, kernel/affinity.ts and kernel/ruleset.ts.
  */
 
+import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import { canonicalIp, hostPort, type IpFamily, type Protocol } from '../services/address.ts'
-import { type NftTable, parseNftDuration } from './nft-table.ts'
+import { parseNftDuration } from './duration.ts'
 import { protocols } from './protocols.ts'
 import { mergeRanges } from './ranges.ts'
 import { type Client, keyOfPlace, type Place, type Way, type Ways } from './ways.ts'

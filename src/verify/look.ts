@@ -1,24 +1,15 @@
 /** Reads what is in the kernel of this node, and waits until what is on its way has arrived. */
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { CommandError, runCommand } from '../kernel/command.ts'
 import { familyNames } from '../kernel/elements.ts'
+import { withNftables } from '../kernel/nftables/client.ts'
+import { type NftTable, readTable as read } from '../kernel/nftables/snapshot.ts'
 import type { IpFamily } from '../services/address.ts'
 import { type Difference, lasting } from './compare.ts'
-import { type NftTable, NftTableReader } from './nft-table.ts'
 
 /** Undefined where there is no such table. Rejects with a CommandError. */
-export async function readTable(family: IpFamily, name: string): Promise<NftTable | undefined> {
-  const reader = new NftTableReader()
-  try {
-    // Protocols as numbers: their names depend on /etc/protocols, which slim container images lack.
-    const command = ['nft', '-p', 'list', 'table', familyNames[family], name]
-    await runCommand(command, { onLine: line => reader.line(line) })
-    return reader.table
-  } catch (error) {
-    if (error instanceof CommandError && /No such file/.test(error.message)) return undefined
-    throw error
-  }
+export function readTable(family: IpFamily, name: string): Promise<NftTable | undefined> {
+  return withNftables(undefined, nft => read(nft, { family: familyNames[family], name }))
 }
 
 /** Longer than kube-proxy waits between two syncs (1 s). */

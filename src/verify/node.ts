@@ -4,6 +4,7 @@
  */
 
 import { familyNames, partsOf, rangeSets } from '../kernel/elements.ts'
+import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import {
   type NodeFacts,
   type NodePlanOptions,
@@ -14,7 +15,6 @@ import {
 import type { IpFamily } from '../services/address.ts'
 import { contains } from '../services/cidr.ts'
 import type { Aspect, Difference } from './compare.ts'
-import type { NftTable } from './nft-table.ts'
 import { mergeRanges } from './ranges.ts'
 
 export interface NodeOptions extends NodePlanOptions {

@@ -8,6 +8,7 @@ import { netnsPath } from '../../src/demo/leftovers.ts'
 import { createNetwork, type LabNode, type Network, type Pod } from '../../src/demo/network.ts'
 import { type Child, runIn } from '../../src/demo/processes.ts'
 import type { Flush, KernelOptions } from '../../src/kernel/layer.ts'
+import { type KernelPrograms, systemPrograms } from '../../src/kernel/programs.ts'
 import { KernelTables } from '../../src/kernel/table.ts'
 import { testOptions } from '../../src/kernel/testing.ts'
 import type { Problem } from '../../src/services/problem.ts'
@@ -40,15 +41,17 @@ export class KernelLab {
   }
 
   /** As a new run of the agent would. Not started. */
-  createTables(options: Partial<KernelOptions> = {}): KernelTables {
+  createTables(options: Partial<KernelOptions> = {}, programs: Partial<KernelPrograms> = {}): KernelTables {
+    const all = { ...this.options, ...options }
     return new KernelTables(
-      { ...this.options, ...options },
+      all,
       {
         flushed: flush => void this.flushes.push(flush),
         damaged: what => void this.damages.push(what),
         problems: (origin, problems) =>
           void (problems.length === 0 ? this.problems.delete(origin) : this.problems.set(origin, problems)),
       },
+      { ...systemPrograms(all, all), ...programs },
     )
   }
 

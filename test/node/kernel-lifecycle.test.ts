@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { run as runProgram } from '../../src/demo/processes.ts'
+import { runIn, run as runProgram } from '../../src/demo/processes.ts'
 import { cleanupKernel } from '../../src/kernel/cleanup.ts'
 import { removeStaleUdp } from '../../src/kernel/conntrack.ts'
-import type { KernelOptions } from '../../src/kernel/layer.ts'
-import { Nft, readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nft.ts'
+import { Nftables } from '../../src/kernel/nftables/client.ts'
+import { readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nftables/switch.ts'
 import { noPolicies } from '../../src/kernel/node.ts'
 import { systemPrograms } from '../../src/kernel/programs.ts'
 import { renderRuleset } from '../../src/kernel/render.ts'
@@ -29,22 +29,12 @@ describe('The tables', needsRoot, () => {
   afterEach(() => lab?.destroy())
 
   /** A run of the agent. */
-  async function run(states: readonly (typeof web)[], options: Partial<KernelOptions> = {}) {
-    lab.tables = lab.createTables(options)
+  async function run(states: readonly (typeof web)[], ...how: Parameters<KernelLab['createTables']>) {
+    lab.tables = lab.createTables(...how)
     await lab.tables.start()
     for (const state of states) lab.tables.setPort(state)
     lab.tables.synced()
     await lab.tables.settled()
-  }
-
-  /** Process ids, of this process' children. */
-  async function runningNfts(): Promise<number[]> {
-    const { stdout } = await runProgram('ps', ['--ppid', String(process.pid), '-o', 'pid=,stat=,comm='])
-    const rows = stdout.trim().split('\n')
-    return rows
-      .map(row => row.trim().split(/\s+/))
-      .filter(([, state, name]) => name === 'nft' && state !== 'Z')
-      .map(([pid]) => Number(pid))
   }
 
   const ruleset = () => lab.onNode('nft', 'list', 'ruleset')
@@ -56,7 +46,9 @@ describe('The tables', needsRoot, () => {
     const written = await ruleset()
     await lab.tables.close()
     await lab.onNode('nft', 'flush', 'ruleset')
-    await new Nft(lab.options.prefix).apply(renderRuleset([web, web6, dns], undefined, lab.options))
+    const text = renderRuleset([web, web6, dns], undefined, lab.options)
+    const { code, stderr } = await runIn(lab.node.netns, 'nft', ['-f', '-'], { input: text })
+    assert.equal(code, 0, stderr)
     assert.equal(await ruleset(), written)
   })
 
@@ -92,7 +84,7 @@ describe('The tables', needsRoot, () => {
 
   test('get another fixed part in place, and keep their elements and the switch', async () => {
     await run([web, web6, dns])
-    await setOverlaySwitch(new Nft(lab.options.prefix), ['ip', 'ip6'], false)
+    await setOverlaySwitch(new Nftables(lab.options.netns), ['ip', 'ip6'], false)
     await lab.tables.close()
     const services = () => lab.onNode('nft', '-a', 'list', 'map', 'ip', 'lightpath', 'services')
     const before = await services()
@@ -105,7 +97,7 @@ describe('The tables', needsRoot, () => {
     assert.match(after, /tproxy to :1777/)
     assert.doesNotMatch(after, /1666/)
     assert.match(after, /map @endpoints-tcp/)
-    assert.equal(await readOverlaySwitch(new Nft(lab.options.prefix), ['ip', 'ip6']), false)
+    assert.equal(await readOverlaySwitch(new Nftables(lab.options.netns), ['ip', 'ip6']), false)
     assert.match(await lab.onNode('ip', 'rule'), /fwmark 0x2000\/0x7000 lookup 1666/)
     assert.doesNotMatch(await lab.onNode('ip', 'rule'), /0x8000/)
   })
@@ -137,7 +129,7 @@ describe('The tables', needsRoot, () => {
   })
 
   test('stay switched off where people have switched the overlay off, whoever flushes them', async () => {
-    const nft = new Nft(lab.options.prefix)
+    const nft = new Nftables(lab.options.netns)
     await run([web, web6], { presenceMs: 50 })
     await setOverlaySwitch(nft, ['ip', 'ip6'], false)
     await delay(1000)
@@ -236,26 +228,7 @@ describe('The tables', needsRoot, () => {
     assert.deepEqual(lab.damages, [])
   })
 
-  test('are written by an nft that stays, or by another when somebody has ended that', async () => {
-    await run([web], { presenceMs: 1e6 })
-    const [first] = await runningNfts()
-    lab.tables.setPort({ ...web, endpoints: web.endpoints.slice(1) })
-    await lab.tables.settled()
-    assert.deepEqual(await runningNfts(), [first])
-    process.kill(first!, 'SIGKILL')
-    while ((await runningNfts()).length > 0) await delay(10)
-    lab.tables.setPort(web)
-    await lab.tables.settled()
-    assert.match(await ruleset(), /10\.1\.0\.1 \. 80/)
-    assert.equal(lab.problems.size, 0)
-    const [second, ...more] = await runningNfts()
-    assert.ok(second !== undefined && second !== first)
-    assert.deepEqual(more, [])
-    await lab.tables.close()
-    while ((await runningNfts()).length > 0) await delay(10)
-  })
-
-  test('hold up no other Service when nft refuses one, which is reported by name', async () => {
+  test('hold up no other Service when one cannot be written, which is reported by name', async () => {
     const bad = portState('a/bad/http', '10.96.0.300', ['10.1.0.1:80'])
     await run([web, bad, dns])
     assert.match(await ruleset(), /10\.96\.0\.1 \. tcp \. 80 : goto endpoints-tcp-3/)
@@ -271,19 +244,22 @@ describe('The tables', needsRoot, () => {
     assert.equal((await lab.onNode('nft', 'list', 'tables')).trim(), 'table ip lightpath')
   })
 
-  test('are reported missing with a remedy where there is no nft, or no right to use it', async () => {
-    const reason = async (prefix: readonly string[]) => {
-      const tables = lab.createTables({ prefix })
-      await tables.start()
-      await tables.close()
-      return lab.problems.get('kernel')?.[0]
-    }
-    const missing = await reason([...lab.options.prefix!, '/usr/bin/env', 'PATH=/nowhere'])
-    assert.equal(missing?.code, 'LP401')
-    assert.match(missing!.remedy, /install/)
+  test('are reported missing with a remedy where there is no right to write them', async () => {
+    const script = [
+      "const { KernelTables } = await import('./src/kernel/table.ts')",
+      "const { testOptions } = await import('./src/kernel/testing.ts')",
+      "const problems = (origin, some) => { if (origin === 'kernel') console.log(JSON.stringify(some)) }",
+      'const tables = new KernelTables(testOptions, { problems })',
+      'await tables.start()',
+      'await tables.close()',
+    ].join('\n')
     const bounded = ['setpriv', '--bounding-set=-net_admin', '--inh-caps=-net_admin']
-    const forbidden = await reason([...lab.options.prefix!, ...bounded])
-    assert.match(forbidden!.remedy, /CAP_NET_ADMIN/)
+    const node = [process.execPath, '--input-type=module', '--eval', script]
+    const { stdout } = await runProgram(lab.options.prefix![0]!, [...lab.options.prefix!.slice(1), ...bounded, ...node])
+    const [problem] = JSON.parse(stdout.split('\n')[0]!) as { code: string; reason: string; remedy: string }[]
+    assert.equal(problem?.code, 'LP401')
+    assert.match(problem!.reason, /EPERM/)
+    assert.match(problem!.remedy, /CAP_NET_ADMIN/)
   })
 
   test('work where conntrack cannot be asked, which is reported', async () => {

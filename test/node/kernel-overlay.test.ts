@@ -4,7 +4,8 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { Pod } from '../../src/demo/network.ts'
 import type { Child } from '../../src/demo/processes.ts'
-import { Nft, readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nft.ts'
+import { Nftables } from '../../src/kernel/nftables/client.ts'
+import { readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nftables/switch.ts'
 import { portState } from '../../src/kernel/testing.ts'
 import { holdConnection, KernelLab, needsRoot } from './kernel-lab.ts'
 
@@ -174,7 +175,7 @@ describe('The overlay', needsRoot, () => {
 
   test('With the agent dead, the switch takes the node down to the kernel layer and back', async () => {
     await lab.tables.close()
-    const nft = new Nft(lab.options.prefix)
+    const nft = new Nftables(lab.options.netns)
     assert.equal(await readOverlaySwitch(nft, both), true)
     const proxied = await holdConnection(client.netns, '10.96.0.1', 80)
     for (let twice = 0; twice < 2; twice++) await setOverlaySwitch(nft, both, false)

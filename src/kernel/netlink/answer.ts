@@ -24,13 +24,16 @@ export class NetlinkError extends Error {
   readonly sequence: number
   /** What the kernel says in words; undefined where it says none. */
   readonly text: string | undefined
+  /** Where in the request the attribute begins that it is about; undefined where the kernel does not say. */
+  readonly offset: number | undefined
 
-  constructor(code: string, sequence: number, text?: string) {
+  constructor(code: string, sequence: number, text?: string, offset?: number) {
     super(text === undefined ? code : `${code}: ${text}`)
     this.name = 'NetlinkError'
     this.code = code
     this.sequence = sequence
     this.text = text
+    this.offset = offset
   }
 }
 
@@ -49,18 +52,19 @@ export function readError({ body, flags, sequence }: Message): NetlinkError | un
   // The request follows, all of it or its header, and then the texts.
   const requestLength = body.readUInt32LE(4)
   const echoed = flags & answerFlags.capped ? requestHeaderLength : requestLength + (-requestLength & 3)
-  return new NetlinkError(errnoName(errno), sequence, textOf(body, flags, 4 + echoed))
+  return new NetlinkError(errnoName(errno), sequence, ...detailsOf(body, flags, 4 + echoed))
 }
 
 /** Undefined where the dump ended well. */
 export function readDone({ body, flags, sequence }: Message): NetlinkError | undefined {
   const errno = body.length < 4 ? 0 : -body.readInt32LE()
-  return errno <= 0 ? undefined : new NetlinkError(errnoName(errno), sequence, textOf(body, flags, 4))
+  return errno <= 0 ? undefined : new NetlinkError(errnoName(errno), sequence, ...detailsOf(body, flags, 4))
 }
 
-const messageText = 1
+const answerAttributes = { text: 1, offset: 2 } as const
 
-function textOf(body: Buffer, flags: number, from: number): string | undefined {
-  if ((flags & answerFlags.hasTexts) === 0) return undefined
-  return readAttributes(body, from).text(messageText) || undefined
+function detailsOf(body: Buffer, flags: number, from: number): readonly [text?: string, offset?: number] {
+  if ((flags & answerFlags.hasTexts) === 0) return []
+  const attributes = readAttributes(body, from)
+  return [attributes.text(answerAttributes.text) || undefined, attributes.u32(answerAttributes.offset)]
 }

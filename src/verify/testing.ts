@@ -1,22 +1,7 @@
-/**
- * An nftables table of anybody's as `nft list table` prints it: chains with their rules, sets and maps with their elements.
- * Text, since nft may be built without JSON; only what verify reads is kept.
- */
+/** An nftables table from what `nft list table` prints, for tests. */
 
-export interface NftTable {
-  /** Rules without their comments, by chain; a base chain's first is its `type … hook …`. */
-  readonly chains: ReadonlyMap<string, readonly string[]>
-  readonly sets: ReadonlyMap<string, NftSet>
-}
-
-export interface NftSet {
-  /** How long an element lives, in seconds; undefined where it does not end. */
-  readonly timeoutSeconds: number | undefined
-  /** Value by key; '' in sets. Both as printed, without comment and time-outs. */
-  readonly elements: ReadonlyMap<string, string>
-  /** By key, where there is one. */
-  readonly comments: ReadonlyMap<string, string>
-}
+import type { NftTable } from '../kernel/nftables/snapshot.ts'
+import { parseNftDuration } from './duration.ts'
 
 interface OpenSet {
   timeoutSeconds: number | undefined
@@ -84,14 +69,4 @@ function readElement(text: string, set: OpenSet): void {
   ]
   set.elements.set(key, value)
   if (comment) set.comments.set(key, comment[1]!)
-}
-
-const unitSeconds: Readonly<Record<string, number>> = { w: 604_800, d: 86_400, h: 3600, m: 60, s: 1, ms: 0.001 }
-
-/** `1d2h`, `3h`, `90s` → seconds */
-export function parseNftDuration(text: string): number {
-  return [...text.matchAll(/(\d+)(ms|[wdhms])/g)].reduce(
-    (sum, [, count, unit]) => sum + Number(count) * unitSeconds[unit!]!,
-    0,
-  )
 }

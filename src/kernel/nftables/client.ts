@@ -1,0 +1,228 @@
+/** The nf_tables of this node, or of another network namespace, by netlink. */
+
+import { parseObjectName, readAffinity } from '../affinity.ts'
+import { CommandError } from '../command.ts'
+import { elementName, type Family } from '../elements.ts'
+import { NetlinkError } from '../netlink/answer.ts'
+import { LibcMissing, SystemCallError } from '../netlink/libc.ts'
+import { NetlinkSocket } from '../netlink/socket.ts'
+import type { TableReader } from '../reading.ts'
+import { tableOf } from '../ruleset.ts'
+import type { Operation, Table } from './operations.ts'
+import { hooksFamily } from './rules/expression.ts'
+import { printRule } from './rules/print.ts'
+import { fixedSet } from './sets.ts'
+import { inlineText } from './snapshot.ts'
+import { applyBatch } from './wire/batch.ts'
+import {
+  chainExists,
+  dumpChains,
+  dumpCounters,
+  dumpElements,
+  dumpRules,
+  dumpRuleset,
+  dumpSets,
+  type FoundRule,
+  type FoundSet,
+  type Ruleset,
+  tableExists,
+} from './wire/dump.ts'
+import { BatchRefused } from './wire/messages.ts'
+import { keyTypes } from './wire/sets.ts'
+
+/** What the kernel refused of a transaction, of which it did nothing. */
+export class TransactionRefused extends CommandError {
+  /** Elements that it is about, in the words of elements.ts; empty where it is about none. */
+  readonly names: readonly string[]
+  /** Something is not there any more, or is there already: somebody else has changed our tables. */
+  readonly isDrift: boolean
+
+  constructor({ message, names, code }: Pick<BatchRefused, 'message' | 'names' | 'code'>) {
+    super('nf_tables', 'refused', message)
+    this.names = names
+    this.isDrift = code === 'ENOENT' || code === 'EEXIST'
+  }
+}
+
+/** What KernelTables asks of nf_tables. Rejections are CommandErrors. */
+export interface NftClient {
+  /** All of it or nothing; how many bytes that took. Rejects with a TransactionRefused for what the kernel refuses. */
+  apply(operations: readonly Operation[]): Promise<number>
+  /** The names of our table's chains, none where there is no table. */
+  chains(family: Family): Promise<readonly string[]>
+  hasChain(family: Family, chain: string): Promise<boolean>
+  /** Reads our table with all its elements. False where it does not exist. */
+  read(family: Family, reader: TableReader): Promise<boolean>
+  /** The keys of one of our sets; undefined where it does not exist. */
+  keys(family: Family, set: string): Promise<readonly string[] | undefined>
+  close(): void
+}
+
+/** Bytes of a transaction that the kernel takes at once. */
+const sendBuffer = 32 * 1024 * 1024
+
+export class Nftables implements NftClient {
+  readonly #netns: string | undefined
+  #socket: NetlinkSocket | undefined
+  /** What the socket is used for now: for one thing at a time. */
+  #running: Promise<unknown> = Promise.resolve()
+
+  /** @param netns such as `/var/run/netns/node1`; undefined: this process's own */
+  constructor(netns?: string) {
+    this.#netns = netns
+  }
+
+  apply(operations: readonly Operation[]): Promise<number> {
+    return this.use(socket => applyBatch(socket, operations))
+  }
+
+  async chains(family: Family): Promise<readonly string[]> {
+    const chains = await this.use(socket => dumpChains(socket, tableOf(family)))
+    return chains.map(({ name }) => name)
+  }
+
+  hasChain(family: Family, chain: string): Promise<boolean> {
+    return this.use(socket => chainExists(socket, tableOf(family), chain))
+  }
+
+  /** Whether the kernel would do it; it does not. Rejects as `apply`. */
+  async check(operations: readonly Operation[]): Promise<void> {
+    await this.use(socket => applyBatch(socket, operations, { isCheck: true }))
+  }
+
+  exists(table: Table): Promise<boolean> {
+    return this.use(socket => tableExists(socket, table))
+  }
+
+  /** Whether there was one. */
+  async deleteTable(table: Table): Promise<boolean> {
+    if (!(await this.exists(table))) return false
+    await this.apply([{ do: 'delete table', table }])
+    return true
+  }
+
+  /** All tables of a family, such as NFPROTO_INET. */
+  ruleset(family: number): Promise<Ruleset> {
+    return this.use(socket => dumpRuleset(socket, family))
+  }
+
+  /** How many packets each counter of the table has counted. */
+  counters(table: Table): Promise<ReadonlyMap<string, number>> {
+    return this.use(socket => dumpCounters(socket, table))
+  }
+
+  async read(family: Family, reader: TableReader): Promise<boolean> {
+    const table = tableOf(family)
+    if (!(await this.exists(table))) return false
+    const sets = await this.use(socket => dumpSets(socket, table))
+    const inline = await this.#inlineMaps(table, sets)
+    const chains = await this.use(socket => dumpChains(socket, table))
+    const rules = Map.groupBy(
+      await this.use(socket => dumpRules(socket, hooksFamily[family], table.name)),
+      rule => rule.chain,
+    )
+    for (const { name, hook } of chains) {
+      const found = rules.get(name) ?? []
+      const own = parseObjectName(name)
+      if (own) reader.element(elementName(family, own.set, own.key), affinityOf(family, own.key, found, inline))
+      else reader.chain(family, name, found.length + (hook === undefined ? 0 : 1))
+    }
+    for (const { name, types, isInline, isDynamic } of sets) {
+      const own = parseObjectName(name)
+      if (own) reader.element(elementName(family, own.set, own.key), '')
+      if (isInline || isDynamic || types === undefined) continue
+      const elements = await this.use(socket => dumpElements(socket, table, name, types))
+      for (const { key, value } of elements ?? []) reader.element(`${family} ${name} ${key}`, value)
+    }
+    return true
+  }
+
+  async keys(family: Family, name: string): Promise<readonly string[] | undefined> {
+    const set = fixedSet(name)
+    const types = { key: keyTypes(family, set), data: undefined, isInterval: set.isInterval === true }
+    const elements = await this.use(socket => dumpElements(socket, tableOf(family), name, types))
+    return elements?.map(({ key }) => key)
+  }
+
+  /** Nothing is asked any more. */
+  close(): void {
+    this.#socket?.close()
+    this.#socket = undefined
+  }
+
+  /** Does one thing with the socket after the other. */
+  async use<T>(work: (socket: NetlinkSocket) => T | Promise<T>): Promise<T> {
+    const before = this.#running
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#running = promise
+    await before
+    try {
+      return await work(this.#open())
+    } catch (error) {
+      throw this.#failure(error)
+    } finally {
+      resolve()
+    }
+  }
+
+  async #inlineMaps(table: Table, sets: readonly FoundSet[]): Promise<ReadonlyMap<string, string>> {
+    const texts = new Map<string, string>()
+    for (const { name, types, isInline } of sets) {
+      if (!isInline || types === undefined) continue
+      const elements = await this.use(socket => dumpElements(socket, table, name, types))
+      texts.set(name, inlineText(elements ?? []))
+    }
+    return texts
+  }
+
+  #open(): NetlinkSocket {
+    if (this.#socket) return this.#socket
+    const socket = new NetlinkSocket('netfilter', { netns: this.#netns })
+    socket.setBuffer('sendForce', sendBuffer)
+    this.#socket = socket
+    return socket
+  }
+
+  /** After anything but a refusal the next use begins with a new socket: answers may still come on this one. */
+  #failure(error: unknown): unknown {
+    if (error instanceof BatchRefused && error.code !== 'EPERM') return new TransactionRefused(error)
+    this.close()
+    return commandErrorOf(error)
+  }
+}
+
+function affinityOf(
+  family: Family,
+  key: string,
+  rules: readonly FoundRule[],
+  inline: ReadonlyMap<string, string>,
+): string {
+  const remembered = rules.flatMap(({ expressions }) =>
+    expressions.flatMap(expression =>
+      expression.name === 'dynset'
+        ? [{ set: expression.set, seconds: Number((expression.timeout ?? 0n) / 1000n) }]
+        : [],
+    ),
+  )
+  const texts = rules.map(({ expressions }) => printRule(family, expressions, name => inline.get(name)))
+  return readAffinity(family, key, remembered, texts)
+}
+
+/** What failed, in the terms of the programs that other parts of the kernel layer run. */
+function commandErrorOf(error: unknown): unknown {
+  if (error instanceof LibcMissing) return new CommandError('nf_tables', 'missing', error.message)
+  const isOfKernel = error instanceof SystemCallError || error instanceof NetlinkError || error instanceof BatchRefused
+  if (!isOfKernel) return error
+  const isForbidden = error.code === 'EPERM' || error.code === 'EACCES'
+  return new CommandError('nf_tables', isForbidden ? 'permission' : 'timeout', error.message)
+}
+
+/** For a few things that are asked once. */
+export async function withNftables<T>(netns: string | undefined, work: (nft: Nftables) => Promise<T>): Promise<T> {
+  const nft = new Nftables(netns)
+  try {
+    return await work(nft)
+  } finally {
+    nft.close()
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * What the kernel is asked to do with a table, in an order in which each step is valid: all of a list or nothing. From
+ * operations come messages for the kernel (messages.ts), and text for people, which nft understands.
+ */
+
+import type { Family } from '../elements.ts'
+import { compileRule, type InlineMap } from './rules/compile.ts'
+import { printRule } from './rules/print.ts'
+import type { Rule } from './rules/statement.ts'
+import { declaration, type SetDefinition } from './sets.ts'
+
+export interface Table {
+  readonly family: Family
+  readonly name: string
+}
+
+export interface Hook {
+  readonly type: 'filter' | 'nat' | 'route'
+  readonly hook: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting'
+  readonly priority: number
+}
+
+export interface Chain {
+  readonly name: string
+  readonly hook?: Hook
+  readonly rules: readonly Rule[]
+}
+
+/** In the words of elements.ts: `10.0.0.1 . tcp . 80`, `goto refuse`; the value is '' in sets. */
+export interface SetElement {
+  readonly key: string
+  readonly value: string
+}
+
+export type Operation =
+  /** Adds what is missing of table, sets and chains, and the rules behind those that the chains have. */
+  | {
+      readonly do: 'declare'
+      readonly table: Table
+      readonly sets: readonly SetDefinition[]
+      /** That rules count in by name. */
+      readonly counters?: readonly string[]
+      readonly chains: readonly Chain[]
+    }
+  | {
+      readonly do: 'flush chain' | 'delete chain' | 'flush set' | 'delete set'
+      readonly table: Table
+      readonly name: string
+    }
+  | {
+      readonly do: 'add' | 'delete'
+      readonly table: Table
+      readonly set: SetDefinition
+      readonly elements: readonly SetElement[]
+    }
+  | { readonly do: 'delete table'; readonly table: Table }
+
+/** What `nft -f` would load. */
+export function operationsText(operations: readonly Operation[]): string {
+  return operations.map(operationText).join('')
+}
+
+function operationText(operation: Operation): string {
+  const table = `${operation.table.family} ${operation.table.name}`
+  switch (operation.do) {
+    case 'declare': {
+      const sets = operation.sets.map(set => setText(operation.table.family, set))
+      const counters = (operation.counters ?? []).map(name => `  counter ${name} {\n  }\n`)
+      const chains = operation.chains.map(chain => chainText(operation.table.family, chain))
+      return `table ${table} {\n${[...counters, ...sets, ...chains].join('')}}\n`
+    }
+    case 'delete table':
+      return `delete table ${table}\n`
+    case 'add':
+    case 'delete': {
+      const elements = operation.elements.map(({ key, value }) => (value === '' ? key : `${key} : ${value}`))
+      return `${operation.do} element ${table} ${operation.set.name} { ${elements.join(', ')} }\n`
+    }
+    default: {
+      const [verb, kind] = operation.do.split(' ')
+      return `${verb} ${kind} ${table} ${operation.name}\n`
+    }
+  }
+}
+
+function setText(family: Family, set: SetDefinition): string {
+  const lines = declaration(family, set).map(line => `    ${line}\n`)
+  return `  ${set.data === undefined ? 'set' : 'map'} ${set.name} {\n${lines.join('')}  }\n`
+}
+
+function chainText(family: Family, { name, hook, rules }: Chain): string {
+  const lines = [...(hook === undefined ? [] : [hookText(hook)]), ...rules.map(rule => ruleText(family, rule))]
+  return `  chain ${name} {\n${lines.map(line => `    ${line}\n`).join('')}  }\n`
+}
+
+/** Of a base chain of anybody's. */
+export interface FoundHook {
+  readonly type: string
+  readonly hook: string
+  readonly priority: number
+  readonly policy?: 'accept' | 'drop'
+}
+
+const priorityNames = [
+  { name: 'mangle', priority: -150, hooks: undefined },
+  { name: 'filter', priority: 0, hooks: undefined },
+  { name: 'dstnat', priority: -100, hooks: ['prerouting'] },
+  { name: 'srcnat', priority: 100, hooks: ['postrouting'] },
+] as const
+
+export function hookText({ type, hook, priority, policy = 'accept' }: FoundHook): string {
+  const known = priorityNames.find(each => each.priority === priority && (each.hooks?.some(at => at === hook) ?? true))
+  return `type ${type} hook ${hook} priority ${known?.name ?? priority}; policy ${policy};`
+}
+
+/** As the kernel's rules are printed, so that both can be compared. */
+export function ruleText(family: Family, rule: Rule): string {
+  const { expressions, map } = compileRule(family, rule)
+  return printRule(family, expressions, () => map && inlineMapText(map))
+}
+
+function inlineMapText({ endpoints }: InlineMap): string {
+  return `{ ${endpoints.map(({ ip, port }, slot) => `${slot} : ${ip} . ${port}`).join(', ')} }`
+}

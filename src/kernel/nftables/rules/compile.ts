@@ -1,0 +1,311 @@
+/** Rules as the expressions that the kernel evaluates; the same, register by register, that nft makes of the text. */
+
+import type { Family, Transport } from '../../elements.ts'
+import { addressBytes } from '../../netlink/address.ts'
+import {
+  comparisons,
+  counterType,
+  ctKeys,
+  type Expression,
+  fib,
+  hooksFamily,
+  linkKindLength,
+  metaKeys,
+  natFlags,
+  payloadBases,
+  rejects,
+  tcpFlags,
+  verdictCodes,
+} from './expression.ts'
+import type { AddressKey, Endpoint, Key, KeyPart, Marked, Rule, Statement, Verdict } from './statement.ts'
+
+/** A map that is a part of a rule: the kernel makes it and removes it with the rule. */
+export interface InlineMap {
+  readonly family: Family
+  readonly endpoints: readonly Endpoint[]
+}
+
+export interface CompiledRule {
+  readonly expressions: readonly Expression[]
+  /** The set of a `lookup` that has no name. */
+  readonly map: InlineMap | undefined
+}
+
+/** The name that the kernel completes with a number. */
+export const inlineMapName = '__map%d'
+
+export function compileRule(family: Family, rule: Rule): CompiledRule {
+  const expressions = rule.flatMap(statement => compile(family, statement))
+  const inline = rule.find(statement => statement.kind === 'dnat to one of')
+  return { expressions, map: inline && { family, endpoints: inline.endpoints } }
+}
+
+export const protocolNumbers: Readonly<Record<Transport, number>> = { tcp: 6, udp: 17, sctp: 132 }
+
+/** Where the addresses are in the network header. */
+export const addressOffsets = {
+  ip: { saddr: 12, daddr: 16, length: 4 },
+  ip6: { saddr: 8, daddr: 24, length: 16 },
+} as const satisfies Record<Family, Record<'saddr' | 'daddr' | 'length', number>>
+
+/** The first of the four registers of 16 bytes, and the one that a second value of a statement goes to. */
+const [first, second] = [1, 2]
+
+/** The register that begins after so many bytes: one of 16 bytes where it can be, else one of 4. */
+function registerAt(bytes: number): number {
+  return bytes % 16 === 0 ? 1 + bytes / 16 : 8 + bytes / 4
+}
+
+function compile(family: Family, statement: Statement): readonly Expression[] {
+  switch (statement.kind) {
+    case 'lookup': {
+      const { key, set, isNot } = statement
+      return [...loadKey(family, key), { name: 'lookup', set, sreg: first, ...(isNot && { flags: 1 }) }]
+    }
+    case 'verdict map':
+      return [...loadKey(family, statement.key), { name: 'lookup', set: statement.map, sreg: first, dreg: 0 }]
+    case 'verdict':
+      return [{ name: 'immediate', dreg: 0, verdict: verdictData(statement.verdict) }]
+    case 'mark':
+      return hasBits(loadMark(statement.of), statement.bit, statement.isNot)
+    case 'set mark':
+      return writeMark(statement.of, statement.bit, statement.on)
+    case 'transport':
+      return isTransport(statement.transport)
+    case 'port':
+      return [...isTransport(statement.transport), loadPort(first), compare('eq', be16(statement.port))]
+    case 'first segment':
+      return compareFlags(tcpFlags.syn | tcpFlags.ack, tcpFlags.syn)
+    case 'not ending':
+      return [...isTransport('tcp'), ...compareFlags(tcpFlags.fin | tcpFlags.rst, 0)]
+    case 'address':
+      return compareAddress(family, statement.of, statement.range, statement.isNot)
+    case 'local address': {
+      const flags = statement.of === 'saddr' ? fib.ofSource : fib.ofDestination
+      return [{ name: 'fib', dreg: first, result: fib.addressType, flags }, compare('eq', word(fib.local))]
+    }
+    case 'new connection':
+      return [load('ct', ctKeys.state), mask(ctNew), compare('neq', word(0))]
+    case 'direction':
+      return [load('ct', ctKeys.direction), compare('eq', new Uint8Array([statement.direction === 'original' ? 0 : 1]))]
+    case 'translated':
+      return [load('ct', ctKeys.status), mask(ctTranslated), compare('neq', word(statement.isNot ? ctTranslated : 0))]
+    case 'from bridge':
+      return [load('meta', metaKeys.iifkind), compare('eq', padded('bridge', linkKindLength))]
+    case 'interface':
+      return compareInterface(statement.of, statement.name, statement.isNot)
+    case 'opaque socket':
+      return [{ name: 'socket', key: 0, dreg: first }, compare('eq', new Uint8Array([0]))]
+    case 'random zero':
+      return [{ name: 'numgen', dreg: first, modulus: statement.mod, type: 1 }, compare('eq', word(0))]
+    default:
+      return act(family, statement)
+  }
+}
+
+type Action = Extract<
+  Statement,
+  {
+    kind:
+      | ('tproxy' | 'redirect' | 'masquerade' | 'reject' | 'remember' | 'counter' | 'set address')
+      | ('dnat' | 'dnat by map' | 'dnat to one of')
+  }
+>
+
+function act(family: Family, statement: Action): readonly Expression[] {
+  switch (statement.kind) {
+    case 'tproxy':
+      return [
+        { name: 'immediate', dreg: first, data: be16(statement.port) },
+        { name: 'tproxy', family: hooksFamily[family], port: first },
+      ]
+    case 'redirect':
+      return [
+        { name: 'immediate', dreg: first, data: be16(statement.port) },
+        { name: 'redir', portMin: first, flags: natFlags.portGiven },
+      ]
+    case 'masquerade':
+      return [{ name: 'masq', flags: natFlags.fullyRandom }]
+    case 'reject': {
+      const { type, code } = statement.with === 'tcp reset' ? rejects.reset : rejects[family]
+      return [{ name: 'reject', type, code }]
+    }
+    case 'dnat':
+      return [
+        { name: 'immediate', dreg: first, data: addressBytes(statement.to.ip) },
+        { name: 'immediate', dreg: second, data: be16(statement.to.port) },
+        { ...translate(family, second), flags: natFlags.portGiven },
+      ]
+    case 'dnat by map':
+      return [
+        ...loadKey(family, statement.key),
+        { name: 'lookup', set: statement.map, sreg: first, dreg: first },
+        translate(family, registerAt(addressOffsets[family].length)),
+      ]
+    case 'dnat to one of':
+      return [
+        { name: 'numgen', dreg: first, modulus: statement.endpoints.length, type: 1 },
+        { name: 'lookup', set: inlineMapName, sreg: first, dreg: first },
+        translate(family, registerAt(addressOffsets[family].length)),
+      ]
+    case 'remember':
+      return [
+        loadAddress(family, 'saddr', first),
+        { name: 'dynset', set: statement.set, op: 1, keyReg: first, timeout: BigInt(statement.seconds) * 1000n },
+      ]
+    case 'counter':
+      return [{ name: 'objref', type: counterType, object: statement.counter }]
+    case 'set address':
+      return writeAddress(family, statement.of, statement.ip)
+  }
+}
+
+function translate(family: Family, portMin: number) {
+  return { name: 'nat', type: 1, family: hooksFamily[family], addressMin: first, portMin } as const
+}
+
+const ctNew = 8
+const ctTranslated = 0x20
+
+function load(name: 'meta' | 'ct', key: number): Expression {
+  return { name, key, dreg: first }
+}
+
+function loadMark(of: Marked): Expression {
+  return load(of, of === 'meta' ? metaKeys.mark : ctKeys.mark)
+}
+
+function compare(op: 'eq' | 'neq', data: Uint8Array): Expression {
+  return { name: 'cmp', sreg: first, op: comparisons[op], data }
+}
+
+function mask(bits: number): Expression {
+  return { name: 'bitwise', sreg: first, dreg: first, length: 4, mask: word(bits), xor: word(0) }
+}
+
+function hasBits(loading: Expression, bits: number, isNot: boolean): readonly Expression[] {
+  return [loading, mask(bits), compare(isNot ? 'neq' : 'eq', word(bits))]
+}
+
+function writeMark(of: Marked, bit: number, on: boolean): readonly Expression[] {
+  const key = of === 'meta' ? metaKeys.mark : ctKeys.mark
+  const others = word((~bit & 0xffff_ffff) >>> 0)
+  return [
+    loadMark(of),
+    { name: 'bitwise', sreg: first, dreg: first, length: 4, mask: others, xor: word(on ? bit : 0) },
+    { name: of, key, sreg: first },
+  ]
+}
+
+function isTransport(transport: Transport): readonly Expression[] {
+  return [load('meta', metaKeys.l4proto), compare('eq', new Uint8Array([protocolNumbers[transport]]))]
+}
+
+function compareFlags(flags: number, value: number): readonly Expression[] {
+  const [mask, xor] = [Uint8Array.of(flags), Uint8Array.of(0)]
+  return [
+    { name: 'payload', base: payloadBases.transport, offset: tcpFlags.offset, length: 1, dreg: first },
+    { name: 'bitwise', sreg: first, dreg: first, length: 1, mask, xor },
+    compare('eq', Uint8Array.of(value)),
+  ]
+}
+
+function loadPort(dreg: number): Expression {
+  return { name: 'payload', base: payloadBases.transport, offset: 2, length: 2, dreg }
+}
+
+function loadAddress(family: Family, of: 'saddr' | 'daddr', dreg: number): Expression {
+  const { [of]: offset, length } = addressOffsets[family]
+  return { name: 'payload', base: payloadBases.network, offset, length, dreg }
+}
+
+/** Loads as many bytes as the prefix has. */
+function compareAddress(family: Family, of: 'saddr' | 'daddr', range: string, isNot: boolean): readonly Expression[] {
+  const [ip, prefix] = range.split('/') as [string, string?]
+  const length = prefix === undefined ? addressOffsets[family].length : Number(prefix) / 8
+  return [
+    { name: 'payload', base: payloadBases.network, offset: addressOffsets[family][of], length, dreg: first },
+    compare(isNot ? 'neq' : 'eq', addressBytes(ip).subarray(0, length)),
+  ]
+}
+
+/** An IPv4 header has a checksum, and TCP and UDP have one over the addresses. */
+function writeAddress(family: Family, of: 'saddr' | 'daddr', ip: string): readonly Expression[] {
+  const { [of]: offset, length } = addressOffsets[family]
+  const header = family === 'ip' ? { checksumType: 1, checksumOffset: 10 } : { checksumType: 0, checksumOffset: 0 }
+  return [
+    { name: 'immediate', dreg: first, data: addressBytes(ip) },
+    { name: 'payload', base: payloadBases.network, offset, length, sreg: first, ...header, checksumFlags: 1 },
+  ]
+}
+
+const nameLength = 16
+
+function compareInterface(of: 'iifname' | 'oifname', name: string, isNot: boolean): readonly Expression[] {
+  const data = name.endsWith('*') ? Buffer.from(name.slice(0, -1)) : padded(name, nameLength)
+  return [load('meta', metaKeys[of]), compare(isNot ? 'neq' : 'eq', data)]
+}
+
+/** One value behind the other, each from a register's start. A port of one protocol asks for that protocol first. */
+function loadKey(family: Family, key: Key): readonly Expression[] {
+  const transport = key.flatMap(part => (typeof part === 'string' ? (transportOfPort(part) ?? []) : []))[0]
+  const loads: Expression[] = transport === undefined ? [] : [...isTransport(transport)]
+  let bytes = 0
+  for (const part of key) {
+    const dreg = registerAt(bytes)
+    loads.push(...loadPart(family, part, dreg))
+    bytes += isAddress(part) ? addressOffsets[family].length : 4
+  }
+  return loads
+}
+
+function isAddress(part: KeyPart): part is AddressKey {
+  return part === 'saddr' || part === 'daddr' || part === 'masked saddr' || part === 'masked daddr'
+}
+
+function transportOfPort(part: string): Transport | undefined {
+  const [word] = part.split(' ')
+  return word === 'tcp' || word === 'udp' || word === 'sctp' ? word : undefined
+}
+
+function loadPart(family: Family, part: KeyPart, dreg: number): readonly Expression[] {
+  if (typeof part === 'object') {
+    const { random: modulus, offset } = part
+    return [{ name: 'numgen', dreg, modulus, type: 1, ...(offset > 0 && { offset }) }]
+  }
+  if (part === 'masked saddr' || part === 'masked daddr') {
+    const { length } = addressOffsets[family]
+    const zeros = new Uint8Array(length)
+    return [
+      loadAddress(family, part === 'masked saddr' ? 'saddr' : 'daddr', dreg),
+      { name: 'bitwise', sreg: dreg, dreg, length, mask: zeros, xor: zeros },
+    ]
+  }
+  if (part === 'saddr' || part === 'daddr') return [loadAddress(family, part, dreg)]
+  if (part === 'l4proto' || part === 'protocol') return [{ name: 'meta', key: metaKeys[part], dreg }]
+  return [loadPort(dreg)]
+}
+
+export function verdictData(verdict: Verdict) {
+  const [verb, chain] = verdict.split(' ') as [keyof typeof verdictCodes, string?]
+  return { code: verdictCodes[verb], ...(chain !== undefined && { chain }) }
+}
+
+/** In the machine's byte order, as marks and random numbers are. */
+function word(value: number): Uint8Array {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32LE(value)
+  return bytes
+}
+
+function be16(value: number): Uint8Array {
+  const bytes = Buffer.alloc(2)
+  bytes.writeUInt16BE(value)
+  return bytes
+}
+
+function padded(text: string, length: number): Uint8Array {
+  const bytes = Buffer.alloc(length)
+  bytes.write(text)
+  return bytes
+}

@@ -1,0 +1,81 @@
+/** The sets and maps of our tables, as they are declared. */
+
+import {
+  type Family,
+  overlaySets,
+  overlaySwitch,
+  policySets,
+  rangeSets,
+  type SetName,
+  type Transport,
+  transports,
+} from '../elements.ts'
+
+/** `address`: of the table's family. `number`: what numgen returns. */
+export type KeyType = 'address' | 'inet_proto' | 'inet_service' | 'ether_type' | 'number'
+
+export interface SetDefinition {
+  readonly name: string
+  readonly key: readonly KeyType[]
+  /** What a map leads to; a set has none. */
+  readonly data?: 'verdict' | readonly KeyType[]
+  /** The ports in key and data are of this protocol, which the declaration says. */
+  readonly transport?: Transport
+  /** Holds ranges. */
+  readonly isInterval?: boolean
+  /** Filled by packets, with this many elements at the most, each for a time. */
+  readonly dynamicSize?: number
+}
+
+const portOfVip = ['address', 'inet_proto', 'inet_service'] as const
+
+export const fixedSets: readonly SetDefinition[] = [
+  { name: 'services', key: portOfVip, data: 'verdict' },
+  { name: 'no-endpoints', key: portOfVip, data: 'verdict' },
+  { name: 'external', key: portOfVip, data: 'verdict' },
+  { name: 'local-services', key: portOfVip, data: 'verdict' },
+  { name: 'restricted', key: portOfVip },
+  { name: 'allowed-sources', key: [...portOfVip, 'address'], isInterval: true },
+  ...rangeSets.map(name => ({ name, key: ['address'], isInterval: true }) as const),
+  ...transports.map(endpointsMap),
+  { name: 'cluster-ips', key: ['address'] },
+  { name: 'service-ranges', key: ['address'], isInterval: true },
+  { name: 'hairpin', key: ['address', 'address'] },
+  ...overlaySets.map(name => ({ name, key: ['address', 'inet_service'] }) as const),
+  ...policySets.map(name => ({ name, key: ['address'] }) as const),
+  { name: overlaySwitch, key: ['ether_type'] },
+]
+
+/** A map for each transport protocol, because nft 1.0.6 adds no rule for a map of `th dport` that exists already. */
+function endpointsMap(transport: Transport): SetDefinition {
+  const name = `endpoints-${transport}` satisfies SetName
+  return { name, key: ['address', 'inet_service', 'number'], data: ['address', 'inet_service'], transport }
+}
+
+const definitions = new Map(fixedSets.map(definition => [definition.name, definition]))
+
+/** Of the fixed part. */
+export function fixedSet(name: string): SetDefinition {
+  return definitions.get(name)!
+}
+
+const addressTypes = { ip: 'ipv4_addr', ip6: 'ipv6_addr' } as const satisfies Record<Family, string>
+
+/** The lines of its declaration. */
+export function declaration(family: Family, definition: SetDefinition): readonly string[] {
+  const { key, data, dynamicSize, isInterval, transport } = definition
+  const types = (some: readonly KeyType[]) => some.map(type => typeText(family, type, transport)).join(' . ')
+  const value = data === undefined ? '' : ` : ${data === 'verdict' ? data : types(data)}`
+  return [
+    `${transport === undefined ? 'type' : 'typeof'} ${types(key)}${value}`,
+    ...(dynamicSize === undefined ? [] : [`size ${dynamicSize}`, 'flags dynamic,timeout']),
+    ...(isInterval ? ['flags interval'] : []),
+  ]
+}
+
+/** `type` cannot say what numgen returns, `typeof` can. */
+function typeText(family: Family, type: KeyType, transport: Transport | undefined): string {
+  if (transport === undefined) return type === 'address' ? addressTypes[family] : type
+  if (type === 'address') return `${family} daddr`
+  return type === 'inet_service' ? `${transport} dport` : 'numgen random mod 2'
+}

@@ -1,0 +1,31 @@
+/** The switch by which people take this node's overlay off in the kernel itself: it needs no agent, and none changes it. */
+
+import { type Family, overlaySwitch } from '../elements.ts'
+import { tableOf } from '../ruleset.ts'
+import type { NftClient } from './client.ts'
+import type { Operation } from './operations.ts'
+import { fixedSet } from './sets.ts'
+
+/** Rejects where the tables do not exist. */
+export async function setOverlaySwitch(nft: NftClient, families: readonly Family[], on: boolean): Promise<void> {
+  await nft.apply(families.flatMap(family => switchOverlay(family, on)))
+}
+
+/** What switches one family's overlay, however it is now. */
+export function switchOverlay(family: Family, on: boolean): readonly Operation[] {
+  const [table, set] = [tableOf(family), fixedSet(overlaySwitch)]
+  const elements = [{ key: family, value: '' }]
+  const off = { do: 'add', table, set, elements } as const
+  return on ? [off, { ...off, do: 'delete' }] : [off]
+}
+
+/** Whether the overlay is on; undefined where there is no table. Off in one family counts as off. */
+export async function readOverlaySwitch(nft: NftClient, families: readonly Family[]): Promise<boolean | undefined> {
+  let isOn = true
+  for (const family of families) {
+    const keys = await nft.keys(family, overlaySwitch)
+    if (keys === undefined) return undefined
+    isOn &&= keys.length === 0
+  }
+  return isOn
+}
