@@ -1,5 +1,6 @@
 /** The nf_tables of this node, or of another network namespace, by netlink. */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { parseObjectName, readAffinity } from '../affinity.ts'
 import { CommandError } from '../command.ts'
 import { elementName, type Family } from '../elements.ts'
@@ -58,6 +59,9 @@ export interface NftClient {
   close(): void
 }
 
+/** How long transactions may follow each other. */
+const turnMs = 8
+
 /** Bytes of a transaction that the kernel takes at once. */
 const sendBuffer = 32 * 1024 * 1024
 
@@ -66,14 +70,18 @@ export class Nftables implements NftClient {
   #socket: NetlinkSocket | undefined
   /** What the socket is used for now: for one thing at a time. */
   #running: Promise<unknown> = Promise.resolve()
+  /** When the event loop has turned last. */
+  #turned = 0
 
   /** @param netns such as `/var/run/netns/node1`; undefined: this process's own */
   constructor(netns?: string) {
     this.#netns = netns
   }
 
-  apply(operations: readonly Operation[]): Promise<number> {
-    return this.use(socket => applyBatch(socket, operations))
+  async apply(operations: readonly Operation[]): Promise<number> {
+    const bytes = await this.use(socket => applyBatch(socket, operations))
+    await this.#turn()
+    return bytes
   }
 
   async chains(family: Family): Promise<readonly string[]> {
@@ -181,6 +189,13 @@ export class Nftables implements NftClient {
     socket.setBuffer('sendForce', sendBuffer)
     this.#socket = socket
     return socket
+  }
+
+  /** Transactions behind each other let the event loop turn now and then. */
+  async #turn(): Promise<void> {
+    if (performance.now() - this.#turned < turnMs) return
+    await nextTurn()
+    this.#turned = performance.now()
   }
 
   /** After anything but a refusal the next use begins with a new socket: answers may still come on this one. */

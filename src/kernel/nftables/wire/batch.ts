@@ -6,14 +6,13 @@ import { MessageWriter } from '../../netlink/writer.ts'
 import type { Operation } from '../operations.ts'
 import { type Batch, type BatchOptions, BatchRefused, type Sent, writeBatch } from './messages.ts'
 
+/** What of a socket a batch needs; tests have a kernel of their own behind it. */
+type BatchSocket = Pick<NetlinkSocket, 'nextSequence' | 'send' | 'await' | 'receive'>
+
 const writer = new MessageWriter()
 
 /** How many bytes it took. Throws BatchRefused, SystemCallError, MalformedMessage. */
-export function applyBatch(
-  socket: NetlinkSocket,
-  operations: readonly Operation[],
-  options: BatchOptions = {},
-): number {
+export function applyBatch(socket: BatchSocket, operations: readonly Operation[], options: BatchOptions = {}): number {
   if (operations.length === 0) return 0
   const batch = writeBatch(writer, operations, () => socket.nextSequence(), options)
   const { length } = writer
@@ -24,7 +23,7 @@ export function applyBatch(
 }
 
 /** The kernel has answered before `send` returned: each refused message, and the last whatever became of it. */
-function answersTo(batch: Batch, socket: NetlinkSocket): readonly NetlinkError[] {
+function answersTo(batch: Batch, socket: BatchSocket): readonly NetlinkError[] {
   const errors: NetlinkError[] = []
   let isAnswered = false
   const last = batch.messages.at(-1)!.sequence

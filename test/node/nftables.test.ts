@@ -1,0 +1,305 @@
+/** Tables written by netlink beside real versions of nft, and faults of all kinds: the kernel's, other programs', our own. */
+
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import fc from 'fast-check'
+import { netnsPath } from '../../src/demo/leftovers.ts'
+import { run, runIn } from '../../src/demo/processes.ts'
+import type { KernelOptions } from '../../src/kernel/layer.ts'
+import { Nftables, TransactionRefused } from '../../src/kernel/nftables/client.ts'
+import { type Operation, operationsText, type SetElement } from '../../src/kernel/nftables/operations.ts'
+import { fixedSet } from '../../src/kernel/nftables/sets.ts'
+import { planRuleset } from '../../src/kernel/render.ts'
+import { fixedPart, tableOf } from '../../src/kernel/ruleset.ts'
+import { KernelTables } from '../../src/kernel/table.ts'
+import { portState, testOptions } from '../../src/kernel/testing.ts'
+import type { Protocol } from '../../src/services/address.ts'
+import { needsRoot } from './kernel-lab.ts'
+
+const netns = `lp-nft-${process.pid}`
+const path = netnsPath(netns)
+const newerNft = new URL('../../tools/newer-nft', import.meta.url).pathname
+
+/** Service ports of distinct VIP, protocol and number. */
+const states = fc
+  .uniqueArray(
+    fc.record({
+      vip: fc.constantFrom('10.0.0.1', '10.0.0.2', 'fd00::1', 'fd00::2'),
+      protocol: fc.constantFrom<Protocol>('TCP', 'UDP', 'SCTP'),
+      port: fc.constantFrom(53, 80, 1666),
+      endpoints: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 5 }),
+      wantsEnvoy: fc.boolean(),
+      affinitySeconds: fc.constantFrom(undefined, 10_800),
+    }),
+    { selector: ({ vip, protocol, port }) => `${vip} ${protocol} ${port}`, maxLength: 12 },
+  )
+  .map(ports =>
+    ports.map(({ vip, protocol, port, endpoints, wantsEnvoy, affinitySeconds }, index) =>
+      portState(
+        `ns/s${index}/p`,
+        vip,
+        endpoints.map(n => (vip.includes(':') ? `fd01::${n} ${8000 + n}` : `10.1.0.${n}:${8000 + n}`)),
+        {
+          port: { name: 'p', protocol, port },
+          affinitySeconds,
+          ...(wantsEnvoy ? { layer: { wants: 'envoy', protocol: 'http', reason: '' } } : {}),
+        },
+      ),
+    ),
+  )
+
+const variants: readonly (readonly [string, Partial<KernelOptions>])[] = [
+  ['by default', {}],
+  [
+    "with the client's address and pods told by their CIDR",
+    { clientAddress: 'preserve', clusterCidr: ['10.244.0.0/16', 'fd00:10::/64'] },
+  ],
+  [
+    'with pods told by the names of interfaces',
+    { detectLocalMode: 'InterfaceNamePrefix', podInterfaceNamePrefix: 'veth' },
+  ],
+  [
+    'with pods told by a bridge',
+    { clientAddress: 'preserve', detectLocalMode: 'BridgeInterface', podBridgeInterface: 'cni0' },
+  ],
+  ['with all masqueraded, beside a kube-proxy', { masqueradeAll: true, ownsClusterIPs: false }],
+  [
+    'with other marks, and node ports everywhere',
+    { steeringMark: 0x40_0000, envoyMark: 0x1, nodeportAddresses: ['0.0.0.0/0', '::/0'] },
+  ],
+]
+
+describe('nf_tables by netlink', needsRoot, () => {
+  let nft: Nftables
+  const programs: string[] = ['nft']
+
+  before(async () => {
+    const { stdout, code, stderr } = await run(newerNft, [])
+    assert.equal(code, 0, stderr)
+    programs.push(stdout.trim())
+    await run('ip', ['netns', 'add', netns])
+  })
+  after(() => run('ip', ['netns', 'delete', netns]))
+  beforeEach(() => {
+    nft = new Nftables(path)
+  })
+  afterEach(async () => {
+    nft.close()
+    await shell(programs[1]!, 'flush', 'ruleset')
+  })
+
+  async function shell(program: string, ...args: readonly string[]): Promise<string> {
+    const { stdout, stderr, code } = await runIn(netns, program, args)
+    assert.equal(code, 0, `${program} ${args.join(' ')}: ${stderr}`)
+    return stdout
+  }
+
+  async function load(program: string, text: string): Promise<void> {
+    const { stderr, code } = await runIn(netns, program, ['-f', '-'], { input: text })
+    assert.equal(code, 0, stderr)
+  }
+
+  for (const [name, options] of variants) {
+    test(`Each version of nft lists what was written as what it loads of the text: ${name}`, async () => {
+      const samples = fc.sample(states, { numRuns: 4, seed: 1 })
+      for (const ports of samples) {
+        const operations = planRuleset(ports, undefined, { ...testOptions, ...options })
+        for (const program of programs) {
+          await load(program, operationsText(operations))
+          const loaded = await shell(program, 'list', 'ruleset')
+          await shell(program, 'flush', 'ruleset')
+          await nft.apply(operations)
+          assert.equal(await shell(program, 'list', 'ruleset'), loaded)
+          await shell(program, 'flush', 'ruleset')
+        }
+      }
+    })
+  }
+
+  test('What was written is read again: chains, elements, ranges, chains of session affinity', async () => {
+    for (const ports of fc.sample(states, { numRuns: 10, seed: 2 })) {
+      const operations = planRuleset(ports, undefined, { ...testOptions, clusterCidr: ['10.244.0.0/16'] })
+      await nft.apply(operations)
+      const wanted = operations.flatMap(operation => {
+        if (operation.do !== 'add') return []
+        return operation.elements.map(
+          ({ key, value }) => `${operation.table.family} ${operation.set.name} ${key} ${value}`,
+        )
+      })
+      const found: string[] = []
+      for (const family of ['ip', 'ip6'] as const) {
+        await nft.read(family, { chain: () => {}, element: (name, value) => void found.push(`${name} ${value}`) })
+      }
+      const isOwn = (text: string) => / (affinity|clients) /.test(text)
+      assert.deepEqual(found.filter(text => !isOwn(text)).sort(), wanted.sort())
+      for (const text of found.filter(text => / affinity /.test(text)))
+        assert.match(text, / (tcp|udp|sctp) 10800 4096 /)
+      await shell('nft', 'flush', 'ruleset')
+    }
+  })
+
+  test('Sets that another version of nft declared, of all kinds, are no obstacle', async () => {
+    for (const program of programs) {
+      await load(
+        program,
+        `table inet fw {
+          set blocked { type ipv4_addr; flags interval; }
+          set named { typeof ip saddr . tcp dport; elements = { 10.0.0.1 . 80 } }
+          set timed { type ipv6_addr; flags timeout; timeout 1h; }
+          map ways { type inet_service : verdict; elements = { 80 : accept } }
+          map marks { type ifname : mark; }
+          set ranges { type ipv4_addr . inet_service; flags interval; elements = { 10.0.0.0/8 . 1-99 } }
+          set seen { type ipv4_addr; size 100; flags dynamic; }
+          chain in { type filter hook input priority filter; ip saddr @blocked drop; update @seen { ip saddr }; }
+        }\n`,
+      )
+      const operations = planRuleset([portState('a/b/c', '10.0.0.1', ['10.1.0.1:80'])], undefined, testOptions)
+      await nft.check(operations)
+      await nft.apply(operations)
+      let elements = 0
+      assert.equal(await nft.read('ip', { chain: () => {}, element: () => void elements++ }), true)
+      assert.ok(elements > 2)
+      assert.ok((await nft.ruleset(1)).rules.length > 0)
+      await shell(program, 'flush', 'ruleset')
+    }
+  })
+
+  const services = fixedSet('services')
+  const change = (verb: 'add' | 'delete', elements: readonly SetElement[]): Operation => {
+    return { do: verb, table: tableOf('ip'), set: services, elements }
+  }
+
+  async function elementsOf(set: string): Promise<Map<string, string>> {
+    const found = new Map<string, string>()
+    const start = `ip ${set} `
+    await nft.read('ip', {
+      chain: () => {},
+      element: (name, value) => void (name.startsWith(start) && found.set(name.slice(start.length), value)),
+    })
+    return found
+  }
+
+  test('Of 5,000 transactions, a tenth of them refused, each is done whole or not at all, and the element is named', async () => {
+    await nft.apply([fixedPart('ip', testOptions)])
+    const model = new Map<string, string>()
+    const random = fc.sample(fc.nat(), { numRuns: 30_000, seed: 3 })
+    let turn = 0
+    const below = (count: number) => random[turn++ % random.length]! % count
+    let refused = 0
+    for (let n = 0; n < 5000; n++) {
+      const keys = new Set(Array.from({ length: 1 + below(4) }, () => `10.0.${below(4)}.${below(50)} . tcp . 80`))
+      const operations = [...keys].map(key => {
+        const value = below(2) === 0 ? 'drop' : 'goto refuse'
+        return change(model.has(key) ? 'delete' : 'add', [{ key, value: model.has(key) ? '' : value }])
+      })
+      if (n % 10 === 5) {
+        // Not there, so it cannot be removed.
+        const bad = change('delete', [{ key: `10.9.9.${below(200)} . udp . 53`, value: '' }])
+        operations.splice(below(operations.length + 1), 0, bad)
+        const name = `ip services ${bad.do === 'delete' ? bad.elements[0]!.key : ''}`
+        await assert.rejects(nft.apply(operations), (error: unknown) => {
+          assert.ok(error instanceof TransactionRefused, String(error))
+          assert.deepEqual(error.names, [name])
+          return true
+        })
+        refused++
+        continue
+      }
+      await nft.apply(operations)
+      for (const operation of operations) {
+        if (operation.do !== 'add' && operation.do !== 'delete') continue
+        for (const { key, value } of operation.elements)
+          operation.do === 'add' ? model.set(key, value) : model.delete(key)
+      }
+    }
+    assert.equal(refused, 500)
+    assert.deepEqual(new Map([...(await elementsOf('services'))].sort()), new Map([...model].sort()))
+  })
+
+  test('An element among many that the kernel refuses is named, and so is one that cannot be written at all', async () => {
+    await nft.apply([fixedPart('ip', testOptions)])
+    const many = Array.from({ length: 200 }, (_, n) => ({ key: `10.0.0.${n} . tcp . 80`, value: 'drop' }))
+    const without = many.with(77, { key: '10.0.0.77 . tcp . 80', value: 'goto nowhere' })
+    const refusedName = async (elements: readonly SetElement[]) => {
+      const error: unknown = await nft.apply([change('add', elements)]).catch(error => error)
+      assert.ok(error instanceof TransactionRefused, String(error))
+      return error.names
+    }
+    assert.deepEqual(await refusedName(without), ['ip services 10.0.0.77 . tcp . 80'])
+    const broken = many.with(5, { key: '10.0.0.555 . tcp . 80', value: 'drop' })
+    assert.deepEqual(await refusedName(broken), ['ip services 10.0.0.555 . tcp . 80'])
+    assert.equal((await elementsOf('services')).size, 0)
+  })
+
+  test('A writer that is killed in the middle leaves a whole transaction or nothing of it', async () => {
+    await nft.apply([fixedPart('ip', testOptions)])
+    const size = 2000
+    for (const milliseconds of [3, 7, 12, 21, 40]) {
+      const child: ChildProcess = spawn(process.execPath, ['--input-type=module', '--eval', writer(size)], {
+        stdio: 'ignore',
+      })
+      while ((await elementsOf('endpoints-tcp')).size === 0 && child.exitCode === null) await delay(10)
+      await delay(milliseconds)
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      const values = new Set((await elementsOf('endpoints-tcp')).values())
+      assert.ok(values.size <= 1, [...values].join())
+      const { size: count } = await elementsOf('endpoints-tcp')
+      assert.ok(count === 0 || count === size, String(count))
+      await nft.apply([{ do: 'flush set', table: tableOf('ip'), name: 'endpoints-tcp' }])
+    }
+  })
+
+  /** Replaces all elements by ones of another value, again and again. */
+  function writer(size: number): string {
+    return `
+      const { Nftables } = await import('./src/kernel/nftables/client.ts')
+      const { tableOf } = await import('./src/kernel/ruleset.ts')
+      const { fixedSet } = await import('./src/kernel/nftables/sets.ts')
+      const nft = new Nftables(${JSON.stringify(path)})
+      const [table, set] = [tableOf('ip'), fixedSet('endpoints-tcp')]
+      for (let turn = 0; ; turn++) {
+        const operations = [{ do: 'flush set', table, name: set.name }]
+        for (let start = 0; start < ${size}; start += 200) {
+          const elements = Array.from({ length: 200 }, (_, n) => ({ key: '10.0.0.1 . 80 . ' + (start + n), value: '10.1.0.1 . ' + (1 + turn % 9) }))
+          operations.push({ do: 'add', table, set, elements })
+        }
+        await nft.apply(operations)
+      }`
+  }
+
+  test('Somebody flushes everything every 100 ms for 10 s while Services change: all is there again, without a crash', async () => {
+    const problems: string[] = []
+    const tables = new KernelTables(
+      { ...testOptions, netns: path, prefix: ['nsenter', `--net=${path}`], presenceMs: 20 },
+      { problems: (origin, found) => void problems.push(...found.map(({ reason }) => `${origin}: ${reason}`)) },
+    )
+    await run('ip', ['-n', netns, 'link', 'set', 'lo', 'up'])
+    await tables.start()
+    tables.synced()
+    const port = (n: number) => portState(`a/s${n % 50}/http`, `10.96.0.${n % 50}`, [`10.1.0.${1 + (n % 200)}:80`])
+    const end = performance.now() + 10_000
+    let flushes = 0
+    for (let n = 0; performance.now() < end; n++) {
+      tables.setPort(port(n))
+      await delay(5)
+      if (n % 20 !== 0) continue
+      await shell('nft', 'flush', 'ruleset')
+      flushes++
+    }
+    assert.ok(flushes > 20)
+    for (let n = 0; n < 50; n++) tables.setPort(port(n))
+    const isWhole = async () => (await elementsOf('services').catch(() => new Map())).size === 50
+    for (let n = 0; n < 200 && !(await isWhole()); n++) await delay(100)
+    await tables.settled()
+    assert.equal((await elementsOf('services')).size, 50)
+    assert.deepEqual(
+      problems.filter(text => !/kernel: /.test(text)),
+      [],
+    )
+    await tables.close()
+  })
+})
