@@ -100,6 +100,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
           protocol: 'http' as const,
           endpoints: 1,
           problems: ['LP201' as const],
+          why: text,
         },
       ],
       listed,

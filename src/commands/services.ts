@@ -4,7 +4,7 @@ import type { Config } from './options.ts'
 import { type Output, print } from './print.ts'
 import { table } from './table.ts'
 
-const header = ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'OUTSIDE', 'ENDPOINTS', 'PROBLEMS']
+const header = ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'OUTSIDE', 'ENDPOINTS', 'PROBLEMS', 'WHY']
 
 export async function services(config: Config, namespace: unknown, output: Output): Promise<void> {
   const query = typeof namespace === 'string' ? `?namespace=${encodeURIComponent(namespace)}` : ''
@@ -14,7 +14,7 @@ export async function services(config: Config, namespace: unknown, output: Outpu
 
 export function render(rows: readonly ServiceRow[]): string {
   if (rows.length === 0) return 'no Services\n'
-  const cells = rows.map(({ namespace, name, port, vip, layer, external, protocol, endpoints, problems }) => [
+  const cells = rows.map(({ namespace, name, port, vip, layer, external, protocol, endpoints, problems, why = '' }) => [
     namespace,
     name,
     port ? `${port.name === String(port.number) ? '' : `${port.name}:`}${port.number}/${port.protocol}` : '-',
@@ -22,7 +22,8 @@ export function render(rows: readonly ServiceRow[]): string {
     layerText(layer, protocol),
     external === undefined ? '-' : layerText(external, protocol),
     String(endpoints),
-    problems.join(','),
+    problems.join(',') || '-',
+    why,
   ])
   return `${table(header, cells)}\n`
 }

@@ -69,6 +69,8 @@ export interface ServiceRow {
   readonly endpoints: number
   /** Of the Service. */
   readonly problems: readonly Problem['code'][]
+  /** Why it is the kernel layer's; undefined where it is meant for Envoy or not served. */
+  readonly why: string | undefined
 }
 
 const maxExamples = 3
@@ -126,6 +128,7 @@ function rowOf(state: PortState, agent: Agent, problems: ServiceRow['problems'])
     protocol: layer.wants === 'envoy' ? layer.protocol : undefined,
     endpoints: endpoints.length,
     problems,
+    why: layer.wants === 'kernel' ? layer.reason : undefined,
   }
 }
 
@@ -136,7 +139,14 @@ function layerOf({ id, layer }: Way, agent: Agent): 'envoy' | 'kernel' | 'waitin
 
 function rowWithoutPort(service: string, problems: ServiceRow['problems']): ServiceRow {
   const [namespace = '', name = ''] = service.split('/')
-  const nothing = { port: undefined, vip: undefined, external: undefined, protocol: undefined, endpoints: 0 }
+  const nothing = {
+    port: undefined,
+    vip: undefined,
+    external: undefined,
+    protocol: undefined,
+    endpoints: 0,
+    why: undefined,
+  }
   return { namespace, name, ...nothing, layer: 'not served', problems }
 }
 

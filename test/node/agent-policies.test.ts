@@ -89,10 +89,13 @@ describe('network policies', { skip }, () => {
     return { stream, request }
   }
 
-  const untilEnded = (...clients: readonly Child[]) =>
-    lab.until('the end of what is open', () =>
-      Promise.race([Promise.all(clients.map(({ exited }) => exited)), undefined]),
-    )
+  function untilEnded(...clients: readonly Child[]): Promise<boolean> {
+    let haveEnded = false
+    void Promise.all(clients.map(({ exited }) => exited)).then(() => {
+      haveEnded = true
+    })
+    return lab.until('the end of what is open', () => haveEnded)
+  }
 
   test('a policy for ingress that comes later holds at once, also for what is open in Envoy', async () => {
     const rules = `ip saddr ${client.ip} ip daddr ${web.ip} drop; ip6 saddr ${client.ip6} ip6 daddr ${web.ip6} drop;`
@@ -108,6 +111,10 @@ describe('network policies', { skip }, () => {
     assert.match(
       await command('explain', 'default/web'),
       /kernel \(endpoint 10\.244\.1\.10:8080: NetworkPolicy default\/ingress selects its pod default\/web-1\)/,
+    )
+    assert.match(
+      await command('services'),
+      /web +http:80\/TCP .* kernel .* endpoint 10\.244\.1\.10:8080: NetworkPolicy default\/ingress selects its pod/,
     )
     await cease(lab.node.netns)
   })

@@ -52,7 +52,7 @@ describe('a node at a glance', { skip }, () => {
     )
     assert.match(
       (await services()).stdout,
-      /^default +web +http:80\/TCP +10\.96\.7\.1 +kernel, waits for Envoy +- +1$/m,
+      /^default +web +http:80\/TCP +10\.96\.7\.1 +kernel, waits for Envoy +- +1 +-$/m,
     )
     await lab.start()
     await lab.untilServedBy('envoy', client, 'http://10.96.7.1/')
@@ -77,6 +77,8 @@ describe('a node at a glance', { skip }, () => {
     assert.deepEqual([problems.length, problems[0].code], [1, 'LP201'])
   })
 
+  const noEndpoint = 'no usable endpoint: the kernel refuses connections, as kube-proxy does'
+
   test('services lists every port with its layer, endpoints and problems, and Services that are not served', async () => {
     const { code, stdout, stderr } = await services()
     assert.deepEqual([code, stderr], [0, ''])
@@ -86,11 +88,11 @@ describe('a node at a glance', { skip }, () => {
         .split('\n')
         .map(line => line.split(/ {2,}/)),
       [
-        ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'OUTSIDE', 'ENDPOINTS', 'PROBLEMS'],
-        ['apart', 'other', 'http:80/TCP', '10.96.7.2', 'kernel', '-', '0'],
-        ['default', 'headless', '-', '-', 'not served', '-', '0'],
-        ['default', 'web', 'dns:53/UDP', '10.96.7.1', 'kernel', '-', '1'],
-        ['default', 'web', 'http:80/TCP', '10.96.7.1', 'Envoy (http)', '-', '1'],
+        ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'OUTSIDE', 'ENDPOINTS', 'PROBLEMS', 'WHY'],
+        ['apart', 'other', 'http:80/TCP', '10.96.7.2', 'kernel', '-', '0', '-', noEndpoint],
+        ['default', 'headless', '-', '-', 'not served', '-', '0', '-'],
+        ['default', 'web', 'dns:53/UDP', '10.96.7.1', 'kernel', '-', '1', '-', 'Envoy does not balance UDP'],
+        ['default', 'web', 'http:80/TCP', '10.96.7.1', 'Envoy (http)', '-', '1', '-'],
         ['default', 'wrong', 'http:80/TCP', '10.96.7.3', 'Envoy (http)', '-', '1', 'LP201'],
       ],
     )
@@ -107,6 +109,7 @@ describe('a node at a glance', { skip }, () => {
         layer: 'kernel',
         endpoints: 0,
         problems: [],
+        why: noEndpoint,
       },
     ])
     assert.equal((await services('-n', 'nowhere')).stdout, 'no Services\n')
