@@ -1,6 +1,6 @@
 /** A small HTTP server for people, scrapers and probes: fixed routes to read, on a TCP port or a Unix socket. */
 
-import { mkdirSync } from 'node:fs'
+import { chmodSync, mkdirSync } from 'node:fs'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { dirname } from 'node:path'
@@ -60,11 +60,13 @@ export async function serveTcp(routes: Routes, where: TcpAddress, log: Log): Pro
   return { stop: () => close(server) }
 }
 
-/** A socket file that a killed process left is replaced; one that answers belongs to a running agent. */
+/** For this user and root alone. A socket file that a killed process left is replaced; one that answers belongs to a running agent. */
 export async function serveUnix(routes: Routes, path: string, log: Log): Promise<HttpServer> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
   const server = await createHttpServer(routes, log)
   await listenUnix(server, path, 'another agent')
+  // Whatever the umask is: whoever may write a socket may connect to it.
+  chmodSync(path, 0o600)
   return { stop: () => close(server) }
 }
 

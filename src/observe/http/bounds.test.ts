@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { silentLog } from '../../sources/testing.ts'
-import { serveTcp, text } from '../http.ts'
+import { serveTcp, serveUnix, text } from '../http.ts'
 import { limitConnections } from './bounds.ts'
 
 async function freePort(): Promise<number> {
@@ -105,4 +108,17 @@ test('a client that sends request after request without waiting for answers is c
   const socket = await open(t, port)
   socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(1000))
   assert.ok((await answer(socket)).split('HTTP/1.1 200').length < 60)
+})
+
+test('the socket of the command line is for its user and root alone, whatever the umask', async t => {
+  const directory = mkdtempSync(join(tmpdir(), 'lightpath-socket-'))
+  const umask = process.umask(0)
+  t.after(() => {
+    process.umask(umask)
+    rmSync(directory, { recursive: true })
+  })
+  const path = join(directory, 'agent.sock')
+  const server = await serveUnix({ '/': () => text(200, 'ok') }, path, silentLog)
+  t.after(() => server.stop())
+  assert.equal(statSync(path).mode & 0o777, 0o600)
 })
