@@ -14,11 +14,10 @@ import { removeSendTest } from './sendtest.ts'
 /** What was removed, in words for a user; empty where there was nothing. Rejects with a CommandError. */
 export async function cleanupKernel(
   options: Pick<RoutingOptions, 'routeTable'>,
-  where: { readonly prefix?: CommandPrefix; readonly netns?: string } = {},
+  { prefix, netns }: { readonly prefix?: CommandPrefix; readonly netns?: string } = {},
 ): Promise<readonly string[]> {
-  const { prefix, netns } = where
   const removed: string[] = []
-  const tests = [await removePathTest(where), await removeReplyTest(where), await removeSendTest(where)]
+  const tests = [await removePathTest(netns), await removeReplyTest(netns), await removeSendTest(netns)]
   if (tests.includes(true)) removed.push('what a test of the path to Envoy left behind')
   for (const family of ['ip', 'ip6'] satisfies Family[]) {
     const table = tableOf(family)

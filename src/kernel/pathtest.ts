@@ -16,8 +16,8 @@
 
 import { connect } from 'node:net'
 import type { IpFamily } from '../services/address.ts'
-import { CommandError, runCommand } from './command.ts'
 import { type Family, familyNames } from './elements.ts'
+import { NetlinkError } from './netlink/answer.ts'
 import { withNftables } from './nftables/client.ts'
 import type { Hook, Operation } from './nftables/operations.ts'
 import {
@@ -35,7 +35,7 @@ import {
 import { podsByRules, type RoutedPod } from './podrules.ts'
 import { routesTo } from './routes.ts'
 import { type RulesetOptions, steerTo } from './ruleset.ts'
-import { countedPackets, removeTest, testLink } from './testlink.ts'
+import { countedPackets, makeTestLink, redirectTo, removeTest } from './testlink.ts'
 
 export interface PathTestOptions extends Pick<RulesetOptions, 'steeringMark' | 'targetPort'> {
   readonly family: IpFamily
@@ -70,7 +70,7 @@ const timeoutMs = 2000
 const podsLookedAt = 512
 const mostProbes = 64
 
-/** Takes some 50 ms, up to 2 s where the path is blocked. Leaves nothing behind. Rejects with a CommandError. */
+/** Takes some 50 ms, up to 2 s where the path is blocked. Leaves nothing behind. Rejects with a CommandError, or an error of netlink. */
 export async function testPath(options: PathTestOptions): Promise<PathResult> {
   await removePathTest()
   try {
@@ -81,18 +81,21 @@ export async function testPath(options: PathTestOptions): Promise<PathResult> {
 }
 
 /** Removes what a test made, also one whose agent was killed; whether there was anything. */
-export function removePathTest(where: Parameters<typeof removeTest>[2] = {}): Promise<boolean> {
-  return removeTest(inner, tableName, where)
+export function removePathTest(netns?: string): Promise<boolean> {
+  return removeTest(inner, tableName, netns)
 }
 
 async function test(options: PathTestOptions): Promise<PathResult> {
   const { family } = options
   const pods = [...podsByRules(family, options.pods.slice(0, podsLookedAt)).values()].slice(0, mostProbes)
   const probes = probesFrom(family, pods)
-  await runCommand(['ip', '-batch', '-'], { input: links(family, probes) })
+  makeTestLink(devices, '02:00:00:00:16:66', [
+    ...probes.map(({ target }) => [target, inner] as const),
+    [clients[family], outer],
+  ])
   const agent = routesTo([probes[0]!.target]).get(probes[0]!.target)?.source
   if (agent === undefined || agent.startsWith('fe80:')) return { outcome: 'absent' }
-  const [entered, whyOurs] = await enter(family, probes)
+  const [entered, whyOurs] = enter(family, probes)
   await withNftables(undefined, nft => nft.apply([rules(entered, agent, options)]))
   const results = await Promise.all(entered.map((probe, index) => ask(probe, index, options, whyOurs)))
   const blocked = results.find(({ outcome }) => outcome === 'blocked')
@@ -108,31 +111,17 @@ function probesFrom(family: IpFamily, pods: readonly RoutedPod[]): readonly Prob
   }))
 }
 
-function links(family: IpFamily, probes: readonly Probe[]): string {
-  return [
-    ...testLink(devices, '02:00:00:00:16:66'),
-    ...probes.map(({ target }) => `route add ${target} dev ${inner}`),
-    `route add ${clients[family]} dev ${outer}`,
-    '',
-  ].join('\n')
-}
-
 /** Redirects packets to the pods' interfaces. Where tc cannot, they come in by our own; then the reason comes along. */
-async function enter(family: IpFamily, probes: readonly Probe[]): Promise<readonly [readonly Probe[], string]> {
-  const [protocol, source] = family === 'IPv4' ? ['ip', 'ip src'] : ['ipv6', 'ip6 src']
-  const length = family === 'IPv4' ? 32 : 128
-  const filters = probes.flatMap(({ client, device }, index) => {
-    if (device === undefined) return []
-    const match = `u32 match ${source} ${client}/${length}`
-    const head = `filter add dev ${outer} ingress protocol ${protocol} prio ${index + 1}`
-    return `${head} ${match} action mirred ingress redirect dev ${device}\n`
-  })
-  if (filters.length === 0) return [probes, 'no pod of this node is known']
+function enter(family: IpFamily, probes: readonly Probe[]): readonly [readonly Probe[], string] {
+  const redirections = probes.flatMap(({ client: source, device: to }) =>
+    to === undefined ? [] : { family, source, to },
+  )
+  if (redirections.length === 0) return [probes, 'no pod of this node is known']
   try {
-    await runCommand(['tc', '-batch', '-'], { input: `qdisc add dev ${outer} clsact\n${filters.join('')}` })
+    redirectTo(outer, redirections)
     return [probes, '']
   } catch (error) {
-    if (!(error instanceof CommandError)) throw error
+    if (!(error instanceof NetlinkError)) throw error
     return [probesFrom(family, []), `tc: ${error.message}`]
   }
 }

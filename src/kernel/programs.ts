@@ -1,6 +1,5 @@
 /** The programs of the system that the tables need; tests have others. */
 
-import type { CommandPrefix } from './command.ts'
 import { type Reconciliation, removeStaleUdp, type UdpFrontends } from './conntrack.ts'
 import type { Family } from './elements.ts'
 import { Nftables, type NftClient } from './nftables/client.ts'
@@ -19,10 +18,8 @@ export interface KernelPrograms {
   close(): void
 }
 
-export function systemPrograms(
-  options: RoutingOptions,
-  { prefix, netns }: { readonly prefix?: CommandPrefix; readonly netns?: string },
-): KernelPrograms {
+/** @param netns such as `/var/run/netns/node1`; undefined: this process's own */
+export function systemPrograms(options: RoutingOptions, netns?: string): KernelPrograms {
   const nft = new Nftables(netns)
   return {
     nft,

@@ -13,14 +13,13 @@
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { IpFamily } from '../services/address.ts'
-import { runCommand } from './command.ts'
 import { familyNames } from './elements.ts'
 import { withNftables } from './nftables/client.ts'
 import type { Operation } from './nftables/operations.ts'
 import { count, drop, from, leavingBy, type Rule, to } from './nftables/rules/statement.ts'
 import type { Pair } from './pairs.ts'
 import { routeThrough } from './routes.ts'
-import { countedPackets, removeTest, testLink } from './testlink.ts'
+import { countedPackets, makeTestLink, redirectTo, removeTest } from './testlink.ts'
 
 /** `unseen` names the way of the packets that did not come, `seen` those that did. */
 export interface ReplyResult {
@@ -48,7 +47,7 @@ const port = 16_666
 const timeoutMs = 2000
 const betweenMs = 100
 
-/** Takes some 100 ms, up to 2 s where packets are not seen. Leaves nothing behind. Rejects with a CommandError. */
+/** Takes some 100 ms, up to 2 s where packets are not seen. Leaves nothing behind. Rejects with a CommandError, or an error of netlink. */
 export async function testReplies(pairs: readonly Pair[]): Promise<ReplyResult> {
   await removeReplyTest()
   try {
@@ -59,15 +58,19 @@ export async function testReplies(pairs: readonly Pair[]): Promise<ReplyResult> 
 }
 
 /** Removes what a test made, also one whose agent was killed; whether there was anything. */
-export function removeReplyTest(where: Parameters<typeof removeTest>[2] = {}): Promise<boolean> {
-  return removeTest(devices[0], tableName, where)
+export function removeReplyTest(netns?: string): Promise<boolean> {
+  return removeTest(inner, tableName, netns)
 }
 
 async function test(pairs: readonly Pair[]): Promise<ReplyResult> {
   const probes = plan(pairs)
   if (probes.length === 0) return { seen: [], unseen: [] }
-  await runCommand(['ip', '-batch', '-'], { input: links(probes) })
-  await runCommand(['tc', '-batch', '-'], { input: redirections(probes) })
+  const routes = probes.map(({ target }) => [target, inner] as const)
+  makeTestLink(devices, '02:00:00:00:16:67', routes)
+  const redirections = probes.map(({ family, endpoint, pod, device }) => {
+    return { family, source: endpoint, destination: pod, to: device }
+  })
+  redirectTo(outer, redirections)
   await withNftables(undefined, nft => nft.apply(probes.map(rules)))
   const sockets = probes.map(({ target }) => connect({ host: target, port }).on('error', () => {}))
   try {
@@ -92,21 +95,6 @@ function plan(pairs: readonly Pair[]): readonly Probe[] {
     const target = `${targets[family]}${index + 1}`
     return [{ family, target, endpoint, pod: pod.address, device: route.device, counter: `arrived${index}` }]
   })
-}
-
-function links(probes: readonly Probe[]): string {
-  const routes = probes.map(({ target }) => `route add ${target} dev ${inner}`)
-  return [...testLink(devices, '02:00:00:00:16:67'), ...routes, ''].join('\n')
-}
-
-function redirections(probes: readonly Probe[]): string {
-  const filters = probes.map(({ family, endpoint, pod, device }, index) => {
-    const [protocol, field, length] = family === 'IPv4' ? ['ip', 'ip', 32] : ['ipv6', 'ip6', 128]
-    const match = `match ${field} src ${endpoint}/${length} match ${field} dst ${pod}/${length}`
-    const head = `filter add dev ${outer} ingress protocol ${protocol} prio ${index + 1}`
-    return `${head} u32 ${match} action mirred ingress redirect dev ${device}\n`
-  })
-  return `qdisc add dev ${outer} clsact\n${filters.join('')}`
 }
 
 /** Addresses are changed without conntrack, to which the connection is one to the target. */

@@ -8,7 +8,6 @@
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { IpFamily } from '../services/address.ts'
-import { runCommand } from './command.ts'
 import { familyNames } from './elements.ts'
 import { withNftables } from './nftables/client.ts'
 import type { Operation } from './nftables/operations.ts'
@@ -25,7 +24,7 @@ import {
 } from './nftables/rules/statement.ts'
 import type { Pair } from './pairs.ts'
 import { routeThrough } from './routes.ts'
-import { countedPackets, removeTest, testLink } from './testlink.ts'
+import { countedPackets, makeTestLink, removeTest } from './testlink.ts'
 
 interface Probe extends Pair {
   readonly target: string
@@ -50,7 +49,7 @@ const outcomes = {
   lost: 'does not leave: a firewall drops it at output',
 } as const
 
-/** What is wrong, in words; undefined where all pairs are well, and where there is none. Rejects with a CommandError. */
+/** What is wrong, in words; undefined where all pairs are well, and where there is none. Rejects with a CommandError, or an error of netlink. */
 export async function testSending(pairs: readonly Pair[], envoyMark: number): Promise<string | undefined> {
   await removeSendTest()
   try {
@@ -61,17 +60,15 @@ export async function testSending(pairs: readonly Pair[], envoyMark: number): Pr
 }
 
 /** Removes what a test made, also one whose agent was killed; whether there was anything. */
-export function removeSendTest(where: Parameters<typeof removeTest>[2] = {}): Promise<boolean> {
-  return removeTest(devices[0], tableName, where)
+export function removeSendTest(netns?: string): Promise<boolean> {
+  return removeTest(devices[0], tableName, netns)
 }
 
 async function test(pairs: readonly Pair[], envoyMark: number): Promise<string | undefined> {
   const probes = plan(pairs)
   if (probes.length === 0) return undefined
-  const routes = probes.map(({ target }) => `route add ${target} dev ${devices[0]}`)
-  await runCommand(['ip', '-batch', '-'], {
-    input: [...testLink(devices, '02:00:00:00:16:68'), ...routes, ''].join('\n'),
-  })
+  const routes = probes.map(({ target }) => [target, devices[0]] as const)
+  makeTestLink(devices, '02:00:00:00:16:68', routes)
   const families = [...new Set(probes.map(({ family }) => family))]
   const rulesets = families.map(family => rules(family, probes, envoyMark))
   await withNftables(undefined, nft => nft.apply(rulesets))

@@ -1,37 +1,59 @@
 /** A pair of interfaces by which a test sends packets to the node as if they came from elsewhere. */
 
-import { CommandError, type CommandPrefix, runCommand } from './command.ts'
+import { familyOf } from '../services/address.ts'
 import { type Family, familyNames } from './elements.ts'
+import { addVeth, deleteLink, indexOfLink } from './netlink/route/links.ts'
+import { replaceRoute } from './netlink/route/routes.ts'
+import { type Redirection, redirectIngress } from './netlink/route/tc.ts'
+import { withSocket } from './netlink/socket.ts'
 import { withNftables } from './nftables/client.ts'
 import type { Table } from './nftables/operations.ts'
 
-/** For `ip -batch`. Without ARP the two need no neighbours, and take each other's packets because they have the same address. */
-export function testLink([inner, outer]: readonly [string, string], address: string): readonly string[] {
-  return [
-    `link add ${inner} address ${address} type veth peer name ${outer} address ${address}`,
-    ...[inner, outer].map(device => `link set ${device} arp off addrgenmode none up`),
-  ]
+const mainTable = 254
+
+/**
+ * Makes the pair, and routes to hosts by one of the two. Without ARP they need no neighbours, and they take each other's
+ * packets because they have the same address. Throws NetlinkError, SystemCallError.
+ *
+ * @param hardware such as `02:00:00:00:16:66`
+ * @param routes address and interface of each
+ */
+export function makeTestLink(
+  names: readonly [string, string],
+  hardware: string,
+  routes: readonly (readonly [address: string, device: string])[],
+): void {
+  withSocket('route', {}, socket => {
+    addVeth(socket, names, Buffer.from(hardware.replaceAll(':', ''), 'hex'))
+    for (const [destination, device] of routes) {
+      const interfaceIndex = indexOfLink(socket, device)
+      replaceRoute(socket, {
+        family: familyOf(destination)!,
+        table: mainTable,
+        type: 'unicast',
+        destination,
+        interfaceIndex,
+      })
+    }
+  })
+}
+
+/** By the name of the interface that packets come in by afterwards. Throws as `makeTestLink`. */
+export function redirectTo(device: string, redirections: readonly (Omit<Redirection, 'to'> & { to: string })[]): void {
+  withSocket('route', {}, socket =>
+    redirectIngress(
+      socket,
+      indexOfLink(socket, device),
+      redirections.map(redirection => ({ ...redirection, to: indexOfLink(socket, redirection.to) })),
+    ),
+  )
 }
 
 /** Removes the pair, by one of the two, and the test's nftables tables; whether there was anything. */
-export async function removeTest(
-  device: string,
-  table: string,
-  { prefix, netns }: { readonly prefix?: CommandPrefix; readonly netns?: string } = {},
-): Promise<boolean> {
+export async function removeTest(device: string, table: string, netns?: string): Promise<boolean> {
   const tables = Object.values(familyNames).map(family => ({ family, name: table }))
-  const found = [await removeLink(device, prefix ?? []), ...(await removeTables(tables, netns))]
-  return found.includes(true)
-}
-
-async function removeLink(device: string, prefix: CommandPrefix): Promise<boolean> {
-  try {
-    await runCommand(['ip', 'link', 'delete', device], { prefix })
-    return true
-  } catch (error) {
-    if (error instanceof CommandError && error.failure === 'refused') return false
-    throw error
-  }
+  const hadLink = withSocket('route', { netns }, socket => deleteLink(socket, device))
+  return (await removeTables(tables, netns)).includes(true) || hadLink
 }
 
 async function removeTables(tables: readonly Table[], netns: string | undefined): Promise<readonly boolean[]> {

@@ -51,7 +51,7 @@ export class KernelLab {
         problems: (origin, problems) =>
           void (problems.length === 0 ? this.problems.delete(origin) : this.problems.set(origin, problems)),
       },
-      { ...systemPrograms(all, all), ...programs },
+      { ...systemPrograms(all, all.netns), ...programs },
     )
   }
 

@@ -264,7 +264,7 @@ describe('The tables', needsRoot, () => {
 
   test('work where conntrack cannot be asked, which is reported', async () => {
     const problems = new Map<string, readonly Problem[]>()
-    const programs = systemPrograms(lab.options, lab.options)
+    const programs = systemPrograms(lab.options, lab.options.netns)
     const tables = new KernelTables(
       lab.options,
       { problems: (origin, found) => void problems.set(origin, found) },

@@ -1,7 +1,7 @@
 /** Interfaces (ip-link(8), include/uapi/linux/if_link.h). */
 
 import { flags, NetlinkError } from '../answer.ts'
-import { MalformedMessage, type Message, readAttributes } from '../reader.ts'
+import { MalformedMessage, type Message, readAttributes, required } from '../reader.ts'
 import type { NetlinkSocket } from '../socket.ts'
 import type { MessageWriter } from '../writer.ts'
 
@@ -43,6 +43,13 @@ function readLink({ body }: Pick<Message, 'body'>): Omit<Link, 'master'> & { rea
     kind: read.nested(attributes.info)?.text(infoAttributes.kind),
     master: read.u32(attributes.master),
   }
+}
+
+/** Throws NetlinkError ENODEV where there is none of that name. */
+export function indexOfLink(socket: NetlinkSocket, name: string): number {
+  const request = { type: types.get, body: (writer: MessageWriter) => writer.raw(header()).text(attributes.name, name) }
+  const [found] = socket.request(request, readLink)
+  return required(found, `interface ${name}`).index
 }
 
 /**
