@@ -1,4 +1,4 @@
-/** Runs the system's own programs (ip, tc, iptables-restore): one process, bounded time and output. */
+/** Runs the system's own programs (iptables-restore, ipset): one process, bounded time and output. */
 
 import { spawn } from 'node:child_process'
 import { type Problem, problem } from '../services/problem.ts'
@@ -84,7 +84,7 @@ function firstError(errors: string): string {
 }
 
 const remedies: Readonly<Record<Exclude<CommandFailure, 'refused'>, string>> = {
-  missing: 'install it (Debian: iproute2, and for --redirect iptables iptables and ipset)',
+  missing: 'install it (Debian: iptables, ipset)',
   permission: 'run as root, or with the capability CAP_NET_ADMIN',
   timeout: 'tried again; see whether the machine is overloaded',
 }

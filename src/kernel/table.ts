@@ -40,7 +40,11 @@ export class KernelTables implements KernelLayer {
   readonly #switchedOff = new Set<Family>()
   #stopWatching: (() => void) | undefined
 
-  constructor(options: KernelOptions, observer: KernelObserver = {}, programs = systemPrograms(options, options.netns)) {
+  constructor(
+    options: KernelOptions,
+    observer: KernelObserver = {},
+    programs = systemPrograms(options, options.netns),
+  ) {
     this.#options = options
     this.#families = familiesOf(options.families)
     this.#programs = programs

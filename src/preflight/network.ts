@@ -4,20 +4,20 @@ import { readdir, readFile } from 'node:fs/promises'
 import { release } from 'node:os'
 import { join } from 'node:path'
 import type { Link } from '../kernel/netlink/route/links.ts'
+import { hasIpsecPolicies } from '../kernel/netlink/xfrm.ts'
 import { readLinks, readPodNetwork } from '../kernel/podnetwork.ts'
 import { findObstacle } from '../node/clientaddress.ts'
 import { type Check, fails, ok, someOf, warning } from './check.ts'
-import { outputOf, textOf } from './output.ts'
+import { textOf } from './output.ts'
 
 export async function checkNetwork(cniDirectory: string): Promise<readonly Check[]> {
   const links = readLinks()
   const bridgeCalls = await textOf('/proc/sys/net/bridge/bridge-nf-call-iptables')
-  const policies = (await outputOf('ip', 'xfrm', 'policy')) ?? []
   return [
     await checkCni(cniDirectory, links),
     checkPodNetwork(links, bridgeCalls),
     checkClientAddress(),
-    checkEncryption(links, policies.length > 0),
+    checkEncryption(links, hasIpsecPolicies()),
   ]
 }
 
@@ -76,9 +76,12 @@ export function checkPodNetwork(links: readonly Link[], bridgeCalls: string | un
   return warning('pod network', "no pod's interface found", `${forwarded} until there is one`)
 }
 
-export function checkEncryption(links: readonly Link[], hasIpsec: boolean): Check {
+/** @param hasIpsec undefined where this process may not look */
+export function checkEncryption(links: readonly Link[], hasIpsec: boolean | undefined): Check {
   const wireguard = links.filter(({ kind }) => kind === 'wireguard').map(({ name }) => name)
   const found = [...wireguard.map(name => `WireGuard (${name})`), ...(hasIpsec ? ['IPsec'] : [])]
+  if (found.length === 0 && hasIpsec === undefined)
+    return warning('encryption between nodes', 'IPsec cannot be looked for', 'run as root, or with CAP_NET_ADMIN')
   if (found.length === 0) return ok('encryption between nodes', 'none found')
   const remedy =
     'the CNI may encrypt what pods send and not what the host sends, and Envoy is on the host: see whether it covers host traffic'

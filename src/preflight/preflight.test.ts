@@ -160,6 +160,7 @@ test('a pod network is routed where no bridge has a pod’s interface, and a bri
 
 test('encryption between nodes is named', () => {
   assert.equal(checkEncryption([veth('cali1')], false).outcome, 'ok')
+  assert.equal(checkEncryption([veth('cali1')], undefined).outcome, 'warning')
   const wireguard = link('wg0', 'wireguard')
   assert.equal(checkEncryption([wireguard], true).found, 'WireGuard (wg0), IPsec')
 })

@@ -14,15 +14,12 @@ import { hasPortRange } from '../services/clientaddress.ts'
 import { type Check, fails, ok, warning } from './check.ts'
 import { outputOf } from './output.ts'
 
-const always = [{ name: 'ip', args: ['-V'], packages: 'iproute2' }] as const
-
 const programs = {
-  nftables: always,
+  nftables: [],
   iptables: [
     { name: 'iptables-restore', args: ['--version'], packages: 'iptables' },
     { name: 'ip6tables-restore', args: ['--version'], packages: 'iptables' },
     { name: 'ipset', args: ['list', '-name'], packages: 'ipset' },
-    ...always,
   ],
 } as const
 

@@ -25,7 +25,7 @@ function groupsOf(text: string): readonly number[] {
 
 /** Canonical (RFC 5952), as `canonicalIp` has it. Of 4 or 16 bytes. */
 export function addressText(bytes: Uint8Array): string {
-  if (bytes.length === 4) return bytes.join('.')
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`
   const groups = Array.from({ length: 8 }, (_, index) => (bytes[2 * index]! << 8) | bytes[2 * index + 1]!)
   const isMapped = groups.slice(0, 5).every(group => group === 0) && groups[5] === 0xffff
   if (isMapped) return `::ffff:${bytes.subarray(12).join('.')}`

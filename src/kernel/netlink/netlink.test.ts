@@ -7,6 +7,9 @@ import { addressBytes, addressText } from './address.ts'
 import { NetlinkError, readDone, readError } from './answer.ts'
 import { readFlow } from './ctnetlink.ts'
 import { type Attributes, MalformedMessage, readAttributes, readMessages, required } from './reader.ts'
+import { readLink } from './route/links.ts'
+import { readRoute } from './route/routes.ts'
+import { readRule } from './route/rules.ts'
 import { readTcpSocket } from './sockdiag.ts'
 import { MessageWriter } from './writer.ts'
 
@@ -91,7 +94,7 @@ test('A number is read as it was written, in either byte order; text without its
 function readEverything(bytes: Buffer): void {
   for (const message of readMessages(bytes)) {
     attempt(() => readFlow(message))
-    attempt(() => readTcpSocket(message))
+    for (const read of [readTcpSocket, readRule, readRoute, readLink]) attempt(() => read(message))
     readError(message)
     readDone(message)
     const attributes = readAttributes(message.body)

@@ -20,7 +20,7 @@ import { type Message, readMessages } from './reader.ts'
 import { MessageWriter } from './writer.ts'
 
 /** NETLINK_…. */
-export const protocols = { route: 0, sockDiag: 4, netfilter: 12 } as const
+export const protocols = { route: 0, sockDiag: 4, xfrm: 6, netfilter: 12 } as const
 export type NetlinkProtocol = keyof typeof protocols
 
 export interface NetlinkOptions {

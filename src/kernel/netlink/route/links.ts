@@ -34,7 +34,9 @@ export function listLinks(socket: NetlinkSocket): readonly Link[] {
 }
 
 /** Throws MalformedMessage. */
-function readLink({ body }: Pick<Message, 'body'>): Omit<Link, 'master'> & { readonly master: number | undefined } {
+export function readLink({
+  body,
+}: Pick<Message, 'body'>): Omit<Link, 'master'> & { readonly master: number | undefined } {
   if (body.length < headerLength) throw new MalformedMessage('an interface is cut')
   const read = readAttributes(body, headerLength)
   return {
