@@ -3,8 +3,9 @@
  * headers), and an Envoy that is killed for it cuts the connections of all.
  *
  * First it gives way to the kernel layer: from 80 % of its heap on each answer ends its connection, that of the canary, too,
- * by which the agent knows and empties the overlay (node/canary.ts). Only what that does not relieve is refused, the fattest
- * requests before others; 503 for all is the last resort.
+ * by which the agent knows and empties the overlay (node/canary.ts). Then it resets the requests that hold most. It never
+ * answers 503 for it, or has connections wait, which the kernel layer would serve: one that runs full all the same is ended by
+ * its container's limit, and the very next connection takes the kernel layer.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/operations/overload_manager/overload_manager
  */
 
@@ -28,8 +29,6 @@ const actions: Readonly<Record<string, number>> = {
   shrink_heap: 0.6,
   disable_http_keepalive: 0.8,
   close_idle_http_connections: 0.8,
-  stop_accepting_connections: 0.95,
-  stop_accepting_requests: 0.98,
 }
 
 /** @param heapBytes how much may be in use; what Envoy takes beside is some 60 MB */

