@@ -7,6 +7,7 @@ import { table } from '../src/commands/table.ts'
 import { createNetwork, type Network } from '../src/demo/network.ts'
 import { measureChanges } from './change.ts'
 import { Datapath } from './datapath.ts'
+import { measureFairShare } from './fairshare.ts'
 import { measureSync } from './kubeproxy.ts'
 import { measureLargest } from './largest.ts'
 import { machine, type Report } from './report.ts'
@@ -34,6 +35,14 @@ const parts: Readonly<Record<string, Part>> = {
       settleMs: 0,
     })
     tell('largest', await measureLargest(network, fleets[0]!, quick ? 6 : 20))
+  },
+  /** What others notice while one tenant takes what it can. */
+  async 'fair-share'(network, quick, tell) {
+    const { fleets } = await measureScale(network, [{ services: sizes.small, endpoints: 10 }], {
+      rounds: 1,
+      settleMs: 0,
+    })
+    tell('fair-share', await measureFairShare(network, fleets[0]!, quick ? 40 : 200))
   },
   async datapath(network, quick, tell) {
     const services = quick ? sizes.quick : sizes.full

@@ -8,14 +8,13 @@ import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setFault } from '../../src/demo/clients.ts'
-import { greedyChanges, greedyServices } from '../../src/demo/greedy/objects.ts'
+import { greedyChanges, greedyServices, modestService, modestVip } from '../../src/demo/greedy/objects.ts'
 import { startGreedyClient } from '../../src/demo/greedy/start.ts'
 import type { RunningPod } from '../../src/demo/pods.ts'
 import { pause } from '../../src/demo/wait.ts'
 import { AgentLab, skip } from './agent-lab.ts'
-import { serviceWith } from './manifests.ts'
 
-const url = 'http://10.96.21.1/'
+const url = `http://${modestVip}/`
 /** Envoy's is its heap and a quarter, as in deploy/proxy. */
 const heapMiB = 640
 const mostMegabytes = { agent: 400, envoy: heapMiB * 1.25 }
@@ -28,8 +27,7 @@ describe('while one tenant takes what it can', { skip }, () => {
   let greedy: RunningPod
   let pods: readonly RunningPod[]
 
-  const write = (endpoint: RunningPod) =>
-    lab.write('modest', serviceWith({ name: 'modest', vips: ['10.96.21.1'] }, [endpoint]))
+  const write = (endpoint: RunningPod) => lab.write('modest', modestService([endpoint]))
   const writeAll = (files: Readonly<Record<string, readonly object[]>>) => {
     for (const [name, objects] of Object.entries(files)) lab.write(name, objects)
   }

@@ -1,9 +1,11 @@
 /** One tenant's Services, each of which would take from others what all share of a node. */
 
-const namespace = 'greedy'
+const greedy = 'greedy'
 
 /** What fails whatever it is asked (client.ts asks it). */
 export const failingVip = '10.96.20.3'
+
+export const modestVip = '10.96.21.1'
 
 interface PodAddress {
   readonly name: string
@@ -49,12 +51,18 @@ export function greedyChanges(turn: number, pod: PodAddress): Readonly<Record<st
   }
 }
 
+/** What somebody else has beside, at `modestVip`. */
+export function modestService(pods: readonly PodAddress[]): readonly object[] {
+  return serviceOf('modest', modestVip, http, {}, pods, 'modest')
+}
+
 function serviceOf(
   name: string,
   clusterIP: string,
   ports: readonly Port[],
   annotations: Readonly<Record<string, string>>,
   pods: readonly PodAddress[],
+  namespace = greedy,
 ): readonly object[] {
   return [
     {

@@ -1,0 +1,122 @@
+/**
+ * What everybody else on a node notices while one tenant takes what it can (src/demo/greedy): how long requests to another's
+ * Service take and how many fail, and how long a change of another's endpoints takes, against the same node at rest.
+ */
+
+import { renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setFault, startLoad } from '../src/demo/clients.ts'
+import { greedyChanges, greedyServices, modestService, modestVip } from '../src/demo/greedy/objects.ts'
+import { startGreedyClient } from '../src/demo/greedy/start.ts'
+import type { LoadReport } from '../src/demo/load-report.ts'
+import type { LabNode, Network } from '../src/demo/network.ts'
+import { type RunningPod, startPod } from '../src/demo/pods.ts'
+import { pause } from '../src/demo/wait.ts'
+import { type Change, change } from './change.ts'
+import { list } from './generate.ts'
+import { memoryOf } from './lab.ts'
+import { aim, figure, p, type Report } from './report.ts'
+import { type Fleet, sourceOf } from './scale.ts'
+
+interface Phase {
+  readonly load: LoadReport
+  readonly changes: readonly Change[]
+}
+
+const betweenMs = 200
+const settleMs = 3000
+const mostChangeMs = 200
+
+/** @param turns how often everything changes, at rest and under attack */
+export async function measureFairShare(network: Network, fleet: Fleet, turns: number): Promise<Report> {
+  const directory = sourceOf(network, fleet.node)
+  const write = (name: string, objects: readonly object[]) => {
+    const file = join(directory, `${name}.json`)
+    writeFileSync(`${file}.new`, JSON.stringify(list(objects)))
+    renameSync(`${file}.new`, file)
+  }
+  const [client, greedyClient, greedy, web] = await pods(network, fleet.node)
+  await setFault(greedy, 8080, 500)
+  write('modest', modestService([web]))
+  await pause(settleMs)
+
+  const phase = async (everyTurn: (turn: number) => void): Promise<Phase> => {
+    const load = await startLoad(network, client, { url: `http://${modestVip}/`, connections: 4, rate: 100 })
+    const changes: Change[] = []
+    for (let turn = 0; turn < turns; turn++) {
+      everyTurn(turn)
+      await pause(betweenMs)
+      changes.push(await change(fleet, 'replace'))
+    }
+    return { load: await load.stop(), changes }
+  }
+  const writeAll = (files: Readonly<Record<string, readonly object[]>>) => {
+    for (const [name, objects] of Object.entries(files)) write(name, objects)
+  }
+  const rest = await phase(() => {})
+  writeAll(greedyServices(greedy))
+  const attack = await startGreedyClient(network, greedyClient)
+  const attacked = await phase(turn => writeAll(greedyChanges(turn, greedy)))
+  await attack.stop()
+  return report(rest, attacked, fleet, turns)
+}
+
+async function pods(network: Network, { name }: LabNode): Promise<[RunningPod, RunningPod, RunningPod, RunningPod]> {
+  const number = name.replace(/\D+/, '')
+  const start = (pod: string, host: number) =>
+    startPod(network, {
+      name: pod,
+      node: name,
+      addresses: [`10.244.${number}.${host}`, `fd00:244:${number}::${host}`],
+      http: [8080],
+      tcp: [],
+      udp: [],
+    })
+  return [
+    await start('client', 201),
+    await start('greedy-client', 202),
+    await start('greedy', 203),
+    await start('web', 204),
+  ]
+}
+
+function report(rest: Phase, attacked: Phase, { agent, envoy }: Fleet, turns: number): Report {
+  const both = (
+    what: string,
+    of: (phase: Phase) => number,
+    unit: string,
+    aims: (at: number, under: number) => string,
+  ) => {
+    const [at, under] = [of(rest), of(attacked)]
+    return [what, `${figure(at)} ${unit}`, `${figure(under)} ${unit}`, figure(under / at), aims(at, under)]
+  }
+  const latency = (which: 'p50' | 'p99') => (phase: Phase) => phase.load.latencyMs?.[which] ?? Number.NaN
+  const took = (layer: 'kernel' | 'envoy', percent: number) => (phase: Phase) =>
+    p(
+      phase.changes.map(change => change[layer]),
+      percent,
+    )
+  const none = () => ''
+  const failed = ({ load }: Phase) => String(load.requests - load.ok)
+  const change99 = (_: number, under: number) => aim(`≤ ${mostChangeMs} ms`, under <= mostChangeMs)
+  return {
+    title: 'Fair share: what others notice while one tenant takes what it can',
+    header: ['', 'at rest', 'under attack', 'ratio', 'aim'],
+    rows: [
+      both("another's request, p50", latency('p50'), 'ms', none),
+      both('  p99', latency('p99'), 'ms', (at, under) => aim('ratio ≤ 2', under <= 2 * at)),
+      ['  failed', failed(rest), failed(attacked), '', aim('0', failed(attacked) === '0')],
+      both("another's change in the kernel, p50", took('kernel', 50), 'ms', none),
+      both('  p99', took('kernel', 99), 'ms', change99),
+      both("another's change in Envoy, p50", took('envoy', 50), 'ms', none),
+      both('  p99', took('envoy', 99), 'ms', change99),
+      ['agent, most memory', '', `${figure(memoryOf(agent.process).peak)} MB`, '', ''],
+      ['Envoy, most memory', '', `${figure(memoryOf(envoy).peak)} MB`, '', ''],
+    ],
+    notes: [
+      `${turns} changes at rest and as many under attack, with 100 requests a second meanwhile`,
+      'the attacker works on the same cores: what it takes of them by itself is in the ratios',
+    ],
+    data: { rest, attacked },
+  }
+}
