@@ -1,6 +1,6 @@
 import { libcProblem } from '../kernel/netlink/libc.ts'
 import { Agent } from '../node/agent.ts'
-import { startSettings } from '../node/kernelsettings.ts'
+import { keepSettings, settingsGroups } from '../node/kernelsettings.ts'
 import { createLog, type Log } from '../observe/log.ts'
 import { RecentLines } from '../observe/recent.ts'
 import { type Note, noteOf } from '../services/note.ts'
@@ -41,7 +41,9 @@ export async function runNode(given: Config): Promise<void> {
   const events = await recordEvents(agent, config, log, kept.events)
   await agent.start()
   // Only with our tables there the kernel is sure to have conntrack.
-  const settings = startSettings(config, (origin, problems) => agent.problems.set(origin, problems))
+  const settings = keepSettings(settingsGroups(config), config.nodeName, (origin, problems) =>
+    agent.problems.set(origin, problems),
+  )
   log.info(
     { clientAddress: clientAddress.why, node: config.nodeName, source: config.source ?? 'Kubernetes API' },
     'agent started',

@@ -20,18 +20,7 @@ import { type Family, familyNames } from './elements.ts'
 import { NetlinkError } from './netlink/answer.ts'
 import { withNftables } from './nftables/client.ts'
 import type { Hook, Operation } from './nftables/operations.ts'
-import {
-  accept,
-  count,
-  drop,
-  from,
-  hasMark,
-  leavingBy,
-  newConnection,
-  type Rule,
-  type Statement,
-  to,
-} from './nftables/rules/statement.ts'
+import { count, drop, leavingBy, newConnection, type Rule, type Statement, to } from './nftables/rules/statement.ts'
 import { podsByRules, type RoutedPod } from './podrules.ts'
 import { routesTo } from './routes.ts'
 import { type RulesetOptions, steerTo } from './ruleset.ts'
@@ -128,12 +117,18 @@ function enter(family: IpFamily, probes: readonly Probe[]): readonly [readonly P
 
 /**
  * The agent's connection to the target is one to conntrack, and the one from the client is another: veth makes conntrack
- * forget, and addresses are changed without it. The rules of table lightpath keep the connection with Envoy. Answers are
+ * forget, and addresses are changed without it. Nobody's NAT sees the first, since it is not tracked: what a CNI masquerades
+ * on its way out of the cluster would change its port. The rules of table lightpath keep the connection with Envoy. Answers are
  * routed to the client before they are turned to the agent, so whatever routes them elsewhere shows.
  */
 function rules(probes: readonly Probe[], agent: string, options: PathTestOptions): Operation {
   const hook = (type: Hook['type'], hook: Hook['hook'], priority: number): Hook => ({ type, hook, priority })
   const perProbe = (rulesOf: (probe: Probe, index: number) => readonly Rule[]) => probes.flatMap(rulesOf)
+  // On a bridge it is redirected to Envoy's port, and is known by where it was to go.
+  const ofProbe = (ip: string, direction: 'original' | 'reply'): Rule => [
+    { kind: 'original destination', ip },
+    { kind: 'direction', direction },
+  ]
   return {
     do: 'declare',
     table: { family: familyNames[options.family], name: tableName },
@@ -147,16 +142,16 @@ function rules(probes: readonly Probe[], agent: string, options: PathTestOptions
           const toEnvoy: Rule = [{ kind: 'port', transport: 'tcp', port: options.targetPort }, newConnection]
           return [
             [to(target), count(`arrived${index}`)],
-            [to(target), hasMark('meta', options.steeringMark), accept],
             [to(target), ...toEnvoy, ...steerTo(options, count(`steered${index}`))],
-            [to(target), drop],
+            // Later packets go on as those of any connection through Envoy, whatever others do with their mark.
+            [to(target), newConnection, drop],
           ]
         }),
       },
       {
         name: 'deliver',
         hook: hook('filter', 'input', 300),
-        rules: perProbe(({ target }, index) => [[to(target), count(`delivered${index}`)]]),
+        rules: perProbe(({ target }, index) => [[...ofProbe(target, 'original'), count(`delivered${index}`)]]),
       },
       {
         name: 'answer',
@@ -164,10 +159,15 @@ function rules(probes: readonly Probe[], agent: string, options: PathTestOptions
         rules: perProbe(({ target, device }, index) => {
           const left = count(`left${index}`)
           const astray: readonly Rule[] =
-            device === undefined ? [] : [[from(target), leavingBy(device, true), left, drop]]
+            device === undefined ? [] : [[...ofProbe(target, 'reply'), leavingBy(device, true), left, drop]]
           const turned: Statement = { kind: 'set address', of: 'daddr', ip: agent }
-          return [...astray, [from(target), left, count(`answered${index}`), turned]]
+          return [...astray, [...ofProbe(target, 'reply'), left, count(`answered${index}`), turned]]
         }),
+      },
+      {
+        name: 'untracked',
+        hook: hook('filter', 'output', -300),
+        rules: [[leavingBy(inner), { kind: 'notrack' }]],
       },
       {
         name: 'depart',

@@ -206,8 +206,10 @@ export class Trace {
         return true
       case 'counter':
         return true
+      case 'notrack':
+      case 'original destination':
       case 'set address':
-        throw new Error('the tracer does not follow changed addresses')
+        throw new Error(`the tracer does not follow ${statement.kind}`)
     }
   }
 

@@ -12,7 +12,7 @@ import {
 import { type ClientAddress, firstOwnPort } from '../services/clientaddress.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import { type Problem, problem } from '../services/problem.ts'
-import { startRetrying } from './retry.ts'
+import { Recurring } from './recurring.ts'
 
 export interface KernelSettingsOptions extends ConntrackOptions {
   readonly nodeName: string
@@ -26,7 +26,7 @@ export interface SettingsGroup {
   readonly harm: string
 }
 
-const retryMs = 60_000
+const lookMs = 60_000
 
 /** With --services=labelled conntrack is the business of the kube-proxy beside us. */
 export function settingsGroups(options: KernelSettingsOptions): readonly SettingsGroup[] {
@@ -54,22 +54,24 @@ export async function settingsProblem(
   return problem('LP403', `Node ${nodeName}`, reason, `${harm}; run as root on the node: ${commandFor(unmet)}`)
 }
 
-/** Tries again every minute what may not be written, until somebody has set it. */
-export function startSettings(
-  options: KernelSettingsOptions,
+/**
+ * Looks again every minute, for as long as the agent runs: what may not be written until somebody has set it, and what
+ * somebody else has changed since, which is set again and told.
+ */
+export function keepSettings(
+  groups: readonly SettingsGroup[],
+  nodeName: string,
   onProblems: (origin: string, problems: readonly Problem[]) => void,
+  everyMs = lookMs,
 ): { stop(): Promise<void> } {
-  const running = settingsGroups(options).map((group, index) => {
-    let found: Problem | undefined
-    return startRetrying({
-      start: async () => {
-        found = await settingsProblem(group, options.nodeName)
-        if (found) throw new Error(found.reason)
-      },
-      everyMs: retryMs,
-      problem: () => found!,
-      onProblems: problems => onProblems(`kernel settings ${index}`, problems),
+  const looks = groups.map((group, index) => {
+    const look = new Recurring(async () => {
+      const found = await settingsProblem(group, nodeName)
+      onProblems(`kernel settings ${index}`, found ? [found] : [])
+      return everyMs
     })
+    look.schedule(0)
+    return look
   })
-  return { stop: async () => void (await Promise.all(running.map(one => one.stop()))) }
+  return { stop: async () => void (await Promise.all(looks.map(look => look.stop()))) }
 }

@@ -88,6 +88,11 @@ function compile(family: Family, statement: Statement): readonly Expression[] {
       return [load('ct', ctKeys.state), mask(ctNew), compare('neq', word(0))]
     case 'direction':
       return [load('ct', ctKeys.direction), compare('eq', new Uint8Array([statement.direction === 'original' ? 0 : 1]))]
+    case 'original destination':
+      return [
+        { name: 'ct', key: ctKeys.destination[family], direction: 0, dreg: first },
+        compare('eq', addressBytes(statement.ip)),
+      ]
     case 'translated':
       return [load('ct', ctKeys.status), mask(ctTranslated), compare('neq', word(statement.isNot ? ctTranslated : 0))]
     case 'from bridge':
@@ -107,7 +112,7 @@ type Action = Extract<
   Statement,
   {
     kind:
-      | ('tproxy' | 'redirect' | 'masquerade' | 'reject' | 'remember' | 'counter' | 'set address')
+      | ('tproxy' | 'redirect' | 'masquerade' | 'reject' | 'remember' | 'counter' | 'notrack' | 'set address')
       | ('dnat' | 'dnat by map' | 'dnat to one of')
   }
 >
@@ -155,6 +160,8 @@ function act(family: Family, statement: Action): readonly Expression[] {
       ]
     case 'counter':
       return [{ name: 'objref', type: counterType, object: statement.counter }]
+    case 'notrack':
+      return [{ name: 'notrack' }]
     case 'set address':
       return writeAddress(family, statement.of, statement.ip)
   }

@@ -86,6 +86,7 @@ export type Expression =
       readonly timeout?: bigint
     }
   | { readonly name: 'counter'; readonly bytes?: bigint; readonly packets?: bigint }
+  | { readonly name: 'notrack' }
   /** Of a table, such as a counter. */
   | { readonly name: 'objref'; readonly type?: number; readonly object?: string }
   /** Extensions of xtables, as iptables' rules have them: their name, and what the extension itself reads. */
@@ -105,7 +106,7 @@ export const metaKeys = {
   l4proto: 16,
   iifkind: 26,
 } as const
-export const ctKeys = { state: 0, direction: 1, status: 2, mark: 3 } as const
+export const ctKeys = { state: 0, direction: 1, status: 2, mark: 3, destination: { ip: 20, ip6: 22 } } as const
 export const comparisons = { eq: 0, neq: 1, lt: 2, lte: 3, gt: 4, gte: 5 } as const
 export const fib = { addressType: 3, ofSource: 1, ofDestination: 2, local: 2 } as const
 export const natFlags = { portGiven: 2, random: 4, persistent: 8, fullyRandom: 16 } as const

@@ -98,6 +98,8 @@ class Printer {
         return void this.#compare(expression.sreg, expression.op, expression.data)
       case 'lookup':
         return void this.#lookUp(expression)
+      case 'notrack':
+        return void this.#say('notrack')
       case 'objref':
         return void this.#say(`counter name ${expression.object}`)
       case 'match':
@@ -312,6 +314,10 @@ function ctField(key: number): Value {
       return field('ct mark', 'mark', 4)
     case ctKeys.direction:
       return field('ct direction', 'direction', 1)
+    case ctKeys.destination.ip:
+      return field('ct original ip daddr', 'address', 4)
+    case ctKeys.destination.ip6:
+      return field('ct original ip6 daddr', 'address', 16)
     default:
       return field(`ct ${key}`, 'number', 4)
   }

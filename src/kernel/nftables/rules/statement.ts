@@ -46,6 +46,8 @@ export type Statement =
   | { readonly kind: 'local address'; readonly of: 'saddr' | 'daddr' }
   | { readonly kind: 'new connection' }
   | { readonly kind: 'direction'; readonly direction: 'original' | 'reply' }
+  /** Of a connection that was to go there before any translation. */
+  | { readonly kind: 'original destination'; readonly ip: string }
   /** Of a connection whose destination was translated, or was not. */
   | { readonly kind: 'translated'; readonly isNot: boolean }
   | { readonly kind: 'from bridge' }
@@ -66,6 +68,8 @@ export type Statement =
   | { readonly kind: 'remember'; readonly set: string; readonly seconds: number }
   /** Counts in a counter of the table. */
   | { readonly kind: 'counter'; readonly counter: string }
+  /** Conntrack does not see the packet, nor does NAT. */
+  | { readonly kind: 'notrack' }
   | { readonly kind: 'set address'; readonly of: 'saddr' | 'daddr'; readonly ip: string }
 
 export type Rule = readonly Statement[]
