@@ -110,6 +110,21 @@ describe('the command line', { concurrency: 2 }, () => {
     })
   }
 
+  test('without node:ffi the agent and whatever asks the kernel say so, with what to do', async () => {
+    const without = { env: { NODE_OPTIONS: '--no-experimental-ffi' } }
+    const agent = await lightpath(['node', '--source', examples], without)
+    assert.equal(agent.code, 1)
+    assert.match(
+      agent.stderr,
+      /^lightpath node: LP405 Node\.js: .* has no module node:ffi; run Lightpath with [^\n]+\n$/,
+    )
+    const { code, stderr } = await lightpath(['cleanup'], without)
+    assert.deepEqual([code, /has no module node:ffi; run Lightpath with /.test(stderr)], [1, true])
+    const preflight = await lightpath(['preflight'], without)
+    assert.equal(preflight.code, 1)
+    assert.match(preflight.stdout, /fails +node:ffi .*\n +→ run Lightpath with /)
+  })
+
   test('a directory that is not there is answered by one line and exit code 1', async () => {
     const { code, stdout, stderr } = await lightpath(['translate', '/nonexistent'])
     assert.deepEqual([code, stdout], [1, ''])

@@ -71,11 +71,17 @@ export class SystemCallError extends Error {
   }
 }
 
-/** This Node.js cannot call the C library. */
+const remedy =
+  'run Lightpath with the Node.js 26 that it ships with or a later one, on a Linux with glibc, without --no-experimental-ffi and --permission'
+
+/** This Node.js cannot call the C library. The message says what to do as well. */
 export class LibcMissing extends Error {
+  readonly reason: string
+
   constructor(reason: string) {
-    super(reason)
+    super(`${reason}; ${remedy}`)
     this.name = 'LibcMissing'
+    this.reason = reason
   }
 }
 
@@ -120,9 +126,7 @@ export function libcProblem(): Problem | undefined {
     return undefined
   } catch (error) {
     if (!(error instanceof LibcMissing)) throw error
-    const remedy =
-      'run Lightpath with the Node.js 26 that it ships with or a later one, on a Linux with glibc, without --no-experimental-ffi and --permission'
-    return problem('LP405', 'Node.js', error.message, remedy)
+    return problem('LP405', 'Node.js', error.reason, remedy)
   }
 }
 
