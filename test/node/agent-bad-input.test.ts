@@ -42,9 +42,9 @@ describe('what users write, however wrong', { skip }, () => {
     assert.match(stdout, /LP301 Envoy refused listener/)
     assert.match(stdout, /layer: kernel for now; meant for Envoy as http/)
     assert.match(stdout, /listener +10\.96\.2\.9:80 +\S+ +refused: .*duplicate address/)
-    assert.equal(await lab.metric('lightpath_xds_refusals_total{service_port="default/refused/http"}'), 1)
-    assert.ok((await lab.metric('lightpath_xds_nacks_total{type="Listener"}'))! >= 1)
-    assert.equal(await lab.metric('lightpath_problems{code="LP301"}'), 1)
+    await lab.untilMetric('lightpath_xds_refusals_total{service_port="default/refused/http"}', 1)
+    await lab.until('its NACK', async () => (await lab.metric('lightpath_xds_nacks_total{type="Listener"}'))! >= 1)
+    await lab.untilMetric('lightpath_problems{code="LP301"}', 1)
     assert.deepEqual(await lab.problems('default/before'), [])
 
     // Its owner gives it another address, and all is well.
@@ -81,7 +81,7 @@ describe('what users write, however wrong', { skip }, () => {
     await lab.until('the change', async () => (await lab.explain('default/edited')) === undefined)
     const { errors, layers } = await load.stop()
     assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']])
-    assert.equal(await lab.metric('lightpath_problems{code="LP104"}'), undefined)
+    await lab.untilMetric('lightpath_problems{code="LP104"}', undefined)
   })
 
   test('of two Services that claim one VIP and port the older keeps it, the other is told, and inherits it', async () => {

@@ -114,7 +114,7 @@ describe('when the agent, Envoy or both die', { skip }, () => {
     await lab.envoy.down('SIGKILL')
     assert.match(await lab.ask(client, url), /^web-\d by kernel$/)
     await lab.until('an empty overlay', async () => (await lab.overlay()).length === 0)
-    assert.equal(await lab.metric('lightpath_envoy_up'), 0)
+    await lab.untilMetric('lightpath_envoy_up', 0)
     const load = await lab.load(client, { url, connections: 10, rate: 200, fresh: true })
     await lab.envoy.up()
     await lab.untilServedBy('envoy', client, url)

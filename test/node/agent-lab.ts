@@ -289,9 +289,12 @@ export class AgentLab {
   }
 
   async untilEnvoyIsUp(isUp = true): Promise<void> {
-    await this.until(`Envoy ${isUp ? 'up' : 'down'}`, async () => {
-      return (await this.metric('lightpath_envoy_up')) === Number(isUp)
-    })
+    await this.untilMetric('lightpath_envoy_up', Number(isUp))
+  }
+
+  /** The page is made once a second, so that it may be older than what has just happened. */
+  async untilMetric(name: string, value: number | undefined): Promise<void> {
+    await this.until(`${name} ${value ?? 'gone'}`, async () => (await this.metric(name)) === value)
   }
 
   /** As `waitFor`, with the end of the agent's log where it never comes true. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { setFault } from '../../src/demo/clients.ts'
 import type { RunningPod } from '../../src/demo/pods.ts'
 import { AgentLab, skip } from './agent-lab.ts'
@@ -98,6 +99,8 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
   })
 
   test('metrics count what Envoy saw of a Service port: answers by class, durations, retries, ejections', async () => {
+    // A page is a second old at most.
+    await sleep(1100)
     const before = (await lab.metric(`lightpath_requests_total{${port},code_class="2xx"}`)) ?? 0
     await (await lab.load(client, { url, connections: 4, requests: 200 })).report
     const healthy = `lightpath_requests_total{${port},code_class="2xx"}`
@@ -108,7 +111,7 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
     assert.deepEqual(errors, {})
     await lab.until('a retry', async () => (await lab.metric(`lightpath_retries_total{${port}}`))! >= 1)
     await lab.until('an ejection', async () => (await lab.metric(`lightpath_ejected_endpoints{${port}}`)) === 1)
-    assert.ok((await lab.metric(`lightpath_ejections_total{${port}}`))! >= 1)
+    await lab.until('its count', async () => (await lab.metric(`lightpath_ejections_total{${port}}`))! >= 1)
     assert.match((await explain('default/web')).stdout, /^ {2}10\.244\.1\.11:8080 +node1 +yes +ejected$/m)
     await setFault(pods[0]!, 8080, 200)
 
@@ -137,8 +140,9 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
       if (requests > below) longest += (requests - below) * upTo
       below = requests
     }
-    assert.equal(below, await lab.metric(count))
-    const sum = (await lab.metric(`lightpath_request_duration_seconds_sum{${port}}`))!
+    const sampleOf = (name: string) => Number(text.split(`\n${name} `)[1]?.split('\n')[0])
+    assert.equal(below, sampleOf(count))
+    const sum = sampleOf(`lightpath_request_duration_seconds_sum{${port}}`)
     assert.ok(sum > 0 && sum <= longest, `${sum} s in all, of at most ${longest}`)
   })
 

@@ -86,7 +86,7 @@ print('listening', flush=True)`
       assert.equal((await stranger('curl', '-s', '--unix-socket', socket, 'http://x/')).code, 7, socket)
     }
     // Envoy itself goes in, and is believed.
-    assert.equal(await lab.metric('lightpath_envoy_up'), 1)
+    await lab.untilMetric('lightpath_envoy_up', 1)
   })
 
   test("reads Envoy's admin pages at port 15000, and changes nothing there", async () => {
