@@ -1,8 +1,10 @@
 import { libcProblem } from '../kernel/netlink/libc.ts'
 import { Agent } from '../node/agent.ts'
+import { watchForeignMarks } from '../node/foreignmarks.ts'
 import { keepSettings, settingsGroups } from '../node/kernelsettings.ts'
 import { createLog, type Log } from '../observe/log.ts'
 import { RecentLines } from '../observe/recent.ts'
+import { findMarkUses } from '../preflight/marks.ts'
 import { type Note, noteOf } from '../services/note.ts'
 import { formatProblem } from '../services/problem.ts'
 import { decideForNode, looksForProof, withClientAddress } from './clientaddress.ts'
@@ -44,6 +46,11 @@ export async function runNode(given: Config): Promise<void> {
   const settings = keepSettings(settingsGroups(config), config.nodeName, (origin, problems) =>
     agent.problems.set(origin, problems),
   )
+  const marks = watchForeignMarks({
+    nodeName: config.nodeName,
+    read: () => findMarkUses(config),
+    onProblems: (origin, problems) => agent.problems.set(origin, problems),
+  })
   log.info(
     { clientAddress: clientAddress.why, node: config.nodeName, source: config.source ?? 'Kubernetes API' },
     'agent started',
@@ -53,6 +60,7 @@ export async function runNode(given: Config): Promise<void> {
   log.info({}, 'agent stops; Envoy and the kernel go on with what they have')
   await agent.stop()
   await settings.stop()
+  await marks.stop()
   await events?.stop()
   for (const server of servers) await (await server.stop())?.stop()
 }

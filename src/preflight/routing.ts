@@ -36,12 +36,22 @@ function foreignRoutes(routes: readonly Route[], names: ReadonlyMap<number, stri
   return others.map(route => routeText(route, index => names.get(index) ?? `interface ${index}`))
 }
 
-export function checkRules(rules: readonly Rule[], { steeringMark, envoyMark, routeTable }: RoutingMarks): Check {
-  const bits = steeringMark | envoyMark
-  const colliding = foreign(rules, routeTable).filter(({ mark }) => ((mark?.value ?? 0) & bits) !== 0)
+export function checkRules(rules: readonly Rule[], marks: RoutingMarks): Check {
+  const colliding = rulesWithMarks(rules, marks)
   if (colliding.length === 0) return ok('marks in routing rules', 'nobody else uses ours')
   const remedy = 'choose other bits: --steering-mark, --envoy-mark'
-  return fails('marks in routing rules', someOf(colliding.map(oneLine)), remedy)
+  return fails('marks in routing rules', someOf(colliding), remedy)
+}
+
+/** Those of others that ask for our marks, in words. */
+export function rulesWithMarks(
+  rules: readonly Rule[],
+  { steeringMark, envoyMark, routeTable }: RoutingMarks,
+): readonly string[] {
+  const bits = steeringMark | envoyMark
+  return foreign(rules, routeTable)
+    .filter(({ mark }) => ((mark?.value ?? 0) & bits) !== 0)
+    .map(oneLine)
 }
 
 /** @param routes of others in the table, in words */

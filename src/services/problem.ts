@@ -39,6 +39,7 @@ export type ProblemCode =
   | 'LP403' // a setting of the node's kernel cannot be written
   | 'LP404' // iptables does not serve a Service's addresses from outside
   | 'LP405' // Node.js cannot call the C library (node:ffi)
+  | 'LP406' // rules of others use our marks
   | 'LP501' // a port or socket of the agent is taken
   | 'LP502' // healthCheckNodePort of a Service cannot be opened
 

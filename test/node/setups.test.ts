@@ -44,7 +44,7 @@ class SetupLab {
     assert.equal(code, 0, stderr)
   }
 
-  async serves({ outcome, clientAddress, flags }: Setup): Promise<void> {
+  async serves({ outcome, clientAddress, problem, flags }: Setup): Promise<void> {
     const { lab } = this
     this.#agent = flags ? lab.agentWith({ flags }) : lab.agent
     await this.#agent.up()
@@ -61,6 +61,7 @@ class SetupLab {
         })
         .catch(error => assert.fail(`${why}; ${(error as Error).message}`))
     }
+    if (problem) await lab.untilLogged(problem)
     for (const from of [...this.pods, lab.node]) {
       for (const url of [...urls, ...urls]) {
         assert.match(

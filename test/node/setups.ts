@@ -14,6 +14,8 @@ export interface Setup {
   readonly outcome: 'envoy' | RegExp
   /** Why endpoints see what they see, as explain says. */
   readonly clientAddress?: RegExp
+  /** A problem that is told. */
+  readonly problem?: RegExp
   /** More flags of the agent. */
   readonly flags?: readonly string[]
 }
@@ -325,6 +327,7 @@ ${masqueradeByMark('NETAVARK-HOSTPORT')}`,
     flags: ['--envoy-mark', '0x2000'],
     outcome: 'envoy',
     clientAddress: /a rule of others masquerades it/,
+    problem: /LP406.*CNI-HOSTPORT/,
   },
 ]
 
