@@ -27,15 +27,17 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  * - `only-known-clients`: the unspecified address, where connections of pods skip the overlay but from `known-clients`
  * - `affinity`: VIP . protocol . port → the rules of a chain of its own, which chooses by the client's address
  * - `clients`: VIP . protocol . port . address . port of an endpoint . greatest number of clients: a set of its own, in which that chain remembers
- * - `restricted`: load-balancer IP . protocol . port that not everybody may come in by
- * - `allowed-sources`: the same . range of those who may
+ * - `source-checks`: load-balancer IP . protocol . port that not everybody may come in by → `jump sources-…`; sources.ts
+ * - `sources`: the same: a chain of its own, which drops who may not
+ * - `ranges`: the same: a set of its own, of who may
+ * - `source-ranges`: the same . range, an element of that set
  * - `node-port-addresses`: ranges; addresses of the node in them open node ports
  * - `pods`: ranges of the addresses of pods, where those can be told so
  * - `outside`: all ranges but those, where pods can be told so; while it is empty nobody comes from outside
  */
 export type SetName =
   | ('services' | 'no-endpoints' | EndpointsName | 'hairpin' | OverlaySet | OwnObject)
-  | ('external' | 'local-services' | 'restricted' | 'allowed-sources' | 'cluster-ips' | NodeSetName)
+  | ('external' | 'local-services' | 'source-checks' | 'source-ranges' | 'cluster-ips' | NodeSetName)
 export type OverlaySet = (typeof overlaySets)[number]
 export type NodeSetName = (typeof nodeSets)[number]
 export type EndpointsName = `endpoints-${Transport}`
@@ -48,7 +50,7 @@ export const overlaySwitch = 'overlay_off'
 /** What is steered to Envoy. */
 export const overlaySets = ['envoy', 'envoy-external', 'envoy-local'] as const
 /** Chains and sets of single Service ports; affinity.ts. */
-export const ownObjects = ['affinity', 'clients'] as const
+export const ownObjects = ['affinity', 'clients', 'sources', 'ranges'] as const
 export const transports: readonly Transport[] = ['tcp', 'udp', 'sctp']
 export const transportOf = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' } as const satisfies Record<Protocol, Transport>
 
@@ -91,7 +93,7 @@ export function ownerOf({ set, key }: ElementParts): string | undefined {
   if (set === 'hairpin' || set === 'cluster-ips') return undefined
   if (nodeSets.some(name => name === set)) return nodeOwner
   if (isKeyedByProtocol(set)) return key
-  if (set === 'affinity' || set === 'clients' || set === 'allowed-sources') return key.split(' . ', 3).join(' . ')
+  if (set === 'source-ranges' || ownObjects.some(object => object === set)) return key.split(' . ', 3).join(' . ')
   const [vip, port] = key.split(' . ')
   return `${vip} . ${isOverlaySet(set) ? 'tcp' : set.slice('endpoints-'.length)} . ${port}`
 }
@@ -102,7 +104,7 @@ export function isOverlaySet(set: SetName): boolean {
 
 /** Whether keys are VIP . protocol . port and nothing else. */
 function isKeyedByProtocol(set: SetName): boolean {
-  return ['services', 'no-endpoints', 'external', 'local-services', 'restricted'].includes(set)
+  return ['services', 'no-endpoints', 'external', 'local-services', 'source-checks'].includes(set)
 }
 
 /** A CIDR as nft and ipset list it: a range of one address is that address. */

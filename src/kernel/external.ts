@@ -21,6 +21,7 @@ import { anyAddressOf, type Place, type PlaceKind, placesOf } from '../services/
 import type { Endpoint, PortState } from '../services/port.ts'
 import { elementName, type Family, familyNames, rangeText, type Transport, transportOf } from './elements.ts'
 import { slotName, slotValue } from './slots.ts'
+import { planSources } from './sources.ts'
 
 /** Where the slots begin that `local-services` leads to: no Service has so many endpoints. */
 export const localSlots = 65_536
@@ -90,15 +91,10 @@ export function planSourceRanges(
   if (sourceRanges.length === 0) return []
   const family = familyNames[state.family]
   return loadBalancerIPs.flatMap(ip => {
-    const key = `${ip} . ${transportOf[state.port.protocol]} . ${state.port.port}`
     // Where a load balancer's IP is an address of the node as well, the node's own packets to it come from that.
     const own = admitsNode && !isWithin(sourceRanges, ip) ? [ip] : []
-    return [
-      [elementName(family, 'restricted', key), ''] as const,
-      ...[...rangeTexts(sourceRanges), ...own].map(
-        range => [elementName(family, 'allowed-sources', `${key} . ${range}`), ''] as const,
-      ),
-    ]
+    const key = `${ip} . ${transportOf[state.port.protocol]} . ${state.port.port}`
+    return planSources(family, key, [...rangeTexts(sourceRanges), ...own])
   })
 }
 

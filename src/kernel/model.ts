@@ -8,6 +8,7 @@ import type { Family } from './elements.ts'
 import { type Chain, type Operation, ruleText } from './nftables/operations.ts'
 import type { Statement } from './nftables/rules/statement.ts'
 import type { TableReader } from './reading.ts'
+import { readSources } from './sources.ts'
 import { type Outcome, type Packet, type Surroundings, Trace, type TracedTable } from './tracer.ts'
 
 interface Table extends TracedTable {
@@ -29,6 +30,10 @@ export class NftablesModel {
 
   chainNames(family: Family): readonly string[] {
     return [...(this.#tables.get(family)?.chains.keys() ?? [])]
+  }
+
+  setNames(family: Family): readonly string[] {
+    return [...(this.#tables.get(family)?.sets.keys() ?? [])]
   }
 
   copy(): NftablesModel {
@@ -55,14 +60,15 @@ export class NftablesModel {
     if (!table) return false
     for (const { name, hook, rules } of table.chains.values()) {
       const own = parseObjectName(name)
-      if (own) reader.element(`${family} affinity ${own.key}`, affinityOf(family, own.key, rules))
+      if (own) reader.element(`${family} ${own.set} ${own.key}`, ownChainOf(family, own, rules))
       else reader.chain(family, name, rules.length + (hook === undefined ? 0 : 1))
     }
     for (const [set, elements] of table.sets) {
       const own = parseObjectName(set)
-      if (own) reader.element(`${family} clients ${own.key}`, '')
+      if (own) reader.element(`${family} ${own.set} ${own.key}`, '')
       if (table.dynamic.has(set)) continue
-      for (const [key, value] of elements) reader.element(`${family} ${set} ${key}`, value)
+      const prefix = own ? `${family} source-ranges ${own.key} . ` : `${family} ${set} `
+      for (const [key, value] of elements) reader.element(`${prefix}${key}`, value)
     }
     return true
   }
@@ -139,14 +145,15 @@ function change(
   }
 }
 
-function affinityOf(family: Family, key: string, rules: Chain['rules']): string {
+function ownChainOf(
+  family: Family,
+  { set, key }: NonNullable<ReturnType<typeof parseObjectName>>,
+  rules: Chain['rules'],
+): string {
+  const texts = rules.map(rule => ruleText(family, rule))
+  if (set === 'sources') return readSources(family, key, texts)
   const remembered = rules.flat().filter(statement => statement.kind === 'remember')
-  return readAffinity(
-    family,
-    key,
-    remembered,
-    rules.map(rule => ruleText(family, rule)),
-  )
+  return readAffinity(family, key, remembered, texts)
 }
 
 function setsOf(statement: Statement): readonly string[] {

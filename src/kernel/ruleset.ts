@@ -174,7 +174,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     {
       name: 'refuse-new',
       rules: [
-        [inSet(destination, 'restricted'), notInSet([...destination, 'saddr'], 'allowed-sources'), drop],
+        [verdictMap(destination, 'source-checks')],
         [verdictMap(destination, 'no-endpoints')],
         [...isNodePortAddress, verdictMap(nodePort, 'no-endpoints')],
       ],
@@ -339,8 +339,15 @@ const namedByElements: readonly string[] = ['refuse', markMasquerade, ...Object.
  * Takes the chains of another version of us out of the way of the fixed part, in one transaction with it. Sets and maps
  * stay, and so do the chains that their elements jump to. Chains of single Service ports are left alone: they are
  * compared as elements are.
+ *
+ * @param former names of sets that this version has no use for
  */
-export function replacement(family: Family, chains: Iterable<string>, options: RulesetOptions): readonly Operation[] {
+export function replacement(
+  family: Family,
+  chains: Iterable<string>,
+  former: readonly string[],
+  options: RulesetOptions,
+): readonly Operation[] {
   const table = tableOf(family)
   const names = [...chains].filter(name => parseObjectName(name) === undefined)
   const kept = (name: string) => namedByElements.includes(name) || isChooser(name)
@@ -348,6 +355,7 @@ export function replacement(family: Family, chains: Iterable<string>, options: R
   return [
     ...names.map(name => ({ do: 'flush chain', table, name }) as const),
     ...names.filter(name => !kept(name)).map(name => ({ do: 'delete chain', table, name }) as const),
+    ...former.map(name => ({ do: 'delete set', table, name }) as const),
     fixedPart(family, options),
     ...(choosers.length > 0 ? [{ do: 'declare', table, sets: [], chains: choosers } as const] : []),
   ]

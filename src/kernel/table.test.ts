@@ -47,6 +47,11 @@ class ModelNft implements NftClient {
     return this.model.chainNames(family)
   }
 
+  async sets(family: Family) {
+    this.#check()
+    return this.model.setNames(family)
+  }
+
   async hasChain(family: Family, chain: string) {
     return (await this.chains(family)).includes(chain)
   }
@@ -391,11 +396,37 @@ test('The switch of the overlay is left alone', async () => {
   await tables.close()
 })
 
+test('Sets of source ranges of an earlier version go with its rules', async () => {
+  const agent = new Agent()
+  const table = { family: 'ip', name: 'lightpath' } as const
+  const sets = ['restricted', 'allowed-sources'].map(name => ({ name, key: ['address'] }) as const)
+  agent.nft.model.apply([{ do: 'declare', table, sets, chains: [{ name: 'ruleset-old', rules: [] }] }])
+  await agent.run([web])
+  assert.ok(!agent.nft.model.setNames('ip').some(name => name === 'restricted' || name === 'allowed-sources'))
+  await agent.tables.close()
+})
+
+test('Source ranges are in a set of their place, which goes as a whole', async () => {
+  const agent = new Agent()
+  const outside = withOutside(web, 1, 4)
+  await agent.run([outside])
+  const own = 'ranges-192.0.2.1-tcp-80'
+  assert.ok(agent.nft.model.setNames('ip').includes(own))
+  const before = agent.nft.texts.length
+  agent.tables.setPort({ ...outside, external: undefined })
+  await agent.tables.settled()
+  assert.ok(!agent.nft.model.setNames('ip').includes(own))
+  const texts = agent.nft.texts.slice(before).join('')
+  assert.match(texts, new RegExp(`delete set ip lightpath ${own}`))
+  assert.doesNotMatch(texts, new RegExp(`element ip lightpath ${own}`))
+  await agent.tables.close()
+})
+
 test('A range that holds the address of this node admits its packets from a load-balancer IP, once that is known', async () => {
   const agent = new Agent()
   const outside = withOutside(web, 1, 4)
   await agent.run([outside])
-  const own = () => agent.nft.model.elements().has('ip allowed-sources 192.0.2.1 . tcp . 80 . 192.0.2.1')
+  const own = () => agent.nft.model.elements().has('ip source-ranges 192.0.2.1 . tcp . 80 . 192.0.2.1')
   assert.equal(own(), false)
   agent.tables.setNode({ addresses: ['10.9.9.9'], podCidrs: [] })
   await agent.tables.settled()

@@ -19,6 +19,7 @@ import { repeat } from './repeat.ts'
 import { Rounds } from './rounds.ts'
 import { RoutingKeeper } from './routingkeeper.ts'
 import { familiesOf, markerFor, replacement, tableName } from './ruleset.ts'
+import { formerSets } from './sources.ts'
 import { StaleFlows } from './stale-flows.ts'
 import { Writer } from './writer.ts'
 
@@ -205,7 +206,9 @@ export class KernelTables implements KernelLayer {
     for (const family of this.#families) {
       const chains = await this.#programs.nft.chains(family)
       if (!isDamaged && chains.includes(markerFor(family, this.#options))) continue
-      operations.push(...replacement(family, chains, this.#options))
+      const sets = await this.#programs.nft.sets(family)
+      const former = formerSets.filter(name => sets.includes(name))
+      operations.push(...replacement(family, chains, former, this.#options))
       if (chains.length === 0 && this.#switchedOff.has(family)) operations.push(...switchOverlay(family, false))
     }
     if (operations.length > 0) await this.#programs.nft.apply(operations)

@@ -5,12 +5,15 @@ import { type Family, type OwnObject, overlaySets, partsOf, policySets, rangeSet
 import type { Chain, Operation, SetElement } from './nftables/operations.ts'
 import { fixedSet, type SetDefinition } from './nftables/sets.ts'
 import { chainFor, tableOf } from './ruleset.ts'
+import { rangesSet, sourcesChain, splitSourceRange } from './sources.ts'
 
 /** What one message holds: the length of an attribute has 16 bits. */
 const elementsPerOperation = 256
 
+type FixedSetName = Exclude<SetName, OwnObject | 'source-ranges'>
+
 /** Whatever refers to something goes before it, and comes after it; chains and sets of single ports lie beneath all. */
-const removalOrder: readonly Exclude<SetName, OwnObject>[] = [
+const removalOrder: readonly FixedSetName[] = [
   ...([
     ...overlaySets,
     'external',
@@ -21,8 +24,7 @@ const removalOrder: readonly Exclude<SetName, OwnObject>[] = [
     'cluster-ips',
     'service-ranges',
     ...policySets,
-    'restricted',
-    'allowed-sources',
+    'source-checks',
     ...rangeSets,
   ] as const),
   ...(['endpoints-tcp', 'endpoints-udp', 'endpoints-sctp'] as const),
@@ -74,31 +76,54 @@ export class Transaction {
     return [
       ...this.#newChains.map(({ family, chain }) => declare(family, [], [chain])),
       ...removalOrder.flatMap(set => [...elementOperations('delete', set, this.#removed)]),
+      ...this.#sourceRangeOperations('delete'),
       ...families.flatMap(family => [...this.#ownObjectOperations(family)]),
+      ...this.#sourceRangeOperations('add'),
       ...additionOrder.flatMap(set => [...elementOperations('add', set, this.#added)]),
     ]
   }
 
-  /** A chain that gets other rules is not deleted: what jumps to it stays. */
+  /** Each range is in the set of its place. A set that goes takes its ranges along. */
+  #sourceRangeOperations(verb: 'add' | 'delete'): readonly Operation[] {
+    const items = verb === 'add' ? this.#added : this.#removed
+    return families.flatMap(family => {
+      const keysOf = (set: SetName, lists: Map<string, SetElement[]>) =>
+        new Set((lists.get(`${family} ${set}`) ?? []).map(({ key }) => key))
+      const [leaving, staying] = [keysOf('ranges', this.#removed), keysOf('ranges', this.#added)]
+      const byPlace = new Map<string, SetElement[]>()
+      for (const { key } of items.get(`${family} source-ranges`) ?? []) {
+        const { place, range } = splitSourceRange(key)
+        if (verb === 'delete' && leaving.has(place) && !staying.has(place)) continue
+        push(byPlace, place, { key: range, value: '' })
+      }
+      return [...byPlace].flatMap(([place, elements]) => [...batches(verb, family, rangesSet(place), elements)])
+    })
+  }
+
+  /** A chain that gets other rules is not deleted: what jumps to it stays. Sets go after the rules that look into them. */
   *#ownObjectOperations(family: Family): Generator<Operation> {
     const table = tableOf(family)
-    const chains = this.#added.get(`${family} affinity`) ?? []
-    const staying = new Set(chains.map(({ key }) => key))
-    for (const { key } of this.#removed.get(`${family} affinity`) ?? []) {
-      const name = objectName('affinity', key)
-      yield { do: 'flush chain', table, name }
-      if (!staying.has(key)) yield { do: 'delete chain', table, name }
+    const keysOf = (lists: Map<string, SetElement[]>, set: OwnObject) => lists.get(`${family} ${set}`) ?? []
+    for (const kind of ['affinity', 'sources'] as const) {
+      const staying = new Set(keysOf(this.#added, kind).map(({ key }) => key))
+      for (const { key } of keysOf(this.#removed, kind)) {
+        const name = objectName(kind, key)
+        yield { do: 'flush chain', table, name }
+        if (!staying.has(key)) yield { do: 'delete chain', table, name }
+      }
     }
-    for (const { key } of this.#removed.get(`${family} clients`) ?? []) {
-      yield { do: 'delete set', table, name: objectName('clients', key) }
+    for (const kind of ['clients', 'ranges'] as const) {
+      for (const { key } of keysOf(this.#removed, kind)) yield { do: 'delete set', table, name: objectName(kind, key) }
     }
-    const sets = this.#added.get(`${family} clients`) ?? []
-    if (sets.length + chains.length === 0) return
-    yield declare(
-      family,
-      sets.map(({ key }) => clientsSet(key)),
-      chains.map(({ key, value }) => affinityChain(key, value)),
-    )
+    const sets = [
+      ...keysOf(this.#added, 'clients').map(({ key }) => clientsSet(key)),
+      ...keysOf(this.#added, 'ranges').map(({ key }) => rangesSet(key)),
+    ]
+    const chains = [
+      ...keysOf(this.#added, 'affinity').map(({ key, value }) => affinityChain(key, value)),
+      ...keysOf(this.#added, 'sources').map(({ key }) => sourcesChain(key)),
+    ]
+    if (sets.length + chains.length > 0) yield declare(family, sets, chains)
   }
 }
 
@@ -114,12 +139,17 @@ function push(lists: Map<string, SetElement[]>, name: string, item: SetElement):
   else lists.set(name, [item])
 }
 
-function* elementOperations(verb: 'add' | 'delete', set: SetName, lists: Map<string, SetElement[]>) {
-  for (const family of families) {
-    const items = lists.get(`${family} ${set}`) ?? []
-    for (let start = 0; start < items.length; start += elementsPerOperation) {
-      const elements = items.slice(start, start + elementsPerOperation)
-      yield { do: verb, table: tableOf(family), set: fixedSet(set), elements } as const
-    }
+function* elementOperations(verb: 'add' | 'delete', set: FixedSetName, lists: Map<string, SetElement[]>) {
+  for (const family of families) yield* batches(verb, family, fixedSet(set), lists.get(`${family} ${set}`) ?? [])
+}
+
+function* batches(
+  verb: 'add' | 'delete',
+  family: Family,
+  set: SetDefinition,
+  items: readonly SetElement[],
+): Generator<Operation> {
+  for (let start = 0; start < items.length; start += elementsPerOperation) {
+    yield { do: verb, table: tableOf(family), set, elements: items.slice(start, start + elementsPerOperation) }
   }
 }

@@ -3,6 +3,7 @@
  * compared. The meaning of its maps and sets is in kernel/external.ts, kernel/affinity.ts and kernel/ruleset.ts.
  */
 
+import { objectName } from '../kernel/affinity.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import { canonicalIp, hostPort, type IpFamily, type Protocol } from '../services/address.ts'
 import { parseNftDuration } from './duration.ts'
@@ -27,7 +28,7 @@ class Reader {
   readonly #family: IpFamily
   readonly #hairpin: ReadonlySet<string>
   /** By place: `10.0.0.1 . tcp . 80`. */
-  readonly #sources = new Map<string, string[]>()
+  readonly #sources = new Map<string, readonly string[]>()
   /** Of whom local-policy asks for all endpoints. */
   readonly #shortCircuited: readonly Client[]
 
@@ -35,16 +36,14 @@ class Reader {
     this.#table = table
     this.#family = family
     this.#hairpin = new Set([...this.#elements('hairpin').keys()].map(key => canonicalIp(key.split(' . ')[0]!)!))
-    for (const key of this.#elements('allowed-sources').keys()) {
-      const at = key.lastIndexOf(' . ')
-      const place = key.slice(0, at)
-      this.#sources.set(place, [...(this.#sources.get(place) ?? []), key.slice(at + 3)])
+    for (const key of this.#elements('source-checks').keys()) {
+      this.#sources.set(key, [...this.#elements(objectName('ranges', key)).keys()])
     }
     this.#shortCircuited = (['node', 'pods'] as const).filter(client => this.#isShortCircuited(client))
   }
 
   ways(): Ways {
-    const keys = new Set(['services', 'no-endpoints', 'restricted'].flatMap(set => [...this.#elements(set).keys()]))
+    const keys = new Set(['services', 'no-endpoints', 'source-checks'].flatMap(set => [...this.#elements(set).keys()]))
     const ways = [...keys].map(key => this.#way(key))
     return new Map(ways.map(way => [keyOfPlace(way.place), way]))
   }
@@ -68,7 +67,7 @@ class Reader {
       affinitySeconds: (all.endpoints.length > 0 ? all : local).affinitySeconds,
       masquerade: external === 'jump mark-masquerade' ? 'everybody' : isLocal ? 'node' : 'nobody',
       hairpin: reached.filter(endpoint => this.#hairpin.has(addressOf(endpoint))).sort(),
-      sources: this.#elements('restricted').has(key) ? mergeRanges(this.#sources.get(key) ?? []) : undefined,
+      sources: this.#elements('source-checks').has(key) ? mergeRanges(this.#sources.get(key) ?? []) : undefined,
       // Where not all cluster IPs are ours, none is among them.
       isClusterIP: clusterIPs.size === 0 ? undefined : clusterIPs.has(key.split(' . ')[0]!),
       oddities: [...new Set([...all.oddities, ...local.oddities])],

@@ -194,6 +194,31 @@ describe('From outside', needsRoot, () => {
     })
   }
 
+  test('thousands of source ranges on several ports are there, change one by one, and are gone, while the kernel goes on', async t => {
+    const all = (from: number) =>
+      Array.from({ length: 2000 }, (_, i) => `10.${(from + i) >> 8}.${(from + i) & 255}.0/24`)
+    const states = (from: number) => {
+      const sourceRanges = all(from)
+      return [81, 82, 83, 84].map(port => {
+        const many = service('IPv4', [near], { loadBalancerIPs: ['192.0.2.99'], sourceRanges })
+        return { ...many, id: `a/many/${port}`, vip: '10.96.0.99', port: { ...many.port, port } }
+      })
+    }
+    await set(...states(0))
+    const before = lab.flushes.length
+    await set(...states(1))
+    const changed = lab.flushes.slice(before)
+    assert.equal(
+      changed.reduce((sum, { added }) => sum + added, 0),
+      4,
+    )
+    for (const { id } of states(1)) lab.tables.removePort(id)
+    await lab.tables.settled()
+    const slowest = Math.max(...lab.flushes.map(({ milliseconds }) => milliseconds))
+    t.diagnostic(`longest transaction: ${Math.round(slowest)} ms`)
+    assert.doesNotMatch(await lab.onNode('nft', 'list', 'sets', 'ip'), /ranges-192\.0\.2\.99/)
+  })
+
   test('a restart finds all of it as it should be, and writes nothing', async () => {
     const ranges = ['10.1.0.0/16', '10.0.0.0/16', '172.30.0.0/24']
     const states = [

@@ -9,6 +9,7 @@ import { LibcMissing, SystemCallError } from '../netlink/libc.ts'
 import { NetlinkSocket } from '../netlink/socket.ts'
 import type { TableReader } from '../reading.ts'
 import { tableOf } from '../ruleset.ts'
+import { readSources } from '../sources.ts'
 import type { Operation, Table } from './operations.ts'
 import { hooksFamily } from './rules/expression.ts'
 import { printRule } from './rules/print.ts'
@@ -52,6 +53,8 @@ export interface NftClient {
   /** The names of our table's chains, none where there is no table. */
   chains(family: Family): Promise<readonly string[]>
   hasChain(family: Family, chain: string): Promise<boolean>
+  /** The names of our table's sets and maps, none where there is no table. */
+  sets(family: Family): Promise<readonly string[]>
   /** Reads our table with all its elements. False where it does not exist. */
   read(family: Family, reader: TableReader): Promise<boolean>
   /** The keys of one of our sets; undefined where it does not exist. */
@@ -93,6 +96,12 @@ export class Nftables implements NftClient {
     return this.use(socket => chainExists(socket, tableOf(family), chain))
   }
 
+  async sets(family: Family): Promise<readonly string[]> {
+    const table = tableOf(family)
+    const sets = (await this.exists(table)) ? await this.use(socket => dumpSets(socket, table)) : []
+    return sets.map(({ name }) => name)
+  }
+
   /** Whether the kernel would do it; it does not. Rejects as `apply`. */
   async check(operations: readonly Operation[]): Promise<void> {
     await this.use(socket => applyBatch(socket, operations, { isCheck: true }))
@@ -132,7 +141,7 @@ export class Nftables implements NftClient {
     for (const { name, hook } of chains) {
       const found = rules.get(name) ?? []
       const own = parseObjectName(name)
-      if (own) reader.element(elementName(family, own.set, own.key), affinityOf(family, own.key, found, inline))
+      if (own) reader.element(elementName(family, own.set, own.key), ownChainOf(family, own, found, inline))
       else reader.chain(family, name, found.length + (hook === undefined ? 0 : 1))
     }
     for (const { name, types, isInline, isDynamic } of sets) {
@@ -140,7 +149,8 @@ export class Nftables implements NftClient {
       if (own) reader.element(elementName(family, own.set, own.key), '')
       if (isInline || isDynamic || types === undefined) continue
       const elements = await this.use(socket => dumpElements(socket, table, name, types))
-      for (const { key, value } of elements ?? []) reader.element(`${family} ${name} ${key}`, value)
+      const prefix = own ? elementName(family, 'source-ranges', `${own.key} . `) : `${family} ${name} `
+      for (const { key, value } of elements ?? []) reader.element(`${prefix}${key}`, value)
     }
     return true
   }
@@ -206,12 +216,15 @@ export class Nftables implements NftClient {
   }
 }
 
-function affinityOf(
+/** The value of the element that a chain of a single port is. */
+function ownChainOf(
   family: Family,
-  key: string,
+  { set, key }: NonNullable<ReturnType<typeof parseObjectName>>,
   rules: readonly FoundRule[],
   inline: ReadonlyMap<string, string>,
 ): string {
+  const texts = rules.map(({ expressions }) => printRule(family, expressions, name => inline.get(name)))
+  if (set === 'sources') return readSources(family, key, texts)
   const remembered = rules.flatMap(({ expressions }) =>
     expressions.flatMap(expression =>
       expression.name === 'dynset'
@@ -219,7 +232,6 @@ function affinityOf(
         : [],
     ),
   )
-  const texts = rules.map(({ expressions }) => printRule(family, expressions, name => inline.get(name)))
   return readAffinity(family, key, remembered, texts)
 }
 
