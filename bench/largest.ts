@@ -59,6 +59,22 @@ const http = [{ name: 'http', port: 8080 }]
 
 const cases: Readonly<Record<string, Case>> = {
   nothing: () => [],
+  '2,000 source ranges, 4 ports': turn => [
+    service(
+      'ranges',
+      {
+        ports: range(4).map(i => ({ name: `tcp-${i}`, port: 80 + i })),
+        loadBalancerSourceRanges: range(2000).map(i => `10.${(i + turn) >> 8}.${(i + turn) & 255}.0/24`),
+      },
+      { status: { loadBalancer: { ingress: [{ ip: '192.0.2.1' }] } } },
+    ),
+    ...slices(
+      'ranges',
+      range(4).map(i => ({ name: `tcp-${i}`, port: 80 + i })),
+      1,
+      0,
+    ),
+  ],
   '100 ports, 1,000 endpoints, one flaps': turn => {
     const ports = range(100).map(i => ({ name: `http-${i}`, port: 8000 + i }))
     return [service('matrix', { type: 'ClusterIP', ports }), ...slices('matrix', ports, 1000, turn)]

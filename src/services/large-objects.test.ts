@@ -27,6 +27,11 @@ function rawSlice(fields: object) {
   return { apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', metadata, addressType: 'IPv4', ...fields }
 }
 
+function rawPolicy(spec: object) {
+  const metadata = { name: 'a', namespace: 'a' }
+  return { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata, spec: { podSelector: {}, ...spec } }
+}
+
 const lists: Readonly<Record<string, (size: number) => unknown>> = {
   'ports of a Service': size =>
     rawService({ ports: numbers(size).map(i => ({ name: `http-${i}`, port: i + 1, nodePort: 20_000 + i })) }),
@@ -38,6 +43,18 @@ const lists: Readonly<Record<string, (size: number) => unknown>> = {
   annotations: size =>
     rawService({}, { annotations: Object.fromEntries(numbers(size).map(i => [`config.lightpath.cloud/x-${i}`, 1])) }),
   labels: size => rawService({}, { labels: Object.fromEntries(numbers(size).map(i => [`x-${i}`, 'y'])) }),
+  'peers of a NetworkPolicy': size =>
+    rawPolicy({ ingress: numbers(size).map(i => ({ from: [{ podSelector: { matchLabels: { n: `${i}` } } }] })) }),
+  'what a NetworkPolicy selects by': size =>
+    rawPolicy({
+      podSelector: { matchExpressions: numbers(size).map(i => ({ key: `k${i}`, operator: 'In', values: ['x'] })) },
+    }),
+  'addresses of a Node': size => ({
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'a' },
+    status: { addresses: numbers(size).map(i => ({ type: 'InternalIP', address: `10.0.${i >> 8}.${i & 255}` })) },
+  }),
   loadBalancerSourceRanges: size =>
     rawService({ loadBalancerSourceRanges: numbers(size).map(i => `10.${i >> 8}.${i & 255}.0/24`) }),
 }
