@@ -7,6 +7,7 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { pipeAddress, socketAddress } from './address.ts'
+import type { RuntimeLayerSchema } from './api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { Cluster_DiscoveryType, type ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
 import type { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
 import type { RouteSchema } from './api/envoy/config/route/v3/route_components_pb.js'
@@ -48,6 +49,19 @@ const pages = [
 /** The admin interface answers one after another on Envoy's main thread: so many may wait for it. */
 const maxWaiting = 16
 const answerMs = 60_000
+/** Connections count among all that Envoy may have, and anybody on the node can hold some. */
+const maxConnections = 32
+const idleMs = 30_000
+
+const listenerName = 'admin'
+
+export const adminRuntimeLayer: MessageInitShape<typeof RuntimeLayerSchema> = {
+  name: 'lightpath',
+  layerSpecifier: {
+    case: 'staticLayer',
+    value: { [`envoy.resource_limits.listener.${listenerName}.connection_limit`]: maxConnections },
+  },
+}
 
 export function adminCluster({ socket }: AdminListenerOptions): MessageInitShape<typeof ClusterSchema> {
   const endpoint = { hostIdentifier: { case: 'endpoint', value: { address: pipeAddress(socket) } } } as const
@@ -66,6 +80,8 @@ export function adminListener({ port }: AdminListenerOptions): MessageInitShape<
   const manager = any(HttpConnectionManagerSchema, {
     codecType: HttpConnectionManager_CodecType.HTTP1,
     statPrefix: 'admin',
+    commonHttpProtocolOptions: { idleTimeout: duration(idleMs) },
+    requestHeadersTimeout: duration(idleMs),
     httpFilters: [
       { name: 'envoy.filters.http.router', configType: { case: 'typedConfig', value: any(RouterSchema, {}) } },
     ],
@@ -75,7 +91,7 @@ export function adminListener({ port }: AdminListenerOptions): MessageInitShape<
     },
   })
   return {
-    name: 'admin',
+    name: listenerName,
     address: socketAddress('127.0.0.1', port),
     filterChains: [
       {

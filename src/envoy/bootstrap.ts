@@ -3,7 +3,7 @@
 import { create, createRegistry, type JsonObject, type MessageInitShape, toJson } from '@bufbuild/protobuf'
 import { type ClientAddress, clientAddressKey, firstOwnPort } from '../services/clientaddress.ts'
 import { pipeAddress } from './address.ts'
-import { adminCluster, adminListener } from './adminlistener.ts'
+import { adminCluster, adminListener, adminRuntimeLayer } from './adminlistener.ts'
 import { fromAds } from './ads.ts'
 import { type Bootstrap, BootstrapSchema } from './api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { Cluster_DiscoveryType, type ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
@@ -86,10 +86,14 @@ export function bootstrap(given: BootstrapOptions): Bootstrap {
     statsConfig,
     overloadManager: overloadManager(options.heapBytes),
     memoryAllocatorManager,
+    layeredRuntime: { layers: [adminRuntimeLayer, peoplesRuntimeLayer] },
     // A cluster's statistics exist from its first connection on.
     deferredStatOptions: { enableDeferredCreationStats: true },
   })
 }
+
+/** What an operator sets for a while (POST /runtime_modify on the admin socket). */
+const peoplesRuntimeLayer = { name: 'admin', layerSpecifier: { case: 'adminLayer', value: {} } } as const
 
 /** The agent is in the group of Envoy's user. */
 const socketMode = 0o660

@@ -116,6 +116,22 @@ print('listening', flush=True)`
     assert.match(await lab.ask(client, url), / by envoy$/)
   })
 
+  test('holds a few connections to the admin pages, and no more', async () => {
+    const program = `
+import socket, time
+held = [socket.create_connection(('127.0.0.1', 15000)) for _ in range(200)]
+time.sleep(1)
+open_ones = 0
+for each in held:
+    each.setblocking(False)
+    try: each.recv(1)
+    except BlockingIOError: open_ones += 1
+    except ConnectionError: pass
+print(open_ones)`
+    assert.equal((await stranger(python, '-c', program)).stdout, '32\n')
+    await lab.until('the pages again', async () => (await page('/ready')).stdout === '200')
+  })
+
   test('is no xDS server to Envoy while the agent is away', async () => {
     await lab.agent.down('SIGKILL')
     const { connections } = await listen(18000)
@@ -151,6 +167,7 @@ print('listening', flush=True)`
   test("with Envoy's own user, which may listen beside it, gets no connection, and leaves all to the kernel layer", async () => {
     const asEnvoy =
       `--reuid ${envoyUser} --regid ${envoyUser} --clear-groups --inh-caps -all --bounding-set -all`.split(' ')
+    lab.forgetLog()
     const { connections } = await listenAs(asEnvoy, [1666])
     const line = await lab.untilLogged(/LP305.*"problem"/)
     assert.match(
