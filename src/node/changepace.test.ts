@@ -59,4 +59,23 @@ describe('the pace of changes', () => {
     )
     assert.deepEqual(pace.pace(aPortState(), undefined, {}), { way: aPortState(), isLater: false })
   })
+
+  test('lets small ports hear of each change of endpoints, and large ones of a few, of which the last comes through', async () => {
+    const crowd = (count: number) => Array.from({ length: count }, (_, i) => ({ ip: `10.1.0.${i}`, port: 80 }))
+    const [small, large] = [crowd(50), crowd(200)]
+    const pace = new ChangePace({ endpoints: soon })
+    const tell = (endpoints: Way['endpoints'], told: Way['endpoints']) =>
+      pace.pace(aPortState({ endpoints }), aPortState({ endpoints: told }), {})
+    for (let i = 0; i < 50; i++) assert.equal(tell(crowd(50), small).isLater, false)
+    for (let i = 0; i < 2; i++) assert.equal(tell(crowd(200), large).isLater, false)
+    const { way, isLater } = tell(crowd(201), large)
+    assert.deepEqual([way?.endpoints, isLater], [large, true])
+    await new Promise(resolve => setTimeout(resolve, 50))
+    assert.equal(tell(crowd(201), large).way?.endpoints.length, 201)
+    const ways = [1, 2, 3].map(i => aPortState({ id: `new/${i}/http`, namespace: 'new', endpoints: large }))
+    assert.deepEqual(
+      ways.map(way => pace.pace(way, undefined, {}).way !== undefined),
+      [true, true, false],
+    )
+  })
 })
