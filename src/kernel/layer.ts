@@ -62,7 +62,7 @@ export interface KernelOptions extends RulesetOptions, NodePlanOptions {
   readonly netns?: string
   /** How long changes are gathered before they are written. Default 2. */
   readonly coalesceMs?: number
-  /** How often it is looked whether a table is still there, one family each time. Default 1 s. */
+  /** How often it is looked whether the tables are still there, beside what the kernel tells of them. Default 30 s. */
   readonly presenceMs?: number
   /** How often all is compared, at the most. Default 5 minutes. */
   readonly comparisonMs?: number

@@ -3,6 +3,7 @@
 import { type Reconciliation, removeStaleUdp, type UdpFrontends } from './conntrack.ts'
 import type { Family } from './elements.ts'
 import { Nftables, type NftClient } from './nftables/client.ts'
+import { type ForeignChange, watchTables } from './nftables/watch.ts'
 import { ensureRouting, type RoutingOptions } from './routing.ts'
 import { type RoutingEvents, watchRouting } from './routingwatch.ts'
 
@@ -11,6 +12,8 @@ export interface KernelPrograms {
   readonly nft: NftClient
   /** Whether something was missing. */
   ensureRouting(family: Family): Promise<boolean>
+  /** Tells of changes of our tables by others. Returns what ends it. */
+  watchTables(families: readonly Family[], onForeign: (changed: ForeignChange) => void): () => void
   /** Returns what ends it. */
   watchRouting(events: RoutingEvents): () => void
   removeStaleUdp(frontends: UdpFrontends): Promise<readonly Reconciliation[]>
@@ -24,6 +27,7 @@ export function systemPrograms(options: RoutingOptions, netns?: string): KernelP
   return {
     nft,
     ensureRouting: async family => ensureRouting(family, options, netns),
+    watchTables: (families, onForeign) => watchTables(families, { isOwn: port => nft.isOwn(port), onForeign }, netns),
     watchRouting: events => watchRouting(options.routeTable, events, netns),
     removeStaleUdp: frontends => removeStaleUdp(frontends, netns),
     close: () => nft.close(),

@@ -1,24 +1,48 @@
-/** A check that is made again and again, each some time after the one before. */
+/** A check that is made again and again, each some time after the one before, and at once where there is reason to. */
+
+export interface Repeated {
+  /** There is reason to check: soon, and not more often than its share of the time allows. */
+  soon(): void
+  stop(): void
+}
+
+/** Reasons that come together are checked together. */
+const soonMs = 20
 
 /**
  * @param share how much of the time the check may take: one that takes long is made more seldom
- * @returns the function that stops it
  */
-export function repeat(check: () => Promise<void>, everyMs: number, share: number): () => void {
+export function repeat(check: () => Promise<void>, everyMs: number, share: number): Repeated {
   let isStopped = false
+  let isRunning = false
+  let hasReason = false
   let timer: NodeJS.Timeout
+  /** By performance.now(): not before. */
+  let earliest = 0
   const run = async () => {
+    isRunning = true
+    hasReason = false
     const began = performance.now()
     // What keeps the programs from running is told by those who write with them.
     await check().catch(() => {})
-    wait(Math.max(everyMs, (performance.now() - began) / share))
+    isRunning = false
+    earliest = began + (performance.now() - began) / share
+    wait(hasReason ? soonMs : everyMs)
   }
   const wait = (ms: number) => {
-    if (!isStopped) timer = setTimeout(run, ms).unref()
+    clearTimeout(timer)
+    if (!isStopped) timer = setTimeout(run, Math.max(ms, earliest - performance.now())).unref()
   }
   wait(everyMs)
-  return () => {
-    isStopped = true
-    clearTimeout(timer)
+  return {
+    soon: () => {
+      if (hasReason) return
+      hasReason = true
+      if (!isRunning) wait(soonMs)
+    },
+    stop: () => {
+      isStopped = true
+      clearTimeout(timer)
+    },
   }
 }

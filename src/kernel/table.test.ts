@@ -103,6 +103,7 @@ class Agent {
       {
         nft,
         ensureRouting: async () => false,
+        watchTables: () => () => {},
         watchRouting: () => () => {},
         removeStaleUdp: async () => [],
         close: () => {},

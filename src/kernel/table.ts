@@ -3,12 +3,14 @@
 import type { ClientAddress } from '../services/clientaddress.ts'
 import type { PolicyFacts } from '../services/policies.ts'
 import type { PortState } from '../services/port.ts'
+import { commandProblem } from './command.ts'
 import { staleFrontends } from './conntrack.ts'
 import { type Elements, type Family, nodeOwner, overlaySets } from './elements.ts'
 import { findDamage, findPresence } from './inspection.ts'
 import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from './layer.ts'
 import type { Operation } from './nftables/operations.ts'
 import { switchOverlay } from './nftables/switch.ts'
+import type { ForeignChange } from './nftables/watch.ts'
 import { type NodeFacts, planNode, type Surroundings, unknownSurroundings } from './node.ts'
 import { Overlay, type VipPort } from './overlay.ts'
 import { nothingSteered } from './plan.ts'
@@ -26,6 +28,7 @@ import { Writer } from './writer.ts'
 export class KernelTables implements KernelLayer {
   #options: KernelOptions
   readonly #families: readonly Family[]
+  readonly #observer: KernelObserver
   readonly #programs: KernelPrograms
   readonly #writer: Writer
   readonly #ports: Ports
@@ -48,6 +51,7 @@ export class KernelTables implements KernelLayer {
   ) {
     this.#options = options
     this.#families = familiesOf(options.families)
+    this.#observer = observer
     this.#programs = programs
     this.#nodeElements = planNode(unknownSurroundings, options)
     this.#writer = new Writer(programs.nft, this.#families, observer)
@@ -167,10 +171,8 @@ export class KernelTables implements KernelLayer {
   }
 
   #watch(): () => void {
-    let turn = 0
     const presence = async () => {
-      if (!this.#rounds.isInstalled) return
-      await this.#lookAt(this.#families[turn++ % this.#families.length]!)
+      for (const family of this.#families) if (this.#rounds.isInstalled) await this.#lookAt(family)
     }
     const comparison = async () => {
       if (!this.#rounds.isMirrored) return
@@ -182,11 +184,25 @@ export class KernelTables implements KernelLayer {
         ),
       )
     }
-    const stops = [
-      repeat(presence, this.#options.presenceMs ?? 1000, 0.1),
-      repeat(comparison, this.#options.comparisonMs ?? 300e3, this.#options.comparisonShare ?? 0.01),
-    ]
-    return () => stops.forEach(stop => void stop())
+    const { comparisonMs = 300e3, comparisonShare = 0.01, presenceMs = 30e3 } = this.#options
+    const looks = repeat(presence, presenceMs, 0.1)
+    const comparisons = repeat(comparison, comparisonMs, comparisonShare)
+    const stopListening = this.#listen(changed => (changed === 'contents' ? comparisons : looks).soon())
+    return () => {
+      stopListening()
+      looks.stop()
+      comparisons.stop()
+    }
+  }
+
+  #listen(onForeign: (changed: ForeignChange) => void): () => void {
+    try {
+      return this.#programs.watchTables(this.#families, onForeign)
+    } catch (error) {
+      const remedy = 'our tables are looked at every half minute, and compared every few'
+      this.#observer.problems?.('tables', [commandProblem('nf_tables', error, remedy)])
+      return () => {}
+    }
   }
 
   async #lookAt(family: Family): Promise<void> {

@@ -217,6 +217,30 @@ describe('The tables', needsRoot, () => {
     assert.deepEqual(lab.damages, [])
   })
 
+  test('are mended at once when somebody changes anything of them, without any look or comparison of its own', async () => {
+    await run([web, web6, dns], { presenceMs: 1e6, comparisonMs: 1e6, comparisonShare: 1 })
+    const whole = await rules()
+    for (const harm of [
+      'flush ruleset',
+      'delete table ip lightpath',
+      'flush map ip lightpath services',
+      'flush chain ip6 lightpath guard',
+      'delete element ip lightpath services { 10.96.0.1 . tcp . 80 }',
+      'add element ip lightpath services { 10.9.9.9 . tcp . 80 : drop }',
+    ]) {
+      lab.damages.length = 0
+      await lab.onNode('nft', harm)
+      await mended(async () => lab.damages.length > 0 && (await rules()) === whole)
+    }
+    await lab.tables.settled()
+    lab.damages.length = 0
+    await lab.onNode('nft', 'add table ip other; add chain ip other c')
+    lab.tables.setPort({ ...web, endpoints: web.endpoints.slice(1) })
+    await lab.tables.settled()
+    await delay(300)
+    assert.deepEqual(lab.damages, [])
+  })
+
   test('are left alone by comparisons while Services change', async () => {
     await run([web, web6, dns], { comparisonMs: 1, comparisonShare: 1, presenceMs: 1 })
     for (let n = 0; n < 60; n++) {

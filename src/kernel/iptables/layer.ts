@@ -95,7 +95,7 @@ export class IptablesLayer implements KernelLayer {
   async start(): Promise<readonly VipPort[]> {
     this.#rounds.schedule()
     const { comparisonMs = 60e3, comparisonShare = 0.01 } = this.#options
-    this.#stopWatching = repeat(() => this.#compare(), comparisonMs, comparisonShare)
+    this.#stopWatching = repeat(() => this.#compare(), comparisonMs, comparisonShare).stop
     this.#routing.watch()
     await this.#rounds.attempted
     return this.#overlay.inherited

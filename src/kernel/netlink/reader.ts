@@ -16,6 +16,8 @@ export interface Message {
   readonly type: number
   readonly flags: number
   readonly sequence: number
+  /** The port of the socket that asked for it, or that made the change that it is about. */
+  readonly port: number
   /** What follows the header. It is the receive buffer's own: valid until the next one is received. */
   readonly body: Buffer
 }
@@ -36,6 +38,7 @@ export function readMessages(bytes: Buffer): readonly Message[] {
       type: bytes.readUInt16LE(start + 4),
       flags: bytes.readUInt16LE(start + 6),
       sequence: bytes.readUInt32LE(start + 8),
+      port: bytes.readUInt32LE(start + 12),
       body: bytes.subarray(start + headerLength, start + length),
     })
     start += (length + 3) & ~3

@@ -59,6 +59,7 @@ export class NetlinkSocket {
   readonly #writer = new MessageWriter()
   #buffer = Buffer.allocUnsafe(firstLength)
   #sequence = 0
+  #port: number | undefined
   #isClosed = false
 
   /** Throws SystemCallError, and LibcMissing. */
@@ -111,9 +112,20 @@ export class NetlinkSocket {
   receive(): readonly Message[] | undefined {
     const length = receiveBytes(this.fd, this.#buffer)
     if (length === undefined) return undefined
-    if (length <= this.#buffer.length) return readMessages(this.#buffer.subarray(0, length))
+    if (length <= this.#buffer.length) return this.#read(length)
     if (length <= maxLength) this.#buffer = Buffer.allocUnsafe(2 ** Math.ceil(Math.log2(length)))
     throw new SystemCallError('recv', 'EMSGSIZE')
+  }
+
+  /** By which the kernel names this socket to others; undefined before its first answer. */
+  get port(): number | undefined {
+    return this.#port
+  }
+
+  #read(length: number): readonly Message[] {
+    const messages = readMessages(this.#buffer.subarray(0, length))
+    this.#port ??= messages[0]?.port
+    return messages
   }
 
   /** As `receive`, but waits for the answer to what was sent. Throws SystemCallError ETIMEDOUT where none comes. */

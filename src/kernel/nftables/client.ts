@@ -162,6 +162,11 @@ export class Nftables implements NftClient {
     return elements?.map(({ key }) => key)
   }
 
+  /** Whether a change that the kernel tells of was ours. */
+  isOwn(port: number): boolean {
+    return port === this.#socket?.port
+  }
+
   /** Nothing is asked any more. */
   close(): void {
     this.#socket?.close()

@@ -1,0 +1,51 @@
+/** What the kernel tells of changes of nf_tables: who changes our tables is noticed at once, and so is who switches the overlay. */
+
+import { type Family, overlaySwitch } from '../elements.ts'
+import { subscribe } from '../netlink/notifications.ts'
+import { type Message, readAttributes } from '../netlink/reader.ts'
+import { tableName } from '../ruleset.ts'
+import { hooksFamily } from './rules/expression.ts'
+import { listAttributes, messageType, tableAttributes } from './wire/messages.ts'
+
+/** NFNLGRP_NFTABLES. */
+const group = 7
+const headerLength = 4
+
+/** What somebody else has changed: that a table is there at all, the switch of the overlay, or what is in a table. */
+export type ForeignChange = 'table' | 'switch' | 'contents'
+
+export interface TableEvents {
+  /** Whether a change was made by this port: our own writing. */
+  readonly isOwn: (port: number) => boolean
+  readonly onForeign: (changed: ForeignChange) => void
+}
+
+/** Begins at once; returns what ends it. Throws SystemCallError, and LibcMissing. @param netns another network namespace */
+export function watchTables(
+  families: readonly Family[],
+  { isOwn, onForeign }: TableEvents,
+  netns?: string,
+): () => void {
+  return subscribe({
+    protocol: 'netfilter',
+    groups: [group],
+    netns,
+    onMessage: message => {
+      const isOurs = families.some(family => hooksFamily[family] === message.body[0])
+      const changed = isOurs && !isOwn(message.port) && changeOf(message)
+      if (changed) onForeign(changed)
+    },
+    // More was changed than there was room for.
+    onLost: () => onForeign('contents'),
+  })
+}
+
+/** The table is the first attribute of all kinds of objects. */
+function changeOf({ type, body }: Message): ForeignChange | undefined {
+  if (type === messageType('newGeneration')) return undefined
+  const attributes = readAttributes(body, headerLength)
+  if (attributes.text(tableAttributes.name) !== tableName) return undefined
+  if (type === messageType('deleteTable')) return 'table'
+  const isElement = type === messageType('newElements') || type === messageType('deleteElements')
+  return isElement && attributes.text(listAttributes.set) === overlaySwitch ? 'switch' : 'contents'
+}
