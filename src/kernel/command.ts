@@ -9,7 +9,7 @@ import { SystemCallError } from './netlink/libc.ts'
 export type CommandPrefix = readonly string[]
 
 /** Why a program did not do what it was asked. Only `refused` is about what it was asked. */
-export type CommandFailure = 'missing' | 'permission' | 'timeout' | 'refused'
+export type CommandFailure = 'missing' | 'permission' | 'timeout' | 'taken' | 'refused'
 
 export class CommandError extends Error {
   readonly program: string
@@ -86,6 +86,7 @@ function firstError(errors: string): string {
 const remedies: Readonly<Record<Exclude<CommandFailure, 'refused'>, string>> = {
   missing: 'install it (Debian: iptables, ipset)',
   permission: 'run as root, or with the capability CAP_NET_ADMIN',
+  taken: 'stop one of the two; this one writes nothing, and begins when the other has ended',
   timeout: 'tried again; see whether the machine is overloaded',
 }
 

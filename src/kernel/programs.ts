@@ -2,10 +2,12 @@
 
 import { type Reconciliation, removeStaleUdp, type UdpFrontends } from './conntrack.ts'
 import type { Family } from './elements.ts'
-import { Nftables, type NftClient } from './nftables/client.ts'
+import type { KernelOptions } from './layer.ts'
+import { Nftables, type NftClient, writerPort } from './nftables/client.ts'
 import { type ForeignChange, watchTables } from './nftables/watch.ts'
 import { ensureRouting, type RoutingOptions } from './routing.ts'
 import { type RoutingEvents, watchRouting } from './routingwatch.ts'
+import { familiesOf } from './ruleset.ts'
 
 /** Rejections are CommandErrors, or errors of netlink. */
 export interface KernelPrograms {
@@ -22,12 +24,15 @@ export interface KernelPrograms {
 }
 
 /** @param netns such as `/var/run/netns/node1`; undefined: this process's own */
-export function systemPrograms(options: RoutingOptions, netns?: string): KernelPrograms {
-  const nft = new Nftables(netns)
+export function systemPrograms(
+  options: RoutingOptions & Pick<KernelOptions, 'families'>,
+  netns?: string,
+): KernelPrograms {
+  const nft = new Nftables(netns, writerPort(familiesOf(options.families)))
   return {
     nft,
     ensureRouting: async family => ensureRouting(family, options, netns),
-    watchTables: (families, onForeign) => watchTables(families, { isOwn: port => nft.isOwn(port), onForeign }, netns),
+    watchTables: (watched, onForeign) => watchTables(watched, { isOwn: port => nft.isOwn(port), onForeign }, netns),
     watchRouting: events => watchRouting(options.routeTable, events, netns),
     removeStaleUdp: frontends => removeStaleUdp(frontends, netns),
     close: () => nft.close(),

@@ -17,6 +17,7 @@ import { fixedPart, tableOf } from '../../src/kernel/ruleset.ts'
 import { KernelTables } from '../../src/kernel/table.ts'
 import { portState, testOptions } from '../../src/kernel/testing.ts'
 import type { Protocol } from '../../src/services/address.ts'
+import type { Problem } from '../../src/services/problem.ts'
 import { needsRoot } from './kernel-lab.ts'
 
 const netns = `lp-nft-${process.pid}`
@@ -301,5 +302,31 @@ describe('nf_tables by netlink', needsRoot, () => {
       [],
     )
     await tables.close()
+  })
+
+  test('A second agent on the node says so and writes nothing, and begins when the first has ended', async () => {
+    const problems = new Map<string, readonly Problem[]>()
+    const observer = { problems: (origin: string, found: readonly Problem[]) => void problems.set(origin, found) }
+    const options = { ...testOptions, netns: path, prefix: ['nsenter', `--net=${path}`] }
+    await run('ip', ['-n', netns, 'link', 'set', 'lo', 'up'])
+    const [first, second] = [new KernelTables(options), new KernelTables(options, observer)]
+    await first.start()
+    first.setPort(portState('a/first/http', '10.96.0.1', ['10.1.0.1:80']))
+    first.synced()
+    await first.settled()
+    await second.start()
+    second.setPort(portState('a/second/http', '10.96.0.2', ['10.1.0.2:80']))
+    second.synced()
+    const [problem] = problems.get('kernel')!
+    assert.equal(problem!.code, 'LP401')
+    assert.match(problem!.reason, /another agent writes the rules of this node/)
+    assert.match(problem!.remedy, /stop one of the two/)
+    await delay(500)
+    assert.deepEqual([...(await elementsOf('services')).keys()], ['10.96.0.1 . tcp . 80'])
+    await first.close()
+    await second.settled()
+    assert.deepEqual([...(await elementsOf('services')).keys()], ['10.96.0.2 . tcp . 80'])
+    assert.deepEqual(problems.get('kernel'), [])
+    await second.close()
   })
 })

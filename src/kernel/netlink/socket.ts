@@ -26,6 +26,8 @@ export type NetlinkProtocol = keyof typeof protocols
 export interface NetlinkOptions {
   /** Of another network namespace than this process's, such as `/var/run/netns/node1`. */
   readonly netns?: string | undefined
+  /** By which the kernel names the socket, and which no other of the network namespace has; default: any. */
+  readonly port?: number | undefined
   /** Bytes that may wait to be received; default 4 MiB. */
   readonly receiveBuffer?: number
 }
@@ -63,11 +65,12 @@ export class NetlinkSocket {
   #isClosed = false
 
   /** Throws SystemCallError, and LibcMissing. */
-  constructor(protocol: NetlinkProtocol, { netns, receiveBuffer = 4 * 1024 * 1024 }: NetlinkOptions = {}) {
+  constructor(protocol: NetlinkProtocol, { netns, port = 0, receiveBuffer = 4 * 1024 * 1024 }: NetlinkOptions = {}) {
     this.fd = inNetwork(netns, () => openSocket(domain, datagram, protocols[protocol]))
     try {
       const address = Buffer.alloc(12)
       address.writeUInt16LE(domain)
+      address.writeUInt32LE(port, 4)
       bindSocket(this.fd, address)
       setSocketOption(this.fd, solNetlink, netlinkOptions.cappedAnswers, 1)
       setSocketOption(this.fd, solNetlink, netlinkOptions.texts, 1)

@@ -46,6 +46,14 @@ export class TransactionRefused extends CommandError {
   }
 }
 
+/** Beyond all process ids, by which sockets are named that have no number of their own. */
+const firstWriterPort = 0x4c50_0000
+
+/** The port of the one socket that writes the tables of these families: a second writer in the network namespace gets none. */
+export function writerPort(families: readonly Family[]): number {
+  return families.reduce((port, family) => port + hooksFamily[family], firstWriterPort)
+}
+
 /** What KernelTables asks of nf_tables. Rejections are CommandErrors. */
 export interface NftClient {
   /** All of it or nothing; how many bytes that took. Rejects with a TransactionRefused for what the kernel refuses. */
@@ -70,15 +78,20 @@ const sendBuffer = 32 * 1024 * 1024
 
 export class Nftables implements NftClient {
   readonly #netns: string | undefined
+  readonly #port: number | undefined
   #socket: NetlinkSocket | undefined
   /** What the socket is used for now: for one thing at a time. */
   #running: Promise<unknown> = Promise.resolve()
   /** When the event loop has turned last. */
   #turned = 0
 
-  /** @param netns such as `/var/run/netns/node1`; undefined: this process's own */
-  constructor(netns?: string) {
+  /**
+   * @param netns such as `/var/run/netns/node1`; undefined: this process's own
+   * @param port of its socket, which another that has it keeps it from opening
+   */
+  constructor(netns?: string, port?: number) {
     this.#netns = netns
+    this.#port = port
   }
 
   async apply(operations: readonly Operation[]): Promise<number> {
@@ -200,7 +213,7 @@ export class Nftables implements NftClient {
 
   #open(): NetlinkSocket {
     if (this.#socket) return this.#socket
-    const socket = new NetlinkSocket('netfilter', { netns: this.#netns })
+    const socket = new NetlinkSocket('netfilter', { netns: this.#netns, port: this.#port })
     socket.setBuffer('sendForce', sendBuffer)
     this.#socket = socket
     return socket
@@ -245,6 +258,9 @@ function commandErrorOf(error: unknown): unknown {
   if (error instanceof LibcMissing) return new CommandError('nf_tables', 'missing', error.message)
   const isOfKernel = error instanceof SystemCallError || error instanceof NetlinkError || error instanceof BatchRefused
   if (!isOfKernel) return error
+  if (error.code === 'EADDRINUSE') {
+    return new CommandError('nf_tables', 'taken', 'another agent writes the rules of this node')
+  }
   const isForbidden = error.code === 'EPERM' || error.code === 'EACCES'
   return new CommandError('nf_tables', isForbidden ? 'permission' : 'timeout', error.message)
 }
