@@ -92,6 +92,19 @@ describe('rules of others', () => {
     assert.equal(found.get('firewall'), 'warning: firewalld')
   })
 
+  test('that drop at prerouting before ours are named, and those behind ours are not', () => {
+    const chain = (priority: number) => ({
+      table: 'raw',
+      name: 'PREROUTING',
+      hook: { type: 'filter', hook: 'prerouting', priority, policy: 'accept' as const },
+    })
+    const drop: Expression = { name: 'immediate', dreg: 0, verdict: { code: 0 } }
+    const rules = [{ table: 'raw', chain: 'PREROUTING', expressions: [load('meta'), compare(7), drop] }]
+    const said = (priority: number) => ofRuleset({ tables: ['raw'], chains: [chain(priority)], rules }).get('firewall')!
+    assert.equal(said(-300), 'warning: rules that drop before ours in ip raw PREROUTING (priority -300)')
+    assert.match(said(0), /^ok/)
+  })
+
   test('of a kube-proxy are no reason to worry where we serve labelled Services only', () => {
     const checks = checkForeignRules(rulesOf({ tables: ['kube-proxy'] }), '', 'labelled')
     assert.equal(checks.find(({ name }) => name === 'kube-proxy')?.outcome, 'ok')

@@ -1,9 +1,10 @@
 /** What others have in nftables: firewalls, kube-proxy, and marks that are ours. */
 
 import { withNftables } from '../kernel/nftables/client.ts'
+import { type Expression, verdictCodes } from '../kernel/nftables/rules/expression.ts'
 import { usesMark } from '../kernel/nftables/rules/marks.ts'
 import { printRule } from '../kernel/nftables/rules/print.ts'
-import { type Ruleset, tableFamilies } from '../kernel/nftables/wire/dump.ts'
+import { type FoundChain, type Ruleset, tableFamilies } from '../kernel/nftables/wire/dump.ts'
 import { tableName } from '../kernel/ruleset.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import { type Check, fails, ok, someOf, warning } from './check.ts'
@@ -11,6 +12,8 @@ import { type Check, fails, ok, someOf, warning } from './check.ts'
 export interface ForeignRules {
   /** `ip filter INPUT` of base chains at input or forward whose policy is drop. */
   readonly dropping: readonly string[]
+  /** `ip raw PREROUTING (priority -300)`: base chains at prerouting that come before ours and have a rule that drops. */
+  readonly droppingBefore: readonly string[]
   /** `ip kube-proxy`, without ours. */
   readonly tables: ReadonlySet<string>
   readonly chains: ReadonlySet<string>
@@ -40,9 +43,15 @@ export function foreignRules(rulesets: readonly Ruleset[], bits: number): Foreig
   const dropping = chains.filter(({ hook }) => {
     return hook?.policy === 'drop' && (hook.hook === 'input' || hook.hook === 'forward')
   })
-  const marking = foreign(ruleset => ruleset.rules).filter(({ expressions }) => usesMark(expressions, bits))
+  const rules = foreign(ruleset => ruleset.rules)
+  const marking = rules.filter(({ expressions }) => usesMark(expressions, bits))
+  const isBefore = ({ hook }: FoundChain) => hook?.hook === 'prerouting' && hook.priority < firstPriority
+  const hasDrop = (chain: { readonly family: number; readonly table: string; readonly name: string }) =>
+    rules.some(rule => named(rule) === named(chain) && rule.chain === chain.name && rule.expressions.some(isDrop))
+  const before = chains.filter(chain => isBefore(chain) && (chain.hook!.policy === 'drop' || hasDrop(chain)))
   return {
     dropping: dropping.map(chain => `${named(chain)} ${chain.name}`),
+    droppingBefore: before.map(chain => `${named(chain)} ${chain.name} (priority ${chain.hook!.priority})`),
     tables: new Set(foreign(({ tables }) => tables.map(table => ({ table }))).map(named)),
     chains: new Set(chains.map(({ name }) => name)),
     marks: marking.map(rule => {
@@ -52,17 +61,25 @@ export function foreignRules(rulesets: readonly Ruleset[], bits: number): Foreig
   }
 }
 
+/** Of our first chain at prerouting. */
+const firstPriority = -150
+
+function isDrop(expression: Expression): boolean {
+  if (expression.name === 'reject') return true
+  return expression.name === 'immediate' && expression.verdict?.code === verdictCodes.drop
+}
+
 function familyWord(family: number): string {
   return Object.entries(tableFamilies).find(([, number]) => number === family)?.[0] ?? String(family)
 }
 
 /** @param bits ours, in words */
 export function checkForeignRules(rules: ForeignRules, bits: string, scope: ServiceScope): readonly Check[] {
-  const { dropping, tables, chains, marks } = rules
-  return [checkFirewall(dropping, tables, chains), checkMarks(marks, bits), checkKubeProxy(tables, chains, scope)]
+  const { tables, chains, marks } = rules
+  return [checkFirewall(rules), checkMarks(marks, bits), checkKubeProxy(tables, chains, scope)]
 }
 
-function checkFirewall(dropping: readonly string[], tables: ReadonlySet<string>, chains: ReadonlySet<string>): Check {
+function checkFirewall({ dropping, droppingBefore, tables, chains }: ForeignRules): Check {
   const names = [
     ...(tables.has('inet firewalld') ? ['firewalld'] : []),
     ...([...chains].some(chain => chain.startsWith('ufw')) ? ['ufw'] : []),
@@ -70,6 +87,7 @@ function checkFirewall(dropping: readonly string[], tables: ReadonlySet<string>,
       ? ['Calico (drops what pods send to the host, unless defaultEndpointToHostAction is Accept)']
       : []),
     ...(dropping.length > 0 ? [`policy drop in ${someOf(dropping)}`] : []),
+    ...(droppingBefore.length > 0 ? [`rules that drop before ours in ${someOf(droppingBefore)}`] : []),
   ]
   if (names.length === 0) return ok('firewall', 'none found that drops at input or forward')
   const remedy =

@@ -236,7 +236,7 @@ class Printer {
       case 'reject':
         return rejectText(this.#family, expression.type, expression.code)
       case 'dynset': {
-        const seconds = expression.timeout === undefined ? '' : ` timeout ${durationText(expression.timeout)}`
+        const seconds = expression.timeout ? ` timeout ${durationText(expression.timeout)}` : ''
         return `${dynsetVerbs[expression.op] ?? 'add'} @${expression.set} { ${this.#keyText(expression.keyReg)}${seconds} }`
       }
       case 'counter':
@@ -325,11 +325,11 @@ function ctField(key: number): Value {
 
 const addressTypes: Readonly<Record<number, string>> = { 1: 'unicast', 2: 'local', 3: 'broadcast', 5: 'multicast' }
 
-function constantText({ of, length }: Extract<Value, { kind: 'field' }>, bytes: Uint8Array): string {
+function constantText({ text, of, length }: Extract<Value, { kind: 'field' }>, bytes: Uint8Array): string {
   const buffer = Buffer.from(bytes)
   switch (of) {
     case 'address':
-      return addressWithPrefix(buffer, length)
+      return addressWithPrefix(buffer, length, text.startsWith('ip6 ') ? 16 : 4)
     case 'port':
       return String(buffer.readUInt16BE())
     case 'l4proto':
@@ -354,10 +354,9 @@ function constantText({ of, length }: Extract<Value, { kind: 'field' }>, bytes: 
 }
 
 /** `127.0.0.0/8` for its first byte. */
-function addressWithPrefix(bytes: Buffer, length: number): string {
-  const whole = bytes.length > 4 ? 16 : 4
-  if (bytes.length === 4 || bytes.length === 16) return addressText(bytes)
-  return `${addressText(Buffer.concat([bytes, Buffer.alloc(whole - bytes.length)]))}/${length * 8}`
+function addressWithPrefix(bytes: Buffer, length: number, whole: number): string {
+  const address = addressText(Buffer.concat([bytes, Buffer.alloc(Math.max(0, whole - bytes.length))]))
+  return bytes.length === whole ? address : `${address}/${length * 8}`
 }
 
 const flagNames: Readonly<Partial<Record<Field, Readonly<Record<number, string>>>>> = {
