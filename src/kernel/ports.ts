@@ -205,6 +205,7 @@ export class Ports {
         break
       } catch (error) {
         if (!(error instanceof TransactionRefused)) throw error
+        if (!error.isExact && left.length > 1) return await this.#writeSingly(left, refusals)
         const refused = new Set(left.filter(change => isNamed(change, error.names)))
         refusals.left -= refused.size
         if (refused.size === 0 || refusals.left < 0) throw error
@@ -213,6 +214,13 @@ export class Ports {
       }
     }
     return left.length === changes.length
+  }
+
+  /** Where the kernel does not say which of them it refuses. */
+  async #writeSingly(changes: readonly PortChange[], refusals: Refusals): Promise<boolean> {
+    let areWritten = true
+    for (const change of changes) areWritten = (await this.#writeWhatCan([change], refusals)) && areWritten
+    return areWritten
   }
 
   /** Of ports that were never refused. Rejects where somebody else has changed what the kernel has. */

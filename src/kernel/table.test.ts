@@ -26,16 +26,18 @@ class ModelNft implements NftClient {
   /** Whether an element, such as `services { 10.0.0.1 . tcp . 80 : drop }`, is refused. */
   refuses: (text: string) => boolean = () => false
   missing = false
+  /** It says which elements it refuses; else only that there are some. */
+  isExact = true
 
   async apply(operations: readonly Operation[]): Promise<number> {
     this.#check()
     const names = operations.flatMap(operation => this.#refused(operation))
-    if (names.length > 0) throw new TransactionRefused({ message: 'EINVAL', code: 'EINVAL', names })
+    if (names.length > 0) throw this.#refusal(names, operations)
     const attempt = this.model.copy()
     try {
       attempt.apply(operations)
     } catch (error) {
-      throw new TransactionRefused({ message: (error as Error).message, code: 'ENOENT', names: [] })
+      throw new TransactionRefused({ message: (error as Error).message, code: 'ENOENT', names: [], isExact: true })
     }
     this.model = attempt
     this.texts.push(operationsText(operations))
@@ -76,6 +78,15 @@ class ModelNft implements NftClient {
     const { table, set, elements } = operation
     const refused = elements.filter(({ key, value }) => this.refuses(`${set.name} { ${key} : ${value} }`))
     return refused.map(({ key }) => `${table.family} ${set.name} ${key}`)
+  }
+
+  #refusal(refused: readonly string[], operations: readonly Operation[]): TransactionRefused {
+    const all = operations.flatMap(operation => {
+      if (operation.do !== 'add' && operation.do !== 'delete') return []
+      return operation.elements.map(({ key }) => `${operation.table.family} ${operation.set.name} ${key}`)
+    })
+    const names = this.isExact ? refused : all
+    return new TransactionRefused({ message: 'EINVAL', code: 'EINVAL', names, isExact: this.isExact })
   }
 
   #check(): void {
@@ -257,24 +268,27 @@ test('The fixed part of another version is replaced in one transaction, and the 
   await tables.close()
 })
 
-test('A port that nft refuses holds up no other, is reported by name, and is written once it can be', async () => {
-  const agent = new Agent()
-  agent.nft.refuses = text => text.includes('10.0.0.66')
-  const bad = portState('a/bad/http', '10.0.0.66', ['10.1.0.1:80'])
-  const good = Array.from({ length: 20 }, (_, n) => portState(`a/s${n}/http`, `10.0.1.${n}`, ['10.1.0.1:80@node1']))
-  await agent.run([...good.slice(0, 7), bad, ...good.slice(7)])
-  assert.deepEqual(unordered(agent.nft.model.elements()), wanted(good))
-  assert.deepEqual(
-    agent.problems.get('kernel a/bad/http')?.map(({ code, object }) => ({ code, object })),
-    [{ code: 'LP401', object: 'Service a/bad' }],
-  )
-  agent.nft.refuses = () => false
-  agent.tables.setPort(bad)
-  await agent.tables.settled()
-  assert.deepEqual(unordered(agent.nft.model.elements()), wanted([...good, bad]))
-  assert.equal(agent.problems.size, 0)
-  await agent.tables.close()
-})
+for (const isExact of [true, false]) {
+  test(`A port that the kernel refuses holds up no other, is reported by name, and is written once it can be: ${isExact}`, async () => {
+    const agent = new Agent()
+    agent.nft.isExact = isExact
+    agent.nft.refuses = text => text.includes('10.0.0.66')
+    const bad = portState('a/bad/http', '10.0.0.66', ['10.1.0.1:80'])
+    const good = Array.from({ length: 20 }, (_, n) => portState(`a/s${n}/http`, `10.0.1.${n}`, ['10.1.0.1:80@node1']))
+    await agent.run([...good.slice(0, 7), bad, ...good.slice(7)])
+    assert.deepEqual(unordered(agent.nft.model.elements()), wanted(good))
+    assert.deepEqual(
+      agent.problems.get('kernel a/bad/http')?.map(({ code, object }) => ({ code, object })),
+      [{ code: 'LP401', object: 'Service a/bad' }],
+    )
+    agent.nft.refuses = () => false
+    agent.tables.setPort(bad)
+    await agent.tables.settled()
+    assert.deepEqual(unordered(agent.nft.model.elements()), wanted([...good, bad]))
+    assert.equal(agent.problems.size, 0)
+    await agent.tables.close()
+  })
+}
 
 test('A port that cannot be changed keeps what it has', async () => {
   const agent = new Agent()

@@ -38,10 +38,13 @@ export class TransactionRefused extends CommandError {
   readonly names: readonly string[]
   /** Something is not there any more, or is there already: somebody else has changed our tables. */
   readonly isDrift: boolean
+  /** Each of the names is refused; else some are, and the kernel does not say which. */
+  readonly isExact: boolean
 
-  constructor({ message, names, code }: Pick<BatchRefused, 'message' | 'names' | 'code'>) {
+  constructor({ message, names, code, isExact }: Pick<BatchRefused, 'message' | 'names' | 'code' | 'isExact'>) {
     super('nf_tables', 'refused', message)
     this.names = names
+    this.isExact = isExact
     this.isDrift = code === 'ENOENT' || code === 'EEXIST'
   }
 }

@@ -43,11 +43,11 @@ function answersTo(batch: Batch, socket: BatchSocket): readonly NetlinkError[] {
 function refusal({ messages }: Batch, errors: readonly NetlinkError[]): BatchRefused {
   const [first] = errors as readonly [NetlinkError]
   const names = new Set(errors.flatMap(error => namesOf(messages, error)))
+  const isExact = errors.every(error => error.offset !== undefined || namesOf(messages, error).length < 2)
   const what = messages.find(({ sequence }) => sequence === first.sequence)?.what ?? 'change nf_tables'
   const [name] = namesOf(messages, first)
-  return new BatchRefused(`cannot ${what}${name === undefined ? '' : ` (${name})`}: ${first.message}`, first.code, [
-    ...names,
-  ])
+  const about = name === undefined ? '' : ` (${name})`
+  return new BatchRefused(`cannot ${what}${about}: ${first.message}`, first.code, [...names], isExact)
 }
 
 /** The one element that the kernel points at, none where it points at something else; all of the message where it does not point. */

@@ -71,12 +71,15 @@ export class BatchRefused extends Error {
   readonly code: string
   /** Elements that it is about, in the words of elements.ts; empty where it is about something else. */
   readonly names: readonly string[]
+  /** Each of the names is refused; else some are, and the kernel does not say which (before Linux 5.19). */
+  readonly isExact: boolean
 
-  constructor(message: string, code: string, names: readonly string[]) {
+  constructor(message: string, code: string, names: readonly string[], isExact = true) {
     super(message)
     this.name = 'BatchRefused'
     this.code = code
     this.names = names
+    this.isExact = isExact
   }
 }
 
