@@ -8,6 +8,7 @@ import { createNetwork, type Network } from '../src/demo/network.ts'
 import { measureChanges } from './change.ts'
 import { Datapath } from './datapath.ts'
 import { measureFairShare } from './fairshare.ts'
+import { measureKernelLayer } from './kernel-layer.ts'
 import { measureSync } from './kubeproxy.ts'
 import { measureLargest } from './largest.ts'
 import { machine, type Report } from './report.ts'
@@ -43,6 +44,16 @@ const parts: Readonly<Record<string, Part>> = {
       settleMs: 0,
     })
     tell('fair-share', await measureFairShare(network, fleets[0]!, quick ? 40 : 200))
+  },
+  /** The kernel layer alone, at the field's worst sizes. */
+  async 'kernel-layer'(network, quick, tell) {
+    const sizes = [
+      { services: 10_000, endpoints: 10 },
+      { services: 44_125, endpoints: 1 },
+      { services: 5006, endpoints: 50 },
+    ].map(({ services, endpoints }) => ({ services: quick ? Math.ceil(services / 10) : services, endpoints }))
+    const options = quick ? { rounds: 1, changes: 100 } : { rounds: 3, changes: 500 }
+    tell('kernel-layer', await measureKernelLayer(network, { sizes, ...options }))
   },
   async datapath(network, quick, tell) {
     const services = quick ? sizes.quick : sizes.full

@@ -1,0 +1,153 @@
+/**
+ * The kernel layer alone, at the sizes at which kube-proxies in the field took a quarter of an hour for one sync
+ * (kubernetes#139513, #135639): how long the kernel takes to get all, how long for one change, and how long this process's
+ * event loop stands still meanwhile. What is read and planned before is not counted.
+ */
+
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { netnsPath } from '../src/demo/leftovers.ts'
+import type { LabNode, Network } from '../src/demo/network.ts'
+import { withNftables } from '../src/kernel/nftables/client.ts'
+import { tableOf } from '../src/kernel/ruleset.ts'
+import { KernelTables } from '../src/kernel/table.ts'
+import { testOptions } from '../src/kernel/testing.ts'
+import type { Change } from '../src/services/objects.ts'
+import { parseObject } from '../src/services/parse.ts'
+import type { PortState } from '../src/services/port.ts'
+import { ServiceTable } from '../src/services/table.ts'
+import { Cluster, type Size } from './generate.ts'
+import { aim, figure, median, p, type Report } from './report.ts'
+
+export interface KernelLayerOptions {
+  readonly sizes: readonly Size[]
+  /** Times that each size is loaded from nothing. */
+  readonly rounds: number
+  /** Of one EndpointSlice each, after each load. */
+  readonly changes: number
+}
+
+/** One load from nothing, and what followed; milliseconds. */
+interface Load {
+  /** From the word that all is known until all is in the kernel. */
+  readonly wall: number
+  /** Of that in transactions, with their encoding. */
+  readonly transactions: number
+  readonly longest: number
+  readonly count: number
+  readonly loopDelay: number
+  /** CPU time of a new run that reads and compares all, and has nothing to write. */
+  readonly comparison: number
+  /** Each change's transaction, and the time from the change of its port state until it is in the kernel. */
+  readonly changes: readonly number[]
+  readonly changesWall: readonly number[]
+}
+
+export async function measureKernelLayer(network: Network, options: KernelLayerOptions): Promise<Report> {
+  const loads: Load[][] = options.sizes.map(() => [])
+  for (let round = 0; round < options.rounds; round++) {
+    for (const [index, size] of options.sizes.entries()) {
+      loads[index]!.push(await load(network.nodes[0]!, size, options.changes))
+    }
+  }
+  return report(options.sizes, loads)
+}
+
+async function load(node: LabNode, size: Size, changes: number): Promise<Load> {
+  const netns = netnsPath(node.netns)
+  const cluster = new Cluster(size)
+  const services = new ServiceTable(node.name)
+  const numbers = Array.from({ length: size.services }, (_, number) => number)
+  services.apply(numbers.flatMap(number => [cluster.service(number), cluster.slice(number)].map(put)))
+  const states = [...services.states()]
+
+  const transactions: number[] = []
+  const tables = await start(netns, states, milliseconds => transactions.push(milliseconds))
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  const began = performance.now()
+  tables.synced()
+  await tables.settled()
+  const wall = performance.now() - began
+  delay.disable()
+  const loaded = transactions.splice(0)
+
+  const changesWall: number[] = []
+  for (let change = 0; change < changes; change++) {
+    const number = (change * 7919) % size.services
+    cluster.change(number, 'replace')
+    services.apply([put(cluster.slice(number))])
+    const state = services.get(cluster.portId(number))!
+    const changed = performance.now()
+    tables.setPort(state)
+    await tables.settled()
+    changesWall.push(performance.now() - changed)
+  }
+  await tables.close()
+
+  const again = await start(netns, [...services.states()], () => {})
+  const before = process.cpuUsage()
+  again.synced()
+  await again.settled()
+  const { user, system } = process.cpuUsage(before)
+  await again.close()
+  await withNftables(netns, async nft => {
+    for (const family of ['ip', 'ip6'] as const) await nft.deleteTable(tableOf(family))
+  })
+  return {
+    wall,
+    transactions: loaded.reduce((sum, each) => sum + each, 0),
+    longest: Math.max(...loaded),
+    count: loaded.length,
+    loopDelay: delay.max / 1e6,
+    comparison: (user + system) / 1000,
+    changes: transactions,
+    changesWall,
+  }
+}
+
+function put(raw: object): Change {
+  return { type: 'put', object: parseObject(raw).object! }
+}
+
+async function start(
+  netns: string,
+  states: readonly PortState[],
+  onTransaction: (milliseconds: number) => void,
+): Promise<KernelTables> {
+  const options = { ...testOptions, netns, prefix: ['nsenter', `--net=${netns}`] }
+  const tables = new KernelTables(options, { flushed: ({ milliseconds }) => onTransaction(milliseconds) })
+  await tables.start()
+  for (const state of states) tables.setPort(state)
+  return tables
+}
+
+function report(sizes: readonly Size[], loads: readonly (readonly Load[])[]): Report {
+  const row = (what: string, of: (load: Load) => number, limit?: number) => {
+    const values = loads.map(rounds => median(rounds.map(of)))
+    const met =
+      limit === undefined
+        ? ''
+        : aim(
+            `≤ ${limit} ms`,
+            values.every(value => value <= limit),
+          )
+    return [what, ...values.map(value => `${figure(value)} ms`), met]
+  }
+  return {
+    title: 'Kernel layer alone: from what is known to what is in the kernel',
+    header: ['', ...sizes.map(({ services, endpoints }) => `${figure(services)} Services of ${endpoints}`), 'aim'],
+    rows: [
+      row('all in the kernel after', load => load.wall, 10_000),
+      row('  of that in transactions', load => load.transactions),
+      row('  the longest of them', load => load.longest),
+      row('  the event loop stood still, at most', load => load.loopDelay, 20),
+      row('one change: transaction, p50', load => p(load.changes, 50), 0.05),
+      row('one change: transaction, p99', load => p(load.changes, 99), 0.5),
+      row('one change: from the port to the kernel, p50', load => p(load.changesWall, 50)),
+      row('one change: from the port to the kernel, p99', load => p(load.changesWall, 99)),
+      row('all read and compared: CPU time', load => load.comparison, 500),
+    ],
+    notes: [`medians of ${loads[0]!.length} loads; ${loads[0]![0]!.changes.length} changes after each`],
+    data: { sizes, loads },
+  }
+}
