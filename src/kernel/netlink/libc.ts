@@ -145,15 +145,22 @@ export function errnoName(number: number): string {
 
 const maxInterrupts = 1000
 
-/** What the call returns. It is made again when a signal interrupts it. Throws SystemCallError. */
-function call(name: keyof Functions, work: (functions: Libc) => number): number {
+/** What the call returns, or errno below zero. It is made again when a signal interrupts it. */
+function attempt(work: (functions: Libc) => number): number {
   const functions = libc()
   for (let interrupts = 0; ; interrupts++) {
     const result = work(functions)
     if (result >= 0) return result
-    const code = errnoName(functions.errno())
-    if (code !== 'EINTR' || interrupts === maxInterrupts) throw new SystemCallError(name, code)
+    const errno = functions.errno()
+    if (errno !== constants.errno.EINTR || interrupts === maxInterrupts) return -errno
   }
+}
+
+/** As `attempt`. Throws SystemCallError. */
+function call(name: keyof Functions, work: (functions: Libc) => number): number {
+  const result = attempt(work)
+  if (result < 0) throw new SystemCallError(name, errnoName(-result))
+  return result
 }
 
 /** SOCK_NONBLOCK and SOCK_CLOEXEC: no child inherits it. */
@@ -196,14 +203,13 @@ export function sendBytes(fd: number, bytes: Bytes): number {
 /** MSG_TRUNC: the length is the whole datagram's, also where the buffer had no room for it. */
 const tellWholeLength = 0x20
 
-/** How long the datagram is, of which the buffer has what it has room for; undefined while there is none. */
+/** How long the datagram is, of which the buffer has what it has room for; undefined while there is none. Throws SystemCallError. */
 export function receiveBytes(fd: number, buffer: Bytes): number | undefined {
-  try {
-    return call('recv', ({ recv }) => recv(fd, buffer, BigInt(buffer.length), tellWholeLength))
-  } catch (error) {
-    if (error instanceof SystemCallError && error.code === 'EAGAIN') return undefined
-    throw error
-  }
+  const result = attempt(({ recv }) => recv(fd, buffer, BigInt(buffer.length), tellWholeLength))
+  // Each conversation ends with it: an error made and thrown would take longer than all the rest.
+  if (result === -constants.errno.EAGAIN) return undefined
+  if (result < 0) throw new SystemCallError('recv', errnoName(-result))
+  return result
 }
 
 /** Waits until there is something to receive, and blocks all else meanwhile: for what comes at once. False when the time is over. */

@@ -85,8 +85,8 @@ export class Nftables implements NftClient {
   #socket: NetlinkSocket | undefined
   /** What the socket is used for now: for one thing at a time. */
   #running: Promise<unknown> = Promise.resolve()
-  /** When the event loop has turned last. */
-  #turned = 0
+  /** When the first transaction since the event loop turned began; undefined where there was none. */
+  #busySince: number | undefined
 
   /**
    * @param netns such as `/var/run/netns/node1`; undefined: this process's own
@@ -98,6 +98,7 @@ export class Nftables implements NftClient {
   }
 
   async apply(operations: readonly Operation[]): Promise<number> {
+    this.#noteBusy()
     const bytes = await this.use(socket => applyBatch(socket, operations))
     await this.#turn()
     return bytes
@@ -222,11 +223,17 @@ export class Nftables implements NftClient {
     return socket
   }
 
-  /** Transactions behind each other let the event loop turn now and then. */
+  #noteBusy(): void {
+    if (this.#busySince !== undefined) return
+    this.#busySince = performance.now()
+    setImmediate(() => {
+      this.#busySince = undefined
+    })
+  }
+
+  /** Transactions behind each other let the event loop turn now and then; a single one waits for nothing. */
   async #turn(): Promise<void> {
-    if (performance.now() - this.#turned < turnMs) return
-    await nextTurn()
-    this.#turned = performance.now()
+    if (this.#busySince !== undefined && performance.now() - this.#busySince >= turnMs) await nextTurn()
   }
 
   /** After anything but a refusal the next use begins with a new socket: answers may still come on this one. */
