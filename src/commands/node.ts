@@ -1,12 +1,13 @@
 import { libcProblem } from '../kernel/netlink/libc.ts'
 import { Agent } from '../node/agent.ts'
-import { watchForeignMarks } from '../node/foreignmarks.ts'
+import { watchBlockingChains } from '../node/foreign/chains.ts'
+import { watchForeignMarks } from '../node/foreign/marks.ts'
 import { keepSettings, settingsGroups } from '../node/kernelsettings.ts'
 import { createLog, type Log } from '../observe/log.ts'
 import { RecentLines } from '../observe/recent.ts'
 import { findMarkUses } from '../preflight/marks.ts'
 import { type Note, noteOf } from '../services/note.ts'
-import { formatProblem } from '../services/problem.ts'
+import { formatProblem, type Problem } from '../services/problem.ts'
 import { decideForNode, looksForProof, withClientAddress } from './clientaddress.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
@@ -46,11 +47,12 @@ export async function runNode(given: Config): Promise<void> {
   const settings = keepSettings(settingsGroups(config), config.nodeName, (origin, problems) =>
     agent.problems.set(origin, problems),
   )
-  const marks = watchForeignMarks({
+  const watch = {
     nodeName: config.nodeName,
-    read: () => findMarkUses(config),
-    onProblems: (origin, problems) => agent.problems.set(origin, problems),
-  })
+    onProblems: (origin: string, problems: readonly Problem[]) => agent.problems.set(origin, problems),
+  }
+  const marks = watchForeignMarks({ ...watch, read: () => findMarkUses(config) })
+  const chains = watchBlockingChains(watch)
   log.info(
     { clientAddress: clientAddress.why, node: config.nodeName, source: config.source ?? 'Kubernetes API' },
     'agent started',
@@ -61,6 +63,7 @@ export async function runNode(given: Config): Promise<void> {
   await agent.stop()
   await settings.stop()
   await marks.stop()
+  await chains.stop()
   await events?.stop()
   for (const server of servers) await (await server.stop())?.stop()
 }

@@ -21,9 +21,3 @@ export function warning(name: string, found: string, remedy: string): Check {
 export function fails(name: string, found: string, remedy: string): Check {
   return { name, outcome: 'fails', found, remedy }
 }
-
-/** A few of many, such as `a, b and 3 more`. */
-export function someOf(items: readonly string[], most = 3): string {
-  const rest = items.length - most
-  return rest > 0 ? `${items.slice(0, most).join(', ')} and ${rest} more` : items.join(', ')
-}

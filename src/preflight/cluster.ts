@@ -3,7 +3,8 @@
 import type { Policies } from '../services/policies.ts'
 import type { Layer } from '../services/port.ts'
 import type { ServiceTable } from '../services/table.ts'
-import { type Check, ok, someOf } from './check.ts'
+import { someOf } from '../text/some.ts'
+import { type Check, ok } from './check.ts'
 
 /** A Service port, or a Service that would not be served. */
 export interface PlannedPort {

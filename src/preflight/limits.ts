@@ -1,7 +1,8 @@
 /** Settings of the kernel, and ports that have to be free. */
 
 import { isListening } from '../node/listening.ts'
-import { type Check, fails, ok, someOf, warning } from './check.ts'
+import { someOf } from '../text/some.ts'
+import { type Check, fails, ok, warning } from './check.ts'
 import { textOf } from './output.ts'
 
 const sysctl = (name: string) => textOf(`/proc/sys/net/${name}`)

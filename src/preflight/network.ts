@@ -7,7 +7,8 @@ import type { Link } from '../kernel/netlink/route/links.ts'
 import { hasIpsecPolicies } from '../kernel/netlink/xfrm.ts'
 import { readLinks, readPodNetwork } from '../kernel/podnetwork.ts'
 import { findObstacle } from '../node/clientaddress.ts'
-import { type Check, fails, ok, someOf, warning } from './check.ts'
+import { someOf } from '../text/some.ts'
+import { type Check, fails, ok, warning } from './check.ts'
 import { textOf } from './output.ts'
 
 export async function checkNetwork(cniDirectory: string): Promise<readonly Check[]> {

@@ -5,7 +5,8 @@ import { listRoutes, type Route, routeText } from '../kernel/netlink/route/route
 import { listRules, type Rule } from '../kernel/netlink/route/rules.ts'
 import { withSocket } from '../kernel/netlink/socket.ts'
 import { isOurRoute, isOurRule } from '../kernel/routing.ts'
-import { type Check, fails, ok, someOf, warning } from './check.ts'
+import { someOf } from '../text/some.ts'
+import { type Check, fails, ok, warning } from './check.ts'
 
 export interface RoutingMarks {
   readonly steeringMark: number

@@ -1,19 +1,15 @@
 /** What others have in nftables: firewalls, kube-proxy, and marks that are ours. */
 
 import { withNftables } from '../kernel/nftables/client.ts'
-import { type Expression, verdictCodes } from '../kernel/nftables/rules/expression.ts'
+import { type BlockingChains, blockingChains, foreign, tableTitle } from '../kernel/nftables/foreign.ts'
 import { usesMark } from '../kernel/nftables/rules/marks.ts'
 import { printRule } from '../kernel/nftables/rules/print.ts'
-import { type FoundChain, type Ruleset, tableFamilies } from '../kernel/nftables/wire/dump.ts'
-import { tableName } from '../kernel/ruleset.ts'
+import { type Ruleset, tableFamilies } from '../kernel/nftables/wire/dump.ts'
 import type { ServiceScope } from '../services/layer.ts'
-import { type Check, fails, ok, someOf, warning } from './check.ts'
+import { someOf } from '../text/some.ts'
+import { type Check, fails, ok, warning } from './check.ts'
 
-export interface ForeignRules {
-  /** `ip filter INPUT` of base chains at input or forward whose policy is drop. */
-  readonly dropping: readonly string[]
-  /** `ip raw PREROUTING (priority -300)`: base chains at prerouting that come before ours and have a rule that drops. */
-  readonly droppingBefore: readonly string[]
+export interface ForeignRules extends BlockingChains {
   /** `ip kube-proxy`, without ours. */
   readonly tables: ReadonlySet<string>
   readonly chains: ReadonlySet<string>
@@ -31,46 +27,18 @@ export async function readForeignRules(bits: number): Promise<ForeignRules> {
 }
 
 export function foreignRules(rulesets: readonly Ruleset[], bits: number): ForeignRules {
-  const isOurs = ({ family, table }: { family: number; table: string }) => {
-    return (family === tableFamilies.ip || family === tableFamilies.ip6) && table.startsWith(tableName)
-  }
-  const named = ({ family, table }: { family: number; table: string }) => `${familyWord(family)} ${table}`
-  const foreign = <T extends { table: string }>(of: (ruleset: Ruleset) => readonly T[]) =>
-    rulesets
-      .flatMap(ruleset => of(ruleset).map(each => ({ ...each, family: ruleset.family })))
-      .filter(each => !isOurs(each))
-  const chains = foreign(ruleset => ruleset.chains)
-  const dropping = chains.filter(({ hook }) => {
-    return hook?.policy === 'drop' && (hook.hook === 'input' || hook.hook === 'forward')
-  })
-  const rules = foreign(ruleset => ruleset.rules)
-  const marking = rules.filter(({ expressions }) => usesMark(expressions, bits))
-  const isBefore = ({ hook }: FoundChain) => hook?.hook === 'prerouting' && hook.priority < firstPriority
-  const hasDrop = (chain: { readonly family: number; readonly table: string; readonly name: string }) =>
-    rules.some(rule => named(rule) === named(chain) && rule.chain === chain.name && rule.expressions.some(isDrop))
-  const before = chains.filter(chain => isBefore(chain) && (chain.hook!.policy === 'drop' || hasDrop(chain)))
+  const chains = foreign(rulesets, ruleset => ruleset.chains)
+  const tables = foreign(rulesets, ({ tables }) => tables.map(table => ({ table })))
+  const marking = foreign(rulesets, ruleset => ruleset.rules).filter(({ expressions }) => usesMark(expressions, bits))
   return {
-    dropping: dropping.map(chain => `${named(chain)} ${chain.name}`),
-    droppingBefore: before.map(chain => `${named(chain)} ${chain.name} (priority ${chain.hook!.priority})`),
-    tables: new Set(foreign(({ tables }) => tables.map(table => ({ table }))).map(named)),
+    ...blockingChains(rulesets),
+    tables: new Set(tables.map(tableTitle)),
     chains: new Set(chains.map(({ name }) => name)),
     marks: marking.map(rule => {
       const text = printRule(rule.family === tableFamilies.ip6 ? 'ip6' : 'ip', rule.expressions)
-      return `${named(rule)} ${rule.chain}: ${text.slice(0, 100)}`
+      return `${tableTitle(rule)} ${rule.chain}: ${text.slice(0, 100)}`
     }),
   }
-}
-
-/** Of our first chain at prerouting. */
-const firstPriority = -150
-
-function isDrop(expression: Expression): boolean {
-  if (expression.name === 'reject') return true
-  return expression.name === 'immediate' && expression.verdict?.code === verdictCodes.drop
-}
-
-function familyWord(family: number): string {
-  return Object.entries(tableFamilies).find(([, number]) => number === family)?.[0] ?? String(family)
 }
 
 /** @param bits ours, in words */

@@ -33,6 +33,7 @@ function reasonOf({ code, object }: Problem): string {
   if (code === 'LP402') return 'PathToEnvoyBlocked'
   if (code === 'LP403') return 'KernelSettingRefused'
   if (code === 'LP406') return 'MarksOfOthers'
+  if (code === 'LP407') return 'ChainsOfOthers'
   if (code === 'LP404') return 'NotServedByIptables'
   // The reason that kube-proxy gives, too.
   if (code === 'LP502') return 'FailedToStartServiceHealthcheck'

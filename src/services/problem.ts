@@ -40,6 +40,7 @@ export type ProblemCode =
   | 'LP404' // iptables does not serve a Service's addresses from outside
   | 'LP405' // Node.js cannot call the C library (node:ffi)
   | 'LP406' // rules of others use our marks
+  | 'LP407' // chains of others drop what our rules need
   | 'LP501' // a port or socket of the agent is taken
   | 'LP502' // healthCheckNodePort of a Service cannot be opened
 

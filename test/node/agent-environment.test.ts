@@ -5,7 +5,7 @@ import { after, afterEach, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { RunningPod } from '../../src/demo/pods.ts'
 import type { Child } from '../../src/demo/processes.ts'
-import { run } from '../../src/demo/processes.ts'
+import { run, runIn } from '../../src/demo/processes.ts'
 import type { Supervised } from '../../src/demo/supervisor.ts'
 import { xdsSocket } from '../../src/envoy/sockets.ts'
 import { AgentLab, skip } from './agent-lab.ts'
@@ -117,6 +117,32 @@ describe('on a node where something is missing or taken', { skip }, () => {
     await lab.untilServedBy('envoy', client, url)
     assert.equal(await lab.page('/healthz'), 'ok\n')
     assert.doesNotMatch(lab.agentLog(), /LP4/)
+  })
+
+  test('chains of others that drop what our rules need are named while they are there; what accepts is none', async () => {
+    const nft = async (text: string) => {
+      const { code, stderr } = await runIn(lab.node.netns, 'nft', [text])
+      assert.equal(code, 0, stderr)
+    }
+    await nft('table inet early { chain taken { type filter hook prerouting priority -300; accept; }; }')
+    await agent.up()
+    await lab.untilServedBy('kernel', client, url)
+    await nft('table ip fw { chain pre { type filter hook prerouting priority -200; jump strict; }; chain strict {}; }')
+    await nft('add rule ip fw strict ip daddr 10.96.3.1 drop')
+    const before = await lab.untilLogged(/LP407.*ip fw pre.*"problem"/)
+    assert.match(before, /drop before our rules see the packet: ip fw pre \(priority -200\)".*a priority over -150/)
+    assert.doesNotMatch(lab.agentLog(), /inet early/)
+    await nft('flush chain ip fw strict')
+    await lab.untilLogged(/LP407.*ip fw pre.*"problem is over"/)
+    await nft(
+      'table ip wall { chain through { type filter hook forward priority 10; policy drop; ct state established accept; }; }',
+    )
+    const closed = await lab.untilLogged(/LP407.*ip wall through.*"problem"/)
+    assert.match(closed, /drop every new connection: ip wall through".*have them accept/)
+    await lab.untilMetric('lightpath_problems{code="LP407"}', 1)
+    for (const table of ['inet early', 'ip fw', 'ip wall']) await nft(`delete table ${table}`)
+    await lab.untilLogged(/LP407.*ip wall through.*"problem is over"/)
+    await lab.untilServedBy('kernel', client, url)
   })
 
   test('without permission the agent says which one it needs', async () => {

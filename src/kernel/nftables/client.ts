@@ -24,6 +24,7 @@ import {
   dumpRules,
   dumpRuleset,
   dumpSets,
+  type FoundChain,
   type FoundRule,
   type FoundSet,
   type Ruleset,
@@ -136,8 +137,8 @@ export class Nftables implements NftClient {
   }
 
   /** All tables of a family, such as NFPROTO_INET. */
-  ruleset(family: number): Promise<Ruleset> {
-    return this.use(socket => dumpRuleset(socket, family))
+  ruleset(family: number, needsRules?: (chain: FoundChain & { readonly table: string }) => boolean): Promise<Ruleset> {
+    return this.use(socket => dumpRuleset(socket, family, needsRules))
   }
 
   /** How many packets each counter of the table has counted. */

@@ -4,6 +4,7 @@ import { type Family, overlaySwitch } from '../elements.ts'
 import { subscribe } from '../netlink/notifications.ts'
 import { type Message, readAttributes } from '../netlink/reader.ts'
 import { tableName } from '../ruleset.ts'
+import { isOurs } from './foreign.ts'
 import { hooksFamily } from './rules/expression.ts'
 import { listAttributes, messageType, tableAttributes } from './wire/messages.ts'
 
@@ -38,6 +39,19 @@ export function watchTables(
     // More was changed than there was room for.
     onLost: () => onForeign('contents'),
   })
+}
+
+/** What others may change that decides what their base chains do. */
+const chainChanges = (['newChain', 'deleteChain', 'newRule', 'deleteRule', 'deleteTable'] as const).map(messageType)
+
+/** Tells of changes of chains and rules of others. Begins at once; returns what ends it. Throws as `watchTables`. */
+export function watchForeignChains(onChange: () => void, netns?: string): () => void {
+  const onMessage = ({ type, body }: Message) => {
+    if (!chainChanges.includes(type)) return
+    const table = readAttributes(body, headerLength).text(tableAttributes.name) ?? ''
+    if (!isOurs(body[0]!, table)) onChange()
+  }
+  return subscribe({ protocol: 'netfilter', groups: [group], netns, onMessage, onLost: onChange })
 }
 
 /** The table is the first attribute of all kinds of objects. */

@@ -105,9 +105,15 @@ export interface Ruleset {
   readonly rules: readonly FoundRule[]
 }
 
-export async function dumpRuleset(socket: NetlinkSocket, family: number): Promise<Ruleset> {
+/** @param needsRules whether one of these chains is there; else rules are left out, which may be many */
+export async function dumpRuleset(
+  socket: NetlinkSocket,
+  family: number,
+  needsRules: (chain: FoundChain & { readonly table: string }) => boolean = () => true,
+): Promise<Ruleset> {
   const tables = await dumpTables(socket, family)
-  return { family, tables, chains: await dumpAllChains(socket, family), rules: await dumpRules(socket, family) }
+  const chains = await dumpAllChains(socket, family)
+  return { family, tables, chains, rules: chains.some(needsRules) ? await dumpRules(socket, family) : [] }
 }
 
 /** The names of all tables of a family. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { waitFor } from '../demo/wait.ts'
-import type { Problem } from '../services/problem.ts'
-import { watchForeignMarks } from './foreignmarks.ts'
+import { waitFor } from '../../demo/wait.ts'
+import type { Problem } from '../../services/problem.ts'
+import { watchForeignMarks } from './marks.ts'
 
 test('rules of others for our marks are told while the agent runs, until they are gone', async () => {
   let uses: readonly string[] | Error = []

@@ -3,8 +3,8 @@
  * agent, and what it does with the mark is done to connections of Envoy.
  */
 
-import { type Problem, problem } from '../services/problem.ts'
-import { Recurring } from './recurring.ts'
+import { type Problem, problem } from '../../services/problem.ts'
+import { Recurring } from '../recurring.ts'
 
 export interface ForeignMarksOptions {
   readonly nodeName: string

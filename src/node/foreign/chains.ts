@@ -1,0 +1,84 @@
+/** Looks, while the agent runs, for base chains of others that drop what our rules need, and tells them by name. */
+
+import { SystemCallError } from '../../kernel/netlink/libc.ts'
+import { withNftables } from '../../kernel/nftables/client.ts'
+import { type BlockingChains, blockingChains, isSuspect } from '../../kernel/nftables/foreign.ts'
+import { watchForeignChains } from '../../kernel/nftables/watch.ts'
+import { type Ruleset, tableFamilies } from '../../kernel/nftables/wire/dump.ts'
+import { type Problem, problem } from '../../services/problem.ts'
+import { someOf } from '../../text/some.ts'
+import { Recurring } from '../recurring.ts'
+
+export interface ForeignChainsOptions {
+  readonly nodeName: string
+  readonly onProblems: (origin: string, problems: readonly Problem[]) => void
+}
+
+/** From a change to the look: who makes its rules one by one may be done by then. From one look to the next at least. */
+const pauseMs = 1000
+/** Where no change is told of. */
+const everyMs = 300_000
+/** How much of the time looking may take while others change their rules all the time. */
+const share = 0.05
+
+export function watchBlockingChains({ nodeName, onProblems }: ForeignChainsOptions): { stop(): Promise<void> } {
+  let restUntil = 0
+  /** Something has changed since the last look began. */
+  let isStale = false
+  const looks = new Recurring(async () => {
+    isStale = false
+    const began = performance.now()
+    // Who cannot read them cannot write ours either, which is told.
+    const chains = await readBlockingChains().catch(() => undefined)
+    if (chains) onProblems('chains of others', blockingProblems(nodeName, chains))
+    const restMs = Math.max(pauseMs, (performance.now() - began) / share)
+    restUntil = performance.now() + restMs
+    return isStale ? restMs : everyMs
+  })
+  const endWatch = listen(() => {
+    if (!isStale && !looks.isRunning) looks.schedule(Math.max(pauseMs, restUntil - performance.now()))
+    isStale = true
+  })
+  looks.schedule(0)
+  return {
+    stop: async () => {
+      endWatch()
+      await looks.stop()
+    },
+  }
+}
+
+/** Who may not listen looks every few minutes. */
+function listen(onChange: () => void): () => void {
+  try {
+    return watchForeignChains(onChange)
+  } catch (error) {
+    if (error instanceof SystemCallError) return () => {}
+    throw error
+  }
+}
+
+function readBlockingChains(): Promise<BlockingChains> {
+  return withNftables(undefined, async nft => {
+    const rulesets: Ruleset[] = []
+    for (const family of Object.values(tableFamilies)) rulesets.push(await nft.ruleset(family, isSuspect))
+    return blockingChains(rulesets)
+  })
+}
+
+function blockingProblems(nodeName: string, { closed, droppingBefore }: BlockingChains): readonly Problem[] {
+  const told = (reason: string, chains: readonly string[], remedy: string) =>
+    chains.length === 0 ? [] : [problem('LP407', `Node ${nodeName}`, `${reason}: ${someOf(chains)}`, remedy)]
+  return [
+    ...told(
+      'chains of others drop before our rules see the packet',
+      droppingBefore,
+      'have them let through what is for addresses of Services, or give them a priority over -150',
+    ),
+    ...told(
+      'chains of others drop every new connection',
+      closed,
+      'have them accept what pods send to addresses of Services and pods, and at input what goes to Envoy (docs/operations.md)',
+    ),
+  ]
+}
