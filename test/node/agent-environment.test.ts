@@ -9,6 +9,7 @@ import { run, runIn } from '../../src/demo/processes.ts'
 import type { Supervised } from '../../src/demo/supervisor.ts'
 import { xdsSocket } from '../../src/envoy/sockets.ts'
 import { AgentLab, skip } from './agent-lab.ts'
+import { setsOfEveryKind, versionsOfNft } from './foreign-sets.ts'
 import { serviceWith } from './manifests.ts'
 
 describe('on a node where something is missing or taken', { skip }, () => {
@@ -143,6 +144,29 @@ describe('on a node where something is missing or taken', { skip }, () => {
     for (const table of ['inet early', 'ip fw', 'ip wall']) await nft(`delete table ${table}`)
     await lab.untilLogged(/LP407.*ip wall through.*"problem is over"/)
     await lab.untilServedBy('kernel', client, url)
+  })
+
+  test('beside sets of every kind by an older and a newer nft preflight says ok, and Services are served', async () => {
+    for (const program of await versionsOfNft()) {
+      const nft = (...args: readonly string[]) => runIn(lab.node.netns, program, args, { input: setsOfEveryKind })
+      const { code, stderr } = await nft('-f', '-')
+      assert.equal(code, 0, stderr)
+      const { stdout } = await lab.lightpath('preflight', '--output', 'json')
+      const { checks } = JSON.parse(stdout) as { readonly checks: readonly { name: string; outcome: string }[] }
+      const outcomes = new Map(checks.map(({ name, outcome }) => [name, outcome]))
+      for (const name of ['nftables, IPv4', 'nftables, IPv6', 'firewall', 'marks in rules']) {
+        assert.equal(outcomes.get(name), 'ok', `${program}: ${name}`)
+      }
+      const here = lab.agent
+      await Promise.all([here.up(), lab.envoy.up()])
+      await lab.untilServedBy('envoy', client, url)
+      assert.doesNotMatch(lab.agentLog(), /LP4/)
+      await Promise.all([here.down(), lab.envoy.down()])
+      assert.match(await lab.ask(client, url), / by kernel$/)
+      await lab.lightpath('cleanup')
+      assert.equal((await nft('list', 'tables')).stdout, 'table inet fw\n')
+      await nft('delete', 'table', 'inet', 'fw')
+    }
   })
 
   test('without permission the agent says which one it needs', async () => {

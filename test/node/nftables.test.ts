@@ -18,11 +18,11 @@ import { KernelTables } from '../../src/kernel/table.ts'
 import { portState, testOptions } from '../../src/kernel/testing.ts'
 import type { Protocol } from '../../src/services/address.ts'
 import type { Problem } from '../../src/services/problem.ts'
+import { setsOfEveryKind, versionsOfNft } from './foreign-sets.ts'
 import { needsRoot } from './kernel-lab.ts'
 
 const netns = `lp-nft-${process.pid}`
 const path = netnsPath(netns)
-const newerNft = new URL('../../tools/newer-nft', import.meta.url).pathname
 
 /** Service ports of distinct VIP, protocol and number. */
 const states = fc
@@ -75,12 +75,10 @@ const variants: readonly (readonly [string, Partial<KernelOptions>])[] = [
 
 describe('nf_tables by netlink', needsRoot, () => {
   let nft: Nftables
-  const programs: string[] = ['nft']
+  let programs: readonly string[]
 
   before(async () => {
-    const { stdout, code, stderr } = await run(newerNft, [])
-    assert.equal(code, 0, stderr)
-    programs.push(stdout.trim())
+    programs = await versionsOfNft()
     await run('ip', ['netns', 'add', netns])
   })
   after(() => run('ip', ['netns', 'delete', netns]))
@@ -144,19 +142,7 @@ describe('nf_tables by netlink', needsRoot, () => {
 
   test('Sets that another version of nft declared, of all kinds, are no obstacle', async () => {
     for (const program of programs) {
-      await load(
-        program,
-        `table inet fw {
-          set blocked { type ipv4_addr; flags interval; }
-          set named { typeof ip saddr . tcp dport; elements = { 10.0.0.1 . 80 } }
-          set timed { type ipv6_addr; flags timeout; timeout 1h; }
-          map ways { type inet_service : verdict; elements = { 80 : accept } }
-          map marks { type ifname : mark; }
-          set ranges { type ipv4_addr . inet_service; flags interval; elements = { 10.0.0.0/8 . 1-99 } }
-          set seen { type ipv4_addr; size 100; flags dynamic; }
-          chain in { type filter hook input priority filter; ip saddr @blocked drop; update @seen { ip saddr }; }
-        }\n`,
-      )
+      await load(program, setsOfEveryKind)
       const operations = planRuleset([portState('a/b/c', '10.0.0.1', ['10.1.0.1:80'])], undefined, testOptions)
       await nft.check(operations)
       await nft.apply(operations)
