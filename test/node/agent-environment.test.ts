@@ -12,6 +12,8 @@ import { AgentLab, skip } from './agent-lab.ts'
 import { setsOfEveryKind, versionsOfNft } from './foreign-sets.ts'
 import { serviceWith } from './manifests.ts'
 
+const firewalld = fileURLToPath(new URL('../../tools/firewalld', import.meta.url))
+
 describe('on a node where something is missing or taken', { skip }, () => {
   let lab: AgentLab
   let client: RunningPod
@@ -167,6 +169,23 @@ describe('on a node where something is missing or taken', { skip }, () => {
       assert.equal((await nft('list', 'tables')).stdout, 'table inet fw\n')
       await nft('delete', 'table', 'inet', 'fw')
     }
+  })
+
+  test("beside firewalld's own ruleset the kernel layer serves, and Envoy where firewalld trusts the pods", async () => {
+    const { stdout, stderr } = await run(firewalld, [])
+    const firewall = (...trusted: readonly string[]) => runIn(lab.node.netns, stdout.trim(), trusted)
+    assert.equal((await firewall()).code, 0, stderr)
+    const { stdout: report } = await lab.lightpath('preflight')
+    assert.match(report, /^ *ok +nftables, IPv4 /m)
+    assert.match(report, /^ *warning +firewall +firewalld$/m)
+    await Promise.all([agent.up(), lab.envoy.up()])
+    await lab.untilLogged(/LP402.*drops or rejects at input.*"problem"/)
+    await lab.untilServedBy('kernel', client, url)
+    assert.equal((await firewall('10.244.0.0/16')).code, 0)
+    await lab.untilServedBy('envoy', client, url)
+    await Promise.all([agent.down(), lab.envoy.down()])
+    await lab.untilServedBy('kernel', client, url)
+    await runIn(lab.node.netns, 'nft', ['delete', 'table', 'inet', 'firewalld'])
   })
 
   test('without permission the agent says which one it needs', async () => {
