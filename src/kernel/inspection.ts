@@ -11,8 +11,9 @@ import { readTables } from './reading.ts'
 import { elementsOf, type PortRecord } from './record.ts'
 import { fixedRules, isChooser, type RulesetOptions, tableName } from './ruleset.ts'
 
-/** Other work comes in between, after so many ports. */
+/** Other work comes in between, after so many ports or elements. */
 const portsATurn = 500
+const elementsATurn = 4096
 
 /** What the kernel has been told, of the node and of ports. */
 export interface WrittenView {
@@ -79,7 +80,11 @@ export async function findDamage(
   const isUnknown = (name: string) => {
     return !known.has(name) && !isTouched(name) && !(hasRefused && ownerOf(partsOf(name)) === undefined)
   }
-  for (const name of found.keys()) if (isUnknown(name)) return `element ${name}, which nobody asked for`
+  let looked = 0
+  for (const name of found.keys()) {
+    if (++looked % elementsATurn === 0) await turn()
+    if (isUnknown(name)) return `element ${name}, which nobody asked for`
+  }
   return undefined
 }
 

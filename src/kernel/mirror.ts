@@ -137,8 +137,8 @@ export class Mirror {
   }
 
   #count(name: string, by: number): void {
-    const { family, set } = partsOf(name)
-    addTo(this.#totals, `${family} ${set}`, by)
+    const beforeKey = name.indexOf(' ', name.indexOf(' ') + 1)
+    addTo(this.#totals, name.slice(0, beforeKey), by)
   }
 }
 

@@ -5,6 +5,7 @@
  * tried again; the others are written without it.
  */
 
+import { setImmediate as turn } from 'node:timers/promises'
 import { placesOf } from '../services/places.ts'
 import { type PortState, portPartOf, serviceKeyOf } from '../services/port.ts'
 import { type CommandError, commandProblem } from './command.ts'
@@ -18,6 +19,9 @@ import { forgetOverlay, type PortChange, type PortRecord } from './record.ts'
 import { type Refusals, refusalsAtOnce } from './splitting.ts'
 import { backoffMs } from './worker.ts'
 import { maxElementsPerTransaction, type Writer } from './writer.ts'
+
+/** Other work comes in between, after so many ports. */
+const portsATurn = 500
 
 /** What the ports need of the layer that they are of. */
 export interface PortsSurroundings {
@@ -77,8 +81,10 @@ export class Ports {
   }
 
   /** Takes what the kernel has under the VIP:port of each port and under its places outside. */
-  claim(owned: OwnedElements): void {
+  async claim(owned: OwnedElements): Promise<void> {
+    let count = 0
     for (const record of this.#records.values()) {
+      if (++count % portsATurn === 0) await turn()
       const keys = (record.state ? portKeys(record.state) : []).filter(key => owned.has(key))
       record.written = keys.length === 0 ? undefined : new Map(keys.flatMap(key => [...owned.get(key)!]))
       for (const key of keys) owned.delete(key)
@@ -95,6 +101,7 @@ export class Ports {
     const refusals = refusalsAtOnce()
     let areWritten = true
     for (const changes of this.#batches(this.#records.values())) {
+      await turn()
       areWritten = (await this.#writeWhatCan(changes, refusals)) && areWritten
     }
     return areWritten

@@ -267,7 +267,7 @@ export class KernelTables implements KernelLayer {
   /** Compares all that the kernel has with all that it shall have. */
   async #synchronise(): Promise<void> {
     const owned = await this.#writer.read()
-    this.#ports.claim(owned)
+    await this.#ports.claim(owned)
     this.#writtenNode = owned.get(nodeOwner) ?? new Map()
     owned.delete(nodeOwner)
     await this.#writeNode()

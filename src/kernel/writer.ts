@@ -8,7 +8,7 @@ import type { Operation } from './nftables/operations.ts'
 import { tableName, tableOf } from './ruleset.ts'
 
 /** Bounds how long the event loop waits for one transaction: some 10 ms. */
-export const maxElementsPerTransaction = 4096
+export const maxElementsPerTransaction = 1024
 
 export class Writer {
   readonly #nft: NftClient

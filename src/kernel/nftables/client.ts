@@ -77,6 +77,9 @@ export interface NftClient {
 /** How long transactions may follow each other. */
 const turnMs = 8
 
+/** So many elements are read before the event loop turns. */
+const elementsATurn = 4096
+
 /** Bytes of a transaction that the kernel takes at once. */
 const sendBuffer = 32 * 1024 * 1024
 
@@ -168,7 +171,10 @@ export class Nftables implements NftClient {
       if (isInline || isDynamic || types === undefined) continue
       const elements = await this.use(socket => dumpElements(socket, table, name, types))
       const prefix = own ? elementName(family, 'source-ranges', `${own.key} . `) : `${family} ${name} `
-      for (const { key, value } of elements ?? []) reader.element(`${prefix}${key}`, value)
+      for (const [index, { key, value }] of (elements ?? []).entries()) {
+        if (index % elementsATurn === elementsATurn - 1) await nextTurn()
+        reader.element(`${prefix}${key}`, value)
+      }
     }
     return true
   }
