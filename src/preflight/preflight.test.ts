@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Link } from '../kernel/netlink/route/links.ts'
 import type { Rule } from '../kernel/netlink/route/rules.ts'
-import type { Expression } from '../kernel/nftables/rules/expression.ts'
+import { type Expression, verdictCodes } from '../kernel/nftables/rules/expression.ts'
 import { type Ruleset, tableFamilies } from '../kernel/nftables/wire/dump.ts'
 import { checkConntrack, checkMigration, checkPortRange } from './limits.ts'
 import { checkEncryption, checkPodNetwork, cniTypes } from './network.ts'
@@ -30,6 +30,7 @@ const change = (mask: number, xor: number): Expression => {
 }
 const compare = (value: number): Expression => ({ name: 'cmp', sreg: 1, op: 0, data: word(value) })
 const put = (value: number): Expression => ({ name: 'immediate', dreg: 1, data: word(value) })
+const accept: Expression = { name: 'immediate', dreg: 0, verdict: { code: verdictCodes.accept } }
 const extension = (name: 'match' | 'target', extension: string, ...words: readonly number[]): Expression => {
   return { name, extension, info: new Uint8Array(Uint32Array.from(words).buffer) }
 }
@@ -46,6 +47,7 @@ describe('rules of others', () => {
     ['ct mark & 0xf000 == 0x9000', [load('ct'), change(0xf000, 0), compare(0x9000)]],
     ['meta mark set meta mark ^ 0x1000', [load('meta'), change(0xffff_ffff, 0x1000), save]],
     ['[target MARK]', [extension('target', 'MARK', 0x8000, 0x8000)]],
+    ['meta mark set 0x1000 accept', [put(0x1000), save, accept]],
     ['[match connmark]', [extension('match', 'connmark', 0x1000, 0x1000)]],
   ]
   for (const [text, expressions] of using) {
@@ -59,6 +61,8 @@ describe('rules of others', () => {
     ['other bits are taken off', [load('meta'), change(0xffff_bfff, 0), save]],
     ['ours are not among those that are asked for', [load('meta'), change(0xffff_0000, 0), compare(0x0001_0000)]],
     ['ours are asked not to be there', [load('meta'), change(0x1000, 0), compare(0)]],
+    ['what has ours is accepted', [load('meta'), change(0x8000, 0), compare(0x8000), accept]],
+    ['what has ours is accepted by iptables', [extension('match', 'mark', 0x8000, 0x8000), accept]],
     ['a port has the number', [{ name: 'payload', base: 2, offset: 2, length: 2, dreg: 1 }, compare(0x1000)]],
     ['an extension of iptables is of another mark', [extension('target', 'MARK', 0x4000, 0x4000)]],
     ['an extension of iptables is of no mark', [extension('match', 'limit', 0x9000)]],

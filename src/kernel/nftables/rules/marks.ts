@@ -1,12 +1,16 @@
-/** Which bits of packet and connection marks a rule of anybody's sets or asks for. */
+/** Which bits of packet and connection marks a rule of anybody's sets, or acts upon. */
 
-import { ctKeys, type Expression, metaKeys } from './expression.ts'
+import { ctKeys, type Expression, metaKeys, verdictCodes } from './expression.ts'
 
-/** Bits that it only leaves alone, as in `& 0xffffbfff`, do not count. */
+/**
+ * Bits that it only leaves alone, as in `& 0xffffbfff`, do not count, and neither does a rule that accepts what has them and sets
+ * nothing: so a firewall is told to let through what goes to Envoy, and who sets the bit for themselves is found by that.
+ */
 export function usesMark(expressions: readonly Expression[], bits: number): boolean {
   /** Registers that hold a mark, or what is made of one, with the bits that were put on it. */
   const marks = new Map<number, number>()
   const constants = new Map<number, number>()
+  const accepts = expressions.some(each => each.name === 'immediate' && each.verdict?.code === verdictCodes.accept)
   for (const expression of expressions) {
     switch (expression.name) {
       case 'meta':
@@ -29,11 +33,13 @@ export function usesMark(expressions: readonly Expression[], bits: number): bool
         break
       }
       case 'cmp':
-        if (marks.has(expression.sreg) && (wordOf(expression.data) & bits) !== 0) return true
+        if (!accepts && marks.has(expression.sreg) && (wordOf(expression.data) & bits) !== 0) return true
         break
       case 'match':
+        if (!accepts && isOfMark(expression) && (wordOf(expression.info) & bits) !== 0) return true
+        break
       case 'target':
-        if (isOfMark(expression.extension) && (wordOf(expression.info) & bits) !== 0) return true
+        if (isOfMark(expression) && (wordOf(expression.info) & bits) !== 0) return true
         break
       default:
     }
@@ -42,7 +48,7 @@ export function usesMark(expressions: readonly Expression[], bits: number): bool
 }
 
 /** Extensions of xtables in iptables' rules: what they hold begins with the mark. */
-function isOfMark(extension: string): boolean {
+function isOfMark({ extension }: { readonly extension: string }): boolean {
   return ['mark', 'MARK', 'connmark', 'CONNMARK'].includes(extension)
 }
 
