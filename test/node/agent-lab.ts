@@ -33,7 +33,7 @@ export const skip = process.getuid?.() === 0 ? false : 'needs root'
 const startProgram = fileURLToPath(new URL('../../images/envoy-start', import.meta.url))
 
 /** Far beyond what anything takes, so that a slow machine fails no test. */
-const limitMs = 20_000
+const limitMs = 60_000
 
 export const lightpathProgram = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
 
