@@ -17,7 +17,7 @@ import { AgentLab, skip } from './agent-lab.ts'
 const url = `http://${modestVip}/`
 /** Envoy's is its heap and a quarter, as in deploy/proxy. */
 const heapMiB = 640
-const mostMegabytes = { agent: 400, envoy: heapMiB * 1.25 }
+const mostMiB = { agent: 400, envoy: heapMiB * 1.25 }
 const mostLogged = 2_000_000
 
 describe('while one tenant takes what it can', { skip }, () => {
@@ -71,13 +71,11 @@ describe('while one tenant takes what it can', { skip }, () => {
     assert.ok(told.length > 0 && told.length < 20, `${told.length} problems of one object`)
     assert.ok((await lab.problems('greedy/eager')).some(problem => problem.startsWith('LP202')))
     const listeners = await listenerChanges(lab)
-    const megabytes = { agent: mostResident(lab.agent.pid!), envoy: mostResident(lab.envoy.pid!) }
+    const used = { agent: mostResident(lab.agent.pid!), envoy: mostResident(lab.envoy.pid!) }
     const logged = statSync(join(lab.network.directory, 'node', 'envoy.log')).size
-    t.diagnostic(
-      `agent ${megabytes.agent} MB, Envoy ${megabytes.envoy} MB, its log ${logged} bytes, ${listeners} changes`,
-    )
-    assert.ok(megabytes.agent < mostMegabytes.agent, `the agent had ${megabytes.agent} MB`)
-    assert.ok(megabytes.envoy < mostMegabytes.envoy, `Envoy had ${megabytes.envoy} MB`)
+    t.diagnostic(`agent ${used.agent} MiB, Envoy ${used.envoy} MiB, its log ${logged} bytes, ${listeners} changes`)
+    assert.ok(used.agent < mostMiB.agent, `the agent had ${used.agent} MiB`)
+    assert.ok(used.envoy < mostMiB.envoy, `Envoy had ${used.envoy} MiB`)
     assert.ok(logged < mostLogged, `Envoy logged ${logged} bytes`)
     assert.ok(listeners <= 12, `${listeners} changes of listeners`)
   })
@@ -89,7 +87,7 @@ async function listenerChanges(lab: AgentLab): Promise<number> {
   return value('listener_modified')
 }
 
-/** At any time, in MB. */
+/** At any time, in MiB. */
 function mostResident(pid: number): number {
-  return Math.round(Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1000)
+  return Math.round(Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024)
 }
