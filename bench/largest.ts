@@ -2,16 +2,15 @@
  * What one tenant's largest objects cost everybody else on the node: how long the agent's event loop stands still, and how
  * long a change of another Service takes meanwhile.
  *
- * The loop is asked from outside, by a GET of /healthz every 20 ms on an open connection: the longest answer is the longest
- * delay, with what the machine's other work adds to it (the first row).
+ * The loop's delay is the agent's own metric, with what the machine's other work adds to it (the first row).
  */
 
 import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { startLoad } from '../src/demo/clients.ts'
 import type { Network } from '../src/demo/network.ts'
 import { pause } from '../src/demo/wait.ts'
 import { type Change, change } from './change.ts'
+import { readMetrics } from './lab.ts'
 import { aim, figure, p, type Report } from './report.ts'
 import { type Fleet, sourceOf } from './scale.ts'
 
@@ -167,8 +166,8 @@ async function measure(
   { what, objects, turns }: { readonly what: string; readonly objects: Case; readonly turns: number },
 ): Promise<Measured> {
   const file = join(sourceOf(network, fleet.node), 'largest.json')
-  const asker = { ...fleet.node, name: 'largest' } as unknown as Parameters<typeof startLoad>[1]
-  const load = await startLoad(network, asker, { url: 'http://127.0.0.1:9000/healthz', connections: 1, rate: 50 })
+  // What came before is not counted.
+  await readMetrics(fleet.node)
   const changes: Change[] = []
   for (let turn = 0; turn < turns; turn++) {
     writeFileSync(`${file}.new`, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects(turn) }))
@@ -180,6 +179,6 @@ async function measure(
   }
   rmSync(file)
   await pause(settleMs)
-  const { latencyMs } = await load.stop()
-  return { what, loop: latencyMs?.max ?? Number.NaN, changes }
+  const loop = (await readMetrics(fleet.node)).get('lightpath_event_loop_delay_seconds')! * 1000
+  return { what, loop, changes }
 }

@@ -1,6 +1,7 @@
 /** The agent's own metrics, in Prometheus' format. Names and meaning: docs/operations.md. */
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { watchLoopDelay } from './loop-delay.ts'
 
 /** Values that are read when somebody asks. */
 export interface Readings {
@@ -56,6 +57,11 @@ export function createMetrics(readings: Readings) {
 
   labelled('lightpath_objects', 'Objects that the agent knows.', 'kind', () => Object.entries(readings.objects()))
   labelled('lightpath_problems', 'Problems there are now, by code (docs/errors.md).', 'code', readings.problems)
+  gauge(
+    'lightpath_event_loop_delay_seconds',
+    'The longest time that the agent did nothing else, since this page was last made.',
+    watchLoopDelay(),
+  )
   gauge('lightpath_overlay_entries', 'VIP:ports that go to Envoy.', readings.overlayEntries)
   gauge(
     'lightpath_draining_ports',
