@@ -15,7 +15,6 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
-	processratelimit "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/process_ratelimit/v3"
 	stdout "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
 	healthcheck "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
@@ -36,7 +35,6 @@ import (
 
 var roots = []protoreflect.FileDescriptor{
 	bootstrap.File_envoy_config_bootstrap_v3_bootstrap_proto,
-	processratelimit.File_envoy_extensions_access_loggers_filters_process_ratelimit_v3_process_ratelimit_proto,
 	stdout.File_envoy_extensions_access_loggers_stream_v3_stream_proto,
 	healthcheck.File_envoy_extensions_filters_http_health_check_v3_health_check_proto,
 	lua.File_envoy_extensions_filters_http_lua_v3_lua_proto,
