@@ -239,7 +239,7 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     write({ ...http, name: 'http-web', port: 81 })
     await lab.untilServedBy('envoy', client, 'http://10.96.1.10:81/')
     // Each connection has an answer more until then.
-    await pause(1000)
+    await pause(5000)
     const { errors, firstErrors } = await kept.stop()
     assert.deepEqual(Object.keys(errors), ['ECONNREFUSED'])
     assert.ok(firstErrors.every(({ at }) => at > moved))

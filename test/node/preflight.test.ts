@@ -98,7 +98,7 @@ describe('lightpath preflight on a node with a routed pod network', { skip }, ()
 
   test('names each thing that would break traffic, with exit code 1, and is well when it is gone', async () => {
     await node('nft', 'table ip fw { chain in { type filter hook input priority 0; policy drop; iif "lo" accept; }; }')
-    await node('nft', 'table ip cni { chain marks { meta mark & 0x1000 == 0x1000 accept; }; }')
+    await node('nft', 'table ip cni { chain marks { meta mark & 0x1000 == 0x1000 drop; }; }')
     await node('ip', 'rule', 'add', 'priority', '77', 'fwmark', '0x8000/0x8000', 'lookup', '77')
     await node('ip', 'route', 'add', 'blackhole', '10.9.0.0/16', 'table', '1666')
     await node('nft', 'add', 'table', 'ip', 'kube-proxy')
