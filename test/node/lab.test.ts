@@ -132,7 +132,7 @@ test('destroy leaves no process, namespace, link or file behind, also of process
   stopped.kill('SIGSTOP')
   const grandchild = await waitFor('a grandchild', 5000, () => childOf(stubborn.pid))
   await network.destroy()
-  for (const pid of [stubborn.pid, stopped.pid, grandchild]) await waitFor('an end', 5000, () => ended(pid))
+  for (const pid of [stubborn.pid, stopped.pid, grandchild]) await waitFor('an end', 30_000, () => ended(pid))
   assert.deepEqual(traces(network.name), [])
   assert.deepEqual(
     [await stubborn.exited, await stopped.exited].map(exit => exit.signal),
@@ -150,7 +150,7 @@ for (const [how, end] of [
     end(owner.pid!)
     await once(owner, 'exit')
     assert.deepEqual(traces(name), [])
-    await waitFor('an end', 5000, () => ended(pod))
+    await waitFor('an end', 30_000, () => ended(pod))
   })
 }
 
@@ -159,7 +159,7 @@ test('a lab whose owner fails with an error leaves nothing behind', { skip }, as
   owner.stdin.end()
   await once(owner, 'exit')
   assert.deepEqual(traces(name), [])
-  await waitFor('an end', 5000, () => ended(pod))
+  await waitFor('an end', 30_000, () => ended(pod))
 })
 
 test('a lab whose owner was killed is removed by the next one, which leaves living labs alone', { skip }, async () => {
@@ -171,7 +171,7 @@ test('a lab whose owner was killed is removed by the next one, which leaves livi
     assert.notDeepEqual(traces(name), [])
     destroyStale()
     assert.deepEqual(traces(name), [])
-    await waitFor('an end', 5000, () => ended(pod))
+    await waitFor('an end', 30_000, () => ended(pod))
     assert.equal((await runIn(living.nodes[0]!.netns, 'ip', ['route'])).code, 0)
     assert.ok(existsSync(living.directory))
   } finally {
