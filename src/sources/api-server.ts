@@ -25,6 +25,9 @@ const mib = 1024 * 1024
 const longestLine = 64 * mib
 const longestBody = 256 * mib
 const longestRefusal = 64 * 1024
+const readyMs = 5000
+/** To a machine that is away each try of a connection waits twice as long as the one before, which nobody ends on its return. */
+const connectMs = 10_000
 
 export class ApiServer {
   readonly #kubeconfig: string | undefined
@@ -73,6 +76,17 @@ export class ApiServer {
     return JSON.parse(await text(await this.#get(path, query, signal), longestBody))
   }
 
+  /** False also where it does not say so within some seconds. What refuses the question is there. */
+  async isReady(signal: AbortSignal): Promise<boolean> {
+    try {
+      const answered = await this.#get('/readyz', {}, AbortSignal.any([signal, AbortSignal.timeout(readyMs)]))
+      answered.resume()
+      return true
+    } catch (error) {
+      return error instanceof ApiError && error.code < 500 && error.code !== 429
+    }
+  }
+
   /** Creates an object. Throws ApiError, or what broke the connection. */
   async create(path: string, object: unknown, signal: AbortSignal): Promise<void> {
     await text(await this.#send(path, {}, signal, JSON.stringify(object)), longestBody)
@@ -112,7 +126,13 @@ function answer(url: URL, options: RequestOptions, body?: string): Promise<Incom
       const half = answered ?? asked
       half.destroy(silence)
     })
-    asked.on('socket', socket => socket.setKeepAlive(true, 15_000))
+    asked.on('socket', socket => {
+      socket.setKeepAlive(true, 15_000)
+      if (!socket.connecting) return
+      const tooLong = () => asked.destroy(new Error(`no connection within ${connectMs / 1000} s`))
+      const timer = setTimeout(tooLong, connectMs).unref()
+      for (const event of ['secureConnect', 'close']) socket.once(event, () => clearTimeout(timer))
+    })
     asked.on('response', response => {
       answered = response
       resolve(response)

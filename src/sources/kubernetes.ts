@@ -10,6 +10,7 @@ import { Backoff } from './backoff.ts'
 import { ListWatch, type Resource } from './list-watch.ts'
 import { ownPods, type PodWatch, PodWatches } from './pod-watches.ts'
 import { policyResources } from './policy-apis.ts'
+import { Readiness } from './readiness.ts'
 import type { Source, SourceListener } from './source.ts'
 
 export interface KubernetesOptions {
@@ -62,6 +63,7 @@ const discoveryMs = 30_000
 class KubernetesSource implements Source {
   readonly #options: KubernetesOptions
   readonly #api: ApiServer
+  readonly #readiness: Readiness
   readonly #stopping = new AbortController()
   readonly #troubles = new Map<string, Problem>()
   readonly #pods = new PodWatches({
@@ -79,6 +81,7 @@ class KubernetesSource implements Source {
   constructor(options: KubernetesOptions) {
     this.#options = options
     this.#api = new ApiServer(options.kubeconfig, options.quietMs ?? usualQuietMs)
+    this.#readiness = new Readiness(signal => this.#api.isReady(signal))
   }
 
   async start(listener: SourceListener): Promise<void> {
@@ -109,7 +112,7 @@ class KubernetesSource implements Source {
     stopping = this.#stopping.signal,
   ): void {
     this.#unsynced.add(name)
-    const watch = new ListWatch(this.#api, resource, this.#options.log, {
+    const watch = new ListWatch(this.#api, this.#readiness, resource, this.#options.log, {
       changes,
       problems: (object, problems) => this.#listener!.problems(`kubernetes ${object}`, problems),
       trouble: error => this.#trouble(name, resource, error),
@@ -148,7 +151,6 @@ class KubernetesSource implements Source {
     const { signal } = this.#stopping
     const backoff = new Backoff()
     while (!signal.aborted) {
-      let pauseMs = discoveryMs
       try {
         for (const resource of await policyResources(this.#api, signal)) {
           if (this.#policies.has(resource.path)) continue
@@ -158,12 +160,12 @@ class KubernetesSource implements Source {
         backoff.reset()
         this.#tell(discovery.path, undefined)
         this.#synced(discovery.path)
+        await setTimeout(discoveryMs, undefined, { signal }).catch(() => {})
       } catch (error) {
         if (signal.aborted) return
-        pauseMs = backoff.next()
         this.#tell(discovery.path, troubleOf(this.#api.name, discovery, error as Error))
+        if (await this.#readiness.pause(backoff.next(), signal)) backoff.reset()
       }
-      await setTimeout(pauseMs, undefined, { signal }).catch(() => {})
     }
   }
 

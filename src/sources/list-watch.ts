@@ -11,6 +11,7 @@ import { type Raw, rawObject } from '../services/raw.ts'
 import { ApiError, type ApiServer, type Query } from './api-server.ts'
 import { Backoff } from './backoff.ts'
 import { HeldObjects, type HeldObjectsListener } from './held-objects.ts'
+import type { Readiness } from './readiness.ts'
 
 export interface Resource {
   readonly kind: Kind
@@ -43,6 +44,7 @@ const persistent = 3
 
 export class ListWatch {
   readonly #api: ApiServer
+  readonly #readiness: Readiness
   readonly #resource: Resource
   readonly #log: Log
   readonly #listener: ListWatchListener
@@ -54,8 +56,9 @@ export class ListWatch {
   #listing: 'stream' | 'pages' | 'whole' = 'stream'
   #synced = false
 
-  constructor(api: ApiServer, resource: Resource, log: Log, listener: ListWatchListener) {
+  constructor(api: ApiServer, readiness: Readiness, resource: Resource, log: Log, listener: ListWatchListener) {
     this.#api = api
+    this.#readiness = readiness
     this.#resource = resource
     this.#log = log
     this.#listener = listener
@@ -65,23 +68,29 @@ export class ListWatch {
   /** Until the signal aborts. Failures are told to the listener and tried again, without end and with growing pauses. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      let pauseMs = 0
       try {
         if (this.#version === undefined && this.#listing !== 'stream') await this.#list(signal)
         await this.#watch(signal)
       } catch (error) {
         if (signal.aborted) return
-        pauseMs = this.#afterFailure(error as Error)
+        await this.#pause(this.#afterFailure(error as Error), error as Error, signal)
       }
-      await setTimeout(pauseMs, undefined, { signal }).catch(() => {})
     }
+  }
+
+  /** A server that was away ends it when it is ready. */
+  async #pause(ms: number, error: Error, signal: AbortSignal): Promise<void> {
+    if (!isAway(error)) await setTimeout(ms, undefined, { signal }).catch(() => {})
+    else if (await this.#readiness.pause(ms, signal)) this.#backoff.reset()
   }
 
   /** Tells of the failure what is worth telling. Returns how long to wait. */
   #afterFailure(error: Error): number {
     const { kind } = this.#resource
-    const waitMs = this.#backoff.next()
     const code = error instanceof ApiError ? error.code : undefined
+    // The server answers: a list is due now, however long it was away before.
+    if (code === 410 && this.#version !== undefined) this.#backoff.reset()
+    const waitMs = this.#backoff.next()
     this.#log.debug({ kind, code, reason: error.message, waitMs }, 'list and watch interrupted')
     if (error instanceof CannotStream) {
       this.#log.info({ kind, reason: error.message }, 'the server does not stream lists; they are read in pages')
@@ -203,6 +212,12 @@ class BrokenOff extends Error {}
 
 /** The server cannot begin a watch with a list: the feature is off, or what it needs of etcd is missing. */
 class CannotStream extends Error {}
+
+/** The server did not answer, or says itself that it cannot. */
+function isAway(error: Error): boolean {
+  if (error instanceof ApiError) return error.code >= 500
+  return !(error instanceof BrokenOff || error instanceof CannotStream)
+}
 
 function whatItMeans(error: Error, listing: boolean, accepted: boolean): Error {
   const code = error instanceof ApiError ? error.code : undefined

@@ -51,6 +51,8 @@ interface Followed {
   readonly proxy: TcpProxy
   /** What the source has logged of each resource, such as `Service 410` (failed with) or `Service pages` (listed by). */
   readonly log: readonly string[]
+  /** What the watch of Services waits after each failure, and when it began to. */
+  readonly pauses: readonly { readonly ms: number; readonly code: number | undefined; readonly began: number }[]
   /** Waits until the Service has this port; undefined for no such Service. */
   shows(name: string, port: number | undefined): Promise<void>
 }
@@ -72,9 +74,14 @@ async function follow(t: TestContext, options: FollowOptions = {}): Promise<Foll
   const kubeconfig = api.kubeconfig(t.name.replace(/\W+/g, '-'), credentials, await proxy.start())
   proxy.delayMs = delayMs
   const logged: string[] = []
+  const pauses: { ms: number; code: number | undefined; began: number }[] = []
   const log: Log = {
     ...silentLog,
-    debug: ({ kind, code, by }) => logged.push(`${kind} ${code ?? by}`),
+    debug: ({ kind, code, by, waitMs }) => {
+      logged.push(`${kind} ${code ?? by}`)
+      if (kind === 'Service' && typeof waitMs === 'number')
+        pauses.push({ ms: waitMs, code: code as number | undefined, began: performance.now() })
+    },
     info: ({ kind }, message) => logged.push(`${kind} ${message}`),
   }
   const source = kubernetesSource({ kubeconfig, nodeName: 'node1', log, ...(quietMs && { quietMs }) })
@@ -98,6 +105,7 @@ async function follow(t: TestContext, options: FollowOptions = {}): Promise<Foll
     listener,
     proxy,
     log: logged,
+    pauses,
     shows: (name, port) =>
       until(
         () => portOf(name) === port,
@@ -333,6 +341,36 @@ test('a version that the server has forgotten leads to a list that tells only wh
     'remove Service default/g-deleted',
   ])
   assert.ok(log.includes('Service 410'), log.join())
+  await agrees(followed)
+})
+
+test('a server that was away for long is asked as soon as it is ready, and lists again at once', options, async t => {
+  await server.must('POST', services, service('away'))
+  const followed = await follow(t)
+  const { pauses, shows, listener, proxy } = followed
+  proxy.stall()
+  await server.must('PATCH', `${services}/away`, { spec: { ports: [{ name: 'http', port: 81 }] } })
+  await server.compact()
+  await server.killServer()
+  proxy.cut()
+  proxy.pass()
+  await until(
+    () => (pauses.at(-1)?.ms ?? 0) > 8000,
+    () => `${pauses.map(({ ms }) => ms)}`,
+    60_000,
+  )
+  const { began, ms } = pauses.at(-1)!
+  const before = pauses.length
+  await server.startServer()
+  await shows('away', 81)
+  assert.ok(performance.now() < began + ms, `not before the pause of ${ms} ms was over`)
+  const forgotten = pauses.slice(before).filter(({ code }) => code === 410)
+  assert.equal(forgotten.length, 1)
+  assert.ok(forgotten[0]!.ms <= 200, `the list waited ${forgotten[0]!.ms} ms`)
+  await until(
+    () => listener.told().length === 0,
+    () => listener.told().join('\n'),
+  )
   await agrees(followed)
 })
 
