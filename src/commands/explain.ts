@@ -30,6 +30,9 @@ export function render(explanation: Explanation): string {
     `${paint('bold', `Service ${service.namespace}/${service.name}`)} on node ${node} (${envoyText})`,
     // First: nothing else is to be looked for then.
     ...(service.ignored === undefined ? [] : [`  Lightpath does not serve it: ${service.ignored}`]),
+    ...(service.ignored === undefined && service.optedOut !== undefined
+      ? [`  Not for Envoy: ${service.optedOut}. The kernel layer serves all of it`]
+      : []),
     `  ${service.type}, cluster IP ${service.clusterIPs.join(', ') || 'none'}, session affinity ${service.sessionAffinity}, internal traffic policy ${service.internalTrafficPolicy}`,
     ...service.healthChecks.map(
       ({ family, port, localEndpoints }) =>

@@ -17,6 +17,7 @@ import {
   HttpConnectionManagerSchema,
 } from './api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { any, duration } from './encoding.ts'
+import { idleAfter } from './idle.ts'
 
 export interface AdminListenerOptions {
   /** On 127.0.0.1; 0 lets the kernel choose. */
@@ -77,10 +78,12 @@ export function adminCluster({ socket }: AdminListenerOptions): MessageInitShape
 }
 
 export function adminListener({ port }: AdminListenerOptions): MessageInitShape<typeof ListenerSchema> {
+  const { idleTimeout, drainTimeout } = idleAfter(idleMs)
   const manager = any(HttpConnectionManagerSchema, {
     codecType: HttpConnectionManager_CodecType.HTTP1,
     statPrefix: 'admin',
-    commonHttpProtocolOptions: { idleTimeout: duration(idleMs) },
+    commonHttpProtocolOptions: { idleTimeout },
+    drainTimeout,
     requestHeadersTimeout: duration(idleMs),
     httpFilters: [
       { name: 'envoy.filters.http.router', configType: { case: 'typedConfig', value: any(RouterSchema, {}) } },

@@ -445,7 +445,7 @@ export class Agent {
       moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
       clearOverlay: () => this.kernel.clearOverlay(),
       endConnections: frontends => this.#endings.cut(frontends),
-      onMoved: (ids, up) => this.moves.moved(ids, up),
+      onMoved: (ids, move) => this.moves.moved(ids, move),
       watchCanary: (instance, onChange) =>
         startCanary({ socket: canarySocket(this.#sockets, instance), ...canaryTimes, onChange }),
       handsOver: migratesRequests,

@@ -19,7 +19,7 @@ import type { ClientAddressChoice } from './clientaddress.ts'
 import { Drains, type PortActivity } from './drains.ts'
 import { Envoys, type EnvoysOptions } from './envoys.ts'
 import { FairQueue } from './fairqueue.ts'
-import { OverlayGate } from './gate.ts'
+import { OverlayGate, type OverlayMove } from './gate.ts'
 import { Refusals } from './refusals.ts'
 import { type Changes, ToldWays } from './toldways.ts'
 
@@ -37,7 +37,7 @@ export interface EnvoyLayerOptions extends EnvoysOptions {
   /** Connections that came by these shall end: Envoy may connect to no endpoint of theirs any more. */
   readonly endConnections: (frontends: readonly VipPort[]) => void
   /** Ways to ports, by id, that went to Envoy or left it, each for itself. */
-  readonly onMoved: (ids: readonly string[], up: boolean) => void
+  readonly onMoved: (ids: readonly string[], move: OverlayMove) => void
   /** Undefined where Envoy does not answer. */
   readonly activity: () => Promise<Activity | undefined>
   readonly onRefusal: (servicePort: string) => void

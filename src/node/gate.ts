@@ -21,8 +21,11 @@ export interface GateOptions {
   /** Empties the kernel's overlay set. */
   readonly clear: () => void
   /** These ports, by port state id, moved one by one: not when the whole overlay is emptied. */
-  readonly onMoved?: (ids: readonly string[], up: boolean) => void
+  readonly onMoved?: (ids: readonly string[], move: OverlayMove) => void
 }
+
+/** A port is `withdrawn` as its owner, or another place of its own, has it; it is `lost` where Envoy lacks what it needs. */
+export type OverlayMove = 'up' | 'withdrawn' | 'lost'
 
 interface Candidate {
   /** What goes to Envoy, all at once. */
@@ -70,7 +73,7 @@ export class OverlayGate {
     this.#candidates.delete(id)
     this.#settling.delete(id)
     this.#disinherit(candidate)
-    if (candidate.up) this.#moveDown([id], candidate.vips)
+    if (candidate.up) this.#moveDown([id], candidate.vips, 'withdrawn')
     return candidate.up
   }
 
@@ -92,7 +95,7 @@ export class OverlayGate {
     if (!candidate?.up || this.#hasAll(candidate)) return
     candidate.up = false
     this.#disinherit(candidate)
-    this.#moveDown([id], candidate.vips)
+    this.#moveDown([id], candidate.vips, 'lost')
   }
 
   /** Envoy answers, or it does not any more: then everything is for the kernel layer. */
@@ -156,16 +159,16 @@ export class OverlayGate {
     }
     if (ids.length === 0) return
     this.#options.move(up, true)
-    this.#options.onMoved?.(ids, true)
+    this.#options.onMoved?.(ids, 'up')
   }
 
   #disinherit({ vips }: Candidate): void {
     for (const vip of vips) this.#inherited.delete(keyOf(vip))
   }
 
-  #moveDown(ids: readonly string[], vips: readonly VipPort[]): void {
+  #moveDown(ids: readonly string[], vips: readonly VipPort[], move: OverlayMove): void {
     this.#options.move(vips, false)
-    this.#options.onMoved?.(ids, false)
+    this.#options.onMoved?.(ids, move)
   }
 
   #fall(): void {
@@ -182,7 +185,7 @@ export class OverlayGate {
     for (const key of keys) this.#inherited.delete(key)
     const ids = [...this.#candidates].filter(([, { vips }]) => vips.some(vip => keys.has(keyOf(vip)))).map(([id]) => id)
     for (const id of ids) this.#candidates.get(id)!.up = false
-    this.#moveDown(ids, stale)
+    this.#moveDown(ids, stale, 'lost')
   }
 }
 

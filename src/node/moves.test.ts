@@ -42,30 +42,34 @@ function setUp(...known: readonly PortState[]) {
 describe('moves between the layers', () => {
   test('are told of the Service, with ports, node and reason', async () => {
     const { moves, set, told } = setUp()
-    moves.moved(set(aPort('cart'), aPort('cart', 'http/IPv6')), true)
+    moves.moved(set(aPort('cart'), aPort('cart', 'http/IPv6')), 'up')
     assert.deepEqual(await told(), [
       'Service shop/cart Normal WentUpToEnvoy: Ports http, http/IPv6 went up to Envoy on node node1: port name http, and Envoy has acknowledged it',
     ])
-    moves.moved(set(aPort('cart', 'http', kernel)), false)
+    moves.moved(set(aPort('cart', 'http', kernel)), 'lost')
     assert.deepEqual(await told(), [
       'Service shop/cart Normal WentDownToKernel: Port http went down to the kernel layer on node node1: sessionAffinity is ClientIP',
     ])
-    moves.moved(['shop/cart/http/IPv6'], false)
+    moves.moved(['shop/cart/http/IPv6'], 'lost')
     assert.match((await told())[0]!, /Port http\/IPv6 .*: Envoy lacks a part of its configuration$/)
+    moves.moved(set(aPort('morph')), 'up')
+    await told()
+    moves.moved(['shop/morph/http'], 'withdrawn')
+    assert.match((await told())[0]!, /: it was changed, and gets another listener in Envoy; it goes up again/)
   })
 
   test('are no news of Services that move up as before, after a start of the agent or of Envoy', async () => {
     const { moves, set, told } = setUp(aPort('old'))
     moves.envoy(false)
     moves.envoy(true)
-    moves.moved(['shop/old/http'], true)
-    moves.moved(set(aPort('new')), true)
+    moves.moved(['shop/old/http'], 'up')
+    moves.moved(set(aPort('new')), 'up')
     const [note, ...more] = await told()
     assert.match(note!, /^Service shop\/new /)
     assert.deepEqual(more, [])
     moves.envoy(false)
     moves.envoy(true)
-    moves.moved(['shop/old/http', 'shop/new/http'], true)
+    moves.moved(['shop/old/http', 'shop/new/http'], 'up')
     assert.deepEqual(await told(), [
       'Node node1 Warning EnvoyDown: Envoy is down or not connected: the kernel layer serves all Services',
       'Node node1 Normal EnvoyUp: Envoy is up again: what it has acknowledged goes through it',
@@ -77,7 +81,7 @@ describe('moves between the layers', () => {
     const { moves, told } = setUp(...many)
     moves.moved(
       many.map(({ id }) => id),
-      true,
+      'up',
     )
     assert.deepEqual(await told(), [])
   })
@@ -85,31 +89,31 @@ describe('moves between the layers', () => {
   test('are news of a Service that was not meant for Envoy meanwhile', async () => {
     const { moves, told } = setUp(aPort('cart'))
     moves.unwanted('shop/cart/http')
-    moves.moved(['shop/cart/http'], true)
+    moves.moved(['shop/cart/http'], 'up')
     assert.equal((await told()).length, 1)
   })
 
   test('of a Service that is gone are not told', async () => {
     const { moves, told } = setUp()
-    moves.moved(['shop/gone/http'], false)
+    moves.moved(['shop/gone/http'], 'lost')
     assert.deepEqual(await told(), [])
   })
 
   test('because pods do not reach Envoy any more are told of the node by others, and are no news when they do', async () => {
     const { moves, set, reachable, told } = setUp()
     const ids = set(aPort('cart'))
-    moves.moved(ids, true)
+    moves.moved(ids, 'up')
     await told()
     reachable.delete('IPv4')
-    moves.moved(ids, false)
-    moves.moved(ids, true)
+    moves.moved(ids, 'lost')
+    moves.moved(ids, 'up')
     assert.deepEqual(await told(), [])
   })
 
   test('of many Services at once are told of the node, once', async () => {
     const { moves, set, told } = setUp()
     const many = Array.from({ length: 21 }, (_, index) => aPort(`s${index}`))
-    moves.moved(set(...many), true)
+    moves.moved(set(...many), 'up')
     const [note, ...more] = await told()
     assert.match(
       note!,
@@ -118,7 +122,7 @@ describe('moves between the layers', () => {
     assert.deepEqual(more, [])
     moves.moved(
       many.slice(1).map(({ id }) => id),
-      false,
+      'lost',
     )
     assert.equal((await told()).length, 20)
   })

@@ -9,6 +9,7 @@ import type { Log } from '../observe/log.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { Note } from '../services/note.ts'
 import { type Layer, portPartOf } from '../services/port.ts'
+import type { OverlayMove } from './gate.ts'
 
 export interface LayerMovesOptions {
   readonly nodeName: string
@@ -63,14 +64,15 @@ export class LayerMoves {
   }
 
   /** New connections by these ways go to Envoy now, or no longer. */
-  moved(ids: readonly string[], up: boolean): void {
+  moved(ids: readonly string[], move: OverlayMove): void {
+    const up = move === 'up'
     for (const id of ids) {
       if (up && this.#expected.has(id)) continue
       const way = this.#options.wayOf(id)
       if (!up && way?.layer.wants === 'envoy' && !this.#options.isReachable(way.family)) continue
       if (up) this.#expected.add(id)
       else this.#expected.delete(id)
-      if (way) this.#gather(way, up)
+      if (way) this.#gather(way, move)
     }
   }
 
@@ -91,13 +93,14 @@ export class LayerMoves {
     clearTimeout(this.#timer)
   }
 
-  #gather({ id, namespace, name, layer }: Way, up: boolean): void {
-    const why = whyMoved(layer, up)
+  #gather({ id, namespace, name, layer }: Way, move: OverlayMove): void {
+    const up = move === 'up'
+    const why = whyMoved(layer, move)
     const service = `Service ${namespace}/${name}`
     const key = `${service} ${up} ${why}`
     const port = portPartOf(id)
-    const move = this.#gathered.get(key)
-    if (move) move.ports.add(port)
+    const gathered = this.#gathered.get(key)
+    if (gathered) gathered.ports.add(port)
     else this.#gathered.set(key, { service, up, why, ports: new Set([port]) })
     this.#timer ??= setTimeout(() => this.#tellGathered(), this.#options.gatherMs)
   }
@@ -133,9 +136,11 @@ export class LayerMoves {
   }
 }
 
-function whyMoved(layer: Layer, up: boolean): string {
-  if (up) return `${layer.reason}, and Envoy has acknowledged it`
-  return layer.wants === 'kernel' ? layer.reason : 'Envoy lacks a part of its configuration'
+function whyMoved(layer: Layer, move: OverlayMove): string {
+  if (move === 'up') return `${layer.reason}, and Envoy has acknowledged it`
+  if (layer.wants === 'kernel') return layer.reason
+  if (move === 'lost') return 'Envoy lacks a part of its configuration'
+  return 'it was changed, and gets another listener in Envoy; it goes up again when Envoy has acknowledged that'
 }
 
 function wordsFor(up: boolean): string {

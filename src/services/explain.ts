@@ -49,6 +49,8 @@ export interface ServiceExplanation {
   readonly internalTrafficPolicy: Service['internalTrafficPolicy']
   /** Why Lightpath does not serve it; undefined where it does. */
   readonly ignored: string | undefined
+  /** By which label its owner keeps all of it in the kernel layer; undefined where there is none. */
+  readonly optedOut: string | undefined
   /** Where load balancers ask this node for it, and how many endpoints it tells them. */
   readonly healthChecks: readonly Pick<HealthCheck, 'family' | 'port' | 'localEndpoints'>[]
   readonly ports: readonly PortExplanation[]
@@ -66,6 +68,7 @@ export function explainService(view: ServiceView): ServiceExplanation {
     sessionAffinity,
     internalTrafficPolicy,
     ignored: view.ignored,
+    optedOut: view.optedOut,
     healthChecks,
     ports,
   }

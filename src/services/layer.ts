@@ -71,10 +71,8 @@ export function whyKernel(
 ): string | undefined {
   const protocol = envoyProtocol(port)
   if (protocol === undefined) return `Envoy does not balance ${port.protocol}`
-  if (service.labels[labels.optOut] === 'disabled') return `label ${labels.optOut}: disabled`
-  if (namespace?.labels[labels.namespaceOptOut] === 'disabled') {
-    return `label ${labels.namespaceOptOut}: disabled on namespace ${namespace.name}`
-  }
+  const optedOut = whyOptedOut(service, namespace)
+  if (optedOut !== undefined) return optedOut
   if (service.sessionAffinity === 'ClientIP') return 'sessionAffinity is ClientIP, which the kernel keeps'
   if (service.internalTrafficPolicy === 'Local') return 'internalTrafficPolicy is Local'
   if (settings.overlay === false) return 'setting overlay: false'
@@ -82,6 +80,13 @@ export function whyKernel(
     return 'plain TCP; Envoy balances it with the setting overlay: true'
   }
   return undefined
+}
+
+/** By which label the owner keeps the whole Service in the kernel layer; undefined where there is none. */
+export function whyOptedOut({ labels: own }: Service, namespace: Namespace | undefined): string | undefined {
+  if (own[labels.optOut] === 'disabled') return `label ${labels.optOut}: disabled`
+  if (namespace?.labels[labels.namespaceOptOut] !== 'disabled') return undefined
+  return `label ${labels.namespaceOptOut}: disabled on namespace ${namespace.name}`
 }
 
 /** One endpoint that Envoy may not connect to keeps the whole port below: the kernel chooses among all of them. */

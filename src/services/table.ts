@@ -9,7 +9,7 @@ import type { Bar, Here, ReservedPorts } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
 import { claimsOf, type PortOfFamily, portsByFamily } from './families.ts'
 import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
-import { labels, type OutsideObstacles, type ServiceScope, whyOthers, whyUnserved } from './layer.ts'
+import { labels, type OutsideObstacles, type ServiceScope, whyOptedOut, whyOthers, whyUnserved } from './layer.ts'
 import { EndpointChoice, type ExplainedEndpoint } from './model/endpoint-choice.ts'
 import { defaultEnvoyLimits, type EnvoyLimits, EnvoyQuota } from './model/envoy-quota.ts'
 import { losersFirst } from './model/losers-first.ts'
@@ -60,6 +60,7 @@ export interface ServiceView {
   readonly service: Service
   readonly settings: ServiceSettings
   readonly ignored: string | undefined
+  readonly optedOut: string | undefined
   readonly ports: readonly PortState[]
   readonly candidates: ReadonlyMap<string, readonly ExplainedEndpoint[]>
   readonly healthChecks: readonly HealthCheck[]
@@ -219,7 +220,8 @@ export class ServiceTable {
     const candidates = new Map(ports.map(({ id, port, family }) => [id, choice.explain(port, family)]))
     const others = entry.handover === 'begun' ? undefined : whyOthers(service, this.#scope)
     const ignored = others ?? whyUnserved(service)
-    return { service, settings, ignored, ports, candidates, healthChecks }
+    const optedOut = whyOptedOut(service, this.#namespaces.get(namespace))
+    return { service, settings, ignored, optedOut, ports, candidates, healthChecks }
   }
 
   /** Names of all Services, `namespace/name`, for suggestions. */

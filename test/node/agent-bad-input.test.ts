@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { render } from '../../src/commands/explain.ts'
 import { askTcp } from '../../src/demo/clients.ts'
 import type { RunningPod } from '../../src/demo/pods.ts'
 import { pause } from '../../src/demo/wait.ts'
@@ -195,6 +196,7 @@ describe('what users write, however wrong', { skip }, () => {
       named(slice({ ...broken, ports: [{ ...http, targetPort: 0 }] }, pods), 'broken-port'),
       named(slice(broken, [{ ...pods[0]!, ip: pods[0]!.ip6 }]), 'broken-family'),
       slice(broken, pods),
+      labelled(service({ name: 'opted-out', vips: ['10.96.2.33'] }), { 'lightpath.cloud/proxy': 'disabled' }),
       ...serviceWith(
         {
           name: 'garbage',
@@ -218,8 +220,18 @@ describe('what users write, however wrong', { skip }, () => {
       'it is headless: DNS gives out the endpoints themselves',
       'ExternalName Services have no VIP; DNS answers for them',
     ])
+    const [, first] = render((await lab.explain('default/opted-out'))!).split('\n')
+    assert.equal(
+      first!.trim(),
+      'Not for Envoy: label lightpath.cloud/proxy: disabled. The kernel layer serves all of it',
+    )
   })
 })
+
+function labelled(object: object, labels: Readonly<Record<string, string>>): object {
+  const { metadata } = object as { metadata: object }
+  return { ...object, metadata: { ...metadata, labels } }
+}
 
 function named(object: object, name: string): object {
   const { metadata } = object as { metadata: object }

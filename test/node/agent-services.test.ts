@@ -67,6 +67,11 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     const options = { name: 'told', vips: ['10.96.1.20'] }
     lab.write('told', serviceWith(options, pods))
     await lab.untilLogged(/Service default\/told.*WentUpToEnvoy.*Port http .* node node1: port name http/)
+    lab.write('told', serviceWith({ ...options, settings: { 'idle-timeout': '1m' } }, pods))
+    await lab.untilLogged(
+      /Service default\/told.*WentDownToKernel.*: it was changed, and gets another listener in Envoy/,
+    )
+    await lab.untilServedBy('envoy', client, 'http://10.96.1.20/')
     lab.write('told', serviceWith({ ...options, settings: { overlay: 'false' } }, pods))
     await lab.untilLogged(/Service default\/told.*WentDownToKernel.*Port http .*: setting overlay: false/)
     lab.remove('told')

@@ -32,6 +32,7 @@ import {
 } from '../api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
 import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
+import { idleAfter } from '../idle.ts'
 import { mayLeave } from './httpleave.ts'
 import { routeConfiguration } from './httproutes.ts'
 import { scopedRouteConfiguration, scopedRoutes, writeAddress } from './httpscopes.ts'
@@ -66,13 +67,12 @@ const maxHeaders = 10000
 const headersTimeout = defaultIdleTimeout
 
 /** The part of a connection manager that its settings decide. */
-const connectionManager = remembered((settings: Settings) =>
-  encode(HttpConnectionManagerSchema, {
+const connectionManager = remembered((settings: Settings) => {
+  const { idleTimeout, drainTimeout } = idleAfter(settings.idleTimeout ?? defaultIdleTimeout)
+  return encode(HttpConnectionManagerSchema, {
     statPrefix: 'http',
-    commonHttpProtocolOptions: {
-      idleTimeout: duration(settings.idleTimeout ?? defaultIdleTimeout),
-      maxHeadersCount: maxHeaders,
-    },
+    commonHttpProtocolOptions: { idleTimeout, maxHeadersCount: maxHeaders },
+    drainTimeout,
     // HTTP/1.0 without Host is HTTP/1.1 to the endpoint, which needs one; a Service port's own name cannot stand here.
     httpProtocolOptions: { ...http1, acceptHttp10: true, defaultHostForHttp10: 'localhost' },
     http2ProtocolOptions: http2,
@@ -97,8 +97,8 @@ const connectionManager = remembered((settings: Settings) =>
     normalizePath: false,
     mergeSlashes: false,
     pathWithEscapedSlashesAction: EscapedSlashes.KEEP_UNCHANGED,
-  }),
-)
+  })
+})
 
 const router = {
   name: 'envoy.filters.http.router',
