@@ -5,8 +5,8 @@ import type { EndpointSlice, SliceEndpoint, SlicePort } from './endpointslice.ts
 import { labels } from './layer.ts'
 import { readIp } from './parse/addresses.ts'
 import { isName, type Metadata, type ParsedKind, type Report } from './parse-kind.ts'
-import { readPortName, readProtocol } from './parse-service.ts'
-import { isAbsent, type Raw, rawList, rawObject, sharedList, sharedText, show, trimmedList } from './raw.ts'
+import { portNameTwice, readPortName, readProtocol } from './parse-service.ts'
+import { isAbsent, isNo, type Raw, rawList, rawObject, sharedList, sharedText, show, trimmedList } from './raw.ts'
 import { unusableAsEndpoint } from './special-address.ts'
 
 export function parseEndpointSlice(raw: Raw, metadata: Metadata, report: Report): ParsedKind {
@@ -22,7 +22,7 @@ export function parseEndpointSlice(raw: Raw, metadata: Metadata, report: Report)
   const family = raw.addressType
   if (family === 'FQDN') return { ignored: 'its endpoints are names (FQDN), which no proxy uses' }
   if (family !== 'IPv4' && family !== 'IPv6') {
-    report('LP221', `addressType ${show(family)} is unknown`, 'the slice is left out; write IPv4 or IPv6')
+    report('LP221', isNo('family', 'addressType', family), 'the slice is left out; write IPv4 or IPv6')
     return {}
   }
   const triggered = metadata.annotations['endpoints.kubernetes.io/last-change-trigger-time']
@@ -56,7 +56,7 @@ function slicePorts(raw: Raw, report: Report): readonly SlicePort[] {
     else if (!protocol) {
       report('LP221', `${where}.protocol ${show(rawProtocol)} is unknown`, `${left}; write TCP, UDP or SCTP`)
     } else if (names.has(name)) {
-      report('LP221', `${where}: the name ${show(name)} is there twice`, `the first applies and ${left}`)
+      report('LP221', `${where}: ${portNameTwice(name)}`, `the first applies and ${left}`)
     } else {
       names.add(name)
       ports.push({ name, protocol, port })
@@ -81,7 +81,7 @@ type Slice = Pick<EndpointSlice, 'family' | 'namespace'>
 function readEndpoint(raw: Raw, slice: Slice, where: string, report: Report): SliceEndpoint | undefined {
   const address = rawList(raw.addresses)[0]
   const ip = readIp(address)
-  if (!ip) report('LP221', `${where}.addresses[0] ${show(address)} is no IP address`, left)
+  if (!ip) report('LP221', isNo('IP address', `${where}.addresses[0]`, address), left)
   else if (familyOf(ip) !== slice.family) {
     report('LP221', `${where}.addresses[0] ${ip} is not of the slice's addressType ${slice.family}`, left)
   } else if (unusableAsEndpoint(ip)) report('LP221', `${where}.addresses[0] ${ip} is ${unusableAsEndpoint(ip)}`, left)

@@ -4,7 +4,7 @@ import { familyOf, isPortNumber, type Protocol } from './address.ts'
 import { readIp } from './parse/addresses.ts'
 import { nodePort, parseExternal } from './parse-external.ts'
 import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
-import { isAbsent, type Raw, rawList, rawObject, sharedList, show, trimmedList } from './raw.ts'
+import { isAbsent, isNo, type Raw, rawList, rawObject, sharedList, show, trimmedList } from './raw.ts'
 import type { Service, ServicePort } from './service.ts'
 import { unusableAsVip } from './special-address.ts'
 
@@ -102,9 +102,9 @@ function servicePorts(spec: Raw, report: Report): readonly ServicePort[] {
       names.add(port.name)
       ports.push(port)
     } else {
-      const what = numbers.has(number) ? number : `the name ${show(port.name)}`
+      const what = numbers.has(number) ? `${number} is there twice` : portNameTwice(port.name)
       const remedy = 'the first applies and this port is left out; give each its own name and number'
-      report('LP212', `spec.ports[${index}]: ${what} is there twice`, remedy)
+      report('LP212', `spec.ports[${index}]: ${what}`, remedy)
     }
   })
   return sharedList(ports)
@@ -115,7 +115,7 @@ function servicePort(raw: Raw, where: string, report: Report): ServicePort | und
   const protocol = readProtocol(raw.protocol)
   const { port, appProtocol } = raw
   const left = 'this port is left out'
-  if (!isPortNumber(port)) report('LP212', `${where}.port ${show(port)} is no port`, `${left}; write 1 to 65535`)
+  if (!isPortNumber(port)) report('LP212', isNo('port', `${where}.port`, port), `${left}; write 1 to 65535`)
   else if (name === undefined) {
     report('LP212', `${where}.name ${show(raw.name)} is no name`, `${left}; use lower-case letters, digits and -`)
   } else if (!protocol) {
@@ -129,6 +129,11 @@ function servicePort(raw: Raw, where: string, report: Report): ServicePort | und
     return required
   }
   return undefined
+}
+
+/** What is wrong with a port of the same name as one before it. */
+export function portNameTwice(name: string): string {
+  return name === '' ? 'it is the second port without a name' : `the name ${show(name)} is there twice`
 }
 
 /** '' for none; undefined when it is no name. */

@@ -168,7 +168,7 @@ const services: readonly Case[] = [
     raw: service({ ports: [{ name: 'bad', port }, { name: 'good', port: 80 }] }), // biome-ignore format: one line
     object: { ports: [{ name: 'good', protocol: 'TCP', port: 80 }] },
     problems: [
-      /LP212 Service shop\/cart: spec.ports\[0\].port \S+ is no port; this port is left out; write 1 to 65535/,
+      /LP212 Service shop\/cart: spec.ports\[0\].port (\S+ is no port|is missing); this port is left out; write 1 to 65535/,
     ],
   })),
   {
@@ -195,7 +195,7 @@ const services: readonly Case[] = [
       /LP212 .*spec.ports\[1\].name "Bad_Name" is no name/,
       /LP212 .*spec.ports\[3\]: the name "http" is there twice; the first applies/,
       /LP212 .*spec.ports\[4\]: 80\/TCP is there twice/,
-      /LP212 .*spec.ports\[6\].port undefined/,
+      /LP212 .*spec.ports\[6\].port is missing/,
     ],
   },
   {
@@ -286,7 +286,7 @@ const services: readonly Case[] = [
   {
     title: 'an object without a name, with an illegal one or in an illegal namespace is left out',
     raw: service({}, { name: undefined }),
-    problems: [/LP102 Service in a\.yaml:3: metadata.name undefined is no name/],
+    problems: [/LP102 Service in a\.yaml:3: metadata.name is missing/],
   },
   ...['Cart', '-cart', 'a/b', '..', 'a b', 'x'.repeat(64)].map(name => ({
     title: `a Service cannot be called ${name}`,
@@ -371,7 +371,7 @@ const slices: readonly Case[] = [
     object: { endpoints: [{ ip: '10.1.0.1', ...servesAlways }] },
     problems: [
       /LP221 EndpointSlice shop\/cart-1: endpoints\[0\].addresses\[0\] fd00::1 is not of the slice's addressType IPv4/,
-      /LP221 .*endpoints\[1\].addresses\[0\] undefined is no IP address/,
+      /LP221 .*endpoints\[1\].addresses\[0\] is missing/,
       /LP221 .*endpoints\[2\]/,
       /LP221 .*endpoints\[3\].* 127.0.0.1 is a loopback address/,
     ],
@@ -402,7 +402,7 @@ const slices: readonly Case[] = [
     problems: [
       /LP221 .*ports\[0\].port 0/,
       /LP221 .*ports\[1\].protocol "ICMP"/,
-      /ports\[3\]: the name "" is there twice/,
+      /ports\[3\]: it is the second port without a name/,
     ],
   },
   {
@@ -424,7 +424,7 @@ const slices: readonly Case[] = [
   {
     title: 'a slice of an unknown address type is left out',
     raw: slice({ addressType: 'ipv4' }),
-    problems: [/LP221 EndpointSlice shop\/cart-1: addressType "ipv4" is unknown; the slice is left out/],
+    problems: [/LP221 EndpointSlice shop\/cart-1: addressType "ipv4" is no family; the slice is left out/],
   },
 ]
 
@@ -520,11 +520,11 @@ const others: readonly Case[] = [
     ignored: /not used/,
   },
   { title: 'a text is no object', raw: 'kind', problems: [/LP102 a\.yaml:3: "kind" is no Kubernetes object/] },
-  { title: 'an object without a kind is told', raw: {}, problems: [/LP102 a\.yaml:3: kind undefined is no text/] },
+  { title: 'an object without a kind is told', raw: {}, problems: [/LP102 a\.yaml:3: kind is missing/] },
   {
     title: 'an object without an apiVersion is told',
     raw: { kind: 'Service' },
-    problems: [/LP102 a\.yaml:3: apiVersion undefined is no text; it is left out; write apiVersion and kind/],
+    problems: [/LP102 a\.yaml:3: apiVersion is missing; it is left out; write apiVersion and kind/],
   },
 ]
 

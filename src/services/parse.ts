@@ -10,7 +10,7 @@ import { otherPolicyParser, parseNetworkPolicy, parsePod } from './parse-network
 import { parseService } from './parse-service.ts'
 import { findOtherPolicyKind, otherPolicyKind, otherPolicyKinds } from './policykinds.ts'
 import { type Problem, problem } from './problem.ts'
-import { isAbsent, isRawObject, type Raw, rawList, rawObject, sharedText, show } from './raw.ts'
+import { isAbsent, isNo, isRawObject, type Raw, rawList, rawObject, sharedText, show } from './raw.ts'
 import type { Namespace, Node } from './service.ts'
 import type { ServiceCidr } from './servicecidr.ts'
 
@@ -86,13 +86,22 @@ export function parseObject(raw: unknown, origin = 'object'): Parsed {
   }
   const { apiVersion, kind } = raw
   if (typeof apiVersion !== 'string' || typeof kind !== 'string') {
-    const missing = typeof kind === 'string' ? `apiVersion ${show(apiVersion)}` : `kind ${show(kind)}`
-    return unreadable(origin, `${missing} is no text`, 'write apiVersion and kind, such as v1 and Service')
+    const reason = typeof kind === 'string' ? isNo('text', 'apiVersion', apiVersion) : isNo('text', 'kind', kind)
+    return unreadable(origin, reason, 'write apiVersion and kind, such as v1 and Service')
   }
-  const type = `${apiVersion} ${kind}`
-  const reader = Object.hasOwn(readers, type) ? readers[type] : policyReader(apiVersion, kind)
-  if (!reader) return { problems: noProblems, ignored: `${show(type)} is not used` }
+  const reader = readerOf(apiVersion, kind)
+  if (!reader) return { problems: noProblems, ignored: `${show(`${apiVersion} ${kind}`)} is not used` }
   return parseWith(reader, raw, origin)
+}
+
+/** Whether anything is made of objects of a kind, or of a list's items. */
+export function isRead(apiVersion: string, kind: string): boolean {
+  return kind.endsWith('List') || readerOf(apiVersion, kind) !== undefined
+}
+
+function readerOf(apiVersion: string, kind: string): KindReader | undefined {
+  const type = `${apiVersion} ${kind}`
+  return Object.hasOwn(readers, type) ? readers[type] : policyReader(apiVersion, kind)
 }
 
 /**
@@ -122,7 +131,7 @@ function parseWith(reader: KindReader, raw: Raw, origin: string): Parsed {
   const { name } = meta
   const namespace = reader.namespaced ? (isAbsent(meta.namespace) ? 'default' : meta.namespace) : ''
   if (typeof name !== 'string' || name === '') {
-    return unreadable(`${reader.kind} in ${origin}`, `metadata.name ${show(name)} is no name`, 'give it a name')
+    return unreadable(`${reader.kind} in ${origin}`, isNo('name', 'metadata.name', name), 'give it a name')
   }
   if (!isName(name, reader.nameIs)) {
     const remedy = 'use lower-case letters, digits and -, as Kubernetes does'
@@ -176,8 +185,7 @@ function nodeAddresses(node: Raw, report: Report): readonly string[] {
       const { type, address } = rawObject(entry)
       if (type !== wanted) return []
       const ip = readIp(address)
-      if (!ip)
-        report('LP102', `status.addresses: ${wanted} ${show(address)} is no IP address`, 'the address is left out')
+      if (!ip) report('LP102', isNo('IP address', `status.addresses: ${wanted}`, address), 'the address is left out')
       return ip ?? []
     })
   const internal = ofType('InternalIP')

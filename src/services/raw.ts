@@ -30,6 +30,11 @@ export function show(value: unknown): string {
   return text.length > longestShown ? `${text.slice(0, longestShown)}…` : text
 }
 
+/** What is wrong with a field, such as `spec.ports[0].port "80" is no port`, or that it is missing. */
+export function isNo(what: string, field: string, value: unknown): string {
+  return isAbsent(value) ? `${field} is missing` : `${field} ${show(value)} is no ${what}`
+}
+
 /** How many different values are kept for sharing; beyond that the tables start afresh, which costs memory only. */
 const mostShared = 20_000
 /** What is longer is not shared: few have the same, and the tables would hold on to it when it is gone. */

@@ -28,6 +28,19 @@ export class Definitions {
     else this.#byFile.delete(file)
   }
 
+  /** As `replace`, but what the file defined before stays where these objects say nothing of it. */
+  amend(file: string, objects: readonly KubeObject[]): void {
+    const after = new Set(objects.map(object => describeKey(keyOf(object))))
+    const others = (this.#byFile.get(file) ?? []).filter(key => !after.has(key))
+    const kept = others.map(key => this.#byKey.get(key)!.find(definition => definition.file === file)!.object)
+    this.replace(file, [...kept, ...objects])
+  }
+
+  /** Whether a file defines anything. */
+  has(file: string): boolean {
+    return this.#byFile.has(file)
+  }
+
   #define(key: string, file: string, object: KubeObject | undefined): void {
     const definitions = this.#byKey.get(key) ?? []
     if (!this.#before.has(key)) this.#before.set(key, definitions[0]?.object)

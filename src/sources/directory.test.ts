@@ -80,7 +80,7 @@ test('YAML and JSON files of any depth are read, with several documents and list
   }
   const { listener } = await follow(t, {
     'a.yaml': `${service('one')}---\n${service('two')}---\n# nothing\n---\n`,
-    'deep/er/b.yml': `apiVersion: v1\nkind: ServiceList\nitems:\n- metadata: {name: three, namespace: shop}\n`,
+    'deep/er/b.yml': `apiVersion: v1\nkind: ServiceList\nitems:\n- metadata: {name: three, namespace: shop}\n  spec: {clusterIP: None}\n`,
     'c.json': JSON.stringify(json),
     'notes.txt': 'no manifest',
     '.hidden.yaml': service('hidden'),
@@ -93,6 +93,17 @@ test('YAML and JSON files of any depth are read, with several documents and list
     'Service shop/two',
   ])
   assert.deepEqual(listener.told(), [])
+})
+
+test('a Service that leaves its address to the API server is told, as there is none', async t => {
+  const spec = (text: string) => service('one').replace('clusterIP: 10.0.0.1', text)
+  const { tells, write } = await follow(t, { 'a.yaml': spec('type: NodePort') })
+  for (const whole of ['clusterIP: None', 'type: ExternalName', 'clusterIPs: [10.0.0.1]']) {
+    await tells(/LP102 Service shop\/one: spec.clusterIP is missing.*it is not served/)
+    write('a.yaml', spec(whole))
+    await tells()
+    write('a.yaml', spec("clusterIP: ''"))
+  }
 })
 
 test('only what is different is told when a file changes', async t => {
@@ -140,12 +151,16 @@ test('new directories are followed, however deep they come', async t => {
   await shows('one:81')
 })
 
-test('a broken file is told with its line, its last good state stays, and others go on', async t => {
-  const { write, shows, tells, path } = await follow(t, { 'a.yaml': service('one'), 'b.yaml': service('two') })
-  write('a.yaml', `${service('one', 81)}---\nkind: [\n`)
-  await tells(/^LP101 .*\/a\.yaml:[67]: /)
+test('a broken document is told with its line, what its file said before stays, and all else applies', async t => {
+  const { write, shows, tells, path } = await follow(t, {
+    'a.yaml': `${service('one')}---\n${service('three')}`,
+    'b.yaml': service('two'),
+  })
+  write('a.yaml', `${service('one', 81)}---\nkind: [\n---\n${service('four')}`)
+  await tells(/^LP101 .*\/a\.yaml:[67]: .*this document is left out/)
+  await shows('four:80', 'one:81', 'three:80', 'two:80')
   write('b.yaml', service('two', 82))
-  await shows('one:80', 'two:82')
+  await shows('four:80', 'one:81', 'three:80', 'two:82')
   write('a.yaml', service('one', 83))
   await shows('one:83', 'two:82')
   await tells()
@@ -179,7 +194,7 @@ test('an alias that multiplies without end, or bites its tail, is a broken file'
 test('byte order marks, CRLF and empty files are no problem', async t => {
   const { shows, tells } = await follow(t, {
     'a.yaml': `\uFEFF${service('one').replaceAll('\n', '\r\n')}`,
-    'b.json': `\uFEFF{"apiVersion":"v1","kind":"Service","metadata":{"name":"two"},"spec":{"ports":[{"port":80}]}}`,
+    'b.json': `\uFEFF{"apiVersion":"v1","kind":"Service","metadata":{"name":"two"},"spec":{"clusterIP":"10.0.0.2","ports":[{"port":80}]}}`,
     'c.yaml': '',
     'd.json': '\n',
     'e.yaml': '# a comment only\n',
@@ -216,7 +231,7 @@ const json = (name: string, port: number) =>
     apiVersion: 'v1',
     kind: 'Service',
     metadata: { name, namespace: 'shop' },
-    spec: { ports: [{ port }] },
+    spec: { clusterIP: '10.0.0.1', ports: [{ port }] },
   })
 
 test('editors that write by renaming, with or without a backup, change the object and never remove it', async t => {
@@ -296,7 +311,8 @@ test('a link that leads out of the directory is told and not read, whatever is t
   // Reading it would wait for ever.
   symlinkSync('/proc/kmsg', path('c.yaml'))
   symlinkSync('../outside', path('linked'))
-  const out = (name: string) => new RegExp(`LP10[14] .*${name}: it is a link that leads out of the directory; what`)
+  const out = (name: string) =>
+    new RegExp(`LP10[14] .*${name}: it is a link that leads out of the directory; it is left out`)
   await tells(out('b\\.yaml'), out('c\\.yaml'), out('linked'))
   write('a.yaml', service('one', 81))
   await shows('one:81')
@@ -309,8 +325,8 @@ test('what is wrong with a file is told without quoting it', async t => {
     'c.yaml': 'secret: 1\nsecret: 2',
     'd.yaml': 'a: *secret',
   })
-  const told = /^(?!.*secret).*LP101/
-  await tells(told, told, told, told)
+  const told = (name: string) => new RegExp(`^(?!.*secret).*LP10[12] .*${name}`)
+  await tells(told('a.yaml'), told('b.json'), told('d.yaml'), told('c.yaml:1: kind'), told('c.yaml:2: a key'))
 })
 
 test('while a large file is read all else goes on, and it counts when all is said to be known', async t => {

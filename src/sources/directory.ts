@@ -210,7 +210,10 @@ class DirectorySource implements Source {
       this.#rescanIn(this.#watches.complete() ? this.#rescanMs : blindRescanMs)
       return files
     } catch (error) {
-      const remedy = 'what it said before applies until it is back; create it or correct its name or permissions'
+      const until = this.#rootSeen
+        ? 'what it said before applies until it is back'
+        : 'there are no objects until it is there'
+      const remedy = `${until}; create it or correct its name or permissions`
       this.#report(this.#root, [problem('LP104', this.#root, messageOf(error), remedy)])
       this.#watches.keepOnly(new Map())
       this.#rescanIn(blindRescanMs)
@@ -251,7 +254,7 @@ class DirectorySource implements Source {
     for (const [path, reason] of unreadable) {
       if (before.get(path) === reason) continue
       const code = isManifestName(path) ? 'LP101' : 'LP104'
-      const remedy = 'what it said before applies until it can be read; correct its permissions or remove it'
+      const remedy = `${this.#untilRead(path)}; correct its permissions or remove it`
       this.#report(path, [problem(code, path, reason, remedy)])
     }
     for (const path of before.keys()) if (!unreadable.has(path)) this.#reportFile(path)
@@ -269,13 +272,18 @@ class DirectorySource implements Source {
       else {
         for (const reason of manifest.ignored) this.#log.debug({ file: path, reason }, 'object ignored')
         this.#files.set(path, { signature: state.signature, problems: manifest.problems })
-        if (!manifest.broken) this.#definitions.replace(path, manifest.objects)
+        if (manifest.broken) this.#definitions.amend(path, manifest.objects)
+        else this.#definitions.replace(path, manifest.objects)
       }
     } catch (error) {
-      const remedy = 'what it said before applies until it can be read; correct its permissions or split it'
+      const remedy = `${this.#untilRead(path)}; correct its permissions or split it`
       const problems = [problem('LP101', path, messageOf(error), remedy)]
       this.#files.set(path, { signature: state.signature, problems })
     }
+  }
+
+  #untilRead(path: string): string {
+    return this.#definitions.has(path) ? 'what it said before applies until it can be read' : 'it is left out'
   }
 
   #readAgain(path: string): void {

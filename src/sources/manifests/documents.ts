@@ -1,7 +1,7 @@
-/** The text of a manifest, YAML or JSON, with one or more documents, to the items in it. What is wrong is told without quoting. */
+/** The text of a manifest, YAML or JSON, to the items and flaws in it. What is wrong is told without quoting. */
 
-import type { Document, ParsedNode } from 'yaml'
-import { listItems } from '../../services/parse.ts'
+import { isRead, listItems } from '../../services/parse.ts'
+import { documentsOf } from './yaml-documents.ts'
 
 /** What should be an object of Kubernetes: a document, or an item of one that is a list. */
 export interface Item {
@@ -10,37 +10,32 @@ export interface Item {
   readonly origin: string
 }
 
-/** The text is no YAML or JSON. */
-export class BrokenText extends Error {
+export interface Flaw {
+  /** The file, with the line where that is known. */
   readonly origin: string
+  readonly flaw: string
+  /** Nothing of the document can be used. */
+  readonly isBroken: boolean
+}
 
-  constructor(origin: string, reason: string) {
-    super(reason)
-    this.origin = origin
+export type Piece = Item | Flaw
+
+/** @param file the name that origins use; `.json` at its end makes it JSON */
+export async function* piecesOf(file: string, text: string): AsyncGenerator<Piece> {
+  const bare = text.replace(/^\uFEFF/, '')
+  for await (const document of file.endsWith('.json') ? jsonDocument(file, bare) : yamlDocuments(file, bare)) {
+    if ('flaw' in document) yield document
+    else for (const value of listItems(document.value)) yield { value, origin: document.origin }
   }
 }
 
-const byteOrderMark = /^\uFEFF/
-
-/**
- * @param file the name that origins use; `.json` at its end makes it JSON
- * @throws BrokenText
- */
-export async function* itemsOf(file: string, text: string): AsyncGenerator<Item> {
-  const documents = file.endsWith('.json') ? jsonDocuments(file, text) : yamlDocuments(file, text)
-  for await (const { value, origin } of documents) {
-    for (const item of listItems(value)) yield { value: item, origin }
-  }
-}
-
-function* jsonDocuments(file: string, text: string): Generator<Item> {
-  const json = text.replace(byteOrderMark, '')
-  if (json.trim() === '') return
+function* jsonDocument(file: string, text: string): Generator<Piece> {
+  if (text.trim() === '') return
   try {
-    yield { value: JSON.parse(json), origin: file }
+    yield { value: JSON.parse(text), origin: file }
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
-    throw new BrokenText(placeOf(error, file, json), 'it is no JSON')
+    yield { origin: placeOf(error, file, text), flaw: 'it is no JSON', isBroken: true }
   }
 }
 
@@ -52,62 +47,21 @@ function placeOf({ message }: SyntaxError, file: string, json: string): string {
   return isKnown ? `${file}:${json.slice(0, end).split('\n').length}` : file
 }
 
-/** Document by document, so that only one is in memory as the library's syntax tree, many times the size of its text. */
-async function* yamlDocuments(file: string, text: string): AsyncGenerator<Item> {
-  const { Composer, LineCounter, Parser } = await import('yaml')
-  const lines = new LineCounter()
-  // The library compares each key of a mapping with all others.
-  const composer = new Composer({ uniqueKeys: false })
-  const at = (offset: number) => `${file}:${Math.max(1, lines.linePos(offset).line)}`
-  let last = 0
-  try {
-    for (const document of composer.compose(new Parser(lines.addNewLine).parse(text.replace(byteOrderMark, '')))) {
-      const [error] = document.errors
-      if (error) throw new BrokenText(at(error.pos[0]), `it is no YAML: ${inWords(error.code)}`)
-      last = document.contents?.range?.[0] ?? document.range[0]
-      const repeated = await repeatedKey(document)
-      if (repeated !== undefined) throw new BrokenText(at(repeated), 'a key of a mapping is repeated')
-      const origin = at(last)
-      const value = detached(document)
-      // An empty document, as between two `---`, is none.
-      if (value !== null) yield { value, origin }
+async function* yamlDocuments(file: string, text: string): AsyncGenerator<Piece> {
+  const { readYaml } = await import('./yaml.ts')
+  for (const document of documentsOf(text)) {
+    const origin = `${file}:${document.line + document.leading}`
+    const { apiVersion, kind } = document
+    if (apiVersion !== undefined && kind !== undefined && !isRead(apiVersion, kind)) {
+      // Most of a bundle is of kinds that nobody asks for here, and to read them all takes its time.
+      yield { value: { apiVersion, kind }, origin }
+      continue
     }
-  } catch (error) {
-    throw error instanceof BrokenText ? error : new BrokenText(at(last), whyNoValue(error as Error))
+    const { values, flaws } = readYaml(document.text)
+    for (const { line, reason, isBroken } of flaws) {
+      yield { origin: `${file}:${document.line + Math.max(line, document.leading)}`, flaw: reason, isBroken }
+    }
+    // An empty document, as between two `---`, is none.
+    for (const value of values) if (value !== null) yield { value, origin }
   }
-}
-
-/** Such as `BAD_INDENT`: messages of the library quote the text. */
-function inWords(code: string): string {
-  return code.toLowerCase().replaceAll('_', ' ')
-}
-
-/** Where a mapping has a key for the second time. */
-async function repeatedKey(document: Document.Parsed<ParsedNode>): Promise<number | undefined> {
-  const { isScalar, visit } = await import('yaml')
-  let repeated: number | undefined
-  visit(document, {
-    Map: (_, { items }) => {
-      const keys = new Set<unknown>()
-      for (const { key } of items) {
-        if (!isScalar(key)) continue
-        // Merge keys may be repeated.
-        if (keys.has(key.value) && key.value !== '<<') repeated ??= key.range?.[0] ?? 0
-        keys.add(key.value)
-      }
-      return repeated === undefined ? undefined : visit.BREAK
-    },
-  })
-  return repeated
-}
-
-/** The library's texts are slices that keep the whole file in memory; going through JSON cuts them loose. */
-function detached(document: { toJS(): unknown }): unknown {
-  return JSON.parse(JSON.stringify(document.toJS()) ?? 'null')
-}
-
-function whyNoValue(error: Error): string {
-  if (error instanceof RangeError) return 'it is nested too deeply'
-  if (error.message.startsWith('Excessive alias count')) return 'its aliases multiply it beyond measure'
-  return 'it has an alias without its anchor, or one within itself'
 }

@@ -3,13 +3,14 @@
 import { describeKey, type KubeObject, keyOf } from '../../services/objects.ts'
 import { parseObject } from '../../services/parse.ts'
 import { type Problem, problem } from '../../services/problem.ts'
+import { isAbsent, type Raw, rawList, rawObject } from '../../services/raw.ts'
 import { Turn } from '../turn.ts'
-import { BrokenText, type Item } from './documents.ts'
+import type { Flaw, Piece } from './documents.ts'
 
 export interface Manifest {
   readonly objects: readonly KubeObject[]
   readonly problems: readonly Problem[]
-  /** The text is no YAML or JSON; there are no objects then, though the author meant some. */
+  /** A document is no YAML or JSON: its author meant more objects than there are. */
   readonly broken: boolean
   /** What is in the file but not used, such as Deployments; some of it where it is much. */
   readonly ignored: readonly string[]
@@ -23,28 +24,42 @@ export function isManifestName(name: string): boolean {
 }
 
 /** Gives way to other work every now and then. `file` is the name that problems use. */
-export async function manifestOf(file: string, items: AsyncIterable<Item>): Promise<Manifest> {
+export async function manifestOf(file: string, pieces: AsyncIterable<Piece>): Promise<Manifest> {
   const objects = new Map<string, KubeObject>()
   const problems: Problem[] = []
   const ignored: string[] = []
+  let broken = false
   const turn = new Turn()
-  try {
-    for await (const { value, origin } of items) {
-      const parsed = parseObject(value, origin)
-      problems.push(...parsed.problems)
-      if (parsed.ignored !== undefined && ignored.length < mostProblems) ignored.push(parsed.ignored)
-      if (parsed.object) {
-        const key = describeKey(keyOf(parsed.object))
-        if (objects.has(key)) problems.push(definedTwice(key, origin))
-        else objects.set(key, parsed.object)
-      }
-      await turn.give()
+  for await (const piece of pieces) {
+    if ('flaw' in piece) {
+      broken ||= piece.isBroken
+      problems.push(flawed(piece))
+      continue
     }
-  } catch (error) {
-    if (!(error instanceof BrokenText)) throw error
-    return { objects: [], problems: [brokenText(error)], broken: true, ignored: [] }
+    const parsed = parseObject(piece.value, piece.origin)
+    problems.push(...parsed.problems)
+    if (parsed.ignored !== undefined && ignored.length < mostProblems) ignored.push(parsed.ignored)
+    if (parsed.object) {
+      const key = describeKey(keyOf(parsed.object))
+      if (objects.has(key)) problems.push(definedTwice(key, piece.origin))
+      else objects.set(key, parsed.object)
+      if (parsed.object.kind === 'Service' && lacksVip(rawObject(piece.value))) problems.push(withoutVip(key))
+    }
+    await turn.give()
   }
-  return { objects: [...objects.values()], problems: bounded(file, problems), broken: false, ignored }
+  return { objects: [...objects.values()], problems: bounded(file, problems), broken, ignored }
+}
+
+/** In a cluster the API server assigns an address where a Service names none. */
+function lacksVip({ spec }: Raw): boolean {
+  const { type, clusterIP, clusterIPs } = rawObject(spec)
+  const isNamed = !isAbsent(clusterIP) && clusterIP !== ''
+  return type !== 'ExternalName' && !isNamed && rawList(clusterIPs).length === 0
+}
+
+function withoutVip(key: string): Problem {
+  const remedy = 'it is not served; write the address that clients use, or None for a headless Service'
+  return problem('LP102', key, 'spec.clusterIP is missing, which only an API server assigns', remedy)
 }
 
 function bounded(file: string, problems: readonly Problem[]): readonly Problem[] {
@@ -54,8 +69,9 @@ function bounded(file: string, problems: readonly Problem[]): readonly Problem[]
   return [...problems.slice(0, mostProblems), problem('LP102', file, `it has ${rest} problems more`, remedy)]
 }
 
-function brokenText({ origin, message }: BrokenText): Problem {
-  return problem('LP101', origin, message, 'what the file said before applies until it can be read again; correct it')
+function flawed({ origin, flaw, isBroken }: Flaw): Problem {
+  if (!isBroken) return problem('LP102', origin, flaw, 'the last one applies, as for kubectl; remove the others')
+  return problem('LP101', origin, flaw, 'this document is left out, and the others of the file apply; correct it')
 }
 
 function definedTwice(key: string, origin: string): Problem {

@@ -1,7 +1,7 @@
 /** Manifest files to what they define: small ones at once, others in a thread (worker/offload.ts). */
 
 import { Offload, OffloadError, workerUrl } from '../../worker/offload.ts'
-import { BrokenText, type Item, itemsOf } from './documents.ts'
+import { type Piece, piecesOf } from './documents.ts'
 import { readText } from './file.ts'
 import { type Manifest, manifestOf } from './manifest.ts'
 import type { ReadAnswer, ReadRequest } from './worker.ts'
@@ -35,12 +35,12 @@ export class ManifestReader {
   async read(path: string, size: number): Promise<ReadManifest> {
     if (size <= (path.endsWith('.json') ? smallJson : smallYaml)) {
       const text = readText(this.#root, path)
-      return { ...(await manifestOf(path, itemsOf(path, text))), isBlank: text.trim() === '' }
+      return { ...(await manifestOf(path, detached(piecesOf(path, text)))), isBlank: text.trim() === '' }
     }
     const answer = await this.#thread.run({ root: this.#root, path }).catch((error: Error) => {
       throw error instanceof OffloadError ? new Error(`to read it is too much: ${error.message}`) : error
     })
-    return { ...(await manifestOf(path, itemsFrom(answer))), isBlank: answer.isBlank }
+    return { ...(await manifestOf(path, piecesFrom(answer))), isBlank: answer.isBlank }
   }
 
   stop(): Promise<void> {
@@ -48,8 +48,15 @@ export class ManifestReader {
   }
 }
 
-async function* itemsFrom({ chunks, broken }: ReadAnswer): AsyncGenerator<Item> {
-  if (broken) throw new BrokenText(broken.origin, broken.reason)
+/** A library's texts are slices that keep the whole file in memory; going through JSON cuts them loose. */
+async function* detached(pieces: AsyncIterable<Piece>): AsyncGenerator<Piece> {
+  for await (const piece of pieces) {
+    yield 'flaw' in piece ? piece : { ...piece, value: JSON.parse(JSON.stringify(piece.value) ?? 'null') }
+  }
+}
+
+async function* piecesFrom({ chunks, flaws }: ReadAnswer): AsyncGenerator<Piece> {
+  yield* flaws
   const decoder = new TextDecoder()
   for (const { origin, lines } of chunks) {
     for (const line of decoder.decode(lines).split('\n')) yield { value: JSON.parse(line), origin }

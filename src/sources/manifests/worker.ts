@@ -1,7 +1,7 @@
 /** The thread that reads large manifests: bytes of the items go back, which are made objects of a few at a time. */
 
 import { serve } from '../../worker/serve.ts'
-import { BrokenText, itemsOf } from './documents.ts'
+import { type Flaw, piecesOf } from './documents.ts'
 import { readText } from './file.ts'
 
 export interface ReadRequest {
@@ -12,7 +12,7 @@ export interface ReadRequest {
 export interface ReadAnswer {
   readonly chunks: readonly Chunk[]
   readonly isBlank: boolean
-  readonly broken: { readonly origin: string; readonly reason: string } | undefined
+  readonly flaws: readonly Flaw[]
 }
 
 /** Items of one document, as lines of JSON. */
@@ -26,7 +26,7 @@ const chunkLength = 64 * 1024
 serve(async ({ root, path }: ReadRequest) => {
   const text = readText(root, path)
   const chunks: Chunk[] = []
-  let broken: ReadAnswer['broken']
+  const flaws: Flaw[] = []
   let lines: string[] = []
   let length = 0
   let from = ''
@@ -36,19 +36,18 @@ serve(async ({ root, path }: ReadRequest) => {
     lines = []
     length = 0
   }
-  try {
-    for await (const { value, origin } of itemsOf(path, text)) {
-      if (origin !== from || length > chunkLength) pack()
-      from = origin
-      const line = JSON.stringify(value)
-      lines.push(line)
-      length += line.length
+  for await (const piece of piecesOf(path, text)) {
+    if ('flaw' in piece) {
+      flaws.push(piece)
+      continue
     }
-    pack()
-  } catch (error) {
-    if (!(error instanceof BrokenText)) throw error
-    broken = { origin: error.origin, reason: error.message }
+    if (piece.origin !== from || length > chunkLength) pack()
+    from = piece.origin
+    const line = JSON.stringify(piece.value)
+    lines.push(line)
+    length += line.length
   }
-  const answer: ReadAnswer = { chunks: broken ? [] : chunks, isBlank: text.trim() === '', broken }
-  return { answer, transfer: answer.chunks.map(chunk => chunk.lines.buffer) }
+  pack()
+  const answer: ReadAnswer = { chunks, isBlank: text.trim() === '', flaws }
+  return { answer, transfer: chunks.map(chunk => chunk.lines.buffer) }
 })
