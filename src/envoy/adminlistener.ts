@@ -11,11 +11,13 @@ import type { RuntimeLayerSchema } from './api/envoy/config/bootstrap/v3/bootstr
 import { Cluster_DiscoveryType, type ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
 import type { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
 import type { RouteSchema } from './api/envoy/config/route/v3/route_components_pb.js'
+import { LocalRateLimitSchema } from './api/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.js'
 import { RouterSchema } from './api/envoy/extensions/filters/http/router/v3/router_pb.js'
 import {
   HttpConnectionManager_CodecType,
   HttpConnectionManagerSchema,
 } from './api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { FractionalPercent_DenominatorType } from './api/envoy/type/v3/percent_pb.js'
 import { any, duration } from './encoding.ts'
 import { idleAfter } from './idle.ts'
 
@@ -53,6 +55,12 @@ const answerMs = 60_000
 /** Connections count among all that Envoy may have, and anybody on the node can hold some. */
 const maxConnections = 32
 const idleMs = 30_000
+/**
+ * Pages at once, and the time after which there is one more: with 10,000 Services /config_dump takes the main thread the
+ * better part of a second, in which no change takes effect. Enough for people, and for a scraper.
+ */
+const burst = { pages: 30, oneMoreMs: 2000 }
+const rateFilter = 'envoy.filters.http.local_ratelimit'
 
 const listenerName = 'admin'
 
@@ -86,6 +94,10 @@ export function adminListener({ port }: AdminListenerOptions): MessageInitShape<
     drainTimeout,
     requestHeadersTimeout: duration(idleMs),
     httpFilters: [
+      {
+        name: rateFilter,
+        configType: { case: 'typedConfig', value: any(LocalRateLimitSchema, { statPrefix: clusterName }) },
+      },
       { name: 'envoy.filters.http.router', configType: { case: 'typedConfig', value: any(RouterSchema, {}) } },
     ],
     routeSpecifier: {
@@ -110,6 +122,17 @@ export function adminListener({ port }: AdminListenerOptions): MessageInitShape<
   }
 }
 
+const always = { defaultValue: { numerator: 100, denominator: FractionalPercent_DenominatorType.HUNDRED } }
+
+/** https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/local_rate_limit_filter */
+const rate = any(LocalRateLimitSchema, {
+  statPrefix: clusterName,
+  tokenBucket: { maxTokens: burst.pages, fillInterval: duration(burst.oneMoreMs) },
+  filterEnabled: always,
+  filterEnforced: always,
+  enableRetryAfterHeader: true,
+})
+
 const reading: MessageInitShape<typeof RouteSchema> = {
   match: {
     pathSpecifier: { case: 'safeRegex', value: { regex: `/(${pages.join('|')})` } },
@@ -124,6 +147,7 @@ const reading: MessageInitShape<typeof RouteSchema> = {
     case: 'route',
     value: { clusterSpecifier: { case: 'cluster', value: clusterName }, timeout: duration(answerMs) },
   },
+  typedPerFilterConfig: { [rateFilter]: rate },
 }
 
 const words = `Only GET of what changes nothing is answered here: ${pages.map(page => `/${page}`).join(' ')}\n`

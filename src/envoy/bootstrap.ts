@@ -17,6 +17,7 @@ import type { SocketOptionSchema } from './api/envoy/config/core/v3/socket_optio
 import type { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
 import { StdoutAccessLogSchema } from './api/envoy/extensions/access_loggers/stream/v3/stream_pb.js'
 import { HealthCheckSchema } from './api/envoy/extensions/filters/http/health_check/v3/health_check_pb.js'
+import { LocalRateLimitSchema } from './api/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.js'
 import { LuaPerRouteSchema, LuaSchema } from './api/envoy/extensions/filters/http/lua/v3/lua_pb.js'
 import { RouterSchema } from './api/envoy/extensions/filters/http/router/v3/router_pb.js'
 import { OriginalDstSchema } from './api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
@@ -122,6 +123,7 @@ const registry = createRegistry(
   HealthCheckSchema,
   HttpConnectionManagerSchema,
   HttpProtocolOptionsSchema,
+  LocalRateLimitSchema,
   LuaPerRouteSchema,
   LuaSchema,
   OriginalDstSchema,

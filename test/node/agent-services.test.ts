@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { curl } from '../../src/demo/clients.ts'
 import type { RunningPod } from '../../src/demo/pods.ts'
@@ -23,9 +24,11 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
   after(() => lab?.destroy())
 
   async function isInEnvoy(vip: string): Promise<boolean> {
-    const pages = ['listeners', 'config_dump'].map(page => `http://127.0.0.1:15000/${page}`)
-    const [listeners, configuration] = await Promise.all(pages.map(page => lab.on('curl', ['--silent', page])))
-    return listeners!.stdout.includes(vip) || configuration!.stdout.includes(`"string_key": "${vip}:80"`)
+    const socket = join(lab.envoySockets, 'admin-1.sock')
+    const page = async (name: string) =>
+      (await lab.on('curl', ['--silent', '--unix-socket', socket, `http://envoy/${name}`])).stdout
+    const [listeners, configuration] = await Promise.all(['listeners', 'config_dump'].map(page))
+    return listeners!.includes(vip) || configuration!.includes(`"string_key": "${vip}:80"`)
   }
 
   /** Of so many megabytes, one a second; resolves to the bytes that came. */

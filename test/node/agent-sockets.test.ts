@@ -132,6 +132,14 @@ print(open_ones)`
     await lab.until('the pages again', async () => (await page('/ready')).stdout === '200')
   })
 
+  test('reads few of the admin pages in a row, which take the thread that takes changes', async () => {
+    const loop = ['--parallel', '--parallel-max', '4', '--output', '/dev/null', '--write-out', '%{http_code}\\n']
+    const { stdout } = await stranger('curl', '-s', ...loop, 'http://127.0.0.1:15000/config_dump?[1-200]')
+    const codes = Map.groupBy(stdout.trim().split('\n'), code => code)
+    assert.ok((codes.get('429')?.length ?? 0) > 150, stdout)
+    await lab.until('a page again', async () => (await page('/config_dump')).stdout === '200')
+  })
+
   test('is no xDS server to Envoy while the agent is away', async () => {
     await lab.agent.down('SIGKILL')
     const { connections } = await listen(18000)

@@ -17,6 +17,7 @@ import (
 	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	stdout "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
 	healthcheck "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
+	localratelimit "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	originaldst "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
@@ -37,6 +38,7 @@ var roots = []protoreflect.FileDescriptor{
 	bootstrap.File_envoy_config_bootstrap_v3_bootstrap_proto,
 	stdout.File_envoy_extensions_access_loggers_stream_v3_stream_proto,
 	healthcheck.File_envoy_extensions_filters_http_health_check_v3_health_check_proto,
+	localratelimit.File_envoy_extensions_filters_http_local_ratelimit_v3_local_rate_limit_proto,
 	lua.File_envoy_extensions_filters_http_lua_v3_lua_proto,
 	router.File_envoy_extensions_filters_http_router_v3_router_proto,
 	originaldst.File_envoy_extensions_filters_listener_original_dst_v3_original_dst_proto,
