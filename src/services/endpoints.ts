@@ -17,6 +17,7 @@
  */
 
 import type { SliceEndpoint } from './endpointslice.ts'
+import type { Barred } from './policies.ts'
 import type { Service, TrafficPolicy } from './service.ts'
 
 /** Where the choice is made. Names and zones that are not known are undefined. */
@@ -35,7 +36,7 @@ export interface ReservedPorts {
 }
 
 /** Why Envoy may not connect to an endpoint, undefined where it may. */
-export type Bar = (endpoint: SliceEndpoint) => string | undefined
+export type Bar = (endpoint: SliceEndpoint) => Barred | undefined
 
 /** An endpoint of a Service before its port is looked at. */
 export interface Candidate {

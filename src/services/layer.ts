@@ -89,9 +89,13 @@ export function whyOptedOut({ labels: own }: Service, namespace: Namespace | und
   return `label ${labels.namespaceOptOut}: disabled on namespace ${namespace.name}`
 }
 
-/** One endpoint that Envoy may not connect to keeps the whole port below: the kernel chooses among all of them. */
+/**
+ * One endpoint that Envoy may not connect to keeps the whole port below: the kernel chooses among all of them. One that its
+ * pod has left does not, where there is another: who comes there finds nobody, by the kernel's choice alone.
+ */
 function whyBarred(endpoints: readonly Endpoint[]): string | undefined {
-  const barred = endpoints.filter(endpoint => endpoint.barred !== undefined)
+  const hasOthers = endpoints.some(({ barred }) => barred === undefined)
+  const barred = endpoints.filter(({ barred, isLeft }) => barred !== undefined && !(isLeft && hasOthers))
   if (barred.length === 0) return undefined
   const { ip, port, barred: why } = barred[0]!
   const others = barred.length > 1 ? `, and ${barred.length - 1} more endpoints are not for Envoy` : ''

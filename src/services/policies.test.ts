@@ -5,6 +5,8 @@ import { type LabelRequirement, selects } from './networkpolicy.ts'
 import type { Change } from './objects.ts'
 import { parseObject } from './parse.ts'
 import { Policies } from './policies.ts'
+import { ServiceTable } from './table.ts'
+import { anEndpoint, aPort, aService, aSlice } from './testing.ts'
 
 function put(raw: object): Change {
   const { object, problems } = parseObject(raw)
@@ -29,6 +31,7 @@ function policy(name: string, spec: object, namespace = 'shop'): object {
 }
 
 const forWeb = policy('web', { podSelector: { matchLabels: { app: 'web' } }, policyTypes: ['Egress'] })
+const forClosed = policy('closed', { podSelector: { matchLabels: { app: 'closed' } }, policyTypes: ['Ingress'] })
 const forAll = policy('all', { podSelector: {}, policyTypes: ['Ingress', 'Egress'] })
 
 function clientsOf(...raws: readonly object[]): readonly string[] {
@@ -117,7 +120,7 @@ test('for all labels, a requirement and its opposite never agree', () => {
 function barredBy(knowledge: { tellsPods: boolean; podRanges?: readonly string[] }, ...raws: readonly object[]) {
   const policies = new Policies('node1', { podRanges: [], ...knowledge })
   policies.apply(raws.map(put))
-  return (ip: string, isPod = true) => policies.whyBarred('shop', ip, isPod)
+  return (ip: string, isPod = true) => policies.whyBarred('shop', ip, isPod)?.why
 }
 
 const allowing = policy('in', { podSelector: {}, ingress: [{}] })
@@ -177,4 +180,42 @@ test('and with the first Pod of the namespace they are all told', () => {
   const why = barredBy({ tellsPods: false }, pod('web', '10.1.0.1'))
   assert.equal(why('10.1.0.1'), undefined)
   assert.match(why('10.1.0.2')!, /no known pod/)
+})
+
+test('an address that its pod has left is not its Service’s end in Envoy, until somebody has it or the pod is gone', () => {
+  const table = new ServiceTable('node1', { knowledge: { tellsPods: true, podRanges: [] } })
+  const service = aService({ namespace: 'shop', name: 'web', ports: [aPort({ name: 'http' })] })
+  const slice = (...ips: readonly string[]): Change => ({
+    type: 'put',
+    object: aSlice(
+      ips.map(ip => anEndpoint(ip)),
+      { namespace: 'shop', service: 'web' },
+    ),
+  })
+  const inEnvoy = () => {
+    const [state] = [...table.states()]
+    const admitted = state!.endpoints.filter(({ barred }) => barred === undefined)
+    return state!.layer.wants === 'envoy' ? admitted.map(({ ip }) => ip).join() : state!.layer.reason
+  }
+  table.apply([{ type: 'put', object: service }, put(pod('a', '10.1.0.1')), put(pod('b', '10.1.0.2'))])
+  table.apply([slice('10.1.0.1', '10.1.0.2')])
+  assert.equal(inEnvoy(), '10.1.0.1,10.1.0.2')
+  table.apply([put(pod('b', '10.1.0.3'))])
+  assert.equal(inEnvoy(), '10.1.0.1')
+  table.apply([put(pod('stranger', '10.1.0.2', { namespace: 'other' }))])
+  assert.equal(inEnvoy(), '10.1.0.1')
+  table.apply([put(pod('restricted', '10.1.0.2', { labels: { app: 'closed' } })), put(forClosed)])
+  assert.match(inEnvoy(), /10\.1\.0\.2:/)
+  table.apply([slice('10.1.0.1', '10.1.0.3')])
+  assert.equal(inEnvoy(), '10.1.0.1,10.1.0.3')
+  table.apply([slice('10.1.0.2')])
+  assert.match(inEnvoy(), /10\.1\.0\.2:/)
+  for (const [name, namespace] of [
+    ['restricted', 'shop'],
+    ['stranger', 'other'],
+    ['b', 'shop'],
+  ] as const)
+    table.apply([{ type: 'remove', key: { kind: 'Pod', namespace, name } }])
+  table.apply([slice('10.1.0.1', '10.1.0.2')])
+  assert.match(inEnvoy(), /10\.1\.0\.2:8080: no known pod/)
 })

@@ -51,14 +51,25 @@ export interface PolicyUpdate {
   readonly rejudged: Rejudged
 }
 
+/** Why Envoy may not connect to an endpoint. */
+export interface Barred {
+  /** In words for its owner. */
+  readonly why: string
+  /** Its pod, which goes on, has another address now, and its slice does not say so yet: as after a node's restart. */
+  readonly isLeft: boolean
+}
+
 interface Known {
   readonly pod: Pod
+  /** What it had until its addresses changed last. */
+  readonly left: readonly string[]
   /** The policy that selects it, by direction. */
   readonly ingress: string | undefined
   readonly egress: string | undefined
 }
 
 const nobody: ReadonlyMap<string, Known> = new Map()
+const none: readonly string[] = []
 
 export class Policies {
   readonly #nodeName: string | undefined
@@ -69,6 +80,8 @@ export class Policies {
   readonly #pods = new Map<string, Map<string, Known>>()
   /** More than one where an address goes from one pod to the next. */
   readonly #byAddress = new Map<string, readonly Pod[]>()
+  /** Addresses that pods left which go on, by namespace and address. */
+  readonly #left = new Set<string>()
   readonly #nodes = new Map<string, Node>()
   #facts: PolicyFacts | undefined
 
@@ -131,10 +144,17 @@ export class Policies {
   }
 
   /**
-   * Why Envoy may not connect to an endpoint of a Service, in words for its owner; undefined where it may.
+   * Why Envoy may not connect to an endpoint of a Service; undefined where it may.
    * @param isPod what the endpoint's slice says; see `SliceEndpoint`
    */
-  whyBarred(namespace: string, ip: string, isPod: boolean): string | undefined {
+  whyBarred(namespace: string, ip: string, isPod: boolean): Barred | undefined {
+    const why = this.#whyNot(namespace, ip, isPod)
+    if (why === undefined) return undefined
+    const isTaken = this.#isNode(ip) || (this.#byAddress.get(ip) ?? []).some(pod => pod.namespace === namespace)
+    return { why, isLeft: isPod && !isTaken && this.#left.has(placeOf(namespace, ip)) }
+  }
+
+  #whyNot(namespace: string, ip: string, isPod: boolean): string | undefined {
     if (this.#isNode(ip)) return 'it is the address of a node'
     const pods = this.#pods.get(namespace)
     if (!this.#knowledge.tellsPods && !pods) return this.#whyDoubtful(namespace, ip, isPod)
@@ -176,7 +196,14 @@ export class Policies {
 
   #setPod(namespace: string, name: string, pod: Pod | undefined, rejudged: Gathered): void {
     const before = this.#pods.get(namespace)?.get(name)
-    const after = pod && this.#judge(pod)
+    const after = pod && this.#judge(pod, before ? leftBy(before, pod) : none)
+    if (before?.left !== after?.left) {
+      for (const ip of before?.left ?? []) {
+        this.#left.delete(placeOf(namespace, ip))
+        rejudged.add(namespace, ip)
+      }
+      for (const ip of after?.left ?? []) this.#left.add(placeOf(namespace, ip))
+    }
     const isFact = (known: Known | undefined) => known?.ingress !== undefined || known?.pod.nodeName === this.#nodeName
     if (isFact(before) || isFact(after)) this.#facts = undefined
     for (const ip of new Set([...(before?.pod.addresses ?? []), ...(pod?.addresses ?? [])])) {
@@ -209,8 +236,8 @@ export class Policies {
     if (!this.#knowledge.tellsPods) rejudged.add(namespace, 'all')
     const concerned = namespace === '' ? [...this.#pods.keys()] : [namespace]
     for (const one of concerned) {
-      for (const [name, { pod, ingress }] of this.#pods.get(one) ?? nobody) {
-        const known = this.#judge(pod)
+      for (const [name, { pod, left, ingress }] of this.#pods.get(one) ?? nobody) {
+        const known = this.#judge(pod, left)
         this.#pods.get(one)!.set(name, known)
         if (known.ingress !== ingress) for (const ip of pod.addresses) rejudged.add(one, ip)
       }
@@ -225,9 +252,9 @@ export class Policies {
     if (text(before) !== text(after)) rejudged.add('', 'all')
   }
 
-  #judge(pod: Pod): Known {
+  #judge(pod: Pod, left: readonly string[]): Known {
     const of = (direction: Direction) => this.#find(pod.namespace, direction, policy => mayBeSelected(policy, pod))
-    return { pod, ingress: of('ingress'), egress: of('egress') }
+    return { pod, left, ingress: of('ingress'), egress: of('egress') }
   }
 
   /** The first policy by name, so that the answer does not depend on which came first. */
@@ -252,6 +279,15 @@ function isPolicyKind(kind: KubeObject['kind']): boolean {
 
 function isPolicy(object: KubeObject): object is Policy {
   return isPolicyKind(object.kind)
+}
+
+function leftBy({ pod: before, left }: Known, pod: Pod): readonly string[] {
+  const given = before.addresses.filter(ip => !pod.addresses.includes(ip))
+  return given.length > 0 ? given : left
+}
+
+function placeOf(namespace: string, ip: string): string {
+  return `${namespace} ${ip}`
 }
 
 function podName({ namespace, name }: Pod): string {

@@ -11,6 +11,8 @@ export interface Endpoint {
   readonly nodeName?: string
   /** Why Envoy may not connect to it, whatever the layer; undefined where it may. See `Policies`. */
   readonly barred?: string
+  /** Envoy goes on without it: it is about to be gone. See `Barred`. */
+  readonly isLeft?: boolean
 }
 
 /** Which layer a Service port is meant for, and why in words for a user. */

@@ -8,6 +8,7 @@ import type { IpFamily } from '../address.ts'
 import { answers, type Bar, type Candidate, type Here, pick, preference, whyNot } from '../endpoints.ts'
 import type { EndpointSlice, SlicePort } from '../endpointslice.ts'
 import type { Outside } from '../outside.ts'
+import type { Barred } from '../policies.ts'
 import type { Endpoint, External, PortState } from '../port.ts'
 import type { Service, ServicePort, TrafficPolicy } from '../service.ts'
 
@@ -34,7 +35,7 @@ export interface ExplainedEndpoint extends Endpoint {
 interface NumberedCandidate extends Candidate {
   readonly number: number
   /** See `Endpoint`. */
-  readonly barred: string | undefined
+  readonly barred: Barred | undefined
 }
 
 /** What ports in the same slices have in common; each list is made when it is asked for. */
@@ -214,11 +215,15 @@ function endpointsOf(
 }
 
 function toEndpoint({ source: { ip, nodeName }, barred }: NumberedCandidate, port: number): Endpoint {
-  return barred === undefined ? { ip, port, nodeName } : { ip, port, nodeName, barred }
+  if (barred === undefined) return { ip, port, nodeName }
+  const { why, isLeft } = barred
+  return isLeft ? { ip, port, nodeName, barred: why, isLeft } : { ip, port, nodeName, barred: why }
 }
 
 function isSameEndpoint(a: Endpoint, b: Endpoint): boolean {
-  return a.ip === b.ip && a.port === b.port && a.nodeName === b.nodeName && a.barred === b.barred
+  return (
+    a.ip === b.ip && a.port === b.port && a.nodeName === b.nodeName && a.barred === b.barred && a.isLeft === b.isLeft
+  )
 }
 
 function compareEndpoints(endpoint: Endpoint, ip: string, port: number): number {
