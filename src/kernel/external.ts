@@ -20,7 +20,7 @@ import { isWithin, withoutNested } from '../services/cidr.ts'
 import { anyAddressOf, type Place, type PlaceKind, placesOf } from '../services/places.ts'
 import type { Endpoint, PortState } from '../services/port.ts'
 import { elementName, type Family, familyNames, rangeText, type Transport, transportOf } from './elements.ts'
-import { slotName, slotValue } from './slots.ts'
+import { slotElements } from './slots.ts'
 import { planSources } from './sources.ts'
 
 /** Where the slots begin that `local-services` leads to: no Service has so many endpoints. */
@@ -69,15 +69,19 @@ export function parseChooserName(name: string): Chooser | undefined {
   return { transport: transport as Transport, count: Number(count), kind, isLocal: local !== undefined }
 }
 
-/** The elements of all places of a port. */
+/**
+ * The elements of all places of a port.
+ * @param beside slots of the same places: what is alike there is left out
+ */
 export function planExternal(
   state: PortState,
   slots: OutsideSlots,
   affinity: OutsideVerdicts,
   steered: readonly string[] = [],
+  beside?: OutsideSlots,
 ): readonly (readonly [name: string, value: string])[] {
   return placesOf(state).flatMap(place => [
-    ...planPlace(state, place, slots, affinity),
+    ...planPlace(state, place, slots, affinity, beside),
     ...(steered.includes(`${place.ip} . ${place.port}`) ? planSteering(state, place, slots) : []),
   ])
 }
@@ -114,29 +118,26 @@ function planPlace(
   { kind, ip, port }: Place,
   { cluster, local }: OutsideSlots,
   affinity: OutsideVerdicts,
+  beside: OutsideSlots | undefined,
 ): readonly (readonly [name: string, value: string])[] {
   const family = familyNames[state.family]
   const transport = transportOf[state.port.protocol]
   const key = `${ip} . ${transport} . ${port}`
   if (cluster.length === 0) return [[elementName(family, 'no-endpoints', key), 'goto refuse']]
 
-  const slotsFrom = (first: number, endpoints: readonly Endpoint[]) =>
-    affinity
-      ? []
-      : endpoints.map(
-          (endpoint, index) => [slotName({ family, transport, ip, port }, first + index), slotValue(endpoint)] as const,
-        )
+  const owner = { family, transport, ip, port }
   const choose = (isLocal: boolean, { length: count }: readonly Endpoint[]) =>
     affinity?.[isLocal ? 'local' : 'cluster'] ?? `goto ${chooserName({ transport, count, kind, isLocal })}`
   const isLocalPolicy = state.external!.policy === 'Local'
   const elements = [
     [elementName(family, 'external', key), isLocalPolicy ? `goto ${localPolicy[kind]}` : `jump ${markMasquerade}`],
     [elementName(family, 'services', key), choose(false, cluster)],
-    ...slotsFrom(0, cluster),
+    ...(affinity ? [] : slotElements(owner, cluster, beside?.cluster)),
   ] as const
   if (!isLocalPolicy) return elements
   const verdict = local.length === 0 ? 'drop' : choose(true, local)
-  return [...elements, [elementName(family, 'local-services', key), verdict], ...slotsFrom(localSlots, local)]
+  const localElements = affinity ? [] : slotElements(owner, local, beside?.local, localSlots)
+  return [...elements, [elementName(family, 'local-services', key), verdict], ...localElements]
 }
 
 /** Envoy takes nothing that the kernel refuses or drops. */

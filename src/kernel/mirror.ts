@@ -6,7 +6,7 @@ import { difference } from './plan.ts'
 import { readTables } from './reading.ts'
 import { Transaction } from './transaction.ts'
 
-/** One Service port on its way from `current`, which the kernel has, to `wanted`. */
+/** One Service port on its way from `current`, which the kernel has, to `wanted`. What both have alike may be in neither. */
 export interface Change {
   readonly current: Elements
   readonly wanted: Elements

@@ -1,11 +1,11 @@
 /** Where the endpoints of a Service port go, given where the kernel has them. */
 
 import { placesOf } from '../services/places.ts'
-import type { PortState } from '../services/port.ts'
+import type { Endpoint, PortState } from '../services/port.ts'
 import { type Elements, familyNames, transportOf } from './elements.ts'
-import { localSlots } from './external.ts'
+import { localSlots, type OutsideSlots } from './external.ts'
 import { type Placement, placementOf, type Steered, vipSlots } from './plan.ts'
-import { arrange, type SlotOwner, slotsIn, slotValue } from './slots.ts'
+import { arrange, type SlotOwner, slotsIn } from './slots.ts'
 
 /** What the kernel has of a port: as it was written, or as it was read. */
 export type Written = Placement | Elements | undefined
@@ -33,22 +33,16 @@ export function place(
   }
 }
 
-interface SlotValues {
-  readonly vip: readonly string[]
-  readonly cluster: readonly string[]
-  readonly local: readonly string[]
+interface Slots extends OutsideSlots {
+  readonly vip: readonly Endpoint[]
 }
 
-function slotsOf({ slots, outside }: Placement): SlotValues {
-  return {
-    vip: slots.map(slotValue),
-    cluster: outside.cluster.map(slotValue),
-    local: outside.local.map(slotValue),
-  }
+function slotsOf({ slots, outside }: Placement): Slots {
+  return { ...outside, vip: slots }
 }
 
 /** All places of a port have the same slots. */
-function slotsRead(state: PortState, elements: Elements): SlotValues {
+function slotsRead(state: PortState, elements: Elements): Slots {
   const [family, transport] = [familyNames[state.family], transportOf[state.port.protocol]]
   const [owner]: readonly SlotOwner[] = placesOf(state).map(({ ip, port }) => ({ family, transport, ip, port }))
   return {

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { PortState } from '../services/port.ts'
+import type { Endpoint, External, PortState } from '../services/port.ts'
 import { affinityChain } from './affinity.ts'
 import { ruleText } from './nftables/operations.ts'
 import { durationText } from './nftables/rules/print.ts'
-import { placementOf, planPort, type Steered } from './plan.ts'
+import { place } from './placement.ts'
+import { difference, placementOf, planPort, type Steered } from './plan.ts'
 import { arrange, slotValue } from './slots.ts'
-import { portState, testOptions } from './testing.ts'
+import { belowFromOutside, portState, testOptions } from './testing.ts'
 
 function plan(state: PortState, steered: Steered = [], families = testOptions.families) {
   const elements = planPort(placementOf(state, steered), { families, nodeName: 'node1', ownsClusterIPs: false })
@@ -99,7 +100,7 @@ test('Arranging keeps every endpoint, once, and moves no more slots than endpoin
   fc.assert(
     fc.property(endpointSets, endpointSets, (before, after) => {
       const slotsBefore = endpointsOf(before).map(slotValue)
-      const slots = arrange(slotsBefore, endpointsOf(after)).map(slotValue)
+      const slots = arrange(endpointsOf(before), endpointsOf(after)).map(slotValue)
       assert.deepEqual(slots.toSorted(), endpointsOf(after).map(slotValue).toSorted())
       const gone = before.filter(n => !after.includes(n)).length
       const come = after.filter(n => !before.includes(n)).length
@@ -107,4 +108,80 @@ test('Arranging keeps every endpoint, once, and moves no more slots than endpoin
       assert.ok(moved <= gone + come, `${moved} slots moved for ${gone} gone and ${come} come`)
     }),
   )
+})
+
+const externalIPs = [[], ['192.0.2.1'], ['192.0.2.1', '192.0.2.2']] as const
+const loadBalancerIPs = ['192.0.2.9']
+const sourceRanges = [[], ['10.0.0.0/8']] as const
+const pool: readonly Endpoint[] = Array.from({ length: 8 }, (_, n) => ({
+  ip: `10.1.0.${n >> 1}`,
+  port: 80 + (n & 1),
+  nodeName: n % 3 === 0 ? 'node1' : 'node2',
+}))
+
+const placements = fc
+  .record({
+    endpoints: fc.subarray([...pool]),
+    local: fc.subarray([...pool]),
+    affinitySeconds: fc.constantFrom(undefined, undefined, 60),
+    isExternal: fc.boolean(),
+    ips: fc.constantFrom(...externalIPs),
+    ranges: fc.constantFrom(...sourceRanges),
+    policy: fc.constantFrom('Cluster', 'Local'),
+    node: fc.constantFrom(undefined, '10.0.0.1'),
+    // As objects of their own, which is what is read of another object is.
+    isCopy: fc.boolean(),
+  })
+  .map(({ endpoints, local, affinitySeconds, isExternal, ips, ranges, policy, node, isCopy }) => {
+    const own = isCopy ? endpoints.map(endpoint => ({ ...endpoint })) : endpoints
+    const external: External = {
+      nodePort: 30_080,
+      externalIPs: ips,
+      loadBalancerIPs,
+      sourceRanges: ranges,
+      policy,
+      endpoints: policy === 'Local' ? local : own,
+      clusterEndpoints: own,
+      onlyElsewhere: false,
+      layer: belowFromOutside,
+    }
+    const more = isExternal ? { affinitySeconds, external } : { affinitySeconds }
+    return { state: { ...portState('a/b/c', '10.0.0.1', [], more), endpoints: own }, node }
+  })
+
+test('Two placements of a port differ by the same elements when what both have alike is not planned', () => {
+  fc.assert(
+    fc.property(placements, placements, (from, to) => {
+      const current = placementOf(from.state, [], from.node)
+      const wanted = place(to.state, current, [], to.node)
+      const inFull = difference(planPort(current, testOptions), planPort(wanted, testOptions))
+      const inShort = difference(planPort(current, testOptions, wanted), planPort(wanted, testOptions, current))
+      assert.deepEqual(inShort.removed.toSorted(), inFull.removed.toSorted())
+      assert.deepEqual(inShort.added.map(String).toSorted(), inFull.added.map(String).toSorted())
+    }),
+  )
+})
+
+test('Of 1,000 endpoints at 20 external IPs, none that stays is planned when one of them leaves', () => {
+  const ips = Array.from({ length: 20 }, (_, n) => `192.0.2.${n}`)
+  const endpoints = Array.from({ length: 1000 }, (_, n) => ({ ip: `10.1.${n >> 8}.${n & 255}`, port: 80 }))
+  const external: External = {
+    nodePort: undefined,
+    externalIPs: ips,
+    loadBalancerIPs: [],
+    sourceRanges: [],
+    policy: 'Cluster',
+    endpoints,
+    clusterEndpoints: endpoints,
+    onlyElsewhere: false,
+    layer: belowFromOutside,
+  }
+  const placed = (list: readonly Endpoint[]) => {
+    const more = { external: { ...external, endpoints: list, clusterEndpoints: list } }
+    return { ...portState('a/b/c', '10.0.0.1', [], more), endpoints: list }
+  }
+  const current = placementOf(placed(endpoints), [])
+  const wanted = place(placed(endpoints.toSpliced(10, 1)), current, [], undefined)
+  const planned = planPort(current, testOptions, wanted).size + planPort(wanted, testOptions, current).size
+  assert.ok(planned < 10 * ips.length, `${planned} elements were planned`)
 })

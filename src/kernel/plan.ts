@@ -7,7 +7,7 @@ import type { Endpoint, PortState } from '../services/port.ts'
 import { affinityVerdict, planAffinity } from './affinity.ts'
 import { type Elements, elementName, familyNames, transportOf } from './elements.ts'
 import { chooserName, type OutsideSlots, type OutsideVerdicts, planExternal, planSourceRanges } from './external.ts'
-import { type SlotOwner, slotName, slotValue } from './slots.ts'
+import { type SlotOwner, slotElements, slotValue } from './slots.ts'
 
 /** A Service port as it is, or shall be, in the kernel. */
 export interface Placement {
@@ -54,9 +54,17 @@ function outsideEndpoints({ external }: PortState): OutsideSlots {
  *
  * An endpoint needs its `hairpin` element only on its own node, where it can be its own client; one whose node is not
  * known may be here.
+ *
+ * @param beside another placement of the port: what is alike in both is left out where that is most of it, so that to compare
+ *   the two makes no text of thousands of endpoints that stay
  */
-export function planPort(placement: Placement, { families, nodeName, ownsClusterIPs }: PlanOptions): Elements {
+export function planPort(
+  placement: Placement,
+  { families, nodeName, ownsClusterIPs }: PlanOptions,
+  beside?: Placement,
+): Elements {
   const { state, slots, outside, admitsNode, steered } = placement
+  const other = beside && haveSameKeys(state, beside.state) ? beside : undefined
   if (!families.includes(state.family)) return new Map()
   const family = familyNames[state.family]
   const transport = transportOf[state.port.protocol]
@@ -64,12 +72,13 @@ export function planPort(placement: Placement, { families, nodeName, ownsCluster
   const affinity = planAffinities(placement)
   const elements = new Map(affinity?.elements)
   if (ownsClusterIPs) elements.set(elementName(family, 'cluster-ips', state.vip), '')
-  for (const [name, value] of planExternal(state, outside, affinity?.outside, steered)) elements.set(name, value)
-  for (const [name, value] of planSourceRanges(state, admitsNode)) elements.set(name, value)
-  for (const endpoint of [...slots, ...outside.cluster, ...outside.local]) {
-    if (endpoint.nodeName === undefined || endpoint.nodeName === nodeName) {
-      elements.set(elementName(family, 'hairpin', `${endpoint.ip} . ${endpoint.ip}`), '')
-    }
+  for (const [name, value] of planExternal(state, outside, affinity?.outside, steered, other?.outside))
+    elements.set(name, value)
+  if (!other || !admitSame(placement, other))
+    for (const [name, value] of planSourceRanges(state, admitsNode)) elements.set(name, value)
+  const known = other && hairpinsOf(other, nodeName)
+  for (const ip of hairpinsOf(placement, nodeName)) {
+    if (!known?.has(ip)) elements.set(elementName(family, 'hairpin', `${ip} . ${ip}`), '')
   }
   if (slots.length === 0) {
     return elements.set(elementName(family, 'no-endpoints', key), state.onlyElsewhere ? 'drop' : 'goto refuse')
@@ -77,11 +86,40 @@ export function planPort(placement: Placement, { families, nodeName, ownsCluster
   const chooser = `goto ${chooserName({ transport, count: slots.length })}`
   elements.set(elementName(family, 'services', key), affinity?.vip ?? chooser)
   if (!affinity)
-    slots.forEach((endpoint, slot) => void elements.set(slotName(vipSlots(state), slot), slotValue(endpoint)))
+    for (const [name, value] of slotElements(vipSlots(state), slots, other?.slots)) elements.set(name, value)
   const vipPort = `${state.vip} . ${state.port.port}`
   if (steered.includes(vipPort) && state.port.protocol === 'TCP')
     elements.set(elementName(family, 'envoy', vipPort), '')
   return elements
+}
+
+/** Whether slots of the one are keyed as those of the other: by the same VIP and places outside. */
+function haveSameKeys(a: PortState, b: PortState): boolean {
+  const [ofA, ofB] = [a.external, b.external]
+  return (
+    a.affinitySeconds === undefined &&
+    b.affinitySeconds === undefined &&
+    portKey(a) === portKey(b) &&
+    ofA?.nodePort === ofB?.nodePort &&
+    ofA?.externalIPs === ofB?.externalIPs &&
+    ofA?.loadBalancerIPs === ofB?.loadBalancerIPs
+  )
+}
+
+/** Whether both have the same source ranges, at the same places. */
+function admitSame(a: Placement, b: Placement): boolean {
+  return a.admitsNode === b.admitsNode && a.state.external?.sourceRanges === b.state.external?.sourceRanges
+}
+
+/** Addresses of endpoints that may be their own clients here. */
+function hairpinsOf({ slots, outside }: Placement, nodeName: string): ReadonlySet<string> {
+  const ips = new Set<string>()
+  for (const list of new Set([slots, outside.cluster, outside.local])) {
+    for (const endpoint of list) {
+      if (endpoint.nodeName === undefined || endpoint.nodeName === nodeName) ips.add(endpoint.ip)
+    }
+  }
+  return ips
 }
 
 interface Affinities {

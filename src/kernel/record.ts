@@ -35,9 +35,10 @@ export function changeOf(
 ): PortChange {
   const { state, written } = record
   const placement = state && place(state, written, steered, primaryAddress(node, state.family))
-  const wanted = placement ? planPort(placement, options) : noElements
-  const before = written && isPlacement(written) ? written.state : undefined
-  return { record, state, before, placement, current: elementsOf(record, options), wanted }
+  const before = written && isPlacement(written) ? written : undefined
+  const wanted = placement ? planPort(placement, options, before) : noElements
+  const current = before && placement ? planPort(before, options, placement) : elementsOf(record, options)
+  return { record, state, before: before?.state, placement, current, wanted }
 }
 
 export function elementsOf({ written }: Pick<PortRecord, 'written'>, options: PlanOptions): Elements {

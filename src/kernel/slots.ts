@@ -11,8 +11,25 @@ export interface SlotOwner {
   readonly port: number
 }
 
-export function slotName({ family, transport, ip, port }: SlotOwner, slot: number): string {
+function slotName({ family, transport, ip, port }: SlotOwner, slot: number): string {
   return elementName(family, `endpoints-${transport}`, `${ip} . ${port} . ${slot}`)
+}
+
+/**
+ * The elements of slots from `first` on.
+ * @param beside slots of the same owner: what is alike there is left out
+ */
+export function* slotElements(
+  owner: SlotOwner,
+  endpoints: readonly Endpoint[],
+  beside: readonly Endpoint[] = [],
+  first = 0,
+): Generator<readonly [name: string, value: string]> {
+  for (const [slot, endpoint] of endpoints.entries()) {
+    const other = beside[slot]
+    if (other && isSame(endpoint, other)) continue
+    yield [slotName(owner, first + slot), slotValue(endpoint)]
+  }
 }
 
 /** `10.1.0.1 . 8080` */
@@ -21,31 +38,46 @@ export function slotValue({ ip, port }: Endpoint): string {
 }
 
 /** What the slots from `first` on hold among elements read from the kernel, up to one that is empty. */
-export function slotsIn(elements: Elements, owner: SlotOwner, first = 0): readonly string[] {
-  const values: string[] = []
+export function slotsIn(elements: Elements, owner: SlotOwner, first = 0): readonly Endpoint[] {
+  const endpoints: Endpoint[] = []
   for (;;) {
-    const value = elements.get(slotName(owner, first + values.length))
-    if (value === undefined) return values
-    values.push(value)
+    const value = elements.get(slotName(owner, first + endpoints.length))
+    if (value === undefined) return endpoints
+    const [ip, port] = value.split(' . ') as [string, string]
+    endpoints.push({ ip, port: Number(port) })
   }
 }
 
 /**
  * Keeps each endpoint that stays in the slot that it has, and fills the gaps from the end, so that a change costs what
- * it touches and not the number of endpoints. `before` is what the slots hold now, by `slotValue`.
+ * it touches and not the number of endpoints. `before` is what the slots hold now.
  */
-export function arrange(before: readonly string[], endpoints: readonly Endpoint[]): readonly Endpoint[] {
-  const isArranged = endpoints.every(
-    (endpoint, slot) => before[slot] === undefined || before[slot] === slotValue(endpoint),
-  )
+export function arrange(before: readonly Endpoint[], endpoints: readonly Endpoint[]): readonly Endpoint[] {
+  const isArranged = endpoints.every((endpoint, slot) => before[slot] === undefined || isSame(before[slot], endpoint))
   if (isArranged) return endpoints
   const slots = new Array<Endpoint | undefined>(endpoints.length).fill(undefined)
-  const slotOf = new Map(before.map((value, slot) => [value, slot]))
   const homeless: Endpoint[] = []
+  const slotOf = slotFinder(before)
   for (const endpoint of endpoints) {
-    const slot = slotOf.get(slotValue(endpoint))
+    const slot = slotOf(endpoint)
     if (slot !== undefined && slot < slots.length) slots[slot] = endpoint
     else homeless.push(endpoint)
   }
   return slots.map(endpoint => endpoint ?? homeless.pop()!)
+}
+
+/** Endpoints that are as they were are mostly the same objects: text is made for the others alone. */
+function slotFinder(before: readonly Endpoint[]): (endpoint: Endpoint) => number | undefined {
+  const slots = new Map(before.map((endpoint, slot) => [endpoint, slot]))
+  let byValue: ReadonlyMap<string, number> | undefined
+  return endpoint => {
+    const slot = slots.get(endpoint)
+    if (slot !== undefined) return slot
+    byValue ??= new Map(before.map((held, at) => [slotValue(held), at]))
+    return byValue.get(slotValue(endpoint))
+  }
+}
+
+function isSame(a: Endpoint, b: Endpoint): boolean {
+  return a === b || (a.ip === b.ip && a.port === b.port)
 }
