@@ -1,5 +1,6 @@
 /** Writes to our tables, one transaction at a time, and knows what they have, and what is written while somebody reads them. */
 
+import { setImmediate as turn } from 'node:timers/promises'
 import { type Family, overlaySets, partsOf } from './elements.ts'
 import type { KernelObserver } from './layer.ts'
 import { type Change, Mirror, type OwnedElements, type Prepared } from './mirror.ts'
@@ -39,8 +40,10 @@ export class Writer {
   }
 
   /** @param ports the ids of those whose elements it makes as they were asked for */
-  write(changes: readonly Change[], ports: readonly string[]): Promise<void> {
-    return this.#apply(this.#mirror.prepare(changes), ports)
+  async write(changes: readonly Change[], ports: readonly string[]): Promise<void> {
+    // They were planned in this turn of the event loop.
+    await breathe(changes.reduce((sum, { current, wanted }) => sum + current.size + wanted.size, 0))
+    await this.#apply(this.#mirror.prepare(changes), ports)
   }
 
   /** Before ports are written; see Mirror. */
@@ -78,6 +81,7 @@ export class Writer {
 
   async #apply({ transaction, commit }: Prepared, ports: readonly string[]): Promise<void> {
     if (!transaction.isEmpty) {
+      await breathe(transaction.additions + transaction.removals)
       const operations = transaction.operations()
       const start = performance.now()
       const bytes = await this.#run(operations, [...transaction.names()])
@@ -101,6 +105,11 @@ export class Writer {
       this.#running = []
     }
   }
+}
+
+/** Of many elements each step is a turn of the event loop. */
+async function breathe(elements: number): Promise<void> {
+  if (elements > maxElementsPerTransaction) await turn()
 }
 
 function setNameOf(name: string): string {

@@ -142,9 +142,9 @@ describe('Between nf_tables and the agent', needsRoot, () => {
       for (let turn = 0; turn < 600; turn++) {
         const start = `10.${turn >> 8}.${turn & 255}`
         const elements = Array.from({ length: 200 }, (_, n) => ({ key: `${start}.${n} . tcp . 80`, value: 'drop' }))
-        applyBatch(other, [{ do: 'add', table: { family: 'ip', name: 'other' }, set, elements }])
+        await applyBatch(other, [{ do: 'add', table: { family: 'ip', name: 'other' }, set, elements }])
       }
-      applyBatch(other, [{ do: 'delete', table: tableOf('ip'), set, elements: [{ key, value: '' }] }])
+      await applyBatch(other, [{ do: 'delete', table: tableOf('ip'), set, elements: [{ key, value: '' }] }])
       for (let tries = 0; tries < 100 && !(await services())?.includes(key); tries++) await delay(100)
       assert.deepEqual(await services(), [key])
     } finally {

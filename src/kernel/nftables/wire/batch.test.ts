@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
 import { constants } from 'node:os'
 import { test } from 'node:test'
+import { turnsDuring } from '../../../testing/turns.ts'
 import { messageTypes as answerTypes, flags } from '../../netlink/answer.ts'
 import { SystemCallError } from '../../netlink/libc.ts'
 import { type Message, readAttributes, readMessages } from '../../netlink/reader.ts'
 import { MessageWriter } from '../../netlink/writer.ts'
 import { planRuleset } from '../../render.ts'
+import { tableOf } from '../../ruleset.ts'
 import { portState, testOptions } from '../../testing.ts'
+import { fixedSet } from '../sets.ts'
 import { applyBatch } from './batch.ts'
 import { readExpressions } from './expression.ts'
 import { BatchRefused, messageType, ruleAttributes } from './messages.ts'
@@ -65,9 +68,9 @@ function without(expression: string): FakeKernel {
 
 const operations = planRuleset([portState('a/b/c', '10.0.0.1', ['10.1.0.1:80'])], undefined, testOptions)
 
-function refusal(kernel: FakeKernel): BatchRefused {
+async function refusal(kernel: FakeKernel): Promise<BatchRefused> {
   try {
-    applyBatch(kernel, operations)
+    await applyBatch(kernel, operations)
   } catch (error) {
     assert.ok(error instanceof BatchRefused, String(error))
     return error
@@ -81,23 +84,40 @@ for (const [expression, chain] of [
   ['fib', 'refuse-new'],
   ['socket', 'guard'],
 ] as const) {
-  test(`A kernel without nft_${expression} refuses a rule, which is named by its chain`, () => {
-    const { message, code, names } = refusal(without(expression))
+  test(`A kernel without nft_${expression} refuses a rule, which is named by its chain`, async () => {
+    const { message, code, names } = await refusal(without(expression))
     assert.match(message, new RegExp(`^cannot add a rule to chain ${chain}.*ENOENT$`))
     assert.deepEqual([code, names], ['ENOENT', []])
   })
 }
 
-test('A kernel that has all takes all', () => {
-  assert.ok(applyBatch(without('nothing'), operations) > 1000)
+test('A kernel that has all takes all', async () => {
+  assert.ok((await applyBatch(without('nothing'), operations)) > 1000)
 })
 
-test('Where the whole batch is refused, for want of permission, that is said', () => {
+test('Where the whole batch is refused, for want of permission, that is said', async () => {
   const begin = 0x10
-  const { code } = refusal(new FakeKernel(message => (message.type === begin ? errno.EPERM : 0)))
+  const { code } = await refusal(new FakeKernel(message => (message.type === begin ? errno.EPERM : 0)))
   assert.equal(code, 'EPERM')
 })
 
-test('Answers that were lost are no success', () => {
-  assert.throws(() => applyBatch(new FakeKernel(() => 0, 'ENOBUFS'), operations), SystemCallError)
+test('Answers that were lost are no success', async () => {
+  await assert.rejects(applyBatch(new FakeKernel(() => 0, 'ENOBUFS'), operations), SystemCallError)
+})
+
+test('A batch of many elements is written in several turns of the event loop, and is one batch all the same', async () => {
+  const elements = Array.from({ length: 10_000 }, (_, n) => ({ key: `10.0.${n >> 8}.${n & 255} . 80`, value: '' }))
+  const adding = { do: 'add', table: tableOf('ip'), set: fixedSet('envoy') } as const
+  const inParts = Array.from({ length: 40 }, (_, n) => ({
+    ...adding,
+    elements: elements.slice(n * 250, (n + 1) * 250),
+  }))
+  const sent: number[] = []
+  const kernel = new FakeKernel(({ type }) => {
+    sent.push(type)
+    return 0
+  })
+  const turns = await turnsDuring(() => applyBatch(kernel, inParts))
+  assert.ok(turns >= 4, `${turns} turns`)
+  assert.deepEqual([sent.length, sent.at(0), sent.at(-1)], [42, 0x10, 0x11])
 })

@@ -9,12 +9,15 @@ import { type Batch, type BatchOptions, BatchRefused, type Sent, writeBatch } fr
 /** What of a socket a batch needs; tests have a kernel of their own behind it. */
 type BatchSocket = Pick<NetlinkSocket, 'nextSequence' | 'send' | 'await' | 'receive'>
 
-const writer = new MessageWriter()
-
-/** How many bytes it took. Throws BatchRefused, SystemCallError, MalformedMessage. */
-export function applyBatch(socket: BatchSocket, operations: readonly Operation[], options: BatchOptions = {}): number {
+/** How many bytes it took. The socket is the batch's alone until then. Rejects with BatchRefused, SystemCallError, MalformedMessage. */
+export async function applyBatch(
+  socket: BatchSocket,
+  operations: readonly Operation[],
+  options: BatchOptions = {},
+): Promise<number> {
   if (operations.length === 0) return 0
-  const batch = writeBatch(writer, operations, () => socket.nextSequence(), options)
+  const writer = new MessageWriter()
+  const batch = await writeBatch(writer, operations, () => socket.nextSequence(), options)
   const { length } = writer
   socket.send(writer.bytes)
   const errors = answersTo(batch, socket)

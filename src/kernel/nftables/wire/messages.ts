@@ -1,5 +1,6 @@
 /** Operations as the messages of one batch, which the kernel does as a whole or not at all. */
 
+import { setImmediate as turn } from 'node:timers/promises'
 import { parseObjectName } from '../../affinity.ts'
 import { elementName } from '../../elements.ts'
 import { flags } from '../../netlink/answer.ts'
@@ -106,13 +107,16 @@ export interface BatchOptions {
   readonly isCheck?: boolean
 }
 
-/** Writes a whole batch. */
-export function writeBatch(
+/** So many elements are written before the event loop turns. */
+const elementsATurn = 2048
+
+/** Writes a whole batch. The event loop turns where it is long: nobody else may use the writer meanwhile. */
+export async function writeBatch(
   writer: MessageWriter,
   operations: readonly Operation[],
   nextSequence: () => number,
   { generation, isCheck = false }: BatchOptions = {},
-): Batch {
+): Promise<Batch> {
   writer.clear()
   const beginning = nextSequence()
   writer.message(batchTypes.begin, flags.request, beginning, body => {
@@ -120,7 +124,14 @@ export function writeBatch(
     if (generation !== undefined) body.be32(batchGeneration, generation)
   })
   const batch = new BatchWriter(writer, nextSequence)
-  operations.forEach((operation, index) => void batch.operation(operation, index === operations.length - 1))
+  let elements = 0
+  for (const [index, operation] of operations.entries()) {
+    batch.operation(operation, index === operations.length - 1)
+    elements += 'elements' in operation ? operation.elements.length : 0
+    if (elements < elementsATurn) continue
+    elements = 0
+    await turn()
+  }
   if (!isCheck) {
     writer.message(batchTypes.end, flags.request, nextSequence(), body => void body.raw(familyHeader(0, subsystem)))
   }
