@@ -42,7 +42,7 @@ export interface Pod {
   readonly name: string
   readonly labels: Readonly<Record<string, string>>
   readonly nodeName: string
-  /** Canonical, one of each family at most. */
+  /** Canonical, one of each family at most; none while it waits for the next. */
   readonly addresses: readonly string[]
 }
 

@@ -72,7 +72,8 @@ export function parsePod(raw: Raw, { namespace, name, labels }: Metadata, report
   if (typeof spec.nodeName !== 'string') return { ignored: 'it is on no node' }
   const given = [...rawList(status.podIPs).map(entry => rawObject(entry).ip), status.podIP]
   const addresses = given.flatMap(ip => readIp(ip) ?? [])
-  if (addresses.length === 0) return { ignored: 'it has no address yet' }
+  // One that runs has lost what it had, as when its node starts again, and gets another.
+  if (addresses.length === 0 && status.phase !== 'Running') return { ignored: 'it has no address yet' }
   const object: Pod = {
     kind: 'Pod',
     namespace,

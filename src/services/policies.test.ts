@@ -20,9 +20,13 @@ interface PodOptions {
   readonly namespace?: string
 }
 
-function pod(name: string, ip: string, { labels, node = 'node1', namespace = 'shop' }: PodOptions = {}): object {
+function pod(
+  name: string,
+  ip: string | undefined,
+  { labels, node = 'node1', namespace = 'shop' }: PodOptions = {},
+): object {
   const spec = { nodeName: node }
-  const status = { phase: 'Running', podIP: ip, podIPs: [{ ip }, { ip: 'FD00::1' }] }
+  const status = { phase: 'Running', ...(ip !== undefined && { podIP: ip, podIPs: [{ ip }, { ip: 'FD00::1' }] }) }
   return { apiVersion: 'v1', kind: 'Pod', metadata: { namespace, name, labels }, spec, status }
 }
 
@@ -200,6 +204,8 @@ test('an address that its pod has left is not its Service’s end in Envoy, unti
   table.apply([{ type: 'put', object: service }, put(pod('a', '10.1.0.1')), put(pod('b', '10.1.0.2'))])
   table.apply([slice('10.1.0.1', '10.1.0.2')])
   assert.equal(inEnvoy(), '10.1.0.1,10.1.0.2')
+  table.apply([put(pod('b', undefined))])
+  assert.equal(inEnvoy(), '10.1.0.1')
   table.apply([put(pod('b', '10.1.0.3'))])
   assert.equal(inEnvoy(), '10.1.0.1')
   table.apply([put(pod('stranger', '10.1.0.2', { namespace: 'other' }))])
