@@ -1,4 +1,4 @@
-/** The alerts of deploy/components/prometheus: when Prometheus raises them, by its own test of rules. */
+/** Alerts and dashboard of deploy/components/prometheus, evaluated by Prometheus's own test of rules. */
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { parse } from 'yaml'
+import dashboard from '../../deploy/components/prometheus/lightpath.json' with { type: 'json' }
 import { cache } from './apiserver.ts'
 
 const promtool = join(cache, 'promtool')
@@ -98,4 +99,48 @@ test('a blocked path is told where Envoy is up', options, async () => {
   await raised(['LightpathPathBlocked'], { [open]: '0x40', [up]: '1x40' }, ['LightpathPathBlocked'])
   await raised(['LightpathPathBlocked'], { [open]: '1x40', [up]: '1x40' }, [])
   await raised(['LightpathPathBlocked', 'LightpathEnvoyDown'], { [open]: '0x40', [up]: '0x40' }, ['LightpathEnvoyDown'])
+})
+
+/** @param series as for `raised` @param samples what each query has to give after 30 minutes */
+async function shows(series: Readonly<Record<string, string>>, samples: Readonly<Record<string, readonly object[]>>) {
+  const tests = {
+    rule_files: ['rules.yaml'],
+    evaluation_interval: '1m',
+    tests: [
+      {
+        interval: '1m',
+        input_series: Object.entries(series).map(([name, values]) => ({ series: name, values })),
+        promql_expr_test: Object.entries(samples).map(([expr, exp_samples]) => ({
+          expr: expr.replaceAll('$__rate_interval', '5m').replaceAll(/\$\w+/g, '.*'),
+          eval_time: '30m',
+          exp_samples,
+        })),
+      },
+    ],
+  }
+  await writeFile(join(directory, 'tests.yaml'), JSON.stringify(tests))
+  await run(promtool, ['test', 'rules', 'tests.yaml'], { cwd: directory }).catch(({ stdout, stderr }) =>
+    assert.fail(`${stdout}${stderr}`),
+  )
+}
+
+const queries = dashboard.panels.flatMap(({ title, targets }) => (targets ?? []).map(({ expr }) => ({ title, expr })))
+
+test('a panel of the dashboard says 0 where there is nothing to show, in place of no data', options, async () => {
+  assert.ok(queries.length > 10)
+  await shows({}, Object.fromEntries(queries.map(({ expr }) => [expr, [{ labels: '{}', value: 0 }]])))
+})
+
+test('and answers without an error are 0 of 100, beside none of a Service that nobody calls', options, async () => {
+  const { expr } = queries.find(({ title }) => title === 'Answers 5xx')!
+  const answers = (service: string, code: string) =>
+    `lightpath_requests_total{namespace="shop",service="${service}",code_class="${code}"}`
+  const series = {
+    [answers('good', '2xx')]: '0+60x40',
+    [answers('half', '2xx')]: '0+60x40',
+    [answers('half', '5xx')]: '0+60x40',
+    [answers('idle', '2xx')]: '7x40',
+  }
+  const sample = (service: string, value: number) => ({ labels: `{namespace="shop",service="${service}"}`, value })
+  await shows(series, { [expr]: [sample('good', 0), sample('half', 0.5)] })
 })
