@@ -114,6 +114,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
         against: 'kube-proxy' as const,
         services: 1,
         waysIn: 1,
+        late: [],
         differences: [{ service: text, port: text, way: text, what: text, found: text, expected: [text] }],
       },
       verified,

@@ -10,7 +10,15 @@ import { type Aspect, compareWays, type Difference } from '../verify/compare.ts'
 import { missingEntrances, readKubeProxy } from '../verify/kube-proxy.ts'
 import { readLightpath } from '../verify/lightpath.ts'
 import { lookUntilSettled, readTable } from '../verify/look.ts'
-import { compareWithKubeProxy, compareWithPlan, type Facts, type NodeOptions, ofNode, podsOf } from '../verify/node.ts'
+import {
+  compareWithKubeProxy,
+  compareWithPlan,
+  type Facts,
+  lateServiceRanges,
+  type NodeOptions,
+  ofNode,
+  podsOf,
+} from '../verify/node.ts'
 import { waysOf } from '../verify/wanted.ts'
 import type { Ways } from '../verify/ways.ts'
 import { ofAgent } from './agent.ts'
@@ -30,6 +38,8 @@ interface Verdict {
   readonly services: number
   readonly waysIn: number
   readonly differences: readonly Difference[]
+  /** What kube-proxy itself has not done yet, and will. */
+  readonly late: readonly string[]
 }
 
 const sides = ['kube-proxy', 'lightpath'] as const
@@ -63,19 +73,21 @@ async function compare(config: DecidedConfig, against: Side): Promise<Verdict> {
     })
     if (config.source === undefined && !services.node) throw new Error(noNode(config.nodeName))
     let all: Ways[] = []
+    let late: readonly string[] = []
     const differences = await lookUntilSettled(async () => {
       const options = { ...config, families, ownsClusterIPs: scope === 'all' }
       const { node } = services
-      const { ways, ofAll } = await readNode(options, services, against)
+      const { ways, ofAll, lateRanges } = await readNode(options, services, against)
       const tellsPods = families.filter(family => podsOf(family, node, options) !== undefined)
       const here = { name: config.nodeName, addresses: node?.addresses ?? [], tellsPods }
       const expected = waysOf(statesOf(services, against), families, here, against)
       all = [ways, expected]
+      late = lateRanges
       return [...ofAll, ...compareWays(ways, expected)]
     })
     const ways = new Map(all.flatMap(each => [...each]))
     const compared = new Set([...ways.values()].map(({ service }) => service).filter(service => service !== ''))
-    return { node: config.nodeName, against, services: compared.size, waysIn: ways.size, differences }
+    return { node: config.nodeName, against, services: compared.size, waysIn: ways.size, differences, late }
   } finally {
     await source.stop()
   }
@@ -114,6 +126,10 @@ async function readNode(options: Options, { node, serviceRanges }: Facts, agains
   const compareNode = against === 'kube-proxy' ? compareWithKubeProxy : compareWithPlan
   return {
     ways: new Map(found.flatMap(({ family, table }) => [...readers[against](table, family)])),
+    lateRanges:
+      against === 'kube-proxy'
+        ? found.flatMap(({ table, family }) => lateServiceRanges(table, family, { node, serviceRanges }, options))
+        : [],
     ofAll: found.flatMap(({ family, table }) => [
       ...compareNode(table, family, { node, serviceRanges }, options),
       ...(against === 'kube-proxy' ? missingEntrances(table) : missingRules(family, table, options)).map(chain =>
@@ -129,7 +145,7 @@ function missingRules(family: IpFamily, { chains }: NftTable, options: Options):
   return [...expected].filter(([chain, rules]) => chains.get(chain)?.length !== rules).map(([chain]) => chain)
 }
 
-export function render({ against, services, waysIn, differences }: Verdict): string {
+export function render({ against, services, waysIn, differences, late }: Verdict): string {
   const rows = differences.map(({ service, port, way, what, found, expected }) => [
     port === '' ? service : `${service || '?'}/${port}`,
     way,
@@ -137,7 +153,9 @@ export function render({ against, services, waysIn, differences }: Verdict): str
     show(found, expected),
     show(expected, found),
   ])
-  const count = `${services} Services compared in ${waysIn} ways in, ${differences.length} differences\n`
+  const notYet =
+    late.length === 0 ? '' : `; kube-proxy has ServiceCIDR ${late.join(', ')} in its rules from its next full sync on`
+  const count = `${services} Services compared in ${waysIn} ways in, ${differences.length} differences${notYet}\n`
   if (rows.length === 0) return count
   const columns = against === 'kube-proxy' ? ['KUBE-PROXY', 'LIGHTPATH'] : ['IN THE KERNEL', 'AS IT SHOULD BE']
   const header = ['SERVICE PORT', 'WAY IN', 'WHAT', ...columns]

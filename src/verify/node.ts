@@ -63,8 +63,25 @@ export function compareWithKubeProxy(
     // Who masquerades everybody need not tell.
     ...(condition !== '' && { 'how pods are told': [podsIn(condition) ?? notAtAll, pods ?? notAtAll] }),
     'node ports are open on': [open.sort(), [...wanted].sort()],
-    'dropped unless a Service has it': [droppedRanges(chains), mergeRanges(planned['service-ranges'])],
+    ...(isLate(chains, planned['service-ranges'])
+      ? {}
+      : { 'dropped unless a Service has it': [droppedRanges(chains), mergeRanges(planned['service-ranges'])] }),
   })
+}
+
+/**
+ * The ServiceCIDRs that kube-proxy has not in its rules yet: it takes what it hears after its first sync, as where it starts
+ * with its cluster, with the next full one, up to an hour later (kubernetes `pkg/proxy/nftables`, `OnServiceCIDRsChanged`).
+ * No difference of ours.
+ */
+export function lateServiceRanges({ chains }: NftTable, family: IpFamily, facts: Facts, options: NodeOptions) {
+  const planned = plannedRanges(family, facts, { ...options, ownsClusterIPs: true })['service-ranges']
+  return isLate(chains, planned) ? mergeRanges(planned) : []
+}
+
+/** While kube-proxy knows none it has no rule. One with others has been told otherwise. */
+function isLate(chains: NftTable['chains'], planned: readonly string[]): boolean {
+  return droppedRanges(chains).length === 0 && planned.length > 0 && chains.has('cluster-ips-check')
 }
 
 export function compareWithPlan(

@@ -51,7 +51,7 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
     assert.ok(waysIn >= 1000, `${waysIn} ways in`)
   })
 
-  test('each of nineteen planted differences is found, and nothing else', async () => {
+  test('each of eighteen planted differences is found, and nothing else', async () => {
     const planted = await plantDifferences(api, node, nft)
     const { code, stdout } = await verify('--output', 'json')
     const { differences }: Verdict = JSON.parse(stdout)
@@ -64,7 +64,11 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
       text,
       /\nplant\/endpoint\/80 +10\.96\.\d+\.\d+:80\/TCP +endpoints +10\.244\.9\.9:8080, 1 that both have +10\.244\.1\.3:8080, 1/,
     )
-    assert.match(text, /\n\d+ Services compared in \d+ ways in, \d+ differences\n$/)
+    // In the other family kube-proxy has none at all, as where it started before it heard of them.
+    assert.match(
+      text,
+      /\n\d+ Services compared in \d+ ways in, \d+ differences; .* ServiceCIDR fd00:96::\/112 .*sync on\n$/,
+    )
   })
 
   test('what is set otherwise for all Services is told once', async () => {
@@ -86,7 +90,6 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
         'every way in (ip): dropped unless a Service has it',
         'every way in (ip6): source address replaced',
         'every way in (ip6): node ports are open on',
-        'every way in (ip6): dropped unless a Service has it',
       ],
     )
   })
@@ -275,7 +278,6 @@ async function plantDifferences(
     'plant/node-port: Service',
     'plant/hairpin: replaced towards itself',
     '(all): chain nat-output',
-    '(all): dropped unless a Service has it',
     '(all): dropped unless a Service has it',
     '(all): chain cluster-ips-check',
   ]
