@@ -15,6 +15,7 @@ const kernel = [
     'envoyMark',
     'routeTable',
     'rulePriority',
+    'abandonAfter',
     'masqueradeMark',
     'nodeportAddresses',
     'masqueradeAll',

@@ -176,6 +176,13 @@ export const definitions = {
     description: 'priority of the routing rule for steered packets: before those that others have for pods',
     default: 5,
   },
+  abandonAfter: {
+    ...duration,
+    description:
+      "how long the kernel's rules stay before kube-proxy's without an agent; then what kube-proxy serves is its, and the kernel layer goes on with the rest; 0: for ever",
+    default: 3600e3,
+    defaultText: formatDuration(3600e3),
+  },
   masqueradeMark: {
     ...markBit,
     description: "packet mark bit of connections that get the node's address as their source",

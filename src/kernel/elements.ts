@@ -47,6 +47,12 @@ export type Transport = 'tcp' | 'udp' | 'sctp'
 /** Takes the whole node down to the kernel layer while it holds the table's own protocol. Only people change it. */
 export const overlaySwitch = 'overlay_off'
 
+/**
+ * Holds the table's own protocol for as long as somebody serves this node. The agent renews it; without one it times out,
+ * and our rules step behind those of kube-proxy.
+ */
+export const heartbeatSet = 'heartbeat'
+
 /** What is steered to Envoy. */
 export const overlaySets = ['envoy', 'envoy-external', 'envoy-local'] as const
 /** Chains and sets of single Service ports; affinity.ts. */

@@ -11,6 +11,7 @@ import type { Family } from './elements.ts'
 import type { KernelOptions } from './layer.ts'
 import { Mirror } from './mirror.ts'
 import { NftablesModel } from './model.ts'
+import { renewHeartbeat } from './nftables/heartbeat.ts'
 import { noPolicies, planNode, unknownSurroundings } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
 import { fixedPart } from './ruleset.ts'
@@ -152,7 +153,7 @@ function packetOf(
 function modelOf({ family, state, options }: Scene, toEnvoy = false): NftablesModel {
   const world = worlds[family]
   const model = new NftablesModel()
-  for (const each of ['ip', 'ip6'] as const) model.apply([fixedPart(each, options)])
+  for (const each of ['ip', 'ip6'] as const) model.apply([fixedPart(each, options), ...renewHeartbeat(each, 0)])
   const node = { addresses: [world.node], podCidrs: [] }
   const changes = [
     planNode(

@@ -56,6 +56,8 @@ export interface KernelOptions extends RulesetOptions, NodePlanOptions {
   readonly routeTable: number
   /** Of our routing rule. */
   readonly rulePriority: number
+  /** After so long without an agent our rules step behind kube-proxy's, in milliseconds; 0: never. */
+  readonly abandonAfter: number
   /** Words before each command, for tests; see `CommandPrefix`. */
   readonly prefix?: CommandPrefix
   /** The network namespace to write to, by its path, for tests; undefined for this process's own. `prefix` leads there, too. */

@@ -12,7 +12,7 @@ import { readSources } from './sources.ts'
 import { type Outcome, type Packet, type Surroundings, Trace, type TracedTable } from './tracer.ts'
 
 interface Table extends TracedTable {
-  /** The sets that packets fill. */
+  /** The sets whose elements come and go by themselves. */
   readonly dynamic: Set<string>
 }
 
@@ -103,9 +103,9 @@ export class NftablesModel {
 
   #declare({ table: { family }, sets, chains }: Extract<Operation, { do: 'declare' }>): void {
     const table = getOrAdd(this.#tables, family, () => ({ sets: new Map(), dynamic: new Set(), chains: new Map() }))
-    for (const { name, dynamicSize } of sets) {
+    for (const { name, dynamicSize, isTimed } of sets) {
       getOrAdd(table.sets, name, () => new Map())
-      if (dynamicSize !== undefined) table.dynamic.add(name)
+      if (dynamicSize !== undefined || isTimed) table.dynamic.add(name)
     }
     for (const chain of chains) {
       const rules = [...(table.chains.get(chain.name)?.rules ?? []), ...chain.rules]

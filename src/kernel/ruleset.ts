@@ -8,6 +8,7 @@
  *                  source ranges do not let in, also of what was steered
  *                  translate: not steered → services → endpoints-tcp-N, or affinity-… → DNAT
  *     output       refuse-local, translate-local: the same for the node's own processes, by redirect in place of TPROXY
+ *                  translate-abandoned, translate-local-abandoned: see below
  *     input        guard: Envoy's port is for what was steered or translated there, nothing else; and what a redirect
  *                  translated there reaches a transparent socket alone
  *     postrouting  hairpin: an endpoint that is its own client is masqueraded
@@ -15,6 +16,11 @@
  * `tproxy` matches only while a transparent socket listens on the target port: without one, the packet goes on to DNAT.
  * That is how a dead Envoy costs no new connection. Only new connections are looked up; a connection of Envoy's carries
  * the steering mark in its conntrack entry and stays with Envoy whatever happens to the overlay.
+ *
+ * Where no agent has renewed the heartbeat for `--abandon-after`, kube-proxy's rules come first: nothing is steered or
+ * refused any more, and the chains `…-abandoned`, behind kube-proxy's at priority dstnat, serve what nobody has translated
+ * there: the Services that kube-proxy does not have, and all of them where there is no kube-proxy. The kernel skips chains
+ * of type nat for a connection that one before has translated.
  *
  * `redirect` asks for no socket, so `guard` does: only CAP_NET_ADMIN (or CAP_NET_RAW) makes a socket transparent (ip(7)), so no
  * unprivileged process that takes the port of a dead Envoy gets connections of the node's processes.
@@ -24,7 +30,7 @@ import { createHash } from 'node:crypto'
 import type { ClientAddress } from '../services/clientaddress.ts'
 import { parseObjectName } from './affinity.ts'
 import { clientAddressChains, restoreChain } from './clientaddress.ts'
-import { type Family, familyNames, type OverlaySet, overlaySwitch, type SetName } from './elements.ts'
+import { type Family, familyNames, heartbeatSet, type OverlaySet, overlaySwitch, type SetName } from './elements.ts'
 import { type Chooser, chooserName, localPolicy, localSlots, markMasquerade, parseChooserName } from './external.ts'
 import {
   type MasqueradeOptions,
@@ -104,8 +110,19 @@ const notEnding: Statement = { kind: 'not ending' }
 /** The first packet of a client, also of one that conntrack does not see, and no packet of an open connection that it forgot. */
 const isSyn: Statement = { kind: 'first segment' }
 
-const refuseNew: Rule = [newConnection, goto('refuse-new')]
+/** An agent serves this node, or did so not long ago; or none did for too long. */
+const attended = inSet(['protocol'], heartbeatSet)
+const abandoned = notInSet(['protocol'], heartbeatSet)
+
+const refuseNew: Rule = [newConnection, attended, goto('refuse-new')]
 const refuseUnknown: Rule = [newConnection, goto('refuse-unknown')]
+
+/** What refuses comes here with what translates: before, a Service that kube-proxy has would be refused by what we had of it. */
+const serveAbandoned: readonly Rule[] = [
+  [attended, accept],
+  [{ kind: 'verdict', verdict: 'jump refuse-new' }],
+  [goto('service')],
+]
 
 /** An address of the node that opens node ports. */
 function nodePortAddress(family: Family): Rule {
@@ -149,6 +166,8 @@ const hooks = {
   output: { type: 'filter', hook: 'output', priority: 0 },
   refuseLocal: { type: 'filter', hook: 'output', priority: -149 },
   dstnatLocal: { type: 'nat', hook: 'output', priority: -100 },
+  abandoned: { type: 'nat', hook: 'prerouting', priority: -90 },
+  abandonedLocal: { type: 'nat', hook: 'output', priority: -90 },
   input: { type: 'filter', hook: 'input', priority: 0 },
   srcnat: { type: 'nat', hook: 'postrouting', priority: 100 },
 } as const satisfies Record<string, Hook>
@@ -202,6 +221,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     {
       name: 'steer-new',
       rules: [
+        [abandoned, accept],
         [isSwitchedOff, accept],
         [inSet(['saddr'], 'kernel-clients'), accept],
         [...maybeRestricted, accept],
@@ -241,8 +261,13 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     {
       name: 'translate',
       hook: hooks.dstnat,
-      rules: [[fromBridge, steered, ofTransport('tcp'), redirect], [steered, accept], [goto('service')]],
+      rules: [
+        [fromBridge, steered, ofTransport('tcp'), redirect],
+        [steered, accept],
+        [attended, goto('service')],
+      ],
     },
+    { name: 'translate-abandoned', hook: hooks.abandoned, rules: [[steered, accept], ...serveAbandoned] },
     { name: 'refuse-unknown-forwarded', hook: hooks.forward, rules: [refuseUnknown] },
     { name: 'refuse-unknown-local', hook: hooks.output, rules: [refuseUnknown] },
     // What Envoy has open to an endpoint that is to be reached by the kernel layer alone ends with its next packet.
@@ -257,10 +282,16 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       hook: hooks.dstnatLocal,
       rules: [
         [hasMark('meta', envoyMark), accept],
+        [abandoned, accept],
         [isSwitchedOff, goto('service')],
         ...[[inOverlay('envoy')], ...external].map(place => [...place, redirect]),
         [goto('service')],
       ],
+    },
+    {
+      name: 'translate-local-abandoned',
+      hook: hooks.abandonedLocal,
+      rules: [[hasMark('meta', envoyMark), accept], ...serveAbandoned],
     },
     {
       name: 'guard',

@@ -5,7 +5,7 @@ import { placesOf } from '../services/places.ts'
 import type { External, PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import { CommandError } from './command.ts'
-import { type Family, overlaySets, ownerOf, partsOf } from './elements.ts'
+import { type Family, heartbeatSet, overlaySets, ownerOf, partsOf } from './elements.ts'
 import type { Flush, Round } from './layer.ts'
 import { NftablesModel } from './model.ts'
 import { type NftClient, TransactionRefused } from './nftables/client.ts'
@@ -40,7 +40,7 @@ class ModelNft implements NftClient {
       throw new TransactionRefused({ message: (error as Error).message, code: 'ENOENT', names: [], isExact: true })
     }
     this.model = attempt
-    this.texts.push(operationsText(operations))
+    if (!operations.every(isOfHeartbeat)) this.texts.push(operationsText(operations))
     return 1
   }
 
@@ -92,6 +92,12 @@ class ModelNft implements NftClient {
   #check(): void {
     if (this.missing) throw new CommandError('nf_tables', 'permission', 'socket: EPERM')
   }
+}
+
+function isOfHeartbeat(operation: Operation): boolean {
+  return operation.do === 'flush set'
+    ? operation.name === heartbeatSet
+    : 'set' in operation && operation.set.name === heartbeatSet
 }
 
 class Agent {

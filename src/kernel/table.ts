@@ -5,9 +5,10 @@ import type { PolicyFacts } from '../services/policies.ts'
 import type { PortState } from '../services/port.ts'
 import { commandProblem } from './command.ts'
 import { staleFrontends } from './conntrack.ts'
-import { type Elements, type Family, nodeOwner, overlaySets } from './elements.ts'
+import { type Elements, type Family, heartbeatSet, nodeOwner, overlaySets } from './elements.ts'
 import { findDamage, findPresence } from './inspection.ts'
 import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from './layer.ts'
+import { heartbeatInterval, renewHeartbeat } from './nftables/heartbeat.ts'
 import type { Operation } from './nftables/operations.ts'
 import { switchOverlay } from './nftables/switch.ts'
 import type { ForeignChange } from './nftables/watch.ts'
@@ -187,11 +188,16 @@ export class KernelTables implements KernelLayer {
     const { comparisonMs = 300e3, comparisonShare = 0.01, presenceMs = 30e3 } = this.#options
     const looks = repeat(presence, presenceMs, 0.1)
     const comparisons = repeat(comparison, comparisonMs, comparisonShare)
+    const heartbeat = async () => {
+      if (this.#rounds.isMirrored) await this.#renewHeartbeat()
+    }
+    const heartbeats = repeat(heartbeat, heartbeatInterval(this.#options.abandonAfter), 0.1)
     const stopListening = this.#listen(changed => (changed === 'contents' ? comparisons : looks).soon())
     return () => {
       stopListening()
       looks.stop()
       comparisons.stop()
+      heartbeats.stop()
     }
   }
 
@@ -225,6 +231,8 @@ export class KernelTables implements KernelLayer {
       const sets = await this.#programs.nft.sets(family)
       const former = formerSets.filter(name => sets.includes(name))
       operations.push(...replacement(family, chains, former, this.#options))
+      // What another version has steered so far goes on.
+      if (!sets.includes(heartbeatSet)) operations.push(...renewHeartbeat(family, this.#options.abandonAfter))
       if (chains.length === 0 && this.#switchedOff.has(family)) operations.push(...switchOverlay(family, false))
     }
     if (operations.length > 0) await this.#programs.nft.apply(operations)
@@ -273,5 +281,12 @@ export class KernelTables implements KernelLayer {
     await this.#writeNode()
     await this.#writer.removeStale(owned)
     if (await this.#ports.writeAll()) await this.#writer.removeLeftovers(owned)
+    await this.#renewHeartbeat()
+  }
+
+  /** Only once all is as it shall be: what an agent left that is long gone stays behind kube-proxy's rules until then. */
+  async #renewHeartbeat(): Promise<void> {
+    const operations = this.#families.flatMap(family => renewHeartbeat(family, this.#options.abandonAfter))
+    await this.#programs.nft.apply(operations)
   }
 }

@@ -17,6 +17,7 @@ export const testOptions: KernelOptions = {
   targetPort: 1666,
   routeTable: 1666,
   rulePriority: 5,
+  abandonAfter: 3600e3,
   masqueradeMark: 0x4000,
   masqueradeAll: false,
   detectLocalMode: 'ClusterCIDR',

@@ -6,6 +6,7 @@ import type { PortState } from '../services/port.ts'
 import { transportOf } from './elements.ts'
 import { Mirror } from './mirror.ts'
 import { NftablesModel } from './model.ts'
+import { renewHeartbeat } from './nftables/heartbeat.ts'
 import { planNode, unknownSurroundings } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
 import { planRuleset } from './render.ts'
@@ -18,6 +19,7 @@ const envoyDead: Surroundings = { ...envoyAlive, listener: undefined }
 function modelOf(states: readonly PortState[]): NftablesModel {
   const model = new NftablesModel()
   model.apply(planRuleset(states, undefined, testOptions))
+  for (const family of ['ip', 'ip6'] as const) model.apply(renewHeartbeat(family, 0))
   return model
 }
 

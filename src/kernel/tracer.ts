@@ -105,7 +105,9 @@ export class Trace {
   #hook(hook: Hook['hook']): Exclude<Result, 'continue'> {
     const chains = [...(this.#table?.chains.values() ?? [])].filter(chain => chain.hook?.hook === hook)
     for (const { name, hook } of chains.sort((a, b) => a.hook!.priority - b.hook!.priority)) {
-      if (hook!.type === 'nat' && !this.#packet.isNew) continue
+      // The kernel asks no chain of type nat about a connection that one before has translated.
+      const isDestination = hook!.hook !== 'postrouting'
+      if (hook!.type === 'nat' && (!this.#packet.isNew || (isDestination && this.#isTranslated))) continue
       const result = this.#chain(name)
       if (result !== 'accept' && result !== 'continue') return result
     }

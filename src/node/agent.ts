@@ -64,6 +64,8 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   readonly envoyMark: number
   readonly routeTable: number
   readonly rulePriority: number
+  /** As in KernelOptions. */
+  readonly abandonAfter: number
   /** Where agent and Envoy listen on this node. */
   readonly reservedPorts: ReadonlySet<number>
   /** What writes the kernel layer. */

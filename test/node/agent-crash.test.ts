@@ -156,11 +156,11 @@ class Monitor {
     this.#log = log
   }
 
-  /** All changes but its own and those of the test of the path to Envoy, which has a table of its own. */
+  /** All changes but its own, the heartbeat, and those of the test of the path to Envoy, which has a table of its own. */
   async stop(): Promise<readonly string[]> {
     await this.#sees('after')
     await this.#child.stop()
-    return this.#lines().filter(line => !/^#|^$| ip (before|after)$| ip6? lightpath-path/.test(line))
+    return this.#lines().filter(line => !/^#|^$| ip (before|after)$| ip6? lightpath(-path| heartbeat)/.test(line))
   }
 
   /** Waits until it sees a change, and so all that were before. */

@@ -5,11 +5,12 @@ import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Pod } from '../../src/demo/network.ts'
 import { cleanupIptables } from '../../src/kernel/iptables/install.ts'
 import { IptablesLayer } from '../../src/kernel/iptables/layer.ts'
 import { IptablesPrograms } from '../../src/kernel/iptables/programs.ts'
-import type { Flush } from '../../src/kernel/layer.ts'
+import type { Flush, KernelOptions } from '../../src/kernel/layer.ts'
 import { noPolicies } from '../../src/kernel/node.ts'
 import { belowFromOutside, portState } from '../../src/kernel/testing.ts'
 import type { Problem } from '../../src/services/problem.ts'
@@ -39,9 +40,9 @@ for (const variant of ['nft', 'legacy'] as const)
     const dns6 = (...pods: Pod[]) => portState('a/dns/dns/IPv6', 'fd00:96::2', at(pods, 'ip6', ' 5353'), udp)
     const all = () => [web(near, far), web6(near, far), dns(far), dns6(far)]
 
-    async function run(): Promise<IptablesLayer> {
+    async function run(more: Partial<KernelOptions> = {}): Promise<IptablesLayer> {
       const next = new IptablesLayer(
-        { ...lab.options, prefix: prefix() },
+        { ...lab.options, ...more, prefix: prefix() },
         {
           flushed: flush => void flushes.push(flush),
           problems: (origin, found) => void (found.length > 0 ? problems.set(origin, found) : problems.delete(origin)),
@@ -61,7 +62,10 @@ for (const variant of ['nft', 'legacy'] as const)
 
     const saved = async () => {
       const tables = await Promise.all([onNode('iptables-save'), onNode('ip6tables-save')])
-      return `${tables.join('')}${await onNode('ipset', 'save')}`.replaceAll(/^#.*\n|\[\d+:\d+\]| initval \S+/gm, '')
+      return `${tables.join('')}${await onNode('ipset', 'save')}`.replaceAll(
+        /^#.*\n|\[\d+:\d+\]| initval \S+| timeout \d+/gm,
+        '',
+      )
     }
 
     before(async () => {
@@ -250,6 +254,55 @@ for (const variant of ['nft', 'legacy'] as const)
       assert.match(await lab.connect(client.netns, '10.96.0.1', 80), /^near /)
       assert.equal(await lab.ask(client.netns, 'ask', '10.96.0.2', '53', '40003'), `far ${client.ip}`)
       await set(web(near, far))
+    })
+
+    test('Without an agent for too long kube-proxy gets what it has, and the rest is served on; with one all is ours again', async () => {
+      const start = async (abandonAfter: number) => {
+        await layer.close()
+        layer = await run({ abandonAfter })
+        for (const state of [web(near), web6(near), portState('a/ours/http', '10.96.0.9', at([near], 'ip', ':8080'))]) {
+          layer.setPort(state)
+        }
+        layer.synced()
+        await layer.settled()
+      }
+      const answers = async (netns: string) => {
+        const told = []
+        for (const vip of ['10.96.0.1', 'fd00:96::1', '10.96.0.9']) {
+          told.push((await lab.connect(netns, vip, 80)).split(' ')[0])
+        }
+        return told
+      }
+      await start(3000)
+      await layer.close()
+      // Behind those of our rules that come first.
+      for (const chain of ['PREROUTING', 'OUTPUT']) {
+        const to = (vip: string) => [
+          '-t',
+          'nat',
+          '-I',
+          chain,
+          '2',
+          '-d',
+          vip,
+          '-p',
+          'tcp',
+          '--dport',
+          '80',
+          '-j',
+          'DNAT',
+        ]
+        await onNode('iptables', ...to('10.96.0.1'), '--to-destination', `${far.ip}:8080`)
+        await onNode('ip6tables', ...to('fd00:96::1'), '--to-destination', `[${far.ip6}]:8080`)
+      }
+      assert.deepEqual(await answers(client.netns), ['near', 'near', 'near'])
+      for (let tries = 0; /^add lightpath-beat/m.test(await onNode('ipset', 'save')); tries++) {
+        assert.ok(tries < 100, 'the heartbeat does not end')
+        await sleep(200)
+      }
+      for (const { netns } of [client, lab.node]) assert.deepEqual(await answers(netns), ['far', 'far', 'near'])
+      await start(3000)
+      assert.deepEqual(await answers(client.netns), ['near', 'near', 'near'])
     })
 
     test('cleanup leaves nothing, of ours alone', async () => {

@@ -37,9 +37,12 @@ describe('The tables', needsRoot, () => {
     await lab.tables.settled()
   }
 
-  const ruleset = () => lab.onNode('nft', 'list', 'ruleset')
+  /** But for the heartbeat, which ends at another time whenever it is looked at. */
+  const list = async (...flags: readonly string[]) =>
+    (await lab.onNode('nft', ...flags, 'list', 'ruleset')).replaceAll(/^\s*elements = \{ ip6? timeout .*\n/gm, '')
+  const ruleset = () => list()
   /** With handles, which change whenever something is written anew. */
-  const handles = () => lab.onNode('nft', '-a', 'list', 'ruleset')
+  const handles = () => list('-a')
 
   test('are written as translate shows them', async () => {
     await run([web, web6, dns])

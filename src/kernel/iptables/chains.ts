@@ -6,6 +6,7 @@
  *     nat     PREROUTING   LIGHTPATH-PRE     not steered → LIGHTPATH-SERVICES → LP-… → DNAT
  *             OUTPUT       LIGHTPATH-OUT     the same for the node's own processes, by REDIRECT
  *             POSTROUTING  LIGHTPATH-POST    an endpoint that is its own client is masqueraded
+ *             PREROUTING, OUTPUT  LIGHTPATH-LATE  behind kube-proxy's, where no agent was for too long; ruleset.ts has why
  *     filter  all          LIGHTPATH-REFUSE  no endpoints → reject or drop; what leads to no Service port → reject or drop
  *             OUTPUT       LIGHTPATH-ENVOY   where Envoy may not connect to → reset
  *             INPUT        LIGHTPATH-GUARD   Envoy's port is for what was steered or translated there, nothing else
@@ -32,6 +33,8 @@ export interface FixedChain {
   readonly rules: readonly string[]
   /** The chains of the system that lead here first of all, with a condition of the rule. */
   readonly from: readonly (readonly [chain: string, condition: string])[]
+  /** They lead here last of all instead. */
+  readonly isLast?: boolean
 }
 
 /**
@@ -70,7 +73,12 @@ export function overlaySwitch(family: Family): string {
   return `lightpath-off${family === 'ip' ? 4 : 6}`
 }
 
-/** Members of the switch that are all addresses together: a set of networks takes no /0. */
+/** Has all addresses for as long as an agent has renewed it: nftables/heartbeat.ts says what for. */
+export function heartbeatSet(family: Family): string {
+  return `lightpath-beat${family === 'ip' ? 4 : 6}`
+}
+
+/** Members of the switch, and of the heartbeat, that are all addresses together: a set of networks takes no /0. */
 export const everywhere = { ip: ['0.0.0.0/1', '128.0.0.0/1'], ip6: ['::/1', '8000::/1'] } as const
 
 /** Bounds a set; the kernel refuses more. */
@@ -81,7 +89,8 @@ export function renderSets(family: Family): string {
   const inet = family === 'ip' ? 'inet' : 'inet6'
   const create = (name: string, type: string) => `create ${name} ${type} family ${inet} maxelem ${maxMembers}\n`
   const sets = setNames.map(set => create(systemSetName(family, set), setTypes[set]))
-  return [...sets, create(overlaySwitch(family), 'hash:net')].join('')
+  const heartbeat = `create ${heartbeatSet(family)} hash:net family ${inet} maxelem ${maxMembers} timeout 0\n`
+  return [...sets, create(overlaySwitch(family), 'hash:net'), heartbeat].join('')
 }
 
 export function fixedChains(family: Family, options: RulesetOptions): readonly FixedChain[] {
@@ -89,6 +98,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
   const steering = bits(options.steeringMark)
   const inSet = (set: SetName, flags: string) => `-m set --match-set ${systemSetName(family, set)} ${flags}`
   const inOverlay = `-p tcp -m set ! --match-set ${overlaySwitch(family)} dst ${inSet('envoy', 'dst,dst')}`
+  const abandoned = `-m set ! --match-set ${heartbeatSet(family)} dst`
   const isNew = '-m conntrack --ctstate NEW'
   const newInOverlay = `${isNew} ${inOverlay}`
   const notKnown = `-m set ! --match-set ${systemSetName(family, 'known')} src`
@@ -105,6 +115,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
       name: 'LIGHTPATH-STEER',
       from: always('PREROUTING'),
       rules: [
+        `${isNew} ${abandoned} -j RETURN`,
         `${isNew} ${inSet('clients', 'src')} -j RETURN`,
         `${isNew} ${inSet('strict', 'src')} ${notKnown} -j RETURN`,
         `${newInOverlay} -j CONNMARK --set-xmark ${steering}`,
@@ -116,7 +127,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
       table: 'nat',
       name: 'LIGHTPATH-PRE',
       from: always('PREROUTING'),
-      rules: [`-m mark --mark ${steering} -j ACCEPT`, `-j ${servicesChain}`],
+      rules: [`-m mark --mark ${steering} -j ACCEPT`, `${abandoned} -j RETURN`, `-j ${servicesChain}`],
     },
     {
       table: 'nat',
@@ -124,7 +135,20 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
       from: always('OUTPUT'),
       rules: [
         `-m mark --mark ${bits(options.envoyMark)} -j ACCEPT`,
+        `${abandoned} -j RETURN`,
         `${inOverlay} -j REDIRECT --to-ports ${targetPort}`,
+        `-j ${servicesChain}`,
+      ],
+    },
+    {
+      table: 'nat',
+      name: 'LIGHTPATH-LATE',
+      from: always('PREROUTING', 'OUTPUT'),
+      isLast: true,
+      rules: [
+        `-m mark --mark ${steering} -j ACCEPT`,
+        `-m mark --mark ${bits(options.envoyMark)} -j ACCEPT`,
+        `-m set --match-set ${heartbeatSet(family)} dst -j RETURN`,
         `-j ${servicesChain}`,
       ],
     },

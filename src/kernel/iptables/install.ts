@@ -22,10 +22,13 @@ export function renderFixedPart(family: Family, saved: SavedRules, options: Rule
         // Naming a chain empties it.
         ...own.map(({ name }) => `:${name} - [0:0]`),
         ...own.flatMap(({ name, rules }) => rules.map(rule => `-A ${name} ${rule}`)),
-        ...own.flatMap(({ name, from }) =>
+        ...own.flatMap(({ name, from, isLast }) =>
           from
             .filter(([chain]) => !leads(jumps, chain, name))
-            .map(([chain, condition]) => `-I ${chain} ${condition === '' ? '' : `${condition} `}-j ${name}`),
+            .map(
+              ([chain, condition]) =>
+                `${isLast ? '-A' : '-I'} ${chain} ${condition === '' ? '' : `${condition} `}-j ${name}`,
+            ),
         ),
       ]
       return `*${table}\n${lines.join('\n')}\nCOMMIT\n`

@@ -13,6 +13,7 @@ import { type CommandError, commandProblem } from '../command.ts'
 import { removeStaleUdp, staleFrontends } from '../conntrack.ts'
 import type { Family } from '../elements.ts'
 import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from '../layer.ts'
+import { heartbeatInterval } from '../nftables/heartbeat.ts'
 import { type Surroundings, unknownSurroundings } from '../node.ts'
 import { Overlay, type VipPort } from '../overlay.ts'
 import { repeat } from '../repeat.ts'
@@ -24,7 +25,8 @@ import { familiesOf } from '../ruleset.ts'
 import { refusalsAtOnce, writeSplitting } from '../splitting.ts'
 import { StaleFlows } from '../stale-flows.ts'
 import { type Batch, batchOf, isOfOverlay, Members, renderBatch, sizesOf } from './batch.ts'
-import { overlaySwitch, renderSets, systemSetName } from './chains.ts'
+import { heartbeatSet, overlaySwitch, renderSets, systemSetName } from './chains.ts'
+import { renderHeartbeat } from './heartbeat.ts'
 import { findMissingPart, renderFixedPart } from './install.ts'
 import { isSwitchedOff, renderOverlaySwitch } from './overlay.ts'
 import { type PortRules, planPort, planSurroundings } from './ports.ts'
@@ -95,7 +97,12 @@ export class IptablesLayer implements KernelLayer {
   async start(): Promise<readonly VipPort[]> {
     this.#rounds.schedule()
     const { comparisonMs = 60e3, comparisonShare = 0.01 } = this.#options
-    this.#stopWatching = repeat(() => this.#compare(), comparisonMs, comparisonShare).stop
+    const comparisons = repeat(() => this.#compare(), comparisonMs, comparisonShare)
+    const heartbeats = repeat(() => this.#beat(), heartbeatInterval(this.#options.abandonAfter), 0.1)
+    this.#stopWatching = () => {
+      comparisons.stop()
+      heartbeats.stop()
+    }
     this.#routing.watch()
     await this.#rounds.attempted
     return this.#overlay.inherited
@@ -225,12 +232,25 @@ export class IptablesLayer implements KernelLayer {
   async #install(): Promise<void> {
     const off = (await this.#hasSwitch()) ? [] : this.#switchedOff
     const sets = [...this.#families.map(renderSets), ...off.map(family => renderOverlaySwitch(family, false))]
+    const before = await this.#programs.sets()
     await this.#programs.restoreSets(sets.join(''))
+    // What another version has steered so far goes on.
+    if (!this.#families.every(family => before.includes(heartbeatSet(family)))) await this.#renewHeartbeat()
     for (const family of this.#families) {
       const saved = await this.#programs.save(family)
       await this.#programs.restore(family, renderFixedPart(family, saved, this.#options))
     }
     await this.#routing.ensure()
+  }
+
+  async #beat(): Promise<void> {
+    if (this.#rounds.isMirrored) await this.#renewHeartbeat()
+  }
+
+  /** As KernelTables: only once all is as it shall be. */
+  async #renewHeartbeat(): Promise<void> {
+    const { abandonAfter } = this.#options
+    await this.#programs.restoreSets(this.#families.map(family => renderHeartbeat(family, abandonAfter)).join(''))
   }
 
   async #hasSwitch(): Promise<boolean> {
@@ -278,6 +298,7 @@ export class IptablesLayer implements KernelLayer {
     await writeSplitting(changes, refusalsAtOnce(), part => this.#write(part), refuse)
     const oldMembers = [...members].filter(member => isOurs(member, this.#families) && !this.#members.has(member))
     await this.#apply({ ...this.#unused(chains, name => !wanted.has(name)), oldMembers }, [])
+    await this.#renewHeartbeat()
   }
 
   /** What takes away those of the chains in the kernel that no port has. */

@@ -30,6 +30,8 @@ export interface Chain {
 export interface SetElement {
   readonly key: string
   readonly value: string
+  /** After which it ends by itself, in a set that is timed. */
+  readonly timeoutMs?: number
 }
 
 export type Operation =
@@ -73,7 +75,7 @@ function operationText(operation: Operation): string {
       return `delete table ${table}\n`
     case 'add':
     case 'delete': {
-      const elements = operation.elements.map(({ key, value }) => (value === '' ? key : `${key} : ${value}`))
+      const elements = operation.elements.map(elementText)
       return `${operation.do} element ${table} ${operation.set.name} { ${elements.join(', ')} }\n`
     }
     default: {
@@ -81,6 +83,11 @@ function operationText(operation: Operation): string {
       return `${verb} ${kind} ${table} ${operation.name}\n`
     }
   }
+}
+
+function elementText({ key, value, timeoutMs }: SetElement): string {
+  if (timeoutMs !== undefined) return `${key} timeout ${timeoutMs}ms`
+  return value === '' ? key : `${key} : ${value}`
 }
 
 function setText(family: Family, set: SetDefinition): string {

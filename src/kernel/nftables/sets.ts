@@ -2,6 +2,7 @@
 
 import {
   type Family,
+  heartbeatSet,
   overlaySets,
   overlaySwitch,
   policySets,
@@ -25,6 +26,8 @@ export interface SetDefinition {
   readonly isInterval?: boolean
   /** Filled by packets, with this many elements at the most, each for a time. */
   readonly dynamicSize?: number
+  /** Its elements may end by themselves. */
+  readonly isTimed?: boolean
 }
 
 const portOfVip = ['address', 'inet_proto', 'inet_service'] as const
@@ -43,6 +46,7 @@ export const fixedSets: readonly SetDefinition[] = [
   ...overlaySets.map(name => ({ name, key: ['address', 'inet_service'] }) as const),
   ...policySets.map(name => ({ name, key: ['address'] }) as const),
   { name: overlaySwitch, key: ['ether_type'] },
+  { name: heartbeatSet, key: ['ether_type'], isTimed: true },
 ]
 
 /** A map for each transport protocol, because nft 1.0.6 adds no rule for a map of `th dport` that exists already. */
@@ -62,13 +66,14 @@ const addressTypes = { ip: 'ipv4_addr', ip6: 'ipv6_addr' } as const satisfies Re
 
 /** The lines of its declaration. */
 export function declaration(family: Family, definition: SetDefinition): readonly string[] {
-  const { key, data, dynamicSize, isInterval, transport } = definition
+  const { key, data, dynamicSize, isInterval, isTimed, transport } = definition
   const types = (some: readonly KeyType[]) => some.map(type => typeText(family, type, transport)).join(' . ')
   const value = data === undefined ? '' : ` : ${data === 'verdict' ? data : types(data)}`
   return [
     `${transport === undefined ? 'type' : 'typeof'} ${types(key)}${value}`,
     ...(dynamicSize === undefined ? [] : [`size ${dynamicSize}`, 'flags dynamic,timeout']),
     ...(isInterval ? ['flags interval'] : []),
+    ...(isTimed ? ['flags timeout'] : []),
   ]
 }
 

@@ -41,7 +41,7 @@ export interface FoundSet {
   readonly types: SetTypes | undefined
   /** A part of a rule. */
   readonly isInline: boolean
-  /** Filled by packets. */
+  /** Its elements come and go by themselves: filled by packets, or timed. */
   readonly isDynamic: boolean
   /** How long an element lives, in seconds. */
   readonly timeoutSeconds: number | undefined
@@ -197,7 +197,7 @@ function foundSet(attributes: ReturnType<typeof readAttributes>): FoundSet {
     name: required(attributes.text(setAttributes.name), 'the name of a set'),
     types: isKnown ? { key, data, isInterval: (flags & setFlags.interval) !== 0 } : undefined,
     isInline: (flags & setFlags.anonymous) !== 0,
-    isDynamic: (flags & setFlags.dynamic) !== 0,
+    isDynamic: (flags & (setFlags.dynamic | setFlags.timeout)) !== 0,
     timeoutSeconds: timeout === undefined ? undefined : Number(timeout / 1000n),
   }
 }

@@ -17,6 +17,7 @@ export const elementAttributes = {
   key: 1,
   data: 2,
   flags: 3,
+  timeout: 4,
   userData: 6,
   keyEnd: 10,
   listElement: 1,
@@ -36,6 +37,7 @@ export function elementWriter(family: Family, set: SetDefinition) {
     if (set.isInterval) return void writeRange(writer, element)
     writer.nested(elementAttributes.listElement, item => {
       writeData(item, elementAttributes.key, writeValue(key, element.key))
+      if (element.timeoutMs !== undefined) item.be64(elementAttributes.timeout, BigInt(element.timeoutMs))
       // What is removed is named by its key.
       if (element.value === '') return
       if (set.data === 'verdict') writeVerdict(item, elementAttributes.data, verdictData(element.value as Verdict))

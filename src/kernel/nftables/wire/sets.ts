@@ -46,6 +46,7 @@ export function writeSet(writer: MessageWriter, family: Family, table: string, s
     setAttributes.flags,
     (set.data === undefined ? 0 : setFlags.map) |
       (set.isInterval ? setFlags.interval | (isConcatenated ? setFlags.concatenation : 0) : 0) |
+      (set.isTimed ? setFlags.timeout : 0) |
       (set.dynamicSize === undefined ? 0 : setFlags.timeout | setFlags.dynamic),
   )
   writer.be32(setAttributes.keyType, concatenatedNumber(key))
