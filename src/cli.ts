@@ -253,6 +253,31 @@ configured(
     ),
   )
 
+configured(
+  program
+    .command('uninstall')
+    .description(
+      'say what there is of Lightpath in the cluster, whatever is gone of it already; --yes hands the Services back to kube-proxy, ends agents and Envoys, cleans every node and removes the rest',
+    ),
+  ['kubeconfig'],
+)
+  .option('--yes', 'do it; without it only what was found is told')
+  .option('--force', 'also where the agents serve all Services and no pod of kube-proxy is seen')
+  .option('--image <IMAGE>', "with which nodes are cleaned (default: the agents', else one that the nodes have)")
+  .option('--timeout <SECONDS>', 'how long nodes may take to be clean', '300')
+  .option('--output <table|json>', 'for people or for programs', 'table')
+  .action(
+    run(async (config, _args, { yes, force, image, timeout, output }) =>
+      (await import('./commands/uninstall.ts')).runUninstall(config, {
+        yes: yes === true,
+        force: force === true,
+        image: typeof image === 'string' ? image : undefined,
+        timeout: String(timeout),
+        output: outputFormat(output),
+      }),
+    ),
+  )
+
 program
   .command('demo')
   .description(

@@ -12,7 +12,7 @@ const timeoutMs = 10_000
 const credentialsMs = 60_000
 
 /** Throws ApiError for an answer that is not 2xx, else what broke the connection. A PATCH is a JSON patch. */
-export type Ask = (method: 'GET' | 'POST' | 'PUT' | 'PATCH', path: string, body?: unknown) => Promise<Raw>
+export type Ask = (method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown) => Promise<Raw>
 
 export function kubernetesApi(kubeconfig: string | undefined): Ask {
   const config = loadKubeConfig(kubeconfig)

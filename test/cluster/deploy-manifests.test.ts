@@ -47,7 +47,7 @@ const all = ['client-address', 'kube-proxy-free', 'prometheus'].map(name => `com
 before(async () => {
   if (options.skip !== undefined) return
   await server.start()
-  await server.makeNamespaces({ 'lightpath-system': {} })
+  await server.makeNamespaces({ 'lightpath-system': {}, 'lightpath-cleanup': {} })
 })
 
 after(() => server.stop())

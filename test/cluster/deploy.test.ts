@@ -115,6 +115,11 @@ describe('make deploy', { skip }, () => {
     const load = await someLoad()
     await cluster.deploy('down')
     await losesNothing(load)
+    await isGone()
+  })
+
+  /** kube-proxy serves, and neither a node nor the cluster has anything of ours. */
+  const isGone = async () => {
     for (const node of nodes) {
       const answer = await cluster.curl(node, 'http://whoami')
       assert.match(answer, /^HTTP\/1.1 200/)
@@ -128,11 +133,24 @@ describe('make deploy', { skip }, () => {
     }
     const left = await cluster.kubectl(
       'get',
-      'clusterroles,clusterrolebindings,mutatingwebhookconfigurations',
+      'clusterroles,clusterrolebindings,mutatingwebhookconfigurations,namespaces',
       '-o',
       'name',
     )
     assert.doesNotMatch(left, /lightpath/)
+  }
+
+  test('one command gives every Service back, and leaves nothing, after somebody deleted the namespace', async () => {
+    await cluster.deploy('up')
+    await cluster.kubectl('label', 'service', 'whoami', `${proxyName}=lightpath.cloud`)
+    for (const node of nodes) await reachesEnvoy(node)
+    await cluster.kubectl('delete', 'namespace', 'lightpath-system', '--timeout', '120s')
+    const load = await cluster.load(1, await cluster.url('whoami'), '--rate', '50', '--connections', '5', '--fresh')
+    await cluster.deploy('down')
+    await losesNothing([load])
+    const labels = await cluster.kubectl('get', 'services', '-A', '-l', proxyName, '-o', 'name')
+    assert.equal(labels.trim(), '')
+    await isGone()
   })
 
   test('make deploy SERVICES=all serves a cluster without kube-proxy, and endpoints see the client, which each node proves', async () => {

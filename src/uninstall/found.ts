@@ -1,0 +1,121 @@
+/** What there is of an installation, whichever part of it is gone. It only reads. */
+
+import { type Raw, rawList, rawObject } from '../services/raw.ts'
+import { ApiError } from '../sources/api-server.ts'
+import { type Found as FoundService, findServices } from '../webhook/adopt.ts'
+import type { Ask } from '../webhook/api.ts'
+import { list } from '../webhook/list.ts'
+import {
+  accessObjects,
+  admissionObjects,
+  cleanupNamespace,
+  daemonSetPath,
+  namespacePath,
+  ourNamespace,
+} from './objects.ts'
+
+export interface Installation {
+  /** By the paths of the API. */
+  readonly admission: readonly string[]
+  readonly access: readonly string[]
+  readonly hasNamespace: boolean
+  /** A cleanup of before that waits for nodes, or was interrupted. */
+  readonly hasCleanup: boolean
+  readonly agents: boolean
+  readonly envoys: boolean
+  /** Those that have our label. */
+  readonly services: readonly FoundService[]
+  /** The agents serve all Services: there need be no kube-proxy. */
+  readonly servesAll: boolean
+  /** Linux nodes on which no pod of a kube-proxy is. */
+  readonly withoutKubeProxy: readonly string[]
+  /** The command's own, that nodes have; undefined where none is found. */
+  readonly image: string | undefined
+  readonly nodes: readonly NodeFound[]
+}
+
+export interface NodeFound {
+  readonly name: string
+  readonly isReady: boolean
+}
+
+/** Undefined where there is none, also where the API does not know the kind. */
+export async function get(ask: Ask, path: string): Promise<Raw | undefined> {
+  try {
+    return await ask('GET', path)
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 404) return undefined
+    throw error
+  }
+}
+
+export async function findInstallation(ask: Ask): Promise<Installation> {
+  const there = async (paths: readonly string[]) => {
+    const found: string[] = []
+    for (const path of paths) if (await get(ask, path)) found.push(path)
+    return found
+  }
+  const agents = await get(ask, daemonSetPath(ourNamespace, 'node'))
+  const nodes = await list(ask, '/api/v1/nodes', 'labelSelector=kubernetes.io/os%3Dlinux')
+  const kubeProxies = await list(ask, '/api/v1/pods', 'labelSelector=k8s-app%3Dkube-proxy')
+  const withKubeProxy = new Set(kubeProxies.map(({ spec }) => rawObject(spec).nodeName))
+  const services = await findServices(ask, 'back')
+  return {
+    admission: await there(admissionObjects),
+    access: await there(accessObjects),
+    hasNamespace: (await get(ask, namespacePath(ourNamespace))) !== undefined,
+    hasCleanup: (await get(ask, namespacePath(cleanupNamespace))) !== undefined,
+    agents: agents !== undefined,
+    envoys: (await get(ask, daemonSetPath(ourNamespace, 'proxy'))) !== undefined,
+    services: services.filter(({ left }) => left === undefined),
+    servesAll: agents !== undefined && argumentsOf(agents).findLast(isScope) !== '--services=labelled',
+    withoutKubeProxy: nodes.map(nameOf).filter(name => !withKubeProxy.has(name)),
+    image: (agents && imageOf(agents)) ?? imageOnNodes(nodes),
+    nodes: nodes.map(node => ({ name: nameOf(node), isReady: isReady(node) })),
+  }
+}
+
+function nameOf({ metadata }: Raw): string {
+  return String(rawObject(metadata).name)
+}
+
+export function isReady({ status }: Raw): boolean {
+  return rawList(rawObject(status).conditions).some(condition => {
+    const { type, status } = rawObject(condition)
+    return type === 'Ready' && status === 'True'
+  })
+}
+
+function isScope(argument: string): boolean {
+  return argument.startsWith('--services=')
+}
+
+function containerOf(daemonSet: Raw): Raw {
+  const { spec } = rawObject(rawObject(daemonSet.spec).template)
+  return rawObject(rawList(rawObject(spec).containers)[0])
+}
+
+function argumentsOf(daemonSet: Raw): readonly string[] {
+  return rawList(containerOf(daemonSet).args).map(String)
+}
+
+function imageOf(daemonSet: Raw): string | undefined {
+  const { image } = containerOf(daemonSet)
+  return typeof image === 'string' ? image : undefined
+}
+
+/** The kubelet tells which images a node has. The one that most have; of those alike the last by name. */
+export function imageOnNodes(nodes: readonly Raw[]): string | undefined {
+  const counts = new Map<string, number>()
+  for (const { status } of nodes) {
+    const names = rawList(rawObject(status).images).flatMap(image => rawList(rawObject(image).names).map(String))
+    for (const name of new Set(names)) {
+      if (/(^|\/)lightpath:[^@]+$/.test(name)) counts.set(name, (counts.get(name) ?? 0) + 1)
+    }
+  }
+  const most = Math.max(...counts.values())
+  return [...counts.keys()]
+    .filter(name => counts.get(name) === most)
+    .sort()
+    .at(-1)
+}

@@ -1,0 +1,188 @@
+/**
+ * Takes Lightpath out of a cluster, in the order in which nothing is lost: no new Service is handed over, those that exist go
+ * back to kube-proxy while the agents still serve them, Envoys end when their connections have, then the agents, then what is
+ * in the kernel of every node, then the rest. Whatever is gone already is passed over, so that it can be repeated.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Raw, rawList, rawObject } from '../services/raw.ts'
+import { ApiError } from '../sources/api-server.ts'
+import { findServices, move } from '../webhook/adopt.ts'
+import type { Ask } from '../webhook/api.ts'
+import { list } from '../webhook/list.ts'
+import { get, type Installation, isReady } from './found.ts'
+import { cleanupNamespace, cleanupObjects, daemonSetPath, namespacePath, ourNamespace } from './objects.ts'
+
+export interface UninstallOptions {
+  /** With which the nodes are cleaned. */
+  readonly image: string
+  /** How long each node may take to be clean. */
+  readonly timeoutMs: number
+  /** What is being done now, for people. */
+  readonly say: (what: string) => void
+}
+
+export interface Uninstalled {
+  /** In words, in the order in which it was done; empty where nothing was there but nodes. */
+  readonly done: readonly string[]
+  readonly cleanNodes: readonly string[]
+  /** Nodes that are not known to be clean, and why. */
+  readonly otherNodes: readonly { readonly name: string; readonly reason: string }[]
+  /** Services that still have the label, and why. */
+  readonly failedServices: readonly { readonly name: string; readonly reason: string }[]
+}
+
+/** Envoy's terminationGracePeriodSeconds, and a minute more. */
+const envoysMs = 660e3
+const agentsMs = 90e3
+/** kube-proxy may hear of a Service later than the agent does. */
+const handOverMs = 10e3
+const pollMs = 1000
+/** A Service that others change at the same time is tried so often. */
+const tries = 5
+
+export async function uninstall(ask: Ask, found: Installation, options: UninstallOptions): Promise<Uninstalled> {
+  const done: string[] = []
+  for (const path of found.admission) if (await remove(ask, path)) done.push(`removed ${shortOf(path)}`)
+  const { moved, failedServices } = await handBack(ask, found, options)
+  if (moved > 0) {
+    done.push(`handed ${moved} Services back to kube-proxy`)
+    if (found.agents) await sleep(handOverMs)
+  }
+  for (const [component, ms, what] of [
+    ['proxy', envoysMs, 'the Envoys end when their connections have, which takes 10 minutes at most'],
+    ['node', agentsMs, 'the agents end'],
+  ] as const) {
+    if (await remove(ask, daemonSetPath(ourNamespace, component))) done.push(`removed DaemonSet lightpath-${component}`)
+    await podsGone(ask, component, ms, () => options.say(what))
+  }
+  const nodes = await cleanNodes(ask, found, options)
+  done.push(`cleaned ${nodes.cleanNodes.length} of ${found.nodes.length} nodes`)
+  options.say('the rest is removed')
+  for (const path of found.access) if (await remove(ask, path)) done.push(`removed ${shortOf(path)}`)
+  // What waits for nodes that are away goes on.
+  for (const name of nodes.otherNodes.length > 0 ? [ourNamespace] : [ourNamespace, cleanupNamespace]) {
+    const wasThere = await remove(ask, namespacePath(name))
+    await gone(ask, namespacePath(name), agentsMs)
+    if (wasThere && name === ourNamespace) done.push(`removed namespace ${name}`)
+  }
+  return { done, failedServices, ...nodes }
+}
+
+/** Whether it was there. */
+async function remove(ask: Ask, path: string): Promise<boolean> {
+  if (!(await get(ask, path))) return false
+  try {
+    await ask('DELETE', path)
+  } catch (error) {
+    // 409: a namespace that is being deleted already.
+    if (!(error instanceof ApiError && (error.code === 404 || error.code === 409))) throw error
+  }
+  return true
+}
+
+/** `/apis/…/clusterroles/lightpath-node` → `clusterroles/lightpath-node` */
+export function shortOf(path: string): string {
+  return path.split('/').slice(-2).join('/')
+}
+
+async function handBack(ask: Ask, { services }: Installation, { say }: UninstallOptions) {
+  if (services.length > 0) say(`${services.length} Services are handed back to kube-proxy`)
+  const failures = new Map<string, string>()
+  let moved = 0
+  let left = services
+  for (let attempt = 0; left.length > 0 && attempt < tries; attempt++) {
+    failures.clear()
+    for (const service of left) {
+      try {
+        await move(ask, 'back', service)
+        moved++
+      } catch (error) {
+        failures.set(`${service.namespace}/${service.name}`, (error as Error).message)
+      }
+    }
+    if (failures.size === 0) break
+    left = (await findServices(ask, 'back')).filter(({ left }) => left === undefined)
+  }
+  return { moved, failedServices: [...failures].map(([name, reason]) => ({ name, reason })) }
+}
+
+async function podsGone(ask: Ask, component: string, ms: number, say: () => void): Promise<void> {
+  const query = `labelSelector=${encodeURIComponent(`app.kubernetes.io/name=lightpath,app.kubernetes.io/component=${component}`)}`
+  const left = () => list(ask, `${namespacePath(ourNamespace)}/pods`, query)
+  let pods = await left()
+  if (pods.length > 0) say()
+  for (const deadline = Date.now() + ms; pods.length > 0; pods = await left()) {
+    // A node that is away keeps its pod: what runs there, if anything does, ends when it is back.
+    if (Date.now() > deadline) return
+    await sleep(pollMs)
+  }
+}
+
+async function gone(ask: Ask, path: string, ms: number): Promise<void> {
+  for (const deadline = Date.now() + ms; await get(ask, path); await sleep(pollMs)) {
+    if (Date.now() > deadline) throw new Error(`${shortOf(path)} is still being removed after ${ms / 1000} s`)
+  }
+}
+
+async function cleanNodes(ask: Ask, found: Installation, { image, timeoutMs, say }: UninstallOptions) {
+  say(`cleaning ${found.nodes.length} nodes with ${image}`)
+  const objects = cleanupObjects(image)
+  // One that was interrupted may have begun with another image.
+  await remove(ask, daemonSetPath(cleanupNamespace, 'cleanup'))
+  await create(ask, '/api/v1/namespaces', objects.namespace)
+  const { metadata } = await create(ask, `/apis/apps/v1/namespaces/${cleanupNamespace}/daemonsets`, objects.daemonSet)
+  const { uid } = rawObject(metadata)
+  const clean = new Set<string>()
+  const expected = found.nodes.filter(node => node.isReady)
+  const deadline = Date.now() + timeoutMs
+  let reasons: ReadonlyMap<string, string> = new Map()
+  for (;;) {
+    const pods = await list(ask, `${namespacePath(cleanupNamespace)}/pods`)
+    const current = pods.filter(pod => ownerOf(pod) === uid)
+    for (const pod of current.filter(isReady)) clean.add(String(rawObject(pod.spec).nodeName))
+    reasons = new Map(current.map(pod => [String(rawObject(pod.spec).nodeName), whyWaiting(pod.status)]))
+    if (expected.every(({ name }) => clean.has(name)) || Date.now() > deadline) break
+    await sleep(pollMs)
+  }
+  const others = found.nodes.filter(({ name }) => !clean.has(name))
+  const otherNodes = others.map(({ name, isReady }) => ({
+    name,
+    reason: isReady ? (reasons.get(name) ?? 'no pod of lightpath-cleanup has come') : 'the node is not ready',
+  }))
+  return { cleanNodes: [...clean].sort(), otherNodes }
+}
+
+/** Tried again where a namespace of the name is just going. */
+async function create(ask: Ask, path: string, object: object): Promise<Raw> {
+  for (const deadline = Date.now() + agentsMs; ; await sleep(pollMs)) {
+    try {
+      return await ask('POST', path, object)
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error
+      const isThere = error.code === 409 && path.endsWith('/namespaces')
+      if (isThere && !(await isGoing(ask))) return {}
+      const isPassing = error.code === 409 || error.code === 403
+      if (!isPassing || Date.now() > deadline) throw error
+    }
+  }
+}
+
+async function isGoing(ask: Ask): Promise<boolean> {
+  const { metadata } = (await get(ask, namespacePath(cleanupNamespace))) ?? {}
+  return rawObject(metadata).deletionTimestamp !== undefined
+}
+
+function ownerOf({ metadata }: Raw): unknown {
+  return rawObject(rawList(rawObject(metadata).ownerReferences)[0]).uid
+}
+
+/** What the kubelet says of the container that cleans. */
+function whyWaiting(status: unknown): string {
+  const { phase, initContainerStatuses } = rawObject(status)
+  const { state, lastState } = rawObject(rawList(initContainerStatuses)[0])
+  const { reason, message } = rawObject(rawObject(state).waiting)
+  const { exitCode } = rawObject(rawObject(lastState).terminated)
+  const failed = exitCode === undefined ? '' : `; lightpath cleanup ended with ${exitCode}, its log says why`
+  return `${message ?? reason ?? `pod is ${phase}`}${failed}`
+}
