@@ -68,6 +68,7 @@ configured(
     'envoyPortsPerService',
     'envoyPortsPerNamespace',
     'drainTime',
+    'accessLogRate',
     'logLevel',
   ],
 ).action(run(async config => (await import('./commands/node.ts')).runNode(config)))

@@ -3,7 +3,7 @@ import { Agent } from '../node/agent.ts'
 import { watchBlockingChains } from '../node/foreign/chains.ts'
 import { watchForeignMarks } from '../node/foreign/marks.ts'
 import { keepSettings, settingsGroups } from '../node/kernelsettings.ts'
-import { createLog, type Log } from '../observe/log.ts'
+import { createLog, type Log, standardOutput } from '../observe/log.ts'
 import { RecentLines } from '../observe/recent.ts'
 import { findMarkUses } from '../preflight/marks.ts'
 import { type Note, noteOf } from '../services/note.ts'
@@ -36,6 +36,7 @@ export async function runNode(given: Config): Promise<void> {
       pathTest,
       families: familiesOf(config),
       reservedPorts: reservedPorts(config),
+      writeAccessLog: standardOutput(),
     },
     await createSource(config, log),
     log,

@@ -15,6 +15,7 @@ import {
   duration,
   hex,
   interfaceName,
+  lineRate,
   markBit,
   names,
   oneOf,
@@ -286,6 +287,12 @@ export const definitions = {
     description:
       'MiB of memory that Envoy may have in use, for `bootstrap`; from 80 % of it on the kernel layer serves. Its container needs a quarter more',
     default: 2048,
+  },
+  accessLogRate: {
+    ...lineRate,
+    description:
+      'lines a second that the access log has of a Service port on this node, ten times as many at once; five times as many of all ports of a namespace',
+    default: 50,
   },
   drainTime: {
     ...duration,

@@ -37,6 +37,13 @@ export const duration: Shape<number> = {
   accepts: 'a duration such as 500ms, 30s or 10m',
 }
 
+/** More than 10,000 lines, 5 MB, nobody reads. */
+export const lineRate: Shape<number> = {
+  placeholder: 'NUMBER',
+  parse: text => (/^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 10_000 ? Number(text) : undefined),
+  accepts: 'a number from 1 to 10000',
+}
+
 export const onOff: Shape<boolean> = {
   placeholder: 'on|off',
   parse: value => (value === 'on' || value === 'off' ? value === 'on' : undefined),

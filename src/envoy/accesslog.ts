@@ -1,25 +1,35 @@
 /**
- * The access log: one JSON object a line on Envoy's standard output.
+ * The access log: what Envoy sends the agent of a request, by OpenTelemetry's protocol on the socket of xDS. The agent writes
+ * the lines (observe/accesslog/), since Envoy has no bound of its own for them by Service port: its filter for that
+ * (`process_ratelimit`) has one bucket for a listener, which Service ports share.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/observability/access_log/usage
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/access_loggers/open_telemetry/v3/logs_service.proto
  */
 
-import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf'
+import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Settings } from '../services/settings.ts'
+import { xdsClusterName } from './ads.ts'
 import {
   type AccessLogFilterSchema,
   type AccessLogSchema,
   ComparisonFilter_Op,
 } from './api/envoy/config/accesslog/v3/accesslog_pb.js'
-import { StdoutAccessLogSchema } from './api/envoy/extensions/access_loggers/stream/v3/stream_pb.js'
-import { any } from './encoding.ts'
+import { OpenTelemetryAccessLogConfigSchema } from './api/envoy/extensions/access_loggers/open_telemetry/v3/logs_service_pb.js'
+import { any, duration } from './encoding.ts'
 
 type AccessLogs = MessageInitShape<typeof AccessLogSchema>[]
 type Filter = MessageInitShape<typeof AccessLogFilterSchema>
 
-const common: JsonObject = {
+/** Unit separator, which no header may have. */
+const fieldSeparator = '\u001f'
+
+type Format = Readonly<Record<string, string>>
+
+/** The cluster has the id of the Service port, so that all of them share one format. */
+const owner = '%UPSTREAM_CLUSTER_RAW%'
+
+const common: Format = {
   time: '%START_TIME%',
-  // The cluster has the id of the Service port, so that all of them share one format.
-  service: '%UPSTREAM_CLUSTER_RAW%',
   client: '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%',
   endpoint: '%UPSTREAM_HOST%',
   flags: '%RESPONSE_FLAGS%',
@@ -29,16 +39,19 @@ const common: JsonObject = {
   durationMs: '%DURATION%',
 }
 
+/** Of each worker, before it sends what it has. What the agent does not take in time is dropped. */
+const sending = { bufferBytes: 65_536, everyMs: 1000, timeoutMs: 5000 }
+
 /** What a client writes is cut: a request may have 1 MiB of headers, and whoever calls what fails fills the log of all. */
-const httpFormat: JsonObject = {
+const httpFormat: Format = {
   ...common,
   protocol: '%PROTOCOL%',
-  method: '%REQ(:METHOD):32%',
-  host: '%REQ(:AUTHORITY):128%',
-  path: '%REQ(:PATH):256%',
   code: '%RESPONSE_CODE%',
   details: '%RESPONSE_CODE_DETAILS%',
   attempts: '%UPSTREAM_REQUEST_ATTEMPT_COUNT%',
+  method: '%REQ(:METHOD):32%',
+  host: '%REQ(:AUTHORITY):128%',
+  path: '%REQ(:PATH):256%',
   requestId: '%REQ(X-REQUEST-ID):64%',
 }
 
@@ -74,16 +87,35 @@ export function tcpAccessLog(which: Settings['accessLog']): AccessLogs {
   return accessLog(which, { ...common, protocol: 'TCP' }, failed)
 }
 
-function accessLog(which: Settings['accessLog'], format: JsonObject, errors: Filter): AccessLogs {
+function accessLog(which: Settings['accessLog'], format: Format, errors: Filter): AccessLogs {
   if (which === 'false') return []
   const log: AccessLogs[number] = {
-    name: 'envoy.access_loggers.stdout',
-    configType: {
-      case: 'typedConfig',
-      value: any(StdoutAccessLogSchema, {
-        accessLogFormat: { case: 'logFormat', value: { format: { case: 'jsonFormat', value: format } } },
-      }),
-    },
+    name: 'envoy.access_loggers.open_telemetry',
+    configType: { case: 'typedConfig', value: logger(format) },
   }
   return [which === 'errors' ? { ...log, filter: errors } : log]
+}
+
+/**
+ * Two attributes: whose line it is, and all else in one, names and values, since each attribute takes Envoy half a kilobyte of
+ * every listener.
+ */
+function logger(format: Format) {
+  const attribute = (key: string, text: string) =>
+    ({ key, value: { value: { case: 'stringValue', value: text } } }) as const
+  const values = [
+    attribute('service', owner),
+    attribute(Object.keys(format).join(fieldSeparator), Object.values(format).join(fieldSeparator)),
+  ]
+  return any(OpenTelemetryAccessLogConfigSchema, {
+    logName: 'access',
+    disableBuiltinLabels: true,
+    grpcService: {
+      targetSpecifier: { case: 'envoyGrpc', value: { clusterName: xdsClusterName } },
+      timeout: duration(sending.timeoutMs),
+    },
+    attributes: { values },
+    bufferSizeBytes: sending.bufferBytes,
+    bufferFlushInterval: duration(sending.everyMs),
+  })
 }

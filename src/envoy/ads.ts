@@ -6,3 +6,6 @@ export const fromAds: MessageInitShape<typeof ConfigSourceSchema> = {
   configSourceSpecifier: { case: 'ads', value: {} },
   resourceApiVersion: ApiVersion.V3,
 }
+
+/** The cluster that is the agent, in every bootstrap. */
+export const xdsClusterName = 'xds'

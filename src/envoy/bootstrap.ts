@@ -4,7 +4,7 @@ import { create, createRegistry, type JsonObject, type MessageInitShape, toJson 
 import { type ClientAddress, clientAddressKey, firstOwnPort } from '../services/clientaddress.ts'
 import { pipeAddress } from './address.ts'
 import { adminCluster, adminListener, adminRuntimeLayer } from './adminlistener.ts'
-import { fromAds } from './ads.ts'
+import { fromAds, xdsClusterName } from './ads.ts'
 import { type Bootstrap, BootstrapSchema } from './api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { Cluster_DiscoveryType, type ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
 import type { BindConfigSchema } from './api/envoy/config/core/v3/address_pb.js'
@@ -15,7 +15,7 @@ import {
 } from './api/envoy/config/core/v3/config_source_pb.js'
 import type { SocketOptionSchema } from './api/envoy/config/core/v3/socket_option_pb.js'
 import type { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
-import { StdoutAccessLogSchema } from './api/envoy/extensions/access_loggers/stream/v3/stream_pb.js'
+import { OpenTelemetryAccessLogConfigSchema } from './api/envoy/extensions/access_loggers/open_telemetry/v3/logs_service_pb.js'
 import { HealthCheckSchema } from './api/envoy/extensions/filters/http/health_check/v3/health_check_pb.js'
 import { LocalRateLimitSchema } from './api/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.js'
 import { LuaPerRouteSchema, LuaSchema } from './api/envoy/extensions/filters/http/lua/v3/lua_pb.js'
@@ -126,16 +126,14 @@ const registry = createRegistry(
   LocalRateLimitSchema,
   LuaPerRouteSchema,
   LuaSchema,
+  OpenTelemetryAccessLogConfigSchema,
   OriginalDstSchema,
   OriginalSrcSchema,
   PreserveCaseFormatterConfigSchema,
   PreviousHostsPredicateSchema,
   RouterSchema,
-  StdoutAccessLogSchema,
   TcpProxySchema,
 )
-
-export const xdsClusterName = 'xds'
 
 const adsConfig: MessageInitShape<typeof ApiConfigSourceSchema> = {
   apiType: ApiConfigSource_ApiType.DELTA_GRPC,
@@ -155,6 +153,9 @@ const adsConfig: MessageInitShape<typeof ApiConfigSourceSchema> = {
   ],
 }
 
+/** To the agent at a time: xDS, and parts of the access log of 64 KiB, which wait for an agent that is busy. */
+const mostRequests = 64
+
 function xdsCluster({ sockets }: Options): MessageInitShape<typeof ClusterSchema> {
   const endpoint = {
     hostIdentifier: { case: 'endpoint', value: { address: pipeAddress(xdsSocket(sockets)) } },
@@ -164,6 +165,7 @@ function xdsCluster({ sockets }: Options): MessageInitShape<typeof ClusterSchema
     clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.STATIC },
     connectTimeout: duration(1000),
     loadAssignment: { clusterName: xdsClusterName, endpoints: [{ lbEndpoints: [endpoint] }] },
+    circuitBreakers: { thresholds: [{ maxRequests: mostRequests }] },
     typedExtensionProtocolOptions: {
       'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': any(HttpProtocolOptionsSchema, {
         upstreamProtocolOptions: {

@@ -15,7 +15,7 @@ import {
   HttpConnectionManagerSchema,
   ScopedRouteConfigurationsListSchema,
 } from './api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
-import { type BootstrapOptions, bootstrap, xdsClusterName } from './bootstrap.ts'
+import { type BootstrapOptions, bootstrap } from './bootstrap.ts'
 import { type Resource, type TypeUrl, typeUrls } from './resource.ts'
 
 /**
@@ -31,12 +31,11 @@ export function staticBootstrap(resources: readonly Resource[], options: Bootstr
 
   const result = bootstrap(options)
   result.dynamicResources = undefined
-  result.staticResources!.clusters = [
-    ...result.staticResources!.clusters.filter(({ name }) => name !== xdsClusterName),
+  result.staticResources!.clusters.push(
     ...of(typeUrls.cluster).map(({ name, encode }) =>
       staticCluster(fromBinary(ClusterSchema, encode()), decode(endpoints.get(name))),
     ),
-  ]
+  )
   result.staticResources!.listeners.push(
     ...of(typeUrls.listener).map(({ encode }) => staticListener(fromBinary(ListenerSchema, encode()), routes, bind)),
   )

@@ -17,6 +17,7 @@ import { type NodePlanOptions, nodePortRanges } from '../kernel/node.ts'
 import { LayerPerFamily } from '../kernel/perfamily.ts'
 import { migratesRequests } from '../kernel/sysctl.ts'
 import { KernelTables } from '../kernel/table.ts'
+import { AccessLog } from '../observe/accesslog/accesslog.ts'
 import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/kubeproxy-metrics.ts'
 import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
@@ -75,6 +76,10 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   /** Whether it may change, once the client's address is proven to work. */
   readonly provesClientAddress: boolean
   readonly drainTime: number
+  /** Lines a second of a Service port. */
+  readonly accessLogRate: number
+  /** Takes the lines of the access log, each with its newline. */
+  readonly writeAccessLog: (line: string) => void
   readonly envoyPortsPerService: number
   readonly envoyPortsPerNamespace: number
   /** Whether the path from pods to Envoy is tested; without, it counts as open. */
@@ -111,6 +116,7 @@ export class Agent {
   readonly #source: Source
   readonly #programming: Programming
   readonly #endings: Endings
+  readonly #accessLog: AccessLog
   readonly #handovers = new Handovers(service => this.#update(this.table.release(service), performance.now()))
   #clientAddress: ClientAddressChoice
   #xds: Retried<XdsServer> | undefined
@@ -136,6 +142,12 @@ export class Agent {
       knowledge: { tellsPods: source.needPods !== undefined, podRanges: options.clusterCidr },
     })
     this.metrics = this.#createMetrics()
+    this.#accessLog = new AccessLog({
+      rate: options.accessLogRate,
+      write: options.writeAccessLog,
+      onLeftOut: servicePort => this.metrics.leftOutOfAccessLog.inc({ service_port: servicePort }),
+      onProblems: (origin, problems) => this.problems.set(origin, problems),
+    })
     this.#programming = new Programming(this.metrics.programming, log)
     this.kubeProxyMetrics = createKubeProxyMetrics(this.metrics.registry, options.families, () => this.table.states())
     this.health = new SyncHealth(options.families)
@@ -243,6 +255,7 @@ export class Agent {
     this.envoy.stop()
     this.#redirectPort.stop()
     this.moves.stop()
+    this.#accessLog.stop()
     await this.path.stop()
     await this.#podRules.stop()
     await this.#proof.stop()
@@ -344,7 +357,14 @@ export class Agent {
       start: async () => {
         prepareSocketDirectory(directory, envoyUser)
         const where = { path: xdsSocket(directory), group: envoyUser, users }
-        return startXdsServer({ store, forAdmitted, ...where, observer: this.envoy, log: this.#log })
+        return startXdsServer({
+          store,
+          forAdmitted,
+          ...where,
+          observer: this.envoy,
+          log: this.#log,
+          onAccessLog: request => this.#accessLog.take(request),
+        })
       },
       problem: error =>
         problem('LP302', 'xDS server', error.message, 'the kernel layer serves all Services; it is tried again'),

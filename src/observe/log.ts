@@ -43,6 +43,12 @@ export function createLog(level: LogLevel, recent?: RecentLines, output?: (line:
   }
 }
 
+/** Writes lines there, each with its newline, before it returns: nothing piles up in memory where nobody reads. */
+export function standardOutput(): (line: string) => void {
+  const output = pino.destination(1)
+  return line => void output.write(line)
+}
+
 function levelName(label: string): { level: string } {
   return { level: label }
 }

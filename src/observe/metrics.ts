@@ -130,6 +130,12 @@ export function createMetrics(readings: Readings) {
       help: 'How often somebody else had changed the nftables tables, and they were mended.',
       registers,
     }),
+    leftOutOfAccessLog: new Counter({
+      name: 'lightpath_access_log_left_out_total',
+      help: 'Lines that the access log does not have because there were too many, by Service port.',
+      labelNames: ['service_port'],
+      registers: [services],
+    }),
     refusals: new Counter({
       name: 'lightpath_xds_refusals_total',
       help: 'Resources that Envoy refused, by Service port.',

@@ -29,6 +29,7 @@ export function noteOf(problem: Problem): Note {
 function reasonOf({ code, object }: Problem): string {
   if (code === 'LP211') return 'VIPTaken'
   if (code === 'LP301') return 'RefusedByEnvoy'
+  if (code === 'LP306') return 'AccessLogCut'
   if (code === 'LP401') return 'RefusedByKernel'
   if (code === 'LP402') return 'PathToEnvoyBlocked'
   if (code === 'LP403') return 'KernelSettingRefused'

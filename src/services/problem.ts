@@ -34,6 +34,7 @@ export type ProblemCode =
   | 'LP303' // Envoy's bootstrap does not fit the agent's configuration
   | 'LP304' // Envoy is short of memory
   | 'LP305' // another process listens on Envoy's port
+  | 'LP306' // lines of the access log left out
   | 'LP401' // nftables refused or is missing
   | 'LP402' // connections of pods do not reach Envoy on this node
   | 'LP403' // a setting of the node's kernel cannot be written

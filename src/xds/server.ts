@@ -1,10 +1,14 @@
-/** The delta Aggregated Discovery Service over gRPC: one `Client` a stream, requests decoded, responses as bytes. */
+/**
+ * The delta Aggregated Discovery Service over gRPC: one `Client` a stream, requests decoded, responses as bytes. Beside it on the
+ * same socket is the service that takes what Envoys have for the access log.
+ */
 
 import { chmodSync, chownSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { fromBinary } from '@bufbuild/protobuf'
 import {
   type handleBidiStreamingCall,
+  type handleUnaryCall,
   logVerbosity,
   Server,
   ServerCredentials,
@@ -66,6 +70,8 @@ export interface XdsServerOptions extends Partial<ClientOptions> {
   readonly group?: number
   readonly observer: XdsObserver
   readonly log: XdsLog
+  /** Takes an ExportLogsServiceRequest of OpenTelemetry. Throws where it is none. */
+  readonly onAccessLog?: (request: Uint8Array) => void
 }
 
 type Settings = XdsServerOptions & ClientOptions
@@ -108,6 +114,21 @@ const service = {
   },
 } as const
 
+const accessLogService = {
+  export: {
+    path: '/opentelemetry.proto.collector.logs.v1.LogsService/Export',
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: asIs,
+    requestDeserialize: asIs,
+    responseSerialize: asIs,
+    responseDeserialize: asIs,
+  },
+} as const
+
+/** An ExportLogsServiceResponse: all is accepted. */
+const allTaken = new Uint8Array()
+
 const socketMode = 0o660
 /** How long clients may take to let go of the server when it stops. */
 const drainMs = 1000
@@ -141,6 +162,15 @@ export async function startXdsServer(given: XdsServerOptions): Promise<XdsServer
     session.onEnd(() => sessions.delete(id))
   }
   server.addService(service, { deltaAggregatedResources: handle } as unknown as UntypedServiceImplementation)
+  const takeAccessLog: handleUnaryCall<Uint8Array, Uint8Array> = ({ request }, answer) => {
+    try {
+      options.onAccessLog?.(request)
+      answer(null, allTaken)
+    } catch (error) {
+      answer({ code: status.INVALID_ARGUMENT, details: String(error) })
+    }
+  }
+  server.addService(accessLogService, { export: takeAccessLog } as unknown as UntypedServiceImplementation)
   const connections = new Map<Socket, number>()
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
   const listener = createServer(connection => {

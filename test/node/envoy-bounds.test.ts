@@ -5,8 +5,9 @@ import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { get } from '../../src/observe/plainhttp.ts'
+import { defaultSettings } from '../../src/services/settings.ts'
 import { aPortState } from '../../src/services/testing.ts'
-import { eventually, exchange, httpEndpoint, serve, servicePort } from './envoy.ts'
+import { eventually, exchange, freePort, httpEndpoint, serve, servicePort } from './envoy.ts'
 
 /** Resident, in kB. */
 function memoryOf(pid: number): number {
@@ -44,6 +45,53 @@ test('a line of the access log has what matters of a request, however much of it
   assert.equal(line!.path, `/${'x'.repeat(255)}`)
   assert.ok(JSON.stringify(line).length < 1200, JSON.stringify(line))
 })
+
+test('a Service port that fails all the time has so many lines in the access log, and costs another none of its own', async t => {
+  const { port: endpoint } = await httpEndpoint(t, (_, response) => response.writeHead(500).end())
+  // On one listener.
+  const port = { name: 'http', protocol: 'TCP', port: await freePort() } as const
+  const states = ['loud', 'quiet'].map((namespace, i) =>
+    aPortState({
+      id: `${namespace}/s/http`,
+      vip: `127.9.8.${i + 1}`,
+      port,
+      endpoints: [{ ip: '127.0.0.1', port: endpoint }],
+      settings: { ...defaultSettings, retryEnabled: false },
+    }),
+  )
+  const { accessLog, leftOut, problems, output } = await serve(t, states, { accessLogRate: 2 })
+  // What is no UTF-8 is no reason for a line of Envoy's own either.
+  const [loud, quiet] = states.map(
+    ({ vip }) =>
+      () =>
+        askOnce(vip, port.port, 'X-Request-Id: \xff\xfe\r\n'),
+  )
+  const linesOf = (service: string) => accessLog().filter(line => line.service === service)
+  for (let i = 0; i < 10; i++) await Promise.all(Array.from({ length: 20 }, loud!))
+  for (let i = 0; i < 5; i++) await quiet!()
+  await eventually(
+    () => linesOf('quiet/s/http').length === 5,
+    () => JSON.stringify(accessLog()),
+  )
+  const { length } = linesOf('loud/s/http')
+  // 20 at once and two a second.
+  assert.ok(length >= 20 && length < 100, `${length} lines`)
+  assert.deepEqual([...leftOut], [['loud/s/http', 200 - length]])
+  const [told] = problems.get('access log loud/s/http')!
+  assert.deepEqual([told!.code, told!.object], ['LP306', 'Service loud/s'])
+  assert.equal(problems.size, 1)
+  assert.equal(output(), '')
+})
+
+/** A request with a connection of its own; the header's characters are bytes. Resolves when it has ended. */
+function askOnce(address: string, port: number, header: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, address)
+    socket.write(`GET / HTTP/1.1\r\nHost: a\r\n${header}Connection: close\r\n\r\n`, 'latin1')
+    socket.on('error', reject).on('close', () => resolve())
+    socket.resume()
+  })
+}
 
 /** Requests whose headers never end, 960 kB each. Ends them. */
 function unfinished(t: TestContext, port: number, count: number): () => void {

@@ -11,10 +11,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { findEnvoy } from '../../src/envoy/find.ts'
 import { startEnvoy } from '../../src/envoy/process.ts'
 import { configurationOf, type TellOptions } from '../../src/envoy/resources.ts'
-import { adminSocket, canarySocket, type UnixAddress } from '../../src/envoy/sockets.ts'
+import { adminSocket, canarySocket, type UnixAddress, xdsSocket } from '../../src/envoy/sockets.ts'
 import { staticBootstrap } from '../../src/envoy/static.ts'
+import { AccessLog } from '../../src/observe/accesslog/accesslog.ts'
 import type { EnvoyProtocol, PortState } from '../../src/services/port.ts'
+import type { Problem } from '../../src/services/problem.ts'
 import { defaultSettings, type Settings } from '../../src/services/settings.ts'
+import { startXdsServer, type XdsObserver } from '../../src/xds/server.ts'
+import { ResourceStore } from '../../src/xds/store.ts'
 
 export async function envoyPath(): Promise<string> {
   const found = await findEnvoy()
@@ -64,6 +68,12 @@ export interface RunningEnvoy {
   readonly canary: UnixAddress
   /** The access log's lines so far. */
   accessLog(): readonly AccessLogLine[]
+  /** Lines that it does not have, by Service port. */
+  readonly leftOut: ReadonlyMap<string, number>
+  /** What Envoy itself has written. */
+  output(): string
+  /** What is wrong with the access log. */
+  readonly problems: ReadonlyMap<string, readonly Problem[]>
 }
 
 export type AccessLogLine = Readonly<Record<string, string | number | null>>
@@ -73,13 +83,51 @@ interface ServeOptions extends TellOptions {
   readonly bind?: boolean
   /** See `BootstrapOptions`. */
   readonly heapBytes?: number
+  /** Lines a second of a Service port. Default more than any. */
+  readonly accessLogRate?: number
+}
+
+/** Takes the access log of an Envoy, as the agent does, until the test ends. */
+async function startAccessLog(t: TestContext, directory: string, rate = 10_000) {
+  const lines: string[] = []
+  const leftOut = new Map<string, number>()
+  const problems = new Map<string, readonly Problem[]>()
+  const log = new AccessLog({
+    rate,
+    write: line => lines.push(line),
+    onLeftOut: port => leftOut.set(port, (leftOut.get(port) ?? 0) + 1),
+    onProblems: (origin, found) => problems.set(origin, found),
+  })
+  const server = await startXdsServer({
+    store: new ResourceStore(),
+    path: xdsSocket(directory),
+    observer: nobody,
+    log: { info() {}, warn() {} },
+    onAccessLog: request => log.take(request),
+  })
+  t.after(() => {
+    log.stop()
+    return server.stop()
+  })
+  return { lines, leftOut, problems }
+}
+
+const nobody: XdsObserver = {
+  connected() {},
+  acknowledged() {},
+  gone() {},
+  refused() {},
+  settled() {},
+  admitted() {},
+  unknown() {},
+  disconnected() {},
 }
 
 /** Serves the Service ports until the test ends. */
 export async function serve(
   t: TestContext,
   states: readonly PortState[],
-  { bind = true, heapBytes, ...options }: ServeOptions = {},
+  { bind = true, heapBytes, accessLogRate, ...options }: ServeOptions = {},
 ): Promise<RunningEnvoy> {
   const directory = await mkdtemp(join(tmpdir(), 'lightpath-envoy-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
@@ -91,13 +139,10 @@ export async function serve(
   )
   const envoy = await startEnvoy(await envoyPath(), bootstrap, directory)
   t.after(() => envoy.stop())
-  const accessLog = () =>
-    readFileSync(envoy.logFile, 'utf8')
-      .split('\n')
-      .filter(line => line.startsWith('{'))
-      .map(line => JSON.parse(line) as AccessLogLine)
+  const { lines, ...cut } = await startAccessLog(t, directory, accessLogRate)
+  const accessLog = () => lines.map(line => JSON.parse(line) as AccessLogLine)
   const [admin, canary] = [adminSocket({ directory }, 1), canarySocket({ directory }, 1)]
-  return { pid: envoy.pid, admin, canary, accessLog }
+  return { pid: envoy.pid, admin, canary, accessLog, output: () => readFileSync(envoy.logFile, 'utf8'), ...cut }
 }
 
 export interface TestEndpoint {

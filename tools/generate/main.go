@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
-	stdout "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
+	otel "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/open_telemetry/v3"
 	healthcheck "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	localratelimit "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
@@ -36,7 +36,7 @@ import (
 
 var roots = []protoreflect.FileDescriptor{
 	bootstrap.File_envoy_config_bootstrap_v3_bootstrap_proto,
-	stdout.File_envoy_extensions_access_loggers_stream_v3_stream_proto,
+	otel.File_envoy_extensions_access_loggers_open_telemetry_v3_logs_service_proto,
 	healthcheck.File_envoy_extensions_filters_http_health_check_v3_health_check_proto,
 	localratelimit.File_envoy_extensions_filters_http_local_ratelimit_v3_local_rate_limit_proto,
 	lua.File_envoy_extensions_filters_http_lua_v3_lua_proto,

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
+import fc from 'fast-check'
+import type { Problem } from '../../services/problem.ts'
+import { AccessLog } from './accesslog.ts'
+
+const separator = '\u001f'
+
+/** As Envoy sends lines of these Service ports: resource logs, scope logs, records, attributes. */
+function requestOf(lines: readonly (readonly [owner: string, fields: Readonly<Record<string, string>>])[]): Uint8Array {
+  const field = (number: number, bytes: Uint8Array | string) => {
+    const writer = new BinaryWriter().tag(number, WireType.LengthDelimited)
+    return (typeof bytes === 'string' ? writer.string(bytes) : writer.bytes(bytes)).finish()
+  }
+  const attribute = (name: string, value: string) =>
+    field(6, Buffer.concat([field(1, name), field(2, field(1, value))]))
+  const records = lines.map(([owner, fields]) => {
+    const time = new BinaryWriter().tag(1, WireType.Bit64).fixed64(1n).finish()
+    const rest = attribute(Object.keys(fields).join(separator), Object.values(fields).join(separator))
+    return field(2, Buffer.concat([time, attribute('service', owner), rest]))
+  })
+  return field(1, field(2, Buffer.concat(records)))
+}
+
+function accessLog(rate: number, calmMs?: number) {
+  const lines: string[] = []
+  const leftOut: string[] = []
+  const problems = new Map<string, readonly Problem[]>()
+  const log = new AccessLog({
+    rate,
+    write: line => lines.push(line),
+    onLeftOut: port => leftOut.push(port),
+    onProblems: (origin, found) => problems.set(origin, found),
+    calmMs,
+  })
+  const take = (owner: string, times = 1, fields = {}) =>
+    log.take(requestOf(Array.from({ length: times }, () => [owner, fields])))
+  return { log, take, lines, leftOut, problems }
+}
+
+test('a line is JSON with numbers as such, without what there is not, and with nothing that harms a terminal', () => {
+  const { take, lines } = accessLog(1)
+  take('shop/web/http', 1, { code: '503', durationMs: '12', host: '-', path: '/"a\u001b[2J\u202e' })
+  assert.equal(
+    lines.join(''),
+    '{"service":"shop/web/http","code":503,"durationMs":12,"host":null,"path":"/\\"a\\u001b[2J\\u202e"}\n',
+  )
+})
+
+test('of a Service port there are ten seconds’ lines at once, and another has all of its own', () => {
+  const { take, lines, leftOut } = accessLog(2)
+  take('loud/web/http', 100)
+  take('quiet/web/http', 5)
+  assert.equal(lines.filter(line => line.includes('loud/')).length, 20)
+  assert.equal(lines.filter(line => line.includes('quiet/')).length, 5)
+  assert.deepEqual([leftOut.length, new Set(leftOut)], [80, new Set(['loud/web/http'])])
+})
+
+test('many ports of a namespace have five times as many lines together', () => {
+  const { take, lines } = accessLog(2)
+  for (let i = 0; i < 50; i++) take(`loud/web/http-${i}`, 10)
+  assert.equal(lines.length, 100)
+  take('quiet/web/http')
+  assert.equal(lines.length, 101)
+})
+
+test('the next line says how many are missing before it', async () => {
+  const { take, lines } = accessLog(50)
+  take('a/b/http', 507)
+  await sleep(100)
+  take('a/b/http')
+  assert.match(lines.at(-1)!, /"leftOut":[1-7]\}\n$/)
+})
+
+test('the Service is told while lines are left out, and no longer', async t => {
+  const { log, take, problems } = accessLog(1, 100)
+  t.after(() => log.stop())
+  take('a/b/http', 11)
+  const [told] = problems.get('access log a/b/http')!
+  assert.deepEqual([told!.code, told!.object], ['LP306', 'Service a/b'])
+  await sleep(300)
+  assert.deepEqual(problems.get('access log a/b/http'), [])
+})
+
+test('whatever bytes come, they are lines or an error', () => {
+  const { log } = accessLog(1)
+  const good = requestOf([['a/b/http', { code: '500' }]])
+  const bytes = fc.oneof(
+    fc.uint8Array({ maxLength: 200 }),
+    fc.tuple(fc.nat(good.length - 1), fc.nat(255)).map(([at, byte]) => good.with(at, byte)),
+    fc.nat(good.length).map(end => good.slice(0, end)),
+  )
+  fc.assert(
+    fc.property(bytes, request => {
+      try {
+        log.take(request)
+      } catch (error) {
+        assert.ok(error instanceof Error)
+      }
+    }),
+  )
+  log.stop()
+})

@@ -1,0 +1,110 @@
+/**
+ * The access log of this node's Envoys: a line of JSON for each request or connection that is to be logged, at most so many
+ * a second of a Service port and of a namespace. Whoever calls what fails would fill the log of all otherwise.
+ */
+
+import { namespaceOf, portPartOf, serviceKeyOf } from '../../services/port.ts'
+import { type Problem, problem } from '../../services/problem.ts'
+import { printableJson } from '../../text/printable.ts'
+import { Buckets } from '../buckets.ts'
+import { type LogRecord, readRecords } from './records.ts'
+
+export interface AccessLogOptions {
+  /** Lines a second of a Service port; ten times as many at once. */
+  readonly rate: number
+  /** Takes the lines, each with its newline. */
+  readonly write: (line: string) => void
+  /** A line of the Service port was left out. */
+  readonly onLeftOut: (servicePort: string) => void
+  readonly onProblems: (origin: string, problems: readonly Problem[]) => void
+  /** After so long without a line that was left out the problem is over, milliseconds. Default a minute. */
+  readonly calmMs?: number
+}
+
+/** Of the Service ports of a namespace together, in place of those of one. */
+const portsOfNamespace = 5
+const burstSeconds = 10
+const aMinute = 60e3
+
+const numbers = new Set(['bytesReceived', 'bytesSent', 'durationMs', 'code', 'attempts'])
+/** How Envoy writes that there is none. */
+const none = '-'
+
+export class AccessLog {
+  readonly #options: AccessLogOptions
+  readonly #ofPort: Buckets
+  readonly #ofNamespace: Buckets
+  /** Lines left out of each Service port since its last line. */
+  readonly #leftOut = new Map<string, number>()
+  /** Ends the problem of each Service port. */
+  readonly #calm = new Map<string, NodeJS.Timeout>()
+
+  constructor(options: AccessLogOptions) {
+    this.#options = options
+    const buckets = (rate: number) => new Buckets({ burst: rate * burstSeconds, refillMs: 1000 / rate })
+    this.#ofPort = buckets(options.rate)
+    this.#ofNamespace = buckets(options.rate * portsOfNamespace)
+  }
+
+  /** @param request as an Envoy sent it (records.ts) @throws where it is none */
+  take(request: Uint8Array): void {
+    for (const record of readRecords(request)) this.#takeRecord(record)
+  }
+
+  stop(): void {
+    for (const timer of this.#calm.values()) clearTimeout(timer)
+  }
+
+  #takeRecord(record: LogRecord): void {
+    const { owner } = record
+    const isWithin = this.#ofPort.take(owner) !== undefined && this.#ofNamespace.take(namespaceOf(owner)) !== undefined
+    const leftOut = this.#leftOut.get(owner) ?? 0
+    if (!isWithin) {
+      this.#leftOut.set(owner, leftOut + 1)
+      this.#options.onLeftOut(owner)
+      this.#tell(owner)
+      return
+    }
+    this.#leftOut.delete(owner)
+    this.#options.write(lineOf(record, leftOut))
+  }
+
+  #tell(owner: string): void {
+    const { onProblems, rate, calmMs = aMinute } = this.#options
+    const origin = `access log ${owner}`
+    const running = this.#calm.get(owner)
+    if (running) return void running.refresh()
+    onProblems(origin, [leftOutProblem(owner, rate)])
+    const over = () => {
+      this.#calm.delete(owner)
+      this.#leftOut.delete(owner)
+      onProblems(origin, [])
+    }
+    this.#calm.set(owner, setTimeout(over, calmMs).unref())
+  }
+}
+
+function lineOf(record: LogRecord, leftOut: number): string {
+  const fields = record.fields().map(([name, text]) => [name, typed(name, text)])
+  return printableJson(
+    `${JSON.stringify(Object.fromEntries(leftOut > 0 ? [...fields, ['leftOut', leftOut]] : fields))}\n`,
+  )
+}
+
+function typed(name: string, text: string): string | number | null {
+  // No flag is a flag of Envoy's own writing.
+  if (text === none && name !== 'flags') return null
+  return numbers.has(name) ? Number(text) : text
+}
+
+function leftOutProblem(owner: string, rate: number): Problem {
+  const isService = owner.includes('/')
+  const object = isService ? `Service ${serviceKeyOf(owner)}` : 'access log'
+  const whose = isService ? `port ${portPartOf(owner)}` : 'what has no Service'
+  return problem(
+    'LP306',
+    object,
+    `${whose} has more lines in the access log of this node than ${rate} a second, or its namespace has`,
+    'the rest is left out and counted (lightpath_access_log_left_out_total): see why its requests fail, set access-log: false, or raise --access-log-rate',
+  )
+}

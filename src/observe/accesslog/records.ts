@@ -1,0 +1,74 @@
+/**
+ * What an Envoy sends of its access log (envoy/accesslog.ts): OpenTelemetry's ExportLogsServiceRequest, read no further than
+ * needed. Of a Service port that fails all the time most lines are left out, and all that is read of such a line is whose it is.
+ * https://github.com/open-telemetry/opentelemetry-proto/blob/v1.10.0/opentelemetry/proto/logs/v1/logs.proto
+ */
+
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
+
+export interface LogRecord {
+  /** The first attribute's value: the id of a Service port. */
+  readonly owner: string
+  /** Names and values of all attributes, in order. One may be several, names and values each with a separator between them. */
+  fields(): readonly (readonly [name: string, value: string])[]
+}
+
+/** Field numbers. */
+const resourceLogs = 1
+const scopeLogs = 2
+const logRecords = 2
+const attributes = 6
+const key = 1
+const value = 2
+const stringValue = 1
+
+/** Unit separator. */
+const separator = '\u001f'
+
+/** @throws where the bytes are no protobuf */
+export function* readRecords(request: Uint8Array): Iterable<LogRecord> {
+  for (const resource of submessages(request, resourceLogs)) {
+    for (const scope of submessages(resource, scopeLogs)) {
+      for (const record of submessages(scope, logRecords)) yield read(record)
+    }
+  }
+}
+
+function read(record: Uint8Array): LogRecord {
+  const [first] = submessages(record, attributes)
+  return {
+    owner: first ? readAttribute(first)[1] : '',
+    fields: () => [...submessages(record, attributes)].map(readAttribute).flatMap(apart),
+  }
+}
+
+function readAttribute(bytes: Uint8Array): readonly [name: string, text: string] {
+  return [text(bytes, key), text(submessage(bytes, value), stringValue)]
+}
+
+function apart([names, values]: readonly [string, string]): readonly (readonly [string, string])[] {
+  const each = values.split(separator)
+  return names.split(separator).map((name, i) => [name, each[i] ?? ''])
+}
+
+function text(bytes: Uint8Array, field: number): string {
+  // What is no UTF-8 becomes U+FFFD: a client may write any bytes.
+  return Buffer.from(submessage(bytes, field)).toString('utf8')
+}
+
+const nothing = new Uint8Array()
+
+function submessage(bytes: Uint8Array, field: number): Uint8Array {
+  for (const found of submessages(bytes, field)) return found
+  return nothing
+}
+
+/** The values of a length-delimited field, which are views of the same memory. */
+function* submessages(bytes: Uint8Array, field: number): Iterable<Uint8Array> {
+  const reader = new BinaryReader(bytes)
+  while (reader.pos < reader.len) {
+    const [number, type] = reader.tag()
+    if (number === field && type === WireType.LengthDelimited) yield reader.bytes()
+    else reader.skip(type, number)
+  }
+}
