@@ -34,6 +34,13 @@ export class Claims {
   readonly #owners = new Map<string, Claimant>()
   /** Those that another goes before, in the order in which they get it. */
   readonly #waiting = new Map<string, Claimant[]>()
+  /** How many claims of a Service, by namespace/name, another goes before. */
+  readonly #waitingOf = new Map<string, number>()
+
+  /** Whether something that the Service claims is another's. */
+  hasLosses(service: string): boolean {
+    return this.#waitingOf.has(service)
+  }
 
   /** The port state that owns it in place of this one, if any. */
   otherOwner(key: string, id: string): string | undefined {
@@ -82,17 +89,28 @@ export class Claims {
     const waiting = this.#waiting.get(key) ?? []
     waiting.splice(placeOf(waiting, later), 0, later)
     this.#waiting.set(key, waiting)
+    this.#count(later, 1)
   }
 
   #release(key: string, claimant: Claimant): void {
     const waiting = this.#waiting.get(key) ?? []
-    if (compare(this.#owners.get(key)!, claimant) !== 0) waiting.splice(placeOf(waiting, claimant), 1)
-    else {
+    if (compare(this.#owners.get(key)!, claimant) !== 0) {
+      waiting.splice(placeOf(waiting, claimant), 1)
+      this.#count(claimant, -1)
+    } else {
       const next = waiting.shift()
       if (next) this.#owners.set(key, next)
       else this.#owners.delete(key)
+      if (next) this.#count(next, -1)
     }
     if (waiting.length === 0) this.#waiting.delete(key)
+  }
+
+  #count({ id }: Claimant, by: number): void {
+    const service = serviceKeyOf(id)
+    const count = (this.#waitingOf.get(service) ?? 0) + by
+    if (count === 0) this.#waitingOf.delete(service)
+    else this.#waitingOf.set(service, count)
   }
 }
 

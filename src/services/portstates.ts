@@ -24,7 +24,7 @@ export interface Circumstances {
   readonly here: Here
   readonly namespace: Namespace | undefined
   readonly obstacles: OutsideObstacles
-  readonly claims: Pick<Claims, 'otherOwner'>
+  readonly claims: Pick<Claims, 'otherOwner' | 'hasLosses'>
   /** @param isForEnvoy a port is, as far as it does not depend on its endpoints */
   readonly barFor: (isForEnvoy: boolean) => Bar | undefined
   /** How many places the Service has in Envoy, of those that it wants (`envoyPlacesOf`). */
@@ -91,25 +91,27 @@ export function portStatesOf(
     return fits
   }
   let isOver = false
-  const known = new Map(before.map(state => [state.id, state]))
+  const knownAt = finderOf(before)
+  const hasLosses = claims.hasLosses(`${namespace}/${name}`)
   const whyNotOutside = ({ port }: PortOfFamily, settings: Settings, outside: Outside | undefined) =>
     whyNotExternal(service, port, inNamespace, settings, obstacles) ??
     (takes(outside ? addressesOf(outside).length : 0) ? undefined : tooManyPorts)
-  for (const one of wanted) {
+  for (const [index, one] of wanted.entries()) {
     const { id, port, family, vip } = one
-    const owner = claims.otherOwner(claimKey({ ip: vip }, port, family), id)
+    const owner = hasLosses ? claims.otherOwner(claimKey({ ip: vip }, port, family), id) : undefined
     if (owner !== undefined) {
       problems.addMade(() => taken(service, `${hostPort(vip, port.port)}/${port.protocol}`, port, owner))
       continue
     }
     const settings = settingsOf(read, port)
-    const outside = ownedOutside(service, one, claims, problems)
+    const known = knownAt(id, index)
+    const outside = hasLosses ? ownedOutside(service, one, claims, problems) : one.outside
     let why = whyKernelOf(port)
     if (why === undefined && !takes(1)) {
       why = tooManyPorts
       isOver = true
     }
-    const { reserved, ...choice } = choices.of(port, family, outside, known.get(id))
+    const { endpoints, answering, onlyElsewhere, external: chosen, reserved } = choices.of(port, family, outside, known)
     for (const endpoint of reserved) problems.addMade(() => reservedEndpoint(service, port, endpoint))
     const whyNot = settings.external ? whyNotOutside(one, settings, outside) : undefined
     // Both families of a port have the same problem.
@@ -117,16 +119,39 @@ export function portStatesOf(
       problems.addMade(() => notExternal(service, port, read, whyNot))
       told.add(portLabel(port))
     }
-    const layer = chooseLayer(port, settings, why, choice.endpoints)
-    const external = choice.external && {
-      ...choice.external,
-      layer: chooseExternalLayer(layer, choice.external, settings, whyNot),
-    }
-    const next = { id, namespace, name, port, family, vip, settings, layer, ...choice, external, affinitySeconds }
-    ports.push(reuse(known.get(id), next))
+    const layer = chooseLayer(port, settings, why, endpoints)
+    const external = chosen && { ...chosen, layer: chooseExternalLayer(layer, chosen, settings, whyNot) }
+    ports.push(
+      reuse(known, {
+        id,
+        namespace,
+        name,
+        port,
+        family,
+        vip,
+        settings,
+        layer,
+        endpoints,
+        answering,
+        onlyElsewhere,
+        external,
+        affinitySeconds,
+      }),
+    )
   }
   if (isOver) problems.addMade(() => tooMany(service, circumstances.envoyPlaces))
   return { ports: ports.slice(), problems: [...read.problems, ...problems.all()] }
+}
+
+/** States by id. Mostly each is where it was, so it is looked for there first. */
+export function finderOf(states: readonly PortState[]): (id: string, index: number) => PortState | undefined {
+  let byId: ReadonlyMap<string, PortState> | undefined
+  return (id, index) => {
+    const there = states[index]
+    if (there?.id === id) return there
+    byId ??= new Map(states.map(state => [state.id, state]))
+    return byId.get(id)
+  }
 }
 
 export function portOf(ports: readonly PortState[] | undefined, id: string): PortState | undefined {

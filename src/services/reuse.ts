@@ -38,6 +38,7 @@ function reuseList<T>(known: readonly T[], next: readonly T[], same: (a: T, b: T
 
 /** Whether two flat objects have identical values. */
 function sameFields<T extends object>(a: T, b: T): boolean {
+  if (a === b) return true
   const keys = Object.keys(b) as (keyof T)[]
   return keys.length === Object.keys(a).length && keys.every(key => a[key] === b[key])
 }

@@ -16,7 +16,7 @@ import { losersFirst } from './model/losers-first.ts'
 import { type Change, describeKey, type KubeObject, type ObjectKey } from './objects.ts'
 import { type PodKnowledge, Policies, type Rejudged } from './policies.ts'
 import { type PortState, serviceKeyOf } from './port.ts'
-import { type Circumstances, envoyPlacesOf, type PortStates, portOf, portStatesOf } from './portstates.ts'
+import { type Circumstances, envoyPlacesOf, finderOf, type PortStates, portOf, portStatesOf } from './portstates.ts'
 import type { Problem } from './problem.ts'
 import type { Namespace, Node, Service } from './service.ts'
 
@@ -361,10 +361,9 @@ export class ServiceTable {
     const envoyPlaces = this.#quota.shareOf(key)
     const states = circumstances ? portStatesOf(service, wanted, { ...circumstances, envoyPlaces }) : noStates
     entry.ports = states.ports
-    const [were, are] = [byId(before), byId(entry.ports)]
-    for (const id of new Set([...were.keys(), ...are.keys()])) {
-      const first = changes.get(id)
-      changes.set(id, { id, before: first ? first.before : were.get(id), after: are.get(id) })
+    for (const change of changesBetween(before, entry.ports)) {
+      const first = changes.get(change.id)
+      changes.set(change.id, first ? { ...change, before: first.before } : change)
     }
     // A port that both listen on is the other proxy's at once: kube-proxy does not try again soon.
     const isOurs = service && entry.handover === undefined
@@ -431,8 +430,14 @@ export class ServiceTable {
   }
 }
 
-function byId(ports: readonly PortState[]): ReadonlyMap<string, PortState> {
-  return new Map(ports.map(port => [port.id, port]))
+/** Those that are different. */
+function changesBetween(before: readonly PortState[], after: readonly PortState[]): readonly PortChange[] {
+  const [find, findAfter] = [finderOf(before), finderOf(after)]
+  const gone = before.filter(({ id }, index) => !findAfter(id, index))
+  return [
+    ...gone.map(state => ({ id: state.id, before: state, after: undefined })),
+    ...after.map((state, index) => ({ id: state.id, before: find(state.id, index), after: state })),
+  ].filter(change => change.before !== change.after)
 }
 
 function namespaceOf(key: string): string {

@@ -15,8 +15,21 @@ export function losersFirst<T extends PortChange>(changes: readonly T[]): readon
 
 function isLoser({ before, after }: PortChange): boolean {
   if (!before) return false
+  if (after && haveSameAddresses(before, after)) return false
   const kept = new Set(after && addressesOf(after))
   return addressesOf(before).some(address => !kept.has(address))
+}
+
+/** Without looking at each: states share what is alike in them. */
+function haveSameAddresses(a: PortState, b: PortState): boolean {
+  const [ofA, ofB] = [a.external, b.external]
+  return (
+    a.vip === b.vip &&
+    a.port.port === b.port.port &&
+    ofA?.nodePort === ofB?.nodePort &&
+    ofA?.externalIPs === ofB?.externalIPs &&
+    ofA?.loadBalancerIPs === ofB?.loadBalancerIPs
+  )
 }
 
 function addressesOf(state: PortState): readonly string[] {
