@@ -60,6 +60,7 @@ export class Overlay {
 
   /** A VIP:port that leaves its port leaves the overlay with it. */
   changeOwner(id: string, before: PortState | undefined, after: PortState | undefined): void {
+    if (before && after && haveSameKeys(before, after)) return
     const owned = overlayKeys(after)
     for (const left of overlayKeys(before)) {
       if (owned.includes(left) || this.#owners.get(left) !== id) continue
@@ -85,6 +86,12 @@ export function meantForEnvoy(state: PortState): Steered {
   const [vip, ...places] = overlayKeys(state)
   if (vip === undefined) return nothingSteered
   return state.layer.wants === 'envoy' ? [vip, ...places] : places
+}
+
+/** Without making any: most changes of a port are of its endpoints. */
+function haveSameKeys(a: PortState, b: PortState): boolean {
+  const isSamePort = a.port.port === b.port.port && a.port.protocol === b.port.protocol
+  return a.vip === b.vip && isSamePort && a.external === b.external
 }
 
 /** Of all that can be in the overlay. */

@@ -26,9 +26,8 @@ import type { IpFamily } from '../services/address.ts'
 import type { ServiceScope } from '../services/layer.ts'
 import type { Change } from '../services/objects.ts'
 import type { Policies, PolicyFacts } from '../services/policies.ts'
-import { serviceKeyOf } from '../services/port.ts'
 import { problem } from '../services/problem.ts'
-import { ServiceTable, type TableUpdate } from '../services/table.ts'
+import { type PortChange, ServiceTable, type TableUpdate } from '../services/table.ts'
 import type { Source, SourceListener } from '../sources/source.ts'
 import { startXdsServer, type XdsServer } from '../xds/server.ts'
 import { lookUpAddresses } from './addresses.ts'
@@ -39,6 +38,7 @@ import { Endings } from './endings.ts'
 import { EnvoyLayer } from './envoylayer.ts'
 import { Handovers } from './handovers.ts'
 import { HealthCheckPorts } from './healthcheckports.ts'
+import { InParts } from './inparts.ts'
 import { isListening } from './listening.ts'
 import { missedServices } from './missed.ts'
 import { LayerMoves } from './moves.ts'
@@ -95,6 +95,8 @@ const inheritanceMs = 10_000
 const retryMs = 5000
 const portIntervalMs = 1000
 const gatherMs = 500
+/** So many changed ports are told to the layers before the event loop turns. */
+const portsATurn = 1000
 
 export class Agent {
   readonly problems: ProblemRegistry
@@ -121,6 +123,8 @@ export class Agent {
   #clientAddress: ClientAddressChoice
   #xds: Retried<XdsServer> | undefined
   #inheritance: NodeJS.Timeout | undefined
+  /** What the layers are to be told of ports. */
+  readonly #deliveries = new InParts<PortChange>(portsATurn)
   /** As the kernel was told. */
   #facts: PolicyFacts | undefined
   #synced = false
@@ -252,6 +256,7 @@ export class Agent {
   async stop(): Promise<void> {
     clearTimeout(this.#inheritance)
     this.#handovers.stop()
+    this.#deliveries.stop()
     this.envoy.stop()
     this.#redirectPort.stop()
     this.moves.stop()
@@ -279,21 +284,35 @@ export class Agent {
       this.metrics.changes.inc({ kind: change.type === 'put' ? change.object.kind : change.key.kind })
     }
     const update = this.table.apply(changes)
-    this.kubeProxyMetrics.changed(changes, familiesByService(update.ports), arrived)
     this.#source.needPods?.(this.table.podNamespaces)
     if (update.policiesChanged) this.#policiesChanged()
-    this.#update(update, arrived)
+    this.#update(update, arrived, changes)
   }
 
-  #update({ ports, problems, healthChecks, handedOver }: TableUpdate, arrived: number): void {
+  #update(
+    { ports, problems, healthChecks, handedOver }: TableUpdate,
+    arrived: number,
+    changes: readonly Change[] = [],
+  ): void {
     for (const [object, found] of problems) this.problems.set(object, found)
     this.#healthChecks.setRanges(this.#nodePortRanges())
     for (const [service, checks] of healthChecks) this.#healthChecks.set(service, checks)
     for (const service of handedOver) this.#handovers.begin(service)
-    if (!this.#synced) return
-    this.health.queued(arrived, new Set(ports.map(familyOfChange)))
+    const noteChanges = () => this.kubeProxyMetrics.changed(changes, familiesByService(ports), performance.now())
+    if (!this.#synced) {
+      noteChanges()
+      return
+    }
     this.kernel.setNode(this.table.node)
     this.kernel.setServiceRanges(this.table.serviceRanges)
+    this.#deliveries.add(ports, (part, isLast) => {
+      if (isLast) noteChanges()
+      this.#deliver(part, arrived)
+    })
+  }
+
+  #deliver(ports: readonly PortChange[], arrived: number): void {
+    this.health.queued(performance.now(), new Set(ports.map(familyOfChange)))
     for (const { id, after } of ports) {
       this.#programming.changed(id, arrived)
       if (after) this.kernel.setPort(after)
@@ -514,9 +533,10 @@ function familyOfChange({ before, after }: TableUpdate['ports'][number]): IpFami
 /** Which families of each Service have to be written, by `namespace/name`. */
 function familiesByService(ports: TableUpdate['ports']): ReadonlyMap<string, ReadonlySet<IpFamily>> {
   const families = new Map<string, Set<IpFamily>>()
-  for (const change of ports) {
-    const service = serviceKeyOf(change.id)
-    families.set(service, (families.get(service) ?? new Set()).add(familyOfChange(change)))
+  for (const { before, after } of ports) {
+    const { namespace, name, family } = (after ?? before)!
+    const service = `${namespace}/${name}`
+    families.set(service, (families.get(service) ?? new Set()).add(family))
   }
   return families
 }

@@ -112,6 +112,14 @@ describe('A Service with many ports and endpoints', () => {
     }
   })
 
+  test('has no port looked at several times over when an endpoint of all changes', async () => {
+    const size = 500
+    const table = tableOf(aService({ ports: numbered(size) }), sliceWith(5, size))
+    table.apply([put(sliceWith(5, size, true))])
+    const steps = await countSteps(() => table.apply([put(sliceWith(5, size))]))
+    assert.ok(steps / size < 115, `${steps / size} steps for each port`)
+  })
+
   test('takes time in proportion to its ports, and to its slices', async () => {
     const ratios = {
       ports: await growth(size => tableOf(aService({ ports: numbered(size) }), sliceWith(5, size)), 250),
