@@ -1,6 +1,7 @@
 /** Ranges of IP addresses as CIDRs. */
 
-import { canonicalIp, familyOf, type IpFamily } from './address.ts'
+import { familyOf, type IpFamily } from './address.ts'
+import { ipBytes, ipText } from './ipbytes.ts'
 
 const bitsOf = { IPv4: 32, IPv6: 128 } as const satisfies Record<IpFamily, number>
 
@@ -105,27 +106,9 @@ function hostBits(family: IpFamily, length: number): bigint {
 
 /** @param ip an address of either family */
 export function toNumber(ip: string): bigint {
-  if (!ip.includes(':')) return BigInt(ip.split('.').reduce((sum, part) => sum * 256 + Number(part), 0))
-  const [head = '', tail] = ip.split('::')
-  const [first, last] = [hexGroups(head), hexGroups(tail ?? '')]
-  return BigInt(`0x${first}${last.padStart(32 - first.length, '0')}`)
-}
-
-/** The 16-bit groups of a part of an IPv6 address, whose tail may be dotted, in four hexadecimal digits each. */
-function hexGroups(text: string): string {
-  if (text === '') return ''
-  const groups = text.split(':').map(group => {
-    if (!group.includes('.')) return group.padStart(4, '0')
-    return toNumber(group).toString(16).padStart(8, '0')
-  })
-  return groups.join('')
+  return BigInt(`0x${Buffer.from(ipBytes(ip)).toString('hex')}`)
 }
 
 export function toIp(number: bigint, family: IpFamily): string {
-  const [count, bits, radix, separator] = family === 'IPv4' ? ([4, 8, 10, '.'] as const) : ([8, 16, 16, ':'] as const)
-  const parts = Array.from({ length: count }, (_, index) => {
-    const shift = BigInt(bits * (count - 1 - index))
-    return ((number >> shift) & ((1n << BigInt(bits)) - 1n)).toString(radix)
-  })
-  return canonicalIp(parts.join(separator))!
+  return ipText(Buffer.from(number.toString(16).padStart(bitsOf[family] / 4, '0'), 'hex'))
 }

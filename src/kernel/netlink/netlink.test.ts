@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { canonicalIp } from '../../services/address.ts'
-import { addressBytes, addressText } from './address.ts'
+import { ipBytes, ipText } from '../../services/ipbytes.ts'
 import { NetlinkError, readDone, readError } from './answer.ts'
 import { readFlow } from './ctnetlink.ts'
 import { type Attributes, MalformedMessage, readAttributes, readMessages, required } from './reader.ts'
@@ -170,7 +170,7 @@ test('Addresses are the same in bytes and in canonical text', () => {
     fc.ipV6(),
     fc.array(fc.constantFrom('0', '0', '1', 'ffff'), { minLength: 8, maxLength: 8 }).map(groups => groups.join(':')),
   )
-  fc.assert(fc.property(any, ip => assert.equal(addressText(addressBytes(ip)), canonicalIp(ip))))
+  fc.assert(fc.property(any, ip => assert.equal(ipText(ipBytes(ip)), canonicalIp(ip))))
 })
 
 test('Without node:ffi the start says what is missing and what to do', () => {

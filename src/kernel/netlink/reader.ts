@@ -3,7 +3,7 @@
  * MalformedMessage and nothing else.
  */
 
-import { addressText } from './address.ts'
+import { ipText } from '../../services/ipbytes.ts'
 
 export class MalformedMessage extends Error {
   constructor(reason: string) {
@@ -111,7 +111,7 @@ export class Attributes extends Map<number, Buffer> {
     const value = this.get(type)
     if (value === undefined) return undefined
     if (value.length !== 4 && value.length !== 16) throw new MalformedMessage(`an address of ${value.length} bytes`)
-    return addressText(value)
+    return ipText(value)
   }
 
   nested(type: number): Attributes | undefined {

@@ -4,7 +4,7 @@
  */
 
 import type { IpFamily } from '../../services/address.ts'
-import { addressBytes, addressText } from './address.ts'
+import { ipBytes, ipText } from '../../services/ipbytes.ts'
 import { NetlinkError } from './answer.ts'
 import { MalformedMessage, type Message, readAttributes } from './reader.ts'
 import type { NetlinkSocket, Request } from './socket.ts'
@@ -84,8 +84,8 @@ export function destroyTcp(socket: NetlinkSocket, which: TcpSocket): boolean {
 
 function destroyRequest({ family, local, remote, interfaceIndex, cookie }: TcpSocket): Request {
   const bytes = query(family, 0xffff_ffff, { localPort: local.port, remotePort: remote.port })
-  bytes.set(addressBytes(local.ip), 12)
-  bytes.set(addressBytes(remote.ip), 28)
+  bytes.set(ipBytes(local.ip), 12)
+  bytes.set(ipBytes(remote.ip), 28)
   bytes.writeUInt32LE(interfaceIndex, 44)
   bytes.writeBigUInt64LE(cookie, 48)
   return { type: types.destroy, body: writer => writer.raw(bytes) }
@@ -115,8 +115,8 @@ export function readTcpSocket({ body }: Pick<Message, 'body'>): TcpSocket {
   const options = attributes.get(optionsAttribute)?.at(0)
   return {
     family,
-    local: { ip: addressText(body.subarray(8, 8 + length)), port: body.readUInt16BE(4) },
-    remote: { ip: addressText(body.subarray(24, 24 + length)), port: body.readUInt16BE(6) },
+    local: { ip: ipText(body.subarray(8, 8 + length)), port: body.readUInt16BE(4) },
+    remote: { ip: ipText(body.subarray(24, 24 + length)), port: body.readUInt16BE(6) },
     interfaceIndex: body.readUInt32LE(40),
     cookie: body.readBigUInt64LE(44),
     uid: body.readUInt32LE(64),

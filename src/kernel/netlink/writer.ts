@@ -1,6 +1,6 @@
 /** Netlink messages to bytes: headers, attributes, nesting, padding (include/uapi/linux/netlink.h). */
 
-import { addressBytes } from './address.ts'
+import { ipBytes } from '../../services/ipbytes.ts'
 
 const headerLength = 16
 const attributeHeaderLength = 4
@@ -109,7 +109,7 @@ export class MessageWriter {
 
   /** An IP address: 4 or 16 bytes. */
   address(type: number, value: string): this {
-    return this.bytesOf(type, addressBytes(value))
+    return this.bytesOf(type, ipBytes(value))
   }
 
   nested(type: number, content: (writer: this) => void): this {

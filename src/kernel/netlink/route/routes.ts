@@ -1,7 +1,7 @@
 /** Routes: those of a table, and the one that a packet would take (ip-route(8), include/uapi/linux/rtnetlink.h). */
 
 import type { IpFamily } from '../../../services/address.ts'
-import { addressBytes } from '../address.ts'
+import { ipBytes } from '../../../services/ipbytes.ts'
 import { flags, NetlinkError } from '../answer.ts'
 import { MalformedMessage, type Message, readAttributes } from '../reader.ts'
 import type { NetlinkSocket, Request } from '../socket.ts'
@@ -102,7 +102,7 @@ export function routeTo(
   destination: string,
   origin?: Origin,
 ): Route | undefined {
-  const bytes = addressBytes(destination)
+  const bytes = ipBytes(destination)
   const length = 8 * bytes.length
   const request: Request = {
     type: messageTypes.get,
@@ -126,7 +126,7 @@ const unreachable = ['ENETUNREACH', 'EHOSTUNREACH', 'EACCES', 'EINVAL', 'EAGAIN'
 /** Makes the route, in place of one of the same destination in that table. */
 export function replaceRoute(socket: NetlinkSocket, route: NewRoute): void {
   const { family, table, type, destination, interfaceIndex, isOfKernel } = route
-  const bytes = destination === undefined ? undefined : addressBytes(destination)
+  const bytes = destination === undefined ? undefined : ipBytes(destination)
   const length = 8 * (bytes?.length ?? 0)
   const scope = family === 'IPv6' ? 0 : type === 'local' ? scopes.host : scopes.link
   const [number, protocol] = [routeTypes.indexOf(type), protocols[isOfKernel ? 'kernel' : 'boot']]

@@ -4,7 +4,7 @@
  */
 
 import type { IpFamily } from '../../../services/address.ts'
-import { addressBytes } from '../address.ts'
+import { ipBytes } from '../../../services/ipbytes.ts'
 import { flags, NetlinkError } from '../answer.ts'
 import type { NetlinkSocket } from '../socket.ts'
 import type { MessageWriter } from '../writer.ts'
@@ -88,8 +88,8 @@ function writeFilter(writer: MessageWriter, redirection: Redirection): void {
 function selector({ family, source, destination }: Redirection): Buffer {
   const [atSource, atDestination] = offsets[family]
   const keys = [
-    ...keysOf(addressBytes(source), atSource),
-    ...(destination === undefined ? [] : keysOf(addressBytes(destination), atDestination)),
+    ...keysOf(Buffer.from(ipBytes(source)), atSource),
+    ...(destination === undefined ? [] : keysOf(Buffer.from(ipBytes(destination)), atDestination)),
   ]
   const head = Buffer.alloc(16)
   head[0] = terminal

@@ -1,7 +1,7 @@
 /** Rules as the expressions that the kernel evaluates; the same, register by register, that nft makes of the text. */
 
 import type { Family, Transport } from '../../elements.ts'
-import { addressBytes } from '../../netlink/address.ts'
+import { ipBytes } from '../../../services/ipbytes.ts'
 import {
   comparisons,
   counterType,
@@ -91,7 +91,7 @@ function compile(family: Family, statement: Statement): readonly Expression[] {
     case 'original destination':
       return [
         { name: 'ct', key: ctKeys.destination[family], direction: 0, dreg: first },
-        compare('eq', addressBytes(statement.ip)),
+        compare('eq', ipBytes(statement.ip)),
       ]
     case 'translated':
       return [load('ct', ctKeys.status), mask(ctTranslated), compare('neq', word(statement.isNot ? ctTranslated : 0))]
@@ -137,7 +137,7 @@ function act(family: Family, statement: Action): readonly Expression[] {
     }
     case 'dnat':
       return [
-        { name: 'immediate', dreg: first, data: addressBytes(statement.to.ip) },
+        { name: 'immediate', dreg: first, data: ipBytes(statement.to.ip) },
         { name: 'immediate', dreg: second, data: be16(statement.to.port) },
         { ...translate(family, second), flags: natFlags.portGiven },
       ]
@@ -232,7 +232,7 @@ function compareAddress(family: Family, of: 'saddr' | 'daddr', range: string, is
   const length = prefix === undefined ? addressOffsets[family].length : Number(prefix) / 8
   return [
     { name: 'payload', base: payloadBases.network, offset: addressOffsets[family][of], length, dreg: first },
-    compare(isNot ? 'neq' : 'eq', addressBytes(ip).subarray(0, length)),
+    compare(isNot ? 'neq' : 'eq', ipBytes(ip).subarray(0, length)),
   ]
 }
 
@@ -241,7 +241,7 @@ function writeAddress(family: Family, of: 'saddr' | 'daddr', ip: string): readon
   const { [of]: offset, length } = addressOffsets[family]
   const header = family === 'ip' ? { checksumType: 1, checksumOffset: 10 } : { checksumType: 0, checksumOffset: 0 }
   return [
-    { name: 'immediate', dreg: first, data: addressBytes(ip) },
+    { name: 'immediate', dreg: first, data: ipBytes(ip) },
     { name: 'payload', base: payloadBases.network, offset, length, sreg: first, ...header, checksumFlags: 1 },
   ]
 }

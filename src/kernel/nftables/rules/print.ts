@@ -5,7 +5,7 @@
 
 import type { Family } from '../../elements.ts'
 import { anyAddress } from '../../external.ts'
-import { addressText } from '../../netlink/address.ts'
+import { ipText } from '../../../services/ipbytes.ts'
 import { addressOffsets, protocolNumbers } from './compile.ts'
 import {
   comparisons,
@@ -177,7 +177,7 @@ class Printer {
   #compareMasked({ field, mask }: Extract<Value, { kind: 'masked' }>, op: number, data: Uint8Array): string {
     if (field.kind !== 'field') return '[cmp]'
     const not = op === comparisons.neq
-    if (field.of === 'address') return `${field.text} ${not ? '!= ' : ''}${addressText(data)}/${prefixLength(mask)}`
+    if (field.of === 'address') return `${field.text} ${not ? '!= ' : ''}${ipText(data)}/${prefixLength(mask)}`
     const flags = flagNames[field.of]
     const [bits, value] = [wordOf(mask), wordOf(data)]
     if (flags) {
@@ -251,7 +251,7 @@ class Printer {
     if (address?.kind === 'text')
       return `${verb} ${family === hooksFamily.ip ? 'ip' : 'ip6'} to ${address.text}${options}`
     if (address?.kind !== 'constant') return `${verb} to [value]`
-    const ip = addressText(address.bytes)
+    const ip = ipText(address.bytes)
     if (portMin === undefined) return `${verb} to ${ip}${options}`
     return `${verb} to ${ip.includes(':') ? `[${ip}]` : ip}:${this.#portText(portMin)}${options}`
   }
@@ -355,7 +355,7 @@ function constantText({ text, of, length }: Extract<Value, { kind: 'field' }>, b
 
 /** `127.0.0.0/8` for its first byte. */
 function addressWithPrefix(bytes: Buffer, length: number, whole: number): string {
-  const address = addressText(Buffer.concat([bytes, Buffer.alloc(Math.max(0, whole - bytes.length))]))
+  const address = ipText(Buffer.concat([bytes, Buffer.alloc(Math.max(0, whole - bytes.length))]))
   return bytes.length === whole ? address : `${address}/${length * 8}`
 }
 

@@ -1,6 +1,6 @@
 /** Ranges of addresses as numbers, for the ends of intervals. */
 
-import { addressBytes, addressText } from '../../netlink/address.ts'
+import { ipBytes, ipText } from '../../../services/ipbytes.ts'
 
 export interface ByteRange {
   readonly first: Buffer
@@ -10,7 +10,7 @@ export interface ByteRange {
 /** Of a CIDR, or of one address. */
 export function rangeOf(text: string): ByteRange {
   const [ip, prefix] = text.split('/') as [string, string?]
-  const address = addressBytes(ip)
+  const address = ipBytes(ip)
   const bits = prefix === undefined ? address.length * 8 : Number(prefix)
   const [first, last] = [Buffer.from(address), Buffer.from(address)]
   for (let index = 0; index < address.length; index++) {
@@ -42,11 +42,11 @@ export function before(address: Buffer): Buffer {
 
 /** A CIDR where the range is one, an address where it holds one, else both ends with a dash. */
 export function rangeText({ first, last }: ByteRange): string {
-  if (first.equals(last)) return addressText(first)
+  if (first.equals(last)) return ipText(first)
   const bits = commonBits(first, last)
-  const range = rangeOf(`${addressText(first)}/${bits}`)
+  const range = rangeOf(`${ipText(first)}/${bits}`)
   const isCidr = range.first.equals(first) && range.last.equals(last)
-  return isCidr ? `${addressText(first)}/${bits}` : `${addressText(first)}-${addressText(last)}`
+  return isCidr ? `${ipText(first)}/${bits}` : `${ipText(first)}-${ipText(last)}`
 }
 
 function commonBits(a: Buffer, b: Buffer): number {

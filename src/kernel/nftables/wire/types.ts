@@ -4,7 +4,7 @@
  */
 
 import type { Family, Transport } from '../../elements.ts'
-import { addressBytes, addressText } from '../../netlink/address.ts'
+import { ipBytes, ipText } from '../../../services/ipbytes.ts'
 import { MalformedMessage } from '../../netlink/reader.ts'
 import { protocolNumbers } from '../rules/compile.ts'
 import { protocolName } from '../rules/print.ts'
@@ -21,7 +21,7 @@ export interface DataType {
 const etherTypes = { ip: 0x0800, ip6: 0x86dd } as const satisfies Record<Family, number>
 
 const address = (number: number, length: number): DataType => {
-  return { number, length, write: addressBytes, read: addressText }
+  return { number, length, write: ipBytes, read: ipText }
 }
 
 const types = {
