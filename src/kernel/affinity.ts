@@ -15,10 +15,21 @@
  */
 
 import type { Endpoint } from '../services/port.ts'
-import { elementName, type Family, type OwnObject, ownObjects, type Transport, transports } from './elements.ts'
+import { type ElementName, elementName, type Family, type Transport, transports } from './elements.ts'
+import {
+  addressLengths,
+  addressPortBytes,
+  addressPortOf,
+  type Bytes,
+  gotoBytes,
+  protocolPart,
+  wordAt,
+  wordBytes,
+} from './nftables/bytes.ts'
 import { type Chain, ruleText } from './nftables/operations.ts'
 import { inSet, ofTransport, type Rule } from './nftables/rules/statement.ts'
 import type { SetDefinition } from './nftables/sets.ts'
+import { clientsKey, mostClients, objectName, parseObjectName, placeOf, restOf } from './ownobjects.ts'
 
 /**
  * How many clients of an endpoint are remembered. The kernel makes room for all of them at once, 16 bytes each, so it is
@@ -28,8 +39,7 @@ const maxClients = { fromOutside: 65_535, ofNode: 4096 } as const
 
 export interface AffinityPlan {
   readonly family: Family
-  /** `10.0.0.1 . tcp . 80`; more words behind it tell several chains of a port apart. */
-  readonly key: string
+  readonly key: Bytes
   readonly transport: Transport
   readonly endpoints: readonly Endpoint[]
   readonly seconds: number
@@ -38,55 +48,62 @@ export interface AffinityPlan {
 }
 
 /** The value that leads to the chain of this key. */
-export function affinityVerdict(key: string): string {
-  return `goto ${objectName('affinity', key)}`
+export function affinityVerdict(family: Family, key: Bytes): Bytes {
+  return gotoBytes(objectName(family, 'affinity', key))
 }
 
 /** The chain, and the sets of clients, which all chains of a port share. */
-export function planAffinity(plan: AffinityPlan): ReadonlyMap<string, string> {
-  const { family, endpoints, transport, seconds } = plan
-  const clients = endpoints.map(endpoint => elementName(family, 'clients', clientsKey(plan, endpoint)))
-  const most = plan.isExternal ? maxClients.fromOutside : maxClients.ofNode
+export function planAffinity(plan: AffinityPlan): ReadonlyMap<ElementName, Bytes> {
+  const { family, key, endpoints, transport, seconds, isExternal } = plan
+  const most = isExternal ? maxClients.fromOutside : maxClients.ofNode
+  const sets = endpoints.map(endpoint => {
+    return elementName(family, 'clients', clientsKey(placeOf(family, key), endpoint, most))
+  })
   const value = affinityValue({ transport, seconds, most, endpoints })
-  return new Map([[elementName(family, 'affinity', plan.key), value], ...clients.map(name => [name, ''] as const)])
+  return new Map([[elementName(family, 'affinity', key), value], ...sets.map(name => [name, ''] as const)])
 }
 
 /** What a chain of affinity does; the value of its element. */
-interface AffinityRules extends Pick<AffinityPlan, 'transport' | 'seconds' | 'endpoints'> {
+interface AffinityRules extends Pick<AffinityPlan, 'transport' | 'seconds'> {
+  readonly endpoints: readonly Pick<Endpoint, 'ip' | 'port'>[]
   /** How many clients of an endpoint are remembered. */
   readonly most: number
 }
 
-/** `tcp 10800 4096 10.1.0.1 . 80, 10.1.0.2 . 80` */
-function affinityValue({ transport, seconds, most, endpoints }: AffinityRules): string {
+/** Protocol, seconds, number of clients, endpoints. */
+function affinityValue({ transport, seconds, most, endpoints }: AffinityRules): Bytes {
+  return protocolPart(transport) + wordBytes(seconds) + wordBytes(most) + endpoints.map(addressPortBytes).join('')
+}
+
+/** Undefined for values of chains that have other rules. */
+function affinityRules(family: Family, value: Bytes): AffinityRules | undefined {
+  const transport = transports.find(name => value.startsWith(protocolPart(name)))
+  if (transport === undefined) return undefined
+  const step = addressLengths[family] + 4
+  const endpoints = Array.from({ length: (value.length - 12) / step }, (_, index) => {
+    return addressPortOf(value.slice(12 + index * step, 12 + (index + 1) * step))
+  })
+  return { transport, seconds: wordAt(value, 4), most: wordAt(value, 8), endpoints }
+}
+
+/** `tcp 10800 4096 10.1.0.1 . 80, 10.1.0.2 . 80`, for people; rules of other kinds as they are. */
+export function affinityText(family: Family, value: Bytes): string {
+  const rules = affinityRules(family, value)
+  if (rules === undefined) return value.slice(1)
+  const { transport, seconds, most, endpoints } = rules
   return `${transport} ${seconds} ${most} ${endpoints.map(({ ip, port }) => `${ip} . ${port}`).join(', ')}`
 }
 
-function parseAffinityValue(value: string): AffinityRules {
-  const [transport, seconds, most] = value.split(' ', 3) as [Transport, string, string]
-  const endpoints = value.slice(transport.length + seconds.length + most.length + 3).split(', ')
-  return {
-    transport,
-    seconds: Number(seconds),
-    most: Number(most),
-    endpoints: endpoints.map(endpoint => {
-      const [ip, port] = endpoint.split(' . ') as [string, string]
-      return { ip, port: Number(port) }
-    }),
-  }
-}
-
 /** The chain of a key and its value. */
-export function affinityChain(key: string, value: string): Chain {
-  const plan = parseAffinityValue(value)
-  const { transport, endpoints, seconds, most } = plan
+export function affinityChain(family: Family, key: Bytes, value: Bytes): Chain {
+  const { transport, endpoints, seconds, most } = affinityRules(family, value)!
   const ways = endpoints.map(endpoint => {
-    const set = objectName('clients', `${placeOf(key)} . ${endpoint.ip} . ${endpoint.port} . ${most}`)
+    const set = objectName(family, 'clients', clientsKey(placeOf(family, key), endpoint, most))
     const remember: Rule = [{ kind: 'remember', set, seconds }, ofTransport(transport), { kind: 'dnat', to: endpoint }]
     return { set, remember }
   })
   return {
-    name: objectName('affinity', key),
+    name: objectName(family, 'affinity', key),
     rules: [
       ...ways.map(({ set, remember }) => [inSet(['saddr'], set), ...remember]),
       ...ways.map(({ remember }, slot): Rule => [{ kind: 'random zero', mod: endpoints.length - slot }, ...remember]),
@@ -95,55 +112,35 @@ export function affinityChain(key: string, value: string): Chain {
   }
 }
 
+/** The value of a chain whose rules are none that we write: no Service has such a value. */
+export function unknownRules(rules: readonly string[]): Bytes {
+  return `?${rules.join('\n')}`
+}
+
 /**
- * The value of a chain that has these rules, as text. Where no value makes such rules, it is one that no Service has.
+ * The value of a chain that has these rules.
  *
  * @param remembered by its rules that put clients into sets, in their order
+ * @param rules as `ruleText` has them
  */
 export function readAffinity(
   family: Family,
-  key: string,
+  key: Bytes,
   remembered: readonly { readonly set: string; readonly seconds: number }[],
   rules: readonly string[],
-): string {
+): Bytes {
   const [first] = remembered
-  const sets = remembered.slice(0, remembered.length / 2).map(({ set }) => parseObjectName(set)?.key.split(' . ') ?? [])
-  const [, transport, , , , most] = sets[0] ?? []
-  const endpoints = sets.map(parts => ({ ip: parts[3] ?? '', port: Number(parts[4]) }))
-  if (first === undefined || !transports.some(name => name === transport)) return rules.join('\n')
-  const value = affinityValue({
-    transport: transport as Transport,
-    seconds: first.seconds,
-    most: Number(most),
-    endpoints,
+  const sets = remembered.slice(0, remembered.length / 2).flatMap(({ set }) => parseObjectName(family, set) ?? [])
+  const endpoints = sets.flatMap(({ set, key }) => {
+    return set === 'clients' ? addressPortOf(restOf(family, key).slice(0, -4)) : []
   })
-  const expected = affinityChain(key, value).rules.map(rule => ruleText(family, rule))
-  return String(expected) === String(rules) ? value : rules.join('\n')
+  const transport = transports.find(name => protocolPart(name) === key.slice(addressLengths[family]).slice(0, 4))
+  if (first === undefined || transport === undefined || endpoints.length === 0) return unknownRules(rules)
+  const value = affinityValue({ transport, seconds: first.seconds, most: mostClients(sets[0]!.key), endpoints })
+  const expected = affinityChain(family, key, value).rules.map(rule => ruleText(family, rule))
+  return String(expected) === String(rules) ? value : unknownRules(rules)
 }
 
-/** The number of clients is a part of it, since a set cannot change it. */
-function clientsKey({ key, isExternal }: AffinityPlan, { ip, port }: Endpoint): string {
-  const most = isExternal ? maxClients.fromOutside : maxClients.ofNode
-  return `${placeOf(key)} . ${ip} . ${port} . ${most}`
-}
-
-function placeOf(key: string): string {
-  return key.split(' . ', 3).join(' . ')
-}
-
-/** What nft calls such a chain or set, which may have no colon in its name: `affinity-fd00__1-tcp-80`. */
-export function objectName(kind: OwnObject, key: string): string {
-  return `${kind}-${key.replaceAll(' . ', '-').replaceAll(':', '_')}`
-}
-
-/** Undefined for the names of other chains and sets. */
-export function parseObjectName(name: string): { readonly set: OwnObject; readonly key: string } | undefined {
-  const [kind, ...parts] = name.split('-')
-  const set = ownObjects.find(object => object === kind)
-  return set && { set, key: parts.join(' . ').replaceAll('_', ':') }
-}
-
-export function clientsSet(key: string): SetDefinition {
-  const most = key.slice(key.lastIndexOf(' ') + 1)
-  return { name: objectName('clients', key), key: ['address'], dynamicSize: Number(most) }
+export function clientsSet(family: Family, key: Bytes): SetDefinition {
+  return { name: objectName(family, 'clients', key), key: ['address'], dynamicSize: mostClients(key) }
 }

@@ -4,6 +4,7 @@
  */
 
 import type { IpFamily, Protocol } from '../services/address.ts'
+import { addressLengths, type Bytes, protocolPart } from './nftables/bytes.ts'
 
 /** nftables calls its table families so; our table is named `lightpath` in each. */
 export type Family = 'ip' | 'ip6'
@@ -60,29 +61,6 @@ export const ownObjects = ['affinity', 'clients', 'sources', 'ranges'] as const
 export const transports: readonly Transport[] = ['tcp', 'udp', 'sctp']
 export const transportOf = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' } as const satisfies Record<Protocol, Transport>
 
-/** Elements by name, such as `ip services 10.0.0.1 . tcp . 80`, with their value, which is '' in sets. */
-export type Elements = ReadonlyMap<string, string>
-
-export function elementName(family: Family, set: SetName, key: string): string {
-  return `${family} ${set} ${key}`
-}
-
-export interface ElementParts {
-  readonly family: Family
-  readonly set: SetName
-  readonly key: string
-}
-
-export function partsOf(name: string): ElementParts {
-  const afterFamily = name.indexOf(' ')
-  const afterSet = name.indexOf(' ', afterFamily + 1)
-  return {
-    family: name.slice(0, afterFamily) as Family,
-    set: name.slice(afterFamily + 1, afterSet) as SetName,
-    key: name.slice(afterSet + 1),
-  }
-}
-
 /** Sets about this node, and those of them that hold ranges. */
 export const rangeSets = ['node-port-addresses', 'pods', 'outside'] as const
 /** Whom network policies keep from Envoy. */
@@ -90,30 +68,69 @@ export const policySets = ['kernel-clients', 'kernel-endpoints', 'only-known-cli
 export const nodeSets = [...rangeSets, ...policySets, 'service-ranges'] as const
 export const nodeOwner = 'node'
 
+/** Elements by name, with their value, which is '' in sets: both as the kernel has them. In words: elementtext.ts. */
+export type Elements = ReadonlyMap<ElementName, Bytes>
+
+/** One character for family and set, and the key. */
+export type ElementName = Bytes
+
+export interface ElementParts {
+  readonly family: Family
+  readonly set: SetName
+  readonly key: Bytes
+}
+
+const setNames: readonly SetName[] = [
+  ...(['services', 'no-endpoints', 'external', 'local-services', 'source-checks', 'source-ranges'] as const),
+  ...transports.map(transport => `endpoints-${transport}` as const),
+  ...(['cluster-ips', 'hairpin', ...overlaySets, ...ownObjects, ...nodeSets] as const),
+]
+
+const codes = (['ip', 'ip6'] as const).flatMap(family => setNames.map(set => ({ family, set })))
+const codesByName = new Map(codes.map(({ family, set }, code) => [`${family} ${set}`, String.fromCharCode(code)]))
+
+export function elementName(family: Family, set: SetName, key: Bytes): ElementName {
+  return setCode(family, set)! + key
+}
+
+/** What the names of elements of a set begin with; undefined for sets whose elements are none of ours. */
+export function setCode(family: Family, set: string): string | undefined {
+  return codesByName.get(`${family} ${set}`)
+}
+
+export function setOf(name: ElementName): Omit<ElementParts, 'key'> {
+  return codes[name.charCodeAt(0)]!
+}
+
+function keyOf(name: ElementName): Bytes {
+  return name.slice(1)
+}
+
+export function partsOf(name: ElementName): ElementParts {
+  return { ...setOf(name), key: keyOf(name) }
+}
+
 /**
- * The VIP, protocol and port that an element belongs to, as `10.0.0.1 . tcp . 80`: no two Service ports share one.
+ * The VIP, protocol and port that an element belongs to, as a key of `services`: no two Service ports share one.
  * An external address counts as a VIP, and `nodeOwner` owns what belongs to the node. Undefined for what ports share:
  * `hairpin` by endpoint, and `cluster-ips` by VIP.
  */
-export function ownerOf({ set, key }: ElementParts): string | undefined {
+export function ownerOf(name: ElementName): Bytes | undefined {
+  const { family, set } = setOf(name)
   if (set === 'hairpin' || set === 'cluster-ips') return undefined
-  if (nodeSets.some(name => name === set)) return nodeOwner
-  if (isKeyedByProtocol(set)) return key
-  if (set === 'source-ranges' || ownObjects.some(object => object === set)) return key.split(' . ', 3).join(' . ')
-  const [vip, port] = key.split(' . ')
-  return `${vip} . ${isOverlaySet(set) ? 'tcp' : set.slice('endpoints-'.length)} . ${port}`
+  if (nodeSets.some(each => each === set)) return nodeOwner
+  const afterAddress = 1 + addressLengths[family]
+  const transport = transportOfSet.get(set)
+  if (transport === undefined) return name.slice(1, afterAddress + 8)
+  return name.slice(1, afterAddress) + protocolPart(transport) + name.slice(afterAddress, afterAddress + 4)
 }
+
+/** Of sets whose keys do not say the protocol. */
+const transportOfSet: ReadonlyMap<SetName, Transport> = new Map([
+  ...transports.map(transport => [`endpoints-${transport}`, transport] as const),
+  ...overlaySets.map(set => [set, 'tcp'] as const),
+])
 
 export function isOverlaySet(set: SetName): boolean {
   return overlaySets.some(name => name === set)
-}
-
-/** Whether keys are VIP . protocol . port and nothing else. */
-function isKeyedByProtocol(set: SetName): boolean {
-  return ['services', 'no-endpoints', 'external', 'local-services', 'source-checks'].includes(set)
-}
-
-/** A CIDR as nft and ipset list it: a range of one address is that address. */
-export function rangeText(cidr: string): string {
-  return cidr.replace(/^([\d.]+)\/32$|^(.*)\/128$/, '$1$2')
 }

@@ -11,6 +11,7 @@ import type { Family } from './elements.ts'
 import type { KernelOptions } from './layer.ts'
 import { Mirror } from './mirror.ts'
 import { NftablesModel } from './model.ts'
+import { addressPortBytes } from './nftables/bytes.ts'
 import { renewHeartbeat } from './nftables/heartbeat.ts'
 import { noPolicies, planNode, unknownSurroundings } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
@@ -164,10 +165,7 @@ function modelOf({ family, state, options }: Scene, toEnvoy = false): NftablesMo
       },
       options,
     ),
-    planPort(
-      placementOf(state, toEnvoy ? placesOf(state).map(({ ip, port }) => `${ip} . ${port}`) : [], world.node),
-      options,
-    ),
+    planPort(placementOf(state, toEnvoy ? placesOf(state).map(addressPortBytes) : [], world.node), options),
   ]
   const { transaction } = new Mirror().prepare(changes.map(wanted => ({ current: new Map(), wanted })))
   model.apply(transaction.operations())

@@ -19,7 +19,17 @@
 import { isWithin, withoutNested } from '../services/cidr.ts'
 import { anyAddressOf, type Place, type PlaceKind, placesOf } from '../services/places.ts'
 import type { Endpoint, PortState } from '../services/port.ts'
-import { elementName, type Family, familyNames, rangeText, type Transport, transportOf } from './elements.ts'
+import { type ElementName, elementName, type Family, familyNames, type Transport, transportOf } from './elements.ts'
+import {
+  addressBytes,
+  addressPortBytes,
+  type Bytes,
+  dropBytes,
+  gotoBytes,
+  jumpBytes,
+  rangeBytes,
+} from './nftables/bytes.ts'
+import { placeKey } from './ownobjects.ts'
 import { slotElements } from './slots.ts'
 import { planSources } from './sources.ts'
 
@@ -38,7 +48,7 @@ export interface OutsideSlots {
 }
 
 /** Verdicts of session affinity in place of slots; undefined without it. */
-export type OutsideVerdicts = Readonly<Record<keyof OutsideSlots, string>> | undefined
+export type OutsideVerdicts = Readonly<Record<keyof OutsideSlots, Bytes>> | undefined
 
 /** The chains that values of `external` lead to. */
 export const markMasquerade = 'mark-masquerade'
@@ -77,12 +87,12 @@ export function planExternal(
   state: PortState,
   slots: OutsideSlots,
   affinity: OutsideVerdicts,
-  steered: readonly string[] = [],
+  steered: readonly Bytes[] = [],
   beside?: OutsideSlots,
-): readonly (readonly [name: string, value: string])[] {
+): readonly (readonly [name: ElementName, value: Bytes])[] {
   return placesOf(state).flatMap(place => [
     ...planPlace(state, place, slots, affinity, beside),
-    ...(steered.includes(`${place.ip} . ${place.port}`) ? planSteering(state, place, slots) : []),
+    ...(steered.includes(addressPortBytes(place)) ? planSteering(state, place, slots) : []),
   ])
 }
 
@@ -90,26 +100,26 @@ export function planExternal(
 export function planSourceRanges(
   state: PortState,
   admitsNode: boolean,
-): readonly (readonly [name: string, value: string])[] {
+): readonly (readonly [name: ElementName, value: Bytes])[] {
   const { loadBalancerIPs = [], sourceRanges = [] } = state.external ?? {}
   if (sourceRanges.length === 0) return []
   const family = familyNames[state.family]
   return loadBalancerIPs.flatMap(ip => {
     // Where a load balancer's IP is an address of the node as well, the node's own packets to it come from that.
-    const own = admitsNode && !isWithin(sourceRanges, ip) ? [ip] : []
-    const key = `${ip} . ${transportOf[state.port.protocol]} . ${state.port.port}`
-    return planSources(family, key, [...rangeTexts(sourceRanges), ...own])
+    const own = admitsNode && !isWithin(sourceRanges, ip) ? [addressBytes(ip).repeat(2)] : []
+    const key = placeKey(ip, transportOf[state.port.protocol], state.port.port)
+    return planSources(family, key, [...keysOfRanges(sourceRanges), ...own])
   })
 }
 
 /** Once a list: all ports and load-balancer IPs of a Service have the same. */
-const texts = new WeakMap<readonly string[], readonly string[]>()
+const keys = new WeakMap<readonly string[], readonly Bytes[]>()
 
-function rangeTexts(ranges: readonly string[]): readonly string[] {
-  const known = texts.get(ranges)
+function keysOfRanges(ranges: readonly string[]): readonly Bytes[] {
+  const known = keys.get(ranges)
   if (known) return known
-  const made = withoutNested(ranges).map(rangeText)
-  texts.set(ranges, made)
+  const made = withoutNested(ranges).map(rangeBytes)
+  keys.set(ranges, made)
   return made
 }
 
@@ -119,23 +129,23 @@ function planPlace(
   { cluster, local }: OutsideSlots,
   affinity: OutsideVerdicts,
   beside: OutsideSlots | undefined,
-): readonly (readonly [name: string, value: string])[] {
+): readonly (readonly [name: ElementName, value: Bytes])[] {
   const family = familyNames[state.family]
   const transport = transportOf[state.port.protocol]
-  const key = `${ip} . ${transport} . ${port}`
-  if (cluster.length === 0) return [[elementName(family, 'no-endpoints', key), 'goto refuse']]
+  const key = placeKey(ip, transport, port)
+  if (cluster.length === 0) return [[elementName(family, 'no-endpoints', key), gotoBytes('refuse')]]
 
   const owner = { family, transport, ip, port }
   const choose = (isLocal: boolean, { length: count }: readonly Endpoint[]) =>
-    affinity?.[isLocal ? 'local' : 'cluster'] ?? `goto ${chooserName({ transport, count, kind, isLocal })}`
+    affinity?.[isLocal ? 'local' : 'cluster'] ?? gotoBytes(chooserName({ transport, count, kind, isLocal }))
   const isLocalPolicy = state.external!.policy === 'Local'
   const elements = [
-    [elementName(family, 'external', key), isLocalPolicy ? `goto ${localPolicy[kind]}` : `jump ${markMasquerade}`],
+    [elementName(family, 'external', key), isLocalPolicy ? gotoBytes(localPolicy[kind]) : jumpBytes(markMasquerade)],
     [elementName(family, 'services', key), choose(false, cluster)],
     ...(affinity ? [] : slotElements(owner, cluster, beside?.cluster)),
   ] as const
   if (!isLocalPolicy) return elements
-  const verdict = local.length === 0 ? 'drop' : choose(true, local)
+  const verdict = local.length === 0 ? dropBytes : choose(true, local)
   const localElements = affinity ? [] : slotElements(owner, local, beside?.local, localSlots)
   return [...elements, [elementName(family, 'local-services', key), verdict], ...localElements]
 }
@@ -145,8 +155,9 @@ function planSteering(
   { family, external, port: { protocol } }: PortState,
   { ip, port }: Place,
   { cluster, local }: OutsideSlots,
-): readonly (readonly [name: string, value: string])[] {
+): readonly (readonly [name: ElementName, value: Bytes])[] {
   const isLocalPolicy = external!.policy === 'Local'
   if (protocol !== 'TCP' || (isLocalPolicy ? local : cluster).length === 0) return []
-  return [[elementName(familyNames[family], isLocalPolicy ? 'envoy-local' : 'envoy-external', `${ip} . ${port}`), '']]
+  const set = isLocalPolicy ? 'envoy-local' : 'envoy-external'
+  return [[elementName(familyNames[family], set, addressPortBytes({ ip, port })), '']]
 }

@@ -4,7 +4,9 @@
  */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import { type Elements, type Family, overlaySwitch, ownerOf, partsOf } from './elements.ts'
+import { type ElementName, type Elements, type Family, overlaySwitch, ownerOf } from './elements.ts'
+import { elementText } from './elementtext.ts'
+import type { Bytes } from './nftables/bytes.ts'
 import type { NftClient } from './nftables/client.ts'
 import type { PlanOptions } from './plan.ts'
 import { readTables } from './reading.ts'
@@ -47,21 +49,21 @@ export async function findDamage(
   families: readonly Family[],
   options: PlanOptions & RulesetOptions,
   written: WrittenView,
-  isTouched: (name: string) => boolean,
+  isTouched: (name: ElementName) => boolean,
 ): Promise<string | undefined> {
-  const found = new Map<string, string>()
+  const found = new Map<ElementName, Bytes>()
   const chains = new Map<string, number>()
   const exists = await readTables(nft, families, {
     chain: (family, name, rules) => void chains.set(`${family} ${name}`, rules),
     element: (name, value) => void found.set(name, value),
   })
   if (!exists) return families.map(gone).join(' or ')
-  const known = new Set<string>()
+  const known = new Set<ElementName>()
   const findWrong = (expected: Elements) => {
     let wrong: string | undefined
     for (const [name, value] of expected) {
       known.add(name)
-      if (found.get(name) !== value && !isTouched(name)) wrong ??= `element ${name}`
+      if (found.get(name) !== value && !isTouched(name)) wrong ??= `element ${elementText(name)}`
     }
     return wrong
   }
@@ -77,13 +79,13 @@ export async function findDamage(
   if (wrongChain !== undefined) return wrongChain
   // A port that was refused may have what ports share.
   const hasRefused = [...written.ports.values()].some(({ refusal }) => refusal)
-  const isUnknown = (name: string) => {
-    return !known.has(name) && !isTouched(name) && !(hasRefused && ownerOf(partsOf(name)) === undefined)
+  const isUnknown = (name: ElementName) => {
+    return !known.has(name) && !isTouched(name) && !(hasRefused && ownerOf(name) === undefined)
   }
   let looked = 0
   for (const name of found.keys()) {
     if (++looked % elementsATurn === 0) await turn()
-    if (isUnknown(name)) return `element ${name}, which nobody asked for`
+    if (isUnknown(name)) return `element ${elementText(name)}, which nobody asked for`
   }
   return undefined
 }

@@ -7,7 +7,6 @@ import type { PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import type { CommandPrefix } from './command.ts'
 import type { Reconciliation } from './conntrack.ts'
-import type { Elements } from './elements.ts'
 import type { NodeFacts, NodePlanOptions } from './node.ts'
 import type { VipPort } from './overlay.ts'
 import type { RulesetOptions } from './ruleset.ts'
@@ -109,8 +108,8 @@ export interface KernelObserver {
 }
 
 export interface PortSnapshot {
-  /** What the kernel has of this port, without what is on its way. */
-  readonly elements: Elements
+  /** What the kernel has of this port, in words, without what is on its way. */
+  readonly elements: readonly string[]
   /** Something of this port is still to be written. */
   readonly pending: boolean
   /** Why it could not be written. */

@@ -1,7 +1,9 @@
 /** What the kernel has, as far as no single Service port owns it: chains, shared elements, totals. */
 
-import { type Elements, type Family, isOverlaySet, ownerOf, ownObjects, partsOf, type SetName } from './elements.ts'
+import { type ElementName, type Elements, type Family, isOverlaySet, ownerOf, setOf } from './elements.ts'
+import type { Bytes } from './nftables/bytes.ts'
 import type { NftClient } from './nftables/client.ts'
+import { isOwnObject } from './ownobjects.ts'
 import { difference } from './plan.ts'
 import { readTables } from './reading.ts'
 import { Transaction } from './transaction.ts'
@@ -19,16 +21,16 @@ export interface Prepared {
 }
 
 /** Elements by the VIP, protocol and port that they belong to; see `ownerOf`. */
-export type OwnedElements = Map<string, Map<string, string>>
+export type OwnedElements = Map<Bytes, Map<ElementName, Bytes>>
 
 export class Mirror {
   /** As `ip endpoints-tcp-3`. */
   readonly #chains = new Set<string>()
   /** How many ports have each element of `hairpin`. */
-  readonly #shared = new Map<string, number>()
+  readonly #shared = new Map<ElementName, number>()
   /** Elements of `hairpin` that the kernel has from before and that no port has asked for yet. */
-  readonly #leftShared = new Set<string>()
-  /** How many elements there are, by `ip services` and the like. */
+  readonly #leftShared = new Set<ElementName>()
+  /** How many elements there are in each set, by what their names begin with. */
   readonly #totals = new Map<string, number>()
 
   /** Reads what the kernel has into a new mirror. Undefined where a table is missing. */
@@ -46,10 +48,9 @@ export class Mirror {
     return { mirror, owned }
   }
 
-  #found(owned: OwnedElements, name: string, value: string): void {
-    const parts = partsOf(name)
+  #found(owned: OwnedElements, name: ElementName, value: Bytes): void {
     this.#count(name, 1)
-    const owner = ownerOf(parts)
+    const owner = ownerOf(name)
     if (owner === undefined) {
       this.#leftShared.add(name)
       return
@@ -60,18 +61,23 @@ export class Mirror {
   }
 
   get totals(): ReadonlyMap<string, number> {
-    return this.#totals
+    return new Map(
+      [...this.#totals].map(([name, count]) => {
+        const { family, set } = setOf(name)
+        return [`${family} ${set}`, count]
+      }),
+    )
   }
 
   prepare(changes: readonly Change[]): Prepared {
     const transaction = new Transaction()
-    const shared = new Map<string, number>()
-    const counted: (readonly [name: string, by: number])[] = []
-    const remove = (name: string) => {
+    const shared = new Map<ElementName, number>()
+    const counted: (readonly [name: ElementName, by: number])[] = []
+    const remove = (name: ElementName) => {
       transaction.remove(name)
       counted.push([name, -1])
     }
-    const add = (name: string, value: string) => {
+    const add = (name: ElementName, value: Bytes) => {
       transaction.add(name, value, this.#chains)
       counted.push([name, 1])
     }
@@ -99,7 +105,7 @@ export class Mirror {
   /** Elements that no port has asked for. Before those of ports are written: they may lead to chains that ports take away. */
   prepareStale(owned: OwnedElements, maxElements: number): Iterable<Prepared> {
     return this.#prepareRemovals(
-      [...namesIn(owned)].filter(name => !isOwnObject(name)),
+      [...namesIn(owned)].filter(name => !isOwnObject(setOf(name).set)),
       maxElements,
     )
   }
@@ -110,11 +116,11 @@ export class Mirror {
    * `endpoints-…` stay: there are no more of them than Service ports have had numbers of endpoints.
    */
   prepareLeftovers(owned: OwnedElements, maxElements: number): Iterable<Prepared> {
-    const objects = [...namesIn(owned)].filter(isOwnObject)
+    const objects = [...namesIn(owned)].filter(name => isOwnObject(setOf(name).set))
     return this.#prepareRemovals([...objects, ...this.#leftShared], maxElements)
   }
 
-  *#prepareRemovals(names: readonly string[], maxElements: number): Generator<Prepared> {
+  *#prepareRemovals(names: readonly ElementName[], maxElements: number): Generator<Prepared> {
     for (let start = 0; start < names.length; start += maxElements) {
       const part = names.slice(start, start + maxElements)
       const transaction = new Transaction()
@@ -131,28 +137,20 @@ export class Mirror {
 
   /** The overlay was emptied by other means. */
   forgetOverlay(): void {
-    for (const name of this.#totals.keys()) {
-      if (isOverlaySet(name.slice(name.indexOf(' ') + 1) as SetName)) this.#totals.delete(name)
-    }
+    for (const name of this.#totals.keys()) if (isOverlaySet(setOf(name).set)) this.#totals.delete(name)
   }
 
-  #count(name: string, by: number): void {
-    const beforeKey = name.indexOf(' ', name.indexOf(' ') + 1)
-    addTo(this.#totals, name.slice(0, beforeKey), by)
+  #count(name: ElementName, by: number): void {
+    addTo(this.#totals, name[0]!, by)
   }
 }
 
-function isShared(name: string): boolean {
-  return ownerOf(partsOf(name)) === undefined
+function isShared(name: ElementName): boolean {
+  return ownerOf(name) === undefined
 }
 
-function* namesIn(owned: OwnedElements): Generator<string> {
+function* namesIn(owned: OwnedElements): Generator<ElementName> {
   for (const elements of owned.values()) yield* elements.keys()
-}
-
-function isOwnObject(name: string): boolean {
-  const { set } = partsOf(name)
-  return ownObjects.some(object => object === set)
 }
 
 function addTo(counts: Map<string, number>, name: string, by: number): void {

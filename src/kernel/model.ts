@@ -3,10 +3,15 @@
  * becomes of a packet. Rules without a kernel and without root, for tests.
  */
 
-import { parseObjectName, readAffinity } from './affinity.ts'
-import type { Family } from './elements.ts'
+import { readAffinity } from './affinity.ts'
+import { type ElementName, elementName, type Family, overlaySwitch, setCode } from './elements.ts'
+import { elementText, elementValueText } from './elementtext.ts'
+import { type Bytes, verdictOf } from './nftables/bytes.ts'
+import { keyText, typesOf } from './nftables/elementtext.ts'
 import { type Chain, type Operation, ruleText } from './nftables/operations.ts'
 import type { Statement } from './nftables/rules/statement.ts'
+import { fixedSets } from './nftables/sets.ts'
+import { parseObjectName } from './ownobjects.ts'
 import type { TableReader } from './reading.ts'
 import { readSources } from './sources.ts'
 import { type Outcome, type Packet, type Surroundings, Trace, type TracedTable } from './tracer.ts'
@@ -19,13 +24,25 @@ interface Table extends TracedTable {
 export class NftablesModel {
   readonly #tables = new Map<Family, Table>()
 
-  /** All elements by `ip services 10.0.0.1 . tcp . 80`, and the chains and sets of single ports as elements. */
+  /** All elements in words, as `ip services 10.0.0.1 . tcp . 80`, and the chains and sets of single ports as elements. */
   elements(): Map<string, string> {
-    const all = new Map<string, string>()
-    for (const family of this.#tables.keys()) {
-      this.read(family, { chain: () => {}, element: (name, value) => void all.set(name, value) })
-    }
+    const words = [...this.found()].map(([name, value]) => [elementText(name), elementValueText(name, value)] as const)
+    const switches = [...this.#tables].filter(([, { sets }]) => sets.get(overlaySwitch)?.size)
+    return new Map([...words, ...switches.map(([family]) => [`${family} ${overlaySwitch} ${family}`, ''] as const)])
+  }
+
+  /** All elements but the switch of the overlay. */
+  found(): Map<ElementName, Bytes> {
+    const all = new Map<ElementName, Bytes>()
+    const element = (name: ElementName, value: Bytes) => void all.set(name, value)
+    for (const family of this.#tables.keys()) this.read(family, { chain: () => {}, element })
     return all
+  }
+
+  /** Undefined where there is no table. */
+  keys(family: Family, set: string): readonly Bytes[] | undefined {
+    const table = this.#tables.get(family)
+    return table && [...(table.sets.get(set)?.keys() ?? [])]
   }
 
   chainNames(family: Family): readonly string[] {
@@ -59,16 +76,16 @@ export class NftablesModel {
     const table = this.#tables.get(family)
     if (!table) return false
     for (const { name, hook, rules } of table.chains.values()) {
-      const own = parseObjectName(name)
-      if (own) reader.element(`${family} ${own.set} ${own.key}`, ownChainOf(family, own, rules))
+      const own = parseObjectName(family, name)
+      if (own) reader.element(elementName(family, own.set, own.key), ownChainOf(family, own, rules))
       else reader.chain(family, name, rules.length + (hook === undefined ? 0 : 1))
     }
     for (const [set, elements] of table.sets) {
-      const own = parseObjectName(set)
-      if (own) reader.element(`${family} ${own.set} ${own.key}`, '')
-      if (table.dynamic.has(set)) continue
-      const prefix = own ? `${family} source-ranges ${own.key} . ` : `${family} ${set} `
-      for (const [key, value] of elements) reader.element(`${prefix}${key}`, value)
+      const own = parseObjectName(family, set)
+      if (own) reader.element(elementName(family, own.set, own.key), '')
+      const prefix = own ? elementName(family, 'source-ranges', own.key) : setCode(family, set)
+      if (table.dynamic.has(set) || prefix === undefined) continue
+      for (const [key, value] of elements) reader.element(prefix + key, value)
     }
     return true
   }
@@ -117,9 +134,9 @@ export class NftablesModel {
     for (const { sets, chains } of this.#tables.values()) {
       const statements = [...chains.values()].flatMap(({ rules }) => rules.flat())
       const verdicts = statements.flatMap(statement => (statement.kind === 'verdict' ? statement.verdict : []))
-      for (const text of [...verdicts, ...[...sets.values()].flatMap(elements => [...elements.values()])]) {
-        const target = /^(?:goto|jump) (\S+)$/.exec(text)?.[1]
-        if (target !== undefined && !chains.has(target)) refuse(`no chain ${target}`)
+      const values = verdictMaps.flatMap(name => [...(sets.get(name)?.values() ?? [])])
+      for (const { chain } of [...verdicts, ...values.map(verdictOf)]) {
+        if (chain !== undefined && !chains.has(chain)) refuse(`no chain ${chain}`)
       }
       for (const name of statements.flatMap(setsOf)) if (!sets.has(name)) refuse(`no set ${name}`)
     }
@@ -130,17 +147,20 @@ export class NftablesModel {
   }
 }
 
-function elementsOf({ sets }: Table, name: string): Map<string, string> {
+const verdictMaps = fixedSets.filter(({ data }) => data === 'verdict').map(({ name }) => name)
+
+function elementsOf({ sets }: Table, name: string): Map<Bytes, Bytes> {
   return sets.get(name) ?? refuse(`no set ${name}`)
 }
 
 function change(
-  { do: verb, set, elements }: Extract<Operation, { do: 'add' | 'delete' }>,
-  held: Map<string, string>,
+  { do: verb, table, set, elements }: Extract<Operation, { do: 'add' | 'delete' }>,
+  held: Map<Bytes, Bytes>,
 ): void {
+  const text = (key: Bytes) => `${keyText(typesOf(table.family, set), key)} in ${set.name}`
   for (const { key, value } of elements) {
-    if (verb === 'delete') held.delete(key) || refuse(`no element ${key} in ${set.name}`)
-    else if (held.has(key) && held.get(key) !== value) refuse(`element ${key} exists in ${set.name}`)
+    if (verb === 'delete') held.delete(key) || refuse(`no element ${text(key)}`)
+    else if (held.has(key) && held.get(key) !== value) refuse(`there is another element ${text(key)}`)
     else held.set(key, value)
   }
 }
@@ -149,7 +169,7 @@ function ownChainOf(
   family: Family,
   { set, key }: NonNullable<ReturnType<typeof parseObjectName>>,
   rules: Chain['rules'],
-): string {
+): Bytes {
   const texts = rules.map(rule => ruleText(family, rule))
   if (set === 'sources') return readSources(family, key, texts)
   const remembered = rules.flat().filter(statement => statement.kind === 'remember')

@@ -3,9 +3,10 @@
 import { familyOf, type IpFamily } from '../services/address.ts'
 import { complement, familyOfCidr, withoutNested } from '../services/cidr.ts'
 import type { PolicyFacts } from '../services/policies.ts'
-import { type Elements, elementName, familyNames, type NodeSetName, rangeText } from './elements.ts'
+import { type Elements, elementName, familyNames, type NodeSetName, rangeSets } from './elements.ts'
 import { anyAddress } from './external.ts'
 import type { DetectLocalMode } from './masquerade.ts'
+import { addressBytes, rangeBytes } from './nftables/bytes.ts'
 
 /** As a v1 Node says it. */
 export interface NodeFacts {
@@ -42,7 +43,7 @@ export const unknownSurroundings: Surroundings = { node: undefined, policies: no
 export function planNode({ node, policies, serviceRanges }: Surroundings, options: NodePlanOptions): Elements {
   const elements = options.families.flatMap(family => {
     const all = (set: NodeSetName, keys: readonly string[]) =>
-      keys.map(key => elementName(familyNames[family], set, rangeText(key)))
+      keys.map(key => elementName(familyNames[family], set, isOfRanges(set) ? rangeBytes(key) : addressBytes(key)))
     const pods = podRanges(family, node, options)
     const ranges = options.ownsClusterIPs ? withoutNested(serviceRanges) : []
     return [
@@ -60,6 +61,10 @@ export function planNode({ node, policies, serviceRanges }: Surroundings, option
     ]
   })
   return new Map(elements.map(name => [name, '']))
+}
+
+function isOfRanges(set: NodeSetName): boolean {
+  return set === 'service-ranges' || rangeSets.some(name => name === set)
 }
 
 export function ofFamily(addresses: readonly string[], family: IpFamily): readonly string[] {

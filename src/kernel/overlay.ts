@@ -5,6 +5,7 @@
 
 import { placesOf } from '../services/places.ts'
 import type { PortState } from '../services/port.ts'
+import { addressPortBytes, addressPortOf, type Bytes } from './nftables/bytes.ts'
 import { nothingSteered, type Steered } from './plan.ts'
 
 /** Or a place outside; a node port has the unspecified address. */
@@ -14,15 +15,15 @@ export interface VipPort {
 }
 
 export class Overlay {
-  /** What is steered, by itself: `10.0.0.1 . 80`, as in the sets of the overlay. */
-  readonly #wanted = new Map<string, Steered>()
+  /** What is steered, by itself: keys of the sets of the overlay. */
+  readonly #wanted = new Map<Bytes, Steered>()
   /** The id of the Service port that owns each. */
-  readonly #owners = new Map<string, string>()
+  readonly #owners = new Map<Bytes, string>()
   /** Entries of a previous run that nobody has said anything about yet. */
-  readonly #inherited = new Set<string>()
+  readonly #inherited = new Set<Bytes>()
 
   get inherited(): readonly VipPort[] {
-    return [...this.#inherited].map(parseVipPort)
+    return [...this.#inherited].map(addressPortOf)
   }
 
   /** What of a port goes to Envoy. */
@@ -32,8 +33,8 @@ export class Overlay {
     return steered.length > 1 ? steered : (this.#wanted.get(steered[0] ?? '') ?? nothingSteered)
   }
 
-  /** @param key as the kernel has it */
-  inherit(key: string): void {
+  inherit(vipPort: VipPort): void {
+    const key = addressPortBytes(vipPort)
     this.#wanted.set(key, [key])
     this.#inherited.add(key)
   }
@@ -42,7 +43,7 @@ export class Overlay {
   set(vipPorts: readonly VipPort[], on: boolean): readonly string[] {
     const touched: string[] = []
     for (const vipPort of vipPorts) {
-      const key = vipPortKey(vipPort)
+      const key = addressPortBytes(vipPort)
       this.#inherited.delete(key)
       if (on === this.#wanted.has(key)) continue
       if (on) this.#wanted.set(key, [key])
@@ -72,15 +73,6 @@ export class Overlay {
   }
 }
 
-function vipPortKey({ ip, port }: VipPort): string {
-  return `${ip} . ${port}`
-}
-
-function parseVipPort(key: string): VipPort {
-  const [ip, port] = key.split(' . ') as [string, string]
-  return { ip, port: Number(port) }
-}
-
 /** What of a port goes to Envoy once that has acknowledged it. */
 export function meantForEnvoy(state: PortState): Steered {
   const [vip, ...places] = overlayKeys(state)
@@ -95,8 +87,8 @@ function haveSameKeys(a: PortState, b: PortState): boolean {
 }
 
 /** Of all that can be in the overlay. */
-function overlayKeys(state: PortState | undefined): readonly string[] {
+function overlayKeys(state: PortState | undefined): readonly Bytes[] {
   if (state?.port.protocol !== 'TCP') return []
   const places = state.external?.layer.wants === 'envoy' ? placesOf(state) : []
-  return [{ ip: state.vip, port: state.port.port }, ...places].map(vipPortKey)
+  return [{ ip: state.vip, port: state.port.port }, ...places].map(addressPortBytes)
 }

@@ -3,16 +3,19 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Endpoint, External, PortState } from '../services/port.ts'
 import { affinityChain } from './affinity.ts'
+import { elementName } from './elements.ts'
+import { addressPortBytes } from './nftables/bytes.ts'
 import { ruleText } from './nftables/operations.ts'
 import { durationText } from './nftables/rules/print.ts'
+import { placeKey } from './ownobjects.ts'
 import { place } from './placement.ts'
 import { difference, placementOf, planPort, type Steered } from './plan.ts'
 import { arrange, slotValue } from './slots.ts'
-import { belowFromOutside, portState, testOptions } from './testing.ts'
+import { belowFromOutside, inWords, portState, testOptions } from './testing.ts'
 
 function plan(state: PortState, steered: Steered = [], families = testOptions.families) {
   const elements = planPort(placementOf(state, steered), { families, nodeName: 'node1', ownsClusterIPs: false })
-  return Object.fromEntries(elements)
+  return Object.fromEntries(inWords(elements))
 }
 
 test('A port with endpoints jumps to the chain of their number, and each endpoint has a slot', () => {
@@ -41,7 +44,10 @@ test('A port with affinity jumps to a chain of its own, and has a set of clients
   const set = (n: number) => `@clients-fd00__1-tcp-80-fd01__${n}-8080-4096`
   const go = (n: number) => `update ${set(n)} { ip6 saddr timeout 3h } meta l4proto tcp dnat to [fd01::${n}]:8080`
   const value = 'tcp 10800 4096 fd01::1 . 8080, fd01::2 . 8080'
-  const { name, rules } = affinityChain('fd00::1 . tcp . 80', value)
+  const state = portState('a/b/http', 'fd00::1', endpoints, { affinitySeconds: 10_800 })
+  const key = placeKey('fd00::1', 'tcp', 80)
+  const planned = planPort(placementOf(state, []), { ...testOptions, ownsClusterIPs: false })
+  const { name, rules } = affinityChain('ip6', key, planned.get(elementName('ip6', 'affinity', key))!)
   assert.equal(name, 'affinity-fd00__1-tcp-80')
   assert.deepEqual(
     rules.map(rule => ruleText('ip6', rule)),
@@ -53,7 +59,7 @@ test('A port with affinity jumps to a chain of its own, and has a set of clients
       'meta l4proto tcp dnat ip6 to numgen random mod 2 map { 0 : fd01::1 . 8080, 1 : fd01::2 . 8080 }',
     ],
   )
-  assert.deepEqual(plan(portState('a/b/http', 'fd00::1', endpoints, { affinitySeconds: 10_800 })), {
+  assert.deepEqual(plan(state), {
     'ip6 services fd00::1 . tcp . 80': 'goto affinity-fd00__1-tcp-80',
     'ip6 affinity fd00::1 . tcp . 80': value,
     'ip6 clients fd00::1 . tcp . 80 . fd01::1 . 8080 . 4096': '',
@@ -82,7 +88,9 @@ test('A port without endpoints is refused, and one whose endpoints are only else
 
 test('Only a TCP port with endpoints enters the overlay', () => {
   const overlay = (state: PortState) =>
-    Object.keys(plan(state, [`${state.vip} . ${state.port.port}`])).filter(name => name.includes(' envoy '))
+    Object.keys(plan(state, [addressPortBytes({ ip: state.vip, port: state.port.port })])).filter(name =>
+      name.includes(' envoy '),
+    )
   assert.deepEqual(overlay(portState('a/b/http', '10.0.0.1', ['10.1.0.1:80'])), ['ip envoy 10.0.0.1 . 80'])
   assert.deepEqual(overlay(portState('a/b/http', '10.0.0.1', [])), [])
   const udp = { port: { name: '', protocol: 'UDP' as const, port: 80 } }
@@ -90,7 +98,10 @@ test('Only a TCP port with endpoints enters the overlay', () => {
 })
 
 test('A family that is not enabled gets nothing', () => {
-  assert.deepEqual(plan(portState('a/b/http', 'fd00::1', ['fd01::1 80']), ['fd00::1 . 80'], ['IPv4']), {})
+  assert.deepEqual(
+    plan(portState('a/b/http', 'fd00::1', ['fd01::1 80']), [addressPortBytes({ ip: 'fd00::1', port: 80 })], ['IPv4']),
+    {},
+  )
 })
 
 const endpointSets = fc.uniqueArray(fc.integer({ min: 1, max: 30 }), { maxLength: 20 })

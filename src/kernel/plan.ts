@@ -5,8 +5,10 @@ import { isWithin } from '../services/cidr.ts'
 import { placesOf } from '../services/places.ts'
 import type { Endpoint, PortState } from '../services/port.ts'
 import { affinityVerdict, planAffinity } from './affinity.ts'
-import { type Elements, elementName, familyNames, transportOf } from './elements.ts'
+import { type ElementName, type Elements, elementName, familyNames, transportOf } from './elements.ts'
 import { chooserName, type OutsideSlots, type OutsideVerdicts, planExternal, planSourceRanges } from './external.ts'
+import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes } from './nftables/bytes.ts'
+import { type AffinityWay, affinityKey, placeKey } from './ownobjects.ts'
 import { type SlotOwner, slotElements, slotValue } from './slots.ts'
 
 /** A Service port as it is, or shall be, in the kernel. */
@@ -21,8 +23,8 @@ export interface Placement {
   readonly steered: Steered
 }
 
-/** What goes to Envoy, of the VIP:port and the places outside: `10.0.0.1 . 80`, `0.0.0.0 . 30080`. */
-export type Steered = readonly string[]
+/** What goes to Envoy, of the VIP:port and the places outside: as keys of the sets of the overlay. */
+export type Steered = readonly Bytes[]
 
 /** Shared by all ports of which nothing does. */
 export const nothingSteered: Steered = []
@@ -71,23 +73,23 @@ export function planPort(
   const key = portKey(state)
   const affinity = planAffinities(placement)
   const elements = new Map(affinity?.elements)
-  if (ownsClusterIPs) elements.set(elementName(family, 'cluster-ips', state.vip), '')
+  if (ownsClusterIPs) elements.set(elementName(family, 'cluster-ips', addressBytes(state.vip)), '')
   for (const [name, value] of planExternal(state, outside, affinity?.outside, steered, other?.outside))
     elements.set(name, value)
   if (!other || !admitSame(placement, other))
     for (const [name, value] of planSourceRanges(state, admitsNode)) elements.set(name, value)
   const known = other && hairpinsOf(other, nodeName)
   for (const ip of hairpinsOf(placement, nodeName)) {
-    if (!known?.has(ip)) elements.set(elementName(family, 'hairpin', `${ip} . ${ip}`), '')
+    if (!known?.has(ip)) elements.set(elementName(family, 'hairpin', addressBytes(ip).repeat(2)), '')
   }
   if (slots.length === 0) {
-    return elements.set(elementName(family, 'no-endpoints', key), state.onlyElsewhere ? 'drop' : 'goto refuse')
+    return elements.set(elementName(family, 'no-endpoints', key), state.onlyElsewhere ? dropBytes : refuse)
   }
-  const chooser = `goto ${chooserName({ transport, count: slots.length })}`
+  const chooser = gotoBytes(chooserName({ transport, count: slots.length }))
   elements.set(elementName(family, 'services', key), affinity?.vip ?? chooser)
   if (!affinity)
     for (const [name, value] of slotElements(vipSlots(state), slots, other?.slots)) elements.set(name, value)
-  const vipPort = `${state.vip} . ${state.port.port}`
+  const vipPort = addressPortBytes({ ip: state.vip, port: state.port.port })
   if (steered.includes(vipPort) && state.port.protocol === 'TCP')
     elements.set(elementName(family, 'envoy', vipPort), '')
   return elements
@@ -122,8 +124,10 @@ function hairpinsOf({ slots, outside }: Placement, nodeName: string): ReadonlySe
   return ips
 }
 
+const refuse = gotoBytes('refuse')
+
 interface Affinities {
-  readonly vip: string
+  readonly vip: Bytes
   readonly outside: OutsideVerdicts
   readonly elements: Elements
 }
@@ -134,36 +138,35 @@ function planAffinities({ state, slots, outside }: Placement): Affinities | unde
   if (seconds === undefined) return undefined
   const [family, transport] = [familyNames[state.family], transportOf[state.port.protocol]]
   const port = { family, transport, seconds, isExternal: state.external !== undefined }
-  const elements = new Map<string, string>()
-  const keys = new Map<string, string>()
-  const chain = (way: string, endpoints: readonly Endpoint[]) => {
+  const elements = new Map<ElementName, Bytes>()
+  const keys = new Map<Bytes, Bytes>()
+  const chain = (way: AffinityWay, endpoints: readonly Endpoint[]) => {
     const names = endpoints.map(slotValue).join()
     const known = keys.get(names)
-    if (known !== undefined) return affinityVerdict(known)
+    if (known !== undefined) return affinityVerdict(family, known)
     // Without endpoints nothing leads here.
     if (endpoints.length === 0) return ''
-    const key = `${portKey(state)}${way}`
+    const key = affinityKey(portKey(state), way)
     keys.set(names, key)
     for (const [name, value] of planAffinity({ ...port, key, endpoints })) elements.set(name, value)
-    return affinityVerdict(key)
+    return affinityVerdict(family, key)
   }
   const vip = chain('', slots)
   return {
     vip,
-    outside: { cluster: chain(' . cluster', outside.cluster), local: chain(' . local', outside.local) },
+    outside: { cluster: chain('cluster', outside.cluster), local: chain('local', outside.local) },
     elements,
   }
 }
 
-/** `10.0.0.1 . tcp . 80` */
-function portKey({ vip, port }: PortState): string {
-  return `${vip} . ${transportOf[port.protocol]} . ${port.port}`
+function portKey({ vip, port }: PortState): Bytes {
+  return placeKey(vip, transportOf[port.protocol], port.port)
 }
 
 /** Under which the kernel has elements of the port: by VIP and by its places outside. */
-export function portKeys(state: PortState): readonly string[] {
+export function portKeys(state: PortState): readonly Bytes[] {
   const transport = transportOf[state.port.protocol]
-  return [portKey(state), ...placesOf(state).map(({ ip, port }) => `${ip} . ${transport} . ${port}`)]
+  return [portKey(state), ...placesOf(state).map(({ ip, port }) => placeKey(ip, transport, port))]
 }
 
 export function vipSlots({ family, vip, port }: PortState): SlotOwner {
@@ -172,13 +175,13 @@ export function vipSlots({ family, vip, port }: PortState): SlotOwner {
 
 /** What has to go and what has to come, so that `current` becomes `wanted`. A changed value does both. */
 export interface Difference {
-  readonly removed: readonly string[]
-  readonly added: readonly (readonly [name: string, value: string])[]
+  readonly removed: readonly ElementName[]
+  readonly added: readonly (readonly [name: ElementName, value: Bytes])[]
 }
 
 export function difference(current: Elements, wanted: Elements): Difference {
-  const removed: string[] = []
-  const added: [string, string][] = []
+  const removed: ElementName[] = []
+  const added: [ElementName, Bytes][] = []
   for (const [name, value] of current) if (wanted.get(name) !== value) removed.push(name)
   for (const [name, value] of wanted) if (current.get(name) !== value) added.push([name, value])
   return { removed, added }

@@ -9,9 +9,10 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { placesOf } from '../services/places.ts'
 import { type PortState, portPartOf, serviceKeyOf } from '../services/port.ts'
 import { type CommandError, commandProblem } from './command.ts'
-import { ownerOf, partsOf } from './elements.ts'
+import { type ElementName, ownerOf } from './elements.ts'
 import type { KernelObserver } from './layer.ts'
 import type { OwnedElements } from './mirror.ts'
+import type { Bytes } from './nftables/bytes.ts'
 import { TransactionRefused } from './nftables/client.ts'
 import { isPlacement } from './placement.ts'
 import { portKeys } from './plan.ts'
@@ -267,12 +268,12 @@ function elementsOfState(state: PortState): number {
   return endpoints.length + placesOf(state).length * (external?.clusterEndpoints.length ?? 0)
 }
 
-function keysWritten({ written }: PortRecord): readonly string[] {
+function keysWritten({ written }: PortRecord): readonly Bytes[] {
   if (written === undefined) return []
   if (isPlacement(written)) return portKeys(written.state)
-  return [...written.keys()].flatMap(name => ownerOf(partsOf(name)) ?? [])
+  return [...written.keys()].flatMap(name => ownerOf(name) ?? [])
 }
 
-function isNamed({ current, wanted }: PortChange, names: readonly string[]): boolean {
+function isNamed({ current, wanted }: PortChange, names: readonly ElementName[]): boolean {
   return names.some(name => current.has(name) || wanted.has(name))
 }

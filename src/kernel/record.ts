@@ -2,7 +2,7 @@
 
 import type { PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
-import { type Elements, isOverlaySet, partsOf } from './elements.ts'
+import { type Elements, isOverlaySet, setOf } from './elements.ts'
 import type { Change } from './mirror.ts'
 import { type NodeFacts, primaryAddress } from './node.ts'
 import { isPlacement, place, type Written } from './placement.ts'
@@ -52,5 +52,5 @@ export function forgetOverlay(record: PortRecord): void {
   if (!written) return
   if (isPlacement(written)) {
     record.written = { ...written, steered: nothingSteered }
-  } else record.written = new Map([...written].filter(([name]) => !isOverlaySet(partsOf(name).set)))
+  } else record.written = new Map([...written].filter(([name]) => !isOverlaySet(setOf(name).set)))
 }

@@ -28,7 +28,6 @@
 
 import { createHash } from 'node:crypto'
 import type { ClientAddress } from '../services/clientaddress.ts'
-import { parseObjectName } from './affinity.ts'
 import { clientAddressChains, restoreChain } from './clientaddress.ts'
 import { type Family, familyNames, heartbeatSet, type OverlaySet, overlaySwitch, type SetName } from './elements.ts'
 import { type Chooser, chooserName, localPolicy, localSlots, markMasquerade, parseChooserName } from './external.ts'
@@ -47,6 +46,7 @@ import {
   goto,
   hasMark,
   inSet,
+  jump,
   type Key,
   lacksMark,
   masquerade,
@@ -60,6 +60,7 @@ import {
   verdictMap,
 } from './nftables/rules/statement.ts'
 import { fixedSets } from './nftables/sets.ts'
+import { parseObjectName } from './ownobjects.ts'
 
 export const tableName = 'lightpath'
 
@@ -118,11 +119,7 @@ const refuseNew: Rule = [newConnection, attended, goto('refuse-new')]
 const refuseUnknown: Rule = [newConnection, goto('refuse-unknown')]
 
 /** What refuses comes here with what translates: before, a Service that kube-proxy has would be refused by what we had of it. */
-const serveAbandoned: readonly Rule[] = [
-  [attended, accept],
-  [{ kind: 'verdict', verdict: 'jump refuse-new' }],
-  [goto('service')],
-]
+const serveAbandoned: readonly Rule[] = [[attended, accept], [jump('refuse-new')], [goto('service')]]
 
 /** An address of the node that opens node ports. */
 function nodePortAddress(family: Family): Rule {
@@ -323,9 +320,9 @@ function endpointsChain(chooser: Chooser): Chain {
   }
 }
 
-/** The chain that an element's value jumps to has to exist: for `goto endpoints-tcp-7`, undefined for others. */
-export function chainFor(value: string): Chain | undefined {
-  const chooser = value.startsWith('goto ') ? parseChooserName(value.slice('goto '.length)) : undefined
+/** The chain of this name that an element's value goes to, which has to exist; undefined for names of others. */
+export function chooserChain(name: string): Chain | undefined {
+  const chooser = parseChooserName(name)
   return chooser && endpointsChain(chooser)
 }
 
@@ -380,9 +377,9 @@ export function replacement(
   options: RulesetOptions,
 ): readonly Operation[] {
   const table = tableOf(family)
-  const names = [...chains].filter(name => parseObjectName(name) === undefined)
+  const names = [...chains].filter(name => parseObjectName(family, name) === undefined)
   const kept = (name: string) => namedByElements.includes(name) || isChooser(name)
-  const choosers = names.flatMap(name => chainFor(`goto ${name}`) ?? [])
+  const choosers = names.flatMap(name => chooserChain(name) ?? [])
   return [
     ...names.map(name => ({ do: 'flush chain', table, name }) as const),
     ...names.filter(name => !kept(name)).map(name => ({ do: 'delete chain', table, name }) as const),

@@ -1,7 +1,8 @@
 /** The endpoints of a Service port in numbered slots, from which the kernel chooses by a random number. */
 
 import type { Endpoint } from '../services/port.ts'
-import { type Elements, elementName, type Family, type Transport } from './elements.ts'
+import { type ElementName, type Elements, elementName, type Family, type Transport } from './elements.ts'
+import { addressBytes, addressPortBytes, addressPortOf, type Bytes, portPart, wordBytes } from './nftables/bytes.ts'
 
 /** What keys the slots of an address and port, of a VIP or of a place outside. */
 export interface SlotOwner {
@@ -9,10 +10,6 @@ export interface SlotOwner {
   readonly transport: Transport
   readonly ip: string
   readonly port: number
-}
-
-function slotName({ family, transport, ip, port }: SlotOwner, slot: number): string {
-  return elementName(family, `endpoints-${transport}`, `${ip} . ${port} . ${slot}`)
 }
 
 /**
@@ -24,27 +21,32 @@ export function* slotElements(
   endpoints: readonly Endpoint[],
   beside: readonly Endpoint[] = [],
   first = 0,
-): Generator<readonly [name: string, value: string]> {
+): Generator<readonly [name: ElementName, value: Bytes]> {
+  const slots = slotsName(owner)
   for (const [slot, endpoint] of endpoints.entries()) {
     const other = beside[slot]
     if (other && isSame(endpoint, other)) continue
-    yield [slotName(owner, first + slot), slotValue(endpoint)]
+    yield [slots + wordBytes(first + slot), slotValue(endpoint)]
   }
 }
 
-/** `10.1.0.1 . 8080` */
-export function slotValue({ ip, port }: Endpoint): string {
-  return `${ip} . ${port}`
+/** What the names of its slots begin with. */
+function slotsName({ family, transport, ip, port }: SlotOwner): ElementName {
+  return elementName(family, `endpoints-${transport}`, addressBytes(ip) + portPart(port))
+}
+
+export function slotValue(endpoint: Endpoint): Bytes {
+  return addressPortBytes(endpoint)
 }
 
 /** What the slots from `first` on hold among elements read from the kernel, up to one that is empty. */
 export function slotsIn(elements: Elements, owner: SlotOwner, first = 0): readonly Endpoint[] {
   const endpoints: Endpoint[] = []
+  const slots = slotsName(owner)
   for (;;) {
-    const value = elements.get(slotName(owner, first + endpoints.length))
+    const value = elements.get(slots + wordBytes(first + endpoints.length))
     if (value === undefined) return endpoints
-    const [ip, port] = value.split(' . ') as [string, string]
-    endpoints.push({ ip, port: Number(port) })
+    endpoints.push(addressPortOf(value))
   }
 }
 

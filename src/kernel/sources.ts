@@ -11,44 +11,41 @@
  * is a tree, nobody's ranges cost anybody else, and those of a place that goes are gone with their set.
  */
 
-import { objectName } from './affinity.ts'
-import { elementName, type Family } from './elements.ts'
+import { unknownRules } from './affinity.ts'
+import { type ElementName, elementName, type Family } from './elements.ts'
+import { type Bytes, jumpBytes } from './nftables/bytes.ts'
 import { type Chain, ruleText } from './nftables/operations.ts'
 import { drop, notInSet } from './nftables/rules/statement.ts'
 import type { SetDefinition } from './nftables/sets.ts'
+import { objectName } from './ownobjects.ts'
 
-/** @param key `192.0.2.1 . tcp . 80` */
+/** @param key of the place. @param ranges as `rangeBytes` has them */
 export function planSources(
   family: Family,
-  key: string,
-  ranges: readonly string[],
-): readonly (readonly [name: string, value: string])[] {
+  key: Bytes,
+  ranges: readonly Bytes[],
+): readonly (readonly [name: ElementName, value: Bytes])[] {
   return [
-    [elementName(family, 'source-checks', key), `jump ${objectName('sources', key)}`],
+    [elementName(family, 'source-checks', key), jumpBytes(objectName(family, 'sources', key))],
     [elementName(family, 'sources', key), ''],
     [elementName(family, 'ranges', key), ''],
-    ...ranges.map(range => [elementName(family, 'source-ranges', `${key} . ${range}`), ''] as const),
+    ...ranges.map(range => [elementName(family, 'source-ranges', key + range), ''] as const),
   ]
 }
 
-export function sourcesChain(key: string): Chain {
-  return { name: objectName('sources', key), rules: [[notInSet(['saddr'], objectName('ranges', key)), drop]] }
+export function sourcesChain(family: Family, key: Bytes): Chain {
+  const ranges = objectName(family, 'ranges', key)
+  return { name: objectName(family, 'sources', key), rules: [[notInSet(['saddr'], ranges), drop]] }
 }
 
-/** The value of a chain that has these rules: '' where they are its own. */
-export function readSources(family: Family, key: string, rules: readonly string[]): string {
-  const expected = sourcesChain(key).rules.map(rule => ruleText(family, rule))
-  return String(expected) === String(rules) ? '' : rules.join('\n')
+/** The value of a chain that has these rules, as `ruleText` has them: '' where they are its own. */
+export function readSources(family: Family, key: Bytes, rules: readonly string[]): Bytes {
+  const expected = sourcesChain(family, key).rules.map(rule => ruleText(family, rule))
+  return String(expected) === String(rules) ? '' : unknownRules(rules)
 }
 
-export function rangesSet(key: string): SetDefinition {
-  return { name: objectName('ranges', key), key: ['address'], isInterval: true }
-}
-
-/** The key of an element of `source-ranges`, in its two parts. */
-export function splitSourceRange(key: string): { readonly place: string; readonly range: string } {
-  const at = key.lastIndexOf(' . ')
-  return { place: key.slice(0, at), range: key.slice(at + 3) }
+export function rangesSet(family: Family, key: Bytes): SetDefinition {
+  return { name: objectName(family, 'ranges', key), key: ['address'], isInterval: true }
 }
 
 /** Sets of earlier versions, which had all places and ranges in one. */

@@ -5,10 +5,12 @@ import { placesOf } from '../services/places.ts'
 import type { External, PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import { CommandError } from './command.ts'
-import { type Family, heartbeatSet, overlaySets, ownerOf, partsOf } from './elements.ts'
+import { type ElementName, type Family, heartbeatSet, overlaySets, ownerOf, setCode } from './elements.ts'
 import type { Flush, Round } from './layer.ts'
 import { NftablesModel } from './model.ts'
+import { addressPortBytes } from './nftables/bytes.ts'
 import { type NftClient, TransactionRefused } from './nftables/client.ts'
+import { keyText, typesOf, valueText } from './nftables/elementtext.ts'
 import { type Operation, operationsText } from './nftables/operations.ts'
 import { noPolicies, planNode, unknownSurroundings } from './node.ts'
 import type { VipPort } from './overlay.ts'
@@ -16,7 +18,7 @@ import { placementOf, planPort, portKeys } from './plan.ts'
 import type { TableReader } from './reading.ts'
 import { tableOf } from './ruleset.ts'
 import { KernelTables } from './table.ts'
-import { adding, portState, testOptions } from './testing.ts'
+import { adding, inWords, portState, testOptions } from './testing.ts'
 
 /** The kernel as an interpreter of what it is given. */
 class ModelNft implements NftClient {
@@ -65,25 +67,24 @@ class ModelNft implements NftClient {
 
   async keys(family: Family, set: string) {
     this.#check()
-    const keys: string[] = []
-    const start = `${family} ${set} `
-    const element = (name: string) => void (name.startsWith(start) && keys.push(name.slice(start.length)))
-    return this.model.read(family, { chain: () => {}, element }) ? keys : undefined
+    return this.model.keys(family, set)
   }
 
   close() {}
 
-  #refused(operation: Operation): readonly string[] {
+  #refused(operation: Operation): readonly ElementName[] {
     if (operation.do !== 'add' && operation.do !== 'delete') return []
-    const { table, set, elements } = operation
-    const refused = elements.filter(({ key, value }) => this.refuses(`${set.name} { ${key} : ${value} }`))
-    return refused.map(({ key }) => `${table.family} ${set.name} ${key}`)
+    const types = typesOf(operation.table.family, operation.set)
+    const refused = operation.elements.filter(({ key, value }) => {
+      return this.refuses(`${operation.set.name} { ${keyText(types, key)} : ${valueText(types, value)} }`)
+    })
+    return namesIn({ ...operation, elements: refused })
   }
 
   #refusal(refused: readonly string[], operations: readonly Operation[]): TransactionRefused {
     const all = operations.flatMap(operation => {
       if (operation.do !== 'add' && operation.do !== 'delete') return []
-      return operation.elements.map(({ key }) => `${operation.table.family} ${operation.set.name} ${key}`)
+      return namesIn(operation)
     })
     const names = this.isExact ? refused : all
     return new TransactionRefused({ message: 'EINVAL', code: 'EINVAL', names, isExact: this.isExact })
@@ -98,6 +99,11 @@ function isOfHeartbeat(operation: Operation): boolean {
   return operation.do === 'flush set'
     ? operation.name === heartbeatSet
     : 'set' in operation && operation.set.name === heartbeatSet
+}
+
+function namesIn({ table, set, elements }: Extract<Operation, { do: 'add' | 'delete' }>): readonly ElementName[] {
+  const code = setCode(table.family, set.name)
+  return code === undefined ? [] : elements.map(({ key }) => code + key)
 }
 
 class Agent {
@@ -152,16 +158,16 @@ function overlayPlaces(state: PortState): readonly VipPort[] {
 }
 
 function overlayKeysOf(state: PortState): readonly string[] {
-  return overlayPlaces(state).map(({ ip, port }) => `${ip} . ${port}`)
+  return overlayPlaces(state).map(addressPortBytes)
 }
 
 function wanted(states: Iterable<PortState>, overlay: ReadonlySet<string> = new Set()): string[] {
-  const elements: [string, string][] = [...planNode(unknownSurroundings, testOptions)]
+  const elements = new Map(planNode(unknownSurroundings, testOptions))
   for (const state of states) {
     const steered = overlayKeysOf(state).filter(key => overlay.has(key))
-    elements.push(...planPort(placementOf(state, steered), testOptions))
+    for (const [name, value] of planPort(placementOf(state, steered), testOptions)) elements.set(name, value)
   }
-  return [...new Map(elements)]
+  return [...inWords(elements)]
     .map(([name, value]) =>
       name.includes(' endpoints-') ? `${name.replace(/\d+$/, '*')} ${value}` : `${name} ${value}`,
     )
@@ -350,20 +356,16 @@ test('Places outside in the overlay outlive the agent, are emptied with it, and 
     await agent.tables.close()
     agent = new Agent(agent.nft)
     const inherited = await agent.run([web])
-    assert.deepEqual(inherited.map(({ ip, port }) => `${ip} . ${port}`).toSorted(), overlayKeysOf(web).toSorted())
-    const before = agent.tables.totals
-    assert.deepEqual([...before.keys()].filter(name => name.startsWith('ip envoy')).length, 2)
+    assert.deepEqual(inherited.map(addressPortBytes).toSorted(), overlayKeysOf(web).toSorted())
+    const inOverlay = () => [...agent.tables.totals.keys()].filter(name => name.startsWith('ip envoy'))
+    assert.equal(inOverlay().length, 2)
     agent.nft.texts.length = 0
     agent.tables.clearOverlay()
     await agent.tables.settled()
     agent.tables.setPort({ ...web, endpoints: web.endpoints.slice(1) })
     await agent.tables.settled()
     assert.doesNotMatch(agent.nft.texts.slice(1).join(''), / envoy/)
-    assert.equal(agent.tables.totals, before)
-    assert.deepEqual(
-      [...before.keys()].filter(name => name.startsWith('ip envoy')),
-      [],
-    )
+    assert.deepEqual(inOverlay(), [])
     assert.ok(agent.rounds.every(({ ok }) => ok))
     await agent.tables.close()
   }
@@ -554,7 +556,7 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
           await agent.run([...states.values()])
           for (const state of states.values()) {
             for (const place of overlayPlaces(state)) {
-              agent.tables.setOverlay([place], overlay.has(`${place.ip} . ${place.port}`))
+              agent.tables.setOverlay([place], overlay.has(addressPortBytes(place)))
             }
           }
         } else {
@@ -605,14 +607,14 @@ test('A change touches no element of another port', async () => {
     fc.asyncProperty(port, fc.uniqueArray(fc.integer({ min: 1, max: 8 })), async (number, endpoints) => {
       const agent = new Agent()
       await agent.run(states)
-      const before = agent.nft.model.elements()
+      const before = agent.nft.model.found()
       const changed = stateOf(number, endpoints)
       const own = [...portKeys(changed), ...(states[number] ? portKeys(states[number]) : [])]
       agent.tables.setPort(changed)
       await agent.tables.settled()
-      const after = agent.nft.model.elements()
+      const after = agent.nft.model.found()
       for (const name of new Set([...before.keys(), ...after.keys()])) {
-        const owner = ownerOf(partsOf(name))
+        const owner = ownerOf(name)
         if (owner !== undefined && !own.includes(owner)) assert.equal(after.get(name), before.get(name), name)
       }
       await agent.tables.close()

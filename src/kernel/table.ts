@@ -6,8 +6,10 @@ import type { PortState } from '../services/port.ts'
 import { commandProblem } from './command.ts'
 import { staleFrontends } from './conntrack.ts'
 import { type Elements, type Family, heartbeatSet, nodeOwner, overlaySets } from './elements.ts'
+import { elementLine } from './elementtext.ts'
 import { findDamage, findPresence } from './inspection.ts'
 import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from './layer.ts'
+import { addressPortOf } from './nftables/bytes.ts'
 import { heartbeatInterval, renewHeartbeat } from './nftables/heartbeat.ts'
 import type { Operation } from './nftables/operations.ts'
 import { switchOverlay } from './nftables/switch.ts'
@@ -135,7 +137,8 @@ export class KernelTables implements KernelLayer {
     const record = this.#ports.get(id)
     if (!record) return undefined
     const pending = this.#ports.isDirty(id) || !this.#rounds.isMirrored
-    return { elements: elementsOf(record, this.#options), pending, problem: record.refusal?.problem }
+    const elements = [...elementsOf(record, this.#options)].map(([name, value]) => elementLine(name, value))
+    return { elements, pending, problem: record.refusal?.problem }
   }
 
   get totals(): ReadonlyMap<string, number> {
@@ -242,7 +245,7 @@ export class KernelTables implements KernelLayer {
   async #inherit(): Promise<void> {
     for (const family of this.#families) {
       for (const set of overlaySets) {
-        for (const key of (await this.#programs.nft.keys(family, set)) ?? []) this.#overlay.inherit(key)
+        for (const key of (await this.#programs.nft.keys(family, set)) ?? []) this.#overlay.inherit(addressPortOf(key))
       }
     }
   }

@@ -3,10 +3,22 @@
 import type { IpFamily } from '../services/address.ts'
 import type { Layer, PortState } from '../services/port.ts'
 import { defaultSettings } from '../services/settings.ts'
-import type { Family } from './elements.ts'
+import { type ElementName, type Elements, elementName, type Family, type SetName, type Transport } from './elements.ts'
+import { elementText, elementValueText } from './elementtext.ts'
 import type { KernelOptions } from './layer.ts'
-import type { Operation } from './nftables/operations.ts'
-import { fixedSet } from './nftables/sets.ts'
+import {
+  addressBytes,
+  type Bytes,
+  etherTypes,
+  portPart,
+  protocolPart,
+  rangeBytes,
+  verdictBytes,
+  wordBytes,
+} from './nftables/bytes.ts'
+import type { Operation, SetElement } from './nftables/operations.ts'
+import { verdictCodes } from './nftables/rules/expression.ts'
+import { fixedSet, type KeyType, type SetDefinition } from './nftables/sets.ts'
 import { tableOf } from './ruleset.ts'
 
 export const testOptions: KernelOptions = {
@@ -68,6 +80,40 @@ function parseEndpoint(text: string) {
 
 /** Puts keys into one of our sets, as somebody else may. */
 export function adding(family: Family, set: string, ...keys: readonly string[]): Operation {
-  const elements = keys.map(key => ({ key, value: '' }))
+  const elements = keys.map(key => element(family, set, key))
   return { do: 'add', table: tableOf(family), set: fixedSet(set), elements }
+}
+
+/** An element of one of our sets by its words, such as `10.0.0.1 . tcp . 80` and `goto refuse`. */
+export function element(family: Family, set: string, key: string, value = ''): SetElement {
+  const { isInterval = false, data, ...types } = fixedSet(set)
+  return { key: isInterval ? rangeBytes(key) : bytesOf(family, types.key, key), value: valueBytes(family, data, value) }
+}
+
+export function named(family: Family, set: SetName, key: string): ElementName {
+  return elementName(family, set, element(family, set, key).key)
+}
+
+/** Elements as people read them. */
+export function inWords(elements: Elements): ReadonlyMap<string, string> {
+  return new Map([...elements].map(([name, value]) => [elementText(name), elementValueText(name, value)]))
+}
+
+function valueBytes(family: Family, data: SetDefinition['data'], value: string): Bytes {
+  if (value === '' || data === undefined) return ''
+  if (data !== 'verdict') return bytesOf(family, data, value)
+  const [verb, chain] = value.split(' ') as [keyof typeof verdictCodes, string?]
+  return verdictBytes({ code: verdictCodes[verb], ...(chain !== undefined && { chain }) })
+}
+
+function bytesOf(family: Family, types: readonly KeyType[], text: string): Bytes {
+  const words = text.split(' . ')
+  const parts = types.map((type, index) => {
+    const word = words[index]!
+    if (type === 'address') return addressBytes(word)
+    if (type === 'inet_proto') return protocolPart(word as Transport)
+    if (type === 'ether_type') return etherTypes[family]
+    return type === 'number' ? wordBytes(Number(word)) : portPart(Number(word))
+  })
+  return parts.join('')
 }

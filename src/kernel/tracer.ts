@@ -3,12 +3,23 @@
 import { contains } from '../services/cidr.ts'
 import type { Family } from './elements.ts'
 import { anyAddress } from './external.ts'
+import {
+  addressBytes,
+  addressPortOf,
+  type Bytes,
+  etherTypes,
+  portPart,
+  protocolPart,
+  verdictOf,
+  wordBytes,
+} from './nftables/bytes.ts'
 import type { Chain, Hook } from './nftables/operations.ts'
-import type { Endpoint, Key, KeyPart, Marked, Rule, Statement, Verdict } from './nftables/rules/statement.ts'
+import { type VerdictData, verdictCodes } from './nftables/rules/expression.ts'
+import type { Endpoint, Key, KeyPart, Marked, Rule, Statement } from './nftables/rules/statement.ts'
 
 export interface TracedTable {
   /** By name of the set or map: its elements. */
-  readonly sets: Map<string, Map<string, string>>
+  readonly sets: Map<string, Map<Bytes, Bytes>>
   readonly chains: Map<string, Chain>
 }
 
@@ -143,7 +154,7 @@ export class Trace {
       case 'lookup':
         return this.#isIn(statement.set, statement.key) !== statement.isNot
       case 'verdict map':
-        return this.#goBy(this.#valueOf(statement.map, statement.key))
+        return this.#goBy(this.#verdictOf(statement.map, statement.key))
       case 'verdict':
         return this.#goBy(statement.verdict)
       case 'mark':
@@ -204,7 +215,7 @@ export class Trace {
       case 'dnat to one of':
         return this.#translateTo(statement.endpoints[this.#surroundings.random(statement.endpoints.length)]!)
       case 'remember':
-        this.#table!.sets.get(statement.set)!.set(this.#packet.source, '')
+        this.#table!.sets.get(statement.set)!.set(addressBytes(this.#packet.source), '')
         return true
       case 'counter':
         return true
@@ -215,12 +226,12 @@ export class Trace {
     }
   }
 
-  #goBy(verdict: Verdict | undefined): boolean | Result {
+  #goBy(verdict: VerdictData | undefined): boolean | Result {
     if (verdict === undefined) return false
-    const [verb, chain] = verdict.split(' ')
-    if (chain === undefined) return verdict as 'accept' | 'drop'
+    const { code, chain } = verdict
+    if (chain === undefined) return code === verdictCodes.accept ? 'accept' : 'drop'
     const result = this.#chain(chain)
-    this.#left = verb === 'goto' && result === 'continue'
+    this.#left = code === verdictCodes.goto && result === 'continue'
     return result
   }
 
@@ -235,41 +246,42 @@ export class Trace {
     return true
   }
 
-  /** In the words of elements; undefined where the packet has no such thing. */
-  #word(part: KeyPart): string | undefined {
+  /** Undefined where the packet has no such thing. */
+  #part(part: KeyPart): Bytes | undefined {
     const { family, protocol, source } = this.#packet
-    if (typeof part === 'object') return String(part.offset + this.#surroundings.random(part.random))
-    if (part === 'saddr') return source
-    if (part === 'daddr') return this.#destination
-    if (part === 'masked saddr' || part === 'masked daddr') return anyAddress[family]
-    if (part === 'l4proto') return protocol
-    if (part === 'protocol') return family
-    return part === 'th dport' || part === `${protocol} dport` ? String(this.#port) : undefined
+    if (typeof part === 'object') return wordBytes(part.offset + this.#surroundings.random(part.random))
+    if (part === 'saddr') return addressBytes(source)
+    if (part === 'daddr') return addressBytes(this.#destination)
+    if (part === 'masked saddr' || part === 'masked daddr') return addressBytes(anyAddress[family])
+    if (part === 'l4proto') return protocolPart(protocol)
+    if (part === 'protocol') return etherTypes[family]
+    return part === 'th dport' || part === `${protocol} dport` ? portPart(this.#port) : undefined
   }
 
-  #key(parts: Key): string | undefined {
-    const words = parts.map(part => this.#word(part))
-    return words.includes(undefined) ? undefined : words.join(' . ')
+  #key(parts: Key): Bytes | undefined {
+    const found = parts.map(part => this.#part(part))
+    return found.includes(undefined) ? undefined : found.join('')
   }
 
-  #valueOf(map: string, parts: Key): Verdict | undefined {
+  #valueOf(map: string, parts: Key): Bytes | undefined {
     const key = this.#key(parts)
-    return key === undefined ? undefined : (this.#table!.sets.get(map)!.get(key) as Verdict | undefined)
+    return key === undefined ? undefined : this.#table!.sets.get(map)!.get(key)
   }
 
-  /** Where the last part is an address, the set may hold a range of it. */
+  #verdictOf(map: string, parts: Key): VerdictData | undefined {
+    const value = this.#valueOf(map, parts)
+    return value === undefined ? undefined : verdictOf(value)
+  }
+
+  /** A set of addresses may hold ranges of them. */
   #isIn(set: string, parts: Key): boolean {
     const key = this.#key(parts)
     if (key === undefined) return false
     const elements = this.#table!.sets.get(set)!
     if (elements.has(key)) return true
-    const last = parts.at(-1)
-    if (last !== 'saddr' && last !== 'daddr') return false
-    const start = key.slice(0, key.lastIndexOf(' ') + 1)
-    const address = key.slice(start.length)
-    return [...elements.keys()].some(
-      range => range.includes('/') && range.startsWith(start) && holds(range.slice(start.length), address),
-    )
+    const isRange = (range: Bytes) => range.length === 2 * key.length
+    const holds = (range: Bytes) => range.slice(0, key.length) <= key && key <= range.slice(key.length)
+    return parts.length === 1 && [...elements.keys()].some(range => isRange(range) && holds(range))
   }
 
   #send(how: 'tproxy' | 'redirect'): true {
@@ -285,9 +297,7 @@ export class Trace {
 
   #translateBy(key: Key, map: string): boolean | Result {
     const endpoint = this.#valueOf(map, key)
-    if (endpoint === undefined) return false
-    const [ip, port] = endpoint.split(' . ') as [string, string]
-    return this.#translateTo({ ip, port: Number(port) })
+    return endpoint === undefined ? false : this.#translateTo(addressPortOf(endpoint))
   }
 
   #translateTo({ ip, port }: Endpoint): 'accept' {

@@ -1,11 +1,23 @@
 /** Changes recorded in any order and written as one transaction, in an order in which each is valid. */
 
-import { affinityChain, clientsSet, objectName } from './affinity.ts'
-import { type Family, type OwnObject, overlaySets, partsOf, policySets, rangeSets, type SetName } from './elements.ts'
+import { affinityChain, clientsSet } from './affinity.ts'
+import {
+  type ElementName,
+  elementName,
+  type Family,
+  type OwnObject,
+  overlaySets,
+  partsOf,
+  policySets,
+  rangeSets,
+  type SetName,
+} from './elements.ts'
+import { type Bytes, verdictOf } from './nftables/bytes.ts'
 import type { Chain, Operation, SetElement } from './nftables/operations.ts'
 import { fixedSet, type SetDefinition } from './nftables/sets.ts'
-import { chainFor, tableOf } from './ruleset.ts'
-import { rangesSet, sourcesChain, splitSourceRange } from './sources.ts'
+import { objectName, placeOf, restOf } from './ownobjects.ts'
+import { chooserChain, tableOf } from './ruleset.ts'
+import { rangesSet, sourcesChain } from './sources.ts'
 
 /** What one message holds: the length of an attribute has 16 bits. */
 const elementsPerOperation = 256
@@ -46,29 +58,33 @@ export class Transaction {
     return this.removals + this.additions === 0
   }
 
-  remove(name: string): void {
+  remove(name: ElementName): void {
     this.removals++
     const { family, set, key } = partsOf(name)
     push(this.#removed, `${family} ${set}`, { key, value: '' })
   }
 
   /** An element that exists with another value has to be removed as well. Chains not in `existing` are added first. */
-  add(name: string, value: string, existing: ReadonlySet<string>): void {
+  add(name: ElementName, value: Bytes, existing: ReadonlySet<string>): void {
     this.additions++
     const { family, set, key } = partsOf(name)
     push(this.#added, `${family} ${set}`, { key, value })
-    const chain = set === 'services' || set === 'local-services' ? chainFor(value) : undefined
+    const target = set === 'services' || set === 'local-services' ? verdictOf(value).chain : undefined
+    const chainName = `${family} ${target}`
+    if (target === undefined || existing.has(chainName) || this.chains.has(chainName)) return
+    const chain = chooserChain(target)
     if (chain === undefined) return
-    const chainName = `${family} ${chain.name}`
-    if (existing.has(chainName) || this.chains.has(chainName)) return
     this.chains.add(chainName)
     this.#newChains.push({ family, chain })
   }
 
   /** The elements that it is about. */
-  *names(): Generator<string> {
+  *names(): Generator<ElementName> {
     for (const lists of [this.#removed, this.#added]) {
-      for (const [set, items] of lists) for (const { key } of items) yield `${set} ${key}`
+      for (const [where, items] of lists) {
+        const [family, set] = where.split(' ') as [Family, SetName]
+        for (const { key } of items) yield elementName(family, set, key)
+      }
     }
   }
 
@@ -92,11 +108,11 @@ export class Transaction {
       const [leaving, staying] = [keysOf('ranges', this.#removed), keysOf('ranges', this.#added)]
       const byPlace = new Map<string, SetElement[]>()
       for (const { key } of items.get(`${family} source-ranges`) ?? []) {
-        const { place, range } = splitSourceRange(key)
+        const [place, range] = [placeOf(family, key), restOf(family, key)]
         if (verb === 'delete' && leaving.has(place) && !staying.has(place)) continue
         push(byPlace, place, { key: range, value: '' })
       }
-      return [...byPlace].flatMap(([place, elements]) => [...batches(verb, family, rangesSet(place), elements)])
+      return [...byPlace].flatMap(([place, elements]) => [...batches(verb, family, rangesSet(family, place), elements)])
     })
   }
 
@@ -107,21 +123,23 @@ export class Transaction {
     for (const kind of ['affinity', 'sources'] as const) {
       const staying = new Set(keysOf(this.#added, kind).map(({ key }) => key))
       for (const { key } of keysOf(this.#removed, kind)) {
-        const name = objectName(kind, key)
+        const name = objectName(family, kind, key)
         yield { do: 'flush chain', table, name }
         if (!staying.has(key)) yield { do: 'delete chain', table, name }
       }
     }
     for (const kind of ['clients', 'ranges'] as const) {
-      for (const { key } of keysOf(this.#removed, kind)) yield { do: 'delete set', table, name: objectName(kind, key) }
+      for (const { key } of keysOf(this.#removed, kind)) {
+        yield { do: 'delete set', table, name: objectName(family, kind, key) }
+      }
     }
     const sets = [
-      ...keysOf(this.#added, 'clients').map(({ key }) => clientsSet(key)),
-      ...keysOf(this.#added, 'ranges').map(({ key }) => rangesSet(key)),
+      ...keysOf(this.#added, 'clients').map(({ key }) => clientsSet(family, key)),
+      ...keysOf(this.#added, 'ranges').map(({ key }) => rangesSet(family, key)),
     ]
     const chains = [
-      ...keysOf(this.#added, 'affinity').map(({ key, value }) => affinityChain(key, value)),
-      ...keysOf(this.#added, 'sources').map(({ key }) => sourcesChain(key)),
+      ...keysOf(this.#added, 'affinity').map(({ key, value }) => affinityChain(family, key, value)),
+      ...keysOf(this.#added, 'sources').map(({ key }) => sourcesChain(family, key)),
     ]
     if (sets.length + chains.length > 0) yield declare(family, sets, chains)
   }

@@ -1,7 +1,7 @@
 /** Writes to our tables, one transaction at a time, and knows what they have, and what is written while somebody reads them. */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import { type Family, overlaySets, partsOf } from './elements.ts'
+import { type ElementName, type Family, overlaySets, setCode } from './elements.ts'
 import type { KernelObserver } from './layer.ts'
 import { type Change, Mirror, type OwnedElements, type Prepared } from './mirror.ts'
 import type { NftClient } from './nftables/client.ts'
@@ -16,7 +16,7 @@ export class Writer {
   readonly #families: readonly Family[]
   readonly #observer: KernelObserver
   #mirror = new Mirror()
-  /** Names of elements and of whole sets, such as `ip envoy`, that are being written. */
+  /** Names of elements that are being written, and of whole sets, by what the names of their elements begin with. */
   #running: readonly string[] = []
   /** Those that were written since the reading began. */
   #touched: Set<string> | undefined
@@ -60,7 +60,7 @@ export class Writer {
     const sets = this.#families.flatMap(family => overlaySets.map(set => ({ family, set })))
     await this.#run(
       sets.map(({ family, set }) => ({ do: 'flush set', table: tableOf(family), name: set }) as const),
-      sets.map(({ family, set }) => `${family} ${set}`),
+      sets.map(({ family, set }) => setCode(family, set)!),
     )
     this.#mirror.forgetOverlay()
   }
@@ -69,11 +69,11 @@ export class Writer {
    * Reads, beside whatever is written meanwhile. One at a time.
    * @param read is told which elements were written since it began, and may have been read as they were before or after
    */
-  async reading<T>(read: (isTouched: (name: string) => boolean) => Promise<T>): Promise<T> {
+  async reading<T>(read: (isTouched: (name: ElementName) => boolean) => Promise<T>): Promise<T> {
     const touched = new Set(this.#running)
     this.#touched = touched
     try {
-      return await read(name => touched.has(name) || touched.has(setNameOf(name)))
+      return await read(name => touched.has(name) || touched.has(name[0]!))
     } finally {
       this.#touched = undefined
     }
@@ -110,9 +110,4 @@ export class Writer {
 /** Of many elements each step is a turn of the event loop. */
 async function breathe(elements: number): Promise<void> {
   if (elements > maxElementsPerTransaction) await turn()
-}
-
-function setNameOf(name: string): string {
-  const { family, set } = partsOf(name)
-  return `${family} ${set}`
 }

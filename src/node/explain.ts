@@ -2,7 +2,6 @@
 
 import { type EndpointHealth, endpointHealth } from '../envoy/admin.ts'
 import { externalId } from '../envoy/way.ts'
-import { partsOf } from '../kernel/elements.ts'
 import type { IpFamily } from '../services/address.ts'
 import { explainService, type ServiceExplanation } from '../services/explain.ts'
 import type { KernelClient } from '../services/policies.ts'
@@ -87,9 +86,6 @@ function entry<T>(id: string, view: T | undefined): readonly (readonly [string, 
 function kernelView(agent: Agent, id: string): KernelView | undefined {
   const snapshot = agent.kernel.snapshot(id)
   if (!snapshot) return undefined
-  const elements = [...snapshot.elements].flatMap(([name, value]) => {
-    const { set, key } = partsOf(name)
-    return (value === '' ? `${set} ${key}` : `${set} ${key} : ${value}`).split('\n')
-  })
+  const elements = snapshot.elements.flatMap(element => element.split('\n'))
   return { elements, confirmed: !snapshot.pending && !snapshot.problem, problem: snapshot.problem }
 }

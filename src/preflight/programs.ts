@@ -8,7 +8,7 @@ import { IptablesPrograms } from '../kernel/iptables/programs.ts'
 import type { SavedRules } from '../kernel/iptables/saved.ts'
 import type { Redirect } from '../kernel/layer.ts'
 import { type Nftables, withNftables } from '../kernel/nftables/client.ts'
-import { chainFor, fixedPart, type RulesetOptions, tableName } from '../kernel/ruleset.ts'
+import { chooserChain, fixedPart, type RulesetOptions, tableName } from '../kernel/ruleset.ts'
 import type { IpFamily } from '../services/address.ts'
 import { hasPortRange } from '../services/clientaddress.ts'
 import { type Check, fails, ok, warning } from './check.ts'
@@ -63,7 +63,7 @@ async function checkRuleset(families: readonly IpFamily[], options: RulesetOptio
 async function checkFamily(nft: Nftables, ipFamily: IpFamily, options: RulesetOptions): Promise<Check> {
   const name = `nftables, ${ipFamily}`
   const family = familyNames[ipFamily]
-  const sample = chainFor(`goto ${chooserName({ transport: 'tcp', count: 2 })}`)!
+  const sample = chooserChain(chooserName({ transport: 'tcp', count: 2 }))!
   const { chains, ...part } = fixedPart(family, options)
   const table = { family, name: `${tableName}-preflight` }
   try {

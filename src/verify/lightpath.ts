@@ -3,7 +3,6 @@
  * compared. The meaning of its maps and sets is in kernel/external.ts, kernel/affinity.ts and kernel/ruleset.ts.
  */
 
-import { objectName } from '../kernel/affinity.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import { canonicalIp, hostPort, type IpFamily, type Protocol } from '../services/address.ts'
 import { parseNftDuration } from './duration.ts'
@@ -37,7 +36,7 @@ class Reader {
     this.#family = family
     this.#hairpin = new Set([...this.#elements('hairpin').keys()].map(key => canonicalIp(key.split(' . ')[0]!)!))
     for (const key of this.#elements('source-checks').keys()) {
-      this.#sources.set(key, [...this.#elements(objectName('ranges', key)).keys()])
+      this.#sources.set(key, [...this.#elements(`ranges-${key.replaceAll(' . ', '-').replaceAll(':', '_')}`).keys()])
     }
     this.#shortCircuited = (['node', 'pods'] as const).filter(client => this.#isShortCircuited(client))
   }

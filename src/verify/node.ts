@@ -4,6 +4,7 @@
  */
 
 import { familyNames, partsOf, rangeSets } from '../kernel/elements.ts'
+import { rangeText } from '../kernel/nftables/bytes.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import {
   type NodeFacts,
@@ -109,7 +110,9 @@ function plannedRanges(family: IpFamily, facts: Facts, options: NodeOptions) {
   for (const name of plan.keys()) {
     const { set, key } = partsOf(name)
     const known = comparedSets.find(rangeSet => rangeSet === set)
-    if (known) ranges[known].push(key.includes('/') ? key : `${key}/${family === 'IPv4' ? 32 : 128}`)
+    if (!known) continue
+    const range = rangeText(key)
+    ranges[known].push(range.includes('/') ? range : `${range}/${family === 'IPv4' ? 32 : 128}`)
   }
   return ranges
 }

@@ -256,7 +256,8 @@ describe('The tables', needsRoot, () => {
   })
 
   test('hold up no other Service when one cannot be written, which is reported by name', async () => {
-    const bad = portState('a/bad/http', '10.96.0.300', ['10.1.0.1:80'])
+    // No address of its family: the kernel's sets take no such key.
+    const bad = { ...portState('a/bad/http', 'fd00:96::300', ['10.1.0.1:80']), family: 'IPv4' as const }
     await run([web, bad, dns])
     assert.match(await ruleset(), /10\.96\.0\.1 \. tcp \. 80 : goto endpoints-tcp-3/)
     assert.deepEqual([...lab.problems.keys()], ['kernel a/bad/http'])

@@ -20,7 +20,7 @@ import { applyBatch } from '../../src/kernel/nftables/wire/batch.ts'
 import { messageType } from '../../src/kernel/nftables/wire/messages.ts'
 import { tableOf } from '../../src/kernel/ruleset.ts'
 import { KernelTables } from '../../src/kernel/table.ts'
-import { portState, testOptions } from '../../src/kernel/testing.ts'
+import { element, portState, testOptions } from '../../src/kernel/testing.ts'
 import { needsRoot } from './kernel-lab.ts'
 
 const [newLink, getLink] = [16, 18]
@@ -134,14 +134,16 @@ describe('Between nf_tables and the agent', needsRoot, () => {
     await runIn(netns, 'nft', [text])
     const other = new NetlinkSocket('netfilter', { netns: path })
     other.setBuffer('sendForce', 32 * 1024 * 1024)
-    const key = '10.96.0.1 . tcp . 80'
+    const { key } = element('ip', set.name, '10.96.0.1 . tcp . 80')
     const reader = new Nftables(path)
     const services = () => reader.keys('ip', set.name)
     try {
       // Nobody reads meanwhile, so what is said of the last change finds no room.
       for (let turn = 0; turn < 600; turn++) {
         const start = `10.${turn >> 8}.${turn & 255}`
-        const elements = Array.from({ length: 200 }, (_, n) => ({ key: `${start}.${n} . tcp . 80`, value: 'drop' }))
+        const elements = Array.from({ length: 200 }, (_, n) =>
+          element('ip', set.name, `${start}.${n} . tcp . 80`, 'drop'),
+        )
         await applyBatch(other, [{ do: 'add', table: { family: 'ip', name: 'other' }, set, elements }])
       }
       await applyBatch(other, [{ do: 'delete', table: tableOf('ip'), set, elements: [{ key, value: '' }] }])

@@ -8,14 +8,18 @@ import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import { netnsPath } from '../../src/demo/leftovers.ts'
 import { run, runIn } from '../../src/demo/processes.ts'
+import { type ElementName, elementName, setOf } from '../../src/kernel/elements.ts'
+import { elementText, elementValueText } from '../../src/kernel/elementtext.ts'
 import type { KernelOptions } from '../../src/kernel/layer.ts'
+import { type Bytes, dropBytes } from '../../src/kernel/nftables/bytes.ts'
 import { Nftables, TransactionRefused } from '../../src/kernel/nftables/client.ts'
+import { keyText, typesOf, valueText } from '../../src/kernel/nftables/elementtext.ts'
 import { type Operation, operationsText, type SetElement } from '../../src/kernel/nftables/operations.ts'
 import { fixedSet } from '../../src/kernel/nftables/sets.ts'
 import { planRuleset } from '../../src/kernel/render.ts'
 import { fixedPart, tableOf } from '../../src/kernel/ruleset.ts'
 import { KernelTables } from '../../src/kernel/table.ts'
-import { portState, testOptions } from '../../src/kernel/testing.ts'
+import { element, inWords, portState, testOptions } from '../../src/kernel/testing.ts'
 import type { Protocol } from '../../src/services/address.ts'
 import type { Problem } from '../../src/services/problem.ts'
 import { setsOfEveryKind, versionsOfNft } from './foreign-sets.ts'
@@ -124,13 +128,17 @@ describe('nf_tables by netlink', needsRoot, () => {
       await nft.apply(operations)
       const wanted = operations.flatMap(operation => {
         if (operation.do !== 'add') return []
-        return operation.elements.map(
-          ({ key, value }) => `${operation.table.family} ${operation.set.name} ${key} ${value}`,
-        )
+        const types = typesOf(operation.table.family, operation.set)
+        return operation.elements.map(({ key, value }) => {
+          return `${operation.table.family} ${operation.set.name} ${keyText(types, key)} ${valueText(types, value)}`
+        })
       })
       const found: string[] = []
       for (const family of ['ip', 'ip6'] as const) {
-        await nft.read(family, { chain: () => {}, element: (name, value) => void found.push(`${name} ${value}`) })
+        await nft.read(family, {
+          chain: () => {},
+          element: (name, value) => void found.push(`${elementText(name)} ${elementValueText(name, value)}`),
+        })
       }
       const isOwn = (text: string) => / (affinity|clients) /.test(text)
       assert.deepEqual(found.filter(text => !isOwn(text)).sort(), wanted.sort())
@@ -155,18 +163,21 @@ describe('nf_tables by netlink', needsRoot, () => {
   })
 
   const services = fixedSet('services')
-  const change = (verb: 'add' | 'delete', elements: readonly SetElement[]): Operation => {
-    return { do: verb, table: tableOf('ip'), set: services, elements }
+  const adding = (elements: readonly SetElement[]): Operation => {
+    return { do: 'add', table: tableOf('ip'), set: services, elements }
+  }
+  const change = (verb: 'add' | 'delete', key: string, value = ''): Operation => {
+    return { do: verb, table: tableOf('ip'), set: services, elements: [element('ip', 'services', key, value)] }
   }
 
   async function elementsOf(set: string): Promise<Map<string, string>> {
-    const found = new Map<string, string>()
-    const start = `ip ${set} `
+    const found = new Map<ElementName, Bytes>()
     await nft.read('ip', {
       chain: () => {},
-      element: (name, value) => void (name.startsWith(start) && found.set(name.slice(start.length), value)),
+      element: (name, value) => void (setOf(name).set === set && found.set(name, value)),
     })
-    return found
+    const words = [...inWords(found)]
+    return new Map(words.map(([name, value]) => [name.slice(`ip ${set} `.length), value]))
   }
 
   test('Of 5,000 transactions, a tenth of them refused, each is done whole or not at all, and the element is named', async () => {
@@ -180,16 +191,17 @@ describe('nf_tables by netlink', needsRoot, () => {
       const keys = new Set(Array.from({ length: 1 + below(4) }, () => `10.0.${below(4)}.${below(50)} . tcp . 80`))
       const operations = [...keys].map(key => {
         const value = below(2) === 0 ? 'drop' : 'goto refuse'
-        return change(model.has(key) ? 'delete' : 'add', [{ key, value: model.has(key) ? '' : value }])
+        return change(model.has(key) ? 'delete' : 'add', key, model.has(key) ? '' : value)
       })
       if (n % 10 === 5) {
         // Not there, so it cannot be removed.
-        const bad = change('delete', [{ key: `10.9.9.${below(200)} . udp . 53`, value: '' }])
+        const badKey = `10.9.9.${below(200)} . udp . 53`
+        const bad = change('delete', badKey)
         operations.splice(below(operations.length + 1), 0, bad)
-        const name = `ip services ${bad.do === 'delete' ? bad.elements[0]!.key : ''}`
+        const name = `ip services ${badKey}`
         await assert.rejects(nft.apply(operations), (error: unknown) => {
           assert.ok(error instanceof TransactionRefused, String(error))
-          assert.deepEqual(error.names, [name])
+          assert.deepEqual(error.names.map(elementText), [name])
           return true
         })
         refused++
@@ -198,26 +210,31 @@ describe('nf_tables by netlink', needsRoot, () => {
       await nft.apply(operations)
       for (const operation of operations) {
         if (operation.do !== 'add' && operation.do !== 'delete') continue
+        const types = typesOf('ip', services)
         for (const { key, value } of operation.elements)
-          operation.do === 'add' ? model.set(key, value) : model.delete(key)
+          operation.do === 'add'
+            ? model.set(keyText(types, key), valueText(types, value))
+            : model.delete(keyText(types, key))
       }
     }
     assert.equal(refused, 500)
     assert.deepEqual(new Map([...(await elementsOf('services'))].sort()), new Map([...model].sort()))
   })
 
-  test('An element among many that the kernel refuses is named, and so is one that cannot be written at all', async () => {
+  test('An element among many that the kernel refuses is named, also one that is no key of the set', async () => {
     await nft.apply([fixedPart('ip', testOptions)])
-    const many = Array.from({ length: 200 }, (_, n) => ({ key: `10.0.0.${n} . tcp . 80`, value: 'drop' }))
-    const without = many.with(77, { key: '10.0.0.77 . tcp . 80', value: 'goto nowhere' })
+    const many = Array.from({ length: 200 }, (_, n) => element('ip', 'services', `10.0.0.${n} . tcp . 80`, 'drop'))
+    const without = many.with(77, element('ip', 'services', '10.0.0.77 . tcp . 80', 'goto nowhere'))
     const refusedName = async (elements: readonly SetElement[]) => {
-      const error: unknown = await nft.apply([change('add', elements)]).catch(error => error)
+      const error: unknown = await nft.apply([adding(elements)]).catch(error => error)
       assert.ok(error instanceof TransactionRefused, String(error))
-      return error.names
+      return error.names.map(elementText)
     }
     assert.deepEqual(await refusedName(without), ['ip services 10.0.0.77 . tcp . 80'])
-    const broken = many.with(5, { key: '10.0.0.555 . tcp . 80', value: 'drop' })
-    assert.deepEqual(await refusedName(broken), ['ip services 10.0.0.555 . tcp . 80'])
+    // Of an address of four bytes alone, as no set of such keys can hold it.
+    const broken = many.with(5, { key: '\n\0\0\x05', value: dropBytes })
+    const error: unknown = await nft.apply([adding(broken)]).catch(error => error)
+    assert.deepEqual((error as TransactionRefused).names, [elementName('ip', 'services', '\n\0\0\x05')])
     assert.equal((await elementsOf('services')).size, 0)
   })
 
@@ -246,12 +263,13 @@ describe('nf_tables by netlink', needsRoot, () => {
       const { Nftables } = await import('./src/kernel/nftables/client.ts')
       const { tableOf } = await import('./src/kernel/ruleset.ts')
       const { fixedSet } = await import('./src/kernel/nftables/sets.ts')
+      const { element } = await import('./src/kernel/testing.ts')
       const nft = new Nftables(${JSON.stringify(path)})
       const [table, set] = [tableOf('ip'), fixedSet('endpoints-tcp')]
       for (let turn = 0; ; turn++) {
         const operations = [{ do: 'flush set', table, name: set.name }]
         for (let start = 0; start < ${size}; start += 200) {
-          const elements = Array.from({ length: 200 }, (_, n) => ({ key: '10.0.0.1 . 80 . ' + (start + n), value: '10.1.0.1 . ' + (1 + turn % 9) }))
+          const elements = Array.from({ length: 200 }, (_, n) => element('ip', set.name, '10.0.0.1 . 80 . ' + (start + n), '10.1.0.1 . ' + (1 + turn % 9)))
           operations.push({ do: 'add', table, set, elements })
         }
         await nft.apply(operations)

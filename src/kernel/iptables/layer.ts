@@ -165,8 +165,7 @@ export class IptablesLayer implements KernelLayer {
   snapshot(id: string): PortSnapshot | undefined {
     const record = this.#ports.get(id)
     if (!record) return undefined
-    const texts = record.written ? describe(record.written.rules) : []
-    const elements = new Map(texts.map(text => [text, '']))
+    const elements = record.written ? describe(record.written.rules) : []
     return { elements, pending: this.#dirty.has(id) || !this.#rounds.isMirrored, problem: record.problem }
   }
 
@@ -261,7 +260,7 @@ export class IptablesLayer implements KernelLayer {
   async #inherit(): Promise<void> {
     for (const member of await this.#programs.saveMembers()) {
       const [, ip, port] = /^lightpath-envoy\d (\S+),tcp:(\d+)$/.exec(member) ?? []
-      if (ip !== undefined) this.#overlay.inherit(`${ip} . ${port}`)
+      if (ip !== undefined) this.#overlay.inherit({ ip, port: Number(port) })
     }
   }
 

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { familyOfCidr, withoutNested } from '../../services/cidr.ts'
 import type { Endpoint, PortState } from '../../services/port.ts'
-import { type Family, familyNames, rangeText, transportOf } from '../elements.ts'
+import { type Family, familyNames, transportOf } from '../elements.ts'
 import { type NodePlanOptions, ofFamily, type Surroundings } from '../node.ts'
 import type { PlanOptions } from '../plan.ts'
 import { everywhere, portPrefix, type SetName, servicesChain, systemSetName } from './chains.ts'
@@ -66,6 +66,11 @@ export function planSurroundings(
     ]
   })
   return { family: 'ip', chain: undefined, members: [...new Set(members)] }
+}
+
+/** As ipset lists it: a range of one address is that address. */
+function rangeText(cidr: string): string {
+  return cidr.replace(/^([\d.]+)\/32$|^(.*)\/128$/, '$1$2')
 }
 
 function portChain(state: PortState): PortChain {

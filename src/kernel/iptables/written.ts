@@ -51,11 +51,11 @@ export function isOurs(member: string, families: readonly Family[]): boolean {
   return families.some(family => setNames.some(name => systemSetName(family, name) === set))
 }
 
-/** As the elements of nftables are named: family, where it is, what it is. */
-export function describe({ family, chain, members }: PortRules): readonly string[] {
+/** In words: where it is, what it is. */
+export function describe({ chain, members }: PortRules): readonly string[] {
   const rules = chain?.rules.map(rule => `${chain.name} ${rule}`) ?? []
   const dispatch = chain ? [`${servicesChain} ${chain.dispatch}`] : []
-  return [...dispatch, ...rules, ...members].map(text => `${family} ${text}`)
+  return [...dispatch, ...rules, ...members]
 }
 
 /** What of a port iptables does not serve. */

@@ -49,26 +49,35 @@ export function readMessages(bytes: Buffer): readonly Message[] {
 /** The attributes of a message after the family's own header, or of a nested attribute. */
 export function readAttributes(bytes: Buffer, from = 0): Attributes {
   const attributes = new Attributes()
-  eachAttribute(bytes, from, (type, value) => void attributes.set(type, value))
+  eachAttribute(bytes, from, bytes.length, (type, start, end) => void attributes.set(type, bytes.subarray(start, end)))
   return attributes
 }
 
 /** In their order, each type as often as it comes: for lists. */
 export function readList(bytes: Buffer, from = 0): readonly { readonly type: number; readonly value: Buffer }[] {
   const list: { type: number; value: Buffer }[] = []
-  eachAttribute(bytes, from, (type, value) => void list.push({ type, value }))
+  eachAttribute(bytes, from, bytes.length, (type, start, end) => {
+    list.push({ type, value: bytes.subarray(start, end) })
+  })
   return list
 }
 
-function eachAttribute(bytes: Buffer, from: number, take: (type: number, value: Buffer) => void): void {
-  if (bytes.length < from) throw new MalformedMessage(`a header of ${from} bytes is missing`)
-  for (let start = from; start < bytes.length; ) {
+/** The attributes between two places: the type of each, and where its value begins and ends. */
+export function eachAttribute(
+  bytes: Buffer,
+  from: number,
+  to: number,
+  take: (type: number, start: number, end: number) => void,
+): void {
+  if (to < from) throw new MalformedMessage(`a header of ${from} bytes is missing`)
+  for (let start = from; start < to; ) {
     // What is left at the end may be padding.
-    if (bytes.length - start < attributeHeaderLength) return
-    const length = bytes.readUInt16LE(start)
-    if (length < attributeHeaderLength || length > bytes.length - start)
+    if (to - start < attributeHeaderLength) return
+    const length = bytes[start]! | (bytes[start + 1]! << 8)
+    if (length < attributeHeaderLength || length > to - start)
       throw new MalformedMessage(`an attribute says ${length} bytes`)
-    take(bytes.readUInt16LE(start + 2) & typeMask, bytes.subarray(start + attributeHeaderLength, start + length))
+    const type = (bytes[start + 2]! | (bytes[start + 3]! << 8)) & typeMask
+    take(type, start + attributeHeaderLength, start + length)
     start += (length + 3) & ~3
   }
 }

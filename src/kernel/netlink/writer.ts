@@ -56,6 +56,13 @@ export class MessageWriter {
     return this.#pad()
   }
 
+  /** Of a string of one character a byte. */
+  latin1(type: number, value: string): this {
+    const start = this.#attribute(type, value.length)
+    this.#bytes.write(value, start, 'latin1')
+    return this.#pad()
+  }
+
   /** Without a value: it is there or not. */
   flag(type: number): this {
     this.#attribute(type, 0)

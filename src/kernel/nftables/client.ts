@@ -1,15 +1,18 @@
 /** The nf_tables of this node, or of another network namespace, by netlink. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { parseObjectName, readAffinity } from '../affinity.ts'
+import { readAffinity } from '../affinity.ts'
 import { CommandError } from '../command.ts'
-import { elementName, type Family } from '../elements.ts'
+import { type ElementName, elementName, type Family, setCode } from '../elements.ts'
 import { NetlinkError } from '../netlink/answer.ts'
 import { LibcMissing, SystemCallError } from '../netlink/libc.ts'
 import { NetlinkSocket } from '../netlink/socket.ts'
+import { parseObjectName } from '../ownobjects.ts'
 import type { TableReader } from '../reading.ts'
 import { tableOf } from '../ruleset.ts'
 import { readSources } from '../sources.ts'
+import type { Bytes } from './bytes.ts'
+import { typesOf } from './elementtext.ts'
 import type { Operation, Table } from './operations.ts'
 import { hooksFamily } from './rules/expression.ts'
 import { printRule } from './rules/print.ts'
@@ -31,12 +34,11 @@ import {
   tableExists,
 } from './wire/dump.ts'
 import { BatchRefused } from './wire/messages.ts'
-import { keyTypes } from './wire/sets.ts'
 
 /** What the kernel refused of a transaction, of which it did nothing. */
 export class TransactionRefused extends CommandError {
-  /** Elements that it is about, in the words of elements.ts; empty where it is about none. */
-  readonly names: readonly string[]
+  /** Elements that it is about; empty where it is about none. */
+  readonly names: readonly ElementName[]
   /** Something is not there any more, or is there already: somebody else has changed our tables. */
   readonly isDrift: boolean
   /** Each of the names is refused; else some are, and the kernel does not say which. */
@@ -70,7 +72,7 @@ export interface NftClient {
   /** Reads our table with all its elements. False where it does not exist. */
   read(family: Family, reader: TableReader): Promise<boolean>
   /** The keys of one of our sets; undefined where it does not exist. */
-  keys(family: Family, set: string): Promise<readonly string[] | undefined>
+  keys(family: Family, set: string): Promise<readonly Bytes[] | undefined>
   close(): void
 }
 
@@ -161,29 +163,29 @@ export class Nftables implements NftClient {
     )
     for (const { name, hook } of chains) {
       const found = rules.get(name) ?? []
-      const own = parseObjectName(name)
+      const own = parseObjectName(family, name)
       if (own) reader.element(elementName(family, own.set, own.key), ownChainOf(family, own, found, inline))
       else reader.chain(family, name, found.length + (hook === undefined ? 0 : 1))
     }
     for (const { name, types, isInline, isDynamic } of sets) {
-      const own = parseObjectName(name)
+      const own = parseObjectName(family, name)
       if (own) reader.element(elementName(family, own.set, own.key), '')
-      if (isInline || isDynamic || types === undefined) continue
-      const elements = await this.use(socket => dumpElements(socket, table, name, types))
-      const prefix = own ? elementName(family, 'source-ranges', `${own.key} . `) : `${family} ${name} `
-      for (const [index, { key, value }] of (elements ?? []).entries()) {
-        if (index % elementsATurn === elementsATurn - 1) await nextTurn()
-        reader.element(`${prefix}${key}`, value)
+      const prefix = own ? elementName(family, 'source-ranges', own.key) : setCode(family, name)
+      if (isInline || isDynamic || types === undefined || prefix === undefined) continue
+      const found = await this.use(socket => dumpElements(socket, table, name, types))
+      let count = 0
+      for (const [key, value] of found?.elements ?? []) {
+        if (++count % elementsATurn === 0) await nextTurn()
+        reader.element(prefix + key, value)
       }
     }
     return true
   }
 
-  async keys(family: Family, name: string): Promise<readonly string[] | undefined> {
-    const set = fixedSet(name)
-    const types = { key: keyTypes(family, set), data: undefined, isInterval: set.isInterval === true }
-    const elements = await this.use(socket => dumpElements(socket, tableOf(family), name, types))
-    return elements?.map(({ key }) => key)
+  async keys(family: Family, name: string): Promise<readonly Bytes[] | undefined> {
+    const types = { ...typesOf(family, fixedSet(name)), data: undefined }
+    const found = await this.use(socket => dumpElements(socket, tableOf(family), name, types))
+    return found && [...found.elements.keys()]
   }
 
   /** Whether a change that the kernel tells of was ours. */
@@ -216,8 +218,8 @@ export class Nftables implements NftClient {
     const texts = new Map<string, string>()
     for (const { name, types, isInline } of sets) {
       if (!isInline || types === undefined) continue
-      const elements = await this.use(socket => dumpElements(socket, table, name, types))
-      texts.set(name, inlineText(elements ?? []))
+      const found = await this.use(socket => dumpElements(socket, table, name, types))
+      if (found) texts.set(name, inlineText(types, found.elements))
     }
     return texts
   }
@@ -257,7 +259,7 @@ function ownChainOf(
   { set, key }: NonNullable<ReturnType<typeof parseObjectName>>,
   rules: readonly FoundRule[],
   inline: ReadonlyMap<string, string>,
-): string {
+): Bytes {
   const texts = rules.map(({ expressions }) => printRule(family, expressions, name => inline.get(name)))
   if (set === 'sources') return readSources(family, key, texts)
   const remembered = rules.flatMap(({ expressions }) =>

@@ -5,6 +5,7 @@
 
 import { type Family, heartbeatSet } from '../elements.ts'
 import { tableOf } from '../ruleset.ts'
+import { etherTypes } from './bytes.ts'
 import type { Operation } from './operations.ts'
 import { fixedSet } from './sets.ts'
 
@@ -15,7 +16,7 @@ import { fixedSet } from './sets.ts'
  */
 export function renewHeartbeat(family: Family, abandonAfterMs: number): readonly Operation[] {
   const table = tableOf(family)
-  const element = { key: family, value: '', ...(abandonAfterMs > 0 && { timeoutMs: abandonAfterMs }) }
+  const element = { key: etherTypes[family], value: '', ...(abandonAfterMs > 0 && { timeoutMs: abandonAfterMs }) }
   return [
     { do: 'flush set', table, name: heartbeatSet },
     { do: 'add', table, set: fixedSet(heartbeatSet), elements: [element] },

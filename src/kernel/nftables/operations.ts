@@ -4,6 +4,8 @@
  */
 
 import type { Family } from '../elements.ts'
+import type { Bytes } from './bytes.ts'
+import { keyText, keyValueText, type SetTypes, typesOf } from './elementtext.ts'
 import { compileRule, type InlineMap } from './rules/compile.ts'
 import { printRule } from './rules/print.ts'
 import type { Rule } from './rules/statement.ts'
@@ -26,10 +28,10 @@ export interface Chain {
   readonly rules: readonly Rule[]
 }
 
-/** In the words of elements.ts: `10.0.0.1 . tcp . 80`, `goto refuse`; the value is '' in sets. */
+/** As the kernel has them; the value is '' in sets. */
 export interface SetElement {
-  readonly key: string
-  readonly value: string
+  readonly key: Bytes
+  readonly value: Bytes
   /** After which it ends by itself, in a set that is timed. */
   readonly timeoutMs?: number
 }
@@ -75,7 +77,8 @@ function operationText(operation: Operation): string {
       return `delete table ${table}\n`
     case 'add':
     case 'delete': {
-      const elements = operation.elements.map(elementText)
+      const types = typesOf(operation.table.family, operation.set)
+      const elements = operation.elements.map(element => elementText(types, element))
       return `${operation.do} element ${table} ${operation.set.name} { ${elements.join(', ')} }\n`
     }
     default: {
@@ -85,9 +88,8 @@ function operationText(operation: Operation): string {
   }
 }
 
-function elementText({ key, value, timeoutMs }: SetElement): string {
-  if (timeoutMs !== undefined) return `${key} timeout ${timeoutMs}ms`
-  return value === '' ? key : `${key} : ${value}`
+function elementText(types: SetTypes, { key, value, timeoutMs }: SetElement): string {
+  return timeoutMs === undefined ? keyValueText(types, key, value) : `${keyText(types, key)} timeout ${timeoutMs}ms`
 }
 
 function setText(family: Family, set: SetDefinition): string {

@@ -1,12 +1,14 @@
 /** A whole table of anybody's as the kernel has it, in words. */
 
 import type { NetlinkSocket } from '../netlink/socket.ts'
+import type { Bytes } from './bytes.ts'
 import type { Nftables } from './client.ts'
+import { keyText, keyValueText, type SetTypes, valueText } from './elementtext.ts'
 import { hookText, type Table } from './operations.ts'
 import { hooksFamily } from './rules/expression.ts'
 import { printRule } from './rules/print.ts'
 import { dumpChains, dumpElements, dumpRules, dumpSets, type FoundSet } from './wire/dump.ts'
-import type { ReadElement } from './wire/elements.ts'
+import type { FoundElements } from './wire/elements.ts'
 
 export interface NftTable {
   /** Rules without their comments, by chain; a base chain's first is its `type … hook …`. */
@@ -29,10 +31,12 @@ export async function readTable(nft: Nftables, table: Table): Promise<NftTable |
   if (!(await nft.exists(table))) return undefined
   return await nft.use(async socket => {
     const sets = await dumpSets(socket, table)
-    const elements = new Map<string, readonly ReadElement[]>()
-    for (const set of sets) elements.set(set.name, await elementsOf(socket, table, set))
+    const found = new Map<string, FoundElements>()
+    for (const set of sets) found.set(set.name, await elementsOf(socket, table, set))
     const inline = new Map(
-      sets.flatMap(({ name, isInline }) => (isInline ? [[name, inlineText(elements.get(name)!)]] : [])),
+      sets.flatMap(({ name, isInline, types }) =>
+        isInline && types ? [[name, inlineText(types, found.get(name)!.elements)]] : [],
+      ),
     )
     const chains = new Map<string, string[]>()
     for (const { name, hook } of await dumpChains(socket, table)) chains.set(name, hook ? [hookText(hook)] : [])
@@ -40,26 +44,31 @@ export async function readTable(nft: Nftables, table: Table): Promise<NftTable |
       chains.get(chain)?.push(printRule(table.family, expressions, name => inline.get(name)))
     }
     const named = sets.filter(({ isInline }) => !isInline)
-    return { chains, sets: new Map(named.map(set => [set.name, setOf(set, elements.get(set.name)!)])) }
+    return { chains, sets: new Map(named.map(set => [set.name, setOf(set, found.get(set.name)!)])) }
   })
 }
 
 async function elementsOf(socket: NetlinkSocket, table: Table, { name, types }: FoundSet) {
-  return (types && (await dumpElements(socket, table, name, types))) ?? []
+  const found = types && (await dumpElements(socket, table, name, types))
+  return found ?? { elements: new Map(), comments: new Map() }
 }
 
-function setOf({ timeoutSeconds }: FoundSet, elements: readonly ReadElement[]): NftSet {
+function setOf({ timeoutSeconds, types }: FoundSet, { elements, comments }: FoundElements): NftSet {
   return {
     timeoutSeconds,
-    elements: new Map(elements.map(({ key, value }) => [key, value])),
-    comments: new Map(elements.flatMap(({ key, comment }) => (comment === undefined ? [] : [[key, comment]]))),
+    elements: new Map([...elements].map(([key, value]) => [keyText(types!, key), valueText(types!, value)])),
+    comments: new Map([...comments].map(([key, comment]) => [keyText(types!, key), comment])),
   }
 }
 
 /** `{ 0 : goto a, 1 : goto b }`, of a set that is a part of a rule. */
-export function inlineText(elements: readonly ReadElement[]): string {
-  const sorted = elements.toSorted((a, b) => Number(a.key) - Number(b.key) || 0)
-  return `{ ${sorted.map(({ key, value }) => (value === '' ? key : `${key} : ${value}`)).join(', ')} }`
+export function inlineText(types: SetTypes, elements: ReadonlyMap<Bytes, Bytes>): string {
+  const numbered = [...elements].map(([key, value]) => ({
+    number: Number(keyText(types, key)),
+    text: keyValueText(types, key, value),
+  }))
+  const sorted = numbered.sort((a, b) => a.number - b.number || 0)
+  return `{ ${sorted.map(({ text }) => text).join(', ')} }`
 }
 
 /** For people, much as nft prints it. */

@@ -2,6 +2,7 @@
 
 import { type Family, overlaySwitch } from '../elements.ts'
 import { tableOf } from '../ruleset.ts'
+import { etherTypes } from './bytes.ts'
 import type { NftClient } from './client.ts'
 import type { Operation } from './operations.ts'
 import { fixedSet } from './sets.ts'
@@ -14,7 +15,7 @@ export async function setOverlaySwitch(nft: NftClient, families: readonly Family
 /** What switches one family's overlay, however it is now. */
 export function switchOverlay(family: Family, on: boolean): readonly Operation[] {
   const [table, set] = [tableOf(family), fixedSet(overlaySwitch)]
-  const elements = [{ key: family, value: '' }]
+  const elements = [{ key: etherTypes[family], value: '' }]
   const off = { do: 'add', table, set, elements } as const
   return on ? [off, { ...off, do: 'delete' }] : [off]
 }

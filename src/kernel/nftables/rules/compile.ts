@@ -1,7 +1,7 @@
 /** Rules as the expressions that the kernel evaluates; the same, register by register, that nft makes of the text. */
 
-import type { Family, Transport } from '../../elements.ts'
 import { ipBytes } from '../../../services/ipbytes.ts'
+import type { Family, Transport } from '../../elements.ts'
 import {
   comparisons,
   counterType,
@@ -13,11 +13,11 @@ import {
   metaKeys,
   natFlags,
   payloadBases,
+  protocolNumbers,
   rejects,
   tcpFlags,
-  verdictCodes,
 } from './expression.ts'
-import type { AddressKey, Endpoint, Key, KeyPart, Marked, Rule, Statement, Verdict } from './statement.ts'
+import type { AddressKey, Endpoint, Key, KeyPart, Marked, Rule, Statement } from './statement.ts'
 
 /** A map that is a part of a rule: the kernel makes it and removes it with the rule. */
 export interface InlineMap {
@@ -39,8 +39,6 @@ export function compileRule(family: Family, rule: Rule): CompiledRule {
   const inline = rule.find(statement => statement.kind === 'dnat to one of')
   return { expressions, map: inline && { family, endpoints: inline.endpoints } }
 }
-
-export const protocolNumbers: Readonly<Record<Transport, number>> = { tcp: 6, udp: 17, sctp: 132 }
 
 /** Where the addresses are in the network header. */
 export const addressOffsets = {
@@ -65,7 +63,7 @@ function compile(family: Family, statement: Statement): readonly Expression[] {
     case 'verdict map':
       return [...loadKey(family, statement.key), { name: 'lookup', set: statement.map, sreg: first, dreg: 0 }]
     case 'verdict':
-      return [{ name: 'immediate', dreg: 0, verdict: verdictData(statement.verdict) }]
+      return [{ name: 'immediate', dreg: 0, verdict: statement.verdict }]
     case 'mark':
       return hasBits(loadMark(statement.of), statement.bit, statement.isNot)
     case 'set mark':
@@ -291,11 +289,6 @@ function loadPart(family: Family, part: KeyPart, dreg: number): readonly Express
   if (part === 'saddr' || part === 'daddr') return [loadAddress(family, part, dreg)]
   if (part === 'l4proto' || part === 'protocol') return [{ name: 'meta', key: metaKeys[part], dreg }]
   return [loadPort(dreg)]
-}
-
-export function verdictData(verdict: Verdict) {
-  const [verb, chain] = verdict.split(' ') as [keyof typeof verdictCodes, string?]
-  return { code: verdictCodes[verb], ...(chain !== undefined && { chain }) }
 }
 
 /** In the machine's byte order, as marks and random numbers are. */

@@ -3,7 +3,7 @@
  * are those of the kernel (include/uapi/linux/netfilter/nf_tables.h).
  */
 
-import type { Family } from '../../elements.ts'
+import type { Family, Transport } from '../../elements.ts'
 
 export interface LoadPayload {
   readonly name: 'payload'
@@ -95,6 +95,7 @@ export type Expression =
 
 /** Numbers of the kernel's. */
 export const payloadBases = { link: 0, network: 1, transport: 2 } as const
+export const protocolNumbers = { tcp: 6, udp: 17, sctp: 132 } as const satisfies Record<Transport, number>
 export const metaKeys = {
   protocol: 1,
   mark: 3,

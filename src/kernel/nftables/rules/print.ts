@@ -3,10 +3,10 @@
  * `verify` asks for them, of others'. What is not known is printed as `[its name]`.
  */
 
+import { ipText } from '../../../services/ipbytes.ts'
 import type { Family } from '../../elements.ts'
 import { anyAddress } from '../../external.ts'
-import { ipText } from '../../../services/ipbytes.ts'
-import { addressOffsets, protocolNumbers } from './compile.ts'
+import { addressOffsets } from './compile.ts'
 import {
   comparisons,
   ctKeys,
@@ -16,6 +16,7 @@ import {
   metaKeys,
   natFlags,
   payloadBases,
+  protocolNumbers,
   rejects,
   tcpFlags,
   type VerdictData,
@@ -371,7 +372,7 @@ function flagsText(names: Readonly<Record<number, string>>, bits: number, separa
   return known === bits && found.length > 0 ? found.map(([, name]) => name).join(separator) : hex(bits)
 }
 
-const protocolTexts = new Map(Object.entries(protocolNumbers).map(([name, number]) => [number, name]))
+const protocolTexts = new Map<number, string>(Object.entries(protocolNumbers).map(([name, number]) => [number, name]))
 
 export function protocolName(number: number): string {
   return protocolTexts.get(number) ?? String(number)

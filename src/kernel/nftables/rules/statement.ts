@@ -4,8 +4,7 @@
  */
 
 import type { Transport } from '../../elements.ts'
-
-export type Verdict = 'accept' | 'drop' | `goto ${string}` | `jump ${string}`
+import { type VerdictData, verdictCodes } from './expression.ts'
 
 /** An address of a packet as a key; masked: all zeros, as node ports are keyed. */
 export type AddressKey = 'saddr' | 'daddr' | 'masked saddr' | 'masked daddr'
@@ -32,7 +31,7 @@ export type Statement =
   /** Matches what is in the set, or not. */
   | { readonly kind: 'lookup'; readonly key: Key; readonly set: string; readonly isNot: boolean }
   | { readonly kind: 'verdict map'; readonly key: Key; readonly map: string }
-  | { readonly kind: 'verdict'; readonly verdict: Verdict }
+  | { readonly kind: 'verdict'; readonly verdict: VerdictData }
   | { readonly kind: 'mark'; readonly of: Marked; readonly bit: number; readonly isNot: boolean }
   | { readonly kind: 'set mark'; readonly of: Marked; readonly bit: number; readonly on: boolean }
   | { readonly kind: 'transport'; readonly transport: Transport }
@@ -74,13 +73,17 @@ export type Statement =
 
 export type Rule = readonly Statement[]
 
-export const accept: Statement = { kind: 'verdict', verdict: 'accept' }
-export const drop: Statement = { kind: 'verdict', verdict: 'drop' }
+export const accept: Statement = { kind: 'verdict', verdict: { code: verdictCodes.accept } }
+export const drop: Statement = { kind: 'verdict', verdict: { code: verdictCodes.drop } }
 export const masquerade: Statement = { kind: 'masquerade' }
 export const newConnection: Statement = { kind: 'new connection' }
 
 export function goto(chain: string): Statement {
-  return { kind: 'verdict', verdict: `goto ${chain}` }
+  return { kind: 'verdict', verdict: { code: verdictCodes.goto, chain } }
+}
+
+export function jump(chain: string): Statement {
+  return { kind: 'verdict', verdict: { code: verdictCodes.jump, chain } }
 }
 
 export function inSet(key: Key, set: string): Statement {

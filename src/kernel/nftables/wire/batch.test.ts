@@ -8,7 +8,7 @@ import { type Message, readAttributes, readMessages } from '../../netlink/reader
 import { MessageWriter } from '../../netlink/writer.ts'
 import { planRuleset } from '../../render.ts'
 import { tableOf } from '../../ruleset.ts'
-import { portState, testOptions } from '../../testing.ts'
+import { element, portState, testOptions } from '../../testing.ts'
 import { fixedSet } from '../sets.ts'
 import { applyBatch } from './batch.ts'
 import { readExpressions } from './expression.ts'
@@ -106,7 +106,7 @@ test('Answers that were lost are no success', async () => {
 })
 
 test('A batch of many elements is written in several turns of the event loop, and is one batch all the same', async () => {
-  const elements = Array.from({ length: 10_000 }, (_, n) => ({ key: `10.0.${n >> 8}.${n & 255} . 80`, value: '' }))
+  const elements = Array.from({ length: 10_000 }, (_, n) => element('ip', 'envoy', `10.0.${n >> 8}.${n & 255} . 80`))
   const adding = { do: 'add', table: tableOf('ip'), set: fixedSet('envoy') } as const
   const inParts = Array.from({ length: 40 }, (_, n) => ({
     ...adding,

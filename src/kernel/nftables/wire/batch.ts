@@ -1,10 +1,12 @@
 /** Sends a batch, and says what of it the kernel refused. */
 
+import type { ElementName } from '../../elements.ts'
+import { elementText } from '../../elementtext.ts'
 import { messageTypes as answerTypes, NetlinkError, readError } from '../../netlink/answer.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
 import { MessageWriter } from '../../netlink/writer.ts'
 import type { Operation } from '../operations.ts'
-import { type Batch, type BatchOptions, BatchRefused, type Sent, writeBatch } from './messages.ts'
+import { type Batch, type BatchOptions, BatchRefused, namesOf, type Sent, textOf, writeBatch } from './messages.ts'
 
 /** What of a socket a batch needs; tests have a kernel of their own behind it. */
 type BatchSocket = Pick<NetlinkSocket, 'nextSequence' | 'send' | 'await' | 'receive'>
@@ -45,19 +47,34 @@ function answersTo(batch: Batch, socket: BatchSocket): readonly NetlinkError[] {
 
 function refusal({ messages }: Batch, errors: readonly NetlinkError[]): BatchRefused {
   const [first] = errors as readonly [NetlinkError]
-  const names = new Set(errors.flatMap(error => namesOf(messages, error)))
-  const isExact = errors.every(error => error.offset !== undefined || namesOf(messages, error).length < 2)
+  const about = errors.map(error => aboutOf(messages, error))
+  const names = new Set(about.flatMap(({ names }) => names))
+  const isExact = errors.every((error, index) => error.offset !== undefined || about[index]!.names.length < 2)
   const what = messages.find(({ sequence }) => sequence === first.sequence)?.what ?? 'change nf_tables'
-  const [name] = namesOf(messages, first)
-  const about = name === undefined ? '' : ` (${name})`
-  return new BatchRefused(`cannot ${what}${about}: ${first.message}`, first.code, [...names], isExact)
+  const { text } = about[0]!
+  const reason = `cannot ${what}${text === undefined ? '' : ` (${text})`}: ${first.message}`
+  return new BatchRefused(reason, first.code, [...names], isExact)
+}
+
+interface About {
+  readonly names: readonly ElementName[]
+  /** The first of them in words. */
+  readonly text: string | undefined
 }
 
 /** The one element that the kernel points at, none where it points at something else; all of the message where it does not point. */
-function namesOf(messages: readonly Sent[], { sequence, offset }: NetlinkError): readonly string[] {
+function aboutOf(messages: readonly Sent[], { sequence, offset }: NetlinkError): About {
   const sent = messages.find(message => message.sequence === sequence)
-  if (sent === undefined) return []
-  if (sent.name !== undefined) return [sent.name]
-  const pointed = offset !== undefined && sent.elements.filter(({ start, end }) => start <= offset && offset < end)
-  return (pointed || sent.elements).map(({ name }) => name)
+  if (sent?.name !== undefined) return { names: [sent.name], text: elementText(sent.name) }
+  const elements = sent?.elements
+  if (elements === undefined) return { names: [], text: undefined }
+  const names = namesOf(elements)
+  const isPointed = (index: number) =>
+    offset === undefined || (elements.places[index]! <= offset && offset < elements.places[index + 1]!)
+  const pointed = elements.items.flatMap((_, index) => (isPointed(index) ? [index] : []))
+  const [first] = pointed
+  return {
+    names: pointed.flatMap(index => names[index] ?? []),
+    text: first === undefined ? undefined : textOf(elements, first),
+  }
 }

@@ -4,9 +4,10 @@ import { NetlinkError } from '../../netlink/answer.ts'
 import { type Message, readAttributes, required } from '../../netlink/reader.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
 import type { MessageWriter } from '../../netlink/writer.ts'
+import type { SetTypes } from '../elementtext.ts'
 import type { FoundHook, Table } from '../operations.ts'
 import { counterType, type Expression, hooksFamily } from '../rules/expression.ts'
-import { ElementReader, type ReadElement, type SetTypes } from './elements.ts'
+import { ElementReader, type FoundElements } from './elements.ts'
 import { readExpressions } from './expression.ts'
 import {
   chainAttributes,
@@ -207,22 +208,22 @@ export async function dumpElements(
   socket: NetlinkSocket,
   table: Table,
   set: string,
-  types: SetTypes,
-): Promise<readonly ReadElement[] | undefined> {
-  let found: ReadElement[] = []
-  let reader = new ElementReader(types, element => void found.push(element))
+  types: Pick<SetTypes, 'data' | 'isInterval'>,
+): Promise<FoundElements | undefined> {
+  let reader = new ElementReader(types)
   const asked = request('getElements', hooksFamily[table.family], writer => {
-    found = []
-    reader = new ElementReader(types, element => void found.push(element))
+    reader = new ElementReader(types)
     writer.text(listAttributes.table, table.name)
     writer.text(listAttributes.set, set)
   })
   try {
-    await socket.dump(asked, message => void reader.read(attributesOf(message).list(listAttributes.elements)))
+    await socket.dump(asked, message => {
+      const list = attributesOf(message).get(listAttributes.elements)
+      if (list !== undefined) reader.read(list)
+    })
   } catch (error) {
     if (isAbsent(error)) return undefined
     throw error
   }
-  reader.end()
-  return found
+  return reader.end()
 }

@@ -2,7 +2,7 @@
 
 import { type Attributes, MalformedMessage, readAttributes } from '../../netlink/reader.ts'
 import type { MessageWriter } from '../../netlink/writer.ts'
-import type { Expression } from '../rules/expression.ts'
+import type { Expression, VerdictData } from '../rules/expression.ts'
 
 type Kind = 'number' | 'byte' | 'long' | 'text' | 'bytes' | 'data' | 'verdict'
 type Known = Exclude<Expression, { name: 'other' }>
@@ -94,7 +94,8 @@ const requiredFields: { readonly [N in Known['name']]: readonly string[] } = {
   target: ['extension'],
 }
 
-const attributes = { listElement: 1, name: 1, data: 2, value: 1, verdict: 2, verdictCode: 1, verdictChain: 2 } as const
+const attributes = { listElement: 1, name: 1, data: 2, value: 1 } as const
+export const verdictAttributes = { verdict: 2, code: 1, chain: 2 } as const
 
 /** A list of expressions as the value of an attribute. */
 export function writeExpressions(writer: MessageWriter, attribute: number, expressions: readonly Expression[]): void {
@@ -138,21 +139,16 @@ function writeField(writer: MessageWriter, attribute: number, kind: Kind, value:
   }
 }
 
-/** Bytes of a register, or of an element's key or value. */
-export function writeData(writer: MessageWriter, attribute: number, bytes: Uint8Array): void {
+/** Bytes of a register. */
+function writeData(writer: MessageWriter, attribute: number, bytes: Uint8Array): void {
   writer.nested(attribute, data => void data.bytesOf(attributes.value, bytes))
-}
-
-export interface VerdictData {
-  readonly code: number
-  readonly chain?: string
 }
 
 export function writeVerdict(writer: MessageWriter, attribute: number, { code, chain }: VerdictData): void {
   writer.nested(attribute, data => {
-    data.nested(attributes.verdict, verdict => {
-      verdict.be32(attributes.verdictCode, code >>> 0)
-      if (chain !== undefined) verdict.text(attributes.verdictChain, chain)
+    data.nested(verdictAttributes.verdict, verdict => {
+      verdict.be32(verdictAttributes.code, code >>> 0)
+      if (chain !== undefined) verdict.text(verdictAttributes.chain, chain)
     })
   })
 }
@@ -204,10 +200,10 @@ function readData(data: Attributes | undefined): Uint8Array | undefined {
   return bytes && Uint8Array.from(bytes)
 }
 
-export function readVerdict(data: Attributes | undefined): VerdictData | undefined {
-  const verdict = data?.nested(attributes.verdict)
-  const code = verdict?.be32(attributes.verdictCode)
+function readVerdict(data: Attributes | undefined): VerdictData | undefined {
+  const verdict = data?.nested(verdictAttributes.verdict)
+  const code = verdict?.be32(verdictAttributes.code)
   if (verdict === undefined || code === undefined) return undefined
-  const chain = verdict.text(attributes.verdictChain)
+  const chain = verdict.text(verdictAttributes.chain)
   return { code: code | 0, ...(chain !== undefined && { chain }) }
 }

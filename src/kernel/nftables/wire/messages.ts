@@ -1,18 +1,20 @@
 /** Operations as the messages of one batch, which the kernel does as a whole or not at all. */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import { parseObjectName } from '../../affinity.ts'
-import { elementName } from '../../elements.ts'
+import { type ElementName, elementName, setCode } from '../../elements.ts'
 import { flags } from '../../netlink/answer.ts'
 import type { MessageWriter } from '../../netlink/writer.ts'
-import type { Chain, Hook, Operation, Table } from '../operations.ts'
+import { parseObjectName } from '../../ownobjects.ts'
+import { addressPortBytes, wordBytes } from '../bytes.ts'
+import { keyText, typesOf } from '../elementtext.ts'
+import type { Chain, Hook, Operation, SetElement, Table } from '../operations.ts'
 import { compileRule, type InlineMap, inlineMapName } from '../rules/compile.ts'
 import { counterType, hooksFamily } from '../rules/expression.ts'
 import type { Rule } from '../rules/statement.ts'
-import { elementAttributes, elementWriter } from './elements.ts'
-import { writeData, writeExpressions } from './expression.ts'
+import type { SetDefinition } from '../sets.ts'
+import { writeElement } from './elements.ts'
+import { writeExpressions } from './expression.ts'
 import { setAttributes, writeInlineMap, writeSet } from './sets.ts'
-import { typeOf, writeValue } from './types.ts'
 
 const subsystem = 10
 export const messageTypes = {
@@ -70,12 +72,12 @@ export function familyHeader(family: number, resource = 0): Uint8Array {
 export class BatchRefused extends Error {
   /** errno's name of the first. */
   readonly code: string
-  /** Elements that it is about, in the words of elements.ts; empty where it is about something else. */
-  readonly names: readonly string[]
+  /** Elements that it is about; empty where it is about something else. */
+  readonly names: readonly ElementName[]
   /** Each of the names is refused; else some are, and the kernel does not say which (before Linux 5.19). */
   readonly isExact: boolean
 
-  constructor(message: string, code: string, names: readonly string[], isExact = true) {
+  constructor(message: string, code: string, names: readonly ElementName[], isExact = true) {
     super(message)
     this.name = 'BatchRefused'
     this.code = code
@@ -89,10 +91,18 @@ export interface Sent {
   readonly sequence: number
   /** In words. */
   readonly what: string
-  /** The element that its chain or set is, in the words of elements.ts; undefined for those of the fixed part. */
-  readonly name: string | undefined
-  /** The elements in it, in the words of elements.ts, and where in the message each begins and ends. */
-  readonly elements: readonly { readonly name: string; readonly start: number; readonly end: number }[]
+  /** The element that its chain or set is; undefined for those of the fixed part. */
+  readonly name: ElementName | undefined
+  /** The elements in it; undefined where it is about something else. */
+  readonly elements: SentElements | undefined
+}
+
+export interface SentElements {
+  readonly table: Table
+  readonly set: SetDefinition
+  readonly items: readonly SetElement[]
+  /** Where in the message each begins, and where the last one ends. */
+  readonly places: readonly number[]
 }
 
 export interface Batch {
@@ -245,18 +255,14 @@ class BatchWriter {
     this.#message('newSet', table, adding, what, nameOf(table, chain), body => {
       writeInlineMap(body, family, table.name, inlineMapName, endpoints.length, id)
     })
-    const [key, data] = [[typeOf(family, 'number')], [typeOf(family, 'address'), typeOf(family, 'inet_service')]]
     for (let start = 0; start < endpoints.length; start += endpointsPerMessage) {
       this.#message('newElements', table, adding, what, nameOf(table, chain), body => {
         body.text(listAttributes.table, table.name)
         body.text(listAttributes.set, inlineMapName)
         body.be32(listAttributes.setId, id)
         body.nested(listAttributes.elements, list => {
-          endpoints.slice(start, start + endpointsPerMessage).forEach(({ ip, port }, index) => {
-            list.nested(elementAttributes.listElement, item => {
-              writeData(item, elementAttributes.key, writeValue(key, String(start + index)))
-              writeData(item, elementAttributes.data, writeValue(data, `${ip} . ${port}`))
-            })
+          endpoints.slice(start, start + endpointsPerMessage).forEach((endpoint, index) => {
+            writeElement(list, inlineMap, { key: wordBytes(start + index), value: addressPortBytes(endpoint) })
           })
         })
       })
@@ -265,9 +271,8 @@ class BatchWriter {
   }
 
   #elements({ do: verb, table, set, elements }: Extract<Operation, { do: 'add' | 'delete' }>, ack: number): void {
-    const write = elementWriter(table.family, set)
     const type = verb === 'add' ? 'newElements' : 'deleteElements'
-    const spans: { name: string; start: number; end: number }[] = []
+    const places: number[] = []
     const beginning = this.#writer.length
     this.#message(
       type,
@@ -280,14 +285,13 @@ class BatchWriter {
         body.text(listAttributes.set, set.name)
         body.nested(listAttributes.elements, list => {
           for (const element of elements) {
-            const name = `${table.family} ${set.name} ${element.key}`
-            const start = list.length - beginning
-            refusing(`${verb} element ${element.key} of ${set.name}`, name, () => write(list, element))
-            spans.push({ name, start, end: list.length - beginning })
+            places.push(list.length - beginning)
+            writeElement(list, set, element)
           }
+          places.push(list.length - beginning)
         })
       },
-      spans,
+      { table, set, items: elements, places },
     )
   }
 
@@ -296,9 +300,9 @@ class BatchWriter {
     table: Table,
     flag: number,
     what: string,
-    name: string | undefined,
+    name: ElementName | undefined,
     write: (writer: MessageWriter) => void,
-    elements: Sent['elements'] = [],
+    elements?: SentElements,
   ): void {
     const sequence = this.#nextSequence()
     this.sent.push({ sequence, what, name, elements })
@@ -310,7 +314,7 @@ class BatchWriter {
 }
 
 /** What cannot be written at all, such as a text that is no address, is refused as the kernel would. */
-function refusing(what: string, name: string | undefined, write: () => void): void {
+function refusing(what: string, name: ElementName | undefined, write: () => void): void {
   try {
     write()
   } catch (error) {
@@ -322,7 +326,20 @@ function refusing(what: string, name: string | undefined, write: () => void): vo
 /** So that their list fits into one attribute. */
 const endpointsPerMessage = 256
 
-function nameOf({ family }: Table, object: string): string | undefined {
-  const own = parseObjectName(object)
+const inlineMap: SetDefinition = { name: inlineMapName, key: ['number'], data: ['address', 'inet_service'] }
+
+function nameOf({ family }: Table, object: string): ElementName | undefined {
+  const own = parseObjectName(family, object)
   return own && elementName(family, own.set, own.key)
+}
+
+/** What elements of a set are named by; undefined where the set is none of ours. */
+export function namesOf({ table: { family }, set, items }: SentElements): readonly (ElementName | undefined)[] {
+  const ranges = parseObjectName(family, set.name)
+  const prefix = ranges ? elementName(family, 'source-ranges', ranges.key) : setCode(family, set.name)
+  return items.map(({ key }) => prefix && prefix + key)
+}
+
+export function textOf({ table: { family }, set, items }: SentElements, index: number): string {
+  return `${family} ${set.name} ${keyText(typesOf(family, set), items[index]!.key)}`
 }

@@ -2,8 +2,9 @@
 
 import type { Family, Transport } from '../../elements.ts'
 import type { MessageWriter } from '../../netlink/writer.ts'
+import { typesOf } from '../elementtext.ts'
 import type { KeyType, SetDefinition } from '../sets.ts'
-import { concatenatedNumber, type DataType, lengthOf, typeOf } from './types.ts'
+import { concatenatedNumber, lengthOf, typeOf } from './types.ts'
 
 export const setAttributes = {
   table: 1,
@@ -18,7 +19,7 @@ export const setAttributes = {
   timeout: 11,
   userData: 13,
 } as const
-const descriptionAttributes = { size: 1, concatenation: 2, fieldLength: 1, listElement: 1 } as const
+const descriptionAttributes = { size: 1 } as const
 
 export const setFlags = {
   anonymous: 1,
@@ -27,56 +28,36 @@ export const setFlags = {
   map: 8,
   timeout: 0x10,
   dynamic: 0x20,
-  concatenation: 0x80,
 } as const
 
 /** NFT_DATA_VERDICT, and the length of a verdict in a register. */
 export const verdictType = { number: 0xffff_ff00, length: 16 } as const
 
-export function keyTypes(family: Family, { key }: SetDefinition): readonly DataType[] {
-  return key.map(type => typeOf(family, type))
-}
-
 export function writeSet(writer: MessageWriter, family: Family, table: string, set: SetDefinition, id: number): void {
-  const key = keyTypes(family, set)
-  const isConcatenated = key.length > 1
+  const { key, data } = typesOf(family, set)
   writer.text(setAttributes.table, table)
   writer.text(setAttributes.name, set.name)
   writer.be32(
     setAttributes.flags,
     (set.data === undefined ? 0 : setFlags.map) |
-      (set.isInterval ? setFlags.interval | (isConcatenated ? setFlags.concatenation : 0) : 0) |
+      (set.isInterval ? setFlags.interval : 0) |
       (set.isTimed ? setFlags.timeout : 0) |
       (set.dynamicSize === undefined ? 0 : setFlags.timeout | setFlags.dynamic),
   )
   writer.be32(setAttributes.keyType, concatenatedNumber(key))
   writer.be32(setAttributes.keyLength, lengthOf(key))
-  if (set.data !== undefined) {
-    const data = set.data === 'verdict' ? undefined : set.data.map(type => typeOf(family, type))
-    writer.be32(setAttributes.dataType, data ? concatenatedNumber(data) : verdictType.number)
-    writer.be32(setAttributes.dataLength, data ? lengthOf(data) : verdictType.length)
+  if (data !== undefined) {
+    writer.be32(setAttributes.dataType, data === 'verdict' ? verdictType.number : concatenatedNumber(data))
+    writer.be32(setAttributes.dataLength, data === 'verdict' ? verdictType.length : lengthOf(data))
   }
   writer.be32(setAttributes.id, id)
-  writeDescription(writer, set, key)
+  const { dynamicSize } = set
+  if (dynamicSize !== undefined) writeSize(writer, dynamicSize)
   writer.bytesOf(setAttributes.userData, userDataOf(family, set))
 }
 
-function writeDescription(writer: MessageWriter, set: SetDefinition, key: readonly DataType[]): void {
-  const { dynamicSize } = set
-  const hasFields = set.isInterval && key.length > 1
-  if (dynamicSize === undefined && !hasFields) return
-  writer.nested(setAttributes.description, description => {
-    if (dynamicSize !== undefined) description.be32(descriptionAttributes.size, dynamicSize)
-    if (!hasFields) return
-    description.nested(descriptionAttributes.concatenation, fields => {
-      for (const { length } of key) {
-        fields.nested(
-          descriptionAttributes.listElement,
-          field => void field.be32(descriptionAttributes.fieldLength, length),
-        )
-      }
-    })
-  })
+function writeSize(writer: MessageWriter, size: number): void {
+  writer.nested(setAttributes.description, description => void description.be32(descriptionAttributes.size, size))
 }
 
 /** A map that is a part of a rule: from 0, 1, … to endpoints. */
@@ -97,7 +78,7 @@ export function writeInlineMap(
   writer.be32(setAttributes.dataType, concatenatedNumber(data))
   writer.be32(setAttributes.dataLength, lengthOf(data))
   writer.be32(setAttributes.id, id)
-  writer.nested(setAttributes.description, description => void description.be32(descriptionAttributes.size, size))
+  writeSize(writer, size)
   const notes = [
     note(noteTypes.keyByteOrder, word(byteOrders.host)),
     note(noteTypes.dataByteOrder, word(byteOrders.unknown)),

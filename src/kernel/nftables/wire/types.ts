@@ -1,12 +1,10 @@
 /**
- * The data types of keys and values: the numbers by which nft knows them, which the kernel only hands on, and how a value
- * of each is written in bytes. In a concatenation each value is padded to four bytes.
+ * The data types of keys and values: the numbers by which nft knows them, which the kernel only hands on, and what a value of
+ * each says in words.
  */
 
-import type { Family, Transport } from '../../elements.ts'
-import { ipBytes, ipText } from '../../../services/ipbytes.ts'
-import { MalformedMessage } from '../../netlink/reader.ts'
-import { protocolNumbers } from '../rules/compile.ts'
+import type { Family } from '../../elements.ts'
+import { addressOf, type Bytes, be16, etherTypes, wordAt } from '../bytes.ts'
 import { protocolName } from '../rules/print.ts'
 import type { KeyType } from '../sets.ts'
 
@@ -14,44 +12,18 @@ export interface DataType {
   /** nft's number (TYPE_…). */
   readonly number: number
   readonly length: number
-  readonly write: (text: string) => Uint8Array
-  readonly read: (bytes: Buffer) => string
-}
-
-const etherTypes = { ip: 0x0800, ip6: 0x86dd } as const satisfies Record<Family, number>
-
-const address = (number: number, length: number): DataType => {
-  return { number, length, write: ipBytes, read: ipText }
+  readonly text: (bytes: Bytes) => string
+  readonly isAddress?: boolean
 }
 
 const types = {
-  ipv4_addr: address(7, 4),
-  ipv6_addr: address(8, 16),
-  inet_proto: {
-    number: 12,
-    length: 1,
-    write: text => Buffer.from([protocolNumbers[text as Transport]]),
-    read: bytes => protocolName(bytes[0]!),
-  },
-  inet_service: {
-    number: 13,
-    length: 2,
-    write: text => Buffer.from([Number(text) >> 8, Number(text) & 255]),
-    read: bytes => String(bytes.readUInt16BE()),
-  },
-  ether_type: {
-    number: 10,
-    length: 2,
-    write: text => Buffer.from([etherTypes[text as Family] >> 8, etherTypes[text as Family] & 255]),
-    read: bytes => (bytes.readUInt16BE() === etherTypes.ip ? 'ip' : 'ip6'),
-  },
-  integer: {
-    number: 4,
-    length: 4,
-    write: text => new Uint8Array(Uint32Array.of(Number(text)).buffer),
-    read: bytes => String(bytes.readUInt32LE()),
-  },
-} as const satisfies Record<string, DataType>
+  ipv4_addr: { number: 7, length: 4, text: addressOf, isAddress: true },
+  ipv6_addr: { number: 8, length: 16, text: addressOf, isAddress: true },
+  inet_proto: { number: 12, length: 1, text: bytes => protocolName(bytes.charCodeAt(0)) },
+  inet_service: { number: 13, length: 2, text: bytes => String(be16(bytes, 0)) },
+  ether_type: { number: 10, length: 2, text: bytes => (bytes === etherTypes.ip ? 'ip' : 'ip6') },
+  integer: { number: 4, length: 4, text: bytes => String(wordAt(bytes, 0)) },
+} satisfies Record<string, DataType>
 
 const byNumber = new Map<number, DataType>(Object.values(types).map(type => [type.number, type]))
 
@@ -87,26 +59,12 @@ export function lengthOf(parts: readonly DataType[]): number {
   return parts.reduce((sum, { length }) => sum + paddedLength(length), 0)
 }
 
-/** `10.0.0.1 . tcp . 80` */
-export function writeValue(parts: readonly DataType[], text: string): Buffer {
-  const bytes = Buffer.alloc(lengthOf(parts))
-  const words = parts.length === 1 ? [text] : text.split(' . ')
+/** The words of a value, a part each: `10.0.0.1`, `tcp`, `80`. */
+export function wordsOf(parts: readonly DataType[], bytes: Bytes): readonly string[] {
   let at = 0
-  parts.forEach((part, index) => {
-    bytes.set(part.write(words[index]!), at)
-    at += paddedLength(part.length)
+  return parts.map(({ length, text }) => {
+    const word = text(bytes.slice(at, at + length))
+    at += paddedLength(length)
+    return word
   })
-  return bytes
-}
-
-/** Throws MalformedMessage where the bytes are too few. */
-export function readValue(parts: readonly DataType[], bytes: Buffer): string {
-  let text = ''
-  let at = 0
-  for (const part of parts) {
-    if (bytes.length < at + part.length) throw new MalformedMessage(`a value of ${bytes.length} bytes`)
-    text += `${at === 0 ? '' : ' . '}${part.read(bytes.subarray(at, at + part.length))}`
-    at += paddedLength(part.length)
-  }
-  return text
 }
