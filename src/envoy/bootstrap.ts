@@ -20,6 +20,7 @@ import { HealthCheckSchema } from './api/envoy/extensions/filters/http/health_ch
 import { LocalRateLimitSchema } from './api/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.js'
 import { LuaPerRouteSchema, LuaSchema } from './api/envoy/extensions/filters/http/lua/v3/lua_pb.js'
 import { RouterSchema } from './api/envoy/extensions/filters/http/router/v3/router_pb.js'
+import { ConfigSchema as SetFilterStateSchema } from './api/envoy/extensions/filters/http/set_filter_state/v3/set_filter_state_pb.js'
 import { OriginalDstSchema } from './api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
 import { OriginalSrcSchema } from './api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
 import { ConfigSchema as DirectResponseSchema } from './api/envoy/extensions/filters/network/direct_response/v3/config_pb.js'
@@ -35,6 +36,7 @@ import { FixedHeapConfigSchema } from './api/envoy/extensions/resource_monitors/
 import { PreviousHostsPredicateSchema } from './api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
 import { HttpProtocolOptionsSchema } from './api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { any, duration } from './encoding.ts'
+import { httpRuntimeLayer } from './httpruntime.ts'
 import { memoryAllocatorManager, overloadManager } from './overload.ts'
 import { adminSocket, canarySocket, type Instance, metadataOfInstance, xdsSocket } from './sockets.ts'
 import { statsConfig } from './stats.ts'
@@ -87,7 +89,7 @@ export function bootstrap(given: BootstrapOptions): Bootstrap {
     statsConfig,
     overloadManager: overloadManager(options.heapBytes),
     memoryAllocatorManager,
-    layeredRuntime: { layers: [adminRuntimeLayer, peoplesRuntimeLayer] },
+    layeredRuntime: { layers: [adminRuntimeLayer, httpRuntimeLayer, peoplesRuntimeLayer] },
     // A cluster's statistics exist from its first connection on.
     deferredStatOptions: { enableDeferredCreationStats: true },
   })
@@ -132,6 +134,7 @@ const registry = createRegistry(
   PreserveCaseFormatterConfigSchema,
   PreviousHostsPredicateSchema,
   RouterSchema,
+  SetFilterStateSchema,
   TcpProxySchema,
 )
 

@@ -155,12 +155,37 @@ test('a change of endpoints encodes the endpoints and nothing else', () => {
   const state = aPortState()
   const resources = resourcesOf(state)
   const told = { way: state, isLeaving: false, resources }
-  const changed = resourcesOf({ ...state, endpoints: [{ ip: '10.244.9.9', port: 8080 }] }, {}, told)
+  const endpoints = state.endpoints.map(({ port }, i) => ({ ip: `10.244.9.${i}`, port }))
+  const changed = resourcesOf({ ...state, endpoints }, {}, told)
   assert.deepEqual(
     changed.filter((resource, i) => resource !== resources[i]).map(({ typeUrl }) => typeUrl),
     [typeUrls.endpoints],
   )
   assert.notEqual(versionOf(changed, typeUrls.endpoints), versionOf(resources, typeUrls.endpoints))
+})
+
+test('routes change with the endpoints only while these are fewer than the tries of a request', () => {
+  const withEndpoints = (count: number) =>
+    aPortState({ endpoints: Array.from({ length: count }, (_, i) => ({ ip: `10.244.9.${i}`, port: 8080 })) })
+  const changesFrom = (before: number, after: number) => {
+    const way = withEndpoints(before)
+    const resources = resourcesOf(way)
+    return resourcesOf(withEndpoints(after), {}, { way, isLeaving: false, resources })
+      .filter((resource, i) => resource !== resources[i])
+      .map(({ typeUrl }) => typeUrl)
+  }
+  for (const [before, after] of [
+    [1, 2],
+    [2, 3],
+    [3, 1],
+  ] as const)
+    assert.deepEqual(changesFrom(before, after), [typeUrls.endpoints, typeUrls.route])
+  for (const [before, after] of [
+    [3, 4],
+    [100, 99],
+    [0, 1],
+  ] as const)
+    assert.deepEqual(changesFrom(before, after), [typeUrls.endpoints])
 })
 
 for (const [what, change, expected] of [

@@ -5,7 +5,7 @@ import { endpointsResource } from './endpoints.ts'
 import { commonListener, hasOwnListeners, listenerResources, type NodeOptions, scopeResource } from './listener.ts'
 import { protocolOf } from './protocols/protocol.ts'
 import type { Resource } from './resource.ts'
-import { routeResource } from './route.ts'
+import { othersOf, routeResource } from './route.ts'
 import { addressesOf, mayShowClient, type Way } from './way.ts'
 
 export interface TellOptions extends NodeOptions {
@@ -23,15 +23,18 @@ export interface Told {
 /**
  * Cluster, endpoints, route (http), listeners of its own and its place on the one that it shares, which is not among them:
  * in the order in which Envoy needs them. With what was told `before`, resources that cannot have changed are taken from
- * there: after a change of endpoints only these are encoded.
+ * there: after a change of endpoints only these are encoded, and the route where a request may be tried at more or fewer of them.
  */
 export function resourcesOf(way: Way, options: TellOptions = {}, before?: Told): readonly Resource[] {
   const endpoints = endpointsResource(way)
   const { isLeaving = false } = options
   if (before && before.isLeaving === isLeaving && differOnlyInEndpoints(before.way, way)) {
-    return before.resources.map(resource => (resource.typeUrl === endpoints.typeUrl ? endpoints : resource))
+    const changed =
+      othersOf(before.way) === othersOf(way) ? [endpoints] : [endpoints, routeResource(way, options, isLeaving)]
+    return before.resources.map(resource => changed.find(one => one?.typeUrl === resource.typeUrl) ?? resource)
   }
-  const [cluster, route, scope] = [clusterResource(way), routeResource(way, isLeaving), scopeResource(way, options)]
+  const route = routeResource(way, options, isLeaving)
+  const [cluster, scope] = [clusterResource(way), scopeResource(way, options)]
   const listeners = listenerResources(way, options)
   const resources = [cluster, endpoints, route, ...listeners, scope].filter(resource => resource !== undefined)
   // A copy has no room for more, as a filtered list has.

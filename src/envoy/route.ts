@@ -1,21 +1,34 @@
 /** The routes of a Service port as Envoy's RDS resource. */
 
 import { resource } from './encoding.ts'
+import type { NodeOptions } from './listener.ts'
 import { goneRouteConfiguration } from './protocols/httproutes.ts'
 import { scopedRouteConfiguration } from './protocols/httpscopes.ts'
 import { protocolOf } from './protocols/protocol.ts'
 import { backing, type Resource, typeUrls } from './resource.ts'
-import { routesNameOf, type Way } from './way.ts'
+import { mayShowClient, routesNameOf, type Way } from './way.ts'
 
 /**
  * Undefined for protocols without routes (tcp). Envoy asks for it by name: a listener of the Service port's own with its
  * first word of it, and one that is shared when the scope is acknowledged.
  */
-export function routeResource(way: Way, isLeaving: boolean): Resource | undefined {
+export function routeResource(way: Way, options: NodeOptions, isLeaving: boolean): Resource | undefined {
   const { routes } = protocolOf(way)
   const { id, settings } = way
   const name = routesNameOf(way)
-  return routes && resource(typeUrls.route, name, () => routes(name, id, settings, isLeaving), backing(id))
+  const routing = { isLeaving, others: othersOf(way), addsForwarded: addsForwarded(way, options) }
+  return routes && resource(typeUrls.route, name, () => routes(name, id, settings, routing), backing(id))
+}
+
+/** At how many endpoints beside the first a request may be tried: what of its endpoints the routes depend on. */
+export function othersOf({ endpoints, settings }: Way): number {
+  return Math.max(0, Math.min(endpoints.length - 1, settings.numRetries))
+}
+
+function addsForwarded(way: Way, { clientMark }: NodeOptions): boolean {
+  const { forwardedHeaders } = way.settings
+  if (forwardedHeaders !== 'auto') return forwardedHeaders === 'add'
+  return clientMark === undefined || !mayShowClient(way)
 }
 
 /**

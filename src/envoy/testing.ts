@@ -4,7 +4,23 @@ import fc from 'fast-check'
 import { defaultSettings, lbPolicies, type Settings, settingDefinitions } from '../services/settings.ts'
 
 const texts = [
-  ...['true', 'false', 'errors', 'none', '0', '1', '5', '50', '100', '4294967295'],
+  ...[
+    'true',
+    'false',
+    'errors',
+    'none',
+    'auto',
+    'add',
+    'safe',
+    'always',
+    'never',
+    '0',
+    '1',
+    '5',
+    '50',
+    '100',
+    '4294967295',
+  ],
   ...['1ms', '999ms', '1500ms', '5s', '1m30s', '8760h'],
   ...lbPolicies,
   ...['5xx', 'reset', '5xx,reset,retriable-headers', 'gateway-error,connect-failure', 'cancelled,unavailable'],

@@ -117,14 +117,14 @@ export class ToldWays {
     changes.remove.push(...this.#release(id, told?.resources ?? []))
   }
 
-  /** The listeners of ways that `isOf` leaves in, and that have lost nothing, are told anew. */
+  /** Listeners and routes of ways that `isOf` leaves in, and that have lost nothing, are told anew. */
   setClientMark(clientMark: number | undefined, isOf: (id: string) => boolean, { put }: Changes): void {
     this.#options = { ...this.#options, clientMark }
     const ways = [...this.#told].filter(([id, told]) => isWhole(told) && isOf(id))
     for (const [id, told] of ways) {
       const resources = resourcesOf(told.way, this.#options)
       this.#told.set(id, { ...told, clientMark, resources })
-      put.push(...resources.filter(isListener))
+      put.push(...resources.filter(resource => isListener(resource) || resource.typeUrl === typeUrls.route))
     }
     this.#common.clear()
     for (const { way } of this.#told.values()) {
@@ -215,7 +215,7 @@ export class ToldWays {
   #leave(before: Way, left: readonly Resource[], { put }: Changes): readonly string[] {
     const released = this.#release(before.id, left)
     for (const ref of released) this.#former.add(refKey(ref))
-    const route = routeResource(before, true)
+    const route = routeResource(before, this.#options, true)
     if (route && this.#former.has(refKey(route))) put.push(route)
     return [...new Set(released.map(({ name }) => name))]
   }

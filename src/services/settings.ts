@@ -29,7 +29,10 @@ export interface Settings {
   readonly retryEnabled: boolean
   readonly numRetries: number
   readonly retryOn: string
+  readonly retryIdempotent: boolean
   readonly retryNonIdempotent: boolean
+  readonly reuseConnections: 'safe' | 'always' | 'never'
+  readonly forwardedHeaders: 'auto' | 'add' | 'none'
   readonly circuitBreakerDefaultMaxConnections: number
   readonly circuitBreakerDefaultMaxPendingRequests: number
   readonly circuitBreakerDefaultMaxRequests: number
@@ -234,7 +237,7 @@ export const settingDefinitions: readonly SettingDefinition[] = [
   define(
     'upstream-idle-timeout',
     optionalDuration('1s', aYear),
-    15e3,
+    1e3,
     http,
     'A connection to an endpoint without requests is closed after this time.',
   ),
@@ -265,9 +268,30 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     retryOn,
     '5xx,reset,retriable-headers',
     http,
-    'When a request is tried again. POST and PATCH are only where they cannot have reached the application.',
+    'When a request is tried again, at an endpoint that has not had it. Beside GET, HEAD and OPTIONS without a condition all are only where they cannot have reached the application.',
   ),
-  define('retry-non-idempotent', boolean, false, http, 'Whether retry-on holds for POST and PATCH too.'),
+  define(
+    'retry-idempotent',
+    boolean,
+    false,
+    http,
+    'Whether retry-on holds for PUT, DELETE and TRACE too, and for requests with a condition.',
+  ),
+  define('retry-non-idempotent', boolean, false, http, 'Whether retry-on holds for all methods.'),
+  define(
+    'reuse-connections',
+    oneOf(['safe', 'always', 'never']),
+    'safe',
+    http,
+    'Which requests take a connection to an endpoint that is open already: those that are tried again should the endpoint be closing it, all, or none. HTTP/2 always does.',
+  ),
+  define(
+    'forwarded-headers',
+    oneOf(['auto', 'add', 'none']),
+    'auto',
+    http,
+    "Whether the client's address is appended to X-Forwarded-For, and X-Forwarded-Proto set where there is none: auto does where the endpoint does not see the client's address.",
+  ),
   ...circuitBreakers('default'),
   ...circuitBreakers('high'),
   define('track-remaining', boolean, false, both, 'Whether Envoy publishes how much of each circuit breaker is left.'),
@@ -303,9 +327,9 @@ export const settingDefinitions: readonly SettingDefinition[] = [
   define(
     'outlier-detection-consecutive-5xx',
     integer(0, unlimited),
-    5,
+    30,
     both,
-    'Errors in a row that eject an endpoint; 0 never does.',
+    'Errors (5xx) in a row that eject an endpoint; 0 never does. Few in a row may be one client’s bad requests.',
   ),
   define(
     'outlier-detection-consecutive-gateway-failure',

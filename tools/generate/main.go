@@ -20,6 +20,7 @@ import (
 	localratelimit "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	setfilterstate "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
 	originaldst "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	originalsrc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_src/v3"
 	directresponse "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/direct_response/v3"
@@ -41,6 +42,7 @@ var roots = []protoreflect.FileDescriptor{
 	localratelimit.File_envoy_extensions_filters_http_local_ratelimit_v3_local_rate_limit_proto,
 	lua.File_envoy_extensions_filters_http_lua_v3_lua_proto,
 	router.File_envoy_extensions_filters_http_router_v3_router_proto,
+	setfilterstate.File_envoy_extensions_filters_http_set_filter_state_v3_set_filter_state_proto,
 	originaldst.File_envoy_extensions_filters_listener_original_dst_v3_original_dst_proto,
 	originalsrc.File_envoy_extensions_filters_listener_original_src_v3_original_src_proto,
 	directresponse.File_envoy_extensions_filters_network_direct_response_v3_config_proto,

@@ -4,12 +4,8 @@
  * An endpoint is spoken to in the protocol that the client speaks, found out from its first bytes: HTTP/1.1 as a rule, and
  * HTTP/2 where the client starts with it (prior knowledge), since that client knew its server before Lightpath came.
  *
- * Whatever an application could do behind kube-proxy passes, but for a few things that Envoy 1.40 has no option for:
- *  - `OPTIONS *` is answered with 404, bytes above 0x7f in a path and a `#` with 400;
- *  - of several interim answers (1xx) to a request only the first passes;
- *  - a request in absolute form (`GET http://host/ …`, to a forward proxy) reaches the endpoint in origin form with its Host;
- *  - an answer that is complete before its request is ends the connection, the rest of the request unread;
- *  - authentication of a connection in place of a request (NTLM) has no connection of its own.
+ * Whatever an application could do behind kube-proxy passes, but for what Envoy 1.40 has no option for
+ * (test/node/alike/differences.ts); authentication of a connection in place of a request (NTLM) has no connection of its own.
  * A port that needs one of these is set to `overlay: false`.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto
  */
@@ -23,6 +19,7 @@ import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_comp
 import { RouterSchema } from '../api/envoy/extensions/filters/http/router/v3/router_pb.js'
 import {
   HttpConnectionManager_PathWithEscapedSlashesAction as EscapedSlashes,
+  HttpConnectionManager_ForwardClientCertDetails,
   HttpConnectionManager_ServerHeaderTransformation,
   HttpConnectionManagerSchema,
 } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
@@ -33,6 +30,8 @@ import {
 import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
 import { idleAfter } from '../idle.ts'
+import { keepProto } from './httpforwarded.ts'
+import { mayBeFresh } from './httpfresh.ts'
 import { mayLeave } from './httpleave.ts'
 import { routeConfiguration } from './httproutes.ts'
 import { scopedRouteConfiguration, scopedRoutes, writeAddress } from './httpscopes.ts'
@@ -84,15 +83,16 @@ const connectionManager = remembered((settings: Settings) => {
     // drops what a client has not taken within 1 s, and leaves an idle connection half dead for as long.)
     delayedCloseTimeout: duration(0),
     accessLog: httpAccessLog(settings.accessLog),
-    // X-Forwarded-For gets the client's address appended; a proxy before us is trusted with X-Forwarded-Proto, which an
-    // ingress that ends TLS sets to https.
-    useRemoteAddress: true,
+    // What proxies before us wrote goes on as it came (httpforwarded.ts). Nobody counts as internal, who might write headers
+    // that command Envoy: with trusted hops Envoy takes no address in X-Forwarded-For for that.
+    useRemoteAddress: false,
     xffNumTrustedHops: 1,
+    forwardClientCertDetails: HttpConnectionManager_ForwardClientCertDetails.ALWAYS_FORWARD_ONLY,
     preserveExternalRequestId: true,
     serverHeaderTransformation: HttpConnectionManager_ServerHeaderTransformation.PASS_THROUGH,
     proxy100Continue: true,
     upgradeConfigs,
-    earlyHeaderMutationExtensions: [hideUpgradeName],
+    earlyHeaderMutationExtensions: [hideUpgradeName, keepProto],
     // The path reaches the endpoint byte by byte.
     normalizePath: false,
     mergeSlashes: false,
@@ -108,14 +108,14 @@ const router = {
 /** The part of a Service port with a listener of its own. */
 function ownManager({ routes }: FilteredPort): Uint8Array {
   return encode(HttpConnectionManagerSchema, {
-    httpFilters: [router],
+    httpFilters: [mayBeFresh, router],
     routeSpecifier: { case: 'rds', value: { routeConfigName: routes, configSource: fromAds } },
   })
 }
 
 /** The part of all Service ports that share a listener. Of the settings there are those by default. */
 const commonManager = encode(HttpConnectionManagerSchema, {
-  httpFilters: [mayLeave, router],
+  httpFilters: [mayLeave, mayBeFresh, router],
   routeSpecifier: { case: 'scopedRoutes', value: scopedRoutes },
   earlyHeaderMutationExtensions: [writeAddress],
   // A Service port that Envoy does not know: as if it had no endpoint (default 404).
@@ -154,11 +154,23 @@ const http1: MessageInitShape<typeof Http1ProtocolOptionsSchema> = {
   // Content-Length beside chunked: Envoy takes chunked and drops the length, as RFC 9112 section 6.3 has it.
   allowChunkedLength: true,
   allowCustomMethods: true,
+  // Servers that do not take up this offer answer as if it were not there, and so the connection goes on.
+  ignoreHttp11Upgrade: [{ matchPattern: { case: 'prefix', value: 'TLS/' }, ignoreCase: true }],
+  // One request that Envoy refuses does not end what others are on the connection.
+  overrideStreamErrorOnInvalidHttpMessage: true,
 }
+
+/** What Envoy takes for an attack, some applications do all the time; what is held in memory is limited elsewhere (overload.ts). */
+const manyFrames = 1e9
 
 const http2: MessageInitShape<typeof Http2ProtocolOptionsSchema> = {
   // Extended CONNECT (RFC 8441): WebSocket over HTTP/2.
   allowConnect: true,
+  overrideStreamErrorOnInvalidHttpMessage: true,
+  maxConcurrentStreams: 2 ** 31 - 1,
+  maxInboundPriorityFramesPerStream: manyFrames,
+  maxInboundWindowUpdateFramesPerDataFrameSent: manyFrames,
+  maxConsecutiveInboundFramesWithEmptyPayload: manyFrames,
 }
 
 const upstreamOptions = (settings: Settings) =>

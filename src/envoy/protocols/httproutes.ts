@@ -1,7 +1,8 @@
 /**
- * The routes of an http Service port: every request to its cluster, with retries by method. What must not happen twice
- * (POST, PATCH, CONNECT and methods we do not know) is tried again only where the request cannot have reached the
- * application.
+ * The routes of an http Service port: every request to its cluster. What may be repeated (a safe method without a condition,
+ * where there is another endpoint) is tried again there when it fails, and takes a connection that is open. All else happens
+ * once: it is tried again only where it cannot have reached the application, and goes on a connection of its own, since an
+ * endpoint may be closing one that is open (httpfresh.ts).
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/router_filter#x-envoy-retry-on
  */
 
@@ -18,18 +19,14 @@ import { RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.
 import { PreviousHostsPredicateSchema } from '../api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
 import { any, asField, duration, encode, merge, remembered } from '../encoding.ts'
 import { hashesClients } from '../loadbalancing.ts'
+import { asItCame, protoCarrier, withClient } from './httpforwarded.ts'
+import { onFreshConnection, type RouteParts } from './httpfresh.ts'
 import { leave } from './httpleave.ts'
 import { addressCarrier } from './httpscopes.ts'
-import { restoreUpgradeName, upgradeNameCarrier } from './httpupgrade.ts'
-
-/** RFC 9110 section 9.2.2. */
-const idempotentMethods = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE']
+import { chunksBesideUpgrade, framingCarrier, restoreUpgradeName, upgradeNameCarrier } from './httpupgrade.ts'
 
 /** Failures after which the application cannot have seen the request. */
 const retryOnUnsent = 'connect-failure,refused-stream,reset-before-request'
-
-/** Envoy's idea of the client, taken from an X-Forwarded-For that the client may have written. */
-const spoofable = 'x-envoy-external-address'
 
 /**
  * Choices until one falls on an endpoint that was not tried before; then it is used all the same (it may be the only one).
@@ -42,41 +39,78 @@ type Match = MessageInitShape<typeof RouteMatchSchema>
 type RetryPolicy = MessageInitShape<typeof RetryPolicySchema>
 
 const connect: Match = { pathSpecifier: { case: 'connectMatcher', value: {} } }
-const everything: Match = { pathSpecifier: { case: 'prefix', value: '/' } }
+const everything = { pathSpecifier: { case: 'prefix', value: '/' } } as const satisfies Match
 
-/** Matchers of a list must all hold, so "none of these methods" needs no regular expression. */
-const notIdempotent: Match = {
-  ...everything,
-  headers: idempotentMethods.map(method => ({
+/** RFC 9110 section 9.2.1. */
+const safeMethods = 'GET|HEAD|OPTIONS'
+/** Section 9.2.2. */
+const idempotentMethods = `${safeMethods}|PUT|DELETE|TRACE`
+/** Section 13.1: what the answer depends on may have changed by the first try. */
+const conditions = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since', 'if-range']
+
+const ofMethods = (regex: string) =>
+  ({
     name: ':method',
-    headerMatchSpecifier: { case: 'stringMatch', value: { matchPattern: { case: 'exact', value: method } } },
-    invertMatch: true,
-  })),
+    headerMatchSpecifier: {
+      case: 'stringMatch',
+      value: { matchPattern: { case: 'safeRegex', value: { regex } } },
+    },
+  }) as const
+
+const without = (name: string) =>
+  ({ name, headerMatchSpecifier: { case: 'presentMatch', value: true }, invertMatch: true }) as const
+
+/** What may be repeated: undefined is nothing. */
+function repeatable(
+  { retryEnabled, retryIdempotent, retryNonIdempotent }: Settings,
+  others: number,
+): Match | undefined {
+  if (!retryEnabled || others === 0) return undefined
+  if (retryNonIdempotent) return everything
+  if (retryIdempotent) return { ...everything, headers: [ofMethods(idempotentMethods)] }
+  return { ...everything, headers: [ofMethods(safeMethods), ...conditions.map(without)] }
 }
 
 const headers = encode(RouteConfigurationSchema, {
-  requestHeadersToRemove: [upgradeNameCarrier, addressCarrier, spoofable],
+  requestHeadersToRemove: [upgradeNameCarrier, framingCarrier, addressCarrier, protoCarrier],
 })
-const stayingHost = encode(VirtualHostSchema, {
-  name: 'all',
-  domains: ['*'],
-  includeRequestAttemptCount: true,
-  requestHeadersToAdd: restoreUpgradeName,
-})
-const leavingHost = merge(stayingHost, encode(VirtualHostSchema, { typedPerFilterConfig: leave }))
 
-/**
- * The encoded RouteConfiguration. Only its name and the cluster in its routes are not shared with other Service ports.
- * @param isLeaving whether connections are to end, each after its next answer
- */
-export function routeConfiguration(name: string, id: string, settings: Settings, isLeaving: boolean): Uint8Array {
+/** How the routes of a Service port depend on more than its settings. */
+export interface Routing {
+  /** Connections are to end, each after its next answer. */
+  readonly isLeaving: boolean
+  /** At how many endpoints beside the first a request may be tried. */
+  readonly others: number
+  /** The endpoint is told the client's address and protocol. */
+  readonly addsForwarded: boolean
+}
+
+function host(isLeaving: boolean, addsForwarded: boolean): Uint8Array {
+  const { requestHeadersToAdd = [], requestHeadersToRemove } = addsForwarded ? withClient : asItCame
+  return encode(VirtualHostSchema, {
+    name: 'all',
+    domains: ['*'],
+    includeRequestAttemptCount: true,
+    requestHeadersToAdd: [...restoreUpgradeName, ...requestHeadersToAdd],
+    requestHeadersToRemove,
+    typedPerFilterConfig: isLeaving ? leave : {},
+  })
+}
+
+const yesAndNo = [false, true] as const
+/** By isLeaving and addsForwarded. */
+const hosts = yesAndNo.map(isLeaving => yesAndNo.map(addsForwarded => host(isLeaving, addsForwarded)))
+
+/** The encoded RouteConfiguration. Only its name and the cluster in its routes are not shared with other Service ports. */
+export function routeConfiguration(name: string, id: string, settings: Settings, routing: Routing): Uint8Array {
   const cluster = encode(RouteActionSchema, { clusterSpecifier: { case: 'cluster', value: id } })
-  const routes = sharedRoutes(settings).map(({ match, action }) =>
-    asField(VirtualHostSchema.field.routes, merge(match, asField(RouteSchema.field.route, merge(action, cluster)))),
+  const routes = sharedRoutes(settings)(routing.others).map(({ route, action }) =>
+    asField(VirtualHostSchema.field.routes, merge(route, asField(RouteSchema.field.route, merge(action, cluster)))),
   )
+  const virtualHost = hosts[Number(routing.isLeaving)]![Number(routing.addsForwarded)]!
   return merge(
     encode(RouteConfigurationSchema, { name }),
-    asField(RouteConfigurationSchema.field.virtualHosts, merge(isLeaving ? leavingHost : stayingHost, ...routes)),
+    asField(RouteConfigurationSchema.field.virtualHosts, merge(virtualHost, ...routes)),
     headers,
   )
 }
@@ -93,36 +127,57 @@ export function goneRouteConfiguration(name: string): Uint8Array {
 
 /** Parts of a Route, encoded. */
 interface SharedRoute {
-  readonly match: Uint8Array
+  /** All but the action. */
+  readonly route: Uint8Array
   readonly action: Uint8Array
 }
 
-const sharedRoutes = remembered((settings: Settings): readonly SharedRoute[] => {
-  const route = (match: Match, retryOn: string): SharedRoute => ({
-    match: encode(RouteSchema, { match }),
+const sharedRoutes = remembered((settings: Settings) => {
+  const made = new Map<number, readonly SharedRoute[]>()
+  return (others: number) => {
+    const routes = made.get(others) ?? routesOf(settings, others)
+    made.set(others, routes)
+    return routes
+  }
+})
+
+function routesOf(settings: Settings, others: number): readonly SharedRoute[] {
+  const route = (match: Match, policy: RetryPolicy, more: RouteParts): SharedRoute => ({
+    route: encode(RouteSchema, { match, ...more }),
     action: encode(RouteActionSchema, {
       // 0 is none; Envoy's default are 15 s.
       timeout: duration(settings.requestTimeout),
-      retryPolicy: retryPolicy(settings, retryOn),
+      retryPolicy: policy,
       hashPolicy: hashesClients(settings)
         ? [{ policySpecifier: { case: 'connectionProperties', value: { sourceIp: true } } }]
         : [],
     }),
   })
-  const { retryOn, retryEnabled, retryNonIdempotent } = settings
-  if (!retryEnabled || retryNonIdempotent) return [route(connect, retryOn), route(everything, retryOn)]
-  return [route(connect, retryOnUnsent), route(notIdempotent, retryOnUnsent), route(everything, retryOn)]
-})
+  const { reuseConnections, retryOn, numRetries } = settings
+  const unsent = retryPolicy(settings, retryOnUnsent, numRetries)
+  const match = repeatable(settings, others)
+  const once = route(everything, unsent, reuseConnections === 'always' ? {} : onFreshConnection)
+  return [
+    route(connect, unsent, {}),
+    route({ ...everything, headers: chunksBesideUpgrade.headers }, unsent, {
+      requestHeadersToAdd: chunksBesideUpgrade.restore,
+    }),
+    ...(match
+      ? [route(match, retryPolicy(settings, retryOn, others), reuseConnections === 'never' ? onFreshConnection : {})]
+      : []),
+    once,
+  ]
+}
 
 /** A try's time-out is part of Envoy's retry policy, so there is one even where nothing is tried again. */
-function retryPolicy(settings: Settings, retryOn: string): RetryPolicy {
+function retryPolicy(settings: Settings, retryOn: string, numRetries: number): RetryPolicy {
   const perTryTimeout =
     settings.upstreamRequestTimeout === 0 ? {} : { perTryTimeout: duration(settings.upstreamRequestTimeout) }
-  if (!settings.retryEnabled || settings.numRetries === 0) return { ...perTryTimeout, numRetries: 0 }
+  if (!settings.retryEnabled || numRetries === 0) return { ...perTryTimeout, numRetries: 0 }
   return {
     ...perTryTimeout,
     retryOn,
-    numRetries: settings.numRetries,
+    numRetries,
     retryHostPredicate: [notTriedBefore],
     hostSelectionRetryMaxAttempts: anotherHostAttempts,
     // The next try goes to another endpoint, which has done nothing to be waited for (default 25 ms to 250 ms).

@@ -14,6 +14,21 @@ import { any } from '../encoding.ts'
 /** Carries the name from one side to the other; a client's own header of this name is dropped. */
 export const upgradeNameCarrier = 'x-lightpath-upgrade'
 
+/** Likewise for how a body is framed. */
+export const framingCarrier = 'x-lightpath-framing'
+
+/**
+ * Chunks beside an offer to upgrade: Envoy passes them on as they are, without the header that says what they are. The
+ * endpoint would take them for another request.
+ */
+export const chunksBesideUpgrade = {
+  headers: [upgradeNameCarrier, framingCarrier].map(name => ({
+    name,
+    headerMatchSpecifier: { case: 'presentMatch', value: true } as const,
+  })),
+  restore: [{ header: { key: 'transfer-encoding', value: `%REQ(${framingCarrier})%` } }],
+}
+
 /** CONNECT counts as an upgrade; it is passed on as it is, not answered. */
 export const upgradeConfigs: MessageInitShape<typeof HttpConnectionManager_UpgradeConfigSchema>[] = [
   { upgradeType: 'websocket' },
@@ -25,6 +40,7 @@ export const hideUpgradeName: MessageInitShape<typeof TypedExtensionConfigSchema
   name: 'envoy.http.early_header_mutation.header_mutation',
   typedConfig: any(HeaderMutationSchema, {
     mutations: [
+      set(framingCarrier, '%REQ(transfer-encoding)%', Append.OVERWRITE_IF_EXISTS_OR_ADD),
       set(upgradeNameCarrier, '%REQ(upgrade)%', Append.OVERWRITE_IF_EXISTS_OR_ADD),
       set('upgrade', 'websocket', Append.OVERWRITE_IF_EXISTS),
     ],

@@ -6,6 +6,7 @@ import type { EnvoyProtocol, PortState } from '../../services/port.ts'
 import type { Settings } from '../../services/settings.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 import { http } from './http.ts'
+import type { Routing } from './httproutes.ts'
 import { tcp } from './tcp.ts'
 
 /** What of a Service port its filter depends on: not its endpoints, which change. */
@@ -20,7 +21,7 @@ export interface Protocol {
   /** For protocols whose Service ports can share a listener. */
   readonly common?: CommonProtocol
   /** The encoded RouteConfiguration, for protocols whose filter asks for one (RDS). */
-  readonly routes?: (name: string, cluster: string, settings: Settings, isLeaving: boolean) => Uint8Array
+  readonly routes?: (name: string, cluster: string, settings: Settings, routing: Routing) => Uint8Array
   /** How endpoints are spoken to: Envoy's `typed_extension_protocol_options` of the cluster. */
   readonly clusterOptions: (settings: Settings) => Readonly<Record<string, Any>>
 }

@@ -1,0 +1,59 @@
+/**
+ * A connection to the endpoint for one request alone. An endpoint may close an idle connection at any moment, and a request
+ * that meets the end gets no answer, whether the application has seen it or not. What must not be repeated goes where that
+ * cannot be: as behind kube-proxy, where the client knows what it may send on an old connection.
+ *
+ * Envoy looks for a connection by what a request has in its filter state for the endpoint's side, here something that no
+ * other request has. HTTP/2 tells which requests it has not seen (GOAWAY), so its connections are kept.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/set_filter_state
+ */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { HeaderValueOption_HeaderAppendAction as Append } from '../api/envoy/config/core/v3/base_pb.js'
+import type { RouteSchema } from '../api/envoy/config/route/v3/route_components_pb.js'
+import { FilterStateValue_SharedWithUpstream as Shared } from '../api/envoy/extensions/filters/common/set_filter_state/v3/value_pb.js'
+import { ConfigSchema } from '../api/envoy/extensions/filters/http/set_filter_state/v3/set_filter_state_pb.js'
+import type { HttpFilterSchema } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { any } from '../encoding.ts'
+
+const name = 'lightpath.fresh'
+
+/** Does nothing but where the route says so. */
+export const mayBeFresh: MessageInitShape<typeof HttpFilterSchema> = {
+  name,
+  configType: { case: 'typedConfig', value: any(ConfigSchema, {}) },
+}
+
+/** The value for HTTP/1, and nothing for HTTP/2. */
+const unlessHttp2 = (value: string) => `%CEL(request.protocol == "HTTP/2" ? "" : ${value})%`
+
+/** What of a route has nothing to do with where it leads. */
+export type RouteParts = Pick<MessageInitShape<typeof RouteSchema>, 'typedPerFilterConfig' | 'requestHeadersToAdd'>
+
+export const onFreshConnection: RouteParts = {
+  typedPerFilterConfig: {
+    [name]: any(ConfigSchema, {
+      onRequestHeaders: [
+        {
+          key: { case: 'objectKey', value: name },
+          factoryKey: 'envoy.hashable_string',
+          value: {
+            case: 'formatString',
+            value: {
+              format: {
+                case: 'textFormatSource',
+                value: { specifier: { case: 'inlineString', value: unlessHttp2('request.id') } },
+              },
+            },
+          },
+          sharedWithUpstream: Shared.ONCE,
+          skipIfEmpty: true,
+        },
+      ],
+    }),
+  },
+  // The endpoint ends it after its answer. An offer to upgrade has the header already, for a connection that ends with it.
+  requestHeadersToAdd: [
+    { header: { key: 'connection', value: unlessHttp2('"close"') }, appendAction: Append.ADD_IF_ABSENT },
+  ],
+}
