@@ -30,6 +30,8 @@ export interface PathTestOptions extends Pick<RulesetOptions, 'steeringMark' | '
   readonly family: IpFamily
   /** Addresses that may be of pods of this node. */
   readonly pods: readonly string[]
+  /** How long an answer may take. Default 2 s. */
+  readonly timeoutMs?: number
 }
 
 /** `by` says how packets came in, such as `pod 10.1.0.2 (interface cali7)`. */
@@ -54,7 +56,7 @@ const [inner, outer] = devices
 const targets = { IPv4: '198.18.17.', IPv6: '2001:2:0:1667::' } as const
 const clients = { IPv4: '198.18.16.67', IPv6: '2001:2:0:1666::2' } as const
 /** So that one lost packet, sent again after a second, fails no test. */
-const timeoutMs = 2000
+const longestMs = 2000
 /** Addresses are looked at until so many; pods under more sets of rules than `mostProbes` there are nowhere. */
 const podsLookedAt = 512
 const mostProbes = 64
@@ -183,16 +185,16 @@ function rules(probes: readonly Probe[], agent: string, options: PathTestOptions
 async function ask(
   { client, device, target }: Probe,
   index: number,
-  { targetPort, family }: PathTestOptions,
+  { targetPort, family, timeoutMs = longestMs }: PathTestOptions,
   whyOurs: string,
 ): Promise<Exclude<PathResult, { outcome: 'absent' }>> {
   const by = device === undefined ? `an interface of its own, since ${whyOurs}` : `pod ${client} (interface ${device})`
-  if (await isAnswered(target, targetPort)) return { outcome: 'open', by }
+  if (await isAnswered(target, targetPort, timeoutMs)) return { outcome: 'open', by }
   return { outcome: 'blocked', by, reason: await whereLost(familyNames[family], index) }
 }
 
 /** To Envoy's own port, for which no Service has a listener there: so it closes the connection. */
-function isAnswered(target: string, targetPort: number): Promise<boolean> {
+function isAnswered(target: string, targetPort: number, timeoutMs: number): Promise<boolean> {
   return new Promise(resolve => {
     let connected = false
     const socket = connect({ host: target, port: targetPort, signal: AbortSignal.timeout(timeoutMs) })

@@ -8,6 +8,7 @@
  *                  source ranges do not let in, also of what was steered
  *                  translate: not steered → services → endpoints-tcp-N, or affinity-… → DNAT
  *     output       refuse-local, translate-local: the same for the node's own processes, by redirect in place of TPROXY
+ *                  reached: counts what was steered, behind all rules at input; `pathCounters`
  *                  translate-abandoned, translate-local-abandoned: see below
  *     input        guard: Envoy's port is for what was steered or translated there, nothing else; and what a redirect
  *                  translated there reaches a transparent socket alone
@@ -42,6 +43,7 @@ import {
 import { type Chain, type Hook, type Operation, operationsText, type Table } from './nftables/operations.ts'
 import {
   accept,
+  count,
   drop,
   goto,
   hasMark,
@@ -130,6 +132,10 @@ function nodePortAddress(family: Family): Rule {
   ]
 }
 
+/** Packets of new connections that are steered to Envoy, of those that reach it, and of those that repeat what it answered. */
+export const pathCounters = ['steered', 'reached', 'repeated'] as const
+const [steeredCounter, reachedCounter, repeatedCounter] = pathCounters
+
 function inOverlay(set: OverlaySet): Statement {
   return inSet(['daddr', 'tcp dport'], set)
 }
@@ -166,6 +172,7 @@ const hooks = {
   abandoned: { type: 'nat', hook: 'prerouting', priority: -90 },
   abandonedLocal: { type: 'nat', hook: 'output', priority: -90 },
   input: { type: 'filter', hook: 'input', priority: 0 },
+  reached: { type: 'filter', hook: 'input', priority: 300 },
   srcnat: { type: 'nat', hook: 'postrouting', priority: 100 },
 } as const satisfies Record<string, Hook>
 
@@ -178,6 +185,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
   const [external, local] = [placesInOverlay(family, 'envoy-external'), placesInOverlay(family, 'envoy-local')]
   const isNodePortAddress = nodePortAddress(family)
   const steered = hasMark('meta', steeringMark)
+  const toEnvoy = steerTo(options, count(steeredCounter))
   const redirect: Statement = { kind: 'redirect', port: targetPort }
   const isSwitchedOff = inSet(['protocol'], overlaySwitch)
   const toEnvoyPort: Statement = { kind: 'port', transport: 'tcp', port: targetPort }
@@ -223,8 +231,8 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
         [inSet(['saddr'], 'kernel-clients'), accept],
         [...maybeRestricted, accept],
         ...keptBelow,
-        [inOverlay('envoy'), ...steerTo(options)],
-        ...external.map(place => [...place, ...steerTo(options)]),
+        [inOverlay('envoy'), ...toEnvoy],
+        ...external.map(place => [...place, ...toEnvoy]),
         ...local.map(place => [...place, goto('steer-local')]),
       ],
     },
@@ -233,7 +241,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       name: 'steer-local',
       rules: [
         [ofPods(options), accept],
-        [ofTransport('tcp'), ...steerTo(options)],
+        [ofTransport('tcp'), ...toEnvoy],
       ],
     },
     // A client that is to stay below from now on loses what it has in Envoy.
@@ -243,6 +251,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
         [inSet(['saddr'], 'kernel-clients'), notEnding, goto('refuse')],
         [...maybeRestricted, notEnding, goto('refuse')],
         [setMark('meta', steeringMark)],
+        [ofTransport('tcp'), isSyn, count(repeatedCounter)],
       ],
     },
     {
@@ -300,6 +309,11 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       ],
     },
     {
+      name: 'reached',
+      hook: hooks.reached,
+      rules: [[newConnection, steered, count(reachedCounter)]],
+    },
+    {
       name: 'hairpin',
       hook: hooks.srcnat,
       rules: [[{ kind: 'translated', isNot: false }, inSet(['saddr', 'daddr'], 'hairpin'), masquerade]],
@@ -329,7 +343,8 @@ export function chooserChain(name: string): Chain | undefined {
 /** The fixed part. Ends with an empty chain whose name tells this part from that of other versions. */
 export function fixedPart(family: Family, options: RulesetOptions): Extract<Operation, { do: 'declare' }> {
   const chains = [...fixedChains(family, options), ...clientAddressChains(options)]
-  const part = { do: 'declare', table: tableOf(family), sets: fixedSets, chains } as const
+  const counters = pathCounters
+  const part = { do: 'declare', table: tableOf(family), sets: fixedSets, counters, chains } as const
   const sample = endpointsChain({ transport: 'tcp', count: 1 })
   const marker = markerOf(operationsText([part, { ...part, sets: [], chains: [sample] }]))
   return { ...part, chains: [...chains, { name: marker, rules: [] }] }

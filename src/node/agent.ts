@@ -43,6 +43,7 @@ import { isListening } from './listening.ts'
 import { missedServices } from './missed.ts'
 import { LayerMoves } from './moves.ts'
 import { outsideObstacles } from './outside.ts'
+import { watchLosses } from './path/losses.ts'
 import { localPods, watchPath } from './path.ts'
 import type { PathState, PathWatch } from './pathwatch.ts'
 import { PodRules, readPodRules } from './podrules.ts'
@@ -125,6 +126,8 @@ export class Agent {
   #inheritance: NodeJS.Timeout | undefined
   /** What the layers are to be told of ports. */
   readonly #deliveries = new InParts<PortChange>(portsATurn)
+  /** Of packets on the path to Envoy. */
+  #losses: { stop(): Promise<void> } | undefined
   /** As the kernel was told. */
   #facts: PolicyFacts | undefined
   #synced = false
@@ -261,6 +264,7 @@ export class Agent {
     this.#redirectPort.stop()
     this.moves.stop()
     this.#accessLog.stop()
+    await this.#losses?.stop()
     await this.path.stop()
     await this.#podRules.stop()
     await this.#proof.stop()
@@ -364,7 +368,19 @@ export class Agent {
     this.#inheritance = setTimeout(() => this.envoy.gate.dropUnconfirmed(), inheritanceMs)
     this.#xds = this.#startXds()
     this.#redirectPort.watch()
+    if (this.#options.pathTest) this.#losses = this.#watchLosses()
     this.#log.info(this.table.counts(), 'synchronised')
+  }
+
+  /** The path is tested when something takes packets on it, and otherwise every few minutes. */
+  #watchLosses(): { stop(): Promise<void> } {
+    return watchLosses({
+      families: this.families,
+      onSuspicion: (family, why) => {
+        this.#log.info({ family }, `${why}: the path is tested`)
+        this.path.suspect(family)
+      },
+    })
   }
 
   #startXds(): Retried<XdsServer> {

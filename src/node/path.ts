@@ -26,7 +26,7 @@ export function watchPath({ settleMs, envoy, pods, log, onProblems, ...options }
   return new PathWatch({
     settleMs,
     ...times,
-    test: family => testPath({ family, steeringMark, targetPort, pods: pods() }),
+    test: (family, timeoutMs) => testPath({ family, steeringMark, targetPort, pods: pods(), timeoutMs }),
     listening: () => envoy.listening,
     onResult: (family, result) => {
       envoy.setPath(family, result.outcome === 'open')

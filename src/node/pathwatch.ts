@@ -13,7 +13,7 @@ export type PathState = PathResult | { readonly outcome: 'untested' } | { readon
 
 export interface PathWatchOptions {
   /** One family at a time: where one cannot be tested, that says nothing of the other. Rejects then. */
-  readonly test: (family: IpFamily) => Promise<PathResult>
+  readonly test: (family: IpFamily, timeoutMs?: number) => Promise<PathResult>
   /** The families that Envoy listens for; a test of another says nothing. */
   readonly listening: () => readonly IpFamily[]
   /** What is known of a family now; for the first time, and whenever the outcome or its reason changed. */
@@ -28,6 +28,9 @@ export interface PathWatchOptions {
   readonly blockedMs: number
 }
 
+/** What is lost already is not waited for as long as what may come. */
+const suspectedMs = 700
+
 export class PathWatch {
   readonly #options: PathWatchOptions
   readonly #results = new Map<IpFamily, PathResult>()
@@ -35,6 +38,8 @@ export class PathWatch {
   readonly #failures = new Map<IpFamily, number>()
   readonly #tests = new Recurring(() => this.#run())
   #blockedTests = 0
+  /** Families of which something else than a test says that packets are lost: one failure is enough, and comes soon. */
+  readonly #suspected = new Set<IpFamily>()
   /** A pod came during the test that runs. */
   #isStale = false
 
@@ -57,6 +62,13 @@ export class PathWatch {
     else if (this.#results.size > 0) this.#tests.schedule(this.#options.settleMs)
   }
 
+  /** Packets of pods seem to be lost since the last test. */
+  suspect(family: IpFamily): void {
+    if (this.#results.get(family)?.outcome !== 'open') return
+    this.#suspected.add(family)
+    if (!this.#tests.isRunning) this.#tests.schedule(0)
+  }
+
   /** Undefined as long as nothing is known. */
   result(family: IpFamily): PathResult | undefined {
     return this.#results.get(family)
@@ -75,6 +87,7 @@ export class PathWatch {
     const { betweenMs, blockedMs, openMs, settleMs, listening } = this.#options
     const isStale = this.#isStale
     this.#isStale = false
+    if (this.#suspected.size > 0) return 0
     if (this.#failures.size > 0) return betweenMs
     if (isStale) return settleMs
     if (listening().some(family => !this.#results.has(family))) return settleMs
@@ -86,22 +99,26 @@ export class PathWatch {
   async #test(): Promise<void> {
     const families = this.#options.listening()
     if (families.length === 0) {
+      this.#suspected.clear()
       this.#failures.clear()
       return
     }
     for (const family of families) {
-      const result = await this.#options.test(family).catch((error: Error) => {
+      const isSuspected = this.#suspected.delete(family)
+      const test = isSuspected ? this.#options.test(family, suspectedMs) : this.#options.test(family)
+      const result = await test.catch((error: Error) => {
         return { outcome: 'blocked', by: '', reason: `it cannot be tested: ${error.message}` } as const
       })
       // What was tested while Envoy went away says nothing.
-      if (this.#options.listening().includes(family)) this.#take(family, result)
+      if (this.#options.listening().includes(family))
+        this.#take(family, result, isSuspected ? 1 : this.#options.failures)
     }
   }
 
-  #take(family: IpFamily, result: PathResult): void {
+  #take(family: IpFamily, result: PathResult, enough: number): void {
     const before = this.#results.get(family)
     const failures = (this.#failures.get(family) ?? 0) + 1
-    if (result.outcome === 'blocked' && before?.outcome !== 'blocked' && failures < this.#options.failures) {
+    if (result.outcome === 'blocked' && before?.outcome !== 'blocked' && failures < enough) {
       this.#failures.set(family, failures)
       return
     }

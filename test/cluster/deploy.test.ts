@@ -145,7 +145,7 @@ describe('make deploy', { skip }, () => {
     await cluster.kubectl('label', 'service', 'whoami', `${proxyName}=lightpath.cloud`)
     for (const node of nodes) await reachesEnvoy(node)
     await cluster.kubectl('delete', 'namespace', 'lightpath-system', '--timeout', '120s')
-    const load = await cluster.load(1, await cluster.url('whoami'), '--rate', '50', '--connections', '5', '--fresh')
+    const load = await cluster.load(1, await cluster.url('whoami'), '--rate', '100', '--connections', '10', '--fresh')
     await cluster.deploy('down')
     await losesNothing([load])
     const labels = await cluster.kubectl('get', 'services', '-A', '-l', proxyName, '-o', 'name')

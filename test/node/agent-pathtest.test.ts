@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, test } from 'node:test'
 import type { RunningPod } from '../../src/demo/pods.ts'
+import { pause } from '../../src/demo/wait.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { serviceWith } from './manifests.ts'
 
@@ -98,6 +99,38 @@ describe('on a node that may not let pods reach Envoy', { skip }, () => {
       lab.forgetLog()
     }
   })
+
+  const legacy = (verb: '-I' | '-D', ...rule: readonly string[]) => lab.on('iptables-legacy', [verb, ...rule])
+  const fromPods = ['INPUT', '-i', 'pod+', '-p', 'tcp', '-j', 'DROP']
+  const toPods = ['OUTPUT', '-d', '10.244.1.0/24', '-j', 'DROP']
+  const raw = 'type filter hook prerouting priority raw'
+  const endNftables = () => lab.nft('delete', 'table', 'inet', 'lab-firewall')
+
+  // Of rules of iptables-legacy nf_tables does not tell: what the ruleset counts does.
+  for (const [where, begin, end] of [
+    ['at input', () => legacy('-I', ...fromPods), () => legacy('-D', ...fromPods)],
+    ['what Envoy answers', () => legacy('-I', ...toPods), () => legacy('-D', ...toPods)],
+    ['before the prerouting hook', () => firewall(raw, 'iifname "pod*" meta nfproto ipv4 drop'), endNftables],
+  ] as const) {
+    test(`a firewall that begins to drop ${where} while the node runs takes few connections: the kernel layer serves the next`, async t => {
+      await lab.start()
+      await lab.untilServedBy('envoy', client, url)
+      await lab.until('a tested path', async () => (await lab.metric('lightpath_path_open{family="IPv4"}')) === 1)
+      const load = await lab.load(client, { url, rate: 50, connections: 200, fresh: true, timeoutMs: 5000 })
+      await pause(500)
+      const began = Date.now()
+      await begin()
+      await lab.untilLogged(/LP402.*IPv4.*"problem"/)
+      t.diagnostic(`said after ${Date.now() - began} ms`)
+      await lab.until('an empty overlay', async () => !(await lab.overlay()).some(entry => entry.startsWith('10.')))
+      // Where all of a pod's packets are lost, no layer serves.
+      if (end !== endNftables) await lab.untilServedBy('kernel', client, url)
+      await end()
+      const { requests, errors } = await load.stop()
+      t.diagnostic(`${JSON.stringify(errors)} of ${requests} requests failed`)
+      await lab.untilServedBy('envoy', client, url)
+    })
+  }
 
   test('what the test of an agent that was killed left behind is removed by the next, and by cleanup', async () => {
     const remains = async () => {

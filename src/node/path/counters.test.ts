@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { type PathCounters, suspicion } from './counters.ts'
+
+const none: PathCounters = { steered: 0, reached: 0, repeated: 0 }
+const soFar = fc.record({ steered: fc.nat(1e6), reached: fc.nat(1e6), repeated: fc.nat(1e6) })
+
+function later(before: PathCounters, more: Partial<PathCounters>): PathCounters {
+  return {
+    steered: before.steered + (more.steered ?? 0),
+    reached: before.reached + (more.reached ?? 0),
+    repeated: before.repeated + (more.repeated ?? 0),
+  }
+}
+
+test('all that arrives is no suspicion, nor is one packet that is under way or lost, whatever came before', () => {
+  fc.assert(
+    fc.property(soFar, fc.nat(1e5), fc.constantFrom(-1, 0, 1), fc.nat(1), (before, count, underWay, repeated) => {
+      const after = later(before, { steered: count, reached: Math.max(0, count - underWay), repeated })
+      assert.equal(suspicion(before, after), undefined)
+    }),
+  )
+})
+
+test('where two or more come and none arrives, it is suspected, and so where a fifth does not', () => {
+  fc.assert(
+    fc.property(soFar, fc.integer({ min: 2, max: 1e5 }), (before, count) => {
+      assert.match(suspicion(before, later(before, { steered: count })) ?? '', /did not reach it/)
+      const lost = Math.max(2, Math.ceil(count / 5))
+      const some = later(before, { steered: count, reached: count - lost })
+      assert.match(suspicion(before, some) ?? '', /did not reach it/)
+    }),
+  )
+})
+
+test('clients that repeat what Envoy has answered are suspected, also where no new ones come', () => {
+  fc.assert(
+    fc.property(soFar, fc.nat(1000), (before, count) => {
+      const repeated = Math.max(2, count)
+      const after = later(before, { steered: count, reached: count, repeated })
+      assert.match(suspicion(before, after) ?? '', /repeated what Envoy had answered/)
+    }),
+  )
+})
+
+test('counters that were made anew say nothing', () => {
+  assert.equal(suspicion({ steered: 10, reached: 10, repeated: 0 }, { ...none, steered: 5 }), undefined)
+})

@@ -1,0 +1,92 @@
+/**
+ * Tells when something may take packets on their way to Envoy: what the ruleset counts there does not add up, or others have
+ * changed their rules, which shows what is lost before ours see it. Whether it is so, a test of the path says.
+ */
+
+import { type Family, familyNames } from '../../kernel/elements.ts'
+import { SystemCallError } from '../../kernel/netlink/libc.ts'
+import { Nftables } from '../../kernel/nftables/client.ts'
+import { watchForeignChains } from '../../kernel/nftables/watch.ts'
+import { pathCounters, tableOf } from '../../kernel/ruleset.ts'
+import type { IpFamily } from '../../services/address.ts'
+import { Recurring } from '../recurring.ts'
+import { type PathCounters, suspicion } from './counters.ts'
+
+export interface LossesOptions {
+  readonly families: readonly IpFamily[]
+  readonly onSuspicion: (family: IpFamily, why: string) => void
+}
+
+const everyMs = 500
+/** Who makes rules one by one may be done by then. */
+const settleMs = 200
+/** A suspicion that a test did not confirm, as where a policy takes what single pods send, costs a test so often at most. */
+const countedRestMs = 10_000
+/** Others may change their rules all the time. */
+const changedRestMs = 30_000
+
+export function watchLosses({ families, onSuspicion }: LossesOptions): { stop(): Promise<void> } {
+  const nft = new Nftables()
+  const before = new Map<IpFamily, PathCounters>()
+  const restUntil = new Map<IpFamily, number>()
+  const look = async (family: IpFamily) => {
+    const counters = await readCounters(nft, familyNames[family])
+    const last = before.get(family)
+    if (counters) before.set(family, counters)
+    else before.delete(family)
+    const why = last && counters && suspicion(last, counters)
+    if (why === undefined || performance.now() < (restUntil.get(family) ?? 0)) return
+    restUntil.set(family, performance.now() + countedRestMs)
+    onSuspicion(family, why)
+  }
+  const looks = new Recurring(async () => {
+    // Who cannot read them cannot write the tables either, which is told.
+    for (const family of families) await look(family).catch(() => before.delete(family))
+    return everyMs
+  })
+  const stopListening = listen(() => {
+    for (const family of families) onSuspicion(family, 'others have changed their rules')
+  })
+  looks.schedule(everyMs)
+  return {
+    stop: async () => {
+      stopListening()
+      await looks.stop()
+      nft.close()
+    },
+  }
+}
+
+/** Undefined where the table is not there, or is another version's. */
+async function readCounters(nft: Nftables, family: Family): Promise<PathCounters | undefined> {
+  const found = await nft.counters(tableOf(family))
+  const [steered, reached, repeated] = pathCounters.map(name => found.get(name))
+  if (steered === undefined || reached === undefined || repeated === undefined) return undefined
+  return { steered, reached, repeated }
+}
+
+/** Who may not listen has the counters. */
+function listen(onChange: () => void): () => void {
+  let timer: NodeJS.Timeout | undefined
+  let restUntil = 0
+  const changed = () => {
+    timer ??= setTimeout(
+      () => {
+        timer = undefined
+        restUntil = performance.now() + changedRestMs
+        onChange()
+      },
+      Math.max(settleMs, restUntil - performance.now()),
+    )
+  }
+  try {
+    const stop = watchForeignChains(changed)
+    return () => {
+      stop()
+      clearTimeout(timer)
+    }
+  } catch (error) {
+    if (error instanceof SystemCallError) return () => {}
+    throw error
+  }
+}
