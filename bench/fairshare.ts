@@ -17,6 +17,7 @@ import { list } from './generate.ts'
 import { memoryOf } from './lab.ts'
 import { aim, figure, p, type Report } from './report.ts'
 import { type Fleet, sourceOf } from './scale.ts'
+import { requestOf, shareOut } from './weights.ts'
 
 interface Phase {
   readonly load: LoadReport
@@ -26,6 +27,10 @@ interface Phase {
 const betweenMs = 200
 const settleMs = 3000
 const mostChangeMs = 200
+/** What a request of a pod's container for CPU is here, in thousandths of a core. */
+const podMilliCpu = 100
+/** So many that no request waits for a free connection of the client: that wait would be counted, too, and grow without end. */
+const connections = 64
 
 /** @param turns how often everything changes, at rest and under attack */
 export async function measureFairShare(network: Network, fleet: Fleet, turns: number): Promise<Report> {
@@ -40,15 +45,31 @@ export async function measureFairShare(network: Network, fleet: Fleet, turns: nu
   write('modest', modestService([web]))
   await pause(settleMs)
 
-  const phase = async (everyTurn: (turn: number) => void): Promise<Phase> => {
-    const load = await startLoad(network, client, { url: `http://${modestVip}/`, connections: 4, rate: 100 })
-    const changes: Change[] = []
-    for (let turn = 0; turn < turns; turn++) {
-      everyTurn(turn)
-      await pause(betweenMs)
-      changes.push(await change(fleet, 'replace'))
+  const containers = [
+    { name: 'agent', milliCpu: requestOf('node', 'node'), pids: [fleet.agent.process.pid] },
+    { name: 'envoy', milliCpu: requestOf('proxy', 'envoy'), pids: [fleet.envoy.pid] },
+    { name: 'web', milliCpu: podMilliCpu, pids: [web.server.pid] },
+    { name: 'greedy', milliCpu: podMilliCpu, pids: [greedy.server.pid] },
+  ]
+  const phase = async (everyTurn: (turn: number) => void, attackers: readonly number[] = []): Promise<Phase> => {
+    const load = await startLoad(network, client, { url: `http://${modestVip}/`, connections, rate: 100 })
+    const undo = shareOut([
+      ...containers,
+      { name: 'client', milliCpu: podMilliCpu, pids: [load.pid] },
+      { name: 'greedy-client', milliCpu: podMilliCpu, pids: attackers },
+    ])
+    if (!undo) throw new Error('this machine has no cgroups for CPU: mount them, as a kubelet needs them, too')
+    try {
+      const changes: Change[] = []
+      for (let turn = 0; turn < turns; turn++) {
+        everyTurn(turn)
+        await pause(betweenMs)
+        changes.push(await change(fleet, 'replace'))
+      }
+      return { load: await load.stop(), changes }
+    } finally {
+      undo()
     }
-    return { load: await load.stop(), changes }
   }
   const writeAll = (files: Readonly<Record<string, readonly object[]>>) => {
     for (const [name, objects] of Object.entries(files)) write(name, objects)
@@ -56,7 +77,7 @@ export async function measureFairShare(network: Network, fleet: Fleet, turns: nu
   const rest = await phase(() => {})
   writeAll(greedyServices(greedy))
   const attack = await startGreedyClient(network, greedyClient)
-  const attacked = await phase(turn => writeAll(greedyChanges(turn, greedy)))
+  const attacked = await phase(turn => writeAll(greedyChanges(turn, greedy)), [attack.pid])
   await attack.stop()
   return report(rest, attacked, fleet, turns)
 }
@@ -115,7 +136,7 @@ function report(rest: Phase, attacked: Phase, { agent, envoy }: Fleet, turns: nu
     ],
     notes: [
       `${turns} changes at rest and as many under attack, with 100 requests a second meanwhile`,
-      'the attacker works on the same cores: what it takes of them by itself is in the ratios',
+      `all are on the same cores, with the weights of their CPU requests: agent and Envoy as in deploy/, each pod ${podMilliCpu}m`,
     ],
     data: { rest, attacked },
   }

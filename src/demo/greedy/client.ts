@@ -1,6 +1,6 @@
 /**
  * A pod's part of the attack (objects.ts): a hundred requests whose headers never end, and requests with long paths to what
- * fails, over and over, until SIGTERM.
+ * fails, forty a second and twenty at a time at most, until SIGTERM.
  */
 
 import { connect } from 'node:net'
@@ -19,4 +19,10 @@ function send(text: string): Promise<void> {
 }
 
 for (let i = 0; i < 100; i++) void send(`GET / HTTP/1.1\r\nHost: a\r\n${unfinished}`)
-for (;;) await Promise.race([send(long), sleep(25)])
+const underWay = new Set<Promise<void>>()
+for (;;) {
+  const sent: Promise<void> = send(long).finally(() => underWay.delete(sent))
+  underWay.add(sent)
+  await sleep(25)
+  if (underWay.size === 20) await Promise.race(underWay)
+}

@@ -1,0 +1,81 @@
+/**
+ * CPU time shared out as a kubelet does among containers: by weights that follow from their CPU requests, in cgroups of version 1
+ * or 2. https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#how-pods-with-resource-limits-are-run
+ */
+
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+interface Controller {
+  readonly root: string
+  readonly file: string
+  readonly weightOf: (milliCpu: number) => number
+}
+
+/** https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/2254-cgroup-v2 for the second. */
+const sharesOf = (milliCpu: number) => Math.max(2, Math.round((milliCpu * 1024) / 1000))
+const versions: readonly Controller[] = [
+  { root: '/sys/fs/cgroup/cpu', file: 'cpu.shares', weightOf: sharesOf },
+  {
+    root: '/sys/fs/cgroup',
+    file: 'cpu.weight',
+    weightOf: milliCpu => 1 + Math.floor(((sharesOf(milliCpu) - 2) * 9999) / 262_142),
+  },
+]
+
+/** Processes by the name of their container, with its CPU request in thousandths of a core. */
+export interface Container {
+  readonly name: string
+  readonly milliCpu: number
+  readonly pids: readonly number[]
+}
+
+/**
+ * @returns what undoes it, and may be called when the processes have ended; undefined where the machine has no such cgroups
+ */
+export function shareOut(containers: readonly Container[]): (() => void) | undefined {
+  const found = versions.find(({ root, file }) => existsSync(join(root, file)) || hasController(root))
+  if (!found) return undefined
+  const { root, file, weightOf } = found
+  const groups: string[] = []
+  const make = (path: string, weight: number) => {
+    mkdirSync(path)
+    groups.unshift(path)
+    writeFileSync(join(path, file), String(weight))
+  }
+  const parent = join(root, `lightpath-bench-${process.pid}`)
+  const undo = () => {
+    for (const group of groups) {
+      for (const pid of readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean)) {
+        writeFileSync(join(root, 'cgroup.procs'), pid)
+      }
+      rmdirSync(group)
+    }
+  }
+  try {
+    make(parent, weightOf(1000 * 32))
+    if (file === 'cpu.weight') writeFileSync(join(parent, 'cgroup.subtree_control'), '+cpu')
+    for (const { name, milliCpu, pids } of containers) {
+      const group = join(parent, name)
+      make(group, weightOf(milliCpu))
+      for (const pid of pids) writeFileSync(join(group, 'cgroup.procs'), String(pid))
+    }
+  } catch (error) {
+    undo()
+    throw error
+  }
+  return undo
+}
+
+function hasController(root: string): boolean {
+  const file = join(root, 'cgroup.subtree_control')
+  return existsSync(file) && readFileSync(file, 'utf8').split(/\s/).includes('cpu')
+}
+
+/** The CPU request of the container of that name in deploy/, in thousandths of a core. */
+export function requestOf(part: 'node' | 'proxy', container: string): number {
+  const path = fileURLToPath(new URL(`../deploy/${part}/daemonset.yaml`, import.meta.url))
+  const [, after = ''] = readFileSync(path, 'utf8').split(`- name: ${container}\n`)
+  return Number(/requests: \{cpu: (\d+)m/.exec(after)?.[1])
+}
