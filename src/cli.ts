@@ -203,11 +203,21 @@ configured(
     'clientAddress',
   ],
 )
+  .option('--all-nodes', 'look at every node, by a pod on each that is removed again; needs no agent anywhere')
+  .option(
+    '--image <IMAGE>',
+    "with --all-nodes: of Lightpath, as nodes have or can pull it (default: the agents', else one that the nodes have)",
+  )
+  .option('--timeout <SECONDS>', 'with --all-nodes: how long a node may take', '120')
   .option('--output <table|json>', 'for people or for programs', 'table')
   .action(
-    run(async (config, _args, { output }) =>
-      (await import('./commands/preflight.ts')).preflight(config, outputFormat(output)),
-    ),
+    run(async (config, _args, options) => {
+      const output = outputFormat(options.output)
+      if (options.allNodes !== true) return (await import('./commands/preflight.ts')).preflight(config, output)
+      const { preflightAllNodes } = await import('./commands/preflight/all-nodes.ts')
+      const image = typeof options.image === 'string' ? options.image : undefined
+      return preflightAllNodes(config, { image, timeout: String(options.timeout), given: options, output })
+    }),
   )
 
 configured(

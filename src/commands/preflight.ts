@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { createLog } from '../observe/log.ts'
 import type { Check } from '../preflight/check.ts'
 import { checkPolicies, type PlannedPort, plannedPorts } from '../preflight/cluster.ts'
@@ -26,14 +27,15 @@ interface Report {
 
 /** Prints the report; the exit code is 1 where something would break traffic. */
 export async function preflight(config: Config, output: Output): Promise<void> {
-  const progress = startProgress()
+  // Programs may get both outputs as one, as from the log of a pod.
+  const progress = startProgress(output === 'table')
   const report = await gather(config, progress.step).finally(progress.stop)
   print(output, report, render)
   if (report.checks.some(({ outcome }) => outcome === 'fails')) process.exitCode = 1
 }
 
 async function gather(given: Config, onStep: (step: string) => void): Promise<Report> {
-  const config = await ofAgent(given)
+  const config = await ofAgent({ ...given, socket: ofNode(given.socket) })
   const { redirectPort, adminPort, metricsPort, servicesMetricsPort } = config
   // Where a node may find out that it keeps the client's address, what that takes is looked at.
   const decided = withClientAddress(config, config.clientAddress === 'forwarded-for' ? 'forwarded-for' : 'preserve')
@@ -45,7 +47,7 @@ async function gather(given: Config, onStep: (step: string) => void): Promise<Re
       families: familiesOf(config),
       ports: [redirectPort, adminPort, adminPort + 1, metricsPort, servicesMetricsPort],
       hasAgent,
-      cniDirectory,
+      cniDirectory: ofNode(cniDirectory),
     },
     onStep,
   )
@@ -63,9 +65,15 @@ async function gather(given: Config, onStep: (step: string) => void): Promise<Re
   }
 }
 
-function startProgress() {
+/** In a pod of `kubectl debug node` the node's file system is at /host. */
+function ofNode(path: string): string {
+  return existsSync(`/host${path}`) ? `/host${path}` : path
+}
+
+function startProgress(isShown: boolean) {
   let step = ''
-  const timer = setInterval(() => process.stderr.write(`lightpath preflight: looks at ${step} …\n`), patienceMs)
+  const say = () => isShown && process.stderr.write(`lightpath preflight: looks at ${step} …\n`)
+  const timer = setInterval(say, patienceMs)
   return {
     step: (next: string) => {
       step = next

@@ -10,6 +10,7 @@ import { ServiceTable } from '../services/table.ts'
 import { anEndpoint, aPort, aPortState, aService, aSlice } from '../services/testing.ts'
 import { render as adopted } from './adopt.ts'
 import { render as explained } from './explain.ts'
+import { render as allPreflown } from './preflight/all-nodes.ts'
 import { render as preflown } from './preflight.ts'
 import { type Output, shown } from './print.ts'
 import { render as listed } from './services.ts'
@@ -141,6 +142,14 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
       },
       preflown,
     ),
+  'preflight --all-nodes': (text, output) => {
+    const check = { name: text, outcome: 'fails' as const, found: text, remedy: text }
+    const reports = [
+      { node: text, checks: [check] },
+      { node: text, error: text },
+    ]
+    return shown(output, reports, allPreflown)
+  },
 }
 
 for (const [name, print] of Object.entries(commands)) {

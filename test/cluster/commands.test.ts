@@ -27,7 +27,12 @@ after(async () => {
   await server.stop()
 })
 
-const commands = [['verify', '--node-name', 'node1'], ['adopt'], ['preflight', '--node-name', 'node1']] as const
+const commands = [
+  ['verify', '--node-name', 'node1'],
+  ['adopt'],
+  ['preflight', '--node-name', 'node1'],
+  ['preflight', '--all-nodes', '--image', 'lightpath'],
+] as const
 
 for (const [command, ...args] of commands) {
   for (const [what, kubeconfig, words] of [
@@ -45,7 +50,7 @@ for (const [command, ...args] of commands) {
     ],
     ['without a kubeconfig', () => '/nonexistent', /kubeconfig \/nonexistent cannot be read: ENOENT/],
   ] as const) {
-    test(`${command} ${what} says so in a line, and its exit code is not 0`, options, async () => {
+    test(`${[command, ...args].join(' ')} ${what} says so in a line, and its exit code is not 0`, options, async () => {
       const { code, stdout, stderr } = await run(program, [command, ...args, '--kubeconfig', kubeconfig()], {
         timeoutMs: 30_000,
       })
@@ -57,6 +62,16 @@ for (const [command, ...args] of commands) {
     })
   }
 }
+
+test('preflight --all-nodes asks for what nobody tells it, and refuses what nodes cannot see', options, async () => {
+  const admin = server.kubeconfig('admin', `token: ${adminToken}`)
+  const unknown = await run(program, ['preflight', '--all-nodes', '--kubeconfig', admin])
+  assert.equal(unknown.code, 2)
+  assert.match(unknown.stderr, /name the image of Lightpath, as the nodes can pull it or have it, by --image/)
+  const local = await run(program, ['preflight', '--all-nodes', '--source', 'examples', '--kubeconfig', admin])
+  assert.match(local.stderr, /--source is of this machine and does not reach the nodes/)
+  assert.equal(local.code, 2)
+})
 
 test('verify and adopt do not compare or hand over what there is not', options, async () => {
   const admin = ['--kubeconfig', server.kubeconfig('admin', `token: ${adminToken}`)]

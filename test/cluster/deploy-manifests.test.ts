@@ -72,6 +72,15 @@ for (const [resource, ...components] of [
   )
 }
 
+test('where kinds of a component are missing, kubectl says so before it applies anything', options, async () => {
+  const admin = ['--kubeconfig', server.kubeconfig('admin', `token: ${adminToken}`)]
+  const look = (directory: string) => kubectl(...admin, 'apply', '--dry-run=client', '-k', directory)
+  await assert.rejects(
+    withKustomization('default', ['components/prometheus'], look),
+    /no matches for kind "ServiceMonitor"/,
+  )
+})
+
 /** Of everything that can be deployed. */
 async function pods(): Promise<readonly { readonly name: string; readonly spec: PodSpec }[]> {
   const objects = [...(await render('default', ...all)), ...(await render('cleanup'))]

@@ -111,6 +111,29 @@ describe('make deploy', { skip }, () => {
     for (const node of nodes) await reachesEnvoy(node)
   })
 
+  test('a node that starts again costs pods of another node no request, by either layer', async () => {
+    const pod = ['--image', 'docker.io/traefik/whoami:v1.11.0', '--overrides', '{"spec":{"nodeName":"node1"}}']
+    await cluster.kubectl('run', 'steady', ...pod, '--port', '8080', '--expose', '--', '--port=8080')
+    await cluster.kubectl('wait', '--for=condition=Ready', 'pod/steady', '--timeout=60s')
+    const [url, steady] = [await cluster.url('whoami'), (await cluster.url('steady')).replace(/\/$/, ':8080/')]
+    await reachesEnvoy(1)
+    const http = [
+      await cluster.load(1, url, '--rate', '100', '--connections', '10'),
+      await cluster.load(1, url, '--rate', '50', '--connections', '10', '--fresh'),
+    ]
+    const plain = [await cluster.load(1, steady, '--rate', '50', '--connections', '5', '--fresh')]
+    await cluster.hack('reboot', '2')
+    await eventually(120, async () => {
+      const path = '{range .items[*].status.containerStatuses[*]}{.restartCount} {.ready}{"\\n"}{end}'
+      const onNode2 = ['--field-selector', 'spec.nodeName=node2', '-l', 'app.kubernetes.io/component in (proxy, node)']
+      assert.equal(await ours('get', 'pods', ...onNode2, '-o', `jsonpath=${path}`), '1 true\n1 true\n')
+    })
+    await reachesEnvoy(2)
+    assert.deepEqual([...(await losesNothing(http))], ['envoy'])
+    assert.deepEqual([...(await losesNothing(plain))], ['kernel'])
+    await cluster.kubectl('delete', 'pod,service', 'steady')
+  })
+
   test('make undeploy under 300 requests/s loses none, hands Services back and leaves nothing on any node', async () => {
     const load = await someLoad()
     await cluster.deploy('down')

@@ -69,14 +69,18 @@ export class Nodes {
   }
 
   /** With Lightpath from its images and deploy/, beside kube-proxy. */
-  static deployed(): Promise<Nodes> {
-    return Nodes.#create('nftables', cluster => cluster.deploy('up'))
+  static deployed(network: 'routed' | 'bridged' = 'routed'): Promise<Nodes> {
+    return Nodes.#create('nftables', cluster => cluster.deploy('up'), network)
   }
 
-  static async #create(kubeProxy: string, start: (cluster: Nodes) => Promise<void>): Promise<Nodes> {
+  static async #create(
+    kubeProxy: string,
+    start: (cluster: Nodes) => Promise<void>,
+    network: 'routed' | 'bridged' = 'routed',
+  ): Promise<Nodes> {
     const cluster = new Nodes(`lightpath-test-${process.pid}`)
     try {
-      await cluster.hack('up', '--kube-proxy', kubeProxy)
+      await cluster.hack('up', '--kube-proxy', kubeProxy, '--network', network)
       await start(cluster)
       await cluster.kubectl('apply', '-f', join(root, 'hack/ci/test-deploy.yaml'))
       for (const workload of ['deployment/whoami', 'daemonset/client']) await cluster.rolledOut(workload)
@@ -98,15 +102,15 @@ export class Nodes {
 
   /** hack/cluster */
   async hack(...args: readonly string[]): Promise<string> {
-    return (await run(join(root, 'hack/cluster'), args, { env: this.#env, maxBuffer: 2 ** 24 })).stdout
+    return (await run(join(root, 'hack/cluster'), args, { env: this.env, maxBuffer: 2 ** 24 })).stdout
   }
 
   /** hack/deploy */
   async deploy(...args: readonly string[]): Promise<void> {
-    await run(join(root, 'hack/deploy'), args, { env: this.#env })
+    await run(join(root, 'hack/deploy'), args, { env: this.env })
   }
 
-  get #env() {
+  get env(): NodeJS.ProcessEnv {
     return { ...process.env, LIGHTPATH_CLUSTER: this.#cluster }
   }
 
@@ -149,8 +153,7 @@ export class Nodes {
   async writeBehind(path: string, object: unknown): Promise<void> {
     const base64 = (text: string) => Buffer.from(text).toString('base64')
     const body = JSON.stringify({ key: base64(`/registry/${path}`), value: base64(JSON.stringify(object)) })
-    const control = `--net=/run/netns/${this.#cluster}-control`
-    await run('nsenter', [control, 'curl', '-sSf', '--data', body, 'http://127.0.0.1:2379/v3/kv/put'])
+    await run('nsenter', [this.controlNetwork, 'curl', '-sSf', '--data', body, 'http://127.0.0.1:2379/v3/kv/put'])
   }
 
   /** Load on a URL from the pod `client` of a node, with the arguments of the load client; ends by `end`. */
@@ -166,23 +169,33 @@ export class Nodes {
   async askForwarded(workload: string, port: number, path: string, ...args: readonly string[]): Promise<string> {
     const forward = ['kubectl', '-n', 'lightpath-system', 'port-forward', workload, `:${port}`]
     const client = spawn(join(root, 'hack/cluster'), forward, {
-      env: this.#env,
+      env: this.env,
       stdio: ['ignore', 'pipe', 'inherit'],
       detached: true,
     })
     try {
       const [line] = (await once(client.stdout, 'data')) as [Buffer]
       const [, local] = /127\.0\.0\.1:(\d+)/.exec(line.toString())!
-      const control = `--net=/run/netns/${this.#cluster}-control`
-      return (await run('nsenter', [control, 'curl', '-sS', ...args, `http://localhost:${local}${path}`])).stdout
+      return (await run('nsenter', [this.controlNetwork, 'curl', '-sS', ...args, `http://localhost:${local}${path}`]))
+        .stdout
     } finally {
       // With kubectl, which the script has started.
       process.kill(-client.pid!)
     }
   }
 
+  /** Below it is all that the cluster has, such as `kubeconfig`. */
+  get directory(): string {
+    return `/run/${this.#cluster}`
+  }
+
+  /** For what is run in the control plane's network, in place of this machine's. */
+  get controlNetwork(): string {
+    return `--net=/run/netns/${this.#cluster}-control`
+  }
+
   socket(node: number): string {
-    return `/run/${this.#cluster}/node${node}/own/run/lightpath/agent.sock`
+    return `${this.directory}/node${node}/own/run/lightpath/agent.sock`
   }
 
   async #clientPod(node: number): Promise<string> {

@@ -1,0 +1,129 @@
+import { type LookOptions, lookAtNodes, type NodeReport } from '../../preflight/nodes/look.ts'
+import { rawList, rawObject } from '../../services/raw.ts'
+import { ApiError } from '../../sources/api-server.ts'
+import { imageOnNodes } from '../../uninstall/found.ts'
+import { type Ask, kubernetesApi } from '../../webhook/api.ts'
+import { namespace } from '../../webhook/keeper.ts'
+import { list } from '../../webhook/list.ts'
+import { type Config, flagOf, type OptionName } from '../options.ts'
+import { type Output, print } from '../print.ts'
+import { paint, table } from '../table.ts'
+import { UsageError } from '../usage.ts'
+
+export interface AllNodesOptions {
+  readonly image: string | undefined
+  /** Seconds, as given. */
+  readonly timeout: string
+  /** Flags as given, by the name of their option. */
+  readonly given: Readonly<Record<string, unknown>>
+  readonly output: Output
+}
+
+/** What is of this machine, or of one node. */
+const notForPods: readonly OptionName[] = ['nodeName', 'kubeconfig', 'source', 'socket']
+const mayNot =
+  'looking at all nodes takes the rights to list nodes, to create and delete namespaces, and to create and get pods and get their logs in them'
+
+/** The exit code is 1 where something would break traffic, or a node could not be looked at. */
+export async function preflightAllNodes(config: Config, options: AllNodesOptions): Promise<void> {
+  const { given, output } = options
+  const seconds = Number(options.timeout)
+  if (!/^\d{1,5}$/.test(options.timeout) || seconds === 0)
+    throw new UsageError(`--timeout is ${JSON.stringify(options.timeout)}, which is not a number of seconds`)
+  const local = ['config', 'source'].find(name => given[name] !== undefined)
+  if (local)
+    throw new UsageError(`--${local} is of this machine and does not reach the nodes; give flags with --all-nodes`)
+  const ask = kubernetesApi(config.kubeconfig)
+  const interrupted = new AbortController()
+  const interrupt = () => interrupted.abort()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupt)
+  let step = 'the nodes'
+  const progress = setInterval(() => process.stderr.write(`lightpath preflight: looks at ${step} …\n`), 5000).unref()
+  try {
+    const look: LookOptions = {
+      image: options.image ?? (await knownImage(ask)),
+      flags: flagsOf(given),
+      timeoutMs: seconds * 1000,
+      signal: interrupted.signal,
+      onStep: next => {
+        step = next
+      },
+    }
+    const reports = await lookAtNodes(ask, look)
+    print(output, reports, render)
+    if (!reports.every(isFit)) process.exitCode = 1
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 403) throw new Error(`${error.message}; ${mayNot}`)
+    throw error
+  } finally {
+    clearInterval(progress)
+  }
+}
+
+/** That of the agents, where they are there already, or one that nodes have. */
+async function knownImage(ask: Ask): Promise<string> {
+  const path = `/apis/apps/v1/namespaces/${namespace}/daemonsets/lightpath-node`
+  const daemonSet = await ask('GET', path).catch((error: Error) => {
+    if (error instanceof ApiError && error.code === 404) return {}
+    throw error
+  })
+  const { containers } = rawObject(rawObject(rawObject(rawObject(daemonSet).spec).template).spec)
+  const { image } = rawObject(rawList(containers)[0])
+  if (typeof image === 'string') return image
+  const loaded = imageOnNodes(await list(ask, '/api/v1/nodes'))
+  if (loaded !== undefined) return loaded
+  throw new UsageError(
+    'name the image of Lightpath, as the nodes can pull it or have it, by --image; neither agents nor nodes tell of one',
+  )
+}
+
+function flagsOf(given: Readonly<Record<string, unknown>>): readonly string[] {
+  const own = ['allNodes', 'image', 'timeout', 'output', 'config', ...notForPods]
+  return Object.entries(given).flatMap(([name, value]) =>
+    own.includes(name) || value === undefined ? [] : [`${flagOf(name as OptionName)}=${String(value)}`],
+  )
+}
+
+function isFit(report: NodeReport): boolean {
+  return 'checks' in report && report.checks.every(({ outcome }) => outcome !== 'fails')
+}
+
+const colours = { ok: 'green', warning: 'yellow', fails: 'red' } as const
+
+/** A line for each node, then each thing that is not as it should be, once, with the nodes that have it. */
+export function render(reports: readonly NodeReport[]): string {
+  const nodes = table(
+    ['NODE', 'RESULT'],
+    reports.map(report => [report.node, resultOf(report)]),
+  )
+  const rows = new Map<string, { readonly row: readonly [string, string, string, string]; readonly nodes: string[] }>()
+  for (const report of reports) {
+    if (!('checks' in report)) continue
+    for (const { name, outcome, found, remedy = '' } of report.checks) {
+      if (outcome === 'ok') continue
+      const row = [outcome, name, found, remedy] as const
+      const known = rows.get(row.join('\n')) ?? { row, nodes: [] }
+      known.nodes.push(report.node)
+      rows.set(row.join('\n'), known)
+    }
+  }
+  const details = [...rows.values()]
+    .sort((a, b) => (a.row[0] < b.row[0] ? -1 : 1))
+    .map(({ row: [outcome, name, found, remedy], nodes }) =>
+      [
+        `${paint(colours[outcome as 'fails'], outcome)}  ${name}: ${found}`,
+        `  nodes: ${nodes.join(', ')}`,
+        `  → ${remedy}`,
+      ].join('\n'),
+    )
+  const fit = reports.filter(isFit).length
+  return `${[nodes, ...details, `${fit} of ${reports.length} nodes are fit for Lightpath`].join('\n\n')}\n`
+}
+
+function resultOf(report: NodeReport): string {
+  if ('error' in report) return `not looked at: ${report.error}`
+  const count = (wanted: 'warning' | 'fails') => report.checks.filter(({ outcome }) => outcome === wanted).length
+  const [broken, warned] = [count('fails'), count('warning')]
+  if (broken > 0) return `${broken} of ${report.checks.length} checks fail`
+  return warned > 0 ? `fit, ${warned} warnings` : 'fit'
+}

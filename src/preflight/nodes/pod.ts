@@ -1,0 +1,78 @@
+/** The pod that looks at one node, and what the API server says of it. */
+
+import { type Raw, rawList, rawObject } from '../../services/raw.ts'
+import type { Check } from '../check.ts'
+
+const label = { 'app.kubernetes.io/name': 'lightpath', 'app.kubernetes.io/component': 'preflight' }
+
+/** Its pods are on the node's network, which the Pod Security Standards call privileged. */
+export const namespace = {
+  apiVersion: 'v1',
+  kind: 'Namespace',
+  metadata: {
+    generateName: 'lightpath-preflight-',
+    labels: { ...label, 'pod-security.kubernetes.io/enforce': 'privileged' },
+  },
+}
+
+/** Of the node it has the network, and to read: the CNI's configuration, and where an agent's socket is. As of `kubectl debug node`. */
+const volumes = [
+  { name: 'cni', path: '/etc/cni/net.d', mountPath: '/host/etc/cni/net.d' },
+  { name: 'run', path: '/run', mountPath: '/host/run' },
+]
+
+/** @param flags of `lightpath preflight`, beside those that this needs itself */
+export function podFor(node: string, image: string, flags: readonly string[]) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { generateName: 'preflight-', labels: label },
+    spec: {
+      nodeName: node,
+      hostNetwork: true,
+      restartPolicy: 'Never',
+      automountServiceAccountToken: false,
+      terminationGracePeriodSeconds: 1,
+      tolerations: [{ operator: 'Exists' }],
+      containers: [
+        {
+          name: 'preflight',
+          image,
+          imagePullPolicy: 'IfNotPresent',
+          command: ['lightpath', 'preflight', '--node-name', node, '--output', 'json', ...flags],
+          securityContext: {
+            runAsUser: 0,
+            allowPrivilegeEscalation: false,
+            readOnlyRootFilesystem: true,
+            capabilities: { drop: ['ALL'], add: ['NET_ADMIN', 'NET_RAW'] },
+          },
+          volumeMounts: volumes.map(({ name, mountPath }) => ({ name, mountPath, readOnly: true })),
+        },
+      ],
+      volumes: volumes.map(({ name, path }) => ({ name, hostPath: { path } })),
+    },
+  }
+}
+
+/** `waits`: goes on, and why it is not further; `failed`: it will print nothing. */
+export type PodState = { readonly is: 'ended' } | { readonly is: 'waits' | 'failed'; readonly why: string }
+
+/** Of these a container does not start by itself, or not soon. */
+const hopeless = /^(ErrImage|ImagePull|InvalidImage|ImageInspectError|CreateContainer|RunContainerError|StartError)/
+
+export function stateOf(pod: Raw): PodState {
+  const { phase, containerStatuses, message } = rawObject(pod.status)
+  const { waiting, terminated } = rawObject(rawObject(rawList(containerStatuses)[0]).state)
+  const at = rawObject(waiting ?? terminated)
+  const text = [at.reason, at.message ?? message].filter(part => typeof part === 'string').join(': ')
+  // Its exit code says whether checks fail; a container that never ran has no code of ours.
+  if (hopeless.test(text)) return { is: 'failed', why: text }
+  if (terminated !== undefined) return { is: 'ended' }
+  if (phase === 'Failed' || phase === 'Succeeded') return { is: 'failed', why: text || 'its pod has ended' }
+  return { is: 'waits', why: text || `its pod is ${String(phase ?? 'Pending')}` }
+}
+
+/** What the pod printed; undefined where that is no report. */
+export function checksIn({ checks }: Raw): readonly Check[] | undefined {
+  return Array.isArray(checks) ? (checks as readonly Check[]) : undefined
+}
