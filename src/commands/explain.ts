@@ -67,12 +67,14 @@ function renderPort(port: PortExplanation, explanation: Explanation): string {
   ].join('\n')
 }
 
-function layerText(id: string, layer: PortExplanation['layer'], { envoyPorts }: Explanation): string {
+function layerText(id: string, layer: PortExplanation['layer'], { envoyPorts, overlayOff }: Explanation): string {
   const view = envoyPorts[id]
   if (layer.wants === 'kernel') {
     const draining = view?.draining ? '; its connections in Envoy are being drained' : ''
     return `kernel (${layer.reason})${draining}`
   }
+  if (view?.up && overlayOff)
+    return `kernel, since the overlay of this node is switched off (LP408); meant for Envoy as ${layer.protocol} (${layer.reason})`
   return view?.up
     ? `Envoy, as ${layer.protocol} (${layer.reason})`
     : `kernel for now; meant for Envoy as ${layer.protocol} (${layer.reason})`

@@ -50,6 +50,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
         clientAddress: { setting: 'preserve' as const, mode: 'preserve' as const, why: text },
         servesOutside: true,
         paths: { IPv4: { outcome: 'blocked' as const, by: text, reason: text } },
+        overlayOff: false,
         kernelClients: kernelClients(text),
         envoy: { up: true, versions: [text] },
         envoyPorts: {
@@ -79,6 +80,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
           clients: [{ nodeId: text, version: text, state: 'serving' as const, instance: 1, connectedSince: text }],
         },
         paths: { IPv4: { outcome: 'blocked' as const, by: text, reason: text } },
+        overlayOff: false,
         kernelClients: { count: 1, examples: kernelClients(text) },
         layers: { envoy: 1, kernel: 1, draining: 0 },
         waiting: [{ reason: text, count: 1, examples: [text] }],

@@ -22,6 +22,9 @@ export function render(status: NodeStatus): string {
     `  source: ${synced ? `all told: ${knows}` : `has not told all Services yet; so far ${knows}`}`,
     ...renderEnvoy(status),
     ...renderPaths(status),
+    ...(status.overlayOff
+      ? ['  overlay: switched off by `lightpath overlay off`; the kernel layer serves all new connections']
+      : []),
     ...renderKernelClients(status),
     `  ports in Envoy: ${layers.envoy}`,
     `  ports in the kernel: ${layers.kernel}`,

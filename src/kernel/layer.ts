@@ -98,6 +98,8 @@ export interface KernelObserver {
   flushed?(flush: Flush): void
   /** Somebody else changed our tables, such as `table ip lightpath is gone`. They are mended next. */
   damaged?(what: string): void
+  /** Whether people have switched the overlay off; whenever it is looked at. */
+  overlaySwitched?(isOff: boolean): void
   /** Somebody else's routing rules changed, or may have. */
   foreignRules?(): void
   round?(round: Round): void

@@ -219,6 +219,7 @@ export class KernelTables implements KernelLayer {
     if (missing !== undefined) return this.#suspect(missing)
     if (isOff) this.#switchedOff.add(family)
     else this.#switchedOff.delete(family)
+    this.#observer.overlaySwitched?.(this.#switchedOff.size > 0)
   }
 
   #suspect(damage: string | undefined): void {
@@ -244,6 +245,7 @@ export class KernelTables implements KernelLayer {
 
   async #inherit(): Promise<void> {
     for (const family of this.#families) {
+      await this.#lookAt(family)
       for (const set of overlaySets) {
         for (const key of (await this.#programs.nft.keys(family, set)) ?? []) this.#overlay.inherit(addressPortOf(key))
       }

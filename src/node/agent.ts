@@ -43,6 +43,7 @@ import { isListening } from './listening.ts'
 import { missedServices } from './missed.ts'
 import { LayerMoves } from './moves.ts'
 import { outsideObstacles } from './outside.ts'
+import { OverlaySwitch } from './overlayswitch.ts'
 import { watchLosses } from './path/losses.ts'
 import { localPods, watchPath } from './path.ts'
 import type { PathState, PathWatch } from './pathwatch.ts'
@@ -103,6 +104,7 @@ export class Agent {
   readonly problems: ProblemRegistry
   readonly table: ServiceTable
   readonly kernel: KernelLayer
+  readonly overlaySwitch: OverlaySwitch
   readonly envoy: EnvoyLayer
   readonly metrics: Metrics
   readonly kubeProxyMetrics: KubeProxyMetrics
@@ -171,6 +173,10 @@ export class Agent {
       isReachable: family => this.envoy.isPathOpen(family),
       log,
       gatherMs,
+    })
+    this.overlaySwitch = new OverlaySwitch({
+      nodeName: options.nodeName,
+      onProblems: (origin, problems) => this.problems.set(origin, problems),
     })
     this.kernel = this.#createKernel()
     this.#endings = new Endings({ ...options, kernel: this.kernel, hasAddress, log })
@@ -473,6 +479,7 @@ export class Agent {
         this.metrics.repairs.inc()
         this.#log.warn({ what }, 'somebody else changed rules of ours; they are mended')
       },
+      overlaySwitched: isOff => this.overlaySwitch.set(family, isOff),
       foreignRules: () => this.#podRules.changed(),
       round: round => this.#kernelRound(family, round),
       reconciled: families => this.kubeProxyMetrics.reconciled(families),
@@ -529,6 +536,7 @@ export class Agent {
   #createMetrics(): Metrics {
     return createMetrics({
       objects: () => ({ ...this.table.counts() }),
+      overlayOff: () => this.overlaySwitch.isOff,
       overlayEntries: () => this.envoy.gate.size,
       draining: () => this.envoy.draining,
       kernelElements: () => [...this.kernel.totals.values()].reduce((sum, count) => sum + count, 0),

@@ -26,6 +26,8 @@ export interface Explanation {
   readonly servesOutside: boolean
   /** Whether connections of pods reach Envoy, by family of the Service. */
   readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
+  /** People have switched the overlay of this node off. */
+  readonly overlayOff: boolean
   /** Pods of this node whose connections stay in the kernel layer, whatever the Service. */
   readonly kernelClients: readonly KernelClient[]
   readonly envoy: { readonly up: boolean; readonly versions: readonly string[] }
@@ -70,6 +72,7 @@ export async function explain(
     clientAddress: agent.clientAddress,
     servesOutside: agent.servesOutside,
     paths,
+    overlayOff: agent.overlaySwitch.isOff,
     kernelClients,
     envoy,
     envoyPorts,

@@ -42,6 +42,8 @@ export interface NodeStatus {
   readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
   /** Pods of this node whose connections stay in the kernel layer; the first few as examples. */
   readonly kernelClients: { readonly count: number; readonly examples: readonly KernelClient[] }
+  /** People have switched the overlay off: the kernel layer serves all new connections, also of ports that are up in Envoy. */
+  readonly overlayOff: boolean
   /** Service ports of each layer, as they are now; those that wait are among `kernel`. */
   readonly layers: { readonly envoy: number; readonly kernel: number; readonly draining: number }
   readonly waiting: readonly Waiting[]
@@ -69,17 +71,19 @@ export interface ServiceRow {
   readonly endpoints: number
   /** Of the Service. */
   readonly problems: readonly Problem['code'][]
-  /** Why it is the kernel layer's; undefined where it is meant for Envoy or not served. */
+  /** Why it is the kernel layer's; undefined where it goes to Envoy, waits for it, or is not served. */
   readonly why: string | undefined
 }
 
 const maxExamples = 3
 
+const switchedOff = 'the overlay of this node is switched off (LP408)'
+
 export function nodeStatus(agent: Agent, node: string): NodeStatus {
   const kernelClients = agent.policies.clients()
   const states = [...agent.table.states()]
   const missed = missedServices(agent.table)
-  const up = states.filter(({ id }) => agent.envoy.gate.isUp(id)).length
+  const up = states.filter(({ id }) => isUp(id, agent)).length
   const clients = agent.envoy.envoys.all.map(({ id, nodeId, envoyVersion, instance, connectedSince }) => {
     const state = agent.envoy.envoys.stateOf(id)
     return { nodeId, version: envoyVersion, state, instance, connectedSince: connectedSince.toISOString() }
@@ -92,6 +96,7 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
     envoy: { up: agent.envoy.envoys.isUp, clients },
     paths: Object.fromEntries(agent.families.map(family => [family, agent.pathOf(family)])),
     kernelClients: { count: kernelClients.length, examples: kernelClients.slice(0, maxExamples) },
+    overlayOff: agent.overlaySwitch.isOff,
     layers: { envoy: up, kernel: states.length - up, draining: agent.envoy.draining },
     waiting: waitingByReason(states, agent),
     missed: { count: missed.length, examples: missed.slice(0, maxExamples) },
@@ -128,13 +133,18 @@ function rowOf(state: PortState, agent: Agent, problems: ServiceRow['problems'])
     protocol: layer.wants === 'envoy' ? layer.protocol : undefined,
     endpoints: endpoints.length,
     problems,
-    why: layer.wants === 'kernel' ? layer.reason : undefined,
+    why: layer.wants === 'kernel' ? layer.reason : agent.overlaySwitch.isOff ? switchedOff : undefined,
   }
 }
 
 function layerOf({ id, layer }: Way, agent: Agent): 'envoy' | 'kernel' | 'waiting' {
   if (layer.wants === 'kernel') return 'kernel'
-  return agent.envoy.gate.isUp(id) ? 'envoy' : 'waiting'
+  return isUp(id, agent) ? 'envoy' : 'waiting'
+}
+
+/** New connections go to Envoy. */
+function isUp(id: string, agent: Agent): boolean {
+  return agent.envoy.gate.isUp(id) && !agent.overlaySwitch.isOff
 }
 
 function rowWithoutPort(service: string, problems: ServiceRow['problems']): ServiceRow {
@@ -158,7 +168,7 @@ function byName(a: ServiceRow, b: ServiceRow): number {
 function waitingByReason(states: readonly PortState[], agent: Agent): readonly Waiting[] {
   const ids = new Map<string, string[]>()
   for (const { id, family, layer } of states.flatMap(waysOf)) {
-    if (layer.wants === 'kernel' || agent.envoy.gate.isUp(id)) continue
+    if (layer.wants === 'kernel' || isUp(id, agent)) continue
     const reason = whyWaiting(id, family, agent)
     const same = ids.get(reason)
     if (same) same.push(id)
@@ -169,6 +179,7 @@ function waitingByReason(states: readonly PortState[], agent: Agent): readonly W
 
 function whyWaiting(id: string, family: IpFamily, agent: Agent): string {
   if (!agent.isSynced) return 'the source has not told all Services yet'
+  if (agent.overlaySwitch.isOff) return switchedOff
   if (!agent.envoy.envoys.isUp) return 'Envoy is down or not connected'
   if (!agent.envoy.isPortEnvoys) return "another process listens on Envoy's port (LP305)"
   const statuses = (agent.envoy.view(id)?.resources ?? []).map(({ status }) => status)

@@ -17,6 +17,7 @@ export interface Readings {
   /** By IP family. */
   readonly paths: () => readonly (readonly [family: string, open: boolean])[]
   readonly problems: () => ReadonlyMap<string, number>
+  readonly overlayOff: () => boolean
   /** Traffic of the xDS server since its start, by type URL. */
   readonly xds: () => ReadonlyMap<string, XdsTraffic>
 }
@@ -61,6 +62,9 @@ export function createMetrics(readings: Readings) {
     'lightpath_event_loop_delay_seconds',
     'The longest time that the agent did nothing else, since this page was last made.',
     watchLoopDelay(),
+  )
+  gauge('lightpath_overlay_off', 'Whether people have switched the overlay of this node off.', () =>
+    Number(readings.overlayOff()),
   )
   gauge('lightpath_overlay_entries', 'VIP:ports that go to Envoy.', readings.overlayEntries)
   gauge(

@@ -7,6 +7,7 @@ import { metricsPages } from './pages.ts'
 const nothing = new Map<string, never>()
 const metrics = createMetrics({
   objects: () => ({ services: 1 }),
+  overlayOff: () => false,
   overlayEntries: () => 0,
   draining: () => 0,
   kernelElements: () => 0,

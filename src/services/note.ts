@@ -35,6 +35,7 @@ function reasonOf({ code, object }: Problem): string {
   if (code === 'LP403') return 'KernelSettingRefused'
   if (code === 'LP406') return 'MarksOfOthers'
   if (code === 'LP407') return 'ChainsOfOthers'
+  if (code === 'LP408') return 'OverlayOff'
   if (code === 'LP404') return 'NotServedByIptables'
   // The reason that kube-proxy gives, too.
   if (code === 'LP502') return 'FailedToStartServiceHealthcheck'

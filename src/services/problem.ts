@@ -42,6 +42,7 @@ export type ProblemCode =
   | 'LP405' // Node.js cannot call the C library (node:ffi)
   | 'LP406' // rules of others use our marks
   | 'LP407' // chains of others drop what our rules need
+  | 'LP408' // the overlay is switched off
   | 'LP501' // a port or socket of the agent is taken
   | 'LP502' // healthCheckNodePort of a Service cannot be opened
 

@@ -33,6 +33,7 @@ async function raised(
   series: Readonly<Record<string, string>>,
   expected: readonly string[],
   what = '',
+  evalTime = '30m',
 ) {
   const tests = {
     rule_files: ['rules.yaml'],
@@ -41,7 +42,7 @@ async function raised(
       {
         interval: '1m',
         input_series: Object.entries(series).map(([name, values]) => ({ series: name, values })),
-        alert_rule_test: alerts.map(alertname => ({ eval_time: '30m', alertname, exp_alerts: [] })),
+        alert_rule_test: alerts.map(alertname => ({ eval_time: evalTime, alertname, exp_alerts: [] })),
       },
     ],
   }
@@ -99,6 +100,13 @@ test('a blocked path is told where Envoy is up', options, async () => {
   await raised(['LightpathPathBlocked'], { [open]: '0x40', [up]: '1x40' }, ['LightpathPathBlocked'])
   await raised(['LightpathPathBlocked'], { [open]: '1x40', [up]: '1x40' }, [])
   await raised(['LightpathPathBlocked', 'LightpathEnvoyDown'], { [open]: '0x40', [up]: '0x40' }, ['LightpathEnvoyDown'])
+})
+
+test('an overlay that is switched off is told after an hour, and by no other alert', options, async () => {
+  const series = { 'lightpath_overlay_off{node="a"}': '1x100', 'lightpath_problems{node="a",code="LP408"}': '1x100' }
+  const alerts = ['LightpathOverlayOff', 'LightpathProblems']
+  await raised(alerts, series, [], 'after 30 minutes')
+  await raised(alerts, series, ['LightpathOverlayOff'], 'after 70 minutes', '70m')
 })
 
 /** @param series as for `raised` @param samples what each query has to give after 30 minutes */

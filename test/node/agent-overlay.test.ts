@@ -64,6 +64,30 @@ describe('the overlay by hand', { skip }, () => {
     lab.remove('more')
   })
 
+  test('off is told by everything that tells of layers, and on ends that', async () => {
+    const told = async (...args: readonly string[]) => (await lab.lightpath(...args, '--socket', lab.socket)).stdout
+    await lab.untilServedBy('envoy', client, url)
+    lab.forgetLog()
+    await lab.lightpath('overlay', 'off')
+    await lab.untilLogged(/LP408.*the overlay off.*"problem"/)
+    await lab.untilMetric('lightpath_overlay_off', 1)
+    await lab.untilMetric('lightpath_problems{code="LP408"}', 1)
+    const status = await told('status')
+    assert.match(status, /^ {2}overlay: switched off by `lightpath overlay off`; the kernel layer serves/m)
+    assert.match(status, /^ {2}ports in Envoy: 0$/m)
+    assert.match(status, /wait for Envoy: \d+, since the overlay of this node is switched off \(LP408\)/)
+    assert.match(
+      await told('services'),
+      /^default +web .* kernel, waits for Envoy .* the overlay of this node is switched off \(LP408\)$/m,
+    )
+    assert.match(await told('explain', 'default/web'), /layer: kernel, since the overlay of this node is switched off/)
+    await lab.lightpath('overlay', 'on')
+    await lab.untilLogged(/LP408.*"problem is over"/)
+    await lab.untilMetric('lightpath_overlay_off', 0)
+    assert.doesNotMatch(await told('status'), /overlay/)
+    assert.match(await told('explain', 'default/web'), /layer: Envoy, as http/)
+  })
+
   test('off and on work with the agent dead', async () => {
     await lab.agent.down('SIGKILL')
     assert.match((await lab.lightpath('overlay', 'off')).stdout, /^overlay is off: /)

@@ -203,7 +203,7 @@ export class IptablesLayer implements KernelLayer {
     await this.#routing.ensure()
     const before = [...this.#ports.values()].map(record => ({ record, written: record.written }))
     const members = await this.#programs.saveMembers()
-    if (await this.#hasSwitch()) this.#switchedOff = this.#families.filter(family => isSwitchedOff(family, members))
+    await this.#lookAtSwitch(members)
     const saved = new Map<Family, SavedRules>()
     for (const family of this.#families) saved.set(family, await this.#programs.save(family))
     const missing = this.#families.map(family => findMissingPart(family, saved.get(family)!, this.#options))
@@ -252,13 +252,21 @@ export class IptablesLayer implements KernelLayer {
     await this.#programs.restoreSets(this.#families.map(family => renderHeartbeat(family, abandonAfter)).join(''))
   }
 
+  async #lookAtSwitch(members: ReadonlySet<string>): Promise<void> {
+    if (!(await this.#hasSwitch())) return
+    this.#switchedOff = this.#families.filter(family => isSwitchedOff(family, members))
+    this.#observer.overlaySwitched?.(this.#switchedOff.length > 0)
+  }
+
   async #hasSwitch(): Promise<boolean> {
     const sets = await this.#programs.sets()
     return this.#families.every(family => sets.includes(overlaySwitch(family)))
   }
 
   async #inherit(): Promise<void> {
-    for (const member of await this.#programs.saveMembers()) {
+    const members = await this.#programs.saveMembers()
+    await this.#lookAtSwitch(members)
+    for (const member of members) {
       const [, ip, port] = /^lightpath-envoy\d (\S+),tcp:(\d+)$/.exec(member) ?? []
       if (ip !== undefined) this.#overlay.inherit({ ip, port: Number(port) })
     }
