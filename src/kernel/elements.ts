@@ -87,7 +87,12 @@ const setNames: readonly SetName[] = [
 ]
 
 const codes = (['ip', 'ip6'] as const).flatMap(family => setNames.map(set => ({ family, set })))
-const codesByName = new Map(codes.map(({ family, set }, code) => [`${family} ${set}`, String.fromCharCode(code)]))
+const sharedCodes = new Set(codes.flatMap(({ set }, code) => (set === 'hairpin' || set === 'cluster-ips' ? code : [])))
+const codesOf = (family: Family) =>
+  new Map<string, string>(
+    codes.flatMap((of, code) => (of.family === family ? [[of.set, String.fromCharCode(code)]] : [])),
+  )
+const codesByName = { ip: codesOf('ip'), ip6: codesOf('ip6') } as const satisfies Record<Family, unknown>
 
 export function elementName(family: Family, set: SetName, key: Bytes): ElementName {
   return setCode(family, set)! + key
@@ -95,7 +100,12 @@ export function elementName(family: Family, set: SetName, key: Bytes): ElementNa
 
 /** What the names of elements of a set begin with; undefined for sets whose elements are none of ours. */
 export function setCode(family: Family, set: string): string | undefined {
-  return codesByName.get(`${family} ${set}`)
+  return codesByName[family].get(set)
+}
+
+/** Whether several ports may have the element: `hairpin` by endpoint, and `cluster-ips` by VIP. */
+export function isShared(name: ElementName): boolean {
+  return sharedCodes.has(name.charCodeAt(0))
 }
 
 export function setOf(name: ElementName): Omit<ElementParts, 'key'> {
@@ -112,12 +122,11 @@ export function partsOf(name: ElementName): ElementParts {
 
 /**
  * The VIP, protocol and port that an element belongs to, as a key of `services`: no two Service ports share one.
- * An external address counts as a VIP, and `nodeOwner` owns what belongs to the node. Undefined for what ports share:
- * `hairpin` by endpoint, and `cluster-ips` by VIP.
+ * An external address counts as a VIP, and `nodeOwner` owns what belongs to the node. Undefined for what ports share.
  */
 export function ownerOf(name: ElementName): Bytes | undefined {
+  if (isShared(name)) return undefined
   const { family, set } = setOf(name)
-  if (set === 'hairpin' || set === 'cluster-ips') return undefined
   if (nodeSets.some(each => each === set)) return nodeOwner
   const afterAddress = 1 + addressLengths[family]
   const transport = transportOfSet.get(set)

@@ -4,7 +4,7 @@
  */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import { type ElementName, type Elements, type Family, overlaySwitch, ownerOf } from './elements.ts'
+import { type ElementName, type Elements, type Family, isShared, overlaySwitch } from './elements.ts'
 import { elementText } from './elementtext.ts'
 import type { Bytes } from './nftables/bytes.ts'
 import type { NftClient } from './nftables/client.ts'
@@ -58,12 +58,14 @@ export async function findDamage(
     element: (name, value) => void found.set(name, value),
   })
   if (!exists) return families.map(gone).join(' or ')
+  /** Of those that ports share. */
   const known = new Set<ElementName>()
   const findWrong = (expected: Elements) => {
     let wrong: string | undefined
     for (const [name, value] of expected) {
-      known.add(name)
       if (found.get(name) !== value && !isTouched(name)) wrong ??= `element ${elementText(name)}`
+      if (isShared(name)) known.add(name)
+      else found.delete(name)
     }
     return wrong
   }
@@ -80,7 +82,7 @@ export async function findDamage(
   // A port that was refused may have what ports share.
   const hasRefused = [...written.ports.values()].some(({ refusal }) => refusal)
   const isUnknown = (name: ElementName) => {
-    return !known.has(name) && !isTouched(name) && !(hasRefused && ownerOf(name) === undefined)
+    return !known.has(name) && !isTouched(name) && !(hasRefused && isShared(name))
   }
   let looked = 0
   for (const name of found.keys()) {

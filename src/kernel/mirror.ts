@@ -1,6 +1,6 @@
 /** What the kernel has, as far as no single Service port owns it: chains, shared elements, totals. */
 
-import { type ElementName, type Elements, type Family, isOverlaySet, ownerOf, setOf } from './elements.ts'
+import { type ElementName, type Elements, type Family, isOverlaySet, isShared, ownerOf, setOf } from './elements.ts'
 import type { Bytes } from './nftables/bytes.ts'
 import type { NftClient } from './nftables/client.ts'
 import { isOwnObject } from './ownobjects.ts'
@@ -20,6 +20,9 @@ export interface Prepared {
   commit(): void
 }
 
+/** What tables have. */
+export type FoundElements = Map<ElementName, Bytes>
+
 /** Elements by the VIP, protocol and port that they belong to; see `ownerOf`. */
 export type OwnedElements = Map<Bytes, Map<ElementName, Bytes>>
 
@@ -37,27 +40,27 @@ export class Mirror {
   static async read(
     nft: NftClient,
     families: readonly Family[],
-  ): Promise<{ readonly mirror: Mirror; readonly owned: OwnedElements } | undefined> {
+  ): Promise<{ readonly mirror: Mirror; readonly found: FoundElements } | undefined> {
     const mirror = new Mirror()
-    const owned: OwnedElements = new Map()
+    const found: FoundElements = new Map()
     const exists = await readTables(nft, families, {
       chain: (family, name) => void mirror.#chains.add(`${family} ${name}`),
-      element: (name, value) => mirror.#found(owned, name, value),
+      element: (name, value) => {
+        mirror.#count(name, 1)
+        if (isShared(name)) mirror.#leftShared.add(name)
+        found.set(name, value)
+      },
     })
-    if (!exists) return undefined
-    return { mirror, owned }
+    return exists ? { mirror, found } : undefined
   }
 
-  #found(owned: OwnedElements, name: ElementName, value: Bytes): void {
-    this.#count(name, 1)
-    const owner = ownerOf(name)
-    if (owner === undefined) {
-      this.#leftShared.add(name)
-      return
+  /** A port has these elements, as the kernel had them before. */
+  adopt(elements: Elements): void {
+    for (const name of elements.keys()) {
+      if (!isShared(name)) continue
+      addTo(this.#shared, name, 1)
+      this.#leftShared.delete(name)
     }
-    const elements = owned.get(owner)
-    if (elements) elements.set(name, value)
-    else owned.set(owner, new Map([[name, value]]))
   }
 
   get totals(): ReadonlyMap<string, number> {
@@ -145,8 +148,17 @@ export class Mirror {
   }
 }
 
-function isShared(name: ElementName): boolean {
-  return ownerOf(name) === undefined
+/** What is left of the elements found, but for those that ports share. */
+export function byOwner(found: FoundElements): OwnedElements {
+  const owned: OwnedElements = new Map()
+  for (const [name, value] of found) {
+    const owner = ownerOf(name)
+    if (owner === undefined) continue
+    const elements = owned.get(owner)
+    if (elements) elements.set(name, value)
+    else owned.set(owner, new Map([[name, value]]))
+  }
+  return owned
 }
 
 function* namesIn(owned: OwnedElements): Generator<ElementName> {

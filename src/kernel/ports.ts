@@ -9,9 +9,9 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { placesOf } from '../services/places.ts'
 import { type PortState, portPartOf, serviceKeyOf } from '../services/port.ts'
 import { type CommandError, commandProblem } from './command.ts'
-import { type ElementName, ownerOf } from './elements.ts'
+import { type ElementName, type Elements, isShared, ownerOf } from './elements.ts'
 import type { KernelObserver } from './layer.ts'
-import type { OwnedElements } from './mirror.ts'
+import { byOwner, type FoundElements, type OwnedElements } from './mirror.ts'
 import type { Bytes } from './nftables/bytes.ts'
 import { TransactionRefused } from './nftables/client.ts'
 import { isPlacement } from './placement.ts'
@@ -27,6 +27,8 @@ const portsATurn = 500
 /** What the ports need of the layer that they are of. */
 export interface PortsSurroundings {
   changeOf(record: PortRecord): PortChange
+  /** What the kernel has of it. */
+  elementsOf(record: PortRecord): Elements
   /** The kernel has these. */
   written(changes: readonly PortChange[]): void
   /** There is something to write. */
@@ -81,15 +83,50 @@ export class Ports {
     this.#surroundings.schedule()
   }
 
-  /** Takes what the kernel has under the VIP:port of each port and under its places outside. */
-  async claim(owned: OwnedElements): Promise<void> {
+  /**
+   * Takes what the kernel has of each port: most have all as they shall have it, and nothing else. Returns the ports that
+   * are to be written, and the elements that are nobody's.
+   */
+  async claim(found: FoundElements): Promise<{ readonly unlike: Iterable<PortRecord>; readonly owned: OwnedElements }> {
+    const unlike = await this.#adopt(found)
+    const owned = byOwner(found)
     let count = 0
-    for (const record of this.#records.values()) {
+    for (const record of owned.size > 0 ? this.#records.values() : []) {
       if (++count % portsATurn === 0) await turn()
       const keys = (record.state ? portKeys(record.state) : []).filter(key => owned.has(key))
-      record.written = keys.length === 0 ? undefined : new Map(keys.flatMap(key => [...owned.get(key)!]))
+      if (keys.length === 0) continue
+      // With what it has more than it shall have.
+      record.written = new Map([record, ...keys].flatMap(part => [...this.#heldAs(part, owned)]))
       for (const key of keys) owned.delete(key)
+      unlike.add(record)
     }
+    return { unlike, owned }
+  }
+
+  #heldAs(part: PortRecord | Bytes, owned: OwnedElements): Elements {
+    return typeof part === 'string' ? owned.get(part)! : this.#surroundings.elementsOf(part)
+  }
+
+  /** Ports of which the kernel has all that they shall have need no transaction; what they have is no longer among what was found. */
+  async #adopt(found: FoundElements): Promise<Set<PortRecord>> {
+    const unlike = new Set<PortRecord>()
+    let alike: PortChange[] = []
+    let count = 0
+    for (const record of this.#records.values()) {
+      record.written = undefined
+      const change = this.#changeOf(record)
+      if (change.placement && hasAll(found, change.wanted)) {
+        for (const name of change.wanted.keys()) if (!isShared(name)) found.delete(name)
+        this.#writer.adopt(change.wanted)
+        alike.push(change)
+      } else unlike.add(record)
+      if (++count % portsATurn !== 0) continue
+      this.#settle(alike)
+      alike = []
+      await turn()
+    }
+    this.#settle(alike)
+    return unlike
   }
 
   /** The overlay was emptied by other means. */
@@ -98,10 +135,10 @@ export class Ports {
   }
 
   /** False where a port was refused. */
-  async writeAll(): Promise<boolean> {
+  async writeAll(records: Iterable<PortRecord>): Promise<boolean> {
     const refusals = refusalsAtOnce()
     let areWritten = true
-    for (const changes of this.#batches(this.#records.values())) {
+    for (const changes of this.#batches(records)) {
       await turn()
       areWritten = (await this.#writeWhatCan(changes, refusals)) && areWritten
     }
@@ -186,9 +223,14 @@ export class Ports {
       for (const id of ids) this.#dirty.add(id)
       throw error
     }
+    this.#settle(changes)
+  }
+
+  /** The kernel has these as they were asked for. */
+  #settle(changes: readonly PortChange[]): void {
     for (const change of changes) this.#written(change)
     this.#surroundings.written(changes)
-    this.#observer.applied?.(ids.filter(id => !this.#dirty.has(id)))
+    this.#observer.applied?.(changes.map(({ record }) => record.id).filter(id => !this.#dirty.has(id)))
   }
 
   #written({ record, state, placement }: PortChange): void {
@@ -272,6 +314,11 @@ function keysWritten({ written }: PortRecord): readonly Bytes[] {
   if (written === undefined) return []
   if (isPlacement(written)) return portKeys(written.state)
   return [...written.keys()].flatMap(name => ownerOf(name) ?? [])
+}
+
+function hasAll(found: FoundElements, elements: Elements): boolean {
+  for (const [name, value] of elements) if (found.get(name) !== value) return false
+  return true
 }
 
 function isNamed({ current, wanted }: PortChange, names: readonly ElementName[]): boolean {

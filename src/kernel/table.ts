@@ -60,6 +60,7 @@ export class KernelTables implements KernelLayer {
     this.#writer = new Writer(programs.nft, this.#families, observer)
     this.#ports = new Ports(this.#writer, observer, {
       changeOf: record => this.#changeOf(record),
+      elementsOf: record => elementsOf(record, this.#options),
       written: changes => this.#written(changes),
       schedule: () => this.#rounds.schedule(),
     })
@@ -279,13 +280,12 @@ export class KernelTables implements KernelLayer {
 
   /** Compares all that the kernel has with all that it shall have. */
   async #synchronise(): Promise<void> {
-    const owned = await this.#writer.read()
-    await this.#ports.claim(owned)
+    const { unlike, owned } = await this.#ports.claim(await this.#writer.read())
     this.#writtenNode = owned.get(nodeOwner) ?? new Map()
     owned.delete(nodeOwner)
     await this.#writeNode()
     await this.#writer.removeStale(owned)
-    if (await this.#ports.writeAll()) await this.#writer.removeLeftovers(owned)
+    if (await this.#ports.writeAll(unlike)) await this.#writer.removeLeftovers(owned)
     await this.#renewHeartbeat()
   }
 

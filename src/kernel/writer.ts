@@ -1,9 +1,9 @@
 /** Writes to our tables, one transaction at a time, and knows what they have, and what is written while somebody reads them. */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import { type ElementName, type Family, overlaySets, setCode } from './elements.ts'
+import { type ElementName, type Elements, type Family, overlaySets, setCode } from './elements.ts'
 import type { KernelObserver } from './layer.ts'
-import { type Change, Mirror, type OwnedElements, type Prepared } from './mirror.ts'
+import { type Change, type FoundElements, Mirror, type OwnedElements, type Prepared } from './mirror.ts'
 import type { NftClient } from './nftables/client.ts'
 import type { Operation } from './nftables/operations.ts'
 import { tableName, tableOf } from './ruleset.ts'
@@ -32,11 +32,16 @@ export class Writer {
   }
 
   /** Reads all that the tables have. */
-  async read(): Promise<OwnedElements> {
+  async read(): Promise<FoundElements> {
     const found = await Mirror.read(this.#nft, this.#families)
     if (!found) throw new Error(`table ${tableName} is gone`)
     this.#mirror = found.mirror
-    return found.owned
+    return found.found
+  }
+
+  /** A port has these elements, as they were read. */
+  adopt(elements: Elements): void {
+    this.#mirror.adopt(elements)
   }
 
   /** @param ports the ids of those whose elements it makes as they were asked for */

@@ -185,7 +185,7 @@ export class Nftables implements NftClient {
   async keys(family: Family, name: string): Promise<readonly Bytes[] | undefined> {
     const types = { ...typesOf(family, fixedSet(name)), data: undefined }
     const found = await this.use(socket => dumpElements(socket, tableOf(family), name, types))
-    return found && [...found.elements.keys()]
+    return found?.elements.map(([key]) => key)
   }
 
   /** Whether a change that the kernel tells of was ours. */

@@ -1,7 +1,6 @@
 /** A whole table of anybody's as the kernel has it, in words. */
 
 import type { NetlinkSocket } from '../netlink/socket.ts'
-import type { Bytes } from './bytes.ts'
 import type { Nftables } from './client.ts'
 import { keyText, keyValueText, type SetTypes, valueText } from './elementtext.ts'
 import { hookText, type Table } from './operations.ts'
@@ -50,20 +49,20 @@ export async function readTable(nft: Nftables, table: Table): Promise<NftTable |
 
 async function elementsOf(socket: NetlinkSocket, table: Table, { name, types }: FoundSet) {
   const found = types && (await dumpElements(socket, table, name, types))
-  return found ?? { elements: new Map(), comments: new Map() }
+  return found ?? { elements: [], comments: new Map() }
 }
 
 function setOf({ timeoutSeconds, types }: FoundSet, { elements, comments }: FoundElements): NftSet {
   return {
     timeoutSeconds,
-    elements: new Map([...elements].map(([key, value]) => [keyText(types!, key), valueText(types!, value)])),
+    elements: new Map(elements.map(([key, value]) => [keyText(types!, key), valueText(types!, value)])),
     comments: new Map([...comments].map(([key, comment]) => [keyText(types!, key), comment])),
   }
 }
 
 /** `{ 0 : goto a, 1 : goto b }`, of a set that is a part of a rule. */
-export function inlineText(types: SetTypes, elements: ReadonlyMap<Bytes, Bytes>): string {
-  const numbered = [...elements].map(([key, value]) => ({
+export function inlineText(types: SetTypes, elements: FoundElements['elements']): string {
+  const numbered = elements.map(([key, value]) => ({
     number: Number(keyText(types, key)),
     text: keyValueText(types, key, value),
   }))

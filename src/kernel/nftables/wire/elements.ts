@@ -53,16 +53,16 @@ function writeRange(writer: MessageWriter, range: Bytes): void {
   })
 }
 
-/** Elements by key, as `SetElement` has both, and the comments that some have. */
+/** Keys and values as `SetElement` has both, and the comments that some have, by key. */
 export interface FoundElements {
-  readonly elements: Map<Bytes, Bytes>
+  readonly elements: (readonly [key: Bytes, value: Bytes])[]
   readonly comments: Map<Bytes, string>
 }
 
 /** Reads the elements of one set: message by message, and ranges once all are there. */
 export class ElementReader {
   readonly #types: Pick<SetTypes, 'data' | 'isInterval'>
-  readonly #found: FoundElements = { elements: new Map(), comments: new Map() }
+  readonly #found: FoundElements = { elements: [], comments: new Map() }
   readonly #ends: { readonly key: Bytes; readonly isEnd: boolean; readonly value: Bytes }[] = []
   // Of the element that is being read.
   #key: Bytes | undefined
@@ -95,7 +95,7 @@ export class ElementReader {
       if (isEnd) return
       const next = ends[index + 1]
       const last = next ? before(next.key) : '\xff'.repeat(key.length)
-      if (last !== undefined) this.#found.elements.set(key + last, value)
+      if (last !== undefined) this.#found.elements.push([key + last, value])
     })
     return this.#found
   }
@@ -128,7 +128,7 @@ export class ElementReader {
       this.#ends.push({ key, isEnd: this.#isEnd, value: this.#value })
       return
     }
-    this.#found.elements.set(key + (this.#keyEnd ?? ''), this.#value)
+    this.#found.elements.push([key + (this.#keyEnd ?? ''), this.#value])
     if (this.#comment !== undefined) this.#found.comments.set(key, this.#comment)
   }
 }

@@ -100,7 +100,7 @@ function readBack(family: 'ip' | 'ip6', set: string, elements: readonly SetEleme
   })
   const reader = new ElementReader(typesOf(family, definition))
   reader.read(attributes.get(3)!)
-  return [...reader.end().elements].map(([key, value]) => ({ key, value }))
+  return reader.end().elements.map(([key, value]) => ({ key, value }))
 }
 
 const byKey = (elements: readonly SetElement[]) => elements.toSorted((a, b) => (a.key < b.key ? -1 : 1))
