@@ -171,22 +171,28 @@ describe('on a node where something is missing or taken', { skip }, () => {
     }
   })
 
-  test("beside firewalld's own ruleset the kernel layer serves, and Envoy where firewalld trusts the pods", async () => {
-    const { stdout, stderr } = await run(firewalld, [])
-    const firewall = (...trusted: readonly string[]) => runIn(lab.node.netns, stdout.trim(), trusted)
-    assert.equal((await firewall()).code, 0, stderr)
-    const { stdout: report } = await lab.lightpath('preflight')
-    assert.match(report, /^ *ok +nftables, IPv4 /m)
-    assert.match(report, /^ *warning +firewall +firewalld$/m)
-    await Promise.all([agent.up(), lab.envoy.up()])
-    await lab.untilLogged(/LP402.*drops or rejects at input.*"problem"/)
-    await lab.untilServedBy('kernel', client, url)
-    assert.equal((await firewall('10.244.0.0/16')).code, 0)
-    await lab.untilServedBy('envoy', client, url)
-    await Promise.all([agent.down(), lab.envoy.down()])
-    await lab.untilServedBy('kernel', client, url)
-    await runIn(lab.node.netns, 'nft', ['delete', 'table', 'inet', 'firewalld'])
-  })
+  for (const suite of ['', 'trixie']) {
+    test(`beside the ruleset of firewalld${suite && ` of Debian's ${suite}`} the kernel layer serves, and Envoy where firewalld trusts the pods`, async () => {
+      const { stdout, stderr } = await run(firewalld, suite === '' ? [] : [suite])
+      const firewall = (...trusted: readonly string[]) => runIn(lab.node.netns, stdout.trim(), trusted)
+      assert.equal((await firewall()).code, 0, stderr)
+      const { stdout: report } = await lab.lightpath('preflight')
+      assert.match(report, /^ *ok +nftables, IPv4 /m)
+      assert.match(report, /^ *warning +firewall +firewalld$/m)
+      await Promise.all([agent.up(), lab.envoy.up()])
+      await lab.untilLogged(/LP402.*drops or rejects at input.*"problem"/)
+      await lab.untilServedBy('kernel', client, url)
+      assert.equal((await firewall('10.244.0.0/16')).code, 0)
+      await lab.untilServedBy('envoy', client, url)
+      await Promise.all([agent.down(), lab.envoy.down()])
+      await lab.untilServedBy('kernel', client, url)
+      await lab.lightpath('cleanup')
+      // An older nft may crash at a newer one's sets.
+      const newest = (await versionsOfNft()).at(-1)!
+      assert.equal((await runIn(lab.node.netns, newest, ['list', 'tables'])).stdout, 'table inet firewalld\n')
+      await runIn(lab.node.netns, newest, ['delete', 'table', 'inet', 'firewalld'])
+    })
+  }
 
   test('without permission the agent says which one it needs', async () => {
     agent = lab.agentWith({ behind: ['setpriv', '--bounding-set', '-net_admin'] })
