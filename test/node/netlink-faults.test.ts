@@ -27,6 +27,7 @@ const [newLink, getLink] = [16, 18]
 const flags = { multi: 2, interrupted: 0x10 }
 const linkHeader = Buffer.alloc(16)
 const links: Request = { type: getLink, body: writer => writer.raw(linkHeader) }
+const addresses: Request = { type: 22, body: writer => writer.raw(Buffer.alloc(8)) }
 const nameOf = ({ body }: { body: Buffer }) => readAttributes(body, 16).text(3)
 
 /** Sends to the socket with this port as if it were the kernel. */
@@ -42,7 +43,7 @@ function pretender(protocol: NetlinkProtocol, port: number, netns?: string): Net
 /** A link of a dump that nobody has. */
 function ghost(sequence: number, extra = 0): Buffer {
   const writer = new MessageWriter()
-  writer.message(newLink, flags.multi | extra, sequence, body => body.raw(linkHeader).text(3, 'ghost'))
+  writer.message(newLink, flags.multi | extra, sequence, body => body.raw(linkHeader).text(3, 'ghost').u32(13, 0))
   return Buffer.from(writer.bytes)
 }
 
@@ -67,11 +68,18 @@ describe('Between the kernel and a socket', needsRoot, () => {
     assert.deepEqual(await socket.dump(links, nameOf), ['lo'])
   })
 
-  test('a dump that is cut short is an error that says so, and the next one is whole', () => {
-    const whole = ghost(nextSequence())
-    kernel.send(whole.subarray(0, whole.length - 4))
-    assert.throws(() => socket.dumpNow(links, nameOf), MalformedMessage)
-    assert.deepEqual(socket.dumpNow(links, nameOf), ['lo'])
+  test('a dump that is cut short is an error that says so, wherever it is cut, and the next one is whole', () => {
+    const { length } = ghost(0)
+    for (let cut = 1; cut < length; cut++) {
+      kernel.send(ghost(nextSequence()).subarray(0, length - cut))
+      assert.throws(() => socket.dumpNow(links, nameOf), MalformedMessage, `${cut} bytes less`)
+      // What the kernel still says of the dump that was given up is no answer to another question.
+      assert.deepEqual(
+        socket.dumpNow(addresses, ({ type }) => type),
+        [],
+      )
+      assert.deepEqual(socket.dumpNow(links, nameOf), ['lo'])
+    }
   })
 
   test('a datagram that is longer than the buffer is not taken for a whole one: the dump is read again', () => {
@@ -112,9 +120,14 @@ describe('Between nf_tables and the agent', needsRoot, () => {
     const sequence = await nft.use(socket => socket.nextSequence() + 1)
     const writer = new MessageWriter()
     writer.message(messageType('newChain'), flags.multi, sequence, body =>
-      body.raw(Uint8Array.of(2, 0, 0, 0)).text(1, 'x'),
+      body
+        .raw(Uint8Array.of(2, 0, 0, 0))
+        .text(1, 'lightpath')
+        .text(3, 'ghost')
+        .be32(6, 0),
     )
-    kernel.send(writer.bytes.subarray(0, writer.length - 4))
+    // Before its last attribute: what is there looks whole.
+    kernel.send(writer.bytes.subarray(0, writer.length - 8))
     await assert.rejects(nft.chains('ip'), /netlink message malformed/)
     assert.deepEqual(await nft.chains('ip'), ['one', 'two'])
     kernel.close()
