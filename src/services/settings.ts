@@ -249,8 +249,14 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     'The whole request, all tries together, answer included.',
   ),
   define('upstream-request-timeout', optionalDuration('1ms', aYear), 0, http, 'One try.'),
-  // Linux gives up after two minutes.
-  define('upstream-connect-timeout', duration('10ms', '2m'), 5e3, both, 'Connecting to an endpoint.'),
+  // Linux gives up after two minutes. Within a cluster an endpoint that is there answers in milliseconds.
+  define(
+    'upstream-connect-timeout',
+    duration('10ms', '2m'),
+    500,
+    both,
+    'Connecting to an endpoint, once; then the next is tried, which may be the same.',
+  ),
   define(
     'access-log',
     oneOf(['true', 'false', 'errors']),
@@ -262,7 +268,13 @@ export const settingDefinitions: readonly SettingDefinition[] = [
   define('lb-policy', oneOf(lbPolicies), 'LEAST_REQUEST', both, 'How Envoy chooses an endpoint.'),
   define('retry-enabled', boolean, true, http, 'Whether failed requests are tried again at another endpoint.'),
   // One request of a client becomes so many more of Envoy's.
-  define('num-retries', integer(0, 10), 2, http, 'How many times a request is tried again.'),
+  define(
+    'num-retries',
+    integer(0, 10),
+    2,
+    http,
+    'How many times a request is tried again, each time at another endpoint. One that cannot have reached the application is tried eight times or more, unless this is 0.',
+  ),
   define(
     'retry-on',
     retryOn,

@@ -10,6 +10,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { run } from '../../src/demo/processes.ts'
+import { configurationOf } from '../../src/envoy/resources.ts'
 import type { Settings } from '../../src/services/settings.ts'
 import { client, eventually, exchange, freePort, httpEndpoint, rawEndpoint, serve, servicePort } from './envoy.ts'
 
@@ -107,6 +108,28 @@ test('headers that a proxy before us has set stay: protocol, request id, client 
   assert.match(answer, /X-Request-Id\nmine\n/)
   assert.match(answer, /X-Forwarded-For\n192\.0\.2\.1, ?[\d.]+\n/)
 })
+
+for (const [forwardedHeaders, clientMark, isAdded] of [
+  ['auto', undefined, true],
+  ['auto', 0x4000, false],
+  ['add', 0x4000, true],
+  ['none', undefined, false],
+] as const)
+  test(`with forwarded-headers ${forwardedHeaders} endpoints that ${clientMark ? '' : 'do not '}see the client are${isAdded ? '' : ' not'} told of it`, async t => {
+    const { port } = await httpEndpoint(t, (request, response) => response.end(request.rawHeaders.join('\n')))
+    const state = await servicePort('whoami', 'http', [port], { forwardedHeaders })
+    const resources = configurationOf([state], { clientMark })
+    const routes = resources.filter(({ typeUrl }) => typeUrl.endsWith('RouteConfiguration'))
+    assert.equal(
+      routes.filter(route => Buffer.from(route.encode()).includes('x-forwarded-for')).length,
+      Number(isAdded),
+    )
+    if (clientMark !== undefined) return
+    await serve(t, [state])
+    const answer = await exchange(t, state.port.port, get)
+    assert.equal(/X-Forwarded-For\n127/.test(answer), isAdded)
+    assert.equal(/X-Forwarded-Proto\nhttp\n/.test(answer), isAdded)
+  })
 
 test('an HTTP/1.0 client without Host is answered, and the end of the answer is the end of the connection', async t => {
   const port = await throughEnvoy(t, (request, response) => {

@@ -160,7 +160,10 @@ const http1: MessageInitShape<typeof Http1ProtocolOptionsSchema> = {
   overrideStreamErrorOnInvalidHttpMessage: true,
 }
 
-/** What Envoy takes for an attack, some applications do all the time; what is held in memory is limited elsewhere (overload.ts). */
+/**
+ * What Envoy takes for an attack, some applications do all the time; what is held in memory is limited elsewhere (overload.ts).
+ * No option lifts nghttp2's own limit of 1,000 requests cancelled at once and 33 a second more.
+ */
 const manyFrames = 1e9
 
 const http2: MessageInitShape<typeof Http2ProtocolOptionsSchema> = {

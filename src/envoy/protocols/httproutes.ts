@@ -29,6 +29,12 @@ import { chunksBesideUpgrade, framingCarrier, restoreUpgradeName, upgradeNameCar
 const retryOnUnsent = 'connect-failure,refused-stream,reset-before-request'
 
 /**
+ * Of what cannot have reached the application, at any endpoint: longer together than Linux waits before it asks a second and a third
+ * time for a connection, so that an only endpoint with a full queue is as good as behind kube-proxy.
+ */
+const unsentRetries = 8
+
+/**
  * Choices until one falls on an endpoint that was not tried before; then it is used all the same (it may be the only one).
  * A dead endpoint has no requests, so LEAST_REQUEST takes it three times of four where there are two: 64 choices in a row
  * do not happen (5 fall on it for one retry in five).
@@ -154,7 +160,7 @@ function routesOf(settings: Settings, others: number): readonly SharedRoute[] {
     }),
   })
   const { reuseConnections, retryOn, numRetries } = settings
-  const unsent = retryPolicy(settings, retryOnUnsent, numRetries)
+  const unsent = retryPolicy(settings, retryOnUnsent, numRetries === 0 ? 0 : Math.max(numRetries, unsentRetries))
   const match = repeatable(settings, others)
   const once = route(everything, unsent, reuseConnections === 'always' ? {} : onFreshConnection)
   return [
