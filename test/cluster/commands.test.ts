@@ -73,6 +73,34 @@ test('preflight --all-nodes asks for what nobody tells it, and refuses what node
   assert.equal(local.code, 2)
 })
 
+test('preflight --all-nodes that may make no pods says so, and its namespace is removed', options, async () => {
+  await server.must('POST', '/api/v1/nodes', { metadata: { name: 'node1', labels: { 'kubernetes.io/os': 'linux' } } })
+  const status = { conditions: [{ type: 'Ready', status: 'True' }] }
+  await server.must('PATCH', '/api/v1/nodes/node1/status', { status })
+  const rbac = '/apis/rbac.authorization.k8s.io/v1'
+  const metadata = { name: 'no-pods' }
+  const rules = [
+    { apiGroups: [''], resources: ['nodes'], verbs: ['list'] },
+    { apiGroups: [''], resources: ['namespaces'], verbs: ['create', 'delete'] },
+  ]
+  await server.must('POST', `${rbac}/clusterroles`, { metadata, rules })
+  await server.must('POST', `${rbac}/clusterrolebindings`, {
+    metadata,
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'no-pods' },
+    subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: 'guest' }],
+  })
+  const guest = server.kubeconfig('guest', `token: ${guestToken}`)
+  const { code, stderr } = await run(program, ['preflight', '--all-nodes', '--image', 'x', '--kubeconfig', guest])
+  assert.equal(code, 1)
+  assert.match(stderr, /pods is forbidden: User "guest" cannot create .*; looking at all nodes takes the rights to/)
+  const { items } = await server.must('GET', '/api/v1/namespaces')
+  const left = (items as { metadata: { name: string; deletionTimestamp?: string } }[])
+    .map(({ metadata }) => metadata)
+    .filter(({ name, deletionTimestamp }) => name.startsWith('lightpath-preflight-') && deletionTimestamp === undefined)
+  assert.deepEqual(left, [])
+  await server.must('DELETE', `${rbac}/clusterrolebindings/no-pods`)
+})
+
 test('verify and adopt do not compare or hand over what there is not', options, async () => {
   const admin = ['--kubeconfig', server.kubeconfig('admin', `token: ${adminToken}`)]
   const verified = await run(program, ['verify', '--node-name', 'nobody', ...admin])
