@@ -53,7 +53,7 @@ export async function measureFairShare(network: Network, fleet: Fleet, turns: nu
   ]
   const phase = async (everyTurn: (turn: number) => void, attackers: readonly number[] = []): Promise<Phase> => {
     const load = await startLoad(network, client, { url: `http://${modestVip}/`, connections, rate: 100 })
-    const undo = shareOut([
+    const undo = await shareOut([
       ...containers,
       { name: 'client', milliCpu: podMilliCpu, pids: [load.pid] },
       { name: 'greedy-client', milliCpu: podMilliCpu, pids: attackers },
@@ -68,7 +68,7 @@ export async function measureFairShare(network: Network, fleet: Fleet, turns: nu
       }
       return { load: await load.stop(), changes }
     } finally {
-      undo()
+      await undo()
     }
   }
   const writeAll = (files: Readonly<Record<string, readonly object[]>>) => {

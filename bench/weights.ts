@@ -6,6 +6,9 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { waitFor } from '../src/demo/wait.ts'
+
+const emptyMs = 5000
 
 interface Controller {
   readonly root: string
@@ -31,10 +34,8 @@ export interface Container {
   readonly pids: readonly number[]
 }
 
-/**
- * @returns what undoes it, and may be called when the processes have ended; undefined where the machine has no such cgroups
- */
-export function shareOut(containers: readonly Container[]): (() => void) | undefined {
+/** @returns what undoes it; undefined where the machine has no such cgroups */
+export async function shareOut(containers: readonly Container[]): Promise<(() => Promise<void>) | undefined> {
   const found = versions.find(({ root, file }) => existsSync(join(root, file)) || hasController(root))
   if (!found) return undefined
   const { root, file, weightOf } = found
@@ -45,13 +46,8 @@ export function shareOut(containers: readonly Container[]): (() => void) | undef
     writeFileSync(join(path, file), String(weight))
   }
   const parent = join(root, `lightpath-bench-${process.pid}`)
-  const undo = () => {
-    for (const group of groups) {
-      for (const pid of readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean)) {
-        writeFileSync(join(root, 'cgroup.procs'), pid)
-      }
-      rmdirSync(group)
-    }
+  const undo = async () => {
+    for (const group of groups) await waitFor(`${group} to be empty`, emptyMs, async () => remove(group, root))
   }
   try {
     make(parent, weightOf(1000 * 32))
@@ -62,10 +58,23 @@ export function shareOut(containers: readonly Container[]): (() => void) | undef
       for (const pid of pids) writeFileSync(join(group, 'cgroup.procs'), String(pid))
     }
   } catch (error) {
-    undo()
+    await undo()
     throw error
   }
   return undo
+}
+
+/** A process that is just ending cannot be moved, and is in its group until it is gone. */
+function remove(group: string, root: string): boolean {
+  try {
+    for (const pid of readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean)) {
+      writeFileSync(join(root, 'cgroup.procs'), pid)
+    }
+    rmdirSync(group)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function hasController(root: string): boolean {
