@@ -18,7 +18,7 @@ something, since all of a node share its Envoy.
 
 Durations are written as in Go: \`500ms\`, \`5s\`, \`1m30s\`. \`none\` means that there is no such limit.
 
-A change of a setting takes effect for new requests; that of \`idle-timeout\`, \`access-log\` or, for tcp, \`lb-policy\`, which
+A change of a setting takes effect for new requests; that of \`idle-timeout\` or \`access-log\`, which
 are of Envoy's listeners, for new connections. A http port that sets \`idle-timeout\` or \`access-log\` gets a listener of its
 own, which costs Envoy as much again as all else of the port; connections from before stay as they are. When it changes
 the value again, or goes back to the default, the open connections of that listener are closed, gracefully, within Envoy's

@@ -64,8 +64,7 @@ export function scopeResource(way: Way, options: NodeOptions): Resource | undefi
  * The listeners that the Service port has for itself: named by address and port, since Envoy refuses two listeners of one
  * address; that of a node port is for any address.
  *
- * Of the settings, only idle-timeout, access-log and tcp's lb-policy are written here; all others change in cluster and
- * route, because a changed listener closes its live connections after the drain time.
+ * Of the settings, only idle-timeout and access-log are written here; all others change in cluster and route, because a changed listener closes its live connections after the drain time.
  */
 export function listenerResources(way: Way, options: NodeOptions): readonly Resource[] {
   const { id, settings } = way

@@ -212,6 +212,16 @@ for (const [what, change, expected] of [
   })
 }
 
+test('a change of lb-policy changes no listener of a tcp port either', () => {
+  const state = aPortState({ layer: tcp })
+  const resources = resourcesOf(state)
+  const after = resourcesOf({ ...state, settings: { ...defaultSettings, lbPolicy: 'MAGLEV' } })
+  assert.deepEqual(
+    after.filter(({ version }, i) => version !== resources[i]!.version).map(({ typeUrl }) => typeUrl),
+    [typeUrls.cluster],
+  )
+})
+
 test('a way that leaves has another route, also with what was told before, and nothing else that is new', () => {
   const state = aPortState()
   const told = { way: state, isLeaving: false, resources: resourcesOf(state) }

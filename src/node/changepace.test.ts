@@ -39,6 +39,11 @@ describe('the pace of changes', () => {
     const shared = aPortState()
     const policy = aPortState({ settings: { ...defaultSettings, lbPolicy: 'RANDOM' } })
     for (let i = 0; i < 100; i++) assert.equal(pace.pace(policy, shared, {}).isLater, false)
+    const tcp = (way: Way): Way => ({
+      ...way,
+      layer: { wants: 'envoy', protocol: 'tcp', reason: 'setting overlay: true' },
+    })
+    for (let i = 0; i < 100; i++) assert.equal(pace.pace(tcp(policy), tcp(shared), {}).isLater, false)
   })
 
   test('has a port that moves again and again wait in the kernel layer', () => {

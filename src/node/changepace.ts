@@ -94,15 +94,10 @@ export class ChangePace {
 function hasSameListeners(a: Way, b: Way, options: NodeOptions): boolean {
   if (hasOwnListeners(a, options) !== hasOwnListeners(b, options)) return false
   const [ofA, ofB] = [listenerSettings(a), listenerSettings(b)]
-  return (
-    !hasOwnListeners(a, options) ||
-    (ofA.idleTimeout === ofB.idleTimeout && ofA.accessLog === ofB.accessLog && ofA.lbPolicy === ofB.lbPolicy)
-  )
+  return !hasOwnListeners(a, options) || (ofA.idleTimeout === ofB.idleTimeout && ofA.accessLog === ofB.accessLog)
 }
 
-/** Those that are written in listeners; lb-policy for tcp alone (envoy/listener.ts). */
-function listenerSettings({ settings, layer }: Way): Partial<Settings> {
-  const { idleTimeout, accessLog, lbPolicy } = settings
-  const isTcp = layer.wants === 'envoy' && layer.protocol === 'tcp'
-  return isTcp ? { idleTimeout, accessLog, lbPolicy } : { idleTimeout, accessLog }
+/** Those that are written in listeners (envoy/listener.ts). */
+function listenerSettings({ settings: { idleTimeout, accessLog } }: Way): Partial<Settings> {
+  return { idleTimeout, accessLog }
 }

@@ -7,7 +7,6 @@ import type { Settings } from '../../services/settings.ts'
 import { tcpAccessLog } from '../accesslog.ts'
 import { TcpProxySchema } from '../api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
 import { duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
-import { hashesClients } from '../loadbalancing.ts'
 import type { Protocol } from './protocol.ts'
 
 /**
@@ -22,7 +21,8 @@ const filter = remembered((settings: Settings) =>
     idleTimeout: duration(settings.idleTimeout ?? 0),
     maxConnectAttempts: connectAttempts,
     backoffOptions: { baseInterval: duration(10), maxInterval: duration(200) },
-    hashPolicy: hashesClients(settings) ? [{ policySpecifier: { case: 'sourceIp', value: {} } }] : [],
+    // Whatever lb-policy is: where it hashes nothing this costs nothing, and so it changes in the cluster alone.
+    hashPolicy: [{ policySpecifier: { case: 'sourceIp', value: {} } }],
     accessLog: tcpAccessLog(settings.accessLog),
   }),
 )
