@@ -1,5 +1,6 @@
 import { familyNames } from '../kernel/elements.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
+import { findLeftovers } from '../kernel/otherbackend.ts'
 import { fixedRules } from '../kernel/ruleset.ts'
 import { createLog } from '../observe/log.ts'
 import type { IpFamily } from '../services/address.ts'
@@ -123,6 +124,7 @@ async function readNode(options: Options, { node, serviceRanges }: Facts, agains
   )
   const found = tables.flatMap(({ family, table }) => (table ? [{ family, table }] : []))
   if (found.length === 0) throw new Error(absent[against])
+  const leftovers = against === 'lightpath' ? await findLeftovers('nftables') : []
   const compareNode = against === 'kube-proxy' ? compareWithKubeProxy : compareWithPlan
   return {
     ways: new Map(found.flatMap(({ family, table }) => [...readers[against](table, family)])),
@@ -130,12 +132,17 @@ async function readNode(options: Options, { node, serviceRanges }: Facts, agains
       against === 'kube-proxy'
         ? found.flatMap(({ table, family }) => lateServiceRanges(table, family, { node, serviceRanges }, options))
         : [],
-    ofAll: found.flatMap(({ family, table }) => [
-      ...compareNode(table, family, { node, serviceRanges }, options),
-      ...(against === 'kube-proxy' ? missingEntrances(table) : missingRules(family, table, options)).map(chain =>
-        ofNode(family, `chain ${chain}`, 'not the rules that it should have', 'its rules'),
+    ofAll: [
+      ...leftovers.map(what =>
+        ofNode(options.families[0]!, what, 'there', 'removed: lightpath cleanup, and start the agent'),
       ),
-    ]),
+      ...found.flatMap(({ family, table }) => [
+        ...compareNode(table, family, { node, serviceRanges }, options),
+        ...(against === 'kube-proxy' ? missingEntrances(table) : missingRules(family, table, options)).map(chain =>
+          ofNode(family, `chain ${chain}`, 'not the rules that it should have', 'its rules'),
+        ),
+      ]),
+    ],
   }
 }
 

@@ -14,7 +14,9 @@ import { IptablesLayer } from '../kernel/iptables/layer.ts'
 import type { KernelLayer, KernelObserver, Redirect, Round } from '../kernel/layer.ts'
 import type { MasqueradeOptions } from '../kernel/masquerade.ts'
 import { type NodePlanOptions, nodePortRanges } from '../kernel/node.ts'
+import { takeOver } from '../kernel/otherbackend.ts'
 import { LayerPerFamily } from '../kernel/perfamily.ts'
+import { familiesOf } from '../kernel/ruleset.ts'
 import { migratesRequests } from '../kernel/sysctl.ts'
 import { KernelTables } from '../kernel/table.ts'
 import { AccessLog } from '../observe/accesslog/accesslog.ts'
@@ -371,11 +373,25 @@ export class Agent {
     this.envoy.begin(states.map(after => ({ id: after.id, before: undefined, after })))
     this.envoy.gate.dropUnwanted()
     this.kernel.synced()
+    void this.#takeOver()
     this.#inheritance = setTimeout(() => this.envoy.gate.dropUnconfirmed(), inheritanceMs)
     this.#xds = this.#startXds()
     this.#redirectPort.watch()
     if (this.#options.pathTest) this.#losses = this.#watchLosses()
     this.#log.info(this.table.counts(), 'synchronised')
+  }
+
+  /** From an agent that wrote with another program: only once all is there by this one, so that nothing falls between. */
+  async #takeOver(): Promise<void> {
+    await this.kernel.settled()
+    if (this.health.lastSynced === undefined) return
+    const { redirect, families } = this.#options
+    try {
+      const removed = await takeOver(redirect, familiesOf(families))
+      if (removed.length > 0) this.#log.info({ removed }, 'what an agent with another --redirect left was removed')
+    } catch (error) {
+      this.#log.warn({ error: (error as Error).message }, 'what an agent with another --redirect may have left stays')
+    }
   }
 
   /** The path is tested when something takes packets on it, and otherwise every few minutes. */

@@ -4,6 +4,7 @@ import { release } from 'node:os'
 import { CommandError } from '../kernel/command.ts'
 import type { Redirect } from '../kernel/layer.ts'
 import { libcProblem } from '../kernel/netlink/libc.ts'
+import { findLeftovers } from '../kernel/otherbackend.ts'
 import type { RulesetOptions } from '../kernel/ruleset.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { ServiceScope } from '../services/layer.ts'
@@ -32,6 +33,7 @@ export async function checkNode(options: PreflightOptions, onStep: (step: string
     ['programs', () => checkPrograms(options.redirect)],
     ['kernel', async () => checkKernel(release())],
     [options.redirect, () => checkRules(options.redirect, options.families, options)],
+    ['leftovers', () => checkLeftovers(options.redirect)],
     ['rules of others', () => lookAtForeignRules(options)],
     ['routing', async () => checkRouting(options)],
     ['pod network', () => checkNetwork(options.cniDirectory)],
@@ -46,6 +48,14 @@ export async function checkNode(options: PreflightOptions, onStep: (step: string
     checks.push(...(await check()))
   }
   return checks
+}
+
+/** Who may not read them is told so by the checks of the rules. */
+async function checkLeftovers(redirect: Redirect): Promise<readonly Check[]> {
+  const found = await findLeftovers(redirect).catch(() => [])
+  if (found.length === 0) return []
+  const remedy = `an agent with --redirect ${redirect} removes them at its start; lightpath cleanup does without one`
+  return [warning('rules by another --redirect', found.join(', '), remedy)]
 }
 
 async function lookAtForeignRules(options: PreflightOptions): Promise<readonly Check[]> {
