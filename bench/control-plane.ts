@@ -1,24 +1,29 @@
 /** A real kube-apiserver inside a node's namespace, and kube-proxies in those of nodes. */
 
 import { generateKeyPairSync } from 'node:crypto'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { Agent, type IncomingMessage, request } from 'node:http'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { LabNode, Network } from '../src/demo/network.ts'
 import type { Child } from '../src/demo/processes.ts'
 import { waitFor } from '../src/demo/wait.ts'
 import { programs } from '../test/cluster/apiserver.ts'
 import type { Cluster } from './generate.ts'
-import { JsonLog, runInOrThrow } from './lab.ts'
+import { JsonLog } from './lab.ts'
 
 const port = 6443
 const token = 'bench'
-const loader = fileURLToPath(new URL('api-load.ts', import.meta.url))
+const proxy = fileURLToPath(new URL('api-proxy.ts', import.meta.url))
+/** Requests at a time. */
+const creators = 48
 
 export class ControlPlane {
   readonly kubeconfig: string
   readonly #network: Network
   readonly #node: LabNode
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: creators })
 
   private constructor(network: Network, node: LabNode) {
     this.#network = network
@@ -33,7 +38,11 @@ export class ControlPlane {
   }
 
   /** Creates all of a cluster, its nodes and more, each namespace before what is in it. */
-  async load(cluster: Cluster, more: readonly object[]): Promise<void> {
+  async load(
+    cluster: Cluster,
+    more: readonly object[],
+    tell: (done: number, all: number) => void = () => {},
+  ): Promise<void> {
     const numbers = Array.from({ length: cluster.size.services }, (_, number) => number)
     const nodes = this.#network.nodes.map(({ name, address }) => {
       const status = { addresses: [{ type: 'InternalIP', address }] }
@@ -43,12 +52,16 @@ export class ControlPlane {
     const all = [...cluster.namespaces(), ...nodes, ...objects, ...more]
     const isNamespace = (object: object) => (object as Named).kind === 'Namespace'
     await this.#create(all.filter(isNamespace))
-    await this.#create(all.filter(object => !isNamespace(object)))
+    await this.#create(
+      all.filter(object => !isNamespace(object)),
+      tell,
+    )
   }
 
-  async replace(object: object): Promise<void> {
+  /** Returns when it was answered, milliseconds since the epoch. */
+  replace(object: object): Promise<number> {
     const { metadata } = object as Named
-    await this.#curl('PUT', `${collectionOf(object)}/${metadata.name}`, object)
+    return this.#ask('PUT', `${collectionOf(object)}/${metadata.name}`, object)
   }
 
   /** Its log has a line `SyncProxyRules complete` for each sync. */
@@ -92,24 +105,38 @@ export class ControlPlane {
     }
     const args = Object.entries(flags).map(([name, value]) => `--${name}=${value}`)
     await this.#spawn(this.#node, 'kube-apiserver', args, path('kube-apiserver.log'))
-    await waitFor('kube-apiserver', 90_000, () => this.#curl('GET', '/readyz').catch(() => undefined), 500)
+    const proxyArgs = [proxy, '--socket', this.#socket, '--port', String(port), '--token', token]
+    await this.#spawn(this.#node, process.execPath, proxyArgs, path('api-proxy.log'))
+    await waitFor('kube-apiserver', 90_000, () => this.#ask('GET', '/readyz').catch(() => undefined), 500)
   }
 
-  async #create(objects: readonly object[]): Promise<void> {
-    const lines = objects.map(body => `${JSON.stringify({ path: collectionOf(body), body })}\n`)
-    const args = [loader, '--port', String(port), '--token', token]
-    await runInOrThrow(this.#node.netns, process.execPath, args, lines.join(''))
+  async #create(objects: readonly object[], tell: (done: number, all: number) => void = () => {}): Promise<void> {
+    const left = objects.toReversed()
+    const createSome = async () => {
+      for (let object = left.pop(); object !== undefined; object = left.pop()) {
+        await this.#ask('POST', collectionOf(object), object)
+        tell(objects.length - left.length, objects.length)
+      }
+    }
+    await Promise.all(Array.from({ length: creators }, createSome))
   }
 
-  #curl(method: string, path: string, body?: object): Promise<string> {
-    const headers = ['-H', `Authorization: Bearer ${token}`, '-H', 'Content-Type: application/json']
-    const data = body ? ['--data-binary', '@-'] : []
-    const args = ['-sSfk', '-X', method, ...headers, ...data, `https://127.0.0.1:${port}${path}`]
-    return runInOrThrow(this.#node.netns, 'curl', args, body && JSON.stringify(body))
+  /** Returns when it was answered. Rejects for any answer but a good one. */
+  async #ask(method: string, path: string, body?: object): Promise<number> {
+    const asked = request({ socketPath: this.#socket, agent: this.#agent, method, path })
+    asked.end(body && JSON.stringify(body))
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+    const text = (await answer.toArray()).join('')
+    if (answer.statusCode! >= 300) throw new Error(`${method} ${path}: ${answer.statusCode} ${text}`)
+    return Number(answer.headers['answered-at'])
+  }
+
+  get #socket(): string {
+    return join(this.#network.directory, 'api.sock')
   }
 
   #spawn({ netns }: LabNode, program: string, args: readonly string[], logFile: string): Promise<Child> {
-    return this.#network.processes.spawnIn(netns, join(programs, program), args, { logFile })
+    return this.#network.processes.spawnIn(netns, resolve(programs, program), args, { logFile })
   }
 }
 

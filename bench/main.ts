@@ -8,11 +8,13 @@ import { createNetwork, type Network } from '../src/demo/network.ts'
 import { measureChanges } from './change.ts'
 import { Datapath } from './datapath.ts'
 import { measureFairShare } from './fairshare.ts'
+import type { Size } from './generate.ts'
 import { measureKernelLayer } from './kernel-layer.ts'
 import { measureSync } from './kubeproxy.ts'
 import { measureLargest } from './largest.ts'
 import { machine, type Report } from './report.ts'
 import { measureScale } from './scale.ts'
+import { measureShape } from './shapes.ts'
 
 const results = join(import.meta.dirname, 'results')
 const sizes = { full: 10_000, quick: 1000, small: 100 }
@@ -79,10 +81,14 @@ const { values: flags, positionals } = parseArgs({
     output: { type: 'string', default: 'table' },
   },
 })
-const chosen = positionals.length > 0 ? positionals : Object.keys(parts)
+const shapes = positionals.flatMap(shapeOf)
+const names = positionals.filter(name => shapeOf(name).length === 0)
+const chosen = positionals.length > 0 ? names : Object.keys(parts)
 const unknown = chosen.find(name => !Object.hasOwn(parts, name))
 if (unknown !== undefined || !['table', 'json'].includes(flags.output)) {
-  console.error(`usage: bench/run [--quick] [--output table|json] [${Object.keys(parts).join('|')}]...`)
+  console.error(
+    `usage: bench/run [--quick] [--output table|json] [${Object.keys(parts).join('|')}|SERVICESxENDPOINTS]...`,
+  )
   process.exit(2)
 }
 
@@ -93,6 +99,18 @@ console.log(
 if (where.load > where.cores / 4)
   console.log(`The machine is busy (load ${where.load.toFixed(1)}): repeat this on a quiet one before you trust it.`)
 for (const name of chosen) await inNetwork(network => parts[name]!(network, flags.quick, tell))
+for (const [name, size] of shapes) {
+  await inNetwork(async network => {
+    const options = flags.quick ? { changes: 20, limitMs: 60_000 } : { changes: 200, limitMs: 20 * 60_000 }
+    tell(name, await measureShape(network, size, options))
+  })
+}
+
+/** `44125x1` */
+function shapeOf(text: string): readonly (readonly [name: string, size: Size])[] {
+  const [, services, endpoints] = /^(\d+)x(\d+)$/.exec(text) ?? []
+  return services === undefined ? [] : [[text, { services: Number(services), endpoints: Number(endpoints) }]]
+}
 
 async function inNetwork(measure: (network: Network) => Promise<void>): Promise<void> {
   const network = await createNetwork({ nodes: 2 })

@@ -13,7 +13,8 @@ const { fromCharCode } = String
 
 /** Throws TypeError where the text is no address. */
 export function addressBytes(ip: string): Bytes {
-  return fromCharCode(...ipBytes(ip))
+  const bytes = ipBytes(ip)
+  return bytes.length === 4 ? fromCharCode(bytes[0]!, bytes[1]!, bytes[2]!, bytes[3]!) : fromCharCode(...bytes)
 }
 
 /** The protocol of a table's packets, as a key of its own. */
