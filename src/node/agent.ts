@@ -52,6 +52,7 @@ import type { PathState, PathWatch } from './pathwatch.ts'
 import { PodRules, readPodRules } from './podrules.ts'
 import { Programming } from './programming.ts'
 import { RedirectPort } from './redirectport.ts'
+import { StayingPorts } from './report/staying.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { envoySockets, prepareSocketDirectory } from './socketdirectory.ts'
 import { SyncHealth } from './synchealth.ts'
@@ -99,6 +100,7 @@ const inheritanceMs = 10_000
 const retryMs = 5000
 const portIntervalMs = 1000
 const gatherMs = 500
+const stayingMs = 10_000
 /** So many changed ports are told to the layers before the event loop turns. */
 const portsATurn = 1000
 
@@ -112,6 +114,7 @@ export class Agent {
   readonly kubeProxyMetrics: KubeProxyMetrics
   readonly health: SyncHealth
   readonly moves: LayerMoves
+  readonly staying: StayingPorts
   readonly #healthChecks: HealthCheckPorts
   readonly path: PathWatch
   readonly #proof: ClientAddressWatch
@@ -180,6 +183,7 @@ export class Agent {
       nodeName: options.nodeName,
       onProblems: (origin, problems) => this.problems.set(origin, problems),
     })
+    this.staying = new StayingPorts({ nodeName, stateOf: id => this.table.get(id), log, afterMs: stayingMs })
     this.kernel = this.#createKernel()
     this.#endings = new Endings({ ...options, kernel: this.kernel, hasAddress, log })
     this.envoy = this.#createEnvoyLayer()
@@ -271,6 +275,7 @@ export class Agent {
     this.envoy.stop()
     this.#redirectPort.stop()
     this.moves.stop()
+    this.staying.stop()
     this.#accessLog.stop()
     await this.#losses?.stop()
     await this.path.stop()
@@ -331,6 +336,7 @@ export class Agent {
       else this.kernel.removePort(id)
     }
     this.envoy.apply(ports, arrived)
+    for (const change of ports) this.staying.changed(change)
     for (const { id, after } of ports) {
       if (after?.layer.wants !== 'envoy') this.moves.unwanted(id)
       if (after?.external?.layer.wants !== 'envoy') this.moves.unwanted(externalId(id))
@@ -370,7 +376,9 @@ export class Agent {
     this.kernel.setServiceRanges(this.table.serviceRanges)
     for (const state of states) this.kernel.setPort(state)
     this.moves.begin(states.flatMap(waysOf))
-    this.envoy.begin(states.map(after => ({ id: after.id, before: undefined, after })))
+    const changes = states.map(after => ({ id: after.id, before: undefined, after }))
+    this.envoy.begin(changes)
+    for (const change of changes) this.staying.changed(change)
     this.envoy.gate.dropUnwanted()
     this.kernel.synced()
     void this.#takeOver()

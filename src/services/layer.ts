@@ -53,7 +53,7 @@ export function chooseLayer(
   if (why !== undefined) return kernel(why)
   if (endpoints.length === 0) return kernel('no usable endpoint: the kernel refuses connections, as kube-proxy does')
   const barred = whyBarred(endpoints)
-  if (barred !== undefined) return kernel(barred)
+  if (barred !== undefined) return { ...kernel(barred), isForEndpoint: true }
   const protocol = envoyProtocol(port)!
   return { wants: 'envoy', protocol, reason: whyEnvoy(port, protocol, settings) }
 }
@@ -148,8 +148,8 @@ export function chooseExternalLayer(
 
 const externalByDefault = kernel('the setting external is not true')
 
-function kernel(reason: string): Layer {
-  return { wants: 'kernel', reason }
+function kernel(reason: string) {
+  return { wants: 'kernel', reason } as const
 }
 
 function whyEnvoy(port: ServicePort, protocol: string, settings: Settings): string {

@@ -18,7 +18,12 @@ export interface Endpoint {
 /** Which layer a Service port is meant for, and why in words for a user. */
 export type Layer =
   | { readonly wants: 'envoy'; readonly protocol: EnvoyProtocol; readonly reason: string }
-  | { readonly wants: 'kernel'; readonly reason: string }
+  | {
+      readonly wants: 'kernel'
+      readonly reason: string
+      /** The port is for Envoy, but for an endpoint that Envoy may not connect to. */
+      readonly isForEndpoint?: true
+    }
 
 export type EnvoyProtocol = 'http' | 'tcp'
 

@@ -147,6 +147,7 @@ describe('network policies', { skip }, () => {
     assert.match((await why('on-host'))![0]!, /172\.30\.0\.11:8080: it is the address of a node/)
     for (const reason of (await why('metadata'))!)
       assert.match(reason, /no known pod of namespace default has that address/)
+    await lab.untilLogged(/Service default\/on-host","reason":"StaysInKernel"/)
     // The node's firewall has closed it to pods.
     const firewall = `table inet lab-policy { chain input { type filter hook input priority filter; ip saddr ${client.ip} tcp dport 8080 drop; }; }`
     await lab.on('nft', [firewall])

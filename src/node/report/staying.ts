@@ -1,0 +1,87 @@
+/**
+ * Tells owners of Services which of their ports are for Envoy and yet stay in the kernel layer because of an endpoint: it has a
+ * place where Envoy may not connect to, or a policy selects its pod. A port that went down for that is told of as a move (moves.ts).
+ */
+
+import type { Log } from '../../observe/log.ts'
+import type { Note } from '../../services/note.ts'
+import { type PortState, portPartOf, serviceKeyOf } from '../../services/port.ts'
+import type { PortChange } from '../../services/table.ts'
+
+export interface StayingPortsOptions {
+  readonly nodeName: string
+  readonly stateOf: (id: string) => PortState | undefined
+  readonly log: Log
+  /** How long it has to last: a new pod's slice may come before the pod itself. Milliseconds. */
+  readonly afterMs: number
+}
+
+/** So many Services at once have one cause, which is not theirs. */
+const mostServices = 20
+
+export class StayingPorts {
+  readonly #options: StayingPortsOptions
+  readonly #waiting = new Set<string>()
+  readonly #told = new Set<string>()
+  #onNote: (note: Note) => void = () => {}
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: StayingPortsOptions) {
+    this.#options = options
+  }
+
+  /** This is told of each port that stays from now on. */
+  tell(onNote: (note: Note) => void): void {
+    this.#onNote = onNote
+  }
+
+  changed({ id, before, after }: PortChange): void {
+    if (whyStaying(after) === undefined) {
+      this.#waiting.delete(id)
+      this.#told.delete(id)
+      return
+    }
+    if (before?.layer.wants === 'envoy') this.#told.add(id)
+    if (this.#told.has(id)) return
+    this.#waiting.add(id)
+    this.#timer ??= setTimeout(() => this.#tellAll(), this.#options.afterMs)
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+
+  #tellAll(): void {
+    this.#timer = undefined
+    const { nodeName, stateOf } = this.#options
+    const byService = Map.groupBy(this.#waiting, serviceKeyOf)
+    for (const id of this.#waiting) this.#told.add(id)
+    this.#waiting.clear()
+    if (byService.size > mostServices) {
+      const examples = [...byService.keys()].slice(0, 5).join(', ')
+      const message = `${byService.size} Services have ports that stay in the kernel layer because of their endpoints: ${examples} and others`
+      this.#send({ object: `Node ${nodeName}`, type: 'Normal', reason, message })
+      return
+    }
+    for (const [service, ids] of byService) {
+      for (const [why, together] of Map.groupBy(ids, id => whyStaying(stateOf(id)))) {
+        if (why === undefined) continue
+        const names = together.map(portPartOf).join(', ')
+        const what = together.length > 1 ? `Ports ${names} stay` : `Port ${names} stays`
+        const message = `${what} in the kernel layer: ${why}`
+        this.#send({ object: `Service ${service}`, type: 'Normal', reason, message, once: 'cluster' })
+      }
+    }
+  }
+
+  #send(note: Note): void {
+    this.#options.log.info({ object: note.object, reason: note.reason }, note.message)
+    this.#onNote(note)
+  }
+}
+
+const reason = 'StaysInKernel'
+
+function whyStaying(state: PortState | undefined): string | undefined {
+  return state?.layer.wants === 'kernel' && state.layer.isForEndpoint ? state.layer.reason : undefined
+}
