@@ -154,6 +154,15 @@ test('a way that drained while the mark of the client came is told with it when 
   assert.notEqual(telling.ways.get(web.id)?.resources.at(-1)?.version, before)
 })
 
+test('when endpoints come to see the client, routes are told anew with the listeners', () => {
+  const telling = new Telling()
+  const changes: Changes = { put: [], remove: [] }
+  const way = aPortState()
+  telling.want(way)
+  telling.ways.setClientMark(0x2000, () => true, changes)
+  assert.deepEqual(changes.put.map(({ typeUrl }) => typeUrl).toSorted(), [typeUrls.listener, typeUrls.route].sort())
+})
+
 test('an address of a run before ends its connections until it is forgotten, and not once a way has it', () => {
   const telling = new Telling()
   const [gone, back] = ['10.96.0.9:80', '10.96.0.10:80']

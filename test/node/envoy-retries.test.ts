@@ -99,6 +99,27 @@ test('an endpoint that closes connections unannounced costs no request: 0 of 300
   }
 })
 
+test('where there is one endpoint, GETs of a client connection share one to it, and those of others do not', async t => {
+  const connections = new Set<unknown>()
+  const { port } = await httpEndpoint(t, ({ socket }, response) => {
+    connections.add(socket)
+    response.end('ok;')
+  })
+  const state = await servicePort('only', 'http', [port])
+  await serve(t, [state])
+  const raw = await client(t, state.port.port)
+  for (let i = 1; i <= 10; i++) {
+    raw.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await eventually(
+      () => raw.received.split('ok;').length === i + 1,
+      () => raw.received,
+    )
+  }
+  assert.equal(connections.size, 1)
+  for (let i = 0; i < 3; i++) await exchange(t, state.port.port, request('GET'))
+  assert.equal(connections.size, 4)
+})
+
 test('40 POSTs in a row that fail by the fault of their client eject no endpoint', async t => {
   const endpoints = await Promise.all(
     [1, 2, 3].map(() =>

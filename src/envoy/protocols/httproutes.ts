@@ -20,7 +20,7 @@ import { PreviousHostsPredicateSchema } from '../api/envoy/extensions/retry/host
 import { any, asField, duration, encode, merge, remembered } from '../encoding.ts'
 import { hashesClients } from '../loadbalancing.ts'
 import { asItCame, protoCarrier, withClient } from './httpforwarded.ts'
-import { onFreshConnection, type RouteParts } from './httpfresh.ts'
+import { onClientsConnection, onFreshConnection, type RouteParts } from './httpfresh.ts'
 import { leave } from './httpleave.ts'
 import { addressCarrier } from './httpscopes.ts'
 import { chunksBesideUpgrade, framingCarrier, restoreUpgradeName, upgradeNameCarrier } from './httpupgrade.ts'
@@ -66,12 +66,8 @@ const ofMethods = (regex: string) =>
 const without = (name: string) =>
   ({ name, headerMatchSpecifier: { case: 'presentMatch', value: true }, invertMatch: true }) as const
 
-/** What may be repeated: undefined is nothing. */
-function repeatable(
-  { retryEnabled, retryIdempotent, retryNonIdempotent }: Settings,
-  others: number,
-): Match | undefined {
-  if (!retryEnabled || others === 0) return undefined
+/** What may be repeated. */
+function repeatable({ retryIdempotent, retryNonIdempotent }: Settings): Match {
   if (retryNonIdempotent) return everything
   if (retryIdempotent) return { ...everything, headers: [ofMethods(idempotentMethods)] }
   return { ...everything, headers: [ofMethods(safeMethods), ...conditions.map(without)] }
@@ -159,19 +155,19 @@ function routesOf(settings: Settings, others: number): readonly SharedRoute[] {
         : [],
     }),
   })
-  const { reuseConnections, retryOn, numRetries } = settings
+  const { reuseConnections, retryEnabled, retryOn, numRetries } = settings
   const unsent = retryPolicy(settings, retryOnUnsent, numRetries === 0 ? 0 : Math.max(numRetries, unsentRetries))
-  const match = repeatable(settings, others)
-  const once = route(everything, unsent, reuseConnections === 'always' ? {} : onFreshConnection)
+  const isRepeated = retryEnabled && others > 0
+  const repeatedPolicy = isRepeated ? retryPolicy(settings, retryOn, others) : unsent
+  const once = { safe: onFreshConnection, always: {}, never: onFreshConnection }
+  const repeated = { safe: isRepeated ? {} : onClientsConnection, always: {}, never: onFreshConnection }
   return [
     route(connect, unsent, {}),
     route({ ...everything, headers: chunksBesideUpgrade.headers }, unsent, {
       requestHeadersToAdd: chunksBesideUpgrade.restore,
     }),
-    ...(match
-      ? [route(match, retryPolicy(settings, retryOn, others), reuseConnections === 'never' ? onFreshConnection : {})]
-      : []),
-    once,
+    route(repeatable(settings), repeatedPolicy, repeated[reuseConnections]),
+    route(everything, unsent, once[reuseConnections]),
   ]
 }
 
