@@ -136,17 +136,19 @@ function planPlace(
   if (cluster.length === 0) return [[elementName(family, 'no-endpoints', key), gotoBytes('refuse')]]
 
   const owner = { family, transport, ip, port }
+  // Where there is no endpoint anywhere, there is no slot.
+  const known = beside && beside.cluster.length > 0 ? beside : undefined
   const choose = (isLocal: boolean, { length: count }: readonly Endpoint[]) =>
     affinity?.[isLocal ? 'local' : 'cluster'] ?? gotoBytes(chooserName({ transport, count, kind, isLocal }))
   const isLocalPolicy = state.external!.policy === 'Local'
   const elements = [
     [elementName(family, 'external', key), isLocalPolicy ? gotoBytes(localPolicy[kind]) : jumpBytes(markMasquerade)],
     [elementName(family, 'services', key), choose(false, cluster)],
-    ...(affinity ? [] : slotElements(owner, cluster, beside?.cluster)),
+    ...(affinity ? [] : slotElements(owner, cluster, known?.cluster)),
   ] as const
   if (!isLocalPolicy) return elements
   const verdict = local.length === 0 ? dropBytes : choose(true, local)
-  const localElements = affinity ? [] : slotElements(owner, local, beside?.local, localSlots)
+  const localElements = affinity ? [] : slotElements(owner, local, known?.local, localSlots)
   return [...elements, [elementName(family, 'local-services', key), verdict], ...localElements]
 }
 

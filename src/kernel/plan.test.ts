@@ -170,6 +170,7 @@ test('Two placements of a port differ by the same elements when what both have a
       assert.deepEqual(inShort.removed.toSorted(), inFull.removed.toSorted())
       assert.deepEqual(inShort.added.map(String).toSorted(), inFull.added.map(String).toSorted())
     }),
+    { numRuns: 1000 },
   )
 })
 

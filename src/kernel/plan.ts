@@ -57,8 +57,8 @@ function outsideEndpoints({ external }: PortState): OutsideSlots {
  * An endpoint needs its `hairpin` element only on its own node, where it can be its own client; one whose node is not
  * known may be here.
  *
- * @param beside another placement of the port: what is alike in both is left out where that is most of it, so that to compare
- *   the two makes no text of thousands of endpoints that stay
+ * @param beside another placement of the port: what is alike in both is left out where that is most of it, so that comparing
+ *   the two makes no elements of thousands of endpoints that stay
  */
 export function planPort(
   placement: Placement,

@@ -6,15 +6,14 @@
  */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import { placesOf } from '../services/places.ts'
 import { type PortState, portPartOf, serviceKeyOf } from '../services/port.ts'
 import { type CommandError, commandProblem } from './command.ts'
-import { type ElementName, type Elements, isShared, ownerOf } from './elements.ts'
+import { type ElementName, type Elements, isShared } from './elements.ts'
+import { keysWritten, lanesOf, weightOf } from './lanes.ts'
 import type { KernelObserver } from './layer.ts'
 import { byOwner, type FoundElements, type OwnedElements } from './mirror.ts'
 import type { Bytes } from './nftables/bytes.ts'
 import { TransactionRefused } from './nftables/client.ts'
-import { isPlacement } from './placement.ts'
 import { portKeys } from './plan.ts'
 import { forgetOverlay, type PortChange, type PortRecord } from './record.ts'
 import { type Refusals, refusalsAtOnce } from './splitting.ts'
@@ -23,6 +22,8 @@ import { maxElementsPerTransaction, type Writer } from './writer.ts'
 
 /** Other work comes in between, after so many ports. */
 const portsATurn = 500
+/** A batch ends with the port by which so much was looked at: of many elements few may be different. */
+const mostLookedAt = 16 * maxElementsPerTransaction
 
 /** What the ports need of the layer that they are of. */
 export interface PortsSurroundings {
@@ -42,6 +43,8 @@ export class Ports {
   readonly #records = new Map<string, PortRecord>()
   /** Ports that may differ from what the kernel has. */
   readonly #dirty = new Set<string>()
+  /** Those of them that came since it was last decided what is written in which order. */
+  readonly #fresh = new Set<string>()
 
   constructor(writer: Writer, observer: KernelObserver, surroundings: PortsSurroundings) {
     this.#writer = writer
@@ -80,6 +83,7 @@ export class Ports {
 
   touch(id: string): void {
     this.#dirty.add(id)
+    this.#fresh.add(id)
     this.#surroundings.schedule()
   }
 
@@ -146,20 +150,23 @@ export class Ports {
   }
 
   /**
-   * Ports of few elements go before those of many, also those that change meanwhile. False where a port was refused.
+   * Services with little to write go before those with much, also those that change meanwhile. False where a port was refused.
    * Rejects where somebody else has changed what the kernel has.
    */
   async writeDirty(): Promise<boolean> {
-    const { small, large, refused } = this.#lanes()
+    const { small, large, refused } = lanesOf(this.#take(this.#dirty))
     const refusals = refusalsAtOnce()
     let areWritten = true
+    let given: ReadonlySet<Bytes> | undefined
     const write = async (changes: readonly PortChange[]) => {
       areWritten = (await this.#writeTrusted(changes, refusals)) && areWritten
     }
     for (const changes of this.#batches(small)) await write(changes)
     for (const changes of this.#batches(this.#stillDirty(large))) {
       await write(changes)
-      for (const overtaking of this.#batches(this.#lanes().small)) await write(overtaking)
+      if (this.#fresh.size === 0) continue
+      given ??= keysWritten(large)
+      for (const overtaking of this.#batches(lanesOf(this.#take(this.#fresh), given).small)) await write(overtaking)
     }
     for (const record of refused) {
       areWritten = (await this.#writeWhatCan([this.#changeOf(record)], { left: 1 })) && areWritten
@@ -167,21 +174,11 @@ export class Ports {
     return areWritten
   }
 
-  /** Removed ones first in each: an address is given up before it is taken. */
-  #lanes(): Record<'small' | 'large' | 'refused', readonly PortRecord[]> {
-    const [small, large, refused]: PortRecord[][] = [[], [], []]
-    const records = [...this.#dirty].map(id => this.#records.get(id)!)
-    const removedFirst = records.sort((a, b) => Number(a.state !== undefined) - Number(b.state !== undefined))
-    for (const record of removedFirst) {
-      if (record.refusal) refused!.push(record)
-      else (weightOf(record) < smallWeight ? small! : large!).push(record)
-    }
-    if (large!.length === 0 || small!.length === 0) return { small: small!, large: large!, refused: refused! }
-    // Whoever takes an address from a large one waits for it.
-    const given = new Set(large!.flatMap(keysWritten))
-    const waits = ({ state }: PortRecord) => state !== undefined && portKeys(state).some(key => given.has(key))
-    const [waiting, free] = [small!.filter(waits), small!.filter(record => !waits(record))]
-    return { small: free, large: [...large!, ...waiting], refused: refused! }
+  /** Those that are to be written; from now on others are fresh. */
+  #take(ids: ReadonlySet<string>): readonly PortRecord[] {
+    const records = [...ids].filter(id => this.#dirty.has(id)).map(id => this.#records.get(id)!)
+    this.#fresh.clear()
+    return records
   }
 
   *#stillDirty(records: readonly PortRecord[]): Generator<PortRecord> {
@@ -196,15 +193,17 @@ export class Ports {
 
   *#batches(records: Iterable<PortRecord>): Generator<PortChange[]> {
     let batch: PortChange[] = []
-    let size = 0
+    let [size, lookedAt] = [0, 0]
     for (const record of records) {
+      lookedAt += weightOf(record)
       const change = this.#changeOf(record)
       batch.push(change)
       size += change.current.size + change.wanted.size
-      if (size < maxElementsPerTransaction) continue
+      if (size < maxElementsPerTransaction && lookedAt < mostLookedAt) continue
       yield batch
       batch = []
       size = 0
+      lookedAt = 0
     }
     if (batch.length > 0) yield batch
   }
@@ -294,26 +293,6 @@ export class Ports {
     this.#dirty.delete(record.id)
     this.#observer.problems?.(`kernel ${record.id}`, [problem])
   }
-}
-
-/** Below it a port is small. */
-const smallWeight = 512
-
-/** About how many elements it has, or is to have. */
-function weightOf({ state, written }: PortRecord): number {
-  const has = written === undefined ? 0 : isPlacement(written) ? elementsOfState(written.state) : written.size
-  return Math.max(has, state ? elementsOfState(state) : 0)
-}
-
-function elementsOfState(state: PortState): number {
-  const { endpoints, external } = state
-  return endpoints.length + placesOf(state).length * (external?.clusterEndpoints.length ?? 0)
-}
-
-function keysWritten({ written }: PortRecord): readonly Bytes[] {
-  if (written === undefined) return []
-  if (isPlacement(written)) return portKeys(written.state)
-  return [...written.keys()].flatMap(name => ownerOf(name) ?? [])
 }
 
 function hasAll(found: FoundElements, elements: Elements): boolean {

@@ -109,6 +109,7 @@ function namesIn({ table, set, elements }: Extract<Operation, { do: 'add' | 'del
 class Agent {
   readonly nft: ModelNft
   readonly flushes: Flush[] = []
+  onFlush: (() => void) | undefined
   readonly rounds: Round[] = []
   readonly problems = new Map<string, readonly Problem[]>()
   readonly tables: KernelTables
@@ -118,7 +119,10 @@ class Agent {
     this.tables = new KernelTables(
       testOptions,
       {
-        flushed: flush => void this.flushes.push(flush),
+        flushed: flush => {
+          this.flushes.push(flush)
+          this.onFlush?.()
+        },
         round: round => void this.rounds.push(round),
         problems: (origin, problems) =>
           void (problems.length === 0 ? this.problems.delete(origin) : this.problems.set(origin, problems)),
@@ -405,6 +409,28 @@ test('One endpoint of 5,000 that leaves costs a handful of elements', async () =
   await agent.tables.settled()
   const { added, removed } = agent.flushes.at(-1)!
   assert.deepEqual({ added, removed }, { added: 2, removed: 3 })
+  await agent.tables.close()
+})
+
+test('A change of another Service waits for one batch of the 3,000 changed ports of one, not for all', async () => {
+  const agent = new Agent()
+  const ports = (endpoint: string) =>
+    Array.from({ length: 3000 }, (_, n) =>
+      portState(`a/many/p${n}`, '10.0.0.99', [endpoint], { port: { name: `p${n}`, protocol: 'TCP', port: n + 1 } }),
+    )
+  await agent.run([...ports('10.1.0.1:80@node2'), web])
+  agent.flushes.length = 0
+  agent.onFlush = () => {
+    agent.onFlush = undefined
+    agent.tables.setPort({ ...web, endpoints: [] })
+  }
+  for (const state of ports('10.1.0.2:80@node2')) agent.tables.setPort(state)
+  await agent.tables.settled()
+  assert.ok(agent.flushes.length > 3)
+  assert.equal(
+    agent.flushes.findIndex(({ ports }) => ports.includes(web.id)),
+    1,
+  )
   await agent.tables.close()
 })
 

@@ -97,7 +97,8 @@ export function portId(namespace: string, name: string, port: ServicePort, secon
 
 /** `namespace/name` of a port state's Service: neither may contain a slash. */
 export function serviceKeyOf(id: string): string {
-  return id.split('/', 2).join('/')
+  const end = id.indexOf('/', id.indexOf('/') + 1)
+  return end < 0 ? id : id.slice(0, end)
 }
 
 /** The namespace of a port state's Service. */
