@@ -39,6 +39,7 @@ const commands = [
   'verify',
   'overlay',
   'cleanup',
+  'uninstall',
   'webhook',
   'adopt',
   'demo',
