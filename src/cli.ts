@@ -178,7 +178,14 @@ configured(program.command('cleanup').description("remove everything that Lightp
   'routeTable',
   'socket',
   'envoySockets',
-]).action(run(async config => (await import('./commands/cleanup.ts')).cleanUp(config)))
+  'redirectPort',
+])
+  .option('--after-envoy', 'take new connections off Envoy first, and wait until it has ended, 11 minutes at most')
+  .action(
+    run(async (config, _args, { afterEnvoy }) =>
+      (await import('./commands/cleanup.ts')).cleanUp(config, afterEnvoy === true),
+    ),
+  )
 
 configured(
   program

@@ -1,16 +1,25 @@
 import { existsSync, rmdirSync, unlinkSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { socketPaths } from '../envoy/sockets.ts'
 import { cleanupKernel } from '../kernel/cleanup.ts'
+import { switchAllOff } from '../kernel/otherbackend.ts'
+import { isListening } from '../node/listening.ts'
 import { askAgent } from './agent.ts'
 import type { Config } from './options.ts'
 import { requireNetAdmin } from './privilege.ts'
 
-export async function cleanUp(config: Config): Promise<void> {
+/** As long as an Envoy that ends waits for its connections (terminationGracePeriodSeconds), and a minute more. */
+const envoyMs = 660e3
+const pollMs = 1000
+
+/** @param afterEnvoy what is open in an Envoy that ends is not cut: new connections take the kernel layer, and it is waited for */
+export async function cleanUp(config: Config, afterEnvoy: boolean): Promise<void> {
   requireNetAdmin('cleanup')
   const agent = await askAgent(config.socket, '/')
   if (agent.kind !== 'dead') {
     throw new Error(`an agent answers on ${config.socket} and would make it all again; stop it first`)
   }
+  if (afterEnvoy) await letEnvoyEnd(config)
   const removed = [...(await cleanupKernel({ routeTable: config.routeTable }))]
   for (const socket of [config.socket, ...socketPaths(config.envoySockets)]) {
     if (!existsSync(socket)) continue
@@ -20,6 +29,13 @@ export async function cleanUp(config: Config): Promise<void> {
   removeIfEmpty(config.envoySockets)
   const lines = removed.length > 0 ? removed.map(what => `removed ${what}`) : ['there was nothing to remove']
   process.stdout.write(`${lines.join('\n')}\n`)
+}
+
+async function letEnvoyEnd({ redirectPort }: Config): Promise<void> {
+  await switchAllOff()
+  for (const deadline = Date.now() + envoyMs; Date.now() < deadline; await sleep(pollMs)) {
+    if (!(await isListening(redirectPort))) return
+  }
 }
 
 /** What else is there is not ours. */

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { CommandError } from './command.ts'
 import type { Family } from './elements.ts'
-import { fixedPrefix, tables as iptablesTables } from './iptables/chains.ts'
+import { fixedPrefix, tables as iptablesTables, overlaySwitch as switchSet } from './iptables/chains.ts'
 import { cleanupIptables } from './iptables/install.ts'
 import { readOverlaySwitch as readSwitchOfSets, setOverlaySwitch as setSwitchOfSets } from './iptables/overlay.ts'
 import { IptablesPrograms } from './iptables/programs.ts'
@@ -53,6 +53,15 @@ export async function takeOver(own: Redirect, served: readonly Family[]): Promis
     if ((await readSwitchOfSets(programs, served)) === false) await setOverlaySwitch(nft, served, false)
     return await cleanupIptables(programs)
   })
+}
+
+/** The overlay of this node, whichever backend wrote it. */
+export async function switchAllOff(): Promise<void> {
+  await withNftables(undefined, async nft => setOverlaySwitch(nft, await ownTables(nft), false))
+  const programs = new IptablesPrograms()
+  const sets = await programs.sets()
+  const served = families.filter(family => sets.includes(switchSet(family)))
+  if (served.length > 0) await setSwitchOfSets(programs, served, false)
 }
 
 async function ownTables(nft: Nftables): Promise<readonly Family[]> {

@@ -69,7 +69,7 @@ export function cleanupObjects(image: string): { readonly namespace: Raw; readon
               {
                 name: 'cleanup',
                 ...container,
-                args: ['cleanup'],
+                args: ['cleanup', '--after-envoy'],
                 securityContext: {
                   runAsUser: 0,
                   ...restricted,

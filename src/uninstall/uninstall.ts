@@ -55,7 +55,8 @@ export async function uninstall(ask: Ask, found: Installation, options: Uninstal
     ['node', agentsMs, 'the agents end'],
   ] as const) {
     if (await remove(ask, daemonSetPath(ourNamespace, component))) done.push(`removed DaemonSet lightpath-${component}`)
-    await podsGone(ask, component, ms, () => options.say(what))
+    // Without agents nobody takes new connections off Envoys but what cleans the nodes.
+    if (component === 'node' || found.agents) await podsGone(ask, component, ms, () => options.say(what))
   }
   const nodes = await cleanNodes(ask, found, options)
   done.push(`cleaned ${nodes.cleanNodes.length} of ${found.nodes.length} nodes`)

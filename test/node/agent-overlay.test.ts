@@ -111,6 +111,19 @@ describe('the overlay by hand', { skip }, () => {
     assert.match(await lab.ask(client, `http://${far.ip}:8080/`), /^far by kernel$/)
   })
 
+  test('cleanup --after-envoy takes new connections off an Envoy without an agent, and cleans when that has ended', async () => {
+    await lab.start()
+    await lab.untilServedBy('envoy', client, url)
+    await lab.agent.down('SIGKILL')
+    const cleaned = lab.lightpath('cleanup', '--after-envoy')
+    await lab.untilServedBy('kernel', client, url)
+    assert.match(await lab.nft('list', 'tables'), /lightpath/)
+    await lab.envoy.down()
+    assert.equal((await cleaned).code, 0)
+    assert.equal(await lab.nft('list', 'tables'), '')
+    await lab.start()
+  })
+
   test('cleanup removes every table, rule and route, also with the agent dead, and says what', async () => {
     await lab.agent.down()
     await lab.envoy.down()
