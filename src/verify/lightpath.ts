@@ -4,6 +4,7 @@
  */
 
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
+import { nameOfText } from '../kernel/ownobjects.ts'
 import { canonicalIp, hostPort, type IpFamily, type Protocol } from '../services/address.ts'
 import { parseNftDuration } from './duration.ts'
 import { protocols } from './protocols.ts'
@@ -36,7 +37,7 @@ class Reader {
     this.#family = family
     this.#hairpin = new Set([...this.#elements('hairpin').keys()].map(key => canonicalIp(key.split(' . ')[0]!)!))
     for (const key of this.#elements('source-checks').keys()) {
-      this.#sources.set(key, [...this.#elements(`ranges-${key.replaceAll(' . ', '-').replaceAll(':', '_')}`).keys()])
+      this.#sources.set(key, [...this.#elements(nameOfText('ranges', key)).keys()])
     }
     this.#shortCircuited = (['node', 'pods'] as const).filter(client => this.#isShortCircuited(client))
   }

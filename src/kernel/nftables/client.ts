@@ -33,7 +33,7 @@ import {
   type Ruleset,
   tableExists,
 } from './wire/dump.ts'
-import { BatchRefused } from './wire/messages.ts'
+import { BatchRefused } from './wire/sent.ts'
 
 /** What the kernel refused of a transaction, of which it did nothing. */
 export class TransactionRefused extends CommandError {

@@ -12,7 +12,8 @@ import { element, portState, testOptions } from '../../testing.ts'
 import { fixedSet } from '../sets.ts'
 import { applyBatch } from './batch.ts'
 import { readExpressions } from './expression.ts'
-import { BatchRefused, messageType, ruleAttributes } from './messages.ts'
+import { messageType, ruleAttributes } from './messages.ts'
+import { BatchRefused } from './sent.ts'
 
 const { errno } = constants
 

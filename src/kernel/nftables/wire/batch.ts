@@ -6,7 +6,8 @@ import { messageTypes as answerTypes, NetlinkError, readError } from '../../netl
 import type { NetlinkSocket } from '../../netlink/socket.ts'
 import { MessageWriter } from '../../netlink/writer.ts'
 import type { Operation } from '../operations.ts'
-import { type Batch, type BatchOptions, BatchRefused, namesOf, type Sent, textOf, writeBatch } from './messages.ts'
+import { type BatchOptions, writeBatch } from './messages.ts'
+import { type Batch, BatchRefused, namesOf, type Sent, textOf } from './sent.ts'
 
 /** What of a socket a batch needs; tests have a kernel of their own behind it. */
 type BatchSocket = Pick<NetlinkSocket, 'nextSequence' | 'send' | 'await' | 'receive'>

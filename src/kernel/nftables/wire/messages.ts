@@ -1,19 +1,18 @@
 /** Operations as the messages of one batch, which the kernel does as a whole or not at all. */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import { type ElementName, elementName, setCode } from '../../elements.ts'
+import type { ElementName } from '../../elements.ts'
 import { flags } from '../../netlink/answer.ts'
 import type { MessageWriter } from '../../netlink/writer.ts'
-import { parseObjectName } from '../../ownobjects.ts'
 import { addressPortBytes, wordBytes } from '../bytes.ts'
-import { keyText, typesOf } from '../elementtext.ts'
-import type { Chain, Hook, Operation, SetElement, Table } from '../operations.ts'
+import type { Chain, Hook, Operation, Table } from '../operations.ts'
 import { compileRule, type InlineMap, inlineMapName } from '../rules/compile.ts'
 import { counterType, hooksFamily } from '../rules/expression.ts'
 import type { Rule } from '../rules/statement.ts'
 import type { SetDefinition } from '../sets.ts'
 import { writeElement } from './elements.ts'
 import { writeExpressions } from './expression.ts'
+import { type Batch, BatchRefused, nameOf, type Sent, type SentElements } from './sent.ts'
 import { setAttributes, writeInlineMap, writeSet } from './sets.ts'
 
 const subsystem = 10
@@ -66,48 +65,6 @@ export function messageType(name: MessageName): number {
 /** A `struct nfgenmsg`. */
 export function familyHeader(family: number, resource = 0): Uint8Array {
   return Uint8Array.of(family, 0, resource >> 8, resource & 255)
-}
-
-/** What the kernel refused of a batch, of which it did nothing. */
-export class BatchRefused extends Error {
-  /** errno's name of the first. */
-  readonly code: string
-  /** Elements that it is about; empty where it is about something else. */
-  readonly names: readonly ElementName[]
-  /** Each of the names is refused; else some are, and the kernel does not say which (before Linux 5.19). */
-  readonly isExact: boolean
-
-  constructor(message: string, code: string, names: readonly ElementName[], isExact = true) {
-    super(message)
-    this.name = 'BatchRefused'
-    this.code = code
-    this.names = names
-    this.isExact = isExact
-  }
-}
-
-/** A message that was written, to tell what an answer is about. */
-export interface Sent {
-  readonly sequence: number
-  /** In words. */
-  readonly what: string
-  /** The element that its chain or set is; undefined for those of the fixed part. */
-  readonly name: ElementName | undefined
-  /** The elements in it; undefined where it is about something else. */
-  readonly elements: SentElements | undefined
-}
-
-export interface SentElements {
-  readonly table: Table
-  readonly set: SetDefinition
-  readonly items: readonly SetElement[]
-  /** Where in the message each begins, and where the last one ends. */
-  readonly places: readonly number[]
-}
-
-export interface Batch {
-  readonly beginning: number
-  readonly messages: readonly Sent[]
 }
 
 export interface BatchOptions {
@@ -313,7 +270,7 @@ class BatchWriter {
   }
 }
 
-/** What cannot be written at all, such as a text that is no address, is refused as the kernel would. */
+/** What cannot be written at all, such as what is too long for an attribute, is refused as the kernel would. */
 function refusing(what: string, name: ElementName | undefined, write: () => void): void {
   try {
     write()
@@ -327,19 +284,3 @@ function refusing(what: string, name: ElementName | undefined, write: () => void
 const endpointsPerMessage = 256
 
 const inlineMap: SetDefinition = { name: inlineMapName, key: ['number'], data: ['address', 'inet_service'] }
-
-function nameOf({ family }: Table, object: string): ElementName | undefined {
-  const own = parseObjectName(family, object)
-  return own && elementName(family, own.set, own.key)
-}
-
-/** What elements of a set are named by; undefined where the set is none of ours. */
-export function namesOf({ table: { family }, set, items }: SentElements): readonly (ElementName | undefined)[] {
-  const ranges = parseObjectName(family, set.name)
-  const prefix = ranges ? elementName(family, 'source-ranges', ranges.key) : setCode(family, set.name)
-  return items.map(({ key }) => prefix && prefix + key)
-}
-
-export function textOf({ table: { family }, set, items }: SentElements, index: number): string {
-  return `${family} ${set.name} ${keyText(typesOf(family, set), items[index]!.key)}`
-}
