@@ -25,8 +25,11 @@ const fieldSeparator = '\u001f'
 
 type Format = Readonly<Record<string, string>>
 
-/** The cluster has the id of the Service port, so that all of them share one format. */
-const owner = '%UPSTREAM_CLUSTER_RAW%'
+/**
+ * Whose line it is. The cluster has the id of the Service port, so that all of them share one format. Without one, as where
+ * the client does not speak the port's protocol, the address that it connected to tells.
+ */
+const owner: Format = { service: '%UPSTREAM_CLUSTER_RAW%', frontend: '%DOWNSTREAM_LOCAL_ADDRESS%' }
 
 const common: Format = {
   time: '%START_TIME%',
@@ -56,10 +59,28 @@ const httpFormat: Format = {
 }
 
 /**
- * Response flags that mean that Envoy or an endpoint failed. A client that went away (DC) is not among them.
+ * Response flags that mean that Envoy or an endpoint failed, or a client that speaks another protocol (DPE). A client that went
+ * away (DC) is not among them.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/observability/access_log/usage#response-flags
  */
-const failureFlags = ['LH', 'UH', 'UT', 'LR', 'UR', 'UF', 'UC', 'UO', 'NR', 'URX', 'NC', 'UMSDR', 'UPE', 'OM', 'DF']
+const failureFlags = [
+  'DPE',
+  'LH',
+  'UH',
+  'UT',
+  'LR',
+  'UR',
+  'UF',
+  'UC',
+  'UO',
+  'NR',
+  'URX',
+  'NC',
+  'UMSDR',
+  'UPE',
+  'OM',
+  'DF',
+]
 
 const failed: Filter = {
   filterSpecifier: { case: 'responseFlagFilter', value: { flags: failureFlags } },
@@ -101,12 +122,14 @@ function accessLog(which: Settings['accessLog'], format: Format, errors: Filter)
  * every listener.
  */
 function logger(format: Format) {
-  const attribute = (key: string, text: string) =>
-    ({ key, value: { value: { case: 'stringValue', value: text } } }) as const
-  const values = [
-    attribute('service', owner),
-    attribute(Object.keys(format).join(fieldSeparator), Object.values(format).join(fieldSeparator)),
-  ]
+  const attribute = (fields: Format) => {
+    const text = Object.values(fields).join(fieldSeparator)
+    return {
+      key: Object.keys(fields).join(fieldSeparator),
+      value: { value: { case: 'stringValue', value: text } },
+    } as const
+  }
+  const values = [attribute(owner), attribute(format)]
   return any(OpenTelemetryAccessLogConfigSchema, {
     logName: 'access',
     disableBuiltinLabels: true,

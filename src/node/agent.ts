@@ -158,6 +158,7 @@ export class Agent {
     this.metrics = this.#createMetrics()
     this.#accessLog = new AccessLog({
       rate: options.accessLogRate,
+      servicePortAt: address => this.envoy.wayAt(address),
       write: options.writeAccessLog,
       onLeftOut: servicePort => this.metrics.leftOutOfAccessLog.inc({ service_port: servicePort }),
       onProblems: (origin, problems) => this.problems.set(origin, problems),

@@ -281,6 +281,11 @@ export class EnvoyLayer implements XdsObserver {
     return this.#drains.size
   }
 
+  /** The id of the way whose address this is, as `hostPort` writes it. */
+  wayAt(address: string): string | undefined {
+    return this.#told.ownerOf({ typeUrl: typeUrls.route, name: address })
+  }
+
   view(id: string): EnvoyView | undefined {
     const told = this.#told.get(id)
     if (!told) return undefined

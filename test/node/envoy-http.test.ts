@@ -11,8 +11,19 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { run } from '../../src/demo/processes.ts'
 import { configurationOf } from '../../src/envoy/resources.ts'
+import { hostPort } from '../../src/services/address.ts'
 import type { Settings } from '../../src/services/settings.ts'
-import { client, eventually, exchange, freePort, httpEndpoint, rawEndpoint, serve, servicePort } from './envoy.ts'
+import {
+  type AccessLogLine,
+  client,
+  eventually,
+  exchange,
+  freePort,
+  httpEndpoint,
+  rawEndpoint,
+  serve,
+  servicePort,
+} from './envoy.ts'
 
 const get = 'GET / HTTP/1.1\r\nHost: whoami\r\nConnection: close\r\n\r\n'
 
@@ -86,6 +97,29 @@ test('of Service ports that share a listener each request goes to the one that i
     () => JSON.stringify(accessLog()),
   )
   assert.deepEqual([accessLog()[0]!.service, accessLog()[0]!.code], [null, 503])
+})
+
+test('whoever speaks something else to a port is in the access log with the Service and the address that it came to', async t => {
+  const port = await freePort()
+  const states = await Promise.all(
+    ['127.0.0.1', '127.0.0.2'].map(async (vip, i) => {
+      const endpoint = await httpEndpoint(t, (_, response) => response.end('ok'))
+      const state = await servicePort(`misnamed-${i}`, 'http', [endpoint.port])
+      return { ...state, vip, port: { ...state.port, port } }
+    }),
+  )
+  const { accessLog } = await serve(t, states)
+  // The first bytes of TLS.
+  assert.match(
+    await exchange(t, port, '\u0016\u0003\u0001\u0002\u0000\u0001\u0000\r\n\r\n', '127.0.0.2'),
+    /^HTTP\/1\.1 400 /,
+  )
+  await eventually(
+    () => accessLog().length === 1,
+    () => JSON.stringify(accessLog()),
+  )
+  const [{ service, frontend, flags, code }] = accessLog() as [AccessLogLine]
+  assert.deepEqual([service, frontend, flags, code], [states[1]!.id, `127.0.0.2:${port}`, 'DPE', 400])
 })
 
 test('a Service port that leaves Envoy answers once more on each connection, and closes it', async t => {
@@ -579,7 +613,7 @@ test('the access log tells of failures alone, and of all requests where that is 
   )
   assert.deepEqual(linesOf(none!.id), [])
   assert.equal(linesOf(refused.id)[0]?.flags, 'UF,URX')
-  const { time, durationMs, requestId, client: from, ...line } = linesOf(errors!.id)[0]!
+  const { time, durationMs, requestId, client: from, frontend, ...line } = linesOf(errors!.id)[0]!
   assert.deepEqual(line, {
     service: errors!.id,
     protocol: 'HTTP/1.1',
@@ -599,4 +633,5 @@ test('the access log tells of failures alone, and of all requests where that is 
   assert.equal(typeof durationMs, 'number')
   assert.equal(String(requestId).length, 36)
   assert.match(String(from), /^127\.0\.0\.1:/)
+  assert.equal(frontend, hostPort(errors!.vip, errors!.port.port))
 })

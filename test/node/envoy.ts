@@ -14,6 +14,7 @@ import { configurationOf, type TellOptions } from '../../src/envoy/resources.ts'
 import { adminSocket, canarySocket, type UnixAddress, xdsSocket } from '../../src/envoy/sockets.ts'
 import { staticBootstrap } from '../../src/envoy/static.ts'
 import { AccessLog } from '../../src/observe/accesslog/accesslog.ts'
+import { hostPort } from '../../src/services/address.ts'
 import type { EnvoyProtocol, PortState } from '../../src/services/port.ts'
 import type { Problem } from '../../src/services/problem.ts'
 import { defaultSettings, type Settings } from '../../src/services/settings.ts'
@@ -88,12 +89,14 @@ interface ServeOptions extends TellOptions {
 }
 
 /** Takes the access log of an Envoy, as the agent does, until the test ends. */
-async function startAccessLog(t: TestContext, directory: string, rate = 10_000) {
+async function startAccessLog(t: TestContext, directory: string, states: readonly PortState[], rate = 10_000) {
+  const frontends = new Map(states.map(({ id, vip, port }) => [hostPort(vip, port.port), id]))
   const lines: string[] = []
   const leftOut = new Map<string, number>()
   const problems = new Map<string, readonly Problem[]>()
   const log = new AccessLog({
     rate,
+    servicePortAt: address => frontends.get(address),
     write: line => lines.push(line),
     onLeftOut: port => leftOut.set(port, (leftOut.get(port) ?? 0) + 1),
     onProblems: (origin, found) => problems.set(origin, found),
@@ -139,7 +142,7 @@ export async function serve(
   )
   const envoy = await startEnvoy(await envoyPath(), bootstrap, directory)
   t.after(() => envoy.stop())
-  const { lines, ...cut } = await startAccessLog(t, directory, accessLogRate)
+  const { lines, ...cut } = await startAccessLog(t, directory, states, accessLogRate)
   const accessLog = () => lines.map(line => JSON.parse(line) as AccessLogLine)
   const [admin, canary] = [adminSocket({ directory }, 1), canarySocket({ directory }, 1)]
   return { pid: envoy.pid, admin, canary, accessLog, output: () => readFileSync(envoy.logFile, 'utf8'), ...cut }

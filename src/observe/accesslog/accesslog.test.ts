@@ -19,7 +19,7 @@ function requestOf(lines: readonly (readonly [owner: string, fields: Readonly<Re
   const records = lines.map(([owner, fields]) => {
     const time = new BinaryWriter().tag(1, WireType.Bit64).fixed64(1n).finish()
     const rest = attribute(Object.keys(fields).join(separator), Object.values(fields).join(separator))
-    return field(2, Buffer.concat([time, attribute('service', owner), rest]))
+    return field(2, Buffer.concat([time, attribute(`service${separator}frontend`, owner), rest]))
   })
   return field(1, field(2, Buffer.concat(records)))
 }
@@ -30,6 +30,7 @@ function accessLog(rate: number, calmMs?: number) {
   const problems = new Map<string, readonly Problem[]>()
   const log = new AccessLog({
     rate,
+    servicePortAt: address => (address === '10.0.0.1:80' ? 'shop/web/http' : undefined),
     write: line => lines.push(line),
     onLeftOut: port => leftOut.push(port),
     onProblems: (origin, found) => problems.set(origin, found),
@@ -42,11 +43,25 @@ function accessLog(rate: number, calmMs?: number) {
 
 test('a line is JSON with numbers as such, without what there is not, and with nothing that harms a terminal', () => {
   const { take, lines } = accessLog(1)
-  take('shop/web/http', 1, { code: '503', durationMs: '12', host: '-', path: '/"a\u001b[2J\u202e' })
+  take(`shop/web/http${separator}10.0.0.1:80`, 1, {
+    code: '503',
+    durationMs: '12',
+    host: '-',
+    path: '/"a\u001b[2J\u202e',
+  })
   assert.equal(
     lines.join(''),
-    '{"service":"shop/web/http","code":503,"durationMs":12,"host":null,"path":"/\\"a\\u001b[2J\\u202e"}\n',
+    '{"service":"shop/web/http","frontend":"10.0.0.1:80","code":503,"durationMs":12,"host":null,"path":"/\\"a\\u001b[2J\\u202e"}\n',
   )
+})
+
+test('a line without a Service is that of the Service port whose address it came to, or of the address', () => {
+  const { take, lines, leftOut } = accessLog(1)
+  take(`-${separator}10.0.0.1:80`, 11, { code: '400' })
+  take(`-${separator}10.0.0.2:80`, 1, { code: '503' })
+  assert.equal(lines[0], '{"service":"shop/web/http","frontend":"10.0.0.1:80","code":400}\n')
+  assert.equal(lines.at(-1), '{"service":null,"frontend":"10.0.0.2:80","code":503}\n')
+  assert.deepEqual(leftOut, ['shop/web/http'])
 })
 
 test('of a Service port there are ten seconds’ lines at once, and another has all of its own', () => {

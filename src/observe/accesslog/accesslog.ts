@@ -12,6 +12,8 @@ import { type LogRecord, readRecords } from './records.ts'
 export interface AccessLogOptions {
   /** Lines a second of a Service port; ten times as many at once. */
   readonly rate: number
+  /** The id of the Service port with this address, written as `hostPort` does; undefined where there is none. */
+  readonly servicePortAt: (frontend: string) => string | undefined
   /** Takes the lines, each with its newline. */
   readonly write: (line: string) => void
   /** A line of the Service port was left out. */
@@ -56,7 +58,7 @@ export class AccessLog {
   }
 
   #takeRecord(record: LogRecord): void {
-    const { owner } = record
+    const owner = this.#ownerOf(record)
     const isWithin = this.#ofPort.take(owner) !== undefined && this.#ofNamespace.take(namespaceOf(owner)) !== undefined
     const leftOut = this.#leftOut.get(owner) ?? 0
     if (!isWithin) {
@@ -66,7 +68,12 @@ export class AccessLog {
       return
     }
     this.#leftOut.delete(owner)
-    this.#options.write(lineOf(record, leftOut))
+    this.#options.write(lineOf(record, owner, leftOut))
+  }
+
+  /** An address, where no Service port has it any more. */
+  #ownerOf({ owner: [service = none, frontend = none] }: LogRecord): string {
+    return service === none ? (this.#options.servicePortAt(frontend) ?? frontend) : service
   }
 
   #tell(owner: string): void {
@@ -84,11 +91,14 @@ export class AccessLog {
   }
 }
 
-function lineOf(record: LogRecord, leftOut: number): string {
-  const fields = record.fields().map(([name, text]) => [name, typed(name, text)])
-  return printableJson(
-    `${JSON.stringify(Object.fromEntries(leftOut > 0 ? [...fields, ['leftOut', leftOut]] : fields))}\n`,
-  )
+function lineOf(record: LogRecord, owner: string, leftOut: number): string {
+  const fields = Object.fromEntries(record.fields().map(([name, text]) => [name, typed(name, text)]))
+  const line = { ...fields, ...(isServicePort(owner) && { service: owner }), ...(leftOut > 0 && { leftOut }) }
+  return printableJson(`${JSON.stringify(line)}\n`)
+}
+
+function isServicePort(owner: string): boolean {
+  return owner.includes('/')
 }
 
 function typed(name: string, text: string): string | number | null {
@@ -98,7 +108,7 @@ function typed(name: string, text: string): string | number | null {
 }
 
 function leftOutProblem(owner: string, rate: number): Problem {
-  const isService = owner.includes('/')
+  const isService = isServicePort(owner)
   const object = isService ? `Service ${serviceKeyOf(owner)}` : 'access log'
   const whose = isService ? `port ${portPartOf(owner)}` : 'what has no Service'
   return problem(

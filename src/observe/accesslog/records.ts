@@ -7,8 +7,8 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
 
 export interface LogRecord {
-  /** The first attribute's value: the id of a Service port. */
-  readonly owner: string
+  /** The first attribute's values: the id of a Service port, and the address that the client connected to. */
+  readonly owner: readonly string[]
   /** Names and values of all attributes, in order. One may be several, names and values each with a separator between them. */
   fields(): readonly (readonly [name: string, value: string])[]
 }
@@ -37,7 +37,7 @@ export function* readRecords(request: Uint8Array): Iterable<LogRecord> {
 function read(record: Uint8Array): LogRecord {
   const [first] = submessages(record, attributes)
   return {
-    owner: first ? readAttribute(first)[1] : '',
+    owner: first ? readAttribute(first)[1].split(separator) : [],
     fields: () => [...submessages(record, attributes)].map(readAttribute).flatMap(apart),
   }
 }
