@@ -6,7 +6,7 @@ import { aPort, aPortState } from '../services/testing.ts'
 import { ChangePace } from './changepace.ts'
 
 const never = { burst: 2, refillMs: 1e9 }
-const soon = { burst: 2, refillMs: 20 }
+const soon = { burst: 2, refillMs: 500 }
 const endless = { burst: 1e6, refillMs: 1 }
 
 const withIdle = (idleTimeout: number | undefined, requestTimeout = 0): Way =>
@@ -28,7 +28,7 @@ describe('the pace of changes', () => {
     let told = withIdle(1000)
     for (const ms of [2000, 3000, 4000]) told = pace.pace(withIdle(ms), told, {}).way!
     assert.equal(told.settings.idleTimeout, 3000)
-    await new Promise(resolve => setTimeout(resolve, 50))
+    await new Promise(resolve => setTimeout(resolve, soon.refillMs * 1.2))
     assert.deepEqual(pace.pace(withIdle(4000), told, {}), { way: withIdle(4000), isLater: false })
   })
 
@@ -75,7 +75,7 @@ describe('the pace of changes', () => {
     for (let i = 0; i < 2; i++) assert.equal(tell(crowd(200), large).isLater, false)
     const { way, isLater } = tell(crowd(201), large)
     assert.deepEqual([way?.endpoints, isLater], [large, true])
-    await new Promise(resolve => setTimeout(resolve, 50))
+    await new Promise(resolve => setTimeout(resolve, soon.refillMs * 1.2))
     assert.equal(tell(crowd(201), large).way?.endpoints.length, 201)
     const ways = [1, 2, 3].map(i => aPortState({ id: `new/${i}/http`, namespace: 'new', endpoints: large }))
     assert.deepEqual(
