@@ -14,6 +14,7 @@
  * so one map of clients would still lead to endpoints that are gone.
  */
 
+import { isDeepStrictEqual } from 'node:util'
 import type { Endpoint } from '../services/port.ts'
 import { type ElementName, elementName, type Family, type Transport, transports } from './elements.ts'
 import {
@@ -26,7 +27,9 @@ import {
   wordAt,
   wordBytes,
 } from './nftables/bytes.ts'
-import { type Chain, ruleText } from './nftables/operations.ts'
+import { type Chain, ruleClauses } from './nftables/operations.ts'
+import type { Clauses } from './nftables/rules/clause.ts'
+import { printClauses } from './nftables/rules/print.ts'
 import { inSet, ofTransport, type Rule } from './nftables/rules/statement.ts'
 import type { SetDefinition } from './nftables/sets.ts'
 import { clientsKey, mostClients, objectName, parseObjectName, placeOf, restOf } from './ownobjects.ts'
@@ -113,32 +116,24 @@ export function affinityChain(family: Family, key: Bytes, value: Bytes): Chain {
 }
 
 /** The value of a chain whose rules are none that we write: no Service has such a value. */
-export function unknownRules(rules: readonly string[]): Bytes {
-  return `?${rules.join('\n')}`
+export function unknownRules(family: Family, rules: readonly Clauses[]): Bytes {
+  return `?${rules.map(rule => printClauses(family, rule)).join('\n')}`
 }
 
-/**
- * The value of a chain that has these rules.
- *
- * @param remembered by its rules that put clients into sets, in their order
- * @param rules as `ruleText` has them
- */
-export function readAffinity(
-  family: Family,
-  key: Bytes,
-  remembered: readonly { readonly set: string; readonly seconds: number }[],
-  rules: readonly string[],
-): Bytes {
+/** The value of a chain that has these rules. */
+export function readAffinity(family: Family, key: Bytes, rules: readonly Clauses[]): Bytes {
+  const remembered = rules.flat().filter(clause => clause.kind === 'update')
   const [first] = remembered
   const sets = remembered.slice(0, remembered.length / 2).flatMap(({ set }) => parseObjectName(family, set) ?? [])
   const endpoints = sets.flatMap(({ set, key }) => {
     return set === 'clients' ? addressPortOf(restOf(family, key).slice(0, -4)) : []
   })
   const transport = transports.find(name => protocolPart(name) === key.slice(addressLengths[family]).slice(0, 4))
-  if (first === undefined || transport === undefined || endpoints.length === 0) return unknownRules(rules)
-  const value = affinityValue({ transport, seconds: first.seconds, most: mostClients(sets[0]!.key), endpoints })
-  const expected = affinityChain(family, key, value).rules.map(rule => ruleText(family, rule))
-  return String(expected) === String(rules) ? value : unknownRules(rules)
+  if (first === undefined || transport === undefined || endpoints.length === 0) return unknownRules(family, rules)
+  const seconds = (first.timeoutMs ?? 0) / 1000
+  const value = affinityValue({ transport, seconds, most: mostClients(sets[0]!.key), endpoints })
+  const expected = affinityChain(family, key, value).rules.map(rule => ruleClauses(family, rule))
+  return isDeepStrictEqual(rules, expected) ? value : unknownRules(family, rules)
 }
 
 export function clientsSet(family: Family, key: Bytes): SetDefinition {

@@ -3,17 +3,16 @@
  * becomes of a packet. Rules without a kernel and without root, for tests.
  */
 
-import { readAffinity } from './affinity.ts'
 import { type ElementName, elementName, type Family, overlaySwitch, setCode } from './elements.ts'
 import { elementText, elementValueText } from './elementtext.ts'
 import { type Bytes, verdictOf } from './nftables/bytes.ts'
 import { keyText, typesOf } from './nftables/elementtext.ts'
-import { type Chain, type Operation, ruleText } from './nftables/operations.ts'
+import { type Operation, ruleClauses } from './nftables/operations.ts'
+import { ownChainValue } from './nftables/ownchain.ts'
 import type { Statement } from './nftables/rules/statement.ts'
 import { fixedSets } from './nftables/sets.ts'
 import { parseObjectName } from './ownobjects.ts'
 import type { TableReader } from './reading.ts'
-import { readSources } from './sources.ts'
 import { type Outcome, type Packet, type Surroundings, Trace, type TracedTable } from './tracer.ts'
 
 interface Table extends TracedTable {
@@ -77,8 +76,10 @@ export class NftablesModel {
     if (!table) return false
     for (const { name, hook, rules } of table.chains.values()) {
       const own = parseObjectName(family, name)
-      if (own) reader.element(elementName(family, own.set, own.key), ownChainOf(family, own, rules))
-      else reader.chain(family, name, rules.length + (hook === undefined ? 0 : 1))
+      if (own) {
+        const clauses = rules.map(rule => ruleClauses(family, rule))
+        reader.element(elementName(family, own.set, own.key), ownChainValue(family, own, clauses))
+      } else reader.chain(family, name, rules.length + (hook === undefined ? 0 : 1))
     }
     for (const [set, elements] of table.sets) {
       const own = parseObjectName(family, set)
@@ -163,17 +164,6 @@ function change(
     else if (held.has(key) && held.get(key) !== value) refuse(`there is another element ${text(key)}`)
     else held.set(key, value)
   }
-}
-
-function ownChainOf(
-  family: Family,
-  { set, key }: NonNullable<ReturnType<typeof parseObjectName>>,
-  rules: Chain['rules'],
-): Bytes {
-  const texts = rules.map(rule => ruleText(family, rule))
-  if (set === 'sources') return readSources(family, key, texts)
-  const remembered = rules.flat().filter(statement => statement.kind === 'remember')
-  return readAffinity(family, key, remembered, texts)
 }
 
 function setsOf(statement: Statement): readonly string[] {

@@ -18,7 +18,7 @@ import {
   wordAt,
   wordBytes,
 } from './nftables/bytes.ts'
-import { protocolName } from './nftables/rules/print.ts'
+import { protocolName } from './nftables/rules/words.ts'
 
 /** `10.0.0.1 . tcp . 80` */
 export function placeKey(ip: string, transport: Transport, port: number): Bytes {

@@ -6,7 +6,7 @@ import { affinityChain } from './affinity.ts'
 import { elementName } from './elements.ts'
 import { addressPortBytes } from './nftables/bytes.ts'
 import { ruleText } from './nftables/operations.ts'
-import { durationText } from './nftables/rules/print.ts'
+import { durationText } from './nftables/rules/words.ts'
 import { placeKey } from './ownobjects.ts'
 import { place } from './placement.ts'
 import { difference, placementOf, planPort, type Steered } from './plan.ts'
@@ -69,7 +69,7 @@ test('A port with affinity jumps to a chain of its own, and has a set of clients
 
 test('A time is written as nft lists it', () => {
   assert.deepEqual(
-    [10, 90, 3600, 86_399, 86_400].map(seconds => durationText(BigInt(seconds) * 1000n)),
+    [10, 90, 3600, 86_399, 86_400].map(seconds => durationText(seconds * 1000)),
     ['10s', '1m30s', '1h', '23h59m59s', '1d'],
   )
 })

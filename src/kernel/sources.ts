@@ -11,10 +11,12 @@
  * is a tree, nobody's ranges cost anybody else, and those of a place that goes are gone with their set.
  */
 
+import { isDeepStrictEqual } from 'node:util'
 import { unknownRules } from './affinity.ts'
 import { type ElementName, elementName, type Family } from './elements.ts'
 import { type Bytes, jumpBytes } from './nftables/bytes.ts'
-import { type Chain, ruleText } from './nftables/operations.ts'
+import { type Chain, ruleClauses } from './nftables/operations.ts'
+import type { Clauses } from './nftables/rules/clause.ts'
 import { drop, notInSet } from './nftables/rules/statement.ts'
 import type { SetDefinition } from './nftables/sets.ts'
 import { objectName } from './ownobjects.ts'
@@ -38,10 +40,10 @@ export function sourcesChain(family: Family, key: Bytes): Chain {
   return { name: objectName(family, 'sources', key), rules: [[notInSet(['saddr'], ranges), drop]] }
 }
 
-/** The value of a chain that has these rules, as `ruleText` has them: '' where they are its own. */
-export function readSources(family: Family, key: Bytes, rules: readonly string[]): Bytes {
-  const expected = sourcesChain(family, key).rules.map(rule => ruleText(family, rule))
-  return String(expected) === String(rules) ? '' : unknownRules(rules)
+/** The value of a chain that has these rules: '' where they are its own. */
+export function readSources(family: Family, key: Bytes, rules: readonly Clauses[]): Bytes {
+  const expected = sourcesChain(family, key).rules.map(rule => ruleClauses(family, rule))
+  return isDeepStrictEqual(rules, expected) ? '' : unknownRules(family, rules)
 }
 
 export function rangesSet(family: Family, key: Bytes): SetDefinition {

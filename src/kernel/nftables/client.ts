@@ -1,7 +1,6 @@
 /** The nf_tables of this node, or of another network namespace, by netlink. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { readAffinity } from '../affinity.ts'
 import { CommandError } from '../command.ts'
 import { type ElementName, elementName, type Family, setCode } from '../elements.ts'
 import { NetlinkError } from '../netlink/answer.ts'
@@ -10,14 +9,15 @@ import { NetlinkSocket } from '../netlink/socket.ts'
 import { parseObjectName } from '../ownobjects.ts'
 import type { TableReader } from '../reading.ts'
 import { tableOf } from '../ruleset.ts'
-import { readSources } from '../sources.ts'
 import type { Bytes } from './bytes.ts'
 import { typesOf } from './elementtext.ts'
 import type { Operation, Table } from './operations.ts'
+import { ownChainValue } from './ownchain.ts'
+import type { InlineSet } from './rules/clause.ts'
 import { hooksFamily } from './rules/expression.ts'
-import { printRule } from './rules/print.ts'
+import { readRule } from './rules/read.ts'
 import { fixedSet } from './sets.ts'
-import { inlineText } from './snapshot.ts'
+import { inlineSet } from './snapshot.ts'
 import { applyBatch } from './wire/batch.ts'
 import {
   chainExists,
@@ -28,7 +28,6 @@ import {
   dumpRuleset,
   dumpSets,
   type FoundChain,
-  type FoundRule,
   type FoundSet,
   type Ruleset,
   tableExists,
@@ -164,8 +163,10 @@ export class Nftables implements NftClient {
     for (const { name, hook } of chains) {
       const found = rules.get(name) ?? []
       const own = parseObjectName(family, name)
-      if (own) reader.element(elementName(family, own.set, own.key), ownChainOf(family, own, found, inline))
-      else reader.chain(family, name, found.length + (hook === undefined ? 0 : 1))
+      if (own) {
+        const clauses = found.map(({ expressions }) => readRule(family, expressions, name => inline.get(name)))
+        reader.element(elementName(family, own.set, own.key), ownChainValue(family, own, clauses))
+      } else reader.chain(family, name, found.length + (hook === undefined ? 0 : 1))
     }
     for (const { name, types, isInline, isDynamic } of sets) {
       const own = parseObjectName(family, name)
@@ -214,14 +215,14 @@ export class Nftables implements NftClient {
     }
   }
 
-  async #inlineMaps(table: Table, sets: readonly FoundSet[]): Promise<ReadonlyMap<string, string>> {
-    const texts = new Map<string, string>()
+  async #inlineMaps(table: Table, sets: readonly FoundSet[]): Promise<ReadonlyMap<string, InlineSet>> {
+    const maps = new Map<string, InlineSet>()
     for (const { name, types, isInline } of sets) {
       if (!isInline || types === undefined) continue
       const found = await this.use(socket => dumpElements(socket, table, name, types))
-      if (found) texts.set(name, inlineText(types, found.elements))
+      if (found) maps.set(name, inlineSet(types, found))
     }
-    return texts
+    return maps
   }
 
   #open(): NetlinkSocket {
@@ -251,25 +252,6 @@ export class Nftables implements NftClient {
     this.close()
     return commandErrorOf(error)
   }
-}
-
-/** The value of the element that a chain of a single port is. */
-function ownChainOf(
-  family: Family,
-  { set, key }: NonNullable<ReturnType<typeof parseObjectName>>,
-  rules: readonly FoundRule[],
-  inline: ReadonlyMap<string, string>,
-): Bytes {
-  const texts = rules.map(({ expressions }) => printRule(family, expressions, name => inline.get(name)))
-  if (set === 'sources') return readSources(family, key, texts)
-  const remembered = rules.flatMap(({ expressions }) =>
-    expressions.flatMap(expression =>
-      expression.name === 'dynset'
-        ? [{ set: expression.set, seconds: Number((expression.timeout ?? 0n) / 1000n) }]
-        : [],
-    ),
-  )
-  return readAffinity(family, key, remembered, texts)
 }
 
 /** What failed, in the terms of the programs that other parts of the kernel layer run. */

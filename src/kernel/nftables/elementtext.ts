@@ -1,10 +1,10 @@
-/** Elements of any set in words, for people. */
+/** Elements of any set, part by part, and in words for people. */
 
 import type { Family } from '../elements.ts'
 import { type Bytes, rangeText, verdictOf } from './bytes.ts'
-import { verdictText } from './rules/print.ts'
+import { verdictText } from './rules/words.ts'
 import type { SetDefinition } from './sets.ts'
-import { type DataType, typeOf, wordsOf } from './wire/types.ts'
+import { type DataType, type Part, partsOf, typeOf, wordsOf } from './wire/types.ts'
 
 /** The types of a set as the kernel has it; `data` undefined for sets, and for values that are no plain data. */
 export interface SetTypes {
@@ -18,11 +18,20 @@ export function typesOf(family: Family, { key, data, isInterval = false }: SetDe
   return { key: types(key), data: data === undefined || data === 'verdict' ? data : types(data), isInterval }
 }
 
+/** `10.0.0.1`, 6, 80; of addresses in an interval the range, as `10.0.0.0/8`; of other intervals where they begin. */
+export function keyParts(types: SetTypes, key: Bytes): readonly Part[] {
+  return isAddressRange(types, key) ? [rangeText(key)] : partsOf(types.key, key)
+}
+
+function isAddressRange({ key: [type, ...more], isInterval }: SetTypes, key: Bytes): boolean {
+  return isInterval && more.length === 0 && type?.isAddress === true && key.length === 2 * type.length
+}
+
 /** `10.0.0.1 . tcp . 80`, `10.0.0.0/8` */
-export function keyText({ key: types, isInterval }: SetTypes, key: Bytes): string {
+export function keyText(setTypes: SetTypes, key: Bytes): string {
+  const { key: types, isInterval } = setTypes
   if (!isInterval) return wordsOf(types, key).join(' . ')
-  const [type] = types
-  if (types.length === 1 && key.length === 2 * type!.length && type!.isAddress) return rangeText(key)
+  if (isAddressRange(setTypes, key)) return rangeText(key)
   const ends = [key.slice(0, key.length / 2), key.slice(key.length / 2)]
   return ends.map(end => wordsOf(types, end).join(' . ')).join('-')
 }

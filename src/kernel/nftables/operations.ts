@@ -4,10 +4,12 @@
  */
 
 import type { Family } from '../elements.ts'
-import type { Bytes } from './bytes.ts'
+import { addressPortBytes, type Bytes, wordBytes } from './bytes.ts'
 import { keyText, keyValueText, type SetTypes, typesOf } from './elementtext.ts'
+import type { Clauses, InlineSet } from './rules/clause.ts'
 import { compileRule, type InlineMap } from './rules/compile.ts'
-import { printRule } from './rules/print.ts'
+import { printClauses } from './rules/print.ts'
+import { readRule } from './rules/read.ts'
 import type { Rule } from './rules/statement.ts'
 import { declaration, type SetDefinition } from './sets.ts'
 
@@ -122,12 +124,17 @@ export function hookText({ type, hook, priority, policy = 'accept' }: FoundHook)
   return `type ${type} hook ${hook} priority ${known?.name ?? priority}; policy ${policy};`
 }
 
-/** As the kernel's rules are printed, so that both can be compared. */
 export function ruleText(family: Family, rule: Rule): string {
-  const { expressions, map } = compileRule(family, rule)
-  return printRule(family, expressions, () => map && inlineMapText(map))
+  return printClauses(family, ruleClauses(family, rule))
 }
 
-function inlineMapText({ endpoints }: InlineMap): string {
-  return `{ ${endpoints.map(({ ip, port }, slot) => `${slot} : ${ip} . ${port}`).join(', ')} }`
+/** As the kernel's rules are read, so that both can be compared. */
+export function ruleClauses(family: Family, rule: Rule): Clauses {
+  const { expressions, map } = compileRule(family, rule)
+  return readRule(family, expressions, () => map && inlineSet(map))
+}
+
+function inlineSet({ family, endpoints }: InlineMap): InlineSet {
+  const types = typesOf(family, { name: '', key: ['number'], data: ['address', 'inet_service'] })
+  return { types, elements: endpoints.map((endpoint, slot) => [wordBytes(slot), addressPortBytes(endpoint)] as const) }
 }

@@ -1,13 +1,16 @@
 /** A whole table of anybody's as the kernel has it, in words. */
 
 import type { NetlinkSocket } from '../netlink/socket.ts'
+import type { Bytes } from './bytes.ts'
 import type { Nftables } from './client.ts'
-import { keyText, keyValueText, type SetTypes, valueText } from './elementtext.ts'
+import { keyParts, keyText, type SetTypes, valueText } from './elementtext.ts'
 import { hookText, type Table } from './operations.ts'
+import type { InlineSet } from './rules/clause.ts'
 import { hooksFamily } from './rules/expression.ts'
 import { printRule } from './rules/print.ts'
 import { dumpChains, dumpElements, dumpRules, dumpSets, type FoundSet } from './wire/dump.ts'
 import type { FoundElements } from './wire/elements.ts'
+import type { Part } from './wire/types.ts'
 
 export interface NftTable {
   /** Rules without their comments, by chain; a base chain's first is its `type … hook …`. */
@@ -34,7 +37,7 @@ export async function readTable(nft: Nftables, table: Table): Promise<NftTable |
     for (const set of sets) found.set(set.name, await elementsOf(socket, table, set))
     const inline = new Map(
       sets.flatMap(({ name, isInline, types }) =>
-        isInline && types ? [[name, inlineText(types, found.get(name)!.elements)]] : [],
+        isInline && types ? [[name, inlineSet(types, found.get(name)!)]] : [],
       ),
     )
     const chains = new Map<string, string[]>()
@@ -60,14 +63,11 @@ function setOf({ timeoutSeconds, types }: FoundSet, { elements, comments }: Foun
   }
 }
 
-/** `{ 0 : goto a, 1 : goto b }`, of a set that is a part of a rule. */
-export function inlineText(types: SetTypes, elements: FoundElements['elements']): string {
-  const numbered = elements.map(([key, value]) => ({
-    number: Number(keyText(types, key)),
-    text: keyValueText(types, key, value),
-  }))
-  const sorted = numbered.sort((a, b) => a.number - b.number || 0)
-  return `{ ${sorted.map(({ text }) => text).join(', ')} }`
+/** A set that is a part of a rule, with numbers in their order. */
+export function inlineSet(types: SetTypes, { elements }: FoundElements): InlineSet {
+  const first = (key: Bytes) => keyParts(types, key)[0]
+  const compare = (a: Part | undefined, b: Part | undefined) => (typeof a === 'number' ? a - Number(b) : 0)
+  return { types, elements: elements.toSorted(([a], [b]) => compare(first(a), first(b))) }
 }
 
 /** For people, much as nft prints it. */

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { rangeBytes } from '../bytes.ts'
+import { typesOf } from '../elementtext.ts'
 import type { Expression } from './expression.ts'
 import { printRule } from './print.ts'
 
@@ -31,7 +33,9 @@ test('What puts clients into a set says how long, where that is not the time of 
 
 test('Sets that are a part of a rule are printed with it, and what is not known by its name', () => {
   const lookup: Expression = { name: 'lookup', set: '__set0', sreg: 1, flags: 1 }
-  const inline = (name: string) => (name === '__set0' ? '{ 10.0.0.0/8, 192.0.2.1 }' : undefined)
+  const types = typesOf('ip', { name: '', key: ['address'], isInterval: true })
+  const elements = ['10.0.0.0/8', '192.0.2.1'].map(range => [rangeBytes(range), ''] as const)
+  const inline = (name: string) => (name === '__set0' ? { types, elements } : undefined)
   const drop: Expression = { name: 'immediate', dreg: 0, verdict: { code: 0 } }
   assert.equal(
     printRule('ip', [payload(12, 4), lookup, { name: 'other', type: 'limit' }, drop], inline),

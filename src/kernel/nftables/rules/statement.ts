@@ -1,5 +1,5 @@
 /**
- * Rules as typed objects. From a rule come what the kernel is sent (compile.ts), the text for people (print.ts) and what
+ * Rules as typed objects. From a rule come what the kernel is sent (compile.ts), the text for people (read.ts, print.ts) and what
  * the packet tracer follows (../../tracer.ts).
  */
 

@@ -1,29 +1,51 @@
 /**
  * The data types of keys and values: the numbers by which nft knows them, which the kernel only hands on, and what a value of
- * each says in words.
+ * each is, also in words.
  */
 
 import type { Family } from '../../elements.ts'
 import { addressOf, type Bytes, be16, etherTypes, wordAt } from '../bytes.ts'
-import { protocolName } from '../rules/print.ts'
+import { protocolName } from '../rules/words.ts'
 import type { KeyType } from '../sets.ts'
+
+/** A part of a key or value: an address, or what else it is as a number. */
+export type Part = string | number
 
 export interface DataType {
   /** nft's number (TYPE_…). */
   readonly number: number
   readonly length: number
+  readonly read: (bytes: Bytes) => Part
   readonly text: (bytes: Bytes) => string
   readonly isAddress?: boolean
 }
 
 const types = {
-  ipv4_addr: { number: 7, length: 4, text: addressOf, isAddress: true },
-  ipv6_addr: { number: 8, length: 16, text: addressOf, isAddress: true },
-  inet_proto: { number: 12, length: 1, text: bytes => protocolName(bytes.charCodeAt(0)) },
-  inet_service: { number: 13, length: 2, text: bytes => String(be16(bytes, 0)) },
-  ether_type: { number: 10, length: 2, text: bytes => (bytes === etherTypes.ip ? 'ip' : 'ip6') },
-  integer: { number: 4, length: 4, text: bytes => String(wordAt(bytes, 0)) },
+  ipv4_addr: address(7, 4),
+  ipv6_addr: address(8, 16),
+  inet_proto: numeric(12, 1, bytes => bytes.charCodeAt(0), protocolName),
+  inet_service: numeric(13, 2, bytes => be16(bytes, 0)),
+  ether_type: numeric(
+    10,
+    2,
+    bytes => be16(bytes, 0),
+    type => (type === be16(etherTypes.ip, 0) ? 'ip' : 'ip6'),
+  ),
+  integer: numeric(4, 4, bytes => wordAt(bytes, 0)),
 } satisfies Record<string, DataType>
+
+function address(number: number, length: number): DataType {
+  return { number, length, read: addressOf, text: addressOf, isAddress: true }
+}
+
+function numeric(
+  number: number,
+  length: number,
+  read: (bytes: Bytes) => number,
+  text: (value: number) => string = String,
+): DataType {
+  return { number, length, read, text: bytes => text(read(bytes)) }
+}
 
 const byNumber = new Map<number, DataType>(Object.values(types).map(type => [type.number, type]))
 
@@ -59,12 +81,21 @@ export function lengthOf(parts: readonly DataType[]): number {
   return parts.reduce((sum, { length }) => sum + paddedLength(length), 0)
 }
 
-/** The words of a value, a part each: `10.0.0.1`, `tcp`, `80`. */
-export function wordsOf(parts: readonly DataType[], bytes: Bytes): readonly string[] {
+/** The parts of a value: `10.0.0.1`, 6, 80. */
+export function partsOf(types: readonly DataType[], bytes: Bytes): readonly Part[] {
+  return eachPart(types, bytes, ({ read }, part) => read(part))
+}
+
+/** Its parts in words: `10.0.0.1`, `tcp`, `80`. */
+export function wordsOf(types: readonly DataType[], bytes: Bytes): readonly string[] {
+  return eachPart(types, bytes, ({ text }, part) => text(part))
+}
+
+function eachPart<T>(types: readonly DataType[], bytes: Bytes, take: (type: DataType, part: Bytes) => T): readonly T[] {
   let at = 0
-  return parts.map(({ length, text }) => {
-    const word = text(bytes.slice(at, at + length))
-    at += paddedLength(length)
-    return word
+  return types.map(type => {
+    const taken = take(type, bytes.slice(at, at + type.length))
+    at += paddedLength(type.length)
+    return taken
   })
 }
