@@ -168,7 +168,7 @@ async function tableText(family: Family): Promise<string> {
   const table = tableOf(family)
   const found = await withNftables(undefined, nft => readTable(nft, table))
   if (found === undefined) throw new Error(`there is no table ${family} ${table.name}`)
-  return snapshotText(table, found)
+  return snapshotText(found)
 }
 
 function rulesText(family: IpFamily): string {

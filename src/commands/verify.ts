@@ -1,5 +1,5 @@
 import { familyNames } from '../kernel/elements.ts'
-import type { NftTable } from '../kernel/nftables/snapshot.ts'
+import type { NftChain, NftTable } from '../kernel/nftables/snapshot.ts'
 import { findLeftovers } from '../kernel/otherbackend.ts'
 import { fixedRules } from '../kernel/ruleset.ts'
 import { createLog } from '../observe/log.ts'
@@ -8,7 +8,8 @@ import { labels } from '../services/layer.ts'
 import type { PortState } from '../services/port.ts'
 import type { ServiceTable } from '../services/table.ts'
 import { type Aspect, compareWays, type Difference } from '../verify/compare.ts'
-import { missingEntrances, readKubeProxy } from '../verify/kube-proxy.ts'
+import { missingEntrances } from '../verify/entrances.ts'
+import { readKubeProxy } from '../verify/kube-proxy.ts'
 import { readLightpath } from '../verify/lightpath.ts'
 import { lookUntilSettled, readTable } from '../verify/look.ts'
 import {
@@ -149,7 +150,12 @@ async function readNode(options: Options, { node, serviceRanges }: Facts, agains
 /** The chains of our fixed part that have not as many rules as they should. */
 function missingRules(family: IpFamily, { chains }: NftTable, options: Options): readonly string[] {
   const expected = fixedRules(familyNames[family], { ...options, targetPort: options.redirectPort })
-  return [...expected].filter(([chain, rules]) => chains.get(chain)?.length !== rules).map(([chain]) => chain)
+  const count = ({ hook, rules }: NftChain) => rules.length + (hook === undefined ? 0 : 1)
+  const isWhole = ([name, lines]: readonly [string, number]) => {
+    const chain = chains.get(name)
+    return chain !== undefined && count(chain) === lines
+  }
+  return [...expected].filter(each => !isWhole(each)).map(([chain]) => chain)
 }
 
 export function render({ against, services, waysIn, differences, late }: Verdict): string {

@@ -93,12 +93,7 @@ function restWords(set: OwnObject | 'source-ranges', rest: Bytes): readonly stri
 
 /** What nft calls such a chain or set, which may have no colon in its name: `affinity-fd00__1-tcp-80`. */
 export function objectName(family: Family, kind: OwnObject, key: Bytes): string {
-  return nameOfText(kind, ownKeyText(family, kind, key))
-}
-
-/** @param key in words */
-export function nameOfText(kind: OwnObject, key: string): string {
-  return `${kind}-${key.replaceAll(' . ', '-').replaceAll(':', '_')}`
+  return `${kind}-${ownKeyText(family, kind, key).replaceAll(' . ', '-').replaceAll(':', '_')}`
 }
 
 /** Undefined for the names of other chains and sets. */

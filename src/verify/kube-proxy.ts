@@ -5,8 +5,28 @@
  * is not understood never passes as equal.
  */
 
+import { type Bytes, verdictOf } from '../kernel/nftables/bytes.ts'
+import { keyParts } from '../kernel/nftables/elementtext.ts'
+import type { Clauses } from '../kernel/nftables/rules/clause.ts'
+import { type VerdictData, verdictCodes } from '../kernel/nftables/rules/expression.ts'
+import { printClauses } from '../kernel/nftables/rules/print.ts'
+import { verdictText } from '../kernel/nftables/rules/words.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
-import { canonicalIp, hostPort, type IpFamily, type Protocol } from '../services/address.ts'
+import type { Part } from '../kernel/nftables/wire/types.ts'
+import { hostPort, type IpFamily, type Protocol } from '../services/address.ts'
+import {
+  endpointsOf,
+  gotoIn,
+  gotoOf,
+  isFromNode,
+  isKey,
+  isVerdict,
+  keysOf,
+  rangesAskedFor,
+  rangesOf,
+  setOfAddress,
+  slotsOf,
+} from './clauses.ts'
 import { protocols } from './protocols.ts'
 import { mergeRanges } from './ranges.ts'
 import { type Client, keyOfPlace, type Place, type Way, type Ways } from './ways.ts'
@@ -28,33 +48,8 @@ export function readKubeProxy(table: NftTable, family: IpFamily): Ways {
   return new Reader(table, family).ways()
 }
 
-/** Where kube-proxy's own rules begin; without one of them it does not do what its maps say. */
-const entrances: readonly (readonly [chain: string, rule: RegExp])[] = [
-  ['nat-prerouting', /^jump services$/],
-  ['nat-output', /^jump services$/],
-  ['nat-postrouting', /^jump masquerading$/],
-  ['filter-prerouting-pre-dnat', /^ct state new jump firewall-check$/],
-  ['filter-output-pre-dnat', /^ct state new jump firewall-check$/],
-  ['filter-input', /^ct state new jump nodeport-endpoints-check$/],
-  ...['filter-input', 'filter-forward', 'filter-output'].map(
-    chain => [chain, /^ct state new jump service-endpoints-check$/] as const,
-  ),
-  ...['filter-forward', 'filter-output'].map(chain => [chain, /^ct state new jump cluster-ips-check$/] as const),
-  ['cluster-ips-check', /daddr @cluster-ips reject/],
-  ['services', /daddr \. meta l4proto \. th dport vmap @service-ips$/],
-  ['services', /vmap @service-nodeports$/],
-  ['service-endpoints-check', /vmap @no-endpoint-services$/],
-  ['nodeport-endpoints-check', /vmap @no-endpoint-nodeports$/],
-  ['firewall-check', /vmap @firewall-ips$/],
-  ['masquerading', /masquerade/],
-  ['masquerading', /@hairpin-connections masquerade/],
-]
-
-/** The chains that lack a rule without which kube-proxy does not serve; none where all is as kube-proxy makes it. */
-export function missingEntrances({ chains }: NftTable): readonly string[] {
-  const lacking = entrances.filter(([chain, rule]) => !chains.get(chain)?.some(text => rule.test(text)))
-  return [...new Set(lacking.map(([chain]) => chain))]
-}
+/** The maps and sets that name the places that kube-proxy serves. */
+const placeSets = ['service-ips', 'service-nodeports', 'no-endpoint-services', 'no-endpoint-nodeports', 'firewall-ips']
 
 class Reader {
   readonly #table: NftTable
@@ -65,39 +60,35 @@ class Reader {
   constructor(table: NftTable, family: IpFamily) {
     this.#table = table
     this.#family = family
-    this.#hairpin = new Set([...this.#elements('hairpin-connections').keys()].map(hairpinOf))
-    const clusterIPs = [...this.#elements('cluster-ips').keys()]
-    this.#clusterIPs = new Set(clusterIPs.map(ip => canonicalIp(ip) ?? ip))
+    this.#hairpin = new Set(keysOf(table.sets.get('hairpin-connections')).flatMap(hairpinOf))
+    this.#clusterIPs = new Set(rangesOf(table.sets.get('cluster-ips')))
   }
 
   ways(): Ways {
-    const places = ['service-ips', 'service-nodeports', 'no-endpoint-services', 'no-endpoint-nodeports', 'firewall-ips']
-    const keys = new Set(places.flatMap(set => [...this.#elements(set).keys()]))
-    return new Map(
-      [...keys].map(key => {
-        const way = this.#way(key)
-        return [keyOfPlace(way.place), way]
-      }),
-    )
+    const places = new Map<Bytes, Place>()
+    for (const name of placeSets) {
+      const { types, elements } = this.#table.sets.get(name) ?? {}
+      for (const key of elements?.keys() ?? []) places.set(key, placeOf(keyParts(types!, key), this.#family))
+    }
+    return new Map([...places].map(([key, place]) => [keyOfPlace(place), this.#way(key, place)]))
   }
 
-  #way(key: string): Way {
-    const place = placeOf(key, this.#family)
+  #way(key: Bytes, place: Place): Way {
     const [served, refused] =
       place.address === undefined
-        ? ['service-nodeports', 'no-endpoint-nodeports']
-        : ['service-ips', 'no-endpoint-services']
-    const verdict = this.#elements(served!).get(key)
-    const refusal = this.#elements(refused!).get(key)
-    const firewall = this.#elements('firewall-ips').get(key)
+        ? (['service-nodeports', 'no-endpoint-nodeports'] as const)
+        : (['service-ips', 'no-endpoint-services'] as const)
+    const verdict = this.#verdict(served, key)
+    const refusal = this.#verdict(refused, key)
+    const firewall = this.#verdict('firewall-ips', key)
     const routes = this.#routes(verdict, place.protocol)
-    const sources = firewall === undefined ? undefined : this.#sources(firewall, routes.oddities)
+    const sources = firewall && this.#sources(firewall, routes.oddities)
     const reached = new Set(Object.values(routes.endpoints).flat())
     return {
       place,
-      ...this.#owner(verdict ?? firewall, this.#table.sets.get(refused!)?.comments.get(key), place),
+      ...this.#owner(gotoOf(verdict ?? firewall), this.#table.sets.get(refused)?.comments.get(key), place),
       endpoints: routes.endpoints,
-      otherwise: refusal === undefined ? undefined : this.#refusal(refusal, routes.oddities),
+      otherwise: refusal && this.#refusal(refusal, routes.oddities),
       affinitySeconds: routes.affinitySeconds,
       masquerade: routes.masquerade,
       hairpin: [...reached].filter(endpoint => this.#hairpin.has(`${endpoint}/${place.protocol}`)).sort(),
@@ -108,20 +99,20 @@ class Reader {
   }
 
   /** By the name of a chain, `service-ABCDEFGH-namespace/name/tcp/port`, or a comment, `namespace/name:port`. */
-  #owner(verdict: string | undefined, comment: string | undefined, { port }: Place): Pick<Way, 'service' | 'port'> {
+  #owner(chain: string | undefined, comment: string | undefined, { port }: Place): Pick<Way, 'service' | 'port'> {
     const [, service = '', name = ''] =
-      /-[A-Z2-7]{8}-([^/]+\/[^/]+)\/[a-z]+\/([^/]*)$/.exec(verdict ?? '') ?? /^([^:]+):?(.*)$/.exec(comment ?? '') ?? []
+      /-[A-Z2-7]{8}-([^/]+\/[^/]+)\/[a-z]+\/([^/]*)$/.exec(chain ?? '') ?? /^([^:]+):?(.*)$/.exec(comment ?? '') ?? []
     return { service, port: name === '' ? String(port) : name }
   }
 
-  #routes(verdict: string | undefined, protocol: Protocol): Routes {
+  #routes(verdict: VerdictData | undefined, protocol: Protocol): Routes {
     const endpoints = { outside: [], pods: [], node: [] }
     const routes: Routes = { endpoints, affinitySeconds: undefined, masquerade: 'nobody', oddities: [] }
     if (verdict === undefined) return routes
-    const chain = targetOf(verdict)
+    const chain = gotoOf(verdict)
     if (chain?.startsWith('external-')) this.#followExternal(chain, protocol, routes)
     else if (chain !== undefined) this.#lead(['outside', 'pods', 'node'], chain, protocol, routes)
-    else routes.oddities.push(verdict)
+    else routes.oddities.push(verdictText(verdict))
     return routes
   }
 
@@ -129,13 +120,15 @@ class Reader {
   #followExternal(chain: string, protocol: Protocol, routes: Routes): void {
     let left: readonly Client[] = ['outside', 'pods', 'node']
     for (const rule of this.#rules(chain, routes.oddities)) {
-      const [, condition = '', action = ''] = /^(.*?) ?(meta mark set .*|goto \S+)$/.exec(rule) ?? []
-      const who = clientsOf(condition, left)
-      if (who === undefined || action === '') routes.oddities.push(rule)
-      else if (action.startsWith('goto ')) {
-        this.#lead(who, action.slice('goto '.length), protocol, routes)
+      const [conditions, action] = [rule.slice(0, -1), rule.at(-1)!]
+      const who = clientsOf(conditions, left)
+      const next = gotoIn(action)
+      if (who !== undefined && next !== undefined) {
+        this.#lead(who, next, protocol, routes)
         left = left.filter(client => !who.includes(client))
-      } else routes.masquerade = condition === '' ? 'everybody' : 'node'
+      } else if (who !== undefined && action.kind === 'set mark' && action.of === 'meta') {
+        routes.masquerade = conditions.length === 0 ? 'everybody' : 'node'
+      } else routes.oddities.push(this.#text(rule))
     }
   }
 
@@ -152,13 +145,13 @@ class Reader {
     const affinities = new Map<string, number>()
     const choices: string[] = []
     for (const rule of this.#rules(chain, oddities)) {
-      const affinity = /^ip6? saddr @(affinity-\S+) goto (\S+)$/.exec(rule)
-      const vmap = /^numgen random mod (\d+) vmap \{ (.*) \}$/.exec(rule)
-      const direct = /^meta l4proto (\S+) (dnat .*)$/.exec(rule)
-      if (affinity) affinities.set(affinity[2]!, this.#table.sets.get(affinity[1]!)?.timeoutSeconds ?? 0)
-      else if (vmap) choices.push(...slotsOf(vmap[1]!, vmap[2]!, oddities).map(value => targetOf(value) ?? value))
-      else if (direct && protocols[direct[1]!] === protocol) endpoints.push(...translationsOf(direct[2]!, oddities))
-      else oddities.push(rule)
+      const affinity = affinityOf(rule)
+      const chosen = chainsOf(rule, oddities)
+      const direct = endpointsOf(rule, protocol, oddities)
+      if (affinity) affinities.set(affinity.chain, this.#table.sets.get(affinity.set)?.timeoutSeconds ?? 0)
+      else if (chosen) choices.push(...chosen)
+      else if (direct) endpoints.push(...direct)
+      else oddities.push(this.#text(rule))
     }
     for (const choice of choices)
       endpoints.push(...this.#endpointChain(choice, protocol, affinities.has(choice), oddities))
@@ -171,93 +164,93 @@ class Reader {
 
   #endpointChain(chain: string, protocol: Protocol, sticky: boolean, oddities: string[]): readonly string[] {
     const rules = this.#rules(chain, oddities)
-    const isUpdate = /^update @affinity-\S+ \{ ip6? saddr \}$/.test(rules[0] ?? '')
-    if (sticky && !isUpdate) oddities.push(`${chain} does not remember its clients`)
-    return rules.slice(isUpdate ? 1 : 0).flatMap(rule => {
-      const direct = /^meta l4proto (\S+) (dnat .*)$/.exec(rule)
-      if (direct && protocols[direct[1]!] === protocol) return translationsOf(direct[2]!, oddities)
-      oddities.push(rule)
-      return []
+    const remembers = rules[0] !== undefined && isRemembering(rules[0])
+    if (sticky && !remembers) oddities.push(`${chain} does not remember its clients`)
+    return rules.slice(remembers ? 1 : 0).flatMap(rule => {
+      const direct = endpointsOf(rule, protocol, oddities)
+      if (!direct) oddities.push(this.#text(rule))
+      return direct ?? []
     })
   }
 
-  #sources(firewall: string, oddities: string[]): readonly string[] | undefined {
-    const chain = targetOf(firewall)
-    const rules = chain === undefined ? [firewall] : this.#rules(chain, oddities)
-    const ranges = rules.map(rule => /^ip6? saddr != (?:\{ (.*) \}|(\S+)) drop$/.exec(rule))
-    const [range] = ranges
-    if (range && ranges.length === 1) return mergeRanges((range[1] ?? range[2]!).split(', '))
-    oddities.push(...rules)
+  #sources(firewall: VerdictData, oddities: string[]): readonly string[] | undefined {
+    const chain = gotoOf(firewall)
+    if (chain === undefined) {
+      oddities.push(verdictText(firewall))
+      return undefined
+    }
+    const rules = this.#rules(chain, oddities)
+    const [[others, action, ...more] = [], ...moreRules] = rules
+    const ranges = rangesAskedFor(others, 'saddr', true)
+    if (ranges && isVerdict(action, 'drop') && more.length === 0 && moreRules.length === 0) return mergeRanges(ranges)
+    oddities.push(...rules.map(rule => this.#text(rule)))
     return undefined
   }
 
-  #refusal(verdict: string, oddities: string[]): Way['otherwise'] {
-    if (verdict === 'drop') return 'drop'
-    if (verdict === 'goto reject-chain' && this.#table.chains.get('reject-chain')?.[0]?.startsWith('reject'))
-      return 'reject'
-    oddities.push(verdict)
+  #refusal(verdict: VerdictData, oddities: string[]): Way['otherwise'] {
+    if (verdict.code === verdictCodes.drop) return 'drop'
+    const isReject = this.#table.chains.get('reject-chain')?.rules[0]?.[0]?.kind === 'reject'
+    if (gotoOf(verdict) === 'reject-chain' && isReject) return 'reject'
+    oddities.push(verdictText(verdict))
     return undefined
   }
 
-  #rules(chain: string, oddities: string[]): readonly string[] {
-    const rules = this.#table.chains.get(chain)
+  #rules(chain: string, oddities: string[]): readonly Clauses[] {
+    const rules = this.#table.chains.get(chain)?.rules
     if (rules === undefined || rules.length === 0) oddities.push(`chain ${chain} is ${rules ? 'empty' : 'missing'}`)
     return rules ?? []
   }
 
-  #elements(set: string): ReadonlyMap<string, string> {
-    return this.#table.sets.get(set)?.elements ?? new Map()
+  #verdict(map: string, key: Bytes): VerdictData | undefined {
+    const value = this.#table.sets.get(map)?.elements.get(key)
+    return value === undefined ? undefined : verdictOf(value)
+  }
+
+  #text(rule: Clauses): string {
+    return printClauses(this.#table.family, rule)
   }
 }
 
 /** `10.0.0.1 . tcp . 80`, or `tcp . 30080` */
-function placeOf(key: string, family: IpFamily): Place {
-  const [port, protocol, address] = key.split(' . ').reverse() as [string, string, string?]
-  const ip = address === undefined ? undefined : (canonicalIp(address) ?? address)
-  return { family, address: ip, protocol: protocols[protocol]!, port: Number(port) }
+function placeOf(key: readonly Part[], family: IpFamily): Place {
+  const [port, protocol, address] = key.toReversed() as [number, number, string?]
+  return { family, address, protocol: protocols[protocol]!, port }
 }
 
 /** `10.1.0.1 . 10.1.0.1 . tcp . 8080` → `10.1.0.1:8080/TCP` */
-function hairpinOf(key: string): string {
-  const [source, destination, protocol, port] = key.split(' . ') as [string, string, string, string]
-  return source === destination ? `${endpointText(destination, port)}/${protocols[protocol]}` : key
+function hairpinOf(key: readonly Part[]): readonly string[] {
+  const [source, destination, protocol, port] = key as [string, string, number, number]
+  return source === destination ? [`${hostPort(destination, port)}/${protocols[protocol]}`] : []
 }
 
-/** The chain that a verdict goes to. */
-function targetOf(verdict: string): string | undefined {
-  return /^goto (\S+)$/.exec(verdict)?.[1]
+/** Those of `left` that the conditions of an external chain are about; undefined where they are none of kube-proxy's. */
+function clientsOf([condition, ...more]: Clauses, left: readonly Client[]): readonly Client[] | undefined {
+  if (condition === undefined) return left
+  if (more.length > 0) return undefined
+  if (isFromNode(condition)) return left.filter(client => client === 'node')
+  const isOfPods = condition.kind === 'compare' && ['saddr', 'iifname', 'iif'].includes(condition.field.name)
+  return isOfPods && condition.op === 'eq' ? left.filter(client => client === 'pods') : undefined
 }
 
-/** Those of `left` that a condition of an external chain is about; undefined where it is none of kube-proxy's. */
-function clientsOf(condition: string, left: readonly Client[]): readonly Client[] | undefined {
-  if (condition === '') return left
-  if (condition === 'fib saddr type local') return left.filter(client => client === 'node')
-  return /^(ip6? saddr|iifname|iif) /.test(condition) ? left.filter(client => client === 'pods') : undefined
+/** `ip saddr @affinity-… goto …` */
+function affinityOf([client, action, ...more]: Clauses) {
+  const [set, chain] = [setOfAddress(client, 'saddr'), gotoIn(action)]
+  if (typeof set !== 'string' || !set.startsWith('affinity-') || chain === undefined || more.length > 0)
+    return undefined
+  return { set, chain }
 }
 
-/** `10.1.0.1:80`, `[fd00::1]:80`, or `numgen random mod 2 map { 0 : 10.1.0.1 . 80, 1 : 10.1.0.2 . 80 }` after `dnat ip to` */
-function translationsOf(dnat: string, oddities: string[]): readonly string[] {
-  const one = /^dnat (?:ip6? )?to \[?([0-9a-f.:]+?)\]?:(\d+)$/.exec(dnat)
-  if (one) return [endpointText(one[1]!, one[2]!)]
-  const many = /^dnat (?:ip6? )?(?:addr \. port )?to numgen random mod (\d+) map \{ (.*) \}$/.exec(dnat)
-  if (!many) {
-    oddities.push(dnat)
-    return []
-  }
-  return slotsOf(many[1]!, many[2]!, oddities).map(value => {
-    const [ip, port] = value.split(' . ') as [string, string]
-    return endpointText(ip, port)
-  })
+/** `numgen random mod 2 vmap { 0 : goto …, 1 : goto … }`; a value that is no such verdict is the name of no chain. */
+function chainsOf([choice, ...more]: Clauses, oddities: string[]): readonly string[] | undefined {
+  if (choice?.kind !== 'verdict map' || more.length > 0) return undefined
+  return slotsOf(choice.key, choice.map, oddities)?.map(
+    value => gotoOf(verdictOf(value)) ?? verdictText(verdictOf(value)),
+  )
 }
 
-/** The values of `0 : …, 1 : …`, of which the kernel chooses one of `mod`. */
-function slotsOf(mod: string, text: string, oddities: string[]): readonly string[] {
-  const slots = text.split(', ').map(slot => slot.split(' : ') as [string, string])
-  const isComplete = slots.length === Number(mod) && slots.every(([slot]) => Number(slot) < slots.length)
-  if (!isComplete) oddities.push(`${mod} slots, of which ${slots.length} are filled`)
-  return slots.map(([, value]) => value)
-}
-
-function endpointText(ip: string, port: string): string {
-  return hostPort(canonicalIp(ip) ?? ip, Number(port))
+/** `update @affinity-… { ip saddr }` */
+function isRemembering([update, ...more]: Clauses): boolean {
+  if (update?.kind !== 'update' || more.length > 0) return false
+  const { do: verb, set, key, timeoutMs } = update
+  return verb === 'update' && set.startsWith('affinity-') && isKey(key, 'saddr') && timeoutMs === undefined
 }

@@ -3,10 +3,21 @@
  * compared. The meaning of its maps and sets is in kernel/external.ts, kernel/affinity.ts and kernel/ruleset.ts.
  */
 
+import { transportOf } from '../kernel/elements.ts'
+import { type Chooser, localPolicy, localSlots, markMasquerade, parseChooserName } from '../kernel/external.ts'
+import { addressLengths, type Bytes, verdictOf, wordBytes } from '../kernel/nftables/bytes.ts'
+import { keyParts, typesOf } from '../kernel/nftables/elementtext.ts'
+import type { Clause, Clauses } from '../kernel/nftables/rules/clause.ts'
+import { type VerdictData, verdictCodes } from '../kernel/nftables/rules/expression.ts'
+import { printClauses } from '../kernel/nftables/rules/print.ts'
+import { verdictText } from '../kernel/nftables/rules/words.ts'
+import { fixedSet } from '../kernel/nftables/sets.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
-import { nameOfText } from '../kernel/ownobjects.ts'
-import { canonicalIp, hostPort, type IpFamily, type Protocol } from '../services/address.ts'
-import { parseNftDuration } from './duration.ts'
+import type { Part } from '../kernel/nftables/wire/types.ts'
+import { objectName } from '../kernel/ownobjects.ts'
+import type { IpFamily, Protocol } from '../services/address.ts'
+import { anyAddressOf } from '../services/places.ts'
+import { endpointsOf, endpointText, gotoOf, isFromNode, isKey, rangesOf, setOfAddress } from './clauses.ts'
 import { protocols } from './protocols.ts'
 import { mergeRanges } from './ranges.ts'
 import { type Client, keyOfPlace, type Place, type Way, type Ways } from './ways.ts'
@@ -27,18 +38,13 @@ class Reader {
   readonly #table: NftTable
   readonly #family: IpFamily
   readonly #hairpin: ReadonlySet<string>
-  /** By place: `10.0.0.1 . tcp . 80`. */
-  readonly #sources = new Map<string, readonly string[]>()
   /** Of whom local-policy asks for all endpoints. */
   readonly #shortCircuited: readonly Client[]
 
   constructor(table: NftTable, family: IpFamily) {
     this.#table = table
     this.#family = family
-    this.#hairpin = new Set([...this.#elements('hairpin').keys()].map(key => canonicalIp(key.split(' . ')[0]!)!))
-    for (const key of this.#elements('source-checks').keys()) {
-      this.#sources.set(key, [...this.#elements(nameOfText('ranges', key)).keys()])
-    }
+    this.#hairpin = new Set(rangesOf(table.sets.get('hairpin')))
     this.#shortCircuited = (['node', 'pods'] as const).filter(client => this.#isShortCircuited(client))
   }
 
@@ -48,40 +54,54 @@ class Reader {
     return new Map(ways.map(way => [keyOfPlace(way.place), way]))
   }
 
-  #way(key: string): Way {
-    const place = placeOf(key, this.#family)
-    const verdict = (map: string) => this.#elements(map).get(key)
+  #way(key: Bytes): Way {
+    const table = this.#table
+    const place = placeOf(keyParts(typesOf(table.family, fixedSet('services')), key), this.#family)
+    const verdict = (map: string) => this.#verdict(map, key)
     const clusterIPs = this.#elements('cluster-ips')
     const [external, refusal] = [verdict('external'), verdict('no-endpoints')]
     const all = this.#target(key, place, verdict('services'), 0)
-    const isLocal = external?.startsWith('goto local-policy') === true
+    const isLocal = localPolicies.some(chain => chain === gotoOf(external))
     const local = isLocal ? this.#target(key, place, verdict('local-services'), localSlots) : all
     const endpoints = isLocal ? this.#byClient(all.endpoints, local.endpoints) : this.#byClient(all.endpoints)
     const reached = [...new Set(Object.values(endpoints).flat())]
+    const isMasqueraded = external?.code === verdictCodes.jump && external.chain === markMasquerade
     return {
       place,
       service: '',
       port: String(place.port),
       endpoints,
-      otherwise: isLocal && verdict('local-services') === 'drop' ? 'drop' : refusalOf(refusal),
+      otherwise: isLocal && isDrop(verdict('local-services')) ? 'drop' : refusalOf(refusal),
       affinitySeconds: (all.endpoints.length > 0 ? all : local).affinitySeconds,
-      masquerade: external === 'jump mark-masquerade' ? 'everybody' : isLocal ? 'node' : 'nobody',
+      masquerade: isMasqueraded ? 'everybody' : isLocal ? 'node' : 'nobody',
       hairpin: reached.filter(endpoint => this.#hairpin.has(addressOf(endpoint))).sort(),
-      sources: this.#elements('source-checks').has(key) ? mergeRanges(this.#sources.get(key) ?? []) : undefined,
+      sources: this.#sources(key),
       // Where not all cluster IPs are ours, none is among them.
-      isClusterIP: clusterIPs.size === 0 ? undefined : clusterIPs.has(key.split(' . ')[0]!),
+      isClusterIP: clusterIPs.size === 0 ? undefined : clusterIPs.has(key.slice(0, addressLengths[table.family])),
       oddities: [...new Set([...all.oddities, ...local.oddities])],
     }
   }
 
   #isShortCircuited(client: 'node' | 'pods'): boolean {
-    const toAll = (this.#table.chains.get('local-policy') ?? []).filter(rule => rule.endsWith('vmap @services'))
-    const isOfNode = (rule: string) => rule.startsWith('fib saddr type local ')
-    const nobody = (rule: string) => {
-      const [, set] = / saddr @(\S+) /.exec(rule) ?? []
-      return set !== undefined && this.#elements(set).size === 0
-    }
-    return toAll.some(rule => isOfNode(rule) === (client === 'node') && !nobody(rule))
+    const rules = this.#table.chains.get(localPolicy.address)?.rules ?? []
+    const toAll = rules.filter(rule => {
+      const last = rule.at(-1)
+      return last?.kind === 'verdict map' && last.map === 'services'
+    })
+    return toAll.some(
+      rule => isFromNode(rule[0]) === (client === 'node') && !rule.some(clause => this.#isOfNobody(clause)),
+    )
+  }
+
+  /** Asks for an address of a set that has none. */
+  #isOfNobody(clause: Clause): boolean {
+    const set = setOfAddress(clause, 'saddr')
+    return typeof set === 'string' && this.#elements(set).size === 0
+  }
+
+  #sources(key: Bytes): Way['sources'] {
+    if (!this.#elements('source-checks').has(key)) return undefined
+    return mergeRanges(rangesOf(this.#table.sets.get(objectName(this.#table.family, 'ranges', key))))
   }
 
   #byClient(all: readonly string[], outside = all): Way['endpoints'] {
@@ -89,45 +109,44 @@ class Reader {
     return { outside, pods: of('pods'), node: of('node') }
   }
 
-  #target(key: string, place: Place, verdict: string | undefined, first: number): Target {
-    if (verdict === undefined || verdict === 'drop') return nothing
-    const [, count] = /^goto endpoints-(?:tcp|udp|sctp)-(\d+)/.exec(verdict) ?? []
-    if (count !== undefined) return this.#slots(key, place, Number(count), first)
-    const [, chain] = /^goto (affinity-\S+)$/.exec(verdict) ?? []
-    if (chain === undefined) return { ...nothing, oddities: [verdict] }
-    return this.#sticky(chain, place.protocol)
+  #target(key: Bytes, { protocol }: Place, verdict: VerdictData | undefined, first: number): Target {
+    if (verdict === undefined || isDrop(verdict)) return nothing
+    const chain = gotoOf(verdict)
+    const chooser = parseChooserName(chain ?? '')
+    // A chain of another protocol matches none of these packets.
+    if (chooser?.transport === transportOf[protocol]) return this.#slots(key, chooser, first)
+    if (chain?.startsWith('affinity-')) return this.#sticky(chain, protocol)
+    return { ...nothing, oddities: [verdictText(verdict)] }
   }
 
   /** `10.0.0.1 . 80 . 0` → `10.1.0.1 . 8080` */
-  #slots(key: string, { protocol }: Place, count: number, first: number): Target {
-    const [ip, , port] = key.split(' . ')
-    const map = this.#elements(`endpoints-${protocol.toLowerCase()}`)
-    const values = Array.from({ length: count }, (_, slot) => map.get(`${ip} . ${port} . ${first + slot}`))
+  #slots(key: Bytes, { transport, count }: Chooser, first: number): Target {
+    const length = addressLengths[this.#table.family]
+    const [ip, port] = [key.slice(0, length), key.slice(length + 4)]
+    const map = this.#elements(`endpoints-${transport}`)
+    const values = Array.from({ length: count }, (_, slot) => map.get(ip + port + wordBytes(first + slot)))
     const empty = values.filter(value => value === undefined).length
     return {
-      endpoints: values.flatMap(value => (value === undefined ? [] : endpointText(value, ' . '))).sort(),
+      endpoints: values.flatMap(value => (value === undefined ? [] : [endpointText(value)])).sort(),
       affinitySeconds: undefined,
       oddities: empty > 0 ? [`${empty} of ${count} slots are empty`] : [],
     }
   }
 
   #sticky(chain: string, protocol: Protocol): Target {
-    const rules = this.#table.chains.get(chain) ?? []
+    const rules = this.#table.chains.get(chain)?.rules ?? []
     const found = { known: [] as string[], fresh: [] as string[], last: [] as string[] }
     const seconds = new Set<number>()
     const oddities: string[] = rules.length === 0 ? [`chain ${chain} is empty or missing`] : []
     for (const rule of rules) {
-      const update = /^(ip6? saddr @\S+|numgen random mod \d+ 0) update @\S+ \{ ip6? saddr timeout (\S+) \} (.*)$/.exec(
-        rule,
-      )
-      const [, transport, target] = /^meta l4proto (\S+) dnat (.*)$/.exec(update?.[3] ?? rule) ?? []
-      if (target === undefined || protocols[transport!] !== protocol) {
-        oddities.push(rule)
+      const remembering = rememberingOf(rule)
+      const endpoints = endpointsOf(remembering?.then ?? rule, protocol, oddities)
+      if (endpoints === undefined) {
+        oddities.push(printClauses(this.#table.family, rule))
         continue
       }
-      const which = update ? (update[1]!.startsWith('numgen') ? found.fresh : found.known) : found.last
-      if (update) seconds.add(parseNftDuration(update[2]!))
-      which.push(...targetsOf(target))
+      if (remembering) seconds.add(remembering.seconds)
+      found[remembering?.of ?? 'last'].push(...endpoints)
     }
     const [known, ...others] = Object.values(found).map(endpoints => [...endpoints].sort())
     if (others.some(endpoints => String(endpoints) !== String(known)))
@@ -136,40 +155,41 @@ class Reader {
     return { endpoints: known!, affinitySeconds: [...seconds][0], oddities }
   }
 
-  #elements(set: string): ReadonlyMap<string, string> {
+  #verdict(map: string, key: Bytes): VerdictData | undefined {
+    const value = this.#elements(map).get(key)
+    return value === undefined ? undefined : verdictOf(value)
+  }
+
+  #elements(set: string): ReadonlyMap<Bytes, Bytes> {
     return this.#table.sets.get(set)?.elements ?? new Map()
   }
 }
 
-/** Where the slots of `local-services` begin. */
-const localSlots = 65_536
+const localPolicies = Object.values(localPolicy)
 
 /** The unspecified address is a node port's. */
-function placeOf(key: string, family: IpFamily): Place {
-  const [address, protocol, port] = key.split(' . ') as [string, string, string]
-  const ip = canonicalIp(address)!
-  const isNodePort = ip === '0.0.0.0' || ip === '::'
-  return { family, address: isNodePort ? undefined : ip, protocol: protocols[protocol]!, port: Number(port) }
+function placeOf(key: readonly Part[], family: IpFamily): Place {
+  const [ip, protocol, port] = key as [string, number, number]
+  return { family, address: ip === anyAddressOf[family] ? undefined : ip, protocol: protocols[protocol]!, port }
 }
 
-function refusalOf(verdict: string | undefined): Way['otherwise'] {
+function isDrop(verdict: VerdictData | undefined): boolean {
+  return verdict?.code === verdictCodes.drop
+}
+
+function refusalOf(verdict: VerdictData | undefined): Way['otherwise'] {
   if (verdict === undefined) return undefined
-  return verdict === 'drop' ? 'drop' : 'reject'
+  return isDrop(verdict) ? 'drop' : 'reject'
 }
 
-/** `to 10.1.0.1:80`, `to [fd00::1]:80`, `ip to numgen random mod 2 map { 0 : 10.1.0.1 . 80, 1 : 10.1.0.2 . 80 }` */
-function targetsOf(text: string): readonly string[] {
-  const [, elements] = /\{ (.*) \}$/.exec(text) ?? []
-  if (elements !== undefined) {
-    return elements.split(', ').flatMap(element => endpointText(element.slice(element.indexOf(' : ') + 3), ' . '))
-  }
-  const [, ip, port] = /to \[?([0-9a-f.:]+?)\]?:(\d+)$/.exec(text) ?? []
-  return endpointText(`${ip} ${port}`, ' ')
-}
-
-function endpointText(text: string, separator: string): readonly string[] {
-  const [ip, port] = text.split(separator) as [string, string]
-  return [hostPort(canonicalIp(ip) ?? ip, Number(port))]
+/** Of clients that are known, or chosen at random: `update @clients-… { ip saddr timeout 3h }`, and what follows. */
+function rememberingOf([who, update, ...then]: Clauses) {
+  if (update?.kind !== 'update' || update.do !== 'update' || !isKey(update.key, 'saddr')) return undefined
+  if (update.timeoutMs === undefined) return undefined
+  const isKnown = typeof setOfAddress(who, 'saddr') === 'string'
+  const isFresh = who?.kind === 'compare' && who.field.name === 'random' && who.op === 'eq' && who.value === 0
+  if (!isKnown && !isFresh) return undefined
+  return { of: isKnown ? 'known' : 'fresh', seconds: update.timeoutMs / 1000, then } as const
 }
 
 /** `[fd00::1]:80` → `fd00::1` */

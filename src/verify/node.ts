@@ -5,6 +5,8 @@
 
 import { familyNames, partsOf, rangeSets } from '../kernel/elements.ts'
 import { rangeText } from '../kernel/nftables/bytes.ts'
+import type { Clauses } from '../kernel/nftables/rules/clause.ts'
+import { printClauses } from '../kernel/nftables/rules/print.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import {
   type NodeFacts,
@@ -15,6 +17,7 @@ import {
 } from '../kernel/node.ts'
 import type { IpFamily } from '../services/address.ts'
 import { contains } from '../services/cidr.ts'
+import { isVerdict, rangesAskedFor, rangesOf, setOfAddress } from './clauses.ts'
 import type { Aspect, Difference } from './compare.ts'
 import { mergeRanges } from './ranges.ts'
 
@@ -39,15 +42,15 @@ export function podsOf(family: IpFamily, node: NodeFacts | undefined, options: N
 }
 
 export function compareWithKubeProxy(
-  { chains, sets }: NftTable,
+  table: NftTable,
   family: IpFamily,
   facts: Facts,
   options: NodeOptions,
 ): readonly Difference[] {
-  const marking = chains.get('services')?.find(rule => / @cluster-ips .*mark set /.test(rule))
-  const [, condition] = /@cluster-ips (.*?) ?meta mark set /.exec(marking ?? '') ?? []
+  const { chains, sets } = table
+  const conditions = conditionsOfMasquerade(table)
   const pods = podsOf(family, facts.node, options)
-  const open = [...(sets.get('nodeport-ips')?.elements.keys() ?? [all[family]])]
+  const open = sets.has('nodeport-ips') ? [...rangesOf(sets.get('nodeport-ips'))] : [all[family]]
   // A kube-proxy owns all cluster IPs.
   const planned = plannedRanges(family, facts, { ...options, ownsClusterIPs: true })
   const ranges = planned['node-port-addresses']
@@ -58,11 +61,13 @@ export function compareWithKubeProxy(
     : ranges
   return differing(family, {
     'source address replaced': [
-      replaced(condition),
-      options.masqueradeAll ? 'everybody' : replaced(pods && `!= ${pods}`),
+      replaced(conditions),
+      options.masqueradeAll ? 'everybody' : pods === undefined ? 'nobody' : allButPods,
     ],
     // Who masquerades everybody need not tell.
-    ...(condition !== '' && { 'how pods are told': [podsIn(condition) ?? notAtAll, pods ?? notAtAll] }),
+    ...(conditions?.length !== 0 && {
+      'how pods are told': [conditions ? podsIn(table, conditions) : notAtAll, pods ?? notAtAll],
+    }),
     'node ports are open on': [open.sort(), [...wanted].sort()],
     ...(isLate(chains, planned['service-ranges'])
       ? {}
@@ -93,8 +98,10 @@ export function compareWithPlan(
 ): readonly Difference[] {
   const planned = plannedRanges(family, facts, options)
   const pairs = comparedSets.map(name => {
-    const found = [...(sets.get(name)?.elements.keys() ?? [])]
-    return [`addresses in the set ${name}`, [mergeRanges(found), mergeRanges(planned[name])]] as const
+    return [
+      `addresses in the set ${name}`,
+      [mergeRanges(rangesOf(sets.get(name))), mergeRanges(planned[name])],
+    ] as const
   })
   return differing(family, Object.fromEntries(pairs))
 }
@@ -119,20 +126,37 @@ function plannedRanges(family: IpFamily, facts: Facts, options: NodeOptions) {
 
 /** kube-proxy names the ranges of ServiceCIDRs in a rule: `ip daddr { 10.96.0.0/16 } drop`. */
 function droppedRanges(chains: NftTable['chains']): readonly string[] {
-  const rules = (chains.get('cluster-ips-check') ?? []).map(rule => /daddr (?:\{ (.*) \}|([^@]\S*)) drop$/.exec(rule))
-  return mergeRanges(rules.flatMap(rule => (rule?.[1] ?? rule?.[2])?.split(', ') ?? []))
+  const rules = chains.get('cluster-ips-check')?.rules ?? []
+  const dropped = rules.flatMap(([destination, action]) => {
+    return isVerdict(action, 'drop') ? (rangesAskedFor(destination, 'daddr', false) ?? []) : []
+  })
+  return mergeRanges(dropped)
 }
 
-/** `ip saddr != 10.244.0.0/16`, `iifname != "cni0"` or nothing; undefined where there is no such rule. */
-function replaced(condition: string | undefined): string {
-  if (condition === undefined) return 'nobody'
-  return condition === '' ? 'everybody' : 'all but pods'
+/** What kube-proxy asks of connections to cluster IPs before it marks them for masquerade; undefined where it marks none. */
+function conditionsOfMasquerade({ chains }: NftTable): Clauses | undefined {
+  const marking = chains.get('services')?.rules.find(rule => {
+    return setOfAddress(rule[0], 'daddr') === 'cluster-ips' && rule.at(-1)?.kind === 'set mark'
+  })
+  return marking?.slice(1, -1)
 }
 
-function podsIn(condition: string | undefined): string | undefined {
-  const [, range, device] = /^(?:ip6? saddr != (\S+)|iif(?:name)? != "(.*)")$/.exec(condition ?? '') ?? []
-  if (range !== undefined) return mergeRanges([range])[0]
-  return device === undefined ? condition : `interface ${device}`
+const allButPods = 'all but pods'
+
+function replaced(conditions: Clauses | undefined): string {
+  if (conditions === undefined) return 'nobody'
+  return conditions.length === 0 ? 'everybody' : allButPods
+}
+
+/** `ip saddr != 10.244.0.0/16`, `iifname != "cni0"`; other conditions as they are. */
+function podsIn({ family }: NftTable, conditions: Clauses): string {
+  const [condition] = conditions
+  if (conditions.length === 1 && condition?.kind === 'compare' && condition.op === 'neq') {
+    const { field, value } = condition
+    if (field.name === 'iifname') return `interface ${value}`
+    if (field.name === 'saddr') return mergeRanges([String(value)])[0]!
+  }
+  return printClauses(family, conditions)
 }
 
 function differing(

@@ -1,7 +1,9 @@
+import { protocolNumbers } from '../kernel/nftables/rules/expression.ts'
 import type { Protocol } from '../services/address.ts'
 
-/** By what nft prints: names, or numbers with -p. */
-export const protocols: Readonly<Record<string, Protocol>> = {
-  ...{ tcp: 'TCP', udp: 'UDP', sctp: 'SCTP' },
-  ...{ 6: 'TCP', 17: 'UDP', 132: 'SCTP' },
+/** By their numbers in the kernel. */
+export const protocols: Readonly<Record<number, Protocol>> = {
+  [protocolNumbers.tcp]: 'TCP',
+  [protocolNumbers.udp]: 'UDP',
+  [protocolNumbers.sctp]: 'SCTP',
 }

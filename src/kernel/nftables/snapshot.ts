@@ -1,31 +1,39 @@
-/** A whole table of anybody's as the kernel has it, in words. */
+/** A whole table of anybody's as the kernel has it. */
 
 import type { NetlinkSocket } from '../netlink/socket.ts'
 import type { Bytes } from './bytes.ts'
 import type { Nftables } from './client.ts'
-import { keyParts, keyText, type SetTypes, valueText } from './elementtext.ts'
-import { hookText, type Table } from './operations.ts'
-import type { InlineSet } from './rules/clause.ts'
+import { keyParts, keyValueText, type SetTypes } from './elementtext.ts'
+import { type FoundHook, hookText, type Table } from './operations.ts'
+import type { Clauses, InlineSet } from './rules/clause.ts'
 import { hooksFamily } from './rules/expression.ts'
-import { printRule } from './rules/print.ts'
+import { printClauses } from './rules/print.ts'
+import { readRule } from './rules/read.ts'
 import { dumpChains, dumpElements, dumpRules, dumpSets, type FoundSet } from './wire/dump.ts'
 import type { FoundElements } from './wire/elements.ts'
 import type { Part } from './wire/types.ts'
 
-export interface NftTable {
-  /** Rules without their comments, by chain; a base chain's first is its `type … hook …`. */
-  readonly chains: ReadonlyMap<string, readonly string[]>
+export interface NftTable extends Table {
+  readonly chains: ReadonlyMap<string, NftChain>
   /** Those with a name. */
   readonly sets: ReadonlyMap<string, NftSet>
 }
 
+export interface NftChain {
+  /** Of base chains. */
+  readonly hook: FoundHook | undefined
+  readonly rules: readonly Clauses[]
+}
+
 export interface NftSet {
+  /** Undefined where keys or values are of types that we do not know; such a set has no elements here. */
+  readonly types: SetTypes | undefined
   /** How long an element lives, in seconds; undefined where it does not end. */
   readonly timeoutSeconds: number | undefined
   /** Value by key; '' in sets. */
-  readonly elements: ReadonlyMap<string, string>
+  readonly elements: ReadonlyMap<Bytes, Bytes>
   /** By key, where there is one. */
-  readonly comments: ReadonlyMap<string, string>
+  readonly comments: ReadonlyMap<Bytes, string>
 }
 
 /** Undefined where there is no such table. */
@@ -40,13 +48,16 @@ export async function readTable(nft: Nftables, table: Table): Promise<NftTable |
         isInline && types ? [[name, inlineSet(types, found.get(name)!)]] : [],
       ),
     )
-    const chains = new Map<string, string[]>()
-    for (const { name, hook } of await dumpChains(socket, table)) chains.set(name, hook ? [hookText(hook)] : [])
-    for (const { chain, expressions } of await dumpRules(socket, hooksFamily[table.family], table.name)) {
-      chains.get(chain)?.push(printRule(table.family, expressions, name => inline.get(name)))
-    }
+    const rules = Map.groupBy(await dumpRules(socket, hooksFamily[table.family], table.name), ({ chain }) => chain)
+    const clausesOf = (chain: string) =>
+      (rules.get(chain) ?? []).map(({ expressions }) => readRule(table.family, expressions, name => inline.get(name)))
+    const chains = await dumpChains(socket, table)
     const named = sets.filter(({ isInline }) => !isInline)
-    return { chains, sets: new Map(named.map(set => [set.name, setOf(set, found.get(set.name)!)])) }
+    return {
+      ...table,
+      chains: new Map(chains.map(({ name, hook }) => [name, { hook, rules: clausesOf(name) }])),
+      sets: new Map(named.map(set => [set.name, setOf(set, found.get(set.name)!)])),
+    }
   })
 }
 
@@ -56,11 +67,7 @@ async function elementsOf(socket: NetlinkSocket, table: Table, { name, types }: 
 }
 
 function setOf({ timeoutSeconds, types }: FoundSet, { elements, comments }: FoundElements): NftSet {
-  return {
-    timeoutSeconds,
-    elements: new Map(elements.map(([key, value]) => [keyText(types!, key), valueText(types!, value)])),
-    comments: new Map([...comments].map(([key, comment]) => [keyText(types!, key), comment])),
-  }
+  return { types, timeoutSeconds, elements: new Map(elements), comments }
 }
 
 /** A set that is a part of a rule, with numbers in their order. */
@@ -71,14 +78,18 @@ export function inlineSet(types: SetTypes, { elements }: FoundElements): InlineS
 }
 
 /** For people, much as nft prints it. */
-export function snapshotText({ family, name }: Table, { chains, sets }: NftTable): string {
+export function snapshotText({ family, name, chains, sets }: NftTable): string {
   const lines = [`table ${family} ${name} {`]
-  for (const [set, { elements, timeoutSeconds }] of sets) {
+  for (const [set, { types, elements, timeoutSeconds }] of sets) {
     lines.push(`  set ${set} {`)
     if (timeoutSeconds !== undefined) lines.push(`    timeout ${timeoutSeconds}s`)
-    for (const [key, value] of elements) lines.push(`    ${value === '' ? key : `${key} : ${value}`}`)
+    if (types) for (const [key, value] of elements) lines.push(`    ${keyValueText(types, key, value)}`)
     lines.push('  }')
   }
-  for (const [chain, rules] of chains) lines.push(`  chain ${chain} {`, ...rules.map(rule => `    ${rule}`), '  }')
+  for (const [chain, { hook, rules }] of chains) {
+    lines.push(`  chain ${chain} {`)
+    if (hook) lines.push(`    ${hookText(hook)}`)
+    lines.push(...rules.map(rule => `    ${printClauses(family, rule)}`), '  }')
+  }
   return `${lines.join('\n')}\n}\n`
 }

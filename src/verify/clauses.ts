@@ -1,0 +1,106 @@
+/** What rules of proxies are made of: conditions on where a packet comes from, and where it goes to. */
+
+import { addressPortOf, type Bytes } from '../kernel/nftables/bytes.ts'
+import { keyParts } from '../kernel/nftables/elementtext.ts'
+import type { Clause, Clauses, InlineSet, Key, SetOfRule } from '../kernel/nftables/rules/clause.ts'
+import { type VerdictData, verdictCodes } from '../kernel/nftables/rules/expression.ts'
+import type { NftSet } from '../kernel/nftables/snapshot.ts'
+import type { Part } from '../kernel/nftables/wire/types.ts'
+import { hostPort, type Protocol } from '../services/address.ts'
+import { protocols } from './protocols.ts'
+
+/** The chain that a verdict goes to. */
+export function gotoOf(verdict: VerdictData | undefined): string | undefined {
+  return verdict?.code === verdictCodes.goto ? verdict.chain : undefined
+}
+
+/** The same of a clause. */
+export function gotoIn(clause: Clause | undefined): string | undefined {
+  return clause?.kind === 'verdict' ? gotoOf(clause.verdict) : undefined
+}
+
+export function isVerdict(clause: Clause | undefined, code: keyof typeof verdictCodes, chain?: string): boolean {
+  return clause?.kind === 'verdict' && clause.verdict.code === verdictCodes[code] && clause.verdict.chain === chain
+}
+
+/** From an address of the node itself. */
+export function isFromNode(clause: Clause | undefined): boolean {
+  if (clause?.kind !== 'compare' || clause.field.name !== 'address type' || clause.field.of !== 'saddr') return false
+  return clause.op === 'eq' && clause.value === localAddress
+}
+
+/** RTN_LOCAL. */
+const localAddress = 2
+
+/** Of an address that is, or is not, in a set: that set. */
+export function setOfAddress(clause: Clause | undefined, of: 'saddr' | 'daddr', isNot = false): SetOfRule | undefined {
+  return clause?.kind === 'lookup' && clause.isNot === isNot && isKey(clause.key, of) ? clause.set : undefined
+}
+
+export function isKey(key: Key, ...names: readonly Key[number]['name'][]): boolean {
+  return key.length === names.length && key.every(({ name }, index) => name === names[index])
+}
+
+export function isNewConnection(clause: Clause | undefined): boolean {
+  if (clause?.kind !== 'compare' || clause.field.name !== 'ct state') return false
+  return clause.mask === undefined
+    ? clause.op === 'eq' && clause.value === newConnections
+    : clause.mask === newConnections && clause.op === 'neq' && clause.value === 0
+}
+
+const newConnections = 8
+
+/**
+ * The endpoints that a rule translates to, `address:port`, of connections of this protocol; undefined where it is another
+ * rule.
+ */
+export function endpointsOf(rule: Clauses, protocol: Protocol, oddities: string[]): readonly string[] | undefined {
+  const [transport, action, ...more] = rule
+  const isOurs =
+    transport?.kind === 'compare' &&
+    transport.field.name === 'meta l4proto' &&
+    transport.op === 'eq' &&
+    protocols[Number(transport.value)] === protocol
+  if (!isOurs || more.length > 0 || action?.kind !== 'nat' || action.verb !== 'dnat' || !action.to) return undefined
+  const { to } = action
+  if ('ip' in to) return typeof to.port === 'number' ? [hostPort(to.ip, to.port)] : undefined
+  return slotsOf(to.key, to.map, oddities)?.map(endpointText)
+}
+
+/** The values among which the kernel chooses at random; undefined where it does not. */
+export function slotsOf(key: Key, map: SetOfRule, oddities: string[]): readonly Bytes[] | undefined {
+  const [number] = key
+  if (number?.name !== 'random' || number.offset !== 0 || key.length > 1 || typeof map === 'string') return undefined
+  const { mod } = number
+  const { types, elements } = map
+  const isComplete = elements.length === mod && elements.every(([slot], index) => keyParts(types, slot)[0] === index)
+  if (!isComplete) oddities.push(`${mod} slots, of which ${elements.length} are filled`)
+  return elements.map(([, value]) => value)
+}
+
+/** @param value of a map to address and port */
+export function endpointText(value: Bytes): string {
+  const { ip, port } = addressPortOf(value)
+  return hostPort(ip, port)
+}
+
+type AnySet = NftSet | InlineSet
+
+/** The keys of a set, part by part. */
+export function keysOf(set: AnySet | undefined): readonly (readonly Part[])[] {
+  const { types, elements = [] } = set ?? {}
+  return types === undefined ? [] : [...elements].map(([key]) => keyParts(types, key))
+}
+
+/** The addresses and ranges of a set that holds such. */
+export function rangesOf(set: AnySet | undefined): readonly string[] {
+  return keysOf(set).map(([range]) => String(range))
+}
+
+/** Those of a clause of the address, for one that is, or is not, one of them; undefined where it says something else. */
+export function rangesAskedFor(clause: Clause | undefined, of: 'saddr' | 'daddr', isNot: boolean) {
+  const set = setOfAddress(clause, of, isNot)
+  if (set !== undefined) return typeof set === 'string' ? undefined : rangesOf(set)
+  if (clause?.kind !== 'compare' || clause.field.name !== of || clause.field.isMasked) return undefined
+  return clause.op === (isNot ? 'neq' : 'eq') ? [String(clause.value)] : undefined
+}

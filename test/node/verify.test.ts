@@ -1,0 +1,315 @@
+/** What `verify` reads in the kernel: tables as kube-proxy's, written by nft, and our own. */
+
+import assert from 'node:assert/strict'
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
+import { netnsPath } from '../../src/demo/leftovers.ts'
+import { run, runIn } from '../../src/demo/processes.ts'
+import { familyNames } from '../../src/kernel/elements.ts'
+import { Nftables } from '../../src/kernel/nftables/client.ts'
+import { type NftTable, readTable } from '../../src/kernel/nftables/snapshot.ts'
+import { planRuleset } from '../../src/kernel/render.ts'
+import { tableOf } from '../../src/kernel/ruleset.ts'
+import { belowFromOutside, portState, testOptions } from '../../src/kernel/testing.ts'
+import type { External, PortState } from '../../src/services/port.ts'
+import { compareWays, type Difference } from '../../src/verify/compare.ts'
+import { missingEntrances } from '../../src/verify/entrances.ts'
+import { readKubeProxy } from '../../src/verify/kube-proxy.ts'
+import { readLightpath } from '../../src/verify/lightpath.ts'
+import { compareWithKubeProxy } from '../../src/verify/node.ts'
+import { waysOf } from '../../src/verify/wanted.ts'
+import { needsRoot } from './kernel-lab.ts'
+
+const netns = `lp-verify-${process.pid}`
+
+const options = {
+  ...testOptions,
+  ...{ families: ['IPv4'] as const, clusterCidr: ['10.244.0.0/16'], nodeportAddresses: ['0.0.0.0/0'] },
+}
+const facts = { node: undefined, serviceRanges: ['10.96.0.0/16'] }
+
+/** A port with endpoints on this node and elsewhere, by all ways from outside. */
+function outside(id: string, vip: string, address: string, policy: External['policy']): PortState {
+  const endpoints = ['10.1.0.1:80@node1', '10.1.0.2:80@node2']
+  const state = portState(id, vip, endpoints)
+  return {
+    ...state,
+    external: {
+      nodePort: policy === 'Local' ? 30_080 : undefined,
+      externalIPs: [address],
+      loadBalancerIPs: [`${address}0`],
+      sourceRanges: ['203.0.113.0/24', '198.51.100.7/32'],
+      policy,
+      endpoints: policy === 'Local' ? state.endpoints.slice(0, 1) : state.endpoints,
+      clusterEndpoints: state.endpoints,
+      onlyElsewhere: false,
+      layer: belowFromOutside,
+    },
+  }
+}
+
+const states: readonly PortState[] = [
+  portState('a/plain/http', '10.0.0.1', ['10.1.0.1:80@node1', '10.1.0.2:81@node2']),
+  portState('a/udp/http', '10.0.0.2', ['10.1.0.1:53'], { port: { name: 'http', protocol: 'UDP', port: 53 } }),
+  portState('a/sticky/http', '10.0.0.3', ['10.1.0.1:80@node1', '10.1.0.2:80@node2'], { affinitySeconds: 10_800 }),
+  portState('a/elsewhere/http', '10.0.0.4', [], { onlyElsewhere: true }),
+  portState('a/six/http', 'fd00::1', ['fd01::1 80', 'fd01::2 80'], { affinitySeconds: 90 }),
+  portState('a/none/http', 'fd00::2', []),
+  outside('a/cluster/http', '10.0.0.5', '192.0.2.1', 'Cluster'),
+  outside('a/local/http', '10.0.0.6', '192.0.2.2', 'Local'),
+]
+
+const endpoint = 'endpoint-IJKLMNOP-shop/web/tcp/__10.1.0.1/8080'
+const affinity = '@affinity-IJKLMNOP-shop/web/tcp/__10.1.0.1/8080'
+const sticky = {
+  service: `ip saddr ${affinity} goto ${endpoint}\n numgen random mod 1 vmap { 0 : goto ${endpoint} }`,
+  endpoint: `update ${affinity} { ip saddr }\n meta l4proto 6 dnat to 10.1.0.1:8080`,
+}
+const many = 'dnat ip to numgen random mod 2 map { 0 : 10.1.0.2 . 80, 1 : 10.1.0.1 . 80 }'
+
+describe('What verify reads of the kernel', needsRoot, () => {
+  let nft: Nftables
+  before(() => run('ip', ['netns', 'add', netns]))
+  after(() => run('ip', ['netns', 'delete', netns]))
+  beforeEach(() => {
+    nft = new Nftables(netnsPath(netns))
+  })
+  afterEach(async () => {
+    nft.close()
+    await runIn(netns, 'nft', ['flush', 'ruleset'])
+  })
+
+  /** The table kube-proxy of this text. */
+  async function load(text: string): Promise<NftTable> {
+    const { code, stderr } = await runIn(netns, 'nft', ['-f', '-'], { input: `flush ruleset\n${text}` })
+    assert.equal(code, 0, stderr)
+    return (await readTable(nft, { family: 'ip', name: 'kube-proxy' }))!
+  }
+
+  /** The parts of a table that lead to one Service port, with these rules in its chains. */
+  async function loadWays({ service = '', endpoint = '', external = '' }): Promise<NftTable> {
+    return await load(`table ip kube-proxy {
+      map service-ips {
+        type ipv4_addr . inet_proto . inet_service : verdict
+        elements = { 10.96.0.1 . 6 . 80 : goto service-ABCDEFGH-shop/web/tcp/,
+                     192.0.2.1 . tcp . 80 : goto external-ABCDEFGH-shop/web/tcp/ }
+      }
+      set affinity-IJKLMNOP-shop/web/tcp/__10.1.0.1/8080 {
+        type ipv4_addr
+        flags dynamic,timeout
+        timeout 1d2h3m4s
+        elements = { 10.1.0.9 timeout 1d2h3m4s expires 3h }
+      }
+      chain service-ABCDEFGH-shop/web/tcp/ {
+        comment "of the Service"
+        ${service}
+      }
+      chain endpoint-IJKLMNOP-shop/web/tcp/__10.1.0.1/8080 {
+        ${endpoint}
+      }
+      chain external-ABCDEFGH-shop/web/tcp/ {
+        ${external}
+      }
+    }`)
+  }
+
+  function waysIn(table: NftTable) {
+    const ways = readKubeProxy(table, 'IPv4')
+    return { cluster: ways.get('10.96.0.1:80/TCP')!, outside: ways.get('192.0.2.1:80/TCP')! }
+  }
+
+  const way = async (rules: Parameters<typeof loadWays>[0]) => waysIn(await loadWays(rules))
+
+  describe('what kube-proxy has', () => {
+    test('protocols may be names or numbers, and an unnamed port goes by its number', async () => {
+      const { cluster, outside } = await way({ service: 'meta l4proto 6 dnat to 10.1.0.1:8080' })
+      assert.deepEqual([cluster.service, cluster.port, outside.port], ['shop/web', '80', '80'])
+      assert.deepEqual(cluster.endpoints.pods, ['10.1.0.1:8080'])
+      assert.deepEqual(cluster.oddities, [])
+    })
+    test('endpoints of a map are in order, in the words of older and newer nft', async () => {
+      for (const dnat of [many, many.replace('dnat ip to', 'dnat ip addr . port to')]) {
+        const { cluster } = await way({ service: `meta l4proto tcp ${dnat}` })
+        assert.deepEqual([cluster.endpoints.outside, cluster.oddities], [['10.1.0.1:80', '10.1.0.2:80'], []])
+      }
+    })
+    test('affinity is as long as its set says', async () => {
+      const { cluster } = await way(sticky)
+      assert.deepEqual([cluster.affinitySeconds, cluster.oddities], [93_784, []])
+    })
+    test('clients inside of the cluster may be led elsewhere than those outside', async () => {
+      const external = [
+        'ip saddr 10.1.0.0/16 goto service-ABCDEFGH-shop/web/tcp/ comment "short-circuit pod traffic"',
+        'fib saddr type local meta mark set meta mark | 0x00004000 comment "masquerade local traffic"',
+      ]
+      const { outside } = await way({ service: `meta l4proto tcp ${many}`, external: external.join('\n') })
+      assert.deepEqual(outside.endpoints, { outside: [], pods: ['10.1.0.1:80', '10.1.0.2:80'], node: [] })
+      assert.deepEqual([outside.masquerade, outside.oddities], ['node', []])
+    })
+  })
+
+  const odd: readonly (readonly [title: string, rules: Parameters<typeof way>[0], oddity: RegExp])[] = [
+    ['a rule of another shape', { service: 'counter packets 0 bytes 0 drop' }, /^counter packets/],
+    ['a chain without rules', {}, /is empty$/],
+    [
+      'a slot without an endpoint',
+      { service: `meta l4proto tcp ${many.replace('mod 2', 'mod 3')}` },
+      /^3 slots, of which 2/,
+    ],
+    ['another protocol', { service: 'meta l4proto udp dnat to 10.1.0.1:8080' }, /^meta l4proto udp/],
+    [
+      'an endpoint that forgets its clients',
+      { ...sticky, endpoint: 'meta l4proto tcp dnat to 10.1.0.1:80' },
+      /not remember/,
+    ],
+  ]
+  for (const [title, rules, oddity] of odd) {
+    test(`${title} does not pass as understood`, async () =>
+      assert.match((await way(rules)).cluster.oddities.join('\n'), oddity))
+  }
+
+  test('a goto to a chain that does not exist does not pass as understood', async () => {
+    const table = await loadWays({ service: `numgen random mod 1 vmap { 0 : goto ${endpoint} }` })
+    const chains = new Map(table.chains)
+    chains.delete(endpoint)
+    assert.match(waysIn({ ...table, chains }).cluster.oddities.join('\n'), /is missing$/)
+  })
+
+  test('a rule for all clients but some does not pass as one for pods', async () => {
+    const rule = 'ip saddr != 10.1.0.0/16 goto service-ABCDEFGH-shop/web/tcp/'
+    const { outside } = await way({ service: `meta l4proto tcp ${many}`, external: rule })
+    assert.deepEqual([outside.oddities, outside.endpoints.pods], [[rule], []])
+  })
+
+  test('a table without its base chains lacks them', async () => {
+    const table = await load('table ip kube-proxy {\n chain services {\n }\n}')
+    assert.ok(missingEntrances(table).includes('nat-prerouting'))
+  })
+
+  test('a table with all its entrances lacks none, and each one that is gone', async () => {
+    const table = await load(entrances())
+    assert.deepEqual(missingEntrances(table), [])
+    for (const [name, chain] of table.chains) {
+      for (const [index] of chain.rules.entries()) {
+        const chains = new Map([...table.chains, [name, { ...chain, rules: chain.rules.toSpliced(index, 1) }]])
+        const isEntrance = !(name === 'cluster-ips-check' && index === 1) && !(name === 'services' && index === 0)
+        assert.deepEqual(missingEntrances({ ...table, chains }), isEntrance ? [name] : [])
+      }
+    }
+  })
+
+  test('a jump that asks for something beside is no entrance', async () => {
+    const asking = entrances().replace(
+      'ct state new jump firewall-check',
+      'ip saddr 10.0.0.1 ct state new jump firewall-check',
+    )
+    assert.deepEqual(missingEntrances(await load(asking)), ['filter-prerouting-pre-dnat'])
+  })
+
+  test('pods, node ports and cluster IPs are as the options say, in whatever words', async () => {
+    const differences = async (text: string, more: Partial<typeof options> = {}) => {
+      const found = compareWithKubeProxy(await load(text), 'IPv4', facts, { ...options, ...more })
+      return found.map(({ what, found, expected }) => `${what}: ${found} | ${expected}`)
+    }
+    assert.deepEqual(await differences(entrances()), [])
+    assert.deepEqual(await differences(entrances('ip saddr != 10.0.0.0/12'), { clusterCidr: ['10.0.0.0/12'] }), [])
+    const byName = { detectLocalMode: 'InterfaceNamePrefix', podInterfaceNamePrefix: 'veth' } as const
+    assert.deepEqual(await differences(entrances('iifname != "veth*"'), byName), [])
+    assert.deepEqual(await differences(entrances(''), { masqueradeAll: true }), [])
+    assert.deepEqual(await differences(entrances('ip saddr @cluster-ips')), [
+      'how pods are told: ip saddr @cluster-ips | 10.244.0.0/16',
+    ])
+    assert.deepEqual(await differences(entrances(undefined, '{ 10.96.0.0/17, 10.97.0.0/16 }')), [
+      'dropped unless a Service has it: 10.96.0.0/17,10.97.0.0/16 | 10.96.0.0/16',
+    ])
+  })
+
+  test('What was written of Services of all kinds is what they are to be, and what somebody changes in it is found', async () => {
+    const operations = planRuleset(states, undefined, { ...testOptions, ownsClusterIPs: false })
+    await nft.apply(operations)
+    const differences = async () => {
+      const here = { name: testOptions.nodeName, addresses: [], tellsPods: [] }
+      const found: Difference[] = []
+      for (const family of ['IPv4', 'IPv6'] as const) {
+        const table = (await readTable(nft, tableOf(familyNames[family])))!
+        found.push(...compareWays(readLightpath(table, family), waysOf(states, [family], here, 'lightpath')))
+      }
+      return found.map(({ way, what, found }) => `${way} ${what}: ${found}`)
+    }
+    assert.deepEqual(await differences(), [])
+    const chain = 'affinity-10.0.0.3-tcp-80'
+    const commands = [
+      'delete element ip lightpath endpoints-tcp { 10.0.0.1 . 80 . 1 }',
+      'delete element ip lightpath services { 192.0.2.1 . tcp . 80 }',
+      `flush chain ip lightpath ${chain}`,
+      `add rule ip lightpath ${chain} meta l4proto tcp dnat to 10.1.0.9:80`,
+      `add rule ip lightpath ${chain} meta l4proto udp dnat to 10.1.0.1:80`,
+      'delete element ip6 lightpath no-endpoints { fd00::2 . tcp . 80 }',
+    ]
+    const { code, stderr } = await runIn(netns, 'nft', [commands.join('; ')])
+    assert.equal(code, 0, stderr)
+    assert.deepEqual(await differences(), [
+      '192.0.2.1:80/TCP the way in: none',
+      '10.0.0.1:80/TCP endpoints: 10.1.0.1:80',
+      '10.0.0.1:80/TCP rules not understood: 1 of 2 slots are empty',
+      '10.0.0.3:80/TCP endpoints: ',
+      '10.0.0.3:80/TCP replaced towards itself: ',
+      '10.0.0.3:80/TCP rules not understood: meta l4proto udp dnat to 10.1.0.1:80,its rules lead to different endpoints',
+      '10.0.0.3:80/TCP session affinity: none',
+      '[fd00::2]:80/TCP the way in: none',
+    ])
+  })
+})
+
+/** Where a kube-proxy's rules begin. */
+function entrances(notOfPods = 'ip saddr != 10.244.0.0/16', serviceRanges = '10.96.0.0/16'): string {
+  const checks = 'ct state new jump service-endpoints-check\n ct state new jump cluster-ips-check'
+  const map = 'type ipv4_addr . inet_proto . inet_service : verdict'
+  const key = 'ip daddr . meta l4proto . th dport'
+  return `table ip kube-proxy {
+    set cluster-ips { type ipv4_addr; elements = { 10.96.0.1 } }
+    set hairpin-connections { type ipv4_addr . ipv4_addr . inet_proto . inet_service; }
+    map service-ips { ${map}; }
+    map firewall-ips { ${map}; }
+    map no-endpoint-services { ${map}; }
+    map service-nodeports { type inet_proto . inet_service : verdict; }
+    map no-endpoint-nodeports { type inet_proto . inet_service : verdict; }
+    chain services {
+      ip daddr @cluster-ips ${notOfPods} meta mark set meta mark | 0x4000
+      ${key} vmap @service-ips
+      fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @service-nodeports
+    }
+    chain masquerading {
+      meta mark & 0x4000 != 0 meta mark set meta mark ^ 0x4000 masquerade fully-random
+      ip saddr . ip daddr . meta l4proto . th dport @hairpin-connections masquerade fully-random
+    }
+    chain firewall-check { ${key} vmap @firewall-ips; }
+    chain service-endpoints-check { ${key} vmap @no-endpoint-services; }
+    chain nodeport-endpoints-check {
+      fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @no-endpoint-nodeports
+    }
+    chain cluster-ips-check {
+      ip daddr @cluster-ips reject
+      ip daddr ${serviceRanges} drop
+    }
+    chain nat-prerouting { type nat hook prerouting priority dstnat; jump services; }
+    chain nat-output { type nat hook output priority -100; jump services; }
+    chain nat-postrouting { type nat hook postrouting priority srcnat; jump masquerading; }
+    chain filter-prerouting-pre-dnat {
+      type filter hook prerouting priority -110; ct state new jump firewall-check;
+    }
+    chain filter-output-pre-dnat { type filter hook output priority -110; ct state new jump firewall-check; }
+    chain filter-input {
+      type filter hook input priority 0
+      ct state new jump nodeport-endpoints-check
+      ct state new jump service-endpoints-check
+    }
+    chain filter-forward {
+      type filter hook forward priority 0
+      ${checks}
+    }
+    chain filter-output {
+      type filter hook output priority 0
+      ${checks}
+    }
+  }`
+}
