@@ -64,7 +64,8 @@ export function endpointsOf(rule: Clauses, protocol: Protocol, oddities: string[
   if (!isOurs || more.length > 0 || action?.kind !== 'nat' || action.verb !== 'dnat' || !action.to) return undefined
   const { to } = action
   if ('ip' in to) return typeof to.port === 'number' ? [hostPort(to.ip, to.port)] : undefined
-  return slotsOf(to.key, to.map, oddities)?.map(endpointText)
+  const isToPorts = typeof to.map !== 'string' && to.map.types.data !== 'verdict' && to.map.types.data?.length === 2
+  return isToPorts ? slotsOf(to.key, to.map, oddities)?.map(endpointText) : undefined
 }
 
 /** The values among which the kernel chooses at random; undefined where it does not. */

@@ -109,28 +109,48 @@ export function otherField(text: string): Field {
 }
 
 export function readValue(field: Field, bytes: Uint8Array, family: Family): FieldValue {
+  const hex = `0x${Buffer.from(bytes).toString('hex')}`
   switch (kindOf(field)) {
     case 'address':
-      return addressOf(bytes, addressOffsets[family].length)
+      return addressOf(bytes, family) ?? hex
     case 'name':
       return nameOf(bytes)
     case 'port':
-      return portOf(bytes)
+      return portOf(bytes) ?? hex
     default:
-      return bytes.length === 4 || bytes.length === 1 ? numberOf(bytes) : `0x${Buffer.from(bytes).toString('hex')}`
+      return numberOf(bytes) ?? hex
   }
 }
 
-/** `127.0.0.0/8` for its first byte. */
-function addressOf(bytes: Uint8Array, whole: number): string {
-  const address = ipText(Buffer.concat([bytes, Buffer.alloc(Math.max(0, whole - bytes.length))]))
-  return bytes.length === whole ? address : `${address}/${bytes.length * 8}`
+/** What masked bits are compared with; undefined where that has no form here. */
+export function readMasked(field: Field, mask: Uint8Array, bytes: Uint8Array) {
+  if (kindOf(field) === 'address') {
+    const range = rangeOf(bytes, mask)
+    return range === undefined ? undefined : { value: range }
+  }
+  const [bits, value] = [numberOf(mask), numberOf(bytes)]
+  return bits === undefined || value === undefined ? undefined : { mask: bits, value }
 }
 
-export function maskedAddress(bytes: Uint8Array, mask: Uint8Array): string {
+/** Of its first bytes alone `127.0.0.0/8`. */
+function addressOf(bytes: Uint8Array, family: Family): string | undefined {
+  if (bytes.length === 16) return ipText(bytes)
+  const { length } = addressOffsets[family]
+  if (bytes.length > length) return undefined
+  const address = ipText(Buffer.concat([bytes, Buffer.alloc(length - bytes.length)]))
+  return bytes.length === length ? address : `${address}/${bytes.length * 8}`
+}
+
+function rangeOf(bytes: Uint8Array, mask: Uint8Array): string | undefined {
   const bits = [...mask].map(byte => byte.toString(2).padStart(8, '0')).join('')
-  const zero = bits.indexOf('0')
-  return `${ipText(bytes)}/${zero < 0 ? bits.length : zero}`
+  const prefix = bits.replace(/0+$/, '')
+  const isRange = bytes.length === mask.length && isAddress(bytes) && !prefix.includes('0')
+  return isRange ? `${ipText(bytes)}/${prefix.length}` : undefined
+}
+
+/** By its length. */
+export function isAddress({ length }: Uint8Array): boolean {
+  return length === 4 || length === 16
 }
 
 function nameOf(bytes: Uint8Array): string {
@@ -138,10 +158,10 @@ function nameOf(bytes: Uint8Array): string {
   return end < 0 ? `${Buffer.from(bytes)}*` : Buffer.from(bytes).toString('utf8', 0, end)
 }
 
-export function portOf(bytes: Uint8Array): number {
-  return Buffer.from(bytes).readUInt16BE()
+export function portOf(bytes: Uint8Array): number | undefined {
+  return bytes.length === 2 ? Buffer.from(bytes).readUInt16BE() : undefined
 }
 
-export function numberOf(bytes: Uint8Array): number {
-  return bytes.length === 4 ? Buffer.from(bytes).readUInt32LE() : bytes[0]!
+export function numberOf(bytes: Uint8Array): number | undefined {
+  return bytes.length === 4 ? Buffer.from(bytes).readUInt32LE() : bytes.length === 1 ? bytes[0] : undefined
 }

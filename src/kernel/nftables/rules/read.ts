@@ -8,12 +8,12 @@ import { comparisons, type Expression, fib, hooksFamily, natFlags, payloadBases,
 import {
   ctFields,
   type Field,
-  kindOf,
-  maskedAddress,
+  isAddress,
   metaFields,
   numberOf,
   otherField,
   portOf,
+  readMasked,
   readValue,
   socketFields,
 } from './fields.ts'
@@ -73,17 +73,13 @@ class Reader {
         return void this.#load(expression.dreg!, metaFields[expression.key] ?? otherField(`meta ${expression.key}`))
       case 'ct':
         if (expression.sreg !== undefined) return void this.#add(this.#setMark('ct', expression.sreg))
-        return void this.#load(expression.dreg!, ctFields[expression.key] ?? otherField(`ct ${expression.key}`))
-      case 'fib': {
-        const of = expression.flags & fib.ofSource ? 'saddr' : 'daddr'
-        return void this.#load(expression.dreg, { name: 'address type', of })
-      }
+        return void this.#load(expression.dreg!, ctField(expression))
+      case 'fib':
+        return void this.#load(expression.dreg, fibField(expression))
       case 'socket':
         return void this.#load(expression.dreg, socketFields[expression.key] ?? { name: 'socket' })
-      case 'numgen': {
-        const { modulus: mod, offset = 0 } = expression
-        return void this.#load(expression.dreg, { name: 'random', mod, offset })
-      }
+      case 'numgen':
+        return void this.#load(expression.dreg, numberField(expression))
       case 'bitwise':
         return void this.#keep(expression.dreg, this.#bitwise(expression))
       case 'immediate':
@@ -157,13 +153,11 @@ class Reader {
     const isMasked = value?.kind === 'masked' && isZero(value.xor)
     if (op === undefined || !(value?.kind === 'field' || isMasked)) return void this.#add(cannotRead('cmp'))
     const { field } = value
-    const read =
-      isMasked && kindOf(field) === 'address' ? maskedAddress(data, value.mask) : readValue(field, data, this.#family)
-    const mask = isMasked && kindOf(field) !== 'address' ? { mask: numberOf(value.mask) } : {}
-    const clause: Clause = { kind: 'compare', field, op, ...mask, value: read }
+    const read = isMasked ? readMasked(field, value.mask, data) : { value: readValue(field, data, this.#family) }
+    const clause: Clause = read === undefined ? cannotRead('cmp') : { kind: 'compare', field, op, ...read }
     this.#add(clause)
     const isTransport = value.kind === 'field' && field.name === 'meta l4proto' && op === 'eq'
-    if (isTransport) this.#transport = { name: protocolName(data[0]!), clause }
+    if (isTransport && data.length === 1) this.#transport = { name: protocolName(data[0]!), clause }
   }
 
   /** Several values behind each other are one key. */
@@ -183,11 +177,11 @@ class Reader {
 
   #setMark(of: Marked, register: number): Clause {
     const value = this.#value(register)
-    if (value?.kind === 'constant') {
-      return { kind: 'set mark', of, to: { from: undefined, mask: 0, xor: numberOf(value.bytes) } }
-    }
-    if (value?.kind !== 'masked') return { kind: 'set mark', of, to: undefined }
-    return { kind: 'set mark', of, to: { from: value.field, mask: numberOf(value.mask), xor: numberOf(value.xor) } }
+    const from = value?.kind === 'masked' ? value.field : undefined
+    const mask = value?.kind === 'masked' ? numberOf(value.mask) : 0
+    const xor = value?.kind === 'masked' ? numberOf(value.xor) : value?.kind === 'constant' && numberOf(value.bytes)
+    const isKnown = typeof mask === 'number' && typeof xor === 'number'
+    return { kind: 'set mark', of, to: isKnown ? { from, mask, xor } : undefined }
   }
 
   #setting(field: Field, register: number): Clause {
@@ -203,7 +197,7 @@ class Reader {
         return { kind: 'nat', verb, to: this.#destination(expression), options: natOptions(expression.flags) }
       }
       case 'redir':
-        return { kind: 'redirect', port: this.#port(expression.portMin) }
+        return { kind: 'redirect', port: this.#port(expression.portMin, expression.portMax) }
       case 'tproxy':
         return { kind: 'tproxy', port: this.#port(expression.port) }
       case 'masq':
@@ -227,18 +221,21 @@ class Reader {
     }
   }
 
-  #destination({ family, addressMin, portMin }: Of<'nat'>): Destination {
-    const value = addressMin === undefined ? undefined : this.#value(addressMin)
+  #destination({ family, addressMin, addressMax = addressMin, portMin, portMax }: Of<'nat'>): Destination {
+    const isOne = addressMin !== undefined && addressMin === addressMax
+    const value = isOne ? this.#value(addressMin) : undefined
     if (value?.kind === 'found') {
       return value.to && { ...value.to, family: family === hooksFamily.ip ? 'ip' : 'ip6' }
     }
-    return value?.kind === 'constant' ? { ip: ipText(value.bytes), port: this.#port(portMin) } : undefined
+    if (value?.kind !== 'constant' || !isAddress(value.bytes)) return undefined
+    return { ip: ipText(value.bytes), port: this.#port(portMin, portMax) }
   }
 
-  #port(register: number | undefined): Port {
+  /** One of a range is chosen by the kernel. */
+  #port(register: number | undefined, last = register): Port {
     if (register === undefined) return undefined
-    const value = this.#value(register)
-    return value?.kind === 'constant' ? portOf(value.bytes) : 'unknown'
+    const value = register === last ? this.#value(register) : undefined
+    return (value?.kind === 'constant' ? portOf(value.bytes) : undefined) ?? 'unknown'
   }
 }
 
@@ -246,8 +243,26 @@ type Action = Of<
   ('nat' | 'redir' | 'masq' | 'tproxy' | 'reject' | 'dynset') | ('counter' | 'objref' | 'notrack' | 'match' | 'target')
 >
 
+/** NFT_NG_RANDOM. */
+const randomNumber = 1
 const updates: Readonly<Record<number, 'add' | 'update' | 'delete'>> = { 0: 'add', 1: 'update', 2: 'delete' }
 const comparisonNames = new Map(Object.entries(comparisons).map(([name, op]) => [op as number, name as Comparison]))
+
+/** Destinations are those of one direction. */
+function ctField({ key, direction }: Of<'ct'>): Field {
+  const field = direction === undefined || direction === 0 ? ctFields[key] : undefined
+  return field ?? otherField(`ct ${key}`)
+}
+
+function fibField({ result, flags }: Of<'fib'>): Field {
+  if (result === fib.addressType && flags === fib.ofSource) return { name: 'address type', of: 'saddr' }
+  if (result === fib.addressType && flags === fib.ofDestination) return { name: 'address type', of: 'daddr' }
+  return otherField(`fib ${flags} ${result}`)
+}
+
+function numberField({ type, modulus: mod, offset = 0 }: Of<'numgen'>): Field {
+  return type === randomNumber ? { name: 'random', mod, offset } : otherField(`numgen inc mod ${mod}`)
+}
 
 /** The kernel's other flags say what else of the expression is there. */
 function natOptions(flags = 0): NatOptions {
