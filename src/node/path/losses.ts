@@ -17,7 +17,10 @@ export interface LossesOptions {
   readonly onSuspicion: (family: IpFamily, why: string) => void
 }
 
-const everyMs = 500
+/** Who repeats what was not answered does so after a second (RFC 6298), and a test takes 0.7 s: so soon the path is known to be shut. */
+const everyMs = 250
+/** With what was counted so many looks ago each is compared: what comes seldom is seldom twice within one. */
+const looksBack = 2
 /** Who makes rules one by one may be done by then. */
 const settleMs = 200
 /** A suspicion that a test did not confirm, as where a policy takes what single pods send, costs a test so often at most. */
@@ -27,21 +30,21 @@ const changedRestMs = 30_000
 
 export function watchLosses({ families, onSuspicion }: LossesOptions): { stop(): Promise<void> } {
   const nft = new Nftables()
-  const before = new Map<IpFamily, PathCounters>()
+  /** The last few looks of each family, the oldest first. */
+  const looked = new Map<IpFamily, readonly PathCounters[]>()
   const restUntil = new Map<IpFamily, number>()
   const look = async (family: IpFamily) => {
     const counters = await readCounters(nft, familyNames[family])
-    const last = before.get(family)
-    if (counters) before.set(family, counters)
-    else before.delete(family)
-    const why = last && counters && suspicion(last, counters)
+    const before = looked.get(family) ?? []
+    looked.set(family, counters ? [...before, counters].slice(-looksBack) : [])
+    const why = before[0] && counters && suspicion(before[0], counters)
     if (why === undefined || performance.now() < (restUntil.get(family) ?? 0)) return
     restUntil.set(family, performance.now() + countedRestMs)
     onSuspicion(family, why)
   }
   const looks = new Recurring(async () => {
     // Who cannot read them cannot write the tables either, which is told.
-    for (const family of families) await look(family).catch(() => before.delete(family))
+    for (const family of families) await look(family).catch(() => looked.delete(family))
     return everyMs
   })
   const stopListening = listen(() => {
