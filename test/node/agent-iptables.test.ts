@@ -123,6 +123,12 @@ describe('with iptables in place of nftables', { skip }, () => {
     await other.down('SIGKILL')
     const preflight = await lab.lightpath('preflight', '--redirect', 'iptables', '--socket', lab.socket)
     assert.match(preflight.stdout, /rules by another --redirect .*nftables table ip lightpath/)
+    await lab.on('iptables', ['-t', 'nat', '-N', 'LIGHTPATH-PRE'])
+    const ofOther = await lab.lightpath('preflight', '--socket', lab.socket)
+    assert.match(ofOther.stdout, /rules by another --redirect .*iptables chains LIGHTPATH/)
+    const args = ['--against', 'lightpath', '--source', lab.manifests, '--node-name', 'node1']
+    const verified = await lab.lightpath('verify', ...args)
+    assert.match(verified.stdout, /iptables chains LIGHTPATH.*lightpath cleanup/, verified.stderr)
     await lab.agent.up()
     await lab.untilLogged(/"removed":\["nftables table ip lightpath.*another --redirect left was removed/)
     assert.doesNotMatch((await lab.on('nft', ['list', 'tables'])).stdout, /lightpath/)
