@@ -134,7 +134,11 @@ export function serviceObjects(
   endpoints: readonly { readonly ip: string; readonly port: number }[],
 ): readonly object[] {
   const port = { name: portName, port: endpoints[0]!.port }
-  const slice = endpoints.map(({ ip }) => ({ addresses: [ip], conditions: { ready: true } }))
+  const slice = endpoints.map(({ ip }, index) => ({
+    addresses: [ip],
+    conditions: { ready: true },
+    targetRef: { kind: 'Pod', namespace: 'bench', name: `${name}-${index}` },
+  }))
   const ownPort = { name: portName, port: 80 }
   return [namespace('bench'), service('bench', name, ownPort, clusterIP), endpointSlice('bench', name, port, slice)]
 }
