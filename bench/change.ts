@@ -8,7 +8,7 @@
 import { randomInt } from 'node:crypto'
 import { pause, waitFor } from '../src/demo/wait.ts'
 import type { SliceChange } from './generate.ts'
-import { readMetrics } from './lab.ts'
+import { programmedIn, readMetrics } from './lab.ts'
 import { aim, figure, p, type Report } from './report.ts'
 import type { Fleet } from './scale.ts'
 
@@ -66,10 +66,12 @@ export async function change({ manifests, agent }: Fleet, kind: SliceChange): Pr
   const id = manifests.change(randomInt(manifests.cluster.size.services), kind)
   const seen: { arrived?: number; kernel?: number; envoy?: number; nft?: number; nftBytes?: number } = {}
   const look = () => {
-    for (const { msg, at, layer, name, milliseconds, bytes } of agent.log.take()) {
+    for (const line of agent.log.take()) {
+      const { msg, at, layer, milliseconds, bytes } = line
       if (msg === 'nftables transaction') Object.assign(seen, { nft: milliseconds, nftBytes: bytes })
-      if (msg !== 'programmed' || name !== id) continue
-      seen.arrived ??= at - (milliseconds as number) - written
+      const took = programmedIn(line, id)
+      if (took === undefined) continue
+      seen.arrived ??= at - took - written
       seen[layer as 'kernel' | 'envoy'] = at - written
     }
     return seen.kernel !== undefined && seen.envoy !== undefined

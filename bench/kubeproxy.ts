@@ -9,7 +9,7 @@ import type { Child } from '../src/demo/processes.ts'
 import { pause, waitFor } from '../src/demo/wait.ts'
 import { ControlPlane } from './control-plane.ts'
 import { Cluster, type Size, type SliceChange } from './generate.ts'
-import { type JsonLog, type LogLine, startAgent } from './lab.ts'
+import { type JsonLog, type LogLine, programmedIn, startAgent } from './lab.ts'
 import { aim, figure, median, p, type Report } from './report.ts'
 
 export interface SyncOptions {
@@ -25,7 +25,7 @@ export interface Side {
   /** The line that says that a change of this port is in the kernel. */
   readonly isDone: (line: LogLine, portId: string) => boolean
   /** How long that line says that it took, or another of the same change. */
-  readonly took: (lines: readonly LogLine[]) => number
+  readonly took: (lines: readonly LogLine[], id: string) => number
   /** How many elements the line says to be in the kernel more; all there are where it says that all is. */
   readonly elementsIn: (line: LogLine) => number
   /** How long the transaction of the kernel took of that, where it is known. */
@@ -84,8 +84,8 @@ export async function lightpath(network: Network, node: LabNode, plane: ControlP
     log,
     elementsIn: ({ msg, added, removed }) =>
       msg === 'nftables transaction' ? (added as number) - (removed as number) : 0,
-    isDone: ({ msg, layer, name }, id) => msg === 'programmed' && layer === 'kernel' && name === id,
-    took: lines => lines.find(({ msg, layer }) => msg === 'programmed' && layer === 'kernel')!.milliseconds as number,
+    isDone: (line, id) => line.layer === 'kernel' && programmedIn(line, id) !== undefined,
+    took: (lines, id) => lines.flatMap(line => (line.layer === 'kernel' ? (programmedIn(line, id) ?? []) : []))[0]!,
     transaction: lines => lines.find(({ msg }) => msg === 'nftables transaction')!.milliseconds as number,
   }
 }
@@ -120,16 +120,17 @@ export async function change(
   limitMs = 60_000,
 ): Promise<Change> {
   const number = randomInt(cluster.size.services)
+  const id = cluster.portId(number)
   cluster.change(number, kind)
   side.log.take()
   const told = await plane.replace(cluster.slice(number))
   const lines: LogLine[] = []
   const isDone = () => {
     lines.push(...side.log.take())
-    return lines.find(line => side.isDone(line, cluster.portId(number)))
+    return lines.find(line => side.isDone(line, id))
   }
   const { at } = await waitFor('the change in the kernel', limitMs, isDone, 5)
-  return { total: at - told, sync: side.took(lines), transaction: side.transaction?.(lines) }
+  return { total: at - told, sync: side.took(lines, id), transaction: side.transaction?.(lines) }
 }
 
 /** `1.234s`, `12.3ms`, `456µs` in milliseconds. */

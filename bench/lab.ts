@@ -95,6 +95,11 @@ export interface LogLine {
   readonly [field: string]: unknown
 }
 
+/** How long a layer took for a port, where the line says so: milliseconds. */
+export function programmedIn({ msg, milliseconds }: LogLine, id: string): number | undefined {
+  return msg === 'programmed' ? (milliseconds as Readonly<Record<string, number>>)[id] : undefined
+}
+
 /** What a program logs as JSON, a line each, as it comes. */
 export class JsonLog {
   readonly #path: string

@@ -21,20 +21,25 @@ export class Programming {
 
   /** The kernel layer has all that was told of these ports until now. */
   kernelApplied(ports: Iterable<string>): void {
+    const now = performance.now()
+    const took: Record<string, number> = {}
     for (const port of ports) {
       const arrived = this.#kernelAwaited.get(port)
       if (arrived === undefined) continue
       this.#kernelAwaited.delete(port)
-      this.#programmed('kernel', port, performance.now() - arrived)
+      took[port] = now - arrived
     }
+    this.#programmed('kernel', took)
   }
 
   envoyHas(name: string, milliseconds: number): void {
-    this.#programmed('envoy', name, milliseconds)
+    this.#programmed('envoy', { [name]: milliseconds })
   }
 
-  #programmed(layer: 'envoy' | 'kernel', name: string, milliseconds: number): void {
-    this.#metric.observe({ layer }, milliseconds / 1000)
-    this.#log.debug({ layer, name, milliseconds }, 'programmed')
+  /** One line for all: a Service may have thousands of ports. */
+  #programmed(layer: 'envoy' | 'kernel', milliseconds: Readonly<Record<string, number>>): void {
+    const each = Object.values(milliseconds)
+    for (const one of each) this.#metric.observe({ layer }, one / 1000)
+    if (each.length > 0) this.#log.debug({ layer, milliseconds }, 'programmed')
   }
 }
