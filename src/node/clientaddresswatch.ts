@@ -5,7 +5,7 @@ import type { IpFamily } from '../services/address.ts'
 import type { ServiceTable } from '../services/table.ts'
 import { type ClientAddressChoice, proveClientAddress } from './clientaddress.ts'
 import type { Envoys } from './envoys.ts'
-import { localPods } from './path.ts'
+import { localPods } from './path/podpath.ts'
 import { Recurring } from './recurring.ts'
 
 export interface ClientAddressWatchOptions {

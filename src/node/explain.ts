@@ -9,7 +9,7 @@ import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
 import type { EnvoyView } from './envoylayer.ts'
-import type { PathState } from './pathwatch.ts'
+import type { PathState } from './path/watch.ts'
 
 export interface KernelView {
   /** `map element` as the kernel has them, such as `services 10.0.0.1 . tcp . 80 : goto endpoints-3`; long ones in lines. */

@@ -11,7 +11,7 @@ import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
 import type { EnvoyState } from './envoys.ts'
 import { missedServices } from './missed.ts'
-import type { PathState } from './pathwatch.ts'
+import type { PathState } from './path/watch.ts'
 
 /** Ports that are meant for Envoy and are in the kernel layer for the same reason. */
 export interface Waiting {

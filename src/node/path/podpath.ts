@@ -1,12 +1,12 @@
 /** The path from pods to this node's Envoy: who is asked, and who is told. */
 
-import { type PathResult, type PathTestOptions, testPath } from '../kernel/pathtest.ts'
-import type { Log } from '../observe/log.ts'
-import type { IpFamily } from '../services/address.ts'
-import { type Problem, problem } from '../services/problem.ts'
-import type { ServiceTable } from '../services/table.ts'
-import type { EnvoyLayer } from './envoylayer.ts'
-import { PathWatch } from './pathwatch.ts'
+import { type PathResult, type PathTestOptions, testPath } from '../../kernel/pathtest.ts'
+import type { Log } from '../../observe/log.ts'
+import type { IpFamily } from '../../services/address.ts'
+import { type Problem, problem } from '../../services/problem.ts'
+import type { ServiceTable } from '../../services/table.ts'
+import type { EnvoyLayer } from '../envoylayer.ts'
+import { PathWatch } from './watch.ts'
 
 export interface PathOptions extends Pick<PathTestOptions, 'steeringMark'> {
   readonly nodeName: string

@@ -4,9 +4,9 @@
  * more.
  */
 
-import type { PathResult } from '../kernel/pathtest.ts'
-import type { IpFamily } from '../services/address.ts'
-import { Recurring } from './recurring.ts'
+import type { PathResult } from '../../kernel/pathtest.ts'
+import type { IpFamily } from '../../services/address.ts'
+import { Recurring } from '../recurring.ts'
 
 /** `untested`: not yet; `assumed`: it is not tested on this node, by its configuration, and counts as open. */
 export type PathState = PathResult | { readonly outcome: 'untested' } | { readonly outcome: 'assumed' }

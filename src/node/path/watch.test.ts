@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import type { PathResult } from '../kernel/pathtest.ts'
-import type { IpFamily } from '../services/address.ts'
-import { PathWatch } from './pathwatch.ts'
+import type { PathResult } from '../../kernel/pathtest.ts'
+import type { IpFamily } from '../../services/address.ts'
+import { PathWatch } from './watch.ts'
 
 const open: PathResult = { outcome: 'open', by: 'pod 10.0.0.1 (interface pod1)' }
 const blocked: PathResult = { outcome: 'blocked', by: 'pod 10.0.0.1 (interface pod1)', reason: 'dropped' }
