@@ -1,6 +1,7 @@
 /** What the kernel tells of changes of nf_tables: who changes our tables is noticed at once, and so is who switches the overlay. */
 
 import { type Family, overlaySwitch } from '../elements.ts'
+import { SystemCallError } from '../netlink/libc.ts'
 import { subscribe } from '../netlink/notifications.ts'
 import { type Message, readAttributes } from '../netlink/reader.ts'
 import { tableName } from '../ruleset.ts'
@@ -44,14 +45,19 @@ export function watchTables(
 /** What others may change that decides what their base chains do. */
 const chainChanges = (['newChain', 'deleteChain', 'newRule', 'deleteRule', 'deleteTable'] as const).map(messageType)
 
-/** Tells of changes of chains and rules of others. Begins at once; returns what ends it. Throws as `watchTables`. */
-export function watchForeignChains(onChange: () => void, netns?: string): () => void {
+/** Tells of changes of chains and rules of others; who may not listen is told nothing. Begins at once; returns what ends it. Throws LibcMissing. */
+export function watchForeignChains(onChange: () => void): () => void {
   const onMessage = ({ type, body }: Message) => {
     if (!chainChanges.includes(type)) return
     const table = readAttributes(body, headerLength).text(tableAttributes.name) ?? ''
     if (!isOurs(body[0]!, table)) onChange()
   }
-  return subscribe({ protocol: 'netfilter', groups: [group], netns, onMessage, onLost: onChange })
+  try {
+    return subscribe({ protocol: 'netfilter', groups: [group], onMessage, onLost: onChange })
+  } catch (error) {
+    if (error instanceof SystemCallError) return () => {}
+    throw error
+  }
 }
 
 /** The table is the first attribute of all kinds of objects. */

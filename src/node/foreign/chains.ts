@@ -1,6 +1,5 @@
 /** Looks, while the agent runs, for base chains of others that drop what our rules need, and tells them by name. */
 
-import { SystemCallError } from '../../kernel/netlink/libc.ts'
 import { withNftables } from '../../kernel/nftables/client.ts'
 import { type BlockingChains, blockingChains, isSuspect } from '../../kernel/nftables/foreign.ts'
 import { watchForeignChains } from '../../kernel/nftables/watch.ts'
@@ -35,7 +34,8 @@ export function watchBlockingChains({ nodeName, onProblems }: ForeignChainsOptio
     restUntil = performance.now() + restMs
     return isStale ? restMs : everyMs
   })
-  const endWatch = listen(() => {
+  // Who may not listen looks every few minutes.
+  const endWatch = watchForeignChains(() => {
     if (!isStale && !looks.isRunning) looks.schedule(Math.max(pauseMs, restUntil - performance.now()))
     isStale = true
   })
@@ -45,16 +45,6 @@ export function watchBlockingChains({ nodeName, onProblems }: ForeignChainsOptio
       endWatch()
       await looks.stop()
     },
-  }
-}
-
-/** Who may not listen looks every few minutes. */
-function listen(onChange: () => void): () => void {
-  try {
-    return watchForeignChains(onChange)
-  } catch (error) {
-    if (error instanceof SystemCallError) return () => {}
-    throw error
   }
 }
 

@@ -4,7 +4,6 @@
  */
 
 import { type Family, familyNames } from '../../kernel/elements.ts'
-import { SystemCallError } from '../../kernel/netlink/libc.ts'
 import { Nftables } from '../../kernel/nftables/client.ts'
 import { watchForeignChains } from '../../kernel/nftables/watch.ts'
 import { pathCounters, tableOf } from '../../kernel/ruleset.ts'
@@ -82,14 +81,9 @@ function listen(onChange: () => void): () => void {
       Math.max(settleMs, restUntil - performance.now()),
     )
   }
-  try {
-    const stop = watchForeignChains(changed)
-    return () => {
-      stop()
-      clearTimeout(timer)
-    }
-  } catch (error) {
-    if (error instanceof SystemCallError) return () => {}
-    throw error
+  const stop = watchForeignChains(changed)
+  return () => {
+    stop()
+    clearTimeout(timer)
   }
 }
