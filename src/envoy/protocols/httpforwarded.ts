@@ -9,32 +9,15 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { HeaderValueOption_HeaderAppendAction as Append } from '../api/envoy/config/core/v3/base_pb.js'
-import type { TypedExtensionConfigSchema } from '../api/envoy/config/core/v3/extension_pb.js'
 import type { VirtualHostSchema } from '../api/envoy/config/route/v3/route_components_pb.js'
-import { HeaderMutationSchema } from '../api/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.js'
-import { any } from '../encoding.ts'
+import { earlyHeaders, set } from './earlyheaders.ts'
 
 const forwardedProto = 'x-forwarded-proto'
 
 /** Carries what came; a client's own header of this name is dropped. */
 export const protoCarrier = 'x-lightpath-proto'
 
-export const keepProto: MessageInitShape<typeof TypedExtensionConfigSchema> = {
-  name: 'envoy.http.early_header_mutation.header_mutation',
-  typedConfig: any(HeaderMutationSchema, {
-    mutations: [
-      {
-        action: {
-          case: 'append',
-          value: {
-            header: { key: protoCarrier, value: `%REQ(${forwardedProto})%` },
-            appendAction: Append.OVERWRITE_IF_EXISTS_OR_ADD,
-          },
-        },
-      },
-    ],
-  }),
-}
+export const keepProto = earlyHeaders(set(protoCarrier, `%REQ(${forwardedProto})%`))
 
 type Host = Pick<MessageInitShape<typeof VirtualHostSchema>, 'requestHeadersToAdd' | 'requestHeadersToRemove'>
 

@@ -7,33 +7,16 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { fromAds } from '../ads.ts'
-import { HeaderValueOption_HeaderAppendAction as Append } from '../api/envoy/config/core/v3/base_pb.js'
-import type { TypedExtensionConfigSchema } from '../api/envoy/config/core/v3/extension_pb.js'
 import { ScopedRouteConfigurationSchema } from '../api/envoy/config/route/v3/scoped_route_pb.js'
 import type { ScopedRoutesSchema } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
-import { HeaderMutationSchema } from '../api/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.js'
-import { any, encode } from '../encoding.ts'
+import { encode } from '../encoding.ts'
+import { earlyHeaders, set } from './earlyheaders.ts'
 
 /** Carries the address to the look-up; no endpoint sees it. */
 export const addressCarrier = 'x-lightpath-address'
 
 /** Written as `hostPort` writes an address. */
-export const writeAddress: MessageInitShape<typeof TypedExtensionConfigSchema> = {
-  name: 'envoy.http.early_header_mutation.header_mutation',
-  typedConfig: any(HeaderMutationSchema, {
-    mutations: [
-      {
-        action: {
-          case: 'append',
-          value: {
-            header: { key: addressCarrier, value: '%DOWNSTREAM_LOCAL_ADDRESS%' },
-            appendAction: Append.OVERWRITE_IF_EXISTS_OR_ADD,
-          },
-        },
-      },
-    ],
-  }),
-}
+export const writeAddress = earlyHeaders(set(addressCarrier, '%DOWNSTREAM_LOCAL_ADDRESS%'))
 
 export const scopedRoutes: MessageInitShape<typeof ScopedRoutesSchema> = {
   name: 'addresses',

@@ -6,10 +6,8 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { HeaderValueOption_HeaderAppendAction as Append } from '../api/envoy/config/core/v3/base_pb.js'
-import type { TypedExtensionConfigSchema } from '../api/envoy/config/core/v3/extension_pb.js'
 import type { HttpConnectionManager_UpgradeConfigSchema } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
-import { HeaderMutationSchema } from '../api/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.js'
-import { any } from '../encoding.ts'
+import { earlyHeaders, set } from './earlyheaders.ts'
 
 /** Carries the name from one side to the other; a client's own header of this name is dropped. */
 export const upgradeNameCarrier = 'x-lightpath-upgrade'
@@ -36,20 +34,11 @@ export const upgradeConfigs: MessageInitShape<typeof HttpConnectionManager_Upgra
 ]
 
 /** Before Envoy decides about an upgrade. A forged carrier without an upgrade is dropped with all carriers. */
-export const hideUpgradeName: MessageInitShape<typeof TypedExtensionConfigSchema> = {
-  name: 'envoy.http.early_header_mutation.header_mutation',
-  typedConfig: any(HeaderMutationSchema, {
-    mutations: [
-      set(framingCarrier, '%REQ(transfer-encoding)%', Append.OVERWRITE_IF_EXISTS_OR_ADD),
-      set(upgradeNameCarrier, '%REQ(upgrade)%', Append.OVERWRITE_IF_EXISTS_OR_ADD),
-      set('upgrade', 'websocket', Append.OVERWRITE_IF_EXISTS),
-    ],
-  }),
-}
-
-function set(key: string, value: string, appendAction: Append) {
-  return { action: { case: 'append', value: { header: { key, value }, appendAction } } } as const
-}
+export const hideUpgradeName = earlyHeaders(
+  set(framingCarrier, '%REQ(transfer-encoding)%'),
+  set(upgradeNameCarrier, '%REQ(upgrade)%'),
+  set('upgrade', 'websocket', Append.OVERWRITE_IF_EXISTS),
+)
 
 /** For the virtual host. Its headers are set before the route configuration removes the carrier. */
 export const restoreUpgradeName = [
