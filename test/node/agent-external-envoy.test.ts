@@ -213,10 +213,11 @@ describe('an http port with the setting external', { skip }, () => {
     await lab.agent.down('SIGKILL')
     await lab.agent.up()
     await lab.untilEnvoyIsUp()
-    await lab.until(
-      'acknowledgement',
-      async () => (await lab.explain('default/web'))?.envoyPorts['default/web/http/external']?.up,
-    )
+    // What is not up yet does not go down, and each family goes up by itself.
+    await lab.until('acknowledgement', async () => {
+      const ports = (await lab.explain('default/web'))?.envoyPorts
+      return ['http/external', 'http/IPv6/external'].every(port => ports?.[`default/web/${port}`]?.up)
+    })
     const { errors, layers } = await load.stop()
     assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']])
     const kept = await keptLoad(lab, { ...client, netns: outside.netns }, urls[0]!)
