@@ -30,6 +30,11 @@ export const noKubectl = existsSync(join(programs, 'kubectl'))
   ? undefined
   : `no kubectl in ${programs}; hack/kubernetes/build builds it`
 
+/** Why there can be no Helm here; undefined when there can. */
+export const noHelm = existsSync(join(programs, 'helm'))
+  ? undefined
+  : `no helm in ${programs}; hack/kubernetes/build builds it`
+
 /** Why the API server has no MutatingAdmissionPolicies; undefined when it has. */
 export const noAdmissionPolicies =
   Number(version.split('.')[1]) >= 36 ? undefined : `Kubernetes ${version} has no MutatingAdmissionPolicies`

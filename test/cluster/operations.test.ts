@@ -24,6 +24,7 @@ const notRun: Readonly<Record<string, string>> = {
   'make k8s-up && make deploy': 'the cluster of this test is made so, and deploy.test.ts asks the same Service',
   'kubectl apply -k deploy/default':
     'its images are those of a registry; hack/deploy applies it with images that nodes have',
+  'helm install lightpath deploy/chart': 'images of a registry again; chart.test.ts installs it',
   'lightpath uninstall --yes': 'uninstall-command.test.ts',
   'lightpath bootstrap --node-name': 'no pods: hack/cluster lightpath starts the same, for alerts and Events',
   'kubectl create namespace lightpath-system': 'images of a registry again; webhook-deploy.test.ts',
