@@ -1,11 +1,22 @@
 /** docs/settings.md, from the tables that the program itself uses; a test compares it with the file. */
 
+import { envoyProtocols } from '../services/port.ts'
+import { protocolRules } from '../services/protocol.ts'
 import { settingDefinitions } from '../services/settings.ts'
 import { definitions, describeDefault, flagOf, type OptionName } from './options.ts'
 
 const introduction = `# Settings
 
-## Of a Service port
+## What a Service port speaks
+
+Envoy balances a TCP port by requests (http, grpc) or by connections (redis, tcp), and the kernel layer serves the rest. Which it is,
+\`lightpath explain\` and \`lightpath translate\` say with the reason. Capitals count as small letters.
+
+HTTP/1 and HTTP/2 without TLS are told apart by what a client sends first, whatever the port is called. In Envoy's place the kernel
+layer serves a port with \`overlay: false\`, and whatever else \`lightpath explain\` gives as its reason.
+`
+
+const settingsIntroduction = `## Of a Service port
 
 Set by annotations on the Service, for one port each:
 
@@ -19,10 +30,10 @@ something, since all of a node share its Envoy.
 Durations are written as in Go: \`500ms\`, \`5s\`, \`1m30s\`. \`none\` means that there is no such limit.
 
 A change of a setting takes effect for new requests; that of \`idle-timeout\` or \`access-log\`, which
-are of Envoy's listeners, for new connections. A http port that sets \`idle-timeout\` or \`access-log\` gets a listener of its
+are of Envoy's listeners, for new connections. A http or grpc port that sets \`idle-timeout\` or \`access-log\` gets a listener of its
 own, which costs Envoy as much again as all else of the port; connections from before stay as they are. When it changes
 the value again, or goes back to the default, the open connections of that listener are closed, gracefully, within Envoy's
-own drain time (\`--drain-time-s\`, an hour in deploy/proxy); so are those of a tcp port. A port may change its listener ten times at once, and ten times an hour; what
+own drain time (\`--drain-time-s\`, an hour in deploy/proxy); so are those of a redis or tcp port. A port may change its listener ten times at once, and ten times an hour; what
 was written last applies then.
 `
 
@@ -36,7 +47,7 @@ export function renderSettingsDoc(): string {
   const settings = settingDefinitions.map(({ name, defaultText, protocols, accepts, description }) => [
     `\`${name}\``,
     defaultText,
-    protocols.join(', '),
+    protocols.length === envoyProtocols.length ? 'all' : protocols.join(', '),
     description,
     accepts,
   ])
@@ -49,6 +60,11 @@ export function renderSettingsDoc(): string {
   ])
   return [
     introduction,
+    markdownTable(
+      ['', 'the first that fits', 'layer'],
+      protocolRules.map((rule, i) => [String(i + 1), ...rule]),
+    ),
+    settingsIntroduction,
     markdownTable(['setting', 'default', 'for', 'meaning', 'values'], settings),
     agentIntroduction,
     markdownTable(['flag', 'key', 'default', 'meaning', 'values'], options),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type DescMessage, fromBinary, toBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
-import type { External, PortState } from '../services/port.ts'
+import { type External, envoyProtocols, type PortState } from '../services/port.ts'
 import { defaultSettings } from '../services/settings.ts'
 import { aPortState } from '../services/testing.ts'
 import { ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
@@ -246,7 +246,7 @@ test('versions are made from content, so that they survive a restart', () => {
 const anyState: fc.Arbitrary<PortState> = fc
   .record({
     settings: fc.oneof(fc.constant(defaultSettings), anySettings),
-    protocol: fc.constantFrom('http' as const, 'tcp' as const),
+    protocol: fc.constantFrom(...envoyProtocols),
     vip: fc.oneof(fc.ipV4(), fc.constant('fd00::1')),
     endpoints: fc.uniqueArray(fc.record({ ip: fc.ipV4(), port: fc.integer({ min: 1, max: 65535 }) }), { maxLength: 4 }),
   })

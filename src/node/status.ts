@@ -5,7 +5,7 @@ import type { Instance } from '../envoy/sockets.ts'
 import { type Way, waysOf } from '../envoy/way.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { KernelClient } from '../services/policies.ts'
-import type { PortState } from '../services/port.ts'
+import type { EnvoyProtocol, PortState } from '../services/port.ts'
 import { portLabel } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
@@ -66,7 +66,7 @@ export interface ServiceRow {
   /** The same of what comes from outside; undefined where nothing does. */
   readonly external: ServiceRow['layer'] | undefined
   /** As which Envoy serves it, or will. */
-  readonly protocol: 'http' | 'tcp' | undefined
+  readonly protocol: EnvoyProtocol | undefined
   /** How many this node may use. */
   readonly endpoints: number
   /** Of the Service. */

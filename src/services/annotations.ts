@@ -2,9 +2,9 @@
 
 import { ProblemList } from './model/problem-list.ts'
 import { describeKey, keyOf } from './objects.ts'
-import { portLabel } from './port.ts'
+import { type EnvoyProtocol, envoyProtocols, portLabel } from './port.ts'
 import { type Problem, problem } from './problem.ts'
-import { envoyProtocol } from './protocol.ts'
+import { portProtocol } from './protocol.ts'
 import type { Service, ServicePort } from './service.ts'
 import { defaultSettings, type SettingDefinition, type Settings, settingDefinitions } from './settings.ts'
 
@@ -52,7 +52,7 @@ export function readSettings(service: Service): ServiceSettings {
       const reason = `annotation ${annotation}: ${quote(text)} is beyond the range of ${definition.accepts}`
       problems.add('LP202', reason, `${parsed.nearest} applies, which is the nearest of these`)
     }
-    const useless = whyUseless(definition, port)
+    const useless = whyUseless(definition, port, setProtocol(service, label))
     if (useless) {
       problems.add('LP204', `annotation ${annotation}: ${useless}`, 'remove the annotation')
       continue
@@ -119,12 +119,22 @@ function listed(names: readonly string[]): string {
   return names.slice(0, mostListed).join(', ') + (more > 0 ? ` and ${more} more` : '')
 }
 
-function whyUseless(definition: SettingDefinition, port: ServicePort): string | undefined {
-  const protocol = envoyProtocol(port)
-  if (protocol === undefined) return `Envoy does not balance ${port.protocol} ports`
-  return definition.protocols.includes(protocol)
+/** Decides which other settings the port has a use for, so it is read before them. */
+function setProtocol({ annotations }: Service, label: string): EnvoyProtocol | undefined {
+  const text = annotations[`${annotationPrefix}${label}-protocol`]?.trim()
+  return envoyProtocols.find(protocol => protocol === text)
+}
+
+function whyUseless(
+  definition: SettingDefinition,
+  port: ServicePort,
+  set: EnvoyProtocol | undefined,
+): string | undefined {
+  const speaks = portProtocol(port, set)
+  if (speaks === undefined) return `Envoy does not balance ${port.protocol} ports`
+  return definition.protocols.includes(speaks.protocol)
     ? undefined
-    : `${definition.name} is for ${definition.protocols.join(' and ')} ports, and this one is ${protocol}`
+    : `${definition.name} is for ${definition.protocols.join(' and ')} ports, and this one is ${speaks.protocol}`
 }
 
 /** The setting that was probably meant; nothing where none is near: half of it or more would be another. */

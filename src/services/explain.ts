@@ -2,7 +2,7 @@
 
 import type { IpFamily } from './address.ts'
 import type { HealthCheck } from './healthcheck.ts'
-import type { External, PortState } from './port.ts'
+import type { EnvoyProtocol, External, PortState } from './port.ts'
 import { portLabel } from './port.ts'
 import type { Service } from './service.ts'
 import { settingDefinitions } from './settings.ts'
@@ -99,7 +99,7 @@ function explainPort(state: PortState, view: ServiceView): PortExplanation {
   }
 }
 
-function explainSettings(state: PortState, protocol: 'http' | 'tcp', view: ServiceView): readonly SettingExplanation[] {
+function explainSettings(state: PortState, protocol: EnvoyProtocol, view: ServiceView): readonly SettingExplanation[] {
   const annotated = view.settings.annotated.get(portLabel(state.port))
   return settingDefinitions
     .filter(({ protocols }) => protocols.includes(protocol))

@@ -79,6 +79,6 @@ describe('the setting external', () => {
     })
     const ports = [aPort({ name: 'db', nodePort: 30080 })]
     const { told } = outside({ ports, annotations: { 'config.lightpath.cloud/db-external': 'true' } })
-    assert.match(told.join(), /^LP204 .*external is for http ports, and this one is tcp$/)
+    assert.match(told.join(), /^LP204 .*external is for http and grpc ports, and this one is tcp$/)
   })
 })

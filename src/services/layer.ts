@@ -3,7 +3,7 @@
 import { hostPort } from './address.ts'
 import { isUsualNodePort } from './places.ts'
 import type { Endpoint, External, Layer } from './port.ts'
-import { envoyProtocol } from './protocol.ts'
+import { portProtocol } from './protocol.ts'
 import type { Namespace, Service, ServicePort, TrafficPolicy } from './service.ts'
 import type { Settings } from './settings.ts'
 
@@ -54,8 +54,8 @@ export function chooseLayer(
   if (endpoints.length === 0) return kernel('no usable endpoint: the kernel refuses connections, as kube-proxy does')
   const barred = whyBarred(endpoints)
   if (barred !== undefined) return { ...kernel(barred), isForEndpoint: true }
-  const protocol = envoyProtocol(port)!
-  return { wants: 'envoy', protocol, reason: whyEnvoy(port, protocol, settings) }
+  const { protocol, isForEnvoy, reason } = portProtocol(port, settings.protocol)!
+  return { wants: 'envoy', protocol, reason: isForEnvoy ? reason : `setting overlay: true (${protocol})` }
 }
 
 /**
@@ -69,16 +69,14 @@ export function whyKernel(
   namespace: Namespace | undefined,
   settings: Settings,
 ): string | undefined {
-  const protocol = envoyProtocol(port)
+  const protocol = portProtocol(port, settings.protocol)
   if (protocol === undefined) return `Envoy does not balance ${port.protocol}`
   const optedOut = whyOptedOut(service, namespace)
   if (optedOut !== undefined) return optedOut
   if (service.sessionAffinity === 'ClientIP') return 'sessionAffinity is ClientIP, which the kernel keeps'
   if (service.internalTrafficPolicy === 'Local') return 'internalTrafficPolicy is Local'
   if (settings.overlay === false) return 'setting overlay: false'
-  if (protocol === 'tcp' && settings.overlay !== true) {
-    return 'plain TCP; Envoy balances it with the setting overlay: true'
-  }
+  if (!protocol.isForEnvoy && settings.overlay !== true) return protocol.reason
   return undefined
 }
 
@@ -150,9 +148,4 @@ const externalByDefault = kernel('the setting external is not true')
 
 function kernel(reason: string) {
   return { wants: 'kernel', reason } as const
-}
-
-function whyEnvoy(port: ServicePort, protocol: string, settings: Settings): string {
-  if (settings.overlay === true) return `setting overlay: true (${protocol})`
-  return port.appProtocol === undefined ? `port name ${port.name}` : `appProtocol ${port.appProtocol}`
 }

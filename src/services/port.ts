@@ -25,7 +25,9 @@ export type Layer =
       readonly isForEndpoint?: true
     }
 
-export type EnvoyProtocol = 'http' | 'tcp'
+/** `grpc` is HTTP/2 whose answers say in trailers how a call went; `redis` and `tcp` are balanced by connections. */
+export const envoyProtocols = ['http', 'grpc', 'redis', 'tcp'] as const
+export type EnvoyProtocol = (typeof envoyProtocols)[number]
 
 /**
  * How a port is reached from outside: by node port, external IPs and load-balancer IPs, all of the port's family.

@@ -56,6 +56,14 @@ describe('annotations', () => {
     assert.equal(read({ 'db-num-retries': '1' }, [aPort({ name: 'db' })]).problems[0]?.code, 'LP204')
     assert.equal(read({ 'dns-overlay': 'true' }, [aPort({ name: 'dns', protocol: 'UDP' })]).problems[0]?.code, 'LP204')
   })
+  test('the setting protocol decides which other settings a port has a use for, wherever it stands', () => {
+    const retries = { 'db-num-retries': '1' }
+    const db = [aPort({ name: 'db' })]
+    assert.deepEqual(read({ ...retries, 'db-protocol': 'grpc' }, db).problems, [])
+    assert.deepEqual(read({ 'db-protocol': ' http ', ...retries }, db).problems, [])
+    assert.equal(read({ 'http-protocol': 'tcp', 'http-num-retries': '1' }).problems[0]?.code, 'LP204')
+    assert.equal(read({ 'db-protocol': 'smtp' }, db).problems[0]?.code, 'LP202')
+  })
   test('annotations of others are left alone', () => {
     assert.deepEqual(readSettings(aService({ annotations: { 'example.com/http-idle-timeout': 'x' } })).problems, [])
   })
@@ -123,7 +131,13 @@ describe('defaults', () => {
     const decidedElsewhere = settingDefinitions.filter(definition => definition.default === undefined)
     assert.deepEqual(
       decidedElsewhere.map(({ name }) => name),
-      ['overlay', 'idle-timeout', 'circuit-breaker-default-max-retries', 'circuit-breaker-high-max-retries'],
+      [
+        'protocol',
+        'overlay',
+        'idle-timeout',
+        'circuit-breaker-default-max-retries',
+        'circuit-breaker-high-max-retries',
+      ],
     )
     for (const { parse, defaultText, default: value } of settingDefinitions) {
       if (value !== undefined) assert.deepEqual(parse(defaultText), { ok: true, value })

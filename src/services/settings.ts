@@ -8,17 +8,20 @@
  */
 
 import { formatDuration, parseDuration } from './duration.ts'
+import { type EnvoyProtocol, envoyProtocols } from './port.ts'
 
 export const lbPolicies = ['LEAST_REQUEST', 'ROUND_ROBIN', 'RANDOM', 'RING_HASH', 'MAGLEV'] as const
 export type LbPolicy = (typeof lbPolicies)[number]
 
 /** Durations are in milliseconds; where 0 is allowed it means "no such limit" (`none`). */
 export interface Settings {
-  /** undefined: by protocol (http yes, tcp no). */
+  /** undefined: what appProtocol and the port's name say (protocol.ts). */
+  readonly protocol: EnvoyProtocol | undefined
+  /** undefined: as the rules of protocol.ts say. */
   readonly overlay: boolean | undefined
   /** Whether what comes from outside goes through Envoy, too. */
   readonly external: boolean
-  /** undefined: by protocol (http 300s, tcp none). */
+  /** undefined: by protocol (http and grpc 300s, redis and tcp none). */
   readonly idleTimeout: number | undefined
   readonly upstreamIdleTimeout: number
   readonly requestTimeout: number
@@ -62,11 +65,11 @@ export interface SettingDefinition {
   /** The default as a user would write it. */
   readonly defaultText: string
   /** The same for one protocol, where it differs between them. */
-  readonly defaultOf?: Readonly<Record<'http' | 'tcp', string>>
+  readonly defaultOf?: Readonly<Partial<Record<EnvoyProtocol, string>>>
   /** What values it takes, for error messages and documentation. */
   readonly accepts: string
   readonly description: string
-  readonly protocols: readonly ('http' | 'tcp')[]
+  readonly protocols: readonly EnvoyProtocol[]
   /**
    * `ok: false` means that the text is none of what `accepts` says. Of a number or time beyond the range the value is the
    * nearest one within, which `nearest` is in words.
@@ -161,8 +164,9 @@ const unlimited = 1e9
 /** As long as nobody lives. */
 const aYear = '8760h'
 
-const http = ['http'] as const
-const both = ['http', 'tcp'] as const
+/** What is balanced by requests. */
+const http = ['http', 'grpc'] as const
+const all = envoyProtocols
 
 function define(
   name: string,
@@ -170,7 +174,7 @@ function define(
   defaultValue: Value,
   protocols: SettingDefinition['protocols'],
   description: string,
-  given?: string | Readonly<Record<'http' | 'tcp', string>>,
+  given?: string | Readonly<Partial<Record<EnvoyProtocol, string>>>,
 ): SettingDefinition {
   const key = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase()) as keyof Settings
   return {
@@ -188,10 +192,14 @@ function define(
 
 function defaultTextOf(type: Type, value: Value, given: Parameters<typeof define>[5]): string {
   if (given === undefined) return type.format(value)
-  return typeof given === 'string' ? given : `http: ${given.http}, tcp: ${given.tcp}`
+  if (typeof given === 'string') return given
+  return Object.entries(given)
+    .map(([protocol, words]) => `${protocol}: ${words}`)
+    .join(', ')
 }
 
 const budget = 'retry budget'
+const byRules = 'by appProtocol and port name'
 
 function circuitBreakers(priority: 'default' | 'high'): SettingDefinition[] {
   const name = (what: string) => `circuit-breaker-${priority}-max-${what}`
@@ -199,12 +207,12 @@ function circuitBreakers(priority: 'default' | 'high'): SettingDefinition[] {
   const counted = priority === 'default' ? 'of the last ten seconds' : 'in flight'
   const retries = `Retries in flight, to all endpoints; without a number 20 % of the requests ${counted}, at least 3`
   return [
-    define(name('connections'), count, unlimited, both, `Connections to all endpoints (${priority} priority).`),
+    define(name('connections'), count, unlimited, all, `Connections to all endpoints (${priority} priority).`),
     define(
       name('pending-requests'),
       count,
       unlimited,
-      both,
+      all,
       `Requests that wait for a connection (${priority} priority).`,
     ),
     define(name('requests'), count, unlimited, http, `Requests in flight to all endpoints (${priority} priority).`),
@@ -214,10 +222,22 @@ function circuitBreakers(priority: 'default' | 'high'): SettingDefinition[] {
 }
 
 export const settingDefinitions: readonly SettingDefinition[] = [
-  define('overlay', boolean, undefined, both, 'Whether Envoy balances this port. Without it the kernel layer does.', {
-    http: 'true',
-    tcp: 'false',
-  }),
+  define(
+    'protocol',
+    oneOf(envoyProtocols),
+    undefined,
+    all,
+    'What the port speaks, whatever appProtocol and its name say; Envoy balances it.',
+    byRules,
+  ),
+  define(
+    'overlay',
+    boolean,
+    undefined,
+    all,
+    'Whether Envoy balances this port. Without it the kernel layer does.',
+    byRules,
+  ),
   define(
     'external',
     boolean,
@@ -230,9 +250,9 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     // A request with a connection of its own costs Envoy half as much again.
     optionalDuration('1s', aYear),
     undefined,
-    both,
-    'A client connection without requests (http) or bytes (tcp) is closed after this time. Never within a request or stream.',
-    { http: '300s', tcp: 'none' },
+    all,
+    'A client connection without requests (http, grpc) or bytes (redis, tcp) is closed after this time. Never within a request or stream.',
+    { http: '300s', grpc: '300s', redis: 'none', tcp: 'none' },
   ),
   define(
     'upstream-idle-timeout',
@@ -254,18 +274,18 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     'upstream-connect-timeout',
     duration('10ms', '2m'),
     500,
-    both,
+    all,
     'Connecting to an endpoint, once; then the next is tried, which may be the same.',
   ),
   define(
     'access-log',
     oneOf(['true', 'false', 'errors']),
     'errors',
-    both,
+    all,
     'Which requests Envoy logs: all, none, or those that failed (5xx, resets).',
   ),
   // MAGLEV takes 38 kB of a port and 1.8 ms of Envoy's main thread at each change of endpoints, RING_HASH 29 kB and 0.1 ms.
-  define('lb-policy', oneOf(lbPolicies), 'LEAST_REQUEST', both, 'How Envoy chooses an endpoint.'),
+  define('lb-policy', oneOf(lbPolicies), 'LEAST_REQUEST', all, 'How Envoy chooses an endpoint.'),
   define('retry-enabled', boolean, true, http, 'Whether failed requests are tried again at another endpoint.'),
   // One request of a client becomes so many more of Envoy's.
   define(
@@ -306,48 +326,48 @@ export const settingDefinitions: readonly SettingDefinition[] = [
   ),
   ...circuitBreakers('default'),
   ...circuitBreakers('high'),
-  define('track-remaining', boolean, false, both, 'Whether Envoy publishes how much of each circuit breaker is left.'),
+  define('track-remaining', boolean, false, all, 'Whether Envoy publishes how much of each circuit breaker is left.'),
   // At 1ms the detection of one Service with 1,000 endpoints takes a twentieth of a core, at 1s nothing that could be measured.
   define(
     'outlier-detection-interval',
     duration('1s', '1h'),
     10e3,
-    both,
+    all,
     'How often endpoints are looked at for ejection.',
   ),
   define(
     'outlier-detection-base-ejection-time',
     duration('1s', '24h'),
     30e3,
-    both,
+    all,
     'How long an endpoint stays ejected, times the number of its ejections.',
   ),
   define(
     'outlier-detection-max-ejection-time',
     duration('1s', '24h'),
     300e3,
-    both,
+    all,
     'The longest that an endpoint stays ejected.',
   ),
   define(
     'outlier-detection-max-ejection-percent',
     integer(0, 100),
     10,
-    both,
+    all,
     'How much of a Service may be ejected at a time; one endpoint always may where there are two or more.',
   ),
   define(
     'outlier-detection-consecutive-5xx',
     integer(0, unlimited),
     30,
-    both,
+    all,
     'Errors (5xx) in a row that eject an endpoint; 0 never does. Few in a row may be one client’s bad requests.',
   ),
   define(
     'outlier-detection-consecutive-gateway-failure',
     integer(0, unlimited),
     5,
-    both,
+    all,
     'Gateway errors (502, 503, 504) in a row that eject an endpoint; 0 never does.',
   ),
 ]

@@ -37,7 +37,7 @@ export interface CommonProtocol {
   readonly idleTimeout: number
 }
 
-const protocols: Readonly<Record<EnvoyProtocol, Protocol>> = { http, tcp }
+const protocols: Readonly<Record<EnvoyProtocol, Protocol>> = { http, grpc: http, redis: tcp, tcp }
 
 /** Throws where the Service port is meant for the kernel layer: Envoy is not to be told of it. */
 export function protocolOf({ id, layer }: PortState): Protocol {
