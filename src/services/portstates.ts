@@ -81,9 +81,10 @@ export function portStatesOf(
   const problems = new ProblemList(describeKey(keyOf(service)))
   const told = new Set<string>()
   const ports: PortState[] = []
-  const whyKernelOf = (port: ServicePort) => takenOver ?? whyKernel(service, port, inNamespace, settingsOf(read, port))
-  const isForEnvoy = wanted.some(({ port }) => whyKernelOf(port) === undefined)
-  const choices = new EndpointChoice(service, slices, here, circumstances.barFor(isForEnvoy))
+  const whysKernel = wanted.map(
+    ({ port }) => takenOver ?? whyKernel(service, port, inNamespace, settingsOf(read, port)),
+  )
+  const choices = new EndpointChoice(service, slices, here, circumstances.barFor(whysKernel.includes(undefined)))
   let left = circumstances.envoyPlaces
   const takes = (places: number) => {
     const fits = places <= left
@@ -106,7 +107,7 @@ export function portStatesOf(
     const settings = settingsOf(read, port)
     const known = knownAt(id, index)
     const outside = hasLosses ? ownedOutside(service, one, claims, problems) : one.outside
-    let why = whyKernelOf(port)
+    let why = whysKernel[index]
     if (why === undefined && !takes(1)) {
       why = tooManyPorts
       isOver = true

@@ -4,7 +4,7 @@
  * writes its own number into it.
  */
 
-import type { IpFamily } from '../address.ts'
+import type { IpFamily, Protocol } from '../address.ts'
 import { answers, type Bar, type Candidate, type Here, pick, preference, whyNot } from '../endpoints.ts'
 import type { EndpointSlice, SlicePort } from '../endpointslice.ts'
 import type { Outside } from '../outside.ts'
@@ -62,7 +62,7 @@ export class EndpointChoice {
   /** By family and by which slices have the port, and with which of its numbers. */
   readonly #selections = new Map<string, Selection>()
   /** By numbers: ports that lead to the same numbers share the list, and so do the VIP and what comes from outside. */
-  readonly #lists = new Map<readonly NumberedCandidate[], Map<string, readonly Endpoint[]>>()
+  readonly #lists = new Map<readonly NumberedCandidate[], Map<string | number, readonly Endpoint[]>>()
 
   /** @param bar default: Envoy may connect to all */
   constructor(service: Service, slices: readonly EndpointSlice[], here: Here, bar: Bar = () => undefined) {
@@ -120,7 +120,7 @@ export class EndpointChoice {
 
   #lookUp(port: ServicePort, family: IpFamily): LookedUp {
     const inSlices = this.#slices.map(slice => (slice.family === family ? numberIn(slice.ports, port) : undefined))
-    const numbers = [...new Set(inSlices.filter(number => number !== undefined))].sort((a, b) => a - b)
+    const numbers = distinctNumbers(inSlices)
     const ranks = inSlices.map(number => (number === undefined ? undefined : numbers.indexOf(number)))
     const key = `${family} ${ranks.join()}`
     let selection = this.#selections.get(key)
@@ -139,11 +139,17 @@ export class EndpointChoice {
     numbers: readonly number[],
     known: readonly Endpoint[] | undefined,
   ): readonly Endpoint[] {
-    const lists = this.#lists.get(chosen) ?? new Map<string, readonly Endpoint[]>()
-    this.#lists.set(chosen, lists)
-    const key = numbers.join()
-    const list = lists.get(key) ?? endpointsOf(chosen, numbers, known)
-    lists.set(key, list)
+    let lists = this.#lists.get(chosen)
+    if (!lists) {
+      lists = new Map()
+      this.#lists.set(chosen, lists)
+    }
+    const key = numbers.length === 1 ? numbers[0]! : numbers.join()
+    let list = lists.get(key)
+    if (!list) {
+      list = endpointsOf(chosen, numbers, known)
+      lists.set(key, list)
+    }
     return list
   }
 
@@ -159,16 +165,28 @@ export class EndpointChoice {
 export const reservedReason = 'it is a port of Lightpath itself on this node'
 const nobody: ReadonlySet<NumberedCandidate> = new Set()
 
+type Numbers = ReadonlyMap<string, number>
+
 /** By protocol and name, once for each list: slices of a Service mostly share it. */
-const numbersIn = new WeakMap<readonly SlicePort[], ReadonlyMap<string, number>>()
+const numbersIn = new WeakMap<readonly SlicePort[], ReadonlyMap<Protocol, Numbers>>()
 
 function numberIn(ports: readonly SlicePort[], { name, protocol }: ServicePort): number | undefined {
   let numbers = numbersIn.get(ports)
   if (!numbers) {
-    numbers = new Map(ports.map(port => [`${port.protocol} ${port.name}`, port.port]))
+    const byProtocol = Map.groupBy(ports, port => port.protocol)
+    numbers = new Map(
+      [...byProtocol].map(([protocol, of]) => [protocol, new Map(of.map(port => [port.name, port.port]))]),
+    )
     numbersIn.set(ports, numbers)
   }
-  return numbers.get(`${protocol} ${name}`)
+  return numbers.get(protocol)?.get(name)
+}
+
+/** In ascending order. Mostly there is one: a pod listens on the same port in all slices. */
+function distinctNumbers(inSlices: readonly (number | undefined)[]): readonly number[] {
+  const numbers: number[] = []
+  for (const number of inSlices) if (number !== undefined && !numbers.includes(number)) numbers.push(number)
+  return numbers.sort((a, b) => a - b)
 }
 
 /**
@@ -206,10 +224,9 @@ function endpointsOf(
     const port = numbers[candidate.number]!
     while (at < known.length && compareEndpoints(known[at]!, candidate.source.ip, port) < 0) at++
     const before = known[at]
-    const endpoint = toEndpoint(candidate, port)
-    if (before && isSameEndpoint(before, endpoint)) return before
+    if (before && isEndpoint(before, candidate, port)) return before
     isSame = false
-    return endpoint
+    return toEndpoint(candidate, port)
   })
   return isSame ? known : endpoints
 }
@@ -220,9 +237,13 @@ function toEndpoint({ source: { ip, nodeName }, barred }: NumberedCandidate, por
   return isLeft ? { ip, port, nodeName, barred: why, isLeft } : { ip, port, nodeName, barred: why }
 }
 
-function isSameEndpoint(a: Endpoint, b: Endpoint): boolean {
+function isEndpoint(known: Endpoint, { source, barred }: NumberedCandidate, port: number): boolean {
   return (
-    a.ip === b.ip && a.port === b.port && a.nodeName === b.nodeName && a.barred === b.barred && a.isLeft === b.isLeft
+    known.ip === source.ip &&
+    known.port === port &&
+    known.nodeName === source.nodeName &&
+    known.barred === barred?.why &&
+    (known.isLeft ?? false) === (barred?.isLeft ?? false)
   )
 }
 
