@@ -1,6 +1,6 @@
 # Lightpath. `make demo` shows it at work, `make test` passes all tests; both install what is missing first.
 
-.PHONY: help setup demo test check e2e bench build generate clean k8s-up k8s-down images archive deploy undeploy
+.PHONY: help setup demo test check e2e bench build generate clean k8s-up k8s-down images archive release deploy undeploy
 
 # Of the clusters here and their API servers: the newest in hack/kubernetes unless told, such as 1.36.
 export LIGHTPATH_KUBERNETES ?= $(KUBERNETES)
@@ -39,6 +39,9 @@ images: ## the images that deploy/ names, with Docker or without (root), for ARC
 
 archive: setup ## lightpath with its Node.js, for machines that have nothing of it; ARCH=arm64: for that
 	@images/archive $(ARCH)
+
+release: setup ## what a release has beside its images, in dist/release: IMAGES=registry.example/team URL=https://…
+	@hack/release dist/release "$(IMAGES)" "$(URL)"
 
 deploy: setup ## Lightpath on that cluster, beside kube-proxy; SERVICES=all: in its place; COMPONENTS='…': of deploy/components
 	@hack/deploy up $(or $(SERVICES),labelled) $(COMPONENTS)
