@@ -21,6 +21,7 @@ import { LocalRateLimitSchema } from './api/envoy/extensions/filters/http/local_
 import { LuaPerRouteSchema, LuaSchema } from './api/envoy/extensions/filters/http/lua/v3/lua_pb.js'
 import { RouterSchema } from './api/envoy/extensions/filters/http/router/v3/router_pb.js'
 import { ConfigSchema as SetFilterStateSchema } from './api/envoy/extensions/filters/http/set_filter_state/v3/set_filter_state_pb.js'
+import { HttpInspectorSchema } from './api/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.js'
 import { OriginalDstSchema } from './api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
 import { OriginalSrcSchema } from './api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
 import { ConfigSchema as DirectResponseSchema } from './api/envoy/extensions/filters/network/direct_response/v3/config_pb.js'
@@ -124,6 +125,7 @@ const registry = createRegistry(
   HeaderMutationSchema,
   HealthCheckSchema,
   HttpConnectionManagerSchema,
+  HttpInspectorSchema,
   HttpProtocolOptionsSchema,
   LocalRateLimitSchema,
   LuaPerRouteSchema,

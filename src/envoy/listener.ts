@@ -12,7 +12,9 @@ import type { FilterSchema } from './api/envoy/config/listener/v3/listener_compo
 import { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
 import { OriginalSrcSchema } from './api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
 import { any, encode, resource } from './encoding.ts'
+import { httpInspector, httpVersions, silentAreTcp } from './protocols/detection.ts'
 import { type CommonProtocol, protocolOf } from './protocols/protocol.ts'
+import { tcp } from './protocols/tcp.ts'
 import { backing, type Resource, type ResourceRef, typeUrls } from './resource.ts'
 import { addressesOf, mayShowClient, routesNameOf, type Way } from './way.ts'
 
@@ -48,7 +50,10 @@ export function commonListenerName(way: Way, options: NodeOptions): string | und
 /** The listener that the Service port shares with others, whether it has one of its own beside it or not. */
 export function commonListener(way: Way, options: NodeOptions): Resource | undefined {
   const common = commonProtocolOf(way, options)
-  return common && listener(anyAddressOf[way.family], way.port.port, 'common', common.networkFilter, options.clientMark)
+  return (
+    common &&
+    listener(anyAddressOf[way.family], way.port.port, 'common', { first: common.networkFilter }, options.clientMark)
+  )
 }
 
 /** Where the Service port is found on the listener that it shares: named by address and port, as its routes. */
@@ -69,9 +74,14 @@ export function scopeResource(way: Way, options: NodeOptions): Resource | undefi
 export function listenerResources(way: Way, options: NodeOptions): readonly Resource[] {
   const { id, settings } = way
   if (!hasOwnListeners(way, options)) return []
-  const filter = () => protocolOf(way).networkFilter({ id, settings, routes: routesNameOf(way) })
+  const protocol = protocolOf(way)
+  const port = { id, settings, routes: routesNameOf(way) }
+  const filters = {
+    first: () => protocol.networkFilter(port),
+    other: protocol.isDetected ? () => tcp.networkFilter(port) : undefined,
+  }
   const clientMark = mayShowClient(way) ? options.clientMark : undefined
-  return addressesOf(way).map(({ ip, port }) => listener(ip, port, id, filter, clientMark, backing(id)))
+  return addressesOf(way).map(({ ip, port }) => listener(ip, port, id, filters, clientMark, backing(id)))
 }
 
 /** Beside the one that it shares, or in place of it. */
@@ -79,11 +89,19 @@ export function hasOwnListeners(way: Way, options: NodeOptions): boolean {
   return !commonProtocolOf(way, options)?.fits(way.settings)
 }
 
+type NetworkFilter = MessageInitShape<typeof FilterSchema>
+
+interface Filters {
+  readonly first: () => NetworkFilter
+  /** Of connections that do not begin as HTTP does; without it `first` serves all. */
+  readonly other?: () => NetworkFilter
+}
+
 function listener(
   ip: string,
   port: number,
   chain: string,
-  filter: () => MessageInitShape<typeof FilterSchema>,
+  { first, other }: Filters,
   clientMark: number | undefined,
   requires: readonly ResourceRef[] = [],
 ): Resource {
@@ -93,8 +111,19 @@ function listener(
       name,
       address: socketAddress(ip, port),
       bindToPort: false,
-      listenerFilters: clientMark === undefined ? [] : [originalSource(clientMark)],
-      filterChains: [{ name: chain, filters: [filter()] }],
+      listenerFilters: [
+        ...(clientMark === undefined ? [] : [originalSource(clientMark)]),
+        ...(other ? [httpInspector] : []),
+      ],
+      ...(other && silentAreTcp),
+      filterChains: [
+        {
+          name: chain,
+          filterChainMatch: other && { applicationProtocols: httpVersions },
+          filters: [first()],
+        },
+      ],
+      defaultFilterChain: other && { name: `${chain}/tcp`, filters: [other()] },
     })
   return resource(typeUrls.listener, name, bytes, requires)
 }

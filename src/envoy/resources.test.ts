@@ -128,7 +128,9 @@ test("endpoints see the client's address by the VIP and by policy Local alone, w
   const hasSource = (way: Way, clientMark?: number) =>
     configurationOf([way], { clientMark })
       .filter(({ typeUrl }) => typeUrl === typeUrls.listener)
-      .map(({ encode }) => fromBinary(ListenerSchema, encode()).listenerFilters.length === 1)
+      .map(({ encode }) =>
+        fromBinary(ListenerSchema, encode()).listenerFilters.some(({ name }) => name.endsWith('original_src')),
+      )
   assert.deepEqual(hasSource(aPortState(), 0x2000), [true])
   assert.deepEqual(hasSource(fromOutside(), 0x2000), [true, true])
   assert.deepEqual(hasSource(fromOutside({ policy: 'Cluster' }), 0x2000), [false, false])

@@ -43,6 +43,7 @@ const defaultIdleTimeout = 300e3
 
 export const http: Protocol = {
   networkFilter: port => networkFilter(connectionManager(port.settings), ownManager(port)),
+  isDetected: true,
   common: {
     fits: ({ idleTimeout, accessLog }) => idleTimeout === undefined && accessLog === defaultSettings.accessLog,
     networkFilter: () => networkFilter(connectionManager(defaultSettings), commonManager),

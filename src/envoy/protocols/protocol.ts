@@ -18,6 +18,8 @@ export interface FilteredPort extends Pick<PortState, 'id' | 'settings'> {
 export interface Protocol {
   /** The network filter that serves a connection to the Service port, on a listener of its own. */
   readonly networkFilter: (port: FilteredPort) => MessageInitShape<typeof FilterSchema>
+  /** Whether connections on a listener of its own that do not begin as HTTP does go on as TCP, to the same endpoints. */
+  readonly isDetected?: boolean
   /** For protocols whose Service ports can share a listener. */
   readonly common?: CommonProtocol
   /** The encoded RouteConfiguration, for protocols whose filter asks for one (RDS). */
