@@ -17,7 +17,7 @@ describe('what a port speaks', () => {
     ['https', 'http', 'kernel'],
     ['kubernetes.io/wss', 'http', 'kernel'],
     ['httpx', 'http', 'kernel'],
-    ['lightpath.cloud/redis', 'http', 'kernel'],
+    ['lightpath.cloud/redis', 'http', 'redis'],
     [undefined, 'http', 'http'],
     [undefined, 'http-metrics', 'http'],
     [undefined, 'HTTP-web', 'http'],
@@ -94,9 +94,8 @@ describe('the layer that follows', () => {
   test('overlay: false keeps it in the kernel layer all the same', () => {
     assert.equal(layerOf('db', undefined, { protocol: 'http', overlay: 'false' })[0], 'kernel')
   })
-  test('overlay: true brings up as tcp what no rule has a protocol for, and Redis as redis', () => {
+  test('overlay: true brings up as tcp what no rule has a protocol for', () => {
     assert.deepEqual(layerOf('db', undefined, { overlay: 'true' }).slice(0, 2), ['envoy', 'tcp'])
-    assert.deepEqual(layerOf('db', 'lightpath.cloud/redis', { overlay: 'true' }).slice(0, 2), ['envoy', 'redis'])
     assert.deepEqual(layerOf('grpc', undefined, { overlay: 'true' }), ['envoy', 'grpc', 'port name grpc'])
   })
 })

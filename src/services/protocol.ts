@@ -53,8 +53,7 @@ export function portProtocol(port: ServicePort, set: EnvoyProtocol | undefined):
   const protocol = appProtocols.get(appProtocol.toLowerCase())
   const reason = `appProtocol ${appProtocol}`
   if (protocol === undefined) return kernel(reason, appProtocol)
-  if (protocol !== 'redis') return { protocol, isForEnvoy: true, reason }
-  return { protocol, isForEnvoy: false, reason: `${reason}: Envoy balances it with overlay: true` }
+  return { protocol, isForEnvoy: true, reason }
 }
 
 function byName(name: string): PortProtocol {
@@ -70,7 +69,7 @@ export const protocolRules: readonly (readonly [string, string])[] = [
   ['the setting `protocol` is there', 'what it says'],
   [`appProtocol is ${listed(appProtocols, 'http')}`, 'http'],
   [`appProtocol is ${listed(appProtocols, 'grpc')}`, 'grpc'],
-  [`appProtocol is ${listed(appProtocols, 'redis')}`, 'redis with `overlay: true`, else the kernel layer'],
+  [`appProtocol is ${listed(appProtocols, 'redis')}`, 'redis'],
   ['any other appProtocol', 'the kernel layer; tcp with `overlay: true`'],
   [`the port's name up to its first \`-\` is ${listed(names, 'http')}`, 'http'],
   [`the port's name up to its first \`-\` is ${listed(names, 'grpc')}`, 'grpc'],

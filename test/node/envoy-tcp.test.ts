@@ -89,6 +89,27 @@ test('a connection to an endpoint where nobody listens goes to another one', asy
   for (let i = 0; i < 20; i++) await (await client(t, state.port.port)).until('here;')
 })
 
+test('long-lived connections are shared out evenly', async t => {
+  const open = [0, 0, 0]
+  const endpoints = await Promise.all(
+    open.map((_, index) =>
+      rawEndpoint(t, socket => {
+        open[index]! += 1
+        socket.write('hello;')
+      }),
+    ),
+  )
+  const state = await servicePort(
+    'even',
+    'redis',
+    endpoints.map(({ port }) => port),
+  )
+  await serve(t, [state])
+  for (let i = 0; i < 60; i++) await (await client(t, state.port.port)).until('hello;')
+  // At random the fewest of 60 would often be below 15.
+  assert.ok(Math.min(...open) >= 15, `${open}`)
+})
+
 test('without an idle-timeout a silent connection stays; with one it is closed', async t => {
   const { port } = await rawEndpoint(t, socket => {
     socket.on('data', chunk => void socket.write(chunk))

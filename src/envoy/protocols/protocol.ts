@@ -39,6 +39,7 @@ export interface CommonProtocol {
   readonly idleTimeout: number
 }
 
+/** Redis is passed on as TCP: Envoy's redis_proxy breaks what clients rely on (docs/architecture.md). */
 const protocols: Readonly<Record<EnvoyProtocol, Protocol>> = { http, grpc: http, redis: tcp, tcp }
 
 /** Throws where the Service port is meant for the kernel layer: Envoy is not to be told of it. */
