@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { LoadReport } from '../../src/demo/load-report.ts'
+import { programs } from './apiserver.ts'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
@@ -73,6 +74,11 @@ export class Nodes {
     return Nodes.#create('nftables', cluster => cluster.deploy('up'), network)
   }
 
+  /** The same by the Helm chart. */
+  static charted(): Promise<Nodes> {
+    return Nodes.#create('nftables', cluster => cluster.#installChart())
+  }
+
   static async #create(
     kubeProxy: string,
     start: (cluster: Nodes) => Promise<void>,
@@ -108,6 +114,20 @@ export class Nodes {
   /** hack/deploy */
   async deploy(...args: readonly string[]): Promise<void> {
     await run(join(root, 'hack/deploy'), args, { env: this.env })
+  }
+
+  async #installChart(): Promise<void> {
+    const { stdout } = await run(join(root, 'images/build'), { env: this.env })
+    const images = stdout
+      .trim()
+      .split('\n')
+      .map(line => line.split(' ') as [image: string, archive: string])
+    for (const [, archive] of images) await this.hack('load', archive)
+    const [agent, proxy] = images.map(([image]) => image.split(':')[1]!)
+    const values = ['--set', `images.agent.tag=${agent},images.proxy.tag=${proxy}`]
+    const release = ['lightpath', join(root, 'deploy/chart'), '--namespace', 'lightpath-system', '--create-namespace']
+    const wait = ['--wait', '--timeout', '180s']
+    await this.hack('control', join(programs, 'helm'), 'install', ...release, ...values, ...wait)
   }
 
   get env(): NodeJS.ProcessEnv {
