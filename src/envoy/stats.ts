@@ -14,6 +14,8 @@ const forMetrics = [
   'upstream_rq_active',
   'upstream_rq_retry',
   'upstream_cx_active',
+  'upstream_cx_total',
+  'upstream_cx_connect_fail',
   'outlier_detection\\.ejections_active',
   'outlier_detection\\.ejections_enforced_total',
 ]
@@ -25,8 +27,6 @@ const forDiagnosis = [
   'upstream_rq_retry_success',
   'upstream_rq_retry_overflow',
   'upstream_rq_pending_overflow',
-  'upstream_cx_total',
-  'upstream_cx_connect_fail',
   'upstream_cx_overflow',
   'membership_total',
   'membership_healthy',

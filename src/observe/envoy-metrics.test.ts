@@ -19,6 +19,15 @@ describe("Envoy's statistics", () => {
     const [line] = lines('envoy_cluster_upstream_rq_retry{envoy_cluster_name="a/b/http/IPv6"} 1')
     assert.equal(line, 'lightpath_retries_total{namespace="a",service="b",port="http",family="IPv6"} 1')
   })
+  test('of connections are counted by Service port, and those that failed', () => {
+    const input = ['total', 'connect_fail']
+      .map(what => `envoy_cluster_upstream_cx_${what}{envoy_cluster_name="a/b/db"} 2`)
+      .join('\n')
+    assert.deepEqual(lines(input), [
+      'lightpath_connections_total{namespace="a",service="b",port="db"} 2',
+      'lightpath_connect_failures_total{namespace="a",service="b",port="db"} 2',
+    ])
+  })
   test('of latency come in seconds, sum and bounds alike', () => {
     const input = [
       'envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="a/b/http",le="0.5"} 1',

@@ -33,6 +33,16 @@ const translations: Readonly<Record<string, Translation>> = {
     help: 'Connections from Envoy to endpoints.',
     type: 'gauge',
   },
+  envoy_cluster_upstream_cx_total: {
+    name: 'lightpath_connections_total',
+    help: 'Connections from Envoy to endpoints, those that failed included.',
+    type: 'counter',
+  },
+  envoy_cluster_upstream_cx_connect_fail: {
+    name: 'lightpath_connect_failures_total',
+    help: 'Connections that an endpoint refused or did not answer in time; another try may have followed.',
+    type: 'counter',
+  },
   envoy_cluster_outlier_detection_ejections_active: {
     name: 'lightpath_ejected_endpoints',
     help: 'Endpoints that are ejected now.',

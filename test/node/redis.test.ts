@@ -153,6 +153,15 @@ describe('Redis through Envoy', { skip }, () => {
     )
   })
 
+  test('connections are counted by Service port', async () => {
+    const port = '{namespace="default",service="single",port="db"}'
+    const before = (await lab.metric(`lightpath_connections_total${port}`)) ?? 0
+    assert.deepEqual(await answers(single, 'PING'), ['PONG'])
+    await lab.until('one more', async () => {
+      return ((await lab.metric(`lightpath_connections_total${port}`)) ?? 0) > before
+    })
+  })
+
   test('after a failover old connections stay where they are, and new ones come to the promoted replica', async () => {
     const subscriber = await waiting('SUBSCRIBE', 'old')
     await lab.until('the subscription', () => subscriber.printed().includes('subscribe'))
