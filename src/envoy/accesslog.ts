@@ -26,10 +26,10 @@ const fieldSeparator = '\u001f'
 type Format = Readonly<Record<string, string>>
 
 /**
- * Whose line it is. The cluster has the id of the Service port, so that all of them share one format. Without one, as where
- * the client does not speak the port's protocol, the address that it connected to tells.
+ * Whose line it is. The cluster is called as the Service port in statistics, so that all of them share one format. Without one,
+ * as where no Service port has the address, the address that the client connected to tells.
  */
-const owner: Format = { service: '%UPSTREAM_CLUSTER_RAW%', frontend: '%DOWNSTREAM_LOCAL_ADDRESS%' }
+const owner: Format = { service: '%UPSTREAM_CLUSTER%', frontend: '%DOWNSTREAM_LOCAL_ADDRESS%' }
 
 const common: Format = {
   time: '%START_TIME%',

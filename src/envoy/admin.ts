@@ -65,13 +65,13 @@ export async function readActivity(sockets: readonly UnixAddress[]): Promise<Act
   }
 }
 
-/** By `address:port`, of the cluster with this id, the worst that one of these Envoys says; empty where none answers or knows the cluster. */
+/** By `address:port`, of the cluster with this name, the worst that one of these Envoys says; empty where none answers or knows the cluster. */
 export async function endpointHealth(
   sockets: readonly UnixAddress[],
-  id: string,
+  cluster: string,
 ): Promise<Readonly<Record<string, EndpointHealth>>> {
   const worst: Record<string, EndpointHealth> = {}
-  for (const health of await Promise.all(sockets.map(socket => healthIn(socket, id)))) {
+  for (const health of await Promise.all(sockets.map(socket => healthIn(socket, cluster)))) {
     for (const [endpoint, { ejected, healthy }] of Object.entries(health)) {
       const before = worst[endpoint] ?? { ejected, healthy }
       worst[endpoint] = { ejected: before.ejected || ejected, healthy: before.healthy && healthy }
@@ -80,8 +80,8 @@ export async function endpointHealth(
   return worst
 }
 
-async function healthIn(socket: UnixAddress, id: string): Promise<Readonly<Record<string, EndpointHealth>>> {
-  const answer = await ask(socket, '/clusters', { format: 'json', filter: `^\\Q${id}\\E$` })
+async function healthIn(socket: UnixAddress, cluster: string): Promise<Readonly<Record<string, EndpointHealth>>> {
+  const answer = await ask(socket, '/clusters', { format: 'json', filter: `^\\Q${cluster}\\E$` })
   const { cluster_statuses: clusters = [] } = JSON.parse(answer ?? '{}') as ClustersAnswer
   return Object.fromEntries(
     clusters

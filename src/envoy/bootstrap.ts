@@ -20,7 +20,7 @@ import { HealthCheckSchema } from './api/envoy/extensions/filters/http/health_ch
 import { LocalRateLimitSchema } from './api/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.js'
 import { LuaPerRouteSchema, LuaSchema } from './api/envoy/extensions/filters/http/lua/v3/lua_pb.js'
 import { RouterSchema } from './api/envoy/extensions/filters/http/router/v3/router_pb.js'
-import { ConfigSchema as SetFilterStateSchema } from './api/envoy/extensions/filters/http/set_filter_state/v3/set_filter_state_pb.js'
+import { ConfigSchema as HttpFilterStateSchema } from './api/envoy/extensions/filters/http/set_filter_state/v3/set_filter_state_pb.js'
 import { HttpInspectorSchema } from './api/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.js'
 import { OriginalDstSchema } from './api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
 import { OriginalSrcSchema } from './api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
@@ -29,6 +29,7 @@ import {
   HttpConnectionManager_CodecType,
   HttpConnectionManagerSchema,
 } from './api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { ConfigSchema as NetworkFilterStateSchema } from './api/envoy/extensions/filters/network/set_filter_state/v3/set_filter_state_pb.js'
 import { TcpProxySchema } from './api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
 import { HeaderMutationSchema } from './api/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.js'
 import { PreserveCaseFormatterConfigSchema } from './api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
@@ -125,18 +126,19 @@ const registry = createRegistry(
   HeaderMutationSchema,
   HealthCheckSchema,
   HttpConnectionManagerSchema,
+  HttpFilterStateSchema,
   HttpInspectorSchema,
   HttpProtocolOptionsSchema,
   LocalRateLimitSchema,
   LuaPerRouteSchema,
   LuaSchema,
+  NetworkFilterStateSchema,
   OpenTelemetryAccessLogConfigSchema,
   OriginalDstSchema,
   OriginalSrcSchema,
   PreserveCaseFormatterConfigSchema,
   PreviousHostsPredicateSchema,
   RouterSchema,
-  SetFilterStateSchema,
   TcpProxySchema,
 )
 

@@ -2,7 +2,6 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Duration } from '@bufbuild/protobuf/wkt'
-import type { PortState } from '../services/port.ts'
 import type { Settings } from '../services/settings.ts'
 import { fromAds } from './ads.ts'
 import type {
@@ -17,15 +16,17 @@ import { duration, encode, merge, remembered, resource } from './encoding.ts'
 import { lbPolicies } from './loadbalancing.ts'
 import { type Protocol, protocolOf } from './protocols/protocol.ts'
 import { type Resource, typeUrls } from './resource.ts'
+import { frontendNameOf, type Way } from './way.ts'
 
-/** Needs nothing, but Envoy serves it only once its endpoints are there too. */
-export function clusterResource(state: PortState): Resource {
-  const { id: name, settings } = state
-  const shared = sharedCluster(protocolOf(state))(settings)
-  return resource(typeUrls.cluster, name, () => merge(shared, encode(ClusterSchema, { name })))
+/** Needs nothing, but Envoy serves it only once its endpoints are there too. Its statistics have the id of the Service port. */
+export function clusterResource(way: Way): Resource {
+  const { id, settings } = way
+  const name = frontendNameOf(way)
+  const shared = sharedCluster(protocolOf(way))(settings)
+  return resource(typeUrls.cluster, name, () => merge(shared, encode(ClusterSchema, { name, altStatName: id })))
 }
 
-/** All of a cluster but its name, which depends on protocol and settings only. */
+/** All of a cluster but its names, which depends on protocol and settings only. */
 const sharedCluster = remembered((protocol: Protocol) =>
   remembered((settings: Settings) =>
     encode(ClusterSchema, {

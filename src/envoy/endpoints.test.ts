@@ -15,7 +15,7 @@ test('Endpoints are written as protobuf writes them', () => {
         hostIdentifier: { case: 'endpoint' as const, value: { address: socketAddress(ip, port) } },
       }))
       const expected = encode(ClusterLoadAssignmentSchema, {
-        clusterName: 'whoami/whoami/http',
+        clusterName: '10.96.0.10:80',
         endpoints: endpoints.length === 0 ? [] : [{ lbEndpoints }],
       })
       assert.deepEqual(Buffer.from(endpointsResource(aPortState({ endpoints })).encode()), Buffer.from(expected))

@@ -1,13 +1,15 @@
 /** The endpoints of a Service port as Envoy's EDS resource: the one that changes often, and alone. */
 
-import type { Endpoint, PortState } from '../services/port.ts'
+import type { Endpoint } from '../services/port.ts'
 import { LocalityLbEndpointsSchema } from './api/envoy/config/endpoint/v3/endpoint_components_pb.js'
 import { ClusterLoadAssignmentSchema } from './api/envoy/config/endpoint/v3/endpoint_pb.js'
 import { asField, encode, merge, resource } from './encoding.ts'
 import { type Resource, typeUrls } from './resource.ts'
+import { frontendNameOf, type Way } from './way.ts'
 
-export function endpointsResource({ id, endpoints }: PortState): Resource {
-  return resource(typeUrls.endpoints, id, () => encodeEndpoints(id, endpoints))
+export function endpointsResource(way: Way): Resource {
+  const name = frontendNameOf(way)
+  return resource(typeUrls.endpoints, name, () => encodeEndpoints(name, way.endpoints))
 }
 
 function encodeEndpoints(clusterName: string, endpoints: readonly Endpoint[]): Uint8Array {

@@ -14,9 +14,9 @@ import { OriginalSrcSchema } from './api/envoy/extensions/filters/listener/origi
 import { any, encode, resource } from './encoding.ts'
 import { httpInspector, httpVersions, silentAreTcp } from './protocols/detection.ts'
 import { type CommonProtocol, protocolOf } from './protocols/protocol.ts'
-import { tcp } from './protocols/tcp.ts'
+import { proxyByAddress, tcp } from './protocols/tcp.ts'
 import { backing, type Resource, type ResourceRef, typeUrls } from './resource.ts'
-import { addressesOf, mayShowClient, routesNameOf, type Way } from './way.ts'
+import { addressesOf, frontendNameOf, mayShowClient, type Way } from './way.ts'
 
 /** What listeners depend on beside Service ports. */
 export interface NodeOptions {
@@ -50,19 +50,18 @@ export function commonListenerName(way: Way, options: NodeOptions): string | und
 /** The listener that the Service port shares with others, whether it has one of its own beside it or not. */
 export function commonListener(way: Way, options: NodeOptions): Resource | undefined {
   const common = commonProtocolOf(way, options)
-  return (
-    common &&
-    listener(anyAddressOf[way.family], way.port.port, 'common', { first: common.networkFilter }, options.clientMark)
-  )
+  if (!common) return undefined
+  const filters = { first: common.networkFilter, others: proxyByAddress }
+  return listener(anyAddressOf[way.family], way.port.port, 'common', filters, options.clientMark)
 }
 
 /** Where the Service port is found on the listener that it shares: named by address and port, as its routes. */
 export function scopeResource(way: Way, options: NodeOptions): Resource | undefined {
   const common = commonProtocolOf(way, options)
   if (!common) return undefined
-  const address = routesNameOf(way)
+  const address = frontendNameOf(way)
   const shared = { typeUrl: typeUrls.listener, name: hostPort(anyAddressOf[way.family], way.port.port) }
-  return resource(typeUrls.scope, address, () => common.scope(address), backing(way.id).concat(shared))
+  return resource(typeUrls.scope, address, () => common.scope(address), backing(address).concat(shared))
 }
 
 /**
@@ -75,13 +74,14 @@ export function listenerResources(way: Way, options: NodeOptions): readonly Reso
   const { id, settings } = way
   if (!hasOwnListeners(way, options)) return []
   const protocol = protocolOf(way)
-  const port = { id, settings, routes: routesNameOf(way) }
+  const name = frontendNameOf(way)
+  const port = { name, settings }
   const filters = {
     first: () => protocol.networkFilter(port),
-    other: protocol.isDetected ? () => tcp.networkFilter(port) : undefined,
+    others: protocol.isDetected ? () => [tcp.networkFilter(port)] : undefined,
   }
   const clientMark = mayShowClient(way) ? options.clientMark : undefined
-  return addressesOf(way).map(({ ip, port }) => listener(ip, port, id, filters, clientMark, backing(id)))
+  return addressesOf(way).map(({ ip, port }) => listener(ip, port, id, filters, clientMark, backing(name)))
 }
 
 /** Beside the one that it shares, or in place of it. */
@@ -93,15 +93,15 @@ type NetworkFilter = MessageInitShape<typeof FilterSchema>
 
 interface Filters {
   readonly first: () => NetworkFilter
-  /** Of connections that do not begin as HTTP does; without it `first` serves all. */
-  readonly other?: () => NetworkFilter
+  /** Of connections that do not begin as HTTP does; without them `first` serves all. */
+  readonly others?: () => readonly NetworkFilter[]
 }
 
 function listener(
   ip: string,
   port: number,
   chain: string,
-  { first, other }: Filters,
+  { first, others }: Filters,
   clientMark: number | undefined,
   requires: readonly ResourceRef[] = [],
 ): Resource {
@@ -113,17 +113,17 @@ function listener(
       bindToPort: false,
       listenerFilters: [
         ...(clientMark === undefined ? [] : [originalSource(clientMark)]),
-        ...(other ? [httpInspector] : []),
+        ...(others ? [httpInspector] : []),
       ],
-      ...(other && silentAreTcp),
+      ...(others && silentAreTcp),
       filterChains: [
         {
           name: chain,
-          filterChainMatch: other && { applicationProtocols: httpVersions },
+          filterChainMatch: others && { applicationProtocols: httpVersions },
           filters: [first()],
         },
       ],
-      defaultFilterChain: other && { name: `${chain}/tcp`, filters: [other()] },
+      defaultFilterChain: others && { name: `${chain}/tcp`, filters: [...others()] },
     })
   return resource(typeUrls.listener, name, bytes, requires)
 }

@@ -20,11 +20,11 @@ export interface ResourceRef {
   readonly name: string
 }
 
-/** What has to be there before anything is led to a Service port. */
-export function backing(id: string): readonly ResourceRef[] {
+/** What has to be there before anything is led to this cluster. */
+export function backing(name: string): readonly ResourceRef[] {
   return [
-    { typeUrl: typeUrls.cluster, name: id },
-    { typeUrl: typeUrls.endpoints, name: id },
+    { typeUrl: typeUrls.cluster, name },
+    { typeUrl: typeUrls.endpoints, name },
   ]
 }
 

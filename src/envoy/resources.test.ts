@@ -65,10 +65,10 @@ for (const [name, state] of Object.entries(golden)) {
   })
 }
 
-test('cluster and endpoints are named by the id, route, listener and scope by address and port, and each requires what it needs', () => {
-  const id = 'whoami/whoami/http'
-  const cluster = { typeUrl: typeUrls.cluster, name: id }
-  const endpoints = { typeUrl: typeUrls.endpoints, name: id }
+test('all of a Service port is named by its address, and each requires what it needs', () => {
+  const name = '10.96.0.10:80'
+  const cluster = { typeUrl: typeUrls.cluster, name }
+  const endpoints = { typeUrl: typeUrls.endpoints, name }
   const common = { typeUrl: typeUrls.listener, name: '0.0.0.0:80' }
   const ownListener = { typeUrl: typeUrls.listener, name: '10.96.0.10:80', requires: [cluster, endpoints] }
   const scope = { typeUrl: typeUrls.scope, name: '10.96.0.10:80', requires: [cluster, endpoints, common] }
@@ -190,9 +190,10 @@ test('routes change with the endpoints only while these are fewer than the tries
     assert.deepEqual(changesFrom(before, after), [typeUrls.endpoints])
 })
 
+const all = [typeUrls.cluster, typeUrls.endpoints, typeUrls.route, typeUrls.scope]
 for (const [what, change, expected] of [
-  ['port', { port: { name: 'http', protocol: 'TCP', port: 81 } }, [typeUrls.route, typeUrls.scope]],
-  ['VIP', { vip: '10.96.0.11' }, [typeUrls.route, typeUrls.scope]],
+  ['port', { port: { name: 'http', protocol: 'TCP', port: 81 } }, all],
+  ['VIP', { vip: '10.96.0.11' }, all],
   ['protocol', { layer: tcp }, [typeUrls.cluster, typeUrls.listener]],
   ['lb-policy', { settings: { ...defaultSettings, lbPolicy: 'RANDOM' } }, [typeUrls.cluster]],
   ['request-timeout', { settings: { ...defaultSettings, requestTimeout: 1000 } }, [typeUrls.route]],

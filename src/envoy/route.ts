@@ -6,18 +6,25 @@ import { goneRouteConfiguration } from './protocols/httproutes.ts'
 import { scopedRouteConfiguration } from './protocols/httpscopes.ts'
 import { protocolOf } from './protocols/protocol.ts'
 import { backing, type Resource, typeUrls } from './resource.ts'
-import { mayShowClient, routesNameOf, type Way } from './way.ts'
+import { frontendNameOf, mayShowClient, type Way } from './way.ts'
 
 /**
  * Undefined for protocols without routes (tcp). Envoy asks for it by name: a listener of the Service port's own with its
  * first word of it, and one that is shared when the scope is acknowledged.
+ *
+ * @param cluster where it leads. Default: to the way's own
  */
-export function routeResource(way: Way, options: NodeOptions, isLeaving: boolean): Resource | undefined {
+export function routeResource(
+  way: Way,
+  options: NodeOptions,
+  isLeaving: boolean,
+  cluster: string = frontendNameOf(way),
+): Resource | undefined {
   const { routes } = protocolOf(way)
-  const { id, settings } = way
-  const name = routesNameOf(way)
+  const { settings } = way
+  const name = frontendNameOf(way)
   const routing = { isLeaving, others: othersOf(way), addsForwarded: addsForwarded(way, options) }
-  return routes && resource(typeUrls.route, name, () => routes(name, id, settings, routing), backing(id))
+  return routes && resource(typeUrls.route, name, () => routes(name, cluster, settings, routing), backing(cluster))
 }
 
 /** At how many endpoints beside the first a request may be tried: what of its endpoints the routes depend on. */

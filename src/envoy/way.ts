@@ -50,10 +50,11 @@ export function addressesOf({ places, vip, port }: Way): readonly Pick<Place, 'i
 }
 
 /**
- * What its routes are called: its address where it has one. So when another Service gets the VIP, requests on open
+ * What its cluster, endpoints and routes are called in Envoy: its address where it has one. So a listener that Service ports
+ * share finds them by the address that a client connected to, and when another Service gets the VIP, requests on open
  * connections to it go over to that Service's endpoints without a moment in between.
  */
-export function routesNameOf({ id, places, vip, port }: Way): string {
+export function frontendNameOf({ id, places, vip, port }: Way): string {
   return places === undefined ? hostPort(vip, port.port) : id
 }
 

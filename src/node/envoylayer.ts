@@ -86,7 +86,7 @@ export class EnvoyLayer implements XdsObserver {
   readonly #refusals: Refusals
   /** What Envoy is to be told of ports that left it, or moved within it, once the kernel has taken them over. */
   readonly #postponed = new Map<string, Way>()
-  /** When the scopes and routes that ways no longer have are to go, by name. */
+  /** When what Envoy has of addresses that ways no longer have is to go. */
   readonly #former = new Map<string, NodeJS.Timeout>()
   /** When the change that made a resource arrived, by type and name, until it is acknowledged. */
   readonly #awaited = new Map<string, number>()
@@ -283,7 +283,7 @@ export class EnvoyLayer implements XdsObserver {
 
   /** The id of the way whose address this is, as `hostPort` writes it. */
   wayAt(address: string): string | undefined {
-    return this.#told.ownerOf({ typeUrl: typeUrls.route, name: address })
+    return this.#told.ownerOf({ typeUrl: typeUrls.cluster, name: address })
   }
 
   view(id: string): EnvoyView | undefined {
@@ -385,14 +385,18 @@ export class EnvoyLayer implements XdsObserver {
     for (const name of this.#told.tell(way, { isWanted, isLeaving }, changes)) this.#leave(name, ms)
   }
 
-  /** Every connection there ends with its next answer, or when it had no request for so long. */
-  #leave(name: string, ms: number): void {
-    clearTimeout(this.#former.get(name))
-    const forget = () => {
-      this.#former.delete(name)
-      this.#change(changes => this.#told.forgetFormer(name, changes))
+  /** Every connection there ends with its next answer, or when it had no request for so long; one of TCP has the drain time. */
+  #leave(address: string, quietMs: number): void {
+    clearTimeout(this.#former.get(address))
+    const forgetCluster = () => {
+      this.#former.delete(address)
+      this.#change(changes => this.#told.forgetFormerCluster(address, changes))
     }
-    this.#former.set(name, setTimeout(forget, ms))
+    const forgetRoutes = () => {
+      this.#former.set(address, setTimeout(forgetCluster, this.#options.drainMs - quietMs))
+      this.#change(changes => this.#told.forgetFormerRoutes(address, changes))
+    }
+    this.#former.set(address, setTimeout(forgetRoutes, quietMs))
   }
 
   #needs(id: string): readonly ResourceRef[] {
@@ -415,9 +419,10 @@ export class EnvoyLayer implements XdsObserver {
     return !this.#redirectOf(ref) || [...this.#openPaths].some(family => ref.name.endsWith(family))
   }
 
-  /** A route of before may lead to another port, which had the address then. */
+  /** What has the name of an address may be another port's, which had the address then. */
   #isOwn(ref: ResourceRef): boolean {
-    return ref.typeUrl !== typeUrls.route || this.#status(ref) === 'acknowledged'
+    const isAnothers = ref.typeUrl === typeUrls.route || ref.typeUrl === typeUrls.cluster
+    return !isAnothers || this.#status(ref) === 'acknowledged'
   }
 
   #status(ref: ResourceRef): EnvoyView['resources'][number]['status'] {

@@ -55,9 +55,7 @@ export async function explain(
   const envoyPorts = Object.fromEntries(ways.flatMap(id => entry(id, agent.envoy.view(id))))
   const kernelPorts = Object.fromEntries(ids.flatMap(id => entry(id, kernelView(agent, id))))
   const health = Object.fromEntries(
-    await Promise.all(
-      Object.keys(envoyPorts).map(async id => [id, await endpointHealth(agent.adminSockets, id)] as const),
-    ),
+    await Promise.all(Object.entries(envoyPorts).map(async ([id, view]) => [id, await healthIn(agent, view)] as const)),
   )
   const envoy = {
     up: agent.envoy.envoys.isUp,
@@ -80,6 +78,11 @@ export async function explain(
     health,
     problems,
   }
+}
+
+async function healthIn({ adminSockets }: Agent, { resources }: EnvoyView) {
+  const cluster = resources.find(({ type }) => type === 'cluster')
+  return cluster ? endpointHealth(adminSockets, cluster.name) : {}
 }
 
 function entry<T>(id: string, view: T | undefined): readonly (readonly [string, T])[] {

@@ -31,8 +31,12 @@ class Telling {
     this.#change(changes => this.ways.addFormer(name, changes))
   }
 
-  forgetFormer(name: string): void {
-    this.#change(changes => this.ways.forgetFormer(name, changes))
+  forgetFormerRoutes(address: string): void {
+    this.#change(changes => this.ways.forgetFormerRoutes(address, changes))
+  }
+
+  forgetFormerCluster(address: string): void {
+    this.#change(changes => this.ways.forgetFormerCluster(address, changes))
   }
 
   /** By type, without listeners that are shared: `cluster a/web/http`. */
@@ -65,7 +69,10 @@ function clusterOf(route: Resource | undefined): string | undefined {
 
 const web = aPortState({ id: 'a/web/http', vip: '10.96.0.1' })
 const renamed = aPortState({ ...web, id: 'a/web/http-web', port: aPort({ name: 'http-web' }) })
-const ofWeb = (...names: readonly string[]) => ['cluster a/web/http', 'endpoints a/web/http', ...names]
+/** Cluster and endpoints of these addresses, and what else there is. */
+const backed = (addresses: readonly string[], ...others: readonly string[]) =>
+  ['cluster', 'endpoints'].flatMap(type => addresses.map(address => `${type} ${address}`)).concat(others)
+const [at80, at81] = ['10.96.0.1:80', '10.96.0.1:81'] as const
 
 test('a way that drains gets nothing back of what another has taken over, and takes nothing with it when it goes', () => {
   for (const protocol of [undefined, tcp]) {
@@ -74,15 +81,15 @@ test('a way that drains gets nothing back of what another has taken over, and ta
     telling.want(before)
     telling.drain(before)
     telling.want(after)
-    const places = telling.has.filter(ref => ref.includes('10.96.0.1:80'))
-    assert.ok(places.length > 0)
+    const places = telling.has
+    assert.ok(places.length > 2)
     // Its endpoints go, and its drain time is over.
     telling.drain({ ...before, endpoints: [] })
     telling.drain(before, true)
     for (const place of places) assert.ok(telling.has.includes(place), place)
     telling.forget(before.id)
-    assert.deepEqual(telling.has, [`cluster ${after.id}`, `endpoints ${after.id}`, ...places])
-    assert.equal(clusterOf(telling.route('10.96.0.1:80')), protocol ? undefined : after.id)
+    assert.deepEqual(telling.has, places)
+    assert.equal(telling.ways.ownerOf({ typeUrl: typeUrls.cluster, name: at80 }), after.id)
   }
 })
 
@@ -90,7 +97,7 @@ test('a listener for the very address goes when another way comes there on a sha
   const telling = new Telling()
   telling.want({ ...web, layer: tcp })
   telling.drain({ ...web, layer: tcp })
-  assert.deepEqual(telling.has, ofWeb('listener 10.96.0.1:80'))
+  assert.deepEqual(telling.has, backed([at80], 'listener 10.96.0.1:80'))
   telling.want(renamed)
   assert.deepEqual(
     telling.has.filter(ref => ref.startsWith('listener')),
@@ -98,25 +105,27 @@ test('a listener for the very address goes when another way comes there on a sha
   )
   assert.equal(telling.ways.listenersOf(web.id), undefined)
   telling.forget(web.id)
-  assert.equal(clusterOf(telling.route('10.96.0.1:80')), renamed.id)
+  assert.deepEqual(telling.has, backed([at80], `route ${at80}`, `scope ${at80}`))
 })
 
 test('a way that moves is led to its new place, and connections at the old one end, until that is forgotten', () => {
   const moved = { ...web, port: aPort({ port: 81 }) }
   const telling = new Telling()
   telling.want(web)
-  const staying = telling.route('10.96.0.1:80')?.version
+  const staying = telling.route(at80)?.version
   assert.equal(telling.ways.hasMoved({ ...web, endpoints: [] }), false)
   assert.equal(telling.ways.hasMoved(moved), true)
   telling.want(moved)
-  assert.deepEqual(
-    telling.has,
-    ofWeb('route 10.96.0.1:80', 'route 10.96.0.1:81', 'scope 10.96.0.1:80', 'scope 10.96.0.1:81'),
-  )
-  assert.notEqual(telling.route('10.96.0.1:80')?.version, staying)
-  assert.deepEqual(telling.left, ['10.96.0.1:80'])
-  telling.forgetFormer('10.96.0.1:80')
-  assert.deepEqual(telling.has, ofWeb('route 10.96.0.1:81', 'scope 10.96.0.1:81'))
+  const routed = (...addresses: readonly string[]) =>
+    ['route', 'scope'].flatMap(type => addresses.map(address => `${type} ${address}`))
+  assert.deepEqual(telling.has, backed([at80, at81], ...routed(at80, at81)))
+  assert.notEqual(telling.route(at80)?.version, staying)
+  assert.equal(clusterOf(telling.route(at80)), at81)
+  assert.deepEqual(telling.left, [at80])
+  telling.forgetFormerRoutes(at80)
+  assert.deepEqual(telling.has, backed([at80, at81], ...routed(at81)))
+  telling.forgetFormerCluster(at80)
+  assert.deepEqual(telling.has, backed([at81], ...routed(at81)))
 })
 
 test('a place that was left and is taken again is not forgotten', () => {
@@ -125,9 +134,11 @@ test('a place that was left and is taken again is not forgotten', () => {
     telling.want(web)
     telling.want({ ...web, port: aPort({ port: 81 }) })
     telling.want(successor)
-    telling.forgetFormer('10.96.0.1:80')
-    assert.ok(telling.has.includes('scope 10.96.0.1:80'), successor.id)
-    assert.equal(clusterOf(telling.route('10.96.0.1:80')), successor.id)
+    telling.forgetFormerRoutes(at80)
+    telling.forgetFormerCluster(at80)
+    const all = backed([at80], `route ${at80}`, `scope ${at80}`)
+    for (const ref of all) assert.ok(telling.has.includes(ref), `${successor.id} ${ref}`)
+    assert.equal(clusterOf(telling.route(at80)), at80)
   }
 })
 
@@ -135,11 +146,13 @@ test('from http to tcp and back, requests of open connections find their routes 
   const telling = new Telling()
   telling.want(web)
   telling.want({ ...web, layer: tcp })
-  assert.deepEqual(telling.has, ofWeb('listener 10.96.0.1:80', 'route 10.96.0.1:80', 'scope 10.96.0.1:80'))
+  const asHttp = backed([at80], `route ${at80}`, `scope ${at80}`)
+  assert.deepEqual(telling.has, [...asHttp, `listener ${at80}`].sort())
   telling.want(web)
-  assert.deepEqual(telling.has, ofWeb('route 10.96.0.1:80', 'scope 10.96.0.1:80'))
-  telling.forgetFormer('10.96.0.1:80')
-  assert.deepEqual(telling.has, ofWeb('route 10.96.0.1:80', 'scope 10.96.0.1:80'))
+  assert.deepEqual(telling.has, asHttp)
+  telling.forgetFormerRoutes(at80)
+  telling.forgetFormerCluster(at80)
+  assert.deepEqual(telling.has, asHttp)
 })
 
 test('a way that drained while the mark of the client came is told with it when it is wanted again', () => {
@@ -170,8 +183,8 @@ test('an address of a run before ends its connections until it is forgotten, and
   assert.deepEqual(telling.has, [`route ${back}`, `route ${gone}`, `scope ${back}`, `scope ${gone}`].sort())
   const way = aPortState()
   telling.want(way)
-  assert.equal(clusterOf(telling.route(back)), way.id)
-  for (const address of [gone, back]) telling.forgetFormer(address)
+  assert.equal(clusterOf(telling.route(back)), back)
+  for (const address of [gone, back]) telling.forgetFormerRoutes(address)
   assert.ok(!telling.has.some(ref => ref.endsWith(gone)))
   assert.ok(telling.has.includes(`route ${back}`) && telling.has.includes(`scope ${back}`))
 })

@@ -1,14 +1,14 @@
 /**
- * What Envoy is told of each way to a Service port, wanted there or draining, and which way a listener, scope or route
- * belongs to: their names are addresses, which may go from one Service to another.
+ * What Envoy is told of each way to a Service port, wanted there or draining, and which way a resource belongs to: their
+ * names are addresses, which may go from one Service to another.
  */
 
 import { commonListener, commonListenerName, type NodeOptions } from '../envoy/listener.ts'
 import { RefMap } from '../envoy/refmap.ts'
-import { type Resource, type ResourceRef, refKey, typeUrls } from '../envoy/resource.ts'
+import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../envoy/resource.ts'
 import { haveSamePlaces, resourcesOf, type Told } from '../envoy/resources.ts'
 import { goneResources, routeResource } from '../envoy/route.ts'
-import type { Way } from '../envoy/way.ts'
+import { frontendNameOf, type Way } from '../envoy/way.ts'
 
 /** What is to change in the store; collected over several ways. */
 export interface Changes {
@@ -33,9 +33,9 @@ const nothing: readonly ResourceRef[] = []
 export class ToldWays {
   #options: NodeOptions
   readonly #told = new Map<string, ToldWay>()
-  /** The way that a listener, scope or route belongs to. */
-  readonly #placeOwner = new RefMap<string>()
-  /** Scopes and routes that their ways no longer have, by type and name: connections that use them are still open. */
+  /** The way that a resource belongs to. */
+  readonly #owner = new RefMap<string>()
+  /** What was found by an address that its way no longer has, by type and name: connections that use it are still open. */
   readonly #former = new Set<string>()
   /** The listeners that ways share, by name. */
   readonly #common = new Map<string, Resource>()
@@ -71,8 +71,8 @@ export class ToldWays {
 
   /**
    * What has the way's address is taken over from a draining way that had it.
-   * @returns the names of scopes and routes that the way no longer has: connections there end, each after its next answer,
-   *   until `forgetFormer`
+   * @returns the addresses that the way no longer has: connections there end, each after its next answer, until
+   *   `forgetFormerRoutes` and then `forgetFormerCluster`
    */
   tell(way: Way, { isWanted, isLeaving }: TellingOptions, changes: Changes): readonly string[] {
     const before = this.#told.get(way.id)
@@ -83,7 +83,7 @@ export class ToldWays {
     const common = this.#addCommon(way)
     if (common) changes.put.push(common)
     for (const resource of resources) {
-      if (isPlace(resource)) this.#take(resource, way.id)
+      this.#take(resource, way.id)
       if (resource.typeUrl === typeUrls.scope) this.#uncover(resource, way.id, resources, changes)
       if (!before?.resources.includes(resource)) changes.put.push(resource)
     }
@@ -91,12 +91,12 @@ export class ToldWays {
     const { clientMark } = this.#options
     this.#told.set(way.id, { way, isLeaving, clientMark, resources, lost })
     this.#shareCommon(before?.way, way, changes)
-    const rest = left.filter(resource => !isFoundByName(resource))
-    changes.remove.push(...this.#release(way.id, rest))
-    return before ? this.#leave(before.way, left.filter(isFoundByName), changes) : []
+    changes.remove.push(...this.#release(way.id, left.filter(isListener)))
+    const found = left.filter(resource => !isListener(resource))
+    return before ? this.#leave(before.way, way, found, changes) : []
   }
 
-  /** Connections of before may be open to an address that no way has: they end, each after its next answer, until `forgetFormer`. */
+  /** Connections of before may be open to an address that no way has: they end, each after its next answer, until `forgetFormerRoutes`. */
   addFormer(address: string, { put }: Changes): void {
     for (const resource of goneResources(address)) {
       this.#former.add(refKey(resource))
@@ -104,9 +104,18 @@ export class ToldWays {
     }
   }
 
-  /** Nothing uses these any more. */
-  forgetFormer(name: string, { remove }: Changes): void {
-    const refs = [typeUrls.scope, typeUrls.route].map(typeUrl => ({ typeUrl, name }))
+  /** No request comes there any more. */
+  forgetFormerRoutes(address: string, changes: Changes): void {
+    this.#forgetFormer([typeUrls.scope, typeUrls.route], address, changes)
+  }
+
+  /** What had come there is answered, and TCP connections have had the drain time. */
+  forgetFormerCluster(address: string, changes: Changes): void {
+    this.#forgetFormer([typeUrls.endpoints, typeUrls.cluster], address, changes)
+  }
+
+  #forgetFormer(types: readonly TypeUrl[], name: string, { remove }: Changes): void {
+    const refs = types.map(typeUrl => ({ typeUrl, name }))
     remove.push(...refs.filter(ref => this.#former.delete(refKey(ref))))
   }
 
@@ -152,8 +161,7 @@ export class ToldWays {
   }
 
   ownerOf(ref: ResourceRef): string | undefined {
-    if (isPlace(ref)) return this.#placeOwner.get(ref)
-    return this.#told.has(ref.name) ? ref.name : undefined
+    return this.#owner.get(ref)
   }
 
   #isReusable(before: ToldWay | undefined): boolean {
@@ -184,38 +192,39 @@ export class ToldWays {
   }
 
   /** Connections that the former owner has there are still open, so all else of it stays in Envoy while it drains. */
-  #take(place: ResourceRef, id: string): void {
-    const key = refKey(place)
-    const owner = this.#placeOwner.get(place) ?? id
-    this.#placeOwner.set(place, id)
+  #take(ref: ResourceRef, id: string): void {
+    const key = refKey(ref)
+    const owner = this.#owner.get(ref) ?? id
+    this.#owner.set(ref, id)
     this.#former.delete(key)
     const told = owner === id ? undefined : this.#told.get(owner)
     if (!told) return
-    const resources = without(told.resources, [place])
-    this.#told.set(owner, { ...told, resources, lost: [...told.lost, place] })
+    const resources = without(told.resources, [ref])
+    this.#told.set(owner, { ...told, resources, lost: [...told.lost, ref] })
   }
 
   /** A listener for the very address comes before the shared one, so one that another way has there goes: Envoy drains it. */
   #uncover(scope: Resource, id: string, resources: readonly Resource[], { remove }: Changes): void {
     const listener = { typeUrl: typeUrls.listener, name: scope.name }
     const isItsOwn = resources.some(({ typeUrl, name }) => typeUrl === listener.typeUrl && name === listener.name)
-    if (isItsOwn || (this.#placeOwner.get(listener) ?? id) === id) return
+    if (isItsOwn || (this.#owner.get(listener) ?? id) === id) return
     this.#take(listener, id)
-    this.#placeOwner.delete(listener)
+    this.#owner.delete(listener)
     remove.push(listener)
   }
 
   /** Returns what is to be removed from Envoy of what a way had: all but what another way has taken over. */
   #release(id: string, resources: readonly Resource[]): readonly ResourceRef[] {
-    const released = resources.filter(resource => !isPlace(resource) || this.#placeOwner.get(resource) === id)
-    for (const resource of released) if (isPlace(resource)) this.#placeOwner.delete(resource)
+    const released = resources.filter(resource => this.#owner.get(resource) === id)
+    for (const resource of released) this.#owner.delete(resource)
     return released
   }
 
-  #leave(before: Way, left: readonly Resource[], { put }: Changes): readonly string[] {
+  /** Requests that come there still go to the endpoints that the way has now. */
+  #leave(before: Way, now: Way, left: readonly Resource[], { put }: Changes): readonly string[] {
     const released = this.#release(before.id, left)
     for (const ref of released) this.#former.add(refKey(ref))
-    const route = routeResource(before, this.#options, true)
+    const route = routeResource(before, this.#options, true, frontendNameOf(now))
     if (route && this.#former.has(refKey(route))) put.push(route)
     return [...new Set(released.map(({ name }) => name))]
   }
@@ -228,15 +237,6 @@ function isWhole(told: ToldWay | undefined): boolean {
 function without(resources: readonly Resource[], refs: readonly ResourceRef[]): readonly Resource[] {
   const keys = new Set(refs.map(refKey))
   return resources.filter(resource => !keys.has(refKey(resource)))
-}
-
-function isPlace(ref: ResourceRef): boolean {
-  return isListener(ref) || isFoundByName(ref)
-}
-
-/** What requests of open connections are looked up by. */
-function isFoundByName({ typeUrl }: ResourceRef): boolean {
-  return typeUrl === typeUrls.scope || typeUrl === typeUrls.route
 }
 
 function isListener({ typeUrl }: ResourceRef): boolean {

@@ -5,10 +5,15 @@ import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { client, eventually, exchange, httpEndpoint, type RawClient, rawEndpoint, serve, servicePort } from './envoy.ts'
 
-/** A http port with a listener of its own, whose endpoint is given connections as they are. */
-async function misnamed(t: TestContext, onConnection: (socket: Socket) => void, vip = '127.0.0.1') {
+/** The settings of http ports by their listeners. */
+const listeners = { 'a listener of its own': { idleTimeout: 60_000 }, 'a shared listener': {} } as const
+type Kind = keyof typeof listeners
+const kinds = Object.keys(listeners) as readonly Kind[]
+
+/** A http port whose endpoint is given connections as they are. */
+async function misnamed(t: TestContext, kind: Kind, onConnection: (socket: Socket) => void, vip = '127.0.0.1') {
   const endpoint = await rawEndpoint(t, onConnection)
-  const state = await servicePort('misnamed', 'http', [endpoint.port], { idleTimeout: 60_000 })
+  const state = await servicePort('misnamed', 'http', [endpoint.port], listeners[kind])
   const { accessLog } = await serve(t, [{ ...state, vip, family: vip.includes(':') ? 'IPv6' : 'IPv4' }])
   return { port: state.port.port, accessLog }
 }
@@ -19,111 +24,113 @@ async function echoed(raw: RawClient, bytes: string): Promise<string> {
   return raw.until(bytes)
 }
 
-describe('a port with a listener of its own that is named http and speaks something else', () => {
-  for (const vip of ['127.0.0.1', '::1']) {
-    test(`gets the bytes of a client that speaks first unchanged, at ${vip}`, async t => {
-      const { port } = await misnamed(t, socket => void socket.pipe(socket), vip)
-      for (const [what, bytes] of [
-        ['TLS', '\u0016\u0003\u0001\u0002\u0000\u0001\u0000\u0001\u00fc\u0003\u0003'],
-        ['AMQP', 'AMQP\u0000\u0000\u0009\u0001'],
-        ['Redis', '*1\r\n$4\r\nPING\r\n'],
-        ['Redis, inline', 'PING\r\n'],
-        ['PROXY protocol', 'PROXY TCP4 10.0.0.1 10.0.0.2 1000 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n'],
-        ['PROXY protocol, version 2', '\r\n\r\n\u0000\r\nQUIT\n\u0021\u0011\u0000\u000c'],
-        ['PostgreSQL', '\u0000\u0000\u0000\u0008\u0004\u00d2\u0016\u002f'],
-        ['MQTT', '\u0010\u000c\u0000\u0004MQTT\u0004\u0002\u0000\u003c\u0000\u0000'],
-        ['binary without a newline', '\u00ff\u00fe\u0000\u0001'],
-      ] as const) {
-        const raw = await client(t, port, vip)
-        assert.equal(await echoed(raw, bytes), bytes, what)
-        assert.equal(await echoed(raw, 'more'), `${bytes}more`, what)
-        raw.end()
-        assert.equal(await raw.untilEnd(), `${bytes}more`, what)
+for (const kind of kinds) {
+  describe(`a port with ${kind} that is named http and speaks something else`, () => {
+    for (const vip of ['127.0.0.1', '::1']) {
+      test(`gets the bytes of a client that speaks first unchanged, at ${vip}`, async t => {
+        const { port } = await misnamed(t, kind, socket => void socket.pipe(socket), vip)
+        for (const [what, bytes] of [
+          ['TLS', '\u0016\u0003\u0001\u0002\u0000\u0001\u0000\u0001\u00fc\u0003\u0003'],
+          ['AMQP', 'AMQP\u0000\u0000\u0009\u0001'],
+          ['Redis', '*1\r\n$4\r\nPING\r\n'],
+          ['Redis, inline', 'PING\r\n'],
+          ['PROXY protocol', 'PROXY TCP4 10.0.0.1 10.0.0.2 1000 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n'],
+          ['PROXY protocol, version 2', '\r\n\r\n\u0000\r\nQUIT\n\u0021\u0011\u0000\u000c'],
+          ['PostgreSQL', '\u0000\u0000\u0000\u0008\u0004\u00d2\u0016\u002f'],
+          ['MQTT', '\u0010\u000c\u0000\u0004MQTT\u0004\u0002\u0000\u003c\u0000\u0000'],
+          ['binary without a newline', '\u00ff\u00fe\u0000\u0001'],
+        ] as const) {
+          const raw = await client(t, port, vip)
+          assert.equal(await echoed(raw, bytes), bytes, what)
+          assert.equal(await echoed(raw, 'more'), `${bytes}more`, what)
+          raw.end()
+          assert.equal(await raw.untilEnd(), `${bytes}more`, what)
+        }
+      })
+    }
+
+    test('speaks first where its protocol wants that, and ends no connection that is silent', async t => {
+      const { port } = await misnamed(t, kind, socket => {
+        socket.write('220 mail ESMTP\r\n')
+        socket.pipe(socket)
+      })
+      const [raw, silent] = [await client(t, port), await client(t, port)]
+      await raw.until('220 mail ESMTP\r\n')
+      assert.match(await echoed(raw, 'EHLO a\r\n'), /EHLO a\r\n$/)
+      await silent.until('220 mail ESMTP\r\n')
+      assert.equal(silent.ended, undefined)
+    })
+
+    test('has no line in the access log for what it answers well', async t => {
+      const { port, accessLog } = await misnamed(t, kind, socket => void socket.pipe(socket))
+      const raw = await client(t, port)
+      await echoed(raw, '\u0016\u0003\u0001\u0000')
+      raw.end()
+      await raw.untilEnd()
+      await sleep(1500)
+      assert.deepEqual(accessLog(), [])
+    })
+  })
+
+  describe(`a http port with ${kind}`, () => {
+    test('serves HTTP per request and everything else per connection', async t => {
+      const endpoints = await Promise.all(
+        ['a', 'b'].map(async name => {
+          const { port } = await httpEndpoint(t, (_, response) => response.end(name))
+          return port
+        }),
+      )
+      const state = await servicePort('both', 'http', endpoints, { ...listeners[kind], lbPolicy: 'ROUND_ROBIN' })
+      await serve(t, [state])
+      const raw = await client(t, state.port.port)
+      for (let i = 1; i <= 4; i++) {
+        raw.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+        await eventually(
+          () => raw.received.split('HTTP/1.1 200').length - 1 === i,
+          () => raw.received,
+        )
+      }
+      assert.ok(raw.received.includes('\r\n\r\na') && raw.received.includes('\r\n\r\nb'), raw.received)
+      // A TLS ClientHello gets the answer of an endpoint that speaks plain HTTP, as without Envoy.
+      const answer = await exchange(t, state.port.port, '\u0016\u0003\u0001\u0002\u0000\u0001\u0000\r\n\r\n')
+      assert.doesNotMatch(answer, /x-envoy|server: envoy/i)
+    })
+
+    test('takes unknown methods, HTTP/1.0 and absolute targets for HTTP', async t => {
+      const { port } = await rawEndpoint(t, socket => {
+        socket.on('data', chunk => socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${chunk.length}\r\n\r\n${chunk}`))
+      })
+      const state = await servicePort('methods', 'http', [port], listeners[kind])
+      await serve(t, [state])
+      for (const line of ['BREW /pot HTTP/1.1', 'GET / HTTP/1.0', 'GET http://x/ HTTP/1.1']) {
+        const answer = await exchange(t, state.port.port, `${line}\r\nHost: x\r\nConnection: close\r\n\r\n`)
+        // Which Envoy adds to requests.
+        assert.match(answer, /x-envoy-attempt-count: 1/i, line)
       }
     })
-  }
 
-  test('speaks first where its protocol wants that, and ends no connection that is silent', async t => {
-    const { port } = await misnamed(t, socket => {
-      socket.write('220 mail ESMTP\r\n')
-      socket.pipe(socket)
-    })
-    const [raw, silent] = [await client(t, port), await client(t, port)]
-    await raw.until('220 mail ESMTP\r\n')
-    assert.match(await echoed(raw, 'EHLO a\r\n'), /EHLO a\r\n$/)
-    await silent.until('220 mail ESMTP\r\n')
-    assert.equal(silent.ended, undefined)
-  })
-
-  test('has no line in the access log for what it answers well', async t => {
-    const { port, accessLog } = await misnamed(t, socket => void socket.pipe(socket))
-    const raw = await client(t, port)
-    await echoed(raw, '\u0016\u0003\u0001\u0000')
-    raw.end()
-    await raw.untilEnd()
-    await sleep(1500)
-    assert.deepEqual(accessLog(), [])
-  })
-})
-
-describe('a http port with a listener of its own', () => {
-  test('serves HTTP per request and everything else per connection', async t => {
-    const endpoints = await Promise.all(
-      ['a', 'b'].map(async name => {
-        const { port } = await httpEndpoint(t, (_, response) => response.end(name))
-        return port
-      }),
-    )
-    const state = await servicePort('both', 'http', endpoints, { idleTimeout: 60_000, lbPolicy: 'ROUND_ROBIN' })
-    await serve(t, [state])
-    const raw = await client(t, state.port.port)
-    for (let i = 1; i <= 4; i++) {
-      raw.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
-      await eventually(
-        () => raw.received.split('HTTP/1.1 200').length - 1 === i,
-        () => raw.received,
+    test('takes HTTP/2 with prior knowledge for HTTP', async t => {
+      const server = createHttp2Server((request, response) =>
+        response.end(String(request.headers['x-envoy-attempt-count'])),
       )
-    }
-    assert.ok(raw.received.includes('\r\n\r\na') && raw.received.includes('\r\n\r\nb'), raw.received)
-    // A TLS ClientHello gets the answer of an endpoint that speaks plain HTTP, as without Envoy.
-    const answer = await exchange(t, state.port.port, '\u0016\u0003\u0001\u0002\u0000\u0001\u0000\r\n\r\n')
-    assert.doesNotMatch(answer, /x-envoy|server: envoy/i)
-  })
-
-  test('takes unknown methods, HTTP/1.0 and absolute targets for HTTP', async t => {
-    const { port } = await rawEndpoint(t, socket => {
-      socket.on('data', chunk => socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${chunk.length}\r\n\r\n${chunk}`))
+      const { port } = await rawEndpoint(t, socket => server.emit('connection', socket))
+      const state = await servicePort('h2c', 'http', [port], listeners[kind])
+      await serve(t, [state])
+      const session = connectHttp2(`http://127.0.0.1:${state.port.port}`)
+      t.after(() => session.destroy())
+      const chunks: Buffer[] = []
+      for await (const chunk of session.request({ ':path': '/' })) chunks.push(chunk as Buffer)
+      assert.equal(Buffer.concat(chunks).toString(), '1')
     })
-    const state = await servicePort('methods', 'http', [port], { idleTimeout: 60_000 })
-    await serve(t, [state])
-    for (const line of ['BREW /pot HTTP/1.1', 'GET / HTTP/1.0', 'GET http://x/ HTTP/1.1']) {
-      const answer = await exchange(t, state.port.port, `${line}\r\nHost: x\r\nConnection: close\r\n\r\n`)
-      // Which Envoy adds to requests.
-      assert.match(answer, /x-envoy-attempt-count: 1/i, line)
-    }
-  })
 
-  test('takes HTTP/2 with prior knowledge for HTTP', async t => {
-    const server = createHttp2Server((request, response) =>
-      response.end(String(request.headers['x-envoy-attempt-count'])),
-    )
-    const { port } = await rawEndpoint(t, socket => server.emit('connection', socket))
-    const state = await servicePort('h2c', 'http', [port], { idleTimeout: 60_000 })
-    await serve(t, [state])
-    const session = connectHttp2(`http://127.0.0.1:${state.port.port}`)
-    t.after(() => session.destroy())
-    const chunks: Buffer[] = []
-    for await (const chunk of session.request({ ':path': '/' })) chunks.push(chunk as Buffer)
-    assert.equal(Buffer.concat(chunks).toString(), '1')
+    test('serves a request on a connection that was silent for seconds', async t => {
+      const { port } = await httpEndpoint(t, (_, response) => response.end('ok'))
+      const state = await servicePort('silent', 'http', [port], listeners[kind])
+      await serve(t, [state])
+      const raw = await client(t, state.port.port)
+      await sleep(1500)
+      raw.send('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      assert.match(await raw.untilEnd(), /^HTTP\/1\.1 200 OK\r\n.*ok/s)
+    })
   })
-
-  test('serves a request on a connection that was silent for seconds', async t => {
-    const { port } = await httpEndpoint(t, (_, response) => response.end('ok'))
-    const state = await servicePort('silent', 'http', [port], { idleTimeout: 60_000 })
-    await serve(t, [state])
-    const raw = await client(t, state.port.port)
-    await sleep(1500)
-    raw.send('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
-    assert.match(await raw.untilEnd(), /^HTTP\/1\.1 200 OK\r\n.*ok/s)
-  })
-})
+}

@@ -26,6 +26,7 @@ import (
 	originalsrc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_src/v3"
 	directresponse "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/direct_response/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	networkfilterstate "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	earlyheaders "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	preservecase "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
@@ -49,6 +50,7 @@ var roots = []protoreflect.FileDescriptor{
 	originalsrc.File_envoy_extensions_filters_listener_original_src_v3_original_src_proto,
 	directresponse.File_envoy_extensions_filters_network_direct_response_v3_config_proto,
 	hcm.File_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager_proto,
+	networkfilterstate.File_envoy_extensions_filters_network_set_filter_state_v3_set_filter_state_proto,
 	tcpproxy.File_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy_proto,
 	earlyheaders.File_envoy_extensions_http_early_header_mutation_header_mutation_v3_header_mutation_proto,
 	preservecase.File_envoy_extensions_http_header_formatters_preserve_case_v3_preserve_case_proto,

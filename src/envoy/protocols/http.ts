@@ -107,10 +107,10 @@ const router = {
 }
 
 /** The part of a Service port with a listener of its own. */
-function ownManager({ routes }: FilteredPort): Uint8Array {
+function ownManager({ name }: FilteredPort): Uint8Array {
   return encode(HttpConnectionManagerSchema, {
     httpFilters: [mayBeFresh, router],
-    routeSpecifier: { case: 'rds', value: { routeConfigName: routes, configSource: fromAds } },
+    routeSpecifier: { case: 'rds', value: { routeConfigName: name, configSource: fromAds } },
   })
 }
 

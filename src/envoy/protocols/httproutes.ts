@@ -104,8 +104,8 @@ const yesAndNo = [false, true] as const
 const hosts = yesAndNo.map(isLeaving => yesAndNo.map(addsForwarded => host(isLeaving, addsForwarded)))
 
 /** The encoded RouteConfiguration. Only its name and the cluster in its routes are not shared with other Service ports. */
-export function routeConfiguration(name: string, id: string, settings: Settings, routing: Routing): Uint8Array {
-  const cluster = encode(RouteActionSchema, { clusterSpecifier: { case: 'cluster', value: id } })
+export function routeConfiguration(name: string, to: string, settings: Settings, routing: Routing): Uint8Array {
+  const cluster = encode(RouteActionSchema, { clusterSpecifier: { case: 'cluster', value: to } })
   const routes = sharedRoutes(settings)(routing.others).map(({ route, action }) =>
     asField(VirtualHostSchema.field.routes, merge(route, asField(RouteSchema.field.route, merge(action, cluster)))),
   )

@@ -10,9 +10,9 @@ import type { Routing } from './httproutes.ts'
 import { tcp } from './tcp.ts'
 
 /** What of a Service port its filter depends on: not its endpoints, which change. */
-export interface FilteredPort extends Pick<PortState, 'id' | 'settings'> {
-  /** What its routes are called. */
-  readonly routes: string
+export interface FilteredPort extends Pick<PortState, 'settings'> {
+  /** What its cluster and routes are called. */
+  readonly name: string
 }
 
 export interface Protocol {

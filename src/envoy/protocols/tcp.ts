@@ -3,10 +3,13 @@
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/listeners/tcp_proxy
  */
 
-import type { Settings } from '../../services/settings.ts'
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { defaultSettings, type Settings } from '../../services/settings.ts'
 import { tcpAccessLog } from '../accesslog.ts'
+import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
+import { ConfigSchema as FilterStateSchema } from '../api/envoy/extensions/filters/network/set_filter_state/v3/set_filter_state_pb.js'
 import { TcpProxySchema } from '../api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
-import { duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
+import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
 import type { Protocol } from './protocol.ts'
 
 /**
@@ -28,12 +31,43 @@ const filter = remembered((settings: Settings) =>
 )
 
 export const tcp: Protocol = {
-  networkFilter: ({ id, settings }) => {
-    const own = encode(TcpProxySchema, { clusterSpecifier: { case: 'cluster', value: id } })
-    return {
-      name: 'envoy.filters.network.tcp_proxy',
-      configType: { case: 'typedConfig', value: encodedAny(TcpProxySchema, merge(filter(settings), own)) },
-    }
-  },
+  networkFilter: ({ name, settings }) => proxyTo(name, settings),
   clusterOptions: () => ({}),
+}
+
+function proxyTo(cluster: string, settings: Settings): MessageInitShape<typeof FilterSchema> {
+  const own = encode(TcpProxySchema, { clusterSpecifier: { case: 'cluster', value: cluster } })
+  return {
+    name: 'envoy.filters.network.tcp_proxy',
+    configType: { case: 'typedConfig', value: encodedAny(TcpProxySchema, merge(filter(settings), own)) },
+  }
+}
+
+/**
+ * On a listener that Service ports share: a connection goes to the cluster that is called as the address that the client
+ * connected to. Where no Service port has that address, no cluster is called so, and the connection ends.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/network_filters/tcp_proxy_filter#dynamic-cluster-selection
+ */
+export function proxyByAddress(): readonly MessageInitShape<typeof FilterSchema>[] {
+  const value = any(FilterStateSchema, {
+    onNewConnection: [
+      {
+        key: { case: 'objectKey', value: 'envoy.tcp_proxy.cluster' },
+        value: {
+          case: 'formatString',
+          value: {
+            format: {
+              case: 'textFormatSource',
+              value: { specifier: { case: 'inlineString', value: '%DOWNSTREAM_LOCAL_ADDRESS%' } },
+            },
+          },
+        },
+      },
+    ],
+  })
+  const setCluster = {
+    name: 'envoy.filters.network.set_filter_state',
+    configType: { case: 'typedConfig', value },
+  } as const
+  return [setCluster, proxyTo('none', { ...defaultSettings, accessLog: 'false' })]
 }
