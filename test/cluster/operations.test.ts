@@ -9,6 +9,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, w
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { gunzipSync } from 'node:zlib'
 import { noAdmissionPolicies, programs } from './apiserver.ts'
@@ -151,7 +152,9 @@ describe('the commands of the documentation', { skip }, () => {
   })
 
   test('metrics with Services are for who may have them', async () => {
-    await cluster.curl(1, 'http://whoami')
+    await reachesEnvoy()
+    // A page may be a second old.
+    await sleep(1100)
     const words = { NAMESPACE: 'whoami', NAME: 'default', NODE: '172.30.0.11' }
     const metrics = await follow('operations.md', 'kubectl create clusterrole lightpath-metrics', words)
     assert.match(metrics, /^lightpath_requests_total\{.*service="whoami"/m)

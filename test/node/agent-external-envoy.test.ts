@@ -219,7 +219,9 @@ describe('an http port with the setting external', { skip }, () => {
       return ['http/external', 'http/IPv6/external'].every(port => ports?.[`default/web/${port}`]?.up)
     })
     const { errors, layers } = await load.stop()
-    assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']])
+    const seen = `${JSON.stringify(layers)}
+${lab.agentLog().slice(-20_000)}`
+    assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']], seen)
     const kept = await keptLoad(lab, { ...client, netns: outside.netns }, urls[0]!)
     write(lab, { ...web, settings: {} }, [near, far])
     for (const url of urls) await lab.untilServedBy('kernel', outside, url)
