@@ -142,11 +142,20 @@ function integer(min: number, max: number): Type {
   }
 }
 
+/** Of retry-on, what an answer to a gRPC call says. */
+export const grpcRetryConditions: readonly string[] = [
+  'cancelled',
+  'deadline-exceeded',
+  'internal',
+  'resource-exhausted',
+  'unavailable',
+]
+
 /** https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/router_filter#x-envoy-retry-on, and its gRPC list. */
 const retryConditions: readonly string[] = [
   ...['5xx', 'gateway-error', 'reset', 'reset-before-request', 'connect-failure', 'envoy-ratelimited'],
   ...['retriable-4xx', 'refused-stream', 'retriable-status-codes', 'retriable-headers', 'http3-post-connect-failure'],
-  ...['cancelled', 'deadline-exceeded', 'internal', 'resource-exhausted', 'unavailable'],
+  ...grpcRetryConditions,
 ]
 
 const retryOn: Type = {
@@ -300,7 +309,7 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     retryOn,
     '5xx,reset,retriable-headers',
     http,
-    'When a request is tried again, at an endpoint that has not had it. Beside GET, HEAD and OPTIONS without a condition all are only where they cannot have reached the application.',
+    'When a request is tried again, at an endpoint that has not had it. Beside GET, HEAD and OPTIONS without a condition all are only where they cannot have reached the application; gRPC calls also where the answer begins with a status that stands here.',
   ),
   define(
     'retry-idempotent',

@@ -33,7 +33,7 @@ import { idleAfter } from '../idle.ts'
 import { keepProto } from './httpforwarded.ts'
 import { mayBeFresh } from './httpfresh.ts'
 import { mayLeave } from './httpleave.ts'
-import { routeConfiguration } from './httproutes.ts'
+import { httpRoutes, routeConfigurations } from './httproutes.ts'
 import { scopedRouteConfiguration, scopedRoutes, writeAddress } from './httpscopes.ts'
 import { hideUpgradeName, upgradeConfigs } from './httpupgrade.ts'
 import type { FilteredPort, Protocol } from './protocol.ts'
@@ -50,7 +50,7 @@ export const http: Protocol = {
     scope: scopedRouteConfiguration,
     idleTimeout: defaultIdleTimeout,
   },
-  routes: routeConfiguration,
+  routes: routeConfigurations(httpRoutes),
   clusterOptions: settings => ({
     'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': upstreamOptions(settings),
   }),

@@ -24,9 +24,10 @@ import { onClientsConnection, onFreshConnection, type RouteParts } from './httpf
 import { leave } from './httpleave.ts'
 import { addressCarrier } from './httpscopes.ts'
 import { chunksBesideUpgrade, framingCarrier, restoreUpgradeName, upgradeNameCarrier } from './httpupgrade.ts'
+import type { Protocol } from './protocol.ts'
 
 /** Failures after which the application cannot have seen the request. */
-const retryOnUnsent = 'connect-failure,refused-stream,reset-before-request'
+export const retryOnUnsent = 'connect-failure,refused-stream,reset-before-request'
 
 /**
  * Of what cannot have reached the application, at any endpoint: longer together than Linux waits before it asks a second and a third
@@ -45,7 +46,7 @@ type Match = MessageInitShape<typeof RouteMatchSchema>
 type RetryPolicy = MessageInitShape<typeof RetryPolicySchema>
 
 const connect: Match = { pathSpecifier: { case: 'connectMatcher', value: {} } }
-const everything = { pathSpecifier: { case: 'prefix', value: '/' } } as const satisfies Match
+export const everything = { pathSpecifier: { case: 'prefix', value: '/' } } as const satisfies Match
 
 /** RFC 9110 section 9.2.1. */
 const safeMethods = 'GET|HEAD|OPTIONS'
@@ -103,18 +104,31 @@ const yesAndNo = [false, true] as const
 /** By isLeaving and addsForwarded. */
 const hosts = yesAndNo.map(isLeaving => yesAndNo.map(addsForwarded => host(isLeaving, addsForwarded)))
 
-/** The encoded RouteConfiguration. Only its name and the cluster in its routes are not shared with other Service ports. */
-export function routeConfiguration(name: string, to: string, settings: Settings, routing: Routing): Uint8Array {
-  const cluster = encode(RouteActionSchema, { clusterSpecifier: { case: 'cluster', value: to } })
-  const routes = sharedRoutes(settings)(routing.others).map(({ route, action }) =>
-    asField(VirtualHostSchema.field.routes, merge(route, asField(RouteSchema.field.route, merge(action, cluster)))),
-  )
-  const virtualHost = hosts[Number(routing.isLeaving)]![Number(routing.addsForwarded)]!
-  return merge(
-    encode(RouteConfigurationSchema, { name }),
-    asField(RouteConfigurationSchema.field.virtualHosts, merge(virtualHost, ...routes)),
-    headers,
-  )
+/** The routes that Service ports with these settings have in common, the first that fits counts. */
+type RoutesOf = (settings: Settings, others: number) => readonly SharedRoute[]
+
+/** Makes encoded RouteConfigurations. Only name and cluster of one are not shared with other Service ports. */
+export function routeConfigurations(routesOf: RoutesOf): NonNullable<Protocol['routes']> {
+  const shared = remembered((settings: Settings) => {
+    const made = new Map<number, readonly SharedRoute[]>()
+    return (others: number) => {
+      const routes = made.get(others) ?? routesOf(settings, others)
+      made.set(others, routes)
+      return routes
+    }
+  })
+  return (name, to, settings, { isLeaving, others, addsForwarded }) => {
+    const cluster = encode(RouteActionSchema, { clusterSpecifier: { case: 'cluster', value: to } })
+    const routes = shared(settings)(others).map(({ route, action }) =>
+      asField(VirtualHostSchema.field.routes, merge(route, asField(RouteSchema.field.route, merge(action, cluster)))),
+    )
+    const virtualHost = hosts[Number(isLeaving)]![Number(addsForwarded)]!
+    return merge(
+      encode(RouteConfigurationSchema, { name }),
+      asField(RouteConfigurationSchema.field.virtualHosts, merge(virtualHost, ...routes)),
+      headers,
+    )
+  }
 }
 
 /** The encoded RouteConfiguration of an address that no Service port has: each connection ends after an answer with 503. */
@@ -128,35 +142,36 @@ export function goneRouteConfiguration(name: string): Uint8Array {
 }
 
 /** Parts of a Route, encoded. */
-interface SharedRoute {
+export interface SharedRoute {
   /** All but the action. */
   readonly route: Uint8Array
   readonly action: Uint8Array
 }
 
-const sharedRoutes = remembered((settings: Settings) => {
-  const made = new Map<number, readonly SharedRoute[]>()
-  return (others: number) => {
-    const routes = made.get(others) ?? routesOf(settings, others)
-    made.set(others, routes)
-    return routes
-  }
-})
-
-function routesOf(settings: Settings, others: number): readonly SharedRoute[] {
-  const route = (match: Match, policy: RetryPolicy, more: RouteParts): SharedRoute => ({
+/** A route of requests that match, to whatever cluster. */
+export function sharedRoute(
+  settings: Settings,
+  match: Match,
+  retryPolicy: RetryPolicy,
+  more: RouteParts = {},
+): SharedRoute {
+  return {
     route: encode(RouteSchema, { match, ...more }),
     action: encode(RouteActionSchema, {
       // 0 is none; Envoy's default are 15 s.
       timeout: duration(settings.requestTimeout),
-      retryPolicy: policy,
+      retryPolicy,
       hashPolicy: hashesClients(settings)
         ? [{ policySpecifier: { case: 'connectionProperties', value: { sourceIp: true } } }]
         : [],
     }),
-  })
-  const { reuseConnections, retryEnabled, retryOn, numRetries } = settings
-  const unsent = retryPolicy(settings, retryOnUnsent, numRetries === 0 ? 0 : Math.max(numRetries, unsentRetries))
+  }
+}
+
+export function httpRoutes(settings: Settings, others: number): readonly SharedRoute[] {
+  const route = (match: Match, policy: RetryPolicy, more: RouteParts) => sharedRoute(settings, match, policy, more)
+  const { reuseConnections, retryEnabled, retryOn } = settings
+  const unsent = unsentPolicy(settings)
   const isRepeated = retryEnabled && others > 0
   const repeatedPolicy = isRepeated ? retryPolicy(settings, retryOn, others) : unsent
   const once = { safe: onFreshConnection, always: {}, never: onFreshConnection }
@@ -171,8 +186,14 @@ function routesOf(settings: Settings, others: number): readonly SharedRoute[] {
   ]
 }
 
+/** Of what must happen once. */
+export function unsentPolicy(settings: Settings): RetryPolicy {
+  const { numRetries } = settings
+  return retryPolicy(settings, retryOnUnsent, numRetries === 0 ? 0 : Math.max(numRetries, unsentRetries))
+}
+
 /** A try's time-out is part of Envoy's retry policy, so there is one even where nothing is tried again. */
-function retryPolicy(settings: Settings, retryOn: string, numRetries: number): RetryPolicy {
+export function retryPolicy(settings: Settings, retryOn: string, numRetries: number): RetryPolicy {
   const perTryTimeout =
     settings.upstreamRequestTimeout === 0 ? {} : { perTryTimeout: duration(settings.upstreamRequestTimeout) }
   if (!settings.retryEnabled || numRetries === 0) return { ...perTryTimeout, numRetries: 0 }

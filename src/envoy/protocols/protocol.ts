@@ -5,6 +5,7 @@ import type { Any } from '@bufbuild/protobuf/wkt'
 import type { EnvoyProtocol, PortState } from '../../services/port.ts'
 import type { Settings } from '../../services/settings.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
+import { grpc } from './grpc.ts'
 import { http } from './http.ts'
 import type { Routing } from './httproutes.ts'
 import { tcp } from './tcp.ts'
@@ -40,7 +41,7 @@ export interface CommonProtocol {
 }
 
 /** Redis is passed on as TCP: Envoy's redis_proxy breaks what clients rely on (docs/architecture.md). */
-const protocols: Readonly<Record<EnvoyProtocol, Protocol>> = { http, grpc: http, redis: tcp, tcp }
+const protocols: Readonly<Record<EnvoyProtocol, Protocol>> = { http, grpc, redis: tcp, tcp }
 
 /** Throws where the Service port is meant for the kernel layer: Envoy is not to be told of it. */
 export function protocolOf({ id, layer }: PortState): Protocol {

@@ -1,0 +1,40 @@
+/** grpc-js in a pod: `client.ts unary|streams ADDRESS COUNT`, all on one connection; prints a report as the Go program does. */
+
+import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js'
+
+const [, , kind, address = '', count = '1'] = process.argv
+const client = new Client(address, credentials.createInsecure())
+const report: { Shares: Record<string, number>; Errors: Record<string, number> } = { Shares: {}, Errors: {} }
+const asItIs = (bytes: Buffer) => bytes
+const nothing = Buffer.alloc(0)
+
+function add(error: ServiceError | null, answer?: Buffer): void {
+  const [counts, key] = error ? [report.Errors, status[error.code]] : [report.Shares, String(answer)]
+  counts[key] = (counts[key] ?? 0) + 1
+}
+
+const call = () =>
+  new Promise<void>(resolve => {
+    client.makeUnaryRequest('/lab/Name', asItIs, asItIs, nothing, (error, answer) => {
+      add(error, answer)
+      resolve()
+    })
+  })
+
+const chat = () =>
+  new Promise<void>(resolve => {
+    const stream = client.makeBidiStreamRequest('/lab/Chat', asItIs, asItIs)
+    stream.once('data', (answer: Buffer) => {
+      add(null, answer)
+      stream.removeAllListeners('error').on('error', () => undefined)
+      resolve()
+    })
+    stream.once('error', (error: ServiceError) => {
+      add(error)
+      resolve()
+    })
+    stream.write(nothing)
+  })
+
+for (let i = 0; i < Number(count); i++) await (kind === 'streams' ? chat() : call())
+process.stdout.write(JSON.stringify(report), () => process.exit())
