@@ -55,6 +55,11 @@ describe('a drain', () => {
     drains.start('a')
     assert.match((await end())[0]!, /^finish a after (1[1-9]|[2-9]\d)/)
   })
+  test('is not over at the first look, which does not know what was answered before', async () => {
+    const { drains, end } = setUp({ says: time => ({ open: 0, answers: Math.min(time, 4) }) })
+    drains.start('a')
+    assert.match((await end())[0]!, /^finish a after ([5-9]|\d\d)/)
+  })
   test('goes on while Envoy does not say', async () => {
     const { drains, end } = setUp({ says: time => (time <= 3 ? undefined : quiet) })
     drains.start('a')

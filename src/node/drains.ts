@@ -111,9 +111,9 @@ export class Drains {
     const drain = this.#drains.get(id)
     if (!drain) return
     const now = performance.now()
-    const before = drain.answers ?? found?.answers
-    if (!found || found.open > 0 || found.answers !== before) drain.quietSince = now
-    drain.answers = found?.answers ?? before
+    // The first look cannot tell whether there was an answer since the port left.
+    if (!found || found.open > 0 || found.answers !== drain.answers) drain.quietSince = now
+    drain.answers = found?.answers ?? drain.answers
     const { drainMs, intervalMs, quietMs, close, finish } = this.#options
     // A connection made just before the port left may not be counted yet.
     const needed = Math.max(intervalMs, Math.min(quietMs(id), drainMs))

@@ -19,7 +19,7 @@ describe('gRPC', { skip }, () => {
   let services = 0
 
   before(async () => {
-    lab = await AgentLab.build({ families: ['IPv4'] })
+    lab = await AgentLab.build({ families: ['IPv4'], flags: ['--drain-time', '2s'] })
     grpc = new GrpcLab(lab)
     pods = await grpc.pods(10, 11)
     client = await lab.network.addPod('node1', 'client', { host: 50 })
@@ -175,6 +175,19 @@ describe('gRPC', { skip }, () => {
     const { Errors, Shares } = await stream.stop()
     assert.deepEqual([Errors, Object.keys(Shares).length], [{}, 1])
     assert.ok(Object.values(Shares)[0]! > 10)
+  })
+
+  test('a client of a port that leaves Envoy goes on by the kernel layer, and no call fails', async () => {
+    const service = await serviceOf(pods)
+    const flags = ['--count', '0', '--rate', '50', '--method', '/lab/Layer']
+    const load = await grpc.start(client, 'unary', service.address, ...flags)
+    await sleep(500)
+    service.write(pods, { overlay: 'false' })
+    // Beyond the drain time, and the next look at the port.
+    await sleep(9000)
+    const { Errors, Shares } = await load.stop()
+    assert.ok(Shares.kernel! > 0 && Shares.envoy! > 0, JSON.stringify(Shares))
+    assert.deepEqual(Errors, {})
   })
 
   test('when Envoy is killed, the next call is served by the kernel layer', async () => {
