@@ -543,7 +543,7 @@ export class Agent {
       activity: () => readActivity(this.adminSockets),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       onRefusal: servicePort => this.metrics.refusals.inc({ service_port: servicePort }),
-      onProgrammed: ({ name }, ms) => this.#programming.envoyHas(name, ms),
+      onProgrammed: (way, ms) => this.#programming.envoyHas(way, ms),
       onListening: () => {
         if (pathTest) this.path.listeningChanged()
         else for (const family of families) this.envoy.setPath(family, true)

@@ -42,7 +42,7 @@ export interface EnvoyLayerOptions extends EnvoysOptions {
   readonly activity: () => Promise<Activity | undefined>
   readonly onRefusal: (servicePort: string) => void
   /** A changed resource is in effect in Envoy, this long after the change's arrival. */
-  readonly onProgrammed: (ref: ResourceRef, ms: number) => void
+  readonly onProgrammed: (way: string, ms: number) => void
   readonly onUp: (up: boolean) => void
   /** Envoy began to listen for redirected connections, or ceased to: `listening` says for which families. */
   readonly onListening: () => void
@@ -436,7 +436,7 @@ export class EnvoyLayer implements XdsObserver {
     const arrived = this.#awaited.get(refKey(ref))
     if (arrived === undefined || this.store.get(ref.typeUrl, ref.name)?.version !== ref.version) return
     this.#awaited.delete(refKey(ref))
-    this.#options.onProgrammed(ref, performance.now() - arrived)
+    this.#options.onProgrammed(this.#told.ownerOf(ref) ?? ref.name, performance.now() - arrived)
   }
 
   /** Another process began to listen on the port of redirected connections, or ceased to. */

@@ -32,8 +32,8 @@ export class Programming {
     this.#programmed('kernel', took)
   }
 
-  envoyHas(name: string, milliseconds: number): void {
-    this.#programmed('envoy', { [name]: milliseconds })
+  envoyHas(way: string, milliseconds: number): void {
+    this.#programmed('envoy', { [way]: milliseconds })
   }
 
   /** One line for all: a Service may have thousands of ports. */
