@@ -67,12 +67,15 @@ function circuitBreakers(settings: Settings): MessageInitShape<typeof CircuitBre
 
 /**
  * Retries may be a fifth of the requests of the last 10 s, as by default in the Gateway API (GEP-3388). A fifth of those in
- * flight is too little: where one of three endpoints dies, more fail at once, and all are to be tried again.
+ * flight is too little: where one of three endpoints dies, more fail at once, and all are to be tried again. So are three at
+ * once for a Service with few requests (Envoy's default): a server of one thread whose queue is full lets dozens of clients wait
+ * for a connection, each try for half a second, where Linux behind kube-proxy goes on asking.
  *
  * Envoy moves this window on in ten steps, each by a timer a cluster on its main thread. With windows of 1 s, 10,000
  * clusters took a fifth of that thread, and changes waited for it.
  */
 const budgetInterval = duration(10e3)
+const fewRetries = 100
 
 /** A budget overrides max_retries in Envoy, so there is only one of them. No route has the priority HIGH: no window for it. */
 function retryLimit(
@@ -80,7 +83,7 @@ function retryLimit(
   budgetInterval?: Duration,
 ): MessageInitShape<typeof CircuitBreakers_ThresholdsSchema> {
   if (maxRetries !== undefined) return { maxRetries }
-  return { retryBudget: { budgetPercent: { value: 20 }, minRetryConcurrency: 3, budgetInterval } }
+  return { retryBudget: { budgetPercent: { value: 20 }, minRetryConcurrency: fewRetries, budgetInterval } }
 }
 
 /**

@@ -39,7 +39,7 @@ export interface Settings {
   readonly circuitBreakerDefaultMaxConnections: number
   readonly circuitBreakerDefaultMaxPendingRequests: number
   readonly circuitBreakerDefaultMaxRequests: number
-  /** undefined: the retry budget (20 % of recent requests, at least 3). */
+  /** undefined: the retry budget (20 % of recent requests, at least 100). */
   readonly circuitBreakerDefaultMaxRetries: number | undefined
   readonly circuitBreakerHighMaxConnections: number
   readonly circuitBreakerHighMaxPendingRequests: number
@@ -214,7 +214,7 @@ function circuitBreakers(priority: 'default' | 'high'): SettingDefinition[] {
   const name = (what: string) => `circuit-breaker-${priority}-max-${what}`
   const count = integer(1, unlimited)
   const counted = priority === 'default' ? 'of the last ten seconds' : 'in flight'
-  const retries = `Retries in flight, to all endpoints; without a number 20 % of the requests ${counted}, at least 3`
+  const retries = `Retries in flight, to all endpoints; without a number 20 % of the requests ${counted}, at least 100`
   return [
     define(name('connections'), count, unlimited, all, `Connections to all endpoints (${priority} priority).`),
     define(

@@ -1,0 +1,128 @@
+/**
+ * Common clients get from common servers what they ask for, by the kernel layer and through Envoy; and what must not be repeated does not
+ * fail for a connection that a server is just closing.
+ */
+
+import assert from 'node:assert/strict'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import type { Pod } from '../../../src/demo/network.ts'
+import { run, runIn } from '../../../src/demo/processes.ts'
+import { AgentLab, skip } from '../agent-lab.ts'
+import { serviceWith } from '../manifests.ts'
+import {
+  type Client,
+  clients,
+  configuration,
+  content,
+  expected,
+  idleTimes,
+  isMissing,
+  type Programs,
+  type Server,
+  servers,
+  upload,
+} from './matrix.ts'
+
+const ways = ['kernel', 'envoy'] as const
+type Way = (typeof ways)[number]
+
+const setup = new URL('../../../tools/web-programs', import.meta.url).pathname
+
+const idlePorts = Object.keys(idleTimes).map(Number)
+/** By the kernel layer there is only this one. */
+const ownIdleTime = 8080
+const addressOf = (way: Way, server: number, port = ownIdleTime) =>
+  `10.96.${way === 'kernel' ? 1 : 2 + idlePorts.indexOf(port)}.${server + 1}`
+
+describe('common clients and servers', { skip }, () => {
+  let lab: AgentLab
+  let client: Pod
+  let programs: Programs
+  let uploaded: string
+
+  before(async () => {
+    const { stdout, stderr, code } = await run(setup, [], { timeoutMs: 600_000 })
+    assert.equal(code, 0, stderr)
+    lab = await AgentLab.build()
+    const directory = stdout.trim()
+    const files = join(lab.network.directory, 'web')
+    mkdirSync(files, { mode: 0o777 })
+    programs = { directory, content: files }
+    for (const [name, text] of Object.entries({ ...content, ...configuration(programs) }))
+      writeFileSync(join(files, name), text, { mode: 0o755 })
+    uploaded = join(files, 'upload')
+    writeFileSync(uploaded, upload)
+
+    client = await lab.network.addPod('node1', 'client')
+    const pods = await Promise.all(servers.map((_, index) => lab.network.addPod('node1', `server-${index}`)))
+    const services = servers.flatMap((server, index) => {
+      if (isMissing(server, programs)) return []
+      const service = (way: Way, targetPort: number) => {
+        const name = `${way}-${index}-${targetPort}`
+        const ports = [{ name: 'http', port: 80, targetPort }]
+        const settings = { overlay: String(way === 'envoy') }
+        return serviceWith({ name, vips: [addressOf(way, index, targetPort)], ports, settings }, [pods[index]!])
+      }
+      return [...service('kernel', ownIdleTime), ...idlePorts.flatMap(port => service('envoy', port))]
+    })
+    for (const [index, server] of servers.entries()) {
+      if (isMissing(server, programs)) continue
+      const [program, ...args] = server.command(programs)
+      const logFile = join(lab.network.directory, `server-${index}.log`)
+      await lab.network.processes.spawnIn(pods[index]!.netns, program, args, { logFile })
+    }
+    lab.write('services', services)
+    await lab.start()
+    const there = servers.filter(server => !isMissing(server, programs)).length
+    await lab.until('all Services in Envoy', async () => (await lab.overlay()).length === there * idlePorts.length)
+    for (const [index, server] of servers.entries()) {
+      if (isMissing(server, programs)) continue
+      const version = server.speaks === 'http2' ? '--http2-prior-knowledge' : '--http1.1'
+      const url = `http://${pods[index]!.ip}:8080/hello`
+      await lab.until(server.name, async () => (await runIn(client.netns, 'curl', ['-sf', version, url])).code === 0)
+    }
+  })
+
+  after(() => lab?.destroy())
+
+  const isServed = (server: Server, { speaks }: Pick<Client, 'speaks'>) =>
+    server.speaks === speaks && !isMissing(server, programs)
+
+  describe('get what they ask for', { concurrency: 2 }, () => {
+    for (const row of clients)
+      for (const way of ways)
+        test(`${row.name}, ${way === 'kernel' ? 'by the kernel layer' : 'through Envoy'}`, {
+          skip: way === 'envoy' && row.kernelOnly,
+        }, async t => {
+          if (isMissing(row, programs)) return t.skip('its compiler is not there')
+          const asked = [...servers.entries()].filter(([, server]) => isServed(server, row))
+          const names = new Map([...asked].map(([index, { name }]) => [`http://${addressOf(way, index)}`, name]))
+          const [program, ...args] = row.command(programs)
+          const { stdout, stderr } = await runIn(client.netns, program, [...args, uploaded, ...names.keys()], {
+            timeoutMs: 60_000,
+          })
+          const told = stdout.split('\n').flatMap(line => {
+            const [url = '', operation, ...answer] = line.split(' ')
+            return url === '' ? [] : [`${names.get(url)}: ${operation} ${answer.join(' ')}`]
+          })
+          const wanted = [...names.values()].flatMap(name =>
+            row.operations.map(operation => `${name}: ${operation} ${expected[operation]}`),
+          )
+          assert.deepEqual(told.toSorted(), wanted.toSorted(), stderr)
+        })
+  })
+
+  test('no POST fails for a connection that its server closes: 0 of 300 for each server and idle time', async () => {
+    const told = await Promise.all(
+      Object.entries(idleTimes).map(async ([port, idle]) => {
+        const urls = [...servers.entries()].filter(([, server]) => isServed(server, { speaks: 'http' }))
+        const args = [idle || '400', ...urls.map(([index]) => `http://${addressOf('envoy', index, Number(port))}`)]
+        const program = new URL('programs/race.ts', import.meta.url).pathname
+        return runIn(client.netns, process.execPath, [program, ...args], { timeoutMs: 120_000 })
+      }),
+    )
+    for (const { code, stdout, stderr } of told) assert.deepEqual([code, stdout], [0, ''], stderr)
+  })
+})
