@@ -27,10 +27,10 @@ export interface Circumstances {
   readonly claims: Pick<Claims, 'otherOwner' | 'hasLosses'>
   /** @param isForEnvoy a port is, as far as it does not depend on its endpoints */
   readonly barFor: (isForEnvoy: boolean) => Bar | undefined
+  /** Of each wanted port (`whysKernelOf`). */
+  readonly whysKernel: readonly (string | undefined)[]
   /** How many places the Service has in Envoy, of those that it wants (`envoyPlacesOf`). */
   readonly envoyPlaces: number
-  /** Why another proxy takes the Service over, which the kernel layer serves until then. */
-  readonly takenOver: string | undefined
   /** The states until now: what of them comes out the same is kept. */
   readonly before: readonly PortState[]
 }
@@ -40,18 +40,32 @@ export interface PortStates {
   readonly problems: readonly Problem[]
 }
 
+/**
+ * Why the kernel layer serves each of these ports whatever its endpoints; undefined for those that are for Envoy.
+ *
+ * @param takenOver why another proxy takes the Service over, which the kernel layer serves until then
+ */
+export function whysKernelOf(
+  service: Service,
+  wanted: readonly PortOfFamily[],
+  settings: ServiceSettings,
+  namespace: Namespace | undefined,
+  takenOver: string | undefined,
+): readonly (string | undefined)[] {
+  const why = takenOver && `${takenOver}; the kernel goes on until that has it`
+  return wanted.map(({ port }) => why ?? whyKernel(service, port, namespace, settingsOf(settings, port)))
+}
+
 /** What of Envoy a Service wants, whatever its endpoints: a place for a port by its VIP, and for each place outside (model/envoy-quota.ts). */
 export function envoyPlacesOf(
   service: Service,
   wanted: readonly PortOfFamily[],
-  { settings: read, namespace, obstacles, takenOver }: Omit<Circumstances, 'envoyPlaces'>,
+  { settings: read, namespace, obstacles, whysKernel }: Omit<Circumstances, 'envoyPlaces'>,
 ): number {
-  if (takenOver !== undefined) return 0
   let places = 0
-  for (const { port, outside } of wanted) {
-    const settings = settingsOf(read, port)
-    if (whyKernel(service, port, namespace, settings) !== undefined) continue
-    places += 1 + placesOutside(service, port, outside, settings, namespace, obstacles)
+  for (const [index, { port, outside }] of wanted.entries()) {
+    if (whysKernel[index] !== undefined) continue
+    places += 1 + placesOutside(service, port, outside, settingsOf(read, port), namespace, obstacles)
   }
   return places
 }
@@ -74,16 +88,12 @@ export function portStatesOf(
   wanted: readonly PortOfFamily[],
   circumstances: Circumstances,
 ): PortStates {
-  const { settings: read, slices, here, namespace: inNamespace, obstacles, claims, before } = circumstances
+  const { settings: read, slices, here, namespace: inNamespace, obstacles, claims, whysKernel, before } = circumstances
   const { namespace, name } = service
   const affinitySeconds = service.sessionAffinity === 'ClientIP' ? service.affinitySeconds : undefined
-  const takenOver = circumstances.takenOver && `${circumstances.takenOver}; the kernel goes on until that has it`
   const problems = new ProblemList(describeKey(keyOf(service)))
   const told = new Set<string>()
   const ports: PortState[] = []
-  const whysKernel = wanted.map(
-    ({ port }) => takenOver ?? whyKernel(service, port, inNamespace, settingsOf(read, port)),
-  )
   const choices = new EndpointChoice(service, slices, here, circumstances.barFor(whysKernel.includes(undefined)))
   let left = circumstances.envoyPlaces
   const takes = (places: number) => {

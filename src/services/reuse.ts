@@ -5,15 +5,13 @@ import type { Endpoint, External, PortState } from './port.ts'
 /** The known state where nothing is different, and its parts where they are not. */
 export function reuse(known: PortState | undefined, next: PortState): PortState {
   if (!known) return next
-  const reused = {
-    ...next,
-    endpoints: reuseList(known.endpoints, next.endpoints, sameFields),
-    answering: reuseList(known.answering, next.answering, sameFields),
-    layer: sameFields(known.layer, next.layer) ? known.layer : next.layer,
-    settings: sameFields(known.settings, next.settings) ? known.settings : next.settings,
-    port: sameFields(known.port, next.port) ? known.port : next.port,
-    external: reuseExternal(known.external, next.external),
-  }
+  const endpoints = reuseList(known.endpoints, next.endpoints, sameFields)
+  const answering = reuseList(known.answering, next.answering, sameFields)
+  const layer = sameFields(known.layer, next.layer) ? known.layer : next.layer
+  const settings = sameFields(known.settings, next.settings) ? known.settings : next.settings
+  const port = sameFields(known.port, next.port) ? known.port : next.port
+  const external = reuseExternal(known.external, next.external)
+  const reused = { ...next, endpoints, answering, layer, settings, port, external }
   return sameFields(known, reused) ? known : reused
 }
 

@@ -16,7 +16,15 @@ import { losersFirst } from './model/losers-first.ts'
 import { type Change, describeKey, type KubeObject, type ObjectKey } from './objects.ts'
 import { type PodKnowledge, Policies, type Rejudged } from './policies.ts'
 import { type PortState, serviceKeyOf } from './port.ts'
-import { type Circumstances, envoyPlacesOf, finderOf, type PortStates, portOf, portStatesOf } from './portstates.ts'
+import {
+  type Circumstances,
+  envoyPlacesOf,
+  finderOf,
+  type PortStates,
+  portOf,
+  portStatesOf,
+  whysKernelOf,
+} from './portstates.ts'
 import type { Problem } from './problem.ts'
 import type { Namespace, Node, Service } from './service.ts'
 
@@ -45,6 +53,8 @@ interface Entry {
   readonly key: string
   service: Service | undefined
   settings: ServiceSettings | undefined
+  /** The Service's ports, whatever its endpoints. */
+  wanted: readonly PortOfFamily[] | undefined
   /** Slices may arrive before their Service. */
   slices: readonly EndpointSlice[]
   ports: readonly PortState[]
@@ -253,6 +263,7 @@ export class ServiceTable {
         const entry = this.#entry(key)
         entry.service = object
         entry.settings = undefined
+        entry.wanted = undefined
         dirty.add(key)
         return
       }
@@ -286,6 +297,7 @@ export class ServiceTable {
         if (!entry) return
         entry.service = undefined
         entry.settings = undefined
+        entry.wanted = undefined
         dirty.add(key)
         return
       }
@@ -332,6 +344,7 @@ export class ServiceTable {
         key,
         service: undefined,
         settings: undefined,
+        wanted: undefined,
         slices: [],
         ports: [],
         claims: undefined,
@@ -351,11 +364,12 @@ export class ServiceTable {
     const entry = this.#entries.get(key)
     if (!entry) return
     const service = this.#served(entry)
-    const wanted = service ? portsByFamily(service) : []
+    if (service) entry.wanted ??= portsByFamily(service)
+    const wanted = (service && entry.wanted) ?? []
     this.#reclaim(entry, service, wanted, dirty)
 
     const before = entry.ports
-    const circumstances = service && this.#circumstances(entry, service)
+    const circumstances = service && this.#circumstances(entry, service, wanted)
     const places = circumstances ? envoyPlacesOf(service, wanted, circumstances) : 0
     for (const other of this.#quota.set(key, places, service?.created ?? 0)) if (other !== key) dirty.add(other)
     const envoyPlaces = this.#quota.shareOf(key)
@@ -411,20 +425,23 @@ export class ServiceTable {
     entry.claims = service
   }
 
-  #circumstances(entry: Entry, service: Service): Omit<Circumstances, 'envoyPlaces'> {
+  #circumstances(entry: Entry, service: Service, wanted: readonly PortOfFamily[]): Omit<Circumstances, 'envoyPlaces'> {
     entry.settings ??= readSettings(service)
+    const { settings } = entry
+    const namespace = this.#namespaces.get(service.namespace)
+    const takenOver = entry.handover === 'begun' ? whyOthers(service, this.#scope) : undefined
     return {
-      settings: entry.settings,
+      settings,
       slices: entry.slices,
       here: this.#here(),
-      namespace: this.#namespaces.get(service.namespace),
+      namespace,
       obstacles: this.#obstacles,
       claims: this.#claims,
       barFor: isForEnvoy => {
         if (isForEnvoy) this.#podNamespaces.add(service.namespace)
         return this.#barOf(service)
       },
-      takenOver: entry.handover === 'begun' ? whyOthers(service, this.#scope) : undefined,
+      whysKernel: whysKernelOf(service, wanted, settings, namespace, takenOver),
       before: entry.ports,
     }
   }

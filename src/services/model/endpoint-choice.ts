@@ -79,23 +79,19 @@ export class EndpointChoice {
    * @param known the port until now: lists of it that are still right are kept
    */
   of(port: ServicePort, family: IpFamily, outside?: Outside, known?: PortState): Choices {
-    const { numbers, selection, reserved } = this.#lookUp(port, family)
-    const chosen = (policy: TrafficPolicy) => (selection.by[policy] ??= pick(selection.all, policy, this.#here))
-    const endpoints = (policy: TrafficPolicy, before: readonly Endpoint[] | undefined) =>
-      this.#listOf(chosen(policy), numbers, before)
-    const onlyElsewhere = (policy: TrafficPolicy) =>
-      policy === 'Local' && chosen('Local').length === 0 && chosen('Cluster').length > 0
+    const lookedUp = this.#lookUp(port, family)
+    const { numbers, selection, reserved } = lookedUp
     const { internalTrafficPolicy: internal } = this.#service
     const isUdp = port.protocol === 'UDP'
     return {
-      endpoints: endpoints(internal, known?.endpoints),
-      onlyElsewhere: onlyElsewhere(internal),
+      endpoints: this.#endpointsBy(internal, lookedUp, known?.endpoints),
+      onlyElsewhere: this.#isOnlyElsewhere(internal, selection),
       answering: isUdp ? endpointsOf(selection.all.filter(answers), numbers, known?.answering) : none,
       external: outside && {
         ...outside,
-        endpoints: endpoints(outside.policy, known?.external?.endpoints),
-        onlyElsewhere: onlyElsewhere(outside.policy),
-        clusterEndpoints: endpoints('Cluster', known?.external?.clusterEndpoints),
+        endpoints: this.#endpointsBy(outside.policy, lookedUp, known?.external?.endpoints),
+        onlyElsewhere: this.#isOnlyElsewhere(outside.policy, selection),
+        clusterEndpoints: this.#endpointsBy('Cluster', lookedUp, known?.external?.clusterEndpoints),
       },
       reserved,
     }
@@ -121,10 +117,11 @@ export class EndpointChoice {
   #lookUp(port: ServicePort, family: IpFamily): LookedUp {
     const inSlices = this.#slices.map(slice => (slice.family === family ? numberIn(slice.ports, port) : undefined))
     const numbers = distinctNumbers(inSlices)
-    const ranks = inSlices.map(number => (number === undefined ? undefined : numbers.indexOf(number)))
-    const key = `${family} ${ranks.join()}`
+    let key: string = family
+    for (const number of inSlices) key += number === undefined ? ',' : `,${numbers.indexOf(number)}`
     let selection = this.#selections.get(key)
     if (!selection) {
+      const ranks = inSlices.map(number => (number === undefined ? undefined : numbers.indexOf(number)))
       selection = { all: candidatesIn(this.#slices, ranks, this.#here, this.#bar), by: {} }
       this.#selections.set(key, selection)
     }
@@ -132,6 +129,27 @@ export class EndpointChoice {
     if (reserved.size === 0) return { numbers, selection, reserved: none }
     const others = { all: selection.all.filter(candidate => !reserved.has(candidate)), by: {} }
     return { numbers, selection: others, reserved: endpointsOf([...reserved], numbers, undefined) }
+  }
+
+  #chosen(policy: TrafficPolicy, { all, by }: Selection): readonly NumberedCandidate[] {
+    by[policy] ??= pick(all, policy, this.#here)
+    return by[policy]
+  }
+
+  #isOnlyElsewhere(policy: TrafficPolicy, selection: Selection): boolean {
+    return (
+      policy === 'Local' &&
+      this.#chosen('Local', selection).length === 0 &&
+      this.#chosen('Cluster', selection).length > 0
+    )
+  }
+
+  #endpointsBy(
+    policy: TrafficPolicy,
+    { selection, numbers }: LookedUp,
+    known: readonly Endpoint[] | undefined,
+  ): readonly Endpoint[] {
+    return this.#listOf(this.#chosen(policy, selection), numbers, known)
   }
 
   #listOf(
