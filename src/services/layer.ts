@@ -41,16 +41,16 @@ export function whyUnserved(service: Service): string | undefined {
 /**
  * The layer of a port of a served Service, for what comes by its VIP. The external policy says nothing of that.
  *
- * @param why as `whyKernel` says
+ * @param whatever of a port that stays in the kernel layer whatever endpoints it has (`whyKernel`)
  * @param endpoints the usable ones
  */
 export function chooseLayer(
   port: ServicePort,
   settings: Settings,
-  why: string | undefined,
+  whatever: Layer | undefined,
   endpoints: readonly Endpoint[],
 ): Layer {
-  if (why !== undefined) return kernel(why)
+  if (whatever !== undefined) return whatever
   if (endpoints.length === 0) return kernel('no usable endpoint: the kernel refuses connections, as kube-proxy does')
   const barred = whyBarred(endpoints)
   if (barred !== undefined) return { ...kernel(barred), isForEndpoint: true }
@@ -146,6 +146,6 @@ export function chooseExternalLayer(
 
 const externalByDefault = kernel('the setting external is not true')
 
-function kernel(reason: string) {
+export function kernel(reason: string) {
   return { wants: 'kernel', reason } as const
 }

@@ -6,12 +6,12 @@ import type { Claims } from './claims.ts'
 import type { Bar, Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
 import { claimKey, type PortOfFamily } from './families.ts'
-import { chooseExternalLayer, chooseLayer, type OutsideObstacles, whyKernel, whyNotExternal } from './layer.ts'
+import { chooseExternalLayer, chooseLayer, kernel, type OutsideObstacles, whyKernel, whyNotExternal } from './layer.ts'
 import { EndpointChoice, reservedReason } from './model/endpoint-choice.ts'
 import { ProblemList } from './model/problem-list.ts'
 import { describeKey, keyOf } from './objects.ts'
 import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned } from './outside.ts'
-import { type Endpoint, type PortState, portLabel } from './port.ts'
+import { type Endpoint, type Layer, type PortState, portLabel } from './port.ts'
 import { type Problem, problem } from './problem.ts'
 import { reuse } from './reuse.ts'
 import type { Namespace, Service, ServicePort } from './service.ts'
@@ -27,8 +27,8 @@ export interface Circumstances {
   readonly claims: Pick<Claims, 'otherOwner' | 'hasLosses'>
   /** @param isForEnvoy a port is, as far as it does not depend on its endpoints */
   readonly barFor: (isForEnvoy: boolean) => Bar | undefined
-  /** Of each wanted port (`whysKernelOf`). */
-  readonly whysKernel: readonly (string | undefined)[]
+  /** Of each wanted port (`kernelLayersOf`). */
+  readonly kernelLayers: readonly (Layer | undefined)[]
   /** How many places the Service has in Envoy, of those that it wants (`envoyPlacesOf`). */
   readonly envoyPlaces: number
   /** The states until now: what of them comes out the same is kept. */
@@ -41,30 +41,34 @@ export interface PortStates {
 }
 
 /**
- * Why the kernel layer serves each of these ports whatever its endpoints; undefined for those that are for Envoy.
+ * The layer of each of these ports that stays in the kernel layer whatever endpoints it has; undefined for those that are for
+ * Envoy.
  *
  * @param takenOver why another proxy takes the Service over, which the kernel layer serves until then
  */
-export function whysKernelOf(
+export function kernelLayersOf(
   service: Service,
   wanted: readonly PortOfFamily[],
   settings: ServiceSettings,
   namespace: Namespace | undefined,
   takenOver: string | undefined,
-): readonly (string | undefined)[] {
-  const why = takenOver && `${takenOver}; the kernel goes on until that has it`
-  return wanted.map(({ port }) => why ?? whyKernel(service, port, namespace, settingsOf(settings, port)))
+): readonly (Layer | undefined)[] {
+  const whyTakenOver = takenOver && `${takenOver}; the kernel goes on until that has it`
+  return wanted.map(({ port }) => {
+    const why = whyTakenOver ?? whyKernel(service, port, namespace, settingsOf(settings, port))
+    return why === undefined ? undefined : kernel(why)
+  })
 }
 
 /** What of Envoy a Service wants, whatever its endpoints: a place for a port by its VIP, and for each place outside (model/envoy-quota.ts). */
 export function envoyPlacesOf(
   service: Service,
   wanted: readonly PortOfFamily[],
-  { settings: read, namespace, obstacles, whysKernel }: Omit<Circumstances, 'envoyPlaces'>,
+  { settings: read, namespace, obstacles, kernelLayers }: Omit<Circumstances, 'envoyPlaces'>,
 ): number {
   let places = 0
   for (const [index, { port, outside }] of wanted.entries()) {
-    if (whysKernel[index] !== undefined) continue
+    if (kernelLayers[index] !== undefined) continue
     places += 1 + placesOutside(service, port, outside, settingsOf(read, port), namespace, obstacles)
   }
   return places
@@ -88,13 +92,22 @@ export function portStatesOf(
   wanted: readonly PortOfFamily[],
   circumstances: Circumstances,
 ): PortStates {
-  const { settings: read, slices, here, namespace: inNamespace, obstacles, claims, whysKernel, before } = circumstances
+  const {
+    settings: read,
+    slices,
+    here,
+    namespace: inNamespace,
+    obstacles,
+    claims,
+    kernelLayers,
+    before,
+  } = circumstances
   const { namespace, name } = service
   const affinitySeconds = service.sessionAffinity === 'ClientIP' ? service.affinitySeconds : undefined
   const problems = new ProblemList(describeKey(keyOf(service)))
   const told = new Set<string>()
   const ports: PortState[] = []
-  const choices = new EndpointChoice(service, slices, here, circumstances.barFor(whysKernel.includes(undefined)))
+  const choices = new EndpointChoice(service, slices, here, circumstances.barFor(kernelLayers.includes(undefined)))
   let left = circumstances.envoyPlaces
   const takes = (places: number) => {
     const fits = places <= left
@@ -117,9 +130,9 @@ export function portStatesOf(
     const settings = settingsOf(read, port)
     const known = knownAt(id, index)
     const outside = hasLosses ? ownedOutside(service, one, claims, problems) : one.outside
-    let why = whysKernel[index]
-    if (why === undefined && !takes(1)) {
-      why = tooManyPorts
+    let kernelLayer = kernelLayers[index]
+    if (kernelLayer === undefined && !takes(1)) {
+      kernelLayer = kernel(tooManyPorts)
       isOver = true
     }
     const { endpoints, answering, onlyElsewhere, external: chosen, reserved } = choices.of(port, family, outside, known)
@@ -130,7 +143,7 @@ export function portStatesOf(
       problems.addMade(() => notExternal(service, port, read, whyNot))
       told.add(portLabel(port))
     }
-    const layer = chooseLayer(port, settings, why, endpoints)
+    const layer = chooseLayer(port, settings, kernelLayer, endpoints)
     const external = chosen && { ...chosen, layer: chooseExternalLayer(layer, chosen, settings, whyNot) }
     ports.push(
       reuse(known, {

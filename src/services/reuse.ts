@@ -7,12 +7,19 @@ export function reuse(known: PortState | undefined, next: PortState): PortState 
   if (!known) return next
   const endpoints = reuseList(known.endpoints, next.endpoints, sameFields)
   const answering = reuseList(known.answering, next.answering, sameFields)
-  const layer = sameFields(known.layer, next.layer) ? known.layer : next.layer
-  const settings = sameFields(known.settings, next.settings) ? known.settings : next.settings
-  const port = sameFields(known.port, next.port) ? known.port : next.port
+  const layer = reuseObject(known.layer, next.layer)
+  const settings = reuseObject(known.settings, next.settings)
+  const port = reuseObject(known.port, next.port)
   const external = reuseExternal(known.external, next.external)
-  const reused = { ...next, endpoints, answering, layer, settings, port, external }
-  return sameFields(known, reused) ? known : reused
+  const isReused =
+    endpoints === next.endpoints &&
+    answering === next.answering &&
+    layer === next.layer &&
+    settings === next.settings &&
+    port === next.port &&
+    external === next.external
+  // Thousands of ports of a Service pass here at once: most need no copy.
+  return reuseObject(known, isReused ? next : { ...next, endpoints, answering, layer, settings, port, external })
 }
 
 function reuseExternal(known: External | undefined, next: External | undefined): External | undefined {
@@ -24,9 +31,13 @@ function reuseExternal(known: External | undefined, next: External | undefined):
     sourceRanges: reuseList(known.sourceRanges, next.sourceRanges, Object.is),
     endpoints: reuseList<Endpoint>(known.endpoints, next.endpoints, sameFields),
     clusterEndpoints: reuseList<Endpoint>(known.clusterEndpoints, next.clusterEndpoints, sameFields),
-    layer: sameFields(known.layer, next.layer) ? known.layer : next.layer,
+    layer: reuseObject(known.layer, next.layer),
   }
-  return sameFields(known, reused) ? known : reused
+  return reuseObject(known, reused)
+}
+
+function reuseObject<T extends object>(known: T, next: T): T {
+  return sameFields(known, next) ? known : next
 }
 
 function reuseList<T>(known: readonly T[], next: readonly T[], same: (a: T, b: T) => boolean): readonly T[] {
@@ -34,7 +45,7 @@ function reuseList<T>(known: readonly T[], next: readonly T[], same: (a: T, b: T
   return known.length === next.length && known.every((value, i) => same(value, next[i]!)) ? known : next
 }
 
-/** Whether two flat objects have identical values. Thousands of ports of a Service pass here at once: no lists of keys are made. */
+/** Whether two flat objects have identical values. No lists of keys are made, since this is done for each of thousands of ports. */
 function sameFields<T extends object>(a: T, b: T): boolean {
   if (a === b) return true
   let more = 0

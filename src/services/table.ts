@@ -15,15 +15,15 @@ import { defaultEnvoyLimits, type EnvoyLimits, EnvoyQuota } from './model/envoy-
 import { losersFirst } from './model/losers-first.ts'
 import { type Change, describeKey, type KubeObject, type ObjectKey } from './objects.ts'
 import { type PodKnowledge, Policies, type Rejudged } from './policies.ts'
-import { type PortState, serviceKeyOf } from './port.ts'
+import { type Layer, type PortState, serviceKeyOf } from './port.ts'
 import {
   type Circumstances,
   envoyPlacesOf,
   finderOf,
+  kernelLayersOf,
   type PortStates,
   portOf,
   portStatesOf,
-  whysKernelOf,
 } from './portstates.ts'
 import type { Problem } from './problem.ts'
 import type { Namespace, Node, Service } from './service.ts'
@@ -53,8 +53,7 @@ interface Entry {
   readonly key: string
   service: Service | undefined
   settings: ServiceSettings | undefined
-  /** The Service's ports, whatever its endpoints. */
-  wanted: readonly PortOfFamily[] | undefined
+  shape: Shape | undefined
   /** Slices may arrive before their Service. */
   slices: readonly EndpointSlice[]
   ports: readonly PortState[]
@@ -63,6 +62,15 @@ interface Entry {
   healthChecks: readonly HealthCheck[]
   /** Another proxy takes the Service over: still served, or no longer. Undefined for what is ours, or never was. */
   handover: 'begun' | 'done' | undefined
+}
+
+/** What of a Service does not follow from its endpoints: worked out once for all that these do. */
+interface Shape {
+  readonly wanted: readonly PortOfFamily[]
+  /** See `kernelLayersOf`, as are the next two. */
+  readonly kernelLayers: readonly (Layer | undefined)[]
+  readonly namespace: Namespace | undefined
+  readonly takenOver: string | undefined
 }
 
 /** What `explain` shows of a Service. */
@@ -263,7 +271,7 @@ export class ServiceTable {
         const entry = this.#entry(key)
         entry.service = object
         entry.settings = undefined
-        entry.wanted = undefined
+        entry.shape = undefined
         dirty.add(key)
         return
       }
@@ -297,7 +305,7 @@ export class ServiceTable {
         if (!entry) return
         entry.service = undefined
         entry.settings = undefined
-        entry.wanted = undefined
+        entry.shape = undefined
         dirty.add(key)
         return
       }
@@ -344,7 +352,7 @@ export class ServiceTable {
         key,
         service: undefined,
         settings: undefined,
-        wanted: undefined,
+        shape: undefined,
         slices: [],
         ports: [],
         claims: undefined,
@@ -364,12 +372,12 @@ export class ServiceTable {
     const entry = this.#entries.get(key)
     if (!entry) return
     const service = this.#served(entry)
-    if (service) entry.wanted ??= portsByFamily(service)
-    const wanted = (service && entry.wanted) ?? []
+    const shape = service && this.#shapeOf(entry, service)
+    const wanted = shape?.wanted ?? []
     this.#reclaim(entry, service, wanted, dirty)
 
     const before = entry.ports
-    const circumstances = service && this.#circumstances(entry, service, wanted)
+    const circumstances = shape && this.#circumstances(entry, service, shape)
     const places = circumstances ? envoyPlacesOf(service, wanted, circumstances) : 0
     for (const other of this.#quota.set(key, places, service?.created ?? 0)) if (other !== key) dirty.add(other)
     const envoyPlaces = this.#quota.shareOf(key)
@@ -425,13 +433,26 @@ export class ServiceTable {
     entry.claims = service
   }
 
-  #circumstances(entry: Entry, service: Service, wanted: readonly PortOfFamily[]): Omit<Circumstances, 'envoyPlaces'> {
-    entry.settings ??= readSettings(service)
-    const { settings } = entry
+  #shapeOf(entry: Entry, service: Service): Shape {
     const namespace = this.#namespaces.get(service.namespace)
     const takenOver = entry.handover === 'begun' ? whyOthers(service, this.#scope) : undefined
+    const known = entry.shape
+    if (known && known.namespace === namespace && known.takenOver === takenOver) return known
+    entry.settings ??= readSettings(service)
+    const wanted = known?.wanted ?? portsByFamily(service)
+    const kernelLayers = kernelLayersOf(service, wanted, entry.settings, namespace, takenOver)
+    entry.shape = { wanted, kernelLayers, namespace, takenOver }
+    return entry.shape
+  }
+
+  #circumstances(
+    entry: Entry,
+    service: Service,
+    { kernelLayers, namespace }: Shape,
+  ): Omit<Circumstances, 'envoyPlaces'> {
+    entry.settings ??= readSettings(service)
     return {
-      settings,
+      settings: entry.settings,
       slices: entry.slices,
       here: this.#here(),
       namespace,
@@ -441,7 +462,7 @@ export class ServiceTable {
         if (isForEnvoy) this.#podNamespaces.add(service.namespace)
         return this.#barOf(service)
       },
-      whysKernel: whysKernelOf(service, wanted, settings, namespace, takenOver),
+      kernelLayers,
       before: entry.ports,
     }
   }
