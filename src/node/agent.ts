@@ -13,6 +13,7 @@ import { externalId, portIdOf, type Way, waysOf } from '../envoy/way.ts'
 import { IptablesLayer } from '../kernel/iptables/layer.ts'
 import type { KernelLayer, KernelObserver, Redirect, Round } from '../kernel/layer.ts'
 import type { MasqueradeOptions } from '../kernel/masquerade.ts'
+import type { TcpEnd } from '../kernel/netlink/sockdiag.ts'
 import { type NodePlanOptions, nodePortRanges } from '../kernel/node.ts'
 import { takeOver } from '../kernel/otherbackend.ts'
 import { LayerPerFamily } from '../kernel/perfamily.ts'
@@ -37,6 +38,7 @@ import { startCanary } from './canary.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
 import { type ClientAddressWatch, watchClientAddress } from './clientaddresswatch.ts'
 import { Endings } from './endings.ts'
+import { VanishedEndpoints } from './endpoints/vanished.ts'
 import { EnvoyLayer } from './envoylayer.ts'
 import { Handovers } from './handovers.ts'
 import { HealthCheckPorts } from './healthcheckports.ts'
@@ -126,6 +128,7 @@ export class Agent {
   readonly #source: Source
   readonly #programming: Programming
   readonly #endings: Endings
+  readonly #vanished: VanishedEndpoints
   readonly #accessLog: AccessLog
   readonly #handovers = new Handovers(service => this.#update(this.table.release(service), performance.now()))
   #clientAddress: ClientAddressChoice
@@ -187,6 +190,11 @@ export class Agent {
     this.staying = new StayingPorts({ nodeName, stateOf: id => this.table.get(id), log, afterMs: stayingMs })
     this.kernel = this.#createKernel()
     this.#endings = new Endings({ ...options, kernel: this.kernel, hasAddress, log })
+    this.#vanished = new VanishedEndpoints({
+      envoyMark: options.envoyMark,
+      waysTo: endpoint => this.#waysTo(endpoint),
+      log,
+    })
     this.envoy = this.#createEnvoyLayer()
     this.path = watchPath({
       ...options,
@@ -278,6 +286,7 @@ export class Agent {
     this.moves.stop()
     this.staying.stop()
     this.#accessLog.stop()
+    await this.#vanished.stop()
     await this.#losses?.stop()
     await this.path.stop()
     await this.#podRules.stop()
@@ -349,6 +358,12 @@ export class Agent {
     return state && waysOf(state).find(way => way.id === id)
   }
 
+  #waysTo({ ip, port }: TcpEnd): readonly Way[] {
+    const isIt = (endpoint: TcpEnd) => endpoint.port === port && endpoint.ip === ip
+    const ways = [...this.table.states()].flatMap(waysOf)
+    return ways.filter(({ layer, endpoints }) => layer.wants === 'envoy' && endpoints.some(isIt))
+  }
+
   #nodePortRanges(): readonly string[] {
     const { families, nodeportAddresses } = this.#options
     return families.flatMap(family => nodePortRanges(family, this.table.node, nodeportAddresses))
@@ -386,6 +401,7 @@ export class Agent {
     this.#inheritance = setTimeout(() => this.envoy.gate.dropUnconfirmed(), inheritanceMs)
     this.#xds = this.#startXds()
     this.#redirectPort.watch()
+    this.#vanished.start()
     if (this.#options.pathTest) this.#losses = this.#watchLosses()
     this.#log.info(this.table.counts(), 'synchronised')
   }

@@ -5,9 +5,12 @@ import { execFileSync } from 'node:child_process'
 import { after, before, describe, test } from 'node:test'
 import { netnsPath } from '../../src/demo/leftovers.ts'
 import type { Pod } from '../../src/demo/network.ts'
+import { runIn } from '../../src/demo/processes.ts'
+import { waitFor } from '../../src/demo/wait.ts'
 import { deleteFlow, type FlowFilter, listFlows } from '../../src/kernel/netlink/ctnetlink.ts'
 import { destroyTcp, listTcp, tcpListeners } from '../../src/kernel/netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../src/kernel/netlink/socket.ts'
+import { listUnacknowledged } from '../../src/kernel/netlink/unacknowledged.ts'
 import { portState } from '../../src/kernel/testing.ts'
 import { holdConnection, KernelLab, needsRoot } from './kernel-lab.ts'
 
@@ -95,6 +98,44 @@ describe('Connections, as the kernel knows them', needsRoot, () => {
       held.close()
     })
   }
+
+  test('A peer that acknowledges nothing is told from one that has no room', async () => {
+    const [withoutRoom, silent] = [9000, 9001]
+    const start = (pod: Pod, script: string) => lab.network.processes.spawnIn(pod.netns, 'python3', ['-c', script])
+    await start(
+      server,
+      `import socket, time
+listening = [socket.create_server(("", port)) for port in (${withoutRoom}, ${silent})]
+time.sleep(60)`,
+    )
+    const drop = `table inet silence { chain in { type filter hook input priority 0; tcp dport ${silent} tcp flags & syn == 0 drop; }; }`
+    await runIn(server.netns, 'nft', ['-f', '-'], { input: drop })
+    await start(
+      client,
+      `import socket, time
+for port in (${withoutRoom}, ${silent}):
+    peer = socket.socket()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0x1000)
+    while peer.connect_ex(("${server.ip}", port)): time.sleep(0.1)
+    peer.setblocking(False)
+    try:
+        while True: peer.send(bytes(65536))
+    except BlockingIOError: pass
+    globals()[f"keep{port}"] = peer
+time.sleep(60)`,
+    )
+    const own = new NetlinkSocket('sockDiag', { netns: netnsPath(client.netns) })
+    try {
+      const marked = (value: number) => ({ states: ['established'], mark: { value, mask: 0x3000 } }) as const
+      const ports = (forMs: number) => listUnacknowledged(own, marked(0x1000), forMs).map(({ remote }) => remote.port)
+      await waitFor('a silent peer', 30_000, async () => ports(500).length > 0)
+      assert.deepEqual(ports(500), [silent])
+      assert.deepEqual(ports(0).toSorted(), [withoutRoom, silent])
+      assert.deepEqual(listUnacknowledged(own, marked(0x2000), 0), [])
+    } finally {
+      own.close()
+    }
+  })
 
   test('Who listens on a port is known, with the user', () => {
     const listeners = tcpListeners(sockets, 8080)

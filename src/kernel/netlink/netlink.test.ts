@@ -11,6 +11,7 @@ import { readLink } from './route/links.ts'
 import { readRoute } from './route/routes.ts'
 import { readRule } from './route/rules.ts'
 import { readTcpSocket } from './sockdiag.ts'
+import { unacknowledgedMs } from './unacknowledged.ts'
 import { MessageWriter } from './writer.ts'
 
 type Tree = readonly { readonly type: number; readonly value: Uint8Array | Tree }[]
@@ -94,7 +95,7 @@ test('A number is read as it was written, in either byte order; text without its
 function readEverything(bytes: Buffer): void {
   for (const message of readMessages(bytes)) {
     attempt(() => readFlow(message))
-    for (const read of [readTcpSocket, readRule, readRoute, readLink]) attempt(() => read(message))
+    for (const read of [readTcpSocket, unacknowledgedMs, readRule, readRoute, readLink]) attempt(() => read(message))
     readError(message)
     readDone(message)
     const attributes = readAttributes(message.body)

@@ -8,6 +8,7 @@ import { ipBytes, ipText } from '../../services/ipbytes.ts'
 import { NetlinkError } from './answer.ts'
 import { MalformedMessage, type Message, readAttributes } from './reader.ts'
 import type { NetlinkSocket, Request } from './socket.ts'
+import type { MessageWriter } from './writer.ts'
 
 /** States of a TCP socket that are asked for here, as the kernel numbers them. */
 export const tcpStates = { established: 1, timeWait: 6, closeWait: 8, listen: 10 } as const
@@ -43,12 +44,15 @@ export interface TcpFilter {
   readonly localPort?: number
   readonly remotePort?: number
   readonly families?: readonly IpFamily[]
+  /** Bits of SO_MARK; the kernel looks at it for those with CAP_NET_ADMIN only. */
+  readonly mark?: { readonly value: number; readonly mask: number } | undefined
 }
 
 const types = { byFamily: 20, destroy: 21 } as const
 const families = { IPv4: 2, IPv6: 10 } as const
 const tcp = 6
 const messageLength = 72
+const byteCodeAttribute = 1
 const markAttribute = 15
 const optionsAttribute = 22
 /** In `struct inet_diag_sockopt`. */
@@ -56,11 +60,42 @@ const transparentBit = 1 << 5
 
 /** By a socket of protocol `sockDiag`. Throws as `NetlinkSocket.dumpNow`. */
 export function listTcp(socket: NetlinkSocket, filter: TcpFilter): readonly TcpSocket[] {
+  return listTcpBy(socket, filter, readTcpSocket)
+}
+
+/**
+ * @param read what of the kernel's answer is wanted; what it has no value for is left out
+ * @param parts further ones of the answer, as the kernel numbers them (INET_DIAG_…)
+ */
+export function listTcpBy<T>(
+  socket: NetlinkSocket,
+  filter: TcpFilter,
+  read: (message: Pick<Message, 'body'>) => T | undefined,
+  parts: readonly number[] = [],
+): readonly T[] {
   const states = filter.states.reduce((bits, state) => bits | (1 << tcpStates[state]), 0)
   const ends = { localPort: filter.localPort ?? 0, remotePort: filter.remotePort ?? 0 }
-  return (filter.families ?? (['IPv4', 'IPv6'] as const)).flatMap(family =>
-    socket.dumpNow({ type: types.byFamily, body: writer => writer.raw(query(family, states, ends)) }, readTcpSocket),
-  )
+  const extensions = parts.reduce((bits, part) => bits | (1 << (part - 1)), 0)
+  return (filter.families ?? (['IPv4', 'IPv6'] as const)).flatMap(family => {
+    const request = query(family, states, ends)
+    request[2] = extensions
+    const body = (writer: MessageWriter) => {
+      writer.raw(request)
+      if (filter.mark) writer.bytesOf(byteCodeAttribute, hasMark(filter.mark))
+    }
+    return socket.dumpNow({ type: types.byFamily, body }, read)
+  })
+}
+
+/** A program of one step, `struct inet_diag_bc_op` and `struct inet_diag_markcond`: goes to its end, or beyond it. */
+function hasMark({ value, mask }: NonNullable<TcpFilter['mark']>): Buffer {
+  const program = Buffer.alloc(12)
+  program[0] = 10
+  program[1] = program.length
+  program.writeUInt16LE(program.length + 4, 2)
+  program.writeUInt32LE(value >>> 0, 4)
+  program.writeUInt32LE(mask >>> 0, 8)
+  return program
 }
 
 /** Who listens on a TCP port, at any address. */

@@ -1,0 +1,91 @@
+/**
+ * Ends Envoy's connections to endpoints that have vanished without a word: a node without power, a network that drops packets. What
+ * was sent to them is not even acknowledged. To Envoy a connection that is ended so is a reset: what may be repeated goes to another
+ * endpoint, and this one is ejected. Without it requests would wait for as long as their clients do, of which outlier detection learns
+ * nothing.
+ *
+ * TCP_USER_TIMEOUT would do the same, but ends connections to peers without room for more as well (Linux 6.18).
+ */
+
+import type { Way } from '../../envoy/way.ts'
+import { destroyTcp, type TcpEnd } from '../../kernel/netlink/sockdiag.ts'
+import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { listUnacknowledged } from '../../kernel/netlink/unacknowledged.ts'
+import type { Log } from '../../observe/log.ts'
+import { hostPort } from '../../services/address.ts'
+import type { EnvoyProtocol } from '../../services/port.ts'
+import { Recurring } from '../recurring.ts'
+
+export interface VanishedOptions {
+  /** Of Envoy's own connections. */
+  readonly envoyMark: number
+  /** The ways that are Envoy's and have this endpoint. */
+  readonly waysTo: (endpoint: TcpEnd) => readonly Way[]
+  readonly log: Log
+}
+
+const intervalMs = 250
+const afterFailureMs = 10_000
+/** Linux has sent it three times by then: at once, after 200 ms and after 600 ms. */
+const unacknowledgedForMs = 500
+
+export class VanishedEndpoints {
+  readonly #options: VanishedOptions
+  readonly #looks = new Recurring(async () => this.#look())
+  #socket: NetlinkSocket | undefined
+
+  constructor(options: VanishedOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#looks.schedule(intervalMs)
+  }
+
+  async stop(): Promise<void> {
+    await this.#looks.stop()
+    this.#socket?.close()
+  }
+
+  #look(): number {
+    try {
+      const ended = this.#end()
+      if (ended.length > 0) {
+        const endpoints = [...new Set(ended)]
+        this.#options.log.warn(
+          { endpoints, connections: ended.length },
+          'endpoints vanished: connections to them ended',
+        )
+      }
+      return intervalMs
+    } catch (error) {
+      this.#options.log.warn({ reason: (error as Error).message }, 'whether endpoints vanished cannot be told')
+      return afterFailureMs
+    }
+  }
+
+  #end(): readonly string[] {
+    this.#socket ??= new NetlinkSocket('sockDiag')
+    const socket = this.#socket
+    const { envoyMark, waysTo } = this.#options
+    const filter = { states: ['established'], mark: { value: envoyMark, mask: envoyMark } } as const
+    return listUnacknowledged(socket, filter, unacknowledgedForMs)
+      .map(connection => ({ connection, endpoint: plain(connection.remote) }))
+      .filter(({ endpoint }) => mayGoElsewhere(waysTo(endpoint)))
+      .filter(({ connection }) => destroyTcp(socket, connection))
+      .map(({ endpoint }) => hostPort(endpoint.ip, endpoint.port))
+  }
+}
+
+/** Connections of other protocols, and to an endpoint without siblings, have nothing but to wait, as behind kube-proxy. */
+export function mayGoElsewhere(ways: readonly Pick<Way, 'layer' | 'endpoints'>[]): boolean {
+  const isBalanced = ({ layer, endpoints }: Pick<Way, 'layer' | 'endpoints'>) =>
+    layer.wants === 'envoy' && balancedByRequest.has(layer.protocol) && endpoints.length > 1
+  return ways.length > 0 && ways.every(isBalanced)
+}
+
+const balancedByRequest: ReadonlySet<EnvoyProtocol> = new Set(['http', 'grpc'])
+
+function plain({ ip, port }: TcpEnd): TcpEnd {
+  return { ip: ip.replace(/^::ffff:(?=\d+\.)/, ''), port }
+}
