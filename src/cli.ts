@@ -129,6 +129,30 @@ configured(
 
 configured(
   program
+    .command('top')
+    .description(
+      'show live, for each Service port: requests, latency, errors, retries, ejections, connections, and the share of each endpoint; of this node, or of all nodes where no agent runs here or --kubeconfig is given',
+    )
+    .argument('[namespace or namespace/name]', 'only these Services; of one Service each endpoint is shown'),
+  ['socket', 'kubeconfig'],
+)
+  .option('--interval <SECONDS>', 'how often (default: 2, with --once 6)')
+  .option('--once', 'one report, of one interval')
+  .option('--times <N>', 'so many reports')
+  .option('--output <table|json>', 'for people, or for programs: a line of JSON for each report', 'table')
+  .action(
+    run(async (config, [chosen]: string[], { interval, once, times, output }) =>
+      (await import('./commands/top/top.ts')).top(config, {
+        chosen,
+        interval: typeof interval === 'string' ? interval : once === true ? '6' : '2',
+        times: once === true ? '1' : typeof times === 'string' ? times : undefined,
+        output: outputFormat(output),
+      }),
+    ),
+  )
+
+configured(
+  program
     .command('translate')
     .description(
       'print what Envoy and the kernel would be told of the Services in a directory; changes nothing, needs no root',

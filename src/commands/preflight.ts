@@ -9,13 +9,12 @@ import { obstaclesFor, withClientAddress } from './clientaddress.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
 import { type Output, print } from './print.ts'
+import { startProgress } from './progress.ts'
 import { patientlyMs, readOnce } from './read.ts'
 import { createSource } from './source.ts'
 import { paint, table } from './table.ts'
 
 const cniDirectory = '/etc/cni/net.d'
-/** Whoever waits for longer is told what for. */
-const patienceMs = 2000
 
 interface Report {
   readonly node: string
@@ -28,7 +27,7 @@ interface Report {
 /** Prints the report; the exit code is 1 where something would break traffic. */
 export async function preflight(config: Config, output: Output): Promise<void> {
   // Programs may get both outputs as one, as from the log of a pod.
-  const progress = startProgress(output === 'table')
+  const progress = startProgress('preflight', output === 'table')
   const report = await gather(config, progress.step).finally(progress.stop)
   print(output, report, render)
   if (report.checks.some(({ outcome }) => outcome === 'fails')) process.exitCode = 1
@@ -68,18 +67,6 @@ async function gather(given: Config, onStep: (step: string) => void): Promise<Re
 /** In a pod of `kubectl debug node` the node's file system is at /host. */
 function ofNode(path: string): string {
   return existsSync(`/host${path}`) ? `/host${path}` : path
-}
-
-function startProgress(isShown: boolean) {
-  let step = ''
-  const say = () => isShown && process.stderr.write(`lightpath preflight: looks at ${step} …\n`)
-  const timer = setInterval(say, patienceMs)
-  return {
-    step: (next: string) => {
-      step = next
-    },
-    stop: () => clearInterval(timer),
-  }
 }
 
 const colours = { ok: 'green', warning: 'yellow', fails: 'red' } as const

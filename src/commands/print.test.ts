@@ -8,6 +8,7 @@ import { noteOf } from '../services/note.ts'
 import { formatProblem, problem } from '../services/problem.ts'
 import { ServiceTable } from '../services/table.ts'
 import { anEndpoint, aPort, aPortState, aService, aSlice } from '../services/testing.ts'
+import { aPortTraffic } from '../top/testing.ts'
 import { render as adopted } from './adopt.ts'
 import { render as explained } from './explain.ts'
 import { render as allPreflown } from './preflight/all-nodes.ts'
@@ -15,6 +16,7 @@ import { render as preflown } from './preflight.ts'
 import { type Output, shown } from './print.ts'
 import { render as listed } from './services.ts'
 import { render as atAGlance } from './status.ts'
+import { render as topped } from './top/render.ts'
 import { summary as translated } from './translate.ts'
 import { render as verified } from './verify.ts'
 
@@ -108,6 +110,12 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
       ],
       listed,
     ),
+  top: (text, output) => {
+    const endpoints = [{ address: text, requestsPerSecond: 1, pinnedConnections: 1 }]
+    const port = { ...aPortTraffic, namespace: text, service: text, port: text, endpoints }
+    const report = { time: text, intervalSeconds: 1, nodes: [{ name: text, error: text }], ports: [port] }
+    return shown(output, report, value => topped(value, 'a/b'))
+  },
   translate: (text, output) => shown(output, [aPortState({ id: text, port: aPort({ name: text }) })], translated),
   verify: (text, output) =>
     shown(

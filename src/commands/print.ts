@@ -9,9 +9,10 @@ export function print<T>(output: Output, value: T, render: (value: T) => string)
 }
 
 /**
- * JSON for programs, or what `render` makes for people of the value with every text in it escaped
+ * JSON for programs (`line`: in one line, for many of them), or what `render` makes for people of the value with every text in it escaped
  * (text/printable.ts): a name in an object cannot command a terminal.
  */
-export function shown<T>(output: Output, value: T, render: (value: T) => string): string {
-  return output === 'json' ? printableJson(`${JSON.stringify(value, undefined, 2)}\n`) : render(printableAll(value))
+export function shown<T>(output: Output | 'line', value: T, render: (value: T) => string): string {
+  if (output === 'table') return render(printableAll(value))
+  return printableJson(`${JSON.stringify(value, undefined, output === 'line' ? undefined : 2)}\n`)
 }

@@ -7,6 +7,7 @@
 import type { IncomingMessage } from 'node:http'
 import { get } from '../observe/plainhttp.ts'
 import { connectUnix } from '../observe/unixsocket.ts'
+import { hostPort } from '../services/address.ts'
 import type { UnixAddress } from './sockets.ts'
 import { metricsFilter } from './stats.ts'
 
@@ -33,9 +34,13 @@ export function adminPage(socket: UnixAddress, path: string): Promise<string | u
   return ask(socket, pathname, Object.fromEntries(searchParams), longTimeoutMs)
 }
 
-/** Of each Envoy the statistics of Service ports that metrics are made from (stats.ts), in Prometheus' format; '' where it does not answer. */
-export function statsTexts(sockets: readonly UnixAddress[]): Promise<readonly string[]> {
-  const query = { usedonly: '', filter: metricsFilter }
+/**
+ * Of each Envoy the statistics of Service ports that metrics are made from (stats.ts), in Prometheus' format; '' where it does not answer.
+ *
+ * @param service `namespace` or `namespace/name`; undefined for all
+ */
+export function statsTexts(sockets: readonly UnixAddress[], service?: string): Promise<readonly string[]> {
+  const query = { usedonly: '', filter: metricsFilter(service) }
   return Promise.all(sockets.map(async socket => (await ask(socket, '/stats/prometheus', query)) ?? ''))
 }
 
@@ -80,11 +85,44 @@ export async function endpointHealth(
   return worst
 }
 
+/**
+ * Requests that each endpoint was given so far, of tcp and redis ports connections: by the cluster's name, then by
+ * `address:port`, the Envoys taken together.
+ */
+export async function endpointRequests(
+  sockets: readonly UnixAddress[],
+  names: readonly string[],
+): Promise<ReadonlyMap<string, ReadonlyMap<string, number>>> {
+  const found = new Map<string, Map<string, number>>()
+  if (names.length === 0) return found
+  const filter = `^(${names.map(name => `\\Q${name}\\E`).join('|')})$`
+  for (const { name, host_statuses: hosts = [] } of (
+    await Promise.all(sockets.map(socket => clusters(socket, filter)))
+  ).flat()) {
+    const endpoints = found.get(name) ?? new Map<string, number>()
+    found.set(name, endpoints)
+    for (const { address, stats = [] } of hosts) {
+      const requests = Number(stats.find(({ name }) => name === 'rq_total')?.value ?? 0)
+      const endpoint = endpointOf(address)
+      endpoints.set(endpoint, (endpoints.get(endpoint) ?? 0) + requests)
+    }
+  }
+  return found
+}
+
+async function clusters(socket: UnixAddress, filter: string): Promise<NonNullable<ClustersAnswer['cluster_statuses']>> {
+  const answer = await ask(socket, '/clusters', { format: 'json', filter })
+  return (JSON.parse(answer ?? '{}') as ClustersAnswer).cluster_statuses ?? []
+}
+
+function endpointOf({ socket_address: at }: HostAddress): string {
+  return hostPort(at.address, at.port_value)
+}
+
 async function healthIn(socket: UnixAddress, cluster: string): Promise<Readonly<Record<string, EndpointHealth>>> {
-  const answer = await ask(socket, '/clusters', { format: 'json', filter: `^\\Q${cluster}\\E$` })
-  const { cluster_statuses: clusters = [] } = JSON.parse(answer ?? '{}') as ClustersAnswer
+  const found = await clusters(socket, `^\\Q${cluster}\\E$`)
   return Object.fromEntries(
-    clusters
+    found
       .flatMap(({ host_statuses: hosts = [] }) => hosts)
       .map(({ address: { socket_address: at }, health_status: health }) => {
         const ejected = health.failed_outlier_check === true
@@ -99,11 +137,18 @@ async function healthIn(socket: UnixAddress, cluster: string): Promise<Readonly<
 /** envoy.admin.v3.Clusters, the part that is read. */
 interface ClustersAnswer {
   readonly cluster_statuses?: readonly {
+    readonly name: string
     readonly host_statuses?: readonly {
-      readonly address: { readonly socket_address: { readonly address: string; readonly port_value: number } }
+      readonly address: HostAddress
+      /** Envoy leaves out the value 0. */
+      readonly stats?: readonly { readonly name: string; readonly value?: string }[]
       readonly health_status: { readonly eds_health_status?: string; readonly failed_outlier_check?: boolean }
     }[]
   }[]
+}
+
+interface HostAddress {
+  readonly socket_address: { readonly address: string; readonly port_value: number }
 }
 
 /** Undefined where there is no whole answer with status 200 in time. */

@@ -34,10 +34,16 @@ const forDiagnosis = [
 ]
 
 /** Ids of Service ports have slashes and no dots. */
-const ofServicePort = (names: readonly string[]) => `^cluster\\.[^.]+/[^.]+\\.(?:${names.join('|')})$`
+const ofServicePort = (names: readonly string[], ids = '[^.]+/[^.]+') => `^cluster\\.${ids}\\.(?:${names.join('|')})$`
 
-/** For the admin interface: those of Service ports that metrics are made from. */
-export const metricsFilter = ofServicePort(forMetrics)
+/**
+ * For the admin interface: those of Service ports that metrics are made from.
+ *
+ * @param service `namespace` or `namespace/name`; undefined for all
+ */
+export function metricsFilter(service?: string): string {
+  return service === undefined ? ofServicePort(forMetrics) : ofServicePort(forMetrics, `\\Q${service}\\E/[^.]+`)
+}
 
 /** A Service's listener is removed from Envoy when its last connection has gone. */
 const ofListener = ['downstream_cx_active', 'downstream_cx_total']

@@ -6,6 +6,8 @@
  * comes to it from outside one more (envoy/way.ts).
  */
 
+import { clusterSamples } from './envoy-samples.ts'
+
 interface Translation {
   readonly name: string
   readonly help: string
@@ -55,19 +57,16 @@ const translations: Readonly<Record<string, Translation>> = {
   },
 }
 
-const sample = /^([a-z_0-9]+?)(_bucket|_sum|_count)?\{(.*)\} (\S+)$/
-
 /** Samples of other statistics and of clusters that are no Service port are left out. */
 export function translateEnvoyMetrics(texts: readonly string[]): string {
   const byName = new Map<Translation, Map<string, number>>()
-  for (const line of texts.flatMap(text => text.split('\n'))) {
-    if (!line.startsWith('envoy_cluster_')) continue
-    const parsed = parseSample(line)
-    if (!parsed) continue
-    const { translation, suffix, labels, value } = parsed
+  for (const { base, suffix, labels, value } of clusterSamples(texts)) {
+    // Counters of Envoy may end in _count too: only a histogram has parts.
+    const translation = translations[base] ?? translations[base + suffix]
+    if (!translation || (suffix !== '' && translation.type !== 'histogram')) continue
     const ours = ourLabels(translation, labels)
     if (!ours) continue
-    const seconds = translation.type === 'histogram' && suffix === '_sum' ? Number(value) / 1000 : Number(value)
+    const seconds = translation.type === 'histogram' && suffix === '_sum' ? value / 1000 : value
     const samples = byName.get(translation) ?? new Map<string, number>()
     byName.set(translation, samples)
     const key = `${translation.name}${suffix}{${ours}}`
@@ -79,20 +78,6 @@ export function translateEnvoyMetrics(texts: readonly string[]): string {
       return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`
     })
     .join('')
-}
-
-function parseSample(line: string) {
-  const match = sample.exec(line)
-  if (!match) return undefined
-  const [, base, suffix = '', labelText, value] = match as unknown as [string, string, string?, string?, string?]
-  // Counters of Envoy may end in _count too: only a histogram has parts.
-  const translation = translations[base] ?? translations[base + suffix]
-  if (!translation || (suffix !== '' && translation.type !== 'histogram')) return undefined
-  return { translation, suffix, labels: parseLabels(labelText ?? ''), value: value ?? '' }
-}
-
-function parseLabels(text: string): ReadonlyMap<string, string> {
-  return new Map([...text.matchAll(/([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g)].map(([, key, value]) => [key!, value!]))
 }
 
 function ourLabels(translation: Translation, labels: ReadonlyMap<string, string>): string | undefined {

@@ -32,6 +32,7 @@ const commands = [
   ['adopt'],
   ['preflight', '--node-name', 'node1'],
   ['preflight', '--all-nodes', '--image', 'lightpath'],
+  ['top', '--once'],
 ] as const
 
 for (const [command, ...args] of commands) {

@@ -7,6 +7,7 @@ import { namespace } from '../../webhook/keeper.ts'
 import { list } from '../../webhook/list.ts'
 import { type Config, flagOf, type OptionName } from '../options.ts'
 import { type Output, print } from '../print.ts'
+import { startProgress } from '../progress.ts'
 import { paint, table } from '../table.ts'
 import { UsageError } from '../usage.ts'
 
@@ -37,17 +38,15 @@ export async function preflightAllNodes(config: Config, options: AllNodesOptions
   const interrupted = new AbortController()
   const interrupt = () => interrupted.abort()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupt)
-  let step = 'the nodes'
-  const progress = setInterval(() => process.stderr.write(`lightpath preflight: looks at ${step} …\n`), 5000).unref()
+  const progress = startProgress('preflight', output === 'table')
+  progress.step('the nodes')
   try {
     const look: LookOptions = {
       image: options.image ?? (await knownImage(ask)),
       flags: flagsOf(given),
       timeoutMs: seconds * 1000,
       signal: interrupted.signal,
-      onStep: next => {
-        step = next
-      },
+      onStep: progress.step,
     }
     const reports = await lookAtNodes(ask, look)
     print(output, reports, render)
@@ -56,7 +55,7 @@ export async function preflightAllNodes(config: Config, options: AllNodesOptions
     if (error instanceof ApiError && error.code === 403) throw new Error(`${error.message}; ${mayNot}`)
     throw error
   } finally {
-    clearInterval(progress)
+    progress.stop()
   }
 }
 

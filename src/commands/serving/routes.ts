@@ -2,6 +2,7 @@
 
 import type { Agent } from '../../node/agent.ts'
 import { explain } from '../../node/explain.ts'
+import { frontends } from '../../node/report/frontends.ts'
 import { nodeStatus, serviceRows } from '../../node/status.ts'
 import { type Answer, json, type Routes, text } from '../../observe/http.ts'
 import type { MetricsPages } from '../../observe/pages.ts'
@@ -40,6 +41,7 @@ export function privateRoutes(agent: Agent, config: Config, pages: MetricsPages,
     '/states': () => json(200, [...agent.table.states()]),
     '/metrics': pages.all,
     '/status': () => json(200, nodeStatus(agent, config.nodeName)),
+    '/frontends': query => json(200, frontends(agent, query.get('namespace') ?? undefined)),
     '/services': query => json(200, serviceRows(agent, query.get('namespace') ?? undefined)),
   }
 }

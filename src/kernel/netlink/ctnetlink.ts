@@ -27,6 +27,8 @@ export interface Flow {
   readonly reply: Tuple
   /** Whether there was an answer. */
   readonly isReplied: boolean
+  /** A TCP connection that has begun and that neither side has ended. */
+  readonly isOpen: boolean
   readonly mark: number
   readonly zone: number
   /** No other flow of the same addresses has it: one that ended and began anew is another. */
@@ -50,6 +52,7 @@ const attributes = {
   original: 1,
   reply: 2,
   status: 3,
+  protocolInfo: 4,
   mark: 8,
   id: 12,
   zone: 18,
@@ -66,6 +69,9 @@ const portAttributes = { protocol: 1, source: 2, destination: 3 } as const
 const filterAttributes = { original: 1, reply: 2 } as const
 const filterBits = { source: 1, destination: 2, protocol: 8, sourcePort: 16, destinationPort: 32 } as const
 const seenReply = 2
+/** Of CTA_PROTOINFO, for TCP alone, and TCP_CONNTRACK_ESTABLISHED. */
+const infoAttributes = { tcp: 1, tcpState: 1 } as const
+const established = 3
 const headerLength = 4
 
 /**
@@ -73,10 +79,19 @@ const headerLength = 4
  * The kernel leaves out what does not match (Linux 5.8; an older one tells all, and what matches is picked here).
  */
 export function listFlows(socket: NetlinkSocket, filter: FlowFilter): Promise<readonly Flow[]> {
+  return mapFlows(socket, filter, flow => flow)
+}
+
+/** As `listFlows`, of each flow what `map` makes of it, or nothing: of a million flows only that has to be kept. */
+export function mapFlows<T>(
+  socket: NetlinkSocket,
+  filter: FlowFilter,
+  map: (flow: Flow) => T | undefined,
+): Promise<readonly T[]> {
   const request = { type: types.get, body: (writer: MessageWriter) => writeQuery(writer, filter) }
   return socket.dump(request, message => {
     const flow = readFlow(message)
-    return flow && matches(flow, filter) ? flow : undefined
+    return flow && matches(flow, filter) ? map(flow) : undefined
   })
 }
 
@@ -168,6 +183,8 @@ export function readFlow({ body }: Pick<Message, 'body'>): Flow | undefined {
     original: there,
     reply: readTuple(required(read.nested(attributes.reply), 'the reply tuple')),
     isReplied: ((read.be32(attributes.status) ?? 0) & seenReply) !== 0,
+    isOpen:
+      read.nested(attributes.protocolInfo)?.nested(infoAttributes.tcp)?.u8(infoAttributes.tcpState) === established,
     mark: read.be32(attributes.mark) ?? 0,
     zone: read.be16(attributes.zone) ?? 0,
     id: required(read.be32(attributes.id), 'the id'),

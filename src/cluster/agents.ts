@@ -1,0 +1,45 @@
+/** The pods of an installation, node by node. */
+
+import { type Raw, rawList, rawObject } from '../services/raw.ts'
+import type { Ask } from '../webhook/api.ts'
+import { namespace } from '../webhook/keeper.ts'
+import { list } from '../webhook/list.ts'
+
+export interface OurPod {
+  readonly node: string
+  readonly name: string
+  readonly isReady: boolean
+  /** Of the last container that waits or has failed, such as `CrashLoopBackOff: …`; else the phase. */
+  readonly state: string
+  /** It is being deleted. */
+  readonly leaves: boolean
+  readonly image: string
+}
+
+/** Of the agents (`node`) or the Envoys (`proxy`). */
+export async function podsOf(ask: Ask, component: 'node' | 'proxy'): Promise<readonly OurPod[]> {
+  const selector = encodeURIComponent(`app.kubernetes.io/name=lightpath,app.kubernetes.io/component=${component}`)
+  const pods = await list(ask, `/api/v1/namespaces/${namespace}/pods`, `labelSelector=${selector}`)
+  return pods.map(podOf)
+}
+
+function podOf({ metadata, spec, status }: Raw): OurPod {
+  const { name, deletionTimestamp } = rawObject(metadata)
+  const { nodeName, containers } = rawObject(spec)
+  const { conditions, containerStatuses, phase } = rawObject(status)
+  const states = rawList(containerStatuses).map(each => rawObject(rawObject(each).state))
+  const wrong = states
+    .map(({ waiting, terminated }) => rawObject(waiting ?? terminated))
+    .findLast(({ reason }) => reason)
+  const text = [wrong?.reason, wrong?.message].filter(part => typeof part === 'string').join(': ')
+  return {
+    node: String(nodeName ?? ''),
+    name: String(name),
+    isReady: rawList(conditions)
+      .map(rawObject)
+      .some(({ type, status }) => type === 'Ready' && status === 'True'),
+    state: text || String(phase ?? 'Pending'),
+    leaves: deletionTimestamp !== undefined,
+    image: String(rawObject(rawList(containers)[0]).image),
+  }
+}

@@ -1,0 +1,55 @@
+/** What clients of this node connect to, whoever serves it, for `lightpath top`. */
+
+import { frontendNameOf, waysOf } from '../../envoy/way.ts'
+import { portsByFamily } from '../../services/families.ts'
+import { type PortState, portLabel } from '../../services/port.ts'
+import type { Service } from '../../services/service.ts'
+import type { Agent } from '../agent.ts'
+
+export interface Frontend {
+  readonly namespace: string
+  readonly service: string
+  /** Its name, or its number where it has none. */
+  readonly port: string
+  /** `kube-proxy`: a Service without the label, with `--services=labelled`. */
+  readonly layer: 'envoy' | 'kernel' | 'kube-proxy'
+  readonly protocol: string
+  readonly number: number
+  /** The VIP, external and load-balancer IPs, canonical. */
+  readonly addresses: readonly string[]
+  readonly nodePort: number | undefined
+  /** Names of its clusters in Envoy. */
+  readonly clusters: readonly string[]
+}
+
+/** One for each Service port and IP family, of one namespace where one is given. */
+export function frontends({ table, envoy, overlaySwitch }: Agent, namespace: string | undefined): readonly Frontend[] {
+  const layerOf = ({ id }: PortState) => (envoy.gate.isUp(id) && !overlaySwitch.isOff ? 'envoy' : 'kernel')
+  const own = [...table.states()].map(state => ({
+    ...frontendOf(state, state, state.external, layerOf(state)),
+    clusters: waysOf(state).map(frontendNameOf),
+  }))
+  const others = [...table.unlabelled()].flatMap(({ service }) =>
+    portsByFamily(service).map(port => frontendOf(service, port, port.outside, 'kube-proxy')),
+  )
+  return [...own, ...others].filter(each => namespace === undefined || each.namespace === namespace)
+}
+
+function frontendOf(
+  { namespace, name }: Pick<Service, 'namespace' | 'name'>,
+  { port, vip }: Pick<PortState, 'port' | 'vip'>,
+  outside: Pick<NonNullable<PortState['external']>, 'nodePort' | 'externalIPs' | 'loadBalancerIPs'> | undefined,
+  layer: Frontend['layer'],
+): Frontend {
+  return {
+    namespace,
+    service: name,
+    port: portLabel(port),
+    layer,
+    protocol: port.protocol,
+    number: port.port,
+    addresses: [vip, ...(outside?.externalIPs ?? []), ...(outside?.loadBalancerIPs ?? [])],
+    nodePort: outside?.nodePort,
+    clusters: [],
+  }
+}

@@ -1,0 +1,117 @@
+/** Reports of all nodes: each agent's container is asked for those of its node, and they are added up. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { podsOf } from '../cluster/agents.ts'
+import { execIn } from '../cluster/exec.ts'
+import type { KubeConfig } from '../sources/kube-config.ts'
+import type { Ask } from '../webhook/api.ts'
+import { namespace } from '../webhook/keeper.ts'
+import type { NodeOfReport, Report, Watching } from './report.ts'
+import { sumOf } from './traffic.ts'
+
+/** What is asked of a node ends by itself after so many reports, also where nobody is there any more to end it. */
+const reportsOfOne = 30
+/** How long after the first look at pods new ones are looked for, and after an error a node is asked again. */
+const againMs = 5000
+/** A report is no longer true after so many intervals, and the first is waited for so long, and this beside. */
+const staleIntervals = 3
+const startMs = 8000
+
+interface Heard {
+  readonly report?: Report
+  readonly error?: string
+  readonly at: number
+}
+
+/** Throws ApiError where pods may not be listed, and Error where there is no agent. */
+export async function* watchCluster(
+  ask: Ask,
+  config: KubeConfig,
+  { intervalMs, chosen, signal }: Watching,
+): AsyncGenerator<Report> {
+  const heard = new Map<string, Heard>()
+  const ended = new AbortController()
+  const all = AbortSignal.any([signal, ended.signal])
+  const following = new Map<string, Promise<void>>()
+  const follow = async () => {
+    const pods = (await podsOf(ask, 'node')).filter(({ node, leaves }) => node !== '' && !leaves)
+    for (const known of heard.keys()) if (!pods.some(({ node }) => node === known)) heard.delete(known)
+    for (const { node, name, isReady, state } of pods) {
+      if (following.has(node)) continue
+      if (!isReady) heard.set(node, { error: `its agent is not ready: ${state}`, at: performance.now() })
+      else
+        following.set(
+          node,
+          followNode(node, name).finally(() => following.delete(node)),
+        )
+    }
+    return pods.length
+  }
+  const followNode = async (node: string, pod: string) => {
+    const command = ['lightpath', 'top', '--output', 'json', '--times', String(reportsOfOne)]
+    const args = ['--interval', String(intervalMs / 1000), ...(chosen === undefined ? [] : [chosen])]
+    const asked = [...command, ...args]
+    const tell = (what: Omit<Heard, 'at'>) => void heard.set(node, { ...what, at: performance.now() })
+    try {
+      while (!all.aborted) {
+        const onLine = (line: string) => tell(reportIn(line))
+        const { code, stderr } = await execIn(config, { namespace, pod, container: 'node' }, asked, {
+          onLine,
+          signal: all,
+        })
+        if (code !== 0) throw new Error(stderr.trim() || `lightpath top ended with code ${code}`)
+      }
+    } catch (error) {
+      tell({ error: (error as Error).message })
+      await sleep(againMs, undefined, { signal: all }).catch(() => {})
+    }
+  }
+
+  if ((await follow()) === 0)
+    throw new Error(`there is no pod of an agent in namespace ${namespace}: is Lightpath installed?`)
+  const began = performance.now()
+  let looked = began
+  try {
+    while (!all.aborted) {
+      const isLate = performance.now() - began > staleIntervals * intervalMs + startMs
+      const isComplete = [...following.keys()].every(node => heard.has(node))
+      const isFirst = performance.now() - began < intervalMs
+      await sleep(isComplete && !isFirst ? intervalMs : 100, undefined, { signal: all }).catch(() => {})
+      if (all.aborted) return
+      if (performance.now() - looked > againMs) {
+        looked = performance.now()
+        await follow().catch(() => {})
+      }
+      if (isComplete || isLate) yield reportOf(heard, intervalMs)
+    }
+  } finally {
+    ended.abort()
+    await Promise.all(following.values())
+  }
+}
+
+function reportIn(line: string): Omit<Heard, 'at'> {
+  try {
+    return { report: JSON.parse(line) as Report }
+  } catch {
+    return { error: `its agent printed no report: ${line.slice(0, 200)}` }
+  }
+}
+
+function reportOf(heard: ReadonlyMap<string, Heard>, intervalMs: number): Report {
+  const staleMs = staleIntervals * intervalMs + againMs
+  const current = [...heard].map(([node, { report, error, at }]): { node: NodeOfReport; report?: Report } => {
+    if (error !== undefined) return { node: { name: node, error } }
+    const own = report?.nodes[0]?.error
+    if (own !== undefined) return { node: { name: node, error: own } }
+    const silentMs = performance.now() - at
+    if (silentMs > staleMs) return { node: { name: node, error: `nothing for ${Math.round(silentMs / 1000)} s` } }
+    return { node: { name: node }, report }
+  })
+  return {
+    time: new Date().toISOString(),
+    intervalSeconds: intervalMs / 1000,
+    nodes: current.map(({ node }) => node).sort((a, b) => (a.name < b.name ? -1 : 1)),
+    ports: sumOf(current.flatMap(({ report }) => (report ? [report.ports] : []))),
+  }
+}

@@ -1,0 +1,62 @@
+/** Connections that clients of this node have to Services, from the kernel's connection tracking. */
+
+import { mapFlows } from '../kernel/netlink/ctnetlink.ts'
+import { NetlinkSocket } from '../kernel/netlink/socket.ts'
+import type { Frontend } from '../node/report/frontends.ts'
+import { hostPort, type IpFamily } from '../services/address.ts'
+
+export interface PortConnections {
+  /** Open ones. */
+  readonly open: number
+  /** Of those the ones that the kernel leads to one endpoint for as long as they last, by `address:port` of that endpoint. */
+  readonly pinned: ReadonlyMap<string, number>
+}
+
+export const noConnections: PortConnections = { open: 0, pinned: new Map() }
+
+/**
+ * TCP connections by Service port (`namespace/service/port`).
+ *
+ * @param steeringMark the bit in a connection's mark that says that it is Envoy's
+ */
+export async function readConnections(
+  frontends: readonly Frontend[],
+  families: readonly IpFamily[],
+  steeringMark: number,
+): Promise<ReadonlyMap<string, PortConnections>> {
+  const find = finderOf(frontends)
+  const found = new Map<string, { open: number; pinned: Map<string, number> }>()
+  const socket = new NetlinkSocket('netfilter')
+  try {
+    for (const family of families) {
+      await mapFlows(socket, { family, protocol: 'TCP' }, ({ original, reply, mark, isOpen }) => {
+        if (!isOpen) return
+        const isEnvoys = (mark & steeringMark) !== 0
+        // What is led nowhere else, such as to a port of the node itself, is no Service's.
+        if (!isEnvoys && reply.source === original.destination) return
+        const key = find(original.destination, original.destinationPort)
+        if (key === undefined) return
+        const port = found.get(key) ?? { open: 0, pinned: new Map() }
+        found.set(key, port)
+        port.open++
+        const endpoint = hostPort(reply.source, reply.sourcePort)
+        if (!isEnvoys) port.pinned.set(endpoint, (port.pinned.get(endpoint) ?? 0) + 1)
+      })
+    }
+  } finally {
+    socket.close()
+  }
+  return found
+}
+
+function finderOf(frontends: readonly Frontend[]) {
+  const byAddress = new Map<string, string>()
+  const byNodePort = new Map<number, string>()
+  for (const { namespace, service, port, protocol, number, addresses, nodePort } of frontends) {
+    if (protocol !== 'TCP') continue
+    const key = `${namespace}/${service}/${port}`
+    for (const address of addresses) byAddress.set(hostPort(address, number), key)
+    if (nodePort !== undefined) byNodePort.set(nodePort, key)
+  }
+  return (address: string, port: number) => byAddress.get(hostPort(address, port)) ?? byNodePort.get(port)
+}

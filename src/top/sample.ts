@@ -1,0 +1,82 @@
+/** What is going on at one moment on this node: counters of its Envoys, open connections in its kernel. */
+
+import { endpointRequests, statsTexts } from '../envoy/admin.ts'
+import type { UnixAddress } from '../envoy/sockets.ts'
+import type { Frontend } from '../node/report/frontends.ts'
+import type { IpFamily } from '../services/address.ts'
+import { type Counters, readCounters } from './counters.ts'
+import { type PortConnections, readConnections } from './flows.ts'
+
+/** All by Service port: `namespace/service/port`. */
+export interface Sample {
+  /** Seconds, by a clock that only goes forward. */
+  readonly at: number
+  /** Those of its IP families. */
+  readonly ports: ReadonlyMap<string, readonly Frontend[]>
+  readonly counters: ReadonlyMap<string, Counters>
+  /** Requests of each endpoint since Envoy started; of the busiest ports alone. */
+  readonly endpoints: ReadonlyMap<string, ReadonlyMap<string, number>>
+  readonly connections: ReadonlyMap<string, PortConnections>
+}
+
+export interface SampleSources {
+  readonly frontends: () => Promise<readonly Frontend[]>
+  readonly adminSockets: readonly UnixAddress[]
+  readonly families: readonly IpFamily[]
+  readonly steeringMark: number
+  /** `namespace` or `namespace/name`; undefined for all Services. */
+  readonly chosen: string | undefined
+}
+
+/** Of so many ports Envoy is asked for their endpoints, which takes it some time for each. */
+const mostPorts = 50
+
+/** Rejects where the agent does not answer. Of an Envoy that does not, all is as it was before. */
+export async function takeSample(sources: SampleSources, before: Sample | undefined): Promise<Sample> {
+  const { adminSockets, families, steeringMark, chosen } = sources
+  const isChosen = ({ namespace, service }: Frontend) =>
+    chosen === undefined || chosen === namespace || chosen === `${namespace}/${service}`
+  const frontends = (await sources.frontends()).filter(isChosen)
+  const ports = Map.groupBy(frontends, keyOf)
+  const texts = await statsTexts(adminSockets, chosen)
+  // All that was ever counted would else be taken for what happened since.
+  const counters = texts.every(text => text === '') && before ? before.counters : readCounters(texts)
+  const at = performance.now() / 1000
+  const asked = busiest(counters, before?.counters).flatMap(key => ports.get(key) ?? [])
+  const clusters = await endpointRequests(
+    adminSockets,
+    asked.flatMap(({ clusters }) => clusters),
+  )
+  const connections = await readConnections(frontends, families, steeringMark)
+  return { at, ports, counters, endpoints: byPort(asked, clusters), connections }
+}
+
+function busiest(counters: Sample['counters'], before: Sample['counters'] = new Map()): readonly string[] {
+  const since = (key: string, { answers, connections }: Counters) => {
+    const then = before.get(key)
+    return answers - (then?.answers ?? 0) + (connections - (then?.connections ?? 0))
+  }
+  return [...counters]
+    .map(([key, now]) => ({ key, count: since(key, now) }))
+    .sort((a, b) => b.count - a.count)
+    .slice(0, mostPorts)
+    .map(({ key }) => key)
+}
+
+function byPort(
+  frontends: readonly Frontend[],
+  requests: ReadonlyMap<string, ReadonlyMap<string, number>>,
+): Sample['endpoints'] {
+  const ports = new Map<string, Map<string, number>>()
+  for (const frontend of frontends) {
+    const sums = ports.get(keyOf(frontend)) ?? new Map<string, number>()
+    ports.set(keyOf(frontend), sums)
+    for (const cluster of frontend.clusters)
+      for (const [endpoint, count] of requests.get(cluster) ?? []) sums.set(endpoint, (sums.get(endpoint) ?? 0) + count)
+  }
+  return ports
+}
+
+function keyOf({ namespace, service, port }: Frontend): string {
+  return `${namespace}/${service}/${port}`
+}
