@@ -67,6 +67,7 @@ configured(
     ...conntrack,
     'envoyPortsPerService',
     'envoyPortsPerNamespace',
+    'envoyPorts',
     'drainTime',
     'accessLogRate',
     'logLevel',

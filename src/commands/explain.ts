@@ -71,6 +71,8 @@ function layerText(id: string, layer: PortExplanation['layer'], { envoyPorts, ov
   const view = envoyPorts[id]
   if (layer.wants === 'kernel') {
     const draining = view?.draining ? '; its connections in Envoy are being drained' : ''
+    if (layer.waitsAs !== undefined)
+      return `kernel for now; waits for Envoy as ${layer.waitsAs}: ${layer.reason}${draining}`
     return `kernel (${layer.reason})${draining}`
   }
   if (view?.up && overlayOff)

@@ -79,6 +79,7 @@ async function recordEvents(agent: Agent, config: Config, log: Log, kept: Recent
   agent.problems.tell(problem => tell(noteOf(problem)))
   agent.moves.tell(tell)
   agent.staying.tell(tell)
+  agent.use.tell(tell)
   return recorder
 }
 

@@ -12,6 +12,7 @@ import {
   type BindAddress,
   bindAddress,
   count,
+  countOrAll,
   duration,
   hex,
   interfaceName,
@@ -281,6 +282,12 @@ export const definitions = {
     ...count,
     description: 'the same of all Services of a namespace together; older Services come first',
     default: defaultEnvoyLimits.ofNamespace,
+  },
+  envoyPorts: {
+    ...countOrAll,
+    description:
+      'Service ports that Envoy has here. Of more, it has those that this node called most recently (with --redirect=iptables, those that came first), and those with the setting overlay: always; the kernel layer serves the others',
+    default: 1000 as number | 'all',
   },
   envoyHeap: {
     ...count,

@@ -76,6 +76,12 @@ export const count: Shape<number> = {
   accepts: 'a whole number from 0 to 999999999',
 }
 
+export const countOrAll: Shape<number | 'all'> = {
+  placeholder: 'NUMBER|all',
+  parse: value => (value === 'all' ? 'all' : count.parse(value)),
+  accepts: `${count.accepts}, or all`,
+}
+
 export const userId: Shape<number> = {
   placeholder: 'UID',
   parse: value => (/^\d{1,9}$/.test(value) && Number(value) > 0 ? Number(value) : undefined),

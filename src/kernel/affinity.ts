@@ -102,7 +102,11 @@ export function affinityChain(family: Family, key: Bytes, value: Bytes): Chain {
   const { transport, endpoints, seconds, most } = affinityRules(family, value)!
   const ways = endpoints.map(endpoint => {
     const set = objectName(family, 'clients', clientsKey(placeOf(family, key), endpoint, most))
-    const remember: Rule = [{ kind: 'remember', set, seconds }, ofTransport(transport), { kind: 'dnat', to: endpoint }]
+    const remember: Rule = [
+      { kind: 'remember', key: ['saddr'], set, seconds },
+      ofTransport(transport),
+      { kind: 'dnat', to: endpoint },
+    ]
     return { set, remember }
   })
   return {

@@ -23,6 +23,8 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  * - `envoy`: VIP . port (TCP) that go to Envoy: the overlay
  * - `envoy-external`: address . port that do so from anywhere: places outside, of policy Cluster
  * - `envoy-local`: the same from outside alone: places outside, of policy Local, while endpoints are here
+ * - `candidates`: address . port (TCP) of all that may go to Envoy, be it there or not, where use decides which do
+ * - `called`: of those, the ones that had a new connection of late, each for `calledSeconds`; filled by packets
  * - `kernel-clients`: address of a pod whose connections skip the overlay
  * - `kernel-endpoints`: address of a pod that Envoy may not connect to
  * - `only-known-clients`: the unspecified address, where connections of pods skip the overlay but from `known-clients`
@@ -38,7 +40,7 @@ export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv
  */
 export type SetName =
   | ('services' | 'no-endpoints' | EndpointsName | 'hairpin' | OverlaySet | OwnObject)
-  | ('external' | 'local-services' | 'source-checks' | 'source-ranges' | 'cluster-ips' | NodeSetName)
+  | ('candidates' | 'external' | 'local-services' | 'source-checks' | 'source-ranges' | 'cluster-ips' | NodeSetName)
 export type OverlaySet = (typeof overlaySets)[number]
 export type NodeSetName = (typeof nodeSets)[number]
 export type EndpointsName = `endpoints-${Transport}`
@@ -53,6 +55,11 @@ export const overlaySwitch = 'overlay_off'
  * and our rules step behind those of kube-proxy.
  */
 export const heartbeatSet = 'heartbeat'
+
+/** See `SetName`. */
+export const candidatesSet = 'candidates'
+export const calledSet = 'called'
+export const useSets: readonly string[] = [candidatesSet, calledSet]
 
 /** What is steered to Envoy. */
 export const overlaySets = ['envoy', 'envoy-external', 'envoy-local'] as const
@@ -83,7 +90,7 @@ export interface ElementParts {
 const setNames: readonly SetName[] = [
   ...(['services', 'no-endpoints', 'external', 'local-services', 'source-checks', 'source-ranges'] as const),
   ...transports.map(transport => `endpoints-${transport}` as const),
-  ...(['cluster-ips', 'hairpin', ...overlaySets, ...ownObjects, ...nodeSets] as const),
+  ...(['cluster-ips', 'hairpin', ...overlaySets, candidatesSet, ...ownObjects, ...nodeSets] as const),
 ]
 
 const codes = (['ip', 'ip6'] as const).flatMap(family => setNames.map(set => ({ family, set })))
@@ -135,9 +142,9 @@ export function ownerOf(name: ElementName): Bytes | undefined {
 }
 
 /** Of sets whose keys do not say the protocol. */
-const transportOfSet: ReadonlyMap<SetName, Transport> = new Map([
+const transportOfSet: ReadonlyMap<SetName, Transport> = new Map<SetName, Transport>([
   ...transports.map(transport => [`endpoints-${transport}`, transport] as const),
-  ...overlaySets.map(set => [set, 'tcp'] as const),
+  ...([...overlaySets, candidatesSet] as const).map(set => [set, 'tcp'] as const),
 ])
 
 export function isOverlaySet(set: SetName): boolean {

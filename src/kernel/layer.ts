@@ -9,6 +9,7 @@ import type { CommandPrefix } from './command.ts'
 import type { Reconciliation } from './conntrack.ts'
 import type { NodeFacts, NodePlanOptions } from './node.ts'
 import type { VipPort } from './overlay.ts'
+import type { PlanOptions } from './plan.ts'
 import type { RulesetOptions } from './ruleset.ts'
 
 /** nftables: table.ts; iptables: iptables/layer.ts. */
@@ -39,6 +40,11 @@ export interface KernelLayer {
   clearOverlay(): void
   /** Overlay entries of a previous run that nobody has confirmed by `setOverlay` go. */
   dropInheritedOverlay(): void
+  /**
+   * How long ago each port that is for Envoy had a new connection, in milliseconds, by its id, where that was of late; empty
+   * where the kernel does not note it. Rejects with a CommandError.
+   */
+  calls(): Promise<ReadonlyMap<string, number>>
   /** Undefined for a port that is unknown. */
   snapshot(id: string): PortSnapshot | undefined
   /** Elements in the kernel by `ip services` and the like. */
@@ -49,7 +55,7 @@ export interface KernelLayer {
   close(): Promise<void>
 }
 
-export interface KernelOptions extends RulesetOptions, NodePlanOptions {
+export interface KernelOptions extends RulesetOptions, NodePlanOptions, PlanOptions {
   readonly families: readonly IpFamily[]
   readonly nodeName: string
   readonly routeTable: number

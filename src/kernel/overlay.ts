@@ -3,10 +3,9 @@
  * Service ports.
  */
 
-import { placesOf } from '../services/places.ts'
 import type { PortState } from '../services/port.ts'
 import { addressPortBytes, addressPortOf, type Bytes } from './nftables/bytes.ts'
-import { nothingSteered, type Steered } from './plan.ts'
+import { nothingSteered, overlayKeys, type Steered } from './plan.ts'
 
 /** Or a place outside; a node port has the unspecified address. */
 export interface VipPort {
@@ -37,6 +36,11 @@ export class Overlay {
     const key = addressPortBytes(vipPort)
     this.#wanted.set(key, [key])
     this.#inherited.add(key)
+  }
+
+  /** The id of the Service port whose VIP or place outside this is. */
+  ownerOf(key: Bytes): string | undefined {
+    return this.#owners.get(key)
   }
 
   /** Returns the ids of the ports that this is about. */
@@ -84,11 +88,4 @@ export function meantForEnvoy(state: PortState): Steered {
 function haveSameKeys(a: PortState, b: PortState): boolean {
   const isSamePort = a.port.port === b.port.port && a.port.protocol === b.port.protocol
   return a.vip === b.vip && isSamePort && a.external === b.external
-}
-
-/** Of all that can be in the overlay. */
-function overlayKeys(state: PortState | undefined): readonly Bytes[] {
-  if (state?.port.protocol !== 'TCP') return []
-  const places = state.external?.layer.wants === 'envoy' ? placesOf(state) : []
-  return [{ ip: state.vip, port: state.port.port }, ...places].map(addressPortBytes)
 }

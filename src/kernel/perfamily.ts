@@ -70,6 +70,10 @@ export class LayerPerFamily implements KernelLayer {
     for (const layer of this.#each()) layer.dropInheritedOverlay()
   }
 
+  async calls(): Promise<ReadonlyMap<string, number>> {
+    return new Map((await this.#all(layer => layer.calls())).flatMap(calls => [...calls]))
+  }
+
   snapshot(id: string): PortSnapshot | undefined {
     for (const layer of this.#each()) {
       const snapshot = layer.snapshot(id)

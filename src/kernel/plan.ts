@@ -3,9 +3,9 @@
 import type { IpFamily } from '../services/address.ts'
 import { isWithin } from '../services/cidr.ts'
 import { placesOf } from '../services/places.ts'
-import type { Endpoint, PortState } from '../services/port.ts'
+import { type Endpoint, isForEnvoy, type PortState } from '../services/port.ts'
 import { affinityVerdict, planAffinity } from './affinity.ts'
-import { type ElementName, type Elements, elementName, familyNames, transportOf } from './elements.ts'
+import { candidatesSet, type ElementName, type Elements, elementName, familyNames, transportOf } from './elements.ts'
 import { chooserName, type OutsideSlots, type OutsideVerdicts, planExternal, planSourceRanges } from './external.ts'
 import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes } from './nftables/bytes.ts'
 import { type AffinityWay, affinityKey, placeKey } from './ownobjects.ts'
@@ -34,6 +34,15 @@ export interface PlanOptions {
   readonly nodeName: string
   /** Whether every cluster IP is ours, with no kube-proxy beside: what leads to none of their ports is refused. */
   readonly ownsClusterIPs: boolean
+  /** Whether the kernel notes which ports are called, of those that are for Envoy. Default: no. */
+  readonly tracksUse?: boolean
+}
+
+/** Of all that can be in the overlay: the VIP:port, and the places outside that are for Envoy. */
+export function overlayKeys(state: PortState | undefined): readonly Bytes[] {
+  if (state?.port.protocol !== 'TCP') return []
+  const places = state.external && isForEnvoy(state.external.layer) ? placesOf(state) : []
+  return [{ ip: state.vip, port: state.port.port }, ...places].map(addressPortBytes)
 }
 
 /** The placement of a port that the kernel has nothing of yet. */
@@ -62,7 +71,7 @@ function outsideEndpoints({ external }: PortState): OutsideSlots {
  */
 export function planPort(
   placement: Placement,
-  { families, nodeName, ownsClusterIPs }: PlanOptions,
+  { families, nodeName, ownsClusterIPs, tracksUse = false }: PlanOptions,
   beside?: Placement,
 ): Elements {
   const { state, slots, outside, admitsNode, steered } = placement
@@ -92,6 +101,8 @@ export function planPort(
   const vipPort = addressPortBytes({ ip: state.vip, port: state.port.port })
   if (steered.includes(vipPort) && state.port.protocol === 'TCP')
     elements.set(elementName(family, 'envoy', vipPort), '')
+  if (tracksUse && isForEnvoy(state.layer))
+    for (const candidate of overlayKeys(state)) elements.set(elementName(family, candidatesSet, candidate), '')
   return elements
 }
 

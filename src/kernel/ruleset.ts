@@ -30,7 +30,17 @@
 import { createHash } from 'node:crypto'
 import type { ClientAddress } from '../services/clientaddress.ts'
 import { clientAddressChains, restoreChain } from './clientaddress.ts'
-import { type Family, familyNames, heartbeatSet, type OverlaySet, overlaySwitch, type SetName } from './elements.ts'
+import {
+  calledSet,
+  candidatesSet,
+  type Family,
+  familyNames,
+  heartbeatSet,
+  type OverlaySet,
+  overlaySwitch,
+  type SetName,
+  useSets,
+} from './elements.ts'
 import { type Chooser, chooserName, localPolicy, localSlots, markMasquerade, parseChooserName } from './external.ts'
 import {
   type MasqueradeOptions,
@@ -75,6 +85,8 @@ export interface RulesetOptions extends MasqueradeOptions {
   readonly targetPort: number
   /** Default: forwarded-for. */
   readonly clientAddress?: ClientAddress
+  /** As in PlanOptions. */
+  readonly tracksUse?: boolean
 }
 
 export function tableOf(family: Family): Table {
@@ -143,6 +155,18 @@ function inOverlay(set: OverlaySet): Statement {
 /** Match what is for a place outside that goes to Envoy, by address and by node port, of each externalTrafficPolicy. */
 function placesInOverlay(family: Family, set: OverlaySet): readonly Rule[] {
   return [[inOverlay(set)], [inSet(['masked daddr', 'tcp dport'], set), ...nodePortAddress(family)]]
+}
+
+/** A day: what runs once a day finds its port in Envoy. */
+export const calledSeconds = 86_400
+
+/** Who is called, of what is for Envoy: before it is decided where the connection goes, since a full set matches nothing. */
+function noteCalls(family: Family, { tracksUse }: RulesetOptions): readonly Rule[] {
+  if (!tracksUse) return []
+  const note = (key: Key, ...where: Rule): Rule => {
+    return [inSet(key, candidatesSet), ...where, { kind: 'remember', key, set: calledSet, seconds: calledSeconds }]
+  }
+  return [note(['daddr', 'tcp dport']), note(['masked daddr', 'tcp dport'], ...nodePortAddress(family))]
 }
 
 /** While a policy restricts egress, it may select a pod that the agent does not know yet. */
@@ -231,6 +255,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
         [inSet(['saddr'], 'kernel-clients'), accept],
         [...maybeRestricted, accept],
         ...keptBelow,
+        ...noteCalls(family, options),
         [inOverlay('envoy'), ...toEnvoy],
         ...external.map(place => [...place, ...toEnvoy]),
         ...local.map(place => [...place, goto('steer-local')]),
@@ -290,6 +315,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
         [hasMark('meta', envoyMark), accept],
         [abandoned, accept],
         [isSwitchedOff, goto('service')],
+        ...noteCalls(family, options),
         ...[[inOverlay('envoy')], ...external].map(place => [...place, redirect]),
         [goto('service')],
       ],
@@ -344,7 +370,8 @@ export function chooserChain(name: string): Chain | undefined {
 export function fixedPart(family: Family, options: RulesetOptions): Extract<Operation, { do: 'declare' }> {
   const chains = [...fixedChains(family, options), ...clientAddressChains(options)]
   const counters = pathCounters
-  const part = { do: 'declare', table: tableOf(family), sets: fixedSets, counters, chains } as const
+  const sets = options.tracksUse ? fixedSets : fixedSets.filter(({ name }) => !useSets.includes(name))
+  const part = { do: 'declare', table: tableOf(family), sets, counters, chains } as const
   const sample = endpointsChain({ transport: 'tcp', count: 1 })
   const marker = markerOf(operationsText([part, { ...part, sets: [], chains: [sample] }]))
   return { ...part, chains: [...chains, { name: marker, rules: [] }] }

@@ -65,6 +65,10 @@ class ModelNft implements NftClient {
     return this.model.read(family, reader)
   }
 
+  async remaining() {
+    return undefined
+  }
+
   async keys(family: Family, set: string) {
     this.#check()
     return this.model.keys(family, set)

@@ -5,7 +5,7 @@ import type { PolicyFacts } from '../services/policies.ts'
 import type { PortState } from '../services/port.ts'
 import { commandProblem } from './command.ts'
 import { staleFrontends } from './conntrack.ts'
-import { type Elements, type Family, heartbeatSet, nodeOwner, overlaySets } from './elements.ts'
+import { calledSet, type Elements, type Family, heartbeatSet, nodeOwner, overlaySets } from './elements.ts'
 import { elementLine } from './elementtext.ts'
 import { findDamage, findPresence } from './inspection.ts'
 import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from './layer.ts'
@@ -23,7 +23,7 @@ import { changeOf, elementsOf, type PortChange, type PortRecord } from './record
 import { repeat } from './repeat.ts'
 import { Rounds } from './rounds.ts'
 import { RoutingKeeper } from './routingkeeper.ts'
-import { familiesOf, markerFor, replacement, tableName } from './ruleset.ts'
+import { calledSeconds, familiesOf, markerFor, replacement, tableName } from './ruleset.ts'
 import { formerSets } from './sources.ts'
 import { StaleFlows } from './stale-flows.ts'
 import { Writer } from './writer.ts'
@@ -132,6 +132,20 @@ export class KernelTables implements KernelLayer {
 
   dropInheritedOverlay(): void {
     this.setOverlay(this.#overlay.inherited, false)
+  }
+
+  async calls(): Promise<ReadonlyMap<string, number>> {
+    const calls = new Map<string, number>()
+    if (!this.#options.tracksUse) return calls
+    for (const family of this.#families) {
+      for (const [key, remaining] of (await this.#programs.nft.remaining(family, calledSet)) ?? []) {
+        const id = this.#overlay.ownerOf(key)
+        if (id === undefined) continue
+        const age = Math.max(0, calledSeconds * 1000 - remaining)
+        calls.set(id, Math.min(age, calls.get(id) ?? age))
+      }
+    }
+    return calls
   }
 
   snapshot(id: string): PortSnapshot | undefined {

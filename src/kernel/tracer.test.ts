@@ -3,9 +3,10 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Protocol } from '../services/address.ts'
 import type { PortState } from '../services/port.ts'
-import { transportOf } from './elements.ts'
+import { calledSet, transportOf } from './elements.ts'
 import { Mirror } from './mirror.ts'
 import { NftablesModel } from './model.ts'
+import { addressPortBytes } from './nftables/bytes.ts'
 import { renewHeartbeat } from './nftables/heartbeat.ts'
 import { planNode, unknownSurroundings } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
@@ -40,6 +41,28 @@ function packetTo(state: PortState, more: Partial<Packet> = {}): Packet {
 const forEnvoy = { layer: { wants: 'envoy', protocol: 'http', reason: '' } } as const
 const http = portState('a/http/http', '10.0.0.1', ['10.1.0.1:8080'], forEnvoy)
 const onlyKernel = portState('a/tcp/tcp', '10.0.0.2', ['10.1.0.1:8080', '10.1.0.2:8080'])
+
+test('where use is noted, a new connection to what is for Envoy is, whether Envoy has it or not, and no other', () => {
+  const waiting = { layer: { wants: 'kernel', reason: '', waitsAs: 'http' } } as const
+  const waits = portState('a/waits/http', '10.0.0.3', ['10.1.0.1:8080'], waiting)
+  const six = portState('a/six/http', 'fd00::1', ['fd01::1 8080'], waiting)
+  const model = new NftablesModel()
+  const options = { ...testOptions, tracksUse: true }
+  model.apply(planRuleset([http, onlyKernel, waits, six], undefined, options))
+  for (const family of ['ip', 'ip6'] as const) model.apply(renewHeartbeat(family, 0))
+  const called = () => [...model.keys('ip', calledSet)!, ...model.keys('ip6', calledSet)!]
+  for (const state of [http, waits, six]) {
+    model.trace(packetTo(state, { isNew: false }), envoyAlive)
+    assert.ok(!called().includes(keyOf(state)))
+    model.trace(packetTo(state, { from: state === six ? 'node' : 'pod' }), envoyDead)
+    assert.ok(called().includes(keyOf(state)))
+  }
+  assert.equal(model.trace(packetTo(waits), envoyAlive).verdict, 'forward')
+  model.trace(packetTo(onlyKernel), envoyAlive)
+  assert.equal(called().length, 3)
+})
+
+const keyOf = ({ vip, port }: PortState) => addressPortBytes({ ip: vip, port: port.port })
 
 /** Ports of distinct VIP, protocol and number, some of them for Envoy, with endpoints of up to 5 addresses. */
 const states = fc

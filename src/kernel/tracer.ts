@@ -215,8 +215,7 @@ export class Trace {
       case 'dnat to one of':
         return this.#translateTo(statement.endpoints[this.#surroundings.random(statement.endpoints.length)]!)
       case 'remember':
-        this.#table!.sets.get(statement.set)!.set(addressBytes(this.#packet.source), '')
-        return true
+        return this.#remember(statement.key, statement.set)
       case 'counter':
         return true
       case 'notrack':
@@ -224,6 +223,12 @@ export class Trace {
       case 'set address':
         throw new Error(`the tracer does not follow ${statement.kind}`)
     }
+  }
+
+  #remember(parts: Key, set: string): boolean {
+    const key = this.#key(parts)
+    if (key !== undefined) this.#table!.sets.get(set)!.set(key, '')
+    return key !== undefined
   }
 
   #goBy(verdict: VerdictData | undefined): boolean | Result {

@@ -2,6 +2,7 @@
 
 import { affinityChain, clientsSet } from './affinity.ts'
 import {
+  candidatesSet,
   type ElementName,
   elementName,
   type Family,
@@ -28,6 +29,7 @@ type FixedSetName = Exclude<SetName, OwnObject | 'source-ranges'>
 const removalOrder: readonly FixedSetName[] = [
   ...([
     ...overlaySets,
+    candidatesSet,
     'external',
     'services',
     'local-services',

@@ -16,6 +16,7 @@ import type { MasqueradeOptions } from '../kernel/masquerade.ts'
 import type { TcpEnd } from '../kernel/netlink/sockdiag.ts'
 import { type NodePlanOptions, nodePortRanges } from '../kernel/node.ts'
 import { takeOver } from '../kernel/otherbackend.ts'
+import type { VipPort } from '../kernel/overlay.ts'
 import { LayerPerFamily } from '../kernel/perfamily.ts'
 import { familiesOf } from '../kernel/ruleset.ts'
 import { migratesRequests } from '../kernel/sysctl.ts'
@@ -25,8 +26,9 @@ import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/kubepr
 import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
-import type { IpFamily } from '../services/address.ts'
+import { hostPort, type IpFamily } from '../services/address.ts'
 import type { ServiceScope } from '../services/layer.ts'
+import { EnvoyBudget } from '../services/model/envoy-budget.ts'
 import type { Change } from '../services/objects.ts'
 import type { Policies, PolicyFacts } from '../services/policies.ts'
 import { problem } from '../services/problem.ts'
@@ -58,6 +60,7 @@ import { StayingPorts } from './report/staying.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { envoySockets, prepareSocketDirectory } from './socketdirectory.ts'
 import { SyncHealth } from './synchealth.ts'
+import { UseWatch } from './use/usewatch.ts'
 
 export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, 'ownsClusterIPs'> {
   readonly nodeName: string
@@ -89,6 +92,8 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   readonly writeAccessLog: (line: string) => void
   readonly envoyPortsPerService: number
   readonly envoyPortsPerNamespace: number
+  /** How many ports Envoy takes on this node. */
+  readonly envoyPorts: number | 'all'
   /** Whether the path from pods to Envoy is tested; without, it counts as open. */
   readonly pathTest: boolean
 }
@@ -119,6 +124,7 @@ export class Agent {
   readonly staying: StayingPorts
   readonly #healthChecks: HealthCheckPorts
   readonly path: PathWatch
+  readonly use: UseWatch
   readonly #proof: ClientAddressWatch
   readonly #podRules: PodRules
   readonly #options: AgentOptions
@@ -133,6 +139,8 @@ export class Agent {
   readonly #handovers = new Handovers(service => this.#update(this.table.release(service), performance.now()))
   #clientAddress: ClientAddressChoice
   #xds: Retried<XdsServer> | undefined
+  /** What a previous run left in the overlay. */
+  #inherited: readonly VipPort[] = []
   #inheritance: NodeJS.Timeout | undefined
   /** What the layers are to be told of ports. */
   readonly #deliveries = new InParts<PortChange>(portsATurn)
@@ -151,11 +159,16 @@ export class Agent {
     this.#log = log
     this.problems = new ProblemRegistry(log)
     const hasAddress = lookUpAddresses()
+    const budget = new EnvoyBudget({
+      limit: options.envoyPorts === 'all' ? Infinity : options.envoyPorts,
+      followsUse: options.redirect === 'nftables',
+    })
     this.table = new ServiceTable(options.nodeName, {
       scope: options.services,
       obstacles: outsideObstacles(options),
       reserved: { ports: options.reservedPorts, hasAddress },
       limits: { ofService: options.envoyPortsPerService, ofNamespace: options.envoyPortsPerNamespace },
+      budget,
       knowledge: { tellsPods: source.needPods !== undefined, podRanges: options.clusterCidr },
     })
     this.metrics = this.#createMetrics()
@@ -188,7 +201,14 @@ export class Agent {
       onProblems: (origin, problems) => this.problems.set(origin, problems),
     })
     this.staying = new StayingPorts({ nodeName, stateOf: id => this.table.get(id), log, afterMs: stayingMs })
-    this.kernel = this.#createKernel()
+    this.kernel = this.#createKernel(budget.followsUse)
+    this.use = new UseWatch({
+      nodeName,
+      budget,
+      calls: () => this.kernel.calls(),
+      onMoved: ids => this.#update(this.table.budgeted(ids), performance.now()),
+      log,
+    })
     this.#endings = new Endings({ ...options, kernel: this.kernel, hasAddress, log })
     this.#vanished = new VanishedEndpoints({
       envoyMark: options.envoyMark,
@@ -222,6 +242,7 @@ export class Agent {
 
   async start(): Promise<void> {
     const inherited = await this.kernel.start()
+    this.#inherited = inherited
     if (inherited.length > 0 && !(await this.#isEnvoyListening())) this.kernel.clearOverlay()
     else this.envoy.gate.inherit(inherited)
     await this.#source.start(this.#listener())
@@ -285,6 +306,7 @@ export class Agent {
     this.#redirectPort.stop()
     this.moves.stop()
     this.staying.stop()
+    this.use.stop()
     this.#accessLog.stop()
     await this.#vanished.stop()
     await this.#losses?.stop()
@@ -300,7 +322,7 @@ export class Agent {
   #listener(): SourceListener {
     return {
       changes: changes => this.#changes(changes),
-      synced: () => this.#begin(),
+      synced: () => void this.#fillBudget().then(() => this.#begin()),
       problems: (origin, problems) => this.problems.set(origin, problems),
     }
   }
@@ -348,8 +370,8 @@ export class Agent {
     this.envoy.apply(ports, arrived)
     for (const change of ports) this.staying.changed(change)
     for (const { id, after } of ports) {
-      if (after?.layer.wants !== 'envoy') this.moves.unwanted(id)
-      if (after?.external?.layer.wants !== 'envoy') this.moves.unwanted(externalId(id))
+      this.moves.wanted(id, after?.layer)
+      this.moves.wanted(externalId(id), after?.external?.layer)
     }
   }
 
@@ -383,6 +405,18 @@ export class Agent {
     void this.#endings.hold(facts)
   }
 
+  /** Where not all ports fit into Envoy, the kernel is asked who was called, which takes knowing whose addresses there are. */
+  async #fillBudget(): Promise<void> {
+    if (!this.use.isByUse) return
+    const asked = [...this.table.states()]
+    for (const state of asked) this.kernel.setPort(state)
+    const inherited = new Set(this.#inherited.map(({ ip, port }) => hostPort(ip, port)))
+    const before = asked.filter(({ vip, port }) => inherited.has(hostPort(vip, port.port)))
+    const moved = await this.use.begin(new Set(before.map(({ id }) => id)))
+    this.#update(this.table.budgeted(moved), performance.now())
+    for (const { id } of asked) if (!this.table.get(id)) this.kernel.removePort(id)
+  }
+
   #begin(): void {
     const states = [...this.table.states()]
     this.#synced = true
@@ -402,6 +436,7 @@ export class Agent {
     this.#xds = this.#startXds()
     this.#redirectPort.watch()
     this.#vanished.start()
+    this.use.watch()
     if (this.#options.pathTest) this.#losses = this.#watchLosses()
     this.#log.info(this.table.counts(), 'synchronised')
   }
@@ -494,10 +529,10 @@ export class Agent {
     return mode === 'preserve' ? this.#options.envoyMark : undefined
   }
 
-  #createKernel(): KernelLayer {
+  #createKernel(tracksUse: boolean): KernelLayer {
     const { redirect, clientAddress, redirectPort: targetPort, services } = this.#options
     const ownsClusterIPs = services === 'all'
-    const options = { ...this.#options, clientAddress: clientAddress.mode, targetPort, ownsClusterIPs }
+    const options = { ...this.#options, clientAddress: clientAddress.mode, targetPort, ownsClusterIPs, tracksUse }
     const Layer = redirect === 'iptables' ? IptablesLayer : KernelTables
     return new LayerPerFamily(
       this.#options.families,

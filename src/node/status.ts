@@ -6,7 +6,7 @@ import { type Way, waysOf } from '../envoy/way.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { KernelClient } from '../services/policies.ts'
 import type { EnvoyProtocol, PortState } from '../services/port.ts'
-import { portLabel } from '../services/port.ts'
+import { isForEnvoy, portLabel } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
 import type { EnvoyState } from './envoys.ts'
@@ -71,7 +71,7 @@ export interface ServiceRow {
   readonly endpoints: number
   /** Of the Service. */
   readonly problems: readonly Problem['code'][]
-  /** Why it is the kernel layer's; undefined where it goes to Envoy, waits for it, or is not served. */
+  /** Why it is the kernel layer's, or waits until it is called; undefined where it goes to Envoy or is not served. */
   readonly why: string | undefined
 }
 
@@ -130,7 +130,7 @@ function rowOf(state: PortState, agent: Agent, problems: ServiceRow['problems'])
     vip,
     layer: layerOf(state, agent),
     external: outside && (agent.servesOutside ? layerOf(outside, agent) : 'not served'),
-    protocol: layer.wants === 'envoy' ? layer.protocol : undefined,
+    protocol: layer.wants === 'envoy' ? layer.protocol : layer.waitsAs,
     endpoints: endpoints.length,
     problems,
     why: layer.wants === 'kernel' ? layer.reason : agent.overlaySwitch.isOff ? switchedOff : undefined,
@@ -138,7 +138,7 @@ function rowOf(state: PortState, agent: Agent, problems: ServiceRow['problems'])
 }
 
 function layerOf({ id, layer }: Way, agent: Agent): 'envoy' | 'kernel' | 'waiting' {
-  if (layer.wants === 'kernel') return 'kernel'
+  if (!isForEnvoy(layer)) return 'kernel'
   return isUp(id, agent) ? 'envoy' : 'waiting'
 }
 
@@ -168,8 +168,8 @@ function byName(a: ServiceRow, b: ServiceRow): number {
 function waitingByReason(states: readonly PortState[], agent: Agent): readonly Waiting[] {
   const ids = new Map<string, string[]>()
   for (const { id, family, layer } of states.flatMap(waysOf)) {
-    if (layer.wants === 'kernel' || isUp(id, agent)) continue
-    const reason = whyWaiting(id, family, agent)
+    if (!isForEnvoy(layer) || isUp(id, agent)) continue
+    const reason = layer.wants === 'kernel' ? layer.reason : whyWaiting(id, family, agent)
     const same = ids.get(reason)
     if (same) same.push(id)
     else ids.set(reason, [id])

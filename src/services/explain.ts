@@ -76,7 +76,7 @@ export function explainService(view: ServiceView): ServiceExplanation {
 
 function explainPort(state: PortState, view: ServiceView): PortExplanation {
   const { id, port, family, vip, layer, external } = state
-  const protocol = layer.wants === 'envoy' ? layer.protocol : undefined
+  const protocol = layer.wants === 'envoy' ? layer.protocol : layer.waitsAs
   const endpoints = (view.candidates.get(id) ?? []).map(candidate => ({
     address: candidate.ip,
     port: candidate.port,

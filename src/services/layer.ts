@@ -38,6 +38,13 @@ export function whyUnserved(service: Service): string | undefined {
   return undefined
 }
 
+/** The same while the port waits for a place in Envoy. */
+export function waiting(layer: Layer): Layer {
+  return layer.wants === 'envoy' ? { ...kernel(whyWaiting), waitsAs: layer.protocol } : layer
+}
+
+const whyWaiting = 'not called on this node of late, and not all ports fit into Envoy (--envoy-ports)'
+
 /**
  * The layer of a port of a served Service, for what comes by its VIP. The external policy says nothing of that.
  *
@@ -55,7 +62,11 @@ export function chooseLayer(
   const barred = whyBarred(endpoints)
   if (barred !== undefined) return { ...kernel(barred), isForEndpoint: true }
   const { protocol, isForEnvoy, reason } = portProtocol(port, settings.protocol)!
-  return { wants: 'envoy', protocol, reason: isForEnvoy ? reason : `setting overlay: true (${protocol})` }
+  return {
+    wants: 'envoy',
+    protocol,
+    reason: isForEnvoy ? reason : `setting overlay: ${settings.overlay} (${protocol})`,
+  }
 }
 
 /**
@@ -75,8 +86,8 @@ export function whyKernel(
   if (optedOut !== undefined) return optedOut
   if (service.sessionAffinity === 'ClientIP') return 'sessionAffinity is ClientIP, which the kernel keeps'
   if (service.internalTrafficPolicy === 'Local') return 'internalTrafficPolicy is Local'
-  if (settings.overlay === false) return 'setting overlay: false'
-  if (!protocol.isForEnvoy && settings.overlay !== true) return protocol.reason
+  if (settings.overlay === 'false') return 'setting overlay: false'
+  if (!protocol.isForEnvoy && settings.overlay === undefined) return protocol.reason
   return undefined
 }
 

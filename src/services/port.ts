@@ -23,7 +23,14 @@ export type Layer =
       readonly reason: string
       /** The port is for Envoy, but for an endpoint that Envoy may not connect to. */
       readonly isForEndpoint?: true
+      /** The port is for Envoy, as this protocol, and waits for a place there: see `EnvoyBudget`. */
+      readonly waitsAs?: EnvoyProtocol
     }
+
+/** Whether it is in Envoy or waits for a place there. */
+export function isForEnvoy(layer: Layer): boolean {
+  return layer.wants === 'envoy' || layer.waitsAs !== undefined
+}
 
 /** `grpc` is HTTP/2 whose answers say in trailers how a call went; `redis` and `tcp` are balanced by connections. */
 export const envoyProtocols = ['http', 'grpc', 'redis', 'tcp'] as const

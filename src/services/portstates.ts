@@ -6,7 +6,15 @@ import type { Claims } from './claims.ts'
 import type { Bar, Here } from './endpoints.ts'
 import type { EndpointSlice } from './endpointslice.ts'
 import { claimKey, type PortOfFamily } from './families.ts'
-import { chooseExternalLayer, chooseLayer, kernel, type OutsideObstacles, whyKernel, whyNotExternal } from './layer.ts'
+import {
+  chooseExternalLayer,
+  chooseLayer,
+  kernel,
+  type OutsideObstacles,
+  waiting,
+  whyKernel,
+  whyNotExternal,
+} from './layer.ts'
 import { EndpointChoice, reservedReason } from './model/endpoint-choice.ts'
 import { ProblemList } from './model/problem-list.ts'
 import { describeKey, keyOf } from './objects.ts'
@@ -31,6 +39,8 @@ export interface Circumstances {
   readonly kernelLayers: readonly (Layer | undefined)[]
   /** How many places the Service has in Envoy, of those that it wants (`envoyPlacesOf`). */
   readonly envoyPlaces: number
+  /** Whether Envoy has room for the port, which is meant for it. */
+  readonly isInBudget: (id: string, isAlways: boolean) => boolean
   /** The states until now: what of them comes out the same is kept. */
   readonly before: readonly PortState[]
 }
@@ -143,8 +153,11 @@ export function portStatesOf(
       problems.addMade(() => notExternal(service, port, read, whyNot))
       told.add(portLabel(port))
     }
-    const layer = chooseLayer(port, settings, kernelLayer, endpoints)
-    const external = chosen && { ...chosen, layer: chooseExternalLayer(layer, chosen, settings, whyNot) }
+    const wish = chooseLayer(port, settings, kernelLayer, endpoints)
+    const waits = wish.wants === 'envoy' && !circumstances.isInBudget(id, settings.overlay === 'always')
+    const inBudget = (layer: Layer) => (waits ? waiting(layer) : layer)
+    const layer = inBudget(wish)
+    const external = chosen && { ...chosen, layer: inBudget(chooseExternalLayer(wish, chosen, settings, whyNot)) }
     ports.push(
       reuse(known, {
         id,

@@ -18,7 +18,7 @@ export interface Settings {
   /** undefined: what appProtocol and the port's name say (protocol.ts). */
   readonly protocol: EnvoyProtocol | undefined
   /** undefined: as the rules of protocol.ts say. */
-  readonly overlay: boolean | undefined
+  readonly overlay: 'true' | 'false' | 'always' | undefined
   /** Whether what comes from outside goes through Envoy, too. */
   readonly external: boolean
   /** undefined: by protocol (http and grpc 300s, redis and tcp none). */
@@ -241,10 +241,10 @@ export const settingDefinitions: readonly SettingDefinition[] = [
   ),
   define(
     'overlay',
-    boolean,
+    oneOf(['true', 'false', 'always']),
     undefined,
     all,
-    'Whether Envoy balances this port. Without it the kernel layer does.',
+    'Whether Envoy balances this port. Without it the kernel layer does. With always, Envoy has it on all nodes, whoever calls it there (--envoy-ports).',
     byRules,
   ),
   define(

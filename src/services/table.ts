@@ -11,11 +11,12 @@ import { claimsOf, type PortOfFamily, portsByFamily } from './families.ts'
 import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
 import { labels, type OutsideObstacles, type ServiceScope, whyOptedOut, whyOthers, whyUnserved } from './layer.ts'
 import { EndpointChoice, type ExplainedEndpoint } from './model/endpoint-choice.ts'
+import { EnvoyBudget } from './model/envoy-budget.ts'
 import { defaultEnvoyLimits, type EnvoyLimits, EnvoyQuota } from './model/envoy-quota.ts'
 import { losersFirst } from './model/losers-first.ts'
 import { type Change, describeKey, type KubeObject, type ObjectKey } from './objects.ts'
 import { type PodKnowledge, Policies, type Rejudged } from './policies.ts'
-import { type Layer, type PortState, serviceKeyOf } from './port.ts'
+import { isForEnvoy, type Layer, type PortState, serviceKeyOf } from './port.ts'
 import {
   type Circumstances,
   envoyPlacesOf,
@@ -98,7 +99,11 @@ export interface TableOptions {
   readonly knowledge?: PodKnowledge
   /** Of Envoy. Default: those of the flags. */
   readonly limits?: EnvoyLimits
+  /** Of Envoy on this node. Default: it takes all. */
+  readonly budget?: EnvoyBudget
 }
+
+const takesAll = { limit: Infinity, followsUse: false }
 
 export class ServiceTable {
   readonly policies: Policies
@@ -113,6 +118,7 @@ export class ServiceTable {
   readonly #namespaces = new Map<string, Namespace>()
   readonly #claims = new Claims()
   readonly #quota: EnvoyQuota
+  readonly #budget: EnvoyBudget
   /** Which Service a slice belongs to, by namespace/slice: a slice may change hands. */
   readonly #sliceOwner = new Map<string, Entry>()
   /** By name of the ServiceCIDR. */
@@ -128,6 +134,7 @@ export class ServiceTable {
       reserved,
       knowledge = onlyFromSlices,
       limits = defaultEnvoyLimits,
+      budget = new EnvoyBudget(takesAll),
     }: TableOptions = {},
   ) {
     this.policies = new Policies(nodeName, knowledge)
@@ -136,6 +143,7 @@ export class ServiceTable {
     this.#obstacles = obstacles
     this.#reserved = reserved
     this.#quota = new EnvoyQuota(limits)
+    this.#budget = budget
   }
 
   apply(changes: readonly Change[]): TableUpdate {
@@ -180,6 +188,11 @@ export class ServiceTable {
   setObstacles(obstacles: OutsideObstacles): TableUpdate {
     this.#obstacles = obstacles
     return this.#refreshAll(new Set(this.#entries.keys()))
+  }
+
+  /** Ports that came to Envoy or left it by the budget, by id. */
+  budgeted(ids: readonly string[]): TableUpdate {
+    return this.#refreshAll(new Set(ids.map(serviceKeyOf)))
   }
 
   #refreshAll(dirty: Set<string>, policiesChanged = false): TableUpdate {
@@ -384,6 +397,7 @@ export class ServiceTable {
     const states = circumstances ? portStatesOf(service, wanted, { ...circumstances, envoyPlaces }) : noStates
     entry.ports = states.ports
     for (const change of changesBetween(before, entry.ports)) {
+      if (!change.after || !isForEnvoy(change.after.layer)) this.#budget.remove(change.id)
       const first = changes.get(change.id)
       changes.set(change.id, first ? { ...change, before: first.before } : change)
     }
@@ -463,6 +477,7 @@ export class ServiceTable {
         return this.#barOf(service)
       },
       kernelLayers,
+      isInBudget: (id, isAlways) => this.#budget.has(id, isAlways),
       before: entry.ports,
     }
   }

@@ -118,6 +118,11 @@ export class IptablesLayer implements KernelLayer {
   /** Only the node's address is served here, and whoever decides knows it. */
   async setClientAddress(): Promise<void> {}
 
+  /** An ipset does not say when an entry of it was last used. */
+  async calls(): Promise<ReadonlyMap<string, number>> {
+    return new Map()
+  }
+
   setServiceRanges(serviceRanges: readonly string[]): void {
     this.#surround({ serviceRanges })
   }

@@ -72,6 +72,8 @@ export interface NftClient {
   read(family: Family, reader: TableReader): Promise<boolean>
   /** The keys of one of our sets; undefined where it does not exist. */
   keys(family: Family, set: string): Promise<readonly Bytes[] | undefined>
+  /** In how many milliseconds each element of one of our sets ends by itself; undefined where the set does not exist. */
+  remaining(family: Family, set: string): Promise<ReadonlyMap<Bytes, number> | undefined>
   close(): void
 }
 
@@ -184,9 +186,16 @@ export class Nftables implements NftClient {
   }
 
   async keys(family: Family, name: string): Promise<readonly Bytes[] | undefined> {
+    return (await this.#elements(family, name))?.elements.map(([key]) => key)
+  }
+
+  async remaining(family: Family, name: string): Promise<ReadonlyMap<Bytes, number> | undefined> {
+    return (await this.#elements(family, name))?.remaining
+  }
+
+  #elements(family: Family, name: string) {
     const types = { ...typesOf(family, fixedSet(name)), data: undefined }
-    const found = await this.use(socket => dumpElements(socket, tableOf(family), name, types))
-    return found?.elements.map(([key]) => key)
+    return this.use(socket => dumpElements(socket, tableOf(family), name, types))
   }
 
   /** Whether a change that the kernel tells of was ours. */

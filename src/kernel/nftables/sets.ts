@@ -1,6 +1,8 @@
 /** The sets and maps of our tables, as they are declared. */
 
 import {
+  calledSet,
+  candidatesSet,
   type Family,
   heartbeatSet,
   overlaySets,
@@ -32,6 +34,9 @@ export interface SetDefinition {
 
 const portOfVip = ['address', 'inet_proto', 'inet_service'] as const
 
+/** As many as a node is ever thought to call in a day; the kernel makes room for all of them at once, 1 MB. */
+const mostCalled = 65_536
+
 export const fixedSets: readonly SetDefinition[] = [
   { name: 'services', key: portOfVip, data: 'verdict' },
   { name: 'no-endpoints', key: portOfVip, data: 'verdict' },
@@ -44,6 +49,8 @@ export const fixedSets: readonly SetDefinition[] = [
   { name: 'service-ranges', key: ['address'], isInterval: true },
   { name: 'hairpin', key: ['address', 'address'] },
   ...overlaySets.map(name => ({ name, key: ['address', 'inet_service'] }) as const),
+  { name: candidatesSet, key: ['address', 'inet_service'] },
+  { name: calledSet, key: ['address', 'inet_service'], dynamicSize: mostCalled },
   ...policySets.map(name => ({ name, key: ['address'] }) as const),
   { name: overlaySwitch, key: ['ether_type'] },
   { name: heartbeatSet, key: ['ether_type'], isTimed: true },

@@ -63,7 +63,7 @@ export async function readTable(nft: Nftables, table: Table): Promise<NftTable |
 
 async function elementsOf(socket: NetlinkSocket, table: Table, { name, types }: FoundSet) {
   const found = types && (await dumpElements(socket, table, name, types))
-  return found ?? { elements: [], comments: new Map() }
+  return found ?? { elements: [], comments: new Map(), remaining: new Map() }
 }
 
 function setOf({ timeoutSeconds, types }: FoundSet, { elements, comments }: FoundElements): NftSet {

@@ -88,7 +88,7 @@ describe('moves between the layers', () => {
 
   test('are news of a Service that was not meant for Envoy meanwhile', async () => {
     const { moves, told } = setUp(aPort('cart'))
-    moves.unwanted('shop/cart/http')
+    moves.wanted('shop/cart/http', undefined)
     moves.moved(['shop/cart/http'], 'up')
     assert.equal((await told()).length, 1)
   })

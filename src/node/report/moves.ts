@@ -38,6 +38,8 @@ export class LayerMoves {
   readonly #options: LayerMovesOptions
   /** Ports of which their owners believe that they go through Envoy. */
   readonly #expected = new Set<string>()
+  /** Ports that wait until they are called. */
+  readonly #waited = new Set<string>()
   readonly #gathered = new Map<string, Move>()
   #onNote: (note: Note) => void = () => {}
   #timer: NodeJS.Timeout | undefined
@@ -58,9 +60,12 @@ export class LayerMoves {
     for (const { id, layer } of ways) if (layer.wants === 'envoy') this.#expected.add(id)
   }
 
-  /** It is no longer meant for Envoy, whether it was there or not. */
-  unwanted(id: string): void {
+  /** Which layer it is meant for now, whether it was there or not; undefined for one that is gone. */
+  wanted(id: string, layer: Layer | undefined): void {
+    if (layer?.wants === 'envoy') return
     this.#expected.delete(id)
+    if (waits(layer)) this.#waited.add(id)
+    else this.#waited.delete(id)
   }
 
   /** New connections by these ways go to Envoy now, or no longer. */
@@ -72,7 +77,9 @@ export class LayerMoves {
       if (!up && way?.layer.wants === 'envoy' && !this.#options.isReachable(way.family)) continue
       if (up) this.#expected.add(id)
       else this.#expected.delete(id)
-      if (way) this.#gather(way, move)
+      // That ports move as they are called is told of the node, once (use/usewatch.ts).
+      const isByUse = up ? this.#waited.delete(id) : waits(way?.layer)
+      if (way && !isByUse) this.#gather(way, move)
     }
   }
 
@@ -134,6 +141,10 @@ export class LayerMoves {
     this.#options.log.info({ object: note.object, reason: note.reason }, note.message)
     this.#onNote(note)
   }
+}
+
+function waits(layer: Layer | undefined): boolean {
+  return layer?.wants === 'kernel' && layer.waitsAs !== undefined
 }
 
 function whyMoved(layer: Layer, move: OverlayMove): string {

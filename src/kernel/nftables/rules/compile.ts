@@ -153,7 +153,7 @@ function act(family: Family, statement: Action): readonly Expression[] {
       ]
     case 'remember':
       return [
-        loadAddress(family, 'saddr', first),
+        ...loadKey(family, statement.key),
         { name: 'dynset', set: statement.set, op: 1, keyReg: first, timeout: BigInt(statement.seconds) * 1000n },
       ]
     case 'counter':

@@ -63,8 +63,8 @@ export type Statement =
   | { readonly kind: 'dnat by map'; readonly key: Key; readonly map: string }
   /** To one of these at random; the map is a part of the rule. */
   | { readonly kind: 'dnat to one of'; readonly endpoints: readonly Endpoint[] }
-  /** Puts the source address into a set for so long, or keeps it there for as long again. */
-  | { readonly kind: 'remember'; readonly set: string; readonly seconds: number }
+  /** Puts the key into a set for so long, or keeps it there for as long again. Matches nothing where the set is full. */
+  | { readonly kind: 'remember'; readonly key: Key; readonly set: string; readonly seconds: number }
   /** Counts in a counter of the table. */
   | { readonly kind: 'counter'; readonly counter: string }
   /** Conntrack does not see the packet, nor does NAT. */

@@ -13,6 +13,7 @@ const elementAttributes = {
   data: 2,
   flags: 3,
   timeout: 4,
+  expiration: 5,
   userData: 6,
   keyEnd: 10,
   listElement: 1,
@@ -57,12 +58,14 @@ function writeRange(writer: MessageWriter, range: Bytes): void {
 export interface FoundElements {
   readonly elements: (readonly [key: Bytes, value: Bytes])[]
   readonly comments: Map<Bytes, string>
+  /** In how many milliseconds those end that end by themselves. */
+  readonly remaining: Map<Bytes, number>
 }
 
 /** Reads the elements of one set: message by message, and ranges once all are there. */
 export class ElementReader {
   readonly #types: Pick<SetTypes, 'data' | 'isInterval'>
-  readonly #found: FoundElements = { elements: [], comments: new Map() }
+  readonly #found: FoundElements = { elements: [], comments: new Map(), remaining: new Map() }
   readonly #ends: { readonly key: Bytes; readonly isEnd: boolean; readonly value: Bytes }[] = []
   // Of the element that is being read.
   #key: Bytes | undefined
@@ -70,6 +73,7 @@ export class ElementReader {
   #value: Bytes = ''
   #isEnd = false
   #comment: string | undefined
+  #remaining: number | undefined
 
   constructor(types: Pick<SetTypes, 'data' | 'isInterval'>) {
     this.#types = types
@@ -83,6 +87,7 @@ export class ElementReader {
       this.#value = ''
       this.#isEnd = false
       this.#comment = undefined
+      this.#remaining = undefined
       eachAttribute(list, start, end, (type, start, end) => this.#attribute(list, type, start, end))
       this.#add()
     })
@@ -115,6 +120,9 @@ export class ElementReader {
       case elementAttributes.flags:
         this.#isEnd = end - start === 4 && (list.readUInt32BE(start) & intervalEnd) !== 0
         return
+      case elementAttributes.expiration:
+        this.#remaining = Number(list.readBigUInt64BE(start))
+        return
       case elementAttributes.userData:
         this.#comment = commentIn(list.subarray(start, end))
     }
@@ -130,6 +138,7 @@ export class ElementReader {
     }
     this.#found.elements.push([key + (this.#keyEnd ?? ''), this.#value])
     if (this.#comment !== undefined) this.#found.comments.set(key, this.#comment)
+    if (this.#remaining !== undefined) this.#found.remaining.set(key, this.#remaining)
   }
 }
 

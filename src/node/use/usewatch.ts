@@ -1,0 +1,87 @@
+/**
+ * Moves ports into Envoy as this node calls them, and out again. The kernel says who is called; it is asked only while not all
+ * ports fit into Envoy's budget.
+ */
+
+import { type Repeated, repeat } from '../../kernel/repeat.ts'
+import type { Log } from '../../observe/log.ts'
+import type { Calls, EnvoyBudget } from '../../services/model/envoy-budget.ts'
+import type { Note } from '../../services/note.ts'
+
+export interface UseWatchOptions {
+  readonly nodeName: string
+  readonly budget: EnvoyBudget
+  /** How long ago each port was called, in milliseconds, by id. */
+  readonly calls: () => Promise<ReadonlyMap<string, number>>
+  /** These came to Envoy, or left it. */
+  readonly onMoved: (ids: readonly string[]) => void
+  readonly log: Log
+}
+
+/** How soon after its first call a port is on its way to Envoy. */
+const everyMs = 250
+/** Of the time, for reading who was called: a node that calls thousands of ports looks less often. */
+const share = 0.05
+
+export class UseWatch {
+  readonly #options: UseWatchOptions
+  #onNote: (note: Note) => void = () => {}
+  #looks: Repeated | undefined
+  #wasByUse = false
+
+  constructor(options: UseWatchOptions) {
+    this.#options = options
+  }
+
+  get isByUse(): boolean {
+    return this.#options.budget.isByUse
+  }
+
+  /** This is told when not all ports fit any more, and when they do again. */
+  tell(onNote: (note: Note) => void): void {
+    this.#onNote = onNote
+  }
+
+  /** Whom a run before this one left in Envoy stays there. Returns the ports that came or went. */
+  async begin(before: ReadonlySet<string>): Promise<readonly string[]> {
+    return this.#options.budget.begin(await this.#calls(), before)
+  }
+
+  watch(): void {
+    this.#looks = repeat(() => this.#look(), everyMs, share)
+    this.#tellMode()
+  }
+
+  stop(): void {
+    this.#looks?.stop()
+  }
+
+  async #look(): Promise<void> {
+    const { budget, onMoved } = this.#options
+    this.#tellMode()
+    if (budget.waiting === 0 && !budget.isByUse) return
+    const moved = budget.step(budget.isByUse ? await this.#calls() : new Map())
+    if (moved.length > 0) onMoved(moved)
+  }
+
+  async #calls(): Promise<Calls> {
+    const { budget, calls } = this.#options
+    if (!budget.followsUse) return new Map()
+    // What keeps the kernel from being read is told by those who write to it.
+    const ages = await calls().catch(() => new Map<string, number>())
+    const now = performance.now()
+    return new Map([...ages].map(([id, age]) => [id, now - age]))
+  }
+
+  #tellMode(): void {
+    const { nodeName, budget, log } = this.#options
+    if (budget.isByUse === this.#wasByUse) return
+    this.#wasByUse = budget.isByUse
+    const message = budget.isByUse
+      ? `Not all Service ports fit into Envoy (--envoy-ports=${budget.limit}): those are there that this node has called most recently, and the kernel layer serves the others`
+      : 'All Service ports that are for Envoy fit there again'
+    const reason = budget.isByUse ? 'EnvoyByUse' : 'EnvoyTakesAll'
+    log.info({ waiting: budget.waiting }, message)
+    this.#onNote({ object: `Node ${nodeName}`, type: 'Normal', reason, message })
+  }
+}

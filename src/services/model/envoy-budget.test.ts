@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import { EnvoyBudget, mostMoves, quietMs } from './envoy-budget.ts'
+
+const idOf = (number: number) => `shop/port-${number}/http`
+const ids = (count: number) => Array.from({ length: count }, (_, number) => idOf(number))
+
+/** As the ports of a cluster come, one after the other. */
+function budgetWith(limit: number, ports: readonly string[], followsUse = true) {
+  const budget = new EnvoyBudget({ limit, followsUse })
+  for (const id of ports) budget.has(id, false)
+  return budget
+}
+
+/** Asking changes nothing of a port that is known. */
+const insideOf = (budget: EnvoyBudget, ports: readonly string[]) => ports.filter(id => budget.has(id, false))
+
+/** Steps until nothing moves. */
+function settle(budget: EnvoyBudget, calls: ReadonlyMap<string, number>): number {
+  let steps = 0
+  while (budget.step(calls).length > 0) assert.ok(++steps < 1000, 'ports go on moving')
+  return steps
+}
+
+describe("the budget of Envoy's ports", () => {
+  test('while all ports fit all are there, whoever is called', () => {
+    const budget = budgetWith(3, ids(3))
+    assert.equal(budget.isByUse, false)
+    assert.deepEqual(insideOf(budget, ids(3)), ids(3))
+    assert.deepEqual(budget.step(new Map()), [])
+  })
+
+  test('once they do not fit, those leave that nobody calls, and the called ones come', () => {
+    const budget = budgetWith(3, ids(4))
+    settle(budget, new Map())
+    assert.deepEqual(insideOf(budget, ids(4)), [])
+    assert.deepEqual(budget.step(new Map([[idOf(3), 1]])), [idOf(3)])
+  })
+
+  test('all are there again only when a tenth of the budget is free', () => {
+    const budget = budgetWith(10, ids(11))
+    settle(budget, new Map())
+    budget.remove(idOf(0))
+    settle(budget, new Map())
+    assert.deepEqual(insideOf(budget, ids(11).slice(1)), [])
+    budget.remove(idOf(1))
+    settle(budget, new Map())
+    assert.deepEqual(insideOf(budget, ids(11).slice(2)), ids(11).slice(2))
+  })
+
+  test('a port called within the last minute gives way to none, one that was not does', () => {
+    const budget = budgetWith(1, ids(2))
+    settle(budget, new Map([[idOf(0), 0]]))
+    const soon = new Map([
+      [idOf(0), 0],
+      [idOf(1), quietMs - 1],
+    ])
+    assert.deepEqual(budget.step(soon), [])
+    const later = new Map([
+      [idOf(0), 0],
+      [idOf(1), quietMs],
+    ])
+    assert.deepEqual(budget.step(later), [idOf(0), idOf(1)])
+  })
+
+  test('none has room where the budget is 0, but for what is always there', () => {
+    const budget = budgetWith(0, ids(2))
+    const calls = new Map([[idOf(0), 1]])
+    settle(budget, calls)
+    assert.deepEqual(insideOf(budget, ids(2)), [])
+    assert.equal(budget.has(idOf(1), true), true)
+    settle(budget, calls)
+    assert.deepEqual(insideOf(budget, [idOf(0)]), [])
+  })
+
+  test('without a kernel that says who is called, who came first stays and the next ones fill what becomes free', () => {
+    const budget = budgetWith(2, ids(4), false)
+    settle(budget, new Map())
+    assert.deepEqual(insideOf(budget, ids(4)), ids(2))
+    budget.remove(idOf(0))
+    settle(budget, new Map())
+    assert.deepEqual(insideOf(budget, ids(4).slice(1)), [idOf(1), idOf(2)])
+  })
+
+  test('after a restart those are there that were in Envoy, and then the ones called last', () => {
+    const budget = budgetWith(2, ids(4))
+    const calls = new Map(ids(4).map((id, number) => [id, number] as const))
+    budget.begin(calls, new Set([idOf(1)]))
+    assert.deepEqual(insideOf(budget, ids(4)), [idOf(1), idOf(3)])
+  })
+
+  const world = fc.record({
+    limit: fc.nat(40),
+    count: fc.integer({ min: 1, max: 90 }),
+    always: fc.uniqueArray(fc.nat(89), { maxLength: 5 }),
+    called: fc.array(fc.tuple(fc.nat(89), fc.nat(20 * quietMs)), { maxLength: 120 }),
+  })
+  type World = typeof world extends fc.Arbitrary<infer T> ? T : never
+
+  function live({ limit, count, always, called }: World) {
+    const all = ids(count)
+    const held = new Set(always.map(idOf))
+    const budget = new EnvoyBudget({ limit, followsUse: true })
+    for (const id of all) budget.has(id, held.has(id))
+    const inside = () => all.filter(id => budget.has(id, held.has(id)))
+    const calls = new Map(called.map(([number, at]) => [idOf(number), at] as const).filter(([id]) => all.includes(id)))
+    return { all, held, budget, inside, calls }
+  }
+
+  test('never more are there than the budget and what is always there, and no step moves more than a few', () => {
+    fc.assert(
+      fc.property(world, given => {
+        const { held, budget, inside, calls } = live(given)
+        for (const some of [new Map(), calls, new Map(), calls]) {
+          const moved = budget.step(some)
+          assert.ok(moved.length <= 2 * mostMoves)
+          const there = inside()
+          assert.ok(there.length <= given.limit + [...held].filter(id => there.includes(id)).length)
+          for (const id of held) if (there.includes(id)) assert.ok(!moved.includes(id))
+        }
+      }),
+    )
+  })
+
+  test('it comes to rest while nobody calls anew, with the called ones in, and nobody out for whom one in was quiet', () => {
+    fc.assert(
+      fc.property(world, given => {
+        const { all, held, budget, inside, calls } = live(given)
+        settle(budget, calls)
+        if (!budget.isByUse) return assert.deepEqual(inside(), all)
+        const there = inside()
+        const others = there.filter(id => !held.has(id))
+        for (const id of others) assert.ok(calls.has(id), `${id} was not called`)
+        const oldest = Math.min(...others.map(id => calls.get(id)!))
+        for (const id of all) {
+          const at = calls.get(id)
+          if (at === undefined || there.includes(id)) continue
+          assert.ok(there.length >= given.limit, `${id} was called, and there is room`)
+          assert.ok(others.length === 0 || oldest + quietMs > at, `${id} was called later than one that is there`)
+        }
+      }),
+    )
+  })
+
+  test('ports that are all called all the time do not take turns', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 20 }),
+        fc.array(fc.nat(quietMs / 2), { maxLength: 50 }),
+        (limit, jitter) => {
+          const all = ids(limit + 1)
+          const budget = budgetWith(limit, all)
+          let now = 0
+          const callsNow = () => new Map(all.map((id, number) => [id, now - (jitter[number] ?? 0)] as const))
+          settle(budget, callsNow())
+          for (let second = 0; second < 200; second++) {
+            now += 1000
+            assert.deepEqual(budget.step(callsNow()), [])
+          }
+        },
+      ),
+      { numRuns: 20 },
+    )
+  })
+})

@@ -1,0 +1,167 @@
+/**
+ * Which of the ports that are meant for Envoy are in it. While all of them fit, all are. Beyond that those are that this node has
+ * called of late, the most recently called first; the others wait in the kernel layer, which serves them.
+ *
+ * Ports move by `step` alone, a few at a time. A port that was called within the last minute gives way to none, so that
+ * ports which are all in use do not take turns.
+ */
+
+export interface BudgetOptions {
+  /** How many ports Envoy takes; Infinity for all. Those that are always there count, and are there beyond it, too. */
+  readonly limit: number
+  /** Whether the kernel says who is called. Where it does not, who came first stays. */
+  readonly followsUse: boolean
+}
+
+/** When each port was last called, by id, in milliseconds of any clock. A port that was not called of late is not there. */
+export type Calls = ReadonlyMap<string, number>
+
+/** A port that was called less long ago than another by so much, in milliseconds, may take its place. */
+export const quietMs = 60e3
+
+/** So many ports come with a step, and so many go. */
+export const mostMoves = 25
+
+/** Once some have to wait, all are there again when so much of the budget is enough. */
+const enough = 0.9
+
+const noCalls: Calls = new Map()
+
+export class EnvoyBudget {
+  readonly #limit: number
+  readonly #followsUse: boolean
+  /** By id, whether they are there whatever is called. */
+  readonly #inside = new Map<string, boolean>()
+  /** In the order in which they came. */
+  readonly #waiting = new Set<string>()
+  #calls = noCalls
+  #doAllFit = true
+
+  constructor({ limit, followsUse }: BudgetOptions) {
+    this.#limit = limit
+    this.#followsUse = followsUse
+  }
+
+  /** Whether use decides, since not all ports fit. */
+  get isByUse(): boolean {
+    return this.#followsUse && !this.#doAllFit
+  }
+
+  /** Whether calls are to be known: only where there is a limit that they may decide about. */
+  get followsUse(): boolean {
+    return this.#followsUse && this.#limit !== Infinity
+  }
+
+  get limit(): number {
+    return this.#limit
+  }
+
+  get waiting(): number {
+    return this.#waiting.size
+  }
+
+  /** Whether the port, which is meant for Envoy, is there. */
+  has(id: string, isAlways: boolean): boolean {
+    const wasAlways = this.#inside.get(id)
+    if (wasAlways !== undefined) {
+      if (wasAlways !== isAlways) this.#inside.set(id, isAlways)
+      return true
+    }
+    const isNew = !this.#waiting.has(id)
+    if (isAlways || (isNew && this.#inside.size < this.#limit && this.#mayEnter(id))) this.#enter(id, isAlways)
+    else this.#waiting.add(id)
+    this.#judge()
+    return this.#inside.has(id)
+  }
+
+  /** The port is not meant for Envoy any more. */
+  remove(id: string): void {
+    if (this.#inside.delete(id) || this.#waiting.delete(id)) this.#judge()
+  }
+
+  /**
+   * All ports are known, and a run before this one left some of them in Envoy: they stay there where use does not say otherwise.
+   * @returns the ports that came or went
+   */
+  begin(calls: Calls, before: ReadonlySet<string>): readonly string[] {
+    this.#calls = calls
+    if (!this.isByUse) return []
+    const were = new Set(this.#inside.keys())
+    for (const [id, isAlways] of this.#inside) if (!isAlways) this.#leave(id)
+    const stay = [...this.#waiting].filter(id => before.has(id))
+    const entrants = new Set([...this.#byCall(stay), ...this.#byCall(this.#entrants())])
+    const room = Math.max(0, this.#limit - this.#inside.size)
+    for (const id of [...entrants].slice(0, room)) this.#enter(id, false)
+    return [...[...were].filter(id => !this.#inside.has(id)), ...[...this.#inside.keys()].filter(id => !were.has(id))]
+  }
+
+  /** @returns the ports that came or went */
+  step(calls: Calls): readonly string[] {
+    this.#calls = calls
+    const entrants = this.#byCall(this.#entrants()).slice(0, mostMoves)
+    const leaving = this.#leavers()
+    for (const id of leaving) this.#leave(id)
+    const entering: string[] = []
+    const byAge = entrants.length > 0 ? this.#oldestFirst() : []
+    for (const id of entrants) {
+      if (this.#inside.size >= this.#limit) {
+        const oldest = leaving.length < mostMoves ? byAge.shift() : undefined
+        if (oldest === undefined || this.#calledAt(oldest) + quietMs > this.#calledAt(id)) break
+        this.#leave(oldest)
+        leaving.push(oldest)
+      }
+      this.#enter(id, false)
+      entering.push(id)
+    }
+    return [...leaving, ...entering]
+  }
+
+  /** Those that are there though use says otherwise, or though there is no room. */
+  #leavers(): string[] {
+    if (this.#doAllFit) return []
+    const over = this.#inside.size - this.#limit
+    const unused = this.isByUse
+      ? [...this.#inside].flatMap(([id, isAlways]) => (isAlways || this.#calls.has(id) ? [] : id))
+      : []
+    if (unused.length >= mostMoves || over <= unused.length) return unused.slice(0, mostMoves)
+    return this.#oldestFirst().slice(0, Math.min(mostMoves, over))
+  }
+
+  #entrants(): readonly string[] {
+    if (!this.isByUse) return [...this.#waiting]
+    return [...this.#calls.keys()].filter(id => this.#waiting.has(id))
+  }
+
+  #oldestFirst(): string[] {
+    const may = [...this.#inside].flatMap(([id, isAlways]) => (isAlways ? [] : id))
+    return this.#byCall(may).reverse()
+  }
+
+  #byCall(ids: Iterable<string>): string[] {
+    return [...ids].sort((a, b) => this.#calledAt(b) - this.#calledAt(a))
+  }
+
+  #mayEnter(id: string): boolean {
+    return !this.isByUse || this.#calls.has(id)
+  }
+
+  #calledAt(id: string): number {
+    return this.#calls.get(id) ?? 0
+  }
+
+  #enter(id: string, isAlways: boolean): void {
+    this.#waiting.delete(id)
+    this.#inside.set(id, isAlways)
+  }
+
+  #leave(id: string): void {
+    this.#inside.delete(id)
+    this.#waiting.add(id)
+  }
+
+  #judge(): void {
+    const wanted = this.#inside.size + this.#waiting.size
+    if (wanted > this.#limit) this.#doAllFit = false
+    else if (wanted <= Math.ceil(this.#limit * enough)) this.#doAllFit = true
+  }
+}

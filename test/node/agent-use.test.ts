@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import type { RunningPod } from '../../src/demo/pods.ts'
+import { AgentLab, skip } from './agent-lab.ts'
+import { serviceWith } from './manifests.ts'
+
+const names = ['one', 'two', 'three'] as const
+type Name = (typeof names)[number]
+const vips: Readonly<Record<Name, string>> = { one: '10.96.8.1', two: '10.96.8.2', three: '10.96.8.3' }
+
+describe('a node whose Envoy has not room for all ports', { skip }, () => {
+  let lab: AgentLab
+  let client: RunningPod
+  let web: RunningPod
+
+  before(async () => {
+    lab = await AgentLab.build({ flags: ['--envoy-ports', '2'] })
+    const pods = await lab.pods(['client', 'web-1'], 10)
+    client = pods[0]!
+    web = pods[1]!
+    for (const name of names) write(name)
+    await lab.start()
+    await lab.until('the Services', async () => (await lab.explain('default/three')) !== undefined)
+  })
+
+  after(() => lab?.destroy())
+
+  const write = (name: Name, settings = {}) =>
+    lab.write(name, serviceWith({ name, vips: [vips[name]], settings }, [web]))
+  const urlOf = (name: Name) => `http://${vips[name]}/`
+  const inEnvoy = async () => (await lab.overlay()).map(entry => names.find(name => entry.startsWith(`${vips[name]} `)))
+  const untilInEnvoy = (...wanted: readonly Name[]) =>
+    lab.until(`${wanted} in Envoy`, async () => [...(await inEnvoy())].sort().join() === [...wanted].sort().join())
+
+  /** As if the port's last new connection were so long ago. */
+  const calledAgo = async (name: Name, ago: '1h') => {
+    const key = `${vips[name]} . 80`
+    const expires = { '1h': '23h' }[ago]
+    await lab.nft('delete', 'element', 'ip', 'lightpath', 'called', `{ ${key} }`)
+    await lab.nft('add', 'element', 'ip', 'lightpath', 'called', `{ ${key} timeout 1d expires ${expires} }`)
+  }
+
+  test('nobody was called yet, so nobody is there, and the first call is served by the kernel layer at once', async () => {
+    await untilInEnvoy()
+    assert.equal(await lab.ask(client, urlOf('one')), 'web-1 by kernel')
+  })
+
+  test('who was called once is balanced by Envoy from then on', async () => {
+    await lab.untilServedBy('envoy', client, urlOf('one'))
+    await lab.ask(client, urlOf('two'))
+    await lab.untilServedBy('envoy', client, urlOf('two'))
+    await untilInEnvoy('one', 'two')
+  })
+
+  test('who is called while all that are there were called just now waits, and nobody takes turns', async () => {
+    for (let round = 0; round < 20; round++) {
+      for (const name of names) await lab.ask(client, urlOf(name))
+      assert.deepEqual((await inEnvoy()).sort(), ['one', 'two'])
+    }
+    const { stdout } = await lab.lightpath('explain', 'default/three', '--socket', lab.socket)
+    assert.match(stdout, /kernel for now; waits for Envoy as http: not called on this node of late/)
+    const services = await lab.lightpath('services', '--socket', lab.socket)
+    assert.match(services.stdout, /three .* kernel, waits for Envoy .* not called on this node of late/)
+  })
+
+  test('who was not called for long leaves for who is called now, and its open connections lose nothing', async () => {
+    const load = await lab.load(client, { url: urlOf('one'), connections: 2, rate: 50 })
+    await calledAgo('one', '1h')
+    await lab.ask(client, urlOf('three'))
+    await untilInEnvoy('two', 'three')
+    await lab.untilServedBy('envoy', client, urlOf('three'))
+    const { layers, errors } = await load.stop()
+    assert.deepEqual(errors, {})
+    assert.ok(layers.envoy!.requests > 0)
+  })
+
+  test('the agent, started anew, and Envoy have those again that were there', async () => {
+    await lab.agent.down()
+    await lab.agent.up()
+    await lab.untilServedBy('envoy', client, urlOf('two'))
+    await untilInEnvoy('two', 'three')
+    await lab.envoy.down()
+    assert.equal(await lab.ask(client, urlOf('two')), 'web-1 by kernel')
+    await lab.envoy.up()
+    await lab.untilServedBy('envoy', client, urlOf('two'))
+    await untilInEnvoy('two', 'three')
+  })
+
+  test('overlay: always holds a port there that nobody calls, and another makes room', async () => {
+    await calledAgo('two', '1h')
+    write('one', { overlay: 'always' })
+    await untilInEnvoy('one', 'three')
+    write('one')
+  })
+
+  test('once all fit again all are there', async () => {
+    lab.remove('two')
+    await untilInEnvoy('one', 'three')
+  })
+
+  for (const [budget, there] of [
+    ['0', []],
+    ['1', ['three']],
+    ['all', ['one', 'three']],
+  ] as const) {
+    test(`with a budget of ${budget} Envoy has ${there.length} of two ports`, async () => {
+      await lab.agent.down()
+      await calledAgo('one', '1h')
+      const agent = lab.agentWith({ flags: ['--envoy-ports', budget] })
+      await agent.up()
+      try {
+        await lab.untilEnvoyIsUp()
+        if (there.length > 0) await lab.untilServedBy('envoy', client, urlOf('three'))
+        await untilInEnvoy(...there)
+        assert.match(await lab.ask(client, urlOf('one')), /^web-1 by /)
+      } finally {
+        await agent.down()
+      }
+    })
+  }
+})
