@@ -82,7 +82,7 @@ async function build(network: Network, node: LabNode, size: Size): Promise<Fleet
   const manifests = new Manifests(source, size)
   manifests.write()
   const [agent, envoy] = await Promise.all([
-    startAgent(network, node, ['--source', source]),
+    startAgent(network, node, ['--source', source, '--envoy-ports', 'all']),
     startEnvoy(network, node, 2),
   ])
   return { node, manifests, agent, envoy }

@@ -51,7 +51,8 @@ async function measure(
   const tell = progress(`elements of ${name} in the kernel, at most ${Math.ceil(limitMs / 60_000)} min`)
   const { services, endpoints } = cluster.size
   // Of each Service its port, its cluster IP and its endpoints.
-  const loaded = await untilLoaded(side, services * (2 + endpoints), began + limitMs, tell)
+  // A Service's port, its VIP, that it is for Envoy, and its endpoints.
+  const loaded = await untilLoaded(side, services * (3 + endpoints), began + limitMs, tell)
   const cpu = cpuTime(side.process) / 1e9
   const totals: number[] = []
   if (loaded !== undefined) {

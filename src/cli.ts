@@ -68,6 +68,7 @@ configured(
     'envoyPortsPerService',
     'envoyPortsPerNamespace',
     'envoyPorts',
+    'envoyEndpointsPerPort',
     'drainTime',
     'accessLogRate',
     'logLevel',

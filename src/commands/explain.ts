@@ -132,7 +132,7 @@ function renderSettings({ settings }: PortExplanation): string[] {
   ]
 }
 
-function renderEndpoints({ id, endpoints }: PortExplanation, { health }: Explanation): string[] {
+function renderEndpoints({ id, endpoints }: PortExplanation, { health, envoyPorts }: Explanation): string[] {
   if (endpoints.length === 0) return ['  endpoints: none']
   const rows = endpoints.map(({ address, port, node, zone, notUsed, barred }) => {
     const there = health[id]?.[`${address}:${port}`]
@@ -140,7 +140,14 @@ function renderEndpoints({ id, endpoints }: PortExplanation, { health }: Explana
     const envoy = barred === undefined ? state : `no: ${barred}`
     return [`${address}:${port}`, node ?? '', zone ?? '', notUsed === undefined ? 'yes' : `no: ${notUsed}`, envoy]
   })
-  return [table(['ENDPOINT', 'NODE', 'ZONE', 'USED', 'IN ENVOY'], rows, '  ')]
+  const used = endpoints.filter(({ notUsed, barred }) => notUsed === undefined && barred === undefined).length
+  const inEnvoy = envoyPorts[id]?.endpoints ?? used
+  return [
+    table(['ENDPOINT', 'NODE', 'ZONE', 'USED', 'IN ENVOY'], rows, '  '),
+    ...(inEnvoy < used
+      ? [`  Envoy of this node has ${inEnvoy} of ${used} endpoints (--envoy-endpoints-per-port)`]
+      : []),
+  ]
 }
 
 function renderEnvoy({ id }: PortExplanation, { envoyPorts }: Explanation): string[] {

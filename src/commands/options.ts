@@ -289,6 +289,12 @@ export const definitions = {
       'Service ports that Envoy has here. Of more, it has those that this node called most recently (with --redirect=iptables, those that came first), and those with the setting overlay: always; the kernel layer serves the others',
     default: 1000 as number | 'all',
   },
+  envoyEndpointsPerPort: {
+    ...count,
+    description:
+      'endpoints that Envoy has of a Service port with more: a random part, another on each node, which changes as little as can be; 0 for all. The kernel layer has all',
+    default: 1000,
+  },
   envoyHeap: {
     ...count,
     description:

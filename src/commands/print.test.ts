@@ -59,6 +59,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
           'whoami/whoami/http': {
             up: true,
             draining: false,
+            endpoints: 1,
             resources: [{ type: text, name: text, version: text, status: 'refused' as const, detail: text }],
           },
         },

@@ -26,9 +26,11 @@ export interface Told {
  * there: after a change of endpoints only these are encoded, and the route where a request may be tried at more or fewer of them.
  */
 export function resourcesOf(way: Way, options: TellOptions = {}, before?: Told): readonly Resource[] {
-  const endpoints = endpointsResource(way)
   const { isLeaving = false } = options
-  if (before && before.isLeaving === isLeaving && differOnlyInEndpoints(before.way, way)) {
+  const areAlike = before && before.isLeaving === isLeaving && differOnlyInEndpoints(before.way, way)
+  if (areAlike && before.way.endpoints === way.endpoints) return before.resources
+  const endpoints = endpointsResource(way)
+  if (areAlike) {
     const changed =
       othersOf(before.way) === othersOf(way) ? [endpoints] : [endpoints, routeResource(way, options, isLeaving)]
     return before.resources.map(resource => changed.find(one => one?.typeUrl === resource.typeUrl) ?? resource)

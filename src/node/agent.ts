@@ -94,6 +94,8 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   readonly envoyPortsPerNamespace: number
   /** How many ports Envoy takes on this node. */
   readonly envoyPorts: number | 'all'
+  /** How many endpoints Envoy has of a port, on this node; 0: all. */
+  readonly envoyEndpointsPerPort: number
   /** Whether the path from pods to Envoy is tested; without, it counts as open. */
   readonly pathTest: boolean
 }
@@ -570,9 +572,19 @@ export class Agent {
   }
 
   #createEnvoyLayer(): EnvoyLayer {
-    const { drainTime: drainMs, families, redirectPort, clientAddress, pathTest } = this.#options
+    const {
+      nodeName,
+      drainTime: drainMs,
+      families,
+      redirectPort,
+      clientAddress,
+      pathTest,
+      envoyEndpointsPerPort,
+    } = this.#options
     let wasUp: boolean | undefined
     return new EnvoyLayer({
+      nodeName,
+      endpointsPerPort: envoyEndpointsPerPort,
       settleMs,
       drainMs,
       drainIntervalMs,

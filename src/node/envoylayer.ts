@@ -7,6 +7,7 @@
 import type { Activity } from '../envoy/admin.ts'
 import { commonProtocolOf } from '../envoy/listener.ts'
 import { type Resource, type ResourceRef, refKey, typeNameOf, typeUrls } from '../envoy/resource.ts'
+import { type SubsetOptions, withSubset } from '../envoy/subset.ts'
 import { addressesOf, externalId, type Way, waysOf } from '../envoy/way.ts'
 import type { VipPort } from '../kernel/overlay.ts'
 import type { IpFamily } from '../services/address.ts'
@@ -23,7 +24,7 @@ import { OverlayGate, type OverlayMove } from './gate.ts'
 import { Refusals } from './refusals.ts'
 import { type Changes, ToldWays } from './toldways.ts'
 
-export interface EnvoyLayerOptions extends EnvoysOptions {
+export interface EnvoyLayerOptions extends EnvoysOptions, SubsetOptions {
   readonly settleMs: number
   readonly drainMs: number
   readonly drainIntervalMs: number
@@ -53,6 +54,8 @@ export interface EnvoyLayerOptions extends EnvoysOptions {
 export interface EnvoyView {
   readonly up: boolean
   readonly draining: boolean
+  /** How many it has. */
+  readonly endpoints: number
   readonly resources: readonly {
     readonly type: string
     readonly name: string
@@ -147,7 +150,9 @@ export class EnvoyLayer implements XdsObserver {
   apply(changes: readonly PortChange[], arrived?: number): void {
     const wanted: Way[] = []
     for (const { id, after } of changes) {
-      const ways = new Map((after ? waysOf(after) : []).map(way => [way.id, way]))
+      const told = (way: Way) => this.#told.get(way.id)?.way
+      const parts = (after ? waysOf(after) : []).map(way => withSubset(way, this.#options, told(way)))
+      const ways = new Map(parts.map(way => [way.id, way]))
       for (const wayId of [id, externalId(id)]) {
         const way = ways.get(wayId)
         this.#postponed.delete(wayId)
@@ -296,7 +301,7 @@ export class EnvoyLayer implements XdsObserver {
       const status = detail === undefined ? this.#status(resource) : 'refused'
       return { type: typeNameOf(typeUrl), name, version, status, detail }
     })
-    return { up: this.gate.isUp(id), draining: this.#drains.has(id), resources }
+    return { up: this.gate.isUp(id), draining: this.#drains.has(id), endpoints: told.way.endpoints.length, resources }
   }
 
   stop(): void {

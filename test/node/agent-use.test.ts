@@ -14,7 +14,7 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
   let web: RunningPod
 
   before(async () => {
-    lab = await AgentLab.build({ flags: ['--envoy-ports', '2'] })
+    lab = await AgentLab.build({ flags: ['--envoy-ports', '2', '--envoy-endpoints-per-port', '2'] })
     const pods = await lab.pods(['client', 'web-1'], 10)
     client = pods[0]!
     web = pods[1]!
@@ -95,6 +95,30 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
 
   test('once all fit again all are there', async () => {
     lab.remove('two')
+    await untilInEnvoy('one', 'three')
+  })
+
+  test('Envoy has a part of the endpoints of a large port, the kernel layer all, and who goes of the part is replaced', async () => {
+    const pods = [web, ...(await lab.pods(['web-2', 'web-3'], 20))]
+    const many = { name: 'many', vips: ['10.96.8.9'], settings: { overlay: 'always' } }
+    lab.write('many', serviceWith(many, pods))
+    const url = 'http://10.96.8.9/'
+    await lab.untilServedBy('envoy', client, url)
+    const answering = async () => {
+      const answers = await Promise.all(Array.from({ length: 40 }, () => lab.ask(client, url)))
+      return [...new Set(answers)].sort()
+    }
+    const part = await answering()
+    assert.equal(part.length, 2)
+    for (const answer of part) assert.match(answer, /^web-\d by envoy$/)
+    const { kernelPorts } = (await lab.explain('default/many'))!
+    const slots = kernelPorts['default/many/http']!.elements.filter(element => element.startsWith('endpoints-tcp'))
+    assert.equal(slots.length, 3)
+    const stays = pods.filter(({ name }) => name !== part[0]!.split(' ')[0])
+    lab.write('many', serviceWith(many, stays))
+    const wanted = stays.map(({ name }) => `${name} by envoy`).sort()
+    await lab.until('the two others', async () => (await answering()).join() === wanted.join())
+    lab.remove('many')
     await untilInEnvoy('one', 'three')
   })
 
