@@ -16,6 +16,7 @@ import {
 import type { SocketOptionSchema } from './api/envoy/config/core/v3/socket_option_pb.js'
 import type { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
 import { OpenTelemetryAccessLogConfigSchema } from './api/envoy/extensions/access_loggers/open_telemetry/v3/logs_service_pb.js'
+import { DynamicModuleFilterSchema } from './api/envoy/extensions/filters/http/dynamic_modules/v3/dynamic_modules_pb.js'
 import { HealthCheckSchema } from './api/envoy/extensions/filters/http/health_check/v3/health_check_pb.js'
 import { LocalRateLimitSchema } from './api/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.js'
 import { LuaPerRouteSchema, LuaSchema } from './api/envoy/extensions/filters/http/lua/v3/lua_pb.js'
@@ -25,6 +26,7 @@ import { HttpInspectorSchema } from './api/envoy/extensions/filters/listener/htt
 import { OriginalDstSchema } from './api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
 import { OriginalSrcSchema } from './api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
 import { ConfigSchema as DirectResponseSchema } from './api/envoy/extensions/filters/network/direct_response/v3/config_pb.js'
+import { DynamicModuleNetworkFilterSchema } from './api/envoy/extensions/filters/network/dynamic_modules/v3/dynamic_modules_pb.js'
 import {
   HttpConnectionManager_CodecType,
   HttpConnectionManagerSchema,
@@ -122,6 +124,8 @@ export function bootstrapJson(bootstrap: Bootstrap): JsonObject {
 const registry = createRegistry(
   DirectResponseSchema,
   DownstreamConnectionsConfigSchema,
+  DynamicModuleFilterSchema,
+  DynamicModuleNetworkFilterSchema,
   FixedHeapConfigSchema,
   HeaderMutationSchema,
   HealthCheckSchema,

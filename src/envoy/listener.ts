@@ -51,7 +51,7 @@ export function commonListenerName(way: Way, options: NodeOptions): string | und
 export function commonListener(way: Way, options: NodeOptions): Resource | undefined {
   const common = commonProtocolOf(way, options)
   if (!common) return undefined
-  const filters = { first: common.networkFilter, others: proxyByAddress }
+  const filters = { first: () => [common.networkFilter()], others: proxyByAddress }
   return listener(anyAddressOf[way.family], way.port.port, 'common', filters, options.clientMark)
 }
 
@@ -68,7 +68,7 @@ export function scopeResource(way: Way, options: NodeOptions): Resource | undefi
  * The listeners that the Service port has for itself: named by address and port, since Envoy refuses two listeners of one
  * address; that of a node port is for any address.
  *
- * Of the settings, only idle-timeout and access-log are written here; all others change in cluster and route, because a changed listener closes its live connections after the drain time.
+ * Of the settings, only idle-timeout, access-log and half-close are written here; all others change in cluster and route, because a changed listener closes its live connections after the drain time.
  */
 export function listenerResources(way: Way, options: NodeOptions): readonly Resource[] {
   const { id, settings } = way
@@ -77,8 +77,8 @@ export function listenerResources(way: Way, options: NodeOptions): readonly Reso
   const name = frontendNameOf(way)
   const port = { name, settings }
   const filters = {
-    first: () => protocol.networkFilter(port),
-    others: protocol.isDetected ? () => [tcp.networkFilter(port)] : undefined,
+    first: () => protocol.networkFilters(port),
+    others: protocol.isDetected?.(settings) ? () => tcp.networkFilters(port) : undefined,
   }
   const clientMark = mayShowClient(way) ? options.clientMark : undefined
   return addressesOf(way).map(({ ip, port }) => listener(ip, port, id, filters, clientMark, backing(name)))
@@ -89,12 +89,12 @@ export function hasOwnListeners(way: Way, options: NodeOptions): boolean {
   return !commonProtocolOf(way, options)?.fits(way.settings)
 }
 
-type NetworkFilter = MessageInitShape<typeof FilterSchema>
+type NetworkFilters = () => readonly MessageInitShape<typeof FilterSchema>[]
 
 interface Filters {
-  readonly first: () => NetworkFilter
+  readonly first: NetworkFilters
   /** Of connections that do not begin as HTTP does; without them `first` serves all. */
-  readonly others?: () => readonly NetworkFilter[]
+  readonly others?: NetworkFilters
 }
 
 function listener(
@@ -120,7 +120,7 @@ function listener(
         {
           name: chain,
           filterChainMatch: others && { applicationProtocols: httpVersions },
-          filters: [first()],
+          filters: [...first()],
         },
       ],
       defaultFilterChain: others && { name: `${chain}/tcp`, filters: [...others()] },

@@ -33,6 +33,11 @@ export function envoyArguments({ bootstrapFile, concurrency = 2, logLevel = 'war
   ]
 }
 
+interface StartOptions extends Omit<EnvoyArguments, 'bootstrapFile'> {
+  /** The directory of its module. */
+  readonly module?: string
+}
+
 export interface EnvoyProcess {
   readonly pid: number
   /** Standard output and error: the access log is here too. */
@@ -53,7 +58,7 @@ export async function startEnvoy(
   path: string,
   bootstrap: Bootstrap,
   directory: string,
-  options: Omit<EnvoyArguments, 'bootstrapFile'> = {},
+  { module, ...options }: StartOptions = {},
 ): Promise<EnvoyProcess> {
   await mkdir(directory, { recursive: true })
   const bootstrapFile = join(directory, 'bootstrap.json')
@@ -62,6 +67,7 @@ export async function startEnvoy(
   const log = await open(logFile, 'a')
   const child = spawn(path, envoyArguments({ bootstrapFile, ...options }), {
     detached: true,
+    env: { ...process.env, ENVOY_DYNAMIC_MODULES_SEARCH_PATH: module },
     stdio: ['ignore', log.fd, log.fd],
   })
   const exited = new Promise<string>(resolve => {

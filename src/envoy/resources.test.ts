@@ -141,6 +141,18 @@ test("endpoints see the client's address by the VIP and by policy Local alone, w
   assert.deepEqual(versions(told), versions())
 })
 
+test('a port whose clients end their side has a listener of its own, where nothing looks at first bytes', () => {
+  const way = aPortState({ settings: { ...defaultSettings, halfClose: true } })
+  const [own] = resourcesOf(way).filter(({ typeUrl }) => typeUrl === typeUrls.listener)
+  const { listenerFilters, filterChains, defaultFilterChain } = fromBinary(ListenerSchema, own!.encode())
+  assert.deepEqual(listenerFilters, [])
+  assert.equal(defaultFilterChain, undefined)
+  assert.deepEqual(
+    filterChains.flatMap(({ filters }) => filters.map(({ name }) => name)),
+    ['lightpath.half-close', 'envoy.filters.network.http_connection_manager'],
+  )
+})
+
 test('the id of a way names its port, also of one that is called external', () => {
   for (const id of ['a/b/http', 'a/b/http/IPv6', 'a/b/external', 'a/b/external/IPv6', 'external/external/external']) {
     assert.equal(portIdOf(externalId(id)), id)

@@ -36,6 +36,7 @@ export interface Settings {
   readonly retryNonIdempotent: boolean
   readonly reuseConnections: 'safe' | 'always' | 'never'
   readonly forwardedHeaders: 'auto' | 'add' | 'none'
+  readonly halfClose: boolean
   readonly circuitBreakerDefaultMaxConnections: number
   readonly circuitBreakerDefaultMaxPendingRequests: number
   readonly circuitBreakerDefaultMaxRequests: number
@@ -332,6 +333,13 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     'auto',
     http,
     "Whether the client's address is appended to X-Forwarded-For, and X-Forwarded-Proto set where there is none: auto does where the endpoint does not see the client's address.",
+  ),
+  define(
+    'half-close',
+    boolean,
+    false,
+    ['http'],
+    'Whether clients may end their side of a connection (FIN) with or right behind a request and still get the answer, as `nc -N` does. All that comes to the port is taken for HTTP then.',
   ),
   ...circuitBreakers('default'),
   ...circuitBreakers('high'),

@@ -6,6 +6,7 @@
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   linkSync,
   mkdirSync,
   readFileSync,
@@ -27,6 +28,7 @@ import { Supervised } from '../../src/demo/supervisor.ts'
 import { waitFor } from '../../src/demo/wait.ts'
 import type { Explanation } from '../../src/node/explain.ts'
 import { prepareSocketDirectory } from '../../src/node/socketdirectory.ts'
+import { modulePath } from './envoy.ts'
 
 export const skip = process.getuid?.() === 0 ? false : 'needs root'
 
@@ -43,6 +45,8 @@ export interface LabOptions extends Partial<NetworkOptions> {
   /** More flags of `lightpath bootstrap`. */
   readonly bootstrapFlags?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** Of the Envoy that follows. */
+  readonly followerEnv?: Readonly<Record<string, string>>
   /** Changes Envoy's bootstrap before it is written. */
   readonly bootstrap?: (bootstrap: Bootstrap) => void
 }
@@ -67,7 +71,7 @@ interface GrpcService {
 
 export const envoyUser = definitions.envoyUser.default
 
-/** @param directory of the lab, where that user finds the program, wherever it is kept */
+/** @param directory of the lab, where that user finds the program, wherever it is kept (and the module) */
 function asEnvoyUser([program, ...args]: commandLines.CommandLine, directory: string): commandLines.CommandLine {
   const [own, wrapper] = [join(directory, 'envoy'), join(directory, 'start-envoy')]
   chmodSync(directory, 0o711)
@@ -106,6 +110,7 @@ export class AgentLab {
     const network = await createNetwork({ nodes: 1, ...options })
     try {
       const envoy = await commandLines.envoy(join(network.directory, 'node', 'bootstrap.json'))
+      cpSync(await modulePath(), join(network.directory, 'module'), { recursive: true })
       const lab = new AgentLab(network, asEnvoyUser(envoy, network.directory), options)
       await lab.#writeBootstrap(options)
       return lab
@@ -115,7 +120,7 @@ export class AgentLab {
     }
   }
 
-  private constructor(network: Network, envoy: commandLines.CommandLine, { flags = [], env }: LabOptions) {
+  private constructor(network: Network, envoy: commandLines.CommandLine, { flags = [], env, followerEnv }: LabOptions) {
     this.network = network
     this.node = network.nodes[0]!
     this.#files = join(network.directory, 'node')
@@ -127,9 +132,11 @@ export class AgentLab {
     mkdirSync(this.manifests)
     this.#flags = ['--log-level', 'debug', ...flags]
     this.agent = this.agentWith({ env })
-    this.envoy = this.#supervise(envoy, 'envoy.log')
+    const module = { ENVOY_DYNAMIC_MODULES_SEARCH_PATH: join(network.directory, 'module') }
+    this.envoy = this.#supervise(envoy, 'envoy.log', module)
     const [program, , bootstrap = '', ...args] = envoy
-    this.follower = this.#supervise([startProgram, bootstrap, ...args], 'follower.log', { ENVOY_BIN: program })
+    const start = { ENVOY_BIN: program, ...module, ...followerEnv }
+    this.follower = this.#supervise([startProgram, bootstrap, ...args], 'follower.log', start)
   }
 
   /** Another agent: with other environment, other manifests, or behind another program such as setpriv. */

@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
-const program = fileURLToPath(new URL('../../images/envoy-start', import.meta.url))
+const start = fileURLToPath(new URL('../../images/envoy-start', import.meta.url))
 const run = promisify(execFile)
 
 let directory: string
@@ -30,9 +30,27 @@ async function started(file: string, release: string): Promise<string> {
   await writeFile(uname, `#!/bin/sh\necho ${release}\n`)
   await chmod(uname, 0o755)
   const env = { PATH: `${directory}:${process.env.PATH}`, ENVOY_BIN: 'echo' }
-  const { stdout } = await run(program, [join(directory, `${file}.json`), '--concurrency', '2'], { env })
+  const { stdout } = await run(start, [join(directory, `${file}.json`), '--concurrency', '2'], { env })
   return stdout
 }
+
+test('Envoy finds the module of its version, or where it is told to look', async () => {
+  const program = join(directory, 'envoy-1.41.3')
+  await writeFile(
+    program,
+    `#!/bin/sh
+case $1 in --version) echo; echo 'envoy  version: 0123abc/1.41.3/Clean/RELEASE/BoringSSL' ;; *) echo "$ENVOY_DYNAMIC_MODULES_SEARCH_PATH" ;; esac
+`,
+  )
+  await chmod(program, 0o755)
+  const path = async (env: NodeJS.ProcessEnv) => {
+    return (
+      await run(start, [join(directory, 'one.json')], { env: { PATH: process.env.PATH, ENVOY_BIN: program, ...env } })
+    ).stdout
+  }
+  assert.equal(await path({}), '/usr/lib/lightpath/envoy-1.41\n')
+  assert.equal(await path({ ENVOY_DYNAMIC_MODULES_SEARCH_PATH: '/mine' }), '/mine\n')
+})
 
 test('an old Linux gets the bootstrap for it, where there is one, and every other the usual one', async () => {
   for (const release of ['5.15.0-91-generic', '6.1.0-13-amd64', '6.2.16']) {

@@ -14,21 +14,19 @@ import { staticBootstrap } from '../../src/envoy/static.ts'
 import { anySettings, settingValues } from '../../src/envoy/testing.ts'
 import { defaultSettings, type Settings } from '../../src/services/settings.ts'
 import { aPortState } from '../../src/services/testing.ts'
-import { envoyPath } from './envoy.ts'
+import { envoyPath, modulePath } from './envoy.ts'
 
 async function validate(t: TestContext, configuration: Bootstrap): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'lightpath-validate-'))
   t.after(() => rm(directory, { recursive: true }))
   const file = join(directory, 'envoy.json')
   await writeFile(file, JSON.stringify(bootstrapJson(configuration)))
-  const { stdout } = await promisify(execFile)(await envoyPath(), [
-    '--mode',
-    'validate',
-    '--config-path',
-    file,
-    '--log-level',
-    'error',
-  ])
+  const [program, module] = await Promise.all([envoyPath(), modulePath()])
+  const { stdout } = await promisify(execFile)(
+    program,
+    ['--mode', 'validate', '--config-path', file, '--log-level', 'error'],
+    { env: { ENVOY_DYNAMIC_MODULES_SEARCH_PATH: module } },
+  )
   return stdout
 }
 

@@ -1,5 +1,6 @@
 /** Envoy on loopback with the configuration of a few Service ports, endpoints to serve them, and a client that sees bytes. */
 
+import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -8,6 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { findEnvoy } from '../../src/envoy/find.ts'
 import { startEnvoy } from '../../src/envoy/process.ts'
 import { configurationOf, type TellOptions } from '../../src/envoy/resources.ts'
@@ -25,6 +28,12 @@ export async function envoyPath(): Promise<string> {
   const found = await findEnvoy()
   if (!found.ok) throw new Error(found.problem.reason)
   return found.path
+}
+
+/** The directory of Envoy's module, which is built where it is not yet. */
+export async function modulePath(): Promise<string> {
+  const { stdout } = await promisify(execFile)(fileURLToPath(new URL('../../tools/module', import.meta.url)))
+  return stdout.trim()
 }
 
 export async function freePort(): Promise<number> {
@@ -79,6 +88,11 @@ export interface RunningEnvoy {
 
 export type AccessLogLine = Readonly<Record<string, string | number | null>>
 
+/** A test, or all of a file. */
+interface Ends {
+  after(end: () => unknown): void
+}
+
 interface ServeOptions extends TellOptions {
   /** Whether VIPs are bound, so that they can be connected to. Default true. */
   readonly bind?: boolean
@@ -89,7 +103,7 @@ interface ServeOptions extends TellOptions {
 }
 
 /** Takes the access log of an Envoy, as the agent does, until the test ends. */
-async function startAccessLog(t: TestContext, directory: string, states: readonly PortState[], rate = 10_000) {
+async function startAccessLog(t: Ends, directory: string, states: readonly PortState[], rate = 10_000) {
   const frontends = new Map(states.map(({ id, vip, port }) => [hostPort(vip, port.port), id]))
   const lines: string[] = []
   const leftOut = new Map<string, number>()
@@ -128,7 +142,7 @@ const nobody: XdsObserver = {
 
 /** Serves the Service ports until the test ends. */
 export async function serve(
-  t: TestContext,
+  t: Ends,
   states: readonly PortState[],
   { bind = true, heapBytes, accessLogRate, ...options }: ServeOptions = {},
 ): Promise<RunningEnvoy> {
@@ -140,7 +154,8 @@ export async function serve(
     { node: 'test', mark: 0, adminPort: 0, sockets: directory, heapBytes },
     bind,
   )
-  const envoy = await startEnvoy(await envoyPath(), bootstrap, directory)
+  const [program, module] = await Promise.all([envoyPath(), modulePath()])
+  const envoy = await startEnvoy(program, bootstrap, directory, { module })
   t.after(() => envoy.stop())
   const { lines, ...cut } = await startAccessLog(t, directory, states, accessLogRate)
   const accessLog = () => lines.map(line => JSON.parse(line) as AccessLogLine)

@@ -16,6 +16,7 @@ import (
 
 	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	otel "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/open_telemetry/v3"
+	httpmodules "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_modules/v3"
 	healthcheck "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	localratelimit "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
@@ -26,6 +27,7 @@ import (
 	originalsrc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_src/v3"
 	directresponse "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/direct_response/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	networkmodules "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/dynamic_modules/v3"
 	networkfilterstate "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	earlyheaders "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
@@ -40,6 +42,7 @@ import (
 var roots = []protoreflect.FileDescriptor{
 	bootstrap.File_envoy_config_bootstrap_v3_bootstrap_proto,
 	otel.File_envoy_extensions_access_loggers_open_telemetry_v3_logs_service_proto,
+	httpmodules.File_envoy_extensions_filters_http_dynamic_modules_v3_dynamic_modules_proto,
 	healthcheck.File_envoy_extensions_filters_http_health_check_v3_health_check_proto,
 	localratelimit.File_envoy_extensions_filters_http_local_ratelimit_v3_local_rate_limit_proto,
 	lua.File_envoy_extensions_filters_http_lua_v3_lua_proto,
@@ -50,6 +53,7 @@ var roots = []protoreflect.FileDescriptor{
 	originalsrc.File_envoy_extensions_filters_listener_original_src_v3_original_src_proto,
 	directresponse.File_envoy_extensions_filters_network_direct_response_v3_config_proto,
 	hcm.File_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager_proto,
+	networkmodules.File_envoy_extensions_filters_network_dynamic_modules_v3_dynamic_modules_proto,
 	networkfilterstate.File_envoy_extensions_filters_network_set_filter_state_v3_set_filter_state_proto,
 	tcpproxy.File_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy_proto,
 	earlyheaders.File_envoy_extensions_http_early_header_mutation_header_mutation_v3_header_mutation_proto,

@@ -32,6 +32,7 @@ import { any, duration, encode, encodedAny, merge, remembered } from '../encodin
 import { idleAfter } from '../idle.ts'
 import { keepProto } from './httpforwarded.ts'
 import { mayBeFresh } from './httpfresh.ts'
+import { halfCloseOfConnection, halfCloseOfRequest } from './httphalfclose.ts'
 import { mayLeave } from './httpleave.ts'
 import { httpRoutes, routeConfigurations } from './httproutes.ts'
 import { scopedRouteConfiguration, scopedRoutes, writeAddress } from './httpscopes.ts'
@@ -42,10 +43,14 @@ import type { FilteredPort, Protocol } from './protocol.ts'
 const defaultIdleTimeout = 300e3
 
 export const http: Protocol = {
-  networkFilter: port => networkFilter(connectionManager(port.settings), ownManager(port)),
-  isDetected: true,
+  networkFilters: port => {
+    const manager = networkFilter(connectionManager(port.settings), ownManager(port))
+    return port.settings.halfClose ? [halfCloseOfConnection, manager] : [manager]
+  },
+  isDetected: ({ halfClose }) => !halfClose,
   common: {
-    fits: ({ idleTimeout, accessLog }) => idleTimeout === undefined && accessLog === defaultSettings.accessLog,
+    fits: ({ idleTimeout, accessLog, halfClose }) =>
+      idleTimeout === undefined && accessLog === defaultSettings.accessLog && !halfClose,
     networkFilter: () => networkFilter(connectionManager(defaultSettings), commonManager),
     scope: scopedRouteConfiguration,
     idleTimeout: defaultIdleTimeout,
@@ -107,9 +112,9 @@ const router = {
 }
 
 /** The part of a Service port with a listener of its own. */
-function ownManager({ name }: FilteredPort): Uint8Array {
+function ownManager({ name, settings }: FilteredPort): Uint8Array {
   return encode(HttpConnectionManagerSchema, {
-    httpFilters: [mayBeFresh, router],
+    httpFilters: [...(settings.halfClose ? [halfCloseOfRequest] : []), mayBeFresh, router],
     routeSpecifier: { case: 'rds', value: { routeConfigName: name, configSource: fromAds } },
   })
 }

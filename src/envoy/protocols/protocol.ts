@@ -17,10 +17,10 @@ export interface FilteredPort extends Pick<PortState, 'settings'> {
 }
 
 export interface Protocol {
-  /** The network filter that serves a connection to the Service port, on a listener of its own. */
-  readonly networkFilter: (port: FilteredPort) => MessageInitShape<typeof FilterSchema>
+  /** The network filters that serve a connection to the Service port, on a listener of its own. */
+  readonly networkFilters: (port: FilteredPort) => readonly MessageInitShape<typeof FilterSchema>[]
   /** Whether connections on a listener of its own that do not begin as HTTP does go on as TCP, to the same endpoints. */
-  readonly isDetected?: boolean
+  readonly isDetected?: (settings: Settings) => boolean
   /** For protocols whose Service ports can share a listener. */
   readonly common?: CommonProtocol
   /** The encoded RouteConfiguration, for protocols whose filter asks for one (RDS). */

@@ -31,7 +31,7 @@ const filter = remembered((settings: Settings) =>
 )
 
 export const tcp: Protocol = {
-  networkFilter: ({ name, settings }) => proxyTo(name, settings),
+  networkFilters: ({ name, settings }) => [proxyTo(name, settings)],
   clusterOptions: () => ({}),
 }
 

@@ -42,9 +42,9 @@ describe('what is sent by the kernel layer and through Envoy', { skip }, () => {
     await new Promise(resolve => endpoints.stdout!.once('data', resolve))
 
     const services = (way: Way) =>
-      inputs.flatMap((_, index) => {
+      inputs.flatMap((input, index) => {
         const ports: PortOptions[] = [{ name: 'http', port: 80, targetPort: 2000 + index }]
-        const settings = { overlay: String(way === 'envoy') }
+        const settings = { overlay: String(way === 'envoy'), ...(way === 'envoy' ? input.settings : {}) }
         return serviceWith({ name: `${way}-${index}`, vips: [addressOf(way, index)], ports, settings }, [server])
       })
     lab.write('services', [...services('kernel'), ...services('envoy')])

@@ -65,7 +65,7 @@ export const differences: readonly Difference[] = [
     because:
       'the endpoint gets HTTP/1.1 for HTTP/1.0, with a Host, and no HTTP/0.9; the connection ends after the answer unless the client asked for more',
     in: ['answer', 'requests'],
-    of: ['HTTP/0.9'],
+    of: ['HTTP/0.9', 'half-close: GET of HTTP/1.0'],
   },
   {
     because:
@@ -251,15 +251,15 @@ export const differences: readonly Difference[] = [
   {
     because: 'Envoy sends a request when its head is whole, and not after its client has gone',
     in: ['count', 'requests'],
-    of: ['a request of which half comes'],
+    of: ['a request of which half comes', 'half-close: FIN after half a body', 'half-close: FIN after half the chunks'],
   },
   {
-    because: "Envoy ends a connection at its client's FIN, whatever is under way",
+    because: "without half-close Envoy ends a connection at its client's FIN, whatever is under way",
     in: ['answer'],
-    of: ['a tunnel that the client ends', "a GET, and the client's FIN while it waits"],
+    of: ["a GET, and the client's FIN while it waits"],
   },
   {
-    because: "Envoy ends a connection at its client's FIN, whatever is under way",
+    because: "without half-close Envoy ends a connection at its client's FIN, whatever is under way",
     in: ['answer', 'end', 'count', 'requests'],
     of: [
       "a GET, and the client's FIN with it",
@@ -268,7 +268,7 @@ export const differences: readonly Difference[] = [
     ],
   },
   {
-    because: "Envoy ends a connection at its client's FIN, whatever is under way",
+    because: "without half-close Envoy ends a connection at its client's FIN, whatever is under way",
     in: ['end', 'count', 'requests'],
     of: ['a FIN of the client in the midst of a body'],
   },
@@ -348,8 +348,13 @@ export const differences: readonly Difference[] = [
     ],
   },
   {
-    because: 'Envoy ends a tunnel on both sides when the endpoint ends it',
+    because: 'Envoy ends a tunnel on both sides when one of them ends it',
     in: ['count', 'requests'],
     of: ['a tunnel that the endpoint ends'],
+  },
+  {
+    because: 'Envoy ends a tunnel on both sides when one of them ends it',
+    in: ['answer'],
+    of: ['a tunnel that the client ends', 'half-close: a tunnel'],
   },
 ]

@@ -33,6 +33,8 @@ export interface Input {
   readonly client: readonly Step[]
   /** Runs on each connection, and again from its first step on until the connection ends. */
   readonly server: readonly Step[]
+  /** Of the Service port. */
+  readonly settings?: Readonly<Record<string, string>>
 }
 
 export const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'

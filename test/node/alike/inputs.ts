@@ -4,6 +4,7 @@ import type { Input } from './input.ts'
 import { answers } from './inputs/answers.ts'
 import { bodies } from './inputs/bodies.ts'
 import { endings } from './inputs/endings.ts'
+import { halfClose } from './inputs/halfclose.ts'
 import { headers } from './inputs/headers.ts'
 import { methods } from './inputs/methods.ts'
 import { oddities } from './inputs/oddities.ts'
@@ -23,6 +24,7 @@ export const inputs: readonly Input[] = [
   ...streams,
   ...upgrades,
   ...endings,
+  ...halfClose,
   ...repetitions,
   ...oddities,
 ]

@@ -35,6 +35,8 @@ const idlePorts = Object.keys(idleTimes).map(Number)
 const ownIdleTime = 8080
 const addressOf = (way: Way, server: number, port = ownIdleTime) =>
   `10.96.${way === 'kernel' ? 1 : 2 + idlePorts.indexOf(port)}.${server + 1}`
+/** Through Envoy with the setting half-close. */
+const halfCloseAddressOf = (server: number) => `10.96.0.${server + 10}`
 
 describe('common clients and servers', { skip }, () => {
   let lab: AgentLab
@@ -59,13 +61,15 @@ describe('common clients and servers', { skip }, () => {
     const pods = await Promise.all(servers.map((_, index) => lab.network.addPod('node1', `server-${index}`)))
     const services = servers.flatMap((server, index) => {
       if (isMissing(server, programs)) return []
-      const service = (way: Way, targetPort: number) => {
-        const name = `${way}-${index}-${targetPort}`
+      const service = (vip: string, targetPort: number, settings: Readonly<Record<string, string>>) => {
         const ports = [{ name: 'http', port: 80, targetPort }]
-        const settings = { overlay: String(way === 'envoy') }
-        return serviceWith({ name, vips: [addressOf(way, index, targetPort)], ports, settings }, [pods[index]!])
+        return serviceWith({ name: `at-${vip.replaceAll('.', '-')}`, vips: [vip], ports, settings }, [pods[index]!])
       }
-      return [...service('kernel', ownIdleTime), ...idlePorts.flatMap(port => service('envoy', port))]
+      return [
+        service(addressOf('kernel', index), ownIdleTime, { overlay: 'false' }),
+        ...idlePorts.map(port => service(addressOf('envoy', index, port), port, { overlay: 'true' })),
+        service(halfCloseAddressOf(index), ownIdleTime, { 'half-close': 'true' }),
+      ].flat()
     })
     for (const [index, server] of servers.entries()) {
       if (isMissing(server, programs)) continue
@@ -76,7 +80,10 @@ describe('common clients and servers', { skip }, () => {
     lab.write('services', services)
     await lab.start()
     const there = servers.filter(server => !isMissing(server, programs)).length
-    await lab.until('all Services in Envoy', async () => (await lab.overlay()).length === there * idlePorts.length)
+    await lab.until(
+      'all Services in Envoy',
+      async () => (await lab.overlay()).length === there * (idlePorts.length + 1),
+    )
     for (const [index, server] of servers.entries()) {
       if (isMissing(server, programs)) continue
       const version = server.speaks === 'http2' ? '--http2-prior-knowledge' : '--http1.1'
@@ -93,12 +100,12 @@ describe('common clients and servers', { skip }, () => {
   describe('get what they ask for', { concurrency: 2 }, () => {
     for (const row of clients)
       for (const way of ways)
-        test(`${row.name}, ${way === 'kernel' ? 'by the kernel layer' : 'through Envoy'}`, {
-          skip: way === 'envoy' && row.kernelOnly,
-        }, async t => {
+        test(`${row.name}, ${way === 'kernel' ? 'by the kernel layer' : 'through Envoy'}`, async t => {
           if (isMissing(row, programs)) return t.skip('its compiler is not there')
           const asked = [...servers.entries()].filter(([, server]) => isServed(server, row))
-          const names = new Map([...asked].map(([index, { name }]) => [`http://${addressOf(way, index)}`, name]))
+          const address = (server: number) =>
+            way === 'envoy' && row.endsItsSide ? halfCloseAddressOf(server) : addressOf(way, server)
+          const names = new Map(asked.map(([index, { name }]) => [`http://${address(index)}`, name]))
           const [program, ...args] = row.command(programs)
           const { stdout, stderr } = await runIn(client.netns, program, [...args, uploaded, ...names.keys()], {
             timeoutMs: 60_000,

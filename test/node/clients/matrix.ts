@@ -21,8 +21,8 @@ export interface Client {
   readonly command: (programs: Programs) => Command
   /** That the client can do. */
   readonly operations: readonly Operation[]
-  /** Why not through Envoy. */
-  readonly kernelOnly?: string
+  /** It asks Services with the setting half-close. */
+  readonly endsItsSide?: boolean
 }
 
 export interface Server {
@@ -127,7 +127,7 @@ export const clients: readonly Client[] = [
     speaks: 'http',
     command: busybox('nc'),
     operations: ['get'],
-    kernelOnly: 'it ends its side at once, for which Envoy drops the request',
+    endsItsSide: true,
   },
 ]
 

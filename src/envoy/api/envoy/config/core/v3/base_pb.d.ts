@@ -9,6 +9,7 @@ import type { ContextParams } from "../../../../xds/core/v3/context_params_pb.js
 import type { Address } from "./address_pb.js";
 import type { Any } from "@bufbuild/protobuf/wkt";
 import type { BackoffStrategy } from "./backoff_pb.js";
+import type { HttpUri } from "./http_uri_pb.js";
 import type { FractionalPercent } from "../../../type/v3/percent_pb.js";
 
 /**
@@ -532,6 +533,60 @@ export declare type RetryPolicy_RetryHostPredicate = Message<"envoy.config.core.
  * Use `create(RetryPolicy_RetryHostPredicateSchema)` to create a new message.
  */
 export declare const RetryPolicy_RetryHostPredicateSchema: GenMessage<RetryPolicy_RetryHostPredicate>;
+
+/**
+ * @generated from message envoy.config.core.v3.RemoteDataSource
+ */
+export declare type RemoteDataSource = Message<"envoy.config.core.v3.RemoteDataSource"> & {
+  /**
+   * @generated from field: envoy.config.core.v3.HttpUri http_uri = 1;
+   */
+  httpUri?: HttpUri | undefined;
+
+  /**
+   * @generated from field: string sha256 = 2;
+   */
+  sha256: string;
+
+  /**
+   * @generated from field: envoy.config.core.v3.RetryPolicy retry_policy = 3;
+   */
+  retryPolicy?: RetryPolicy | undefined;
+};
+
+/**
+ * Describes the message envoy.config.core.v3.RemoteDataSource.
+ * Use `create(RemoteDataSourceSchema)` to create a new message.
+ */
+export declare const RemoteDataSourceSchema: GenMessage<RemoteDataSource>;
+
+/**
+ * @generated from message envoy.config.core.v3.AsyncDataSource
+ */
+export declare type AsyncDataSource = Message<"envoy.config.core.v3.AsyncDataSource"> & {
+  /**
+   * @generated from oneof envoy.config.core.v3.AsyncDataSource.specifier
+   */
+  specifier: {
+    /**
+     * @generated from field: envoy.config.core.v3.DataSource local = 1;
+     */
+    value: DataSource;
+    case: "local";
+  } | {
+    /**
+     * @generated from field: envoy.config.core.v3.RemoteDataSource remote = 2;
+     */
+    value: RemoteDataSource;
+    case: "remote";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message envoy.config.core.v3.AsyncDataSource.
+ * Use `create(AsyncDataSourceSchema)` to create a new message.
+ */
+export declare const AsyncDataSourceSchema: GenMessage<AsyncDataSource>;
 
 /**
  * @generated from message envoy.config.core.v3.TransportSocket
