@@ -61,6 +61,11 @@ export class Cluster {
     return endpointSlice(namespaceOf(number), nameOf(number), { name: 'http', port: 8080 }, endpoints)
   }
 
+  /** Where its port is. */
+  frontend(number: number): { readonly ip: string; readonly port: number } {
+    return { ip: serviceAddress(number), port: 8000 + (number % portNumbers) }
+  }
+
   /** The id of a Service port. */
   portId(number: number): string {
     return `${namespaceOf(number)}/${nameOf(number)}/http`

@@ -15,6 +15,7 @@ import { measureLargest } from './largest.ts'
 import { machine, type Report } from './report.ts'
 import { measureScale } from './scale.ts'
 import { measureShape } from './shapes.ts'
+import { measureUse } from './use.ts'
 
 const results = join(import.meta.dirname, 'results')
 const sizes = { full: 10_000, quick: 1000, small: 100 }
@@ -56,6 +57,14 @@ const parts: Readonly<Record<string, Part>> = {
     ].map(({ services, endpoints }) => ({ services: quick ? Math.ceil(services / 10) : services, endpoints }))
     const options = quick ? { rounds: 1, changes: 100 } : { rounds: 3, changes: 500 }
     tell('kernel-layer', await measureKernelLayer(network, { sizes, ...options }))
+  },
+  /** What Envoy costs where a node calls few of many Services, against all of them in it. */
+  async use(network, quick, tell) {
+    const size = { services: quick ? sizes.quick : sizes.full, endpoints: 10 }
+    const options = quick
+      ? { rounds: 1, called: 20, budget: 100, settleMs: 3000, restMs: 5000 }
+      : { rounds: 3, called: 100, budget: 1000, settleMs: 20_000, restMs: 60_000 }
+    tell('use', await measureUse(network, size, options))
   },
   async datapath(network, quick, tell) {
     const services = quick ? sizes.quick : sizes.full

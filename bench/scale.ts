@@ -76,19 +76,27 @@ export async function measureScale(network: Network, sizes: readonly Size[], opt
   return { fleets, report: report(sizes, starts) }
 }
 
-async function build(network: Network, node: LabNode, size: Size): Promise<Fleet> {
+const allInEnvoy = ['--envoy-ports', 'all']
+
+/** @param flags more of the agent's */
+export async function build(
+  network: Network,
+  node: LabNode,
+  size: Size,
+  flags: readonly string[] = allInEnvoy,
+): Promise<Fleet> {
   const source = sourceOf(network, node)
   mkdirSync(source)
   const manifests = new Manifests(source, size)
   manifests.write()
   const [agent, envoy] = await Promise.all([
-    startAgent(network, node, ['--source', source, '--envoy-ports', 'all']),
+    startAgent(network, node, ['--source', source, ...flags]),
     startEnvoy(network, node, 2),
   ])
   return { node, manifests, agent, envoy }
 }
 
-async function remove(network: Network, { node, agent, envoy }: Fleet): Promise<void> {
+export async function remove(network: Network, { node, agent, envoy }: Fleet): Promise<void> {
   await Promise.all([agent.process.stop(), envoy.stop()])
   agent.log.close()
   for (const family of ['ip', 'ip6']) await runInOrThrow(node.netns, 'nft', ['delete', 'table', family, 'lightpath'])
