@@ -1,6 +1,6 @@
 /** The command line. Each command loads its own code when it runs, so that `lightpath --help` is quick and agents are small. */
 
-import { type Command, program } from 'commander'
+import { type Command, Option, program } from 'commander'
 import packageJson from '../package.json' with { type: 'json' }
 import { addOptions, readConfig } from './commands/config.ts'
 import type { Config } from './commands/options.ts'
@@ -141,13 +141,15 @@ configured(
   .option('--interval <SECONDS>', 'how often (default: 2, with --once 6)')
   .option('--once', 'one report, of one interval')
   .option('--times <N>', 'so many reports')
+  .addOption(new Option('--attached', 'ends when standard input does').hideHelp())
   .option('--output <table|json>', 'for people, or for programs: a line of JSON for each report', 'table')
   .action(
-    run(async (config, [chosen]: string[], { interval, once, times, output }) =>
+    run(async (config, [chosen]: string[], { interval, once, times, attached, output }) =>
       (await import('./commands/top/top.ts')).top(config, {
         chosen,
         interval: typeof interval === 'string' ? interval : once === true ? '6' : '2',
         times: once === true ? '1' : typeof times === 'string' ? times : undefined,
+        isAttached: attached === true,
         output: outputFormat(output),
       }),
     ),
@@ -251,6 +253,38 @@ configured(
       const image = typeof options.image === 'string' ? options.image : undefined
       return preflightAllNodes(config, { image, timeout: String(options.timeout), given: options, output })
     }),
+  )
+
+configured(
+  program
+    .command('check')
+    .description(
+      'say of a cluster whether Lightpath works on each node: its pods, versions, the path to Envoy, a request through Envoy and one by the kernel layer, by pods that are removed again; exit code 1 where something is wrong',
+    ),
+  ['kubeconfig'],
+)
+  .option('--image <IMAGE>', "of the pods that ask and answer (default: the agents')")
+  .option('--timeout <SECONDS>', 'how long a pod may take', '90')
+  .option('--output <table|json>', 'for people or for programs', 'table')
+  .action(
+    run(async (config, _args, { image, timeout, output }) =>
+      (await import('./commands/check/check.ts')).check(config, {
+        image: typeof image === 'string' ? image : undefined,
+        timeout: String(timeout),
+        output: outputFormat(output),
+      }),
+    ),
+  )
+
+program
+  .command('check-pod', { hidden: true })
+  .description('what runs in the pods of `lightpath check`')
+  .argument('<serve|ask>', 'answer requests, or make them')
+  .argument('[LAYER=URL...]', 'whom to ask, and by which layer it is to be served')
+  .action(
+    run(async (_config, [what = '', ...targets]: string[]) =>
+      (await import('./commands/check/pod.ts')).checkPod(what, targets),
+    ),
   )
 
 configured(

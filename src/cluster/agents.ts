@@ -4,6 +4,7 @@ import { type Raw, rawList, rawObject } from '../services/raw.ts'
 import type { Ask } from '../webhook/api.ts'
 import { namespace } from '../webhook/keeper.ts'
 import { list } from '../webhook/list.ts'
+import { isReady } from './podpernode.ts'
 
 export interface OurPod {
   readonly node: string
@@ -23,10 +24,11 @@ export async function podsOf(ask: Ask, component: 'node' | 'proxy'): Promise<rea
   return pods.map(podOf)
 }
 
-function podOf({ metadata, spec, status }: Raw): OurPod {
+function podOf(pod: Raw): OurPod {
+  const { metadata, spec, status } = pod
   const { name, deletionTimestamp } = rawObject(metadata)
   const { nodeName, containers } = rawObject(spec)
-  const { conditions, containerStatuses, phase } = rawObject(status)
+  const { containerStatuses, phase } = rawObject(status)
   const states = rawList(containerStatuses).map(each => rawObject(rawObject(each).state))
   const wrong = states
     .map(({ waiting, terminated }) => rawObject(waiting ?? terminated))
@@ -35,9 +37,7 @@ function podOf({ metadata, spec, status }: Raw): OurPod {
   return {
     node: String(nodeName ?? ''),
     name: String(name),
-    isReady: rawList(conditions)
-      .map(rawObject)
-      .some(({ type, status }) => type === 'Ready' && status === 'True'),
+    isReady: isReady(pod),
     state: text || String(phase ?? 'Pending'),
     leaves: deletionTimestamp !== undefined,
     image: String(rawObject(rawList(containers)[0]).image),

@@ -1,6 +1,6 @@
 /** Running a command in a container by the API server, as `kubectl exec` does. */
 
-import { Writable } from 'node:stream'
+import { PassThrough, Writable } from 'node:stream'
 import { Exec } from '@kubernetes/client-node'
 import { rawList, rawObject } from '../services/raw.ts'
 import { ApiError } from '../sources/api-server.ts'
@@ -15,7 +15,7 @@ export interface Container {
 export interface ExecOptions {
   /** Each line of its standard output as it comes. */
   readonly onLine: (line: string) => void
-  /** Ends the connection; the command may go on until it writes. */
+  /** Ends the connection. Of that the command hears that its standard input has ended, and nothing else. */
   readonly signal: AbortSignal
 }
 
@@ -40,7 +40,7 @@ export async function execIn(
   })
   const { promise, resolve, reject } = Promise.withResolvers<number>()
   const connection = await new Exec(config)
-    .exec(namespace, pod, container, [...command], lines(onLine), errors, null, false, status =>
+    .exec(namespace, pod, container, [...command], lines(onLine), errors, new PassThrough(), false, status =>
       resolve(exitCodeOf(status)),
     )
     .catch(({ message }: Error) => {

@@ -10,6 +10,7 @@ import { ServiceTable } from '../services/table.ts'
 import { anEndpoint, aPort, aPortState, aService, aSlice } from '../services/testing.ts'
 import { aPortTraffic } from '../top/testing.ts'
 import { render as adopted } from './adopt.ts'
+import { render as checked } from './check/check.ts'
 import { render as explained } from './explain.ts'
 import { render as allPreflown } from './preflight/all-nodes.ts'
 import { render as preflown } from './preflight.ts'
@@ -153,6 +154,11 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
       },
       preflown,
     ),
+  check: (text, output) => {
+    const checks = [{ name: text, outcome: 'fails' as const, found: text, remedy: text }]
+    const facts = { services: 'labelled' as const, version: text, portsInEnvoy: 1, notHandedOver: 1 }
+    return shown(output, { ...facts, cluster: checks, nodes: [{ node: text, checks }] }, checked)
+  },
   'preflight --all-nodes': (text, output) => {
     const check = { name: text, outcome: 'fails' as const, found: text, remedy: text }
     const reports = [

@@ -1,10 +1,16 @@
-/** Whoever waits for longer is told what for, and then as often. */
+/** Whoever waits for longer is told what for, and again where that changes or goes on. */
 const patienceMs = 2000
+const againMs = 10_000
 
 /** Steps are named on standard error where people read; programs may get both outputs as one, as from the log of a pod. */
 export function startProgress(command: string, isShown: boolean) {
   let step = ''
-  const say = () => isShown && step !== '' && process.stderr.write(`lightpath ${command}: looks at ${step} …\n`)
+  let [said, saidAt] = ['', 0]
+  const say = () => {
+    if (!isShown || step === '' || (step === said && performance.now() - saidAt < againMs)) return
+    ;[said, saidAt] = [step, performance.now()]
+    process.stderr.write(`lightpath ${command}: looks at ${step} …\n`)
+  }
   const timer = setInterval(say, patienceMs).unref()
   return {
     step: (next: string) => {

@@ -9,8 +9,8 @@ import { namespace } from '../webhook/keeper.ts'
 import type { NodeOfReport, Report, Watching } from './report.ts'
 import { sumOf } from './traffic.ts'
 
-/** What is asked of a node ends by itself after so many reports, also where nobody is there any more to end it. */
-const reportsOfOne = 30
+/** What is asked of a node ends by itself after this time, also where it does not hear that nobody is there any more. */
+const askedMs = 60_000
 /** How long after the first look at pods new ones are looked for, and after an error a node is asked again. */
 const againMs = 5000
 /** A report is no longer true after so many intervals, and the first is waited for so long, and this beside. */
@@ -48,8 +48,8 @@ export async function* watchCluster(
     return pods.length
   }
   const followNode = async (node: string, pod: string) => {
-    const command = ['lightpath', 'top', '--output', 'json', '--times', String(reportsOfOne)]
-    const args = ['--interval', String(intervalMs / 1000), ...(chosen === undefined ? [] : [chosen])]
+    const command = ['lightpath', 'top', '--output', 'json', '--attached', '--interval', String(intervalMs / 1000)]
+    const args = ['--times', String(Math.ceil(askedMs / intervalMs)), ...(chosen === undefined ? [] : [chosen])]
     const asked = [...command, ...args]
     const tell = (what: Omit<Heard, 'at'>) => void heard.set(node, { ...what, at: performance.now() })
     try {
@@ -75,14 +75,11 @@ export async function* watchCluster(
     while (!all.aborted) {
       const isLate = performance.now() - began > staleIntervals * intervalMs + startMs
       const isComplete = [...following.keys()].every(node => heard.has(node))
-      const isFirst = performance.now() - began < intervalMs
-      await sleep(isComplete && !isFirst ? intervalMs : 100, undefined, { signal: all }).catch(() => {})
-      if (all.aborted) return
-      if (performance.now() - looked > againMs) {
-        looked = performance.now()
-        await follow().catch(() => {})
-      }
       if (isComplete || isLate) yield reportOf(heard, intervalMs)
+      await sleep(isComplete || isLate ? intervalMs : 100, undefined, { signal: all }).catch(() => {})
+      if (performance.now() - looked < againMs) continue
+      looked = performance.now()
+      await follow().catch(() => {})
     }
   } finally {
     ended.abort()

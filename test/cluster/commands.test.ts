@@ -33,6 +33,7 @@ const commands = [
   ['preflight', '--node-name', 'node1'],
   ['preflight', '--all-nodes', '--image', 'lightpath'],
   ['top', '--once'],
+  ['check'],
 ] as const
 
 for (const [command, ...args] of commands) {

@@ -5,10 +5,11 @@ import { imageOnNodes } from '../../uninstall/found.ts'
 import { type Ask, kubernetesApi } from '../../webhook/api.ts'
 import { namespace } from '../../webhook/keeper.ts'
 import { list } from '../../webhook/list.ts'
+import { findings } from '../findings.ts'
 import { type Config, flagOf, type OptionName } from '../options.ts'
 import { type Output, print } from '../print.ts'
 import { startProgress } from '../progress.ts'
-import { paint, table } from '../table.ts'
+import { table } from '../table.ts'
 import { UsageError } from '../usage.ts'
 
 export interface AllNodesOptions {
@@ -87,34 +88,13 @@ function isFit(report: NodeReport): boolean {
   return 'checks' in report && report.checks.every(({ outcome }) => outcome !== 'fails')
 }
 
-const colours = { ok: 'green', warning: 'yellow', fails: 'red' } as const
-
 /** A line for each node, then each thing that is not as it should be, once, with the nodes that have it. */
 export function render(reports: readonly NodeReport[]): string {
   const nodes = table(
     ['NODE', 'RESULT'],
     reports.map(report => [report.node, resultOf(report)]),
   )
-  const rows = new Map<string, { readonly row: readonly [string, string, string, string]; readonly nodes: string[] }>()
-  for (const report of reports) {
-    if (!('checks' in report)) continue
-    for (const { name, outcome, found, remedy = '' } of report.checks) {
-      if (outcome === 'ok') continue
-      const row = [outcome, name, found, remedy] as const
-      const known = rows.get(row.join('\n')) ?? { row, nodes: [] }
-      known.nodes.push(report.node)
-      rows.set(row.join('\n'), known)
-    }
-  }
-  const details = [...rows.values()]
-    .sort((a, b) => (a.row[0] < b.row[0] ? -1 : 1))
-    .map(({ row: [outcome, name, found, remedy], nodes }) =>
-      [
-        `${paint(colours[outcome as 'fails'], outcome)}  ${name}: ${found}`,
-        `  nodes: ${nodes.join(', ')}`,
-        `  → ${remedy}`,
-      ].join('\n'),
-    )
+  const details = findings(reports.flatMap(report => ('checks' in report ? [report] : [])))
   const fit = reports.filter(isFit).length
   return `${[nodes, ...details, `${fit} of ${reports.length} nodes are fit for Lightpath`].join('\n\n')}\n`
 }

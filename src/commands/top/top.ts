@@ -19,6 +19,8 @@ export interface TopOptions {
   readonly interval: string
   /** How many reports, as given; undefined for as many as there are until somebody ends it. */
   readonly times: string | undefined
+  /** Ends when standard input does: who asks by `exec` can end it in no other way. */
+  readonly isAttached: boolean
   readonly output: Output
 }
 
@@ -33,6 +35,7 @@ export async function top(config: Config, { chosen, output, ...options }: TopOpt
     throw new UsageError(`${JSON.stringify(chosen)} is not NAMESPACE or NAMESPACE/NAME`)
   const ended = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort())
+  if (options.isAttached) process.stdin.on('end', () => ended.abort()).resume()
   // Whoever read it has gone, as `head` does.
   process.stdout.on('error', () => ended.abort())
   const progress = startProgress('top', output === 'table')
@@ -50,6 +53,7 @@ export async function top(config: Config, { chosen, output, ...options }: TopOpt
   } finally {
     progress.stop()
     ended.abort()
+    process.stdin.pause()
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { stateOf } from './pod.ts'
+import { stateOf } from './podstate.ts'
 
 const pod = (state: object, phase = 'Pending') => ({ status: { phase, containerStatuses: [{ state }] } })
 

@@ -1,0 +1,76 @@
+/** A request through Envoy and one by the kernel layer, of a pod on each node to a Service that is there for that alone. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createPod, inNamespaceOf, inTurns, isReady, runPod } from '../cluster/podpernode.ts'
+import { stateOf } from '../cluster/podstate.ts'
+import { rawList, rawObject } from '../services/raw.ts'
+import type { Ask } from '../webhook/api.ts'
+import { clientPod, namespace, serverPod, service, targetsOf } from './objects.ts'
+import type { RequestResult } from './probe.ts'
+
+export interface RequestOptions {
+  readonly image: string
+  /** For each pod. */
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+  readonly onStep: (step: string) => void
+}
+
+/** What its pod saw, or why it saw nothing. */
+export type NodeRequests = readonly RequestResult[] | { readonly error: string }
+
+const pollMs = 500
+
+/**
+ * By node. Throws ApiError where it may not; nothing is left of it then either.
+ *
+ * @param nodes the first is the one that answers
+ */
+export function requestsOf(
+  ask: Ask,
+  nodes: readonly string[],
+  options: RequestOptions,
+): Promise<ReadonlyMap<string, NodeRequests>> {
+  const [first] = nodes
+  if (first === undefined) return Promise.resolve(new Map())
+  return inNamespaceOf(ask, namespace, async path => {
+    const { spec } = await ask('POST', `${path}/services`, service)
+    const targets = targetsOf(rawList(rawObject(spec).clusterIPs).map(String))
+    const problem = await startServer(ask, path, first, options)
+    if (problem !== undefined) return new Map(nodes.map(node => [node, { error: problem }]))
+    const { image } = options
+    const results = await inTurns(nodes, async (node): Promise<[string, NodeRequests]> => {
+      const result = await runPod(ask, path, { ...options, node, pod: clientPod(node, image, targets) })
+      return [node, 'error' in result ? result : requestsIn(result.log)]
+    })
+    return new Map(results)
+  })
+}
+
+/** Until it is ready; else why it is not. */
+async function startServer(
+  ask: Ask,
+  inNamespace: string,
+  node: string,
+  { image, timeoutMs, signal, onStep }: RequestOptions,
+): Promise<string | undefined> {
+  const deadline = Date.now() + timeoutMs
+  const path = await createPod(ask, inNamespace, serverPod(node, image), deadline)
+  for (;;) {
+    const pod = await ask('GET', path)
+    if (isReady(pod)) return undefined
+    const state = stateOf(pod)
+    const who = `the pod that answers, on node ${node},`
+    if (state.is === 'ended') return `${who} has ended`
+    if (state.is === 'failed') return `${who} does not start: image ${image}: ${state.why}`
+    if (signal.aborted) return 'interrupted'
+    if (Date.now() > deadline) return `${who} is not ready within ${timeoutMs / 1000} s: ${state.why}`
+    onStep(`the pod that answers, on node ${node}: ${state.why}`)
+    await sleep(pollMs, undefined, { signal }).catch(() => {})
+  }
+}
+
+function requestsIn({ requests, message }: Readonly<Record<string, unknown>>): NodeRequests {
+  if (Array.isArray(requests)) return requests as readonly RequestResult[]
+  return { error: `its pod printed no report: ${String(message)}` }
+}
