@@ -7,6 +7,7 @@
  *   /healthz                      200, also while faulty
  *   /data?size=BYTES              that many bytes
  *   /delay?ms=MS                  answers after that time
+ *   /status?code=CODE             answers so
  *   POST /fault?status=500        answers so from now on, on all paths but these two; `&percent=20`: that share of the requests
  *   POST /fault                   answers normally again
  * tcp: its name and a line end on connecting, then everything back as it comes.
@@ -53,6 +54,7 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   }
   if (url.pathname === '/data') return void response.end(Buffer.alloc(Math.min(number('size', 1024), largestData), '.'))
   if (url.pathname === '/delay') return void setTimeout(() => response.end(whoami(request)), number('ms', 0))
+  if (url.pathname === '/status') response.statusCode = number('code', 200)
   response.end(whoami(request))
 }
 

@@ -85,32 +85,49 @@ export async function endpointHealth(
   return worst
 }
 
-/**
- * Requests that each endpoint was given so far, of tcp and redis ports connections: by the cluster's name, then by
- * `address:port`, the Envoys taken together.
- */
-export async function endpointRequests(
+/** Of endpoints, by `hostPort`. */
+export type EndpointLoads = ReadonlyMap<string, EndpointLoad>
+
+/** Since Envoy knows the endpoint; what was tried again counts each time. */
+export interface EndpointLoad {
+  /** Requests that it was given; of tcp and redis ports connections. */
+  readonly given: number
+  /** Requests that are over. */
+  readonly requests: number
+  /** And those of them that failed. */
+  readonly errors: number
+}
+
+const noLoad: EndpointLoad = { given: 0, requests: 0, errors: 0 }
+
+/** By the cluster's name, the Envoys taken together; without clusters that none knows. */
+export async function endpointLoads(
   sockets: readonly UnixAddress[],
   names: readonly string[],
-): Promise<ReadonlyMap<string, ReadonlyMap<string, number>>> {
-  const found = new Map<string, Map<string, number>>()
+): Promise<ReadonlyMap<string, EndpointLoads>> {
+  const found = new Map<string, Map<string, EndpointLoad>>()
   if (names.length === 0) return found
-  const filter = `^(${names.map(name => `\\Q${name}\\E`).join('|')})$`
-  for (const { name, host_statuses: hosts = [] } of (
-    await Promise.all(sockets.map(socket => clusters(socket, filter)))
-  ).flat()) {
-    const endpoints = found.get(name) ?? new Map<string, number>()
+  const answers = await Promise.all(sockets.map(socket => clustersIn(socket, names)))
+  for (const { name, host_statuses: hosts = [] } of answers.flat()) {
+    const endpoints = found.get(name) ?? new Map<string, EndpointLoad>()
     found.set(name, endpoints)
     for (const { address, stats = [] } of hosts) {
-      const requests = Number(stats.find(({ name }) => name === 'rq_total')?.value ?? 0)
       const endpoint = endpointOf(address)
-      endpoints.set(endpoint, (endpoints.get(endpoint) ?? 0) + requests)
+      const { given, requests, errors } = endpoints.get(endpoint) ?? noLoad
+      const count = (stat: string) => Number(stats.find(({ name }) => name === stat)?.value ?? 0)
+      const failed = count('rq_error')
+      endpoints.set(endpoint, {
+        given: given + count('rq_total'),
+        requests: requests + count('rq_success') + failed,
+        errors: errors + failed,
+      })
     }
   }
   return found
 }
 
-async function clusters(socket: UnixAddress, filter: string): Promise<NonNullable<ClustersAnswer['cluster_statuses']>> {
+async function clustersIn(socket: UnixAddress, names: readonly string[]): Promise<readonly ClusterStatus[]> {
+  const filter = `^(${names.map(name => `\\Q${name}\\E`).join('|')})$`
   const answer = await ask(socket, '/clusters', { format: 'json', filter })
   return (JSON.parse(answer ?? '{}') as ClustersAnswer).cluster_statuses ?? []
 }
@@ -120,31 +137,34 @@ function endpointOf({ socket_address: at }: HostAddress): string {
 }
 
 async function healthIn(socket: UnixAddress, cluster: string): Promise<Readonly<Record<string, EndpointHealth>>> {
-  const found = await clusters(socket, `^\\Q${cluster}\\E$`)
+  const clusters = await clustersIn(socket, [cluster])
   return Object.fromEntries(
-    found
+    clusters
       .flatMap(({ host_statuses: hosts = [] }) => hosts)
-      .map(({ address: { socket_address: at }, health_status: health }) => {
-        const ejected = health.failed_outlier_check === true
-        return [
-          `${at.address}:${at.port_value}`,
-          { ejected, healthy: !ejected && health.eds_health_status === 'HEALTHY' },
-        ]
+      .map(host => {
+        const { failed_outlier_check: isOutlier, eds_health_status: health } = host.health_status
+        // In EDS the agent's own ejections are.
+        const ejected = isOutlier === true || health === 'UNHEALTHY'
+        return [endpointOf(host.address), { ejected, healthy: !ejected && health === 'HEALTHY' }]
       }),
   )
 }
 
 /** envoy.admin.v3.Clusters, the part that is read. */
 interface ClustersAnswer {
-  readonly cluster_statuses?: readonly {
-    readonly name: string
-    readonly host_statuses?: readonly {
-      readonly address: HostAddress
-      /** Envoy leaves out the value 0. */
-      readonly stats?: readonly { readonly name: string; readonly value?: string }[]
-      readonly health_status: { readonly eds_health_status?: string; readonly failed_outlier_check?: boolean }
-    }[]
-  }[]
+  readonly cluster_statuses?: readonly ClusterStatus[]
+}
+
+interface ClusterStatus {
+  readonly name: string
+  readonly host_statuses?: readonly HostStatus[]
+}
+
+interface HostStatus {
+  readonly address: HostAddress
+  readonly health_status: { readonly eds_health_status?: string; readonly failed_outlier_check?: boolean }
+  /** Those that are 0 have no value. */
+  readonly stats?: readonly { readonly name: string; readonly value?: string }[]
 }
 
 interface HostAddress {

@@ -1,6 +1,8 @@
 /** The endpoints of a Service port as Envoy's EDS resource: the one that changes often, and alone. */
 
+import { hostPort } from '../services/address.ts'
 import type { Endpoint } from '../services/port.ts'
+import { HealthStatus } from './api/envoy/config/core/v3/health_check_pb.js'
 import { LocalityLbEndpointsSchema } from './api/envoy/config/endpoint/v3/endpoint_components_pb.js'
 import { ClusterLoadAssignmentSchema } from './api/envoy/config/endpoint/v3/endpoint_pb.js'
 import { asField, encode, merge, resource } from './encoding.ts'
@@ -9,13 +11,13 @@ import { frontendNameOf, type Way } from './way.ts'
 
 export function endpointsResource(way: Way): Resource {
   const name = frontendNameOf(way)
-  return resource(typeUrls.endpoints, name, () => encodeEndpoints(name, way.endpoints))
+  return resource(typeUrls.endpoints, name, () => encodeEndpoints(name, way))
 }
 
-function encodeEndpoints(clusterName: string, endpoints: readonly Endpoint[]): Uint8Array {
+function encodeEndpoints(clusterName: string, { endpoints, ejected }: Way): Uint8Array {
   const name = encode(ClusterLoadAssignmentSchema, { clusterName })
   if (endpoints.length === 0) return name
-  return merge(name, asField(ClusterLoadAssignmentSchema.field.endpoints, encodeLocality(endpoints)))
+  return merge(name, asField(ClusterLoadAssignmentSchema.field.endpoints, encodeLocality(endpoints, ejected)))
 }
 
 /** Five messages, one within the other, each the only field of the last: `LbEndpoint.endpoint.address.socket_address`. */
@@ -24,6 +26,8 @@ const lbEndpointsTag = (LocalityLbEndpointsSchema.field.lbEndpoints.number << 3)
 const firstFieldTag = (1 << 3) | 2
 const addressTag = (2 << 3) | 2
 const portTag = 3 << 3
+/** `LbEndpoint.health_status`: UNHEALTHY. */
+const unhealthy = Uint8Array.of(2 << 3, HealthStatus.UNHEALTHY)
 /** Of the text of an IPv6 address. */
 const longestIp = 45
 
@@ -32,20 +36,26 @@ const longestIp = 45
  * and building five objects for each of them takes several times as long. No message is longer than 127 bytes, so that
  * each length is one.
  */
-function encodeLocality(endpoints: readonly Endpoint[]): Uint8Array {
-  const bytes = Buffer.allocUnsafe(endpoints.length * (2 * depth + longestIp + 6))
+function encodeLocality(endpoints: readonly Endpoint[], ejected: Way['ejected']): Uint8Array {
+  const longest = 2 * depth + longestIp + 6 + unhealthy.length
+  const bytes = Buffer.allocUnsafe(endpoints.length * longest)
   let at = 0
   for (const { ip, port } of endpoints) {
     const address = 2 + ip.length + 1 + varintLength(port)
+    const isEjected = ejected?.has(hostPort(ip, port)) === true
     for (let level = 0; level < depth; level++) {
       bytes[at++] = level === 0 ? lbEndpointsTag : firstFieldTag
-      bytes[at++] = address + 2 * (depth - 1 - level)
+      const health = level === 0 && isEjected ? unhealthy.length : 0
+      bytes[at++] = address + 2 * (depth - 1 - level) + health
     }
     bytes[at++] = addressTag
     bytes[at++] = ip.length
     at += bytes.write(ip, at, 'latin1')
     bytes[at++] = portTag
     at = writeVarint(bytes, at, port)
+    if (!isEjected) continue
+    bytes.set(unhealthy, at)
+    at += unhealthy.length
   }
   return bytes.subarray(0, at)
 }

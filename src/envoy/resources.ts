@@ -28,7 +28,8 @@ export interface Told {
 export function resourcesOf(way: Way, options: TellOptions = {}, before?: Told): readonly Resource[] {
   const { isLeaving = false } = options
   const areAlike = before && before.isLeaving === isLeaving && differOnlyInEndpoints(before.way, way)
-  if (areAlike && before.way.endpoints === way.endpoints) return before.resources
+  const { endpoints: told, ejected } = before?.way ?? {}
+  if (areAlike && told === way.endpoints && ejected === way.ejected) return before.resources
   const endpoints = endpointsResource(way)
   if (areAlike) {
     const changed =

@@ -14,6 +14,8 @@ export interface Way extends PortState {
   readonly places?: readonly Place[]
   /** The kernel layer has endpoints of it that Envoy may not connect to. */
   readonly isCut?: boolean
+  /** Endpoints, as `hostPort` writes them, that get nothing for now; Envoy uses them where too few are left. */
+  readonly ejected?: ReadonlySet<string> | undefined
 }
 
 /** By its VIP and, where it is reached from outside, by its places there. */

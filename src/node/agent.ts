@@ -6,7 +6,7 @@
  * that a previous run left working.
  */
 
-import { readActivity } from '../envoy/admin.ts'
+import { endpointLoads, readActivity } from '../envoy/admin.ts'
 import { redirectListeners } from '../envoy/redirect.ts'
 import { adminSocket, canarySocket, type EnvoySockets, type UnixAddress, xdsSocket } from '../envoy/sockets.ts'
 import { externalId, portIdOf, type Way, waysOf } from '../envoy/way.ts'
@@ -22,6 +22,7 @@ import { familiesOf } from '../kernel/ruleset.ts'
 import { migratesRequests } from '../kernel/sysctl.ts'
 import { KernelTables } from '../kernel/table.ts'
 import { AccessLog } from '../observe/accesslog/accesslog.ts'
+import { isServerError } from '../observe/accesslog/records.ts'
 import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/kubeproxy-metrics.ts'
 import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
@@ -40,6 +41,7 @@ import { startCanary } from './canary.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
 import { type ClientAddressWatch, watchClientAddress } from './clientaddresswatch.ts'
 import { Endings } from './endings.ts'
+import { Ejections } from './endpoints/ejections.ts'
 import { VanishedEndpoints } from './endpoints/vanished.ts'
 import { EnvoyLayer } from './envoylayer.ts'
 import { Handovers } from './handovers.ts'
@@ -137,6 +139,7 @@ export class Agent {
   readonly #programming: Programming
   readonly #endings: Endings
   readonly #vanished: VanishedEndpoints
+  readonly #ejections: Ejections
   readonly #accessLog: AccessLog
   readonly #handovers = new Handovers(service => this.#update(this.table.release(service), performance.now()))
   #clientAddress: ClientAddressChoice
@@ -178,6 +181,9 @@ export class Agent {
       rate: options.accessLogRate,
       servicePortAt: address => this.envoy.wayAt(address),
       write: options.writeAccessLog,
+      onRecord: (owner, record) => {
+        if (this.#ejections.isCalm(owner) && isServerError(record)) this.#ejections.failed(owner)
+      },
       onLeftOut: servicePort => this.metrics.leftOutOfAccessLog.inc({ service_port: servicePort }),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
     })
@@ -212,6 +218,13 @@ export class Agent {
       log,
     })
     this.#endings = new Endings({ ...options, kernel: this.kernel, hasAddress, log })
+    this.#ejections = new Ejections({
+      wayOf: id => this.envoy.wayOf(id),
+      loads: clusters => endpointLoads(this.adminSockets, clusters),
+      eject: (id, endpoints) => this.envoy.setEjected(id, endpoints),
+      onEjection: id => this.metrics.comparedEjections.inc({ service_port: id }),
+      log,
+    })
     this.#vanished = new VanishedEndpoints({
       envoyMark: options.envoyMark,
       waysTo: endpoint => this.#waysTo(endpoint),
@@ -310,6 +323,7 @@ export class Agent {
     this.staying.stop()
     this.use.stop()
     this.#accessLog.stop()
+    this.#ejections.stop()
     await this.#vanished.stop()
     await this.#losses?.stop()
     await this.path.stop()

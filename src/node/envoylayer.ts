@@ -93,6 +93,8 @@ export class EnvoyLayer implements XdsObserver {
   readonly #former = new Map<string, NodeJS.Timeout>()
   /** When the change that made a resource arrived, by type and name, until it is acknowledged. */
   readonly #awaited = new Map<string, number>()
+  /** Endpoints that get nothing for now, by id of their way. */
+  readonly #ejected = new Map<string, ReadonlySet<string>>()
   /** The families whose connections of pods reach Envoy. */
   readonly #openPaths = new Set<IpFamily>()
   readonly #queue = new FairQueue<WantedWay>(wanted => this.#tellWanted(wanted))
@@ -291,6 +293,19 @@ export class EnvoyLayer implements XdsObserver {
     return this.#told.ownerOf({ typeUrl: typeUrls.cluster, name: address })
   }
 
+  /** As Envoy was told of it last. */
+  wayOf(id: string): Way | undefined {
+    return this.#told.get(id)?.way
+  }
+
+  /** These endpoints of the way, as `hostPort` writes them, and no others of it get nothing for now. */
+  setEjected(id: string, endpoints: ReadonlySet<string>): void {
+    if (endpoints.size > 0) this.#ejected.set(id, endpoints)
+    else this.#ejected.delete(id)
+    const way = this.wayOf(id)
+    if (way) this.#change(changes => this.#tell(way, changes))
+  }
+
   view(id: string): EnvoyView | undefined {
     const told = this.#told.get(id)
     if (!told) return undefined
@@ -382,7 +397,9 @@ export class EnvoyLayer implements XdsObserver {
   }
 
   /** A draining way whose endpoints are gone can only answer 503: its connections shall end. */
-  #tell(way: Way, changes: Changes): void {
+  #tell(given: Way, changes: Changes): void {
+    const ejected = this.#ejected.get(given.id)
+    const way = given.ejected === ejected ? given : { ...given, ejected }
     const isWanted = !this.#drains.has(way.id)
     const isEmpty = way.endpoints.length === 0
     const isLeaving = !isWanted && (isEmpty ? this.#drains.end(way.id) : this.#drains.isEnding(way.id))

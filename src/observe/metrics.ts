@@ -140,6 +140,12 @@ export function createMetrics(readings: Readings) {
       labelNames: ['service_port'],
       registers: [services],
     }),
+    comparedEjections: new Counter({
+      name: 'lightpath_compared_ejections_total',
+      help: 'Endpoints ejected since they failed far more than the others, by Service port.',
+      labelNames: ['service_port'],
+      registers: [services],
+    }),
     refusals: new Counter({
       name: 'lightpath_xds_refusals_total',
       help: 'Resources that Envoy refused, by Service port.',

@@ -53,6 +53,7 @@ export interface Settings {
   readonly outlierDetectionMaxEjectionPercent: number
   readonly outlierDetectionConsecutive5xx: number
   readonly outlierDetectionConsecutiveGatewayFailure: number
+  readonly outlierDetectionFailurePercentage: number
 }
 
 type Value = string | number | boolean | undefined
@@ -386,6 +387,13 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     5,
     all,
     'Gateway errors (502, 503, 504) in a row that eject an endpoint; 0 never does.',
+  ),
+  define(
+    'outlier-detection-failure-percentage',
+    integer(0, 100),
+    25,
+    http,
+    'An endpoint is ejected when at least this share of its requests fails (5xx), four times as much as of the others’, and too often for chance; 0 never does. Not where lb-policy hashes clients, nor where access-log is false.',
   ),
 ]
 

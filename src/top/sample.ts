@@ -1,6 +1,6 @@
 /** What is going on at one moment on this node: counters of its Envoys, open connections in its kernel. */
 
-import { endpointRequests, statsTexts } from '../envoy/admin.ts'
+import { type EndpointLoads, endpointLoads, statsTexts } from '../envoy/admin.ts'
 import type { UnixAddress } from '../envoy/sockets.ts'
 import type { Frontend } from '../node/report/frontends.ts'
 import type { IpFamily } from '../services/address.ts'
@@ -43,7 +43,7 @@ export async function takeSample(sources: SampleSources, before: Sample | undefi
   const counters = texts.every(text => text === '') && before ? before.counters : readCounters(texts)
   const at = performance.now() / 1000
   const asked = busiest(counters, before?.counters).flatMap(key => ports.get(key) ?? [])
-  const clusters = await endpointRequests(
+  const clusters = await endpointLoads(
     adminSockets,
     asked.flatMap(({ clusters }) => clusters),
   )
@@ -63,16 +63,14 @@ function busiest(counters: Sample['counters'], before: Sample['counters'] = new 
     .map(({ key }) => key)
 }
 
-function byPort(
-  frontends: readonly Frontend[],
-  requests: ReadonlyMap<string, ReadonlyMap<string, number>>,
-): Sample['endpoints'] {
+function byPort(frontends: readonly Frontend[], loads: ReadonlyMap<string, EndpointLoads>): Sample['endpoints'] {
   const ports = new Map<string, Map<string, number>>()
   for (const frontend of frontends) {
     const sums = ports.get(keyOf(frontend)) ?? new Map<string, number>()
     ports.set(keyOf(frontend), sums)
     for (const cluster of frontend.clusters)
-      for (const [endpoint, count] of requests.get(cluster) ?? []) sums.set(endpoint, (sums.get(endpoint) ?? 0) + count)
+      for (const [endpoint, { given }] of loads.get(cluster) ?? [])
+        sums.set(endpoint, (sums.get(endpoint) ?? 0) + given)
   }
   return ports
 }

@@ -13,6 +13,12 @@ export interface LogRecord {
   fields(): readonly (readonly [name: string, value: string])[]
 }
 
+/** Whether an endpoint, or Envoy in its place, answered that it failed. */
+export function isServerError(record: LogRecord): boolean {
+  const code = record.fields().find(([name]) => name === 'code')
+  return code !== undefined && Number(code[1]) >= 500
+}
+
 /** Field numbers. */
 const resourceLogs = 1
 const scopeLogs = 2

@@ -1,0 +1,208 @@
+/**
+ * Ejects endpoints that fail far more than their siblings (comparison.ts), by their health in EDS. Envoy's own detection cannot: it
+ * counts errors in a row, or compares by the standard deviation, for which the only endpoint with an error is as far away as one that
+ * always fails.
+ *
+ * The access log tells of which Service port requests fail. How each of its endpoints does is asked of Envoy, until none fails any more.
+ */
+
+import type { EndpointLoads } from '../../envoy/admin.ts'
+import { hashesClients } from '../../envoy/loadbalancing.ts'
+import { frontendNameOf, type Way } from '../../envoy/way.ts'
+import type { Log } from '../../observe/log.ts'
+import { hostPort } from '../../services/address.ts'
+import { type Failures, worseThanSiblings } from './comparison.ts'
+
+export interface EjectionsOptions {
+  /** As Envoy has it; undefined where it has none with this id. */
+  readonly wayOf: (id: string) => Way | undefined
+  /** What endpoints have had since Envoys know them, by name of their cluster. */
+  readonly loads: (clusters: readonly string[]) => Promise<ReadonlyMap<string, EndpointLoads>>
+  /** Sets the way's ejected endpoints, as `hostPort` writes them. */
+  readonly eject: (id: string, endpoints: ReadonlySet<string>) => void
+  readonly onEjection: (id: string) => void
+  readonly log: Pick<Log, 'warn'>
+}
+
+interface Suspect {
+  /** Since when is compared. */
+  since: number
+  /** What endpoints had had then. */
+  before: EndpointLoads | undefined
+}
+
+interface Rest {
+  readonly ms: number
+  readonly until: number
+  /** Deletes it, where nothing failed any more. */
+  readonly forget: NodeJS.Timeout
+}
+
+interface Ejection {
+  /** How many there were of the endpoint in a row, this one included. */
+  readonly times: number
+  readonly isOver: boolean
+  readonly timer: NodeJS.Timeout
+}
+
+const intervalMs = 250
+/** What is compared is no older. */
+const windowMs = 4000
+/** A Service port all of whose endpoints fail alike is left alone for a while, twice as long each time. */
+const [firstRestMs, longestRestMs] = [1000, 60_000]
+/** Of which Envoy is asked at once. It writes a kilobyte of each. */
+const mostEndpoints = 1000
+
+export class Ejections {
+  readonly #options: EjectionsOptions
+  readonly #suspects = new Map<string, Suspect>()
+  readonly #rests = new Map<string, Rest>()
+  readonly #ejections = new Map<string, Map<string, Ejection>>()
+  #timer: NodeJS.Timeout | undefined
+  #stopped = false
+
+  constructor(options: EjectionsOptions) {
+    this.#options = options
+  }
+
+  /** Whether it would be news that a request of this way failed. */
+  isCalm(id: string): boolean {
+    return !this.#suspects.has(id) && (this.#rests.get(id)?.until ?? 0) < performance.now()
+  }
+
+  failed(id: string): void {
+    const way = this.#options.wayOf(id)
+    if (!isCompared(way) || !this.isCalm(id)) return
+    const suspects = [...this.#suspects.keys()].map(suspect => this.#options.wayOf(suspect)?.endpoints.length ?? 0)
+    if (suspects.reduce((sum, count) => sum + count, way.endpoints.length) > mostEndpoints) return
+    this.#suspects.set(id, { since: 0, before: undefined })
+    this.#timer ??= setTimeout(() => void this.#look(), 0)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    for (const ejections of this.#ejections.values()) for (const { timer } of ejections.values()) clearTimeout(timer)
+    for (const { forget } of this.#rests.values()) clearTimeout(forget)
+  }
+
+  async #look(): Promise<void> {
+    const found = [...this.#suspects.keys()].map(id => this.#options.wayOf(id)).filter(isCompared)
+    const loads = await this.#loads(found)
+    for (const [id, suspect] of this.#suspects) {
+      const way = found.find(one => one.id === id)
+      const now = way && loads.get(frontendNameOf(way))
+      if (!way || !now || !this.#compare(way, suspect, now)) this.#suspects.delete(id)
+    }
+    const isOver = this.#stopped || this.#suspects.size === 0
+    this.#timer = isOver ? undefined : setTimeout(() => void this.#look(), intervalMs)
+  }
+
+  /** Empty where Envoy cannot be asked. */
+  async #loads(ways: readonly Way[]): Promise<ReadonlyMap<string, EndpointLoads>> {
+    try {
+      return await this.#options.loads(ways.map(frontendNameOf))
+    } catch (error) {
+      this.#options.log.warn({ reason: (error as Error).message }, 'endpoints cannot be compared')
+      return new Map()
+    }
+  }
+
+  /** Returns whether it is suspected still. */
+  #compare(way: Way, suspect: Suspect, now: EndpointLoads): boolean {
+    const { before } = suspect
+    const time = performance.now()
+    if (before) {
+      const since = loadsSince(way, before, now).filter(({ endpoint }) => !this.#isEjected(way.id, endpoint))
+      const worse = worseThanSiblings(since, way.settings.outlierDetectionFailurePercentage / 100)
+      const ejected = worse.slice(0, this.#mostOf(way))
+      for (const load of ejected) this.#eject(way, load)
+      if (ejected.length > 0) this.#rests.delete(way.id)
+      else {
+        if (time - suspect.since < windowMs) return true
+        this.#rest(way.id)
+        return false
+      }
+    }
+    suspect.before = now
+    suspect.since = time
+    return true
+  }
+
+  #rest(id: string): void {
+    const before = this.#rests.get(id)
+    clearTimeout(before?.forget)
+    const ms = before ? Math.min(2 * before.ms, longestRestMs) : firstRestMs
+    const forget = setTimeout(() => this.#rests.delete(id), 2 * ms + windowMs).unref()
+    this.#rests.set(id, { ms, until: performance.now() + ms, forget })
+  }
+
+  /** As Envoy has it: one always may be, however small the percentage. */
+  #mostOf({ id, endpoints, settings }: Way): number {
+    const most = Math.floor((endpoints.length * settings.outlierDetectionMaxEjectionPercent) / 100)
+    const ejected = endpoints.filter(({ ip, port }) => this.#isEjected(id, hostPort(ip, port))).length
+    return Math.max(0, Math.max(1, most) - ejected)
+  }
+
+  #isEjected(id: string, endpoint: string): boolean {
+    return this.#ejections.get(id)?.get(endpoint)?.isOver === false
+  }
+
+  /** For as long as Envoy would: longer each time, until it was well for as long. */
+  #eject({ id, settings }: Way, { endpoint, requests, errors }: LoadOfEndpoint): void {
+    const ejections = this.#ejections.get(id) ?? new Map<string, Ejection>()
+    this.#ejections.set(id, ejections)
+    const before = ejections.get(endpoint)
+    clearTimeout(before?.timer)
+    const times = (before?.times ?? 0) + 1
+    const ms = Math.min(
+      settings.outlierDetectionBaseEjectionTime * times,
+      Math.max(settings.outlierDetectionBaseEjectionTime, settings.outlierDetectionMaxEjectionTime),
+    )
+    const forget = () => {
+      ejections.delete(endpoint)
+      if (ejections.size === 0) this.#ejections.delete(id)
+    }
+    const end = () => {
+      ejections.set(endpoint, { times, isOver: true, timer: setTimeout(forget, ms).unref() })
+      this.#tell(id)
+    }
+    ejections.set(endpoint, { times, isOver: false, timer: setTimeout(end, ms).unref() })
+    this.#options.onEjection(id)
+    this.#options.log.warn(
+      { servicePort: id, endpoint, requests, errors, ms },
+      'an endpoint is ejected: it fails far more than the others',
+    )
+    this.#tell(id)
+  }
+
+  #tell(id: string): void {
+    const endpoints = [...(this.#ejections.get(id) ?? [])].filter(([, { isOver }]) => !isOver)
+    this.#options.eject(id, new Set(endpoints.map(([endpoint]) => endpoint)))
+  }
+}
+
+interface LoadOfEndpoint extends Failures {
+  readonly endpoint: string
+}
+
+/** One that Envoy did not know before had nothing then. */
+function loadsSince({ endpoints }: Way, before: EndpointLoads, now: EndpointLoads): readonly LoadOfEndpoint[] {
+  return endpoints.map(({ ip, port }) => {
+    const endpoint = hostPort(ip, port)
+    const [was, is] = [before.get(endpoint), now.get(endpoint)]
+    const grown = (key: keyof Failures) => Math.max(0, (is?.[key] ?? 0) - (was?.[key] ?? 0))
+    return { endpoint, requests: grown('requests'), errors: grown('errors') }
+  })
+}
+
+/** Where clients are hashed, all bad requests of one come to one endpoint. */
+function isCompared(way: Way | undefined): way is Way {
+  return (
+    way?.layer.wants === 'envoy' &&
+    (way.layer.protocol === 'http' || way.layer.protocol === 'grpc') &&
+    way.endpoints.length > 1 &&
+    way.settings.outlierDetectionFailurePercentage > 0 &&
+    !hashesClients(way.settings)
+  )
+}
