@@ -57,6 +57,7 @@ function renderPort(port: PortExplanation, explanation: Explanation): string {
       ? [`  peer: ${peerText[explanation.clientAddress.mode]} (${explanation.clientAddress.why})`]
       : []),
     ...renderExternal(port, explanation),
+    ...renderBelow(port, explanation),
     ...renderPath(port, explanation),
     ...renderKernelClients(port, explanation),
     ...renderSettings(port),
@@ -106,6 +107,13 @@ function renderExternal({ id, external }: PortExplanation, explanation: Explanat
     `  layer of what comes from outside: ${explanation.servesOutside ? layerText(externalId(id), layer, explanation) : 'not served: iptables has cluster IPs only'}`,
     `  external traffic policy ${policy}: ${outsiders}`,
   ]
+}
+
+function renderBelow({ id }: PortExplanation, { connectionsBelow }: Explanation): string[] {
+  const count = connectionsBelow[id]
+  return count === undefined
+    ? []
+    : [`  connections that began in the kernel layer and stay there: ${count} (setting rebalance: true ends such)`]
 }
 
 /** Of ports that are meant for Envoy: whether connections of pods can get there. */

@@ -66,6 +66,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
         },
         kernelPorts: { 'whoami/whoami/http': { elements: [text], confirmed: true, problem: undefined } },
         health: {},
+        connectionsBelow: {},
         problems: [...problems.values()].flat(),
       },
       explained,

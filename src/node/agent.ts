@@ -32,6 +32,7 @@ import type { ServiceScope } from '../services/layer.ts'
 import { EnvoyBudget } from '../services/model/envoy-budget.ts'
 import type { Change } from '../services/objects.ts'
 import type { Policies, PolicyFacts } from '../services/policies.ts'
+import type { PortState } from '../services/port.ts'
 import { problem } from '../services/problem.ts'
 import { type PortChange, ServiceTable, type TableUpdate } from '../services/table.ts'
 import type { Source, SourceListener } from '../sources/source.ts'
@@ -44,6 +45,7 @@ import { Endings } from './endings.ts'
 import { Ejections } from './endpoints/ejections.ts'
 import { VanishedEndpoints } from './endpoints/vanished.ts'
 import { EnvoyLayer } from './envoylayer.ts'
+import type { OverlayMove } from './gate.ts'
 import { Handovers } from './handovers.ts'
 import { HealthCheckPorts } from './healthcheckports.ts'
 import { InParts } from './inparts.ts'
@@ -62,6 +64,8 @@ import { StayingPorts } from './report/staying.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { envoySockets, prepareSocketDirectory } from './socketdirectory.ts'
 import { SyncHealth } from './synchealth.ts'
+import { countBelow } from './use/below.ts'
+import { rebalance } from './use/rebalance.ts'
 import { UseWatch } from './use/usewatch.ts'
 
 export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, 'ownsClusterIPs'> {
@@ -214,6 +218,7 @@ export class Agent {
       nodeName,
       budget,
       calls: () => this.kernel.calls(),
+      activity: ids => this.envoy.activityOf(ids),
       onMoved: ids => this.#update(this.table.budgeted(ids), performance.now()),
       log,
     })
@@ -585,6 +590,18 @@ export class Agent {
     this.health.round(family, round, performance.now())
   }
 
+  #moved(ids: readonly string[], move: OverlayMove): void {
+    this.moves.moved(ids, move)
+    if (move !== 'up') return
+    const ways = ids.map(id => this.#wayOf(id)).filter(way => way !== undefined)
+    void rebalance(ways, { ...this.#options, kernel: this.kernel, log: this.#log })
+  }
+
+  /** How many connections to the port stay in the kernel layer, where they began. Rejects where conntrack cannot be read. */
+  connectionsBelow({ vip, port }: PortState): Promise<number> {
+    return countBelow([{ ip: vip, port: port.port }], this.#options)
+  }
+
   #createEnvoyLayer(): EnvoyLayer {
     const {
       nodeName,
@@ -611,7 +628,7 @@ export class Agent {
       moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
       clearOverlay: () => this.kernel.clearOverlay(),
       endConnections: frontends => this.#endings.cut(frontends),
-      onMoved: (ids, move) => this.moves.moved(ids, move),
+      onMoved: (ids, move) => this.#moved(ids, move),
       watchCanary: (instance, onChange) =>
         startCanary({ socket: canarySocket(this.#sockets, instance), ...canaryTimes, onChange }),
       handsOver: migratesRequests,

@@ -498,6 +498,20 @@ export class EnvoyLayer implements XdsObserver {
     return (told && commonProtocolOf(told.way, this.#told.options)?.idleTimeout) ?? 0
   }
 
+  /** What goes on at these ports, all ways to each together; undefined where an Envoy does not answer. */
+  async activityOf(ids: readonly string[]): Promise<ReadonlyMap<string, PortActivity> | undefined> {
+    const known = ids.filter(id => this.#told.has(id))
+    const ways = known.flatMap(id => (this.#told.has(externalId(id)) ? [id, externalId(id)] : [id]))
+    const found = await this.#activity(ways)
+    if (!found) return undefined
+    const total = (id: string) => {
+      const each = [id, externalId(id)].flatMap(way => found.get(way) ?? [])
+      const sum = (of: (one: PortActivity) => number) => each.reduce((sum, one) => sum + of(one), 0)
+      return { open: sum(({ open }) => open), answers: sum(({ answers }) => answers) }
+    }
+    return new Map(known.map(id => [id, total(id)]))
+  }
+
   async #activity(ids: readonly string[]): Promise<ReadonlyMap<string, PortActivity> | undefined> {
     const all = await this.#options.activity()
     return all && new Map(ids.map(id => [id, this.#activityOf(id, all)]))

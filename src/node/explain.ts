@@ -5,6 +5,7 @@ import { externalId } from '../envoy/way.ts'
 import type { IpFamily } from '../services/address.ts'
 import { explainService, type ServiceExplanation } from '../services/explain.ts'
 import type { KernelClient } from '../services/policies.ts'
+import type { PortState } from '../services/port.ts'
 import type { Problem } from '../services/problem.ts'
 import type { Agent } from './agent.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
@@ -37,6 +38,8 @@ export interface Explanation {
   readonly kernelPorts: Readonly<Record<string, KernelView>>
   /** What Envoy thinks of each endpoint, by the same id and `address:port`; empty where Envoy does not answer. */
   readonly health: Readonly<Record<string, Readonly<Record<string, EndpointHealth>>>>
+  /** Open connections of ports in Envoy that began in the kernel layer and stay there, by port state id, where there are some. */
+  readonly connectionsBelow: Readonly<Record<string, number>>
   readonly problems: readonly Problem[]
 }
 
@@ -57,6 +60,12 @@ export async function explain(
   const health = Object.fromEntries(
     await Promise.all(Object.entries(envoyPorts).map(async ([id, view]) => [id, await healthIn(agent, view)] as const)),
   )
+  const inEnvoy = view.ports.filter(({ id }) => envoyPorts[id]?.up)
+  const connectionsBelow = Object.fromEntries(
+    (await Promise.all(inEnvoy.map(async state => [state.id, await below(agent, state)] as const))).filter(
+      ([, count]) => count > 0,
+    ),
+  )
   const envoy = {
     up: agent.envoy.envoys.isUp,
     versions: agent.envoy.envoys.all.map(({ envoyVersion }) => envoyVersion),
@@ -76,6 +85,7 @@ export async function explain(
     envoyPorts,
     kernelPorts,
     health,
+    connectionsBelow,
     problems,
   }
 }
@@ -83,6 +93,11 @@ export async function explain(
 async function healthIn({ adminSockets }: Agent, { resources }: EnvoyView) {
   const cluster = resources.find(({ type }) => type === 'cluster')
   return cluster ? endpointHealth(adminSockets, cluster.name) : {}
+}
+
+/** Where conntrack cannot be read, nothing is said of it. */
+function below(agent: Agent, state: PortState): Promise<number> {
+  return agent.connectionsBelow(state).catch(() => 0)
 }
 
 function entry<T>(id: string, view: T | undefined): readonly (readonly [string, T])[] {

@@ -19,6 +19,8 @@ export interface Settings {
   readonly protocol: EnvoyProtocol | undefined
   /** undefined: as the rules of protocol.ts say. */
   readonly overlay: 'true' | 'false' | 'always' | undefined
+  /** Whether connections end that began in the kernel layer when the port comes to Envoy. */
+  readonly rebalance: boolean
   /** Whether what comes from outside goes through Envoy, too. */
   readonly external: boolean
   /** undefined: by protocol (http and grpc 300s, redis and tcp none). */
@@ -248,6 +250,13 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     all,
     'Whether Envoy balances this port. Without it the kernel layer does. With always, Envoy has it on all nodes, whoever calls it there (--envoy-ports).',
     byRules,
+  ),
+  define(
+    'rebalance',
+    boolean,
+    false,
+    all,
+    'Whether connections that began in the kernel layer end when the port comes to Envoy, once: clients connect again, through Envoy. Requests that are under way there fail.',
   ),
   define(
     'external',

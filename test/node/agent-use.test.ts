@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { RunningPod } from '../../src/demo/pods.ts'
+import { pause } from '../../src/demo/wait.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { serviceWith } from './manifests.ts'
 
@@ -63,40 +64,71 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
     assert.match(services.stdout, /three .* kernel, waits for Envoy .* not called on this node of late/)
   })
 
-  test('who was not called for long leaves for who is called now, and its open connections lose nothing', async () => {
-    const load = await lab.load(client, { url: urlOf('one'), connections: 2, rate: 50 })
-    await calledAgo('one', '1h')
-    await lab.ask(client, urlOf('three'))
-    await untilInEnvoy('two', 'three')
+  test('what is always there takes room from another, whose open connections lose nothing', async () => {
+    const loads = await Promise.all(
+      (['one', 'two'] as const).map(name => lab.load(client, { url: urlOf(name), connections: 2, rate: 20 })),
+    )
+    write('three', { overlay: 'always' })
     await lab.untilServedBy('envoy', client, urlOf('three'))
-    const { layers, errors } = await load.stop()
-    assert.deepEqual(errors, {})
-    assert.ok(layers.envoy!.requests > 0)
+    await lab.until('room', async () => (await inEnvoy()).length === 2)
+    for (const load of loads) {
+      const { layers, errors } = await load.stop()
+      assert.deepEqual(errors, {})
+      assert.ok(layers.envoy!.requests > 0)
+    }
+    write('three')
   })
 
   test('the agent, started anew, and Envoy have those again that were there', async () => {
+    const before = (await inEnvoy()).sort()
     await lab.agent.down()
     await lab.agent.up()
-    await lab.untilServedBy('envoy', client, urlOf('two'))
-    await untilInEnvoy('two', 'three')
+    await lab.untilServedBy('envoy', client, urlOf('three'))
+    assert.deepEqual((await inEnvoy()).sort(), before)
     await lab.envoy.down()
-    assert.equal(await lab.ask(client, urlOf('two')), 'web-1 by kernel')
+    assert.equal(await lab.ask(client, urlOf('three')), 'web-1 by kernel')
     await lab.envoy.up()
-    await lab.untilServedBy('envoy', client, urlOf('two'))
-    await untilInEnvoy('two', 'three')
+    await lab.untilServedBy('envoy', client, urlOf('three'))
+    await lab.until('all that were there', async () => (await inEnvoy()).sort().join() === before.join())
   })
 
-  test('overlay: always holds a port there that nobody calls, and another makes room', async () => {
-    await calledAgo('two', '1h')
-    write('one', { overlay: 'always' })
-    await untilInEnvoy('one', 'three')
-    write('one')
+  test('who was not called for long leaves for who is called now', async () => {
+    const [stays, leaves] = ['three', (await inEnvoy()).find(name => name !== 'three')!] as const
+    const comes = leaves === 'one' ? 'two' : 'one'
+    await lab.agent.down()
+    await calledAgo(leaves, '1h')
+    await lab.agent.up()
+    await lab.ask(client, urlOf(comes))
+    await untilInEnvoy(stays, comes)
+    await lab.untilServedBy('envoy', client, urlOf(comes))
   })
 
   test('once all fit again all are there', async () => {
     lab.remove('two')
     await untilInEnvoy('one', 'three')
   })
+
+  for (const rebalance of ['false', 'true'] as const) {
+    const what = rebalance === 'true' ? 'end once, so that clients come to Envoy' : 'go on, and explain counts them'
+    test(`with rebalance: ${rebalance} connections that began below ${what}`, async () => {
+      write('one', { overlay: 'false' })
+      await untilInEnvoy('three')
+      await lab.untilServedBy('kernel', client, urlOf('one'))
+      const load = await lab.load(client, { url: urlOf('one'), connections: 2, rate: 20 })
+      await pause(500)
+      write('one', { rebalance })
+      await untilInEnvoy('one', 'three')
+      const below = () => lab.explain('default/one').then(seen => seen!.connectionsBelow['default/one/http'] ?? 0)
+      await lab.until('the connections below', async () => (await below()) === (rebalance === 'true' ? 0 : 2))
+      await pause(500)
+      const { layers, errors } = await load.stop()
+      if (rebalance === 'false') assert.deepEqual([errors, Object.keys(layers)], [{}, ['kernel']])
+      else {
+        assert.ok(layers.envoy!.requests > 0)
+        assert.ok(Object.values(errors).reduce((sum, count) => sum + count, 0) <= 2, JSON.stringify(errors))
+      }
+    })
+  }
 
   test('Envoy has a part of the endpoints of a large port, the kernel layer all, and who goes of the part is replaced', async () => {
     const pods = [web, ...(await lab.pods(['web-2', 'web-3'], 20))]

@@ -7,12 +7,15 @@ import { type Repeated, repeat } from '../../kernel/repeat.ts'
 import type { Log } from '../../observe/log.ts'
 import type { Calls, EnvoyBudget } from '../../services/model/envoy-budget.ts'
 import type { Note } from '../../services/note.ts'
+import { BusyPorts, type ReadActivity } from './busyports.ts'
 
 export interface UseWatchOptions {
   readonly nodeName: string
   readonly budget: EnvoyBudget
   /** How long ago each port was called, in milliseconds, by id. */
   readonly calls: () => Promise<ReadonlyMap<string, number>>
+  /** What goes on in Envoy at these ports. */
+  readonly activity: ReadActivity
   /** These came to Envoy, or left it. */
   readonly onMoved: (ids: readonly string[]) => void
   readonly log: Log
@@ -28,9 +31,11 @@ export class UseWatch {
   #onNote: (note: Note) => void = () => {}
   #looks: Repeated | undefined
   #wasByUse = false
+  readonly #busy: BusyPorts
 
   constructor(options: UseWatchOptions) {
     this.#options = options
+    this.#busy = new BusyPorts(options.activity)
   }
 
   get isByUse(): boolean {
@@ -60,8 +65,16 @@ export class UseWatch {
     const { budget, onMoved } = this.#options
     this.#tellMode()
     if (budget.waiting === 0 && !budget.isByUse) return
-    const moved = budget.step(budget.isByUse ? await this.#calls() : new Map())
+    const moved = budget.step(budget.isByUse ? await this.#uses() : new Map())
     if (moved.length > 0) onMoved(moved)
+  }
+
+  /** A connection that stays open calls once; what goes on there counts as well. */
+  async #uses(): Promise<Calls> {
+    const calls = new Map(await this.#calls())
+    for (const [id, at] of await this.#busy.look(this.#options.budget.inside, performance.now()))
+      calls.set(id, Math.max(at, calls.get(id) ?? at))
+    return calls
   }
 
   async #calls(): Promise<Calls> {

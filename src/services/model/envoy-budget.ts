@@ -56,6 +56,11 @@ export class EnvoyBudget {
     return this.#limit
   }
 
+  /** The ports that are there, by id. */
+  get inside(): readonly string[] {
+    return [...this.#inside.keys()]
+  }
+
   get waiting(): number {
     return this.#waiting.size
   }

@@ -1,0 +1,53 @@
+/** TCP connections to Service ports that the kernel layer leads, whatever layer new ones go to: they began there. */
+
+import { deleteFlow, type Flow, listFlows } from '../../kernel/netlink/ctnetlink.ts'
+import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
+import type { VipPort } from '../../kernel/overlay.ts'
+import { familyOf } from '../../services/address.ts'
+
+export interface BelowOptions {
+  readonly steeringMark: number
+  /** To which the node's own connections are redirected, without the mark. */
+  readonly redirectPort: number
+}
+
+/** How many are open. Rejects as `listFlows`. */
+export async function countBelow(frontends: readonly VipPort[], options: BelowOptions): Promise<number> {
+  return withBelow(frontends, options, flows => flows.length)
+}
+
+/**
+ * Ends them: conntrack forgets them, so that the next packet of either end is answered by a reset. How many that were.
+ * Rejects as `listFlows`.
+ */
+export async function endBelow(frontends: readonly VipPort[], options: BelowOptions): Promise<number> {
+  return withBelow(frontends, options, (flows, socket) => flows.filter(flow => deleteFlow(socket, flow)).length)
+}
+
+async function withBelow<T>(
+  frontends: readonly VipPort[],
+  { steeringMark, redirectPort }: BelowOptions,
+  work: (flows: readonly Flow[], socket: NetlinkSocket) => T,
+): Promise<T> {
+  const socket = new NetlinkSocket('netfilter')
+  try {
+    const wanted = new Set(frontends.map(({ ip, port }) => `${ip} ${port}`))
+    const [first] = frontends
+    // The kernel picks what there is of one address; of several all is looked through here.
+    const original =
+      first && frontends.length === 1 ? { destination: first.ip, destinationPort: first.port } : undefined
+    const found: Flow[] = []
+    for (const family of new Set(frontends.flatMap(({ ip }) => familyOf(ip) ?? []))) {
+      const mark = { value: 0, mask: steeringMark }
+      found.push(...(await listFlows(socket, { family, protocol: 'TCP', mark, ...(original && { original }) })))
+    }
+    const isBelow = ({ original, reply, isOpen }: Flow) =>
+      isOpen &&
+      reply.sourcePort !== redirectPort &&
+      reply.source !== original.destination &&
+      wanted.has(`${original.destination} ${original.destinationPort}`)
+    return work(found.filter(isBelow), socket)
+  } finally {
+    socket.close()
+  }
+}

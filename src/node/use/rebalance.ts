@@ -1,0 +1,26 @@
+/** Ends what began in the kernel layer when a port comes to Envoy, where the port's owner wishes that (setting rebalance). */
+
+import { addressesOf, type Way } from '../../envoy/way.ts'
+import type { KernelLayer } from '../../kernel/layer.ts'
+import type { Log } from '../../observe/log.ts'
+import { type BelowOptions, endBelow } from './below.ts'
+
+export interface RebalanceOptions extends BelowOptions {
+  readonly kernel: Pick<KernelLayer, 'settled'>
+  readonly log: Log
+}
+
+/** @param ways that went up just now */
+export async function rebalance(ways: readonly Way[], options: RebalanceOptions): Promise<void> {
+  const wanted = ways.filter(({ settings }) => settings.rebalance)
+  if (wanted.length === 0) return
+  const ports = wanted.map(({ id }) => id)
+  // Clients connect again at once, and are to come to Envoy.
+  await options.kernel.settled()
+  try {
+    const ended = await endBelow(wanted.flatMap(addressesOf), options)
+    if (ended > 0) options.log.info({ ports, ended }, 'connections of the kernel layer ended: the port came to Envoy')
+  } catch (error) {
+    options.log.warn({ ports, reason: (error as Error).message }, 'connections of the kernel layer stay there')
+  }
+}
