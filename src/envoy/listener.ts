@@ -7,6 +7,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { hostPort } from '../services/address.ts'
 import { anyAddressOf, isUsualNodePort } from '../services/places.ts'
+import type { Settings } from '../services/settings.ts'
 import { socketAddress } from './address.ts'
 import type { FilterSchema } from './api/envoy/config/listener/v3/listener_components_pb.js'
 import { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
@@ -64,11 +65,16 @@ export function scopeResource(way: Way, options: NodeOptions): Resource | undefi
   return resource(typeUrls.scope, address, () => common.scope(address), backing(address).concat(shared))
 }
 
+/** Of a Service port's settings those that are written in its own listeners: the others change in cluster and route. */
+export function listenerSettings({ idleTimeout, accessLog, halfClose }: Settings): Partial<Settings> {
+  return { idleTimeout, accessLog, halfClose }
+}
+
 /**
  * The listeners that the Service port has for itself: named by address and port, since Envoy refuses two listeners of one
  * address; that of a node port is for any address.
  *
- * Of the settings, only idle-timeout, access-log and half-close are written here; all others change in cluster and route, because a changed listener closes its live connections after the drain time.
+ * Few settings are written here (`listenerSettings`), because a changed listener closes its live connections after the drain time.
  */
 export function listenerResources(way: Way, options: NodeOptions): readonly Resource[] {
   const { id, settings } = way

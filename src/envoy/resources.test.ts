@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { type DescMessage, fromBinary, toBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import { type External, envoyProtocols, type PortState } from '../services/port.ts'
-import { defaultSettings } from '../services/settings.ts'
+import { defaultSettings, type Settings } from '../services/settings.ts'
 import { aPortState } from '../services/testing.ts'
 import { ClusterSchema } from './api/envoy/config/cluster/v3/cluster_pb.js'
 import { ClusterLoadAssignmentSchema } from './api/envoy/config/endpoint/v3/endpoint_pb.js'
@@ -11,6 +11,7 @@ import { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from './api/envoy/config/route/v3/route_pb.js'
 import { ScopedRouteConfigurationSchema } from './api/envoy/config/route/v3/scoped_route_pb.js'
 import { bootstrapJson } from './bootstrap.ts'
+import { listenerSettings } from './listener.ts'
 import { type Resource, type TypeUrl, typeUrls } from './resource.ts'
 import { configurationOf, resourcesOf, type Told } from './resources.ts'
 import { staticBootstrap } from './static.ts'
@@ -139,6 +140,20 @@ test("endpoints see the client's address by the VIP and by policy Local alone, w
   const told = { way: local, isLeaving: false, resources: resourcesOf(local, { clientMark: 0x2000 }) }
   const versions = (before?: Told) => resourcesOf(cluster, { clientMark: 0x2000 }, before).map(({ version }) => version)
   assert.deepEqual(versions(told), versions())
+})
+
+test('of the settings only those of listeners change one', () => {
+  const listenersOf = (layer: PortState['layer'], settings: Settings) => {
+    const resources = configurationOf([aPortState({ layer, settings })])
+    return resources.filter(({ typeUrl }) => typeUrl === typeUrls.listener).map(({ version }) => version)
+  }
+  fc.assert(
+    fc.property(anySettings, anySettings, fc.constantFrom(aPortState().layer, tcp), (before, after, layer) => {
+      const kept = { ...after, ...listenerSettings(before) }
+      assert.deepEqual(listenersOf(layer, kept), listenersOf(layer, before))
+    }),
+    { numRuns: 300 },
+  )
 })
 
 test('a port whose clients end their side has a listener of its own, where nothing looks at first bytes', () => {

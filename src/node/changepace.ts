@@ -8,11 +8,11 @@
  * them from everybody. So endpoints of large ports, too, are told at a pace.
  */
 
-import { hasOwnListeners, type NodeOptions } from '../envoy/listener.ts'
+import { isDeepStrictEqual } from 'node:util'
+import { hasOwnListeners, listenerSettings, type NodeOptions } from '../envoy/listener.ts'
 import { haveSamePlaces } from '../envoy/resources.ts'
 import type { Way } from '../envoy/way.ts'
 import { type BucketOptions, Buckets } from '../observe/buckets.ts'
-import type { Settings } from '../services/settings.ts'
 
 export interface PaceOptions {
   /** Changes of a port: of its listener, or to another place. Default 10, and 10 an hour. */
@@ -70,7 +70,7 @@ export class ChangePace {
     const buckets = isElsewhere ? this.#places : this.#listeners
     if (this.#takes(this.#port, way.id) && this.#takes(buckets, way.namespace)) return { way, isLater: false }
     if (isElsewhere) return { way: undefined, isLater: true }
-    return { way: { ...way, settings: { ...way.settings, ...listenerSettings(told) } }, isLater: true }
+    return { way: { ...way, settings: { ...way.settings, ...listenerSettings(told.settings) } }, isLater: true }
   }
 
   #paceEndpoints(way: Way, told: Way): Paced {
@@ -93,11 +93,6 @@ export class ChangePace {
 
 function hasSameListeners(a: Way, b: Way, options: NodeOptions): boolean {
   if (hasOwnListeners(a, options) !== hasOwnListeners(b, options)) return false
-  const [ofA, ofB] = [listenerSettings(a), listenerSettings(b)]
-  return !hasOwnListeners(a, options) || (ofA.idleTimeout === ofB.idleTimeout && ofA.accessLog === ofB.accessLog)
-}
-
-/** Those that are written in listeners (envoy/listener.ts). */
-function listenerSettings({ settings: { idleTimeout, accessLog } }: Way): Partial<Settings> {
-  return { idleTimeout, accessLog }
+  const [ofA, ofB] = [a, b].map(({ settings }) => listenerSettings(settings))
+  return !hasOwnListeners(a, options) || isDeepStrictEqual(ofA, ofB)
 }
