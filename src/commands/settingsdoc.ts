@@ -1,6 +1,6 @@
 /** docs/settings.md, from the tables that the program itself uses; a test compares it with the file. */
 
-import { envoyProtocols } from '../services/port.ts'
+import { envoyProtocols } from '../services/envoyprotocol.ts'
 import { protocolRules } from '../services/protocol.ts'
 import { settingDefinitions } from '../services/settings.ts'
 import { definitions, describeDefault, flagOf, type OptionName } from './options.ts'

@@ -1,8 +1,9 @@
 /** The settings of a Service's ports, read from its annotations `config.lightpath.cloud/<port>-<setting>`. */
 
+import { type EnvoyProtocol, envoyProtocols } from './envoyprotocol.ts'
 import { ProblemList } from './model/problem-list.ts'
 import { describeKey, keyOf } from './objects.ts'
-import { type EnvoyProtocol, envoyProtocols, portLabel } from './port.ts'
+import { portLabel } from './port.ts'
 import { type Problem, problem } from './problem.ts'
 import { portProtocol } from './protocol.ts'
 import type { Service, ServicePort } from './service.ts'

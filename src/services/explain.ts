@@ -1,8 +1,9 @@
 /** All that there is to say about a Service on this node, as data: what `lightpath explain` prints. */
 
 import type { IpFamily } from './address.ts'
+import type { EnvoyProtocol } from './envoyprotocol.ts'
 import type { HealthCheck } from './healthcheck.ts'
-import type { EnvoyProtocol, External, PortState } from './port.ts'
+import type { External, PortState } from './port.ts'
 import { portLabel } from './port.ts'
 import type { Service } from './service.ts'
 import { settingDefinitions } from './settings.ts'

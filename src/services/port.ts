@@ -1,6 +1,7 @@
 /** One port of a Service as this node is to serve it: what the Envoy and kernel layers are made from. */
 
 import type { IpFamily } from './address.ts'
+import type { EnvoyProtocol } from './envoyprotocol.ts'
 import type { ServicePort, TrafficPolicy } from './service.ts'
 import type { Settings } from './settings.ts'
 
@@ -31,10 +32,6 @@ export type Layer =
 export function isForEnvoy(layer: Layer): boolean {
   return layer.wants === 'envoy' || layer.waitsAs !== undefined
 }
-
-/** `grpc` is HTTP/2 whose answers say in trailers how a call went; `redis` and `tcp` are balanced by connections. */
-export const envoyProtocols = ['http', 'grpc', 'redis', 'tcp'] as const
-export type EnvoyProtocol = (typeof envoyProtocols)[number]
 
 /**
  * How a port is reached from outside: by node port, external IPs and load-balancer IPs, all of the port's family.

@@ -1,6 +1,6 @@
 /** What a Service port speaks, as far as its owner says: by the rules of docs/settings.md, of which the first that fits counts. */
 
-import type { EnvoyProtocol } from './port.ts'
+import type { EnvoyProtocol } from './envoyprotocol.ts'
 import type { ServicePort } from './service.ts'
 
 /** What the rules say of a TCP port. */

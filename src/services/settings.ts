@@ -8,7 +8,7 @@
  */
 
 import { formatDuration, parseDuration } from './duration.ts'
-import { type EnvoyProtocol, envoyProtocols } from './port.ts'
+import { type EnvoyProtocol, envoyProtocols } from './envoyprotocol.ts'
 
 export const lbPolicies = ['LEAST_REQUEST', 'ROUND_ROBIN', 'RANDOM', 'RING_HASH', 'MAGLEV'] as const
 export type LbPolicy = (typeof lbPolicies)[number]

@@ -13,7 +13,7 @@ import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { listUnacknowledged } from '../../kernel/netlink/unacknowledged.ts'
 import type { Log } from '../../observe/log.ts'
 import { hostPort } from '../../services/address.ts'
-import type { EnvoyProtocol } from '../../services/port.ts'
+import type { EnvoyProtocol } from '../../services/envoyprotocol.ts'
 import { Recurring } from '../recurring.ts'
 
 export interface VanishedOptions {

@@ -1,0 +1,3 @@
+/** `grpc` is HTTP/2 whose answers say in trailers how a call went; `redis` and `tcp` are balanced by connections. */
+export const envoyProtocols = ['http', 'grpc', 'redis', 'tcp'] as const
+export type EnvoyProtocol = (typeof envoyProtocols)[number]
