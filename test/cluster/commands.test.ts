@@ -41,7 +41,7 @@ for (const [command, ...args] of commands) {
     [
       'without rights',
       () => server.kubeconfig('guest', `token: ${guestToken}`),
-      /forbidden: User "guest" cannot (list|watch)/,
+      /forbidden: User "guest" cannot (get|list|watch)/,
     ],
     ['with a token that is not known', () => server.kubeconfig('stranger', 'token: stranger'), /nauthorized/],
     ['where the API is down', () => server.kubeconfig('down', 'token: x', 1), /not reachable: .*ECONNREFUSED/],
