@@ -1,6 +1,8 @@
 /** Every command line of Lightpath and Envoy that the demo uses. */
 
+import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { findEnvoy } from '../envoy/find.ts'
 import { envoyArguments } from '../envoy/process.ts'
 import { formatProblem } from '../services/problem.ts'
@@ -49,6 +51,12 @@ export async function envoy(bootstrapFile: string): Promise<CommandLine> {
   const found = await findEnvoy()
   if (!found.ok) throw new Error(formatProblem(found.problem))
   return [found.path, ...envoyArguments({ bootstrapFile })]
+}
+
+/** The directory of Envoy's module, for ENVOY_DYNAMIC_MODULES_SEARCH_PATH; it is built where it is not yet. */
+export async function envoyModule(): Promise<string> {
+  const { stdout } = await promisify(execFile)(fileURLToPath(new URL('../../tools/module', import.meta.url)))
+  return stdout.trim()
 }
 
 /** Envoy's admin pages, inside a node's namespace. */

@@ -81,10 +81,11 @@ async function startNode(network: Network, node: LabNode, source: string): Promi
   if (bootstrap.code !== 0) throw new Error(`lightpath bootstrap: ${bootstrap.stderr.trim()}`)
   writeFileSync(bootstrapFile, bootstrap.stdout)
 
-  const supervise = ([command, ...args]: commandLines.CommandLine, logFile: string) =>
-    new Supervised(network.processes, { netns: node.netns, command, args, options: { logFile } })
+  const supervise = ([command, ...args]: commandLines.CommandLine, logFile: string, env?: Record<string, string>) =>
+    new Supervised(network.processes, { netns: node.netns, command, args, options: { logFile, env } })
   const agent = supervise(commandLines.agent(node.name, files), join(directory, 'agent.log'))
-  const envoy = supervise(await commandLines.envoy(bootstrapFile), join(directory, 'envoy.log'))
+  const module = { ENVOY_DYNAMIC_MODULES_SEARCH_PATH: await commandLines.envoyModule() }
+  const envoy = supervise(await commandLines.envoy(bootstrapFile), join(directory, 'envoy.log'), module)
   await Promise.all([agent.up(), envoy.up()])
   return { ...node, agent, envoy, files }
 }

@@ -28,7 +28,6 @@ import { Supervised } from '../../src/demo/supervisor.ts'
 import { waitFor } from '../../src/demo/wait.ts'
 import type { Explanation } from '../../src/node/explain.ts'
 import { prepareSocketDirectory } from '../../src/node/socketdirectory.ts'
-import { modulePath } from './envoy.ts'
 
 export const skip = process.getuid?.() === 0 ? false : 'needs root'
 
@@ -110,7 +109,7 @@ export class AgentLab {
     const network = await createNetwork({ nodes: 1, ...options })
     try {
       const envoy = await commandLines.envoy(join(network.directory, 'node', 'bootstrap.json'))
-      cpSync(await modulePath(), join(network.directory, 'module'), { recursive: true })
+      cpSync(await commandLines.envoyModule(), join(network.directory, 'module'), { recursive: true })
       const lab = new AgentLab(network, asEnvoyUser(envoy, network.directory), options)
       await lab.#writeBootstrap(options)
       return lab

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
+import { envoyModule } from '../../src/demo/command-lines.ts'
 import type { Bootstrap } from '../../src/envoy/api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { bootstrap, bootstrapJson } from '../../src/envoy/bootstrap.ts'
 import { redirectListeners } from '../../src/envoy/redirect.ts'
@@ -14,14 +15,14 @@ import { staticBootstrap } from '../../src/envoy/static.ts'
 import { anySettings, settingValues } from '../../src/envoy/testing.ts'
 import { defaultSettings, type Settings } from '../../src/services/settings.ts'
 import { aPortState } from '../../src/services/testing.ts'
-import { envoyPath, modulePath } from './envoy.ts'
+import { envoyPath } from './envoy.ts'
 
 async function validate(t: TestContext, configuration: Bootstrap): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'lightpath-validate-'))
   t.after(() => rm(directory, { recursive: true }))
   const file = join(directory, 'envoy.json')
   await writeFile(file, JSON.stringify(bootstrapJson(configuration)))
-  const [program, module] = await Promise.all([envoyPath(), modulePath()])
+  const [program, module] = await Promise.all([envoyPath(), envoyModule()])
   const { stdout } = await promisify(execFile)(
     program,
     ['--mode', 'validate', '--config-path', file, '--log-level', 'error'],

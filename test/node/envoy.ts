@@ -1,6 +1,5 @@
 /** Envoy on loopback with the configuration of a few Service ports, endpoints to serve them, and a client that sees bytes. */
 
-import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -9,8 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { envoyModule } from '../../src/demo/command-lines.ts'
 import { findEnvoy } from '../../src/envoy/find.ts'
 import { startEnvoy } from '../../src/envoy/process.ts'
 import { configurationOf, type TellOptions } from '../../src/envoy/resources.ts'
@@ -29,12 +27,6 @@ export async function envoyPath(): Promise<string> {
   const found = await findEnvoy()
   if (!found.ok) throw new Error(found.problem.reason)
   return found.path
-}
-
-/** The directory of Envoy's module, which is built where it is not yet. */
-export async function modulePath(): Promise<string> {
-  const { stdout } = await promisify(execFile)(fileURLToPath(new URL('../../tools/module', import.meta.url)))
-  return stdout.trim()
 }
 
 export async function freePort(): Promise<number> {
@@ -155,7 +147,7 @@ export async function serve(
     { node: 'test', mark: 0, adminPort: 0, sockets: directory, heapBytes },
     bind,
   )
-  const [program, module] = await Promise.all([envoyPath(), modulePath()])
+  const [program, module] = await Promise.all([envoyPath(), envoyModule()])
   const envoy = await startEnvoy(program, bootstrap, directory, { module })
   t.after(() => envoy.stop())
   const { lines, ...cut } = await startAccessLog(t, directory, states, accessLogRate)
