@@ -109,7 +109,7 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
 /** How long Envoy may take to have an acknowledged listener in all its workers. */
 const settleMs = 250
 const drainIntervalMs = 5000
-const canaryTimes = { intervalMs: 1000, timeoutMs: 1000, misses: 2, recovery: 30 }
+const canaryTimes = { intervalMs: 1000, startIntervalMs: 50, timeoutMs: 1000, misses: 2, recovery: 30 }
 /** How long overlay entries of a previous run are kept for an Envoy that has not connected yet: several of its longest back-offs. */
 const inheritanceMs = 10_000
 const retryMs = 5000

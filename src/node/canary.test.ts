@@ -18,11 +18,12 @@ async function listen(server: Server): Promise<void> {
 }
 
 /** What the canary says, one after another; `until` waits until it has said so much. */
-function watch(users?: readonly number[]) {
+function watch(users?: readonly number[], intervalMs = 10) {
   const said: CanaryAnswer[] = []
   const canary = startCanary({
     socket: { path, users },
-    intervalMs: 10,
+    intervalMs,
+    startIntervalMs: 10,
     timeoutMs: 300,
     misses: 2,
     recovery: 5,
@@ -46,6 +47,16 @@ describe('the canary', () => {
     stop()
     server.close()
     assert.deepEqual(said, ['serving', 'refused', 'serving'])
+  })
+  test('says soon that an Envoy which starts serves', async () => {
+    const server = createServer((_, response) => void response.end())
+    const { said, until, stop } = watch(undefined, 60_000)
+    await until(1)
+    await listen(server)
+    await until(2)
+    stop()
+    server.close()
+    assert.deepEqual(said, ['refused', 'serving'])
   })
   test('says that Envoy is about to end', async () => {
     const server = createServer((_, response) => void response.writeHead(503).end())

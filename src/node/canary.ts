@@ -16,6 +16,8 @@ export type CanaryAnswer = 'serving' | 'overloaded' | 'draining' | 'refused' | '
 export interface CanaryOptions {
   readonly socket: UnixAddress
   readonly intervalMs: number
+  /** The same of an Envoy that starts: until it serves for the first time, but not for long. */
+  readonly startIntervalMs: number
   /** How long an answer may take. */
   readonly timeoutMs: number
   /** How many answers in a row must be missed until that is told. */
@@ -30,9 +32,21 @@ export interface Canary {
   stop(): void
 }
 
-export function startCanary({ socket, intervalMs, timeoutMs, misses, recovery, onChange }: CanaryOptions): Canary {
+/** So often one that starts is asked at that interval. */
+const mostStarts = 100
+
+export function startCanary({
+  socket,
+  intervalMs,
+  startIntervalMs,
+  timeoutMs,
+  misses,
+  recovery,
+  onChange,
+}: CanaryOptions): Canary {
   let known: CanaryAnswer | undefined
   let missed = 0
+  let starts = mostStarts
   /** How many times it has to be serving still. */
   let recovering = 0
   let timer: NodeJS.Timeout | undefined
@@ -44,7 +58,8 @@ export function startCanary({ socket, intervalMs, timeoutMs, misses, recovery, o
     missed = answer === 'missed' ? missed + 1 : 0
     if (answer === 'overloaded') recovering = recovery
     else if (answer === 'serving' && recovering > 0) recovering--
-    timer = setTimeout(ask, intervalMs)
+    starts = answer === 'serving' ? 0 : Math.max(0, starts - 1)
+    timer = setTimeout(ask, starts > 0 ? startIntervalMs : intervalMs)
     if (answer === known || (answer === 'missed' && missed < misses)) return
     if (answer === 'serving' && recovering > 0) return
     known = answer
