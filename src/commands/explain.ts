@@ -1,6 +1,7 @@
 import { externalId } from '../envoy/way.ts'
 import type { EnvoyView } from '../node/envoylayer.ts'
 import type { Explanation } from '../node/explain.ts'
+import { hostPort } from '../services/address.ts'
 import type { PortExplanation } from '../services/explain.ts'
 import { askLivingAgent } from './agent.ts'
 import type { Config } from './options.ts'
@@ -143,7 +144,7 @@ function renderSettings({ settings }: PortExplanation): string[] {
 function renderEndpoints({ id, endpoints }: PortExplanation, { health, envoyPorts }: Explanation): string[] {
   if (endpoints.length === 0) return ['  endpoints: none']
   const rows = endpoints.map(({ address, port, node, zone, notUsed, barred }) => {
-    const there = health[id]?.[`${address}:${port}`]
+    const there = health[id]?.[hostPort(address, port)]
     const state = there === undefined ? '' : there.ejected ? 'ejected' : there.healthy ? 'healthy' : 'unhealthy'
     const envoy = barred === undefined ? state : `no: ${barred}`
     return [`${address}:${port}`, node ?? '', zone ?? '', notUsed === undefined ? 'yes' : `no: ${notUsed}`, envoy]
@@ -158,9 +159,16 @@ function renderEndpoints({ id, endpoints }: PortExplanation, { health, envoyPort
   ]
 }
 
-function renderEnvoy({ id }: PortExplanation, { envoyPorts }: Explanation): string[] {
+function renderEnvoy({ id, settings }: PortExplanation, { envoyPorts }: Explanation): string[] {
   const view = envoyPorts[id]
-  return view ? renderResources(view, 'ENVOY RESOURCE') : ['  Envoy: was told nothing']
+  if (!view) return ['  Envoy: was told nothing']
+  const isDefault = settings.some(({ name, from }) => name === 'reuse-connections' && from === 'default')
+  return [
+    ...(view.endConnections && isDefault
+      ? ['  reuse-connections is never for an hour: an endpoint ended a connection that a request was on']
+      : []),
+    ...renderResources(view, 'ENVOY RESOURCE'),
+  ]
 }
 
 function renderEnvoyFromOutside({ id }: PortExplanation, { envoyPorts }: Explanation): string[] {

@@ -61,6 +61,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
             up: true,
             draining: false,
             endpoints: 1,
+            endConnections: false,
             resources: [{ type: text, name: text, version: text, status: 'refused' as const, detail: text }],
           },
         },

@@ -7,17 +7,17 @@ import { LocalityLbEndpointsSchema } from './api/envoy/config/endpoint/v3/endpoi
 import { ClusterLoadAssignmentSchema } from './api/envoy/config/endpoint/v3/endpoint_pb.js'
 import { asField, encode, merge, resource } from './encoding.ts'
 import { type Resource, typeUrls } from './resource.ts'
-import { frontendNameOf, type Way } from './way.ts'
+import { frontendNameOf, type Observed, type Way } from './way.ts'
 
 export function endpointsResource(way: Way): Resource {
   const name = frontendNameOf(way)
   return resource(typeUrls.endpoints, name, () => encodeEndpoints(name, way))
 }
 
-function encodeEndpoints(clusterName: string, { endpoints, ejected }: Way): Uint8Array {
+function encodeEndpoints(clusterName: string, { endpoints, observed }: Way): Uint8Array {
   const name = encode(ClusterLoadAssignmentSchema, { clusterName })
   if (endpoints.length === 0) return name
-  return merge(name, asField(ClusterLoadAssignmentSchema.field.endpoints, encodeLocality(endpoints, ejected)))
+  return merge(name, asField(ClusterLoadAssignmentSchema.field.endpoints, encodeLocality(endpoints, observed?.ejected)))
 }
 
 /** Five messages, one within the other, each the only field of the last: `LbEndpoint.endpoint.address.socket_address`. */
@@ -36,7 +36,7 @@ const longestIp = 45
  * and building five objects for each of them takes several times as long. No message is longer than 127 bytes, so that
  * each length is one.
  */
-function encodeLocality(endpoints: readonly Endpoint[], ejected: Way['ejected']): Uint8Array {
+function encodeLocality(endpoints: readonly Endpoint[], ejected: Observed['ejected']): Uint8Array {
   const longest = 2 * depth + longestIp + 6 + unhealthy.length
   const bytes = Buffer.allocUnsafe(endpoints.length * longest)
   let at = 0

@@ -5,7 +5,7 @@ import { endpointsResource } from './endpoints.ts'
 import { commonListener, hasOwnListeners, listenerResources, type NodeOptions, scopeResource } from './listener.ts'
 import { protocolOf } from './protocols/protocol.ts'
 import type { Resource } from './resource.ts'
-import { othersOf, routeResource } from './route.ts'
+import { haveSameRoutes, routeResource } from './route.ts'
 import { addressesOf, mayShowClient, type Way } from './way.ts'
 
 export interface TellOptions extends NodeOptions {
@@ -28,12 +28,11 @@ export interface Told {
 export function resourcesOf(way: Way, options: TellOptions = {}, before?: Told): readonly Resource[] {
   const { isLeaving = false } = options
   const areAlike = before && before.isLeaving === isLeaving && differOnlyInEndpoints(before.way, way)
-  const { endpoints: told, ejected } = before?.way ?? {}
-  if (areAlike && told === way.endpoints && ejected === way.ejected) return before.resources
+  const { endpoints: told, observed } = before?.way ?? {}
+  if (areAlike && told === way.endpoints && observed === way.observed) return before.resources
   const endpoints = endpointsResource(way)
   if (areAlike) {
-    const changed =
-      othersOf(before.way) === othersOf(way) ? [endpoints] : [endpoints, routeResource(way, options, isLeaving)]
+    const changed = haveSameRoutes(before.way, way) ? [endpoints] : [endpoints, routeResource(way, options, isLeaving)]
     return before.resources.map(resource => changed.find(one => one?.typeUrl === resource.typeUrl) ?? resource)
   }
   const route = routeResource(way, options, isLeaving)

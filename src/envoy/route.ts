@@ -1,6 +1,7 @@
 /** The routes of a Service port as Envoy's RDS resource. */
 
-import { resource } from './encoding.ts'
+import { defaultSettings, type Settings } from '../services/settings.ts'
+import { remembered, resource } from './encoding.ts'
 import type { NodeOptions } from './listener.ts'
 import { goneRouteConfiguration } from './protocols/httproutes.ts'
 import { scopedRouteConfiguration } from './protocols/httpscopes.ts'
@@ -21,14 +22,27 @@ export function routeResource(
   cluster: string = frontendNameOf(way),
 ): Resource | undefined {
   const { routes } = protocolOf(way)
-  const { settings } = way
+  const settings = way.observed?.endConnections ? withoutReuse(way.settings) : way.settings
   const name = frontendNameOf(way)
   const routing = { isLeaving, others: othersOf(way), addsForwarded: addsForwarded(way, options) }
   return routes && resource(typeUrls.route, name, () => routes(name, cluster, settings, routing), backing(cluster))
 }
 
+/** Of ways that differ in their endpoints, and what was seen of them. */
+export function haveSameRoutes(a: Way, b: Way): boolean {
+  return othersOf(a) === othersOf(b) && a.observed?.endConnections === b.observed?.endConnections
+}
+
+/** What its owner has set holds. */
+const withoutReuse = remembered(
+  (settings: Settings): Settings =>
+    settings.reuseConnections === defaultSettings.reuseConnections
+      ? { ...settings, reuseConnections: 'never' }
+      : settings,
+)
+
 /** At how many endpoints beside the first a request may be tried: what of its endpoints the routes depend on. */
-export function othersOf({ endpoints, settings }: Way): number {
+function othersOf({ endpoints, settings }: Way): number {
   return Math.max(0, Math.min(endpoints.length - 1, settings.numRetries))
 }
 

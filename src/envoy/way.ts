@@ -14,8 +14,15 @@ export interface Way extends PortState {
   readonly places?: readonly Place[]
   /** The kernel layer has endpoints of it that Envoy may not connect to. */
   readonly isCut?: boolean
-  /** Endpoints, as `hostPort` writes them, that get nothing for now; Envoy uses them where too few are left. */
-  readonly ejected?: ReadonlySet<string> | undefined
+  readonly observed?: Observed | undefined
+}
+
+/** What was seen of a way's endpoints on this node. */
+export interface Observed {
+  /** These, as `hostPort` writes them, get nothing for now; Envoy uses them where too few are left. */
+  readonly ejected?: ReadonlySet<string>
+  /** They end connections on which requests are: what goes on open ones by default takes connections of its own. */
+  readonly endConnections?: boolean
 }
 
 /** By its VIP and, where it is reached from outside, by its places there. */

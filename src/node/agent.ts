@@ -22,7 +22,7 @@ import { familiesOf } from '../kernel/ruleset.ts'
 import { migratesRequests } from '../kernel/sysctl.ts'
 import { KernelTables } from '../kernel/table.ts'
 import { AccessLog } from '../observe/accesslog/accesslog.ts'
-import { isServerError } from '../observe/accesslog/records.ts'
+import { failureOf } from '../observe/accesslog/records.ts'
 import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/kubeproxy-metrics.ts'
 import type { Log } from '../observe/log.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
@@ -42,6 +42,7 @@ import { startCanary } from './canary.ts'
 import type { ClientAddressChoice } from './clientaddress.ts'
 import { type ClientAddressWatch, watchClientAddress } from './clientaddresswatch.ts'
 import { Endings } from './endings.ts'
+import { CutConnections } from './endpoints/cut-connections.ts'
 import { Ejections } from './endpoints/ejections.ts'
 import { VanishedEndpoints } from './endpoints/vanished.ts'
 import { EnvoyLayer } from './envoylayer.ts'
@@ -144,6 +145,7 @@ export class Agent {
   readonly #endings: Endings
   readonly #vanished: VanishedEndpoints
   readonly #ejections: Ejections
+  readonly #cutConnections = new CutConnections((id, endConnections) => this.envoy.observe(id, { endConnections }))
   readonly #accessLog: AccessLog
   readonly #handovers = new Handovers(service => this.#update(this.table.release(service), performance.now()))
   #clientAddress: ClientAddressChoice
@@ -186,7 +188,10 @@ export class Agent {
       servicePortAt: address => this.envoy.wayAt(address),
       write: options.writeAccessLog,
       onRecord: (owner, record) => {
-        if (this.#ejections.isCalm(owner) && isServerError(record)) this.#ejections.failed(owner)
+        const failure = failureOf(record)
+        if (!failure) return
+        this.#ejections.failed(owner)
+        this.#cutConnections.failed(owner, failure)
       },
       onLeftOut: servicePort => this.metrics.leftOutOfAccessLog.inc({ service_port: servicePort }),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
@@ -226,7 +231,7 @@ export class Agent {
     this.#ejections = new Ejections({
       wayOf: id => this.envoy.wayOf(id),
       loads: clusters => endpointLoads(this.adminSockets, clusters),
-      eject: (id, endpoints) => this.envoy.setEjected(id, endpoints),
+      eject: (id, ejected) => this.envoy.observe(id, { ejected }),
       onEjection: id => this.metrics.comparedEjections.inc({ service_port: id }),
       log,
     })
@@ -329,6 +334,7 @@ export class Agent {
     this.use.stop()
     this.#accessLog.stop()
     this.#ejections.stop()
+    this.#cutConnections.stop()
     await this.#vanished.stop()
     await this.#losses?.stop()
     await this.path.stop()

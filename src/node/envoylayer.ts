@@ -8,7 +8,7 @@ import type { Activity } from '../envoy/admin.ts'
 import { commonProtocolOf } from '../envoy/listener.ts'
 import { type Resource, type ResourceRef, refKey, typeNameOf, typeUrls } from '../envoy/resource.ts'
 import { type SubsetOptions, withSubset } from '../envoy/subset.ts'
-import { addressesOf, externalId, type Way, waysOf } from '../envoy/way.ts'
+import { addressesOf, externalId, type Observed, type Way, waysOf } from '../envoy/way.ts'
 import type { VipPort } from '../kernel/overlay.ts'
 import type { IpFamily } from '../services/address.ts'
 import type { PortChange } from '../services/table.ts'
@@ -56,6 +56,8 @@ export interface EnvoyView {
   readonly draining: boolean
   /** How many it has. */
   readonly endpoints: number
+  /** See `Observed`. */
+  readonly endConnections: boolean
   readonly resources: readonly {
     readonly type: string
     readonly name: string
@@ -93,8 +95,8 @@ export class EnvoyLayer implements XdsObserver {
   readonly #former = new Map<string, NodeJS.Timeout>()
   /** When the change that made a resource arrived, by type and name, until it is acknowledged. */
   readonly #awaited = new Map<string, number>()
-  /** Endpoints that get nothing for now, by id of their way. */
-  readonly #ejected = new Map<string, ReadonlySet<string>>()
+  /** By id of the way. */
+  readonly #observed = new Map<string, Observed>()
   /** The families whose connections of pods reach Envoy. */
   readonly #openPaths = new Set<IpFamily>()
   readonly #queue = new FairQueue<WantedWay>(wanted => this.#tellWanted(wanted))
@@ -298,10 +300,9 @@ export class EnvoyLayer implements XdsObserver {
     return this.#told.get(id)?.way
   }
 
-  /** These endpoints of the way, as `hostPort` writes them, and no others of it get nothing for now. */
-  setEjected(id: string, endpoints: ReadonlySet<string>): void {
-    if (endpoints.size > 0) this.#ejected.set(id, endpoints)
-    else this.#ejected.delete(id)
+  /** What is not said of the way's endpoints stays as it was. */
+  observe(id: string, seen: Observed): void {
+    this.#observed.set(id, { ...this.#observed.get(id), ...seen })
     const way = this.wayOf(id)
     if (way) this.#change(changes => this.#tell(way, changes))
   }
@@ -316,7 +317,13 @@ export class EnvoyLayer implements XdsObserver {
       const status = detail === undefined ? this.#status(resource) : 'refused'
       return { type: typeNameOf(typeUrl), name, version, status, detail }
     })
-    return { up: this.gate.isUp(id), draining: this.#drains.has(id), endpoints: told.way.endpoints.length, resources }
+    return {
+      up: this.gate.isUp(id),
+      draining: this.#drains.has(id),
+      endpoints: told.way.endpoints.length,
+      endConnections: told.way.observed?.endConnections === true,
+      resources,
+    }
   }
 
   stop(): void {
@@ -398,8 +405,8 @@ export class EnvoyLayer implements XdsObserver {
 
   /** A draining way whose endpoints are gone can only answer 503: its connections shall end. */
   #tell(given: Way, changes: Changes): void {
-    const ejected = this.#ejected.get(given.id)
-    const way = given.ejected === ejected ? given : { ...given, ejected }
+    const observed = this.#observed.get(given.id)
+    const way = given.observed === observed ? given : { ...given, observed }
     const isWanted = !this.#drains.has(way.id)
     const isEmpty = way.endpoints.length === 0
     const isLeaving = !isWanted && (isEmpty ? this.#drains.end(way.id) : this.#drains.isEnding(way.id))

@@ -65,14 +65,11 @@ export class Ejections {
     this.#options = options
   }
 
-  /** Whether it would be news that a request of this way failed. */
-  isCalm(id: string): boolean {
-    return !this.#suspects.has(id) && (this.#rests.get(id)?.until ?? 0) < performance.now()
-  }
-
+  /** A request of this way failed. */
   failed(id: string): void {
+    if (this.#suspects.has(id) || (this.#rests.get(id)?.until ?? 0) > performance.now()) return
     const way = this.#options.wayOf(id)
-    if (!isCompared(way) || !this.isCalm(id)) return
+    if (!isCompared(way)) return
     const suspects = [...this.#suspects.keys()].map(suspect => this.#options.wayOf(suspect)?.endpoints.length ?? 0)
     if (suspects.reduce((sum, count) => sum + count, way.endpoints.length) > mostEndpoints) return
     this.#suspects.set(id, { since: 0, before: undefined })

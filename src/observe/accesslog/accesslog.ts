@@ -16,7 +16,7 @@ export interface AccessLogOptions {
   readonly servicePortAt: (frontend: string) => string | undefined
   /** Takes the lines, each with its newline. */
   readonly write: (line: string) => void
-  /** Of each record, with the Service port that it is of, or an address. */
+  /** Of each record that becomes a line, with the Service port that it is of, or an address. */
   readonly onRecord?: (owner: string, record: LogRecord) => void
   /** A line of the Service port was left out. */
   readonly onLeftOut: (servicePort: string) => void
@@ -61,7 +61,6 @@ export class AccessLog {
 
   #takeRecord(record: LogRecord): void {
     const owner = this.#ownerOf(record)
-    this.#options.onRecord?.(owner, record)
     const isWithin = this.#ofPort.take(owner) !== undefined && this.#ofNamespace.take(namespaceOf(owner)) !== undefined
     const leftOut = this.#leftOut.get(owner) ?? 0
     if (!isWithin) {
@@ -71,6 +70,7 @@ export class AccessLog {
       return
     }
     this.#leftOut.delete(owner)
+    this.#options.onRecord?.(owner, record)
     this.#options.write(lineOf(record, owner, leftOut))
   }
 

@@ -13,10 +13,18 @@ export interface LogRecord {
   fields(): readonly (readonly [name: string, value: string])[]
 }
 
-/** Whether an endpoint, or Envoy in its place, answered that it failed. */
-export function isServerError(record: LogRecord): boolean {
-  const code = record.fields().find(([name]) => name === 'code')
-  return code !== undefined && Number(code[1]) >= 500
+/** What a record of HTTP tells of a failure; undefined where there is none. */
+export interface Failure {
+  readonly method: string
+  /** An endpoint ended the connection before it had answered (UC). */
+  readonly isCut: boolean
+}
+
+/** Of what an endpoint, or Envoy in its place, answered with 5xx. */
+export function failureOf(record: LogRecord): Failure | undefined {
+  const { code, method = '', flags = '' } = Object.fromEntries(record.fields())
+  if (!(Number(code) >= 500)) return undefined
+  return { method, isCut: flags.split(',').includes('UC') }
 }
 
 /** Field numbers. */

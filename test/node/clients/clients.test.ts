@@ -7,6 +7,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Pod } from '../../../src/demo/network.ts'
 import { run, runIn } from '../../../src/demo/processes.ts'
 import { AgentLab, skip } from '../agent-lab.ts'
@@ -30,6 +31,10 @@ type Way = (typeof ways)[number]
 
 const setup = new URL('../../../tools/web-programs', import.meta.url).pathname
 
+/** How long Envoy may take to have changed routes in all its workers. */
+const settleMs = 500
+
+const nameAt = (vip: string) => `at-${vip.replaceAll('.', '-')}`
 const idlePorts = Object.keys(idleTimes).map(Number)
 /** By the kernel layer there is only this one. */
 const ownIdleTime = 8080
@@ -63,7 +68,7 @@ describe('common clients and servers', { skip }, () => {
       if (isMissing(server, programs)) return []
       const service = (vip: string, targetPort: number, settings: Readonly<Record<string, string>>) => {
         const ports = [{ name: 'http', port: 80, targetPort }]
-        return serviceWith({ name: `at-${vip.replaceAll('.', '-')}`, vips: [vip], ports, settings }, [pods[index]!])
+        return serviceWith({ name: nameAt(vip), vips: [vip], ports, settings }, [pods[index]!])
       }
       return [
         service(addressOf('kernel', index), ownIdleTime, { overlay: 'false' }),
@@ -121,15 +126,48 @@ describe('common clients and servers', { skip }, () => {
         })
   })
 
+  const race = (method: 'POST' | 'GET', idle: string, urls: readonly string[]) => {
+    const program = new URL('programs/race.ts', import.meta.url).pathname
+    return runIn(client.netns, process.execPath, [program, method, idle, ...urls], { timeoutMs: 120_000 })
+  }
+
   test('no POST fails for a connection that its server closes: 0 of 300 for each server and idle time', async () => {
     const told = await Promise.all(
       Object.entries(idleTimes).map(async ([port, idle]) => {
         const urls = [...servers.entries()].filter(([, server]) => isServed(server, { speaks: 'http' }))
-        const args = [idle || '400', ...urls.map(([index]) => `http://${addressOf('envoy', index, Number(port))}`)]
-        const program = new URL('programs/race.ts', import.meta.url).pathname
-        return runIn(client.netns, process.execPath, [program, ...args], { timeoutMs: 120_000 })
+        const addresses = urls.map(([index]) => `http://${addressOf('envoy', index, Number(port))}`)
+        return race('POST', idle || '400', addresses)
       }),
     )
     for (const { code, stdout, stderr } of told) assert.deepEqual([code, stdout], [0, ''], stderr)
+  })
+
+  test('GETs, which take open connections to an only endpoint, fail until it is known that it closes them: then 0 of 300', async () => {
+    const port = 8050
+    const asked = [...servers.entries()].filter(([, server]) => isServed(server, { speaks: 'http' }))
+    const urlOf = (index: number) => `http://${addressOf('envoy', index, port)}`
+    const first = await race(
+      'GET',
+      idleTimes[port]!,
+      asked.map(([index]) => urlOf(index)),
+    )
+    const closing = asked.filter(([index]) => first.stdout.includes(`${urlOf(index)} 503`))
+    assert.ok(closing.length > 0, first.stdout)
+    for (const [index] of closing) {
+      const name = `default/${nameAt(addressOf('envoy', index, port))}`
+      const isKnown = async () => (await lab.explain(name))?.envoyPorts[`${name}/http`]?.endConnections
+      await lab.until(name, isKnown)
+      assert.match(
+        (await lab.lightpath('explain', name, '--socket', lab.socket)).stdout,
+        /reuse-connections is never for an hour/,
+      )
+    }
+    await sleep(settleMs)
+    const again = await race(
+      'GET',
+      idleTimes[port]!,
+      closing.map(([index]) => urlOf(index)),
+    )
+    assert.deepEqual([again.code, again.stdout], [0, ''], again.stderr)
   })
 })

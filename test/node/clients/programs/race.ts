@@ -1,16 +1,24 @@
 /**
- * `race.ts IDLE-MS URL...`: 300 POSTs to each, every one on a connection of its own, in 30 rows of 10. Pauses come close to the time after
- * which the server closes an idle connection. Prints what was not answered as it should be.
+ * `race.ts POST|GET IDLE-MS URL...`: 300 requests to each, in 30 rows of 10; every POST on a connection of its own, the GETs of a row on one.
+ * Pauses come close to the time after which the server closes an idle connection. Prints what was not answered as it should be.
  */
 
-import { request } from 'node:http'
+import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const [idle, ...urls] = process.argv.slice(2) as [string, ...string[]]
+const [method, idle, ...urls] = process.argv.slice(2) as ['POST' | 'GET', string, ...string[]]
+const {
+  path,
+  body: sent,
+  expected,
+} = {
+  POST: { path: '/echo', body: 'once', expected: '200 once' },
+  GET: { path: '/hello', body: '', expected: '200 hello' },
+}[method]
 
-function post(url: string): Promise<string> {
+function ask(url: string, agent: Agent | false): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>()
-  const asked = request(`${url}/echo`, { method: 'POST', agent: false })
+  const asked = request(`${url}${path}`, { method, agent })
   asked.on('response', answer => {
     let body = ''
     answer.setEncoding('latin1').on('data', chunk => {
@@ -19,18 +27,20 @@ function post(url: string): Promise<string> {
     answer.on('close', () => resolve(`${answer.statusCode} ${body}`))
   })
   asked.on('error', error => resolve(String(error)))
-  asked.end('once')
+  asked.end(sent)
   return promise
 }
 
 await Promise.all(
   urls.flatMap(url =>
     Array.from({ length: 30 }, async (_, row) => {
+      const agent = method === 'GET' && new Agent({ keepAlive: true, maxSockets: 1 })
       for (let i = 0; i < 10; i++) {
         await sleep(Number(idle) * (0.9 + 0.2 * Math.random()) + row)
-        const answer = await post(url)
-        if (answer !== '200 once') console.log(url, answer)
+        const answer = await ask(url, agent)
+        if (answer !== expected) console.log(url, answer)
       }
+      if (agent) agent.destroy()
     }),
   ),
 )
