@@ -3,7 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { table } from '../src/commands/table.ts'
+import { table } from '../src/commands/output/table.ts'
 import { createNetwork, type Network } from '../src/demo/network.ts'
 import { measureChanges } from './change.ts'
 import { Datapath } from './datapath.ts'

@@ -35,7 +35,7 @@ export function agentCommands(program: Command): void {
       'accessLogRate',
       'logLevel',
     ],
-  ).action(run(async config => (await import('../commands/node.ts')).runNode(config)))
+  ).action(run(async config => (await import('../commands/node/node.ts')).runNode(config)))
 
   addOptions(
     program
@@ -44,12 +44,12 @@ export function agentCommands(program: Command): void {
         "set what the node's kernel needs (conntrack, local ports, handover between Envoys), as `node` does where it may: for an init container that may more",
       ),
     ['nodeName', 'services', 'clientAddress', ...conntrack],
-  ).action(run(async config => (await import('../commands/prepare.ts')).prepare(config)))
+  ).action(run(async config => (await import('../commands/node/prepare.ts')).prepare(config)))
 
   addOptions(
     program.command('bootstrap').description("print the bootstrap of this node's Envoy, for `envoy -c FILE`"),
     ['nodeName', 'envoySockets', 'adminPort', 'envoyHeap', 'envoyMark', 'clientAddress'],
-  ).action(run(async config => (await import('../commands/bootstrap.ts')).printBootstrap(config)))
+  ).action(run(async config => (await import('../commands/node/bootstrap.ts')).printBootstrap(config)))
 
   addOptions(
     program
@@ -58,7 +58,9 @@ export function agentCommands(program: Command): void {
       .argument('<on|off|show>', 'what to do'),
     ['families', 'redirect'],
   ).action(
-    run(async (config, [what = '']: string[]) => (await import('../commands/overlay.ts')).switchOverlay(config, what)),
+    run(async (config, [what = '']: string[]) =>
+      (await import('../commands/node/overlay.ts')).switchOverlay(config, what),
+    ),
   )
 
   addOptions(
@@ -68,7 +70,7 @@ export function agentCommands(program: Command): void {
     .option('--after-envoy', 'take new connections off Envoy first, and wait until it has ended, 11 minutes at most')
     .action(
       run(async (config, _args, { afterEnvoy }) =>
-        (await import('../commands/cleanup.ts')).cleanUp(config, afterEnvoy === true),
+        (await import('../commands/node/cleanup.ts')).cleanUp(config, afterEnvoy === true),
       ),
     )
 }

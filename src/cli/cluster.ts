@@ -40,7 +40,7 @@ export function clusterCommands(program: Command): void {
       run(async (config, _args, options) => {
         const output = outputFormat(options.output)
         if (options.allNodes !== true) return (await import('../commands/preflight.ts')).preflight(config, output)
-        const { preflightAllNodes } = await import('../commands/preflight/all-nodes.ts')
+        const { preflightAllNodes } = await import('../commands/cluster/all-nodes.ts')
         const image = typeof options.image === 'string' ? options.image : undefined
         return preflightAllNodes(config, { image, timeout: String(options.timeout), given: options, output })
       }),
@@ -59,7 +59,7 @@ export function clusterCommands(program: Command): void {
     .addOption(outputOption())
     .action(
       run(async (config, _args, { image, timeout, output }) =>
-        (await import('../commands/check/check.ts')).check(config, {
+        (await import('../commands/cluster/check.ts')).check(config, {
           image: typeof image === 'string' ? image : undefined,
           timeout: String(timeout),
           output: outputFormat(output),
@@ -74,7 +74,7 @@ export function clusterCommands(program: Command): void {
     .argument('[LAYER=URL...]', 'whom to ask, and by which layer it is to be served')
     .action(
       run(async (_config, [what = '', ...targets]: string[]) =>
-        (await import('../commands/check/pod.ts')).checkPod(what, targets),
+        (await import('../commands/cluster/check-pod.ts')).checkPod(what, targets),
       ),
     )
 
@@ -93,7 +93,7 @@ export function clusterCommands(program: Command): void {
     .addOption(outputOption())
     .action(
       run(async (config, chosen, { yes, back, force, output }) =>
-        (await import('../commands/adopt.ts')).adopt(config, chosen, {
+        (await import('../commands/cluster/adopt.ts')).adopt(config, chosen, {
           yes: yes === true,
           back: back === true,
           force: force === true,
@@ -109,7 +109,7 @@ export function clusterCommands(program: Command): void {
         'hand new Services to Lightpath as the API server asks about them; makes and renews its certificate',
       ),
     ['kubeconfig', 'webhookAddress', 'webhookPort', 'certificate', 'clientAuthorities', 'clientNames', 'logLevel'],
-  ).action(run(async config => (await import('../commands/webhook.ts')).runWebhook(config)))
+  ).action(run(async config => (await import('../commands/cluster/webhook.ts')).runWebhook(config)))
 
   addOptions(
     program
@@ -126,7 +126,7 @@ export function clusterCommands(program: Command): void {
     .addOption(outputOption())
     .action(
       run(async (config, _args, { yes, force, image, timeout, output }) =>
-        (await import('../commands/uninstall.ts')).runUninstall(config, {
+        (await import('../commands/cluster/uninstall.ts')).runUninstall(config, {
           yes: yes === true,
           force: force === true,
           image: typeof image === 'string' ? image : undefined,

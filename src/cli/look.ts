@@ -18,7 +18,7 @@ export function lookCommands(program: Command): void {
     .addOption(outputOption())
     .action(
       run(async (config, [service = '']: string[], { output }) =>
-        (await import('../commands/explain.ts')).explain(config, service, outputFormat(output)),
+        (await import('../commands/look/explain.ts')).explain(config, service, outputFormat(output)),
       ),
     )
 
@@ -26,7 +26,7 @@ export function lookCommands(program: Command): void {
     .addOption(outputOption())
     .action(
       run(async (config, _args, { output }) =>
-        (await import('../commands/status.ts')).status(config, outputFormat(output)),
+        (await import('../commands/look/status.ts')).status(config, outputFormat(output)),
       ),
     )
 
@@ -38,7 +38,7 @@ export function lookCommands(program: Command): void {
     .addOption(outputOption())
     .action(
       run(async (config, _args, { namespace, output }) =>
-        (await import('../commands/services.ts')).services(config, namespace, outputFormat(output)),
+        (await import('../commands/look/services.ts')).services(config, namespace, outputFormat(output)),
       ),
     )
 
@@ -101,7 +101,7 @@ export function lookCommands(program: Command): void {
     .option('--strict', 'exit code 1 where there are problems, for pipelines; what is well is printed all the same')
     .action(
       run(async (config, [directory = '']: string[], { to, strict }) =>
-        (await import('../commands/translate.ts')).translate(config, directory, { to, strict: strict === true }),
+        (await import('../commands/look/translate.ts')).translate(config, directory, { to, strict: strict === true }),
       ),
     )
 
@@ -116,5 +116,5 @@ export function lookCommands(program: Command): void {
     ['socket', ...sockets, 'routeTable'],
   )
     .option('--file <FILE>', 'the archive, - for standard output (default: lightpath-NODE-TIME.tar.gz here)')
-    .action(run(async (config, _args, { file }) => (await import('../commands/dump.ts')).dump(config, file)))
+    .action(run(async (config, _args, { file }) => (await import('../commands/look/dump.ts')).dump(config, file)))
 }

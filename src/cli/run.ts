@@ -3,7 +3,7 @@
 import { type Command, Option } from 'commander'
 import { readConfig } from '../commands/config.ts'
 import type { Config } from '../commands/options.ts'
-import type { Output } from '../commands/print.ts'
+import type { Output } from '../commands/output/print.ts'
 import { UsageError } from '../commands/usage.ts'
 import { printable } from '../text/printable.ts'
 

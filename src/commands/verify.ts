@@ -27,11 +27,11 @@ import { ofAgent } from './agent.ts'
 import { type DecidedConfig, decideForNode, withClientAddress } from './clientaddress.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
-import { type Output, print } from './print.ts'
+import { type Output, print } from './output/print.ts'
+import { paint, table } from './output/table.ts'
 import { requireNetAdmin } from './privilege.ts'
 import { followSource, patientlyMs } from './read.ts'
 import { createSource } from './source.ts'
-import { paint, table } from './table.ts'
 import { UsageError } from './usage.ts'
 
 interface Verdict {

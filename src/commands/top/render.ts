@@ -2,7 +2,7 @@
 
 import type { Report } from '../../top/report.ts'
 import type { PortTraffic } from '../../top/traffic.ts'
-import { paint } from '../table.ts'
+import { paint } from '../output/table.ts'
 
 /** Of the terminal; undefined without a limit. */
 export interface Size {

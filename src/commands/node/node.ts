@@ -1,18 +1,18 @@
-import { libcProblem } from '../kernel/netlink/libc.ts'
-import { Agent } from '../node/agent.ts'
-import { watchBlockingChains } from '../node/foreign/chains.ts'
-import { watchForeignMarks } from '../node/foreign/marks.ts'
-import { keepSettings, settingsGroups } from '../node/kernelsettings.ts'
-import { createLog, type Log, standardOutput } from '../observe/log.ts'
-import { RecentLines } from '../observe/recent.ts'
-import { findMarkUses } from '../preflight/marks.ts'
-import { type Note, noteOf } from '../services/note.ts'
-import { formatProblem, type Problem } from '../services/problem.ts'
-import { decideForNode, looksForProof, withClientAddress } from './clientaddress.ts'
-import { familiesOf } from './families.ts'
-import type { Config } from './options.ts'
+import { libcProblem } from '../../kernel/netlink/libc.ts'
+import { Agent } from '../../node/agent.ts'
+import { watchBlockingChains } from '../../node/foreign/chains.ts'
+import { watchForeignMarks } from '../../node/foreign/marks.ts'
+import { keepSettings, settingsGroups } from '../../node/kernelsettings.ts'
+import { createLog, type Log, standardOutput } from '../../observe/log.ts'
+import { RecentLines } from '../../observe/recent.ts'
+import { findMarkUses } from '../../preflight/marks.ts'
+import { type Note, noteOf } from '../../services/note.ts'
+import { formatProblem, type Problem } from '../../services/problem.ts'
+import { decideForNode, looksForProof, withClientAddress } from '../clientaddress.ts'
+import { familiesOf } from '../families.ts'
+import type { Config } from '../options.ts'
+import { createSource } from '../source.ts'
 import { healthAddress, startServers } from './serving/servers.ts'
-import { createSource } from './source.ts'
 
 /** Lines of log and Events that `debug dump` finds: at most some 4 MB, usually 0.3 MB. */
 const keptLines = 1000
@@ -84,7 +84,7 @@ async function recordEvents(agent: Agent, config: Config, log: Log, kept: Recent
 }
 
 async function createRecorder(agent: Agent, { kubeconfig, nodeName }: Config, log: Log) {
-  const { EventRecorder } = await import('../sources/events.ts')
+  const { EventRecorder } = await import('../../sources/events.ts')
   const uidOf = (namespace: string, name: string) => agent.table.service(namespace, name)?.uid
   return new EventRecorder({ kubeconfig, nodeName, uidOf, log })
 }

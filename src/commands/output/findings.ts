@@ -1,4 +1,4 @@
-import type { Check } from '../preflight/check.ts'
+import type { Check } from '../../preflight/check.ts'
 import { paint } from './table.ts'
 
 const colours = { ok: 'green', warning: 'yellow', fails: 'red' } as const

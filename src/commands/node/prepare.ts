@@ -1,8 +1,8 @@
-import { settingsGroups, settingsProblem } from '../node/kernelsettings.ts'
-import { formatProblem } from '../services/problem.ts'
-import { decideForEnvoy, withClientAddress } from './clientaddress.ts'
-import type { Config } from './options.ts'
-import { requireNetAdmin } from './privilege.ts'
+import { settingsGroups, settingsProblem } from '../../node/kernelsettings.ts'
+import { formatProblem } from '../../services/problem.ts'
+import { decideForEnvoy, withClientAddress } from '../clientaddress.ts'
+import type { Config } from '../options.ts'
+import { requireNetAdmin } from '../privilege.ts'
 
 /** Throws an Error that says what cannot be set. */
 export async function prepare(given: Config): Promise<void> {

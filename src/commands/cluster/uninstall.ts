@@ -1,10 +1,10 @@
-import { findInstallation, type Installation } from '../uninstall/found.ts'
-import { cleanupNamespace, ourNamespace } from '../uninstall/objects.ts'
-import { shortOf, type Uninstalled, uninstall } from '../uninstall/uninstall.ts'
-import { kubernetesApi } from '../webhook/api.ts'
-import type { Config } from './options.ts'
-import { type Output, print } from './print.ts'
-import { UsageError } from './usage.ts'
+import { findInstallation, type Installation } from '../../uninstall/found.ts'
+import { cleanupNamespace, ourNamespace } from '../../uninstall/objects.ts'
+import { shortOf, type Uninstalled, uninstall } from '../../uninstall/uninstall.ts'
+import { kubernetesApi } from '../../webhook/api.ts'
+import type { Config } from '../options.ts'
+import { type Output, print } from '../output/print.ts'
+import { UsageError } from '../usage.ts'
 
 export interface UninstallCommandOptions {
   /** Do it, in place of saying what would be done. */

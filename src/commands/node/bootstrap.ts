@@ -1,6 +1,6 @@
-import { bootstrap, bootstrapJson } from '../envoy/bootstrap.ts'
-import { type DecidedConfig, decideForEnvoy, withClientAddress } from './clientaddress.ts'
-import type { Config } from './options.ts'
+import { bootstrap, bootstrapJson } from '../../envoy/bootstrap.ts'
+import { type DecidedConfig, decideForEnvoy, withClientAddress } from '../clientaddress.ts'
+import type { Config } from '../options.ts'
 
 export async function printBootstrap(config: Config): Promise<void> {
   process.stdout.write(

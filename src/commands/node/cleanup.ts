@@ -1,12 +1,12 @@
 import { existsSync, rmdirSync, unlinkSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { socketPaths } from '../envoy/sockets.ts'
-import { cleanupKernel } from '../kernel/cleanup.ts'
-import { switchAllOff } from '../kernel/otherbackend.ts'
-import { isListening } from '../node/listening.ts'
-import { askAgent } from './agent.ts'
-import type { Config } from './options.ts'
-import { requireNetAdmin } from './privilege.ts'
+import { socketPaths } from '../../envoy/sockets.ts'
+import { cleanupKernel } from '../../kernel/cleanup.ts'
+import { switchAllOff } from '../../kernel/otherbackend.ts'
+import { isListening } from '../../node/listening.ts'
+import { askAgent } from '../agent.ts'
+import type { Config } from '../options.ts'
+import { requireNetAdmin } from '../privilege.ts'
 
 /** As long as an Envoy that ends waits for its connections (terminationGracePeriodSeconds), and a minute more. */
 const envoyMs = 660e3

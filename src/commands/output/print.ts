@@ -1,6 +1,6 @@
 /** What commands print: everything that may hold text of a user's object goes through here. */
 
-import { printableAll, printableJson } from '../text/printable.ts'
+import { printableAll, printableJson } from '../../text/printable.ts'
 
 export type Output = 'table' | 'json'
 

@@ -1,17 +1,17 @@
 /** The agent's HTTP servers. One whose port or socket is taken is a problem (LP501) and is tried again. */
 
-import { statsTexts } from '../../envoy/admin.ts'
-import type { Agent } from '../../node/agent.ts'
-import { healthRoutes } from '../../node/healthz.ts'
-import { type Retried, startRetrying } from '../../node/retry.ts'
-import { authorizedMetrics } from '../../observe/access/route.ts'
-import { Scrapers } from '../../observe/access/scrapers.ts'
-import { type HttpServer, serveTcp, serveUnix } from '../../observe/http.ts'
-import type { Log } from '../../observe/log.ts'
-import { type MetricsPages, metricsPages } from '../../observe/pages.ts'
-import { problem } from '../../services/problem.ts'
-import { familiesOf } from '../families.ts'
-import type { Config } from '../options.ts'
+import { statsTexts } from '../../../envoy/admin.ts'
+import type { Agent } from '../../../node/agent.ts'
+import { healthRoutes } from '../../../node/healthz.ts'
+import { type Retried, startRetrying } from '../../../node/retry.ts'
+import { authorizedMetrics } from '../../../observe/access/route.ts'
+import { Scrapers } from '../../../observe/access/scrapers.ts'
+import { type HttpServer, serveTcp, serveUnix } from '../../../observe/http.ts'
+import type { Log } from '../../../observe/log.ts'
+import { type MetricsPages, metricsPages } from '../../../observe/pages.ts'
+import { problem } from '../../../services/problem.ts'
+import { familiesOf } from '../../families.ts'
+import type { Config } from '../../options.ts'
 import { type Kept, kubeProxyRoutes, privateRoutes, publicRoutes } from './routes.ts'
 
 const retryMs = 5000
@@ -64,8 +64,8 @@ async function serveServices(pages: MetricsPages, config: Config, address: strin
   const { source, kubeconfig, nodeName, servicesMetricsPort: port } = config
   if (source !== undefined) return serveTcp({ '/metrics': pages.all }, { address: '127.0.0.1', port }, log)
   const [{ kubernetesApi }, { makeServerCertificate }] = await Promise.all([
-    import('../../webhook/api.ts'),
-    import('../../webhook/certificate.ts'),
+    import('../../../webhook/api.ts'),
+    import('../../../webhook/certificate.ts'),
   ])
   const ask = kubernetesApi(kubeconfig)
   const scrapers = new Scrapers((path, object) => ask('POST', path, object))

@@ -1,10 +1,10 @@
-import type { EnvoyState } from '../node/envoys.ts'
-import type { NodeStatus } from '../node/status.ts'
-import { askLivingAgent } from './agent.ts'
-import type { Config } from './options.ts'
-import { pathText } from './path.ts'
-import { type Output, print } from './print.ts'
-import { paint } from './table.ts'
+import type { EnvoyState } from '../../node/envoys.ts'
+import type { NodeStatus } from '../../node/status.ts'
+import { askLivingAgent } from '../agent.ts'
+import type { Config } from '../options.ts'
+import { pathText } from '../output/path.ts'
+import { type Output, print } from '../output/print.ts'
+import { paint } from '../output/table.ts'
 
 /** How many problems are shown; the rest is counted. */
 const maxProblems = 10

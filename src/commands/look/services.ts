@@ -1,8 +1,8 @@
-import type { ServiceRow } from '../node/status.ts'
-import { askLivingAgent } from './agent.ts'
-import type { Config } from './options.ts'
-import { type Output, print } from './print.ts'
-import { table } from './table.ts'
+import type { ServiceRow } from '../../node/status.ts'
+import { askLivingAgent } from '../agent.ts'
+import type { Config } from '../options.ts'
+import { type Output, print } from '../output/print.ts'
+import { table } from '../output/table.ts'
 
 const header = ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'OUTSIDE', 'ENDPOINTS', 'PROBLEMS', 'WHY']
 

@@ -1,13 +1,13 @@
 /** What the agent's servers answer. */
 
-import type { Agent } from '../../node/agent.ts'
-import { explain } from '../../node/explain.ts'
-import { frontends } from '../../node/report/frontends.ts'
-import { nodeStatus, serviceRows } from '../../node/status.ts'
-import { type Answer, json, type Routes, text } from '../../observe/http.ts'
-import type { MetricsPages } from '../../observe/pages.ts'
-import type { RecentLines } from '../../observe/recent.ts'
-import type { Config } from '../options.ts'
+import type { Agent } from '../../../node/agent.ts'
+import { explain } from '../../../node/explain.ts'
+import { frontends } from '../../../node/report/frontends.ts'
+import { nodeStatus, serviceRows } from '../../../node/status.ts'
+import { type Answer, json, type Routes, text } from '../../../observe/http.ts'
+import type { MetricsPages } from '../../../observe/pages.ts'
+import type { RecentLines } from '../../../observe/recent.ts'
+import type { Config } from '../../options.ts'
 
 /** The last lines of log and Events. */
 export type Kept = Readonly<Record<'log' | 'events', RecentLines>>

@@ -1,11 +1,11 @@
-import { type Direction, type Found, findServices, move } from '../webhook/adopt.ts'
-import { type NodesServed, nodesServed } from '../webhook/agents.ts'
-import { type Ask, kubernetesApi } from '../webhook/api.ts'
-import { handOver } from '../webhook/rule.ts'
-import type { Config } from './options.ts'
-import { type Output, print } from './print.ts'
-import { table } from './table.ts'
-import { UsageError } from './usage.ts'
+import { type Direction, type Found, findServices, move } from '../../webhook/adopt.ts'
+import { type NodesServed, nodesServed } from '../../webhook/agents.ts'
+import { type Ask, kubernetesApi } from '../../webhook/api.ts'
+import { handOver } from '../../webhook/rule.ts'
+import type { Config } from '../options.ts'
+import { type Output, print } from '../output/print.ts'
+import { table } from '../output/table.ts'
+import { UsageError } from '../usage.ts'
 
 export interface AdoptOptions {
   readonly back: boolean

@@ -1,16 +1,16 @@
-import type { Family } from '../kernel/elements.ts'
+import type { Family } from '../../kernel/elements.ts'
 import {
   readOverlaySwitch as readIptablesSwitch,
   setOverlaySwitch as setIptablesSwitch,
-} from '../kernel/iptables/overlay.ts'
-import { IptablesPrograms } from '../kernel/iptables/programs.ts'
-import { withNftables } from '../kernel/nftables/client.ts'
-import { readOverlaySwitch, setOverlaySwitch } from '../kernel/nftables/switch.ts'
-import { familiesOf as familyNamesOf } from '../kernel/ruleset.ts'
-import { familiesOf } from './families.ts'
-import type { Config } from './options.ts'
-import { requireNetAdmin } from './privilege.ts'
-import { UsageError } from './usage.ts'
+} from '../../kernel/iptables/overlay.ts'
+import { IptablesPrograms } from '../../kernel/iptables/programs.ts'
+import { withNftables } from '../../kernel/nftables/client.ts'
+import { readOverlaySwitch, setOverlaySwitch } from '../../kernel/nftables/switch.ts'
+import { familiesOf as familyNamesOf } from '../../kernel/ruleset.ts'
+import { familiesOf } from '../families.ts'
+import type { Config } from '../options.ts'
+import { requireNetAdmin } from '../privilege.ts'
+import { UsageError } from '../usage.ts'
 
 /** In the kernel itself, so that it works with the agent dead and the agent does not undo it. */
 export async function switchOverlay(config: Config, what: string): Promise<void> {

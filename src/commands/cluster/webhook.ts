@@ -1,9 +1,9 @@
-import { createLog } from '../observe/log.ts'
-import { Clients } from '../webhook/clients.ts'
-import { certificateFiles } from '../webhook/files.ts'
-import { startWebhook, type WebhookOptions } from '../webhook/server.ts'
-import type { Config } from './options.ts'
-import { UsageError } from './usage.ts'
+import { createLog } from '../../observe/log.ts'
+import { Clients } from '../../webhook/clients.ts'
+import { certificateFiles } from '../../webhook/files.ts'
+import { startWebhook, type WebhookOptions } from '../../webhook/server.ts'
+import type { Config } from '../options.ts'
+import { UsageError } from '../usage.ts'
 
 const service = 'lightpath-webhook'
 const day = 24 * 3600e3
@@ -38,8 +38,8 @@ async function certificatesOf({ certificate, kubeconfig }: Config): Promise<Webh
   if (certificate !== undefined) return use => certificateFiles(certificate, use)
   // Only here is the API server asked anything: Kubernetes' client library is most of this process's memory.
   const [{ kubernetesApi }, { keeper, namespace }] = await Promise.all([
-    import('../webhook/api.ts'),
-    import('../webhook/keeper.ts'),
+    import('../../webhook/api.ts'),
+    import('../../webhook/keeper.ts'),
   ])
   const ask = kubernetesApi(kubeconfig)
   return use => keeper({ ask, names: [`${service}.${namespace}.svc`], lifetimeMs: 90 * day }, use)
