@@ -7,7 +7,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { StatsConfigSchema } from './api/envoy/config/metrics/v3/stats_pb.js'
 
-/** Names after `cluster.<id>.`, as regular expressions: what metrics are made from (observe/envoy-metrics.ts). */
+/** Names after `cluster.<id>.`, as regular expressions: what metrics are made from (observe/metrics/envoy-metrics.ts). */
 const forMetrics = [
   'upstream_rq_[1-5]xx',
   'upstream_rq_time',

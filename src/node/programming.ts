@@ -1,7 +1,7 @@
 /** How long it takes from a change until a layer has it: measured and logged for each port. */
 
 import type { Log } from '../observe/log.ts'
-import type { Metrics } from '../observe/metrics.ts'
+import type { Metrics } from '../observe/metrics/metrics.ts'
 
 export class Programming {
   readonly #metric: Metrics['programming']

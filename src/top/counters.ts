@@ -1,6 +1,6 @@
 /** What Envoy has counted of each Service port since it started. Pure. */
 
-import { clusterSamples } from '../observe/envoy-samples.ts'
+import { clusterSamples } from '../observe/metrics/envoy-samples.ts'
 
 export interface Counters {
   /** Answers to clients, and those of them with a status from 500 up. */

@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Answer, type Route, text } from '../http.ts'
-import type { MetricsPages } from '../pages.ts'
+import type { MetricsPages } from '../metrics/pages.ts'
 import type { Scrapers } from './scrapers.ts'
 
 /** Whoever is refused waits for so long, so that trying tokens costs the API server little. */

@@ -5,7 +5,7 @@ import { explain } from '../../../node/explain.ts'
 import { frontends } from '../../../node/report/frontends.ts'
 import { nodeStatus, serviceRows } from '../../../node/status.ts'
 import { type Answer, json, type Routes, text } from '../../../observe/http.ts'
-import type { MetricsPages } from '../../../observe/pages.ts'
+import type { MetricsPages } from '../../../observe/metrics/pages.ts'
 import type { RecentLines } from '../../../observe/recent.ts'
 import type { Config } from '../../options.ts'
 

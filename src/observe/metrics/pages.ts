@@ -1,9 +1,9 @@
 /** The pages of metrics: that of the node, which names no Service, and that with the series of Services. */
 
 import type { Registry } from 'prom-client'
+import type { Answer } from '../http.ts'
+import { recently } from '../recently.ts'
 import { translateEnvoyMetrics } from './envoy-metrics.ts'
-import type { Answer } from './http.ts'
-import { recently } from './recently.ts'
 
 export interface MetricsPages {
   /** For whoever asks. */

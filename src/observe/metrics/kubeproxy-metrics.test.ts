@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Registry } from 'prom-client'
-import { aService, aSlice, put } from '../services/testing.ts'
+import { aService, aSlice, put } from '../../services/testing.ts'
 import { createKubeProxyMetrics } from './kubeproxy-metrics.ts'
 
 const service = new Map([['whoami/whoami', new Set(['IPv4'] as const)]])
