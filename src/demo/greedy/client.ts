@@ -8,8 +8,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { failingVip } from './objects.ts'
 
 const unfinished = Array.from({ length: 15 }, (_, i) => `X-${i}: ${'y'.repeat(64_000)}\r\n`).join('')
-// As long as the pod takes: what it refuses for its length is the caller's fault, and not logged.
-const long = `GET /${'p'.repeat(12_000)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`
+// The first is as long as the pod takes, and so its failure is logged; the second is too long for a first line, and passes as TCP.
+const long = [12_000, 900_000].map(
+  length => `GET /${'p'.repeat(length)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
+)
 
 function send(text: string): Promise<void> {
   return new Promise(resolve => {
@@ -21,8 +23,8 @@ function send(text: string): Promise<void> {
 
 for (let i = 0; i < 100; i++) void send(`GET / HTTP/1.1\r\nHost: a\r\n${unfinished}`)
 const underWay = new Set<Promise<void>>()
-for (;;) {
-  const sent: Promise<void> = send(long).finally(() => underWay.delete(sent))
+for (let turn = 0; ; turn++) {
+  const sent: Promise<void> = send(long[turn % long.length]!).finally(() => underWay.delete(sent))
   underWay.add(sent)
   await sleep(25)
   if (underWay.size === 20) await Promise.race(underWay)
