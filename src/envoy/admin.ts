@@ -9,7 +9,7 @@ import { get } from '../observe/plainhttp.ts'
 import { connectUnix } from '../observe/unixsocket.ts'
 import { hostPort } from '../services/address.ts'
 import type { UnixAddress } from './sockets.ts'
-import { metricsFilter } from './stats.ts'
+import { metricsFilter, statsNameOf } from './stats.ts'
 
 export interface EndpointHealth {
   /** Whether outlier detection has taken it out for now. */
@@ -62,8 +62,7 @@ export async function readActivity(sockets: readonly UnixAddress[]): Promise<Act
   const each = answers.map(answer => new Map(answer!.split('\n').map(line => line.split(': ') as [string, string])))
   const count = (name: string) => each.reduce((sum, open) => sum + Number(open.get(name) ?? 0), 0)
   return {
-    // Envoy writes addresses in statistics without colons.
-    connections: listener => count(`listener.${listener.replaceAll(':', '_')}.downstream_cx_active`),
+    connections: listener => count(`${statsNameOf(listener)}.downstream_cx_active`),
     requests: cluster => count(`cluster.${cluster}.upstream_rq_active`),
     answers: cluster =>
       [1, 2, 3, 4, 5].reduce((sum, kind) => sum + count(`cluster.${cluster}.upstream_rq_${kind}xx`), 0),

@@ -1,6 +1,7 @@
 /** Envoy's bootstrap for a node: where it learns all the rest, and the few things that are there from the start. */
 
 import { create, createRegistry, type JsonObject, type MessageInitShape, toJson } from '@bufbuild/protobuf'
+import { StringValueSchema } from '@bufbuild/protobuf/wkt'
 import { type ClientAddress, clientAddressKey, firstOwnPort } from '../services/clientaddress.ts'
 import { pipeAddress } from './address.ts'
 import { adminCluster, adminListener, adminRuntimeLayer } from './adminlistener.ts'
@@ -15,6 +16,7 @@ import {
 } from './api/envoy/config/core/v3/config_source_pb.js'
 import type { SocketOptionSchema } from './api/envoy/config/core/v3/socket_option_pb.js'
 import type { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
+import { StatsMatcherSchema } from './api/envoy/config/metrics/v3/stats_pb.js'
 import { OpenTelemetryAccessLogConfigSchema } from './api/envoy/extensions/access_loggers/open_telemetry/v3/logs_service_pb.js'
 import { DynamicModuleFilterSchema } from './api/envoy/extensions/filters/http/dynamic_modules/v3/dynamic_modules_pb.js'
 import { HealthCheckSchema } from './api/envoy/extensions/filters/http/health_check/v3/health_check_pb.js'
@@ -35,6 +37,7 @@ import { ConfigSchema as NetworkFilterStateSchema } from './api/envoy/extensions
 import { TcpProxySchema } from './api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
 import { HeaderMutationSchema } from './api/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.js'
 import { PreserveCaseFormatterConfigSchema } from './api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
+import { ApplicationProtocolInputSchema } from './api/envoy/extensions/matching/common_inputs/network/v3/network_inputs_pb.js'
 import { DownstreamConnectionsConfigSchema } from './api/envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections_pb.js'
 import { FixedHeapConfigSchema } from './api/envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap_pb.js'
 import { PreviousHostsPredicateSchema } from './api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
@@ -122,6 +125,7 @@ export function bootstrapJson(bootstrap: Bootstrap): JsonObject {
 
 /** What is inside the Anys of a bootstrap, and of the resources that staticBootstrap puts into one. */
 const registry = createRegistry(
+  ApplicationProtocolInputSchema,
   DirectResponseSchema,
   DownstreamConnectionsConfigSchema,
   DynamicModuleFilterSchema,
@@ -143,6 +147,8 @@ const registry = createRegistry(
   PreserveCaseFormatterConfigSchema,
   PreviousHostsPredicateSchema,
   RouterSchema,
+  StatsMatcherSchema,
+  StringValueSchema,
   TcpProxySchema,
 )
 

@@ -13,10 +13,11 @@ import type { FilterSchema } from './api/envoy/config/listener/v3/listener_compo
 import { ListenerSchema } from './api/envoy/config/listener/v3/listener_pb.js'
 import { OriginalSrcSchema } from './api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
 import { any, encode, resource } from './encoding.ts'
-import { httpInspector, httpVersions, silentAreTcp } from './protocols/detection.ts'
+import { httpInspector, httpTakes, silentAreTcp } from './protocols/detection.ts'
 import { type CommonProtocol, protocolOf } from './protocols/protocol.ts'
 import { proxyByAddress, tcp } from './protocols/tcp.ts'
 import { backing, type Resource, type ResourceRef, typeUrls } from './resource.ts'
+import { listenerStats } from './stats.ts'
 import { addressesOf, frontendNameOf, mayShowClient, type Way } from './way.ts'
 
 /** What listeners depend on beside Service ports. */
@@ -117,18 +118,14 @@ function listener(
       name,
       address: socketAddress(ip, port),
       bindToPort: false,
+      metadata: listenerStats(name),
       listenerFilters: [
         ...(clientMark === undefined ? [] : [originalSource(clientMark)]),
         ...(others ? [httpInspector] : []),
       ],
       ...(others && silentAreTcp),
-      filterChains: [
-        {
-          name: chain,
-          filterChainMatch: others && { applicationProtocols: httpVersions },
-          filters: [...first()],
-        },
-      ],
+      filterChains: [{ name: chain, filters: [...first()] }],
+      filterChainMatcher: others && httpTakes(chain),
       defaultFilterChain: others && { name: `${chain}/tcp`, filters: [...others()] },
     })
   return resource(typeUrls.listener, name, bytes, requires)

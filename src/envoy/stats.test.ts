@@ -19,7 +19,6 @@ const kept = [
   'listener.10.96.0.10_80.downstream_cx_active',
   'listener.[fd00::10]_80.downstream_cx_active',
   'listener_manager.total_listeners_active',
-  'http.http.downstream_cx_active',
 ]
 
 const dropped = [

@@ -1,5 +1,5 @@
 /**
- * How fast a namespace may change what Envoy has of it. Envoy keeps a changed or removed listener, 24 kB, for its drain time (an
+ * How fast a namespace may change what Envoy has of it. Envoy keeps a changed or removed listener, some 30 kB, for its drain time (an
  * hour), and what a port has there stays until its connections are gone, so whoever changes a Service again and again would
  * fill its memory. Beyond the pace a port keeps its listener as it is, or waits in the kernel layer for its place, and
  * what its owner wrote last applies when there is room.

@@ -32,9 +32,10 @@ import (
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	earlyheaders "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	preservecase "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
-	previoushosts "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	matchinginputs "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
 	downstreamconnections "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	fixedheap "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
+	previoushosts "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	httpoptions "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
@@ -56,6 +57,7 @@ var roots = []protoreflect.FileDescriptor{
 	networkmodules.File_envoy_extensions_filters_network_dynamic_modules_v3_dynamic_modules_proto,
 	networkfilterstate.File_envoy_extensions_filters_network_set_filter_state_v3_set_filter_state_proto,
 	tcpproxy.File_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy_proto,
+	matchinginputs.File_envoy_extensions_matching_common_inputs_network_v3_network_inputs_proto,
 	earlyheaders.File_envoy_extensions_http_early_header_mutation_header_mutation_v3_header_mutation_proto,
 	preservecase.File_envoy_extensions_http_header_formatters_preserve_case_v3_preserve_case_proto,
 	previoushosts.File_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts_proto,

@@ -30,6 +30,7 @@ import {
 import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
 import { idleAfter } from '../idle.ts'
+import { earlyHeaders } from './earlyheaders.ts'
 import { keepProto } from './httpforwarded.ts'
 import { mayBeFresh } from './httpfresh.ts'
 import { halfCloseOfConnection, halfCloseOfRequest } from './httphalfclose.ts'
@@ -98,7 +99,6 @@ const connectionManager = remembered((settings: Settings) => {
     serverHeaderTransformation: HttpConnectionManager_ServerHeaderTransformation.PASS_THROUGH,
     proxy100Continue: true,
     upgradeConfigs,
-    earlyHeaderMutationExtensions: [hideUpgradeName, keepProto],
     // The path reaches the endpoint byte by byte.
     normalizePath: false,
     mergeSlashes: false,
@@ -115,6 +115,7 @@ const router = {
 function ownManager({ name, settings }: FilteredPort): Uint8Array {
   return encode(HttpConnectionManagerSchema, {
     httpFilters: [...(settings.halfClose ? [halfCloseOfRequest] : []), mayBeFresh, router],
+    earlyHeaderMutationExtensions: [earlyHeaders(...hideUpgradeName, keepProto)],
     routeSpecifier: { case: 'rds', value: { routeConfigName: name, configSource: fromAds } },
   })
 }
@@ -123,7 +124,7 @@ function ownManager({ name, settings }: FilteredPort): Uint8Array {
 const commonManager = encode(HttpConnectionManagerSchema, {
   httpFilters: [mayLeave, mayBeFresh, router],
   routeSpecifier: { case: 'scopedRoutes', value: scopedRoutes },
-  earlyHeaderMutationExtensions: [writeAddress],
+  earlyHeaderMutationExtensions: [earlyHeaders(...hideUpgradeName, keepProto, writeAddress)],
   // A Service port that Envoy does not know: as if it had no endpoint (default 404).
   localReplyConfig: {
     mappers: [

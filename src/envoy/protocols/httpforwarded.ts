@@ -10,14 +10,14 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { HeaderValueOption_HeaderAppendAction as Append } from '../api/envoy/config/core/v3/base_pb.js'
 import type { VirtualHostSchema } from '../api/envoy/config/route/v3/route_components_pb.js'
-import { earlyHeaders, set } from './earlyheaders.ts'
+import { set } from './earlyheaders.ts'
 
 const forwardedProto = 'x-forwarded-proto'
 
 /** Carries what came; a client's own header of this name is dropped. */
 export const protoCarrier = 'x-lightpath-proto'
 
-export const keepProto = earlyHeaders(set(protoCarrier, `%REQ(${forwardedProto})%`))
+export const keepProto = set(protoCarrier, `%REQ(${forwardedProto})%`)
 
 type Host = Pick<MessageInitShape<typeof VirtualHostSchema>, 'requestHeadersToAdd' | 'requestHeadersToRemove'>
 

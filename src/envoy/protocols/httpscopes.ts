@@ -10,13 +10,13 @@ import { fromAds } from '../ads.ts'
 import { ScopedRouteConfigurationSchema } from '../api/envoy/config/route/v3/scoped_route_pb.js'
 import type { ScopedRoutesSchema } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { encode } from '../encoding.ts'
-import { earlyHeaders, set } from './earlyheaders.ts'
+import { set } from './earlyheaders.ts'
 
 /** Carries the address to the look-up; no endpoint sees it. */
 export const addressCarrier = 'x-lightpath-address'
 
 /** Written as `hostPort` writes an address. */
-export const writeAddress = earlyHeaders(set(addressCarrier, '%DOWNSTREAM_LOCAL_ADDRESS%'))
+export const writeAddress = set(addressCarrier, '%DOWNSTREAM_LOCAL_ADDRESS%')
 
 export const scopedRoutes: MessageInitShape<typeof ScopedRoutesSchema> = {
   name: 'addresses',

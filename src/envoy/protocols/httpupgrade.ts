@@ -7,7 +7,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { HeaderValueOption_HeaderAppendAction as Append } from '../api/envoy/config/core/v3/base_pb.js'
 import type { HttpConnectionManager_UpgradeConfigSchema } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
-import { earlyHeaders, set } from './earlyheaders.ts'
+import { type EarlyHeader, set } from './earlyheaders.ts'
 
 /** Carries the name from one side to the other; a client's own header of this name is dropped. */
 export const upgradeNameCarrier = 'x-lightpath-upgrade'
@@ -34,11 +34,11 @@ export const upgradeConfigs: MessageInitShape<typeof HttpConnectionManager_Upgra
 ]
 
 /** Before Envoy decides about an upgrade. A forged carrier without an upgrade is dropped with all carriers. */
-export const hideUpgradeName = earlyHeaders(
+export const hideUpgradeName: readonly EarlyHeader[] = [
   set(framingCarrier, '%REQ(transfer-encoding)%'),
   set(upgradeNameCarrier, '%REQ(upgrade)%'),
   set('upgrade', 'websocket', Append.OVERWRITE_IF_EXISTS),
-)
+]
 
 /** For the virtual host. Its headers are set before the route configuration removes the carrier. */
 export const restoreUpgradeName = [

@@ -17,9 +17,9 @@ function requestOf(lines: readonly (readonly [owner: string, fields: Readonly<Re
   const attribute = (name: string, value: string) =>
     field(6, Buffer.concat([field(1, name), field(2, field(1, value))]))
   const records = lines.map(([owner, fields]) => {
-    const time = new BinaryWriter().tag(1, WireType.Bit64).fixed64(1n).finish()
-    const rest = attribute(Object.keys(fields).join(separator), Object.values(fields).join(separator))
-    return field(2, Buffer.concat([time, attribute(`service${separator}frontend`, owner), rest]))
+    const time = new BinaryWriter().tag(1, WireType.Bit64).fixed64(1_767_225_600_000_000_000n).finish()
+    const names = ['service', 'frontend', ...Object.keys(fields)].join(separator)
+    return field(2, Buffer.concat([time, attribute(names, [owner, ...Object.values(fields)].join(separator))]))
   })
   return field(1, field(2, Buffer.concat(records)))
 }
@@ -51,7 +51,7 @@ test('a line is JSON with numbers as such, without what there is not, and with n
   })
   assert.equal(
     lines.join(''),
-    '{"service":"shop/web/http","frontend":"10.0.0.1:80","code":503,"durationMs":12,"host":null,"path":"/\\"a\\u001b[2J\\u202e"}\n',
+    '{"service":"shop/web/http","frontend":"10.0.0.1:80","time":"2026-01-01T00:00:00.000Z","code":503,"durationMs":12,"host":null,"path":"/\\"a\\u001b[2J\\u202e"}\n',
   )
 })
 
@@ -59,8 +59,11 @@ test('a line without a Service is that of the Service port whose address it came
   const { take, lines, leftOut } = accessLog(1)
   take(`-${separator}10.0.0.1:80`, 11, { code: '400' })
   take(`-${separator}10.0.0.2:80`, 1, { code: '503' })
-  assert.equal(lines[0], '{"service":"shop/web/http","frontend":"10.0.0.1:80","code":400}\n')
-  assert.equal(lines.at(-1), '{"service":null,"frontend":"10.0.0.2:80","code":503}\n')
+  assert.equal(
+    lines[0],
+    '{"service":"shop/web/http","frontend":"10.0.0.1:80","time":"2026-01-01T00:00:00.000Z","code":400}\n',
+  )
+  assert.equal(lines.at(-1), '{"service":null,"frontend":"10.0.0.2:80","time":"2026-01-01T00:00:00.000Z","code":503}\n')
   assert.deepEqual(leftOut, ['shop/web/http'])
 })
 

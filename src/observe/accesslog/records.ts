@@ -7,9 +7,9 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
 
 export interface LogRecord {
-  /** The first attribute's values: the id of a Service port, and the address that the client connected to. */
+  /** The id of a Service port, and the address that the client connected to. */
   readonly owner: readonly string[]
-  /** Names and values of all attributes, in order. One may be several, names and values each with a separator between them. */
+  /** Names and values in order, `time` (RFC 3339) behind the owner. */
   fields(): readonly (readonly [name: string, value: string])[]
 }
 
@@ -31,12 +31,13 @@ export function failureOf(record: LogRecord): Failure | undefined {
 const resourceLogs = 1
 const scopeLogs = 2
 const logRecords = 2
+const timeUnixNano = 1
 const attributes = 6
 const key = 1
 const value = 2
 const stringValue = 1
 
-/** Unit separator. */
+/** Unit separator, between the names and between the values of the only attribute. */
 const separator = '\u001f'
 
 /** @throws where the bytes are no protobuf */
@@ -48,21 +49,34 @@ export function* readRecords(request: Uint8Array): Iterable<LogRecord> {
   }
 }
 
+/** How many of the values say whose the record is. */
+const ownerFields = 2
+
 function read(record: Uint8Array): LogRecord {
-  const [first] = submessages(record, attributes)
+  const attribute = submessage(record, attributes)
+  const values = text(submessage(attribute, value), stringValue).split(separator)
   return {
-    owner: first ? readAttribute(first)[1].split(separator) : [],
-    fields: () => [...submessages(record, attributes)].map(readAttribute).flatMap(apart),
+    owner: values.slice(0, ownerFields),
+    fields: () => {
+      const names = text(attribute, key).split(separator)
+      const named = names.map((name, i) => [name, values[i] ?? ''] as const)
+      return [...named.slice(0, ownerFields), ['time', timeOf(record)], ...named.slice(ownerFields)]
+    },
   }
 }
 
-function readAttribute(bytes: Uint8Array): readonly [name: string, text: string] {
-  return [text(bytes, key), text(submessage(bytes, value), stringValue)]
+function timeOf(record: Uint8Array): string {
+  const reader = new BinaryReader(record)
+  while (reader.pos < reader.len) {
+    const [number, type] = reader.tag()
+    if (number === timeUnixNano && type === WireType.Bit64) return rfc3339(BigInt(reader.fixed64()))
+    reader.skip(type, number)
+  }
+  return rfc3339(0n)
 }
 
-function apart([names, values]: readonly [string, string]): readonly (readonly [string, string])[] {
-  const each = values.split(separator)
-  return names.split(separator).map((name, i) => [name, each[i] ?? ''])
+function rfc3339(nanoseconds: bigint): string {
+  return new Date(Number(nanoseconds / 1_000_000n)).toISOString()
 }
 
 function text(bytes: Uint8Array, field: number): string {
