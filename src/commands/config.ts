@@ -3,7 +3,8 @@
 import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { parse as parseYaml } from 'yaml'
-import { type Config, type Definition, definitions, describeDefault, flagOf, type OptionName } from './options.ts'
+import type { Definition } from './options/definition.ts'
+import { type Config, definitions, describeDefault, flagOf, type OptionName } from './options.ts'
 import { UsageError } from './usage.ts'
 import { hex } from './values.ts'
 

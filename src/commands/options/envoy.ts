@@ -1,0 +1,69 @@
+/** Envoy: its sockets and ports, and how much it may have. */
+
+import { formatDuration } from '../../services/duration.ts'
+import { defaultEnvoyLimits } from '../../services/model/envoy-quota.ts'
+import { count, countOrAll, duration, lineRate, path, portNumber, userId } from '../values.ts'
+import type { Definition } from './definition.ts'
+
+export const envoyOptions = {
+  envoySockets: {
+    ...path,
+    description:
+      'directory of the Unix sockets between agent and Envoy (xDS, admin interface, canary), which the agent closes to all but root and the user of Envoy; give it to both `node` and `bootstrap`',
+    default: '/run/lightpath/envoy',
+  },
+  envoyUser: {
+    ...userId,
+    description: 'id of the user that Envoy runs as, and of its group; it, and no other but root, is taken for Envoy',
+    default: 61166,
+  },
+  adminPort: {
+    ...portNumber,
+    description:
+      "port, on 127.0.0.1, on which Envoy's admin pages can be read; an Envoy that follows another has the next one",
+    default: 15000,
+  },
+  redirectPort: { ...portNumber, description: 'port on which Envoy takes redirected connections', default: 1666 },
+  envoyPortsPerService: {
+    ...count,
+    description:
+      'ports of a Service that Envoy takes, and places outside that lead to it (setting external); the kernel layer serves the rest',
+    default: defaultEnvoyLimits.ofService,
+  },
+  envoyPortsPerNamespace: {
+    ...count,
+    description: 'the same of all Services of a namespace together; older Services come first',
+    default: defaultEnvoyLimits.ofNamespace,
+  },
+  envoyPorts: {
+    ...countOrAll,
+    description:
+      'Service ports that Envoy has here. Of more, it has those that this node called most recently (with --redirect=iptables, those that came first), and those with the setting overlay: always; the kernel layer serves the others',
+    default: 1000 as number | 'all',
+  },
+  envoyEndpointsPerPort: {
+    ...count,
+    description:
+      'endpoints that Envoy has of a Service port with more: a random part, another on each node, which changes as little as can be; 0 for all. The kernel layer has all',
+    default: 1000,
+  },
+  envoyHeap: {
+    ...count,
+    description:
+      'MiB of memory that Envoy may have in use, for `bootstrap`; from 80 % of it on the kernel layer serves. Its container needs a quarter more',
+    default: 2048,
+  },
+  accessLogRate: {
+    ...lineRate,
+    description:
+      'lines a second that the access log has of a Service port on this node, ten times as many at once; five times as many of all ports of a namespace',
+    default: 50,
+  },
+  drainTime: {
+    ...duration,
+    description:
+      'how long connections of a port that left Envoy may stay there before they are told to end; five minutes later at most none is left',
+    default: 600e3,
+    defaultText: formatDuration(600e3),
+  },
+} satisfies Record<string, Definition<unknown>>

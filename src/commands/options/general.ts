@@ -1,0 +1,77 @@
+/** Who the agent is, where it reads from and where it answers. */
+
+import { hostname } from 'node:os'
+import { logLevels } from '../../observe/log.ts'
+import { type ServiceScope, serviceScopes } from '../../services/layer.ts'
+import { type BindAddress, bindAddress, oneOf, path, portNumber, text } from '../values.ts'
+import type { Definition } from './definition.ts'
+
+export const generalOptions = {
+  nodeName: {
+    ...text,
+    description: 'this node, as the Kubernetes API calls it',
+    default: process.env.NODE_NAME || hostname(),
+    defaultText: '$NODE_NAME, else the host name; for verify and preflight the name that the running agent has',
+  },
+  source: {
+    ...path,
+    description: 'directory of manifests (YAML or JSON) to read Services from, in place of the Kubernetes API',
+    default: undefined as string | undefined,
+  },
+  kubeconfig: {
+    ...path,
+    description: 'how to reach the Kubernetes API',
+    default: undefined as string | undefined,
+    defaultText: 'in a pod its service account, else $KUBECONFIG or ~/.kube/config',
+  },
+  services: {
+    ...oneOf(...serviceScopes),
+    description:
+      'Services to serve; labelled: only those with the label service.kubernetes.io/service-proxy-name: lightpath.cloud, beside a kube-proxy that serves the others',
+    default: 'all' as ServiceScope,
+  },
+  families: {
+    ...oneOf('ipv4', 'ipv6', 'dual'),
+    description: 'IP families to serve; dual is ipv4 alone where the kernel has no IPv6, or lo has it disabled',
+    default: 'dual' as 'ipv4' | 'ipv6' | 'dual',
+  },
+  metricsAddress: {
+    ...text,
+    description: 'address of /metrics, /healthz and /readyz',
+    default: undefined as string | undefined,
+    defaultText: 'all addresses, IPv4 and, where the node has it, IPv6',
+  },
+  metricsPort: {
+    ...portNumber,
+    description: 'port of /metrics without the series of Services, /healthz and /readyz; for whoever asks',
+    default: 9000,
+  },
+  servicesMetricsPort: {
+    ...portNumber,
+    description:
+      'port of /metrics with the series of Services: by HTTPS for bearers of a token whose user may get the nonResourceURL /metrics; with --source by HTTP, on 127.0.0.1 alone',
+    default: 9001,
+  },
+  metricsBindAddress: {
+    ...bindAddress(10249),
+    description:
+      'where /metrics (as on --metrics-port), /healthz and /proxyMode are, too, as kube-proxy has them at 127.0.0.1:10249',
+    default: 'none' as BindAddress,
+  },
+  healthzBindAddress: {
+    ...bindAddress(10256),
+    description: "where load balancers and probes ask for /healthz and /livez, as they ask kube-proxy's",
+    default: undefined as BindAddress | undefined,
+    defaultText: 'port 10256 of all addresses; none with --services=labelled, where kube-proxy has that port',
+  },
+  socket: {
+    ...path,
+    description: 'Unix socket at which the agent answers explain, status, services and debug dump',
+    default: '/run/lightpath/agent.sock',
+  },
+  logLevel: {
+    ...oneOf(...logLevels),
+    description: 'least important level that is logged',
+    default: 'info' as (typeof logLevels)[number],
+  },
+} satisfies Record<string, Definition<unknown>>
