@@ -18,7 +18,12 @@ export const namespace = {
 export const service = {
   apiVersion: 'v1',
   kind: 'Service',
-  metadata: { name: 'check', labels: { [handOver.key]: handOver.value } },
+  metadata: {
+    name: 'check',
+    labels: { [handOver.key]: handOver.value },
+    // Envoy may have no room for one more.
+    annotations: { 'config.lightpath.cloud/http-overlay': 'always' },
+  },
   spec: {
     ipFamilyPolicy: 'PreferDualStack',
     selector: serverLabel,

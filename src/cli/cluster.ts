@@ -27,6 +27,7 @@ export function clusterCommands(program: Command): void {
       ...kernel,
       'redirect',
       'clientAddress',
+      'envoyPorts',
     ],
   )
     .option('--all-nodes', 'look at every node, by a pod on each that is removed again; needs no agent anywhere')

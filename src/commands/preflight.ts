@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { createLog } from '../observe/log.ts'
 import type { Check } from '../preflight/check.ts'
-import { checkPolicies, type PlannedPort, plannedPorts } from '../preflight/cluster.ts'
+import { checkBudget, checkPolicies, type PlannedPort, plannedPorts } from '../preflight/cluster.ts'
 import { checkNode } from '../preflight/preflight.ts'
 import { formatProblem } from '../services/problem.ts'
 import { askAgent, ofAgent } from './agent.ts'
@@ -56,10 +56,11 @@ async function gather(given: Config, onStep: (step: string) => void): Promise<Re
   onStep('Services')
   const source = await createSource(config, createLog('error'), patientlyMs)
   const reading = await readOnce(source, config.nodeName, { scope: config.services, obstacles: obstaclesFor(decided) })
+  const services = plannedPorts(reading.table, config.redirect === 'nftables')
   return {
     node: config.nodeName,
-    checks: [...checks, checkPolicies(reading.table.policies)],
-    services: plannedPorts(reading.table, config.redirect === 'nftables'),
+    checks: [...checks, checkPolicies(reading.table.policies), ...checkBudget(services, config.envoyPorts)],
+    services,
     problems: reading.problems().map(formatProblem),
   }
 }

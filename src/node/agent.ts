@@ -664,6 +664,7 @@ export class Agent {
       overlayOff: () => this.overlaySwitch.isOff,
       overlayEntries: () => this.envoy.gate.size,
       draining: () => this.envoy.draining,
+      waiting: () => this.use.waiting,
       kernelElements: () => [...this.kernel.totals.values()].reduce((sum, count) => sum + count, 0),
       envoyUp: () => this.envoy.envoys.isUp,
       missed: () => missedServices(this.table).length,

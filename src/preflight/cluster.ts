@@ -46,6 +46,14 @@ function nameOf({ wants }: Layer): 'Envoy' | 'kernel' {
   return wants === 'envoy' ? 'Envoy' : 'kernel'
 }
 
+/** @param most as `--envoy-ports` */
+export function checkBudget(planned: readonly PlannedPort[], most: number | 'all'): readonly Check[] {
+  const count = planned.filter(({ layer }) => layer === 'Envoy').length
+  if (most === 'all' || count <= most) return []
+  const found = `${count} ports are for it, and it has room for ${most} (--envoy-ports): on each node those are there that the node calls, and the others wait in the kernel layer`
+  return [ok('ports in Envoy', found)]
+}
+
 export function checkPolicies(policies: Policies): Check {
   const kept = policies.clients()
   if (kept.length === 0) return ok('NetworkPolicies', 'none selects a pod of this node for egress')

@@ -4,6 +4,7 @@ import type { Link } from '../kernel/netlink/route/links.ts'
 import type { Rule } from '../kernel/netlink/route/rules.ts'
 import { type Expression, verdictCodes } from '../kernel/nftables/rules/expression.ts'
 import { type Ruleset, tableFamilies } from '../kernel/nftables/wire/dump.ts'
+import { checkBudget } from './cluster.ts'
 import { checkConntrack, checkMigration, checkPortRange } from './limits.ts'
 import { checkEncryption, checkPodNetwork, cniTypes } from './network.ts'
 import { checkKernel } from './programs.ts'
@@ -203,4 +204,19 @@ test('the range of local ports, the handover of waiting connections and the size
   assert.equal(checkConntrack(262144, 1000).outcome, 'ok')
   assert.equal(checkConntrack(262144, 200_000).outcome, 'warning')
   assert.equal(checkConntrack(Number.NaN, Number.NaN).outcome, 'warning')
+})
+
+test('where more ports are for Envoy than it has room for, that is said', () => {
+  const port = {
+    service: 'shop/web',
+    port: 'http',
+    vip: '10.96.0.1',
+    layer: 'Envoy',
+    outside: undefined,
+    why: '',
+  } as const
+  const planned = [port, port, { ...port, layer: 'kernel' } as const]
+  assert.deepEqual(checkBudget(planned, 2), [])
+  assert.deepEqual(checkBudget(planned, 'all'), [])
+  assert.match(checkBudget(planned, 1)[0]!.found, /^2 ports are for it, and it has room for 1/)
 })

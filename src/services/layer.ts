@@ -39,11 +39,9 @@ export function whyUnserved(service: Service): string | undefined {
 }
 
 /** The same while the port waits for a place in Envoy. */
-export function waiting(layer: Layer): Layer {
-  return layer.wants === 'envoy' ? { ...kernel(whyWaiting), waitsAs: layer.protocol } : layer
+export function waiting(layer: Layer, why: string): Layer {
+  return layer.wants === 'envoy' ? { ...kernel(why), waitsAs: layer.protocol } : layer
 }
-
-const whyWaiting = 'not called on this node of late, and not all ports fit into Envoy (--envoy-ports)'
 
 /**
  * The layer of a port of a served Service, for what comes by its VIP. The external policy says nothing of that.

@@ -39,8 +39,8 @@ export interface Circumstances {
   readonly kernelLayers: readonly (Layer | undefined)[]
   /** How many places the Service has in Envoy, of those that it wants (`envoyPlacesOf`). */
   readonly envoyPlaces: number
-  /** Whether Envoy has room for the port, which is meant for it. */
-  readonly isInBudget: (id: string, isAlways: boolean) => boolean
+  /** Why a port that is meant for Envoy waits for a place there; undefined where it has one. */
+  readonly whyWaiting: (id: string, isAlways: boolean) => string | undefined
   /** The states until now: what of them comes out the same is kept. */
   readonly before: readonly PortState[]
 }
@@ -154,8 +154,8 @@ export function portStatesOf(
       told.add(portLabel(port))
     }
     const wish = chooseLayer(port, settings, kernelLayer, endpoints)
-    const waits = wish.wants === 'envoy' && !circumstances.isInBudget(id, settings.overlay === 'always')
-    const inBudget = (layer: Layer) => (waits ? waiting(layer) : layer)
+    const waits = wish.wants === 'envoy' ? circumstances.whyWaiting(id, settings.overlay === 'always') : undefined
+    const inBudget = (layer: Layer) => (waits === undefined ? layer : waiting(layer, waits))
     const layer = inBudget(wish)
     const external = chosen && { ...chosen, layer: inBudget(chooseExternalLayer(wish, chosen, settings, whyNot)) }
     ports.push(

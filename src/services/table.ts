@@ -477,7 +477,7 @@ export class ServiceTable {
         return this.#barOf(service)
       },
       kernelLayers,
-      isInBudget: (id, isAlways) => this.#budget.has(id, isAlways),
+      whyWaiting: (id, isAlways) => (this.#budget.has(id, isAlways) ? undefined : this.#budget.whyWaiting),
       before: entry.ports,
     }
   }

@@ -54,6 +54,32 @@ describe('with iptables in place of nftables', { skip }, () => {
     assert.match(stdout, /layer of what comes from outside: not served: iptables has cluster IPs only/)
   })
 
+  test('where not all ports fit into Envoy those are there that came first, whoever is called', async () => {
+    await lab.agent.down()
+    const agent = lab.agentWith({ flags: ['--envoy-ports', '1'] })
+    await agent.up()
+    try {
+      await lab.untilEnvoyIsUp()
+      const inEnvoy = async () => {
+        const rows = (await lab.lightpath('services', '--socket', lab.socket)).stdout.split('\n')
+        return rows.filter(row => row.startsWith('default') && row.includes(' Envoy (http) ')).length
+      }
+      await lab.until('one port in Envoy', async () => (await inEnvoy()) === 1)
+      for (let n = 0; n < 10; n++)
+        for (const address of [url, url6]) assert.match(await lab.ask(client, address), /^web-/)
+      assert.equal(await inEnvoy(), 1)
+      const { stdout } = await lab.lightpath('explain', 'default/web', '--socket', lab.socket)
+      assert.match(
+        stdout,
+        /waits for Envoy as http: not all ports fit into Envoy \(--envoy-ports\), and others came first/,
+      )
+    } finally {
+      await agent.down()
+      await lab.agent.up()
+    }
+    for (const address of [url, url6]) await lab.untilServedBy('envoy', client, address)
+  })
+
   test('when Envoy dies the kernel layer serves, and when it is back Envoy does', async () => {
     await lab.envoy.down('SIGKILL')
     for (const address of [url, url6]) await lab.untilServedBy('kernel', client, address)

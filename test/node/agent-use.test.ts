@@ -46,9 +46,19 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
     assert.equal(await lab.ask(client, urlOf('one')), 'web-1 by kernel')
   })
 
+  test('a call from outside, by node port, counts as well, and one of the node itself', async () => {
+    lab.writeNode()
+    const nodePort = { name: 'http', port: 80, targetPort: 8080, nodePort: 30_090 }
+    const outside = { name: 'outside', vips: ['10.96.8.8'], ports: [nodePort], settings: { external: 'true' } }
+    lab.write('outside', serviceWith({ ...outside, spec: { type: 'NodePort' } }, [web]))
+    await lab.untilServedBy('envoy', client, `http://${lab.node.address}:30090/`)
+    lab.remove('outside')
+    await lab.ask(lab.node, urlOf('two'))
+    await untilInEnvoy('one', 'two')
+  })
+
   test('who was called once is balanced by Envoy from then on', async () => {
     await lab.untilServedBy('envoy', client, urlOf('one'))
-    await lab.ask(client, urlOf('two'))
     await lab.untilServedBy('envoy', client, urlOf('two'))
     await untilInEnvoy('one', 'two')
   })
@@ -62,6 +72,7 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
     assert.match(stdout, /kernel for now; waits for Envoy as http: not called on this node of late/)
     const services = await lab.lightpath('services', '--socket', lab.socket)
     assert.match(services.stdout, /three .* kernel, waits for Envoy .* not called on this node of late/)
+    await lab.untilMetric('lightpath_waiting_ports', 1)
   })
 
   test('what is always there takes room from another, whose open connections lose nothing', async () => {

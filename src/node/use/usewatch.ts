@@ -42,6 +42,11 @@ export class UseWatch {
     return this.#options.budget.isByUse
   }
 
+  /** How many ports are in the kernel layer until they are called. */
+  get waiting(): number {
+    return this.#options.budget.waiting
+  }
+
   /** This is told when not all ports fit any more, and when they do again. */
   tell(onNote: (note: Note) => void): void {
     this.#onNote = onNote

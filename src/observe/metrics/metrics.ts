@@ -8,6 +8,7 @@ export interface Readings {
   readonly objects: () => Readonly<Record<string, number>>
   readonly overlayEntries: () => number
   readonly draining: () => number
+  readonly waiting: () => number
   readonly kernelElements: () => number
   readonly envoyUp: () => boolean
   /** Services without the label that admission would have handed over. */
@@ -71,6 +72,11 @@ export function createMetrics(readings: Readings) {
     'lightpath_draining_ports',
     'Service ports that left Envoy and are kept there until nothing uses them.',
     readings.draining,
+  )
+  gauge(
+    'lightpath_waiting_ports',
+    'Service ports that are for Envoy and wait in the kernel layer, since it has no room for all (--envoy-ports).',
+    readings.waiting,
   )
   gauge('lightpath_kernel_elements', 'Elements in the sets and maps of table lightpath.', readings.kernelElements)
   gauge('lightpath_envoy_up', "Whether this node's Envoy is connected and answers.", () => Number(readings.envoyUp()))

@@ -10,6 +10,7 @@ const metrics = createMetrics({
   overlayOff: () => false,
   overlayEntries: () => 0,
   draining: () => 0,
+  waiting: () => 0,
   kernelElements: () => 0,
   envoyUp: () => true,
   missed: () => 0,

@@ -47,6 +47,13 @@ export class EnvoyBudget {
     return this.#followsUse && !this.#doAllFit
   }
 
+  /** Why ports wait, in words for a user. */
+  get whyWaiting(): string {
+    return this.#followsUse
+      ? 'not called on this node of late, and not all ports fit into Envoy (--envoy-ports)'
+      : 'not all ports fit into Envoy (--envoy-ports), and others came first'
+  }
+
   /** Whether calls are to be known: only where there is a limit that they may decide about. */
   get followsUse(): boolean {
     return this.#followsUse && this.#limit !== Infinity
