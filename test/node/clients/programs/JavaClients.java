@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.util.HexFormat;
+import java.util.function.Supplier;
 import org.apache.hc.client5.http.classic.methods.HttpUriRequestBase;
 import org.apache.hc.client5.http.config.RequestConfig;
 import org.apache.hc.client5.http.impl.classic.HttpClients;
@@ -29,14 +30,16 @@ public class JavaClients {
   public static void main(String[] args) throws Exception {
     byte[] body = Files.readAllBytes(Path.of(args[1]));
     Client client = args[0].equals("jdk") ? jdk(body) : apache(body);
+    // The JDK's pool has connections still that a server of HTTP/1.0 is closing, and no POST is sent again.
+    Supplier<Client> posting = args[0].equals("jdk") ? () -> jdk(body) : () -> client;
     for (int i = 2; i < args.length; i++) {
       String url = args[i];
       tell(client, url, "get", "GET", "/hello", Upload.NONE, 1);
       tell(client, url, "head", "HEAD", "/hello", Upload.NONE, 1);
-      tell(client, url, "post", "POST", "/echo", Upload.SIZED, 1);
-      tell(client, url, "chunked", "POST", "/echo", Upload.CHUNKED, 1);
+      tell(posting.get(), url, "post", "POST", "/echo", Upload.SIZED, 1);
+      tell(posting.get(), url, "chunked", "POST", "/echo", Upload.CHUNKED, 1);
       // The JDK's waits for ever for a server of HTTP/1.0 to say that it may go on.
-      if (args[0].equals("apache")) tell(client, url, "continue", "POST", "/echo", Upload.EXPECTING, 1);
+      if (args[0].equals("apache")) tell(posting.get(), url, "continue", "POST", "/echo", Upload.EXPECTING, 1);
       tell(client, url, "kept", "GET", "/hello", Upload.NONE, 20);
       tell(client, url, "big", "GET", "/big", Upload.NONE, 1);
       tell(client, url, "missing", "GET", "/missing", Upload.NONE, 1);
