@@ -104,7 +104,7 @@ function renderServices(services: readonly PlannedPort[]): string {
     outside ?? '-',
     why,
   ])
-  return `${paint('bold', title)}\n${table(['SERVICE', 'PORT', 'VIP', 'LAYER', 'OUTSIDE', 'WHY'], rows, '  ')}`
+  return `${paint('bold', title)}\n${table(['SERVICE', 'PORT', 'VIP', 'LAYER', 'EXTERNAL', 'WHY'], rows, '  ')}`
 }
 
 function verdict(checks: readonly Check[]): string {

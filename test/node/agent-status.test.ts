@@ -88,7 +88,7 @@ describe('a node at a glance', { skip }, () => {
         .split('\n')
         .map(line => line.split(/ {2,}/)),
       [
-        ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'OUTSIDE', 'ENDPOINTS', 'PROBLEMS', 'WHY'],
+        ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'EXTERNAL', 'ENDPOINTS', 'PROBLEMS', 'WHY'],
         ['apart', 'other', 'http:80/TCP', '10.96.7.2', 'kernel', '-', '0', '-', noEndpoint],
         ['default', 'headless', '-', '-', 'not served', '-', '0', '-'],
         ['default', 'web', 'dns:53/UDP', '10.96.7.1', 'kernel', '-', '1', '-', 'Envoy does not balance UDP'],

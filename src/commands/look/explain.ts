@@ -173,7 +173,7 @@ function renderEnvoy({ id, settings }: PortExplanation, { envoyPorts }: Explanat
 
 function renderEnvoyFromOutside({ id }: PortExplanation, { envoyPorts }: Explanation): string[] {
   const view = envoyPorts[externalId(id)]
-  return view ? renderResources(view, 'FROM OUTSIDE') : []
+  return view ? renderResources(view, 'EXTERNAL') : []
 }
 
 function renderResources(view: EnvoyView, title: string): string[] {

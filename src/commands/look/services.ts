@@ -4,7 +4,7 @@ import type { Config } from '../options.ts'
 import { type Output, print } from '../output/print.ts'
 import { table } from '../output/table.ts'
 
-const header = ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'OUTSIDE', 'ENDPOINTS', 'PROBLEMS', 'WHY']
+const header = ['NAMESPACE', 'NAME', 'PORT', 'VIP', 'LAYER', 'EXTERNAL', 'ENDPOINTS', 'PROBLEMS', 'WHY']
 
 export async function services(config: Config, namespace: unknown, output: Output): Promise<void> {
   const query = typeof namespace === 'string' ? `?namespace=${encodeURIComponent(namespace)}` : ''

@@ -71,7 +71,7 @@ export function summary(states: readonly PortState[]): string {
     String(endpoints.length),
     layer.reason,
   ])
-  return `${table(['SERVICE PORT', 'VIP', 'LAYER', 'OUTSIDE', 'ENDPOINTS', 'WHY'], rows)}\n`
+  return `${table(['SERVICE PORT', 'VIP', 'LAYER', 'EXTERNAL', 'ENDPOINTS', 'WHY'], rows)}\n`
 }
 
 function layerText(layer: Layer): string {
