@@ -143,13 +143,33 @@ describe("the budget of Envoy's ports", () => {
     )
   })
 
+  test('who calls many Services of his own does not take the room of others, and at rest no namespace has much more', () => {
+    const members = fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1, maxLength: 6 })
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 20 }), members, (limit, counts) => {
+        const namespaces = counts.map((count, number) =>
+          Array.from({ length: count }, (_, port) => `space-${number}/port-${port}/http`),
+        )
+        const all = namespaces.flat()
+        const budget = new EnvoyBudget({ limit, followsUse: true })
+        for (const id of all) budget.has(id, false)
+        settle(budget, new Map(all.map(id => [id, 0] as const)))
+        if (!budget.isByUse) return
+        const shares = namespaces.map(ids => insideOf(budget, ids).length)
+        const most = Math.max(...shares)
+        for (const [number, share] of shares.entries())
+          assert.ok(share === counts[number] || share + 1 >= most, `${shares} of ${counts}`)
+      }),
+    )
+  })
+
   test('ports that are all called all the time do not take turns', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 20 }),
         fc.array(fc.nat(quietMs / 2), { maxLength: 50 }),
         (limit, jitter) => {
-          const all = ids(limit + 1)
+          const all = ids(limit + 1).map((_, number) => `space-${number % 3}/port-${number}/http`)
           const budget = budgetWith(limit, all)
           let now = 0
           const callsNow = () => new Map(all.map((id, number) => [id, now - (jitter[number] ?? 0)] as const))

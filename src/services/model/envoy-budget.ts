@@ -2,15 +2,45 @@
  * Which of the ports that are meant for Envoy are in it. While all of them fit, all are. Beyond that those are that this node has
  * called of late, the most recently called first; the others wait in the kernel layer, which serves them.
  *
- * Ports move by `step` alone, a few at a time. A port that was called within the last minute gives way to none, so that
- * ports which are all in use do not take turns.
+ * Ports move by `step` alone, a few at a time. A port that was called within the last minute gives way to none of its
+ * namespace, so that ports which are all in use do not take turns, and to one of another only where that has fewer there: nobody
+ * takes all of Envoy by calling many Services of his own.
  */
+
+import { namespaceOf } from '../port.ts'
 
 export interface BudgetOptions {
   /** How many ports Envoy takes; Infinity for all. Those that are always there count, and are there beyond it, too. */
   readonly limit: number
   /** Whether the kernel says who is called. Where it does not, who came first stays. */
   readonly followsUse: boolean
+}
+
+/** How many of these ports each namespace has. */
+class NamespaceShares {
+  readonly #counts = new Map<string, number>()
+  #greatest: { readonly namespace: string; readonly count: number } | undefined
+
+  constructor(ids: readonly string[]) {
+    for (const id of ids) this.add(id, 1)
+  }
+
+  add(id: string, count: number): void {
+    this.#counts.set(namespaceOf(id), this.of(id) + count)
+    this.#greatest = undefined
+  }
+
+  of(id: string): number {
+    return this.#counts.get(namespaceOf(id)) ?? 0
+  }
+
+  get greatest(): { readonly namespace: string; readonly count: number } {
+    if (this.#greatest) return this.#greatest
+    let greatest = { namespace: '', count: 0 }
+    for (const [namespace, count] of this.#counts) if (count > greatest.count) greatest = { namespace, count }
+    this.#greatest = greatest
+    return greatest
+  }
 }
 
 /** When each port was last called, by id, in milliseconds of any clock. A port that was not called of late is not there. */
@@ -110,22 +140,37 @@ export class EnvoyBudget {
   /** @returns the ports that came or went */
   step(calls: Calls): readonly string[] {
     this.#calls = calls
-    const entrants = this.#byCall(this.#entrants()).slice(0, mostMoves)
+    const entrants = this.#byCall(this.#entrants())
     const leaving = this.#leavers()
     for (const id of leaving) this.#leave(id)
     const entering: string[] = []
-    const byAge = entrants.length > 0 ? this.#oldestFirst() : []
+    const oldestFirst = entrants.length > 0 ? this.#oldestFirst() : []
+    const shares = new NamespaceShares(oldestFirst)
     for (const id of entrants) {
+      if (entering.length === mostMoves) break
       if (this.#inside.size >= this.#limit) {
-        const oldest = leaving.length < mostMoves ? byAge.shift() : undefined
-        if (oldest === undefined || this.#calledAt(oldest) + quietMs > this.#calledAt(id)) break
-        this.#leave(oldest)
-        leaving.push(oldest)
+        const other = leaving.length < mostMoves ? this.#whoGivesWay(id, oldestFirst, shares) : undefined
+        if (other === undefined) continue
+        oldestFirst.splice(oldestFirst.indexOf(other), 1)
+        shares.add(other, -1)
+        this.#leave(other)
+        leaving.push(other)
       }
+      shares.add(id, 1)
       this.#enter(id, false)
       entering.push(id)
     }
     return [...leaving, ...entering]
+  }
+
+  /** The one that was called longest ago, if that is long ago; else one of the namespace that has most, if its own has fewer. */
+  #whoGivesWay(id: string, oldestFirst: readonly string[], shares: NamespaceShares): string | undefined {
+    const [oldest] = oldestFirst
+    if (oldest === undefined || !this.isByUse) return undefined
+    if (this.#calledAt(oldest) + quietMs <= this.#calledAt(id)) return oldest
+    const { namespace, count } = shares.greatest
+    if (count <= shares.of(id) + 1) return undefined
+    return oldestFirst.find(other => namespaceOf(other) === namespace)
   }
 
   /** Those that are there though use says otherwise, or though there is no room. */
