@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Change } from '../services/objects.ts'
-import { parseObject } from '../services/parse.ts'
+import { parseObject } from '../services/parse/parse.ts'
 import { ServiceTable } from '../services/table.ts'
 import { namespaces, serviceOf, vectors } from '../webhook/vectors.ts'
 import { missedServices } from './missed.ts'

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test'
 import { countSteps, growth } from '../testing/steps.ts'
 import { readSettings } from './annotations.ts'
 import { EndpointChoice } from './model/endpoint-choice.ts'
-import { parseObject } from './parse.ts'
+import { parseObject } from './parse/parse.ts'
 import { anEndpoint, aPort, aService, aSlice, put, tableOf } from './testing.ts'
 
 /** Linear work, with what sorting adds. */

@@ -6,12 +6,12 @@ import type { OtherPolicy } from '../services/networkpolicy.ts'
 import { type Change, keyOf } from '../services/objects.ts'
 import { formatProblem, type Problem, problem } from '../services/problem.ts'
 import { ApiError, ApiServer } from './api-server.ts'
-import { Backoff } from './backoff.ts'
-import { ListWatch, type Resource } from './list-watch.ts'
-import { ownPods, type PodWatch, PodWatches } from './pod-watches.ts'
-import { policyResources } from './policy-apis.ts'
-import { Readiness } from './readiness.ts'
 import type { Source, SourceListener } from './source.ts'
+import { Backoff } from './watch/backoff.ts'
+import { ListWatch, type Resource } from './watch/list-watch.ts'
+import { ownPods, type PodWatch, PodWatches } from './watch/pod-watches.ts'
+import { policyResources } from './watch/policy-apis.ts'
+import { Readiness } from './watch/readiness.ts'
 
 export interface KubernetesOptions {
   /** A kubeconfig file; else KUBECONFIG, ~/.kube/config or the pod's service account. */

@@ -1,6 +1,6 @@
 /** The text of a manifest, YAML or JSON, to the items and flaws in it. What is wrong is told without quoting. */
 
-import { isRead, listItems } from '../../services/parse.ts'
+import { isRead, listItems } from '../../services/parse/parse.ts'
 import { documentsOf } from './yaml-documents.ts'
 
 /** What should be an object of Kubernetes: a document, or an item of one that is a list. */

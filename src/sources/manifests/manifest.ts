@@ -1,7 +1,7 @@
 /** What a manifest file defines. */
 
 import { describeKey, type KubeObject, keyOf } from '../../services/objects.ts'
-import { parseObject } from '../../services/parse.ts'
+import { parseObject } from '../../services/parse/parse.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import { isAbsent, type Raw, rawList, rawObject } from '../../services/raw.ts'
 import { Turn } from '../turn.ts'

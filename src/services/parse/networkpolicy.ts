@@ -1,10 +1,10 @@
 /** NetworkPolicies, policies of other kinds, and Pods, cut to what says which pods are restricted. */
 
-import type { Direction, LabelRequirement, LabelSelector, NetworkPolicy, OtherPolicy, Pod } from './networkpolicy.ts'
-import { readIp } from './parse/addresses.ts'
-import { type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
-import type { OtherPolicyKind } from './policykinds.ts'
-import { isAbsent, type Raw, rawList, rawObject, sharedList, sharedRecord, sharedText, show } from './raw.ts'
+import type { Direction, LabelRequirement, LabelSelector, NetworkPolicy, OtherPolicy, Pod } from '../networkpolicy.ts'
+import type { OtherPolicyKind } from '../policykinds.ts'
+import { isAbsent, type Raw, rawList, rawObject, sharedList, sharedRecord, sharedText, show } from '../raw.ts'
+import { readIp } from './addresses.ts'
+import { type Metadata, type ParsedKind, type Report, usedTexts } from './kind.ts'
 
 const operators = ['In', 'NotIn', 'Exists', 'DoesNotExist'] as const
 

@@ -1,18 +1,18 @@
 /** From raw JSON, as the API server or a manifest has it, to the plain types of this folder, cut to what is used. */
 
-import { familyOf } from './address.ts'
-import { ProblemList } from './model/problem-list.ts'
-import { describeKey, type Kind, type KubeObject } from './objects.ts'
-import { readCidr, readIp } from './parse/addresses.ts'
-import { parseEndpointSlice } from './parse-endpointslice.ts'
-import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './parse-kind.ts'
-import { otherPolicyParser, parseNetworkPolicy, parsePod } from './parse-networkpolicy.ts'
-import { parseService } from './parse-service.ts'
-import { findOtherPolicyKind, otherPolicyKind, otherPolicyKinds } from './policykinds.ts'
-import { type Problem, problem } from './problem.ts'
-import { isAbsent, isNo, isRawObject, type Raw, rawList, rawObject, sharedText, show } from './raw.ts'
-import type { Namespace, Node } from './service.ts'
-import type { ServiceCidr } from './servicecidr.ts'
+import { familyOf } from '../address.ts'
+import { ProblemList } from '../model/problem-list.ts'
+import { describeKey, type Kind, type KubeObject } from '../objects.ts'
+import { findOtherPolicyKind, otherPolicyKind, otherPolicyKinds } from '../policykinds.ts'
+import { type Problem, problem } from '../problem.ts'
+import { isAbsent, isNo, isRawObject, type Raw, rawList, rawObject, sharedText, show } from '../raw.ts'
+import type { Namespace, Node } from '../service.ts'
+import type { ServiceCidr } from '../servicecidr.ts'
+import { readCidr, readIp } from './addresses.ts'
+import { parseEndpointSlice } from './endpointslice.ts'
+import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './kind.ts'
+import { otherPolicyParser, parseNetworkPolicy, parsePod } from './networkpolicy.ts'
+import { parseService } from './service.ts'
 
 export interface Parsed {
   /** Without references to the raw value, so that this may be dropped. */

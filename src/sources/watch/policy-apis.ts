@@ -3,9 +3,9 @@
  * are there or not, and come and go with the plugin. https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
  */
 
-import { otherPolicyKind, otherPolicyKinds } from '../services/policykinds.ts'
-import { rawList, rawObject } from '../services/raw.ts'
-import type { ApiServer } from './api-server.ts'
+import { otherPolicyKind, otherPolicyKinds } from '../../services/policykinds.ts'
+import { rawList, rawObject } from '../../services/raw.ts'
+import type { ApiServer } from '../api-server.ts'
 import type { Resource } from './list-watch.ts'
 
 /** The resources of such policies that there are now. Throws ApiError, or what broke the connection. */

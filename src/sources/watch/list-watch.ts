@@ -4,11 +4,11 @@
  */
 
 import { setTimeout } from 'node:timers/promises'
-import type { Log } from '../observe/log.ts'
-import type { Kind } from '../services/objects.ts'
-import { listItems } from '../services/parse.ts'
-import { type Raw, rawObject } from '../services/raw.ts'
-import { ApiError, type ApiServer, type Query } from './api-server.ts'
+import type { Log } from '../../observe/log.ts'
+import type { Kind } from '../../services/objects.ts'
+import { listItems } from '../../services/parse/parse.ts'
+import { type Raw, rawObject } from '../../services/raw.ts'
+import { ApiError, type ApiServer, type Query } from '../api-server.ts'
 import { Backoff } from './backoff.ts'
 import { HeldObjects, type HeldObjectsListener } from './held-objects.ts'
 import type { Readiness } from './readiness.ts'

@@ -1,11 +1,11 @@
 /** The fields of a v1 Service that say how it is reached from outside, and by whom. */
 
-import { familyOf, isPortNumber } from './address.ts'
-import { familyOfCidr, withoutNested } from './cidr.ts'
-import { readCidr, readIp } from './parse/addresses.ts'
-import type { Report } from './parse-kind.ts'
-import { isAbsent, type Raw, rawList, rawObject, sharedList, show } from './raw.ts'
-import { unusableAsEndpoint, unusableAsVip } from './special-address.ts'
+import { familyOf, isPortNumber } from '../address.ts'
+import { familyOfCidr, withoutNested } from '../cidr.ts'
+import { isAbsent, type Raw, rawList, rawObject, sharedList, show } from '../raw.ts'
+import { unusableAsEndpoint, unusableAsVip } from '../special-address.ts'
+import { readCidr, readIp } from './addresses.ts'
+import type { Report } from './kind.ts'
 
 interface ExternalFields {
   readonly externalIPs: readonly string[]

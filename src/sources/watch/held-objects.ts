@@ -1,11 +1,11 @@
 /** The objects of one kind as the API last said that they are, and what is different when it says it again. */
 
 import { isDeepStrictEqual } from 'node:util'
-import type { Log } from '../observe/log.ts'
-import { type Change, describeKey, type Kind, type KubeObject, keyOf } from '../services/objects.ts'
-import { parseObject } from '../services/parse.ts'
-import type { Problem } from '../services/problem.ts'
-import { rawObject } from '../services/raw.ts'
+import type { Log } from '../../observe/log.ts'
+import { type Change, describeKey, type Kind, type KubeObject, keyOf } from '../../services/objects.ts'
+import { parseObject } from '../../services/parse/parse.ts'
+import type { Problem } from '../../services/problem.ts'
+import { rawObject } from '../../services/raw.ts'
 
 export interface HeldObjectsListener {
   changes(changes: readonly Change[]): void

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { EndpointSlice } from './endpointslice.ts'
+import type { EndpointSlice } from '../endpointslice.ts'
+import type { Service } from '../service.ts'
 import { listItems, parseObject } from './parse.ts'
-import type { Service } from './service.ts'
 
 interface Case {
   readonly title: string

@@ -1,13 +1,13 @@
 /** discovery.k8s.io/v1 EndpointSlice: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/ */
 
-import { familyOf, type IpFamily, isPortNumber } from './address.ts'
-import type { EndpointSlice, SliceEndpoint, SlicePort } from './endpointslice.ts'
-import { labels } from './layer.ts'
-import { readIp } from './parse/addresses.ts'
-import { isName, type Metadata, type ParsedKind, type Report } from './parse-kind.ts'
-import { portNameTwice, readPortName, readProtocol } from './parse-service.ts'
-import { isAbsent, isNo, type Raw, rawList, rawObject, sharedList, sharedText, show, trimmedList } from './raw.ts'
-import { unusableAsEndpoint } from './special-address.ts'
+import { familyOf, type IpFamily, isPortNumber } from '../address.ts'
+import type { EndpointSlice, SliceEndpoint, SlicePort } from '../endpointslice.ts'
+import { labels } from '../layer.ts'
+import { isAbsent, isNo, type Raw, rawList, rawObject, sharedList, sharedText, show, trimmedList } from '../raw.ts'
+import { unusableAsEndpoint } from '../special-address.ts'
+import { readIp } from './addresses.ts'
+import { isName, type Metadata, type ParsedKind, type Report } from './kind.ts'
+import { portNameTwice, readPortName, readProtocol } from './service.ts'
 
 export function parseEndpointSlice(raw: Raw, metadata: Metadata, report: Report): ParsedKind {
   const service = metadata.labels['kubernetes.io/service-name']
