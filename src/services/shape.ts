@@ -1,0 +1,37 @@
+/** What of a Service does not follow from its endpoints: worked out once for all that these do. */
+
+import { readSettings, type ServiceSettings } from './annotations.ts'
+import { type PortOfFamily, portsByFamily } from './families.ts'
+import type { Layer } from './port.ts'
+import { kernelLayersOf } from './portstates.ts'
+import type { Namespace, Service } from './service.ts'
+
+export interface Shape {
+  readonly service: Service
+  readonly settings: ServiceSettings
+  /** Its ports, in each family of its VIPs. */
+  readonly wanted: readonly PortOfFamily[]
+  /** See `kernelLayersOf`, as are the next two. */
+  readonly kernelLayers: readonly (Layer | undefined)[]
+  readonly namespace: Namespace | undefined
+  readonly takenOver: string | undefined
+}
+
+/**
+ * The known shape where it is still right.
+ *
+ * @param takenOver why another proxy takes the Service over, which the kernel layer serves until then
+ */
+export function shapeOf(
+  service: Service,
+  namespace: Namespace | undefined,
+  takenOver: string | undefined,
+  known: Shape | undefined,
+): Shape {
+  const sameService = known?.service === service ? known : undefined
+  if (sameService && sameService.namespace === namespace && sameService.takenOver === takenOver) return sameService
+  const settings = sameService?.settings ?? readSettings(service)
+  const wanted = sameService?.wanted ?? portsByFamily(service)
+  const kernelLayers = kernelLayersOf(service, wanted, settings, namespace, takenOver)
+  return { service, settings, wanted, kernelLayers, namespace, takenOver }
+}
