@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { type Load, setFault } from '../../src/demo/clients.ts'
 import type { RunningPod } from '../../src/demo/pods.ts'
 import type { Report } from '../../src/top/report.ts'
-import { AgentLab, skip } from './agent-lab.ts'
+import { AgentLab, lightpathProgram, skip } from './agent-lab.ts'
 import { http, serviceWith } from './manifests.ts'
 
 describe('live traffic of a node', { skip }, () => {
@@ -109,6 +109,15 @@ describe('live traffic of a node', { skip }, () => {
     for (const pod of pods) await setFault(pod, 8080, 500)
     await lab.until('errors', async () => portOf((await reports('--once'))[0]!, 'web').errorsPerSecond > 0)
     for (const pod of pods) await setFault(pod, 8080, 200)
+  })
+
+  test('it goes on until its reader has gone, or whoever asked for it by exec', async () => {
+    const command = `${lightpathProgram} top --output json --interval 0.5 --socket ${lab.socket}`
+    for (const script of [`${command} | head -n 2`, `sleep 3 | ${command} --attached`]) {
+      const { code, stdout } = await lab.on('sh', ['-c', script], { timeoutMs: 20_000 })
+      assert.equal(code, 0)
+      assert.ok(stdout.trim().split('\n').length >= 2, stdout)
+    }
   })
 
   test('what is no number or no Service is a mistake, and without an agent it says that it is dead', async () => {
