@@ -2,10 +2,11 @@
 
 import { type OurPod, podsOf } from '../cluster/agents.ts'
 import { execIn } from '../cluster/exec.ts'
-import { inTurns, isReady } from '../cluster/podpernode.ts'
+import { imageOf, isReady, nameOf, scopeOf } from '../cluster/objects.ts'
+import { inTurns } from '../cluster/podpernode.ts'
 import type { NodeStatus } from '../node/status.ts'
 import { type Check, warning } from '../preflight/check.ts'
-import { type Raw, rawList, rawObject } from '../services/raw.ts'
+import { rawObject } from '../services/raw.ts'
 import type { KubeConfig } from '../sources/kube-config.ts'
 import { get } from '../uninstall/found.ts'
 import type { Ask } from '../webhook/api.ts'
@@ -54,8 +55,7 @@ export async function checkCluster(
     ),
   )
   onStep('requests of pods')
-  const container = rawObject(rawList(rawObject(rawObject(rawObject(agents.spec).template).spec).containers)[0])
-  const image = options.image ?? String(container.image)
+  const image = options.image ?? String(imageOf(agents))
   const able = nodes
     .filter(isReady)
     .map(nameOf)
@@ -74,7 +74,7 @@ export async function checkCluster(
   const known = [...statuses.values()].flatMap(status => ('error' in status ? [] : [status]))
   const version = mostOf(known.map(({ version }) => version))
   return {
-    services: rawList(container.args).includes('--services=labelled') ? 'labelled' : 'all',
+    services: scopeOf(agents),
     version,
     cluster: await admissionChecks(ask),
     nodes: facts
@@ -117,10 +117,6 @@ async function admissionChecks(ask: Ask): Promise<readonly Check[]> {
       'kubectl -n lightpath-system describe deployment lightpath-webhook',
     ),
   ]
-}
-
-function nameOf({ metadata }: Raw): string {
-  return String(rawObject(metadata).name)
 }
 
 function mostOf(values: readonly string[]): string | undefined {

@@ -1,7 +1,8 @@
 /** A request through Envoy and one by the kernel layer, of a pod on each node to a Service that is there for that alone. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createPod, inNamespaceOf, inTurns, isReady, runPod } from '../cluster/podpernode.ts'
+import { isReady } from '../cluster/objects.ts'
+import { createPod, inNamespaceOf, inTurns, runPod } from '../cluster/podpernode.ts'
 import { stateOf } from '../cluster/podstate.ts'
 import { rawList, rawObject } from '../services/raw.ts'
 import type { Ask } from '../webhook/api.ts'

@@ -4,7 +4,7 @@ import { type Raw, rawList, rawObject } from '../services/raw.ts'
 import type { Ask } from '../webhook/api.ts'
 import { namespace } from '../webhook/keeper.ts'
 import { list } from '../webhook/list.ts'
-import { isReady } from './podpernode.ts'
+import { isReady } from './objects.ts'
 
 export interface OurPod {
   readonly node: string

@@ -1,7 +1,7 @@
 /** Pods that look at one node each: started, waited for, and read what they printed. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Raw, rawList, rawObject } from '../services/raw.ts'
+import { type Raw, rawObject } from '../services/raw.ts'
 import type { Ask } from '../webhook/api.ts'
 import { stateOf } from './podstate.ts'
 
@@ -80,11 +80,4 @@ export async function inTurns<T, R>(all: readonly T[], each: (one: T) => Promise
     results.push(...(await Promise.all(all.slice(at, at + together).map(each))))
   }
   return results
-}
-
-/** Of a Node or a Pod. */
-export function isReady({ status }: Raw): boolean {
-  return rawList(rawObject(status).conditions)
-    .map(rawObject)
-    .some(({ type, status }) => type === 'Ready' && status === 'True')
 }

@@ -1,5 +1,6 @@
 /** What there is of an installation, whichever part of it is gone. It only reads. */
 
+import { imageOf, isReady, nameOf, scopeOf } from '../cluster/objects.ts'
 import { type Raw, rawList, rawObject } from '../services/raw.ts'
 import { ApiError } from '../sources/api-server.ts'
 import { type Found as FoundService, findServices } from '../webhook/adopt.ts'
@@ -68,40 +69,11 @@ export async function findInstallation(ask: Ask): Promise<Installation> {
     agents: agents !== undefined,
     envoys: (await get(ask, daemonSetPath(ourNamespace, 'proxy'))) !== undefined,
     services: services.filter(({ left }) => left === undefined),
-    servesAll: agents !== undefined && argumentsOf(agents).findLast(isScope) !== '--services=labelled',
+    servesAll: agents !== undefined && scopeOf(agents) === 'all',
     withoutKubeProxy: nodes.map(nameOf).filter(name => !withKubeProxy.has(name)),
     image: (agents && imageOf(agents)) ?? imageOnNodes(nodes),
     nodes: nodes.map(node => ({ name: nameOf(node), isReady: isReady(node) })),
   }
-}
-
-function nameOf({ metadata }: Raw): string {
-  return String(rawObject(metadata).name)
-}
-
-export function isReady({ status }: Raw): boolean {
-  return rawList(rawObject(status).conditions).some(condition => {
-    const { type, status } = rawObject(condition)
-    return type === 'Ready' && status === 'True'
-  })
-}
-
-function isScope(argument: string): boolean {
-  return argument.startsWith('--services=')
-}
-
-function containerOf(daemonSet: Raw): Raw {
-  const { spec } = rawObject(rawObject(daemonSet.spec).template)
-  return rawObject(rawList(rawObject(spec).containers)[0])
-}
-
-function argumentsOf(daemonSet: Raw): readonly string[] {
-  return rawList(containerOf(daemonSet).args).map(String)
-}
-
-function imageOf(daemonSet: Raw): string | undefined {
-  const { image } = containerOf(daemonSet)
-  return typeof image === 'string' ? image : undefined
 }
 
 /** The kubelet tells which images a node has. The one that most have; of those alike the last by name. */

@@ -5,12 +5,13 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isReady } from '../cluster/objects.ts'
 import { type Raw, rawList, rawObject } from '../services/raw.ts'
 import { ApiError } from '../sources/api-server.ts'
 import { findServices, move } from '../webhook/adopt.ts'
 import type { Ask } from '../webhook/api.ts'
 import { list } from '../webhook/list.ts'
-import { get, type Installation, isReady } from './found.ts'
+import { get, type Installation } from './found.ts'
 import { cleanupNamespace, cleanupObjects, daemonSetPath, namespacePath, ourNamespace } from './objects.ts'
 
 export interface UninstallOptions {

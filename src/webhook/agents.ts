@@ -1,6 +1,7 @@
 /** Whether somebody is there to serve what is handed over. */
 
-import { rawList, rawObject } from '../services/raw.ts'
+import { isReady, nameOf } from '../cluster/objects.ts'
+import { rawObject } from '../services/raw.ts'
 import type { Ask } from './api.ts'
 import { namespace } from './keeper.ts'
 import { list } from './list.ts'
@@ -14,17 +15,8 @@ export interface NodesServed {
 }
 
 export async function nodesServed(ask: Ask): Promise<NodesServed> {
-  const nodes = (await list(ask, '/api/v1/nodes', 'labelSelector=kubernetes.io/os%3Dlinux')).map(({ metadata }) =>
-    String(rawObject(metadata).name),
-  )
+  const nodes = (await list(ask, '/api/v1/nodes', 'labelSelector=kubernetes.io/os%3Dlinux')).map(nameOf)
   const pods = await list(ask, `/api/v1/namespaces/${namespace}/pods`, `labelSelector=${agents}`)
-  const served = new Set(pods.filter(({ status }) => isReady(status)).map(({ spec }) => rawObject(spec).nodeName))
+  const served = new Set(pods.filter(isReady).map(({ spec }) => rawObject(spec).nodeName))
   return { nodes: nodes.length, without: nodes.filter(name => !served.has(name)) }
-}
-
-function isReady(status: unknown): boolean {
-  return rawList(rawObject(status).conditions).some(condition => {
-    const { type, status } = rawObject(condition)
-    return type === 'Ready' && status === 'True'
-  })
 }

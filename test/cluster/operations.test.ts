@@ -217,6 +217,9 @@ describe('the commands of the documentation', { skip }, () => {
       })
     }
     assert.doesNotMatch(await cluster.kubectl('get', 'events', '-A'), /LP402/)
+    const { code, stdout } = await shell('lightpath check')
+    assert.equal(code, 0, stdout)
+    assert.match(stdout, /^Lightpath \S+ on 2 nodes, in place of kube-proxy$/m)
   })
 
   test('uninstalling by hand leaves nothing, and kube-proxy serves', async () => {

@@ -1,5 +1,5 @@
+import { imageOf } from '../../cluster/objects.ts'
 import { type LookOptions, lookAtNodes, type NodeReport } from '../../preflight/nodes/look.ts'
-import { rawList, rawObject } from '../../services/raw.ts'
 import { ApiError } from '../../sources/api-server.ts'
 import { imageOnNodes } from '../../uninstall/found.ts'
 import { type Ask, kubernetesApi } from '../../webhook/api.ts'
@@ -67,9 +67,8 @@ async function knownImage(ask: Ask): Promise<string> {
     if (error instanceof ApiError && error.code === 404) return {}
     throw error
   })
-  const { containers } = rawObject(rawObject(rawObject(rawObject(daemonSet).spec).template).spec)
-  const { image } = rawObject(rawList(containers)[0])
-  if (typeof image === 'string') return image
+  const image = imageOf(daemonSet)
+  if (image !== undefined) return image
   const loaded = imageOnNodes(await list(ask, '/api/v1/nodes'))
   if (loaded !== undefined) return loaded
   throw new UsageError(

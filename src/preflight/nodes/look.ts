@@ -3,8 +3,9 @@
  * is removed in the end, also where it is interrupted.
  */
 
-import { inNamespaceOf, inTurns, isReady, runPod } from '../../cluster/podpernode.ts'
-import { type Raw, rawObject } from '../../services/raw.ts'
+import { isReady, nameOf } from '../../cluster/objects.ts'
+import { inNamespaceOf, inTurns, runPod } from '../../cluster/podpernode.ts'
+import type { Raw } from '../../services/raw.ts'
 import type { Ask } from '../../webhook/api.ts'
 import { list } from '../../webhook/list.ts'
 import type { Check } from '../check.ts'
@@ -33,7 +34,7 @@ export async function lookAtNodes(ask: Ask, options: LookOptions): Promise<reado
 }
 
 async function lookAt(ask: Ask, inNamespace: string, object: Raw, options: LookOptions): Promise<NodeReport> {
-  const node = String(rawObject(object.metadata).name)
+  const node = nameOf(object)
   if (!isReady(object)) return { node, error: 'the node is not ready' }
   const { image, flags } = options
   const result = await runPod(ask, inNamespace, { ...options, node, pod: podFor(node, image, flags) })
