@@ -23,7 +23,13 @@ import { asItCame, protoCarrier, withClient } from './httpforwarded.ts'
 import { onClientsConnection, onFreshConnection, type RouteParts } from './httpfresh.ts'
 import { leave } from './httpleave.ts'
 import { addressCarrier } from './httpscopes.ts'
-import { chunksBesideUpgrade, framingCarrier, restoreUpgradeName, upgradeNameCarrier } from './httpupgrade.ts'
+import {
+  bodyBesideUpgrade,
+  bodyCarrier,
+  framingCarrier,
+  restoreUpgradeName,
+  upgradeNameCarrier,
+} from './httpupgrade.ts'
 import type { Protocol } from './protocol.ts'
 
 /** Failures after which the application cannot have seen the request. */
@@ -75,7 +81,7 @@ function repeatable({ retryIdempotent, retryNonIdempotent }: Settings): Match {
 }
 
 const headers = encode(RouteConfigurationSchema, {
-  requestHeadersToRemove: [upgradeNameCarrier, framingCarrier, addressCarrier, protoCarrier],
+  requestHeadersToRemove: [upgradeNameCarrier, framingCarrier, bodyCarrier, addressCarrier, protoCarrier],
 })
 
 /** How the routes of a Service port depend on more than its settings. */
@@ -178,8 +184,8 @@ export function httpRoutes(settings: Settings, others: number): readonly SharedR
   const repeated = { safe: isRepeated ? {} : onClientsConnection, always: {}, never: onFreshConnection }
   return [
     route(connect, unsent, {}),
-    route({ ...everything, headers: chunksBesideUpgrade.headers }, unsent, {
-      requestHeadersToAdd: chunksBesideUpgrade.restore,
+    route({ ...everything, headers: bodyBesideUpgrade.headers }, unsent, {
+      requestHeadersToAdd: bodyBesideUpgrade.restore,
     }),
     route(repeatable(settings), repeatedPolicy, repeated[reuseConnections]),
     route(everything, unsent, once[reuseConnections]),

@@ -12,19 +12,28 @@ import { type EarlyHeader, set } from './earlyheaders.ts'
 /** Carries the name from one side to the other; a client's own header of this name is dropped. */
 export const upgradeNameCarrier = 'x-lightpath-upgrade'
 
-/** Likewise for how a body is framed. */
+/** Likewise for chunks, and for whether there is a body. */
 export const framingCarrier = 'x-lightpath-framing'
+export const bodyCarrier = 'x-lightpath-body'
 
 /**
- * Chunks beside an offer to upgrade: Envoy passes them on as they are, without the header that says what they are. The
- * endpoint would take them for another request.
+ * A body beside an offer to upgrade. Envoy passes chunks on as they are, without the header that says what they are: the endpoint
+ * would take them for another request. And beside an offer of websocket, whose handshake has no body, it keeps the body until the
+ * endpoint has agreed, and passes on no body of another answer. It compares the name with the space behind it, which
+ * is none of the value to whoever reads the header (RFC 9110 section 5.5).
  */
-export const chunksBesideUpgrade = {
-  headers: [upgradeNameCarrier, framingCarrier].map(name => ({
+export const bodyBesideUpgrade = {
+  headers: [upgradeNameCarrier, bodyCarrier].map(name => ({
     name,
     headerMatchSpecifier: { case: 'presentMatch', value: true } as const,
   })),
-  restore: [{ header: { key: 'transfer-encoding', value: `%REQ(${framingCarrier})%` } }],
+  restore: [
+    { header: { key: 'transfer-encoding', value: `%REQ(${framingCarrier})%` } },
+    {
+      header: { key: upgradeNameCarrier, value: `%REQ(${upgradeNameCarrier})% ` },
+      appendAction: Append.OVERWRITE_IF_EXISTS,
+    },
+  ],
 }
 
 /** CONNECT counts as an upgrade; it is passed on as it is, not answered. */
@@ -36,6 +45,7 @@ export const upgradeConfigs: MessageInitShape<typeof HttpConnectionManager_Upgra
 /** Before Envoy decides about an upgrade. A forged carrier without an upgrade is dropped with all carriers. */
 export const hideUpgradeName: readonly EarlyHeader[] = [
   set(framingCarrier, '%REQ(transfer-encoding)%'),
+  set(bodyCarrier, '%REQ(transfer-encoding)%%REQ(content-length)%'),
   set(upgradeNameCarrier, '%REQ(upgrade)%'),
   set('upgrade', 'websocket', Append.OVERWRITE_IF_EXISTS),
 ]
