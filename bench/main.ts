@@ -8,6 +8,7 @@ import { createNetwork, type Network } from '../src/demo/network.ts'
 import { measureChanges } from './change.ts'
 import { Datapath } from './datapath.ts'
 import { measureFairShare } from './fairshare.ts'
+import { measureFlood } from './flood.ts'
 import type { Size } from './generate.ts'
 import { measureKernelLayer } from './kernel-layer.ts'
 import { measureSync } from './kubeproxy.ts'
@@ -65,6 +66,10 @@ const parts: Readonly<Record<string, Part>> = {
       ? { rounds: 1, called: 20, budget: 100, settleMs: 3000, restMs: 5000 }
       : { rounds: 3, called: 100, budget: 1000, settleMs: 20_000, restMs: 60_000 }
     tell('use', await measureUse(network, size, options))
+  },
+  /** Idle connections to one Service beside requests to another. */
+  async flood(network, quick, tell) {
+    tell('flood', await measureFlood(network, { connections: quick ? 2000 : 20_000, seconds: quick ? 3 : 20 }))
   },
   async datapath(network, quick, tell) {
     const services = quick ? sizes.quick : sizes.full

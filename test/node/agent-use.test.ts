@@ -186,3 +186,37 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
     })
   }
 })
+
+/** Opens so many connections to a port and holds them. */
+const holding = `const { connect } = require('node:net')
+const [ip, count] = process.argv.slice(1)
+for (let n = 0; n < Number(count); n++) connect(80, ip).on('error', () => {})
+setInterval(() => {}, 1000)`
+
+describe('more connections than an Envoy has room for', { skip }, () => {
+  let lab: AgentLab
+
+  before(async () => {
+    const bootstrap = (changed: object) => {
+      const { resourceMonitors } = (changed as { overloadManager: { resourceMonitors: { typedConfig: object }[] } })
+        .overloadManager
+      const monitor = resourceMonitors.find(({ typedConfig }) => 'maxActiveDownstreamConnections' in typedConfig)!
+      Object.assign(monitor.typedConfig, { maxActiveDownstreamConnections: '50' })
+    }
+    lab = await AgentLab.build({ bootstrap })
+  })
+  after(() => lab?.destroy())
+
+  test('bring the node down to the kernel layer, which serves them and all others', async () => {
+    const [client, other, web] = await lab.pods(['client', 'other', 'web-1'], 10)
+    for (const name of ['one', 'two'] as const) lab.write(name, serviceWith({ name, vips: [vips[name]] }, [web!]))
+    await lab.start()
+    for (const name of ['one', 'two'] as const) await lab.untilServedBy('envoy', client!, `http://${vips[name]}/`)
+    const args = ['-e', holding, vips.two, '100']
+    const flood = await lab.network.processes.spawnIn(other!.netns, process.execPath, args, {})
+    await lab.untilServedBy('kernel', client!, `http://${vips.one}/`)
+    assert.equal(await lab.ask(client!, `http://${vips.two}/`), 'web-1 by kernel')
+    await flood.stop()
+    await lab.untilServedBy('envoy', client!, `http://${vips.one}/`)
+  })
+})

@@ -52,6 +52,20 @@ case $1 in --version) echo; echo 'envoy  version: 0123abc/1.41.3/Clean/RELEASE/B
   assert.equal(await path({ ENVOY_DYNAMIC_MODULES_SEARCH_PATH: '/mine' }), '/mine\n')
 })
 
+test('Envoy may open as many files as it can get, and takes no more connections than there are files for', async () => {
+  const file = join(directory, 'limits.json')
+  await writeFile(file, JSON.stringify({ maxActiveDownstreamConnections: '100000' }))
+  const program = join(directory, 'envoy-limits')
+  await writeFile(program, '#!/bin/sh\necho "$2 $(ulimit -n)"\n')
+  await chmod(program, 0o755)
+  const startedWith = async (soft: number, hard: number) => {
+    const limits = `ulimit -Sn ${soft} && ulimit -Hn ${hard} && exec "$0" "$1"`
+    return (await run('sh', ['-c', limits, start, file], { env: { PATH: process.env.PATH, ENVOY_BIN: program } }))
+      .stdout
+  }
+  assert.equal(await startedWith(512, 1024), '{"maxActiveDownstreamConnections":"409"} 1024\n')
+})
+
 test('an old Linux gets the bootstrap for it, where there is one, and every other the usual one', async () => {
   for (const release of ['5.15.0-91-generic', '6.1.0-13-amd64', '6.2.16']) {
     assert.match(await started('both', release), /"id":"both-before-6.3".* --concurrency 2$/m)
