@@ -128,7 +128,10 @@ export class EnvoyLayer implements XdsObserver {
       quietMs: id => this.#quietMs(id),
       activity: ids => this.#activity(ids),
       close: id => this.#change(changes => this.#tell(this.#told.get(id)!.way, changes)),
-      finish: id => this.#change(changes => this.#told.forget(id, changes)),
+      finish: id => {
+        this.#observed.delete(id)
+        this.#change(changes => this.#told.forget(id, changes))
+      },
     })
     this.#refusals = new Refusals({
       store: this.store,
@@ -302,9 +305,10 @@ export class EnvoyLayer implements XdsObserver {
 
   /** What is not said of the way's endpoints stays as it was. */
   observe(id: string, seen: Observed): void {
-    this.#observed.set(id, { ...this.#observed.get(id), ...seen })
     const way = this.wayOf(id)
-    if (way) this.#change(changes => this.#tell(way, changes))
+    if (!way) return
+    this.#observed.set(id, { ...this.#observed.get(id), ...seen })
+    this.#change(changes => this.#tell(way, changes))
   }
 
   view(id: string): EnvoyView | undefined {

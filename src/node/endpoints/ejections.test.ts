@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { EndpointLoad } from '../../envoy/admin.ts'
+import { frontendNameOf, type Way } from '../../envoy/way.ts'
+import { hostPort } from '../../services/address.ts'
+import { defaultSettings, type Settings } from '../../services/settings.ts'
+import { aPortState } from '../../services/testing.ts'
+import { Ejections } from './ejections.ts'
+
+const endpoints = ['10.0.0.1', '10.0.0.2', '10.0.0.3'].map(ip => ({ ip, port: 80 }))
+const names = endpoints.map(({ ip, port }) => hostPort(ip, port))
+
+/** With what Envoy says when it is asked first and later: requests and errors of each endpoint. */
+function ejections(settings: Partial<Settings>, ...answers: readonly (readonly (readonly [number, number])[])[]) {
+  const way: Way = {
+    ...aPortState({ endpoints, settings: { ...defaultSettings, ...settings } }),
+    layer: { wants: 'envoy', protocol: 'http', reason: 'test' },
+  }
+  const told: string[][] = []
+  const changed: (() => void)[] = []
+  let asked = 0
+  const tested = new Ejections({
+    wayOf: id => (id === way.id ? way : undefined),
+    loads: async clusters => {
+      assert.deepEqual(clusters, [frontendNameOf(way)])
+      const answer = answers[Math.min(asked++, answers.length - 1)]!
+      const loads = answer.map(([requests, errors], i): [string, EndpointLoad] => [
+        names[i]!,
+        { given: requests, requests, errors },
+      ])
+      return new Map([[frontendNameOf(way), new Map(loads)]])
+    },
+    eject: (id, ejected) => {
+      assert.equal(id, way.id)
+      told.push([...ejected])
+      for (const resolve of changed.splice(0)) resolve()
+    },
+    onEjection: () => undefined,
+    log: { warn: () => undefined },
+  })
+  const change = () => new Promise<void>(resolve => void changed.push(resolve))
+  return { tested, way, told, change, asked: () => asked }
+}
+
+const well = [
+  [100, 0],
+  [100, 0],
+  [100, 0],
+] as const
+
+test('what is compared is what came since the first failure; an ejection ends by itself', async () => {
+  const bad = [
+    [100, 0],
+    [150, 50],
+    [150, 0],
+  ] as const
+  const { tested, way, told, change } = ejections({ outlierDetectionBaseEjectionTime: 100 }, well, bad)
+  tested.failed(way.id)
+  await change()
+  assert.deepEqual(told, [[names[1]]])
+  await change()
+  assert.deepEqual(told.at(-1), [])
+  tested.stop()
+})
+
+test('no more endpoints are ejected than the percentage allows, and one always', async () => {
+  const bad = [
+    [200, 60],
+    [200, 50],
+    [900, 0],
+  ] as const
+  const { tested, way, told, change } = ejections({}, well, bad)
+  tested.failed(way.id)
+  await change()
+  assert.deepEqual(told, [[names[0]]])
+  tested.stop()
+})
+
+test('Envoy is not asked of ports that hash clients, that have the comparison switched off, or that it does not have', async () => {
+  for (const settings of [{ lbPolicy: 'MAGLEV' }, { outlierDetectionFailurePercentage: 0 }] as const) {
+    const { tested, way, asked } = ejections(settings, well)
+    tested.failed(way.id)
+    tested.failed('another/port/http')
+    await new Promise(resolve => setTimeout(resolve, 20))
+    assert.equal(asked(), 0)
+    tested.stop()
+  }
+})
