@@ -132,10 +132,15 @@ function shares(traffic: PortTraffic) {
   const { endpoints } = traffic
   const byRequests = endpoints.reduce((sum, { requestsPerSecond }) => sum + requestsPerSecond, 0)
   const byConnections = endpoints.reduce((sum, { pinnedConnections }) => sum + pinnedConnections, 0)
-  return endpoints.map(({ address, requestsPerSecond, pinnedConnections }) =>
+  return endpoints.map(({ address, requestsPerSecond, pinnedConnections: pinned }) =>
     byRequests > 0
       ? { address, share: requestsPerSecond / byRequests, count: requestsPerSecond, unit: 'requests/s' }
-      : { address, share: pinnedConnections / (byConnections || 1), count: pinnedConnections, unit: 'connections' },
+      : {
+          address,
+          share: pinned / (byConnections || 1),
+          count: pinned,
+          unit: pinned === 1 ? 'connection' : 'connections',
+        },
   )
 }
 
