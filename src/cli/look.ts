@@ -74,7 +74,7 @@ export function lookCommands(program: Command): void {
       .description(
         'compare, Service by Service, what the kube-proxy of this node has in the kernel with what Lightpath would put there; exit code 1 with differences',
       ),
-    ['nodeName', 'source', 'kubeconfig', 'services', 'families', ...kernel, 'clientAddress'],
+    ['nodeName', 'source', 'kubeconfig', 'services', 'families', ...kernel, 'clientAddress', 'envoyPorts'],
   )
     .option('--against <kube-proxy|lightpath>', "compare the rules of kube-proxy, or Lightpath's own", 'kube-proxy')
     .addOption(outputOption())

@@ -5,6 +5,7 @@ import { fixedRules } from '../kernel/ruleset.ts'
 import { createLog } from '../observe/log.ts'
 import type { IpFamily } from '../services/address.ts'
 import { labels } from '../services/layer.ts'
+import { budgetOptions, EnvoyBudget } from '../services/model/envoy-budget.ts'
 import type { PortState } from '../services/port.ts'
 import type { ServiceTable } from '../services/table.ts'
 import { type Aspect, compareWays, type Difference } from '../verify/compare.ts'
@@ -149,7 +150,8 @@ async function readNode(options: Options, { node, serviceRanges }: Facts, agains
 
 /** The chains of our fixed part that have not as many rules as they should. */
 function missingRules(family: IpFamily, { chains }: NftTable, options: Options): readonly string[] {
-  const expected = fixedRules(familyNames[family], { ...options, targetPort: options.redirectPort })
+  const { followsUse: tracksUse } = new EnvoyBudget(budgetOptions(options))
+  const expected = fixedRules(familyNames[family], { ...options, targetPort: options.redirectPort, tracksUse })
   const count = ({ hook, rules }: NftChain) => rules.length + (hook === undefined ? 0 : 1)
   const isWhole = ([name, lines]: readonly [string, number]) => {
     const chain = chains.get(name)

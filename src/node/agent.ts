@@ -29,7 +29,7 @@ import { createMetrics, type Metrics } from '../observe/metrics/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
 import { hostPort, type IpFamily } from '../services/address.ts'
 import type { ServiceScope } from '../services/layer.ts'
-import { EnvoyBudget } from '../services/model/envoy-budget.ts'
+import { budgetOptions, EnvoyBudget } from '../services/model/envoy-budget.ts'
 import type { Change } from '../services/objects.ts'
 import type { Policies, PolicyFacts } from '../services/policies.ts'
 import type { PortState } from '../services/port.ts'
@@ -170,10 +170,7 @@ export class Agent {
     this.#log = log
     this.problems = new ProblemRegistry(log)
     const hasAddress = lookUpAddresses()
-    const budget = new EnvoyBudget({
-      limit: options.envoyPorts === 'all' ? Infinity : options.envoyPorts,
-      followsUse: options.redirect === 'nftables',
-    })
+    const budget = new EnvoyBudget(budgetOptions(options))
     this.table = new ServiceTable(options.nodeName, {
       scope: options.services,
       obstacles: outsideObstacles(options),

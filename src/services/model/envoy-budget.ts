@@ -16,6 +16,17 @@ export interface BudgetOptions {
   readonly followsUse: boolean
 }
 
+/** Of a node whose agent has these flags: only nftables says who is called. */
+export function budgetOptions({
+  envoyPorts,
+  redirect,
+}: {
+  readonly envoyPorts: number | 'all'
+  readonly redirect: string
+}): BudgetOptions {
+  return { limit: envoyPorts === 'all' ? Infinity : envoyPorts, followsUse: redirect === 'nftables' }
+}
+
 /** How many of these ports each namespace has. */
 class NamespaceShares {
   readonly #counts = new Map<string, number>()
