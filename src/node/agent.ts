@@ -13,7 +13,6 @@ import { externalId, portIdOf, type Way, waysOf } from '../envoy/way.ts'
 import { IptablesLayer } from '../kernel/iptables/layer.ts'
 import type { KernelLayer, KernelObserver, Redirect, Round } from '../kernel/layer.ts'
 import type { MasqueradeOptions } from '../kernel/masquerade.ts'
-import type { TcpEnd } from '../kernel/netlink/sockdiag.ts'
 import { type NodePlanOptions, nodePortRanges } from '../kernel/node.ts'
 import { takeOver } from '../kernel/otherbackend.ts'
 import type { VipPort } from '../kernel/overlay.ts'
@@ -234,7 +233,7 @@ export class Agent {
     })
     this.#vanished = new VanishedEndpoints({
       envoyMark: options.envoyMark,
-      waysTo: endpoint => this.#waysTo(endpoint),
+      ways: () => this.#envoysWays(),
       log,
     })
     this.envoy = this.#createEnvoyLayer()
@@ -404,10 +403,8 @@ export class Agent {
     return state && waysOf(state).find(way => way.id === id)
   }
 
-  #waysTo({ ip, port }: TcpEnd): readonly Way[] {
-    const isIt = (endpoint: TcpEnd) => endpoint.port === port && endpoint.ip === ip
-    const ways = [...this.table.states()].flatMap(waysOf)
-    return ways.filter(({ layer, endpoints }) => layer.wants === 'envoy' && endpoints.some(isIt))
+  *#envoysWays(): Iterable<Way> {
+    for (const state of this.table.states()) for (const way of waysOf(state)) if (way.layer.wants === 'envoy') yield way
   }
 
   #nodePortRanges(): readonly string[] {

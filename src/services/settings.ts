@@ -8,7 +8,7 @@
  */
 
 import { formatDuration, parseDuration } from './duration.ts'
-import { type EnvoyProtocol, envoyProtocols } from './envoyprotocol.ts'
+import { type EnvoyProtocol, envoyProtocols, requestProtocols } from './envoyprotocol.ts'
 
 export const lbPolicies = ['LEAST_REQUEST', 'ROUND_ROBIN', 'RANDOM', 'RING_HASH', 'MAGLEV'] as const
 export type LbPolicy = (typeof lbPolicies)[number]
@@ -177,8 +177,7 @@ const unlimited = 1e9
 /** As long as nobody lives. */
 const aYear = '8760h'
 
-/** What is balanced by requests. */
-const http = ['http', 'grpc'] as const
+const http = requestProtocols
 const all = envoyProtocols
 
 function define(

@@ -11,6 +11,7 @@ import { hashesClients } from '../../envoy/loadbalancing.ts'
 import { frontendNameOf, type Way } from '../../envoy/way.ts'
 import type { Log } from '../../observe/log.ts'
 import { hostPort } from '../../services/address.ts'
+import { isByRequest } from '../../services/envoyprotocol.ts'
 import { type Failures, worseThanSiblings } from './comparison.ts'
 
 export interface EjectionsOptions {
@@ -197,7 +198,7 @@ function loadsSince({ endpoints }: Way, before: EndpointLoads, now: EndpointLoad
 function isCompared(way: Way | undefined): way is Way {
   return (
     way?.layer.wants === 'envoy' &&
-    (way.layer.protocol === 'http' || way.layer.protocol === 'grpc') &&
+    isByRequest(way.layer.protocol) &&
     way.endpoints.length > 1 &&
     way.settings.outlierDetectionFailurePercentage > 0 &&
     !hashesClients(way.settings)

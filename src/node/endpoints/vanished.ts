@@ -13,14 +13,14 @@ import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { listUnacknowledged } from '../../kernel/netlink/unacknowledged.ts'
 import type { Log } from '../../observe/log.ts'
 import { hostPort } from '../../services/address.ts'
-import type { EnvoyProtocol } from '../../services/envoyprotocol.ts'
+import { isByRequest } from '../../services/envoyprotocol.ts'
 import { Recurring } from '../recurring.ts'
 
 export interface VanishedOptions {
   /** Of Envoy's own connections. */
   readonly envoyMark: number
-  /** The ways that are Envoy's and have this endpoint. */
-  readonly waysTo: (endpoint: TcpEnd) => readonly Way[]
+  /** All that are Envoy's. Asked only while there are connections that may have to end. */
+  readonly ways: () => Iterable<Way>
   readonly log: Log
 }
 
@@ -67,25 +67,41 @@ export class VanishedEndpoints {
   #end(): readonly string[] {
     this.#socket ??= new NetlinkSocket('sockDiag')
     const socket = this.#socket
-    const { envoyMark, waysTo } = this.#options
+    const { envoyMark, ways } = this.#options
     const filter = { states: ['established'], mark: { value: envoyMark, mask: envoyMark } } as const
-    return listUnacknowledged(socket, filter, unacknowledgedForMs)
-      .map(connection => ({ connection, endpoint: plain(connection.remote) }))
-      .filter(({ endpoint }) => mayGoElsewhere(waysTo(endpoint)))
+    const silent = listUnacknowledged(socket, filter, unacknowledgedForMs).map(connection => ({
+      connection,
+      endpoint: nameOf(connection.remote),
+    }))
+    if (silent.length === 0) return []
+    const waysTo = byEndpoint(ways(), new Set(silent.map(({ endpoint }) => endpoint)))
+    return silent
+      .filter(({ endpoint }) => mayGoElsewhere(waysTo.get(endpoint) ?? []))
       .filter(({ connection }) => destroyTcp(socket, connection))
-      .map(({ endpoint }) => hostPort(endpoint.ip, endpoint.port))
+      .map(({ endpoint }) => endpoint)
   }
 }
 
 /** Connections of other protocols, and to an endpoint without siblings, have nothing but to wait, as behind kube-proxy. */
 export function mayGoElsewhere(ways: readonly Pick<Way, 'layer' | 'endpoints'>[]): boolean {
   const isBalanced = ({ layer, endpoints }: Pick<Way, 'layer' | 'endpoints'>) =>
-    layer.wants === 'envoy' && balancedByRequest.has(layer.protocol) && endpoints.length > 1
+    layer.wants === 'envoy' && isByRequest(layer.protocol) && endpoints.length > 1
   return ways.length > 0 && ways.every(isBalanced)
 }
 
-const balancedByRequest: ReadonlySet<EnvoyProtocol> = new Set(['http', 'grpc'])
+/** In one pass, since a node that is gone leaves many connections at once. */
+function byEndpoint(ways: Iterable<Way>, wanted: ReadonlySet<string>): ReadonlyMap<string, readonly Way[]> {
+  const found = new Map<string, Way[]>()
+  for (const way of ways) {
+    for (const { ip, port } of way.endpoints) {
+      const endpoint = hostPort(ip, port)
+      if (wanted.has(endpoint)) found.set(endpoint, [...(found.get(endpoint) ?? []), way])
+    }
+  }
+  return found
+}
 
-function plain({ ip, port }: TcpEnd): TcpEnd {
-  return { ip: ip.replace(/^::ffff:(?=\d+\.)/, ''), port }
+/** As `hostPort` writes an endpoint, whatever family Envoy's socket has. */
+function nameOf({ ip, port }: TcpEnd): string {
+  return hostPort(ip.replace(/^::ffff:(?=\d+\.)/, ''), port)
 }
