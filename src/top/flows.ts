@@ -3,7 +3,9 @@
 import { mapFlows } from '../kernel/netlink/ctnetlink.ts'
 import { NetlinkSocket } from '../kernel/netlink/socket.ts'
 import type { Frontend } from '../node/report/frontends.ts'
+import { type BelowOptions, isRedirected } from '../node/use/below.ts'
 import { hostPort, type IpFamily } from '../services/address.ts'
+import { portKey } from './portkey.ts'
 
 export interface PortConnections {
   /** Open ones. */
@@ -16,13 +18,11 @@ export const noConnections: PortConnections = { open: 0, pinned: new Map() }
 
 /**
  * TCP connections by Service port (`namespace/service/port`).
- *
- * @param steeringMark the bit in a connection's mark that says that it is Envoy's
  */
 export async function readConnections(
   frontends: readonly Frontend[],
   families: readonly IpFamily[],
-  steeringMark: number,
+  options: BelowOptions,
 ): Promise<ReadonlyMap<string, PortConnections>> {
   const find = finderOf(frontends)
   const found = new Map<string, { open: number; pinned: Map<string, number> }>()
@@ -31,7 +31,7 @@ export async function readConnections(
     for (const family of families) {
       await mapFlows(socket, { family, protocol: 'TCP' }, ({ original, reply, mark, isOpen }) => {
         if (!isOpen) return
-        const isEnvoys = (mark & steeringMark) !== 0
+        const isEnvoys = isRedirected({ mark, reply }, options)
         // What is led nowhere else, such as to a port of the node itself, is no Service's.
         if (!isEnvoys && reply.source === original.destination) return
         const key = find(original.destination, original.destinationPort)
@@ -52,9 +52,10 @@ export async function readConnections(
 function finderOf(frontends: readonly Frontend[]) {
   const byAddress = new Map<string, string>()
   const byNodePort = new Map<number, string>()
-  for (const { namespace, service, port, protocol, number, addresses, nodePort } of frontends) {
+  for (const frontend of frontends) {
+    const { protocol, number, addresses, nodePort } = frontend
     if (protocol !== 'TCP') continue
-    const key = `${namespace}/${service}/${port}`
+    const key = portKey(frontend)
     for (const address of addresses) byAddress.set(hostPort(address, number), key)
     if (nodePort !== undefined) byNodePort.set(nodePort, key)
   }

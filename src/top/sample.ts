@@ -3,9 +3,11 @@
 import { type EndpointLoads, endpointLoads, statsTexts } from '../envoy/admin.ts'
 import type { UnixAddress } from '../envoy/sockets.ts'
 import type { Frontend } from '../node/report/frontends.ts'
+import type { BelowOptions } from '../node/use/below.ts'
 import type { IpFamily } from '../services/address.ts'
 import { type Counters, readCounters } from './counters.ts'
 import { type PortConnections, readConnections } from './flows.ts'
+import { portKey } from './portkey.ts'
 
 /** All by Service port: `namespace/service/port`. */
 export interface Sample {
@@ -19,11 +21,10 @@ export interface Sample {
   readonly connections: ReadonlyMap<string, PortConnections>
 }
 
-export interface SampleSources {
+export interface SampleSources extends BelowOptions {
   readonly frontends: () => Promise<readonly Frontend[]>
   readonly adminSockets: readonly UnixAddress[]
   readonly families: readonly IpFamily[]
-  readonly steeringMark: number
   /** `namespace` or `namespace/name`; undefined for all Services. */
   readonly chosen: string | undefined
 }
@@ -33,11 +34,11 @@ const mostPorts = 50
 
 /** Rejects where the agent does not answer. Of an Envoy that does not, all is as it was before. */
 export async function takeSample(sources: SampleSources, before: Sample | undefined): Promise<Sample> {
-  const { adminSockets, families, steeringMark, chosen } = sources
+  const { adminSockets, families, chosen } = sources
   const isChosen = ({ namespace, service }: Frontend) =>
     chosen === undefined || chosen === namespace || chosen === `${namespace}/${service}`
   const frontends = (await sources.frontends()).filter(isChosen)
-  const ports = Map.groupBy(frontends, keyOf)
+  const ports = Map.groupBy(frontends, portKey)
   const texts = await statsTexts(adminSockets, chosen)
   // All that was ever counted would else be taken for what happened since.
   const counters = texts.every(text => text === '') && before ? before.counters : readCounters(texts)
@@ -47,7 +48,7 @@ export async function takeSample(sources: SampleSources, before: Sample | undefi
     adminSockets,
     asked.flatMap(({ clusters }) => clusters),
   )
-  const connections = await readConnections(frontends, families, steeringMark)
+  const connections = await readConnections(frontends, families, sources)
   return { at, ports, counters, endpoints: byPort(asked, clusters), connections }
 }
 
@@ -66,15 +67,11 @@ function busiest(counters: Sample['counters'], before: Sample['counters'] = new 
 function byPort(frontends: readonly Frontend[], loads: ReadonlyMap<string, EndpointLoads>): Sample['endpoints'] {
   const ports = new Map<string, Map<string, number>>()
   for (const frontend of frontends) {
-    const sums = ports.get(keyOf(frontend)) ?? new Map<string, number>()
-    ports.set(keyOf(frontend), sums)
+    const sums = ports.get(portKey(frontend)) ?? new Map<string, number>()
+    ports.set(portKey(frontend), sums)
     for (const cluster of frontend.clusters)
       for (const [endpoint, { given }] of loads.get(cluster) ?? [])
         sums.set(endpoint, (sums.get(endpoint) ?? 0) + given)
   }
   return ports
-}
-
-function keyOf({ namespace, service, port }: Frontend): string {
-  return `${namespace}/${service}/${port}`
 }

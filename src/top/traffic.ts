@@ -3,6 +3,7 @@
 import type { Counters } from './counters.ts'
 import { noConnections } from './flows.ts'
 import { quantile } from './latency.ts'
+import { portKey } from './portkey.ts'
 import type { Sample } from './sample.ts'
 
 /** Of a Service port. Where no Envoy serves it, nobody counts requests: then all of them are 0, and connections say how it is. */
@@ -94,7 +95,7 @@ export function trafficBetween(before: Sample, after: Sample, earlier = before):
 
 /** Of the same Service ports on several nodes. */
 export function sumOf(nodes: readonly (readonly PortTraffic[])[]): readonly PortTraffic[] {
-  const same = Map.groupBy(nodes.flat(), ({ namespace, service, port }) => `${namespace}/${service}/${port}`)
+  const same = Map.groupBy(nodes.flat(), portKey)
   return [...same.values()].map(parts => parts.reduce(added)).sort(busier)
 }
 
@@ -140,9 +141,10 @@ function latencyOf(perSecond: Latency['perSecond']): Latency {
 }
 
 function busier(a: PortTraffic, b: PortTraffic): number {
-  const name = ({ namespace, service, port }: PortTraffic) => `${namespace}/${service}/${port}`
   return (
-    b.requestsPerSecond - a.requestsPerSecond || b.connections - a.connections || name(a).localeCompare(name(b), 'en')
+    b.requestsPerSecond - a.requestsPerSecond ||
+    b.connections - a.connections ||
+    portKey(a).localeCompare(portKey(b), 'en')
   )
 }
 

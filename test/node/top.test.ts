@@ -60,6 +60,12 @@ describe('live traffic of a node', { skip }, () => {
     for (const { address, requestsPerSecond } of web.endpoints) assert.ok(requestsPerSecond > 0, address)
   })
 
+  test('connections of the node itself go through Envoy without a mark, and are not pinned either', async () => {
+    const command = `${lightpathProgram} top default/web --output json --interval 1 --once --socket ${lab.socket}`
+    const { stdout } = await lab.on('bash', ['-c', `exec 3<>/dev/tcp/10.96.4.1/80; ${command}`], { timeoutMs: 20_000 })
+    assert.equal(portOf(JSON.parse(stdout) as Report, 'web').pinnedConnections, 0)
+  })
+
   test('in the kernel layer nobody counts requests, and connections are where they began', async () => {
     const [report] = await reports('--once', 'apart/below')
     assert.deepEqual(

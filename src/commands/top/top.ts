@@ -70,6 +70,7 @@ async function* ofNode({ socket }: Config, watching: Watching): AsyncGenerator<R
       adminSockets: instances.map(instance => adminSocket(envoySockets(agents), instance)),
       families: familiesOf(agents),
       steeringMark: agents.steeringMark,
+      redirectPort: agents.redirectPort,
     },
     watching,
   )

@@ -3,12 +3,20 @@
 import { deleteFlow, type Flow, listFlows } from '../../kernel/netlink/ctnetlink.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
-import { familyOf } from '../../services/address.ts'
+import { familyOf, hostPort } from '../../services/address.ts'
 
 export interface BelowOptions {
   readonly steeringMark: number
   /** To which the node's own connections are redirected, without the mark. */
   readonly redirectPort: number
+}
+
+/** Whether Envoy has the connection. */
+export function isRedirected(
+  { mark, reply }: Pick<Flow, 'mark' | 'reply'>,
+  { steeringMark, redirectPort }: BelowOptions,
+): boolean {
+  return (mark & steeringMark) !== 0 || reply.sourcePort === redirectPort
 }
 
 /** How many are open. Rejects as `listFlows`. */
@@ -26,26 +34,26 @@ export async function endBelow(frontends: readonly VipPort[], options: BelowOpti
 
 async function withBelow<T>(
   frontends: readonly VipPort[],
-  { steeringMark, redirectPort }: BelowOptions,
+  options: BelowOptions,
   work: (flows: readonly Flow[], socket: NetlinkSocket) => T,
 ): Promise<T> {
   const socket = new NetlinkSocket('netfilter')
   try {
-    const wanted = new Set(frontends.map(({ ip, port }) => `${ip} ${port}`))
+    const wanted = new Set(frontends.map(({ ip, port }) => hostPort(ip, port)))
     const [first] = frontends
     // The kernel picks what there is of one address; of several all is looked through here.
     const original =
       first && frontends.length === 1 ? { destination: first.ip, destinationPort: first.port } : undefined
     const found: Flow[] = []
     for (const family of new Set(frontends.flatMap(({ ip }) => familyOf(ip) ?? []))) {
-      const mark = { value: 0, mask: steeringMark }
+      const mark = { value: 0, mask: options.steeringMark }
       found.push(...(await listFlows(socket, { family, protocol: 'TCP', mark, ...(original && { original }) })))
     }
-    const isBelow = ({ original, reply, isOpen }: Flow) =>
+    const isBelow = ({ original, reply, isOpen, mark }: Flow) =>
       isOpen &&
-      reply.sourcePort !== redirectPort &&
+      !isRedirected({ mark, reply }, options) &&
       reply.source !== original.destination &&
-      wanted.has(`${original.destination} ${original.destinationPort}`)
+      wanted.has(hostPort(original.destination, original.destinationPort))
     return work(found.filter(isBelow), socket)
   } finally {
     socket.close()
