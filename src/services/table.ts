@@ -1,26 +1,26 @@
 /**
- * What this node makes of all that a source has told (facts.ts): a state per Service port. A change costs what it touches:
+ * What this node makes of all that a source has told (model/facts.ts): a state per Service port. A change costs what it touches:
  * only the Services that it concerns are looked at again, and only ports that come out different are reported.
  */
 
 import { readSettings, type ServiceSettings } from './annotations.ts'
 import { Claims } from './claims.ts'
 import type { Bar, Here, ReservedPorts } from './endpoints.ts'
-import { Facts, type ServiceFacts } from './facts.ts'
 import { claimsOf, portsByFamily } from './families.ts'
 import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
 import { labels, type OutsideObstacles, type ServiceScope, whyOptedOut, whyOthers, whyUnserved } from './layer.ts'
 import { EndpointChoice, type ExplainedEndpoint } from './model/endpoint-choice.ts'
 import { EnvoyBudget } from './model/envoy-budget.ts'
 import { defaultEnvoyLimits, type EnvoyLimits, EnvoyQuota } from './model/envoy-quota.ts'
+import { Facts, type ServiceFacts } from './model/facts.ts'
 import { losersFirst } from './model/losers-first.ts'
+import { type Shape, shapeOf } from './model/shape.ts'
 import { type Change, describeKey } from './objects.ts'
 import { type PodKnowledge, Policies, type Rejudged } from './policies.ts'
 import { isForEnvoy, type PortState, serviceKeyOf } from './port.ts'
 import { type Circumstances, envoyPlacesOf, finderOf, type PortStates, portOf, portStatesOf } from './portstates.ts'
 import type { Problem } from './problem.ts'
 import type { Namespace, Node, Service } from './service.ts'
-import { type Shape, shapeOf } from './shape.ts'
 
 /** A port that came (`before` undefined), went (`after` undefined) or is different. */
 export interface PortChange {
