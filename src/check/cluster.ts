@@ -1,7 +1,6 @@
 /** All that `lightpath check` knows of a cluster in the end. */
 
-import { type OurPod, podsOf } from '../cluster/agents.ts'
-import { execIn } from '../cluster/exec.ts'
+import { execInAgent, type OurPod, podsOf } from '../cluster/agents.ts'
 import { imageOf, isReady, nameOf, scopeOf } from '../cluster/objects.ts'
 import { inTurns } from '../cluster/podpernode.ts'
 import type { NodeStatus } from '../node/status.ts'
@@ -97,12 +96,7 @@ async function statusOf(config: KubeConfig, pod: string, signal: AbortSignal): P
     text += line
   }
   const limited = AbortSignal.any([signal, AbortSignal.timeout(statusMs)])
-  const command = ['lightpath', 'status', '--output', 'json']
-  const { code, stderr } = await execIn(config, { namespace, pod, container: 'node' }, command, {
-    onLine,
-    signal: limited,
-  })
-  if (code !== 0) throw new Error(stderr.trim() || `lightpath status ended with code ${code}`)
+  await execInAgent(config, pod, ['status', '--output', 'json'], { onLine, signal: limited })
   return JSON.parse(text) as NodeStatus
 }
 

@@ -1,9 +1,7 @@
 /** A request through Envoy and one by the kernel layer, of a pod on each node to a Service that is there for that alone. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { isReady } from '../cluster/objects.ts'
-import { createPod, inNamespaceOf, inTurns, runPod } from '../cluster/podpernode.ts'
-import { stateOf } from '../cluster/podstate.ts'
+import { createPod, follow, inNamespaceOf, inTurns, runPod } from '../cluster/podpernode.ts'
 import { rawList, rawObject } from '../services/raw.ts'
 import type { Ask } from '../webhook/api.ts'
 import { clientPod, namespace, serverPod, service, targetsOf } from './objects.ts'
@@ -19,8 +17,6 @@ export interface RequestOptions {
 
 /** What its pod saw, or why it saw nothing. */
 export type NodeRequests = readonly RequestResult[] | { readonly error: string }
-
-const pollMs = 500
 
 /**
  * By node. Throws ApiError where it may not; nothing is left of it then either.
@@ -57,17 +53,24 @@ async function startServer(
 ): Promise<string | undefined> {
   const deadline = Date.now() + timeoutMs
   const path = await createPod(ask, inNamespace, serverPod(node, image), deadline)
-  for (;;) {
-    const pod = await ask('GET', path)
-    if (isReady(pod)) return undefined
-    const state = stateOf(pod)
-    const who = `the pod that answers, on node ${node},`
-    if (state.is === 'ended') return `${who} has ended`
-    if (state.is === 'failed') return `${who} does not start: image ${image}: ${state.why}`
-    if (signal.aborted) return 'interrupted'
-    if (Date.now() > deadline) return `${who} is not ready within ${timeoutMs / 1000} s: ${state.why}`
-    onStep(`the pod that answers, on node ${node}: ${state.why}`)
-    await sleep(pollMs, undefined, { signal }).catch(() => {})
+  const who = `the pod that answers, on node ${node}`
+  const state = await follow(ask, path, {
+    deadline,
+    signal,
+    onWait: why => onStep(`${who}: ${why}`),
+    isThere: isReady,
+  })
+  switch (state.is) {
+    case 'there':
+      return undefined
+    case 'ended':
+      return `${who}, has ended`
+    case 'failed':
+      return `${who}, does not start: image ${image}: ${state.why}`
+    case 'interrupted':
+      return 'interrupted'
+    default:
+      return `${who}, is not ready within ${timeoutMs / 1000} s: ${state.why}`
   }
 }
 

@@ -1,9 +1,11 @@
 /** The pods of an installation, node by node. */
 
 import { type Raw, rawList, rawObject } from '../services/raw.ts'
+import type { KubeConfig } from '../sources/kube-config.ts'
 import type { Ask } from '../webhook/api.ts'
 import { namespace } from '../webhook/keeper.ts'
 import { list } from '../webhook/list.ts'
+import { type ExecOptions, execIn } from './exec.ts'
 import { isReady } from './objects.ts'
 
 export interface OurPod {
@@ -42,4 +44,15 @@ function podOf(pod: Raw): OurPod {
     leaves: deletionTimestamp !== undefined,
     image: String(rawObject(rawList(containers)[0]).image),
   }
+}
+
+/** Runs `lightpath` with these arguments beside an agent. Throws as `execIn`, and where it fails what it says. */
+export async function execInAgent(
+  config: KubeConfig,
+  pod: string,
+  args: readonly string[],
+  options: ExecOptions,
+): Promise<void> {
+  const { code, stderr } = await execIn(config, { namespace, pod, container: 'node' }, ['lightpath', ...args], options)
+  if (code !== 0) throw new Error(stderr.trim() || `lightpath ${args[0]} ended with code ${code}`)
 }

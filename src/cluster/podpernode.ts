@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Raw, rawObject } from '../services/raw.ts'
 import type { Ask } from '../webhook/api.ts'
-import { stateOf } from './podstate.ts'
+import { type PodState, stateOf } from './podstate.ts'
 
 export interface PodRun {
   /** For messages. */
@@ -48,16 +48,45 @@ export async function runPod(ask: Ask, inNamespace: string, run: PodRun): Promis
   if (signal.aborted) return { error: 'interrupted' }
   const deadline = Date.now() + timeoutMs
   const path = await createPod(ask, inNamespace, run.pod, deadline)
+  const state = await follow(ask, path, { deadline, signal, onWait: why => onStep(`node ${node}: ${why}`) })
+  switch (state.is) {
+    case 'failed':
+      return { error: `image ${image}: ${state.why}` }
+    case 'interrupted':
+      return { error: 'interrupted' }
+    case 'waits':
+      return { error: `nothing within ${timeoutMs / 1000} s: ${state.why}` }
+    default:
+      return { log: await ask('GET', `${path}/log`) }
+  }
+}
+
+export interface Following {
+  /** By `Date.now()`. */
+  readonly deadline: number
+  readonly signal: AbortSignal
+  /** Told why the pod is not further. */
+  readonly onWait: (why: string) => void
+  /** Default: it is never there, but ends. */
+  readonly isThere?: (pod: Raw) => boolean
+}
+
+/** Until the pod is there, has ended or will not start; at the deadline it waits still. */
+export async function follow(
+  ask: Ask,
+  path: string,
+  { deadline, signal, onWait, isThere = () => false }: Following,
+): Promise<PodState | { readonly is: 'there' | 'interrupted' }> {
   for (;;) {
-    const state = stateOf(await ask('GET', path))
-    if (state.is === 'ended') break
-    if (state.is === 'failed') return { error: `image ${image}: ${state.why}` }
-    if (signal.aborted) return { error: 'interrupted' }
-    if (Date.now() > deadline) return { error: `nothing within ${timeoutMs / 1000} s: ${state.why}` }
-    onStep(`node ${node}: ${state.why}`)
+    const pod = await ask('GET', path)
+    if (isThere(pod)) return { is: 'there' }
+    const state = stateOf(pod)
+    if (state.is !== 'waits') return state
+    if (signal.aborted) return { is: 'interrupted' }
+    if (Date.now() > deadline) return state
+    onWait(state.why)
     await sleep(pollMs, undefined, { signal }).catch(() => {})
   }
-  return { log: await ask('GET', `${path}/log`) }
 }
 
 /** The path of the pod that was made. A new namespace has its service account a moment later, without which it takes no pods. */

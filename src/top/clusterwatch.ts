@@ -1,8 +1,7 @@
 /** Reports of all nodes: each agent's container is asked for those of its node, and they are added up. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { podsOf } from '../cluster/agents.ts'
-import { execIn } from '../cluster/exec.ts'
+import { execInAgent, podsOf } from '../cluster/agents.ts'
 import type { KubeConfig } from '../sources/kube-config.ts'
 import type { Ask } from '../webhook/api.ts'
 import { namespace } from '../webhook/keeper.ts'
@@ -48,18 +47,13 @@ export async function* watchCluster(
     return pods.length
   }
   const followNode = async (node: string, pod: string) => {
-    const command = ['lightpath', 'top', '--output', 'json', '--attached', '--interval', String(intervalMs / 1000)]
+    const command = ['top', '--output', 'json', '--attached', '--interval', String(intervalMs / 1000)]
     const args = ['--times', String(Math.ceil(askedMs / intervalMs)), ...(chosen === undefined ? [] : [chosen])]
-    const asked = [...command, ...args]
     const tell = (what: Omit<Heard, 'at'>) => void heard.set(node, { ...what, at: performance.now() })
     try {
       while (!all.aborted) {
         const onLine = (line: string) => tell(reportIn(line))
-        const { code, stderr } = await execIn(config, { namespace, pod, container: 'node' }, asked, {
-          onLine,
-          signal: all,
-        })
-        if (code !== 0) throw new Error(stderr.trim() || `lightpath top ended with code ${code}`)
+        await execInAgent(config, pod, [...command, ...args], { onLine, signal: all })
       }
     } catch (error) {
       tell({ error: (error as Error).message })
