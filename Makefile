@@ -17,7 +17,7 @@ demo: setup ## two nodes on this machine, real Envoy and nftables (root); KEEP=1
 test: ## all tests; TIER=unit, node or cluster runs one tier
 	@test/run $(TIER)
 
-check: setup ## types, lint, circles of imports, unused code, shell scripts, generated code (Go)
+check: setup ## types, lint, unused code, shell scripts, generated code (Go)
 	@tools/check
 
 e2e: setup ## Kubernetes' own tests of Services with Lightpath in place of kube-proxy (root); E2E='--focus REGEX', --help
