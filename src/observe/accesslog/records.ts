@@ -54,12 +54,13 @@ const ownerFields = 2
 
 function read(record: Uint8Array): LogRecord {
   const attribute = submessage(record, attributes)
-  const values = text(submessage(attribute, value), stringValue).split(separator)
+  const values = text(submessage(attribute, value), stringValue)
   return {
-    owner: values.slice(0, ownerFields),
+    owner: values.split(separator, ownerFields),
     fields: () => {
+      const each = values.split(separator)
       const names = text(attribute, key).split(separator)
-      const named = names.map((name, i) => [name, values[i] ?? ''] as const)
+      const named = names.map((name, i) => [name, each[i] ?? ''] as const)
       return [...named.slice(0, ownerFields), ['time', timeOf(record)], ...named.slice(ownerFields)]
     },
   }
