@@ -3,14 +3,14 @@
  * Both sides have the same client, the same servers and the same network, and take turns.
  */
 
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { curl } from '../src/demo/clients.ts'
 import type { LabNode, Network, Pod } from '../src/demo/network.ts'
 import type { Child } from '../src/demo/processes.ts'
 import { pause, waitFor } from '../src/demo/wait.ts'
-import { list, Manifests, serviceObjects } from './generate.ts'
+import { Manifests, serviceObjects, writeObjects } from './generate.ts'
 import { type Address, dnat, routing, server, staticEnvoy, steering } from './handwritten.ts'
 import { cpuTime, runInOrThrow, runOrThrow, startAgent, startEnvoy, startEnvoyWith } from './lab.ts'
 import { aim, figure, median, type Report } from './report.ts'
@@ -123,7 +123,7 @@ export class Datapath {
   #writeManifests(name: string, portName: string): string {
     const source = join(this.#network.directory, `manifests-${name}`)
     mkdirSync(source)
-    writeFileSync(join(source, 'measured.json'), JSON.stringify(list(this.service(portName))))
+    writeObjects(join(source, 'measured.json'), this.service(portName))
     return source
   }
 

@@ -3,7 +3,6 @@
  * Service take and how many fail, and how long a change of another's endpoints takes, against the same node at rest.
  */
 
-import { renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setFault, startLoad } from '../src/demo/clients.ts'
 import { greedyChanges, greedyServices, modestService, modestVip } from '../src/demo/greedy/objects.ts'
@@ -13,7 +12,7 @@ import type { LabNode, Network } from '../src/demo/network.ts'
 import { type RunningPod, startPod } from '../src/demo/pods.ts'
 import { pause } from '../src/demo/wait.ts'
 import { type Change, change } from './change.ts'
-import { list } from './generate.ts'
+import { writeObjects } from './generate.ts'
 import { memoryOf } from './lab.ts'
 import { aim, figure, p, type Report } from './report.ts'
 import { type Fleet, sourceOf } from './scale.ts'
@@ -35,11 +34,7 @@ const connections = 64
 /** @param turns how often everything changes, at rest and under attack */
 export async function measureFairShare(network: Network, fleet: Fleet, turns: number): Promise<Report> {
   const directory = sourceOf(network, fleet.node)
-  const write = (name: string, objects: readonly object[]) => {
-    const file = join(directory, `${name}.json`)
-    writeFileSync(`${file}.new`, JSON.stringify(list(objects)))
-    renameSync(`${file}.new`, file)
-  }
+  const write = (name: string, objects: readonly object[]) => writeObjects(join(directory, `${name}.json`), objects)
   const [client, greedyClient, greedy, web] = await pods(network, fleet.node)
   await setFault(greedy, 8080, 500)
   write('modest', modestService([web]))

@@ -1,7 +1,7 @@
 /** What a steady client of one Service notices while another client holds thousands of idle connections to another Service. */
 
 import { once } from 'node:events'
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { curl, startLoad } from '../src/demo/clients.ts'
@@ -9,7 +9,7 @@ import type { LoadReport } from '../src/demo/load-report.ts'
 import type { Network } from '../src/demo/network.ts'
 import { startPod } from '../src/demo/pods.ts'
 import { pause, waitFor } from '../src/demo/wait.ts'
-import { list, serviceObjects } from './generate.ts'
+import { serviceObjects, writeObjects } from './generate.ts'
 import { memoryOf } from './lab.ts'
 import { aim, figure, type Report } from './report.ts'
 import { build, sourceOf } from './scale.ts'
@@ -43,8 +43,7 @@ export async function measureFlood(network: Network, { connections, seconds }: F
   // Both are in one namespace, which the first brings along.
   const items = objects.flatMap((its, index) => its.slice(Math.min(index, 1)))
   const file = join(sourceOf(network, node!), 'flood.json')
-  writeFileSync(`${file}.new`, JSON.stringify(list(items)))
-  renameSync(`${file}.new`, file)
+  writeObjects(file, items)
   for (const vip of Object.values(vips)) {
     await waitFor(`${vip} in Envoy`, limitMs, async () => {
       const { stdout } = await curl(steady, ['-o', '/dev/null', '--write-out', '%header{x-layer}', `http://${vip}/`])

@@ -112,7 +112,7 @@ export class Manifests {
     for (let number = 0; number < services; number++) this.#writeSlice(number)
   }
 
-  /** Rewrites the file of one EndpointSlice, atomically as editors and volumes do. Returns the id of the changed Service port. */
+  /** Rewrites the file of one EndpointSlice. Returns the id of the changed Service port. */
   change(number: number, kind: SliceChange): string {
     this.cluster.change(number, kind)
     this.#writeSlice(number)
@@ -124,11 +124,19 @@ export class Manifests {
   }
 
   #writeFile(name: string, content: object): void {
-    const path = join(this.#directory, name)
-    const temporary = path.replace(/[^/]+$/, '.$&')
-    writeFileSync(temporary, JSON.stringify(content, undefined, 2))
-    renameSync(temporary, path)
+    replaceFile(join(this.#directory, name), JSON.stringify(content, undefined, 2))
   }
+}
+
+/** Atomically, as editors and volumes do. */
+function replaceFile(path: string, text: string): void {
+  const temporary = path.replace(/[^/]+$/, '.$&')
+  writeFileSync(temporary, text)
+  renameSync(temporary, path)
+}
+
+export function writeObjects(path: string, objects: readonly object[]): void {
+  replaceFile(path, JSON.stringify(list(objects)))
 }
 
 /** A namespace, in it a Service with port 80, and its EndpointSlice; all endpoints have the same port. */
@@ -148,7 +156,7 @@ export function serviceObjects(
   return [namespace('bench'), service('bench', name, ownPort, clusterIP), endpointSlice('bench', name, port, slice)]
 }
 
-export function list(items: readonly object[]): object {
+function list(items: readonly object[]): object {
   return { apiVersion: 'v1', kind: 'List', items }
 }
 

@@ -5,11 +5,12 @@
  * The loop's delay is the agent's own metric, with what the machine's other work adds to it (the first row).
  */
 
-import { renameSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Network } from '../src/demo/network.ts'
 import { pause } from '../src/demo/wait.ts'
 import { type Change, change } from './change.ts'
+import { writeObjects } from './generate.ts'
 import { readMetrics } from './lab.ts'
 import { aim, figure, p, type Report } from './report.ts'
 import { type Fleet, sourceOf } from './scale.ts'
@@ -170,8 +171,7 @@ async function measure(
   await readMetrics(fleet.node)
   const changes: Change[] = []
   for (let turn = 0; turn < turns; turn++) {
-    writeFileSync(`${file}.new`, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects(turn) }))
-    renameSync(`${file}.new`, file)
+    writeObjects(file, objects(turn))
     // It is being read, and what follows is under way.
     await pause(50)
     changes.push(await change(fleet, 'replace'))

@@ -3,7 +3,6 @@
  * whose Envoy has all, in turns.
  */
 
-import { renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { netnsPath } from '../src/demo/leftovers.ts'
@@ -13,7 +12,7 @@ import { pause, waitFor } from '../src/demo/wait.ts'
 import { addressPortBytes } from '../src/kernel/nftables/bytes.ts'
 import { Nftables } from '../src/kernel/nftables/client.ts'
 import { placeKey } from '../src/kernel/ownobjects.ts'
-import { list, type Size, serviceObjects } from './generate.ts'
+import { type Size, serviceObjects, writeObjects } from './generate.ts'
 import { cpuTime, memoryOf, programmedIn, runInOrThrow, startEnvoy } from './lab.ts'
 import { aim, figure, median, p, type Report } from './report.ts'
 import { build, type Fleet, remove, sourceOf } from './scale.ts'
@@ -137,9 +136,7 @@ async function measureLarge(
       const number = first + index
       return { ip: `10.200.${number >> 8}.${number & 255}`, port: 8080 }
     })
-    const objects = serviceObjects('large', 'http', largeVip, endpoints)
-    writeFileSync(`${file}.new`, JSON.stringify(list(objects)))
-    renameSync(`${file}.new`, file)
+    writeObjects(file, serviceObjects('large', 'http', largeVip, endpoints))
   }
   const before = memoryOf(envoy).rss
   write(0)
