@@ -6,7 +6,7 @@
  */
 
 import { randomInt } from 'node:crypto'
-import { pause, waitFor } from '../src/demo/wait.ts'
+import { pause, waitFor } from '../src/lab/wait.ts'
 import type { SliceChange } from './generate.ts'
 import { programmedIn, readMetrics } from './lab.ts'
 import { aim, figure, p, type Report } from './report.ts'

@@ -4,9 +4,9 @@
  */
 
 import { randomInt } from 'node:crypto'
-import type { LabNode, Network } from '../src/demo/network.ts'
-import type { Child } from '../src/demo/processes.ts'
-import { pause, waitFor } from '../src/demo/wait.ts'
+import type { LabNode, Network } from '../src/lab/network.ts'
+import type { Child } from '../src/lab/processes.ts'
+import { pause, waitFor } from '../src/lab/wait.ts'
 import { ControlPlane } from './control-plane.ts'
 import { Cluster, type Size, type SliceChange } from './generate.ts'
 import { type JsonLog, type LogLine, programmedIn, startAgent } from './lab.ts'

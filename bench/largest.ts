@@ -7,8 +7,8 @@
 
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Network } from '../src/demo/network.ts'
-import { pause } from '../src/demo/wait.ts'
+import type { Network } from '../src/lab/network.ts'
+import { pause } from '../src/lab/wait.ts'
 import { type Change, change } from './change.ts'
 import { writeObjects } from './generate.ts'
 import { readMetrics } from './lab.ts'

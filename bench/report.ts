@@ -1,7 +1,7 @@
 /** What the benchmarks say, in figures and in words. */
 
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
-import { percentile } from '../src/demo/load-report.ts'
+import { percentile } from '../src/lab/load-report.ts'
 
 export interface Report {
   readonly title: string

@@ -2,9 +2,9 @@
 
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { LabNode, Network } from '../src/demo/network.ts'
-import type { Child } from '../src/demo/processes.ts'
-import { pause, waitFor } from '../src/demo/wait.ts'
+import type { LabNode, Network } from '../src/lab/network.ts'
+import type { Child } from '../src/lab/processes.ts'
+import { pause, waitFor } from '../src/lab/wait.ts'
 import { Manifests, portNumbers, type Size } from './generate.ts'
 import {
   cpuTime,

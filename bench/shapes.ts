@@ -5,8 +5,8 @@
  */
 
 import { randomInt } from 'node:crypto'
-import type { LabNode, Network } from '../src/demo/network.ts'
-import { pause } from '../src/demo/wait.ts'
+import type { LabNode, Network } from '../src/lab/network.ts'
+import { pause } from '../src/lab/wait.ts'
 import { ControlPlane } from './control-plane.ts'
 import { Cluster, type Size } from './generate.ts'
 import { change, kubeProxy, lightpath, type Side } from './kubeproxy.ts'

@@ -6,7 +6,7 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { waitFor } from '../src/demo/wait.ts'
+import { waitFor } from '../src/lab/wait.ts'
 
 const emptyMs = 5000
 

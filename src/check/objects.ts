@@ -1,6 +1,6 @@
 /** What `lightpath check` makes in the cluster for a moment, in a namespace of its own. Nothing of it needs a privilege. */
 
-import { hostPort } from '../services/address.ts'
+import { hostPort } from '../net/address.ts'
 import { handOver } from '../webhook/rule.ts'
 import { type RequestResult, serverPort } from './probe.ts'
 

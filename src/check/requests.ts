@@ -2,7 +2,7 @@
 
 import { isReady } from '../cluster/objects.ts'
 import { createPod, follow, inNamespaceOf, inTurns, runPod } from '../cluster/podpernode.ts'
-import { rawList, rawObject } from '../services/raw.ts'
+import { rawList, rawObject } from '../text/raw.ts'
 import type { Ask } from '../webhook/api.ts'
 import { clientPod, namespace, serverPod, service, targetsOf } from './objects.ts'
 import type { RequestResult } from './probe.ts'

@@ -1,7 +1,7 @@
 /** The pods of an installation, node by node. */
 
-import { type Raw, rawList, rawObject } from '../services/raw.ts'
 import type { KubeConfig } from '../sources/kube-config.ts'
+import { type Raw, rawList, rawObject } from '../text/raw.ts'
 import type { Ask } from '../webhook/api.ts'
 import { namespace } from '../webhook/keeper.ts'
 import { list } from '../webhook/list.ts'

@@ -2,9 +2,9 @@
 
 import { PassThrough, Writable } from 'node:stream'
 import { Exec } from '@kubernetes/client-node'
-import { rawList, rawObject } from '../services/raw.ts'
 import { ApiError } from '../sources/api-server.ts'
 import type { KubeConfig } from '../sources/kube-config.ts'
+import { rawList, rawObject } from '../text/raw.ts'
 
 export interface Container {
   readonly namespace: string

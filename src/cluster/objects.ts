@@ -1,6 +1,6 @@
 /** What objects of the API say, for commands that look at a cluster. Pure. */
 
-import { type Raw, rawList, rawObject } from '../services/raw.ts'
+import { type Raw, rawList, rawObject } from '../text/raw.ts'
 
 export function nameOf({ metadata }: Raw): string {
   return String(rawObject(metadata).name)

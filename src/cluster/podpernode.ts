@@ -1,7 +1,7 @@
 /** Pods that look at one node each: started, waited for, and read what they printed. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Raw, rawObject } from '../services/raw.ts'
+import { type Raw, rawObject } from '../text/raw.ts'
 import type { Ask } from '../webhook/api.ts'
 import { type PodState, stateOf } from './podstate.ts'
 

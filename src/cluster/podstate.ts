@@ -1,6 +1,6 @@
 /** What the API server says of a pod that is to print something and end. */
 
-import { type Raw, rawList, rawObject } from '../services/raw.ts'
+import { type Raw, rawList, rawObject } from '../text/raw.ts'
 
 /** `waits`: goes on, and why it is not further; `failed`: it will print nothing. */
 export type PodState = { readonly is: 'ended' } | { readonly is: 'waits' | 'failed'; readonly why: string }

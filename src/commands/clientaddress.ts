@@ -1,8 +1,8 @@
 import { release } from 'node:os'
-import { type ClientAddressChoice, chooseClientAddress, forwarded } from '../node/clientaddress.ts'
 import { outsideObstacles } from '../node/outside.ts'
-import { type ClientAddress, hasPortRange } from '../services/clientaddress.ts'
-import type { OutsideObstacles } from '../services/layer.ts'
+import { type ClientAddressChoice, chooseClientAddress, forwarded } from '../node/probes/clientaddress.ts'
+import type { OutsideObstacles } from '../services/ports/layer.ts'
+import { type ClientAddress, hasPortRange } from '../services/settings/clientaddress.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
 

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import type { IpFamily } from '../services/address.ts'
+import type { IpFamily } from '../net/address.ts'
 import type { Config } from './options.ts'
 
 /** A node whose kernel has IPv6 switched off, or has it off on lo, serves IPv4 alone, unless IPv6 was asked for by name. */

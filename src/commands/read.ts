@@ -1,7 +1,7 @@
 /** What a source has told, for commands that look at it. */
 
-import type { OutsideObstacles, ServiceScope } from '../services/layer.ts'
-import type { Change } from '../services/objects.ts'
+import type { Change } from '../services/objects/objects.ts'
+import type { OutsideObstacles, ServiceScope } from '../services/ports/layer.ts'
 import { formatProblem, type Problem } from '../services/problem.ts'
 import { ServiceTable } from '../services/table.ts'
 import type { Source } from '../sources/source.ts'

@@ -1,8 +1,8 @@
 /** docs/settings.md, from the tables that the program itself uses; a test compares it with the file. */
 
-import { envoyProtocols } from '../services/envoyprotocol.ts'
-import { protocolRules } from '../services/protocol.ts'
-import { settingDefinitions } from '../services/settings.ts'
+import { envoyProtocols } from '../services/settings/envoyprotocol.ts'
+import { protocolRules } from '../services/settings/protocol.ts'
+import { settingDefinitions } from '../services/settings/settings.ts'
 import { definitions, describeDefault, flagOf, type OptionName } from './options.ts'
 
 const introduction = `# Settings

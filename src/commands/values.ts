@@ -1,9 +1,9 @@
 /** What the values of options look like: how each is shown in --help, read, and described when it is wrong. */
 
+import { canonicalIp, isPortNumber } from '../net/address.ts'
+import { canonicalCidr } from '../net/cidr.ts'
 import type { TcpAddress } from '../observe/http.ts'
-import { canonicalIp, isPortNumber } from '../services/address.ts'
-import { canonicalCidr } from '../services/cidr.ts'
-import { parseDuration } from '../services/duration.ts'
+import { parseDuration } from '../services/settings/duration.ts'
 
 export interface Shape<T> {
   readonly placeholder: string

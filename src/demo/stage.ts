@@ -4,15 +4,15 @@ import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { definitions } from '../commands/options.ts'
+import { curl } from '../lab/clients.ts'
+import * as commandLines from '../lab/command-lines.ts'
+import { createNetwork, type LabNode, type Network, type Pod } from '../lab/network.ts'
+import { type RunningPod, startPod } from '../lab/pods.ts'
+import { type RunResult, run, runIn } from '../lab/processes.ts'
+import { Supervised } from '../lab/supervisor.ts'
+import { waitFor } from '../lab/wait.ts'
 import { prepareSocketDirectory } from '../node/socketdirectory.ts'
-import { curl } from './clients.ts'
-import * as commandLines from './command-lines.ts'
 import { hostsOf, podsOf, readManifests } from './examples.ts'
-import { createNetwork, type LabNode, type Network, type Pod } from './network.ts'
-import { type RunningPod, startPod } from './pods.ts'
-import { type RunResult, run, runIn } from './processes.ts'
-import { Supervised } from './supervisor.ts'
-import { waitFor } from './wait.ts'
 
 export interface StagedNode extends LabNode {
   readonly envoy: Supervised

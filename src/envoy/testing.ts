@@ -1,7 +1,7 @@
 /** Settings for tests: for each setting, the values that its annotation accepts. */
 
 import fc from 'fast-check'
-import { defaultSettings, lbPolicies, type Settings, settingDefinitions } from '../services/settings.ts'
+import { defaultSettings, lbPolicies, type Settings, settingDefinitions } from '../services/settings/settings.ts'
 
 const texts = [
   ...[

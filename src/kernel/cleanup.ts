@@ -1,15 +1,15 @@
 /** Removes everything that Lightpath ever made in the kernel of this node. Open connections live on. */
 
-import type { CommandPrefix } from './command.ts'
-import type { Family } from './elements.ts'
 import { cleanupIptables } from './iptables/install.ts'
 import { IptablesPrograms } from './iptables/programs.ts'
 import { withNftables } from './nftables/client.ts'
-import { removePathTest } from './pathtest.ts'
-import { removeReplyTest } from './replytest.ts'
-import { type RoutingOptions, removeRouting } from './routing.ts'
-import { tableOf } from './ruleset.ts'
-import { removeSendTest } from './sendtest.ts'
+import type { Family } from './nftables/elements/elements.ts'
+import { tableOf } from './nftables/rules/ruleset.ts'
+import { removePathTest } from './probes/pathtest.ts'
+import { removeReplyTest } from './probes/replytest.ts'
+import { removeSendTest } from './probes/sendtest.ts'
+import type { CommandPrefix } from './system/command.ts'
+import { type RoutingOptions, removeRouting } from './system/routing.ts'
 
 /** What was removed, in words for a user; empty where there was nothing. Rejects with a CommandError. */
 export async function cleanupKernel(

@@ -1,16 +1,16 @@
 /** What the agent asks of the kernel layer, and hears of it, whichever program of the system writes it. */
 
-import type { IpFamily } from '../services/address.ts'
-import type { ClientAddress } from '../services/clientaddress.ts'
+import type { IpFamily } from '../net/address.ts'
 import type { PolicyFacts } from '../services/policies.ts'
-import type { PortState } from '../services/port.ts'
+import type { PortState } from '../services/ports/port.ts'
 import type { Problem } from '../services/problem.ts'
-import type { CommandPrefix } from './command.ts'
-import type { Reconciliation } from './conntrack.ts'
-import type { NodeFacts, NodePlanOptions } from './node.ts'
+import type { ClientAddress } from '../services/settings/clientaddress.ts'
+import type { NodeFacts, NodePlanOptions } from './nftables/elements/node.ts'
+import type { PlanOptions } from './nftables/elements/plan.ts'
+import type { RulesetOptions } from './nftables/rules/ruleset.ts'
 import type { VipPort } from './overlay.ts'
-import type { PlanOptions } from './plan.ts'
-import type { RulesetOptions } from './ruleset.ts'
+import type { CommandPrefix } from './system/command.ts'
+import type { Reconciliation } from './system/conntrack.ts'
 
 /** nftables: table.ts; iptables: iptables/layer.ts. */
 export const redirects = ['nftables', 'iptables'] as const

@@ -3,9 +3,9 @@
  * Service ports.
  */
 
-import type { PortState } from '../services/port.ts'
+import type { PortState } from '../services/ports/port.ts'
 import { addressPortBytes, addressPortOf, type Bytes } from './nftables/bytes.ts'
-import { nothingSteered, overlayKeys, type Steered } from './plan.ts'
+import { nothingSteered, overlayKeys, type Steered } from './nftables/elements/plan.ts'
 
 /** Or a place outside; a node port has the unspecified address. */
 export interface VipPort {

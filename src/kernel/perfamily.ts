@@ -3,12 +3,12 @@
  * installed, written, watched or mended.
  */
 
-import { familyOf, type IpFamily } from '../services/address.ts'
-import type { ClientAddress } from '../services/clientaddress.ts'
+import { familyOf, type IpFamily } from '../net/address.ts'
 import type { PolicyFacts } from '../services/policies.ts'
-import type { PortState } from '../services/port.ts'
+import type { PortState } from '../services/ports/port.ts'
+import type { ClientAddress } from '../services/settings/clientaddress.ts'
 import type { KernelLayer, PortSnapshot } from './layer.ts'
-import type { NodeFacts } from './node.ts'
+import type { NodeFacts } from './nftables/elements/node.ts'
 import type { VipPort } from './overlay.ts'
 
 export class LayerPerFamily implements KernelLayer {

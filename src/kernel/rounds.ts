@@ -9,8 +9,8 @@
  */
 
 import type { Problem } from '../services/problem.ts'
-import { CommandError, commandProblem } from './command.ts'
 import type { KernelObserver } from './layer.ts'
+import { CommandError, commandProblem } from './system/command.ts'
 import { Worker } from './worker.ts'
 
 /** What one kernel layer does in a round. Each rejects where it was not done as a whole. */

@@ -1,6 +1,6 @@
 /** What the kernel refuses as a whole is split, until the port that cannot be written stands alone. */
 
-import { CommandError } from './command.ts'
+import { CommandError } from './system/command.ts'
 
 /** How many ports may still be refused before it is no fault of theirs. */
 export interface Refusals {

@@ -1,10 +1,8 @@
 /** Port states and options for the tests of this folder. */
 
-import type { IpFamily } from '../services/address.ts'
-import type { Layer, PortState } from '../services/port.ts'
-import { defaultSettings } from '../services/settings.ts'
-import { type ElementName, type Elements, elementName, type Family, type SetName, type Transport } from './elements.ts'
-import { elementText, elementValueText } from './elementtext.ts'
+import type { IpFamily } from '../net/address.ts'
+import type { Layer, PortState } from '../services/ports/port.ts'
+import { defaultSettings } from '../services/settings/settings.ts'
 import type { KernelOptions } from './layer.ts'
 import {
   addressBytes,
@@ -16,10 +14,19 @@ import {
   verdictBytes,
   wordBytes,
 } from './nftables/bytes.ts'
+import {
+  type ElementName,
+  type Elements,
+  elementName,
+  type Family,
+  type SetName,
+  type Transport,
+} from './nftables/elements/elements.ts'
+import { elementText, elementValueText } from './nftables/elements/text.ts'
 import type { Operation, SetElement } from './nftables/operations.ts'
 import { verdictCodes } from './nftables/rules/expression.ts'
+import { tableOf } from './nftables/rules/ruleset.ts'
 import { fixedSet, type KeyType, type SetDefinition } from './nftables/sets.ts'
-import { tableOf } from './ruleset.ts'
 
 export const testOptions: KernelOptions = {
   families: ['IPv4', 'IPv6'],

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { waitFor } from '../demo/wait.ts'
+import { waitFor } from '../lab/wait.ts'
 import type { Problem } from '../services/problem.ts'
 import { keepSettings } from './kernelsettings.ts'
 

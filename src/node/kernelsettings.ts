@@ -8,10 +8,10 @@ import {
   conntrackSettings,
   localPorts,
   requestMigration,
-} from '../kernel/sysctl.ts'
-import { type ClientAddress, firstOwnPort } from '../services/clientaddress.ts'
-import type { ServiceScope } from '../services/layer.ts'
+} from '../kernel/system/sysctl.ts'
+import type { ServiceScope } from '../services/ports/layer.ts'
 import { type Problem, problem } from '../services/problem.ts'
+import { type ClientAddress, firstOwnPort } from '../services/settings/clientaddress.ts'
 import { Recurring } from './recurring.ts'
 
 export interface KernelSettingsOptions extends ConntrackOptions {

@@ -1,8 +1,8 @@
 /** Whether a node can lead what comes from outside through Envoy. */
 
 import type { Redirect } from '../kernel/layer.ts'
-import type { OutsideObstacles } from '../services/layer.ts'
-import type { ClientAddressChoice } from './clientaddress.ts'
+import type { OutsideObstacles } from '../services/ports/layer.ts'
+import type { ClientAddressChoice } from './probes/clientaddress.ts'
 
 /** externalTrafficPolicy Local keeps the client's address, and so must Envoy. */
 export function outsideObstacles({

@@ -1,7 +1,7 @@
 /** Which layer each Service of a cluster would get, and which pods would stay below. */
 
 import type { Policies } from '../services/policies.ts'
-import type { Layer } from '../services/port.ts'
+import type { Layer } from '../services/ports/port.ts'
 import type { ServiceTable } from '../services/table.ts'
 import { someOf } from '../text/some.ts'
 import { type Check, ok } from './check.ts'

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { CommandError, runCommand } from '../kernel/command.ts'
+import { CommandError, runCommand } from '../kernel/system/command.ts'
 
 /** What a program prints, line by line; undefined where it cannot be run or ends with an error. */
 export async function outputOf(...command: readonly string[]): Promise<readonly string[] | undefined> {

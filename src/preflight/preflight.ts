@@ -1,13 +1,13 @@
 /** All that is looked at of a node before Lightpath is installed. Nothing is changed. */
 
 import { release } from 'node:os'
-import { CommandError } from '../kernel/command.ts'
 import type { Redirect } from '../kernel/layer.ts'
 import { libcProblem } from '../kernel/netlink/libc.ts'
+import type { RulesetOptions } from '../kernel/nftables/rules/ruleset.ts'
 import { findLeftovers } from '../kernel/otherbackend.ts'
-import type { RulesetOptions } from '../kernel/ruleset.ts'
-import type { IpFamily } from '../services/address.ts'
-import type { ServiceScope } from '../services/layer.ts'
+import { CommandError } from '../kernel/system/command.ts'
+import type { IpFamily } from '../net/address.ts'
+import type { ServiceScope } from '../services/ports/layer.ts'
 import { type Check, fails, warning } from './check.ts'
 import { checkPorts, checkSysctls } from './limits.ts'
 import { checkNetwork } from './network.ts'

@@ -1,16 +1,16 @@
 /** The system's programs, and whether the kernel takes our rules: they are checked by the kernel and not applied. */
 
-import type { CommandError } from '../kernel/command.ts'
-import { familyNames } from '../kernel/elements.ts'
-import { chooserName } from '../kernel/external.ts'
 import { renderFixedPart } from '../kernel/iptables/install.ts'
 import { IptablesPrograms } from '../kernel/iptables/programs.ts'
 import type { SavedRules } from '../kernel/iptables/saved.ts'
 import type { Redirect } from '../kernel/layer.ts'
 import { type Nftables, withNftables } from '../kernel/nftables/client.ts'
-import { chooserChain, fixedPart, type RulesetOptions, tableName } from '../kernel/ruleset.ts'
-import type { IpFamily } from '../services/address.ts'
-import { hasPortRange } from '../services/clientaddress.ts'
+import { familyNames } from '../kernel/nftables/elements/elements.ts'
+import { chooserName } from '../kernel/nftables/elements/external.ts'
+import { chooserChain, fixedPart, type RulesetOptions, tableName } from '../kernel/nftables/rules/ruleset.ts'
+import type { CommandError } from '../kernel/system/command.ts'
+import type { IpFamily } from '../net/address.ts'
+import { hasPortRange } from '../services/settings/clientaddress.ts'
 import { type Check, fails, ok, warning } from './check.ts'
 import { outputOf } from './output.ts'
 

@@ -1,12 +1,12 @@
 /** All that there is to say about a Service on this node, as data: what `lightpath explain` prints. */
 
-import type { IpFamily } from './address.ts'
-import type { EnvoyProtocol } from './envoyprotocol.ts'
-import type { HealthCheck } from './healthcheck.ts'
-import type { External, PortState } from './port.ts'
-import { portLabel } from './port.ts'
-import type { Service } from './service.ts'
-import { settingDefinitions } from './settings.ts'
+import type { IpFamily } from '../net/address.ts'
+import type { Service } from './objects/service.ts'
+import type { HealthCheck } from './ports/healthcheck.ts'
+import type { External, PortState } from './ports/port.ts'
+import { portLabel } from './ports/port.ts'
+import type { EnvoyProtocol } from './settings/envoyprotocol.ts'
+import { settingDefinitions } from './settings/settings.ts'
 import type { ServiceView } from './table.ts'
 
 export interface SettingExplanation {

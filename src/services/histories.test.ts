@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { type KubeObject, keyOf } from './objects.ts'
-import type { PortState } from './port.ts'
+import { type KubeObject, keyOf } from './objects/objects.ts'
+import type { PortState } from './ports/port.ts'
 import { ServiceTable } from './table.ts'
 import { aNamespace, aNode, anEndpoint, aPort, aService, aSlice, put, remove } from './testing.ts'
 

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { countSteps, growth } from '../testing/steps.ts'
-import { readSettings } from './annotations.ts'
 import { EndpointChoice } from './model/endpoint-choice.ts'
 import { parseObject } from './parse/parse.ts'
+import { readSettings } from './settings/annotations.ts'
 import { anEndpoint, aPort, aService, aSlice, put, tableOf } from './testing.ts'
 
 /** Linear work, with what sorting adds. */

@@ -5,13 +5,13 @@
  * layer, as a client (`clients`) and as an endpoint (`endpoints`, `whyBarred`).
  */
 
-import { familyOf } from './address.ts'
-import { contains, familyOfCidr } from './cidr.ts'
-import { labels } from './layer.ts'
-import { type Direction, type Pod, type Policy, selects } from './networkpolicy.ts'
-import { type Change, describeKey, type KubeObject, keyOf } from './objects.ts'
-import type { Node } from './service.ts'
-import { specialPlace } from './special-address.ts'
+import { familyOf } from '../net/address.ts'
+import { contains, familyOfCidr } from '../net/cidr.ts'
+import { specialPlace } from '../net/special.ts'
+import { type Direction, type Pod, type Policy, selects } from './objects/networkpolicy.ts'
+import { type Change, describeKey, type KubeObject, keyOf } from './objects/objects.ts'
+import type { Node } from './objects/service.ts'
+import { labels } from './ports/layer.ts'
 
 /** A pod of this node whose connections stay in the kernel layer, whatever the Service. */
 export interface KernelClient {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Service } from './service.ts'
+import type { Service } from './objects/service.ts'
 import { ServiceTable } from './table.ts'
 import { aNamespace, aNode, anEndpoint, aPort, aService, aSlice, put, remove, stateOf, tableOf } from './testing.ts'
 

@@ -3,24 +3,31 @@
  * only the Services that it concerns are looked at again, and only ports that come out different are reported.
  */
 
-import { readSettings, type ServiceSettings } from './annotations.ts'
-import { Claims } from './claims.ts'
-import type { Bar, Here, ReservedPorts } from './endpoints.ts'
-import { claimsOf, portsByFamily } from './families.ts'
-import { type HealthCheck, healthChecksOf } from './healthcheck.ts'
-import { labels, type OutsideObstacles, type ServiceScope, whyOptedOut, whyOthers, whyUnserved } from './layer.ts'
 import { EndpointChoice, type ExplainedEndpoint } from './model/endpoint-choice.ts'
 import { EnvoyBudget } from './model/envoy-budget.ts'
 import { defaultEnvoyLimits, type EnvoyLimits, EnvoyQuota } from './model/envoy-quota.ts'
 import { Facts, type ServiceFacts } from './model/facts.ts'
 import { losersFirst } from './model/losers-first.ts'
 import { type Shape, shapeOf } from './model/shape.ts'
-import { type Change, describeKey } from './objects.ts'
+import { type Change, describeKey } from './objects/objects.ts'
+import type { Namespace, Node, Service } from './objects/service.ts'
 import { type PodKnowledge, Policies, type Rejudged } from './policies.ts'
-import { isForEnvoy, type PortState, serviceKeyOf } from './port.ts'
-import { type Circumstances, envoyPlacesOf, finderOf, type PortStates, portOf, portStatesOf } from './portstates.ts'
+import { Claims } from './ports/claims.ts'
+import type { Bar, Here, ReservedPorts } from './ports/endpoints.ts'
+import { claimsOf, portsByFamily } from './ports/families.ts'
+import { type HealthCheck, healthChecksOf } from './ports/healthcheck.ts'
+import { labels, type OutsideObstacles, type ServiceScope, whyOptedOut, whyOthers, whyUnserved } from './ports/layer.ts'
+import { isForEnvoy, type PortState, serviceKeyOf } from './ports/port.ts'
+import {
+  type Circumstances,
+  envoyPlacesOf,
+  finderOf,
+  type PortStates,
+  portOf,
+  portStatesOf,
+} from './ports/portstates.ts'
 import type { Problem } from './problem.ts'
-import type { Namespace, Node, Service } from './service.ts'
+import { readSettings, type ServiceSettings } from './settings/annotations.ts'
 
 /** A port that came (`before` undefined), went (`after` undefined) or is different. */
 export interface PortChange {

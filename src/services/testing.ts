@@ -1,15 +1,15 @@
 /** Objects for tests: a whole one from the few fields that a test is about. */
 
 import assert from 'node:assert/strict'
-import type { IpFamily } from './address.ts'
-import type { Here } from './endpoints.ts'
-import type { EndpointSlice, SliceEndpoint } from './endpointslice.ts'
+import type { IpFamily } from '../net/address.ts'
 import { EndpointChoice } from './model/endpoint-choice.ts'
-import { type Change, type KubeObject, keyOf } from './objects.ts'
-import { type Outside, outsideOfAll, outsideOfPort } from './outside.ts'
-import type { PortState } from './port.ts'
-import type { Namespace, Node, Service, ServicePort } from './service.ts'
-import { defaultSettings } from './settings.ts'
+import type { EndpointSlice, SliceEndpoint } from './objects/endpointslice.ts'
+import { type Change, type KubeObject, keyOf } from './objects/objects.ts'
+import type { Namespace, Node, Service, ServicePort } from './objects/service.ts'
+import type { Here } from './ports/endpoints.ts'
+import { type Outside, outsideOfAll, outsideOfPort } from './ports/outside.ts'
+import type { PortState } from './ports/port.ts'
+import { defaultSettings } from './settings/settings.ts'
 import { ServiceTable } from './table.ts'
 
 export function aPort(fields: Partial<ServicePort> = {}): ServicePort {

@@ -2,7 +2,7 @@
 
 import type { IncomingMessage } from 'node:http'
 import { type RequestOptions, request } from 'node:https'
-import { isRawObject } from '../services/raw.ts'
+import { isRawObject } from '../text/raw.ts'
 import type { KubeConfig } from './kube-config.ts'
 
 /** The server's refusal: a status other than 200, or a Status object in a stream. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
-import type { Namespace } from '../services/service.ts'
+import type { Namespace } from '../services/objects/service.ts'
 import { Definitions } from './definitions.ts'
 
 const namespace = (name: string, lightpath = ''): Namespace => ({ kind: 'Namespace', name, labels: { lightpath } })

@@ -1,7 +1,7 @@
 /** Which file defines which object, and what changes for readers when files change. No I/O. */
 
 import { isDeepStrictEqual } from 'node:util'
-import { type Change, describeKey, type KubeObject, keyOf } from '../services/objects.ts'
+import { type Change, describeKey, type KubeObject, keyOf } from '../services/objects/objects.ts'
 import { type Problem, problem } from '../services/problem.ts'
 
 interface Definition {

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unl
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import type { Service } from '../services/service.ts'
+import type { Service } from '../services/objects/service.ts'
 import { directorySource } from './directory.ts'
 import { RecordingListener, silentLog, until } from './testing.ts'
 

@@ -5,7 +5,7 @@ import { homedir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { KubeConfig } from '@kubernetes/client-node'
 import { parse } from 'yaml'
-import { rawList, rawObject } from '../services/raw.ts'
+import { rawList, rawObject } from '../text/raw.ts'
 
 /** Where kubectl and pods find credentials without being told. */
 const usualFiles = () => [join(homedir(), '.kube/config'), '/var/run/secrets/kubernetes.io/serviceaccount/token']

@@ -2,8 +2,8 @@
 
 import { setTimeout } from 'node:timers/promises'
 import type { Log } from '../observe/log.ts'
-import type { OtherPolicy } from '../services/networkpolicy.ts'
-import { type Change, keyOf } from '../services/objects.ts'
+import type { OtherPolicy } from '../services/objects/networkpolicy.ts'
+import { type Change, keyOf } from '../services/objects/objects.ts'
 import { formatProblem, type Problem, problem } from '../services/problem.ts'
 import { ApiError, ApiServer } from './api-server.ts'
 import type { Source, SourceListener } from './source.ts'

@@ -1,6 +1,6 @@
 /** Where Services come from. A source tells what is there and then what changes; it knows nothing of who listens. */
 
-import type { Change } from '../services/objects.ts'
+import type { Change } from '../services/objects/objects.ts'
 import type { Problem } from '../services/problem.ts'
 
 export interface SourceListener {

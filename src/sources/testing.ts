@@ -2,7 +2,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../observe/log.ts'
-import { type Change, describeKey, type KubeObject, keyOf } from '../services/objects.ts'
+import { type Change, describeKey, type KubeObject, keyOf } from '../services/objects/objects.ts'
 import { formatProblem, type Problem } from '../services/problem.ts'
 import type { SourceListener } from './source.ts'
 

@@ -2,9 +2,9 @@
 
 import { mapFlows } from '../kernel/netlink/ctnetlink.ts'
 import { NetlinkSocket } from '../kernel/netlink/socket.ts'
+import { hostPort, type IpFamily } from '../net/address.ts'
 import type { Frontend } from '../node/report/frontends.ts'
 import { type BelowOptions, isRedirected } from '../node/use/below.ts'
-import { hostPort, type IpFamily } from '../services/address.ts'
 import { portKey } from './portkey.ts'
 
 export interface PortConnections {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { percentile } from '../demo/load-report.ts'
+import { percentile } from '../lab/load-report.ts'
 import { quantile } from './latency.ts'
 
 const bounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1, 1]

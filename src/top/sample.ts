@@ -1,10 +1,10 @@
 /** What is going on at one moment on this node: counters of its Envoys, open connections in its kernel. */
 
-import { type EndpointLoads, endpointLoads, statsTexts } from '../envoy/admin.ts'
-import type { UnixAddress } from '../envoy/sockets.ts'
+import { type EndpointLoads, endpointLoads, statsTexts } from '../envoy/program/admin.ts'
+import type { UnixAddress } from '../envoy/program/sockets.ts'
+import type { IpFamily } from '../net/address.ts'
 import type { Frontend } from '../node/report/frontends.ts'
 import type { BelowOptions } from '../node/use/below.ts'
-import type { IpFamily } from '../services/address.ts'
 import { type Counters, readCounters } from './counters.ts'
 import { type PortConnections, readConnections } from './flows.ts'
 import { portKey } from './portkey.ts'

@@ -1,6 +1,6 @@
 /** What an installation may have in the cluster, by the paths of the API, and what cleans its nodes. */
 
-import type { Raw } from '../services/raw.ts'
+import type { Raw } from '../text/raw.ts'
 import { namespace } from '../webhook/keeper.ts'
 
 const name = 'lightpath.cloud'

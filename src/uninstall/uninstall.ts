@@ -6,8 +6,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isReady } from '../cluster/objects.ts'
-import { type Raw, rawList, rawObject } from '../services/raw.ts'
 import { ApiError } from '../sources/api-server.ts'
+import { type Raw, rawList, rawObject } from '../text/raw.ts'
 import { findServices, move } from '../webhook/adopt.ts'
 import type { Ask } from '../webhook/api.ts'
 import { list } from '../webhook/list.ts'

@@ -1,12 +1,12 @@
 /** What rules of proxies are made of: conditions on where a packet comes from, and where it goes to. */
 
 import { addressPortOf, type Bytes } from '../kernel/nftables/bytes.ts'
-import { keyParts } from '../kernel/nftables/elementtext.ts'
+import { keyParts } from '../kernel/nftables/elements/values.ts'
 import type { Clause, Clauses, InlineSet, Key, SetOfRule } from '../kernel/nftables/rules/clause.ts'
 import { type VerdictData, verdictCodes } from '../kernel/nftables/rules/expression.ts'
 import type { NftSet } from '../kernel/nftables/snapshot.ts'
 import type { Part } from '../kernel/nftables/wire/types.ts'
-import { hostPort, type Protocol } from '../services/address.ts'
+import { hostPort, type Protocol } from '../net/address.ts'
 import { protocols } from './protocols.ts'
 
 /** The chain that a verdict goes to. */

@@ -6,14 +6,14 @@
  */
 
 import { type Bytes, verdictOf } from '../kernel/nftables/bytes.ts'
-import { keyParts } from '../kernel/nftables/elementtext.ts'
+import { keyParts } from '../kernel/nftables/elements/values.ts'
 import type { Clauses } from '../kernel/nftables/rules/clause.ts'
 import { type VerdictData, verdictCodes } from '../kernel/nftables/rules/expression.ts'
 import { printClauses } from '../kernel/nftables/rules/print.ts'
 import { verdictText } from '../kernel/nftables/rules/words.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import type { Part } from '../kernel/nftables/wire/types.ts'
-import { hostPort, type IpFamily, type Protocol } from '../services/address.ts'
+import { hostPort, type IpFamily, type Protocol } from '../net/address.ts'
 import {
   endpointsOf,
   gotoIn,

@@ -1,12 +1,19 @@
 /**
  * What Lightpath has in the kernel, as ways in: its nftables table read without its own planning, so that both can be
- * compared. The meaning of its maps and sets is in kernel/external.ts, kernel/affinity.ts and kernel/ruleset.ts.
+ * compared. The meaning of its maps and sets is in kernel/nftables/elements/external.ts, kernel/nftables/elements/affinity.ts and kernel/nftables/rules/ruleset.ts.
  */
 
-import { transportOf } from '../kernel/elements.ts'
-import { type Chooser, localPolicy, localSlots, markMasquerade, parseChooserName } from '../kernel/external.ts'
 import { addressLengths, type Bytes, verdictOf, wordBytes } from '../kernel/nftables/bytes.ts'
-import { keyParts, typesOf } from '../kernel/nftables/elementtext.ts'
+import { transportOf } from '../kernel/nftables/elements/elements.ts'
+import {
+  type Chooser,
+  localPolicy,
+  localSlots,
+  markMasquerade,
+  parseChooserName,
+} from '../kernel/nftables/elements/external.ts'
+import { objectName } from '../kernel/nftables/elements/ownobjects.ts'
+import { keyParts, typesOf } from '../kernel/nftables/elements/values.ts'
 import type { Clause, Clauses } from '../kernel/nftables/rules/clause.ts'
 import { type VerdictData, verdictCodes } from '../kernel/nftables/rules/expression.ts'
 import { printClauses } from '../kernel/nftables/rules/print.ts'
@@ -14,9 +21,8 @@ import { verdictText } from '../kernel/nftables/rules/words.ts'
 import { fixedSet } from '../kernel/nftables/sets.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import type { Part } from '../kernel/nftables/wire/types.ts'
-import { objectName } from '../kernel/ownobjects.ts'
-import type { IpFamily, Protocol } from '../services/address.ts'
-import { anyAddressOf } from '../services/places.ts'
+import type { IpFamily, Protocol } from '../net/address.ts'
+import { anyAddressOf } from '../services/ports/places.ts'
 import { endpointsOf, endpointText, gotoOf, isFromNode, isKey, rangesOf, setOfAddress } from './clauses.ts'
 import { protocols } from './protocols.ts'
 import { mergeRanges } from './ranges.ts'

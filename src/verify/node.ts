@@ -3,20 +3,20 @@
  * addresses are cluster IPs.
  */
 
-import { familyNames, partsOf, rangeSets } from '../kernel/elements.ts'
 import { rangeText } from '../kernel/nftables/bytes.ts'
-import type { Clauses } from '../kernel/nftables/rules/clause.ts'
-import { printClauses } from '../kernel/nftables/rules/print.ts'
-import type { NftTable } from '../kernel/nftables/snapshot.ts'
+import { familyNames, partsOf, rangeSets } from '../kernel/nftables/elements/elements.ts'
 import {
   type NodeFacts,
   type NodePlanOptions,
   planNode,
   type Surroundings,
   unknownSurroundings,
-} from '../kernel/node.ts'
-import type { IpFamily } from '../services/address.ts'
-import { contains } from '../services/cidr.ts'
+} from '../kernel/nftables/elements/node.ts'
+import type { Clauses } from '../kernel/nftables/rules/clause.ts'
+import { printClauses } from '../kernel/nftables/rules/print.ts'
+import type { NftTable } from '../kernel/nftables/snapshot.ts'
+import type { IpFamily } from '../net/address.ts'
+import { contains } from '../net/cidr.ts'
 import { isVerdict, rangesAskedFor, rangesOf, setOfAddress } from './clauses.ts'
 import type { Aspect, Difference } from './compare.ts'
 import { mergeRanges } from './ranges.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { contains } from '../services/cidr.ts'
+import { contains } from '../net/cidr.ts'
 import { mergeRanges } from './ranges.ts'
 
 const cases: readonly (readonly [title: string, texts: readonly string[], merged: readonly string[]])[] = [

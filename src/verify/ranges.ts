@@ -1,7 +1,7 @@
 /** Ranges of addresses, so that different words for the same addresses compare as equal. */
 
-import type { IpFamily } from '../services/address.ts'
-import { familyOfCidr, toIp, toNumber } from '../services/cidr.ts'
+import type { IpFamily } from '../net/address.ts'
+import { familyOfCidr, toIp, toNumber } from '../net/cidr.ts'
 
 const bitsOf = { IPv4: 32, IPv6: 128 } as const
 

@@ -1,9 +1,9 @@
 /** What Lightpath serves on a node, as ways in: made from the same states of Service ports as its kernel rules. */
 
-import { hostPort, type IpFamily, type Protocol } from '../services/address.ts'
-import { contains } from '../services/cidr.ts'
-import type { Endpoint, External, PortState } from '../services/port.ts'
-import { portLabel } from '../services/port.ts'
+import { hostPort, type IpFamily, type Protocol } from '../net/address.ts'
+import { contains } from '../net/cidr.ts'
+import type { Endpoint, External, PortState } from '../services/ports/port.ts'
+import { portLabel } from '../services/ports/port.ts'
 import { mergeRanges } from './ranges.ts'
 import { keyOfPlace, type Place, type Way, type Ways } from './ways.ts'
 

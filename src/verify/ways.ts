@@ -3,7 +3,7 @@
  * compares proxies whose rules look nothing like each other.
  */
 
-import type { IpFamily, Protocol } from '../services/address.ts'
+import type { IpFamily, Protocol } from '../net/address.ts'
 
 /** The address is undefined for a node port, which is on every address that the node opens node ports on. */
 export interface Place {

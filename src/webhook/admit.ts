@@ -1,6 +1,6 @@
 /** The answer to an AdmissionReview: at most one label more. */
 
-import { rawObject } from '../services/raw.ts'
+import { rawObject } from '../text/raw.ts'
 import { handOver, whyLeft } from './rule.ts'
 
 type Operation = {

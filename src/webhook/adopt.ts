@@ -1,7 +1,7 @@
 /** Handing over Services that exist already, and handing them back. */
 
-import { type Raw, rawList, rawObject } from '../services/raw.ts'
 import { ApiError } from '../sources/api-server.ts'
+import { type Raw, rawList, rawObject } from '../text/raw.ts'
 import { labelled, labelPath } from './admit.ts'
 import type { Ask } from './api.ts'
 import { list } from './list.ts'

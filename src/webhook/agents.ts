@@ -1,7 +1,7 @@
 /** Whether somebody is there to serve what is handed over. */
 
 import { isReady, nameOf } from '../cluster/objects.ts'
-import { rawObject } from '../services/raw.ts'
+import { rawObject } from '../text/raw.ts'
 import type { Ask } from './api.ts'
 import { namespace } from './keeper.ts'
 import { list } from './list.ts'

@@ -3,9 +3,9 @@
 import { once } from 'node:events'
 import { Agent, type RequestOptions, request } from 'node:https'
 import { recently } from '../observe/recently.ts'
-import { isRawObject, type Raw } from '../services/raw.ts'
 import { ApiError } from '../sources/api-server.ts'
 import { type KubeConfig, loadKubeConfig, serverOf } from '../sources/kube-config.ts'
+import { isRawObject, type Raw } from '../text/raw.ts'
 
 const timeoutMs = 10_000
 /** Tokens are read again so often: a pod's is replaced long before its end. */

@@ -1,4 +1,4 @@
-import { type Raw, rawList, rawObject } from '../services/raw.ts'
+import { type Raw, rawList, rawObject } from '../text/raw.ts'
 import type { Ask } from './api.ts'
 
 /** All objects of a collection, in pages, as the API server prefers. */

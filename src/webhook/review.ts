@@ -1,6 +1,6 @@
 /** An AdmissionReview of the API server to its answer, both as text. */
 
-import { rawObject } from '../services/raw.ts'
+import { rawObject } from '../text/raw.ts'
 import { admit } from './admit.ts'
 
 /** @throws SyntaxError where it is no JSON */

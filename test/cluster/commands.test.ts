@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { run } from '../../src/demo/processes.ts'
+import { run } from '../../src/lab/processes.ts'
 import { ApiServerProcess, adminToken, guestToken, noApiServer } from './apiserver.ts'
 
 const options = { skip: noApiServer, timeout: 120_000 }

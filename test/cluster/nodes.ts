@@ -8,12 +8,12 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import type { LoadReport } from '../../src/demo/load-report.ts'
+import type { LoadReport } from '../../src/lab/load-report.ts'
 import { programs } from './apiserver.ts'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '../..')
-const loadClient = join(root, 'src/demo/load-client.ts')
+const loadClient = join(root, 'src/lab/load-client.ts')
 
 export const isRoot = process.getuid?.() === 0
 export const nodes = [1, 2]

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { run } from '../../src/demo/processes.ts'
+import { run } from '../../src/lab/processes.ts'
 import { ApiServerProcess, adminToken, noApiServer } from './apiserver.ts'
 
 const options = { skip: noApiServer, timeout: 180_000 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { curl } from '../../src/demo/clients.ts'
-import { type RunningPod, startServer } from '../../src/demo/pods.ts'
-import { runIn } from '../../src/demo/processes.ts'
+import { curl } from '../../src/lab/clients.ts'
+import { type RunningPod, startServer } from '../../src/lab/pods.ts'
+import { runIn } from '../../src/lab/processes.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { type Endpoint, http, serviceWith } from './manifests.ts'
 

@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { curl, type Load } from '../../src/demo/clients.ts'
-import type { Pod } from '../../src/demo/network.ts'
-import type { RunningPod } from '../../src/demo/pods.ts'
-import { runIn } from '../../src/demo/processes.ts'
-import type { ClientAddress } from '../../src/services/clientaddress.ts'
+import { curl, type Load } from '../../src/lab/clients.ts'
+import type { Pod } from '../../src/lab/network.ts'
+import type { RunningPod } from '../../src/lab/pods.ts'
+import { runIn } from '../../src/lab/processes.ts'
+import type { ClientAddress } from '../../src/services/settings/clientaddress.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { type Endpoint, type ServiceOptions, serviceWith } from './manifests.ts'
 

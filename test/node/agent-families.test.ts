@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../src/demo/pods.ts'
+import type { RunningPod } from '../../src/lab/pods.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { serviceWith } from './manifests.ts'
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../src/demo/pods.ts'
+import type { RunningPod } from '../../src/lab/pods.ts'
 import { AgentLab, skip as needsRoot } from './agent-lab.ts'
 import { serviceWith } from './manifests.ts'
 

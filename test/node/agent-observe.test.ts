@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFault } from '../../src/demo/clients.ts'
-import type { RunningPod } from '../../src/demo/pods.ts'
+import { setFault } from '../../src/lab/clients.ts'
+import type { RunningPod } from '../../src/lab/pods.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { serviceWith, slice } from './manifests.ts'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../src/demo/pods.ts'
+import type { RunningPod } from '../../src/lab/pods.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { serviceWith } from './manifests.ts'
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { askTcp, askUdp } from '../../src/demo/clients.ts'
-import type { Pod } from '../../src/demo/network.ts'
-import type { RunningPod } from '../../src/demo/pods.ts'
-import { pause } from '../../src/demo/wait.ts'
+import { askTcp, askUdp } from '../../src/lab/clients.ts'
+import type { Pod } from '../../src/lab/network.ts'
+import type { RunningPod } from '../../src/lab/pods.ts'
+import { pause } from '../../src/lab/wait.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { dns, echo, http, serviceWith } from './manifests.ts'
 

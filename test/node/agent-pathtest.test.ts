@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../src/demo/pods.ts'
-import { pause } from '../../src/demo/wait.ts'
+import type { RunningPod } from '../../src/lab/pods.ts'
+import { pause } from '../../src/lab/wait.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { serviceWith } from './manifests.ts'
 

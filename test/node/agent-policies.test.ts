@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { type RunningPod, startServer } from '../../src/demo/pods.ts'
-import { type Child, runIn } from '../../src/demo/processes.ts'
+import { type RunningPod, startServer } from '../../src/lab/pods.ts'
+import { type Child, runIn } from '../../src/lab/processes.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { type Endpoint, echo, http, serviceWith } from './manifests.ts'
 

@@ -3,7 +3,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { after, before, test } from 'node:test'
-import type { RunningPod } from '../../src/demo/pods.ts'
+import type { RunningPod } from '../../src/lab/pods.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { dns, http, serviceWith } from './manifests.ts'
 

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../src/demo/pods.ts'
+import type { RunningPod } from '../../src/lab/pods.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { dns, http, serviceWith } from './manifests.ts'
 

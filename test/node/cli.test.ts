@@ -6,8 +6,8 @@ import { after, describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import packageJson from '../../package.json' with { type: 'json' }
 import { definitions, describeDefault, flagOf, type OptionName } from '../../src/commands/options.ts'
-import { createNetwork } from '../../src/demo/network.ts'
-import { type RunOptions, run, runIn } from '../../src/demo/processes.ts'
+import { createNetwork } from '../../src/lab/network.ts'
+import { type RunOptions, run, runIn } from '../../src/lab/processes.ts'
 import { skip } from './agent-lab.ts'
 import { envoyPath } from './envoy.ts'
 

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFault } from '../../src/demo/clients.ts'
-import type { Pod } from '../../src/demo/network.ts'
+import { setFault } from '../../src/lab/clients.ts'
+import type { Pod } from '../../src/lab/network.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { serviceWith } from './manifests.ts'
 

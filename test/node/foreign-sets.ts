@@ -1,7 +1,7 @@
 /** What another program, with another version of nft, may have in nf_tables beside us. */
 
 import assert from 'node:assert/strict'
-import { run } from '../../src/demo/processes.ts'
+import { run } from '../../src/lab/processes.ts'
 
 const newerNft = new URL('../../tools/newer-nft', import.meta.url).pathname
 

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Pod } from '../../src/demo/network.ts'
-import { heartbeatSet } from '../../src/kernel/elements.ts'
 import { withNftables } from '../../src/kernel/nftables/client.ts'
-import type { KernelTables } from '../../src/kernel/table.ts'
+import { heartbeatSet } from '../../src/kernel/nftables/elements/elements.ts'
+import type { KernelTables } from '../../src/kernel/nftables/sync/table.ts'
 import { portState } from '../../src/kernel/testing.ts'
-import type { PortState } from '../../src/services/port.ts'
+import type { Pod } from '../../src/lab/network.ts'
+import type { PortState } from '../../src/services/ports/port.ts'
 import { holdConnection, KernelLab, needsRoot } from './kernel-lab.ts'
 
 const abandonAfter = 6000

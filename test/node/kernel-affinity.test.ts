@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Pod } from '../../src/demo/network.ts'
 import { portState } from '../../src/kernel/testing.ts'
-import type { PortState } from '../../src/services/port.ts'
+import type { Pod } from '../../src/lab/network.ts'
+import type { PortState } from '../../src/services/ports/port.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
 
 const protocols = ['TCP', 'UDP'] as const

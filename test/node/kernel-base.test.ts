@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict'
 import { createInterface } from 'node:readline'
 import { after, before, describe, test } from 'node:test'
-import type { Pod } from '../../src/demo/network.ts'
 import { portState } from '../../src/kernel/testing.ts'
-import type { PortState } from '../../src/services/port.ts'
+import type { Pod } from '../../src/lab/network.ts'
+import type { PortState } from '../../src/services/ports/port.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
 
 const udp = { port: { name: 'dns', protocol: 'UDP', port: 53 } } as const

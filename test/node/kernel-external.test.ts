@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import type { LabNode, Pod } from '../../src/demo/network.ts'
-import { runIn } from '../../src/demo/processes.ts'
 import type { KernelOptions } from '../../src/kernel/layer.ts'
 import { belowFromOutside, portState } from '../../src/kernel/testing.ts'
-import type { External, PortState } from '../../src/services/port.ts'
+import type { LabNode, Pod } from '../../src/lab/network.ts'
+import { runIn } from '../../src/lab/processes.ts'
+import type { External, PortState } from '../../src/services/ports/port.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
 
 type Family = 'IPv4' | 'IPv6'

@@ -3,16 +3,16 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { runIn, run as runProgram } from '../../src/demo/processes.ts'
 import { cleanupKernel } from '../../src/kernel/cleanup.ts'
-import { removeStaleUdp } from '../../src/kernel/conntrack.ts'
 import { Nftables } from '../../src/kernel/nftables/client.ts'
+import { noPolicies } from '../../src/kernel/nftables/elements/node.ts'
+import { systemPrograms } from '../../src/kernel/nftables/programs.ts'
+import { renderRuleset } from '../../src/kernel/nftables/render.ts'
 import { readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nftables/switch.ts'
-import { noPolicies } from '../../src/kernel/node.ts'
-import { systemPrograms } from '../../src/kernel/programs.ts'
-import { renderRuleset } from '../../src/kernel/render.ts'
-import { KernelTables } from '../../src/kernel/table.ts'
+import { KernelTables } from '../../src/kernel/nftables/sync/table.ts'
+import { removeStaleUdp } from '../../src/kernel/system/conntrack.ts'
 import { portState } from '../../src/kernel/testing.ts'
+import { runIn, run as runProgram } from '../../src/lab/processes.ts'
 import type { Problem } from '../../src/services/problem.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
 
@@ -274,7 +274,7 @@ describe('The tables', needsRoot, () => {
 
   test('are reported missing with a remedy where there is no right to write them', async () => {
     const script = [
-      "const { KernelTables } = await import('./src/kernel/table.ts')",
+      "const { KernelTables } = await import('./src/kernel/nftables/sync/table.ts')",
       "const { testOptions } = await import('./src/kernel/testing.ts')",
       "const problems = (origin, some) => { if (origin === 'kernel') console.log(JSON.stringify(some)) }",
       'const tables = new KernelTables(testOptions, { problems })',

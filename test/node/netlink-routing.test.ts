@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { after, before, describe, test } from 'node:test'
-import { netnsPath } from '../../src/demo/leftovers.ts'
-import { createNetwork, type Network } from '../../src/demo/network.ts'
 import { addVeth, deleteLink, listLinks } from '../../src/kernel/netlink/route/links.ts'
 import { listRoutes, replaceRoute, routeTo } from '../../src/kernel/netlink/route/routes.ts'
 import { addRule, deleteRule, listRules } from '../../src/kernel/netlink/route/rules.ts'
 import { hasFilters, redirectIngress } from '../../src/kernel/netlink/route/tc.ts'
 import { NetlinkSocket } from '../../src/kernel/netlink/socket.ts'
-import { ensureRouting, removeRouting } from '../../src/kernel/routing.ts'
+import { ensureRouting, removeRouting } from '../../src/kernel/system/routing.ts'
+import { netnsPath } from '../../src/lab/leftovers.ts'
+import { createNetwork, type Network } from '../../src/lab/network.ts'
 import { needsRoot } from './kernel-lab.ts'
 
 const ours = { steeringMark: 0x8000, envoyMark: 0x1000, masqueradeMark: 0x4000, routeTable: 1666, rulePriority: 5 }

@@ -6,21 +6,21 @@ import { once } from 'node:events'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
-import { netnsPath } from '../../src/demo/leftovers.ts'
-import { run, runIn } from '../../src/demo/processes.ts'
-import { type ElementName, elementName, setOf } from '../../src/kernel/elements.ts'
-import { elementText, elementValueText } from '../../src/kernel/elementtext.ts'
 import type { KernelOptions } from '../../src/kernel/layer.ts'
 import { type Bytes, dropBytes } from '../../src/kernel/nftables/bytes.ts'
 import { Nftables, TransactionRefused } from '../../src/kernel/nftables/client.ts'
-import { keyText, typesOf, valueText } from '../../src/kernel/nftables/elementtext.ts'
+import { type ElementName, elementName, setOf } from '../../src/kernel/nftables/elements/elements.ts'
+import { elementText, elementValueText } from '../../src/kernel/nftables/elements/text.ts'
+import { keyText, typesOf, valueText } from '../../src/kernel/nftables/elements/values.ts'
 import { type Operation, operationsText, type SetElement } from '../../src/kernel/nftables/operations.ts'
+import { planRuleset } from '../../src/kernel/nftables/render.ts'
+import { fixedPart, tableOf } from '../../src/kernel/nftables/rules/ruleset.ts'
 import { fixedSet } from '../../src/kernel/nftables/sets.ts'
-import { planRuleset } from '../../src/kernel/render.ts'
-import { fixedPart, tableOf } from '../../src/kernel/ruleset.ts'
-import { KernelTables } from '../../src/kernel/table.ts'
+import { KernelTables } from '../../src/kernel/nftables/sync/table.ts'
 import { element, inWords, portState, testOptions } from '../../src/kernel/testing.ts'
-import type { Protocol } from '../../src/services/address.ts'
+import { netnsPath } from '../../src/lab/leftovers.ts'
+import { run, runIn } from '../../src/lab/processes.ts'
+import type { Protocol } from '../../src/net/address.ts'
 import type { Problem } from '../../src/services/problem.ts'
 import { setsOfEveryKind, versionsOfNft } from './foreign-sets.ts'
 import { needsRoot } from './kernel-lab.ts'
@@ -261,7 +261,7 @@ describe('nf_tables by netlink', needsRoot, () => {
   function writer(size: number): string {
     return `
       const { Nftables } = await import('./src/kernel/nftables/client.ts')
-      const { tableOf } = await import('./src/kernel/ruleset.ts')
+      const { tableOf } = await import('./src/kernel/nftables/rules/ruleset.ts')
       const { fixedSet } = await import('./src/kernel/nftables/sets.ts')
       const { element } = await import('./src/kernel/testing.ts')
       const nft = new Nftables(${JSON.stringify(path)})

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Pod } from '../../src/demo/network.ts'
-import { runIn } from '../../src/demo/processes.ts'
+import type { Pod } from '../../src/lab/network.ts'
+import { runIn } from '../../src/lab/processes.ts'
 import { AgentLab, skip } from './agent-lab.ts'
 import { serviceWith } from './manifests.ts'
 

@@ -1,4 +1,4 @@
-import { bootstrap, bootstrapJson } from '../../envoy/bootstrap.ts'
+import { bootstrap, bootstrapJson } from '../../envoy/bootstrap/bootstrap.ts'
 import { type DecidedConfig, decideForEnvoy, withClientAddress } from '../clientaddress.ts'
 import type { Config } from '../options.ts'
 

@@ -1,7 +1,7 @@
 /** Envoy: its sockets and ports, and how much it may have. */
 
-import { formatDuration } from '../../services/duration.ts'
 import { defaultEnvoyLimits } from '../../services/model/envoy-quota.ts'
+import { formatDuration } from '../../services/settings/duration.ts'
 import { count, countOrAll, duration, lineRate, path, portNumber, userId } from '../values.ts'
 import type { Definition } from './definition.ts'
 

@@ -1,4 +1,4 @@
-import type { PathState } from '../../node/path/watch.ts'
+import type { PathState } from '../../node/probes/watch.ts'
 
 /** Whether connections of pods reach Envoy, in words. */
 export function pathText(path: PathState): string {

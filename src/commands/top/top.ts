@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { adminSocket, instances } from '../../envoy/sockets.ts'
+import { adminSocket, instances } from '../../envoy/program/sockets.ts'
 import type { Frontend } from '../../node/report/frontends.ts'
 import { envoySockets } from '../../node/socketdirectory.ts'
 import type { Report, Watching } from '../../top/report.ts'

@@ -1,10 +1,10 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseAllDocuments, stringify } from 'yaml'
-import { startLoad } from '../clients.ts'
-import { startPod } from '../pods.ts'
+import { startLoad } from '../../lab/clients.ts'
+import { startPod } from '../../lab/pods.ts'
+import { pause } from '../../lab/wait.ts'
 import { overlayServes, type Stage } from '../stage.ts'
-import { pause } from '../wait.ts'
 import { expect, type Point } from './point.ts'
 
 const added = {

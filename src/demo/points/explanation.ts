@@ -1,4 +1,4 @@
-import * as commandLines from '../command-lines.ts'
+import * as commandLines from '../../lab/command-lines.ts'
 import { onNode } from '../stage.ts'
 import { expect, type Point } from './point.ts'
 

@@ -1,8 +1,8 @@
-import { curl, setFault, startLoad } from '../clients.ts'
-import { envoyAdmin } from '../command-lines.ts'
-import { startServer } from '../pods.ts'
+import { curl, setFault, startLoad } from '../../lab/clients.ts'
+import { envoyAdmin } from '../../lab/command-lines.ts'
+import { startServer } from '../../lab/pods.ts'
+import { pause } from '../../lab/wait.ts'
 import type { Stage, StagedNode } from '../stage.ts'
-import { pause } from '../wait.ts'
 import { expect, type Point } from './point.ts'
 
 /** The part of Envoy's `/clusters?format=json` that is read. */

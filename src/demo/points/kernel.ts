@@ -1,4 +1,4 @@
-import { askTcp, askUdp } from '../clients.ts'
+import { askTcp, askUdp } from '../../lab/clients.ts'
 import { expect, type Point } from './point.ts'
 
 const tries = 12

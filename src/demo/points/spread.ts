@@ -1,6 +1,6 @@
-import { startLoad } from '../clients.ts'
-import * as commandLines from '../command-lines.ts'
-import type { LoadReport } from '../load-report.ts'
+import { startLoad } from '../../lab/clients.ts'
+import * as commandLines from '../../lab/command-lines.ts'
+import type { LoadReport } from '../../lab/load-report.ts'
 import { onNode, overlayServes, type Stage } from '../stage.ts'
 import { expect, type Point } from './point.ts'
 

@@ -13,7 +13,7 @@
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/other_protocols/grpc
  */
 
-import { grpcRetryConditions, type Settings } from '../../services/settings.ts'
+import { grpcRetryConditions, type Settings } from '../../services/settings/settings.ts'
 import { http } from './http.ts'
 import {
   everything,

@@ -11,8 +11,7 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import { defaultSettings, type Settings } from '../../services/settings.ts'
-import { httpAccessLog } from '../accesslog.ts'
+import { defaultSettings, type Settings } from '../../services/settings/settings.ts'
 import { fromAds } from '../ads.ts'
 import type { Http1ProtocolOptionsSchema, Http2ProtocolOptionsSchema } from '../api/envoy/config/core/v3/protocol_pb.js'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
@@ -29,7 +28,8 @@ import {
 } from '../api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
 import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
-import { idleAfter } from '../idle.ts'
+import { httpAccessLog } from '../resources/accesslog.ts'
+import { idleAfter } from '../resources/idle.ts'
 import { earlyHeaders } from './earlyheaders.ts'
 import { keepProto } from './httpforwarded.ts'
 import { mayBeFresh } from './httpfresh.ts'

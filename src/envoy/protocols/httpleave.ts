@@ -5,7 +5,7 @@
  *
  * Nothing else in Envoy 1.40 ends a connection by route: it strips `Connection` from an answer, whoever has put it there.
  * A Lua machine takes 0.26 MB with two workers. So the listener's filter has no script, and no machine; the routes of a port
- * that leaves bring theirs, and few leave at a time (node/drains.ts).
+ * that leaves bring theirs, and few leave at a time (node/envoy/drains.ts).
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'

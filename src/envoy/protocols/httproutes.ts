@@ -7,7 +7,7 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import type { Settings } from '../../services/settings.ts'
+import type { Settings } from '../../services/settings/settings.ts'
 import {
   type RetryPolicySchema,
   RouteActionSchema,
@@ -18,7 +18,7 @@ import {
 import { RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.js'
 import { PreviousHostsPredicateSchema } from '../api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
 import { any, asField, duration, encode, merge, remembered } from '../encoding.ts'
-import { hashesClients } from '../loadbalancing.ts'
+import { hashesClients } from '../resources/loadbalancing.ts'
 import { asItCame, protoCarrier, withClient } from './httpforwarded.ts'
 import { onClientsConnection, onFreshConnection, type RouteParts } from './httpfresh.ts'
 import { leave } from './httpleave.ts'

@@ -15,8 +15,8 @@
  * overlay is lost until the agent has emptied it.
  */
 
-import type { Family } from '../elements.ts'
-import type { RulesetOptions } from '../ruleset.ts'
+import type { Family } from '../nftables/elements/elements.ts'
+import type { RulesetOptions } from '../nftables/rules/ruleset.ts'
 
 export const tables = ['mangle', 'nat', 'filter'] as const
 export type TableName = (typeof tables)[number]
@@ -186,7 +186,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
         `-m connmark --mark ${steering} ${inSet('clients', 'src')} ${reset}`,
         `-m connmark --mark ${steering} ${inSet('strict', 'src')} ${notKnown} ${reset}`,
         `${toEnvoy} --tcp-flags SYN,ACK SYN -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
-        // What was redirected reaches a transparent socket alone: no unprivileged process has one (kernel/ruleset.ts).
+        // What was redirected reaches a transparent socket alone: no unprivileged process has one (kernel/nftables/rules/ruleset.ts).
         `${redirected} -m socket --transparent --nowildcard -j RETURN`,
         `${redirected} -j REJECT --reject-with tcp-reset`,
       ],

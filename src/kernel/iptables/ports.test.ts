@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { noPolicies } from '../node.ts'
+import { noPolicies } from '../nftables/elements/node.ts'
 import { portState } from '../testing.ts'
 import { batchOf, Members, renderBatch } from './batch.ts'
 import { servicesChain } from './chains.ts'

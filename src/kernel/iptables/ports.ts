@@ -1,11 +1,11 @@
 /** What one Service port needs in iptables and ipset. Pure. */
 
 import { createHash } from 'node:crypto'
-import { familyOfCidr, withoutNested } from '../../services/cidr.ts'
-import type { Endpoint, PortState } from '../../services/port.ts'
-import { type Family, familyNames, transportOf } from '../elements.ts'
-import { type NodePlanOptions, ofFamily, type Surroundings } from '../node.ts'
-import type { PlanOptions } from '../plan.ts'
+import { familyOfCidr, withoutNested } from '../../net/cidr.ts'
+import type { Endpoint, PortState } from '../../services/ports/port.ts'
+import { type Family, familyNames, transportOf } from '../nftables/elements/elements.ts'
+import { type NodePlanOptions, ofFamily, type Surroundings } from '../nftables/elements/node.ts'
+import type { PlanOptions } from '../nftables/elements/plan.ts'
 import { everywhere, portPrefix, type SetName, servicesChain, systemSetName } from './chains.ts'
 
 export interface PortRules {

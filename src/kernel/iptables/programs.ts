@@ -1,7 +1,7 @@
 /** The programs of iptables and ipset. Each takes all that there is to write at once. Rejections are CommandErrors. */
 
-import { CommandError, type CommandPrefix, runCommand } from '../command.ts'
-import type { Family } from '../elements.ts'
+import type { Family } from '../nftables/elements/elements.ts'
+import { CommandError, type CommandPrefix, runCommand } from '../system/command.ts'
 import { type SavedRules, savedMember, savedRulesReader } from './saved.ts'
 
 const words = { ip: 'iptables', ip6: 'ip6tables' } as const

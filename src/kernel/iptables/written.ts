@@ -1,8 +1,8 @@
 /** What the kernel has of a Service port, as it was written or as it was found. Pure. */
 
-import type { PortState } from '../../services/port.ts'
+import type { PortState } from '../../services/ports/port.ts'
 import { type Problem, problem } from '../../services/problem.ts'
-import type { Family } from '../elements.ts'
+import type { Family } from '../nftables/elements/elements.ts'
 import { isOfOverlay } from './batch.ts'
 import { servicesChain, setNames, systemSetName } from './chains.ts'
 import type { PortRules } from './ports.ts'

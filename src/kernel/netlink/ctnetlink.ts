@@ -4,7 +4,7 @@
  */
 
 import { isIPv4 } from 'node:net'
-import type { IpFamily, Protocol } from '../../services/address.ts'
+import type { IpFamily, Protocol } from '../../net/address.ts'
 import { NetlinkError } from './answer.ts'
 import { type Attributes, type Message, readAttributes, required } from './reader.ts'
 import type { NetlinkSocket, Request } from './socket.ts'

@@ -3,7 +3,7 @@
  * MalformedMessage and nothing else.
  */
 
-import { ipText } from '../../services/ipbytes.ts'
+import { ipText } from '../../net/ipbytes.ts'
 
 export class MalformedMessage extends Error {
   constructor(reason: string) {

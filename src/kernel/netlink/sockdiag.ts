@@ -3,8 +3,8 @@
  * connection from outside (sock_diag(7), include/uapi/linux/inet_diag.h).
  */
 
-import type { IpFamily } from '../../services/address.ts'
-import { ipBytes, ipText } from '../../services/ipbytes.ts'
+import type { IpFamily } from '../../net/address.ts'
+import { ipBytes, ipText } from '../../net/ipbytes.ts'
 import { NetlinkError } from './answer.ts'
 import { MalformedMessage, type Message, readAttributes } from './reader.ts'
 import type { NetlinkSocket, Request } from './socket.ts'

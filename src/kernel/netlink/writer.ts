@@ -1,6 +1,6 @@
 /** Netlink messages to bytes: headers, attributes, nesting, padding (include/uapi/linux/netlink.h). */
 
-import { ipBytes } from '../../services/ipbytes.ts'
+import { ipBytes } from '../../net/ipbytes.ts'
 
 const headerLength = 16
 const attributeHeaderLength = 4

@@ -3,8 +3,8 @@
  * what they hold. In a key or value of several parts each part is padded to four bytes.
  */
 
-import { ipBytes, ipText } from '../../services/ipbytes.ts'
-import type { Family, Transport } from '../elements.ts'
+import { ipBytes, ipText } from '../../net/ipbytes.ts'
+import type { Family, Transport } from './elements/elements.ts'
 import { protocolNumbers, type VerdictData, verdictCodes } from './rules/expression.ts'
 
 export type Bytes = string

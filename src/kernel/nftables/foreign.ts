@@ -5,8 +5,8 @@
  * VERDICT STATEMENTS). Dropping is for good, whoever comes later.
  */
 
-import { tableName } from '../ruleset.ts'
 import { ctKeys, type Expression, metaKeys, type VerdictData, verdictCodes } from './rules/expression.ts'
+import { tableName } from './rules/ruleset.ts'
 import { type FoundChain, type FoundRule, type Ruleset, tableFamilies } from './wire/dump.ts'
 
 /** Names are such as `ip filter INPUT`. */

@@ -12,7 +12,7 @@ import {
   type SetName,
   type Transport,
   transports,
-} from '../elements.ts'
+} from './elements/elements.ts'
 
 /** `address`: of the table's family. `number`: what numgen returns. */
 export type KeyType = 'address' | 'inet_proto' | 'inet_service' | 'ether_type' | 'number'

@@ -3,7 +3,7 @@
 import type { NetlinkSocket } from '../netlink/socket.ts'
 import type { Bytes } from './bytes.ts'
 import type { Nftables } from './client.ts'
-import { keyParts, keyValueText, type SetTypes } from './elementtext.ts'
+import { keyParts, keyValueText, type SetTypes } from './elements/values.ts'
 import { type FoundHook, hookText, type Table } from './operations.ts'
 import type { Clauses, InlineSet } from './rules/clause.ts'
 import { hooksFamily } from './rules/expression.ts'

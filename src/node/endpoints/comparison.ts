@@ -3,7 +3,7 @@
  * they do at all endpoints alike.
  */
 
-import type { EndpointLoad } from '../../envoy/admin.ts'
+import type { EndpointLoad } from '../../envoy/program/admin.ts'
 
 /** Of the same time. */
 export type Failures = Pick<EndpointLoad, 'requests' | 'errors'>

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { EndpointLoad } from '../../envoy/admin.ts'
-import { frontendNameOf, type Way } from '../../envoy/way.ts'
-import { hostPort } from '../../services/address.ts'
-import { defaultSettings, type Settings } from '../../services/settings.ts'
+import type { EndpointLoad } from '../../envoy/program/admin.ts'
+import { frontendNameOf, type Way } from '../../envoy/resources/way.ts'
+import { hostPort } from '../../net/address.ts'
+import { defaultSettings, type Settings } from '../../services/settings/settings.ts'
 import { aPortState } from '../../services/testing.ts'
 import { Ejections } from './ejections.ts'
 

@@ -6,12 +6,12 @@
  * The access log tells of which Service port requests fail. How each of its endpoints does is asked of Envoy, until none fails any more.
  */
 
-import type { EndpointLoads } from '../../envoy/admin.ts'
-import { hashesClients } from '../../envoy/loadbalancing.ts'
-import { frontendNameOf, type Way } from '../../envoy/way.ts'
+import type { EndpointLoads } from '../../envoy/program/admin.ts'
+import { hashesClients } from '../../envoy/resources/loadbalancing.ts'
+import { frontendNameOf, type Way } from '../../envoy/resources/way.ts'
+import { hostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
-import { hostPort } from '../../services/address.ts'
-import { isByRequest } from '../../services/envoyprotocol.ts'
+import { isByRequest } from '../../services/settings/envoyprotocol.ts'
 import { type Failures, worseThanSiblings } from './comparison.ts'
 
 export interface EjectionsOptions {

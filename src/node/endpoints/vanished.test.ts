@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { EnvoyProtocol } from '../../services/envoyprotocol.ts'
-import type { Layer } from '../../services/port.ts'
+import type { Layer } from '../../services/ports/port.ts'
+import type { EnvoyProtocol } from '../../services/settings/envoyprotocol.ts'
 import { mayGoElsewhere } from './vanished.ts'
 
 test('a connection to a vanished endpoint ends only where all that comes by it may go elsewhere', () => {

@@ -7,13 +7,13 @@
  * TCP_USER_TIMEOUT would do the same, but ends connections to peers without room for more as well (Linux 6.18).
  */
 
-import type { Way } from '../../envoy/way.ts'
+import type { Way } from '../../envoy/resources/way.ts'
 import { destroyTcp, type TcpEnd } from '../../kernel/netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { listUnacknowledged } from '../../kernel/netlink/unacknowledged.ts'
+import { hostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
-import { hostPort } from '../../services/address.ts'
-import { isByRequest } from '../../services/envoyprotocol.ts'
+import { isByRequest } from '../../services/settings/envoyprotocol.ts'
 import { Recurring } from '../recurring.ts'
 
 export interface VanishedOptions {

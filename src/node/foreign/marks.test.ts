@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { waitFor } from '../../demo/wait.ts'
+import { waitFor } from '../../lab/wait.ts'
 import type { Problem } from '../../services/problem.ts'
 import { watchForeignMarks } from './marks.ts'
 

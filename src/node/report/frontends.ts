@@ -1,9 +1,9 @@
 /** What clients of this node connect to, whoever serves it, for `lightpath top`. */
 
-import { frontendNameOf, waysOf } from '../../envoy/way.ts'
-import { portsByFamily } from '../../services/families.ts'
-import { type PortState, portLabel } from '../../services/port.ts'
-import type { Service } from '../../services/service.ts'
+import { frontendNameOf, waysOf } from '../../envoy/resources/way.ts'
+import type { Service } from '../../services/objects/service.ts'
+import { portsByFamily } from '../../services/ports/families.ts'
+import { type PortState, portLabel } from '../../services/ports/port.ts'
 import type { Agent } from '../agent.ts'
 
 export interface Frontend {

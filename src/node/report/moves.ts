@@ -4,12 +4,12 @@
  * as it was before, after a start of the agent or of Envoy, is no news.
  */
 
-import type { Way } from '../../envoy/way.ts'
+import type { Way } from '../../envoy/resources/way.ts'
+import type { IpFamily } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
-import type { IpFamily } from '../../services/address.ts'
 import type { Note } from '../../services/note.ts'
-import { type Layer, portPartOf } from '../../services/port.ts'
-import type { OverlayMove } from '../gate.ts'
+import { type Layer, portPartOf } from '../../services/ports/port.ts'
+import type { OverlayMove } from '../envoy/gate.ts'
 
 export interface LayerMovesOptions {
   readonly nodeName: string

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Note } from '../../services/note.ts'
-import type { Layer, PortState } from '../../services/port.ts'
+import type { Layer, PortState } from '../../services/ports/port.ts'
 import { aPortState } from '../../services/testing.ts'
 import { StayingPorts } from './staying.ts'
 

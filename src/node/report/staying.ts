@@ -5,7 +5,7 @@
 
 import type { Log } from '../../observe/log.ts'
 import type { Note } from '../../services/note.ts'
-import { type PortState, portPartOf, serviceKeyOf } from '../../services/port.ts'
+import { type PortState, portPartOf, serviceKeyOf } from '../../services/ports/port.ts'
 import type { PortChange } from '../../services/table.ts'
 
 export interface StayingPortsOptions {

@@ -3,7 +3,7 @@
 import { deleteFlow, type Flow, listFlows } from '../../kernel/netlink/ctnetlink.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
-import { familyOf, hostPort } from '../../services/address.ts'
+import { familyOf, hostPort } from '../../net/address.ts'
 
 export interface BelowOptions {
   readonly steeringMark: number

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { PortActivity } from '../drains.ts'
+import type { PortActivity } from '../envoy/drains.ts'
 import { BusyPorts } from './busyports.ts'
 
 const minute = 60_000

@@ -3,7 +3,7 @@
  * kernel tells, would take a port of long-lived ones for quiet.
  */
 
-import type { PortActivity } from '../drains.ts'
+import type { PortActivity } from '../envoy/drains.ts'
 
 /** Half of what a port may be quiet for and keep its place (quietMs). */
 const everyMs = 30_000

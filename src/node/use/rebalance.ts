@@ -1,6 +1,6 @@
 /** Ends what began in the kernel layer when a port comes to Envoy, where the port's owner wishes that (setting rebalance). */
 
-import { addressesOf, type Way } from '../../envoy/way.ts'
+import { addressesOf, type Way } from '../../envoy/resources/way.ts'
 import type { KernelLayer } from '../../kernel/layer.ts'
 import type { Log } from '../../observe/log.ts'
 import { type BelowOptions, endBelow } from './below.ts'

@@ -4,7 +4,7 @@
  */
 
 import { createHash } from 'node:crypto'
-import { rawObject } from '../../services/raw.ts'
+import { rawObject } from '../../text/raw.ts'
 import { Shares } from '../http/shares.ts'
 
 /** Creates an object of the Kubernetes API and gives back what the server made of it. Rejects where it does not answer. */

@@ -1,5 +1,5 @@
 /**
- * What an Envoy sends of its access log (envoy/accesslog.ts): OpenTelemetry's ExportLogsServiceRequest, read no further than
+ * What an Envoy sends of its access log (envoy/resources/accesslog.ts): OpenTelemetry's ExportLogsServiceRequest, read no further than
  * needed. Of a Service port that fails all the time most lines are left out, and all that is read of such a line is whose it is.
  * https://github.com/open-telemetry/opentelemetry-proto/blob/v1.10.0/opentelemetry/proto/logs/v1/logs.proto
  */

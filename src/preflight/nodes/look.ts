@@ -5,7 +5,7 @@
 
 import { isReady, nameOf } from '../../cluster/objects.ts'
 import { inNamespaceOf, inTurns, runPod } from '../../cluster/podpernode.ts'
-import type { Raw } from '../../services/raw.ts'
+import type { Raw } from '../../text/raw.ts'
 import type { Ask } from '../../webhook/api.ts'
 import { list } from '../../webhook/list.ts'
 import type { Check } from '../check.ts'

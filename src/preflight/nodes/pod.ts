@@ -1,6 +1,6 @@
 /** The pod that looks at one node. */
 
-import type { Raw } from '../../services/raw.ts'
+import type { Raw } from '../../text/raw.ts'
 import type { Check } from '../check.ts'
 
 const label = { 'app.kubernetes.io/name': 'lightpath', 'app.kubernetes.io/component': 'preflight' }

@@ -4,13 +4,13 @@
  * writes its own number into it.
  */
 
-import type { IpFamily, Protocol } from '../address.ts'
-import { answers, type Bar, type Candidate, type Here, pick, preference, whyNot } from '../endpoints.ts'
-import type { EndpointSlice, SlicePort } from '../endpointslice.ts'
-import type { Outside } from '../outside.ts'
+import type { IpFamily, Protocol } from '../../net/address.ts'
+import type { EndpointSlice, SlicePort } from '../objects/endpointslice.ts'
+import type { Service, ServicePort, TrafficPolicy } from '../objects/service.ts'
 import type { Barred } from '../policies.ts'
-import type { Endpoint, External, PortState } from '../port.ts'
-import type { Service, ServicePort, TrafficPolicy } from '../service.ts'
+import { answers, type Bar, type Candidate, type Here, pick, preference, whyNot } from '../ports/endpoints.ts'
+import type { Outside } from '../ports/outside.ts'
+import type { Endpoint, External, PortState } from '../ports/port.ts'
 
 /** The choice for what comes by the VIP, and the one for what comes from outside. */
 interface Choices {

@@ -7,7 +7,7 @@
  * takes all of Envoy by calling many Services of his own.
  */
 
-import { namespaceOf } from '../port.ts'
+import { namespaceOf } from '../ports/port.ts'
 
 export interface BudgetOptions {
   /** How many ports Envoy takes; Infinity for all. Those that are always there count, and are there beyond it, too. */

@@ -1,5 +1,5 @@
-import { placesOf } from '../places.ts'
-import type { PortState } from '../port.ts'
+import { placesOf } from '../ports/places.ts'
+import type { PortState } from '../ports/port.ts'
 
 interface PortChange {
   readonly before: PortState | undefined

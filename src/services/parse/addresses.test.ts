@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { canonicalIp } from '../address.ts'
-import { canonicalCidr } from '../cidr.ts'
+import { canonicalIp } from '../../net/address.ts'
+import { canonicalCidr } from '../../net/cidr.ts'
 import { readCidr, readIp } from './addresses.ts'
 
 describe('Addresses as Kubernetes reads them', () => {

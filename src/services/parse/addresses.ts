@@ -4,8 +4,8 @@
  * written as IPv6. Everything beyond has the canonical text.
  */
 
-import { canonicalIp } from '../address.ts'
-import { canonicalCidr } from '../cidr.ts'
+import { canonicalIp } from '../../net/address.ts'
+import { canonicalCidr } from '../../net/cidr.ts'
 
 const mapped = '::ffff:'
 /** Of the part of an IPv6 address that says that an IPv4 address follows. */

@@ -1,10 +1,20 @@
 /** discovery.k8s.io/v1 EndpointSlice: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/ */
 
-import { familyOf, type IpFamily, isPortNumber } from '../address.ts'
-import type { EndpointSlice, SliceEndpoint, SlicePort } from '../endpointslice.ts'
-import { labels } from '../layer.ts'
-import { isAbsent, isNo, type Raw, rawList, rawObject, sharedList, sharedText, show, trimmedList } from '../raw.ts'
-import { unusableAsEndpoint } from '../special-address.ts'
+import { familyOf, type IpFamily, isPortNumber } from '../../net/address.ts'
+import { unusableAsEndpoint } from '../../net/special.ts'
+import {
+  isAbsent,
+  isNo,
+  type Raw,
+  rawList,
+  rawObject,
+  sharedList,
+  sharedText,
+  show,
+  trimmedList,
+} from '../../text/raw.ts'
+import type { EndpointSlice, SliceEndpoint, SlicePort } from '../objects/endpointslice.ts'
+import { labels } from '../ports/layer.ts'
 import { readIp } from './addresses.ts'
 import { isName, type Metadata, type ParsedKind, type Report } from './kind.ts'
 import { portNameTwice, readPortName, readProtocol } from './service.ts'

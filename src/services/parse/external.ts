@@ -1,9 +1,9 @@
 /** The fields of a v1 Service that say how it is reached from outside, and by whom. */
 
-import { familyOf, isPortNumber } from '../address.ts'
-import { familyOfCidr, withoutNested } from '../cidr.ts'
-import { isAbsent, type Raw, rawList, rawObject, sharedList, show } from '../raw.ts'
-import { unusableAsEndpoint, unusableAsVip } from '../special-address.ts'
+import { familyOf, isPortNumber } from '../../net/address.ts'
+import { familyOfCidr, withoutNested } from '../../net/cidr.ts'
+import { unusableAsEndpoint, unusableAsVip } from '../../net/special.ts'
+import { isAbsent, type Raw, rawList, rawObject, sharedList, show } from '../../text/raw.ts'
 import { readCidr, readIp } from './addresses.ts'
 import type { Report } from './kind.ts'
 

@@ -1,8 +1,8 @@
 /** What the parsers of the kinds share. */
 
-import type { KubeObject } from '../objects.ts'
+import { type Raw, show } from '../../text/raw.ts'
+import type { KubeObject } from '../objects/objects.ts'
 import type { ProblemCode } from '../problem.ts'
-import { type Raw, show } from '../raw.ts'
 
 /** `report` says that something in the object is wrong, and what applies instead. */
 export type Report = (code: ProblemCode, reason: string, remedy: string) => void

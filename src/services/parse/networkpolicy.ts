@@ -1,8 +1,15 @@
 /** NetworkPolicies, policies of other kinds, and Pods, cut to what says which pods are restricted. */
 
-import type { Direction, LabelRequirement, LabelSelector, NetworkPolicy, OtherPolicy, Pod } from '../networkpolicy.ts'
-import type { OtherPolicyKind } from '../policykinds.ts'
-import { isAbsent, type Raw, rawList, rawObject, sharedList, sharedRecord, sharedText, show } from '../raw.ts'
+import { isAbsent, type Raw, rawList, rawObject, sharedList, sharedRecord, sharedText, show } from '../../text/raw.ts'
+import type {
+  Direction,
+  LabelRequirement,
+  LabelSelector,
+  NetworkPolicy,
+  OtherPolicy,
+  Pod,
+} from '../objects/networkpolicy.ts'
+import type { OtherPolicyKind } from '../objects/policykinds.ts'
 import { readIp } from './addresses.ts'
 import { type Metadata, type ParsedKind, type Report, usedTexts } from './kind.ts'
 

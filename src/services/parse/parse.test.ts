@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { EndpointSlice } from '../endpointslice.ts'
-import type { Service } from '../service.ts'
+import type { EndpointSlice } from '../objects/endpointslice.ts'
+import type { Service } from '../objects/service.ts'
 import { listItems, parseObject } from './parse.ts'
 
 interface Case {

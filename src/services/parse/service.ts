@@ -1,9 +1,9 @@
 /** v1 Service: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/ */
 
-import { familyOf, isPortNumber, type Protocol } from '../address.ts'
-import { isAbsent, isNo, type Raw, rawList, rawObject, sharedList, show, trimmedList } from '../raw.ts'
-import type { Service, ServicePort } from '../service.ts'
-import { unusableAsVip } from '../special-address.ts'
+import { familyOf, isPortNumber, type Protocol } from '../../net/address.ts'
+import { unusableAsVip } from '../../net/special.ts'
+import { isAbsent, isNo, type Raw, rawList, rawObject, sharedList, show, trimmedList } from '../../text/raw.ts'
+import type { Service, ServicePort } from '../objects/service.ts'
 import { readIp } from './addresses.ts'
 import { nodePort, parseExternal } from './external.ts'
 import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './kind.ts'

@@ -1,9 +1,9 @@
 /** What a manifest file defines. */
 
-import { describeKey, type KubeObject, keyOf } from '../../services/objects.ts'
+import { describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
 import { parseObject } from '../../services/parse/parse.ts'
 import { type Problem, problem } from '../../services/problem.ts'
-import { isAbsent, type Raw, rawList, rawObject } from '../../services/raw.ts'
+import { isAbsent, type Raw, rawList, rawObject } from '../../text/raw.ts'
 import { Turn } from '../turn.ts'
 import type { Flaw, Piece } from './documents.ts'
 

@@ -2,10 +2,10 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../../observe/log.ts'
-import { type Change, describeKey, type Kind, type KubeObject, keyOf } from '../../services/objects.ts'
+import { type Change, describeKey, type Kind, type KubeObject, keyOf } from '../../services/objects/objects.ts'
 import { parseObject } from '../../services/parse/parse.ts'
 import type { Problem } from '../../services/problem.ts'
-import { rawObject } from '../../services/raw.ts'
+import { rawObject } from '../../text/raw.ts'
 
 export interface HeldObjectsListener {
   changes(changes: readonly Change[]): void

@@ -5,9 +5,9 @@
 
 import { setTimeout } from 'node:timers/promises'
 import type { Log } from '../../observe/log.ts'
-import type { Kind } from '../../services/objects.ts'
+import type { Kind } from '../../services/objects/objects.ts'
 import { listItems } from '../../services/parse/parse.ts'
-import { type Raw, rawObject } from '../../services/raw.ts'
+import { type Raw, rawObject } from '../../text/raw.ts'
 import { ApiError, type ApiServer, type Query } from '../api-server.ts'
 import { Backoff } from './backoff.ts'
 import { HeldObjects, type HeldObjectsListener } from './held-objects.ts'

@@ -4,7 +4,7 @@
  */
 
 import { isDeepStrictEqual } from 'node:util'
-import { type Change, describeKey, type KubeObject, keyOf } from '../../services/objects.ts'
+import { type Change, describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
 
 /** From this number of namespaces on, one watch of all Pods. */
 const mostNamespaces = 16

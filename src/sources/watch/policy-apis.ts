@@ -1,10 +1,10 @@
 /**
- * Which of the policies that network plugins and administrators have (services/policykinds.ts) the API serves: their kinds
+ * Which of the policies that network plugins and administrators have (services/objects/policykinds.ts) the API serves: their kinds
  * are there or not, and come and go with the plugin. https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
  */
 
-import { otherPolicyKind, otherPolicyKinds } from '../../services/policykinds.ts'
-import { rawList, rawObject } from '../../services/raw.ts'
+import { otherPolicyKind, otherPolicyKinds } from '../../services/objects/policykinds.ts'
+import { rawList, rawObject } from '../../text/raw.ts'
 import type { ApiServer } from '../api-server.ts'
 import type { Resource } from './list-watch.ts'
 

@@ -4,8 +4,8 @@ import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import type { Pod } from '../../../src/demo/network.ts'
-import type { Child } from '../../../src/demo/processes.ts'
+import type { Pod } from '../../../src/lab/network.ts'
+import type { Child } from '../../../src/lab/processes.ts'
 import { type AgentLab, skip as skipsLab } from '../agent-lab.ts'
 
 const nodeClient = fileURLToPath(new URL('./client.ts', import.meta.url))

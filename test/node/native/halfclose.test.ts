@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { readActivity } from '../../../src/envoy/admin.ts'
+import { readActivity } from '../../../src/envoy/program/admin.ts'
 import { type RunningEnvoy, serve, servicePort } from '../envoy.ts'
 
 const run = promisify(execFile)

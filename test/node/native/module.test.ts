@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../../src/demo/pods.ts'
-import { runIn } from '../../../src/demo/processes.ts'
+import type { RunningPod } from '../../../src/lab/pods.ts'
+import { runIn } from '../../../src/lab/processes.ts'
 import { AgentLab, skip } from '../agent-lab.ts'
 import { serviceWith } from '../manifests.ts'
 

@@ -1,8 +1,8 @@
 /** The agent's HTTP servers. One whose port or socket is taken is a problem (LP501) and is tried again. */
 
-import { statsTexts } from '../../../envoy/admin.ts'
+import { statsTexts } from '../../../envoy/program/admin.ts'
 import type { Agent } from '../../../node/agent.ts'
-import { healthRoutes } from '../../../node/healthz.ts'
+import { healthRoutes } from '../../../node/health/healthz.ts'
 import { type Retried, startRetrying } from '../../../node/retry.ts'
 import { authorizedMetrics } from '../../../observe/access/route.ts'
 import { Scrapers } from '../../../observe/access/scrapers.ts'

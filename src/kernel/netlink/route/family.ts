@@ -1,4 +1,4 @@
-import type { IpFamily } from '../../../services/address.ts'
+import type { IpFamily } from '../../../net/address.ts'
 
 /** AF_INET and AF_INET6, by the names that Lightpath has for them. */
 export const familyNumbers = { IPv4: 2, IPv6: 10 } as const

@@ -1,7 +1,7 @@
 /** Routes: those of a table, and the one that a packet would take (ip-route(8), include/uapi/linux/rtnetlink.h). */
 
-import type { IpFamily } from '../../../services/address.ts'
-import { ipBytes } from '../../../services/ipbytes.ts'
+import type { IpFamily } from '../../../net/address.ts'
+import { ipBytes } from '../../../net/ipbytes.ts'
 import { flags, NetlinkError } from '../answer.ts'
 import { MalformedMessage, type Message, readAttributes } from '../reader.ts'
 import type { NetlinkSocket, Request } from '../socket.ts'

@@ -1,6 +1,6 @@
 /** Routing rules: which table decides about a packet (ip-rule(8), include/uapi/linux/fib_rules.h). */
 
-import type { IpFamily } from '../../../services/address.ts'
+import type { IpFamily } from '../../../net/address.ts'
 import { flags, NetlinkError } from '../answer.ts'
 import { MalformedMessage, type Message, readAttributes } from '../reader.ts'
 import type { NetlinkSocket, Request } from '../socket.ts'

@@ -3,8 +3,8 @@
  * another interface (tc-u32(8), tc-mirred(8), include/uapi/linux/pkt_cls.h, pkt_sched.h).
  */
 
-import type { IpFamily } from '../../../services/address.ts'
-import { ipBytes } from '../../../services/ipbytes.ts'
+import type { IpFamily } from '../../../net/address.ts'
+import { ipBytes } from '../../../net/ipbytes.ts'
 import { flags, NetlinkError } from '../answer.ts'
 import type { NetlinkSocket } from '../socket.ts'
 import type { MessageWriter } from '../writer.ts'

@@ -3,9 +3,9 @@
  * written as statements (statement.ts), which can say less.
  */
 
-import type { Family } from '../../elements.ts'
 import type { Bytes } from '../bytes.ts'
-import type { SetTypes } from '../elementtext.ts'
+import type { Family } from '../elements/elements.ts'
+import type { SetTypes } from '../elements/values.ts'
 import type { VerdictData } from './expression.ts'
 import type { Field, FieldValue } from './fields.ts'
 import type { Marked } from './statement.ts'

@@ -1,7 +1,7 @@
 /** Rules as the expressions that the kernel evaluates; the same, register by register, that nft makes of the text. */
 
-import { ipBytes } from '../../../services/ipbytes.ts'
-import type { Family, Transport } from '../../elements.ts'
+import { ipBytes } from '../../../net/ipbytes.ts'
+import type { Family, Transport } from '../elements/elements.ts'
 import {
   comparisons,
   counterType,

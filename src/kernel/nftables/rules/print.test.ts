@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { rangeBytes } from '../bytes.ts'
-import { typesOf } from '../elementtext.ts'
+import { typesOf } from '../elements/values.ts'
 import type { Expression } from './expression.ts'
 import { printRule } from './print.ts'
 

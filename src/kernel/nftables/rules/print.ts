@@ -1,8 +1,8 @@
 /** Rules as text for people, in nft's words. What is not known is printed as `[its name]`. */
 
-import type { Family } from '../../elements.ts'
-import { anyAddress } from '../../external.ts'
-import { keyValueText } from '../elementtext.ts'
+import type { Family } from '../elements/elements.ts'
+import { anyAddress } from '../elements/external.ts'
+import { keyValueText } from '../elements/values.ts'
 import type { Clause, Clauses, Comparison, Destination, Key, MarkValue, NatOptions, Port, SetOfRule } from './clause.ts'
 import { type Expression, rejects } from './expression.ts'
 import { type Field, type FieldValue, flagNames, kindOf } from './fields.ts'

@@ -1,10 +1,10 @@
 /** Sends a batch, and says what of it the kernel refused. */
 
-import type { ElementName } from '../../elements.ts'
-import { elementText } from '../../elementtext.ts'
 import { messageTypes as answerTypes, NetlinkError, readError } from '../../netlink/answer.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
 import { MessageWriter } from '../../netlink/writer.ts'
+import type { ElementName } from '../elements/elements.ts'
+import { elementText } from '../elements/text.ts'
 import type { Operation } from '../operations.ts'
 import { type BatchOptions, writeBatch } from './messages.ts'
 import { type Batch, BatchRefused, namesOf, type Sent, textOf } from './sent.ts'

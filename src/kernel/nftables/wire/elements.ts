@@ -3,7 +3,7 @@
 import { eachAttribute } from '../../netlink/reader.ts'
 import type { MessageWriter } from '../../netlink/writer.ts'
 import { after, type Bytes, before, verdictBytes, verdictOf } from '../bytes.ts'
-import type { SetTypes } from '../elementtext.ts'
+import type { SetTypes } from '../elements/values.ts'
 import type { SetElement } from '../operations.ts'
 import type { SetDefinition } from '../sets.ts'
 import { verdictAttributes, writeVerdict } from './expression.ts'

@@ -1,10 +1,10 @@
 /** Operations as the messages of one batch, which the kernel does as a whole or not at all. */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import type { ElementName } from '../../elements.ts'
 import { flags } from '../../netlink/answer.ts'
 import type { MessageWriter } from '../../netlink/writer.ts'
 import { addressPortBytes, wordBytes } from '../bytes.ts'
+import type { ElementName } from '../elements/elements.ts'
 import type { Chain, Hook, Operation, Table } from '../operations.ts'
 import { compileRule, type InlineMap, inlineMapName } from '../rules/compile.ts'
 import { counterType, hooksFamily } from '../rules/expression.ts'

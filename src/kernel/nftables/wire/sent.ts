@@ -1,8 +1,8 @@
 /** What was sent of a batch, by which it is said what of it the kernel refused. */
 
-import { type ElementName, elementName, setCode } from '../../elements.ts'
-import { parseObjectName } from '../../ownobjects.ts'
-import { keyText, typesOf } from '../elementtext.ts'
+import { type ElementName, elementName, setCode } from '../elements/elements.ts'
+import { parseObjectName } from '../elements/ownobjects.ts'
+import { keyText, typesOf } from '../elements/values.ts'
 import type { SetElement, Table } from '../operations.ts'
 import type { SetDefinition } from '../sets.ts'
 

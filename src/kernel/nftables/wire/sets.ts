@@ -1,8 +1,8 @@
 /** Sets as the kernel declares them, with the notes for nft that make `nft list` print them as they were declared. */
 
-import type { Family, Transport } from '../../elements.ts'
 import type { MessageWriter } from '../../netlink/writer.ts'
-import { typesOf } from '../elementtext.ts'
+import type { Family, Transport } from '../elements/elements.ts'
+import { typesOf } from '../elements/values.ts'
 import type { KeyType, SetDefinition } from '../sets.ts'
 import { concatenatedNumber, lengthOf, typeOf } from './types.ts'
 

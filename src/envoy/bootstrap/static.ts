@@ -1,0 +1,99 @@
+/** Resources as one static bootstrap, for `envoy --mode validate` and for tests: Envoy with no control plane. */
+
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import type { Bootstrap } from '../api/envoy/config/bootstrap/v3/bootstrap_pb.js'
+import { type Cluster, Cluster_DiscoveryType, ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
+import { type ClusterLoadAssignment, ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/endpoint_pb.js'
+import type { Filter } from '../api/envoy/config/listener/v3/listener_components_pb.js'
+import { type Listener, ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
+import { type RouteConfiguration, RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.js'
+import {
+  type ScopedRouteConfiguration,
+  ScopedRouteConfigurationSchema,
+} from '../api/envoy/config/route/v3/scoped_route_pb.js'
+import {
+  HttpConnectionManagerSchema,
+  ScopedRouteConfigurationsListSchema,
+} from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { type Resource, type TypeUrl, typeUrls } from '../resource.ts'
+import { type BootstrapOptions, bootstrap } from './bootstrap.ts'
+
+/**
+ * The bootstrap with the resources inside: endpoints in their clusters, routes in their listeners,
+ * by scope where those are shared.
+ * @param bind whether the listeners take connections on their addresses themselves, in place of redirected ones
+ */
+export function staticBootstrap(resources: readonly Resource[], options: BootstrapOptions, bind = false): Bootstrap {
+  const of = (typeUrl: TypeUrl) => resources.filter(resource => resource.typeUrl === typeUrl)
+  const named = (typeUrl: TypeUrl) => new Map(of(typeUrl).map(resource => [resource.name, resource.encode()]))
+  const endpoints = named(typeUrls.endpoints)
+  const routes = staticRoutes(of(typeUrls.scope), named(typeUrls.route))
+
+  const result = bootstrap(options)
+  result.dynamicResources = undefined
+  result.staticResources!.clusters.push(
+    ...of(typeUrls.cluster).map(({ name, encode }) =>
+      staticCluster(fromBinary(ClusterSchema, encode()), decode(endpoints.get(name))),
+    ),
+  )
+  result.staticResources!.listeners.push(
+    ...of(typeUrls.listener).map(({ encode }) => staticListener(fromBinary(ListenerSchema, encode()), routes, bind)),
+  )
+  return result
+}
+
+function decode(bytes: Uint8Array | undefined): ClusterLoadAssignment | undefined {
+  return bytes && fromBinary(ClusterLoadAssignmentSchema, bytes)
+}
+
+function staticCluster(cluster: Cluster, loadAssignment: ClusterLoadAssignment | undefined): Cluster {
+  return {
+    ...cluster,
+    clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.STATIC },
+    edsClusterConfig: undefined,
+    loadAssignment,
+  }
+}
+
+interface Routes {
+  readonly configuration: (name: string) => RouteConfiguration | undefined
+  /** Those found on this listener, with their route configurations inside. */
+  readonly scoped: (listener: string) => ScopedRouteConfiguration[]
+}
+
+function staticRoutes(scopes: readonly Resource[], configurations: ReadonlyMap<string, Uint8Array>): Routes {
+  const configuration = (name: string) => {
+    const bytes = configurations.get(name)
+    return bytes && fromBinary(RouteConfigurationSchema, bytes)
+  }
+  const isFoundOn = (listener: string) => (scope: Resource) =>
+    scope.requires.some(({ typeUrl, name }) => typeUrl === typeUrls.listener && name === listener)
+  const scoped = (listener: string) =>
+    scopes.filter(isFoundOn(listener)).map(({ encode }) => {
+      const scope = fromBinary(ScopedRouteConfigurationSchema, encode())
+      return { ...scope, routeConfigurationName: '', routeConfiguration: configuration(scope.routeConfigurationName) }
+    })
+  return { configuration, scoped }
+}
+
+function staticListener(listener: Listener, routes: Routes, bind: boolean): Listener {
+  for (const filter of listener.filterChains.flatMap(chain => chain.filters)) putRoutes(filter, listener.name, routes)
+  return listener.bindToPort === false ? { ...listener, bindToPort: bind } : listener
+}
+
+function putRoutes({ configType }: Filter, listener: string, routes: Routes): void {
+  if (configType.case !== 'typedConfig' || !configType.value.typeUrl.endsWith(HttpConnectionManagerSchema.typeName))
+    return
+  const manager = fromBinary(HttpConnectionManagerSchema, configType.value.value)
+  const { routeSpecifier } = manager
+  if (routeSpecifier.case === 'rds') {
+    const routeConfig = routes.configuration(routeSpecifier.value.routeConfigName)
+    if (routeConfig) manager.routeSpecifier = { case: 'routeConfig', value: routeConfig }
+  } else if (routeSpecifier.case === 'scopedRoutes') {
+    routeSpecifier.value.configSpecifier = {
+      case: 'scopedRouteConfigurationsList',
+      value: create(ScopedRouteConfigurationsListSchema, { scopedRouteConfigurations: routes.scoped(listener) }),
+    }
+  }
+  configType.value.value = toBinary(HttpConnectionManagerSchema, manager)
+}

@@ -1,0 +1,139 @@
+/**
+ * The access log: what Envoy sends the agent of a request, by OpenTelemetry's protocol on the socket of xDS. The agent writes
+ * the lines (observe/accesslog/), since Envoy has no bound of its own for them by Service port: its filter for that
+ * (`process_ratelimit`) has one bucket for a listener, which Service ports share.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/observability/access_log/usage
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/access_loggers/open_telemetry/v3/logs_service.proto
+ */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { Settings } from '../../services/settings/settings.ts'
+import { xdsClusterName } from '../ads.ts'
+import {
+  type AccessLogFilterSchema,
+  type AccessLogSchema,
+  ComparisonFilter_Op,
+} from '../api/envoy/config/accesslog/v3/accesslog_pb.js'
+import { OpenTelemetryAccessLogConfigSchema } from '../api/envoy/extensions/access_loggers/open_telemetry/v3/logs_service_pb.js'
+import { any, duration } from '../encoding.ts'
+
+type AccessLogs = MessageInitShape<typeof AccessLogSchema>[]
+type Filter = MessageInitShape<typeof AccessLogFilterSchema>
+
+/** Unit separator, which no header may have. */
+const fieldSeparator = '\u001f'
+
+type Format = Readonly<Record<string, string>>
+
+/**
+ * Whose line it is. The cluster is called as the Service port in statistics, so that all of them share one format. Without one,
+ * as where no Service port has the address, the address that the client connected to tells.
+ */
+const owner = { service: '%UPSTREAM_CLUSTER%', frontend: '%DOWNSTREAM_LOCAL_ADDRESS%' }
+
+const common: Format = {
+  client: '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%',
+  endpoint: '%UPSTREAM_HOST%',
+  flags: '%RESPONSE_FLAGS%',
+  failure: '%UPSTREAM_TRANSPORT_FAILURE_REASON%',
+  bytesReceived: '%BYTES_RECEIVED%',
+  bytesSent: '%BYTES_SENT%',
+  durationMs: '%DURATION%',
+}
+
+/** Of each worker, before it sends what it has: soon, since the agent compares endpoints where requests fail. What the agent does not take in time is dropped. */
+const sending = { bufferBytes: 65_536, everyMs: 250, timeoutMs: 5000 }
+
+/** What a client writes is cut: a request may have 1 MiB of headers, and whoever calls what fails fills the log of all. */
+const httpFormat: Format = {
+  ...common,
+  protocol: '%PROTOCOL%',
+  code: '%RESPONSE_CODE%',
+  details: '%RESPONSE_CODE_DETAILS%',
+  attempts: '%UPSTREAM_REQUEST_ATTEMPT_COUNT%',
+  method: '%REQ(:METHOD):32%',
+  host: '%REQ(:AUTHORITY):128%',
+  path: '%REQ(:PATH):256%',
+  requestId: '%REQ(X-REQUEST-ID):64%',
+}
+
+/**
+ * Response flags that mean that Envoy or an endpoint failed, or a client that speaks another protocol (DPE). A client that went
+ * away (DC) is not among them.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/observability/access_log/usage#response-flags
+ */
+const failureFlags = [
+  'DPE',
+  'LH',
+  'UH',
+  'UT',
+  'LR',
+  'UR',
+  'UF',
+  'UC',
+  'UO',
+  'NR',
+  'URX',
+  'NC',
+  'UMSDR',
+  'UPE',
+  'OM',
+  'DF',
+]
+
+const failed: Filter = {
+  filterSpecifier: { case: 'responseFlagFilter', value: { flags: failureFlags } },
+}
+
+const serverError: Filter = {
+  filterSpecifier: {
+    case: 'statusCodeFilter',
+    value: {
+      comparison: {
+        op: ComparisonFilter_Op.GE,
+        value: { defaultValue: 500, runtimeKey: 'lightpath.access_log.min_code' },
+      },
+    },
+  },
+}
+
+export function httpAccessLog(which: Settings['accessLog']): AccessLogs {
+  return accessLog(which, httpFormat, {
+    filterSpecifier: { case: 'orFilter', value: { filters: [serverError, failed] } },
+  })
+}
+
+export function tcpAccessLog(which: Settings['accessLog']): AccessLogs {
+  return accessLog(which, { ...common, protocol: 'TCP' }, failed)
+}
+
+function accessLog(which: Settings['accessLog'], format: Format, errors: Filter): AccessLogs {
+  if (which === 'false') return []
+  const log: AccessLogs[number] = {
+    name: 'envoy.access_loggers.open_telemetry',
+    configType: { case: 'typedConfig', value: logger(format) },
+  }
+  return [which === 'errors' ? { ...log, filter: errors } : log]
+}
+
+/**
+ * One attribute with all names and values, whose line it is first, since each takes Envoy half a kilobyte of every listener. When
+ * it was, a record says of itself.
+ */
+function logger(format: Format) {
+  const fields = { ...owner, ...format }
+  const names = Object.keys(fields).join(fieldSeparator)
+  const text = Object.values(fields).join(fieldSeparator)
+  const values = [{ key: names, value: { value: { case: 'stringValue', value: text } } } as const]
+  return any(OpenTelemetryAccessLogConfigSchema, {
+    logName: 'access',
+    disableBuiltinLabels: true,
+    grpcService: {
+      targetSpecifier: { case: 'envoyGrpc', value: { clusterName: xdsClusterName } },
+      timeout: duration(sending.timeoutMs),
+    },
+    attributes: { values },
+    bufferSizeBytes: sending.bufferBytes,
+    bufferFlushInterval: duration(sending.everyMs),
+  })
+}

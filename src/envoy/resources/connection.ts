@@ -1,0 +1,11 @@
+/** What all connections through Envoy have in common. */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { TcpKeepaliveSchema } from '../api/envoy/config/core/v3/address_pb.js'
+
+/** On both sides of Envoy, seconds: a peer that vanished is noticed after four minutes, and NATs on the way keep idle connections. */
+export const tcpKeepalive: MessageInitShape<typeof TcpKeepaliveSchema> = {
+  keepaliveTime: 120,
+  keepaliveInterval: 30,
+  keepaliveProbes: 4,
+}

@@ -1,0 +1,73 @@
+/** The endpoints of a Service port as Envoy's EDS resource: the one that changes often, and alone. */
+
+import { hostPort } from '../../net/address.ts'
+import type { Endpoint } from '../../services/ports/port.ts'
+import { HealthStatus } from '../api/envoy/config/core/v3/health_check_pb.js'
+import { LocalityLbEndpointsSchema } from '../api/envoy/config/endpoint/v3/endpoint_components_pb.js'
+import { ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/endpoint_pb.js'
+import { asField, encode, merge, resource } from '../encoding.ts'
+import { type Resource, typeUrls } from '../resource.ts'
+import { frontendNameOf, type Observed, type Way } from './way.ts'
+
+export function endpointsResource(way: Way): Resource {
+  const name = frontendNameOf(way)
+  return resource(typeUrls.endpoints, name, () => encodeEndpoints(name, way))
+}
+
+function encodeEndpoints(clusterName: string, { endpoints, observed }: Way): Uint8Array {
+  const name = encode(ClusterLoadAssignmentSchema, { clusterName })
+  if (endpoints.length === 0) return name
+  return merge(name, asField(ClusterLoadAssignmentSchema.field.endpoints, encodeLocality(endpoints, observed?.ejected)))
+}
+
+/** Five messages, one within the other, each the only field of the last: `LbEndpoint.endpoint.address.socket_address`. */
+const depth = 4
+const lbEndpointsTag = (LocalityLbEndpointsSchema.field.lbEndpoints.number << 3) | 2
+const firstFieldTag = (1 << 3) | 2
+const addressTag = (2 << 3) | 2
+const portTag = 3 << 3
+/** `LbEndpoint.health_status`: UNHEALTHY. */
+const unhealthy = Uint8Array.of(2 << 3, HealthStatus.UNHEALTHY)
+/** Of the text of an IPv6 address. */
+const longestIp = 45
+
+/**
+ * Of a LocalityLbEndpoints, written byte by byte: a Service may have thousands of endpoints on each of hundreds of ports,
+ * and building five objects for each of them takes several times as long. No message is longer than 127 bytes, so that
+ * each length is one.
+ */
+function encodeLocality(endpoints: readonly Endpoint[], ejected: Observed['ejected']): Uint8Array {
+  const longest = 2 * depth + longestIp + 6 + unhealthy.length
+  const bytes = Buffer.allocUnsafe(endpoints.length * longest)
+  let at = 0
+  for (const { ip, port } of endpoints) {
+    const address = 2 + ip.length + 1 + varintLength(port)
+    const isEjected = ejected?.has(hostPort(ip, port)) === true
+    for (let level = 0; level < depth; level++) {
+      bytes[at++] = level === 0 ? lbEndpointsTag : firstFieldTag
+      const health = level === 0 && isEjected ? unhealthy.length : 0
+      bytes[at++] = address + 2 * (depth - 1 - level) + health
+    }
+    bytes[at++] = addressTag
+    bytes[at++] = ip.length
+    at += bytes.write(ip, at, 'latin1')
+    bytes[at++] = portTag
+    at = writeVarint(bytes, at, port)
+    if (!isEjected) continue
+    bytes.set(unhealthy, at)
+    at += unhealthy.length
+  }
+  return bytes.subarray(0, at)
+}
+
+function varintLength(value: number): number {
+  if (value < 1 << 7) return 1
+  return value < 1 << 14 ? 2 : 3
+}
+
+function writeVarint(bytes: Buffer, start: number, value: number): number {
+  let [at, rest] = [start, value]
+  for (; rest >= 1 << 7; rest >>= 7) bytes[at++] = (rest & 127) | 128
+  bytes[at++] = rest
+  return at
+}

@@ -1,0 +1,140 @@
+/**
+ * Where connections arrive for Service ports, as Envoy's listeners. They are not bound to their ports: connections come
+ * from the redirect listener (redirect.ts), by their original destination, which Envoy looks up as it is and then with the
+ * unspecified address in its place.
+ */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { hostPort } from '../../net/address.ts'
+import { anyAddressOf, isUsualNodePort } from '../../services/ports/places.ts'
+import type { Settings } from '../../services/settings/settings.ts'
+import { socketAddress } from '../address.ts'
+import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
+import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
+import { OriginalSrcSchema } from '../api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
+import { any, encode, resource } from '../encoding.ts'
+import { httpInspector, httpTakes, silentAreTcp } from '../protocols/detection.ts'
+import { type CommonProtocol, protocolOf } from '../protocols/protocol.ts'
+import { proxyByAddress, tcp } from '../protocols/tcp.ts'
+import { backing, type Resource, type ResourceRef, typeUrls } from '../resource.ts'
+import { listenerStats } from './stats.ts'
+import { addressesOf, frontendNameOf, mayShowClient, type Way } from './way.ts'
+
+/** What listeners depend on beside Service ports. */
+export interface NodeOptions {
+  /**
+   * SO_MARK of connections from the client's address, where the node has them: that option replaces the one of the
+   * bootstrap. Undefined where endpoints see the node's address.
+   */
+  readonly clientMark?: number
+  /** Of the redirect listener. Default 1666. */
+  readonly redirectPort?: number
+}
+
+/**
+ * How the Service port shares a listener with others: those of its family with its port number. A listener of its own
+ * costs Envoy three times as much, and more the more of them there are (docs/architecture.md). Undefined for one that does not.
+ *
+ * Its address is the unspecified one, as are those of the redirect listener and of node ports, which it must not stand in
+ * the way of.
+ */
+export function commonProtocolOf(way: Way, { redirectPort = 1666 }: NodeOptions): CommonProtocol | undefined {
+  const { port } = way.port
+  if (way.places !== undefined || port === redirectPort || isUsualNodePort(port)) return undefined
+  return protocolOf(way).common
+}
+
+/** The name of the listener that the Service port shares with others. */
+export function commonListenerName(way: Way, options: NodeOptions): string | undefined {
+  return commonProtocolOf(way, options) && hostPort(anyAddressOf[way.family], way.port.port)
+}
+
+/** The listener that the Service port shares with others, whether it has one of its own beside it or not. */
+export function commonListener(way: Way, options: NodeOptions): Resource | undefined {
+  const common = commonProtocolOf(way, options)
+  if (!common) return undefined
+  const filters = { first: () => [common.networkFilter()], others: proxyByAddress }
+  return listener(anyAddressOf[way.family], way.port.port, 'common', filters, options.clientMark)
+}
+
+/** Where the Service port is found on the listener that it shares: named by address and port, as its routes. */
+export function scopeResource(way: Way, options: NodeOptions): Resource | undefined {
+  const common = commonProtocolOf(way, options)
+  if (!common) return undefined
+  const address = frontendNameOf(way)
+  const shared = { typeUrl: typeUrls.listener, name: hostPort(anyAddressOf[way.family], way.port.port) }
+  return resource(typeUrls.scope, address, () => common.scope(address), backing(address).concat(shared))
+}
+
+/** Of a Service port's settings those that are written in its own listeners: the others change in cluster and route. */
+export function listenerSettings({ idleTimeout, accessLog, halfClose }: Settings): Partial<Settings> {
+  return { idleTimeout, accessLog, halfClose }
+}
+
+/**
+ * The listeners that the Service port has for itself: named by address and port, since Envoy refuses two listeners of one
+ * address; that of a node port is for any address.
+ *
+ * Few settings are written here (`listenerSettings`), because a changed listener closes its live connections after the drain time.
+ */
+export function listenerResources(way: Way, options: NodeOptions): readonly Resource[] {
+  const { id, settings } = way
+  if (!hasOwnListeners(way, options)) return []
+  const protocol = protocolOf(way)
+  const name = frontendNameOf(way)
+  const port = { name, settings }
+  const filters = {
+    first: () => protocol.networkFilters(port),
+    others: protocol.isDetected?.(settings) ? () => tcp.networkFilters(port) : undefined,
+  }
+  const clientMark = mayShowClient(way) ? options.clientMark : undefined
+  return addressesOf(way).map(({ ip, port }) => listener(ip, port, id, filters, clientMark, backing(name)))
+}
+
+/** Beside the one that it shares, or in place of it. */
+export function hasOwnListeners(way: Way, options: NodeOptions): boolean {
+  return !commonProtocolOf(way, options)?.fits(way.settings)
+}
+
+type NetworkFilters = () => readonly MessageInitShape<typeof FilterSchema>[]
+
+interface Filters {
+  readonly first: NetworkFilters
+  /** Of connections that do not begin as HTTP does; without them `first` serves all. */
+  readonly others?: NetworkFilters
+}
+
+function listener(
+  ip: string,
+  port: number,
+  chain: string,
+  { first, others }: Filters,
+  clientMark: number | undefined,
+  requires: readonly ResourceRef[] = [],
+): Resource {
+  const name = hostPort(ip, port)
+  const bytes = () =>
+    encode(ListenerSchema, {
+      name,
+      address: socketAddress(ip, port),
+      bindToPort: false,
+      metadata: listenerStats(name),
+      listenerFilters: [
+        ...(clientMark === undefined ? [] : [originalSource(clientMark)]),
+        ...(others ? [httpInspector] : []),
+      ],
+      ...(others && silentAreTcp),
+      filterChains: [{ name: chain, filters: [...first()] }],
+      filterChainMatcher: others && httpTakes(chain),
+      defaultFilterChain: others && { name: `${chain}/tcp`, filters: [...others()] },
+    })
+  return resource(typeUrls.listener, name, bytes, requires)
+}
+
+/** https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/listener_filters/original_src_filter */
+function originalSource(mark: number) {
+  return {
+    name: 'envoy.filters.listener.original_src',
+    configType: { case: 'typedConfig', value: any(OriginalSrcSchema, { mark }) },
+  } as const
+}

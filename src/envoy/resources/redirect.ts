@@ -1,0 +1,65 @@
+/** Where redirected connections arrive, before they go on to the listener of the VIP that they were made to. */
+
+import type { IpFamily } from '../../net/address.ts'
+import { socketAddress } from '../address.ts'
+import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
+import { OriginalDstSchema } from '../api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
+import { ConfigSchema as DirectResponseSchema } from '../api/envoy/extensions/filters/network/direct_response/v3/config_pb.js'
+import { any, encode, resource } from '../encoding.ts'
+import { type Resource, typeUrls } from '../resource.ts'
+import { tcpKeepalive } from './connection.ts'
+
+export interface RedirectOptions {
+  /** On all addresses of each family. */
+  readonly redirectPort: number
+  readonly families: readonly IpFamily[]
+  /** IP_TRANSPARENT, which TPROXY needs (CAP_NET_ADMIN). Default true. */
+  readonly transparent?: boolean
+}
+
+/**
+ * A listener for each family, named `redirect-IPv4` and `redirect-IPv6`. They are told to Envoy as VIPs are and not in
+ * its bootstrap: an Envoy that starts while no agent is there knows no VIP, and must not take connections from the kernel
+ * layer.
+ *
+ * A connection without a listener for its original destination (it was just removed, or somebody connected to the port
+ * itself) is closed at once: Envoy never connects to an address because a client named it.
+ */
+export function redirectListeners({
+  redirectPort,
+  families,
+  transparent = true,
+}: RedirectOptions): readonly Resource[] {
+  return families.map(family => {
+    const name = `redirect-${family}`
+    const bytes = encode(ListenerSchema, {
+      name,
+      address: socketAddress(family === 'IPv4' ? '0.0.0.0' : '::', redirectPort),
+      transparent: transparent || undefined,
+      useOriginalDst: true,
+      // Accepted connections inherit it, whichever listener they go on to.
+      tcpKeepalive,
+      listenerFilters: [
+        {
+          name: 'envoy.filters.listener.original_dst',
+          configType: { case: 'typedConfig', value: any(OriginalDstSchema, {}) },
+        },
+      ],
+      filterChains: [
+        {
+          name: 'none',
+          filters: [
+            {
+              name: 'envoy.filters.network.direct_response',
+              configType: {
+                case: 'typedConfig',
+                value: any(DirectResponseSchema, { response: { specifier: { case: 'inlineString', value: '' } } }),
+              },
+            },
+          ],
+        },
+      ],
+    })
+    return resource(typeUrls.listener, name, () => bytes)
+  })
+}

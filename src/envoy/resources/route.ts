@@ -1,0 +1,64 @@
+/** The routes of a Service port as Envoy's RDS resource. */
+
+import { defaultSettings, type Settings } from '../../services/settings/settings.ts'
+import { remembered, resource } from '../encoding.ts'
+import { goneRouteConfiguration } from '../protocols/httproutes.ts'
+import { scopedRouteConfiguration } from '../protocols/httpscopes.ts'
+import { protocolOf } from '../protocols/protocol.ts'
+import { backing, type Resource, typeUrls } from '../resource.ts'
+import type { NodeOptions } from './listener.ts'
+import { frontendNameOf, mayShowClient, type Way } from './way.ts'
+
+/**
+ * Undefined for protocols without routes (tcp). Envoy asks for it by name: a listener of the Service port's own with its
+ * first word of it, and one that is shared when the scope is acknowledged.
+ *
+ * @param cluster where it leads. Default: to the way's own
+ */
+export function routeResource(
+  way: Way,
+  options: NodeOptions,
+  isLeaving: boolean,
+  cluster: string = frontendNameOf(way),
+): Resource | undefined {
+  const { routes } = protocolOf(way)
+  const settings = way.observed?.endConnections ? withoutReuse(way.settings) : way.settings
+  const name = frontendNameOf(way)
+  const routing = { isLeaving, others: othersOf(way), addsForwarded: addsForwarded(way, options) }
+  return routes && resource(typeUrls.route, name, () => routes(name, cluster, settings, routing), backing(cluster))
+}
+
+/** Of ways that differ in their endpoints, and what was seen of them. */
+export function haveSameRoutes(a: Way, b: Way): boolean {
+  return othersOf(a) === othersOf(b) && a.observed?.endConnections === b.observed?.endConnections
+}
+
+/** What its owner has set holds. */
+const withoutReuse = remembered(
+  (settings: Settings): Settings =>
+    settings.reuseConnections === defaultSettings.reuseConnections
+      ? { ...settings, reuseConnections: 'never' }
+      : settings,
+)
+
+/** At how many endpoints beside the first a request may be tried: what of its endpoints the routes depend on. */
+function othersOf({ endpoints, settings }: Way): number {
+  return Math.max(0, Math.min(endpoints.length - 1, settings.numRetries))
+}
+
+function addsForwarded(way: Way, { clientMark }: NodeOptions): boolean {
+  const { forwardedHeaders } = way.settings
+  if (forwardedHeaders !== 'auto') return forwardedHeaders === 'add'
+  return clientMark === undefined || !mayShowClient(way)
+}
+
+/**
+ * Scope and routes of an address that no Service port has, while connections to it may be open: they end after an answer
+ * with 503. Without them Envoy would answer 503 on each of them for as long as its client comes back.
+ */
+export function goneResources(address: string): readonly Resource[] {
+  return [
+    resource(typeUrls.route, address, () => goneRouteConfiguration(address)),
+    resource(typeUrls.scope, address, () => scopedRouteConfiguration(address)),
+  ]
+}

@@ -1,0 +1,101 @@
+/**
+ * The statistics that Envoy keeps: those that metrics and `explain` read, and Envoy's own health. All others would cost
+ * about 30 kB a Service port.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/upstream/cluster_manager/cluster_stats
+ */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { MetadataSchema } from '../api/envoy/config/core/v3/base_pb.js'
+import { type StatsConfigSchema, StatsMatcherSchema } from '../api/envoy/config/metrics/v3/stats_pb.js'
+import { any } from '../encoding.ts'
+
+/** Names after `cluster.<id>.`, as regular expressions: what metrics are made from (observe/metrics/envoy-metrics.ts). */
+const forMetrics = [
+  'upstream_rq_[1-5]xx',
+  'upstream_rq_time',
+  'upstream_rq_active',
+  'upstream_rq_retry',
+  'upstream_cx_active',
+  'upstream_cx_total',
+  'upstream_cx_connect_fail',
+  'outlier_detection\\.ejections_active',
+  'outlier_detection\\.ejections_enforced_total',
+]
+
+/** And what else helps to find out why a Service port behaves as it does. */
+const forDiagnosis = [
+  'upstream_rq_timeout',
+  'upstream_rq_per_try_timeout',
+  'upstream_rq_retry_success',
+  'upstream_rq_retry_overflow',
+  'upstream_rq_pending_overflow',
+  'upstream_cx_overflow',
+  'membership_total',
+  'membership_healthy',
+  'circuit_breakers\\.\\w+\\.remaining_\\w+',
+]
+
+/** Ids of Service ports have slashes and no dots. */
+const ofServicePort = (names: readonly string[], ids = '[^.]+/[^.]+') => `^cluster\\.${ids}\\.(?:${names.join('|')})$`
+
+/**
+ * For the admin interface: those of Service ports that metrics are made from.
+ *
+ * @param service `namespace` or `namespace/name`; undefined for all
+ */
+export function metricsFilter(service?: string): string {
+  return service === undefined ? ofServicePort(forMetrics) : ofServicePort(forMetrics, `\\Q${service}\\E/[^.]+`)
+}
+
+/** A Service's listener is removed from Envoy when its last connection has gone. */
+const ofListener = ['downstream_cx_active', 'downstream_cx_total']
+
+/**
+ * For the metadata of a listener: these are all that is kept of it and of its filters. Whole names, each with a dot behind it,
+ * Envoy compares at once. What it has to hold against regular expressions it remembers for each listener: 10 kB.
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/advanced/metadata_configurations#envoy-stats-matcher
+ *
+ * @param address of the listener, written as `hostPort` does
+ */
+export function listenerStats(address: string): MessageInitShape<typeof MetadataSchema> {
+  const patterns = ofListener.map(name => beginningWith(`${statsNameOf(address)}.${name}.`))
+  const matcher = any(StatsMatcherSchema, { statsMatcher: { case: 'inclusionList', value: { patterns } } })
+  return { typedFilterMetadata: { 'envoy.stats_matcher': matcher } }
+}
+
+/** Envoy writes addresses in statistics without colons. */
+export function statsNameOf(listenerAddress: string): string {
+  return `listener.${listenerAddress.replaceAll(':', '_')}`
+}
+
+const ofEnvoy = ['server.', 'cluster_manager.', 'listener_manager.', 'control_plane.', 'cluster.xds.']
+
+/** Upper bounds of the histogram upstream_rq_time, in milliseconds. */
+const latencyBuckets = [0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000]
+
+export const statsConfig: MessageInitShape<typeof StatsConfigSchema> = {
+  statsMatcher: {
+    statsMatcher: {
+      case: 'inclusionList',
+      value: {
+        patterns: [
+          ...ofEnvoy.map(beginningWith),
+          matching(ofServicePort([...forMetrics, ...forDiagnosis])),
+          // Not those of single workers.
+          matching(`listener\\.(?:[\\d.]+|\\[[^\\]]+\\])_\\d+\\.(?:${ofListener.join('|')})`),
+        ],
+      },
+    },
+  },
+  histogramBucketSettings: [
+    { match: { matchPattern: { case: 'suffix', value: 'upstream_rq_time' } }, buckets: latencyBuckets },
+  ],
+}
+
+function beginningWith(prefix: string) {
+  return { matchPattern: { case: 'prefix', value: prefix } } as const
+}
+
+function matching(regex: string) {
+  return { matchPattern: { case: 'safeRegex', value: { regex } } } as const
+}

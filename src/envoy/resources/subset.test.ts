@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import type { Endpoint } from '../../services/ports/port.ts'
+import { subsetOf } from './subset.ts'
+
+const endpoint = (number: number): Endpoint => ({
+  ip: `10.${number >> 16}.${(number >> 8) & 255}.${number & 255}`,
+  port: 8080,
+})
+const range = (count: number) => Array.from({ length: count }, (_, number) => number)
+
+describe("the part of a port's endpoints that a node's Envoy has", () => {
+  const world = fc.record({
+    numbers: fc.uniqueArray(fc.nat(100_000), { minLength: 1, maxLength: 60 }),
+    most: fc.integer({ min: 1, max: 40 }),
+    node: fc.string({ maxLength: 20 }),
+  })
+
+  test('it is all where there are no more than the limit, or no limit', () => {
+    fc.assert(
+      fc.property(world, ({ numbers, node }) => {
+        const all = numbers.map(endpoint)
+        assert.equal(subsetOf(all, all.length, node), all)
+        assert.equal(subsetOf(all, 0, node), all)
+      }),
+    )
+  })
+
+  test('it has as many as the limit, in the order in which they came, and the same each time', () => {
+    fc.assert(
+      fc.property(world, ({ numbers, most, node }) => {
+        const all = numbers.map(endpoint)
+        const part = subsetOf(all, most, node)
+        assert.equal(part.length, Math.min(most, all.length))
+        assert.deepEqual(
+          part,
+          all.filter(one => part.includes(one)),
+        )
+        const again = subsetOf(all.toReversed(), most, node)
+        assert.deepEqual(new Set(again), new Set(part))
+      }),
+    )
+  })
+
+  test('an endpoint that comes or goes changes one of it at most', () => {
+    fc.assert(
+      fc.property(world, fc.nat(59), ({ numbers, most, node }, position) => {
+        const all = numbers.map(endpoint)
+        const fewer = all.filter((_, index) => index !== position)
+        const [before, after] = [subsetOf(fewer, most, node), subsetOf(all, most, node)]
+        assert.ok(before.filter(one => !after.includes(one)).length <= 1)
+        assert.ok(after.filter(one => !before.includes(one)).length <= 1)
+      }),
+    )
+  })
+
+  test('over all nodes each endpoint has an even share', () => {
+    const all = range(50).map(endpoint)
+    const counts = new Map<Endpoint, number>()
+    const nodes = 10_000
+    for (const node of range(nodes))
+      for (const one of subsetOf(all, 20, `ip-10-0-${node >> 8}-${node & 255}.internal`))
+        counts.set(one, (counts.get(one) ?? 0) + 1)
+    const share = (nodes * 20) / all.length
+    for (const one of all) {
+      const ratio = counts.get(one)! / share
+      assert.ok(ratio > 0.9 && ratio < 1.1, `${one.ip}: ${ratio}`)
+    }
+  })
+})

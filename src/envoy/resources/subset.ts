@@ -1,0 +1,53 @@
+/**
+ * The endpoints of a port that this node's Envoy has, where there are more than it is to have: a random part, which is another
+ * on each node, so that over all nodes each endpoint is in an even share of them. The kernel layer has all.
+ *
+ * By rendezvous hashing (Thaler and Ravishankar, 1998): each endpoint has a score by its address and the node's name, and the
+ * lowest are taken. So a restart changes nothing, and an endpoint that comes or goes changes one of the part at most. What a
+ * traffic policy or zones leave to this node was chosen before.
+ */
+
+import type { Endpoint } from '../../services/ports/port.ts'
+import type { Way } from './way.ts'
+
+export interface SubsetOptions {
+  /** 0: all. */
+  readonly endpointsPerPort: number
+  readonly nodeName: string
+}
+
+/** @param before the subset until now: the same list where nothing of it changed */
+export function withSubset(way: Way, { endpointsPerPort, nodeName }: SubsetOptions, before: Way | undefined): Way {
+  const endpoints = subsetOf(way.endpoints, endpointsPerPort, nodeName)
+  if (endpoints === way.endpoints) return way
+  const known = before?.endpoints
+  return { ...way, endpoints: known && haveSameAddresses(known, endpoints) ? known : endpoints }
+}
+
+function haveSameAddresses(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
+  return a.length === b.length && a.every(({ ip, port }, index) => ip === b[index]!.ip && port === b[index]!.port)
+}
+
+/** @param most 0: all */
+export function subsetOf(endpoints: readonly Endpoint[], most: number, nodeName: string): readonly Endpoint[] {
+  if (most === 0 || endpoints.length <= most) return endpoints
+  const seed = mix(hash(nodeName, 0))
+  const scores = endpoints.map(({ ip, port }, index) => ({ score: mix(hash(`${ip} ${port}`, seed)), index, ip, port }))
+  scores.sort((a, b) => a.score - b.score || a.port - b.port || (a.ip < b.ip ? -1 : 1))
+  const taken = scores.slice(0, most).map(({ index }) => index)
+  return taken.sort((a, b) => a - b).map(index => endpoints[index]!)
+}
+
+/** FNV-1a. */
+function hash(text: string, seed: number): number {
+  let value = 0x811c9dc5 ^ seed
+  for (let index = 0; index < text.length; index++) value = Math.imul(value ^ text.charCodeAt(index), 0x01000193)
+  return value >>> 0
+}
+
+/** What murmur3 ends with: addresses that differ in one digit have nothing in common. */
+function mix(value: number): number {
+  let mixed = Math.imul(value ^ (value >>> 16), 0x85ebca6b)
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35)
+  return (mixed ^ (mixed >>> 16)) >>> 0
+}

@@ -1,0 +1,76 @@
+/**
+ * The ways to a Service port that Envoy serves: its VIP, and the places outside together. Each way has a cluster, routes
+ * and listeners of its own, as if it were another Service port: the endpoints for outsiders are chosen by another policy,
+ * and what changes of one way touches no connection of the other.
+ */
+
+import { hostPort } from '../../net/address.ts'
+import { type Place, placesOf } from '../../services/ports/places.ts'
+import type { Endpoint, PortState } from '../../services/ports/port.ts'
+
+/** A Service port by one way. */
+export interface Way extends PortState {
+  /** Undefined: by its VIP. */
+  readonly places?: readonly Place[]
+  /** The kernel layer has endpoints of it that Envoy may not connect to. */
+  readonly isCut?: boolean
+  readonly observed?: Observed | undefined
+}
+
+/** What was seen of a way's endpoints on this node. */
+export interface Observed {
+  /** These, as `hostPort` writes them, get nothing for now; Envoy uses them where too few are left. */
+  readonly ejected?: ReadonlySet<string>
+  /** They end connections on which requests are: what goes on open ones by default takes connections of its own. */
+  readonly endConnections?: boolean
+}
+
+/** By its VIP and, where it is reached from outside, by its places there. */
+export function waysOf(state: PortState): readonly Way[] {
+  const { id, external } = state
+  const places = placesOf(state)
+  const byVip = withoutBarred(state)
+  if (!external || places.length === 0) return [byVip]
+  const { layer, endpoints, onlyElsewhere } = external
+  return [byVip, withoutBarred({ ...state, id: externalId(id), layer, endpoints, onlyElsewhere, places })]
+}
+
+/** A port that left Envoy has connections there still, which follow its endpoints. */
+function withoutBarred<T extends { readonly endpoints: readonly Endpoint[] }>(way: T): T {
+  const isAdmitted = ({ barred }: Endpoint) => barred === undefined
+  return way.endpoints.every(isAdmitted) ? way : { ...way, endpoints: way.endpoints.filter(isAdmitted), isCut: true }
+}
+
+const suffix = '/external'
+
+/** Of the way from outside: `namespace/name/port/external`. */
+export function externalId(portId: string): string {
+  return `${portId}${suffix}`
+}
+
+/** The port's id of a way's. A port may be called external, too. */
+export function portIdOf(id: string): string {
+  return id.endsWith(suffix) && id.split('/').length > 3 ? id.slice(0, -suffix.length) : id
+}
+
+/** Where the way's listeners are. */
+export function addressesOf({ places, vip, port }: Way): readonly Pick<Place, 'ip' | 'port'>[] {
+  return places ?? [{ ip: vip, port: port.port }]
+}
+
+/**
+ * What its cluster, endpoints and routes are called in Envoy: its address where it has one. So a listener that Service ports
+ * share finds them by the address that a client connected to, and when another Service gets the VIP, requests on open
+ * connections to it go over to that Service's endpoints without a moment in between.
+ */
+export function frontendNameOf({ id, places, vip, port }: Way): string {
+  return places === undefined ? hostPort(vip, port.port) : id
+}
+
+/**
+ * Whether endpoints may see the client's address as their peer. From outside it is policy Local alone: an endpoint on
+ * another node would answer past this one.
+ */
+export function mayShowClient({ places, external }: Way): boolean {
+  return places === undefined || external?.policy === 'Local'
+}

@@ -1,0 +1,157 @@
+/**
+ * How a Service port is reached from outside: by node port, external IPs and load-balancer IPs. Each of these places has
+ * elements of its own, keyed as those of a VIP, so that a packet is looked up by nothing but what it carries, and a
+ * change of a Service touches its own elements only. A node port has the unspecified address in place of the node's.
+ *
+ *     `external`         externalTrafficPolicy Cluster: `jump mark-masquerade`, since the endpoint may be elsewhere;
+ *                        Local: `goto local-policy`, which asks where the packet comes from:
+ *                          a pod of the cluster, or the node itself → `services`
+ *                          elsewhere                                → `local-services`
+ *     `services`         → all endpoints, in slots from 0
+ *     `local-services`   → those of this node, in slots from `localSlots`; none: `drop`
+ *     `no-endpoints`     → `goto refuse`, where there is no endpoint anywhere
+ *     `envoy-external`, `envoy-local`
+ *                        the place goes to Envoy first, by policy; Local where endpoints are here, and from elsewhere only
+ *
+ * With session affinity the chains of the port (affinity.ts) take the place of slots.
+ */
+
+import { isWithin, withoutNested } from '../../../net/cidr.ts'
+import { anyAddressOf, type Place, type PlaceKind, placesOf } from '../../../services/ports/places.ts'
+import type { Endpoint, PortState } from '../../../services/ports/port.ts'
+import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes, jumpBytes, rangeBytes } from '../bytes.ts'
+import { type ElementName, elementName, type Family, familyNames, type Transport, transportOf } from './elements.ts'
+import { placeKey } from './ownobjects.ts'
+import { slotElements } from './slots.ts'
+import { planSources } from './sources.ts'
+
+/** Where the slots begin that `local-services` leads to: no Service has so many endpoints. */
+export const localSlots = 65_536
+
+/** What keys a node port in place of an address. */
+export const anyAddress = { ip: anyAddressOf.IPv4, ip6: anyAddressOf.IPv6 } as const satisfies Record<Family, string>
+
+/** The endpoints for what comes from outside, as they are in slots. */
+export interface OutsideSlots {
+  /** All that the node may use as if the policy were Cluster. */
+  readonly cluster: readonly Endpoint[]
+  /** Those on this node where the policy is Local; else empty. */
+  readonly local: readonly Endpoint[]
+}
+
+/** Verdicts of session affinity in place of slots; undefined without it. */
+export type OutsideVerdicts = Readonly<Record<keyof OutsideSlots, Bytes>> | undefined
+
+/** The chains that values of `external` lead to. */
+export const markMasquerade = 'mark-masquerade'
+export const localPolicy: Readonly<Record<PlaceKind, string>> = {
+  address: 'local-policy',
+  'node-port': 'local-policy-node-port',
+}
+
+/** The chain that chooses among so many endpoints. */
+export interface Chooser {
+  readonly transport: Transport
+  readonly count: number
+  readonly kind?: PlaceKind
+  readonly isLocal?: boolean
+}
+
+/** `endpoints-tcp-3`, `endpoints-tcp-3-node-port-local` */
+export function chooserName({ transport, count, kind = 'address', isLocal = false }: Chooser): string {
+  return `endpoints-${transport}-${count}${kind === 'address' ? '' : '-node-port'}${isLocal ? '-local' : ''}`
+}
+
+/** Undefined for the names of other chains. */
+export function parseChooserName(name: string): Chooser | undefined {
+  const match = /^endpoints-(tcp|udp|sctp)-(\d+)(-node-port)?(-local)?$/.exec(name)
+  if (!match) return undefined
+  const [, transport, count, nodePort, local] = match
+  const kind = nodePort === undefined ? 'address' : 'node-port'
+  return { transport: transport as Transport, count: Number(count), kind, isLocal: local !== undefined }
+}
+
+/**
+ * The elements of all places of a port.
+ * @param beside slots of the same places: what is alike there is left out
+ */
+export function planExternal(
+  state: PortState,
+  slots: OutsideSlots,
+  affinity: OutsideVerdicts,
+  steered: readonly Bytes[] = [],
+  beside?: OutsideSlots,
+): readonly (readonly [name: ElementName, value: Bytes])[] {
+  return placesOf(state).flatMap(place => [
+    ...planPlace(state, place, slots, affinity, beside),
+    ...(steered.includes(addressPortBytes(place)) ? planSteering(state, place, slots) : []),
+  ])
+}
+
+/** Elements of `loadBalancerSourceRanges`: they hold for load-balancer IPs alone, before anything else is looked up. */
+export function planSourceRanges(
+  state: PortState,
+  admitsNode: boolean,
+): readonly (readonly [name: ElementName, value: Bytes])[] {
+  const { loadBalancerIPs = [], sourceRanges = [] } = state.external ?? {}
+  if (sourceRanges.length === 0) return []
+  const family = familyNames[state.family]
+  return loadBalancerIPs.flatMap(ip => {
+    // Where a load balancer's IP is an address of the node as well, the node's own packets to it come from that.
+    const own = admitsNode && !isWithin(sourceRanges, ip) ? [addressBytes(ip).repeat(2)] : []
+    const key = placeKey(ip, transportOf[state.port.protocol], state.port.port)
+    return planSources(family, key, [...keysOfRanges(sourceRanges), ...own])
+  })
+}
+
+/** Once a list: all ports and load-balancer IPs of a Service have the same. */
+const keys = new WeakMap<readonly string[], readonly Bytes[]>()
+
+function keysOfRanges(ranges: readonly string[]): readonly Bytes[] {
+  const known = keys.get(ranges)
+  if (known) return known
+  const made = withoutNested(ranges).map(rangeBytes)
+  keys.set(ranges, made)
+  return made
+}
+
+function planPlace(
+  state: PortState,
+  { kind, ip, port }: Place,
+  { cluster, local }: OutsideSlots,
+  affinity: OutsideVerdicts,
+  beside: OutsideSlots | undefined,
+): readonly (readonly [name: ElementName, value: Bytes])[] {
+  const family = familyNames[state.family]
+  const transport = transportOf[state.port.protocol]
+  const key = placeKey(ip, transport, port)
+  if (cluster.length === 0) return [[elementName(family, 'no-endpoints', key), gotoBytes('refuse')]]
+
+  const owner = { family, transport, ip, port }
+  // Where there is no endpoint anywhere, there is no slot.
+  const known = beside && beside.cluster.length > 0 ? beside : undefined
+  const choose = (isLocal: boolean, { length: count }: readonly Endpoint[]) =>
+    affinity?.[isLocal ? 'local' : 'cluster'] ?? gotoBytes(chooserName({ transport, count, kind, isLocal }))
+  const isLocalPolicy = state.external!.policy === 'Local'
+  const elements = [
+    [elementName(family, 'external', key), isLocalPolicy ? gotoBytes(localPolicy[kind]) : jumpBytes(markMasquerade)],
+    [elementName(family, 'services', key), choose(false, cluster)],
+    ...(affinity ? [] : slotElements(owner, cluster, known?.cluster)),
+  ] as const
+  if (!isLocalPolicy) return elements
+  const verdict = local.length === 0 ? dropBytes : choose(true, local)
+  const localElements = affinity ? [] : slotElements(owner, local, known?.local, localSlots)
+  return [...elements, [elementName(family, 'local-services', key), verdict], ...localElements]
+}
+
+/** Envoy takes nothing that the kernel refuses or drops. */
+function planSteering(
+  { family, external, port: { protocol } }: PortState,
+  { ip, port }: Place,
+  { cluster, local }: OutsideSlots,
+): readonly (readonly [name: ElementName, value: Bytes])[] {
+  const isLocalPolicy = external!.policy === 'Local'
+  if (protocol !== 'TCP' || (isLocalPolicy ? local : cluster).length === 0) return []
+  const set = isLocalPolicy ? 'envoy-local' : 'envoy-external'
+  return [[elementName(familyNames[family], set, addressPortBytes({ ip, port })), '']]
+}

@@ -1,0 +1,126 @@
+/**
+ * Chains and sets of single Service ports: their keys, and what nft calls them. A key begins with the address, protocol and
+ * port of a place, as a key of `services` has them.
+ */
+
+import {
+  addressBytes,
+  addressLengths,
+  addressOf,
+  addressPortBytes,
+  addressPortOf,
+  type Bytes,
+  be16,
+  portPart,
+  protocolPart,
+  rangeText,
+  wordAt,
+  wordBytes,
+} from '../bytes.ts'
+import { protocolName } from '../rules/words.ts'
+import { type Family, type OwnObject, ownObjects, type SetName, type Transport, transports } from './elements.ts'
+
+/** `10.0.0.1 . tcp . 80` */
+export function placeKey(ip: string, transport: Transport, port: number): Bytes {
+  return addressBytes(ip) + protocolPart(transport) + portPart(port)
+}
+
+/** What tells several chains of affinity of one port apart; by their byte in the key. */
+const ways = ['', 'cluster', 'local'] as const
+export type AffinityWay = (typeof ways)[number]
+
+export function affinityKey(place: Bytes, way: AffinityWay): Bytes {
+  return way === '' ? place : place + String.fromCharCode(ways.indexOf(way))
+}
+
+/** @param most clients: a part of it, since a set cannot change its size */
+export function clientsKey(
+  place: Bytes,
+  endpoint: { readonly ip: string; readonly port: number },
+  most: number,
+): Bytes {
+  return place + addressPortBytes(endpoint) + wordBytes(most)
+}
+
+export function placeOf(family: Family, key: Bytes): Bytes {
+  return key.slice(0, placeLength(family))
+}
+
+/** Of a key of `source-ranges`: the range. */
+export function restOf(family: Family, key: Bytes): Bytes {
+  return key.slice(placeLength(family))
+}
+
+/** Of a key of `clients`. */
+export function mostClients(key: Bytes): number {
+  return wordAt(key, key.length - 4)
+}
+
+function placeLength(family: Family): number {
+  return addressLengths[family] + 8
+}
+
+export function isOwnObject(set: SetName): set is OwnObject {
+  return ownObjects.some(object => object === set)
+}
+
+/** Whether its keys are such. */
+export function isOwnSet(set: SetName): set is OwnObject | 'source-ranges' {
+  return set === 'source-ranges' || isOwnObject(set)
+}
+
+/** `10.0.0.1 . tcp . 80 . cluster` */
+export function ownKeyText(family: Family, set: OwnObject | 'source-ranges', key: Bytes): string {
+  const length = addressLengths[family]
+  const place = [addressOf(key.slice(0, length)), protocolName(key.charCodeAt(length)), String(be16(key, length + 4))]
+  return [...place, ...restWords(set, restOf(family, key))].join(' . ')
+}
+
+function restWords(set: OwnObject | 'source-ranges', rest: Bytes): readonly string[] {
+  switch (set) {
+    case 'affinity':
+      return rest === '' ? [] : [ways[rest.charCodeAt(0)]!]
+    case 'clients': {
+      const { ip, port } = addressPortOf(rest.slice(0, -4))
+      return [ip, String(port), String(mostClients(rest))]
+    }
+    case 'source-ranges':
+      return [rangeText(rest)]
+    default:
+      return []
+  }
+}
+
+/** What nft calls such a chain or set, which may have no colon in its name: `affinity-fd00__1-tcp-80`. */
+export function objectName(family: Family, kind: OwnObject, key: Bytes): string {
+  return `${kind}-${ownKeyText(family, kind, key).replaceAll(' . ', '-').replaceAll(':', '_')}`
+}
+
+/** Undefined for the names of other chains and sets. */
+export function parseObjectName(
+  family: Family,
+  name: string,
+): { readonly set: OwnObject; readonly key: Bytes } | undefined {
+  const [kind, ...parts] = name.split('-')
+  const set = ownObjects.find(object => object === kind)
+  if (set === undefined) return undefined
+  try {
+    const key = parseKey(
+      set,
+      parts.map(part => part.replaceAll('_', ':')),
+    )
+    return objectName(family, set, key) === name ? { set, key } : undefined
+  } catch (error) {
+    if (error instanceof TypeError) return undefined
+    throw error
+  }
+}
+
+/** Throws TypeError where an address is none; what else is wrong makes another name. */
+function parseKey(set: OwnObject, [ip = '', protocol, port, ...rest]: readonly string[]): Bytes {
+  const transport = transports.find(name => name === protocol) ?? 'tcp'
+  const place = placeKey(ip, transport, Number(port))
+  const [first = '', second, third] = rest
+  if (set === 'affinity') return affinityKey(place, ways.find(way => way === first) ?? '')
+  return set === 'clients' ? clientsKey(place, { ip: first, port: Number(second) }, Number(third)) : place
+}

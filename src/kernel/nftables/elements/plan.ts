@@ -1,0 +1,199 @@
+/** What one Service port needs in the kernel, as elements of our maps and sets. Pure. */
+
+import type { IpFamily } from '../../../net/address.ts'
+import { isWithin } from '../../../net/cidr.ts'
+import { placesOf } from '../../../services/ports/places.ts'
+import { type Endpoint, isForEnvoy, type PortState } from '../../../services/ports/port.ts'
+import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes } from '../bytes.ts'
+import { affinityVerdict, planAffinity } from './affinity.ts'
+import { candidatesSet, type ElementName, type Elements, elementName, familyNames, transportOf } from './elements.ts'
+import { chooserName, type OutsideSlots, type OutsideVerdicts, planExternal, planSourceRanges } from './external.ts'
+import { type AffinityWay, affinityKey, placeKey } from './ownobjects.ts'
+import { type SlotOwner, slotElements, slotValue } from './slots.ts'
+
+/** A Service port as it is, or shall be, in the kernel. */
+export interface Placement {
+  readonly state: PortState
+  /** The endpoints in the slots that the kernel chooses from: slot i of N is `[i]`. With affinity in any lasting order. */
+  readonly slots: readonly Endpoint[]
+  /** The same for what comes from outside. */
+  readonly outside: OutsideSlots
+  /** Whether one of the port's source ranges holds the node's own primary address. */
+  readonly admitsNode: boolean
+  readonly steered: Steered
+}
+
+/** What goes to Envoy, of the VIP:port and the places outside: as keys of the sets of the overlay. */
+export type Steered = readonly Bytes[]
+
+/** Shared by all ports of which nothing does. */
+export const nothingSteered: Steered = []
+
+export interface PlanOptions {
+  readonly families: readonly IpFamily[]
+  readonly nodeName: string
+  /** Whether every cluster IP is ours, with no kube-proxy beside: what leads to none of their ports is refused. */
+  readonly ownsClusterIPs: boolean
+  /** Whether the kernel notes which ports are called, of those that are for Envoy. Default: no. */
+  readonly tracksUse?: boolean
+}
+
+/** Of all that can be in the overlay: the VIP:port, and the places outside that are for Envoy. */
+export function overlayKeys(state: PortState | undefined): readonly Bytes[] {
+  if (state?.port.protocol !== 'TCP') return []
+  const places = state.external && isForEnvoy(state.external.layer) ? placesOf(state) : []
+  return [{ ip: state.vip, port: state.port.port }, ...places].map(addressPortBytes)
+}
+
+/** The placement of a port that the kernel has nothing of yet. */
+export function placementOf(state: PortState, steered: Steered, nodeAddress?: string): Placement {
+  const ranges = state.external?.sourceRanges ?? []
+  const admitsNode = nodeAddress !== undefined && isWithin(ranges, nodeAddress)
+  return { state, slots: state.endpoints, outside: outsideEndpoints(state), admitsNode, steered }
+}
+
+const nothingOutside: OutsideSlots = { cluster: [], local: [] }
+
+function outsideEndpoints({ external }: PortState): OutsideSlots {
+  if (!external) return nothingOutside
+  return { cluster: external.clusterEndpoints, local: external.policy === 'Local' ? external.endpoints : [] }
+}
+
+/**
+ * A port with endpoints is served; one without is refused at once, as by kube-proxy, or dropped where endpoints exist
+ * that this node may not use. Only a TCP port that is served can be in the overlay, by its VIP or by places outside.
+ *
+ * An endpoint needs its `hairpin` element only on its own node, where it can be its own client; one whose node is not
+ * known may be here.
+ *
+ * @param beside another placement of the port: what is alike in both is left out where that is most of it, so that comparing
+ *   the two makes no elements of thousands of endpoints that stay
+ */
+export function planPort(
+  placement: Placement,
+  { families, nodeName, ownsClusterIPs, tracksUse = false }: PlanOptions,
+  beside?: Placement,
+): Elements {
+  const { state, slots, outside, admitsNode, steered } = placement
+  const other = beside && haveSameKeys(state, beside.state) ? beside : undefined
+  if (!families.includes(state.family)) return new Map()
+  const family = familyNames[state.family]
+  const transport = transportOf[state.port.protocol]
+  const key = portKey(state)
+  const affinity = planAffinities(placement)
+  const elements = new Map(affinity?.elements)
+  if (ownsClusterIPs) elements.set(elementName(family, 'cluster-ips', addressBytes(state.vip)), '')
+  for (const [name, value] of planExternal(state, outside, affinity?.outside, steered, other?.outside))
+    elements.set(name, value)
+  if (!other || !admitSame(placement, other))
+    for (const [name, value] of planSourceRanges(state, admitsNode)) elements.set(name, value)
+  const known = other && hairpinsOf(other, nodeName)
+  for (const ip of hairpinsOf(placement, nodeName)) {
+    if (!known?.has(ip)) elements.set(elementName(family, 'hairpin', addressBytes(ip).repeat(2)), '')
+  }
+  if (slots.length === 0) {
+    return elements.set(elementName(family, 'no-endpoints', key), state.onlyElsewhere ? dropBytes : refuse)
+  }
+  const chooser = gotoBytes(chooserName({ transport, count: slots.length }))
+  elements.set(elementName(family, 'services', key), affinity?.vip ?? chooser)
+  if (!affinity)
+    for (const [name, value] of slotElements(vipSlots(state), slots, other?.slots)) elements.set(name, value)
+  const vipPort = addressPortBytes({ ip: state.vip, port: state.port.port })
+  if (steered.includes(vipPort) && state.port.protocol === 'TCP')
+    elements.set(elementName(family, 'envoy', vipPort), '')
+  if (tracksUse && isForEnvoy(state.layer))
+    for (const candidate of overlayKeys(state)) elements.set(elementName(family, candidatesSet, candidate), '')
+  return elements
+}
+
+/** Whether slots of the one are keyed as those of the other: by the same VIP and places outside. */
+function haveSameKeys(a: PortState, b: PortState): boolean {
+  const [ofA, ofB] = [a.external, b.external]
+  return (
+    a.affinitySeconds === undefined &&
+    b.affinitySeconds === undefined &&
+    portKey(a) === portKey(b) &&
+    ofA?.nodePort === ofB?.nodePort &&
+    ofA?.externalIPs === ofB?.externalIPs &&
+    ofA?.loadBalancerIPs === ofB?.loadBalancerIPs
+  )
+}
+
+/** Whether both have the same source ranges, at the same places. */
+function admitSame(a: Placement, b: Placement): boolean {
+  return a.admitsNode === b.admitsNode && a.state.external?.sourceRanges === b.state.external?.sourceRanges
+}
+
+/** Addresses of endpoints that may be their own clients here. */
+function hairpinsOf({ slots, outside }: Placement, nodeName: string): ReadonlySet<string> {
+  const ips = new Set<string>()
+  for (const list of new Set([slots, outside.cluster, outside.local])) {
+    for (const endpoint of list) {
+      if (endpoint.nodeName === undefined || endpoint.nodeName === nodeName) ips.add(endpoint.ip)
+    }
+  }
+  return ips
+}
+
+const refuse = gotoBytes('refuse')
+
+interface Affinities {
+  readonly vip: Bytes
+  readonly outside: OutsideVerdicts
+  readonly elements: Elements
+}
+
+/** A client keeps its endpoint whichever way it comes: ways with the same endpoints share a chain, and all share clients. */
+function planAffinities({ state, slots, outside }: Placement): Affinities | undefined {
+  const { affinitySeconds: seconds } = state
+  if (seconds === undefined) return undefined
+  const [family, transport] = [familyNames[state.family], transportOf[state.port.protocol]]
+  const port = { family, transport, seconds, isExternal: state.external !== undefined }
+  const elements = new Map<ElementName, Bytes>()
+  const keys = new Map<Bytes, Bytes>()
+  const chain = (way: AffinityWay, endpoints: readonly Endpoint[]) => {
+    const names = endpoints.map(slotValue).join()
+    const known = keys.get(names)
+    if (known !== undefined) return affinityVerdict(family, known)
+    // Without endpoints nothing leads here.
+    if (endpoints.length === 0) return ''
+    const key = affinityKey(portKey(state), way)
+    keys.set(names, key)
+    for (const [name, value] of planAffinity({ ...port, key, endpoints })) elements.set(name, value)
+    return affinityVerdict(family, key)
+  }
+  const vip = chain('', slots)
+  return {
+    vip,
+    outside: { cluster: chain('cluster', outside.cluster), local: chain('local', outside.local) },
+    elements,
+  }
+}
+
+function portKey({ vip, port }: PortState): Bytes {
+  return placeKey(vip, transportOf[port.protocol], port.port)
+}
+
+/** Under which the kernel has elements of the port: by VIP and by its places outside. */
+export function portKeys(state: PortState): readonly Bytes[] {
+  const transport = transportOf[state.port.protocol]
+  return [portKey(state), ...placesOf(state).map(({ ip, port }) => placeKey(ip, transport, port))]
+}
+
+export function vipSlots({ family, vip, port }: PortState): SlotOwner {
+  return { family: familyNames[family], transport: transportOf[port.protocol], ip: vip, port: port.port }
+}
+
+/** What has to go and what has to come, so that `current` becomes `wanted`. A changed value does both. */
+export interface Difference {
+  readonly removed: readonly ElementName[]
+  readonly added: readonly (readonly [name: ElementName, value: Bytes])[]
+}
+
+export function difference(current: Elements, wanted: Elements): Difference {
+  const removed: ElementName[] = []
+  const added: [ElementName, Bytes][] = []
+  for (const [name, value] of current) if (wanted.get(name) !== value) removed.push(name)
+  for (const [name, value] of wanted) if (current.get(name) !== value) added.push([name, value])
+  return { removed, added }
+}

@@ -1,0 +1,40 @@
+/** The programs of the system that the tables need; tests have others. */
+
+import type { KernelOptions } from '../layer.ts'
+import { type Reconciliation, removeStaleUdp, type UdpFrontends } from '../system/conntrack.ts'
+import { ensureRouting, type RoutingOptions } from '../system/routing.ts'
+import { type RoutingEvents, watchRouting } from '../system/routingwatch.ts'
+import { Nftables, type NftClient, writerPort } from './client.ts'
+import type { Family } from './elements/elements.ts'
+import { familiesOf } from './rules/ruleset.ts'
+import { type ForeignChange, watchTables } from './watch.ts'
+
+/** Rejections are CommandErrors, or errors of netlink. */
+export interface KernelPrograms {
+  readonly nft: NftClient
+  /** Whether something was missing. */
+  ensureRouting(family: Family): Promise<boolean>
+  /** Tells of changes of our tables by others. Returns what ends it. */
+  watchTables(families: readonly Family[], onForeign: (changed: ForeignChange) => void): () => void
+  /** Returns what ends it. */
+  watchRouting(events: RoutingEvents): () => void
+  removeStaleUdp(frontends: UdpFrontends): Promise<readonly Reconciliation[]>
+  /** Ends what is still running; nothing is asked any more. */
+  close(): void
+}
+
+/** @param netns such as `/var/run/netns/node1`; undefined: this process's own */
+export function systemPrograms(
+  options: RoutingOptions & Pick<KernelOptions, 'families'>,
+  netns?: string,
+): KernelPrograms {
+  const nft = new Nftables(netns, writerPort(familiesOf(options.families)))
+  return {
+    nft,
+    ensureRouting: async family => ensureRouting(family, options, netns),
+    watchTables: (watched, onForeign) => watchTables(watched, { isOwn: port => nft.isOwn(port), onForeign }, netns),
+    watchRouting: events => watchRouting(options.routeTable, events, netns),
+    removeStaleUdp: frontends => removeStaleUdp(frontends, netns),
+    close: () => nft.close(),
+  }
+}

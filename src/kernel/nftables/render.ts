@@ -1,0 +1,35 @@
+/** The whole of our tables as one text, for people and for tests. */
+
+import type { PortState } from '../../services/ports/port.ts'
+import { meantForEnvoy } from '../overlay.ts'
+import { familyNames } from './elements/elements.ts'
+import { type NodeFacts, type NodePlanOptions, planNode, primaryAddress, unknownSurroundings } from './elements/node.ts'
+import { type PlanOptions, placementOf, planPort } from './elements/plan.ts'
+import { type Operation, operationsText } from './operations.ts'
+import { fixedPart, type RulesetOptions } from './rules/ruleset.ts'
+import { Mirror } from './sync/mirror.ts'
+
+/**
+ * What a node would have in the kernel for these ports once Envoy has acknowledged all that are meant for it: for a
+ * machine that has no such tables yet.
+ */
+export function planRuleset(
+  states: readonly PortState[],
+  node: NodeFacts | undefined,
+  options: PlanOptions & NodePlanOptions & RulesetOptions,
+): readonly Operation[] {
+  const changes = states.map(state => {
+    return {
+      current: new Map(),
+      wanted: planPort(placementOf(state, meantForEnvoy(state), primaryAddress(node, state.family)), options),
+    }
+  })
+  const ofNode = { current: new Map(), wanted: planNode({ ...unknownSurroundings, node }, options) }
+  const fixedParts = options.families.map(family => fixedPart(familyNames[family], options))
+  return [...fixedParts, ...new Mirror().prepare([ofNode, ...changes]).transaction.operations()]
+}
+
+/** The same as text, which `nft -f` loads. */
+export function renderRuleset(...ruleset: Parameters<typeof planRuleset>): string {
+  return operationsText(planRuleset(...ruleset))
+}

@@ -1,0 +1,78 @@
+/**
+ * A connection whose answers would not come back through this node gets the node's address as its source. It is marked
+ * where it is translated, and masqueraded where it leaves:
+ *
+ * - what comes from outside to a port whose endpoints may be on other nodes (externalTrafficPolicy Cluster);
+ * - what comes to a VIP and not from a pod, as far as pods can be told (`--detect-local-mode`), or any (`--masquerade-all`);
+ * - an endpoint that is its own client (the set `hairpin`).
+ *
+ * The rules are those of kube-proxy's nftables mode.
+ */
+
+import type { SetName } from '../elements/elements.ts'
+import type { Chain } from '../operations.ts'
+import { clearMark, hasMark, inSet, masquerade, type Rule, type Statement, setMark } from './statement.ts'
+
+export const detectLocalModes = ['ClusterCIDR', 'NodeCIDR', 'BridgeInterface', 'InterfaceNamePrefix'] as const
+export type DetectLocalMode = (typeof detectLocalModes)[number]
+
+export interface MasqueradeOptions {
+  /** The packet mark bit of new connections whose source address is to become the node's. */
+  readonly masqueradeMark: number
+  readonly masqueradeAll: boolean
+  /** How pods of this node are told from others. By a CIDR that is not given or not known: not at all. */
+  readonly detectLocalMode: DetectLocalMode
+  readonly podBridgeInterface: string | undefined
+  readonly podInterfaceNamePrefix: string | undefined
+}
+
+/** Matches what pods send, as far as they can be told. */
+export function ofPods(options: MasqueradeOptions): Statement {
+  const name = interfacePattern(options)
+  if (name === undefined) return inSet(['saddr'], 'pods' satisfies SetName)
+  return { kind: 'interface', of: 'iifname', name, isNot: false }
+}
+
+/** Matches what others send; nothing where pods cannot be told. */
+export function notOfPods(options: MasqueradeOptions): Statement {
+  const name = interfacePattern(options)
+  if (name === undefined) return inSet(['saddr'], 'outside' satisfies SetName)
+  return { kind: 'interface', of: 'iifname', name, isNot: true }
+}
+
+function interfacePattern(options: MasqueradeOptions): string | undefined {
+  switch (options.detectLocalMode) {
+    case 'BridgeInterface':
+      return options.podBridgeInterface
+    case 'InterfaceNamePrefix':
+      return `${options.podInterfaceNamePrefix}*`
+    default:
+      return undefined
+  }
+}
+
+export function markForMasquerade({ masqueradeMark }: MasqueradeOptions): Statement {
+  return setMark('meta', masqueradeMark)
+}
+
+/**
+ * The rules of a VIP: what is to be masqueraded is marked before `translate` is looked up, and unmarked where that was
+ * no VIP. That costs no look-up of its own.
+ */
+export function masqueradingVips(options: MasqueradeOptions, translate: Statement): readonly Rule[] {
+  const condition = options.masqueradeAll ? [] : [notOfPods(options)]
+  return [[...condition, markForMasquerade(options)], [translate], [...condition, unmark(options)]]
+}
+
+/** Takes the mark off, since a packet that is put into a tunnel takes its mark along. */
+export function masqueradeChain(options: MasqueradeOptions): Chain {
+  return {
+    name: 'masquerade-marked',
+    hook: { type: 'nat', hook: 'postrouting', priority: 100 },
+    rules: [[hasMark('meta', options.masqueradeMark), unmark(options), masquerade]],
+  }
+}
+
+function unmark({ masqueradeMark }: MasqueradeOptions): Statement {
+  return clearMark('meta', masqueradeMark)
+}

@@ -1,0 +1,443 @@
+/**
+ * The fixed part of our tables: sets, maps and chains. A Service is only elements in these (plan.ts), so the number of
+ * chains does not grow with the number of Services, apart from those with session affinity (affinity.ts).
+ *
+ * The way of a connection to a VIP (docs/architecture.md draws it):
+ *
+ *     prerouting   steer: in the overlay → Envoy, by TPROXY     refuse-forwarded: no endpoints → reject or drop; and what
+ *                  source ranges do not let in, also of what was steered
+ *                  translate: not steered → services → endpoints-tcp-N, or affinity-… → DNAT
+ *     output       refuse-local, translate-local: the same for the node's own processes, by redirect in place of TPROXY
+ *                  reached: counts what was steered, behind all rules at input; `pathCounters`
+ *                  translate-abandoned, translate-local-abandoned: see below
+ *     input        guard: Envoy's port is for what was steered or translated there, nothing else; and what a redirect
+ *                  translated there reaches a transparent socket alone
+ *     postrouting  hairpin: an endpoint that is its own client is masqueraded
+ *
+ * `tproxy` matches only while a transparent socket listens on the target port: without one, the packet goes on to DNAT.
+ * That is how a dead Envoy costs no new connection. Only new connections are looked up; a connection of Envoy's carries
+ * the steering mark in its conntrack entry and stays with Envoy whatever happens to the overlay.
+ *
+ * Where no agent has renewed the heartbeat for `--abandon-after`, kube-proxy's rules come first: nothing is steered or
+ * refused any more, and the chains `…-abandoned`, behind kube-proxy's at priority dstnat, serve what nobody has translated
+ * there: the Services that kube-proxy does not have, and all of them where there is no kube-proxy. The kernel skips chains
+ * of type nat for a connection that one before has translated.
+ *
+ * `redirect` asks for no socket, so `guard` does: only CAP_NET_ADMIN (or CAP_NET_RAW) makes a socket transparent (ip(7)), so no
+ * unprivileged process that takes the port of a dead Envoy gets connections of the node's processes.
+ */
+
+import { createHash } from 'node:crypto'
+import type { ClientAddress } from '../../../services/settings/clientaddress.ts'
+import {
+  calledSet,
+  candidatesSet,
+  type Family,
+  familyNames,
+  heartbeatSet,
+  type OverlaySet,
+  overlaySwitch,
+  type SetName,
+  useSets,
+} from '../elements/elements.ts'
+import {
+  type Chooser,
+  chooserName,
+  localPolicy,
+  localSlots,
+  markMasquerade,
+  parseChooserName,
+} from '../elements/external.ts'
+import { parseObjectName } from '../elements/ownobjects.ts'
+import { type Chain, type Hook, type Operation, operationsText, type Table } from '../operations.ts'
+import { fixedSets } from '../sets.ts'
+import { clientAddressChains, restoreChain } from './clientaddress.ts'
+import {
+  type MasqueradeOptions,
+  markForMasquerade,
+  masqueradeChain,
+  masqueradingVips,
+  notOfPods,
+  ofPods,
+} from './masquerade.ts'
+import {
+  accept,
+  count,
+  drop,
+  goto,
+  hasMark,
+  inSet,
+  jump,
+  type Key,
+  lacksMark,
+  masquerade,
+  newConnection,
+  notInSet,
+  ofTransport,
+  type Rule,
+  type Statement,
+  setMark,
+  toLocalAddress,
+  verdictMap,
+} from './statement.ts'
+
+export const tableName = 'lightpath'
+
+export interface RulesetOptions extends MasqueradeOptions {
+  /** The packet and conntrack mark bit of connections that are steered to Envoy. One bit; other bits are others'. */
+  readonly steeringMark: number
+  /** The packet mark bit that Envoy sets on its own connections. */
+  readonly envoyMark: number
+  /** Where Envoy's redirect listener listens. */
+  readonly targetPort: number
+  /** Default: forwarded-for. */
+  readonly clientAddress?: ClientAddress
+  /** As in PlanOptions. */
+  readonly tracksUse?: boolean
+}
+
+export function tableOf(family: Family): Table {
+  return { family, name: tableName }
+}
+
+/** To Envoy, and with it all that follows. `then` comes once a socket was found. */
+export function steerTo(
+  { targetPort, steeringMark }: Pick<RulesetOptions, 'targetPort' | 'steeringMark'>,
+  ...then: readonly Statement[]
+): Rule {
+  return [
+    { kind: 'tproxy', port: targetPort },
+    ...then,
+    setMark('meta', steeringMark),
+    setMark('ct', steeringMark),
+    accept,
+  ]
+}
+
+/**
+ * On a bridge these hooks run before the packet is delivered (net.bridge.bridge-nf-call-iptables, which is on wherever
+ * Kubernetes has such a network), and the socket that TPROXY found is lost on the way. That it was found says that Envoy
+ * listens, so a redirect to its port does the same there.
+ */
+const fromBridge: Statement = { kind: 'from bridge' }
+
+const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const
+
+const destination: Key = ['daddr', 'l4proto', 'th dport']
+const nodePort: Key = ['masked daddr', 'l4proto', 'th dport']
+
+/** What ends a connection passes, so that the other end hears of it. */
+const notEnding: Statement = { kind: 'not ending' }
+
+/** The first packet of a client, also of one that conntrack does not see, and no packet of an open connection that it forgot. */
+const isSyn: Statement = { kind: 'first segment' }
+
+/** An agent serves this node, or did so not long ago; or none did for too long. */
+const attended = inSet(['protocol'], heartbeatSet)
+const abandoned = notInSet(['protocol'], heartbeatSet)
+
+const refuseNew: Rule = [newConnection, attended, goto('refuse-new')]
+const refuseUnknown: Rule = [newConnection, goto('refuse-unknown')]
+
+/** What refuses comes here with what translates: before, a Service that kube-proxy has would be refused by what we had of it. */
+const serveAbandoned: readonly Rule[] = [[attended, accept], [jump('refuse-new')], [goto('service')]]
+
+/** An address of the node that opens node ports. */
+function nodePortAddress(family: Family): Rule {
+  return [
+    inSet(['daddr'], 'node-port-addresses' satisfies SetName),
+    { kind: 'address', of: 'daddr', range: loopback[family], isNot: true },
+    toLocalAddress('daddr'),
+  ]
+}
+
+/** Packets of new connections that are steered to Envoy, of those that reach it, and of those that repeat what it answered. */
+export const pathCounters = ['steered', 'reached', 'repeated'] as const
+const [steeredCounter, reachedCounter, repeatedCounter] = pathCounters
+
+function inOverlay(set: OverlaySet): Statement {
+  return inSet(['daddr', 'tcp dport'], set)
+}
+
+/** Match what is for a place outside that goes to Envoy, by address and by node port, of each externalTrafficPolicy. */
+function placesInOverlay(family: Family, set: OverlaySet): readonly Rule[] {
+  return [[inOverlay(set)], [inSet(['masked daddr', 'tcp dport'], set), ...nodePortAddress(family)]]
+}
+
+/** A day: what runs once a day finds its port in Envoy. */
+export const calledSeconds = 86_400
+
+/** Who is called, of what is for Envoy: before it is decided where the connection goes, since a full set matches nothing. */
+function noteCalls(family: Family, { tracksUse }: RulesetOptions): readonly Rule[] {
+  if (!tracksUse) return []
+  const note = (key: Key, ...where: Rule): Rule => {
+    return [inSet(key, candidatesSet), ...where, { kind: 'remember', key, set: calledSet, seconds: calledSeconds }]
+  }
+  return [note(['daddr', 'tcp dport']), note(['masked daddr', 'tcp dport'], ...nodePortAddress(family))]
+}
+
+/** While a policy restricts egress, it may select a pod that the agent does not know yet. */
+const maybeRestricted: Rule = [
+  inSet(['masked saddr'], 'only-known-clients'),
+  notInSet(['saddr'], 'known-clients'),
+  notInSet(['saddr'], 'outside'),
+]
+
+/** What externalTrafficPolicy Local does with a new connection, by where it comes from. */
+function localPolicyRules(key: Key, options: RulesetOptions): readonly Rule[] {
+  return [
+    [ofPods(options), verdictMap(key, 'services')],
+    [toLocalAddress('saddr'), markForMasquerade(options), verdictMap(key, 'services')],
+    [verdictMap(key, 'local-services')],
+  ]
+}
+
+const hooks = {
+  mangle: { type: 'filter', hook: 'prerouting', priority: -150 },
+  refuse: { type: 'filter', hook: 'prerouting', priority: -149 },
+  dstnat: { type: 'nat', hook: 'prerouting', priority: -100 },
+  forward: { type: 'filter', hook: 'forward', priority: 0 },
+  output: { type: 'filter', hook: 'output', priority: 0 },
+  refuseLocal: { type: 'filter', hook: 'output', priority: -149 },
+  dstnatLocal: { type: 'nat', hook: 'output', priority: -100 },
+  abandoned: { type: 'nat', hook: 'prerouting', priority: -90 },
+  abandonedLocal: { type: 'nat', hook: 'output', priority: -90 },
+  input: { type: 'filter', hook: 'input', priority: 0 },
+  reached: { type: 'filter', hook: 'input', priority: 300 },
+  srcnat: { type: 'nat', hook: 'postrouting', priority: 100 },
+} as const satisfies Record<string, Hook>
+
+/**
+ * Chains that elements jump to, before those that use the maps. kube-proxy's nftables mode drops what it does not know
+ * in the Service range at priority filter, so refusing has to come before that.
+ */
+function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] {
+  const { steeringMark, envoyMark, targetPort } = options
+  const [external, local] = [placesInOverlay(family, 'envoy-external'), placesInOverlay(family, 'envoy-local')]
+  const isNodePortAddress = nodePortAddress(family)
+  const steered = hasMark('meta', steeringMark)
+  const toEnvoy = steerTo(options, count(steeredCounter))
+  const redirect: Statement = { kind: 'redirect', port: targetPort }
+  const isSwitchedOff = inSet(['protocol'], overlaySwitch)
+  const toEnvoyPort: Statement = { kind: 'port', transport: 'tcp', port: targetPort }
+  const reset: Statement = { kind: 'reject', with: 'tcp reset' }
+  // Envoy would show an outsider's address to endpoints, whose answers would not come back through this node.
+  const keptBelow = options.clientAddress === 'preserve' ? [[inOverlay('envoy'), notOfPods(options), accept]] : []
+  return [
+    // ICMP errors are limited to about one a second and client; resets are not.
+    { name: 'refuse', rules: [[ofTransport('tcp'), reset], [{ kind: 'reject', with: 'port unreachable' }]] },
+    {
+      name: 'refuse-new',
+      rules: [
+        [verdictMap(destination, 'source-checks')],
+        [verdictMap(destination, 'no-endpoints')],
+        [...isNodePortAddress, verdictMap(nodePort, 'no-endpoints')],
+      ],
+    },
+    // What is still addressed to a cluster IP after translation leads to no Service port.
+    {
+      name: 'refuse-unknown',
+      rules: [
+        [inSet(['daddr'], 'cluster-ips'), goto('refuse')],
+        [inSet(['daddr'], 'service-ranges'), drop],
+      ],
+    },
+    { name: markMasquerade, rules: [[markForMasquerade(options)]] },
+    { name: localPolicy.address, rules: localPolicyRules(destination, options) },
+    { name: localPolicy['node-port'], rules: localPolicyRules(nodePort, options) },
+    { name: 'node-port', rules: [[verdictMap(nodePort, 'external')], [verdictMap(nodePort, 'services')]] },
+    {
+      name: 'service',
+      rules: [
+        [verdictMap(destination, 'external')],
+        ...masqueradingVips(options, verdictMap(destination, 'services')),
+        [...isNodePortAddress, goto('node-port')],
+      ],
+    },
+    {
+      name: 'steer-new',
+      rules: [
+        [abandoned, accept],
+        [isSwitchedOff, accept],
+        [inSet(['saddr'], 'kernel-clients'), accept],
+        [...maybeRestricted, accept],
+        ...keptBelow,
+        ...noteCalls(family, options),
+        [inOverlay('envoy'), ...toEnvoy],
+        ...external.map(place => [...place, ...toEnvoy]),
+        ...local.map(place => [...place, goto('steer-local')]),
+      ],
+    },
+    // Pods, whom the policy Local does not concern, the kernel layer leads to all endpoints; the node's own do not pass here.
+    {
+      name: 'steer-local',
+      rules: [
+        [ofPods(options), accept],
+        [ofTransport('tcp'), ...toEnvoy],
+      ],
+    },
+    // A client that is to stay below from now on loses what it has in Envoy.
+    {
+      name: 'steer-open',
+      rules: [
+        [inSet(['saddr'], 'kernel-clients'), notEnding, goto('refuse')],
+        [...maybeRestricted, notEnding, goto('refuse')],
+        [setMark('meta', steeringMark)],
+        [ofTransport('tcp'), isSyn, count(repeatedCounter)],
+      ],
+    },
+    {
+      name: 'steer',
+      hook: hooks.mangle,
+      // Every packet passes here: those of open connections that are none of Envoy's see as little as can be.
+      rules: [
+        [newConnection, goto('steer-new')],
+        [hasMark('ct', steeringMark), { kind: 'direction', direction: 'original' }, goto('steer-open')],
+      ],
+    },
+    { name: 'refuse-forwarded', hook: hooks.refuse, rules: [refuseNew] },
+    {
+      name: 'translate',
+      hook: hooks.dstnat,
+      rules: [
+        [fromBridge, steered, ofTransport('tcp'), redirect],
+        [steered, accept],
+        [attended, goto('service')],
+      ],
+    },
+    { name: 'translate-abandoned', hook: hooks.abandoned, rules: [[steered, accept], ...serveAbandoned] },
+    { name: 'refuse-unknown-forwarded', hook: hooks.forward, rules: [refuseUnknown] },
+    { name: 'refuse-unknown-local', hook: hooks.output, rules: [refuseUnknown] },
+    // What Envoy has open to an endpoint that is to be reached by the kernel layer alone ends with its next packet.
+    {
+      name: 'refuse-envoy',
+      hook: hooks.output,
+      rules: [[hasMark('meta', envoyMark), inSet(['daddr'], 'kernel-endpoints'), notEnding, goto('refuse')]],
+    },
+    { name: 'refuse-local', hook: hooks.refuseLocal, rules: [refuseNew] },
+    {
+      name: 'translate-local',
+      hook: hooks.dstnatLocal,
+      rules: [
+        [hasMark('meta', envoyMark), accept],
+        [abandoned, accept],
+        [isSwitchedOff, goto('service')],
+        ...noteCalls(family, options),
+        ...[[inOverlay('envoy')], ...external].map(place => [...place, redirect]),
+        [goto('service')],
+      ],
+    },
+    {
+      name: 'translate-local-abandoned',
+      hook: hooks.abandonedLocal,
+      rules: [[hasMark('meta', envoyMark), accept], ...serveAbandoned],
+    },
+    {
+      name: 'guard',
+      hook: hooks.input,
+      // Of who connects to it; answers to a connection that the node itself has from a port of that number pass.
+      rules: [
+        [toEnvoyPort, isSyn, lacksMark('meta', steeringMark), { kind: 'translated', isNot: true }, reset],
+        [toEnvoyPort, newConnection, { kind: 'translated', isNot: false }, { kind: 'opaque socket' }, reset],
+      ],
+    },
+    {
+      name: 'reached',
+      hook: hooks.reached,
+      rules: [[newConnection, steered, count(reachedCounter)]],
+    },
+    {
+      name: 'hairpin',
+      hook: hooks.srcnat,
+      rules: [[{ kind: 'translated', isNot: false }, inSet(['saddr', 'daddr'], 'hairpin'), masquerade]],
+    },
+    masqueradeChain(options),
+  ]
+}
+
+/** Chooses one of `count` endpoints at random; shared by all Service ports with so many. */
+function endpointsChain(chooser: Chooser): Chain {
+  const { transport, count, kind, isLocal } = chooser
+  const address = kind === 'node-port' ? 'masked daddr' : 'daddr'
+  const random = { random: count, offset: isLocal ? localSlots : 0 }
+  const map = `endpoints-${transport}` satisfies SetName
+  return {
+    name: chooserName(chooser),
+    rules: [[{ kind: 'dnat by map', key: [address, `${transport} dport`, random], map }]],
+  }
+}
+
+/** The chain of this name that an element's value goes to, which has to exist; undefined for names of others. */
+export function chooserChain(name: string): Chain | undefined {
+  const chooser = parseChooserName(name)
+  return chooser && endpointsChain(chooser)
+}
+
+/** The fixed part. Ends with an empty chain whose name tells this part from that of other versions. */
+export function fixedPart(family: Family, options: RulesetOptions): Extract<Operation, { do: 'declare' }> {
+  const chains = [...fixedChains(family, options), ...clientAddressChains(options)]
+  const counters = pathCounters
+  const sets = options.tracksUse ? fixedSets : fixedSets.filter(({ name }) => !useSets.includes(name))
+  const part = { do: 'declare', table: tableOf(family), sets, counters, chains } as const
+  const sample = endpointsChain({ transport: 'tcp', count: 1 })
+  const marker = markerOf(operationsText([part, { ...part, sets: [], chains: [sample] }]))
+  return { ...part, chains: [...chains, { name: marker, rules: [] }] }
+}
+
+/** How many lines each chain of the fixed part has when it is whole, by name. */
+export function fixedRules(family: Family, options: RulesetOptions): ReadonlyMap<string, number> {
+  const chains = [...fixedChains(family, options), ...clientAddressChains(options)]
+  return new Map(chains.map(({ name, hook, rules }) => [name, rules.length + (hook === undefined ? 0 : 1)]))
+}
+
+/** Whether the client's address is preserved, by a table that has these chains. */
+export function hasClientAddress(chains: readonly string[]): boolean {
+  return chains.includes(restoreChain)
+}
+
+/** Whether this is the name of a chain that chooses among so many endpoints. */
+export function isChooser(name: string): boolean {
+  return parseChooserName(name) !== undefined
+}
+
+/** The name of the chain that `fixedPart` ends with. */
+export function markerFor(family: Family, options: RulesetOptions): string {
+  return fixedPart(family, options).chains.at(-1)!.name
+}
+
+function markerOf(text: string): string {
+  return `ruleset-${createHash('sha256').update(text).digest('hex').slice(0, 12)}`
+}
+
+/** Chains of the fixed part that elements jump to. */
+const namedByElements: readonly string[] = ['refuse', markMasquerade, ...Object.values(localPolicy)]
+
+/**
+ * Takes the chains of another version of us out of the way of the fixed part, in one transaction with it. Sets and maps
+ * stay, and so do the chains that their elements jump to. Chains of single Service ports are left alone: they are
+ * compared as elements are.
+ *
+ * @param former names of sets that this version has no use for
+ */
+export function replacement(
+  family: Family,
+  chains: Iterable<string>,
+  former: readonly string[],
+  options: RulesetOptions,
+): readonly Operation[] {
+  const table = tableOf(family)
+  const names = [...chains].filter(name => parseObjectName(family, name) === undefined)
+  const kept = (name: string) => namedByElements.includes(name) || isChooser(name)
+  const choosers = names.flatMap(name => chooserChain(name) ?? [])
+  return [
+    ...names.map(name => ({ do: 'flush chain', table, name }) as const),
+    ...names.filter(name => !kept(name)).map(name => ({ do: 'delete chain', table, name }) as const),
+    ...former.map(name => ({ do: 'delete set', table, name }) as const),
+    fixedPart(family, options),
+    ...(choosers.length > 0 ? [{ do: 'declare', table, sets: [], chains: choosers } as const] : []),
+  ]
+}
+
+export function familiesOf(families: readonly ('IPv4' | 'IPv6')[]): readonly Family[] {
+  return families.map(family => familyNames[family])
+}

@@ -1,0 +1,111 @@
+/**
+ * Looks for what somebody else changed in our tables. It only reads, beside whatever is written meanwhile, and says nothing
+ * of the elements that were written in that time.
+ */
+
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Bytes } from '../bytes.ts'
+import type { NftClient } from '../client.ts'
+import { type ElementName, type Elements, type Family, isShared, overlaySwitch } from '../elements/elements.ts'
+import type { PlanOptions } from '../elements/plan.ts'
+import { readTables } from '../elements/reading.ts'
+import { elementText } from '../elements/text.ts'
+import { fixedRules, isChooser, type RulesetOptions, tableName } from '../rules/ruleset.ts'
+import { elementsOf, type PortRecord } from './record.ts'
+
+/** Other work comes in between, after so many ports or elements. */
+const portsATurn = 500
+const elementsATurn = 4096
+
+/** What the kernel has been told, of the node and of ports. */
+export interface WrittenView {
+  node(): Elements
+  readonly ports: { values(): Iterable<PortRecord> }
+}
+
+/** Whether a table is there, and what else is seen with that. */
+export interface Presence {
+  /** Says that the table is gone; undefined where it is there. */
+  readonly missing: string | undefined
+  /** People have switched the overlay off. */
+  readonly isOff: boolean
+}
+
+/** Well below a millisecond, whatever the table holds. */
+export async function findPresence(nft: NftClient, family: Family): Promise<Presence> {
+  const keys = await nft.keys(family, overlaySwitch)
+  return { missing: keys ? undefined : gone(family), isOff: keys !== undefined && keys.length > 0 }
+}
+
+/**
+ * Compares all that the kernel has with all that was written. Returns what is wrong in words for a log, undefined where
+ * all is well.
+ *
+ * @param written as a live view
+ * @param isTouched tells elements that were written since the reading began; see Writer
+ */
+export async function findDamage(
+  nft: NftClient,
+  families: readonly Family[],
+  options: PlanOptions & RulesetOptions,
+  written: WrittenView,
+  isTouched: (name: ElementName) => boolean,
+): Promise<string | undefined> {
+  const found = new Map<ElementName, Bytes>()
+  const chains = new Map<string, number>()
+  const exists = await readTables(nft, families, {
+    chain: (family, name, rules) => void chains.set(`${family} ${name}`, rules),
+    element: (name, value) => void found.set(name, value),
+  })
+  if (!exists) return families.map(gone).join(' or ')
+  /** Of those that ports share. */
+  const known = new Set<ElementName>()
+  const findWrong = (expected: Elements) => {
+    let wrong: string | undefined
+    for (const [name, value] of expected) {
+      if (found.get(name) !== value && !isTouched(name)) wrong ??= `element ${elementText(name)}`
+      if (isShared(name)) known.add(name)
+      else found.delete(name)
+    }
+    return wrong
+  }
+  const wrongOfNode = findWrong(written.node())
+  if (wrongOfNode !== undefined) return wrongOfNode
+  let count = 0
+  for (const record of written.ports.values()) {
+    if (++count % portsATurn === 0) await turn()
+    const wrong = findWrong(elementsOf(record, options))
+    if (wrong !== undefined) return `${wrong} of ${record.id}`
+  }
+  const wrongChain = findWrongChain(families, options, chains)
+  if (wrongChain !== undefined) return wrongChain
+  // A port that was refused may have what ports share.
+  const hasRefused = [...written.ports.values()].some(({ refusal }) => refusal)
+  const isUnknown = (name: ElementName) => {
+    return !known.has(name) && !isTouched(name) && !(hasRefused && isShared(name))
+  }
+  let looked = 0
+  for (const name of found.keys()) {
+    if (++looked % elementsATurn === 0) await turn()
+    if (isUnknown(name)) return `element ${elementText(name)}, which nobody asked for`
+  }
+  return undefined
+}
+
+function gone(family: Family): string {
+  return `table ${family} ${tableName} is gone`
+}
+
+function findWrongChain(
+  families: readonly Family[],
+  options: RulesetOptions,
+  found: ReadonlyMap<string, number>,
+): string | undefined {
+  for (const family of families) {
+    for (const [name, rules] of fixedRules(family, options)) {
+      if (found.get(`${family} ${name}`) !== rules) return `rules of chain ${family} ${name}`
+    }
+  }
+  for (const [name, rules] of found) if (rules === 0 && isChooser(name.split(' ')[1]!)) return `rules of chain ${name}`
+  return undefined
+}

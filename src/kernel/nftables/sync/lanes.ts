@@ -1,0 +1,73 @@
+/** In which order changed Service ports are written: what is much to write of one Service holds up no other. */
+
+import { placesOf } from '../../../services/ports/places.ts'
+import { type PortState, serviceKeyOf } from '../../../services/ports/port.ts'
+import type { Bytes } from '../bytes.ts'
+import { ownerOf } from '../elements/elements.ts'
+import { isPlacement } from '../elements/placement.ts'
+import { portKeys } from '../elements/plan.ts'
+import type { PortRecord } from './record.ts'
+
+/** Below it the changed ports of a Service are small, all together. */
+const smallWeight = 512
+
+export interface Lanes {
+  readonly small: readonly PortRecord[]
+  readonly large: readonly PortRecord[]
+  /** Those that the kernel refused before. */
+  readonly refused: readonly PortRecord[]
+}
+
+/**
+ * Removed ones first in each: an address is given up before it is taken.
+ * @param given what large ports that are being written may give up: whoever takes it waits for them
+ */
+export function lanesOf(records: readonly PortRecord[], given: ReadonlySet<Bytes> = new Set()): Lanes {
+  const refused = records.filter(({ refusal }) => refusal !== undefined)
+  const others = records.filter(({ refusal }) => refusal === undefined)
+  const weights = new Map<string, number>()
+  for (const record of others) {
+    const service = serviceKeyOf(record.id)
+    weights.set(service, (weights.get(service) ?? 0) + weightOf(record))
+  }
+  const isSmall = ({ id }: PortRecord) => weights.get(serviceKeyOf(id))! < smallWeight
+  const [small, large] = [others.filter(isSmall), others.filter(record => !isSmall(record))]
+  const waiting = new Set(small.length === 0 ? [] : small.filter(waitsFor(large, given)))
+  return {
+    small: removedFirst(small.filter(record => !waiting.has(record))),
+    large: [...removedFirst(large), ...removedFirst([...waiting])],
+    refused: removedFirst(refused),
+  }
+}
+
+function waitsFor(large: readonly PortRecord[], given: ReadonlySet<Bytes>): (record: PortRecord) => boolean {
+  if (large.length + given.size === 0) return () => false
+  const own = keysWritten(large)
+  return ({ state }) => state !== undefined && portKeys(state).some(key => own.has(key) || given.has(key))
+}
+
+function removedFirst(records: readonly PortRecord[]): readonly PortRecord[] {
+  return records.toSorted((a, b) => Number(a.state !== undefined) - Number(b.state !== undefined))
+}
+
+/** How much there is to look at for it: about as many elements as it has, or is to have. */
+export function weightOf({ state, written }: PortRecord): number {
+  const has = written === undefined ? 0 : isPlacement(written) ? elementsOfState(written.state) : written.size
+  return Math.max(has, state ? elementsOfState(state) : 0)
+}
+
+function elementsOfState(state: PortState): number {
+  const { endpoints, external } = state
+  return 1 + endpoints.length + placesOf(state).length * (1 + (external?.clusterEndpoints.length ?? 0))
+}
+
+/** Under which the kernel has elements of these ports. */
+export function keysWritten(records: readonly PortRecord[]): ReadonlySet<Bytes> {
+  return new Set(records.flatMap(keysOf))
+}
+
+function keysOf({ written }: PortRecord): readonly Bytes[] {
+  if (written === undefined) return []
+  if (isPlacement(written)) return portKeys(written.state)
+  return [...written.keys()].flatMap(name => ownerOf(name) ?? [])
+}

@@ -1,0 +1,305 @@
+/**
+ * The Service ports of the nftables layer: what each shall have, what it has, and which could not be written.
+ *
+ * The kernel says which element of a transaction it refuses: the port whose it is keeps what it has, is reported, and is
+ * tried again; the others are written without it.
+ */
+
+import { setImmediate as turn } from 'node:timers/promises'
+import { type PortState, portPartOf, serviceKeyOf } from '../../../services/ports/port.ts'
+import type { KernelObserver } from '../../layer.ts'
+import { type Refusals, refusalsAtOnce } from '../../splitting.ts'
+import { type CommandError, commandProblem } from '../../system/command.ts'
+import { backoffMs } from '../../worker.ts'
+import type { Bytes } from '../bytes.ts'
+import { TransactionRefused } from '../client.ts'
+import { type ElementName, type Elements, isShared } from '../elements/elements.ts'
+import { portKeys } from '../elements/plan.ts'
+import { keysWritten, lanesOf, weightOf } from './lanes.ts'
+import { byOwner, type FoundElements, type OwnedElements } from './mirror.ts'
+import { forgetOverlay, type PortChange, type PortRecord } from './record.ts'
+import { maxElementsPerTransaction, type Writer } from './writer.ts'
+
+/** Other work comes in between, after so many ports. */
+const portsATurn = 500
+/** A batch ends with the port by which so much was looked at: of many elements few may be different. */
+const mostLookedAt = 16 * maxElementsPerTransaction
+
+/** What the ports need of the layer that they are of. */
+export interface PortsSurroundings {
+  changeOf(record: PortRecord): PortChange
+  /** What the kernel has of it. */
+  elementsOf(record: PortRecord): Elements
+  /** The kernel has these. */
+  written(changes: readonly PortChange[]): void
+  /** There is something to write. */
+  schedule(): void
+}
+
+export class Ports {
+  readonly #writer: Writer
+  readonly #observer: KernelObserver
+  readonly #surroundings: PortsSurroundings
+  readonly #records = new Map<string, PortRecord>()
+  /** Ports that may differ from what the kernel has. */
+  readonly #dirty = new Set<string>()
+  /** Those of them that came since it was last decided what is written in which order. */
+  readonly #fresh = new Set<string>()
+
+  constructor(writer: Writer, observer: KernelObserver, surroundings: PortsSurroundings) {
+    this.#writer = writer
+    this.#observer = observer
+    this.#surroundings = surroundings
+  }
+
+  get(id: string): PortRecord | undefined {
+    return this.#records.get(id)
+  }
+
+  values(): Iterable<PortRecord> {
+    return this.#records.values()
+  }
+
+  /** Something of it is still to be written. */
+  isDirty(id: string): boolean {
+    return this.#dirty.has(id)
+  }
+
+  get areDirty(): boolean {
+    return this.#dirty.size > 0
+  }
+
+  set(state: PortState): void {
+    const record = this.#records.get(state.id)
+    if (record) record.state = state
+    else this.#records.set(state.id, { id: state.id, state, written: undefined, refusal: undefined })
+    this.touch(state.id)
+  }
+
+  remove(id: string): void {
+    this.#records.get(id)!.state = undefined
+    this.touch(id)
+  }
+
+  touch(id: string): void {
+    this.#dirty.add(id)
+    this.#fresh.add(id)
+    this.#surroundings.schedule()
+  }
+
+  /**
+   * Takes what the kernel has of each port: most have all as they shall have it, and nothing else. Returns the ports that
+   * are to be written, and the elements that are nobody's.
+   */
+  async claim(found: FoundElements): Promise<{ readonly unlike: Iterable<PortRecord>; readonly owned: OwnedElements }> {
+    const unlike = await this.#adopt(found)
+    const owned = byOwner(found)
+    let count = 0
+    for (const record of owned.size > 0 ? this.#records.values() : []) {
+      if (++count % portsATurn === 0) await turn()
+      const keys = (record.state ? portKeys(record.state) : []).filter(key => owned.has(key))
+      if (keys.length === 0) continue
+      // With what it has more than it shall have.
+      record.written = new Map([record, ...keys].flatMap(part => [...this.#heldAs(part, owned)]))
+      for (const key of keys) owned.delete(key)
+      unlike.add(record)
+    }
+    return { unlike, owned }
+  }
+
+  #heldAs(part: PortRecord | Bytes, owned: OwnedElements): Elements {
+    return typeof part === 'string' ? owned.get(part)! : this.#surroundings.elementsOf(part)
+  }
+
+  /** Ports of which the kernel has all that they shall have need no transaction; what they have is no longer among what was found. */
+  async #adopt(found: FoundElements): Promise<Set<PortRecord>> {
+    const unlike = new Set<PortRecord>()
+    let alike: PortChange[] = []
+    let count = 0
+    for (const record of this.#records.values()) {
+      record.written = undefined
+      const change = this.#changeOf(record)
+      if (change.placement && hasAll(found, change.wanted)) {
+        for (const name of change.wanted.keys()) if (!isShared(name)) found.delete(name)
+        this.#writer.adopt(change.wanted)
+        alike.push(change)
+      } else unlike.add(record)
+      if (++count % portsATurn !== 0) continue
+      this.#settle(alike)
+      alike = []
+      await turn()
+    }
+    this.#settle(alike)
+    return unlike
+  }
+
+  /** The overlay was emptied by other means. */
+  forgetOverlay(): void {
+    for (const record of this.#records.values()) forgetOverlay(record)
+  }
+
+  /** False where a port was refused. */
+  async writeAll(records: Iterable<PortRecord>): Promise<boolean> {
+    const refusals = refusalsAtOnce()
+    let areWritten = true
+    for (const changes of this.#batches(records)) {
+      await turn()
+      areWritten = (await this.#writeWhatCan(changes, refusals)) && areWritten
+    }
+    return areWritten
+  }
+
+  /**
+   * Services with little to write go before those with much, also those that change meanwhile. False where a port was refused.
+   * Rejects where somebody else has changed what the kernel has.
+   */
+  async writeDirty(): Promise<boolean> {
+    const { small, large, refused } = lanesOf(this.#take(this.#dirty))
+    const refusals = refusalsAtOnce()
+    let areWritten = true
+    let given: ReadonlySet<Bytes> | undefined
+    const write = async (changes: readonly PortChange[]) => {
+      areWritten = (await this.#writeTrusted(changes, refusals)) && areWritten
+    }
+    for (const changes of this.#batches(small)) await write(changes)
+    for (const changes of this.#batches(this.#stillDirty(large))) {
+      await write(changes)
+      if (this.#fresh.size === 0) continue
+      given ??= keysWritten(large)
+      for (const overtaking of this.#batches(lanesOf(this.#take(this.#fresh), given).small)) await write(overtaking)
+    }
+    for (const record of refused) {
+      areWritten = (await this.#writeWhatCan([this.#changeOf(record)], { left: 1 })) && areWritten
+    }
+    return areWritten
+  }
+
+  /** Those that are to be written; from now on others are fresh. */
+  #take(ids: ReadonlySet<string>): readonly PortRecord[] {
+    const records = [...ids].filter(id => this.#dirty.has(id)).map(id => this.#records.get(id)!)
+    this.#fresh.clear()
+    return records
+  }
+
+  *#stillDirty(records: readonly PortRecord[]): Generator<PortRecord> {
+    for (const record of records)
+      if (this.#dirty.has(record.id) && this.#records.get(record.id) === record) yield record
+  }
+
+  /** None is tried again. */
+  close(): void {
+    for (const { refusal } of this.#records.values()) clearTimeout(refusal?.timer)
+  }
+
+  *#batches(records: Iterable<PortRecord>): Generator<PortChange[]> {
+    let batch: PortChange[] = []
+    let [size, lookedAt] = [0, 0]
+    for (const record of records) {
+      lookedAt += weightOf(record)
+      const change = this.#changeOf(record)
+      batch.push(change)
+      size += change.current.size + change.wanted.size
+      if (size < maxElementsPerTransaction && lookedAt < mostLookedAt) continue
+      yield batch
+      batch = []
+      size = 0
+      lookedAt = 0
+    }
+    if (batch.length > 0) yield batch
+  }
+
+  /** From here on the port is dirty only by what comes later. */
+  #changeOf(record: PortRecord): PortChange {
+    this.#dirty.delete(record.id)
+    return this.#surroundings.changeOf(record)
+  }
+
+  async #write(changes: readonly PortChange[]): Promise<void> {
+    const ids = changes.map(({ record }) => record.id)
+    try {
+      await this.#writer.write(changes, ids)
+    } catch (error) {
+      for (const id of ids) this.#dirty.add(id)
+      throw error
+    }
+    this.#settle(changes)
+  }
+
+  /** The kernel has these as they were asked for. */
+  #settle(changes: readonly PortChange[]): void {
+    for (const change of changes) this.#written(change)
+    this.#surroundings.written(changes)
+    this.#observer.applied?.(changes.map(({ record }) => record.id).filter(id => !this.#dirty.has(id)))
+  }
+
+  #written({ record, state, placement }: PortChange): void {
+    record.written = placement
+    if (record.refusal) {
+      clearTimeout(record.refusal.timer)
+      record.refusal = undefined
+      this.#observer.problems?.(`kernel ${record.id}`, [])
+    }
+    if (state !== undefined || record.state !== undefined) return
+    this.#records.delete(record.id)
+    // It is, where it was to be written with others that were refused.
+    this.#dirty.delete(record.id)
+  }
+
+  /** Leaves out the ports that the kernel points at. False when there were some. */
+  async #writeWhatCan(changes: readonly PortChange[], refusals: Refusals): Promise<boolean> {
+    let left = changes
+    while (left.length > 0) {
+      try {
+        await this.#write(left)
+        break
+      } catch (error) {
+        if (!(error instanceof TransactionRefused)) throw error
+        if (!error.isExact && left.length > 1) return await this.#writeSingly(left, refusals)
+        const refused = new Set(left.filter(change => isNamed(change, error.names)))
+        refusals.left -= refused.size
+        if (refused.size === 0 || refusals.left < 0) throw error
+        for (const { record } of refused) this.#refuse(record, error)
+        left = left.filter(change => !refused.has(change))
+      }
+    }
+    return left.length === changes.length
+  }
+
+  /** Where the kernel does not say which of them it refuses. */
+  async #writeSingly(changes: readonly PortChange[], refusals: Refusals): Promise<boolean> {
+    let areWritten = true
+    for (const change of changes) areWritten = (await this.#writeWhatCan([change], refusals)) && areWritten
+    return areWritten
+  }
+
+  /** Of ports that were never refused. Rejects where somebody else has changed what the kernel has. */
+  async #writeTrusted(changes: readonly PortChange[], refusals: Refusals): Promise<boolean> {
+    try {
+      await this.#write(changes)
+      return true
+    } catch (error) {
+      if (!(error instanceof TransactionRefused) || error.isDrift) throw error
+      return await this.#writeWhatCan(changes, refusals)
+    }
+  }
+
+  #refuse(record: PortRecord, error: CommandError): void {
+    const attempts = (record.refusal?.attempts ?? 0) + 1
+    clearTimeout(record.refusal?.timer)
+    const remedy = `the kernel keeps what it has of port ${portPartOf(record.id)}, and it is tried again`
+    const problem = commandProblem(`Service ${serviceKeyOf(record.id)}`, error, remedy)
+    const timer = setTimeout(() => this.touch(record.id), backoffMs(attempts) * 10).unref()
+    record.refusal = { attempts, problem, timer }
+    this.#dirty.delete(record.id)
+    this.#observer.problems?.(`kernel ${record.id}`, [problem])
+  }
+}
+
+function hasAll(found: FoundElements, elements: Elements): boolean {
+  for (const [name, value] of elements) if (found.get(name) !== value) return false
+  return true
+}
+
+function isNamed({ current, wanted }: PortChange, names: readonly ElementName[]): boolean {
+  return names.some(name => current.has(name) || wanted.has(name))
+}

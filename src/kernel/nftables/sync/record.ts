@@ -1,0 +1,56 @@
+/** What a Service port shall have in the kernel, what it has there, and how it gets from one to the other. */
+
+import type { PortState } from '../../../services/ports/port.ts'
+import type { Problem } from '../../../services/problem.ts'
+import { type Elements, isOverlaySet, setOf } from '../elements/elements.ts'
+import { type NodeFacts, primaryAddress } from '../elements/node.ts'
+import { isPlacement, place, type Written } from '../elements/placement.ts'
+import { nothingSteered, type Placement, type PlanOptions, planPort, type Steered } from '../elements/plan.ts'
+import type { Change } from './mirror.ts'
+
+export interface PortRecord {
+  readonly id: string
+  /** What it shall have; undefined: nothing any more. */
+  state: PortState | undefined
+  /** What it has. Elements as they were read, where the port could not be written since. */
+  written: Written
+  refusal: { readonly attempts: number; readonly problem: Problem; readonly timer: NodeJS.Timeout } | undefined
+}
+
+export interface PortChange extends Change {
+  readonly record: PortRecord
+  readonly state: PortState | undefined
+  readonly placement: Placement | undefined
+  /** What the kernel has the port's elements for, where that is known. */
+  readonly before: PortState | undefined
+}
+
+const noElements: Elements = new Map()
+
+export function changeOf(
+  record: PortRecord,
+  steered: Steered,
+  node: NodeFacts | undefined,
+  options: PlanOptions,
+): PortChange {
+  const { state, written } = record
+  const placement = state && place(state, written, steered, primaryAddress(node, state.family))
+  const before = written && isPlacement(written) ? written : undefined
+  const wanted = placement ? planPort(placement, options, before) : noElements
+  const current = before && placement ? planPort(before, options, placement) : elementsOf(record, options)
+  return { record, state, before: before?.state, placement, current, wanted }
+}
+
+export function elementsOf({ written }: Pick<PortRecord, 'written'>, options: PlanOptions): Elements {
+  if (!written) return noElements
+  return isPlacement(written) ? planPort(written, options) : written
+}
+
+/** The overlay was emptied by other means. */
+export function forgetOverlay(record: PortRecord): void {
+  const { written } = record
+  if (!written) return
+  if (isPlacement(written)) {
+    record.written = { ...written, steered: nothingSteered }
+  } else record.written = new Map([...written].filter(([name]) => !isOverlaySet(setOf(name).set)))
+}

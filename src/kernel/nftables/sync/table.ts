@@ -1,0 +1,311 @@
+/** Our tables: what the kernel shall have, what it has, and how the one becomes the other in each round (rounds.ts). */
+
+import type { PolicyFacts } from '../../../services/policies.ts'
+import type { PortState } from '../../../services/ports/port.ts'
+import type { ClientAddress } from '../../../services/settings/clientaddress.ts'
+import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from '../../layer.ts'
+import { Overlay, type VipPort } from '../../overlay.ts'
+import { repeat } from '../../repeat.ts'
+import { Rounds } from '../../rounds.ts'
+import { commandProblem } from '../../system/command.ts'
+import { staleFrontends } from '../../system/conntrack.ts'
+import { RoutingKeeper } from '../../system/routingkeeper.ts'
+import { StaleFlows } from '../../system/staleflows.ts'
+import { addressPortOf } from '../bytes.ts'
+import { calledSet, type Elements, type Family, heartbeatSet, nodeOwner, overlaySets } from '../elements/elements.ts'
+import { type NodeFacts, planNode, type Surroundings, unknownSurroundings } from '../elements/node.ts'
+import { nothingSteered } from '../elements/plan.ts'
+import { formerSets } from '../elements/sources.ts'
+import { elementLine } from '../elements/text.ts'
+import { heartbeatInterval, renewHeartbeat } from '../heartbeat.ts'
+import type { Operation } from '../operations.ts'
+import { type KernelPrograms, systemPrograms } from '../programs.ts'
+import { calledSeconds, familiesOf, markerFor, replacement, tableName } from '../rules/ruleset.ts'
+import { switchOverlay } from '../switch.ts'
+import type { ForeignChange } from '../watch.ts'
+import { findDamage, findPresence } from './inspection.ts'
+import { Ports } from './ports.ts'
+import { changeOf, elementsOf, type PortChange, type PortRecord } from './record.ts'
+import { Writer } from './writer.ts'
+
+export class KernelTables implements KernelLayer {
+  #options: KernelOptions
+  readonly #families: readonly Family[]
+  readonly #observer: KernelObserver
+  readonly #programs: KernelPrograms
+  readonly #writer: Writer
+  readonly #ports: Ports
+  readonly #overlay = new Overlay()
+  readonly #rounds: Rounds
+  readonly #staleFlows: StaleFlows
+  readonly #routing: RoutingKeeper
+  /** What the kernel shall have, and has, of this node itself. */
+  #surroundings = unknownSurroundings
+  #nodeElements: Elements
+  #writtenNode: Elements = new Map()
+  /** Whose overlay people have switched off, as last seen: who deletes our tables does not switch it on. */
+  readonly #switchedOff = new Set<Family>()
+  #stopWatching: (() => void) | undefined
+
+  constructor(
+    options: KernelOptions,
+    observer: KernelObserver = {},
+    programs = systemPrograms(options, options.netns),
+  ) {
+    this.#options = options
+    this.#families = familiesOf(options.families)
+    this.#observer = observer
+    this.#programs = programs
+    this.#nodeElements = planNode(unknownSurroundings, options)
+    this.#writer = new Writer(programs.nft, this.#families, observer)
+    this.#ports = new Ports(this.#writer, observer, {
+      changeOf: record => this.#changeOf(record),
+      elementsOf: record => elementsOf(record, this.#options),
+      written: changes => this.#written(changes),
+      schedule: () => this.#rounds.schedule(),
+    })
+    const job = {
+      install: (isDamaged: boolean) => this.#install(isDamaged),
+      inherit: () => this.#inherit(),
+      clearOverlay: () => this.#clearOverlay(),
+      synchronise: () => this.#synchronise(),
+      hasChanges: () => this.#ports.areDirty || this.#nodeElements !== this.#writtenNode,
+      writeChanges: () => this.#writeChanges(),
+    }
+    this.#rounds = new Rounds(['nftables', ...options.families].join(', '), job, observer, options.coalesceMs)
+    this.#routing = new RoutingKeeper(this.#families, programs, observer, () => this.#rounds.reinstall())
+    this.#staleFlows = new StaleFlows(frontends => programs.removeStaleUdp(frontends), observer)
+  }
+
+  async start(): Promise<readonly VipPort[]> {
+    this.#rounds.schedule()
+    this.#stopWatching = this.#watch()
+    this.#routing.watch()
+    await this.#rounds.attempted
+    return this.#overlay.inherited
+  }
+
+  synced(): void {
+    this.#rounds.synced()
+  }
+
+  setNode(node: NodeFacts | undefined): void {
+    if (JSON.stringify(node) === JSON.stringify(this.#surroundings.node)) return
+    this.#change({ node })
+    for (const { id, state } of this.#ports.values()) if (state?.external?.sourceRanges.length) this.#ports.touch(id)
+  }
+
+  setPort(state: PortState): void {
+    this.#overlay.changeOwner(state.id, this.#ports.get(state.id)?.state, state)
+    this.#ports.set(state)
+  }
+
+  removePort(id: string): void {
+    const state = this.#ports.get(id)?.state
+    if (!state) return
+    this.#overlay.changeOwner(id, state, undefined)
+    this.#ports.remove(id)
+  }
+
+  setOverlay(vipPorts: readonly VipPort[], on: boolean): void {
+    for (const owner of this.#overlay.set(vipPorts, on)) this.#ports.touch(owner)
+  }
+
+  setPolicies(policies: PolicyFacts): void {
+    this.#change({ policies })
+  }
+
+  async setClientAddress(clientAddress: ClientAddress): Promise<void> {
+    this.#options = { ...this.#options, clientAddress }
+    this.#rounds.reinstall()
+    await this.#rounds.settled()
+  }
+
+  setServiceRanges(serviceRanges: readonly string[]): void {
+    if (serviceRanges.join() !== this.#surroundings.serviceRanges.join()) this.#change({ serviceRanges })
+  }
+
+  clearOverlay(): void {
+    this.#overlay.clear()
+    this.#rounds.clearOverlay()
+  }
+
+  dropInheritedOverlay(): void {
+    this.setOverlay(this.#overlay.inherited, false)
+  }
+
+  async calls(): Promise<ReadonlyMap<string, number>> {
+    const calls = new Map<string, number>()
+    if (!this.#options.tracksUse) return calls
+    for (const family of this.#families) {
+      for (const [key, remaining] of (await this.#programs.nft.remaining(family, calledSet)) ?? []) {
+        const id = this.#overlay.ownerOf(key)
+        if (id === undefined) continue
+        const age = Math.max(0, calledSeconds * 1000 - remaining)
+        calls.set(id, Math.min(age, calls.get(id) ?? age))
+      }
+    }
+    return calls
+  }
+
+  snapshot(id: string): PortSnapshot | undefined {
+    const record = this.#ports.get(id)
+    if (!record) return undefined
+    const pending = this.#ports.isDirty(id) || !this.#rounds.isMirrored
+    const elements = [...elementsOf(record, this.#options)].map(([name, value]) => elementLine(name, value))
+    return { elements, pending, problem: record.refusal?.problem }
+  }
+
+  get totals(): ReadonlyMap<string, number> {
+    return this.#writer.totals
+  }
+
+  async settled(): Promise<void> {
+    await this.#rounds.settled()
+    await this.#staleFlows.settled()
+  }
+
+  async close(): Promise<void> {
+    const closed = Promise.all([this.#rounds.close(), this.#staleFlows.close()])
+    this.#stopWatching?.()
+    this.#routing.stop()
+    this.#ports.close()
+    await closed
+    this.#programs.close()
+  }
+
+  #change(surroundings: Partial<Surroundings>): void {
+    this.#surroundings = { ...this.#surroundings, ...surroundings }
+    this.#nodeElements = planNode(this.#surroundings, this.#options)
+    this.#rounds.schedule()
+  }
+
+  #changeOf(record: PortRecord): PortChange {
+    const steered = record.state ? this.#overlay.of(record.state) : nothingSteered
+    return changeOf(record, steered, this.#surroundings.node, this.#options)
+  }
+
+  #written(changes: readonly PortChange[]): void {
+    for (const { before, state } of changes) if (state) this.#staleFlows.add(staleFrontends(before, state))
+  }
+
+  #watch(): () => void {
+    const presence = async () => {
+      for (const family of this.#families) if (this.#rounds.isInstalled) await this.#lookAt(family)
+    }
+    const comparison = async () => {
+      if (!this.#rounds.isMirrored) return
+      await this.#routing.ensure()
+      const written = { node: () => this.#writtenNode, ports: this.#ports }
+      this.#suspect(
+        await this.#writer.reading(isTouched =>
+          findDamage(this.#programs.nft, this.#families, this.#options, written, isTouched),
+        ),
+      )
+    }
+    const { comparisonMs = 300e3, comparisonShare = 0.01, presenceMs = 30e3 } = this.#options
+    const looks = repeat(presence, presenceMs, 0.1)
+    const comparisons = repeat(comparison, comparisonMs, comparisonShare)
+    const heartbeat = async () => {
+      if (this.#rounds.isMirrored) await this.#renewHeartbeat()
+    }
+    const heartbeats = repeat(heartbeat, heartbeatInterval(this.#options.abandonAfter), 0.1)
+    const stopListening = this.#listen(changed => (changed === 'contents' ? comparisons : looks).soon())
+    return () => {
+      stopListening()
+      looks.stop()
+      comparisons.stop()
+      heartbeats.stop()
+    }
+  }
+
+  #listen(onForeign: (changed: ForeignChange) => void): () => void {
+    try {
+      return this.#programs.watchTables(this.#families, onForeign)
+    } catch (error) {
+      const remedy = 'our tables are looked at every half minute, and compared every few'
+      this.#observer.problems?.('tables', [commandProblem('nf_tables', error, remedy)])
+      return () => {}
+    }
+  }
+
+  async #lookAt(family: Family): Promise<void> {
+    const { missing, isOff } = await findPresence(this.#programs.nft, family)
+    if (missing !== undefined) return this.#suspect(missing)
+    if (isOff) this.#switchedOff.add(family)
+    else this.#switchedOff.delete(family)
+    this.#observer.overlaySwitched?.(this.#switchedOff.size > 0)
+  }
+
+  #suspect(damage: string | undefined): void {
+    if (damage !== undefined) this.#rounds.damaged(damage)
+  }
+
+  /** Tables of ours are known by their marker chain; where all have it, and nothing is wrong, nothing is written. */
+  async #install(isDamaged: boolean): Promise<void> {
+    const operations: Operation[] = []
+    for (const family of this.#families) {
+      const chains = await this.#programs.nft.chains(family)
+      if (!isDamaged && chains.includes(markerFor(family, this.#options))) continue
+      const sets = await this.#programs.nft.sets(family)
+      const former = formerSets.filter(name => sets.includes(name))
+      operations.push(...replacement(family, chains, former, this.#options))
+      // What another version has steered so far goes on.
+      if (!sets.includes(heartbeatSet)) operations.push(...renewHeartbeat(family, this.#options.abandonAfter))
+      if (chains.length === 0 && this.#switchedOff.has(family)) operations.push(...switchOverlay(family, false))
+    }
+    if (operations.length > 0) await this.#programs.nft.apply(operations)
+    await this.#routing.ensure()
+  }
+
+  async #inherit(): Promise<void> {
+    for (const family of this.#families) {
+      await this.#lookAt(family)
+      for (const set of overlaySets) {
+        for (const key of (await this.#programs.nft.keys(family, set)) ?? []) this.#overlay.inherit(addressPortOf(key))
+      }
+    }
+  }
+
+  async #clearOverlay(): Promise<void> {
+    await this.#writer.clearOverlay()
+    this.#ports.forgetOverlay()
+  }
+
+  async #writeChanges(): Promise<void> {
+    await this.#writeNode()
+    if (!(await this.#ports.writeDirty())) await this.#checkInstalled()
+  }
+
+  /** Before the ports: whoever is to stay in the kernel layer is known there before anything goes to Envoy. */
+  async #writeNode(): Promise<void> {
+    const wanted = this.#nodeElements
+    if (wanted === this.#writtenNode) return
+    await this.#writer.write([{ current: this.#writtenNode, wanted }], [])
+    this.#writtenNode = wanted
+  }
+
+  async #checkInstalled(): Promise<void> {
+    for (const family of this.#families) {
+      const isThere = await this.#programs.nft.hasChain(family, markerFor(family, this.#options))
+      if (!isThere) throw new Error(`table ${family} ${tableName} is gone`)
+    }
+  }
+
+  /** Compares all that the kernel has with all that it shall have. */
+  async #synchronise(): Promise<void> {
+    const { unlike, owned } = await this.#ports.claim(await this.#writer.read())
+    this.#writtenNode = owned.get(nodeOwner) ?? new Map()
+    owned.delete(nodeOwner)
+    await this.#writeNode()
+    await this.#writer.removeStale(owned)
+    if (await this.#ports.writeAll(unlike)) await this.#writer.removeLeftovers(owned)
+    await this.#renewHeartbeat()
+  }
+
+  /** Only once all is as it shall be: what an agent left that is long gone stays behind kube-proxy's rules until then. */
+  async #renewHeartbeat(): Promise<void> {
+    const operations = this.#families.flatMap(family => renewHeartbeat(family, this.#options.abandonAfter))
+    await this.#programs.nft.apply(operations)
+  }
+}

@@ -1,0 +1,118 @@
+/** Writes to our tables, one transaction at a time, and knows what they have, and what is written while somebody reads them. */
+
+import { setImmediate as turn } from 'node:timers/promises'
+import type { KernelObserver } from '../../layer.ts'
+import type { NftClient } from '../client.ts'
+import { type ElementName, type Elements, type Family, overlaySets, setCode } from '../elements/elements.ts'
+import type { Operation } from '../operations.ts'
+import { tableName, tableOf } from '../rules/ruleset.ts'
+import { type Change, type FoundElements, Mirror, type OwnedElements, type Prepared } from './mirror.ts'
+
+/** Bounds how long the event loop waits for one transaction: some 10 ms. */
+export const maxElementsPerTransaction = 1024
+
+export class Writer {
+  readonly #nft: NftClient
+  readonly #families: readonly Family[]
+  readonly #observer: KernelObserver
+  #mirror = new Mirror()
+  /** Names of elements that are being written, and of whole sets, by what the names of their elements begin with. */
+  #running: readonly string[] = []
+  /** Those that were written since the reading began. */
+  #touched: Set<string> | undefined
+
+  constructor(nft: NftClient, families: readonly Family[], observer: KernelObserver) {
+    this.#nft = nft
+    this.#families = families
+    this.#observer = observer
+  }
+
+  get totals(): ReadonlyMap<string, number> {
+    return this.#mirror.totals
+  }
+
+  /** Reads all that the tables have. */
+  async read(): Promise<FoundElements> {
+    const found = await Mirror.read(this.#nft, this.#families)
+    if (!found) throw new Error(`table ${tableName} is gone`)
+    this.#mirror = found.mirror
+    return found.found
+  }
+
+  /** A port has these elements, as they were read. */
+  adopt(elements: Elements): void {
+    this.#mirror.adopt(elements)
+  }
+
+  /** @param ports the ids of those whose elements it makes as they were asked for */
+  async write(changes: readonly Change[], ports: readonly string[]): Promise<void> {
+    // They were planned in this turn of the event loop.
+    await breathe(changes.reduce((sum, { current, wanted }) => sum + current.size + wanted.size, 0))
+    await this.#apply(this.#mirror.prepare(changes), ports)
+  }
+
+  /** Before ports are written; see Mirror. */
+  async removeStale(owned: OwnedElements): Promise<void> {
+    for (const stale of this.#mirror.prepareStale(owned, maxElementsPerTransaction)) await this.#apply(stale, [])
+  }
+
+  /** After ports are written; see Mirror. */
+  async removeLeftovers(owned: OwnedElements): Promise<void> {
+    for (const left of this.#mirror.prepareLeftovers(owned, maxElementsPerTransaction)) await this.#apply(left, [])
+  }
+
+  async clearOverlay(): Promise<void> {
+    const sets = this.#families.flatMap(family => overlaySets.map(set => ({ family, set })))
+    await this.#run(
+      sets.map(({ family, set }) => ({ do: 'flush set', table: tableOf(family), name: set }) as const),
+      sets.map(({ family, set }) => setCode(family, set)!),
+    )
+    this.#mirror.forgetOverlay()
+  }
+
+  /**
+   * Reads, beside whatever is written meanwhile. One at a time.
+   * @param read is told which elements were written since it began, and may have been read as they were before or after
+   */
+  async reading<T>(read: (isTouched: (name: ElementName) => boolean) => Promise<T>): Promise<T> {
+    const touched = new Set(this.#running)
+    this.#touched = touched
+    try {
+      return await read(name => touched.has(name) || touched.has(name[0]!))
+    } finally {
+      this.#touched = undefined
+    }
+  }
+
+  async #apply({ transaction, commit }: Prepared, ports: readonly string[]): Promise<void> {
+    if (!transaction.isEmpty) {
+      await breathe(transaction.additions + transaction.removals)
+      const operations = transaction.operations()
+      const start = performance.now()
+      const bytes = await this.#run(operations, [...transaction.names()])
+      this.#observer.flushed?.({
+        ports,
+        added: transaction.additions,
+        removed: transaction.removals,
+        bytes,
+        milliseconds: performance.now() - start,
+      })
+    }
+    commit()
+  }
+
+  async #run(operations: readonly Operation[], names: readonly string[]): Promise<number> {
+    this.#running = names
+    for (const name of names) this.#touched?.add(name)
+    try {
+      return await this.#nft.apply(operations)
+    } finally {
+      this.#running = []
+    }
+  }
+}
+
+/** Of many elements each step is a turn of the event loop. */
+async function breathe(elements: number): Promise<void> {
+  if (elements > maxElementsPerTransaction) await turn()
+}

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { External, PortState } from '../../services/ports/port.ts'
+import { belowFromOutside, portState } from '../testing.ts'
+import { staleFrontends } from './conntrack.ts'
+
+const udp = { name: '', protocol: 'UDP', port: 53 } as const
+const at = (n: number) => `10.1.0.${n}:5353`
+const endpoint = (n: number) => ({ ip: `10.1.0.${n}`, port: 5353 })
+
+function dns(chosen: readonly number[], answering = chosen, external?: Partial<External>): PortState {
+  const outside: External | undefined = external && {
+    nodePort: undefined,
+    externalIPs: [],
+    loadBalancerIPs: [],
+    sourceRanges: [],
+    policy: 'Cluster',
+    endpoints: chosen.map(endpoint),
+    clusterEndpoints: chosen.map(endpoint),
+    onlyElsewhere: false,
+    layer: belowFromOutside,
+    ...external,
+  }
+  const more = { port: udp, answering: answering.map(endpoint), external: outside }
+  return portState('a/dns/53', '10.0.0.1', chosen.map(at), more)
+}
+
+const stale = (before: PortState | undefined, after: PortState) => [...staleFrontends(before, after).keys()]
+
+test('Flows are looked at when an endpoint no longer answers, when there was none to choose, and when nothing is known', () => {
+  assert.deepEqual(stale(dns([1, 2]), dns([1])), ['10.0.0.1 53'])
+  assert.deepEqual(stale(dns([]), dns([1])), ['10.0.0.1 53'])
+  assert.deepEqual(stale(undefined, dns([1])), ['10.0.0.1 53'])
+  assert.deepEqual(stale(dns([1]), dns([1, 2])), [])
+})
+
+test('Every way to the port counts: external and load-balancer IPs, and the node port', () => {
+  const outside = { nodePort: 30_053, externalIPs: ['192.0.2.1'], loadBalancerIPs: ['192.0.2.2'] }
+  const all = ['10.0.0.1 53', '192.0.2.1 53', '192.0.2.2 53', 'IPv4 30053']
+  assert.deepEqual(stale(dns([1, 2], undefined, outside), dns([1], undefined, outside)), all)
+  assert.deepEqual(stale(dns([1]), dns([1], undefined, outside)), all.slice(1))
+  assert.deepEqual(stale(dns([1], [1], { ...outside, endpoints: [] }), dns([1], [1], outside)), all)
+})
+
+test('What still answers keeps its flows, whatever is chosen for new ones', () => {
+  const numbers = fc.uniqueArray(fc.integer({ min: 1, max: 6 }), { minLength: 1 })
+  fc.assert(
+    fc.property(numbers, numbers, numbers, (answering, one, other) => {
+      const among = (chosen: number[]) => [...new Set(chosen.map(n => answering[n % answering.length]!))]
+      assert.deepEqual(stale(dns(among(one), answering), dns(among(other), answering)), [])
+    }),
+  )
+})
+
+test('TCP and SCTP have no such flows', () => {
+  assert.deepEqual(stale(undefined, portState('a/b/c', '10.0.0.1', ['10.1.0.1:80'])), [])
+})

@@ -1,0 +1,63 @@
+/** How pods of this node are attached to it, as far as links and routes tell. */
+
+import { type Link, listLinks } from '../netlink/route/links.ts'
+import { listRoutes, type Route } from '../netlink/route/routes.ts'
+import { listRules, type Rule } from '../netlink/route/rules.ts'
+import { hasFilters } from '../netlink/route/tc.ts'
+import { withSocket } from '../netlink/socket.ts'
+
+export interface PodNetwork {
+  /** Bridges with a veth. */
+  readonly bridges: readonly string[]
+  /** Interfaces with a host route: a pod each. */
+  readonly routed: readonly string[]
+  /** What a data plane in eBPF leaves where it runs, such as a tc filter on a pod's interface. */
+  readonly programs: readonly string[]
+  /** Routing rules that ask where packets come in: what the host sends in a pod's name goes by others. */
+  readonly interfaceRules: readonly string[]
+}
+
+const families = ['IPv4', 'IPv6'] as const
+const mainTable = 254
+
+/** Throws SystemCallError, NetlinkError. */
+export function readLinks(): readonly Link[] {
+  return withSocket('route', {}, listLinks)
+}
+
+/** Throws SystemCallError, NetlinkError. */
+export function readPodNetwork(): PodNetwork {
+  return withSocket('route', {}, socket => {
+    const links = listLinks(socket)
+    const routes = families.flatMap(family => listRoutes(socket, family, mainTable))
+    const rules = families.flatMap(family => listRules(socket, family))
+    const network = podNetwork(links, routes, rules)
+    const first = links.find(({ name }) => name === network.routed[0])
+    // All pods of a node are attached alike.
+    if (first === undefined || !hasFilters(socket, first.index)) return network
+    return { ...network, programs: [...network.programs, `tc filter on ${first.name}`] }
+  })
+}
+
+const dataPlanes = /^(cilium_|lxc|bpfin|bpfout)/
+
+export function podNetwork(
+  links: readonly Link[],
+  routes: readonly Pick<Route, 'family' | 'destination' | 'length' | 'interfaceIndex' | 'hasGateway'>[],
+  rules: readonly Pick<Rule, 'incoming' | 'text'>[] = [],
+): PodNetwork {
+  const veths = links.filter(({ name, kind }) => kind === 'veth' && !/^lightpath\d$/.test(name))
+  const withRoute = new Set(routes.filter(isHostRoute).map(({ interfaceIndex }) => interfaceIndex))
+  return {
+    bridges: [...new Set(veths.flatMap(({ master }) => master ?? []))],
+    routed: veths.filter(({ index, master }) => master === undefined && withRoute.has(index)).map(({ name }) => name),
+    programs: links.map(({ name }) => name).filter(name => dataPlanes.test(name)),
+    interfaceRules: rules.filter(({ incoming }) => incoming !== undefined && incoming !== 'lo').map(({ text }) => text),
+  }
+}
+
+/** `10.244.1.10 dev cali1` is one, `10.244.2.0/24 via 172.30.0.12 dev eth0` is not. */
+function isHostRoute({ family, destination, length, hasGateway }: Parameters<typeof podNetwork>[1][number]): boolean {
+  const isHost = length === (family === 'IPv4' ? 32 : 128)
+  return isHost && !hasGateway && !destination?.startsWith('fe80:')
+}

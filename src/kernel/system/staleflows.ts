@@ -1,0 +1,70 @@
+/** Removes stale UDP flows beside the transactions, so that no transaction waits for a large conntrack table. */
+
+import type { Problem } from '../../services/problem.ts'
+import type { KernelObserver } from '../layer.ts'
+import { Worker } from '../worker.ts'
+import { commandProblem } from './command.ts'
+import type { Reconciliation, UdpFrontends } from './conntrack.ts'
+
+const retryMs = 10e3
+
+export class StaleFlows {
+  readonly #remove: (frontends: UdpFrontends) => Promise<readonly Reconciliation[]>
+  readonly #observer: KernelObserver
+  readonly #worker: Worker
+  /** To be looked at; at most all ways to UDP ports. */
+  readonly #waiting: UdpFrontends = new Map()
+  /** Until it is tried again after a failure. */
+  #pause: NodeJS.Timeout | undefined
+
+  constructor(remove: (frontends: UdpFrontends) => Promise<readonly Reconciliation[]>, observer: KernelObserver) {
+    this.#remove = remove
+    this.#observer = observer
+    const job = {
+      hasWork: () => this.#waiting.size > 0 && this.#pause === undefined,
+      step: () => this.#step(),
+      failed: (error: unknown) => {
+        const remedy = 'UDP clients with a fixed port may talk to an endpoint that is gone until it works; tried again'
+        this.#pause = setTimeout(() => this.#resume(), retryMs).unref()
+        this.#report([commandProblem('conntrack entries of UDP Services', error, remedy)])
+      },
+    }
+    this.#worker = new Worker(job, 0)
+  }
+
+  /** The kernel leads to these endpoints by now. */
+  add(frontends: UdpFrontends): void {
+    for (const [frontend, answering] of frontends) this.#waiting.set(frontend, answering)
+    if (this.#waiting.size > 0) this.#resume()
+  }
+
+  #resume(): void {
+    clearTimeout(this.#pause)
+    this.#pause = undefined
+    this.#worker.schedule()
+  }
+
+  /** Resolves when nothing is left but what failed and waits for its next try. */
+  settled(): Promise<void> {
+    return this.#worker.settled()
+  }
+
+  close(): Promise<void> {
+    clearTimeout(this.#pause)
+    return this.#worker.close()
+  }
+
+  async #step(): Promise<void> {
+    const frontends = new Map(this.#waiting)
+    const reconciled = await this.#remove(frontends)
+    this.#observer.reconciled?.(reconciled)
+    for (const [frontend, answering] of frontends) {
+      if (this.#waiting.get(frontend) === answering) this.#waiting.delete(frontend)
+    }
+    this.#report([])
+  }
+
+  #report(problems: readonly Problem[]): void {
+    this.#observer.problems?.('conntrack', problems)
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * How fast a namespace may change what Envoy has of it. Envoy keeps a changed or removed listener, some 30 kB, for its drain time (an
+ * hour), and what a port has there stays until its connections are gone, so whoever changes a Service again and again would
+ * fill its memory. Beyond the pace a port keeps its listener as it is, or waits in the kernel layer for its place, and
+ * what its owner wrote last applies when there is room.
+ *
+ * A change of one endpoint has Envoy's threads look at all endpoints of the port: one of 1,000 that flaps behind 100 ports took
+ * them from everybody. So endpoints of large ports, too, are told at a pace.
+ */
+
+import { isDeepStrictEqual } from 'node:util'
+import { hasOwnListeners, listenerSettings, type NodeOptions } from '../../envoy/resources/listener.ts'
+import { haveSamePlaces } from '../../envoy/resources/resources.ts'
+import type { Way } from '../../envoy/resources/way.ts'
+import { type BucketOptions, Buckets } from '../../observe/buckets.ts'
+
+export interface PaceOptions {
+  /** Changes of a port: of its listener, or to another place. Default 10, and 10 an hour. */
+  readonly port?: BucketOptions
+  /** Changes of listeners in a namespace. Default 500, and 500 an hour. */
+  readonly listeners?: BucketOptions
+  /** Endpoints told, in thousands of a port, in a namespace. Default 20, and 5 a second. */
+  readonly endpoints?: BucketOptions
+  /** New ports of a namespace. Default 2500, and as many in the quarter of an hour in which ports that left are gone from Envoy. */
+  readonly places?: BucketOptions
+}
+
+const hour = 3600e3
+const defaults = {
+  port: { burst: 10, refillMs: hour / 10 },
+  listeners: { burst: 500, refillMs: hour / 500 },
+  places: { burst: 2500, refillMs: hour / 4 / 2500 },
+  endpoints: { burst: 20, refillMs: 200 },
+}
+
+/** Ports with fewer endpoints are told of each change. */
+const manyEndpoints = 100
+
+/** What is to be done now: tell it this, or nothing, and whether there is more to come. */
+export interface Paced {
+  /** Undefined: it waits for its place, and the kernel layer serves it. */
+  readonly way: Way | undefined
+  readonly isLater: boolean
+}
+
+export class ChangePace {
+  readonly #port: Buckets
+  readonly #listeners: Buckets
+  readonly #places: Buckets
+  readonly #endpoints: Buckets
+
+  constructor({ port, listeners, places, endpoints }: PaceOptions = {}) {
+    this.#port = new Buckets(port ?? defaults.port)
+    this.#listeners = new Buckets(listeners ?? defaults.listeners)
+    this.#places = new Buckets(places ?? defaults.places)
+    this.#endpoints = new Buckets(endpoints ?? defaults.endpoints)
+  }
+
+  /**
+   * @param way as its owner has it now
+   * @param told as Envoy was told of it last, where it was
+   */
+  pace(way: Way, told: Way | undefined, options: NodeOptions): Paced {
+    if (!told) {
+      const isNow = this.#takesEndpoints(way) && this.#takes(this.#places, way.namespace)
+      return { way: isNow ? way : undefined, isLater: !isNow }
+    }
+    const isElsewhere = !haveSamePlaces(told, { ...way, settings: told.settings }, options)
+    if (!isElsewhere && hasSameListeners(told, way, options)) return this.#paceEndpoints(way, told)
+    const buckets = isElsewhere ? this.#places : this.#listeners
+    if (this.#takes(this.#port, way.id) && this.#takes(buckets, way.namespace)) return { way, isLater: false }
+    if (isElsewhere) return { way: undefined, isLater: true }
+    return { way: { ...way, settings: { ...way.settings, ...listenerSettings(told.settings) } }, isLater: true }
+  }
+
+  #paceEndpoints(way: Way, told: Way): Paced {
+    if (way.endpoints === told.endpoints || this.#takesEndpoints(way)) return { way, isLater: false }
+    return { way: { ...way, endpoints: told.endpoints }, isLater: true }
+  }
+
+  #takesEndpoints({ endpoints: { length }, namespace }: Way): boolean {
+    if (length < manyEndpoints) return true
+    for (let thousands = Math.ceil(length / 1000); thousands > 0; thousands--) {
+      if (!this.#takes(this.#endpoints, namespace)) return false
+    }
+    return true
+  }
+
+  #takes(buckets: Buckets, object: string): boolean {
+    return buckets.take(object) !== undefined
+  }
+}
+
+function hasSameListeners(a: Way, b: Way, options: NodeOptions): boolean {
+  if (hasOwnListeners(a, options) !== hasOwnListeners(b, options)) return false
+  const [ofA, ofB] = [a, b].map(({ settings }) => listenerSettings(settings))
+  return !hasOwnListeners(a, options) || isDeepStrictEqual(ofA, ofB)
+}

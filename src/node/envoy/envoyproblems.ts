@@ -1,0 +1,24 @@
+/** What is wrong with an Envoy itself, whatever it is told. */
+
+import { isSupported, minimumVersion } from '../../envoy/program/find.ts'
+import { type Problem, problem } from '../../services/problem.ts'
+import { type ClientAddress, clientAddressKey } from '../../services/settings/clientaddress.ts'
+import type { ClientInfo } from '../../xds/server.ts'
+
+export function bootstrapOf({ metadata }: ClientInfo): ClientAddress {
+  return metadata.get(clientAddressKey) === 'preserve' ? 'preserve' : 'forwarded-for'
+}
+
+/** An older Envoy is told everything all the same: what it does not understand it refuses, and that stays below. */
+export function versionProblems({ nodeId, envoyVersion }: ClientInfo): readonly Problem[] {
+  if (isSupported(envoyVersion)) return []
+  const reason = `its version is ${envoyVersion || 'not told'}, older than ${minimumVersion}`
+  const remedy = `what it refuses stays in the kernel layer; install ${minimumVersion}`
+  return [problem('LP302', `Envoy ${nodeId}`, reason, remedy)]
+}
+
+export function loadProblem({ nodeId }: ClientInfo): Problem {
+  const remedy =
+    'the kernel layer serves all Services until it has had room for half a minute; see which Services use it, or give it more (--envoy-heap)'
+  return problem('LP304', `Envoy ${nodeId}`, 'it is short of memory', remedy)
+}

@@ -1,0 +1,273 @@
+/**
+ * The Envoys of this node, and which of them take new connections. It is one, and two while one follows the other: then
+ * both listen on the port of redirected connections, and Linux shares those out among them.
+ *
+ * So an Envoy gets the listeners of that port, by being admitted, when it has all else that there is. One that is about to
+ * end (its canary says so) loses them when another takes its place; without another it keeps them, and nothing more is
+ * steered to it.
+ */
+
+import { type Instance, instanceIn } from '../../envoy/program/sockets.ts'
+import type { Resource, ResourceRef } from '../../envoy/resource.ts'
+import type { Problem } from '../../services/problem.ts'
+import type { ClientAddress } from '../../services/settings/clientaddress.ts'
+import type { ClientInfo } from '../../xds/server.ts'
+import { bootstrapProblems, type ClientAddressChoice } from '../probes/clientaddress.ts'
+import type { Canary, CanaryAnswer } from './canary.ts'
+import { bootstrapOf, loadProblem, versionProblems } from './envoyproblems.ts'
+
+export interface EnvoysOptions {
+  /** The listeners on which redirected connections arrive: every port needs them, and admitted Envoys alone have them. */
+  readonly shared: readonly Resource[]
+  /** What their bootstraps have to fit. */
+  readonly clientAddress: ClientAddressChoice
+  readonly watchCanary: (instance: Instance, onChange: (answer: CanaryAnswer) => void) => Canary
+  /** Whether an Envoy that stops listening hands the connections that wait there to another (tcp_migrate_req). */
+  readonly handsOver: () => boolean
+  /** See `XdsServer`. */
+  readonly acknowledgedVersion: (clientId: number, ref: ResourceRef) => string | undefined
+  readonly setAdmitted: (clientId: number, admitted: boolean) => void
+  readonly onProblems: (origin: string, problems: readonly Problem[]) => void
+}
+
+interface EnvoysEvents {
+  /** Which Envoys there are changed, which of them answer, or which take new connections. */
+  changed(): void
+  /** This one is about to take new connections. Returns how long (milliseconds) it has to wait for that. */
+  admitting(clientId: number): number
+}
+
+/** `coming`: it takes no connections yet; `silent`: it takes them, and its canary does not answer; `overloaded`: short of memory. */
+export type EnvoyState = 'coming' | 'serving' | 'overloaded' | 'ending' | 'silent'
+
+interface ConnectedEnvoy extends ClientInfo {
+  readonly instance: Instance
+  readonly connectedSince: Date
+}
+
+interface Known {
+  readonly envoy: ConnectedEnvoy
+  canary: Canary
+  /** Undefined until it was asked, and again from the end of its stream on. */
+  answer: CanaryAnswer | undefined
+  /** False for one whose stream has ended, and that may listen still. */
+  connected: boolean
+  settled: boolean
+  admitted: boolean
+  admission: NodeJS.Timeout | undefined
+}
+
+/** It takes connections, and none may be steered to it. */
+function isUnfit(answer: CanaryAnswer | undefined): boolean {
+  return answer === 'missed' || answer === 'overloaded'
+}
+
+export class Envoys {
+  readonly #options: EnvoysOptions
+  readonly #events: EnvoysEvents
+  readonly #known = new Map<number, Known>()
+  #clientAddress: ClientAddressChoice
+  #stopped = false
+
+  constructor(options: EnvoysOptions, events: EnvoysEvents) {
+    this.#options = options
+    this.#events = events
+    this.#clientAddress = options.clientAddress
+  }
+
+  /** Those that are connected. */
+  get all(): readonly ConnectedEnvoy[] {
+    return [...this.#known.values()].filter(({ connected }) => connected).map(({ envoy }) => envoy)
+  }
+
+  /** Those to ask by their admin interfaces; with none connected, the one that would be. */
+  get instances(): readonly Instance[] {
+    const found = new Set(this.all.map(({ instance }) => instance))
+    return found.size > 0 ? [...found] : [1]
+  }
+
+  /** What the bootstraps of the connected ones are for. */
+  get bootstraps(): readonly ClientAddress[] {
+    return this.all.map(bootstrapOf)
+  }
+
+  /**
+   * Whether connections may be steered to them: one takes and serves, and none takes that does not. One that is about
+   * to end serves on while another comes.
+   */
+  get isUp(): boolean {
+    const takers = this.#takers()
+    const serves = (one: Known) =>
+      one.connected && (one.answer === 'serving' || (one.answer === 'draining' && this.#hasFollower(one)))
+    const mayServe = ({ connected, answer }: Known) => (connected ? !isUnfit(answer) : answer === undefined)
+    return takers.some(serves) && takers.every(mayServe)
+  }
+
+  connected(client: ClientInfo): void {
+    const instance = instanceIn(client.metadata)
+    for (const [id, { envoy, connected }] of this.#known) {
+      if (!connected && envoy.instance === instance) this.#forget(id)
+    }
+    this.#known.set(client.id, {
+      envoy: { ...client, instance, connectedSince: new Date() },
+      canary: this.#watch(client.id, instance),
+      answer: undefined,
+      connected: true,
+      settled: false,
+      admitted: false,
+      admission: undefined,
+    })
+    this.#report()
+    this.#events.changed()
+  }
+
+  /** One that took connections may do so still, its stream broken: it counts until its canary has said that it is gone. */
+  disconnected(clientId: number): void {
+    const one = this.#known.get(clientId)
+    if (!one || this.#stopped) return
+    const isBack = this.all.some(({ id, instance }) => id !== clientId && instance === one.envoy.instance)
+    const mayTake = one.admitted && !isBack
+    this.#forget(clientId)
+    if (mayTake) {
+      const canary = this.#watch(clientId, one.envoy.instance)
+      this.#known.set(clientId, { ...one, canary, connected: false, answer: undefined, admission: undefined })
+    }
+    this.#report()
+    this.#review()
+  }
+
+  /** It has all that it can have for now. */
+  settled(clientId: number): void {
+    const one = this.#known.get(clientId)
+    if (!one || one.settled) return
+    one.settled = true
+    this.#review()
+  }
+
+  /** It was admitted before its stream began. */
+  admitted(clientId: number): void {
+    const one = this.#known.get(clientId)
+    if (one) one.admitted = true
+  }
+
+  /** Resources of these have been acknowledged, or are gone. */
+  sharedChanged(): void {
+    this.#review()
+  }
+
+  setClientAddress(choice: ClientAddressChoice): void {
+    this.#clientAddress = choice
+    this.#report()
+  }
+
+  /** Whether each that takes new connections has acknowledged a version of it; of the shared ones it is enough that one has. */
+  have(ref: ResourceRef): boolean {
+    const takers = this.#takers()
+    const has = ({ envoy }: Known) => this.#options.acknowledgedVersion(envoy.id, ref) !== undefined
+    const isShared = this.#options.shared.some(({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name)
+    return isShared ? takers.some(has) : takers.length > 0 && takers.every(has)
+  }
+
+  stateOf(clientId: number): EnvoyState {
+    const one = this.#known.get(clientId)
+    if (one?.answer === 'draining') return 'ending'
+    if (!one || !this.#takers().includes(one)) return 'coming'
+    return one.answer === 'serving' || one.answer === 'overloaded' ? one.answer : 'silent'
+  }
+
+  /** The version that each has acknowledged that takes new connections; with none that does, each that is connected. */
+  acknowledged(ref: ResourceRef): readonly (string | undefined)[] {
+    const takers = this.#takers().map(({ envoy }) => envoy)
+    const asked = takers.length > 0 ? takers : this.all
+    return asked.map(({ id }) => this.#options.acknowledgedVersion(id, ref))
+  }
+
+  stop(): void {
+    this.#stopped = true
+    for (const { canary, admission } of this.#known.values()) {
+      canary.stop()
+      clearTimeout(admission)
+    }
+  }
+
+  #takers(): readonly Known[] {
+    return [...this.#known.values()].filter(one => one.admitted || this.#listens(one))
+  }
+
+  #listens({ envoy }: Known): boolean {
+    return this.#options.shared.some(ref => this.#options.acknowledgedVersion(envoy.id, ref) !== undefined)
+  }
+
+  /** Whether another one is coming, or is there, whose place it is. */
+  #hasFollower(one: Known): boolean {
+    if (!this.#options.handsOver()) return false
+    const others = [...this.#known.values()].filter(other => other !== one && other.connected)
+    return others.some(({ answer }) => answer !== 'draining' && !isUnfit(answer))
+  }
+
+  #review(): void {
+    if (this.#stopped) return
+    for (const one of this.#known.values()) if (this.#mayTake(one)) this.#admit(one)
+    for (const one of this.#known.values()) if (this.#isReplaced(one)) this.#dismiss(one)
+    this.#events.changed()
+  }
+
+  /** Where connections are not handed over, one begins when the other has ended. */
+  #mayTake(one: Known): boolean {
+    if (!one.connected || !one.settled || one.admitted) return false
+    if (one.answer === 'draining' || isUnfit(one.answer)) return false
+    return this.#options.handsOver() || this.#takers().every(other => other === one)
+  }
+
+  #isReplaced(one: Known): boolean {
+    const isFollower = (other: Known) => other !== one && other.answer === 'serving' && this.#listens(other)
+    return one.admitted && one.answer === 'draining' && this.#options.handsOver() && this.#takers().some(isFollower)
+  }
+
+  /** From now on what is steered to Envoys has to be known to this one, too. */
+  #admit(one: Known): void {
+    one.admitted = true
+    const { id } = one.envoy
+    one.admission = setTimeout(() => this.#options.setAdmitted(id, true), this.#events.admitting(id))
+  }
+
+  #dismiss(one: Known): void {
+    one.admitted = false
+    clearTimeout(one.admission)
+    this.#options.setAdmitted(one.envoy.id, false)
+  }
+
+  #watch(id: number, instance: Instance): Canary {
+    return this.#options.watchCanary(instance, answer => {
+      const one = this.#known.get(id)
+      if (!one) return
+      one.answer = answer
+      this.#reportLoad()
+      if (!one.connected && answer === 'refused') this.#forget(id)
+      this.#review()
+    })
+  }
+
+  #forget(id: number): void {
+    const one = this.#known.get(id)
+    one?.canary.stop()
+    clearTimeout(one?.admission)
+    this.#known.delete(id)
+  }
+
+  #reportLoad(): void {
+    const overloaded = [...this.#known.values()].filter(({ answer }) => answer === 'overloaded')
+    this.#options.onProblems(
+      'Envoy load',
+      overloaded.map(({ envoy }) => loadProblem(envoy)),
+    )
+  }
+
+  #report(): void {
+    this.#options.onProblems('Envoy version', this.all.flatMap(versionProblems))
+    const bootstraps = this.all.flatMap(envoy => {
+      return bootstrapProblems(this.#clientAddress, envoy.nodeId, bootstrapOf(envoy))
+    })
+    this.#options.onProblems('Envoy bootstrap', bootstraps)
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * Whose sockets listen on the port of redirected connections, by the kernel's word. Linux shares out new connections among all
+ * that listen there of one user, so a process that has Envoy's user by chance would get some of them.
+ *
+ * Envoy's sockets are those of a user that is connected for xDS, and transparent, which takes CAP_NET_ADMIN or CAP_NET_RAW.
+ * Where there is another, nothing is steered to Envoy. The kernel layer's guard (kernel/nftables/rules/ruleset.ts) keeps connections from a
+ * socket that is not transparent meanwhile, and while no agent looks.
+ */
+
+import { type TcpSocket, tcpListeners } from '../../kernel/netlink/sockdiag.ts'
+import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { type Problem, problem } from '../../services/problem.ts'
+
+/** `nobody` listens; `unknown`: the kernel cannot be asked. */
+export type PortOwner = 'envoy' | 'stranger' | 'nobody' | 'unknown'
+
+export interface RedirectPortOptions {
+  readonly port: number
+  /** Of the processes that are taken for Envoys. */
+  readonly users: () => readonly number[]
+  readonly everyMs: number
+  readonly onProblems: (problems: readonly Problem[]) => void
+  /** The answer of `isEnvoys` is another now. */
+  readonly onChange: () => void
+}
+
+export class RedirectPort {
+  readonly #options: RedirectPortOptions
+  #socket: NetlinkSocket | undefined
+  #timer: NodeJS.Timeout | undefined
+  #isEnvoys = true
+
+  constructor(options: RedirectPortOptions) {
+    this.#options = options
+  }
+
+  /** Looks again and again from now on. */
+  watch(): void {
+    this.#timer = setInterval(() => {
+      const before = this.#isEnvoys
+      if (this.isEnvoys() !== before) this.#options.onChange()
+    }, this.#options.everyMs)
+  }
+
+  /** Whether no other process listens there, as it is now. */
+  isEnvoys(): boolean {
+    const strangers = this.#listeners()?.filter(listener => !this.#isEnvoy(listener)) ?? []
+    this.#isEnvoys = strangers.length === 0
+    this.#options.onProblems(strangers.slice(0, 1).map(({ uid }) => strangerProblem(this.#options.port, uid)))
+    return this.#isEnvoys
+  }
+
+  owner(): PortOwner {
+    const listeners = this.#listeners()
+    if (listeners === undefined) return 'unknown'
+    if (listeners.length === 0) return 'nobody'
+    return listeners.every(listener => this.#isEnvoy(listener)) ? 'envoy' : 'stranger'
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#socket?.close()
+  }
+
+  #isEnvoy({ uid, transparent }: TcpSocket): boolean {
+    return transparent !== false && this.#options.users().includes(uid)
+  }
+
+  /** Undefined where the kernel cannot be asked, as one without INET_DIAG: its guard has to do. */
+  #listeners(): readonly TcpSocket[] | undefined {
+    try {
+      this.#socket ??= new NetlinkSocket('sockDiag')
+      return tcpListeners(this.#socket, this.#options.port)
+    } catch {
+      this.#socket?.close()
+      this.#socket = undefined
+      return undefined
+    }
+  }
+}
+
+function strangerProblem(port: number, user: number): Problem {
+  const remedy = `the kernel layer serves all Services; stop it (ss -ltnpe 'sport = :${port}' shows it)`
+  return problem('LP305', `port ${port}`, `a process of user ${user} listens there that is not Envoy`, remedy)
+}

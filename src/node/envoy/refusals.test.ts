@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict'
+import { after, beforeEach, mock, test } from 'node:test'
+import { type Resource, type ResourceRef, typeUrls } from '../../envoy/resource.ts'
+import type { Problem } from '../../services/problem.ts'
+import { ResourceStore } from '../../xds/store.ts'
+import { Refusals } from './refusals.ts'
+
+const cluster = aResource({ typeUrl: typeUrls.cluster, name: 'a/web/http' })
+const redirect = aResource({ typeUrl: typeUrls.listener, name: 'redirect-IPv4' })
+
+function aResource(ref: ResourceRef, version = '1'): Resource {
+  return { ...ref, version, encode: () => new Uint8Array(), requires: [] }
+}
+
+let store: ResourceStore
+let refusals: Refusals
+let problems: Map<string, readonly Problem[]>
+
+beforeEach(() => {
+  mock.timers.reset()
+  mock.timers.enable({ apis: ['setTimeout'] })
+  store = new ResourceStore()
+  store.update({ put: [cluster, redirect] })
+  problems = new Map()
+  refusals = new Refusals({
+    store,
+    ownerOf: ({ name }) => (name.includes('/') ? name : undefined),
+    sharedOf: ({ name }) => (name === redirect.name ? redirect : undefined),
+    remedy: () => 'correct it',
+    onProblems: (origin, found) => problems.set(origin, found),
+  })
+})
+
+after(() => mock.timers.reset())
+
+function refuse(clientId: number, resource: Resource, version = resource.version): void {
+  const { typeUrl, name } = resource
+  refusals.add(clientId, { ref: { typeUrl, name }, version, detail: 'no such thing\n' })
+}
+
+function told(): readonly (readonly [origin: string, reason: string])[] {
+  return [...problems].flatMap(([origin, found]) => found.map(({ object, reason }) => [origin, `${object}: ${reason}`]))
+}
+
+test('a refusal is a problem of the Service, told once however many Envoys refuse, until the last of them has it or is gone', () => {
+  refuse(1, cluster)
+  refuse(2, cluster)
+  const problem = ['Envoy a/web/http', 'Service a/web: Envoy refused cluster a/web/http: no such thing']
+  assert.deepEqual(told(), [problem])
+  assert.equal(refusals.detailOf(cluster), 'no such thing\n')
+  refusals.acknowledged(1, cluster)
+  assert.deepEqual(told(), [problem])
+  refusals.disconnected(2)
+  assert.deepEqual(told(), [])
+  assert.equal(refusals.detailOf(cluster), undefined)
+})
+
+test('an Envoy that has a resource says nothing of another that refuses it', () => {
+  refuse(1, cluster)
+  refusals.acknowledged(2, cluster)
+  refusals.disconnected(2)
+  assert.equal(told().length, 1)
+  refusals.removed([cluster])
+  assert.deepEqual(told(), [])
+})
+
+test('the refusal of what has changed meanwhile is nobody’s problem', () => {
+  refuse(1, cluster, '0')
+  assert.deepEqual(told(), [])
+})
+
+test('what many need is told again as another version, as it is to be then, later each time, until no Envoy refuses it', () => {
+  const version = () => store.get(redirect.typeUrl, redirect.name)?.version
+  refuse(1, redirect)
+  refuse(2, redirect)
+  assert.deepEqual(told(), [
+    ['Envoy redirect-IPv4', 'Envoy listener redirect-IPv4: Envoy refused listener redirect-IPv4: no such thing'],
+  ])
+  mock.timers.tick(1999)
+  assert.equal(version(), '1')
+  mock.timers.tick(1)
+  assert.equal(version(), '1-2')
+  refusals.acknowledged(1, redirect)
+  refuse(2, redirect, '1-2')
+  mock.timers.tick(4000)
+  assert.equal(version(), '1-3')
+  refuse(2, redirect, '1-3')
+  refusals.acknowledged(2, redirect)
+  mock.timers.tick(60_000)
+  assert.equal(version(), '1-3')
+})

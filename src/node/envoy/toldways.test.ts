@@ -1,0 +1,205 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Resource, typeNameOf, typeUrls } from '../../envoy/resource.ts'
+import type { Way } from '../../envoy/resources/way.ts'
+import { aPort, aPortState } from '../../services/testing.ts'
+import { ResourceStore } from '../../xds/store.ts'
+import { type Changes, ToldWays } from './toldways.ts'
+
+const tcp = { wants: 'envoy', protocol: 'tcp', reason: 'overlay is true' } as const
+
+/** What Envoy is told, and what is in the store then. */
+class Telling {
+  readonly ways = new ToldWays({})
+  readonly #store = new ResourceStore()
+  /** What left its place, in all. */
+  readonly left: string[] = []
+
+  want(way: Way): void {
+    this.#tell(way, true)
+  }
+
+  drain(way: Way, isLeaving = false): void {
+    this.#tell(way, false, isLeaving)
+  }
+
+  forget(id: string): void {
+    this.#change(changes => this.ways.forget(id, changes))
+  }
+
+  addFormer(name: string): void {
+    this.#change(changes => this.ways.addFormer(name, changes))
+  }
+
+  forgetFormerRoutes(address: string): void {
+    this.#change(changes => this.ways.forgetFormerRoutes(address, changes))
+  }
+
+  forgetFormerCluster(address: string): void {
+    this.#change(changes => this.ways.forgetFormerCluster(address, changes))
+  }
+
+  /** By type, without listeners that are shared: `cluster a/web/http`. */
+  get has(): readonly string[] {
+    const refs = Object.values(typeUrls).flatMap(typeUrl => {
+      return [...this.#store.names(typeUrl)].map(name => `${typeNameOf(typeUrl)} ${name}`)
+    })
+    return refs.filter(ref => !ref.includes('0.0.0.0')).sort()
+  }
+
+  route(name: string): Resource | undefined {
+    return this.#store.get(typeUrls.route, name)
+  }
+
+  #tell(way: Way, isWanted: boolean, isLeaving = false): void {
+    this.#change(changes => this.left.push(...this.ways.tell(way, { isWanted, isLeaving }, changes)))
+  }
+
+  #change(collect: (changes: Changes) => void): void {
+    const changes: Changes = { put: [], remove: [] }
+    collect(changes)
+    this.#store.update(changes)
+  }
+}
+
+/** The cluster whose endpoints its requests go to. */
+function clusterOf(route: Resource | undefined): string | undefined {
+  return route?.requires[0]?.name
+}
+
+const web = aPortState({ id: 'a/web/http', vip: '10.96.0.1' })
+const renamed = aPortState({ ...web, id: 'a/web/http-web', port: aPort({ name: 'http-web' }) })
+/** Cluster and endpoints of these addresses, and what else there is. */
+const backed = (addresses: readonly string[], ...others: readonly string[]) =>
+  ['cluster', 'endpoints'].flatMap(type => addresses.map(address => `${type} ${address}`)).concat(others)
+const [at80, at81] = ['10.96.0.1:80', '10.96.0.1:81'] as const
+
+test('a way that drains gets nothing back of what another has taken over, and takes nothing with it when it goes', () => {
+  for (const protocol of [undefined, tcp]) {
+    const telling = new Telling()
+    const [before, after] = [web, renamed].map(way => (protocol ? { ...way, layer: protocol } : way)) as [Way, Way]
+    telling.want(before)
+    telling.drain(before)
+    telling.want(after)
+    const places = telling.has
+    assert.ok(places.length > 2)
+    // Its endpoints go, and its drain time is over.
+    telling.drain({ ...before, endpoints: [] })
+    telling.drain(before, true)
+    for (const place of places) assert.ok(telling.has.includes(place), place)
+    telling.forget(before.id)
+    assert.deepEqual(telling.has, places)
+    assert.equal(telling.ways.ownerOf({ typeUrl: typeUrls.cluster, name: at80 }), after.id)
+  }
+})
+
+test('a listener for the very address goes when another way comes there on a shared one, which it would cover', () => {
+  const telling = new Telling()
+  telling.want({ ...web, layer: tcp })
+  telling.drain({ ...web, layer: tcp })
+  assert.deepEqual(telling.has, backed([at80], 'listener 10.96.0.1:80'))
+  telling.want(renamed)
+  assert.deepEqual(
+    telling.has.filter(ref => ref.startsWith('listener')),
+    [],
+  )
+  assert.equal(telling.ways.listenersOf(web.id), undefined)
+  telling.forget(web.id)
+  assert.deepEqual(telling.has, backed([at80], `route ${at80}`, `scope ${at80}`))
+})
+
+test('a way that moves is led to its new place, and connections at the old one end, until that is forgotten', () => {
+  const moved = { ...web, port: aPort({ port: 81 }) }
+  const telling = new Telling()
+  telling.want(web)
+  const staying = telling.route(at80)?.version
+  assert.equal(telling.ways.hasMoved({ ...web, endpoints: [] }), false)
+  assert.equal(telling.ways.hasMoved(moved), true)
+  telling.want(moved)
+  const routed = (...addresses: readonly string[]) =>
+    ['route', 'scope'].flatMap(type => addresses.map(address => `${type} ${address}`))
+  assert.deepEqual(telling.has, backed([at80, at81], ...routed(at80, at81)))
+  assert.notEqual(telling.route(at80)?.version, staying)
+  assert.equal(clusterOf(telling.route(at80)), at81)
+  assert.deepEqual(telling.left, [at80])
+  telling.forgetFormerRoutes(at80)
+  assert.deepEqual(telling.has, backed([at80, at81], ...routed(at81)))
+  telling.forgetFormerCluster(at80)
+  assert.deepEqual(telling.has, backed([at81], ...routed(at81)))
+})
+
+test('a place that was left and is taken again is not forgotten', () => {
+  for (const successor of [web, renamed]) {
+    const telling = new Telling()
+    telling.want(web)
+    telling.want({ ...web, port: aPort({ port: 81 }) })
+    telling.want(successor)
+    telling.forgetFormerRoutes(at80)
+    telling.forgetFormerCluster(at80)
+    const all = backed([at80], `route ${at80}`, `scope ${at80}`)
+    for (const ref of all) assert.ok(telling.has.includes(ref), `${successor.id} ${ref}`)
+    assert.equal(clusterOf(telling.route(at80)), at80)
+  }
+})
+
+test('from http to tcp and back, requests of open connections find their routes until these are forgotten', () => {
+  const telling = new Telling()
+  telling.want(web)
+  telling.want({ ...web, layer: tcp })
+  const asHttp = backed([at80], `route ${at80}`, `scope ${at80}`)
+  assert.deepEqual(telling.has, [...asHttp, `listener ${at80}`].sort())
+  telling.want(web)
+  assert.deepEqual(telling.has, asHttp)
+  telling.forgetFormerRoutes(at80)
+  telling.forgetFormerCluster(at80)
+  assert.deepEqual(telling.has, asHttp)
+})
+
+test('a way that drained while the mark of the client came is told with it when it is wanted again', () => {
+  const telling = new Telling()
+  const changes: Changes = { put: [], remove: [] }
+  const way = { ...web, layer: tcp }
+  telling.want(way)
+  telling.drain(way)
+  const before = telling.ways.get(web.id)?.resources.at(-1)?.version
+  telling.ways.setClientMark(0x2000, () => false, changes)
+  telling.want(way)
+  assert.notEqual(telling.ways.get(web.id)?.resources.at(-1)?.version, before)
+})
+
+test('when endpoints come to see the client, routes are told anew with the listeners', () => {
+  const telling = new Telling()
+  const changes: Changes = { put: [], remove: [] }
+  const way = aPortState()
+  telling.want(way)
+  telling.ways.setClientMark(0x2000, () => true, changes)
+  assert.deepEqual(changes.put.map(({ typeUrl }) => typeUrl).toSorted(), [typeUrls.listener, typeUrls.route].sort())
+})
+
+test('an address of a run before ends its connections until it is forgotten, and not once a way has it', () => {
+  const telling = new Telling()
+  const [gone, back] = ['10.96.0.9:80', '10.96.0.10:80']
+  for (const address of [gone, back]) telling.addFormer(address)
+  assert.deepEqual(telling.has, [`route ${back}`, `route ${gone}`, `scope ${back}`, `scope ${gone}`].sort())
+  const way = aPortState()
+  telling.want(way)
+  assert.equal(clusterOf(telling.route(back)), back)
+  for (const address of [gone, back]) telling.forgetFormerRoutes(address)
+  assert.ok(!telling.has.some(ref => ref.endsWith(gone)))
+  assert.ok(telling.has.includes(`route ${back}`) && telling.has.includes(`scope ${back}`))
+})
+
+test('a listener that ports share goes with the last of them', () => {
+  const changes: Changes = { put: [], remove: [] }
+  const ways = new ToldWays({})
+  const wanted = { isWanted: true, isLeaving: false }
+  const [one, two] = [aPortState(), aPortState({ id: 'whoami/two/http', name: 'two', vip: '10.96.0.11' })]
+  for (const way of [one, two, one]) ways.tell(way, wanted, changes)
+  const isGone = () =>
+    changes.remove.some(({ typeUrl, name }) => typeUrl === typeUrls.listener && name === '0.0.0.0:80')
+  ways.forget(one.id, changes)
+  assert.equal(isGone(), false)
+  ways.tell({ ...two, port: aPort({ port: 81 }) }, wanted, changes)
+  assert.equal(isGone(), true)
+  assert.ok(changes.put.some(({ name }) => name === '0.0.0.0:81'))
+})

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { createServer } from 'node:net'
+import { test } from 'node:test'
+import { waitFor } from '../../lab/wait.ts'
+import { silentLog } from '../../sources/testing.ts'
+import { HealthCheckPorts } from './healthcheckports.ts'
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0)
+  const { port } = server.address() as { port: number }
+  await new Promise(resolve => server.close(resolve))
+  return port
+}
+
+test('while the kernel does not follow, no load balancer is told to send, though there are endpoints', async () => {
+  const problems: unknown[] = []
+  let isHealthy = false
+  const ports = new HealthCheckPorts({
+    families: ['IPv4'],
+    isHealthy: () => isHealthy,
+    onProblems: (_origin, found) => void problems.push(...found),
+    log: silentLog,
+  })
+  try {
+    const port = await freePort()
+    const url = `http://127.0.0.1:${port}/`
+    ports.set('a/b', [{ namespace: 'a', name: 'b', family: 'IPv4', port, localEndpoints: 2 }])
+    await assert.rejects(fetch(url), 'before the kernel has anything')
+    ports.open()
+    const answer = await waitFor('an answer', 20_000, () => fetch(url).catch(() => undefined))
+    assert.equal(answer.status, 503)
+    assert.equal(answer.headers.get('x-load-balancing-endpoint-weight'), '2')
+    assert.deepEqual(await answer.json(), {
+      service: { namespace: 'a', name: 'b' },
+      localEndpoints: 2,
+      serviceProxyHealthy: false,
+    })
+    isHealthy = true
+    assert.equal((await fetch(url)).status, 200)
+    assert.deepEqual(problems, [])
+  } finally {
+    await ports.stop()
+  }
+})
+
+test('a port that goes from one Service to another in one change is no problem of either', async () => {
+  const problems: unknown[] = []
+  const ports = new HealthCheckPorts({
+    families: ['IPv4'],
+    isHealthy: () => true,
+    onProblems: (_origin, found) => void problems.push(...found),
+    log: silentLog,
+  })
+  try {
+    const port = await freePort()
+    const check = (name: string) => [{ namespace: 'a', name, family: 'IPv4', port, localEndpoints: 1 }] as const
+    const owner = () =>
+      fetch(`http://127.0.0.1:${port}/`)
+        .then(async answer => ((await answer.json()) as { service: { name: string } }).service.name)
+        .catch(() => undefined)
+    ports.open()
+    ports.set('a/first', check('first'))
+    await waitFor('the first', 20_000, async () => (await owner()) === 'first')
+    ports.set('a/first', [])
+    ports.set('a/second', check('second'))
+    await waitFor('the second', 20_000, async () => (await owner()) === 'second')
+    assert.deepEqual(problems, [])
+  } finally {
+    await ports.stop()
+  }
+})

@@ -1,0 +1,71 @@
+/** Whether the kernel of this node follows what Kubernetes asks for, as kube-proxy answers at /healthz (KEP-3836). */
+
+import type { Round } from '../../kernel/layer.ts'
+import type { IpFamily } from '../../net/address.ts'
+
+/** As kube-proxy: twice its sync period. */
+const overdueMs = 60_000
+
+/** Of one IP family. Times are by performance.now(). */
+class FamilyHealth {
+  /** Undefined before the first time. */
+  lastSynced: number | undefined
+  /** The oldest change that the kernel does not have, and the newest that there was. */
+  #waitingSince: number | undefined
+  #lastQueued = Number.NEGATIVE_INFINITY
+
+  queued(at: number): void {
+    this.#waitingSince ??= at
+    this.#lastQueued = at
+  }
+
+  synced(upTo: number): void {
+    this.lastSynced = upTo
+    this.#waitingSince = this.#lastQueued > upTo ? upTo : undefined
+  }
+
+  isHealthy(now: number): boolean {
+    return this.#waitingSince === undefined || now - this.#waitingSince < overdueMs
+  }
+}
+
+/** Each family by itself; a node is healthy when all are, as with kube-proxy. */
+export class SyncHealth {
+  readonly #families: ReadonlyMap<IpFamily, FamilyHealth>
+
+  constructor(families: readonly IpFamily[]) {
+    this.#families = new Map(families.map(family => [family, new FamilyHealth()]))
+  }
+
+  /** The kernel is to have something of these families that it has not; without, of all. */
+  queued(at: number, families: Iterable<IpFamily> = this.#families.keys()): void {
+    for (const family of families) this.#families.get(family)?.queued(at)
+  }
+
+  /** A pass over the family's rules ended: the kernel has everything that was queued until `upTo`, or lacks something. */
+  round(family: IpFamily, { ok, upTo }: Pick<Round, 'ok' | 'upTo'>, now: number): void {
+    if (ok) this.#families.get(family)?.synced(upTo)
+    else this.queued(now, [family])
+  }
+
+  /** That of the family which was synced longest ago; undefined before the first time of any. */
+  get lastSynced(): number | undefined {
+    const times = [...this.#families.values()].flatMap(({ lastSynced }) => lastSynced ?? [])
+    return times.length === 0 ? undefined : Math.min(...times)
+  }
+
+  /** Unlike kube-proxy also before the first time: a node whose rules were never written serves nobody. */
+  isHealthy(now: number): boolean {
+    return [...this.#families.values()].every(family => family.isHealthy(now))
+  }
+
+  /** By family; `lastSynced` is undefined before its first time. */
+  status(now: number): ReadonlyMap<IpFamily, { readonly lastSynced: number | undefined; readonly healthy: boolean }> {
+    return new Map(
+      [...this.#families].map(([family, health]) => [
+        family,
+        { lastSynced: health.lastSynced, healthy: health.isHealthy(now) },
+      ]),
+    )
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * What endpoints of this node's connections through Envoy see as their peer, with --client-address=auto: the client's
+ * address only where all is proven that this needs, since requests fail where it does not work.
+ *
+ * A node begins with the node's address, and changes once all is proven: only new connections are concerned. It is proven
+ * again now and then, and changes back where something is against it; a new run goes on where the one before was.
+ */
+
+import { release } from 'node:os'
+import { type Nftables, withNftables } from '../../kernel/nftables/client.ts'
+import { familyNames } from '../../kernel/nftables/elements/elements.ts'
+import { hasClientAddress } from '../../kernel/nftables/rules/ruleset.ts'
+import { findPairs, type PairOptions } from '../../kernel/probes/pairs.ts'
+import { testReplies } from '../../kernel/probes/replytest.ts'
+import { testSending } from '../../kernel/probes/sendtest.ts'
+import { type PodNetwork, readPodNetwork } from '../../kernel/system/podnetwork.ts'
+import { applySettings, localPorts } from '../../kernel/system/sysctl.ts'
+import type { IpFamily } from '../../net/address.ts'
+import { type Problem, problem } from '../../services/problem.ts'
+import {
+  type ClientAddress,
+  type ClientAddressMode,
+  firstOwnPort,
+  hasPortRange,
+} from '../../services/settings/clientaddress.ts'
+
+export interface ClientAddressChoice {
+  readonly setting: ClientAddressMode
+  readonly mode: ClientAddress
+  /** For people; begins with the setting. */
+  readonly why: string
+  /** Nothing is against it, but it could not be tried: says nothing against an earlier proof. */
+  readonly isUndecided?: boolean
+}
+
+/** At the start of the agent; with `auto`, what the run before it came to, as its rules tell, where nothing is against it now. */
+export async function chooseClientAddress(
+  setting: ClientAddressMode,
+  families: readonly IpFamily[],
+): Promise<ClientAddressChoice> {
+  if (setting !== 'auto') return { setting, mode: setting, why: `--client-address ${setting}` }
+  try {
+    if (!(await isPreserved(families))) return forwarded('it is not proven yet that all works that this needs')
+    const obstacle = findObstacle(release(), readPodNetwork())
+    return obstacle === undefined ? preserved('an earlier run of the agent has proven it') : forwarded(obstacle)
+  } catch (error) {
+    return forwarded((error as Error).message)
+  }
+}
+
+async function isPreserved(families: readonly IpFamily[]): Promise<boolean> {
+  const read = (nft: Nftables) => Promise.all(families.map(family => nft.chains(familyNames[family])))
+  return (await withNftables(undefined, read)).every(hasClientAddress)
+}
+
+export function forwarded(obstacle: string): ClientAddressChoice {
+  return { setting: 'auto', mode: 'forwarded-for', why: `--client-address auto: ${obstacle}` }
+}
+
+function undecided(obstacle: string): ClientAddressChoice {
+  return { ...forwarded(obstacle), isUndecided: true }
+}
+
+function preserved(proof: string): ClientAddressChoice {
+  return { setting: 'auto', mode: 'preserve', why: `--client-address auto: ${proof}` }
+}
+
+export interface Circumstances extends PairOptions {
+  readonly envoyMark: number
+  /** Whether pods are told from others, who are then not steered to Envoy. */
+  readonly tellsPods: boolean
+  /** What the bootstraps of the connected Envoys are for. */
+  readonly bootstraps: readonly ClientAddress[]
+}
+
+/** Tries all that can be tried; the reason against it, or the proof. Changes the range of ports where it may. */
+export async function proveClientAddress(circumstances: Circumstances): Promise<ClientAddressChoice> {
+  const { tellsPods, bootstraps } = circumstances
+  if (!tellsPods) return forwarded('pods are not told from others, whom answers would miss (--detect-local-mode)')
+  if (bootstraps.length === 0) return undecided('no Envoy is connected')
+  if (bootstraps.includes('forwarded-for')) return forwarded("Envoy's bootstrap is for --client-address forwarded-for")
+  try {
+    const pods = readPodNetwork()
+    const obstacle = findObstacle(release(), pods) ?? (await findTaken(circumstances)) ?? (await findPortsObstacle())
+    if (obstacle === noPod || obstacle === nothingToTry) return undecided(obstacle)
+    if (obstacle !== undefined) return forwarded(obstacle)
+    return preserved(`pods are routed one by one (${pods.routed[0]}), and what is sent to them passes netfilter here`)
+  } catch (error) {
+    return undecided((error as Error).message)
+  }
+}
+
+const noPod = 'there is no pod on this node so far, so nothing shows that pods are routed'
+const nothingToTry = 'no pod of this node and endpoint are known between which it could be tested'
+
+/** Undefined where all is as the client's address needs it. `release` is such as 6.18.44. */
+export function findObstacle(
+  release: string,
+  { bridges, programs, routed, interfaceRules }: PodNetwork,
+): string | undefined {
+  if (!hasPortRange(release)) return `Linux ${release} has no IP_LOCAL_PORT_RANGE, 6.3 has`
+  if (bridges.length > 0) return `pods are on a bridge (${bridges[0]}), where they answer each other directly`
+  if (programs.length > 0) return `a data plane in eBPF may drop what the host sends for pods (${programs[0]})`
+  if (interfaceRules.length > 0) {
+    return `what pods send is routed by where it comes from, so the host's own would go elsewhere (${interfaceRules[0]})`
+  }
+  if (routed.length === 0) return noPod
+  return undefined
+}
+
+/** What the endpoint would see, and what becomes of its answer. */
+async function findTaken(circumstances: Circumstances): Promise<string | undefined> {
+  const pairs = findPairs(circumstances)
+  const { seen, unseen } = await testReplies(pairs)
+  if (unseen.length > 0) return `something takes packets before netfilter: from ${unseen[0]}`
+  if (seen.length === 0) return nothingToTry
+  return testSending(pairs, circumstances.envoyMark)
+}
+
+/** Sets the range of ports where it may. */
+async function findPortsObstacle(): Promise<string | undefined> {
+  const [unmet] = await applySettings([localPorts(firstOwnPort)])
+  return unmet && `${unmet.name} is not ${unmet.wanted} (${unmet.reason})`
+}
+
+/** Whether the bootstrap of an Envoy cannot do what its agent decided. One for `preserve` can do both. */
+export function bootstrapProblems(
+  { mode, why }: ClientAddressChoice,
+  envoy: string,
+  bootstrap: ClientAddress,
+): readonly Problem[] {
+  if (bootstrap === 'preserve' || mode === 'forwarded-for') return []
+  const reason = `its bootstrap is for --client-address ${bootstrap}, and the agent's is ${mode} (${why})`
+  const remedy =
+    'its connections may collide with those of the pods that they stand for; start it with a bootstrap for preserve'
+  return [problem('LP303', `Envoy ${envoy}`, reason, remedy)]
+}

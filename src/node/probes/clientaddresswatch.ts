@@ -1,0 +1,107 @@
+/** Looks for the proof that the client's address can be preserved, again and again: also later, whether it still holds. */
+
+import { type NodePlanOptions, tellsPods } from '../../kernel/nftables/elements/node.ts'
+import type { IpFamily } from '../../net/address.ts'
+import type { ServiceTable } from '../../services/table.ts'
+import type { Envoys } from '../envoy/envoys.ts'
+import { Recurring } from '../recurring.ts'
+import { type ClientAddressChoice, proveClientAddress } from './clientaddress.ts'
+import { localPods } from './podpath.ts'
+
+export interface ClientAddressWatchOptions {
+  /** As it is before the first look. */
+  readonly initial: ClientAddressChoice
+  readonly prove: () => Promise<ClientAddressChoice>
+  /** It is proven, or not, and for another reason than before. */
+  readonly onChoice: (choice: ClientAddressChoice) => Promise<void>
+  /** How long after `look` it is looked. */
+  readonly settleMs: number
+  /** From a look to the next, doubled each time, up to `longestMs`. */
+  readonly shortestMs: number
+  readonly longestMs: number
+}
+
+const times = { settleMs: 500, shortestMs: 5000, longestMs: 300_000 }
+
+export interface AgentParts extends Pick<NodePlanOptions, 'families' | 'detectLocalMode' | 'clusterCidr'> {
+  readonly nodeName: string
+  readonly envoyMark: number
+  readonly table: ServiceTable
+  readonly envoys: Pick<Envoys, 'bootstraps'>
+  /** At the start. */
+  readonly clientAddress: ClientAddressChoice
+  readonly onChoice: (choice: ClientAddressChoice) => Promise<void>
+}
+
+/** Looks when it is told to, and goes on. */
+export function watchClientAddress({ table, envoys, onChoice, ...options }: AgentParts): ClientAddressWatch {
+  const { nodeName, families, envoyMark, clientAddress: initial } = options
+  return new ClientAddressWatch({
+    ...times,
+    initial,
+    onChoice,
+    prove: () =>
+      proveClientAddress({
+        families,
+        envoyMark,
+        tellsPods: tellsPods(table.node, options),
+        bootstraps: envoys.bootstraps,
+        pods: localPods(nodeName, table),
+        elsewhere: elsewhereOf(nodeName, table, families),
+      }),
+  })
+}
+
+/** An endpoint on another node, for each family that has one. */
+function elsewhereOf(nodeName: string, table: ServiceTable, families: readonly IpFamily[]): readonly string[] {
+  const found = new Map<IpFamily, string>()
+  for (const { family, endpoints } of table.states()) {
+    if (found.has(family)) continue
+    const other = endpoints.find(endpoint => endpoint.nodeName !== undefined && endpoint.nodeName !== nodeName)
+    if (other) found.set(family, other.ip)
+    if (found.size === families.length) break
+  }
+  return [...found.values()]
+}
+
+export class ClientAddressWatch {
+  readonly #options: ClientAddressWatchOptions
+  readonly #looks = new Recurring(() => this.#look())
+  #pauseMs: number
+  #isStale = false
+  #last: ClientAddressChoice
+
+  constructor(options: ClientAddressWatchOptions) {
+    this.#options = options
+    this.#last = options.initial
+    this.#pauseMs = options.shortestMs
+  }
+
+  /** Something changed that it depends on. */
+  look(): void {
+    if (this.#looks.isRunning) this.#isStale = true
+    else this.#looks.schedule(this.#options.settleMs)
+  }
+
+  stop(): Promise<void> {
+    return this.#looks.stop()
+  }
+
+  /** Returns how long it is until the next look. */
+  async #look(): Promise<number> {
+    this.#isStale = false
+    await this.#prove()
+    const { settleMs, shortestMs, longestMs } = this.#options
+    const pauseMs = this.#isStale ? settleMs : this.#pauseMs
+    this.#pauseMs = this.#isStale ? shortestMs : Math.min(2 * this.#pauseMs, longestMs)
+    return pauseMs
+  }
+
+  async #prove(): Promise<void> {
+    const choice = await this.#options.prove()
+    if (this.#looks.hasEnded || choice.why === this.#last.why) return
+    if (this.#last.mode === 'preserve' && (choice.mode === 'preserve' || choice.isUndecided)) return
+    this.#last = choice
+    await this.#options.onChoice(choice)
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * Tells when something may take packets on their way to Envoy: what the ruleset counts there does not add up, or others have
+ * changed their rules, which shows what is lost before ours see it. Whether it is so, a test of the path says.
+ */
+
+import { Nftables } from '../../kernel/nftables/client.ts'
+import { type Family, familyNames } from '../../kernel/nftables/elements/elements.ts'
+import { pathCounters, tableOf } from '../../kernel/nftables/rules/ruleset.ts'
+import { watchForeignChains } from '../../kernel/nftables/watch.ts'
+import type { IpFamily } from '../../net/address.ts'
+import { Recurring } from '../recurring.ts'
+import { type PathCounters, suspicion } from './counters.ts'
+
+export interface LossesOptions {
+  readonly families: readonly IpFamily[]
+  readonly onSuspicion: (family: IpFamily, why: string) => void
+}
+
+/** Who repeats what was not answered does so after a second (RFC 6298), and a test takes 0.7 s: so soon the path is known to be shut. */
+const everyMs = 250
+/** With what was counted so many looks ago each is compared: what comes seldom is seldom twice within one. */
+const looksBack = 2
+/** Who makes rules one by one may be done by then. */
+const settleMs = 200
+/** A suspicion that a test did not confirm, as where a policy takes what single pods send, costs a test so often at most. */
+const countedRestMs = 10_000
+/** Others may change their rules all the time. */
+const changedRestMs = 30_000
+
+export function watchLosses({ families, onSuspicion }: LossesOptions): { stop(): Promise<void> } {
+  const nft = new Nftables()
+  /** The last few looks of each family, the oldest first. */
+  const looked = new Map<IpFamily, readonly PathCounters[]>()
+  const restUntil = new Map<IpFamily, number>()
+  const look = async (family: IpFamily) => {
+    const counters = await readCounters(nft, familyNames[family])
+    const before = looked.get(family) ?? []
+    looked.set(family, counters ? [...before, counters].slice(-looksBack) : [])
+    const why = before[0] && counters && suspicion(before[0], counters)
+    if (why === undefined || performance.now() < (restUntil.get(family) ?? 0)) return
+    restUntil.set(family, performance.now() + countedRestMs)
+    onSuspicion(family, why)
+  }
+  const looks = new Recurring(async () => {
+    // Who cannot read them cannot write the tables either, which is told.
+    for (const family of families) await look(family).catch(() => looked.delete(family))
+    return everyMs
+  })
+  const stopListening = listen(() => {
+    for (const family of families) onSuspicion(family, 'others have changed their rules')
+  })
+  looks.schedule(everyMs)
+  return {
+    stop: async () => {
+      stopListening()
+      await looks.stop()
+      nft.close()
+    },
+  }
+}
+
+/** Undefined where the table is not there, or is another version's. */
+async function readCounters(nft: Nftables, family: Family): Promise<PathCounters | undefined> {
+  const found = await nft.counters(tableOf(family))
+  const [steered, reached, repeated] = pathCounters.map(name => found.get(name))
+  if (steered === undefined || reached === undefined || repeated === undefined) return undefined
+  return { steered, reached, repeated }
+}
+
+/** Who may not listen has the counters. */
+function listen(onChange: () => void): () => void {
+  let timer: NodeJS.Timeout | undefined
+  let restUntil = 0
+  const changed = () => {
+    timer ??= setTimeout(
+      () => {
+        timer = undefined
+        restUntil = performance.now() + changedRestMs
+        onChange()
+      },
+      Math.max(settleMs, restUntil - performance.now()),
+    )
+  }
+  const stop = watchForeignChains(changed)
+  return () => {
+    stop()
+    clearTimeout(timer)
+  }
+}

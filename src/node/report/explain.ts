@@ -1,0 +1,112 @@
+/** What the agent knows of one Service: what was asked for, and what Envoy and the kernel were told and have confirmed. */
+
+import { type EndpointHealth, endpointHealth } from '../../envoy/program/admin.ts'
+import { externalId } from '../../envoy/resources/way.ts'
+import type { IpFamily } from '../../net/address.ts'
+import { explainService, type ServiceExplanation } from '../../services/explain.ts'
+import type { KernelClient } from '../../services/policies.ts'
+import type { PortState } from '../../services/ports/port.ts'
+import type { Problem } from '../../services/problem.ts'
+import type { Agent } from '../agent.ts'
+import type { EnvoyView } from '../envoy/envoylayer.ts'
+import type { ClientAddressChoice } from '../probes/clientaddress.ts'
+import type { PathState } from '../probes/watch.ts'
+
+export interface KernelView {
+  /** `map element` as the kernel has them, such as `services 10.0.0.1 . tcp . 80 : goto endpoints-3`; long ones in lines. */
+  readonly elements: readonly string[]
+  readonly confirmed: boolean
+  readonly problem: Problem | undefined
+}
+
+export interface Explanation {
+  readonly node: string
+  readonly service: ServiceExplanation
+  readonly clientAddress: ClientAddressChoice
+  /** Whether this node serves what comes from outside. */
+  readonly servesOutside: boolean
+  /** Whether connections of pods reach Envoy, by family of the Service. */
+  readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
+  /** People have switched the overlay of this node off. */
+  readonly overlayOff: boolean
+  /** Pods of this node whose connections stay in the kernel layer, whatever the Service. */
+  readonly kernelClients: readonly KernelClient[]
+  readonly envoy: { readonly up: boolean; readonly versions: readonly string[] }
+  /** By id of each way to a port (envoy/resources/way.ts): the port's by its VIP. */
+  readonly envoyPorts: Readonly<Record<string, EnvoyView>>
+  /** By port state id. */
+  readonly kernelPorts: Readonly<Record<string, KernelView>>
+  /** What Envoy thinks of each endpoint, by the same id and `address:port`; empty where Envoy does not answer. */
+  readonly health: Readonly<Record<string, Readonly<Record<string, EndpointHealth>>>>
+  /** Open connections of ports in Envoy that began in the kernel layer and stay there, by port state id, where there are some. */
+  readonly connectionsBelow: Readonly<Record<string, number>>
+  readonly problems: readonly Problem[]
+}
+
+/** Undefined for a Service that the agent does not know. */
+export async function explain(
+  agent: Agent,
+  node: string,
+  namespace: string,
+  name: string,
+): Promise<Explanation | undefined> {
+  const view = agent.table.view(namespace, name)
+  if (!view) return undefined
+  const service = explainService(view)
+  const ids = service.ports.map(({ id }) => id)
+  const ways = ids.flatMap(id => [id, externalId(id)])
+  const envoyPorts = Object.fromEntries(ways.flatMap(id => entry(id, agent.envoy.view(id))))
+  const kernelPorts = Object.fromEntries(ids.flatMap(id => entry(id, kernelView(agent, id))))
+  const health = Object.fromEntries(
+    await Promise.all(Object.entries(envoyPorts).map(async ([id, view]) => [id, await healthIn(agent, view)] as const)),
+  )
+  const inEnvoy = view.ports.filter(({ id }) => envoyPorts[id]?.up)
+  const connectionsBelow = Object.fromEntries(
+    (await Promise.all(inEnvoy.map(async state => [state.id, await below(agent, state)] as const))).filter(
+      ([, count]) => count > 0,
+    ),
+  )
+  const envoy = {
+    up: agent.envoy.envoys.isUp,
+    versions: agent.envoy.envoys.all.map(({ envoyVersion }) => envoyVersion),
+  }
+  const paths = Object.fromEntries(service.ports.map(({ family }) => [family, agent.pathOf(family)]))
+  const kernelClients = agent.policies.clients()
+  const problems = agent.problems.of(`Service ${namespace}/${name}`)
+  return {
+    node,
+    service,
+    clientAddress: agent.clientAddress,
+    servesOutside: agent.servesOutside,
+    paths,
+    overlayOff: agent.overlaySwitch.isOff,
+    kernelClients,
+    envoy,
+    envoyPorts,
+    kernelPorts,
+    health,
+    connectionsBelow,
+    problems,
+  }
+}
+
+async function healthIn({ adminSockets }: Agent, { resources }: EnvoyView) {
+  const cluster = resources.find(({ type }) => type === 'cluster')
+  return cluster ? endpointHealth(adminSockets, cluster.name) : {}
+}
+
+/** Where conntrack cannot be read, nothing is said of it. */
+function below(agent: Agent, state: PortState): Promise<number> {
+  return agent.connectionsBelow(state).catch(() => 0)
+}
+
+function entry<T>(id: string, view: T | undefined): readonly (readonly [string, T])[] {
+  return view === undefined ? [] : [[id, view]]
+}
+
+function kernelView(agent: Agent, id: string): KernelView | undefined {
+  const snapshot = agent.kernel.snapshot(id)
+  if (!snapshot) return undefined
+  const elements = snapshot.elements.flatMap(element => element.split('\n'))
+  return { elements, confirmed: !snapshot.pending && !snapshot.problem, problem: snapshot.problem }
+}

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Change } from '../../services/objects/objects.ts'
+import { parseObject } from '../../services/parse/parse.ts'
+import { ServiceTable } from '../../services/table.ts'
+import { namespaces, serviceOf, vectors } from '../../webhook/vectors.ts'
+import { missedServices } from './missed.ts'
+
+const proxyName = 'service.kubernetes.io/service-proxy-name'
+
+test('missed are the Services that admission would have handed over and that have no label yet', () => {
+  const table = tableOf('labelled')
+  const expected = vectors.flatMap(({ expected, labels, namespace }, i) =>
+    expected === 'lightpath.cloud' && labels?.[proxyName] === undefined ? [`${namespace}/vector-${i}`] : [],
+  )
+  assert.ok(expected.length > 0)
+  assert.deepEqual(missedServices(table), expected)
+})
+
+test('an agent that serves all Services misses none', () => {
+  assert.deepEqual(missedServices(tableOf('all')), [])
+})
+
+function tableOf(scope: 'all' | 'labelled'): ServiceTable {
+  const table = new ServiceTable('node1', { scope })
+  const raw = [
+    ...Object.entries(namespaces).map(([name, labels]) => ({
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name, labels },
+    })),
+    ...vectors.map((vector, i) => {
+      const { metadata, spec, ...kind } = serviceOf(vector, `vector-${i}`)
+      const hasVip = vector.spec?.type !== 'ExternalName'
+      return {
+        ...kind,
+        metadata: { ...metadata, namespace: vector.namespace },
+        spec: { ...(hasVip && { clusterIP: `10.96.0.${i + 1}` }), ...spec },
+      }
+    }),
+  ]
+  table.apply(raw.map((one): Change => ({ type: 'put', object: parseObject(one).object! })))
+  return table
+}

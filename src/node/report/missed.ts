@@ -1,0 +1,18 @@
+/** Services that admission would have handed to Lightpath, had it been there: with `--services=labelled`, kube-proxy has them. */
+
+import type { ServiceTable } from '../../services/table.ts'
+import { whyLeft } from '../../webhook/rule.ts'
+
+/** `namespace/name` of each, in no order. */
+export function missedServices(table: ServiceTable): readonly string[] {
+  const missed: string[] = []
+  for (const { service, namespace } of table.unlabelled()) {
+    const { name, labels, type, clusterIPs } = service
+    const asInApi = {
+      metadata: { namespace: service.namespace, name, labels },
+      spec: { type, clusterIP: clusterIPs[0] ?? 'None' },
+    }
+    if (whyLeft(asInApi, namespace?.labels ?? {}) === undefined) missed.push(`${service.namespace}/${name}`)
+  }
+  return missed
+}

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { growth } from '../../testing/steps.ts'
+import type { ServiceTable, TableUpdate } from '../table.ts'
+import { aPort, aService, put, remove, stateOf, tableOf } from '../testing.ts'
+
+describe('a VIP:port that two Services claim', () => {
+  const [a, b] = [aService({ name: 'a', created: 2 }), aService({ name: 'b', created: 1 })]
+  const servedBy = (table: ServiceTable) => [...table.states()].map(({ name }) => name)
+
+  test("is the older Service's, whichever came first, and the other is told", () => {
+    const table = tableOf(b)
+    const { problems } = table.apply([put(a)])
+    assert.equal(problems.get('Service whoami/a')?.[0]?.code, 'LP211')
+    assert.match(
+      problems.get('Service whoami/a')?.[0]?.reason ?? '',
+      /10\.96\.0\.10:80\/TCP belongs to whoami\/b\/http/,
+    )
+    assert.deepEqual(servedBy(table), ['b'])
+    assert.deepEqual(servedBy(tableOf(a, b)), ['b'])
+  })
+  test('is given up before it is taken, and the younger gets it back when the older goes, whose problem is then over', () => {
+    const table = tableOf(a)
+    const moved = ({ ports }: TableUpdate) => ports.map(({ id, after }) => `${id} ${after ? 'comes' : 'goes'}`)
+    const update = table.apply([put(b)])
+    assert.deepEqual(moved(update), ['whoami/a/http goes', 'whoami/b/http comes'])
+    assert.equal(update.problems.get('Service whoami/a')?.[0]?.code, 'LP211')
+    const { ports, problems } = table.apply([remove(b)])
+    assert.deepEqual(
+      ports.map(({ id, after }) => [id, after !== undefined]),
+      [
+        ['whoami/b/http', false],
+        ['whoami/a/http', true],
+      ],
+    )
+    assert.deepEqual(problems.get('Service whoami/a'), [])
+  })
+  test('goes to the oldest, and by name where they are of one age', () => {
+    const all = [
+      aService({ name: 'd', created: 2 }),
+      aService({ name: 'younger', created: 3 }),
+      aService({ name: 'c', created: 2 }),
+      aService({ name: 'older', created: 1 }),
+    ]
+    const table = tableOf(...all)
+    for (const owner of ['older', 'c', 'd', 'younger']) {
+      assert.deepEqual(servedBy(table), [owner])
+      table.apply([remove(aService({ name: owner }))])
+    }
+  })
+  test('goes to another when a Service is made anew under its name, which is younger then', () => {
+    const table = tableOf(a, b)
+    table.apply([put({ ...b, created: 3 })])
+    assert.deepEqual(servedBy(table), ['a'])
+  })
+  test('is free again when the one that waits for it goes first', () => {
+    const table = tableOf(b, a)
+    table.apply([remove(a)])
+    table.apply([remove(b)])
+    assert.equal([...table.states()].length, 0)
+    table.apply([put(a)])
+    stateOf(table, 'whoami/a/http')
+  })
+  test('is no conflict between protocols', () => {
+    const table = tableOf(
+      aService({ name: 'a', ports: [aPort({ name: 'dns' }), aPort({ name: 'dns-udp', protocol: 'UDP' })] }),
+    )
+    assert.equal([...table.states()].length, 2)
+  })
+})
+
+describe('a place outside that two Services claim', () => {
+  const fields = { externalIPs: ['192.0.2.1'], loadBalancerIPs: ['192.0.2.2'], ports: [aPort({ nodePort: 30080 })] }
+
+  test('belongs to one Service a place; the other keeps its VIP, and gets the place when it is free', () => {
+    const [a, b] = [aService({ ...fields, name: 'a' }), aService({ ...fields, name: 'b', clusterIPs: ['10.96.0.11'] })]
+    const table = tableOf(a)
+    const problems = table.apply([put(b)]).problems.get('Service whoami/b')
+    assert.deepEqual(
+      problems?.map(({ code, reason }) => `${code} ${reason}`),
+      [
+        'LP211 node port 30080/TCP belongs to whoami/a/http',
+        'LP211 192.0.2.1:80/TCP belongs to whoami/a/http',
+        'LP211 192.0.2.2:80/TCP belongs to whoami/a/http',
+      ],
+    )
+    assert.equal(stateOf(table, 'whoami/b/http').external, undefined)
+    table.apply([remove(a)])
+    assert.equal(stateOf(table, 'whoami/b/http').external?.nodePort, 30080)
+  })
+  test('by an external IP that is the VIP of another Service leaves that Service its VIP', () => {
+    const a = aService({ name: 'a', clusterIPs: ['10.96.0.11'], externalIPs: ['10.96.0.10'] })
+    const table = tableOf(a)
+    const externalIPs = () => stateOf(table, 'whoami/a/http').external?.externalIPs
+    assert.deepEqual(externalIPs(), ['10.96.0.10'])
+    const { problems } = table.apply([put(aService())])
+    assert.equal(problems.get('Service whoami/a')?.[0]?.reason, '10.96.0.10:80/TCP belongs to whoami/whoami/http')
+    assert.equal(externalIPs(), undefined)
+    assert.equal(stateOf(table).vip, '10.96.0.10')
+    table.apply([remove(aService())])
+    assert.deepEqual(externalIPs(), ['10.96.0.10'])
+  })
+  test('as a load balancer IP belongs to that Service, though another wrote it before as its external IP', () => {
+    const balanced = aService({ name: 'b', clusterIPs: ['10.96.0.11'], loadBalancerIPs: ['192.0.2.2'], created: 2 })
+    const thief = aService({ name: 'a', externalIPs: ['192.0.2.2'], created: 1 })
+    for (const objects of [
+      [thief, balanced],
+      [balanced, thief],
+    ]) {
+      const table = tableOf(...objects)
+      assert.equal(stateOf(table, 'whoami/a/http').external, undefined)
+      assert.deepEqual(stateOf(table, 'whoami/b/http').external?.loadBalancerIPs, ['192.0.2.2'])
+    }
+  })
+  test('is nothing to wait for long: thousands that claim it take time in proportion to their number', async () => {
+    const claiming = (size: number) =>
+      Array.from({ length: size }, (_, index) =>
+        aService({ name: `s${(index * 7919) % size}`, clusterIPs: [`10.97.${index >> 8}.${index & 255}`], ...fields }),
+      )
+    const ratio = await growth(size => tableOf(...claiming(size)), 300)
+    assert.ok(ratio < 5.5, `four times as many took ${ratio} times the work`)
+  })
+})

@@ -1,0 +1,107 @@
+/**
+ * Which endpoints a node may use for a Service port. The rules are kube-proxy's.
+ *
+ * An endpoint is usable while it is ready. Where no endpoint is ready, those that are serving although terminating are
+ * used (KEP-1669), so that a rolling update never leaves a Service without endpoints that still answer.
+ *
+ * Traffic policy `Cluster`: endpoints on all nodes, narrowed by topology hints (KEP-2433, KEP-3015) if
+ *   - every ready endpoint has hints for nodes and one is for this node: those for this node; else if
+ *   - every ready endpoint has hints for zones and one is for this node's zone: those for this zone; else
+ *   - all ready ones. The fallback to terminating endpoints ignores hints.
+ *
+ * Traffic policy `Local` (KEP-2086): only endpoints on this node, without hints, with a fallback of its own to those that
+ * terminate. None here but some elsewhere means that traffic is dropped, where no endpoint anywhere means that it is
+ * refused.
+ *
+ * The VIP follows the internal policy; node ports, external and load-balancer IPs follow the external one.
+ */
+
+import type { SliceEndpoint } from '../objects/endpointslice.ts'
+import type { Service, TrafficPolicy } from '../objects/service.ts'
+import type { Barred } from '../policies.ts'
+
+/** Where the choice is made. Names and zones that are not known are undefined. */
+export interface Here {
+  readonly nodeName: string | undefined
+  readonly zone: string | undefined
+  /** Where the agent and its Envoy listen on this node. Default: nowhere. */
+  readonly reserved?: ReservedPorts
+}
+
+/** What no Service leads to. */
+export interface ReservedPorts {
+  readonly ports: ReadonlySet<number>
+  /** Whether the node has this address. */
+  readonly hasAddress: (ip: string) => boolean
+}
+
+/** Why Envoy may not connect to an endpoint, undefined where it may. */
+export type Bar = (endpoint: SliceEndpoint) => Barred | undefined
+
+/** An endpoint of a Service before its port is looked at. */
+export interface Candidate {
+  readonly source: SliceEndpoint
+}
+
+const isLocal = (endpoint: SliceEndpoint, here: Here) =>
+  here.nodeName !== undefined && endpoint.nodeName === here.nodeName
+const isDraining = ({ source }: Candidate) => source.serving && source.terminating
+
+/** Those that `here` uses by a policy, in the order given. */
+export function pick<T extends Candidate>(all: readonly T[], policy: TrafficPolicy, here: Here): readonly T[] {
+  if (policy === 'Cluster') return pickCluster(all, here)
+  return readyOrDraining(all.filter(({ source }) => isLocal(source, here)))
+}
+
+function pickCluster<T extends Candidate>(all: readonly T[], here: Here): readonly T[] {
+  const ready = all.filter(({ source }) => source.ready)
+  return ready.length > 0 ? narrow(ready, here) : all.filter(isDraining)
+}
+
+function readyOrDraining<T extends Candidate>(candidates: readonly T[]): readonly T[] {
+  const ready = candidates.filter(({ source }) => source.ready)
+  return ready.length > 0 ? ready : candidates.filter(isDraining)
+}
+
+/** Topology hints: all ready endpoints must have them, and one must be for us, or they are ignored. */
+function narrow<T extends Candidate>(ready: readonly T[], here: Here): readonly T[] {
+  const hinted = (hints: (endpoint: SliceEndpoint) => readonly string[] | undefined, mine: string | undefined) => {
+    if (mine === undefined || !ready.every(({ source }) => hints(source)?.length)) return []
+    return ready.filter(({ source }) => hints(source)!.includes(mine))
+  }
+  const forNode = hinted(endpoint => endpoint.forNodes, here.nodeName)
+  if (forNode.length > 0) return forNode
+  const forZone = hinted(endpoint => endpoint.forZones, here.zone)
+  return forZone.length > 0 ? forZone : ready
+}
+
+/** Whether it answers, chosen or not. */
+export function answers({ source }: Candidate): boolean {
+  return source.ready || source.serving
+}
+
+/**
+ * Of two entries of one endpoint, one that terminates is a pod whose address another pod has by now. Of two that do or do
+ * not, the more usable counts, and of two equal ones the one on this node.
+ */
+export function preference({ ready, serving, terminating, nodeName }: SliceEndpoint, here: Here): number {
+  const usability = ready ? 2 : Number(serving)
+  return 8 * Number(!terminating) + 2 * usability + Number(nodeName !== undefined && nodeName === here.nodeName)
+}
+
+/** Why this node does not use one that `pick` left out. */
+export function whyNot(candidate: Candidate, service: Service, here: Here): string {
+  const { source } = candidate
+  if (service.internalTrafficPolicy === 'Local' && !isLocal(source, here)) {
+    return 'internalTrafficPolicy is Local and it is on another node'
+  }
+  if (source.ready) return `its topology hints are for ${hintText(source)}`
+  if (isDraining(candidate)) return 'terminating, and others are ready'
+  return source.terminating ? 'terminating and no longer serving' : 'not ready'
+}
+
+function hintText({ forNodes, forZones }: SliceEndpoint): string {
+  const nodes = forNodes?.length ? [`node ${forNodes.join(', ')}`] : []
+  const zones = forZones?.length ? [`zone ${forZones.join(', ')}`] : []
+  return [...nodes, ...zones].join(' and ')
+}

@@ -1,0 +1,40 @@
+/**
+ * Where a load balancer asks each node whether it has endpoints of a Service: `healthCheckNodePort`, which Services of
+ * type LoadBalancer with externalTrafficPolicy Local have. The rules are kube-proxy's (pkg/proxy/healthcheck).
+ */
+
+import { familyOf, type IpFamily } from '../../net/address.ts'
+import type { EndpointSlice } from '../objects/endpointslice.ts'
+import type { Service } from '../objects/service.ts'
+
+/** One Service on one family's addresses of the node; a dual-stack Service has two, each with its family's endpoints. */
+export interface HealthCheck {
+  readonly namespace: string
+  readonly name: string
+  readonly family: IpFamily
+  readonly port: number
+  /** How many different addresses on this node are ready: what terminates does not count, though it may still serve. */
+  readonly localEndpoints: number
+}
+
+export function healthChecksOf(
+  service: Service,
+  slices: Iterable<EndpointSlice>,
+  nodeName: string | undefined,
+): readonly HealthCheck[] {
+  const { namespace, name, type, externalTrafficPolicy, healthCheckNodePort: port } = service
+  if (type !== 'LoadBalancer' || externalTrafficPolicy !== 'Local' || port === undefined) return none
+  const ready = { IPv4: new Set<string>(), IPv6: new Set<string>() }
+  for (const { family, ports, endpoints } of slices) {
+    if (ports.length === 0) continue
+    for (const { ip, ready: isReady, nodeName: on } of endpoints) {
+      if (isReady && on !== undefined && on === nodeName) ready[family].add(ip)
+    }
+  }
+  return service.clusterIPs.map(vip => {
+    const family = familyOf(vip)!
+    return { namespace, name, family, port, localEndpoints: ready[family].size }
+  })
+}
+
+const none: readonly HealthCheck[] = Object.freeze([])

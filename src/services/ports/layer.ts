@@ -1,0 +1,160 @@
+/** Which layer serves a Service port: the kernel alone, or Envoy on top of it. */
+
+import { hostPort } from '../../net/address.ts'
+import type { Namespace, Service, ServicePort, TrafficPolicy } from '../objects/service.ts'
+import { portProtocol } from '../settings/protocol.ts'
+import type { Settings } from '../settings/settings.ts'
+import { isUsualNodePort } from './places.ts'
+import type { Endpoint, External, Layer } from './port.ts'
+
+export const labels = {
+  proxyName: 'service.kubernetes.io/service-proxy-name',
+  headless: 'service.kubernetes.io/headless',
+  optOut: 'lightpath.cloud/proxy',
+  namespaceOptOut: 'lightpath',
+} as const
+
+export const ourProxyName = 'lightpath.cloud'
+
+/** Which Services this agent is for: all that no other proxy has, or those that name it, beside a kube-proxy. */
+export const serviceScopes = ['all', 'labelled'] as const
+export type ServiceScope = (typeof serviceScopes)[number]
+
+/** Why a Service is another proxy's; undefined for those that are ours. */
+export function whyOthers(service: Service, scope: ServiceScope): string | undefined {
+  const proxyName = service.labels[labels.proxyName]
+  if (proxyName === undefined && scope === 'labelled') {
+    return `it lacks the label ${labels.proxyName}: ${ourProxyName}, which --services=labelled asks for`
+  }
+  if (proxyName === undefined || proxyName === ourProxyName) return undefined
+  return `another proxy serves it (${labels.proxyName}: ${proxyName})`
+}
+
+/** Why there is nothing to serve of a Service, whoever it belongs to; undefined where there is. */
+export function whyUnserved(service: Service): string | undefined {
+  if (service.type === 'ExternalName') return 'ExternalName Services have no VIP; DNS answers for them'
+  if (service.clusterIPs.length === 0) return 'it is headless: DNS gives out the endpoints themselves'
+  if (service.ports.length === 0) return 'it has no ports'
+  return undefined
+}
+
+/** The same while the port waits for a place in Envoy. */
+export function waiting(layer: Layer, why: string): Layer {
+  return layer.wants === 'envoy' ? { ...kernel(why), waitsAs: layer.protocol } : layer
+}
+
+/**
+ * The layer of a port of a served Service, for what comes by its VIP. The external policy says nothing of that.
+ *
+ * @param whatever of a port that stays in the kernel layer whatever endpoints it has (`whyKernel`)
+ * @param endpoints the usable ones
+ */
+export function chooseLayer(
+  port: ServicePort,
+  settings: Settings,
+  whatever: Layer | undefined,
+  endpoints: readonly Endpoint[],
+): Layer {
+  if (whatever !== undefined) return whatever
+  if (endpoints.length === 0) return kernel('no usable endpoint: the kernel refuses connections, as kube-proxy does')
+  const barred = whyBarred(endpoints)
+  if (barred !== undefined) return { ...kernel(barred), isForEndpoint: true }
+  const { protocol, isForEnvoy, reason } = portProtocol(port, settings.protocol)!
+  return {
+    wants: 'envoy',
+    protocol,
+    reason: isForEnvoy ? reason : `setting overlay: ${settings.overlay} (${protocol})`,
+  }
+}
+
+/**
+ * Why the kernel layer serves a port whatever endpoints it has. Envoy cannot keep Kubernetes' timed ClientIP affinity,
+ * and a Local policy means that the kernel's own choice must hold, so both stay below; so does everything that its owner
+ * opted out.
+ */
+export function whyKernel(
+  service: Service,
+  port: ServicePort,
+  namespace: Namespace | undefined,
+  settings: Settings,
+): string | undefined {
+  const protocol = portProtocol(port, settings.protocol)
+  if (protocol === undefined) return `Envoy does not balance ${port.protocol}`
+  const optedOut = whyOptedOut(service, namespace)
+  if (optedOut !== undefined) return optedOut
+  if (service.sessionAffinity === 'ClientIP') return 'sessionAffinity is ClientIP, which the kernel keeps'
+  if (service.internalTrafficPolicy === 'Local') return 'internalTrafficPolicy is Local'
+  if (settings.overlay === 'false') return 'setting overlay: false'
+  if (!protocol.isForEnvoy && settings.overlay === undefined) return protocol.reason
+  return undefined
+}
+
+/** By which label the owner keeps the whole Service in the kernel layer; undefined where there is none. */
+export function whyOptedOut({ labels: own }: Service, namespace: Namespace | undefined): string | undefined {
+  if (own[labels.optOut] === 'disabled') return `label ${labels.optOut}: disabled`
+  if (namespace?.labels[labels.namespaceOptOut] !== 'disabled') return undefined
+  return `label ${labels.namespaceOptOut}: disabled on namespace ${namespace.name}`
+}
+
+/**
+ * One endpoint that Envoy may not connect to keeps the whole port below: the kernel chooses among all of them. One that its
+ * pod has left does not, where there is another: who comes there finds nobody, by the kernel's choice alone.
+ */
+function whyBarred(endpoints: readonly Endpoint[]): string | undefined {
+  const hasOthers = endpoints.some(({ barred }) => barred === undefined)
+  const barred = endpoints.filter(({ barred, isLeft }) => barred !== undefined && !(isLeft && hasOthers))
+  if (barred.length === 0) return undefined
+  const { ip, port, barred: why } = barred[0]!
+  const others = barred.length > 1 ? `, and ${barred.length - 1} more endpoints are not for Envoy` : ''
+  return `endpoint ${hostPort(ip, port)}: ${why}${others}`
+}
+
+/** Why a node cannot lead what comes from outside through Envoy, by externalTrafficPolicy; none where it can. */
+export type OutsideObstacles = Readonly<Partial<Record<TrafficPolicy, string>>>
+
+/** Why the setting external has no effect, whatever endpoints the port has; undefined where it has one. */
+export function whyNotExternal(
+  service: Service,
+  port: ServicePort,
+  namespace: Namespace | undefined,
+  settings: Settings,
+  obstacles: OutsideObstacles,
+): string | undefined {
+  if (service.type === 'ClusterIP' && service.externalIPs.length === 0) return 'the Service is not reached from outside'
+  return (
+    whyKernel(service, port, namespace, settings) ?? obstacles[service.externalTrafficPolicy] ?? whyNotNodePort(port)
+  )
+}
+
+/** Envoy tells a node port from the ports of VIPs by its number (envoy/resources/listener.ts). */
+function whyNotNodePort({ nodePort }: ServicePort): string | undefined {
+  if (nodePort === undefined || isUsualNodePort(nodePort)) return undefined
+  return `Envoy takes node ports from 30000 to 32767, and ${nodePort} is none`
+}
+
+/**
+ * The layer of what comes from outside to a port.
+ *
+ * @param layer of what comes by the VIP
+ * @param whyNot as `whyNotExternal` says
+ */
+export function chooseExternalLayer(
+  layer: Layer,
+  { endpoints }: Pick<External, 'endpoints'>,
+  settings: Settings,
+  whyNot: string | undefined,
+): Layer {
+  if (!settings.external) return externalByDefault
+  if (whyNot !== undefined) return kernel(whyNot)
+  if (layer.wants === 'kernel') return layer
+  if (endpoints.length === 0) return kernel('externalTrafficPolicy is Local, and no endpoint is on this node')
+  const barred = whyBarred(endpoints)
+  if (barred !== undefined) return kernel(barred)
+  return { wants: 'envoy', protocol: layer.protocol, reason: 'setting external: true' }
+}
+
+const externalByDefault = kernel('the setting external is not true')
+
+export function kernel(reason: string) {
+  return { wants: 'kernel', reason } as const
+}

@@ -1,0 +1,65 @@
+/** How a port of a Service is reached from outside the cluster, before endpoints are chosen for it. */
+
+import { hostPort, type IpFamily } from '../../net/address.ts'
+import { familyOfCidr } from '../../net/cidr.ts'
+import type { Service, ServicePort } from '../objects/service.ts'
+import type { External } from './port.ts'
+
+export type Outside = Omit<External, 'endpoints' | 'clusterEndpoints' | 'onlyElsewhere' | 'layer'>
+
+/** What all ports of a Service have in common: read once, and the lists are the same for each. */
+export function outsideOfAll(service: Service, family: IpFamily): Outside {
+  return {
+    nodePort: undefined,
+    externalIPs: ofFamily(service.externalIPs, family),
+    loadBalancerIPs: ofFamily(service.loadBalancerIPs, family),
+    sourceRanges: sourceRanges(service, family),
+    policy: service.externalTrafficPolicy,
+  }
+}
+
+/** Undefined where only the VIP leads to the port; then `externalTrafficPolicy` says nothing. */
+export function outsideOfPort(all: Outside, { nodePort }: ServicePort): Outside | undefined {
+  return reachable({ ...all, nodePort })
+}
+
+/** What of it a port may claim for itself: addresses and node ports belong to one Service, as VIPs do. */
+export function onlyOwned(outside: Outside, owns: (address: OutsideAddress) => boolean): Outside | undefined {
+  const { nodePort } = outside
+  return reachable({
+    ...outside,
+    nodePort: nodePort !== undefined && owns({ nodePort }) ? nodePort : undefined,
+    externalIPs: outside.externalIPs.filter(ip => owns({ ip })),
+    loadBalancerIPs: outside.loadBalancerIPs.filter(ip => owns({ ip })),
+  })
+}
+
+export type OutsideAddress = { readonly ip: string } | { readonly nodePort: number }
+
+export function addressesOf({ nodePort, externalIPs, loadBalancerIPs }: Outside): readonly OutsideAddress[] {
+  const ips = new Set([...externalIPs, ...loadBalancerIPs])
+  return [...(nodePort === undefined ? [] : [{ nodePort }]), ...[...ips].map(ip => ({ ip }))]
+}
+
+/** `192.0.2.1:80/TCP` or `node port 30080/TCP`. */
+export function describeAddress(address: OutsideAddress, { port, protocol }: ServicePort): string {
+  const place = 'ip' in address ? hostPort(address.ip, port) : `node port ${address.nodePort}`
+  return `${place}/${protocol}`
+}
+
+function reachable(outside: Outside): Outside | undefined {
+  const { nodePort, externalIPs, loadBalancerIPs } = outside
+  return nodePort !== undefined || externalIPs.length + loadBalancerIPs.length > 0 ? outside : undefined
+}
+
+/** A range of all addresses is the same as no range. */
+function sourceRanges(service: Service, family: IpFamily): readonly string[] {
+  const ranges = ofFamily(service.loadBalancerSourceRanges, family)
+  return ranges.some(range => range.endsWith('/0')) ? [] : ranges
+}
+
+/** The list itself where all are, so that what is remembered of it is found again. */
+function ofFamily(texts: readonly string[], family: IpFamily): readonly string[] {
+  const isOf = (text: string) => familyOfCidr(text) === family
+  return texts.every(isOf) ? texts : texts.filter(isOf)
+}

@@ -1,0 +1,237 @@
+/** What a node makes of a Service: the state of each of its ports, in each family of its VIPs. */
+
+import { hostPort } from '../../net/address.ts'
+import { EndpointChoice, reservedReason } from '../model/endpoint-choice.ts'
+import { ProblemList } from '../model/problem-list.ts'
+import type { EndpointSlice } from '../objects/endpointslice.ts'
+import { describeKey, keyOf } from '../objects/objects.ts'
+import type { Namespace, Service, ServicePort } from '../objects/service.ts'
+import { type Problem, problem } from '../problem.ts'
+import { type ServiceSettings, settingsOf } from '../settings/annotations.ts'
+import type { Settings } from '../settings/settings.ts'
+import type { Claims } from './claims.ts'
+import type { Bar, Here } from './endpoints.ts'
+import { claimKey, type PortOfFamily } from './families.ts'
+import {
+  chooseExternalLayer,
+  chooseLayer,
+  kernel,
+  type OutsideObstacles,
+  waiting,
+  whyKernel,
+  whyNotExternal,
+} from './layer.ts'
+import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned } from './outside.ts'
+import { type Endpoint, type Layer, type PortState, portLabel } from './port.ts'
+import { reuse } from './reuse.ts'
+
+/** All that the states depend on beside the Service. */
+export interface Circumstances {
+  readonly settings: ServiceSettings
+  readonly slices: readonly EndpointSlice[]
+  readonly here: Here
+  readonly namespace: Namespace | undefined
+  readonly obstacles: OutsideObstacles
+  readonly claims: Pick<Claims, 'otherOwner' | 'hasLosses'>
+  /** @param isForEnvoy a port is, as far as it does not depend on its endpoints */
+  readonly barFor: (isForEnvoy: boolean) => Bar | undefined
+  /** Of each wanted port (`kernelLayersOf`). */
+  readonly kernelLayers: readonly (Layer | undefined)[]
+  /** How many places the Service has in Envoy, of those that it wants (`envoyPlacesOf`). */
+  readonly envoyPlaces: number
+  /** Why a port that is meant for Envoy waits for a place there; undefined where it has one. */
+  readonly whyWaiting: (id: string, isAlways: boolean) => string | undefined
+  /** The states until now: what of them comes out the same is kept. */
+  readonly before: readonly PortState[]
+}
+
+export interface PortStates {
+  readonly ports: readonly PortState[]
+  readonly problems: readonly Problem[]
+}
+
+/**
+ * The layer of each of these ports that stays in the kernel layer whatever endpoints it has; undefined for those that are for
+ * Envoy.
+ *
+ * @param takenOver why another proxy takes the Service over, which the kernel layer serves until then
+ */
+export function kernelLayersOf(
+  service: Service,
+  wanted: readonly PortOfFamily[],
+  settings: ServiceSettings,
+  namespace: Namespace | undefined,
+  takenOver: string | undefined,
+): readonly (Layer | undefined)[] {
+  const whyTakenOver = takenOver && `${takenOver}; the kernel goes on until that has it`
+  return wanted.map(({ port }) => {
+    const why = whyTakenOver ?? whyKernel(service, port, namespace, settingsOf(settings, port))
+    return why === undefined ? undefined : kernel(why)
+  })
+}
+
+/** What of Envoy a Service wants, whatever its endpoints: a place for a port by its VIP, and for each place outside (model/envoy-quota.ts). */
+export function envoyPlacesOf(
+  service: Service,
+  wanted: readonly PortOfFamily[],
+  { settings: read, namespace, obstacles, kernelLayers }: Omit<Circumstances, 'envoyPlaces'>,
+): number {
+  let places = 0
+  for (const [index, { port, outside }] of wanted.entries()) {
+    if (kernelLayers[index] !== undefined) continue
+    places += 1 + placesOutside(service, port, outside, settingsOf(read, port), namespace, obstacles)
+  }
+  return places
+}
+
+function placesOutside(
+  service: Service,
+  port: ServicePort,
+  outside: Outside | undefined,
+  settings: Settings,
+  namespace: Namespace | undefined,
+  obstacles: OutsideObstacles,
+): number {
+  if (!outside || !settings.external) return 0
+  return whyNotExternal(service, port, namespace, settings, obstacles) === undefined ? addressesOf(outside).length : 0
+}
+
+/** @param wanted the ports of the Service; one whose VIP another Service owns has no state */
+export function portStatesOf(
+  service: Service,
+  wanted: readonly PortOfFamily[],
+  circumstances: Circumstances,
+): PortStates {
+  const {
+    settings: read,
+    slices,
+    here,
+    namespace: inNamespace,
+    obstacles,
+    claims,
+    kernelLayers,
+    before,
+  } = circumstances
+  const { namespace, name } = service
+  const affinitySeconds = service.sessionAffinity === 'ClientIP' ? service.affinitySeconds : undefined
+  const problems = new ProblemList(describeKey(keyOf(service)))
+  const told = new Set<string>()
+  const ports: PortState[] = []
+  const choices = new EndpointChoice(service, slices, here, circumstances.barFor(kernelLayers.includes(undefined)))
+  let left = circumstances.envoyPlaces
+  const takes = (places: number) => {
+    const fits = places <= left
+    if (fits) left -= places
+    return fits
+  }
+  let isOver = false
+  const knownAt = finderOf(before)
+  const hasLosses = claims.hasLosses(`${namespace}/${name}`)
+  const whyNotOutside = ({ port }: PortOfFamily, settings: Settings, outside: Outside | undefined) =>
+    whyNotExternal(service, port, inNamespace, settings, obstacles) ??
+    (takes(outside ? addressesOf(outside).length : 0) ? undefined : tooManyPorts)
+  for (const [index, one] of wanted.entries()) {
+    const { id, port, family, vip } = one
+    const owner = hasLosses ? claims.otherOwner(claimKey({ ip: vip }, port, family), id) : undefined
+    if (owner !== undefined) {
+      problems.addMade(() => taken(service, `${hostPort(vip, port.port)}/${port.protocol}`, port, owner))
+      continue
+    }
+    const settings = settingsOf(read, port)
+    const known = knownAt(id, index)
+    const outside = hasLosses ? ownedOutside(service, one, claims, problems) : one.outside
+    let kernelLayer = kernelLayers[index]
+    if (kernelLayer === undefined && !takes(1)) {
+      kernelLayer = kernel(tooManyPorts)
+      isOver = true
+    }
+    const { endpoints, answering, onlyElsewhere, external: chosen, reserved } = choices.of(port, family, outside, known)
+    for (const endpoint of reserved) problems.addMade(() => reservedEndpoint(service, port, endpoint))
+    const whyNot = settings.external ? whyNotOutside(one, settings, outside) : undefined
+    // Both families of a port have the same problem.
+    if (whyNot !== undefined && !told.has(portLabel(port))) {
+      problems.addMade(() => notExternal(service, port, read, whyNot))
+      told.add(portLabel(port))
+    }
+    const wish = chooseLayer(port, settings, kernelLayer, endpoints)
+    const waits = wish.wants === 'envoy' ? circumstances.whyWaiting(id, settings.overlay === 'always') : undefined
+    const inBudget = (layer: Layer) => (waits === undefined ? layer : waiting(layer, waits))
+    const layer = inBudget(wish)
+    const external = chosen && { ...chosen, layer: inBudget(chooseExternalLayer(wish, chosen, settings, whyNot)) }
+    ports.push(
+      reuse(known, {
+        id,
+        namespace,
+        name,
+        port,
+        family,
+        vip,
+        settings,
+        layer,
+        endpoints,
+        answering,
+        onlyElsewhere,
+        external,
+        affinitySeconds,
+      }),
+    )
+  }
+  if (isOver) problems.addMade(() => tooMany(service, circumstances.envoyPlaces))
+  return { ports: ports.slice(), problems: [...read.problems, ...problems.all()] }
+}
+
+/** States by id. Mostly each is where it was, so it is looked for there first. */
+export function finderOf(states: readonly PortState[]): (id: string, index: number) => PortState | undefined {
+  let byId: ReadonlyMap<string, PortState> | undefined
+  return (id, index) => {
+    const there = states[index]
+    if (there?.id === id) return there
+    byId ??= new Map(states.map(state => [state.id, state]))
+    return byId.get(id)
+  }
+}
+
+export function portOf(ports: readonly PortState[] | undefined, id: string): PortState | undefined {
+  return ports?.find(port => port.id === id)
+}
+
+/** The places outside that no other Service has; a problem is added for each that one has. */
+function ownedOutside(
+  service: Service,
+  { id, port, family, outside }: PortOfFamily,
+  claims: Circumstances['claims'],
+  problems: ProblemList,
+): Outside | undefined {
+  if (!outside) return undefined
+  const ownerOf = (address: OutsideAddress) => claims.otherOwner(claimKey(address, port, family), id)
+  for (const address of addressesOf(outside)) {
+    const owner = ownerOf(address)
+    if (owner !== undefined) problems.addMade(() => taken(service, describeAddress(address, port), port, owner))
+  }
+  return onlyOwned(outside, address => ownerOf(address) === undefined)
+}
+
+function taken(service: Service, place: string, port: ServicePort, owner: string): Problem {
+  const remedy = `port ${portLabel(port)} is not served there until it is free; give one of the two another address or port`
+  return problem('LP211', describeKey(keyOf(service)), `${place} belongs to ${owner}`, remedy)
+}
+
+function reservedEndpoint(service: Service, port: ServicePort, { ip, port: number }: Endpoint): Problem {
+  const remedy = `port ${portLabel(port)} does not lead there; take it out of the EndpointSlice`
+  return problem('LP222', describeKey(keyOf(service)), `endpoint ${hostPort(ip, number)}: ${reservedReason}`, remedy)
+}
+
+const tooManyPorts = 'Envoy takes no more ports of this Service or its namespace (LP205)'
+
+function tooMany(service: Service, places: number): Problem {
+  const reason = `Envoy takes ${places} of its ports and places outside, and no more`
+  const remedy =
+    'the kernel layer serves the others; --envoy-ports-per-service and --envoy-ports-per-namespace are the limits, and older Services come first'
+  return problem('LP205', describeKey(keyOf(service)), reason, remedy)
+}
+
+function notExternal(service: Service, port: ServicePort, { annotated }: ServiceSettings, reason: string): Problem {
+  const annotation = annotated.get(portLabel(port))?.get('external')
+  const remedy = 'what comes from outside stays in the kernel layer; remove the annotation, or what it collides with'
+  return problem('LP204', describeKey(keyOf(service)), `annotation ${annotation}: ${reason}`, remedy)
+}
