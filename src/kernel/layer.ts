@@ -67,7 +67,7 @@ export interface KernelOptions extends RulesetOptions, NodePlanOptions, PlanOpti
   readonly prefix?: CommandPrefix
   /** The network namespace to write to, by its path, for tests; undefined for this process's own. `prefix` leads there, too. */
   readonly netns?: string
-  /** How long changes are gathered before they are written. Default 2. */
+  /** Between two transactions, in which changes are gathered. Default 2. */
   readonly coalesceMs?: number
   /** How often it is looked whether the tables are still there, beside what the kernel tells of them. Default 30 s. */
   readonly presenceMs?: number

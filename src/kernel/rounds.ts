@@ -46,7 +46,7 @@ export class Rounds {
 
   /**
    * @param object what problems are of, such as `nftables, IPv6`
-   * @param coalesceMs how long changes are gathered before a round
+   * @param coalesceMs between two rounds, in which changes are gathered
    */
   constructor(object: string, job: RoundJob, observer: KernelObserver, coalesceMs = 2) {
     this.#object = object

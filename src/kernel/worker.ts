@@ -1,6 +1,6 @@
 /** One step at a time, for as long as there is work; ever slower while steps fail. */
 
-import { setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
 
 export interface Job {
   hasWork(): boolean
@@ -15,8 +15,10 @@ export class Worker {
   readonly #closing = new AbortController()
   readonly #attempt = Promise.withResolvers<void>()
   #run: Promise<void> | undefined
+  /** When the last step ended, by performance.now(). */
+  #ended = Number.NEGATIVE_INFINITY
 
-  /** @param gatherMs how long work is gathered before a step takes it up */
+  /** @param gatherMs between two steps, in which work is gathered; the first one after a rest begins in the next turn of the event loop */
   constructor(job: Job, gatherMs: number) {
     this.#job = job
     this.#gatherMs = gatherMs
@@ -51,8 +53,7 @@ export class Worker {
     const { signal } = this.#closing
     let failures = 0
     while (this.#job.hasWork() && !signal.aborted) {
-      const pause = failures === 0 ? this.#gatherMs : backoffMs(failures)
-      await delay(pause, undefined, { signal }).catch(() => {})
+      await this.#pause(failures)
       if (signal.aborted) break
       try {
         await this.#job.step()
@@ -61,9 +62,16 @@ export class Worker {
         failures++
         this.#job.failed(error, failures)
       }
+      this.#ended = performance.now()
       this.#attempt.resolve()
     }
     this.#attempt.resolve()
+  }
+
+  async #pause(failures: number): Promise<void> {
+    const left = failures === 0 ? this.#ended + this.#gatherMs - performance.now() : backoffMs(failures)
+    if (left <= 0) return await turn()
+    await delay(left, undefined, { signal: this.#closing.signal }).catch(() => {})
   }
 }
 

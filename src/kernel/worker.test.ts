@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { Worker } from './worker.ts'
+
+/** So long a pause that no test lives to see its end. */
+const gatherMs = 3600e3
+
+test('what comes after a rest is done at once, with all that comes in the same turn', { timeout: 10_000 }, async t => {
+  const { add, steps, worker } = countingWorker()
+  t.after(() => worker.close())
+  add(1)
+  add(2)
+  await worker.settled()
+  assert.deepEqual(steps, [[1, 2]])
+})
+
+test('what follows on the heels of a step waits, so that it is gathered', { timeout: 10_000 }, async t => {
+  const { add, steps, worker } = countingWorker()
+  t.after(() => worker.close())
+  add(1)
+  await worker.settled()
+  add(2)
+  for (let turns = 0; turns < 100; turns++) await turn()
+  assert.deepEqual(steps, [[1]])
+})
+
+function countingWorker() {
+  const steps: number[][] = []
+  let waiting: number[] = []
+  const job = {
+    hasWork: () => waiting.length > 0,
+    async step() {
+      steps.push(waiting)
+      waiting = []
+    },
+    failed: assert.fail,
+  }
+  const worker = new Worker(job, gatherMs)
+  const add = (number: number) => {
+    waiting.push(number)
+    worker.schedule()
+  }
+  return { add, steps, worker }
+}
