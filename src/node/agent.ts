@@ -8,8 +8,8 @@
 
 import { endpointLoads, readActivity } from '../envoy/program/admin.ts'
 import { adminSocket, canarySocket, type EnvoySockets, type UnixAddress, xdsSocket } from '../envoy/program/sockets.ts'
+import { externalId, type Frontend, frontendsOf, portIdOf } from '../envoy/resources/frontend.ts'
 import { redirectListeners } from '../envoy/resources/redirect.ts'
-import { externalId, portIdOf, type Way, waysOf } from '../envoy/resources/way.ts'
 import { IptablesLayer } from '../kernel/iptables/layer.ts'
 import type { KernelLayer, KernelObserver, Redirect, Round } from '../kernel/layer.ts'
 import { type NodePlanOptions, nodePortRanges } from '../kernel/nftables/elements/node.ts'
@@ -181,7 +181,7 @@ export class Agent {
     this.metrics = this.#createMetrics()
     this.#accessLog = new AccessLog({
       rate: options.accessLogRate,
-      servicePortAt: address => this.envoy.wayAt(address),
+      servicePortAt: address => this.envoy.frontendAt(address),
       write: options.writeAccessLog,
       onRecord: (owner, record) => {
         const failure = failureOf(record)
@@ -204,7 +204,7 @@ export class Agent {
     const { nodeName } = options
     this.moves = new LayerMoves({
       nodeName,
-      wayOf: id => this.#wayOf(id),
+      frontendOf: id => this.#frontendOf(id),
       isReachable: family => this.envoy.isPathOpen(family),
       log,
       gatherMs,
@@ -225,7 +225,7 @@ export class Agent {
     })
     this.#endings = new Endings({ ...options, kernel: this.kernel, hasAddress, log })
     this.#ejections = new Ejections({
-      wayOf: id => this.envoy.wayOf(id),
+      frontendOf: id => this.envoy.frontendOf(id),
       loads: clusters => endpointLoads(this.adminSockets, clusters),
       eject: (id, ejected) => this.envoy.observe(id, { ejected }),
       onEjection: id => this.metrics.comparedEjections.inc({ service_port: id }),
@@ -233,7 +233,7 @@ export class Agent {
     })
     this.#vanished = new VanishedEndpoints({
       envoyMark: options.envoyMark,
-      ways: () => this.#envoysWays(),
+      frontends: () => this.#envoyFrontends(),
       log,
     })
     this.envoy = this.#createEnvoyLayer()
@@ -398,13 +398,14 @@ export class Agent {
     }
   }
 
-  #wayOf(id: string): Way | undefined {
+  #frontendOf(id: string): Frontend | undefined {
     const state = this.table.get(portIdOf(id))
-    return state && waysOf(state).find(way => way.id === id)
+    return state && frontendsOf(state).find(frontend => frontend.id === id)
   }
 
-  *#envoysWays(): Iterable<Way> {
-    for (const state of this.table.states()) for (const way of waysOf(state)) if (way.layer.wants === 'envoy') yield way
+  *#envoyFrontends(): Iterable<Frontend> {
+    for (const state of this.table.states())
+      for (const frontend of frontendsOf(state)) if (frontend.layer.wants === 'envoy') yield frontend
   }
 
   #nodePortRanges(): readonly string[] {
@@ -446,7 +447,7 @@ export class Agent {
     this.kernel.setNode(this.table.node)
     this.kernel.setServiceRanges(this.table.serviceRanges)
     for (const state of states) this.kernel.setPort(state)
-    this.moves.begin(states.flatMap(waysOf))
+    this.moves.begin(states.flatMap(frontendsOf))
     const changes = states.map(after => ({ id: after.id, before: undefined, after }))
     this.envoy.begin(changes)
     for (const change of changes) this.staying.changed(change)
@@ -593,8 +594,8 @@ export class Agent {
   #moved(ids: readonly string[], move: OverlayMove): void {
     this.moves.moved(ids, move)
     if (move !== 'up') return
-    const ways = ids.map(id => this.#wayOf(id)).filter(way => way !== undefined)
-    void rebalance(ways, { ...this.#options, kernel: this.kernel, log: this.#log })
+    const frontends = ids.map(id => this.#frontendOf(id)).filter(frontend => frontend !== undefined)
+    void rebalance(frontends, { ...this.#options, kernel: this.kernel, log: this.#log })
   }
 
   /** How many connections to the port stay in the kernel layer, where they began. Rejects where conntrack cannot be read. */
@@ -637,7 +638,7 @@ export class Agent {
       activity: () => readActivity(this.adminSockets),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       onRefusal: servicePort => this.metrics.refusals.inc({ service_port: servicePort }),
-      onProgrammed: (way, ms) => this.#programming.envoyHas(way, ms),
+      onProgrammed: (frontend, ms) => this.#programming.envoyHas(frontend, ms),
       onListening: () => {
         if (pathTest) this.path.listeningChanged()
         else for (const family of families) this.envoy.setPath(family, true)

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { waysOf } from '../envoy/resources/way.ts'
+import { frontendsOf } from '../envoy/resources/frontend.ts'
 import { planNode, unknownSurroundings } from '../kernel/nftables/elements/node.ts'
 import { placementOf, planPort } from '../kernel/nftables/elements/plan.ts'
 import { planRuleset } from '../kernel/nftables/render.ts'
@@ -190,7 +190,7 @@ class World {
     }
     const envoy = { listener: 1666, localAddresses: node.addresses, random: () => 0 }
     if (this.#model.trace(packet, envoy).verdict !== 'tproxy') return
-    for (const { ip } of waysOf(state)[0]!.endpoints) {
+    for (const { ip } of frontendsOf(state)[0]!.endpoints) {
       if (!this.#passes({ from: 'node', destination: ip, port: 8080, mark: testOptions.envoyMark })) continue
       assert.ok(this.#lets(client, ip), `a new connection leads from ${client} to ${ip}`)
       this.#connections.push({ client, endpoint: ip })

@@ -3,7 +3,7 @@
 import { mapFlows } from '../kernel/netlink/ctnetlink.ts'
 import { NetlinkSocket } from '../kernel/netlink/socket.ts'
 import { hostPort, type IpFamily } from '../net/address.ts'
-import type { Frontend } from '../node/report/frontends.ts'
+import type { FrontendRow } from '../node/report/frontends.ts'
 import { type BelowOptions, isRedirected } from '../node/use/below.ts'
 import { portKey } from './portkey.ts'
 
@@ -20,7 +20,7 @@ export const noConnections: PortConnections = { open: 0, pinned: new Map() }
  * TCP connections by Service port (`namespace/service/port`).
  */
 export async function readConnections(
-  frontends: readonly Frontend[],
+  frontends: readonly FrontendRow[],
   families: readonly IpFamily[],
   options: BelowOptions,
 ): Promise<ReadonlyMap<string, PortConnections>> {
@@ -49,7 +49,7 @@ export async function readConnections(
   return found
 }
 
-function finderOf(frontends: readonly Frontend[]) {
+function finderOf(frontends: readonly FrontendRow[]) {
   const byAddress = new Map<string, string>()
   const byNodePort = new Map<number, string>()
   for (const frontend of frontends) {

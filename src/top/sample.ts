@@ -3,7 +3,7 @@
 import { type EndpointLoads, endpointLoads, statsTexts } from '../envoy/program/admin.ts'
 import type { UnixAddress } from '../envoy/program/sockets.ts'
 import type { IpFamily } from '../net/address.ts'
-import type { Frontend } from '../node/report/frontends.ts'
+import type { FrontendRow } from '../node/report/frontends.ts'
 import type { BelowOptions } from '../node/use/below.ts'
 import { type Counters, readCounters } from './counters.ts'
 import { type PortConnections, readConnections } from './flows.ts'
@@ -14,7 +14,7 @@ export interface Sample {
   /** Seconds, by a clock that only goes forward. */
   readonly at: number
   /** Those of its IP families. */
-  readonly ports: ReadonlyMap<string, readonly Frontend[]>
+  readonly ports: ReadonlyMap<string, readonly FrontendRow[]>
   readonly counters: ReadonlyMap<string, Counters>
   /** Requests of each endpoint since Envoy started; of the busiest ports alone. */
   readonly endpoints: ReadonlyMap<string, ReadonlyMap<string, number>>
@@ -22,7 +22,7 @@ export interface Sample {
 }
 
 export interface SampleSources extends BelowOptions {
-  readonly frontends: () => Promise<readonly Frontend[]>
+  readonly frontends: () => Promise<readonly FrontendRow[]>
   readonly adminSockets: readonly UnixAddress[]
   readonly families: readonly IpFamily[]
   /** `namespace` or `namespace/name`; undefined for all Services. */
@@ -35,7 +35,7 @@ const mostPorts = 50
 /** Rejects where the agent does not answer. Of an Envoy that does not, all is as it was before. */
 export async function takeSample(sources: SampleSources, before: Sample | undefined): Promise<Sample> {
   const { adminSockets, families, chosen } = sources
-  const isChosen = ({ namespace, service }: Frontend) =>
+  const isChosen = ({ namespace, service }: FrontendRow) =>
     chosen === undefined || chosen === namespace || chosen === `${namespace}/${service}`
   const frontends = (await sources.frontends()).filter(isChosen)
   const ports = Map.groupBy(frontends, portKey)
@@ -64,7 +64,7 @@ function busiest(counters: Sample['counters'], before: Sample['counters'] = new 
     .map(({ key }) => key)
 }
 
-function byPort(frontends: readonly Frontend[], loads: ReadonlyMap<string, EndpointLoads>): Sample['endpoints'] {
+function byPort(frontends: readonly FrontendRow[], loads: ReadonlyMap<string, EndpointLoads>): Sample['endpoints'] {
   const ports = new Map<string, Map<string, number>>()
   for (const frontend of frontends) {
     const sums = ports.get(portKey(frontend)) ?? new Map<string, number>()

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endpointHealth, readActivity, statsTexts } from '../../src/envoy/program/admin.ts'
-import { frontendNameOf } from '../../src/envoy/resources/way.ts'
+import { resourceNameOf } from '../../src/envoy/resources/frontend.ts'
 import { client, eventually, exchange, freePort, httpEndpoint, rawEndpoint, serve, servicePort } from './envoy.ts'
 
 const request = (method: string) => `${method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`
@@ -134,7 +134,7 @@ test('40 POSTs in a row that fail by the fault of their client eject no endpoint
   )
   const { admin } = await serve(t, [state])
   for (let i = 0; i < 40; i++) assert.equal(statusOf(await exchange(t, state.port.port, request('POST'))), 500)
-  const health = Object.values(await endpointHealth([admin], frontendNameOf(state)))
+  const health = Object.values(await endpointHealth([admin], resourceNameOf(state)))
   assert.deepEqual(
     health.map(({ ejected }) => ejected),
     [false, false, false],
@@ -285,10 +285,10 @@ test('an endpoint that fails again and again is ejected, and told to be by the a
   const { admin } = await serve(t, [state])
   for (let i = 0; i < 120; i++) assert.equal(statusOf(await exchange(t, state.port.port, request('GET'))), 200)
   await eventually(
-    async () => (await endpointHealth([admin], frontendNameOf(state)))[`127.0.0.1:${bad.port}`]?.ejected === true,
+    async () => (await endpointHealth([admin], resourceNameOf(state)))[`127.0.0.1:${bad.port}`]?.ejected === true,
     () => 'the ejection',
   )
-  assert.deepEqual(await endpointHealth([admin], frontendNameOf(state)), {
+  assert.deepEqual(await endpointHealth([admin], resourceNameOf(state)), {
     [`127.0.0.1:${bad.port}`]: { ejected: true, healthy: false },
     [`127.0.0.1:${good.port}`]: { ejected: false, healthy: true },
   })
@@ -321,7 +321,7 @@ for (const [what, settings] of Object.entries({
     const { admin } = await serve(t, [state])
     for (let i = 0; i < 40; i++) await exchange(t, state.port.port, request('GET'))
     await eventually(
-      async () => (await endpointHealth([admin], frontendNameOf(state)))[`127.0.0.1:${dead}`]?.ejected === true,
+      async () => (await endpointHealth([admin], resourceNameOf(state)))[`127.0.0.1:${dead}`]?.ejected === true,
       () => 'the ejection',
     )
   })

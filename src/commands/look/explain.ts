@@ -1,4 +1,4 @@
-import { externalId } from '../../envoy/resources/way.ts'
+import { externalId } from '../../envoy/resources/frontend.ts'
 import { hostPort } from '../../net/address.ts'
 import type { EnvoyView } from '../../node/envoy/envoylayer.ts'
 import type { Explanation } from '../../node/report/explain.ts'
@@ -93,7 +93,7 @@ function renderExternal({ id, external }: PortExplanation, explanation: Explanat
   if (!external) return []
   const { nodePort, externalIPs, loadBalancerIPs, sourceRanges, policy, endpoints, clusterEndpoints, layer } = external
   const only = sourceRanges.length === 0 ? '' : ` (from ${sourceRanges.join(' ')} only)`
-  const ways = [
+  const frontends = [
     ...(nodePort === undefined ? [] : [`node port ${nodePort}`]),
     ...externalIPs.map(ip => `external IP ${ip}`),
     ...loadBalancerIPs.map(ip => `load-balancer IP ${ip}${only}`),
@@ -104,7 +104,7 @@ function renderExternal({ id, external }: PortExplanation, explanation: Explanat
       ? `all ${endpoints.length} endpoints, which see the node's address${isUp ? ", and the client's in X-Forwarded-For" : ''}`
       : `${endpoints.length} of ${clusterEndpoints.length} endpoints, those here, which see the client's address`
   return [
-    ...wrap('  from outside: ', ways),
+    ...wrap('  from outside: ', frontends),
     `  layer of what comes from outside: ${explanation.servesOutside ? layerText(externalId(id), layer, explanation) : 'not served: iptables has cluster IPs only'}`,
     `  external traffic policy ${policy}: ${outsiders}`,
   ]

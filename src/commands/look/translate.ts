@@ -1,8 +1,8 @@
 import { bootstrapJson } from '../../envoy/bootstrap/bootstrap.ts'
 import { staticBootstrap } from '../../envoy/bootstrap/static.ts'
+import { frontendsOf } from '../../envoy/resources/frontend.ts'
 import { redirectListeners } from '../../envoy/resources/redirect.ts'
 import { configurationOf } from '../../envoy/resources/resources.ts'
-import { waysOf } from '../../envoy/resources/way.ts'
 import { renderRuleset } from '../../kernel/nftables/render.ts'
 import { hostPort } from '../../net/address.ts'
 import { createLog } from '../../observe/log.ts'
@@ -81,8 +81,8 @@ function layerText(layer: Layer): string {
 function envoyConfiguration(states: readonly PortState[], config: DecidedConfig): string {
   const options = { ...config, families: familiesOf(config) }
   const clientMark = config.clientAddress === 'preserve' ? config.envoyMark : undefined
-  const ways = states.flatMap(waysOf).filter(({ layer }) => layer.wants === 'envoy')
-  const ports = configurationOf(ways, { ...options, clientMark })
+  const frontends = states.flatMap(frontendsOf).filter(({ layer }) => layer.wants === 'envoy')
+  const ports = configurationOf(frontends, { ...options, clientMark })
   const configuration = staticBootstrap([...redirectListeners(options), ...ports], bootstrapOptions(config))
   return `${JSON.stringify(bootstrapJson(configuration), undefined, 2)}\n`
 }

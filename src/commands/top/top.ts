@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { adminSocket, instances } from '../../envoy/program/sockets.ts'
-import type { Frontend } from '../../node/report/frontends.ts'
+import type { FrontendRow } from '../../node/report/frontends.ts'
 import { envoySockets } from '../../node/socketdirectory.ts'
 import type { Report, Watching } from '../../top/report.ts'
 import { askLivingAgent } from '../agent.ts'
@@ -66,7 +66,7 @@ async function* ofNode({ socket }: Config, watching: Watching): AsyncGenerator<R
   yield* watchNode(
     agents.nodeName,
     {
-      frontends: () => askLivingAgent<readonly Frontend[]>(socket, `/frontends${query}`),
+      frontends: () => askLivingAgent<readonly FrontendRow[]>(socket, `/frontends${query}`),
       adminSockets: instances.map(instance => adminSocket(envoySockets(agents), instance)),
       families: familiesOf(agents),
       steeringMark: agents.steeringMark,

@@ -15,14 +15,14 @@ import { duration, encode, merge, remembered, resource } from '../encoding.ts'
 import { type Protocol, protocolOf } from '../protocols/protocol.ts'
 import { type Resource, typeUrls } from '../resource.ts'
 import { tcpKeepalive } from './connection.ts'
+import { type Frontend, resourceNameOf } from './frontend.ts'
 import { lbPolicies } from './loadbalancing.ts'
-import { frontendNameOf, type Way } from './way.ts'
 
 /** Needs nothing, but Envoy serves it only once its endpoints are there too. Its statistics have the id of the Service port. */
-export function clusterResource(way: Way): Resource {
-  const { id, settings } = way
-  const name = frontendNameOf(way)
-  const shared = sharedCluster(protocolOf(way))(settings)
+export function clusterResource(frontend: Frontend): Resource {
+  const { id, settings } = frontend
+  const name = resourceNameOf(frontend)
+  const shared = sharedCluster(protocolOf(frontend))(settings)
   return resource(typeUrls.cluster, name, () => merge(shared, encode(ClusterSchema, { name, altStatName: id })))
 }
 

@@ -26,8 +26,8 @@ test('Endpoints are written as protobuf writes them', () => {
         endpoints: endpoints.length === 0 ? [] : [{ lbEndpoints }],
       })
       const ejected = new Set(endpoints.filter(one => one.isEjected).map(({ ip, port }) => hostPort(ip, port)))
-      const way = { ...aPortState({ endpoints }), observed: { ejected } }
-      assert.deepEqual(Buffer.from(endpointsResource(way).encode()), Buffer.from(expected))
+      const frontend = { ...aPortState({ endpoints }), observed: { ejected } }
+      assert.deepEqual(Buffer.from(endpointsResource(frontend).encode()), Buffer.from(expected))
     }),
   )
 })

@@ -7,14 +7,14 @@ import { LocalityLbEndpointsSchema } from '../api/envoy/config/endpoint/v3/endpo
 import { ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/endpoint_pb.js'
 import { asField, encode, merge, resource } from '../encoding.ts'
 import { type Resource, typeUrls } from '../resource.ts'
-import { frontendNameOf, type Observed, type Way } from './way.ts'
+import { type Frontend, type Observed, resourceNameOf } from './frontend.ts'
 
-export function endpointsResource(way: Way): Resource {
-  const name = frontendNameOf(way)
-  return resource(typeUrls.endpoints, name, () => encodeEndpoints(name, way))
+export function endpointsResource(frontend: Frontend): Resource {
+  const name = resourceNameOf(frontend)
+  return resource(typeUrls.endpoints, name, () => encodeEndpoints(name, frontend))
 }
 
-function encodeEndpoints(clusterName: string, { endpoints, observed }: Way): Uint8Array {
+function encodeEndpoints(clusterName: string, { endpoints, observed }: Frontend): Uint8Array {
   const name = encode(ClusterLoadAssignmentSchema, { clusterName })
   if (endpoints.length === 0) return name
   return merge(name, asField(ClusterLoadAssignmentSchema.field.endpoints, encodeLocality(endpoints, observed?.ejected)))

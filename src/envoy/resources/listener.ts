@@ -17,8 +17,8 @@ import { httpInspector, httpTakes, silentAreTcp } from '../protocols/detection.t
 import { type CommonProtocol, protocolOf } from '../protocols/protocol.ts'
 import { proxyByAddress, tcp } from '../protocols/tcp.ts'
 import { backing, type Resource, type ResourceRef, typeUrls } from '../resource.ts'
+import { addressesOf, type Frontend, mayShowClient, resourceNameOf } from './frontend.ts'
 import { listenerStats } from './stats.ts'
-import { addressesOf, frontendNameOf, mayShowClient, type Way } from './way.ts'
 
 /** What listeners depend on beside Service ports. */
 export interface NodeOptions {
@@ -38,31 +38,31 @@ export interface NodeOptions {
  * Its address is the unspecified one, as are those of the redirect listener and of node ports, which it must not stand in
  * the way of.
  */
-export function commonProtocolOf(way: Way, { redirectPort = 1666 }: NodeOptions): CommonProtocol | undefined {
-  const { port } = way.port
-  if (way.places !== undefined || port === redirectPort || isUsualNodePort(port)) return undefined
-  return protocolOf(way).common
+export function commonProtocolOf(frontend: Frontend, { redirectPort = 1666 }: NodeOptions): CommonProtocol | undefined {
+  const { port } = frontend.port
+  if (frontend.places !== undefined || port === redirectPort || isUsualNodePort(port)) return undefined
+  return protocolOf(frontend).common
 }
 
 /** The name of the listener that the Service port shares with others. */
-export function commonListenerName(way: Way, options: NodeOptions): string | undefined {
-  return commonProtocolOf(way, options) && hostPort(anyAddressOf[way.family], way.port.port)
+export function commonListenerName(frontend: Frontend, options: NodeOptions): string | undefined {
+  return commonProtocolOf(frontend, options) && hostPort(anyAddressOf[frontend.family], frontend.port.port)
 }
 
 /** The listener that the Service port shares with others, whether it has one of its own beside it or not. */
-export function commonListener(way: Way, options: NodeOptions): Resource | undefined {
-  const common = commonProtocolOf(way, options)
+export function commonListener(frontend: Frontend, options: NodeOptions): Resource | undefined {
+  const common = commonProtocolOf(frontend, options)
   if (!common) return undefined
   const filters = { first: () => [common.networkFilter()], others: proxyByAddress }
-  return listener(anyAddressOf[way.family], way.port.port, 'common', filters, options.clientMark)
+  return listener(anyAddressOf[frontend.family], frontend.port.port, 'common', filters, options.clientMark)
 }
 
 /** Where the Service port is found on the listener that it shares: named by address and port, as its routes. */
-export function scopeResource(way: Way, options: NodeOptions): Resource | undefined {
-  const common = commonProtocolOf(way, options)
+export function scopeResource(frontend: Frontend, options: NodeOptions): Resource | undefined {
+  const common = commonProtocolOf(frontend, options)
   if (!common) return undefined
-  const address = frontendNameOf(way)
-  const shared = { typeUrl: typeUrls.listener, name: hostPort(anyAddressOf[way.family], way.port.port) }
+  const address = resourceNameOf(frontend)
+  const shared = { typeUrl: typeUrls.listener, name: hostPort(anyAddressOf[frontend.family], frontend.port.port) }
   return resource(typeUrls.scope, address, () => common.scope(address), backing(address).concat(shared))
 }
 
@@ -77,23 +77,23 @@ export function listenerSettings({ idleTimeout, accessLog, halfClose }: Settings
  *
  * Few settings are written here (`listenerSettings`), because a changed listener closes its live connections after the drain time.
  */
-export function listenerResources(way: Way, options: NodeOptions): readonly Resource[] {
-  const { id, settings } = way
-  if (!hasOwnListeners(way, options)) return []
-  const protocol = protocolOf(way)
-  const name = frontendNameOf(way)
+export function listenerResources(frontend: Frontend, options: NodeOptions): readonly Resource[] {
+  const { id, settings } = frontend
+  if (!hasOwnListeners(frontend, options)) return []
+  const protocol = protocolOf(frontend)
+  const name = resourceNameOf(frontend)
   const port = { name, settings }
   const filters = {
     first: () => protocol.networkFilters(port),
     others: protocol.isDetected?.(settings) ? () => tcp.networkFilters(port) : undefined,
   }
-  const clientMark = mayShowClient(way) ? options.clientMark : undefined
-  return addressesOf(way).map(({ ip, port }) => listener(ip, port, id, filters, clientMark, backing(name)))
+  const clientMark = mayShowClient(frontend) ? options.clientMark : undefined
+  return addressesOf(frontend).map(({ ip, port }) => listener(ip, port, id, filters, clientMark, backing(name)))
 }
 
 /** Beside the one that it shares, or in place of it. */
-export function hasOwnListeners(way: Way, options: NodeOptions): boolean {
-  return !commonProtocolOf(way, options)?.fits(way.settings)
+export function hasOwnListeners(frontend: Frontend, options: NodeOptions): boolean {
+  return !commonProtocolOf(frontend, options)?.fits(frontend.settings)
 }
 
 type NetworkFilters = () => readonly MessageInitShape<typeof FilterSchema>[]

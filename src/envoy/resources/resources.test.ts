@@ -15,9 +15,9 @@ import { bootstrapJson } from '../bootstrap/bootstrap.ts'
 import { staticBootstrap } from '../bootstrap/static.ts'
 import { type Resource, type TypeUrl, typeUrls } from '../resource.ts'
 import { anySettings } from '../testing.ts'
+import { externalId, type Frontend, frontendsOf, portIdOf } from './frontend.ts'
 import { listenerSettings } from './listener.ts'
 import { configurationOf, resourcesOf, type Told } from './resources.ts'
-import { externalId, portIdOf, type Way, waysOf } from './way.ts'
 
 const tcp = { wants: 'envoy', protocol: 'tcp', reason: 'overlay is true' } as const
 const settings = { ...defaultSettings, upstreamRequestTimeout: 5000, accessLog: 'true' } as const
@@ -33,11 +33,11 @@ const reached: External = {
   onlyElsewhere: false,
   layer: aPortState().layer,
 }
-const fromOutside = (external: Partial<External> = {}): Way => {
-  return waysOf(aPortState({ external: { ...reached, ...external } }))[1]!
+const fromOutside = (external: Partial<External> = {}): Frontend => {
+  return frontendsOf(aPortState({ external: { ...reached, ...external } }))[1]!
 }
 
-const golden: Readonly<Record<string, Way>> = {
+const golden: Readonly<Record<string, Frontend>> = {
   'http-external': fromOutside(),
   http: aPortState(),
   'http-settings': aPortState({ settings: { ...settings, lbPolicy: 'RING_HASH', circuitBreakerDefaultMaxRetries: 7 } }),
@@ -86,8 +86,8 @@ test('all of a Service port is named by its address, and each requires what it n
 })
 
 test('http Service ports share a listener where their connections are as by default, but none that a node port or the redirect port could need', () => {
-  const listeners = (way: Way) =>
-    configurationOf([way])
+  const listeners = (frontend: Frontend) =>
+    configurationOf([frontend])
       .filter(({ typeUrl }) => typeUrl === typeUrls.listener)
       .map(({ name }) => name)
   const ofPort = (port: number, fields: Partial<PortState> = {}) =>
@@ -104,7 +104,7 @@ test('http Service ports share a listener where their connections are as by defa
   assert.equal(configurationOf(two).filter(({ typeUrl }) => typeUrl === typeUrls.listener).length, 1)
 })
 
-test('the way from outside is told as a Service port of its own, with a listener for each place and the endpoints for outsiders', () => {
+test('the external frontend is told as a Service port of its own, with a listener for each place and the endpoints for outsiders', () => {
   const resources = resourcesOf(fromOutside())
   assert.deepEqual(
     resources.map(({ name }) => name),
@@ -113,12 +113,14 @@ test('the way from outside is told as a Service port of its own, with a listener
   const [, endpoints] = resources
   const { endpoints: groups } = fromBinary(ClusterLoadAssignmentSchema, endpoints!.encode())
   assert.equal(groups.flatMap(({ lbEndpoints }) => lbEndpoints).length, 1)
-  const six = waysOf(aPortState({ family: 'IPv6', vip: 'fd00::10', external: { ...reached, loadBalancerIPs: [] } }))
+  const six = frontendsOf(
+    aPortState({ family: 'IPv6', vip: 'fd00::10', external: { ...reached, loadBalancerIPs: [] } }),
+  )
   assert.equal(resourcesOf(six[1]!).at(-1)?.name, '[::]:30080')
 })
 
 test('a place that comes changes no resource but its own listener', () => {
-  const [before, after] = [fromOutside({ loadBalancerIPs: [] }), fromOutside()].map(way => resourcesOf(way))
+  const [before, after] = [fromOutside({ loadBalancerIPs: [] }), fromOutside()].map(frontend => resourcesOf(frontend))
   const versions = new Set(before!.map(({ version }) => version))
   assert.deepEqual(
     after!.filter(({ version }) => !versions.has(version)).map(({ name }) => name),
@@ -127,8 +129,8 @@ test('a place that comes changes no resource but its own listener', () => {
 })
 
 test("endpoints see the client's address by the VIP and by policy Local alone, where the node can", () => {
-  const hasSource = (way: Way, clientMark?: number) =>
-    configurationOf([way], { clientMark })
+  const hasSource = (frontend: Frontend, clientMark?: number) =>
+    configurationOf([frontend], { clientMark })
       .filter(({ typeUrl }) => typeUrl === typeUrls.listener)
       .map(({ encode }) =>
         fromBinary(ListenerSchema, encode()).listenerFilters.some(({ name }) => name.endsWith('original_src')),
@@ -136,9 +138,9 @@ test("endpoints see the client's address by the VIP and by policy Local alone, w
   assert.deepEqual(hasSource(aPortState(), 0x2000), [true])
   assert.deepEqual(hasSource(fromOutside(), 0x2000), [true, true])
   assert.deepEqual(hasSource(fromOutside({ policy: 'Cluster' }), 0x2000), [false, false])
-  for (const way of [aPortState(), fromOutside()]) assert.ok(!hasSource(way, undefined).includes(true))
+  for (const frontend of [aPortState(), fromOutside()]) assert.ok(!hasSource(frontend, undefined).includes(true))
   const [local, cluster] = [fromOutside(), fromOutside({ policy: 'Cluster' })]
-  const told = { way: local, isLeaving: false, resources: resourcesOf(local, { clientMark: 0x2000 }) }
+  const told = { frontend: local, isLeaving: false, resources: resourcesOf(local, { clientMark: 0x2000 }) }
   const versions = (before?: Told) => resourcesOf(cluster, { clientMark: 0x2000 }, before).map(({ version }) => version)
   assert.deepEqual(versions(told), versions())
 })
@@ -158,8 +160,8 @@ test('of the settings only those of listeners change one', () => {
 })
 
 test('a port whose clients end their side has a listener of its own, where nothing looks at first bytes', () => {
-  const way = aPortState({ settings: { ...defaultSettings, halfClose: true } })
-  const [own] = resourcesOf(way).filter(({ typeUrl }) => typeUrl === typeUrls.listener)
+  const frontend = aPortState({ settings: { ...defaultSettings, halfClose: true } })
+  const [own] = resourcesOf(frontend).filter(({ typeUrl }) => typeUrl === typeUrls.listener)
   const { listenerFilters, filterChains, defaultFilterChain } = fromBinary(ListenerSchema, own!.encode())
   assert.deepEqual(listenerFilters, [])
   assert.equal(defaultFilterChain, undefined)
@@ -169,7 +171,7 @@ test('a port whose clients end their side has a listener of its own, where nothi
   )
 })
 
-test('the id of a way names its port, also of one that is called external', () => {
+test('the id of a frontend names its port, also of one that is called external', () => {
   for (const id of ['a/b/http', 'a/b/http/IPv6', 'a/b/external', 'a/b/external/IPv6', 'external/external/external']) {
     assert.equal(portIdOf(externalId(id)), id)
     assert.equal(portIdOf(id), id)
@@ -184,7 +186,7 @@ test('a Service port that is meant for the kernel cannot be told to Envoy', () =
 test('a change of endpoints encodes the endpoints and nothing else', () => {
   const state = aPortState()
   const resources = resourcesOf(state)
-  const told = { way: state, isLeaving: false, resources }
+  const told = { frontend: state, isLeaving: false, resources }
   const endpoints = state.endpoints.map(({ port }, i) => ({ ip: `10.244.9.${i}`, port }))
   const changed = resourcesOf({ ...state, endpoints }, {}, told)
   assert.deepEqual(
@@ -198,9 +200,9 @@ test('routes change with the endpoints only while these are fewer than the tries
   const withEndpoints = (count: number) =>
     aPortState({ endpoints: Array.from({ length: count }, (_, i) => ({ ip: `10.244.9.${i}`, port: 8080 })) })
   const changesFrom = (before: number, after: number) => {
-    const way = withEndpoints(before)
-    const resources = resourcesOf(way)
-    return resourcesOf(withEndpoints(after), {}, { way, isLeaving: false, resources })
+    const frontend = withEndpoints(before)
+    const resources = resourcesOf(frontend)
+    return resourcesOf(withEndpoints(after), {}, { frontend, isLeaving: false, resources })
       .filter((resource, i) => resource !== resources[i])
       .map(({ typeUrl }) => typeUrl)
   }
@@ -230,7 +232,7 @@ for (const [what, change, expected] of [
 ] as const satisfies [string, Partial<PortState>, TypeUrl[]][]) {
   test(`a change of ${what} changes the versions of what depends on it, with or without what was told before`, () => {
     const state = aPortState()
-    const told = { way: state, isLeaving: false, resources: resourcesOf(state) }
+    const told = { frontend: state, isLeaving: false, resources: resourcesOf(state) }
     const after = { ...state, ...change }
     assert.deepEqual(encoded(after, told), encoded(after))
     const changed = resourcesOf(after, {}, told).filter(
@@ -253,16 +255,16 @@ test('a change of lb-policy changes no listener of a tcp port either', () => {
   )
 })
 
-test('a way that leaves has another route, also with what was told before, and nothing else that is new', () => {
+test('a frontend that leaves has another route, also with what was told before, and nothing else that is new', () => {
   const state = aPortState()
-  const told = { way: state, isLeaving: false, resources: resourcesOf(state) }
+  const told = { frontend: state, isLeaving: false, resources: resourcesOf(state) }
   const leaving = resourcesOf(state, { isLeaving: true }, told)
   const changed = leaving.filter(({ version }, i) => version !== told.resources[i]!.version)
   assert.deepEqual(
     changed.map(({ typeUrl }) => typeUrl),
     [typeUrls.route],
   )
-  const back = resourcesOf(state, {}, { way: state, isLeaving: true, resources: leaving })
+  const back = resourcesOf(state, {}, { frontend: state, isLeaving: true, resources: leaving })
   assert.equal(versionOf(back, typeUrls.route), versionOf(told.resources, typeUrls.route))
 })
 

@@ -1,21 +1,21 @@
-/** All that Envoy is told of a way to a Service port. */
+/** All that Envoy is told of a frontend. */
 
 import { protocolOf } from '../protocols/protocol.ts'
 import type { Resource } from '../resource.ts'
 import { clusterResource } from './cluster.ts'
 import { endpointsResource } from './endpoints.ts'
+import { addressesOf, type Frontend, mayShowClient } from './frontend.ts'
 import { commonListener, hasOwnListeners, listenerResources, type NodeOptions, scopeResource } from './listener.ts'
 import { haveSameRoutes, routeResource } from './route.ts'
-import { addressesOf, mayShowClient, type Way } from './way.ts'
 
 export interface TellOptions extends NodeOptions {
-  /** The way leaves Envoy: on a listener that it shares, connections to it end, each after its next answer. Default false. */
+  /** The frontend leaves Envoy: on a listener that it shares, connections to it end, each after its next answer. Default false. */
   readonly isLeaving?: boolean
 }
 
-/** What a way was and what Envoy was told of it then. */
+/** What a frontend was and what Envoy was told of it then. */
 export interface Told {
-  readonly way: Way
+  readonly frontend: Frontend
   readonly isLeaving: boolean
   readonly resources: readonly Resource[]
 }
@@ -25,33 +25,35 @@ export interface Told {
  * in the order in which Envoy needs them. With what was told `before`, resources that cannot have changed are taken from
  * there: after a change of endpoints only these are encoded, and the route where a request may be tried at more or fewer of them.
  */
-export function resourcesOf(way: Way, options: TellOptions = {}, before?: Told): readonly Resource[] {
+export function resourcesOf(frontend: Frontend, options: TellOptions = {}, before?: Told): readonly Resource[] {
   const { isLeaving = false } = options
-  const areAlike = before && before.isLeaving === isLeaving && differOnlyInEndpoints(before.way, way)
-  const { endpoints: told, observed } = before?.way ?? {}
-  if (areAlike && told === way.endpoints && observed === way.observed) return before.resources
-  const endpoints = endpointsResource(way)
+  const areAlike = before && before.isLeaving === isLeaving && differOnlyInEndpoints(before.frontend, frontend)
+  const { endpoints: told, observed } = before?.frontend ?? {}
+  if (areAlike && told === frontend.endpoints && observed === frontend.observed) return before.resources
+  const endpoints = endpointsResource(frontend)
   if (areAlike) {
-    const changed = haveSameRoutes(before.way, way) ? [endpoints] : [endpoints, routeResource(way, options, isLeaving)]
+    const changed = haveSameRoutes(before.frontend, frontend)
+      ? [endpoints]
+      : [endpoints, routeResource(frontend, options, isLeaving)]
     return before.resources.map(resource => changed.find(one => one?.typeUrl === resource.typeUrl) ?? resource)
   }
-  const route = routeResource(way, options, isLeaving)
-  const [cluster, scope] = [clusterResource(way), scopeResource(way, options)]
-  const listeners = listenerResources(way, options)
+  const route = routeResource(frontend, options, isLeaving)
+  const [cluster, scope] = [clusterResource(frontend), scopeResource(frontend, options)]
+  const listeners = listenerResources(frontend, options)
   const resources = [cluster, endpoints, route, ...listeners, scope].filter(resource => resource !== undefined)
   // A copy has no room for more, as a filtered list has.
   return resources.slice()
 }
 
-/** All that an Envoy needs for these ways, the listeners that they share included. */
-export function configurationOf(ways: readonly Way[], options: TellOptions = {}): readonly Resource[] {
-  const common = ways.map(way => commonListener(way, options)).filter(listener => listener !== undefined)
+/** All that an Envoy needs for these frontends, the listeners that they share included. */
+export function configurationOf(frontends: readonly Frontend[], options: TellOptions = {}): readonly Resource[] {
+  const common = frontends.map(frontend => commonListener(frontend, options)).filter(listener => listener !== undefined)
   const byName = new Map(common.map(listener => [listener.name, listener]))
-  return [...byName.values(), ...ways.flatMap(way => resourcesOf(way, options))]
+  return [...byName.values(), ...frontends.flatMap(frontend => resourcesOf(frontend, options))]
 }
 
 /** Whether connections find both by the same listeners, scope and routes. */
-export function haveSamePlaces(a: Way, b: Way, options: NodeOptions): boolean {
+export function haveSamePlaces(a: Frontend, b: Frontend, options: NodeOptions): boolean {
   return (
     protocolOf(a) === protocolOf(b) &&
     haveSameAddresses(a, b) &&
@@ -59,7 +61,7 @@ export function haveSamePlaces(a: Way, b: Way, options: NodeOptions): boolean {
   )
 }
 
-function differOnlyInEndpoints(a: Way, b: Way): boolean {
+function differOnlyInEndpoints(a: Frontend, b: Frontend): boolean {
   return (
     a.id === b.id &&
     a.settings === b.settings &&
@@ -71,7 +73,7 @@ function differOnlyInEndpoints(a: Way, b: Way): boolean {
   )
 }
 
-function haveSameAddresses(a: Way, b: Way): boolean {
+function haveSameAddresses(a: Frontend, b: Frontend): boolean {
   const [ofA, ofB] = [addressesOf(a), addressesOf(b)]
   return ofA.length === ofB.length && ofA.every(({ ip, port }, i) => ip === ofB[i]!.ip && port === ofB[i]!.port)
 }

@@ -6,30 +6,30 @@ import { goneRouteConfiguration } from '../protocols/httproutes.ts'
 import { scopedRouteConfiguration } from '../protocols/httpscopes.ts'
 import { protocolOf } from '../protocols/protocol.ts'
 import { backing, type Resource, typeUrls } from '../resource.ts'
+import { type Frontend, mayShowClient, resourceNameOf } from './frontend.ts'
 import type { NodeOptions } from './listener.ts'
-import { frontendNameOf, mayShowClient, type Way } from './way.ts'
 
 /**
  * Undefined for protocols without routes (tcp). Envoy asks for it by name: a listener of the Service port's own with its
  * first word of it, and one that is shared when the scope is acknowledged.
  *
- * @param cluster where it leads. Default: to the way's own
+ * @param cluster where it leads. Default: to the frontend's own
  */
 export function routeResource(
-  way: Way,
+  frontend: Frontend,
   options: NodeOptions,
   isLeaving: boolean,
-  cluster: string = frontendNameOf(way),
+  cluster: string = resourceNameOf(frontend),
 ): Resource | undefined {
-  const { routes } = protocolOf(way)
-  const settings = way.observed?.endConnections ? withoutReuse(way.settings) : way.settings
-  const name = frontendNameOf(way)
-  const routing = { isLeaving, others: othersOf(way), addsForwarded: addsForwarded(way, options) }
+  const { routes } = protocolOf(frontend)
+  const settings = frontend.observed?.endConnections ? withoutReuse(frontend.settings) : frontend.settings
+  const name = resourceNameOf(frontend)
+  const routing = { isLeaving, others: othersOf(frontend), addsForwarded: addsForwarded(frontend, options) }
   return routes && resource(typeUrls.route, name, () => routes(name, cluster, settings, routing), backing(cluster))
 }
 
-/** Of ways that differ in their endpoints, and what was seen of them. */
-export function haveSameRoutes(a: Way, b: Way): boolean {
+/** Of frontends that differ in their endpoints, and what was seen of them. */
+export function haveSameRoutes(a: Frontend, b: Frontend): boolean {
   return othersOf(a) === othersOf(b) && a.observed?.endConnections === b.observed?.endConnections
 }
 
@@ -42,14 +42,14 @@ const withoutReuse = remembered(
 )
 
 /** At how many endpoints beside the first a request may be tried: what of its endpoints the routes depend on. */
-function othersOf({ endpoints, settings }: Way): number {
+function othersOf({ endpoints, settings }: Frontend): number {
   return Math.max(0, Math.min(endpoints.length - 1, settings.numRetries))
 }
 
-function addsForwarded(way: Way, { clientMark }: NodeOptions): boolean {
-  const { forwardedHeaders } = way.settings
+function addsForwarded(frontend: Frontend, { clientMark }: NodeOptions): boolean {
+  const { forwardedHeaders } = frontend.settings
   if (forwardedHeaders !== 'auto') return forwardedHeaders === 'add'
-  return clientMark === undefined || !mayShowClient(way)
+  return clientMark === undefined || !mayShowClient(frontend)
 }
 
 /**

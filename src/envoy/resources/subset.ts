@@ -8,7 +8,7 @@
  */
 
 import type { Endpoint } from '../../services/ports/port.ts'
-import type { Way } from './way.ts'
+import type { Frontend } from './frontend.ts'
 
 export interface SubsetOptions {
   /** 0: all. */
@@ -17,11 +17,15 @@ export interface SubsetOptions {
 }
 
 /** @param before the subset until now: the same list where nothing of it changed */
-export function withSubset(way: Way, { endpointsPerPort, nodeName }: SubsetOptions, before: Way | undefined): Way {
-  const endpoints = subsetOf(way.endpoints, endpointsPerPort, nodeName)
-  if (endpoints === way.endpoints) return way
+export function withSubset(
+  frontend: Frontend,
+  { endpointsPerPort, nodeName }: SubsetOptions,
+  before: Frontend | undefined,
+): Frontend {
+  const endpoints = subsetOf(frontend.endpoints, endpointsPerPort, nodeName)
+  if (endpoints === frontend.endpoints) return frontend
   const known = before?.endpoints
-  return { ...way, endpoints: known && haveSameAddresses(known, endpoints) ? known : endpoints }
+  return { ...frontend, endpoints: known && haveSameAddresses(known, endpoints) ? known : endpoints }
 }
 
 function haveSameAddresses(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { EndpointLoad } from '../../envoy/program/admin.ts'
-import { frontendNameOf, type Way } from '../../envoy/resources/way.ts'
+import { type Frontend, resourceNameOf } from '../../envoy/resources/frontend.ts'
 import { hostPort } from '../../net/address.ts'
 import { defaultSettings, type Settings } from '../../services/settings/settings.ts'
 import { aPortState } from '../../services/testing.ts'
@@ -12,7 +12,7 @@ const names = endpoints.map(({ ip, port }) => hostPort(ip, port))
 
 /** With what Envoy says when it is asked first and later: requests and errors of each endpoint. */
 function ejections(settings: Partial<Settings>, ...answers: readonly (readonly (readonly [number, number])[])[]) {
-  const way: Way = {
+  const frontend: Frontend = {
     ...aPortState({ endpoints, settings: { ...defaultSettings, ...settings } }),
     layer: { wants: 'envoy', protocol: 'http', reason: 'test' },
   }
@@ -20,18 +20,18 @@ function ejections(settings: Partial<Settings>, ...answers: readonly (readonly (
   const changed: (() => void)[] = []
   let asked = 0
   const tested = new Ejections({
-    wayOf: id => (id === way.id ? way : undefined),
+    frontendOf: id => (id === frontend.id ? frontend : undefined),
     loads: async clusters => {
-      assert.deepEqual(clusters, [frontendNameOf(way)])
+      assert.deepEqual(clusters, [resourceNameOf(frontend)])
       const answer = answers[Math.min(asked++, answers.length - 1)]!
       const loads = answer.map(([requests, errors], i): [string, EndpointLoad] => [
         names[i]!,
         { given: requests, requests, errors },
       ])
-      return new Map([[frontendNameOf(way), new Map(loads)]])
+      return new Map([[resourceNameOf(frontend), new Map(loads)]])
     },
     eject: (id, ejected) => {
-      assert.equal(id, way.id)
+      assert.equal(id, frontend.id)
       told.push([...ejected])
       for (const resolve of changed.splice(0)) resolve()
     },
@@ -39,7 +39,7 @@ function ejections(settings: Partial<Settings>, ...answers: readonly (readonly (
     log: { warn: () => undefined },
   })
   const change = () => new Promise<void>(resolve => void changed.push(resolve))
-  return { tested, way, told, change, asked: () => asked }
+  return { tested, frontend, told, change, asked: () => asked }
 }
 
 const well = [
@@ -54,8 +54,8 @@ test('what is compared is what came since the first failure; an ejection ends by
     [150, 50],
     [150, 0],
   ] as const
-  const { tested, way, told, change } = ejections({ outlierDetectionBaseEjectionTime: 100 }, well, bad)
-  tested.failed(way.id)
+  const { tested, frontend, told, change } = ejections({ outlierDetectionBaseEjectionTime: 100 }, well, bad)
+  tested.failed(frontend.id)
   await change()
   assert.deepEqual(told, [[names[1]]])
   await change()
@@ -69,8 +69,8 @@ test('no more endpoints are ejected than the percentage allows, and one always',
     [200, 50],
     [900, 0],
   ] as const
-  const { tested, way, told, change } = ejections({}, well, bad)
-  tested.failed(way.id)
+  const { tested, frontend, told, change } = ejections({}, well, bad)
+  tested.failed(frontend.id)
   await change()
   assert.deepEqual(told, [[names[0]]])
   tested.stop()
@@ -78,8 +78,8 @@ test('no more endpoints are ejected than the percentage allows, and one always',
 
 test('Envoy is not asked of ports that hash clients, that have the comparison switched off, or that it does not have', async () => {
   for (const settings of [{ lbPolicy: 'MAGLEV' }, { outlierDetectionFailurePercentage: 0 }] as const) {
-    const { tested, way, asked } = ejections(settings, well)
-    tested.failed(way.id)
+    const { tested, frontend, asked } = ejections(settings, well)
+    tested.failed(frontend.id)
     tested.failed('another/port/http')
     await new Promise(resolve => setTimeout(resolve, 20))
     assert.equal(asked(), 0)

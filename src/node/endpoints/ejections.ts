@@ -7,8 +7,8 @@
  */
 
 import type { EndpointLoads } from '../../envoy/program/admin.ts'
+import { type Frontend, resourceNameOf } from '../../envoy/resources/frontend.ts'
 import { hashesClients } from '../../envoy/resources/loadbalancing.ts'
-import { frontendNameOf, type Way } from '../../envoy/resources/way.ts'
 import { hostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import { isByRequest } from '../../services/settings/envoyprotocol.ts'
@@ -16,10 +16,10 @@ import { type Failures, worseThanSiblings } from './comparison.ts'
 
 export interface EjectionsOptions {
   /** As Envoy has it; undefined where it has none with this id. */
-  readonly wayOf: (id: string) => Way | undefined
+  readonly frontendOf: (id: string) => Frontend | undefined
   /** What endpoints have had since Envoys know them, by name of their cluster. */
   readonly loads: (clusters: readonly string[]) => Promise<ReadonlyMap<string, EndpointLoads>>
-  /** Sets the way's ejected endpoints, as `hostPort` writes them. */
+  /** Sets the frontend's ejected endpoints, as `hostPort` writes them. */
   readonly eject: (id: string, endpoints: ReadonlySet<string>) => void
   readonly onEjection: (id: string) => void
   readonly log: Pick<Log, 'warn'>
@@ -66,13 +66,13 @@ export class Ejections {
     this.#options = options
   }
 
-  /** A request of this way failed. */
+  /** A request of this frontend failed. */
   failed(id: string): void {
     if (this.#suspects.has(id) || (this.#rests.get(id)?.until ?? 0) > performance.now()) return
-    const way = this.#options.wayOf(id)
-    if (!isCompared(way)) return
-    const suspects = [...this.#suspects.keys()].map(suspect => this.#options.wayOf(suspect)?.endpoints.length ?? 0)
-    if (suspects.reduce((sum, count) => sum + count, way.endpoints.length) > mostEndpoints) return
+    const frontend = this.#options.frontendOf(id)
+    if (!isCompared(frontend)) return
+    const suspects = [...this.#suspects.keys()].map(suspect => this.#options.frontendOf(suspect)?.endpoints.length ?? 0)
+    if (suspects.reduce((sum, count) => sum + count, frontend.endpoints.length) > mostEndpoints) return
     this.#suspects.set(id, { since: 0, before: undefined })
     this.#timer ??= setTimeout(() => void this.#look(), 0)
   }
@@ -85,21 +85,21 @@ export class Ejections {
   }
 
   async #look(): Promise<void> {
-    const found = [...this.#suspects.keys()].map(id => this.#options.wayOf(id)).filter(isCompared)
+    const found = [...this.#suspects.keys()].map(id => this.#options.frontendOf(id)).filter(isCompared)
     const loads = await this.#loads(found)
     for (const [id, suspect] of this.#suspects) {
-      const way = found.find(one => one.id === id)
-      const now = way && loads.get(frontendNameOf(way))
-      if (!way || !now || !this.#compare(way, suspect, now)) this.#suspects.delete(id)
+      const frontend = found.find(one => one.id === id)
+      const now = frontend && loads.get(resourceNameOf(frontend))
+      if (!frontend || !now || !this.#compare(frontend, suspect, now)) this.#suspects.delete(id)
     }
     const isOver = this.#stopped || this.#suspects.size === 0
     this.#timer = isOver ? undefined : setTimeout(() => void this.#look(), intervalMs)
   }
 
   /** Empty where Envoy cannot be asked. */
-  async #loads(ways: readonly Way[]): Promise<ReadonlyMap<string, EndpointLoads>> {
+  async #loads(frontends: readonly Frontend[]): Promise<ReadonlyMap<string, EndpointLoads>> {
     try {
-      return await this.#options.loads(ways.map(frontendNameOf))
+      return await this.#options.loads(frontends.map(resourceNameOf))
     } catch (error) {
       this.#options.log.warn({ reason: (error as Error).message }, 'endpoints cannot be compared')
       return new Map()
@@ -107,18 +107,18 @@ export class Ejections {
   }
 
   /** Returns whether it is suspected still. */
-  #compare(way: Way, suspect: Suspect, now: EndpointLoads): boolean {
+  #compare(frontend: Frontend, suspect: Suspect, now: EndpointLoads): boolean {
     const { before } = suspect
     const time = performance.now()
     if (before) {
-      const since = loadsSince(way, before, now).filter(({ endpoint }) => !this.#isEjected(way.id, endpoint))
-      const worse = worseThanSiblings(since, way.settings.outlierDetectionFailurePercentage / 100)
-      const ejected = worse.slice(0, this.#mostOf(way))
-      for (const load of ejected) this.#eject(way, load)
-      if (ejected.length > 0) this.#rests.delete(way.id)
+      const since = loadsSince(frontend, before, now).filter(({ endpoint }) => !this.#isEjected(frontend.id, endpoint))
+      const worse = worseThanSiblings(since, frontend.settings.outlierDetectionFailurePercentage / 100)
+      const ejected = worse.slice(0, this.#mostOf(frontend))
+      for (const load of ejected) this.#eject(frontend, load)
+      if (ejected.length > 0) this.#rests.delete(frontend.id)
       else {
         if (time - suspect.since < windowMs) return true
-        this.#rest(way.id)
+        this.#rest(frontend.id)
         return false
       }
     }
@@ -136,7 +136,7 @@ export class Ejections {
   }
 
   /** As Envoy has it: one always may be, however small the percentage. */
-  #mostOf({ id, endpoints, settings }: Way): number {
+  #mostOf({ id, endpoints, settings }: Frontend): number {
     const most = Math.floor((endpoints.length * settings.outlierDetectionMaxEjectionPercent) / 100)
     const ejected = endpoints.filter(({ ip, port }) => this.#isEjected(id, hostPort(ip, port))).length
     return Math.max(0, Math.max(1, most) - ejected)
@@ -147,7 +147,7 @@ export class Ejections {
   }
 
   /** For as long as Envoy would: longer each time, until it was well for as long. */
-  #eject({ id, settings }: Way, { endpoint, requests, errors }: LoadOfEndpoint): void {
+  #eject({ id, settings }: Frontend, { endpoint, requests, errors }: LoadOfEndpoint): void {
     const ejections = this.#ejections.get(id) ?? new Map<string, Ejection>()
     this.#ejections.set(id, ejections)
     const before = ejections.get(endpoint)
@@ -185,7 +185,7 @@ interface LoadOfEndpoint extends Failures {
 }
 
 /** One that Envoy did not know before had nothing then. */
-function loadsSince({ endpoints }: Way, before: EndpointLoads, now: EndpointLoads): readonly LoadOfEndpoint[] {
+function loadsSince({ endpoints }: Frontend, before: EndpointLoads, now: EndpointLoads): readonly LoadOfEndpoint[] {
   return endpoints.map(({ ip, port }) => {
     const endpoint = hostPort(ip, port)
     const [was, is] = [before.get(endpoint), now.get(endpoint)]
@@ -195,12 +195,12 @@ function loadsSince({ endpoints }: Way, before: EndpointLoads, now: EndpointLoad
 }
 
 /** Where clients are hashed, all bad requests of one come to one endpoint. */
-function isCompared(way: Way | undefined): way is Way {
+function isCompared(frontend: Frontend | undefined): frontend is Frontend {
   return (
-    way?.layer.wants === 'envoy' &&
-    isByRequest(way.layer.protocol) &&
-    way.endpoints.length > 1 &&
-    way.settings.outlierDetectionFailurePercentage > 0 &&
-    !hashesClients(way.settings)
+    frontend?.layer.wants === 'envoy' &&
+    isByRequest(frontend.layer.protocol) &&
+    frontend.endpoints.length > 1 &&
+    frontend.settings.outlierDetectionFailurePercentage > 0 &&
+    !hashesClients(frontend.settings)
   )
 }

@@ -7,7 +7,7 @@
  * TCP_USER_TIMEOUT would do the same, but ends connections to peers without room for more as well (Linux 6.18).
  */
 
-import type { Way } from '../../envoy/resources/way.ts'
+import type { Frontend } from '../../envoy/resources/frontend.ts'
 import { destroyTcp, type TcpEnd } from '../../kernel/netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { listUnacknowledged } from '../../kernel/netlink/unacknowledged.ts'
@@ -20,7 +20,7 @@ export interface VanishedOptions {
   /** Of Envoy's own connections. */
   readonly envoyMark: number
   /** All that are Envoy's. Asked only while there are connections that may have to end. */
-  readonly ways: () => Iterable<Way>
+  readonly frontends: () => Iterable<Frontend>
   readonly log: Log
 }
 
@@ -67,35 +67,38 @@ export class VanishedEndpoints {
   #end(): readonly string[] {
     this.#socket ??= new NetlinkSocket('sockDiag')
     const socket = this.#socket
-    const { envoyMark, ways } = this.#options
+    const { envoyMark, frontends } = this.#options
     const filter = { states: ['established'], mark: { value: envoyMark, mask: envoyMark } } as const
     const silent = listUnacknowledged(socket, filter, unacknowledgedForMs).map(connection => ({
       connection,
       endpoint: nameOf(connection.remote),
     }))
     if (silent.length === 0) return []
-    const waysTo = byEndpoint(ways(), new Set(silent.map(({ endpoint }) => endpoint)))
+    const frontendsTo = byEndpoint(frontends(), new Set(silent.map(({ endpoint }) => endpoint)))
     return silent
-      .filter(({ endpoint }) => mayGoElsewhere(waysTo.get(endpoint) ?? []))
+      .filter(({ endpoint }) => mayGoElsewhere(frontendsTo.get(endpoint) ?? []))
       .filter(({ connection }) => destroyTcp(socket, connection))
       .map(({ endpoint }) => endpoint)
   }
 }
 
 /** Connections of other protocols, and to an endpoint without siblings, have nothing but to wait, as behind kube-proxy. */
-export function mayGoElsewhere(ways: readonly Pick<Way, 'layer' | 'endpoints'>[]): boolean {
-  const isBalanced = ({ layer, endpoints }: Pick<Way, 'layer' | 'endpoints'>) =>
+export function mayGoElsewhere(frontends: readonly Pick<Frontend, 'layer' | 'endpoints'>[]): boolean {
+  const isBalanced = ({ layer, endpoints }: Pick<Frontend, 'layer' | 'endpoints'>) =>
     layer.wants === 'envoy' && isByRequest(layer.protocol) && endpoints.length > 1
-  return ways.length > 0 && ways.every(isBalanced)
+  return frontends.length > 0 && frontends.every(isBalanced)
 }
 
 /** In one pass, since a node that is gone leaves many connections at once. */
-function byEndpoint(ways: Iterable<Way>, wanted: ReadonlySet<string>): ReadonlyMap<string, readonly Way[]> {
-  const found = new Map<string, Way[]>()
-  for (const way of ways) {
-    for (const { ip, port } of way.endpoints) {
+function byEndpoint(
+  frontends: Iterable<Frontend>,
+  wanted: ReadonlySet<string>,
+): ReadonlyMap<string, readonly Frontend[]> {
+  const found = new Map<string, Frontend[]>()
+  for (const frontend of frontends) {
+    for (const { ip, port } of frontend.endpoints) {
       const endpoint = hostPort(ip, port)
-      if (wanted.has(endpoint)) found.set(endpoint, [...(found.get(endpoint) ?? []), way])
+      if (wanted.has(endpoint)) found.set(endpoint, [...(found.get(endpoint) ?? []), frontend])
     }
   }
   return found

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Way } from '../../envoy/resources/way.ts'
+import type { Frontend } from '../../envoy/resources/frontend.ts'
 import { defaultSettings } from '../../services/settings/settings.ts'
 import { aPort, aPortState } from '../../services/testing.ts'
 import { ChangePace } from './changepace.ts'
@@ -9,27 +9,27 @@ const never = { burst: 2, refillMs: 1e9 }
 const soon = { burst: 2, refillMs: 500 }
 const endless = { burst: 1e6, refillMs: 1 }
 
-const withIdle = (idleTimeout: number | undefined, requestTimeout = 0): Way =>
+const withIdle = (idleTimeout: number | undefined, requestTimeout = 0): Frontend =>
   aPortState({ settings: { ...defaultSettings, idleTimeout, requestTimeout } })
 
 describe('the pace of changes', () => {
   test('lets a port change its listener a few times, and then keeps it as Envoy has it, with all else as its owner wants it', () => {
     const pace = new ChangePace({ port: never })
     let told = withIdle(1000)
-    for (const ms of [2000, 3000]) told = pace.pace(withIdle(ms), told, {}).way!
+    for (const ms of [2000, 3000]) told = pace.pace(withIdle(ms), told, {}).frontend!
     assert.equal(told.settings.idleTimeout, 3000)
-    const { way, isLater } = pace.pace(withIdle(4000, 500), told, {})
-    assert.deepEqual([way?.settings.idleTimeout, way?.settings.requestTimeout, isLater], [3000, 500, true])
-    assert.equal(pace.pace(withIdle(undefined), told, {}).way?.settings.idleTimeout, 3000)
+    const { frontend, isLater } = pace.pace(withIdle(4000, 500), told, {})
+    assert.deepEqual([frontend?.settings.idleTimeout, frontend?.settings.requestTimeout, isLater], [3000, 500, true])
+    assert.equal(pace.pace(withIdle(undefined), told, {}).frontend?.settings.idleTimeout, 3000)
   })
 
   test('lets what a port wants last through once there is room', async () => {
     const pace = new ChangePace({ port: soon })
     let told = withIdle(1000)
-    for (const ms of [2000, 3000, 4000]) told = pace.pace(withIdle(ms), told, {}).way!
+    for (const ms of [2000, 3000, 4000]) told = pace.pace(withIdle(ms), told, {}).frontend!
     assert.equal(told.settings.idleTimeout, 3000)
     await new Promise(resolve => setTimeout(resolve, soon.refillMs * 1.2))
-    assert.deepEqual(pace.pace(withIdle(4000), told, {}), { way: withIdle(4000), isLater: false })
+    assert.deepEqual(pace.pace(withIdle(4000), told, {}), { frontend: withIdle(4000), isLater: false })
   })
 
   test('does not ask for what changes no listener, however often', () => {
@@ -39,8 +39,8 @@ describe('the pace of changes', () => {
     const shared = aPortState()
     const policy = aPortState({ settings: { ...defaultSettings, lbPolicy: 'RANDOM' } })
     for (let i = 0; i < 100; i++) assert.equal(pace.pace(policy, shared, {}).isLater, false)
-    const tcp = (way: Way): Way => ({
-      ...way,
+    const tcp = (frontend: Frontend): Frontend => ({
+      ...frontend,
       layer: { wants: 'envoy', protocol: 'tcp', reason: 'setting overlay: true' },
     })
     for (let i = 0; i < 100; i++) assert.equal(pace.pace(tcp(policy), tcp(shared), {}).isLater, false)
@@ -50,36 +50,36 @@ describe('the pace of changes', () => {
     const pace = new ChangePace({ port: never })
     const at = (port: number) => aPortState({ port: aPort({ port }) })
     assert.deepEqual(
-      [81, 82, 83].map(port => pace.pace(at(port), at(port - 1), {}).way?.port.port),
+      [81, 82, 83].map(port => pace.pace(at(port), at(port - 1), {}).frontend?.port.port),
       [81, 82, undefined],
     )
   })
 
   test('is that of a namespace, too: new ports of one wait, and those of another do not', () => {
     const pace = new ChangePace({ places: never, port: endless })
-    const ways = ['a', 'b', 'c'].map(name => aPortState({ id: `greedy/${name}/http`, namespace: 'greedy', name }))
+    const frontends = ['a', 'b', 'c'].map(name => aPortState({ id: `greedy/${name}/http`, namespace: 'greedy', name }))
     assert.deepEqual(
-      ways.map(way => pace.pace(way, undefined, {}).way !== undefined),
+      frontends.map(frontend => pace.pace(frontend, undefined, {}).frontend !== undefined),
       [true, true, false],
     )
-    assert.deepEqual(pace.pace(aPortState(), undefined, {}), { way: aPortState(), isLater: false })
+    assert.deepEqual(pace.pace(aPortState(), undefined, {}), { frontend: aPortState(), isLater: false })
   })
 
   test('lets small ports hear of each change of endpoints, and large ones of a few, of which the last comes through', async () => {
     const crowd = (count: number) => Array.from({ length: count }, (_, i) => ({ ip: `10.1.0.${i}`, port: 80 }))
     const [small, large] = [crowd(50), crowd(200)]
     const pace = new ChangePace({ endpoints: soon })
-    const tell = (endpoints: Way['endpoints'], told: Way['endpoints']) =>
+    const tell = (endpoints: Frontend['endpoints'], told: Frontend['endpoints']) =>
       pace.pace(aPortState({ endpoints }), aPortState({ endpoints: told }), {})
     for (let i = 0; i < 50; i++) assert.equal(tell(crowd(50), small).isLater, false)
     for (let i = 0; i < 2; i++) assert.equal(tell(crowd(200), large).isLater, false)
-    const { way, isLater } = tell(crowd(201), large)
-    assert.deepEqual([way?.endpoints, isLater], [large, true])
+    const { frontend, isLater } = tell(crowd(201), large)
+    assert.deepEqual([frontend?.endpoints, isLater], [large, true])
     await new Promise(resolve => setTimeout(resolve, soon.refillMs * 1.2))
-    assert.equal(tell(crowd(201), large).way?.endpoints.length, 201)
-    const ways = [1, 2, 3].map(i => aPortState({ id: `new/${i}/http`, namespace: 'new', endpoints: large }))
+    assert.equal(tell(crowd(201), large).frontend?.endpoints.length, 201)
+    const frontends = [1, 2, 3].map(i => aPortState({ id: `new/${i}/http`, namespace: 'new', endpoints: large }))
     assert.deepEqual(
-      ways.map(way => pace.pace(way, undefined, {}).way !== undefined),
+      frontends.map(frontend => pace.pace(frontend, undefined, {}).frontend !== undefined),
       [true, true, false],
     )
   })

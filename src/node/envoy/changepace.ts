@@ -9,9 +9,9 @@
  */
 
 import { isDeepStrictEqual } from 'node:util'
+import type { Frontend } from '../../envoy/resources/frontend.ts'
 import { hasOwnListeners, listenerSettings, type NodeOptions } from '../../envoy/resources/listener.ts'
 import { haveSamePlaces } from '../../envoy/resources/resources.ts'
-import type { Way } from '../../envoy/resources/way.ts'
 import { type BucketOptions, Buckets } from '../../observe/buckets.ts'
 
 export interface PaceOptions {
@@ -39,7 +39,7 @@ const manyEndpoints = 100
 /** What is to be done now: tell it this, or nothing, and whether there is more to come. */
 export interface Paced {
   /** Undefined: it waits for its place, and the kernel layer serves it. */
-  readonly way: Way | undefined
+  readonly frontend: Frontend | undefined
   readonly isLater: boolean
 }
 
@@ -57,28 +57,32 @@ export class ChangePace {
   }
 
   /**
-   * @param way as its owner has it now
+   * @param frontend as its owner has it now
    * @param told as Envoy was told of it last, where it was
    */
-  pace(way: Way, told: Way | undefined, options: NodeOptions): Paced {
+  pace(frontend: Frontend, told: Frontend | undefined, options: NodeOptions): Paced {
     if (!told) {
-      const isNow = this.#takesEndpoints(way) && this.#takes(this.#places, way.namespace)
-      return { way: isNow ? way : undefined, isLater: !isNow }
+      const isNow = this.#takesEndpoints(frontend) && this.#takes(this.#places, frontend.namespace)
+      return { frontend: isNow ? frontend : undefined, isLater: !isNow }
     }
-    const isElsewhere = !haveSamePlaces(told, { ...way, settings: told.settings }, options)
-    if (!isElsewhere && hasSameListeners(told, way, options)) return this.#paceEndpoints(way, told)
+    const isElsewhere = !haveSamePlaces(told, { ...frontend, settings: told.settings }, options)
+    if (!isElsewhere && hasSameListeners(told, frontend, options)) return this.#paceEndpoints(frontend, told)
     const buckets = isElsewhere ? this.#places : this.#listeners
-    if (this.#takes(this.#port, way.id) && this.#takes(buckets, way.namespace)) return { way, isLater: false }
-    if (isElsewhere) return { way: undefined, isLater: true }
-    return { way: { ...way, settings: { ...way.settings, ...listenerSettings(told.settings) } }, isLater: true }
+    if (this.#takes(this.#port, frontend.id) && this.#takes(buckets, frontend.namespace))
+      return { frontend, isLater: false }
+    if (isElsewhere) return { frontend: undefined, isLater: true }
+    return {
+      frontend: { ...frontend, settings: { ...frontend.settings, ...listenerSettings(told.settings) } },
+      isLater: true,
+    }
   }
 
-  #paceEndpoints(way: Way, told: Way): Paced {
-    if (way.endpoints === told.endpoints || this.#takesEndpoints(way)) return { way, isLater: false }
-    return { way: { ...way, endpoints: told.endpoints }, isLater: true }
+  #paceEndpoints(frontend: Frontend, told: Frontend): Paced {
+    if (frontend.endpoints === told.endpoints || this.#takesEndpoints(frontend)) return { frontend, isLater: false }
+    return { frontend: { ...frontend, endpoints: told.endpoints }, isLater: true }
   }
 
-  #takesEndpoints({ endpoints: { length }, namespace }: Way): boolean {
+  #takesEndpoints({ endpoints: { length }, namespace }: Frontend): boolean {
     if (length < manyEndpoints) return true
     for (let thousands = Math.ceil(length / 1000); thousands > 0; thousands--) {
       if (!this.#takes(this.#endpoints, namespace)) return false
@@ -91,7 +95,7 @@ export class ChangePace {
   }
 }
 
-function hasSameListeners(a: Way, b: Way, options: NodeOptions): boolean {
+function hasSameListeners(a: Frontend, b: Frontend, options: NodeOptions): boolean {
   if (hasOwnListeners(a, options) !== hasOwnListeners(b, options)) return false
   const [ofA, ofB] = [a, b].map(({ settings }) => listenerSettings(settings))
   return !hasOwnListeners(a, options) || isDeepStrictEqual(ofA, ofB)

@@ -1,14 +1,14 @@
 /**
- * The Envoy layer of a node: what Envoy is told of each way to a Service port (envoy/resources/way.ts), what it has
+ * The Envoy layer of a node: what Envoy is told of each frontend (envoy/resources/frontend.ts), what it has
  * acknowledged, and which may therefore go there. Those that leave keep their configuration in Envoy while connections are
- * drained. A way counts as a port here; that by the VIP has the port's id.
+ * drained. A frontend counts as a port here; that by the VIP has the port's id.
  */
 
 import type { Activity } from '../../envoy/program/admin.ts'
 import { type Resource, type ResourceRef, refKey, typeNameOf, typeUrls } from '../../envoy/resource.ts'
+import { addressesOf, externalId, type Frontend, frontendsOf, type Observed } from '../../envoy/resources/frontend.ts'
 import { commonProtocolOf } from '../../envoy/resources/listener.ts'
 import { type SubsetOptions, withSubset } from '../../envoy/resources/subset.ts'
-import { addressesOf, externalId, type Observed, type Way, waysOf } from '../../envoy/resources/way.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { PortChange } from '../../services/table.ts'
@@ -21,8 +21,8 @@ import { Drains, type PortActivity } from './drains.ts'
 import { Envoys, type EnvoysOptions } from './envoys.ts'
 import { FairQueue } from './fairqueue.ts'
 import { OverlayGate, type OverlayMove } from './gate.ts'
+import { type Changes, PublishedFrontends } from './published.ts'
 import { Refusals } from './refusals.ts'
-import { type Changes, ToldWays } from './toldways.ts'
 
 export interface EnvoyLayerOptions extends EnvoysOptions, SubsetOptions {
   readonly settleMs: number
@@ -43,7 +43,7 @@ export interface EnvoyLayerOptions extends EnvoysOptions, SubsetOptions {
   readonly activity: () => Promise<Activity | undefined>
   readonly onRefusal: (servicePort: string) => void
   /** A changed resource is in effect in Envoy, this long after the change's arrival. */
-  readonly onProgrammed: (way: string, ms: number) => void
+  readonly onProgrammed: (frontend: string, ms: number) => void
   readonly onUp: (up: boolean) => void
   /** Envoy began to listen for redirected connections, or ceased to: `listening` says for which families. */
   readonly onListening: () => void
@@ -67,15 +67,15 @@ export interface EnvoyView {
   }[]
 }
 
-/** What Envoy is to be told of a way, and when the change that made it so arrived. */
-interface WantedWay {
-  readonly way: Way
+/** What Envoy is to be told of a frontend, and when the change that made it so arrived. */
+interface WantedFrontend {
+  readonly frontend: Frontend
   readonly arrived: number | undefined
 }
 
 const families: readonly IpFamily[] = ['IPv4', 'IPv6']
 
-/** How often is looked at ways that wait for the pace of changes. */
+/** How often frontends are looked at that wait for the pace of changes. */
 const laterMs = 1000
 
 /** Each costs Envoy as much as a port whose connections end (drains.ts). Further ones are removed at once. */
@@ -87,30 +87,30 @@ export class EnvoyLayer implements XdsObserver {
   readonly gate: OverlayGate
   readonly #options: EnvoyLayerOptions
   readonly #drains: Drains
-  readonly #told: ToldWays
+  readonly #told: PublishedFrontends
   readonly #refusals: Refusals
   /** What Envoy is to be told of ports that left it, or moved within it, once the kernel has taken them over. */
-  readonly #postponed = new Map<string, Way>()
-  /** When what Envoy has of addresses that ways no longer have is to go. */
+  readonly #postponed = new Map<string, Frontend>()
+  /** When what Envoy has of addresses that frontends no longer have is to go. */
   readonly #former = new Map<string, NodeJS.Timeout>()
   /** When the change that made a resource arrived, by type and name, until it is acknowledged. */
   readonly #awaited = new Map<string, number>()
-  /** By id of the way. */
+  /** By id of the frontend. */
   readonly #observed = new Map<string, Observed>()
   /** The families whose connections of pods reach Envoy. */
   readonly #openPaths = new Set<IpFamily>()
-  readonly #queue = new FairQueue<WantedWay>(wanted => this.#tellWanted(wanted))
+  readonly #queue = new FairQueue<WantedFrontend>(wanted => this.#tellWanted(wanted))
   #isPortEnvoys = true
   readonly #pace = new ChangePace()
   /** Ways as they are to be once the pace of changes allows it. */
-  readonly #later = new Map<string, Way>()
+  readonly #later = new Map<string, Frontend>()
   #laterTimer: NodeJS.Timeout | undefined
   #hasBegun = false
   #stopped = false
 
   constructor(options: EnvoyLayerOptions) {
     this.#options = options
-    this.#told = new ToldWays(options)
+    this.#told = new PublishedFrontends(options)
     this.envoys = new Envoys(options, {
       changed: () => this.#envoysChanged(),
       admitting: id => (this.#comesDownFor(id) ? options.settleMs : 0),
@@ -127,7 +127,7 @@ export class EnvoyLayer implements XdsObserver {
       intervalMs: options.drainIntervalMs,
       quietMs: id => this.#quietMs(id),
       activity: ids => this.#activity(ids),
-      close: id => this.#change(changes => this.#tell(this.#told.get(id)!.way, changes)),
+      close: id => this.#change(changes => this.#tell(this.#told.get(id)!.frontend, changes)),
       finish: id => {
         this.#observed.delete(id)
         this.#change(changes => this.#told.forget(id, changes))
@@ -155,44 +155,46 @@ export class EnvoyLayer implements XdsObserver {
    * @param arrived when the changes came, by performance.now(); undefined where nobody asks how long they take
    */
   apply(changes: readonly PortChange[], arrived?: number): void {
-    const wanted: Way[] = []
+    const wanted: Frontend[] = []
     for (const { id, after } of changes) {
-      const told = (way: Way) => this.#told.get(way.id)?.way
-      const parts = (after ? waysOf(after) : []).map(way => withSubset(way, this.#options, told(way)))
-      const ways = new Map(parts.map(way => [way.id, way]))
-      for (const wayId of [id, externalId(id)]) {
-        const way = ways.get(wayId)
-        this.#postponed.delete(wayId)
-        this.#queue.remove(wayId)
-        this.#later.delete(wayId)
-        if (way?.layer.wants === 'envoy') {
-          const now = this.#paced(way)
+      const told = (frontend: Frontend) => this.#told.get(frontend.id)?.frontend
+      const parts = (after ? frontendsOf(after) : []).map(frontend =>
+        withSubset(frontend, this.#options, told(frontend)),
+      )
+      const frontends = new Map(parts.map(frontend => [frontend.id, frontend]))
+      for (const frontendId of [id, externalId(id)]) {
+        const frontend = frontends.get(frontendId)
+        this.#postponed.delete(frontendId)
+        this.#queue.remove(frontendId)
+        this.#later.delete(frontendId)
+        if (frontend?.layer.wants === 'envoy') {
+          const now = this.#paced(frontend)
           if (now) wanted.push(now)
-        } else if (this.#told.has(wayId)) {
-          this.#drains.start(wayId)
-          if (way) this.#postpone(way)
-          else this.gate.unwant(wayId)
+        } else if (this.#told.has(frontendId)) {
+          this.#drains.start(frontendId)
+          if (frontend) this.#postpone(frontend)
+          else this.gate.unwant(frontendId)
         }
       }
     }
     this.#want(wanted, arrived)
   }
 
-  /** What Envoy is to be told of the way now, where that is not to wait. */
-  #paced(way: Way, hasWaited = false): Way | undefined {
-    const told = this.#told.get(way.id)?.way
-    const { way: now, isLater } = this.#hasBegun
-      ? this.#pace.pace(way, told, this.#told.options)
-      : { way, isLater: false }
-    if (isLater) this.#later.set(way.id, way)
+  /** What Envoy is to be told of the frontend now, where that is not to wait. */
+  #paced(frontend: Frontend, hasWaited = false): Frontend | undefined {
+    const told = this.#told.get(frontend.id)?.frontend
+    const { frontend: now, isLater } = this.#hasBegun
+      ? this.#pace.pace(frontend, told, this.#told.options)
+      : { frontend, isLater: false }
+    if (isLater) this.#later.set(frontend.id, frontend)
     this.#laterTimer ??= isLater ? setTimeout(() => this.#tellLater(), laterMs) : undefined
     if (!now) {
       // It has another place than Envoy knows.
-      if (told) this.#drains.start(way.id)
-      this.gate.unwant(way.id)
+      if (told) this.#drains.start(frontend.id)
+      this.gate.unwant(frontend.id)
       return undefined
     }
-    this.#drains.cancel(way.id)
+    this.#drains.cancel(frontend.id)
     // The kernel has had what waited for long.
     if (hasWaited || !this.#told.hasMoved(now)) return now
     this.#postpone(now)
@@ -201,9 +203,9 @@ export class EnvoyLayer implements XdsObserver {
 
   #tellLater(): void {
     this.#laterTimer = undefined
-    const ways = [...this.#later.values()]
+    const frontends = [...this.#later.values()]
     this.#later.clear()
-    this.#want(ways.map(way => this.#paced(way, true)).filter(way => way !== undefined))
+    this.#want(frontends.map(frontend => this.#paced(frontend, true)).filter(frontend => frontend !== undefined))
   }
 
   /**
@@ -212,50 +214,50 @@ export class EnvoyLayer implements XdsObserver {
    * follow its endpoints still; had it been told before that there is none left, Envoy would have answered 503.
    */
   kernelApplied(ids: readonly string[]): void {
-    const wanted: Way[] = []
+    const wanted: Frontend[] = []
     this.#change(changes => {
       for (const id of ids.flatMap(port => [port, externalId(port)])) {
-        const [told, way] = [this.#told.get(id), this.#postponed.get(id)]
+        const [told, frontend] = [this.#told.get(id), this.#postponed.get(id)]
         this.#postponed.delete(id)
-        if (!told || !way) continue
-        if (way.layer.wants === 'envoy') wanted.push(way)
+        if (!told || !frontend) continue
+        if (frontend.layer.wants === 'envoy') wanted.push(frontend)
         else {
-          if (way.isCut && way.endpoints.length === 0) this.#options.endConnections(addressesOf(way))
-          this.#tell({ ...way, layer: told.way.layer }, changes)
+          if (frontend.isCut && frontend.endpoints.length === 0) this.#options.endConnections(addressesOf(frontend))
+          this.#tell({ ...frontend, layer: told.frontend.layer }, changes)
         }
       }
     })
     this.#want(wanted)
   }
 
-  #want(ways: readonly Way[], arrived?: number): void {
-    for (const way of ways) this.#queue.add(way.id, { way, arrived }, way.endpoints.length)
+  #want(frontends: readonly Frontend[], arrived?: number): void {
+    for (const frontend of frontends) this.#queue.add(frontend.id, { frontend, arrived }, frontend.endpoints.length)
     this.#queue.run()
   }
 
-  #tellWanted(wanted: readonly WantedWay[]): void {
+  #tellWanted(wanted: readonly WantedFrontend[]): void {
     this.#change(changes => {
-      for (const { way, arrived } of wanted) {
+      for (const { frontend, arrived } of wanted) {
         const before = changes.put.length
-        this.#tell(way, changes)
+        this.#tell(frontend, changes)
         if (arrived === undefined) continue
         for (const resource of changes.put.slice(before)) this.#awaited.set(refKey(resource), arrived)
       }
     })
-    for (const { way } of wanted) this.gate.want(way.id, addressesOf(way), this.#needs(way.id))
+    for (const { frontend } of wanted) this.gate.want(frontend.id, addressesOf(frontend), this.#needs(frontend.id))
   }
 
-  #postpone(way: Way): void {
-    this.gate.unwant(way.id)
-    this.#postponed.set(way.id, way)
+  #postpone(frontend: Frontend): void {
+    this.gate.unwant(frontend.id)
+    this.#postponed.set(frontend.id, frontend)
   }
 
   /** Whether connections of pods reach Envoy on this node; as long as nobody has said so, nothing is steered to it. */
   setPath(family: IpFamily, open: boolean): void {
     if (open) this.#openPaths.add(family)
     else this.#openPaths.delete(family)
-    for (const [id, { way }] of this.#told.entries()) {
-      if (way.family !== family) continue
+    for (const [id, { frontend }] of this.#told.entries()) {
+      if (frontend.family !== family) continue
       if (open) this.gate.check(id)
       else this.gate.checkLoss(id)
     }
@@ -293,28 +295,28 @@ export class EnvoyLayer implements XdsObserver {
     return this.#drains.size
   }
 
-  /** The id of the way whose address this is, as `hostPort` writes it. */
-  wayAt(address: string): string | undefined {
+  /** The id of the frontend whose address this is, as `hostPort` writes it. */
+  frontendAt(address: string): string | undefined {
     return this.#told.ownerOf({ typeUrl: typeUrls.cluster, name: address })
   }
 
   /** As Envoy was told of it last. */
-  wayOf(id: string): Way | undefined {
-    return this.#told.get(id)?.way
+  frontendOf(id: string): Frontend | undefined {
+    return this.#told.get(id)?.frontend
   }
 
-  /** What is not said of the way's endpoints stays as it was. */
+  /** What is not said of the frontend's endpoints stays as it was. */
   observe(id: string, seen: Observed): void {
-    const way = this.wayOf(id)
-    if (!way) return
+    const frontend = this.frontendOf(id)
+    if (!frontend) return
     this.#observed.set(id, { ...this.#observed.get(id), ...seen })
-    this.#change(changes => this.#tell(way, changes))
+    this.#change(changes => this.#tell(frontend, changes))
   }
 
   view(id: string): EnvoyView | undefined {
     const told = this.#told.get(id)
     if (!told) return undefined
-    const common = this.#told.commonOf(told.way)
+    const common = this.#told.commonOf(told.frontend)
     const resources = [...told.resources, ...(common ? [common] : [])].map(resource => {
       const { typeUrl, name, version } = this.store.get(resource.typeUrl, resource.name) ?? resource
       const detail = this.#refusals.detailOf({ typeUrl, name, version })
@@ -324,8 +326,8 @@ export class EnvoyLayer implements XdsObserver {
     return {
       up: this.gate.isUp(id),
       draining: this.#drains.has(id),
-      endpoints: told.way.endpoints.length,
-      endConnections: told.way.observed?.endConnections === true,
+      endpoints: told.frontend.endpoints.length,
+      endConnections: told.frontend.observed?.endConnections === true,
       resources,
     }
   }
@@ -407,15 +409,15 @@ export class EnvoyLayer implements XdsObserver {
     this.#refusals.removed(changes.remove)
   }
 
-  /** A draining way whose endpoints are gone can only answer 503: its connections shall end. */
-  #tell(given: Way, changes: Changes): void {
+  /** A draining frontend whose endpoints are gone can only answer 503: its connections shall end. */
+  #tell(given: Frontend, changes: Changes): void {
     const observed = this.#observed.get(given.id)
-    const way = given.observed === observed ? given : { ...given, observed }
-    const isWanted = !this.#drains.has(way.id)
-    const isEmpty = way.endpoints.length === 0
-    const isLeaving = !isWanted && (isEmpty ? this.#drains.end(way.id) : this.#drains.isEnding(way.id))
-    const ms = Math.min(this.#quietMs(way.id), this.#options.drainMs)
-    for (const name of this.#told.tell(way, { isWanted, isLeaving }, changes)) this.#leave(name, ms)
+    const frontend = given.observed === observed ? given : { ...given, observed }
+    const isWanted = !this.#drains.has(frontend.id)
+    const isEmpty = frontend.endpoints.length === 0
+    const isLeaving = !isWanted && (isEmpty ? this.#drains.end(frontend.id) : this.#drains.isEnding(frontend.id))
+    const ms = Math.min(this.#quietMs(frontend.id), this.#options.drainMs)
+    for (const name of this.#told.tell(frontend, { isWanted, isLeaving }, changes)) this.#leave(name, ms)
   }
 
   /** Every connection there ends with its next answer, or when it had no request for so long; one of TCP has the drain time. */
@@ -433,9 +435,9 @@ export class EnvoyLayer implements XdsObserver {
   }
 
   #needs(id: string): readonly ResourceRef[] {
-    const { way, resources } = this.#told.get(id)!
-    const common = this.#told.commonOf(way)
-    const redirect = this.#options.shared.filter(({ name }) => name.endsWith(way.family))
+    const { frontend, resources } = this.#told.get(id)!
+    const common = this.#told.commonOf(frontend)
+    const redirect = this.#options.shared.filter(({ name }) => name.endsWith(frontend.family))
     return redirect.concat(common ?? [], resources)
   }
 
@@ -506,17 +508,17 @@ export class EnvoyLayer implements XdsObserver {
   /** A connection without a request is seen on a listener of the port's own alone; elsewhere Envoy closes it in time. */
   #quietMs(id: string): number {
     const told = this.#told.get(id)
-    return (told && commonProtocolOf(told.way, this.#told.options)?.idleTimeout) ?? 0
+    return (told && commonProtocolOf(told.frontend, this.#told.options)?.idleTimeout) ?? 0
   }
 
-  /** What goes on at these ports, all ways to each together; undefined where an Envoy does not answer. */
+  /** What goes on at these ports, all frontends of each together; undefined where an Envoy does not answer. */
   async activityOf(ids: readonly string[]): Promise<ReadonlyMap<string, PortActivity> | undefined> {
     const known = ids.filter(id => this.#told.has(id))
-    const ways = known.flatMap(id => (this.#told.has(externalId(id)) ? [id, externalId(id)] : [id]))
-    const found = await this.#activity(ways)
+    const frontends = known.flatMap(id => (this.#told.has(externalId(id)) ? [id, externalId(id)] : [id]))
+    const found = await this.#activity(frontends)
     if (!found) return undefined
     const total = (id: string) => {
-      const each = [id, externalId(id)].flatMap(way => found.get(way) ?? [])
+      const each = [id, externalId(id)].flatMap(frontend => found.get(frontend) ?? [])
       const sum = (of: (one: PortActivity) => number) => each.reduce((sum, one) => sum + of(one), 0)
       return { open: sum(({ open }) => open), answers: sum(({ answers }) => answers) }
     }

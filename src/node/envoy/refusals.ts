@@ -8,7 +8,7 @@ import type { ResourceStore } from '../../xds/store.ts'
 
 export interface RefusalsOptions {
   readonly store: ResourceStore
-  /** The way to a Service port that a resource belongs to; undefined for a listener that many need. */
+  /** The frontend that a resource belongs to; undefined for a listener that many need. */
   readonly ownerOf: (ref: ResourceRef) => string | undefined
   /** A listener that many Service ports need, as it is to be. */
   readonly sharedOf: (ref: ResourceRef) => Resource | undefined
@@ -19,7 +19,7 @@ export interface RefusalsOptions {
 
 interface ClientRefusal extends Refusal {
   readonly clientId: number
-  /** The way that it belonged to. */
+  /** The frontend that it belonged to. */
   readonly owner: string | undefined
 }
 

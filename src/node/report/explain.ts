@@ -1,7 +1,7 @@
 /** What the agent knows of one Service: what was asked for, and what Envoy and the kernel were told and have confirmed. */
 
 import { type EndpointHealth, endpointHealth } from '../../envoy/program/admin.ts'
-import { externalId } from '../../envoy/resources/way.ts'
+import { externalId } from '../../envoy/resources/frontend.ts'
 import type { IpFamily } from '../../net/address.ts'
 import { explainService, type ServiceExplanation } from '../../services/explain.ts'
 import type { KernelClient } from '../../services/policies.ts'
@@ -32,7 +32,7 @@ export interface Explanation {
   /** Pods of this node whose connections stay in the kernel layer, whatever the Service. */
   readonly kernelClients: readonly KernelClient[]
   readonly envoy: { readonly up: boolean; readonly versions: readonly string[] }
-  /** By id of each way to a port (envoy/resources/way.ts): the port's by its VIP. */
+  /** By id of each frontend (envoy/resources/frontend.ts): the port's by its VIP. */
   readonly envoyPorts: Readonly<Record<string, EnvoyView>>
   /** By port state id. */
   readonly kernelPorts: Readonly<Record<string, KernelView>>
@@ -54,8 +54,8 @@ export async function explain(
   if (!view) return undefined
   const service = explainService(view)
   const ids = service.ports.map(({ id }) => id)
-  const ways = ids.flatMap(id => [id, externalId(id)])
-  const envoyPorts = Object.fromEntries(ways.flatMap(id => entry(id, agent.envoy.view(id))))
+  const frontends = ids.flatMap(id => [id, externalId(id)])
+  const envoyPorts = Object.fromEntries(frontends.flatMap(id => entry(id, agent.envoy.view(id))))
   const kernelPorts = Object.fromEntries(ids.flatMap(id => entry(id, kernelView(agent, id))))
   const health = Object.fromEntries(
     await Promise.all(Object.entries(envoyPorts).map(async ([id, view]) => [id, await healthIn(agent, view)] as const)),

@@ -1,12 +1,12 @@
 /** What clients of this node connect to, whoever serves it, for `lightpath top`. */
 
-import { frontendNameOf, waysOf } from '../../envoy/resources/way.ts'
+import { frontendsOf, resourceNameOf } from '../../envoy/resources/frontend.ts'
 import type { Service } from '../../services/objects/service.ts'
 import { portsByFamily } from '../../services/ports/families.ts'
 import { type PortState, portLabel } from '../../services/ports/port.ts'
 import type { Agent } from '../agent.ts'
 
-export interface Frontend {
+export interface FrontendRow {
   readonly namespace: string
   readonly service: string
   /** Its name, or its number where it has none. */
@@ -23,24 +23,27 @@ export interface Frontend {
 }
 
 /** One for each Service port and IP family, of one namespace where one is given. */
-export function frontends({ table, envoy, overlaySwitch }: Agent, namespace: string | undefined): readonly Frontend[] {
+export function frontends(
+  { table, envoy, overlaySwitch }: Agent,
+  namespace: string | undefined,
+): readonly FrontendRow[] {
   const layerOf = ({ id }: PortState) => (envoy.gate.isUp(id) && !overlaySwitch.isOff ? 'envoy' : 'kernel')
   const own = [...table.states()].map(state => ({
-    ...frontendOf(state, state, state.external, layerOf(state)),
-    clusters: waysOf(state).map(frontendNameOf),
+    ...rowOf(state, state, state.external, layerOf(state)),
+    clusters: frontendsOf(state).map(resourceNameOf),
   }))
   const others = [...table.unlabelled()].flatMap(({ service }) =>
-    portsByFamily(service).map(port => frontendOf(service, port, port.outside, 'kube-proxy')),
+    portsByFamily(service).map(port => rowOf(service, port, port.outside, 'kube-proxy')),
   )
   return [...own, ...others].filter(each => namespace === undefined || each.namespace === namespace)
 }
 
-function frontendOf(
+function rowOf(
   { namespace, name }: Pick<Service, 'namespace' | 'name'>,
   { port, vip }: Pick<PortState, 'port' | 'vip'>,
   outside: Pick<NonNullable<PortState['external']>, 'nodePort' | 'externalIPs' | 'loadBalancerIPs'> | undefined,
-  layer: Frontend['layer'],
-): Frontend {
+  layer: FrontendRow['layer'],
+): FrontendRow {
   return {
     namespace,
     service: name,

@@ -19,7 +19,7 @@ function setUp(...known: readonly PortState[]) {
   const reachable = new Set(['IPv4', 'IPv6'])
   const moves = new LayerMoves({
     nodeName: 'node1',
-    wayOf: id => states.get(id),
+    frontendOf: id => states.get(id),
     isReachable: family => reachable.has(family),
     log: silentLog,
     gatherMs: 0,

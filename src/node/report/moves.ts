@@ -4,7 +4,7 @@
  * as it was before, after a start of the agent or of Envoy, is no news.
  */
 
-import type { Way } from '../../envoy/resources/way.ts'
+import type { Frontend } from '../../envoy/resources/frontend.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import type { Note } from '../../services/note.ts'
@@ -13,8 +13,8 @@ import type { OverlayMove } from '../envoy/gate.ts'
 
 export interface LayerMovesOptions {
   readonly nodeName: string
-  /** The way to a port as it is to be served now; undefined for one that is gone. */
-  readonly wayOf: (id: string) => Way | undefined
+  /** The frontend as it is to be served now; undefined for one that is gone. */
+  readonly frontendOf: (id: string) => Frontend | undefined
   /** Whether pods reach Envoy. Where they do not, that is told of the node. */
   readonly isReachable: (family: IpFamily) => boolean
   readonly log: Log
@@ -56,8 +56,8 @@ export class LayerMoves {
   }
 
   /** What there is when the agent starts. */
-  begin(ways: Iterable<Way>): void {
-    for (const { id, layer } of ways) if (layer.wants === 'envoy') this.#expected.add(id)
+  begin(frontends: Iterable<Frontend>): void {
+    for (const { id, layer } of frontends) if (layer.wants === 'envoy') this.#expected.add(id)
   }
 
   /** Which layer it is meant for now, whether it was there or not; undefined for one that is gone. */
@@ -68,18 +68,18 @@ export class LayerMoves {
     else this.#waited.delete(id)
   }
 
-  /** New connections by these ways go to Envoy now, or no longer. */
+  /** New connections by these frontends go to Envoy now, or no longer. */
   moved(ids: readonly string[], move: OverlayMove): void {
     const up = move === 'up'
     for (const id of ids) {
       if (up && this.#expected.has(id)) continue
-      const way = this.#options.wayOf(id)
-      if (!up && way?.layer.wants === 'envoy' && !this.#options.isReachable(way.family)) continue
+      const frontend = this.#options.frontendOf(id)
+      if (!up && frontend?.layer.wants === 'envoy' && !this.#options.isReachable(frontend.family)) continue
       if (up) this.#expected.add(id)
       else this.#expected.delete(id)
       // That ports move as they are called is told of the node, once (use/usewatch.ts).
-      const isByUse = up ? this.#waited.delete(id) : waits(way?.layer)
-      if (way && !isByUse) this.#gather(way, move)
+      const isByUse = up ? this.#waited.delete(id) : waits(frontend?.layer)
+      if (frontend && !isByUse) this.#gather(frontend, move)
     }
   }
 
@@ -100,7 +100,7 @@ export class LayerMoves {
     clearTimeout(this.#timer)
   }
 
-  #gather({ id, namespace, name, layer }: Way, move: OverlayMove): void {
+  #gather({ id, namespace, name, layer }: Frontend, move: OverlayMove): void {
     const up = move === 'up'
     const why = whyMoved(layer, move)
     const service = `Service ${namespace}/${name}`

@@ -32,8 +32,8 @@ export class Programming {
     this.#programmed('kernel', took)
   }
 
-  envoyHas(way: string, milliseconds: number): void {
-    this.#programmed('envoy', { [way]: milliseconds })
+  envoyHas(frontend: string, milliseconds: number): void {
+    this.#programmed('envoy', { [frontend]: milliseconds })
   }
 
   /** One line for all: a Service may have thousands of ports. */

@@ -2,7 +2,7 @@
 
 import packageJson from '../../../package.json' with { type: 'json' }
 import type { Instance } from '../../envoy/program/sockets.ts'
-import { type Way, waysOf } from '../../envoy/resources/way.ts'
+import { type Frontend, frontendsOf } from '../../envoy/resources/frontend.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { KernelClient } from '../../services/policies.ts'
 import type { PortState } from '../../services/ports/port.ts'
@@ -123,7 +123,7 @@ export function serviceRows(agent: Agent, namespace: string | undefined): readon
 
 function rowOf(state: PortState, agent: Agent, problems: ServiceRow['problems']): ServiceRow {
   const { id, namespace, name, port, vip, layer, endpoints } = state
-  const [, outside] = waysOf(state)
+  const [, outside] = frontendsOf(state)
   return {
     namespace,
     name,
@@ -138,7 +138,7 @@ function rowOf(state: PortState, agent: Agent, problems: ServiceRow['problems'])
   }
 }
 
-function layerOf({ id, layer }: Way, agent: Agent): 'envoy' | 'kernel' | 'waiting' {
+function layerOf({ id, layer }: Frontend, agent: Agent): 'envoy' | 'kernel' | 'waiting' {
   if (!isForEnvoy(layer)) return 'kernel'
   return isUp(id, agent) ? 'envoy' : 'waiting'
 }
@@ -168,7 +168,7 @@ function byName(a: ServiceRow, b: ServiceRow): number {
 
 function waitingByReason(states: readonly PortState[], agent: Agent): readonly Waiting[] {
   const ids = new Map<string, string[]>()
-  for (const { id, family, layer } of states.flatMap(waysOf)) {
+  for (const { id, family, layer } of states.flatMap(frontendsOf)) {
     if (!isForEnvoy(layer) || isUp(id, agent)) continue
     const reason = layer.wants === 'kernel' ? layer.reason : whyWaiting(id, family, agent)
     const same = ids.get(reason)

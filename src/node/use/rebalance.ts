@@ -1,6 +1,6 @@
 /** Ends what began in the kernel layer when a port comes to Envoy, where the port's owner wishes that (setting rebalance). */
 
-import { addressesOf, type Way } from '../../envoy/resources/way.ts'
+import { addressesOf, type Frontend } from '../../envoy/resources/frontend.ts'
 import type { KernelLayer } from '../../kernel/layer.ts'
 import type { Log } from '../../observe/log.ts'
 import { type BelowOptions, endBelow } from './below.ts'
@@ -10,9 +10,9 @@ export interface RebalanceOptions extends BelowOptions {
   readonly log: Log
 }
 
-/** @param ways that went up just now */
-export async function rebalance(ways: readonly Way[], options: RebalanceOptions): Promise<void> {
-  const wanted = ways.filter(({ settings }) => settings.rebalance)
+/** @param frontends that went up just now */
+export async function rebalance(frontends: readonly Frontend[], options: RebalanceOptions): Promise<void> {
+  const wanted = frontends.filter(({ settings }) => settings.rebalance)
   if (wanted.length === 0) return
   const ports = wanted.map(({ id }) => id)
   // Clients connect again at once, and are to come to Envoy.

@@ -3,7 +3,7 @@
  * Prometheus text out.
  *
  * The input is Envoy's `/stats/prometheus`, where a Service port is the cluster of its id (`namespace/name/port`), and what
- * comes to it from outside one more (envoy/resources/way.ts).
+ * comes to it from outside one more (envoy/resources/frontend.ts).
  */
 
 import { clusterSamples } from './envoy-samples.ts'

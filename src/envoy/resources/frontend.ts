@@ -1,15 +1,15 @@
 /**
- * The ways to a Service port that Envoy serves: its VIP, and the places outside together. Each way has a cluster, routes
+ * The frontends of a Service port that Envoy serves: its VIP, and the places outside together. Each frontend has a cluster, routes
  * and listeners of its own, as if it were another Service port: the endpoints for outsiders are chosen by another policy,
- * and what changes of one way touches no connection of the other.
+ * and what changes of one frontend touches no connection of the other.
  */
 
 import { hostPort } from '../../net/address.ts'
 import { type Place, placesOf } from '../../services/ports/places.ts'
 import type { Endpoint, PortState } from '../../services/ports/port.ts'
 
-/** A Service port by one way. */
-export interface Way extends PortState {
+/** A Service port by one of its addresses, or by all external ones. */
+export interface Frontend extends PortState {
   /** Undefined: by its VIP. */
   readonly places?: readonly Place[]
   /** The kernel layer has endpoints of it that Envoy may not connect to. */
@@ -17,7 +17,7 @@ export interface Way extends PortState {
   readonly observed?: Observed | undefined
 }
 
-/** What was seen of a way's endpoints on this node. */
+/** What was seen of a frontend's endpoints on this node. */
 export interface Observed {
   /** These, as `hostPort` writes them, get nothing for now; Envoy uses them where too few are left. */
   readonly ejected?: ReadonlySet<string>
@@ -26,7 +26,7 @@ export interface Observed {
 }
 
 /** By its VIP and, where it is reached from outside, by its places there. */
-export function waysOf(state: PortState): readonly Way[] {
+export function frontendsOf(state: PortState): readonly Frontend[] {
   const { id, external } = state
   const places = placesOf(state)
   const byVip = withoutBarred(state)
@@ -36,25 +36,27 @@ export function waysOf(state: PortState): readonly Way[] {
 }
 
 /** A port that left Envoy has connections there still, which follow its endpoints. */
-function withoutBarred<T extends { readonly endpoints: readonly Endpoint[] }>(way: T): T {
+function withoutBarred<T extends { readonly endpoints: readonly Endpoint[] }>(frontend: T): T {
   const isAdmitted = ({ barred }: Endpoint) => barred === undefined
-  return way.endpoints.every(isAdmitted) ? way : { ...way, endpoints: way.endpoints.filter(isAdmitted), isCut: true }
+  return frontend.endpoints.every(isAdmitted)
+    ? frontend
+    : { ...frontend, endpoints: frontend.endpoints.filter(isAdmitted), isCut: true }
 }
 
 const suffix = '/external'
 
-/** Of the way from outside: `namespace/name/port/external`. */
+/** Of the external frontend: `namespace/name/port/external`. */
 export function externalId(portId: string): string {
   return `${portId}${suffix}`
 }
 
-/** The port's id of a way's. A port may be called external, too. */
+/** The port's id of a frontend's. A port may be called external, too. */
 export function portIdOf(id: string): string {
   return id.endsWith(suffix) && id.split('/').length > 3 ? id.slice(0, -suffix.length) : id
 }
 
-/** Where the way's listeners are. */
-export function addressesOf({ places, vip, port }: Way): readonly Pick<Place, 'ip' | 'port'>[] {
+/** Where the frontend's listeners are. */
+export function addressesOf({ places, vip, port }: Frontend): readonly Pick<Place, 'ip' | 'port'>[] {
   return places ?? [{ ip: vip, port: port.port }]
 }
 
@@ -63,7 +65,7 @@ export function addressesOf({ places, vip, port }: Way): readonly Pick<Place, 'i
  * share finds them by the address that a client connected to, and when another Service gets the VIP, requests on open
  * connections to it go over to that Service's endpoints without a moment in between.
  */
-export function frontendNameOf({ id, places, vip, port }: Way): string {
+export function resourceNameOf({ id, places, vip, port }: Frontend): string {
   return places === undefined ? hostPort(vip, port.port) : id
 }
 
@@ -71,6 +73,6 @@ export function frontendNameOf({ id, places, vip, port }: Way): string {
  * Whether endpoints may see the client's address as their peer. From outside it is policy Local alone: an endpoint on
  * another node would answer past this one.
  */
-export function mayShowClient({ places, external }: Way): boolean {
+export function mayShowClient({ places, external }: Frontend): boolean {
   return places === undefined || external?.policy === 'Local'
 }

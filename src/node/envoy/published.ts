@@ -1,45 +1,45 @@
 /**
- * What Envoy is told of each way to a Service port, wanted there or draining, and which way a resource belongs to: their
+ * What Envoy is told of each frontend, wanted there or draining, and which frontend a resource belongs to: their
  * names are addresses, which may go from one Service to another.
  */
 
 import { RefMap } from '../../envoy/refmap.ts'
 import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../../envoy/resource.ts'
+import { type Frontend, resourceNameOf } from '../../envoy/resources/frontend.ts'
 import { commonListener, commonListenerName, type NodeOptions } from '../../envoy/resources/listener.ts'
 import { haveSamePlaces, resourcesOf, type Told } from '../../envoy/resources/resources.ts'
 import { goneResources, routeResource } from '../../envoy/resources/route.ts'
-import { frontendNameOf, type Way } from '../../envoy/resources/way.ts'
 
-/** What is to change in the store; collected over several ways. */
+/** What is to change in the store; collected over several frontends. */
 export interface Changes {
   readonly put: Resource[]
   readonly remove: ResourceRef[]
 }
 
-interface ToldWay extends Told {
+interface PublishedFrontend extends Told {
   readonly clientMark: number | undefined
-  /** What another way has taken over of this one. */
+  /** What another frontend has taken over of this one. */
   readonly lost: readonly ResourceRef[]
 }
 
 interface TellingOptions {
-  /** Whether new connections are to go there. A way that drains gets nothing back that another has taken over. */
+  /** Whether new connections are to go there. A frontend that drains gets nothing back that another has taken over. */
   readonly isWanted: boolean
   readonly isLeaving: boolean
 }
 
 const nothing: readonly ResourceRef[] = []
 
-export class ToldWays {
+export class PublishedFrontends {
   #options: NodeOptions
-  readonly #told = new Map<string, ToldWay>()
-  /** The way that a resource belongs to. */
+  readonly #told = new Map<string, PublishedFrontend>()
+  /** The frontend that a resource belongs to. */
   readonly #owner = new RefMap<string>()
-  /** What was found by an address that its way no longer has, by type and name: connections that use it are still open. */
+  /** What was found by an address that its frontend no longer has, by type and name: connections that use it are still open. */
   readonly #former = new Set<string>()
-  /** The listeners that ways share, by name. */
+  /** The listeners that frontends share, by name. */
   readonly #common = new Map<string, Resource>()
-  /** How many ways share each. */
+  /** How many frontends share each. */
   readonly #commonUses = new Map<string, number>()
 
   constructor(options: NodeOptions) {
@@ -50,12 +50,12 @@ export class ToldWays {
     return this.#told.has(id)
   }
 
-  get(id: string): ToldWay | undefined {
+  get(id: string): PublishedFrontend | undefined {
     return this.#told.get(id)
   }
 
-  /** The ways and their ids. */
-  entries(): Iterable<[string, ToldWay]> {
+  /** The frontends and their ids. */
+  entries(): Iterable<[string, PublishedFrontend]> {
     return this.#told.entries()
   }
 
@@ -63,40 +63,40 @@ export class ToldWays {
     return this.#options
   }
 
-  /** Whether Envoy was told of the way by other listeners, scopes or routes than it is to have now. */
-  hasMoved(way: Way): boolean {
-    const told = this.#told.get(way.id)
-    return told !== undefined && !haveSamePlaces(told.way, way, this.#options)
+  /** Whether Envoy was told of the frontend by other listeners, scopes or routes than it is to have now. */
+  hasMoved(frontend: Frontend): boolean {
+    const told = this.#told.get(frontend.id)
+    return told !== undefined && !haveSamePlaces(told.frontend, frontend, this.#options)
   }
 
   /**
-   * What has the way's address is taken over from a draining way that had it.
-   * @returns the addresses that the way no longer has: connections there end, each after its next answer, until
+   * What has the frontend's address is taken over from a draining frontend that had it.
+   * @returns the addresses that the frontend no longer has: connections there end, each after its next answer, until
    *   `forgetFormerRoutes` and then `forgetFormerCluster`
    */
-  tell(way: Way, { isWanted, isLeaving }: TellingOptions, changes: Changes): readonly string[] {
-    const before = this.#told.get(way.id)
+  tell(frontend: Frontend, { isWanted, isLeaving }: TellingOptions, changes: Changes): readonly string[] {
+    const before = this.#told.get(frontend.id)
     const options = { ...this.#options, isLeaving }
-    const all = resourcesOf(way, options, this.#isReusable(before) ? before : undefined)
+    const all = resourcesOf(frontend, options, this.#isReusable(before) ? before : undefined)
     const lost = isWanted ? nothing : (before?.lost ?? nothing)
     const resources = lost.length === 0 ? all : without(all, lost)
-    const common = this.#addCommon(way)
+    const common = this.#addCommon(frontend)
     if (common) changes.put.push(common)
     for (const resource of resources) {
-      this.#take(resource, way.id)
-      if (resource.typeUrl === typeUrls.scope) this.#uncover(resource, way.id, resources, changes)
+      this.#take(resource, frontend.id)
+      if (resource.typeUrl === typeUrls.scope) this.#uncover(resource, frontend.id, resources, changes)
       if (!before?.resources.includes(resource)) changes.put.push(resource)
     }
     const left = without(before?.resources ?? [], resources)
     const { clientMark } = this.#options
-    this.#told.set(way.id, { way, isLeaving, clientMark, resources, lost })
-    this.#shareCommon(before?.way, way, changes)
-    changes.remove.push(...this.#release(way.id, left.filter(isListener)))
+    this.#told.set(frontend.id, { frontend, isLeaving, clientMark, resources, lost })
+    this.#shareCommon(before?.frontend, frontend, changes)
+    changes.remove.push(...this.#release(frontend.id, left.filter(isListener)))
     const found = left.filter(resource => !isListener(resource))
-    return before ? this.#leave(before.way, way, found, changes) : []
+    return before ? this.#leave(before.frontend, frontend, found, changes) : []
   }
 
-  /** Connections of before may be open to an address that no way has: they end, each after its next answer, until `forgetFormerRoutes`. */
+  /** Connections of before may be open to an address that no frontend has: they end, each after its next answer, until `forgetFormerRoutes`. */
   addFormer(address: string, { put }: Changes): void {
     for (const resource of goneResources(address)) {
       this.#former.add(refKey(resource))
@@ -122,38 +122,38 @@ export class ToldWays {
   forget(id: string, changes: Changes): void {
     const told = this.#told.get(id)
     this.#told.delete(id)
-    if (told) this.#shareCommon(told.way, undefined, changes)
+    if (told) this.#shareCommon(told.frontend, undefined, changes)
     changes.remove.push(...this.#release(id, told?.resources ?? []))
   }
 
-  /** Listeners and routes of ways that `isOf` leaves in, and that have lost nothing, are told anew. */
+  /** Listeners and routes of frontends that `isOf` leaves in, and that have lost nothing, are told anew. */
   setClientMark(clientMark: number | undefined, isOf: (id: string) => boolean, { put }: Changes): void {
     this.#options = { ...this.#options, clientMark }
-    const ways = [...this.#told].filter(([id, told]) => isWhole(told) && isOf(id))
-    for (const [id, told] of ways) {
-      const resources = resourcesOf(told.way, this.#options)
+    const frontends = [...this.#told].filter(([id, told]) => isWhole(told) && isOf(id))
+    for (const [id, told] of frontends) {
+      const resources = resourcesOf(told.frontend, this.#options)
       this.#told.set(id, { ...told, clientMark, resources })
       put.push(...resources.filter(resource => isListener(resource) || resource.typeUrl === typeUrls.route))
     }
     this.#common.clear()
-    for (const { way } of this.#told.values()) {
-      const common = this.#addCommon(way)
+    for (const { frontend } of this.#told.values()) {
+      const common = this.#addCommon(frontend)
       if (common) put.push(common)
     }
   }
 
-  /** The listener that the way shares with others. */
-  commonOf(way: Way): Resource | undefined {
-    const name = commonListenerName(way, this.#options)
+  /** The listener that the frontend shares with others. */
+  commonOf(frontend: Frontend): Resource | undefined {
+    const name = commonListenerName(frontend, this.#options)
     return name === undefined ? undefined : this.#common.get(name)
   }
 
-  /** The listener that ways share, where this is one. */
+  /** The listener that frontends share, where this is one. */
   commonAt({ typeUrl, name }: ResourceRef): Resource | undefined {
     return typeUrl === typeUrls.listener ? this.#common.get(name) : undefined
   }
 
-  /** The names of the listeners that the way has for itself; undefined where another way has taken one over. */
+  /** The names of the listeners that the frontend has for itself; undefined where another frontend has taken one over. */
   listenersOf(id: string): readonly string[] | undefined {
     const told = this.#told.get(id)
     if (!told || told.lost.some(isListener)) return undefined
@@ -164,13 +164,13 @@ export class ToldWays {
     return this.#owner.get(ref)
   }
 
-  #isReusable(before: ToldWay | undefined): boolean {
+  #isReusable(before: PublishedFrontend | undefined): boolean {
     return isWhole(before) && before?.clientMark === this.#options.clientMark
   }
 
-  /** The last way that goes takes the listener with it, which xDS removes when no scope needs it any more. */
-  #shareCommon(before: Way | undefined, after: Way | undefined, { remove }: Changes): void {
-    const [old, own] = [before, after].map(way => way && commonListenerName(way, this.#options))
+  /** The last frontend that goes takes the listener with it, which xDS removes when no scope needs it any more. */
+  #shareCommon(before: Frontend | undefined, after: Frontend | undefined, { remove }: Changes): void {
+    const [old, own] = [before, after].map(frontend => frontend && commonListenerName(frontend, this.#options))
     if (old === own) return
     if (own !== undefined) this.#commonUses.set(own, (this.#commonUses.get(own) ?? 0) + 1)
     if (old === undefined) return
@@ -182,10 +182,10 @@ export class ToldWays {
     remove.push({ typeUrl: typeUrls.listener, name: old })
   }
 
-  #addCommon(way: Way): Resource | undefined {
-    const name = commonListenerName(way, this.#options)
+  #addCommon(frontend: Frontend): Resource | undefined {
+    const name = commonListenerName(frontend, this.#options)
     if (name === undefined || this.#common.has(name)) return undefined
-    const listener = commonListener(way, this.#options)
+    const listener = commonListener(frontend, this.#options)
     if (!listener) return undefined
     this.#common.set(listener.name, listener)
     return listener
@@ -203,7 +203,7 @@ export class ToldWays {
     this.#told.set(owner, { ...told, resources, lost: [...told.lost, ref] })
   }
 
-  /** A listener for the very address comes before the shared one, so one that another way has there goes: Envoy drains it. */
+  /** A listener for the very address comes before the shared one, so one that another frontend has there goes: Envoy drains it. */
   #uncover(scope: Resource, id: string, resources: readonly Resource[], { remove }: Changes): void {
     const listener = { typeUrl: typeUrls.listener, name: scope.name }
     const isItsOwn = resources.some(({ typeUrl, name }) => typeUrl === listener.typeUrl && name === listener.name)
@@ -213,24 +213,24 @@ export class ToldWays {
     remove.push(listener)
   }
 
-  /** Returns what is to be removed from Envoy of what a way had: all but what another way has taken over. */
+  /** Returns what is to be removed from Envoy of what a frontend had: all but what another frontend has taken over. */
   #release(id: string, resources: readonly Resource[]): readonly ResourceRef[] {
     const released = resources.filter(resource => this.#owner.get(resource) === id)
     for (const resource of released) this.#owner.delete(resource)
     return released
   }
 
-  /** Requests that come there still go to the endpoints that the way has now. */
-  #leave(before: Way, now: Way, left: readonly Resource[], { put }: Changes): readonly string[] {
+  /** Requests that come there still go to the endpoints that the frontend has now. */
+  #leave(before: Frontend, now: Frontend, left: readonly Resource[], { put }: Changes): readonly string[] {
     const released = this.#release(before.id, left)
     for (const ref of released) this.#former.add(refKey(ref))
-    const route = routeResource(before, this.#options, true, frontendNameOf(now))
+    const route = routeResource(before, this.#options, true, resourceNameOf(now))
     if (route && this.#former.has(refKey(route))) put.push(route)
     return [...new Set(released.map(({ name }) => name))]
   }
 }
 
-function isWhole(told: ToldWay | undefined): boolean {
+function isWhole(told: PublishedFrontend | undefined): boolean {
   return told !== undefined && told.lost.length === 0
 }
 

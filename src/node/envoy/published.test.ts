@@ -1,42 +1,42 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Resource, typeNameOf, typeUrls } from '../../envoy/resource.ts'
-import type { Way } from '../../envoy/resources/way.ts'
+import type { Frontend } from '../../envoy/resources/frontend.ts'
 import { aPort, aPortState } from '../../services/testing.ts'
 import { ResourceStore } from '../../xds/store.ts'
-import { type Changes, ToldWays } from './toldways.ts'
+import { type Changes, PublishedFrontends } from './published.ts'
 
 const tcp = { wants: 'envoy', protocol: 'tcp', reason: 'overlay is true' } as const
 
 /** What Envoy is told, and what is in the store then. */
 class Telling {
-  readonly ways = new ToldWays({})
+  readonly frontends = new PublishedFrontends({})
   readonly #store = new ResourceStore()
   /** What left its place, in all. */
   readonly left: string[] = []
 
-  want(way: Way): void {
-    this.#tell(way, true)
+  want(frontend: Frontend): void {
+    this.#tell(frontend, true)
   }
 
-  drain(way: Way, isLeaving = false): void {
-    this.#tell(way, false, isLeaving)
+  drain(frontend: Frontend, isLeaving = false): void {
+    this.#tell(frontend, false, isLeaving)
   }
 
   forget(id: string): void {
-    this.#change(changes => this.ways.forget(id, changes))
+    this.#change(changes => this.frontends.forget(id, changes))
   }
 
   addFormer(name: string): void {
-    this.#change(changes => this.ways.addFormer(name, changes))
+    this.#change(changes => this.frontends.addFormer(name, changes))
   }
 
   forgetFormerRoutes(address: string): void {
-    this.#change(changes => this.ways.forgetFormerRoutes(address, changes))
+    this.#change(changes => this.frontends.forgetFormerRoutes(address, changes))
   }
 
   forgetFormerCluster(address: string): void {
-    this.#change(changes => this.ways.forgetFormerCluster(address, changes))
+    this.#change(changes => this.frontends.forgetFormerCluster(address, changes))
   }
 
   /** By type, without listeners that are shared: `cluster a/web/http`. */
@@ -51,8 +51,8 @@ class Telling {
     return this.#store.get(typeUrls.route, name)
   }
 
-  #tell(way: Way, isWanted: boolean, isLeaving = false): void {
-    this.#change(changes => this.left.push(...this.ways.tell(way, { isWanted, isLeaving }, changes)))
+  #tell(frontend: Frontend, isWanted: boolean, isLeaving = false): void {
+    this.#change(changes => this.left.push(...this.frontends.tell(frontend, { isWanted, isLeaving }, changes)))
   }
 
   #change(collect: (changes: Changes) => void): void {
@@ -74,10 +74,12 @@ const backed = (addresses: readonly string[], ...others: readonly string[]) =>
   ['cluster', 'endpoints'].flatMap(type => addresses.map(address => `${type} ${address}`)).concat(others)
 const [at80, at81] = ['10.96.0.1:80', '10.96.0.1:81'] as const
 
-test('a way that drains gets nothing back of what another has taken over, and takes nothing with it when it goes', () => {
+test('a frontend that drains gets nothing back of what another has taken over, and takes nothing with it when it goes', () => {
   for (const protocol of [undefined, tcp]) {
     const telling = new Telling()
-    const [before, after] = [web, renamed].map(way => (protocol ? { ...way, layer: protocol } : way)) as [Way, Way]
+    const [before, after] = [web, renamed].map(frontend =>
+      protocol ? { ...frontend, layer: protocol } : frontend,
+    ) as [Frontend, Frontend]
     telling.want(before)
     telling.drain(before)
     telling.want(after)
@@ -89,11 +91,11 @@ test('a way that drains gets nothing back of what another has taken over, and ta
     for (const place of places) assert.ok(telling.has.includes(place), place)
     telling.forget(before.id)
     assert.deepEqual(telling.has, places)
-    assert.equal(telling.ways.ownerOf({ typeUrl: typeUrls.cluster, name: at80 }), after.id)
+    assert.equal(telling.frontends.ownerOf({ typeUrl: typeUrls.cluster, name: at80 }), after.id)
   }
 })
 
-test('a listener for the very address goes when another way comes there on a shared one, which it would cover', () => {
+test('a listener for the very address goes when another frontend comes there on a shared one, which it would cover', () => {
   const telling = new Telling()
   telling.want({ ...web, layer: tcp })
   telling.drain({ ...web, layer: tcp })
@@ -103,18 +105,18 @@ test('a listener for the very address goes when another way comes there on a sha
     telling.has.filter(ref => ref.startsWith('listener')),
     [],
   )
-  assert.equal(telling.ways.listenersOf(web.id), undefined)
+  assert.equal(telling.frontends.listenersOf(web.id), undefined)
   telling.forget(web.id)
   assert.deepEqual(telling.has, backed([at80], `route ${at80}`, `scope ${at80}`))
 })
 
-test('a way that moves is led to its new place, and connections at the old one end, until that is forgotten', () => {
+test('a frontend that moves is led to its new place, and connections at the old one end, until that is forgotten', () => {
   const moved = { ...web, port: aPort({ port: 81 }) }
   const telling = new Telling()
   telling.want(web)
   const staying = telling.route(at80)?.version
-  assert.equal(telling.ways.hasMoved({ ...web, endpoints: [] }), false)
-  assert.equal(telling.ways.hasMoved(moved), true)
+  assert.equal(telling.frontends.hasMoved({ ...web, endpoints: [] }), false)
+  assert.equal(telling.frontends.hasMoved(moved), true)
   telling.want(moved)
   const routed = (...addresses: readonly string[]) =>
     ['route', 'scope'].flatMap(type => addresses.map(address => `${type} ${address}`))
@@ -155,34 +157,34 @@ test('from http to tcp and back, requests of open connections find their routes 
   assert.deepEqual(telling.has, asHttp)
 })
 
-test('a way that drained while the mark of the client came is told with it when it is wanted again', () => {
+test('a frontend that drained while the mark of the client came is told with it when it is wanted again', () => {
   const telling = new Telling()
   const changes: Changes = { put: [], remove: [] }
-  const way = { ...web, layer: tcp }
-  telling.want(way)
-  telling.drain(way)
-  const before = telling.ways.get(web.id)?.resources.at(-1)?.version
-  telling.ways.setClientMark(0x2000, () => false, changes)
-  telling.want(way)
-  assert.notEqual(telling.ways.get(web.id)?.resources.at(-1)?.version, before)
+  const frontend = { ...web, layer: tcp }
+  telling.want(frontend)
+  telling.drain(frontend)
+  const before = telling.frontends.get(web.id)?.resources.at(-1)?.version
+  telling.frontends.setClientMark(0x2000, () => false, changes)
+  telling.want(frontend)
+  assert.notEqual(telling.frontends.get(web.id)?.resources.at(-1)?.version, before)
 })
 
 test('when endpoints come to see the client, routes are told anew with the listeners', () => {
   const telling = new Telling()
   const changes: Changes = { put: [], remove: [] }
-  const way = aPortState()
-  telling.want(way)
-  telling.ways.setClientMark(0x2000, () => true, changes)
+  const frontend = aPortState()
+  telling.want(frontend)
+  telling.frontends.setClientMark(0x2000, () => true, changes)
   assert.deepEqual(changes.put.map(({ typeUrl }) => typeUrl).toSorted(), [typeUrls.listener, typeUrls.route].sort())
 })
 
-test('an address of a run before ends its connections until it is forgotten, and not once a way has it', () => {
+test('an address of a run before ends its connections until it is forgotten, and not once a frontend has it', () => {
   const telling = new Telling()
   const [gone, back] = ['10.96.0.9:80', '10.96.0.10:80']
   for (const address of [gone, back]) telling.addFormer(address)
   assert.deepEqual(telling.has, [`route ${back}`, `route ${gone}`, `scope ${back}`, `scope ${gone}`].sort())
-  const way = aPortState()
-  telling.want(way)
+  const frontend = aPortState()
+  telling.want(frontend)
   assert.equal(clusterOf(telling.route(back)), back)
   for (const address of [gone, back]) telling.forgetFormerRoutes(address)
   assert.ok(!telling.has.some(ref => ref.endsWith(gone)))
@@ -191,15 +193,15 @@ test('an address of a run before ends its connections until it is forgotten, and
 
 test('a listener that ports share goes with the last of them', () => {
   const changes: Changes = { put: [], remove: [] }
-  const ways = new ToldWays({})
+  const frontends = new PublishedFrontends({})
   const wanted = { isWanted: true, isLeaving: false }
   const [one, two] = [aPortState(), aPortState({ id: 'whoami/two/http', name: 'two', vip: '10.96.0.11' })]
-  for (const way of [one, two, one]) ways.tell(way, wanted, changes)
+  for (const frontend of [one, two, one]) frontends.tell(frontend, wanted, changes)
   const isGone = () =>
     changes.remove.some(({ typeUrl, name }) => typeUrl === typeUrls.listener && name === '0.0.0.0:80')
-  ways.forget(one.id, changes)
+  frontends.forget(one.id, changes)
   assert.equal(isGone(), false)
-  ways.tell({ ...two, port: aPort({ port: 81 }) }, wanted, changes)
+  frontends.tell({ ...two, port: aPort({ port: 81 }) }, wanted, changes)
   assert.equal(isGone(), true)
   assert.ok(changes.put.some(({ name }) => name === '0.0.0.0:81'))
 })
