@@ -1,6 +1,6 @@
 # Lightpath. `make demo` shows it at work, `make test` passes all tests; both install what is missing first.
 
-.PHONY: help setup demo test check e2e bench build generate clean k8s-up k8s-down images archive release deploy undeploy
+.PHONY: help setup demo test check e2e bench bench-full build generate clean k8s-up k8s-down images archive release deploy undeploy
 
 # Of the clusters here and their API servers: the newest in hack/kubernetes unless told, such as 1.36.
 export LIGHTPATH_KUBERNETES ?= $(KUBERNETES)
@@ -23,8 +23,11 @@ check: setup ## types, lint, unused code, shell scripts, generated code (Go)
 e2e: setup ## Kubernetes' own tests of Services with Lightpath in place of kube-proxy (root); E2E='--focus REGEX', --help
 	@hack/e2e/run $(E2E)
 
-bench: setup ## measure; prints ratios and medians
-	@bench/run
+bench: ## measure: the short form of every experiment (root; 20 minutes), beside kube-proxy where it can be
+	@bench/run --short
+
+bench-full: ## the full form of every experiment: figures to quote; RESUME=1 goes on where it was interrupted
+	@bench/run --full $(if $(RESUME),--resume)
 
 k8s-up: setup ## a Kubernetes cluster on this machine: kind where Docker runs, else hack/cluster (root); KUBERNETES=1.36: that minor
 	@if ! docker info >/dev/null 2>&1; then hack/cluster up $(CLUSTER); \

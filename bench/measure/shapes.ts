@@ -5,15 +5,17 @@
  */
 
 import { randomInt } from 'node:crypto'
-import type { LabNode, Network } from '../src/lab/network.ts'
-import { pause } from '../src/lab/wait.ts'
-import { ControlPlane } from './control-plane.ts'
-import { Cluster, type Size } from './generate.ts'
+import type { LabNode, Network } from '../../src/lab/network.ts'
+import { pause } from '../../src/lab/wait.ts'
+import { ControlPlane } from '../lab/control-plane.ts'
+import { Cluster, type Size } from '../lab/generate.ts'
+import { inNetwork } from '../lab/in-network.ts'
+import { cpuTime } from '../lab/node.ts'
+import { type Experiment, experiment, findings, type Report } from '../runner/experiment.ts'
+import { aim, figure, p } from '../runner/statistics.ts'
 import { change, kubeProxy, lightpath, type Side } from './kubeproxy.ts'
-import { cpuTime } from './lab.ts'
-import { aim, figure, p, type Report } from './report.ts'
 
-export interface ShapeOptions {
+interface ShapeOptions {
   /** Of one EndpointSlice each, of each side. */
   readonly changes: number
   /** After this time what is still going on is ended, milliseconds. */
@@ -29,8 +31,28 @@ interface Measured {
   readonly changes: readonly number[]
 }
 
+/** `44125x1`: so many Services of so many endpoints; undefined where the name is none of these. */
+export function shapeExperiment(name: string): Experiment | undefined {
+  const [, services, endpoints] = /^(\d+)x(\d+)$/.exec(name) ?? []
+  if (services === undefined) return undefined
+  const size = { services: Number(services), endpoints: Number(endpoints) }
+  return experiment({
+    name,
+    title: `${size.services.toLocaleString('en')} Services of ${size.endpoints}`,
+    shows: `Lightpath beside kube-proxy by a real API server: until all is in the kernel, and one change after the other. What takes
+longer than the limit is ended. The short form has a tenth of the Services.`,
+    minutes: { short: 2, full: 12 },
+    options: {
+      short: { size: { ...size, services: Math.ceil(size.services / 10) }, changes: 20, limitMs: 60_000 },
+      full: { size, changes: 200, limitMs: 20 * 60_000 },
+    },
+    measure: async (run, { size, ...options }) =>
+      findings(await run.step('both proxies', () => inNetwork(network => measureShape(network, size, options)))),
+  })
+}
+
 /** Of one size; the network is used up by it. */
-export async function measureShape(network: Network, size: Size, options: ShapeOptions): Promise<Report> {
+async function measureShape(network: Network, size: Size, options: ShapeOptions): Promise<Report> {
   const [node1, node2] = network.nodes as readonly [LabNode, LabNode]
   const cluster = new Cluster(size)
   const plane = await ControlPlane.start(network, node1)

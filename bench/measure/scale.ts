@@ -2,10 +2,10 @@
 
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { LabNode, Network } from '../src/lab/network.ts'
-import type { Child } from '../src/lab/processes.ts'
-import { pause, waitFor } from '../src/lab/wait.ts'
-import { Manifests, portNumbers, type Size } from './generate.ts'
+import type { LabNode, Network } from '../../src/lab/network.ts'
+import type { Child } from '../../src/lab/processes.ts'
+import { pause, waitFor } from '../../src/lab/wait.ts'
+import { Manifests, portNumbers, type Size } from '../lab/generate.ts'
 import {
   cpuTime,
   type LogLine,
@@ -17,8 +17,9 @@ import {
   runInOrThrow,
   startAgent,
   startEnvoy,
-} from './lab.ts'
-import { aim, figure, median, p, type Report } from './report.ts'
+} from '../lab/node.ts'
+import type { Report } from '../runner/experiment.ts'
+import { aim, figure, median, p } from '../runner/statistics.ts'
 
 /** A node with all its Services up. */
 export interface Fleet {
@@ -74,6 +75,12 @@ export async function measureScale(network: Network, sizes: readonly Size[], opt
     }
   }
   return { fleets, report: report(sizes, starts) }
+}
+
+/** One node of a hundred Services, all in both layers. */
+export async function startFleet(network: Network): Promise<Fleet> {
+  const { fleets } = await measureScale(network, [{ services: 100, endpoints: 10 }], { rounds: 1, settleMs: 0 })
+  return fleets[0]!
 }
 
 const allInEnvoy = ['--envoy-ports', 'all']

@@ -7,12 +7,13 @@
 
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Network } from '../src/lab/network.ts'
-import { pause } from '../src/lab/wait.ts'
+import type { Network } from '../../src/lab/network.ts'
+import { pause } from '../../src/lab/wait.ts'
+import { writeObjects } from '../lab/generate.ts'
+import { readMetrics } from '../lab/node.ts'
+import type { Report } from '../runner/experiment.ts'
+import { aim, figure, p } from '../runner/statistics.ts'
 import { type Change, change } from './change.ts'
-import { writeObjects } from './generate.ts'
-import { readMetrics } from './lab.ts'
-import { aim, figure, p, type Report } from './report.ts'
 import { type Fleet, sourceOf } from './scale.ts'
 
 /** The objects as they are, changed a little at each turn. */

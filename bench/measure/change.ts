@@ -6,10 +6,11 @@
  */
 
 import { randomInt } from 'node:crypto'
-import { pause, waitFor } from '../src/lab/wait.ts'
-import type { SliceChange } from './generate.ts'
-import { programmedIn, readMetrics } from './lab.ts'
-import { aim, figure, p, type Report } from './report.ts'
+import { pause, waitFor } from '../../src/lab/wait.ts'
+import type { SliceChange } from '../lab/generate.ts'
+import { programmedIn, readMetrics } from '../lab/node.ts'
+import type { Report } from '../runner/experiment.ts'
+import { aim, figure, p } from '../runner/statistics.ts'
 import type { Fleet } from './scale.ts'
 
 export interface ChangeOptions {

@@ -6,15 +6,16 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { curl } from '../src/lab/clients.ts'
-import type { LabNode, Network, Pod } from '../src/lab/network.ts'
-import type { Child } from '../src/lab/processes.ts'
-import { pause, waitFor } from '../src/lab/wait.ts'
-import { Manifests, serviceObjects, writeObjects } from './generate.ts'
-import { type Address, dnat, routing, server, staticEnvoy, steering } from './handwritten.ts'
-import { cpuTime, runInOrThrow, runOrThrow, startAgent, startEnvoy, startEnvoyWith } from './lab.ts'
-import { aim, figure, median, type Report } from './report.ts'
-import { type Load, type Seen, wrk } from './wrk.ts'
+import { curl } from '../../src/lab/clients.ts'
+import type { LabNode, Network, Pod } from '../../src/lab/network.ts'
+import type { Child } from '../../src/lab/processes.ts'
+import { pause, waitFor } from '../../src/lab/wait.ts'
+import { Manifests, serviceObjects, writeObjects } from '../lab/generate.ts'
+import { type Address, dnat, routing, server, staticEnvoy, steering } from '../lab/handwritten.ts'
+import { cpuTime, runInOrThrow, runOrThrow, startAgent, startEnvoy, startEnvoyWith } from '../lab/node.ts'
+import { type Load, type Seen, wrk } from '../lab/wrk.ts'
+import type { Report } from '../runner/experiment.ts'
+import { aim, figure, median } from '../runner/statistics.ts'
 
 export interface DatapathOptions {
   readonly rounds: number
@@ -191,7 +192,7 @@ async function forgetClosedConnections(places: readonly { readonly netns: string
 }
 
 async function translate(node: LabNode, source: string): Promise<string> {
-  const lightpath = fileURLToPath(new URL('../bin/lightpath', import.meta.url))
+  const lightpath = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
   return runOrThrow(lightpath, ['translate', source, '--to', 'nftables', '--node-name', node.name])
 }
 

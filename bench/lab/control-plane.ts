@@ -6,16 +6,16 @@ import { writeFileSync } from 'node:fs'
 import { Agent, type IncomingMessage, request } from 'node:http'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { LabNode, Network } from '../src/lab/network.ts'
-import type { Child } from '../src/lab/processes.ts'
-import { waitFor } from '../src/lab/wait.ts'
-import { programs } from '../test/cluster/apiserver.ts'
+import type { LabNode, Network } from '../../src/lab/network.ts'
+import type { Child } from '../../src/lab/processes.ts'
+import { waitFor } from '../../src/lab/wait.ts'
+import { programs } from '../../test/cluster/apiserver.ts'
 import type { Cluster } from './generate.ts'
-import { JsonLog } from './lab.ts'
+import { JsonLog } from './node.ts'
 
 const port = 6443
 const token = 'bench'
-const proxy = fileURLToPath(new URL('api-proxy.ts', import.meta.url))
+const proxy = fileURLToPath(new URL('../programs/api-proxy.ts', import.meta.url))
 /** Requests at a time. */
 const creators = 48
 

@@ -4,13 +4,14 @@
  */
 
 import { randomInt } from 'node:crypto'
-import type { LabNode, Network } from '../src/lab/network.ts'
-import type { Child } from '../src/lab/processes.ts'
-import { pause, waitFor } from '../src/lab/wait.ts'
-import { ControlPlane } from './control-plane.ts'
-import { Cluster, type Size, type SliceChange } from './generate.ts'
-import { type JsonLog, type LogLine, programmedIn, startAgent } from './lab.ts'
-import { aim, figure, median, p, type Report } from './report.ts'
+import type { LabNode, Network } from '../../src/lab/network.ts'
+import type { Child } from '../../src/lab/processes.ts'
+import { pause, waitFor } from '../../src/lab/wait.ts'
+import { ControlPlane } from '../lab/control-plane.ts'
+import { Cluster, type Size, type SliceChange } from '../lab/generate.ts'
+import { type JsonLog, type LogLine, programmedIn, startAgent } from '../lab/node.ts'
+import type { Report } from '../runner/experiment.ts'
+import { aim, figure, median, p } from '../runner/statistics.ts'
 
 export interface SyncOptions {
   /** Of each side. */

@@ -15,13 +15,13 @@ import {
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { definitions } from '../src/commands/options.ts'
-import { findEnvoy } from '../src/envoy/program/find.ts'
-import { envoyArguments } from '../src/envoy/program/process.ts'
-import * as commandLines from '../src/lab/command-lines.ts'
-import type { LabNode, Network } from '../src/lab/network.ts'
-import { type Child, run, runIn } from '../src/lab/processes.ts'
-import { prepareSocketDirectory } from '../src/node/socketdirectory.ts'
+import { definitions } from '../../src/commands/options.ts'
+import { findEnvoy } from '../../src/envoy/program/find.ts'
+import { envoyArguments } from '../../src/envoy/program/process.ts'
+import * as commandLines from '../../src/lab/command-lines.ts'
+import type { LabNode, Network } from '../../src/lab/network.ts'
+import { type Child, run, runIn } from '../../src/lab/processes.ts'
+import { prepareSocketDirectory } from '../../src/node/socketdirectory.ts'
 
 /** Starts the node's Envoy as Lightpath has it, by the bootstrap that `lightpath bootstrap` prints. */
 export async function startEnvoy(network: Network, node: LabNode, workers: number): Promise<Child> {
@@ -69,7 +69,7 @@ function shipped(network: Network): string {
   return join(directory, 'bin/lightpath')
 }
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /**
  * Starts the agent as it ships, logging at level debug: a line a transaction, and two a change.

@@ -4,14 +4,15 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { curl, startLoad } from '../src/lab/clients.ts'
-import type { LoadReport } from '../src/lab/load-report.ts'
-import type { Network } from '../src/lab/network.ts'
-import { startPod } from '../src/lab/pods.ts'
-import { pause, waitFor } from '../src/lab/wait.ts'
-import { serviceObjects, writeObjects } from './generate.ts'
-import { memoryOf } from './lab.ts'
-import { aim, figure, type Report } from './report.ts'
+import { curl, startLoad } from '../../src/lab/clients.ts'
+import type { LoadReport } from '../../src/lab/load-report.ts'
+import type { Network } from '../../src/lab/network.ts'
+import { startPod } from '../../src/lab/pods.ts'
+import { pause, waitFor } from '../../src/lab/wait.ts'
+import { serviceObjects, writeObjects } from '../lab/generate.ts'
+import { memoryOf } from '../lab/node.ts'
+import type { Report } from '../runner/experiment.ts'
+import { aim, figure } from '../runner/statistics.ts'
 import { build, sourceOf } from './scale.ts'
 
 export interface FloodOptions {
@@ -22,7 +23,7 @@ export interface FloodOptions {
 const rate = 300
 const limitMs = 120_000
 const vips = { steady: '10.111.0.2', flooded: '10.111.0.3' }
-const client = fileURLToPath(new URL('./flood-client.ts', import.meta.url))
+const client = fileURLToPath(new URL('../programs/flood-client.ts', import.meta.url))
 
 /** What an Envoy takes that may have as many files open as this process (images/envoy-start). */
 function mostConnections(): number {

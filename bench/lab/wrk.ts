@@ -1,7 +1,7 @@
 /** HTTP load by wrk, one thread, from inside a namespace. */
 
 import { fileURLToPath } from 'node:url'
-import { runInOrThrow } from './lab.ts'
+import { runInOrThrow } from './node.ts'
 
 export interface Load {
   readonly name: string
@@ -19,7 +19,7 @@ export interface Seen {
   readonly p99: number
 }
 
-const script = fileURLToPath(new URL('wrk.lua', import.meta.url))
+const script = fileURLToPath(new URL('../programs/wrk.lua', import.meta.url))
 
 /** @throws when a request failed */
 export async function wrk(netns: string, url: string, load: Load, seconds: number): Promise<Seen> {

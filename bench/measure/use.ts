@@ -5,16 +5,17 @@
 
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { addressPortBytes } from '../src/kernel/nftables/bytes.ts'
-import { Nftables } from '../src/kernel/nftables/client.ts'
-import { placeKey } from '../src/kernel/nftables/elements/ownobjects.ts'
-import { netnsPath } from '../src/lab/leftovers.ts'
-import type { Network, Pod } from '../src/lab/network.ts'
-import type { Child } from '../src/lab/processes.ts'
-import { pause, waitFor } from '../src/lab/wait.ts'
-import { type Size, serviceObjects, writeObjects } from './generate.ts'
-import { cpuTime, memoryOf, programmedIn, runInOrThrow, startEnvoy } from './lab.ts'
-import { aim, figure, median, p, type Report } from './report.ts'
+import { addressPortBytes } from '../../src/kernel/nftables/bytes.ts'
+import { Nftables } from '../../src/kernel/nftables/client.ts'
+import { placeKey } from '../../src/kernel/nftables/elements/ownobjects.ts'
+import { netnsPath } from '../../src/lab/leftovers.ts'
+import type { Network, Pod } from '../../src/lab/network.ts'
+import type { Child } from '../../src/lab/processes.ts'
+import { pause, waitFor } from '../../src/lab/wait.ts'
+import { type Size, serviceObjects, writeObjects } from '../lab/generate.ts'
+import { cpuTime, memoryOf, programmedIn, runInOrThrow, startEnvoy } from '../lab/node.ts'
+import type { Report } from '../runner/experiment.ts'
+import { aim, figure, median, p } from '../runner/statistics.ts'
 import { build, type Fleet, remove, sourceOf } from './scale.ts'
 
 export interface UseOptions {
@@ -49,7 +50,7 @@ type Mode = 'byUse' | 'all'
 const limitMs = 180_000
 const largeEndpoints = 5000
 const largeChanges = 20
-const client = fileURLToPath(new URL('./use-client.ts', import.meta.url))
+const client = fileURLToPath(new URL('../programs/use-client.ts', import.meta.url))
 
 export async function measureUse(network: Network, size: Size, options: UseOptions): Promise<Report> {
   const flags: Readonly<Record<Mode, readonly string[]>> = {

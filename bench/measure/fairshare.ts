@@ -4,19 +4,20 @@
  */
 
 import { join } from 'node:path'
-import { setFault, startLoad } from '../src/lab/clients.ts'
-import { greedyChanges, greedyServices, modestService, modestVip } from '../src/lab/greedy/objects.ts'
-import { startGreedyClient } from '../src/lab/greedy/start.ts'
-import type { LoadReport } from '../src/lab/load-report.ts'
-import type { LabNode, Network } from '../src/lab/network.ts'
-import { type RunningPod, startPod } from '../src/lab/pods.ts'
-import { pause } from '../src/lab/wait.ts'
+import { setFault, startLoad } from '../../src/lab/clients.ts'
+import { greedyChanges, greedyServices, modestService, modestVip } from '../../src/lab/greedy/objects.ts'
+import { startGreedyClient } from '../../src/lab/greedy/start.ts'
+import type { LoadReport } from '../../src/lab/load-report.ts'
+import type { LabNode, Network } from '../../src/lab/network.ts'
+import { type RunningPod, startPod } from '../../src/lab/pods.ts'
+import { pause } from '../../src/lab/wait.ts'
+import { writeObjects } from '../lab/generate.ts'
+import { memoryOf } from '../lab/node.ts'
+import { requestOf, shareOut } from '../lab/weights.ts'
+import type { Report } from '../runner/experiment.ts'
+import { aim, figure, p } from '../runner/statistics.ts'
 import { type Change, change } from './change.ts'
-import { writeObjects } from './generate.ts'
-import { memoryOf } from './lab.ts'
-import { aim, figure, p, type Report } from './report.ts'
 import { type Fleet, sourceOf } from './scale.ts'
-import { requestOf, shareOut } from './weights.ts'
 
 interface Phase {
   readonly load: LoadReport

@@ -5,18 +5,19 @@
  */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { withNftables } from '../src/kernel/nftables/client.ts'
-import { tableOf } from '../src/kernel/nftables/rules/ruleset.ts'
-import { KernelTables } from '../src/kernel/nftables/sync/table.ts'
-import { testOptions } from '../src/kernel/testing.ts'
-import { netnsPath } from '../src/lab/leftovers.ts'
-import type { LabNode, Network } from '../src/lab/network.ts'
-import type { Change } from '../src/services/objects/objects.ts'
-import { parseObject } from '../src/services/parse/parse.ts'
-import type { PortState } from '../src/services/ports/port.ts'
-import { ServiceTable } from '../src/services/table.ts'
-import { Cluster, type Size } from './generate.ts'
-import { aim, figure, median, p, type Report } from './report.ts'
+import { withNftables } from '../../src/kernel/nftables/client.ts'
+import { tableOf } from '../../src/kernel/nftables/rules/ruleset.ts'
+import { KernelTables } from '../../src/kernel/nftables/sync/table.ts'
+import { testOptions } from '../../src/kernel/testing.ts'
+import { netnsPath } from '../../src/lab/leftovers.ts'
+import type { LabNode, Network } from '../../src/lab/network.ts'
+import type { Change } from '../../src/services/objects/objects.ts'
+import { parseObject } from '../../src/services/parse/parse.ts'
+import type { PortState } from '../../src/services/ports/port.ts'
+import { ServiceTable } from '../../src/services/table.ts'
+import { Cluster, type Size } from '../lab/generate.ts'
+import type { Report } from '../runner/experiment.ts'
+import { aim, figure, median, p } from '../runner/statistics.ts'
 
 export interface KernelLayerOptions {
   readonly sizes: readonly Size[]

@@ -6,7 +6,7 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { waitFor } from '../src/lab/wait.ts'
+import { waitFor } from '../../src/lab/wait.ts'
 
 const emptyMs = 5000
 
@@ -84,7 +84,7 @@ function hasController(root: string): boolean {
 
 /** The CPU request of the container of that name in deploy/, in thousandths of a core. */
 export function requestOf(part: 'node' | 'proxy', container: string): number {
-  const path = fileURLToPath(new URL(`../deploy/${part}/daemonset.yaml`, import.meta.url))
+  const path = fileURLToPath(new URL(`../../deploy/${part}/daemonset.yaml`, import.meta.url))
   const [, after = ''] = readFileSync(path, 'utf8').split(`- name: ${container}\n`)
   return Number(/requests: \{cpu: (\d+)m/.exec(after)?.[1])
 }
