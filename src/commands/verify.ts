@@ -1,4 +1,4 @@
-import { familyNames } from '../kernel/nftables/elements/elements.ts'
+import { familyNames } from '../kernel/family.ts'
 import { fixedRules } from '../kernel/nftables/rules/ruleset.ts'
 import type { NftChain, NftTable } from '../kernel/nftables/snapshot.ts'
 import { findLeftovers } from '../kernel/otherbackend.ts'

@@ -1,9 +1,9 @@
 /** Removes everything that Lightpath ever made in the kernel of this node. Open connections live on. */
 
+import type { Family } from './family.ts'
 import { cleanupIptables } from './iptables/install.ts'
 import { IptablesPrograms } from './iptables/programs.ts'
 import { withNftables } from './nftables/client.ts'
-import type { Family } from './nftables/elements/elements.ts'
 import { tableOf } from './nftables/rules/ruleset.ts'
 import { removePathTest } from './probes/pathtest.ts'
 import { removeReplyTest } from './probes/replytest.ts'

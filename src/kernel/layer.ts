@@ -1,15 +1,11 @@
 /** What the agent asks of the kernel layer, and hears of it, whichever program of the system writes it. */
 
-import type { IpFamily } from '../net/address.ts'
 import type { PolicyFacts } from '../services/policies.ts'
 import type { PortState } from '../services/ports/port.ts'
 import type { Problem } from '../services/problem.ts'
 import type { ClientAddress } from '../services/settings/clientaddress.ts'
-import type { NodeFacts, NodePlanOptions } from './nftables/elements/node.ts'
-import type { PlanOptions } from './nftables/elements/plan.ts'
-import type { RulesetOptions } from './nftables/rules/ruleset.ts'
+import type { NodeFacts } from './nodeconfig.ts'
 import type { VipPort } from './overlay.ts'
-import type { CommandPrefix } from './system/command.ts'
 import type { Reconciliation } from './system/conntrack.ts'
 
 /** nftables: table.ts; iptables: iptables/layer.ts. */
@@ -53,28 +49,6 @@ export interface KernelLayer {
   settled(): Promise<void>
   /** Stops writing. What the kernel has stays. */
   close(): Promise<void>
-}
-
-export interface KernelOptions extends RulesetOptions, NodePlanOptions, PlanOptions {
-  readonly families: readonly IpFamily[]
-  readonly nodeName: string
-  readonly routeTable: number
-  /** Of our routing rule. */
-  readonly rulePriority: number
-  /** After so long without an agent our rules step behind kube-proxy's, in milliseconds; 0: never. */
-  readonly abandonAfter: number
-  /** Words before each command, for tests; see `CommandPrefix`. */
-  readonly prefix?: CommandPrefix
-  /** The network namespace to write to, by its path, for tests; undefined for this process's own. `prefix` leads there, too. */
-  readonly netns?: string
-  /** Between two transactions, in which changes are gathered. Default 2. */
-  readonly coalesceMs?: number
-  /** How often it is looked whether the tables are still there, beside what the kernel tells of them. Default 30 s. */
-  readonly presenceMs?: number
-  /** How often all is compared, at the most. Default 5 minutes. */
-  readonly comparisonMs?: number
-  /** How much of the time that may take. Default 0.01. */
-  readonly comparisonShare?: number
 }
 
 /** One transaction that was applied. */

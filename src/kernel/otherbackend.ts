@@ -4,13 +4,13 @@
  */
 
 import { readFileSync } from 'node:fs'
+import type { Family } from './family.ts'
 import { fixedPrefix, tables as iptablesTables, overlaySwitch as switchSet } from './iptables/chains.ts'
 import { cleanupIptables } from './iptables/install.ts'
 import { readOverlaySwitch as readSwitchOfSets, setOverlaySwitch as setSwitchOfSets } from './iptables/overlay.ts'
 import { IptablesPrograms } from './iptables/programs.ts'
 import type { Redirect } from './layer.ts'
 import { type Nftables, withNftables } from './nftables/client.ts'
-import type { Family } from './nftables/elements/elements.ts'
 import { tableOf } from './nftables/rules/ruleset.ts'
 import { readOverlaySwitch, setOverlaySwitch } from './nftables/switch.ts'
 import { dumpChains } from './nftables/wire/dump.ts'

@@ -8,7 +8,7 @@ import type { PolicyFacts } from '../services/policies.ts'
 import type { PortState } from '../services/ports/port.ts'
 import type { ClientAddress } from '../services/settings/clientaddress.ts'
 import type { KernelLayer, PortSnapshot } from './layer.ts'
-import type { NodeFacts } from './nftables/elements/node.ts'
+import type { NodeFacts } from './nodeconfig.ts'
 import type { VipPort } from './overlay.ts'
 
 export class LayerPerFamily implements KernelLayer {

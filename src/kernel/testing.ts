@@ -3,7 +3,7 @@
 import type { IpFamily } from '../net/address.ts'
 import type { Layer, PortState } from '../services/ports/port.ts'
 import { defaultSettings } from '../services/settings/settings.ts'
-import type { KernelOptions } from './layer.ts'
+import type { Family, Transport } from './family.ts'
 import {
   addressBytes,
   type Bytes,
@@ -14,19 +14,13 @@ import {
   verdictBytes,
   wordBytes,
 } from './nftables/bytes.ts'
-import {
-  type ElementName,
-  type Elements,
-  elementName,
-  type Family,
-  type SetName,
-  type Transport,
-} from './nftables/elements/elements.ts'
+import { type ElementName, type Elements, elementName, type SetName } from './nftables/elements/elements.ts'
 import { elementText, elementValueText } from './nftables/elements/text.ts'
 import type { Operation, SetElement } from './nftables/operations.ts'
 import { verdictCodes } from './nftables/rules/expression.ts'
 import { tableOf } from './nftables/rules/ruleset.ts'
 import { fixedSet, type KeyType, type SetDefinition } from './nftables/sets.ts'
+import type { KernelOptions } from './options.ts'
 
 export const testOptions: KernelOptions = {
   families: ['IPv4', 'IPv6'],

@@ -7,10 +7,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { frontendsOf } from '../envoy/resources/frontend.ts'
-import { planNode, unknownSurroundings } from '../kernel/nftables/elements/node.ts'
+import { planNode } from '../kernel/nftables/elements/node.ts'
 import { placementOf, planPort } from '../kernel/nftables/elements/plan.ts'
 import { planRuleset } from '../kernel/nftables/render.ts'
 import { Mirror } from '../kernel/nftables/sync/mirror.ts'
+import { unknownNode } from '../kernel/nodeconfig.ts'
 import { meantForEnvoy } from '../kernel/overlay.ts'
 import { testOptions } from '../kernel/testing.ts'
 import { NftablesModel } from '../kernel/tracer/model.ts'
@@ -124,7 +125,7 @@ class World {
     const states = [...this.table.states()]
     model.apply(planRuleset([], undefined, testOptions))
     const wanted = [
-      planNode({ ...unknownSurroundings, node, policies: this.table.policies.facts }, testOptions),
+      planNode({ ...unknownNode, node, policies: this.table.policies.facts }, testOptions),
       ...states.map(state => planPort(placementOf(state, meantForEnvoy(state), undefined), testOptions)),
     ]
     model.apply(

@@ -3,7 +3,7 @@
 import { release } from 'node:os'
 import type { Redirect } from '../kernel/layer.ts'
 import { libcProblem } from '../kernel/netlink/libc.ts'
-import type { RulesetOptions } from '../kernel/nftables/rules/ruleset.ts'
+import type { RulesetOptions } from '../kernel/options.ts'
 import { findLeftovers } from '../kernel/otherbackend.ts'
 import { CommandError } from '../kernel/system/command.ts'
 import type { IpFamily } from '../net/address.ts'

@@ -1,13 +1,14 @@
 /** The system's programs, and whether the kernel takes our rules: they are checked by the kernel and not applied. */
 
+import { familyNames } from '../kernel/family.ts'
 import { renderFixedPart } from '../kernel/iptables/install.ts'
 import { IptablesPrograms } from '../kernel/iptables/programs.ts'
 import type { SavedRules } from '../kernel/iptables/saved.ts'
 import type { Redirect } from '../kernel/layer.ts'
 import { type Nftables, withNftables } from '../kernel/nftables/client.ts'
-import { familyNames } from '../kernel/nftables/elements/elements.ts'
 import { chooserName } from '../kernel/nftables/elements/external.ts'
-import { chooserChain, fixedPart, type RulesetOptions, tableName } from '../kernel/nftables/rules/ruleset.ts'
+import { chooserChain, fixedPart, tableName } from '../kernel/nftables/rules/ruleset.ts'
+import type { RulesetOptions } from '../kernel/options.ts'
 import type { CommandError } from '../kernel/system/command.ts'
 import type { IpFamily } from '../net/address.ts'
 import { hasPortRange } from '../services/settings/clientaddress.ts'

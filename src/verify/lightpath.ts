@@ -3,8 +3,8 @@
  * compared. The meaning of its maps and sets is in kernel/nftables/elements/external.ts, kernel/nftables/elements/affinity.ts and kernel/nftables/rules/ruleset.ts.
  */
 
+import { transportOf } from '../kernel/family.ts'
 import { addressLengths, type Bytes, verdictOf, wordBytes } from '../kernel/nftables/bytes.ts'
-import { transportOf } from '../kernel/nftables/elements/elements.ts'
 import {
   type Chooser,
   localPolicy,

@@ -1,8 +1,8 @@
 /** Reads what is in the kernel of this node, and waits until what is on its way has arrived. */
 
 import { setTimeout as delay } from 'node:timers/promises'
+import { familyNames } from '../kernel/family.ts'
 import { withNftables } from '../kernel/nftables/client.ts'
-import { familyNames } from '../kernel/nftables/elements/elements.ts'
 import { type NftTable, readTable as read } from '../kernel/nftables/snapshot.ts'
 import type { IpFamily } from '../net/address.ts'
 import { type Difference, lasting } from './compare.ts'

@@ -3,18 +3,15 @@
  * addresses are cluster IPs.
  */
 
+import { familyNames } from '../kernel/family.ts'
 import { rangeText } from '../kernel/nftables/bytes.ts'
-import { familyNames, partsOf, rangeSets } from '../kernel/nftables/elements/elements.ts'
-import {
-  type NodeFacts,
-  type NodePlanOptions,
-  planNode,
-  type Surroundings,
-  unknownSurroundings,
-} from '../kernel/nftables/elements/node.ts'
+import { partsOf, rangeSets } from '../kernel/nftables/elements/elements.ts'
+import { planNode } from '../kernel/nftables/elements/node.ts'
 import type { Clauses } from '../kernel/nftables/rules/clause.ts'
 import { printClauses } from '../kernel/nftables/rules/print.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
+import { type NodeConfig, type NodeFacts, unknownNode } from '../kernel/nodeconfig.ts'
+import type { NodePlanOptions } from '../kernel/options.ts'
 import type { IpFamily } from '../net/address.ts'
 import { contains } from '../net/cidr.ts'
 import { isVerdict, rangesAskedFor, rangesOf, setOfAddress } from './clauses.ts'
@@ -27,7 +24,7 @@ export interface NodeOptions extends NodePlanOptions {
   readonly masqueradeAll: boolean
 }
 
-export type Facts = Pick<Surroundings, 'node' | 'serviceRanges'>
+export type Facts = Pick<NodeConfig, 'node' | 'serviceRanges'>
 
 const comparedSets = [...rangeSets, 'service-ranges'] as const
 
@@ -113,7 +110,7 @@ function plannedRanges(family: IpFamily, facts: Facts, options: NodeOptions) {
     outside: [],
     'service-ranges': [],
   }
-  const plan = planNode({ ...unknownSurroundings, ...facts }, { ...options, families: [family] })
+  const plan = planNode({ ...unknownNode, ...facts }, { ...options, families: [family] })
   for (const name of plan.keys()) {
     const { set, key } = partsOf(name)
     const known = comparedSets.find(rangeSet => rangeSet === set)

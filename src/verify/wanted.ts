@@ -2,8 +2,7 @@
 
 import { hostPort, type IpFamily, type Protocol } from '../net/address.ts'
 import { contains } from '../net/cidr.ts'
-import type { Endpoint, External, PortState } from '../services/ports/port.ts'
-import { portLabel } from '../services/ports/port.ts'
+import { type Endpoint, type External, type PortState, portLabel } from '../services/ports/port.ts'
 import { mergeRanges } from './ranges.ts'
 import { keyOfPlace, type Place, type Way, type Ways } from './ways.ts'
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import type { KernelOptions } from '../../src/kernel/layer.ts'
+import type { KernelOptions } from '../../src/kernel/options.ts'
 import { belowFromOutside, portState } from '../../src/kernel/testing.ts'
 import type { LabNode, Pod } from '../../src/lab/network.ts'
 import { runIn } from '../../src/lab/processes.ts'

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
+import { familyNames } from '../../src/kernel/family.ts'
 import { Nftables } from '../../src/kernel/nftables/client.ts'
-import { familyNames } from '../../src/kernel/nftables/elements/elements.ts'
 import { planRuleset } from '../../src/kernel/nftables/render.ts'
 import { tableOf } from '../../src/kernel/nftables/rules/ruleset.ts'
 import { type NftTable, readTable } from '../../src/kernel/nftables/snapshot.ts'

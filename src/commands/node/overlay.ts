@@ -1,11 +1,10 @@
+import { type Family, familiesOf as familyNamesOf } from '../../kernel/family.ts'
 import {
   readOverlaySwitch as readIptablesSwitch,
   setOverlaySwitch as setIptablesSwitch,
 } from '../../kernel/iptables/overlay.ts'
 import { IptablesPrograms } from '../../kernel/iptables/programs.ts'
 import { withNftables } from '../../kernel/nftables/client.ts'
-import type { Family } from '../../kernel/nftables/elements/elements.ts'
-import { familiesOf as familyNamesOf } from '../../kernel/nftables/rules/ruleset.ts'
 import { readOverlaySwitch, setOverlaySwitch } from '../../kernel/nftables/switch.ts'
 import { familiesOf } from '../families.ts'
 import type { Config } from '../options.ts'

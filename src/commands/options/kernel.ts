@@ -1,7 +1,7 @@
 /** The kernel: marks, rules, whose address connections have, and connection tracking. */
 
 import { redirects } from '../../kernel/layer.ts'
-import { type DetectLocalMode, detectLocalModes } from '../../kernel/nftables/rules/masquerade.ts'
+import { type DetectLocalMode, detectLocalModes } from '../../kernel/options.ts'
 import { clientAddressModes } from '../../services/settings/clientaddress.ts'
 import { formatDuration } from '../../services/settings/duration.ts'
 import { count, duration, hex, interfaceName, markBit, oneOf, onOff, ranges, yesOrNo } from '../values.ts'

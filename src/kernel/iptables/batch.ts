@@ -1,6 +1,6 @@
 /** What is written at once, for any number of Service ports. */
 
-import type { Family } from '../nftables/elements/elements.ts'
+import type { Family } from '../family.ts'
 import { type OldChain, type PortChain, type PortRules, renderChains } from './ports.ts'
 
 export interface Batch {

@@ -15,8 +15,8 @@
  * overlay is lost until the agent has emptied it.
  */
 
-import type { Family } from '../nftables/elements/elements.ts'
-import type { RulesetOptions } from '../nftables/rules/ruleset.ts'
+import type { Family } from '../family.ts'
+import type { RulesetOptions } from '../options.ts'
 
 export const tables = ['mangle', 'nat', 'filter'] as const
 export type TableName = (typeof tables)[number]

@@ -1,6 +1,6 @@
 /** The heartbeat (nftables/heartbeat.ts) as members of an ipset that time out. */
 
-import type { Family } from '../nftables/elements/elements.ts'
+import type { Family } from '../family.ts'
 import { everywhere, heartbeatSet } from './chains.ts'
 
 /** In seconds; ipset takes no more. */

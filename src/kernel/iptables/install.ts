@@ -1,7 +1,7 @@
 /** Puts the fixed part in place, and takes all of it away. */
 
-import type { Family } from '../nftables/elements/elements.ts'
-import type { RulesetOptions } from '../nftables/rules/ruleset.ts'
+import type { Family } from '../family.ts'
+import type { RulesetOptions } from '../options.ts'
 import { fixedChains, servicesChain, type TableName, tables } from './chains.ts'
 import type { IptablesPrograms } from './programs.ts'
 import type { SavedRules } from './saved.ts'

@@ -9,11 +9,11 @@
 import type { PolicyFacts } from '../../services/policies.ts'
 import { type PortState, serviceKeyOf } from '../../services/ports/port.ts'
 import type { Problem } from '../../services/problem.ts'
-import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from '../layer.ts'
-import type { Family } from '../nftables/elements/elements.ts'
-import { type Surroundings, unknownSurroundings } from '../nftables/elements/node.ts'
+import { type Family, familiesOf } from '../family.ts'
+import type { KernelLayer, KernelObserver, PortSnapshot } from '../layer.ts'
 import { heartbeatInterval } from '../nftables/heartbeat.ts'
-import { familiesOf } from '../nftables/rules/ruleset.ts'
+import { type NodeConfig, unknownNode } from '../nodeconfig.ts'
+import type { KernelOptions } from '../options.ts'
 import { Overlay, type VipPort } from '../overlay.ts'
 import { repeat } from '../repeat.ts'
 import { Rounds } from '../rounds.ts'
@@ -29,7 +29,7 @@ import { heartbeatSet, overlaySwitch, renderSets, systemSetName } from './chains
 import { renderHeartbeat } from './heartbeat.ts'
 import { findMissingPart, renderFixedPart } from './install.ts'
 import { isSwitchedOff, renderOverlaySwitch } from './overlay.ts'
-import { type PortRules, planPort, planSurroundings } from './ports.ts'
+import { type PortRules, planNode, planPort } from './ports.ts'
 import { IptablesPrograms } from './programs.ts'
 import type { SavedPortChain, SavedRules } from './saved.ts'
 import { adopt, describe, isOurs, isWhole, problemsOf, type Written, withoutOverlay } from './written.ts'
@@ -62,9 +62,9 @@ export class IptablesLayer implements KernelLayer {
   readonly #rounds: Rounds
   readonly #staleFlows: StaleFlows
   readonly #routing: RoutingKeeper
-  #surroundings: Omit<Surroundings, 'node'> = unknownSurroundings
-  #wantedSurroundings: PortRules
-  #writtenSurroundings: PortRules
+  #node: Omit<NodeConfig, 'node'> = unknownNode
+  #wantedNode: PortRules
+  #writtenNode: PortRules
   #members = new Members()
   /** Whose overlay people have switched off, as last seen: who destroys our sets does not switch it on. */
   #switchedOff: readonly Family[] = []
@@ -75,14 +75,14 @@ export class IptablesLayer implements KernelLayer {
     this.#observer = observer
     this.#families = familiesOf(options.families)
     this.#programs = new IptablesPrograms(options.prefix)
-    this.#wantedSurroundings = planSurroundings(this.#surroundings, options)
-    this.#writtenSurroundings = this.#wantedSurroundings
+    this.#wantedNode = planNode(this.#node, options)
+    this.#writtenNode = this.#wantedNode
     const job = {
       install: () => this.#install(),
       inherit: () => this.#inherit(),
       clearOverlay: () => this.#clearOverlay(),
       synchronise: () => this.#synchronise(),
-      hasChanges: () => this.#dirty.size > 0 || this.#wantedSurroundings !== this.#writtenSurroundings,
+      hasChanges: () => this.#dirty.size > 0 || this.#wantedNode !== this.#writtenNode,
       writeChanges: () => this.#writeChanges(),
     }
     this.#rounds = new Rounds(['iptables', ...options.families].join(', '), job, observer, options.coalesceMs)
@@ -124,7 +124,7 @@ export class IptablesLayer implements KernelLayer {
   }
 
   setServiceRanges(serviceRanges: readonly string[]): void {
-    this.#surround({ serviceRanges })
+    this.#changeNode({ serviceRanges })
   }
 
   setPort(state: PortState): void {
@@ -155,7 +155,7 @@ export class IptablesLayer implements KernelLayer {
   }
 
   setPolicies(policies: PolicyFacts): void {
-    this.#surround({ policies })
+    this.#changeNode({ policies })
   }
 
   clearOverlay(): void {
@@ -189,11 +189,11 @@ export class IptablesLayer implements KernelLayer {
     await Promise.all([this.#rounds.close(), this.#staleFlows.close()])
   }
 
-  #surround(change: Partial<Omit<Surroundings, 'node'>>): void {
-    this.#surroundings = { ...this.#surroundings, ...change }
-    const wanted = planSurroundings(this.#surroundings, this.#options)
-    if (wanted.members.join() === this.#wantedSurroundings.members.join()) return
-    this.#wantedSurroundings = wanted
+  #changeNode(change: Partial<Omit<NodeConfig, 'node'>>): void {
+    this.#node = { ...this.#node, ...change }
+    const wanted = planNode(this.#node, this.#options)
+    if (wanted.members.join() === this.#wantedNode.members.join()) return
+    this.#wantedNode = wanted
     this.#rounds.schedule()
   }
 
@@ -221,16 +221,16 @@ export class IptablesLayer implements KernelLayer {
 
   /** What is refused here may be so because somebody else changed rules of ours: then all is compared. */
   async #writeChanges(): Promise<void> {
-    await this.#writeSurroundings()
+    await this.#writeNode()
     if (this.#dirty.size > 0) await this.#write([...this.#dirty].map(id => this.#changeOf(this.#ports.get(id)!)))
   }
 
   /** Before what may bring Service ports into the overlay. */
-  async #writeSurroundings(): Promise<void> {
-    const after = this.#wantedSurroundings
-    if (after === this.#writtenSurroundings) return
-    await this.#apply(batchOf([{ before: this.#writtenSurroundings, after }], this.#members), [])
-    this.#writtenSurroundings = after
+  async #writeNode(): Promise<void> {
+    const after = this.#wantedNode
+    if (after === this.#writtenNode) return
+    await this.#apply(batchOf([{ before: this.#writtenNode, after }], this.#members), [])
+    this.#writtenNode = after
   }
 
   async #install(): Promise<void> {
@@ -290,10 +290,10 @@ export class IptablesLayer implements KernelLayer {
     const chains = new Map<Family, ReadonlyMap<string, SavedPortChain>>()
     for (const family of this.#families) chains.set(family, (await this.#programs.save(family)).ports)
     this.#members = new Members()
-    const found = this.#wantedSurroundings.members.filter(member => members.has(member))
-    this.#writtenSurroundings = { ...this.#wantedSurroundings, members: found }
+    const found = this.#wantedNode.members.filter(member => members.has(member))
+    this.#writtenNode = { ...this.#wantedNode, members: found }
     for (const member of found) this.#members.add(member)
-    await this.#writeSurroundings()
+    await this.#writeNode()
     for (const record of this.#ports.values()) {
       const { wanted } = this.#changeOf(record)
       record.written = wanted && adopt(wanted, members, chains.get(wanted.rules.family)!)

@@ -1,6 +1,6 @@
 /** The switch by which people take a node's overlay off: as nft.ts has it, in an ipset. */
 
-import type { Family } from '../nftables/elements/elements.ts'
+import type { Family } from '../family.ts'
 import { everywhere, overlaySwitch } from './chains.ts'
 import type { IptablesPrograms } from './programs.ts'
 

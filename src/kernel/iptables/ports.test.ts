@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { noPolicies } from '../nftables/elements/node.ts'
+import { noPolicies } from '../nodeconfig.ts'
 import { portState } from '../testing.ts'
 import { batchOf, Members, renderBatch } from './batch.ts'
 import { servicesChain } from './chains.ts'
-import { type PortRules, planPort, planSurroundings } from './ports.ts'
+import { type PortRules, planNode, planPort } from './ports.ts'
 
 const node = { nodeName: 'node1', ownsClusterIPs: false }
 const endpoints = (count: number) => Array.from({ length: count }, (_, n) => `10.1.0.${n + 1}:8080@node2`)
@@ -36,10 +36,8 @@ test('cluster IPs and the ranges that they are out of are known where all of the
   const serviceRanges = ['10.0.0.0/16', '10.0.128.0/17', 'fd00::/112', '10.9.0.1/32']
   const members = (ownsClusterIPs: boolean) => [
     ...planPort(portState('a/a/http', '10.0.0.1', []), false, { ...node, ownsClusterIPs }).members,
-    ...planSurroundings(
-      { policies: { ...noPolicies, clients: ['fd00:1::1'] }, serviceRanges },
-      { families, ownsClusterIPs },
-    ).members,
+    ...planNode({ policies: { ...noPolicies, clients: ['fd00:1::1'] }, serviceRanges }, { families, ownsClusterIPs })
+      .members,
   ]
   assert.deepEqual(members(false), ['lightpath-refuse4 10.0.0.1,tcp:80', 'lightpath-clients6 fd00:1::1'])
   assert.deepEqual(members(true), [

@@ -3,9 +3,9 @@
 import { createHash } from 'node:crypto'
 import { familyOfCidr, withoutNested } from '../../net/cidr.ts'
 import type { Endpoint, PortState } from '../../services/ports/port.ts'
-import { type Family, familyNames, transportOf } from '../nftables/elements/elements.ts'
-import { type NodePlanOptions, ofFamily, type Surroundings } from '../nftables/elements/node.ts'
-import type { PlanOptions } from '../nftables/elements/plan.ts'
+import { type Family, familyNames, transportOf } from '../family.ts'
+import { type NodeConfig, ofFamily } from '../nodeconfig.ts'
+import type { NodePlanOptions, PlanOptions } from '../options.ts'
 import { everywhere, portPrefix, type SetName, servicesChain, systemSetName } from './chains.ts'
 
 export interface PortRules {
@@ -50,8 +50,8 @@ export function planPort(
 }
 
 /** What the sets hold beside Service ports. */
-export function planSurroundings(
-  { policies, serviceRanges }: Omit<Surroundings, 'node'>,
+export function planNode(
+  { policies, serviceRanges }: Omit<NodeConfig, 'node'>,
   { families, ownsClusterIPs }: Pick<NodePlanOptions, 'families' | 'ownsClusterIPs'>,
 ): PortRules {
   const ranges = ownsClusterIPs ? withoutNested(serviceRanges) : []

@@ -1,6 +1,6 @@
 /** The programs of iptables and ipset. Each takes all that there is to write at once. Rejections are CommandErrors. */
 
-import type { Family } from '../nftables/elements/elements.ts'
+import type { Family } from '../family.ts'
 import { CommandError, type CommandPrefix, runCommand } from '../system/command.ts'
 import { type SavedRules, savedMember, savedRulesReader } from './saved.ts'
 

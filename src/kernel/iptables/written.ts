@@ -2,7 +2,7 @@
 
 import type { PortState } from '../../services/ports/port.ts'
 import { type Problem, problem } from '../../services/problem.ts'
-import type { Family } from '../nftables/elements/elements.ts'
+import type { Family } from '../family.ts'
 import { isOfOverlay } from './batch.ts'
 import { servicesChain, setNames, systemSetName } from './chains.ts'
 import type { PortRules } from './ports.ts'

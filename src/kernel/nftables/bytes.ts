@@ -4,7 +4,7 @@
  */
 
 import { ipBytes, ipText } from '../../net/ipbytes.ts'
-import type { Family, Transport } from './elements/elements.ts'
+import type { Family, Transport } from '../family.ts'
 import { protocolNumbers, type VerdictData, verdictCodes } from './rules/expression.ts'
 
 export type Bytes = string

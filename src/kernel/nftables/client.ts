@@ -1,14 +1,15 @@
 /** The nf_tables of this node, or of another network namespace, by netlink. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Family } from '../family.ts'
 import { NetlinkError } from '../netlink/answer.ts'
 import { LibcMissing, SystemCallError } from '../netlink/libc.ts'
 import { NetlinkSocket } from '../netlink/socket.ts'
 import { CommandError } from '../system/command.ts'
 import type { Bytes } from './bytes.ts'
-import { type ElementName, elementName, type Family, setCode } from './elements/elements.ts'
+import { type ElementName, elementName, setCode } from './elements/elements.ts'
+import { inlineSet } from './elements/inlineset.ts'
 import { parseObjectName } from './elements/ownobjects.ts'
-import type { TableReader } from './elements/reading.ts'
 import { typesOf } from './elements/values.ts'
 import type { Operation, Table } from './operations.ts'
 import type { InlineSet } from './rules/clause.ts'
@@ -17,7 +18,6 @@ import { ownChainValue } from './rules/ownchain.ts'
 import { readRule } from './rules/read.ts'
 import { tableOf } from './rules/ruleset.ts'
 import { fixedSet } from './sets.ts'
-import { inlineSet } from './snapshot.ts'
 import { applyBatch } from './wire/batch.ts'
 import {
   chainExists,
@@ -57,6 +57,14 @@ const firstWriterPort = 0x4c50_0000
 /** The port of the one socket that writes the tables of these families: a second writer in the network namespace gets none. */
 export function writerPort(families: readonly Family[]): number {
   return families.reduce((port, family) => port + hooksFamily[family], firstWriterPort)
+}
+
+/** Takes our tables as the kernel has them, in the words of elements.ts. */
+export interface TableReader {
+  /** Not of single Service ports: those are elements. `rules` counts the hook of a base chain, too. */
+  chain(family: Family, name: string, rules: number): void
+  /** Of sets that are ours alone: the overlay's switch is the administrator's. */
+  element(name: ElementName, value: Bytes): void
 }
 
 /** What KernelTables asks of nf_tables. Rejections are CommandErrors. */

@@ -3,8 +3,9 @@
  * `--abandon-after` goes over to the rules `…-abandoned` (ruleset.ts) by the kernel's own doing.
  */
 
+import type { Family } from '../family.ts'
 import { etherTypes } from './bytes.ts'
-import { type Family, heartbeatSet } from './elements/elements.ts'
+import { heartbeatSet } from './elements/elements.ts'
 import type { Operation } from './operations.ts'
 import { tableOf } from './rules/ruleset.ts'
 import { fixedSet } from './sets.ts'

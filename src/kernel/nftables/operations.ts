@@ -3,8 +3,8 @@
  * operations come messages for the kernel (messages.ts), and text for people, which nft understands.
  */
 
+import type { Family } from '../family.ts'
 import { addressPortBytes, type Bytes, wordBytes } from './bytes.ts'
-import type { Family } from './elements/elements.ts'
 import { keyText, keyValueText, type SetTypes, typesOf } from './elements/values.ts'
 import type { Clauses, InlineSet } from './rules/clause.ts'
 import { compileRule, type InlineMap } from './rules/compile.ts'

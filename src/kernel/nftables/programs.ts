@@ -1,12 +1,11 @@
 /** The programs of the system that the tables need; tests have others. */
 
-import type { KernelOptions } from '../layer.ts'
+import { type Family, familiesOf } from '../family.ts'
+import type { KernelOptions } from '../options.ts'
 import { type Reconciliation, removeStaleUdp, type UdpFrontends } from '../system/conntrack.ts'
 import { ensureRouting, type RoutingOptions } from '../system/routing.ts'
 import { type RoutingEvents, watchRouting } from '../system/routingwatch.ts'
 import { Nftables, type NftClient, writerPort } from './client.ts'
-import type { Family } from './elements/elements.ts'
-import { familiesOf } from './rules/ruleset.ts'
 import { type ForeignChange, watchTables } from './watch.ts'
 
 /** Rejections are CommandErrors, or errors of netlink. */

@@ -1,12 +1,14 @@
 /** The whole of our tables as one text, for people and for tests. */
 
 import type { PortState } from '../../services/ports/port.ts'
+import { familyNames } from '../family.ts'
+import { type NodeFacts, primaryAddress, unknownNode } from '../nodeconfig.ts'
+import type { NodePlanOptions, PlanOptions, RulesetOptions } from '../options.ts'
 import { meantForEnvoy } from '../overlay.ts'
-import { familyNames } from './elements/elements.ts'
-import { type NodeFacts, type NodePlanOptions, planNode, primaryAddress, unknownSurroundings } from './elements/node.ts'
-import { type PlanOptions, placementOf, planPort } from './elements/plan.ts'
+import { planNode } from './elements/node.ts'
+import { placementOf, planPort } from './elements/plan.ts'
 import { type Operation, operationsText } from './operations.ts'
-import { fixedPart, type RulesetOptions } from './rules/ruleset.ts'
+import { fixedPart } from './rules/ruleset.ts'
 import { Mirror } from './sync/mirror.ts'
 
 /**
@@ -24,7 +26,7 @@ export function planRuleset(
       wanted: planPort(placementOf(state, meantForEnvoy(state), primaryAddress(node, state.family)), options),
     }
   })
-  const ofNode = { current: new Map(), wanted: planNode({ ...unknownSurroundings, node }, options) }
+  const ofNode = { current: new Map(), wanted: planNode({ ...unknownNode, node }, options) }
   const fixedParts = options.families.map(family => fixedPart(familyNames[family], options))
   return [...fixedParts, ...new Mirror().prepare([ofNode, ...changes]).transaction.operations()]
 }

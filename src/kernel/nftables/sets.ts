@@ -1,17 +1,15 @@
 /** The sets and maps of our tables, as they are declared. */
 
+import { type Family, type Transport, transports } from '../family.ts'
 import {
   calledSet,
   candidatesSet,
-  type Family,
   heartbeatSet,
   overlaySets,
   overlaySwitch,
   policySets,
   rangeSets,
   type SetName,
-  type Transport,
-  transports,
 } from './elements/elements.ts'
 
 /** `address`: of the table's family. `number`: what numgen returns. */

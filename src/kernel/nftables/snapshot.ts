@@ -3,15 +3,15 @@
 import type { NetlinkSocket } from '../netlink/socket.ts'
 import type { Bytes } from './bytes.ts'
 import type { Nftables } from './client.ts'
-import { keyParts, keyValueText, type SetTypes } from './elements/values.ts'
+import { inlineSet } from './elements/inlineset.ts'
+import { keyValueText, type SetTypes } from './elements/values.ts'
 import { type FoundHook, hookText, type Table } from './operations.ts'
-import type { Clauses, InlineSet } from './rules/clause.ts'
+import type { Clauses } from './rules/clause.ts'
 import { hooksFamily } from './rules/expression.ts'
 import { printClauses } from './rules/print.ts'
 import { readRule } from './rules/read.ts'
 import { dumpChains, dumpElements, dumpRules, dumpSets, type FoundSet } from './wire/dump.ts'
 import type { FoundElements } from './wire/elements.ts'
-import type { Part } from './wire/types.ts'
 
 export interface NftTable extends Table {
   readonly chains: ReadonlyMap<string, NftChain>
@@ -68,13 +68,6 @@ async function elementsOf(socket: NetlinkSocket, table: Table, { name, types }: 
 
 function setOf({ timeoutSeconds, types }: FoundSet, { elements, comments }: FoundElements): NftSet {
   return { types, timeoutSeconds, elements: new Map(elements), comments }
-}
-
-/** A set that is a part of a rule, with numbers in their order. */
-export function inlineSet(types: SetTypes, { elements }: FoundElements): InlineSet {
-  const first = (key: Bytes) => keyParts(types, key)[0]
-  const compare = (a: Part | undefined, b: Part | undefined) => (typeof a === 'number' ? a - Number(b) : 0)
-  return { types, elements: elements.toSorted(([a], [b]) => compare(first(a), first(b))) }
 }
 
 /** For people, much as nft prints it. */

@@ -1,8 +1,9 @@
 /** The switch by which people take this node's overlay off in the kernel itself: it needs no agent, and none changes it. */
 
+import type { Family } from '../family.ts'
 import { etherTypes } from './bytes.ts'
 import type { NftClient } from './client.ts'
-import { type Family, overlaySwitch } from './elements/elements.ts'
+import { overlaySwitch } from './elements/elements.ts'
 import type { Operation } from './operations.ts'
 import { tableOf } from './rules/ruleset.ts'
 import { fixedSet } from './sets.ts'

@@ -1,9 +1,10 @@
 /** What the kernel tells of changes of nf_tables: who changes our tables is noticed at once, and so is who switches the overlay. */
 
+import type { Family } from '../family.ts'
 import { SystemCallError } from '../netlink/libc.ts'
 import { subscribe } from '../netlink/notifications.ts'
 import { type Message, readAttributes } from '../netlink/reader.ts'
-import { type Family, overlaySwitch } from './elements/elements.ts'
+import { overlaySwitch } from './elements/elements.ts'
 import { isOurs } from './foreign.ts'
 import { hooksFamily } from './rules/expression.ts'
 import { tableName } from './rules/ruleset.ts'

@@ -8,8 +8,8 @@
 import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { IpFamily } from '../../net/address.ts'
+import { familyNames } from '../family.ts'
 import { withNftables } from '../nftables/client.ts'
-import { familyNames } from '../nftables/elements/elements.ts'
 import type { Operation } from '../nftables/operations.ts'
 import {
   count,

@@ -1,12 +1,12 @@
 /** A pair of interfaces by which a test sends packets to the node as if they came from elsewhere. */
 
 import { familyOf } from '../../net/address.ts'
+import { type Family, familyNames } from '../family.ts'
 import { addVeth, deleteLink, indexOfLink } from '../netlink/route/links.ts'
 import { replaceRoute } from '../netlink/route/routes.ts'
 import { type Redirection, redirectIngress } from '../netlink/route/tc.ts'
 import { withSocket } from '../netlink/socket.ts'
 import { withNftables } from '../nftables/client.ts'
-import { type Family, familyNames } from '../nftables/elements/elements.ts'
 import type { Table } from '../nftables/operations.ts'
 
 const mainTable = 254

@@ -1,7 +1,7 @@
 /** Keeps the routing rule and route of each family: makes them, and mends them at once where somebody takes them away. */
 
+import type { Family } from '../family.ts'
 import type { KernelObserver } from '../layer.ts'
-import type { Family } from '../nftables/elements/elements.ts'
 import type { KernelPrograms } from '../nftables/programs.ts'
 import { commandProblem } from './command.ts'
 

@@ -3,17 +3,18 @@
  * becomes of a packet. Rules without a kernel and without root, for tests.
  */
 
+import type { Family } from '../family.ts'
 import { type Bytes, verdictOf } from '../nftables/bytes.ts'
-import { type ElementName, elementName, type Family, overlaySwitch, setCode } from '../nftables/elements/elements.ts'
+import type { TableReader } from '../nftables/client.ts'
+import { type ElementName, elementName, overlaySwitch, setCode } from '../nftables/elements/elements.ts'
 import { parseObjectName } from '../nftables/elements/ownobjects.ts'
-import type { TableReader } from '../nftables/elements/reading.ts'
 import { elementText, elementValueText } from '../nftables/elements/text.ts'
 import { keyText, typesOf } from '../nftables/elements/values.ts'
 import { type Operation, ruleClauses } from '../nftables/operations.ts'
 import { ownChainValue } from '../nftables/rules/ownchain.ts'
 import type { Statement } from '../nftables/rules/statement.ts'
 import { fixedSets } from '../nftables/sets.ts'
-import { type Outcome, type Packet, type Surroundings, Trace, type TracedTable } from './tracer.ts'
+import { type Outcome, type Packet, Trace, type TracedNode, type TracedTable } from './tracer.ts'
 
 interface Table extends TracedTable {
   /** The sets whose elements come and go by themselves. */
@@ -143,8 +144,8 @@ export class NftablesModel {
     }
   }
 
-  trace(packet: Packet, surroundings: Surroundings): Outcome {
-    return new Trace(packet, surroundings, this.#tables.get(packet.family)).run()
+  trace(packet: Packet, node: TracedNode): Outcome {
+    return new Trace(packet, node, this.#tables.get(packet.family)).run()
   }
 }
 

@@ -3,19 +3,21 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Protocol } from '../../net/address.ts'
 import type { PortState } from '../../services/ports/port.ts'
+import { transportOf } from '../family.ts'
 import { addressPortBytes } from '../nftables/bytes.ts'
-import { calledSet, transportOf } from '../nftables/elements/elements.ts'
-import { planNode, unknownSurroundings } from '../nftables/elements/node.ts'
+import { calledSet } from '../nftables/elements/elements.ts'
+import { planNode } from '../nftables/elements/node.ts'
 import { placementOf, planPort } from '../nftables/elements/plan.ts'
 import { renewHeartbeat } from '../nftables/heartbeat.ts'
 import { planRuleset } from '../nftables/render.ts'
 import { Mirror } from '../nftables/sync/mirror.ts'
+import { unknownNode } from '../nodeconfig.ts'
 import { adding, portState, testOptions } from '../testing.ts'
 import { NftablesModel } from './model.ts'
-import type { Outcome, Packet, Surroundings } from './tracer.ts'
+import type { Outcome, Packet, TracedNode } from './tracer.ts'
 
-const envoyAlive: Surroundings = { listener: 1666, localAddresses: ['172.30.0.1'], random: () => 0 }
-const envoyDead: Surroundings = { ...envoyAlive, listener: undefined }
+const envoyAlive: TracedNode = { listener: 1666, localAddresses: ['172.30.0.1'], random: () => 0 }
+const envoyDead: TracedNode = { ...envoyAlive, listener: undefined }
 
 function modelOf(states: readonly PortState[]): NftablesModel {
   const model = new NftablesModel()
@@ -107,10 +109,10 @@ test('A packet to a VIP:port comes out at one of the endpoints of that port, and
       for (const state of ports) {
         const seen = new Set<string>()
         for (let slot = 0; slot < Math.max(1, state.endpoints.length); slot++) {
-          const surroundings = { ...envoyDead, random: (count: number) => slot % count }
+          const node = { ...envoyDead, random: (count: number) => slot % count }
           // Another client each time: one with affinity would stay where it was first.
           const source = state.family === 'IPv4' ? `10.1.8.${slot}` : `fd01::8:${slot}`
-          const outcome = model.trace(packetTo(state, { from, source }), surroundings)
+          const outcome = model.trace(packetTo(state, { from, source }), node)
           if (state.endpoints.length === 0) assert.equal(outcome.verdict, refusalOf(state))
           else assert.equal(outcome.verdict, 'forward')
           seen.add(`${outcome.destination} ${outcome.port}`)
@@ -174,13 +176,13 @@ test('A port that a VIP does not have is refused at once; without a kube-proxy b
 })
 
 test('An address of the Service range that no Service has is dropped, ports of Services are served', () => {
-  const surroundings = { ...unknownSurroundings, serviceRanges: ['10.0.0.0/16', '10.0.0.0/24', 'fd00::/108'] }
+  const node = { ...unknownNode, serviceRanges: ['10.0.0.0/16', '10.0.0.0/24', 'fd00::/108'] }
   fc.assert(
     fc.property(states, fc.constantFrom('pod', 'node'), (ports, from) => {
       const model = modelOf(ports)
       const change = {
-        current: planNode(unknownSurroundings, testOptions),
-        wanted: planNode(surroundings, testOptions),
+        current: planNode(unknownNode, testOptions),
+        wanted: planNode(node, testOptions),
       }
       model.apply(new Mirror().prepare([change]).transaction.operations())
       model.apply([adding('ip', 'overlay_off', 'ip'), adding('ip6', 'overlay_off', 'ip6')])
@@ -269,9 +271,9 @@ test('With affinity a client stays with its endpoint, over changes of other endp
         const endpoints = new Set(numbers)
         const home = new Map<string, string>()
         let turn = 0
-        const surroundings = { ...envoyDead, random: (count: number) => randoms[turn++ % randoms.length]! % count }
+        const node = { ...envoyDead, random: (count: number) => randoms[turn++ % randoms.length]! % count }
         for (const { client, toggled } of steps) {
-          const { verdict, destination } = model.trace(packetTo(http, { source: client }), surroundings)
+          const { verdict, destination } = model.trace(packetTo(http, { source: client }), node)
           assert.equal(verdict, 'forward')
           const known = home.get(client)
           if (known !== undefined) assert.equal(destination, known)

@@ -1,6 +1,7 @@
 /** What becomes of one packet in the tables of the model (`model.ts`), and in the machine around them. */
 
 import { contains } from '../../net/cidr.ts'
+import { anyAddress, type Family } from '../family.ts'
 import {
   addressBytes,
   addressPortOf,
@@ -11,8 +12,6 @@ import {
   verdictOf,
   wordBytes,
 } from '../nftables/bytes.ts'
-import type { Family } from '../nftables/elements/elements.ts'
-import { anyAddress } from '../nftables/elements/external.ts'
 import type { Chain, Hook } from '../nftables/operations.ts'
 import { type VerdictData, verdictCodes } from '../nftables/rules/expression.ts'
 import type { Endpoint, Key, KeyPart, Marked, Rule, Statement } from '../nftables/rules/statement.ts'
@@ -42,7 +41,7 @@ export interface Packet {
 }
 
 /** The machine around our tables. */
-export interface Surroundings {
+export interface TracedNode {
   /** The port on which a transparent socket listens; undefined while Envoy is dead. */
   readonly listener: number | undefined
   /** The port on which a socket listens that is not transparent, as an unprivileged process has it. */
@@ -68,7 +67,7 @@ type Result = 'accept' | 'drop' | 'reject' | 'reset' | 'continue'
 /** One packet on its way. */
 export class Trace {
   readonly #packet: Packet
-  readonly #surroundings: Surroundings
+  readonly #node: TracedNode
   readonly #table: TracedTable | undefined
   #destination: string
   #port: number
@@ -78,9 +77,9 @@ export class Trace {
   #isMasqueraded = false
   #toEnvoy: 'tproxy' | 'redirect' | undefined
 
-  constructor(packet: Packet, surroundings: Surroundings, table: TracedTable | undefined) {
+  constructor(packet: Packet, node: TracedNode, table: TracedTable | undefined) {
     this.#packet = packet
-    this.#surroundings = surroundings
+    this.#node = node
     this.#table = table
     this.#destination = packet.destination
     this.#port = packet.port
@@ -91,7 +90,7 @@ export class Trace {
   run(): Outcome {
     const entry = this.#hook(this.#packet.from === 'pod' ? 'prerouting' : 'output')
     if (entry !== 'accept') return this.#outcome(entry)
-    const isLocal = this.#toEnvoy !== undefined || this.#surroundings.localAddresses.includes(this.#destination)
+    const isLocal = this.#toEnvoy !== undefined || this.#node.localAddresses.includes(this.#destination)
     if (!isLocal) {
       const forward = this.#packet.from === 'pod' ? this.#hook('forward') : 'accept'
       if (forward !== 'accept') return this.#outcome(forward)
@@ -175,7 +174,7 @@ export class Trace {
       }
       case 'local address': {
         const address = statement.of === 'saddr' ? source : this.#destination
-        const isLocal = this.#surroundings.localAddresses.includes(address)
+        const isLocal = this.#node.localAddresses.includes(address)
         return isLocal || (statement.of === 'saddr' && from === 'node')
       }
       case 'new connection':
@@ -189,9 +188,9 @@ export class Trace {
       case 'interface':
         return this.#isFrom(statement.name) !== statement.isNot
       case 'opaque socket':
-        return this.#surroundings.impostor === this.#port
+        return this.#node.impostor === this.#port
       case 'random zero':
-        return this.#surroundings.random(statement.mod) === 0
+        return this.#node.random(statement.mod) === 0
       default:
         return this.#act(statement)
     }
@@ -200,7 +199,7 @@ export class Trace {
   #act(statement: Exclude<Statement, { kind: Matching }>): boolean | Result {
     switch (statement.kind) {
       case 'tproxy':
-        return this.#surroundings.listener === statement.port && this.#send('tproxy')
+        return this.#node.listener === statement.port && this.#send('tproxy')
       case 'redirect':
         return this.#redirect(statement.port)
       case 'masquerade':
@@ -213,7 +212,7 @@ export class Trace {
       case 'dnat by map':
         return this.#translateBy(statement.key, statement.map)
       case 'dnat to one of':
-        return this.#translateTo(statement.endpoints[this.#surroundings.random(statement.endpoints.length)]!)
+        return this.#translateTo(statement.endpoints[this.#node.random(statement.endpoints.length)]!)
       case 'remember':
         return this.#remember(statement.key, statement.set)
       case 'counter':
@@ -254,7 +253,7 @@ export class Trace {
   /** Undefined where the packet has no such thing. */
   #part(part: KeyPart): Bytes | undefined {
     const { family, protocol, source } = this.#packet
-    if (typeof part === 'object') return wordBytes(part.offset + this.#surroundings.random(part.random))
+    if (typeof part === 'object') return wordBytes(part.offset + this.#node.random(part.random))
     if (part === 'saddr') return addressBytes(source)
     if (part === 'daddr') return addressBytes(this.#destination)
     if (part === 'masked saddr' || part === 'masked daddr') return addressBytes(anyAddress[family])

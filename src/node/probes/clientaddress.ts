@@ -7,8 +7,8 @@
  */
 
 import { release } from 'node:os'
+import { familyNames } from '../../kernel/family.ts'
 import { type Nftables, withNftables } from '../../kernel/nftables/client.ts'
-import { familyNames } from '../../kernel/nftables/elements/elements.ts'
 import { hasClientAddress } from '../../kernel/nftables/rules/ruleset.ts'
 import { findPairs, type PairOptions } from '../../kernel/probes/pairs.ts'
 import { testReplies } from '../../kernel/probes/replytest.ts'

@@ -1,6 +1,7 @@
 /** Looks for the proof that the client's address can be preserved, again and again: also later, whether it still holds. */
 
-import { type NodePlanOptions, tellsPods } from '../../kernel/nftables/elements/node.ts'
+import { tellsPods } from '../../kernel/nodeconfig.ts'
+import type { NodePlanOptions } from '../../kernel/options.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { ServiceTable } from '../../services/table.ts'
 import type { Envoys } from '../envoy/envoys.ts'

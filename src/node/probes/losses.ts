@@ -3,8 +3,8 @@
  * changed their rules, which shows what is lost before ours see it. Whether it is so, a test of the path says.
  */
 
+import { type Family, familyNames } from '../../kernel/family.ts'
 import { Nftables } from '../../kernel/nftables/client.ts'
-import { type Family, familyNames } from '../../kernel/nftables/elements/elements.ts'
 import { pathCounters, tableOf } from '../../kernel/nftables/rules/ruleset.ts'
 import { watchForeignChains } from '../../kernel/nftables/watch.ts'
 import type { IpFamily } from '../../net/address.ts'

@@ -16,6 +16,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import type { Endpoint } from '../../../services/ports/port.ts'
+import { type Family, type Transport, transports } from '../../family.ts'
 import {
   addressLengths,
   addressPortBytes,
@@ -31,7 +32,7 @@ import type { Clauses } from '../rules/clause.ts'
 import { printClauses } from '../rules/print.ts'
 import { inSet, ofTransport, type Rule } from '../rules/statement.ts'
 import type { SetDefinition } from '../sets.ts'
-import { type ElementName, elementName, type Family, type Transport, transports } from './elements.ts'
+import { type ElementName, elementName } from './elements.ts'
 import { clientsKey, mostClients, objectName, parseObjectName, placeOf, restOf } from './ownobjects.ts'
 
 /**

@@ -3,13 +3,8 @@
  * (ruleset.ts) is fixed. What a map cannot do has chains and sets of its own, which we treat as elements, too.
  */
 
-import type { IpFamily, Protocol } from '../../../net/address.ts'
+import { type Family, type Transport, transports } from '../../family.ts'
 import { addressLengths, type Bytes, protocolPart } from '../bytes.ts'
-
-/** nftables calls its table families so; our table is named `lightpath` in each. */
-export type Family = 'ip' | 'ip6'
-
-export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv6: 'ip6' }
 
 /**
  * - `services`: VIP . protocol . port → `goto endpoints-tcp-N` (or udp, sctp)
@@ -45,7 +40,6 @@ export type OverlaySet = (typeof overlaySets)[number]
 export type NodeSetName = (typeof nodeSets)[number]
 export type EndpointsName = `endpoints-${Transport}`
 export type OwnObject = (typeof ownObjects)[number]
-export type Transport = 'tcp' | 'udp' | 'sctp'
 
 /** Takes the whole node down to the kernel layer while it holds the table's own protocol. Only people change it. */
 export const overlaySwitch = 'overlay_off'
@@ -65,8 +59,6 @@ export const useSets: readonly string[] = [candidatesSet, calledSet]
 export const overlaySets = ['envoy', 'envoy-external', 'envoy-local'] as const
 /** Chains and sets of single Service ports; affinity.ts. */
 export const ownObjects = ['affinity', 'clients', 'sources', 'ranges'] as const
-export const transports: readonly Transport[] = ['tcp', 'udp', 'sctp']
-export const transportOf = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' } as const satisfies Record<Protocol, Transport>
 
 /** Sets about this node, and those of them that hold ranges. */
 export const rangeSets = ['node-port-addresses', 'pods', 'outside'] as const

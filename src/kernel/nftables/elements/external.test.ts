@@ -7,7 +7,9 @@ import type { Protocol } from '../../../net/address.ts'
 import { contains } from '../../../net/cidr.ts'
 import { placesOf } from '../../../services/ports/places.ts'
 import type { Endpoint, External, PortState } from '../../../services/ports/port.ts'
-import type { KernelOptions } from '../../layer.ts'
+import type { Family } from '../../family.ts'
+import { noPolicies, unknownNode } from '../../nodeconfig.ts'
+import type { KernelOptions } from '../../options.ts'
 import { portState, testOptions } from '../../testing.ts'
 import { NftablesModel } from '../../tracer/model.ts'
 import type { Outcome, Packet } from '../../tracer/tracer.ts'
@@ -15,8 +17,7 @@ import { addressPortBytes } from '../bytes.ts'
 import { renewHeartbeat } from '../heartbeat.ts'
 import { fixedPart } from '../rules/ruleset.ts'
 import { Mirror } from '../sync/mirror.ts'
-import type { Family } from './elements.ts'
-import { noPolicies, planNode, unknownSurroundings } from './node.ts'
+import { planNode } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
 
 interface World {
@@ -159,7 +160,7 @@ function modelOf({ family, state, options }: Scene, toEnvoy = false): NftablesMo
   const changes = [
     planNode(
       {
-        ...unknownSurroundings,
+        ...unknownNode,
         node,
         policies: toEnvoy ? { ...noPolicies, clients: [world.kernelClient] } : noPolicies,
       },

@@ -17,19 +17,17 @@
  */
 
 import { isWithin, withoutNested } from '../../../net/cidr.ts'
-import { anyAddressOf, type Place, type PlaceKind, placesOf } from '../../../services/ports/places.ts'
+import { type Place, type PlaceKind, placesOf } from '../../../services/ports/places.ts'
 import type { Endpoint, PortState } from '../../../services/ports/port.ts'
+import { familyNames, type Transport, transportOf } from '../../family.ts'
 import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes, jumpBytes, rangeBytes } from '../bytes.ts'
-import { type ElementName, elementName, type Family, familyNames, type Transport, transportOf } from './elements.ts'
+import { type ElementName, elementName } from './elements.ts'
 import { placeKey } from './ownobjects.ts'
 import { slotElements } from './slots.ts'
 import { planSources } from './sources.ts'
 
 /** Where the slots begin that `local-services` leads to: no Service has so many endpoints. */
 export const localSlots = 65_536
-
-/** What keys a node port in place of an address. */
-export const anyAddress = { ip: anyAddressOf.IPv4, ip6: anyAddressOf.IPv6 } as const satisfies Record<Family, string>
 
 /** The endpoints for what comes from outside, as they are in slots. */
 export interface OutsideSlots {

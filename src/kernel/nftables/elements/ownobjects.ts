@@ -3,6 +3,7 @@
  * port of a place, as a key of `services` has them.
  */
 
+import { type Family, type Transport, transports } from '../../family.ts'
 import {
   addressBytes,
   addressLengths,
@@ -18,7 +19,7 @@ import {
   wordBytes,
 } from '../bytes.ts'
 import { protocolName } from '../rules/words.ts'
-import { type Family, type OwnObject, ownObjects, type SetName, type Transport, transports } from './elements.ts'
+import { type OwnObject, ownObjects, type SetName } from './elements.ts'
 
 /** `10.0.0.1 . tcp . 80` */
 export function placeKey(ip: string, transport: Transport, port: number): Bytes {

@@ -2,7 +2,8 @@
 
 import { placesOf } from '../../../services/ports/places.ts'
 import type { Endpoint, PortState } from '../../../services/ports/port.ts'
-import { type Elements, familyNames, transportOf } from './elements.ts'
+import { familyNames, transportOf } from '../../family.ts'
+import type { Elements } from './elements.ts'
 import { localSlots, type OutsideSlots } from './external.ts'
 import { type Placement, placementOf, type Steered, vipSlots } from './plan.ts'
 import { arrange, type SlotOwner, slotsIn } from './slots.ts'

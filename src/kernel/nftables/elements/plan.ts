@@ -1,12 +1,13 @@
 /** What one Service port needs in the kernel, as elements of our maps and sets. Pure. */
 
-import type { IpFamily } from '../../../net/address.ts'
 import { isWithin } from '../../../net/cidr.ts'
 import { placesOf } from '../../../services/ports/places.ts'
 import { type Endpoint, isForEnvoy, type PortState } from '../../../services/ports/port.ts'
+import { familyNames, transportOf } from '../../family.ts'
+import type { PlanOptions } from '../../options.ts'
 import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes } from '../bytes.ts'
 import { affinityVerdict, planAffinity } from './affinity.ts'
-import { candidatesSet, type ElementName, type Elements, elementName, familyNames, transportOf } from './elements.ts'
+import { candidatesSet, type ElementName, type Elements, elementName } from './elements.ts'
 import { chooserName, type OutsideSlots, type OutsideVerdicts, planExternal, planSourceRanges } from './external.ts'
 import { type AffinityWay, affinityKey, placeKey } from './ownobjects.ts'
 import { type SlotOwner, slotElements, slotValue } from './slots.ts'
@@ -28,15 +29,6 @@ export type Steered = readonly Bytes[]
 
 /** Shared by all ports of which nothing does. */
 export const nothingSteered: Steered = []
-
-export interface PlanOptions {
-  readonly families: readonly IpFamily[]
-  readonly nodeName: string
-  /** Whether every cluster IP is ours, with no kube-proxy beside: what leads to none of their ports is refused. */
-  readonly ownsClusterIPs: boolean
-  /** Whether the kernel notes which ports are called, of those that are for Envoy. Default: no. */
-  readonly tracksUse?: boolean
-}
 
 /** Of all that can be in the overlay: the VIP:port, and the places outside that are for Envoy. */
 export function overlayKeys(state: PortState | undefined): readonly Bytes[] {

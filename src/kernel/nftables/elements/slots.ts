@@ -1,8 +1,9 @@
 /** The endpoints of a Service port in numbered slots, from which the kernel chooses by a random number. */
 
 import type { Endpoint } from '../../../services/ports/port.ts'
+import type { Family, Transport } from '../../family.ts'
 import { addressBytes, addressPortBytes, addressPortOf, type Bytes, portPart, wordBytes } from '../bytes.ts'
-import { type ElementName, type Elements, elementName, type Family, type Transport } from './elements.ts'
+import { type ElementName, type Elements, elementName } from './elements.ts'
 
 /** What keys the slots of an address and port, of a VIP or of a place outside. */
 export interface SlotOwner {

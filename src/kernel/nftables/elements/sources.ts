@@ -12,13 +12,14 @@
  */
 
 import { isDeepStrictEqual } from 'node:util'
+import type { Family } from '../../family.ts'
 import { type Bytes, jumpBytes } from '../bytes.ts'
 import { type Chain, ruleClauses } from '../operations.ts'
 import type { Clauses } from '../rules/clause.ts'
 import { drop, notInSet } from '../rules/statement.ts'
 import type { SetDefinition } from '../sets.ts'
 import { unknownRules } from './affinity.ts'
-import { type ElementName, elementName, type Family } from './elements.ts'
+import { type ElementName, elementName } from './elements.ts'
 import { objectName } from './ownobjects.ts'
 
 /** @param key of the place. @param ranges as `rangeBytes` has them */

@@ -1,10 +1,10 @@
 /** Elements of any set, part by part, and in words for people. */
 
+import type { Family } from '../../family.ts'
 import { type Bytes, rangeText, verdictOf } from '../bytes.ts'
 import { verdictText } from '../rules/words.ts'
 import type { SetDefinition } from '../sets.ts'
 import { type DataType, type Part, partsOf, typeOf, wordsOf } from '../wire/types.ts'
-import type { Family } from './elements.ts'
 
 /** The types of a set as the kernel has it; `data` undefined for sets, and for values that are no plain data. */
 export interface SetTypes {

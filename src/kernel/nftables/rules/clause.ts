@@ -3,8 +3,8 @@
  * written as statements (statement.ts), which can say less.
  */
 
+import type { Family } from '../../family.ts'
 import type { Bytes } from '../bytes.ts'
-import type { Family } from '../elements/elements.ts'
 import type { SetTypes } from '../elements/values.ts'
 import type { VerdictData } from './expression.ts'
 import type { Field, FieldValue } from './fields.ts'

@@ -7,8 +7,8 @@
  * are no obstacle, also strict ones: the sender of a reply is where the route to it says.
  */
 
+import type { RulesetOptions } from '../../options.ts'
 import type { Chain } from '../operations.ts'
-import type { RulesetOptions } from './ruleset.ts'
 import { hasMark, inSet, masquerade, type Rule, setMark } from './statement.ts'
 
 export const restoreChain = 'restore'

@@ -1,7 +1,7 @@
 /** Rules as the expressions that the kernel evaluates; the same, register by register, that nft makes of the text. */
 
 import { ipBytes } from '../../../net/ipbytes.ts'
-import type { Family, Transport } from '../elements/elements.ts'
+import type { Family, Transport } from '../../family.ts'
 import {
   comparisons,
   counterType,

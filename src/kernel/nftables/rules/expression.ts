@@ -3,7 +3,7 @@
  * are those of the kernel (include/uapi/linux/netfilter/nf_tables.h).
  */
 
-import type { Family, Transport } from '../elements/elements.ts'
+import type { Family, Transport } from '../../family.ts'
 
 export interface LoadPayload {
   readonly name: 'payload'

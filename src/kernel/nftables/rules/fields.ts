@@ -1,7 +1,7 @@
 /** What rules look at: fields of a packet, of its connection, and of its way; and values of them. */
 
 import { ipText } from '../../../net/ipbytes.ts'
-import type { Family } from '../elements/elements.ts'
+import type { Family } from '../../family.ts'
 import { addressOffsets } from './compile.ts'
 import { ctKeys, metaKeys } from './expression.ts'
 

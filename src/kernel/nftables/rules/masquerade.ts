@@ -9,22 +9,10 @@
  * The rules are those of kube-proxy's nftables mode.
  */
 
+import type { MasqueradeOptions } from '../../options.ts'
 import type { SetName } from '../elements/elements.ts'
 import type { Chain } from '../operations.ts'
 import { clearMark, hasMark, inSet, masquerade, type Rule, type Statement, setMark } from './statement.ts'
-
-export const detectLocalModes = ['ClusterCIDR', 'NodeCIDR', 'BridgeInterface', 'InterfaceNamePrefix'] as const
-export type DetectLocalMode = (typeof detectLocalModes)[number]
-
-export interface MasqueradeOptions {
-  /** The packet mark bit of new connections whose source address is to become the node's. */
-  readonly masqueradeMark: number
-  readonly masqueradeAll: boolean
-  /** How pods of this node are told from others. By a CIDR that is not given or not known: not at all. */
-  readonly detectLocalMode: DetectLocalMode
-  readonly podBridgeInterface: string | undefined
-  readonly podInterfaceNamePrefix: string | undefined
-}
 
 /** Matches what pods send, as far as they can be told. */
 export function ofPods(options: MasqueradeOptions): Statement {

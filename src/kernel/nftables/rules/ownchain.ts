@@ -1,8 +1,8 @@
 /** Chains of single ports, read as the elements that they are to us. */
 
+import type { Family } from '../../family.ts'
 import type { Bytes } from '../bytes.ts'
 import { readAffinity } from '../elements/affinity.ts'
-import type { Family } from '../elements/elements.ts'
 import type { parseObjectName } from '../elements/ownobjects.ts'
 import { readSources } from '../elements/sources.ts'
 import type { Clauses } from './clause.ts'

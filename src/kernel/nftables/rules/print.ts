@@ -1,7 +1,6 @@
 /** Rules as text for people, in nft's words. What is not known is printed as `[its name]`. */
 
-import type { Family } from '../elements/elements.ts'
-import { anyAddress } from '../elements/external.ts'
+import { anyAddress, type Family } from '../../family.ts'
 import { keyValueText } from '../elements/values.ts'
 import type { Clause, Clauses, Comparison, Destination, Key, MarkValue, NatOptions, Port, SetOfRule } from './clause.ts'
 import { type Expression, rejects } from './expression.ts'

@@ -1,7 +1,7 @@
 /** Rules of anybody's, from the expressions that the kernel has of them: follows what each register holds. */
 
 import { ipText } from '../../../net/ipbytes.ts'
-import type { Family } from '../elements/elements.ts'
+import type { Family } from '../../family.ts'
 import type { Clause, Clauses, Comparison, Destination, InlineSet, Key, NatOptions, Port } from './clause.ts'
 import { addressOffsets } from './compile.ts'
 import { comparisons, type Expression, fib, hooksFamily, natFlags, payloadBases, tcpFlags } from './expression.ts'

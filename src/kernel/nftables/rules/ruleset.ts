@@ -28,12 +28,11 @@
  */
 
 import { createHash } from 'node:crypto'
-import type { ClientAddress } from '../../../services/settings/clientaddress.ts'
+import type { Family } from '../../family.ts'
+import type { RulesetOptions } from '../../options.ts'
 import {
   calledSet,
   candidatesSet,
-  type Family,
-  familyNames,
   heartbeatSet,
   type OverlaySet,
   overlaySwitch,
@@ -52,14 +51,7 @@ import { parseObjectName } from '../elements/ownobjects.ts'
 import { type Chain, type Hook, type Operation, operationsText, type Table } from '../operations.ts'
 import { fixedSets } from '../sets.ts'
 import { clientAddressChains, restoreChain } from './clientaddress.ts'
-import {
-  type MasqueradeOptions,
-  markForMasquerade,
-  masqueradeChain,
-  masqueradingVips,
-  notOfPods,
-  ofPods,
-} from './masquerade.ts'
+import { markForMasquerade, masqueradeChain, masqueradingVips, notOfPods, ofPods } from './masquerade.ts'
 import {
   accept,
   count,
@@ -82,19 +74,6 @@ import {
 } from './statement.ts'
 
 export const tableName = 'lightpath'
-
-export interface RulesetOptions extends MasqueradeOptions {
-  /** The packet and conntrack mark bit of connections that are steered to Envoy. One bit; other bits are others'. */
-  readonly steeringMark: number
-  /** The packet mark bit that Envoy sets on its own connections. */
-  readonly envoyMark: number
-  /** Where Envoy's redirect listener listens. */
-  readonly targetPort: number
-  /** Default: forwarded-for. */
-  readonly clientAddress?: ClientAddress
-  /** As in PlanOptions. */
-  readonly tracksUse?: boolean
-}
 
 export function tableOf(family: Family): Table {
   return { family, name: tableName }
@@ -436,8 +415,4 @@ export function replacement(
     fixedPart(family, options),
     ...(choosers.length > 0 ? [{ do: 'declare', table, sets: [], chains: choosers } as const] : []),
   ]
-}
-
-export function familiesOf(families: readonly ('IPv4' | 'IPv6')[]): readonly Family[] {
-  return families.map(family => familyNames[family])
 }

@@ -3,7 +3,7 @@
  * the packet tracer follows (../../tracer.ts).
  */
 
-import type { Transport } from '../elements/elements.ts'
+import type { Transport } from '../../family.ts'
 import { type VerdictData, verdictCodes } from './expression.ts'
 
 /** An address of a packet as a key; masked: all zeros, as node ports are keyed. */

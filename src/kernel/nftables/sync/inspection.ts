@@ -4,13 +4,14 @@
  */
 
 import { setImmediate as turn } from 'node:timers/promises'
+import type { Family } from '../../family.ts'
+import type { PlanOptions, RulesetOptions } from '../../options.ts'
 import type { Bytes } from '../bytes.ts'
 import type { NftClient } from '../client.ts'
-import { type ElementName, type Elements, type Family, isShared, overlaySwitch } from '../elements/elements.ts'
-import type { PlanOptions } from '../elements/plan.ts'
+import { type ElementName, type Elements, isShared, overlaySwitch } from '../elements/elements.ts'
 import { readTables } from '../elements/reading.ts'
 import { elementText } from '../elements/text.ts'
-import { fixedRules, isChooser, type RulesetOptions, tableName } from '../rules/ruleset.ts'
+import { fixedRules, isChooser, tableName } from '../rules/ruleset.ts'
 import { elementsOf, type PortRecord } from './record.ts'
 
 /** Other work comes in between, after so many ports or elements. */

@@ -1,16 +1,9 @@
 /** What the kernel has, as far as no single Service port owns it: chains, shared elements, totals. */
 
+import type { Family } from '../../family.ts'
 import type { Bytes } from '../bytes.ts'
 import type { NftClient } from '../client.ts'
-import {
-  type ElementName,
-  type Elements,
-  type Family,
-  isOverlaySet,
-  isShared,
-  ownerOf,
-  setOf,
-} from '../elements/elements.ts'
+import { type ElementName, type Elements, isOverlaySet, isShared, ownerOf, setOf } from '../elements/elements.ts'
 import { isOwnObject } from '../elements/ownobjects.ts'
 import { difference } from '../elements/plan.ts'
 import { readTables } from '../elements/reading.ts'

@@ -26,7 +26,7 @@ const portsATurn = 500
 const mostLookedAt = 16 * maxElementsPerTransaction
 
 /** What the ports need of the layer that they are of. */
-export interface PortsSurroundings {
+export interface PortsContext {
   changeOf(record: PortRecord): PortChange
   /** What the kernel has of it. */
   elementsOf(record: PortRecord): Elements
@@ -39,17 +39,17 @@ export interface PortsSurroundings {
 export class Ports {
   readonly #writer: Writer
   readonly #observer: KernelObserver
-  readonly #surroundings: PortsSurroundings
+  readonly #context: PortsContext
   readonly #records = new Map<string, PortRecord>()
   /** Ports that may differ from what the kernel has. */
   readonly #dirty = new Set<string>()
   /** Those of them that came since it was last decided what is written in which order. */
   readonly #fresh = new Set<string>()
 
-  constructor(writer: Writer, observer: KernelObserver, surroundings: PortsSurroundings) {
+  constructor(writer: Writer, observer: KernelObserver, context: PortsContext) {
     this.#writer = writer
     this.#observer = observer
-    this.#surroundings = surroundings
+    this.#context = context
   }
 
   get(id: string): PortRecord | undefined {
@@ -84,7 +84,7 @@ export class Ports {
   touch(id: string): void {
     this.#dirty.add(id)
     this.#fresh.add(id)
-    this.#surroundings.schedule()
+    this.#context.schedule()
   }
 
   /**
@@ -108,7 +108,7 @@ export class Ports {
   }
 
   #heldAs(part: PortRecord | Bytes, owned: OwnedElements): Elements {
-    return typeof part === 'string' ? owned.get(part)! : this.#surroundings.elementsOf(part)
+    return typeof part === 'string' ? owned.get(part)! : this.#context.elementsOf(part)
   }
 
   /** Ports of which the kernel has all that they shall have need no transaction; what they have is no longer among what was found. */
@@ -211,7 +211,7 @@ export class Ports {
   /** From here on the port is dirty only by what comes later. */
   #changeOf(record: PortRecord): PortChange {
     this.#dirty.delete(record.id)
-    return this.#surroundings.changeOf(record)
+    return this.#context.changeOf(record)
   }
 
   async #write(changes: readonly PortChange[]): Promise<void> {
@@ -228,7 +228,7 @@ export class Ports {
   /** The kernel has these as they were asked for. */
   #settle(changes: readonly PortChange[]): void {
     for (const change of changes) this.#written(change)
-    this.#surroundings.written(changes)
+    this.#context.written(changes)
     this.#observer.applied?.(changes.map(({ record }) => record.id).filter(id => !this.#dirty.has(id)))
   }
 

@@ -2,10 +2,11 @@
 
 import type { PortState } from '../../../services/ports/port.ts'
 import type { Problem } from '../../../services/problem.ts'
+import { type NodeFacts, primaryAddress } from '../../nodeconfig.ts'
+import type { PlanOptions } from '../../options.ts'
 import { type Elements, isOverlaySet, setOf } from '../elements/elements.ts'
-import { type NodeFacts, primaryAddress } from '../elements/node.ts'
 import { isPlacement, place, type Written } from '../elements/placement.ts'
-import { nothingSteered, type Placement, type PlanOptions, planPort, type Steered } from '../elements/plan.ts'
+import { nothingSteered, type Placement, planPort, type Steered } from '../elements/plan.ts'
 import type { Change } from './mirror.ts'
 
 export interface PortRecord {

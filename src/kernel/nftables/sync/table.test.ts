@@ -4,17 +4,18 @@ import fc from 'fast-check'
 import { placesOf } from '../../../services/ports/places.ts'
 import type { External, PortState } from '../../../services/ports/port.ts'
 import type { Problem } from '../../../services/problem.ts'
+import type { Family } from '../../family.ts'
 import type { Flush, Round } from '../../layer.ts'
+import { noPolicies, unknownNode } from '../../nodeconfig.ts'
 import type { VipPort } from '../../overlay.ts'
 import { CommandError } from '../../system/command.ts'
 import { adding, inWords, portState, testOptions } from '../../testing.ts'
 import { NftablesModel } from '../../tracer/model.ts'
 import { addressPortBytes } from '../bytes.ts'
-import { type NftClient, TransactionRefused } from '../client.ts'
-import { type ElementName, type Family, heartbeatSet, overlaySets, ownerOf, setCode } from '../elements/elements.ts'
-import { noPolicies, planNode, unknownSurroundings } from '../elements/node.ts'
+import { type NftClient, type TableReader, TransactionRefused } from '../client.ts'
+import { type ElementName, heartbeatSet, overlaySets, ownerOf, setCode } from '../elements/elements.ts'
+import { planNode } from '../elements/node.ts'
 import { placementOf, planPort, portKeys } from '../elements/plan.ts'
-import type { TableReader } from '../elements/reading.ts'
 import { keyText, typesOf, valueText } from '../elements/values.ts'
 import { type Operation, operationsText } from '../operations.ts'
 import { tableOf } from '../rules/ruleset.ts'
@@ -170,7 +171,7 @@ function overlayKeysOf(state: PortState): readonly string[] {
 }
 
 function wanted(states: Iterable<PortState>, overlay: ReadonlySet<string> = new Set()): string[] {
-  const elements = new Map(planNode(unknownSurroundings, testOptions))
+  const elements = new Map(planNode(unknownNode, testOptions))
   for (const state of states) {
     const steered = overlayKeysOf(state).filter(key => overlay.has(key))
     for (const [name, value] of planPort(placementOf(state, steered), testOptions)) elements.set(name, value)

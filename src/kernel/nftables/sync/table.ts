@@ -3,7 +3,10 @@
 import type { PolicyFacts } from '../../../services/policies.ts'
 import type { PortState } from '../../../services/ports/port.ts'
 import type { ClientAddress } from '../../../services/settings/clientaddress.ts'
-import type { KernelLayer, KernelObserver, KernelOptions, PortSnapshot } from '../../layer.ts'
+import { type Family, familiesOf } from '../../family.ts'
+import type { KernelLayer, KernelObserver, PortSnapshot } from '../../layer.ts'
+import { type NodeConfig, type NodeFacts, unknownNode } from '../../nodeconfig.ts'
+import type { KernelOptions } from '../../options.ts'
 import { Overlay, type VipPort } from '../../overlay.ts'
 import { repeat } from '../../repeat.ts'
 import { Rounds } from '../../rounds.ts'
@@ -12,15 +15,15 @@ import { staleFrontends } from '../../system/conntrack.ts'
 import { RoutingKeeper } from '../../system/routingkeeper.ts'
 import { StaleFlows } from '../../system/staleflows.ts'
 import { addressPortOf } from '../bytes.ts'
-import { calledSet, type Elements, type Family, heartbeatSet, nodeOwner, overlaySets } from '../elements/elements.ts'
-import { type NodeFacts, planNode, type Surroundings, unknownSurroundings } from '../elements/node.ts'
+import { calledSet, type Elements, heartbeatSet, nodeOwner, overlaySets } from '../elements/elements.ts'
+import { planNode } from '../elements/node.ts'
 import { nothingSteered } from '../elements/plan.ts'
 import { formerSets } from '../elements/sources.ts'
 import { elementLine } from '../elements/text.ts'
 import { heartbeatInterval, renewHeartbeat } from '../heartbeat.ts'
 import type { Operation } from '../operations.ts'
 import { type KernelPrograms, systemPrograms } from '../programs.ts'
-import { calledSeconds, familiesOf, markerFor, replacement, tableName } from '../rules/ruleset.ts'
+import { calledSeconds, markerFor, replacement, tableName } from '../rules/ruleset.ts'
 import { switchOverlay } from '../switch.ts'
 import type { ForeignChange } from '../watch.ts'
 import { findDamage, findPresence } from './inspection.ts'
@@ -40,7 +43,7 @@ export class KernelTables implements KernelLayer {
   readonly #staleFlows: StaleFlows
   readonly #routing: RoutingKeeper
   /** What the kernel shall have, and has, of this node itself. */
-  #surroundings = unknownSurroundings
+  #node = unknownNode
   #nodeElements: Elements
   #writtenNode: Elements = new Map()
   /** Whose overlay people have switched off, as last seen: who deletes our tables does not switch it on. */
@@ -56,7 +59,7 @@ export class KernelTables implements KernelLayer {
     this.#families = familiesOf(options.families)
     this.#observer = observer
     this.#programs = programs
-    this.#nodeElements = planNode(unknownSurroundings, options)
+    this.#nodeElements = planNode(unknownNode, options)
     this.#writer = new Writer(programs.nft, this.#families, observer)
     this.#ports = new Ports(this.#writer, observer, {
       changeOf: record => this.#changeOf(record),
@@ -90,7 +93,7 @@ export class KernelTables implements KernelLayer {
   }
 
   setNode(node: NodeFacts | undefined): void {
-    if (JSON.stringify(node) === JSON.stringify(this.#surroundings.node)) return
+    if (JSON.stringify(node) === JSON.stringify(this.#node.node)) return
     this.#change({ node })
     for (const { id, state } of this.#ports.values()) if (state?.external?.sourceRanges.length) this.#ports.touch(id)
   }
@@ -122,7 +125,7 @@ export class KernelTables implements KernelLayer {
   }
 
   setServiceRanges(serviceRanges: readonly string[]): void {
-    if (serviceRanges.join() !== this.#surroundings.serviceRanges.join()) this.#change({ serviceRanges })
+    if (serviceRanges.join() !== this.#node.serviceRanges.join()) this.#change({ serviceRanges })
   }
 
   clearOverlay(): void {
@@ -174,15 +177,15 @@ export class KernelTables implements KernelLayer {
     this.#programs.close()
   }
 
-  #change(surroundings: Partial<Surroundings>): void {
-    this.#surroundings = { ...this.#surroundings, ...surroundings }
-    this.#nodeElements = planNode(this.#surroundings, this.#options)
+  #change(changed: Partial<NodeConfig>): void {
+    this.#node = { ...this.#node, ...changed }
+    this.#nodeElements = planNode(this.#node, this.#options)
     this.#rounds.schedule()
   }
 
   #changeOf(record: PortRecord): PortChange {
     const steered = record.state ? this.#overlay.of(record.state) : nothingSteered
-    return changeOf(record, steered, this.#surroundings.node, this.#options)
+    return changeOf(record, steered, this.#node.node, this.#options)
   }
 
   #written(changes: readonly PortChange[]): void {

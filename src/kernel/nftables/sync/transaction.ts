@@ -1,12 +1,12 @@
 /** Changes recorded in any order and written as one transaction, in an order in which each is valid. */
 
+import type { Family } from '../../family.ts'
 import { type Bytes, verdictOf } from '../bytes.ts'
 import { affinityChain, clientsSet } from '../elements/affinity.ts'
 import {
   candidatesSet,
   type ElementName,
   elementName,
-  type Family,
   type OwnObject,
   overlaySets,
   partsOf,

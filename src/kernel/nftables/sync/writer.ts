@@ -1,9 +1,10 @@
 /** Writes to our tables, one transaction at a time, and knows what they have, and what is written while somebody reads them. */
 
 import { setImmediate as turn } from 'node:timers/promises'
+import type { Family } from '../../family.ts'
 import type { KernelObserver } from '../../layer.ts'
 import type { NftClient } from '../client.ts'
-import { type ElementName, type Elements, type Family, overlaySets, setCode } from '../elements/elements.ts'
+import { type ElementName, type Elements, overlaySets, setCode } from '../elements/elements.ts'
 import type { Operation } from '../operations.ts'
 import { tableName, tableOf } from '../rules/ruleset.ts'
 import { type Change, type FoundElements, Mirror, type OwnedElements, type Prepared } from './mirror.ts'

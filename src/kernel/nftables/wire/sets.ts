@@ -1,7 +1,7 @@
 /** Sets as the kernel declares them, with the notes for nft that make `nft list` print them as they were declared. */
 
+import type { Family, Transport } from '../../family.ts'
 import type { MessageWriter } from '../../netlink/writer.ts'
-import type { Family, Transport } from '../elements/elements.ts'
 import { typesOf } from '../elements/values.ts'
 import type { KeyType, SetDefinition } from '../sets.ts'
 import { concatenatedNumber, lengthOf, typeOf } from './types.ts'

@@ -3,8 +3,8 @@
  * each is, also in words.
  */
 
+import type { Family } from '../../family.ts'
 import { addressOf, type Bytes, be16, etherTypes, wordAt } from '../bytes.ts'
-import type { Family } from '../elements/elements.ts'
 import { protocolName } from '../rules/words.ts'
 import type { KeyType } from '../sets.ts'
 
