@@ -1,7 +1,7 @@
 import { release } from 'node:os'
 import { outsideObstacles } from '../node/outside.ts'
 import { type ClientAddressChoice, chooseClientAddress, forwarded } from '../node/probes/clientaddress.ts'
-import type { OutsideObstacles } from '../services/ports/layer.ts'
+import type { OutsideObstacles } from '../plan/ports/layer.ts'
 import { type ClientAddress, hasPortRange } from '../services/settings/clientaddress.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'

@@ -1,9 +1,10 @@
 /** What a source has told, for commands that look at it. */
 
+import { ServiceTable } from '../plan/nodeplan.ts'
+import type { OutsideObstacles } from '../plan/ports/layer.ts'
+import type { ServiceScope } from '../plan/ports/scope.ts'
 import type { Change } from '../services/objects/objects.ts'
-import type { OutsideObstacles, ServiceScope } from '../services/ports/layer.ts'
 import { formatProblem, type Problem } from '../services/problem.ts'
-import { ServiceTable } from '../services/table.ts'
 import type { Source } from '../sources/source.ts'
 
 /** For commands, whose users wait: how long the API server may be silent, in milliseconds. */

@@ -1,7 +1,7 @@
 /** IP families and transport protocols, as netfilter and we call them. */
 
 import type { IpFamily, Protocol } from '../net/address.ts'
-import { anyAddressOf } from '../services/ports/places.ts'
+import { anyAddressOf } from '../plan/ports/places.ts'
 
 /** nftables calls its table families so; our table is named `lightpath` in each. */
 export type Family = 'ip' | 'ip6'

@@ -3,7 +3,7 @@
  * Service ports.
  */
 
-import type { PortState } from '../services/ports/port.ts'
+import type { PortState } from '../plan/ports/port.ts'
 import { addressPortBytes, addressPortOf, type Bytes } from './nftables/bytes.ts'
 import { nothingSteered, overlayKeys, type Steered } from './nftables/elements/plan.ts'
 

@@ -1,7 +1,7 @@
 /** Port states and options for the tests of this folder. */
 
 import type { IpFamily } from '../net/address.ts'
-import type { Layer, PortState } from '../services/ports/port.ts'
+import type { Layer, PortState } from '../plan/ports/port.ts'
 import { defaultSettings } from '../services/settings/settings.ts'
 import type { Family, Transport } from './family.ts'
 import {

@@ -9,7 +9,7 @@ import {
   localPorts,
   requestMigration,
 } from '../kernel/system/sysctl.ts'
-import type { ServiceScope } from '../services/ports/layer.ts'
+import type { ServiceScope } from '../plan/ports/scope.ts'
 import { type Problem, problem } from '../services/problem.ts'
 import { type ClientAddress, firstOwnPort } from '../services/settings/clientaddress.ts'
 import { Recurring } from './recurring.ts'

@@ -1,7 +1,7 @@
 /** Whether a node can lead what comes from outside through Envoy. */
 
 import type { Redirect } from '../kernel/layer.ts'
-import type { OutsideObstacles } from '../services/ports/layer.ts'
+import type { OutsideObstacles } from '../plan/ports/layer.ts'
 import type { ClientAddressChoice } from './probes/clientaddress.ts'
 
 /** externalTrafficPolicy Local keeps the client's address, and so must Envoy. */

@@ -16,9 +16,9 @@ import { meantForEnvoy } from '../kernel/overlay.ts'
 import { testOptions } from '../kernel/testing.ts'
 import { NftablesModel } from '../kernel/tracer/model.ts'
 import type { Packet } from '../kernel/tracer/tracer.ts'
+import { ServiceTable } from '../plan/nodeplan.ts'
 import { type Direction, type Pod, type Policy, selects } from '../services/objects/networkpolicy.ts'
 import { describeKey, type KubeObject, keyOf } from '../services/objects/objects.ts'
-import { ServiceTable } from '../services/table.ts'
 import { aNode, anEndpoint, aService, aSlice, put, remove } from '../services/testing.ts'
 
 function aPod(number: number, namespace = 'a', app = 'x'): Pod {

@@ -1,8 +1,8 @@
 /** Which layer each Service of a cluster would get, and which pods would stay below. */
 
-import type { Policies } from '../services/policies.ts'
-import type { Layer } from '../services/ports/port.ts'
-import type { ServiceTable } from '../services/table.ts'
+import type { ServiceTable } from '../plan/nodeplan.ts'
+import type { Layer } from '../plan/ports/port.ts'
+import type { Policies } from '../services/podindex.ts'
 import { someOf } from '../text/some.ts'
 import { type Check, ok } from './check.ts'
 

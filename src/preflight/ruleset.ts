@@ -5,7 +5,7 @@ import { type BlockingChains, blockingChains, foreign, tableTitle } from '../ker
 import { usesMark } from '../kernel/nftables/rules/marks.ts'
 import { printRule } from '../kernel/nftables/rules/print.ts'
 import { type Ruleset, tableFamilies } from '../kernel/nftables/wire/dump.ts'
-import type { ServiceScope } from '../services/ports/layer.ts'
+import type { ServiceScope } from '../plan/ports/scope.ts'
 import { someOf } from '../text/some.ts'
 import { type Check, fails, ok, warning } from './check.ts'
 

@@ -2,7 +2,8 @@
 
 import { hostPort, type IpFamily, type Protocol } from '../net/address.ts'
 import { contains } from '../net/cidr.ts'
-import { type Endpoint, type External, type PortState, portLabel } from '../services/ports/port.ts'
+import type { Endpoint, External, PortState } from '../plan/ports/port.ts'
+import { portLabel } from '../services/objects/service.ts'
 import { mergeRanges } from './ranges.ts'
 import { keyOfPlace, type Place, type Way, type Ways } from './ways.ts'
 

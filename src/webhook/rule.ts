@@ -1,6 +1,6 @@
 /** Which new Services are handed to Lightpath. The same rule, as selectors and CEL, is in deploy/components/admission-policy. */
 
-import { labels, ourProxyName } from '../services/ports/layer.ts'
+import { labels, ourProxyName } from '../services/labels.ts'
 import { rawObject } from '../text/raw.ts'
 
 /** The label that hands a Service over, which kube-proxy leaves alone from then on. */

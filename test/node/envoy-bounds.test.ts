@@ -5,8 +5,8 @@ import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { get } from '../../src/observe/plainhttp.ts'
+import { aPortState } from '../../src/plan/testing.ts'
 import { defaultSettings } from '../../src/services/settings/settings.ts'
-import { aPortState } from '../../src/services/testing.ts'
 import { eventually, exchange, freePort, httpEndpoint, serve, servicePort } from './envoy.ts'
 
 /** Resident, in kB. */

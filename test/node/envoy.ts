@@ -16,7 +16,7 @@ import { configurationOf, type TellOptions } from '../../src/envoy/resources/res
 import { envoyModule } from '../../src/lab/command-lines.ts'
 import { hostPort } from '../../src/net/address.ts'
 import { AccessLog } from '../../src/observe/accesslog/accesslog.ts'
-import type { PortState } from '../../src/services/ports/port.ts'
+import type { PortState } from '../../src/plan/ports/port.ts'
 import type { Problem } from '../../src/services/problem.ts'
 import type { EnvoyProtocol } from '../../src/services/settings/envoyprotocol.ts'
 import { defaultSettings, type Settings } from '../../src/services/settings/settings.ts'

@@ -8,7 +8,7 @@ import { heartbeatSet } from '../../src/kernel/nftables/elements/elements.ts'
 import type { KernelTables } from '../../src/kernel/nftables/sync/table.ts'
 import { portState } from '../../src/kernel/testing.ts'
 import type { Pod } from '../../src/lab/network.ts'
-import type { PortState } from '../../src/services/ports/port.ts'
+import type { PortState } from '../../src/plan/ports/port.ts'
 import { holdConnection, KernelLab, needsRoot } from './kernel-lab.ts'
 
 const abandonAfter = 6000

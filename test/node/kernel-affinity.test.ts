@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { portState } from '../../src/kernel/testing.ts'
 import type { Pod } from '../../src/lab/network.ts'
-import type { PortState } from '../../src/services/ports/port.ts'
+import type { PortState } from '../../src/plan/ports/port.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
 
 const protocols = ['TCP', 'UDP'] as const

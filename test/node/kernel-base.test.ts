@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { after, before, describe, test } from 'node:test'
 import { portState } from '../../src/kernel/testing.ts'
 import type { Pod } from '../../src/lab/network.ts'
-import type { PortState } from '../../src/services/ports/port.ts'
+import type { PortState } from '../../src/plan/ports/port.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
 
 const udp = { port: { name: 'dns', protocol: 'UDP', port: 53 } } as const

@@ -6,7 +6,7 @@ import type { KernelOptions } from '../../src/kernel/options.ts'
 import { belowFromOutside, portState } from '../../src/kernel/testing.ts'
 import type { LabNode, Pod } from '../../src/lab/network.ts'
 import { runIn } from '../../src/lab/processes.ts'
-import type { External, PortState } from '../../src/services/ports/port.ts'
+import type { External, PortState } from '../../src/plan/ports/port.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
 
 type Family = 'IPv4' | 'IPv6'

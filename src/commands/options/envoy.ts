@@ -1,6 +1,6 @@
 /** Envoy: its sockets and ports, and how much it may have. */
 
-import { defaultEnvoyLimits } from '../../services/model/envoy-quota.ts'
+import { defaultEnvoyLimits } from '../../plan/envoy/quota.ts'
 import { formatDuration } from '../../services/settings/duration.ts'
 import { count, countOrAll, duration, lineRate, path, portNumber, userId } from '../values.ts'
 import type { Definition } from './definition.ts'

@@ -2,7 +2,7 @@
 
 import { hostname } from 'node:os'
 import { logLevels } from '../../observe/log.ts'
-import { type ServiceScope, serviceScopes } from '../../services/ports/layer.ts'
+import { type ServiceScope, serviceScopes } from '../../plan/ports/scope.ts'
 import { type BindAddress, bindAddress, oneOf, path, portNumber, text } from '../values.ts'
 import type { Definition } from './definition.ts'
 

@@ -2,7 +2,7 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { PortState } from '../../services/ports/port.ts'
+import type { PortState } from '../../plan/ports/port.ts'
 import type { EnvoyProtocol } from '../../services/settings/envoyprotocol.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'

@@ -1,7 +1,7 @@
 /** The endpoints of a Service port as Envoy's EDS resource: the one that changes often, and alone. */
 
 import { hostPort } from '../../net/address.ts'
-import type { Endpoint } from '../../services/ports/port.ts'
+import type { Endpoint } from '../../plan/ports/port.ts'
 import { HealthStatus } from '../api/envoy/config/core/v3/health_check_pb.js'
 import { LocalityLbEndpointsSchema } from '../api/envoy/config/endpoint/v3/endpoint_components_pb.js'
 import { ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/endpoint_pb.js'

@@ -5,8 +5,8 @@
  */
 
 import { hostPort } from '../../net/address.ts'
-import { type Place, placesOf } from '../../services/ports/places.ts'
-import type { Endpoint, PortState } from '../../services/ports/port.ts'
+import { type Place, placesOf } from '../../plan/ports/places.ts'
+import type { Endpoint, PortState } from '../../plan/ports/port.ts'
 
 /** A Service port by one of its addresses, or by all external ones. */
 export interface Frontend extends PortState {

@@ -7,7 +7,7 @@
  * traffic policy or zones leave to this node was chosen before.
  */
 
-import type { Endpoint } from '../../services/ports/port.ts'
+import type { Endpoint } from '../../plan/ports/port.ts'
 import type { Frontend } from './frontend.ts'
 
 export interface SubsetOptions {

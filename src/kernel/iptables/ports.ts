@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { familyOfCidr, withoutNested } from '../../net/cidr.ts'
-import type { Endpoint, PortState } from '../../services/ports/port.ts'
+import type { Endpoint, PortState } from '../../plan/ports/port.ts'
 import { type Family, familyNames, transportOf } from '../family.ts'
 import { type NodeConfig, ofFamily } from '../nodeconfig.ts'
 import type { NodePlanOptions, PlanOptions } from '../options.ts'

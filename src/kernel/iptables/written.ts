@@ -1,6 +1,6 @@
 /** What the kernel has of a Service port, as it was written or as it was found. Pure. */
 
-import type { PortState } from '../../services/ports/port.ts'
+import type { PortState } from '../../plan/ports/port.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import type { Family } from '../family.ts'
 import { isOfOverlay } from './batch.ts'

@@ -1,6 +1,6 @@
 /** The whole of our tables as one text, for people and for tests. */
 
-import type { PortState } from '../../services/ports/port.ts'
+import type { PortState } from '../../plan/ports/port.ts'
 import { familyNames } from '../family.ts'
 import { type NodeFacts, primaryAddress, unknownNode } from '../nodeconfig.ts'
 import type { NodePlanOptions, PlanOptions, RulesetOptions } from '../options.ts'

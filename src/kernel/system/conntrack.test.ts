@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { External, PortState } from '../../services/ports/port.ts'
+import type { External, PortState } from '../../plan/ports/port.ts'
 import { belowFromOutside, portState } from '../testing.ts'
 import { staleFrontends } from './conntrack.ts'
 

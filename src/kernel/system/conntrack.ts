@@ -8,7 +8,7 @@
  */
 
 import { familyOf, type IpFamily } from '../../net/address.ts'
-import type { PortState } from '../../services/ports/port.ts'
+import type { PortState } from '../../plan/ports/port.ts'
 import { deleteFlow, type Flow, listFlows } from '../netlink/ctnetlink.ts'
 import { NetlinkSocket } from '../netlink/socket.ts'
 

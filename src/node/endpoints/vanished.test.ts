@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Layer } from '../../services/ports/port.ts'
+import type { Layer } from '../../plan/ports/port.ts'
 import type { EnvoyProtocol } from '../../services/settings/envoyprotocol.ts'
 import { mayGoElsewhere } from './vanished.ts'
 

@@ -6,7 +6,7 @@
  * so at a time; others wait for them, with their connections as they are.
  */
 
-import { namespaceOf } from '../../services/ports/port.ts'
+import { namespaceOf } from '../../plan/ports/port.ts'
 
 export interface DrainOptions {
   /** How long connections may stay, in milliseconds. */

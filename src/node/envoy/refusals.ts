@@ -1,7 +1,7 @@
 /** What Envoys have refused, each for itself, until that Envoy has it, is gone, or it changes. */
 
 import { type Resource, type ResourceRef, refKey, typeNameOf } from '../../envoy/resource.ts'
-import { serviceKeyOf } from '../../services/ports/port.ts'
+import { serviceKeyOf } from '../../plan/ports/port.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import type { Refusal } from '../../xds/client.ts'
 import type { ResourceStore } from '../../xds/store.ts'

@@ -8,7 +8,7 @@ import { canonicalIp, type IpFamily } from '../../net/address.ts'
 import { contains } from '../../net/cidr.ts'
 import { type Answer, type HttpServer, serveTcp } from '../../observe/http.ts'
 import type { Log } from '../../observe/log.ts'
-import type { HealthCheck } from '../../services/ports/healthcheck.ts'
+import type { HealthCheck } from '../../plan/endpoints/healthcheck.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import { type Retried, startRetrying } from '../retry.ts'
 

@@ -3,7 +3,7 @@
 import { tellsPods } from '../../kernel/nodeconfig.ts'
 import type { NodePlanOptions } from '../../kernel/options.ts'
 import type { IpFamily } from '../../net/address.ts'
-import type { ServiceTable } from '../../services/table.ts'
+import type { ServiceTable } from '../../plan/nodeplan.ts'
 import type { Envoys } from '../envoy/envoys.ts'
 import { Recurring } from '../recurring.ts'
 import { type ClientAddressChoice, proveClientAddress } from './clientaddress.ts'

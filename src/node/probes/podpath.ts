@@ -3,8 +3,8 @@
 import { type PathResult, type PathTestOptions, testPath } from '../../kernel/probes/pathtest.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
+import type { ServiceTable } from '../../plan/nodeplan.ts'
 import { type Problem, problem } from '../../services/problem.ts'
-import type { ServiceTable } from '../../services/table.ts'
 import type { EnvoyLayer } from '../envoy/envoylayer.ts'
 import { PathWatch } from './watch.ts'
 

@@ -1,9 +1,10 @@
 /** What clients of this node connect to, whoever serves it, for `lightpath top`. */
 
 import { frontendsOf, resourceNameOf } from '../../envoy/resources/frontend.ts'
+import { portsByFamily } from '../../plan/ports/families.ts'
+import type { PortState } from '../../plan/ports/port.ts'
 import type { Service } from '../../services/objects/service.ts'
-import { portsByFamily } from '../../services/ports/families.ts'
-import { type PortState, portLabel } from '../../services/ports/port.ts'
+import { portLabel } from '../../services/objects/service.ts'
 import type { Agent } from '../agent.ts'
 
 export interface FrontendRow {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { ServiceTable } from '../../plan/nodeplan.ts'
 import type { Change } from '../../services/objects/objects.ts'
 import { parseObject } from '../../services/parse/parse.ts'
-import { ServiceTable } from '../../services/table.ts'
 import { namespaces, serviceOf, vectors } from '../../webhook/vectors.ts'
 import { missedServices } from './missed.ts'
 

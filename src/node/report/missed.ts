@@ -1,6 +1,6 @@
 /** Services that admission would have handed to Lightpath, had it been there: with `--services=labelled`, kube-proxy has them. */
 
-import type { ServiceTable } from '../../services/table.ts'
+import type { ServiceTable } from '../../plan/nodeplan.ts'
 import { whyLeft } from '../../webhook/rule.ts'
 
 /** `namespace/name` of each, in no order. */

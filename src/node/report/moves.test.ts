@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { Layer, PortState } from '../../plan/ports/port.ts'
+import { aPortState } from '../../plan/testing.ts'
 import type { Note } from '../../services/note.ts'
-import type { Layer, PortState } from '../../services/ports/port.ts'
-import { aPortState } from '../../services/testing.ts'
 import { silentLog } from '../../sources/testing.ts'
 import { LayerMoves } from './moves.ts'
 

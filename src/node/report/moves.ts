@@ -7,8 +7,8 @@
 import type { Frontend } from '../../envoy/resources/frontend.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
+import { type Layer, portPartOf } from '../../plan/ports/port.ts'
 import type { Note } from '../../services/note.ts'
-import { type Layer, portPartOf } from '../../services/ports/port.ts'
 import type { OverlayMove } from '../envoy/gate.ts'
 
 export interface LayerMovesOptions {

@@ -4,9 +4,9 @@
  */
 
 import type { Log } from '../../observe/log.ts'
+import type { PortChange } from '../../plan/nodeplan.ts'
+import { type PortState, portPartOf, serviceKeyOf } from '../../plan/ports/port.ts'
 import type { Note } from '../../services/note.ts'
-import { type PortState, portPartOf, serviceKeyOf } from '../../services/ports/port.ts'
-import type { PortChange } from '../../services/table.ts'
 
 export interface StayingPortsOptions {
   readonly nodeName: string

@@ -5,7 +5,7 @@
 
 import { type Repeated, repeat } from '../../kernel/repeat.ts'
 import type { Log } from '../../observe/log.ts'
-import type { Calls, EnvoyBudget } from '../../services/model/envoy-budget.ts'
+import type { Calls, EnvoyBudget } from '../../plan/envoy/budget.ts'
 import type { Note } from '../../services/note.ts'
 import { BusyPorts, type ReadActivity } from './busyports.ts'
 

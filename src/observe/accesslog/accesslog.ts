@@ -3,7 +3,7 @@
  * a second of a Service port and of a namespace. Whoever calls what fails would fill the log of all otherwise.
  */
 
-import { namespaceOf, portPartOf, serviceKeyOf } from '../../services/ports/port.ts'
+import { namespaceOf, portPartOf, serviceKeyOf } from '../../plan/ports/port.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import { printableJson } from '../../text/printable.ts'
 import { Buckets } from '../buckets.ts'

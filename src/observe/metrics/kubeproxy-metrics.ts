@@ -6,8 +6,8 @@
 
 import { Counter, exponentialBuckets, Gauge, Histogram, linearBuckets, type Registry } from 'prom-client'
 import type { IpFamily } from '../../net/address.ts'
+import type { External, PortState } from '../../plan/ports/port.ts'
 import { type Change, describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
-import type { External, PortState } from '../../services/ports/port.ts'
 
 /** One pass over the kernel's rules; times by performance.now(). */
 interface Round {

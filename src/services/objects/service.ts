@@ -13,6 +13,11 @@ export interface ServicePort {
   readonly nodePort?: number
 }
 
+/** The name of a port in ids and annotations: its name, or its number where it has none. */
+export function portLabel(port: ServicePort): string {
+  return port.name === '' ? String(port.port) : port.name
+}
+
 export type TrafficPolicy = 'Cluster' | 'Local'
 
 export interface Service {

@@ -13,8 +13,8 @@ import {
   show,
   trimmedList,
 } from '../../text/raw.ts'
+import { labels } from '../labels.ts'
 import type { EndpointSlice, SliceEndpoint, SlicePort } from '../objects/endpointslice.ts'
-import { labels } from '../ports/layer.ts'
 import { readIp } from './addresses.ts'
 import { isName, type Metadata, type ParsedKind, type Report } from './kind.ts'
 import { portNameTwice, readPortName, readProtocol } from './service.ts'

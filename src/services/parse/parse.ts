@@ -2,12 +2,12 @@
 
 import { familyOf } from '../../net/address.ts'
 import { isAbsent, isNo, isRawObject, type Raw, rawList, rawObject, sharedText, show } from '../../text/raw.ts'
-import { ProblemList } from '../model/problem-list.ts'
 import { describeKey, type Kind, type KubeObject } from '../objects/objects.ts'
 import { findOtherPolicyKind, otherPolicyKind, otherPolicyKinds } from '../objects/policykinds.ts'
 import type { Namespace, Node } from '../objects/service.ts'
 import type { ServiceCidr } from '../objects/servicecidr.ts'
 import { type Problem, problem } from '../problem.ts'
+import { ProblemList } from '../problem-list.ts'
 import { readCidr, readIp } from './addresses.ts'
 import { parseEndpointSlice } from './endpointslice.ts'
 import { isName, type Metadata, type ParsedKind, type Report, usedTexts } from './kind.ts'

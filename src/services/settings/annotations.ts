@@ -1,10 +1,10 @@
 /** The settings of a Service's ports, read from its annotations `config.lightpath.cloud/<port>-<setting>`. */
 
-import { ProblemList } from '../model/problem-list.ts'
 import { describeKey, keyOf } from '../objects/objects.ts'
 import type { Service, ServicePort } from '../objects/service.ts'
-import { portLabel } from '../ports/port.ts'
+import { portLabel } from '../objects/service.ts'
 import { type Problem, problem } from '../problem.ts'
+import { ProblemList } from '../problem-list.ts'
 import { type EnvoyProtocol, envoyProtocols } from './envoyprotocol.ts'
 import { portProtocol } from './protocol.ts'
 import { defaultSettings, type SettingDefinition, type Settings, settingDefinitions } from './settings.ts'

@@ -15,7 +15,7 @@
  */
 
 import { isDeepStrictEqual } from 'node:util'
-import type { Endpoint } from '../../../services/ports/port.ts'
+import type { Endpoint } from '../../../plan/ports/port.ts'
 import { type Family, type Transport, transports } from '../../family.ts'
 import {
   addressLengths,

@@ -17,8 +17,8 @@
  */
 
 import { isWithin, withoutNested } from '../../../net/cidr.ts'
-import { type Place, type PlaceKind, placesOf } from '../../../services/ports/places.ts'
-import type { Endpoint, PortState } from '../../../services/ports/port.ts'
+import { type Place, type PlaceKind, placesOf } from '../../../plan/ports/places.ts'
+import type { Endpoint, PortState } from '../../../plan/ports/port.ts'
 import { familyNames, type Transport, transportOf } from '../../family.ts'
 import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes, jumpBytes, rangeBytes } from '../bytes.ts'
 import { type ElementName, elementName } from './elements.ts'

@@ -1,7 +1,7 @@
 /** Where the endpoints of a Service port go, given where the kernel has them. */
 
-import { placesOf } from '../../../services/ports/places.ts'
-import type { Endpoint, PortState } from '../../../services/ports/port.ts'
+import { placesOf } from '../../../plan/ports/places.ts'
+import type { Endpoint, PortState } from '../../../plan/ports/port.ts'
 import { familyNames, transportOf } from '../../family.ts'
 import type { Elements } from './elements.ts'
 import { localSlots, type OutsideSlots } from './external.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { Endpoint, External, PortState } from '../../../services/ports/port.ts'
+import type { Endpoint, External, PortState } from '../../../plan/ports/port.ts'
 import { belowFromOutside, inWords, portState, testOptions } from '../../testing.ts'
 import { addressPortBytes } from '../bytes.ts'
 import { ruleText } from '../operations.ts'

@@ -1,8 +1,8 @@
 /** What one Service port needs in the kernel, as elements of our maps and sets. Pure. */
 
 import { isWithin } from '../../../net/cidr.ts'
-import { placesOf } from '../../../services/ports/places.ts'
-import { type Endpoint, isForEnvoy, type PortState } from '../../../services/ports/port.ts'
+import { placesOf } from '../../../plan/ports/places.ts'
+import { type Endpoint, isForEnvoy, type PortState } from '../../../plan/ports/port.ts'
 import { familyNames, transportOf } from '../../family.ts'
 import type { PlanOptions } from '../../options.ts'
 import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes } from '../bytes.ts'

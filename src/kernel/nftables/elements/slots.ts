@@ -1,6 +1,6 @@
 /** The endpoints of a Service port in numbered slots, from which the kernel chooses by a random number. */
 
-import type { Endpoint } from '../../../services/ports/port.ts'
+import type { Endpoint } from '../../../plan/ports/port.ts'
 import type { Family, Transport } from '../../family.ts'
 import { addressBytes, addressPortBytes, addressPortOf, type Bytes, portPart, wordBytes } from '../bytes.ts'
 import { type ElementName, type Elements, elementName } from './elements.ts'

@@ -1,7 +1,7 @@
 /** In which order changed Service ports are written: what is much to write of one Service holds up no other. */
 
-import { placesOf } from '../../../services/ports/places.ts'
-import { type PortState, serviceKeyOf } from '../../../services/ports/port.ts'
+import { placesOf } from '../../../plan/ports/places.ts'
+import { type PortState, serviceKeyOf } from '../../../plan/ports/port.ts'
 import type { Bytes } from '../bytes.ts'
 import { ownerOf } from '../elements/elements.ts'
 import { isPlacement } from '../elements/placement.ts'

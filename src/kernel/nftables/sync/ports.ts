@@ -6,7 +6,7 @@
  */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import { type PortState, portPartOf, serviceKeyOf } from '../../../services/ports/port.ts'
+import { type PortState, portPartOf, serviceKeyOf } from '../../../plan/ports/port.ts'
 import type { KernelObserver } from '../../layer.ts'
 import { type Refusals, refusalsAtOnce } from '../../splitting.ts'
 import { type CommandError, commandProblem } from '../../system/command.ts'

@@ -1,6 +1,6 @@
 /** What a Service port shall have in the kernel, what it has there, and how it gets from one to the other. */
 
-import type { PortState } from '../../../services/ports/port.ts'
+import type { PortState } from '../../../plan/ports/port.ts'
 import type { Problem } from '../../../services/problem.ts'
 import { type NodeFacts, primaryAddress } from '../../nodeconfig.ts'
 import type { PlanOptions } from '../../options.ts'

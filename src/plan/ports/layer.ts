@@ -1,42 +1,12 @@
 /** Which layer serves a Service port: the kernel alone, or Envoy on top of it. */
 
 import { hostPort } from '../../net/address.ts'
-import type { Namespace, Service, ServicePort, TrafficPolicy } from '../objects/service.ts'
-import { portProtocol } from '../settings/protocol.ts'
-import type { Settings } from '../settings/settings.ts'
+import type { Namespace, Service, ServicePort, TrafficPolicy } from '../../services/objects/service.ts'
+import { portProtocol } from '../../services/settings/protocol.ts'
+import type { Settings } from '../../services/settings/settings.ts'
 import { isUsualNodePort } from './places.ts'
 import type { Endpoint, External, Layer } from './port.ts'
-
-export const labels = {
-  proxyName: 'service.kubernetes.io/service-proxy-name',
-  headless: 'service.kubernetes.io/headless',
-  optOut: 'lightpath.cloud/proxy',
-  namespaceOptOut: 'lightpath',
-} as const
-
-export const ourProxyName = 'lightpath.cloud'
-
-/** Which Services this agent is for: all that no other proxy has, or those that name it, beside a kube-proxy. */
-export const serviceScopes = ['all', 'labelled'] as const
-export type ServiceScope = (typeof serviceScopes)[number]
-
-/** Why a Service is another proxy's; undefined for those that are ours. */
-export function whyOthers(service: Service, scope: ServiceScope): string | undefined {
-  const proxyName = service.labels[labels.proxyName]
-  if (proxyName === undefined && scope === 'labelled') {
-    return `it lacks the label ${labels.proxyName}: ${ourProxyName}, which --services=labelled asks for`
-  }
-  if (proxyName === undefined || proxyName === ourProxyName) return undefined
-  return `another proxy serves it (${labels.proxyName}: ${proxyName})`
-}
-
-/** Why there is nothing to serve of a Service, whoever it belongs to; undefined where there is. */
-export function whyUnserved(service: Service): string | undefined {
-  if (service.type === 'ExternalName') return 'ExternalName Services have no VIP; DNS answers for them'
-  if (service.clusterIPs.length === 0) return 'it is headless: DNS gives out the endpoints themselves'
-  if (service.ports.length === 0) return 'it has no ports'
-  return undefined
-}
+import { whyOptedOut } from './scope.ts'
 
 /** The same while the port waits for a place in Envoy. */
 export function waiting(layer: Layer, why: string): Layer {
@@ -87,13 +57,6 @@ export function whyKernel(
   if (settings.overlay === 'false') return 'setting overlay: false'
   if (!protocol.isForEnvoy && settings.overlay === undefined) return protocol.reason
   return undefined
-}
-
-/** By which label the owner keeps the whole Service in the kernel layer; undefined where there is none. */
-export function whyOptedOut({ labels: own }: Service, namespace: Namespace | undefined): string | undefined {
-  if (own[labels.optOut] === 'disabled') return `label ${labels.optOut}: disabled`
-  if (namespace?.labels[labels.namespaceOptOut] !== 'disabled') return undefined
-  return `label ${labels.namespaceOptOut}: disabled on namespace ${namespace.name}`
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { hostPort, type IpFamily } from '../../net/address.ts'
 import { familyOfCidr } from '../../net/cidr.ts'
-import type { Service, ServicePort } from '../objects/service.ts'
+import type { Service, ServicePort } from '../../services/objects/service.ts'
 import type { External } from './port.ts'
 
 export type Outside = Omit<External, 'endpoints' | 'clusterEndpoints' | 'onlyElsewhere' | 'layer'>

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Service } from '../objects/service.ts'
-import type { OutsideObstacles } from '../ports/layer.ts'
-import { ServiceTable } from '../table.ts'
-import { anEndpoint, aPort, aService, aSlice, put } from '../testing.ts'
+import type { Service } from '../../services/objects/service.ts'
+import { anEndpoint, aPort, aService, aSlice, put } from '../../services/testing.ts'
+import { ServiceTable } from '../nodeplan.ts'
+import type { OutsideObstacles } from './layer.ts'
 
 describe('the setting external', () => {
   const annotation = 'config.lightpath.cloud/http-external'

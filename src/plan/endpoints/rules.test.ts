@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { EndpointChoice } from '../model/endpoint-choice.ts'
-import type { EndpointSlice, SliceEndpoint } from '../objects/endpointslice.ts'
-import type { Service } from '../objects/service.ts'
-import { ServiceTable } from '../table.ts'
-import { anEndpoint, aPort, aService, aSlice, chooseEndpoints, put, stateOf } from '../testing.ts'
-import type { Here } from './endpoints.ts'
+import type { EndpointSlice, SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import type { Service } from '../../services/objects/service.ts'
+import { anEndpoint, aPort, aService, aSlice, put } from '../../services/testing.ts'
+import { ServiceTable } from '../nodeplan.ts'
+import { chooseEndpoints, stateOf } from '../testing.ts'
+import { EndpointChoice } from './choice.ts'
+import type { Here } from './rules.ts'
 
 const here: Here = { nodeName: 'node1', zone: 'zone-a' }
 const port = aPort()

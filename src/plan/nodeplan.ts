@@ -1,22 +1,24 @@
 /**
- * What this node makes of all that a source has told (model/facts.ts): a state per Service port. A change costs what it touches:
+ * What this node makes of all that a source has told (services/serviceindex.ts): a state per Service port. A change costs what it touches:
  * only the Services that it concerns are looked at again, and only ports that come out different are reported.
  */
 
-import { EndpointChoice, type ExplainedEndpoint } from './model/endpoint-choice.ts'
-import { EnvoyBudget } from './model/envoy-budget.ts'
-import { defaultEnvoyLimits, type EnvoyLimits, EnvoyQuota } from './model/envoy-quota.ts'
-import { Facts, type ServiceFacts } from './model/facts.ts'
-import { losersFirst } from './model/losers-first.ts'
-import { type Shape, shapeOf } from './model/shape.ts'
-import { type Change, describeKey } from './objects/objects.ts'
-import type { Namespace, Node, Service } from './objects/service.ts'
-import { type PodKnowledge, Policies, type Rejudged } from './policies.ts'
+import { labels } from '../services/labels.ts'
+import { type Change, describeKey } from '../services/objects/objects.ts'
+import type { Namespace, Node, Service } from '../services/objects/service.ts'
+import { type PodKnowledge, Policies, type Rejudged } from '../services/podindex.ts'
+import type { Problem } from '../services/problem.ts'
+import { Facts, type ServiceFacts } from '../services/serviceindex.ts'
+import { readSettings, type ServiceSettings } from '../services/settings/annotations.ts'
+import { EndpointChoice, type ExplainedEndpoint } from './endpoints/choice.ts'
+import { type HealthCheck, healthChecksOf } from './endpoints/healthcheck.ts'
+import type { Bar, Here, ReservedPorts } from './endpoints/rules.ts'
+import { EnvoyBudget } from './envoy/budget.ts'
+import { defaultEnvoyLimits, type EnvoyLimits, EnvoyQuota } from './envoy/quota.ts'
 import { Claims } from './ports/claims.ts'
-import type { Bar, Here, ReservedPorts } from './ports/endpoints.ts'
 import { claimsOf, portsByFamily } from './ports/families.ts'
-import { type HealthCheck, healthChecksOf } from './ports/healthcheck.ts'
-import { labels, type OutsideObstacles, type ServiceScope, whyOptedOut, whyOthers, whyUnserved } from './ports/layer.ts'
+import type { OutsideObstacles } from './ports/layer.ts'
+import { losersFirst } from './ports/losers-first.ts'
 import { isForEnvoy, type PortState, serviceKeyOf } from './ports/port.ts'
 import {
   type Circumstances,
@@ -26,8 +28,8 @@ import {
   portOf,
   portStatesOf,
 } from './ports/portstates.ts'
-import type { Problem } from './problem.ts'
-import { readSettings, type ServiceSettings } from './settings/annotations.ts'
+import { type ServiceScope, whyOptedOut, whyOthers, whyUnserved } from './ports/scope.ts'
+import { type Shape, shapeOf } from './ports/shape.ts'
 
 /** A port that came (`before` undefined), went (`after` undefined) or is different. */
 export interface PortChange {

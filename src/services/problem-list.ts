@@ -1,6 +1,6 @@
 /** What is wrong with one object, bounded: it may have thousands of broken pieces, all for one reason, and a few of them tell it. */
 
-import { type Problem, type ProblemCode, problem } from '../problem.ts'
+import { type Problem, type ProblemCode, problem } from './problem.ts'
 
 const mostProblems = 10
 

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import type { SliceEndpoint } from '../objects/endpointslice.ts'
-import type { TrafficPolicy } from '../objects/service.ts'
-import { anEndpoint, aPort, aService, aSlice, chooseEndpoints, outsideOf } from '../testing.ts'
-import type { Here } from './endpoints.ts'
+import type { SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import type { TrafficPolicy } from '../../services/objects/service.ts'
+import { anEndpoint, aPort, aService, aSlice } from '../../services/testing.ts'
+import { chooseEndpoints, outsideOf } from '../testing.ts'
+import type { Here } from './rules.ts'
 
 const inZoneA: Here = { nodeName: 'node1', zone: 'zone-a' }
 const inZoneB: Here = { nodeName: 'node1', zone: 'zone-b' }

@@ -1,9 +1,9 @@
 /** What a source has told of Services and of all that they depend on, and which Services a change concerns. */
 
-import type { EndpointSlice } from '../objects/endpointslice.ts'
-import type { Change, KubeObject, ObjectKey } from '../objects/objects.ts'
-import type { Namespace, Node, Service } from '../objects/service.ts'
-import { labels } from '../ports/layer.ts'
+import { labels } from './labels.ts'
+import type { EndpointSlice } from './objects/endpointslice.ts'
+import type { Change, KubeObject, ObjectKey } from './objects/objects.ts'
+import type { Namespace, Node, Service } from './objects/service.ts'
 
 /** Few slices, which a list holds in a third of the memory that a map takes. */
 export interface ServiceFacts {

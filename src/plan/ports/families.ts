@@ -1,7 +1,7 @@
 /** The ports of a Service, each in the families of its VIPs, and what each of them claims for itself alone (claims.ts). */
 
 import { familyOf, type IpFamily } from '../../net/address.ts'
-import type { Service, ServicePort } from '../objects/service.ts'
+import type { Service, ServicePort } from '../../services/objects/service.ts'
 import type { Claim, ClaimKind } from './claims.ts'
 import { describeAddress, type Outside, type OutsideAddress, outsideOfAll, outsideOfPort } from './outside.ts'
 import { portId } from './port.ts'

@@ -2,11 +2,12 @@
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { parseObject } from '../services/parse/parse.ts'
+import { readSettings } from '../services/settings/annotations.ts'
+import { anEndpoint, aPort, aService, aSlice, put } from '../services/testing.ts'
 import { countSteps, growth } from '../testing/steps.ts'
-import { EndpointChoice } from './model/endpoint-choice.ts'
-import { parseObject } from './parse/parse.ts'
-import { readSettings } from './settings/annotations.ts'
-import { anEndpoint, aPort, aService, aSlice, put, tableOf } from './testing.ts'
+import { EndpointChoice } from './endpoints/choice.ts'
+import { tableOf } from './testing.ts'
 
 /** Linear work, with what sorting adds. */
 const mostGrowth = 5.5

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { type KubeObject, keyOf } from './objects/objects.ts'
+import { type KubeObject, keyOf } from '../services/objects/objects.ts'
+import { aNamespace, aNode, anEndpoint, aPort, aService, aSlice, put, remove } from '../services/testing.ts'
+import { ServiceTable } from './nodeplan.ts'
 import type { PortState } from './ports/port.ts'
-import { ServiceTable } from './table.ts'
-import { aNamespace, aNode, anEndpoint, aPort, aService, aSlice, put, remove } from './testing.ts'
 
 const names = fc.constantFrom('a', 'b', 'c')
 const anyObject: fc.Arbitrary<KubeObject> = fc.oneof(

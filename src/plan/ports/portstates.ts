@@ -1,16 +1,17 @@
 /** What a node makes of a Service: the state of each of its ports, in each family of its VIPs. */
 
 import { hostPort } from '../../net/address.ts'
-import { EndpointChoice, reservedReason } from '../model/endpoint-choice.ts'
-import { ProblemList } from '../model/problem-list.ts'
-import type { EndpointSlice } from '../objects/endpointslice.ts'
-import { describeKey, keyOf } from '../objects/objects.ts'
-import type { Namespace, Service, ServicePort } from '../objects/service.ts'
-import { type Problem, problem } from '../problem.ts'
-import { type ServiceSettings, settingsOf } from '../settings/annotations.ts'
-import type { Settings } from '../settings/settings.ts'
+import type { EndpointSlice } from '../../services/objects/endpointslice.ts'
+import { describeKey, keyOf } from '../../services/objects/objects.ts'
+import type { Namespace, Service, ServicePort } from '../../services/objects/service.ts'
+import { portLabel } from '../../services/objects/service.ts'
+import { type Problem, problem } from '../../services/problem.ts'
+import { ProblemList } from '../../services/problem-list.ts'
+import { type ServiceSettings, settingsOf } from '../../services/settings/annotations.ts'
+import type { Settings } from '../../services/settings/settings.ts'
+import { EndpointChoice, reservedReason } from '../endpoints/choice.ts'
+import type { Bar, Here } from '../endpoints/rules.ts'
 import type { Claims } from './claims.ts'
-import type { Bar, Here } from './endpoints.ts'
 import { claimKey, type PortOfFamily } from './families.ts'
 import {
   chooseExternalLayer,
@@ -22,7 +23,7 @@ import {
   whyNotExternal,
 } from './layer.ts'
 import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned } from './outside.ts'
-import { type Endpoint, type Layer, type PortState, portLabel } from './port.ts'
+import type { Endpoint, Layer, PortState } from './port.ts'
 import { reuse } from './reuse.ts'
 
 /** All that the states depend on beside the Service. */
@@ -70,7 +71,7 @@ export function kernelLayersOf(
   })
 }
 
-/** What of Envoy a Service wants, whatever its endpoints: a place for a port by its VIP, and for each place outside (model/envoy-quota.ts). */
+/** What of Envoy a Service wants, whatever its endpoints: a place for a port by its VIP, and for each place outside (envoy/quota.ts). */
 export function envoyPlacesOf(
   service: Service,
   wanted: readonly PortOfFamily[],

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { aNamespace, anEndpoint, aPort, aService, aSlice, stateOf, tableOf } from '../testing.ts'
-import { portProtocol } from './protocol.ts'
+import { portProtocol } from '../../services/settings/protocol.ts'
+import { aNamespace, anEndpoint, aPort, aService, aSlice } from '../../services/testing.ts'
+import { stateOf, tableOf } from '../testing.ts'
 
 describe('what a port speaks', () => {
   for (const [appProtocol, name, expected] of [

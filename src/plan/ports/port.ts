@@ -1,9 +1,9 @@
 /** One port of a Service as this node is to serve it: what the Envoy and kernel layers are made from. */
 
 import type { IpFamily } from '../../net/address.ts'
-import type { ServicePort, TrafficPolicy } from '../objects/service.ts'
-import type { EnvoyProtocol } from '../settings/envoyprotocol.ts'
-import type { Settings } from '../settings/settings.ts'
+import { portLabel, type ServicePort, type TrafficPolicy } from '../../services/objects/service.ts'
+import type { EnvoyProtocol } from '../../services/settings/envoyprotocol.ts'
+import type { Settings } from '../../services/settings/settings.ts'
 
 /** An endpoint that this node may send connections of a Service port to. */
 export interface Endpoint {
@@ -88,11 +88,6 @@ export interface PortState {
   readonly affinitySeconds: number | undefined
   /** Undefined for a port that is reached by its VIP only. */
   readonly external: External | undefined
-}
-
-/** The name of a port in ids and annotations: its name, or its number where it has none. */
-export function portLabel(port: ServicePort): string {
-  return port.name === '' ? String(port.port) : port.name
 }
 
 /** @param second the family's name for the second family of a dual-stack Service */

@@ -16,9 +16,9 @@
  * The VIP follows the internal policy; node ports, external and load-balancer IPs follow the external one.
  */
 
-import type { SliceEndpoint } from '../objects/endpointslice.ts'
-import type { Service, TrafficPolicy } from '../objects/service.ts'
-import type { Barred } from '../policies.ts'
+import type { SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import type { Service, TrafficPolicy } from '../../services/objects/service.ts'
+import type { Barred } from '../../services/podindex.ts'
 
 /** Where the choice is made. Names and zones that are not known are undefined. */
 export interface Here {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { ServiceTable } from '../table.ts'
-import { anEndpoint, aPort, aService, aSlice, put, remove } from '../testing.ts'
-import { EnvoyQuota } from './envoy-quota.ts'
+import { anEndpoint, aPort, aService, aSlice, put, remove } from '../../services/testing.ts'
+import { ServiceTable } from '../nodeplan.ts'
+import { EnvoyQuota } from './quota.ts'
 
 const limits = { ofService: 3, ofNamespace: 8 }
 

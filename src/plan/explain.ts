@@ -1,12 +1,13 @@
 /** All that there is to say about a Service on this node, as data: what `lightpath explain` prints. */
 
 import type { IpFamily } from '../net/address.ts'
-import type { Service } from './objects/service.ts'
-import type { HealthCheck } from './ports/healthcheck.ts'
-import { type External, type PortState, portLabel } from './ports/port.ts'
-import type { EnvoyProtocol } from './settings/envoyprotocol.ts'
-import { settingDefinitions } from './settings/settings.ts'
-import type { ServiceView } from './table.ts'
+import type { Service } from '../services/objects/service.ts'
+import { portLabel } from '../services/objects/service.ts'
+import type { EnvoyProtocol } from '../services/settings/envoyprotocol.ts'
+import { settingDefinitions } from '../services/settings/settings.ts'
+import type { HealthCheck } from './endpoints/healthcheck.ts'
+import type { ServiceView } from './nodeplan.ts'
+import type { External, PortState } from './ports/port.ts'
 
 export interface SettingExplanation {
   readonly name: string

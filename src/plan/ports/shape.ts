@@ -1,10 +1,10 @@
 /** What of a Service does not follow from its endpoints: worked out once for all that these do. */
 
-import type { Namespace, Service } from '../objects/service.ts'
+import type { Namespace, Service } from '../../services/objects/service.ts'
+import { readSettings, type ServiceSettings } from '../../services/settings/annotations.ts'
 import { type PortOfFamily, portsByFamily } from '../ports/families.ts'
-import type { Layer } from '../ports/port.ts'
 import { kernelLayersOf } from '../ports/portstates.ts'
-import { readSettings, type ServiceSettings } from '../settings/annotations.ts'
+import type { Layer } from './port.ts'
 
 export interface Shape {
   readonly service: Service

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type LabelRequirement, selects } from './objects/networkpolicy.ts'
-import type { Change } from './objects/objects.ts'
-import { parseObject } from './parse/parse.ts'
-import { Policies } from './policies.ts'
-import { ServiceTable } from './table.ts'
-import { anEndpoint, aPort, aService, aSlice } from './testing.ts'
+import { type LabelRequirement, selects } from '../services/objects/networkpolicy.ts'
+import type { Change } from '../services/objects/objects.ts'
+import { parseObject } from '../services/parse/parse.ts'
+import { Policies } from '../services/podindex.ts'
+import { anEndpoint, aPort, aService, aSlice } from '../services/testing.ts'
+import { ServiceTable } from './nodeplan.ts'
 
 function put(raw: object): Change {
   const { object, problems } = parseObject(raw)

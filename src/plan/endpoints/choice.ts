@@ -5,12 +5,12 @@
  */
 
 import type { IpFamily, Protocol } from '../../net/address.ts'
-import type { EndpointSlice, SlicePort } from '../objects/endpointslice.ts'
-import type { Service, ServicePort, TrafficPolicy } from '../objects/service.ts'
-import type { Barred } from '../policies.ts'
-import { answers, type Bar, type Candidate, type Here, pick, preference, whyNot } from '../ports/endpoints.ts'
+import type { EndpointSlice, SlicePort } from '../../services/objects/endpointslice.ts'
+import type { Service, ServicePort, TrafficPolicy } from '../../services/objects/service.ts'
+import type { Barred } from '../../services/podindex.ts'
 import type { Outside } from '../ports/outside.ts'
 import type { Endpoint, External, PortState } from '../ports/port.ts'
+import { answers, type Bar, type Candidate, type Here, pick, preference, whyNot } from './rules.ts'
 
 /** The choice for what comes by the VIP, and the one for what comes from outside. */
 interface Choices {

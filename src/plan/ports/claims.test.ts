@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { aPort, aService, put, remove } from '../../services/testing.ts'
 import { growth } from '../../testing/steps.ts'
-import type { ServiceTable, TableUpdate } from '../table.ts'
-import { aPort, aService, put, remove, stateOf, tableOf } from '../testing.ts'
+import type { ServiceTable, TableUpdate } from '../nodeplan.ts'
+import { stateOf, tableOf } from '../testing.ts'
 
 describe('a VIP:port that two Services claim', () => {
   const [a, b] = [aService({ name: 'a', created: 2 }), aService({ name: 'b', created: 1 })]

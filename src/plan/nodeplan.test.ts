@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Service } from './objects/service.ts'
-import { ServiceTable } from './table.ts'
-import { aNamespace, aNode, anEndpoint, aPort, aService, aSlice, put, remove, stateOf, tableOf } from './testing.ts'
+import type { Service } from '../services/objects/service.ts'
+import { aNamespace, aNode, anEndpoint, aPort, aService, aSlice, put, remove } from '../services/testing.ts'
+import { ServiceTable } from './nodeplan.ts'
+import { stateOf, tableOf } from './testing.ts'
 
 describe('a Service', () => {
   test('comes with its endpoints, whichever of the two arrives first', () => {

@@ -8,10 +8,10 @@
 import { familyOf } from '../net/address.ts'
 import { contains, familyOfCidr } from '../net/cidr.ts'
 import { specialPlace } from '../net/special.ts'
+import { labels } from './labels.ts'
 import { type Direction, type Pod, type Policy, selects } from './objects/networkpolicy.ts'
 import { type Change, describeKey, type KubeObject, keyOf } from './objects/objects.ts'
 import type { Node } from './objects/service.ts'
-import { labels } from './ports/layer.ts'
 
 /** A pod of this node whose connections stay in the kernel layer, whatever the Service. */
 export interface KernelClient {

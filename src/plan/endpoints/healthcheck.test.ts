@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { ServiceTable } from '../table.ts'
-import { anEndpoint, aService, aSlice, put } from '../testing.ts'
+import { anEndpoint, aService, aSlice, put } from '../../services/testing.ts'
+import { ServiceTable } from '../nodeplan.ts'
 import { healthChecksOf } from './healthcheck.ts'
 
 const balanced = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 32000 } as const

@@ -1,5 +1,5 @@
 import { placesOf } from '../ports/places.ts'
-import type { PortState } from '../ports/port.ts'
+import type { PortState } from './port.ts'
 
 interface PortChange {
   readonly before: PortState | undefined

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { EnvoyBudget, mostMoves, quietMs } from './envoy-budget.ts'
+import { EnvoyBudget, mostMoves, quietMs } from './budget.ts'
 
 const idOf = (number: number) => `shop/port-${number}/http`
 const ids = (count: number) => Array.from({ length: count }, (_, number) => idOf(number))
