@@ -23,7 +23,7 @@ export function agentCommands(program: Command): void {
       'healthzBindAddress',
       'socket',
       ...kernel,
-      'redirect',
+      'proxyMode',
       'clientAddress',
       'pathTest',
       ...conntrack,
@@ -56,7 +56,7 @@ export function agentCommands(program: Command): void {
       .command('overlay')
       .description('take the whole node down to the kernel layer (off) and back (on); works without an agent')
       .argument('<on|off|show>', 'what to do'),
-    ['families', 'redirect'],
+    ['families', 'proxyMode'],
   ).action(
     run(async (config, [what = '']: string[]) =>
       (await import('../commands/node/overlay.ts')).switchOverlay(config, what),

@@ -25,7 +25,7 @@ export function clusterCommands(program: Command): void {
       ] as const),
       ...ports,
       ...kernel,
-      'redirect',
+      'proxyMode',
       'clientAddress',
       'envoyPorts',
     ],

@@ -14,8 +14,8 @@ export function withClientAddress(config: Config, clientAddress: ClientAddress):
 }
 
 /** For Services that are looked at apart from the agent of a node. */
-export function obstaclesFor({ redirect, clientAddress: mode }: DecidedConfig): OutsideObstacles {
-  return outsideObstacles({ redirect, clientAddress: { mode, why: `--client-address ${mode}` } })
+export function obstaclesFor({ proxyMode, clientAddress: mode }: DecidedConfig): OutsideObstacles {
+  return outsideObstacles({ proxyMode, clientAddress: { mode, why: `--client-address ${mode}` } })
 }
 
 /** For the agent of this node, as it starts; where it looks for a proof, this may change. */
@@ -30,8 +30,8 @@ export function looksForProof(config: Config): boolean {
   return config.clientAddress === 'auto' && settingAgainst(config) === undefined
 }
 
-function settingAgainst({ masqueradeAll, redirect }: Config): string | undefined {
-  return redirect === 'iptables' ? '--redirect iptables' : masqueradeAll ? '--masquerade-all' : undefined
+function settingAgainst({ masqueradeAll, proxyMode }: Config): string | undefined {
+  return proxyMode === 'iptables' ? '--proxy-mode iptables' : masqueradeAll ? '--masquerade-all' : undefined
 }
 
 /** For this node's Envoy, which may then do both. */

@@ -32,8 +32,8 @@ export function readConfig(command: Command): Config {
   }
   const config = Object.fromEntries(names.map(name => [name, chosen(name)])) as Config
   checkMarks(config)
-  if (config.redirect === 'iptables' && config.clientAddress === 'preserve') {
-    throw new UsageError('--client-address preserve needs --redirect nftables')
+  if (config.proxyMode === 'iptables' && config.clientAddress === 'preserve') {
+    throw new UsageError('--client-address preserve needs --proxy-mode nftables')
   }
   checkMasquerading(config)
   return config

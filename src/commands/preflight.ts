@@ -56,7 +56,7 @@ async function gather(given: Config, onStep: (step: string) => void): Promise<Re
   onStep('Services')
   const source = await createSource(config, createLog('error'), patientlyMs)
   const reading = await readOnce(source, config.nodeName, { scope: config.services, obstacles: obstaclesFor(decided) })
-  const services = plannedPorts(reading.table, config.redirect === 'nftables')
+  const services = plannedPorts(reading.table, config.proxyMode === 'nftables')
   return {
     node: config.nodeName,
     checks: [...checks, checkPolicies(reading.table.policies), ...checkBudget(services, config.envoyPorts)],

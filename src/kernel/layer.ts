@@ -9,8 +9,8 @@ import type { VipPort } from './overlay.ts'
 import type { Reconciliation } from './system/conntrack.ts'
 
 /** nftables: table.ts; iptables: iptables/layer.ts. */
-export const redirects = ['nftables', 'iptables'] as const
-export type Redirect = (typeof redirects)[number]
+export const proxyModes = ['nftables', 'iptables'] as const
+export type ProxyMode = (typeof proxyModes)[number]
 
 export interface KernelLayer {
   /**

@@ -1,5 +1,5 @@
 /**
- * What the other backend (`--redirect`) left on this node: an agent that writes with one of nftables and iptables takes over from
+ * What the other backend (`--proxy-mode`) left on this node: an agent that writes with one of nftables and iptables takes over from
  * one that wrote with the other. Both sets of rules would steer and translate, and the switch of one would not stop the other.
  */
 
@@ -9,7 +9,7 @@ import { fixedPrefix, tables as iptablesTables, overlaySwitch as switchSet } fro
 import { cleanupIptables } from './iptables/install.ts'
 import { readOverlaySwitch as readSwitchOfSets, setOverlaySwitch as setSwitchOfSets } from './iptables/overlay.ts'
 import { IptablesPrograms } from './iptables/programs.ts'
-import type { Redirect } from './layer.ts'
+import type { ProxyMode } from './layer.ts'
 import { type Nftables, withNftables } from './nftables/client.ts'
 import { tableOf } from './nftables/rules/ruleset.ts'
 import { readOverlaySwitch, setOverlaySwitch } from './nftables/switch.ts'
@@ -19,7 +19,7 @@ import { CommandError } from './system/command.ts'
 const families: readonly Family[] = ['ip', 'ip6']
 
 /** In words; empty where there is nothing. Rejects with a CommandError. */
-export async function findLeftovers(own: Redirect): Promise<readonly string[]> {
+export async function findLeftovers(own: ProxyMode): Promise<readonly string[]> {
   if (own === 'iptables') {
     const found = await withNftables(undefined, ownTables)
     return found.map(family => `nftables table ${family} ${tableOf(family).name}`)
@@ -39,7 +39,7 @@ export async function findLeftovers(own: Redirect): Promise<readonly string[]> {
  * Removes it, once all is written by the own backend. An overlay that people have switched off stays so. Returns what was
  * removed, in words. Rejects with a CommandError.
  */
-export async function takeOver(own: Redirect, served: readonly Family[]): Promise<readonly string[]> {
+export async function takeOver(own: ProxyMode, served: readonly Family[]): Promise<readonly string[]> {
   const found = await findLeftovers(own)
   if (found.length === 0) return found
   const programs = new IptablesPrograms()
@@ -70,7 +70,7 @@ async function ownTables(nft: Nftables): Promise<readonly Family[]> {
     for (const family of families) if (await nft.exists(tableOf(family))) found.push(family)
     return found
   } catch (error) {
-    // A kernel without nftables, which --redirect iptables is for.
+    // A kernel without nftables, which --proxy-mode iptables is for.
     if (error instanceof CommandError && error.failure !== 'permission') return []
     throw error
   }

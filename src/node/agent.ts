@@ -12,7 +12,7 @@ import { externalId, type Frontend, frontendsOf, portIdOf } from '../envoy/resou
 import { redirectListeners } from '../envoy/resources/redirect.ts'
 import { familiesOf } from '../kernel/family.ts'
 import { IptablesLayer } from '../kernel/iptables/layer.ts'
-import type { KernelLayer, KernelObserver, Redirect, Round } from '../kernel/layer.ts'
+import type { KernelLayer, KernelObserver, ProxyMode, Round } from '../kernel/layer.ts'
 import { KernelTables } from '../kernel/nftables/sync/table.ts'
 import { nodePortRanges } from '../kernel/nodeconfig.ts'
 import type { MasqueradeOptions, NodePlanOptions } from '../kernel/options.ts'
@@ -86,7 +86,7 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   /** Where agent and Envoy listen on this node. */
   readonly reservedPorts: ReadonlySet<number>
   /** What writes the kernel layer. */
-  readonly redirect: Redirect
+  readonly proxyMode: ProxyMode
   /** At the start. */
   readonly clientAddress: ClientAddressChoice
   /** Whether it may change, once the client's address is proven to work. */
@@ -287,7 +287,7 @@ export class Agent {
 
   /** Whether addresses from outside the cluster are served: iptables has cluster IPs only. */
   get servesOutside(): boolean {
-    return this.#options.redirect === 'nftables'
+    return this.#options.proxyMode === 'nftables'
   }
 
   /** What endpoints see as the peer of connections through Envoy. */
@@ -467,12 +467,12 @@ export class Agent {
   async #takeOver(): Promise<void> {
     await this.kernel.settled()
     if (this.health.lastSynced === undefined) return
-    const { redirect, families } = this.#options
+    const { proxyMode, families } = this.#options
     try {
-      const removed = await takeOver(redirect, familiesOf(families))
-      if (removed.length > 0) this.#log.info({ removed }, 'what an agent with another --redirect left was removed')
+      const removed = await takeOver(proxyMode, familiesOf(families))
+      if (removed.length > 0) this.#log.info({ removed }, 'what an agent with another --proxy-mode left was removed')
     } catch (error) {
-      this.#log.warn({ error: (error as Error).message }, 'what an agent with another --redirect may have left stays')
+      this.#log.warn({ error: (error as Error).message }, 'what an agent with another --proxy-mode may have left stays')
     }
   }
 
@@ -552,10 +552,10 @@ export class Agent {
   }
 
   #createKernel(tracksUse: boolean): KernelLayer {
-    const { redirect, clientAddress, redirectPort: targetPort, services } = this.#options
+    const { proxyMode, clientAddress, redirectPort: targetPort, services } = this.#options
     const ownsClusterIPs = services === 'all'
     const options = { ...this.#options, clientAddress: clientAddress.mode, targetPort, ownsClusterIPs, tracksUse }
-    const Layer = redirect === 'iptables' ? IptablesLayer : KernelTables
+    const Layer = proxyMode === 'iptables' ? IptablesLayer : KernelTables
     return new LayerPerFamily(
       this.#options.families,
       family => new Layer({ ...options, families: [family] }, this.#kernelObserver(family)),
@@ -570,8 +570,11 @@ export class Agent {
       },
       flushed: ({ ports, added, removed, bytes, milliseconds }) => {
         this.metrics.transactions.observe(milliseconds / 1000)
-        const { redirect } = this.#options
-        this.#log.debug({ family, ports: ports.length, added, removed, bytes, milliseconds }, `${redirect} transaction`)
+        const { proxyMode } = this.#options
+        this.#log.debug(
+          { family, ports: ports.length, added, removed, bytes, milliseconds },
+          `${proxyMode} transaction`,
+        )
       },
       damaged: what => {
         this.metrics.repairs.inc()

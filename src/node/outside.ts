@@ -1,19 +1,19 @@
 /** Whether a node can lead what comes from outside through Envoy. */
 
-import type { Redirect } from '../kernel/layer.ts'
+import type { ProxyMode } from '../kernel/layer.ts'
 import type { OutsideObstacles } from '../plan/ports/layer.ts'
 import type { ClientAddressChoice } from './probes/clientaddress.ts'
 
 /** externalTrafficPolicy Local keeps the client's address, and so must Envoy. */
 export function outsideObstacles({
-  redirect,
+  proxyMode,
   clientAddress: { mode, why },
 }: {
-  readonly redirect: Redirect
+  readonly proxyMode: ProxyMode
   readonly clientAddress: Pick<ClientAddressChoice, 'mode' | 'why'>
 }): OutsideObstacles {
-  if (redirect === 'iptables') {
-    const reason = '--redirect iptables serves nothing that comes from outside'
+  if (proxyMode === 'iptables') {
+    const reason = '--proxy-mode iptables serves nothing that comes from outside'
     return { Cluster: reason, Local: reason }
   }
   if (mode === 'preserve') return {}

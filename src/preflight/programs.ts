@@ -4,7 +4,7 @@ import { familyNames } from '../kernel/family.ts'
 import { renderFixedPart } from '../kernel/iptables/install.ts'
 import { IptablesPrograms } from '../kernel/iptables/programs.ts'
 import type { SavedRules } from '../kernel/iptables/saved.ts'
-import type { Redirect } from '../kernel/layer.ts'
+import type { ProxyMode } from '../kernel/layer.ts'
 import { type Nftables, withNftables } from '../kernel/nftables/client.ts'
 import { chooserName } from '../kernel/nftables/elements/external.ts'
 import { chooserChain, fixedPart, tableName } from '../kernel/nftables/rules/ruleset.ts'
@@ -25,9 +25,9 @@ const programs = {
 } as const
 
 /** ipset has to find itself in the kernel, too. */
-export async function checkPrograms(redirect: Redirect): Promise<readonly Check[]> {
+export async function checkPrograms(proxyMode: ProxyMode): Promise<readonly Check[]> {
   return Promise.all(
-    programs[redirect].map(async ({ name, args, packages }) => {
+    programs[proxyMode].map(async ({ name, args, packages }) => {
       const lines = await outputOf(name, ...args)
       if (!lines) return fails(`program ${name}`, 'cannot be run', `install it (Debian: ${packages}), run as root`)
       return ok(`program ${name}`, lines[0] ?? 'there')
@@ -52,8 +52,8 @@ export async function checkKernel(release: string): Promise<readonly Check[]> {
 }
 
 /** Which of our rules the kernel takes. */
-export function checkRules(redirect: Redirect, families: readonly IpFamily[], options: RulesetOptions) {
-  return redirect === 'nftables' ? checkRuleset(families, options) : checkIptables(families, options)
+export function checkRules(proxyMode: ProxyMode, families: readonly IpFamily[], options: RulesetOptions) {
+  return proxyMode === 'nftables' ? checkRuleset(families, options) : checkIptables(families, options)
 }
 
 /** The whole of our fixed rules, in a table of another name, in a batch that is never committed: TPROXY, maps, all hooks. */

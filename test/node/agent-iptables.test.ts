@@ -1,4 +1,4 @@
-/** The whole agent with `--redirect iptables`. */
+/** The whole agent with `--proxy-mode iptables`. */
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -17,7 +17,7 @@ describe('with iptables in place of nftables', { skip }, () => {
   const url6 = 'http://[fd00:96:7::1]/'
 
   before(async () => {
-    lab = await AgentLab.build({ flags: ['--redirect', 'iptables'] })
+    lab = await AgentLab.build({ flags: ['--proxy-mode', 'iptables'] })
     const pods = await lab.pods(['client', 'web-1', 'web-2'], 10)
     client = pods[0]!
     lab.write('web', serviceWith({ name: 'web', vips: ['10.96.7.1', 'fd00:96:7::1'] }, pods.slice(1)))
@@ -25,7 +25,7 @@ describe('with iptables in place of nftables', { skip }, () => {
   })
   after(() => lab?.destroy())
 
-  const overlay = (what: string) => lab.lightpath('overlay', what, '--redirect', 'iptables')
+  const overlay = (what: string) => lab.lightpath('overlay', what, '--proxy-mode', 'iptables')
 
   test('an http Service goes through Envoy, from pods and the node itself, in both families', async () => {
     for (const from of [client, lab.node]) {
@@ -129,14 +129,14 @@ describe('with iptables in place of nftables', { skip }, () => {
     for (const address of [url, url6]) await lab.untilServedBy('envoy', lab.node, address)
   })
 
-  test('an agent with another --redirect takes over from one that was killed: nothing is lost, and nothing is left', async () => {
+  test('an agent with another --proxy-mode takes over from one that was killed: nothing is lost, and nothing is left', async () => {
     await lab.untilServedBy('envoy', client, url)
     const load = await lab.load(client, { url, connections: 4, rate: 50, fresh: true })
     await lab.agent.down('SIGKILL')
     await overlay('off')
-    const other = lab.agentWith({ flags: ['--redirect', 'nftables'] })
+    const other = lab.agentWith({ flags: ['--proxy-mode', 'nftables'] })
     await other.up()
-    await lab.untilLogged(/"removed":\["iptables chains.*another --redirect left was removed/)
+    await lab.untilLogged(/"removed":\["iptables chains.*another --proxy-mode left was removed/)
     assert.doesNotMatch((await lab.on('iptables-save', [])).stdout, /LIGHTPATH/)
     assert.equal((await lab.on('ipset', ['list', '-name'])).stdout, '')
     assert.match((await lab.lightpath('overlay', 'show')).stdout, /^overlay is off: /)
@@ -147,16 +147,16 @@ describe('with iptables in place of nftables', { skip }, () => {
     for (let n = 0; n < 16; n++) assert.match(await lab.ask(client, url), / by kernel$/)
     await lab.lightpath('overlay', 'on')
     await other.down('SIGKILL')
-    const preflight = await lab.lightpath('preflight', '--redirect', 'iptables', '--socket', lab.socket)
-    assert.match(preflight.stdout, /rules by another --redirect .*nftables table ip lightpath/)
+    const preflight = await lab.lightpath('preflight', '--proxy-mode', 'iptables', '--socket', lab.socket)
+    assert.match(preflight.stdout, /rules by another --proxy-mode .*nftables table ip lightpath/)
     await lab.on('iptables', ['-t', 'nat', '-N', 'LIGHTPATH-PRE'])
     const ofOther = await lab.lightpath('preflight', '--socket', lab.socket)
-    assert.match(ofOther.stdout, /rules by another --redirect .*iptables chains LIGHTPATH/)
+    assert.match(ofOther.stdout, /rules by another --proxy-mode .*iptables chains LIGHTPATH/)
     const args = ['--against', 'lightpath', '--source', lab.manifests, '--node-name', 'node1']
     const verified = await lab.lightpath('verify', ...args)
     assert.match(verified.stdout, /iptables chains LIGHTPATH.*lightpath cleanup/, verified.stderr)
     await lab.agent.up()
-    await lab.untilLogged(/"removed":\["nftables table ip lightpath.*another --redirect left was removed/)
+    await lab.untilLogged(/"removed":\["nftables table ip lightpath.*another --proxy-mode left was removed/)
     assert.doesNotMatch((await lab.on('nft', ['list', 'tables'])).stdout, /lightpath/)
     await lab.untilServedBy('envoy', client, url)
     assert.deepEqual((await load.stop()).errors, {})

@@ -83,7 +83,7 @@ describe('lightpath preflight on a node with a routed pod network', { skip }, ()
   })
 
   test('looks at iptables and ipset where those are to write the rules, and changes nothing', noIptables, async () => {
-    const { code, report: found } = await report('--redirect', 'iptables')
+    const { code, report: found } = await report('--proxy-mode', 'iptables')
     assert.equal(code, 0)
     const texts = outcomes(found)
     for (const family of ['IPv4', 'IPv6']) {

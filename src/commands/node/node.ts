@@ -27,7 +27,7 @@ export async function runNode(given: Config): Promise<void> {
   const kept = { log: new RecentLines(keptLines), events: new RecentLines(keptEvents) }
   const log = createLog(config.logLevel, kept.log)
   // The test of the path is made with nftables.
-  const pathTest = config.pathTest && config.redirect === 'nftables'
+  const pathTest = config.pathTest && config.proxyMode === 'nftables'
   const agent = new Agent(
     {
       ...config,

@@ -19,7 +19,7 @@ export async function switchOverlay(config: Config, what: string): Promise<void>
   const families = familyNamesOf(familiesOf(config))
   const before = await read(config, families)
   if (before === undefined) {
-    const missing = config.redirect === 'nftables' ? 'table lightpath' : 'ipsets of Lightpath'
+    const missing = config.proxyMode === 'nftables' ? 'table lightpath' : 'ipsets of Lightpath'
     throw new Error(`this node has no ${missing}: no agent has run here yet`)
   }
   if (what !== 'show') await write(config, families, what === 'on')
@@ -31,14 +31,14 @@ export async function switchOverlay(config: Config, what: string): Promise<void>
   )
 }
 
-function read({ redirect }: Config, families: readonly Family[]): Promise<boolean | undefined> {
-  return redirect === 'nftables'
+function read({ proxyMode }: Config, families: readonly Family[]): Promise<boolean | undefined> {
+  return proxyMode === 'nftables'
     ? withNftables(undefined, nft => readOverlaySwitch(nft, families))
     : readIptablesSwitch(new IptablesPrograms(), families)
 }
 
-function write({ redirect }: Config, families: readonly Family[], on: boolean): Promise<void> {
-  return redirect === 'nftables'
+function write({ proxyMode }: Config, families: readonly Family[], on: boolean): Promise<void> {
+  return proxyMode === 'nftables'
     ? withNftables(undefined, nft => setOverlaySwitch(nft, families, on))
     : setIptablesSwitch(new IptablesPrograms(), families, on)
 }

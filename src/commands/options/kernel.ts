@@ -1,6 +1,6 @@
 /** The kernel: marks, rules, whose address connections have, and connection tracking. */
 
-import { redirects } from '../../kernel/layer.ts'
+import { proxyModes } from '../../kernel/layer.ts'
 import { type DetectLocalMode, detectLocalModes } from '../../kernel/options.ts'
 import { clientAddressModes } from '../../services/settings/clientaddress.ts'
 import { formatDuration } from '../../services/settings/duration.ts'
@@ -20,11 +20,11 @@ export const kernelOptions = {
     default: 0x1000,
     defaultText: hex(0x1000),
   },
-  redirect: {
-    ...oneOf(...redirects),
+  proxyMode: {
+    ...oneOf(...proxyModes),
     description:
       'what the kernel layer is written with; iptables (and ipset) where there is no nftables: cluster IPs only, and no test of the path to Envoy',
-    default: 'nftables' as (typeof redirects)[number],
+    default: 'nftables' as (typeof proxyModes)[number],
   },
   routeTable: {
     placeholder: 'NUMBER',

@@ -62,6 +62,8 @@ export function describe({ chain, members }: PortRules): readonly string[] {
 export function problemsOf({ namespace, name, external }: PortState): readonly Problem[] {
   if (!external) return []
   const reason =
-    '--redirect iptables does not serve its addresses from outside (node port, external and load-balancer IPs)'
-  return [problem('LP404', `Service ${namespace}/${name}`, reason, 'its cluster IP is served; use --redirect nftables')]
+    '--proxy-mode iptables does not serve its addresses from outside (node port, external and load-balancer IPs)'
+  return [
+    problem('LP404', `Service ${namespace}/${name}`, reason, 'its cluster IP is served; use --proxy-mode nftables'),
+  ]
 }

@@ -19,12 +19,12 @@ export interface BudgetOptions {
 /** Of a node whose agent has these flags: only nftables says who is called. */
 export function budgetOptions({
   envoyPorts,
-  redirect,
+  proxyMode,
 }: {
   readonly envoyPorts: number | 'all'
-  readonly redirect: string
+  readonly proxyMode: string
 }): BudgetOptions {
-  return { limit: envoyPorts === 'all' ? Infinity : envoyPorts, followsUse: redirect === 'nftables' }
+  return { limit: envoyPorts === 'all' ? Infinity : envoyPorts, followsUse: proxyMode === 'nftables' }
 }
 
 /** How many of these ports each namespace has. */

@@ -22,8 +22,8 @@ export function publicRoutes(agent: Agent, pages: MetricsPages): Routes {
 }
 
 /** What kube-proxy has on its port 10249. */
-export function kubeProxyRoutes({ redirect }: Config, pages: MetricsPages): Routes {
-  return { '/metrics': pages.node, '/healthz': () => plain('ok'), '/proxyMode': () => plain(redirect) }
+export function kubeProxyRoutes({ proxyMode }: Config, pages: MetricsPages): Routes {
+  return { '/metrics': pages.node, '/healthz': () => plain('ok'), '/proxyMode': () => plain(proxyMode) }
 }
 
 /** For the command line, on the agent's socket. */
