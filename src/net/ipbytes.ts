@@ -9,23 +9,31 @@ export function ipBytes(text: string): Uint8Array {
   return bytes
 }
 
-/** Character by character: the kernel layer asks for each endpoint of the node. */
 function ipv4Bytes(text: string): Uint8Array | undefined {
-  const bytes = new Uint8Array(4)
-  let [at, digits] = [0, 0]
+  const number = ipv4Number(text)
+  return number === undefined ? undefined : Uint8Array.of(number >>> 24, number >>> 16, number >>> 8, number)
+}
+
+/**
+ * The address as an unsigned number of 32 bits; undefined where the text is no IPv4 address. Character by character, with
+ * nothing allocated: the kernel layer asks for each endpoint of the node.
+ */
+export function ipv4Number(text: string): number | undefined {
+  let [number, part, dots, digits] = [0, 0, 0, 0]
   for (let index = 0; index < text.length; index++) {
     const digit = text.charCodeAt(index) - 48
-    if (digit === -2 && digits > 0 && at < 3) {
-      at++
+    if (digit === -2 && digits > 0 && dots < 3) {
+      number = (number << 8) | part
+      part = 0
       digits = 0
+      dots++
       continue
     }
-    const value = bytes[at]! * 10 + digit
-    if (digit < 0 || digit > 9 || value > 255) return undefined
-    bytes[at] = value
+    part = part * 10 + digit
+    if (digit < 0 || digit > 9 || part > 255) return undefined
     digits++
   }
-  return at === 3 && digits > 0 ? bytes : undefined
+  return dots === 3 && digits > 0 ? ((number << 8) | part) >>> 0 : undefined
 }
 
 function ipv6Bytes(text: string): Uint8Array | undefined {

@@ -3,7 +3,7 @@
  * what they hold. In a key or value of several parts each part is padded to four bytes.
  */
 
-import { ipBytes, ipText } from '../../net/ipbytes.ts'
+import { ipBytes, ipText, ipv4Number } from '../../net/ipbytes.ts'
 import type { Family, Transport } from '../family.ts'
 import { protocolNumbers, type VerdictData, verdictCodes } from './rules/expression.ts'
 
@@ -13,8 +13,9 @@ const { fromCharCode } = String
 
 /** Throws TypeError where the text is no address. */
 export function addressBytes(ip: string): Bytes {
-  const bytes = ipBytes(ip)
-  return bytes.length === 4 ? fromCharCode(bytes[0]!, bytes[1]!, bytes[2]!, bytes[3]!) : fromCharCode(...bytes)
+  const ipv4 = ipv4Number(ip)
+  if (ipv4 === undefined) return fromCharCode(...ipBytes(ip))
+  return fromCharCode(ipv4 >>> 24, (ipv4 >>> 16) & 255, (ipv4 >>> 8) & 255, ipv4 & 255)
 }
 
 /** The protocol of a table's packets, as a key of its own. */

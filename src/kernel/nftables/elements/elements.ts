@@ -70,6 +70,11 @@ export const nodeOwner = 'node'
 /** Elements by name, with their value, which is '' in sets: both as the kernel has them. In words: elementtext.ts. */
 export type Elements = ReadonlyMap<ElementName, Bytes>
 
+/** Takes elements one by one, as a map does. */
+export interface ElementSink {
+  set(name: ElementName, value: Bytes): void
+}
+
 /** One character for family and set, and the key. */
 export type ElementName = Bytes
 

@@ -21,9 +21,9 @@ import { type Place, type PlaceKind, placesOf } from '../../../plan/ports/places
 import type { Endpoint, PortState } from '../../../plan/ports/port.ts'
 import { familyNames, type Transport, transportOf } from '../../family.ts'
 import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes, jumpBytes, rangeBytes } from '../bytes.ts'
-import { type ElementName, elementName } from './elements.ts'
+import { type ElementSink, elementName } from './elements.ts'
 import { placeKey } from './ownobjects.ts'
-import { slotElements } from './slots.ts'
+import { planSlots } from './slots.ts'
 import { planSources } from './sources.ts'
 
 /** Where the slots begin that `local-services` leads to: no Service has so many endpoints. */
@@ -70,36 +70,35 @@ export function parseChooserName(name: string): Chooser | undefined {
 }
 
 /**
- * The elements of all places of a port.
+ * Plans the elements of all places of a port.
  * @param beside slots of the same places: what is alike there is left out
  */
 export function planExternal(
+  elements: ElementSink,
   state: PortState,
   slots: OutsideSlots,
   affinity: OutsideVerdicts,
   steered: readonly Bytes[] = [],
   beside?: OutsideSlots,
-): readonly (readonly [name: ElementName, value: Bytes])[] {
-  return placesOf(state).flatMap(place => [
-    ...planPlace(state, place, slots, affinity, beside),
-    ...(steered.includes(addressPortBytes(place)) ? planSteering(state, place, slots) : []),
-  ])
+): void {
+  for (const place of placesOf(state)) {
+    planPlace(elements, state, place, slots, affinity, beside)
+    if (steered.includes(addressPortBytes(place))) planSteering(elements, state, place, slots)
+  }
 }
 
-/** Elements of `loadBalancerSourceRanges`: they hold for load-balancer IPs alone, before anything else is looked up. */
-export function planSourceRanges(
-  state: PortState,
-  admitsNode: boolean,
-): readonly (readonly [name: ElementName, value: Bytes])[] {
+/** Plans `loadBalancerSourceRanges`: they hold for load-balancer IPs alone, before anything else is looked up. */
+export function planSourceRanges(elements: ElementSink, state: PortState, admitsNode: boolean): void {
   const { loadBalancerIPs = [], sourceRanges = [] } = state.external ?? {}
-  if (sourceRanges.length === 0) return []
+  if (sourceRanges.length === 0) return
   const family = familyNames[state.family]
-  return loadBalancerIPs.flatMap(ip => {
+  for (const ip of loadBalancerIPs) {
     // Where a load balancer's IP is an address of the node as well, the node's own packets to it come from that.
     const own = admitsNode && !isWithin(sourceRanges, ip) ? [addressBytes(ip).repeat(2)] : []
     const key = placeKey(ip, transportOf[state.port.protocol], state.port.port)
-    return planSources(family, key, [...keysOfRanges(sourceRanges), ...own])
-  })
+    for (const [name, value] of planSources(family, key, [...keysOfRanges(sourceRanges), ...own]))
+      elements.set(name, value)
+  }
 }
 
 /** Once a list: all ports and load-balancer IPs of a Service have the same. */
@@ -114,16 +113,20 @@ function keysOfRanges(ranges: readonly string[]): readonly Bytes[] {
 }
 
 function planPlace(
+  elements: ElementSink,
   state: PortState,
   { kind, ip, port }: Place,
   { cluster, local }: OutsideSlots,
   affinity: OutsideVerdicts,
   beside: OutsideSlots | undefined,
-): readonly (readonly [name: ElementName, value: Bytes])[] {
+): void {
   const family = familyNames[state.family]
   const transport = transportOf[state.port.protocol]
   const key = placeKey(ip, transport, port)
-  if (cluster.length === 0) return [[elementName(family, 'no-endpoints', key), gotoBytes('refuse')]]
+  if (cluster.length === 0) {
+    elements.set(elementName(family, 'no-endpoints', key), gotoBytes('refuse'))
+    return
+  }
 
   const owner = { family, transport, ip, port }
   // Where there is no endpoint anywhere, there is no slot.
@@ -131,25 +134,25 @@ function planPlace(
   const choose = (isLocal: boolean, { length: count }: readonly Endpoint[]) =>
     affinity?.[isLocal ? 'local' : 'cluster'] ?? gotoBytes(chooserName({ transport, count, kind, isLocal }))
   const isLocalPolicy = state.external!.policy === 'Local'
-  const elements = [
-    [elementName(family, 'external', key), isLocalPolicy ? gotoBytes(localPolicy[kind]) : jumpBytes(markMasquerade)],
-    [elementName(family, 'services', key), choose(false, cluster)],
-    ...(affinity ? [] : slotElements(owner, cluster, known?.cluster)),
-  ] as const
-  if (!isLocalPolicy) return elements
+  const policy = isLocalPolicy ? gotoBytes(localPolicy[kind]) : jumpBytes(markMasquerade)
+  elements.set(elementName(family, 'external', key), policy)
+  elements.set(elementName(family, 'services', key), choose(false, cluster))
+  if (!affinity) planSlots(elements, owner, cluster, known?.cluster)
+  if (!isLocalPolicy) return
   const verdict = local.length === 0 ? dropBytes : choose(true, local)
-  const localElements = affinity ? [] : slotElements(owner, local, known?.local, localSlots)
-  return [...elements, [elementName(family, 'local-services', key), verdict], ...localElements]
+  elements.set(elementName(family, 'local-services', key), verdict)
+  if (!affinity) planSlots(elements, owner, local, known?.local, localSlots)
 }
 
 /** Envoy takes nothing that the kernel refuses or drops. */
 function planSteering(
+  elements: ElementSink,
   { family, external, port: { protocol } }: PortState,
   { ip, port }: Place,
   { cluster, local }: OutsideSlots,
-): readonly (readonly [name: ElementName, value: Bytes])[] {
+): void {
   const isLocalPolicy = external!.policy === 'Local'
-  if (protocol !== 'TCP' || (isLocalPolicy ? local : cluster).length === 0) return []
+  if (protocol !== 'TCP' || (isLocalPolicy ? local : cluster).length === 0) return
   const set = isLocalPolicy ? 'envoy-local' : 'envoy-external'
-  return [[elementName(familyNames[family], set, addressPortBytes({ ip, port })), '']]
+  elements.set(elementName(familyNames[family], set, addressPortBytes({ ip, port })), '')
 }

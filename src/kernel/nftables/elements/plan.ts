@@ -7,10 +7,10 @@ import { familyNames, transportOf } from '../../family.ts'
 import type { PlanOptions } from '../../options.ts'
 import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes } from '../bytes.ts'
 import { affinityVerdict, planAffinity } from './affinity.ts'
-import { candidatesSet, type ElementName, type Elements, elementName } from './elements.ts'
+import { candidatesSet, type ElementName, type ElementSink, type Elements, elementName } from './elements.ts'
 import { chooserName, type OutsideSlots, type OutsideVerdicts, planExternal, planSourceRanges } from './external.ts'
 import { type AffinityWay, affinityKey, placeKey } from './ownobjects.ts'
-import { type SlotOwner, slotElements, slotValue } from './slots.ts'
+import { planSlots, type SlotOwner, slotValue } from './slots.ts'
 
 /** A Service port as it is, or shall be, in the kernel. */
 export interface Placement {
@@ -61,41 +61,46 @@ function outsideEndpoints({ external }: PortState): OutsideSlots {
  * @param beside another placement of the port: what is alike in both is left out where that is most of it, so that comparing
  *   the two makes no elements of thousands of endpoints that stay
  */
-export function planPort(
+export function planPort(placement: Placement, options: PlanOptions, beside?: Placement): Elements {
+  const elements = new Map<ElementName, Bytes>()
+  planInto(elements, placement, options, beside)
+  return elements
+}
+
+/** As `planPort`, for who needs them one by one and no map of them. */
+export function planInto(
+  elements: ElementSink,
   placement: Placement,
   { families, nodeName, ownsClusterIPs, tracksUse = false }: PlanOptions,
   beside?: Placement,
-): Elements {
+): void {
   const { state, slots, outside, admitsNode, steered } = placement
   const other = beside && haveSameKeys(state, beside.state) ? beside : undefined
-  if (!families.includes(state.family)) return new Map()
+  if (!families.includes(state.family)) return
   const family = familyNames[state.family]
   const transport = transportOf[state.port.protocol]
   const key = portKey(state)
   const affinity = planAffinities(placement)
-  const elements = new Map(affinity?.elements)
+  for (const [name, value] of affinity?.elements ?? []) elements.set(name, value)
   if (ownsClusterIPs) elements.set(elementName(family, 'cluster-ips', addressBytes(state.vip)), '')
-  for (const [name, value] of planExternal(state, outside, affinity?.outside, steered, other?.outside))
-    elements.set(name, value)
-  if (!other || !admitSame(placement, other))
-    for (const [name, value] of planSourceRanges(state, admitsNode)) elements.set(name, value)
+  planExternal(elements, state, outside, affinity?.outside, steered, other?.outside)
+  if (!other || !admitSame(placement, other)) planSourceRanges(elements, state, admitsNode)
   const known = other && hairpinsOf(other, nodeName)
   for (const ip of hairpinsOf(placement, nodeName)) {
     if (!known?.has(ip)) elements.set(elementName(family, 'hairpin', addressBytes(ip).repeat(2)), '')
   }
   if (slots.length === 0) {
-    return elements.set(elementName(family, 'no-endpoints', key), state.onlyElsewhere ? dropBytes : refuse)
+    elements.set(elementName(family, 'no-endpoints', key), state.onlyElsewhere ? dropBytes : refuse)
+    return
   }
   const chooser = gotoBytes(chooserName({ transport, count: slots.length }))
   elements.set(elementName(family, 'services', key), affinity?.vip ?? chooser)
-  if (!affinity)
-    for (const [name, value] of slotElements(vipSlots(state), slots, other?.slots)) elements.set(name, value)
+  if (!affinity) planSlots(elements, vipSlots(state), slots, other?.slots)
   const vipPort = addressPortBytes({ ip: state.vip, port: state.port.port })
   if (steered.includes(vipPort) && state.port.protocol === 'TCP')
     elements.set(elementName(family, 'envoy', vipPort), '')
   if (tracksUse && isForEnvoy(state.layer))
     for (const candidate of overlayKeys(state)) elements.set(elementName(family, candidatesSet, candidate), '')
-  return elements
 }
 
 /** Whether slots of the one are keyed as those of the other: by the same VIP and places outside. */

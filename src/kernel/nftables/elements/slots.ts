@@ -3,7 +3,7 @@
 import type { Endpoint } from '../../../plan/ports/port.ts'
 import type { Family, Transport } from '../../family.ts'
 import { addressBytes, addressPortBytes, addressPortOf, type Bytes, portPart, wordBytes } from '../bytes.ts'
-import { type ElementName, type Elements, elementName } from './elements.ts'
+import { type ElementName, type ElementSink, type Elements, elementName } from './elements.ts'
 
 /** What keys the slots of an address and port, of a VIP or of a place outside. */
 export interface SlotOwner {
@@ -14,20 +14,21 @@ export interface SlotOwner {
 }
 
 /**
- * The elements of slots from `first` on.
+ * Plans the elements of slots from `first` on.
  * @param beside slots of the same owner: what is alike there is left out
  */
-export function* slotElements(
+export function planSlots(
+  elements: ElementSink,
   owner: SlotOwner,
   endpoints: readonly Endpoint[],
   beside: readonly Endpoint[] = [],
   first = 0,
-): Generator<readonly [name: ElementName, value: Bytes]> {
+): void {
   const slots = slotsName(owner)
-  for (const [slot, endpoint] of endpoints.entries()) {
-    const other = beside[slot]
+  for (let slot = 0; slot < endpoints.length; slot++) {
+    const [endpoint, other] = [endpoints[slot]!, beside[slot]]
     if (other && isSame(endpoint, other)) continue
-    yield [slots + wordBytes(first + slot), slotValue(endpoint)]
+    elements.set(slots + wordBytes(first + slot), slotValue(endpoint))
   }
 }
 

@@ -34,8 +34,8 @@ export class Mirror {
   readonly #shared = new Map<ElementName, number>()
   /** Elements of `hairpin` that the kernel has from before and that no port has asked for yet. */
   readonly #leftShared = new Set<ElementName>()
-  /** How many elements there are in each set, by what their names begin with. */
-  readonly #totals = new Map<string, number>()
+  /** How many elements there are in each set, by what their names begin with, as a number. */
+  readonly #totals: number[] = []
 
   /** Reads what the kernel has into a new mirror. Undefined where a table is missing. */
   static async read(
@@ -56,8 +56,8 @@ export class Mirror {
   }
 
   /** A port has these elements, as the kernel had them before. */
-  adopt(elements: Elements): void {
-    for (const name of elements.keys()) {
+  adopt(names: Iterable<ElementName>): void {
+    for (const name of names) {
       if (!isShared(name)) continue
       addTo(this.#shared, name, 1)
       this.#leftShared.delete(name)
@@ -66,9 +66,9 @@ export class Mirror {
 
   get totals(): ReadonlyMap<string, number> {
     return new Map(
-      [...this.#totals].map(([name, count]) => {
-        const { family, set } = setOf(name)
-        return [`${family} ${set}`, count]
+      this.#totals.flatMap((count, code) => {
+        const { family, set } = setOf(String.fromCharCode(code))
+        return count === 0 ? [] : [[`${family} ${set}`, count]]
       }),
     )
   }
@@ -141,11 +141,14 @@ export class Mirror {
 
   /** The overlay was emptied by other means. */
   forgetOverlay(): void {
-    for (const name of this.#totals.keys()) if (isOverlaySet(setOf(name).set)) this.#totals.delete(name)
+    for (const code of this.#totals.keys()) {
+      if (isOverlaySet(setOf(String.fromCharCode(code)).set)) this.#totals[code] = 0
+    }
   }
 
   #count(name: ElementName, by: number): void {
-    addTo(this.#totals, name[0]!, by)
+    const code = name.charCodeAt(0)
+    this.#totals[code] = (this.#totals[code] ?? 0) + by
   }
 }
 

@@ -13,11 +13,12 @@ import { type CommandError, commandProblem } from '../../system/command.ts'
 import { backoffMs } from '../../worker.ts'
 import type { Bytes } from '../bytes.ts'
 import { TransactionRefused } from '../client.ts'
-import { type ElementName, type Elements, isShared } from '../elements/elements.ts'
-import { portKeys } from '../elements/plan.ts'
+import type { ElementName, ElementSink, Elements } from '../elements/elements.ts'
+import { type Placement, portKeys } from '../elements/plan.ts'
+import { Claim } from './claim.ts'
 import { keysWritten, lanesOf, weightOf } from './lanes.ts'
 import { byOwner, type FoundElements, type OwnedElements } from './mirror.ts'
-import { forgetOverlay, type PortChange, type PortRecord } from './record.ts'
+import { forgetOverlay, noElements, type PortChange, type PortRecord } from './record.ts'
 import { maxElementsPerTransaction, type Writer } from './writer.ts'
 
 /** Other work comes in between, after so many ports. */
@@ -28,6 +29,8 @@ const mostLookedAt = 16 * maxElementsPerTransaction
 /** What the ports need of the layer that they are of. */
 export interface PortsContext {
   changeOf(record: PortRecord): PortChange
+  /** `elements` takes what the port shall have, where nothing is known of what it has. */
+  plan(elements: ElementSink, record: PortRecord): Placement | undefined
   /** What the kernel has of it. */
   elementsOf(record: PortRecord): Elements
   /** The kernel has these. */
@@ -114,16 +117,15 @@ export class Ports {
   /** Ports of which the kernel has all that they shall have need no transaction; what they have is no longer among what was found. */
   async #adopt(found: FoundElements): Promise<Set<PortRecord>> {
     const unlike = new Set<PortRecord>()
+    const claim = new Claim(found)
+    const isEmpty = found.size === 0
     let alike: PortChange[] = []
     let count = 0
     for (const record of this.#records.values()) {
       record.written = undefined
-      const change = this.#changeOf(record)
-      if (change.placement && hasAll(found, change.wanted)) {
-        for (const name of change.wanted.keys()) if (!isShared(name)) found.delete(name)
-        this.#writer.adopt(change.wanted)
-        alike.push(change)
-      } else unlike.add(record)
+      const change = isEmpty ? undefined : this.#claimedBy(claim, record)
+      if (change) alike.push(change)
+      else unlike.add(record)
       if (++count % portsATurn !== 0) continue
       this.#settle(alike)
       alike = []
@@ -131,6 +133,16 @@ export class Ports {
     }
     this.#settle(alike)
     return unlike
+  }
+
+  /** Undefined where the kernel has not all of it. */
+  #claimedBy(claim: Claim, record: PortRecord): PortChange | undefined {
+    claim.begin()
+    const placement = this.#context.plan(claim, record)
+    if (placement === undefined || !claim.isWhole) return undefined
+    this.#dirty.delete(record.id)
+    this.#writer.adopt(claim.take())
+    return { record, state: record.state, placement, before: undefined, current: noElements, wanted: noElements }
   }
 
   /** The overlay was emptied by other means. */
@@ -293,11 +305,6 @@ export class Ports {
     this.#dirty.delete(record.id)
     this.#observer.problems?.(`kernel ${record.id}`, [problem])
   }
-}
-
-function hasAll(found: FoundElements, elements: Elements): boolean {
-  for (const [name, value] of elements) if (found.get(name) !== value) return false
-  return true
 }
 
 function isNamed({ current, wanted }: PortChange, names: readonly ElementName[]): boolean {

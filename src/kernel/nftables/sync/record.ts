@@ -4,9 +4,9 @@ import type { PortState } from '../../../plan/ports/port.ts'
 import type { Problem } from '../../../services/problem.ts'
 import { type NodeFacts, primaryAddress } from '../../nodeconfig.ts'
 import type { PlanOptions } from '../../options.ts'
-import { type Elements, isOverlaySet, setOf } from '../elements/elements.ts'
+import { type ElementSink, type Elements, isOverlaySet, setOf } from '../elements/elements.ts'
 import { isPlacement, place, type Written } from '../elements/placement.ts'
-import { nothingSteered, type Placement, planPort, type Steered } from '../elements/plan.ts'
+import { nothingSteered, type Placement, placementOf, planInto, planPort, type Steered } from '../elements/plan.ts'
 import type { Change } from './mirror.ts'
 
 export interface PortRecord {
@@ -26,7 +26,7 @@ export interface PortChange extends Change {
   readonly before: PortState | undefined
 }
 
-const noElements: Elements = new Map()
+export const noElements: Elements = new Map()
 
 export function changeOf(
   record: PortRecord,
@@ -40,6 +40,22 @@ export function changeOf(
   const wanted = placement ? planPort(placement, options, before) : noElements
   const current = before && placement ? planPort(before, options, placement) : elementsOf(record, options)
   return { record, state, before: before?.state, placement, current, wanted }
+}
+
+/**
+ * What a port shall have, where nothing is known of what it has.
+ * @param elements takes it; the change itself has none of it
+ */
+export function planRecord(
+  elements: ElementSink,
+  { state }: Pick<PortRecord, 'state'>,
+  steered: Steered,
+  node: NodeFacts | undefined,
+  options: PlanOptions,
+): Placement | undefined {
+  const placement = state && placementOf(state, steered, primaryAddress(node, state.family))
+  if (placement) planInto(elements, placement, options)
+  return placement
 }
 
 export function elementsOf({ written }: Pick<PortRecord, 'written'>, options: PlanOptions): Elements {

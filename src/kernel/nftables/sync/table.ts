@@ -15,9 +15,16 @@ import { staleFrontends } from '../../system/conntrack.ts'
 import { RoutingKeeper } from '../../system/routingkeeper.ts'
 import { StaleFlows } from '../../system/staleflows.ts'
 import { addressPortOf } from '../bytes.ts'
-import { calledSet, type Elements, heartbeatSet, nodeOwner, overlaySets } from '../elements/elements.ts'
+import {
+  calledSet,
+  type ElementSink,
+  type Elements,
+  heartbeatSet,
+  nodeOwner,
+  overlaySets,
+} from '../elements/elements.ts'
 import { planNode } from '../elements/node.ts'
-import { nothingSteered } from '../elements/plan.ts'
+import { nothingSteered, type Placement, type Steered } from '../elements/plan.ts'
 import { formerSets } from '../elements/sources.ts'
 import { elementLine } from '../elements/text.ts'
 import { heartbeatInterval, renewHeartbeat } from '../heartbeat.ts'
@@ -28,7 +35,7 @@ import { switchOverlay } from '../switch.ts'
 import type { ForeignChange } from '../watch.ts'
 import { findDamage, findPresence } from './inspection.ts'
 import { Ports } from './ports.ts'
-import { changeOf, elementsOf, type PortChange, type PortRecord } from './record.ts'
+import { changeOf, elementsOf, type PortChange, type PortRecord, planRecord } from './record.ts'
 import { Writer } from './writer.ts'
 
 export class KernelTables implements KernelLayer {
@@ -63,6 +70,7 @@ export class KernelTables implements KernelLayer {
     this.#writer = new Writer(programs.nft, this.#families, observer)
     this.#ports = new Ports(this.#writer, observer, {
       changeOf: record => this.#changeOf(record),
+      plan: (elements, record) => this.#plan(elements, record),
       elementsOf: record => elementsOf(record, this.#options),
       written: changes => this.#written(changes),
       schedule: () => this.#rounds.schedule(),
@@ -184,8 +192,15 @@ export class KernelTables implements KernelLayer {
   }
 
   #changeOf(record: PortRecord): PortChange {
-    const steered = record.state ? this.#overlay.of(record.state) : nothingSteered
-    return changeOf(record, steered, this.#node.node, this.#options)
+    return changeOf(record, this.#steeredOf(record), this.#node.node, this.#options)
+  }
+
+  #plan(elements: ElementSink, record: PortRecord): Placement | undefined {
+    return planRecord(elements, record, this.#steeredOf(record), this.#node.node, this.#options)
+  }
+
+  #steeredOf({ state }: PortRecord): Steered {
+    return state ? this.#overlay.of(state) : nothingSteered
   }
 
   #written(changes: readonly PortChange[]): void {

@@ -4,7 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Family } from '../../family.ts'
 import type { KernelObserver } from '../../layer.ts'
 import type { NftClient } from '../client.ts'
-import { type ElementName, type Elements, overlaySets, setCode } from '../elements/elements.ts'
+import { type ElementName, overlaySets, setCode } from '../elements/elements.ts'
 import type { Operation } from '../operations.ts'
 import { tableName, tableOf } from '../rules/ruleset.ts'
 import { type Change, type FoundElements, Mirror, type OwnedElements, type Prepared } from './mirror.ts'
@@ -18,7 +18,7 @@ export class Writer {
   readonly #observer: KernelObserver
   #mirror = new Mirror()
   /** Names of elements that are being written, and of whole sets, by what the names of their elements begin with. */
-  #running: readonly string[] = []
+  #running: () => Iterable<string> = () => []
   /** Those that were written since the reading began. */
   #touched: Set<string> | undefined
 
@@ -41,8 +41,8 @@ export class Writer {
   }
 
   /** A port has these elements, as they were read. */
-  adopt(elements: Elements): void {
-    this.#mirror.adopt(elements)
+  adopt(names: Iterable<ElementName>): void {
+    this.#mirror.adopt(names)
   }
 
   /** @param ports the ids of those whose elements it makes as they were asked for */
@@ -66,7 +66,7 @@ export class Writer {
     const sets = this.#families.flatMap(family => overlaySets.map(set => ({ family, set })))
     await this.#run(
       sets.map(({ family, set }) => ({ do: 'flush set', table: tableOf(family), name: set }) as const),
-      sets.map(({ family, set }) => setCode(family, set)!),
+      () => sets.map(({ family, set }) => setCode(family, set)!),
     )
     this.#mirror.forgetOverlay()
   }
@@ -76,7 +76,7 @@ export class Writer {
    * @param read is told which elements were written since it began, and may have been read as they were before or after
    */
   async reading<T>(read: (isTouched: (name: ElementName) => boolean) => Promise<T>): Promise<T> {
-    const touched = new Set(this.#running)
+    const touched = new Set(this.#running())
     this.#touched = touched
     try {
       return await read(name => touched.has(name) || touched.has(name[0]!))
@@ -90,7 +90,7 @@ export class Writer {
       await breathe(transaction.additions + transaction.removals)
       const operations = transaction.operations()
       const start = performance.now()
-      const bytes = await this.#run(operations, [...transaction.names()])
+      const bytes = await this.#run(operations, () => transaction.names())
       this.#observer.flushed?.({
         ports,
         added: transaction.additions,
@@ -102,13 +102,13 @@ export class Writer {
     commit()
   }
 
-  async #run(operations: readonly Operation[], names: readonly string[]): Promise<number> {
+  async #run(operations: readonly Operation[], names: () => Iterable<string>): Promise<number> {
     this.#running = names
-    for (const name of names) this.#touched?.add(name)
+    for (const name of this.#touched ? names() : []) this.#touched?.add(name)
     try {
       return await this.#nft.apply(operations)
     } finally {
-      this.#running = []
+      this.#running = () => []
     }
   }
 }

@@ -1,0 +1,38 @@
+/** Finds the elements of one port after the other among all that the kernel has. */
+
+import type { Bytes } from '../bytes.ts'
+import { type ElementName, type ElementSink, isShared } from '../elements/elements.ts'
+import type { FoundElements } from './mirror.ts'
+
+/** Is told what a port shall have, element by element, and keeps no map of it: most ports have it all. */
+export class Claim implements ElementSink {
+  readonly #found: FoundElements
+  readonly #names: ElementName[] = []
+  #isWhole = true
+
+  constructor(found: FoundElements) {
+    this.#found = found
+  }
+
+  /** Another port comes. */
+  begin(): void {
+    this.#names.length = 0
+    this.#isWhole = true
+  }
+
+  set(name: ElementName, value: Bytes): void {
+    if (this.#isWhole && this.#found.get(name) !== value) this.#isWhole = false
+    this.#names.push(name)
+  }
+
+  /** The kernel has all that the port shall have. */
+  get isWhole(): boolean {
+    return this.#isWhole
+  }
+
+  /** The names of the port's elements, which are no longer among what was found, but for those that ports share. */
+  take(): readonly ElementName[] {
+    for (const name of this.#names) if (!isShared(name)) this.#found.delete(name)
+    return this.#names
+  }
+}
