@@ -11,8 +11,9 @@ import { KernelTables } from '../../src/kernel/nftables/sync/table.ts'
 import { testOptions } from '../../src/kernel/testing.ts'
 import { netnsPath } from '../../src/lab/leftovers.ts'
 import type { LabNode, Network } from '../../src/lab/network.ts'
-import { ServiceTable } from '../../src/plan/nodeplan.ts'
+import { NodePlan } from '../../src/plan/nodeplan.ts'
 import type { PortState } from '../../src/plan/ports/port.ts'
+import { ClusterFacts } from '../../src/services/clusterfacts.ts'
 import type { Change } from '../../src/services/objects/objects.ts'
 import { parseObject } from '../../src/services/parse/parse.ts'
 import { Cluster, type Size } from '../lab/generate.ts'
@@ -56,10 +57,11 @@ export async function measureKernelLayer(network: Network, options: KernelLayerO
 async function load(node: LabNode, size: Size, changes: number): Promise<Load> {
   const netns = netnsPath(node.netns)
   const cluster = new Cluster(size)
-  const services = new ServiceTable(node.name)
+  const facts = new ClusterFacts()
+  const plan = new NodePlan(facts, { name: node.name })
   const numbers = Array.from({ length: size.services }, (_, number) => number)
-  services.apply(numbers.flatMap(number => [cluster.service(number), cluster.slice(number)].map(put)))
-  const states = [...services.states()]
+  plan.apply(facts.apply(numbers.flatMap(number => [cluster.service(number), cluster.slice(number)].map(put))))
+  const states = [...plan.states()]
 
   const transactions: number[] = []
   const tables = await start(netns, states, milliseconds => transactions.push(milliseconds))
@@ -76,8 +78,8 @@ async function load(node: LabNode, size: Size, changes: number): Promise<Load> {
   for (let change = 0; change < changes; change++) {
     const number = (change * 7919) % size.services
     cluster.change(number, 'replace')
-    services.apply([put(cluster.slice(number))])
-    const state = services.get(cluster.portId(number))!
+    plan.apply(facts.apply([put(cluster.slice(number))]))
+    const state = plan.get(cluster.portId(number))!
     const changed = performance.now()
     tables.setPort(state)
     await tables.settled()
@@ -85,7 +87,7 @@ async function load(node: LabNode, size: Size, changes: number): Promise<Load> {
   }
   await tables.close()
 
-  const again = await start(netns, [...services.states()], () => {})
+  const again = await start(netns, [...plan.states()], () => {})
   const before = process.cpuUsage()
   again.synced()
   await again.settled()

@@ -56,10 +56,10 @@ async function gather(given: Config, onStep: (step: string) => void): Promise<Re
   onStep('Services')
   const source = await createSource(config, createLog('error'), patientlyMs)
   const reading = await readOnce(source, config.nodeName, { scope: config.services, obstacles: obstaclesFor(decided) })
-  const services = plannedPorts(reading.table, config.proxyMode === 'nftables')
+  const services = plannedPorts(reading, config.proxyMode === 'nftables')
   return {
     node: config.nodeName,
-    checks: [...checks, checkPolicies(reading.table.policies), ...checkBudget(services, config.envoyPorts)],
+    checks: [...checks, checkPolicies(reading.plan.policies), ...checkBudget(services, config.envoyPorts)],
     services,
     problems: reading.problems().map(formatProblem),
   }

@@ -1,8 +1,9 @@
 /** What a source has told, for commands that look at it. */
 
-import { ServiceTable } from '../plan/nodeplan.ts'
+import { NodePlan } from '../plan/nodeplan.ts'
 import type { OutsideObstacles } from '../plan/ports/layer.ts'
 import type { ServiceScope } from '../plan/ports/scope.ts'
+import { ClusterFacts } from '../services/clusterfacts.ts'
 import type { Change } from '../services/objects/objects.ts'
 import { formatProblem, type Problem } from '../services/problem.ts'
 import type { Source } from '../sources/source.ts'
@@ -12,7 +13,8 @@ export const patientlyMs = 5000
 
 /** Goes on changing while the source is followed. */
 export interface Reading {
-  readonly table: ServiceTable
+  readonly facts: ClusterFacts
+  readonly plan: NodePlan
   /** Those there are now. */
   problems(): readonly Problem[]
 }
@@ -32,8 +34,8 @@ export interface FollowOptions {
 /** Follows a source until it is stopped; resolves when all is known. Rejects where it cannot be read, with the reason. */
 export async function followSource(source: Source, nodeName: string, options: FollowOptions): Promise<Reading> {
   const { scope, obstacles, clusterCidr = [], fatal, timeoutMs } = options
-  const knowledge = { tellsPods: source.needPods !== undefined, podRanges: clusterCidr }
-  const table = new ServiceTable(nodeName, { scope, obstacles, knowledge })
+  const facts = new ClusterFacts({ tellsPods: source.needPods !== undefined, podRanges: clusterCidr })
+  const plan = new NodePlan(facts, { name: nodeName, scope, obstacles })
   const problems = new Map<string, readonly Problem[]>()
   let latest: Problem | undefined
   const { promise: synced, resolve, reject } = Promise.withResolvers<void>()
@@ -44,8 +46,8 @@ export async function followSource(source: Source, nodeName: string, options: Fo
   const timer = timeoutMs === undefined ? undefined : setTimeout(tooLong, timeoutMs)
   const listener = {
     changes: (changes: readonly Change[]) => {
-      for (const [origin, found] of table.apply(changes).problems) problems.set(origin, found)
-      source.needPods?.(table.podNamespaces)
+      for (const [origin, found] of plan.apply(facts.apply(changes)).problems) problems.set(origin, found)
+      source.needPods?.(plan.podNamespaces)
     },
     problems: (origin: string, found: readonly Problem[]) => {
       problems.set(origin, found)
@@ -58,7 +60,7 @@ export async function followSource(source: Source, nodeName: string, options: Fo
   }
   source.start(listener).catch(reject)
   await synced.finally(() => clearTimeout(timer))
-  return { table, problems: () => [...problems.values()].flat() }
+  return { facts, plan, problems: () => [...problems.values()].flat() }
 }
 
 /** What a source has now. Rejects where it cannot be read. */

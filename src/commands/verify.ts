@@ -5,7 +5,6 @@ import { findLeftovers } from '../kernel/otherbackend.ts'
 import type { IpFamily } from '../net/address.ts'
 import { createLog } from '../observe/log.ts'
 import { budgetOptions, EnvoyBudget } from '../plan/envoy/budget.ts'
-import type { ServiceTable } from '../plan/nodeplan.ts'
 import type { PortState } from '../plan/ports/port.ts'
 import { labels } from '../services/labels.ts'
 import { type Aspect, compareWays, type Difference } from '../verify/compare.ts'
@@ -31,7 +30,7 @@ import type { Config } from './options.ts'
 import { type Output, print } from './output/print.ts'
 import { paint, table } from './output/table.ts'
 import { requireNetAdmin } from './privilege.ts'
-import { followSource, patientlyMs } from './read.ts'
+import { followSource, patientlyMs, type Reading } from './read.ts'
 import { createSource } from './source.ts'
 import { UsageError } from './usage.ts'
 
@@ -69,21 +68,25 @@ async function compare(config: DecidedConfig, against: Side): Promise<Verdict> {
   const source = await createSource(config, createLog('error'), patientlyMs)
   try {
     const scope = against === 'lightpath' ? config.services : 'all'
-    const { table: services } = await followSource(source, config.nodeName, {
+    const { facts, plan } = await followSource(source, config.nodeName, {
       scope,
       fatal: ['LP104', 'LP105'],
       timeoutMs: 60e3,
     })
-    if (config.source === undefined && !services.node) throw new Error(noNode(config.nodeName))
+    if (config.source === undefined && !plan.node) throw new Error(noNode(config.nodeName))
     let all: Ways[] = []
     let late: readonly string[] = []
     const differences = await lookUntilSettled(async () => {
       const options = { ...config, families, ownsClusterIPs: scope === 'all' }
-      const { node } = services
-      const { ways, ofAll, lateRanges } = await readNode(options, services, against)
+      const { node } = plan
+      const { ways, ofAll, lateRanges } = await readNode(
+        options,
+        { node, serviceRanges: facts.services.serviceRanges },
+        against,
+      )
       const tellsPods = families.filter(family => podsOf(family, node, options) !== undefined)
       const here = { name: config.nodeName, addresses: node?.addresses ?? [], tellsPods }
-      const expected = waysOf(statesOf(services, against), families, here, against)
+      const expected = waysOf(statesOf({ facts, plan }, against), families, here, against)
       all = [ways, expected]
       late = lateRanges
       return [...ofAll, ...compareWays(ways, expected)]
@@ -101,10 +104,12 @@ function noNode(name: string): string {
 }
 
 /** A kube-proxy leaves alone what has a label that names its proxy. */
-function statesOf(services: ServiceTable, against: Side): readonly PortState[] {
-  const states = [...services.states()]
+function statesOf({ facts, plan }: Pick<Reading, 'facts' | 'plan'>, against: Side): readonly PortState[] {
+  const states = [...plan.states()]
   if (against === 'lightpath') return states
-  return states.filter(state => services.service(state.namespace, state.name)?.labels[labels.proxyName] === undefined)
+  return states.filter(
+    state => facts.services.service(state.namespace, state.name)?.labels[labels.proxyName] === undefined,
+  )
 }
 
 const readers = { 'kube-proxy': readKubeProxy, lightpath: readLightpath }

@@ -1,7 +1,7 @@
 /** What the agent asks of the kernel layer, and hears of it, whichever program of the system writes it. */
 
+import type { PolicyFacts } from '../plan/policies.ts'
 import type { PortState } from '../plan/ports/port.ts'
-import type { PolicyFacts } from '../services/podindex.ts'
 import type { Problem } from '../services/problem.ts'
 import type { ClientAddress } from '../services/settings/clientaddress.ts'
 import type { NodeFacts } from './nodeconfig.ts'

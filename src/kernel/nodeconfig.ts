@@ -2,7 +2,7 @@
 
 import { familyOf, type IpFamily } from '../net/address.ts'
 import { familyOfCidr, withoutNested } from '../net/cidr.ts'
-import type { PolicyFacts } from '../services/podindex.ts'
+import type { PolicyFacts } from '../plan/policies.ts'
 import type { NodePlanOptions } from './options.ts'
 
 /** As a v1 Node says it. */

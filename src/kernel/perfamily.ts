@@ -4,8 +4,8 @@
  */
 
 import { familyOf, type IpFamily } from '../net/address.ts'
+import type { PolicyFacts } from '../plan/policies.ts'
 import type { PortState } from '../plan/ports/port.ts'
-import type { PolicyFacts } from '../services/podindex.ts'
 import type { ClientAddress } from '../services/settings/clientaddress.ts'
 import type { KernelLayer, PortSnapshot } from './layer.ts'
 import type { NodeFacts } from './nodeconfig.ts'

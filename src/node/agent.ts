@@ -29,11 +29,13 @@ import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/metric
 import { createMetrics, type Metrics } from '../observe/metrics/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
 import { budgetOptions, EnvoyBudget } from '../plan/envoy/budget.ts'
-import { type PortChange, ServiceTable, type TableUpdate } from '../plan/nodeplan.ts'
+import { NodePlan } from '../plan/nodeplan.ts'
+import type { NodePolicies, PolicyFacts } from '../plan/policies.ts'
 import type { PortState } from '../plan/ports/port.ts'
 import type { ServiceScope } from '../plan/ports/scope.ts'
+import type { PlanUpdate, PortChange } from '../plan/update.ts'
+import { ClusterFacts } from '../services/clusterfacts.ts'
 import type { Change } from '../services/objects/objects.ts'
-import type { Policies, PolicyFacts } from '../services/podindex.ts'
 import { problem } from '../services/problem.ts'
 import type { Source, SourceListener } from '../sources/source.ts'
 import { startXdsServer, type XdsServer } from '../xds/server.ts'
@@ -121,7 +123,8 @@ const portsATurn = 1000
 
 export class Agent {
   readonly problems: ProblemRegistry
-  readonly table: ServiceTable
+  readonly facts: ClusterFacts
+  readonly plan: NodePlan
   readonly kernel: KernelLayer
   readonly overlaySwitch: OverlaySwitch
   readonly envoy: EnvoyLayer
@@ -146,7 +149,7 @@ export class Agent {
   readonly #ejections: Ejections
   readonly #cutConnections = new CutConnections((id, endConnections) => this.envoy.observe(id, { endConnections }))
   readonly #accessLog: AccessLog
-  readonly #handovers = new Handovers(service => this.#update(this.table.release(service), performance.now()))
+  readonly #handovers = new Handovers(service => this.#update(this.plan.release(service), performance.now()))
   #clientAddress: ClientAddressChoice
   #xds: Retried<XdsServer> | undefined
   /** What a previous run left in the overlay. */
@@ -170,13 +173,14 @@ export class Agent {
     this.problems = new ProblemRegistry(log)
     const hasAddress = lookUpAddresses()
     const budget = new EnvoyBudget(budgetOptions(options))
-    this.table = new ServiceTable(options.nodeName, {
+    this.facts = new ClusterFacts({ tellsPods: source.needPods !== undefined, podRanges: options.clusterCidr })
+    this.plan = new NodePlan(this.facts, {
+      name: options.nodeName,
       scope: options.services,
       obstacles: outsideObstacles(options),
       reserved: { ports: options.reservedPorts, hasAddress },
       limits: { ofService: options.envoyPortsPerService, ofNamespace: options.envoyPortsPerNamespace },
       budget,
-      knowledge: { tellsPods: source.needPods !== undefined, podRanges: options.clusterCidr },
     })
     this.metrics = this.#createMetrics()
     this.#accessLog = new AccessLog({
@@ -193,7 +197,7 @@ export class Agent {
       onProblems: (origin, problems) => this.problems.set(origin, problems),
     })
     this.#programming = new Programming(this.metrics.programming, log)
-    this.kubeProxyMetrics = createKubeProxyMetrics(this.metrics.registry, options.families, () => this.table.states())
+    this.kubeProxyMetrics = createKubeProxyMetrics(this.metrics.registry, options.families, () => this.plan.states())
     this.health = new SyncHealth(options.families)
     this.#healthChecks = new HealthCheckPorts({
       families: options.families,
@@ -213,14 +217,14 @@ export class Agent {
       nodeName: options.nodeName,
       onProblems: (origin, problems) => this.problems.set(origin, problems),
     })
-    this.staying = new StayingPorts({ nodeName, stateOf: id => this.table.get(id), log, afterMs: stayingMs })
+    this.staying = new StayingPorts({ nodeName, stateOf: id => this.plan.get(id), log, afterMs: stayingMs })
     this.kernel = this.#createKernel(budget.followsUse)
     this.use = new UseWatch({
       nodeName,
       budget,
       calls: () => this.kernel.calls(),
       activity: ids => this.envoy.activityOf(ids),
-      onMoved: ids => this.#update(this.table.budgeted(ids), performance.now()),
+      onMoved: ids => this.#update(this.plan.budgeted(ids), performance.now()),
       log,
     })
     this.#endings = new Endings({ ...options, kernel: this.kernel, hasAddress, log })
@@ -241,13 +245,13 @@ export class Agent {
       ...options,
       settleMs,
       envoy: this.envoy,
-      pods: () => localPods(options.nodeName, this.table),
+      pods: () => localPods(options.nodeName, this.plan),
       onProblems: (origin, problems) => this.problems.set(origin, problems),
       log,
     })
     this.#podRules = new PodRules({
       gatherMs,
-      read: () => readPodRules(options.families, localPods(options.nodeName, this.table)),
+      read: () => readPodRules(options.families, localPods(options.nodeName, this.plan)),
       onNew: () => {
         this.path.podsDiffer()
         this.#look()
@@ -255,7 +259,7 @@ export class Agent {
     })
     this.#proof = watchClientAddress({
       ...options,
-      table: this.table,
+      plan: this.plan,
       envoys: this.envoy.envoys,
       onChoice: choice => this.#chooseClientAddress(choice),
     })
@@ -281,8 +285,8 @@ export class Agent {
   }
 
   /** Who stays in the kernel layer, as a client or as an endpoint. */
-  get policies(): Policies {
-    return this.table.policies
+  get policies(): NodePolicies {
+    return this.plan.policies
   }
 
   /** Whether addresses from outside the cluster are served: iptables has cluster IPs only. */
@@ -355,14 +359,14 @@ export class Agent {
     for (const change of changes) {
       this.metrics.changes.inc({ kind: change.type === 'put' ? change.object.kind : change.key.kind })
     }
-    const update = this.table.apply(changes)
-    this.#source.needPods?.(this.table.podNamespaces)
+    const update = this.plan.apply(this.facts.apply(changes))
+    this.#source.needPods?.(this.plan.podNamespaces)
     if (update.policiesChanged) this.#policiesChanged()
     this.#update(update, arrived, changes)
   }
 
   #update(
-    { ports, problems, healthChecks, handedOver }: TableUpdate,
+    { ports, problems, healthChecks, handedOver }: PlanUpdate,
     arrived: number,
     changes: readonly Change[] = [],
   ): void {
@@ -375,8 +379,8 @@ export class Agent {
       noteChanges()
       return
     }
-    this.kernel.setNode(this.table.node)
-    this.kernel.setServiceRanges(this.table.serviceRanges)
+    this.kernel.setNode(this.plan.node)
+    this.kernel.setServiceRanges(this.facts.services.serviceRanges)
     this.#deliveries.add(ports, (part, isLast) => {
       if (isLast) noteChanges()
       this.#deliver(part, arrived)
@@ -399,18 +403,18 @@ export class Agent {
   }
 
   #frontendOf(id: string): Frontend | undefined {
-    const state = this.table.get(portIdOf(id))
+    const state = this.plan.get(portIdOf(id))
     return state && frontendsOf(state).find(frontend => frontend.id === id)
   }
 
   *#envoyFrontends(): Iterable<Frontend> {
-    for (const state of this.table.states())
+    for (const state of this.plan.states())
       for (const frontend of frontendsOf(state)) if (frontend.layer.wants === 'envoy') yield frontend
   }
 
   #nodePortRanges(): readonly string[] {
     const { families, nodeportAddresses } = this.#options
-    return families.flatMap(family => nodePortRanges(family, this.table.node, nodeportAddresses))
+    return families.flatMap(family => nodePortRanges(family, this.plan.node, nodeportAddresses))
   }
 
   #policiesChanged(): void {
@@ -430,22 +434,22 @@ export class Agent {
   /** Where not all ports fit into Envoy, the kernel is asked who was called, which takes knowing whose addresses there are. */
   async #fillBudget(): Promise<void> {
     if (!this.use.isByUse) return
-    const asked = [...this.table.states()]
+    const asked = [...this.plan.states()]
     for (const state of asked) this.kernel.setPort(state)
     const inherited = new Set(this.#inherited.map(({ ip, port }) => hostPort(ip, port)))
     const before = asked.filter(({ vip, port }) => inherited.has(hostPort(vip, port.port)))
     const moved = await this.use.begin(new Set(before.map(({ id }) => id)))
-    this.#update(this.table.budgeted(moved), performance.now())
-    for (const { id } of asked) if (!this.table.get(id)) this.kernel.removePort(id)
+    this.#update(this.plan.budgeted(moved), performance.now())
+    for (const { id } of asked) if (!this.plan.get(id)) this.kernel.removePort(id)
   }
 
   #begin(): void {
-    const states = [...this.table.states()]
+    const states = [...this.plan.states()]
     this.#synced = true
     this.#setPolicies()
     this.health.queued(performance.now())
-    this.kernel.setNode(this.table.node)
-    this.kernel.setServiceRanges(this.table.serviceRanges)
+    this.kernel.setNode(this.plan.node)
+    this.kernel.setServiceRanges(this.facts.services.serviceRanges)
     for (const state of states) this.kernel.setPort(state)
     this.moves.begin(states.flatMap(frontendsOf))
     const changes = states.map(after => ({ id: after.id, before: undefined, after }))
@@ -460,7 +464,7 @@ export class Agent {
     this.#vanished.start()
     this.use.watch()
     if (this.#options.pathTest) this.#losses = this.#watchLosses()
-    this.#log.info(this.table.counts(), 'synchronised')
+    this.#log.info(this.plan.counts(), 'synchronised')
   }
 
   /** From an agent that wrote with another program: only once all is there by this one, so that nothing falls between. */
@@ -541,7 +545,7 @@ export class Agent {
     this.#clientAddress = choice
     this.envoy.setClientAddress(choice, this.#clientMark(choice))
     this.#update(
-      this.table.setObstacles(outsideObstacles({ ...this.#options, clientAddress: choice })),
+      this.plan.setObstacles(outsideObstacles({ ...this.#options, clientAddress: choice })),
       performance.now(),
     )
     this.#log.info({ mode: choice.mode }, choice.why)
@@ -658,14 +662,14 @@ export class Agent {
 
   #createMetrics(): Metrics {
     return createMetrics({
-      objects: () => ({ ...this.table.counts() }),
+      objects: () => ({ ...this.plan.counts() }),
       overlayOff: () => this.overlaySwitch.isOff,
       overlayEntries: () => this.envoy.gate.size,
       draining: () => this.envoy.draining,
       waiting: () => this.use.waiting,
       kernelElements: () => [...this.kernel.totals.values()].reduce((sum, count) => sum + count, 0),
       envoyUp: () => this.envoy.envoys.isUp,
-      missed: () => missedServices(this.table).length,
+      missed: () => missedServices(this.plan).length,
       kernelClients: () => this.policies.clients().length,
       paths: () => this.#familiesOfNode().map(family => [family, this.envoy.isPathOpen(family)]),
       problems: () => this.problems.counts(),
@@ -674,12 +678,12 @@ export class Agent {
   }
 }
 
-function familyOfChange({ before, after }: TableUpdate['ports'][number]): IpFamily {
+function familyOfChange({ before, after }: PlanUpdate['ports'][number]): IpFamily {
   return (after ?? before)!.family
 }
 
 /** Which families of each Service have to be written, by `namespace/name`. */
-function familiesByService(ports: TableUpdate['ports']): ReadonlyMap<string, ReadonlySet<IpFamily>> {
+function familiesByService(ports: PlanUpdate['ports']): ReadonlyMap<string, ReadonlySet<IpFamily>> {
   const families = new Map<string, Set<IpFamily>>()
   for (const { before, after } of ports) {
     const { namespace, name, family } = (after ?? before)!

@@ -16,7 +16,7 @@ import { meantForEnvoy } from '../kernel/overlay.ts'
 import { testOptions } from '../kernel/testing.ts'
 import { NftablesModel } from '../kernel/tracer/model.ts'
 import type { Packet } from '../kernel/tracer/tracer.ts'
-import { ServiceTable } from '../plan/nodeplan.ts'
+import { TestPlan } from '../plan/testing.ts'
 import { type Direction, type Pod, type Policy, selects } from '../services/objects/networkpolicy.ts'
 import { describeKey, type KubeObject, keyOf } from '../services/objects/objects.ts'
 import { aNode, anEndpoint, aService, aSlice, put, remove } from '../services/testing.ts'
@@ -82,14 +82,14 @@ function keyText(object: KubeObject): string {
 }
 
 class World {
-  readonly table = new ServiceTable('node1', { knowledge: { tellsPods: true, podRanges: [] } })
+  readonly plan = new TestPlan({ knowledge: { tellsPods: true, podRanges: [] } })
   readonly #pods = new Map<string, Pod>()
   readonly #policies = new Map<string, Policy>()
   #connections: { readonly client: string; readonly endpoint: string }[] = []
   #model = new NftablesModel()
 
   constructor() {
-    this.table.apply([node, ...services].map(put))
+    this.plan.tell([node, ...services].map(put))
     for (const number of [1, 2]) this.apply(aPod(number), 'told')
     this.apply(aSlice([anEndpoint('10.1.0.2')], { namespace: 'a' }), 'told')
     this.check()
@@ -107,7 +107,7 @@ class World {
       }
       if (before && !isSame) {
         this.#pods.delete(keyText(before))
-        this.table.apply([remove(before)])
+        this.plan.tell([remove(before)])
       }
       if (is === 'gone') this.#pods.delete(key)
       else this.#pods.set(key, object)
@@ -115,17 +115,17 @@ class World {
       if (is === 'gone') this.#policies.delete(key)
       else this.#policies.set(key, object as Policy)
     }
-    if (is !== 'there') this.table.apply([is === 'gone' ? remove(object) : put(object)])
+    if (is !== 'there') this.plan.tell([is === 'gone' ? remove(object) : put(object)])
     this.#model = this.#program()
   }
 
   /** The kernel as the agent has it written, every port being in Envoy that may be. */
   #program(): NftablesModel {
     const model = new NftablesModel()
-    const states = [...this.table.states()]
+    const states = [...this.plan.states()]
     model.apply(planRuleset([], undefined, testOptions))
     const wanted = [
-      planNode({ ...unknownNode, node, policies: this.table.policies.facts }, testOptions),
+      planNode({ ...unknownNode, node, policies: this.plan.policies.facts }, testOptions),
       ...states.map(state => planPort(placementOf(state, meantForEnvoy(state), undefined), testOptions)),
     ]
     model.apply(
@@ -175,11 +175,11 @@ class World {
       assert.ok(this.#lets(client, endpoint), `an open connection leads from ${client} to ${endpoint}`)
     }
     for (const pod of this.#pods.values())
-      for (const state of this.table.states()) this.#connect(pod.addresses[0]!, state.id)
+      for (const state of this.plan.states()) this.#connect(pod.addresses[0]!, state.id)
   }
 
   #connect(client: string, id: string): void {
-    const state = this.table.get(id)!
+    const state = this.plan.get(id)!
     const packet: Packet = {
       family: 'ip',
       from: 'pod',
@@ -213,5 +213,5 @@ test('for all histories, no packet reaches an endpoint through Envoy that would 
 })
 
 test('a Service whose endpoints are pods that no policy selects is for Envoy', () => {
-  assert.equal(new World().table.get('a/whoami/http')?.layer.wants, 'envoy')
+  assert.equal(new World().plan.get('a/whoami/http')?.layer.wants, 'envoy')
 })

@@ -7,7 +7,7 @@ import { readSettings } from '../services/settings/annotations.ts'
 import { anEndpoint, aPort, aService, aSlice, put } from '../services/testing.ts'
 import { countSteps, growth } from '../testing/steps.ts'
 import { EndpointChoice } from './endpoints/choice.ts'
-import { tableOf } from './testing.ts'
+import { planOf } from './testing.ts'
 
 /** Linear work, with what sorting adds. */
 const mostGrowth = 5.5
@@ -103,10 +103,10 @@ describe('A Service with many ports and endpoints', () => {
   })
 
   test('keeps the endpoints that are as they were, so that a change writes what it touches', () => {
-    const table = tableOf(aService({ ports: numbered(3) }), sliceWith(10, 3))
-    const before = [...table.states()].map(({ endpoints }) => endpoints)
-    table.apply([put(sliceWith(10, 3, true))])
-    const after = [...table.states()].map(({ endpoints }) => endpoints)
+    const plan = planOf(aService({ ports: numbered(3) }), sliceWith(10, 3))
+    const before = [...plan.states()].map(({ endpoints }) => endpoints)
+    plan.tell([put(sliceWith(10, 3, true))])
+    const after = [...plan.states()].map(({ endpoints }) => endpoints)
     for (const [index, list] of after.entries()) {
       assert.equal(list.length, 9)
       assert.ok(list.every(endpoint => before[index]!.includes(endpoint)))
@@ -115,17 +115,17 @@ describe('A Service with many ports and endpoints', () => {
 
   test('has no port looked at several times over when an endpoint of all changes', async () => {
     const size = 500
-    const table = tableOf(aService({ ports: numbered(size) }), sliceWith(5, size))
-    table.apply([put(sliceWith(5, size, true))])
-    const steps = await countSteps(() => table.apply([put(sliceWith(5, size))]))
+    const plan = planOf(aService({ ports: numbered(size) }), sliceWith(5, size))
+    plan.tell([put(sliceWith(5, size, true))])
+    const steps = await countSteps(() => plan.tell([put(sliceWith(5, size))]))
     assert.ok(steps / size < 115, `${steps / size} steps for each port`)
   })
 
   test('takes time in proportion to its ports, and to its slices', async () => {
     const ratios = {
-      ports: await growth(size => tableOf(aService({ ports: numbered(size) }), sliceWith(5, size)), 250),
+      ports: await growth(size => planOf(aService({ ports: numbered(size) }), sliceWith(5, size)), 250),
       slices: await growth(
-        size => tableOf(aService(), ...numbers(size).map(i => aSlice([anEndpoint('10.244.0.1')], { name: `s${i}` }))),
+        size => planOf(aService(), ...numbers(size).map(i => aSlice([anEndpoint('10.244.0.1')], { name: `s${i}` }))),
         250,
       ),
     }

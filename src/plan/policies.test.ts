@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { ClusterFacts } from '../services/clusterfacts.ts'
 import { type LabelRequirement, selects } from '../services/objects/networkpolicy.ts'
 import type { Change } from '../services/objects/objects.ts'
 import { parseObject } from '../services/parse/parse.ts'
-import { Policies } from '../services/podindex.ts'
 import { anEndpoint, aPort, aService, aSlice } from '../services/testing.ts'
-import { ServiceTable } from './nodeplan.ts'
+import { TestPlan } from './testing.ts'
 
 function put(raw: object): Change {
   const { object, problems } = parseObject(raw)
@@ -34,20 +34,22 @@ function policy(name: string, spec: object, namespace = 'shop'): object {
   return { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata: { namespace, name }, spec }
 }
 
+const toldAll = { tellsPods: true, podRanges: [] }
+
 const forWeb = policy('web', { podSelector: { matchLabels: { app: 'web' } }, policyTypes: ['Egress'] })
 const forClosed = policy('closed', { podSelector: { matchLabels: { app: 'closed' } }, policyTypes: ['Ingress'] })
 const forAll = policy('all', { podSelector: {}, policyTypes: ['Ingress', 'Egress'] })
 
 function clientsOf(...raws: readonly object[]): readonly string[] {
-  const clients = new Policies('node1', { tellsPods: true, podRanges: [] })
-  clients.apply(raws.map(put))
-  return clients.clients().map(({ pod, reason }) => `${pod}: ${reason}`)
+  const plan = new TestPlan({ knowledge: toldAll })
+  plan.tell(raws.map(put))
+  return plan.policies.clients().map(({ pod, reason }) => `${pod}: ${reason}`)
 }
 
 test('a pod that a policy with egress selects stays in the kernel layer, with all its addresses', () => {
-  const clients = new Policies('node1', { tellsPods: true, podRanges: [] })
-  clients.apply([put(pod('web', '10.1.0.1', { labels: { app: 'web' } })), put(pod('db', '10.1.0.2')), put(forWeb)])
-  assert.deepEqual(clients.clients(), [
+  const plan = new TestPlan({ knowledge: toldAll })
+  plan.tell([put(pod('web', '10.1.0.1', { labels: { app: 'web' } })), put(pod('db', '10.1.0.2')), put(forWeb)])
+  assert.deepEqual(plan.policies.clients(), [
     { pod: 'shop/web', addresses: ['10.1.0.1', 'fd00::1'], reason: 'NetworkPolicy shop/web' },
   ])
 })
@@ -81,16 +83,16 @@ test('a pod with the opt-out label stays in the kernel layer without a policy', 
 })
 
 test('labels, policies and pods come and go', () => {
-  const clients = new Policies('node1', { tellsPods: true, podRanges: [] })
-  const names = () => clients.clients().map(({ pod }) => pod)
-  clients.apply([put(forWeb), put(pod('a', '10.1.0.1'))])
+  const plan = new TestPlan({ knowledge: toldAll })
+  const names = () => plan.policies.clients().map(({ pod }) => pod)
+  plan.tell([put(forWeb), put(pod('a', '10.1.0.1'))])
   assert.deepEqual(names(), [])
-  clients.apply([put(pod('a', '10.1.0.1', { labels: { app: 'web' } }))])
+  plan.tell([put(pod('a', '10.1.0.1', { labels: { app: 'web' } }))])
   assert.deepEqual(names(), ['shop/a'])
-  clients.apply([{ type: 'remove', key: { kind: 'NetworkPolicy', namespace: 'shop', name: 'web' } }])
+  plan.tell([{ type: 'remove', key: { kind: 'NetworkPolicy', namespace: 'shop', name: 'web' } }])
   assert.deepEqual(names(), [])
-  clients.apply([put(forAll)])
-  clients.apply([{ type: 'remove', key: { kind: 'Pod', namespace: 'shop', name: 'a' } }])
+  plan.tell([put(forAll)])
+  plan.tell([{ type: 'remove', key: { kind: 'Pod', namespace: 'shop', name: 'a' } }])
   assert.deepEqual(names(), [])
 })
 
@@ -103,9 +105,9 @@ test('a selector that cannot be read selects more pods, not fewer, and is report
     problems.map(({ code }) => code),
     ['LP102'],
   )
-  const clients = new Policies('node1', { tellsPods: true, podRanges: [] })
-  clients.apply([{ type: 'put', object: object! }, put(pod('a', '10.1.0.1'))])
-  assert.equal(clients.clients().length, 1)
+  const plan = new TestPlan({ knowledge: toldAll })
+  plan.tell([{ type: 'put', object: object! }, put(pod('a', '10.1.0.1'))])
+  assert.equal(plan.policies.clients().length, 1)
 })
 
 test('for all labels, a requirement and its opposite never agree', () => {
@@ -122,9 +124,9 @@ test('for all labels, a requirement and its opposite never agree', () => {
 })
 
 function barredBy(knowledge: { tellsPods: boolean; podRanges?: readonly string[] }, ...raws: readonly object[]) {
-  const policies = new Policies('node1', { podRanges: [], ...knowledge })
-  policies.apply(raws.map(put))
-  return (ip: string, isPod = true) => policies.whyBarred('shop', ip, isPod)?.why
+  const facts = new ClusterFacts({ podRanges: [], ...knowledge })
+  facts.apply(raws.map(put))
+  return (ip: string, isPod = true) => facts.pods.whyBarred('shop', ip, isPod)?.why
 }
 
 const allowing = policy('in', { podSelector: {}, ingress: [{}] })
@@ -187,7 +189,7 @@ test('and with the first Pod of the namespace they are all told', () => {
 })
 
 test('an address that its pod has left is not its Service’s end in Envoy, until somebody has it or the pod is gone', () => {
-  const table = new ServiceTable('node1', { knowledge: { tellsPods: true, podRanges: [] } })
+  const plan = new TestPlan({ knowledge: toldAll })
   const service = aService({ namespace: 'shop', name: 'web', ports: [aPort({ name: 'http' })] })
   const slice = (...ips: readonly string[]): Change => ({
     type: 'put',
@@ -197,31 +199,31 @@ test('an address that its pod has left is not its Service’s end in Envoy, unti
     ),
   })
   const inEnvoy = () => {
-    const [state] = [...table.states()]
+    const [state] = [...plan.states()]
     const admitted = state!.endpoints.filter(({ barred }) => barred === undefined)
     return state!.layer.wants === 'envoy' ? admitted.map(({ ip }) => ip).join() : state!.layer.reason
   }
-  table.apply([{ type: 'put', object: service }, put(pod('a', '10.1.0.1')), put(pod('b', '10.1.0.2'))])
-  table.apply([slice('10.1.0.1', '10.1.0.2')])
+  plan.tell([{ type: 'put', object: service }, put(pod('a', '10.1.0.1')), put(pod('b', '10.1.0.2'))])
+  plan.tell([slice('10.1.0.1', '10.1.0.2')])
   assert.equal(inEnvoy(), '10.1.0.1,10.1.0.2')
-  table.apply([put(pod('b', undefined))])
+  plan.tell([put(pod('b', undefined))])
   assert.equal(inEnvoy(), '10.1.0.1')
-  table.apply([put(pod('b', '10.1.0.3'))])
+  plan.tell([put(pod('b', '10.1.0.3'))])
   assert.equal(inEnvoy(), '10.1.0.1')
-  table.apply([put(pod('stranger', '10.1.0.2', { namespace: 'other' }))])
+  plan.tell([put(pod('stranger', '10.1.0.2', { namespace: 'other' }))])
   assert.equal(inEnvoy(), '10.1.0.1')
-  table.apply([put(pod('restricted', '10.1.0.2', { labels: { app: 'closed' } })), put(forClosed)])
+  plan.tell([put(pod('restricted', '10.1.0.2', { labels: { app: 'closed' } })), put(forClosed)])
   assert.match(inEnvoy(), /10\.1\.0\.2:/)
-  table.apply([slice('10.1.0.1', '10.1.0.3')])
+  plan.tell([slice('10.1.0.1', '10.1.0.3')])
   assert.equal(inEnvoy(), '10.1.0.1,10.1.0.3')
-  table.apply([slice('10.1.0.2')])
+  plan.tell([slice('10.1.0.2')])
   assert.match(inEnvoy(), /10\.1\.0\.2:/)
   for (const [name, namespace] of [
     ['restricted', 'shop'],
     ['stranger', 'other'],
     ['b', 'shop'],
   ] as const)
-    table.apply([{ type: 'remove', key: { kind: 'Pod', namespace, name } }])
-  table.apply([slice('10.1.0.1', '10.1.0.2')])
+    plan.tell([{ type: 'remove', key: { kind: 'Pod', namespace, name } }])
+  plan.tell([slice('10.1.0.1', '10.1.0.2')])
   assert.match(inEnvoy(), /10\.1\.0\.2:8080: no known pod/)
 })

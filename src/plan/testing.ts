@@ -2,16 +2,20 @@
 
 import assert from 'node:assert/strict'
 import type { IpFamily } from '../net/address.ts'
+import { ClusterFacts } from '../services/clusterfacts.ts'
 import type { EndpointSlice } from '../services/objects/endpointslice.ts'
-import type { KubeObject } from '../services/objects/objects.ts'
+import type { Change, KubeObject } from '../services/objects/objects.ts'
 import type { Service, ServicePort } from '../services/objects/service.ts'
+import type { PodKnowledge } from '../services/podindex.ts'
 import { defaultSettings } from '../services/settings/settings.ts'
 import { aPort, put } from '../services/testing.ts'
 import { EndpointChoice } from './endpoints/choice.ts'
-import type { Here } from './endpoints/rules.ts'
-import { ServiceTable } from './nodeplan.ts'
+import type { NodeTopology } from './endpoints/rules.ts'
+import type { NodeFacts } from './nodefacts.ts'
+import { NodePlan } from './nodeplan.ts'
 import { type Outside, outsideOfAll, outsideOfPort } from './ports/outside.ts'
 import type { PortState } from './ports/port.ts'
+import type { PlanUpdate } from './update.ts'
 
 export function aPortState(fields: Partial<PortState> = {}): PortState {
   return {
@@ -35,15 +39,30 @@ export function aPortState(fields: Partial<PortState> = {}): PortState {
   }
 }
 
-/** The table of node1 that has been told these. */
-export function tableOf(...objects: readonly KubeObject[]): ServiceTable {
-  const table = new ServiceTable('node1')
-  table.apply(objects.map(put))
-  return table
+/** The plan of node1, unless told otherwise, with facts of its own. */
+export class TestPlan extends NodePlan {
+  readonly facts: ClusterFacts
+
+  constructor({ knowledge, ...node }: Partial<NodeFacts> & { readonly knowledge?: PodKnowledge } = {}) {
+    const facts = new ClusterFacts(knowledge)
+    super(facts, { name: 'node1', ...node })
+    this.facts = facts
+  }
+
+  tell(changes: readonly Change[]): PlanUpdate {
+    return this.apply(this.facts.apply(changes))
+  }
 }
 
-export function stateOf(table: ServiceTable, id = 'whoami/whoami/http'): PortState {
-  const state = table.get(id)
+/** The plan of node1, told these. */
+export function planOf(...objects: readonly KubeObject[]): TestPlan {
+  const plan = new TestPlan()
+  plan.tell(objects.map(put))
+  return plan
+}
+
+export function stateOf(plan: NodePlan, id = 'whoami/whoami/http'): PortState {
+  const state = plan.get(id)
   assert.ok(state, `${id} is served`)
   return state
 }
@@ -58,8 +77,8 @@ export function chooseEndpoints(
   port: ServicePort,
   family: IpFamily,
   slices: readonly EndpointSlice[],
-  here: Here,
+  topology: NodeTopology,
   outside?: Outside,
 ) {
-  return new EndpointChoice(service, slices, here).of(port, family, outside)
+  return new EndpointChoice(service, slices, topology).of(port, family, outside)
 }

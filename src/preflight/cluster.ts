@@ -1,8 +1,9 @@
 /** Which layer each Service of a cluster would get, and which pods would stay below. */
 
-import type { ServiceTable } from '../plan/nodeplan.ts'
+import type { NodePlan } from '../plan/nodeplan.ts'
+import type { NodePolicies } from '../plan/policies.ts'
 import type { Layer } from '../plan/ports/port.ts'
-import type { Policies } from '../services/podindex.ts'
+import type { ClusterFacts } from '../services/clusterfacts.ts'
 import { someOf } from '../text/some.ts'
 import { type Check, ok } from './check.ts'
 
@@ -18,15 +19,20 @@ export interface PlannedPort {
   readonly why: string
 }
 
+export interface PlanReading {
+  readonly facts: ClusterFacts
+  readonly plan: NodePlan
+}
+
 /**
  * In order of Services and ports.
  *
  * @param servesOutside whether addresses from outside the cluster are served at all
  */
-export function plannedPorts(table: ServiceTable, servesOutside: boolean): readonly PlannedPort[] {
-  return [...table.names()].sort().flatMap((service): readonly PlannedPort[] => {
+export function plannedPorts({ facts, plan }: PlanReading, servesOutside: boolean): readonly PlannedPort[] {
+  return [...facts.services.names()].sort().flatMap((service): readonly PlannedPort[] => {
     const [namespace = '', name = ''] = service.split('/')
-    const view = table.view(namespace, name)!
+    const view = plan.view(namespace, name)!
     if (view.ignored !== undefined) {
       const why = view.ignored
       return [{ service, port: undefined, vip: undefined, layer: 'not served', outside: undefined, why }]
@@ -54,7 +60,7 @@ export function checkBudget(planned: readonly PlannedPort[], most: number | 'all
   return [ok('ports in Envoy', found)]
 }
 
-export function checkPolicies(policies: Policies): Check {
+export function checkPolicies(policies: NodePolicies): Check {
   const kept = policies.clients()
   if (kept.length === 0) return ok('NetworkPolicies', 'none selects a pod of this node for egress')
   const pods = kept.map(({ pod, reason }) => `${pod} (${reason})`)

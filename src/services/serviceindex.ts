@@ -1,9 +1,9 @@
-/** What a source has told of Services and of all that they depend on, and which Services a change concerns. */
+/** The Services of the cluster with their EndpointSlices and Namespaces, and which Services a change concerns. */
 
 import { labels } from './labels.ts'
 import type { EndpointSlice } from './objects/endpointslice.ts'
 import type { Change, KubeObject, ObjectKey } from './objects/objects.ts'
-import type { Namespace, Node, Service } from './objects/service.ts'
+import type { Namespace, Service } from './objects/service.ts'
 
 /** Few slices, which a list holds in a third of the memory that a map takes. */
 export interface ServiceFacts {
@@ -16,8 +16,7 @@ export interface ServiceFacts {
 
 type Entry = { -readonly [field in keyof ServiceFacts]: ServiceFacts[field] }
 
-export class Facts {
-  readonly #nodeName: string | undefined
+export class ServiceIndex {
   readonly #entries = new Map<string, Entry>()
   readonly #byNamespace = new Map<string, Set<Entry>>()
   readonly #namespaces = new Map<string, Namespace>()
@@ -25,12 +24,6 @@ export class Facts {
   readonly #sliceOwner = new Map<string, Entry>()
   /** By name of the ServiceCIDR. */
   readonly #serviceCidrs = new Map<string, readonly string[]>()
-  #node: Node | undefined
-
-  /** @param nodeName of the only Node that is kept; undefined where the choice is made for no node in particular */
-  constructor(nodeName: string | undefined) {
-    this.#nodeName = nodeName
-  }
 
   /** @param dirty gets the keys of the Services that have to be looked at again */
   apply(change: Change, dirty: Set<string>): void {
@@ -42,12 +35,17 @@ export class Facts {
     return this.#entries.get(key)
   }
 
-  keys(): Iterable<string> {
-    return this.#entries.keys()
+  service(namespace: string, name: string): Service | undefined {
+    return this.#entries.get(`${namespace}/${name}`)?.service
   }
 
-  *services(): Iterable<Service> {
+  *all(): Iterable<Service> {
     for (const { service } of this.#entries.values()) if (service) yield service
+  }
+
+  /** `namespace/name` of each Service. */
+  names(): readonly string[] {
+    return [...this.all()].map(({ namespace, name }) => `${namespace}/${name}`)
   }
 
   inNamespace(namespace: string): Iterable<ServiceFacts> {
@@ -58,34 +56,13 @@ export class Facts {
     return this.#namespaces.get(name)
   }
 
-  get endpointSlices(): number {
-    return this.#sliceOwner.size
+  counts(): { readonly services: number; readonly endpointSlices: number } {
+    return { services: [...this.all()].length, endpointSlices: this.#sliceOwner.size }
   }
 
   /** What cluster IPs are given out of, canonical; empty where the source does not say. */
   get serviceRanges(): readonly string[] {
     return [...this.#serviceCidrs.values()].flat()
-  }
-
-  /** This node's own, where the source has told it. */
-  get node(): Node | undefined {
-    return this.#node
-  }
-
-  get zone(): string | undefined {
-    return this.#node?.labels['topology.kubernetes.io/zone']
-  }
-
-  /** Whether nothing is left of the Service, which is forgotten then. */
-  forgetIfGone(key: string): boolean {
-    const entry = this.#entries.get(key)
-    if (!entry || entry.service || entry.slices.length > 0) return entry === undefined
-    const namespace = namespaceOf(key)
-    const others = this.#byNamespace.get(namespace)
-    this.#entries.delete(key)
-    others?.delete(entry)
-    if (others?.size === 0) this.#byNamespace.delete(namespace)
-    return true
   }
 
   #put(object: KubeObject, dirty: Set<string>): void {
@@ -110,9 +87,6 @@ export class Facts {
       case 'Namespace':
         this.#setNamespace(object.name, object, dirty)
         return
-      case 'Node':
-        if (object.name === this.#nodeName) this.#setNode(object, dirty)
-        return
       case 'ServiceCIDR':
         this.#serviceCidrs.set(object.name, object.cidrs)
     }
@@ -126,6 +100,7 @@ export class Facts {
         if (!entry) return
         entry.service = undefined
         dirty.add(key)
+        this.#forgetIfGone(entry)
         return
       }
       case 'EndpointSlice': {
@@ -136,9 +111,6 @@ export class Facts {
       case 'Namespace':
         this.#setNamespace(name, undefined, dirty)
         return
-      case 'Node':
-        if (name === this.#nodeName) this.#setNode(undefined, dirty)
-        return
       case 'ServiceCIDR':
         this.#serviceCidrs.delete(name)
     }
@@ -148,12 +120,17 @@ export class Facts {
     this.#sliceOwner.delete(slice)
     owner.slices = owner.slices.filter(other => other.name !== name)
     dirty.add(owner.key)
+    this.#forgetIfGone(owner)
   }
 
-  #setNode(node: Node | undefined, dirty: Set<string>): void {
-    const { zone } = this
-    this.#node = node
-    if (this.zone !== zone) for (const key of this.#entries.keys()) dirty.add(key)
+  #forgetIfGone(entry: Entry): void {
+    const { key, service, slices } = entry
+    if (service || slices.length > 0) return
+    const namespace = namespaceOf(key)
+    const others = this.#byNamespace.get(namespace)
+    this.#entries.delete(key)
+    others?.delete(entry)
+    if (others?.size === 0) this.#byNamespace.delete(namespace)
   }
 
   #setNamespace(name: string, namespace: Namespace | undefined, dirty: Set<string>): void {

@@ -1,6 +1,7 @@
 /** Objects for tests: a whole one from the few fields that a test is about. */
 
 import type { EndpointSlice, SliceEndpoint } from './objects/endpointslice.ts'
+import type { NetworkPolicy, Pod } from './objects/networkpolicy.ts'
 import { type Change, type KubeObject, keyOf } from './objects/objects.ts'
 import type { Namespace, Node, Service, ServicePort } from './objects/service.ts'
 
@@ -52,9 +53,19 @@ export function aNamespace(name: string, labels: Record<string, string> = {}): N
   return { kind: 'Namespace', name, labels }
 }
 
-export function aNode(zone: string): Node {
+export function aNode(zone: string, name = 'node1'): Node {
   const labels = { 'topology.kubernetes.io/zone': zone }
-  return { kind: 'Node', name: 'node1', labels, addresses: [], podCidrs: [], leaving: false }
+  return { kind: 'Node', name, labels, addresses: [], podCidrs: [], leaving: false }
+}
+
+export function aPod(name: string, ip: string, fields: Partial<Pod> = {}): Pod {
+  return { kind: 'Pod', namespace: 'whoami', name, labels: {}, nodeName: 'node1', addresses: [ip], ...fields }
+}
+
+/** Selects all pods of its namespace. */
+export function aNetworkPolicy(fields: Partial<NetworkPolicy> = {}): NetworkPolicy {
+  const podSelector = { matchLabels: {}, matchExpressions: [] }
+  return { kind: 'NetworkPolicy', namespace: 'whoami', name: 'all', restricts: ['ingress'], podSelector, ...fields }
 }
 
 export function put(object: KubeObject): Change {

@@ -55,11 +55,11 @@ export async function translate(given: Config, directory: string, { to, strict }
 
 async function readStates(directory: string, config: DecidedConfig) {
   const source = directorySource(directory, { log: createLog('error') })
-  const { table, problems } = await readOnce(source, config.nodeName, {
+  const { plan, problems } = await readOnce(source, config.nodeName, {
     obstacles: obstaclesFor(config),
     clusterCidr: config.clusterCidr,
   })
-  return { states: [...table.states()].sort((a, b) => (a.id < b.id ? -1 : 1)), node: table.node, problems: problems() }
+  return { states: [...plan.states()].sort((a, b) => (a.id < b.id ? -1 : 1)), node: plan.node, problems: problems() }
 }
 
 export function summary(states: readonly PortState[]): string {

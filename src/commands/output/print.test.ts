@@ -4,8 +4,7 @@ import fc from 'fast-check'
 import { createLog } from '../../observe/log.ts'
 import { RecentLines } from '../../observe/recent.ts'
 import { explainService } from '../../plan/explain.ts'
-import { ServiceTable } from '../../plan/nodeplan.ts'
-import { aPortState } from '../../plan/testing.ts'
+import { aPortState, TestPlan } from '../../plan/testing.ts'
 import { noteOf } from '../../services/note.ts'
 import { formatProblem, problem } from '../../services/problem.ts'
 import { anEndpoint, aPort, aService, aSlice } from '../../services/testing.ts'
@@ -41,11 +40,11 @@ const kernelClients = (text: string) => [{ pod: text, reason: text, addresses: [
 /** What each command prints of an object that has this text wherever somebody may write one. */
 const commands: Readonly<Record<string, (text: string, output: Output) => string>> = {
   explain: (text, output) => {
-    const table = new ServiceTable('node1')
+    const plan = new TestPlan()
     const service = aService({ annotations: { [text]: text } })
     const slice = aSlice([anEndpoint('10.244.1.1', { nodeName: text, zone: text })])
-    const { problems } = table.apply([service, slice].map(object => ({ type: 'put', object })))
-    const view = explainService(table.view('whoami', 'whoami')!)
+    const { problems } = plan.tell([service, slice].map(object => ({ type: 'put', object })))
+    const view = explainService(plan.view('whoami', 'whoami')!)
     return shown(
       output,
       {

@@ -6,8 +6,8 @@
  * a port that has no chain.
  */
 
+import type { PolicyFacts } from '../../plan/policies.ts'
 import { type PortState, serviceKeyOf } from '../../plan/ports/port.ts'
-import type { PolicyFacts } from '../../services/podindex.ts'
 import type { Problem } from '../../services/problem.ts'
 import { type Family, familiesOf } from '../family.ts'
 import type { KernelLayer, KernelObserver, PortSnapshot } from '../layer.ts'

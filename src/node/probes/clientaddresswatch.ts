@@ -3,7 +3,7 @@
 import { tellsPods } from '../../kernel/nodeconfig.ts'
 import type { NodePlanOptions } from '../../kernel/options.ts'
 import type { IpFamily } from '../../net/address.ts'
-import type { ServiceTable } from '../../plan/nodeplan.ts'
+import type { NodePlan } from '../../plan/nodeplan.ts'
 import type { Envoys } from '../envoy/envoys.ts'
 import { Recurring } from '../recurring.ts'
 import { type ClientAddressChoice, proveClientAddress } from './clientaddress.ts'
@@ -27,7 +27,7 @@ const times = { settleMs: 500, shortestMs: 5000, longestMs: 300_000 }
 export interface AgentParts extends Pick<NodePlanOptions, 'families' | 'detectLocalMode' | 'clusterCidr'> {
   readonly nodeName: string
   readonly envoyMark: number
-  readonly table: ServiceTable
+  readonly plan: NodePlan
   readonly envoys: Pick<Envoys, 'bootstraps'>
   /** At the start. */
   readonly clientAddress: ClientAddressChoice
@@ -35,7 +35,7 @@ export interface AgentParts extends Pick<NodePlanOptions, 'families' | 'detectLo
 }
 
 /** Looks when it is told to, and goes on. */
-export function watchClientAddress({ table, envoys, onChoice, ...options }: AgentParts): ClientAddressWatch {
+export function watchClientAddress({ plan, envoys, onChoice, ...options }: AgentParts): ClientAddressWatch {
   const { nodeName, families, envoyMark, clientAddress: initial } = options
   return new ClientAddressWatch({
     ...times,
@@ -45,18 +45,18 @@ export function watchClientAddress({ table, envoys, onChoice, ...options }: Agen
       proveClientAddress({
         families,
         envoyMark,
-        tellsPods: tellsPods(table.node, options),
+        tellsPods: tellsPods(plan.node, options),
         bootstraps: envoys.bootstraps,
-        pods: localPods(nodeName, table),
-        elsewhere: elsewhereOf(nodeName, table, families),
+        pods: localPods(nodeName, plan),
+        elsewhere: elsewhereOf(nodeName, plan, families),
       }),
   })
 }
 
 /** An endpoint on another node, for each family that has one. */
-function elsewhereOf(nodeName: string, table: ServiceTable, families: readonly IpFamily[]): readonly string[] {
+function elsewhereOf(nodeName: string, plan: NodePlan, families: readonly IpFamily[]): readonly string[] {
   const found = new Map<IpFamily, string>()
-  for (const { family, endpoints } of table.states()) {
+  for (const { family, endpoints } of plan.states()) {
     if (found.has(family)) continue
     const other = endpoints.find(endpoint => endpoint.nodeName !== undefined && endpoint.nodeName !== nodeName)
     if (other) found.set(family, other.ip)

@@ -3,7 +3,7 @@
 import { type PathResult, type PathTestOptions, testPath } from '../../kernel/probes/pathtest.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
-import type { ServiceTable } from '../../plan/nodeplan.ts'
+import type { NodePlan } from '../../plan/nodeplan.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import type { EnvoyLayer } from '../envoy/envoylayer.ts'
 import { PathWatch } from './watch.ts'
@@ -37,10 +37,10 @@ export function watchPath({ settleMs, envoy, pods, log, onProblems, ...options }
 }
 
 /** Where the source tells no Pods, endpoints are all that is known of them. */
-export function localPods(nodeName: string, table: ServiceTable): readonly string[] {
-  const pods = table.policies.addresses()
+export function localPods(nodeName: string, plan: NodePlan): readonly string[] {
+  const pods = plan.policies.addresses()
   if (pods.length > 0) return pods
-  const endpoints = [...table.states()].flatMap(state => state.endpoints)
+  const endpoints = [...plan.states()].flatMap(state => state.endpoints)
   return [...new Set(endpoints.filter(endpoint => endpoint.nodeName === nodeName).map(({ ip }) => ip))]
 }
 

@@ -4,8 +4,8 @@ import { type EndpointHealth, endpointHealth } from '../../envoy/program/admin.t
 import { externalId } from '../../envoy/resources/frontend.ts'
 import type { IpFamily } from '../../net/address.ts'
 import { explainService, type ServiceExplanation } from '../../plan/explain.ts'
+import type { KernelClient } from '../../plan/policies.ts'
 import type { PortState } from '../../plan/ports/port.ts'
-import type { KernelClient } from '../../services/podindex.ts'
 import type { Problem } from '../../services/problem.ts'
 import type { Agent } from '../agent.ts'
 import type { EnvoyView } from '../envoy/envoylayer.ts'
@@ -50,7 +50,7 @@ export async function explain(
   namespace: string,
   name: string,
 ): Promise<Explanation | undefined> {
-  const view = agent.table.view(namespace, name)
+  const view = agent.plan.view(namespace, name)
   if (!view) return undefined
   const service = explainService(view)
   const ids = service.ports.map(({ id }) => id)

@@ -25,15 +25,15 @@ export interface FrontendRow {
 
 /** One for each Service port and IP family, of one namespace where one is given. */
 export function frontends(
-  { table, envoy, overlaySwitch }: Agent,
+  { plan, envoy, overlaySwitch }: Agent,
   namespace: string | undefined,
 ): readonly FrontendRow[] {
   const layerOf = ({ id }: PortState) => (envoy.gate.isUp(id) && !overlaySwitch.isOff ? 'envoy' : 'kernel')
-  const own = [...table.states()].map(state => ({
+  const own = [...plan.states()].map(state => ({
     ...rowOf(state, state, state.external, layerOf(state)),
     clusters: frontendsOf(state).map(resourceNameOf),
   }))
-  const others = [...table.unlabelled()].flatMap(({ service }) =>
+  const others = [...plan.unlabelled()].flatMap(({ service }) =>
     portsByFamily(service).map(port => rowOf(service, port, port.outside, 'kube-proxy')),
   )
   return [...own, ...others].filter(each => namespace === undefined || each.namespace === namespace)

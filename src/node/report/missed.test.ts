@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ServiceTable } from '../../plan/nodeplan.ts'
+import { TestPlan } from '../../plan/testing.ts'
 import type { Change } from '../../services/objects/objects.ts'
 import { parseObject } from '../../services/parse/parse.ts'
 import { namespaces, serviceOf, vectors } from '../../webhook/vectors.ts'
@@ -9,20 +9,20 @@ import { missedServices } from './missed.ts'
 const proxyName = 'service.kubernetes.io/service-proxy-name'
 
 test('missed are the Services that admission would have handed over and that have no label yet', () => {
-  const table = tableOf('labelled')
+  const plan = planOf('labelled')
   const expected = vectors.flatMap(({ expected, labels, namespace }, i) =>
     expected === 'lightpath.cloud' && labels?.[proxyName] === undefined ? [`${namespace}/vector-${i}`] : [],
   )
   assert.ok(expected.length > 0)
-  assert.deepEqual(missedServices(table), expected)
+  assert.deepEqual(missedServices(plan), expected)
 })
 
 test('an agent that serves all Services misses none', () => {
-  assert.deepEqual(missedServices(tableOf('all')), [])
+  assert.deepEqual(missedServices(planOf('all')), [])
 })
 
-function tableOf(scope: 'all' | 'labelled'): ServiceTable {
-  const table = new ServiceTable('node1', { scope })
+function planOf(scope: 'all' | 'labelled'): TestPlan {
+  const plan = new TestPlan({ scope })
   const raw = [
     ...Object.entries(namespaces).map(([name, labels]) => ({
       apiVersion: 'v1',
@@ -39,6 +39,6 @@ function tableOf(scope: 'all' | 'labelled'): ServiceTable {
       }
     }),
   ]
-  table.apply(raw.map((one): Change => ({ type: 'put', object: parseObject(one).object! })))
-  return table
+  plan.tell(raw.map((one): Change => ({ type: 'put', object: parseObject(one).object! })))
+  return plan
 }

@@ -1,12 +1,12 @@
 /** Services that admission would have handed to Lightpath, had it been there: with `--services=labelled`, kube-proxy has them. */
 
-import type { ServiceTable } from '../../plan/nodeplan.ts'
+import type { NodePlan } from '../../plan/nodeplan.ts'
 import { whyLeft } from '../../webhook/rule.ts'
 
 /** `namespace/name` of each, in no order. */
-export function missedServices(table: ServiceTable): readonly string[] {
+export function missedServices(plan: NodePlan): readonly string[] {
   const missed: string[] = []
-  for (const { service, namespace } of table.unlabelled()) {
+  for (const { service, namespace } of plan.unlabelled()) {
     const { name, labels, type, clusterIPs } = service
     const asInApi = {
       metadata: { namespace: service.namespace, name, labels },

@@ -4,9 +4,9 @@ import packageJson from '../../../package.json' with { type: 'json' }
 import type { Instance } from '../../envoy/program/sockets.ts'
 import { type Frontend, frontendsOf } from '../../envoy/resources/frontend.ts'
 import type { IpFamily } from '../../net/address.ts'
+import type { KernelClient } from '../../plan/policies.ts'
 import { isForEnvoy, type PortState } from '../../plan/ports/port.ts'
 import { portLabel } from '../../services/objects/service.ts'
-import type { KernelClient } from '../../services/podindex.ts'
 import type { Problem } from '../../services/problem.ts'
 import type { EnvoyProtocol } from '../../services/settings/envoyprotocol.ts'
 import type { Agent } from '../agent.ts'
@@ -82,8 +82,8 @@ const switchedOff = 'the overlay of this node is switched off (LP408)'
 
 export function nodeStatus(agent: Agent, node: string): NodeStatus {
   const kernelClients = agent.policies.clients()
-  const states = [...agent.table.states()]
-  const missed = missedServices(agent.table)
+  const states = [...agent.plan.states()]
+  const missed = missedServices(agent.plan)
   const up = states.filter(({ id }) => isUp(id, agent)).length
   const clients = agent.envoy.envoys.all.map(({ id, nodeId, envoyVersion, instance, connectedSince }) => {
     const state = agent.envoy.envoys.stateOf(id)
@@ -93,7 +93,7 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
     node,
     version: packageJson.version,
     synced: agent.isSynced,
-    objects: agent.table.counts(),
+    objects: agent.plan.counts(),
     envoy: { up: agent.envoy.envoys.isUp, clients },
     paths: Object.fromEntries(agent.families.map(family => [family, agent.pathOf(family)])),
     kernelClients: { count: kernelClients.length, examples: kernelClients.slice(0, maxExamples) },
@@ -111,9 +111,9 @@ export function serviceRows(agent: Agent, namespace: string | undefined): readon
   for (const { object, code } of agent.problems.all()) codes.set(object, (codes.get(object) ?? new Set()).add(code))
   const problemsOf = (service: string) => [...(codes.get(`Service ${service}`) ?? [])].sort()
 
-  const states = [...agent.table.states()]
+  const states = [...agent.plan.states()]
   const served = new Set(states.map(({ namespace, name }) => `${namespace}/${name}`))
-  const unserved = agent.table.names().filter(service => !served.has(service))
+  const unserved = agent.facts.services.names().filter(service => !served.has(service))
   const rows = [
     ...states.map(state => rowOf(state, agent, problemsOf(`${state.namespace}/${state.name}`))),
     ...unserved.map(service => rowWithoutPort(service, problemsOf(service))),

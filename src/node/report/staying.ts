@@ -4,8 +4,8 @@
  */
 
 import type { Log } from '../../observe/log.ts'
-import type { PortChange } from '../../plan/nodeplan.ts'
 import { type PortState, portPartOf, serviceKeyOf } from '../../plan/ports/port.ts'
+import type { PortChange } from '../../plan/update.ts'
 import type { Note } from '../../services/note.ts'
 
 export interface StayingPortsOptions {

@@ -10,7 +10,7 @@ import type { Service, ServicePort, TrafficPolicy } from '../../services/objects
 import type { Barred } from '../../services/podindex.ts'
 import type { Outside } from '../ports/outside.ts'
 import type { Endpoint, External, PortState } from '../ports/port.ts'
-import { answers, type Bar, type Candidate, type Here, pick, preference, whyNot } from './rules.ts'
+import { answers, type Bar, type Candidate, type NodeTopology, pick, preference, whyNot } from './rules.ts'
 
 /** The choice for what comes by the VIP, and the one for what comes from outside. */
 interface Choices {
@@ -57,7 +57,7 @@ const none: readonly Endpoint[] = []
 export class EndpointChoice {
   readonly #service: Service
   readonly #slices: readonly EndpointSlice[]
-  readonly #here: Here
+  readonly #topology: NodeTopology
   readonly #bar: Bar
   /** By family and by which slices have the port, and with which of its numbers. */
   readonly #selections = new Map<string, Selection>()
@@ -65,15 +65,15 @@ export class EndpointChoice {
   readonly #lists = new Map<readonly NumberedCandidate[], Map<string | number, readonly Endpoint[]>>()
 
   /** @param bar default: Envoy may connect to all */
-  constructor(service: Service, slices: readonly EndpointSlice[], here: Here, bar: Bar = () => undefined) {
+  constructor(service: Service, slices: readonly EndpointSlice[], topology: NodeTopology, bar: Bar = () => undefined) {
     this.#bar = bar
     this.#service = service
     this.#slices = slices
-    this.#here = here
+    this.#topology = topology
   }
 
   /**
-   * The endpoints of one family that `here` uses, in order of address and port.
+   * The endpoints of one family that the node uses, in order of address and port.
    *
    * @param outside how the port is reached from outside; undefined where it is not
    * @param known the port until now: lists of it that are still right are kept
@@ -100,11 +100,13 @@ export class EndpointChoice {
   /** The choice for the VIP, for people: every endpoint, and why the others are not used. */
   explain(port: ServicePort, family: IpFamily): readonly ExplainedEndpoint[] {
     const { numbers, selection, reserved } = this.#lookUp(port, family)
-    const chosen = new Set(pick(selection.all, this.#service.internalTrafficPolicy, this.#here))
+    const chosen = new Set(pick(selection.all, this.#service.internalTrafficPolicy, this.#topology))
     const explained = selection.all.map(candidate => {
       const { source, number } = candidate
       const endpoint = { ...toEndpoint(candidate, numbers[number]!), source }
-      return chosen.has(candidate) ? endpoint : { ...endpoint, notUsed: whyNot(candidate, this.#service, this.#here) }
+      return chosen.has(candidate)
+        ? endpoint
+        : { ...endpoint, notUsed: whyNot(candidate, this.#service, this.#topology) }
     })
     const others = reserved.map(endpoint => ({
       ...endpoint,
@@ -122,7 +124,7 @@ export class EndpointChoice {
     let selection = this.#selections.get(key)
     if (!selection) {
       const ranks = inSlices.map(number => (number === undefined ? undefined : numbers.indexOf(number)))
-      selection = { all: candidatesIn(this.#slices, ranks, this.#here, this.#bar), by: {} }
+      selection = { all: candidatesIn(this.#slices, ranks, this.#topology, this.#bar), by: {} }
       this.#selections.set(key, selection)
     }
     const reserved = this.#reservedAmong(selection.all, numbers)
@@ -132,7 +134,7 @@ export class EndpointChoice {
   }
 
   #chosen(policy: TrafficPolicy, { all, by }: Selection): readonly NumberedCandidate[] {
-    by[policy] ??= pick(all, policy, this.#here)
+    by[policy] ??= pick(all, policy, this.#topology)
     return by[policy]
   }
 
@@ -172,7 +174,7 @@ export class EndpointChoice {
   }
 
   #reservedAmong(all: readonly NumberedCandidate[], numbers: readonly number[]): ReadonlySet<NumberedCandidate> {
-    const { reserved } = this.#here
+    const { reserved } = this.#topology
     if (!reserved || !numbers.some(number => reserved.ports.has(number))) return nobody
     return new Set(
       all.filter(({ source, number }) => reserved.ports.has(numbers[number]!) && reserved.hasAddress(source.ip)),
@@ -214,7 +216,7 @@ function distinctNumbers(inSlices: readonly (number | undefined)[]): readonly nu
 function candidatesIn(
   slices: readonly EndpointSlice[],
   ranks: readonly (number | undefined)[],
-  here: Here,
+  topology: NodeTopology,
   bar: Bar,
 ): readonly NumberedCandidate[] {
   const known = new Map<string, NumberedCandidate>()
@@ -224,7 +226,7 @@ function candidatesIn(
     for (const source of endpoints) {
       const key = `${source.ip} ${number}`
       const other = known.get(key)
-      if (other && preference(other.source, here) >= preference(source, here)) continue
+      if (other && preference(other.source, topology) >= preference(source, topology)) continue
       known.set(key, { source, number, barred: bar(source) })
     }
   }

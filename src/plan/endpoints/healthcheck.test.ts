@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { anEndpoint, aService, aSlice, put } from '../../services/testing.ts'
-import { ServiceTable } from '../nodeplan.ts'
+import { TestPlan } from '../testing.ts'
 import { healthChecksOf } from './healthcheck.ts'
 
 const balanced = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 32000 } as const
@@ -46,24 +46,24 @@ describe('a health check', () => {
   })
 })
 
-describe('the health checks that the table tells', () => {
-  const told = (table: ServiceTable, ...changes: Parameters<ServiceTable['apply']>[0]) =>
-    [...table.apply(changes).healthChecks].map(([service, checks]) => [
+describe('the health checks that the plan has', () => {
+  const told = (plan: TestPlan, ...changes: Parameters<TestPlan['tell']>[0]) =>
+    [...plan.tell(changes).healthChecks].map(([service, checks]) => [
       service,
       ...checks.map(({ localEndpoints }) => localEndpoints),
     ])
 
   test('follow the Service and its slices, and are none of a Service that has none', () => {
-    const table = new ServiceTable('node1')
-    assert.deepEqual(told(table, put(aService({ name: 'plain' }))), [])
-    assert.deepEqual(told(table, put(aService(balanced))), [['whoami/whoami', 0]])
-    assert.deepEqual(told(table, put(aSlice([local('10.244.1.2')]))), [['whoami/whoami', 1]])
-    assert.deepEqual(told(table, put(aService())), [['whoami/whoami']])
-    assert.deepEqual(told(table, put(aService({ created: 1 }))), [])
+    const plan = new TestPlan()
+    assert.deepEqual(told(plan, put(aService({ name: 'plain' }))), [])
+    assert.deepEqual(told(plan, put(aService(balanced))), [['whoami/whoami', 0]])
+    assert.deepEqual(told(plan, put(aSlice([local('10.244.1.2')]))), [['whoami/whoami', 1]])
+    assert.deepEqual(told(plan, put(aService())), [['whoami/whoami']])
+    assert.deepEqual(told(plan, put(aService({ created: 1 }))), [])
   })
 
   test('are none of a Service that another proxy serves', () => {
     const labels = { 'service.kubernetes.io/service-proxy-name': 'other' }
-    assert.deepEqual(told(new ServiceTable('node1'), put(aService({ ...balanced, labels }))), [])
+    assert.deepEqual(told(new TestPlan(), put(aService({ ...balanced, labels }))), [])
   })
 })

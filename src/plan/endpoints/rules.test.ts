@@ -4,19 +4,18 @@ import fc from 'fast-check'
 import type { EndpointSlice, SliceEndpoint } from '../../services/objects/endpointslice.ts'
 import type { Service } from '../../services/objects/service.ts'
 import { anEndpoint, aPort, aService, aSlice, put } from '../../services/testing.ts'
-import { ServiceTable } from '../nodeplan.ts'
-import { chooseEndpoints, stateOf } from '../testing.ts'
+import { chooseEndpoints, stateOf, TestPlan } from '../testing.ts'
 import { EndpointChoice } from './choice.ts'
-import type { Here } from './rules.ts'
+import type { NodeTopology } from './rules.ts'
 
-const here: Here = { nodeName: 'node1', zone: 'zone-a' }
+const topology: NodeTopology = { nodeName: 'node1', zone: 'zone-a' }
 const port = aPort()
 
-function chosen(endpoints: readonly SliceEndpoint[], service: Partial<Service> = {}, at: Here = here): string[] {
+function chosen(endpoints: readonly SliceEndpoint[], service: Partial<Service> = {}, at = topology): string[] {
   return choose([aSlice(endpoints)], service, at)
 }
 
-function choose(slices: readonly EndpointSlice[], service: Partial<Service> = {}, at: Here = here): string[] {
+function choose(slices: readonly EndpointSlice[], service: Partial<Service> = {}, at = topology): string[] {
   return chooseEndpoints(aService(service), port, 'IPv4', slices, at).endpoints.map(({ ip }) => ip)
 }
 
@@ -73,7 +72,7 @@ describe('slices', () => {
   })
   test('a named target port that resolves to two numbers gives each endpoint its own', () => {
     const other = aSlice([ready('10.0.0.2')], { name: 'b', ports: [{ name: 'http', protocol: 'TCP', port: 9090 }] })
-    const { endpoints } = chooseEndpoints(aService(), port, 'IPv4', [aSlice([ready('10.0.0.1')]), other], here)
+    const { endpoints } = chooseEndpoints(aService(), port, 'IPv4', [aSlice([ready('10.0.0.1')]), other], topology)
     assert.deepEqual(
       endpoints.map(endpoint => `${endpoint.ip}:${endpoint.port}`),
       ['10.0.0.1:8080', '10.0.0.2:9090'],
@@ -88,7 +87,7 @@ test('those that answer a UDP port, whose flows go on, are also the serving ones
   const udp = aPort({ protocol: 'UDP' })
   const endpoints = [ready('10.0.0.1'), draining('10.0.0.2'), unready('10.0.0.3')]
   const slice = aSlice(endpoints, { ports: [{ name: 'http', protocol: 'UDP', port: 53 }] })
-  const choice = chooseEndpoints(aService(), udp, 'IPv4', [slice], here)
+  const choice = chooseEndpoints(aService(), udp, 'IPv4', [slice], topology)
   assert.deepEqual(
     [choice.endpoints, choice.answering].map(list => list.map(({ ip }) => ip)),
     [['10.0.0.1'], ['10.0.0.1', '10.0.0.2']],
@@ -97,17 +96,17 @@ test('those that answer a UDP port, whose flows go on, are also the serving ones
 
 test('a port of Lightpath itself on this node is no endpoint, and the owner of the Service is told', () => {
   const reserved = { ports: new Set([1666]), hasAddress: (ip: string) => ip === '172.30.0.11' }
-  const table = new ServiceTable('node1', { reserved })
+  const plan = new TestPlan({ reserved })
   const slice = (port: number) =>
     aSlice([ready('172.30.0.11'), ready('172.30.0.12')], { ports: [{ name: 'http', protocol: 'TCP', port }] })
-  const { problems } = table.apply([aService(), slice(1666)].map(put))
-  assert.deepEqual(stateOf(table).endpoints, [{ ip: '172.30.0.12', port: 1666, nodeName: undefined }])
+  const { problems } = plan.tell([aService(), slice(1666)].map(put))
+  assert.deepEqual(stateOf(plan).endpoints, [{ ip: '172.30.0.12', port: 1666, nodeName: undefined }])
   const told = problems.get('Service whoami/whoami')?.map(({ code, reason }) => `${code} ${reason}`)
   assert.deepEqual(told, ['LP222 endpoint 172.30.0.11:1666: it is a port of Lightpath itself on this node'])
-  const shown = table.view('whoami', 'whoami')?.candidates.get('whoami/whoami/http')
+  const shown = plan.view('whoami', 'whoami')?.candidates.get('whoami/whoami/http')
   assert.equal(shown?.find(({ ip }) => ip === '172.30.0.11')?.notUsed, 'it is a port of Lightpath itself on this node')
-  table.apply([put(slice(8080))])
-  assert.equal(stateOf(table).endpoints.length, 2)
+  plan.tell([put(slice(8080))])
+  assert.equal(stateOf(plan).endpoints.length, 2)
 })
 
 describe('internal traffic policy Local', () => {
@@ -135,8 +134,8 @@ describe('internal traffic policy Local', () => {
     ))
   test('endpoints only on other nodes are told apart from none at all', () => {
     const elsewhere = [aSlice([ready('10.0.0.2', { nodeName: 'node2' })])]
-    assert.equal(chooseEndpoints(aService(local), port, 'IPv4', elsewhere, here).onlyElsewhere, true)
-    assert.equal(chooseEndpoints(aService(local), port, 'IPv4', [], here).onlyElsewhere, false)
+    assert.equal(chooseEndpoints(aService(local), port, 'IPv4', elsewhere, topology).onlyElsewhere, true)
+    assert.equal(chooseEndpoints(aService(local), port, 'IPv4', [], topology).onlyElsewhere, false)
   })
 })
 
@@ -220,7 +219,7 @@ describe('for all slices', () => {
   test('explain agrees with the choice, and gives a reason for every other endpoint', () => {
     fc.assert(
       fc.property(anySlices, anyPolicy, (slices, internalTrafficPolicy) => {
-        const all = new EndpointChoice(aService({ internalTrafficPolicy }), slices, here).explain(port, 'IPv4')
+        const all = new EndpointChoice(aService({ internalTrafficPolicy }), slices, topology).explain(port, 'IPv4')
         const used = all.filter(candidate => candidate.notUsed === undefined).map(({ ip }) => ip)
         assert.deepEqual(used, choose(slices, { internalTrafficPolicy }))
         for (const { notUsed } of all) assert.notEqual(notUsed, '')

@@ -21,7 +21,7 @@ import type { Service, TrafficPolicy } from '../../services/objects/service.ts'
 import type { Barred } from '../../services/podindex.ts'
 
 /** Where the choice is made. Names and zones that are not known are undefined. */
-export interface Here {
+export interface NodeTopology {
   readonly nodeName: string | undefined
   readonly zone: string | undefined
   /** Where the agent and its Envoy listen on this node. Default: nowhere. */
@@ -43,19 +43,23 @@ export interface Candidate {
   readonly source: SliceEndpoint
 }
 
-const isLocal = (endpoint: SliceEndpoint, here: Here) =>
-  here.nodeName !== undefined && endpoint.nodeName === here.nodeName
+const isLocal = (endpoint: SliceEndpoint, topology: NodeTopology) =>
+  topology.nodeName !== undefined && endpoint.nodeName === topology.nodeName
 const isDraining = ({ source }: Candidate) => source.serving && source.terminating
 
-/** Those that `here` uses by a policy, in the order given. */
-export function pick<T extends Candidate>(all: readonly T[], policy: TrafficPolicy, here: Here): readonly T[] {
-  if (policy === 'Cluster') return pickCluster(all, here)
-  return readyOrDraining(all.filter(({ source }) => isLocal(source, here)))
+/** Those that the node uses by a policy, in the order given. */
+export function pick<T extends Candidate>(
+  all: readonly T[],
+  policy: TrafficPolicy,
+  topology: NodeTopology,
+): readonly T[] {
+  if (policy === 'Cluster') return pickCluster(all, topology)
+  return readyOrDraining(all.filter(({ source }) => isLocal(source, topology)))
 }
 
-function pickCluster<T extends Candidate>(all: readonly T[], here: Here): readonly T[] {
+function pickCluster<T extends Candidate>(all: readonly T[], topology: NodeTopology): readonly T[] {
   const ready = all.filter(({ source }) => source.ready)
-  return ready.length > 0 ? narrow(ready, here) : all.filter(isDraining)
+  return ready.length > 0 ? narrow(ready, topology) : all.filter(isDraining)
 }
 
 function readyOrDraining<T extends Candidate>(candidates: readonly T[]): readonly T[] {
@@ -64,14 +68,14 @@ function readyOrDraining<T extends Candidate>(candidates: readonly T[]): readonl
 }
 
 /** Topology hints: all ready endpoints must have them, and one must be for us, or they are ignored. */
-function narrow<T extends Candidate>(ready: readonly T[], here: Here): readonly T[] {
+function narrow<T extends Candidate>(ready: readonly T[], topology: NodeTopology): readonly T[] {
   const hinted = (hints: (endpoint: SliceEndpoint) => readonly string[] | undefined, mine: string | undefined) => {
     if (mine === undefined || !ready.every(({ source }) => hints(source)?.length)) return []
     return ready.filter(({ source }) => hints(source)!.includes(mine))
   }
-  const forNode = hinted(endpoint => endpoint.forNodes, here.nodeName)
+  const forNode = hinted(endpoint => endpoint.forNodes, topology.nodeName)
   if (forNode.length > 0) return forNode
-  const forZone = hinted(endpoint => endpoint.forZones, here.zone)
+  const forZone = hinted(endpoint => endpoint.forZones, topology.zone)
   return forZone.length > 0 ? forZone : ready
 }
 
@@ -84,15 +88,15 @@ export function answers({ source }: Candidate): boolean {
  * Of two entries of one endpoint, one that terminates is a pod whose address another pod has by now. Of two that do or do
  * not, the more usable counts, and of two equal ones the one on this node.
  */
-export function preference({ ready, serving, terminating, nodeName }: SliceEndpoint, here: Here): number {
+export function preference({ ready, serving, terminating, nodeName }: SliceEndpoint, topology: NodeTopology): number {
   const usability = ready ? 2 : Number(serving)
-  return 8 * Number(!terminating) + 2 * usability + Number(nodeName !== undefined && nodeName === here.nodeName)
+  return 8 * Number(!terminating) + 2 * usability + Number(nodeName !== undefined && nodeName === topology.nodeName)
 }
 
 /** Why this node does not use one that `pick` left out. */
-export function whyNot(candidate: Candidate, service: Service, here: Here): string {
+export function whyNot(candidate: Candidate, service: Service, topology: NodeTopology): string {
   const { source } = candidate
-  if (service.internalTrafficPolicy === 'Local' && !isLocal(source, here)) {
+  if (service.internalTrafficPolicy === 'Local' && !isLocal(source, topology)) {
     return 'internalTrafficPolicy is Local and it is on another node'
   }
   if (source.ready) return `its topology hints are for ${hintText(source)}`

@@ -7,12 +7,12 @@ import type { SliceEndpoint } from '../../services/objects/endpointslice.ts'
 import type { TrafficPolicy } from '../../services/objects/service.ts'
 import { anEndpoint, aPort, aService, aSlice } from '../../services/testing.ts'
 import { chooseEndpoints, outsideOf } from '../testing.ts'
-import type { Here } from './rules.ts'
+import type { NodeTopology } from './rules.ts'
 
-const inZoneA: Here = { nodeName: 'node1', zone: 'zone-a' }
-const inZoneB: Here = { nodeName: 'node1', zone: 'zone-b' }
-const inZoneC: Here = { nodeName: 'node1', zone: 'zone-c' }
-const nowhere: Here = { nodeName: 'node1', zone: undefined }
+const inZoneA: NodeTopology = { nodeName: 'node1', zone: 'zone-a' }
+const inZoneB: NodeTopology = { nodeName: 'node1', zone: 'zone-b' }
+const inZoneC: NodeTopology = { nodeName: 'node1', zone: 'zone-c' }
+const nowhere: NodeTopology = { nodeName: 'node1', zone: undefined }
 
 type Hints = Pick<SliceEndpoint, 'forZones' | 'forNodes'>
 const zones = (...names: string[]): Hints => ({ forZones: names.map(name => `zone-${name}`) })
@@ -26,7 +26,7 @@ const there = { nodeName: 'node2' }
 
 interface Case {
   readonly title: string
-  readonly node?: Here
+  readonly node?: NodeTopology
   readonly internal?: TrafficPolicy
   readonly external?: TrafficPolicy
   /** Whether a node port leads to it. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { anEndpoint, aPort, aService, aSlice, put, remove } from '../../services/testing.ts'
-import { ServiceTable } from '../nodeplan.ts'
+import { TestPlan } from '../testing.ts'
 import { EnvoyQuota } from './quota.ts'
 
 const limits = { ofService: 3, ofNamespace: 8 }
@@ -47,13 +47,13 @@ describe('of the ports that Envoy could take', () => {
       name: `${service}-1`,
       ports: ports.map(({ name }) => ({ name, protocol: 'TCP' as const, port: 8080 })),
     })
-  const layersOf = (table: ServiceTable, name: string) =>
-    ports.map(port => table.get(`whoami/${name}/${port.name}`)?.layer.wants)
+  const layersOf = (plan: TestPlan, name: string) =>
+    ports.map(port => plan.get(`whoami/${name}/${port.name}`)?.layer.wants)
 
   test('a Service has the first so many, the kernel layer has the others, and their owner is told', () => {
-    const table = new ServiceTable('node1', { limits: { ofService: 2, ofNamespace: 100 } })
-    const { problems } = table.apply([put(aService({ ports })), put(slice('whoami'))])
-    assert.deepEqual(layersOf(table, 'whoami'), ['envoy', 'envoy', 'kernel', 'kernel', 'kernel'])
+    const plan = new TestPlan({ limits: { ofService: 2, ofNamespace: 100 } })
+    const { problems } = plan.tell([put(aService({ ports })), put(slice('whoami'))])
+    assert.deepEqual(layersOf(plan, 'whoami'), ['envoy', 'envoy', 'kernel', 'kernel', 'kernel'])
     const told = problems.get('Service whoami/whoami')!
     assert.deepEqual(
       told.map(({ code }) => code),
@@ -63,30 +63,30 @@ describe('of the ports that Envoy could take', () => {
   })
 
   test('the older Service of a namespace keeps its own when another comes, and the younger one gets them when it goes', () => {
-    const table = new ServiceTable('node1', { limits: { ofService: 5, ofNamespace: 7 } })
+    const plan = new TestPlan({ limits: { ofService: 5, ofNamespace: 7 } })
     const [old, young] = ['old', 'young'].map((name, created) =>
       aService({ name, ports, created, clusterIPs: [`10.96.0.${created + 1}`] }),
     )
-    table.apply([put(young!), put(slice('young'))])
-    assert.ok(layersOf(table, 'young').every(layer => layer === 'envoy'))
-    const { ports: changed } = table.apply([put(old!), put(slice('old'))])
-    assert.ok(layersOf(table, 'old').every(layer => layer === 'envoy'))
-    assert.deepEqual(layersOf(table, 'young'), ['envoy', 'envoy', 'kernel', 'kernel', 'kernel'])
+    plan.tell([put(young!), put(slice('young'))])
+    assert.ok(layersOf(plan, 'young').every(layer => layer === 'envoy'))
+    const { ports: changed } = plan.tell([put(old!), put(slice('old'))])
+    assert.ok(layersOf(plan, 'old').every(layer => layer === 'envoy'))
+    assert.deepEqual(layersOf(plan, 'young'), ['envoy', 'envoy', 'kernel', 'kernel', 'kernel'])
     assert.equal(changed.filter(({ id }) => id.startsWith('whoami/young/')).length, 3)
-    table.apply([remove(old!)])
-    assert.ok(layersOf(table, 'young').every(layer => layer === 'envoy'))
+    plan.tell([remove(old!)])
+    assert.ok(layersOf(plan, 'young').every(layer => layer === 'envoy'))
   })
 
   test('what comes from outside takes a place for each address and node port', () => {
-    const table = new ServiceTable('node1', { limits: { ofService: 3, ofNamespace: 100 } })
+    const plan = new TestPlan({ limits: { ofService: 3, ofNamespace: 100 } })
     const externalIPs = ['192.0.2.1', '192.0.2.2', '192.0.2.3']
     const annotations = { 'config.lightpath.cloud/http-external': 'true' }
     const layer = (ips: readonly string[]) => {
-      table.apply([put(aService({ annotations, externalIPs: ips })), put(aSlice([anEndpoint('10.244.1.1')]))])
-      return table.get('whoami/whoami/http')?.external?.layer.wants
+      plan.tell([put(aService({ annotations, externalIPs: ips })), put(aSlice([anEndpoint('10.244.1.1')]))])
+      return plan.get('whoami/whoami/http')?.external?.layer.wants
     }
     assert.equal(layer(externalIPs.slice(1)), 'envoy')
     assert.equal(layer(externalIPs), 'kernel')
-    assert.equal(table.get('whoami/whoami/http')?.layer.wants, 'envoy')
+    assert.equal(plan.get('whoami/whoami/http')?.layer.wants, 'envoy')
   })
 })

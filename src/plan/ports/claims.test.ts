@@ -2,31 +2,31 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { aPort, aService, put, remove } from '../../services/testing.ts'
 import { growth } from '../../testing/steps.ts'
-import type { ServiceTable, TableUpdate } from '../nodeplan.ts'
-import { stateOf, tableOf } from '../testing.ts'
+import { planOf, stateOf, type TestPlan } from '../testing.ts'
+import type { PlanUpdate } from '../update.ts'
 
 describe('a VIP:port that two Services claim', () => {
   const [a, b] = [aService({ name: 'a', created: 2 }), aService({ name: 'b', created: 1 })]
-  const servedBy = (table: ServiceTable) => [...table.states()].map(({ name }) => name)
+  const servedBy = (plan: TestPlan) => [...plan.states()].map(({ name }) => name)
 
   test("is the older Service's, whichever came first, and the other is told", () => {
-    const table = tableOf(b)
-    const { problems } = table.apply([put(a)])
+    const plan = planOf(b)
+    const { problems } = plan.tell([put(a)])
     assert.equal(problems.get('Service whoami/a')?.[0]?.code, 'LP211')
     assert.match(
       problems.get('Service whoami/a')?.[0]?.reason ?? '',
       /10\.96\.0\.10:80\/TCP belongs to whoami\/b\/http/,
     )
-    assert.deepEqual(servedBy(table), ['b'])
-    assert.deepEqual(servedBy(tableOf(a, b)), ['b'])
+    assert.deepEqual(servedBy(plan), ['b'])
+    assert.deepEqual(servedBy(planOf(a, b)), ['b'])
   })
   test('is given up before it is taken, and the younger gets it back when the older goes, whose problem is then over', () => {
-    const table = tableOf(a)
-    const moved = ({ ports }: TableUpdate) => ports.map(({ id, after }) => `${id} ${after ? 'comes' : 'goes'}`)
-    const update = table.apply([put(b)])
+    const plan = planOf(a)
+    const moved = ({ ports }: PlanUpdate) => ports.map(({ id, after }) => `${id} ${after ? 'comes' : 'goes'}`)
+    const update = plan.tell([put(b)])
     assert.deepEqual(moved(update), ['whoami/a/http goes', 'whoami/b/http comes'])
     assert.equal(update.problems.get('Service whoami/a')?.[0]?.code, 'LP211')
-    const { ports, problems } = table.apply([remove(b)])
+    const { ports, problems } = plan.tell([remove(b)])
     assert.deepEqual(
       ports.map(({ id, after }) => [id, after !== undefined]),
       [
@@ -43,30 +43,30 @@ describe('a VIP:port that two Services claim', () => {
       aService({ name: 'c', created: 2 }),
       aService({ name: 'older', created: 1 }),
     ]
-    const table = tableOf(...all)
+    const plan = planOf(...all)
     for (const owner of ['older', 'c', 'd', 'younger']) {
-      assert.deepEqual(servedBy(table), [owner])
-      table.apply([remove(aService({ name: owner }))])
+      assert.deepEqual(servedBy(plan), [owner])
+      plan.tell([remove(aService({ name: owner }))])
     }
   })
   test('goes to another when a Service is made anew under its name, which is younger then', () => {
-    const table = tableOf(a, b)
-    table.apply([put({ ...b, created: 3 })])
-    assert.deepEqual(servedBy(table), ['a'])
+    const plan = planOf(a, b)
+    plan.tell([put({ ...b, created: 3 })])
+    assert.deepEqual(servedBy(plan), ['a'])
   })
   test('is free again when the one that waits for it goes first', () => {
-    const table = tableOf(b, a)
-    table.apply([remove(a)])
-    table.apply([remove(b)])
-    assert.equal([...table.states()].length, 0)
-    table.apply([put(a)])
-    stateOf(table, 'whoami/a/http')
+    const plan = planOf(b, a)
+    plan.tell([remove(a)])
+    plan.tell([remove(b)])
+    assert.equal([...plan.states()].length, 0)
+    plan.tell([put(a)])
+    stateOf(plan, 'whoami/a/http')
   })
   test('is no conflict between protocols', () => {
-    const table = tableOf(
+    const plan = planOf(
       aService({ name: 'a', ports: [aPort({ name: 'dns' }), aPort({ name: 'dns-udp', protocol: 'UDP' })] }),
     )
-    assert.equal([...table.states()].length, 2)
+    assert.equal([...plan.states()].length, 2)
   })
 })
 
@@ -75,8 +75,8 @@ describe('a place outside that two Services claim', () => {
 
   test('belongs to one Service a place; the other keeps its VIP, and gets the place when it is free', () => {
     const [a, b] = [aService({ ...fields, name: 'a' }), aService({ ...fields, name: 'b', clusterIPs: ['10.96.0.11'] })]
-    const table = tableOf(a)
-    const problems = table.apply([put(b)]).problems.get('Service whoami/b')
+    const plan = planOf(a)
+    const problems = plan.tell([put(b)]).problems.get('Service whoami/b')
     assert.deepEqual(
       problems?.map(({ code, reason }) => `${code} ${reason}`),
       [
@@ -85,20 +85,20 @@ describe('a place outside that two Services claim', () => {
         'LP211 192.0.2.2:80/TCP belongs to whoami/a/http',
       ],
     )
-    assert.equal(stateOf(table, 'whoami/b/http').external, undefined)
-    table.apply([remove(a)])
-    assert.equal(stateOf(table, 'whoami/b/http').external?.nodePort, 30080)
+    assert.equal(stateOf(plan, 'whoami/b/http').external, undefined)
+    plan.tell([remove(a)])
+    assert.equal(stateOf(plan, 'whoami/b/http').external?.nodePort, 30080)
   })
   test('by an external IP that is the VIP of another Service leaves that Service its VIP', () => {
     const a = aService({ name: 'a', clusterIPs: ['10.96.0.11'], externalIPs: ['10.96.0.10'] })
-    const table = tableOf(a)
-    const externalIPs = () => stateOf(table, 'whoami/a/http').external?.externalIPs
+    const plan = planOf(a)
+    const externalIPs = () => stateOf(plan, 'whoami/a/http').external?.externalIPs
     assert.deepEqual(externalIPs(), ['10.96.0.10'])
-    const { problems } = table.apply([put(aService())])
+    const { problems } = plan.tell([put(aService())])
     assert.equal(problems.get('Service whoami/a')?.[0]?.reason, '10.96.0.10:80/TCP belongs to whoami/whoami/http')
     assert.equal(externalIPs(), undefined)
-    assert.equal(stateOf(table).vip, '10.96.0.10')
-    table.apply([remove(aService())])
+    assert.equal(stateOf(plan).vip, '10.96.0.10')
+    plan.tell([remove(aService())])
     assert.deepEqual(externalIPs(), ['10.96.0.10'])
   })
   test('as a load balancer IP belongs to that Service, though another wrote it before as its external IP', () => {
@@ -108,9 +108,9 @@ describe('a place outside that two Services claim', () => {
       [thief, balanced],
       [balanced, thief],
     ]) {
-      const table = tableOf(...objects)
-      assert.equal(stateOf(table, 'whoami/a/http').external, undefined)
-      assert.deepEqual(stateOf(table, 'whoami/b/http').external?.loadBalancerIPs, ['192.0.2.2'])
+      const plan = planOf(...objects)
+      assert.equal(stateOf(plan, 'whoami/a/http').external, undefined)
+      assert.deepEqual(stateOf(plan, 'whoami/b/http').external?.loadBalancerIPs, ['192.0.2.2'])
     }
   })
   test('is nothing to wait for long: thousands that claim it take time in proportion to their number', async () => {
@@ -118,7 +118,7 @@ describe('a place outside that two Services claim', () => {
       Array.from({ length: size }, (_, index) =>
         aService({ name: `s${(index * 7919) % size}`, clusterIPs: [`10.97.${index >> 8}.${index & 255}`], ...fields }),
       )
-    const ratio = await growth(size => tableOf(...claiming(size)), 300)
+    const ratio = await growth(size => planOf(...claiming(size)), 300)
     assert.ok(ratio < 5.5, `four times as many took ${ratio} times the work`)
   })
 })

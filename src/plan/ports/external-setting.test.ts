@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Service } from '../../services/objects/service.ts'
 import { anEndpoint, aPort, aService, aSlice, put } from '../../services/testing.ts'
-import { ServiceTable } from '../nodeplan.ts'
+import { TestPlan } from '../testing.ts'
 import type { OutsideObstacles } from './layer.ts'
 
 describe('the setting external', () => {
@@ -13,10 +13,10 @@ describe('the setting external', () => {
   const keepsNoAddress = { Local: 'Envoy does not keep the address' }
 
   function outside(fields: Partial<Service>, obstacles?: OutsideObstacles, slices = [slice]) {
-    const table = new ServiceTable('node1', { obstacles })
-    const { problems } = table.apply([put(aService({ ...open, ...fields })), ...slices.map(put)])
+    const plan = new TestPlan({ obstacles })
+    const { problems } = plan.tell([put(aService({ ...open, ...fields })), ...slices.map(put)])
     const told = [...problems.values()].flat().map(({ code, reason }) => `${code} ${reason}`)
-    return { layer: table.get('whoami/whoami/http')?.external?.layer, told }
+    return { layer: plan.get('whoami/whoami/http')?.external?.layer, told }
   }
 
   test('leads what comes from outside to an http port through Envoy, of either policy where the node can', () => {
@@ -53,15 +53,15 @@ describe('the setting external', () => {
   }
 
   test('has an effect once the node can, and the problem is over', () => {
-    const table = new ServiceTable('node1', { obstacles: keepsNoAddress })
-    table.apply([put(aService({ ...open, externalTrafficPolicy: 'Local' })), put(slice)])
-    const { ports, problems } = table.setObstacles({})
+    const plan = new TestPlan({ obstacles: keepsNoAddress })
+    plan.tell([put(aService({ ...open, externalTrafficPolicy: 'Local' })), put(slice)])
+    const { ports, problems } = plan.setObstacles({})
     assert.deepEqual(
       ports.map(({ before, after }) => [before?.external?.layer.wants, after?.external?.layer.wants]),
       [['kernel', 'envoy']],
     )
     assert.deepEqual([...problems.values()].flat(), [])
-    assert.deepEqual(table.setObstacles({}).ports, [])
+    assert.deepEqual(plan.setObstacles({}).ports, [])
   })
 
   test('has no effect, and says so, with a node port out of the range in which Envoy takes them', () => {

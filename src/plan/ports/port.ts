@@ -10,7 +10,7 @@ export interface Endpoint {
   readonly ip: string
   readonly port: number
   readonly nodeName?: string
-  /** Why Envoy may not connect to it, whatever the layer; undefined where it may. See `Policies`. */
+  /** Why Envoy may not connect to it, whatever the layer; undefined where it may. See `PodIndex`. */
   readonly barred?: string
   /** Envoy goes on without it: it is about to be gone. See `Barred`. */
   readonly isLeft?: boolean

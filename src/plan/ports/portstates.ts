@@ -10,7 +10,7 @@ import { ProblemList } from '../../services/problem-list.ts'
 import { type ServiceSettings, settingsOf } from '../../services/settings/annotations.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import { EndpointChoice, reservedReason } from '../endpoints/choice.ts'
-import type { Bar, Here } from '../endpoints/rules.ts'
+import type { Bar, NodeTopology } from '../endpoints/rules.ts'
 import type { Claims } from './claims.ts'
 import { claimKey, type PortOfFamily } from './families.ts'
 import {
@@ -27,10 +27,10 @@ import type { Endpoint, Layer, PortState } from './port.ts'
 import { reuse } from './reuse.ts'
 
 /** All that the states depend on beside the Service. */
-export interface Circumstances {
+export interface PortInputs {
   readonly settings: ServiceSettings
   readonly slices: readonly EndpointSlice[]
-  readonly here: Here
+  readonly topology: NodeTopology
   readonly namespace: Namespace | undefined
   readonly obstacles: OutsideObstacles
   readonly claims: Pick<Claims, 'otherOwner' | 'hasLosses'>
@@ -75,7 +75,7 @@ export function kernelLayersOf(
 export function envoyPlacesOf(
   service: Service,
   wanted: readonly PortOfFamily[],
-  { settings: read, namespace, obstacles, kernelLayers }: Omit<Circumstances, 'envoyPlaces'>,
+  { settings: read, namespace, obstacles, kernelLayers }: Omit<PortInputs, 'envoyPlaces'>,
 ): number {
   let places = 0
   for (const [index, { port, outside }] of wanted.entries()) {
@@ -98,28 +98,15 @@ function placesOutside(
 }
 
 /** @param wanted the ports of the Service; one whose VIP another Service owns has no state */
-export function portStatesOf(
-  service: Service,
-  wanted: readonly PortOfFamily[],
-  circumstances: Circumstances,
-): PortStates {
-  const {
-    settings: read,
-    slices,
-    here,
-    namespace: inNamespace,
-    obstacles,
-    claims,
-    kernelLayers,
-    before,
-  } = circumstances
+export function portStatesOf(service: Service, wanted: readonly PortOfFamily[], inputs: PortInputs): PortStates {
+  const { settings: read, slices, topology, namespace: inNamespace, obstacles, claims, kernelLayers, before } = inputs
   const { namespace, name } = service
   const affinitySeconds = service.sessionAffinity === 'ClientIP' ? service.affinitySeconds : undefined
   const problems = new ProblemList(describeKey(keyOf(service)))
   const told = new Set<string>()
   const ports: PortState[] = []
-  const choices = new EndpointChoice(service, slices, here, circumstances.barFor(kernelLayers.includes(undefined)))
-  let left = circumstances.envoyPlaces
+  const choices = new EndpointChoice(service, slices, topology, inputs.barFor(kernelLayers.includes(undefined)))
+  let left = inputs.envoyPlaces
   const takes = (places: number) => {
     const fits = places <= left
     if (fits) left -= places
@@ -155,7 +142,7 @@ export function portStatesOf(
       told.add(portLabel(port))
     }
     const wish = chooseLayer(port, settings, kernelLayer, endpoints)
-    const waits = wish.wants === 'envoy' ? circumstances.whyWaiting(id, settings.overlay === 'always') : undefined
+    const waits = wish.wants === 'envoy' ? inputs.whyWaiting(id, settings.overlay === 'always') : undefined
     const inBudget = (layer: Layer) => (waits === undefined ? layer : waiting(layer, waits))
     const layer = inBudget(wish)
     const external = chosen && { ...chosen, layer: inBudget(chooseExternalLayer(wish, chosen, settings, whyNot)) }
@@ -177,7 +164,7 @@ export function portStatesOf(
       }),
     )
   }
-  if (isOver) problems.addMade(() => tooMany(service, circumstances.envoyPlaces))
+  if (isOver) problems.addMade(() => tooMany(service, inputs.envoyPlaces))
   return { ports: ports.slice(), problems: [...read.problems, ...problems.all()] }
 }
 
@@ -200,7 +187,7 @@ export function portOf(ports: readonly PortState[] | undefined, id: string): Por
 function ownedOutside(
   service: Service,
   { id, port, family, outside }: PortOfFamily,
-  claims: Circumstances['claims'],
+  claims: PortInputs['claims'],
   problems: ProblemList,
 ): Outside | undefined {
   if (!outside) return undefined

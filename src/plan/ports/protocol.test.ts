@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { portProtocol } from '../../services/settings/protocol.ts'
 import { aNamespace, anEndpoint, aPort, aService, aSlice } from '../../services/testing.ts'
-import { stateOf, tableOf } from '../testing.ts'
+import { planOf, stateOf } from '../testing.ts'
 
 describe('what a port speaks', () => {
   for (const [appProtocol, name, expected] of [
@@ -85,7 +85,7 @@ describe('the layer that follows', () => {
     const annotations = Object.entries(settings).map(([key, value]) => [`config.lightpath.cloud/${name}-${key}`, value])
     const service = aService({ ports: [aPort({ name, appProtocol })], annotations: Object.fromEntries(annotations) })
     const slice = aSlice([anEndpoint('10.244.1.2')], { ports: [{ name, protocol: 'TCP', port: 8080 }] })
-    const { wants, ...rest } = stateOf(tableOf(aNamespace('whoami'), service, slice), `whoami/whoami/${name}`).layer
+    const { wants, ...rest } = stateOf(planOf(aNamespace('whoami'), service, slice), `whoami/whoami/${name}`).layer
     return [wants, 'protocol' in rest ? rest.protocol : undefined, rest.reason]
   }
   test('the setting protocol alone brings a port to Envoy, as tcp too', () => {

@@ -31,3 +31,20 @@ export function whyOptedOut({ labels: own }: Service, namespace: Namespace | und
   if (namespace?.labels[labels.namespaceOptOut] !== 'disabled') return undefined
   return `label ${labels.namespaceOptOut}: disabled on namespace ${namespace.name}`
 }
+
+/** Another proxy takes the Service over: it is still served, or no longer. Undefined for what is ours, or never was. */
+export type Handover = 'begun' | 'done' | undefined
+
+/**
+ * What another proxy takes over is served until it had its time, since it may hear of it later than we do.
+ *
+ * @param before until now, and whether the Service has ports
+ */
+export function handoverOf(
+  service: Service | undefined,
+  scope: ServiceScope,
+  before: { readonly handover: Handover; readonly isServed: boolean },
+): Handover {
+  if (!service || whyOthers(service, scope) === undefined || whyUnserved(service) !== undefined) return undefined
+  return before.handover ?? (before.isServed ? 'begun' : undefined)
+}

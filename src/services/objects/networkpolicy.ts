@@ -35,6 +35,14 @@ export interface OtherPolicy {
 
 export type Policy = NetworkPolicy | OtherPolicy
 
+export function isPolicyKind(kind: string): kind is Policy['kind'] {
+  return kind.endsWith('NetworkPolicy') || kind.includes('NetworkPolicy.')
+}
+
+export function isPolicy(object: { readonly kind: string }): object is Policy {
+  return isPolicyKind(object.kind)
+}
+
 /** A pod with addresses of its own (not of the host) that has not ended. */
 export interface Pod {
   readonly kind: 'Pod'

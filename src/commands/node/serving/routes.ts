@@ -38,7 +38,7 @@ export function privateRoutes(agent: Agent, config: Config, pages: MetricsPages,
       return explanation ? json(200, explanation) : text(404, unknownService(agent, service, name))
     },
     '/config': () => json(200, config),
-    '/states': () => json(200, [...agent.table.states()]),
+    '/states': () => json(200, [...agent.plan.states()]),
     '/metrics': pages.all,
     '/status': () => json(200, nodeStatus(agent, config.nodeName)),
     '/frontends': query => json(200, frontends(agent, query.get('namespace') ?? undefined)),
@@ -47,7 +47,7 @@ export function privateRoutes(agent: Agent, config: Config, pages: MetricsPages,
 }
 
 function unknownService(agent: Agent, service: string, name: string): string {
-  const similar = agent.table
+  const similar = agent.facts.services
     .names()
     .filter(known => known.endsWith(`/${name}`) || (name !== '' && known.includes(name)))
   const hint = similar.length > 0 ? `did you mean ${similar.slice(0, 5).join(' or ')}?` : 'is it in the source?'

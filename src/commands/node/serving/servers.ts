@@ -89,7 +89,7 @@ function everyAddress(config: Config): string {
 }
 
 /** The API says of every node that it is there; a directory of manifests need not say anything of it. */
-function isNodeEligible({ table, isSynced }: Agent, { source }: Config): boolean {
-  if (table.node) return !table.node.leaving
+function isNodeEligible({ plan, isSynced }: Agent, { source }: Config): boolean {
+  if (plan.node) return !plan.node.leaving
   return source !== undefined || !isSynced
 }

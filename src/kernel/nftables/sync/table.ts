@@ -1,7 +1,7 @@
 /** Our tables: what the kernel shall have, what it has, and how the one becomes the other in each round (rounds.ts). */
 
+import type { PolicyFacts } from '../../../plan/policies.ts'
 import type { PortState } from '../../../plan/ports/port.ts'
-import type { PolicyFacts } from '../../../services/podindex.ts'
 import type { ClientAddress } from '../../../services/settings/clientaddress.ts'
 import { type Family, familiesOf } from '../../family.ts'
 import type { KernelLayer, KernelObserver, PortSnapshot } from '../../layer.ts'

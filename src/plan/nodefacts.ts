@@ -1,0 +1,33 @@
+/** What a plan depends on beside the cluster: one node, and the flags of its agent. */
+
+import type { ReservedPorts } from './endpoints/rules.ts'
+import { EnvoyBudget } from './envoy/budget.ts'
+import { defaultEnvoyLimits, type EnvoyLimits } from './envoy/quota.ts'
+import type { OutsideObstacles } from './ports/layer.ts'
+import type { ServiceScope } from './ports/scope.ts'
+
+export interface NodeFacts {
+  /** Undefined where the choice is made for no node in particular (`translate`). */
+  readonly name: string | undefined
+  /** Default: all. */
+  readonly scope?: ServiceScope
+  /** Default: none. */
+  readonly obstacles?: OutsideObstacles
+  /** Default: nothing. */
+  readonly reserved?: ReservedPorts
+  /** Of Envoy. Default: those of the flags. */
+  readonly limits?: EnvoyLimits
+  /** Of the node's Envoy. Default: it takes all. */
+  readonly budget?: EnvoyBudget
+}
+
+export function withDefaults({
+  name,
+  scope = 'all',
+  obstacles = {},
+  reserved,
+  limits = defaultEnvoyLimits,
+  budget = new EnvoyBudget({ limit: Infinity, followsUse: false }),
+}: NodeFacts) {
+  return { name, scope, obstacles, reserved, limits, budget }
+}

@@ -1,0 +1,79 @@
+/** What comes out different when a plan is made again: of a Service that is looked at twice, from the first to the last. */
+
+import { describeKey } from '../services/objects/objects.ts'
+import type { Problem } from '../services/problem.ts'
+import type { HealthCheck } from './endpoints/healthcheck.ts'
+import { losersFirst } from './ports/losers-first.ts'
+import type { PortState } from './ports/port.ts'
+import { finderOf } from './ports/portstates.ts'
+
+/** A port that came (`before` undefined), went (`after` undefined) or is different. */
+export interface PortChange {
+  readonly id: string
+  readonly before: PortState | undefined
+  readonly after: PortState | undefined
+}
+
+export interface PlanUpdate {
+  readonly ports: readonly PortChange[]
+  /** The problems of each Service that was looked at, by its description; empty where there are none any more. */
+  readonly problems: ReadonlyMap<string, readonly Problem[]>
+  /** The health checks of each Service that was looked at and has some, or had, by namespace/name. */
+  readonly healthChecks: ReadonlyMap<string, readonly HealthCheck[]>
+  /** Services (`namespace/name`) that another proxy takes over from now on: the kernel layer serves them until `release`. */
+  readonly handedOver: readonly string[]
+  /** `NodePlan.policies` may say something else. */
+  readonly policiesChanged: boolean
+}
+
+export class PlanChanges {
+  readonly #ports = new Map<string, PortChange>()
+  readonly #problems = new Map<string, readonly Problem[]>()
+  readonly #healthChecks = new Map<string, readonly HealthCheck[]>()
+  readonly #handedOver: string[] = []
+
+  /** @returns those that are different */
+  setPorts(before: readonly PortState[], after: readonly PortState[]): readonly PortChange[] {
+    const changes = changesBetween(before, after)
+    for (const change of changes) {
+      const first = this.#ports.get(change.id)
+      this.#ports.set(change.id, first ? { ...change, before: first.before } : change)
+    }
+    return changes
+  }
+
+  /** @param key `namespace/name` */
+  setProblems(key: string, problems: readonly Problem[]): void {
+    const [namespace, name] = key.split('/') as [string, string]
+    this.#problems.set(describeKey({ kind: 'Service', namespace, name }), problems)
+  }
+
+  setHealthChecks(key: string, before: readonly HealthCheck[], after: readonly HealthCheck[]): void {
+    if (before.length > 0 || after.length > 0) this.#healthChecks.set(key, after)
+  }
+
+  handOver(key: string): void {
+    this.#handedOver.push(key)
+  }
+
+  update(policiesChanged: boolean): PlanUpdate {
+    const changed = [...this.#ports.values()].filter(({ before, after }) => before !== after)
+    return {
+      ports: losersFirst(changed),
+      problems: this.#problems,
+      healthChecks: this.#healthChecks,
+      handedOver: this.#handedOver,
+      policiesChanged,
+    }
+  }
+}
+
+/** Those that are different. */
+function changesBetween(before: readonly PortState[], after: readonly PortState[]): readonly PortChange[] {
+  const [find, findAfter] = [finderOf(before), finderOf(after)]
+  const gone = before.filter(({ id }, index) => !findAfter(id, index))
+  return [
+    ...gone.map(state => ({ id: state.id, before: state, after: undefined })),
+    ...after.map((state, index) => ({ id: state.id, before: find(state.id, index), after: state })),
+  ].filter(change => change.before !== change.after)
+}
