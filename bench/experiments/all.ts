@@ -4,8 +4,10 @@ import { shapeExperiment } from '../measure/shapes.ts'
 import type { Experiment } from '../runner/experiment.ts'
 import { agent } from './agent.ts'
 import { datapath } from './datapath.ts'
+import { errors } from './errors.ts'
 import { fairShare } from './fair-share.ts'
 import { flood } from './flood.ts'
+import { graph } from './graph.ts'
 import { kernelLayer } from './kernel-layer.ts'
 import { kubeproxy } from './kubeproxy.ts'
 import { largest } from './largest.ts'
@@ -14,7 +16,18 @@ import { use } from './use.ts'
 /** Two of kubernetes#139513 and #135639; the others are chosen by name alone. */
 const worstShapes = ['44125x1', '5006x50']
 
-const experiments: readonly Experiment[] = [datapath, kubeproxy, agent, kernelLayer, use, largest, fairShare, flood]
+const experiments: readonly Experiment[] = [
+  graph,
+  errors,
+  datapath,
+  kubeproxy,
+  agent,
+  kernelLayer,
+  use,
+  largest,
+  fairShare,
+  flood,
+]
 
 export const experimentNames: readonly string[] = [...experiments.map(({ name }) => name), ...worstShapes]
 

@@ -22,16 +22,18 @@ const creators = 48
 export class ControlPlane {
   readonly kubeconfig: string
   readonly #network: Network
-  readonly #node: LabNode
+  readonly #node: Host
+  readonly #namespaces = new Set<string>()
   readonly #agent = new Agent({ keepAlive: true, maxSockets: creators })
 
-  private constructor(network: Network, node: LabNode) {
+  private constructor(network: Network, node: Host) {
     this.#network = network
     this.#node = node
     this.kubeconfig = join(network.directory, 'kubeconfig')
   }
 
-  static async start(network: Network, node: LabNode): Promise<ControlPlane> {
+  /** @param node the namespace that it is in, and its address there */
+  static async start(network: Network, node: Host): Promise<ControlPlane> {
     const plane = new ControlPlane(network, node)
     await plane.#start()
     return plane
@@ -44,16 +46,43 @@ export class ControlPlane {
     tell: (done: number, all: number) => void = () => {},
   ): Promise<void> {
     const numbers = Array.from({ length: cluster.size.services }, (_, number) => number)
+    const objects = numbers.flatMap(number => [cluster.service(number), cluster.slice(number)])
+    const all = [...cluster.namespaces(), ...objects, ...more]
+    await this.createNodes()
+    await this.create(all, tell)
+  }
+
+  /** Those of the network. */
+  createNodes(): Promise<void> {
     const nodes = this.#network.nodes.map(({ name, address }) => {
       const status = { addresses: [{ type: 'InternalIP', address }] }
       return { apiVersion: 'v1', kind: 'Node', metadata: { name }, status }
     })
-    const objects = numbers.flatMap(number => [cluster.service(number), cluster.slice(number)])
-    const all = [...cluster.namespaces(), ...nodes, ...objects, ...more]
+    return this.#create(nodes)
+  }
+
+  /** As the kubelet would report them; an agent leaves endpoints that are no known pods to the kernel layer. */
+  async createPods(pods: readonly PodObject[]): Promise<void> {
+    await this.create([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'bench' } }])
+    for (const { name, ip, node } of pods) {
+      const metadata = { name, namespace: 'bench' }
+      const spec = { nodeName: node, containers: [{ name: 'server', image: 'server' }] }
+      const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec }
+      await this.#ask('POST', collectionOf(pod), pod)
+      const status = { phase: 'Running', podIP: ip, podIPs: [{ ip }] }
+      await this.#ask('PUT', `${collectionOf(pod)}/${name}/status`, { ...pod, status })
+    }
+  }
+
+  /** Namespaces first; those that exist stay. */
+  async create(objects: readonly object[], tell: (done: number, all: number) => void = () => {}): Promise<void> {
     const isNamespace = (object: object) => (object as Named).kind === 'Namespace'
-    await this.#create(all.filter(isNamespace))
+    const names = (object: object) => (object as Named).metadata.name
+    const missing = objects.filter(object => isNamespace(object) && !this.#namespaces.has(names(object)))
+    await this.#create(missing)
+    for (const object of missing) this.#namespaces.add(names(object))
     await this.#create(
-      all.filter(object => !isNamespace(object)),
+      objects.filter(object => !isNamespace(object)),
       tell,
     )
   }
@@ -66,21 +95,27 @@ export class ControlPlane {
 
   /** Its log has a line `SyncProxyRules complete` for each sync. */
   async startKubeProxy(node: LabNode): Promise<{ readonly process: Child; readonly log: JsonLog }> {
+    const [program = '', ...args] = this.kubeProxyCommand(node, 'nftables')
+    const logFile = join(this.#network.directory, 'kube-proxy.log')
+    const process = await this.#spawn(node, program, args, logFile)
+    return { process, log: new JsonLog(logFile) }
+  }
+
+  /** What starts it. */
+  kubeProxyCommand(node: LabNode, mode: 'nftables' | 'iptables'): readonly string[] {
     const configuration = {
       apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
       kind: 'KubeProxyConfiguration',
-      mode: 'nftables',
+      mode,
       hostnameOverride: node.name,
       clusterCIDR: '10.0.0.0/8',
       clientConnection: { kubeconfig: this.kubeconfig },
       conntrack: { maxPerCore: 0, min: 0 },
       logging: { format: 'json', verbosity: 2 },
     }
-    const file = join(this.#network.directory, 'kube-proxy.yaml')
+    const file = join(this.#network.directory, `${node.name}-kube-proxy.yaml`)
     writeFileSync(file, JSON.stringify(configuration))
-    const logFile = file.replace('.yaml', '.log')
-    const process = await this.#spawn(node, 'kube-proxy', [`--config=${file}`], logFile)
-    return { process, log: new JsonLog(logFile) }
+    return [join(programs, 'kube-proxy'), `--config=${file}`]
   }
 
   async #start(): Promise<void> {
@@ -98,6 +133,8 @@ export class ControlPlane {
       'advertise-address': this.#node.address,
       'endpoint-reconciler-type': 'none',
       'service-cluster-ip-range': '10.96.0.0/12',
+      // It waits for accounts that a controller would make, of which there is none here.
+      'disable-admission-plugins': 'ServiceAccount',
       'token-auth-file': path('tokens.csv'),
       'service-account-issuer': 'https://kubernetes.default.svc',
       'service-account-key-file': path('service-accounts.key'),
@@ -135,10 +172,19 @@ export class ControlPlane {
     return join(this.#network.directory, 'api.sock')
   }
 
-  #spawn({ netns }: LabNode, program: string, args: readonly string[], logFile: string): Promise<Child> {
+  #spawn({ netns }: Pick<LabNode, 'netns'>, program: string, args: readonly string[], logFile: string): Promise<Child> {
     return this.#network.processes.spawnIn(netns, resolve(programs, program), args, { logFile })
   }
 }
+
+interface PodObject {
+  readonly name: string
+  readonly ip: string
+  /** Name of its node. */
+  readonly node: string
+}
+
+type Host = Pick<LabNode, 'netns' | 'address'>
 
 interface Named {
   readonly apiVersion: string

@@ -139,12 +139,13 @@ export function writeObjects(path: string, objects: readonly object[]): void {
   replaceFile(path, JSON.stringify(list(objects)))
 }
 
-/** A namespace, in it a Service with port 80, and its EndpointSlice; all endpoints have the same port. */
+/** A namespace, in it a Service with port 80 and these settings, and its EndpointSlice; all endpoints have the same port. */
 export function serviceObjects(
   name: string,
   portName: string,
   clusterIP: string,
   endpoints: readonly { readonly ip: string; readonly port: number }[],
+  settings: Readonly<Record<string, string>> = {},
 ): readonly object[] {
   const port = { name: portName, port: endpoints[0]!.port }
   const slice = endpoints.map(({ ip }, index) => ({
@@ -153,7 +154,12 @@ export function serviceObjects(
     targetRef: { kind: 'Pod', namespace: 'bench', name: `${name}-${index}` },
   }))
   const ownPort = { name: portName, port: 80 }
-  return [namespace('bench'), service('bench', name, ownPort, clusterIP), endpointSlice('bench', name, port, slice)]
+  const annotations = Object.entries(settings).map(([key, value]) => [
+    `config.lightpath.cloud/${portName}-${key}`,
+    value,
+  ])
+  const annotated = service('bench', name, ownPort, clusterIP, Object.fromEntries(annotations))
+  return [namespace('bench'), annotated, endpointSlice('bench', name, port, slice)]
 }
 
 function list(items: readonly object[]): object {
@@ -164,11 +170,11 @@ function namespace(name: string): object {
   return { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { 'kubernetes.io/metadata.name': name } } }
 }
 
-function service(namespace: string, name: string, port: Port, clusterIP: string): object {
+function service(namespace: string, name: string, port: Port, clusterIP: string, annotations = {}): object {
   return {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata: { name, namespace, labels: { app: name }, creationTimestamp: '2026-01-01T00:00:00Z' },
+    metadata: { name, namespace, labels: { app: name }, annotations, creationTimestamp: '2026-01-01T00:00:00Z' },
     spec: {
       type: 'ClusterIP',
       clusterIP,

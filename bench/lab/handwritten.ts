@@ -1,9 +1,6 @@
 /** What a person would write by hand for one Service, to compare with what Lightpath makes. */
 
-export interface Address {
-  readonly ip: string
-  readonly port: number
-}
+import type { Address } from './node.ts'
 
 /** Packet mark bit, routing table and ports of the static Envoy: others than Lightpath's, on the same node. */
 const own = { mark: '0x4000', table: 1766, redirectPort: 1766, adminPort: 15001 }

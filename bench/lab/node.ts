@@ -25,8 +25,25 @@ import { prepareSocketDirectory } from '../../src/node/socketdirectory.ts'
 
 /** Starts the node's Envoy as Lightpath has it, by the bootstrap that `lightpath bootstrap` prints. */
 export async function startEnvoy(network: Network, node: LabNode, workers: number): Promise<Child> {
+  const { program, args, logFile } = await lightpathEnvoy(network, node, workers)
+  return network.processes.spawnIn(node.netns, program, args, { logFile })
+}
+
+/** What starts it. */
+export async function envoyCommand(network: Network, node: LabNode, workers: number): Promise<readonly string[]> {
+  const { program, args } = await lightpathEnvoy(network, node, workers)
+  return [program, ...args]
+}
+
+async function lightpathEnvoy(network: Network, node: LabNode, workers: number): Promise<EnvoyCommand> {
   const [command, ...args] = commandLines.bootstrap(node.name, { envoySockets: envoySocketsOf(network, node) })
-  return startEnvoyWith(network, node.netns, 'lightpath', await runOrThrow(command, args), workers)
+  return envoyWith(network, node.netns, 'lightpath', await runOrThrow(command, args), workers)
+}
+
+interface EnvoyCommand {
+  readonly program: string
+  readonly args: readonly string[]
+  readonly logFile: string
 }
 
 /** Starts an Envoy with this configuration (JSON) in a namespace. `name` names its files. */
@@ -37,12 +54,23 @@ export async function startEnvoyWith(
   configuration: string,
   workers: number,
 ): Promise<Child> {
+  const { program, args, logFile } = await envoyWith(network, netns, name, configuration, workers)
+  return network.processes.spawnIn(netns, program, args, { logFile })
+}
+
+async function envoyWith(
+  network: Network,
+  netns: string,
+  name: string,
+  configuration: string,
+  workers: number,
+): Promise<EnvoyCommand> {
   const found = await findEnvoy()
   if (!found.ok) throw new Error(`${found.problem.object} ${found.problem.reason}; ${found.problem.remedy}`)
   const bootstrapFile = join(network.directory, `${netns}-${name}-envoy.json`)
   writeFileSync(bootstrapFile, configuration)
   const args = envoyArguments({ bootstrapFile, concurrency: workers })
-  return network.processes.spawnIn(netns, found.path, args, { logFile: bootstrapFile.replace('.json', '.log') })
+  return { program: found.path, args, logFile: bootstrapFile.replace('.json', '.log') }
 }
 
 /** The directory of the sockets between a node's agent and Envoy. */
@@ -50,6 +78,11 @@ function envoySocketsOf(network: Network, node: LabNode): string {
   const directory = join(network.directory, node.name, 'envoy')
   prepareSocketDirectory(directory, definitions.envoyUser.default)
   return directory
+}
+
+export interface Address {
+  readonly ip: string
+  readonly port: number
 }
 
 export interface RunningAgent {
@@ -76,16 +109,19 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
  * @param source where its Services come from, as arguments
  */
 export async function startAgent(network: Network, node: LabNode, source: readonly string[]): Promise<RunningAgent> {
+  const [program = '', ...args] = agentCommand(network, node, [...source, '--log-level', 'debug'])
+  const started = Date.now()
+  const logFile = join(network.directory, node.name, `agent-${started}.log`)
+  const child = await network.processes.spawnIn(node.netns, program, args, { logFile })
+  return { process: child, log: new JsonLog(logFile), started }
+}
+
+/** What starts the agent as it ships. */
+export function agentCommand(network: Network, node: LabNode, flags: readonly string[]): readonly string[] {
   const directory = join(network.directory, node.name)
   mkdirSync(directory, { recursive: true })
   const sockets = ['--socket', join(directory, 'agent.sock'), '--envoy-sockets', envoySocketsOf(network, node)]
-  const args = ['node', '--node-name', node.name, ...sockets, ...source]
-  const started = Date.now()
-  const logFile = join(directory, `agent-${started}.log`)
-  const child = await network.processes.spawnIn(node.netns, shipped(network), [...args, '--log-level', 'debug'], {
-    logFile,
-  })
-  return { process: child, log: new JsonLog(logFile), started }
+  return [shipped(network), 'node', '--node-name', node.name, ...sockets, ...flags]
 }
 
 export interface LogLine {

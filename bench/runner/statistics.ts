@@ -25,3 +25,9 @@ export function figure(value: number): string {
 export function aim(text: string, met: boolean): string {
   return `${text}: ${met ? 'yes' : 'NO'}`
 }
+
+/** The median, and between which values it lay: `12.3 (11.9–14.0)`. */
+export function spread(values: readonly number[]): string {
+  if (values.length === 1) return figure(values[0]!)
+  return `${figure(median(values))} (${figure(Math.min(...values))}–${figure(Math.max(...values))})`
+}

@@ -1,0 +1,21 @@
+import { measureRates } from '../measure/graph-rates.ts'
+import { experiment } from '../runner/experiment.ts'
+
+const all = {
+  graph: 'thesis',
+  variants: ['nftables', 'iptables', 'roundRobin', 'leastRequest', 'kernel', 'pod'],
+  compared: ['nftables', 'roundRobin', 'leastRequest'],
+} as const
+
+export const graph = experiment({
+  name: 'graph',
+  title: 'The service graph of the thesis, at rising rates',
+  shows: `gateway → (svc1 → svc3 ∥ svc2 → (svc4 ∥ svc5 → svc6)), two endpoints each, 16 KiB in each request and each answer. Every
+call between services goes through what is compared: seven a request. Load by Fortio, as in the thesis: 20 connections, jitter.`,
+  minutes: { short: 3, full: 50 },
+  options: {
+    short: { ...all, rounds: 1, seconds: 4 },
+    full: { ...all, rounds: 5, seconds: 20 },
+  },
+  measure: measureRates,
+})

@@ -1,0 +1,110 @@
+/**
+ * Nodes with a proxy each, all by one real API server that is on none of them:
+ *
+ *     fabric: etcd, kube-apiserver     node1: kube-proxy, nftables     node2: kube-proxy, iptables     node3: Lightpath     …
+ *
+ * Variants run beside one another, each with Services of its own. What a proxy does not serve, nobody there calls.
+ */
+
+import { join } from 'node:path'
+import { curl } from '../../src/lab/clients.ts'
+import type { LabNode, Network, Pod } from '../../src/lab/network.ts'
+import { Supervised } from '../../src/lab/supervisor.ts'
+import { waitFor } from '../../src/lab/wait.ts'
+import { ControlPlane } from './control-plane.ts'
+import { serviceObjects } from './generate.ts'
+import { type Address, agentCommand, envoyCommand } from './node.ts'
+import type { ProxyKind, Variant } from './variants.ts'
+
+const limitMs = 60_000
+/** Connections are spread over so many of Envoy's threads. */
+const envoyWorkers = 2
+
+export interface ProxiedNode {
+  readonly node: LabNode
+  /** By name: kube-proxy, or agent and envoy. Each is started again when it dies, as a kubelet does. */
+  readonly processes: Readonly<Record<string, Supervised>>
+}
+
+export class Bed {
+  readonly network: Network
+  readonly plane: ControlPlane
+  readonly #proxies: ReadonlyMap<ProxyKind, ProxiedNode>
+  #services = 0
+
+  private constructor(network: Network, plane: ControlPlane, proxies: ReadonlyMap<ProxyKind, ProxiedNode>) {
+    this.network = network
+    this.plane = plane
+    this.#proxies = proxies
+  }
+
+  /** @param network with a node for each of the proxies, in that order, and others without */
+  static async build(network: Network, proxies: readonly ProxyKind[]): Promise<Bed> {
+    const plane = await ControlPlane.start(network, { netns: network.fabric, address: '172.30.0.1' })
+    await plane.createNodes()
+    const nodes = await Promise.all(
+      proxies.map(
+        async (proxy, index) => [proxy, await startProxy(network, plane, proxy, network.nodes[index]!)] as const,
+      ),
+    )
+    return new Bed(network, plane, new Map(nodes))
+  }
+
+  /** The node that this variant's clients are to be on. */
+  proxied({ proxy }: Pick<Variant, 'proxy'>): ProxiedNode {
+    const found = this.#proxies.get(proxy)
+    if (!found) throw new Error(`no node here has ${proxy}`)
+    return found
+  }
+
+  /** Pods that are to be endpoints. */
+  async addPods(node: string, names: readonly string[]): Promise<readonly Pod[]> {
+    const pods: Pod[] = []
+    for (const name of names) pods.push(await this.network.addPod(node, name))
+    await this.plane.createPods(pods)
+    return pods
+  }
+
+  /** A Service with port 80. Returns what clients are to call: its VIP, or the endpoints themselves. */
+  async addService(variant: Variant, name: string, endpoints: readonly Address[]): Promise<readonly string[]> {
+    if (variant.direct) return endpoints.map(({ ip, port }) => `${ip}:${port}`)
+    const vip = `10.100.0.${++this.#services}`
+    await this.plane.create(serviceObjects(name, 'http', vip, endpoints, variant.settings))
+    return [`${vip}:80`]
+  }
+
+  /** Waits until a client is answered in the way that the variant is to serve it. */
+  async untilServed(variant: Variant, client: Pod, address: string): Promise<void> {
+    const path = `http://${address}/counters`
+    let seen = ''
+    const isServed = async () => {
+      const { code, stdout, stderr } = await curl(client, ['-si', '--max-time', '1', path])
+      seen = code === 0 ? stdout : stderr
+      const byEnvoy = /^x-envoy-upstream-service-time:/im.test(stdout)
+      return code === 0 && /^HTTP\/1.1 200/.test(stdout) && byEnvoy === (variant.layer === 'envoy')
+    }
+    await waitFor(`${path} by ${variant.name}`, limitMs, isServed, 200).catch(error => {
+      throw new Error(`${error.message}; the last answer was: ${seen}`)
+    })
+  }
+}
+
+async function startProxy(
+  network: Network,
+  plane: ControlPlane,
+  proxy: ProxyKind,
+  node: LabNode,
+): Promise<ProxiedNode> {
+  const logFile = (name: string) => join(network.directory, `${node.name}-${name}.log`)
+  const supervise = ([command = '', ...args]: readonly string[], name: string) =>
+    new Supervised(network.processes, { netns: node.netns, command, args, options: { logFile: logFile(name) } })
+  const processes: Readonly<Record<string, Supervised>> =
+    proxy === 'lightpath'
+      ? {
+          agent: supervise(agentCommand(network, node, ['--kubeconfig', plane.kubeconfig]), 'agent'),
+          envoy: supervise(await envoyCommand(network, node, envoyWorkers), 'envoy'),
+        }
+      : { 'kube-proxy': supervise(plane.kubeProxyCommand(node, proxy), 'kube-proxy') }
+  for (const process of Object.values(processes)) await process.up()
+  return { node, processes }
+}
