@@ -2,6 +2,7 @@
 
 import { type Command, Option } from 'commander'
 import { addOptions } from '../commands/config.ts'
+import { proxyModes } from '../kernel/backends.ts'
 import { kernel, ports, sockets } from './optionnames.ts'
 import { outputFormat, outputOption, run } from './run.ts'
 
@@ -94,8 +95,8 @@ export function lookCommands(program: Command): void {
     ['nodeName', 'families', ...ports, 'envoySockets', ...kernel, 'clientAddress'],
   )
     .option(
-      '--to <table|json|envoy|nftables>',
-      'a table of Service ports, the same as JSON, an Envoy configuration, or an nftables ruleset',
+      `--to <${['table', 'json', 'envoy', ...proxyModes].join('|')}>`,
+      'a table of Service ports, the same as JSON, an Envoy configuration, or the rules of a proxy mode',
       'table',
     )
     .option('--strict', 'exit code 1 where there are problems, for pipelines; what is well is printed all the same')

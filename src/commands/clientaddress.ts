@@ -1,4 +1,5 @@
 import { release } from 'node:os'
+import { backendOf } from '../kernel/backends.ts'
 import { outsideObstacles } from '../node/outside.ts'
 import { type ClientAddressChoice, chooseClientAddress, forwarded } from '../node/probes/clientaddress.ts'
 import type { OutsideObstacles } from '../plan/ports/layer.ts'
@@ -15,7 +16,7 @@ export function withClientAddress(config: Config, clientAddress: ClientAddress):
 
 /** For Services that are looked at apart from the agent of a node. */
 export function obstaclesFor({ proxyMode, clientAddress: mode }: DecidedConfig): OutsideObstacles {
-  return outsideObstacles({ proxyMode, clientAddress: { mode, why: `--client-address ${mode}` } })
+  return outsideObstacles({ backend: backendOf(proxyMode), clientAddress: { mode, why: `--client-address ${mode}` } })
 }
 
 /** For the agent of this node, as it starts; where it looks for a proof, this may change. */
@@ -31,7 +32,8 @@ export function looksForProof(config: Config): boolean {
 }
 
 function settingAgainst({ masqueradeAll, proxyMode }: Config): string | undefined {
-  return proxyMode === 'iptables' ? '--proxy-mode iptables' : masqueradeAll ? '--masquerade-all' : undefined
+  if (!backendOf(proxyMode).capabilities.preservesClient) return `--proxy-mode ${proxyMode}`
+  return masqueradeAll ? '--masquerade-all' : undefined
 }
 
 /** For this node's Envoy, which may then do both. */

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { parse as parseYaml } from 'yaml'
+import { backendOf, backends } from '../kernel/backends.ts'
 import type { Definition } from './options/definition.ts'
 import { type Config, definitions, describeDefault, flagOf, type OptionName } from './options.ts'
 import { UsageError } from './usage.ts'
@@ -32,9 +33,7 @@ export function readConfig(command: Command): Config {
   }
   const config = Object.fromEntries(names.map(name => [name, chosen(name)])) as Config
   checkMarks(config)
-  if (config.proxyMode === 'iptables' && config.clientAddress === 'preserve') {
-    throw new UsageError('--client-address preserve needs --proxy-mode nftables')
-  }
+  checkProxyMode(config)
   checkMasquerading(config)
   return config
 }
@@ -46,6 +45,12 @@ function checkMarks(config: Config): void {
     if (!other) continue
     throw new UsageError(`${flagOf(one)} and ${flagOf(other)} are the same bit (${hex(config[one])}); choose two`)
   }
+}
+
+function checkProxyMode({ clientAddress, proxyMode }: Config): void {
+  if (clientAddress !== 'preserve' || backendOf(proxyMode).capabilities.preservesClient) return
+  const able = backends.filter(({ capabilities }) => capabilities.preservesClient).map(({ name }) => name)
+  throw new UsageError(`${flagOf('clientAddress')} preserve needs ${flagOf('proxyMode')} ${able.join(' or ')}`)
 }
 
 function checkMasquerading(config: Config): void {

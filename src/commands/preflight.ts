@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { backendOf } from '../kernel/backends.ts'
 import { createLog } from '../observe/log.ts'
 import type { Check } from '../preflight/check.ts'
 import { checkBudget, checkPolicies, type PlannedPort, plannedPorts } from '../preflight/cluster.ts'
@@ -38,10 +39,12 @@ async function gather(given: Config, onStep: (step: string) => void): Promise<Re
   const { redirectPort, adminPort, metricsPort, servicesMetricsPort } = config
   // Where a node may find out that it keeps the client's address, what that takes is looked at.
   const decided = withClientAddress(config, config.clientAddress === 'forwarded-for' ? 'forwarded-for' : 'preserve')
+  const backend = backendOf(config.proxyMode)
   const hasAgent = (await askAgent(config.socket, '/status')).kind !== 'dead'
   const checks = await checkNode(
     {
       ...decided,
+      backend,
       targetPort: redirectPort,
       families: familiesOf(config),
       ports: [redirectPort, adminPort, adminPort + 1, metricsPort, servicesMetricsPort],
@@ -56,7 +59,7 @@ async function gather(given: Config, onStep: (step: string) => void): Promise<Re
   onStep('Services')
   const source = await createSource(config, createLog('error'), patientlyMs)
   const reading = await readOnce(source, config.nodeName, { scope: config.services, obstacles: obstaclesFor(decided) })
-  const services = plannedPorts(reading, config.proxyMode === 'nftables')
+  const services = plannedPorts(reading, backend.capabilities.servesExternal)
   return {
     node: config.nodeName,
     checks: [...checks, checkPolicies(reading.plan.policies), ...checkBudget(services, config.envoyPorts)],

@@ -1,7 +1,8 @@
 import { familyNames } from '../kernel/family.ts'
+import { nftables } from '../kernel/nftables/backend.ts'
 import { fixedRules } from '../kernel/nftables/rules/ruleset.ts'
 import type { NftChain, NftTable } from '../kernel/nftables/snapshot.ts'
-import { findLeftovers } from '../kernel/otherbackend.ts'
+import { findLeftovers } from '../kernel/takeover.ts'
 import type { IpFamily } from '../net/address.ts'
 import { createLog } from '../observe/log.ts'
 import { budgetOptions, EnvoyBudget } from '../plan/envoy/budget.ts'
@@ -131,7 +132,7 @@ async function readNode(options: Options, { node, serviceRanges }: Facts, agains
   )
   const found = tables.flatMap(({ family, table }) => (table ? [{ family, table }] : []))
   if (found.length === 0) throw new Error(absent[against])
-  const leftovers = against === 'lightpath' ? await findLeftovers('nftables') : []
+  const leftovers = against === 'lightpath' ? await findLeftovers(nftables) : []
   const compareNode = against === 'kube-proxy' ? compareWithKubeProxy : compareWithPlan
   return {
     ways: new Map(found.flatMap(({ family, table }) => [...readers[against](table, family)])),
@@ -155,7 +156,9 @@ async function readNode(options: Options, { node, serviceRanges }: Facts, agains
 
 /** The chains of our fixed part that have not as many rules as they should. */
 function missingRules(family: IpFamily, { chains }: NftTable, options: Options): readonly string[] {
-  const { followsUse: tracksUse } = new EnvoyBudget(budgetOptions(options))
+  const { followsUse: tracksUse } = new EnvoyBudget(
+    budgetOptions({ ...options, tracksUse: nftables.capabilities.tracksUse }),
+  )
   const expected = fixedRules(familyNames[family], { ...options, targetPort: options.redirectPort, tracksUse })
   const count = ({ hook, rules }: NftChain) => rules.length + (hook === undefined ? 0 : 1)
   const isWhole = ([name, lines]: readonly [string, number]) => {

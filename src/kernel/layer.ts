@@ -8,10 +8,6 @@ import type { NodeFacts } from './nodeconfig.ts'
 import type { VipPort } from './overlay.ts'
 import type { Reconciliation } from './system/conntrack.ts'
 
-/** nftables: table.ts; iptables: iptables/layer.ts. */
-export const proxyModes = ['nftables', 'iptables'] as const
-export type ProxyMode = (typeof proxyModes)[number]
-
 export interface KernelLayer {
   /**
    * Makes what is missing of the tables and the routing, or replaces the fixed part of another version, and leaves the

@@ -10,17 +10,16 @@ import { endpointLoads, readActivity } from '../envoy/program/admin.ts'
 import { adminSocket, canarySocket, type EnvoySockets, type UnixAddress, xdsSocket } from '../envoy/program/sockets.ts'
 import { externalId, type Frontend, frontendsOf, portIdOf } from '../envoy/resources/frontend.ts'
 import { redirectListeners } from '../envoy/resources/redirect.ts'
+import type { KernelBackend } from '../kernel/backend.ts'
 import { familiesOf } from '../kernel/family.ts'
-import { IptablesLayer } from '../kernel/iptables/layer.ts'
-import type { KernelLayer, KernelObserver, ProxyMode, Round } from '../kernel/layer.ts'
-import { KernelTables } from '../kernel/nftables/sync/table.ts'
+import type { KernelLayer, KernelObserver, Round } from '../kernel/layer.ts'
 import { nodePortRanges } from '../kernel/nodeconfig.ts'
 import type { MasqueradeOptions, NodePlanOptions } from '../kernel/options.ts'
-import { takeOver } from '../kernel/otherbackend.ts'
 import type { VipPort } from '../kernel/overlay.ts'
 import { LayerPerFamily } from '../kernel/perfamily.ts'
 import { isListening } from '../kernel/system/listening.ts'
 import { migratesRequests } from '../kernel/system/sysctl.ts'
+import { takeOver } from '../kernel/takeover.ts'
 import { hostPort, type IpFamily } from '../net/address.ts'
 import { AccessLog } from '../observe/accesslog/accesslog.ts'
 import { failureOf } from '../observe/accesslog/records.ts'
@@ -88,7 +87,7 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   /** Where agent and Envoy listen on this node. */
   readonly reservedPorts: ReadonlySet<number>
   /** What writes the kernel layer. */
-  readonly proxyMode: ProxyMode
+  readonly backend: KernelBackend
   /** At the start. */
   readonly clientAddress: ClientAddressChoice
   /** Whether it may change, once the client's address is proven to work. */
@@ -172,7 +171,7 @@ export class Agent {
     this.#log = log
     this.problems = new ProblemRegistry(log)
     const hasAddress = lookUpAddresses()
-    const budget = new EnvoyBudget(budgetOptions(options))
+    const budget = new EnvoyBudget(budgetOptions({ ...options, tracksUse: options.backend.capabilities.tracksUse }))
     this.facts = new ClusterFacts({ tellsPods: source.needPods !== undefined, podRanges: options.clusterCidr })
     this.plan = new NodePlan(this.facts, {
       name: options.nodeName,
@@ -289,9 +288,9 @@ export class Agent {
     return this.plan.policies
   }
 
-  /** Whether addresses from outside the cluster are served: iptables has cluster IPs only. */
-  get servesOutside(): boolean {
-    return this.#options.proxyMode === 'nftables'
+  /** What writes the kernel layer. */
+  get backend(): KernelBackend {
+    return this.#options.backend
   }
 
   /** What endpoints see as the peer of connections through Envoy. */
@@ -471,9 +470,9 @@ export class Agent {
   async #takeOver(): Promise<void> {
     await this.kernel.settled()
     if (this.health.lastSynced === undefined) return
-    const { proxyMode, families } = this.#options
+    const { backend, families } = this.#options
     try {
-      const removed = await takeOver(proxyMode, familiesOf(families))
+      const removed = await takeOver(backend, familiesOf(families))
       if (removed.length > 0) this.#log.info({ removed }, 'what an agent with another --proxy-mode left was removed')
     } catch (error) {
       this.#log.warn({ error: (error as Error).message }, 'what an agent with another --proxy-mode may have left stays')
@@ -556,13 +555,11 @@ export class Agent {
   }
 
   #createKernel(tracksUse: boolean): KernelLayer {
-    const { proxyMode, clientAddress, redirectPort: targetPort, services } = this.#options
+    const { backend, clientAddress, redirectPort: targetPort, services } = this.#options
     const ownsClusterIPs = services === 'all'
     const options = { ...this.#options, clientAddress: clientAddress.mode, targetPort, ownsClusterIPs, tracksUse }
-    const Layer = proxyMode === 'iptables' ? IptablesLayer : KernelTables
-    return new LayerPerFamily(
-      this.#options.families,
-      family => new Layer({ ...options, families: [family] }, this.#kernelObserver(family)),
+    return new LayerPerFamily(this.#options.families, family =>
+      backend.create({ ...options, families: [family] }, this.#kernelObserver(family)),
     )
   }
 
@@ -574,10 +571,9 @@ export class Agent {
       },
       flushed: ({ ports, added, removed, bytes, milliseconds }) => {
         this.metrics.transactions.observe(milliseconds / 1000)
-        const { proxyMode } = this.#options
         this.#log.debug(
           { family, ports: ports.length, added, removed, bytes, milliseconds },
-          `${proxyMode} transaction`,
+          `${this.backend.name} transaction`,
         )
       },
       damaged: what => {

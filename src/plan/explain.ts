@@ -1,8 +1,7 @@
 /** All that there is to say about a Service on this node, as data: what `lightpath explain` prints. */
 
 import type { IpFamily } from '../net/address.ts'
-import type { Service } from '../services/objects/service.ts'
-import { portLabel } from '../services/objects/service.ts'
+import { portLabel, type Service } from '../services/objects/service.ts'
 import type { EnvoyProtocol } from '../services/settings/envoyprotocol.ts'
 import { settingDefinitions } from '../services/settings/settings.ts'
 import type { HealthCheck } from './endpoints/healthcheck.ts'

@@ -1,11 +1,11 @@
 /** All that is looked at of a node before Lightpath is installed. Nothing is changed. */
 
 import { release } from 'node:os'
-import type { ProxyMode } from '../kernel/layer.ts'
+import type { KernelBackend } from '../kernel/backend.ts'
 import { libcProblem } from '../kernel/netlink/libc.ts'
 import type { RulesetOptions } from '../kernel/options.ts'
-import { findLeftovers } from '../kernel/otherbackend.ts'
 import { CommandError } from '../kernel/system/command.ts'
+import { findLeftovers } from '../kernel/takeover.ts'
 import type { IpFamily } from '../net/address.ts'
 import type { ServiceScope } from '../plan/ports/scope.ts'
 import { type Check, fails, warning } from './check.ts'
@@ -18,7 +18,7 @@ import { checkForeignRules, readForeignRules } from './ruleset.ts'
 export interface PreflightOptions extends RulesetOptions, RoutingMarks {
   readonly families: readonly IpFamily[]
   readonly services: ServiceScope
-  readonly proxyMode: ProxyMode
+  readonly backend: KernelBackend
   /** That have to be free, or are used by agent and Envoys. */
   readonly ports: readonly number[]
   /** Whether an agent answers on this node. */
@@ -30,10 +30,10 @@ export interface PreflightOptions extends RulesetOptions, RoutingMarks {
 /** @param onStep told what is looked at now */
 export async function checkNode(options: PreflightOptions, onStep: (step: string) => void): Promise<readonly Check[]> {
   const steps: readonly (readonly [string, () => Promise<readonly Check[]>])[] = [
-    ['programs', () => checkPrograms(options.proxyMode)],
+    ['programs', () => checkPrograms(options.backend)],
     ['kernel', async () => checkKernel(release())],
-    [options.proxyMode, () => checkRules(options.proxyMode, options.families, options)],
-    ['leftovers', () => checkLeftovers(options.proxyMode)],
+    [options.backend.name, () => checkRules(options.backend, options.families, options)],
+    ['leftovers', () => checkLeftovers(options.backend)],
     ['rules of others', () => lookAtForeignRules(options)],
     ['routing', async () => checkRouting(options)],
     ['pod network', () => checkNetwork(options.cniDirectory)],
@@ -51,22 +51,22 @@ export async function checkNode(options: PreflightOptions, onStep: (step: string
 }
 
 /** Who may not read them is told so by the checks of the rules. */
-async function checkLeftovers(proxyMode: ProxyMode): Promise<readonly Check[]> {
-  const found = await findLeftovers(proxyMode).catch(() => [])
+async function checkLeftovers(backend: KernelBackend): Promise<readonly Check[]> {
+  const found = await findLeftovers(backend).catch(() => [])
   if (found.length === 0) return []
-  const remedy = `an agent with --proxy-mode ${proxyMode} removes them at its start; lightpath cleanup does without one`
+  const remedy = `an agent with --proxy-mode ${backend.name} removes them at its start; lightpath cleanup does without one`
   return [warning('rules by another --proxy-mode', found.join(', '), remedy)]
 }
 
 async function lookAtForeignRules(options: PreflightOptions): Promise<readonly Check[]> {
-  const { steeringMark, envoyMark, services, proxyMode } = options
+  const { steeringMark, envoyMark, services, backend } = options
   try {
     const found = await readForeignRules(steeringMark | envoyMark)
     const bits = [steeringMark, envoyMark].map(bit => `0x${bit.toString(16)}`).join(' or ')
     return checkForeignRules(found, bits, services)
   } catch (error) {
     if (!(error instanceof CommandError)) throw error
-    if (proxyMode === 'iptables') {
+    if (!backend.capabilities.needsNfTables) {
       const remedy = 'look in iptables-save for rules that drop at INPUT, and for marks that are ours'
       return [warning('rules of others', 'not looked at: that takes nftables', remedy)]
     }

@@ -36,7 +36,7 @@ function reasonOf({ code, object }: Problem): string {
   if (code === 'LP406') return 'MarksOfOthers'
   if (code === 'LP407') return 'ChainsOfOthers'
   if (code === 'LP408') return 'OverlayOff'
-  if (code === 'LP404') return 'NotServedByIptables'
+  if (code === 'LP404') return 'ExternalAddressNotServed'
   // The reason that kube-proxy gives, too.
   if (code === 'LP502') return 'FailedToStartServiceHealthcheck'
   if (code.startsWith('LP20')) return 'InvalidSetting'

@@ -38,7 +38,7 @@ export type ProblemCode =
   | 'LP401' // nftables refused or is missing
   | 'LP402' // connections of pods do not reach Envoy on this node
   | 'LP403' // a setting of the node's kernel cannot be written
-  | 'LP404' // iptables does not serve a Service's addresses from outside
+  | 'LP404' // the proxy mode does not serve a Service's external addresses
   | 'LP405' // Node.js cannot call the C library (node:ffi)
   | 'LP406' // rules of others use our marks
   | 'LP407' // chains of others drop what our rules need

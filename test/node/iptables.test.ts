@@ -9,10 +9,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { cleanupIptables } from '../../src/kernel/iptables/install.ts'
 import { IptablesLayer } from '../../src/kernel/iptables/layer.ts'
 import { IptablesPrograms } from '../../src/kernel/iptables/programs.ts'
+import { renderRules } from '../../src/kernel/iptables/render.ts'
 import type { Flush } from '../../src/kernel/layer.ts'
 import { noPolicies } from '../../src/kernel/nodeconfig.ts'
 import type { KernelOptions } from '../../src/kernel/options.ts'
-import { belowFromOutside, portState } from '../../src/kernel/testing.ts'
+import { runCommand } from '../../src/kernel/system/command.ts'
+import { belowFromOutside, portState } from '../../src/kernel/testing/states.ts'
 import type { Pod } from '../../src/lab/network.ts'
 import type { Problem } from '../../src/services/problem.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
@@ -315,6 +317,25 @@ for (const variant of ['nft', 'legacy'] as const)
       assert.doesNotMatch(left, /lightpath|LP-/i)
       assert.match(left, /-A FORWARD -s 192\.0\.2\.1\/32 -j DROP/)
       assert.deepEqual(await cleanupIptables(new IptablesPrograms(prefix())), [])
+    })
+
+    test('the text of all rules is what the agent writes, once its programs have loaded it', async () => {
+      const rules = async () =>
+        (await saved())
+          .split('\n')
+          .filter(line => !line.startsWith('add lightpath-beat'))
+          .sort()
+      layer = await run()
+      for (const state of all()) layer.setPort(state)
+      layer.synced()
+      await layer.settled()
+      const written = await rules()
+      await layer.close()
+      await cleanupIptables(new IptablesPrograms(prefix()))
+      for (const [, program, input] of renderRules(all(), lab.options).matchAll(/^# (.*)\n((?:[^#].*\n)*)/gm)) {
+        await runCommand(program!.split(' '), { prefix: prefix(), input: input! })
+      }
+      assert.deepEqual(await rules(), written)
     })
   })
 

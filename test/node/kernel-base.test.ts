@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { createInterface } from 'node:readline'
 import { after, before, describe, test } from 'node:test'
-import { portState } from '../../src/kernel/testing.ts'
+import { portState } from '../../src/kernel/testing/states.ts'
 import type { Pod } from '../../src/lab/network.ts'
 import type { PortState } from '../../src/plan/ports/port.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'

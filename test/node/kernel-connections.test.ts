@@ -7,7 +7,7 @@ import { deleteFlow, type FlowFilter, listFlows } from '../../src/kernel/netlink
 import { destroyTcp, listTcp, tcpListeners } from '../../src/kernel/netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../src/kernel/netlink/socket.ts'
 import { listUnacknowledged } from '../../src/kernel/netlink/unacknowledged.ts'
-import { portState } from '../../src/kernel/testing.ts'
+import { portState } from '../../src/kernel/testing/states.ts'
 import { netnsPath } from '../../src/lab/leftovers.ts'
 import type { Pod } from '../../src/lab/network.ts'
 import { runIn } from '../../src/lab/processes.ts'

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { KernelOptions } from '../../src/kernel/options.ts'
-import { belowFromOutside, portState } from '../../src/kernel/testing.ts'
+import { belowFromOutside, portState } from '../../src/kernel/testing/states.ts'
 import type { LabNode, Pod } from '../../src/lab/network.ts'
 import { runIn } from '../../src/lab/processes.ts'
 import type { External, PortState } from '../../src/plan/ports/port.ts'

@@ -11,7 +11,7 @@ import { readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nftables/s
 import { KernelTables } from '../../src/kernel/nftables/sync/table.ts'
 import { noPolicies } from '../../src/kernel/nodeconfig.ts'
 import { removeStaleUdp } from '../../src/kernel/system/conntrack.ts'
-import { portState } from '../../src/kernel/testing.ts'
+import { portState } from '../../src/kernel/testing/states.ts'
 import { runIn, run as runProgram } from '../../src/lab/processes.ts'
 import type { Problem } from '../../src/services/problem.ts'
 import { KernelLab, needsRoot } from './kernel-lab.ts'
@@ -275,7 +275,7 @@ describe('The tables', needsRoot, () => {
   test('are reported missing with a remedy where there is no right to write them', async () => {
     const script = [
       "const { KernelTables } = await import('./src/kernel/nftables/sync/table.ts')",
-      "const { testOptions } = await import('./src/kernel/testing.ts')",
+      "const { testOptions } = await import('./src/kernel/testing/states.ts')",
       "const problems = (origin, some) => { if (origin === 'kernel') console.log(JSON.stringify(some)) }",
       'const tables = new KernelTables(testOptions, { problems })',
       'await tables.start()',

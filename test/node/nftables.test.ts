@@ -17,7 +17,7 @@ import { fixedPart, tableOf } from '../../src/kernel/nftables/rules/ruleset.ts'
 import { fixedSet } from '../../src/kernel/nftables/sets.ts'
 import { KernelTables } from '../../src/kernel/nftables/sync/table.ts'
 import type { KernelOptions } from '../../src/kernel/options.ts'
-import { element, inWords, portState, testOptions } from '../../src/kernel/testing.ts'
+import { element, inWords, portState, testOptions } from '../../src/kernel/testing/states.ts'
 import { netnsPath } from '../../src/lab/leftovers.ts'
 import { run, runIn } from '../../src/lab/processes.ts'
 import type { Protocol } from '../../src/net/address.ts'
@@ -263,7 +263,7 @@ describe('nf_tables by netlink', needsRoot, () => {
       const { Nftables } = await import('./src/kernel/nftables/client.ts')
       const { tableOf } = await import('./src/kernel/nftables/rules/ruleset.ts')
       const { fixedSet } = await import('./src/kernel/nftables/sets.ts')
-      const { element } = await import('./src/kernel/testing.ts')
+      const { element } = await import('./src/kernel/testing/states.ts')
       const nft = new Nftables(${JSON.stringify(path)})
       const [table, set] = [tableOf('ip'), fixedSet('endpoints-tcp')]
       for (let turn = 0; ; turn++) {

@@ -15,15 +15,11 @@ import { gzip } from 'node:zlib'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { adminPage } from '../../envoy/program/admin.ts'
 import { adminSocket, type Instance, type UnixAddress } from '../../envoy/program/sockets.ts'
-import type { Family } from '../../kernel/family.ts'
+import { backends } from '../../kernel/backends.ts'
 import { listLinks } from '../../kernel/netlink/route/links.ts'
 import { listRoutes, routeText } from '../../kernel/netlink/route/routes.ts'
 import { listRules } from '../../kernel/netlink/route/rules.ts'
 import { withSocket } from '../../kernel/netlink/socket.ts'
-import { withNftables } from '../../kernel/nftables/client.ts'
-import { tableOf } from '../../kernel/nftables/rules/ruleset.ts'
-import { readTable, snapshotText } from '../../kernel/nftables/snapshot.ts'
-import { runCommand } from '../../kernel/system/command.ts'
 import type { IpFamily } from '../../net/address.ts'
 import { envoySockets } from '../../node/socketdirectory.ts'
 import { withoutSecrets } from '../../observe/secrets.ts'
@@ -131,18 +127,12 @@ function kernelPages({ routeTable }: Config): readonly Page[] {
   const perFamily = (['ip', 'ip6'] as const).flatMap((family): readonly Page[] => {
     const ipFamily = family === 'ip' ? 'IPv4' : 'IPv6'
     return [
-      [`kernel/nft-${family}.txt`, () => tableText(family)],
       [`kernel/rules-${family}.txt`, async () => rulesText(ipFamily)],
       [`kernel/routes-${family}.txt`, async () => routesText(ipFamily, routeTable)],
     ]
   })
-  return [
-    ...perFamily,
-    ['kernel/iptables.txt', () => outputOf('iptables-save')],
-    ['kernel/ip6tables.txt', () => outputOf('ip6tables-save')],
-    ['kernel/ipsets.txt', () => outputOf('ipset', 'save')],
-    ['kernel/sysctls.txt', async () => sysctls.map(sysctlLine).join('')],
-  ]
+  const ofBackends = backends.flatMap(({ dump }) => dump.map(([file, read]): Page => [`kernel/${file}`, read]))
+  return [...perFamily, ...ofBackends, ['kernel/sysctls.txt', async () => sysctls.map(sysctlLine).join('')]]
 }
 
 /** Those of the kernel that decide about what we do, by their path below /proc/sys. */
@@ -164,13 +154,6 @@ function sysctlLine(name: string): string {
   }
 }
 
-async function tableText(family: Family): Promise<string> {
-  const table = tableOf(family)
-  const found = await withNftables(undefined, nft => readTable(nft, table))
-  if (found === undefined) throw new Error(`there is no table ${family} ${table.name}`)
-  return snapshotText(found)
-}
-
 function rulesText(family: IpFamily): string {
   return withSocket('route', {}, socket => linesOf(listRules(socket, family).map(({ text }) => text)))
 }
@@ -185,10 +168,4 @@ function routesText(family: IpFamily, table: number): string {
 
 function linesOf(lines: readonly string[]): string {
   return lines.map(line => `${line}\n`).join('')
-}
-
-async function outputOf(...command: readonly string[]): Promise<string> {
-  const lines: string[] = []
-  await runCommand(command, { onLine: line => lines.push(`${line}\n`) })
-  return lines.join('')
 }

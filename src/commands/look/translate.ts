@@ -3,7 +3,8 @@ import { staticBootstrap } from '../../envoy/bootstrap/static.ts'
 import { frontendsOf } from '../../envoy/resources/frontend.ts'
 import { redirectListeners } from '../../envoy/resources/redirect.ts'
 import { configurationOf } from '../../envoy/resources/resources.ts'
-import { renderRuleset } from '../../kernel/nftables/render.ts'
+import type { KernelBackend } from '../../kernel/backend.ts'
+import { backends } from '../../kernel/backends.ts'
 import { hostPort } from '../../net/address.ts'
 import { createLog } from '../../observe/log.ts'
 import type { Layer, PortState } from '../../plan/ports/port.ts'
@@ -19,19 +20,23 @@ import { table } from '../output/table.ts'
 import { readOnce } from '../read.ts'
 import { UsageError } from '../usage.ts'
 
-const forms: Readonly<
-  Record<string, (states: readonly PortState[], config: DecidedConfig, node: Node | undefined) => string>
-> = {
+type Form = (states: readonly PortState[], config: DecidedConfig, node: Node | undefined) => string
+
+const forms: Readonly<Record<string, Form>> = {
   table: states => shown('table', states, summary),
   json: states => shown('json', states, summary),
   envoy: envoyConfiguration,
-  nftables: (states, config, node) =>
-    renderRuleset(states, node, {
+  ...Object.fromEntries(backends.map(backend => [backend.name, rulesOf(backend)])),
+}
+
+function rulesOf(backend: KernelBackend): Form {
+  return (states, config, node) =>
+    backend.describe(states, node, {
       ...config,
       targetPort: config.redirectPort,
       families: familiesOf(config),
       ownsClusterIPs: config.services === 'all',
-    }),
+    })
 }
 
 interface TranslateOptions {

@@ -1,3 +1,4 @@
+import { backendOf } from '../../kernel/backends.ts'
 import { libcProblem } from '../../kernel/netlink/libc.ts'
 import { Agent } from '../../node/agent.ts'
 import { watchBlockingChains } from '../../node/foreign/chains.ts'
@@ -26,11 +27,13 @@ export async function runNode(given: Config): Promise<void> {
   const config = withClientAddress(given, clientAddress.mode)
   const kept = { log: new RecentLines(keptLines), events: new RecentLines(keptEvents) }
   const log = createLog(config.logLevel, kept.log)
-  // The test of the path is made with nftables.
-  const pathTest = config.pathTest && config.proxyMode === 'nftables'
+  const backend = backendOf(config.proxyMode)
+  // The test of the path is made with nf_tables.
+  const pathTest = config.pathTest && backend.capabilities.needsNfTables
   const agent = new Agent(
     {
       ...config,
+      backend,
       clientAddress,
       provesClientAddress: looksForProof(given),
       pathTest,

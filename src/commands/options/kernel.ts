@@ -1,6 +1,6 @@
 /** The kernel: marks, rules, whose address connections have, and connection tracking. */
 
-import { proxyModes } from '../../kernel/layer.ts'
+import { proxyModes } from '../../kernel/backends.ts'
 import { type DetectLocalMode, detectLocalModes } from '../../kernel/options.ts'
 import { clientAddressModes } from '../../services/settings/clientaddress.ts'
 import { formatDuration } from '../../services/settings/duration.ts'
@@ -24,7 +24,7 @@ export const kernelOptions = {
     ...oneOf(...proxyModes),
     description:
       'what the kernel layer is written with; iptables (and ipset) where there is no nftables: cluster IPs only, and no test of the path to Envoy',
-    default: 'nftables' as (typeof proxyModes)[number],
+    default: proxyModes[0]!,
   },
   routeTable: {
     placeholder: 'NUMBER',

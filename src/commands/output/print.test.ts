@@ -51,6 +51,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
         node: text,
         service: { ...view, ignored: text },
         clientAddress: { setting: 'preserve' as const, mode: 'preserve' as const, why: text },
+        proxyMode: 'nftables',
         servesOutside: true,
         paths: { IPv4: { outcome: 'blocked' as const, by: text, reason: text } },
         overlayOff: false,

@@ -4,7 +4,7 @@ import type { Family } from '../family.ts'
 import { CommandError, type CommandPrefix, runCommand } from '../system/command.ts'
 import { type SavedRules, savedMember, savedRulesReader } from './saved.ts'
 
-const words = { ip: 'iptables', ip6: 'ip6tables' } as const
+export const programNames = { ip: 'iptables', ip6: 'ip6tables' } as const
 
 export class IptablesPrograms {
   readonly #prefix: CommandPrefix
@@ -17,18 +17,18 @@ export class IptablesPrograms {
   async restore(family: Family, text: string): Promise<void> {
     if (text === '') return
     // The lock is for those that change rules at the same time, such as kube-proxy.
-    const command = [`${words[family]}-restore`, '--noflush', '--wait', '5']
+    const command = [`${programNames[family]}-restore`, '--noflush', '--wait', '5']
     await runCommand(command, { prefix: this.#prefix, input: text })
   }
 
   /** Rejects where `restore` would, and changes nothing. */
   async test(family: Family, text: string): Promise<void> {
-    await runCommand([`${words[family]}-restore`, '--noflush', '--test'], { prefix: this.#prefix, input: text })
+    await runCommand([`${programNames[family]}-restore`, '--noflush', '--test'], { prefix: this.#prefix, input: text })
   }
 
   async save(family: Family): Promise<SavedRules> {
     const { line, saved } = savedRulesReader()
-    await runCommand([`${words[family]}-save`], { prefix: this.#prefix, onLine: line })
+    await runCommand([`${programNames[family]}-save`], { prefix: this.#prefix, onLine: line })
     return saved
   }
 

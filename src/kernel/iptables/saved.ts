@@ -11,6 +11,9 @@ export interface SavedRules {
   readonly ports: ReadonlyMap<string, SavedPortChain>
 }
 
+/** Of a machine that has none of ours. */
+export const noRules: SavedRules = { chains: new Map(), jumps: new Map(), ports: new Map() }
+
 export interface SavedPortChain {
   /** What leads to it, in the words of iptables; undefined where nothing does. */
   dispatch: string | undefined

@@ -12,7 +12,7 @@ import { renewHeartbeat } from '../nftables/heartbeat.ts'
 import { planRuleset } from '../nftables/render.ts'
 import { Mirror } from '../nftables/sync/mirror.ts'
 import { unknownNode } from '../nodeconfig.ts'
-import { adding, portState, testOptions } from '../testing.ts'
+import { adding, portState, testOptions } from '../testing/states.ts'
 import { NftablesModel } from './model.ts'
 import type { Outcome, Packet, TracedNode } from './tracer.ts'
 

@@ -23,6 +23,8 @@ export interface Explanation {
   readonly node: string
   readonly service: ServiceExplanation
   readonly clientAddress: ClientAddressChoice
+  /** As `--proxy-mode`. */
+  readonly proxyMode: string
   /** Whether this node serves what comes from outside. */
   readonly servesOutside: boolean
   /** Whether connections of pods reach Envoy, by family of the Service. */
@@ -77,7 +79,8 @@ export async function explain(
     node,
     service,
     clientAddress: agent.clientAddress,
-    servesOutside: agent.servesOutside,
+    proxyMode: agent.backend.name,
+    servesOutside: agent.backend.capabilities.servesExternal,
     paths,
     overlayOff: agent.overlaySwitch.isOff,
     kernelClients,

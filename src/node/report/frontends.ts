@@ -3,8 +3,7 @@
 import { frontendsOf, resourceNameOf } from '../../envoy/resources/frontend.ts'
 import { portsByFamily } from '../../plan/ports/families.ts'
 import type { PortState } from '../../plan/ports/port.ts'
-import type { Service } from '../../services/objects/service.ts'
-import { portLabel } from '../../services/objects/service.ts'
+import { portLabel, type Service } from '../../services/objects/service.ts'
 import type { Agent } from '../agent.ts'
 
 export interface FrontendRow {

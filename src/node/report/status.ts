@@ -130,7 +130,7 @@ function rowOf(state: PortState, agent: Agent, problems: ServiceRow['problems'])
     port: { id, name: portLabel(port), number: port.port, protocol: port.protocol },
     vip,
     layer: layerOf(state, agent),
-    external: outside && (agent.servesOutside ? layerOf(outside, agent) : 'not served'),
+    external: outside && (agent.backend.capabilities.servesExternal ? layerOf(outside, agent) : 'not served'),
     protocol: layer.wants === 'envoy' ? layer.protocol : layer.waitsAs,
     endpoints: endpoints.length,
     problems,

@@ -16,15 +16,15 @@ export interface BudgetOptions {
   readonly followsUse: boolean
 }
 
-/** Of a node whose agent has these flags: only nftables says who is called. */
+/** Of a node whose agent has these flags, and whose kernel tracks use or not. */
 export function budgetOptions({
   envoyPorts,
-  proxyMode,
+  tracksUse,
 }: {
   readonly envoyPorts: number | 'all'
-  readonly proxyMode: string
+  readonly tracksUse: boolean
 }): BudgetOptions {
-  return { limit: envoyPorts === 'all' ? Infinity : envoyPorts, followsUse: proxyMode === 'nftables' }
+  return { limit: envoyPorts === 'all' ? Infinity : envoyPorts, followsUse: tracksUse }
 }
 
 /** How many of these ports each namespace has. */

@@ -1,8 +1,7 @@
 /** The settings of a Service's ports, read from its annotations `config.lightpath.cloud/<port>-<setting>`. */
 
 import { describeKey, keyOf } from '../objects/objects.ts'
-import type { Service, ServicePort } from '../objects/service.ts'
-import { portLabel } from '../objects/service.ts'
+import { portLabel, type Service, type ServicePort } from '../objects/service.ts'
 import { type Problem, problem } from '../problem.ts'
 import { ProblemList } from '../problem-list.ts'
 import { type EnvoyProtocol, envoyProtocols } from './envoyprotocol.ts'

@@ -1,9 +1,9 @@
 /** Port states and options for the tests of this folder. */
 
-import type { IpFamily } from '../net/address.ts'
-import type { Layer, PortState } from '../plan/ports/port.ts'
-import { defaultSettings } from '../services/settings/settings.ts'
-import type { Family, Transport } from './family.ts'
+import type { IpFamily } from '../../net/address.ts'
+import type { Layer, PortState } from '../../plan/ports/port.ts'
+import { defaultSettings } from '../../services/settings/settings.ts'
+import type { Family, Transport } from '../family.ts'
 import {
   addressBytes,
   type Bytes,
@@ -13,14 +13,14 @@ import {
   rangeBytes,
   verdictBytes,
   wordBytes,
-} from './nftables/bytes.ts'
-import { type ElementName, type Elements, elementName, type SetName } from './nftables/elements/elements.ts'
-import { elementText, elementValueText } from './nftables/elements/text.ts'
-import type { Operation, SetElement } from './nftables/operations.ts'
-import { verdictCodes } from './nftables/rules/expression.ts'
-import { tableOf } from './nftables/rules/ruleset.ts'
-import { fixedSet, type KeyType, type SetDefinition } from './nftables/sets.ts'
-import type { KernelOptions } from './options.ts'
+} from '../nftables/bytes.ts'
+import { type ElementName, type Elements, elementName, type SetName } from '../nftables/elements/elements.ts'
+import { elementText, elementValueText } from '../nftables/elements/text.ts'
+import type { Operation, SetElement } from '../nftables/operations.ts'
+import { verdictCodes } from '../nftables/rules/expression.ts'
+import { tableOf } from '../nftables/rules/ruleset.ts'
+import { fixedSet, type KeyType, type SetDefinition } from '../nftables/sets.ts'
+import type { KernelOptions } from '../options.ts'
 
 export const testOptions: KernelOptions = {
   families: ['IPv4', 'IPv6'],
