@@ -41,4 +41,47 @@ void envoy_dynamic_module_callback_network_filter_scheduler_delete(void *schedul
 /** Of a request's HTTP filter. */
 bool envoy_dynamic_module_callback_http_filter_get_attribute_int(void *filter, int attribute, uint64_t *value);
 
+/** Of a cluster's endpoints: a stat of one, by its index among all. */
+enum { ENVOY_REQUESTS_ACTIVE = 7 };
+
+/** Of a load balancer; on its worker's thread. Priorities and indices are as Envoy has them until its members change. */
+size_t envoy_dynamic_module_callback_lb_get_priority_set_size(void *balancer);
+size_t envoy_dynamic_module_callback_lb_get_hosts_count(void *balancer, uint32_t priority);
+size_t envoy_dynamic_module_callback_lb_get_healthy_hosts_count(void *balancer, uint32_t priority);
+/** Written as `10.0.0.1:80` or `[fd00::1]:80`. */
+bool envoy_dynamic_module_callback_lb_get_host_address(
+    void *balancer, uint32_t priority, size_t index, struct envoy_text *address);
+bool envoy_dynamic_module_callback_lb_get_healthy_host_address(
+    void *balancer, uint32_t priority, size_t index, struct envoy_text *address);
+uint64_t envoy_dynamic_module_callback_lb_get_host_stat(void *balancer, uint32_t priority, size_t index, int stat);
+/** Whether a request that was tried at this endpoint, of all, is to go elsewhere. */
+bool envoy_dynamic_module_callback_lb_context_should_select_another_host(
+    void *balancer, void *context, uint32_t priority, size_t index);
+
+/** Nanoseconds: the start since 1970, all else since the start; -1: not yet. */
+struct envoy_timing {
+  int64_t start;
+  int64_t complete;
+  int64_t first_byte_to_endpoint;
+  int64_t last_byte_to_endpoint;
+  int64_t first_byte_from_endpoint;
+  int64_t last_byte_from_endpoint;
+  int64_t first_byte_to_client;
+  int64_t last_byte_to_client;
+};
+
+/** Bits of a record's response flags: the try timed out, was reset, or had no connection or lost it. */
+enum { ENVOY_TRY_FAILED = 1 << 2 | 1 << 4 | 1 << 5 | 1 << 6 };
+enum { ENVOY_RESPONSE_HEADERS = 2 };
+
+/** Of an access logger, while it logs. */
+bool envoy_dynamic_module_callback_access_logger_get_upstream_remote_address(
+    void *logger, struct envoy_text *ip, uint32_t *port);
+void envoy_dynamic_module_callback_access_logger_get_timing_info(void *logger, struct envoy_timing *timing);
+/** @return 0 where there was no answer */
+uint32_t envoy_dynamic_module_callback_access_logger_get_response_code(void *logger);
+uint64_t envoy_dynamic_module_callback_access_logger_get_response_flags(void *logger);
+bool envoy_dynamic_module_callback_access_logger_get_header_value(
+    void *logger, int headers, struct envoy_text name, struct envoy_text *value, size_t index, size_t *count);
+
 #endif

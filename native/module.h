@@ -28,4 +28,18 @@ int envoy_dynamic_module_on_http_filter_response_trailers(void *filter, void *re
 void envoy_dynamic_module_on_http_filter_stream_complete(void *filter, void *request);
 void envoy_dynamic_module_on_http_filter_destroy(void *request);
 
+void *envoy_dynamic_module_on_lb_config_new(void *envoy, struct envoy_text name, struct envoy_text config);
+void envoy_dynamic_module_on_lb_config_destroy(void *config);
+void *envoy_dynamic_module_on_lb_new(void *config, void *envoy);
+bool envoy_dynamic_module_on_lb_choose_host(
+    void *envoy, void *balancer, void *context, uint32_t *priority, uint32_t *index);
+void envoy_dynamic_module_on_lb_on_host_membership_update(void *envoy, void *balancer, size_t added, size_t removed);
+void envoy_dynamic_module_on_lb_destroy(void *balancer);
+
+void *envoy_dynamic_module_on_access_logger_config_new(void *envoy, struct envoy_text name, struct envoy_text config);
+void envoy_dynamic_module_on_access_logger_config_destroy(void *config);
+void *envoy_dynamic_module_on_access_logger_new(void *config, void *envoy);
+void envoy_dynamic_module_on_access_logger_log(void *envoy, void *logger, int type);
+void envoy_dynamic_module_on_access_logger_destroy(void *logger);
+
 #endif

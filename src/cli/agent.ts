@@ -31,6 +31,7 @@ export function agentCommands(program: Command): void {
       'envoyPortsPerNamespace',
       'envoyPorts',
       'envoyEndpointsPerPort',
+      'lbPolicy',
       'drainTime',
       'accessLogRate',
       'logLevel',
@@ -48,7 +49,7 @@ export function agentCommands(program: Command): void {
 
   addOptions(
     program.command('bootstrap').description("print the bootstrap of this node's Envoy, for `envoy -c FILE`"),
-    ['nodeName', 'envoySockets', 'adminPort', 'envoyHeap', 'envoyMark', 'clientAddress'],
+    ['nodeName', 'envoySockets', 'adminPort', 'envoyHeap', 'envoyModule', 'envoyMark', 'clientAddress'],
   ).action(run(async config => (await import('../commands/node/bootstrap.ts')).printBootstrap(config)))
 
   addOptions(

@@ -76,7 +76,7 @@ async function startNode(network: Network, node: LabNode, source: string): Promi
   const files = { source, socket: join(directory, 'agent.sock'), envoySockets: join(directory, 'envoy') }
   prepareSocketDirectory(files.envoySockets, definitions.envoyUser.default)
   const bootstrapFile = join(directory, 'bootstrap.json')
-  const [command, ...args] = commandLines.bootstrap(node.name, files)
+  const [command, ...args] = commandLines.bootstrap(node.name, files, '--envoy-module', 'on')
   const bootstrap = await run(command, args)
   if (bootstrap.code !== 0) throw new Error(`lightpath bootstrap: ${bootstrap.stderr.trim()}`)
   writeFileSync(bootstrapFile, bootstrap.stdout)

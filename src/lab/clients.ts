@@ -22,8 +22,17 @@ export function curl(
 }
 
 /** Makes the http server of a pod answer this status from now on, to a share of the requests; 200 heals it. */
-export async function setFault(pod: Pick<Pod, 'netns'>, port: number, status: number, percent = 100): Promise<void> {
-  const url = `http://127.0.0.1:${port}/fault?status=${status}&percent=${percent}`
+export function setFault(pod: Pick<Pod, 'netns'>, port: number, status: number, percent = 100): Promise<void> {
+  return tell(pod, port, `status=${status}&percent=${percent}`)
+}
+
+/** Makes it answer after so many milliseconds from now on. */
+export function setDelay(pod: Pick<Pod, 'netns'>, port: number, ms: number): Promise<void> {
+  return tell(pod, port, `delay=${ms}`)
+}
+
+async function tell(pod: Pick<Pod, 'netns'>, port: number, fault: string): Promise<void> {
+  const url = `http://127.0.0.1:${port}/fault?${fault}`
   const { code, stderr } = await curl(pod, ['--request', 'POST', url])
   if (code !== 0) throw new Error(`fault of ${pod.netns}: ${stderr.trim()}`)
 }

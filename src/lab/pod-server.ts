@@ -9,6 +9,7 @@
  *   /delay?ms=MS                  answers after that time
  *   /status?code=CODE             answers so
  *   POST /fault?status=500        answers so from now on, on all paths but these two; `&percent=20`: that share of the requests
+ *   POST /fault?delay=MS          answers after that time from now on, on the same paths
  *   POST /fault                   answers normally again
  * tcp: its name and a line end on connecting, then everything back as it comes.
  * udp: its name, a space and the datagram.
@@ -33,7 +34,7 @@ const { values: flags } = parseArgs({
 })
 
 const largestData = 64 * 1024 * 1024
-const fault = { status: 200, percent: 0 }
+const fault = { status: 200, percent: 0, delayMs: 0 }
 
 function answer(request: IncomingMessage, response: ServerResponse): void {
   const url = new URL(request.url ?? '/', 'http://pod')
@@ -46,8 +47,15 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   if (url.pathname === '/fault' && request.method === 'POST') {
     fault.status = number('status', 200)
     fault.percent = fault.status === 200 ? 0 : number('percent', 100)
-    return void response.end(`answering ${fault.status} to ${fault.percent} % of requests\n`)
+    fault.delayMs = number('delay', 0)
+    return void response.end(`answering ${fault.status} to ${fault.percent} % of requests, after ${fault.delayMs} ms\n`)
   }
+  if (fault.delayMs > 0) setTimeout(() => answerTo(request, response, url), fault.delayMs)
+  else answerTo(request, response, url)
+}
+
+function answerTo(request: IncomingMessage, response: ServerResponse, url: URL): void {
+  const number = (key: string, otherwise: number) => Number(url.searchParams.get(key) ?? otherwise)
   if (Math.random() * 100 < fault.percent) {
     response.statusCode = fault.status
     return void response.end(`${flags.name} is told to fail\n`)

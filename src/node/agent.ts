@@ -36,6 +36,7 @@ import type { PlanUpdate, PortChange } from '../plan/update.ts'
 import { ClusterFacts } from '../services/clusterfacts.ts'
 import type { Change } from '../services/objects/objects.ts'
 import { problem } from '../services/problem.ts'
+import type { NodeLbPolicy } from '../services/settings/settings.ts'
 import type { Source, SourceListener } from '../sources/source.ts'
 import { startXdsServer, type XdsServer } from '../xds/server.ts'
 import { lookUpAddresses } from './addresses.ts'
@@ -103,6 +104,8 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   readonly envoyPorts: number | 'all'
   /** How many endpoints Envoy has of a port, on this node; 0: all. */
   readonly envoyEndpointsPerPort: number
+  /** Of ports whose settings name none. */
+  readonly lbPolicy: NodeLbPolicy
   /** Whether the path from pods to Envoy is tested; without, it counts as open. */
   readonly pathTest: boolean
 }
@@ -615,11 +618,15 @@ export class Agent {
       clientAddress,
       pathTest,
       envoyEndpointsPerPort,
+      envoySockets: socketDirectory,
+      lbPolicy,
     } = this.#options
     let wasUp: boolean | undefined
     return new EnvoyLayer({
       nodeName,
       endpointsPerPort: envoyEndpointsPerPort,
+      lbPolicy,
+      latencyDirectory: socketDirectory,
       settleMs,
       drainMs,
       drainIntervalMs,

@@ -35,6 +35,7 @@ export type ProblemCode =
   | 'LP304' // Envoy is short of memory
   | 'LP305' // another process listens on Envoy's port
   | 'LP306' // lines of the access log left out
+  | 'LP307' // an Envoy without the module
   | 'LP401' // nftables refused or is missing
   | 'LP402' // connections of pods do not reach Envoy on this node
   | 'LP403' // a setting of the node's kernel cannot be written

@@ -150,7 +150,7 @@ export class AgentLab {
   }
 
   async #writeBootstrap({ bootstrap: change, bootstrapFlags = [] }: LabOptions): Promise<void> {
-    const [command, ...args] = commandLines.bootstrap('node1', this, ...bootstrapFlags)
+    const [command, ...args] = commandLines.bootstrap('node1', this, '--envoy-module', 'on', ...bootstrapFlags)
     const { stdout } = await run(command, args)
     const bootstrap = JSON.parse(stdout) as Bootstrap
     // Waiting up to 5 s for Envoy to look for the agent again would be most of the time that these tests take.

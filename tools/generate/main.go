@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	loggermodules "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/dynamic_modules/v3"
 	otel "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/open_telemetry/v3"
 	httpmodules "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_modules/v3"
 	healthcheck "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
@@ -32,6 +33,7 @@ import (
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	earlyheaders "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	preservecase "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
+	balancermodules "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/dynamic_modules/v3"
 	matchinginputs "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
 	downstreamconnections "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	fixedheap "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
@@ -42,6 +44,7 @@ import (
 
 var roots = []protoreflect.FileDescriptor{
 	bootstrap.File_envoy_config_bootstrap_v3_bootstrap_proto,
+	loggermodules.File_envoy_extensions_access_loggers_dynamic_modules_v3_dynamic_modules_proto,
 	otel.File_envoy_extensions_access_loggers_open_telemetry_v3_logs_service_proto,
 	httpmodules.File_envoy_extensions_filters_http_dynamic_modules_v3_dynamic_modules_proto,
 	healthcheck.File_envoy_extensions_filters_http_health_check_v3_health_check_proto,
@@ -57,6 +60,7 @@ var roots = []protoreflect.FileDescriptor{
 	networkmodules.File_envoy_extensions_filters_network_dynamic_modules_v3_dynamic_modules_proto,
 	networkfilterstate.File_envoy_extensions_filters_network_set_filter_state_v3_set_filter_state_proto,
 	tcpproxy.File_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy_proto,
+	balancermodules.File_envoy_extensions_load_balancing_policies_dynamic_modules_v3_dynamic_modules_proto,
 	matchinginputs.File_envoy_extensions_matching_common_inputs_network_v3_network_inputs_proto,
 	earlyheaders.File_envoy_extensions_http_early_header_mutation_header_mutation_v3_header_mutation_proto,
 	preservecase.File_envoy_extensions_http_header_formatters_preserve_case_v3_preserve_case_proto,

@@ -15,6 +15,7 @@ export function bootstrapOptions(config: DecidedConfig) {
     adminPort: config.adminPort,
     mark: config.envoyMark,
     clientAddress: config.clientAddress,
+    hasModule: config.envoyModule,
     heapBytes: config.envoyHeap * 1024 ** 2,
   }
 }

@@ -2,7 +2,8 @@
 
 import { defaultEnvoyLimits } from '../../plan/envoy/quota.ts'
 import { formatDuration } from '../../services/settings/duration.ts'
-import { count, countOrAll, duration, lineRate, path, portNumber, userId } from '../values.ts'
+import { type NodeLbPolicy, nodeLbPolicies } from '../../services/settings/settings.ts'
+import { count, countOrAll, duration, lineRate, oneOf, onOff, path, portNumber, userId } from '../values.ts'
 import type { Definition } from './definition.ts'
 
 export const envoyOptions = {
@@ -46,6 +47,18 @@ export const envoyOptions = {
     description:
       'endpoints that Envoy has of a Service port with more: a random part, another on each node, which changes as little as can be; 0 for all. The kernel layer has all',
     default: 1000,
+  },
+  lbPolicy: {
+    ...oneOf(...nodeLbPolicies),
+    description: 'how Envoy chooses an endpoint of a port whose settings name no lb-policy',
+    default: 'LEAST_REQUEST' as NodeLbPolicy,
+  },
+  envoyModule: {
+    ...onOff,
+    description:
+      "whether this Envoy finds Lightpath's module in ENVOY_DYNAMIC_MODULES_SEARCH_PATH, for `bootstrap`; images find out when they start Envoy",
+    default: false as boolean,
+    defaultText: 'off',
   },
   envoyHeap: {
     ...count,

@@ -16,6 +16,7 @@ import {
 import type { SocketOptionSchema } from '../api/envoy/config/core/v3/socket_option_pb.js'
 import type { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { StatsMatcherSchema } from '../api/envoy/config/metrics/v3/stats_pb.js'
+import { DynamicModuleAccessLogSchema } from '../api/envoy/extensions/access_loggers/dynamic_modules/v3/dynamic_modules_pb.js'
 import { OpenTelemetryAccessLogConfigSchema } from '../api/envoy/extensions/access_loggers/open_telemetry/v3/logs_service_pb.js'
 import { DynamicModuleFilterSchema } from '../api/envoy/extensions/filters/http/dynamic_modules/v3/dynamic_modules_pb.js'
 import { HealthCheckSchema } from '../api/envoy/extensions/filters/http/health_check/v3/health_check_pb.js'
@@ -36,12 +37,14 @@ import { ConfigSchema as NetworkFilterStateSchema } from '../api/envoy/extension
 import { TcpProxySchema } from '../api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
 import { HeaderMutationSchema } from '../api/envoy/extensions/http/early_header_mutation/header_mutation/v3/header_mutation_pb.js'
 import { PreserveCaseFormatterConfigSchema } from '../api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
+import { DynamicModulesLoadBalancerConfigSchema } from '../api/envoy/extensions/load_balancing_policies/dynamic_modules/v3/dynamic_modules_pb.js'
 import { ApplicationProtocolInputSchema } from '../api/envoy/extensions/matching/common_inputs/network/v3/network_inputs_pb.js'
 import { DownstreamConnectionsConfigSchema } from '../api/envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections_pb.js'
 import { FixedHeapConfigSchema } from '../api/envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap_pb.js'
 import { PreviousHostsPredicateSchema } from '../api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
 import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { any, duration } from '../encoding.ts'
+import { metadataOfModule } from '../program/module.ts'
 import { adminSocket, canarySocket, type Instance, metadataOfInstance, xdsSocket } from '../program/sockets.ts'
 import { statsConfig } from '../resources/stats.ts'
 import { adminCluster, adminListener, adminRuntimeLayer } from './adminlistener.ts'
@@ -63,6 +66,8 @@ export interface BootstrapOptions {
   readonly mark?: number
   /** preserve: Envoy's connections have local ports from 61000 up (Linux 6.3). Default forwarded-for. */
   readonly clientAddress?: ClientAddress
+  /** Whether this Envoy finds the module (program/module.ts). Default false. */
+  readonly hasModule?: boolean
   /** What Envoy may have in use of its heap (overload.ts). Default 2 GiB. */
   readonly heapBytes?: number
 }
@@ -74,6 +79,7 @@ const bootstrapDefaults = {
   adminPort: 15000,
   mark: 0x1000,
   clientAddress: 'forwarded-for',
+  hasModule: false,
   heapBytes: 2 * 1024 ** 3,
 } as const satisfies Omit<BootstrapOptions, 'node'>
 
@@ -109,9 +115,10 @@ const peoplesRuntimeLayer = { name: 'admin', layerSpecifier: { case: 'adminLayer
 const socketMode = 0o660
 
 /** Told to the agent by Envoy's first request (xds/server.ts): where it answers, and whether both fit. */
-function metadataOf({ clientAddress, instance, adminPort }: Options): JsonObject {
+function metadataOf({ clientAddress, instance, adminPort, hasModule }: Options): JsonObject {
   return {
     ...metadataOfInstance(instance),
+    ...metadataOfModule(hasModule),
     // For images/envoy-start, which changes it in the text of this file.
     'lightpath.cloud/admin-port': String(adminPort),
     ...(clientAddress === 'preserve' ? { [clientAddressKey]: clientAddress } : {}),
@@ -128,6 +135,8 @@ const registry = createRegistry(
   ApplicationProtocolInputSchema,
   DirectResponseSchema,
   DownstreamConnectionsConfigSchema,
+  DynamicModuleAccessLogSchema,
+  DynamicModulesLoadBalancerConfigSchema,
   DynamicModuleFilterSchema,
   DynamicModuleNetworkFilterSchema,
   FixedHeapConfigSchema,

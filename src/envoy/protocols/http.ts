@@ -30,6 +30,7 @@ import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/htt
 import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
 import { httpAccessLog } from '../resources/accesslog.ts'
 import { idleAfter } from '../resources/idle.ts'
+import { latencyLog } from '../resources/latencylog.ts'
 import { earlyHeaders } from './earlyheaders.ts'
 import { keepProto } from './httpforwarded.ts'
 import { mayBeFresh } from './httpfresh.ts'
@@ -52,7 +53,7 @@ export const http: Protocol = {
   common: {
     fits: ({ idleTimeout, accessLog, halfClose }) =>
       idleTimeout === undefined && accessLog === defaultSettings.accessLog && !halfClose,
-    networkFilter: () => networkFilter(connectionManager(defaultSettings), commonManager),
+    networkFilter: latencies => networkFilter(connectionManager(defaultSettings), commonManager(latencies)),
     scope: scopedRouteConfiguration,
     idleTimeout: defaultIdleTimeout,
   },
@@ -106,35 +107,40 @@ const connectionManager = remembered((settings: Settings) => {
   })
 })
 
-const router = {
-  name: 'envoy.filters.http.router',
-  configType: { case: 'typedConfig' as const, value: any(RouterSchema, {}) },
+/** @param latencies see `BalancingNode` */
+function router(latencies: string | undefined) {
+  const upstreamLog = latencies === undefined ? [] : [latencyLog(latencies)]
+  return {
+    name: 'envoy.filters.http.router',
+    configType: { case: 'typedConfig' as const, value: any(RouterSchema, { upstreamLog }) },
+  }
 }
 
 /** The part of a Service port with a listener of its own. */
-function ownManager({ name, settings }: FilteredPort): Uint8Array {
+function ownManager({ name, settings, latencies }: FilteredPort): Uint8Array {
   return encode(HttpConnectionManagerSchema, {
-    httpFilters: [...(settings.halfClose ? [halfCloseOfRequest] : []), mayBeFresh, router],
+    httpFilters: [...(settings.halfClose ? [halfCloseOfRequest] : []), mayBeFresh, router(latencies)],
     earlyHeaderMutationExtensions: [earlyHeaders(...hideUpgradeName, keepProto)],
     routeSpecifier: { case: 'rds', value: { routeConfigName: name, configSource: fromAds } },
   })
 }
 
 /** The part of all Service ports that share a listener. Of the settings there are those by default. */
-const commonManager = encode(HttpConnectionManagerSchema, {
-  httpFilters: [mayLeave, mayBeFresh, router],
-  routeSpecifier: { case: 'scopedRoutes', value: scopedRoutes },
-  earlyHeaderMutationExtensions: [earlyHeaders(...hideUpgradeName, keepProto, writeAddress)],
-  // A Service port that Envoy does not know: as if it had no endpoint (default 404).
-  localReplyConfig: {
-    mappers: [
-      {
-        filter: { filterSpecifier: { case: 'responseFlagFilter', value: { flags: ['NR'] } } },
-        statusCode: 503,
-      },
-    ],
-  },
-})
+const commonManager = (latencies: string | undefined) =>
+  encode(HttpConnectionManagerSchema, {
+    httpFilters: [mayLeave, mayBeFresh, router(latencies)],
+    routeSpecifier: { case: 'scopedRoutes', value: scopedRoutes },
+    earlyHeaderMutationExtensions: [earlyHeaders(...hideUpgradeName, keepProto, writeAddress)],
+    // A Service port that Envoy does not know: as if it had no endpoint (default 404).
+    localReplyConfig: {
+      mappers: [
+        {
+          filter: { filterSpecifier: { case: 'responseFlagFilter', value: { flags: ['NR'] } } },
+          statusCode: 503,
+        },
+      ],
+    },
+  })
 
 function networkFilter(...parts: readonly Uint8Array[]): MessageInitShape<typeof FilterSchema> {
   return {

@@ -15,6 +15,8 @@ import { tcp } from './tcp.ts'
 export interface FilteredPort extends Pick<PortState, 'settings'> {
   /** What its cluster and routes are called. */
   readonly name: string
+  /** See `BalancingNode`. */
+  readonly latencies?: string | undefined
 }
 
 export interface Protocol {
@@ -34,7 +36,7 @@ export interface CommonProtocol {
   /** Whether a Service port's connections are as the listener has them. */
   readonly fits: (settings: Settings) => boolean
   /** The network filter that serves connections to all the Service ports. */
-  readonly networkFilter: () => MessageInitShape<typeof FilterSchema>
+  readonly networkFilter: (latencies: string | undefined) => MessageInitShape<typeof FilterSchema>
   /** The encoded ScopedRouteConfiguration: what comes to this address, as `hostPort` writes it, takes the routes of this name. */
   readonly scope: (address: string) => Uint8Array
   /** How long a connection may be without a request, milliseconds. */

@@ -2,7 +2,7 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Duration } from '@bufbuild/protobuf/wkt'
-import type { Settings } from '../../services/settings/settings.ts'
+import { type LbPolicy, lbPolicies, type Settings } from '../../services/settings/settings.ts'
 import { fromAds } from '../ads.ts'
 import type {
   CircuitBreakers_ThresholdsSchema,
@@ -16,31 +16,39 @@ import { type Protocol, protocolOf } from '../protocols/protocol.ts'
 import { type Resource, typeUrls } from '../resource.ts'
 import { tcpKeepalive } from './connection.ts'
 import { type Frontend, resourceNameOf } from './frontend.ts'
-import { lbPolicies } from './loadbalancing.ts'
+import { type BalancingNode, lbPolicyOf, loadBalancing } from './loadbalancing.ts'
 
 /** Needs nothing, but Envoy serves it only once its endpoints are there too. Its statistics have the id of the Service port. */
-export function clusterResource(frontend: Frontend): Resource {
+export function clusterResource(frontend: Frontend, node: BalancingNode = {}): Resource {
   const { id, settings } = frontend
   const name = resourceNameOf(frontend)
-  const shared = sharedCluster(protocolOf(frontend))(settings)
+  const shared = sharedCluster[lbPolicyOf(frontend, node).policy](protocolOf(frontend))(settings)
   return resource(typeUrls.cluster, name, () => merge(shared, encode(ClusterSchema, { name, altStatName: id })))
 }
 
-/** All of a cluster but its names, which depends on protocol and settings only. */
-const sharedCluster = remembered((protocol: Protocol) =>
-  remembered((settings: Settings) =>
-    encode(ClusterSchema, {
-      typedExtensionProtocolOptions: protocol.clusterOptions(settings),
-      clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
-      edsClusterConfig: { edsConfig: fromAds },
-      connectTimeout: duration(settings.upstreamConnectTimeout),
-      lbPolicy: lbPolicies[settings.lbPolicy],
-      circuitBreakers: circuitBreakers(settings),
-      outlierDetection: outlierDetection(settings),
-      upstreamConnectionOptions: { tcpKeepalive },
-    }),
-  ),
-)
+/** All of a cluster but its names, which depends on policy, protocol and settings only. */
+const sharedCluster = Object.fromEntries(lbPolicies.map(policy => [policy, clusterWith(policy)])) as Readonly<
+  Record<LbPolicy, ReturnType<typeof clusterWith>>
+>
+
+function clusterWith(policy: LbPolicy) {
+  return remembered((protocol: Protocol) =>
+    remembered((settings: Settings) =>
+      merge(
+        loadBalancing(policy, settings),
+        encode(ClusterSchema, {
+          typedExtensionProtocolOptions: protocol.clusterOptions(settings),
+          clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
+          edsClusterConfig: { edsConfig: fromAds },
+          connectTimeout: duration(settings.upstreamConnectTimeout),
+          circuitBreakers: circuitBreakers(settings),
+          outlierDetection: outlierDetection(policy, settings),
+          upstreamConnectionOptions: { tcpKeepalive },
+        }),
+      ),
+    ),
+  )
+}
 
 function circuitBreakers(settings: Settings): MessageInitShape<typeof CircuitBreakersSchema> {
   return {
@@ -90,17 +98,20 @@ function retryLimit(
  * Failing endpoints are left out for a while. One always may be, however small the percentage; where that was the last
  * one, or more than half are, Envoy's panic threshold (50 %) makes it use all of them, as kube-proxy would.
  * Errors that Envoy sees itself (connect, reset, time-out) count as 5xx and gateway failure, so tcp has them too.
+ *
+ * A module cannot choose an endpoint that is ejected, and has no panic threshold. So with PEAK_EWMA one always stays: half of them
+ * may be ejected, which is none of one.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/upstream/outlier
  */
-function outlierDetection(settings: Settings): MessageInitShape<typeof OutlierDetectionSchema> {
+function outlierDetection(policy: LbPolicy, settings: Settings): MessageInitShape<typeof OutlierDetectionSchema> {
   const baseEjectionTime = settings.outlierDetectionBaseEjectionTime
   return {
     interval: duration(settings.outlierDetectionInterval),
     baseEjectionTime: duration(baseEjectionTime),
     // Envoy refuses a maximum below the base.
     maxEjectionTime: duration(Math.max(baseEjectionTime, settings.outlierDetectionMaxEjectionTime)),
-    maxEjectionPercent: settings.outlierDetectionMaxEjectionPercent,
-    alwaysEjectOneHost: true,
+    maxEjectionPercent: policy === 'PEAK_EWMA' ? 50 : settings.outlierDetectionMaxEjectionPercent,
+    alwaysEjectOneHost: policy !== 'PEAK_EWMA',
     consecutive5xx: settings.outlierDetectionConsecutive5xx,
     enforcingConsecutive5xx: enforced(settings.outlierDetectionConsecutive5xx),
     consecutiveGatewayFailure: settings.outlierDetectionConsecutiveGatewayFailure,

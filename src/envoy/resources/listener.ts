@@ -18,10 +18,11 @@ import { type CommonProtocol, protocolOf } from '../protocols/protocol.ts'
 import { proxyByAddress, tcp } from '../protocols/tcp.ts'
 import { backing, type Resource, type ResourceRef, typeUrls } from '../resource.ts'
 import { addressesOf, type Frontend, mayShowClient, resourceNameOf } from './frontend.ts'
+import type { BalancingNode } from './loadbalancing.ts'
 import { listenerStats } from './stats.ts'
 
-/** What listeners depend on beside Service ports. */
-export interface NodeOptions {
+/** What of a node all that its Envoys are told depends on, beside Service ports. */
+export interface NodeOptions extends BalancingNode {
   /**
    * SO_MARK of connections from the client's address, where the node has them: that option replaces the one of the
    * bootstrap. Undefined where endpoints see the node's address.
@@ -53,7 +54,7 @@ export function commonListenerName(frontend: Frontend, options: NodeOptions): st
 export function commonListener(frontend: Frontend, options: NodeOptions): Resource | undefined {
   const common = commonProtocolOf(frontend, options)
   if (!common) return undefined
-  const filters = { first: () => [common.networkFilter()], others: proxyByAddress }
+  const filters = { first: () => [common.networkFilter(options.latencies)], others: proxyByAddress }
   return listener(anyAddressOf[frontend.family], frontend.port.port, 'common', filters, options.clientMark)
 }
 
@@ -82,7 +83,7 @@ export function listenerResources(frontend: Frontend, options: NodeOptions): rea
   if (!hasOwnListeners(frontend, options)) return []
   const protocol = protocolOf(frontend)
   const name = resourceNameOf(frontend)
-  const port = { name, settings }
+  const port = { name, settings, latencies: options.latencies }
   const filters = {
     first: () => protocol.networkFilters(port),
     others: protocol.isDetected?.(settings) ? () => tcp.networkFilters(port) : undefined,

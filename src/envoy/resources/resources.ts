@@ -38,7 +38,7 @@ export function resourcesOf(frontend: Frontend, options: TellOptions = {}, befor
     return before.resources.map(resource => changed.find(one => one?.typeUrl === resource.typeUrl) ?? resource)
   }
   const route = routeResource(frontend, options, isLeaving)
-  const [cluster, scope] = [clusterResource(frontend), scopeResource(frontend, options)]
+  const [cluster, scope] = [clusterResource(frontend, options), scopeResource(frontend, options)]
   const listeners = listenerResources(frontend, options)
   const resources = [cluster, endpoints, route, ...listeners, scope].filter(resource => resource !== undefined)
   // A copy has no room for more, as a filtered list has.

@@ -7,17 +7,20 @@
 import type { Activity } from '../../envoy/program/admin.ts'
 import { type Resource, type ResourceRef, refKey, typeNameOf, typeUrls } from '../../envoy/resource.ts'
 import { addressesOf, externalId, type Frontend, frontendsOf, type Observed } from '../../envoy/resources/frontend.ts'
-import { commonProtocolOf } from '../../envoy/resources/listener.ts'
+import { commonProtocolOf, type NodeOptions } from '../../envoy/resources/listener.ts'
+import { lbPolicyOf } from '../../envoy/resources/loadbalancing.ts'
 import { type SubsetOptions, withSubset } from '../../envoy/resources/subset.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { PortChange } from '../../plan/update.ts'
+import type { NodeLbPolicy } from '../../services/settings/settings.ts'
 import type { Refusal, VersionedRef } from '../../xds/client.ts'
 import type { ClientInfo, XdsObserver } from '../../xds/server.ts'
 import { ResourceStore } from '../../xds/store.ts'
 import type { ClientAddressChoice } from '../probes/clientaddress.ts'
 import { ChangePace } from './changepace.ts'
 import { Drains, type PortActivity } from './drains.ts'
+import { moduleProblem } from './envoyproblems.ts'
 import { Envoys, type EnvoysOptions } from './envoys.ts'
 import { FairQueue } from './fairqueue.ts'
 import { OverlayGate, type OverlayMove } from './gate.ts'
@@ -31,6 +34,10 @@ export interface EnvoyLayerOptions extends EnvoysOptions, SubsetOptions {
   /** See `NodeOptions`. */
   readonly clientMark: number | undefined
   readonly redirectPort: number
+  /** See `BalancingNode`. */
+  readonly lbPolicy: NodeLbPolicy
+  /** Where the module of an Envoy is to keep what it sees of endpoints. */
+  readonly latencyDirectory: string
   /** Whether no process but an Envoy listens on that port. */
   readonly isPortEnvoys: () => boolean
   readonly moveOverlay: (vips: readonly VipPort[], up: boolean) => void
@@ -245,6 +252,7 @@ export class EnvoyLayer implements XdsObserver {
       }
     })
     for (const { frontend } of wanted) this.gate.want(frontend.id, addressesOf(frontend), this.#needs(frontend.id))
+    if (wanted.some(({ frontend }) => frontend.settings.lbPolicy === 'PEAK_EWMA')) this.#reportModule()
   }
 
   #postpone(frontend: Frontend): void {
@@ -266,8 +274,28 @@ export class EnvoyLayer implements XdsObserver {
   /** Listeners change with the mark: Envoy lets those of before go on until their connections end or its drain time is over. */
   setClientAddress(choice: ClientAddressChoice, clientMark: number | undefined): void {
     this.envoys.setClientAddress(choice)
-    if (clientMark === this.#told.options.clientMark) return
-    this.#change(changes => this.#told.setClientMark(clientMark, id => !this.#drains.has(id), changes))
+    if (clientMark !== this.#told.options.clientMark) this.#setNode({ clientMark })
+  }
+
+  /** Envoys without the module would refuse what names it: it is used where all of them have it. */
+  #reviewModule(): void {
+    const latencies = this.envoys.haveModule ? this.#options.latencyDirectory : undefined
+    if (latencies !== this.#told.options.latencies) this.#setNode({ latencies })
+    this.#reportModule()
+  }
+
+  #setNode(node: NodeOptions): void {
+    this.#change(changes => this.#told.setNode(node, id => !this.#drains.has(id), changes))
+  }
+
+  #reportModule(): void {
+    const frontends = [...this.#told.entries()].map(([, { frontend }]) => frontend)
+    const without = frontends.filter(frontend => lbPolicyOf(frontend, this.#told.options).instead === 'module')
+    const isKnown = this.envoys.all.length > 0
+    this.#options.onProblems(
+      'Envoy module',
+      isKnown && without.length > 0 ? [moduleProblem(this.#options.nodeName, without)] : [],
+    )
   }
 
   /** While another process listens on Envoy's port nothing is steered there. */
@@ -345,6 +373,7 @@ export class EnvoyLayer implements XdsObserver {
 
   connected(client: ClientInfo): void {
     this.envoys.connected(client)
+    this.#reviewModule()
     this.#options.onConnected()
   }
 
@@ -396,6 +425,7 @@ export class EnvoyLayer implements XdsObserver {
   disconnected(clientId: number): void {
     this.#refusals.disconnected(clientId)
     this.envoys.disconnected(clientId)
+    if (!this.#stopped) this.#reviewModule()
   }
 
   /** What the ports' changes put and remove is told as one. */

@@ -17,6 +17,20 @@ export function versionProblems({ nodeId, envoyVersion }: ClientInfo): readonly 
   return [problem('LP302', `Envoy ${nodeId}`, reason, remedy)]
 }
 
+/** @param without ways whose endpoints it is to choose by latency */
+export function moduleProblem(nodeName: string, without: readonly { readonly id: string }[]): Problem {
+  const ports = without.slice(0, 3).map(({ id }) => id)
+  const more = without.length > ports.length ? ` and ${without.length - ports.length} more` : ''
+  const remedy =
+    "they have LEAST_REQUEST; start Envoy by Lightpath's image, or give it the module and a bootstrap with --envoy-module on"
+  return problem(
+    'LP307',
+    `node ${nodeName}`,
+    `an Envoy lacks the module for PEAK_EWMA (${ports.join(', ')}${more})`,
+    remedy,
+  )
+}
+
 export function loadProblem({ nodeId }: ClientInfo): Problem {
   const remedy =
     'the kernel layer serves all Services until it has had room for half a minute; see which Services use it, or give it more (--envoy-heap)'

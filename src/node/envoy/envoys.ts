@@ -7,6 +7,7 @@
  * steered to it.
  */
 
+import { hasModule } from '../../envoy/program/module.ts'
 import { type Instance, instanceIn } from '../../envoy/program/sockets.ts'
 import type { Resource, ResourceRef } from '../../envoy/resource.ts'
 import type { Problem } from '../../services/problem.ts'
@@ -67,6 +68,7 @@ export class Envoys {
   readonly #events: EnvoysEvents
   readonly #known = new Map<number, Known>()
   #clientAddress: ClientAddressChoice
+  #haveModule = false
   #stopped = false
 
   constructor(options: EnvoysOptions, events: EnvoysEvents) {
@@ -84,6 +86,12 @@ export class Envoys {
   get instances(): readonly Instance[] {
     const found = new Set(this.all.map(({ instance }) => instance))
     return found.size > 0 ? [...found] : [1]
+  }
+
+  /** Whether all have the module that can be asked; as long as none is connected, whether all had that were. */
+  get haveModule(): boolean {
+    if (this.all.length > 0) this.#haveModule = this.all.every(({ metadata }) => hasModule(metadata))
+    return this.#haveModule
   }
 
   /** What the bootstraps of the connected ones are for. */

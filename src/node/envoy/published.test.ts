@@ -165,7 +165,7 @@ test('a frontend that drained while the mark of the client came is told with it 
   telling.want(frontend)
   telling.drain(frontend)
   const before = telling.frontends.get(web.id)?.resources.at(-1)?.version
-  telling.frontends.setClientMark(0x2000, () => false, changes)
+  telling.frontends.setNode({ clientMark: 0x2000 }, () => false, changes)
   telling.want(frontend)
   assert.notEqual(telling.frontends.get(web.id)?.resources.at(-1)?.version, before)
 })
@@ -175,7 +175,7 @@ test('when endpoints come to see the client, routes are told anew with the liste
   const changes: Changes = { put: [], remove: [] }
   const frontend = aPortState()
   telling.want(frontend)
-  telling.frontends.setClientMark(0x2000, () => true, changes)
+  telling.frontends.setNode({ clientMark: 0x2000 }, () => true, changes)
   assert.deepEqual(changes.put.map(({ typeUrl }) => typeUrl).toSorted(), [typeUrls.listener, typeUrls.route].sort())
 })
 

@@ -17,7 +17,7 @@ export interface Changes {
 }
 
 interface PublishedFrontend extends Told {
-  readonly clientMark: number | undefined
+  readonly node: NodeOptions
   /** What another frontend has taken over of this one. */
   readonly lost: readonly ResourceRef[]
 }
@@ -88,8 +88,7 @@ export class PublishedFrontends {
       if (!before?.resources.includes(resource)) changes.put.push(resource)
     }
     const left = without(before?.resources ?? [], resources)
-    const { clientMark } = this.#options
-    this.#told.set(frontend.id, { frontend, isLeaving, clientMark, resources, lost })
+    this.#told.set(frontend.id, { frontend, isLeaving, node: this.#options, resources, lost })
     this.#shareCommon(before?.frontend, frontend, changes)
     changes.remove.push(...this.#release(frontend.id, left.filter(isListener)))
     const found = left.filter(resource => !isListener(resource))
@@ -126,14 +125,15 @@ export class PublishedFrontends {
     changes.remove.push(...this.#release(id, told?.resources ?? []))
   }
 
-  /** Listeners and routes of frontends that `isOf` leaves in, and that have lost nothing, are told anew. */
-  setClientMark(clientMark: number | undefined, isOf: (id: string) => boolean, { put }: Changes): void {
-    this.#options = { ...this.#options, clientMark }
+  /** What follows from the node is told anew of frontends that `isOf` leaves in, and that have lost nothing. */
+  setNode(node: NodeOptions, isOf: (id: string) => boolean, { put }: Changes): void {
+    this.#options = { ...this.#options, ...node }
     const frontends = [...this.#told].filter(([id, told]) => isWhole(told) && isOf(id))
     for (const [id, told] of frontends) {
       const resources = resourcesOf(told.frontend, this.#options)
-      this.#told.set(id, { ...told, clientMark, resources })
-      put.push(...resources.filter(resource => isListener(resource) || resource.typeUrl === typeUrls.route))
+      const versions = new Map(told.resources.map(resource => [refKey(resource), resource.version]))
+      this.#told.set(id, { ...told, node: this.#options, resources })
+      put.push(...resources.filter(resource => versions.get(refKey(resource)) !== resource.version))
     }
     this.#common.clear()
     for (const { frontend } of this.#told.values()) {
@@ -165,7 +165,7 @@ export class PublishedFrontends {
   }
 
   #isReusable(before: PublishedFrontend | undefined): boolean {
-    return isWhole(before) && before?.clientMark === this.#options.clientMark
+    return isWhole(before) && before?.node === this.#options
   }
 
   /** The last frontend that goes takes the listener with it, which xDS removes when no scope needs it any more. */

@@ -10,8 +10,12 @@
 import { formatDuration, parseDuration } from './duration.ts'
 import { type EnvoyProtocol, envoyProtocols, requestProtocols } from './envoyprotocol.ts'
 
-export const lbPolicies = ['LEAST_REQUEST', 'ROUND_ROBIN', 'RANDOM', 'RING_HASH', 'MAGLEV'] as const
+export const lbPolicies = ['LEAST_REQUEST', 'PEAK_EWMA', 'ROUND_ROBIN', 'RANDOM', 'RING_HASH', 'MAGLEV'] as const
 export type LbPolicy = (typeof lbPolicies)[number]
+
+/** What a node may do where a port's settings say nothing: what suits all that is balanced by request. */
+export const nodeLbPolicies = ['LEAST_REQUEST', 'PEAK_EWMA'] as const satisfies readonly LbPolicy[]
+export type NodeLbPolicy = (typeof nodeLbPolicies)[number]
 
 /** Durations are in milliseconds; where 0 is allowed it means "no such limit" (`none`). */
 export interface Settings {
@@ -30,7 +34,9 @@ export interface Settings {
   readonly upstreamRequestTimeout: number
   readonly upstreamConnectTimeout: number
   readonly accessLog: 'true' | 'false' | 'errors'
-  readonly lbPolicy: LbPolicy
+  /** undefined: as the node does (`--lb-policy`). */
+  readonly lbPolicy: LbPolicy | undefined
+  readonly slowStart: number
   readonly retryEnabled: boolean
   readonly numRetries: number
   readonly retryOn: string
@@ -304,7 +310,21 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     'Which requests Envoy logs: all, none, or those that failed (5xx, resets).',
   ),
   // MAGLEV takes 38 kB of a port and 1.8 ms of Envoy's main thread at each change of endpoints, RING_HASH 29 kB and 0.1 ms.
-  define('lb-policy', oneOf(lbPolicies), 'LEAST_REQUEST', all, 'How Envoy chooses an endpoint.'),
+  define(
+    'lb-policy',
+    oneOf(lbPolicies),
+    undefined,
+    all,
+    'How Envoy chooses an endpoint. With PEAK_EWMA it is by how long each takes to answer, times the requests that it has; redis and tcp have LEAST_REQUEST then, as has a node whose Envoy lacks the module.',
+    'as --lb-policy says (LEAST_REQUEST)',
+  ),
+  define(
+    'slow-start',
+    optionalDuration('1s', '1h'),
+    0,
+    all,
+    'How long a new endpoint gets less than its share, at first a tenth. With LEAST_REQUEST, PEAK_EWMA and ROUND_ROBIN.',
+  ),
   define('retry-enabled', boolean, true, http, 'Whether failed requests are tried again at another endpoint.'),
   // One request of a client becomes so many more of Envoy's.
   define(

@@ -103,7 +103,7 @@ test('random connections, streams and FINs, under AddressSanitizer and Undefined
   const directory = await mkdtemp(join(tmpdir(), 'lightpath-native-'))
   t.after(() => rm(directory, { recursive: true }))
   const harness = join(directory, 'harness')
-  await run(join(import.meta.dirname, '../../../native/test/build'), [harness])
+  await run(join(import.meta.dirname, '../../../native/test/build'), ['halfclose', harness])
   const seed = process.env.LIGHTPATH_SEED ?? String(Date.now() % 1_000_000)
   await assert.doesNotReject(run(harness, [seed, '300000']), `seed ${seed}`)
 })

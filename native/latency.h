@@ -1,0 +1,90 @@
+/*
+ * How fast endpoints answer: one table for all workers and clusters of an Envoy, by address and port. It is in a file where that can be,
+ * which the agent reads (src/envoy/program/latencies.ts): it takes Envoy no time to be asked.
+ */
+#ifndef LIGHTPATH_LATENCY_H
+#define LIGHTPATH_LATENCY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "envoy.h"
+
+/** IPv4 as in ::ffff:0:0/96 (RFC 4291). */
+struct address {
+  uint8_t ip[16];
+  uint16_t port;
+};
+
+/** A row of the file, as the machine has it in memory. Times are of CLOCK_MONOTONIC, in nanoseconds. */
+struct endpoint {
+  /** A row without a port is nobody's. */
+  struct address address;
+  /** The share of tries that fail, of ALWAYS. */
+  _Atomic uint32_t failing;
+  /** Since when it is known. */
+  _Atomic uint64_t since;
+  /** When its last try ended. */
+  _Atomic uint64_t seen;
+  /** Until the first byte of an answer, nanoseconds; 0: unknown. */
+  _Atomic uint64_t latency;
+  /** That ended, and those of them that failed. */
+  _Atomic uint64_t tries;
+  _Atomic uint64_t failures;
+};
+
+/** Rows. Endpoints beyond them are unknown. */
+#ifndef MOST_ENDPOINTS
+#define MOST_ENDPOINTS 32768
+#endif
+#define ALWAYS 65536
+
+/** The time in which an estimate follows what is seen, and is forgotten where nothing is; nanoseconds. */
+#define LATENCY_TAU 10e9
+/**
+ * A slower answer moves the estimate by this part of the difference at least: the peak of peak EWMA, damped. The whole difference
+ * would have every stall of a busy machine remembered as an endpoint's.
+ */
+#define LATENCY_STEP 0.2
+/**
+ * Of the first tries the fastest counts, and until then nobody knows how fast the endpoint is: a program's first answers are slow,
+ * and who were judged by them would get no others.
+ */
+#define LATENCY_LEARNT 5
+/** Each try moves the share that fails by this part at least, so that one failure among many is little. */
+#define FAILING_STEP 0.05
+
+/** How a try ended. */
+struct outcome {
+  /** Until the first byte or, without one, until the end; nanoseconds. */
+  double latency;
+  /** The endpoint has answered, and well. Otherwise an answer would have taken so long at least. */
+  bool answered;
+  bool failed;
+};
+
+struct estimate {
+  /** Nanoseconds; 0: unknown. */
+  double latency;
+  /** The share of tries that fail, 0 to 1. */
+  double failing;
+};
+
+/** Names the directory of the file, `endpoints-1`, or `endpoints-2` where another process has that. Counts before the table's first use. */
+void latency_keep_in(struct envoy_text directory);
+
+/** @return false where the text is no address */
+bool latency_parse(struct envoy_text ip, uint32_t port, struct address *address);
+
+/** The endpoint, which stays in the table until it is released; NULL where there is no room. */
+struct endpoint *latency_acquire(const struct address *address, uint64_t now);
+void latency_release(struct endpoint *endpoint);
+
+void latency_observe(const struct address *address, const struct outcome *outcome, uint64_t now);
+struct estimate latency_estimate(const struct endpoint *endpoint, uint64_t now);
+
+uint64_t latency_now(void);
+
+#endif

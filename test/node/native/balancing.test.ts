@@ -1,0 +1,78 @@
+/** lb-policy PEAK_EWMA from its annotation to requests, and an Envoy without the module. */
+
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { setDelay } from '../../../src/lab/clients.ts'
+import type { RunningPod } from '../../../src/lab/pods.ts'
+import { AgentLab, skip } from '../agent-lab.ts'
+import { serviceWith } from '../manifests.ts'
+
+const [fast, plain] = ['10.96.0.10', '10.96.0.11'] as const
+
+describe('a Service port that is balanced by latency', { skip }, () => {
+  let lab: AgentLab
+  let client: RunningPod
+  let pods: readonly RunningPod[]
+
+  const write = (endpoints: readonly RunningPod[]) =>
+    lab.write('web', [
+      ...serviceWith({ name: 'fast', vips: [fast], settings: { 'lb-policy': 'PEAK_EWMA' } }, endpoints),
+      ...serviceWith({ name: 'plain', vips: [plain], settings: {} }, endpoints),
+    ])
+
+  before(async () => {
+    lab = await AgentLab.build({ followerEnv: { ENVOY_DYNAMIC_MODULES_SEARCH_PATH: '/nowhere' } })
+    const [asking, ...web] = (await lab.pods(['client', 'web-1', 'web-2', 'web-3'], 10)) as [
+      RunningPod,
+      ...RunningPod[],
+    ]
+    client = asking
+    pods = web
+    write(pods)
+    await lab.start()
+    for (const vip of [fast, plain]) await lab.untilServedBy('envoy', client, `http://${vip}/`)
+  })
+
+  after(() => lab?.destroy())
+
+  test('an endpoint that is slow gets fewer requests than by LEAST_REQUEST', async () => {
+    await setDelay(pods[0]!, 8080, 30)
+    const [of, ofPlain] = await Promise.all(
+      [fast, plain].map(async vip => {
+        const load = await lab.load(client, { url: `http://${vip}/`, connections: 10, rate: 100, requests: 400 })
+        return (await load.report).endpoints
+      }),
+    )
+    await setDelay(pods[0]!, 8080, 0)
+    const shares = JSON.stringify([of, ofPlain])
+    assert.ok((of!['web-1']?.requests ?? 0) < 40, shares)
+    assert.ok((ofPlain!['web-1']?.requests ?? 0) > 60, shares)
+  })
+
+  test('endpoints come and go under requests, and none fails', async () => {
+    const load = await lab.load(client, { url: `http://${fast}/`, connections: 10, rate: 100 })
+    for (let turn = 0; turn < 12; turn++) {
+      write(pods.filter((_, n) => turn % 3 !== n))
+      await sleep(250)
+    }
+    write(pods)
+    assert.deepEqual((await load.stop()).errors, {})
+  })
+
+  test('with an Envoy beside that lacks the module it is balanced by LEAST_REQUEST, which is said, until that is gone', async () => {
+    const problems = async () => [
+      ...(await lab.on('curl', ['-s', 'http://127.0.0.1:9000/metrics'])).stdout.matchAll(
+        /^lightpath_problems\{code="LP307"\} 1$/gm,
+      ),
+    ]
+    assert.deepEqual(await problems(), [])
+    await lab.follower.up()
+    await lab.until('a problem', async () => (await problems()).length > 0)
+    await lab.untilLogged(/LP307.*lacks the module for PEAK_EWMA \(default\/fast\/http\)/)
+    await lab.untilServedBy('envoy', client, `http://${fast}/`)
+    await lab.follower.down()
+    await lab.until('no problem', async () => (await problems()).length === 0)
+    await lab.untilServedBy('envoy', client, `http://${fast}/`)
+  })
+})

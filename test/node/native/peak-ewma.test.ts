@@ -1,0 +1,226 @@
+/** lb-policy PEAK_EWMA: the module in native/, in the stock Envoy on loopback. */
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { Agent, createServer as createHttpServer, get, type Server } from 'node:http'
+import { connect, createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, beforeEach, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { type RunningEnvoy, serve, servicePort } from '../envoy.ts'
+
+const run = promisify(execFile)
+
+/** How an endpoint answers, and what it was asked. */
+interface Behaviour {
+  delayMs: number
+  status: number
+  grpcStatus: number
+  requests: number
+}
+
+interface Endpoint extends Behaviour {
+  readonly http1: number
+  readonly http2: number
+}
+
+const well = { delayMs: 1, status: 200, grpcStatus: 0, requests: 0 }
+const ends: (() => unknown)[] = []
+let endpoints: readonly Endpoint[]
+let envoy: RunningEnvoy
+let ports: { readonly http1: number; readonly http2: number; readonly grpc: number; readonly only: number }
+
+before(async () => {
+  endpoints = await Promise.all(Array.from({ length: 6 }, startEndpoint))
+  const directory = await mkdtemp(join(tmpdir(), 'lightpath-latencies-'))
+  ends.unshift(() => rm(directory, { recursive: true }))
+  const settings = { lbPolicy: 'PEAK_EWMA', retryEnabled: false } as const
+  const http1 = await servicePort(
+    'http1',
+    'http',
+    endpoints.map(endpoint => endpoint.http1),
+    settings,
+  )
+  const only = await servicePort('only', 'http', [endpoints[5]!.http1], settings)
+  const http2 = await servicePort(
+    'http2',
+    'http',
+    endpoints.map(endpoint => endpoint.http2),
+    settings,
+  )
+  const grpc = await servicePort(
+    'grpc',
+    'grpc',
+    endpoints.map(endpoint => endpoint.http2),
+    settings,
+  )
+  const states = [http1, http2, grpc, only]
+  envoy = await serve({ after: end => void ends.unshift(end) }, states, { latencies: directory })
+  const [a, b, c, d] = states.map(({ port }) => port.port) as [number, number, number, number]
+  ports = { http1: a, http2: b, grpc: c, only: d }
+})
+
+beforeEach(() => {
+  for (const endpoint of endpoints) Object.assign(endpoint, well)
+})
+
+after(async () => {
+  for (const end of ends) await end()
+})
+
+const shares = () => endpoints.map(({ requests }) => requests).join(' ')
+
+for (const protocol of ['http1', 'http2'] as const) {
+  test(`${protocol}: an endpoint that takes 20 times as long gets little`, async () => {
+    const [slow] = endpoints as [Endpoint]
+    slow.delayMs = 40
+    await load(protocol, 300)
+    assert.ok(slow.requests < 25, shares())
+    assert.ok(
+      endpoints.slice(1).every(({ requests }) => requests > 10),
+      shares(),
+    )
+  })
+}
+
+test('an endpoint that was slow gets its share again', async () => {
+  const slow = endpoints[3]!
+  slow.delayMs = 10
+  await load('http1', 200)
+  slow.delayMs = 1
+  for (let tries = 0; slow.requests < 60; tries++) {
+    assert.ok(tries < 80, shares())
+    await load('http1', 100)
+  }
+})
+
+test('an endpoint that answers 503 at once draws no requests', async () => {
+  const [bad] = endpoints as [Endpoint]
+  Object.assign(bad, { delayMs: 0, status: 503 })
+  for (const endpoint of endpoints.slice(1)) endpoint.delayMs = 10
+  await load('http1', 400)
+  assert.ok(bad.requests < 50, shares())
+})
+
+test('nor does one that answers calls of gRPC with UNAVAILABLE at once', async () => {
+  const bad = endpoints[1]!
+  Object.assign(bad, { delayMs: 0, grpcStatus: 14 })
+  for (const endpoint of endpoints) if (endpoint !== bad) endpoint.delayMs = 10
+  await load('grpc', 400)
+  assert.ok(bad.requests < 50, shares())
+})
+
+test('while an endpoint stands still requests go to the others', async () => {
+  const frozen = endpoints[2]!
+  await load('http1', 100)
+  frozen.requests = 0
+  frozen.delayMs = 1000
+  await load('http1', 200)
+  assert.ok(frozen.requests < 15, shares())
+})
+
+test('where all endpoints fail alike, each request is answered by one all the same', async () => {
+  for (const endpoint of endpoints) endpoint.status = 503
+  assert.equal(await load('http1', 300), 300)
+  assert.equal(
+    endpoints.reduce((sum, { requests }) => sum + requests, 0),
+    300,
+  )
+  assert.equal(await load('only', 100), 100)
+  assert.equal(endpoints[5]!.requests > 100, true)
+})
+
+test('Envoy has nothing to complain of', () => {
+  assert.doesNotMatch(envoy.output(), /dynamic module|ABI/)
+})
+
+for (const sanitizers of ['address,undefined', 'thread']) {
+  test(`random clusters, requests and outcomes in three workers, under sanitizers: ${sanitizers}`, async t => {
+    const directory = await mkdtemp(join(tmpdir(), 'lightpath-native-'))
+    t.after(() => rm(directory, { recursive: true }))
+    const harness = join(directory, 'harness')
+    const build = join(import.meta.dirname, '../../../native/test/build')
+    await run(build, ['ewma', harness], { env: { ...process.env, SANITIZE: sanitizers } })
+    const seed = process.env.LIGHTPATH_SEED ?? String(Date.now() % 1_000_000)
+    await assert.doesNotReject(run(harness, [seed, '100000', directory]), `seed ${seed}`)
+  })
+}
+
+/** 200 requests a second. @returns how many endpoints have answered, whatever */
+async function load(to: keyof typeof ports, count: number): Promise<number> {
+  const ask = to === 'http1' || to === 'only' ? askByHttp1(ports[to]) : askByHttp2(ports[to], to === 'grpc')
+  const started = performance.now()
+  const answers: Promise<boolean>[] = []
+  for (let sent = 0; sent < count; sent++) {
+    while (performance.now() < started + 5 * sent) await sleep(1)
+    answers.push(ask.once())
+  }
+  const answered = (await Promise.all(answers)).filter(Boolean).length
+  ask.end()
+  return answered
+}
+
+interface Asking {
+  /** Whether an endpoint has answered. */
+  once(): Promise<boolean>
+  end(): void
+}
+
+function askByHttp1(port: number): Asking {
+  const agent = new Agent({ keepAlive: true })
+  const once = () =>
+    new Promise<boolean>(resolve => {
+      const request = get({ port, host: '127.0.0.1', agent }, response => {
+        response.resume().on('end', () => resolve(response.headers['x-endpoint'] !== undefined))
+      })
+      request.on('error', () => resolve(false))
+    })
+  return { once, end: () => agent.destroy() }
+}
+
+function askByHttp2(port: number, isGrpc: boolean): Asking {
+  const session = connect(`http://127.0.0.1:${port}`)
+  const headers = isGrpc ? { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' } : {}
+  const once = () =>
+    new Promise<boolean>(resolve => {
+      const stream = session.request({ ':path': '/', ...headers })
+      let answered = false
+      stream.on('response', response => (answered = response['x-endpoint'] !== undefined))
+      stream.on('close', () => resolve(answered)).on('error', () => undefined)
+      stream.resume().end()
+    })
+  return { once, end: () => session.destroy() }
+}
+
+async function startEndpoint(): Promise<Endpoint> {
+  const behaviour: Behaviour = { ...well }
+  const http1 = createHttpServer((_, response) => {
+    behaviour.requests++
+    setTimeout(() => {
+      response.writeHead(behaviour.status, { 'x-endpoint': 'yes' }).end('ok')
+    }, behaviour.delayMs)
+  })
+  const http2 = createServer()
+  http2.on('stream', (stream: ServerHttp2Stream) => {
+    behaviour.requests++
+    const grpc = { 'content-type': 'application/grpc', 'grpc-status': behaviour.grpcStatus }
+    setTimeout(() => {
+      if (stream.destroyed) return
+      stream.respond({ ':status': behaviour.status, 'x-endpoint': 'yes', ...grpc }, { endStream: true })
+    }, behaviour.delayMs)
+  })
+  return Object.assign(behaviour, { http1: await listen(http1), http2: await listen(http2) })
+}
+
+async function listen(server: Server | Http2Server): Promise<number> {
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  ends.push(() => {
+    server.close()
+    if ('closeAllConnections' in server) server.closeAllConnections()
+  })
+  return (server.address() as AddressInfo).port
+}
