@@ -232,6 +232,7 @@ export class Agent {
     this.#endings = new Endings({ ...options, kernel: this.kernel, hasAddress, log })
     this.#ejections = new Ejections({
       frontendOf: id => this.envoy.frontendOf(id),
+      lbPolicyOf: frontend => this.envoy.lbPolicyOf(frontend),
       loads: clusters => endpointLoads(this.adminSockets, clusters),
       eject: (id, ejected) => this.envoy.observe(id, { ejected }),
       onEjection: id => this.metrics.comparedEjections.inc({ service_port: id }),

@@ -40,6 +40,7 @@ test('an agent works with any backend: one of a folder of its own is told all Se
       envoyPortsPerNamespace: 2500,
       envoyPorts: 1000,
       envoyEndpointsPerPort: 1000,
+      lbPolicy: 'LEAST_REQUEST',
       pathTest: false,
     },
     directorySource('examples', { log: silentLog }),

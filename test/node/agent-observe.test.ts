@@ -55,7 +55,7 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
       /^Port http: 10\.96\.6\.1 80\/TCP$/m,
       /^ {2}layer: Envoy, as http \(port name http\)$/m,
       /^ {2}num-retries +5 +config\.lightpath\.cloud\/http-num-retries$/m,
-      /^ {2}defaults: (.*,\n {12})*.*lb-policy LEAST_REQUEST,/m,
+      /^ {2}defaults: (.*,\n {12})*.*lb-policy as --lb-policy says/m,
       /^ {2}10\.244\.1\.11:8080 +node1 +yes +healthy$/m,
       /^ {2}10\.244\.1\.13:8080 +node1 +no: not ready$/m,
       /^ {2}cluster +10\.96\.6\.1:80 +\S+ +acknowledged$/m,

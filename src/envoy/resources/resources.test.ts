@@ -6,7 +6,7 @@ import type { External, PortState } from '../../plan/ports/port.ts'
 import { aPortState } from '../../plan/testing.ts'
 import { envoyProtocols } from '../../services/settings/envoyprotocol.ts'
 import { defaultSettings, type Settings } from '../../services/settings/settings.ts'
-import { ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
+import { Cluster_LbPolicy, ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
 import { ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.js'
@@ -16,7 +16,7 @@ import { staticBootstrap } from '../bootstrap/static.ts'
 import { type Resource, type TypeUrl, typeUrls } from '../resource.ts'
 import { anySettings } from '../testing.ts'
 import { externalId, type Frontend, frontendsOf, portIdOf } from './frontend.ts'
-import { listenerSettings } from './listener.ts'
+import { listenerSettings, type NodeOptions } from './listener.ts'
 import { configurationOf, resourcesOf, type Told } from './resources.ts'
 
 const tcp = { wants: 'envoy', protocol: 'tcp', reason: 'overlay is true' } as const
@@ -41,6 +41,7 @@ const golden: Readonly<Record<string, Frontend>> = {
   'http-external': fromOutside(),
   http: aPortState(),
   'http-settings': aPortState({ settings: { ...settings, lbPolicy: 'RING_HASH', circuitBreakerDefaultMaxRetries: 7 } }),
+  'http-peak-ewma': aPortState({ settings: { ...settings, lbPolicy: 'PEAK_EWMA', slowStart: 30e3 } }),
   'http-no-retries': aPortState({ settings: { ...settings, retryEnabled: false } }),
   'tcp-ipv6': aPortState({
     id: 'db/postgres/5432/IPv6',
@@ -55,9 +56,13 @@ const golden: Readonly<Record<string, Frontend>> = {
   'tcp-empty': aPortState({ layer: tcp, endpoints: [] }),
 }
 
+const withModule = { latencies: '/run/lightpath/envoy' }
+
 for (const [name, state] of Object.entries(golden)) {
   test(`what Envoy is told of ${name} is golden/${name}.snapshot`, t => {
-    const { staticResources } = staticBootstrap(configurationOf([state]), { node: 'node1' })
+    const { staticResources } = staticBootstrap(configurationOf([state], name === 'http-peak-ewma' ? withModule : {}), {
+      node: 'node1',
+    })
     const listeners = staticResources!.listeners.filter(listener => listener.name !== 'canary')
     const json = bootstrapJson({
       ...staticBootstrap([], { node: 'node1' }),
@@ -244,6 +249,26 @@ for (const [what, change, expected] of [
     )
   })
 }
+
+test('PEAK_EWMA takes the module, and answers that can be timed', () => {
+  const policy = (frontend: Frontend, node: NodeOptions) => {
+    const cluster = configurationOf([frontend], node).find(({ typeUrl }) => typeUrl === typeUrls.cluster)!
+    const { loadBalancingPolicy, lbPolicy } = fromBinary(ClusterSchema, cluster.encode())
+    return loadBalancingPolicy ? 'module' : Cluster_LbPolicy[lbPolicy]
+  }
+  const asked = aPortState({ settings: { ...defaultSettings, lbPolicy: 'PEAK_EWMA' } })
+  assert.equal(policy(asked, withModule), 'module')
+  assert.equal(policy(asked, {}), 'LEAST_REQUEST')
+  assert.equal(policy({ ...asked, layer: tcp }, withModule), 'LEAST_REQUEST')
+  assert.equal(policy(aPortState(), { ...withModule, lbPolicy: 'PEAK_EWMA' }), 'module')
+  assert.equal(
+    policy(aPortState({ settings: { ...defaultSettings, lbPolicy: 'RANDOM' } }), {
+      ...withModule,
+      lbPolicy: 'PEAK_EWMA',
+    }),
+    'RANDOM',
+  )
+})
 
 test('a change of lb-policy changes no listener of a tcp port either', () => {
   const state = aPortState({ layer: tcp })

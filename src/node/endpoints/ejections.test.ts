@@ -21,6 +21,7 @@ function ejections(settings: Partial<Settings>, ...answers: readonly (readonly (
   let asked = 0
   const tested = new Ejections({
     frontendOf: id => (id === frontend.id ? frontend : undefined),
+    lbPolicyOf: ({ settings }) => settings.lbPolicy ?? 'LEAST_REQUEST',
     loads: async clusters => {
       assert.deepEqual(clusters, [resourceNameOf(frontend)])
       const answer = answers[Math.min(asked++, answers.length - 1)]!
@@ -76,8 +77,12 @@ test('no more endpoints are ejected than the percentage allows, and one always',
   tested.stop()
 })
 
-test('Envoy is not asked of ports that hash clients, that have the comparison switched off, or that it does not have', async () => {
-  for (const settings of [{ lbPolicy: 'MAGLEV' }, { outlierDetectionFailurePercentage: 0 }] as const) {
+test('Envoy is not asked of ports that hash clients or choose by latency, that have the comparison switched off, or that it does not have', async () => {
+  for (const settings of [
+    { lbPolicy: 'MAGLEV' },
+    { lbPolicy: 'PEAK_EWMA' },
+    { outlierDetectionFailurePercentage: 0 },
+  ] as const) {
     const { tested, frontend, asked } = ejections(settings, well)
     tested.failed(frontend.id)
     tested.failed('another/port/http')

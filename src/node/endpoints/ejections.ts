@@ -12,11 +12,14 @@ import { hashesClients } from '../../envoy/resources/loadbalancing.ts'
 import { hostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import { isByRequest } from '../../services/settings/envoyprotocol.ts'
+import type { LbPolicy } from '../../services/settings/settings.ts'
 import { type Failures, worseThanSiblings } from './comparison.ts'
 
 export interface EjectionsOptions {
   /** As Envoy has it; undefined where it has none with this id. */
   readonly frontendOf: (id: string) => Frontend | undefined
+  /** How Envoy chooses among its endpoints. */
+  readonly lbPolicyOf: (frontend: Frontend) => LbPolicy
   /** What endpoints have had since Envoys know them, by name of their cluster. */
   readonly loads: (clusters: readonly string[]) => Promise<ReadonlyMap<string, EndpointLoads>>
   /** Sets the frontend's ejected endpoints, as `hostPort` writes them. */
@@ -69,12 +72,17 @@ export class Ejections {
   /** A request of this frontend failed. */
   failed(id: string): void {
     if (this.#suspects.has(id) || (this.#rests.get(id)?.until ?? 0) > performance.now()) return
-    const frontend = this.#options.frontendOf(id)
-    if (!isCompared(frontend)) return
+    const frontend = this.#compared(id)
+    if (!frontend) return
     const suspects = [...this.#suspects.keys()].map(suspect => this.#options.frontendOf(suspect)?.endpoints.length ?? 0)
     if (suspects.reduce((sum, count) => sum + count, frontend.endpoints.length) > mostEndpoints) return
     this.#suspects.set(id, { since: 0, before: undefined })
     this.#timer ??= setTimeout(() => void this.#look(), 0)
+  }
+
+  #compared(id: string): Frontend | undefined {
+    const frontend = this.#options.frontendOf(id)
+    return isCompared(frontend, frontend && this.#options.lbPolicyOf(frontend)) ? frontend : undefined
   }
 
   stop(): void {
@@ -85,7 +93,7 @@ export class Ejections {
   }
 
   async #look(): Promise<void> {
-    const found = [...this.#suspects.keys()].map(id => this.#options.frontendOf(id)).filter(isCompared)
+    const found = [...this.#suspects.keys()].map(id => this.#compared(id)).filter(frontend => frontend !== undefined)
     const loads = await this.#loads(found)
     for (const [id, suspect] of this.#suspects) {
       const frontend = found.find(one => one.id === id)
@@ -194,13 +202,17 @@ function loadsSince({ endpoints }: Frontend, before: EndpointLoads, now: Endpoin
   })
 }
 
-/** Where clients are hashed, all bad requests of one come to one endpoint. */
-function isCompared(frontend: Frontend | undefined): frontend is Frontend {
+/**
+ * Where clients are hashed, all bad requests of one come to one endpoint. With PEAK_EWMA who fails gets little anyway, and Envoy could
+ * choose none where others are ejected.
+ */
+function isCompared(frontend: Frontend | undefined, policy: LbPolicy | undefined): boolean {
   return (
     frontend?.layer.wants === 'envoy' &&
     isByRequest(frontend.layer.protocol) &&
     frontend.endpoints.length > 1 &&
     frontend.settings.outlierDetectionFailurePercentage > 0 &&
+    policy !== 'PEAK_EWMA' &&
     !hashesClients(frontend.settings)
   )
 }

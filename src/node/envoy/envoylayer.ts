@@ -13,7 +13,7 @@ import { type SubsetOptions, withSubset } from '../../envoy/resources/subset.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { PortChange } from '../../plan/update.ts'
-import type { NodeLbPolicy } from '../../services/settings/settings.ts'
+import type { LbPolicy, NodeLbPolicy } from '../../services/settings/settings.ts'
 import type { Refusal, VersionedRef } from '../../xds/client.ts'
 import type { ClientInfo, XdsObserver } from '../../xds/server.ts'
 import { ResourceStore } from '../../xds/store.ts'
@@ -331,6 +331,10 @@ export class EnvoyLayer implements XdsObserver {
   /** As Envoy was told of it last. */
   frontendOf(id: string): Frontend | undefined {
     return this.#told.get(id)?.frontend
+  }
+
+  lbPolicyOf(frontend: Frontend): LbPolicy {
+    return lbPolicyOf(frontend, this.#told.options).policy
   }
 
   /** What is not said of the frontend's endpoints stays as it was. */

@@ -400,7 +400,7 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     integer(0, 100),
     10,
     all,
-    'How much of a Service may be ejected at a time; one endpoint always may where there are two or more.',
+    'How much of a Service may be ejected at a time; one endpoint always may where there are two or more. With PEAK_EWMA it is half.',
   ),
   define(
     'outlier-detection-consecutive-5xx',
