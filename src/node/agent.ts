@@ -46,13 +46,13 @@ import { VanishedEndpoints } from './endpoints/vanished.ts'
 import { startCanary } from './envoy/canary.ts'
 import { Endings } from './envoy/endings.ts'
 import { EnvoyLayer } from './envoy/envoylayer.ts'
-import type { OverlayMove } from './envoy/gate.ts'
 import { Handovers } from './envoy/handovers.ts'
 import { OverlaySwitch } from './envoy/overlayswitch.ts'
 import { RedirectPort } from './envoy/redirectport.ts'
 import { HealthCheckPorts } from './health/healthcheckports.ts'
 import { SyncHealth } from './health/synchealth.ts'
 import { InParts } from './inparts.ts'
+import type { RedirectMove } from './lifecycle/redirectset.ts'
 import { outsideObstacles } from './outside.ts'
 import { PodRules, readPodRules } from './podrules.ts'
 import type { ClientAddressChoice } from './probes/clientaddress.ts'
@@ -272,7 +272,7 @@ export class Agent {
     const inherited = await this.kernel.start()
     this.#inherited = inherited
     if (inherited.length > 0 && !(await this.#isEnvoyListening())) this.kernel.clearOverlay()
-    else this.envoy.gate.inherit(inherited)
+    else this.envoy.redirects.inherit(inherited)
     await this.#source.start(this.#listener())
   }
 
@@ -458,10 +458,10 @@ export class Agent {
     const changes = states.map(after => ({ id: after.id, before: undefined, after }))
     this.envoy.begin(changes)
     for (const change of changes) this.staying.changed(change)
-    this.envoy.gate.dropUnwanted()
+    this.envoy.redirects.dropUnwanted()
     this.kernel.synced()
     void this.#takeOver()
-    this.#inheritance = setTimeout(() => this.envoy.gate.dropUnconfirmed(), inheritanceMs)
+    this.#inheritance = setTimeout(() => this.envoy.redirects.dropUnconfirmed(), inheritanceMs)
     this.#xds = this.#startXds()
     this.#redirectPort.watch()
     this.#vanished.start()
@@ -516,7 +516,7 @@ export class Agent {
         problem('LP302', 'xDS server', error.message, 'the kernel layer serves all Services; it is tried again'),
       onProblems: problems => {
         // No Envoy can confirm what a previous run left in the overlay.
-        if (problems.length > 0) this.envoy.gate.dropUnconfirmed()
+        if (problems.length > 0) this.envoy.redirects.dropUnconfirmed()
         this.problems.set('xDS server', problems)
       },
     })
@@ -571,7 +571,7 @@ export class Agent {
     return {
       applied: ports => {
         this.#programming.kernelApplied(ports)
-        this.envoy.kernelApplied(ports)
+        this.envoy.kernelSynced(ports)
       },
       flushed: ({ ports, added, removed, bytes, milliseconds }) => {
         this.metrics.transactions.observe(milliseconds / 1000)
@@ -598,9 +598,9 @@ export class Agent {
     this.health.round(family, round, performance.now())
   }
 
-  #moved(ids: readonly string[], move: OverlayMove): void {
+  #moved(ids: readonly string[], move: RedirectMove): void {
     this.moves.moved(ids, move)
-    if (move !== 'up') return
+    if (move !== 'promoted') return
     const frontends = ids.map(id => this.#frontendOf(id)).filter(frontend => frontend !== undefined)
     void rebalance(frontends, { ...this.#options, kernel: this.kernel, log: this.#log })
   }
@@ -637,9 +637,9 @@ export class Agent {
       clientMark: this.#clientMark(clientAddress),
       redirectPort,
       isPortEnvoys: () => this.#redirectPort.isEnvoys(),
-      moveOverlay: (vips, up) => this.kernel.setOverlay(vips, up),
-      clearOverlay: () => this.kernel.clearOverlay(),
-      endConnections: frontends => this.#endings.cut(frontends),
+      redirect: (addresses, isRedirected) => this.kernel.setOverlay(addresses, isRedirected),
+      clearRedirects: () => this.kernel.clearOverlay(),
+      endConnections: addresses => this.#endings.cut(addresses),
       onMoved: (ids, move) => this.#moved(ids, move),
       watchCanary: (instance, onChange) =>
         startCanary({ socket: canarySocket(this.#sockets, instance), ...canaryTimes, onChange }),
@@ -668,7 +668,7 @@ export class Agent {
     return createMetrics({
       objects: () => ({ ...this.plan.counts() }),
       overlayOff: () => this.overlaySwitch.isOff,
-      overlayEntries: () => this.envoy.gate.size,
+      overlayEntries: () => this.envoy.redirects.size,
       draining: () => this.envoy.draining,
       waiting: () => this.use.waiting,
       kernelElements: () => [...this.kernel.totals.values()].reduce((sum, count) => sum + count, 0),

@@ -1,6 +1,6 @@
 import { externalId } from '../../envoy/resources/frontend.ts'
 import { hostPort } from '../../net/address.ts'
-import type { EnvoyView } from '../../node/envoy/envoylayer.ts'
+import type { EnvoyView } from '../../node/envoy/view.ts'
 import type { Explanation } from '../../node/report/explain.ts'
 import type { PortExplanation } from '../../plan/explain.ts'
 import { askLivingAgent } from '../agent.ts'

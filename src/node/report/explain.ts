@@ -8,7 +8,7 @@ import type { KernelClient } from '../../plan/policies.ts'
 import type { PortState } from '../../plan/ports/port.ts'
 import type { Problem } from '../../services/problem.ts'
 import type { Agent } from '../agent.ts'
-import type { EnvoyView } from '../envoy/envoylayer.ts'
+import type { EnvoyView } from '../envoy/view.ts'
 import type { ClientAddressChoice } from '../probes/clientaddress.ts'
 import type { PathState } from '../probes/watch.ts'
 

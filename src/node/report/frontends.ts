@@ -27,7 +27,7 @@ export function frontends(
   { plan, envoy, overlaySwitch }: Agent,
   namespace: string | undefined,
 ): readonly FrontendRow[] {
-  const layerOf = ({ id }: PortState) => (envoy.gate.isUp(id) && !overlaySwitch.isOff ? 'envoy' : 'kernel')
+  const layerOf = ({ id }: PortState) => (envoy.isRedirected(id) && !overlaySwitch.isOff ? 'envoy' : 'kernel')
   const own = [...plan.states()].map(state => ({
     ...rowOf(state, state, state.external, layerOf(state)),
     clusters: frontendsOf(state).map(resourceNameOf),

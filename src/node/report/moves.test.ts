@@ -42,7 +42,7 @@ function setUp(...known: readonly PortState[]) {
 describe('moves between the layers', () => {
   test('are told of the Service, with ports, node and reason', async () => {
     const { moves, set, told } = setUp()
-    moves.moved(set(aPort('cart'), aPort('cart', 'http/IPv6')), 'up')
+    moves.moved(set(aPort('cart'), aPort('cart', 'http/IPv6')), 'promoted')
     assert.deepEqual(await told(), [
       'Service shop/cart Normal WentUpToEnvoy: Ports http, http/IPv6 went up to Envoy on node node1: port name http, and Envoy has acknowledged it',
     ])
@@ -52,7 +52,7 @@ describe('moves between the layers', () => {
     ])
     moves.moved(['shop/cart/http/IPv6'], 'lost')
     assert.match((await told())[0]!, /Port http\/IPv6 .*: Envoy lacks a part of its configuration$/)
-    moves.moved(set(aPort('morph')), 'up')
+    moves.moved(set(aPort('morph')), 'promoted')
     await told()
     moves.moved(['shop/morph/http'], 'withdrawn')
     assert.match((await told())[0]!, /: it was changed, and gets another listener in Envoy; it goes up again/)
@@ -62,14 +62,14 @@ describe('moves between the layers', () => {
     const { moves, set, told } = setUp(aPort('old'))
     moves.envoy(false)
     moves.envoy(true)
-    moves.moved(['shop/old/http'], 'up')
-    moves.moved(set(aPort('new')), 'up')
+    moves.moved(['shop/old/http'], 'promoted')
+    moves.moved(set(aPort('new')), 'promoted')
     const [note, ...more] = await told()
     assert.match(note!, /^Service shop\/new /)
     assert.deepEqual(more, [])
     moves.envoy(false)
     moves.envoy(true)
-    moves.moved(['shop/old/http', 'shop/new/http'], 'up')
+    moves.moved(['shop/old/http', 'shop/new/http'], 'promoted')
     assert.deepEqual(await told(), [
       'Node node1 Warning EnvoyDown: Envoy is down or not connected: the kernel layer serves all Services',
       'Node node1 Normal EnvoyUp: Envoy is up again: what it has acknowledged goes through it',
@@ -81,7 +81,7 @@ describe('moves between the layers', () => {
     const { moves, told } = setUp(...many)
     moves.moved(
       many.map(({ id }) => id),
-      'up',
+      'promoted',
     )
     assert.deepEqual(await told(), [])
   })
@@ -89,7 +89,7 @@ describe('moves between the layers', () => {
   test('are news of a Service that was not meant for Envoy meanwhile', async () => {
     const { moves, told } = setUp(aPort('cart'))
     moves.wanted('shop/cart/http', undefined)
-    moves.moved(['shop/cart/http'], 'up')
+    moves.moved(['shop/cart/http'], 'promoted')
     assert.equal((await told()).length, 1)
   })
 
@@ -102,18 +102,18 @@ describe('moves between the layers', () => {
   test('because pods do not reach Envoy any more are told of the node by others, and are no news when they do', async () => {
     const { moves, set, reachable, told } = setUp()
     const ids = set(aPort('cart'))
-    moves.moved(ids, 'up')
+    moves.moved(ids, 'promoted')
     await told()
     reachable.delete('IPv4')
     moves.moved(ids, 'lost')
-    moves.moved(ids, 'up')
+    moves.moved(ids, 'promoted')
     assert.deepEqual(await told(), [])
   })
 
   test('of many Services at once are told of the node, once', async () => {
     const { moves, set, told } = setUp()
     const many = Array.from({ length: 21 }, (_, index) => aPort(`s${index}`))
-    moves.moved(set(...many), 'up')
+    moves.moved(set(...many), 'promoted')
     const [note, ...more] = await told()
     assert.match(
       note!,

@@ -9,7 +9,7 @@ import type { IpFamily } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import { type Layer, portPartOf } from '../../plan/ports/port.ts'
 import type { Note } from '../../services/note.ts'
-import type { OverlayMove } from '../envoy/gate.ts'
+import type { RedirectMove } from '../lifecycle/redirectset.ts'
 
 export interface LayerMovesOptions {
   readonly nodeName: string
@@ -69,8 +69,8 @@ export class LayerMoves {
   }
 
   /** New connections by these frontends go to Envoy now, or no longer. */
-  moved(ids: readonly string[], move: OverlayMove): void {
-    const up = move === 'up'
+  moved(ids: readonly string[], move: RedirectMove): void {
+    const up = move === 'promoted'
     for (const id of ids) {
       if (up && this.#expected.has(id)) continue
       const frontend = this.#options.frontendOf(id)
@@ -100,8 +100,8 @@ export class LayerMoves {
     clearTimeout(this.#timer)
   }
 
-  #gather({ id, namespace, name, layer }: Frontend, move: OverlayMove): void {
-    const up = move === 'up'
+  #gather({ id, namespace, name, layer }: Frontend, move: RedirectMove): void {
+    const up = move === 'promoted'
     const why = whyMoved(layer, move)
     const service = `Service ${namespace}/${name}`
     const key = `${service} ${up} ${why}`
@@ -147,8 +147,8 @@ function waits(layer: Layer | undefined): boolean {
   return layer?.wants === 'kernel' && layer.waitsAs !== undefined
 }
 
-function whyMoved(layer: Layer, move: OverlayMove): string {
-  if (move === 'up') return `${layer.reason}, and Envoy has acknowledged it`
+function whyMoved(layer: Layer, move: RedirectMove): string {
+  if (move === 'promoted') return `${layer.reason}, and Envoy has acknowledged it`
   if (layer.wants === 'kernel') return layer.reason
   if (move === 'lost') return 'Envoy lacks a part of its configuration'
   return 'it was changed, and gets another listener in Envoy; it goes up again when Envoy has acknowledged that'

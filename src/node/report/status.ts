@@ -145,7 +145,7 @@ function layerOf({ id, layer }: Frontend, agent: Agent): 'envoy' | 'kernel' | 'w
 
 /** New connections go to Envoy. */
 function isUp(id: string, agent: Agent): boolean {
-  return agent.envoy.gate.isUp(id) && !agent.overlaySwitch.isOff
+  return agent.envoy.isRedirected(id) && !agent.overlaySwitch.isOff
 }
 
 function rowWithoutPort(service: string, problems: ServiceRow['problems']): ServiceRow {

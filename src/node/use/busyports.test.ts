@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { PortActivity } from '../envoy/drains.ts'
+import type { FrontendActivity } from '../lifecycle/drains.ts'
 import { BusyPorts } from './busyports.ts'
 
 const minute = 60_000
 
 describe('ports at work in Envoy', () => {
-  let activity: Record<string, PortActivity> | undefined
+  let activity: Record<string, FrontendActivity> | undefined
   const create = () => new BusyPorts(async () => activity && new Map(Object.entries(activity)))
 
   test('one with an open connection is, and one that has answered since the last look', async () => {

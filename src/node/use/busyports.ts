@@ -3,7 +3,7 @@
  * kernel tells, would take a port of long-lived ones for quiet.
  */
 
-import type { PortActivity } from '../envoy/drains.ts'
+import type { FrontendActivity } from '../lifecycle/drains.ts'
 
 /** Half of what a port may be quiet for and keep its place (quietMs). */
 const everyMs = 30_000
@@ -11,7 +11,7 @@ const everyMs = 30_000
 const patienceMs = 10_000
 
 /** By id; undefined where Envoy does not answer. */
-export type ReadActivity = (ids: readonly string[]) => Promise<ReadonlyMap<string, PortActivity> | undefined>
+export type ReadActivity = (ids: readonly string[]) => Promise<ReadonlyMap<string, FrontendActivity> | undefined>
 
 export class BusyPorts {
   readonly #activity: ReadActivity

@@ -16,23 +16,24 @@ export interface Changes {
   readonly remove: ResourceRef[]
 }
 
-interface PublishedFrontend extends Told {
+export interface PublishedFrontend extends Told {
   readonly node: NodeOptions
   /** What another frontend has taken over of this one. */
   readonly lost: readonly ResourceRef[]
 }
 
-interface TellingOptions {
+interface PublishOptions {
   /** Whether new connections are to go there. A frontend that drains gets nothing back that another has taken over. */
   readonly isWanted: boolean
-  readonly isLeaving: boolean
+  /** Its connections end, each after its next answer. */
+  readonly isClosing: boolean
 }
 
 const nothing: readonly ResourceRef[] = []
 
 export class PublishedFrontends {
   #options: NodeOptions
-  readonly #told = new Map<string, PublishedFrontend>()
+  readonly #published = new Map<string, PublishedFrontend>()
   /** The frontend that a resource belongs to. */
   readonly #owner = new RefMap<string>()
   /** What was found by an address that its frontend no longer has, by type and name: connections that use it are still open. */
@@ -47,16 +48,16 @@ export class PublishedFrontends {
   }
 
   has(id: string): boolean {
-    return this.#told.has(id)
+    return this.#published.has(id)
   }
 
   get(id: string): PublishedFrontend | undefined {
-    return this.#told.get(id)
+    return this.#published.get(id)
   }
 
   /** The frontends and their ids. */
   entries(): Iterable<[string, PublishedFrontend]> {
-    return this.#told.entries()
+    return this.#published.entries()
   }
 
   get options(): NodeOptions {
@@ -65,8 +66,8 @@ export class PublishedFrontends {
 
   /** Whether Envoy was told of the frontend by other listeners, scopes or routes than it is to have now. */
   hasMoved(frontend: Frontend): boolean {
-    const told = this.#told.get(frontend.id)
-    return told !== undefined && !haveSamePlaces(told.frontend, frontend, this.#options)
+    const published = this.#published.get(frontend.id)
+    return published !== undefined && !haveSamePlaces(published.frontend, frontend, this.#options)
   }
 
   /**
@@ -74,9 +75,9 @@ export class PublishedFrontends {
    * @returns the addresses that the frontend no longer has: connections there end, each after its next answer, until
    *   `forgetFormerRoutes` and then `forgetFormerCluster`
    */
-  tell(frontend: Frontend, { isWanted, isLeaving }: TellingOptions, changes: Changes): readonly string[] {
-    const before = this.#told.get(frontend.id)
-    const options = { ...this.#options, isLeaving }
+  publish(frontend: Frontend, { isWanted, isClosing }: PublishOptions, changes: Changes): readonly string[] {
+    const before = this.#published.get(frontend.id)
+    const options = { ...this.#options, isLeaving: isClosing }
     const all = resourcesOf(frontend, options, this.#isReusable(before) ? before : undefined)
     const lost = isWanted ? nothing : (before?.lost ?? nothing)
     const resources = lost.length === 0 ? all : without(all, lost)
@@ -88,7 +89,7 @@ export class PublishedFrontends {
       if (!before?.resources.includes(resource)) changes.put.push(resource)
     }
     const left = without(before?.resources ?? [], resources)
-    this.#told.set(frontend.id, { frontend, isLeaving, node: this.#options, resources, lost })
+    this.#published.set(frontend.id, { frontend, isLeaving: isClosing, node: this.#options, resources, lost })
     this.#shareCommon(before?.frontend, frontend, changes)
     changes.remove.push(...this.#release(frontend.id, left.filter(isListener)))
     const found = left.filter(resource => !isListener(resource))
@@ -119,24 +120,24 @@ export class PublishedFrontends {
   }
 
   forget(id: string, changes: Changes): void {
-    const told = this.#told.get(id)
-    this.#told.delete(id)
-    if (told) this.#shareCommon(told.frontend, undefined, changes)
-    changes.remove.push(...this.#release(id, told?.resources ?? []))
+    const published = this.#published.get(id)
+    this.#published.delete(id)
+    if (published) this.#shareCommon(published.frontend, undefined, changes)
+    changes.remove.push(...this.#release(id, published?.resources ?? []))
   }
 
-  /** What follows from the node is told anew of frontends that `isOf` leaves in, and that have lost nothing. */
+  /** What follows from the node is published anew of frontends that `isOf` leaves in, and that have lost nothing. */
   setNode(node: NodeOptions, isOf: (id: string) => boolean, { put }: Changes): void {
     this.#options = { ...this.#options, ...node }
-    const frontends = [...this.#told].filter(([id, told]) => isWhole(told) && isOf(id))
-    for (const [id, told] of frontends) {
-      const resources = resourcesOf(told.frontend, this.#options)
-      const versions = new Map(told.resources.map(resource => [refKey(resource), resource.version]))
-      this.#told.set(id, { ...told, node: this.#options, resources })
+    const frontends = [...this.#published].filter(([id, published]) => isWhole(published) && isOf(id))
+    for (const [id, published] of frontends) {
+      const resources = resourcesOf(published.frontend, this.#options)
+      const versions = new Map(published.resources.map(resource => [refKey(resource), resource.version]))
+      this.#published.set(id, { ...published, node: this.#options, resources })
       put.push(...resources.filter(resource => versions.get(refKey(resource)) !== resource.version))
     }
     this.#common.clear()
-    for (const { frontend } of this.#told.values()) {
+    for (const { frontend } of this.#published.values()) {
       const common = this.#addCommon(frontend)
       if (common) put.push(common)
     }
@@ -155,9 +156,9 @@ export class PublishedFrontends {
 
   /** The names of the listeners that the frontend has for itself; undefined where another frontend has taken one over. */
   listenersOf(id: string): readonly string[] | undefined {
-    const told = this.#told.get(id)
-    if (!told || told.lost.some(isListener)) return undefined
-    return told.resources.filter(isListener).map(({ name }) => name)
+    const published = this.#published.get(id)
+    if (!published || published.lost.some(isListener)) return undefined
+    return published.resources.filter(isListener).map(({ name }) => name)
   }
 
   ownerOf(ref: ResourceRef): string | undefined {
@@ -197,10 +198,10 @@ export class PublishedFrontends {
     const owner = this.#owner.get(ref) ?? id
     this.#owner.set(ref, id)
     this.#former.delete(key)
-    const told = owner === id ? undefined : this.#told.get(owner)
-    if (!told) return
-    const resources = without(told.resources, [ref])
-    this.#told.set(owner, { ...told, resources, lost: [...told.lost, ref] })
+    const published = owner === id ? undefined : this.#published.get(owner)
+    if (!published) return
+    const resources = without(published.resources, [ref])
+    this.#published.set(owner, { ...published, resources, lost: [...published.lost, ref] })
   }
 
   /** A listener for the very address comes before the shared one, so one that another frontend has there goes: Envoy drains it. */
@@ -230,8 +231,8 @@ export class PublishedFrontends {
   }
 }
 
-function isWhole(told: PublishedFrontend | undefined): boolean {
-  return told !== undefined && told.lost.length === 0
+function isWhole(published: PublishedFrontend | undefined): boolean {
+  return published !== undefined && published.lost.length === 0
 }
 
 function without(resources: readonly Resource[], refs: readonly ResourceRef[]): readonly Resource[] {

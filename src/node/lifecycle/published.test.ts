@@ -20,8 +20,8 @@ class Telling {
     this.#tell(frontend, true)
   }
 
-  drain(frontend: Frontend, isLeaving = false): void {
-    this.#tell(frontend, false, isLeaving)
+  drain(frontend: Frontend, isClosing = false): void {
+    this.#tell(frontend, false, isClosing)
   }
 
   forget(id: string): void {
@@ -52,8 +52,8 @@ class Telling {
     return this.#store.get(typeUrls.route, name)
   }
 
-  #tell(frontend: Frontend, isWanted: boolean, isLeaving = false): void {
-    this.#change(changes => this.left.push(...this.frontends.tell(frontend, { isWanted, isLeaving }, changes)))
+  #tell(frontend: Frontend, isWanted: boolean, isClosing = false): void {
+    this.#change(changes => this.left.push(...this.frontends.publish(frontend, { isWanted, isClosing }, changes)))
   }
 
   #change(collect: (changes: Changes) => void): void {
@@ -195,14 +195,14 @@ test('an address of a run before ends its connections until it is forgotten, and
 test('a listener that ports share goes with the last of them', () => {
   const changes: Changes = { put: [], remove: [] }
   const frontends = new PublishedFrontends({})
-  const wanted = { isWanted: true, isLeaving: false }
+  const wanted = { isWanted: true, isClosing: false }
   const [one, two] = [aPortState(), aPortState({ id: 'whoami/two/http', name: 'two', vip: '10.96.0.11' })]
-  for (const frontend of [one, two, one]) frontends.tell(frontend, wanted, changes)
+  for (const frontend of [one, two, one]) frontends.publish(frontend, wanted, changes)
   const isGone = () =>
     changes.remove.some(({ typeUrl, name }) => typeUrl === typeUrls.listener && name === '0.0.0.0:80')
   frontends.forget(one.id, changes)
   assert.equal(isGone(), false)
-  frontends.tell({ ...two, port: aPort({ port: 81 }) }, wanted, changes)
+  frontends.publish({ ...two, port: aPort({ port: 81 }) }, wanted, changes)
   assert.equal(isGone(), true)
   assert.ok(changes.put.some(({ name }) => name === '0.0.0.0:81'))
 })

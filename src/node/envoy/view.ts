@@ -1,0 +1,64 @@
+/** What `lightpath explain` shows of a frontend in Envoy. */
+
+import { type Resource, type ResourceRef, typeNameOf } from '../../envoy/resource.ts'
+import type { ResourceStore } from '../../xds/store.ts'
+import type { Lifecycle } from '../lifecycle/lifecycle.ts'
+import type { PublishedFrontend } from '../lifecycle/published.ts'
+import type { Envoys } from './envoys.ts'
+import type { Refusals } from './refusals.ts'
+
+export interface EnvoyView {
+  readonly up: boolean
+  readonly draining: boolean
+  /** How many it has. */
+  readonly endpoints: number
+  /** See `Observed`. */
+  readonly endConnections: boolean
+  readonly resources: readonly {
+    readonly type: string
+    readonly name: string
+    readonly version: string
+    readonly status: 'acknowledged' | 'refused' | 'older version acknowledged' | 'not yet acknowledged'
+    readonly detail?: string
+  }[]
+}
+
+interface Reports {
+  readonly store: ResourceStore
+  readonly envoys: Envoys
+  readonly refusals: Refusals
+}
+
+/** @param common the listener that it shares with others */
+export function viewOf(
+  { isRedirected, isLeaving }: Lifecycle,
+  { frontend, resources }: PublishedFrontend,
+  common: Resource | undefined,
+  { store, envoys, refusals }: Reports,
+): EnvoyView {
+  const all = common ? [...resources, common] : resources
+  return {
+    up: isRedirected,
+    draining: isLeaving,
+    endpoints: frontend.endpoints.length,
+    endConnections: frontend.observed?.endConnections === true,
+    resources: all.map(resource => {
+      const { typeUrl, name, version } = store.get(resource.typeUrl, resource.name) ?? resource
+      const detail = refusals.detailOf({ typeUrl, name, version })
+      const status = detail === undefined ? statusOf(resource, store, envoys) : 'refused'
+      return { type: typeNameOf(typeUrl), name, version, status, detail }
+    }),
+  }
+}
+
+/** How far the Envoys are with a resource as it is to be now. */
+export function statusOf(
+  ref: ResourceRef,
+  store: ResourceStore,
+  envoys: Envoys,
+): EnvoyView['resources'][number]['status'] {
+  const wanted = store.get(ref.typeUrl, ref.name)?.version
+  const versions = envoys.acknowledged(ref)
+  if (versions.length === 0 || versions.includes(undefined)) return 'not yet acknowledged'
+  return versions.every(version => version === wanted) ? 'acknowledged' : 'older version acknowledged'
+}

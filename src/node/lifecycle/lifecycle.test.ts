@@ -1,0 +1,299 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import { refKey } from '../../envoy/resource.ts'
+import { addressesOf } from '../../envoy/resources/frontend.ts'
+import type { VipPort } from '../../kernel/overlay.ts'
+import { hostPort } from '../../net/address.ts'
+import type { PortState } from '../../plan/ports/port.ts'
+import { aPortState } from '../../plan/testing.ts'
+import { ResourceStore } from '../../xds/store.ts'
+import { Drains } from './drains.ts'
+import { events, type Lifecycle, redirectedStates, type State, transitions } from './lifecycle.ts'
+import { PublishedFrontends } from './published.ts'
+import { Publisher } from './publisher.ts'
+import { Reconciler } from './reconciler.ts'
+import { RedirectSet } from './redirectset.ts'
+
+const ids = ['shop/a/http', 'shop/b/http', 'shop/c/http'] as const
+const settleMs = 2
+const drainMs = 20
+const drainIntervalMs = 2
+
+/** A node whose kernel and Envoy do what they are told when the history says so. */
+class Node {
+  readonly lives = new Map<string, Lifecycle>()
+  readonly store = new ResourceStore()
+  readonly #published = new PublishedFrontends({})
+  /** By type and name: what Envoy has acknowledged, and it keeps what is removed from the store. */
+  readonly envoy = new Set<string>()
+  /** What the kernel is to redirect, as `hostPort` writes it. */
+  readonly redirected = new Set<string>()
+  /** What it redirects until it has written that. */
+  redirectedYet: ReadonlySet<string> = new Set()
+  /** Whether connections are open at a frontend that drains. */
+  isBusy = false
+  isAlive = false
+  #unsynced = new Set<string>()
+  readonly #redirects: RedirectSet
+  readonly #drains: Drains
+  readonly #publisher: Publisher
+  readonly #reconciler: Reconciler
+  readonly #plan = new Map<string, PortState>()
+
+  constructor() {
+    this.#publisher = new Publisher({
+      published: this.#published,
+      store: this.store,
+      drainMs,
+      shared: [],
+      onRemoved: () => {},
+    })
+    this.#redirects = new RedirectSet(
+      {
+        settleMs,
+        isReady: ref => this.envoy.has(refKey(ref)),
+        move: (addresses, isRedirected) => this.#move(addresses, isRedirected),
+        clear: () => {
+          this.redirected.clear()
+          this.redirectedYet = new Set()
+        },
+      },
+      () => this.lives.values(),
+    )
+    this.#drains = new Drains({
+      drainMs,
+      intervalMs: drainIntervalMs,
+      quietMs: () => 0,
+      activity: async asked => new Map(asked.map(id => [id, { open: Number(this.isBusy), answers: 0 }])),
+      close: life => this.#publisher.republish(life),
+      finish: ({ id }) => {
+        this.lives.delete(id)
+        this.#publisher.forget(id)
+      },
+    })
+    this.#reconciler = new Reconciler(
+      { nodeName: 'node1', endpointsPerPort: 0, endConnections: () => {} },
+      this.lives,
+      { publisher: this.#publisher, redirects: this.#redirects, drains: this.#drains },
+    )
+    this.#reconciler.begin([])
+  }
+
+  /** @param after undefined: the port is gone */
+  plan(id: string, after: PortState | undefined): void {
+    const before = this.#plan.get(id)
+    if (after) this.#plan.set(id, after)
+    else this.#plan.delete(id)
+    this.#unsynced.add(id)
+    this.#reconciler.apply([{ id, before, after }])
+  }
+
+  get wanted(): readonly PortState[] {
+    return [...this.#plan.values()].filter(({ layer }) => layer.wants === 'envoy')
+  }
+
+  syncKernel(): void {
+    const synced = [...this.#unsynced]
+    this.#unsynced.clear()
+    this.redirectedYet = new Set(this.redirected)
+    this.#reconciler.kernelSynced(synced)
+  }
+
+  setAlive(isAlive: boolean): void {
+    this.isAlive = isAlive
+    this.#redirects.setAlive(isAlive)
+  }
+
+  /** Envoy takes in what there is. */
+  acknowledge(): void {
+    for (const life of this.lives.values()) {
+      if (!this.#published.has(life.id)) continue
+      for (const ref of this.#publisher.redirectOf(life.id).needs) this.envoy.add(refKey(ref))
+      this.#redirects.check(life)
+    }
+  }
+
+  /** Envoy lost all, as after a restart. */
+  lose(): void {
+    this.envoy.clear()
+    for (const life of this.lives.values()) this.#redirects.checkLoss(life)
+  }
+
+  /** Whether Envoy is to have what connections to this address need. */
+  serves(address: string): boolean {
+    const published = [...this.#published.entries()].flatMap(([, { frontend }]) => addressesOf(frontend))
+    return published.some(({ ip, port }) => hostPort(ip, port) === address)
+  }
+
+  get resources(): number {
+    return [...this.lives.keys()].filter(id => this.#published.has(id)).length
+  }
+
+  stop(): void {
+    this.#reconciler.stop()
+    this.#redirects.stop()
+    this.#drains.stop()
+    this.#publisher.stop()
+  }
+
+  #move(addresses: readonly VipPort[], isRedirected: boolean): void {
+    for (const { ip, port } of addresses) {
+      if (isRedirected) this.redirected.add(hostPort(ip, port))
+      else this.redirected.delete(hostPort(ip, port))
+    }
+  }
+}
+
+const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
+
+function portOf(id: string, layer: 'envoy' | 'kernel', port: number): PortState {
+  const state = aPortState({ id, name: id.split('/')[1]!, vip: `10.96.0.${10 + ids.indexOf(id as never)}` })
+  const inLayer =
+    layer === 'envoy'
+      ? ({ wants: 'envoy', protocol: 'http', reason: 'port name http' } as const)
+      : ({ wants: 'kernel', reason: 'overlay is false' } as const)
+  return { ...state, layer: inLayer, port: { ...state.port, port } }
+}
+
+const id = fc.constantFrom(...ids)
+const step = fc.oneof(
+  fc.record({
+    do: fc.constant('plan' as const),
+    id,
+    layer: fc.constantFrom<'envoy' | 'kernel'>('envoy', 'envoy', 'kernel'),
+    port: fc.constantFrom(80, 81),
+  }),
+  fc.record({ do: fc.constant('remove' as const), id }),
+  fc.record({
+    do: fc.constantFrom(
+      'acknowledge',
+      'acknowledge',
+      'kernel',
+      'kernel',
+      'lose',
+      'dead',
+      'alive',
+      'busy',
+      'idle',
+      'pause',
+    ),
+  }),
+)
+/** Most begin with two frontends that are promoted. */
+const promoted: readonly Step[] = [
+  { do: 'alive' },
+  { do: 'plan', id: ids[0], layer: 'envoy', port: 80 },
+  { do: 'plan', id: ids[1], layer: 'envoy', port: 80 },
+  { do: 'acknowledge' },
+  { do: 'pause' },
+  { do: 'kernel' },
+]
+const history = fc
+  .tuple(fc.constantFrom([], promoted, promoted), fc.array(step, { minLength: 5, maxLength: 25, size: 'max' }))
+  .map(([before, steps]) => [...before, ...steps])
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
+
+async function take(node: Node, one: Step): Promise<void> {
+  switch (one.do) {
+    case 'plan':
+      node.plan(one.id, portOf(one.id, one.layer, one.port))
+      break
+    case 'remove':
+      node.plan(one.id, undefined)
+      break
+    case 'acknowledge':
+      if (node.isAlive) node.acknowledge()
+      break
+    case 'kernel':
+      node.syncKernel()
+      break
+    case 'lose':
+      node.lose()
+      break
+    case 'dead':
+    case 'alive':
+      node.setAlive(one.do === 'alive')
+      break
+    case 'busy':
+    case 'idle':
+      node.isBusy = one.do === 'busy'
+      break
+    default:
+      await pause(settleMs + 3)
+  }
+}
+
+/** The kernel is to redirect the frontends whose state says so and no others, and Envoy has what the kernel redirects still. */
+function check(node: Node): void {
+  const expected = [...node.lives.values()]
+    .filter(({ state }) => redirectedStates.has(state))
+    .flatMap(({ redirect }) => redirect!.addresses.map(({ ip, port }) => hostPort(ip, port)))
+  assert.deepEqual([...node.redirected].sort(), expected.sort())
+  for (const address of [...node.redirected, ...node.redirectedYet]) {
+    assert.ok(node.serves(address), `${address} is redirected, and Envoy does not have it`)
+  }
+}
+
+describe('the life of a frontend', () => {
+  test('has no state that cannot be reached, or cannot be left for none', () => {
+    const reach = (from: State): ReadonlySet<State> => {
+      const found = new Set<State>([from])
+      for (const state of found) for (const next of Object.values(transitions[state])) found.add(next)
+      return found
+    }
+    const states = Object.keys(transitions) as readonly State[]
+    assert.deepEqual([...reach('absent')].sort(), [...states].sort())
+    for (const state of states) assert.ok(reach(state).has('absent'), state)
+    const used = new Set(Object.values(transitions).flatMap(to => Object.keys(to)))
+    assert.deepEqual([...events].sort(), [...used].sort())
+  })
+
+  test('has Envoy serve whatever the kernel redirects to it, whatever comes in whichever order', async () => {
+    await fc.assert(
+      fc.asyncProperty(history, async steps => {
+        const node = new Node()
+        try {
+          for (const one of steps) {
+            await take(node, one)
+            check(node)
+          }
+        } finally {
+          node.stop()
+        }
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test('ends where the plan has it once nothing more happens, and leaks nothing', async () => {
+    await fc.assert(
+      fc.asyncProperty(history, async steps => {
+        const node = new Node()
+        try {
+          for (const one of steps) await take(node, one)
+          node.isBusy = false
+          node.setAlive(true)
+          for (let turn = 0; turn < 2; turn++) {
+            node.syncKernel()
+            node.acknowledge()
+            await pause(settleMs + 3)
+          }
+          const wanted = node.wanted.map(({ id: one }) => one).sort()
+          const deadline = Date.now() + 5000
+          while (node.lives.size > wanted.length && Date.now() < deadline) await pause(drainIntervalMs)
+          assert.deepEqual([...node.lives.keys()].sort(), wanted)
+          assert.deepEqual(
+            [...node.redirected].sort(),
+            node.wanted.map(({ vip, port }) => hostPort(vip, port.port)).sort(),
+          )
+          assert.equal(node.resources, wanted.length)
+          check(node)
+        } finally {
+          node.stop()
+        }
+      }),
+      { numRuns: 20 },
+    )
+  })
+})

@@ -1,0 +1,124 @@
+/** Tells Envoy of frontends, and says which of its resources a frontend needs to be promoted. */
+
+import type { Resource, ResourceRef } from '../../envoy/resource.ts'
+import { addressesOf, type Frontend } from '../../envoy/resources/frontend.ts'
+import { commonProtocolOf, type NodeOptions } from '../../envoy/resources/listener.ts'
+import type { VersionedRef } from '../../xds/client.ts'
+import type { ResourceStore } from '../../xds/store.ts'
+import { Arrivals } from './arrivals.ts'
+import { FormerAddresses } from './formeraddresses.ts'
+import type { Lifecycle, Redirect } from './lifecycle.ts'
+import type { Changes, PublishedFrontends } from './published.ts'
+
+export interface PublisherOptions {
+  readonly published: PublishedFrontends
+  readonly store: ResourceStore
+  readonly drainMs: number
+  /** The listeners on which redirected connections arrive, which every frontend needs. */
+  readonly shared: readonly Resource[]
+  /** Envoy has these no longer. */
+  readonly onRemoved: (refs: readonly ResourceRef[]) => void
+}
+
+export class Publisher {
+  readonly published: PublishedFrontends
+  readonly #options: PublisherOptions
+  readonly #former: FormerAddresses
+  readonly #arrivals = new Arrivals()
+
+  constructor(options: PublisherOptions) {
+    this.#options = options
+    this.published = options.published
+    this.#former = new FormerAddresses({ ...options, update: collect => this.update(collect) })
+  }
+
+  has(id: string): boolean {
+    return this.published.has(id)
+  }
+
+  /** As Envoy was told of it last. */
+  frontendOf(id: string): Frontend | undefined {
+    return this.published.get(id)?.frontend
+  }
+
+  /** Whether Envoy was told of the frontend by other listeners, scopes or routes than it is to have now. */
+  hasMoved(frontend: Frontend): boolean {
+    return this.published.hasMoved(frontend)
+  }
+
+  get options(): NodeOptions {
+    return this.published.options
+  }
+
+  /** What frontends put and remove is told as one. */
+  update(collect: (changes: Changes) => void): void {
+    const changes: Changes = { put: [], remove: [] }
+    collect(changes)
+    this.#options.store.update(changes)
+    if (changes.remove.length === 0) return
+    this.#arrivals.forget(changes.remove)
+    this.#options.onRemoved(changes.remove)
+  }
+
+  publish(life: Lifecycle, planned: Frontend, changes: Changes, arrived?: number): void {
+    const { observed } = life
+    const frontend = planned.observed === observed ? planned : { ...planned, observed }
+    // Of connections to the addresses that it has until now.
+    const quietMs = Math.min(this.quietMs(life.id), this.#options.drainMs)
+    const before = changes.put.length
+    const left = this.published.publish(
+      frontend,
+      { isWanted: !life.isLeaving, isClosing: life.state === 'closing' },
+      changes,
+    )
+    for (const address of left) this.#former.add(address, quietMs)
+    this.#arrivals.publish(changes.put.slice(before), arrived)
+  }
+
+  /** Again as it was, since something of it that was observed is different, or its connections are to end. */
+  republish(life: Lifecycle): void {
+    const frontend = this.frontendOf(life.id)
+    if (frontend) this.update(changes => this.publish(life, frontend, changes))
+  }
+
+  forget(id: string): void {
+    this.update(changes => this.published.forget(id, changes))
+  }
+
+  /** A run of the agent before told Envoy of these addresses: connections to them are to end. */
+  addFormer(addresses: readonly string[]): void {
+    this.update(changes => {
+      for (const address of addresses) this.published.addFormer(address, changes)
+    })
+    for (const address of addresses) this.#former.add(address, this.#options.drainMs)
+  }
+
+  /** Where the kernel redirects the frontend, and what Envoy needs for it. */
+  redirectOf(id: string): Redirect {
+    const { frontend, resources } = this.published.get(id)!
+    const common = this.published.commonOf(frontend)
+    const shared = this.#options.shared.filter(({ name }) => name.endsWith(frontend.family))
+    return { addresses: addressesOf(frontend), needs: shared.concat(common ?? [], resources) }
+  }
+
+  /** How long a frontend has to be without requests for no connection to be left: on a listener of its own Envoy counts them. */
+  quietMs(id: string): number {
+    const frontend = this.frontendOf(id)
+    return (frontend && commonProtocolOf(frontend, this.options)?.idleTimeout) ?? 0
+  }
+
+  /** Milliseconds since the change arrived that this version is of; undefined where none is waited for. */
+  programmed({ typeUrl, name, version }: VersionedRef): number | undefined {
+    if (this.#options.store.get(typeUrl, name)?.version !== version) return undefined
+    return this.#arrivals.take({ typeUrl, name })
+  }
+
+  /** Nobody waits any more for what Envoy rejected. */
+  rejected(ref: ResourceRef): void {
+    this.#arrivals.forget([ref])
+  }
+
+  stop(): void {
+    this.#former.stop()
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * What the kernel redirects to Envoy: the addresses of promoted frontends. A frontend is promoted when Envoy has
+ * acknowledged all that it needs for it (make before break), and demoted at once; what Envoy refuses later leaves it promoted
+ * with its last acknowledged configuration.
+ *
+ * An acknowledged listener is not yet in every worker of Envoy: a frontend settles for `settleMs` before it is promoted.
+ * The kernel layer serves it meanwhile, so nobody notices.
+ */
+
+import type { ResourceRef } from '../../envoy/resource.ts'
+import type { VipPort } from '../../kernel/overlay.ts'
+import type { Lifecycle, Redirect } from './lifecycle.ts'
+
+export interface RedirectSetOptions {
+  readonly settleMs: number
+  /**
+   * Whether every Envoy that takes new connections can be reached and has acknowledged this resource as a frontend needs it
+   * to be promoted or, where it is, to stay so; false without an Envoy.
+   */
+  readonly isReady: (ref: ResourceRef, isRedirected: boolean) => boolean
+  /** Puts addresses into the kernel's redirect set, or takes them out. */
+  readonly move: (addresses: readonly VipPort[], isRedirected: boolean) => void
+  /** Empties the kernel's redirect set. */
+  readonly clear: () => void
+  /** These frontends, by id, one by one: not when the whole set is emptied. */
+  readonly onMoved?: (ids: readonly string[], move: RedirectMove) => void
+}
+
+/** A frontend is `withdrawn` as its owner, or another address of its own, has it; it is `lost` where Envoy lacks what it needs. */
+export type RedirectMove = 'promoted' | 'withdrawn' | 'lost'
+
+export class RedirectSet {
+  readonly #options: RedirectSetOptions
+  readonly #lives: () => Iterable<Lifecycle>
+  /** What a previous run of the agent left in the kernel, by address; kept until Envoy has reported. */
+  readonly #inherited = new Map<string, VipPort>()
+  /** In the order in which they began to settle. */
+  readonly #settling = new Set<Lifecycle>()
+  #timer: NodeJS.Timeout | undefined
+  #isAlive = false
+
+  constructor(options: RedirectSetOptions, lives: () => Iterable<Lifecycle>) {
+    this.#options = options
+    this.#lives = lives
+  }
+
+  /** Takes over what a previous run left: it stays while its frontends are wanted. */
+  inherit(addresses: readonly VipPort[]): void {
+    for (const address of addresses) this.#inherited.set(keyOf(address), address)
+  }
+
+  /** Envoy was told of the frontend. Where its addresses are others than those that the kernel redirects, these come out first. */
+  published(life: Lifecycle, redirect: Redirect): void {
+    const keys = redirect.addresses.map(keyOf)
+    if (life.redirect && life.redirect.addresses.map(keyOf).join() !== keys.join()) this.#takeOut(life, 'withdrawn')
+    const inherited = new Set(keys.filter(key => this.#inherited.has(key)))
+    life.on(inherited.size === keys.length ? 'resumed' : 'published')
+    // Of several addresses none goes to Envoy before all may.
+    if (!life.isRedirected) this.#drop(address => inherited.has(keyOf(address)))
+    life.redirect = redirect
+    this.check(life)
+  }
+
+  /** The frontend is to be elsewhere in Envoy, or not there at all. */
+  withdraw(life: Lifecycle, why: 'moved' | 'unwanted'): void {
+    const { isRedirected, redirect } = life
+    if (!life.on(why) || !redirect) return
+    life.redirect = undefined
+    this.#disinherit(redirect)
+    if (isRedirected) this.#moveOut([life.id], redirect.addresses, 'withdrawn')
+  }
+
+  /** Envoy acknowledged something that this frontend needs, or may have. */
+  check(life: Lifecycle): void {
+    if (!this.#isReady(life) || !life.on('acknowledged')) return
+    if (life.isRedirected) {
+      this.#disinherit(life.redirect!)
+      return
+    }
+    life.settlingSince = performance.now()
+    this.#settling.add(life)
+    this.#timer ??= setTimeout(() => this.#settle(), this.#options.settleMs)
+  }
+
+  /** Envoy may have lost something that this frontend needs: without it the kernel layer serves it. */
+  checkLoss(life: Lifecycle): void {
+    if (life.isRedirected && !this.#hasAll(life)) this.#takeOut(life, 'lost')
+  }
+
+  /** Envoy answers, or it does not any more: then everything is for the kernel layer. */
+  setAlive(isAlive: boolean): void {
+    if (isAlive === this.#isAlive) return
+    this.#isAlive = isAlive
+    if (isAlive) for (const life of this.#lives()) this.check(life)
+    else this.#empty()
+  }
+
+  /** All Services are known: what was inherited and is wanted by none of them goes. */
+  dropUnwanted(): void {
+    const wanted = new Set([...this.#lives()].flatMap(({ redirect }) => redirect?.addresses.map(keyOf) ?? []))
+    this.#drop(address => !wanted.has(keyOf(address)))
+  }
+
+  /** Envoy had its time to report: what was inherited and is not acknowledged goes. */
+  dropUnconfirmed(): void {
+    this.#drop(() => true)
+  }
+
+  get size(): number {
+    let size = 0
+    for (const { isRedirected } of this.#lives()) if (isRedirected) size++
+    return size
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+
+  #isReady(life: Lifecycle): boolean {
+    return this.#isAlive && this.#hasAll(life)
+  }
+
+  #hasAll({ redirect, isRedirected }: Lifecycle): boolean {
+    return redirect?.needs.every(ref => this.#options.isReady(ref, isRedirected)) ?? false
+  }
+
+  #settle(): void {
+    this.#timer = undefined
+    const now = performance.now()
+    const promoted: Lifecycle[] = []
+    for (const life of this.#settling) {
+      const remaining = life.settlingSince + this.#options.settleMs - now
+      if (life.state === 'settling' && remaining > 1) {
+        this.#timer = setTimeout(() => this.#settle(), remaining)
+        break
+      }
+      this.#settling.delete(life)
+      if (life.state !== 'settling') continue
+      if (this.#isReady(life) && life.on('settled')) promoted.push(life)
+      else life.on('lost')
+    }
+    if (promoted.length === 0) return
+    this.#options.move(
+      promoted.flatMap(({ redirect }) => redirect!.addresses),
+      true,
+    )
+    this.#options.onMoved?.(
+      promoted.map(({ id }) => id),
+      'promoted',
+    )
+  }
+
+  #takeOut(life: Lifecycle, move: Exclude<RedirectMove, 'promoted'>): void {
+    const { isRedirected, redirect } = life
+    life.on('lost')
+    if (!redirect) return
+    this.#disinherit(redirect)
+    if (isRedirected) this.#moveOut([life.id], redirect.addresses, move)
+  }
+
+  #disinherit({ addresses }: Redirect): void {
+    for (const address of addresses) this.#inherited.delete(keyOf(address))
+  }
+
+  #moveOut(ids: readonly string[], addresses: readonly VipPort[], move: RedirectMove): void {
+    this.#options.move(addresses, false)
+    this.#options.onMoved?.(ids, move)
+  }
+
+  #empty(): void {
+    this.#settling.clear()
+    this.#inherited.clear()
+    for (const life of this.#lives()) life.on('lost')
+    this.#options.clear()
+  }
+
+  #drop(isStale: (address: VipPort) => boolean): void {
+    const stale = [...this.#inherited.values()].filter(isStale)
+    if (stale.length === 0) return
+    const keys = new Set(stale.map(keyOf))
+    for (const key of keys) this.#inherited.delete(key)
+    const lost = [...this.#lives()].filter(({ redirect }) => redirect?.addresses.some(one => keys.has(keyOf(one))))
+    for (const life of lost) life.on('lost')
+    this.#moveOut(
+      lost.map(({ id }) => id),
+      stale,
+      'lost',
+    )
+  }
+}
+
+function keyOf({ ip, port }: VipPort): string {
+  return `${ip} ${port}`
+}
