@@ -36,7 +36,7 @@ function recorder(name: string, token = adminToken, nodeName = 'node1'): EventRe
 const note = (service: string, message = 'something happened'): Note => ({
   object: `Service default/${service}`,
   type: 'Normal',
-  reason: 'WentUpToEnvoy',
+  reason: 'EnvoyEnabled',
   message,
 })
 const wrong = (service: string, code: 'LP201' | 'LP301' = 'LP201') =>
@@ -84,7 +84,7 @@ test('kubectl describe shows the Events of a Service, and those of the node', {
   })
   await server.must('POST', '/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node1' } })
   const events1 = recorder('describer')
-  events1.record(note('described', 'Port http went up to Envoy'))
+  events1.record(note('described', 'Port http promoted to Envoy'))
   events1.record(noteOf(problem('LP402', 'Node node1', 'pods do not reach Envoy', 'open the firewall')))
   // The source tells what is wrong with an object before the object.
   uids.set('default/described', String((made.metadata as { uid: string }).uid))
@@ -92,7 +92,7 @@ test('kubectl describe shows the Events of a Service, and those of the node', {
   const kubeconfig = server.kubeconfig('kubectl', `token: ${adminToken}`)
   const describe = async (...what: readonly string[]) =>
     (await run(join(programs, 'kubectl'), ['--kubeconfig', kubeconfig, 'describe', ...what])).stdout
-  assert.match(await describe('service', 'described'), /Normal +WentUpToEnvoy .*lightpath +Port http went up to Envoy/)
+  assert.match(await describe('service', 'described'), /Normal +EnvoyEnabled .*lightpath +Port http promoted to Envoy/)
   assert.match(
     await describe('node', 'node1'),
     /Warning +PathToEnvoyBlocked .*lightpath +LP402 Node node1: pods do not reach Envoy; open/,

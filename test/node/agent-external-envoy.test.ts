@@ -194,7 +194,7 @@ describe('an http port with the setting external', { skip }, () => {
     for (const url of urls) await lab.untilServedBy('envoy', outside, url)
   })
 
-  test('goes down to the kernel layer while Envoy hangs, and when people switch the overlay off', async () => {
+  test('is demoted to the kernel layer while Envoy hangs, and when people switch the overlay off', async () => {
     lab.envoy.kill('SIGSTOP')
     for (const url of urls) await lab.untilServedBy('kernel', outside, url)
     lab.envoy.kill('SIGCONT')
@@ -213,7 +213,7 @@ describe('an http port with the setting external', { skip }, () => {
     await lab.agent.down('SIGKILL')
     await lab.agent.up()
     await lab.untilEnvoyIsUp()
-    // What is not up yet does not go down, and each family goes up by itself.
+    // What is not promoted yet is not demoted, and each family is promoted by itself.
     await lab.until('acknowledgement', async () => {
       const ports = (await lab.explain('default/web'))?.envoyPorts
       return ['http/external', 'http/IPv6/external'].every(port => ports?.[`default/web/${port}`]?.up)
@@ -225,7 +225,7 @@ ${lab.agentLog().slice(-20_000)}`
     const kept = await keptLoad(lab, { ...client, netns: outside.netns }, urls[0]!)
     write(lab, { ...web, settings: {} }, [near, far])
     for (const url of urls) await lab.untilServedBy('kernel', outside, url)
-    await lab.untilLogged(/Ports http\/external, http\/IPv6\/external went down .*: the setting external is not true/)
+    await lab.untilLogged(/Ports http\/external, http\/IPv6\/external demoted .*: the setting external is not true/)
     const report = await kept.stop()
     assert.deepEqual([report.errors, Object.keys(report.layers)], [{}, ['envoy']])
   })
@@ -266,7 +266,7 @@ describe("an http port with the setting external on a node that keeps clients' a
     }
   })
 
-  test('and policy Local drops what outsiders send where no endpoint is, and goes up again with the first', async () => {
+  test('and policy Local drops what outsiders send where no endpoint is, and is promoted again with the first', async () => {
     const load = await keptLoad(lab, { ...client, netns: outside.netns }, urls[0]!)
     write(lab, local, [far])
     await lab.until('drops', async () => (await lab.ask(outside, urls[2]!, '--max-time', '1')) === 'curl 28')

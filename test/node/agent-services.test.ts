@@ -45,7 +45,7 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     await lab.until('no port that drains', async () => (await lab.metric('lightpath_draining_ports')) === 0)
   }
 
-  test('a new Service is served from its first answer on, and moves up once Envoy has acknowledged it', async () => {
+  test('a new Service is served from its first answer on, and is promoted once Envoy has acknowledged it', async () => {
     const url = 'http://10.96.1.1/'
     // Before anybody serves the VIP, connections to it wait.
     const options = { url, connections: 150, rate: 100, fresh: true, timeoutMs: 1000 }
@@ -68,14 +68,14 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
   test('going to Envoy and leaving it is told of the Service, with the reason', async () => {
     const options = { name: 'told', vips: ['10.96.1.20'] }
     lab.write('told', serviceWith(options, pods))
-    await lab.untilLogged(/Service default\/told.*WentUpToEnvoy.*Port http .* node node1: port name http/)
+    await lab.untilLogged(/Service default\/told.*EnvoyEnabled.*Port http .* node node1: port name http/)
     lab.write('told', serviceWith({ ...options, settings: { 'idle-timeout': '1m' } }, pods))
     await lab.untilLogged(
-      /Service default\/told.*WentDownToKernel.*: it was changed, and gets another listener in Envoy/,
+      /Service default\/told.*EnvoyDisabled.*: it was changed, and gets another listener in Envoy/,
     )
     await lab.untilServedBy('envoy', client, 'http://10.96.1.20/')
     lab.write('told', serviceWith({ ...options, settings: { overlay: 'false' } }, pods))
-    await lab.untilLogged(/Service default\/told.*WentDownToKernel.*Port http .*: setting overlay: false/)
+    await lab.untilLogged(/Service default\/told.*EnvoyDisabled.*Port http .*: setting overlay: false/)
     lab.remove('told')
   })
 

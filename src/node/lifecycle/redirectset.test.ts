@@ -48,7 +48,7 @@ function setUp() {
 const settled = () => new Promise(resolve => setTimeout(resolve, 5))
 
 describe('the redirect set', () => {
-  test('moves a port up only when Envoy has acknowledged all that it needs', async () => {
+  test('promotes a frontend only when Envoy has acknowledged all that it needs', async () => {
     const { redirects, kernel, publish, acknowledge } = setUp()
     redirects.setAlive(true)
     publish('a', [vip(1)])
@@ -59,7 +59,7 @@ describe('the redirect set', () => {
     await settled()
     assert.deepEqual([...kernel], ['10.96.0.1'])
   })
-  test('asks for more before a port goes up than for it to stay there', async () => {
+  test('asks for more before a frontend is promoted than for it to stay so', async () => {
     const { redirects, kernel, lifeOf, publish, acknowledge, acknowledged } = setUp()
     redirects.setAlive(true)
     publish('a', [vip(1)])
@@ -75,7 +75,7 @@ describe('the redirect set', () => {
     assert.deepEqual([...kernel], ['10.96.0.1'])
   })
 
-  test('moves nothing up while Envoy does not answer, and all that is acknowledged when it does', async () => {
+  test('promotes nothing while Envoy does not answer, and all that is acknowledged when it does', async () => {
     const { redirects, kernel, publish, acknowledge } = setUp()
     publish('a', [vip(1)])
     acknowledge('a')
@@ -95,7 +95,7 @@ describe('the redirect set', () => {
     assert.equal(kernel.size, 0)
     assert.equal(lifeOf('a').isRedirected, false)
   })
-  test('does not move a port up that is no longer wanted when it has settled', async () => {
+  test('does not promote a frontend that is no longer wanted when it has settled', async () => {
     const { redirects, kernel, lifeOf, publish, acknowledge } = setUp()
     redirects.setAlive(true)
     publish('a', [vip(1)])
@@ -104,7 +104,7 @@ describe('the redirect set', () => {
     await settled()
     assert.equal(kernel.size, 0)
   })
-  test('moves a port down when Envoy has lost what it needs, and up again with it', async () => {
+  test('demotes a frontend when Envoy has lost what it needs, and promotes it again with it', async () => {
     const { redirects, kernel, lifeOf, publish, acknowledge, acknowledged } = setUp()
     redirects.setAlive(true)
     publish('a', [vip(1)])
@@ -135,7 +135,7 @@ describe('the redirect set', () => {
 })
 
 describe('a port with several VIP:ports', () => {
-  test('moves as one, and comes down before it moves up with others', async () => {
+  test('is promoted as one, and demoted before it is promoted with others', async () => {
     const { redirects, kernel, lifeOf, publish, acknowledge } = setUp()
     redirects.setAlive(true)
     publish('a', [vip(1), vip(2)])
@@ -180,7 +180,7 @@ describe('for all histories', () => {
     fc.record({ do: fc.constantFrom('want', 'unwant', 'acknowledge', 'lose') as fc.Arbitrary<string>, id }),
     fc.record({ do: fc.constantFrom('dead', 'alive'), id }),
   )
-  test('the kernel has exactly the ports that are up, all of them wanted and acknowledged when they moved', async () => {
+  test('the kernel has exactly the frontends that are redirected, all of them wanted and acknowledged when they moved', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 20 }), fc.array(fc.boolean()), async (steps, pauses) => {
         const { redirects, kernel, lifeOf, publish, acknowledge, acknowledged } = setUp()

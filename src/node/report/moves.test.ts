@@ -44,21 +44,21 @@ describe('moves between the layers', () => {
     const { moves, set, told } = setUp()
     moves.moved(set(aPort('cart'), aPort('cart', 'http/IPv6')), 'promoted')
     assert.deepEqual(await told(), [
-      'Service shop/cart Normal WentUpToEnvoy: Ports http, http/IPv6 went up to Envoy on node node1: port name http, and Envoy has acknowledged it',
+      'Service shop/cart Normal EnvoyEnabled: Ports http, http/IPv6 promoted to Envoy on node node1: port name http, and Envoy has acknowledged it',
     ])
     moves.moved(set(aPort('cart', 'http', kernel)), 'lost')
     assert.deepEqual(await told(), [
-      'Service shop/cart Normal WentDownToKernel: Port http went down to the kernel layer on node node1: sessionAffinity is ClientIP',
+      'Service shop/cart Normal EnvoyDisabled: Port http demoted to the kernel layer on node node1: sessionAffinity is ClientIP',
     ])
     moves.moved(['shop/cart/http/IPv6'], 'lost')
     assert.match((await told())[0]!, /Port http\/IPv6 .*: Envoy lacks a part of its configuration$/)
     moves.moved(set(aPort('morph')), 'promoted')
     await told()
     moves.moved(['shop/morph/http'], 'withdrawn')
-    assert.match((await told())[0]!, /: it was changed, and gets another listener in Envoy; it goes up again/)
+    assert.match((await told())[0]!, /: it was changed, and gets another listener in Envoy; it is promoted again/)
   })
 
-  test('are no news of Services that move up as before, after a start of the agent or of Envoy', async () => {
+  test('are no news of Services that are promoted as before, after a start of the agent or of Envoy', async () => {
     const { moves, set, told } = setUp(aPort('old'))
     moves.envoy(false)
     moves.envoy(true)
@@ -76,7 +76,7 @@ describe('moves between the layers', () => {
     ])
   })
 
-  test('of 10,000 Services that a start of the agent finds and moves up again are not told at all', async () => {
+  test('of 10,000 Services that a start of the agent finds and promotes again are not told at all', async () => {
     const many = Array.from({ length: 10_000 }, (_, index) => aPort(`s${index}`))
     const { moves, told } = setUp(...many)
     moves.moved(
@@ -117,7 +117,7 @@ describe('moves between the layers', () => {
     const [note, ...more] = await told()
     assert.match(
       note!,
-      /^Node node1 Normal WentUpToEnvoy: 21 Services went up to Envoy at the same time: Service shop\/s0, /,
+      /^Node node1 Normal EnvoyEnabled: 21 Services promoted to Envoy at the same time: Service shop\/s0, /,
     )
     assert.deepEqual(more, [])
     moves.moved(

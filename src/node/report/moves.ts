@@ -1,6 +1,6 @@
 /**
  * Tells owners of Services which ports went from one layer to the other, and why. What concerns the whole node is told
- * of the node, once: that Envoy is down or up, or that many Services moved at the same time. That a Service moves up
+ * of the node, once: that Envoy is down or up, or that many Services moved at the same time. That a Service is promoted
  * as it was before, after a start of the agent or of Envoy, is no news.
  */
 
@@ -151,13 +151,13 @@ function whyMoved(layer: Layer, move: RedirectMove): string {
   if (move === 'promoted') return `${layer.reason}, and Envoy has acknowledged it`
   if (layer.wants === 'kernel') return layer.reason
   if (move === 'lost') return 'Envoy lacks a part of its configuration'
-  return 'it was changed, and gets another listener in Envoy; it goes up again when Envoy has acknowledged that'
+  return 'it was changed, and gets another listener in Envoy; it is promoted again when Envoy has acknowledged that'
 }
 
 function wordsFor(up: boolean): string {
-  return up ? 'went up to Envoy' : 'went down to the kernel layer'
+  return up ? 'promoted to Envoy' : 'demoted to the kernel layer'
 }
 
 function reasonFor(up: boolean): string {
-  return up ? 'WentUpToEnvoy' : 'WentDownToKernel'
+  return up ? 'EnvoyEnabled' : 'EnvoyDisabled'
 }

@@ -48,7 +48,7 @@ test('a port that an endpoint keeps from Envoy is told of its Service, once, wit
   )
 })
 
-test('nothing is told of what passes, of what its owner wants so, and of a port that went down', async () => {
+test('nothing is told of what passes, of what its owner wants so, and of a port that was demoted', async () => {
   const { become, notes } = staying()
   const { layer: envoy } = aPortState()
   become('a/passes/http', barred)

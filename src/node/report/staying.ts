@@ -1,6 +1,6 @@
 /**
  * Tells owners of Services which of their ports are for Envoy and yet stay in the kernel layer because of an endpoint: it has a
- * place where Envoy may not connect to, or a policy selects its pod. A port that went down for that is told of as a move (moves.ts).
+ * place where Envoy may not connect to, or a policy selects its pod. A port that is demoted for that is told of as a move (moves.ts).
  */
 
 import type { Log } from '../../observe/log.ts'

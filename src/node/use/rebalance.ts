@@ -10,7 +10,7 @@ export interface RebalanceOptions extends BelowOptions {
   readonly log: Log
 }
 
-/** @param frontends that went up just now */
+/** @param frontends that were promoted just now */
 export async function rebalance(frontends: readonly Frontend[], options: RebalanceOptions): Promise<void> {
   const wanted = frontends.filter(({ settings }) => settings.rebalance)
   if (wanted.length === 0) return
