@@ -70,9 +70,7 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     lab.write('told', serviceWith(options, pods))
     await lab.untilLogged(/Service default\/told.*EnvoyEnabled.*Port http .* node node1: port name http/)
     lab.write('told', serviceWith({ ...options, settings: { 'idle-timeout': '1m' } }, pods))
-    await lab.untilLogged(
-      /Service default\/told.*EnvoyDisabled.*: it was changed, and gets another listener in Envoy/,
-    )
+    await lab.untilLogged(/Service default\/told.*EnvoyDisabled.*: it was changed, and gets another listener in Envoy/)
     await lab.untilServedBy('envoy', client, 'http://10.96.1.20/')
     lab.write('told', serviceWith({ ...options, settings: { overlay: 'false' } }, pods))
     await lab.untilLogged(/Service default\/told.*EnvoyDisabled.*Port http .*: setting overlay: false/)
@@ -237,6 +235,8 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
     write(http)
     await lab.untilServedBy('envoy', client, url)
     const kept = await lab.load(client, { url, connections: 10, rate: 200 })
+    // Its connections are open in Envoy by then.
+    await pause(1000)
     write({ ...http, name: 'http-web' })
     await lab.until('its new name in Envoy', async () => {
       return (await lab.explain(`default/${name}`))?.envoyPorts[`default/${name}/http-web`]?.up === true
