@@ -2,6 +2,7 @@
 
 import { parseArgs } from 'node:util'
 import { experimentNames, findExperiment } from './experiments/all.ts'
+import { enterOwnCgroup } from './lab/weights.ts'
 import type { Experiment } from './runner/experiment.ts'
 import { isBusy, machine, versions } from './runner/machine.ts'
 import { runAll } from './runner/run.ts'
@@ -22,6 +23,7 @@ if (flags.list) {
   for (const { name, title, minutes } of chosen)
     console.log(`${name.padEnd(14)} ${title} (${minutes.short} min; --full ${minutes.full})`)
 } else {
+  enterOwnCgroup()
   const [where, what] = [machine(), await versions()]
   console.log(
     `${where.cores} cores (${where.cpu}), ${where.memoryGB} GB, Linux ${what.kernel}, Node.js ${what.node}, ` +
