@@ -8,9 +8,11 @@ import { errors } from './errors.ts'
 import { fairShare } from './fair-share.ts'
 import { flood } from './flood.ts'
 import { graph } from './graph.ts'
+import { keepAlive } from './keep-alive.ts'
 import { kernelLayer } from './kernel-layer.ts'
 import { kubeproxy } from './kubeproxy.ts'
 import { largest } from './largest.ts'
+import { uneven } from './uneven.ts'
 import { use } from './use.ts'
 
 /** Two of kubernetes#139513 and #135639; the others are chosen by name alone. */
@@ -19,6 +21,8 @@ const worstShapes = ['44125x1', '5006x50']
 const experiments: readonly Experiment[] = [
   graph,
   errors,
+  uneven,
+  keepAlive,
   datapath,
   kubeproxy,
   agent,

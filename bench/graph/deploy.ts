@@ -43,7 +43,7 @@ export async function deployGraph(
         ),
       ),
     )
-    const client = await bed.network.addPod(bed.proxied({ proxy }).node.name, `client-${proxy}`)
+    const client = await bed.addClient({ proxy })
     for (const id of its) {
       for (const addresses of Object.values(targets[id]!))
         for (const address of addresses) await bed.untilServed(variant(id), client, address)

@@ -65,12 +65,17 @@ export class Bed {
     return pods
   }
 
+  /** A client on the variant's node. */
+  addClient(of: Pick<Variant, 'proxy'>): Promise<Pod> {
+    return this.network.addPod(this.proxied(of).node.name, `client-${of.proxy}`)
+  }
+
   /** A Service with port 80. Returns what clients are to call: its VIP, or the endpoints themselves. */
-  async addService(variant: Variant, name: string, endpoints: readonly Address[]): Promise<readonly string[]> {
+  async addService(variant: Variant, name: string, endpoints: readonly Address[], portName = 'http') {
     if (variant.direct) return endpoints.map(({ ip, port }) => `${ip}:${port}`)
     const vip = `10.100.0.${++this.#services}`
-    await this.plane.create(serviceObjects(name, 'http', vip, endpoints, variant.settings))
-    return [`${vip}:80`]
+    await this.plane.create(serviceObjects(name, portName, vip, endpoints, variant.settings))
+    return [`${vip}:80`] as readonly string[]
   }
 
   /** Waits until a client is answered in the way that the variant is to serve it. */

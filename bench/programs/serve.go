@@ -31,6 +31,7 @@ type server struct {
 	delay    time.Duration
 	stall    time.Duration
 	every    time.Duration
+	workers  chan struct{}
 	turn     atomic.Uint64
 	requests sync.Map
 	client   *http.Client
@@ -48,6 +49,7 @@ func serve(arguments []string) error {
 	delay := flags.Duration("delay", 0, "before each answer")
 	stall := flags.Duration("stall", 0, "stands still so long")
 	every := flags.Duration("every", 0, "so often")
+	workers := flags.Int("workers", 0, "requests at a time, as a server with so many threads; 0: all")
 	_ = flags.Parse(arguments)
 
 	s := &server{name: *name, errors: *errors, delay: *delay, stall: *stall, every: *every, began: time.Now()}
@@ -56,6 +58,9 @@ func serve(arguments []string) error {
 		MaxIdleConnsPerHost: 256,
 		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 	}}
+	if *workers > 0 {
+		s.workers = make(chan struct{}, *workers)
+	}
 	if *calls != "" {
 		s.calls = strings.Split(*calls, ",")
 	}
@@ -84,6 +89,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_, _ = io.Copy(io.Discard, r.Body)
 	s.count(r)
+	if s.workers != nil {
+		s.workers <- struct{}{}
+		defer func() { <-s.workers }()
+	}
 	if s.every > 0 {
 		// All requests of a stall end with it.
 		if into := time.Since(s.began) % s.every; into < s.stall {
