@@ -28,6 +28,7 @@ import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/metric
 import { createMetrics, type Metrics } from '../observe/metrics/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
 import { budgetOptions, EnvoyBudget } from '../plan/envoy/budget.ts'
+import { HeldBack } from '../plan/envoy/heldback.ts'
 import { NodePlan } from '../plan/nodeplan.ts'
 import type { NodePolicies, PolicyFacts } from '../plan/policies.ts'
 import type { PortState } from '../plan/ports/port.ts'
@@ -67,6 +68,8 @@ import { StayingPorts } from './report/staying.ts'
 import { type Retried, startRetrying } from './retry.ts'
 import { envoySockets, prepareSocketDirectory } from './socketdirectory.ts'
 import { countBelow } from './use/below.ts'
+import { countInEnvoy } from './use/heaviest.ts'
+import { OverloadRelief } from './use/overloadrelief.ts'
 import { rebalance } from './use/rebalance.ts'
 import { UseWatch } from './use/usewatch.ts'
 
@@ -114,6 +117,8 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
 const settleMs = 250
 const drainIntervalMs = 5000
 const canaryTimes = { intervalMs: 1000, startIntervalMs: 50, timeoutMs: 1000, misses: 2, recovery: 30 }
+/** Long enough for a flood to end, or for its owner to act. */
+const overloadHoldMs = 600e3
 /** How long overlay entries of a previous run are kept for an Envoy that has not connected yet: several of its longest back-offs. */
 const inheritanceMs = 10_000
 const retryMs = 5000
@@ -138,6 +143,7 @@ export class Agent {
   readonly #healthChecks: HealthCheckPorts
   readonly path: PathWatch
   readonly use: UseWatch
+  readonly overload: OverloadRelief
   readonly #proof: ClientAddressWatch
   readonly #podRules: PodRules
   readonly #options: AgentOptions
@@ -175,6 +181,7 @@ export class Agent {
     this.problems = new ProblemRegistry(log)
     const hasAddress = lookUpAddresses()
     const budget = new EnvoyBudget(budgetOptions({ ...options, tracksUse: options.backend.capabilities.tracksUse }))
+    const heldBack = new HeldBack()
     this.facts = new ClusterFacts({ tellsPods: source.needPods !== undefined, podRanges: options.clusterCidr })
     this.plan = new NodePlan(this.facts, {
       name: options.nodeName,
@@ -183,6 +190,7 @@ export class Agent {
       reserved: { ports: options.reservedPorts, hasAddress },
       limits: { ofService: options.envoyPortsPerService, ofNamespace: options.envoyPortsPerNamespace },
       budget,
+      heldBack,
     })
     this.metrics = this.#createMetrics()
     this.#accessLog = new AccessLog({
@@ -228,6 +236,14 @@ export class Agent {
       activity: ids => this.envoy.activityOf(ids),
       onMoved: ids => this.#update(this.plan.budgeted(ids), performance.now()),
       log,
+    })
+    this.overload = new OverloadRelief({
+      nodeName,
+      heldBack,
+      connections: () => countInEnvoy({ ...options, frontendAt: address => this.envoy.frontendAt(address) }),
+      onMoved: ids => this.#update(this.plan.budgeted(ids), performance.now()),
+      log,
+      holdMs: overloadHoldMs,
     })
     this.#endings = new Endings({ ...options, kernel: this.kernel, hasAddress, log })
     this.#ejections = new Ejections({
@@ -335,6 +351,7 @@ export class Agent {
     this.moves.stop()
     this.staying.stop()
     this.use.stop()
+    this.overload.stop()
     this.#accessLog.stop()
     this.#ejections.stop()
     this.#cutConnections.stop()
@@ -642,7 +659,14 @@ export class Agent {
       endConnections: addresses => this.#endings.cut(addresses),
       onMoved: (ids, move) => this.#moved(ids, move),
       watchCanary: (instance, onChange) =>
-        startCanary({ socket: canarySocket(this.#sockets, instance), ...canaryTimes, onChange }),
+        startCanary({
+          socket: canarySocket(this.#sockets, instance),
+          ...canaryTimes,
+          onChange: answer => {
+            onChange(answer)
+            if (answer === 'overloaded') void this.overload.relieve()
+          },
+        }),
       handsOver: migratesRequests,
       acknowledgedVersion: (clientId, ref) => this.xds?.acknowledgedVersion(clientId, ref),
       setAdmitted: (clientId, admitted) => this.xds?.setAdmitted(clientId, admitted),

@@ -2,6 +2,7 @@
 
 import type { ReservedPorts } from './endpoints/rules.ts'
 import { EnvoyBudget } from './envoy/budget.ts'
+import { HeldBack } from './envoy/heldback.ts'
 import { defaultEnvoyLimits, type EnvoyLimits } from './envoy/quota.ts'
 import type { OutsideObstacles } from './ports/layer.ts'
 import type { ServiceScope } from './ports/scope.ts'
@@ -19,6 +20,8 @@ export interface NodeFacts {
   readonly limits?: EnvoyLimits
   /** Of the node's Envoy. Default: it takes all. */
   readonly budget?: EnvoyBudget
+  /** From Envoy. Default: none. */
+  readonly heldBack?: HeldBack
 }
 
 export function withDefaults({
@@ -28,6 +31,7 @@ export function withDefaults({
   reserved,
   limits = defaultEnvoyLimits,
   budget = new EnvoyBudget({ limit: Infinity, followsUse: false }),
+  heldBack = new HeldBack(),
 }: NodeFacts) {
-  return { name, scope, obstacles, reserved, limits, budget }
+  return { name, scope, obstacles, reserved, limits, budget, heldBack }
 }

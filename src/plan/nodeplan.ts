@@ -14,6 +14,7 @@ import { EndpointChoice, type ExplainedEndpoint } from './endpoints/choice.ts'
 import { type HealthCheck, healthChecksOf } from './endpoints/healthcheck.ts'
 import type { Bar, NodeTopology } from './endpoints/rules.ts'
 import type { EnvoyBudget } from './envoy/budget.ts'
+import type { HeldBack } from './envoy/heldback.ts'
 import { EnvoyQuota } from './envoy/quota.ts'
 import { type NodeFacts, withDefaults } from './nodefacts.ts'
 import { NodePolicies } from './policies.ts'
@@ -57,6 +58,7 @@ export class NodePlan {
   readonly #scope: ServiceScope
   readonly #quota: EnvoyQuota
   readonly #budget: EnvoyBudget
+  readonly #heldBack: HeldBack
   readonly #derived = new Map<string, Derived>()
   readonly #claims = new Claims()
   /** See `podNamespaces`. */
@@ -66,12 +68,13 @@ export class NodePlan {
 
   /** @param facts nothing was told yet; what they are told later comes by `apply` */
   constructor(facts: ClusterFacts, nodeFacts: NodeFacts) {
-    const { name: nodeName, scope, obstacles, reserved, limits, budget } = withDefaults(nodeFacts)
+    const { name: nodeName, scope, obstacles, reserved, limits, budget, heldBack } = withDefaults(nodeFacts)
     this.policies = new NodePolicies(facts.pods, nodeName)
     this.#facts = facts
     this.#scope = scope
     this.#quota = new EnvoyQuota(limits)
     this.#budget = budget
+    this.#heldBack = heldBack
     this.#topology = { nodeName, zone: undefined, reserved }
     this.#obstacles = obstacles
   }
@@ -99,7 +102,7 @@ export class NodePlan {
     return this.#refreshAll(this.#derived.keys())
   }
 
-  /** Ports that came to Envoy or left it by the budget, by id. */
+  /** Ports that came to Envoy or left it by the budget, or are held back from it or no longer, by id. */
   budgeted(ids: readonly string[]): PlanUpdate {
     return this.#refreshAll(ids.map(serviceKeyOf))
   }
@@ -265,9 +268,13 @@ export class NodePlan {
         return this.#barOf(service)
       },
       kernelLayers,
-      whyWaiting: (id, isAlways) => (this.#budget.has(id, isAlways) ? undefined : this.#budget.whyWaiting),
+      whyWaiting: (id, isAlways) => this.#whyWaiting(id, isAlways),
       before: ports,
     }
+  }
+
+  #whyWaiting(id: string, isAlways: boolean): string | undefined {
+    return this.#heldBack.why(id) ?? (this.#budget.has(id, isAlways) ? undefined : this.#budget.whyWaiting)
   }
 }
 

@@ -193,6 +193,45 @@ const [ip, count] = process.argv.slice(1)
 for (let n = 0; n < Number(count); n++) connect(80, ip).on('error', () => {})
 setInterval(() => {}, 1000)`
 
+/** Begins so many requests whose headers never end, 960 kB each. */
+const unfinished = `const { connect } = require('node:net')
+const [ip, count] = process.argv.slice(1)
+const lines = Array.from({ length: 15 }, (_, i) => 'X-' + i + ': ' + 'y'.repeat(64000) + '\\r\\n').join('')
+for (let n = 0; n < Number(count); n++) {
+  const socket = connect(80, ip).on('error', () => {})
+  socket.write('GET / HTTP/1.1\\r\\nHost: a\\r\\n' + lines)
+}
+setInterval(() => {}, 1000)`
+
+describe('an Envoy that is short of memory', { skip }, () => {
+  let lab: AgentLab
+
+  before(async () => {
+    lab = await AgentLab.build({ bootstrapFlags: ['--envoy-heap', '128'] })
+  })
+  after(() => lab?.destroy())
+
+  test('keeps out the port that fills it, also where it is always to be there, and its owner is told', async () => {
+    const [client, other, web] = await lab.pods(['client', 'other', 'web-1'], 10)
+    const settings = { overlay: 'always' }
+    for (const name of ['one', 'two'] as const)
+      lab.write(name, serviceWith({ name, vips: [vips[name]], settings }, [web!]))
+    await lab.start()
+    for (const name of ['one', 'two'] as const) await lab.untilServedBy('envoy', client!, `http://${vips[name]}/`)
+    const args = ['-e', unfinished, vips.two, '105']
+    const flood = await lab.network.processes.spawnIn(other!.netns, process.execPath, args, {})
+    await lab.untilServedBy('kernel', client!, `http://${vips.one}/`)
+    assert.equal(await lab.ask(client!, `http://${vips.two}/`), 'web-1 by kernel')
+    const why = /waits for Envoy as http: Envoy was short of memory on this node/
+    const explained = async (name: Name) =>
+      (await lab.lightpath('explain', `default/${name}`, '--socket', lab.socket)).stdout
+    await lab.until('the port to be held back', async () => why.test(await explained('two')))
+    assert.doesNotMatch(await explained('one'), why)
+    assert.match(lab.agentLog(), /is short of memory, and port http has most connections there \(\d+\)/)
+    await flood.stop()
+  })
+})
+
 describe('more connections than an Envoy has room for', { skip }, () => {
   let lab: AgentLab
 

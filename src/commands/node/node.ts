@@ -83,6 +83,7 @@ async function recordEvents(agent: Agent, config: Config, log: Log, kept: Recent
   agent.moves.tell(tell)
   agent.staying.tell(tell)
   agent.use.tell(tell)
+  agent.overload.tell(tell)
   return recorder
 }
 

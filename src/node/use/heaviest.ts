@@ -1,0 +1,48 @@
+/** Which Service ports most of Envoy's connections are to. Envoy itself counts them for a whole listener, which ports share. */
+
+import { mapFlows } from '../../kernel/netlink/ctnetlink.ts'
+import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { hostPort, type IpFamily } from '../../net/address.ts'
+import { type BelowOptions, isRedirected } from './below.ts'
+
+export interface EnvoyConnectionsOptions extends BelowOptions {
+  readonly families: readonly IpFamily[]
+  /** The id of the port that has this address, as `hostPort` writes it. */
+  readonly frontendAt: (address: string) => string | undefined
+}
+
+/** Open connections that Envoy has, by the id of the Service port that they were made to. Rejects as `listFlows`. */
+export async function countInEnvoy(options: EnvoyConnectionsOptions): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>()
+  const socket = new NetlinkSocket('netfilter')
+  try {
+    for (const family of options.families) {
+      await mapFlows(socket, { family, protocol: 'TCP' }, flow => {
+        if (!flow.isOpen || !isRedirected(flow, options)) return
+        const { destination, destinationPort } = flow.original
+        const id = options.frontendAt(hostPort(destination, destinationPort))
+        if (id !== undefined) counts.set(id, (counts.get(id) ?? 0) + 1)
+      })
+    }
+  } finally {
+    socket.close()
+  }
+  return counts
+}
+
+/** However evenly connections are spread: who is demoted makes room, or it helps nobody. */
+const mostPorts = 10
+
+/** The fewest ports that have at least half of all connections together, that with most of them first; ten at most. */
+export function heaviest(connections: ReadonlyMap<string, number>): readonly string[] {
+  const byWeight = [...connections].sort(([, a], [, b]) => b - a)
+  const half = byWeight.reduce((sum, [, count]) => sum + count, 0) / 2
+  const found: string[] = []
+  let has = 0
+  for (const [id, count] of byWeight.slice(0, mostPorts)) {
+    if (has >= half) break
+    found.push(id)
+    has += count
+  }
+  return found
+}

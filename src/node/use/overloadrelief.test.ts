@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { pino } from 'pino'
+import { HeldBack } from '../../plan/envoy/heldback.ts'
+import type { Note } from '../../services/note.ts'
+import { heaviest } from './heaviest.ts'
+import { OverloadRelief } from './overloadrelief.ts'
+
+describe('the ports that fill Envoy', () => {
+  test('are the fewest that have half of all connections', () => {
+    const connections = new Map(Object.entries({ quiet: 1, loud: 500, busy: 100, other: 30 }))
+    assert.deepEqual(heaviest(connections), ['loud'])
+    assert.deepEqual(heaviest(new Map(Object.entries({ a: 3, b: 4, c: 2, d: 1 }))), ['b', 'a'])
+    assert.deepEqual(heaviest(new Map()), [])
+  })
+
+  test('are ten at most', () => {
+    assert.equal(heaviest(new Map(Array.from({ length: 100 }, (_, i) => [`port-${i}`, 1]))).length, 10)
+  })
+})
+
+describe('when Envoy is short of memory', () => {
+  const [loud, quiet] = ['shop/loud/http', 'shop/quiet/http'] as const
+  const relief = (connections: () => Promise<ReadonlyMap<string, number>>) => {
+    const heldBack = new HeldBack()
+    const moved: string[] = []
+    const notes: Note[] = []
+    const log = pino({ level: 'silent' })
+    const onMoved = (ids: readonly string[]) => void moved.push(...ids)
+    const overload = new OverloadRelief({ nodeName: 'node1', heldBack, connections, onMoved, log, holdMs: 600e3 })
+    overload.tell(note => notes.push(note))
+    return { heldBack, moved, notes, overload }
+  }
+
+  test('the heaviest port is held back for a while, and its owner is told', async t => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const { heldBack, moved, notes, overload } = relief(
+      async () => new Map(Object.entries({ [loud]: 90, [quiet]: 10 })),
+    )
+    await overload.relieve()
+    assert.match(heldBack.why(loud)!, /short of memory/)
+    assert.equal(heldBack.why(quiet), undefined)
+    const [note] = notes
+    assert.deepEqual([note!.object, note!.reason, notes.length], ['Service shop/loud', 'EnvoyOverloaded', 1])
+    assert.match(note!.message, /port http has most connections there \(90\).* for 10 minutes/)
+    t.mock.timers.tick(600e3)
+    assert.equal(heldBack.why(loud), undefined)
+    assert.deepEqual(moved, [loud, loud])
+  })
+
+  test('nothing is held back where nobody has connections, or they cannot be counted', async () => {
+    for (const connections of [async () => new Map<string, number>(), () => Promise.reject(new Error('EPERM'))]) {
+      const { moved, notes, overload } = relief(connections)
+      await overload.relieve()
+      assert.deepEqual([moved, notes], [[], []])
+    }
+  })
+})
