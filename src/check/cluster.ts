@@ -1,6 +1,8 @@
 /** All that `lightpath check` knows of a cluster in the end. */
 
 import { execInAgent, type OurPod, podsOf } from '../cluster/agents.ts'
+import type { Ask } from '../cluster/api.ts'
+import { list } from '../cluster/list.ts'
 import { imageOf, isReady, nameOf, scopeOf } from '../cluster/objects.ts'
 import { inTurns } from '../cluster/podpernode.ts'
 import type { NodeStatus } from '../node/report/status.ts'
@@ -8,9 +10,7 @@ import { type Check, warning } from '../preflight/check.ts'
 import type { KubeConfig } from '../sources/kube-config.ts'
 import { rawObject } from '../text/raw.ts'
 import { get } from '../uninstall/found.ts'
-import type { Ask } from '../webhook/api.ts'
 import { namespace } from '../webhook/keeper.ts'
-import { list } from '../webhook/list.ts'
 import { checksOf, type NodeFacts } from './evaluate.ts'
 import { type RequestOptions, requestsOf } from './requests.ts'
 

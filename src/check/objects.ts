@@ -1,7 +1,7 @@
 /** What `lightpath check` makes in the cluster for a moment, in a namespace of its own. Nothing of it needs a privilege. */
 
 import { hostPort } from '../net/address.ts'
-import { handOver } from '../webhook/rule.ts'
+import { handOver } from '../services/handover/rule.ts'
 import { type RequestResult, serverPort } from './probe.ts'
 
 const label = { 'app.kubernetes.io/name': 'lightpath', 'app.kubernetes.io/component': 'check' }

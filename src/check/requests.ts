@@ -1,9 +1,9 @@
 /** A request through Envoy and one by the kernel layer, of a pod on each node to a Service that is there for that alone. */
 
+import type { Ask } from '../cluster/api.ts'
 import { isReady } from '../cluster/objects.ts'
 import { createPod, follow, inNamespaceOf, inTurns, runPod } from '../cluster/podpernode.ts'
 import { rawList, rawObject } from '../text/raw.ts'
-import type { Ask } from '../webhook/api.ts'
 import { clientPod, namespace, serverPod, service, targetsOf } from './objects.ts'
 import type { RequestResult } from './probe.ts'
 

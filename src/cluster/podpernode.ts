@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Raw, rawObject } from '../text/raw.ts'
-import type { Ask } from '../webhook/api.ts'
+import type { Ask } from './api.ts'
 import { type PodState, stateOf } from './podstate.ts'
 
 export interface PodRun {

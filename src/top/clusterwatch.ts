@@ -2,8 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execInAgent, podsOf } from '../cluster/agents.ts'
+import type { Ask } from '../cluster/api.ts'
 import type { KubeConfig } from '../sources/kube-config.ts'
-import type { Ask } from '../webhook/api.ts'
 import { namespace } from '../webhook/keeper.ts'
 import type { NodeOfReport, Report, Watching } from './report.ts'
 import { sumOf } from './traffic.ts'

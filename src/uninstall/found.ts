@@ -1,11 +1,11 @@
 /** What there is of an installation, whichever part of it is gone. It only reads. */
 
+import type { Ask } from '../cluster/api.ts'
+import { list } from '../cluster/list.ts'
 import { imageOf, isReady, nameOf, scopeOf } from '../cluster/objects.ts'
 import { ApiError } from '../sources/api-server.ts'
 import { type Raw, rawList, rawObject } from '../text/raw.ts'
 import { type Found as FoundService, findServices } from '../webhook/adopt.ts'
-import type { Ask } from '../webhook/api.ts'
-import { list } from '../webhook/list.ts'
 import {
   accessObjects,
   admissionObjects,

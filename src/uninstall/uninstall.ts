@@ -5,12 +5,12 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Ask } from '../cluster/api.ts'
+import { list } from '../cluster/list.ts'
 import { isReady } from '../cluster/objects.ts'
 import { ApiError } from '../sources/api-server.ts'
 import { type Raw, rawList, rawObject } from '../text/raw.ts'
 import { findServices, move } from '../webhook/adopt.ts'
-import type { Ask } from '../webhook/api.ts'
-import { list } from '../webhook/list.ts'
 import { get, type Installation } from './found.ts'
 import { cleanupNamespace, cleanupObjects, daemonSetPath, namespacePath, ourNamespace } from './objects.ts'
 

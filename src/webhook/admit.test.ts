@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { whyLeft } from '../services/handover/rule.ts'
+import { namespaces, serviceOf, vectors } from '../services/handover/vectors.ts'
 import { admit } from './admit.ts'
-import { whyLeft } from './rule.ts'
-import { namespaces, serviceOf, vectors } from './vectors.ts'
 
 const proxyName = 'service.kubernetes.io/service-proxy-name'
 const path = '/metadata/labels/service.kubernetes.io~1service-proxy-name'

@@ -1,7 +1,7 @@
 /** The answer to an AdmissionReview: at most one label more. */
 
+import { handOver, whyLeft } from '../services/handover/rule.ts'
 import { rawObject } from '../text/raw.ts'
-import { handOver, whyLeft } from './rule.ts'
 
 type Operation = {
   readonly op: 'add'

@@ -1,11 +1,11 @@
 /** Handing over Services that exist already, and handing them back. */
 
+import type { Ask } from '../cluster/api.ts'
+import { list } from '../cluster/list.ts'
+import { handOver, whyLeft } from '../services/handover/rule.ts'
 import { ApiError } from '../sources/api-server.ts'
 import { type Raw, rawList, rawObject } from '../text/raw.ts'
 import { labelled, labelPath } from './admit.ts'
-import type { Ask } from './api.ts'
-import { list } from './list.ts'
-import { handOver, whyLeft } from './rule.ts'
 
 /** `over`: to Lightpath; `back`: to kube-proxy. */
 export type Direction = 'over' | 'back'

@@ -1,10 +1,10 @@
 /** Whether somebody is there to serve what is handed over. */
 
+import type { Ask } from '../cluster/api.ts'
+import { list } from '../cluster/list.ts'
 import { isReady, nameOf } from '../cluster/objects.ts'
 import { rawObject } from '../text/raw.ts'
-import type { Ask } from './api.ts'
 import { namespace } from './keeper.ts'
-import { list } from './list.ts'
 
 const agents = encodeURIComponent('app.kubernetes.io/name=lightpath,app.kubernetes.io/component=node')
 

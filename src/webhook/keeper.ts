@@ -1,9 +1,9 @@
 /** Keeps the webhook's certificate in its Secret, renews it, and tells the API server whom to trust. */
 
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import type { Ask } from '../cluster/api.ts'
 import { ApiError } from '../sources/api-server.ts'
 import { type Raw, rawList, rawObject } from '../text/raw.ts'
-import type { Ask } from './api.ts'
 import { makeServerCertificate, type ServerCertificate } from './certificate.ts'
 import type { Served } from './server.ts'
 

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { Agent, request } from 'node:https'
 import { test } from 'node:test'
+import { serviceOf, vectors } from '../services/handover/vectors.ts'
 import { silentLog } from '../sources/testing.ts'
 import { makeServerCertificate } from './certificate.ts'
 import { startWebhook } from './server.ts'
-import { serviceOf, vectors } from './vectors.ts'
 
 const hour = 3600e3
 const service = serviceOf(vectors[0]!, 'a')

@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
+import { kubernetesApi } from '../../src/cluster/api.ts'
 import { run } from '../../src/lab/processes.ts'
+import { namespaces, serviceOf, vectors } from '../../src/services/handover/vectors.ts'
 import { findServices, move } from '../../src/webhook/adopt.ts'
-import { kubernetesApi } from '../../src/webhook/api.ts'
-import { namespaces, serviceOf, vectors } from '../../src/webhook/vectors.ts'
 import { ApiServerProcess, adminToken, guestToken, noApiServer } from './apiserver.ts'
 
 const options = { skip: noApiServer, timeout: 120_000 }

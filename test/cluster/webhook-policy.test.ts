@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { parseAllDocuments } from 'yaml'
-import { serviceOf } from '../../src/webhook/vectors.ts'
+import { serviceOf } from '../../src/services/handover/vectors.ts'
 import { Admission, labelsOf, plain, proxyName } from './admission.ts'
 import { ApiServerProcess, noAdmissionPolicies, noApiServer } from './apiserver.ts'
 

@@ -1,10 +1,10 @@
+import { type Ask, kubernetesApi } from '../../cluster/api.ts'
+import { list } from '../../cluster/list.ts'
 import { imageOf } from '../../cluster/objects.ts'
-import { type LookOptions, lookAtNodes, type NodeReport } from '../../preflight/nodes/look.ts'
+import { type NodeReport, type ProbeOptions, probeNodes } from '../../preflight/nodes/probe.ts'
 import { ApiError } from '../../sources/api-server.ts'
 import { imageOnNodes } from '../../uninstall/found.ts'
-import { type Ask, kubernetesApi } from '../../webhook/api.ts'
 import { namespace } from '../../webhook/keeper.ts'
-import { list } from '../../webhook/list.ts'
 import { type Config, flagOf, type OptionName } from '../options.ts'
 import { findings } from '../output/findings.ts'
 import { type Output, print } from '../output/print.ts'
@@ -42,14 +42,14 @@ export async function preflightAllNodes(config: Config, options: AllNodesOptions
   const progress = startProgress('preflight', output === 'table')
   progress.step('the nodes')
   try {
-    const look: LookOptions = {
+    const probe: ProbeOptions = {
       image: options.image ?? (await knownImage(ask)),
       flags: flagsOf(given),
       timeoutMs: seconds * 1000,
       signal: interrupted.signal,
       onStep: progress.step,
     }
-    const reports = await lookAtNodes(ask, look)
+    const reports = await probeNodes(ask, probe)
     print(output, reports, render)
     if (!reports.every(isFit)) process.exitCode = 1
   } catch (error) {

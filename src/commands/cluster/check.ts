@@ -1,7 +1,7 @@
 import { type ClusterReport, checkCluster } from '../../check/cluster.ts'
+import { kubernetesApi } from '../../cluster/api.ts'
 import { ApiError } from '../../sources/api-server.ts'
 import { loadKubeConfig } from '../../sources/kube-config.ts'
-import { kubernetesApi } from '../../webhook/api.ts'
 import type { Config } from '../options.ts'
 import { findings } from '../output/findings.ts'
 import { type Output, print } from '../output/print.ts'

@@ -1,7 +1,7 @@
+import { kubernetesApi } from '../../cluster/api.ts'
 import { findInstallation, type Installation } from '../../uninstall/found.ts'
 import { cleanupNamespace, ourNamespace } from '../../uninstall/objects.ts'
 import { shortOf, type Uninstalled, uninstall } from '../../uninstall/uninstall.ts'
-import { kubernetesApi } from '../../webhook/api.ts'
 import type { Config } from '../options.ts'
 import { type Output, print } from '../output/print.ts'
 import { UsageError } from '../usage.ts'

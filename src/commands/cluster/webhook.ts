@@ -38,7 +38,7 @@ async function certificatesOf({ certificate, kubeconfig }: Config): Promise<Webh
   if (certificate !== undefined) return use => certificateFiles(certificate, use)
   // Only here is the API server asked anything: Kubernetes' client library is most of this process's memory.
   const [{ kubernetesApi }, { keeper, namespace }] = await Promise.all([
-    import('../../webhook/api.ts'),
+    import('../../cluster/api.ts'),
     import('../../webhook/keeper.ts'),
   ])
   const ask = kubernetesApi(kubeconfig)

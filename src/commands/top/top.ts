@@ -79,7 +79,7 @@ async function* ofNode({ socket }: Config, watching: Watching): AsyncGenerator<R
 async function* ofCluster({ kubeconfig }: Config, watching: Watching): AsyncGenerator<Report> {
   const [{ loadKubeConfig }, { kubernetesApi }, { watchCluster }] = await Promise.all([
     import('../../sources/kube-config.ts'),
-    import('../../webhook/api.ts'),
+    import('../../cluster/api.ts'),
     import('../../top/clusterwatch.ts'),
   ])
   yield* watchCluster(kubernetesApi(kubeconfig), loadKubeConfig(kubeconfig), watching)

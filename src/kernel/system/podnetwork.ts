@@ -1,5 +1,6 @@
 /** How pods of this node are attached to it, as far as links and routes tell. */
 
+import { hasPortRange } from '../../services/settings/clientaddress.ts'
 import { type Link, listLinks } from '../netlink/route/links.ts'
 import { listRoutes, type Route } from '../netlink/route/routes.ts'
 import { listRules, type Rule } from '../netlink/route/rules.ts'
@@ -60,4 +61,26 @@ export function podNetwork(
 function isHostRoute({ family, destination, length, hasGateway }: Parameters<typeof podNetwork>[1][number]): boolean {
   const isHost = length === (family === 'IPv4' ? 32 : 128)
   return isHost && !hasGateway && !destination?.startsWith('fe80:')
+}
+
+/** Why a node with no pod cannot prove that the client's address works. */
+export const noPod = 'there is no pod on this node so far, so nothing shows that pods are routed'
+
+/**
+ * Says what on this node keeps Envoy's connections from the client's address; undefined where nothing does.
+ *
+ * @param release of the kernel, such as 6.18.44
+ */
+export function findObstacle(
+  release: string,
+  { bridges, programs, routed, interfaceRules }: PodNetwork,
+): string | undefined {
+  if (!hasPortRange(release)) return `Linux ${release} has no IP_LOCAL_PORT_RANGE, 6.3 has`
+  if (bridges.length > 0) return `pods are on a bridge (${bridges[0]}), where they answer each other directly`
+  if (programs.length > 0) return `a data plane in eBPF may drop what the host sends for pods (${programs[0]})`
+  if (interfaceRules.length > 0) {
+    return `what pods send is routed by where it comes from, so the host's own would go elsewhere (${interfaceRules[0]})`
+  }
+  if (routed.length === 0) return noPod
+  return undefined
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Link } from '../../kernel/netlink/route/links.ts'
-import { podNetwork } from '../../kernel/system/podnetwork.ts'
-import { bootstrapProblems, findObstacle } from './clientaddress.ts'
+import { findObstacle, podNetwork } from '../../kernel/system/podnetwork.ts'
+import { bootstrapProblems } from './clientaddress.ts'
 
 const link = (name: string, index: number, kind?: string, master?: string): Link => ({ index, name, kind, master })
 const veth = (name: string, index: number, master?: string) => link(name, index, 'veth', master)

@@ -13,16 +13,11 @@ import { hasClientAddress } from '../../kernel/nftables/rules/ruleset.ts'
 import { findPairs, type PairOptions } from '../../kernel/probes/pairs.ts'
 import { testReplies } from '../../kernel/probes/replytest.ts'
 import { testSending } from '../../kernel/probes/sendtest.ts'
-import { type PodNetwork, readPodNetwork } from '../../kernel/system/podnetwork.ts'
+import { findObstacle, noPod, readPodNetwork } from '../../kernel/system/podnetwork.ts'
 import { applySettings, localPorts } from '../../kernel/system/sysctl.ts'
 import type { IpFamily } from '../../net/address.ts'
 import { type Problem, problem } from '../../services/problem.ts'
-import {
-  type ClientAddress,
-  type ClientAddressMode,
-  firstOwnPort,
-  hasPortRange,
-} from '../../services/settings/clientaddress.ts'
+import { type ClientAddress, type ClientAddressMode, firstOwnPort } from '../../services/settings/clientaddress.ts'
 
 export interface ClientAddressChoice {
   readonly setting: ClientAddressMode
@@ -90,23 +85,7 @@ export async function proveClientAddress(circumstances: Circumstances): Promise<
   }
 }
 
-const noPod = 'there is no pod on this node so far, so nothing shows that pods are routed'
 const nothingToTry = 'no pod of this node and endpoint are known between which it could be tested'
-
-/** Undefined where all is as the client's address needs it. `release` is such as 6.18.44. */
-export function findObstacle(
-  release: string,
-  { bridges, programs, routed, interfaceRules }: PodNetwork,
-): string | undefined {
-  if (!hasPortRange(release)) return `Linux ${release} has no IP_LOCAL_PORT_RANGE, 6.3 has`
-  if (bridges.length > 0) return `pods are on a bridge (${bridges[0]}), where they answer each other directly`
-  if (programs.length > 0) return `a data plane in eBPF may drop what the host sends for pods (${programs[0]})`
-  if (interfaceRules.length > 0) {
-    return `what pods send is routed by where it comes from, so the host's own would go elsewhere (${interfaceRules[0]})`
-  }
-  if (routed.length === 0) return noPod
-  return undefined
-}
 
 /** What the endpoint would see, and what becomes of its answer. */
 async function findTaken(circumstances: Circumstances): Promise<string | undefined> {

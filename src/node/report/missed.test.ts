@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { TestPlan } from '../../plan/testing.ts'
+import { namespaces, serviceOf, vectors } from '../../services/handover/vectors.ts'
 import type { Change } from '../../services/objects/objects.ts'
 import { parseObject } from '../../services/parse/parse.ts'
-import { namespaces, serviceOf, vectors } from '../../webhook/vectors.ts'
 import { missedServices } from './missed.ts'
 
 const proxyName = 'service.kubernetes.io/service-proxy-name'

@@ -1,7 +1,7 @@
 /** Services that admission would have handed to Lightpath, had it been there: with `--services=labelled`, kube-proxy has them. */
 
 import type { NodePlan } from '../../plan/nodeplan.ts'
-import { whyLeft } from '../../webhook/rule.ts'
+import { whyLeft } from '../../services/handover/rule.ts'
 
 /** `namespace/name` of each, in no order. */
 export function missedServices(plan: NodePlan): readonly string[] {

@@ -1,6 +1,6 @@
 # METADATA
 # description: >-
-#   Hands new Services to Lightpath: the answer to an AdmissionReview. The rule and its reasons: src/webhook/rule.ts. The API
+#   Hands new Services to Lightpath: the answer to an AdmissionReview. The rule and its reasons: src/services/handover/rule.ts. The API
 #   server has left out namespaces that opted out, by namespaceSelector.
 package lightpath.admission
 

@@ -64,7 +64,7 @@ async function serveServices(pages: MetricsPages, config: Config, address: strin
   const { source, kubeconfig, nodeName, servicesMetricsPort: port } = config
   if (source !== undefined) return serveTcp({ '/metrics': pages.all }, { address: '127.0.0.1', port }, log)
   const [{ kubernetesApi }, { makeServerCertificate }] = await Promise.all([
-    import('../../../webhook/api.ts'),
+    import('../../../cluster/api.ts'),
     import('../../../webhook/certificate.ts'),
   ])
   const ask = kubernetesApi(kubeconfig)

@@ -1,7 +1,7 @@
 /** Which new Services are handed to Lightpath. The same rule, as selectors and CEL, is in deploy/components/admission-policy. */
 
-import { labels, ourProxyName } from '../services/labels.ts'
-import { rawObject } from '../text/raw.ts'
+import { rawObject } from '../../text/raw.ts'
+import { labels, ourProxyName } from '../labels.ts'
 
 /** The label that hands a Service over, which kube-proxy leaves alone from then on. */
 export const handOver = { key: labels.proxyName, value: ourProxyName } as const

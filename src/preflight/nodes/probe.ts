@@ -3,15 +3,15 @@
  * is removed in the end, also where it is interrupted.
  */
 
+import type { Ask } from '../../cluster/api.ts'
+import { list } from '../../cluster/list.ts'
 import { isReady, nameOf } from '../../cluster/objects.ts'
 import { inNamespaceOf, inTurns, runPod } from '../../cluster/podpernode.ts'
 import type { Raw } from '../../text/raw.ts'
-import type { Ask } from '../../webhook/api.ts'
-import { list } from '../../webhook/list.ts'
 import type { Check } from '../check.ts'
 import { checksIn, namespace, podFor } from './pod.ts'
 
-export interface LookOptions {
+export interface ProbeOptions {
   readonly image: string
   /** Of `lightpath preflight` on each node. */
   readonly flags: readonly string[]
@@ -27,13 +27,15 @@ export type NodeReport =
   | { readonly node: string; readonly error: string }
 
 /** Of all Linux nodes, in order of their names. Throws ApiError where it may not; nothing is left of it then either. */
-export async function lookAtNodes(ask: Ask, options: LookOptions): Promise<readonly NodeReport[]> {
+export async function probeNodes(ask: Ask, options: ProbeOptions): Promise<readonly NodeReport[]> {
   const nodes = await list(ask, '/api/v1/nodes', 'labelSelector=kubernetes.io/os%3Dlinux')
-  const reports = await inNamespaceOf(ask, namespace, path => inTurns(nodes, node => lookAt(ask, path, node, options)))
+  const reports = await inNamespaceOf(ask, namespace, path =>
+    inTurns(nodes, node => probeNode(ask, path, node, options)),
+  )
   return reports.sort((a, b) => (a.node < b.node ? -1 : 1))
 }
 
-async function lookAt(ask: Ask, inNamespace: string, object: Raw, options: LookOptions): Promise<NodeReport> {
+async function probeNode(ask: Ask, inNamespace: string, object: Raw, options: ProbeOptions): Promise<NodeReport> {
   const node = nameOf(object)
   if (!isReady(object)) return { node, error: 'the node is not ready' }
   const { image, flags } = options
