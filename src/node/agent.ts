@@ -521,7 +521,7 @@ export class Agent {
         prepareSocketDirectory(directory, envoyUser)
         const where = { path: xdsSocket(directory), group: envoyUser, users }
         return startXdsServer({
-          store,
+          storeOf: () => store,
           forAdmitted,
           ...where,
           observer: this.envoy,

@@ -1,120 +1,11 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { existsSync, renameSync, statSync } from 'node:fs'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
-import { type ClientDuplexStream, credentials, Client as GrpcClient, type StatusObject, status } from '@grpc/grpc-js'
-import {
-  DeltaDiscoveryRequestSchema,
-  type DeltaDiscoveryResponse,
-  DeltaDiscoveryResponseSchema,
-} from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
-import { type Resource, typeUrls } from '../envoy/resource.ts'
-import { startXdsServer, type XdsObserver, type XdsServer } from './server.ts'
-import { ResourceStore } from './store.ts'
-
-const method = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources'
-const asBuffer = (bytes: Uint8Array) => Buffer.from(bytes)
-
-const resource = (name: string, version: string, size = 10): Resource => ({
-  typeUrl: typeUrls.cluster,
-  name,
-  version,
-  encode: () => new Uint8Array(size).fill(7),
-  requires: [],
-})
-
-interface Setup {
-  /** Of the server's socket. */
-  readonly path: string
-  readonly store: ResourceStore
-  readonly server: XdsServer
-  readonly log: readonly string[]
-  readonly events: readonly string[]
-  connect(): RawClient
-}
-
-/** A client without any knowledge of the protocol. */
-class RawClient {
-  readonly responses: DeltaDiscoveryResponse[] = []
-  ended: StatusObject | undefined
-  readonly stream: ClientDuplexStream<Uint8Array, Uint8Array>
-  readonly #grpc: GrpcClient
-
-  constructor(path: string) {
-    this.#grpc = new GrpcClient(`unix:${path}`, credentials.createInsecure())
-    this.stream = this.#grpc.makeBidiStreamRequest(method, asBuffer, (bytes: Buffer): Uint8Array => bytes)
-    this.stream.on('data', (bytes: Uint8Array) => this.responses.push(fromBinary(DeltaDiscoveryResponseSchema, bytes)))
-    this.stream.on('status', ended => {
-      this.ended = ended
-    })
-    this.stream.on('error', () => {})
-  }
-
-  send(request: MessageInitShape<typeof DeltaDiscoveryRequestSchema>): void {
-    this.stream.write(toBinary(DeltaDiscoveryRequestSchema, create(DeltaDiscoveryRequestSchema, request)))
-  }
-
-  acknowledge(response: DeltaDiscoveryResponse): void {
-    this.send({ typeUrl: response.typeUrl, responseNonce: response.nonce })
-  }
-
-  close(): void {
-    this.stream.cancel()
-    this.#grpc.close()
-  }
-}
-
-async function withServer(body: (setup: Setup) => Promise<void>, users?: readonly number[]): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), 'lightpath-xds-'))
-  const path = join(directory, 'xds.sock')
-  const store = new ResourceStore()
-  const [log, events]: [string[], string[]] = [[], []]
-  const clients: RawClient[] = []
-  const note = (fields: object, message: string) => log.push(`${message} ${JSON.stringify(fields)}`)
-  const server = await startXdsServer({
-    store,
-    path,
-    users,
-    observer: noteInto(events),
-    log: { info: note, warn: note },
-  })
-  const connect = () => {
-    const client = new RawClient(path)
-    clients.push(client)
-    return client
-  }
-  try {
-    await body({ path, store, server, log, events, connect })
-  } finally {
-    for (const client of clients) client.close()
-    await server.stop()
-    rmSync(directory, { recursive: true })
-  }
-}
-
-function noteInto(events: string[]): XdsObserver {
-  return {
-    connected: ({ id, nodeId }) => events.push(`connected ${id} ${nodeId}`),
-    acknowledged: (id, refs) =>
-      events.push(...refs.map(({ name, version }) => `acknowledged ${id} ${name} ${version}`)),
-    gone: (id, refs) => events.push(...refs.map(({ name }) => `gone ${id} ${name}`)),
-    refused: (id, { ref, version }) => events.push(`refused ${id} ${ref.name} ${version}`),
-    settled: id => events.push(`settled ${id}`),
-    admitted: id => events.push(`admitted ${id}`),
-    unknown: (id, refs) => events.push(...refs.map(({ name }) => `unknown ${id} ${name}`)),
-    disconnected: id => events.push(`disconnected ${id}`),
-  }
-}
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  for (const end = Date.now() + 10_000; Date.now() < end; await sleep(5)) if (condition()) return
-  throw new Error(`not within 10 s: ${what}`)
-}
-
-const subscription = { node: { id: 'n' }, typeUrl: typeUrls.cluster }
+import { status } from '@grpc/grpc-js'
+import { typeUrls } from '../envoy/resource.ts'
+import { startXdsServer } from './server.ts'
+import { noteInto, resource, subscription, until, withServer } from './testing-server.ts'
 
 test('what arrives is what was stored, with its name, version and type', async () => {
   await withServer(async ({ store, connect }) => {
@@ -233,7 +124,7 @@ test('stopping ends every stream in order, so that clients look for a server aga
 test('a socket that another server has is left to it, with its path and what to do', async () => {
   await withServer(async ({ path, store }) => {
     const again = startXdsServer({
-      store,
+      storeOf: () => store,
       path,
       observer: noteInto([]),
       log: { info: () => {}, warn: () => {} },
@@ -251,7 +142,12 @@ test('a socket that a killed server left is replaced, and only its user and grou
     // As after SIGKILL: the file is there, and nobody answers.
     renameSync(path, `${path}.gone`)
     const next = `${path}.next`
-    const options = { store, path: next, observer: noteInto([]), log: { info: () => {}, warn: () => {} } }
+    const options = {
+      storeOf: () => store,
+      path: next,
+      observer: noteInto([]),
+      log: { info: () => {}, warn: () => {} },
+    }
     const first = await startXdsServer(options)
     renameSync(next, `${next}.kept`)
     await first.stop()
@@ -273,7 +169,7 @@ test('a process of another user is not served, and known as who it is', async ()
       assert.match(log.join(), new RegExp(`"user":${own}`))
       assert.deepEqual(events, [])
     },
-    [own + 1],
+    { users: [own + 1] },
   )
   await withServer(
     async ({ server, events, connect }) => {
@@ -285,6 +181,6 @@ test('a process of another user is not served, and known as who it is', async ()
       client.close()
       await until('gone', () => server.users().length === 0)
     },
-    [own],
+    { users: [own] },
   )
 })

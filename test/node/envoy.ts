@@ -20,7 +20,8 @@ import type { PortState } from '../../src/plan/ports/port.ts'
 import type { Problem } from '../../src/services/problem.ts'
 import type { EnvoyProtocol } from '../../src/services/settings/envoyprotocol.ts'
 import { defaultSettings, type Settings } from '../../src/services/settings/settings.ts'
-import { startXdsServer, type XdsObserver } from '../../src/xds/server.ts'
+import { startXdsServer } from '../../src/xds/server.ts'
+import type { XdsObserver } from '../../src/xds/session.ts'
 import { ResourceStore } from '../../src/xds/store.ts'
 
 export async function envoyPath(): Promise<string> {
@@ -108,8 +109,9 @@ async function startAccessLog(t: Ends, directory: string, states: readonly PortS
     onLeftOut: port => leftOut.set(port, (leftOut.get(port) ?? 0) + 1),
     onProblems: (origin, found) => problems.set(origin, found),
   })
+  const store = new ResourceStore()
   const server = await startXdsServer({
-    store: new ResourceStore(),
+    storeOf: () => store,
     path: xdsSocket(directory),
     observer: nobody,
     log: { info() {}, warn() {} },

@@ -22,7 +22,8 @@ import { TcpProxySchema } from '../../src/envoy/api/envoy/extensions/filters/net
 import { scopedRouteConfiguration, scopedRoutes } from '../../src/envoy/protocols/httpscopes.ts'
 import { backing, type Resource, type ResourceRef, refKey, typeUrls } from '../../src/envoy/resource.ts'
 import type { Refusal, VersionedRef } from '../../src/xds/messages.ts'
-import { type ClientInfo, startXdsServer, type XdsServer } from '../../src/xds/server.ts'
+import { startXdsServer, type XdsServer } from '../../src/xds/server.ts'
+import type { ClientInfo } from '../../src/xds/session.ts'
 import { ResourceStore } from '../../src/xds/store.ts'
 
 interface ClusterOptions {
@@ -186,7 +187,7 @@ export class XdsLab {
 
   async start(): Promise<void> {
     this.#server = await startXdsServer({
-      store: this.store,
+      storeOf: () => this.store,
       path: this.path,
       observer: {
         connected: client => this.clients.push(client),

@@ -3,7 +3,7 @@
 import { isSupported, minimumVersion } from '../../envoy/program/find.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import { type ClientAddress, clientAddressKey } from '../../services/settings/clientaddress.ts'
-import type { ClientInfo } from '../../xds/server.ts'
+import type { ClientInfo } from '../../xds/session.ts'
 
 export function bootstrapOf({ metadata }: ClientInfo): ClientAddress {
   return metadata.get(clientAddressKey) === 'preserve' ? 'preserve' : 'forwarded-for'

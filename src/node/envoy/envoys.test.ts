@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Instance } from '../../envoy/program/sockets.ts'
 import { type Resource, typeUrls } from '../../envoy/resource.ts'
-import type { ClientInfo } from '../../xds/server.ts'
+import type { ClientInfo } from '../../xds/session.ts'
 import type { CanaryAnswer } from './canary.ts'
 import { Envoys } from './envoys.ts'
 
