@@ -8,8 +8,8 @@ import {
   DeltaDiscoveryRequestSchema,
 } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
 import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
-import { Client, type ClientOptions } from './client.ts'
-import type { ClientEvents, Refusal, VersionedRef } from './messages.ts'
+import { Client, type ClientOptions } from './client/client.ts'
+import type { ClientEvents, Refusal, VersionedRef } from './client/messages.ts'
 import { encodeResponse } from './response.ts'
 import type { ResourceStore } from './store.ts'
 

@@ -21,7 +21,7 @@ import { HttpConnectionManagerSchema } from '../../src/envoy/api/envoy/extension
 import { TcpProxySchema } from '../../src/envoy/api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
 import { scopedRouteConfiguration, scopedRoutes } from '../../src/envoy/protocols/httpscopes.ts'
 import { backing, type Resource, type ResourceRef, refKey, typeUrls } from '../../src/envoy/resource.ts'
-import type { Refusal, VersionedRef } from '../../src/xds/messages.ts'
+import type { Refusal, VersionedRef } from '../../src/xds/client/messages.ts'
 import { startXdsServer, type XdsServer } from '../../src/xds/server.ts'
 import type { ClientInfo } from '../../src/xds/session.ts'
 import { ResourceStore } from '../../src/xds/store.ts'

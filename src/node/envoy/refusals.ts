@@ -3,7 +3,7 @@
 import { type Resource, type ResourceRef, refKey, typeNameOf } from '../../envoy/resource.ts'
 import { serviceKeyOf } from '../../plan/ports/port.ts'
 import { type Problem, problem } from '../../services/problem.ts'
-import type { Refusal } from '../../xds/client.ts'
+import type { Refusal } from '../../xds/client/messages.ts'
 import type { ResourceStore } from '../../xds/store.ts'
 
 export interface RefusalsOptions {

@@ -3,7 +3,7 @@
 import type { Resource, ResourceRef } from '../../envoy/resource.ts'
 import { addressesOf, type Frontend } from '../../envoy/resources/frontend.ts'
 import { commonProtocolOf, type NodeOptions } from '../../envoy/resources/listener.ts'
-import type { VersionedRef } from '../../xds/client.ts'
+import type { VersionedRef } from '../../xds/client/messages.ts'
 import type { ResourceStore } from '../../xds/store.ts'
 import { Arrivals } from './arrivals.ts'
 import { FormerAddresses } from './formeraddresses.ts'

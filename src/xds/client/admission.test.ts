@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { typeUrls } from '../envoy/resource.ts'
-import { ResourceStore } from './store.ts'
-import { modelResource } from './testing.ts'
+import { typeUrls } from '../../envoy/resource.ts'
+import { ResourceStore } from '../store.ts'
+import { envoyTypes } from '../types.ts'
+import { modelResource } from './model-envoy.ts'
 import { Link } from './testing-link.ts'
-import { envoyTypes } from './types.ts'
 
 const { cluster, listener } = typeUrls
 const gate = { typeUrl: listener, name: 'gate' }

@@ -1,6 +1,6 @@
 /** What a client says to the server, and what the server learns of a client. */
 
-import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
+import type { ResourceRef, TypeUrl } from '../../envoy/resource.ts'
 
 export interface Request {
   readonly typeUrl: TypeUrl

@@ -1,38 +1,38 @@
 /** What the server remembers of a client, a type and a name at a time. */
 
-import type { Resource, ResourceRef, TypeUrl } from '../envoy/resource.ts'
-import type { ServedType } from './types.ts'
+import type { Resource, ResourceRef, TypeUrl } from '../../envoy/resource.ts'
+import type { ServedType } from '../types.ts'
 
 /** What a client remembers of a resource: never its bytes, so that a slow client keeps none alive. */
-export type Facts = Pick<Resource, 'version' | 'requires'>
+export type AckedVersion = Pick<Resource, 'version' | 'requires'>
 
 /** All that is known of one name for this client. */
 export interface Entry extends ResourceRef {
   /** Subscribed by name. */
   subscribed: boolean
   /** What the client has acknowledged and still has. */
-  known: Facts | undefined
-  /** Known only from the client's list, in a version that the store does not have: what it requires is a guess. */
-  unsure: boolean
+  acked: AckedVersion | undefined
+  /** Acked only by the client's list, in a version that the store does not have: what it requires is a guess. */
+  versionUnknown: boolean
   /** What the response in flight tells of it. */
   sending: Item | undefined
   /** The client waits to be told of it, changed or not. */
-  asked: boolean
+  mustRespond: boolean
   /** The client has it, but from a refused response, of which Envoy lists nothing after a reconnect: to be sent again. */
-  unlisted: boolean
+  resendAfterNack: boolean
   /** The version that the client refused. */
-  refused: string | undefined
+  rejected: string | undefined
   /** How many resources that the client has, or is being sent, require this one. */
-  uses: number
+  refCount: number
   /** Those that wait until the client has this one. */
-  waiting: Set<ResourceRef> | undefined
+  blockedDependents: Set<ResourceRef> | undefined
 }
 
-/** One resource of a response: put, or removed where there are no facts. */
+/** One resource of a response: put, or removed where there is no version. */
 export interface Item {
   readonly entry: Entry
-  readonly facts: Facts | undefined
-  readonly asked: boolean
+  readonly version: AckedVersion | undefined
+  readonly mustRespond: boolean
 }
 
 export interface TypeState extends ServedType {
@@ -46,12 +46,12 @@ export interface TypeState extends ServedType {
    */
   answerDue: boolean
   readonly dirty: Set<string>
-  /** How many of its entries are unsure. */
-  unsure: number
+  /** Of how many of its entries the version is unknown. */
+  versionsUnknown: number
   /** The types that may require this one. */
   later: readonly TypeState[]
   /** Groups of names, each with at least one that Envoy refused without naming it: each group is sent alone. */
-  readonly suspects: string[][]
+  readonly bisectionQueue: string[][]
   inFlight: { readonly nonce: string; readonly items: readonly Item[] } | undefined
 }
 
@@ -64,14 +64,14 @@ export function newEntry(typeUrl: TypeUrl, name: string): Entry {
     typeUrl,
     name,
     subscribed: false,
-    known: undefined,
-    unsure: false,
+    acked: undefined,
+    versionUnknown: false,
     sending: undefined,
-    asked: false,
-    unlisted: false,
-    refused: undefined,
-    uses: 0,
-    waiting: undefined,
+    mustRespond: false,
+    resendAfterNack: false,
+    rejected: undefined,
+    refCount: 0,
+    blockedDependents: undefined,
   }
 }
 
@@ -84,8 +84,8 @@ export function newTypeState(type: ServedType): TypeState {
     wildcard: false,
     answerDue: false,
     dirty: new Set(),
-    unsure: 0,
-    suspects: [],
+    versionsUnknown: 0,
+    bisectionQueue: [],
     inFlight: undefined,
   }
 }

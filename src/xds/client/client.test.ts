@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isDeepStrictEqual as isDeepEqual } from 'node:util'
 import fc from 'fast-check'
-import { backing as backingOf, type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../envoy/resource.ts'
-import { ResourceStore } from './store.ts'
-import { type Content, modelResource, type Quality } from './testing.ts'
+import { backing as backingOf, type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../../envoy/resource.ts'
+import { ResourceStore } from '../store.ts'
+import { envoyTypes } from '../types.ts'
+import { type Content, modelResource, type Quality } from './model-envoy.ts'
 import { Link } from './testing-link.ts'
-import { envoyTypes } from './types.ts'
 
 const { cluster, endpoints, listener, route, scope } = typeUrls
 const options = { types: envoyTypes }

@@ -1,0 +1,126 @@
+/**
+ * What one client (an Envoy's stream) has and what it is to be told next, as a state machine without I/O: requests and
+ * changes of the store go in, `next` gives responses.
+ *
+ * A name is looked at again when something happened that could change what it is to be told: `dirty` holds such names, never
+ * bytes, so a client that reads slowly costs no memory. Protocol:
+ * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-docs/xds_protocol#incremental-xds
+ */
+
+import type { ResourceRef, TypeUrl } from '../../envoy/resource.ts'
+import type { Response } from '../response.ts'
+import type { ResourceStore } from '../store.ts'
+import type { ServedType } from '../types.ts'
+import { Delivery, type DeliveryOptions } from './delivery.ts'
+import type { ClientEvents, Request } from './messages.ts'
+import { Answers } from './nack.ts'
+import { References } from './references.ts'
+import type { TypeState } from './state.ts'
+import { Subscription } from './subscription.ts'
+
+export interface ClientOptions extends DeliveryOptions {
+  readonly types: readonly ServedType[]
+  /** What a client has only while it is admitted (`setAdmitted`): told last, and taken from it first. Default none. */
+  readonly forAdmitted?: readonly ResourceRef[]
+}
+
+export class Client {
+  readonly #store: ResourceStore
+  readonly #events: ClientEvents
+  readonly #forAdmitted: readonly ResourceRef[]
+  readonly #references: References
+  readonly #subscription: Subscription
+  readonly #delivery: Delivery
+  readonly #answers: Answers
+  #settled = false
+  #admitted = false
+
+  constructor(store: ResourceStore, events: ClientEvents, options: ClientOptions) {
+    this.#store = store
+    this.#events = events
+    this.#forAdmitted = options.forAdmitted ?? []
+    this.#references = new References(options.types)
+    this.#subscription = new Subscription(store, this.#references, events)
+    this.#delivery = new Delivery(store, this.#references, options, ref => !this.#admitted && this.#isForAdmitted(ref))
+    this.#answers = new Answers(this.#references, events)
+  }
+
+  setAdmitted(admitted: boolean): void {
+    this.#admitted = admitted
+    this.changed(this.#forAdmitted)
+  }
+
+  /** The version that the client has acknowledged and still has. */
+  acknowledgedVersion(ref: ResourceRef): string | undefined {
+    return this.#references.ackedVersion(ref)
+  }
+
+  /** The store has changed these. */
+  changed(refs: readonly ResourceRef[]): void {
+    for (const { typeUrl, name } of refs) {
+      const type = this.#references.types.get(typeUrl)
+      if (type && (type.wildcard || type.entries.has(name))) type.dirty.add(name)
+    }
+  }
+
+  request(request: Request): void {
+    const type = this.#references.type(request.typeUrl)
+    const first = !type.requested
+    type.requested = true
+    if (request.nonce !== '') this.#answers.take(type, request.nonce, request.error)
+    for (const name of request.unsubscribe) this.#subscription.remove(type, name)
+    for (const name of request.subscribe) this.#subscription.add(type, name)
+    if (first) this.#introduce(type, request)
+  }
+
+  #introduce(type: TypeState, { subscribe, initialVersions }: Request): void {
+    this.#references.reviewOrphans()
+    const listed = Object.entries(initialVersions)
+    if (subscribe.length === 0) this.#subscription.add(type, '*')
+    if (type.wildcard && listed.length === 0) type.answerDue = true
+    if (!this.#admitted && listed.some(([name]) => this.#isForAdmitted({ typeUrl: type.typeUrl, name }))) {
+      this.setAdmitted(true)
+      this.#events.admitted()
+    }
+    this.#subscription.compare(type, listed)
+  }
+
+  /** The next response to send, at most one in flight a type; undefined where there is nothing to tell now. */
+  next(): Response | undefined {
+    const types = [...this.#references.types.values()]
+    const isDue = (type: TypeState) => type.requested && !type.inFlight && (type.dirty.size > 0 || type.answerDue)
+    // What is found out about one type may concern another that was looked at before.
+    for (let type = types.find(isDue); type; type = types.find(isDue)) {
+      const response = this.#delivery.compose(type)
+      if (response) {
+        this.#settled = false
+        return response
+      }
+    }
+    if (!this.#settled && this.#isSettled()) {
+      this.#settled = true
+      this.#events.settled()
+    }
+    return undefined
+  }
+
+  #isSettled(): boolean {
+    for (const { typeUrl, subscribed, requested, inFlight, dirty } of this.#references.types.values()) {
+      if (requested ? inFlight || dirty.size > 0 : subscribed === 'always' || this.#willAskFor(typeUrl)) return false
+    }
+    return true
+  }
+
+  /** Whether the client has all that some resource of a type requires, so that it must be about to ask for that type. */
+  #willAskFor(typeUrl: TypeUrl): boolean {
+    for (const name of this.#store.names(typeUrl)) {
+      const { requires } = this.#store.get(typeUrl, name)!
+      if (requires.every(required => this.acknowledgedVersion(required) !== undefined)) return true
+    }
+    return false
+  }
+
+  #isForAdmitted({ typeUrl, name }: ResourceRef): boolean {
+    return this.#forAdmitted.some(ref => ref.typeUrl === typeUrl && ref.name === name)
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * What a client has of each name, and what of it requires what. A resource that something requires which the client has, or
+ * is being sent, is not removed; one that waits for another is looked at again when the client has that.
+ */
+
+import type { Resource, ResourceRef, TypeUrl } from '../../envoy/resource.ts'
+import type { ServedType } from '../types.ts'
+import { type AckedVersion, type Entry, newEntry, newTypeState, type TypeState } from './state.ts'
+
+export class References {
+  /** In the order of `ServedType`s. */
+  readonly types: ReadonlyMap<TypeUrl, TypeState>
+  /** What is to be removed once it is sure that nothing that the client has requires it. */
+  readonly #orphans = new Set<Entry>()
+  /** The client has answered a response: all that it had to say when it connected came before that. */
+  #hasAnswered = false
+
+  constructor(served: readonly ServedType[]) {
+    const types = served.map(newTypeState)
+    for (const [index, type] of types.entries()) type.later = types.slice(index + 1)
+    this.types = new Map(types.map(type => [type.typeUrl, type]))
+  }
+
+  type(typeUrl: TypeUrl): TypeState {
+    const type = this.types.get(typeUrl)
+    if (!type) throw new Error(`${typeUrl} is not among the types that the xDS server was told to serve`)
+    return type
+  }
+
+  entry(typeUrl: TypeUrl, name: string): Entry {
+    const { entries } = this.type(typeUrl)
+    let entry = entries.get(name)
+    if (!entry) {
+      entry = newEntry(typeUrl, name)
+      entries.set(name, entry)
+    }
+    return entry
+  }
+
+  /** The version that the client has acknowledged and still has. */
+  ackedVersion({ typeUrl, name }: ResourceRef): string | undefined {
+    return this.types.get(typeUrl)?.entries.get(name)?.acked?.version
+  }
+
+  /** The client has this now. */
+  learn(entry: Entry, version: AckedVersion): void {
+    const before = entry.acked
+    this.#settleDoubt(entry)
+    entry.acked = version
+    this.retain(version)
+    if (before) this.release(before)
+    this.wake(entry)
+  }
+
+  /** The client has this no more; false where it did not have it. */
+  unlearn(entry: Entry): boolean {
+    const before = entry.acked
+    if (!before) return false
+    this.#settleDoubt(entry)
+    entry.acked = undefined
+    this.release(before)
+    return true
+  }
+
+  /** That what the client has requires the same as its successor, which the client does not get. */
+  assume(entry: Entry, { requires }: AckedVersion): void {
+    if (entry.versionUnknown) this.learn(entry, { version: entry.acked!.version, requires })
+  }
+
+  retain({ requires }: AckedVersion): void {
+    for (const { typeUrl, name } of requires) this.entry(typeUrl, name).refCount++
+  }
+
+  release({ requires }: AckedVersion): void {
+    for (const { typeUrl, name } of requires) {
+      const required = this.entry(typeUrl, name)
+      required.refCount--
+      if (required.refCount === 0) this.type(typeUrl).dirty.add(name)
+    }
+  }
+
+  /** The first of what the resource requires that the client does not have. */
+  missing(resource: Resource): Entry | undefined {
+    for (const { typeUrl, name } of resource.requires) {
+      if (name === resource.name && typeUrl === this.type(resource.typeUrl).completes) continue
+      const required = this.entry(typeUrl, name)
+      const isLeaving = required.sending !== undefined && required.sending.version === undefined
+      if (!required.acked || isLeaving) return required
+    }
+    return undefined
+  }
+
+  block(dependent: Entry, required: Entry): void {
+    required.blockedDependents ??= new Set()
+    required.blockedDependents.add(dependent)
+  }
+
+  wake(entry: Entry): void {
+    for (const { typeUrl, name } of entry.blockedDependents ?? []) this.type(typeUrl).dirty.add(name)
+    entry.blockedDependents = undefined
+  }
+
+  /** Whether nothing that the client has, or is being sent, requires this one. */
+  isFree(type: TypeState, entry: Entry): boolean {
+    if (entry.refCount > 0) return false
+    // A client that was connected before may have what requires it in a version that we do not know, or have still to say so.
+    const isSure =
+      this.#hasAnswered &&
+      type.later.every(
+        ({ subscribed, requested, versionsUnknown }) => versionsUnknown === 0 && (requested || subscribed === 'byName'),
+      )
+    if (!isSure) this.#orphans.add(entry)
+    // There may be nothing else to tell that it could answer.
+    if (!this.#hasAnswered) type.answerDue = true
+    return isSure
+  }
+
+  answered(): void {
+    if (this.#hasAnswered) return
+    this.#hasAnswered = true
+    this.reviewOrphans()
+  }
+
+  reviewOrphans(): void {
+    for (const { typeUrl, name } of this.#orphans) this.type(typeUrl).dirty.add(name)
+    this.#orphans.clear()
+  }
+
+  /** What nobody has to do with is forgotten. */
+  dropIfUnused({ typeUrl, name, subscribed, acked, sending, refCount, blockedDependents }: Entry): void {
+    if (subscribed || acked || sending || refCount > 0 || blockedDependents) return
+    this.type(typeUrl).entries.delete(name)
+  }
+
+  #settleDoubt(entry: Entry): void {
+    if (!entry.versionUnknown) return
+    entry.versionUnknown = false
+    const type = this.type(entry.typeUrl)
+    type.versionsUnknown--
+    if (type.versionsUnknown === 0) this.reviewOrphans()
+  }
+}
