@@ -1,6 +1,7 @@
 /** What one Service port needs in iptables and ipset. Pure. */
 
 import { createHash } from 'node:crypto'
+import { hostPort } from '../../net/address.ts'
 import { familyOfCidr, withoutNested } from '../../net/cidr.ts'
 import type { Endpoint, PortState } from '../../plan/ports/port.ts'
 import { type Family, familyNames, transportOf } from '../family.ts'
@@ -88,7 +89,7 @@ function stickyRules(state: PortState): readonly string[] {
   if (affinitySeconds === undefined) return []
   return endpoints.map(endpoint => {
     const known = `${recent(state, endpoint)} --update --seconds ${affinitySeconds} --reap`
-    return `${known} -j DNAT --to-destination ${target(endpoint)}`
+    return `${known} -j DNAT --to-destination ${hostPort(endpoint.ip, endpoint.port)}`
   })
 }
 
@@ -99,7 +100,7 @@ function randomRules(state: PortState): readonly string[] {
     const conditions = [
       ...(left > 1 ? [`-m statistic --mode random --probability ${(1 / left).toFixed(10)}`] : []),
       ...(affinitySeconds === undefined ? [] : [`${recent(state, endpoint)} --set`]),
-      `-j DNAT --to-destination ${target(endpoint)}`,
+      `-j DNAT --to-destination ${hostPort(endpoint.ip, endpoint.port)}`,
     ]
     return conditions.join(' ')
   })
@@ -107,16 +108,11 @@ function randomRules(state: PortState): readonly string[] {
 
 /** The list of an endpoint's clients, which stays when other endpoints of the port come and go. */
 function recent({ id }: PortState, endpoint: Endpoint): string {
-  return `-m recent --name ${portPrefix}${hashOf(`${id} ${target(endpoint)}`)} --rsource`
+  return `-m recent --name ${portPrefix}${hashOf(`${id} ${hostPort(endpoint.ip, endpoint.port)}`)} --rsource`
 }
 
 function hashOf(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 16).toUpperCase()
-}
-
-/** `10.1.0.1:8080`, `[fd00::1]:8080` */
-function target({ ip, port }: Endpoint): string {
-  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`
 }
 
 /** Nothing leads to it where `dispatch` is undefined. */
