@@ -3,7 +3,7 @@
  * there to be received at once, and a request is a synchronous call of some microseconds.
  */
 
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { Turns } from '../turns.ts'
 import { flags, isInterrupted, messageTypes, NetlinkError, readDone, readError } from './answer.ts'
 import {
   bindSocket,
@@ -53,8 +53,6 @@ const maxLength = 16 * 1024 * 1024
 const maxTries = 20
 /** Answers are there at once, but for those that the kernel gives to work of its own. */
 const answerMs = 5000
-/** A dump that goes on for longer lets the event loop turn. */
-const turnMs = 8
 
 export class NetlinkSocket {
   readonly fd: number
@@ -175,13 +173,11 @@ export class NetlinkSocket {
   /** As `dumpNow`, for much: lets the event loop turn on the way. Until it is done, the socket is not for other requests. */
   async dump<T>(request: Request, read: (message: Message) => T | undefined): Promise<readonly T[]> {
     const steps = this.#dump(request, read)
-    let began = performance.now()
+    const turns = new Turns()
     for (;;) {
       const { done, value } = steps.next()
       if (done) return value
-      if (performance.now() - began < turnMs) continue
-      await nextTurn()
-      began = performance.now()
+      if (turns.isOver) await turns.next()
     }
   }
 

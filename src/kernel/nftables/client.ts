@@ -6,6 +6,7 @@ import { NetlinkError } from '../netlink/answer.ts'
 import { LibcMissing, SystemCallError } from '../netlink/libc.ts'
 import { NetlinkSocket } from '../netlink/socket.ts'
 import { CommandError } from '../system/command.ts'
+import { Turns } from '../turns.ts'
 import type { Bytes } from './bytes.ts'
 import { type ElementName, elementName, setCode } from './elements/elements.ts'
 import { inlineSet } from './elements/inlineset.ts'
@@ -87,9 +88,6 @@ export interface NftClient {
 
 /** How long transactions may follow each other. */
 const turnMs = 8
-
-/** So many elements are read before the event loop turns. */
-const elementsATurn = 4096
 
 /** Bytes of a transaction that the kernel takes at once. */
 const sendBuffer = 32 * 1024 * 1024
@@ -184,9 +182,9 @@ export class Nftables implements NftClient {
       const prefix = own ? elementName(family, 'source-ranges', own.key) : setCode(family, name)
       if (isInline || isDynamic || types === undefined || prefix === undefined) continue
       const found = await this.use(socket => dumpElements(socket, table, name, types))
-      let count = 0
+      const turns = new Turns()
       for (const [key, value] of found?.elements ?? []) {
-        if (++count % elementsATurn === 0) await nextTurn()
+        if (turns.isOver) await turns.next()
         reader.element(prefix + key, value)
       }
     }

@@ -3,9 +3,9 @@
  * of the elements that were written in that time.
  */
 
-import { setImmediate as turn } from 'node:timers/promises'
 import type { Family } from '../../family.ts'
 import type { PlanOptions, RulesetOptions } from '../../options.ts'
+import { Turns } from '../../turns.ts'
 import type { Bytes } from '../bytes.ts'
 import type { NftClient } from '../client.ts'
 import { type ElementName, type Elements, isShared, overlaySwitch } from '../elements/elements.ts'
@@ -13,10 +13,6 @@ import { readTables } from '../elements/reading.ts'
 import { elementText } from '../elements/text.ts'
 import { fixedRules, isChooser, tableName } from '../rules/ruleset.ts'
 import { elementsOf, type PortRecord } from './record.ts'
-
-/** Other work comes in between, after so many ports or elements. */
-const portsATurn = 500
-const elementsATurn = 4096
 
 /** What the kernel has been told, of the node and of ports. */
 export interface WrittenView {
@@ -72,9 +68,9 @@ export async function findDamage(
   }
   const wrongOfNode = findWrong(written.node())
   if (wrongOfNode !== undefined) return wrongOfNode
-  let count = 0
+  const turns = new Turns()
   for (const record of written.ports.values()) {
-    if (++count % portsATurn === 0) await turn()
+    if (turns.isOver) await turns.next()
     const wrong = findWrong(elementsOf(record, options))
     if (wrong !== undefined) return `${wrong} of ${record.id}`
   }
@@ -85,9 +81,8 @@ export async function findDamage(
   const isUnknown = (name: ElementName) => {
     return !known.has(name) && !isTouched(name) && !(hasRefused && isShared(name))
   }
-  let looked = 0
   for (const name of found.keys()) {
-    if (++looked % elementsATurn === 0) await turn()
+    if (turns.isOver) await turns.next()
     if (isUnknown(name)) return `element ${elementText(name)}, which nobody asked for`
   }
   return undefined

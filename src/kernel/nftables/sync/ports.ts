@@ -10,6 +10,7 @@ import { type PortState, portPartOf, serviceKeyOf } from '../../../plan/ports/po
 import type { KernelObserver } from '../../layer.ts'
 import { type Refusals, refusalsAtOnce } from '../../splitting.ts'
 import { type CommandError, commandProblem } from '../../system/command.ts'
+import { Turns } from '../../turns.ts'
 import { backoffMs } from '../../worker.ts'
 import type { Bytes } from '../bytes.ts'
 import { TransactionRefused } from '../client.ts'
@@ -21,8 +22,6 @@ import { byOwner, type FoundElements, type OwnedElements } from './mirror.ts'
 import { forgetOverlay, noElements, type PortChange, type PortRecord } from './record.ts'
 import { maxElementsPerTransaction, type Writer } from './writer.ts'
 
-/** Other work comes in between, after so many ports. */
-const portsATurn = 500
 /** A batch ends with the port by which so much was looked at: of many elements few may be different. */
 const mostLookedAt = 16 * maxElementsPerTransaction
 
@@ -97,9 +96,9 @@ export class Ports {
   async claim(found: FoundElements): Promise<{ readonly unlike: Iterable<PortRecord>; readonly owned: OwnedElements }> {
     const unlike = await this.#adopt(found)
     const owned = byOwner(found)
-    let count = 0
+    const turns = new Turns()
     for (const record of owned.size > 0 ? this.#records.values() : []) {
-      if (++count % portsATurn === 0) await turn()
+      if (turns.isOver) await turns.next()
       const keys = (record.state ? portKeys(record.state) : []).filter(key => owned.has(key))
       if (keys.length === 0) continue
       // With what it has more than it shall have.
@@ -120,16 +119,16 @@ export class Ports {
     const claim = new Claim(found)
     const isEmpty = found.size === 0
     let alike: PortChange[] = []
-    let count = 0
+    const turns = new Turns()
     for (const record of this.#records.values()) {
       record.written = undefined
       const change = isEmpty ? undefined : this.#claimedBy(claim, record)
       if (change) alike.push(change)
       else unlike.add(record)
-      if (++count % portsATurn !== 0) continue
+      if (!turns.isOver) continue
       this.#settle(alike)
       alike = []
-      await turn()
+      await turns.next()
     }
     this.#settle(alike)
     return unlike
