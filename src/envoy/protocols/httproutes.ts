@@ -84,16 +84,6 @@ const headers = encode(RouteConfigurationSchema, {
   requestHeadersToRemove: [upgradeNameCarrier, framingCarrier, bodyCarrier, addressCarrier, protoCarrier],
 })
 
-/** How the routes of a Service port depend on more than its settings. */
-export interface Routing {
-  /** Connections are to end, each after its next answer. */
-  readonly isLeaving: boolean
-  /** At how many endpoints beside the first a request may be tried. */
-  readonly others: number
-  /** The endpoint is told the client's address and protocol. */
-  readonly addsForwarded: boolean
-}
-
 function host(isLeaving: boolean, addsForwarded: boolean): Uint8Array {
   const { requestHeadersToAdd = [], requestHeadersToRemove } = addsForwarded ? withClient : asItCame
   return encode(VirtualHostSchema, {

@@ -1,15 +1,10 @@
-/** What Envoy has to know of a protocol: all that differs between http, tcp and those to come. */
+/** What Envoy has to know of a protocol: all that differs between http, tcp and those to come (protocols.ts). */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { PortState } from '../../plan/ports/port.ts'
-import type { EnvoyProtocol } from '../../services/settings/envoyprotocol.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
-import { grpc } from './grpc.ts'
-import { http } from './http.ts'
-import type { Routing } from './httproutes.ts'
-import { tcp } from './tcp.ts'
 
 /** What of a Service port its filter depends on: not its endpoints, which change. */
 export interface FilteredPort extends Pick<PortState, 'settings'> {
@@ -32,6 +27,16 @@ export interface Protocol {
   readonly clusterOptions: (settings: Settings) => Readonly<Record<string, Any>>
 }
 
+/** How the routes of a Service port depend on more than its settings. */
+export interface Routing {
+  /** Connections are to end, each after its next answer. */
+  readonly isLeaving: boolean
+  /** At how many endpoints beside the first a request may be tried. */
+  readonly others: number
+  /** The endpoint is told the client's address and protocol. */
+  readonly addsForwarded: boolean
+}
+
 export interface CommonProtocol {
   /** Whether a Service port's connections are as the listener has them. */
   readonly fits: (settings: Settings) => boolean
@@ -41,13 +46,4 @@ export interface CommonProtocol {
   readonly scope: (address: string) => Uint8Array
   /** How long a connection may be without a request, milliseconds. */
   readonly idleTimeout: number
-}
-
-/** Redis is passed on as TCP: Envoy's redis_proxy breaks what clients rely on (docs/architecture.md). */
-const protocols: Readonly<Record<EnvoyProtocol, Protocol>> = { http, grpc, redis: tcp, tcp }
-
-/** Throws where the Service port is meant for the kernel layer: Envoy is not to be told of it. */
-export function protocolOf({ id, layer }: PortState): Protocol {
-  if (layer.wants !== 'envoy') throw new Error(`${id} is not meant for Envoy: ${layer.reason}`)
-  return protocols[layer.protocol]
 }

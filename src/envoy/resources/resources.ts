@@ -1,6 +1,6 @@
 /** All that Envoy is told of a frontend. */
 
-import { protocolOf } from '../protocols/protocol.ts'
+import { protocolOf } from '../protocols/protocols.ts'
 import type { Resource } from '../resource.ts'
 import { clusterResource } from './cluster.ts'
 import { endpointsResource } from './endpoints.ts'

@@ -4,7 +4,7 @@ import { defaultSettings, type Settings } from '../../services/settings/settings
 import { remembered, resource } from '../encoding.ts'
 import { goneRouteConfiguration } from '../protocols/httproutes.ts'
 import { scopedRouteConfiguration } from '../protocols/httpscopes.ts'
-import { protocolOf } from '../protocols/protocol.ts'
+import { protocolOf } from '../protocols/protocols.ts'
 import { backing, type Resource, typeUrls } from '../resource.ts'
 import { type Frontend, mayShowClient, resourceNameOf } from './frontend.ts'
 import type { NodeOptions } from './listener.ts'
