@@ -59,6 +59,8 @@ struct choice {
   double latency;
   uint32_t index;
   bool is_one;
+  /** It has had the request, as all of its priority have. */
+  bool is_again;
 };
 
 static uint32_t draw(uint32_t below) {
@@ -218,7 +220,8 @@ static struct choice cheapest(
   if (hosts->count == 0) return best;
   struct candidate candidates[CHOICES];
   size_t count = draw_some(envoy, context, priority, hosts, now, candidates);
-  if (count == 0) count = draw_some(envoy, NULL, priority, hosts, now, candidates);
+  best.is_again = count == 0;
+  if (best.is_again) count = draw_some(envoy, NULL, priority, hosts, now, candidates);
   // Nobody knows how fast one is that has not answered yet: as the fastest of the others.
   double fastest = 0;
   for (size_t at = 0; at < count; at++) {
@@ -235,7 +238,7 @@ static struct choice cheapest(
     double cost =
         latency * (active + 1) * (1 + failing_costs * estimate.failing) * cost_of_newness(balancer, host, now);
     if (!best.is_one || cost < best.cost)
-      best = (struct choice){cost, latency, (uint32_t)(host - hosts->all), true};
+      best = (struct choice){cost, latency, (uint32_t)(host - hosts->all), true, best.is_again};
   }
   return best;
 }
@@ -252,7 +255,8 @@ bool envoy_dynamic_module_on_lb_choose_host(
   struct choice near = cheapest(envoy, context, balancer, 0, 0, now);
   // An endpoint that is far and was not asked for long is not fast for that.
   struct choice far = cheapest(envoy, context, balancer, 1, near.latency, now);
-  bool goes_far = far.is_one && (!near.is_one || far_costs * far.cost < near.cost);
+  bool is_better = near.is_again == far.is_again ? far_costs * far.cost < near.cost : near.is_again;
+  bool goes_far = far.is_one && (!near.is_one || is_better);
   *priority = goes_far;
   *index = goes_far ? far.index : near.index;
   return near.is_one || far.is_one;

@@ -171,11 +171,12 @@ static void choose(struct cluster *cluster) {
   struct member *member = priority < 2 ? healthy(cluster, priority, index) : NULL;
   assert(member != NULL);
   if (!has_context) return;
-  // One that has had the request gets it again where all of its priority have.
+  // One that has had the request gets it again where all have.
   size_t at = (size_t)(member - cluster->members[priority]);
   if (!(request.tried[priority] >> at & 1)) return;
-  for (size_t other = 0; other < cluster->count[priority]; other++)
-    assert(!cluster->members[priority][other].is_healthy || request.tried[priority] >> other & 1);
+  for (int each = 0; each < 2; each++)
+    for (size_t other = 0; other < cluster->count[each]; other++)
+      assert(!cluster->members[each][other].is_healthy || request.tried[each] >> other & 1);
 }
 
 static int64_t moment(void) { return draw(4) == 0 ? -1 : (int64_t)draw(1000000000); }

@@ -332,6 +332,11 @@ export class Agent {
     return this.families.filter(family => this.pathOf(family).outcome !== 'absent')
   }
 
+  /** Of the sockets, and of what Envoys' modules see of endpoints. */
+  get envoyDirectory(): string {
+    return this.#sockets.directory
+  }
+
   /** Of the Envoys that are to be asked. */
   get adminSockets(): readonly UnixAddress[] {
     return this.envoy.envoys.instances.map(instance => adminSocket(this.#sockets, instance))

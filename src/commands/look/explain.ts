@@ -2,6 +2,7 @@ import { externalId } from '../../envoy/resources/frontend.ts'
 import { hostPort } from '../../net/address.ts'
 import type { EnvoyView } from '../../node/envoy/view.ts'
 import type { Explanation } from '../../node/report/explain.ts'
+import type { EndpointSpeed } from '../../node/report/latencies.ts'
 import type { PortExplanation } from '../../plan/explain.ts'
 import { askLivingAgent } from '../agent.ts'
 import type { Config } from '../options.ts'
@@ -141,22 +142,54 @@ function renderSettings({ settings }: PortExplanation): string[] {
   ]
 }
 
-function renderEndpoints({ id, endpoints }: PortExplanation, { health, envoyPorts }: Explanation): string[] {
+function renderEndpoints({ id, endpoints }: PortExplanation, { health, speeds, envoyPorts }: Explanation): string[] {
   if (endpoints.length === 0) return ['  endpoints: none']
+  const isKnown = Object.keys(speeds[id] ?? {}).length > 0
   const rows = endpoints.map(({ address, port, node, zone, notUsed, barred }) => {
     const there = health[id]?.[hostPort(address, port)]
     const state = there === undefined ? '' : there.ejected ? 'ejected' : there.healthy ? 'healthy' : 'unhealthy'
     const envoy = barred === undefined ? state : `no: ${barred}`
-    return [`${address}:${port}`, node ?? '', zone ?? '', notUsed === undefined ? 'yes' : `no: ${notUsed}`, envoy]
+    const speed = isKnown ? speedCells(speeds[id]?.[hostPort(address, port)]) : []
+    return [
+      `${address}:${port}`,
+      node ?? '',
+      zone ?? '',
+      notUsed === undefined ? 'yes' : `no: ${notUsed}`,
+      envoy,
+      ...speed,
+    ]
   })
   const used = endpoints.filter(({ notUsed, barred }) => notUsed === undefined && barred === undefined).length
   const inEnvoy = envoyPorts[id]?.endpoints ?? used
   return [
-    table(['ENDPOINT', 'NODE', 'ZONE', 'USED', 'IN ENVOY'], rows, '  '),
+    table(
+      ['ENDPOINT', 'NODE', 'ZONE', 'USED', 'IN ENVOY', ...(isKnown ? ['ANSWERS IN', 'FAILING', 'SHARE'] : [])],
+      rows,
+      '  ',
+    ),
     ...(inEnvoy < used
       ? [`  Envoy of this node has ${inEnvoy} of ${used} endpoints (--envoy-endpoints-per-port)`]
       : []),
   ]
+}
+
+function speedCells(speed: EndpointSpeed | undefined): readonly string[] {
+  if (!speed) return ['', '', '']
+  const percent = (share: number | undefined) => (share === undefined ? '' : `${Math.round(100 * share)} %`)
+  return [
+    speed.ms === undefined ? '' : `${Number(speed.ms.toPrecision(2))} ms`,
+    percent(speed.failing),
+    percent(speed.share),
+  ]
+}
+
+const whyInstead = {
+  protocol: 'PEAK_EWMA is for http and grpc',
+  module: 'an Envoy of this node lacks the module for PEAK_EWMA (LP307)',
+} as const
+
+function policyText({ policy, instead }: EnvoyView['lbPolicy']): string {
+  return instead === undefined ? policy : `${policy}: ${whyInstead[instead]}`
 }
 
 function renderEnvoy({ id, settings }: PortExplanation, { envoyPorts }: Explanation): string[] {
@@ -164,6 +197,7 @@ function renderEnvoy({ id, settings }: PortExplanation, { envoyPorts }: Explanat
   if (!view) return ['  Envoy: was told nothing']
   const isDefault = settings.some(({ name, from }) => name === 'reuse-connections' && from === 'default')
   return [
+    `  an endpoint is chosen by ${policyText(view.lbPolicy)}`,
     ...(view.endConnections && isDefault
       ? ['  reuse-connections is never for an hour: an endpoint ended a connection that a request was on']
       : []),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { fromBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import { hostPort } from '../../net/address.ts'
 import { aPortState } from '../../plan/testing.ts'
@@ -29,5 +30,17 @@ test('Endpoints are written as protobuf writes them', () => {
       const frontend = { ...aPortState({ endpoints }), observed: { ejected } }
       assert.deepEqual(Buffer.from(endpointsResource(frontend).encode()), Buffer.from(expected))
     }),
+  )
+})
+
+test('endpoints that are for spill-over have the next priority', () => {
+  const frontend = { ...aPortState(), spillOver: [{ ip: '10.244.9.1', port: 8080 }] }
+  const { endpoints } = fromBinary(ClusterLoadAssignmentSchema, endpointsResource(frontend).encode())
+  assert.deepEqual(
+    endpoints.map(({ priority, lbEndpoints }) => [priority, lbEndpoints.length]),
+    [
+      [0, frontend.endpoints.length],
+      [1, 1],
+    ],
   )
 })

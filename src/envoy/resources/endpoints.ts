@@ -14,11 +14,17 @@ export function endpointsResource(frontend: Frontend): Resource {
   return resource(typeUrls.endpoints, name, () => encodeEndpoints(name, frontend))
 }
 
-function encodeEndpoints(clusterName: string, { endpoints, observed }: Frontend): Uint8Array {
+function encodeEndpoints(clusterName: string, { endpoints, spillOver = [], observed }: Frontend): Uint8Array {
   const name = encode(ClusterLoadAssignmentSchema, { clusterName })
   if (endpoints.length === 0) return name
-  return merge(name, asField(ClusterLoadAssignmentSchema.field.endpoints, encodeLocality(endpoints, observed?.ejected)))
+  const inField = (locality: Uint8Array) => asField(ClusterLoadAssignmentSchema.field.endpoints, locality)
+  const near = inField(encodeLocality(endpoints, observed?.ejected))
+  if (spillOver.length === 0) return merge(name, near)
+  return merge(name, near, inField(merge(encodeLocality(spillOver, observed?.ejected), second)))
 }
+
+/** The next priority: Envoy takes these as far as more than a quarter of the first are ejected, and the module by its own rule. */
+const second = encode(LocalityLbEndpointsSchema, { priority: 1 })
 
 /** Five messages, one within the other, each the only field of the last: `LbEndpoint.endpoint.address.socket_address`. */
 const depth = 4

@@ -32,7 +32,10 @@ export function frontendsOf(state: PortState): readonly Frontend[] {
   const byVip = withoutBarred(state)
   if (!external || places.length === 0) return [byVip]
   const { layer, endpoints, onlyElsewhere } = external
-  return [byVip, withoutBarred({ ...state, id: externalId(id), layer, endpoints, onlyElsewhere, places })]
+  return [
+    byVip,
+    withoutBarred({ ...state, id: externalId(id), layer, endpoints, spillOver: undefined, onlyElsewhere, places }),
+  ]
 }
 
 /** A port that left Envoy has connections there still, which follow its endpoints. */
@@ -41,6 +44,11 @@ function withoutBarred<T extends { readonly endpoints: readonly Endpoint[] }>(fr
   return frontend.endpoints.every(isAdmitted)
     ? frontend
     : { ...frontend, endpoints: frontend.endpoints.filter(isAdmitted), isCut: true }
+}
+
+/** All that Envoy has. */
+export function envoyEndpointsOf({ endpoints, spillOver = [] }: Frontend): readonly Endpoint[] {
+  return spillOver.length === 0 ? endpoints : endpoints.concat(spillOver)
 }
 
 const suffix = '/external'

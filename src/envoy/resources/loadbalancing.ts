@@ -22,14 +22,14 @@ export interface BalancingNode {
   readonly latencies?: string
 }
 
-interface Choice {
+export interface LbChoice {
   readonly policy: LbPolicy
   /** Why it is not the one that was asked for. */
   readonly instead?: 'protocol' | 'module'
 }
 
 /** How Envoy chooses an endpoint of this port. */
-export function lbPolicyOf({ settings, layer }: Pick<PortState, 'settings' | 'layer'>, node: BalancingNode): Choice {
+export function lbPolicyOf({ settings, layer }: Pick<PortState, 'settings' | 'layer'>, node: BalancingNode): LbChoice {
   const policy = settings.lbPolicy ?? node.lbPolicy ?? 'LEAST_REQUEST'
   if (policy !== 'PEAK_EWMA') return { policy }
   if (layer.wants !== 'envoy' || !isByRequest(layer.protocol)) return { policy: 'LEAST_REQUEST', instead: 'protocol' }

@@ -28,8 +28,7 @@ export interface Told {
 export function resourcesOf(frontend: Frontend, options: TellOptions = {}, before?: Told): readonly Resource[] {
   const { isLeaving = false } = options
   const areAlike = before && before.isLeaving === isLeaving && differOnlyInEndpoints(before.frontend, frontend)
-  const { endpoints: told, observed } = before?.frontend ?? {}
-  if (areAlike && told === frontend.endpoints && observed === frontend.observed) return before.resources
+  if (areAlike && haveSameEndpoints(before.frontend, frontend)) return before.resources
   const endpoints = endpointsResource(frontend)
   if (areAlike) {
     const changed = haveSameRoutes(before.frontend, frontend)
@@ -71,6 +70,10 @@ function differOnlyInEndpoints(a: Frontend, b: Frontend): boolean {
     mayShowClient(a) === mayShowClient(b) &&
     haveSameAddresses(a, b)
   )
+}
+
+function haveSameEndpoints(a: Frontend, b: Frontend): boolean {
+  return a.endpoints === b.endpoints && a.spillOver === b.spillOver && a.observed === b.observed
 }
 
 function haveSameAddresses(a: Frontend, b: Frontend): boolean {

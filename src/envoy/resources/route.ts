@@ -6,7 +6,7 @@ import { goneRouteConfiguration } from '../protocols/httproutes.ts'
 import { scopedRouteConfiguration } from '../protocols/httpscopes.ts'
 import { protocolOf } from '../protocols/protocols.ts'
 import { backing, type Resource, typeUrls } from '../resource.ts'
-import { type Frontend, mayShowClient, resourceNameOf } from './frontend.ts'
+import { envoyEndpointsOf, type Frontend, mayShowClient, resourceNameOf } from './frontend.ts'
 import type { NodeOptions } from './listener.ts'
 
 /**
@@ -42,8 +42,8 @@ const withoutReuse = remembered(
 )
 
 /** At how many endpoints beside the first a request may be tried: what of its endpoints the routes depend on. */
-function othersOf({ endpoints, settings }: Frontend): number {
-  return Math.max(0, Math.min(endpoints.length - 1, settings.numRetries))
+function othersOf(frontend: Frontend): number {
+  return Math.max(0, Math.min(envoyEndpointsOf(frontend).length - 1, frontend.settings.numRetries))
 }
 
 function addsForwarded(frontend: Frontend, { clientMark }: NodeOptions): boolean {

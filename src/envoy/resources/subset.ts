@@ -22,10 +22,15 @@ export function withSubset(
   { endpointsPerPort, nodeName }: SubsetOptions,
   before: Frontend | undefined,
 ): Frontend {
-  const endpoints = subsetOf(frontend.endpoints, endpointsPerPort, nodeName)
-  if (endpoints === frontend.endpoints) return frontend
-  const known = before?.endpoints
-  return { ...frontend, endpoints: known && haveSameAddresses(known, endpoints) ? known : endpoints }
+  const part = <T extends readonly Endpoint[] | undefined>(all: T, known: T) => {
+    const some = all && subsetOf(all, endpointsPerPort, nodeName)
+    return some && some !== all && known && haveSameAddresses(known, some) ? known : some
+  }
+  const endpoints = part(frontend.endpoints, before?.endpoints)!
+  const spillOver = part(frontend.spillOver, before?.spillOver)
+  return endpoints === frontend.endpoints && spillOver === frontend.spillOver
+    ? frontend
+    : { ...frontend, endpoints, spillOver }
 }
 
 function haveSameAddresses(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {

@@ -7,7 +7,7 @@
  * TCP_USER_TIMEOUT would do the same, but ends connections to peers without room for more as well (Linux 6.18).
  */
 
-import type { Frontend } from '../../envoy/resources/frontend.ts'
+import { envoyEndpointsOf, type Frontend } from '../../envoy/resources/frontend.ts'
 import { destroyTcp, type TcpEnd } from '../../kernel/netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { listUnacknowledged } from '../../kernel/netlink/unacknowledged.ts'
@@ -96,7 +96,7 @@ function byEndpoint(
 ): ReadonlyMap<string, readonly Frontend[]> {
   const found = new Map<string, Frontend[]>()
   for (const frontend of frontends) {
-    for (const { ip, port } of frontend.endpoints) {
+    for (const { ip, port } of envoyEndpointsOf(frontend)) {
       const endpoint = hostPort(ip, port)
       if (wanted.has(endpoint)) found.set(endpoint, [...(found.get(endpoint) ?? []), frontend])
     }

@@ -246,7 +246,11 @@ export class EnvoyLayer implements XdsObserver {
     const [life, published] = [this.#lives.get(id), this.#published.get(id)]
     if (!life || !published) return undefined
     const common = this.#published.commonOf(published.frontend)
-    return viewOf(life, published, common, { store: this.store, envoys: this.envoys, refusals: this.#refusals })
+    return viewOf(life, published, common, this.#publisher.options, {
+      store: this.store,
+      envoys: this.envoys,
+      refusals: this.#refusals,
+    })
   }
 
   stop(): void {

@@ -1,6 +1,7 @@
 /** What `lightpath explain` shows of a frontend in Envoy. */
 
 import { type Resource, type ResourceRef, typeNameOf } from '../../envoy/resource.ts'
+import { type BalancingNode, type LbChoice, lbPolicyOf } from '../../envoy/resources/loadbalancing.ts'
 import type { ResourceStore } from '../../xds/store.ts'
 import type { Lifecycle } from '../lifecycle/lifecycle.ts'
 import type { PublishedFrontend } from '../lifecycle/published.ts'
@@ -12,6 +13,8 @@ export interface EnvoyView {
   readonly draining: boolean
   /** How many it has. */
   readonly endpoints: number
+  /** How one is chosen, and why not as its settings say. */
+  readonly lbPolicy: LbChoice
   /** See `Observed`. */
   readonly endConnections: boolean
   readonly resources: readonly {
@@ -34,6 +37,7 @@ export function viewOf(
   { isRedirected, isLeaving }: Lifecycle,
   { frontend, resources }: PublishedFrontend,
   common: Resource | undefined,
+  node: BalancingNode,
   { store, envoys, refusals }: Reports,
 ): EnvoyView {
   const all = common ? [...resources, common] : resources
@@ -41,6 +45,7 @@ export function viewOf(
     up: isRedirected,
     draining: isLeaving,
     endpoints: frontend.endpoints.length,
+    lbPolicy: lbPolicyOf(frontend, node),
     endConnections: frontend.observed?.endConnections === true,
     resources: all.map(resource => {
       const { typeUrl, name, version } = store.get(resource.typeUrl, resource.name) ?? resource

@@ -9,7 +9,7 @@
  */
 
 import { isDeepStrictEqual } from 'node:util'
-import type { Frontend } from '../../envoy/resources/frontend.ts'
+import { envoyEndpointsOf, type Frontend } from '../../envoy/resources/frontend.ts'
 import { hasOwnListeners, listenerSettings, type NodeOptions } from '../../envoy/resources/listener.ts'
 import { haveSamePlaces } from '../../envoy/resources/resources.ts'
 import { type BucketOptions, Buckets } from '../../observe/buckets.ts'
@@ -78,11 +78,15 @@ export class ChangePace {
   }
 
   #paceEndpoints(frontend: Frontend, told: Frontend): Paced {
-    if (frontend.endpoints === told.endpoints || this.#takesEndpoints(frontend)) return { frontend, isLater: false }
-    return { frontend: { ...frontend, endpoints: told.endpoints }, isLater: true }
+    const { endpoints, spillOver } = told
+    const isSame = frontend.endpoints === endpoints && frontend.spillOver === spillOver
+    if (isSame || this.#takesEndpoints(frontend)) return { frontend, isLater: false }
+    return { frontend: { ...frontend, endpoints, spillOver }, isLater: true }
   }
 
-  #takesEndpoints({ endpoints: { length }, namespace }: Frontend): boolean {
+  #takesEndpoints(frontend: Frontend): boolean {
+    const { namespace } = frontend
+    const { length } = envoyEndpointsOf(frontend)
     if (length < manyEndpoints) return true
     for (let thousands = Math.ceil(length / 1000); thousands > 0; thousands--) {
       if (!this.#takes(this.#endpoints, namespace)) return false

@@ -11,6 +11,7 @@ import type { Agent } from '../agent.ts'
 import type { EnvoyView } from '../envoy/view.ts'
 import type { ClientAddressChoice } from '../probes/clientaddress.ts'
 import type { PathState } from '../probes/watch.ts'
+import { type Speeds, watchSpeeds } from './latencies.ts'
 
 export interface KernelView {
   /** `map element` as the kernel has them, such as `services 10.0.0.1 . tcp . 80 : goto endpoints-3`; long ones in lines. */
@@ -40,6 +41,8 @@ export interface Explanation {
   readonly kernelPorts: Readonly<Record<string, KernelView>>
   /** What Envoy thinks of each endpoint, by the same id and `address:port`; empty where Envoy does not answer. */
   readonly health: Readonly<Record<string, Readonly<Record<string, EndpointHealth>>>>
+  /** How fast endpoints answer, where Envoy has the module. */
+  readonly speeds: Speeds
   /** Open connections of ports in Envoy that began in the kernel layer and stay there, by port state id, where there are some. */
   readonly connectionsBelow: Readonly<Record<string, number>>
   readonly problems: readonly Problem[]
@@ -63,6 +66,7 @@ export async function explain(
     await Promise.all(Object.entries(envoyPorts).map(async ([id, view]) => [id, await healthIn(agent, view)] as const)),
   )
   const inEnvoy = view.ports.filter(({ id }) => envoyPorts[id]?.up)
+  const speeds = await watchSpeeds(agent.envoyDirectory, inEnvoy)
   const connectionsBelow = Object.fromEntries(
     (await Promise.all(inEnvoy.map(async state => [state.id, await below(agent, state)] as const))).filter(
       ([, count]) => count > 0,
@@ -88,6 +92,7 @@ export async function explain(
     envoyPorts,
     kernelPorts,
     health,
+    speeds,
     connectionsBelow,
     problems,
   }

@@ -10,7 +10,7 @@ import type { Service, ServicePort, TrafficPolicy } from '../../services/objects
 import type { Barred } from '../../services/podindex.ts'
 import type { Outside } from '../ports/outside.ts'
 import type { Endpoint, External, PortState } from '../ports/port.ts'
-import { answers, type Bar, type Candidate, type NodeTopology, pick, preference, whyNot } from './rules.ts'
+import { answers, type Bar, type Candidate, type NodeTopology, pick, pickFarther, preference, whyNot } from './rules.ts'
 
 /** The choice for what comes by the VIP, and the one for what comes from outside. */
 interface Choices {
@@ -20,6 +20,8 @@ interface Choices {
   /** See `PortState`. */
   readonly answering: readonly Endpoint[]
   readonly external: Omit<External, 'layer'> | undefined
+  /** See `PortState`. */
+  readonly spillOver: readonly Endpoint[] | undefined
   /** Endpoints that are none, since connections to them would end at the agent or its Envoy. */
   readonly reserved: readonly Endpoint[]
 }
@@ -77,8 +79,9 @@ export class EndpointChoice {
    *
    * @param outside how the port is reached from outside; undefined where it is not
    * @param known the port until now: lists of it that are still right are kept
+   * @param spills whether it has the setting spill-over
    */
-  of(port: ServicePort, family: IpFamily, outside?: Outside, known?: PortState): Choices {
+  of(port: ServicePort, family: IpFamily, outside?: Outside, known?: PortState, spills = false): Choices {
     const lookedUp = this.#lookUp(port, family)
     const { numbers, selection, reserved } = lookedUp
     const { internalTrafficPolicy: internal } = this.#service
@@ -93,8 +96,17 @@ export class EndpointChoice {
         onlyElsewhere: this.#isOnlyElsewhere(outside.policy, selection),
         clusterEndpoints: this.#endpointsBy('Cluster', lookedUp, known?.external?.clusterEndpoints),
       },
+      spillOver: spills && internal === 'Cluster' ? this.#spillOver(lookedUp, known?.spillOver) : undefined,
       reserved,
     }
+  }
+
+  #spillOver(
+    { selection, numbers }: LookedUp,
+    known: readonly Endpoint[] | undefined,
+  ): readonly Endpoint[] | undefined {
+    const farther = pickFarther(selection.all, this.#chosen('Cluster', selection)).filter(({ barred }) => !barred)
+    return farther.length === 0 ? undefined : endpointsOf(farther, numbers, known)
   }
 
   /** The choice for the VIP, for people: every endpoint, and why the others are not used. */

@@ -62,6 +62,14 @@ function pickCluster<T extends Candidate>(all: readonly T[], topology: NodeTopol
   return ready.length > 0 ? narrow(ready, topology) : all.filter(isDraining)
 }
 
+/** Ready ones that `pick` left to other nodes or zones, in the order given. */
+export function pickFarther<T extends Candidate>(all: readonly T[], picked: readonly T[]): readonly T[] {
+  const near = new Set(picked)
+  const ready = all.filter(({ source }) => source.ready)
+  // Where none is ready, those picked are about to end, wherever they are.
+  return ready.filter(candidate => !near.has(candidate))
+}
+
 function readyOrDraining<T extends Candidate>(candidates: readonly T[]): readonly T[] {
   const ready = candidates.filter(({ source }) => source.ready)
   return ready.length > 0 ? ready : candidates.filter(isDraining)

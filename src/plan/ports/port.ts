@@ -78,6 +78,11 @@ export interface PortState {
   /** Chosen for this node, all of `family`, no duplicates, in order of address and port. */
   readonly endpoints: readonly Endpoint[]
   /**
+   * Those that topology leaves to other nodes or zones, for Envoy as far as `endpoints` are not enough (setting spill-over); undefined
+   * where there are none. Without those that Envoy may not connect to.
+   */
+  readonly spillOver?: readonly Endpoint[] | undefined
+  /**
    * UDP only: every endpoint, wherever it is and whatever is chosen, that still answers (ready or serving). The others'
    * clients have to go elsewhere, which connections of TCP and SCTP find out by themselves.
    */

@@ -132,7 +132,15 @@ export function portStatesOf(service: Service, wanted: readonly PortOfFamily[], 
       kernelLayer = kernel(tooManyPorts)
       isOver = true
     }
-    const { endpoints, answering, onlyElsewhere, external: chosen, reserved } = choices.of(port, family, outside, known)
+    const spills = settings.spillOver && kernelLayer === undefined
+    const {
+      endpoints,
+      spillOver,
+      answering,
+      onlyElsewhere,
+      external: chosen,
+      reserved,
+    } = choices.of(port, family, outside, known, spills)
     for (const endpoint of reserved) problems.addMade(() => reservedEndpoint(service, port, endpoint))
     const whyNot = settings.external ? whyNotOutside(one, settings, outside) : undefined
     // Both families of a port have the same problem.
@@ -156,6 +164,7 @@ export function portStatesOf(service: Service, wanted: readonly PortOfFamily[], 
         settings,
         layer,
         endpoints,
+        ...(spillOver && { spillOver }),
         answering,
         onlyElsewhere,
         external,

@@ -6,6 +6,7 @@ import type { Endpoint, External, PortState } from './port.ts'
 export function reuse(known: PortState | undefined, next: PortState): PortState {
   if (!known) return next
   const endpoints = reuseList(known.endpoints, next.endpoints, sameFields)
+  const spillOver = next.spillOver && reuseList(known.spillOver ?? [], next.spillOver, sameFields)
   const answering = reuseList(known.answering, next.answering, sameFields)
   const layer = reuseObject(known.layer, next.layer)
   const settings = reuseObject(known.settings, next.settings)
@@ -13,13 +14,19 @@ export function reuse(known: PortState | undefined, next: PortState): PortState 
   const external = reuseExternal(known.external, next.external)
   const isReused =
     endpoints === next.endpoints &&
+    spillOver === next.spillOver &&
     answering === next.answering &&
     layer === next.layer &&
     settings === next.settings &&
     port === next.port &&
     external === next.external
   // Thousands of ports of a Service pass here at once: most need no copy.
-  return reuseObject(known, isReused ? next : { ...next, endpoints, answering, layer, settings, port, external })
+  return reuseObject(
+    known,
+    isReused
+      ? next
+      : { ...next, endpoints, ...(spillOver && { spillOver }), answering, layer, settings, port, external },
+  )
 }
 
 function reuseExternal(known: External | undefined, next: External | undefined): External | undefined {

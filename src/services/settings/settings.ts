@@ -37,6 +37,7 @@ export interface Settings {
   /** undefined: as the node does (`--lb-policy`). */
   readonly lbPolicy: LbPolicy | undefined
   readonly slowStart: number
+  readonly spillOver: boolean
   readonly retryEnabled: boolean
   readonly numRetries: number
   readonly retryOn: string
@@ -324,6 +325,13 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     0,
     all,
     'How long a new endpoint gets less than its share, at first a tenth. With LEAST_REQUEST, PEAK_EWMA and ROUND_ROBIN.',
+  ),
+  define(
+    'spill-over',
+    boolean,
+    false,
+    http,
+    'Whether Envoy has the endpoints, too, that topology hints or trafficDistribution leave to other zones or nodes, and asks them as far as those of its own are slow or ejected: with PEAK_EWMA where they answer twice as fast, with the other policies as more than a quarter of its own are ejected.',
   ),
   define('retry-enabled', boolean, true, http, 'Whether failed requests are tried again at another endpoint.'),
   // One request of a client becomes so many more of Envoy's.

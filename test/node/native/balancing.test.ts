@@ -44,7 +44,13 @@ describe('a Service port that is balanced by latency', { skip }, () => {
         return (await load.report).endpoints
       }),
     )
+    const explained = lab.load(client, { url: `http://${fast}/`, connections: 10, rate: 100, requests: 200 })
+    const { stdout } = await lab.lightpath('explain', 'default/fast', '--socket', lab.socket)
+    await (await explained).report
     await setDelay(pods[0]!, 8080, 0)
+    assert.match(stdout, /an endpoint is chosen by PEAK_EWMA/)
+    assert.match(stdout, /ANSWERS IN +FAILING +SHARE/)
+    assert.match(stdout, /10\.244\.1\.11:8080 .* (3|4|5)\d ms +0 % +\d %/)
     const shares = JSON.stringify([of, ofPlain])
     assert.ok((of!['web-1']?.requests ?? 0) < 40, shares)
     assert.ok((ofPlain!['web-1']?.requests ?? 0) > 60, shares)
