@@ -1,0 +1,251 @@
+/**
+ * The parts of an agent, made in the order in which they need each other. What a part has to say later it reports as an event;
+ * nothing here refers to what is made after it.
+ */
+
+import { endpointLoads, readActivity } from '../envoy/program/admin.ts'
+import { adminSocket, canarySocket, type EnvoySockets, type UnixAddress } from '../envoy/program/sockets.ts'
+import { type Frontend, frontendsOf, portIdOf } from '../envoy/resources/frontend.ts'
+import { redirectListeners } from '../envoy/resources/redirect.ts'
+import type { KernelLayer } from '../kernel/layer.ts'
+import { migratesRequests } from '../kernel/system/sysctl.ts'
+import { AccessLog } from '../observe/accesslog/accesslog.ts'
+import type { Log } from '../observe/log.ts'
+import { budgetOptions, EnvoyBudget } from '../plan/envoy/budget.ts'
+import { HeldBack } from '../plan/envoy/heldback.ts'
+import { NodePlan } from '../plan/nodeplan.ts'
+import { ClusterFacts } from '../services/clusterfacts.ts'
+import type { Problem } from '../services/problem.ts'
+import type { Source } from '../sources/source.ts'
+import { lookUpAddresses } from './addresses.ts'
+import { CutConnections } from './endpoints/cut-connections.ts'
+import { Ejections } from './endpoints/ejections.ts'
+import { VanishedEndpoints } from './endpoints/vanished.ts'
+import { startCanary } from './envoy/canary.ts'
+import { Endings } from './envoy/endings.ts'
+import { EnvoyLayer } from './envoy/envoylayer.ts'
+import { Handovers } from './envoy/handovers.ts'
+import { OverlaySwitch } from './envoy/overlayswitch.ts'
+import { RedirectPort } from './envoy/redirectport.ts'
+import { XdsEndpoint } from './envoy/xdsendpoint.ts'
+import type { Report } from './events.ts'
+import { HealthCheckPorts } from './health/healthcheckports.ts'
+import { SyncHealth } from './health/synchealth.ts'
+import { createKernelLayer } from './kernellayer.ts'
+import type { AgentOptions } from './options.ts'
+import { outsideObstacles } from './outside.ts'
+import { PodRules, readPodRules } from './podrules.ts'
+import type { ClientAddressChoice } from './probes/clientaddress.ts'
+import { watchClientAddress } from './probes/clientaddresswatch.ts'
+import { localPods, watchPath } from './probes/podpath.ts'
+import { LayerMoves } from './report/moves.ts'
+import { StayingPorts } from './report/staying.ts'
+import { envoySockets } from './socketdirectory.ts'
+import { countInEnvoy } from './use/heaviest.ts'
+import { OverloadRelief } from './use/overloadrelief.ts'
+import { UseWatch } from './use/usewatch.ts'
+
+/** How long Envoy may take to have an acknowledged listener in all its workers. */
+const settleMs = 250
+const drainIntervalMs = 5000
+const canaryTimes = { intervalMs: 1000, startIntervalMs: 50, timeoutMs: 1000, misses: 2, recovery: 30 }
+const portIntervalMs = 1000
+const gatherMs = 500
+const stayingMs = 10_000
+/** Long enough for a flood to end, or for its owner to act. */
+const overloadHoldMs = 600e3
+
+export interface Reports {
+  readonly report: Report
+  /** Resolves when the kernel and Envoy have been told. */
+  readonly chooseClientAddress: (choice: ClientAddressChoice) => Promise<void>
+}
+
+export type AgentParts = ReturnType<typeof createParts>
+
+export function createParts(options: AgentOptions, source: Source, log: Log, reports: Reports) {
+  const { nodeName, families } = options
+  const { report } = reports
+  const onProblems = (origin: string, problems: readonly Problem[]) => report({ type: 'problems', origin, problems })
+  const hasAddress = lookUpAddresses()
+  const sockets = envoySockets(options)
+  const planned = createPlan(options, source, hasAddress)
+  const { facts, plan, budget, heldBack } = planned
+
+  const kernel = createKernelLayer(options, budget.followsUse, report)
+  const xds = new XdsEndpoint({ sockets, envoyUser: options.envoyUser, log, report })
+  const redirectPort = new RedirectPort({
+    port: options.redirectPort,
+    users: () => xds.users,
+    everyMs: portIntervalMs,
+    onProblems: problems => onProblems('redirect port', problems),
+    onChange: () => report({ type: 'redirect port changed' }),
+  })
+  const endings = new Endings({ ...options, kernel, hasAddress, log })
+  const envoy = createEnvoyLayer(options, { kernel, xds, redirectPort, endings, sockets }, report)
+  const adminSockets = () => adminSocketsOf(envoy, sockets)
+
+  const pods = () => localPods(nodeName, plan)
+  const path = watchPath({ ...options, settleMs, envoy, pods, onProblems, log })
+  const podRules = new PodRules({
+    gatherMs,
+    read: () => readPodRules(families, pods()),
+    onNew: () => report({ type: 'pods differ' }),
+  })
+  const onChoice = reports.chooseClientAddress
+  const proof = watchClientAddress({ ...options, plan, envoys: envoy.envoys, onChoice })
+
+  const ejections = new Ejections({
+    frontendOf: id => envoy.frontendOf(id),
+    lbPolicyOf: frontend => envoy.lbPolicyOf(frontend),
+    loads: clusters => endpointLoads(adminSockets(), clusters),
+    eject: (id, ejected) => envoy.observe(id, { ejected }),
+    onEjection: servicePort => report({ type: 'endpoint ejected', servicePort }),
+    log,
+  })
+  const cutConnections = new CutConnections((id, endConnections) => envoy.observe(id, { endConnections }))
+  const vanished = new VanishedEndpoints({
+    envoyMark: options.envoyMark,
+    frontends: () => frontendsForEnvoy(plan),
+    log,
+  })
+  const accessLog = new AccessLog({
+    rate: options.accessLogRate,
+    servicePortAt: address => envoy.frontendAt(address),
+    write: options.writeAccessLog,
+    onRecord: (servicePort, record) => report({ type: 'request logged', servicePort, record }),
+    onLeftOut: servicePort => report({ type: 'request not logged', servicePort }),
+    onProblems,
+  })
+  const use = new UseWatch({
+    nodeName,
+    budget,
+    calls: () => kernel.calls(),
+    activity: ids => envoy.activityOf(ids),
+    onMoved: ids => report({ type: 'budget moved', ids }),
+    log,
+  })
+
+  const overload = new OverloadRelief({
+    nodeName,
+    heldBack,
+    connections: () => countInEnvoy({ ...options, frontendAt: address => envoy.frontendAt(address) }),
+    onMoved: ids => report({ type: 'budget moved', ids }),
+    log,
+    holdMs: overloadHoldMs,
+  })
+
+  const health = new SyncHealth(families)
+  const healthChecks = new HealthCheckPorts({
+    families,
+    isHealthy: () => health.isHealthy(performance.now()),
+    onProblems,
+    log,
+  })
+  const moves = new LayerMoves({
+    nodeName,
+    frontendOf: id => frontendOf(plan, id),
+    isReachable: family => envoy.isPathOpen(family),
+    log,
+    gatherMs,
+  })
+  const staying = new StayingPorts({ nodeName, stateOf: id => plan.get(id), log, afterMs: stayingMs })
+  const overlaySwitch = new OverlaySwitch({ nodeName, onProblems })
+  const handovers = new Handovers(service => report({ type: 'handover over', service }))
+  return {
+    ...{ facts, plan, kernel, xds, redirectPort, endings, envoy, adminSockets, path, podRules, proof },
+    ...{ ejections, cutConnections, vanished, accessLog, use, health, healthChecks, moves, staying },
+    ...{ overload, overlaySwitch, handovers },
+  }
+}
+
+function createPlan(options: AgentOptions, source: Source, hasAddress: (ip: string) => boolean) {
+  const budget = new EnvoyBudget(budgetOptions({ ...options, tracksUse: options.backend.capabilities.tracksUse }))
+  const heldBack = new HeldBack()
+  const facts = new ClusterFacts({ tellsPods: source.needPods !== undefined, podRanges: options.clusterCidr })
+  const plan = new NodePlan(facts, {
+    name: options.nodeName,
+    scope: options.services,
+    obstacles: outsideObstacles(options),
+    reserved: { ports: options.reservedPorts, hasAddress },
+    limits: { ofService: options.envoyPortsPerService, ofNamespace: options.envoyPortsPerNamespace },
+    budget,
+    heldBack,
+  })
+  return { facts, plan, budget, heldBack }
+}
+
+interface EnvoyNeeds {
+  readonly kernel: KernelLayer
+  readonly xds: XdsEndpoint
+  readonly redirectPort: RedirectPort
+  readonly endings: Endings
+  readonly sockets: EnvoySockets
+}
+
+function createEnvoyLayer(
+  options: AgentOptions,
+  { kernel, xds, redirectPort, endings, sockets }: EnvoyNeeds,
+  report: Report,
+): EnvoyLayer {
+  const { clientAddress, redirectPort: port, families } = options
+  const envoy: EnvoyLayer = new EnvoyLayer({
+    ...options,
+    endpointsPerPort: options.envoyEndpointsPerPort,
+    latencyDirectory: options.envoySockets,
+    settleMs,
+    drainMs: options.drainTime,
+    drainIntervalMs,
+    shared: redirectListeners({ redirectPort: port, families }),
+    clientMark: clientMarkOf(clientAddress, options),
+    isPortEnvoys: () => redirectPort.isEnvoys(),
+    redirect: (addresses, isRedirected) => kernel.setOverlay(addresses, isRedirected),
+    clearRedirects: () => kernel.clearOverlay(),
+    endConnections: addresses => endings.cut(addresses),
+    watchCanary: (instance, onChange) =>
+      startCanary({
+        socket: canarySocket(sockets, instance),
+        ...canaryTimes,
+        onChange: answer => {
+          onChange(answer)
+          if (answer === 'overloaded') report({ type: 'Envoy overloaded' })
+        },
+      }),
+    handsOver: migratesRequests,
+    acknowledgedVersion: (clientId, ref) => xds.acknowledgedVersion(clientId, ref),
+    setAdmitted: (clientId, admitted) => xds.setAdmitted(clientId, admitted),
+    activity: () => readActivity(adminSocketsOf(envoy, sockets)),
+    onConnected: () => report({ type: 'Envoy connected' }),
+    onMoved: (ids, move) => report({ type: 'frontends moved', ids, move }),
+    onProblems: (origin, problems) => report({ type: 'problems', origin, problems }),
+    onRefusal: servicePort => report({ type: 'resource rejected', servicePort }),
+    onProgrammed: (id, ms) => report({ type: 'frontend programmed', id, ms }),
+    onListening: () => report({ type: 'Envoy listening' }),
+    onUp: up => report({ type: 'Envoy up', up }),
+  })
+  return envoy
+}
+
+/** Of the Envoys that are to be asked. */
+function adminSocketsOf({ envoys }: EnvoyLayer, sockets: EnvoySockets): readonly UnixAddress[] {
+  return envoys.instances.map(instance => adminSocket(sockets, instance))
+}
+
+/** What Envoy's connections have where they come from the client's address. */
+export function clientMarkOf(
+  { mode }: ClientAddressChoice,
+  { envoyMark }: Pick<AgentOptions, 'envoyMark'>,
+): number | undefined {
+  return mode === 'preserve' ? envoyMark : undefined
+}
+
+/** As it is planned now; undefined for one that is gone. */
+export function frontendOf(plan: NodePlan, id: string): Frontend | undefined {
+  const state = plan.get(portIdOf(id))
+  return state && frontendsOf(state).find(frontend => frontend.id === id)
+}
+
+function* frontendsForEnvoy(plan: NodePlan): Iterable<Frontend> {
+  for (const state of plan.states())
+    for (const frontend of frontendsOf(state)) if (frontend.layer.wants === 'envoy') yield frontend
+}
