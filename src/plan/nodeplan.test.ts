@@ -248,7 +248,7 @@ describe('traffic from outside', () => {
       policy: 'Local',
       endpoints: stateOf(planOf(aService(), slice)).endpoints,
       clusterEndpoints: stateOf(planOf(aService(), slice)).endpoints,
-      onlyElsewhere: false,
+      noLocalEndpoints: false,
       layer: { wants: 'kernel', reason: 'the setting external is not true' },
     })
   })

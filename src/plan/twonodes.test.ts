@@ -122,7 +122,7 @@ describe('one Service on two nodes', () => {
       [2, 0],
     )
     assert.deepEqual(
-      plans.map(plan => stateOf(plan).onlyElsewhere),
+      plans.map(plan => stateOf(plan).noLocalEndpoints),
       [false, true],
     )
     assert.deepEqual(

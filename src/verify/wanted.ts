@@ -119,9 +119,9 @@ function placeOf({ family, port }: PortState, address: string | undefined, numbe
   return { family, address, protocol: port.protocol, port: number }
 }
 
-function refusal({ endpoints, onlyElsewhere }: PortState | External): Way['otherwise'] {
+function refusal({ endpoints, noLocalEndpoints }: PortState | External): Way['otherwise'] {
   if (endpoints.length > 0) return undefined
-  return onlyElsewhere ? 'drop' : 'reject'
+  return noLocalEndpoints ? 'drop' : 'reject'
 }
 
 function texts(endpoints: readonly Endpoint[]): readonly string[] {

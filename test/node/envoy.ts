@@ -59,8 +59,8 @@ export async function servicePort(
     settings: { ...defaultSettings, ...settings },
     layer: { wants: 'envoy', protocol, reason: 'test' },
     endpoints: endpointPorts.map(port => ({ ip: '127.0.0.1', port })),
-    onlyElsewhere: false,
-    answering: [],
+    noLocalEndpoints: false,
+    servingEndpoints: [],
     affinitySeconds: undefined,
     external: undefined,
   }

@@ -154,7 +154,7 @@ for (const variant of ['nft', 'legacy'] as const)
     })
 
     test('A Service whose endpoints are all elsewhere drops', async () => {
-      await set({ ...web(), onlyElsewhere: true })
+      await set({ ...web(), noLocalEndpoints: true })
       assert.equal(await lab.connect(client.netns, '10.96.0.1', 80), 'timeout')
       await set(web(near, far))
     })
@@ -190,7 +190,13 @@ for (const variant of ['nft', 'legacy'] as const)
     })
 
     test('What of a Service is not served is said', async () => {
-      const external = { nodePort: 30080, externalIPs: [], loadBalancerIPs: [], sourceRanges: [], onlyElsewhere: false }
+      const external = {
+        nodePort: 30080,
+        externalIPs: [],
+        loadBalancerIPs: [],
+        sourceRanges: [],
+        noLocalEndpoints: false,
+      }
       const none = { policy: 'Cluster', endpoints: [], clusterEndpoints: [], layer: belowFromOutside } as const
       await set({ ...web(near), external: { ...external, ...none } })
       assert.match(

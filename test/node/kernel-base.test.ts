@@ -111,7 +111,7 @@ describe('The kernel layer', needsRoot, () => {
   })
 
   test('A Service whose endpoints are all elsewhere drops', async () => {
-    lab.tables.setPort({ ...web(), onlyElsewhere: true })
+    lab.tables.setPort({ ...web(), noLocalEndpoints: true })
     await lab.tables.settled()
     assert.equal(await lab.connect(client.netns, '10.96.0.1', 80), 'timeout')
     lab.tables.setPort(web(near, far))
@@ -148,7 +148,7 @@ describe('The kernel layer', needsRoot, () => {
     const ask = (source: string) => lab.ask(client.netns, 'ask', '10.96.0.2', '53', source)
     await set(dns(far))
     assert.equal(await ask('40003'), `far ${client.ip}`)
-    await set({ ...dns(near), answering: dns(near, far).endpoints })
+    await set({ ...dns(near), servingEndpoints: dns(near, far).endpoints })
     assert.equal(await ask('40003'), `far ${client.ip}`)
     assert.equal(await ask('40004'), `near ${client.ip}`)
     await set(dns(near))
@@ -178,7 +178,7 @@ describe('The kernel layer', needsRoot, () => {
     }
     const entries = () => lab.onNode('conntrack', '-L', '-p', 'udp', '--orig-dst', '10.96.0.2')
     const endpoints = [5353, 5354].map(port => ({ ...dns(far).endpoints[0]!, port }))
-    await set({ ...dns(far), endpoints, answering: endpoints })
+    await set({ ...dns(far), endpoints, servingEndpoints: endpoints })
     await entry(5353, '40011')
     await entry(5354, '40012')
     await set(dns(far))

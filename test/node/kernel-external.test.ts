@@ -47,7 +47,7 @@ describe('From outside', needsRoot, () => {
         policy: 'Cluster',
         endpoints,
         clusterEndpoints: state.endpoints,
-        onlyElsewhere: endpoints.length === 0 && state.endpoints.length > 0,
+        noLocalEndpoints: endpoints.length === 0 && state.endpoints.length > 0,
         layer: belowFromOutside,
         ...external,
       },

@@ -41,7 +41,7 @@ function outside(id: string, vip: string, address: string, policy: External['pol
       policy,
       endpoints: policy === 'Local' ? state.endpoints.slice(0, 1) : state.endpoints,
       clusterEndpoints: state.endpoints,
-      onlyElsewhere: false,
+      noLocalEndpoints: false,
       layer: belowFromOutside,
     },
   }
@@ -51,7 +51,7 @@ const states: readonly PortState[] = [
   portState('a/plain/http', '10.0.0.1', ['10.1.0.1:80@node1', '10.1.0.2:81@node2']),
   portState('a/udp/http', '10.0.0.2', ['10.1.0.1:53'], { port: { name: 'http', protocol: 'UDP', port: 53 } }),
   portState('a/sticky/http', '10.0.0.3', ['10.1.0.1:80@node1', '10.1.0.2:80@node2'], { affinitySeconds: 10_800 }),
-  portState('a/elsewhere/http', '10.0.0.4', [], { onlyElsewhere: true }),
+  portState('a/elsewhere/http', '10.0.0.4', [], { noLocalEndpoints: true }),
   portState('a/six/http', 'fd00::1', ['fd01::1 80', 'fd01::2 80'], { affinitySeconds: 90 }),
   portState('a/none/http', 'fd00::2', []),
   outside('a/cluster/http', '10.0.0.5', '192.0.2.1', 'Cluster'),

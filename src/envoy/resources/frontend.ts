@@ -31,10 +31,10 @@ export function frontendsOf(state: PortState): readonly Frontend[] {
   const places = placesOf(state)
   const byVip = withoutBarred(state)
   if (!external || places.length === 0) return [byVip]
-  const { layer, endpoints, onlyElsewhere } = external
+  const { layer, endpoints, noLocalEndpoints } = external
   return [
     byVip,
-    withoutBarred({ ...state, id: externalId(id), layer, endpoints, spillOver: undefined, onlyElsewhere, places }),
+    withoutBarred({ ...state, id: externalId(id), layer, endpoints, spillOver: undefined, noLocalEndpoints, places }),
   ]
 }
 

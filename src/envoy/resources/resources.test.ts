@@ -30,7 +30,7 @@ const reached: External = {
   policy: 'Local',
   endpoints: [{ ip: '10.244.1.2', port: 8080 }],
   clusterEndpoints: aPortState().endpoints,
-  onlyElsewhere: false,
+  noLocalEndpoints: false,
   layer: aPortState().layer,
 }
 const fromOutside = (external: Partial<External> = {}): Frontend => {

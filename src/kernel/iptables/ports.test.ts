@@ -106,7 +106,7 @@ test('after any changes the kernel has exactly what the ports need, at every ste
           const name = portNames[port]!
           // Endpoints of several ports: what they share goes with the last of them.
           const own = endpoints(Math.max(count, 0)).map(text => (local ? text.replace('node2', 'node1') : text))
-          const state = portState(`n/${name}/http`, `10.0.0.${port + 1}`, own, { onlyElsewhere: local })
+          const state = portState(`n/${name}/http`, `10.0.0.${port + 1}`, own, { noLocalEndpoints: local })
           wanted.set(name, count < 0 ? undefined : planPort(state, overlay, node))
         }
         const changes = [...wanted].map(([name, after]) => ({ before: has.get(name), after }))

@@ -35,14 +35,14 @@ export function planPort(
   overlay: boolean,
   { nodeName, ownsClusterIPs }: Pick<PlanOptions, 'nodeName' | 'ownsClusterIPs'>,
 ): PortRules {
-  const { endpoints, onlyElsewhere, port, vip } = state
+  const { endpoints, noLocalEndpoints, port, vip } = state
   const family = familyNames[state.family]
   const transport = transportOf[port.protocol]
   const place = `${vip},${transport}:${port.port}`
   const member = (set: SetName, key: string) => `${systemSetName(family, set)} ${key}`
   const known = ownsClusterIPs ? [member('vips', vip)] : []
   if (endpoints.length === 0) {
-    return { family, chain: undefined, members: [...known, member(onlyElsewhere ? 'drop' : 'refuse', place)] }
+    return { family, chain: undefined, members: [...known, member(noLocalEndpoints ? 'drop' : 'refuse', place)] }
   }
   const own = endpoints.filter(endpoint => endpoint.nodeName === undefined || endpoint.nodeName === nodeName)
   const hairpin = own.map(endpoint => member('hairpin', `${endpoint.ip},${transport}:${endpoint.port},${endpoint.ip}`))

@@ -9,7 +9,7 @@ const udp = { name: '', protocol: 'UDP', port: 53 } as const
 const at = (n: number) => `10.1.0.${n}:5353`
 const endpoint = (n: number) => ({ ip: `10.1.0.${n}`, port: 5353 })
 
-function dns(chosen: readonly number[], answering = chosen, external?: Partial<External>): PortState {
+function dns(chosen: readonly number[], servingEndpoints = chosen, external?: Partial<External>): PortState {
   const outside: External | undefined = external && {
     nodePort: undefined,
     externalIPs: [],
@@ -18,11 +18,11 @@ function dns(chosen: readonly number[], answering = chosen, external?: Partial<E
     policy: 'Cluster',
     endpoints: chosen.map(endpoint),
     clusterEndpoints: chosen.map(endpoint),
-    onlyElsewhere: false,
+    noLocalEndpoints: false,
     layer: belowFromOutside,
     ...external,
   }
-  const more = { port: udp, answering: answering.map(endpoint), external: outside }
+  const more = { port: udp, servingEndpoints: servingEndpoints.map(endpoint), external: outside }
   return portState('a/dns/53', '10.0.0.1', chosen.map(at), more)
 }
 
@@ -46,9 +46,9 @@ test('Every way to the port counts: external and load-balancer IPs, and the node
 test('What still answers keeps its flows, whatever is chosen for new ones', () => {
   const numbers = fc.uniqueArray(fc.integer({ min: 1, max: 6 }), { minLength: 1 })
   fc.assert(
-    fc.property(numbers, numbers, numbers, (answering, one, other) => {
-      const among = (chosen: number[]) => [...new Set(chosen.map(n => answering[n % answering.length]!))]
-      assert.deepEqual(stale(dns(among(one), answering), dns(among(other), answering)), [])
+    fc.property(numbers, numbers, numbers, (servingEndpoints, one, other) => {
+      const among = (chosen: number[]) => [...new Set(chosen.map(n => servingEndpoints[n % servingEndpoints.length]!))]
+      assert.deepEqual(stale(dns(among(one), servingEndpoints), dns(among(other), servingEndpoints)), [])
     }),
   )
 })

@@ -21,11 +21,11 @@ export type UdpFrontends = Map<string, ReadonlySet<string>>
  */
 export function staleFrontends(before: PortState | undefined, after: PortState): UdpFrontends {
   if (after.port.protocol !== 'UDP') return new Map()
-  const answering = new Set(after.answering.map(({ ip, port }) => `${ip} ${port}`))
+  const servingEndpoints = new Set(after.servingEndpoints.map(({ ip, port }) => `${ip} ${port}`))
   const known = new Set(before && isChosen(before) ? frontendsOf(before) : [])
-  const isLess = before?.answering.some(({ ip, port }) => !answering.has(`${ip} ${port}`))
+  const isLess = before?.servingEndpoints.some(({ ip, port }) => !servingEndpoints.has(`${ip} ${port}`))
   const stale = frontendsOf(after).filter(frontend => isLess || !known.has(frontend))
-  return new Map(stale.map(frontend => [frontend, answering]))
+  return new Map(stale.map(frontend => [frontend, servingEndpoints]))
 }
 
 /** Whether no way to the port is without endpoints. */
@@ -71,8 +71,8 @@ function frontendFamily(frontend: string): IpFamily {
 
 /** Flows to a node port's number on other machines are none of ours: they are not translated, and are answered. */
 function isStale({ family, original, reply, isReplied }: Flow, frontends: UdpFrontends): boolean {
-  const leadsNowhere = (answering: ReadonlySet<string> | undefined) =>
-    answering !== undefined && !answering.has(`${reply.source} ${reply.sourcePort}`)
+  const leadsNowhere = (servingEndpoints: ReadonlySet<string> | undefined) =>
+    servingEndpoints !== undefined && !servingEndpoints.has(`${reply.source} ${reply.sourcePort}`)
   if (leadsNowhere(frontends.get(`${original.destination} ${original.destinationPort}`))) return true
   const isForeign = reply.source === original.destination && isReplied
   return !isForeign && leadsNowhere(frontends.get(`${family} ${original.destinationPort}`))

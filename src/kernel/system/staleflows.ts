@@ -34,7 +34,7 @@ export class StaleFlows {
 
   /** The kernel leads to these endpoints by now. */
   add(frontends: UdpFrontends): void {
-    for (const [frontend, answering] of frontends) this.#waiting.set(frontend, answering)
+    for (const [frontend, servingEndpoints] of frontends) this.#waiting.set(frontend, servingEndpoints)
     if (this.#waiting.size > 0) this.#resume()
   }
 
@@ -58,8 +58,8 @@ export class StaleFlows {
     const frontends = new Map(this.#waiting)
     const reconciled = await this.#remove(frontends)
     this.#observer.reconciled?.(reconciled)
-    for (const [frontend, answering] of frontends) {
-      if (this.#waiting.get(frontend) === answering) this.#waiting.delete(frontend)
+    for (const [frontend, servingEndpoints] of frontends) {
+      if (this.#waiting.get(frontend) === servingEndpoints) this.#waiting.delete(frontend)
     }
     this.#report([])
   }

@@ -51,7 +51,7 @@ export function portState(
   vip: string,
   endpoints: readonly string[],
   more: Partial<
-    Pick<PortState, 'onlyElsewhere' | 'port' | 'layer' | 'affinitySeconds' | 'answering' | 'external'>
+    Pick<PortState, 'noLocalEndpoints' | 'port' | 'layer' | 'affinitySeconds' | 'servingEndpoints' | 'external'>
   > = {},
 ): PortState {
   const family: IpFamily = vip.includes(':') ? 'IPv6' : 'IPv4'
@@ -66,8 +66,8 @@ export function portState(
     settings: defaultSettings,
     layer: { wants: 'kernel', reason: '' },
     endpoints: endpoints.map(parseEndpoint),
-    answering: more.port?.protocol === 'UDP' ? endpoints.map(parseEndpoint) : [],
-    onlyElsewhere: false,
+    servingEndpoints: more.port?.protocol === 'UDP' ? endpoints.map(parseEndpoint) : [],
+    noLocalEndpoints: false,
     affinitySeconds: undefined,
     external: undefined,
     ...more,

@@ -75,20 +75,20 @@ const states = fc
       port: fc.constantFrom(53, 80, 1666),
       endpoints: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 5 }),
       wantsEnvoy: fc.boolean(),
-      onlyElsewhere: fc.boolean(),
+      noLocalEndpoints: fc.boolean(),
       affinitySeconds: fc.constantFrom(undefined, 10_800),
     }),
     { selector: ({ vip, protocol, port }) => `${vip} ${protocol} ${port}`, maxLength: 12 },
   )
   .map(ports =>
-    ports.map(({ vip, protocol, port, endpoints, wantsEnvoy, onlyElsewhere, affinitySeconds }, index) =>
+    ports.map(({ vip, protocol, port, endpoints, wantsEnvoy, noLocalEndpoints, affinitySeconds }, index) =>
       portState(
         `ns/s${index}/p`,
         vip,
         endpoints.map(n => (vip.includes(':') ? `fd01::${n} ${8000 + n}` : `10.1.0.${n}:${8000 + n}`)),
         {
           port: { name: 'p', protocol, port },
-          onlyElsewhere,
+          noLocalEndpoints,
           affinitySeconds,
           ...(wantsEnvoy && affinitySeconds === undefined ? forEnvoy : {}),
         },
@@ -97,7 +97,7 @@ const states = fc
   )
 
 function refusalOf(state: PortState): Outcome['verdict'] {
-  if (state.onlyElsewhere) return 'drop'
+  if (state.noLocalEndpoints) return 'drop'
   return state.port.protocol === 'TCP' ? 'reset' : 'reject'
 }
 

@@ -150,10 +150,10 @@ describe("kube-proxy's metrics", () => {
 
   test('count ports of Local policies without endpoints here, by policy and family, also none', async () => {
     const { value } = setUp([
-      { family: 'IPv4', onlyElsewhere: false, external: { onlyElsewhere: true } },
-      { family: 'IPv4', onlyElsewhere: false, external: { onlyElsewhere: true } },
-      { family: 'IPv6', onlyElsewhere: true, external: { onlyElsewhere: false } },
-      { family: 'IPv6', onlyElsewhere: false, external: undefined },
+      { family: 'IPv4', noLocalEndpoints: false, external: { noLocalEndpoints: true } },
+      { family: 'IPv4', noLocalEndpoints: false, external: { noLocalEndpoints: true } },
+      { family: 'IPv6', noLocalEndpoints: true, external: { noLocalEndpoints: false } },
+      { family: 'IPv6', noLocalEndpoints: false, external: undefined },
     ])
     const of = (policy: string, family: string) =>
       value(`sync_proxy_rules_no_local_endpoints_total{traffic_policy="${policy}",ip_family="${family}"}`)

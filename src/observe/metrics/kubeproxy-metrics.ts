@@ -24,8 +24,8 @@ interface Reconciliation {
   readonly milliseconds: number
 }
 
-type LocalEndpoints = Pick<PortState, 'family' | 'onlyElsewhere'> & {
-  readonly external: Pick<External, 'onlyElsewhere'> | undefined
+type LocalEndpoints = Pick<PortState, 'family' | 'noLocalEndpoints'> & {
+  readonly external: Pick<External, 'noLocalEndpoints'> | undefined
 }
 
 /** A changed object that the kernel does not have yet. */
@@ -110,9 +110,9 @@ export function createKubeProxyMetrics(
       for (const traffic_policy of ['internal', 'external']) {
         for (const ip_family of served) this.set({ traffic_policy, ip_family }, 0)
       }
-      for (const { family: ip_family, onlyElsewhere, external } of states()) {
-        if (onlyElsewhere) this.inc({ traffic_policy: 'internal', ip_family })
-        if (external?.onlyElsewhere) this.inc({ traffic_policy: 'external', ip_family })
+      for (const { family: ip_family, noLocalEndpoints, external } of states()) {
+        if (noLocalEndpoints) this.inc({ traffic_policy: 'internal', ip_family })
+        if (external?.noLocalEndpoints) this.inc({ traffic_policy: 'external', ip_family })
       }
     },
   })

@@ -16,9 +16,9 @@ import { answers, type Bar, type Candidate, type NodeTopology, pick, pickFarther
 interface Choices {
   readonly endpoints: readonly Endpoint[]
   /** Traffic policy Local, and endpoints only on other nodes. */
-  readonly onlyElsewhere: boolean
+  readonly noLocalEndpoints: boolean
   /** See `PortState`. */
-  readonly answering: readonly Endpoint[]
+  readonly servingEndpoints: readonly Endpoint[]
   readonly external: Omit<External, 'layer'> | undefined
   /** See `PortState`. */
   readonly spillOver: readonly Endpoint[] | undefined
@@ -88,12 +88,12 @@ export class EndpointChoice {
     const isUdp = port.protocol === 'UDP'
     return {
       endpoints: this.#endpointsBy(internal, lookedUp, known?.endpoints),
-      onlyElsewhere: this.#isOnlyElsewhere(internal, selection),
-      answering: isUdp ? endpointsOf(selection.all.filter(answers), numbers, known?.answering) : none,
+      noLocalEndpoints: this.#hasNoLocalEndpoints(internal, selection),
+      servingEndpoints: isUdp ? endpointsOf(selection.all.filter(answers), numbers, known?.servingEndpoints) : none,
       external: outside && {
         ...outside,
         endpoints: this.#endpointsBy(outside.policy, lookedUp, known?.external?.endpoints),
-        onlyElsewhere: this.#isOnlyElsewhere(outside.policy, selection),
+        noLocalEndpoints: this.#hasNoLocalEndpoints(outside.policy, selection),
         clusterEndpoints: this.#endpointsBy('Cluster', lookedUp, known?.external?.clusterEndpoints),
       },
       spillOver: spills && internal === 'Cluster' ? this.#spillOver(lookedUp, known?.spillOver) : undefined,
@@ -150,7 +150,7 @@ export class EndpointChoice {
     return by[policy]
   }
 
-  #isOnlyElsewhere(policy: TrafficPolicy, selection: Selection): boolean {
+  #hasNoLocalEndpoints(policy: TrafficPolicy, selection: Selection): boolean {
     return (
       policy === 'Local' &&
       this.#chosen('Local', selection).length === 0 &&

@@ -89,7 +89,7 @@ test('those that answer a UDP port, whose flows go on, are also the serving ones
   const slice = aSlice(endpoints, { ports: [{ name: 'http', protocol: 'UDP', port: 53 }] })
   const choice = chooseEndpoints(aService(), udp, 'IPv4', [slice], topology)
   assert.deepEqual(
-    [choice.endpoints, choice.answering].map(list => list.map(({ ip }) => ip)),
+    [choice.endpoints, choice.servingEndpoints].map(list => list.map(({ ip }) => ip)),
     [['10.0.0.1'], ['10.0.0.1', '10.0.0.2']],
   )
 })
@@ -134,8 +134,8 @@ describe('internal traffic policy Local', () => {
     ))
   test('endpoints only on other nodes are told apart from none at all', () => {
     const elsewhere = [aSlice([ready('10.0.0.2', { nodeName: 'node2' })])]
-    assert.equal(chooseEndpoints(aService(local), port, 'IPv4', elsewhere, topology).onlyElsewhere, true)
-    assert.equal(chooseEndpoints(aService(local), port, 'IPv4', [], topology).onlyElsewhere, false)
+    assert.equal(chooseEndpoints(aService(local), port, 'IPv4', elsewhere, topology).noLocalEndpoints, true)
+    assert.equal(chooseEndpoints(aService(local), port, 'IPv4', [], topology).noLocalEndpoints, false)
   })
 })
 

@@ -269,10 +269,10 @@ describe('traffic policies', () => {
       assert.deepEqual(
         {
           byVip: choice.endpoints.map(endpoint => endpoint.ip),
-          vipDrops: choice.onlyElsewhere,
+          vipDrops: choice.noLocalEndpoints,
           fromOutside: choice.external?.endpoints.map(endpoint => endpoint.ip),
           fromInside: choice.external?.clusterEndpoints.map(endpoint => endpoint.ip),
-          outsideDrops: choice.external?.onlyElsewhere,
+          outsideDrops: choice.external?.noLocalEndpoints,
         },
         {
           byVip: expected.byVip.map(ip),
@@ -325,7 +325,7 @@ describe('for all endpoints and policies', () => {
         const [a, b] = [chooseFor(endpoints, 'Cluster', policy), chooseFor(endpoints, 'Local', policy)]
         assert.deepEqual(a.external, b.external)
         const [c, d] = [chooseFor(endpoints, policy, 'Cluster'), chooseFor(endpoints, policy, 'Local')]
-        assert.deepEqual([c.endpoints, c.onlyElsewhere], [d.endpoints, d.onlyElsewhere])
+        assert.deepEqual([c.endpoints, c.noLocalEndpoints], [d.endpoints, d.noLocalEndpoints])
       }),
     )
   })
@@ -334,7 +334,7 @@ describe('for all endpoints and policies', () => {
       fc.property(anyEndpoints, anyPolicy, anyPolicy, (endpoints, internal, policy) => {
         const { external } = chooseFor(endpoints, internal, policy)
         const none = external.endpoints.length === 0 && external.clusterEndpoints.length > 0
-        assert.equal(external.onlyElsewhere, policy === 'Local' && none)
+        assert.equal(external.noLocalEndpoints, policy === 'Local' && none)
       }),
     )
   })

@@ -5,7 +5,7 @@ import { familyOfCidr } from '../../net/cidr.ts'
 import type { Service, ServicePort } from '../../services/objects/service.ts'
 import type { External } from './port.ts'
 
-export type Outside = Omit<External, 'endpoints' | 'clusterEndpoints' | 'onlyElsewhere' | 'layer'>
+export type Outside = Omit<External, 'endpoints' | 'clusterEndpoints' | 'noLocalEndpoints' | 'layer'>
 
 /** What all ports of a Service have in common: read once, and the lists are the same for each. */
 export function outsideOfAll(service: Service, family: IpFamily): Outside {

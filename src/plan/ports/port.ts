@@ -52,7 +52,7 @@ export interface External {
   /** Chosen as if `policy` were Cluster: pods and processes of the cluster use these also where it is Local. */
   readonly clusterEndpoints: readonly Endpoint[]
   /** `policy` is Local and there are endpoints, but none here: drop, where none at all means reject. */
-  readonly onlyElsewhere: boolean
+  readonly noLocalEndpoints: boolean
   /** Which layer serves what comes from outside. */
   readonly layer: Layer
 }
@@ -86,9 +86,9 @@ export interface PortState {
    * UDP only: every endpoint, wherever it is and whatever is chosen, that still answers (ready or serving). The others'
    * clients have to go elsewhere, which connections of TCP and SCTP find out by themselves.
    */
-  readonly answering: readonly Endpoint[]
+  readonly servingEndpoints: readonly Endpoint[]
   /** There are endpoints, but none that this node may use (traffic policy Local): drop, where none at all means reject. */
-  readonly onlyElsewhere: boolean
+  readonly noLocalEndpoints: boolean
   /** Seconds that a client's address stays with its endpoint; undefined without session affinity ClientIP. */
   readonly affinitySeconds: number | undefined
   /** Undefined for a port that is reached by its VIP only. */

@@ -7,7 +7,7 @@ export function reuse(known: PortState | undefined, next: PortState): PortState 
   if (!known) return next
   const endpoints = reuseList(known.endpoints, next.endpoints, sameFields)
   const spillOver = next.spillOver && reuseList(known.spillOver ?? [], next.spillOver, sameFields)
-  const answering = reuseList(known.answering, next.answering, sameFields)
+  const servingEndpoints = reuseList(known.servingEndpoints, next.servingEndpoints, sameFields)
   const layer = reuseObject(known.layer, next.layer)
   const settings = reuseObject(known.settings, next.settings)
   const port = reuseObject(known.port, next.port)
@@ -15,7 +15,7 @@ export function reuse(known: PortState | undefined, next: PortState): PortState 
   const isReused =
     endpoints === next.endpoints &&
     spillOver === next.spillOver &&
-    answering === next.answering &&
+    servingEndpoints === next.servingEndpoints &&
     layer === next.layer &&
     settings === next.settings &&
     port === next.port &&
@@ -25,7 +25,7 @@ export function reuse(known: PortState | undefined, next: PortState): PortState 
     known,
     isReused
       ? next
-      : { ...next, endpoints, ...(spillOver && { spillOver }), answering, layer, settings, port, external },
+      : { ...next, endpoints, ...(spillOver && { spillOver }), servingEndpoints, layer, settings, port, external },
   )
 }
 

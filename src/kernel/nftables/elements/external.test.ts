@@ -104,14 +104,14 @@ const scenes: fc.Arbitrary<Scene> = fc
       policy,
       endpoints: policy === 'Local' ? here : all,
       clusterEndpoints: all,
-      onlyElsewhere: policy === 'Local' && here.length === 0 && all.length > 0,
+      noLocalEndpoints: policy === 'Local' && here.length === 0 && all.length > 0,
       layer: { wants: 'envoy', protocol: 'http', reason: '' },
     }
     const state = {
       ...portState('a/b/p', world.vip, []),
       port: { name: 'p', protocol, port: 80 },
       endpoints,
-      onlyElsewhere: endpoints.length === 0 && all.length > 0,
+      noLocalEndpoints: endpoints.length === 0 && all.length > 0,
       affinitySeconds,
       external,
     }
@@ -183,7 +183,7 @@ function expectedOf({ family, state, options }: Scene, packet: Packet): Expected
   const isPod = options.clusterCidr.length > 0 && contains(world.pods, source)
   const isOfNode = packet.from === 'node'
   if (port === 80 && destination === world.vip) {
-    if (state.endpoints.length === 0) return state.onlyElsewhere ? 'drop' : 'refuse'
+    if (state.endpoints.length === 0) return state.noLocalEndpoints ? 'drop' : 'refuse'
     const isOutside = options.clusterCidr.length > 0 && !isPod
     return { to: state.endpoints, masqueraded: options.masqueradeAll || isOutside }
   }

@@ -83,7 +83,7 @@ test('Endpoints of this node, and those whose node is not known, are masqueraded
 test('A port without endpoints is refused, and one whose endpoints are only elsewhere is dropped', () => {
   const name = 'ip no-endpoints 10.0.0.1 . tcp . 80'
   assert.deepEqual(plan(portState('a/b/http', '10.0.0.1', [])), { [name]: 'goto refuse' })
-  assert.deepEqual(plan(portState('a/b/http', '10.0.0.1', [], { onlyElsewhere: true })), { [name]: 'drop' })
+  assert.deepEqual(plan(portState('a/b/http', '10.0.0.1', [], { noLocalEndpoints: true })), { [name]: 'drop' })
 })
 
 test('Only a TCP port with endpoints enters the overlay', () => {
@@ -153,7 +153,7 @@ const placements = fc
       policy,
       endpoints: policy === 'Local' ? local : own,
       clusterEndpoints: own,
-      onlyElsewhere: false,
+      noLocalEndpoints: false,
       layer: belowFromOutside,
     }
     const more = isExternal ? { affinitySeconds, external } : { affinitySeconds }
@@ -185,7 +185,7 @@ test('Of 1,000 endpoints at 20 external IPs, none that stays is planned when one
     policy: 'Cluster',
     endpoints,
     clusterEndpoints: endpoints,
-    onlyElsewhere: false,
+    noLocalEndpoints: false,
     layer: belowFromOutside,
   }
   const placed = (list: readonly Endpoint[]) => {

@@ -90,7 +90,7 @@ export function planInto(
     if (!known?.has(ip)) elements.set(elementName(family, 'hairpin', addressBytes(ip).repeat(2)), '')
   }
   if (slots.length === 0) {
-    elements.set(elementName(family, 'no-endpoints', key), state.onlyElsewhere ? dropBytes : refuse)
+    elements.set(elementName(family, 'no-endpoints', key), state.noLocalEndpoints ? dropBytes : refuse)
     return
   }
   const chooser = gotoBytes(chooserName({ transport, count: slots.length }))

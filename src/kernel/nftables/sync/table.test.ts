@@ -537,7 +537,7 @@ function withOutside(state: PortState, number: number, count: number): PortState
     policy,
     endpoints: policy === 'Local' ? here : state.endpoints,
     clusterEndpoints: state.endpoints,
-    onlyElsewhere: policy === 'Local' && here.length === 0,
+    noLocalEndpoints: policy === 'Local' && here.length === 0,
     layer: { wants: 'envoy', protocol: 'http', reason: '' },
   }
   return count === 5 ? { ...state, endpoints: [], external } : { ...state, external }
