@@ -23,6 +23,8 @@ enum { ENVOY_CONTINUE = 0 };
 enum { ENVOY_STOP = 1 };
 /** Closes a connection once all is written. */
 enum { ENVOY_FLUSH_WRITE = 0 };
+/** Events of a connection: its client, or Envoy, has closed it. Others are greater. */
+enum { ENVOY_REMOTE_CLOSE = 0, ENVOY_LOCAL_CLOSE = 1 };
 /** The attribute connection.id. */
 enum { ENVOY_CONNECTION_ID = 28 };
 
@@ -83,5 +85,13 @@ uint32_t envoy_dynamic_module_callback_access_logger_get_response_code(void *log
 uint64_t envoy_dynamic_module_callback_access_logger_get_response_flags(void *logger);
 bool envoy_dynamic_module_callback_access_logger_get_header_value(
     void *logger, int headers, struct envoy_text name, struct envoy_text *value, size_t index, size_t *count);
+
+/** Of a connection's listener filter; on its worker's thread, before the connection has its other filters. */
+int64_t envoy_dynamic_module_callback_listener_filter_get_socket_fd(void *filter);
+/** What has come so far, in on_data. */
+bool envoy_dynamic_module_callback_listener_filter_get_buffer_chunk(void *filter, struct envoy_text *chunk);
+/** By which the listener chooses among its filter chains. */
+void envoy_dynamic_module_callback_listener_filter_set_requested_application_protocols(void *filter, struct envoy_text *protocols,
+                                                                                       size_t count);
 
 #endif

@@ -7,10 +7,11 @@
  * answered. After the FIN the connection ends when no whole request waits for its answer, and with it all that is cut short: at once
  * where nothing waits. What came behind such a request in one go is read on from here, since Envoy reads no more after a FIN.
  *
- * A client that gives up sends the same FIN, and Envoy notices nothing of it then, not even a reset, until it writes an answer. So a
- * worker keeps so many such connections and no more. Those beyond end at the FIN.
+ * A client that gives up sends the same FIN, and Envoy notices nothing of it then, not even a reset, until it writes an answer. Servers
+ * that watch for it would never know. So a connection waits for some seconds since the FIN or since something was written last, unless
+ * its configuration is empty (it is their number), and a worker keeps so many such connections and no more: those beyond end at the FIN.
  *
- * An upgraded connection (also CONNECT) is a request that is never whole: it ends at the FIN.
+ * An upgraded connection is a request that is never whole: it ends at the FIN.
  */
 
 #include <stdlib.h>
@@ -24,8 +25,17 @@
 
 enum { BUCKETS = 4096 };
 
-/** Events of a connection's filter: look whether it is to end; read on, now that the answers before are written. */
-enum { LOOK = 0, READ_ON = 1 };
+/**
+ * Events of a connection's filter: look whether it is to end; read on soon, and now; it has waited long. A worker that was kept from
+ * running finds what is written and what is scheduled at once, and may take the latter first: the next that is scheduled comes
+ * behind both.
+ */
+enum { LOOK = 0, READ_ON_SOON = 1, READ_ON = 2, TIRED = 3 };
+
+struct configuration {
+  /** How long a connection waits without a byte written; 0 for ever. */
+  uint64_t patience_ms;
+};
 
 struct connection {
   void *filter;
@@ -37,8 +47,13 @@ struct connection {
   uint32_t unanswered;
   /** Its filter, and requests. */
   uint32_t references;
-  struct later later;
+  /** For READ_ON and for TIRED. */
+  struct later later, patience;
+  uint64_t patience_ms;
+  /** When something was last written, or the FIN came. */
+  uint64_t last_write;
   bool ended;
+  bool closed;
   bool waiting;
   bool scheduled;
 };
@@ -52,8 +67,6 @@ struct request {
 static _Thread_local struct connection *connections[BUCKETS];
 static _Thread_local uint32_t waiting;
 
-static char configuration;
-
 static struct connection **slot_of(uint64_t id) {
   struct connection **slot = &connections[id % BUCKETS];
   while (*slot != NULL && (*slot)->id != id) slot = &(*slot)->next;
@@ -66,7 +79,7 @@ static void release(struct connection *connection) {
 
 /** Not now: Envoy is in the midst of a request, and has not yet given what is read to its filters. */
 static void look_later(struct connection *connection) {
-  if (!connection->ended || connection->scheduled || connection->filter == NULL) return;
+  if (!connection->ended || connection->closed || connection->scheduled || connection->filter == NULL) return;
   if (connection->scheduler == NULL)
     connection->scheduler = envoy_dynamic_module_callback_network_filter_scheduler_new(connection->filter);
   connection->scheduled = true;
@@ -81,7 +94,10 @@ static void look_later(struct connection *connection) {
 static bool read_on(struct connection *connection, uint64_t event) {
   size_t left = envoy_dynamic_module_callback_network_filter_get_read_buffer_size(connection->filter);
   if (left == 0) return false;
-  if (event == LOOK) return later_call(&connection->later, connection->scheduler, READ_ON);
+  if (event != READ_ON) {
+    uint64_t next = event == READ_ON_SOON ? READ_ON : READ_ON_SOON;
+    return later_call(&connection->later, connection->scheduler, next, 0);
+  }
   envoy_dynamic_module_callback_network_filter_continue_reading(connection->filter);
   if (connection->unanswered > 0) return false;
   if (envoy_dynamic_module_callback_network_filter_get_read_buffer_size(connection->filter) >= left) return false;
@@ -97,19 +113,35 @@ static bool may_wait(struct connection *connection) {
   return true;
 }
 
-void *envoy_dynamic_module_on_network_filter_config_new(void *envoy, struct envoy_text name, struct envoy_text config) {
-  (void)envoy, (void)name, (void)config;
-  return &configuration;
+/** @return false where it has waited long enough */
+static bool may_wait_longer(struct connection *connection) {
+  if (connection->patience_ms == 0) return true;
+  uint64_t waited = later_now() - connection->last_write;
+  if (waited >= connection->patience_ms) return false;
+  return later_call(&connection->patience, connection->scheduler, TIRED, connection->patience_ms - waited);
 }
 
-void envoy_dynamic_module_on_network_filter_config_destroy(void *config) { (void)config; }
+/** @param config seconds in decimal digits; empty: for ever. @return NULL for anything else */
+void *envoy_dynamic_module_on_network_filter_config_new(void *envoy, struct envoy_text name, struct envoy_text config) {
+  (void)envoy, (void)name;
+  uint64_t seconds = 0;
+  for (size_t i = 0; i < config.length; i++) {
+    if (config.start[i] < '0' || config.start[i] > '9' || seconds > 1000000) return NULL;
+    seconds = seconds * 10 + (uint64_t)(config.start[i] - '0');
+  }
+  struct configuration *configuration = malloc(sizeof *configuration);
+  if (configuration != NULL) configuration->patience_ms = seconds * 1000;
+  return configuration;
+}
+
+void envoy_dynamic_module_on_network_filter_config_destroy(void *config) { free(config); }
 
 /** @return NULL where there is no memory, for which Envoy ends the connection */
 void *envoy_dynamic_module_on_network_filter_new(void *config, void *filter) {
-  (void)config;
   struct connection *connection = calloc(1, sizeof *connection);
   if (connection == NULL) return NULL;
   connection->filter = filter;
+  connection->patience_ms = ((struct configuration *)config)->patience_ms;
   connection->references = 1;
   connection->id = envoy_dynamic_module_callback_network_filter_get_connection_id(filter);
   struct connection **bucket = &connections[connection->id % BUCKETS];
@@ -129,25 +161,32 @@ int envoy_dynamic_module_on_network_filter_read(void *filter, void *in_module, s
   struct connection *connection = in_module;
   if (!end) return ENVOY_CONTINUE;
   connection->ended = true;
+  connection->last_write = later_now();
   look_later(connection);
   // Envoy's parser takes no bytes for the end in the midst of a request, and writes 400.
   return length == 0 ? ENVOY_STOP : ENVOY_CONTINUE;
 }
 
-int envoy_dynamic_module_on_network_filter_write(void *filter, void *connection, size_t length, bool end) {
-  (void)filter, (void)connection, (void)length, (void)end;
+int envoy_dynamic_module_on_network_filter_write(void *filter, void *in_module, size_t length, bool end) {
+  (void)filter, (void)length, (void)end;
+  struct connection *connection = in_module;
+  if (connection->ended) connection->last_write = later_now();
   return ENVOY_CONTINUE;
 }
 
-void envoy_dynamic_module_on_network_filter_event(void *filter, void *connection, int event) {
-  (void)filter, (void)connection, (void)event;
+/** What was read is gone with the connection, some time before its filters are: Envoy 1.40 dies of a question about it then. */
+void envoy_dynamic_module_on_network_filter_event(void *filter, void *in_module, int event) {
+  (void)filter;
+  struct connection *connection = in_module;
+  if (event == ENVOY_REMOTE_CLOSE || event == ENVOY_LOCAL_CLOSE) connection->closed = true;
 }
 
 void envoy_dynamic_module_on_network_filter_scheduled(void *filter, void *in_module, uint64_t event) {
   struct connection *connection = in_module;
+  if (connection->closed || (event == TIRED && connection->unanswered == 0)) return;
   if (connection->unanswered == 0 && read_on(connection, event)) return;
-  connection->scheduled = false;
-  if (connection->unanswered == 0 || !may_wait(connection))
+  if (event != TIRED) connection->scheduled = false;
+  if (connection->unanswered == 0 || !may_wait(connection) || !may_wait_longer(connection))
     envoy_dynamic_module_callback_network_filter_close(filter, ENVOY_FLUSH_WRITE);
 }
 
@@ -158,6 +197,7 @@ void envoy_dynamic_module_on_network_filter_destroy(void *in_module) {
   if (connection->waiting) waiting--;
   if (connection->scheduler != NULL) {
     later_forget(&connection->later);
+    later_forget(&connection->patience);
     envoy_dynamic_module_callback_network_filter_scheduler_delete(connection->scheduler);
   }
   connection->scheduler = NULL;
@@ -165,9 +205,11 @@ void envoy_dynamic_module_on_network_filter_destroy(void *in_module) {
   release(connection);
 }
 
+static char http_configuration;
+
 void *envoy_dynamic_module_on_http_filter_config_new(void *envoy, struct envoy_text name, struct envoy_text config) {
   (void)envoy, (void)name, (void)config;
-  return &configuration;
+  return &http_configuration;
 }
 
 void envoy_dynamic_module_on_http_filter_config_destroy(void *config) { (void)config; }

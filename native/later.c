@@ -7,43 +7,63 @@
 #include "envoy.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t has_some = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t has_sooner;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool runs;
 static struct later *first;
 
-static void *call_all_for_ever(void *nothing) {
-  for (;;) {
-    pthread_mutex_lock(&lock);
-    while (first == NULL) pthread_cond_wait(&has_some, &lock);
-    pthread_mutex_unlock(&lock);
-    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    // Under the lock, so that none is forgotten meanwhile.
-    pthread_mutex_lock(&lock);
-    for (struct later *later = first; later != NULL; later = later->next) {
-      later->waits = false;
-      envoy_dynamic_module_callback_network_filter_scheduler_commit(later->scheduler, later->event);
+uint64_t later_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/** Under the lock, so that none is forgotten meanwhile. @return when the next is due, UINT64_MAX for none */
+static uint64_t call_due(uint64_t now) {
+  uint64_t next = UINT64_MAX;
+  for (struct later **slot = &first; *slot != NULL;) {
+    struct later *later = *slot;
+    if (later->due > now) {
+      if (later->due < next) next = later->due;
+      slot = &later->next;
+      continue;
     }
-    first = NULL;
-    pthread_mutex_unlock(&lock);
+    *slot = later->next;
+    later->waits = false;
+    envoy_dynamic_module_callback_network_filter_scheduler_commit(later->scheduler, later->event);
+  }
+  return next;
+}
+
+static void *call_all_for_ever(void *nothing) {
+  pthread_mutex_lock(&lock);
+  for (;;) {
+    uint64_t next = call_due(later_now());
+    struct timespec until = {.tv_sec = (time_t)(next / 1000), .tv_nsec = (long)(next % 1000) * 1000000};
+    if (next == UINT64_MAX) pthread_cond_wait(&has_sooner, &lock);
+    else pthread_cond_timedwait(&has_sooner, &lock, &until);
   }
   return nothing;
 }
 
 static void start(void) {
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_cond_init(&has_sooner, &attributes);
   pthread_t thread;
   runs = pthread_create(&thread, NULL, call_all_for_ever, NULL) == 0;
   if (runs) pthread_detach(thread);
 }
 
-bool later_call(struct later *later, void *scheduler, uint64_t event) {
+bool later_call(struct later *later, void *scheduler, uint64_t event, uint64_t ms) {
   pthread_once(&once, start);
   if (!runs) return false;
   pthread_mutex_lock(&lock);
   if (!later->waits) {
-    *later = (struct later){.next = first, .scheduler = scheduler, .event = event, .waits = true};
+    *later = (struct later){.next = first, .scheduler = scheduler, .event = event, .due = later_now() + ms + 1, .waits = true};
     first = later;
-    pthread_cond_signal(&has_some);
+    pthread_cond_signal(&has_sooner);
   }
   pthread_mutex_unlock(&lock);
   return true;

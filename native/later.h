@@ -1,4 +1,4 @@
-/* Calls of network filters after a moment. Envoy gives those no timers, and runs what they schedule before it writes to sockets. */
+/* Calls of network filters after a while. Envoy gives those no timers, and runs what they schedule before it writes to sockets. */
 #ifndef LIGHTPATH_LATER_H
 #define LIGHTPATH_LATER_H
 
@@ -10,11 +10,15 @@ struct later {
   struct later *next;
   void *scheduler;
   uint64_t event;
+  /** Milliseconds of `later_now`. */
+  uint64_t due;
   bool waits;
 };
 
-/** Commits the event to the scheduler in a millisecond or two, once. @return false where that cannot be */
-bool later_call(struct later *later, void *scheduler, uint64_t event);
+/** Milliseconds since some moment. */
+uint64_t later_now(void);
+/** Commits the event to the scheduler in so many milliseconds or one more, once; one that waits already stays as it is. @return false where that cannot be */
+bool later_call(struct later *later, void *scheduler, uint64_t event, uint64_t ms);
 /** From its return on the scheduler is not used. */
 void later_forget(struct later *later);
 

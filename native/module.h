@@ -42,4 +42,13 @@ void *envoy_dynamic_module_on_access_logger_new(void *config, void *envoy);
 void envoy_dynamic_module_on_access_logger_log(void *envoy, void *logger, int type);
 void envoy_dynamic_module_on_access_logger_destroy(void *logger);
 
+void *envoy_dynamic_module_on_listener_filter_config_new(void *envoy, struct envoy_text name, struct envoy_text config);
+void envoy_dynamic_module_on_listener_filter_config_destroy(void *config);
+void *envoy_dynamic_module_on_listener_filter_new(void *config, void *filter);
+int envoy_dynamic_module_on_listener_filter_on_accept(void *filter, void *detection);
+int envoy_dynamic_module_on_listener_filter_on_data(void *filter, void *detection, size_t length);
+void envoy_dynamic_module_on_listener_filter_on_close(void *filter, void *detection);
+size_t envoy_dynamic_module_on_listener_filter_get_max_read_bytes(void *filter, void *detection);
+void envoy_dynamic_module_on_listener_filter_destroy(void *detection);
+
 #endif

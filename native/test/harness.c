@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "../envoy.h"
+#include "../later.h"
 #include "../module.h"
 
 enum { MOST_CONNECTIONS = 64, MOST_REQUESTS = 8, MOST_POSTED = 65536 };
@@ -28,6 +29,7 @@ struct wire {
   bool ended;
   bool closed;
   bool multiplexed;
+  uint64_t patience_ms, last_write;
   struct stream *streams[MOST_REQUESTS];
 };
 
@@ -43,7 +45,7 @@ static struct {
 } posted[MOST_POSTED];
 static size_t posted_first, posted_count;
 static uint64_t next_id;
-static unsigned long closed, beyond, answered;
+static unsigned long closed, beyond, tired, answered;
 
 static uint64_t state;
 static unsigned draw(unsigned below) {
@@ -115,6 +117,7 @@ uint64_t envoy_dynamic_module_callback_network_filter_get_connection_id(void *fi
 }
 
 size_t envoy_dynamic_module_callback_network_filter_get_read_buffer_size(void *filter) {
+  assert(!((struct wire *)filter)->closed);
   return ((struct wire *)filter)->buffered;
 }
 
@@ -128,11 +131,14 @@ void envoy_dynamic_module_callback_network_filter_close(void *filter, int how) {
   struct wire *wire = filter;
   assert(how == ENVOY_FLUSH_WRITE && wire->ended);
   if (wire->closed) return;
-  // No answer is lost but where too many wait.
-  assert(open_whole(wire) == 0 || count(false) > MOST_WAITING);
+  // No answer is lost but where too many wait, or one for long.
+  bool is_tired = wire->patience_ms > 0 && later_now() - wire->last_write >= wire->patience_ms;
+  assert(open_whole(wire) == 0 || is_tired || count(false) > MOST_WAITING);
+  if (is_tired) tired++;
   if (open_whole(wire) > 0) beyond++;
   else closed++;
   wire->closed = true;
+  envoy_dynamic_module_on_network_filter_event(wire, wire->in_module, ENVOY_LOCAL_CLOSE);
 }
 
 void *envoy_dynamic_module_callback_network_filter_scheduler_new(void *filter) {
@@ -171,20 +177,24 @@ bool envoy_dynamic_module_callback_http_filter_get_attribute_int(void *filter, i
   return stream->known;
 }
 
-void run_later(void);
+void run_later(uint64_t ms);
+/** In detect.c: random bytes, and what is known of some. */
+void test_detection(unsigned (*draw)(unsigned));
 
 static void run_posted(void) {
-  run_later();
+  run_later(1);
   while (posted_count > 0) {
     struct scheduler *scheduler = posted[posted_first].scheduler;
     uint64_t event = posted[posted_first].event;
     posted_first = (posted_first + 1) % MOST_POSTED;
     posted_count--;
-    if (scheduler->wire != NULL && !scheduler->wire->closed)
+    if (scheduler->wire != NULL)
       envoy_dynamic_module_on_network_filter_scheduled(scheduler->wire, scheduler->wire->in_module, event);
     let_go(scheduler);
   }
 }
+
+static void *configurations[2];
 
 static struct wire *accept_one(void) {
   struct wire *wire = calloc(1, sizeof *wire);
@@ -193,7 +203,9 @@ static struct wire *accept_one(void) {
   for (int i = 0; i < MOST_CONNECTIONS; i++)
     if (wires[i] != NULL && wires[i]->id == wire->id) wire->id = 1000000 + next_id++;
   wire->multiplexed = draw(4) == 0;
-  wire->in_module = envoy_dynamic_module_on_network_filter_new(NULL, wire);
+  void *patient = configurations[draw(2)];
+  wire->patience_ms = patient == configurations[0] ? 0 : 5000;
+  wire->in_module = envoy_dynamic_module_on_network_filter_new(patient, wire);
   assert(envoy_dynamic_module_on_network_filter_new_connection(wire, wire->in_module) == ENVOY_CONTINUE);
   assert(wire->half_close);
   return wire;
@@ -215,6 +227,7 @@ static void destroy(struct wire **slot) {
 static void read_some(struct wire *wire, size_t length, bool end) {
   wire->buffered += length;
   wire->ended = end;
+  if (end) wire->last_write = later_now();
   if (envoy_dynamic_module_on_network_filter_read(wire, wire->in_module, wire->buffered, end) == ENVOY_CONTINUE) parse(wire);
 }
 
@@ -225,10 +238,16 @@ static void step(struct wire **slot) {
     return;
   }
   unsigned what = draw(16);
-  if (wire->closed || what == 0) destroy(slot);
+  if (what == 1 && !wire->closed) {
+    wire->closed = true;
+    envoy_dynamic_module_on_network_filter_event(wire, wire->in_module, ENVOY_REMOTE_CLOSE);
+  } else if (wire->closed || what == 0) destroy(slot);
   else if (what < 5 && !wire->ended) read_some(wire, 1 + draw(5), draw(4) == 0);
   else if (what == 5 && !wire->ended) read_some(wire, 0, true);
-  else if (what < 14) {
+  else if (what == 6) {
+    envoy_dynamic_module_on_network_filter_write(wire, wire->in_module, 1, false);
+    wire->last_write = later_now();
+  } else if (what < 14) {
     struct stream **stream = &wire->streams[draw(MOST_REQUESTS)];
     if (*stream != NULL && ((*stream)->whole || draw(8) == 0)) {
       destroy_stream(stream);
@@ -242,19 +261,26 @@ int main(int words, char **arguments) {
   if (words != 3) return 2;
   state = strtoull(arguments[1], NULL, 10) * 2654435761u + 88172645463325252u;
   unsigned long rounds = strtoul(arguments[2], NULL, 10);
+  test_detection(draw);
+  configurations[0] = envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"", 0});
+  configurations[1] = envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"5", 1});
+  assert(envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"5s", 2}) == NULL);
   for (unsigned long round = 0; round < rounds; round++) {
     step(&wires[draw(MOST_CONNECTIONS)]);
     // Much may come before Envoy gets to what is scheduled, and before a moment is over, also the connection's end.
     if (draw(3) == 0) run_posted();
     if (draw(3) > 0) continue;
-    while (run_later(), posted_count > 0) run_posted();
+    if (draw(100) == 0) run_later(draw(6000));
+    while (run_later(1), posted_count > 0) run_posted();
     // After a FIN nothing is left open for nothing.
     for (int i = 0; i < MOST_CONNECTIONS; i++) assert(wires[i] == NULL || !wires[i]->ended || wires[i]->closed || waits(wires[i]));
     assert(count(true) <= MOST_WAITING);
   }
   for (int i = 0; i < MOST_CONNECTIONS; i++)
     if (wires[i] != NULL) destroy(&wires[i]);
-  while (run_later(), posted_count > 0) run_posted();
-  printf("%lu rounds: %lu answered, %lu connections ended, %lu beyond those that may wait\n", rounds, answered, closed, beyond);
+  while (run_later(1), posted_count > 0) run_posted();
+  for (int i = 0; i < 2; i++) envoy_dynamic_module_on_network_filter_config_destroy(configurations[i]);
+  printf("%lu rounds: %lu answered, %lu connections ended, %lu beyond those that may wait, %lu that had waited long\n", rounds,
+         answered, closed, beyond, tired);
   return 0;
 }

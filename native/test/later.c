@@ -7,10 +7,14 @@
 #include "../envoy.h"
 
 static struct later *first;
+static uint64_t now;
 
-bool later_call(struct later *later, void *scheduler, uint64_t event) {
+uint64_t later_now(void) { return now; }
+
+bool later_call(struct later *later, void *scheduler, uint64_t event, uint64_t ms) {
   if (later->waits) return true;
-  *later = (struct later){.next = first, .scheduler = scheduler, .event = event, .waits = true};
+  *later = (struct later){.next = first, .scheduler = scheduler, 
+                          .event = event, .due = now + ms, .waits = true};
   first = later;
   return true;
 }
@@ -22,10 +26,16 @@ void later_forget(struct later *later) {
   later->waits = false;
 }
 
-void run_later(void) {
-  while (first != NULL) {
-    struct later *later = first;
-    first = later->next;
+/** What is due after so many more milliseconds. */
+void run_later(uint64_t ms) {
+  now += ms;
+  for (struct later **slot = &first; *slot != NULL;) {
+    struct later *later = *slot;
+    if (later->due > now) {
+      slot = &later->next;
+      continue;
+    }
+    *slot = later->next;
     later->waits = false;
     envoy_dynamic_module_callback_network_filter_scheduler_commit(later->scheduler, later->event);
   }

@@ -239,6 +239,7 @@ for (const protocol of ['websocket', 'WebSocket', 'spdy/3.1', 'my-own/7']) {
     const { port } = await rawEndpoint(t, socket => {
       let upgraded = false
       socket.setEncoding('latin1').on('data', (chunk: string) => {
+        if (chunk.startsWith('GET / ')) return void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
         if (upgraded) return void socket.write(`echo ${chunk}`)
         upgraded = true
         socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: agreed\r\n\r\n')
@@ -248,11 +249,12 @@ for (const protocol of ['websocket', 'WebSocket', 'spdy/3.1', 'my-own/7']) {
     const state = await servicePort('whoami', 'http', [port])
     await serve(t, [state])
     const raw = await client(t, state.port.port)
+    // Behind another request, since a connection that begins so goes on as TCP.
     raw.send(
-      `GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\nX-Lightpath-Upgrade: forged\r\nSec-WebSocket-Key: x\r\n\r\n`,
+      `GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\nX-Lightpath-Upgrade: forged\r\nSec-WebSocket-Key: x\r\n\r\n`,
     )
     const head = await raw.until('Attempt-Count')
-    assert.match(head, /^HTTP\/1\.1 101 Switching Protocols\r\n/)
+    assert.match(head, /^HTTP\/1\.1 200 OK\r\n.*\r\n\r\nHTTP\/1\.1 101 Switching Protocols\r\n/s)
     await raw.until(`Upgrade: ${protocol}\r\n`)
     assert.doesNotMatch(raw.received, /forged|lightpath/i)
     raw.send('one')
@@ -309,6 +311,8 @@ test('a client that starts with HTTP/2 speaks HTTP/2 with the endpoint, trailers
   const state = await servicePort('whoami', 'http', [(server.address() as AddressInfo).port])
   await serve(t, [state])
   const session = connectHttp2(`http://127.0.0.1:${state.port.port}`)
+  // When Envoy ends, after the test.
+  session.on('error', () => undefined)
   t.after(() => session.destroy())
   const stream = session.request({ [constants.HTTP2_HEADER_PATH]: '/grpc' })
   const seen: unknown[] = []
@@ -368,12 +372,12 @@ test('pipelined requests are answered in order', async t => {
   assert.deepEqual(raw.received.match(/at \/\d;/g), ['at /1;', 'at /2;', 'at /3;'])
 })
 
-test('an absolute-form request reaches the endpoint with its host', async t => {
+test('an absolute-form request behind another one reaches the endpoint with its host', async t => {
   const port = await throughEnvoy(t, (request, response) => response.end(`${request.headers.host} ${request.url}`))
   const answer = await exchange(
     t,
     port,
-    'GET http://other.example/p?q HTTP/1.1\r\nHost: ignored\r\nConnection: close\r\n\r\n',
+    'GET / HTTP/1.1\r\nHost: a\r\n\r\nGET http://other.example/p?q HTTP/1.1\r\nHost: ignored\r\nConnection: close\r\n\r\n',
   )
   assert.match(answer, /other\.example \/p\?q/)
 })

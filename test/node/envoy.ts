@@ -139,11 +139,11 @@ const nobody: XdsObserver = {
 export async function serve(
   t: Ends,
   states: readonly PortState[],
-  { bind = true, heapBytes, accessLogRate, ...options }: ServeOptions = {},
+  { bind = true, heapBytes, accessLogRate, hasModule = true, ...options }: ServeOptions = {},
 ): Promise<RunningEnvoy> {
   const directory = await mkdtemp(join(tmpdir(), 'lightpath-envoy-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
-  const resources = configurationOf(states, options)
+  const resources = configurationOf(states, { ...options, hasModule })
   const bootstrap = staticBootstrap(
     resources,
     { node: 'test', mark: 0, adminPort: 0, sockets: directory, heapBytes },

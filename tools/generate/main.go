@@ -23,12 +23,13 @@ import (
 	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	router "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	setfilterstate "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
+	listenermodules "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/dynamic_modules/v3"
 	httpinspector "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
 	originaldst "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	originalsrc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_src/v3"
 	directresponse "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/direct_response/v3"
-	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	networkmodules "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/dynamic_modules/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	networkfilterstate "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	tcpproxy "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	earlyheaders "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
@@ -52,6 +53,7 @@ var roots = []protoreflect.FileDescriptor{
 	lua.File_envoy_extensions_filters_http_lua_v3_lua_proto,
 	router.File_envoy_extensions_filters_http_router_v3_router_proto,
 	setfilterstate.File_envoy_extensions_filters_http_set_filter_state_v3_set_filter_state_proto,
+	listenermodules.File_envoy_extensions_filters_listener_dynamic_modules_v3_dynamic_modules_proto,
 	httpinspector.File_envoy_extensions_filters_listener_http_inspector_v3_http_inspector_proto,
 	originaldst.File_envoy_extensions_filters_listener_original_dst_v3_original_dst_proto,
 	originalsrc.File_envoy_extensions_filters_listener_original_src_v3_original_src_proto,

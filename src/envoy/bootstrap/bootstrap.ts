@@ -24,6 +24,7 @@ import { LocalRateLimitSchema } from '../api/envoy/extensions/filters/http/local
 import { LuaPerRouteSchema, LuaSchema } from '../api/envoy/extensions/filters/http/lua/v3/lua_pb.js'
 import { RouterSchema } from '../api/envoy/extensions/filters/http/router/v3/router_pb.js'
 import { ConfigSchema as HttpFilterStateSchema } from '../api/envoy/extensions/filters/http/set_filter_state/v3/set_filter_state_pb.js'
+import { DynamicModuleListenerFilterSchema } from '../api/envoy/extensions/filters/listener/dynamic_modules/v3/dynamic_modules_pb.js'
 import { HttpInspectorSchema } from '../api/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.js'
 import { OriginalDstSchema } from '../api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
 import { OriginalSrcSchema } from '../api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
@@ -79,8 +80,8 @@ const bootstrapDefaults = {
   adminPort: 15000,
   mark: 0x1000,
   clientAddress: 'forwarded-for',
-  hasModule: false,
   heapBytes: 2 * 1024 ** 3,
+  hasModule: false,
 } as const satisfies Omit<BootstrapOptions, 'node'>
 
 type Options = Required<BootstrapOptions>
@@ -138,6 +139,7 @@ const registry = createRegistry(
   DynamicModuleAccessLogSchema,
   DynamicModulesLoadBalancerConfigSchema,
   DynamicModuleFilterSchema,
+  DynamicModuleListenerFilterSchema,
   DynamicModuleNetworkFilterSchema,
   FixedHeapConfigSchema,
   HeaderMutationSchema,

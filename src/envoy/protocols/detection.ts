@@ -1,24 +1,40 @@
 /**
  * What a client speaks, from its first bytes: on a listener whose port is meant for HTTP, connections that begin with something
- * else go on as TCP, as behind kube-proxy. Envoy looks without taking the bytes (MSG_PEEK) until the first line is whole or
- * cannot be one of HTTP.
+ * else go on as TCP, as behind kube-proxy. The bytes are looked at without taking them (MSG_PEEK).
+ *
+ * The module's filter (native/detection.c) does it where Envoy has the module: Envoy's own resets a connection whose FIN comes right
+ * behind its first bytes, before any filter of the connection is asked, and takes a tunnel for a request.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/listener_filters/http_inspector
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { StringValueSchema } from '@bufbuild/protobuf/wkt'
+import { DynamicModuleListenerFilterSchema } from '../api/envoy/extensions/filters/listener/dynamic_modules/v3/dynamic_modules_pb.js'
 import { HttpInspectorSchema } from '../api/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.js'
 import { ApplicationProtocolInputSchema } from '../api/envoy/extensions/matching/common_inputs/network/v3/network_inputs_pb.js'
 import type { MatcherSchema } from '../api/xds/type/matcher/v3/matcher_pb.js'
 import { any, duration } from '../encoding.ts'
+import { envoyModule } from '../program/module.ts'
 
-/** Finds out whether a connection begins with HTTP, and with which version. */
-export const httpInspector = {
+const ownDetection = {
+  name: 'lightpath.detection',
+  configType: {
+    case: 'typedConfig',
+    value: any(DynamicModuleListenerFilterSchema, { dynamicModuleConfig: envoyModule, filterName: 'detection' }),
+  },
+} as const
+
+const httpInspector = {
   name: 'envoy.filters.listener.http_inspector',
   configType: { case: 'typedConfig', value: any(HttpInspectorSchema, {}) },
 } as const
 
-/** What http_inspector calls HTTP begins so, as a matcher reads it: `'http/1.0'`, `'http/1.1'`, `'h2c'`; of others it says nothing. */
+/** Finds out whether a connection begins with HTTP, and with which version. */
+export function detection(hasModule: boolean) {
+  return hasModule ? ownDetection : httpInspector
+}
+
+/** What these call HTTP begins so, as a matcher reads it: `'http/1.0'`, `'http/1.1'`, `'h2c'`; of others it says nothing. */
 const httpPrefix = "'h"
 
 /**
@@ -49,7 +65,8 @@ export function httpTakes(chain: string): MessageInitShape<typeof MatcherSchema>
 
 /**
  * Who sends nothing for so long waits for the server to speak first, or connects in advance: TCP serves both. Default of Envoy:
- * such connections are closed after 15 s.
+ * such connections are closed after 15 s. The kernel has waited for a second before (connection.ts), which the module's filter
+ * knows: it waits for part of a line alone.
  */
 const silenceMs = 1000
 

@@ -34,26 +34,32 @@ import { latencyLog } from '../resources/latencylog.ts'
 import { earlyHeaders } from './earlyheaders.ts'
 import { keepProto } from './httpforwarded.ts'
 import { mayBeFresh } from './httpfresh.ts'
-import { halfCloseOfConnection, halfCloseOfRequest } from './httphalfclose.ts'
+import { halfCloseFilters } from './httphalfclose.ts'
 import { mayLeave } from './httpleave.ts'
 import { httpRoutes, routeConfigurations } from './httproutes.ts'
 import { scopedRouteConfiguration, scopedRoutes, writeAddress } from './httpscopes.ts'
 import { hideUpgradeName, upgradeConfigs } from './httpupgrade.ts'
-import type { FilteredPort, Protocol } from './protocol.ts'
+import type { FilteredPort, FilterNode, Protocol } from './protocol.ts'
 
 /** Between requests of a connection, where idle-timeout is not set. */
 const defaultIdleTimeout = 300e3
 
 export const http: Protocol = {
   networkFilters: port => {
-    const manager = networkFilter(connectionManager(port.settings), ownManager(port))
-    return port.settings.halfClose ? [halfCloseOfConnection, manager] : [manager]
+    const halfClose = halfCloseFilters(port.settings, port.node)
+    return [...halfClose.network, networkFilter(connectionManager(port.settings), ownManager(port, halfClose.http))]
   },
-  isDetected: ({ halfClose }) => !halfClose,
+  isDetected: true,
   common: {
     fits: ({ idleTimeout, accessLog, halfClose }) =>
-      idleTimeout === undefined && accessLog === defaultSettings.accessLog && !halfClose,
-    networkFilter: latencies => networkFilter(connectionManager(defaultSettings), commonManager(latencies)),
+      idleTimeout === undefined && accessLog === defaultSettings.accessLog && halfClose === 'auto',
+    networkFilters: node => {
+      const halfClose = halfCloseFilters(defaultSettings, node)
+      return [
+        ...halfClose.network,
+        networkFilter(connectionManager(defaultSettings), commonManager(node, halfClose.http)),
+      ]
+    },
     scope: scopedRouteConfiguration,
     idleTimeout: defaultIdleTimeout,
   },
@@ -116,19 +122,21 @@ function router(latencies: string | undefined) {
   }
 }
 
+type HttpFilters = ReturnType<typeof halfCloseFilters>['http']
+
 /** The part of a Service port with a listener of its own. */
-function ownManager({ name, settings, latencies }: FilteredPort): Uint8Array {
+function ownManager({ name, node }: FilteredPort, first: HttpFilters): Uint8Array {
   return encode(HttpConnectionManagerSchema, {
-    httpFilters: [...(settings.halfClose ? [halfCloseOfRequest] : []), mayBeFresh, router(latencies)],
+    httpFilters: [...first, mayBeFresh, router(node.latencies)],
     earlyHeaderMutationExtensions: [earlyHeaders(...hideUpgradeName, keepProto)],
     routeSpecifier: { case: 'rds', value: { routeConfigName: name, configSource: fromAds } },
   })
 }
 
 /** The part of all Service ports that share a listener. Of the settings there are those by default. */
-const commonManager = (latencies: string | undefined) =>
+const commonManager = ({ latencies }: FilterNode, first: HttpFilters) =>
   encode(HttpConnectionManagerSchema, {
-    httpFilters: [mayLeave, mayBeFresh, router(latencies)],
+    httpFilters: [...first, mayLeave, mayBeFresh, router(latencies)],
     routeSpecifier: { case: 'scopedRoutes', value: scopedRoutes },
     earlyHeaderMutationExtensions: [earlyHeaders(...hideUpgradeName, keepProto, writeAddress)],
     // A Service port that Envoy does not know: as if it had no endpoint (default 404).

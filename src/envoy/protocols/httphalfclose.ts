@@ -1,30 +1,58 @@
 /**
  * The filters by which a client's FIN waits for the answers (native/halfclose.c): one of the connection, before its connection
- * manager, and one of its requests, the first of them. An Envoy that does not find the module refuses the listener.
- *
- * Nothing looks at first bytes where these are: a listener filter that waits for bytes has Envoy 1.40 reset a connection whose FIN
- * comes right behind them, before any filter of the connection is asked.
- * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/advanced/dynamic_modules
+ * manager, and one of its requests, the first of them.
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
+import { StringValueSchema } from '@bufbuild/protobuf/wkt'
+import type { Settings } from '../../services/settings/settings.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 import { DynamicModuleFilterSchema } from '../api/envoy/extensions/filters/http/dynamic_modules/v3/dynamic_modules_pb.js'
 import { DynamicModuleNetworkFilterSchema } from '../api/envoy/extensions/filters/network/dynamic_modules/v3/dynamic_modules_pb.js'
 import type { HttpFilterSchema } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { any } from '../encoding.ts'
+import { envoyModule } from '../program/module.ts'
+import type { FilterNode } from './protocol.ts'
+
+type NetworkFilter = MessageInitShape<typeof FilterSchema>
+type HttpFilter = MessageInitShape<typeof HttpFilterSchema>
 
 const name = 'lightpath.half-close'
+const filter = { dynamicModuleConfig: envoyModule, filterName: 'half-close' }
 
-/** `liblightpath.so` in ENVOY_DYNAMIC_MODULES_SEARCH_PATH. It has a thread of its own, which no unloading would end. */
-const filter = { dynamicModuleConfig: { name: 'lightpath', doNotClose: true }, filterName: 'half-close' }
+/**
+ * How long a client that has sent its FIN is waited for without a byte written to it, seconds. A client that has given up sends the
+ * same FIN, and its endpoint is not told before.
+ */
+const patienceSeconds = 10
 
-export const halfCloseOfConnection: MessageInitShape<typeof FilterSchema> = {
-  name,
-  configType: { case: 'typedConfig', value: any(DynamicModuleNetworkFilterSchema, filter) },
+function ofConnection(config: string): NetworkFilter {
+  const filterConfig = any(StringValueSchema, { value: config })
+  return {
+    name,
+    configType: { case: 'typedConfig', value: any(DynamicModuleNetworkFilterSchema, { ...filter, filterConfig }) },
+  }
 }
 
-export const halfCloseOfRequest: MessageInitShape<typeof HttpFilterSchema> = {
+const ofRequest: HttpFilter = {
   name,
   configType: { case: 'typedConfig', value: any(DynamicModuleFilterSchema, filter) },
+}
+
+interface HalfClose {
+  readonly network: readonly NetworkFilter[]
+  readonly http: readonly HttpFilter[]
+}
+
+const none: HalfClose = { network: [], http: [] }
+const forWhile: HalfClose = { network: [ofConnection(String(patienceSeconds))], http: [ofRequest] }
+const forEver: HalfClose = { network: [ofConnection('')], http: [ofRequest] }
+
+/** The filters of a port: they come before all others. */
+export function halfCloseFilters(
+  { halfClose }: Pick<Settings, 'halfClose'>,
+  { hasModule = false }: FilterNode,
+): HalfClose {
+  if (halfClose === 'true') return forEver
+  return halfClose === 'auto' && hasModule ? forWhile : none
 }

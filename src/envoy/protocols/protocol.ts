@@ -6,19 +6,24 @@ import type { PortState } from '../../plan/ports/port.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 
+/** What of a node filters depend on; see `NodeOptions`. */
+export interface FilterNode {
+  readonly latencies?: string | undefined
+  readonly hasModule?: boolean
+}
+
 /** What of a Service port its filter depends on: not its endpoints, which change. */
 export interface FilteredPort extends Pick<PortState, 'settings'> {
   /** What its cluster and routes are called. */
   readonly name: string
-  /** See `BalancingNode`. */
-  readonly latencies?: string | undefined
+  readonly node: FilterNode
 }
 
 export interface Protocol {
   /** The network filters that serve a connection to the Service port, on a listener of its own. */
   readonly networkFilters: (port: FilteredPort) => readonly MessageInitShape<typeof FilterSchema>[]
   /** Whether connections on a listener of its own that do not begin as HTTP does go on as TCP, to the same endpoints. */
-  readonly isDetected?: (settings: Settings) => boolean
+  readonly isDetected?: boolean
   /** For protocols whose Service ports can share a listener. */
   readonly common?: CommonProtocol
   /** The encoded RouteConfiguration, for protocols whose filter asks for one (RDS). */
@@ -40,8 +45,8 @@ export interface Routing {
 export interface CommonProtocol {
   /** Whether a Service port's connections are as the listener has them. */
   readonly fits: (settings: Settings) => boolean
-  /** The network filter that serves connections to all the Service ports. */
-  readonly networkFilter: (latencies: string | undefined) => MessageInitShape<typeof FilterSchema>
+  /** The network filters that serve connections to all the Service ports. */
+  readonly networkFilters: (node: FilterNode) => readonly MessageInitShape<typeof FilterSchema>[]
   /** The encoded ScopedRouteConfiguration: what comes to this address, as `hostPort` writes it, takes the routes of this name. */
   readonly scope: (address: string) => Uint8Array
   /** How long a connection may be without a request, milliseconds. */

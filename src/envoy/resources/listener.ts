@@ -13,7 +13,7 @@ import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_comp
 import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { OriginalSrcSchema } from '../api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
 import { any, encode, resource } from '../encoding.ts'
-import { httpInspector, httpTakes, silentAreTcp } from '../protocols/detection.ts'
+import { detection, httpTakes, silentAreTcp } from '../protocols/detection.ts'
 import type { CommonProtocol } from '../protocols/protocol.ts'
 import { protocolOf } from '../protocols/protocols.ts'
 import { proxyByAddress, tcp } from '../protocols/tcp.ts'
@@ -31,6 +31,8 @@ export interface NodeOptions extends BalancingNode {
   readonly clientMark?: number
   /** Of the redirect listener. Default 1666. */
   readonly redirectPort?: number
+  /** Whether its Envoys have the module (program/module.ts). Default false. */
+  readonly hasModule?: boolean
 }
 
 /**
@@ -55,8 +57,8 @@ export function commonListenerName(frontend: Frontend, options: NodeOptions): st
 export function commonListener(frontend: Frontend, options: NodeOptions): Resource | undefined {
   const common = commonProtocolOf(frontend, options)
   if (!common) return undefined
-  const filters = { first: () => [common.networkFilter(options.latencies)], others: proxyByAddress }
-  return listener(anyAddressOf[frontend.family], frontend.port.port, 'common', filters, options.clientMark)
+  const filters = { first: () => common.networkFilters(options), others: proxyByAddress }
+  return listener(anyAddressOf[frontend.family], frontend.port.port, 'common', filters, options)
 }
 
 /** Where the Service port is found on the listener that it shares: named by address and port, as its routes. */
@@ -84,13 +86,13 @@ export function listenerResources(frontend: Frontend, options: NodeOptions): rea
   if (!hasOwnListeners(frontend, options)) return []
   const protocol = protocolOf(frontend)
   const name = resourceNameOf(frontend)
-  const port = { name, settings, latencies: options.latencies }
+  const port = { name, settings, node: options }
   const filters = {
     first: () => protocol.networkFilters(port),
-    others: protocol.isDetected?.(settings) ? () => tcp.networkFilters(port) : undefined,
+    others: protocol.isDetected ? () => tcp.networkFilters(port) : undefined,
   }
-  const clientMark = mayShowClient(frontend) ? options.clientMark : undefined
-  return addressesOf(frontend).map(({ ip, port }) => listener(ip, port, id, filters, clientMark, backing(name)))
+  const node = mayShowClient(frontend) ? options : { ...options, clientMark: undefined }
+  return addressesOf(frontend).map(({ ip, port }) => listener(ip, port, id, filters, node, backing(name)))
 }
 
 /** Beside the one that it shares, or in place of it. */
@@ -111,7 +113,7 @@ function listener(
   port: number,
   chain: string,
   { first, others }: Filters,
-  clientMark: number | undefined,
+  { clientMark, hasModule = false }: NodeOptions,
   requires: readonly ResourceRef[] = [],
 ): Resource {
   const name = hostPort(ip, port)
@@ -123,7 +125,7 @@ function listener(
       metadata: listenerStats(name),
       listenerFilters: [
         ...(clientMark === undefined ? [] : [originalSource(clientMark)]),
-        ...(others ? [httpInspector] : []),
+        ...(others ? [detection(hasModule)] : []),
       ],
       ...(others && silentAreTcp),
       filterChains: [{ name: chain, filters: [...first()] }],

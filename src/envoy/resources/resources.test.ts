@@ -164,16 +164,18 @@ test('of the settings only those of listeners change one', () => {
   )
 })
 
-test('a port whose clients end their side has a listener of its own, where nothing looks at first bytes', () => {
-  const frontend = aPortState({ settings: { ...defaultSettings, halfClose: true } })
-  const [own] = resourcesOf(frontend).filter(({ typeUrl }) => typeUrl === typeUrls.listener)
-  const { listenerFilters, filterChains, defaultFilterChain } = fromBinary(ListenerSchema, own!.encode())
-  assert.deepEqual(listenerFilters, [])
-  assert.equal(defaultFilterChain, undefined)
-  assert.deepEqual(
-    filterChains.flatMap(({ filters }) => filters.map(({ name }) => name)),
-    ['lightpath.half-close', 'envoy.filters.network.http_connection_manager'],
-  )
+test('a client is waited for after its FIN where Envoy has the module, unless the port says otherwise', () => {
+  const filtersOf = (halfClose: Settings['halfClose'], hasModule: boolean) => {
+    const frontend = aPortState({ settings: { ...defaultSettings, halfClose, idleTimeout: 5000 } })
+    const [own] = resourcesOf(frontend, { hasModule }).filter(({ typeUrl }) => typeUrl === typeUrls.listener)
+    const { listenerFilters, filterChains } = fromBinary(ListenerSchema, own!.encode())
+    return [...listenerFilters, ...filterChains[0]!.filters].map(({ name }) => name.replace(/^envoy.filters.*\./, ''))
+  }
+  const [waits, detects] = ['lightpath.half-close', 'lightpath.detection']
+  assert.deepEqual(filtersOf('auto', true), [detects, waits, 'http_connection_manager'])
+  assert.deepEqual(filtersOf('false', true), [detects, 'http_connection_manager'])
+  assert.deepEqual(filtersOf('auto', false), ['http_inspector', 'http_connection_manager'])
+  assert.deepEqual(filtersOf('true', false), ['http_inspector', waits, 'http_connection_manager'])
 })
 
 test('the id of a frontend names its port, also of one that is called external', () => {

@@ -169,8 +169,9 @@ export class EnvoyLayer implements XdsObserver {
 
   /** Envoys without the module would refuse what names it: it is used where all of them have it. */
   #reviewModule(): void {
-    const latencies = this.envoys.haveModule ? this.#options.latencyDirectory : undefined
-    if (latencies !== this.#publisher.options.latencies) this.#setNode({ latencies })
+    const hasModule = this.envoys.haveModule
+    const latencies = hasModule ? this.#options.latencyDirectory : undefined
+    if (hasModule !== (this.#publisher.options.hasModule ?? false)) this.#setNode({ latencies, hasModule })
     this.#reportModule()
   }
 

@@ -179,6 +179,17 @@ test('when endpoints come to see the client, routes are told anew with the liste
   assert.deepEqual(changes.put.map(({ typeUrl }) => typeUrl).toSorted(), [typeUrls.listener, typeUrls.route].sort())
 })
 
+test('when an Envoy comes that has the module, listeners are told anew, those of their own and the shared', () => {
+  const telling = new Telling()
+  const changes: Changes = { put: [], remove: [] }
+  telling.want(web)
+  const settings = { ...web.settings, idleTimeout: 5000 }
+  telling.want({ ...web, settings, id: 'a/own/http', vip: '10.96.0.77' })
+  telling.frontends.setNode({ hasModule: true }, () => true, changes)
+  const listeners = changes.put.filter(({ typeUrl }) => typeUrl === typeUrls.listener)
+  assert.deepEqual(listeners.map(({ name }) => name).toSorted(), ['0.0.0.0:80', '10.96.0.77:80'])
+})
+
 test('an address of a run before ends its connections until it is forgotten, and not once a frontend has it', () => {
   const telling = new Telling()
   const [gone, back] = ['10.96.0.9:80', '10.96.0.10:80']

@@ -45,7 +45,7 @@ export interface Settings {
   readonly retryNonIdempotent: boolean
   readonly reuseConnections: 'safe' | 'always' | 'never'
   readonly forwardedHeaders: 'auto' | 'add' | 'none'
-  readonly halfClose: boolean
+  readonly halfClose: 'auto' | 'true' | 'false'
   readonly circuitBreakerDefaultMaxConnections: number
   readonly circuitBreakerDefaultMaxPendingRequests: number
   readonly circuitBreakerDefaultMaxRequests: number
@@ -373,10 +373,10 @@ export const settingDefinitions: readonly SettingDefinition[] = [
   ),
   define(
     'half-close',
-    boolean,
-    false,
-    ['http'],
-    'Whether clients may end their side of a connection (FIN) with or right behind a request and still get the answer, as `nc -N` does. All that comes to the port is taken for HTTP then.',
+    oneOf(['auto', 'true', 'false']),
+    'auto',
+    http,
+    'Whether clients may end their side of a connection (FIN) with or right behind a request and still get the answer, as `nc -N` does. auto is while not ten seconds pass without a byte of it, where Envoy has its module; true is for however long, and leaves the port in the kernel layer where Envoy has no module; false ends the request, and its endpoint hears at once of a client that has gone.',
   ),
   ...circuitBreakers('default'),
   ...circuitBreakers('high'),

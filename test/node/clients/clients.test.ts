@@ -40,8 +40,6 @@ const idlePorts = Object.keys(idleTimes).map(Number)
 const ownIdleTime = 8080
 const addressOf = (way: Way, server: number, port = ownIdleTime) =>
   `10.96.${way === 'kernel' ? 1 : 2 + idlePorts.indexOf(port)}.${server + 1}`
-/** Through Envoy with the setting half-close. */
-const halfCloseAddressOf = (server: number) => `10.96.0.${server + 10}`
 
 describe('common clients and servers', { skip }, () => {
   let lab: AgentLab
@@ -73,7 +71,6 @@ describe('common clients and servers', { skip }, () => {
       return [
         service(addressOf('kernel', index), ownIdleTime, { overlay: 'false' }),
         ...idlePorts.map(port => service(addressOf('envoy', index, port), port, { overlay: 'true' })),
-        service(halfCloseAddressOf(index), ownIdleTime, { 'half-close': 'true' }),
       ].flat()
     })
     for (const [index, server] of servers.entries()) {
@@ -85,10 +82,7 @@ describe('common clients and servers', { skip }, () => {
     lab.write('services', services)
     await lab.start()
     const there = servers.filter(server => !isMissing(server, programs)).length
-    await lab.until(
-      'all Services in Envoy',
-      async () => (await lab.overlay()).length === there * (idlePorts.length + 1),
-    )
+    await lab.until('all Services in Envoy', async () => (await lab.overlay()).length === there * idlePorts.length)
     for (const [index, server] of servers.entries()) {
       if (isMissing(server, programs)) continue
       const version = server.speaks === 'http2' ? '--http2-prior-knowledge' : '--http1.1'
@@ -108,9 +102,7 @@ describe('common clients and servers', { skip }, () => {
         test(`${row.name}, ${way === 'kernel' ? 'by the kernel layer' : 'through Envoy'}`, async t => {
           if (isMissing(row, programs)) return t.skip('its compiler is not there')
           const asked = [...servers.entries()].filter(([, server]) => isServed(server, row))
-          const address = (server: number) =>
-            way === 'envoy' && row.endsItsSide ? halfCloseAddressOf(server) : addressOf(way, server)
-          const names = new Map(asked.map(([index, { name }]) => [`http://${address(index)}`, name]))
+          const names = new Map(asked.map(([index, { name }]) => [`http://${addressOf(way, index)}`, name]))
           const [program, ...args] = row.command(programs)
           const { stdout, stderr } = await runIn(client.netns, program, [...args, uploaded, ...names.keys()], {
             timeoutMs: 60_000,

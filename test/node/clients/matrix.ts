@@ -21,8 +21,6 @@ export interface Client {
   readonly command: (programs: Programs) => Command
   /** That the client can do. */
   readonly operations: readonly Operation[]
-  /** It asks Services with the setting half-close. */
-  readonly endsItsSide?: boolean
 }
 
 export interface Server {
@@ -127,7 +125,6 @@ export const clients: readonly Client[] = [
     speaks: 'http',
     command: busybox('nc'),
     operations: ['get'],
-    endsItsSide: true,
   },
 ]
 

@@ -1,4 +1,4 @@
-/** A client's FIN at a Service port with the setting half-close: the module in native/, in the stock Envoy on loopback. */
+/** A client's FIN at a Service port: the module in native/, in the stock Envoy on loopback. */
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -28,7 +28,7 @@ before(async () => {
   server = await startEndpoint()
   const endpoint = server.address()
   assert.ok(endpoint !== null && typeof endpoint === 'object')
-  const state = await servicePort('web', 'http', [endpoint.port], { halfClose: true })
+  const state = await servicePort('web', 'http', [endpoint.port], { idleTimeout: 60_000 })
   envoy = await serve({ after: end => void ends.unshift(end) }, [state])
   port = state.port.port
 })
@@ -43,7 +43,7 @@ const answers = (text: string) => text.match(/^(?:HTTP\S+ \d+ .*|you asked .*)$/
 const ok = (path: string, length = 0) => ['HTTP/1.1 200 OK', `you asked ${path} ${length}`]
 
 test('a GET and the FIN with it are answered, and the connection ends', async () => {
-  for (let n = 0; n < 20; n++) assert.deepEqual(answers(await exchange(get('/one'))), ok('/one'))
+  for (let n = 0; n < 60; n++) assert.deepEqual(answers(await exchange(get('/one'))), ok('/one'))
 })
 
 test('a POST that is written and closed arrives whole, and is answered', async () => {
@@ -74,14 +74,27 @@ test('a request that the FIN cuts short is no request: nobody answers it, and th
 })
 
 test('a client that is gone while it waits ends with its answer, and its connection in Envoy with it', async () => {
-  const before = await connections()
+  await until(async () => (await connections()) === 0)
   const client = connect(port, '127.0.0.1')
   client.write(get('/slow?gone'))
   await until(() => seen.includes('GET /slow?gone'))
-  assert.equal(await connections(), before + 1)
+  assert.equal(await connections(), 1)
   client.destroy()
   await until(() => seen.includes('answered GET /slow?gone'))
-  await until(async () => (await connections()) === before)
+  await until(async () => (await connections()) === 0)
+})
+
+test('an endpoint hears within seconds of a client that has given up, and a slow answer that goes on is waited for', async () => {
+  const [gone, slow] = [connect(port, '127.0.0.1'), exchange(get('/drips'))]
+  gone.end(get('/never'))
+  await until(() => seen.includes('GET /never'))
+  await until(() => seen.includes('gone from GET /never'), 15_000)
+  assert.match(await slow, /^HTTP\S+ 200 OK.*\n12\n/s)
+})
+
+test('a tunnel goes on when one of its sides has ended', async () => {
+  const text = await exchange('GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nping')
+  assert.ok(text.endsWith('the end of "ping"'), text)
 })
 
 test('a connection without a FIN goes on after its answer', async () => {
@@ -133,18 +146,29 @@ async function connections(): Promise<number> {
   return activity.connections(`127.0.0.1:${port}`)
 }
 
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+async function until(holds: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
   for (let tries = 0; !(await holds()); tries++) {
-    assert.ok(tries < 400, holds.toString())
+    assert.ok(tries < ms / 25, holds.toString())
     await sleep(25)
   }
 }
 
-/** Answers requests; those to /slow after a second. */
+/**
+ * Answers requests; those to /slow after a second, to /drips a number a second for twelve seconds, to /never not at all. A tunnel is
+ * answered when its client has ended its side.
+ */
 async function startEndpoint(): Promise<Server> {
-  const endpoint = createServer((request, response) => {
+  const endpoint = createServer(async (request, response) => {
     const { method = '', url = '' } = request
     seen.push(`${method} ${url}`)
+    if (url === '/never') return void request.socket.on('close', () => seen.push(`gone from ${method} ${url}`))
+    if (url === '/drips') {
+      for (let n = 1; n <= 12; n++) {
+        response.write(`${n}\n`)
+        await sleep(1000)
+      }
+      return void response.end()
+    }
     let length = 0
     request.on('data', data => (length += data.length))
     request.on('end', async () => {
@@ -152,6 +176,11 @@ async function startEndpoint(): Promise<Server> {
       seen.push(`answered ${method} ${url}`)
       response.end(`you asked ${url} ${length}\n`)
     })
+  })
+  endpoint.on('upgrade', (_, socket, head) => {
+    let text = head.toString()
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n')
+    socket.on('data', data => (text += data)).on('end', () => socket.end(`the end of "${text}"`))
   })
   await new Promise<void>(resolve => endpoint.listen(0, '127.0.0.1', resolve))
   return endpoint

@@ -1,4 +1,4 @@
-/** The setting half-close from its annotation to what programs read, and an Envoy without the module. */
+/** Programs that end their side of a connection, the setting half-close, and an Envoy without the module. */
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -47,10 +47,10 @@ describe('a Service port whose clients end their side', { skip }, () => {
     }
     const ok = 'HTTP/1.1 200'
     assert.deepEqual(await statuses(below), [[ok], [ok], [ok], [ok, ok], [ok]])
-    assert.deepEqual(await statuses(ended), [[ok], [ok], [ok], [ok, ok], [ok]])
+    for (const vip of [plain, ended]) assert.deepEqual(await statuses(vip), [[ok], [ok], [ok], [ok, ok], [ok]])
   })
 
-  test('with an Envoy beside that lacks the module the kernel layer serves it, and it alone, until that is gone', async () => {
+  test('with an Envoy beside that lacks the module the kernel layer serves who set it, and no other, until that is gone', async () => {
     await lab.follower.up()
     await lab.untilServedBy('kernel', client, `http://${ended}/`)
     const problem = await lab.until('a problem', async () => (await lab.problems('default/ended'))[0])

@@ -1,4 +1,4 @@
-/** Clients that end their side of the connection with their last bytes and read on, at ports with the setting half-close. */
+/** Clients that end their side of the connection with their last bytes and read on. */
 
 import { bytes, fin, get, head, type Input, message, ok, request, until } from '../input.ts'
 
@@ -7,7 +7,7 @@ const chunked = message('POST / HTTP/1.1', ['Host: a', 'Transfer-Encoding: chunk
 const switching = message('HTTP/1.1 101 Switching Protocols', ['Connection: Upgrade', 'Upgrade: tcp'])
 const streamed = message('HTTP/1.1 200 OK', ['Transfer-Encoding: chunked'])
 
-const inputs: readonly Omit<Input, 'settings'>[] = [
+const inputs: readonly Input[] = [
   { name: 'GET', client: [get(), fin], server: [request, 100, ok, fin] },
   { name: 'POST', client: [post, fin], server: [request, 100, ok, fin] },
   { name: 'POST that is answered at once', client: [post, fin], server: [request, ok, fin] },
@@ -31,8 +31,4 @@ const inputs: readonly Omit<Input, 'settings'>[] = [
   { name: 'FIN while a GET waits', client: [get(), 1000, fin], server: [request, 1500, ok, fin] },
 ]
 
-export const halfClose: readonly Input[] = inputs.map(input => ({
-  ...input,
-  name: `half-close: ${input.name}`,
-  settings: { 'half-close': 'true' },
-}))
+export const halfClose: readonly Input[] = inputs.map(input => ({ ...input, name: `half-close: ${input.name}` }))
