@@ -58,13 +58,13 @@ export interface Flush {
 }
 
 /** One pass over what is to be written, once Services may be written at all. */
-export interface Round {
+export interface SyncResult {
   /** False where nft failed; refused ports do not count. It is tried again. */
   readonly ok: boolean
   /** All that the kernel has was read and compared; else only what changed was written. */
   readonly isFull: boolean
   /** By performance.now(): what was asked for before is in the kernel now, or refused. Says nothing unless `ok`. */
-  readonly upTo: number
+  readonly syncedThrough: number
   readonly milliseconds: number
 }
 
@@ -72,13 +72,13 @@ export interface KernelObserver {
   /** The kernel has these ports as they were last set, whether that took a transaction or not. */
   applied?(ports: readonly string[]): void
   flushed?(flush: Flush): void
-  /** Somebody else changed our tables, such as `table ip lightpath is gone`. They are mended next. */
-  damaged?(what: string): void
+  /** Somebody else changed our tables, such as `table ip lightpath is gone`. The next sync corrects that. */
+  drifted?(what: string): void
   /** Whether people have switched the overlay off; whenever it is looked at. */
   overlaySwitched?(isOff: boolean): void
   /** Somebody else's routing rules changed, or may have. */
   foreignRules?(): void
-  round?(round: Round): void
+  syncResult?(result: SyncResult): void
   /** Conntrack was looked through for UDP flows that had gone stale. */
   reconciled?(families: readonly Reconciliation[]): void
   /** Replaces what was said of this origin before; an empty list says that all is well. */

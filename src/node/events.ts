@@ -1,6 +1,6 @@
 /** What the kernel layer, the Envoy layer, probes and watches of a node report. One place hears all of it: `Agent`. */
 
-import type { Flush, Round } from '../kernel/layer.ts'
+import type { Flush, SyncResult } from '../kernel/layer.ts'
 import type { Reconciliation } from '../kernel/system/conntrack.ts'
 import type { IpFamily } from '../net/address.ts'
 import type { LogRecord } from '../observe/accesslog/records.ts'
@@ -13,7 +13,7 @@ type KernelEvent =
   | { readonly type: 'kernel applied'; readonly ports: readonly string[] }
   | { readonly type: 'kernel flushed'; readonly family: IpFamily; readonly flush: Flush }
   | { readonly type: 'kernel drift'; readonly what: string }
-  | { readonly type: 'kernel round'; readonly family: IpFamily; readonly round: Round }
+  | { readonly type: 'kernel sync'; readonly family: IpFamily; readonly result: SyncResult }
   | { readonly type: 'kernel reconciled'; readonly families: readonly Reconciliation[] }
   | { readonly type: 'overlay switched'; readonly family: IpFamily; readonly isOff: boolean }
   | { readonly type: 'foreign rules' }

@@ -20,10 +20,10 @@ function observerOf(family: IpFamily, report: Report): KernelObserver {
   return {
     applied: ports => report({ type: 'kernel applied', ports }),
     flushed: flush => report({ type: 'kernel flushed', family, flush }),
-    damaged: what => report({ type: 'kernel drift', what }),
+    drifted: what => report({ type: 'kernel drift', what }),
     overlaySwitched: isOff => report({ type: 'overlay switched', family, isOff }),
     foreignRules: () => report({ type: 'foreign rules' }),
-    round: round => report({ type: 'kernel round', family, round }),
+    syncResult: result => report({ type: 'kernel sync', family, result }),
     reconciled: families => report({ type: 'kernel reconciled', families }),
     problems: (origin, problems) => report({ type: 'problems', origin: `${family} ${origin}`, problems }),
   }

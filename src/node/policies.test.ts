@@ -10,7 +10,7 @@ import { frontendsOf } from '../envoy/resources/frontend.ts'
 import { planNode } from '../kernel/nftables/elements/node.ts'
 import { placementOf, planPort } from '../kernel/nftables/elements/plan.ts'
 import { planRuleset } from '../kernel/nftables/render.ts'
-import { Mirror } from '../kernel/nftables/sync/mirror.ts'
+import { TableCache } from '../kernel/nftables/sync/tablecache.ts'
 import { unknownNode } from '../kernel/nodeconfig.ts'
 import { meantForEnvoy } from '../kernel/overlay.ts'
 import { testOptions } from '../kernel/testing/states.ts'
@@ -129,7 +129,7 @@ class World {
       ...states.map(state => planPort(placementOf(state, meantForEnvoy(state), undefined), testOptions)),
     ]
     model.apply(
-      new Mirror().prepare(wanted.map(each => ({ current: new Map(), wanted: each }))).transaction.operations(),
+      new TableCache().prepare(wanted.map(each => ({ current: new Map(), wanted: each }))).transaction.operations(),
     )
     return model
   }

@@ -1,6 +1,6 @@
 /** What follows from each event of the node. */
 
-import type { Flush, Round } from '../kernel/layer.ts'
+import type { Flush, SyncResult } from '../kernel/layer.ts'
 import type { IpFamily } from '../net/address.ts'
 import { failureOf, type LogRecord } from '../observe/accesslog/records.ts'
 import type { Log } from '../observe/log.ts'
@@ -49,11 +49,11 @@ export class Reactions {
         this.#kernelFlushed(event.family, event.flush)
         break
       case 'kernel drift':
-        metrics.repairs.inc()
-        log.warn({ what: event.what }, 'somebody else changed rules of ours; they are mended')
+        metrics.driftCorrections.inc()
+        log.warn({ what: event.what }, 'somebody else changed rules of ours; they are corrected')
         break
-      case 'kernel round':
-        this.#kernelRound(event.family, event.round)
+      case 'kernel sync':
+        this.#kernelSynced(event.family, event.result)
         break
       case 'kernel reconciled':
         kubeProxyMetrics.reconciled(event.families)
@@ -121,10 +121,10 @@ export class Reactions {
     this.#options.log.debug(counts, `${this.#options.backend.name} transaction`)
   }
 
-  #kernelRound(family: IpFamily, round: Round): void {
-    this.#options.kubeProxyMetrics.round(family, round)
-    if (round.ok && this.#parts.health.lastSynced === undefined) this.#parts.healthChecks.open()
-    this.#parts.health.round(family, round, performance.now())
+  #kernelSynced(family: IpFamily, result: SyncResult): void {
+    this.#options.kubeProxyMetrics.syncResult(family, result)
+    if (result.ok && this.#parts.health.lastSynced === undefined) this.#parts.healthChecks.open()
+    this.#parts.health.syncResult(family, result, performance.now())
   }
 
   #envoyUp(up: boolean): void {

@@ -127,17 +127,17 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
     await lab.until('durations', async () => (await lab.metric(count))! >= before + 400)
     const text = await lab.page('/metrics', 9001)
     const sample = new RegExp(`^lightpath_request_duration_seconds_bucket\\{${port},le="(.+)"\\} (\\d+)$`, 'gm')
-    const buckets = [...text.matchAll(sample)].map(([, upTo, requests]) => ({
-      upTo: Number(upTo!.replace('+Inf', 'Infinity')),
+    const buckets = [...text.matchAll(sample)].map(([, syncedThrough, requests]) => ({
+      syncedThrough: Number(syncedThrough!.replace('+Inf', 'Infinity')),
       requests: Number(requests),
     }))
     assert.ok(buckets.length > 5)
     // Each bucket counts those below it too, and all requests together took no longer than their buckets allow.
     let longest = 0
     let below = 0
-    for (const { upTo, requests } of buckets) {
+    for (const { syncedThrough, requests } of buckets) {
       assert.ok(requests >= below)
-      if (requests > below) longest += (requests - below) * upTo
+      if (requests > below) longest += (requests - below) * syncedThrough
       below = requests
     }
     const sampleOf = (name: string) => Number(text.split(`\n${name} `)[1]?.split('\n')[0])

@@ -48,7 +48,7 @@ export class KernelLab {
       all,
       {
         flushed: flush => void this.flushes.push(flush),
-        damaged: what => void this.damages.push(what),
+        drifted: what => void this.damages.push(what),
         problems: (origin, problems) =>
           void (problems.length === 0 ? this.problems.delete(origin) : this.problems.set(origin, problems)),
       },

@@ -1,5 +1,5 @@
 /**
- * The kernel layer by iptables and ipset. A round (rounds.ts) takes at most two ipset processes and one of iptables-restore
+ * The kernel layer by iptables and ipset. A sync (syncloop.ts) takes at most two ipset processes and one of iptables-restore
  * for each family, however much it writes.
  *
  * What comes goes into sets first and into rules after that, what goes leaves in the other order: the overlay never holds
@@ -16,8 +16,8 @@ import { type NodeConfig, unknownNode } from '../nodeconfig.ts'
 import type { KernelOptions } from '../options.ts'
 import { Overlay, type VipPort } from '../overlay.ts'
 import { repeat } from '../repeat.ts'
-import { Rounds } from '../rounds.ts'
 import { refusalsAtOnce, writeSplitting } from '../splitting.ts'
+import { SyncLoop } from '../syncloop.ts'
 import { type CommandError, commandProblem } from '../system/command.ts'
 import { removeStaleUdp, staleFrontends } from '../system/conntrack.ts'
 import { ensureRouting } from '../system/routing.ts'
@@ -59,7 +59,7 @@ export class IptablesLayer implements KernelLayer {
   readonly #ports = new Map<string, PortRecord>()
   readonly #dirty = new Set<string>()
   readonly #overlay = new Overlay()
-  readonly #rounds: Rounds
+  readonly #syncLoop: SyncLoop
   readonly #staleFlows: StaleFlows
   readonly #routing: RoutingKeeper
   #node: Omit<NodeConfig, 'node'> = unknownNode
@@ -85,17 +85,17 @@ export class IptablesLayer implements KernelLayer {
       hasChanges: () => this.#dirty.size > 0 || this.#wantedNode !== this.#writtenNode,
       writeChanges: () => this.#writeChanges(),
     }
-    this.#rounds = new Rounds(['iptables', ...options.families].join(', '), job, observer, options.coalesceMs)
+    this.#syncLoop = new SyncLoop(['iptables', ...options.families].join(', '), job, observer, options.coalesceMs)
     const routing = {
       ensureRouting: async (family: Family) => ensureRouting(family, options, options.netns),
       watchRouting: (events: RoutingEvents) => watchRouting(options.routeTable, events, options.netns),
     }
-    this.#routing = new RoutingKeeper(this.#families, routing, observer, () => this.#rounds.reinstall())
+    this.#routing = new RoutingKeeper(this.#families, routing, observer, () => this.#syncLoop.reinstall())
     this.#staleFlows = new StaleFlows(frontends => removeStaleUdp(frontends, options.netns), observer)
   }
 
   async start(): Promise<readonly VipPort[]> {
-    this.#rounds.schedule()
+    this.#syncLoop.schedule()
     const { comparisonMs = 60e3, comparisonShare = 0.01 } = this.#options
     const comparisons = repeat(() => this.#compare(), comparisonMs, comparisonShare)
     const heartbeats = repeat(() => this.#beat(), heartbeatInterval(this.#options.abandonAfter), 0.1)
@@ -104,12 +104,12 @@ export class IptablesLayer implements KernelLayer {
       heartbeats.stop()
     }
     this.#routing.watch()
-    await this.#rounds.attempted
+    await this.#syncLoop.attempted
     return this.#overlay.inherited
   }
 
   synced(): void {
-    this.#rounds.synced()
+    this.#syncLoop.synced()
   }
 
   /** What asks for the node's addresses is not served. */
@@ -160,7 +160,7 @@ export class IptablesLayer implements KernelLayer {
 
   clearOverlay(): void {
     this.#overlay.clear()
-    this.#rounds.clearOverlay()
+    this.#syncLoop.clearOverlay()
   }
 
   dropInheritedOverlay(): void {
@@ -171,7 +171,7 @@ export class IptablesLayer implements KernelLayer {
     const record = this.#ports.get(id)
     if (!record) return undefined
     const elements = record.written ? describe(record.written.rules) : []
-    return { elements, pending: this.#dirty.has(id) || !this.#rounds.isMirrored, problem: record.problem }
+    return { elements, pending: this.#dirty.has(id) || !this.#syncLoop.isCacheValid, problem: record.problem }
   }
 
   get totals(): ReadonlyMap<string, number> {
@@ -179,14 +179,14 @@ export class IptablesLayer implements KernelLayer {
   }
 
   async settled(): Promise<void> {
-    await this.#rounds.settled()
+    await this.#syncLoop.settled()
     await this.#staleFlows.settled()
   }
 
   async close(): Promise<void> {
     this.#stopWatching?.()
     this.#routing.stop()
-    await Promise.all([this.#rounds.close(), this.#staleFlows.close()])
+    await Promise.all([this.#syncLoop.close(), this.#staleFlows.close()])
   }
 
   #changeNode(change: Partial<Omit<NodeConfig, 'node'>>): void {
@@ -194,17 +194,17 @@ export class IptablesLayer implements KernelLayer {
     const wanted = planNode(this.#node, this.#options)
     if (wanted.members.join() === this.#wantedNode.members.join()) return
     this.#wantedNode = wanted
-    this.#rounds.schedule()
+    this.#syncLoop.schedule()
   }
 
   #touch(id: string): void {
     this.#dirty.add(id)
-    this.#rounds.schedule()
+    this.#syncLoop.schedule()
   }
 
   /** Looks for what somebody else took away; it only reads. What of a port is written meanwhile is not looked at. */
   async #compare(): Promise<void> {
-    if (!this.#rounds.isMirrored) return
+    if (!this.#syncLoop.isCacheValid) return
     await this.#routing.ensure()
     const before = [...this.#ports.values()].map(record => ({ record, written: record.written }))
     const members = await this.#programs.saveMembers()
@@ -212,11 +212,11 @@ export class IptablesLayer implements KernelLayer {
     const saved = new Map<Family, SavedRules>()
     for (const family of this.#families) saved.set(family, await this.#programs.save(family))
     const missing = this.#families.map(family => findMissingPart(family, saved.get(family)!, this.#options))
-    const damaged = before.filter(
+    const drifted = before.filter(
       ({ record, written }) => record.written === written && !isWhole(written, members, saved),
     )
-    const what = missing.find(part => part !== undefined) ?? (damaged[0] && `rules of ${damaged[0].record.id}`)
-    if (what !== undefined) this.#rounds.damaged(what)
+    const what = missing.find(part => part !== undefined) ?? (drifted[0] && `rules of ${drifted[0].record.id}`)
+    if (what !== undefined) this.#syncLoop.drifted(what)
   }
 
   /** What is refused here may be so because somebody else changed rules of ours: then all is compared. */
@@ -248,7 +248,7 @@ export class IptablesLayer implements KernelLayer {
   }
 
   async #beat(): Promise<void> {
-    if (this.#rounds.isMirrored) await this.#renewHeartbeat()
+    if (this.#syncLoop.isCacheValid) await this.#renewHeartbeat()
   }
 
   /** As KernelTables: only once all is as it shall be. */

@@ -9,7 +9,7 @@ import { planNode } from './elements/node.ts'
 import { placementOf, planPort } from './elements/plan.ts'
 import { type Operation, operationsText } from './operations.ts'
 import { fixedPart } from './rules/ruleset.ts'
-import { Mirror } from './sync/mirror.ts'
+import { TableCache } from './sync/tablecache.ts'
 
 /**
  * What a node would have in the kernel for these ports once Envoy has acknowledged all that are meant for it: for a
@@ -28,7 +28,7 @@ export function planRuleset(
   })
   const ofNode = { current: new Map(), wanted: planNode({ ...unknownNode, node }, options) }
   const fixedParts = options.families.map(family => fixedPart(familyNames[family], options))
-  return [...fixedParts, ...new Mirror().prepare([ofNode, ...changes]).transaction.operations()]
+  return [...fixedParts, ...new TableCache().prepare([ofNode, ...changes]).transaction.operations()]
 }
 
 /** The same as text, which `nft -f` loads. */

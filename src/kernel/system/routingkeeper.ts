@@ -1,4 +1,4 @@
-/** Keeps the routing rule and route of each family: makes them, and mends them at once where somebody takes them away. */
+/** Keeps the routing rule and route of each family: makes them, and restores them at once where somebody removes them. */
 
 import type { Family } from '../family.ts'
 import type { KernelObserver } from '../layer.ts'
@@ -39,7 +39,7 @@ export class RoutingKeeper {
     try {
       this.#stopWatching = this.#programs.watchRouting({
         // What was never made is left to whoever makes it first.
-        onLoss: family => void (this.#made.has(family) && this.#mend(family)),
+        onLoss: family => void (this.#made.has(family) && this.#restore(family)),
         onForeignRule: family => void (isOurs(family) && this.#observer.foreignRules?.()),
       })
     } catch (error) {
@@ -52,14 +52,14 @@ export class RoutingKeeper {
     this.#stopWatching?.()
   }
 
-  async #mend(family: Family): Promise<void> {
+  async #restore(family: Family): Promise<void> {
     await this.#ensure(family).catch(() => this.#onFailed())
   }
 
   #ensure(family: Family): Promise<void> {
     const next = this.#last.then(async () => {
       const wasMissing = await this.#programs.ensureRouting(family)
-      if (wasMissing && this.#made.has(family)) this.#observer.damaged?.(`routing rule or route of ${family} is gone`)
+      if (wasMissing && this.#made.has(family)) this.#observer.drifted?.(`routing rule or route of ${family} is gone`)
       this.#made.add(family)
     })
     this.#last = next.catch(() => {})

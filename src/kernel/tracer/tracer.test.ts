@@ -10,7 +10,7 @@ import { planNode } from '../nftables/elements/node.ts'
 import { placementOf, planPort } from '../nftables/elements/plan.ts'
 import { renewHeartbeat } from '../nftables/heartbeat.ts'
 import { planRuleset } from '../nftables/render.ts'
-import { Mirror } from '../nftables/sync/mirror.ts'
+import { TableCache } from '../nftables/sync/tablecache.ts'
 import { unknownNode } from '../nodeconfig.ts'
 import { adding, portState, testOptions } from '../testing/states.ts'
 import { NftablesModel } from './model.ts'
@@ -184,7 +184,7 @@ test('An address of the Service range that no Service has is dropped, ports of S
         current: planNode(unknownNode, testOptions),
         wanted: planNode(node, testOptions),
       }
-      model.apply(new Mirror().prepare([change]).transaction.operations())
+      model.apply(new TableCache().prepare([change]).transaction.operations())
       model.apply([adding('ip', 'overlay_off', 'ip'), adding('ip6', 'overlay_off', 'ip6')])
       assert.equal(model.trace(packetTo(http, { destination: '10.0.77.7', from }), envoyDead).verdict, 'drop')
       assert.equal(model.trace(packetTo(http, { destination: '10.9.77.7', from }), envoyDead).verdict, 'forward')
@@ -283,7 +283,7 @@ test('With affinity a client stays with its endpoint, over changes of other endp
           if (!endpoints.delete(toggled)) endpoints.add(toggled)
           if (endpoints.size === 0) endpoints.add(toggled)
           const change = { current: plan(sticky(...before)), wanted: plan(sticky(...[...endpoints].map(at))) }
-          model.apply(new Mirror().prepare([change]).transaction.operations())
+          model.apply(new TableCache().prepare([change]).transaction.operations())
           if (!endpoints.has(toggled)) {
             for (const [who, where] of home) if (where === `10.1.0.${toggled}`) home.delete(who)
           }

@@ -4,8 +4,7 @@
  */
 
 import type { Activity } from '../../envoy/program/admin.ts'
-import type { Resource, ResourceRef } from '../../envoy/resource.ts'
-import { typeUrls } from '../../envoy/resource.ts'
+import { type Resource, type ResourceRef, typeUrls } from '../../envoy/resource.ts'
 import type { Frontend, Observed } from '../../envoy/resources/frontend.ts'
 import type { NodeOptions } from '../../envoy/resources/listener.ts'
 import { lbPolicyOf } from '../../envoy/resources/loadbalancing.ts'

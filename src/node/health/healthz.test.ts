@@ -22,7 +22,7 @@ const age = (page: { lastUpdated: string; currentTime: string }) =>
 function lastSynced(ago: number): SyncHealth {
   const health = new SyncHealth(['IPv4', 'IPv6'])
   for (const family of ['IPv4', 'IPv6'] as const) {
-    health.round(family, { ok: true, upTo: performance.now() - ago }, performance.now())
+    health.syncResult(family, { ok: true, syncedThrough: performance.now() - ago }, performance.now())
   }
   return health
 }

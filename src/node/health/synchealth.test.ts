@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { SyncHealth } from './synchealth.ts'
 
 const minute = 60_000
-const written = (upTo: number) => ['IPv4', { ok: true, upTo }, upTo] as const
+const written = (syncedThrough: number) => ['IPv4', { ok: true, syncedThrough }, syncedThrough] as const
 
 test('a node with nothing to write is healthy', () => {
   assert.equal(new SyncHealth(['IPv4']).isHealthy(10 * minute), true)
@@ -12,12 +12,12 @@ test('a node with nothing to write is healthy', () => {
 test('a node is unhealthy when a change has waited for a minute, also the first one, and healthy when it is written', () => {
   for (const before of [[], [5]]) {
     const health = new SyncHealth(['IPv4'])
-    for (const at of before) health.round(...written(at))
+    for (const at of before) health.syncResult(...written(at))
     health.queued(1000)
     health.queued(2000)
     assert.equal(health.isHealthy(1000 + minute - 1), true)
     assert.equal(health.isHealthy(1000 + minute), false)
-    health.round(...written(2000))
+    health.syncResult(...written(2000))
     assert.equal(health.isHealthy(10 * minute), true)
     assert.equal(health.lastSynced, 2000)
   }
@@ -27,31 +27,31 @@ test('what comes while the kernel is written waits from then on', () => {
   const health = new SyncHealth(['IPv4'])
   health.queued(1000)
   health.queued(3000)
-  health.round(...written(2000))
+  health.syncResult(...written(2000))
   assert.equal(health.isHealthy(1000 + minute), true)
   assert.equal(health.isHealthy(3000 + minute), false)
 })
 
 test('a node is unhealthy when nft has failed for a minute though nothing was asked for, as when a table is gone', () => {
   const health = new SyncHealth(['IPv4'])
-  health.round(...written(1000))
-  for (const now of [2000, 3000]) health.round('IPv4', { ok: false, upTo: now }, now)
+  health.syncResult(...written(1000))
+  for (const now of [2000, 3000]) health.syncResult('IPv4', { ok: false, syncedThrough: now }, now)
   assert.equal(health.isHealthy(2000 + minute - 1), true)
   assert.equal(health.isHealthy(2000 + minute), false)
-  health.round(...written(4000))
+  health.syncResult(...written(4000))
   assert.equal(health.isHealthy(10 * minute), true)
 })
 
 test('a family that cannot be written is unhealthy by itself, and the node with it', () => {
   const health = new SyncHealth(['IPv4', 'IPv6'])
   health.queued(1000)
-  health.round(...written(1000))
-  health.round('IPv6', { ok: false, upTo: 2000 }, 2000)
+  health.syncResult(...written(1000))
+  health.syncResult('IPv6', { ok: false, syncedThrough: 2000 }, 2000)
   const healthy = (now: number) => [...health.status(now).values()].map(family => family.healthy)
   assert.deepEqual(healthy(1000 + minute), [true, false])
   assert.equal(health.isHealthy(1000 + minute), false)
   assert.equal(health.status(0).get('IPv6')?.lastSynced, undefined)
   health.queued(3 * minute, ['IPv4'])
-  health.round('IPv6', { ok: true, upTo: 3 * minute }, 3 * minute)
+  health.syncResult('IPv6', { ok: true, syncedThrough: 3 * minute }, 3 * minute)
   assert.deepEqual(healthy(4 * minute), [false, true])
 })

@@ -1,6 +1,6 @@
 /** Whether the kernel of this node follows what Kubernetes asks for, as kube-proxy answers at /healthz (KEP-3836). */
 
-import type { Round } from '../../kernel/layer.ts'
+import type { SyncResult } from '../../kernel/layer.ts'
 import type { IpFamily } from '../../net/address.ts'
 
 /** As kube-proxy: twice its sync period. */
@@ -19,9 +19,9 @@ class FamilyHealth {
     this.#lastQueued = at
   }
 
-  synced(upTo: number): void {
-    this.lastSynced = upTo
-    this.#waitingSince = this.#lastQueued > upTo ? upTo : undefined
+  synced(syncedThrough: number): void {
+    this.lastSynced = syncedThrough
+    this.#waitingSince = this.#lastQueued > syncedThrough ? syncedThrough : undefined
   }
 
   isHealthy(now: number): boolean {
@@ -42,9 +42,9 @@ export class SyncHealth {
     for (const family of families) this.#families.get(family)?.queued(at)
   }
 
-  /** A pass over the family's rules ended: the kernel has everything that was queued until `upTo`, or lacks something. */
-  round(family: IpFamily, { ok, upTo }: Pick<Round, 'ok' | 'upTo'>, now: number): void {
-    if (ok) this.#families.get(family)?.synced(upTo)
+  /** A pass over the family's rules ended: the kernel has everything that was queued until `syncedThrough`, or lacks something. */
+  syncResult(family: IpFamily, { ok, syncedThrough }: Pick<SyncResult, 'ok' | 'syncedThrough'>, now: number): void {
+    if (ok) this.#families.get(family)?.synced(syncedThrough)
     else this.queued(now, [family])
   }
 

@@ -20,14 +20,20 @@ function setUp(states: States = []) {
   return { registry, metrics, value }
 }
 
-const round = (upTo: number, fields = {}) => ({ ok: true, isFull: false, upTo, milliseconds: 3, ...fields })
+const sync = (syncedThrough: number, fields = {}) => ({
+  ok: true,
+  isFull: false,
+  syncedThrough,
+  milliseconds: 3,
+  ...fields,
+})
 
 describe("kube-proxy's metrics", () => {
   test('have the names, kinds and labels that kube-proxy has in mode nftables', async () => {
     const { registry, metrics } = setUp()
     metrics.changed([put(aSlice([], { triggered: Date.now() + 1 }))], service, 1)
-    metrics.round('IPv4', round(1, { isFull: true }))
-    metrics.round('IPv4', round(1, { ok: false }))
+    metrics.syncResult('IPv4', sync(1, { isFull: true }))
+    metrics.syncResult('IPv4', sync(1, { ok: false }))
     metrics.reconciled([{ family: 'IPv6', removed: 3, milliseconds: 2 }])
     metrics.answered('healthz', 200)
     metrics.answered('livez', 503)
@@ -55,32 +61,32 @@ describe("kube-proxy's metrics", () => {
     ])
   })
 
-  test('have its buckets: 1 ms doubled to 16 s for a round, 250 ms to 5 minutes for network programming', async () => {
+  test('have its buckets: 1 ms doubled to 16 s for a sync, 250 ms to 5 minutes for network programming', async () => {
     const { registry, metrics } = setUp()
     metrics.changed([put(aSlice([], { triggered: Date.now() + 1 }))], service, 1)
-    metrics.round('IPv4', round(1))
+    metrics.syncResult('IPv4', sync(1))
     const text = await registry.metrics()
     const bounds = (name: string) =>
       [...text.matchAll(new RegExp(`^kubeproxy_${name}_bucket\\{le="([^"]*)",ip_family="IPv4"\\}`, 'gm'))].map(
         ([, le]) => le,
       )
-    const rounds = bounds('sync_proxy_rules_duration_seconds')
-    assert.deepEqual([rounds.length, rounds[0], rounds.at(-2), rounds.at(-1)], [16, '0.001', '16.384', '+Inf'])
+    const syncs = bounds('sync_proxy_rules_duration_seconds')
+    assert.deepEqual([syncs.length, syncs[0], syncs.at(-2), syncs.at(-1)], [16, '0.001', '16.384', '+Inf'])
     const programming = bounds('network_programming_duration_seconds')
     assert.deepEqual(programming.slice(0, 4), ['0.25', '0.5', '1', '2'])
     assert.deepEqual(programming.slice(60, 63), ['59', '60', '65'])
     assert.deepEqual([programming.length, programming.at(-2)], [81, '300'])
   })
 
-  test('measure network programming from the time that the slice names to the round that wrote it, for its family', async () => {
+  test('measure network programming from the time that the slice names to the sync that wrote it, for its family', async () => {
     const { metrics, value } = setUp()
     const count = (family: string) => value(`network_programming_duration_seconds_count{ip_family="${family}"}`)
     metrics.changed([put(aSlice([], { triggered: Date.now() + 60_000 }))], service, 10)
-    metrics.round('IPv4', round(9))
-    metrics.round('IPv4', round(20, { ok: false }))
+    metrics.syncResult('IPv4', sync(9))
+    metrics.syncResult('IPv4', sync(20, { ok: false }))
     assert.equal(await count('IPv4'), undefined)
-    metrics.round('IPv4', round(10))
-    metrics.round('IPv4', round(11))
+    metrics.syncResult('IPv4', sync(10))
+    metrics.syncResult('IPv4', sync(11))
     assert.deepEqual([await count('IPv4'), await count('IPv6')], [1, undefined])
   })
 
@@ -89,7 +95,7 @@ describe("kube-proxy's metrics", () => {
     metrics.changed([put(aSlice([], { triggered: Date.now() - 60_000 }))], service, 1)
     metrics.changed([put(aSlice([], { triggered: Date.now() + 60_000, service: 'other' }))], service, 1)
     metrics.changed([put(aSlice([]))], service, 1)
-    metrics.round('IPv4', round(1))
+    metrics.syncResult('IPv4', sync(1))
     assert.equal(await value('network_programming_duration_seconds_count{ip_family="IPv4"}'), undefined)
   })
 
@@ -107,9 +113,9 @@ describe("kube-proxy's metrics", () => {
     const removed = { kind: 'EndpointSlice', namespace: 'whoami', name: 'third' } as const
     metrics.changed([{ type: 'remove', key: removed }], new Map(), 2)
     assert.deepEqual(await values(), [1, 1, 4, 2])
-    metrics.round('IPv4', round(1))
+    metrics.syncResult('IPv4', sync(1))
     assert.deepEqual(await values(), [1, 0, 4, 1])
-    metrics.round('IPv4', round(2))
+    metrics.syncResult('IPv4', sync(2))
     assert.deepEqual(await values(), [1, 0, 4, 0])
   })
 
@@ -117,24 +123,24 @@ describe("kube-proxy's metrics", () => {
     const { metrics, value } = setUp()
     const pending = () => value('sync_proxy_rules_service_changes_pending')
     metrics.changed([put(aService())], dualStack, 1)
-    metrics.round('IPv4', round(1))
-    metrics.round('IPv6', round(1, { ok: false }))
+    metrics.syncResult('IPv4', sync(1))
+    metrics.syncResult('IPv6', sync(1, { ok: false }))
     assert.equal(await pending(), 1)
     assert.equal(await value('sync_proxy_rules_nftables_sync_failures_total{ip_family="IPv4"}'), undefined)
-    metrics.round('IPv6', round(2))
+    metrics.syncResult('IPv6', sync(2))
     assert.equal(await pending(), 0)
   })
 
-  test('tell rounds: full and partial ones, failures, and when one was asked for and written', async () => {
+  test('tell syncs: full and partial ones, failures, and when one was asked for and written', async () => {
     const { metrics, value } = setUp()
-    const rounds = (fields = {}) => {
-      for (const family of ['IPv4', 'IPv6'] as const) metrics.round(family, round(1, fields))
+    const syncs = (fields = {}) => {
+      for (const family of ['IPv4', 'IPv6'] as const) metrics.syncResult(family, sync(1, fields))
     }
-    rounds({ isFull: true })
-    rounds()
+    syncs({ isFull: true })
+    syncs()
     const written = await value('sync_proxy_rules_last_timestamp_seconds{ip_family="IPv6"}')
     assert.ok(Math.abs(written! - Date.now() / 1000) < 60)
-    rounds({ ok: false })
+    syncs({ ok: false })
     for (const family of ['IPv4', 'IPv6']) {
       const of = (name: string) => value(`sync_${name}{ip_family="${family}"}`)
       assert.equal(await of('proxy_rules_duration_seconds_count'), 3)

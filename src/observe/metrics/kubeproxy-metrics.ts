@@ -10,11 +10,11 @@ import type { External, PortState } from '../../plan/ports/port.ts'
 import { type Change, describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
 
 /** One pass over the kernel's rules; times by performance.now(). */
-interface Round {
+interface SyncResult {
   readonly ok: boolean
   readonly isFull: boolean
   /** What was asked for before is written. */
-  readonly upTo: number
+  readonly syncedThrough: number
   readonly milliseconds: number
 }
 
@@ -38,7 +38,7 @@ interface Pending {
   readonly waiting: Set<IpFamily>
 }
 
-const roundBuckets = exponentialBuckets(0.001, 2, 15)
+const syncBuckets = exponentialBuckets(0.001, 2, 15)
 const programmingBuckets = [
   ...linearBuckets(0.25, 0.25, 2),
   ...linearBuckets(1, 1, 59),
@@ -67,7 +67,7 @@ export function createKubeProxyMetrics(
   const named = (name: string, help: string) => ({ name: `kubeproxy_${name}`, help, registers })
   const perFamily = (name: string, help: string) => ({ ...named(name, help), labelNames: ['ip_family'] })
   const byCode = (name: string, help: string) => new Counter({ ...named(name, help), labelNames: ['code'] })
-  const round = (name: string, help: string) => new Histogram({ ...perFamily(name, help), buckets: roundBuckets })
+  const duration = (name: string, help: string) => new Histogram({ ...perFamily(name, help), buckets: syncBuckets })
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
       ...named(name, help),
@@ -76,12 +76,13 @@ export function createKubeProxyMetrics(
       },
     })
 
-  const rounds = round('sync_proxy_rules_duration_seconds', 'Duration of a round of writing rules.')
-  const fullRounds = round('sync_full_proxy_rules_duration_seconds', 'Duration of a round that compares all rules.')
-  const partRounds = round('sync_partial_proxy_rules_duration_seconds', 'Duration of a round that writes what changed.')
-  const failures = new Counter(
-    perFamily('sync_proxy_rules_nftables_sync_failures_total', 'Rounds in which nft failed.'),
+  const syncs = duration('sync_proxy_rules_duration_seconds', 'Duration of a sync of the rules.')
+  const fullSyncs = duration('sync_full_proxy_rules_duration_seconds', 'Duration of a sync that compares all rules.')
+  const partSyncs = duration(
+    'sync_partial_proxy_rules_duration_seconds',
+    'Duration of a sync that writes what changed.',
   )
+  const failures = new Counter(perFamily('sync_proxy_rules_nftables_sync_failures_total', 'Syncs in which nft failed.'))
   const lastSynced = new Gauge(perFamily('sync_proxy_rules_last_timestamp_seconds', 'When rules were last written.'))
   const lastQueued = new Gauge(
     perFamily('sync_proxy_rules_last_queued_timestamp_seconds', 'When rules were last asked for.'),
@@ -116,7 +117,10 @@ export function createKubeProxyMetrics(
       }
     },
   })
-  const reconciliations = round('conntrack_reconciler_sync_duration_seconds', 'Duration of looking through conntrack.')
+  const reconciliations = duration(
+    'conntrack_reconciler_sync_duration_seconds',
+    'Duration of looking through conntrack.',
+  )
   const forgotten = new Counter(
     perFamily('conntrack_reconciler_deleted_entries_total', 'Conntrack entries that had gone stale and were removed.'),
   )
@@ -151,16 +155,16 @@ export function createKubeProxyMetrics(
       )
     },
 
-    round(ip_family: IpFamily, { ok, isFull, upTo, milliseconds }: Round): void {
+    syncResult(ip_family: IpFamily, { ok, isFull, syncedThrough, milliseconds }: SyncResult): void {
       if (!ok) failures.inc({ ip_family })
-      for (const histogram of [rounds, isFull ? fullRounds : partRounds]) {
+      for (const histogram of [syncs, isFull ? fullSyncs : partSyncs]) {
         histogram.observe({ ip_family }, milliseconds / 1000)
       }
       if (!ok) return
       stamp(lastSynced, [ip_family])
       const now = Date.now()
       for (const [key, { object, at, triggered, waiting }] of pending) {
-        if (at > upTo) continue
+        if (at > syncedThrough) continue
         waiting.delete(ip_family)
         if (waiting.size > 0) continue
         pending.delete(key)

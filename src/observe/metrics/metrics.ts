@@ -135,9 +135,9 @@ export function createMetrics(readings: Readings) {
       buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15],
       registers,
     }),
-    repairs: new Counter({
-      name: 'lightpath_kernel_repairs_total',
-      help: 'How often somebody else had changed the nftables tables, and they were mended.',
+    driftCorrections: new Counter({
+      name: 'lightpath_kernel_drift_corrections_total',
+      help: 'How often somebody else had changed the rules of the kernel layer, and they were corrected.',
       registers,
     }),
     leftOutOfAccessLog: new Counter({

@@ -16,7 +16,7 @@ import type { Outcome, Packet } from '../../tracer/tracer.ts'
 import { addressPortBytes } from '../bytes.ts'
 import { renewHeartbeat } from '../heartbeat.ts'
 import { fixedPart } from '../rules/ruleset.ts'
-import { Mirror } from '../sync/mirror.ts'
+import { TableCache } from '../sync/tablecache.ts'
 import { planNode } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
 
@@ -168,7 +168,7 @@ function modelOf({ family, state, options }: Scene, toEnvoy = false): NftablesMo
     ),
     planPort(placementOf(state, toEnvoy ? placesOf(state).map(addressPortBytes) : [], world.node), options),
   ]
-  const { transaction } = new Mirror().prepare(changes.map(wanted => ({ current: new Map(), wanted })))
+  const { transaction } = new TableCache().prepare(changes.map(wanted => ({ current: new Map(), wanted })))
   model.apply(transaction.operations())
   return model
 }

@@ -2,7 +2,7 @@
 
 import type { Bytes } from '../bytes.ts'
 import { type ElementName, type ElementSink, isShared } from '../elements/elements.ts'
-import type { FoundElements } from './mirror.ts'
+import type { FoundElements } from './tablecache.ts'
 
 /** Is told what a port shall have, element by element, and keeps no map of it: most ports have it all. */
 export class Claim implements ElementSink {

@@ -41,7 +41,7 @@ export async function findPresence(nft: NftClient, family: Family): Promise<Pres
  * @param written as a live view
  * @param isTouched tells elements that were written since the reading began; see Writer
  */
-export async function findDamage(
+export async function findDrift(
   nft: NftClient,
   families: readonly Family[],
   options: PlanOptions & RulesetOptions,

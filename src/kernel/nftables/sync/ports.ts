@@ -18,8 +18,8 @@ import type { ElementName, ElementSink, Elements } from '../elements/elements.ts
 import { type Placement, portKeys } from '../elements/plan.ts'
 import { Claim } from './claim.ts'
 import { keysWritten, lanesOf, weightOf } from './lanes.ts'
-import { byOwner, type FoundElements, type OwnedElements } from './mirror.ts'
 import { forgetOverlay, noElements, type PortChange, type PortRecord } from './record.ts'
+import { byOwner, type FoundElements, type OwnedElements } from './tablecache.ts'
 import { maxElementsPerTransaction, type Writer } from './writer.ts'
 
 /** A batch ends with the port by which so much was looked at: of many elements few may be different. */

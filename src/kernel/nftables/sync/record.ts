@@ -7,7 +7,7 @@ import type { PlanOptions } from '../../options.ts'
 import { type ElementSink, type Elements, isOverlaySet, setOf } from '../elements/elements.ts'
 import { isPlacement, place, type Written } from '../elements/placement.ts'
 import { nothingSteered, type Placement, placementOf, planInto, planPort, type Steered } from '../elements/plan.ts'
-import type { Change } from './mirror.ts'
+import type { Change } from './tablecache.ts'
 
 export interface PortRecord {
   readonly id: string

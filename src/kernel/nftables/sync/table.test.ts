@@ -5,7 +5,7 @@ import { placesOf } from '../../../plan/ports/places.ts'
 import type { External, PortState } from '../../../plan/ports/port.ts'
 import type { Problem } from '../../../services/problem.ts'
 import type { Family } from '../../family.ts'
-import type { Flush, Round } from '../../layer.ts'
+import type { Flush, SyncResult } from '../../layer.ts'
 import { noPolicies, unknownNode } from '../../nodeconfig.ts'
 import type { VipPort } from '../../overlay.ts'
 import { CommandError } from '../../system/command.ts'
@@ -115,7 +115,7 @@ class Agent {
   readonly nft: ModelNft
   readonly flushes: Flush[] = []
   onFlush: (() => void) | undefined
-  readonly rounds: Round[] = []
+  readonly results: SyncResult[] = []
   readonly problems = new Map<string, readonly Problem[]>()
   readonly tables: KernelTables
 
@@ -128,7 +128,7 @@ class Agent {
           this.flushes.push(flush)
           this.onFlush?.()
         },
-        round: round => void this.rounds.push(round),
+        syncResult: result => void this.results.push(result),
         problems: (origin, problems) =>
           void (problems.length === 0 ? this.problems.delete(origin) : this.problems.set(origin, problems)),
       },
@@ -375,7 +375,7 @@ test('Places outside in the overlay outlive the agent, are emptied with it, and 
     await agent.tables.settled()
     assert.doesNotMatch(agent.nft.texts.slice(1).join(''), / envoy/)
     assert.deepEqual(inOverlay(), [])
-    assert.ok(agent.rounds.every(({ ok }) => ok))
+    assert.ok(agent.results.every(({ ok }) => ok))
     await agent.tables.close()
   }
 })
@@ -654,16 +654,16 @@ test('A change touches no element of another port', async () => {
   )
 })
 
-test('Each round is told with what it has settled, from the synchronisation of the source on', async () => {
-  const { tables, rounds, nft } = new Agent()
+test('The result of each sync is told with what it has settled, from the synchronisation of the source on', async () => {
+  const { tables, results, nft } = new Agent()
   await tables.start()
-  assert.deepEqual(rounds, [])
+  assert.deepEqual(results, [])
   tables.setPort(web)
   tables.synced()
   const asked = performance.now()
   await tables.settled()
   assert.deepEqual(
-    rounds.map(({ ok, isFull, upTo }) => [ok, isFull, upTo >= asked]),
+    results.map(({ ok, isFull, syncedThrough }) => [ok, isFull, syncedThrough >= asked]),
     [[true, true, true]],
   )
   tables.setPort({ ...web, endpoints: web.endpoints.slice(1) })
@@ -671,15 +671,15 @@ test('Each round is told with what it has settled, from the synchronisation of t
   nft.missing = true
   tables.setPort(web)
   const failed = new Promise<void>(resolve => {
-    const push = rounds.push.bind(rounds)
-    rounds.push = (...more) => {
+    const push = results.push.bind(results)
+    results.push = (...more) => {
       resolve()
       return push(...more)
     }
   })
   await failed
   assert.deepEqual(
-    rounds.slice(1, 3).map(({ ok, isFull }) => [ok, isFull]),
+    results.slice(1, 3).map(({ ok, isFull }) => [ok, isFull]),
     [
       [true, false],
       [false, false],
@@ -688,20 +688,20 @@ test('Each round is told with what it has settled, from the synchronisation of t
   await tables.close()
 })
 
-test('A port that is refused alone does not make a round fail', async () => {
-  const { tables, rounds, nft } = new Agent()
+test('A port that is refused alone does not make a sync fail', async () => {
+  const { tables, results, nft } = new Agent()
   nft.refuses = text => text.includes('10.0.0.2')
   await tables.start()
   tables.setPort(web)
   tables.setPort(dns)
   tables.synced()
   await tables.settled()
-  assert.equal(rounds.at(-1)?.ok, true)
+  assert.equal(results.at(-1)?.ok, true)
   await tables.close()
 })
 
-test('What comes while a round runs, and is in it, is settled by it', async () => {
-  const { tables, rounds, nft } = new Agent()
+test('What comes while a sync runs, and is in it, is settled by it', async () => {
+  const { tables, results, nft } = new Agent()
   const { chains } = nft
   let asked = 0
   nft.chains = family => {
@@ -712,8 +712,8 @@ test('What comes while a round runs, and is in it, is settled by it', async () =
   }
   await tables.start()
   await tables.settled()
-  const [round, ...more] = rounds
-  assert.deepEqual([round?.ok, more], [true, []])
-  assert.ok(round!.upTo >= asked, `${round!.upTo} ${asked}`)
+  const [result, ...more] = results
+  assert.deepEqual([result?.ok, more], [true, []])
+  assert.ok(result!.syncedThrough >= asked, `${result!.syncedThrough} ${asked}`)
   await tables.close()
 })

@@ -1,4 +1,4 @@
-/** Our tables: what the kernel shall have, what it has, and how the one becomes the other in each round (rounds.ts). */
+/** Our tables: what the kernel shall have, what it has, and how the one becomes the other in each sync (syncloop.ts). */
 
 import type { PolicyFacts } from '../../../plan/policies.ts'
 import type { PortState } from '../../../plan/ports/port.ts'
@@ -9,7 +9,7 @@ import { type NodeConfig, type NodeFacts, unknownNode } from '../../nodeconfig.t
 import type { KernelOptions } from '../../options.ts'
 import { Overlay, type VipPort } from '../../overlay.ts'
 import { repeat } from '../../repeat.ts'
-import { Rounds } from '../../rounds.ts'
+import { SyncLoop } from '../../syncloop.ts'
 import { commandProblem } from '../../system/command.ts'
 import { staleFrontends } from '../../system/conntrack.ts'
 import { RoutingKeeper } from '../../system/routingkeeper.ts'
@@ -33,7 +33,7 @@ import { type KernelPrograms, systemPrograms } from '../programs.ts'
 import { calledSeconds, markerFor, replacement, tableName } from '../rules/ruleset.ts'
 import { switchOverlay } from '../switch.ts'
 import type { ForeignChange } from '../watch.ts'
-import { findDamage, findPresence } from './inspection.ts'
+import { findDrift, findPresence } from './inspection.ts'
 import { Ports } from './ports.ts'
 import { changeOf, elementsOf, type PortChange, type PortRecord, planRecord } from './record.ts'
 import { Writer } from './writer.ts'
@@ -46,7 +46,7 @@ export class KernelTables implements KernelLayer {
   readonly #writer: Writer
   readonly #ports: Ports
   readonly #overlay = new Overlay()
-  readonly #rounds: Rounds
+  readonly #syncLoop: SyncLoop
   readonly #staleFlows: StaleFlows
   readonly #routing: RoutingKeeper
   /** What the kernel shall have, and has, of this node itself. */
@@ -73,31 +73,31 @@ export class KernelTables implements KernelLayer {
       plan: (elements, record) => this.#plan(elements, record),
       elementsOf: record => elementsOf(record, this.#options),
       written: changes => this.#written(changes),
-      schedule: () => this.#rounds.schedule(),
+      schedule: () => this.#syncLoop.schedule(),
     })
     const job = {
-      install: (isDamaged: boolean) => this.#install(isDamaged),
+      install: (hasDrift: boolean) => this.#install(hasDrift),
       inherit: () => this.#inherit(),
       clearOverlay: () => this.#clearOverlay(),
       synchronise: () => this.#synchronise(),
       hasChanges: () => this.#ports.areDirty || this.#nodeElements !== this.#writtenNode,
       writeChanges: () => this.#writeChanges(),
     }
-    this.#rounds = new Rounds(['nftables', ...options.families].join(', '), job, observer, options.coalesceMs)
-    this.#routing = new RoutingKeeper(this.#families, programs, observer, () => this.#rounds.reinstall())
+    this.#syncLoop = new SyncLoop(['nftables', ...options.families].join(', '), job, observer, options.coalesceMs)
+    this.#routing = new RoutingKeeper(this.#families, programs, observer, () => this.#syncLoop.reinstall())
     this.#staleFlows = new StaleFlows(frontends => programs.removeStaleUdp(frontends), observer)
   }
 
   async start(): Promise<readonly VipPort[]> {
-    this.#rounds.schedule()
+    this.#syncLoop.schedule()
     this.#stopWatching = this.#watch()
     this.#routing.watch()
-    await this.#rounds.attempted
+    await this.#syncLoop.attempted
     return this.#overlay.inherited
   }
 
   synced(): void {
-    this.#rounds.synced()
+    this.#syncLoop.synced()
   }
 
   setNode(node: NodeFacts | undefined): void {
@@ -128,8 +128,8 @@ export class KernelTables implements KernelLayer {
 
   async setClientAddress(clientAddress: ClientAddress): Promise<void> {
     this.#options = { ...this.#options, clientAddress }
-    this.#rounds.reinstall()
-    await this.#rounds.settled()
+    this.#syncLoop.reinstall()
+    await this.#syncLoop.settled()
   }
 
   setServiceRanges(serviceRanges: readonly string[]): void {
@@ -138,7 +138,7 @@ export class KernelTables implements KernelLayer {
 
   clearOverlay(): void {
     this.#overlay.clear()
-    this.#rounds.clearOverlay()
+    this.#syncLoop.clearOverlay()
   }
 
   dropInheritedOverlay(): void {
@@ -162,7 +162,7 @@ export class KernelTables implements KernelLayer {
   snapshot(id: string): PortSnapshot | undefined {
     const record = this.#ports.get(id)
     if (!record) return undefined
-    const pending = this.#ports.isDirty(id) || !this.#rounds.isMirrored
+    const pending = this.#ports.isDirty(id) || !this.#syncLoop.isCacheValid
     const elements = [...elementsOf(record, this.#options)].map(([name, value]) => elementLine(name, value))
     return { elements, pending, problem: record.refusal?.problem }
   }
@@ -172,12 +172,12 @@ export class KernelTables implements KernelLayer {
   }
 
   async settled(): Promise<void> {
-    await this.#rounds.settled()
+    await this.#syncLoop.settled()
     await this.#staleFlows.settled()
   }
 
   async close(): Promise<void> {
-    const closed = Promise.all([this.#rounds.close(), this.#staleFlows.close()])
+    const closed = Promise.all([this.#syncLoop.close(), this.#staleFlows.close()])
     this.#stopWatching?.()
     this.#routing.stop()
     this.#ports.close()
@@ -188,7 +188,7 @@ export class KernelTables implements KernelLayer {
   #change(changed: Partial<NodeConfig>): void {
     this.#node = { ...this.#node, ...changed }
     this.#nodeElements = planNode(this.#node, this.#options)
-    this.#rounds.schedule()
+    this.#syncLoop.schedule()
   }
 
   #changeOf(record: PortRecord): PortChange {
@@ -209,15 +209,15 @@ export class KernelTables implements KernelLayer {
 
   #watch(): () => void {
     const presence = async () => {
-      for (const family of this.#families) if (this.#rounds.isInstalled) await this.#lookAt(family)
+      for (const family of this.#families) if (this.#syncLoop.isInstalled) await this.#lookAt(family)
     }
     const comparison = async () => {
-      if (!this.#rounds.isMirrored) return
+      if (!this.#syncLoop.isCacheValid) return
       await this.#routing.ensure()
       const written = { node: () => this.#writtenNode, ports: this.#ports }
       this.#suspect(
         await this.#writer.reading(isTouched =>
-          findDamage(this.#programs.nft, this.#families, this.#options, written, isTouched),
+          findDrift(this.#programs.nft, this.#families, this.#options, written, isTouched),
         ),
       )
     }
@@ -225,7 +225,7 @@ export class KernelTables implements KernelLayer {
     const looks = repeat(presence, presenceMs, 0.1)
     const comparisons = repeat(comparison, comparisonMs, comparisonShare)
     const heartbeat = async () => {
-      if (this.#rounds.isMirrored) await this.#renewHeartbeat()
+      if (this.#syncLoop.isCacheValid) await this.#renewHeartbeat()
     }
     const heartbeats = repeat(heartbeat, heartbeatInterval(this.#options.abandonAfter), 0.1)
     const stopListening = this.#listen(changed => (changed === 'contents' ? comparisons : looks).soon())
@@ -255,16 +255,16 @@ export class KernelTables implements KernelLayer {
     this.#observer.overlaySwitched?.(this.#switchedOff.size > 0)
   }
 
-  #suspect(damage: string | undefined): void {
-    if (damage !== undefined) this.#rounds.damaged(damage)
+  #suspect(drift: string | undefined): void {
+    if (drift !== undefined) this.#syncLoop.drifted(drift)
   }
 
   /** Tables of ours are known by their marker chain; where all have it, and nothing is wrong, nothing is written. */
-  async #install(isDamaged: boolean): Promise<void> {
+  async #install(hasDrift: boolean): Promise<void> {
     const operations: Operation[] = []
     for (const family of this.#families) {
       const chains = await this.#programs.nft.chains(family)
-      if (!isDamaged && chains.includes(markerFor(family, this.#options))) continue
+      if (!hasDrift && chains.includes(markerFor(family, this.#options))) continue
       const sets = await this.#programs.nft.sets(family)
       const former = formerSets.filter(name => sets.includes(name))
       operations.push(...replacement(family, chains, former, this.#options))

@@ -7,7 +7,7 @@ import type { NftClient } from '../client.ts'
 import { type ElementName, overlaySets, setCode } from '../elements/elements.ts'
 import type { Operation } from '../operations.ts'
 import { tableName, tableOf } from '../rules/ruleset.ts'
-import { type Change, type FoundElements, Mirror, type OwnedElements, type Prepared } from './mirror.ts'
+import { type Change, type FoundElements, type OwnedElements, type Prepared, TableCache } from './tablecache.ts'
 
 /** Bounds how long the event loop waits for one transaction: some 10 ms. */
 export const maxElementsPerTransaction = 1024
@@ -16,7 +16,7 @@ export class Writer {
   readonly #nft: NftClient
   readonly #families: readonly Family[]
   readonly #observer: KernelObserver
-  #mirror = new Mirror()
+  #cache = new TableCache()
   /** Names of elements that are being written, and of whole sets, by what the names of their elements begin with. */
   #running: () => Iterable<string> = () => []
   /** Those that were written since the reading began. */
@@ -29,37 +29,37 @@ export class Writer {
   }
 
   get totals(): ReadonlyMap<string, number> {
-    return this.#mirror.totals
+    return this.#cache.totals
   }
 
   /** Reads all that the tables have. */
   async read(): Promise<FoundElements> {
-    const found = await Mirror.read(this.#nft, this.#families)
+    const found = await TableCache.read(this.#nft, this.#families)
     if (!found) throw new Error(`table ${tableName} is gone`)
-    this.#mirror = found.mirror
+    this.#cache = found.cache
     return found.found
   }
 
   /** A port has these elements, as they were read. */
   adopt(names: Iterable<ElementName>): void {
-    this.#mirror.adopt(names)
+    this.#cache.adopt(names)
   }
 
   /** @param ports the ids of those whose elements it makes as they were asked for */
   async write(changes: readonly Change[], ports: readonly string[]): Promise<void> {
     // They were planned in this turn of the event loop.
     await breathe(changes.reduce((sum, { current, wanted }) => sum + current.size + wanted.size, 0))
-    await this.#apply(this.#mirror.prepare(changes), ports)
+    await this.#apply(this.#cache.prepare(changes), ports)
   }
 
-  /** Before ports are written; see Mirror. */
+  /** Before ports are written; see TableCache. */
   async removeStale(owned: OwnedElements): Promise<void> {
-    for (const stale of this.#mirror.prepareStale(owned, maxElementsPerTransaction)) await this.#apply(stale, [])
+    for (const stale of this.#cache.prepareStale(owned, maxElementsPerTransaction)) await this.#apply(stale, [])
   }
 
-  /** After ports are written; see Mirror. */
+  /** After ports are written; see TableCache. */
   async removeLeftovers(owned: OwnedElements): Promise<void> {
-    for (const left of this.#mirror.prepareLeftovers(owned, maxElementsPerTransaction)) await this.#apply(left, [])
+    for (const left of this.#cache.prepareLeftovers(owned, maxElementsPerTransaction)) await this.#apply(left, [])
   }
 
   async clearOverlay(): Promise<void> {
@@ -68,7 +68,7 @@ export class Writer {
       sets.map(({ family, set }) => ({ do: 'flush set', table: tableOf(family), name: set }) as const),
       () => sets.map(({ family, set }) => setCode(family, set)!),
     )
-    this.#mirror.forgetOverlay()
+    this.#cache.forgetOverlay()
   }
 
   /**

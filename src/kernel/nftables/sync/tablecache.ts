@@ -27,7 +27,7 @@ export type FoundElements = Map<ElementName, Bytes>
 /** Elements by the VIP, protocol and port that they belong to; see `ownerOf`. */
 export type OwnedElements = Map<Bytes, Map<ElementName, Bytes>>
 
-export class Mirror {
+export class TableCache {
   /** As `ip endpoints-tcp-3`. */
   readonly #chains = new Set<string>()
   /** How many ports have each element of `hairpin`. */
@@ -37,22 +37,22 @@ export class Mirror {
   /** How many elements there are in each set, by what their names begin with, as a number. */
   readonly #totals: number[] = []
 
-  /** Reads what the kernel has into a new mirror. Undefined where a table is missing. */
+  /** Reads what the kernel has into a new cache. Undefined where a table is missing. */
   static async read(
     nft: NftClient,
     families: readonly Family[],
-  ): Promise<{ readonly mirror: Mirror; readonly found: FoundElements } | undefined> {
-    const mirror = new Mirror()
+  ): Promise<{ readonly cache: TableCache; readonly found: FoundElements } | undefined> {
+    const cache = new TableCache()
     const found: FoundElements = new Map()
     const exists = await readTables(nft, families, {
-      chain: (family, name) => void mirror.#chains.add(`${family} ${name}`),
+      chain: (family, name) => void cache.#chains.add(`${family} ${name}`),
       element: (name, value) => {
-        mirror.#count(name, 1)
-        if (isShared(name)) mirror.#leftShared.add(name)
+        cache.#count(name, 1)
+        if (isShared(name)) cache.#leftShared.add(name)
         found.set(name, value)
       },
     })
-    return exists ? { mirror, found } : undefined
+    return exists ? { cache, found } : undefined
   }
 
   /** A port has these elements, as the kernel had them before. */

@@ -1,11 +1,11 @@
 /**
- * The life cycle of a kernel layer, in rounds: one at a time, each told to the observer; what comes meanwhile goes together
- * into the next.
+ * Runs the syncs of a kernel layer, one at a time, and tells the observer of each. Changes that arrive during a sync go into
+ * the next one together.
  *
- * First the fixed part is installed. Nothing about Services is written before `synced`: half of what is known at the start
- * (a Service whose endpoints have not been told yet) would turn a working Service into one that is refused. Then what the
- * kernel has is read once and compared, and after that each round writes what changed. A round that fails is no reason to
- * lose anything: the next one installs what is missing, and reads and compares all.
+ * The first sync installs the fixed part. No sync writes anything about Services before `synced`: what is known at the start is
+ * incomplete, and a Service whose endpoints are still to come would be refused. Once `synced`, the loop reads all that the kernel
+ * has and compares it; from then on each sync writes what changed. A failed sync loses nothing: the next one installs what is
+ * missing, and reads and compares all again.
  */
 
 import type { Problem } from '../services/problem.ts'
@@ -13,13 +13,13 @@ import type { KernelObserver } from './layer.ts'
 import { CommandError, commandProblem } from './system/command.ts'
 import { Worker } from './worker.ts'
 
-/** What one kernel layer does in a round. Each rejects where it was not done as a whole. */
-export interface RoundJob {
+/** The steps of a sync. Each rejects where it was not done as a whole. */
+export interface SyncJob {
   /**
    * Makes what is missing of the fixed part and of the routing.
-   * @param isDamaged what looks whole may not be so
+   * @param hasDrift what looks whole may not be so
    */
-  install(isDamaged: boolean): Promise<void>
+  install(hasDrift: boolean): Promise<void>
   /** Reads what a previous run left in the overlay. Once, after the first installation. */
   inherit(): Promise<void>
   clearOverlay(): Promise<void>
@@ -29,32 +29,32 @@ export interface RoundJob {
   writeChanges(): Promise<void>
 }
 
-export class Rounds {
+export class SyncLoop {
   readonly #object: string
-  readonly #job: RoundJob
+  readonly #job: SyncJob
   readonly #observer: KernelObserver
   readonly #worker: Worker
   /** How many installations have been asked for, and which of them is done. */
   #asked = 1
   #installed = 0
-  #isDamaged = false
+  #hasDrift = false
   #hasInherited = false
   #clearsOverlay = false
   #isSynced = false
-  #isMirrored = false
+  #isCacheValid = false
   #isReported = false
 
   /**
    * @param object what problems are of, such as `nftables, IPv6`
-   * @param coalesceMs between two rounds, in which changes are gathered
+   * @param coalesceMs between two syncs, in which changes are gathered
    */
-  constructor(object: string, job: RoundJob, observer: KernelObserver, coalesceMs = 2) {
+  constructor(object: string, job: SyncJob, observer: KernelObserver, coalesceMs = 2) {
     this.#object = object
     this.#job = job
     this.#observer = observer
     const work = {
       hasWork: () => this.#hasWork,
-      step: () => this.#round(),
+      step: () => this.#sync(),
       failed: (error: unknown, failures: number) => this.#failed(error, failures),
     }
     this.#worker = new Worker(work, coalesceMs)
@@ -66,8 +66,8 @@ export class Rounds {
   }
 
   /** What the layer remembers to have written is what the kernel has. */
-  get isMirrored(): boolean {
-    return this.#isMirrored
+  get isCacheValid(): boolean {
+    return this.#isCacheValid
   }
 
   schedule(): void {
@@ -91,16 +91,16 @@ export class Rounds {
     this.schedule()
   }
 
-  /** Somebody else changed something: all is written anew where it is not as it should be. */
-  damaged(what: string): void {
-    // Where something is known to be wrong already, it is being mended.
+  /** Takes note that somebody else changed something: the next sync corrects whatever is not as it should be. */
+  drifted(what: string): void {
+    // Drift that is known already is being corrected.
     if (!this.isInstalled) return
-    this.#observer.damaged?.(what)
-    this.#isDamaged = true
+    this.#observer.drifted?.(what)
+    this.#hasDrift = true
     this.reinstall()
   }
 
-  /** Resolves when the first round is over, well or not. */
+  /** Resolves when the first sync is over, well or not. */
   get attempted(): Promise<void> {
     return this.#worker.attempted
   }
@@ -115,12 +115,12 @@ export class Rounds {
 
   get #hasWork(): boolean {
     if (!this.isInstalled || this.#clearsOverlay) return true
-    return this.#isSynced && (!this.#isMirrored || this.#job.hasChanges())
+    return this.#isSynced && (!this.#isCacheValid || this.#job.hasChanges())
   }
 
-  async #round(): Promise<void> {
+  async #sync(): Promise<void> {
     const began = performance.now()
-    const isFull = !this.#isMirrored
+    const isFull = !this.#isCacheValid
     try {
       await this.#step()
     } catch (error) {
@@ -135,18 +135,18 @@ export class Rounds {
     if (!this.isInstalled) await this.#install()
     if (this.#clearsOverlay) await this.#clearOverlay()
     if (!this.#isSynced) return
-    if (this.#isMirrored) return await this.#job.writeChanges()
+    if (this.#isCacheValid) return await this.#job.writeChanges()
     await this.#job.synchronise()
-    this.#isMirrored = true
+    this.#isCacheValid = true
   }
 
   async #install(): Promise<void> {
     const asked = this.#asked
-    if (this.#isDamaged) this.#isMirrored = false
-    await this.#job.install(this.#isDamaged)
+    if (this.#hasDrift) this.#isCacheValid = false
+    await this.#job.install(this.#hasDrift)
     if (!this.#hasInherited && !this.#clearsOverlay) await this.#job.inherit()
     this.#hasInherited = true
-    this.#isDamaged = false
+    this.#hasDrift = false
     // Another may have been asked for meanwhile.
     this.#installed = asked
   }
@@ -163,19 +163,19 @@ export class Rounds {
 
   /** What came while it ran may be in it or not, unless nothing is left. */
   #tell(began: number, isFull: boolean, ok: boolean): void {
-    // Rounds before the synchronisation of the source are not told.
+    // Syncs before the synchronisation of the source are not told.
     if (!this.#isSynced) return
     const now = performance.now()
-    const upTo = this.#hasWork ? began : now
-    this.#observer.round?.({ ok, isFull, upTo, milliseconds: now - began })
+    const syncedThrough = this.#hasWork ? began : now
+    this.#observer.syncResult?.({ ok, isFull, syncedThrough, milliseconds: now - began })
   }
 
   /** Nothing is known of the kernel any more. */
   #failed(error: unknown, failures: number): void {
     this.#asked++
-    this.#isMirrored = false
+    this.#isCacheValid = false
     const problem = commandProblem(this.#object, error, 'what the kernel has of it stays as it is; tried again')
-    // The first failure is often of something that somebody else removed, which the next try mends.
+    // The first failure is often of something that somebody else removed, which the next try puts back.
     if (failures > 1 || !(error instanceof CommandError) || error.failure !== 'refused') this.#report([problem])
   }
 
