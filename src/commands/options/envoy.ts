@@ -39,7 +39,7 @@ export const envoyOptions = {
   envoyPorts: {
     ...countOrAll,
     description:
-      'Service ports that Envoy has here. Of more, it has those that this node called most recently (with --proxy-mode=iptables, those that came first), and those with the setting overlay: always; the kernel layer serves the others',
+      'Service ports that Envoy has here. Of more, it has those that this node called most recently, and those with the setting overlay: always; the kernel layer serves the others',
     default: 1000 as number | 'all',
   },
   envoyEndpointsPerPort: {

@@ -21,7 +21,7 @@ const programs = new IptablesPrograms()
 
 export const iptables: KernelBackend = {
   name: 'iptables',
-  capabilities: { servesExternal: false, tracksUse: false, preservesClient: false, needsNfTables: false },
+  capabilities: { servesExternal: false, tracksUse: true, preservesClient: false, needsNfTables: false },
   create: (options, observer) => new IptablesLayer(options, observer),
   preflight: {
     programs: [
@@ -85,10 +85,12 @@ function readTableNames(family: Family): string {
   }
 }
 
-/** By `iptables-restore --test`, without the matches of sets that only an agent makes. */
+/** By `iptables-restore --test`, without the matches of sets, and notes in them, that only an agent makes. */
 async function tryRules(ipFamily: IpFamily, options: RulesetOptions): ReturnType<BackendPreflight['tryRules']> {
   const family = familyNames[ipFamily]
-  const rules = renderFixedPart(family, noRules, options).replace(/-m set (! )?--match-set \S+ \S+ /g, '')
+  const rules = renderFixedPart(family, noRules, options)
+    .replace(/^.* -j SET .*\n/gm, '')
+    .replace(/-m set (! )?--match-set \S+ \S+ /g, '')
   try {
     await programs.test(family, rules)
     return { found: 'iptables takes our rules: TPROXY, CONNMARK, NAT' }

@@ -16,6 +16,7 @@
  */
 
 import type { Family } from '../family.ts'
+import { calledSeconds } from '../nftables/rules/ruleset.ts'
 import type { RulesetOptions } from '../options.ts'
 
 export const tables = ['mangle', 'nat', 'filter'] as const
@@ -46,8 +47,9 @@ export interface FixedChain {
  * - `strict`, `known`: connections from all of `strict` skip the overlay but from `known`
  * - `vips`: every cluster IP, where all of them are ours
  * - `ranges`: what cluster IPs are given out of, where all of them are ours
+ * - `candidates`: VIP:ports (TCP) of all that may go to Envoy, be it there or not, where use decides which do
  */
-export type SetName = 'envoy' | 'refuse' | 'drop' | 'hairpin' | 'vips' | 'ranges' | PolicySetName
+export type SetName = 'envoy' | 'refuse' | 'drop' | 'hairpin' | 'vips' | 'ranges' | 'candidates' | PolicySetName
 type PolicySetName = 'clients' | 'endpoints' | 'strict' | 'known'
 const setTypes: Readonly<Record<SetName, string>> = {
   envoy: 'hash:ip,port',
@@ -60,6 +62,7 @@ const setTypes: Readonly<Record<SetName, string>> = {
   known: 'hash:ip',
   vips: 'hash:ip',
   ranges: 'hash:net',
+  candidates: 'hash:ip,port',
 }
 export const setNames = Object.keys(setTypes) as readonly SetName[]
 
@@ -78,6 +81,11 @@ export function heartbeatSet(family: Family): string {
   return `lightpath-beat${family === 'ip' ? 4 : 6}`
 }
 
+/** VIP:ports that had a new connection of late, each for `calledSeconds`; filled by packets. */
+export function calledSet(family: Family): string {
+  return `lightpath-called${family === 'ip' ? 4 : 6}`
+}
+
 /** Members of the switch, and of the heartbeat, that are all addresses together: a set of networks takes no /0. */
 export const everywhere = { ip: ['0.0.0.0/1', '128.0.0.0/1'], ip6: ['::/1', '8000::/1'] } as const
 
@@ -90,7 +98,8 @@ export function renderSets(family: Family): string {
   const create = (name: string, type: string) => `create ${name} ${type} family ${inet} maxelem ${maxMembers}\n`
   const sets = setNames.map(set => create(systemSetName(family, set), setTypes[set]))
   const heartbeat = `create ${heartbeatSet(family)} hash:net family ${inet} maxelem ${maxMembers} timeout 0\n`
-  return [...sets, create(overlaySwitch(family), 'hash:net'), heartbeat].join('')
+  const called = `create ${calledSet(family)} hash:ip,port family ${inet} timeout ${calledSeconds}\n`
+  return [...sets, create(overlaySwitch(family), 'hash:net'), heartbeat, called].join('')
 }
 
 export function fixedChains(family: Family, options: RulesetOptions): readonly FixedChain[] {
@@ -108,6 +117,9 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
   const unknown = `-m mark ! --mark ${steering}`
   const toEnvoy = `-p tcp --dport ${targetPort}`
   const redirected = `${toEnvoy} -m conntrack --ctstate NEW -m conntrack --ctstate DNAT`
+  // Before it is decided where the connection goes. An entry that is there already begins its time anew.
+  const note = `-j SET --add-set ${calledSet(family)} dst,dst --exist --timeout ${calledSeconds}`
+  const noteCalls = options.tracksUse ? [`${isNew} -p tcp ${inSet('candidates', 'dst,dst')} ${note}`] : []
   const always = (...chains: readonly string[]) => chains.map(chain => [chain, ''] as const)
   return [
     {
@@ -118,6 +130,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
         `${isNew} ${abandoned} -j RETURN`,
         `${isNew} ${inSet('clients', 'src')} -j RETURN`,
         `${isNew} ${inSet('strict', 'src')} ${notKnown} -j RETURN`,
+        ...noteCalls,
         `${newInOverlay} -j CONNMARK --set-xmark ${steering}`,
         `${newInOverlay} -j TPROXY --on-port ${targetPort} --tproxy-mark ${steering}`,
         `-m connmark --mark ${steering} -m conntrack --ctdir ORIGINAL -j MARK --set-xmark ${steering}`,
@@ -136,6 +149,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
       rules: [
         `-m mark --mark ${bits(options.envoyMark)} -j ACCEPT`,
         `${abandoned} -j RETURN`,
+        ...noteCalls,
         `${inOverlay} -j REDIRECT --to-ports ${targetPort}`,
         `-j ${servicesChain}`,
       ],

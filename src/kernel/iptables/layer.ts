@@ -11,7 +11,9 @@ import { type PortState, serviceKeyOf } from '../../plan/ports/port.ts'
 import type { Problem } from '../../services/problem.ts'
 import { type Family, familiesOf } from '../family.ts'
 import type { KernelLayer, KernelObserver, PortSnapshot } from '../layer.ts'
+import { addressPortBytes } from '../nftables/bytes.ts'
 import { heartbeatInterval } from '../nftables/heartbeat.ts'
+import { calledSeconds } from '../nftables/rules/ruleset.ts'
 import { type NodeConfig, unknownNode } from '../nodeconfig.ts'
 import type { KernelOptions } from '../options.ts'
 import { Overlay, type VipPort } from '../overlay.ts'
@@ -25,7 +27,7 @@ import { RoutingKeeper } from '../system/routingkeeper.ts'
 import { type RoutingEvents, watchRouting } from '../system/routingwatch.ts'
 import { StaleFlows } from '../system/staleflows.ts'
 import { type Batch, batchOf, isOfOverlay, Members, renderBatch, sizesOf } from './batch.ts'
-import { heartbeatSet, overlaySwitch, renderSets, systemSetName } from './chains.ts'
+import { calledSet, heartbeatSet, overlaySwitch, renderSets, systemSetName } from './chains.ts'
 import { renderHeartbeat } from './heartbeat.ts'
 import { findMissingPart, renderFixedPart } from './install.ts'
 import { isSwitchedOff, renderOverlaySwitch } from './overlay.ts'
@@ -118,9 +120,17 @@ export class IptablesLayer implements KernelLayer {
   /** Only the node's address is served here, and whoever decides knows it. */
   async setClientAddress(): Promise<void> {}
 
-  /** An ipset does not say when an entry of it was last used. */
+  /** To the second. */
   async calls(): Promise<ReadonlyMap<string, number>> {
-    return new Map()
+    const calls = new Map<string, number>()
+    if (!this.#options.tracksUse) return calls
+    for (const family of this.#families) {
+      for (const { ip, port, seconds } of await this.#programs.timeouts(calledSet(family))) {
+        const id = this.#overlay.ownerOf(addressPortBytes({ ip, port }))
+        if (id !== undefined) calls.set(id, Math.max(0, calledSeconds - seconds) * 1000)
+      }
+    }
+    return calls
   }
 
   setServiceRanges(serviceRanges: readonly string[]): void {

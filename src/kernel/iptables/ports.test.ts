@@ -31,6 +31,17 @@ test('an endpoint on this node may be its own client, one elsewhere never is', (
   ])
 })
 
+test('what may go to Envoy is a candidate, whether it is there or not, where the kernel is to say who is called', () => {
+  const layer = { wants: 'envoy', protocol: 'http', reason: '' } as const
+  const state = portState('a/a/http', '10.0.0.1', endpoints(1), { layer })
+  const candidate = 'lightpath-candidates4 10.0.0.1,tcp:80'
+  assert.deepEqual(planPort(state, false, { ...node, tracksUse: true }).members, [candidate])
+  assert.deepEqual(planPort(state, false, node).members, [])
+  assert.deepEqual(planPort({ ...state, endpoints: [] }, false, { ...node, tracksUse: true }).members, [
+    'lightpath-refuse4 10.0.0.1,tcp:80',
+  ])
+})
+
 test('cluster IPs and the ranges that they are out of are known where all of them are ours, and only there', () => {
   const families = ['IPv4', 'IPv6'] as const
   const serviceRanges = ['10.0.0.0/16', '10.0.128.0/17', 'fd00::/112', '10.9.0.1/32']

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { hostPort } from '../../net/address.ts'
 import { familyOfCidr, withoutNested } from '../../net/cidr.ts'
-import type { Endpoint, PortState } from '../../plan/ports/port.ts'
+import { type Endpoint, isForEnvoy, type PortState } from '../../plan/ports/port.ts'
 import { type Family, familyNames, transportOf } from '../family.ts'
 import { type NodeConfig, ofFamily } from '../nodeconfig.ts'
 import type { NodePlanOptions, PlanOptions } from '../options.ts'
@@ -33,7 +33,7 @@ export interface PortChain {
 export function planPort(
   state: PortState,
   overlay: boolean,
-  { nodeName, ownsClusterIPs }: Pick<PlanOptions, 'nodeName' | 'ownsClusterIPs'>,
+  { nodeName, ownsClusterIPs, tracksUse = false }: Pick<PlanOptions, 'nodeName' | 'ownsClusterIPs' | 'tracksUse'>,
 ): PortRules {
   const { endpoints, noLocalEndpoints, port, vip } = state
   const family = familyNames[state.family]
@@ -47,7 +47,9 @@ export function planPort(
   const own = endpoints.filter(endpoint => endpoint.nodeName === undefined || endpoint.nodeName === nodeName)
   const hairpin = own.map(endpoint => member('hairpin', `${endpoint.ip},${transport}:${endpoint.port},${endpoint.ip}`))
   const envoy = overlay && port.protocol === 'TCP' ? [member('envoy', place)] : []
-  return { family, chain: portChain(state), members: [...known, ...hairpin, ...envoy] }
+  const isCandidate = tracksUse && port.protocol === 'TCP' && isForEnvoy(state.layer)
+  const candidates = isCandidate ? [member('candidates', place)] : []
+  return { family, chain: portChain(state), members: [...known, ...hairpin, ...envoy, ...candidates] }
 }
 
 /** What the sets hold beside Service ports. */

@@ -2,7 +2,7 @@
 
 import type { Family } from '../family.ts'
 import { CommandError, type CommandPrefix, runCommand } from '../system/command.ts'
-import { type SavedRules, savedMember, savedRulesReader } from './saved.ts'
+import { type SavedRules, savedMember, savedRulesReader, savedTimeout, type TimedMember } from './saved.ts'
 
 export const programNames = { ip: 'iptables', ip6: 'ip6tables' } as const
 
@@ -45,6 +45,17 @@ export class IptablesPrograms {
       if (member !== undefined) members.add(member)
     }
     await runCommand(['ipset', 'save'], { prefix: this.#prefix, onLine })
+    return members
+  }
+
+  /** The members of one of our sets that end by themselves. */
+  async timeouts(set: string): Promise<readonly TimedMember[]> {
+    const members: TimedMember[] = []
+    const onLine = (line: string) => {
+      const member = savedTimeout(line)
+      if (member) members.push(member)
+    }
+    await runCommand(['ipset', 'save', set], { prefix: this.#prefix, onLine })
     return members
   }
 

@@ -55,6 +55,20 @@ export function savedMember(line: string): string | undefined {
   return /^add (lightpath-\S+ \S+)$/.exec(line.trim())?.[1]
 }
 
+/** A member of a set of `hash:ip,port` that ends by itself. */
+export interface TimedMember {
+  readonly ip: string
+  readonly port: number
+  /** That are left. */
+  readonly seconds: number
+}
+
+/** Of a line of `ipset save`; undefined for other lines. */
+export function savedTimeout(line: string): TimedMember | undefined {
+  const [, ip, port, seconds] = /^add \S+ (\S+),tcp:(\d+) timeout (\d+)$/.exec(line.trim()) ?? []
+  return ip === undefined ? undefined : { ip, port: Number(port), seconds: Number(seconds) }
+}
+
 function isOurs(chain: string): boolean {
   return chain.startsWith(fixedPrefix) || chain.startsWith(portPrefix)
 }
