@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util'
 import { experimentNames, findExperiment } from './experiments/all.ts'
 import { enterOwnCgroup } from './lab/weights.ts'
+import { writeReport } from './report/write.ts'
 import type { Experiment } from './runner/experiment.ts'
 import { isBusy, machine, versions } from './runner/machine.ts'
 import { runAll } from './runner/run.ts'
@@ -32,6 +33,7 @@ if (flags.list) {
   if (isBusy(where))
     console.log(`The machine is busy (load ${where.load}): repeat this on a quiet one before you trust it.`)
   await runAll(chosen, { length: flags.full ? 'full' : 'short', resume: flags.resume, versions: what })
+  console.log(`  → ${await writeReport()}`)
 }
 
 function find(name: string): Experiment {

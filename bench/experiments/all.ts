@@ -3,6 +3,7 @@
 import { shapeExperiment } from '../measure/shapes.ts'
 import type { Experiment } from '../runner/experiment.ts'
 import { agent } from './agent.ts'
+import { chaos } from './chaos.ts'
 import { datapath } from './datapath.ts'
 import { errors } from './errors.ts'
 import { fairShare } from './fair-share.ts'
@@ -23,6 +24,7 @@ const experiments: readonly Experiment[] = [
   errors,
   uneven,
   keepAlive,
+  chaos,
   datapath,
   kubeproxy,
   agent,

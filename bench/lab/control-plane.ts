@@ -23,6 +23,7 @@ export class ControlPlane {
   readonly kubeconfig: string
   readonly #network: Network
   readonly #node: Host
+  readonly #programs: Child[] = []
   readonly #namespaces = new Set<string>()
   readonly #agent = new Agent({ keepAlive: true, maxSockets: creators })
 
@@ -87,6 +88,11 @@ export class ControlPlane {
     )
   }
 
+  /** Stops everything of it (SIGSTOP), or has it go on (SIGCONT). */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    for (const program of this.#programs) program.kill(signal)
+  }
+
   /** Returns when it was answered, milliseconds since the epoch. */
   replace(object: object): Promise<number> {
     const { metadata } = object as Named
@@ -125,7 +131,12 @@ export class ControlPlane {
     writeFileSync(path('service-accounts.key'), privateKey.export({ type: 'pkcs8', format: 'pem' }))
     writeFileSync(path('tokens.csv'), `${token},admin,1,system:masters\n`)
     writeFileSync(this.kubeconfig, kubeconfigFor(this.#node.address))
-    await this.#spawn(this.#node, 'etcd', [`--data-dir=${path('etcd')}`, '--unsafe-no-fsync'], path('etcd.log'))
+    const etcd = await this.#spawn(
+      this.#node,
+      'etcd',
+      [`--data-dir=${path('etcd')}`, '--unsafe-no-fsync'],
+      path('etcd.log'),
+    )
     const flags = {
       'etcd-servers': 'http://127.0.0.1:2379',
       'secure-port': port,
@@ -141,7 +152,7 @@ export class ControlPlane {
       'service-account-signing-key-file': path('service-accounts.key'),
     }
     const args = Object.entries(flags).map(([name, value]) => `--${name}=${value}`)
-    await this.#spawn(this.#node, 'kube-apiserver', args, path('kube-apiserver.log'))
+    this.#programs.push(etcd, await this.#spawn(this.#node, 'kube-apiserver', args, path('kube-apiserver.log')))
     const proxyArgs = [proxy, '--socket', this.#socket, '--port', String(port), '--token', token]
     await this.#spawn(this.#node, process.execPath, proxyArgs, path('api-proxy.log'))
     await waitFor('kube-apiserver', 90_000, () => this.#ask('GET', '/readyz').catch(() => undefined), 500)

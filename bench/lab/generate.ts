@@ -144,13 +144,13 @@ export function serviceObjects(
   name: string,
   portName: string,
   clusterIP: string,
-  endpoints: readonly { readonly ip: string; readonly port: number }[],
+  endpoints: readonly { readonly ip: string; readonly port: number; readonly terminating?: boolean }[],
   settings: Readonly<Record<string, string>> = {},
 ): readonly object[] {
   const port = { name: portName, port: endpoints[0]!.port }
-  const slice = endpoints.map(({ ip }, index) => ({
+  const slice = endpoints.map(({ ip, terminating = false }, index) => ({
     addresses: [ip],
-    conditions: { ready: true },
+    conditions: { ready: !terminating, serving: true, terminating },
     targetRef: { kind: 'Pod', namespace: 'bench', name: `${name}-${index}` },
   }))
   const ownPort = { name: portName, port: 80 }

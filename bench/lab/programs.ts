@@ -65,17 +65,20 @@ export async function fortio(network: Network, pod: Pod, load: HttpLoad) {
   return (await start(network, pod, 'fortio', flagsOf(load))).report as Promise<FortioReport>
 }
 
+interface OpenOptions extends HttpLoad {
+  /** A new connection for each request. */
+  readonly fresh?: boolean
+  /** After which a request has failed, as Go writes it; default 10s. */
+  readonly timeout?: string
+}
+
 export interface OpenLoad {
   readonly child: Child
   readonly report: Promise<OpenReport>
 }
 
 /** Open-loop load: each request's time from when it was due. It ends after its time, or earlier at SIGTERM. */
-export async function startOpenLoad(
-  network: Network,
-  pod: Pod,
-  load: HttpLoad & { readonly fresh?: boolean },
-): Promise<OpenLoad> {
+export async function startOpenLoad(network: Network, pod: Pod, load: OpenOptions): Promise<OpenLoad> {
   return (await start(network, pod, 'open', flagsOf(load))) as OpenLoad
 }
 
@@ -94,7 +97,7 @@ export async function startBenchServer(network: Network, pod: Pod, flags: Flags)
   return child
 }
 
-function flagsOf({ seconds, ...rest }: HttpLoad & { readonly fresh?: boolean }): Flags {
+function flagsOf({ seconds, ...rest }: HttpLoad & Partial<OpenOptions>): Flags {
   return { ...rest, duration: `${seconds}s` }
 }
 

@@ -2,10 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -59,7 +60,7 @@ func open(arguments []string) error {
 	duration := flags.Duration("duration", 10*time.Second, "for how long; SIGTERM ends it earlier")
 	size := flags.Int("size", 0, "bytes of a request's body")
 	method := flags.String("method", "GET", "HTTP method")
-	timeout := flags.Duration("timeout", 10*time.Second, "of one request")
+	timeout := flags.Duration("timeout", 10*time.Second, "of one request, from when it was due")
 	variant := flags.String("variant", "", "value of the header "+variantHeader)
 	fresh := flags.Bool("fresh", false, "a new connection for each request")
 	_ = flags.Parse(arguments)
@@ -86,10 +87,12 @@ func open(arguments []string) error {
 	for connection := range *connections {
 		connected.Go(func() {
 			transport := &http.Transport{DisableKeepAlives: *fresh, MaxConnsPerHost: 1, DisableCompression: true}
-			client := &http.Client{Transport: transport, Timeout: *timeout}
+			client := &http.Client{Transport: transport}
 			for at := range due {
 				time.Sleep(time.Until(began.Add(at)))
-				endpoint, failure := ask(client, *method, *url, *variant, body)
+				deadline, cancel := context.WithDeadline(context.Background(), began.Add(at+*timeout))
+				endpoint, failure := ask(deadline, client, *method, *url, *variant, body)
+				cancel()
 				outcomes[connection] = append(outcomes[connection], outcome{at, time.Since(began) - at, endpoint, failure})
 			}
 		})
@@ -98,9 +101,9 @@ func open(arguments []string) error {
 	return print(summarise(began, slices.Concat(outcomes...)))
 }
 
-func ask(client *http.Client, method, url, variant string, body []byte) (endpoint, failure string) {
+func ask(deadline context.Context, client *http.Client, method, url, variant string, body []byte) (endpoint, failure string) {
 	// Of a body that it cannot read again the transport tries nothing again: what fails is counted.
-	request, err := http.NewRequest(method, url, io.NopCloser(bytes.NewReader(body)))
+	request, err := http.NewRequestWithContext(deadline, method, url, io.NopCloser(bytes.NewReader(body)))
 	if err != nil {
 		return "", err.Error()
 	}
@@ -121,7 +124,7 @@ func ask(client *http.Client, method, url, variant string, body []byte) (endpoin
 }
 
 func kindOf(err error) string {
-	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+	if errors.Is(err, context.DeadlineExceeded) || os.IsTimeout(err) {
 		return "timeout"
 	}
 	text := err.Error()

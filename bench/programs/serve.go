@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -10,9 +11,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -21,6 +25,12 @@ import (
 type targets map[string]map[string][]string
 
 const variantHeader = "X-Variant"
+
+// What POST /fault sets: the status of every answer, unless it is 0, and a delay before each.
+type fault struct {
+	status int
+	delay  time.Duration
+}
 
 type server struct {
 	name     string
@@ -34,6 +44,7 @@ type server struct {
 	workers  chan struct{}
 	turn     atomic.Uint64
 	requests sync.Map
+	fault    atomic.Pointer[fault]
 	client   *http.Client
 	began    time.Time
 }
@@ -78,13 +89,34 @@ func serve(arguments []string) error {
 		return err
 	}
 	fmt.Println("ready")
-	return http.Serve(listener, s)
+	return serveUntilTold(&http.Server{Handler: s}, listener)
+}
+
+// SIGTERM ends idle connections at once and others after their answer, as servers do that end gracefully.
+func serveUntilTold(server *http.Server, listener net.Listener) error {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM)
+	ended := make(chan error, 1)
+	go func() {
+		<-told
+		ended <- server.Shutdown(context.Background())
+	}()
+	if err := server.Serve(listener); err != http.ErrServerClosed {
+		return err
+	}
+	return <-ended
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Hostname", s.name)
 	if r.URL.Path == "/counters" {
 		s.writeCounters(w)
+		return
+	}
+	if r.URL.Path == "/fault" {
+		status, _ := strconv.Atoi(r.URL.Query().Get("status"))
+		delay, _ := time.ParseDuration(r.URL.Query().Get("delay"))
+		s.fault.Store(&fault{status, delay})
 		return
 	}
 	_, _ = io.Copy(io.Discard, r.Body)
@@ -100,6 +132,13 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	time.Sleep(s.delay)
+	if set := s.fault.Load(); set != nil {
+		time.Sleep(set.delay)
+		if set.status != 0 {
+			w.WriteHeader(set.status)
+			return
+		}
+	}
 	if rand.Float64()*100 < s.errors || !s.callAll(r.Header.Get(variantHeader)) {
 		w.WriteHeader(http.StatusInternalServerError)
 		return

@@ -35,7 +35,7 @@ export async function versions(): Promise<Versions> {
   const envoy = await findEnvoy()
   return {
     lightpath: commit(),
-    kernel: release(),
+    kernel: release().split('-')[0]!,
     node: process.version,
     envoy: envoy.ok ? envoyVersion(envoy.path) : 'none',
     kubernetes: programs.slice(programs.lastIndexOf('-') + 1),

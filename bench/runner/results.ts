@@ -1,6 +1,6 @@
 /** What a run leaves: one file of JSON for each experiment, in one format. */
 
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Chart } from './chart.ts'
 import type { Length, Table } from './experiment.ts'
@@ -28,13 +28,20 @@ const directory = join(import.meta.dirname, '../results')
 export function writeResult(result: Result): string {
   mkdirSync(directory, { recursive: true })
   const file = join(directory, `${result.name}.json`)
-  writeWhole(file, `${JSON.stringify(result, rounded, 1)}\n`)
+  writeWhole(file, `{\n${Object.entries(result).map(line).join(',\n')}\n}\n`)
   return file
 }
 
 export function readResult(name: string): Result | undefined {
   const file = join(directory, `${name}.json`)
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Result) : undefined
+}
+
+/** In the order of their names. */
+export function readResults(): readonly Result[] {
+  if (!existsSync(directory)) return []
+  const files = readdirSync(directory).filter(file => /^[a-z0-9-]+\.json$/.test(file))
+  return files.sort().map(file => JSON.parse(readFileSync(join(directory, file), 'utf8')) as Result)
 }
 
 /** The parts of an experiment that are measured already, by name. */
@@ -79,6 +86,11 @@ export class Parts {
 function writeWhole(file: string, text: string): void {
   writeFileSync(`${file}.new`, text)
   renameSync(`${file}.new`, file)
+}
+
+/** A line for each part, so that it can be seen which changed. */
+function line([key, value]: readonly [string, unknown]): string {
+  return `${JSON.stringify(key)}: ${JSON.stringify(value, rounded)}`
 }
 
 /** No clock here is better than that. */

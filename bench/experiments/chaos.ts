@@ -1,0 +1,14 @@
+import { measureChaos } from '../measure/chaos.ts'
+import { experiment } from '../runner/experiment.ts'
+
+const variants = ['nftables', 'leastRequest'] as const
+
+export const chaos = experiment({
+  name: 'chaos',
+  title: 'What goes wrong',
+  shows: `Steady requests while one thing goes wrong, and the same behind kube-proxy. The load is open-loop, so that all requests count
+that a fault holds up. Envoy is started anew before each.`,
+  minutes: { short: 7, full: 16 },
+  options: { short: { variants, most: 8 }, full: { variants, most: 120 } },
+  measure: measureChaos,
+})
