@@ -44,10 +44,12 @@ struct endpoint {
 /** The time in which an estimate follows what is seen, and is forgotten where nothing is; nanoseconds. */
 #define LATENCY_TAU 10e9
 /**
- * A slower answer moves the estimate by this part of the difference at least: the peak of peak EWMA, damped. The whole difference
- * would have every stall of a busy machine remembered as an endpoint's.
+ * A slower answer moves the estimate by this part of the difference at least, and a faster one by that: the peak of peak EWMA, damped. The
+ * whole difference would have every stall of a busy machine remembered as an endpoint's, and where answers differ among themselves the
+ * slowest would count, by which far endpoints and near ones are too much alike.
  */
-#define LATENCY_STEP 0.2
+#define LATENCY_UP 0.1
+#define LATENCY_DOWN 0.03
 /**
  * Of the first tries the fastest counts, and until then nobody knows how fast the endpoint is: a program's first answers are slow,
  * and who were judged by them would get no others.
