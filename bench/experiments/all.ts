@@ -13,6 +13,7 @@ import { keepAlive } from './keep-alive.ts'
 import { kernelLayer } from './kernel-layer.ts'
 import { kubeproxy } from './kubeproxy.ts'
 import { largest } from './largest.ts'
+import { latency } from './latency.ts'
 import { uneven } from './uneven.ts'
 import { use } from './use.ts'
 
@@ -23,6 +24,7 @@ const experiments: readonly Experiment[] = [
   graph,
   errors,
   uneven,
+  latency,
   keepAlive,
   chaos,
   datapath,

@@ -1,22 +1,27 @@
 import { measureServices } from '../measure/services.ts'
 import { experiment } from '../runner/experiment.ts'
 
+const slow = 'Of ten endpoints one is ten times slower'
+const stalls = 'Of ten endpoints one stalls for half a second every two'
+const far = 'Three endpoints are near, seven 10 ms away'
+const atMost = { figure: 'p99', most: 0.3 } as const
+
 const all = {
   cases: {
-    'Of ten endpoints one is ten times slower': [
+    [slow]: [
       { count: 9, delay: '5ms', workers: 4 },
       { count: 1, delay: '50ms', workers: 4 },
     ],
-    'Of ten endpoints one stalls for half a second every two': [
+    [stalls]: [
       { count: 9, delay: '2ms' },
       { count: 1, delay: '2ms', stall: '500ms', every: '2s' },
     ],
-    'Three endpoints are near, seven 10 ms away': [{ count: 3 }, { count: 7, delay: '10ms' }],
+    [far]: [{ count: 3 }, { count: 7, delay: '10ms' }],
   },
   variants: ['nftables', 'iptables', 'roundRobin', 'leastRequest', 'kernel'],
   rate: 300,
   connections: 20,
-  mostOfP99: 0.3,
+  aims: { of: 'leastRequest', cases: { [slow]: atMost, [stalls]: atMost, [far]: atMost } },
 } as const
 
 export const uneven = experiment({

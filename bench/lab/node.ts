@@ -36,8 +36,11 @@ export async function envoyCommand(network: Network, node: LabNode, workers: num
 }
 
 async function lightpathEnvoy(network: Network, node: LabNode, workers: number): Promise<EnvoyCommand> {
-  const [command, ...args] = commandLines.bootstrap(node.name, { envoySockets: envoySocketsOf(network, node) })
-  return envoyWith(network, node.netns, 'lightpath', await runOrThrow(command, args), workers)
+  const sockets = { envoySockets: envoySocketsOf(network, node) }
+  const [command, ...flags] = commandLines.bootstrap(node.name, sockets, '--envoy-module', 'on')
+  const module = `ENVOY_DYNAMIC_MODULES_SEARCH_PATH=${await commandLines.envoyModule()}`
+  const envoy = await envoyWith(network, node.netns, 'lightpath', await runOrThrow(command, flags), workers)
+  return { ...envoy, program: 'env', args: [module, envoy.program, ...envoy.args] }
 }
 
 interface EnvoyCommand {

@@ -24,6 +24,12 @@ export const variants = {
     settings: { 'lb-policy': 'ROUND_ROBIN' },
   },
   leastRequest: { name: 'Lightpath, least request', proxy: 'lightpath', layer: 'envoy' },
+  peakEwma: {
+    name: 'Lightpath, peak EWMA',
+    proxy: 'lightpath',
+    layer: 'envoy',
+    settings: { 'lb-policy': 'PEAK_EWMA' },
+  },
   kernel: { name: 'Lightpath, kernel layer', proxy: 'lightpath', layer: 'kernel', settings: { overlay: 'false' } },
   pod: { name: 'pod address', proxy: 'lightpath', direct: true },
 } satisfies Readonly<Record<string, Variant>>

@@ -7,7 +7,7 @@ import { type OpenReport, openLoad, startBenchServer } from '../lab/programs.ts'
 import { rotated, slug, type VariantId, variant } from '../lab/variants.ts'
 import type { Chart } from '../runner/chart.ts'
 import type { Findings, Run, Table } from '../runner/experiment.ts'
-import { aim, figure, median, spread } from '../runner/statistics.ts'
+import { aim, median, spread } from '../runner/statistics.ts'
 import { proxiesOf } from './graph-bed.ts'
 
 /** Servers, each so often as it says. Durations as Go writes them: 5ms. */
@@ -31,8 +31,19 @@ export interface ServicesOptions {
   readonly rounds: number
   /** Of one load. */
   readonly seconds: number
-  /** The largest p99 that is aimed at, as a part of kube-proxy's (nftables). */
-  readonly mostOfP99?: number
+  /** What the others are compared with, round by round. Default kube-proxy (nftables). */
+  readonly base?: VariantId
+  readonly aims?: {
+    readonly of: VariantId
+    /** By case. */
+    readonly cases: Readonly<Record<string, Aim>>
+  }
+}
+
+/** The most that a figure is to be, as a part of the base's. */
+interface Aim {
+  readonly figure: 'mean' | 'p99' | 'p99.9'
+  readonly most: number
 }
 
 /** By case and variant, a report of each round. */
@@ -40,7 +51,6 @@ type Reports = ReadonlyMap<string, ReadonlyMap<VariantId, readonly OpenReport[]>
 
 const port = 8080
 const warmUpSeconds = 1
-const base: VariantId = 'nftables'
 
 export async function measureServices(run: Run, options: ServicesOptions): Promise<Findings> {
   const { cases, variants: ids, rate, connections, rounds, seconds } = options
@@ -120,21 +130,35 @@ class ServicesBed {
 function latencies(
   name: string,
   reports: ReadonlyMap<VariantId, readonly OpenReport[]>,
-  { rate, connections, rounds, seconds, mostOfP99 }: ServicesOptions,
+  { rate, connections, rounds, seconds, base = 'nftables', aims }: ServicesOptions,
 ): Table {
-  const p99 = (id: VariantId) => median(reports.get(id)!.map(({ percentiles }) => percentiles.p99!))
+  const aimed = aims?.cases[name]
+  const of = aimed?.figure ?? 'p99'
+  const figureOf = ({ mean, percentiles }: OpenReport) => (of === 'mean' ? mean : percentiles[of]!)
+  const ratiosOf = (its: readonly OpenReport[]) =>
+    its.map((report, round) => figureOf(report) / figureOf(reports.get(base)![round]!))
   return {
     title: name,
-    header: ['ms', 'mean', 'p50', 'p90', 'p99', 'p99 of kube-proxy', 'failed', mostOfP99 === undefined ? '' : 'aim'],
+    header: [
+      'ms',
+      'mean',
+      'p50',
+      'p90',
+      'p99',
+      'p99.9',
+      `${of}, part of: ${variant(base).name}`,
+      'failed',
+      aimed ? 'aim' : '',
+    ],
     rows: [...reports].map(([id, its]) => {
-      const ratio = p99(id) / p99(base)
+      const ratios = ratiosOf(its)
       return [
         variant(id).name,
         spread(its.map(({ mean }) => mean)),
-        ...['p50', 'p90', 'p99'].map(of => spread(its.map(({ percentiles }) => percentiles[of]!))),
-        figure(ratio),
+        ...['p50', 'p90', 'p99', 'p99.9'].map(of => spread(its.map(({ percentiles }) => percentiles[of]!))),
+        spread(ratios),
         String(its.reduce((sum, { failed }) => sum + failed, 0)),
-        mostOfP99 !== undefined && id === 'leastRequest' ? aim(`≤ ${mostOfP99}`, ratio <= mostOfP99) : '',
+        aimed && aims?.of === id ? aim(`≤ ${aimed.most}`, median(ratios) <= aimed.most) : '',
       ]
     }),
     notes: [

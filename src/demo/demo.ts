@@ -8,6 +8,7 @@ import { faults } from './points/faults.ts'
 import { kernel } from './points/kernel.ts'
 import type { Point } from './points/point.ts'
 import { request } from './points/request.ts'
+import { slowEndpoint } from './points/slow.ts'
 import { spread } from './points/spread.ts'
 import { type Output, Show } from './show.ts'
 import { buildStage, overlayServes, type Stage } from './stage.ts'
@@ -18,7 +19,7 @@ export interface DemoOptions {
   readonly out: Output
 }
 
-const points: readonly Point[] = [request, spread, faults, kernel, edit, crash, explanation]
+const points: readonly Point[] = [request, spread, faults, kernel, edit, crash, slowEndpoint, explanation]
 
 /**
  * Runs the demo and removes what it built, also when this process is told to end. Returns how many points did not come

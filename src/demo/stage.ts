@@ -102,8 +102,13 @@ export async function overlayServes(stage: Stage, limitMs = 20_000): Promise<voi
 }
 
 /** What the whoami Service answers, through its VIP. */
-export async function askWhoami({ client, hostsFile }: Stage): Promise<string> {
-  return (await curl(client, ['http://whoami.whoami.svc/'], { hostsFile })).stdout
+export function askWhoami(stage: Stage): Promise<string> {
+  return askAt(stage, 'whoami.whoami.svc')
+}
+
+/** What a Service answers the client pod, by its name or VIP. */
+export async function askAt({ client, hostsFile }: Stage, host: string): Promise<string> {
+  return (await curl(client, [`http://${host}/`], { hostsFile })).stdout
 }
 
 /** Runs a command line of Lightpath on a node. Throws what it complains of when it fails. */
