@@ -80,7 +80,7 @@ export async function checkCluster(
       .map(each => ({ node: each.node, checks: checksOf(each, version) }))
       .sort((a, b) => (a.node < b.node ? -1 : 1)),
     portsInEnvoy: Math.max(0, ...known.map(({ layers }) => layers.envoy)),
-    notHandedOver: Math.max(0, ...known.map(({ missed }) => missed.count)),
+    notHandedOver: Math.max(0, ...known.map(({ eligible }) => eligible.count)),
   }
 }
 

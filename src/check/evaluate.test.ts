@@ -18,7 +18,7 @@ const status: NodeStatus = {
   overlayOff: false,
   layers: { envoy: 1, kernel: 0, draining: 0 },
   waiting: [],
-  missed: { count: 0, examples: [] },
+  eligible: { count: 0, examples: [] },
   problems: [],
 }
 

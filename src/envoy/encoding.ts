@@ -55,7 +55,7 @@ export function resource(
 }
 
 /** A function of objects that remembers its results for as long as the objects live. */
-export function remembered<In extends object, Out>(compute: (input: In) => Out): (input: In) => Out {
+export function memoize<In extends object, Out>(compute: (input: In) => Out): (input: In) => Out {
   const results = new WeakMap<In, Out>()
   return input => {
     let result = results.get(input)

@@ -12,7 +12,7 @@ import {
 import type { ServiceScope } from '../plan/ports/scope.ts'
 import { type Problem, problem } from '../services/problem.ts'
 import { type ClientAddress, firstOwnPort } from '../services/settings/clientaddress.ts'
-import { Recurring } from './recurring.ts'
+import { PeriodicTask } from './periodictask.ts'
 
 export interface KernelSettingsOptions extends ConntrackOptions {
   readonly nodeName: string
@@ -65,7 +65,7 @@ export function keepSettings(
   everyMs = lookMs,
 ): { stop(): Promise<void> } {
   const looks = groups.map((group, index) => {
-    const look = new Recurring(async () => {
+    const look = new PeriodicTask(async () => {
       const found = await settingsProblem(group, nodeName)
       onProblems(`kernel settings ${index}`, found ? [found] : [])
       return everyMs

@@ -91,7 +91,7 @@ export class Reactions {
         programming.envoyHas(event.id, event.ms)
         break
       case 'resource rejected':
-        metrics.refusals.inc({ service_port: event.servicePort })
+        metrics.nacks.inc({ service_port: event.servicePort })
         break
       case 'request logged':
         this.#requestLogged(event.servicePort, event.record)

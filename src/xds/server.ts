@@ -48,7 +48,7 @@ export interface XdsServer {
   /** The version that the client has acknowledged and still has. */
   acknowledgedVersion(clientId: number, ref: ResourceRef): string | undefined
   /** See `ClientOptions.forAdmitted`; without effect on a client that is gone. */
-  setAdmitted(clientId: number, admitted: boolean): void
+  setActive(clientId: number, active: boolean): void
   /** Ends every stream, so that clients keep what they have and look for a server again. */
   stop(): Promise<void>
 }
@@ -107,8 +107,8 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     users: () => [...new Set(connections.values())],
     traffic,
     acknowledgedVersion: (clientId, ref) => sessions.get(clientId)?.acknowledgedVersion(ref),
-    setAdmitted(clientId, admitted) {
-      sessions.get(clientId)?.setAdmitted(admitted)
+    setActive(clientId, active) {
+      sessions.get(clientId)?.setActive(active)
       flushSoon()
     },
     async stop() {

@@ -9,7 +9,7 @@ import {
 } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
 import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
 import { Client, type ClientOptions } from './client/client.ts'
-import type { ClientEvents, Refusal, VersionedRef } from './client/messages.ts'
+import type { ClientEvents, Nack, VersionedRef } from './client/messages.ts'
 import { encodeResponse } from './response.ts'
 import type { ResourceStore } from './store.ts'
 
@@ -30,9 +30,9 @@ export interface XdsObserver {
   connected(client: ClientInfo): void
   acknowledged(clientId: number, resources: readonly VersionedRef[]): void
   gone(clientId: number, refs: readonly ResourceRef[]): void
-  refused(clientId: number, refusal: Refusal): void
+  nacked(clientId: number, nack: Nack): void
   settled(clientId: number): void
-  admitted(clientId: number): void
+  active(clientId: number): void
   unknown(clientId: number, refs: readonly ResourceRef[]): void
   disconnected(clientId: number): void
 }
@@ -46,7 +46,7 @@ export interface XdsLog {
 /** Counted since the start, of all clients. */
 export interface Traffic {
   requests: number
-  refusals: number
+  nacks: number
   responses: number
   resources: number
   bytes: number
@@ -102,8 +102,8 @@ export class Session {
     return this.#served?.client.acknowledgedVersion(ref)
   }
 
-  setAdmitted(admitted: boolean): void {
-    this.#served?.client.setAdmitted(admitted)
+  setActive(active: boolean): void {
+    this.#served?.client.setActive(active)
   }
 
   /** Called once, whoever ended the stream. */
@@ -165,7 +165,7 @@ export class Session {
     }
     const counted = this.#counted(typeUrl)
     counted.requests++
-    if (request.errorDetail) counted.refusals++
+    if (request.errorDetail) counted.nacks++
     this.#served.client.request({
       typeUrl,
       subscribe: request.resourceNamesSubscribe,
@@ -212,13 +212,13 @@ export class Session {
     return {
       acknowledged: resources => observer.acknowledged(id, resources),
       gone: refs => observer.gone(id, refs),
-      refused: refusal => {
-        const { ref, version, detail } = refusal
+      nacked: nack => {
+        const { ref, version, detail } = nack
         log.warn({ client: id, type: ref.typeUrl, name: ref.name, version, detail }, 'Envoy refused a resource')
-        observer.refused(id, refusal)
+        observer.nacked(id, nack)
       },
       settled: () => observer.settled(id),
-      admitted: () => observer.admitted(id),
+      active: () => observer.active(id),
       unknown: refs => observer.unknown(id, refs),
       ignored: (type, reason) => log.warn({ client: id, type, reason }, 'xDS request ignored'),
     }
@@ -242,7 +242,7 @@ export class Session {
   #counted(typeUrl: TypeUrl): Traffic {
     let traffic = this.#options.traffic.get(typeUrl)
     if (!traffic) {
-      traffic = { requests: 0, refusals: 0, responses: 0, resources: 0, bytes: 0 }
+      traffic = { requests: 0, nacks: 0, responses: 0, resources: 0, bytes: 0 }
       this.#options.traffic.set(typeUrl, traffic)
     }
     return traffic

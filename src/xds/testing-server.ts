@@ -111,9 +111,9 @@ export function noteInto(events: string[]): XdsObserver {
     acknowledged: (id, refs) =>
       events.push(...refs.map(({ name, version }) => `acknowledged ${id} ${name} ${version}`)),
     gone: (id, refs) => events.push(...refs.map(({ name }) => `gone ${id} ${name}`)),
-    refused: (id, { ref, version }) => events.push(`refused ${id} ${ref.name} ${version}`),
+    nacked: (id, { ref, version }) => events.push(`refused ${id} ${ref.name} ${version}`),
     settled: id => events.push(`settled ${id}`),
-    admitted: id => events.push(`admitted ${id}`),
+    active: id => events.push(`admitted ${id}`),
     unknown: (id, refs) => events.push(...refs.map(({ name }) => `unknown ${id} ${name}`)),
     disconnected: id => events.push(`disconnected ${id}`),
   }

@@ -43,7 +43,7 @@ describe('what users write, however wrong', { skip }, () => {
     assert.match(stdout, /LP301 Envoy refused listener/)
     assert.match(stdout, /layer: kernel for now; meant for Envoy as http/)
     assert.match(stdout, /listener +10\.96\.2\.9:80 +\S+ +refused: .*duplicate address/)
-    await lab.untilMetric('lightpath_xds_refusals_total{service_port="default/refused/http"}', 1)
+    await lab.untilMetric('lightpath_xds_rejected_resources_total{service_port="default/refused/http"}', 1)
     await lab.until('its NACK', async () => (await lab.metric('lightpath_xds_nacks_total{type="Listener"}'))! >= 1)
     await lab.untilMetric('lightpath_problems{code="LP301"}', 1)
     assert.deepEqual(await lab.problems('default/before'), [])

@@ -121,7 +121,7 @@ test('whoever breaks off HTTP is in the access log with the Service and the addr
 test('a Service port that leaves Envoy answers once more on each connection, and closes it', async t => {
   const { port: endpoint } = await httpEndpoint(t, (_, response) => response.end('ok'))
   const state = await servicePort('whoami', 'http', [endpoint])
-  await serve(t, [state], { isLeaving: true })
+  await serve(t, [state], { isDraining: true })
   const answer = await exchange(t, state.port.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
   assert.match(answer, /^HTTP\/1\.1 200 /)
   assert.match(answer, /\r\nConnection: close\r\n/)
@@ -590,8 +590,8 @@ test('the access log tells of failures alone, and of all requests where that is 
       servicePort(`log-${accessLog}`, 'http', [port], { accessLog }),
     ),
   )
-  const refused = await servicePort('log-tcp', 'tcp', [1])
-  const envoy = await serve(t, [errors!, all!, none!, refused])
+  const nacked = await servicePort('log-tcp', 'tcp', [1])
+  const envoy = await serve(t, [errors!, all!, none!, nacked])
   for (const state of [errors!, all!, none!]) {
     for (const code of [200, 404, 503]) {
       await exchange(
@@ -601,10 +601,10 @@ test('the access log tells of failures alone, and of all requests where that is 
       )
     }
   }
-  await exchange(t, refused.port.port, '')
+  await exchange(t, nacked.port.port, '')
   const linesOf = (service: string) => envoy.accessLog().filter(line => line.service === service)
   await eventually(
-    () => linesOf(all!.id).length === 3 && linesOf(refused.id).length === 1,
+    () => linesOf(all!.id).length === 3 && linesOf(nacked.id).length === 1,
     () => JSON.stringify(envoy.accessLog()),
   )
   assert.deepEqual(
@@ -612,7 +612,7 @@ test('the access log tells of failures alone, and of all requests where that is 
     [503],
   )
   assert.deepEqual(linesOf(none!.id), [])
-  assert.equal(linesOf(refused.id)[0]?.flags, 'UF,URX')
+  assert.equal(linesOf(nacked.id)[0]?.flags, 'UF,URX')
   const { time, durationMs, requestId, client: from, frontend, ...line } = linesOf(errors!.id)[0]!
   assert.deepEqual(line, {
     service: errors!.id,

@@ -12,7 +12,7 @@ import { staticBootstrap } from '../../src/envoy/bootstrap/static.ts'
 import { findEnvoy } from '../../src/envoy/program/find.ts'
 import { startEnvoy } from '../../src/envoy/program/process.ts'
 import { adminSocket, canarySocket, type UnixAddress, xdsSocket } from '../../src/envoy/program/sockets.ts'
-import { configurationOf, type TellOptions } from '../../src/envoy/resources/resources.ts'
+import { configurationOf, type PublishOptions } from '../../src/envoy/resources/resources.ts'
 import { envoyModule } from '../../src/lab/command-lines.ts'
 import { hostPort } from '../../src/net/address.ts'
 import { AccessLog } from '../../src/observe/accesslog/accesslog.ts'
@@ -87,7 +87,7 @@ interface Ends {
   after(end: () => unknown): void
 }
 
-interface ServeOptions extends TellOptions {
+interface ServeOptions extends PublishOptions {
   /** Whether VIPs are bound, so that they can be connected to. Default true. */
   readonly bind?: boolean
   /** See `BootstrapOptions`. */
@@ -128,9 +128,9 @@ const nobody: XdsObserver = {
   connected() {},
   acknowledged() {},
   gone() {},
-  refused() {},
+  nacked() {},
   settled() {},
-  admitted() {},
+  active() {},
   unknown() {},
   disconnected() {},
 }

@@ -21,7 +21,7 @@ import { HttpConnectionManagerSchema } from '../../src/envoy/api/envoy/extension
 import { TcpProxySchema } from '../../src/envoy/api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
 import { scopedRouteConfiguration, scopedRoutes } from '../../src/envoy/protocols/httpscopes.ts'
 import { backing, type Resource, type ResourceRef, refKey, typeUrls } from '../../src/envoy/resource.ts'
-import type { Refusal, VersionedRef } from '../../src/xds/client/messages.ts'
+import type { Nack, VersionedRef } from '../../src/xds/client/messages.ts'
 import { startXdsServer, type XdsServer } from '../../src/xds/server.ts'
 import type { ClientInfo } from '../../src/xds/session.ts'
 import { ResourceStore } from '../../src/xds/store.ts'
@@ -124,8 +124,8 @@ function listener(
 }
 
 /** Of the route of its name. */
-export function scopeResource(name: string, cluster: string, commonListener: string): Resource {
-  const requires = [...backing(cluster), { typeUrl: typeUrls.listener, name: commonListener }]
+export function scopeResource(name: string, cluster: string, sharedListener: string): Resource {
+  const requires = [...backing(cluster), { typeUrl: typeUrls.listener, name: sharedListener }]
   return { typeUrl: typeUrls.scope, name, version: '1', requires, encode: () => scopedRouteConfiguration(name) }
 }
 
@@ -170,7 +170,7 @@ export class XdsLab {
   readonly disconnected = new Set<number>()
   readonly acknowledged: (VersionedRef & { readonly client: number })[] = []
   readonly gone: (ResourceRef & { readonly client: number })[] = []
-  readonly refusals: (Refusal & { readonly client: number })[] = []
+  readonly nacks: (Nack & { readonly client: number })[] = []
   /** What was acknowledged and what is gone, in the order in which that was heard. */
   readonly order: string[] = []
   readonly settled: number[] = []
@@ -199,9 +199,9 @@ export class XdsLab {
           this.gone.push(...refs.map(ref => ({ client, ...ref })))
           this.order.push(...refs.map(ref => `lost ${refKey(ref)}`))
         },
-        refused: (client, refusal) => this.refusals.push({ client, ...refusal }),
+        nacked: (client, nack) => this.nacks.push({ client, ...nack }),
         settled: client => this.settled.push(client),
-        admitted: () => {},
+        active: () => {},
         unknown: () => {},
         disconnected: client => this.disconnected.add(client),
       },

@@ -125,26 +125,26 @@ test('of resources that Envoy refuses by name only those are refused, and what E
     const useless = Cluster_LbPolicy.CLUSTER_PROVIDED
     const good = ['a2', 'a/b', 'aa'].flatMap((name, n) => serviceResources(name, '1', `10.0.1.${n}`))
     lab.store.update({ put: [...good, clusterResource('a', '2', { lbPolicy: useless })] })
-    await until('refused', () => lab.refusals.length > 0, promptSeconds)
+    await until('refused', () => lab.nacks.length > 0, promptSeconds)
     await until('siblings', () => hasAll(lab, good), promptSeconds)
     assert.deepEqual(
-      lab.refusals.map(({ ref, version }) => [ref.name, version]),
+      lab.nacks.map(({ ref, version }) => [ref.name, version]),
       [['a', '2']],
     )
-    assert.match(lab.refusals[0]!.detail, /cluster provided LB specified/)
+    assert.match(lab.nacks[0]!.detail, /cluster provided LB specified/)
     assert(hasAll(lab, before))
 
     // The same address under another name, beside a good one.
     const other = listenerResource('other', '1', 'a')
     const fine = listenerResource('10.0.0.1:8080', '1', 'a', { port: 8080 })
     lab.store.update({ put: [other, fine] })
-    await until('sibling listener', () => lab.has(fine) && lab.refusals.length === 2, promptSeconds)
-    assert.equal(lab.refusals[1]!.ref.name, 'other')
+    await until('sibling listener', () => lab.has(fine) && lab.nacks.length === 2, promptSeconds)
+    assert.equal(lab.nacks[1]!.ref.name, 'other')
 
     const repaired = clusterResource('a', '3', { lbPolicy: Cluster_LbPolicy.RANDOM })
     lab.store.update({ put: [repaired] })
     await until('repaired', () => lab.has(repaired), promptSeconds)
-    assert.equal(lab.refusals.length, 2)
+    assert.equal(lab.nacks.length, 2)
   })
 })
 
@@ -155,9 +155,9 @@ test('so many resources refused by name that Envoy cuts its message are all foun
     )
     const good = Array.from({ length: 20 }, (_, n) => clusterResource(`good/${n}`, '1'))
     lab.store.update({ put: [...bad, ...good] })
-    await until('found', () => lab.refusals.length === bad.length && hasAll(lab, good), promptSeconds)
-    assert(lab.refusals.some(({ detail }) => detail.endsWith('...(truncated)')))
-    assert(lab.refusals.every(({ ref }) => ref.name.startsWith('bad/')))
+    await until('found', () => lab.nacks.length === bad.length && hasAll(lab, good), promptSeconds)
+    assert(lab.nacks.some(({ detail }) => detail.endsWith('...(truncated)')))
+    assert(lab.nacks.every(({ ref }) => ref.name.startsWith('bad/')))
   })
 })
 
@@ -169,9 +169,9 @@ test('one resource among 100 that is broken as protobuf is found, and the 99 oth
     lab.store.update({ put: [...clusters.with(37, broken), ...endpoints] })
     const others = [...clusters, ...endpoints].filter(({ name }) => name !== broken.name)
     await until('the 99 others', () => hasAll(lab, others), promptSeconds)
-    await until('found', () => lab.refusals.length > 0, promptSeconds)
+    await until('found', () => lab.nacks.length > 0, promptSeconds)
     assert.deepEqual(
-      lab.refusals.map(({ ref }) => ref.name),
+      lab.nacks.map(({ ref }) => ref.name),
       [broken.name],
     )
   })
@@ -186,9 +186,9 @@ test('endpoints that Envoy refuses keep no other endpoints from arriving', async
       endpointsResource(`s${n}`, '2', [9090], n === 4 ? 'no-ip' : '127.0.0.1'),
     )
     lab.store.update({ put: moved })
-    await until('the others', () => hasAll(lab, moved.toSpliced(4, 1)) && lab.refusals.length > 0, promptSeconds)
+    await until('the others', () => hasAll(lab, moved.toSpliced(4, 1)) && lab.nacks.length > 0, promptSeconds)
     assert.deepEqual(
-      lab.refusals.map(({ ref }) => ref.name),
+      lab.nacks.map(({ ref }) => ref.name),
       ['s4'],
     )
     assert(lab.has(services.find(({ typeUrl, name }) => typeUrl === typeUrls.endpoints && name === 's4')!))
@@ -206,8 +206,8 @@ test('routes follow their listener, change by themselves, and a refused one leav
     lab.store.update({ put: [changed] })
     await until('changed', () => lab.has(changed), promptSeconds)
     lab.store.update({ put: [routeResource('a', '3', 'a', ['twice.example', 'twice.example'])] })
-    await until('refused', () => lab.refusals.length === 1, promptSeconds)
-    assert.equal(lab.refusals[0]!.ref.typeUrl, typeUrls.route)
+    await until('refused', () => lab.nacks.length === 1, promptSeconds)
+    assert.equal(lab.nacks[0]!.ref.typeUrl, typeUrls.route)
     assert(lab.has(changed))
   })
 })
@@ -273,10 +273,10 @@ test('an Envoy that comes back to the same store is sent nothing, and everything
   await withEnvoys(1, async (lab, [envoy]) => {
     const resources = ['a', 'b', 'c'].flatMap((name, n) => serviceResources(name, '1', `10.0.0.${n}`))
     // Delivered beside something that Envoy refuses: it must remember those, too.
-    const refused = clusterResource('z', '1', { lbPolicy: Cluster_LbPolicy.CLUSTER_PROVIDED })
-    lab.store.update({ put: [...resources, refused] })
-    await until('delivered', () => hasAll(lab, resources) && lab.refusals.length === 1, promptSeconds)
-    lab.store.update({ remove: [refused] })
+    const nacked = clusterResource('z', '1', { lbPolicy: Cluster_LbPolicy.CLUSTER_PROVIDED })
+    lab.store.update({ put: [...resources, nacked] })
+    await until('delivered', () => hasAll(lab, resources) && lab.nacks.length === 1, promptSeconds)
+    lab.store.update({ remove: [nacked] })
     await lab.stop()
     assert.match(await envoy!.get('/clusters'), /^b::127\.0\.0\.1:8080::/m)
     assert.match(await envoy!.get('/listeners'), /10\.0\.0\.1:80/)

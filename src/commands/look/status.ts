@@ -30,7 +30,7 @@ export function render(status: NodeStatus): string {
     `  ports in the kernel: ${layers.kernel}`,
     `  ports that left Envoy and drain there: ${layers.draining}`,
     ...renderWaiting(status),
-    ...renderMissed(status),
+    ...renderEligible(status),
     ...renderProblems(status),
   ]
   return `${lines.join('\n')}\n`
@@ -69,7 +69,7 @@ function renderWaiting({ waiting }: NodeStatus): string[] {
   })
 }
 
-function renderMissed({ missed: { count, examples } }: NodeStatus): string[] {
+function renderEligible({ eligible: { count, examples } }: NodeStatus): string[] {
   if (count === 0) return []
   const more = count > examples.length ? ', …' : ''
   return [

@@ -93,7 +93,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
         kernelClients: { count: 1, examples: kernelClients(text) },
         layers: { envoy: 1, kernel: 1, draining: 0 },
         waiting: [{ reason: text, count: 1, examples: [text] }],
-        missed: { count: 1, examples: [text] },
+        eligible: { count: 1, examples: [text] },
         problems: [owned(text)],
       },
       atAGlance,

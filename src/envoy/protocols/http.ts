@@ -27,15 +27,15 @@ import {
   PreserveCaseFormatterConfigSchema,
 } from '../api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
 import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
-import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
+import { any, duration, encode, encodedAny, memoize, merge } from '../encoding.ts'
 import { httpAccessLog } from '../resources/accesslog.ts'
 import { idleAfter } from '../resources/idle.ts'
 import { latencyLog } from '../resources/latencylog.ts'
 import { earlyHeaders } from './earlyheaders.ts'
+import { mayLeave } from './httpdrain.ts'
 import { keepProto } from './httpforwarded.ts'
 import { mayBeFresh } from './httpfresh.ts'
 import { halfCloseFilters } from './httphalfclose.ts'
-import { mayLeave } from './httpleave.ts'
 import { httpRoutes, routeConfigurations } from './httproutes.ts'
 import { scopedRouteConfiguration, scopedRoutes, writeAddress } from './httpscopes.ts'
 import { hideUpgradeName, upgradeConfigs } from './httpupgrade.ts'
@@ -50,7 +50,7 @@ export const http: Protocol = {
     return [...halfClose.network, networkFilter(connectionManager(port.settings), ownManager(port, halfClose.http))]
   },
   isDetected: true,
-  common: {
+  shared: {
     fits: ({ idleTimeout, accessLog, halfClose }) =>
       idleTimeout === undefined && accessLog === defaultSettings.accessLog && halfClose === 'auto',
     networkFilters: node => {
@@ -80,7 +80,7 @@ const maxHeaders = 10000
 const headersTimeout = defaultIdleTimeout
 
 /** The part of a connection manager that its settings decide. */
-const connectionManager = remembered((settings: Settings) => {
+const connectionManager = memoize((settings: Settings) => {
   const { idleTimeout, drainTimeout } = idleAfter(settings.idleTimeout ?? defaultIdleTimeout)
   return encode(HttpConnectionManagerSchema, {
     statPrefix: 'http',

@@ -17,11 +17,11 @@ import {
 } from '../api/envoy/config/route/v3/route_components_pb.js'
 import { RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.js'
 import { PreviousHostsPredicateSchema } from '../api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
-import { any, asField, duration, encode, merge, remembered } from '../encoding.ts'
+import { any, asField, duration, encode, memoize, merge } from '../encoding.ts'
 import { hashesClients } from '../resources/loadbalancing.ts'
+import { leave } from './httpdrain.ts'
 import { asItCame, protoCarrier, withClient } from './httpforwarded.ts'
 import { onClientsConnection, onFreshConnection, type RouteParts } from './httpfresh.ts'
-import { leave } from './httpleave.ts'
 import { addressCarrier } from './httpscopes.ts'
 import {
   bodyBesideUpgrade,
@@ -84,7 +84,7 @@ const headers = encode(RouteConfigurationSchema, {
   requestHeadersToRemove: [upgradeNameCarrier, framingCarrier, bodyCarrier, addressCarrier, protoCarrier],
 })
 
-function host(isLeaving: boolean, addsForwarded: boolean): Uint8Array {
+function host(isDraining: boolean, addsForwarded: boolean): Uint8Array {
   const { requestHeadersToAdd = [], requestHeadersToRemove } = addsForwarded ? withClient : asItCame
   return encode(VirtualHostSchema, {
     name: 'all',
@@ -92,20 +92,20 @@ function host(isLeaving: boolean, addsForwarded: boolean): Uint8Array {
     includeRequestAttemptCount: true,
     requestHeadersToAdd: [...restoreUpgradeName, ...requestHeadersToAdd],
     requestHeadersToRemove,
-    typedPerFilterConfig: isLeaving ? leave : {},
+    typedPerFilterConfig: isDraining ? leave : {},
   })
 }
 
 const yesAndNo = [false, true] as const
 /** By isLeaving and addsForwarded. */
-const hosts = yesAndNo.map(isLeaving => yesAndNo.map(addsForwarded => host(isLeaving, addsForwarded)))
+const hosts = yesAndNo.map(isDraining => yesAndNo.map(addsForwarded => host(isDraining, addsForwarded)))
 
 /** The routes that Service ports with these settings have in common, the first that fits counts. */
 type RoutesOf = (settings: Settings, others: number) => readonly SharedRoute[]
 
 /** Makes encoded RouteConfigurations. Only name and cluster of one are not shared with other Service ports. */
 export function routeConfigurations(routesOf: RoutesOf): NonNullable<Protocol['routes']> {
-  const shared = remembered((settings: Settings) => {
+  const shared = memoize((settings: Settings) => {
     const made = new Map<number, readonly SharedRoute[]>()
     return (others: number) => {
       const routes = made.get(others) ?? routesOf(settings, others)
@@ -113,12 +113,12 @@ export function routeConfigurations(routesOf: RoutesOf): NonNullable<Protocol['r
       return routes
     }
   })
-  return (name, to, settings, { isLeaving, others, addsForwarded }) => {
+  return (name, to, settings, { isDraining, others, addsForwarded }) => {
     const cluster = encode(RouteActionSchema, { clusterSpecifier: { case: 'cluster', value: to } })
     const routes = shared(settings)(others).map(({ route, action }) =>
       asField(VirtualHostSchema.field.routes, merge(route, asField(RouteSchema.field.route, merge(action, cluster)))),
     )
-    const virtualHost = hosts[Number(isLeaving)]![Number(addsForwarded)]!
+    const virtualHost = hosts[Number(isDraining)]![Number(addsForwarded)]!
     return merge(
       encode(RouteConfigurationSchema, { name }),
       asField(RouteConfigurationSchema.field.virtualHosts, merge(virtualHost, ...routes)),

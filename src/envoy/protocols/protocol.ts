@@ -25,7 +25,7 @@ export interface Protocol {
   /** Whether connections on a listener of its own that do not begin as HTTP does go on as TCP, to the same endpoints. */
   readonly isDetected?: boolean
   /** For protocols whose Service ports can share a listener. */
-  readonly common?: CommonProtocol
+  readonly shared?: SharedProtocol
   /** The encoded RouteConfiguration, for protocols whose filter asks for one (RDS). */
   readonly routes?: (name: string, cluster: string, settings: Settings, routing: Routing) => Uint8Array
   /** How endpoints are spoken to: Envoy's `typed_extension_protocol_options` of the cluster. */
@@ -35,14 +35,14 @@ export interface Protocol {
 /** How the routes of a Service port depend on more than its settings. */
 export interface Routing {
   /** Connections are to end, each after its next answer. */
-  readonly isLeaving: boolean
+  readonly isDraining: boolean
   /** At how many endpoints beside the first a request may be tried. */
   readonly others: number
   /** The endpoint is told the client's address and protocol. */
   readonly addsForwarded: boolean
 }
 
-export interface CommonProtocol {
+export interface SharedProtocol {
   /** Whether a Service port's connections are as the listener has them. */
   readonly fits: (settings: Settings) => boolean
   /** The network filters that serve connections to all the Service ports. */

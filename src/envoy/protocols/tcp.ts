@@ -8,7 +8,7 @@ import { defaultSettings, type Settings } from '../../services/settings/settings
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 import { ConfigSchema as FilterStateSchema } from '../api/envoy/extensions/filters/network/set_filter_state/v3/set_filter_state_pb.js'
 import { TcpProxySchema } from '../api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
-import { any, duration, encode, encodedAny, merge, remembered } from '../encoding.ts'
+import { any, duration, encode, encodedAny, memoize, merge } from '../encoding.ts'
 import { tcpAccessLog } from '../resources/accesslog.ts'
 import type { Protocol } from './protocol.ts'
 
@@ -18,7 +18,7 @@ import type { Protocol } from './protocol.ts'
  */
 const connectAttempts = 8
 
-const filter = remembered((settings: Settings) =>
+const filter = memoize((settings: Settings) =>
   encode(TcpProxySchema, {
     statPrefix: 'tcp',
     idleTimeout: duration(settings.idleTimeout ?? 0),

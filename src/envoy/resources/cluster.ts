@@ -11,7 +11,7 @@ import type {
 import { Cluster_DiscoveryType, ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
 import type { OutlierDetectionSchema } from '../api/envoy/config/cluster/v3/outlier_detection_pb.js'
 import { RoutingPriority } from '../api/envoy/config/core/v3/base_pb.js'
-import { duration, encode, merge, remembered, resource } from '../encoding.ts'
+import { duration, encode, memoize, merge, resource } from '../encoding.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { protocolOf } from '../protocols/protocols.ts'
 import { type Resource, typeUrls } from '../resource.ts'
@@ -33,8 +33,8 @@ const sharedCluster = Object.fromEntries(lbPolicies.map(policy => [policy, clust
 >
 
 function clusterWith(policy: LbPolicy) {
-  return remembered((protocol: Protocol) =>
-    remembered((settings: Settings) =>
+  return memoize((protocol: Protocol) =>
+    memoize((settings: Settings) =>
       merge(
         loadBalancing(policy, settings),
         encode(ClusterSchema, {

@@ -14,7 +14,7 @@ import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { OriginalSrcSchema } from '../api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
 import { any, encode, resource } from '../encoding.ts'
 import { detection, httpTakes, silentAreTcp } from '../protocols/detection.ts'
-import type { CommonProtocol } from '../protocols/protocol.ts'
+import type { SharedProtocol } from '../protocols/protocol.ts'
 import { protocolOf } from '../protocols/protocols.ts'
 import { proxyByAddress, tcp } from '../protocols/tcp.ts'
 import { backing, type Resource, type ResourceRef, typeUrls } from '../resource.ts'
@@ -42,32 +42,32 @@ export interface NodeOptions extends BalancingNode {
  * Its address is the unspecified one, as are those of the redirect listener and of node ports, which it must not stand in
  * the way of.
  */
-export function commonProtocolOf(frontend: Frontend, { redirectPort = 1666 }: NodeOptions): CommonProtocol | undefined {
+export function sharedProtocolOf(frontend: Frontend, { redirectPort = 1666 }: NodeOptions): SharedProtocol | undefined {
   const { port } = frontend.port
   if (frontend.places !== undefined || port === redirectPort || isUsualNodePort(port)) return undefined
-  return protocolOf(frontend).common
+  return protocolOf(frontend).shared
 }
 
 /** The name of the listener that the Service port shares with others. */
-export function commonListenerName(frontend: Frontend, options: NodeOptions): string | undefined {
-  return commonProtocolOf(frontend, options) && hostPort(anyAddressOf[frontend.family], frontend.port.port)
+export function sharedListenerName(frontend: Frontend, options: NodeOptions): string | undefined {
+  return sharedProtocolOf(frontend, options) && hostPort(anyAddressOf[frontend.family], frontend.port.port)
 }
 
 /** The listener that the Service port shares with others, whether it has one of its own beside it or not. */
-export function commonListener(frontend: Frontend, options: NodeOptions): Resource | undefined {
-  const common = commonProtocolOf(frontend, options)
-  if (!common) return undefined
-  const filters = { first: () => common.networkFilters(options), others: proxyByAddress }
+export function sharedListener(frontend: Frontend, options: NodeOptions): Resource | undefined {
+  const shared = sharedProtocolOf(frontend, options)
+  if (!shared) return undefined
+  const filters = { first: () => shared.networkFilters(options), others: proxyByAddress }
   return listener(anyAddressOf[frontend.family], frontend.port.port, 'common', filters, options)
 }
 
 /** Where the Service port is found on the listener that it shares: named by address and port, as its routes. */
 export function scopeResource(frontend: Frontend, options: NodeOptions): Resource | undefined {
-  const common = commonProtocolOf(frontend, options)
-  if (!common) return undefined
+  const shared = sharedProtocolOf(frontend, options)
+  if (!shared) return undefined
   const address = resourceNameOf(frontend)
-  const shared = { typeUrl: typeUrls.listener, name: hostPort(anyAddressOf[frontend.family], frontend.port.port) }
-  return resource(typeUrls.scope, address, () => common.scope(address), backing(address).concat(shared))
+  const listener = { typeUrl: typeUrls.listener, name: hostPort(anyAddressOf[frontend.family], frontend.port.port) }
+  return resource(typeUrls.scope, address, () => shared.scope(address), backing(address).concat(listener))
 }
 
 /** Of a Service port's settings those that are written in its own listeners: the others change in cluster and route. */
@@ -97,7 +97,7 @@ export function listenerResources(frontend: Frontend, options: NodeOptions): rea
 
 /** Beside the one that it shares, or in place of it. */
 export function hasOwnListeners(frontend: Frontend, options: NodeOptions): boolean {
-  return !commonProtocolOf(frontend, options)?.fits(frontend.settings)
+  return !sharedProtocolOf(frontend, options)?.fits(frontend.settings)
 }
 
 type NetworkFilters = () => readonly MessageInitShape<typeof FilterSchema>[]

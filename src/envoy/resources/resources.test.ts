@@ -17,7 +17,7 @@ import { type Resource, type TypeUrl, typeUrls } from '../resource.ts'
 import { anySettings } from '../testing.ts'
 import { externalId, type Frontend, frontendsOf, portIdOf } from './frontend.ts'
 import { listenerSettings, type NodeOptions } from './listener.ts'
-import { configurationOf, resourcesOf, type Told } from './resources.ts'
+import { configurationOf, type Published, resourcesOf } from './resources.ts'
 
 const tcp = { wants: 'envoy', protocol: 'tcp', reason: 'overlay is true' } as const
 const settings = { ...defaultSettings, upstreamRequestTimeout: 5000, accessLog: 'true' } as const
@@ -76,9 +76,9 @@ test('all of a Service port is named by its address, and each requires what it n
   const name = '10.96.0.10:80'
   const cluster = { typeUrl: typeUrls.cluster, name }
   const endpoints = { typeUrl: typeUrls.endpoints, name }
-  const common = { typeUrl: typeUrls.listener, name: '0.0.0.0:80' }
+  const shared = { typeUrl: typeUrls.listener, name: '0.0.0.0:80' }
   const ownListener = { typeUrl: typeUrls.listener, name: '10.96.0.10:80', requires: [cluster, endpoints] }
-  const scope = { typeUrl: typeUrls.scope, name: '10.96.0.10:80', requires: [cluster, endpoints, common] }
+  const scope = { typeUrl: typeUrls.scope, name: '10.96.0.10:80', requires: [cluster, endpoints, shared] }
   const backing = [
     { ...cluster, requires: [] },
     { ...endpoints, requires: [] },
@@ -145,8 +145,9 @@ test("endpoints see the client's address by the VIP and by policy Local alone, w
   assert.deepEqual(hasSource(fromOutside({ policy: 'Cluster' }), 0x2000), [false, false])
   for (const frontend of [aPortState(), fromOutside()]) assert.ok(!hasSource(frontend, undefined).includes(true))
   const [local, cluster] = [fromOutside(), fromOutside({ policy: 'Cluster' })]
-  const told = { frontend: local, isLeaving: false, resources: resourcesOf(local, { clientMark: 0x2000 }) }
-  const versions = (before?: Told) => resourcesOf(cluster, { clientMark: 0x2000 }, before).map(({ version }) => version)
+  const told = { frontend: local, isDraining: false, resources: resourcesOf(local, { clientMark: 0x2000 }) }
+  const versions = (before?: Published) =>
+    resourcesOf(cluster, { clientMark: 0x2000 }, before).map(({ version }) => version)
   assert.deepEqual(versions(told), versions())
 })
 
@@ -193,7 +194,7 @@ test('a Service port that is meant for the kernel cannot be told to Envoy', () =
 test('a change of endpoints encodes the endpoints and nothing else', () => {
   const state = aPortState()
   const resources = resourcesOf(state)
-  const told = { frontend: state, isLeaving: false, resources }
+  const told = { frontend: state, isDraining: false, resources }
   const endpoints = state.endpoints.map(({ port }, i) => ({ ip: `10.244.9.${i}`, port }))
   const changed = resourcesOf({ ...state, endpoints }, {}, told)
   assert.deepEqual(
@@ -209,7 +210,7 @@ test('routes change with the endpoints only while these are fewer than the tries
   const changesFrom = (before: number, after: number) => {
     const frontend = withEndpoints(before)
     const resources = resourcesOf(frontend)
-    return resourcesOf(withEndpoints(after), {}, { frontend, isLeaving: false, resources })
+    return resourcesOf(withEndpoints(after), {}, { frontend, isDraining: false, resources })
       .filter((resource, i) => resource !== resources[i])
       .map(({ typeUrl }) => typeUrl)
   }
@@ -239,7 +240,7 @@ for (const [what, change, expected] of [
 ] as const satisfies [string, Partial<PortState>, TypeUrl[]][]) {
   test(`a change of ${what} changes the versions of what depends on it, with or without what was told before`, () => {
     const state = aPortState()
-    const told = { frontend: state, isLeaving: false, resources: resourcesOf(state) }
+    const told = { frontend: state, isDraining: false, resources: resourcesOf(state) }
     const after = { ...state, ...change }
     assert.deepEqual(encoded(after, told), encoded(after))
     const changed = resourcesOf(after, {}, told).filter(
@@ -284,14 +285,14 @@ test('a change of lb-policy changes no listener of a tcp port either', () => {
 
 test('a frontend that leaves has another route, also with what was told before, and nothing else that is new', () => {
   const state = aPortState()
-  const told = { frontend: state, isLeaving: false, resources: resourcesOf(state) }
-  const leaving = resourcesOf(state, { isLeaving: true }, told)
+  const told = { frontend: state, isDraining: false, resources: resourcesOf(state) }
+  const leaving = resourcesOf(state, { isDraining: true }, told)
   const changed = leaving.filter(({ version }, i) => version !== told.resources[i]!.version)
   assert.deepEqual(
     changed.map(({ typeUrl }) => typeUrl),
     [typeUrls.route],
   )
-  const back = resourcesOf(state, {}, { frontend: state, isLeaving: true, resources: leaving })
+  const back = resourcesOf(state, {}, { frontend: state, isDraining: true, resources: leaving })
   assert.equal(versionOf(back, typeUrls.route), versionOf(told.resources, typeUrls.route))
 })
 
@@ -350,7 +351,7 @@ test('property: equal states have equal bytes and versions, and versions differ 
   )
 })
 
-function encoded(state: PortState, before?: Told) {
+function encoded(state: PortState, before?: Published) {
   return resourcesOf(state, {}, before).map(({ encode, ...resource }) => ({ ...resource, bytes: encode() }))
 }
 

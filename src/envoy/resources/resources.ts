@@ -5,18 +5,18 @@ import type { Resource } from '../resource.ts'
 import { clusterResource } from './cluster.ts'
 import { endpointsResource } from './endpoints.ts'
 import { addressesOf, type Frontend, mayShowClient } from './frontend.ts'
-import { commonListener, hasOwnListeners, listenerResources, type NodeOptions, scopeResource } from './listener.ts'
+import { hasOwnListeners, listenerResources, type NodeOptions, scopeResource, sharedListener } from './listener.ts'
 import { haveSameRoutes, routeResource } from './route.ts'
 
-export interface TellOptions extends NodeOptions {
+export interface PublishOptions extends NodeOptions {
   /** The frontend leaves Envoy: on a listener that it shares, connections to it end, each after its next answer. Default false. */
-  readonly isLeaving?: boolean
+  readonly isDraining?: boolean
 }
 
 /** What a frontend was and what Envoy was told of it then. */
-export interface Told {
+export interface Published {
   readonly frontend: Frontend
-  readonly isLeaving: boolean
+  readonly isDraining: boolean
   readonly resources: readonly Resource[]
 }
 
@@ -25,18 +25,18 @@ export interface Told {
  * in the order in which Envoy needs them. With what was told `before`, resources that cannot have changed are taken from
  * there: after a change of endpoints only these are encoded, and the route where a request may be tried at more or fewer of them.
  */
-export function resourcesOf(frontend: Frontend, options: TellOptions = {}, before?: Told): readonly Resource[] {
-  const { isLeaving = false } = options
-  const areAlike = before && before.isLeaving === isLeaving && differOnlyInEndpoints(before.frontend, frontend)
+export function resourcesOf(frontend: Frontend, options: PublishOptions = {}, before?: Published): readonly Resource[] {
+  const { isDraining = false } = options
+  const areAlike = before && before.isDraining === isDraining && differOnlyInEndpoints(before.frontend, frontend)
   if (areAlike && haveSameEndpoints(before.frontend, frontend)) return before.resources
   const endpoints = endpointsResource(frontend)
   if (areAlike) {
     const changed = haveSameRoutes(before.frontend, frontend)
       ? [endpoints]
-      : [endpoints, routeResource(frontend, options, isLeaving)]
+      : [endpoints, routeResource(frontend, options, isDraining)]
     return before.resources.map(resource => changed.find(one => one?.typeUrl === resource.typeUrl) ?? resource)
   }
-  const route = routeResource(frontend, options, isLeaving)
+  const route = routeResource(frontend, options, isDraining)
   const [cluster, scope] = [clusterResource(frontend, options), scopeResource(frontend, options)]
   const listeners = listenerResources(frontend, options)
   const resources = [cluster, endpoints, route, ...listeners, scope].filter(resource => resource !== undefined)
@@ -45,9 +45,9 @@ export function resourcesOf(frontend: Frontend, options: TellOptions = {}, befor
 }
 
 /** All that an Envoy needs for these frontends, the listeners that they share included. */
-export function configurationOf(frontends: readonly Frontend[], options: TellOptions = {}): readonly Resource[] {
-  const common = frontends.map(frontend => commonListener(frontend, options)).filter(listener => listener !== undefined)
-  const byName = new Map(common.map(listener => [listener.name, listener]))
+export function configurationOf(frontends: readonly Frontend[], options: PublishOptions = {}): readonly Resource[] {
+  const shared = frontends.map(frontend => sharedListener(frontend, options)).filter(listener => listener !== undefined)
+  const byName = new Map(shared.map(listener => [listener.name, listener]))
   return [...byName.values(), ...frontends.flatMap(frontend => resourcesOf(frontend, options))]
 }
 

@@ -1,7 +1,7 @@
 /** The routes of a Service port as Envoy's RDS resource. */
 
 import { defaultSettings, type Settings } from '../../services/settings/settings.ts'
-import { remembered, resource } from '../encoding.ts'
+import { memoize, resource } from '../encoding.ts'
 import { goneRouteConfiguration } from '../protocols/httproutes.ts'
 import { scopedRouteConfiguration } from '../protocols/httpscopes.ts'
 import { protocolOf } from '../protocols/protocols.ts'
@@ -18,13 +18,13 @@ import type { NodeOptions } from './listener.ts'
 export function routeResource(
   frontend: Frontend,
   options: NodeOptions,
-  isLeaving: boolean,
+  isDraining: boolean,
   cluster: string = resourceNameOf(frontend),
 ): Resource | undefined {
   const { routes } = protocolOf(frontend)
   const settings = frontend.observed?.endConnections ? withoutReuse(frontend.settings) : frontend.settings
   const name = resourceNameOf(frontend)
-  const routing = { isLeaving, others: othersOf(frontend), addsForwarded: addsForwarded(frontend, options) }
+  const routing = { isDraining, others: othersOf(frontend), addsForwarded: addsForwarded(frontend, options) }
   return routes && resource(typeUrls.route, name, () => routes(name, cluster, settings, routing), backing(cluster))
 }
 
@@ -34,7 +34,7 @@ export function haveSameRoutes(a: Frontend, b: Frontend): boolean {
 }
 
 /** What its owner has set holds. */
-const withoutReuse = remembered(
+const withoutReuse = memoize(
   (settings: Settings): Settings =>
     settings.reuseConnections === defaultSettings.reuseConnections
       ? { ...settings, reuseConnections: 'never' }

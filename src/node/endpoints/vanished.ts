@@ -14,7 +14,7 @@ import { listUnacknowledged } from '../../kernel/netlink/unacknowledged.ts'
 import { hostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import { isByRequest } from '../../services/settings/envoyprotocol.ts'
-import { Recurring } from '../recurring.ts'
+import { PeriodicTask } from '../periodictask.ts'
 
 export interface VanishedOptions {
   /** Of Envoy's own connections. */
@@ -31,7 +31,7 @@ const unacknowledgedForMs = 500
 
 export class VanishedEndpoints {
   readonly #options: VanishedOptions
-  readonly #looks = new Recurring(async () => this.#look())
+  readonly #looks = new PeriodicTask(async () => this.#look())
   #socket: NetlinkSocket | undefined
 
   constructor(options: VanishedOptions) {

@@ -13,7 +13,7 @@ import type { VipPort } from '../../kernel/overlay.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { PortChange } from '../../plan/update.ts'
 import type { LbPolicy, NodeLbPolicy } from '../../services/settings/settings.ts'
-import type { Refusal, VersionedRef } from '../../xds/client/messages.ts'
+import type { Nack, VersionedRef } from '../../xds/client/messages.ts'
 import type { ClientInfo, XdsObserver } from '../../xds/session.ts'
 import { ResourceStore } from '../../xds/store.ts'
 import { activityOf, activityOfPort } from '../lifecycle/activity.ts'
@@ -26,7 +26,7 @@ import { type RedirectMove, RedirectSet } from '../lifecycle/redirectset.ts'
 import type { ClientAddressChoice } from '../probes/clientaddress.ts'
 import { moduleProblem } from './envoyproblems.ts'
 import { Envoys, type EnvoysOptions } from './envoys.ts'
-import { Refusals } from './refusals.ts'
+import { Nacks } from './nacks.ts'
 import { type EnvoyView, statusOf, viewOf } from './view.ts'
 
 export interface EnvoyLayerOptions extends EnvoysOptions, SubsetOptions {
@@ -50,7 +50,7 @@ export interface EnvoyLayerOptions extends EnvoysOptions, SubsetOptions {
   readonly onMoved: (ids: readonly string[], move: RedirectMove) => void
   /** Undefined where Envoy does not answer. */
   readonly activity: () => Promise<Activity | undefined>
-  readonly onRefusal: (servicePort: string) => void
+  readonly onNack: (servicePort: string) => void
   /** A changed resource is in effect in Envoy, this long after the change's arrival. */
   readonly onProgrammed: (frontend: string, ms: number) => void
   readonly onUp: (up: boolean) => void
@@ -75,7 +75,7 @@ export class EnvoyLayer implements XdsObserver {
   readonly #publisher: Publisher
   readonly #drains: Drains
   readonly #reconciler: Reconciler
-  readonly #refusals: Refusals
+  readonly #nacks: Nacks
   /** The families whose connections of pods reach Envoy. */
   readonly #openPaths = new Set<IpFamily>()
   #isPortEnvoys = true
@@ -88,7 +88,7 @@ export class EnvoyLayer implements XdsObserver {
       admitting: id => (this.#comesDownFor(id) ? options.settleMs : 0),
     })
     this.#published = new PublishedFrontends(options)
-    this.#refusals = new Refusals({
+    this.#nacks = new Nacks({
       store: this.store,
       ownerOf: ref => this.#published.ownerOf(ref),
       sharedOf: ref => this.#sharedOf(ref),
@@ -99,7 +99,7 @@ export class EnvoyLayer implements XdsObserver {
       ...options,
       published: this.#published,
       store: this.store,
-      onRemoved: refs => this.#refusals.removed(refs),
+      onRemoved: refs => this.#nacks.removed(refs),
     })
     this.redirects = new RedirectSet(
       {
@@ -131,7 +131,7 @@ export class EnvoyLayer implements XdsObserver {
       redirects: this.redirects,
       drains: this.#drains,
     })
-    this.store.update({ put: options.shared })
+    this.store.update({ put: options.redirectListeners })
   }
 
   /** All that there is at the start, before any Envoy connects. */
@@ -206,13 +206,13 @@ export class EnvoyLayer implements XdsObserver {
   /** The families for which Envoy takes redirected connections. */
   get listening(): readonly IpFamily[] {
     if (!this.envoys.isUp) return []
-    const acknowledged = this.#options.shared.filter(resource => this.envoys.have(resource))
+    const acknowledged = this.#options.redirectListeners.filter(resource => this.envoys.have(resource))
     return families.filter(family => acknowledged.some(({ name }) => name.endsWith(family)))
   }
 
   /** What only Envoys have that take new connections. */
-  get shared(): readonly ResourceRef[] {
-    return this.#options.shared
+  get redirectListeners(): readonly ResourceRef[] {
+    return this.#options.redirectListeners
   }
 
   /** How many frontends leave Envoy. */
@@ -245,11 +245,11 @@ export class EnvoyLayer implements XdsObserver {
   view(id: string): EnvoyView | undefined {
     const [life, published] = [this.#lives.get(id), this.#published.get(id)]
     if (!life || !published) return undefined
-    const common = this.#published.commonOf(published.frontend)
-    return viewOf(life, published, common, this.#publisher.options, {
+    const shared = this.#published.sharedListenerOf(published.frontend)
+    return viewOf(life, published, shared, this.#publisher.options, {
       store: this.store,
       envoys: this.envoys,
-      refusals: this.#refusals,
+      nacks: this.#nacks,
     })
   }
 
@@ -259,7 +259,7 @@ export class EnvoyLayer implements XdsObserver {
     this.envoys.stop()
     this.redirects.stop()
     this.#drains.stop()
-    this.#refusals.stop()
+    this.#nacks.stop()
     this.#publisher.stop()
   }
 
@@ -273,7 +273,7 @@ export class EnvoyLayer implements XdsObserver {
     for (const ref of resources) {
       const ms = this.#publisher.programmed(ref)
       if (ms !== undefined) this.#options.onProgrammed(this.#published.ownerOf(ref) ?? ref.name, ms)
-      this.#refusals.acknowledged(clientId, ref)
+      this.#nacks.acknowledged(clientId, ref)
     }
     for (const life of this.#livesOf(resources)) this.redirects.check(life)
     if (resources.some(ref => this.#sharedOf(ref))) this.envoys.sharedChanged()
@@ -285,19 +285,19 @@ export class EnvoyLayer implements XdsObserver {
     if (refs.some(ref => this.#sharedOf(ref))) this.envoys.sharedChanged()
   }
 
-  refused(clientId: number, refusal: Refusal): void {
-    const { ref } = refusal
-    this.#options.onRefusal(this.#published.ownerOf(ref) ?? ref.name)
+  nacked(clientId: number, nack: Nack): void {
+    const { ref } = nack
+    this.#options.onNack(this.#published.ownerOf(ref) ?? ref.name)
     this.#publisher.rejected(ref)
-    if (!this.#stopped) this.#refusals.add(clientId, refusal)
+    if (!this.#stopped) this.#nacks.add(clientId, nack)
   }
 
   settled(clientId: number): void {
     this.envoys.settled(clientId)
   }
 
-  admitted(clientId: number): void {
-    this.envoys.admitted(clientId)
+  active(clientId: number): void {
+    this.envoys.active(clientId)
   }
 
   /** A run of the agent before told Envoy of these: connections to addresses that nobody has now are to end. */
@@ -307,7 +307,7 @@ export class EnvoyLayer implements XdsObserver {
   }
 
   disconnected(clientId: number): void {
-    this.#refusals.disconnected(clientId)
+    this.#nacks.disconnected(clientId)
     this.envoys.disconnected(clientId)
     if (!this.#stopped) this.#reviewModule()
   }
@@ -339,11 +339,11 @@ export class EnvoyLayer implements XdsObserver {
 
   /** What all frontends of a family, or all of a port number, need. */
   #sharedOf(ref: ResourceRef): Resource | undefined {
-    return this.#redirectOf(ref) ?? this.#published.commonAt(ref)
+    return this.#redirectOf(ref) ?? this.#published.sharedListenerAt(ref)
   }
 
   #redirectOf(ref: ResourceRef): Resource | undefined {
-    return this.#options.shared.find(({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name)
+    return this.#options.redirectListeners.find(({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name)
   }
 
   #isReachable(ref: ResourceRef): boolean {

@@ -6,7 +6,7 @@ import type { ClientInfo } from '../../xds/session.ts'
 import type { CanaryAnswer } from './canary.ts'
 import { Envoys } from './envoys.ts'
 
-const shared: Resource = {
+const redirectListeners: Resource = {
   typeUrl: typeUrls.listener,
   name: 'redirect-IPv4',
   version: '1',
@@ -27,16 +27,17 @@ function node({ handsOver = true } = {}) {
   const canaries = new Map<number, (answer: CanaryAnswer) => void>()
   const envoys: Envoys = new Envoys(
     {
-      shared: [shared],
+      redirectListeners: [redirectListeners],
       clientAddress: { setting: 'forwarded-for', mode: 'forwarded-for', why: '' },
       watchCanary: (instance, onChange) => {
         canaries.set(instance, onChange)
         return { stop: () => {} }
       },
       handsOver: () => handsOver,
-      acknowledgedVersion: (id, { name }) => ((name === shared.name ? listening : knowing).has(id) ? '1' : undefined),
-      setAdmitted: (id, admitted) => {
-        if (admitted) listening.add(id)
+      acknowledgedVersion: (id, { name }) =>
+        (name === redirectListeners.name ? listening : knowing).has(id) ? '1' : undefined,
+      setActive: (id, active) => {
+        if (active) listening.add(id)
         else listening.delete(id)
         envoys.sharedChanged()
       },
@@ -46,25 +47,25 @@ function node({ handsOver = true } = {}) {
   )
   const answer = (instance: Instance, said: CanaryAnswer) => canaries.get(instance)!(said)
   /** Admissions wait for a timer of no time: one that is begun later ends later. */
-  const admitted = () => new Promise(resolve => setTimeout(resolve, 5))
+  const active = () => new Promise(resolve => setTimeout(resolve, 5))
   /** Connects, has everything, and answers. */
   const join = async (id: number, instance: Instance, said: CanaryAnswer = 'serving') => {
     envoys.connected(infoOf(id, instance))
     envoys.settled(id)
     answer(instance, said)
-    await admitted()
+    await active()
   }
-  return { envoys, listening, knowing, answer, join, admitted }
+  return { envoys, listening, knowing, answer, join, active }
 }
 
 test('an Envoy takes connections once it has all the rest, and counts once it answers', async () => {
-  const { envoys, listening, answer, admitted } = node()
+  const { envoys, listening, answer, active } = node()
   envoys.connected(infoOf(1, 1))
   answer(1, 'refused')
-  await admitted()
+  await active()
   assert.deepEqual([listening.size, envoys.isUp, envoys.stateOf(1)], [0, false, 'coming'])
   envoys.settled(1)
-  await admitted()
+  await active()
   assert.deepEqual([[...listening], envoys.isUp, envoys.stateOf(1)], [[1], false, 'silent'])
   answer(1, 'serving')
   assert.deepEqual([envoys.isUp, envoys.stateOf(1)], [true, 'serving'])
@@ -98,7 +99,7 @@ test('one that is to end with none to follow is steered to no more', async () =>
 })
 
 test('without a handover the next one takes connections when the one before has ended', async () => {
-  const { envoys, listening, answer, join, admitted } = node({ handsOver: false })
+  const { envoys, listening, answer, join, active } = node({ handsOver: false })
   await join(1, 1)
   await join(2, 2)
   assert.deepEqual([...listening], [1])
@@ -107,7 +108,7 @@ test('without a handover the next one takes connections when the one before has 
   listening.delete(1)
   envoys.disconnected(1)
   answer(1, 'refused')
-  await admitted()
+  await active()
   assert.deepEqual([[...listening], envoys.isUp], [[2], true])
 })
 

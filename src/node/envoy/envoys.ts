@@ -19,7 +19,7 @@ import { bootstrapOf, loadProblem, versionProblems } from './envoyproblems.ts'
 
 export interface EnvoysOptions {
   /** The listeners on which redirected connections arrive: every port needs them, and admitted Envoys alone have them. */
-  readonly shared: readonly Resource[]
+  readonly redirectListeners: readonly Resource[]
   /** What their bootstraps have to fit. */
   readonly clientAddress: ClientAddressChoice
   readonly watchCanary: (instance: Instance, onChange: (answer: CanaryAnswer) => void) => Canary
@@ -27,7 +27,7 @@ export interface EnvoysOptions {
   readonly handsOver: () => boolean
   /** See `XdsServer`. */
   readonly acknowledgedVersion: (clientId: number, ref: ResourceRef) => string | undefined
-  readonly setAdmitted: (clientId: number, admitted: boolean) => void
+  readonly setActive: (clientId: number, active: boolean) => void
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
 }
 
@@ -54,7 +54,7 @@ interface Known {
   /** False for one whose stream has ended, and that may listen still. */
   connected: boolean
   settled: boolean
-  admitted: boolean
+  active: boolean
   admission: NodeJS.Timeout | undefined
 }
 
@@ -122,7 +122,7 @@ export class Envoys {
       answer: undefined,
       connected: true,
       settled: false,
-      admitted: false,
+      active: false,
       admission: undefined,
     })
     this.#report()
@@ -134,7 +134,7 @@ export class Envoys {
     const one = this.#known.get(clientId)
     if (!one || this.#stopped) return
     const isBack = this.all.some(({ id, instance }) => id !== clientId && instance === one.envoy.instance)
-    const mayTake = one.admitted && !isBack
+    const mayTake = one.active && !isBack
     this.#forget(clientId)
     if (mayTake) {
       const canary = this.#watch(clientId, one.envoy.instance)
@@ -153,9 +153,9 @@ export class Envoys {
   }
 
   /** It was admitted before its stream began. */
-  admitted(clientId: number): void {
+  active(clientId: number): void {
     const one = this.#known.get(clientId)
-    if (one) one.admitted = true
+    if (one) one.active = true
   }
 
   /** Resources of these have been acknowledged, or are gone. */
@@ -172,7 +172,9 @@ export class Envoys {
   have(ref: ResourceRef): boolean {
     const takers = this.#takers()
     const has = ({ envoy }: Known) => this.#options.acknowledgedVersion(envoy.id, ref) !== undefined
-    const isShared = this.#options.shared.some(({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name)
+    const isShared = this.#options.redirectListeners.some(
+      ({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name,
+    )
     return isShared ? takers.some(has) : takers.length > 0 && takers.every(has)
   }
 
@@ -199,11 +201,11 @@ export class Envoys {
   }
 
   #takers(): readonly Known[] {
-    return [...this.#known.values()].filter(one => one.admitted || this.#listens(one))
+    return [...this.#known.values()].filter(one => one.active || this.#listens(one))
   }
 
   #listens({ envoy }: Known): boolean {
-    return this.#options.shared.some(ref => this.#options.acknowledgedVersion(envoy.id, ref) !== undefined)
+    return this.#options.redirectListeners.some(ref => this.#options.acknowledgedVersion(envoy.id, ref) !== undefined)
   }
 
   /** Whether another one is coming, or is there, whose place it is. */
@@ -222,27 +224,27 @@ export class Envoys {
 
   /** Where connections are not handed over, one begins when the other has ended. */
   #mayTake(one: Known): boolean {
-    if (!one.connected || !one.settled || one.admitted) return false
+    if (!one.connected || !one.settled || one.active) return false
     if (one.answer === 'draining' || isUnfit(one.answer)) return false
     return this.#options.handsOver() || this.#takers().every(other => other === one)
   }
 
   #isReplaced(one: Known): boolean {
     const isFollower = (other: Known) => other !== one && other.answer === 'serving' && this.#listens(other)
-    return one.admitted && one.answer === 'draining' && this.#options.handsOver() && this.#takers().some(isFollower)
+    return one.active && one.answer === 'draining' && this.#options.handsOver() && this.#takers().some(isFollower)
   }
 
   /** From now on what is steered to Envoys has to be known to this one, too. */
   #admit(one: Known): void {
-    one.admitted = true
+    one.active = true
     const { id } = one.envoy
-    one.admission = setTimeout(() => this.#options.setAdmitted(id, true), this.#events.admitting(id))
+    one.admission = setTimeout(() => this.#options.setActive(id, true), this.#events.admitting(id))
   }
 
   #dismiss(one: Known): void {
-    one.admitted = false
+    one.active = false
     clearTimeout(one.admission)
-    this.#options.setAdmitted(one.envoy.id, false)
+    this.#options.setActive(one.envoy.id, false)
   }
 
   #watch(id: number, instance: Instance): Canary {

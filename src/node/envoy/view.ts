@@ -6,7 +6,7 @@ import type { ResourceStore } from '../../xds/store.ts'
 import type { Lifecycle } from '../lifecycle/lifecycle.ts'
 import type { PublishedFrontend } from '../lifecycle/published.ts'
 import type { Envoys } from './envoys.ts'
-import type { Refusals } from './refusals.ts'
+import type { Nacks } from './nacks.ts'
 
 export interface EnvoyView {
   readonly up: boolean
@@ -29,18 +29,18 @@ export interface EnvoyView {
 interface Reports {
   readonly store: ResourceStore
   readonly envoys: Envoys
-  readonly refusals: Refusals
+  readonly nacks: Nacks
 }
 
 /** @param common the listener that it shares with others */
 export function viewOf(
   { isRedirected, isLeaving }: Lifecycle,
   { frontend, resources }: PublishedFrontend,
-  common: Resource | undefined,
+  shared: Resource | undefined,
   node: BalancingNode,
-  { store, envoys, refusals }: Reports,
+  { store, envoys, nacks }: Reports,
 ): EnvoyView {
-  const all = common ? [...resources, common] : resources
+  const all = shared ? [...resources, shared] : resources
   return {
     up: isRedirected,
     draining: isLeaving,
@@ -49,7 +49,7 @@ export function viewOf(
     endConnections: frontend.observed?.endConnections === true,
     resources: all.map(resource => {
       const { typeUrl, name, version } = store.get(resource.typeUrl, resource.name) ?? resource
-      const detail = refusals.detailOf({ typeUrl, name, version })
+      const detail = nacks.detailOf({ typeUrl, name, version })
       const status = detail === undefined ? statusOf(resource, store, envoys) : 'refused'
       return { type: typeNameOf(typeUrl), name, version, status, detail }
     }),

@@ -27,7 +27,7 @@ export class XdsEndpoint {
     this.#options = options
   }
 
-  start(served: Pick<XdsServerOptions, 'storeOf' | 'forAdmitted' | 'observer' | 'onAccessLog'>): void {
+  start(served: Pick<XdsServerOptions, 'storeOf' | 'forActive' | 'observer' | 'onAccessLog'>): void {
     const { sockets, envoyUser, log, report } = this.#options
     this.#server = startRetrying({
       everyMs: retryMs,
@@ -60,8 +60,8 @@ export class XdsEndpoint {
     return this.server?.acknowledgedVersion(clientId, ref)
   }
 
-  setAdmitted(clientId: number, admitted: boolean): void {
-    this.server?.setAdmitted(clientId, admitted)
+  setActive(clientId: number, active: boolean): void {
+    this.server?.setActive(clientId, active)
   }
 
   async stop(): Promise<void> {

@@ -6,7 +6,7 @@ import { watchForeignChains } from '../../kernel/nftables/watch.ts'
 import { type Ruleset, tableFamilies } from '../../kernel/nftables/wire/dump.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import { someOf } from '../../text/some.ts'
-import { Recurring } from '../recurring.ts'
+import { PeriodicTask } from '../periodictask.ts'
 
 export interface ForeignChainsOptions {
   readonly nodeName: string
@@ -24,7 +24,7 @@ export function watchBlockingChains({ nodeName, onProblems }: ForeignChainsOptio
   let restUntil = 0
   /** Something has changed since the last look began. */
   let isStale = false
-  const looks = new Recurring(async () => {
+  const looks = new PeriodicTask(async () => {
     isStale = false
     const began = performance.now()
     // Who cannot read them cannot write ours either, which is told.

@@ -4,7 +4,7 @@
  */
 
 import { type Problem, problem } from '../../services/problem.ts'
-import { Recurring } from '../recurring.ts'
+import { PeriodicTask } from '../periodictask.ts'
 
 export interface ForeignMarksOptions {
   readonly nodeName: string
@@ -22,7 +22,7 @@ const named = 3
 
 export function watchForeignMarks(options: ForeignMarksOptions): { stop(): Promise<void> } {
   const { nodeName, read, onProblems, firstMs = 5000, everyMs = 300_000 } = options
-  const looks = new Recurring(async () => {
+  const looks = new PeriodicTask(async () => {
     const began = performance.now()
     // Who cannot read them cannot write ours either, which is told.
     const uses = await read().catch(() => undefined)

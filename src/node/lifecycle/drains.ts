@@ -2,7 +2,7 @@
  * Frontends that leave Envoy. Their configuration stays there until nothing uses it any more: removing it at once would
  * cut connections.
  *
- * Connections are told to end by routes that cost Envoy 0.26 MB (envoy/protocols/httpleave.ts), so few frontends of a
+ * Connections are told to end by routes that cost Envoy 0.26 MB (envoy/protocols/httpdrain.ts), so few frontends of a
  * namespace close at a time; others wait for them, with their connections as they are.
  */
 

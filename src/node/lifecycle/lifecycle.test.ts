@@ -46,7 +46,7 @@ class Node {
       published: this.#published,
       store: this.store,
       drainMs,
-      shared: [],
+      redirectListeners: [],
       onRemoved: () => {},
     })
     this.#redirects = new RedirectSet(

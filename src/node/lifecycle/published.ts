@@ -6,8 +6,8 @@
 import { RefMap } from '../../envoy/refmap.ts'
 import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../../envoy/resource.ts'
 import { type Frontend, resourceNameOf } from '../../envoy/resources/frontend.ts'
-import { commonListener, commonListenerName, type NodeOptions } from '../../envoy/resources/listener.ts'
-import { haveSamePlaces, resourcesOf, type Told } from '../../envoy/resources/resources.ts'
+import { type NodeOptions, sharedListener, sharedListenerName } from '../../envoy/resources/listener.ts'
+import { haveSamePlaces, type Published, resourcesOf } from '../../envoy/resources/resources.ts'
 import { goneResources, routeResource } from '../../envoy/resources/route.ts'
 
 /** What is to change in the store; collected over several frontends. */
@@ -16,7 +16,7 @@ export interface Changes {
   readonly remove: ResourceRef[]
 }
 
-export interface PublishedFrontend extends Told {
+export interface PublishedFrontend extends Published {
   readonly node: NodeOptions
   /** What another frontend has taken over of this one. */
   readonly lost: readonly ResourceRef[]
@@ -39,9 +39,9 @@ export class PublishedFrontends {
   /** What was found by an address that its frontend no longer has, by type and name: connections that use it are still open. */
   readonly #former = new Set<string>()
   /** The listeners that frontends share, by name. */
-  readonly #common = new Map<string, Resource>()
+  readonly #shared = new Map<string, Resource>()
   /** How many frontends share each. */
-  readonly #commonUses = new Map<string, number>()
+  readonly #sharedUses = new Map<string, number>()
 
   constructor(options: NodeOptions) {
     this.#options = options
@@ -77,20 +77,20 @@ export class PublishedFrontends {
    */
   publish(frontend: Frontend, { isWanted, isClosing }: PublishOptions, changes: Changes): readonly string[] {
     const before = this.#published.get(frontend.id)
-    const options = { ...this.#options, isLeaving: isClosing }
+    const options = { ...this.#options, isDraining: isClosing }
     const all = resourcesOf(frontend, options, this.#isReusable(before) ? before : undefined)
     const lost = isWanted ? nothing : (before?.lost ?? nothing)
     const resources = lost.length === 0 ? all : without(all, lost)
-    const common = this.#addCommon(frontend)
-    if (common) changes.put.push(common)
+    const shared = this.#addShared(frontend)
+    if (shared) changes.put.push(shared)
     for (const resource of resources) {
       this.#take(resource, frontend.id)
       if (resource.typeUrl === typeUrls.scope) this.#uncover(resource, frontend.id, resources, changes)
       if (!before?.resources.includes(resource)) changes.put.push(resource)
     }
     const left = without(before?.resources ?? [], resources)
-    this.#published.set(frontend.id, { frontend, isLeaving: isClosing, node: this.#options, resources, lost })
-    this.#shareCommon(before?.frontend, frontend, changes)
+    this.#published.set(frontend.id, { frontend, isDraining: isClosing, node: this.#options, resources, lost })
+    this.#countShared(before?.frontend, frontend, changes)
     changes.remove.push(...this.#release(frontend.id, left.filter(isListener)))
     const found = left.filter(resource => !isListener(resource))
     return before ? this.#leave(before.frontend, frontend, found, changes) : []
@@ -122,7 +122,7 @@ export class PublishedFrontends {
   forget(id: string, changes: Changes): void {
     const published = this.#published.get(id)
     this.#published.delete(id)
-    if (published) this.#shareCommon(published.frontend, undefined, changes)
+    if (published) this.#countShared(published.frontend, undefined, changes)
     changes.remove.push(...this.#release(id, published?.resources ?? []))
   }
 
@@ -136,22 +136,22 @@ export class PublishedFrontends {
       this.#published.set(id, { ...published, node: this.#options, resources })
       put.push(...resources.filter(resource => versions.get(refKey(resource)) !== resource.version))
     }
-    this.#common.clear()
+    this.#shared.clear()
     for (const { frontend } of this.#published.values()) {
-      const common = this.#addCommon(frontend)
-      if (common) put.push(common)
+      const shared = this.#addShared(frontend)
+      if (shared) put.push(shared)
     }
   }
 
   /** The listener that the frontend shares with others. */
-  commonOf(frontend: Frontend): Resource | undefined {
-    const name = commonListenerName(frontend, this.#options)
-    return name === undefined ? undefined : this.#common.get(name)
+  sharedListenerOf(frontend: Frontend): Resource | undefined {
+    const name = sharedListenerName(frontend, this.#options)
+    return name === undefined ? undefined : this.#shared.get(name)
   }
 
   /** The listener that frontends share, where this is one. */
-  commonAt({ typeUrl, name }: ResourceRef): Resource | undefined {
-    return typeUrl === typeUrls.listener ? this.#common.get(name) : undefined
+  sharedListenerAt({ typeUrl, name }: ResourceRef): Resource | undefined {
+    return typeUrl === typeUrls.listener ? this.#shared.get(name) : undefined
   }
 
   /** The names of the listeners that the frontend has for itself; undefined where another frontend has taken one over. */
@@ -170,25 +170,25 @@ export class PublishedFrontends {
   }
 
   /** The last frontend that goes takes the listener with it, which xDS removes when no scope needs it any more. */
-  #shareCommon(before: Frontend | undefined, after: Frontend | undefined, { remove }: Changes): void {
-    const [old, own] = [before, after].map(frontend => frontend && commonListenerName(frontend, this.#options))
+  #countShared(before: Frontend | undefined, after: Frontend | undefined, { remove }: Changes): void {
+    const [old, own] = [before, after].map(frontend => frontend && sharedListenerName(frontend, this.#options))
     if (old === own) return
-    if (own !== undefined) this.#commonUses.set(own, (this.#commonUses.get(own) ?? 0) + 1)
+    if (own !== undefined) this.#sharedUses.set(own, (this.#sharedUses.get(own) ?? 0) + 1)
     if (old === undefined) return
-    const uses = this.#commonUses.get(old)! - 1
-    this.#commonUses.set(old, uses)
+    const uses = this.#sharedUses.get(old)! - 1
+    this.#sharedUses.set(old, uses)
     if (uses > 0) return
-    this.#commonUses.delete(old)
-    this.#common.delete(old)
+    this.#sharedUses.delete(old)
+    this.#shared.delete(old)
     remove.push({ typeUrl: typeUrls.listener, name: old })
   }
 
-  #addCommon(frontend: Frontend): Resource | undefined {
-    const name = commonListenerName(frontend, this.#options)
-    if (name === undefined || this.#common.has(name)) return undefined
-    const listener = commonListener(frontend, this.#options)
+  #addShared(frontend: Frontend): Resource | undefined {
+    const name = sharedListenerName(frontend, this.#options)
+    if (name === undefined || this.#shared.has(name)) return undefined
+    const listener = sharedListener(frontend, this.#options)
     if (!listener) return undefined
-    this.#common.set(listener.name, listener)
+    this.#shared.set(listener.name, listener)
     return listener
   }
 

@@ -2,7 +2,7 @@
 
 import type { Resource, ResourceRef } from '../../envoy/resource.ts'
 import { addressesOf, type Frontend } from '../../envoy/resources/frontend.ts'
-import { commonProtocolOf, type NodeOptions } from '../../envoy/resources/listener.ts'
+import { type NodeOptions, sharedProtocolOf } from '../../envoy/resources/listener.ts'
 import type { VersionedRef } from '../../xds/client/messages.ts'
 import type { ResourceStore } from '../../xds/store.ts'
 import { Arrivals } from './arrivals.ts'
@@ -15,7 +15,7 @@ export interface PublisherOptions {
   readonly store: ResourceStore
   readonly drainMs: number
   /** The listeners on which redirected connections arrive, which every frontend needs. */
-  readonly shared: readonly Resource[]
+  readonly redirectListeners: readonly Resource[]
   /** Envoy has these no longer. */
   readonly onRemoved: (refs: readonly ResourceRef[]) => void
 }
@@ -96,15 +96,15 @@ export class Publisher {
   /** Where the kernel redirects the frontend, and what Envoy needs for it. */
   redirectOf(id: string): Redirect {
     const { frontend, resources } = this.published.get(id)!
-    const common = this.published.commonOf(frontend)
-    const shared = this.#options.shared.filter(({ name }) => name.endsWith(frontend.family))
-    return { addresses: addressesOf(frontend), needs: shared.concat(common ?? [], resources) }
+    const shared = this.published.sharedListenerOf(frontend)
+    const redirectListeners = this.#options.redirectListeners.filter(({ name }) => name.endsWith(frontend.family))
+    return { addresses: addressesOf(frontend), needs: redirectListeners.concat(shared ?? [], resources) }
   }
 
   /** How long a frontend has to be without requests for no connection to be left: on a listener of its own Envoy counts them. */
   quietMs(id: string): number {
     const frontend = this.frontendOf(id)
-    return (frontend && commonProtocolOf(frontend, this.options)?.idleTimeout) ?? 0
+    return (frontend && sharedProtocolOf(frontend, this.options)?.idleTimeout) ?? 0
   }
 
   /** Milliseconds since the change arrived that this version is of; undefined where none is waited for. */

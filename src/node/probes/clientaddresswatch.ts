@@ -5,7 +5,7 @@ import type { NodePlanOptions } from '../../kernel/options.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { NodePlan } from '../../plan/nodeplan.ts'
 import type { Envoys } from '../envoy/envoys.ts'
-import { Recurring } from '../recurring.ts'
+import { PeriodicTask } from '../periodictask.ts'
 import { type ClientAddressChoice, proveClientAddress } from './clientaddress.ts'
 import { localPods } from './podpath.ts'
 
@@ -67,7 +67,7 @@ function elsewhereOf(nodeName: string, plan: NodePlan, families: readonly IpFami
 
 export class ClientAddressWatch {
   readonly #options: ClientAddressWatchOptions
-  readonly #looks = new Recurring(() => this.#look())
+  readonly #looks = new PeriodicTask(() => this.#look())
   #pauseMs: number
   #isStale = false
   #last: ClientAddressChoice

@@ -8,7 +8,7 @@ import { Nftables } from '../../kernel/nftables/client.ts'
 import { pathCounters, tableOf } from '../../kernel/nftables/rules/ruleset.ts'
 import { watchForeignChains } from '../../kernel/nftables/watch.ts'
 import type { IpFamily } from '../../net/address.ts'
-import { Recurring } from '../recurring.ts'
+import { PeriodicTask } from '../periodictask.ts'
 import { type PathCounters, suspicion } from './counters.ts'
 
 export interface LossesOptions {
@@ -41,7 +41,7 @@ export function watchLosses({ families, onSuspicion }: LossesOptions): { stop():
     restUntil.set(family, performance.now() + countedRestMs)
     onSuspicion(family, why)
   }
-  const looks = new Recurring(async () => {
+  const looks = new PeriodicTask(async () => {
     // Who cannot read them cannot write the tables either, which is told.
     for (const family of families) await look(family).catch(() => looked.delete(family))
     return everyMs

@@ -6,7 +6,7 @@
 
 import type { PathResult } from '../../kernel/probes/pathtest.ts'
 import type { IpFamily } from '../../net/address.ts'
-import { Recurring } from '../recurring.ts'
+import { PeriodicTask } from '../periodictask.ts'
 
 /** `untested`: not yet; `assumed`: it is not tested on this node, by its configuration, and counts as open. */
 export type PathState = PathResult | { readonly outcome: 'untested' } | { readonly outcome: 'assumed' }
@@ -36,7 +36,7 @@ export class PathWatch {
   readonly #results = new Map<IpFamily, PathResult>()
   /** Failures in a row of families that do not count as blocked yet. */
   readonly #failures = new Map<IpFamily, number>()
-  readonly #tests = new Recurring(() => this.#run())
+  readonly #tests = new PeriodicTask(() => this.#run())
   #blockedTests = 0
   /** Families of which something else than a test says that packets are lost: one failure is enough, and comes soon. */
   readonly #suspected = new Set<IpFamily>()

@@ -4,7 +4,7 @@ import type { IpFamily } from '../../net/address.ts'
 import type { Readings } from '../../observe/metrics/metrics.ts'
 import type { ProblemRegistry } from '../../observe/problems.ts'
 import type { AgentParts } from '../parts.ts'
-import { missedServices } from './missed.ts'
+import { eligibleServices } from './eligible.ts'
 
 export function readingsOf(parts: AgentParts, problems: ProblemRegistry, families: readonly IpFamily[]): Readings {
   const { plan, envoy, kernel, use, xds, overlaySwitch, path } = parts
@@ -17,7 +17,7 @@ export function readingsOf(parts: AgentParts, problems: ProblemRegistry, familie
     waiting: () => use.waiting,
     kernelElements: () => [...kernel.totals.values()].reduce((sum, count) => sum + count, 0),
     envoyUp: () => envoy.envoys.isUp,
-    missed: () => missedServices(plan).length,
+    eligible: () => eligibleServices(plan).length,
     kernelClients: () => plan.policies.clients().length,
     paths: () => families.filter(hasAddress).map(family => [family, envoy.isPathOpen(family)]),
     problems: () => problems.counts(),

@@ -12,7 +12,7 @@ import type { EnvoyProtocol } from '../../services/settings/envoyprotocol.ts'
 import type { Agent } from '../agent.ts'
 import type { EnvoyState } from '../envoy/envoys.ts'
 import type { PathState } from '../probes/watch.ts'
-import { missedServices } from './missed.ts'
+import { eligibleServices } from './eligible.ts'
 
 /** Ports that are meant for Envoy and are in the kernel layer for the same reason. */
 export interface Waiting {
@@ -49,7 +49,7 @@ export interface NodeStatus {
   readonly layers: { readonly envoy: number; readonly kernel: number; readonly draining: number }
   readonly waiting: readonly Waiting[]
   /** With `--services=labelled`: Services that kube-proxy serves, though admission would have handed them over. */
-  readonly missed: { readonly count: number; readonly examples: readonly string[] }
+  readonly eligible: { readonly count: number; readonly examples: readonly string[] }
   /** In the order in which they were reported. */
   readonly problems: readonly Problem[]
 }
@@ -83,7 +83,7 @@ const switchedOff = 'the overlay of this node is switched off (LP408)'
 export function nodeStatus(agent: Agent, node: string): NodeStatus {
   const kernelClients = agent.policies.clients()
   const states = [...agent.plan.states()]
-  const missed = missedServices(agent.plan)
+  const eligible = eligibleServices(agent.plan)
   const up = states.filter(({ id }) => isUp(id, agent)).length
   const clients = agent.envoy.envoys.all.map(({ id, nodeId, envoyVersion, instance, connectedSince }) => {
     const state = agent.envoy.envoys.stateOf(id)
@@ -100,7 +100,7 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
     overlayOff: agent.overlaySwitch.isOff,
     layers: { envoy: up, kernel: states.length - up, draining: agent.envoy.draining },
     waiting: waitingByReason(states, agent),
-    missed: { count: missed.length, examples: missed.slice(0, maxExamples) },
+    eligible: { count: eligible.length, examples: eligible.slice(0, maxExamples) },
     problems: agent.problems.all(),
   }
 }

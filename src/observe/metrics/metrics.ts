@@ -12,7 +12,7 @@ export interface Readings {
   readonly kernelElements: () => number
   readonly envoyUp: () => boolean
   /** Services without the label that admission would have handed over. */
-  readonly missed: () => number
+  readonly eligible: () => number
   /** Pods of this node whose connections stay in the kernel layer. */
   readonly kernelClients: () => number
   /** By IP family. */
@@ -26,7 +26,7 @@ export interface Readings {
 interface XdsTraffic {
   readonly requests: number
   readonly responses: number
-  readonly refusals: number
+  readonly nacks: number
   readonly bytes: number
 }
 
@@ -82,9 +82,9 @@ export function createMetrics(readings: Readings) {
   gauge('lightpath_envoy_up', "Whether this node's Envoy is connected and answers.", () => Number(readings.envoyUp()))
 
   gauge(
-    'lightpath_missed_services',
+    'lightpath_eligible_services',
     'With --services=labelled: Services that admission would have handed over and that lack the label.',
-    readings.missed,
+    readings.eligible,
   )
   gauge(
     'lightpath_kernel_clients',
@@ -110,7 +110,7 @@ export function createMetrics(readings: Readings) {
     })
   xdsCounter('lightpath_xds_requests_total', 'xDS requests, by type of resource.', traffic => traffic.requests)
   xdsCounter('lightpath_xds_responses_total', 'xDS responses, by type of resource.', traffic => traffic.responses)
-  xdsCounter('lightpath_xds_nacks_total', 'xDS responses that Envoy refused.', traffic => traffic.refusals)
+  xdsCounter('lightpath_xds_nacks_total', 'xDS responses that Envoy rejected.', traffic => traffic.nacks)
   xdsCounter('lightpath_xds_sent_bytes_total', 'Bytes of xDS responses.', traffic => traffic.bytes)
 
   return {
@@ -152,9 +152,9 @@ export function createMetrics(readings: Readings) {
       labelNames: ['service_port'],
       registers: [services],
     }),
-    refusals: new Counter({
-      name: 'lightpath_xds_refusals_total',
-      help: 'Resources that Envoy refused, by Service port.',
+    nacks: new Counter({
+      name: 'lightpath_xds_rejected_resources_total',
+      help: 'Resources that Envoy rejected (NACK), by Service port.',
       labelNames: ['service_port'],
       registers: [services],
     }),

@@ -13,7 +13,7 @@ const metrics = createMetrics({
   waiting: () => 0,
   kernelElements: () => 0,
   envoyUp: () => true,
-  missed: () => 0,
+  eligible: () => 0,
   kernelClients: () => 0,
   paths: () => [],
   problems: () => nothing,
@@ -32,7 +32,7 @@ function pages() {
 }
 
 test('the page for whoever asks names no Service, that for the authorized does', async () => {
-  metrics.refusals.inc({ service_port: 'shop/web/http' })
+  metrics.nacks.inc({ service_port: 'shop/web/http' })
   const { node, all, asked } = pages()
   const open = String((await node()).body)
   assert.match(open, /^lightpath_envoy_up 1$/m)
@@ -41,7 +41,7 @@ test('the page for whoever asks names no Service, that for the authorized does',
   const closed = String((await all()).body)
   for (const line of [
     /^lightpath_envoy_up 1$/m,
-    /^lightpath_xds_refusals_total\{service_port="shop\/web\/http"\} 1$/m,
+    /^lightpath_xds_rejected_resources_total\{service_port="shop\/web\/http"\} 1$/m,
     /^lightpath_retries_total\{namespace="shop",service="web",port="http"\} 1$/m,
   ]) {
     assert.match(closed, line)

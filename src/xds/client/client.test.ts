@@ -25,7 +25,7 @@ interface ServiceState {
 }
 
 const commonRef: ResourceRef = { typeUrl: listener, name: 'common' }
-const common = modelResource(listener, 'common', 'v1', { quality: 'good', scopes: true })
+const shared = modelResource(listener, 'common', 'v1', { quality: 'good', scopes: true })
 
 /** What `envoy/` would make of a Service: listener, route and scope lean on cluster and endpoints. */
 function resourcesOf(name: string, state: ServiceState, version: () => string): Resource[] {
@@ -73,7 +73,7 @@ function removeService(store: ResourceStore, name: string): void {
 
 /** The listener of all scopes is there while there are any. */
 function keepCommon(store: ResourceStore): void {
-  store.update(store.size(scope) > 0 ? { put: [common] } : { remove: [commonRef] })
+  store.update(store.size(scope) > 0 ? { put: [shared] } : { remove: [commonRef] })
 }
 
 const quality = fc.oneof(
@@ -119,7 +119,7 @@ test('whatever happens in whatever order, Envoy ends with what the store has but
           else if (step.do === 'remove') removeService(store, step.name)
           else if (step.do === 'send') link.send()
           else if (step.do === 'hear') link.hear()
-          else if (step.do === 'receive') envoy.receive(link.refusals)
+          else if (step.do === 'receive') envoy.receive(link.nacks)
           else if (step.do === 'drain') link.drain()
           else link.reconnect()
         }
@@ -137,7 +137,7 @@ test('whatever happens in whatever order, Envoy ends with what the store has but
 })
 
 function checkOutcome(link: Link, ref: ResourceRef): void {
-  const { store, envoy, refusals, reconnects, client } = link
+  const { store, envoy, nacks, reconnects, client } = link
   const what = `${ref.typeUrl} ${ref.name}`
   // The endpoints of a cluster that was made anew are none until they come again.
   const isPutAside = ref.typeUrl === endpoints && envoy.bare.has(ref.name)
@@ -146,7 +146,7 @@ function checkOutcome(link: Link, ref: ResourceRef): void {
   const version = isPutAside ? undefined : envoy.version(ref)
   const told = client.acknowledgedVersion(ref)
   // Endpoints refused while their cluster changes count as gone, since the changed cluster may be in use already.
-  const isDoubtful = ref.typeUrl === endpoints && refusals.some(refusal => isDeepEqual(refusal.ref, ref))
+  const isDoubtful = ref.typeUrl === endpoints && nacks.some(nack => isDeepEqual(nack.ref, ref))
   if (told !== undefined || !isDoubtful) assert.equal(told, version, `${what}: server and Envoy disagree`)
   const stored = store.get(ref.typeUrl, ref.name)
   if (!stored) assert(version === undefined || isDoubtful || isKept(link, ref), `${what} is not gone`)
@@ -155,11 +155,11 @@ function checkOutcome(link: Link, ref: ResourceRef): void {
 
 /** Required by what Envoy has, or possibly by what Envoy kept from before a reconnect since it refused what followed. */
 function isKept(link: Link, ref: ResourceRef): boolean {
-  const { envoy, refusals, reconnects } = link
+  const { envoy, nacks, reconnects } = link
   return (
     envoy.usersOf(ref).length > 0 ||
     isRequiredByScope(link, ref) ||
-    (reconnects > 0 && refusals.some(refusal => envoy.version(refusal.ref) !== undefined))
+    (reconnects > 0 && nacks.some(nack => envoy.version(nack.ref) !== undefined))
   )
 }
 
@@ -172,11 +172,11 @@ function isRequiredByScope({ store, envoy }: Link, ref: ResourceRef): boolean {
 }
 
 /** Refused, or leaning on something that Envoy does not have, or not asked for since what asks for it is refused. */
-function isExcused({ envoy, refusals, client, store }: Link, resource: { typeUrl: TypeUrl; name: string }): boolean {
+function isExcused({ envoy, nacks, client, store }: Link, resource: { typeUrl: TypeUrl; name: string }): boolean {
   const { typeUrl, name } = resource
   const stored = store.get(typeUrl, name)!
   const content: Content = JSON.parse(new TextDecoder().decode(stored.encode()))
-  if (refusals.some(({ ref, version }) => ref.typeUrl === typeUrl && ref.name === name && version === stored.version)) {
+  if (nacks.some(({ ref, version }) => ref.typeUrl === typeUrl && ref.name === name && version === stored.version)) {
     return content.quality !== 'good'
   }
   if (stored.requires.some(required => client.acknowledgedVersion(required) === undefined)) return true
@@ -264,7 +264,7 @@ test('what requires a refused resource waits, and comes when a good version of i
   const link = new Link()
   putService(link.store, 'a', { ...good, cluster: 'bad' })
   link.drain()
-  assert.equal(link.refusals.length, 1)
+  assert.equal(link.nacks.length, 1)
   assert.equal(link.version(listener, 'a'), undefined)
   putService(link.store, 'a', good, [cluster])
   link.drain()
@@ -275,7 +275,7 @@ test('a refused version is not sent to that Envoy again, also when it subscribes
   const link = new Link()
   putService(link.store, 'a', { ...good, endpoints: 'bad' })
   link.drain()
-  assert.equal(link.refusals.length, 1)
+  assert.equal(link.nacks.length, 1)
   link.client.request({
     typeUrl: endpoints,
     subscribe: ['a'],
@@ -363,7 +363,7 @@ test('a Service that is removed while the culprit of a refusal is looked for tak
   for (const name of services)
     putService(link.store, name, { ...plain, cluster: name === 'f' ? 'broken' : 'good' }, [cluster])
   link.send()
-  link.envoy.receive(link.refusals)
+  link.envoy.receive(link.nacks)
   removeService(link.store, 'b')
   link.drain()
   for (const name of ['a', 'c', 'd', 'e']) assert.equal(link.version(cluster, name), versionOf(link, cluster, name))
@@ -380,7 +380,7 @@ test('a listener from before a reconnect whose successor is refused holds what i
   while (link.envoy.requests.length > 0) link.hear()
   putService(link.store, 'a', { ...plain, listener: 'bad' })
   link.drain()
-  assert.equal(link.refusals.length, 1)
+  assert.equal(link.nacks.length, 1)
 
   removeService(link.store, 'b')
   link.drain()
@@ -430,7 +430,7 @@ test('one broken resource among 1000 costs a few dozen responses, and the others
   }
   link.drain()
   assert.deepEqual(
-    link.refusals.map(({ ref }) => ref.name),
+    link.nacks.map(({ ref }) => ref.name),
     ['s321'],
   )
   assert.equal(link.envoy.has.get(cluster)!.size, 999)
@@ -537,7 +537,7 @@ test('a scope whose address goes to another Service while Envoy is told of it ho
   putService(link.store, 'a', good)
   while (link.envoy.inbox.every(({ typeUrl }) => typeUrl !== scope)) {
     link.hear()
-    link.envoy.receive(link.refusals)
+    link.envoy.receive(link.nacks)
     while (link.send());
   }
   moveAddress(link.store)

@@ -21,33 +21,33 @@ import { Subscription } from './subscription.ts'
 export interface ClientOptions extends DeliveryOptions {
   readonly types: readonly ServedType[]
   /** What a client has only while it is admitted (`setAdmitted`): told last, and taken from it first. Default none. */
-  readonly forAdmitted?: readonly ResourceRef[]
+  readonly forActive?: readonly ResourceRef[]
 }
 
 export class Client {
   readonly #store: ResourceStore
   readonly #events: ClientEvents
-  readonly #forAdmitted: readonly ResourceRef[]
+  readonly #forActive: readonly ResourceRef[]
   readonly #references: References
   readonly #subscription: Subscription
   readonly #delivery: Delivery
   readonly #answers: Answers
   #settled = false
-  #admitted = false
+  #active = false
 
   constructor(store: ResourceStore, events: ClientEvents, options: ClientOptions) {
     this.#store = store
     this.#events = events
-    this.#forAdmitted = options.forAdmitted ?? []
+    this.#forActive = options.forActive ?? []
     this.#references = new References(options.types)
     this.#subscription = new Subscription(store, this.#references, events)
-    this.#delivery = new Delivery(store, this.#references, options, ref => !this.#admitted && this.#isForAdmitted(ref))
+    this.#delivery = new Delivery(store, this.#references, options, ref => !this.#active && this.#isForActive(ref))
     this.#answers = new Answers(this.#references, events)
   }
 
-  setAdmitted(admitted: boolean): void {
-    this.#admitted = admitted
-    this.changed(this.#forAdmitted)
+  setActive(active: boolean): void {
+    this.#active = active
+    this.changed(this.#forActive)
   }
 
   /** The version that the client has acknowledged and still has. */
@@ -78,9 +78,9 @@ export class Client {
     const listed = Object.entries(initialVersions)
     if (subscribe.length === 0) this.#subscription.add(type, '*')
     if (type.wildcard && listed.length === 0) type.answerDue = true
-    if (!this.#admitted && listed.some(([name]) => this.#isForAdmitted({ typeUrl: type.typeUrl, name }))) {
-      this.setAdmitted(true)
-      this.#events.admitted()
+    if (!this.#active && listed.some(([name]) => this.#isForActive({ typeUrl: type.typeUrl, name }))) {
+      this.setActive(true)
+      this.#events.active()
     }
     this.#subscription.compare(type, listed)
   }
@@ -120,7 +120,7 @@ export class Client {
     return false
   }
 
-  #isForAdmitted({ typeUrl, name }: ResourceRef): boolean {
-    return this.#forAdmitted.some(ref => ref.typeUrl === typeUrl && ref.name === name)
+  #isForActive({ typeUrl, name }: ResourceRef): boolean {
+    return this.#forActive.some(ref => ref.typeUrl === typeUrl && ref.name === name)
   }
 }

@@ -18,7 +18,7 @@ export interface VersionedRef extends ResourceRef {
   readonly version: string
 }
 
-export interface Refusal {
+export interface Nack {
   readonly ref: ResourceRef
   readonly version: string
   /** The client's words. */
@@ -31,14 +31,14 @@ export interface ClientEvents {
   /** The client has these no more. */
   gone(refs: readonly ResourceRef[]): void
   /** The client keeps what it had of this resource before, if anything; this version is not sent to it again. */
-  refused(refusal: Refusal): void
+  nacked(nack: Nack): void
   /**
    * All that can be delivered now is acknowledged, and the client has asked for every type of which it could have
    * something, so has said what it had before. Told after each delivery again.
    */
   settled(): void
   /** The client lists something from a stream before that only admitted clients have: it counts as admitted. */
-  admitted(): void
+  active(): void
   /** The client has these from a stream before, and the store does not. They are removed unless it gets them now. */
   unknown(refs: readonly ResourceRef[]): void
   /** The client did something that the protocol does not have; it was ignored. */

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../../envoy/resource.ts'
 import type { EncodedResource, Response } from '../response.ts'
 import type { Client } from './client.ts'
-import type { Refusal, Request } from './messages.ts'
+import type { Nack, Request } from './messages.ts'
 
 const { cluster, endpoints, listener, route, scope } = typeUrls
 
@@ -43,7 +43,7 @@ interface Held {
 export class ModelEnvoy {
   readonly has = new Map<TypeUrl, Map<string, Held>>(Object.values(typeUrls).map(typeUrl => [typeUrl, new Map()]))
   /** What Envoy would list on reconnecting: it does not remember what came in a response that it refused. */
-  readonly #remembered = new Map<TypeUrl, Map<string, string>>(
+  readonly #memoize = new Map<TypeUrl, Map<string, string>>(
     Object.values(typeUrls).map(typeUrl => [typeUrl, new Map()]),
   )
   readonly #subscribed = new Map<TypeUrl, Set<string>>([
@@ -75,7 +75,7 @@ export class ModelEnvoy {
       const names = [...(this.#subscribed.get(typeUrl) ?? [])]
       if (this.#subscribed.has(typeUrl) && names.length === 0) continue
       if (typeUrl === scope && !this.#wantsScopes) continue
-      this.#say(typeUrl, { subscribe: names, initialVersions: Object.fromEntries(this.#remembered.get(typeUrl)!) })
+      this.#say(typeUrl, { subscribe: names, initialVersions: Object.fromEntries(this.#memoize.get(typeUrl)!) })
     }
   }
 
@@ -89,7 +89,7 @@ export class ModelEnvoy {
 
   /** Envoy has this from a response that it refused for something else, and will not list it after a reconnect. */
   hasForgotten(ref: ResourceRef): boolean {
-    return this.version(ref) !== this.#remembered.get(ref.typeUrl)!.get(ref.name)
+    return this.version(ref) !== this.#memoize.get(ref.typeUrl)!.get(ref.name)
   }
 
   /** What Envoy has that requires this. */
@@ -115,11 +115,11 @@ export class ModelEnvoy {
   }
 
   /** Takes one response, and checks that it breaks nothing; `refused` is what Envoy refused. */
-  receive(refused: readonly Refusal[]): void {
+  receive(nacked: readonly Nack[]): void {
     const response = this.inbox.shift()
     if (!response) return
     this.received += response.put.length + response.remove.length
-    this.#checkOrder(response, refused)
+    this.#checkOrder(response, nacked)
     const error = this.#apply(response)
     if (!error) this.#remember(response)
     else for (const { name } of resourcesIn(response)) this.#doubtful.add(name)
@@ -136,7 +136,7 @@ export class ModelEnvoy {
     return true
   }
 
-  #checkOrder(response: Response, refused: readonly Refusal[]): void {
+  #checkOrder(response: Response, nacked: readonly Nack[]): void {
     const { typeUrl, remove } = response
     const names = [...resourcesIn(response).map(({ name }) => name), ...remove]
     assert.equal(new Set(names).size, names.length, 'a name twice in a response')
@@ -149,18 +149,18 @@ export class ModelEnvoy {
         )
       }
     }
-    const isRefused = (ref: ResourceRef) =>
-      refused.some(refusal => refusal.ref.typeUrl === ref.typeUrl && refusal.ref.name === ref.name)
+    const isNacked = (ref: ResourceRef) =>
+      nacked.some(nack => nack.ref.typeUrl === ref.typeUrl && nack.ref.name === ref.name)
     for (const name of remove) {
       // What Envoy refused but waits for is called gone, so that it waits no longer.
-      if (isRefused({ typeUrl, name }) || !this.has.get(typeUrl)!.has(name)) continue
+      if (isNacked({ typeUrl, name }) || !this.has.get(typeUrl)!.has(name)) continue
       // So are endpoints that are no more, when Envoy waits for them, or may.
       if (typeUrl === endpoints && (this.bare.has(name) || this.#doubtful.has(name))) continue
       // What a resource from before a reconnect requires is not known; it holds nothing once its successor is refused.
       // The endpoints of a cluster end with it, at the latest.
       const users = this.usersOf({ typeUrl, name })
         .filter(user => completes.get(user.typeUrl) !== typeUrl)
-        .filter(user => this.#connections === 1 || !(isRefused(user) || this.hasForgotten(user)))
+        .filter(user => this.#connections === 1 || !(isNacked(user) || this.hasForgotten(user)))
       assert.deepEqual(users, [], `${typeUrl} ${name} removed before what requires it`)
     }
   }
@@ -240,12 +240,12 @@ export class ModelEnvoy {
 
   #remember(response: Response): void {
     const { typeUrl, remove } = response
-    const remembered = this.#remembered.get(typeUrl)!
+    const memoize = this.#memoize.get(typeUrl)!
     const subscribed = this.#subscribed.get(typeUrl)
     for (const { name, version } of resourcesIn(response)) {
-      if (!subscribed || subscribed.has(name)) remembered.set(name, version)
+      if (!subscribed || subscribed.has(name)) memoize.set(name, version)
     }
-    for (const name of remove) remembered.delete(name)
+    for (const name of remove) memoize.delete(name)
   }
 
   #subscribe(typeUrl: TypeUrl, name: string): void {
@@ -258,7 +258,7 @@ export class ModelEnvoy {
   #unsubscribe(typeUrl: TypeUrl, name: string): void {
     if (!this.#subscribed.get(typeUrl)!.delete(name)) return
     this.has.get(typeUrl)!.delete(name)
-    this.#remembered.get(typeUrl)!.delete(name)
+    this.#memoize.get(typeUrl)!.delete(name)
     this.#say(typeUrl, { unsubscribe: [name] })
   }
 

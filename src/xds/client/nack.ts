@@ -2,8 +2,8 @@
 
 import type { ResourceRef } from '../../envoy/resource.ts'
 import type { ClientEvents, VersionedRef } from './messages.ts'
+import { readNack } from './nackdetail.ts'
 import type { References } from './references.ts'
-import { readRefusal } from './refusal.ts'
 import { type AckedVersion, type Item, isWanted, type TypeState } from './state.ts'
 
 export class Answers {
@@ -56,7 +56,7 @@ export class Answers {
       return
     }
     const names = items.map(({ entry }) => entry.name)
-    const { culprits, restApplied } = readRefusal(error, names)
+    const { culprits, restApplied } = readNack(error, names)
     const isCulprit = ({ entry }: Item) => items.length === 1 || culprits.has(entry.name)
     const rest = items.filter(item => !isCulprit(item))
     if (restApplied) this.#accepted(type, rest)
@@ -79,6 +79,6 @@ export class Answers {
     entry.rejected = version.version
     this.#references.assume(entry, version)
     this.#references.wake(entry)
-    this.#events.refused({ ref, version: version.version, detail })
+    this.#events.nacked({ ref, version: version.version, detail })
   }
 }

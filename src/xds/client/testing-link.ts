@@ -5,7 +5,7 @@ import type { ResourceRef, TypeUrl } from '../../envoy/resource.ts'
 import { ResourceStore } from '../store.ts'
 import { envoyTypes } from '../types.ts'
 import { Client, type ClientOptions } from './client.ts'
-import type { ClientEvents, Refusal, VersionedRef } from './messages.ts'
+import type { ClientEvents, Nack, VersionedRef } from './messages.ts'
 import { ModelEnvoy } from './model-envoy.ts'
 
 export class Link {
@@ -13,10 +13,10 @@ export class Link {
   readonly envoy = new ModelEnvoy()
   readonly acknowledged: VersionedRef[] = []
   readonly gone: ResourceRef[] = []
-  refusals: Refusal[] = []
+  nacks: Nack[] = []
   readonly ignored: string[] = []
   settled = 0
-  admitted = 0
+  active = 0
   readonly unknown: ResourceRef[] = []
   reconnects = 0
   client: Client
@@ -33,9 +33,9 @@ export class Link {
     const events: ClientEvents = {
       acknowledged: resources => this.acknowledged.push(...resources),
       gone: refs => this.gone.push(...refs),
-      refused: refusal => this.refusals.push(refusal),
+      nacked: nack => this.nacks.push(nack),
       settled: () => this.settled++,
-      admitted: () => this.admitted++,
+      active: () => this.active++,
       unknown: refs => this.unknown.push(...refs),
       ignored: (_, reason) => this.ignored.push(reason),
     }
@@ -45,7 +45,7 @@ export class Link {
 
   reconnect(): void {
     this.reconnects++
-    this.refusals = []
+    this.nacks = []
     this.client = this.#connect()
   }
 
@@ -68,7 +68,7 @@ export class Link {
       // A cluster that changed just before a reconnect gets no endpoints, since Envoy does not ask for them.
       if (isQuiet && !(this.reconnects > 0 && this.envoy.timeOut())) return
       this.hear()
-      this.envoy.receive(this.refusals)
+      this.envoy.receive(this.nacks)
     }
     assert.fail('server and client never come to rest')
   }

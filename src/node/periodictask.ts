@@ -1,5 +1,5 @@
 /** A task that is done again and again, one run at a time; each run says how long after it the next one is. */
-export class Recurring {
+export class PeriodicTask {
   /** Does the task once. Resolves to the milliseconds until the next run. */
   readonly #run: () => Promise<number>
   #timer: NodeJS.Timeout | undefined

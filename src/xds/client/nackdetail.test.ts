@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { readRefusal } from './refusal.ts'
+import { readNack } from './nackdetail.ts'
 
-const culprits = (detail: string, sent: readonly string[]) => [...readRefusal(detail, sent).culprits]
+const culprits = (detail: string, sent: readonly string[]) => [...readNack(detail, sent).culprits]
 
 test('only the names that Envoy lists are culprits, not names that contain them or that they contain', () => {
   const clusters = 'Error adding/updating cluster(s) a/b/http2: cluster a/b/http is no good, b: x: y'
@@ -19,10 +19,10 @@ test('only the names that Envoy lists are culprits, not names that contain them 
 
 test('the rest of a response is in effect only where Envoy lists what is not, to the end', () => {
   const list = 'Error adding/updating cluster(s) a: no'
-  assert.equal(readRefusal(list, ['a', 'b']).restApplied, true)
-  assert.equal(readRefusal(`${list}...(truncated)`, ['a', 'b']).restApplied, false)
-  assert.equal(readRefusal('Error adding/updating cluster(s) c: no', ['a', 'b']).restApplied, false)
-  assert.equal(readRefusal('Unable to unpack as Cluster: a: no', ['a', 'b']).restApplied, false)
+  assert.equal(readNack(list, ['a', 'b']).restApplied, true)
+  assert.equal(readNack(`${list}...(truncated)`, ['a', 'b']).restApplied, false)
+  assert.equal(readNack('Error adding/updating cluster(s) c: no', ['a', 'b']).restApplied, false)
+  assert.equal(readNack('Unable to unpack as Cluster: a: no', ['a', 'b']).restApplied, false)
 })
 
 test('whatever names a refusal lists, exactly those are found', () => {

@@ -3,10 +3,10 @@
 import { type Resource, type ResourceRef, refKey, typeNameOf } from '../../envoy/resource.ts'
 import { serviceKeyOf } from '../../plan/ports/port.ts'
 import { type Problem, problem } from '../../services/problem.ts'
-import type { Refusal } from '../../xds/client/messages.ts'
+import type { Nack } from '../../xds/client/messages.ts'
 import type { ResourceStore } from '../../xds/store.ts'
 
-export interface RefusalsOptions {
+export interface NacksOptions {
   readonly store: ResourceStore
   /** The frontend that a resource belongs to; undefined for a listener that many need. */
   readonly ownerOf: (ref: ResourceRef) => string | undefined
@@ -17,7 +17,7 @@ export interface RefusalsOptions {
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
 }
 
-interface ClientRefusal extends Refusal {
+interface ClientNack extends Nack {
   readonly clientId: number
   /** The frontend that it belonged to. */
   readonly owner: string | undefined
@@ -25,49 +25,48 @@ interface ClientRefusal extends Refusal {
 
 const longestRetryMs = 60_000
 
-export class Refusals {
-  readonly #options: RefusalsOptions
+export class Nacks {
+  readonly #options: NacksOptions
   /** By client, type and name. */
-  readonly #refusals = new Map<string, ClientRefusal>()
+  readonly #nacks = new Map<string, ClientNack>()
   /** Shared resources that an Envoy refused, by name: how often, and when they are told again. */
   readonly #retries = new Map<string, { readonly count: number; readonly timer: NodeJS.Timeout }>()
 
-  constructor(options: RefusalsOptions) {
+  constructor(options: NacksOptions) {
     this.#options = options
   }
 
   /** What was removed or changed meanwhile is nobody's problem any more. */
-  add(clientId: number, refusal: Refusal): void {
-    const { ref, version } = refusal
+  add(clientId: number, nack: Nack): void {
+    const { ref, version } = nack
     if (this.#options.store.get(ref.typeUrl, ref.name)?.version !== version) return
-    const refused = { ...refusal, clientId, owner: this.#options.ownerOf(ref) }
-    this.#refusals.set(keyOf(clientId, ref), refused)
-    this.#report(refused)
+    const nacked = { ...nack, clientId, owner: this.#options.ownerOf(ref) }
+    this.#nacks.set(keyOf(clientId, ref), nacked)
+    this.#report(nacked)
     this.#tellAgain(ref)
   }
 
   acknowledged(clientId: number, ref: ResourceRef): void {
-    if (this.#refusals.size === 0) return
+    if (this.#nacks.size === 0) return
     const key = keyOf(clientId, ref)
-    this.#drop(this.#refusals.get(key), key)
+    this.#drop(this.#nacks.get(key), key)
   }
 
   disconnected(clientId: number): void {
-    this.#dropAll(refusal => refusal.clientId === clientId)
+    this.#dropAll(nack => nack.clientId === clientId)
   }
 
   removed(refs: readonly ResourceRef[]): void {
-    if (this.#refusals.size === 0) return
+    if (this.#nacks.size === 0) return
     const keys = new Set(refs.map(refKey))
     this.#dropAll(({ ref }) => keys.has(refKey(ref)))
   }
 
   /** An Envoy's words, where one has refused this version. */
   detailOf({ typeUrl, name, version }: ResourceRef & { readonly version: string }): string | undefined {
-    const all = [...this.#refusals.values()]
-    return all.find(
-      ({ ref, ...refusal }) => ref.typeUrl === typeUrl && ref.name === name && refusal.version === version,
-    )?.detail
+    const all = [...this.#nacks.values()]
+    return all.find(({ ref, ...nack }) => ref.typeUrl === typeUrl && ref.name === name && nack.version === version)
+      ?.detail
   }
 
   stop(): void {
@@ -75,16 +74,16 @@ export class Refusals {
     this.#retries.clear()
   }
 
-  #dropAll(isOver: (refusal: ClientRefusal) => boolean): void {
-    for (const [key, refusal] of this.#refusals) if (isOver(refusal)) this.#drop(refusal, key)
+  #dropAll(isOver: (nack: ClientNack) => boolean): void {
+    for (const [key, nack] of this.#nacks) if (isOver(nack)) this.#drop(nack, key)
   }
 
-  #drop(refusal: ClientRefusal | undefined, key: string): void {
-    if (!refusal) return
-    this.#refusals.delete(key)
-    this.#report(refusal)
-    const { name } = refusal.ref
-    if ([...this.#refusals.values()].some(({ ref }) => refKey(ref) === refKey(refusal.ref))) return
+  #drop(nack: ClientNack | undefined, key: string): void {
+    if (!nack) return
+    this.#nacks.delete(key)
+    this.#report(nack)
+    const { name } = nack.ref
+    if ([...this.#nacks.values()].some(({ ref }) => refKey(ref) === refKey(nack.ref))) return
     clearTimeout(this.#retries.get(name)?.timer)
     this.#retries.delete(name)
   }
@@ -106,14 +105,14 @@ export class Refusals {
     this.#retries.set(ref.name, { count, timer: setTimeout(tell, Math.min(500 * 2 ** count, longestRetryMs)) })
   }
 
-  #report(refused: ClientRefusal): void {
+  #report(nacked: ClientNack): void {
     const { remedy, onProblems } = this.#options
-    const origin = originOf(refused)
-    const { ref, owner } = refused
+    const origin = originOf(nacked)
+    const { ref, owner } = nacked
     const object = owner === undefined ? `Envoy listener ${ref.name}` : `Service ${serviceKeyOf(owner)}`
-    const refusals = [...this.#refusals.values()].filter(refusal => originOf(refusal) === origin)
+    const nacks = [...this.#nacks.values()].filter(nack => originOf(nack) === origin)
     // Two Envoys may say the same.
-    const reasons = new Set(refusals.map(refusal => `Envoy refused ${describe(refusal)}`))
+    const reasons = new Set(nacks.map(nack => `Envoy refused ${describe(nack)}`))
     onProblems(
       `Envoy ${origin}`,
       [...reasons].map(reason => problem('LP301', object, reason, remedy(ref))),
@@ -121,11 +120,11 @@ export class Refusals {
   }
 }
 
-function originOf({ owner, ref }: ClientRefusal): string {
+function originOf({ owner, ref }: ClientNack): string {
   return owner ?? ref.name
 }
 
-function describe({ ref, detail }: Refusal): string {
+function describe({ ref, detail }: Nack): string {
   return `${typeNameOf(ref.typeUrl)} ${ref.name}: ${detail.trim().replaceAll('\n', '; ')}`
 }
 

@@ -4,7 +4,7 @@ import { TestPlan } from '../../plan/testing.ts'
 import { namespaces, serviceOf, vectors } from '../../services/handover/vectors.ts'
 import type { Change } from '../../services/objects/objects.ts'
 import { parseObject } from '../../services/parse/parse.ts'
-import { missedServices } from './missed.ts'
+import { eligibleServices } from './eligible.ts'
 
 const proxyName = 'service.kubernetes.io/service-proxy-name'
 
@@ -14,11 +14,11 @@ test('missed are the Services that admission would have handed over and that hav
     expected === 'lightpath.cloud' && labels?.[proxyName] === undefined ? [`${namespace}/vector-${i}`] : [],
   )
   assert.ok(expected.length > 0)
-  assert.deepEqual(missedServices(plan), expected)
+  assert.deepEqual(eligibleServices(plan), expected)
 })
 
 test('an agent that serves all Services misses none', () => {
-  assert.deepEqual(missedServices(planOf('all')), [])
+  assert.deepEqual(eligibleServices(planOf('all')), [])
 })
 
 function planOf(scope: 'all' | 'labelled'): TestPlan {

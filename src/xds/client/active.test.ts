@@ -19,12 +19,12 @@ function linkWithGate(): Link {
       modelResource(cluster, 'a', 'v1', good),
     ],
   })
-  return new Link({ types: envoyTypes, forAdmitted: [gate] }, store)
+  return new Link({ types: envoyTypes, forActive: [gate] }, store)
 }
 
-function admittedLink(): Link {
+function activeLink(): Link {
   const link = linkWithGate()
-  link.client.setAdmitted(true)
+  link.client.setActive(true)
   link.drain()
   return link
 }
@@ -34,7 +34,7 @@ test('a client settles without what only admitted ones have, and gets it once it
   link.drain()
   assert.equal(link.settled, 1)
   assert.deepEqual([...link.envoy.has.get(listener)!.keys()], ['a'])
-  link.client.setAdmitted(true)
+  link.client.setActive(true)
   link.drain()
   assert.deepEqual([...link.envoy.has.get(listener)!.keys()], ['a', 'gate'])
   assert.equal(link.client.acknowledgedVersion(gate), 'v1')
@@ -49,8 +49,8 @@ test('a changed version of it does not reach a client that is not admitted', () 
 })
 
 test('a client that is admitted no more loses it and nothing else, and hears of changes of the rest', () => {
-  const link = admittedLink()
-  link.client.setAdmitted(false)
+  const link = activeLink()
+  link.client.setActive(false)
   link.drain()
   assert.deepEqual(link.gone, [gate])
   link.store.update({ put: [modelResource(listener, 'b', 'v1', good)] })
@@ -61,29 +61,29 @@ test('a client that is admitted no more loses it and nothing else, and hears of 
 test('a client that is admitted no more while it is being told of it loses it all the same', () => {
   const link = linkWithGate()
   link.drain()
-  link.client.setAdmitted(true)
+  link.client.setActive(true)
   link.send()
-  link.client.setAdmitted(false)
+  link.client.setActive(false)
   link.drain()
   assert.deepEqual([...link.envoy.has.get(listener)!.keys()], ['a'])
   assert.deepEqual(link.gone, [gate])
 })
 
 test('a client that had it before a reconnect counts as admitted and keeps it', () => {
-  const link = admittedLink()
+  const link = activeLink()
   link.reconnect()
   link.drain()
-  assert.equal(link.admitted, 1)
+  assert.equal(link.active, 1)
   assert.equal(link.client.acknowledgedVersion(gate), 'v1')
   assert.deepEqual(link.gone, [])
 })
 
 test('after a reconnect a client that had it in another version is told of the new one', () => {
-  const link = admittedLink()
+  const link = activeLink()
   link.store.update({ put: [modelResource(listener, 'gate', 'v2', good)] })
   link.reconnect()
   link.drain()
-  assert.equal(link.admitted, 1)
+  assert.equal(link.active, 1)
   assert.equal(link.envoy.version(gate), 'v2')
 })
 
@@ -92,6 +92,6 @@ test('a client that did not have it before a reconnect is not admitted by that',
   link.drain()
   link.reconnect()
   link.drain()
-  assert.equal(link.admitted, 0)
+  assert.equal(link.active, 0)
   assert.equal(link.envoy.version(gate), undefined)
 })

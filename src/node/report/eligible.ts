@@ -4,15 +4,15 @@ import type { NodePlan } from '../../plan/nodeplan.ts'
 import { whyLeft } from '../../services/handover/rule.ts'
 
 /** `namespace/name` of each, in no order. */
-export function missedServices(plan: NodePlan): readonly string[] {
-  const missed: string[] = []
+export function eligibleServices(plan: NodePlan): readonly string[] {
+  const eligible: string[] = []
   for (const { service, namespace } of plan.unlabelled()) {
     const { name, labels, type, clusterIPs } = service
     const asInApi = {
       metadata: { namespace: service.namespace, name, labels },
       spec: { type, clusterIP: clusterIPs[0] ?? 'None' },
     }
-    if (whyLeft(asInApi, namespace?.labels ?? {}) === undefined) missed.push(`${service.namespace}/${name}`)
+    if (whyLeft(asInApi, namespace?.labels ?? {}) === undefined) eligible.push(`${service.namespace}/${name}`)
   }
-  return missed
+  return eligible
 }

@@ -1,6 +1,6 @@
 /** What Envoy's words on a refused response tell. */
 
-interface RefusalReading {
+interface NackReading {
   /** Those of the names sent that Envoy could not use. Empty where it does not say. */
   readonly culprits: ReadonlySet<string>
   /** Everything else in the response is in effect. */
@@ -18,7 +18,7 @@ interface RefusalReading {
  * resource that is broken as protobuf gets the whole response refused, and the first of the endpoints or routes that
  * Envoy cannot use ends the response, in no particular order.
  */
-export function readRefusal(errorDetail: string, sent: readonly string[]): RefusalReading {
+export function readNack(errorDetail: string, sent: readonly string[]): NackReading {
   for (const { prefix, separator } of lists) {
     if (!errorDetail.startsWith(prefix)) continue
     const complaints = errorDetail.slice(prefix.length).split(separator)

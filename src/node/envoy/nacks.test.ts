@@ -3,7 +3,7 @@ import { after, beforeEach, mock, test } from 'node:test'
 import { type Resource, type ResourceRef, typeUrls } from '../../envoy/resource.ts'
 import type { Problem } from '../../services/problem.ts'
 import { ResourceStore } from '../../xds/store.ts'
-import { Refusals } from './refusals.ts'
+import { Nacks } from './nacks.ts'
 
 const cluster = aResource({ typeUrl: typeUrls.cluster, name: 'a/web/http' })
 const redirect = aResource({ typeUrl: typeUrls.listener, name: 'redirect-IPv4' })
@@ -13,7 +13,7 @@ function aResource(ref: ResourceRef, version = '1'): Resource {
 }
 
 let store: ResourceStore
-let refusals: Refusals
+let nacks: Nacks
 let problems: Map<string, readonly Problem[]>
 
 beforeEach(() => {
@@ -22,7 +22,7 @@ beforeEach(() => {
   store = new ResourceStore()
   store.update({ put: [cluster, redirect] })
   problems = new Map()
-  refusals = new Refusals({
+  nacks = new Nacks({
     store,
     ownerOf: ({ name }) => (name.includes('/') ? name : undefined),
     sharedOf: ({ name }) => (name === redirect.name ? redirect : undefined),
@@ -35,7 +35,7 @@ after(() => mock.timers.reset())
 
 function refuse(clientId: number, resource: Resource, version = resource.version): void {
   const { typeUrl, name } = resource
-  refusals.add(clientId, { ref: { typeUrl, name }, version, detail: 'no such thing\n' })
+  nacks.add(clientId, { ref: { typeUrl, name }, version, detail: 'no such thing\n' })
 }
 
 function told(): readonly (readonly [origin: string, reason: string])[] {
@@ -47,20 +47,20 @@ test('a refusal is a problem of the Service, told once however many Envoys refus
   refuse(2, cluster)
   const problem = ['Envoy a/web/http', 'Service a/web: Envoy refused cluster a/web/http: no such thing']
   assert.deepEqual(told(), [problem])
-  assert.equal(refusals.detailOf(cluster), 'no such thing\n')
-  refusals.acknowledged(1, cluster)
+  assert.equal(nacks.detailOf(cluster), 'no such thing\n')
+  nacks.acknowledged(1, cluster)
   assert.deepEqual(told(), [problem])
-  refusals.disconnected(2)
+  nacks.disconnected(2)
   assert.deepEqual(told(), [])
-  assert.equal(refusals.detailOf(cluster), undefined)
+  assert.equal(nacks.detailOf(cluster), undefined)
 })
 
 test('an Envoy that has a resource says nothing of another that refuses it', () => {
   refuse(1, cluster)
-  refusals.acknowledged(2, cluster)
-  refusals.disconnected(2)
+  nacks.acknowledged(2, cluster)
+  nacks.disconnected(2)
   assert.equal(told().length, 1)
-  refusals.removed([cluster])
+  nacks.removed([cluster])
   assert.deepEqual(told(), [])
 })
 
@@ -80,12 +80,12 @@ test('what many need is told again as another version, as it is to be then, late
   assert.equal(version(), '1')
   mock.timers.tick(1)
   assert.equal(version(), '1-2')
-  refusals.acknowledged(1, redirect)
+  nacks.acknowledged(1, redirect)
   refuse(2, redirect, '1-2')
   mock.timers.tick(4000)
   assert.equal(version(), '1-3')
   refuse(2, redirect, '1-3')
-  refusals.acknowledged(2, redirect)
+  nacks.acknowledged(2, redirect)
   mock.timers.tick(60_000)
   assert.equal(version(), '1-3')
 })
