@@ -1,7 +1,8 @@
 /** Settings for tests: for each setting, the values that its annotation accepts. */
 
 import fc from 'fast-check'
-import { defaultSettings, lbPolicies, type Settings, settingDefinitions } from '../services/settings/settings.ts'
+import { defaultSettings, settingDefinitions } from '../services/settings/definitions.ts'
+import { lbPolicies, type Settings } from '../services/settings/settings.ts'
 
 const texts = [
   ...[

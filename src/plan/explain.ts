@@ -2,8 +2,8 @@
 
 import type { IpFamily } from '../net/address.ts'
 import { portLabel, type Service } from '../services/objects/service.ts'
+import { settingDefinitions } from '../services/settings/definitions.ts'
 import type { EnvoyProtocol } from '../services/settings/envoyprotocol.ts'
-import { settingDefinitions } from '../services/settings/settings.ts'
 import type { HealthCheck } from './endpoints/healthcheck.ts'
 import type { ServiceView } from './nodeplan.ts'
 import type { External, PortState } from './ports/port.ts'

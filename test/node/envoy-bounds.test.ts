@@ -6,7 +6,7 @@ import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { get } from '../../src/observe/plainhttp.ts'
 import { aPortState } from '../../src/plan/testing.ts'
-import { defaultSettings } from '../../src/services/settings/settings.ts'
+import { defaultSettings } from '../../src/services/settings/definitions.ts'
 import { eventually, exchange, freePort, httpEndpoint, serve, servicePort } from './envoy.ts'
 
 /** Resident, in kB. */

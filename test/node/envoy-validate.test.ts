@@ -14,7 +14,8 @@ import { configurationOf } from '../../src/envoy/resources/resources.ts'
 import { anySettings, settingValues } from '../../src/envoy/testing.ts'
 import { envoyModule } from '../../src/lab/command-lines.ts'
 import { aPortState } from '../../src/plan/testing.ts'
-import { defaultSettings, type Settings } from '../../src/services/settings/settings.ts'
+import { defaultSettings } from '../../src/services/settings/definitions.ts'
+import type { Settings } from '../../src/services/settings/settings.ts'
 import { envoyPath } from './envoy.ts'
 
 async function validate(t: TestContext, configuration: Bootstrap): Promise<string> {

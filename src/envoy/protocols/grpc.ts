@@ -13,7 +13,8 @@
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/other_protocols/grpc
  */
 
-import { grpcRetryConditions, type Settings } from '../../services/settings/settings.ts'
+import type { Settings } from '../../services/settings/settings.ts'
+import { grpcRetryConditions } from '../../services/settings/values.ts'
 import { http } from './http.ts'
 import {
   everything,

@@ -11,7 +11,8 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import { defaultSettings, type Settings } from '../../services/settings/settings.ts'
+import { defaultSettings } from '../../services/settings/definitions.ts'
+import type { Settings } from '../../services/settings/settings.ts'
 import { fromAds } from '../ads.ts'
 import type { Http1ProtocolOptionsSchema, Http2ProtocolOptionsSchema } from '../api/envoy/config/core/v3/protocol_pb.js'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'

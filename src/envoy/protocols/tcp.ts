@@ -4,7 +4,8 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import { defaultSettings, type Settings } from '../../services/settings/settings.ts'
+import { defaultSettings } from '../../services/settings/definitions.ts'
+import type { Settings } from '../../services/settings/settings.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 import { ConfigSchema as FilterStateSchema } from '../api/envoy/extensions/filters/network/set_filter_state/v3/set_filter_state_pb.js'
 import { TcpProxySchema } from '../api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'

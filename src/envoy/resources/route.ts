@@ -1,6 +1,7 @@
 /** The routes of a Service port as Envoy's RDS resource. */
 
-import { defaultSettings, type Settings } from '../../services/settings/settings.ts'
+import { defaultSettings } from '../../services/settings/definitions.ts'
+import type { Settings } from '../../services/settings/settings.ts'
 import { memoize, resource } from '../encoding.ts'
 import { goneRouteConfiguration } from '../protocols/httproutes.ts'
 import { scopedRouteConfiguration } from '../protocols/httpscopes.ts'

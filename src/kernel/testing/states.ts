@@ -2,7 +2,7 @@
 
 import type { IpFamily } from '../../net/address.ts'
 import type { Layer, PortState } from '../../plan/ports/port.ts'
-import { defaultSettings } from '../../services/settings/settings.ts'
+import { defaultSettings } from '../../services/settings/definitions.ts'
 import type { Family, Transport } from '../family.ts'
 import {
   addressBytes,

@@ -4,7 +4,8 @@ import type { EndpointLoad } from '../../envoy/program/admin.ts'
 import { type Frontend, resourceNameOf } from '../../envoy/resources/frontend.ts'
 import { hostPort } from '../../net/address.ts'
 import { aPortState } from '../../plan/testing.ts'
-import { defaultSettings, type Settings } from '../../services/settings/settings.ts'
+import { defaultSettings } from '../../services/settings/definitions.ts'
+import type { Settings } from '../../services/settings/settings.ts'
 import { Ejections } from './ejections.ts'
 
 const endpoints = ['10.0.0.1', '10.0.0.2', '10.0.0.3'].map(ip => ({ ip, port: 80 }))

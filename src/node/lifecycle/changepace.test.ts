@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Frontend } from '../../envoy/resources/frontend.ts'
 import { aPortState } from '../../plan/testing.ts'
-import { defaultSettings } from '../../services/settings/settings.ts'
+import { defaultSettings } from '../../services/settings/definitions.ts'
 import { aPort } from '../../services/testing.ts'
 import { ChangePace } from './changepace.ts'
 

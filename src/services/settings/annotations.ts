@@ -4,9 +4,11 @@ import { describeKey, keyOf } from '../objects/objects.ts'
 import { portLabel, type Service, type ServicePort } from '../objects/service.ts'
 import { type Problem, problem } from '../problem.ts'
 import { ProblemList } from '../problem-list.ts'
+import type { SettingDefinition } from './definition.ts'
+import { defaultSettings, settingDefinitions } from './definitions.ts'
 import { type EnvoyProtocol, envoyProtocols } from './envoyprotocol.ts'
 import { portProtocol } from './protocol.ts'
-import { defaultSettings, type SettingDefinition, type Settings, settingDefinitions } from './settings.ts'
+import type { Settings } from './settings.ts'
 
 const annotationPrefix = 'config.lightpath.cloud/'
 

@@ -3,8 +3,8 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { aPort, aService } from '../testing.ts'
 import { readSettings } from './annotations.ts'
+import { defaultSettings, settingDefinitions } from './definitions.ts'
 import { formatDuration, parseDuration } from './duration.ts'
-import { defaultSettings, settingDefinitions } from './settings.ts'
 
 const prefix = 'config.lightpath.cloud/'
 
