@@ -3,9 +3,9 @@
 import type { Log } from '../observe/log.ts'
 import { type Problem, problem } from '../services/problem.ts'
 import { Definitions } from './definitions.ts'
+import { DirectoryProblems } from './directory-problems.ts'
 import { DirectoryWatches } from './directory-watches.ts'
 import { type FileState, isDirectory, lookAtFile, lookAtTree, messageOf } from './manifests/file-tree.ts'
-import { isManifestName } from './manifests/manifest.ts'
 import { ManifestReader } from './manifests/reader.ts'
 import type { Source, SourceListener } from './source.ts'
 import { Turn } from './turn.ts'
@@ -57,9 +57,10 @@ class DirectorySource implements Source {
   readonly #definitions = new Definitions()
   readonly #files = new Map<string, Known>()
   readonly #watches: DirectoryWatches
-  #unreadable: ReadonlyMap<string, string> = new Map()
-  /** Origins of which problems were told. */
-  readonly #troubled = new Set<string>()
+  readonly #problems = new DirectoryProblems(
+    (origin, problems) => this.#listener?.problems(origin, problems),
+    path => this.#definitions.has(path),
+  )
 
   #listener: SourceListener | undefined
   #touched = new Set<string>()
@@ -179,7 +180,7 @@ class DirectorySource implements Source {
       this.#lastFullLook = performance.now()
       if (!files) return undefined
       for (const [path, state] of files) found(path, state)
-      for (const path of this.#files.keys()) if (!files.has(path) && !this.#isHidden(path)) missing.add(path)
+      for (const path of this.#files.keys()) if (!files.has(path) && !this.#problems.isHidden(path)) missing.add(path)
       return { changed, missing }
     }
     for (const path of touched) {
@@ -205,8 +206,8 @@ class DirectorySource implements Source {
       })
       this.#watches.keepOnly(tree.directories)
       this.#rootSeen = true
-      this.#report(this.#root, [])
-      this.#tellUnreadable(tree.unreadable)
+      this.#problems.report(this.#root, [])
+      for (const path of this.#problems.setUnreadable(tree.unreadable)) this.#reportFile(path)
       this.#rescanIn(this.#watches.complete() ? this.#rescanMs : blindRescanMs)
       return files
     } catch (error) {
@@ -214,7 +215,7 @@ class DirectorySource implements Source {
         ? 'what it said before applies until it is back'
         : 'there are no objects until it is there'
       const remedy = `${until}; create it or correct its name or permissions`
-      this.#report(this.#root, [problem('LP104', this.#root, messageOf(error), remedy)])
+      this.#problems.report(this.#root, [problem('LP104', this.#root, messageOf(error), remedy)])
       this.#watches.keepOnly(new Map())
       this.#rescanIn(blindRescanMs)
       return undefined
@@ -242,24 +243,6 @@ class DirectorySource implements Source {
     this.#rescanIn(this.#rescanMs)
   }
 
-  /** Whether nothing can be said about a file, as it or a directory above it cannot be looked at. */
-  #isHidden(path: string): boolean {
-    for (const hidden of this.#unreadable.keys()) if (path === hidden || path.startsWith(`${hidden}/`)) return true
-    return false
-  }
-
-  #tellUnreadable(unreadable: ReadonlyMap<string, string>): void {
-    const before = this.#unreadable
-    this.#unreadable = unreadable
-    for (const [path, reason] of unreadable) {
-      if (before.get(path) === reason) continue
-      const code = isManifestName(path) ? 'LP101' : 'LP104'
-      const remedy = `${this.#untilRead(path)}; correct its permissions or remove it`
-      this.#report(path, [problem(code, path, reason, remedy)])
-    }
-    for (const path of before.keys()) if (!unreadable.has(path)) this.#reportFile(path)
-  }
-
   /** Leaves what is known of the file as it is while it is being written. */
   async #read(path: string, state: FileState): Promise<void> {
     clearTimeout(this.#young.get(path))
@@ -276,14 +259,9 @@ class DirectorySource implements Source {
         else this.#definitions.replace(path, manifest.objects)
       }
     } catch (error) {
-      const remedy = `${this.#untilRead(path)}; correct its permissions or split it`
-      const problems = [problem('LP101', path, messageOf(error), remedy)]
-      this.#files.set(path, { signature: state.signature, problems })
+      const unread = this.#problems.unread(path, 'LP101', messageOf(error), 'correct its permissions or split it')
+      this.#files.set(path, { signature: state.signature, problems: [unread] })
     }
-  }
-
-  #untilRead(path: string): string {
-    return this.#definitions.has(path) ? 'what it said before applies until it can be read' : 'it is left out'
   }
 
   #readAgain(path: string): void {
@@ -305,13 +283,6 @@ class DirectorySource implements Source {
 
   #reportFile(path: string): void {
     const own = this.#files.get(path)?.problems ?? []
-    this.#report(path, [...own, ...this.#definitions.duplicates(path)])
-  }
-
-  #report(origin: string, problems: readonly Problem[]): void {
-    if (problems.length === 0 && !this.#troubled.has(origin)) return
-    if (problems.length > 0) this.#troubled.add(origin)
-    else this.#troubled.delete(origin)
-    this.#listener?.problems(origin, problems)
+    this.#problems.report(path, [...own, ...this.#definitions.duplicates(path)])
   }
 }

@@ -1,12 +1,12 @@
 /** A connection for tests: a model Envoy and its server's client state, with the messages between them moved by the test. */
 
 import assert from 'node:assert/strict'
-import type { ResourceRef, TypeUrl } from '../../envoy/resource.ts'
-import { ResourceStore } from '../store.ts'
-import { envoyTypes } from '../types.ts'
-import { Client, type ClientOptions } from './client.ts'
-import type { ClientEvents, Nack, VersionedRef } from './messages.ts'
-import { ModelEnvoy } from './model-envoy.ts'
+import type { ResourceRef, TypeUrl } from '../../../envoy/resource.ts'
+import { ResourceStore } from '../../store.ts'
+import { envoyTypes } from '../../types.ts'
+import { Client, type ClientOptions } from '../client.ts'
+import type { ClientEvents, Nack, VersionedRef } from '../messages.ts'
+import { ModelEnvoy } from './envoy.ts'
 
 export class Link {
   readonly store: ResourceStore

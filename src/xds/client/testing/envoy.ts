@@ -1,10 +1,10 @@
 /** A client that behaves as Envoy 1.40 does, on a small model of it, for tests of the state machine. */
 
 import assert from 'node:assert/strict'
-import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../../envoy/resource.ts'
-import type { EncodedResource, Response } from '../response.ts'
-import type { Client } from './client.ts'
-import type { Nack, Request } from './messages.ts'
+import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../../../envoy/resource.ts'
+import type { EncodedResource, Response } from '../../response.ts'
+import type { Client } from '../client.ts'
+import type { Nack, Request } from '../messages.ts'
 
 const { cluster, endpoints, listener, route, scope } = typeUrls
 
