@@ -21,7 +21,7 @@ import { envoyArguments } from '../../src/envoy/program/process.ts'
 import * as commandLines from '../../src/lab/command-lines.ts'
 import type { LabNode, Network } from '../../src/lab/network.ts'
 import { type Child, run, runIn } from '../../src/lab/processes.ts'
-import { prepareSocketDirectory } from '../../src/node/socketdirectory.ts'
+import { prepareSocketDirectory } from '../../src/node/system/socketdirectory.ts'
 
 /** Starts the node's Envoy as Lightpath has it, by the bootstrap that `lightpath bootstrap` prints. */
 export async function startEnvoy(network: Network, node: LabNode, workers: number): Promise<Child> {

@@ -11,7 +11,7 @@ import { type RunningPod, startPod } from '../lab/pods.ts'
 import { type RunResult, run, runIn } from '../lab/processes.ts'
 import { Supervised } from '../lab/supervisor.ts'
 import { waitFor } from '../lab/wait.ts'
-import { prepareSocketDirectory } from '../node/socketdirectory.ts'
+import { prepareSocketDirectory } from '../node/system/socketdirectory.ts'
 import { hostsOf, podsOf, readManifests } from './examples.ts'
 
 export interface StagedNode extends LabNode {

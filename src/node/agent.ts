@@ -117,7 +117,7 @@ export class Agent {
     void takeOverNode({ ...this.#options, kernel: this.kernel, health: this.health, log: this.#log })
     this.#inheritance = setTimeout(() => envoy.redirects.dropUnconfirmed(), inheritanceMs)
     const onAccessLog = (request: Uint8Array) => accessLog.take(request)
-    xds.start({ storeOf: () => envoy.store, forActive: envoy.redirectListeners, observer: envoy, onAccessLog })
+    xds.start({ storeOf: () => envoy.store, forActive: envoy.redirectListeners, observer: envoy.observer, onAccessLog })
     redirectPort.watch()
     vanished.start()
     use.watch()

@@ -27,7 +27,7 @@ import { type RunOptions, type RunResult, run, runIn } from '../../src/lab/proce
 import { Supervised } from '../../src/lab/supervisor.ts'
 import { waitFor } from '../../src/lab/wait.ts'
 import type { Explanation } from '../../src/node/report/explain.ts'
-import { prepareSocketDirectory } from '../../src/node/socketdirectory.ts'
+import { prepareSocketDirectory } from '../../src/node/system/socketdirectory.ts'
 
 export const skip = process.getuid?.() === 0 ? false : 'needs root'
 

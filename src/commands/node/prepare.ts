@@ -1,4 +1,4 @@
-import { settingsGroups, settingsProblem } from '../../node/kernelsettings.ts'
+import { settingsGroups, settingsProblem } from '../../node/system/kernelsettings.ts'
 import { formatProblem } from '../../services/problem.ts'
 import { decideForEnvoy, withClientAddress } from '../clientaddress.ts'
 import type { Config } from '../options.ts'

@@ -1,6 +1,6 @@
 /**
  * The Unix sockets between the agent and the Envoys of its node. They are in one directory, which only root and Envoy's
- * user may enter (node/socketdirectory.ts): who is on the node's network alone reaches none of them.
+ * user may enter (node/system/socketdirectory.ts): who is on the node's network alone reaches none of them.
  *
  * A node has one Envoy, and a second while one follows the other. Each is an instance with sockets of its own, by names that the
  * agent knows; an Envoy tells which instance it is, and nothing else about its sockets is believed.

@@ -3,18 +3,14 @@
  * reports concern all frontends: that an Envoy comes or goes, that it listens for redirected connections.
  */
 
-import type { Activity } from '../../envoy/program/admin.ts'
 import { type Resource, type ResourceRef, typeUrls } from '../../envoy/resource.ts'
 import type { Frontend, Observed } from '../../envoy/resources/frontend.ts'
 import type { NodeOptions } from '../../envoy/resources/listener.ts'
 import { lbPolicyOf } from '../../envoy/resources/loadbalancing.ts'
-import type { SubsetOptions } from '../../envoy/resources/subset.ts'
-import type { VipPort } from '../../kernel/overlay.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { PortChange } from '../../plan/update.ts'
-import type { LbPolicy, NodeLbPolicy } from '../../services/settings/settings.ts'
-import type { Nack, VersionedRef } from '../../xds/client/messages.ts'
-import type { ClientInfo, XdsObserver } from '../../xds/session.ts'
+import type { LbPolicy } from '../../services/settings/settings.ts'
+import type { XdsObserver } from '../../xds/session.ts'
 import { ResourceStore } from '../../xds/store.ts'
 import { activityOf, activityOfPort } from '../lifecycle/activity.ts'
 import { Drains, type FrontendActivity } from '../lifecycle/drains.ts'
@@ -22,52 +18,23 @@ import type { Lifecycle } from '../lifecycle/lifecycle.ts'
 import { PublishedFrontends } from '../lifecycle/published.ts'
 import { Publisher } from '../lifecycle/publisher.ts'
 import { Reconciler } from '../lifecycle/reconciler.ts'
-import { type RedirectMove, RedirectSet } from '../lifecycle/redirectset.ts'
+import { RedirectSet } from '../lifecycle/redirectset.ts'
 import type { ClientAddressChoice } from '../probes/clientaddress.ts'
-import { moduleProblem } from './envoyproblems.ts'
-import { Envoys, type EnvoysOptions } from './envoys.ts'
+import { Envoys } from './envoys.ts'
+import { EnvoyModule } from './module.ts'
 import { Nacks } from './nacks.ts'
+import type { EnvoyLayerOptions } from './options.ts'
 import { type EnvoyView, statusOf, viewOf } from './view.ts'
-
-export interface EnvoyLayerOptions extends EnvoysOptions, SubsetOptions {
-  readonly settleMs: number
-  readonly drainMs: number
-  readonly drainIntervalMs: number
-  /** See `NodeOptions`. */
-  readonly clientMark: number | undefined
-  readonly redirectPort: number
-  /** See `BalancingNode`. */
-  readonly lbPolicy: NodeLbPolicy
-  /** Where the module of an Envoy is to keep what it sees of endpoints. */
-  readonly latencyDirectory: string
-  /** Whether no process but an Envoy listens on that port. */
-  readonly isPortEnvoys: () => boolean
-  readonly redirect: (addresses: readonly VipPort[], isRedirected: boolean) => void
-  readonly clearRedirects: () => void
-  /** Connections that came by these shall end: Envoy may connect to no endpoint of theirs any more. */
-  readonly endConnections: (addresses: readonly VipPort[]) => void
-  /** Ways to ports, by id, that went to Envoy or left it, each for itself. */
-  readonly onMoved: (ids: readonly string[], move: RedirectMove) => void
-  /** Undefined where Envoy does not answer. */
-  readonly activity: () => Promise<Activity | undefined>
-  readonly onNack: (servicePort: string) => void
-  /** A changed resource is in effect in Envoy, this long after the change's arrival. */
-  readonly onProgrammed: (frontend: string, ms: number) => void
-  readonly onUp: (up: boolean) => void
-  /** Envoy began to listen for redirected connections, or ceased to: `listening` says for which families. */
-  readonly onListening: () => void
-  readonly onConnected: () => void
-}
+import { XdsReports } from './xdsreports.ts'
 
 const families: readonly IpFamily[] = ['IPv4', 'IPv6']
 
-/** Each costs Envoy as much as a frontend that is closing (../lifecycle/drains.ts). Further ones are removed at once. */
-const mostUnknown = 100
-
-export class EnvoyLayer implements XdsObserver {
+export class EnvoyLayer {
   readonly store = new ResourceStore()
   readonly envoys: Envoys
   readonly redirects: RedirectSet
+  /** Hears what Envoys say of their resources. */
+  readonly observer: XdsObserver
   readonly #options: EnvoyLayerOptions
   /** By id of the frontend. */
   readonly #lives = new Map<string, Lifecycle>()
@@ -76,6 +43,7 @@ export class EnvoyLayer implements XdsObserver {
   readonly #drains: Drains
   readonly #reconciler: Reconciler
   readonly #nacks: Nacks
+  readonly #module: EnvoyModule
   /** The families whose connections of pods reach Envoy. */
   readonly #openPaths = new Set<IpFamily>()
   #isPortEnvoys = true
@@ -123,13 +91,20 @@ export class EnvoyLayer implements XdsObserver {
         this.#publisher.forget(id)
       },
     })
-    const onPublished = (frontends: readonly Frontend[]) => {
-      if (frontends.some(({ settings }) => settings.lbPolicy === 'PEAK_EWMA')) this.#reportModule()
-    }
-    this.#reconciler = new Reconciler({ ...options, onPublished }, this.#lives, {
-      publisher: this.#publisher,
-      redirects: this.redirects,
-      drains: this.#drains,
+    this.#module = new EnvoyModule({
+      ...options,
+      envoys: this.envoys,
+      published: this.#published,
+      setNode: node => this.#setNode(node),
+    })
+    const actuators = { publisher: this.#publisher, redirects: this.redirects, drains: this.#drains }
+    const onPublished = (frontends: readonly Frontend[]) => this.#module.published(frontends)
+    this.#reconciler = new Reconciler({ ...options, onPublished }, this.#lives, actuators)
+    this.observer = new XdsReports({
+      ...options,
+      ...{ lives: this.#lives, envoys: this.envoys, publisher: this.#publisher, redirects: this.redirects },
+      ...{ nacks: this.#nacks, module: this.#module },
+      isShared: ref => this.#sharedOf(ref) !== undefined,
     })
     this.store.update({ put: options.redirectListeners })
   }
@@ -166,27 +141,9 @@ export class EnvoyLayer implements XdsObserver {
     if (clientMark !== this.#publisher.options.clientMark) this.#setNode({ clientMark })
   }
 
-  /** Envoys without the module would refuse what names it: it is used where all of them have it. */
-  #reviewModule(): void {
-    const hasModule = this.envoys.haveModule
-    const latencies = hasModule ? this.#options.latencyDirectory : undefined
-    if (hasModule !== (this.#publisher.options.hasModule ?? false)) this.#setNode({ latencies, hasModule })
-    this.#reportModule()
-  }
-
   #setNode(node: NodeOptions): void {
     const isWanted = (id: string) => !this.#lives.get(id)!.isLeaving
     this.#publisher.update(changes => this.#published.setNode(node, isWanted, changes))
-  }
-
-  #reportModule(): void {
-    const frontends = [...this.#published.entries()].map(([, { frontend }]) => frontend)
-    const without = frontends.filter(frontend => lbPolicyOf(frontend, this.#publisher.options).instead === 'module')
-    const isKnown = this.envoys.all.length > 0
-    this.#options.onProblems(
-      'Envoy module',
-      isKnown && without.length > 0 ? [moduleProblem(this.#options.nodeName, without)] : [],
-    )
   }
 
   /** While another process listens on Envoy's port nothing is redirected there. */
@@ -263,55 +220,6 @@ export class EnvoyLayer implements XdsObserver {
     this.#publisher.stop()
   }
 
-  connected(client: ClientInfo): void {
-    this.envoys.connected(client)
-    this.#reviewModule()
-    this.#options.onConnected()
-  }
-
-  acknowledged(clientId: number, resources: readonly VersionedRef[]): void {
-    for (const ref of resources) {
-      const ms = this.#publisher.programmed(ref)
-      if (ms !== undefined) this.#options.onProgrammed(this.#published.ownerOf(ref) ?? ref.name, ms)
-      this.#nacks.acknowledged(clientId, ref)
-    }
-    for (const life of this.#livesOf(resources)) this.redirects.check(life)
-    if (resources.some(ref => this.#sharedOf(ref))) this.envoys.sharedChanged()
-  }
-
-  /** Also of what an Envoy put aside without being told to: endpoints that it refused while their cluster changed. */
-  gone(_clientId: number, refs: readonly ResourceRef[]): void {
-    for (const life of this.#livesOf(refs)) this.redirects.checkLoss(life)
-    if (refs.some(ref => this.#sharedOf(ref))) this.envoys.sharedChanged()
-  }
-
-  nacked(clientId: number, nack: Nack): void {
-    const { ref } = nack
-    this.#options.onNack(this.#published.ownerOf(ref) ?? ref.name)
-    this.#publisher.rejected(ref)
-    if (!this.#stopped) this.#nacks.add(clientId, nack)
-  }
-
-  settled(clientId: number): void {
-    this.envoys.settled(clientId)
-  }
-
-  active(clientId: number): void {
-    this.envoys.active(clientId)
-  }
-
-  /** A run of the agent before told Envoy of these: connections to addresses that nobody has now are to end. */
-  unknown(_clientId: number, refs: readonly ResourceRef[]): void {
-    const addresses = refs.filter(({ typeUrl }) => typeUrl === typeUrls.scope).slice(0, mostUnknown)
-    this.#publisher.addFormer(addresses.map(({ name }) => name))
-  }
-
-  disconnected(clientId: number): void {
-    this.#nacks.disconnected(clientId)
-    this.envoys.disconnected(clientId)
-    if (!this.#stopped) this.#reviewModule()
-  }
-
   /** Another process began to listen on the port of redirected connections, or ceased to. */
   portChanged(): void {
     this.#envoysChanged()
@@ -327,14 +235,6 @@ export class EnvoyLayer implements XdsObserver {
   async #activity(ids: readonly string[]): Promise<ReadonlyMap<string, FrontendActivity> | undefined> {
     const all = await this.#options.activity()
     return all && new Map(ids.map(id => [id, activityOf(id, this.#published, all)]))
-  }
-
-  *#livesOf(refs: readonly ResourceRef[]): Iterable<Lifecycle> {
-    const ids = new Set(refs.map(ref => this.#published.ownerOf(ref)))
-    for (const id of ids) {
-      const life = id === undefined ? undefined : this.#lives.get(id)
-      if (life) yield life
-    }
   }
 
   /** What all frontends of a family, or all of a port number, need. */

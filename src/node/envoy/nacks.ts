@@ -32,12 +32,15 @@ export class Nacks {
   /** Shared resources that an Envoy refused, by name: how often, and when they are told again. */
   readonly #retries = new Map<string, { readonly count: number; readonly timer: NodeJS.Timeout }>()
 
+  #stopped = false
+
   constructor(options: NacksOptions) {
     this.#options = options
   }
 
   /** What was removed or changed meanwhile is nobody's problem any more. */
   add(clientId: number, nack: Nack): void {
+    if (this.#stopped) return
     const { ref, version } = nack
     if (this.#options.store.get(ref.typeUrl, ref.name)?.version !== version) return
     const nacked = { ...nack, clientId, owner: this.#options.ownerOf(ref) }
@@ -69,7 +72,9 @@ export class Nacks {
       ?.detail
   }
 
+  /** Nothing is told again any more. */
   stop(): void {
+    this.#stopped = true
     for (const { timer } of this.#retries.values()) clearTimeout(timer)
     this.#retries.clear()
   }

@@ -7,7 +7,7 @@ import { problem } from '../../services/problem.ts'
 import { startXdsServer, type XdsServer, type XdsServerOptions } from '../../xds/server.ts'
 import type { Report } from '../events.ts'
 import { type Retried, startRetrying } from '../retry.ts'
-import { prepareSocketDirectory } from '../socketdirectory.ts'
+import { prepareSocketDirectory } from '../system/socketdirectory.ts'
 
 export interface XdsEndpointOptions {
   readonly sockets: EnvoySockets

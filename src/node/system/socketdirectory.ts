@@ -8,7 +8,7 @@
 
 import { chmodSync, chownSync, lstatSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import type { EnvoySockets } from '../envoy/program/sockets.ts'
+import type { EnvoySockets } from '../../envoy/program/sockets.ts'
 
 const mode = 0o1770
 /** sockaddr_un has 108 bytes, and the longest name here is that of a canary. */

@@ -3,8 +3,8 @@
  * nothing of them.
  */
 
-import { podsByRules } from '../kernel/system/podrules.ts'
-import type { IpFamily } from '../net/address.ts'
+import { podsByRules } from '../../kernel/system/podrules.ts'
+import type { IpFamily } from '../../net/address.ts'
 
 export interface PodRulesOptions {
   /** The sets of rules that there are now; see `rulesFor`. */

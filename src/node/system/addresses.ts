@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os'
-import { canonicalIp } from '../net/address.ts'
+import { canonicalIp } from '../../net/address.ts'
 
 const lookMs = 1000
 

@@ -8,11 +8,11 @@ import {
   conntrackSettings,
   localPorts,
   requestMigration,
-} from '../kernel/system/sysctl.ts'
-import type { ServiceScope } from '../plan/ports/scope.ts'
-import { type Problem, problem } from '../services/problem.ts'
-import { type ClientAddress, firstOwnPort } from '../services/settings/clientaddress.ts'
-import { PeriodicTask } from './periodictask.ts'
+} from '../../kernel/system/sysctl.ts'
+import type { ServiceScope } from '../../plan/ports/scope.ts'
+import { type Problem, problem } from '../../services/problem.ts'
+import { type ClientAddress, firstOwnPort } from '../../services/settings/clientaddress.ts'
+import { PeriodicTask } from '../periodictask.ts'
 
 export interface KernelSettingsOptions extends ConntrackOptions {
   readonly nodeName: string

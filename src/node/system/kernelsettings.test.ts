@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { waitFor } from '../lab/wait.ts'
-import type { Problem } from '../services/problem.ts'
+import { waitFor } from '../../lab/wait.ts'
+import type { Problem } from '../../services/problem.ts'
 import { keepSettings } from './kernelsettings.ts'
 
 test('a setting that somebody changes while the agent runs is set again, and told where it cannot be', async () => {

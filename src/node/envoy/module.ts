@@ -1,0 +1,49 @@
+/** Whether the Envoys of this node have Lightpath's module, which balances by latency and keeps half-open connections. */
+
+import type { Frontend } from '../../envoy/resources/frontend.ts'
+import type { NodeOptions } from '../../envoy/resources/listener.ts'
+import { lbPolicyOf } from '../../envoy/resources/loadbalancing.ts'
+import type { Problem } from '../../services/problem.ts'
+import type { PublishedFrontends } from '../lifecycle/published.ts'
+import { moduleProblem } from './envoyproblems.ts'
+import type { Envoys } from './envoys.ts'
+
+export interface EnvoyModuleOptions {
+  readonly nodeName: string
+  readonly envoys: Pick<Envoys, 'all' | 'haveModule'>
+  readonly published: PublishedFrontends
+  /** Where the module of an Envoy is to keep what it sees of endpoints. */
+  readonly latencyDirectory: string
+  readonly setNode: (node: NodeOptions) => void
+  readonly onProblems: (origin: string, problems: readonly Problem[]) => void
+}
+
+export class EnvoyModule {
+  readonly #options: EnvoyModuleOptions
+
+  constructor(options: EnvoyModuleOptions) {
+    this.#options = options
+  }
+
+  /** An Envoy came or went. One without the module would reject what names it: it is used where all of them have it. */
+  review(): void {
+    const { envoys, published, latencyDirectory, setNode } = this.#options
+    const hasModule = envoys.haveModule
+    const latencies = hasModule ? latencyDirectory : undefined
+    if (hasModule !== (published.options.hasModule ?? false)) setNode({ latencies, hasModule })
+    this.#report()
+  }
+
+  /** Envoy was told of these. */
+  published(frontends: readonly Frontend[]): void {
+    if (frontends.some(({ settings }) => settings.lbPolicy === 'PEAK_EWMA')) this.#report()
+  }
+
+  #report(): void {
+    const { envoys, published, nodeName, onProblems } = this.#options
+    const frontends = [...published.entries()].map(([, { frontend }]) => frontend)
+    const without = frontends.filter(frontend => lbPolicyOf(frontend, published.options).instead === 'module')
+    const isKnown = envoys.all.length > 0
+    onProblems('Envoy module', isKnown && without.length > 0 ? [moduleProblem(nodeName, without)] : [])
+  }
+}
