@@ -14,7 +14,7 @@ const status: NodeStatus = {
     clients: [{ nodeId: 'node1', version: '1.40.0', state: 'serving', instance: 1, connectedSince: '' }],
   },
   paths: { IPv4: { outcome: 'open', by: 'pod 10.244.1.1' }, IPv6: { outcome: 'absent' } },
-  kernelClients: { count: 0, examples: [] },
+  redirectExemptPods: { count: 0, examples: [] },
   overlayOff: false,
   layers: { envoy: 1, kernel: 0, draining: 0 },
   waiting: [],

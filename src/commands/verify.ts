@@ -12,7 +12,6 @@ import { type Aspect, compareWays, type Difference } from '../verify/compare.ts'
 import { missingEntrances } from '../verify/entrances.ts'
 import { readKubeProxy } from '../verify/kube-proxy.ts'
 import { readLightpath } from '../verify/lightpath.ts'
-import { lookUntilSettled, readTable } from '../verify/look.ts'
 import {
   compareWithKubeProxy,
   compareWithPlan,
@@ -22,6 +21,7 @@ import {
   ofNode,
   podsOf,
 } from '../verify/node.ts'
+import { probeUntilSettled, readTable } from '../verify/probe.ts'
 import { waysOf } from '../verify/wanted.ts'
 import type { Ways } from '../verify/ways.ts'
 import { ofAgent } from './agent.ts'
@@ -77,7 +77,7 @@ async function compare(config: DecidedConfig, against: Side): Promise<Verdict> {
     if (config.source === undefined && !plan.node) throw new Error(noNode(config.nodeName))
     let all: Ways[] = []
     let late: readonly string[] = []
-    const differences = await lookUntilSettled(async () => {
+    const differences = await probeUntilSettled(async () => {
       const options = { ...config, families, ownsClusterIPs: scope === 'all' }
       const { node } = plan
       const { ways, ofAll, lateRanges } = await readNode(

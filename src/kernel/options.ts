@@ -18,7 +18,7 @@ export interface MasqueradeOptions {
 }
 
 export interface RulesetOptions extends MasqueradeOptions {
-  /** The packet and conntrack mark bit of connections that are steered to Envoy. One bit; other bits are others'. */
+  /** The packet and conntrack mark bit of connections that are redirected to Envoy. One bit; other bits are others'. */
   readonly steeringMark: number
   /** The packet mark bit that Envoy sets on its own connections. */
   readonly envoyMark: number

@@ -1,21 +1,21 @@
 /**
- * Which VIP:ports and places outside shall go to Envoy, and whose they are. What of it the kernel has is written with their
+ * Which VIP:ports and external addresses shall go to Envoy, and whose they are. What of it the kernel has is written with their
  * Service ports.
  */
 
 import type { PortState } from '../plan/ports/port.ts'
 import { addressPortBytes, addressPortOf, type Bytes } from './nftables/bytes.ts'
-import { nothingSteered, overlayKeys, type Steered } from './nftables/elements/plan.ts'
+import { nothingRedirected, overlayKeys, type Redirected } from './nftables/elements/plan.ts'
 
-/** Or a place outside; a node port has the unspecified address. */
+/** Or an external address; a node port has the unspecified address. */
 export interface VipPort {
   readonly ip: string
   readonly port: number
 }
 
 export class Overlay {
-  /** What is steered, by itself: keys of the sets of the overlay. */
-  readonly #wanted = new Map<Bytes, Steered>()
+  /** What is redirected, by itself: keys of the sets of the overlay. */
+  readonly #wanted = new Map<Bytes, Redirected>()
   /** The id of the Service port that owns each. */
   readonly #owners = new Map<Bytes, string>()
   /** Entries of a previous run that nobody has said anything about yet. */
@@ -26,10 +26,10 @@ export class Overlay {
   }
 
   /** What of a port goes to Envoy. */
-  of(state: PortState): Steered {
-    const steered = overlayKeys(state).flatMap(key => this.#wanted.get(key) ?? [])
+  of(state: PortState): Redirected {
+    const redirected = overlayKeys(state).flatMap(key => this.#wanted.get(key) ?? [])
     // Most ports have their VIP there and nothing else: that needs no copy.
-    return steered.length > 1 ? steered : (this.#wanted.get(steered[0] ?? '') ?? nothingSteered)
+    return redirected.length > 1 ? redirected : (this.#wanted.get(redirected[0] ?? '') ?? nothingRedirected)
   }
 
   inherit(vipPort: VipPort): void {
@@ -38,7 +38,7 @@ export class Overlay {
     this.#inherited.add(key)
   }
 
-  /** The id of the Service port whose VIP or place outside this is. */
+  /** The id of the Service port whose VIP or external address this is. */
   ownerOf(key: Bytes): string | undefined {
     return this.#owners.get(key)
   }
@@ -78,9 +78,9 @@ export class Overlay {
 }
 
 /** What of a port goes to Envoy once that has acknowledged it. */
-export function meantForEnvoy(state: PortState): Steered {
+export function meantForEnvoy(state: PortState): Redirected {
   const [vip, ...places] = overlayKeys(state)
-  if (vip === undefined) return nothingSteered
+  if (vip === undefined) return nothingRedirected
   return state.layer.wants === 'envoy' ? [vip, ...places] : places
 }
 

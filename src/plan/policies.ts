@@ -5,7 +5,7 @@ import type { PodsUpdate } from '../services/podchanges.ts'
 import { type JudgedPod, type PodIndex, podName } from '../services/podindex.ts'
 
 /** A pod of this node whose connections stay in the kernel layer, whatever the Service. */
-export interface KernelClient {
+export interface RedirectExemptPod {
   /** `namespace/name` */
   readonly pod: string
   readonly addresses: readonly string[]
@@ -46,7 +46,7 @@ export class NodePolicies {
   }
 
   /** Pods of this node, in order of their names. */
-  clients(): readonly KernelClient[] {
+  clients(): readonly RedirectExemptPod[] {
     return this.#local()
       .flatMap(({ pod, egress }) => {
         const reason = pod.labels[labels.optOut] === 'disabled' ? `label ${labels.optOut}: disabled` : egress

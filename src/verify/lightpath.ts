@@ -6,11 +6,11 @@
 import { transportOf } from '../kernel/family.ts'
 import { addressLengths, type Bytes, verdictOf, wordBytes } from '../kernel/nftables/bytes.ts'
 import {
-  type Chooser,
+  type LoadBalancingChain,
   localPolicy,
   localSlots,
   markMasquerade,
-  parseChooserName,
+  parseLoadBalancingChainName,
 } from '../kernel/nftables/elements/external.ts'
 import { objectName } from '../kernel/nftables/elements/ownobjects.ts'
 import { keyParts, typesOf } from '../kernel/nftables/elements/values.ts'
@@ -118,7 +118,7 @@ class Reader {
   #target(key: Bytes, { protocol }: Place, verdict: VerdictData | undefined, first: number): Target {
     if (verdict === undefined || isDrop(verdict)) return nothing
     const chain = gotoOf(verdict)
-    const chooser = parseChooserName(chain ?? '')
+    const chooser = parseLoadBalancingChainName(chain ?? '')
     // A chain of another protocol matches none of these packets.
     if (chooser?.transport === transportOf[protocol]) return this.#slots(key, chooser, first)
     if (chain?.startsWith('affinity-')) return this.#sticky(chain, protocol)
@@ -126,7 +126,7 @@ class Reader {
   }
 
   /** `10.0.0.1 . 80 . 0` → `10.1.0.1 . 8080` */
-  #slots(key: Bytes, { transport, count }: Chooser, first: number): Target {
+  #slots(key: Bytes, { transport, count }: LoadBalancingChain, first: number): Target {
     const length = addressLengths[this.#table.family]
     const [ip, port] = [key.slice(0, length), key.slice(length + 4)]
     const map = this.#elements(`endpoints-${transport}`)

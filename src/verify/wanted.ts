@@ -75,7 +75,7 @@ function outsideWays(state: PortState, node: ThisNode): readonly Way[] {
   const way = (address: string | undefined, number: number, sources: Way['sources']): Way => ({
     ...common(state),
     place: placeOf(state, address, number),
-    endpoints: outsideEndpoints(external, node.tellsPods.includes(state.family)),
+    endpoints: externalSlots(external, node.tellsPods.includes(state.family)),
     otherwise: refusal(external),
     // A connection from the node itself may carry an address of the Service as its source.
     masquerade: external.policy === 'Local' ? 'node' : 'everybody',
@@ -91,7 +91,7 @@ function outsideWays(state: PortState, node: ThisNode): readonly Way[] {
 }
 
 /** What comes from inside of the cluster does not depend on the external policy. */
-function outsideEndpoints({ policy, endpoints, clusterEndpoints }: External, tellsPods: boolean): Way['endpoints'] {
+function externalSlots({ policy, endpoints, clusterEndpoints }: External, tellsPods: boolean): Way['endpoints'] {
   const outside = texts(endpoints)
   const inside = policy === 'Local' ? texts(clusterEndpoints) : outside
   return { outside, pods: tellsPods ? inside : outside, node: inside }

@@ -167,7 +167,7 @@ describe('network policies', { skip }, () => {
       exits.map(({ signal }) => signal),
       ['SIGTERM', 'SIGTERM'],
     )
-    await lab.until('the policy', async () => (await lab.metric('lightpath_kernel_clients')) === 1)
+    await lab.until('the policy', async () => (await lab.metric('lightpath_redirect_exempt_pods')) === 1)
     for (const url of urls) {
       assert.equal(await ask(client, url), 'curl 28')
       assert.equal(await ask(other, url), 'web-1 by envoy')
@@ -190,7 +190,7 @@ describe('network policies', { skip }, () => {
     await lab.agent.down('SIGKILL')
     assert.equal(await ask(client, urls[0]!), 'curl 28')
     await lab.start()
-    await lab.until('the agent', async () => (await lab.metric('lightpath_kernel_clients')) === 1)
+    await lab.until('the agent', async () => (await lab.metric('lightpath_redirect_exempt_pods')) === 1)
     await lab.untilServedBy('envoy', other, urls[0]!)
     assert.equal(await ask(client, urls[0]!), 'curl 28')
   })

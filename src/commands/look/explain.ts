@@ -61,7 +61,7 @@ function renderPort(port: PortExplanation, explanation: Explanation): string {
     ...renderExternal(port, explanation),
     ...renderBelow(port, explanation),
     ...renderPath(port, explanation),
-    ...renderKernelClients(port, explanation),
+    ...renderRedirectExemptPods(port, explanation),
     ...renderSettings(port),
     ...renderEndpoints(port, explanation),
     ...renderEnvoy(port, explanation),
@@ -124,9 +124,9 @@ function renderPath({ family, layer }: PortExplanation, { paths }: Explanation):
   return layer.wants === 'envoy' && path ? [`  path of pods to Envoy: ${pathText(path)}`] : []
 }
 
-function renderKernelClients({ layer }: PortExplanation, { kernelClients }: Explanation): string[] {
-  if (layer.wants !== 'envoy' || kernelClients.length === 0) return []
-  const pods = kernelClients.map(({ pod, reason }) => `${pod} (${reason})`)
+function renderRedirectExemptPods({ layer }: PortExplanation, { redirectExemptPods }: Explanation): string[] {
+  if (layer.wants !== 'envoy' || redirectExemptPods.length === 0) return []
+  const pods = redirectExemptPods.map(({ pod, reason }) => `${pod} (${reason})`)
   const more = pods.length > maxClients ? [`${pods.length - maxClients} more`] : []
   return wrap('  not for pods of this node: ', [...pods.slice(0, maxClients), ...more])
 }

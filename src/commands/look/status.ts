@@ -25,7 +25,7 @@ export function render(status: NodeStatus): string {
     ...(status.overlayOff
       ? ['  overlay: switched off by `lightpath overlay off`; the kernel layer serves all new connections']
       : []),
-    ...renderKernelClients(status),
+    ...renderRedirectExemptPods(status),
     `  ports in Envoy: ${layers.envoy}`,
     `  ports in the kernel: ${layers.kernel}`,
     `  ports that left Envoy and drain there: ${layers.draining}`,
@@ -56,7 +56,7 @@ function renderPaths({ paths }: NodeStatus): string[] {
   return Object.entries(paths).map(([family, path]) => `  path of pods to Envoy, ${family}: ${pathText(path)}`)
 }
 
-function renderKernelClients({ kernelClients: { count, examples } }: NodeStatus): string[] {
+function renderRedirectExemptPods({ redirectExemptPods: { count, examples } }: NodeStatus): string[] {
   if (count === 0) return []
   const pods = examples.map(({ pod, reason }) => `${pod} (${reason})`).join(', ')
   return [`  pods whose connections stay in the kernel: ${count}: ${pods}${count > examples.length ? ', …' : ''}`]

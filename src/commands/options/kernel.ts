@@ -30,7 +30,7 @@ export const kernelOptions = {
     placeholder: 'NUMBER',
     parse: (value: string) => (/^\d{1,9}$/.test(value) && Number(value) > 255 ? Number(value) : undefined),
     accepts: 'a number from 256 to 999999999',
-    description: 'routing table that delivers steered packets to this host',
+    description: 'routing table that delivers redirected packets to this host',
     default: 1666,
   },
   rulePriority: {
@@ -38,7 +38,7 @@ export const kernelOptions = {
     parse: (value: string) =>
       /^\d{1,5}$/.test(value) && Number(value) > 0 && Number(value) < 32_766 ? Number(value) : undefined,
     accepts: 'a number from 1 to 32765',
-    description: 'priority of the routing rule for steered packets: before those that others have for pods',
+    description: 'priority of the routing rule for redirected packets: before those that others have for pods',
     default: 5,
   },
   abandonAfter: {

@@ -35,7 +35,7 @@ const hostile = fc
 const harmful = /[^\P{Cc}\n]|[\p{Cf}\p{Zl}\p{Zp}\p{Cs}]|^FORGED/mu
 
 const owned = (text: string) => problem('LP201', `Service ${text}`, text, text)
-const kernelClients = (text: string) => [{ pod: text, reason: text, addresses: [text] }]
+const redirectExemptPods = (text: string) => [{ pod: text, reason: text, addresses: [text] }]
 
 /** What each command prints of an object that has this text wherever somebody may write one. */
 const commands: Readonly<Record<string, (text: string, output: Output) => string>> = {
@@ -55,7 +55,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
         servesOutside: true,
         paths: { IPv4: { outcome: 'blocked' as const, by: text, reason: text } },
         overlayOff: false,
-        kernelClients: kernelClients(text),
+        redirectExemptPods: redirectExemptPods(text),
         envoy: { up: true, versions: [text] },
         envoyPorts: {
           'whoami/whoami/http': {
@@ -90,7 +90,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
         },
         paths: { IPv4: { outcome: 'blocked' as const, by: text, reason: text } },
         overlayOff: false,
-        kernelClients: { count: 1, examples: kernelClients(text) },
+        redirectExemptPods: { count: 1, examples: redirectExemptPods(text) },
         layers: { envoy: 1, kernel: 1, draining: 0 },
         waiting: [{ reason: text, count: 1, examples: [text] }],
         eligible: { count: 1, examples: [text] },

@@ -3,13 +3,13 @@
  * LIGHTPATH-SERVICES, a chain of its own and members of ipsets (ports.ts).
  *
  *     mangle  PREROUTING   LIGHTPATH-STEER   in the overlay → Envoy, by TPROXY
- *     nat     PREROUTING   LIGHTPATH-PRE     not steered → LIGHTPATH-SERVICES → LP-… → DNAT
+ *     nat     PREROUTING   LIGHTPATH-PRE     not redirected → LIGHTPATH-SERVICES → LP-… → DNAT
  *             OUTPUT       LIGHTPATH-OUT     the same for the node's own processes, by REDIRECT
  *             POSTROUTING  LIGHTPATH-POST    an endpoint that is its own client is masqueraded
  *             PREROUTING, OUTPUT  LIGHTPATH-LATE  behind kube-proxy's, where no agent was for too long; ruleset.ts has why
  *     filter  all          LIGHTPATH-REFUSE  no endpoints → reject or drop; what leads to no Service port → reject or drop
  *             OUTPUT       LIGHTPATH-ENVOY   where Envoy may not connect to → reset
- *             INPUT        LIGHTPATH-GUARD   Envoy's port is for what was steered or translated there, nothing else
+ *             INPUT        LIGHTPATH-GUARD   Envoy's port is for what was redirected or translated there, nothing else
  *
  * Other than nftables' `tproxy`, TPROXY drops where no transparent socket listens. So while Envoy is dead, what is in the
  * overlay is lost until the agent has emptied it.
@@ -71,7 +71,7 @@ export function systemSetName(family: Family, set: SetName): string {
   return `lightpath-${set}${family === 'ip' ? 4 : 6}`
 }
 
-/** Destinations that are not steered: all while the overlay is switched off, else none. Only people change it. */
+/** Destinations that are not redirected: all while the overlay is switched off, else none. Only people change it. */
 export function overlaySwitch(family: Family): string {
   return `lightpath-off${family === 'ip' ? 4 : 6}`
 }

@@ -218,7 +218,7 @@ export class IptablesLayer implements KernelLayer {
     await this.#routing.ensure()
     const before = [...this.#ports.values()].map(record => ({ record, written: record.written }))
     const members = await this.#programs.saveMembers()
-    await this.#lookAtSwitch(members)
+    await this.#probeSwitch(members)
     const saved = new Map<Family, SavedRules>()
     for (const family of this.#families) saved.set(family, await this.#programs.save(family))
     const missing = this.#families.map(family => findMissingPart(family, saved.get(family)!, this.#options))
@@ -248,7 +248,7 @@ export class IptablesLayer implements KernelLayer {
     const sets = [...this.#families.map(renderSets), ...off.map(family => renderOverlaySwitch(family, false))]
     const before = await this.#programs.sets()
     await this.#programs.restoreSets(sets.join(''))
-    // What another version has steered so far goes on.
+    // What another version has redirected so far goes on.
     if (!this.#families.every(family => before.includes(heartbeatSet(family)))) await this.#renewHeartbeat()
     for (const family of this.#families) {
       const saved = await this.#programs.save(family)
@@ -267,7 +267,7 @@ export class IptablesLayer implements KernelLayer {
     await this.#programs.restoreSets(this.#families.map(family => renderHeartbeat(family, abandonAfter)).join(''))
   }
 
-  async #lookAtSwitch(members: ReadonlySet<string>): Promise<void> {
+  async #probeSwitch(members: ReadonlySet<string>): Promise<void> {
     if (!(await this.#hasSwitch())) return
     this.#switchedOff = this.#families.filter(family => isSwitchedOff(family, members))
     this.#observer.overlaySwitched?.(this.#switchedOff.length > 0)
@@ -280,7 +280,7 @@ export class IptablesLayer implements KernelLayer {
 
   async #inherit(): Promise<void> {
     const members = await this.#programs.saveMembers()
-    await this.#lookAtSwitch(members)
+    await this.#probeSwitch(members)
     for (const member of members) {
       const [, ip, port] = /^lightpath-envoy\d (\S+),tcp:(\d+)$/.exec(member) ?? []
       if (ip !== undefined) this.#overlay.inherit({ ip, port: Number(port) })

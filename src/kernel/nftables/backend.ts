@@ -6,9 +6,9 @@ import { type Family, familyNames } from '../family.ts'
 import type { RulesetOptions } from '../options.ts'
 import { CommandError } from '../system/command.ts'
 import { type Nftables, withNftables } from './client.ts'
-import { chooserName } from './elements/external.ts'
+import { loadBalancingChainName } from './elements/external.ts'
 import { renderRuleset } from './render.ts'
-import { chooserChain, fixedPart, tableName, tableOf } from './rules/ruleset.ts'
+import { fixedPart, loadBalancingChain, tableName, tableOf } from './rules/ruleset.ts'
 import { readTable, snapshotText } from './snapshot.ts'
 import { readOverlaySwitch, setOverlaySwitch } from './switch.ts'
 import { KernelTables } from './sync/table.ts'
@@ -56,7 +56,7 @@ async function findTables(nft: Nftables): Promise<readonly Family[]> {
 /** The whole of the fixed part, in a table of another name, in a batch that is never committed: TPROXY, maps, all hooks. */
 async function tryRules(ipFamily: IpFamily, options: RulesetOptions): ReturnType<BackendPreflight['tryRules']> {
   const family = familyNames[ipFamily]
-  const sample = chooserChain(chooserName({ transport: 'tcp', count: 2 }))!
+  const sample = loadBalancingChain(loadBalancingChainName({ transport: 'tcp', count: 2 }))!
   const { chains, ...part } = fixedPart(family, options)
   const table = { family, name: `${tableName}-preflight` }
   try {

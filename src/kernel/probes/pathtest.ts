@@ -20,7 +20,7 @@ import { type Family, familyNames } from '../family.ts'
 import { NetlinkError } from '../netlink/answer.ts'
 import { withNftables } from '../nftables/client.ts'
 import type { Hook, Operation } from '../nftables/operations.ts'
-import { steerTo } from '../nftables/rules/ruleset.ts'
+import { redirectToEnvoy } from '../nftables/rules/ruleset.ts'
 import { count, drop, leavingBy, newConnection, type Rule, type Statement, to } from '../nftables/rules/statement.ts'
 import type { RulesetOptions } from '../options.ts'
 import { podsByRules, type RoutedPod } from '../system/podrules.ts'
@@ -145,7 +145,7 @@ function rules(probes: readonly Probe[], agent: string, options: PathTestOptions
           const toEnvoy: Rule = [{ kind: 'port', transport: 'tcp', port: options.targetPort }, newConnection]
           return [
             [to(target), count(`arrived${index}`)],
-            [to(target), ...toEnvoy, ...steerTo(options, count(`steered${index}`))],
+            [to(target), ...toEnvoy, ...redirectToEnvoy(options, count(`steered${index}`))],
             // Later packets go on as those of any connection through Envoy, whatever others do with their mark.
             [to(target), newConnection, drop],
           ]
@@ -222,7 +222,7 @@ const stages = [
   },
   {
     counter: 'delivered',
-    lost: 'packets are lost between prerouting and Envoy: a firewall drops or rejects at input what pods send to the host, a reverse path filter does, or a routing rule of others comes before the one for steered packets (ip rule)',
+    lost: 'packets are lost between prerouting and Envoy: a firewall drops or rejects at input what pods send to the host, a reverse path filter does, or a routing rule of others comes before the one for redirected packets (ip rule)',
   },
   {
     counter: 'left',

@@ -237,7 +237,7 @@ test('A pod that is to stay in the kernel layer does, and others go to Envoy sti
   assert.deepEqual([verdict('10.1.9.1'), verdict('10.1.9.2')], ['forward', 'tproxy'])
 })
 
-test('The port of Envoy refuses who was not steered there, and a Service on that very port works', () => {
+test('The port of Envoy refuses who was not redirected there, and a Service on that very port works', () => {
   const port = { name: 'p', protocol: 'TCP' as const, port: 1666 }
   const service = portState('a/b/p', '10.0.0.3', ['172.30.0.1:1666'], { port })
   const model = modelOf([service])

@@ -4,7 +4,7 @@ import { type EndpointHealth, endpointHealth } from '../../envoy/program/admin.t
 import { externalId } from '../../envoy/resources/frontend.ts'
 import type { IpFamily } from '../../net/address.ts'
 import { explainService, type ServiceExplanation } from '../../plan/explain.ts'
-import type { KernelClient } from '../../plan/policies.ts'
+import type { RedirectExemptPod } from '../../plan/policies.ts'
 import type { PortState } from '../../plan/ports/port.ts'
 import type { Problem } from '../../services/problem.ts'
 import type { Agent } from '../agent.ts'
@@ -33,7 +33,7 @@ export interface Explanation {
   /** People have switched the overlay of this node off. */
   readonly overlayOff: boolean
   /** Pods of this node whose connections stay in the kernel layer, whatever the Service. */
-  readonly kernelClients: readonly KernelClient[]
+  readonly redirectExemptPods: readonly RedirectExemptPod[]
   readonly envoy: { readonly up: boolean; readonly versions: readonly string[] }
   /** By id of each frontend (envoy/resources/frontend.ts): the port's by its VIP. */
   readonly envoyPorts: Readonly<Record<string, EnvoyView>>
@@ -77,7 +77,7 @@ export async function explain(
     versions: agent.envoy.envoys.all.map(({ envoyVersion }) => envoyVersion),
   }
   const paths = Object.fromEntries(service.ports.map(({ family }) => [family, agent.pathOf(family)]))
-  const kernelClients = agent.policies.clients()
+  const redirectExemptPods = agent.policies.clients()
   const problems = agent.problems.of(`Service ${namespace}/${name}`)
   return {
     node,
@@ -87,7 +87,7 @@ export async function explain(
     servesOutside: agent.backend.capabilities.servesExternal,
     paths,
     overlayOff: agent.overlaySwitch.isOff,
-    kernelClients,
+    redirectExemptPods,
     envoy,
     envoyPorts,
     kernelPorts,

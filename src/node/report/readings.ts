@@ -18,7 +18,7 @@ export function readingsOf(parts: AgentParts, problems: ProblemRegistry, familie
     kernelElements: () => [...kernel.totals.values()].reduce((sum, count) => sum + count, 0),
     envoyUp: () => envoy.envoys.isUp,
     eligible: () => eligibleServices(plan).length,
-    kernelClients: () => plan.policies.clients().length,
+    redirectExemptPods: () => plan.policies.clients().length,
     paths: () => families.filter(hasAddress).map(family => [family, envoy.isPathOpen(family)]),
     problems: () => problems.counts(),
     xds: () => xds.server?.traffic ?? new Map(),

@@ -4,7 +4,7 @@ import packageJson from '../../../package.json' with { type: 'json' }
 import type { Instance } from '../../envoy/program/sockets.ts'
 import { type Frontend, frontendsOf } from '../../envoy/resources/frontend.ts'
 import type { IpFamily } from '../../net/address.ts'
-import type { KernelClient } from '../../plan/policies.ts'
+import type { RedirectExemptPod } from '../../plan/policies.ts'
 import { isForEnvoy, type PortState } from '../../plan/ports/port.ts'
 import { portLabel } from '../../services/objects/service.ts'
 import type { Problem } from '../../services/problem.ts'
@@ -42,7 +42,7 @@ export interface NodeStatus {
   /** Whether connections of pods reach Envoy, by IP family. */
   readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
   /** Pods of this node whose connections stay in the kernel layer; the first few as examples. */
-  readonly kernelClients: { readonly count: number; readonly examples: readonly KernelClient[] }
+  readonly redirectExemptPods: { readonly count: number; readonly examples: readonly RedirectExemptPod[] }
   /** People have switched the overlay off: the kernel layer serves all new connections, also of ports that are up in Envoy. */
   readonly overlayOff: boolean
   /** Service ports of each layer, as they are now; those that wait are among `kernel`. */
@@ -81,7 +81,7 @@ const maxExamples = 3
 const switchedOff = 'the overlay of this node is switched off (LP408)'
 
 export function nodeStatus(agent: Agent, node: string): NodeStatus {
-  const kernelClients = agent.policies.clients()
+  const redirectExemptPods = agent.policies.clients()
   const states = [...agent.plan.states()]
   const eligible = eligibleServices(agent.plan)
   const up = states.filter(({ id }) => isUp(id, agent)).length
@@ -96,7 +96,7 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
     objects: agent.plan.counts(),
     envoy: { up: agent.envoy.envoys.isUp, clients },
     paths: Object.fromEntries(agent.families.map(family => [family, agent.pathOf(family)])),
-    kernelClients: { count: kernelClients.length, examples: kernelClients.slice(0, maxExamples) },
+    redirectExemptPods: { count: redirectExemptPods.length, examples: redirectExemptPods.slice(0, maxExamples) },
     overlayOff: agent.overlaySwitch.isOff,
     layers: { envoy: up, kernel: states.length - up, draining: agent.envoy.draining },
     waiting: waitingByReason(states, agent),

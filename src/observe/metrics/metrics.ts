@@ -14,7 +14,7 @@ export interface Readings {
   /** Services without the label that admission would have handed over. */
   readonly eligible: () => number
   /** Pods of this node whose connections stay in the kernel layer. */
-  readonly kernelClients: () => number
+  readonly redirectExemptPods: () => number
   /** By IP family. */
   readonly paths: () => readonly (readonly [family: string, open: boolean])[]
   readonly problems: () => ReadonlyMap<string, number>
@@ -87,9 +87,9 @@ export function createMetrics(readings: Readings) {
     readings.eligible,
   )
   gauge(
-    'lightpath_kernel_clients',
+    'lightpath_redirect_exempt_pods',
     'Pods of this node whose connections stay in the kernel layer: NetworkPolicies with egress, opt-out.',
-    readings.kernelClients,
+    readings.redirectExemptPods,
   )
   labelled('lightpath_path_open', 'Whether connections of pods reach Envoy, by IP family.', 'family', () =>
     readings.paths().map(([family, open]) => [family, Number(open)] as const),

@@ -16,8 +16,8 @@ import { addressLengths, type Bytes, protocolPart } from '../bytes.ts'
  * - `service-ranges`: what cluster IPs are given out of, where all of them are ours
  * - `hairpin`: address . address of an endpoint that may be its own client
  * - `envoy`: VIP . port (TCP) that go to Envoy: the overlay
- * - `envoy-external`: address . port that do so from anywhere: places outside, of policy Cluster
- * - `envoy-local`: the same from outside alone: places outside, of policy Local, while endpoints are here
+ * - `envoy-external`: address . port that do so from anywhere: external addresses, of policy Cluster
+ * - `envoy-local`: the same from outside alone: external addresses, of policy Local, while endpoints are here
  * - `candidates`: address . port (TCP) of all that may go to Envoy, be it there or not, where use decides which do
  * - `called`: of those, the ones that had a new connection of late, each for `calledSeconds`; filled by packets
  * - `kernel-clients`: address of a pod whose connections skip the overlay

@@ -30,7 +30,7 @@ interface World {
   readonly pods: string
   readonly pod: string
   /** A pod that stays in the kernel layer. */
-  readonly kernelClient: string
+  readonly exemptPod: string
   readonly outsider: string
   readonly ranges: readonly string[]
   readonly endpoint: (n: number) => string
@@ -46,7 +46,7 @@ const worlds: Readonly<Record<Family, World>> = {
     loopback: '127.0.0.1',
     pods: '10.244.0.0/16',
     pod: '10.244.1.99',
-    kernelClient: '10.244.1.98',
+    exemptPod: '10.244.1.98',
     outsider: '203.0.113.9',
     ranges: ['10.0.0.0/8', '172.30.0.0/24', '203.0.113.0/24', '203.0.113.9/32', '192.0.2.0/30'],
     endpoint: n => `10.244.${n % 2 === 0 ? 1 : 2}.${n}:${8000 + n}@${n % 2 === 0 ? 'node1' : 'node2'}`,
@@ -60,7 +60,7 @@ const worlds: Readonly<Record<Family, World>> = {
     loopback: '::1',
     pods: 'fd00:244::/32',
     pod: 'fd00:244:1::99',
-    kernelClient: 'fd00:244:1::98',
+    exemptPod: 'fd00:244:1::98',
     outsider: '2001:db8:9::9',
     ranges: ['fd00::/8', 'fd00:30::/64', '2001:db8:9::/48', '2001:db8:9::9/128', '2001:db8::/126'],
     endpoint: n => `fd00:244:${n % 2 === 0 ? 1 : 2}::${n} ${8000 + n}@${n % 2 === 0 ? 'node1' : 'node2'}`,
@@ -126,7 +126,7 @@ const scenes: fc.Arbitrary<Scene> = fc
   })
 
 const places = ['vip', 'externalIP', 'loadBalancerIP', 'node', 'otherOfNode', 'loopback', 'outsider'] as const
-const senders = ['pod', 'kernelClient', 'outsider', 'node', 'loadBalancerIP', 'endpoint'] as const
+const senders = ['pod', 'exemptPod', 'outsider', 'node', 'loadBalancerIP', 'endpoint'] as const
 const packets = fc.record({
   to: fc.constantFrom(...places),
   sender: fc.constantFrom(...senders),
@@ -151,7 +151,7 @@ function packetOf(
   } satisfies Packet
 }
 
-/** @param toEnvoy whether the places outside are in the overlay, for all pods but one */
+/** @param toEnvoy whether the external addresses are in the overlay, for all pods but one */
 function modelOf({ family, state, options }: Scene, toEnvoy = false): NftablesModel {
   const world = worlds[family]
   const model = new NftablesModel()
@@ -162,7 +162,7 @@ function modelOf({ family, state, options }: Scene, toEnvoy = false): NftablesMo
       {
         ...unknownNode,
         node,
-        policies: toEnvoy ? { ...noPolicies, clients: [world.kernelClient] } : noPolicies,
+        policies: toEnvoy ? { ...noPolicies, clients: [world.exemptPod] } : noPolicies,
       },
       options,
     ),
@@ -272,7 +272,7 @@ test('Envoy gets what kube-proxy would let in, of policy Local from elsewhere al
         const alive = model.trace(packet, { ...around, listener: 1666 })
         const isPod = options.clusterCidr.length > 0 && contains(world.pods, packet.source)
         const isConcerned = state.external.policy === 'Cluster' || !(isPod || packet.from === 'node')
-        const isKept = packet.source === world.kernelClient
+        const isKept = packet.source === world.exemptPod
         const isServed = typeof expectedOf(scene, packet) === 'object' && packet.destination !== world.vip
         if (isServed && isConcerned && !isKept && packet.protocol === 'tcp') {
           assert.equal(alive.verdict, packet.from === 'pod' ? 'tproxy' : 'redirect')

@@ -30,7 +30,7 @@ import { planSources } from './sources.ts'
 export const localSlots = 65_536
 
 /** The endpoints for what comes from outside, as they are in slots. */
-export interface OutsideSlots {
+export interface ExternalSlots {
   /** All that the node may use as if the policy were Cluster. */
   readonly cluster: readonly Endpoint[]
   /** Those on this node where the policy is Local; else empty. */
@@ -38,7 +38,7 @@ export interface OutsideSlots {
 }
 
 /** Verdicts of session affinity in place of slots; undefined without it. */
-export type OutsideVerdicts = Readonly<Record<keyof OutsideSlots, Bytes>> | undefined
+export type ExternalVerdicts = Readonly<Record<keyof ExternalSlots, Bytes>> | undefined
 
 /** The chains that values of `external` lead to. */
 export const markMasquerade = 'mark-masquerade'
@@ -48,7 +48,7 @@ export const localPolicy: Readonly<Record<PlaceKind, string>> = {
 }
 
 /** The chain that chooses among so many endpoints. */
-export interface Chooser {
+export interface LoadBalancingChain {
   readonly transport: Transport
   readonly count: number
   readonly kind?: PlaceKind
@@ -56,12 +56,17 @@ export interface Chooser {
 }
 
 /** `endpoints-tcp-3`, `endpoints-tcp-3-node-port-local` */
-export function chooserName({ transport, count, kind = 'address', isLocal = false }: Chooser): string {
+export function loadBalancingChainName({
+  transport,
+  count,
+  kind = 'address',
+  isLocal = false,
+}: LoadBalancingChain): string {
   return `endpoints-${transport}-${count}${kind === 'address' ? '' : '-node-port'}${isLocal ? '-local' : ''}`
 }
 
 /** Undefined for the names of other chains. */
-export function parseChooserName(name: string): Chooser | undefined {
+export function parseLoadBalancingChainName(name: string): LoadBalancingChain | undefined {
   const match = /^endpoints-(tcp|udp|sctp)-(\d+)(-node-port)?(-local)?$/.exec(name)
   if (!match) return undefined
   const [, transport, count, nodePort, local] = match
@@ -76,14 +81,14 @@ export function parseChooserName(name: string): Chooser | undefined {
 export function planExternal(
   elements: ElementSink,
   state: PortState,
-  slots: OutsideSlots,
-  affinity: OutsideVerdicts,
-  steered: readonly Bytes[] = [],
-  beside?: OutsideSlots,
+  slots: ExternalSlots,
+  affinity: ExternalVerdicts,
+  redirected: readonly Bytes[] = [],
+  beside?: ExternalSlots,
 ): void {
   for (const place of placesOf(state)) {
     planPlace(elements, state, place, slots, affinity, beside)
-    if (steered.includes(addressPortBytes(place))) planSteering(elements, state, place, slots)
+    if (redirected.includes(addressPortBytes(place))) planRedirection(elements, state, place, slots)
   }
 }
 
@@ -116,9 +121,9 @@ function planPlace(
   elements: ElementSink,
   state: PortState,
   { kind, ip, port }: Place,
-  { cluster, local }: OutsideSlots,
-  affinity: OutsideVerdicts,
-  beside: OutsideSlots | undefined,
+  { cluster, local }: ExternalSlots,
+  affinity: ExternalVerdicts,
+  beside: ExternalSlots | undefined,
 ): void {
   const family = familyNames[state.family]
   const transport = transportOf[state.port.protocol]
@@ -132,7 +137,7 @@ function planPlace(
   // Where there is no endpoint anywhere, there is no slot.
   const known = beside && beside.cluster.length > 0 ? beside : undefined
   const choose = (isLocal: boolean, { length: count }: readonly Endpoint[]) =>
-    affinity?.[isLocal ? 'local' : 'cluster'] ?? gotoBytes(chooserName({ transport, count, kind, isLocal }))
+    affinity?.[isLocal ? 'local' : 'cluster'] ?? gotoBytes(loadBalancingChainName({ transport, count, kind, isLocal }))
   const isLocalPolicy = state.external!.policy === 'Local'
   const policy = isLocalPolicy ? gotoBytes(localPolicy[kind]) : jumpBytes(markMasquerade)
   elements.set(elementName(family, 'external', key), policy)
@@ -145,11 +150,11 @@ function planPlace(
 }
 
 /** Envoy takes nothing that the kernel refuses or drops. */
-function planSteering(
+function planRedirection(
   elements: ElementSink,
   { family, external, port: { protocol } }: PortState,
   { ip, port }: Place,
-  { cluster, local }: OutsideSlots,
+  { cluster, local }: ExternalSlots,
 ): void {
   const isLocalPolicy = external!.policy === 'Local'
   if (protocol !== 'TCP' || (isLocalPolicy ? local : cluster).length === 0) return

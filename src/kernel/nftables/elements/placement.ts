@@ -4,9 +4,9 @@ import { placesOf } from '../../../plan/ports/places.ts'
 import type { Endpoint, PortState } from '../../../plan/ports/port.ts'
 import { familyNames, transportOf } from '../../family.ts'
 import type { Elements } from './elements.ts'
-import { localSlots, type OutsideSlots } from './external.ts'
-import { type Placement, placementOf, type Steered, vipSlots } from './plan.ts'
-import { arrange, type SlotOwner, slotsIn } from './slots.ts'
+import { type ExternalSlots, localSlots } from './external.ts'
+import { type Placement, placementOf, type Redirected, vipSlots } from './plan.ts'
+import { assignSlots, type SlotOwner, slotsIn } from './slots.ts'
 
 /** What the kernel has of a port: as it was written, or as it was read. */
 export type Written = Placement | Elements | undefined
@@ -15,31 +15,34 @@ export function isPlacement(written: Placement | Elements): written is Placement
   return 'slots' in written
 }
 
-/** Endpoints that stay keep their slots; see `arrange`. */
+/** Endpoints that stay keep their slots; see `assignSlots`. */
 export function place(
   state: PortState,
   written: Written,
-  steered: Steered,
+  redirected: Redirected,
   nodeAddress: string | undefined,
 ): Placement {
-  const fresh = placementOf(state, steered, nodeAddress)
+  const fresh = placementOf(state, redirected, nodeAddress)
   // A chain of affinity is written as a whole: there are no slots to keep.
   if (!written || state.affinitySeconds !== undefined) return fresh
   const before = isPlacement(written) ? slotsOf(written) : slotsRead(state, written)
-  const { slots, outside } = fresh
+  const { slots, external } = fresh
   return {
     ...fresh,
-    slots: arrange(before.vip, slots),
-    outside: { cluster: arrange(before.cluster, outside.cluster), local: arrange(before.local, outside.local) },
+    slots: assignSlots(before.vip, slots),
+    external: {
+      cluster: assignSlots(before.cluster, external.cluster),
+      local: assignSlots(before.local, external.local),
+    },
   }
 }
 
-interface Slots extends OutsideSlots {
+interface Slots extends ExternalSlots {
   readonly vip: readonly Endpoint[]
 }
 
-function slotsOf({ slots, outside }: Placement): Slots {
-  return { ...outside, vip: slots }
+function slotsOf({ slots, external }: Placement): Slots {
+  return { ...external, vip: slots }
 }
 
 /** All places of a port have the same slots. */

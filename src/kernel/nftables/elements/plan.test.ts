@@ -10,11 +10,11 @@ import { affinityChain } from './affinity.ts'
 import { elementName } from './elements.ts'
 import { placeKey } from './ownobjects.ts'
 import { place } from './placement.ts'
-import { difference, placementOf, planPort, type Steered } from './plan.ts'
-import { arrange, slotValue } from './slots.ts'
+import { difference, placementOf, planPort, type Redirected } from './plan.ts'
+import { assignSlots, slotValue } from './slots.ts'
 
-function plan(state: PortState, steered: Steered = [], families = testOptions.families) {
-  const elements = planPort(placementOf(state, steered), { families, nodeName: 'node1', ownsClusterIPs: false })
+function plan(state: PortState, redirected: Redirected = [], families = testOptions.families) {
+  const elements = planPort(placementOf(state, redirected), { families, nodeName: 'node1', ownsClusterIPs: false })
   return Object.fromEntries(inWords(elements))
 }
 
@@ -111,7 +111,7 @@ test('Arranging keeps every endpoint, once, and moves no more slots than endpoin
   fc.assert(
     fc.property(endpointSets, endpointSets, (before, after) => {
       const slotsBefore = endpointsOf(before).map(slotValue)
-      const slots = arrange(endpointsOf(before), endpointsOf(after)).map(slotValue)
+      const slots = assignSlots(endpointsOf(before), endpointsOf(after)).map(slotValue)
       assert.deepEqual(slots.toSorted(), endpointsOf(after).map(slotValue).toSorted())
       const gone = before.filter(n => !after.includes(n)).length
       const come = after.filter(n => !before.includes(n)).length

@@ -8,7 +8,13 @@ import type { PlanOptions } from '../../options.ts'
 import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes } from '../bytes.ts'
 import { affinityVerdict, planAffinity } from './affinity.ts'
 import { candidatesSet, type ElementName, type ElementSink, type Elements, elementName } from './elements.ts'
-import { chooserName, type OutsideSlots, type OutsideVerdicts, planExternal, planSourceRanges } from './external.ts'
+import {
+  type ExternalSlots,
+  type ExternalVerdicts,
+  loadBalancingChainName,
+  planExternal,
+  planSourceRanges,
+} from './external.ts'
 import { type AffinityWay, affinityKey, placeKey } from './ownobjects.ts'
 import { planSlots, type SlotOwner, slotValue } from './slots.ts'
 
@@ -18,19 +24,19 @@ export interface Placement {
   /** The endpoints in the slots that the kernel chooses from: slot i of N is `[i]`. With affinity in any lasting order. */
   readonly slots: readonly Endpoint[]
   /** The same for what comes from outside. */
-  readonly outside: OutsideSlots
+  readonly external: ExternalSlots
   /** Whether one of the port's source ranges holds the node's own primary address. */
   readonly admitsNode: boolean
-  readonly steered: Steered
+  readonly redirected: Redirected
 }
 
-/** What goes to Envoy, of the VIP:port and the places outside: as keys of the sets of the overlay. */
-export type Steered = readonly Bytes[]
+/** What goes to Envoy, of the VIP:port and the external addresses: as keys of the sets of the overlay. */
+export type Redirected = readonly Bytes[]
 
 /** Shared by all ports of which nothing does. */
-export const nothingSteered: Steered = []
+export const nothingRedirected: Redirected = []
 
-/** Of all that can be in the overlay: the VIP:port, and the places outside that are for Envoy. */
+/** Of all that can be in the overlay: the VIP:port, and the external addresses that are for Envoy. */
 export function overlayKeys(state: PortState | undefined): readonly Bytes[] {
   if (state?.port.protocol !== 'TCP') return []
   const places = state.external && isForEnvoy(state.external.layer) ? placesOf(state) : []
@@ -38,22 +44,22 @@ export function overlayKeys(state: PortState | undefined): readonly Bytes[] {
 }
 
 /** The placement of a port that the kernel has nothing of yet. */
-export function placementOf(state: PortState, steered: Steered, nodeAddress?: string): Placement {
+export function placementOf(state: PortState, redirected: Redirected, nodeAddress?: string): Placement {
   const ranges = state.external?.sourceRanges ?? []
   const admitsNode = nodeAddress !== undefined && isWithin(ranges, nodeAddress)
-  return { state, slots: state.endpoints, outside: outsideEndpoints(state), admitsNode, steered }
+  return { state, slots: state.endpoints, external: externalSlots(state), admitsNode, redirected }
 }
 
-const nothingOutside: OutsideSlots = { cluster: [], local: [] }
+const noExternalSlots: ExternalSlots = { cluster: [], local: [] }
 
-function outsideEndpoints({ external }: PortState): OutsideSlots {
-  if (!external) return nothingOutside
+function externalSlots({ external }: PortState): ExternalSlots {
+  if (!external) return noExternalSlots
   return { cluster: external.clusterEndpoints, local: external.policy === 'Local' ? external.endpoints : [] }
 }
 
 /**
  * A port with endpoints is served; one without is refused at once, as by kube-proxy, or dropped where endpoints exist
- * that this node may not use. Only a TCP port that is served can be in the overlay, by its VIP or by places outside.
+ * that this node may not use. Only a TCP port that is served can be in the overlay, by its VIP or by external addresses.
  *
  * An endpoint needs its `hairpin` element only on its own node, where it can be its own client; one whose node is not
  * known may be here.
@@ -74,7 +80,7 @@ export function planInto(
   { families, nodeName, ownsClusterIPs, tracksUse = false }: PlanOptions,
   beside?: Placement,
 ): void {
-  const { state, slots, outside, admitsNode, steered } = placement
+  const { state, slots, external, admitsNode, redirected } = placement
   const other = beside && haveSameKeys(state, beside.state) ? beside : undefined
   if (!families.includes(state.family)) return
   const family = familyNames[state.family]
@@ -83,7 +89,7 @@ export function planInto(
   const affinity = planAffinities(placement)
   for (const [name, value] of affinity?.elements ?? []) elements.set(name, value)
   if (ownsClusterIPs) elements.set(elementName(family, 'cluster-ips', addressBytes(state.vip)), '')
-  planExternal(elements, state, outside, affinity?.outside, steered, other?.outside)
+  planExternal(elements, state, external, affinity?.external, redirected, other?.external)
   if (!other || !admitSame(placement, other)) planSourceRanges(elements, state, admitsNode)
   const known = other && hairpinsOf(other, nodeName)
   for (const ip of hairpinsOf(placement, nodeName)) {
@@ -93,17 +99,17 @@ export function planInto(
     elements.set(elementName(family, 'no-endpoints', key), state.noLocalEndpoints ? dropBytes : refuse)
     return
   }
-  const chooser = gotoBytes(chooserName({ transport, count: slots.length }))
-  elements.set(elementName(family, 'services', key), affinity?.vip ?? chooser)
+  const verdict = gotoBytes(loadBalancingChainName({ transport, count: slots.length }))
+  elements.set(elementName(family, 'services', key), affinity?.vip ?? verdict)
   if (!affinity) planSlots(elements, vipSlots(state), slots, other?.slots)
   const vipPort = addressPortBytes({ ip: state.vip, port: state.port.port })
-  if (steered.includes(vipPort) && state.port.protocol === 'TCP')
+  if (redirected.includes(vipPort) && state.port.protocol === 'TCP')
     elements.set(elementName(family, 'envoy', vipPort), '')
   if (tracksUse && isForEnvoy(state.layer))
     for (const candidate of overlayKeys(state)) elements.set(elementName(family, candidatesSet, candidate), '')
 }
 
-/** Whether slots of the one are keyed as those of the other: by the same VIP and places outside. */
+/** Whether slots of the one are keyed as those of the other: by the same VIP and external addresses. */
 function haveSameKeys(a: PortState, b: PortState): boolean {
   const [ofA, ofB] = [a.external, b.external]
   return (
@@ -122,9 +128,9 @@ function admitSame(a: Placement, b: Placement): boolean {
 }
 
 /** Addresses of endpoints that may be their own clients here. */
-function hairpinsOf({ slots, outside }: Placement, nodeName: string): ReadonlySet<string> {
+function hairpinsOf({ slots, external }: Placement, nodeName: string): ReadonlySet<string> {
   const ips = new Set<string>()
-  for (const list of new Set([slots, outside.cluster, outside.local])) {
+  for (const list of new Set([slots, external.cluster, external.local])) {
     for (const endpoint of list) {
       if (endpoint.nodeName === undefined || endpoint.nodeName === nodeName) ips.add(endpoint.ip)
     }
@@ -136,12 +142,12 @@ const refuse = gotoBytes('refuse')
 
 interface Affinities {
   readonly vip: Bytes
-  readonly outside: OutsideVerdicts
+  readonly external: ExternalVerdicts
   readonly elements: Elements
 }
 
 /** A client keeps its endpoint whichever way it comes: ways with the same endpoints share a chain, and all share clients. */
-function planAffinities({ state, slots, outside }: Placement): Affinities | undefined {
+function planAffinities({ state, slots, external }: Placement): Affinities | undefined {
   const { affinitySeconds: seconds } = state
   if (seconds === undefined) return undefined
   const [family, transport] = [familyNames[state.family], transportOf[state.port.protocol]]
@@ -162,7 +168,7 @@ function planAffinities({ state, slots, outside }: Placement): Affinities | unde
   const vip = chain('', slots)
   return {
     vip,
-    outside: { cluster: chain('cluster', outside.cluster), local: chain('local', outside.local) },
+    external: { cluster: chain('cluster', external.cluster), local: chain('local', external.local) },
     elements,
   }
 }
@@ -171,7 +177,7 @@ function portKey({ vip, port }: PortState): Bytes {
   return placeKey(vip, transportOf[port.protocol], port.port)
 }
 
-/** Under which the kernel has elements of the port: by VIP and by its places outside. */
+/** Under which the kernel has elements of the port: by VIP and by its external addresses. */
 export function portKeys(state: PortState): readonly Bytes[] {
   const transport = transportOf[state.port.protocol]
   return [portKey(state), ...placesOf(state).map(({ ip, port }) => placeKey(ip, transport, port))]

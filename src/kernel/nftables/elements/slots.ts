@@ -5,7 +5,7 @@ import type { Family, Transport } from '../../family.ts'
 import { addressBytes, addressPortBytes, addressPortOf, type Bytes, portPart, wordBytes } from '../bytes.ts'
 import { type ElementName, type ElementSink, type Elements, elementName } from './elements.ts'
 
-/** What keys the slots of an address and port, of a VIP or of a place outside. */
+/** What keys the slots of an address and port, of a VIP or of an external address. */
 export interface SlotOwner {
   readonly family: Family
   readonly transport: Transport
@@ -56,18 +56,18 @@ export function slotsIn(elements: Elements, owner: SlotOwner, first = 0): readon
  * Keeps each endpoint that stays in the slot that it has, and fills the gaps from the end, so that a change costs what
  * it touches and not the number of endpoints. `before` is what the slots hold now.
  */
-export function arrange(before: readonly Endpoint[], endpoints: readonly Endpoint[]): readonly Endpoint[] {
-  const isArranged = endpoints.every((endpoint, slot) => before[slot] === undefined || isSame(before[slot], endpoint))
-  if (isArranged) return endpoints
+export function assignSlots(before: readonly Endpoint[], endpoints: readonly Endpoint[]): readonly Endpoint[] {
+  const isAssigned = endpoints.every((endpoint, slot) => before[slot] === undefined || isSame(before[slot], endpoint))
+  if (isAssigned) return endpoints
   const slots = new Array<Endpoint | undefined>(endpoints.length).fill(undefined)
-  const homeless: Endpoint[] = []
+  const unassigned: Endpoint[] = []
   const slotOf = slotFinder(before)
   for (const endpoint of endpoints) {
     const slot = slotOf(endpoint)
     if (slot !== undefined && slot < slots.length) slots[slot] = endpoint
-    else homeless.push(endpoint)
+    else unassigned.push(endpoint)
   }
-  return slots.map(endpoint => endpoint ?? homeless.pop()!)
+  return slots.map(endpoint => endpoint ?? unassigned.pop()!)
 }
 
 /** Endpoints that are as they were are mostly the same objects: text is made for the others alone. */

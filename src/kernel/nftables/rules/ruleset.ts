@@ -5,12 +5,12 @@
  * The way of a connection to a VIP (docs/architecture.md draws it):
  *
  *     prerouting   steer: in the overlay → Envoy, by TPROXY     refuse-forwarded: no endpoints → reject or drop; and what
- *                  source ranges do not let in, also of what was steered
- *                  translate: not steered → services → endpoints-tcp-N, or affinity-… → DNAT
+ *                  source ranges do not let in, also of what was redirected
+ *                  translate: not redirected → services → endpoints-tcp-N, or affinity-… → DNAT
  *     output       refuse-local, translate-local: the same for the node's own processes, by redirect in place of TPROXY
- *                  reached: counts what was steered, behind all rules at input; `pathCounters`
+ *                  reached: counts what was redirected, behind all rules at input; `pathCounters`
  *                  translate-abandoned, translate-local-abandoned: see below
- *     input        guard: Envoy's port is for what was steered or translated there, nothing else; and what a redirect
+ *     input        guard: Envoy's port is for what was redirected or translated there, nothing else; and what a redirect
  *                  translated there reaches a transparent socket alone
  *     postrouting  hairpin: an endpoint that is its own client is masqueraded
  *
@@ -18,7 +18,7 @@
  * That is how a dead Envoy costs no new connection. Only new connections are looked up; a connection of Envoy's carries
  * the steering mark in its conntrack entry and stays with Envoy whatever happens to the overlay.
  *
- * Where no agent has renewed the heartbeat for `--abandon-after`, kube-proxy's rules come first: nothing is steered or
+ * Where no agent has renewed the heartbeat for `--abandon-after`, kube-proxy's rules come first: nothing is redirected or
  * refused any more, and the chains `…-abandoned`, behind kube-proxy's at priority dstnat, serve what nobody has translated
  * there: the Services that kube-proxy does not have, and all of them where there is no kube-proxy. The kernel skips chains
  * of type nat for a connection that one before has translated.
@@ -40,12 +40,12 @@ import {
   useSets,
 } from '../elements/elements.ts'
 import {
-  type Chooser,
-  chooserName,
+  type LoadBalancingChain,
+  loadBalancingChainName,
   localPolicy,
   localSlots,
   markMasquerade,
-  parseChooserName,
+  parseLoadBalancingChainName,
 } from '../elements/external.ts'
 import { parseObjectName } from '../elements/ownobjects.ts'
 import { type Chain, type Hook, type Operation, operationsText, type Table } from '../operations.ts'
@@ -80,7 +80,7 @@ export function tableOf(family: Family): Table {
 }
 
 /** To Envoy, and with it all that follows. `then` comes once a socket was found. */
-export function steerTo(
+export function redirectToEnvoy(
   { targetPort, steeringMark }: Pick<RulesetOptions, 'targetPort' | 'steeringMark'>,
   ...then: readonly Statement[]
 ): Rule {
@@ -130,7 +130,7 @@ function nodePortAddress(family: Family): Rule {
   ]
 }
 
-/** Packets of new connections that are steered to Envoy, of those that reach it, and of those that repeat what it answered. */
+/** Packets of new connections that are redirected to Envoy, of those that reach it, and of those that repeat what it answered. */
 export const pathCounters = ['steered', 'reached', 'repeated'] as const
 const [steeredCounter, reachedCounter, repeatedCounter] = pathCounters
 
@@ -138,7 +138,7 @@ function inOverlay(set: OverlaySet): Statement {
   return inSet(['daddr', 'tcp dport'], set)
 }
 
-/** Match what is for a place outside that goes to Envoy, by address and by node port, of each externalTrafficPolicy. */
+/** Match what is for an external address that goes to Envoy, by address and by node port, of each externalTrafficPolicy. */
 function placesInOverlay(family: Family, set: OverlaySet): readonly Rule[] {
   return [[inOverlay(set)], [inSet(['masked daddr', 'tcp dport'], set), ...nodePortAddress(family)]]
 }
@@ -194,8 +194,8 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
   const { steeringMark, envoyMark, targetPort } = options
   const [external, local] = [placesInOverlay(family, 'envoy-external'), placesInOverlay(family, 'envoy-local')]
   const isNodePortAddress = nodePortAddress(family)
-  const steered = hasMark('meta', steeringMark)
-  const toEnvoy = steerTo(options, count(steeredCounter))
+  const redirected = hasMark('meta', steeringMark)
+  const toEnvoy = redirectToEnvoy(options, count(steeredCounter))
   const redirect: Statement = { kind: 'redirect', port: targetPort }
   const isSwitchedOff = inSet(['protocol'], overlaySwitch)
   const toEnvoyPort: Statement = { kind: 'port', transport: 'tcp', port: targetPort }
@@ -279,12 +279,12 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
       name: 'translate',
       hook: hooks.dstnat,
       rules: [
-        [fromBridge, steered, ofTransport('tcp'), redirect],
-        [steered, accept],
+        [fromBridge, redirected, ofTransport('tcp'), redirect],
+        [redirected, accept],
         [attended, goto('service')],
       ],
     },
-    { name: 'translate-abandoned', hook: hooks.abandoned, rules: [[steered, accept], ...serveAbandoned] },
+    { name: 'translate-abandoned', hook: hooks.abandoned, rules: [[redirected, accept], ...serveAbandoned] },
     { name: 'refuse-unknown-forwarded', hook: hooks.forward, rules: [refuseUnknown] },
     { name: 'refuse-unknown-local', hook: hooks.output, rules: [refuseUnknown] },
     // What Envoy has open to an endpoint that is to be reached by the kernel layer alone ends with its next packet.
@@ -323,7 +323,7 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
     {
       name: 'reached',
       hook: hooks.reached,
-      rules: [[newConnection, steered, count(reachedCounter)]],
+      rules: [[newConnection, redirected, count(reachedCounter)]],
     },
     {
       name: 'hairpin',
@@ -335,21 +335,21 @@ function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] 
 }
 
 /** Chooses one of `count` endpoints at random; shared by all Service ports with so many. */
-function endpointsChain(chooser: Chooser): Chain {
-  const { transport, count, kind, isLocal } = chooser
+function endpointsChain(chain: LoadBalancingChain): Chain {
+  const { transport, count, kind, isLocal } = chain
   const address = kind === 'node-port' ? 'masked daddr' : 'daddr'
   const random = { random: count, offset: isLocal ? localSlots : 0 }
   const map = `endpoints-${transport}` satisfies SetName
   return {
-    name: chooserName(chooser),
+    name: loadBalancingChainName(chain),
     rules: [[{ kind: 'dnat by map', key: [address, `${transport} dport`, random], map }]],
   }
 }
 
 /** The chain of this name that an element's value goes to, which has to exist; undefined for names of others. */
-export function chooserChain(name: string): Chain | undefined {
-  const chooser = parseChooserName(name)
-  return chooser && endpointsChain(chooser)
+export function loadBalancingChain(name: string): Chain | undefined {
+  const chain = parseLoadBalancingChainName(name)
+  return chain && endpointsChain(chain)
 }
 
 /** The fixed part. Ends with an empty chain whose name tells this part from that of other versions. */
@@ -375,8 +375,8 @@ export function hasClientAddress(chains: readonly string[]): boolean {
 }
 
 /** Whether this is the name of a chain that chooses among so many endpoints. */
-export function isChooser(name: string): boolean {
-  return parseChooserName(name) !== undefined
+export function isLoadBalancingChain(name: string): boolean {
+  return parseLoadBalancingChainName(name) !== undefined
 }
 
 /** The name of the chain that `fixedPart` ends with. */
@@ -406,13 +406,13 @@ export function replacement(
 ): readonly Operation[] {
   const table = tableOf(family)
   const names = [...chains].filter(name => parseObjectName(family, name) === undefined)
-  const kept = (name: string) => namedByElements.includes(name) || isChooser(name)
-  const choosers = names.flatMap(name => chooserChain(name) ?? [])
+  const kept = (name: string) => namedByElements.includes(name) || isLoadBalancingChain(name)
+  const loadBalancing = names.flatMap(name => loadBalancingChain(name) ?? [])
   return [
     ...names.map(name => ({ do: 'flush chain', table, name }) as const),
     ...names.filter(name => !kept(name)).map(name => ({ do: 'delete chain', table, name }) as const),
     ...former.map(name => ({ do: 'delete set', table, name }) as const),
     fixedPart(family, options),
-    ...(choosers.length > 0 ? [{ do: 'declare', table, sets: [], chains: choosers } as const] : []),
+    ...(loadBalancing.length > 0 ? [{ do: 'declare', table, sets: [], chains: loadBalancing } as const] : []),
   ]
 }

@@ -11,7 +11,7 @@ import type { NftClient } from '../client.ts'
 import { type ElementName, type Elements, isShared, overlaySwitch } from '../elements/elements.ts'
 import { readTables } from '../elements/reading.ts'
 import { elementText } from '../elements/text.ts'
-import { fixedRules, isChooser, tableName } from '../rules/ruleset.ts'
+import { fixedRules, isLoadBalancingChain, tableName } from '../rules/ruleset.ts'
 import { elementsOf, type PortRecord } from './record.ts'
 
 /** What the kernel has been told, of the node and of ports. */
@@ -102,6 +102,7 @@ function findWrongChain(
       if (found.get(`${family} ${name}`) !== rules) return `rules of chain ${family} ${name}`
     }
   }
-  for (const [name, rules] of found) if (rules === 0 && isChooser(name.split(' ')[1]!)) return `rules of chain ${name}`
+  for (const [name, rules] of found)
+    if (rules === 0 && isLoadBalancingChain(name.split(' ')[1]!)) return `rules of chain ${name}`
   return undefined
 }

@@ -23,7 +23,7 @@ import { byOwner, type FoundElements, type OwnedElements } from './tablecache.ts
 import { maxElementsPerTransaction, type Writer } from './writer.ts'
 
 /** A batch ends with the port by which so much was looked at: of many elements few may be different. */
-const mostLookedAt = 16 * maxElementsPerTransaction
+const mostWeighed = 16 * maxElementsPerTransaction
 
 /** What the ports need of the layer that they are of. */
 export interface PortsContext {
@@ -204,17 +204,17 @@ export class Ports {
 
   *#batches(records: Iterable<PortRecord>): Generator<PortChange[]> {
     let batch: PortChange[] = []
-    let [size, lookedAt] = [0, 0]
+    let [size, weighed] = [0, 0]
     for (const record of records) {
-      lookedAt += weightOf(record)
+      weighed += weightOf(record)
       const change = this.#changeOf(record)
       batch.push(change)
       size += change.current.size + change.wanted.size
-      if (size < maxElementsPerTransaction && lookedAt < mostLookedAt) continue
+      if (size < maxElementsPerTransaction && weighed < mostWeighed) continue
       yield batch
       batch = []
       size = 0
-      lookedAt = 0
+      weighed = 0
     }
     if (batch.length > 0) yield batch
   }

@@ -6,7 +6,14 @@ import { type NodeFacts, primaryAddress } from '../../nodeconfig.ts'
 import type { PlanOptions } from '../../options.ts'
 import { type ElementSink, type Elements, isOverlaySet, setOf } from '../elements/elements.ts'
 import { isPlacement, place, type Written } from '../elements/placement.ts'
-import { nothingSteered, type Placement, placementOf, planInto, planPort, type Steered } from '../elements/plan.ts'
+import {
+  nothingRedirected,
+  type Placement,
+  placementOf,
+  planInto,
+  planPort,
+  type Redirected,
+} from '../elements/plan.ts'
 import type { Change } from './tablecache.ts'
 
 export interface PortRecord {
@@ -30,12 +37,12 @@ export const noElements: Elements = new Map()
 
 export function changeOf(
   record: PortRecord,
-  steered: Steered,
+  redirected: Redirected,
   node: NodeFacts | undefined,
   options: PlanOptions,
 ): PortChange {
   const { state, written } = record
-  const placement = state && place(state, written, steered, primaryAddress(node, state.family))
+  const placement = state && place(state, written, redirected, primaryAddress(node, state.family))
   const before = written && isPlacement(written) ? written : undefined
   const wanted = placement ? planPort(placement, options, before) : noElements
   const current = before && placement ? planPort(before, options, placement) : elementsOf(record, options)
@@ -49,11 +56,11 @@ export function changeOf(
 export function planRecord(
   elements: ElementSink,
   { state }: Pick<PortRecord, 'state'>,
-  steered: Steered,
+  redirected: Redirected,
   node: NodeFacts | undefined,
   options: PlanOptions,
 ): Placement | undefined {
-  const placement = state && placementOf(state, steered, primaryAddress(node, state.family))
+  const placement = state && placementOf(state, redirected, primaryAddress(node, state.family))
   if (placement) planInto(elements, placement, options)
   return placement
 }
@@ -68,6 +75,6 @@ export function forgetOverlay(record: PortRecord): void {
   const { written } = record
   if (!written) return
   if (isPlacement(written)) {
-    record.written = { ...written, steered: nothingSteered }
+    record.written = { ...written, redirected: nothingRedirected }
   } else record.written = new Map([...written].filter(([name]) => !isOverlaySet(setOf(name).set)))
 }

@@ -161,7 +161,7 @@ function unordered(elements: ReadonlyMap<string, string>): string[] {
     .toSorted()
 }
 
-/** The VIP:port and the places outside. */
+/** The VIP:port and the external addresses. */
 function overlayPlaces(state: PortState): readonly VipPort[] {
   return [{ ip: state.vip, port: state.port.port }, ...placesOf(state).map(({ ip, port }) => ({ ip, port }))]
 }
@@ -173,8 +173,8 @@ function overlayKeysOf(state: PortState): readonly string[] {
 function wanted(states: Iterable<PortState>, overlay: ReadonlySet<string> = new Set()): string[] {
   const elements = new Map(planNode(unknownNode, testOptions))
   for (const state of states) {
-    const steered = overlayKeysOf(state).filter(key => overlay.has(key))
-    for (const [name, value] of planPort(placementOf(state, steered), testOptions)) elements.set(name, value)
+    const redirected = overlayKeysOf(state).filter(key => overlay.has(key))
+    for (const [name, value] of planPort(placementOf(state, redirected), testOptions)) elements.set(name, value)
   }
   return [...inWords(elements)]
     .map(([name, value]) =>
@@ -354,7 +354,7 @@ test('Without the right to write nothing crashes; it is reported, and all is wri
   await agent.tables.close()
 })
 
-test('Places outside in the overlay outlive the agent, are emptied with it, and are not looked for after that', async () => {
+test('External addresses in the overlay outlive the agent, are emptied with it, and are not looked for after that', async () => {
   for (const count of [1, 2]) {
     const web = withOutside(stateOf(2, [1, 2]), 2, count)
     const places = overlayPlaces(web)

@@ -24,7 +24,7 @@ import {
   overlaySets,
 } from '../elements/elements.ts'
 import { planNode } from '../elements/node.ts'
-import { nothingSteered, type Placement, type Steered } from '../elements/plan.ts'
+import { nothingRedirected, type Placement, type Redirected } from '../elements/plan.ts'
 import { formerSets } from '../elements/sources.ts'
 import { elementLine } from '../elements/text.ts'
 import { heartbeatInterval, renewHeartbeat } from '../heartbeat.ts'
@@ -192,15 +192,15 @@ export class KernelTables implements KernelLayer {
   }
 
   #changeOf(record: PortRecord): PortChange {
-    return changeOf(record, this.#steeredOf(record), this.#node.node, this.#options)
+    return changeOf(record, this.#redirectedOf(record), this.#node.node, this.#options)
   }
 
   #plan(elements: ElementSink, record: PortRecord): Placement | undefined {
-    return planRecord(elements, record, this.#steeredOf(record), this.#node.node, this.#options)
+    return planRecord(elements, record, this.#redirectedOf(record), this.#node.node, this.#options)
   }
 
-  #steeredOf({ state }: PortRecord): Steered {
-    return state ? this.#overlay.of(state) : nothingSteered
+  #redirectedOf({ state }: PortRecord): Redirected {
+    return state ? this.#overlay.of(state) : nothingRedirected
   }
 
   #written(changes: readonly PortChange[]): void {
@@ -209,7 +209,7 @@ export class KernelTables implements KernelLayer {
 
   #watch(): () => void {
     const presence = async () => {
-      for (const family of this.#families) if (this.#syncLoop.isInstalled) await this.#lookAt(family)
+      for (const family of this.#families) if (this.#syncLoop.isInstalled) await this.#probe(family)
     }
     const comparison = async () => {
       if (!this.#syncLoop.isCacheValid) return
@@ -247,7 +247,7 @@ export class KernelTables implements KernelLayer {
     }
   }
 
-  async #lookAt(family: Family): Promise<void> {
+  async #probe(family: Family): Promise<void> {
     const { missing, isOff } = await findPresence(this.#programs.nft, family)
     if (missing !== undefined) return this.#suspect(missing)
     if (isOff) this.#switchedOff.add(family)
@@ -268,7 +268,7 @@ export class KernelTables implements KernelLayer {
       const sets = await this.#programs.nft.sets(family)
       const former = formerSets.filter(name => sets.includes(name))
       operations.push(...replacement(family, chains, former, this.#options))
-      // What another version has steered so far goes on.
+      // What another version has redirected so far goes on.
       if (!sets.includes(heartbeatSet)) operations.push(...renewHeartbeat(family, this.#options.abandonAfter))
       if (chains.length === 0 && this.#switchedOff.has(family)) operations.push(...switchOverlay(family, false))
     }
@@ -278,7 +278,7 @@ export class KernelTables implements KernelLayer {
 
   async #inherit(): Promise<void> {
     for (const family of this.#families) {
-      await this.#lookAt(family)
+      await this.#probe(family)
       for (const set of overlaySets) {
         for (const key of (await this.#programs.nft.keys(family, set)) ?? []) this.#overlay.inherit(addressPortOf(key))
       }

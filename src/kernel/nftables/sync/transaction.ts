@@ -17,7 +17,7 @@ import {
 import { objectName, placeOf, restOf } from '../elements/ownobjects.ts'
 import { rangesSet, sourcesChain } from '../elements/sources.ts'
 import type { Chain, Operation, SetElement } from '../operations.ts'
-import { chooserChain, tableOf } from '../rules/ruleset.ts'
+import { loadBalancingChain, tableOf } from '../rules/ruleset.ts'
 import { fixedSet, type SetDefinition } from '../sets.ts'
 
 /** What one message holds: the length of an attribute has 16 bits. */
@@ -74,7 +74,7 @@ export class Transaction {
     const target = set === 'services' || set === 'local-services' ? verdictOf(value).chain : undefined
     const chainName = `${family} ${target}`
     if (target === undefined || existing.has(chainName) || this.chains.has(chainName)) return
-    const chain = chooserChain(target)
+    const chain = loadBalancingChain(target)
     if (chain === undefined) return
     this.chains.add(chainName)
     this.#newChains.push({ family, chain })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Difference } from './compare.ts'
-import { lookUntilSettled } from './look.ts'
+import { probeUntilSettled } from './probe.ts'
 
 function about(service: string, found = '1 endpoints'): Difference {
   return { service, port: '80', way: '10.96.0.1:80/TCP', what: 'the way in', found, expected: 'none' }
@@ -11,7 +11,7 @@ function about(service: string, found = '1 endpoints'): Difference {
 async function settled(...finds: readonly (readonly Difference[])[]): Promise<readonly Difference[]> {
   let look = 0
   const next = async () => finds[Math.min(look++, finds.length - 1)]!
-  return lookUntilSettled(next, async () => {})
+  return probeUntilSettled(next, async () => {})
 }
 
 const [a, b] = [about('a'), about('b')]

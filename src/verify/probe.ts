@@ -20,7 +20,7 @@ const maxLooks = 5
  * Looks until two looks in a row agree, and returns what both found. Where changes never end, what the last two have in
  * common.
  */
-export async function lookUntilSettled(
+export async function probeUntilSettled(
   look: () => Promise<readonly Difference[]>,
   pause: () => Promise<void> = () => delay(pauseMs),
 ): Promise<readonly Difference[]> {
