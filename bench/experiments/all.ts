@@ -14,8 +14,10 @@ import { kernelLayer } from './kernel-layer.ts'
 import { kubeproxy } from './kubeproxy.ts'
 import { largest } from './largest.ts'
 import { latency } from './latency.ts'
+import { sizes } from './sizes.ts'
 import { uneven } from './uneven.ts'
 import { use } from './use.ts'
+import { whoami } from './whoami.ts'
 
 /** Two of kubernetes#139513 and #135639; the others are chosen by name alone. */
 const worstShapes = ['44125x1', '5006x50']
@@ -27,6 +29,8 @@ const experiments: readonly Experiment[] = [
   latency,
   keepAlive,
   chaos,
+  sizes,
+  whoami,
   datapath,
   kubeproxy,
   agent,

@@ -29,25 +29,30 @@ export interface ProxiedNode {
 export class Bed {
   readonly network: Network
   readonly plane: ControlPlane
-  readonly #proxies: ReadonlyMap<ProxyKind, ProxiedNode>
+  readonly #proxies = new Map<ProxyKind, ProxiedNode>()
   #services = 0
 
-  private constructor(network: Network, plane: ControlPlane, proxies: ReadonlyMap<ProxyKind, ProxiedNode>) {
+  private constructor(network: Network, plane: ControlPlane) {
     this.network = network
     this.plane = plane
-    this.#proxies = proxies
   }
 
   /** @param network with a node for each of the proxies, in that order, and others without */
   static async build(network: Network, proxies: readonly ProxyKind[]): Promise<Bed> {
     const plane = await ControlPlane.start(network, { netns: network.fabric, address: '172.30.0.1' })
-    await plane.createNodes()
-    const nodes = await Promise.all(
-      proxies.map(
-        async (proxy, index) => [proxy, await startProxy(network, plane, proxy, network.nodes[index]!)] as const,
-      ),
-    )
-    return new Bed(network, plane, new Map(nodes))
+    const bed = new Bed(network, plane)
+    await Promise.all(proxies.map((proxy, index) => bed.startProxy(proxy, network.nodes[index]!)))
+    return bed
+  }
+
+  async startProxy(kind: ProxyKind, node: LabNode): Promise<ProxiedNode> {
+    const proxied = await startProxy(this.network, this.plane, kind, node)
+    this.#proxies.set(kind, proxied)
+    return proxied
+  }
+
+  async stopProxy(kind: ProxyKind): Promise<void> {
+    for (const process of Object.values(this.#proxies.get(kind)?.processes ?? {})) await process.down()
   }
 
   /** The node that this variant's clients are to be on. */

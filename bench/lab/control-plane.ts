@@ -37,10 +37,11 @@ export class ControlPlane {
   static async start(network: Network, node: Host): Promise<ControlPlane> {
     const plane = new ControlPlane(network, node)
     await plane.#start()
+    await plane.#createNodes()
     return plane
   }
 
-  /** Creates all of a cluster, its nodes and more, each namespace before what is in it. */
+  /** Creates all of a cluster and more, each namespace before what is in it. */
   async load(
     cluster: Cluster,
     more: readonly object[],
@@ -49,12 +50,11 @@ export class ControlPlane {
     const numbers = Array.from({ length: cluster.size.services }, (_, number) => number)
     const objects = numbers.flatMap(number => [cluster.service(number), cluster.slice(number)])
     const all = [...cluster.namespaces(), ...objects, ...more]
-    await this.createNodes()
     await this.create(all, tell)
   }
 
   /** Those of the network. */
-  createNodes(): Promise<void> {
+  #createNodes(): Promise<void> {
     const nodes = this.#network.nodes.map(({ name, address }) => {
       const status = { addresses: [{ type: 'InternalIP', address }] }
       return { apiVersion: 'v1', kind: 'Node', metadata: { name }, status }

@@ -20,6 +20,8 @@ export type SliceChange = 'replace' | 'add' | 'remove'
 const servicesPerFile = 100
 const servicesPerNamespace = 100
 const podsPerNode = 100
+/** Of a node; those of pods that are gone are taken again. */
+const podAddresses = 250
 /** How many port numbers the Services have among them. */
 export const portNumbers = 20
 
@@ -52,7 +54,7 @@ export class Cluster {
 
   slice(number: number): object {
     const endpoints = this.#pods[number]!.map(pod => ({
-      addresses: [podAddress(pod % this.#nodes, Math.floor(pod / this.#nodes))],
+      addresses: [podAddress(pod % this.#nodes, Math.floor(pod / this.#nodes) % podAddresses)],
       conditions: { ready: true, serving: true, terminating: false },
       nodeName: this.#nodeOf(pod),
       zone: `zone-${pod % 3}`,

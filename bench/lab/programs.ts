@@ -47,6 +47,12 @@ export interface OpenReport extends Distribution {
   readonly began: number
 }
 
+export interface ConnectReport extends Distribution {
+  readonly connections: number
+  readonly failed: number
+  readonly rate: number
+}
+
 export interface HttpLoad {
   readonly url: string
   /** Requests a second; 0, with Fortio: as many as possible. */
@@ -84,6 +90,16 @@ export async function startOpenLoad(network: Network, pod: Pod, load: OpenOption
 
 export async function openLoad(...load: Parameters<typeof startOpenLoad>): Promise<OpenReport> {
   return (await startOpenLoad(...load)).report
+}
+
+/** A new connection after the other, to each of the addresses in turn. */
+export async function connectLoad(
+  network: Network,
+  pod: Pod,
+  load: { readonly addresses: readonly string[]; readonly seconds: number },
+): Promise<ConnectReport> {
+  const { addresses, seconds } = load
+  return (await start(network, pod, 'connect', { duration: `${seconds}s` }, addresses)).report as Promise<ConnectReport>
 }
 
 /** Starts a server of bench/programs/serve.go; resolves when it listens. */

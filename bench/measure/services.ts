@@ -57,7 +57,7 @@ export async function measureServices(run: Run, options: ServicesOptions): Promi
   const names = Object.keys(cases)
   const reports = new Map(names.map(name => [name, new Map(ids.map(id => [id, [] as OpenReport[]]))]))
   await inBuilt(
-    { nodes: proxiesOf(ids).length + 1, families: ['IPv4'] },
+    { nodes: proxiesOf(ids).length + serverNodes(cases), families: ['IPv4'] },
     network => ServicesBed.build(network, options),
     async built => {
       for (let round = 0; round < rounds; round++) {
@@ -84,19 +84,31 @@ export async function measureServices(run: Run, options: ServicesOptions): Promi
 
 type Load = Pick<ServicesOptions, 'rate' | 'connections' | 'seconds'>
 
-/** Servers on a node of their own, and a client on each node that has a proxy. */
+/** A node has a /24 of addresses. */
+const podsPerNode = 200
+
+function serverNodes(cases: ServicesOptions['cases']): number {
+  const pods = Object.values(cases).flat()
+  return Math.ceil(pods.reduce((sum, { count }) => sum + count, 0) / podsPerNode)
+}
+
+/** Servers on nodes of their own, and a client on each node that has a proxy. */
 class ServicesBed {
   readonly #bed: Bed
+  /** The first node that has servers. */
+  readonly #firstNode: number
+  #pods = 0
   readonly #clients = new Map<string, Pod>()
   /** By case and variant. */
   readonly #urls = new Map<string, string>()
 
-  private constructor(bed: Bed) {
+  private constructor(bed: Bed, firstNode: number) {
     this.#bed = bed
+    this.#firstNode = firstNode
   }
 
   static async build(network: Network, { cases, variants: ids }: ServicesOptions): Promise<ServicesBed> {
-    const bed = new ServicesBed(await Bed.build(network, proxiesOf(ids)))
+    const bed = new ServicesBed(await Bed.build(network, proxiesOf(ids)), proxiesOf(ids).length)
     for (const proxy of proxiesOf(ids)) bed.#clients.set(proxy, await bed.#bed.addClient({ proxy }))
     for (const [index, [name, endpoints]] of Object.entries(cases).entries())
       await bed.#addCase(name, index, endpoints, ids)
@@ -116,7 +128,15 @@ class ServicesBed {
   ): Promise<void> {
     const flags = endpoints.flatMap(({ count, ...flags }) => Array.from({ length: count }, () => flags))
     const names = flags.map((_, number) => `server-${index}-${number}`)
-    const pods = await this.#bed.addPods(this.#bed.network.nodes.at(-1)!.name, names)
+    const pods: Pod[] = []
+    // Pods of one case and the next fill a node after the other.
+    for (let next = 0; next < names.length; ) {
+      const count = Math.min(names.length - next, podsPerNode - (this.#pods % podsPerNode))
+      const node = this.#bed.network.nodes[this.#firstNode + Math.floor(this.#pods / podsPerNode)]!
+      pods.push(...(await this.#bed.addPods(node.name, names.slice(next, next + count))))
+      this.#pods += count
+      next += count
+    }
     await Promise.all(pods.map((pod, number) => startBenchServer(this.#bed.network, pod, flags[number]!)))
     for (const id of ids) {
       const addresses = pods.map(({ ip }) => ({ ip, port }))
