@@ -111,7 +111,7 @@ export class Agent {
   }
 
   async #begin(inherited: readonly VipPort[]): Promise<void> {
-    const { envoy, xds, redirectPort, vanished, use, accessLog, plan } = this.#parts
+    const { envoy, xds, redirectPort, slow, vanished, use, accessLog, plan } = this.#parts
     await this.#delivery.fillBudget(inherited)
     this.#delivery.begin()
     void takeOverNode({ ...this.#options, kernel: this.kernel, health: this.health, log: this.#log })
@@ -120,6 +120,7 @@ export class Agent {
     xds.start({ storeOf: () => envoy.store, forActive: envoy.redirectListeners, observer: envoy.observer, onAccessLog })
     redirectPort.watch()
     vanished.start()
+    slow.start()
     use.watch()
     if (this.#options.pathTest) {
       const { families } = this.#options
@@ -143,6 +144,7 @@ export class Agent {
     ])
       part.stop()
     await parts.vanished.stop()
+    await parts.slow.stop()
     await this.#losses?.stop()
     await parts.path.stop()
     await parts.podRules.stop()

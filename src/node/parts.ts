@@ -4,8 +4,10 @@
  */
 
 import { endpointLoads, readActivity } from '../envoy/program/admin.ts'
+import { readLatencies } from '../envoy/program/latencies.ts'
 import { adminSocket, canarySocket, type EnvoySockets, type UnixAddress } from '../envoy/program/sockets.ts'
 import { type Frontend, frontendsOf, portIdOf } from '../envoy/resources/frontend.ts'
+import { hashesClients } from '../envoy/resources/loadbalancing.ts'
 import { redirectListeners } from '../envoy/resources/redirect.ts'
 import type { KernelLayer } from '../kernel/layer.ts'
 import { migratesRequests } from '../kernel/system/sysctl.ts'
@@ -19,6 +21,7 @@ import type { Problem } from '../services/problem.ts'
 import type { Source } from '../sources/source.ts'
 import { CutConnections } from './endpoints/cut-connections.ts'
 import { Ejections } from './endpoints/ejections.ts'
+import { SlowEndpoints } from './endpoints/slow.ts'
 import { VanishedEndpoints } from './endpoints/vanished.ts'
 import { startCanary } from './envoy/canary.ts'
 import { Endings } from './envoy/endings.ts'
@@ -103,6 +106,11 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     onEjection: servicePort => report({ type: 'endpoint ejected', servicePort }),
     log,
   })
+  const slow = new SlowEndpoints({
+    frontends: () => slowWatched(plan, envoy),
+    latencies: ({ endpoints }) => readLatencies(sockets.directory, endpoints),
+    eject: (frontend, endpoints) => ejections.slow(frontend, endpoints),
+  })
   const cutConnections = new CutConnections((id, endConnections) => envoy.observe(id, { endConnections }))
   const vanished = new VanishedEndpoints({
     envoyMark: options.envoyMark,
@@ -154,7 +162,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   const handovers = new Handovers(service => report({ type: 'handover over', service }))
   return {
     ...{ facts, plan, kernel, xds, redirectPort, endings, envoy, adminSockets, path, podRules, proof },
-    ...{ ejections, cutConnections, vanished, accessLog, use, health, healthChecks, moves, staying },
+    ...{ ejections, slow, cutConnections, vanished, accessLog, use, health, healthChecks, moves, staying },
     ...{ overload, overlaySwitch, handovers },
   }
 }
@@ -243,6 +251,14 @@ export function clientMarkOf(
 export function frontendOf(plan: NodePlan, id: string): Frontend | undefined {
   const state = plan.get(portIdOf(id))
   return state && frontendsOf(state).find(frontend => frontend.id === id)
+}
+
+/** By PEAK_EWMA a slow endpoint gets little anyway; where clients are hashed, each has its own work. */
+function slowWatched(plan: NodePlan, envoy: EnvoyLayer): readonly Frontend[] {
+  const states = [...plan.states()].filter(({ settings }) => settings.outlierDetectionSlowness > 0)
+  return states
+    .flatMap(({ id }) => envoy.frontendOf(id) ?? [])
+    .filter(one => !hashesClients(one.settings) && envoy.lbPolicyOf(one) !== 'PEAK_EWMA')
 }
 
 function* frontendsForEnvoy(plan: NodePlan): Iterable<Frontend> {

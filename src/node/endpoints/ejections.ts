@@ -14,6 +14,7 @@ import type { Log } from '../../observe/log.ts'
 import { isByRequest } from '../../services/settings/envoyprotocol.ts'
 import type { LbPolicy } from '../../services/settings/settings.ts'
 import { type Failures, worseThanSiblings } from './comparison.ts'
+import type { Speed } from './slow.ts'
 
 export interface EjectionsOptions {
   /** As Envoy has it; undefined where it has none with this id. */
@@ -122,7 +123,7 @@ export class Ejections {
       const since = loadsSince(frontend, before, now).filter(({ endpoint }) => !this.#isEjected(frontend.id, endpoint))
       const worse = worseThanSiblings(since, frontend.settings.outlierDetectionFailurePercentage / 100)
       const ejected = worse.slice(0, this.#mostOf(frontend))
-      for (const load of ejected) this.#eject(frontend, load)
+      for (const { endpoint, ...seen } of ejected) this.#eject(frontend, endpoint, seen, 'fails far more')
       if (ejected.length > 0) this.#rests.delete(frontend.id)
       else {
         if (time - suspect.since < windowMs) return true
@@ -154,8 +155,19 @@ export class Ejections {
     return this.#ejections.get(id)?.get(endpoint)?.isOver === false
   }
 
-  /** For as long as Envoy would: longer each time, until it was well for as long. */
-  #eject({ id, settings }: Frontend, { endpoint, requests, errors }: LoadOfEndpoint): void {
+  /** As many of these as may be, which take far longer to answer than the others. */
+  slow(frontend: Frontend, endpoints: readonly Speed[]): void {
+    const isOut = ({ endpoint }: Speed) => this.#isEjected(frontend.id, endpoint)
+    const ejected = endpoints.filter(one => !isOut(one)).slice(0, this.#mostOf(frontend))
+    for (const { endpoint, ms } of ejected)
+      this.#eject(frontend, endpoint, { answersInMs: Math.round(ms) }, 'is far slower')
+  }
+
+  /**
+   * For as long as Envoy would: longer each time, until it was well for as long.
+   * @param why what it does worse than the others
+   */
+  #eject({ id, settings }: Frontend, endpoint: string, seen: object, why: string): void {
     const ejections = this.#ejections.get(id) ?? new Map<string, Ejection>()
     this.#ejections.set(id, ejections)
     const before = ejections.get(endpoint)
@@ -176,8 +188,8 @@ export class Ejections {
     ejections.set(endpoint, { times, isOver: false, timer: setTimeout(end, ms).unref() })
     this.#options.onEjection(id)
     this.#options.log.warn(
-      { servicePort: id, endpoint, requests, errors, ms },
-      'an endpoint is ejected: it fails far more than the others',
+      { servicePort: id, endpoint, ...seen, ms },
+      `an endpoint is ejected: it ${why} than the others`,
     )
     this.#tell(id)
   }

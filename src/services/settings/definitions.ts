@@ -232,6 +232,13 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     http,
     'An endpoint is ejected when at least this share of its requests fails (5xx), four times as much as of the others’, and too often for chance; 0 never does. Not where lb-policy hashes clients, nor where access-log is false.',
   ),
+  define(
+    'outlier-detection-slowness',
+    integer(0, 1000),
+    0,
+    http,
+    'An endpoint is ejected when its answers take this many times as long as those of the others (their median), and 10 ms longer, for three seconds; 0 never does. Where Envoy has the module; not where lb-policy hashes clients or is PEAK_EWMA, by which it gets little anyway.',
+  ),
 ]
 
 /** Shared by every Service port without annotations, so that 10,000 of them cost one object. */

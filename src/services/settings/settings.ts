@@ -55,4 +55,5 @@ export interface Settings {
   readonly outlierDetectionConsecutive5xx: number
   readonly outlierDetectionConsecutiveGatewayFailure: number
   readonly outlierDetectionFailurePercentage: number
+  readonly outlierDetectionSlowness: number
 }

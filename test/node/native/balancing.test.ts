@@ -8,7 +8,8 @@ import type { RunningPod } from '../../../src/lab/pods.ts'
 import { AgentLab, skip } from '../agent-lab.ts'
 import { serviceWith } from '../manifests.ts'
 
-const [fast, plain] = ['10.96.0.10', '10.96.0.11'] as const
+const [fast, plain, strict] = ['10.96.0.10', '10.96.0.11', '10.96.0.12'] as const
+const ejecting = { 'outlier-detection-slowness': '5', 'outlier-detection-base-ejection-time': '1s' }
 
 describe('a Service port that is balanced by latency', { skip }, () => {
   let lab: AgentLab
@@ -19,6 +20,7 @@ describe('a Service port that is balanced by latency', { skip }, () => {
     lab.write('web', [
       ...serviceWith({ name: 'fast', vips: [fast], settings: { 'lb-policy': 'PEAK_EWMA' } }, endpoints),
       ...serviceWith({ name: 'plain', vips: [plain], settings: {} }, endpoints),
+      ...serviceWith({ name: 'strict', vips: [strict], settings: ejecting }, endpoints),
     ])
 
   before(async () => {
@@ -31,7 +33,7 @@ describe('a Service port that is balanced by latency', { skip }, () => {
     pods = web
     write(pods)
     await lab.start()
-    for (const vip of [fast, plain]) await lab.untilServedBy('envoy', client, `http://${vip}/`)
+    for (const vip of [fast, plain, strict]) await lab.untilServedBy('envoy', client, `http://${vip}/`)
   })
 
   after(() => lab?.destroy())
@@ -54,6 +56,20 @@ describe('a Service port that is balanced by latency', { skip }, () => {
     const shares = JSON.stringify([of, ofPlain])
     assert.ok((of!['web-1']?.requests ?? 0) < 40, shares)
     assert.ok((ofPlain!['web-1']?.requests ?? 0) > 60, shares)
+  })
+
+  test('one that is slow is ejected by another policy where a setting says so, and comes back', async () => {
+    const ejected = async () => {
+      const health = (await lab.explain('default/strict'))?.health['default/strict/http'] ?? {}
+      return Object.entries(health).flatMap(([endpoint, { ejected }]) => (ejected ? [endpoint] : []))
+    }
+    const load = await lab.load(client, { url: `http://${strict}/`, connections: 30, rate: 100 })
+    await setDelay(pods[1]!, 8080, 250)
+    await lab.until('an ejection', async () => (await ejected()).length > 0)
+    assert.deepEqual(await ejected(), [`${pods[1]!.ip}:8080`])
+    await setDelay(pods[1]!, 8080, 0)
+    await lab.until('its return', async () => (await ejected()).length === 0)
+    assert.deepEqual((await load.stop()).errors, {})
   })
 
   test('endpoints come and go under requests, and none fails', async () => {

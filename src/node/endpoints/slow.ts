@@ -1,0 +1,97 @@
+/**
+ * Ejects endpoints that take much longer to answer than their siblings, where the setting outlier-detection-slowness asks for it. How
+ * long they take Envoy's module knows (envoy/program/latencies.ts).
+ */
+
+import type { EndpointLatency } from '../../envoy/program/latencies.ts'
+import type { Frontend } from '../../envoy/resources/frontend.ts'
+import { hostPort } from '../../net/address.ts'
+import { PeriodicTask } from '../periodictask.ts'
+
+export interface SlowEndpointsOptions {
+  /** Frontends in Envoy with the setting. */
+  readonly frontends: () => readonly Frontend[]
+  readonly latencies: (frontend: Frontend) => ReadonlyMap<string, EndpointLatency>
+  /** Ejects as many of these as may be, those first that come first. */
+  readonly eject: (frontend: Frontend, slow: readonly Speed[]) => void
+}
+
+/** How an endpoint has answered since it was looked at last. */
+export interface Speed {
+  /** As `hostPort` writes it. */
+  readonly endpoint: string
+  readonly ms: number
+  readonly tries: number
+}
+
+const intervalMs = 1000
+/** So many looks in a row an endpoint has to be slow. */
+const looks = 3
+/** Fewer tell nothing of how fast it is now. */
+const fewestTries = 5
+/** What is as fast as this beside its siblings is not slow, however many times faster they are; milliseconds. */
+const leastDifferenceMs = 10
+
+export class SlowEndpoints {
+  readonly #options: SlowEndpointsOptions
+  readonly #looks = new PeriodicTask(async () => this.#look())
+  /** Tries until the last look, by id and endpoint. */
+  #tries = new Map<string, number>()
+  /** In how many looks in a row an endpoint was slow. */
+  #slow = new Map<string, number>()
+
+  constructor(options: SlowEndpointsOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#looks.schedule(intervalMs)
+  }
+
+  async stop(): Promise<void> {
+    await this.#looks.stop()
+  }
+
+  #look(): number {
+    const [tries, slow] = [new Map<string, number>(), new Map<string, number>()]
+    for (const frontend of this.#options.frontends()) {
+      const keyOf = (endpoint: string) => `${frontend.id} ${endpoint}`
+      const known = this.#options.latencies(frontend)
+      const speeds = frontend.endpoints.flatMap(({ ip, port }) => {
+        const endpoint = hostPort(ip, port)
+        const latency = known.get(endpoint)
+        if (latency?.ms === undefined) return []
+        tries.set(keyOf(endpoint), latency.tries)
+        return [
+          { endpoint, ms: latency.ms, tries: latency.tries - (this.#tries.get(keyOf(endpoint)) ?? latency.tries) },
+        ]
+      })
+      const found = slowerThanSiblings(speeds, frontend.settings.outlierDetectionSlowness)
+      for (const { endpoint } of found) slow.set(keyOf(endpoint), (this.#slow.get(keyOf(endpoint)) ?? 0) + 1)
+      const lasting = found.filter(({ endpoint }) => slow.get(keyOf(endpoint))! >= looks)
+      if (lasting.length > 0) this.#options.eject(frontend, lasting)
+    }
+    this.#tries = tries
+    this.#slow = slow
+    return intervalMs
+  }
+}
+
+/**
+ * @param times as slow as the others' median an endpoint has to be
+ * @returns the slowest first
+ */
+export function slowerThanSiblings(speeds: readonly Speed[], times: number): readonly Speed[] {
+  const asked = speeds.filter(({ tries }) => tries >= fewestTries)
+  return asked
+    .filter(one => {
+      const others = asked.filter(other => other !== one).map(({ ms }) => ms)
+      const usual = medianOf(others)
+      return usual !== undefined && one.ms >= times * usual && one.ms - usual >= leastDifferenceMs
+    })
+    .toSorted((a, b) => b.ms - a.ms)
+}
+
+function medianOf(values: readonly number[]): number | undefined {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]
+}
