@@ -194,14 +194,17 @@ async function ask(
   return { outcome: 'blocked', by, reason: await whereLost(familyNames[family], index) }
 }
 
-/** To Envoy's own port, for which no Service has a listener there: so it closes the connection. */
+/**
+ * To Envoy's own port, for which no Service has a listener there: so it closes the connection. The kernel hands over none without a
+ * byte of the client's before a second has passed (envoy/resources/connection.ts).
+ */
 function isAnswered(target: string, targetPort: number, timeoutMs: number): Promise<boolean> {
   return new Promise(resolve => {
     let connected = false
     const socket = connect({ host: target, port: targetPort, signal: AbortSignal.timeout(timeoutMs) })
     socket.on('connect', () => {
       connected = true
-      socket.resume()
+      socket.resume().write('?')
     })
     socket.on('error', error => {
       if (error.name === 'AbortError') connected = false
