@@ -74,6 +74,7 @@ function report(measured: ReadonlyMap<VariantId, readonly Measured[]>, options: 
         rows,
         notes: [
           `${rounds} rounds of ${seconds} s, the variants in turns; ${figure(expected * 100)} % fail where every error is handed on`,
+          'no endpoint gets a request again: of a service with two endpoints a GET is tried twice, and what fails at both comes back to the POST',
           'a failed POST is never tried again, since it may have done its work',
         ],
       },

@@ -1,13 +1,15 @@
 /** Charts as SVG: each becomes a specification of Vega-Lite, which Vega draws. Neither needs a browser. */
 
-import { parse, View } from 'vega'
+import { parse, resetSVGDefIds, View } from 'vega'
 import { compile, type TopLevelSpec } from 'vega-lite'
 import type { Axis, Chart } from '../runner/chart.ts'
 
 /** Colours that people with any kind of colour blindness tell apart (Okabe and Ito). */
 const colours = ['#000000', '#999999', '#0072B2', '#009E73', '#E69F00', '#D55E00']
 
+/** One after the other: the names of parts of a plot are counted for all, and are to be the same each time. */
 export async function draw(chart: Chart): Promise<string> {
+  resetSVGDefIds()
   const view = new View(parse(compile(specification(chart)).spec), { renderer: 'none' })
   try {
     return `${await view.toSVG()}\n`

@@ -16,7 +16,8 @@ export async function writeReport(): Promise<string> {
   const results = readResults().toSorted((a, b) => placeOf(a) - placeOf(b))
   rmSync(plots, { recursive: true, force: true })
   mkdirSync(plots, { recursive: true })
-  const sections = await Promise.all(results.map(section))
+  const sections: string[] = []
+  for (const result of results) sections.push(await section(result))
   const introduction = readFileSync(join(import.meta.dirname, 'introduction.md'), 'utf8')
   const file = join(docs, 'benchmarks.md')
   writeFileSync(file, `${[introduction.trimEnd(), ...sections].join('\n\n')}\n`)
@@ -31,13 +32,12 @@ function placeOf({ name }: Result): number {
 
 async function section(result: Result): Promise<string> {
   const { name, title, shows, tables, charts } = result
-  const images = await Promise.all(
-    charts.map(async (chart, index) => {
-      const file = `${name}-${index + 1}.svg`
-      writeFileSync(join(plots, file), await draw(chart))
-      return `![${chart.title}](benchmarks/${file})`
-    }),
-  )
+  const images: string[] = []
+  for (const [index, chart] of charts.entries()) {
+    const file = `${name}-${index + 1}.svg`
+    writeFileSync(join(plots, file), await draw(chart))
+    images.push(`![${chart.title}](benchmarks/${file})`)
+  }
   return [`## ${title}`, shows, provenance(result), ...tables.map(markdown), ...images].join('\n\n')
 }
 
