@@ -24,11 +24,14 @@ describe('when the agent, Envoy or both die', { skip }, () => {
     lab.write('web', serviceWith({ name: 'web', vips }, web))
     await lab.start()
     await lab.untilServedBy('envoy', client, url)
-    await lab.until('both families', async () => (await lab.overlay()).length === all.length)
+    await untilAllInOverlay()
   })
 
   after(() => lab?.destroy())
   beforeEach(() => lab.start())
+
+  /** The families get there one after the other. */
+  const untilAllInOverlay = () => lab.until('all in the overlay', async () => `${await lab.overlay()}` === `${all}`)
 
   /** Steady new and kept connections to the Service. */
   async function startLoads() {
@@ -80,7 +83,7 @@ describe('when the agent, Envoy or both die', { skip }, () => {
     assert.deepEqual([Object.keys(kept.layers), Object.keys(fresh.layers)], [['envoy'], ['envoy']])
     lab.remove('other')
     lab.write('web', serviceWith({ name: 'web', vips }, web))
-    await lab.until('the old overlay', async () => `${await lab.overlay()}` === `${all}`)
+    await untilAllInOverlay()
   })
 
   for (const [how, stop, go] of [
@@ -119,7 +122,7 @@ describe('when the agent, Envoy or both die', { skip }, () => {
     await lab.envoy.up()
     await lab.untilServedBy('envoy', client, url)
     assert.deepEqual((await load.stop()).errors, {})
-    assert.deepEqual(await lab.overlay(), all)
+    await untilAllInOverlay()
   })
 
   test('an Envoy that hangs is left out after two missed canary requests, and taken in again when it goes on', async () => {
@@ -128,7 +131,7 @@ describe('when the agent, Envoy or both die', { skip }, () => {
     assert.match(await lab.ask(client, url), /^web-\d by kernel$/)
     lab.envoy.kill('SIGCONT')
     await lab.untilServedBy('envoy', client, url)
-    assert.deepEqual(await lab.overlay(), all)
+    await untilAllInOverlay()
   })
 })
 
