@@ -1,6 +1,6 @@
 /**
  * What Lightpath has in the kernel, as ways in: its nftables table read without its own planning, so that both can be
- * compared. The meaning of its maps and sets is in kernel/nftables/elements/external.ts, kernel/nftables/elements/affinity.ts and kernel/nftables/rules/ruleset.ts.
+ * compared. The meaning of its maps and sets is in kernel/nftables/elements/external.ts, kernel/nftables/elements/affinity.ts and kernel/nftables/rules/chains.ts.
  */
 
 import { transportOf } from '../kernel/family.ts'

@@ -6,7 +6,7 @@
  *     nat     PREROUTING   LIGHTPATH-PRE     not redirected → LIGHTPATH-SERVICES → LP-… → DNAT
  *             OUTPUT       LIGHTPATH-OUT     the same for the node's own processes, by REDIRECT
  *             POSTROUTING  LIGHTPATH-POST    an endpoint that is its own client is masqueraded
- *             PREROUTING, OUTPUT  LIGHTPATH-LATE  behind kube-proxy's, where no agent was for too long; ruleset.ts has why
+ *             PREROUTING, OUTPUT  LIGHTPATH-LATE  behind kube-proxy's, where no agent was for too long; nftables/rules/chains.ts has why
  *     filter  all          LIGHTPATH-REFUSE  no endpoints → reject or drop; what leads to no Service port → reject or drop
  *             OUTPUT       LIGHTPATH-ENVOY   where Envoy may not connect to → reset
  *             INPUT        LIGHTPATH-GUARD   Envoy's port is for what was redirected or translated there, nothing else
@@ -16,7 +16,7 @@
  */
 
 import type { Family } from '../family.ts'
-import { calledSeconds } from '../nftables/rules/ruleset.ts'
+import { calledSeconds } from '../nftables/elements/elements.ts'
 import type { RulesetOptions } from '../options.ts'
 
 export const tables = ['mangle', 'nat', 'filter'] as const
@@ -200,7 +200,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
         `-m connmark --mark ${steering} ${inSet('clients', 'src')} ${reset}`,
         `-m connmark --mark ${steering} ${inSet('strict', 'src')} ${notKnown} ${reset}`,
         `${toEnvoy} --tcp-flags SYN,ACK SYN -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
-        // What was redirected reaches a transparent socket alone: no unprivileged process has one (kernel/nftables/rules/ruleset.ts).
+        // What was redirected reaches a transparent socket alone: no unprivileged process has one (kernel/nftables/rules/chains.ts).
         `${redirected} -m socket --transparent --nowildcard -j RETURN`,
         `${redirected} -j REJECT --reject-with tcp-reset`,
       ],

@@ -3,7 +3,7 @@
  * that listen there of one user, so a process that has Envoy's user by chance would get some of them.
  *
  * Envoy's sockets are those of a user that is connected for xDS, and transparent, which takes CAP_NET_ADMIN or CAP_NET_RAW.
- * Where there is another, nothing is steered to Envoy. The kernel layer's guard (kernel/nftables/rules/ruleset.ts) keeps connections from a
+ * Where there is another, nothing is redirected to Envoy. The kernel layer's guard (kernel/nftables/rules/chains.ts) keeps connections from a
  * socket that is not transparent meanwhile, and while no agent looks.
  */
 

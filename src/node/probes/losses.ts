@@ -5,7 +5,8 @@
 
 import { type Family, familyNames } from '../../kernel/family.ts'
 import { Nftables } from '../../kernel/nftables/client.ts'
-import { pathCounters, tableOf } from '../../kernel/nftables/rules/ruleset.ts'
+import { pathCounters } from '../../kernel/nftables/rules/chains.ts'
+import { tableOf } from '../../kernel/nftables/rules/ruleset.ts'
 import { watchForeignChains } from '../../kernel/nftables/watch.ts'
 import type { IpFamily } from '../../net/address.ts'
 import { PeriodicTask } from '../periodictask.ts'

@@ -53,6 +53,8 @@ export const heartbeatSet = 'heartbeat'
 /** See `SetName`. */
 export const candidatesSet = 'candidates'
 export const calledSet = 'called'
+/** A day: what runs once a day finds its port in Envoy. */
+export const calledSeconds = 86_400
 export const useSets: readonly string[] = [candidatesSet, calledSet]
 
 /** What is steered to Envoy. */

@@ -16,6 +16,7 @@ import { RoutingKeeper } from '../../system/routingkeeper.ts'
 import { StaleFlows } from '../../system/staleflows.ts'
 import { addressPortOf } from '../bytes.ts'
 import {
+  calledSeconds,
   calledSet,
   type ElementSink,
   type Elements,
@@ -30,7 +31,7 @@ import { elementLine } from '../elements/text.ts'
 import { heartbeatInterval, renewHeartbeat } from '../heartbeat.ts'
 import type { Operation } from '../operations.ts'
 import { type KernelPrograms, systemPrograms } from '../programs.ts'
-import { calledSeconds, markerFor, replacement, tableName } from '../rules/ruleset.ts'
+import { markerFor, replacement, tableName } from '../rules/ruleset.ts'
 import { switchOverlay } from '../switch.ts'
 import type { ForeignChange } from '../watch.ts'
 import { findDrift, findPresence } from './inspection.ts'

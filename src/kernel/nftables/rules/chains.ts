@@ -1,0 +1,300 @@
+/**
+ * The chains of the fixed part.
+ *
+ * The way of a connection to a VIP (docs/architecture.md draws it):
+ *
+ *     prerouting   steer: in the overlay → Envoy, by TPROXY     refuse-forwarded: no endpoints → reject or drop; and what
+ *                  source ranges do not let in, also of what was redirected
+ *                  translate: not redirected → services → endpoints-tcp-N, or affinity-… → DNAT
+ *     output       refuse-local, translate-local: the same for the node's own processes, by redirect in place of TPROXY
+ *                  reached: counts what was redirected, behind all rules at input; `pathCounters`
+ *                  translate-abandoned, translate-local-abandoned: see below
+ *     input        guard: Envoy's port is for what was redirected or translated there, nothing else; and what a redirect
+ *                  translated there reaches a transparent socket alone
+ *     postrouting  hairpin: an endpoint that is its own client is masqueraded
+ *
+ * `tproxy` matches only while a transparent socket listens on the target port: without one, the packet goes on to DNAT.
+ * That is how a dead Envoy costs no new connection. Only new connections are looked up; a connection of Envoy's carries
+ * the steering mark in its conntrack entry and stays with Envoy whatever happens to the overlay.
+ *
+ * Where no agent has renewed the heartbeat for `--abandon-after`, kube-proxy's rules come first: nothing is redirected or
+ * refused any more, and the chains `…-abandoned`, behind kube-proxy's at priority dstnat, serve what nobody has translated
+ * there: the Services that kube-proxy does not have, and all of them where there is no kube-proxy. The kernel skips chains
+ * of type nat for a connection that one before has translated.
+ *
+ * `redirect` asks for no socket, so `guard` does: only CAP_NET_ADMIN (or CAP_NET_RAW) makes a socket transparent (ip(7)), so no
+ * unprivileged process that takes the port of a dead Envoy gets connections of the node's processes.
+ */
+
+import type { Family } from '../../family.ts'
+import type { RulesetOptions } from '../../options.ts'
+import {
+  calledSeconds,
+  calledSet,
+  candidatesSet,
+  heartbeatSet,
+  type OverlaySet,
+  overlaySwitch,
+  type SetName,
+} from '../elements/elements.ts'
+import { localPolicy, markMasquerade } from '../elements/external.ts'
+import type { Chain } from '../operations.ts'
+import { hooks } from './hooks.ts'
+import { markForMasquerade, masqueradeChain, masqueradingVips, notOfPods, ofPods } from './masquerade.ts'
+import {
+  accept,
+  count,
+  drop,
+  goto,
+  hasMark,
+  inSet,
+  jump,
+  type Key,
+  lacksMark,
+  masquerade,
+  newConnection,
+  notInSet,
+  ofTransport,
+  type Rule,
+  type Statement,
+  setMark,
+  toLocalAddress,
+  verdictMap,
+} from './statement.ts'
+
+/** To Envoy, and with it all that follows. `then` comes once a socket was found. */
+export function redirectToEnvoy(
+  { targetPort, steeringMark }: Pick<RulesetOptions, 'targetPort' | 'steeringMark'>,
+  ...then: readonly Statement[]
+): Rule {
+  return [
+    { kind: 'tproxy', port: targetPort },
+    ...then,
+    setMark('meta', steeringMark),
+    setMark('ct', steeringMark),
+    accept,
+  ]
+}
+
+/**
+ * On a bridge these hooks run before the packet is delivered (net.bridge.bridge-nf-call-iptables, which is on wherever
+ * Kubernetes has such a network), and the socket that TPROXY found is lost on the way. That it was found says that Envoy
+ * listens, so a redirect to its port does the same there.
+ */
+const fromBridge: Statement = { kind: 'from bridge' }
+
+const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const
+
+const destination: Key = ['daddr', 'l4proto', 'th dport']
+const nodePort: Key = ['masked daddr', 'l4proto', 'th dport']
+
+/** What ends a connection passes, so that the other end hears of it. */
+const notEnding: Statement = { kind: 'not ending' }
+
+/** The first packet of a client, also of one that conntrack does not see, and no packet of an open connection that it forgot. */
+const isSyn: Statement = { kind: 'first segment' }
+
+/** An agent serves this node, or did so not long ago; or none did for too long. */
+const attended = inSet(['protocol'], heartbeatSet)
+const abandoned = notInSet(['protocol'], heartbeatSet)
+
+const refuseNew: Rule = [newConnection, attended, goto('refuse-new')]
+const refuseUnknown: Rule = [newConnection, goto('refuse-unknown')]
+
+/** What refuses comes here with what translates: before, a Service that kube-proxy has would be refused by what we had of it. */
+const serveAbandoned: readonly Rule[] = [[attended, accept], [jump('refuse-new')], [goto('service')]]
+
+/** An address of the node that opens node ports. */
+function nodePortAddress(family: Family): Rule {
+  return [
+    inSet(['daddr'], 'node-port-addresses' satisfies SetName),
+    { kind: 'address', of: 'daddr', range: loopback[family], isNot: true },
+    toLocalAddress('daddr'),
+  ]
+}
+
+/** Packets of new connections that are redirected to Envoy, of those that reach it, and of those that repeat what it answered. */
+export const pathCounters = ['steered', 'reached', 'repeated'] as const
+const [steeredCounter, reachedCounter, repeatedCounter] = pathCounters
+
+function inOverlay(set: OverlaySet): Statement {
+  return inSet(['daddr', 'tcp dport'], set)
+}
+
+/** Match what is for an external address that goes to Envoy, by address and by node port, of each externalTrafficPolicy. */
+function placesInOverlay(family: Family, set: OverlaySet): readonly Rule[] {
+  return [[inOverlay(set)], [inSet(['masked daddr', 'tcp dport'], set), ...nodePortAddress(family)]]
+}
+
+/** Who is called, of what is for Envoy: before it is decided where the connection goes, since a full set matches nothing. */
+function noteCalls(family: Family, { tracksUse }: RulesetOptions): readonly Rule[] {
+  if (!tracksUse) return []
+  const note = (key: Key, ...where: Rule): Rule => {
+    return [inSet(key, candidatesSet), ...where, { kind: 'remember', key, set: calledSet, seconds: calledSeconds }]
+  }
+  return [note(['daddr', 'tcp dport']), note(['masked daddr', 'tcp dport'], ...nodePortAddress(family))]
+}
+
+/** While a policy restricts egress, it may select a pod that the agent does not know yet. */
+const maybeRestricted: Rule = [
+  inSet(['masked saddr'], 'only-known-clients'),
+  notInSet(['saddr'], 'known-clients'),
+  notInSet(['saddr'], 'outside'),
+]
+
+/** What externalTrafficPolicy Local does with a new connection, by where it comes from. */
+function localPolicyRules(key: Key, options: RulesetOptions): readonly Rule[] {
+  return [
+    [ofPods(options), verdictMap(key, 'services')],
+    [toLocalAddress('saddr'), markForMasquerade(options), verdictMap(key, 'services')],
+    [verdictMap(key, 'local-services')],
+  ]
+}
+
+/**
+ * Chains that elements jump to, before those that use the maps. kube-proxy's nftables mode drops what it does not know
+ * in the Service range at priority filter, so refusing has to come before that.
+ */
+export function fixedChains(family: Family, options: RulesetOptions): readonly Chain[] {
+  const { steeringMark, envoyMark, targetPort } = options
+  const [external, local] = [placesInOverlay(family, 'envoy-external'), placesInOverlay(family, 'envoy-local')]
+  const isNodePortAddress = nodePortAddress(family)
+  const redirected = hasMark('meta', steeringMark)
+  const toEnvoy = redirectToEnvoy(options, count(steeredCounter))
+  const redirect: Statement = { kind: 'redirect', port: targetPort }
+  const isSwitchedOff = inSet(['protocol'], overlaySwitch)
+  const toEnvoyPort: Statement = { kind: 'port', transport: 'tcp', port: targetPort }
+  const reset: Statement = { kind: 'reject', with: 'tcp reset' }
+  // Envoy would show an outsider's address to endpoints, whose answers would not come back through this node.
+  const keptBelow = options.clientAddress === 'preserve' ? [[inOverlay('envoy'), notOfPods(options), accept]] : []
+  return [
+    // ICMP errors are limited to about one a second and client; resets are not.
+    { name: 'refuse', rules: [[ofTransport('tcp'), reset], [{ kind: 'reject', with: 'port unreachable' }]] },
+    {
+      name: 'refuse-new',
+      rules: [
+        [verdictMap(destination, 'source-checks')],
+        [verdictMap(destination, 'no-endpoints')],
+        [...isNodePortAddress, verdictMap(nodePort, 'no-endpoints')],
+      ],
+    },
+    // What is still addressed to a cluster IP after translation leads to no Service port.
+    {
+      name: 'refuse-unknown',
+      rules: [
+        [inSet(['daddr'], 'cluster-ips'), goto('refuse')],
+        [inSet(['daddr'], 'service-ranges'), drop],
+      ],
+    },
+    { name: markMasquerade, rules: [[markForMasquerade(options)]] },
+    { name: localPolicy.address, rules: localPolicyRules(destination, options) },
+    { name: localPolicy['node-port'], rules: localPolicyRules(nodePort, options) },
+    { name: 'node-port', rules: [[verdictMap(nodePort, 'external')], [verdictMap(nodePort, 'services')]] },
+    {
+      name: 'service',
+      rules: [
+        [verdictMap(destination, 'external')],
+        ...masqueradingVips(options, verdictMap(destination, 'services')),
+        [...isNodePortAddress, goto('node-port')],
+      ],
+    },
+    {
+      name: 'steer-new',
+      rules: [
+        [abandoned, accept],
+        [isSwitchedOff, accept],
+        [inSet(['saddr'], 'kernel-clients'), accept],
+        [...maybeRestricted, accept],
+        ...keptBelow,
+        ...noteCalls(family, options),
+        [inOverlay('envoy'), ...toEnvoy],
+        ...external.map(place => [...place, ...toEnvoy]),
+        ...local.map(place => [...place, goto('steer-local')]),
+      ],
+    },
+    // Pods, whom the policy Local does not concern, the kernel layer leads to all endpoints; the node's own do not pass here.
+    {
+      name: 'steer-local',
+      rules: [
+        [ofPods(options), accept],
+        [ofTransport('tcp'), ...toEnvoy],
+      ],
+    },
+    // A client that is to stay below from now on loses what it has in Envoy.
+    {
+      name: 'steer-open',
+      rules: [
+        [inSet(['saddr'], 'kernel-clients'), notEnding, goto('refuse')],
+        [...maybeRestricted, notEnding, goto('refuse')],
+        [setMark('meta', steeringMark)],
+        [ofTransport('tcp'), isSyn, count(repeatedCounter)],
+      ],
+    },
+    {
+      name: 'steer',
+      hook: hooks.mangle,
+      // Every packet passes here: those of open connections that are none of Envoy's see as little as can be.
+      rules: [
+        [newConnection, goto('steer-new')],
+        [hasMark('ct', steeringMark), { kind: 'direction', direction: 'original' }, goto('steer-open')],
+      ],
+    },
+    { name: 'refuse-forwarded', hook: hooks.refuse, rules: [refuseNew] },
+    {
+      name: 'translate',
+      hook: hooks.dstnat,
+      rules: [
+        [fromBridge, redirected, ofTransport('tcp'), redirect],
+        [redirected, accept],
+        [attended, goto('service')],
+      ],
+    },
+    { name: 'translate-abandoned', hook: hooks.abandoned, rules: [[redirected, accept], ...serveAbandoned] },
+    { name: 'refuse-unknown-forwarded', hook: hooks.forward, rules: [refuseUnknown] },
+    { name: 'refuse-unknown-local', hook: hooks.output, rules: [refuseUnknown] },
+    // What Envoy has open to an endpoint that is to be reached by the kernel layer alone ends with its next packet.
+    {
+      name: 'refuse-envoy',
+      hook: hooks.output,
+      rules: [[hasMark('meta', envoyMark), inSet(['daddr'], 'kernel-endpoints'), notEnding, goto('refuse')]],
+    },
+    { name: 'refuse-local', hook: hooks.refuseLocal, rules: [refuseNew] },
+    {
+      name: 'translate-local',
+      hook: hooks.dstnatLocal,
+      rules: [
+        [hasMark('meta', envoyMark), accept],
+        [abandoned, accept],
+        [isSwitchedOff, goto('service')],
+        ...noteCalls(family, options),
+        ...[[inOverlay('envoy')], ...external].map(place => [...place, redirect]),
+        [goto('service')],
+      ],
+    },
+    {
+      name: 'translate-local-abandoned',
+      hook: hooks.abandonedLocal,
+      rules: [[hasMark('meta', envoyMark), accept], ...serveAbandoned],
+    },
+    {
+      name: 'guard',
+      hook: hooks.input,
+      // Of who connects to it; answers to a connection that the node itself has from a port of that number pass.
+      rules: [
+        [toEnvoyPort, isSyn, lacksMark('meta', steeringMark), { kind: 'translated', isNot: true }, reset],
+        [toEnvoyPort, newConnection, { kind: 'translated', isNot: false }, { kind: 'opaque socket' }, reset],
+      ],
+    },
+    {
+      name: 'reached',
+      hook: hooks.reached,
+      rules: [[newConnection, redirected, count(reachedCounter)]],
+    },
+    {
+      name: 'hairpin',
+      hook: hooks.srcnat,
+      rules: [[{ kind: 'translated', isNot: false }, inSet(['saddr', 'daddr'], 'hairpin'), masquerade]],
+    },
+    masqueradeChain(options),
+  ]
+}
