@@ -232,10 +232,12 @@ function candidatesIn(
   bar: Bar,
 ): readonly NumberedCandidate[] {
   const known = new Map<string, NumberedCandidate>()
-  for (const [index, { endpoints }] of slices.entries()) {
+  // Of two entries that are as good the one in the slice of the first name counts, whichever came first.
+  const byName = [...slices.keys()].sort((a, b) => compareText(slices[a]!.name, slices[b]!.name))
+  for (const index of byName) {
     const number = ranks[index]
     if (number === undefined) continue
-    for (const source of endpoints) {
+    for (const source of slices[index]!.endpoints) {
       const key = `${source.ip} ${number}`
       const other = known.get(key)
       if (other && preference(other.source, topology) >= preference(source, topology)) continue

@@ -54,6 +54,16 @@ describe('slices', () => {
     assert.deepEqual(choose(slices), ['10.0.0.1'])
     assert.deepEqual(choose(slices.reverse()), ['10.0.0.1'])
   })
+  test('of two entries of one endpoint that differ in their hints alone the same one counts, whichever came first', () => {
+    const hinted = (zone: string, name: string) => aSlice([ready('10.0.0.1', { forZones: [zone] })], { name })
+    const slices = [
+      hinted('zone-b', 'b'),
+      hinted('zone-a', 'a'),
+      aSlice([ready('10.0.0.2', { forZones: ['zone-b'] })], { name: 'c' }),
+    ]
+    assert.deepEqual(choose(slices), ['10.0.0.1'])
+    assert.deepEqual(choose(slices.reverse()), ['10.0.0.1'])
+  })
   test('an address that a new pod has, while an old one with it still terminates, is as ready as the new pod', () => {
     const [old, unreadyNew] = [aSlice([draining('10.0.0.1')]), aSlice([unready('10.0.0.1')], { name: 'b' })]
     assert.deepEqual(choose([old, unreadyNew]), [])
