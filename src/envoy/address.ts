@@ -12,7 +12,7 @@ export function socketAddress(ip: string, port: number): MessageInitShape<typeof
   }
 }
 
-/** @param mode of the socket's file, where Envoy makes it */
+/** @param mode the mode of the socket's file, where Envoy makes it */
 export function pipeAddress(path: string, mode?: number): MessageInitShape<typeof AddressSchema> {
   return { address: { case: 'pipe', value: { path, ...(mode === undefined ? {} : { mode }) } } }
 }

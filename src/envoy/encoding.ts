@@ -1,4 +1,4 @@
-/** From Envoy's messages to resources: what every resource shares of the encoding. */
+/** Encodes Envoy's messages as resources: what every resource shares of the encoding. */
 
 import { hash } from 'node:crypto'
 import { create, type DescField, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
@@ -11,15 +11,16 @@ export function encode<Desc extends DescMessage>(schema: Desc, init: MessageInit
 }
 
 /**
- * One message from parts that were encoded apart. Protobuf defines the concatenation of encodings as the merge of their
- * messages: scalars of later parts win, lists are appended, submessages are merged
- * (https://protobuf.dev/programming-guides/encoding/#last-one-wins). So what many resources have in common is encoded once.
+ * Joins parts of one message that were encoded apart. Protobuf defines the concatenation of encodings as the merge of
+ * their messages: scalars of later parts win, lists are appended, submessages are merged
+ * (https://protobuf.dev/programming-guides/encoding/#last-one-wins). So what many resources have in common is encoded
+ * once.
  */
 export function merge(...parts: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat(parts)
 }
 
-/** An encoded message as a field of another, to be merged with the other's parts. */
+/** Makes an encoded message a field of another, to be merged with the other's parts. */
 export function asField(field: DescField, bytes: Uint8Array): Uint8Array {
   return new BinaryWriter().tag(field.number, WireType.LengthDelimited).bytes(bytes).finish()
 }
@@ -37,7 +38,7 @@ export function duration(ms: number): Duration {
 }
 
 const versionBytes = 12
-/** Of some 250 endpoints. */
+/** The size of some 250 endpoints. */
 const largeBytes = 8192
 const nothing: readonly ResourceRef[] = []
 
@@ -54,7 +55,7 @@ export function resource(
   return bytes.length < largeBytes ? made : { ...made, isLarge: true }
 }
 
-/** A function of objects that remembers its results for as long as the objects live. */
+/** Memoizes a function of objects for as long as the objects live. */
 export function memoize<In extends object, Out>(compute: (input: In) => Out): (input: In) => Out {
   const results = new WeakMap<In, Out>()
   return input => {

@@ -1,6 +1,9 @@
 import type { ResourceRef, TypeUrl } from './resource.ts'
 
-/** Values of resources. Its keys are their own names; joined with their types each would be a text of its own. */
+/**
+ * A map of values by resource. Its keys are the resources' own names; joined with their types each would be a string of
+ * its own.
+ */
 export class RefMap<Value> {
   readonly #types = new Map<TypeUrl, Map<string, Value>>()
 

@@ -1,4 +1,4 @@
-/** What Envoy is told: the joint between `envoy/`, which makes resources, and `xds/`, which delivers them. */
+/** A resource for Envoy: the joint between `envoy/`, which makes resources, and `xds/`, which delivers them. */
 
 export type TypeUrl = (typeof typeUrls)[keyof typeof typeUrls]
 
@@ -10,7 +10,7 @@ export const typeUrls = {
   scope: 'type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration',
 } as const
 
-/** For people: `cluster`. */
+/** The type's name for people: `cluster`. */
 export function typeNameOf(typeUrl: TypeUrl): string {
   return Object.entries(typeUrls).find(([, url]) => url === typeUrl)![0]
 }
@@ -20,7 +20,7 @@ export interface ResourceRef {
   readonly name: string
 }
 
-/** What has to be there before anything is led to this cluster. */
+/** What has to be there before anything refers to this cluster. */
 export function backing(name: string): readonly ResourceRef[] {
   return [
     { typeUrl: typeUrls.cluster, name },
@@ -28,7 +28,7 @@ export function backing(name: string): readonly ResourceRef[] {
   ]
 }
 
-/** As a key of maps and sets. */
+/** The resource as a key of maps and sets. */
 export function refKey({ typeUrl, name }: ResourceRef): string {
   return `${typeUrl} ${name}`
 }
@@ -37,11 +37,11 @@ export interface Resource extends ResourceRef {
   /** Made from the content: equal content has an equal version, also after a restart. */
   readonly version: string
   /**
-   * The encoded message, without the Any around it. It is made from its parts whenever it is sent, since those of all
-   * Services would be most of what the agent holds, and are needed for a moment.
+   * Encodes the message, without the Any around it. It is made from its parts whenever it is sent, since the bytes of
+   * all Services would be most of what the agent holds, and are needed for a moment.
    */
   readonly encode: () => Uint8Array
-  /** It is long, and what is not goes before it. Default false. */
+  /** It is long, and shorter ones go before it. Default false. */
   readonly isLarge?: boolean
   /**
    * Make before break: this resource is sent to a client only once that client has acknowledged these, and these are

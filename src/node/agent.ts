@@ -1,6 +1,6 @@
 /**
- * The agent of a node: source → cluster facts → plan → kernel and Envoy, and back what these report. It is nobody's parent
- * and nobody's child: with the agent dead, Envoy and kernel go on with what they were told.
+ * The agent of a node joins source → cluster facts → plan → kernel and Envoy, and feeds back what these report. It is
+ * nobody's parent and nobody's child: when the agent dies, Envoy and the kernel go on with what they have.
  */
 
 import type { UnixAddress } from '../envoy/program/sockets.ts'
@@ -38,7 +38,10 @@ import { countBelow } from './use/below.ts'
 import type { OverloadRelief } from './use/overloadrelief.ts'
 import type { UseWatch } from './use/usewatch.ts'
 
-/** How long what a previous run redirected stays so for an Envoy that has not connected yet: several of its longest back-offs. */
+/**
+ * How long the redirects of a previous run wait for an Envoy that has not connected yet: several of its longest
+ * back-offs.
+ */
 const inheritanceMs = 10_000
 
 export class Agent {
@@ -64,7 +67,7 @@ export class Agent {
   readonly #reactions: Reactions
   #clientAddress: ClientAddressChoice
   #inheritance: NodeJS.Timeout | undefined
-  /** Of packets on the path to Envoy. */
+  /** Watches for lost packets on the path to Envoy. */
   #losses: { stop(): Promise<void> } | undefined
 
   constructor(options: AgentOptions, source: Source, log: Log) {
@@ -97,7 +100,7 @@ export class Agent {
     this.#reactions = new Reactions({ ...shared, programming, delivery: this.#delivery }, this.#parts)
   }
 
-  /** The kernel first, as a previous run left it; all else once the source has told everything. */
+  /** Starts the kernel first, as a previous run left it, and all else once the source has reported everything. */
   async start(): Promise<void> {
     const { kernel, envoy } = this.#parts
     const inherited = await kernel.start()
@@ -129,7 +132,7 @@ export class Agent {
     this.#log.info(plan.counts(), 'synchronised')
   }
 
-  /** Leaves Envoy and the kernel as they are: traffic flows on without the agent. */
+  /** Stops, and leaves Envoy and the kernel as they are: traffic flows on without the agent. */
   async stop(): Promise<void> {
     const parts = this.#parts
     clearTimeout(this.#inheritance)
@@ -155,15 +158,15 @@ export class Agent {
     await parts.kernel.close()
   }
 
-  /** The path is tested when something takes packets on it, and otherwise every few minutes. */
+  /** Tests the path when something seems to take packets on it, and otherwise every few minutes. */
   #suspectPath(family: IpFamily, why: string): void {
     this.#log.info({ family }, `${why}: the path is tested`)
     this.path.suspect(family)
   }
 
   /**
-   * The kernel is ready first: Envoy's connections from the client's address need its rules. It keeps them when the choice
-   * changes back, for the connections of before.
+   * Prepares the kernel first, because Envoy's connections from the client's address need its rules. The kernel keeps
+   * the rules when the choice changes back, for connections that are open.
    */
   async #chooseClientAddress(choice: ClientAddressChoice): Promise<void> {
     if (choice.mode === 'preserve') await this.kernel.setClientAddress(choice.mode)
@@ -174,28 +177,31 @@ export class Agent {
     this.#log.info({ mode: choice.mode }, choice.why)
   }
 
-  /** An Envoy that starts anew knows none of the VIPs that are redirected to it, and another process is to get nothing. */
+  /**
+   * Empties the overlay: an Envoy that starts anew knows none of the redirected VIPs, and no other process may get
+   * them.
+   */
   async #isEnvoyListening(): Promise<boolean> {
     const owner = this.#parts.redirectPort.owner()
     return owner === 'unknown' ? isListening(this.#options.redirectPort) : owner === 'envoy'
   }
 
-  /** Who stays in the kernel layer, as a client or as an endpoint. */
+  /** Decides which pods stay in the kernel layer, as clients or as endpoints. */
   get policies(): NodePolicies {
     return this.plan.policies
   }
 
-  /** What writes the kernel layer. */
+  /** The backend that writes the kernel layer. */
   get backend(): KernelBackend {
     return this.#options.backend
   }
 
-  /** Of the sockets, and of what Envoys' modules see of endpoints. */
+  /** The directory of Envoy's sockets, and of what its module records of endpoints. */
   get envoyDirectory(): string {
     return this.#options.envoySockets
   }
 
-  /** Of the Envoys that are to be asked. */
+  /** The admin sockets of the Envoys to ask. */
   get adminSockets(): readonly UnixAddress[] {
     return this.#parts.adminSockets()
   }
@@ -205,7 +211,7 @@ export class Agent {
     return this.#options.pathTest ? (this.path.result(family) ?? { outcome: 'untested' }) : { outcome: 'assumed' }
   }
 
-  /** The source has told everything that there was at the start. */
+  /** The source has reported everything that existed at the start. */
   get isSynced(): boolean {
     return this.#delivery.isSynced
   }
@@ -219,7 +225,10 @@ export class Agent {
     return this.#options.families
   }
 
-  /** How many connections to the port stay in the kernel layer, where they began. Rejects where conntrack cannot be read. */
+  /**
+   * Counts the connections to the port that stay in the kernel layer, where they began. Rejects where conntrack cannot
+   * be read.
+   */
   connectionsBelow({ vip, port }: PortState): Promise<number> {
     return countBelow([{ ip: vip, port: port.port }], this.#options)
   }

@@ -11,7 +11,7 @@ import { directorySource } from '../sources/directory.ts'
 import { silentLog, until } from '../sources/testing.ts'
 import { Agent } from './agent.ts'
 
-test('an agent works with any backend: one of a folder of its own is told all Service ports', async () => {
+test('an agent works with any backend: one in a folder of its own gets all Service ports', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'lightpath-backend-'))
   const layers: EmptyLayer[] = []
   const backend: KernelBackend = {

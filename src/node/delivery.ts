@@ -1,5 +1,5 @@
 /**
- * From what the source tells to what kernel and Envoy are told. Nothing is told to anybody before the source has said that
+ * Delivers what the source reports to the kernel layer and Envoy. Nothing is delivered before the source has said that
  * everything is known: half of it would take down Services that a previous run left working.
  */
 
@@ -19,7 +19,7 @@ import type { AgentOptions } from './options.ts'
 import type { AgentParts } from './parts.ts'
 import type { Programming } from './report/programming.ts'
 
-/** So many changed ports are told to the layers before the event loop turns. */
+/** How many changed ports the layers get before the event loop turns. */
 const portsATurn = 1000
 
 export interface DeliveryOptions extends Pick<AgentOptions, 'families' | 'nodeportAddresses'> {
@@ -34,7 +34,7 @@ export class Delivery {
   readonly #options: DeliveryOptions
   readonly #parts: AgentParts
   readonly #deliveries = new InParts<PortChange>(portsATurn)
-  /** As the kernel was told. */
+  /** What the kernel layer got last. */
   #policies: PolicyFacts | undefined
   #isSynced = false
 
@@ -43,12 +43,12 @@ export class Delivery {
     this.#parts = parts
   }
 
-  /** The source has told everything that there was at the start. */
+  /** The source has reported everything that existed at the start. */
   get isSynced(): boolean {
     return this.#isSynced
   }
 
-  /** Objects of the source came, went or are different. */
+  /** Takes changes of the source's objects. */
   changes(changes: readonly Change[]): void {
     const arrived = performance.now()
     const { facts, plan, podRules } = this.#parts
@@ -62,7 +62,7 @@ export class Delivery {
     this.update(update, arrived, changes)
   }
 
-  /** The plan is different. */
+  /** Takes changes of the plan. */
   update(
     { ports, problems, healthChecks, handedOver }: PlanUpdate,
     arrived = performance.now(),
@@ -86,9 +86,9 @@ export class Delivery {
   }
 
   /**
-   * Where not all ports fit into Envoy, the kernel is asked who was called, which takes knowing whose addresses there are.
+   * Where not all ports fit into Envoy, the kernel reports which are called. For that it has to know their addresses.
    *
-   * @param inherited what a previous run redirected to Envoy
+   * @param inherited what a previous run redirects to Envoy
    */
   async fillBudget(inherited: readonly VipPort[]): Promise<void> {
     const { plan, kernel, use } = this.#parts
@@ -102,7 +102,7 @@ export class Delivery {
     for (const { id } of asked) if (!plan.get(id)) kernel.removePort(id)
   }
 
-  /** Tells kernel and Envoy all that there is. */
+  /** Gives the kernel layer and Envoy everything. */
   begin(): void {
     const { plan, kernel, envoy, health, moves, staying } = this.#parts
     const states = [...plan.states()]
@@ -164,7 +164,7 @@ function familyOfChange({ before, after }: PortChange): IpFamily {
   return (after ?? before)!.family
 }
 
-/** Which families of each Service have to be written, by `namespace/name`. */
+/** The families of each Service that have to be written, by `namespace/name`. */
 function familiesByService(ports: readonly PortChange[]): ReadonlyMap<string, ReadonlySet<IpFamily>> {
   const families = new Map<string, Set<IpFamily>>()
   for (const { before, after } of ports) {

@@ -1,4 +1,4 @@
-/** What the kernel layer, the Envoy layer, probes and watches of a node report. One place hears all of it: `Agent`. */
+/** The events that the kernel layer, the Envoy layer, probes and watches of a node report to one receiver, `Agent`. */
 
 import type { Flush, SyncResult } from '../kernel/layer.ts'
 import type { Reconciliation } from '../kernel/system/conntrack.ts'
@@ -20,17 +20,17 @@ type KernelEvent =
 
 type EnvoyEvent =
   | { readonly type: 'Envoy connected' }
-  /** Whether connections may be redirected to Envoys is another now. */
+  /** Whether connections may be redirected to Envoys has changed. */
   | { readonly type: 'Envoy up'; readonly up: boolean }
-  /** It is short of memory. */
+  /** An Envoy is short of memory. */
   | { readonly type: 'Envoy overloaded' }
-  /** It began to listen for redirected connections, or ceased to. */
+  /** Envoy began or ceased to listen for redirected connections. */
   | { readonly type: 'Envoy listening' }
-  /** Another process began to listen on its port, or ceased to. */
+  /** Another process began or ceased to listen on its port. */
   | { readonly type: 'redirect port changed' }
   /** No Envoy can connect. */
   | { readonly type: 'xDS server failed' }
-  /** Frontends, by id, were promoted or demoted, each for itself. */
+  /** Frontends, by id, were promoted or demoted, one by one. */
   | { readonly type: 'frontends moved'; readonly ids: readonly string[]; readonly move: RedirectMove }
   /** A change of a frontend is in effect in Envoy, so long after it arrived. */
   | { readonly type: 'frontend programmed'; readonly id: string; readonly ms: number }
@@ -42,14 +42,14 @@ type EnvoyEvent =
 type ProbeEvent =
   /** Something may take packets on the path from pods to Envoy. */
   | { readonly type: 'path suspected'; readonly family: IpFamily; readonly why: string }
-  /** Pods are under routing rules that none was under before. */
+  /** Pods are under routing rules that applied to no pod before. */
   | { readonly type: 'pods differ' }
   | { readonly type: 'client address chosen'; readonly choice: ClientAddressChoice }
 
 type PlanEvent =
-  /** These ports are in Envoy's budget now, or out of it, as the node calls them or as they fill Envoy. */
+  /** These ports entered or left Envoy's budget, as the node calls them or as they fill Envoy. */
   | { readonly type: 'budget moved'; readonly ids: readonly string[] }
-  /** Another proxy has had its time to take this Service over. */
+  /** Another proxy has had its time to take over this Service. */
   | { readonly type: 'handover over'; readonly service: string }
 
 export type NodeEvent =
@@ -57,7 +57,7 @@ export type NodeEvent =
   | EnvoyEvent
   | ProbeEvent
   | PlanEvent
-  /** In place of what was said of this origin before. */
+  /** Replaces the problems of this origin. */
   | { readonly type: 'problems'; readonly origin: string; readonly problems: readonly Problem[] }
 
 export type Report = (event: NodeEvent) => void

@@ -51,7 +51,7 @@ describe('Lists in parts', () => {
     )
   })
 
-  test('are not taken any more once it was stopped', async () => {
+  test('are no longer taken once it was stopped', async () => {
     const taken: number[] = []
     const parts = new InParts<number>(1)
     parts.add([1, 2, 3], part => void taken.push(...part))

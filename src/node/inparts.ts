@@ -1,6 +1,6 @@
 /**
- * Lists on their way to somebody, one after the other and each in its order: many items go in parts, a part in each turn of
- * the event loop. So a Service with thousands of ports holds nobody up, and nothing overtakes what came before it.
+ * Passes lists on one after the other, each in its order. A long list goes in parts, one in each turn of the event
+ * loop. So a Service with thousands of ports holds nobody up, and nothing overtakes what came before it.
  */
 
 type Take<T> = (part: readonly T[], isLast: boolean) => void
@@ -13,7 +13,7 @@ interface Waiting<T> {
 export class InParts<T> {
   readonly #mostATurn: number
   readonly #waiting: Waiting<T>[] = []
-  /** How many items of the first were taken. */
+  /** How many items of the first list were taken. */
   #taken = 0
   #left: number
   #turn: NodeJS.Immediate | undefined
@@ -23,7 +23,7 @@ export class InParts<T> {
     this.#left = mostATurn
   }
 
-  /** `take` is called at once, as far as nothing waits and the turn has room: once where there is nothing in the list. */
+  /** Calls `take` at once, as far as nothing waits and the turn has room: once where the list is empty. */
   add(items: readonly T[], take: Take<T>): void {
     this.#waiting.push({ items, take })
     this.#run()

@@ -1,4 +1,7 @@
-/** The kernel layer of this node, as its backend makes it, one a family: one that the kernel refuses leaves the other alone. */
+/**
+ * The kernel layer of this node, made by its backend, one for each family: one that the kernel rejects leaves the other
+ * alone.
+ */
 
 import type { KernelLayer, KernelObserver } from '../kernel/layer.ts'
 import { LayerPerFamily } from '../kernel/perfamily.ts'
@@ -6,7 +9,7 @@ import type { IpFamily } from '../net/address.ts'
 import type { Report } from './events.ts'
 import type { AgentOptions } from './options.ts'
 
-/** @param tracksUse whether the kernel is to say who is called */
+/** @param tracksUse whether the kernel records which ports are called */
 export function createKernelLayer(agent: AgentOptions, tracksUse: boolean, report: Report): KernelLayer {
   const { backend, clientAddress, redirectPort: targetPort, services } = agent
   const ownsClusterIPs = services === 'all'

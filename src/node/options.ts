@@ -1,4 +1,4 @@
-/** What an agent is told at its start, as flags and their proofs say. */
+/** The options of an agent, as flags and their checks determine them. */
 
 import type { KernelBackend } from '../kernel/backend.ts'
 import type { MasqueradeOptions, NodePlanOptions } from '../kernel/options.ts'
@@ -22,27 +22,27 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   readonly rulePriority: number
   /** As in KernelOptions. */
   readonly abandonAfter: number
-  /** Where agent and Envoy listen on this node. */
+  /** The ports on which the agent and Envoy listen on this node. */
   readonly reservedPorts: ReadonlySet<number>
-  /** What writes the kernel layer. */
+  /** The backend that writes the kernel layer. */
   readonly backend: KernelBackend
-  /** At the start. */
+  /** The value at the start. */
   readonly clientAddress: ClientAddressChoice
   /** Whether it may change, once the client's address is proven to work. */
   readonly provesClientAddress: boolean
   readonly drainTime: number
-  /** Lines a second of a Service port. */
+  /** Lines a second for each Service port. */
   readonly accessLogRate: number
   /** Takes the lines of the access log, each with its newline. */
   readonly writeAccessLog: (line: string) => void
   readonly envoyPortsPerService: number
   readonly envoyPortsPerNamespace: number
-  /** How many ports Envoy takes on this node. */
+  /** How many ports this node's Envoy takes. */
   readonly envoyPorts: number | 'all'
-  /** How many endpoints Envoy has of a port, on this node; 0: all. */
+  /** How many endpoints of a port this node's Envoy has; 0: all. */
   readonly envoyEndpointsPerPort: number
-  /** Of ports whose settings name none. */
+  /** The policy of ports whose settings name none. */
   readonly lbPolicy: NodeLbPolicy
-  /** Whether the path from pods to Envoy is tested; without, it counts as open. */
+  /** Whether the path from pods to Envoy is tested; if not, it counts as open. */
   readonly pathTest: boolean
 }

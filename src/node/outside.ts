@@ -1,4 +1,4 @@
-/** Whether a node can lead what comes from outside through Envoy. */
+/** Decides whether a node can serve external clients through Envoy. */
 
 import type { KernelBackend } from '../kernel/backend.ts'
 import type { OutsideObstacles } from '../plan/ports/layer.ts'

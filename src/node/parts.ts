@@ -1,6 +1,6 @@
 /**
- * The parts of an agent, made in the order in which they need each other. What a part has to say later it reports as an event;
- * nothing here refers to what is made after it.
+ * Makes the parts of an agent in the order in which they need each other. What a part has to say later it reports as an
+ * event; nothing here refers to what is made after it.
  */
 
 import { endpointLoads, readActivity } from '../envoy/program/admin.ts'
@@ -48,7 +48,7 @@ import { countInEnvoy } from './use/heaviest.ts'
 import { OverloadRelief } from './use/overloadrelief.ts'
 import { UseWatch } from './use/usewatch.ts'
 
-/** How long Envoy may take to have an acknowledged listener in all its workers. */
+/** How long Envoy may take until an acknowledged listener is in all its workers. */
 const settleMs = 250
 const drainIntervalMs = 5000
 const canaryTimes = { intervalMs: 1000, startIntervalMs: 50, timeoutMs: 1000, misses: 2, recovery: 30 }
@@ -60,7 +60,7 @@ const overloadHoldMs = 600e3
 
 export interface Reports {
   readonly report: Report
-  /** Resolves when the kernel and Envoy have been told. */
+  /** Resolves when the kernel and Envoy have everything. */
   readonly chooseClientAddress: (choice: ClientAddressChoice) => Promise<void>
 }
 
@@ -234,12 +234,12 @@ function createEnvoyLayer(
   return envoy
 }
 
-/** Of the Envoys that are to be asked. */
+/** The admin sockets of the Envoys to ask. */
 function adminSocketsOf({ envoys }: EnvoyLayer, sockets: EnvoySockets): readonly UnixAddress[] {
   return envoys.instances.map(instance => adminSocket(sockets, instance))
 }
 
-/** What Envoy's connections have where they come from the client's address. */
+/** The options of Envoy's connections from the client's address. */
 export function clientMarkOf(
   { mode }: ClientAddressChoice,
   { envoyMark }: Pick<AgentOptions, 'envoyMark'>,
@@ -247,13 +247,13 @@ export function clientMarkOf(
   return mode === 'preserve' ? envoyMark : undefined
 }
 
-/** As it is planned now; undefined for one that is gone. */
+/** The port as planned now; undefined for one that is gone. */
 export function frontendOf(plan: NodePlan, id: string): Frontend | undefined {
   const state = plan.get(portIdOf(id))
   return state && frontendsOf(state).find(frontend => frontend.id === id)
 }
 
-/** By PEAK_EWMA a slow endpoint gets little anyway; where clients are hashed, each has its own work. */
+/** With PEAK_EWMA a slow endpoint gets little anyway; where clients are hashed, each has its own work. */
 function slowWatched(plan: NodePlan, envoy: EnvoyLayer): readonly Frontend[] {
   const states = [...plan.states()].filter(({ settings }) => settings.outlierDetectionSlowness > 0)
   return states

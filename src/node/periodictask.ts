@@ -1,6 +1,6 @@
-/** A task that is done again and again, one run at a time; each run says how long after it the next one is. */
+/** A task that repeats, one run at a time; each run says how long after it the next one is. */
 export class PeriodicTask {
-  /** Does the task once. Resolves to the milliseconds until the next run. */
+  /** Runs the task once. Resolves to the milliseconds until the next run. */
   readonly #run: () => Promise<number>
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
@@ -18,7 +18,10 @@ export class PeriodicTask {
     return this.#hasEnded
   }
 
-  /** The next run is in so many milliseconds, whatever was planned. Not for while one runs: that plans the next itself. */
+  /**
+   * Sets the next run in so many milliseconds, whatever was planned. Not while one runs: that run plans the next
+   * itself.
+   */
   schedule(ms: number): void {
     clearTimeout(this.#timer)
     if (this.#hasEnded) return
@@ -27,13 +30,13 @@ export class PeriodicTask {
     }, ms)
   }
 
-  /** No run begins any more; the one under way goes on. */
+  /** Starts no further run; the one under way goes on. */
   end(): void {
     this.#hasEnded = true
     clearTimeout(this.#timer)
   }
 
-  /** Ends it, and waits for the run under way. */
+  /** Ends the task, and waits for the run under way. */
   async stop(): Promise<void> {
     this.end()
     await this.#running

@@ -1,6 +1,6 @@
 /**
- * Whatever comes in whichever order: Envoy is no way round a policy. The network plugin of the model enforces where packets
- * are forwarded, so it sees a client's packet to an endpoint in the kernel layer, and nothing of what Envoy sends.
+ * In whatever order events come, Envoy is no way around a policy. The network plugin of the model enforces where
+ * packets are forwarded, so it sees a client's packet to an endpoint in the kernel layer, and nothing that Envoy sends.
  */
 
 import assert from 'node:assert/strict'
@@ -70,7 +70,7 @@ const slices = fc
     ),
   )
 
-/** A pod that is there runs before the agent hears of it. */
+/** A pod runs before the agent hears of it. */
 const steps = fc.oneof(
   fc.record({ object: pods, is: fc.constantFrom('there', 'told', 'gone') }),
   fc.record({ object: policies, is: fc.constantFrom('told', 'told', 'gone') }),
@@ -98,7 +98,7 @@ class World {
   apply(object: KubeObject, is: string): void {
     const key = keyText(object)
     if (object.kind === 'Pod') {
-      // The address is this pod's from now on, and what had it has ended.
+      // The address is this pod's from now on, and the connections of its former owner have ended.
       const [ip] = object.addresses
       const before = [...this.#pods.values()].find(({ addresses }) => addresses[0] === ip)
       const isSame = before?.namespace === object.namespace && before.labels.app === object.labels.app
@@ -119,7 +119,7 @@ class World {
     this.#model = this.#program()
   }
 
-  /** The kernel as the agent has it written, every port being in Envoy that may be. */
+  /** The kernel as the agent has written it, with every port in Envoy that may be. */
   #program(): NftablesModel {
     const model = new NftablesModel()
     const states = [...this.plan.states()]
@@ -134,7 +134,7 @@ class World {
     return model
   }
 
-  /** What the network plugin would do with it, had it been forwarded. */
+  /** Whether the network plugin would let the packet through, had it been forwarded. */
   #lets(client: string, endpoint: string): boolean {
     const [from, to] = [client, endpoint].map(ip => [...this.#pods.values()].find(pod => pod.addresses[0] === ip))
     return to !== undefined && !this.#isSelected(from!, 'egress') && !this.#isSelected(to, 'ingress')
@@ -164,7 +164,10 @@ class World {
     return ['tproxy', 'forward', 'local'].includes(this.#model.trace(whole, envoy).verdict)
   }
 
-  /** What is open in Envoy ends by itself or is what the plugin lets through; then everybody connects to everything. */
+  /**
+   * Open connections in Envoy end by themselves or are what the plugin lets through; then everybody connects to
+   * everything.
+   */
   check(): void {
     this.#connections = this.#connections.filter(
       ({ client, endpoint }) =>
@@ -212,6 +215,6 @@ test('for all histories, no packet reaches an endpoint through Envoy that would 
   )
 })
 
-test('a Service whose endpoints are pods that no policy selects is for Envoy', () => {
+test('a Service whose endpoints are pods that no policy selects goes to Envoy', () => {
   assert.equal(new World().plan.get('a/whoami/http')?.layer.wants, 'envoy')
 })

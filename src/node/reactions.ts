@@ -1,4 +1,4 @@
-/** What follows from each event of the node. */
+/** Reacts to each event of the node. */
 
 import type { Flush, SyncResult } from '../kernel/layer.ts'
 import type { IpFamily } from '../net/address.ts'

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Problem, problem } from '../services/problem.ts'
 import { startRetrying } from './retry.ts'
 
-/** What is told of a start that fails so many times. */
+/** What is reported of a start that fails so many times. */
 async function told(failing: number, quietFailures?: number): Promise<readonly (readonly Problem['reason'][])[]> {
   const told: string[][] = []
   let tries = 0
@@ -24,11 +24,11 @@ async function told(failing: number, quietFailures?: number): Promise<readonly (
   return told
 }
 
-test('each failure is told, and that it is over', async () => {
+test('each failure is reported, and that it is over', async () => {
   assert.deepEqual(await told(2), [['try 1'], ['try 2'], []])
 })
 
-test('what is over soon, as a port that another hands over, is no problem', async () => {
+test('a failure that is over soon, as of a port that another hands over, is no problem', async () => {
   assert.deepEqual(await told(1, 1), [[]])
   assert.deepEqual(await told(2, 1), [['try 2'], []])
 })

@@ -1,4 +1,4 @@
-/** Starting what may not start yet, such as a server whose port is taken: the rest of the agent works meanwhile. */
+/** Starts what may not start yet, such as a server whose port is taken: the rest of the agent works meanwhile. */
 
 import type { Problem } from '../services/problem.ts'
 
@@ -6,7 +6,7 @@ export interface RetryOptions<T> {
   readonly start: () => Promise<T>
   readonly everyMs: number
   readonly problem: (error: Error) => Problem
-  /** The problems there are now: one, or none once it has started. */
+  /** Called with the current problems: one, or none once it has started. */
   readonly onProblems: (problems: readonly Problem[]) => void
   /** So many failures at the beginning are no problem yet. Default: 0. */
   readonly quietFailures?: number

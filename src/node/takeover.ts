@@ -1,4 +1,4 @@
-/** Takes a node over from an agent that wrote its kernel layer by another backend. */
+/** Takes a node over from an agent that wrote its kernel layer with another backend. */
 
 import type { KernelBackend } from '../kernel/backend.ts'
 import { familiesOf } from '../kernel/family.ts'
@@ -16,7 +16,7 @@ export interface TakeOverOptions {
   readonly log: Log
 }
 
-/** Only once all is there by this backend, so that nothing falls between. */
+/** Only once this backend has written everything, so that nothing falls between. */
 export async function takeOverNode({ backend, families, kernel, health, log }: TakeOverOptions): Promise<void> {
   await kernel.settled()
   if (health.lastSynced === undefined) return

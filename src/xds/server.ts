@@ -47,7 +47,7 @@ export interface XdsServer {
   readonly traffic: ReadonlyMap<TypeUrl, Readonly<Traffic>>
   /** The version that the client has acknowledged and still has. */
   acknowledgedVersion(clientId: number, ref: ResourceRef): string | undefined
-  /** See `ClientOptions.forAdmitted`; without effect on a client that is gone. */
+  /** See `ClientOptions.forActive`; without effect on a client that is gone. */
   setActive(clientId: number, active: boolean): void
   /** Ends every stream, so that clients keep what they have and look for a server again. */
   stop(): Promise<void>

@@ -1,7 +1,8 @@
 /**
- * Envoy's admin pages on a port of loopback, for people: `curl localhost:15000/config_dump`, also by `kubectl port-forward`.
- * Anybody on the node's network reaches it, so it lets through what changes nothing: GET of the pages below. What changes
- * something (`/quitquitquit`, `/logging`, `/healthcheck/fail`) is answered on the admin socket alone.
+ * Shows Envoy's admin pages on a port of loopback, for people: `curl localhost:15000/config_dump`, also by `kubectl
+ * port-forward`. Anybody on the node's network reaches it, so it lets through what changes nothing: GET of the pages
+ * below. What changes something (`/quitquitquit`, `/logging`, `/healthcheck/fail`) is answered on the admin socket
+ * alone.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/operations/admin
  */
 
@@ -22,17 +23,17 @@ import { any, duration } from '../encoding.ts'
 import { idleAfter } from '../resources/idle.ts'
 
 export interface AdminListenerOptions {
-  /** On 127.0.0.1; 0 lets the kernel choose. */
+  /** The port on 127.0.0.1; 0 lets the kernel choose. */
   readonly port: number
-  /** Of the admin interface itself. */
+  /** The socket of the admin interface itself. */
   readonly socket: string
 }
 
 const clusterName = 'admin'
 
 /**
- * None of them changes anything, with any query. `/` is the list of pages; its buttons are refused. Envoy refuses a regular
- * expression that compiles to more than 100 instructions: a few more names, and they need a second route.
+ * Pages that change nothing, with any query. `/` is the list of pages; its buttons are refused. Envoy rejects a regular
+ * expression that compiles to more than 100 instructions: a few more names need a second route.
  */
 const pages = [
   '',
@@ -52,12 +53,13 @@ const pages = [
 /** The admin interface answers one after another on Envoy's main thread: so many may wait for it. */
 const maxWaiting = 16
 const answerMs = 60_000
-/** Connections count among all that Envoy may have, and anybody on the node can hold some. */
+/** These connections count among all that Envoy may have, and anybody on the node can hold some. */
 const maxConnections = 32
 const idleMs = 30_000
 /**
- * Pages at once, and the time after which there is one more: with 10,000 Services /config_dump takes the main thread the
- * better part of a second, in which no change takes effect. Enough for people, and for a scraper.
+ * How many pages are answered at once, and the time after which there is one more. With 10,000 Services, /config_dump
+ * takes the main thread the better part of a second, in which no change takes effect. This is enough for people, and
+ * for a scraper.
  */
 const burst = { pages: 30, oneMoreMs: 2000 }
 const rateFilter = 'envoy.filters.http.local_ratelimit'
@@ -80,7 +82,7 @@ export function adminCluster({ socket }: AdminListenerOptions): MessageInitShape
     connectTimeout: duration(1000),
     loadAssignment: { clusterName, endpoints: [{ lbEndpoints: [endpoint] }] },
     circuitBreakers: { thresholds: [{ maxConnections: 1, maxPendingRequests: maxWaiting, maxRequests: 1 }] },
-    // It has no mark and no ports: they are for TCP (bootstrap.ts).
+    // This socket has no mark and no ports: they are for TCP (bootstrap.ts).
     upstreamBindConfig: {},
   }
 }

@@ -1,4 +1,4 @@
-/** Envoy's bootstrap for a node: where it learns all the rest, and the few things that are there from the start. */
+/** Envoy's bootstrap for a node: its xDS server, and the few resources that exist from the start. */
 
 import { create, createRegistry, type JsonObject, type MessageInitShape, toJson } from '@bufbuild/protobuf'
 import { StringValueSchema } from '@bufbuild/protobuf/wkt'
@@ -59,9 +59,9 @@ export interface BootstrapOptions {
   readonly cluster?: string
   /** Directory of the sockets (sockets.ts). Default /run/lightpath/envoy. */
   readonly sockets?: string
-  /** Default 1. */
+  /** The instance. Default 1. */
   readonly instance?: Instance
-  /** Where admin pages can be read, on 127.0.0.1. Default 15000; 0 lets the kernel choose. */
+  /** The port of the admin pages, on 127.0.0.1. Default 15000; 0 lets the kernel choose. */
   readonly adminPort?: number
   /** SO_MARK of Envoy's own connections, by which the kernel layer leaves them alone (CAP_NET_ADMIN); 0 for none. Default 0x1000. */
   readonly mark?: number
@@ -69,7 +69,7 @@ export interface BootstrapOptions {
   readonly clientAddress?: ClientAddress
   /** Whether this Envoy finds the module (program/module.ts). Default false. */
   readonly hasModule?: boolean
-  /** What Envoy may have in use of its heap (overload.ts). Default 2 GiB. */
+  /** How much of its heap Envoy may have in use (overload.ts). Default 2 GiB. */
   readonly heapBytes?: number
 }
 
@@ -109,29 +109,29 @@ export function bootstrap(given: BootstrapOptions): Bootstrap {
   })
 }
 
-/** What an operator sets for a while (POST /runtime_modify on the admin socket). */
+/** An operator may set these for a while (POST /runtime_modify on the admin socket). */
 const peoplesRuntimeLayer = { name: 'admin', layerSpecifier: { case: 'adminLayer', value: {} } } as const
 
 /** The agent is in the group of Envoy's user. */
 const socketMode = 0o660
 
-/** Told to the agent by Envoy's first request (xds/server.ts): where it answers, and whether both fit. */
+/** Envoy's first request carries this to the agent (xds/server.ts): where it answers, and whether both fit. */
 function metadataOf({ clientAddress, instance, adminPort, hasModule }: Options): JsonObject {
   return {
     ...metadataOfInstance(instance),
     ...metadataOfModule(hasModule),
-    // For images/envoy-start, which changes it in the text of this file.
+    // images/envoy-start changes this in the text of the file.
     'lightpath.cloud/admin-port': String(adminPort),
     ...(clientAddress === 'preserve' ? { [clientAddressKey]: clientAddress } : {}),
   }
 }
 
-/** As Envoy reads it from a file. */
+/** The bootstrap as Envoy reads it from a file. */
 export function bootstrapJson(bootstrap: Bootstrap): JsonObject {
   return toJson(BootstrapSchema, bootstrap, { registry }) as JsonObject
 }
 
-/** What is inside the Anys of a bootstrap, and of the resources that staticBootstrap puts into one. */
+/** The message types inside the Anys of a bootstrap, and of the resources that staticBootstrap puts into one. */
 const registry = createRegistry(
   ApplicationProtocolInputSchema,
   DirectResponseSchema,
@@ -173,7 +173,7 @@ const adsConfig: MessageInitShape<typeof ApiConfigSourceSchema> = {
         case: 'envoyGrpc',
         value: {
           clusterName: xdsClusterName,
-          // Between tries to reach an agent that is away (default up to 30 s).
+          // The pause between tries to reach an agent that is away (default up to 30 s).
           retryPolicy: { retryBackOff: { baseInterval: duration(500), maxInterval: duration(2000) } },
         },
       },
@@ -181,7 +181,7 @@ const adsConfig: MessageInitShape<typeof ApiConfigSourceSchema> = {
   ],
 }
 
-/** To the agent at a time: xDS, and parts of the access log of 64 KiB, which wait for an agent that is busy. */
+/** How much may be under way to the agent: xDS, and parts of the access log of 64 KiB, which wait for a busy agent. */
 const mostRequests = 64
 
 function xdsCluster({ sockets }: Options): MessageInitShape<typeof ClusterSchema> {
@@ -201,7 +201,7 @@ function xdsCluster({ sockets }: Options): MessageInitShape<typeof ClusterSchema
           value: {
             protocolConfig: {
               case: 'http2ProtocolOptions',
-              // An agent that hangs with its socket open is left after 40 s.
+              // Envoy leaves an agent that hangs with its socket open after 40 s.
               value: { connectionKeepalive: { interval: duration(30e3), timeout: duration(10e3) } },
             },
           },
@@ -212,7 +212,7 @@ function xdsCluster({ sockets }: Options): MessageInitShape<typeof ClusterSchema
   }
 }
 
-/** Answers 200, and 503 from `POST /healthcheck/fail` on: that tells the agent that this Envoy is about to end. */
+/** Answers 200, and 503 after `POST /healthcheck/fail`, by which the agent knows that this Envoy is about to end. */
 function canaryListener({ sockets, instance }: Options): Listener {
   const path = {
     name: ':path',
@@ -259,8 +259,8 @@ const SO_MARK = 36n
 const IP_LOCAL_PORT_RANGE = 51n
 
 /**
- * Above the ports that Linux gives by default: a client may have a connection of its own to the same endpoint. Counts
- * where the node's net.ipv4.ip_local_port_range goes so far; elsewhere Linux takes the node's range.
+ * Local ports above those that Linux gives by default: a client may have a connection of its own to the same endpoint.
+ * They count where the node's net.ipv4.ip_local_port_range goes so far; elsewhere Linux takes the node's range.
  */
 const clientAddressPorts = new Uint8Array(new Uint16Array([firstOwnPort, 65535]).buffer)
 

@@ -1,5 +1,5 @@
 /**
- * What of HTTP in Envoy has no option of a listener or cluster: its runtime's flags, the same for all of an Envoy.
+ * Sets what listeners and clusters have no option for in Envoy's HTTP: runtime flags, the same for all of an Envoy.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/operations/runtime
  */
 
@@ -11,9 +11,10 @@ export const httpRuntimeLayer: MessageInitShape<typeof RuntimeLayerSchema> = {
   layerSpecifier: {
     case: 'staticLayer',
     value: {
-      // The body of a request that offers an upgrade goes to the endpoint at once: it may wait for it before it answers.
+      // The body of a request that offers an upgrade goes to the endpoint at once: the endpoint may need it before it
+      // answers.
       'envoy.reloadable_features.http_pause_generic_upgrade_request_body': false,
-      // A client that cancels many requests, as those do that race calls, keeps its connection.
+      // A client that cancels many requests, such as one that races calls, keeps its connection.
       'overload.premature_reset_total_stream_count': 1_000_000_000,
     },
   },

@@ -1,11 +1,12 @@
 /**
- * What an Envoy does before its memory is used up. Whoever may call a Service may fill it (a request may have 1 MiB of
- * headers), and an Envoy that is killed for it cuts the connections of all.
+ * Says what an Envoy does before its memory is used up. Whoever may call a Service may fill it (a request may have 1
+ * MiB of headers), and an Envoy that is killed for it cuts everybody's connections.
  *
- * First it gives way to the kernel layer: from 80 % of its heap on each answer ends its connection, that of the canary, too,
- * by which the agent knows and empties the overlay (node/envoy/canary.ts). Then it resets the requests that hold most. It never
- * answers 503 for it, or has connections wait, which the kernel layer would serve: one that runs full all the same is ended by
- * its container's limit, and the very next connection takes the kernel layer.
+ * First it gives way to the kernel layer: from 80 % of its heap on each answer ends its connection. So does the
+ * canary's, by which the agent knows, and empties the overlay (node/envoy/canary.ts). Then it resets the requests that
+ * hold most. It never answers 503 for lack of memory, nor lets connections wait, since the kernel layer would serve
+ * them. One that runs full all the same is ended by its container's limit, and the very next connection takes the
+ * kernel layer.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/operations/overload_manager/overload_manager
  */
 
@@ -31,7 +32,7 @@ const actions: Readonly<Record<string, number>> = {
   close_idle_http_connections: 0.8,
 }
 
-/** @param heapBytes how much may be in use; what Envoy takes beside is some 60 MB */
+/** @param heapBytes how much of the heap may be in use; beside it Envoy takes some 60 MB */
 export function overloadManager(heapBytes: number): OverloadManager {
   return {
     refreshInterval: duration(250),
@@ -71,7 +72,7 @@ export function overloadManager(heapBytes: number): OverloadManager {
   }
 }
 
-/** What is free goes back to the node, which tcmalloc would keep. */
+/** Returns free memory to the node, which tcmalloc would keep. */
 export const memoryAllocatorManager: MessageInitShape<typeof MemoryAllocatorManagerSchema> = {
   bytesToRelease: 64n << 20n,
   memoryReleaseInterval: duration(1000),

@@ -1,4 +1,4 @@
-/** Resources as one static bootstrap, for `envoy --mode validate` and for tests: Envoy with no control plane. */
+/** Puts resources into one static bootstrap, for `envoy --mode validate` and for tests: Envoy with no control plane. */
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { Bootstrap } from '../api/envoy/config/bootstrap/v3/bootstrap_pb.js'
@@ -21,9 +21,9 @@ import { withFirstBytes } from '../resources/connection.ts'
 import { type BootstrapOptions, bootstrap } from './bootstrap.ts'
 
 /**
- * The bootstrap with the resources inside: endpoints in their clusters, routes in their listeners,
- * by scope where those are shared.
- * @param bind whether the listeners take connections on their addresses themselves, in place of redirected ones
+ * Returns the bootstrap with the resources inside: endpoints in their clusters, routes in their listeners, by scope
+ * where those are shared.
+ * @param bind whether the listeners accept connections on their addresses themselves, in place of redirected ones
  */
 export function staticBootstrap(resources: readonly Resource[], options: BootstrapOptions, bind = false): Bootstrap {
   const of = (typeUrl: TypeUrl) => resources.filter(resource => resource.typeUrl === typeUrl)
@@ -59,7 +59,7 @@ function staticCluster(cluster: Cluster, loadAssignment: ClusterLoadAssignment |
 
 interface Routes {
   readonly configuration: (name: string) => RouteConfiguration | undefined
-  /** Those found on this listener, with their route configurations inside. */
+  /** The scopes of this listener, with their route configurations inside. */
   readonly scoped: (listener: string) => ScopedRouteConfiguration[]
 }
 

@@ -30,7 +30,7 @@ const silences: Readonly<Record<string, RequestListener>> = {
 }
 
 for (const [what, answer] of Object.entries(silences)) {
-  test(`an Envoy that ${what} has said nothing, which is no error`, async t => {
+  test(`an Envoy that ${what} gives no answer, which is no error`, async t => {
     const socket = await admin(t, answer)
     const [ready, stats, activity, health] = await Promise.all([
       isReady(socket),
@@ -44,19 +44,19 @@ for (const [what, answer] of Object.entries(silences)) {
 
 const nowhere = { path: '/nowhere/admin.sock' }
 
-test('without an Envoy there is nothing to tell either', async () => {
+test('without an Envoy there is no answer either', async () => {
   assert.equal(await isReady(nowhere), false)
   assert.equal(await readActivity([nowhere]), undefined)
 })
 
-test('a socket that a process of another user serves has said nothing', async t => {
+test('a socket that a process of another user serves gives no answer', async t => {
   const { path } = await admin(t, (_, response) => response.end('LIVE'))
   const own = process.geteuid!()
   assert.equal(await isReady({ path, users: [own] }), true)
   assert.equal(await isReady({ path, users: [own + 1] }), false)
 })
 
-test('what goes on is found by the names of listeners, also those of IPv6, and of clusters', async t => {
+test('activity is found by the names of listeners, also those of IPv6, and of clusters', async t => {
   const lines = [
     'cluster.a/b/http/IPv6.upstream_rq_active: 7',
     'cluster.a/b/http.upstream_rq_2xx: 40',

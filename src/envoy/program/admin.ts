@@ -1,6 +1,6 @@
 /**
- * What Envoy's admin interface tells of Service ports. Each question is asked for no more than its answer, has a time
- * limit and a limit of size; an Envoy that does not answer has said nothing, which is no error.
+ * Asks Envoy's admin interface about Service ports. Each question asks for no more than its answer needs, and has
+ * limits of time and size; an Envoy that does not answer is no error.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/operations/admin
  */
 
@@ -12,13 +12,13 @@ import { metricsFilter, statsNameOf } from '../resources/stats.ts'
 import type { UnixAddress } from './sockets.ts'
 
 export interface EndpointHealth {
-  /** Whether outlier detection has taken it out for now. */
+  /** Whether outlier detection has ejected it for now. */
   readonly ejected: boolean
   readonly healthy: boolean
 }
 
 const timeoutMs = 2000
-/** For pages with everything in them, which take Envoy seconds. */
+/** The time-out of pages with everything in them, which take Envoy seconds. */
 const longTimeoutMs = 20_000
 /** 10,000 Service ports with all their statistics are 40 MB. An answer beyond this is dropped: better none than half of one. */
 const maxBytes = 128 * 1024 * 1024
@@ -28,14 +28,15 @@ export async function isReady(socket: UnixAddress): Promise<boolean> {
   return (await ask(socket, '/ready', {})) !== undefined
 }
 
-/** A page for people, such as `/config_dump`; undefined where Envoy does not answer. */
+/** Reads a page for people, such as `/config_dump`; undefined where Envoy does not answer. */
 export function adminPage(socket: UnixAddress, path: string): Promise<string | undefined> {
   const { pathname, searchParams } = new URL(path, 'http://envoy')
   return ask(socket, pathname, Object.fromEntries(searchParams), longTimeoutMs)
 }
 
 /**
- * Of each Envoy the statistics of Service ports that metrics are made from (stats.ts), in Prometheus' format; '' where it does not answer.
+ * Reads from each Envoy the statistics of Service ports for metrics (stats.ts), in Prometheus' format; '' where it does
+ * not answer.
  *
  * @param service `namespace` or `namespace/name`; undefined for all
  */
@@ -44,7 +45,7 @@ export function statsTexts(sockets: readonly UnixAddress[], service?: string): P
   return Promise.all(sockets.map(async socket => (await ask(socket, '/stats/prometheus', query)) ?? ''))
 }
 
-/** What is going on in Envoys, taken together; 0 for what none of them knows. */
+/** What goes on in all Envoys together; 0 for what none of them knows. */
 export interface Activity {
   /** Open connections of a listener by name (`10.0.0.1:80`). */
   readonly connections: (listener: string) => number
@@ -54,7 +55,7 @@ export interface Activity {
   readonly answers: (cluster: string) => number
 }
 
-/** Undefined where one of them does not answer. */
+/** Reads the activity; undefined where one of them does not answer. */
 export async function readActivity(sockets: readonly UnixAddress[]): Promise<Activity | undefined> {
   const filter = '^(listener\\..*\\.downstream_cx_active|cluster\\..*/.*\\.upstream_rq_(active|[1-5]xx))$'
   const answers = await Promise.all(sockets.map(socket => ask(socket, '/stats', { usedonly: '', filter })))
@@ -69,7 +70,10 @@ export async function readActivity(sockets: readonly UnixAddress[]): Promise<Act
   }
 }
 
-/** By `address:port`, of the cluster with this name, the worst that one of these Envoys says; empty where none answers or knows the cluster. */
+/**
+ * Health by `address:port` of this cluster's endpoints, the worst that an Envoy reports; empty where none answers or
+ * knows it.
+ */
 export async function endpointHealth(
   sockets: readonly UnixAddress[],
   cluster: string,
@@ -84,22 +88,22 @@ export async function endpointHealth(
   return worst
 }
 
-/** Of endpoints, by `hostPort`. */
+/** Loads by endpoint, as `hostPort` writes it. */
 export type EndpointLoads = ReadonlyMap<string, EndpointLoad>
 
-/** Since Envoy knows the endpoint; what was tried again counts each time. */
+/** Counted since Envoy knows the endpoint; each try counts. */
 export interface EndpointLoad {
-  /** Requests that it was given; of tcp and redis ports connections. */
+  /** Requests that it was given; for tcp and redis ports, connections. */
   readonly given: number
   /** Requests that are over. */
   readonly requests: number
-  /** And those of them that failed. */
+  /** Those of them that failed. */
   readonly errors: number
 }
 
 const noLoad: EndpointLoad = { given: 0, requests: 0, errors: 0 }
 
-/** By the cluster's name, the Envoys taken together; without clusters that none knows. */
+/** Reads loads by the cluster's name, the Envoys taken together; without clusters that none knows. */
 export async function endpointLoads(
   sockets: readonly UnixAddress[],
   names: readonly string[],
@@ -142,14 +146,14 @@ async function healthIn(socket: UnixAddress, cluster: string): Promise<Readonly<
       .flatMap(({ host_statuses: hosts = [] }) => hosts)
       .map(host => {
         const { failed_outlier_check: isOutlier, eds_health_status: health } = host.health_status
-        // In EDS the agent's own ejections are.
+        // EDS carries the agent's own ejections.
         const ejected = isOutlier === true || health === 'UNHEALTHY'
         return [endpointOf(host.address), { ejected, healthy: !ejected && health === 'HEALTHY' }]
       }),
   )
 }
 
-/** envoy.admin.v3.Clusters, the part that is read. */
+/** envoy.admin.v3.Clusters, as far as it is read. */
 interface ClustersAnswer {
   readonly cluster_statuses?: readonly ClusterStatus[]
 }
@@ -162,7 +166,7 @@ interface ClusterStatus {
 interface HostStatus {
   readonly address: HostAddress
   readonly health_status: { readonly eds_health_status?: string; readonly failed_outlier_check?: boolean }
-  /** Those that are 0 have no value. */
+  /** A statistic that is 0 has no value. */
   readonly stats?: readonly { readonly name: string; readonly value?: string }[]
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { findEnvoy, isSupported } from './find.ts'
 
-/** A program that says what Envoy of this version says. */
+/** A program that prints what Envoy of this version prints. */
 async function program(t: TestContext, version: string, { name = 'envoy', mode = 0o755 } = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'lightpath-find-'))
   t.after(() => rm(directory, { recursive: true }))

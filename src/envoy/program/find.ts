@@ -1,4 +1,4 @@
-/** Where the Envoy program is, and whether it is one that Lightpath works with. */
+/** Finds the Envoy program, and checks that Lightpath works with it. */
 
 import { execFile } from 'node:child_process'
 import { constants } from 'node:fs'
@@ -8,7 +8,7 @@ import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 import { type Problem, problem } from '../../services/problem.ts'
 
-/** The configuration uses what this version introduced (`tcp_keepalive` of listeners among others). */
+/** The minimum: the configuration uses what this version introduced (`tcp_keepalive` of listeners among others). */
 export const minimumVersion = '1.40.0'
 
 export type Found =
@@ -18,8 +18,8 @@ export type Found =
 export type Environment = Readonly<Partial<Record<'ENVOY_BIN' | 'PATH' | 'XDG_CACHE_HOME', string>>>
 
 /**
- * $ENVOY_BIN alone where it is set; else the first usable one of those on the PATH and the one that tools/setup puts into
- * the cache. What is wrong with the first is told where none is usable.
+ * Takes $ENVOY_BIN alone where it is set; else the first usable one of those on the PATH and the one that tools/setup
+ * puts into the cache. If none is usable, the error says what is wrong with the first.
  */
 export async function findEnvoy(environment: Environment = process.env): Promise<Found> {
   let firstUnusable: Found | undefined

@@ -11,7 +11,7 @@ const endpoints = [
   { ip: '10.244.1.3', port: 8080 },
 ]
 
-/** Rows as native/latency.c writes them on the architectures that there are images for. */
+/** Rows as native/latency.c writes them on the architectures that have images. */
 function file(...rows: readonly { ip: number[]; port: number; ms: number; tries: number; ago: number }[]): Buffer {
   const bytes = Buffer.alloc(64 * (rows.length + 1))
   bytes.write('LPLAT 1\0')
@@ -31,7 +31,7 @@ function file(...rows: readonly { ip: number[]; port: number; ms: number; tries:
 const ipv4 = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 244, 1, 2]
 const ipv6 = [0xfd, 0, 2, 0x44, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]
 
-test('what two Envoys have seen of an endpoint is told together', t => {
+test('what two Envoys have observed of an endpoint is joined', t => {
   const directory = mkdtempSync(join(tmpdir(), 'lightpath-latencies-'))
   t.after(() => rmSync(directory, { recursive: true }))
   const own = { ip: ipv4, port: 8080, ms: 3, tries: 10, ago: 1000 }
@@ -44,7 +44,7 @@ test('what two Envoys have seen of an endpoint is told together', t => {
   assert.equal(found.get('[fd00:244:1::2]:80')!.ms, undefined)
 })
 
-test('a file that is missing, cut, of another form, or no file says nothing', t => {
+test('a missing or cut file, one of another form, or no file gives nothing', t => {
   const directory = mkdtempSync(join(tmpdir(), 'lightpath-latencies-'))
   t.after(() => rmSync(directory, { recursive: true }))
   const path = join(directory, 'endpoints-1')

@@ -1,6 +1,6 @@
 /**
- * How fast endpoints answer this node's Envoys: the table that their module keeps in a file (native/latency.h). To read it takes Envoy no
- * time. Who writes it is Envoy's user, so nothing in it is believed but numbers.
+ * Reads how fast endpoints answer this node's Envoys, from the table that their module keeps in a file
+ * (native/latency.h). Reading takes Envoy no time. Envoy's user writes it, so nothing in it is believed but numbers.
  */
 
 import { closeSync, constants, openSync, readSync } from 'node:fs'
@@ -33,7 +33,7 @@ const mostRows = 32_768
 const magic = 'LPLAT 1\0'
 const isLittle = endianness() === 'LE'
 
-/** Of these endpoints what is known, by `hostPort`; an Envoy that has not seen one says nothing of it. */
+/** Reads what is known of these endpoints, by `hostPort`; an Envoy that has had no try at one says nothing of it. */
 export function readLatencies(directory: string, endpoints: readonly Address[]): ReadonlyMap<string, EndpointLatency> {
   const wanted = new Map(endpoints.map(({ ip, port }) => [keyOf(ip, port), hostPort(ip, port)]))
   const found = new Map<string, EndpointLatency>()
@@ -51,7 +51,7 @@ export function readLatencies(directory: string, endpoints: readonly Address[]):
   return found
 }
 
-/** As a row begins: 16 bytes of address, and the port as the machine has it in memory. */
+/** The key at the beginning of a row: 16 bytes of address, and the port in the machine's byte order. */
 function keyOf(ip: string, port: number): string {
   const bytes = ipBytes(ip)
   const prefix = bytes.length === 4 ? [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff] : []
@@ -72,13 +72,13 @@ function latencyIn(rows: Buffer, at: number, now: bigint): EndpointLatency {
   }
 }
 
-/** Of two Envoys: the later one knows better. */
+/** Joins the readings of two Envoys: the later one knows better. */
 function together(a: EndpointLatency, b: EndpointLatency): EndpointLatency {
   const later = a.seenMsAgo < b.seenMsAgo ? a : b
   return { ...later, tries: a.tries + b.tries, failures: a.failures + b.failures }
 }
 
-/** Without the first, which says how many there are; empty where there is no such file. */
+/** Returns the rows without the first, which has their number; empty where there is no such file. */
 function readRows(path: string): Buffer {
   let file: number
   try {

@@ -1,4 +1,4 @@
-/** The module for Envoy (native/), and how an Envoy tells that it has it. */
+/** The module for Envoy (native/), and how an Envoy reports that it has it. */
 
 /**
  * `liblightpath.so` in ENVOY_DYNAMIC_MODULES_SEARCH_PATH. It stays loaded: it has a thread, and remembers endpoints.
@@ -8,9 +8,9 @@ export const envoyModule = { name: 'lightpath', doNotClose: true } as const
 
 const moduleKey = 'lightpath.cloud/module'
 
-/** Of an Envoy's bootstrap, in its Node.metadata. An Envoy refuses whatever names a module that it does not find. */
+/** An entry of a bootstrap's Node.metadata. Envoy rejects a resource that names a module it does not find. */
 export function metadataOfModule(hasModule: boolean): Readonly<Record<string, string>> {
-  // For images/envoy-start, which changes it in the text of this file.
+  // images/envoy-start changes this in the text of the file.
   return { [moduleKey]: String(hasModule) }
 }
 

@@ -1,4 +1,7 @@
-/** An Envoy as a process of its own: for tests and benchmarks. On a node, whatever supervises processes there starts it. */
+/**
+ * Runs an Envoy as a process of its own, for tests and benchmarks. On a node, whatever supervises processes there
+ * starts it.
+ */
 
 import { spawn } from 'node:child_process'
 import { mkdir, open, readFile, writeFile } from 'node:fs/promises'
@@ -16,14 +19,15 @@ export interface EnvoyArguments {
   readonly logLevel?: 'trace' | 'debug' | 'info' | 'warning' | 'error'
 }
 
-/** How long connections of a changed or removed listener may stay: a long download is not cut because a setting changed. */
+/** How long connections of a changed or removed listener may stay: no change of a setting cuts a long download. */
 const drainSeconds = 3600
 
 /** The command line of every Envoy of Lightpath. */
 export function envoyArguments({ bootstrapFile, concurrency = 2, logLevel = 'warning' }: EnvoyArguments): string[] {
   return [
     ...['--config-path', bootstrapFile, '--concurrency', String(concurrency), '--log-level', logLevel],
-    // One line a Service port about each option that Envoy's authors call work in progress would fill the log.
+    // Without this, one line a Service port about each option that Envoy's authors call work in progress would fill the
+    // log.
     ...['--component-log-level', 'misc:error'],
     // The access log is written at least this often (default 10 s).
     ...['--file-flush-interval-msec', '1000'],
@@ -34,15 +38,15 @@ export function envoyArguments({ bootstrapFile, concurrency = 2, logLevel = 'war
 }
 
 interface StartOptions extends Omit<EnvoyArguments, 'bootstrapFile'> {
-  /** The directory of its module. */
+  /** The directory of Envoy's module. */
   readonly module?: string
 }
 
 export interface EnvoyProcess {
   readonly pid: number
-  /** Standard output and error: the access log is here too. */
+  /** The file of standard output and error, with the access log. */
   readonly logFile: string
-  /** SIGTERM, and SIGKILL when it is still there after 5 s. */
+  /** Sends SIGTERM, and SIGKILL when it is still there after 5 s. */
   stop(): Promise<void>
 }
 

@@ -3,13 +3,13 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { adminSocket, canarySocket, instanceIn, metadataOfInstance, socketPaths } from './sockets.ts'
 
-test('an Envoy tells its instance by its bootstrap', () => {
+test('an Envoy reports its instance by its bootstrap', () => {
   for (const instance of [1, 2] as const) {
     assert.equal(instanceIn(new Map(Object.entries(metadataOfInstance(instance)))), instance)
   }
 })
 
-test('whatever a client says of itself, it leads to no socket beyond those of the directory', () => {
+test('whatever a client claims to be, it leads to no socket beyond those of the directory', () => {
   const key = Object.keys(metadataOfInstance(1))[0]!
   const claim = fc.oneof(fc.string(), fc.constantFrom('3', '../../etc', '-1', '2/../../x', '2\u0000', '0x2', ' 2'))
   const known = socketPaths('/run/lightpath/envoy')

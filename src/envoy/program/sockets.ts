@@ -1,9 +1,11 @@
 /**
- * The Unix sockets between the agent and the Envoys of its node. They are in one directory, which only root and Envoy's
- * user may enter (node/system/socketdirectory.ts): who is on the node's network alone reaches none of them.
+ * Names the Unix sockets between the agent and the Envoys of its node. They are in one directory, which only root and
+ * Envoy's user may enter (node/system/socketdirectory.ts): a process that is only on the node's network reaches none of
+ * them.
  *
- * A node has one Envoy, and a second while one follows the other. Each is an instance with sockets of its own, by names that the
- * agent knows; an Envoy tells which instance it is, and nothing else about its sockets is believed.
+ * A node has one Envoy, and a second while one follows the other. Each is an instance with sockets of its own, by names
+ * that the agent knows; an Envoy reports which instance it is, and nothing else that it says about its sockets is
+ * believed.
  */
 
 import { join } from 'node:path'
@@ -26,22 +28,22 @@ export interface EnvoySockets {
   readonly users?: readonly number[]
 }
 
-/** Where the agent serves xDS. */
+/** The path where the agent serves xDS. */
 export function xdsSocket(directory: string): string {
   return join(directory, 'xds.sock')
 }
 
-/** Where an Envoy answers as its admin interface. */
+/** The socket of an Envoy's admin interface. */
 export function adminSocket({ directory, users }: EnvoySockets, instance: Instance): UnixAddress {
   return { path: join(directory, `admin-${instance}.sock`), users }
 }
 
-/** Where an Envoy's workers answer, for as long as it is well. */
+/** The socket where an Envoy's workers answer for as long as it is well. */
 export function canarySocket({ directory, users }: EnvoySockets, instance: Instance): UnixAddress {
   return { path: join(directory, `canary-${instance}.sock`), users }
 }
 
-/** Of all that may be in the directory. */
+/** The paths of all sockets that may be in the directory. */
 export function socketPaths(directory: string): readonly string[] {
   const ofEnvoys = instances.flatMap(instance => [
     adminSocket({ directory }, instance),
@@ -52,12 +54,12 @@ export function socketPaths(directory: string): readonly string[] {
 
 const instanceKey = 'lightpath.cloud/instance'
 
-/** How an Envoy's bootstrap tells it, in its Node.metadata. */
+/** The entry of Node.metadata by which an Envoy's bootstrap reports the instance. */
 export function metadataOfInstance(instance: Instance): Readonly<Record<string, string>> {
   return { [instanceKey]: String(instance) }
 }
 
-/** Of an Envoy that does not tell it, or makes it up: the first. */
+/** Reads the instance. An Envoy that reports none, or a made-up one, counts as the first. */
 export function instanceIn(metadata: ReadonlyMap<string, string>): Instance {
   return metadata.get(instanceKey) === '2' ? 2 : 1
 }

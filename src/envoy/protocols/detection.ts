@@ -1,9 +1,10 @@
 /**
- * What a client speaks, from its first bytes: on a listener whose port is meant for HTTP, connections that begin with something
- * else go on as TCP, as behind kube-proxy. The bytes are looked at without taking them (MSG_PEEK).
+ * Finds out what a client speaks, from its first bytes. On a listener whose port is meant for HTTP, connections that
+ * begin with something else go on as TCP, as behind kube-proxy. The bytes are read without consuming them (MSG_PEEK).
  *
- * The module's filter (native/detection.c) does it where Envoy has the module: Envoy's own resets a connection whose FIN comes right
- * behind its first bytes, before any filter of the connection is asked, and takes a tunnel for a request.
+ * The module's filter (native/detection.c) does it where Envoy has the module. Envoy's own resets a connection whose
+ * FIN comes right behind its first bytes, before any filter of the connection is asked, and takes a tunnel for a
+ * request.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/listener_filters/http_inspector
  */
 
@@ -34,7 +35,9 @@ export function detection(hasModule: boolean) {
   return hasModule ? ownDetection : httpInspector
 }
 
-/** What these call HTTP begins so, as a matcher reads it: `'http/1.0'`, `'http/1.1'`, `'h2c'`; of others it says nothing. */
+/**
+ * What these filters call HTTP begins so for a matcher: `'http/1.0'`, `'http/1.1'`, `'h2c'`; others get no protocol.
+ */
 const httpPrefix = "'h"
 
 /**
@@ -64,13 +67,13 @@ export function httpTakes(chain: string): MessageInitShape<typeof MatcherSchema>
 }
 
 /**
- * Who sends nothing for so long waits for the server to speak first, or connects in advance: TCP serves both. Default of Envoy:
- * such connections are closed after 15 s. The kernel has waited for a second before (connection.ts), which the module's filter
- * knows: it waits for part of a line alone.
+ * How long the filter waits for first bytes. A client that sends nothing for so long waits for the server to speak
+ * first, or connects in advance: TCP serves both. By default Envoy closes such connections after 15 s. The kernel has
+ * waited for a second before (connection.ts), which the module's filter knows: it waits only for the rest of a line.
  */
 const silenceMs = 1000
 
-/** Fields of a listener that looks at first bytes. */
+/** Fields of a listener that inspects first bytes. */
 export const silentAreTcp = {
   listenerFiltersTimeout: duration(silenceMs),
   continueOnListenerFiltersTimeout: true,

@@ -1,5 +1,5 @@
 /**
- * Headers of a request that are written before Envoy decides anything about it.
+ * Writes headers of a request before Envoy decides anything about it.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/header_mutation
  */
 
@@ -11,7 +11,10 @@ import { any } from '../encoding.ts'
 
 export type EarlyHeader = ReturnType<typeof set>
 
-/** One after the other, over what the client may have sent. Each such extension takes half a kilobyte of every listener. */
+/**
+ * Applies them one after the other, over what the client may have sent. Each such extension takes half a kilobyte of
+ * every listener.
+ */
 export function earlyHeaders(
   ...mutations: readonly EarlyHeader[]
 ): MessageInitShape<typeof TypedExtensionConfigSchema> {

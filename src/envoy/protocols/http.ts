@@ -1,8 +1,9 @@
 /**
- * HTTP/1 and HTTP/2: each request to an endpoint of its own, tried again where that is safe.
+ * Serves HTTP/1 and HTTP/2: each request goes to an endpoint of its own, and is tried again where that is safe.
  *
- * An endpoint is spoken to in the protocol that the client speaks, found out from its first bytes: HTTP/1.1 as a rule, and
- * HTTP/2 where the client starts with it (prior knowledge), since that client knew its server before Lightpath came.
+ * Envoy speaks to an endpoint in the protocol that the client speaks, found out from its first bytes: HTTP/1.1 as a
+ * rule, and HTTP/2 where the client starts with it (prior knowledge), since that client knew its server before
+ * Lightpath came.
  *
  * Whatever an application could do behind kube-proxy passes, but for what Envoy 1.40 has no option for
  * (test/node/alike/differences.ts); authentication of a connection in place of a request (NTLM) has no connection of its own.
@@ -42,7 +43,7 @@ import { scopedRouteConfiguration, scopedRoutes, writeAddress } from './httpscop
 import { hideUpgradeName, upgradeConfigs } from './httpupgrade.ts'
 import type { FilteredPort, FilterNode, Protocol } from './protocol.ts'
 
-/** Between requests of a connection, where idle-timeout is not set. */
+/** How long a connection may be idle between requests, where idle-timeout is not set. */
 const defaultIdleTimeout = 300e3
 
 export const http: Protocol = {
@@ -70,13 +71,16 @@ export const http: Protocol = {
   }),
 }
 
-/** Where servers differ, the largest of their limits (Go's 1 MiB of headers); what the endpoint refuses, it refuses itself. */
+/**
+ * Where servers differ, this is the largest of their limits (Go's 1 MiB of headers); what the endpoint refuses, it
+ * refuses itself.
+ */
 const maxHeadersKb = 1024
 const maxHeaders = 10000
 
 /**
- * As long as a connection may be idle. Headers that take longer come from nobody who wants an answer, and each such request
- * holds up to 1 MiB; servers give up after a minute (nginx, Node.js) where they do at all (Go).
+ * Headers may take as long as a connection may be idle. Nobody who wants an answer sends headers more slowly, and each
+ * such request holds up to 1 MiB; servers give up after a minute (nginx, Node.js) if they do at all (Go).
  */
 const headersTimeout = defaultIdleTimeout
 
@@ -87,19 +91,20 @@ const connectionManager = memoize((settings: Settings) => {
     statPrefix: 'http',
     commonHttpProtocolOptions: { idleTimeout, maxHeadersCount: maxHeaders },
     drainTimeout,
-    // HTTP/1.0 without Host is HTTP/1.1 to the endpoint, which needs one; a Service port's own name cannot stand here.
+    // HTTP/1.0 without Host becomes HTTP/1.1 to the endpoint, which needs one; a Service port's own name cannot stand
+    // here.
     httpProtocolOptions: { ...http1, acceptHttp10: true, defaultHostForHttp10: 'localhost' },
     http2ProtocolOptions: http2,
     maxRequestHeadersKb: maxHeadersKb,
     requestHeadersTimeout: duration(headersTimeout),
-    // Nothing ends a request or stream but its own ends (default 5 minutes without bytes).
+    // Only its own end ends a request or stream (default 5 minutes without bytes).
     streamIdleTimeout: duration(0),
-    // A connection that is to be closed is closed once all is written, however long a slow reader takes. (Default: Envoy
-    // drops what a client has not taken within 1 s, and leaves an idle connection half dead for as long.)
+    // A connection is closed once everything is written, however long a slow reader takes. (By default Envoy drops what
+    // a client has not taken within 1 s, and leaves an idle connection half dead for as long.)
     delayedCloseTimeout: duration(0),
     accessLog: httpAccessLog(settings.accessLog),
-    // What proxies before us wrote goes on as it came (httpforwarded.ts). Nobody counts as internal, who might write headers
-    // that command Envoy: with trusted hops Envoy takes no address in X-Forwarded-For for that.
+    // What proxies before us wrote goes on as it came (httpforwarded.ts). No client counts as internal, since it could
+    // write headers that command Envoy: with trusted hops Envoy takes no address in X-Forwarded-For for that.
     useRemoteAddress: false,
     xffNumTrustedHops: 1,
     forwardClientCertDetails: HttpConnectionManager_ForwardClientCertDetails.ALWAYS_FORWARD_ONLY,
@@ -125,7 +130,7 @@ function router(latencies: string | undefined) {
 
 type HttpFilters = ReturnType<typeof halfCloseFilters>['http']
 
-/** The part of a Service port with a listener of its own. */
+/** The part of a connection manager for a Service port with a listener of its own. */
 function ownManager({ name, node }: FilteredPort, first: HttpFilters): Uint8Array {
   return encode(HttpConnectionManagerSchema, {
     httpFilters: [...first, mayBeFresh, router(node.latencies)],
@@ -134,13 +139,13 @@ function ownManager({ name, node }: FilteredPort, first: HttpFilters): Uint8Arra
   })
 }
 
-/** The part of all Service ports that share a listener. Of the settings there are those by default. */
+/** The part for all Service ports that share a listener. It has the default settings. */
 const commonManager = ({ latencies }: FilterNode, first: HttpFilters) =>
   encode(HttpConnectionManagerSchema, {
     httpFilters: [...first, mayLeave, mayBeFresh, router(latencies)],
     routeSpecifier: { case: 'scopedRoutes', value: scopedRoutes },
     earlyHeaderMutationExtensions: [earlyHeaders(...hideUpgradeName, keepProto, writeAddress)],
-    // A Service port that Envoy does not know: as if it had no endpoint (default 404).
+    // A Service port that Envoy does not know answers as if it had no endpoint (default 404).
     localReplyConfig: {
       mappers: [
         {
@@ -159,7 +164,7 @@ function networkFilter(...parts: readonly Uint8Array[]): MessageInitShape<typeof
 }
 
 const http1: MessageInitShape<typeof Http1ProtocolOptionsSchema> = {
-  // Names keep their case and reason phrases their words; names that Envoy adds are written `X-Request-Id`.
+  // Names keep their case and reason phrases their words; Envoy writes names that it adds as `X-Request-Id`.
   headerKeyFormat: {
     headerFormat: {
       case: 'statefulFormatter',
@@ -173,18 +178,18 @@ const http1: MessageInitShape<typeof Http1ProtocolOptionsSchema> = {
     },
   },
   enableTrailers: true,
-  // Content-Length beside chunked: Envoy takes chunked and drops the length, as RFC 9112 section 6.3 has it.
+  // With Content-Length beside chunked, Envoy takes chunked and drops the length, as RFC 9112 section 6.3 has it.
   allowChunkedLength: true,
   allowCustomMethods: true,
   // Servers that do not take up this offer answer as if it were not there, and so the connection goes on.
   ignoreHttp11Upgrade: [{ matchPattern: { case: 'prefix', value: 'TLS/' }, ignoreCase: true }],
-  // One request that Envoy refuses does not end what others are on the connection.
+  // A request that Envoy refuses does not end the other requests of the connection.
   overrideStreamErrorOnInvalidHttpMessage: true,
 }
 
 /**
- * What Envoy takes for an attack, some applications do all the time; what is held in memory is limited elsewhere (overload.ts).
- * No option lifts nghttp2's own limit of 1,000 requests cancelled at once and 33 a second more.
+ * Some applications do all the time what Envoy takes for an attack; overload.ts limits the memory that is held. No
+ * option lifts nghttp2's own limit of 1,000 requests cancelled at once and 33 a second more.
  */
 const manyFrames = 1e9
 

@@ -1,11 +1,11 @@
 /**
- * On a listener that Service ports share, connections to a port that leaves Envoy are ended after the answer to their
- * request (`Connection: close`, GOAWAY), so that clients connect again and the kernel layer takes them.
+ * On a shared listener, ends connections to a demoted port after the answer to their request (`Connection: close`,
+ * GOAWAY), so that clients connect again and the kernel layer takes them.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/lua_filter#drainconnectionuponcompletion
  *
- * Nothing else in Envoy 1.40 ends a connection by route: it strips `Connection` from an answer, whoever has put it there.
- * A Lua machine takes 0.26 MB with two workers. So the listener's filter has no script, and no machine; the routes of a port
- * that leaves bring theirs, and few leave at a time (node/envoy/drains.ts).
+ * Nothing else in Envoy 1.40 ends a connection by route: it strips `Connection` from an answer, whoever has put it
+ * there. A Lua machine takes 0.26 MB with two workers. So the listener's filter has no script, and no machine; the
+ * routes of a closing port bring theirs, and few ports close at a time (node/lifecycle/drains.ts).
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
@@ -23,7 +23,7 @@ export const mayLeave: MessageInitShape<typeof HttpFilterSchema> = {
   configType: { case: 'typedConfig', value: any(LuaSchema, {}) },
 }
 
-/** For the virtual host of a Service port that leaves. Listeners without the filter take no notice. */
+/** The filter's part in the virtual host of a closing Service port. Listeners without the filter ignore it. */
 export const leave: Readonly<Record<string, Any>> = {
   [name]: any(LuaPerRouteSchema, {
     override: { case: 'sourceCode', value: { specifier: { case: 'inlineString', value: inlineString } } },

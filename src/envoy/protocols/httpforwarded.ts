@@ -1,9 +1,9 @@
 /**
- * What endpoints are told of a request's client and protocol: what came goes on as it came. Only where the endpoint cannot
- * see the client (setting forwarded-headers) the client's address is appended to X-Forwarded-For, and X-Forwarded-Proto is
- * set where there is none.
+ * Decides what endpoints learn of a request's client and protocol: headers go on as they came. Only where the endpoint
+ * cannot see the client (setting forwarded-headers), the client's address is appended to X-Forwarded-For, and
+ * X-Forwarded-Proto is set where there is none.
  *
- * Envoy sets X-Forwarded-Proto on every request that has none, before its routes. So what came is kept in another header.
+ * Envoy sets X-Forwarded-Proto on every request that has none, before its routes. So another header keeps what came.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/headers#x-forwarded-proto
  */
 
@@ -21,7 +21,7 @@ export const keepProto = set(protoCarrier, `%REQ(${forwardedProto})%`)
 
 type Host = Pick<MessageInitShape<typeof VirtualHostSchema>, 'requestHeadersToAdd' | 'requestHeadersToRemove'>
 
-/** For the virtual host: what came, in place of what Envoy has set. A header without a value is not added. */
+/** For the virtual host: restores what came, in place of what Envoy has set. A header without a value is not added. */
 export const asItCame: Host = {
   requestHeadersToRemove: [forwardedProto],
   requestHeadersToAdd: [

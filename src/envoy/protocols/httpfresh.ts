@@ -1,9 +1,10 @@
 /**
- * A connection to the endpoint for one request alone. An endpoint may close an idle connection at any moment, and a request
- * that meets the end gets no answer, whether the application has seen it or not. What must not be repeated goes where that
- * cannot be: as behind kube-proxy, where the client knows what it may send on an old connection.
+ * Gives one request a connection to the endpoint of its own. An endpoint may close an idle connection at any moment,
+ * and a request that meets the end gets no answer, whether the application has seen it or not. A request that must not
+ * be repeated goes where that cannot be: as behind kube-proxy, where the client knows what it may send on an old
+ * connection.
  *
- * Envoy looks for a connection by what a request has in its filter state for the endpoint's side, here something that no
+ * Envoy chooses a connection by what a request has in its filter state for the endpoint's side, here something that no
  * other request has. HTTP/2 tells which requests it has not seen (GOAWAY), so its connections are kept.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/set_filter_state
  */
@@ -18,7 +19,7 @@ import { any } from '../encoding.ts'
 
 const name = 'lightpath.fresh'
 
-/** Does nothing but where the route says so. */
+/** Does nothing unless the route says so. */
 export const mayBeFresh: MessageInitShape<typeof HttpFilterSchema> = {
   name,
   configType: { case: 'typedConfig', value: any(ConfigSchema, {}) },
@@ -27,10 +28,10 @@ export const mayBeFresh: MessageInitShape<typeof HttpFilterSchema> = {
 /** The value for HTTP/1, and nothing for HTTP/2. */
 const unlessHttp2 = (value: string) => `%CEL(request.protocol == "HTTP/2" ? "" : ${value})%`
 
-/** What of a route has nothing to do with where it leads. */
+/** The parts of a route that do not depend on its cluster. */
 export type RouteParts = Pick<MessageInitShape<typeof RouteSchema>, 'typedPerFilterConfig' | 'requestHeadersToAdd'>
 
-/** @param value what requests have in common that take the same connections; '' is all */
+/** @param value what requests have in common that share connections; '' for all */
 const sharedBy = (value: string): RouteParts['typedPerFilterConfig'] => ({
   [name]: any(ConfigSchema, {
     onRequestHeaders: [
@@ -50,14 +51,15 @@ const sharedBy = (value: string): RouteParts['typedPerFilterConfig'] => ({
 
 export const onFreshConnection: RouteParts = {
   typedPerFilterConfig: sharedBy(unlessHttp2('request.id')),
-  // The endpoint ends it after its answer. An offer to upgrade has the header already, for a connection that ends with it.
+  // The endpoint ends the connection after its answer. An offer to upgrade already has the header, for a connection
+  // that ends with it.
   requestHeadersToAdd: [
     { header: { key: 'connection', value: unlessHttp2('"close"') }, appendAction: Append.ADD_IF_ABSENT },
   ],
 }
 
 /**
- * For requests that might be repeated, where there is no other endpoint: only those of one connection of a client share one, as
- * behind kube-proxy. A connection for each request took Envoy 2.8 times the CPU.
+ * For requests that might be repeated, where there is no other endpoint: only requests of one client connection share
+ * one, as behind kube-proxy. A connection for each request took Envoy 2.8 times the CPU.
  */
 export const onClientsConnection: RouteParts = { typedPerFilterConfig: sharedBy('%CONNECTION_ID%') }

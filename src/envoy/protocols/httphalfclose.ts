@@ -1,6 +1,6 @@
 /**
- * The filters by which a client's FIN waits for the answers (native/halfclose.c): one of the connection, before its connection
- * manager, and one of its requests, the first of them.
+ * The filters that let answers finish after a client's FIN (native/halfclose.c): one of the connection, before its
+ * connection manager, and one of its requests, the first of them.
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
@@ -21,8 +21,8 @@ const name = 'lightpath.half-close'
 const filter = { dynamicModuleConfig: envoyModule, filterName: 'half-close' }
 
 /**
- * How long a client that has sent its FIN is waited for without a byte written to it, seconds. A client that has given up sends the
- * same FIN, and its endpoint is not told before.
+ * How many seconds a connection stays after its client's FIN without a byte written to it. A client that has given up
+ * sends the same FIN, and its endpoint does not learn of it before.
  */
 const patienceSeconds = 10
 

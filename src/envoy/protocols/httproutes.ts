@@ -1,8 +1,8 @@
 /**
- * The routes of an http Service port: every request to its cluster. What may be repeated (a safe method without a condition,
- * where there is another endpoint) is tried again there when it fails, and takes a connection that is open. All else happens
- * once: it is tried again only where it cannot have reached the application, and goes on a connection of its own, since an
- * endpoint may be closing one that is open (httpfresh.ts).
+ * Makes the routes of an http Service port: every request goes to its cluster. What may be repeated (a safe method
+ * without a condition, where there is another endpoint) is tried again there when it fails, and takes an open
+ * connection. Everything else happens once: it is tried again only where it cannot have reached the application, and
+ * goes on a connection of its own, since an endpoint may be closing one that is open (httpfresh.ts).
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/router_filter#x-envoy-retry-on
  */
 
@@ -36,15 +36,16 @@ import type { Protocol } from './protocol.ts'
 export const retryOnUnsent = 'connect-failure,refused-stream,reset-before-request'
 
 /**
- * Of what cannot have reached the application, at any endpoint: longer together than Linux waits before it asks a second and a third
- * time for a connection, so that an only endpoint with a full queue is as good as behind kube-proxy.
+ * Tries of requests that cannot have reached the application, at any endpoint. Together they last longer than Linux
+ * waits before it asks a second and a third time for a connection, so that an only endpoint with a full queue is as
+ * good as behind kube-proxy.
  */
 const unsentRetries = 8
 
 /**
- * Choices until one falls on an endpoint that was not tried before; then it is used all the same (it may be the only one).
- * A dead endpoint has no requests, so LEAST_REQUEST takes it three times of four where there are two: 64 choices in a row
- * do not happen (5 fall on it for one retry in five).
+ * How often Envoy chooses until it finds an endpoint that was not tried before; then it uses the last one all the same
+ * (it may be the only one). A dead endpoint has no requests, so LEAST_REQUEST takes it three times of four where there
+ * are two: 64 choices in a row do not happen (5 fall on it for one retry in five).
  */
 const anotherHostAttempts = 64n
 
@@ -58,7 +59,7 @@ export const everything = { pathSpecifier: { case: 'prefix', value: '/' } } as c
 const safeMethods = 'GET|HEAD|OPTIONS'
 /** Section 9.2.2. */
 const idempotentMethods = `${safeMethods}|PUT|DELETE|TRACE`
-/** Section 13.1: what the answer depends on may have changed by the first try. */
+/** Section 13.1: the first try may have changed what the answer depends on. */
 const conditions = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since', 'if-range']
 
 const ofMethods = (regex: string) =>
@@ -73,7 +74,7 @@ const ofMethods = (regex: string) =>
 const without = (name: string) =>
   ({ name, headerMatchSpecifier: { case: 'presentMatch', value: true }, invertMatch: true }) as const
 
-/** What may be repeated. */
+/** Matches requests that may be repeated. */
 function repeatable({ retryIdempotent, retryNonIdempotent }: Settings): Match {
   if (retryNonIdempotent) return everything
   if (retryIdempotent) return { ...everything, headers: [ofMethods(idempotentMethods)] }
@@ -97,13 +98,13 @@ function host(isDraining: boolean, addsForwarded: boolean): Uint8Array {
 }
 
 const yesAndNo = [false, true] as const
-/** By isLeaving and addsForwarded. */
+/** By isDraining and addsForwarded. */
 const hosts = yesAndNo.map(isDraining => yesAndNo.map(addsForwarded => host(isDraining, addsForwarded)))
 
-/** The routes that Service ports with these settings have in common, the first that fits counts. */
+/** The routes that Service ports with these settings have in common; the first that matches counts. */
 type RoutesOf = (settings: Settings, others: number) => readonly SharedRoute[]
 
-/** Makes encoded RouteConfigurations. Only name and cluster of one are not shared with other Service ports. */
+/** Makes encoded RouteConfigurations. A Service port shares all of it with others but name and cluster. */
 export function routeConfigurations(routesOf: RoutesOf): NonNullable<Protocol['routes']> {
   const shared = memoize((settings: Settings) => {
     const made = new Map<number, readonly SharedRoute[]>()
@@ -139,7 +140,7 @@ export function goneRouteConfiguration(name: string): Uint8Array {
 
 /** Parts of a Route, encoded. */
 export interface SharedRoute {
-  /** All but the action. */
+  /** Everything but the action. */
   readonly route: Uint8Array
   readonly action: Uint8Array
 }
@@ -154,7 +155,7 @@ export function sharedRoute(
   return {
     route: encode(RouteSchema, { match, ...more }),
     action: encode(RouteActionSchema, {
-      // 0 is none; Envoy's default are 15 s.
+      // 0 means none; Envoy's default is 15 s.
       timeout: duration(settings.requestTimeout),
       retryPolicy,
       hashPolicy: hashesClients(settings)
@@ -182,7 +183,7 @@ export function httpRoutes(settings: Settings, others: number): readonly SharedR
   ]
 }
 
-/** Of what must happen once. */
+/** The retry policy of requests that must happen once. */
 export function unsentPolicy(settings: Settings): RetryPolicy {
   const { numRetries } = settings
   return retryPolicy(settings, retryOnUnsent, numRetries === 0 ? 0 : Math.max(numRetries, unsentRetries))

@@ -1,7 +1,7 @@
 /**
- * Whose a request is that comes to a listener which Service ports share: that of the Service port whose VIP and port the
- * client connected to. Envoy finds its routes by a header (scoped routes, SRDS); the connection manager writes the address
- * there before it looks, over whatever the client may have sent.
+ * Finds the Service port of a request on a shared listener: the one whose VIP and port the client connected to. Envoy
+ * finds its routes by a header (scoped routes, SRDS); the connection manager writes the address there before the
+ * look-up, over whatever the client may have sent.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/http/http_routing#route-scope
  */
 

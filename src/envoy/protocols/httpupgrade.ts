@@ -1,5 +1,5 @@
 /**
- * Upgrades to any protocol (RFC 9110 section 7.8). Envoy lets through only names that it was told of, and answers 403 to
+ * Passes upgrades to any protocol (RFC 9110 section 7.8). Envoy lets through only configured names, and answers 403 to
  * others. So every upgrade is called websocket as it comes in, and gets its own name back as it goes out.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/http/upgrades
  */
@@ -12,15 +12,15 @@ import { type EarlyHeader, set } from './earlyheaders.ts'
 /** Carries the name from one side to the other; a client's own header of this name is dropped. */
 export const upgradeNameCarrier = 'x-lightpath-upgrade'
 
-/** Likewise for chunks, and for whether there is a body. */
+/** Does the same for chunks, and for whether there is a body. */
 export const framingCarrier = 'x-lightpath-framing'
 export const bodyCarrier = 'x-lightpath-body'
 
 /**
- * A body beside an offer to upgrade. Envoy passes chunks on as they are, without the header that says what they are: the endpoint
- * would take them for another request. And beside an offer of websocket, whose handshake has no body, it keeps the body until the
- * endpoint has agreed, and passes on no body of another answer. It compares the name with the space behind it, which
- * is none of the value to whoever reads the header (RFC 9110 section 5.5).
+ * A body beside an offer to upgrade. Envoy passes chunks on as they are, without the header that says what they are:
+ * the endpoint would take them for another request. And beside an offer of websocket, whose handshake has no body, it
+ * keeps the body until the endpoint has agreed, and passes on no body of another answer. It compares the name with the
+ * space behind it, which is no part of the value to whoever reads the header (RFC 9110 section 5.5).
  */
 export const bodyBesideUpgrade = {
   headers: [upgradeNameCarrier, bodyCarrier].map(name => ({

@@ -1,5 +1,6 @@
 /**
- * TCP: bytes to one endpoint a connection. Half-closed connections pass, idle ones stay: kube-proxy leaves both alone.
+ * Serves TCP: the bytes of a connection go to one endpoint. Half-closed connections pass, idle ones stay, as with
+ * kube-proxy.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/listeners/tcp_proxy
  */
 
@@ -14,8 +15,9 @@ import { tcpAccessLog } from '../resources/accesslog.ts'
 import type { Protocol } from './protocol.ts'
 
 /**
- * Tries to connect, each at an endpoint chosen anew: nothing of the client's has been sent yet. More of them than outlier
- * detection takes to eject an endpoint, since least-request prefers the dead one, which has no connections.
+ * Tries to connect, each at an endpoint chosen anew: nothing of the client's has been sent yet. There are more of them
+ * than outlier detection takes to eject an endpoint, since least-request prefers the dead one, which has no
+ * connections.
  */
 const connectAttempts = 8
 
@@ -25,7 +27,8 @@ const filter = memoize((settings: Settings) =>
     idleTimeout: duration(settings.idleTimeout ?? 0),
     maxConnectAttempts: connectAttempts,
     backoffOptions: { baseInterval: duration(10), maxInterval: duration(200) },
-    // Whatever lb-policy is: where it hashes nothing this costs nothing, and so it changes in the cluster alone.
+    // Set whatever lb-policy is: where nothing is hashed this costs nothing, and so lb-policy changes the cluster
+    // alone.
     hashPolicy: [{ policySpecifier: { case: 'sourceIp', value: {} } }],
     accessLog: tcpAccessLog(settings.accessLog),
   }),
@@ -45,8 +48,8 @@ function proxyTo(cluster: string, settings: Settings): MessageInitShape<typeof F
 }
 
 /**
- * On a listener that Service ports share: a connection goes to the cluster that is called as the address that the client
- * connected to. Where no Service port has that address, no cluster is called so, and the connection ends.
+ * On a shared listener, a connection goes to the cluster named by the address that the client connected to. Where no
+ * Service port has that address, there is no such cluster, and the connection ends.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/network_filters/tcp_proxy_filter#dynamic-cluster-selection
  */
 export function proxyByAddress(): readonly MessageInitShape<typeof FilterSchema>[] {

@@ -1,7 +1,7 @@
 /**
- * The access log: what Envoy sends the agent of a request, by OpenTelemetry's protocol on the socket of xDS. The agent writes
- * the lines (observe/accesslog/), since Envoy has no bound of its own for them by Service port: its filter for that
- * (`process_ratelimit`) has one bucket for a listener, which Service ports share.
+ * Configures the access log: Envoy sends the agent what there is to log of a request, by OpenTelemetry's protocol on
+ * the socket of xDS. The agent writes the lines (observe/accesslog/), since Envoy cannot limit them by Service port:
+ * its filter for that (`process_ratelimit`) has one bucket for a listener, which Service ports share.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/observability/access_log/usage
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/access_loggers/open_telemetry/v3/logs_service.proto
  */
@@ -26,8 +26,8 @@ const fieldSeparator = '\u001f'
 type Format = Readonly<Record<string, string>>
 
 /**
- * Whose line it is. The cluster is called as the Service port in statistics, so that all of them share one format. Without one,
- * as where no Service port has the address, the address that the client connected to tells.
+ * Names the owner of a line. Statistics name the cluster after the Service port, so that all of them share one format.
+ * Without a cluster, as where no Service port has the address, the address that the client connected to names it.
  */
 const owner = { service: '%UPSTREAM_CLUSTER%', frontend: '%DOWNSTREAM_LOCAL_ADDRESS%' }
 
@@ -41,10 +41,13 @@ const common: Format = {
   durationMs: '%DURATION%',
 }
 
-/** Of each worker, before it sends what it has: soon, since the agent compares endpoints where requests fail. What the agent does not take in time is dropped. */
+/**
+ * How long each worker waits before it sends: briefly, since the agent compares endpoints where requests fail. What the
+ * agent does not take in time is dropped.
+ */
 const sending = { bufferBytes: 65_536, everyMs: 250, timeoutMs: 5000 }
 
-/** What a client writes is cut: a request may have 1 MiB of headers, and whoever calls what fails fills the log of all. */
+/** A client's text is cut: a request may have 1 MiB of headers, and whoever calls what fails fills everybody's log. */
 const httpFormat: Format = {
   ...common,
   protocol: '%PROTOCOL%',
@@ -58,8 +61,8 @@ const httpFormat: Format = {
 }
 
 /**
- * Response flags that mean that Envoy or an endpoint failed, or a client that speaks another protocol (DPE). A client that went
- * away (DC) is not among them.
+ * Response flags that mean that Envoy or an endpoint failed, or that a client speaks another protocol (DPE). A client
+ * that went away (DC) is not among them.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/observability/access_log/usage#response-flags
  */
 const failureFlags = [
@@ -117,8 +120,8 @@ function accessLog(which: Settings['accessLog'], format: Format, errors: Filter)
 }
 
 /**
- * One attribute with all names and values, whose line it is first, since each takes Envoy half a kilobyte of every listener. When
- * it was, a record says of itself.
+ * One attribute with all names and values, the line's owner first, since each attribute takes Envoy half a kilobyte of
+ * every listener. A record carries its time by itself.
  */
 function logger(format: Format) {
   const fields = { ...owner, ...format }

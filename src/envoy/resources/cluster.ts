@@ -1,4 +1,6 @@
-/** A Service port as Envoy's cluster: how it connects to endpoints, chooses among them and leaves failing ones out. */
+/**
+ * Makes a Service port an Envoy cluster: how it connects to endpoints, chooses among them and leaves failing ones out.
+ */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Duration } from '@bufbuild/protobuf/wkt'
@@ -19,7 +21,10 @@ import { tcpKeepalive } from './connection.ts'
 import { type Frontend, resourceNameOf } from './frontend.ts'
 import { type BalancingNode, lbPolicyOf, loadBalancing } from './loadbalancing.ts'
 
-/** Needs nothing, but Envoy serves it only once its endpoints are there too. Its statistics have the id of the Service port. */
+/**
+ * Makes the cluster. It requires nothing, but Envoy serves it only with its endpoints. Its statistics have the Service
+ * port's id.
+ */
 export function clusterResource(frontend: Frontend, node: BalancingNode = {}): Resource {
   const { id, settings } = frontend
   const name = resourceNameOf(frontend)
@@ -27,7 +32,7 @@ export function clusterResource(frontend: Frontend, node: BalancingNode = {}): R
   return resource(typeUrls.cluster, name, () => merge(shared, encode(ClusterSchema, { name, altStatName: id })))
 }
 
-/** All of a cluster but its names, which depends on policy, protocol and settings only. */
+/** Everything of a cluster but its names, which depends on policy, protocol and settings only. */
 const sharedCluster = Object.fromEntries(lbPolicies.map(policy => [policy, clusterWith(policy)])) as Readonly<
   Record<LbPolicy, ReturnType<typeof clusterWith>>
 >
@@ -75,13 +80,14 @@ function circuitBreakers(settings: Settings): MessageInitShape<typeof CircuitBre
 }
 
 /**
- * Retries may be a fifth of the requests of the last 10 s, as by default in the Gateway API (GEP-3388). A fifth of those in
- * flight is too little: where one of three endpoints dies, more fail at once, and all are to be tried again. So are three at
- * once for a Service with few requests (Envoy's default): a server of one thread whose queue is full lets dozens of clients wait
- * for a connection, each try for half a second, where Linux behind kube-proxy goes on asking.
+ * Retries may be a fifth of the requests of the last 10 s, as by default in the Gateway API (GEP-3388). A fifth of
+ * those in flight is too little: where one of three endpoints dies, more fail at once, and all are to be tried again.
+ * So are three at once for a Service with few requests (Envoy's default): a server of one thread whose queue is full
+ * lets dozens of clients wait for a connection, each try for half a second, where Linux behind kube-proxy goes on
+ * asking.
  *
- * Envoy moves this window on in ten steps, each by a timer a cluster on its main thread. With windows of 1 s, 10,000
- * clusters took a fifth of that thread, and changes waited for it.
+ * Envoy moves this window on in ten steps, each by a timer of the cluster on its main thread. With windows of 1 s,
+ * 10,000 clusters took a fifth of that thread, and changes waited for it.
  */
 const budgetInterval = duration(10e3)
 const fewRetries = 100
@@ -96,12 +102,13 @@ function retryLimit(
 }
 
 /**
- * Failing endpoints are left out for a while. One always may be, however small the percentage; where that was the last
- * one, or more than half are, Envoy's panic threshold (50 %) makes it use all of them, as kube-proxy would.
- * Errors that Envoy sees itself (connect, reset, time-out) count as 5xx and gateway failure, so tcp has them too.
+ * Leaves failing endpoints out for a while. One always may be ejected, however small the percentage; where that was the
+ * last one, or more than half are ejected, Envoy's panic threshold (50 %) makes it use all of them, as kube-proxy
+ * would. Errors that Envoy observes itself (connect, reset, time-out) count as 5xx and gateway failure, so tcp has them
+ * too.
  *
- * A module cannot choose an endpoint that is ejected, and has no panic threshold. So with PEAK_EWMA one always stays: half of them
- * may be ejected, which is none of one.
+ * A module cannot choose an ejected endpoint, and has no panic threshold. So with PEAK_EWMA one always stays: half of
+ * them may be ejected, which is none of one.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/upstream/outlier
  */
 function outlierDetection(policy: LbPolicy, settings: Settings): MessageInitShape<typeof OutlierDetectionSchema> {
@@ -109,7 +116,7 @@ function outlierDetection(policy: LbPolicy, settings: Settings): MessageInitShap
   return {
     interval: duration(settings.outlierDetectionInterval),
     baseEjectionTime: duration(baseEjectionTime),
-    // Envoy refuses a maximum below the base.
+    // Envoy rejects a maximum below the base.
     maxEjectionTime: duration(Math.max(baseEjectionTime, settings.outlierDetectionMaxEjectionTime)),
     maxEjectionPercent: policy === 'PEAK_EWMA' ? 50 : settings.outlierDetectionMaxEjectionPercent,
     alwaysEjectOneHost: policy !== 'PEAK_EWMA',
@@ -122,7 +129,7 @@ function outlierDetection(policy: LbPolicy, settings: Settings): MessageInitShap
   }
 }
 
-/** Percent of detections that eject. 0 errors in a row mean never. */
+/** The percentage of detections that eject. 0 errors in a row mean never. */
 function enforced(consecutive: number): number {
   return consecutive === 0 ? 0 : 100
 }

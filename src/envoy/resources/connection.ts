@@ -1,10 +1,13 @@
-/** What all connections through Envoy have in common. */
+/** Options that all connections through Envoy have in common. */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { TcpKeepaliveSchema } from '../api/envoy/config/core/v3/address_pb.js'
 import { SocketOption_SocketState, type SocketOptionSchema } from '../api/envoy/config/core/v3/socket_option_pb.js'
 
-/** On both sides of Envoy, seconds: a peer that vanished is noticed after four minutes, and NATs on the way keep idle connections. */
+/**
+ * Keepalive on both sides of Envoy, in seconds: it notices a vanished peer after four minutes, and NATs on the way keep
+ * idle connections.
+ */
 export const tcpKeepalive: MessageInitShape<typeof TcpKeepaliveSchema> = {
   keepaliveTime: 120,
   keepaliveInterval: 30,
@@ -12,9 +15,10 @@ export const tcpKeepalive: MessageInitShape<typeof TcpKeepaliveSchema> = {
 }
 
 /**
- * Of a listening socket: a connection comes to Envoy with its first bytes, or when its client has sent nothing for a second: then
- * the kernel repeats its answer to the SYN, and takes the client's next word for the end of the handshake. So what is said first is known
- * at once (protocols/detection.ts), and a new connection wakes a worker once in place of twice.
+ * An option of a listening socket: Envoy gets a connection with its first bytes, or when its client has sent nothing
+ * for a second. Then the kernel repeats its answer to the SYN, and takes the client's next segment for the end of the
+ * handshake. So the first bytes are known at once (protocols/detection.ts), and a new connection wakes a worker once in
+ * place of twice.
  * https://man7.org/linux/man-pages/man7/tcp.7.html (TCP_DEFER_ACCEPT)
  */
 export const withFirstBytes: MessageInitShape<typeof SocketOptionSchema> = {

@@ -33,7 +33,7 @@ test('Endpoints are written as protobuf writes them', () => {
   )
 })
 
-test('endpoints that are for spill-over have the next priority', () => {
+test('endpoints for spill-over have the next priority', () => {
   const frontend = { ...aPortState(), spillOver: [{ ip: '10.244.9.1', port: 8080 }] }
   const { endpoints } = fromBinary(ClusterLoadAssignmentSchema, endpointsResource(frontend).encode())
   assert.deepEqual(

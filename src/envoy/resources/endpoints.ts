@@ -1,4 +1,4 @@
-/** The endpoints of a Service port as Envoy's EDS resource: the one that changes often, and alone. */
+/** Makes the endpoints of a Service port an EDS resource: the one that changes often, and alone. */
 
 import { hostPort } from '../../net/address.ts'
 import type { Endpoint } from '../../plan/ports/port.ts'
@@ -23,7 +23,10 @@ function encodeEndpoints(clusterName: string, { endpoints, spillOver = [], obser
   return merge(name, near, inField(merge(encodeLocality(spillOver, observed?.ejected), second)))
 }
 
-/** The next priority: Envoy takes these as far as more than a quarter of the first are ejected, and the module by its own rule. */
+/**
+ * The next priority: Envoy uses these as far as more than a quarter of the first are ejected, and the module by its own
+ * rule.
+ */
 const second = encode(LocalityLbEndpointsSchema, { priority: 1 })
 
 /** Five messages, one within the other, each the only field of the last: `LbEndpoint.endpoint.address.socket_address`. */
@@ -34,13 +37,13 @@ const addressTag = (2 << 3) | 2
 const portTag = 3 << 3
 /** `LbEndpoint.health_status`: UNHEALTHY. */
 const unhealthy = Uint8Array.of(2 << 3, HealthStatus.UNHEALTHY)
-/** Of the text of an IPv6 address. */
+/** The length of the text of an IPv6 address. */
 const longestIp = 45
 
 /**
- * Of a LocalityLbEndpoints, written byte by byte: a Service may have thousands of endpoints on each of hundreds of ports,
+ * Writes a LocalityLbEndpoints byte by byte: a Service may have thousands of endpoints on each of hundreds of ports,
  * and building five objects for each of them takes several times as long. No message is longer than 127 bytes, so that
- * each length is one.
+ * each length is one byte.
  */
 function encodeLocality(endpoints: readonly Endpoint[], ejected: Observed['ejected']): Uint8Array {
   const longest = 2 * depth + longestIp + 6 + unhealthy.length

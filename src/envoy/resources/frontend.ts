@@ -1,7 +1,7 @@
 /**
- * The frontends of a Service port that Envoy serves: its VIP, and the places outside together. Each frontend has a cluster, routes
- * and listeners of its own, as if it were another Service port: the endpoints for outsiders are chosen by another policy,
- * and what changes of one frontend touches no connection of the other.
+ * Divides a Service port that Envoy serves into frontends: its VIP, and its external addresses together. Each has a
+ * cluster, routes and listeners of its own, as if it were another Service port: another policy chooses the endpoints
+ * for external clients, and a change of one frontend touches no connection of the other.
  */
 
 import { hostPort } from '../../net/address.ts'
@@ -10,22 +10,22 @@ import type { Endpoint, PortState } from '../../plan/ports/port.ts'
 
 /** A Service port by one of its addresses, or by all external ones. */
 export interface Frontend extends PortState {
-  /** Undefined: by its VIP. */
+  /** Its external addresses; undefined for the frontend of the VIP. */
   readonly places?: readonly Place[]
   /** The kernel layer has endpoints of it that Envoy may not connect to. */
   readonly isCut?: boolean
   readonly observed?: Observed | undefined
 }
 
-/** What was seen of a frontend's endpoints on this node. */
+/** What this node has observed of a frontend's endpoints. */
 export interface Observed {
   /** These, as `hostPort` writes them, get nothing for now; Envoy uses them where too few are left. */
   readonly ejected?: ReadonlySet<string>
-  /** They end connections on which requests are: what goes on open ones by default takes connections of its own. */
+  /** They close connections while requests are on them: requests that reuse connections by default get their own. */
   readonly endConnections?: boolean
 }
 
-/** By its VIP and, where it is reached from outside, by its places there. */
+/** The frontends of a port: that of its VIP and, where it has external addresses, that of these. */
 export function frontendsOf(state: PortState): readonly Frontend[] {
   const { id, external } = state
   const places = placesOf(state)
@@ -38,7 +38,7 @@ export function frontendsOf(state: PortState): readonly Frontend[] {
   ]
 }
 
-/** A port that left Envoy has connections there still, which follow its endpoints. */
+/** A demoted port still has connections in Envoy, which follow its endpoints. */
 function withoutBarred<T extends { readonly endpoints: readonly Endpoint[] }>(frontend: T): T {
   const isAdmitted = ({ barred }: Endpoint) => barred === undefined
   return frontend.endpoints.every(isAdmitted)
@@ -46,40 +46,40 @@ function withoutBarred<T extends { readonly endpoints: readonly Endpoint[] }>(fr
     : { ...frontend, endpoints: frontend.endpoints.filter(isAdmitted), isCut: true }
 }
 
-/** All that Envoy has. */
+/** All endpoints that Envoy has. */
 export function envoyEndpointsOf({ endpoints, spillOver = [] }: Frontend): readonly Endpoint[] {
   return spillOver.length === 0 ? endpoints : endpoints.concat(spillOver)
 }
 
 const suffix = '/external'
 
-/** Of the external frontend: `namespace/name/port/external`. */
+/** The id of the external frontend: `namespace/name/port/external`. */
 export function externalId(portId: string): string {
   return `${portId}${suffix}`
 }
 
-/** The port's id of a frontend's. A port may be called external, too. */
+/** The id of a frontend's port. A port may be called external, too. */
 export function portIdOf(id: string): string {
   return id.endsWith(suffix) && id.split('/').length > 3 ? id.slice(0, -suffix.length) : id
 }
 
-/** Where the frontend's listeners are. */
+/** The addresses of the frontend's listeners. */
 export function addressesOf({ places, vip, port }: Frontend): readonly Pick<Place, 'ip' | 'port'>[] {
   return places ?? [{ ip: vip, port: port.port }]
 }
 
 /**
- * What its cluster, endpoints and routes are called in Envoy: its address where it has one. So a listener that Service ports
- * share finds them by the address that a client connected to, and when another Service gets the VIP, requests on open
- * connections to it go over to that Service's endpoints without a moment in between.
+ * The name of its cluster, endpoints and routes in Envoy: its address where it has one. So a shared listener finds them
+ * by the address that a client connected to, and when another Service gets the VIP, requests on open connections to it
+ * go over to that Service's endpoints without a moment in between.
  */
 export function resourceNameOf({ id, places, vip, port }: Frontend): string {
   return places === undefined ? hostPort(vip, port.port) : id
 }
 
 /**
- * Whether endpoints may see the client's address as their peer. From outside it is policy Local alone: an endpoint on
- * another node would answer past this one.
+ * Whether endpoints may see the client's address as their peer. For external clients only policy Local allows it: an
+ * endpoint on another node would answer past this one.
  */
 export function mayShowClient({ places, external }: Frontend): boolean {
   return places === undefined || external?.policy === 'Local'

@@ -1,7 +1,7 @@
 /**
- * Where connections arrive for Service ports, as Envoy's listeners. They are not bound to their ports: connections come
- * from the redirect listener (redirect.ts), by their original destination, which Envoy looks up as it is and then with the
- * unspecified address in its place.
+ * Makes Envoy's listeners, where connections arrive for Service ports. They are not bound to their ports: connections
+ * come from the redirect listener (redirect.ts), by their original destination, which Envoy looks up as it is and then
+ * with the unspecified address in its place.
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
@@ -22,14 +22,14 @@ import { addressesOf, type Frontend, mayShowClient, resourceNameOf } from './fro
 import type { BalancingNode } from './loadbalancing.ts'
 import { listenerStats } from './stats.ts'
 
-/** What of a node all that its Envoys are told depends on, beside Service ports. */
+/** The properties of a node on which everything published to its Envoys depends, beside Service ports. */
 export interface NodeOptions extends BalancingNode {
   /**
    * SO_MARK of connections from the client's address, where the node has them: that option replaces the one of the
    * bootstrap. Undefined where endpoints see the node's address.
    */
   readonly clientMark?: number
-  /** Of the redirect listener. Default 1666. */
+  /** The port of the redirect listener. Default 1666. */
   readonly redirectPort?: number
   /** Whether its Envoys have the module (program/module.ts). Default false. */
   readonly hasModule?: boolean
@@ -37,10 +37,11 @@ export interface NodeOptions extends BalancingNode {
 
 /**
  * How the Service port shares a listener with others: those of its family with its port number. A listener of its own
- * costs Envoy three times as much, and more the more of them there are (docs/architecture.md). Undefined for one that does not.
+ * costs Envoy three times as much, and more the more of them there are (docs/architecture.md). Undefined for one that
+ * does not share.
  *
- * Its address is the unspecified one, as are those of the redirect listener and of node ports, which it must not stand in
- * the way of.
+ * Its address is the unspecified one, as are those of the redirect listener and of node ports, with which it must not
+ * collide.
  */
 export function sharedProtocolOf(frontend: Frontend, { redirectPort = 1666 }: NodeOptions): SharedProtocol | undefined {
   const { port } = frontend.port
@@ -61,7 +62,7 @@ export function sharedListener(frontend: Frontend, options: NodeOptions): Resour
   return listener(anyAddressOf[frontend.family], frontend.port.port, 'common', filters, options)
 }
 
-/** Where the Service port is found on the listener that it shares: named by address and port, as its routes. */
+/** The scope of the Service port on its shared listener: named by address and port, as its routes. */
 export function scopeResource(frontend: Frontend, options: NodeOptions): Resource | undefined {
   const shared = sharedProtocolOf(frontend, options)
   if (!shared) return undefined
@@ -70,14 +71,14 @@ export function scopeResource(frontend: Frontend, options: NodeOptions): Resourc
   return resource(typeUrls.scope, address, () => shared.scope(address), backing(address).concat(listener))
 }
 
-/** Of a Service port's settings those that are written in its own listeners: the others change in cluster and route. */
+/** The settings that are written in a Service port's own listeners: the others change in cluster and route. */
 export function listenerSettings({ idleTimeout, accessLog, halfClose }: Settings): Partial<Settings> {
   return { idleTimeout, accessLog, halfClose }
 }
 
 /**
- * The listeners that the Service port has for itself: named by address and port, since Envoy refuses two listeners of one
- * address; that of a node port is for any address.
+ * Makes the Service port's own listeners: named by address and port, since Envoy rejects two listeners of one address;
+ * that of a node port is for any address.
  *
  * Few settings are written here (`listenerSettings`), because a changed listener closes its live connections after the drain time.
  */
@@ -95,7 +96,7 @@ export function listenerResources(frontend: Frontend, options: NodeOptions): rea
   return addressesOf(frontend).map(({ ip, port }) => listener(ip, port, id, filters, node, backing(name)))
 }
 
-/** Beside the one that it shares, or in place of it. */
+/** Beside its shared listener, or in place of it. */
 export function hasOwnListeners(frontend: Frontend, options: NodeOptions): boolean {
   return !sharedProtocolOf(frontend, options)?.fits(frontend.settings)
 }
@@ -104,7 +105,7 @@ type NetworkFilters = () => readonly MessageInitShape<typeof FilterSchema>[]
 
 interface Filters {
   readonly first: NetworkFilters
-  /** Of connections that do not begin as HTTP does; without them `first` serves all. */
+  /** The chain for connections that do not begin as HTTP; without it `first` serves all. */
   readonly others?: NetworkFilters
 }
 

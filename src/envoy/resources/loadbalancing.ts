@@ -1,6 +1,6 @@
 /**
- * How Envoy chooses among endpoints: the policies of the setting lb-policy. PEAK_EWMA is the module's (native/ewma.c), which a
- * `DynamicModulesLoadBalancerConfig` calls; the others are Envoy's own.
+ * Says how Envoy chooses among endpoints: the policies of the setting lb-policy. PEAK_EWMA is the module's
+ * (native/ewma.c), which a `DynamicModulesLoadBalancerConfig` calls; the others are Envoy's own.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/upstream/load_balancing/load_balancers
  */
 
@@ -14,11 +14,14 @@ import { DynamicModulesLoadBalancerConfigSchema } from '../api/envoy/extensions/
 import { any, duration, encode } from '../encoding.ts'
 import { envoyModule } from '../program/module.ts'
 
-/** What of a node decides how endpoints are chosen. */
+/** The properties of a node that decide how endpoints are chosen. */
 export interface BalancingNode {
-  /** Of ports whose settings name none. Default LEAST_REQUEST. */
+  /** The policy of ports whose settings name none. Default LEAST_REQUEST. */
   readonly lbPolicy?: NodeLbPolicy
-  /** The directory in which the module of the node's Envoys keeps what it sees of endpoints; undefined where one lacks the module. */
+  /**
+   * The directory in which the module of the node's Envoys keeps its observations; undefined where one lacks the
+   * module.
+   */
   readonly latencies?: string
 }
 
@@ -28,7 +31,7 @@ export interface LbChoice {
   readonly instead?: 'protocol' | 'module'
 }
 
-/** How Envoy chooses an endpoint of this port. */
+/** Decides how Envoy chooses an endpoint of this port. */
 export function lbPolicyOf({ settings, layer }: Pick<PortState, 'settings' | 'layer'>, node: BalancingNode): LbChoice {
   const policy = settings.lbPolicy ?? node.lbPolicy ?? 'LEAST_REQUEST'
   if (policy !== 'PEAK_EWMA') return { policy }

@@ -1,4 +1,4 @@
-/** Where redirected connections arrive, before they go on to the listener of the VIP that they were made to. */
+/** Makes the listeners where redirected connections arrive, before they go on to the listener of their VIP. */
 
 import type { IpFamily } from '../../net/address.ts'
 import { socketAddress } from '../address.ts'
@@ -10,7 +10,7 @@ import { type Resource, typeUrls } from '../resource.ts'
 import { tcpKeepalive, withFirstBytes } from './connection.ts'
 
 export interface RedirectOptions {
-  /** On all addresses of each family. */
+  /** The port, on all addresses of each family. */
   readonly redirectPort: number
   readonly families: readonly IpFamily[]
   /** IP_TRANSPARENT, which TPROXY needs (CAP_NET_ADMIN). Default true. */
@@ -18,8 +18,8 @@ export interface RedirectOptions {
 }
 
 /**
- * A listener for each family, named `redirect-IPv4` and `redirect-IPv6`. They are told to Envoy as VIPs are and not in
- * its bootstrap: an Envoy that starts while no agent is there knows no VIP, and must not take connections from the kernel
+ * One listener for each family, named `redirect-IPv4` and `redirect-IPv6`. They come by xDS as VIPs do, and not in the
+ * bootstrap: an Envoy that starts while no agent is there knows no VIP, and must not take connections from the kernel
  * layer.
  *
  * A connection without a listener for its original destination (it was just removed, or somebody connected to the port

@@ -60,7 +60,7 @@ const golden: Readonly<Record<string, Frontend>> = {
 const withModule = { latencies: '/run/lightpath/envoy' }
 
 for (const [name, state] of Object.entries(golden)) {
-  test(`what Envoy is told of ${name} is golden/${name}.snapshot`, t => {
+  test(`what is published of ${name} is golden/${name}.snapshot`, t => {
     const { staticResources } = staticBootstrap(configurationOf([state], name === 'http-peak-ewma' ? withModule : {}), {
       node: 'node1',
     })
@@ -73,7 +73,7 @@ for (const [name, state] of Object.entries(golden)) {
   })
 }
 
-test('all of a Service port is named by its address, and each requires what it needs', () => {
+test('every resource of a Service port is named by its address, and requires what it needs', () => {
   const name = '10.96.0.10:80'
   const cluster = { typeUrl: typeUrls.cluster, name }
   const endpoints = { typeUrl: typeUrls.endpoints, name }
@@ -91,7 +91,7 @@ test('all of a Service port is named by its address, and each requires what it n
   assert.equal(resourcesOf(golden['tcp-ipv6']!).at(-1)?.name, '[fd00::10]:5432')
 })
 
-test('http Service ports share a listener where their connections are as by default, but none that a node port or the redirect port could need', () => {
+test('http Service ports with default connections share a listener, but none that a node port or the redirect port could need', () => {
   const listeners = (frontend: Frontend) =>
     configurationOf([frontend])
       .filter(({ typeUrl }) => typeUrl === typeUrls.listener)
@@ -110,7 +110,7 @@ test('http Service ports share a listener where their connections are as by defa
   assert.equal(configurationOf(two).filter(({ typeUrl }) => typeUrl === typeUrls.listener).length, 1)
 })
 
-test('the external frontend is told as a Service port of its own, with a listener for each place and the endpoints for outsiders', () => {
+test('the external frontend is published as a Service port of its own, with a listener for each address and its own endpoints', () => {
   const resources = resourcesOf(fromOutside())
   assert.deepEqual(
     resources.map(({ name }) => name),
@@ -125,7 +125,7 @@ test('the external frontend is told as a Service port of its own, with a listene
   assert.equal(resourcesOf(six[1]!).at(-1)?.name, '[::]:30080')
 })
 
-test('a place that comes changes no resource but its own listener', () => {
+test('a new external address changes no resource but its own listener', () => {
   const [before, after] = [fromOutside({ loadBalancerIPs: [] }), fromOutside()].map(frontend => resourcesOf(frontend))
   const versions = new Set(before!.map(({ version }) => version))
   assert.deepEqual(
@@ -152,7 +152,7 @@ test("endpoints see the client's address by the VIP and by policy Local alone, w
   assert.deepEqual(versions(told), versions())
 })
 
-test('of the settings only those of listeners change one', () => {
+test('only settings of listeners change a listener', () => {
   const listenersOf = (layer: PortState['layer'], settings: Settings) => {
     const resources = configurationOf([aPortState({ layer, settings })])
     return resources.filter(({ typeUrl }) => typeUrl === typeUrls.listener).map(({ version }) => version)
@@ -166,7 +166,7 @@ test('of the settings only those of listeners change one', () => {
   )
 })
 
-test('a client is waited for after its FIN where Envoy has the module, unless the port says otherwise', () => {
+test('a client’s FIN waits for answers where Envoy has the module, unless the port says otherwise', () => {
   const filtersOf = (halfClose: Settings['halfClose'], hasModule: boolean) => {
     const frontend = aPortState({ settings: { ...defaultSettings, halfClose, idleTimeout: 5000 } })
     const [own] = resourcesOf(frontend, { hasModule }).filter(({ typeUrl }) => typeUrl === typeUrls.listener)
@@ -187,7 +187,7 @@ test('the id of a frontend names its port, also of one that is called external',
   }
 })
 
-test('a Service port that is meant for the kernel cannot be told to Envoy', () => {
+test('a Service port that is meant for the kernel cannot be published to Envoy', () => {
   const kernel = aPortState({ layer: { wants: 'kernel', reason: 'port name dns' } })
   assert.throws(() => resourcesOf(kernel), /whoami\/whoami\/http is not meant for Envoy: port name dns/)
 })
@@ -239,7 +239,7 @@ for (const [what, change, expected] of [
   ['retry-on', { settings: { ...defaultSettings, retryOn: 'reset' } }, [typeUrls.route]],
   ['idle-timeout', { settings: { ...defaultSettings, idleTimeout: 1000 } }, [typeUrls.listener]],
 ] as const satisfies [string, Partial<PortState>, TypeUrl[]][]) {
-  test(`a change of ${what} changes the versions of what depends on it, with or without what was told before`, () => {
+  test(`a change of ${what} changes the versions of what depends on it, with or without what was published before`, () => {
     const state = aPortState()
     const told = { frontend: state, isDraining: false, resources: resourcesOf(state) }
     const after = { ...state, ...change }
@@ -284,7 +284,7 @@ test('a change of lb-policy changes no listener of a tcp port either', () => {
   )
 })
 
-test('a frontend that leaves has another route, also with what was told before, and nothing else that is new', () => {
+test('a demoted frontend has another route, also with what was published before, and nothing else that is new', () => {
   const state = aPortState()
   const told = { frontend: state, isDraining: false, resources: resourcesOf(state) }
   const leaving = resourcesOf(state, { isDraining: true }, told)
@@ -329,7 +329,7 @@ test('property: whatever settings say, each resource is a whole message with the
         const bytes = encode()
         const message = fromBinary(schemas[typeUrl], bytes) as unknown as { name?: string; clusterName?: string }
         assert.equal(message.clusterName ?? message.name, name)
-        // Parts that were encoded apart and merged are one message: encoded as a whole it tells the same.
+        // Parts that were encoded apart and merged are one message: encoded as a whole it means the same.
         const whole = toBinary(schemas[typeUrl], message as never)
         assert.deepEqual(toBinary(schemas[typeUrl], fromBinary(schemas[typeUrl], whole)), whole)
       }

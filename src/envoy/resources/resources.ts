@@ -1,4 +1,4 @@
-/** All that Envoy is told of a frontend. */
+/** Makes all resources of a frontend. */
 
 import { protocolOf } from '../protocols/protocols.ts'
 import type { Resource } from '../resource.ts'
@@ -9,11 +9,11 @@ import { hasOwnListeners, listenerResources, type NodeOptions, scopeResource, sh
 import { haveSameRoutes, routeResource } from './route.ts'
 
 export interface PublishOptions extends NodeOptions {
-  /** The frontend leaves Envoy: on a listener that it shares, connections to it end, each after its next answer. Default false. */
+  /** The frontend is closing: connections to it on a shared listener end, each after its next answer. Default false. */
   readonly isDraining?: boolean
 }
 
-/** What a frontend was and what Envoy was told of it then. */
+/** A frontend and its resources as last published. */
 export interface Published {
   readonly frontend: Frontend
   readonly isDraining: boolean
@@ -21,9 +21,10 @@ export interface Published {
 }
 
 /**
- * Cluster, endpoints, route (http), listeners of its own and its place on the one that it shares, which is not among them:
- * in the order in which Envoy needs them. With what was told `before`, resources that cannot have changed are taken from
- * there: after a change of endpoints only these are encoded, and the route where a request may be tried at more or fewer of them.
+ * Makes cluster, endpoints, route (http), the frontend's own listeners and its scope on the shared listener, without
+ * that listener: in the order in which Envoy needs them. With what was published `before`, resources that cannot have
+ * changed are taken from there: after a change of endpoints only these are encoded, and the route if a request may be
+ * tried at more or fewer of them.
  */
 export function resourcesOf(frontend: Frontend, options: PublishOptions = {}, before?: Published): readonly Resource[] {
   const { isDraining = false } = options
@@ -44,7 +45,7 @@ export function resourcesOf(frontend: Frontend, options: PublishOptions = {}, be
   return resources.slice()
 }
 
-/** All that an Envoy needs for these frontends, the listeners that they share included. */
+/** Makes everything that an Envoy needs for these frontends, shared listeners included. */
 export function configurationOf(frontends: readonly Frontend[], options: PublishOptions = {}): readonly Resource[] {
   const shared = frontends.map(frontend => sharedListener(frontend, options)).filter(listener => listener !== undefined)
   const byName = new Map(shared.map(listener => [listener.name, listener]))

@@ -1,4 +1,4 @@
-/** The routes of a Service port as Envoy's RDS resource. */
+/** Makes the routes of a Service port an RDS resource. */
 
 import { defaultSettings } from '../../services/settings/definitions.ts'
 import type { Settings } from '../../services/settings/settings.ts'
@@ -11,10 +11,10 @@ import { envoyEndpointsOf, type Frontend, mayShowClient, resourceNameOf } from '
 import type { NodeOptions } from './listener.ts'
 
 /**
- * Undefined for protocols without routes (tcp). Envoy asks for it by name: a listener of the Service port's own with its
- * first word of it, and one that is shared when the scope is acknowledged.
+ * Undefined for protocols without routes (tcp). Envoy asks for the route by name: for a listener of the Service port's
+ * own when that comes, and for a shared one when the scope is acknowledged.
  *
- * @param cluster where it leads. Default: to the frontend's own
+ * @param cluster where the route leads. Default: to the frontend's own
  */
 export function routeResource(
   frontend: Frontend,
@@ -29,12 +29,12 @@ export function routeResource(
   return routes && resource(typeUrls.route, name, () => routes(name, cluster, settings, routing), backing(cluster))
 }
 
-/** Of frontends that differ in their endpoints, and what was seen of them. */
+/** Compares frontends that differ in their endpoints and observations. */
 export function haveSameRoutes(a: Frontend, b: Frontend): boolean {
   return othersOf(a) === othersOf(b) && a.observed?.endConnections === b.observed?.endConnections
 }
 
-/** What its owner has set holds. */
+/** The owner's setting holds. */
 const withoutReuse = memoize(
   (settings: Settings): Settings =>
     settings.reuseConnections === defaultSettings.reuseConnections
@@ -42,7 +42,7 @@ const withoutReuse = memoize(
       : settings,
 )
 
-/** At how many endpoints beside the first a request may be tried: what of its endpoints the routes depend on. */
+/** How many endpoints beside the first may be tried: the routes depend on nothing else of the endpoints. */
 function othersOf(frontend: Frontend): number {
   return Math.max(0, Math.min(envoyEndpointsOf(frontend).length - 1, frontend.settings.numRetries))
 }
@@ -54,8 +54,8 @@ function addsForwarded(frontend: Frontend, { clientMark }: NodeOptions): boolean
 }
 
 /**
- * Scope and routes of an address that no Service port has, while connections to it may be open: they end after an answer
- * with 503. Without them Envoy would answer 503 on each of them for as long as its client comes back.
+ * Makes scope and routes of an address that no Service port has, while connections to it may be open: they end after an
+ * answer with 503. Without them Envoy would answer 503 on each of them for as long as its client comes back.
  */
 export function goneResources(address: string): readonly Resource[] {
   return [

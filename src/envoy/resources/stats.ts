@@ -1,6 +1,6 @@
 /**
- * The statistics that Envoy keeps: those that metrics and `explain` read, and Envoy's own health. All others would cost
- * about 30 kB a Service port.
+ * Selects the statistics that Envoy keeps: those that metrics and `explain` read, and Envoy's own health. All others
+ * would cost about 30 kB a Service port.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/upstream/cluster_manager/cluster_stats
  */
 
@@ -9,7 +9,9 @@ import type { MetadataSchema } from '../api/envoy/config/core/v3/base_pb.js'
 import { type StatsConfigSchema, StatsMatcherSchema } from '../api/envoy/config/metrics/v3/stats_pb.js'
 import { any } from '../encoding.ts'
 
-/** Names after `cluster.<id>.`, as regular expressions: what metrics are made from (observe/metrics/envoy-metrics.ts). */
+/**
+ * Names after `cluster.<id>.`, as regular expressions, from which metrics are made (observe/metrics/envoy-metrics.ts).
+ */
 const forMetrics = [
   'upstream_rq_[1-5]xx',
   'upstream_rq_time',
@@ -22,7 +24,7 @@ const forMetrics = [
   'outlier_detection\\.ejections_enforced_total',
 ]
 
-/** And what else helps to find out why a Service port behaves as it does. */
+/** Others that help to find out why a Service port behaves as it does. */
 const forDiagnosis = [
   'upstream_rq_timeout',
   'upstream_rq_per_try_timeout',
@@ -39,7 +41,7 @@ const forDiagnosis = [
 const ofServicePort = (names: readonly string[], ids = '[^.]+/[^.]+') => `^cluster\\.${ids}\\.(?:${names.join('|')})$`
 
 /**
- * For the admin interface: those of Service ports that metrics are made from.
+ * Selects, for the admin interface, the statistics of Service ports from which metrics are made.
  *
  * @param service `namespace` or `namespace/name`; undefined for all
  */
@@ -51,11 +53,12 @@ export function metricsFilter(service?: string): string {
 const ofListener = ['downstream_cx_active', 'downstream_cx_total']
 
 /**
- * For the metadata of a listener: these are all that is kept of it and of its filters. Whole names, each with a dot behind it,
- * Envoy compares at once. What it has to hold against regular expressions it remembers for each listener: 10 kB.
+ * For the metadata of a listener: the only statistics kept of it and of its filters. Envoy compares whole names, each
+ * with a dot behind it, at once. Names that it has to match against regular expressions it remembers for each listener:
+ * 10 kB.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/advanced/metadata_configurations#envoy-stats-matcher
  *
- * @param address of the listener, written as `hostPort` does
+ * @param address the listener's, written as `hostPort` does
  */
 export function listenerStats(address: string): MessageInitShape<typeof MetadataSchema> {
   const patterns = ofListener.map(name => beginningWith(`${statsNameOf(address)}.${name}.`))

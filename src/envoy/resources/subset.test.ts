@@ -17,7 +17,7 @@ describe("the part of a port's endpoints that a node's Envoy has", () => {
     node: fc.string({ maxLength: 20 }),
   })
 
-  test('it is all where there are no more than the limit, or no limit', () => {
+  test('all are in it if there are no more than the limit, or no limit', () => {
     fc.assert(
       fc.property(world, ({ numbers, node }) => {
         const all = numbers.map(endpoint)
@@ -27,7 +27,7 @@ describe("the part of a port's endpoints that a node's Envoy has", () => {
     )
   })
 
-  test('it has as many as the limit, in the order in which they came, and the same each time', () => {
+  test('as many as the limit are in it, in the order in which they came, and the same each time', () => {
     fc.assert(
       fc.property(world, ({ numbers, most, node }) => {
         const all = numbers.map(endpoint)

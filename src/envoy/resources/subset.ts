@@ -1,10 +1,10 @@
 /**
- * The endpoints of a port that this node's Envoy has, where there are more than it is to have: a random part, which is another
- * on each node, so that over all nodes each endpoint is in an even share of them. The kernel layer has all.
+ * Chooses the endpoint subset that this node's Envoy has of a port with many: a random part, another one on each node,
+ * so that over all nodes each endpoint is in an even share of them. The kernel layer has all.
  *
- * By rendezvous hashing (Thaler and Ravishankar, 1998): each endpoint has a score by its address and the node's name, and the
- * lowest are taken. So a restart changes nothing, and an endpoint that comes or goes changes one of the part at most. What a
- * traffic policy or zones leave to this node was chosen before.
+ * It uses rendezvous hashing (Thaler and Ravishankar, 1998): each endpoint has a score by its address and the node's
+ * name, and the lowest are taken. So a restart changes nothing, and an endpoint that comes or goes changes one of the
+ * subset at most. Traffic policy and zones have chosen before.
  */
 
 import type { Endpoint } from '../../plan/ports/port.ts'
@@ -16,7 +16,7 @@ export interface SubsetOptions {
   readonly nodeName: string
 }
 
-/** @param before the subset until now: the same list where nothing of it changed */
+/** @param before the subset until now: the same list is returned if nothing of it changed */
 export function withSubset(
   frontend: Frontend,
   { endpointsPerPort, nodeName }: SubsetOptions,
@@ -54,7 +54,7 @@ function hash(text: string, seed: number): number {
   return value >>> 0
 }
 
-/** What murmur3 ends with: addresses that differ in one digit have nothing in common. */
+/** The finalizer of murmur3: addresses that differ in one digit have nothing in common. */
 function mix(value: number): number {
   let mixed = Math.imul(value ^ (value >>> 16), 0x85ebca6b)
   mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35)

@@ -1,21 +1,21 @@
 /**
- * Which endpoint does worse than its siblings. Errors in a row do not tell: one client's bad requests fail wherever they go, and so
- * they do at all endpoints alike.
+ * Finds the endpoint that does worse than its siblings. Errors in a row do not show it: one client's bad requests fail
+ * at every endpoint alike.
  */
 
 import type { EndpointLoad } from '../../envoy/program/admin.ts'
 
-/** Of the same time. */
+/** Both counted over the same time. */
 export type Failures = Pick<EndpointLoad, 'requests' | 'errors'>
 
-/** That chance gave an endpoint so many of the errors: one in 100,000. */
+/** The probability that chance gave an endpoint so many of the errors: one in 100,000. */
 const chance = Math.log(1e5)
-/** Its share of errors to that of the others. */
+/** How many times the others' share of errors an endpoint's share has to be. */
 const timesWorse = 4
 
 /**
- * @param loads of all endpoints that get requests of the same kind, balanced one by one
- * @param leastShare of its requests that fail, 0 to 1
+ * @param loads all endpoints that get requests of the same kind, balanced one by one
+ * @param leastShare least share of an endpoint's requests that fail, 0 to 1
  * @returns the worst first
  */
 export function worseThanSiblings<T extends Failures>(loads: readonly T[], leastShare: number): readonly T[] {
@@ -39,8 +39,9 @@ function shareOf({ requests, errors }: Failures): number {
 }
 
 /**
- * Of a coin that falls on one side with probability `seen` from one with `expected`, both of them shares (Kullback and Leibler).
- * N times this is the least -log of the probability that N throws of the second look like the first (Chernoff's bound).
+ * Computes the divergence (Kullback and Leibler) of a coin that falls on one side with probability `seen` from one with
+ * `expected`. N times this is the least -log of the probability that N throws of the second look like the first
+ * (Chernoff's bound).
  */
 function divergence(seen: number, expected: number): number {
   const part = (a: number, b: number) => (a === 0 ? 0 : a * Math.log(a / b))

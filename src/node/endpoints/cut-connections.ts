@@ -1,15 +1,16 @@
 /**
- * Remembers Service ports whose endpoints end connections that requests are on. A server that closes idle connections sooner than Envoy
- * (upstream-idle-timeout) may do so as a GET arrives, and where there is no other endpoint Envoy does not try again: 503 where a client
- * of kube-proxy knows whether its server may have closed. So what is reused by default is not there for an hour, in which nothing of
- * that kind can be seen. A server that crashed is taken for such a one: that costs Envoy CPU time, and no more.
+ * Remembers Service ports whose endpoints close connections while requests are on them. A server that closes idle
+ * connections sooner than Envoy (upstream-idle-timeout) may do so just as a GET arrives, and where there is no other
+ * endpoint Envoy does not try again: it answers 503, where a client of kube-proxy knows whether its server may have
+ * closed. So connections are not reused for an hour, in which no such failure can be seen. A server that crashes looks
+ * the same: that costs Envoy CPU time, and no more.
  */
 
 import type { Failure } from '../../observe/accesslog/records.ts'
 
 const holdMs = 3600e3
 
-/** POST and the like have connections of their own already. */
+/** POST and the like already have connections of their own. */
 const reusing: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 export class CutConnections {

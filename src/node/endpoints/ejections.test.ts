@@ -11,7 +11,7 @@ import { Ejections } from './ejections.ts'
 const endpoints = ['10.0.0.1', '10.0.0.2', '10.0.0.3'].map(ip => ({ ip, port: 80 }))
 const names = endpoints.map(({ ip, port }) => hostPort(ip, port))
 
-/** With what Envoy says when it is asked first and later: requests and errors of each endpoint. */
+/** A lab in which Envoy reports these requests and errors of each endpoint, first and later. */
 function ejections(settings: Partial<Settings>, ...answers: readonly (readonly (readonly [number, number])[])[]) {
   const frontend: Frontend = {
     ...aPortState({ endpoints, settings: { ...defaultSettings, ...settings } }),
@@ -50,7 +50,7 @@ const well = [
   [100, 0],
 ] as const
 
-test('what is compared is what came since the first failure; an ejection ends by itself', async () => {
+test('only what came since the first failure is compared, and an ejection ends by itself', async () => {
   const bad = [
     [100, 0],
     [150, 50],
@@ -65,7 +65,7 @@ test('what is compared is what came since the first failure; an ejection ends by
   tested.stop()
 })
 
-test('no more endpoints are ejected than the percentage allows, and one always', async () => {
+test('no more endpoints are ejected than the percentage allows, but one always may be', async () => {
   const bad = [
     [200, 60],
     [200, 50],
@@ -78,7 +78,7 @@ test('no more endpoints are ejected than the percentage allows, and one always',
   tested.stop()
 })
 
-test('Envoy is not asked of ports that hash clients or choose by latency, that have the comparison switched off, or that it does not have', async () => {
+test('Envoy is not asked about ports that hash clients, choose by latency, have the comparison off, or are not in Envoy', async () => {
   for (const settings of [
     { lbPolicy: 'MAGLEV' },
     { lbPolicy: 'PEAK_EWMA' },

@@ -1,9 +1,10 @@
 /**
- * Ejects endpoints that fail far more than their siblings (comparison.ts), by their health in EDS. Envoy's own detection cannot: it
- * counts errors in a row, or compares by the standard deviation, for which the only endpoint with an error is as far away as one that
- * always fails.
+ * Ejects endpoints that fail far more than their siblings (comparison.ts), through their health in EDS. Envoy's own
+ * detection cannot: it counts errors in a row, or compares by the standard deviation, for which the only endpoint with
+ * an error is as far away as one that always fails.
  *
- * The access log tells of which Service port requests fail. How each of its endpoints does is asked of Envoy, until none fails any more.
+ * The access log reports the Service ports whose requests fail. Envoy is asked how each of their endpoints does until
+ * none fails any more.
  */
 
 import type { EndpointLoads } from '../../envoy/program/admin.ts'
@@ -17,11 +18,11 @@ import { type Failures, worseThanSiblings } from './comparison.ts'
 import type { Speed } from './slow.ts'
 
 export interface EjectionsOptions {
-  /** As Envoy has it; undefined where it has none with this id. */
+  /** The frontend as Envoy has it; undefined where it has none with this id. */
   readonly frontendOf: (id: string) => Frontend | undefined
-  /** How Envoy chooses among its endpoints. */
+  /** Says how Envoy chooses among the frontend's endpoints. */
   readonly lbPolicyOf: (frontend: Frontend) => LbPolicy
-  /** What endpoints have had since Envoys know them, by name of their cluster. */
+  /** Reads what endpoints have had since Envoys know them, by name of their cluster. */
   readonly loads: (clusters: readonly string[]) => Promise<ReadonlyMap<string, EndpointLoads>>
   /** Sets the frontend's ejected endpoints, as `hostPort` writes them. */
   readonly eject: (id: string, endpoints: ReadonlySet<string>) => void
@@ -30,32 +31,32 @@ export interface EjectionsOptions {
 }
 
 interface Suspect {
-  /** Since when is compared. */
+  /** When the comparison began. */
   since: number
-  /** What endpoints had had then. */
+  /** What endpoints had had by then. */
   before: EndpointLoads | undefined
 }
 
 interface Rest {
   readonly ms: number
   readonly until: number
-  /** Deletes it, where nothing failed any more. */
+  /** Deletes the suspect, where nothing fails any more. */
   readonly forget: NodeJS.Timeout
 }
 
 interface Ejection {
-  /** How many there were of the endpoint in a row, this one included. */
+  /** How many times in a row the endpoint was ejected, this time included. */
   readonly times: number
   readonly isOver: boolean
   readonly timer: NodeJS.Timeout
 }
 
 const intervalMs = 250
-/** What is compared is no older. */
+/** The comparison goes back no further. */
 const windowMs = 4000
-/** A Service port all of whose endpoints fail alike is left alone for a while, twice as long each time. */
+/** A Service port whose endpoints all fail alike is left alone for a while, twice as long each time. */
 const [firstRestMs, longestRestMs] = [1000, 60_000]
-/** Of which Envoy is asked at once. It writes a kilobyte of each. */
+/** How many endpoints Envoy is asked about at once. It writes a kilobyte for each. */
 const mostEndpoints = 1000
 
 export class Ejections {
@@ -105,7 +106,7 @@ export class Ejections {
     this.#timer = isOver ? undefined : setTimeout(() => void this.#look(), intervalMs)
   }
 
-  /** Empty where Envoy cannot be asked. */
+  /** Returns an empty map where Envoy cannot be asked. */
   async #loads(frontends: readonly Frontend[]): Promise<ReadonlyMap<string, EndpointLoads>> {
     try {
       return await this.#options.loads(frontends.map(resourceNameOf))
@@ -115,7 +116,7 @@ export class Ejections {
     }
   }
 
-  /** Returns whether it is suspected still. */
+  /** Returns whether the port is still a suspect. */
   #compare(frontend: Frontend, suspect: Suspect, now: EndpointLoads): boolean {
     const { before } = suspect
     const time = performance.now()
@@ -144,7 +145,7 @@ export class Ejections {
     this.#rests.set(id, { ms, until: performance.now() + ms, forget })
   }
 
-  /** As Envoy has it: one always may be, however small the percentage. */
+  /** Limits ejections as Envoy does: one always may be ejected, however small the percentage. */
   #mostOf({ id, endpoints, settings }: Frontend): number {
     const most = Math.floor((endpoints.length * settings.outlierDetectionMaxEjectionPercent) / 100)
     const ejected = endpoints.filter(({ ip, port }) => this.#isEjected(id, hostPort(ip, port))).length
@@ -155,7 +156,7 @@ export class Ejections {
     return this.#ejections.get(id)?.get(endpoint)?.isOver === false
   }
 
-  /** As many of these as may be, which take far longer to answer than the others. */
+  /** Ejects as many as allowed of these endpoints, which take far longer to answer than the others. */
   slow(frontend: Frontend, endpoints: readonly Speed[]): void {
     const isOut = ({ endpoint }: Speed) => this.#isEjected(frontend.id, endpoint)
     const ejected = endpoints.filter(one => !isOut(one)).slice(0, this.#mostOf(frontend))
@@ -164,8 +165,8 @@ export class Ejections {
   }
 
   /**
-   * For as long as Envoy would: longer each time, until it was well for as long.
-   * @param why what it does worse than the others
+   * Ejects for as long as Envoy would: longer each time, until the endpoint was well for as long.
+   * @param why how it does worse than the others
    */
   #eject({ id, settings }: Frontend, endpoint: string, seen: object, why: string): void {
     const ejections = this.#ejections.get(id) ?? new Map<string, Ejection>()
@@ -204,7 +205,7 @@ interface LoadOfEndpoint extends Failures {
   readonly endpoint: string
 }
 
-/** One that Envoy did not know before had nothing then. */
+/** An endpoint that Envoy did not know before had nothing then. */
 function loadsSince({ endpoints }: Frontend, before: EndpointLoads, now: EndpointLoads): readonly LoadOfEndpoint[] {
   return endpoints.map(({ ip, port }) => {
     const endpoint = hostPort(ip, port)
@@ -215,8 +216,8 @@ function loadsSince({ endpoints }: Frontend, before: EndpointLoads, now: Endpoin
 }
 
 /**
- * Where clients are hashed, all bad requests of one come to one endpoint. With PEAK_EWMA who fails gets little anyway, and Envoy could
- * choose none where others are ejected.
+ * Where clients are hashed, all bad requests of one client go to one endpoint. With PEAK_EWMA a failing endpoint gets
+ * little anyway, and Envoy could choose none where others are ejected.
  */
 function isCompared(frontend: Frontend | undefined, policy: LbPolicy | undefined): boolean {
   return (

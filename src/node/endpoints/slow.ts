@@ -1,6 +1,6 @@
 /**
- * Ejects endpoints that take much longer to answer than their siblings, where the setting outlier-detection-slowness asks for it. How
- * long they take Envoy's module knows (envoy/program/latencies.ts).
+ * Ejects endpoints that take much longer to answer than their siblings, where the setting outlier-detection-slowness
+ * asks for it. Envoy's module measures how long they take (envoy/program/latencies.ts).
  */
 
 import type { EndpointLatency } from '../../envoy/program/latencies.ts'
@@ -9,14 +9,14 @@ import { hostPort } from '../../net/address.ts'
 import { PeriodicTask } from '../periodictask.ts'
 
 export interface SlowEndpointsOptions {
-  /** Frontends in Envoy with the setting. */
+  /** The frontends in Envoy that have the setting. */
   readonly frontends: () => readonly Frontend[]
   readonly latencies: (frontend: Frontend) => ReadonlyMap<string, EndpointLatency>
-  /** Ejects as many of these as may be, those first that come first. */
+  /** Ejects as many of these as allowed, the first ones first. */
   readonly eject: (frontend: Frontend, slow: readonly Speed[]) => void
 }
 
-/** How an endpoint has answered since it was looked at last. */
+/** How an endpoint has answered since the last probe. */
 export interface Speed {
   /** As `hostPort` writes it. */
   readonly endpoint: string
@@ -25,19 +25,19 @@ export interface Speed {
 }
 
 const intervalMs = 1000
-/** So many looks in a row an endpoint has to be slow. */
+/** How many probes in a row an endpoint has to be slow. */
 const looks = 3
-/** Fewer tell nothing of how fast it is now. */
+/** Fewer tries do not show how fast it is now. */
 const fewestTries = 5
-/** What is as fast as this beside its siblings is not slow, however many times faster they are; milliseconds. */
+/** An endpoint as fast as this is not slow, however many times faster its siblings are; milliseconds. */
 const leastDifferenceMs = 10
 
 export class SlowEndpoints {
   readonly #options: SlowEndpointsOptions
   readonly #looks = new PeriodicTask(async () => this.#look())
-  /** Tries until the last look, by id and endpoint. */
+  /** Tries until the last probe, by id and endpoint. */
   #tries = new Map<string, number>()
-  /** In how many looks in a row an endpoint was slow. */
+  /** How many probes in a row an endpoint was slow. */
   #slow = new Map<string, number>()
 
   constructor(options: SlowEndpointsOptions) {
@@ -78,7 +78,7 @@ export class SlowEndpoints {
 }
 
 /**
- * @param times as slow as the others' median an endpoint has to be
+ * @param times how many times as slow as the others' median an endpoint has to be
  * @returns the slowest first
  */
 export function slowerThanSiblings(speeds: readonly Speed[], times: number): readonly Speed[] {

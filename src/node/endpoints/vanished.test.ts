@@ -4,7 +4,7 @@ import type { Layer } from '../../plan/ports/port.ts'
 import type { EnvoyProtocol } from '../../services/settings/envoyprotocol.ts'
 import { mayGoElsewhere } from './vanished.ts'
 
-test('a connection to a vanished endpoint ends only where all that comes by it may go elsewhere', () => {
+test('a connection to a vanished endpoint ends only where everything on it may go elsewhere', () => {
   const envoy = (protocol: EnvoyProtocol): Layer => ({ wants: 'envoy', protocol, reason: 'test' })
   const endpoints = ['10.0.0.1', '10.0.0.2', '10.0.0.3'].map(ip => ({ ip, port: 80 }))
   const frontend = (protocol: EnvoyProtocol, count: number) => ({

@@ -1,8 +1,8 @@
 /**
- * Ends Envoy's connections to endpoints that have vanished without a word: a node without power, a network that drops packets. What
- * was sent to them is not even acknowledged. To Envoy a connection that is ended so is a reset: what may be repeated goes to another
- * endpoint, and this one is ejected. Without it requests would wait for as long as their clients do, of which outlier detection learns
- * nothing.
+ * Ends Envoy's connections to endpoints that have vanished without a word: a node without power, a network that drops
+ * packets. Such a peer does not even acknowledge what was sent to it. Envoy sees a reset: it sends what may be repeated
+ * to another endpoint, and ejects this one. Otherwise requests would wait for as long as their clients do, and outlier
+ * detection would learn nothing.
  *
  * TCP_USER_TIMEOUT would do the same, but ends connections to peers without room for more as well (Linux 6.18).
  */
@@ -17,16 +17,16 @@ import { isByRequest } from '../../services/settings/envoyprotocol.ts'
 import { PeriodicTask } from '../periodictask.ts'
 
 export interface VanishedOptions {
-  /** Of Envoy's own connections. */
+  /** The mark of Envoy's own connections. */
   readonly envoyMark: number
-  /** All that are Envoy's. Asked only while there are connections that may have to end. */
+  /** Lists all frontends in Envoy. Called only while there are connections that may have to end. */
   readonly frontends: () => Iterable<Frontend>
   readonly log: Log
 }
 
 const intervalMs = 250
 const afterFailureMs = 10_000
-/** Linux has sent it three times by then: at once, after 200 ms and after 600 ms. */
+/** Linux has sent a segment three times by then: at once, after 200 ms and after 600 ms. */
 const unacknowledgedForMs = 500
 
 export class VanishedEndpoints {
@@ -82,14 +82,14 @@ export class VanishedEndpoints {
   }
 }
 
-/** Connections of other protocols, and to an endpoint without siblings, have nothing but to wait, as behind kube-proxy. */
+/** Connections of other protocols, and those to an endpoint without siblings, can only wait, as behind kube-proxy. */
 export function mayGoElsewhere(frontends: readonly Pick<Frontend, 'layer' | 'endpoints'>[]): boolean {
   const isBalanced = ({ layer, endpoints }: Pick<Frontend, 'layer' | 'endpoints'>) =>
     layer.wants === 'envoy' && isByRequest(layer.protocol) && endpoints.length > 1
   return frontends.length > 0 && frontends.every(isBalanced)
 }
 
-/** In one pass, since a node that is gone leaves many connections at once. */
+/** Groups connections in one pass, since a node that is gone leaves many at once. */
 function byEndpoint(
   frontends: Iterable<Frontend>,
   wanted: ReadonlySet<string>,
@@ -104,7 +104,7 @@ function byEndpoint(
   return found
 }
 
-/** As `hostPort` writes an endpoint, whatever family Envoy's socket has. */
+/** Writes an endpoint as `hostPort` does, whatever family Envoy's socket has. */
 function nameOf({ ip, port }: TcpEnd): string {
   return hostPort(ip.replace(/^::ffff:(?=\d+\.)/, ''), port)
 }

@@ -17,7 +17,7 @@ async function listen(server: Server): Promise<void> {
   await once(server, 'listening')
 }
 
-/** What the canary says, one after another; `until` waits until it has said so much. */
+/** What the canary reports, one after another; `until` waits until it has reported so many. */
 function watch(users?: readonly number[], intervalMs = 10) {
   const said: CanaryAnswer[] = []
   const canary = startCanary({
@@ -34,7 +34,7 @@ function watch(users?: readonly number[], intervalMs = 10) {
 }
 
 describe('the canary', () => {
-  test('says that Envoy answers, that it is gone, and that it is back', async () => {
+  test('reports that Envoy answers, that it is gone, and that it is back', async () => {
     const server = createServer((_, response) => void response.end())
     await listen(server)
     const { said, until, stop } = watch()
@@ -48,7 +48,7 @@ describe('the canary', () => {
     server.close()
     assert.deepEqual(said, ['serving', 'refused', 'serving'])
   })
-  test('says soon that an Envoy which starts serves', async () => {
+  test('reports soon that a starting Envoy serves', async () => {
     const server = createServer((_, response) => void response.end())
     const { said, until, stop } = watch(undefined, 60_000)
     await until(1)
@@ -58,7 +58,7 @@ describe('the canary', () => {
     server.close()
     assert.deepEqual(said, ['refused', 'serving'])
   })
-  test('says that Envoy is about to end', async () => {
+  test('reports that Envoy is about to end', async () => {
     const server = createServer((_, response) => void response.writeHead(503).end())
     await listen(server)
     const { said, until, stop } = watch()
@@ -67,7 +67,7 @@ describe('the canary', () => {
     server.close()
     assert.deepEqual(said, ['draining'])
   })
-  test('says that Envoy is short of memory, which ends each connection, and takes a few good answers for its recovery', async () => {
+  test('reports that Envoy is short of memory, which ends each connection, and takes a few good answers for its recovery', async () => {
     let asked = 0
     const server = createServer((_, response) => {
       asked++
@@ -93,7 +93,7 @@ describe('the canary', () => {
     server.close()
     assert.deepEqual(said, ['missed'])
   })
-  test('counts a process that accepts connections and does not answer as missed, but not after one miss', async () => {
+  test('counts a process that accepts connections without answering as missed, but not after one miss', async () => {
     let asked = 0
     const isSilent = (request: number) => request === 2 || request >= 4
     const server = createServer((_, response) => {

@@ -1,6 +1,6 @@
 /**
- * Whether an Envoy of this node answers. Its workers answer requests on the canary socket; a process that hangs with its
- * sockets open (SIGSTOP, a deadlock) still accepts connections, so only an answer counts.
+ * Watches whether an Envoy of this node answers. Its workers answer requests on the canary socket; a process that hangs
+ * with its sockets open (SIGSTOP, a deadlock) still accepts connections, so only an answer counts.
  */
 
 import type { UnixAddress } from '../../envoy/program/sockets.ts'
@@ -16,13 +16,13 @@ export type CanaryAnswer = 'serving' | 'overloaded' | 'draining' | 'refused' | '
 export interface CanaryOptions {
   readonly socket: UnixAddress
   readonly intervalMs: number
-  /** The same of an Envoy that starts: until it serves for the first time, but not for long. */
+  /** The interval for an Envoy that starts: until it serves for the first time, but not for long. */
   readonly startIntervalMs: number
   /** How long an answer may take. */
   readonly timeoutMs: number
-  /** How many answers in a row must be missed until that is told. */
+  /** How many answers in a row must be missed before that is reported. */
   readonly misses: number
-  /** After `overloaded`, how many times in a row it has to be `serving` until that is told. */
+  /** After `overloaded`, how many times in a row it has to be `serving` before that is reported. */
   readonly recovery: number
   /** Called when the answer changes, and once at the start. */
   readonly onChange: (answer: CanaryAnswer) => void
@@ -32,7 +32,7 @@ export interface Canary {
   stop(): void
 }
 
-/** So often one that starts is asked at that interval. */
+/** How often a starting Envoy is asked at that interval. */
 const mostStarts = 100
 
 export function startCanary({
@@ -47,7 +47,7 @@ export function startCanary({
   let known: CanaryAnswer | undefined
   let missed = 0
   let starts = mostStarts
-  /** How many times it has to be serving still. */
+  /** How many more times it has to be serving. */
   let recovering = 0
   let timer: NodeJS.Timeout | undefined
   let stopped = false
@@ -80,12 +80,12 @@ function request({ path, users }: UnixAddress, timeoutMs: number): Promise<Canar
     const options = {
       path: '/',
       createConnection: () => connectUnix(path, users),
-      // So that an answer which ends the connection means something.
+      // Makes it mean something that an answer ends the connection.
       headers: { connection: 'keep-alive' },
       signal: AbortSignal.timeout(timeoutMs),
     } as const
     const query = get(options, response => {
-      // With no agent nobody else ends what is to be kept alive.
+      // With no agent, nobody else ends what is to be kept alive.
       response.destroy()
       const answer = answers.get(response.statusCode) ?? 'missed'
       resolve(answer === 'serving' && response.headers.connection === 'close' ? 'overloaded' : answer)
@@ -94,7 +94,7 @@ function request({ path, users }: UnixAddress, timeoutMs: number): Promise<Canar
   })
 }
 
-/** A file that a killed Envoy left, and none. */
+/** The file that a killed Envoy left, or none. */
 const nobody: ReadonlySet<string | undefined> = new Set(['ECONNREFUSED', 'ENOENT'])
 
 const answers: ReadonlyMap<number | undefined, CanaryAnswer> = new Map([

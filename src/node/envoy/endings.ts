@@ -1,4 +1,6 @@
-/** Ends what Envoy has open with pods that policies select, once the kernel lets nothing new of it through. */
+/**
+ * Ends what Envoy has open with pods that policies select, once the kernel lets nothing new of Envoy's through to them.
+ */
 
 import type { KernelLayer } from '../../kernel/layer.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
@@ -19,7 +21,7 @@ export class Endings {
     this.#options = options
   }
 
-  /** The kernel has been told these: connections with those who were not among them end. */
+  /** The kernel has these pods now: connections with those that were not among them end. */
   async hold({ clients, endpoints }: PolicyFacts): Promise<void> {
     const before = this.#known
     this.#known = { clients: new Set(clients), endpoints: new Set(endpoints) }
@@ -32,12 +34,12 @@ export class Endings {
     this.#end(added)
   }
 
-  /** These lead to no endpoint any more that Envoy may connect to, while the kernel layer has some. */
+  /** These frontends have no endpoint left that Envoy may connect to, while the kernel layer has some. */
   cut(frontends: readonly VipPort[]): void {
     this.#end({ frontends })
   }
 
-  /** Where the kernel cannot, a connection ends with its next packet, by our rules. */
+  /** Where the kernel cannot end a connection, our rules end it with its next packet. */
   #end(unwanted: Unwanted): void {
     const { log } = this.#options
     try {

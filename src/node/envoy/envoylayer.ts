@@ -1,6 +1,6 @@
 /**
- * The Envoy layer of a node: what its Envoys report, and what follows for the frontends that they serve (../lifecycle). Some
- * reports concern all frontends: that an Envoy comes or goes, that it listens for redirected connections.
+ * The Envoy layer of a node: takes what its Envoys report, and acts on the frontends that they serve (../lifecycle).
+ * Some reports concern all frontends: an Envoy comes or goes, or listens for redirected connections.
  */
 
 import { type Resource, type ResourceRef, typeUrls } from '../../envoy/resource.ts'
@@ -33,10 +33,10 @@ export class EnvoyLayer {
   readonly store = new ResourceStore()
   readonly envoys: Envoys
   readonly redirects: RedirectSet
-  /** Hears what Envoys say of their resources. */
+  /** Receives what Envoys say of their resources. */
   readonly observer: XdsObserver
   readonly #options: EnvoyLayerOptions
-  /** By id of the frontend. */
+  /** The lifecycles, by id of the frontend. */
   readonly #lives = new Map<string, Lifecycle>()
   readonly #published: PublishedFrontends
   readonly #publisher: Publisher
@@ -44,7 +44,7 @@ export class EnvoyLayer {
   readonly #reconciler: Reconciler
   readonly #nacks: Nacks
   readonly #module: EnvoyModule
-  /** The families whose connections of pods reach Envoy. */
+  /** The families for which pods can reach Envoy. */
   readonly #openPaths = new Set<IpFamily>()
   #isPortEnvoys = true
   #stopped = false
@@ -109,7 +109,7 @@ export class EnvoyLayer {
     this.store.update({ put: options.redirectListeners })
   }
 
-  /** All that there is at the start, before any Envoy connects. */
+  /** Takes everything there is at the start, before any Envoy connects. */
   begin(changes: readonly PortChange[]): void {
     this.#reconciler.begin(changes)
   }
@@ -124,7 +124,7 @@ export class EnvoyLayer {
     this.#reconciler.kernelSynced(ports)
   }
 
-  /** Whether connections of pods reach Envoy on this node; as long as nobody has said so, nothing is redirected to it. */
+  /** Sets whether pods can reach Envoy on this node; until it is called, nothing is redirected. */
   setPath(family: IpFamily, open: boolean): void {
     if (open) this.#openPaths.add(family)
     else this.#openPaths.delete(family)
@@ -135,7 +135,9 @@ export class EnvoyLayer {
     }
   }
 
-  /** Listeners change with the mark: Envoy lets those of before go on until their connections end or its drain time is over. */
+  /**
+   * Listeners change with the mark: Envoy keeps the former ones until their connections end or its drain time is over.
+   */
   setClientAddress(choice: ClientAddressChoice, clientMark: number | undefined): void {
     this.envoys.setClientAddress(choice)
     if (clientMark !== this.#publisher.options.clientMark) this.#setNode({ clientMark })
@@ -167,22 +169,22 @@ export class EnvoyLayer {
     return families.filter(family => acknowledged.some(({ name }) => name.endsWith(family)))
   }
 
-  /** What only Envoys have that take new connections. */
+  /** The listeners that only Envoys have which take new connections. */
   get redirectListeners(): readonly ResourceRef[] {
     return this.#options.redirectListeners
   }
 
-  /** How many frontends leave Envoy. */
+  /** How many frontends are draining. */
   get draining(): number {
     return [...this.#lives.values()].filter(({ isLeaving }) => isLeaving).length
   }
 
-  /** The id of the frontend whose address this is, as `hostPort` writes it. */
+  /** Returns the id of the frontend that has this address, as `hostPort` writes it. */
   frontendAt(address: string): string | undefined {
     return this.#published.ownerOf({ typeUrl: typeUrls.cluster, name: address })
   }
 
-  /** As Envoy was told of it last. */
+  /** The frontend as last published to Envoy. */
   frontendOf(id: string): Frontend | undefined {
     return this.#publisher.frontendOf(id)
   }
@@ -191,7 +193,7 @@ export class EnvoyLayer {
     return lbPolicyOf(frontend, this.#publisher.options).policy
   }
 
-  /** What is not said of the frontend's endpoints stays as it was. */
+  /** Takes observations of the frontend's endpoints; those that are left out stay as they were. */
   observe(id: string, seen: Observed): void {
     const life = this.#lives.get(id)
     if (!life) return
@@ -220,12 +222,12 @@ export class EnvoyLayer {
     this.#publisher.stop()
   }
 
-  /** Another process began to listen on the port of redirected connections, or ceased to. */
+  /** Another process began or ceased to listen on the redirect port. */
   portChanged(): void {
     this.#envoysChanged()
   }
 
-  /** What goes on at these ports, all frontends of each together; undefined where an Envoy does not answer. */
+  /** Reads the activity at these ports, over all frontends of each; undefined where an Envoy does not answer. */
   async activityOf(ports: readonly string[]): Promise<ReadonlyMap<string, FrontendActivity> | undefined> {
     const all = await this.#options.activity()
     const published = ports.filter(id => this.#published.has(id))
@@ -237,7 +239,7 @@ export class EnvoyLayer {
     return all && new Map(ids.map(id => [id, activityOf(id, this.#published, all)]))
   }
 
-  /** What all frontends of a family, or all of a port number, need. */
+  /** Finds the resource that all frontends of a family, or all of a port number, need. */
   #sharedOf(ref: ResourceRef): Resource | undefined {
     return this.#redirectOf(ref) ?? this.#published.sharedListenerAt(ref)
   }
@@ -250,7 +252,7 @@ export class EnvoyLayer {
     return !this.#redirectOf(ref) || [...this.#openPaths].some(family => ref.name.endsWith(family))
   }
 
-  /** What has the name of an address may be another frontend's, which had the address then. */
+  /** A resource with the name of an address may be another frontend's that had the address then. */
   #isOwn(ref: ResourceRef): boolean {
     const isAnothers = ref.typeUrl === typeUrls.route || ref.typeUrl === typeUrls.cluster
     return !isAnothers || statusOf(ref, this.store, this.envoys) === 'acknowledged'
@@ -265,7 +267,7 @@ export class EnvoyLayer {
     this.#options.onListening()
   }
 
-  /** What an Envoy that is to take connections does not have is for the kernel layer. Returns whether there is any. */
+  /** Leaves to the kernel layer what an Envoy lacks that is to take connections. Returns whether there is any. */
   #comesDownFor(clientId: number): boolean {
     const isMissing = (resource: Resource) => this.#options.acknowledgedVersion(clientId, resource) === undefined
     const lost = [...this.#lives.values()].filter(

@@ -1,4 +1,4 @@
-/** What is wrong with an Envoy itself, whatever it is told. */
+/** Finds what is wrong with an Envoy itself, whatever its configuration. */
 
 import { isSupported, minimumVersion } from '../../envoy/program/find.ts'
 import { type Problem, problem } from '../../services/problem.ts'
@@ -9,7 +9,10 @@ export function bootstrapOf({ metadata }: ClientInfo): ClientAddress {
   return metadata.get(clientAddressKey) === 'preserve' ? 'preserve' : 'forwarded-for'
 }
 
-/** An older Envoy is told everything all the same: what it does not understand it refuses, and that stays below. */
+/**
+ * An older Envoy gets everything all the same: it rejects what it does not understand, and the kernel layer serves
+ * that.
+ */
 export function versionProblems({ nodeId, envoyVersion }: ClientInfo): readonly Problem[] {
   if (isSupported(envoyVersion)) return []
   const reason = `its version is ${envoyVersion || 'not told'}, older than ${minimumVersion}`
@@ -17,7 +20,7 @@ export function versionProblems({ nodeId, envoyVersion }: ClientInfo): readonly 
   return [problem('LP302', `Envoy ${nodeId}`, reason, remedy)]
 }
 
-/** @param without ways whose endpoints it is to choose by latency */
+/** @param without frontends whose endpoints it is to choose by latency */
 export function moduleProblem(nodeName: string, without: readonly { readonly id: string }[]): Problem {
   const ports = without.slice(0, 3).map(({ id }) => id)
   const more = without.length > ports.length ? ` and ${without.length - ports.length} more` : ''

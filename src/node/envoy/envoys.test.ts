@@ -19,10 +19,10 @@ function infoOf(id: number, instance: Instance): ClientInfo {
   return { id, nodeId: 'node1', envoyVersion: '1.40.0', extensions: [], metadata }
 }
 
-/** Envoys of which the test says what they answer; what they are told of the shared listener they have at once. */
+/** Envoys whose answers the test sets; they have the shared listener as soon as it is published. */
 function node({ handsOver = true } = {}) {
   const listening = new Set<number>()
-  /** Those that have all else. */
+  /** The Envoys that have everything else. */
   const knowing = new Set<number>()
   const canaries = new Map<number, (answer: CanaryAnswer) => void>()
   const envoys: Envoys = new Envoys(
@@ -46,9 +46,9 @@ function node({ handsOver = true } = {}) {
     { changed: () => {}, admitting: () => 0 },
   )
   const answer = (instance: Instance, said: CanaryAnswer) => canaries.get(instance)!(said)
-  /** Admissions wait for a timer of no time: one that is begun later ends later. */
+  /** Admissions wait for a timer of no time: one that begins later ends later. */
   const active = () => new Promise(resolve => setTimeout(resolve, 5))
-  /** Connects, has everything, and answers. */
+  /** Connects an Envoy that has everything and answers. */
   const join = async (id: number, instance: Instance, said: CanaryAnswer = 'serving') => {
     envoys.connected(infoOf(id, instance))
     envoys.settled(id)
@@ -71,7 +71,7 @@ test('an Envoy takes connections once it has all the rest, and counts once it an
   assert.deepEqual([envoys.isUp, envoys.stateOf(1)], [true, 'serving'])
 })
 
-test('one that is to end keeps its connections until another serves in its place, and is steered to meanwhile', async () => {
+test('an Envoy that is to end keeps its connections until another serves in its place, and gets new ones meanwhile', async () => {
   const { envoys, listening, answer, join } = node()
   await join(1, 1)
   envoys.connected(infoOf(2, 2))
@@ -81,7 +81,7 @@ test('one that is to end keeps its connections until another serves in its place
   assert.deepEqual([[...listening], envoys.isUp, envoys.stateOf(1)], [[2], true, 'ending'])
 })
 
-test('one that is to end keeps its connections while the other does not answer yet', async () => {
+test('an Envoy that is to end keeps its connections while the other does not answer yet', async () => {
   const { listening, answer, join } = node()
   await join(1, 1)
   await join(2, 2, 'refused')
@@ -91,14 +91,14 @@ test('one that is to end keeps its connections while the other does not answer y
   assert.deepEqual([...listening], [2])
 })
 
-test('one that is to end with none to follow is steered to no more', async () => {
+test('an Envoy that is to end with none to follow gets no more new connections', async () => {
   const { envoys, listening, answer, join } = node()
   await join(1, 1)
   answer(1, 'draining')
   assert.deepEqual([[...listening], envoys.isUp], [[1], false])
 })
 
-test('without a handover the next one takes connections when the one before has ended', async () => {
+test('without a handover the next Envoy takes connections when the one before has ended', async () => {
   const { envoys, listening, answer, join, active } = node({ handsOver: false })
   await join(1, 1)
   await join(2, 2)
@@ -112,7 +112,7 @@ test('without a handover the next one takes connections when the one before has 
   assert.deepEqual([[...listening], envoys.isUp], [[2], true])
 })
 
-test('one of two whose stream ends leaves all as it is where it is dead, and stops all where it may listen still', async () => {
+test('when the stream of one of two Envoys ends, nothing changes if it is dead, and all stops if it may still listen', async () => {
   for (const [said, isUp] of [
     ['refused', true],
     ['missed', false],
@@ -131,7 +131,7 @@ test('one of two whose stream ends leaves all as it is where it is dead, and sto
   }
 })
 
-test('what is steered to Envoys has to be known to each that takes connections, and not to one that is coming', async () => {
+test('what is redirected has to be acked by each Envoy that takes connections, and not by one that is coming', async () => {
   const { envoys, knowing, join } = node()
   const port = { typeUrl: typeUrls.listener, name: '10.0.0.1:80' }
   await join(1, 1)
@@ -145,7 +145,7 @@ test('what is steered to Envoys has to be known to each that takes connections, 
   assert.equal(envoys.have(port), true)
 })
 
-test('an Envoy that is short of memory gets no connections until it has room again, whoever else serves', async () => {
+test('an Envoy that is short of memory gets no connections until it has room again, whichever other Envoy serves', async () => {
   const { envoys, answer, join } = node()
   await join(1, 1)
   await join(2, 2)

@@ -1,10 +1,10 @@
 /**
- * The Envoys of this node, and which of them take new connections. It is one, and two while one follows the other: then
- * both listen on the port of redirected connections, and Linux shares those out among them.
+ * Tracks the Envoys of this node, and which of them take new connections. There is one, and two while one follows the
+ * other: then both listen on the redirect port, and Linux shares new connections out among them.
  *
- * So an Envoy gets the listeners of that port, by being admitted, when it has all else that there is. One that is about to
- * end (its canary says so) loses them when another takes its place; without another it keeps them, and nothing more is
- * steered to it.
+ * So an Envoy gets the redirect listeners, by becoming active, when it has everything else. One that is about to end
+ * (its canary says so) loses them when another takes over; without another it keeps them, and nothing more is
+ * redirected to it.
  */
 
 import { hasModule } from '../../envoy/program/module.ts'
@@ -18,12 +18,12 @@ import type { Canary, CanaryAnswer } from './canary.ts'
 import { bootstrapOf, loadProblem, versionProblems } from './envoyproblems.ts'
 
 export interface EnvoysOptions {
-  /** The listeners on which redirected connections arrive: every port needs them, and admitted Envoys alone have them. */
+  /** The redirect listeners: every port needs them, and only active Envoys have them. */
   readonly redirectListeners: readonly Resource[]
   /** What their bootstraps have to fit. */
   readonly clientAddress: ClientAddressChoice
   readonly watchCanary: (instance: Instance, onChange: (answer: CanaryAnswer) => void) => Canary
-  /** Whether an Envoy that stops listening hands the connections that wait there to another (tcp_migrate_req). */
+  /** Whether an Envoy that stops listening hands over the connections that wait there (tcp_migrate_req). */
   readonly handsOver: () => boolean
   /** See `XdsServer`. */
   readonly acknowledgedVersion: (clientId: number, ref: ResourceRef) => string | undefined
@@ -32,9 +32,9 @@ export interface EnvoysOptions {
 }
 
 interface EnvoysEvents {
-  /** Which Envoys there are changed, which of them answer, or which take new connections. */
+  /** The Envoys changed: which there are, which answer, or which take new connections. */
   changed(): void
-  /** This one is about to take new connections. Returns how long (milliseconds) it has to wait for that. */
+  /** This Envoy is about to take new connections. Returns how long (milliseconds) it has to wait for that. */
   admitting(clientId: number): number
 }
 
@@ -49,16 +49,16 @@ interface ConnectedEnvoy extends ClientInfo {
 interface Known {
   readonly envoy: ConnectedEnvoy
   canary: Canary
-  /** Undefined until it was asked, and again from the end of its stream on. */
+  /** The canary's last answer; undefined before the first, and again once its stream has ended. */
   answer: CanaryAnswer | undefined
-  /** False for one whose stream has ended, and that may listen still. */
+  /** False for one whose stream has ended and that may still listen. */
   connected: boolean
   settled: boolean
   active: boolean
   admission: NodeJS.Timeout | undefined
 }
 
-/** It takes connections, and none may be steered to it. */
+/** Whether nothing may be redirected while an Envoy that takes connections answers so. */
 function isUnfit(answer: CanaryAnswer | undefined): boolean {
   return answer === 'missed' || answer === 'overloaded'
 }
@@ -77,31 +77,31 @@ export class Envoys {
     this.#clientAddress = options.clientAddress
   }
 
-  /** Those that are connected. */
+  /** The connected Envoys. */
   get all(): readonly ConnectedEnvoy[] {
     return [...this.#known.values()].filter(({ connected }) => connected).map(({ envoy }) => envoy)
   }
 
-  /** Those to ask by their admin interfaces; with none connected, the one that would be. */
+  /** The Envoys to ask through their admin interfaces; with none connected, the one that would be. */
   get instances(): readonly Instance[] {
     const found = new Set(this.all.map(({ instance }) => instance))
     return found.size > 0 ? [...found] : [1]
   }
 
-  /** Whether all have the module that can be asked; as long as none is connected, whether all had that were. */
+  /** Whether all connected Envoys have the module; as long as none is connected, whether all had it that were. */
   get haveModule(): boolean {
     if (this.all.length > 0) this.#haveModule = this.all.every(({ metadata }) => hasModule(metadata))
     return this.#haveModule
   }
 
-  /** What the bootstraps of the connected ones are for. */
+  /** What the bootstraps of the connected Envoys are for. */
   get bootstraps(): readonly ClientAddress[] {
     return this.all.map(bootstrapOf)
   }
 
   /**
-   * Whether connections may be steered to them: one takes and serves, and none takes that does not. One that is about
-   * to end serves on while another comes.
+   * Whether connections may be redirected: an Envoy takes and serves them, and none takes them that does not serve. One
+   * that is about to end serves on while another comes.
    */
   get isUp(): boolean {
     const takers = this.#takers()
@@ -129,7 +129,10 @@ export class Envoys {
     this.#events.changed()
   }
 
-  /** One that took connections may do so still, its stream broken: it counts until its canary has said that it is gone. */
+  /**
+   * An Envoy that took connections may still do so after its stream broke: it counts until its canary says that it is
+   * gone.
+   */
   disconnected(clientId: number): void {
     const one = this.#known.get(clientId)
     if (!one || this.#stopped) return
@@ -144,7 +147,7 @@ export class Envoys {
     this.#review()
   }
 
-  /** It has all that it can have for now. */
+  /** This Envoy has everything that it can have for now. */
   settled(clientId: number): void {
     const one = this.#known.get(clientId)
     if (!one || one.settled) return
@@ -152,13 +155,13 @@ export class Envoys {
     this.#review()
   }
 
-  /** It was admitted before its stream began. */
+  /** This Envoy was active before its stream began. */
   active(clientId: number): void {
     const one = this.#known.get(clientId)
     if (one) one.active = true
   }
 
-  /** Resources of these have been acknowledged, or are gone. */
+  /** Resources of these types were acknowledged, or are gone. */
   sharedChanged(): void {
     this.#review()
   }
@@ -168,7 +171,10 @@ export class Envoys {
     this.#report()
   }
 
-  /** Whether each that takes new connections has acknowledged a version of it; of the shared ones it is enough that one has. */
+  /**
+   * Whether each Envoy that takes new connections has acknowledged a version of it; for shared ones it is enough that
+   * one has.
+   */
   have(ref: ResourceRef): boolean {
     const takers = this.#takers()
     const has = ({ envoy }: Known) => this.#options.acknowledgedVersion(envoy.id, ref) !== undefined
@@ -185,7 +191,9 @@ export class Envoys {
     return one.answer === 'serving' || one.answer === 'overloaded' ? one.answer : 'silent'
   }
 
-  /** The version that each has acknowledged that takes new connections; with none that does, each that is connected. */
+  /**
+   * The version that each Envoy has acknowledged that takes new connections; with none that does, each connected one.
+   */
   acknowledged(ref: ResourceRef): readonly (string | undefined)[] {
     const takers = this.#takers().map(({ envoy }) => envoy)
     const asked = takers.length > 0 ? takers : this.all
@@ -208,7 +216,7 @@ export class Envoys {
     return this.#options.redirectListeners.some(ref => this.#options.acknowledgedVersion(envoy.id, ref) !== undefined)
   }
 
-  /** Whether another one is coming, or is there, whose place it is. */
+  /** Whether another Envoy is coming, or is there, that takes over. */
   #hasFollower(one: Known): boolean {
     if (!this.#options.handsOver()) return false
     const others = [...this.#known.values()].filter(other => other !== one && other.connected)
@@ -222,7 +230,7 @@ export class Envoys {
     this.#events.changed()
   }
 
-  /** Where connections are not handed over, one begins when the other has ended. */
+  /** Without a handover, one Envoy begins when the other has ended. */
   #mayTake(one: Known): boolean {
     if (!one.connected || !one.settled || one.active) return false
     if (one.answer === 'draining' || isUnfit(one.answer)) return false
@@ -234,7 +242,7 @@ export class Envoys {
     return one.active && one.answer === 'draining' && this.#options.handsOver() && this.#takers().some(isFollower)
   }
 
-  /** From now on what is steered to Envoys has to be known to this one, too. */
+  /** From now on this Envoy, too, has to have acked what is redirected. */
   #admit(one: Known): void {
     one.active = true
     const { id } = one.envoy

@@ -9,7 +9,7 @@ function handoversAt(context: TestContext) {
   return { handovers, released, pass: (seconds: number) => context.mock.timers.tick(1000 * seconds) }
 }
 
-test('a Service that another proxy takes over is released once that has had 10 s', context => {
+test('a Service that another proxy takes over is released once that proxy has had 10 s', context => {
   const { handovers, released, pass } = handoversAt(context)
   handovers.begin('shop/cart')
   pass(5)
@@ -20,7 +20,7 @@ test('a Service that another proxy takes over is released once that has had 10 s
   assert.deepEqual(released, ['shop/cart', 'shop/web'])
 })
 
-test('one that is taken over again meanwhile is released 10 s after that', context => {
+test('a Service that is taken over again meanwhile is released 10 s after that', context => {
   const { handovers, released, pass } = handoversAt(context)
   handovers.begin('shop/cart')
   pass(9)
@@ -31,7 +31,7 @@ test('one that is taken over again meanwhile is released 10 s after that', conte
   assert.deepEqual(released, ['shop/cart'])
 })
 
-test('none is released once the agent stops', context => {
+test('no Service is released once the agent stops', context => {
   const { handovers, released, pass } = handoversAt(context)
   handovers.begin('shop/cart')
   handovers.stop()

@@ -1,6 +1,6 @@
 /**
- * Services that another proxy takes over. The kernel layer serves each until that proxy has surely heard of it: kube-proxy
- * gathers changes for a second, and writes for seconds on large clusters.
+ * Releases Services that another proxy takes over. The kernel layer serves each until that proxy has surely heard of
+ * it: kube-proxy gathers changes for a second, and writes for seconds on large clusters.
  */
 
 const handoverMs = 10_000
@@ -9,12 +9,12 @@ export class Handovers {
   readonly #release: (service: string) => void
   readonly #timers = new Map<string, NodeJS.Timeout>()
 
-  /** @param release told `namespace/name` when the time of a Service is over */
+  /** @param release called with `namespace/name` when the time of a Service is over */
   constructor(release: (service: string) => void) {
     this.#release = release
   }
 
-  /** @param service `namespace/name`; its time begins anew where it had begun */
+  /** @param service `namespace/name`; its time begins anew where it has begun */
   begin(service: string): void {
     clearTimeout(this.#timers.get(service))
     const timer = setTimeout(() => {
@@ -24,7 +24,7 @@ export class Handovers {
     this.#timers.set(service, timer.unref())
   }
 
-  /** Nothing is released any more. */
+  /** Stops: nothing is released any more. */
   stop(): void {
     for (const timer of this.#timers.values()) clearTimeout(timer)
   }

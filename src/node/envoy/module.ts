@@ -12,7 +12,7 @@ export interface EnvoyModuleOptions {
   readonly nodeName: string
   readonly envoys: Pick<Envoys, 'all' | 'haveModule'>
   readonly published: PublishedFrontends
-  /** Where the module of an Envoy is to keep what it sees of endpoints. */
+  /** The directory in which the module of an Envoy keeps what it observes of endpoints. */
   readonly latencyDirectory: string
   readonly setNode: (node: NodeOptions) => void
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
@@ -25,7 +25,7 @@ export class EnvoyModule {
     this.#options = options
   }
 
-  /** An Envoy came or went. One without the module would reject what names it: it is used where all of them have it. */
+  /** An Envoy came or went. The module is used where all Envoys have it: one without it rejects what names it. */
   review(): void {
     const { envoys, published, latencyDirectory, setNode } = this.#options
     const hasModule = envoys.haveModule
@@ -34,7 +34,7 @@ export class EnvoyModule {
     this.#report()
   }
 
-  /** Envoy was told of these. */
+  /** These were published to Envoy. */
   published(frontends: readonly Frontend[]): void {
     if (frontends.some(({ settings }) => settings.lbPolicy === 'PEAK_EWMA')) this.#report()
   }

@@ -42,7 +42,7 @@ function told(): readonly (readonly [origin: string, reason: string])[] {
   return [...problems].flatMap(([origin, found]) => found.map(({ object, reason }) => [origin, `${object}: ${reason}`]))
 }
 
-test('a refusal is a problem of the Service, told once however many Envoys refuse, until the last of them has it or is gone', () => {
+test('a NACK is one problem of the Service however many Envoys send it, until the last of them has the resource or is gone', () => {
   refuse(1, cluster)
   refuse(2, cluster)
   const problem = ['Envoy a/web/http', 'Service a/web: Envoy refused cluster a/web/http: no such thing']
@@ -55,7 +55,7 @@ test('a refusal is a problem of the Service, told once however many Envoys refus
   assert.equal(nacks.detailOf(cluster), undefined)
 })
 
-test('an Envoy that has a resource says nothing of another that refuses it', () => {
+test('an Envoy that acks a resource says nothing of another that rejects it', () => {
   refuse(1, cluster)
   nacks.acknowledged(2, cluster)
   nacks.disconnected(2)
@@ -64,12 +64,12 @@ test('an Envoy that has a resource says nothing of another that refuses it', () 
   assert.deepEqual(told(), [])
 })
 
-test('the refusal of what has changed meanwhile is nobody’s problem', () => {
+test('the NACK of a resource that has changed meanwhile is nobody’s problem', () => {
   refuse(1, cluster, '0')
   assert.deepEqual(told(), [])
 })
 
-test('what many need is told again as another version, as it is to be then, later each time, until no Envoy refuses it', () => {
+test('a rejected shared resource is sent again in its current form as another version, later each time, until no Envoy rejects it', () => {
   const version = () => store.get(redirect.typeUrl, redirect.name)?.version
   refuse(1, redirect)
   refuse(2, redirect)

@@ -1,4 +1,4 @@
-/** What Envoys have refused, each for itself, until that Envoy has it, is gone, or it changes. */
+/** Keeps NACKs, for each Envoy by itself, until that Envoy acks the resource or is gone, or the resource changes. */
 
 import { type Resource, type ResourceRef, refKey, typeNameOf } from '../../envoy/resource.ts'
 import { serviceKeyOf } from '../../plan/ports/port.ts'
@@ -10,16 +10,16 @@ export interface NacksOptions {
   readonly store: ResourceStore
   /** The frontend that a resource belongs to; undefined for a listener that many need. */
   readonly ownerOf: (ref: ResourceRef) => string | undefined
-  /** A listener that many Service ports need, as it is to be. */
+  /** The current form of a listener that many Service ports need. */
   readonly sharedOf: (ref: ResourceRef) => Resource | undefined
-  /** What applies instead, and what to do. */
+  /** Says what applies instead, and what to do. */
   readonly remedy: (ref: ResourceRef) => string
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
 }
 
 interface ClientNack extends Nack {
   readonly clientId: number
-  /** The frontend that it belonged to. */
+  /** The frontend that the resource belonged to. */
   readonly owner: string | undefined
 }
 
@@ -29,7 +29,7 @@ export class Nacks {
   readonly #options: NacksOptions
   /** By client, type and name. */
   readonly #nacks = new Map<string, ClientNack>()
-  /** Shared resources that an Envoy refused, by name: how often, and when they are told again. */
+  /** Shared resources that an Envoy rejected, by name: how often, and when they are sent again. */
   readonly #retries = new Map<string, { readonly count: number; readonly timer: NodeJS.Timeout }>()
 
   #stopped = false
@@ -38,7 +38,7 @@ export class Nacks {
     this.#options = options
   }
 
-  /** What was removed or changed meanwhile is nobody's problem any more. */
+  /** Records a NACK. One of a resource that was removed or changed meanwhile is nobody's problem any more. */
   add(clientId: number, nack: Nack): void {
     if (this.#stopped) return
     const { ref, version } = nack
@@ -65,14 +65,14 @@ export class Nacks {
     this.#dropAll(({ ref }) => keys.has(refKey(ref)))
   }
 
-  /** An Envoy's words, where one has refused this version. */
+  /** Envoy's words, where an Envoy has rejected this version. */
   detailOf({ typeUrl, name, version }: ResourceRef & { readonly version: string }): string | undefined {
     const all = [...this.#nacks.values()]
     return all.find(({ ref, ...nack }) => ref.typeUrl === typeUrl && ref.name === name && nack.version === version)
       ?.detail
   }
 
-  /** Nothing is told again any more. */
+  /** Stops: nothing is sent again. */
   stop(): void {
     this.#stopped = true
     for (const { timer } of this.#retries.values()) clearTimeout(timer)
@@ -94,8 +94,8 @@ export class Nacks {
   }
 
   /**
-   * A listener that many Service ports need is refused while its port is taken, and once that is free it is to be there. It
-   * is told as a new version, since Envoy is not told a version again that it refused.
+   * Sends a rejected shared listener again. Envoy rejects it while its port is taken, and has to get it once the port
+   * is free. It goes out as a new version, since a rejected version is not sent to an Envoy again.
    */
   #tellAgain(ref: ResourceRef): void {
     const { store, sharedOf } = this.#options
@@ -116,7 +116,7 @@ export class Nacks {
     const { ref, owner } = nacked
     const object = owner === undefined ? `Envoy listener ${ref.name}` : `Service ${serviceKeyOf(owner)}`
     const nacks = [...this.#nacks.values()].filter(nack => originOf(nack) === origin)
-    // Two Envoys may say the same.
+    // Two Envoys may report the same.
     const reasons = new Set(nacks.map(nack => `Envoy refused ${describe(nack)}`))
     onProblems(
       `Envoy ${origin}`,

@@ -1,4 +1,4 @@
-/** What the Envoy layer of a node needs, and whom it tells. */
+/** What the Envoy layer of a node needs, and to whom it reports. */
 
 import type { Activity } from '../../envoy/program/admin.ts'
 import type { SubsetOptions } from '../../envoy/resources/subset.ts'
@@ -16,23 +16,23 @@ export interface EnvoyLayerOptions extends EnvoysOptions, SubsetOptions {
   readonly redirectPort: number
   /** See `BalancingNode`. */
   readonly lbPolicy: NodeLbPolicy
-  /** Where the module of an Envoy is to keep what it sees of endpoints. */
+  /** The directory in which the module of an Envoy keeps what it observes of endpoints. */
   readonly latencyDirectory: string
   /** Whether no process but an Envoy listens on that port. */
   readonly isPortEnvoys: () => boolean
   readonly redirect: (addresses: readonly VipPort[], isRedirected: boolean) => void
   readonly clearRedirects: () => void
-  /** Connections that came by these shall end: Envoy may connect to no endpoint of theirs any more. */
+  /** Connections to these frontends shall end: Envoy may connect to none of their endpoints any more. */
   readonly endConnections: (addresses: readonly VipPort[]) => void
-  /** Frontends, by id, that went to Envoy or left it, each for itself. */
+  /** Frontends, by id, that were promoted or demoted, one by one. */
   readonly onMoved: (ids: readonly string[], move: RedirectMove) => void
   /** Undefined where Envoy does not answer. */
   readonly activity: () => Promise<Activity | undefined>
   readonly onNack: (servicePort: string) => void
-  /** A changed resource is in effect in Envoy, this long after the change's arrival. */
+  /** A changed resource is in effect in Envoy, so long after the change arrived. */
   readonly onProgrammed: (frontend: string, ms: number) => void
   readonly onUp: (up: boolean) => void
-  /** Envoy began to listen for redirected connections, or ceased to: `listening` says for which families. */
+  /** Envoy began or ceased to listen for redirected connections: `listening` says for which families. */
   readonly onListening: () => void
   readonly onConnected: () => void
 }

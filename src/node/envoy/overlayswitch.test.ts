@@ -4,7 +4,7 @@ import { noteOf } from '../../services/note.ts'
 import type { Problem } from '../../services/problem.ts'
 import { OverlaySwitch } from './overlayswitch.ts'
 
-test('an overlay that is switched off in any family is an Event on the Node, and over when it is on in all', () => {
+test('an overlay that is off in any family is an Event on the Node, which ends when it is on in all', () => {
   const told: (readonly Problem[])[] = []
   const overlay = new OverlaySwitch({ nodeName: 'node1', onProblems: (_, problems) => told.push(problems) })
   for (const family of ['IPv4', 'IPv6'] as const) overlay.set(family, true)

@@ -1,4 +1,4 @@
-/** Whether people have switched this node's overlay off in the kernel (`lightpath overlay off`), as the kernel layer has seen it. */
+/** Reports whether people have switched this node's overlay off in the kernel (`lightpath overlay off`). */
 
 import type { IpFamily } from '../../net/address.ts'
 import { type Problem, problem } from '../../services/problem.ts'
@@ -16,7 +16,7 @@ export class OverlaySwitch {
     this.#options = options
   }
 
-  /** In any family. */
+  /** Whether it is off in any family. */
   get isOff(): boolean {
     return this.#off.size > 0
   }

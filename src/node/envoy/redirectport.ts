@@ -1,10 +1,11 @@
 /**
- * Whose sockets listen on the port of redirected connections, by the kernel's word. Linux shares out new connections among all
- * that listen there of one user, so a process that has Envoy's user by chance would get some of them.
+ * Asks the kernel whose sockets listen on the redirect port. Linux shares new connections out among all sockets of one
+ * user that listen there, so a process that has Envoy's user by chance would get some of them.
  *
- * Envoy's sockets are those of a user that is connected for xDS, and transparent, which takes CAP_NET_ADMIN or CAP_NET_RAW.
- * Where there is another, nothing is redirected to Envoy. The kernel layer's guard (kernel/nftables/rules/chains.ts) keeps connections from a
- * socket that is not transparent meanwhile, and while no agent looks.
+ * Envoy's sockets belong to a user that is connected for xDS, and are transparent, which takes CAP_NET_ADMIN or
+ * CAP_NET_RAW. While there is another, nothing is redirected to Envoy. The kernel layer's guard
+ * (kernel/nftables/rules/chains.ts) keeps connections from a socket that is not transparent meanwhile, and while no
+ * agent watches.
  */
 
 import { type TcpSocket, tcpListeners } from '../../kernel/netlink/sockdiag.ts'
@@ -16,11 +17,11 @@ export type PortOwner = 'envoy' | 'stranger' | 'nobody' | 'unknown'
 
 export interface RedirectPortOptions {
   readonly port: number
-  /** Of the processes that are taken for Envoys. */
+  /** The users of the processes that count as Envoys. */
   readonly users: () => readonly number[]
   readonly everyMs: number
   readonly onProblems: (problems: readonly Problem[]) => void
-  /** The answer of `isEnvoys` is another now. */
+  /** The answer of `isEnvoys` changed. */
   readonly onChange: () => void
 }
 
@@ -34,7 +35,7 @@ export class RedirectPort {
     this.#options = options
   }
 
-  /** Looks again and again from now on. */
+  /** Probes again and again from now on. */
   watch(): void {
     this.#timer = setInterval(() => {
       const before = this.#isEnvoys
@@ -42,7 +43,7 @@ export class RedirectPort {
     }, this.#options.everyMs)
   }
 
-  /** Whether no other process listens there, as it is now. */
+  /** Whether no other process listens there at this moment. */
   isEnvoys(): boolean {
     const strangers = this.#listeners()?.filter(listener => !this.#isEnvoy(listener)) ?? []
     this.#isEnvoys = strangers.length === 0
@@ -66,7 +67,7 @@ export class RedirectPort {
     return transparent !== false && this.#options.users().includes(uid)
   }
 
-  /** Undefined where the kernel cannot be asked, as one without INET_DIAG: its guard has to do. */
+  /** Undefined where the kernel cannot be asked, such as one without INET_DIAG: its guard has to do. */
   #listeners(): readonly TcpSocket[] | undefined {
     try {
       this.#socket ??= new NetlinkSocket('sockDiag')

@@ -11,9 +11,9 @@ import type { Nacks } from './nacks.ts'
 export interface EnvoyView {
   readonly up: boolean
   readonly draining: boolean
-  /** How many it has. */
+  /** How many endpoints it has. */
   readonly endpoints: number
-  /** How one is chosen, and why not as its settings say. */
+  /** How an endpoint is chosen, and why not as its settings say. */
   readonly lbPolicy: LbChoice
   /** See `Observed`. */
   readonly endConnections: boolean
@@ -32,7 +32,7 @@ interface Reports {
   readonly nacks: Nacks
 }
 
-/** @param common the listener that it shares with others */
+/** @param common the listener that the frontend shares with others */
 export function viewOf(
   { isRedirected, isLeaving }: Lifecycle,
   { frontend, resources }: PublishedFrontend,
@@ -56,7 +56,7 @@ export function viewOf(
   }
 }
 
-/** How far the Envoys are with a resource as it is to be now. */
+/** Says how far the Envoys are with the current version of a resource. */
 export function statusOf(
   ref: ResourceRef,
   store: ResourceStore,

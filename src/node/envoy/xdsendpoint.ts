@@ -1,4 +1,4 @@
-/** Where the Envoys of this node connect to: the xDS server on its socket, once it could be started. */
+/** The xDS server on the socket to which the Envoys of this node connect, once it could be started. */
 
 import { type EnvoySockets, xdsSocket } from '../../envoy/program/sockets.ts'
 import type { ResourceRef } from '../../envoy/resource.ts'
@@ -45,12 +45,12 @@ export class XdsEndpoint {
     })
   }
 
-  /** Undefined until it has started. */
+  /** The server; undefined until it has started. */
   get server(): XdsServer | undefined {
     return this.#server?.started()
   }
 
-  /** Of the processes that are connected; with none, of those that may be. */
+  /** The users of the connected processes; with none, of those that may connect. */
   get users(): readonly number[] {
     const connected = this.server?.users() ?? []
     return connected.length > 0 ? connected : (this.#options.sockets.users ?? [])

@@ -1,4 +1,4 @@
-/** What the Envoys of a node say of their resources, and for which frontends it matters. */
+/** Takes what the Envoys of a node say of their resources, and finds the frontends that it concerns. */
 
 import { type ResourceRef, typeUrls } from '../../envoy/resource.ts'
 import type { Nack, VersionedRef } from '../../xds/client/messages.ts'
@@ -12,7 +12,7 @@ import type { Nacks } from './nacks.ts'
 import type { EnvoyLayerOptions } from './options.ts'
 
 export interface XdsReportsOptions extends Pick<EnvoyLayerOptions, 'onConnected' | 'onNack' | 'onProgrammed'> {
-  /** By id of the frontend. */
+  /** The lifecycles, by id of the frontend. */
   readonly lives: ReadonlyMap<string, Lifecycle>
   readonly envoys: Envoys
   readonly publisher: Publisher
@@ -23,7 +23,10 @@ export interface XdsReportsOptions extends Pick<EnvoyLayerOptions, 'onConnected'
   readonly isShared: (ref: ResourceRef) => boolean
 }
 
-/** Each costs Envoy as much as a frontend that is closing (../lifecycle/drains.ts). Further ones are removed at once. */
+/**
+ * How many may be closing: each costs Envoy as much as a closing frontend (../lifecycle/drains.ts). Further ones are
+ * removed at once.
+ */
 const mostUnknown = 100
 
 export class XdsReports implements XdsObserver {
@@ -49,7 +52,7 @@ export class XdsReports implements XdsObserver {
     if (resources.some(ref => this.#options.isShared(ref))) this.#options.envoys.sharedChanged()
   }
 
-  /** Also of what an Envoy put aside without being told to: endpoints that it refused while their cluster changed. */
+  /** Also for what an Envoy put aside by itself: endpoints that it rejected while their cluster changed. */
   gone(_clientId: number, refs: readonly ResourceRef[]): void {
     for (const life of this.#livesOf(refs)) this.#options.redirects.checkLoss(life)
     if (refs.some(ref => this.#options.isShared(ref))) this.#options.envoys.sharedChanged()
@@ -70,7 +73,7 @@ export class XdsReports implements XdsObserver {
     this.#options.envoys.active(clientId)
   }
 
-  /** A run of the agent before told Envoy of these: connections to addresses that nobody has now are to end. */
+  /** A previous run of the agent published these: connections to addresses that nobody has now are to end. */
   unknown(_clientId: number, refs: readonly ResourceRef[]): void {
     const addresses = refs.filter(({ typeUrl }) => typeUrl === typeUrls.scope).slice(0, mostUnknown)
     this.#options.publisher.addFormer(addresses.map(({ name }) => name))

@@ -1,4 +1,4 @@
-/** Looks, while the agent runs, for base chains of others that drop what our rules need, and tells them by name. */
+/** Watches, while the agent runs, for base chains of others that drop what our rules need, and reports them by name. */
 
 import { withNftables } from '../../kernel/nftables/client.ts'
 import { type BlockingChains, blockingChains, isSuspect } from '../../kernel/nftables/foreign.ts'
@@ -13,28 +13,28 @@ export interface ForeignChainsOptions {
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
 }
 
-/** From a change to the look: who makes its rules one by one may be done by then. From one look to the next at least. */
+/** How long after a change to probe, since rules may come one by one; also the least time between two probes. */
 const pauseMs = 1000
-/** Where no change is told of. */
+/** The interval where no change is reported. */
 const everyMs = 300_000
-/** How much of the time looking may take while others change their rules all the time. */
+/** The share of the time that probing may take while others change their rules all the time. */
 const share = 0.05
 
 export function watchBlockingChains({ nodeName, onProblems }: ForeignChainsOptions): { stop(): Promise<void> } {
   let restUntil = 0
-  /** Something has changed since the last look began. */
+  /** Something has changed since the last probe began. */
   let isStale = false
   const looks = new PeriodicTask(async () => {
     isStale = false
     const began = performance.now()
-    // Who cannot read them cannot write ours either, which is told.
+    // A process that cannot read them cannot write ours either, which is reported.
     const chains = await readBlockingChains().catch(() => undefined)
     if (chains) onProblems('chains of others', blockingProblems(nodeName, chains))
     const restMs = Math.max(pauseMs, (performance.now() - began) / share)
     restUntil = performance.now() + restMs
     return isStale ? restMs : everyMs
   })
-  // Who may not listen looks every few minutes.
+  // Without notifications, probes every few minutes.
   const endWatch = watchForeignChains(() => {
     if (!isStale && !looks.isRunning) looks.schedule(Math.max(pauseMs, restUntil - performance.now()))
     isStale = true

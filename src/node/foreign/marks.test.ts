@@ -4,7 +4,7 @@ import { waitFor } from '../../lab/wait.ts'
 import type { Problem } from '../../services/problem.ts'
 import { watchForeignMarks } from './marks.ts'
 
-test('rules of others for our marks are told while the agent runs, until they are gone', async () => {
+test('rules of others for our marks are reported while the agent runs, until they are gone', async () => {
   let uses: readonly string[] | Error = []
   const told: { problems?: readonly Problem[] } = {}
   const watch = watchForeignMarks({

@@ -1,6 +1,6 @@
 /**
- * Looks, while the agent runs, for rules of others that use our marks: a CNI plugin or a VPN may come long after the
- * agent, and what it does with the mark is done to connections of Envoy.
+ * Watches, while the agent runs, for rules of others that use our marks: a CNI plugin or a VPN may come long after the
+ * agent, and what it does with the mark happens to Envoy's connections.
  */
 
 import { type Problem, problem } from '../../services/problem.ts'
@@ -11,12 +11,12 @@ export interface ForeignMarksOptions {
   /** Rules and routing rules of others that use our marks, in words. */
   readonly read: () => Promise<readonly string[]>
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
-  /** Until the first look, and from one to the next at least. */
+  /** The time until the first probe, and the least time between two. */
   readonly firstMs?: number
   readonly everyMs?: number
 }
 
-/** How much of the time looking may take. */
+/** The share of the time that probing may take. */
 const share = 0.005
 const named = 3
 
@@ -24,7 +24,7 @@ export function watchForeignMarks(options: ForeignMarksOptions): { stop(): Promi
   const { nodeName, read, onProblems, firstMs = 5000, everyMs = 300_000 } = options
   const looks = new PeriodicTask(async () => {
     const began = performance.now()
-    // Who cannot read them cannot write ours either, which is told.
+    // A process that cannot read them cannot write ours either, which is reported.
     const uses = await read().catch(() => undefined)
     if (uses) onProblems('marks of others', usesProblems(nodeName, uses))
     return Math.max(everyMs, (performance.now() - began) / share)

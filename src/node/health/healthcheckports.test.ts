@@ -12,7 +12,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-test('while the kernel does not follow, no load balancer is told to send, though there are endpoints', async () => {
+test('while the kernel does not follow, load balancers get 503 even though there are endpoints', async () => {
   const problems: unknown[] = []
   let isHealthy = false
   const ports = new HealthCheckPorts({
@@ -43,7 +43,7 @@ test('while the kernel does not follow, no load balancer is told to send, though
   }
 })
 
-test('a port that goes from one Service to another in one change is no problem of either', async () => {
+test('a port that goes from one Service to another in one change is a problem of neither', async () => {
   const problems: unknown[] = []
   const ports = new HealthCheckPorts({
     families: ['IPv4'],

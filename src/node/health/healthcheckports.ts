@@ -1,6 +1,7 @@
 /**
- * The `healthCheckNodePort` of each Service that has one: an HTTP server on this node's addresses that answers every
- * path as kube-proxy does, with 200 while there are ready endpoints on this node and the kernel follows, else 503.
+ * Serves the `healthCheckNodePort` of each Service that has one: an HTTP server on this node's addresses that answers
+ * every path as kube-proxy does, with 200 while there are ready endpoints on this node and the kernel follows, else
+ * 503.
  */
 
 import { networkInterfaces } from 'node:os'
@@ -14,7 +15,7 @@ import { type Retried, startRetrying } from '../retry.ts'
 
 export interface HealthCheckPortsOptions {
   readonly families: readonly IpFamily[]
-  /** Whether the kernel follows what was asked for. */
+  /** Whether the kernel follows what is asked for. */
   readonly isHealthy: () => boolean
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
   readonly log: Log
@@ -37,7 +38,7 @@ export class HealthCheckPorts {
   readonly #opened = new Map<string, Opened>()
   #ranges: readonly string[] = Object.values(everyRange)
   #isOpen = false
-  /** A port may go from one Service to another: what is to be opened waits for what is being closed. */
+  /** A port may go from one Service to another: opening waits for closing. */
   #closing: Promise<unknown> = Promise.resolve()
 
   constructor(options: HealthCheckPortsOptions) {
@@ -62,7 +63,7 @@ export class HealthCheckPorts {
     if (this.#isOpen) this.open()
   }
 
-  /** The kernel has the Services for the first time: load balancers may send. */
+  /** The kernel has the Services for the first time: load balancers may send traffic. */
   open(): void {
     this.#isOpen = true
     for (const checks of this.#wanted.values()) for (const check of checks) this.#open(check)
@@ -85,7 +86,7 @@ export class HealthCheckPorts {
     const server = startRetrying({
       start: () => this.#listen(check, () => this.#answer(this.#opened.get(origin)?.check ?? check)),
       everyMs: retryMs,
-      // A kube-proxy that hands the Service over has the port for a moment more.
+      // A kube-proxy that hands the Service over still has the port for a moment.
       quietFailures: 1,
       problem: error => notOpened(check, error),
       onProblems: problems => this.#options.onProblems(origin, problems),
@@ -93,7 +94,7 @@ export class HealthCheckPorts {
     this.#opened.set(origin, { check, server })
   }
 
-  /** On all addresses or on none. */
+  /** Listens on all addresses or on none. */
   async #listen({ family, port }: HealthCheck, answer: () => Answer): Promise<HttpServer> {
     await this.#closing
     const addresses = localAddresses(this.#ranges, family)

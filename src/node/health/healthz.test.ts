@@ -50,14 +50,14 @@ describe('/healthz and /livez', () => {
     }
   })
 
-  test('of a node that is going: /healthz is 503, so that load balancers leave, /livez 200, so that nobody restarts it', async () => {
+  test('of a node that is being removed: /healthz is 503, so that load balancers leave, /livez 200, so that nobody restarts it', async () => {
     const healthz = await ask('/healthz', lastSynced(2 * minute), false)
     assert.deepEqual([healthz.code, healthz.page.nodeEligible, healthz.page.healthy], [503, false, true])
     assert.ok(age(healthz.page) > minute)
     assert.equal((await ask('/livez', lastSynced(2 * minute), false)).code, 200)
   })
 
-  test('before the first time name no family', async () => {
+  test('before the first sync name no family', async () => {
     const { code, page } = await ask('/livez', new SyncHealth(['IPv4']))
     assert.deepEqual([code, page.healthy, page.status], [200, true, undefined])
   })

@@ -1,4 +1,4 @@
-/** kube-proxy's `/healthz` and `/livez`, by which load balancers and the kubelet judge a node (KEP-3836). */
+/** Serves kube-proxy's `/healthz` and `/livez`, by which load balancers and the kubelet judge a node (KEP-3836). */
 
 import type { Answer } from '../../observe/http.ts'
 import type { SyncHealth } from './synchealth.ts'
@@ -10,8 +10,8 @@ interface HealthRoutesOptions {
 }
 
 /**
- * Both answer 503 while the kernel does not follow; `/healthz` also for a node that is going, so that load balancers
- * drain it before it is gone, while nobody restarts a proxy that works because of that.
+ * Both answer 503 while the kernel does not follow. `/healthz` does so, too, for a node that is being removed, so that
+ * load balancers drain it beforehand; nobody restarts a working proxy because of that.
  */
 export function healthRoutes({ health, isNodeEligible, answered }: HealthRoutesOptions) {
   const counted = (page: 'healthz' | 'livez', answer: Answer) => {
@@ -24,10 +24,10 @@ export function healthRoutes({ health, isNodeEligible, answered }: HealthRoutesO
   }
 }
 
-/** As Go writes the time of what never happened. */
+/** Go's zero time, for what never happened. */
 const never = '0001-01-01T00:00:00Z'
 
-/** `lastUpdated` is the present while all is well, as it was when kube-proxy wrote its rules every 30 s. */
+/** `lastUpdated` is the present while all is well, as when kube-proxy wrote its rules every 30 s. */
 function healthPage(health: SyncHealth, nodeEligible: boolean | undefined): Answer {
   const now = performance.now()
   const currentTime = new Date()

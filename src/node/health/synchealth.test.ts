@@ -9,7 +9,7 @@ test('a node with nothing to write is healthy', () => {
   assert.equal(new SyncHealth(['IPv4']).isHealthy(10 * minute), true)
 })
 
-test('a node is unhealthy when a change has waited for a minute, also the first one, and healthy when it is written', () => {
+test('a node is unhealthy when a change, also the first one, has waited for a minute, and healthy once it is written', () => {
   for (const before of [[], [5]]) {
     const health = new SyncHealth(['IPv4'])
     for (const at of before) health.syncResult(...written(at))
@@ -23,7 +23,7 @@ test('a node is unhealthy when a change has waited for a minute, also the first 
   }
 })
 
-test('what comes while the kernel is written waits from then on', () => {
+test('a change that comes while the kernel is written waits from then on', () => {
   const health = new SyncHealth(['IPv4'])
   health.queued(1000)
   health.queued(3000)
@@ -32,7 +32,7 @@ test('what comes while the kernel is written waits from then on', () => {
   assert.equal(health.isHealthy(3000 + minute), false)
 })
 
-test('a node is unhealthy when nft has failed for a minute though nothing was asked for, as when a table is gone', () => {
+test('a node is unhealthy when nft has failed for a minute although nothing was asked for, as when a table is gone', () => {
   const health = new SyncHealth(['IPv4'])
   health.syncResult(...written(1000))
   for (const now of [2000, 3000]) health.syncResult('IPv4', { ok: false, syncedThrough: now }, now)

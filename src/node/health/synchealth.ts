@@ -1,4 +1,7 @@
-/** Whether the kernel of this node follows what Kubernetes asks for, as kube-proxy answers at /healthz (KEP-3836). */
+/**
+ * Judges whether the kernel of this node follows what Kubernetes asks for, as kube-proxy answers at /healthz
+ * (KEP-3836).
+ */
 
 import type { SyncResult } from '../../kernel/layer.ts'
 import type { IpFamily } from '../../net/address.ts'
@@ -6,11 +9,11 @@ import type { IpFamily } from '../../net/address.ts'
 /** As kube-proxy: twice its sync period. */
 const overdueMs = 60_000
 
-/** Of one IP family. Times are by performance.now(). */
+/** The health of one IP family. Times are by performance.now(). */
 class FamilyHealth {
-  /** Undefined before the first time. */
+  /** Undefined before the first sync. */
   lastSynced: number | undefined
-  /** The oldest change that the kernel does not have, and the newest that there was. */
+  /** The oldest change that the kernel lacks, and the newest change of all. */
   #waitingSince: number | undefined
   #lastQueued = Number.NEGATIVE_INFINITY
 
@@ -29,7 +32,7 @@ class FamilyHealth {
   }
 }
 
-/** Each family by itself; a node is healthy when all are, as with kube-proxy. */
+/** The health of each family by itself; a node is healthy when all are, as with kube-proxy. */
 export class SyncHealth {
   readonly #families: ReadonlyMap<IpFamily, FamilyHealth>
 
@@ -37,29 +40,31 @@ export class SyncHealth {
     this.#families = new Map(families.map(family => [family, new FamilyHealth()]))
   }
 
-  /** The kernel is to have something of these families that it has not; without, of all. */
+  /** The kernel has yet to get something of these families; without an argument, of all. */
   queued(at: number, families: Iterable<IpFamily> = this.#families.keys()): void {
     for (const family of families) this.#families.get(family)?.queued(at)
   }
 
-  /** A pass over the family's rules ended: the kernel has everything that was queued until `syncedThrough`, or lacks something. */
+  /**
+   * A sync of the family ended: the kernel has everything that was queued until `syncedThrough`, or lacks something.
+   */
   syncResult(family: IpFamily, { ok, syncedThrough }: Pick<SyncResult, 'ok' | 'syncedThrough'>, now: number): void {
     if (ok) this.#families.get(family)?.synced(syncedThrough)
     else this.queued(now, [family])
   }
 
-  /** That of the family which was synced longest ago; undefined before the first time of any. */
+  /** The time of the family that was synced longest ago; undefined before the first sync of any. */
   get lastSynced(): number | undefined {
     const times = [...this.#families.values()].flatMap(({ lastSynced }) => lastSynced ?? [])
     return times.length === 0 ? undefined : Math.min(...times)
   }
 
-  /** Unlike kube-proxy also before the first time: a node whose rules were never written serves nobody. */
+  /** Unlike kube-proxy's, also before the first sync: a node whose rules were never written serves nobody. */
   isHealthy(now: number): boolean {
     return [...this.#families.values()].every(family => family.isHealthy(now))
   }
 
-  /** By family; `lastSynced` is undefined before its first time. */
+  /** The status by family; `lastSynced` is undefined before its first sync. */
   status(now: number): ReadonlyMap<IpFamily, { readonly lastSynced: number | undefined; readonly healthy: boolean }> {
     return new Map(
       [...this.#families].map(([family, health]) => [

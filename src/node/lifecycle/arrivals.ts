@@ -1,12 +1,12 @@
-/** How long changes take: from their arrival until Envoy has acknowledged the resources that they changed. */
+/** Measures how long changes take: from their arrival until Envoy has acknowledged the resources that they changed. */
 
 import { type ResourceRef, refKey } from '../../envoy/resource.ts'
 
 export class Arrivals {
-  /** By performance.now(), by type and name. */
+  /** Arrivals by performance.now(), by type and name. */
   readonly #arrivals = new Map<string, number>()
 
-  /** @param arrived undefined where nobody asks how long it takes */
+  /** @param arrived undefined where nobody asks how long the change takes */
   publish(refs: readonly ResourceRef[], arrived: number | undefined): void {
     if (arrived === undefined) return
     for (const ref of refs) this.#arrivals.set(refKey(ref), arrived)
@@ -17,7 +17,7 @@ export class Arrivals {
     for (const ref of refs) this.#arrivals.delete(refKey(ref))
   }
 
-  /** Milliseconds since the change arrived; undefined where none is waited for. Each is told once. */
+  /** Returns, once, the milliseconds since the change arrived; undefined where none is waited for. */
   take(ref: ResourceRef): number | undefined {
     const key = refKey(ref)
     const arrived = this.#arrivals.get(key)

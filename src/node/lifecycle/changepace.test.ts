@@ -14,7 +14,7 @@ const withIdle = (idleTimeout: number | undefined, requestTimeout = 0): Frontend
   aPortState({ settings: { ...defaultSettings, idleTimeout, requestTimeout } })
 
 describe('the pace of changes', () => {
-  test('lets a port change its listener a few times, and then keeps it as Envoy has it, with all else as its owner wants it', () => {
+  test('lets a port change its listener a few times, then keeps it as Envoy has it, with all else as its owner wants it', () => {
     const pace = new ChangePace({ port: never })
     let told = withIdle(1000)
     for (const ms of [2000, 3000]) told = pace.pace(withIdle(ms), told, {}).frontend!
@@ -24,7 +24,7 @@ describe('the pace of changes', () => {
     assert.equal(pace.pace(withIdle(undefined), told, {}).frontend?.settings.idleTimeout, 3000)
   })
 
-  test('lets what a port wants last through once there is room', async () => {
+  test('lets the owner’s last wish through once there is room', async () => {
     const pace = new ChangePace({ port: soon })
     let told = withIdle(1000)
     for (const ms of [2000, 3000, 4000]) told = pace.pace(withIdle(ms), told, {}).frontend!
@@ -33,7 +33,7 @@ describe('the pace of changes', () => {
     assert.deepEqual(pace.pace(withIdle(4000), told, {}), { frontend: withIdle(4000), isLater: false })
   })
 
-  test('does not ask for what changes no listener, however often', () => {
+  test('does not limit what changes no listener, however often', () => {
     const pace = new ChangePace({ port: never, listeners: never, places: never })
     const told = withIdle(1000)
     for (let ms = 1; ms < 100; ms++) assert.equal(pace.pace(withIdle(1000, ms), told, {}).isLater, false)
@@ -66,7 +66,7 @@ describe('the pace of changes', () => {
     assert.deepEqual(pace.pace(aPortState(), undefined, {}), { frontend: aPortState(), isLater: false })
   })
 
-  test('lets small ports hear of each change of endpoints, and large ones of a few, of which the last comes through', async () => {
+  test('publishes each change of a small port’s endpoints, and a few of a large port’s, of which the last comes through', async () => {
     const crowd = (count: number) => Array.from({ length: count }, (_, i) => ({ ip: `10.1.0.${i}`, port: 80 }))
     const [small, large] = [crowd(50), crowd(200)]
     const pace = new ChangePace({ endpoints: soon })

@@ -1,11 +1,11 @@
 /**
- * How fast a namespace may change what Envoy has of it. Envoy keeps a changed or removed listener, some 30 kB, for its drain time (an
- * hour), and what a port has there stays until its connections are gone, so whoever changes a Service again and again would
- * fill its memory. Beyond the pace a port keeps its listener as it is, or waits in the kernel layer for its place, and
- * what its owner wrote last applies when there is room.
+ * Limits how fast a namespace may change what Envoy has of it. Envoy keeps a changed or removed listener, some 30 kB,
+ * for its drain time (an hour), and keeps a port's resources until its connections are gone, so whoever changes a
+ * Service again and again would fill its memory. Beyond the pace a port keeps its listener as it is, or waits in the
+ * kernel layer for its new address, and what its owner wrote last applies when there is room.
  *
- * A change of one endpoint has Envoy's threads look at all endpoints of the port: one of 1,000 that flaps behind 100 ports took
- * them from everybody. So endpoints of large ports, too, are told at a pace.
+ * A change of one endpoint has Envoy's threads walk all endpoints of the port: one of 1,000 that flaps behind 100 ports
+ * took them from everybody. So endpoints of large ports, too, are published at a pace.
  */
 
 import { isDeepStrictEqual } from 'node:util'
@@ -15,13 +15,16 @@ import { haveSamePlaces } from '../../envoy/resources/resources.ts'
 import { type BucketOptions, Buckets } from '../../observe/buckets.ts'
 
 export interface PaceOptions {
-  /** Changes of a port: of its listener, or to another place. Default 10, and 10 an hour. */
+  /** Changes of a port: of its listener, or to another address. Default 10, and 10 an hour. */
   readonly port?: BucketOptions
   /** Changes of listeners in a namespace. Default 500, and 500 an hour. */
   readonly listeners?: BucketOptions
-  /** Endpoints told, in thousands of a port, in a namespace. Default 20, and 5 a second. */
+  /** Published endpoints, in thousands of a port, in a namespace. Default 20, and 5 a second. */
   readonly endpoints?: BucketOptions
-  /** New ports of a namespace. Default 2500, and as many in the quarter of an hour in which ports that left are gone from Envoy. */
+  /**
+   * New ports of a namespace. Default 2500, and as many in the quarter of an hour in which demoted ports are gone from
+   * Envoy.
+   */
   readonly places?: BucketOptions
 }
 
@@ -33,12 +36,12 @@ const defaults = {
   endpoints: { burst: 20, refillMs: 200 },
 }
 
-/** Ports with fewer endpoints are told of each change. */
+/** Ports with fewer endpoints publish each change. */
 const manyEndpoints = 100
 
-/** What is to be done now: tell it this, or nothing, and whether there is more to come. */
+/** What to do now: publish this, or nothing, and whether there is more to come. */
 export interface Paced {
-  /** Undefined: it waits for its place, and the kernel layer serves it. */
+  /** Undefined: the frontend waits for its address, and the kernel layer serves it. */
   readonly frontend: Frontend | undefined
   readonly isLater: boolean
 }
@@ -58,7 +61,7 @@ export class ChangePace {
 
   /**
    * @param frontend as its owner has it now
-   * @param told as Envoy was told of it last, where it was
+   * @param told as last published to Envoy, where it was
    */
   pace(frontend: Frontend, told: Frontend | undefined, options: NodeOptions): Paced {
     if (!told) {

@@ -7,7 +7,7 @@ import { Lifecycle } from './lifecycle.ts'
 interface SetUp {
   readonly drainMs?: number
   readonly quietMs?: number
-  /** What Envoy says when it is asked for this time; the first is 1. */
+  /** What Envoy answers when it is asked for the nth time; the first is 1. */
   readonly says: (time: number) => FrontendActivity | undefined
 }
 
@@ -51,24 +51,24 @@ describe('a drain', () => {
     assert.match(event!, /^finish a after ([4-9]|\d\d)/)
     assert.deepEqual(others, [])
   })
-  test('whose time is over says so, and ends whatever is open', async () => {
+  test('closes when its time is over, and ends whatever is open', async () => {
     const { drains, end } = setUp({ drainMs: 20, says: () => busy })
     drains.start(draining('a'))
     const [first, second] = await end()
     assert.equal(first, 'close a, closing')
     assert.match(second!, /^finish a/)
   })
-  test('goes on while there are answers, though nothing was open whenever Envoy was asked', async () => {
+  test('goes on while there are answers, even if nothing was open whenever Envoy was asked', async () => {
     const { drains, end } = setUp({ quietMs: 20, says: time => ({ open: 0, answers: Math.min(time, 10) }) })
     drains.start(draining('a'))
     assert.match((await end())[0]!, /^finish a after (1[1-9]|[2-9]\d)/)
   })
-  test('is not over at the first look, which does not know what was answered before', async () => {
+  test('is not over at the first probe, which does not know what was answered before', async () => {
     const { drains, end } = setUp({ says: time => ({ open: 0, answers: Math.min(time, 4) }) })
     drains.start(draining('a'))
     assert.match((await end())[0]!, /^finish a after ([5-9]|\d\d)/)
   })
-  test('goes on while Envoy does not say', async () => {
+  test('goes on while Envoy does not answer', async () => {
     const { drains, end } = setUp({ says: time => (time <= 3 ? undefined : quiet) })
     drains.start(draining('a'))
     assert.match((await end())[0]!, /^finish a after ([4-9]|\d\d)/)
@@ -81,7 +81,7 @@ describe('a drain', () => {
     drains.cancel(a)
     assert.match((await end()).join(), /^finish b after \d+$/)
   })
-  test('of more than twenty ports of a namespace waits for others before its connections are told to end, and not for those of another namespace', () => {
+  test('of more than twenty ports of a namespace waits for others before it closes, and not for those of another namespace', () => {
     const { drains } = setUp({ says: () => busy })
     const greedy = Array.from({ length: 21 }, (_, i) => draining(`greedy/s/${i}`))
     const modest = draining('modest/s/0')

@@ -1,9 +1,9 @@
 /**
- * Frontends that leave Envoy. Their configuration stays there until nothing uses it any more: removing it at once would
+ * Drains demoted frontends. Envoy keeps their configuration until nothing uses it any more: removing it at once would
  * cut connections.
  *
- * Connections are told to end by routes that cost Envoy 0.26 MB (envoy/protocols/httpdrain.ts), so few frontends of a
- * namespace close at a time; others wait for them, with their connections as they are.
+ * Routes that end connections cost Envoy 0.26 MB (envoy/protocols/httpdrain.ts), so few frontends of a namespace close
+ * at a time; others wait for them, with their connections as they are.
  */
 
 import { namespaceOf } from '../../plan/ports/port.ts'
@@ -12,11 +12,11 @@ import type { Lifecycle } from './lifecycle.ts'
 export interface DrainOptions {
   /** How long connections may stay, in milliseconds. */
   readonly drainMs: number
-  /** How often Envoy is asked what is going on, in milliseconds. */
+  /** How often Envoy is asked for activity, in milliseconds. */
   readonly intervalMs: number
-  /** How long a frontend has to be quiet for no connection to be left, in milliseconds; an interval at least. */
+  /** How long a frontend has to be quiet to count as without connections, in milliseconds; an interval at least. */
   readonly quietMs: (id: string) => number
-  /** What goes on at these frontends, by id; undefined where Envoy does not answer. */
+  /** Reads the activity at these frontends, by id; undefined where Envoy does not answer. */
   readonly activity: (ids: readonly string[]) => Promise<ReadonlyMap<string, FrontendActivity> | undefined>
   /** Connections are to end as soon as they can, since the drain time is over. */
   readonly close: (life: Lifecycle) => void
@@ -25,20 +25,20 @@ export interface DrainOptions {
 }
 
 export interface FrontendActivity {
-  /** Connections and requests. */
+  /** Open connections and requests. */
   readonly open: number
   /** Grows with every request. */
   readonly answers: number
 }
 
-/** In a namespace. */
+/** How many of a namespace may be closing. */
 const mostClosing = 20
 
 const nothingOpen: FrontendActivity = { open: 0, answers: 0 }
 
 export class Drains {
   readonly #options: DrainOptions
-  /** In the order in which they began. */
+  /** In the order in which they began to drain. */
   readonly #draining = new Set<Lifecycle>()
   /** How many are closing, by namespace. */
   readonly #closing = new Map<string, number>()
@@ -48,7 +48,7 @@ export class Drains {
     this.#options = options
   }
 
-  /** The frontend is draining from now on. */
+  /** Starts the drain of a frontend. */
   start(life: Lifecycle): void {
     const now = performance.now()
     life.drain = { since: now, quietSince: now, answers: undefined, closedAt: undefined }
@@ -56,13 +56,13 @@ export class Drains {
     this.#timer ??= setTimeout(() => void this.#ask(), this.#options.intervalMs)
   }
 
-  /** The frontend is wanted in Envoy again. */
+  /** Cancels the drain: the frontend is wanted in Envoy again. */
   cancel(life: Lifecycle): void {
     this.#leave(life)
     life.on('wanted')
   }
 
-  /** Its connections are to end now, since they can only fail. Returns whether they do. */
+  /** Closes the frontend: its connections can only fail. Returns whether they end now. */
   close(life: Lifecycle): boolean {
     if (life.state === 'closing') return true
     if (this.#countClosing(life, 0) >= mostClosing || !life.on('closed')) return false
@@ -91,11 +91,11 @@ export class Drains {
     const { drain } = life
     if (!drain || !this.#draining.has(life)) return
     const now = performance.now()
-    // The first answer cannot tell whether there was a request since the frontend left.
+    // The first answer cannot tell whether there was a request since the frontend was demoted.
     if (!found || found.open > 0 || found.answers !== drain.answers) drain.quietSince = now
     drain.answers = found?.answers ?? drain.answers
     const { drainMs, intervalMs, quietMs, close, finish } = this.#options
-    // A connection made just before the frontend left may not be counted yet.
+    // A connection made just before the demotion may not be counted yet.
     const needed = Math.max(intervalMs, Math.min(quietMs(life.id), drainMs))
     if (now - drain.quietSince >= needed || now - (drain.closedAt ?? now) >= needed) {
       this.#leave(life)
@@ -113,7 +113,7 @@ export class Drains {
     life.drain = undefined
   }
 
-  /** How many of the frontend's namespace are closing, `more` of them from now on. */
+  /** Counts how many of the frontend's namespace are closing, `more` of them from now on. */
   #countClosing({ id }: Lifecycle, more: number): number {
     const namespace = namespaceOf(id)
     const count = (this.#closing.get(namespace) ?? 0) + more

@@ -34,7 +34,7 @@ describe('Work for Service ports', () => {
     assert.deepEqual(done, ['A', 'B', 'small', 'C', 'D', 'E'])
   })
 
-  test('is done once, as it was asked for last, and not where it is no longer wanted', async t => {
+  test('is done once, in its latest form, and not where it is no longer wanted', async t => {
     const { queue, done } = setUp(t)
     for (const id of ['A', 'B', 'C', 'D']) queue.add(id, `${id}1`, 5000)
     queue.run()

@@ -1,6 +1,6 @@
 /**
- * Work that a change makes, a part for each Service port: small parts go before large ones, so that a Service with
- * thousands of endpoints holds up nobody else, and between slices of time everybody else has a turn.
+ * Queues the work that a change makes, a part for each Service port. Small parts go before large ones, so that a
+ * Service with thousands of endpoints holds up nobody else, and between slices of time everybody else has a turn.
  */
 
 interface Entry<T> {
@@ -8,9 +8,9 @@ interface Entry<T> {
   readonly weight: number
 }
 
-/** What is lighter goes first. */
+/** Lighter work goes first. */
 const smallWeight = 256
-/** Work ends with the part that reaches this, and the clock is looked at. */
+/** A slice ends with the part that reaches this weight, and the clock is read. */
 const batchWeight = 2000
 const sliceMs = 20
 
@@ -24,7 +24,10 @@ export class FairQueue<T> {
     this.#work = work
   }
 
-  /** In place of what was to be done for it: only the last counts. Call `run` when all that comes together is there. */
+  /**
+   * Replaces the work queued for a port: only the last counts. Call `run` once everything that comes together is
+   * queued.
+   */
   add(id: string, item: T, weight: number): void {
     const [lane, other] = weight < smallWeight ? [this.#small, this.#large] : [this.#large, this.#small]
     other.delete(id)
@@ -36,7 +39,7 @@ export class FairQueue<T> {
     this.#large.delete(id)
   }
 
-  /** Works for a slice of time, and goes on by itself. While it does, what is small is done at once all the same. */
+  /** Works for a slice of time, and goes on by itself. Meanwhile small work is still done at once. */
   run(): void {
     const began = performance.now()
     while (this.#small.size > 0 || (this.#large.size > 0 && !this.#scheduled)) {
@@ -50,7 +53,7 @@ export class FairQueue<T> {
     })
   }
 
-  /** All of it, now. */
+  /** Does all of it now. */
   finish(): void {
     while (this.#small.size + this.#large.size > 0) this.#runBatch()
   }

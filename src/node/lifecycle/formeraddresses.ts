@@ -1,6 +1,6 @@
 /**
- * Addresses that no frontend has any more and connections may still be open to. Each of those ends with its next answer,
- * or when it had no request for its quiet time; one of TCP has the drain time.
+ * Ends connections to addresses that no frontend has any more: each with its next answer, or when it had no request for
+ * its quiet time; TCP connections have the drain time.
  */
 
 import type { Changes, PublishedFrontends } from './published.ts'
@@ -19,7 +19,7 @@ export class FormerAddresses {
     this.#options = options
   }
 
-  /** @param quietMs after so long without a request no connection of http is left */
+  /** @param quietMs after so long without a request no HTTP connection is left */
   add(address: string, quietMs: number): void {
     const { published, drainMs, update } = this.#options
     clearTimeout(this.#timers.get(address))

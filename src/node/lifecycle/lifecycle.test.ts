@@ -20,12 +20,12 @@ const settleMs = 2
 const drainMs = 20
 const drainIntervalMs = 2
 
-/** A node whose kernel and Envoy do what they are told when the history says so. */
+/** A node whose kernel and Envoy follow when the history says so. */
 class Node {
   readonly lives = new Map<string, Lifecycle>()
   readonly store = new ResourceStore()
   readonly #published = new PublishedFrontends({})
-  /** By type and name: what Envoy has acknowledged, and it keeps what is removed from the store. */
+  /** By type and name: what Envoy has acknowledged, and keeps though it was removed from the store. */
   readonly envoy = new Set<string>()
   /** What the kernel is to redirect, as `hostPort` writes it. */
   readonly redirected = new Set<string>()
@@ -80,7 +80,7 @@ class Node {
     this.#reconciler.begin([])
   }
 
-  /** @param after undefined: the port is gone */
+  /** @param after undefined for a port that is gone */
   plan(id: string, after: PortState | undefined): void {
     const before = this.#plan.get(id)
     if (after) this.#plan.set(id, after)
@@ -105,7 +105,7 @@ class Node {
     this.#redirects.setAlive(isAlive)
   }
 
-  /** Envoy takes in what there is. */
+  /** Envoy takes what is in the store. */
   acknowledge(): void {
     for (const life of this.lives.values()) {
       if (!this.#published.has(life.id)) continue
@@ -114,7 +114,7 @@ class Node {
     }
   }
 
-  /** Envoy lost all, as after a restart. */
+  /** Envoy lost everything, as after a restart. */
   lose(): void {
     this.envoy.clear()
     for (const life of this.lives.values()) this.#redirects.checkLoss(life)
@@ -180,7 +180,7 @@ const step = fc.oneof(
     ),
   }),
 )
-/** Most begin with two frontends that are promoted. */
+/** Histories, most of which begin with two promoted frontends. */
 const promoted: readonly Step[] = [
   { do: 'alive' },
   { do: 'plan', id: ids[0], layer: 'envoy', port: 80 },
@@ -224,7 +224,10 @@ async function take(node: Node, one: Step): Promise<void> {
   }
 }
 
-/** The kernel is to redirect the frontends whose state says so and no others, and Envoy has what the kernel redirects still. */
+/**
+ * Checks that the kernel is to redirect the frontends whose state says so and no others, and that Envoy has what it
+ * still redirects.
+ */
 function check(node: Node): void {
   const expected = [...node.lives.values()]
     .filter(({ state }) => redirectedStates.has(state))
@@ -236,7 +239,7 @@ function check(node: Node): void {
 }
 
 describe('the life of a frontend', () => {
-  test('has no state that cannot be reached, or cannot be left for none', () => {
+  test('has no state that cannot be reached, or cannot lead back to absent', () => {
     const reach = (from: State): ReadonlySet<State> => {
       const found = new Set<State>([from])
       for (const state of found) for (const next of Object.values(transitions[state])) found.add(next)
@@ -249,7 +252,7 @@ describe('the life of a frontend', () => {
     assert.deepEqual([...events].sort(), [...used].sort())
   })
 
-  test('has Envoy serve whatever the kernel redirects to it, whatever comes in whichever order', async () => {
+  test('has Envoy serve whatever the kernel redirects to it, in whatever order events come', async () => {
     await fc.assert(
       fc.asyncProperty(history, async steps => {
         const node = new Node()

@@ -42,7 +42,7 @@ export const events = [
   ...(['kernelSynced', 'closed', 'quiet', 'dropped'] as const),
 ] as const
 
-/** What is not here does nothing. */
+/** Combinations that are not listed do nothing. */
 export const transitions = {
   absent: { wanted: 'queued' },
   queued: {
@@ -65,7 +65,7 @@ export const transitions = {
 export const redirectedStates: ReadonlySet<State> = new Set(['inherited', 'promoted'] as const)
 const leavingStates: ReadonlySet<State> = new Set(['demoted', 'draining', 'closing'] as const)
 
-/** What Envoy is to be told of a frontend, and what that waits for. */
+/** What to publish of a frontend, and what that waits for. */
 export interface Pending {
   readonly frontend: Frontend
   /** `turn`: other frontends are first; `kernel`: until `kernelSynced`. */
@@ -84,13 +84,13 @@ export interface Redirect {
 export interface Drain {
   readonly since: number
   quietSince: number
-  /** As Envoy was asked last. */
+  /** Envoy's last answer. */
   answers: number | undefined
   /** When its connections were told to end, since the drain time was over. */
   closedAt: number | undefined
 }
 
-/** One frontend from the day that Envoy is to have it until Envoy has nothing of it. */
+/** One frontend, from the moment Envoy is to have it until Envoy has nothing of it. */
 export class Lifecycle {
   readonly id: string
   pending: Pending | undefined
@@ -98,7 +98,7 @@ export class Lifecycle {
   later: Frontend | undefined
   observed: Observed | undefined
   redirect: Redirect | undefined
-  /** In state `settling`. */
+  /** When it entered state `settling`. */
   settlingSince = 0
   drain: Drain | undefined
   #state: State = 'absent'

@@ -9,11 +9,11 @@ import { type Changes, PublishedFrontends } from './published.ts'
 
 const tcp = { wants: 'envoy', protocol: 'tcp', reason: 'overlay is true' } as const
 
-/** What Envoy is told, and what is in the store then. */
+/** What was published to Envoy, and what is in the store then. */
 class Telling {
   readonly frontends = new PublishedFrontends({})
   readonly #store = new ResourceStore()
-  /** What left its place, in all. */
+  /** All addresses that were left. */
   readonly left: string[] = []
 
   want(frontend: Frontend): void {
@@ -70,12 +70,12 @@ function clusterOf(route: Resource | undefined): string | undefined {
 
 const web = aPortState({ id: 'a/web/http', vip: '10.96.0.1' })
 const renamed = aPortState({ ...web, id: 'a/web/http-web', port: aPort({ name: 'http-web' }) })
-/** Cluster and endpoints of these addresses, and what else there is. */
+/** Cluster and endpoints of these addresses, and everything else there is. */
 const backed = (addresses: readonly string[], ...others: readonly string[]) =>
   ['cluster', 'endpoints'].flatMap(type => addresses.map(address => `${type} ${address}`)).concat(others)
 const [at80, at81] = ['10.96.0.1:80', '10.96.0.1:81'] as const
 
-test('a frontend that drains gets nothing back of what another has taken over, and takes nothing with it when it goes', () => {
+test('a draining frontend gets back nothing that another has taken over, and takes nothing along when it goes', () => {
   for (const protocol of [undefined, tcp]) {
     const telling = new Telling()
     const [before, after] = [web, renamed].map(frontend =>
@@ -86,7 +86,7 @@ test('a frontend that drains gets nothing back of what another has taken over, a
     telling.want(after)
     const places = telling.has
     assert.ok(places.length > 2)
-    // Its endpoints go, and its drain time is over.
+    // Its endpoints go, and its drain time ends.
     telling.drain({ ...before, endpoints: [] })
     telling.drain(before, true)
     for (const place of places) assert.ok(telling.has.includes(place), place)
@@ -96,7 +96,7 @@ test('a frontend that drains gets nothing back of what another has taken over, a
   }
 })
 
-test('a listener for the very address goes when another frontend comes there on a shared one, which it would cover', () => {
+test('a listener of its own goes when another frontend comes to its address on a shared one, which it would cover', () => {
   const telling = new Telling()
   telling.want({ ...web, layer: tcp })
   telling.drain({ ...web, layer: tcp })
@@ -111,7 +111,7 @@ test('a listener for the very address goes when another frontend comes there on 
   assert.deepEqual(telling.has, backed([at80], `route ${at80}`, `scope ${at80}`))
 })
 
-test('a frontend that moves is led to its new place, and connections at the old one end, until that is forgotten', () => {
+test('a frontend that moves is redirected to its new address, and connections at the old one end, until that is forgotten', () => {
   const moved = { ...web, port: aPort({ port: 81 }) }
   const telling = new Telling()
   telling.want(web)
@@ -131,7 +131,7 @@ test('a frontend that moves is led to its new place, and connections at the old 
   assert.deepEqual(telling.has, backed([at81], ...routed(at81)))
 })
 
-test('a place that was left and is taken again is not forgotten', () => {
+test('an address that was left and is taken again is not forgotten', () => {
   for (const successor of [web, renamed]) {
     const telling = new Telling()
     telling.want(web)
@@ -158,7 +158,7 @@ test('from http to tcp and back, requests of open connections find their routes 
   assert.deepEqual(telling.has, asHttp)
 })
 
-test('a frontend that drained while the mark of the client came is told with it when it is wanted again', () => {
+test('a frontend that drained while the client’s mark came is published with it when it is wanted again', () => {
   const telling = new Telling()
   const changes: Changes = { put: [], remove: [] }
   const frontend = { ...web, layer: tcp }
@@ -170,7 +170,7 @@ test('a frontend that drained while the mark of the client came is told with it 
   assert.notEqual(telling.frontends.get(web.id)?.resources.at(-1)?.version, before)
 })
 
-test('when endpoints come to see the client, routes are told anew with the listeners', () => {
+test('when endpoints come to see the client, routes are published anew with the listeners', () => {
   const telling = new Telling()
   const changes: Changes = { put: [], remove: [] }
   const frontend = aPortState()
@@ -179,7 +179,7 @@ test('when endpoints come to see the client, routes are told anew with the liste
   assert.deepEqual(changes.put.map(({ typeUrl }) => typeUrl).toSorted(), [typeUrls.listener, typeUrls.route].sort())
 })
 
-test('when an Envoy comes that has the module, listeners are told anew, those of their own and the shared', () => {
+test('when an Envoy comes that has the module, its own and shared listeners are published anew', () => {
   const telling = new Telling()
   const changes: Changes = { put: [], remove: [] }
   telling.want(web)
@@ -190,7 +190,7 @@ test('when an Envoy comes that has the module, listeners are told anew, those of
   assert.deepEqual(listeners.map(({ name }) => name).toSorted(), ['0.0.0.0:80', '10.96.0.77:80'])
 })
 
-test('an address of a run before ends its connections until it is forgotten, and not once a frontend has it', () => {
+test('an address of a previous run ends its connections until it is forgotten, and not once a frontend has it', () => {
   const telling = new Telling()
   const [gone, back] = ['10.96.0.9:80', '10.96.0.10:80']
   for (const address of [gone, back]) telling.addFormer(address)

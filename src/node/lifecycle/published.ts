@@ -1,6 +1,6 @@
 /**
- * What Envoy is told of each frontend, wanted there or draining, and which frontend a resource belongs to: their
- * names are addresses, which may go from one Service to another.
+ * Keeps what is published of each frontend, wanted or draining, and which frontend a resource belongs to: resources are
+ * named by addresses, which may go from one Service to another.
  */
 
 import { RefMap } from '../../envoy/refmap.ts'
@@ -10,7 +10,7 @@ import { type NodeOptions, sharedListener, sharedListenerName } from '../../envo
 import { haveSamePlaces, type Published, resourcesOf } from '../../envoy/resources/resources.ts'
 import { goneResources, routeResource } from '../../envoy/resources/route.ts'
 
-/** What is to change in the store; collected over several frontends. */
+/** Changes to the store, collected over several frontends. */
 export interface Changes {
   readonly put: Resource[]
   readonly remove: ResourceRef[]
@@ -18,12 +18,12 @@ export interface Changes {
 
 export interface PublishedFrontend extends Published {
   readonly node: NodeOptions
-  /** What another frontend has taken over of this one. */
+  /** What another frontend has taken over from this one. */
   readonly lost: readonly ResourceRef[]
 }
 
 interface PublishOptions {
-  /** Whether new connections are to go there. A frontend that drains gets nothing back that another has taken over. */
+  /** Whether new connections are to go there. A draining frontend gets back nothing that another has taken over. */
   readonly isWanted: boolean
   /** Its connections end, each after its next answer. */
   readonly isClosing: boolean
@@ -36,7 +36,7 @@ export class PublishedFrontends {
   readonly #published = new Map<string, PublishedFrontend>()
   /** The frontend that a resource belongs to. */
   readonly #owner = new RefMap<string>()
-  /** What was found by an address that its frontend no longer has, by type and name: connections that use it are still open. */
+  /** Resources at an address that its frontend no longer has, by type and name: open connections still use them. */
   readonly #former = new Set<string>()
   /** The listeners that frontends share, by name. */
   readonly #shared = new Map<string, Resource>()
@@ -64,14 +64,14 @@ export class PublishedFrontends {
     return this.#options
   }
 
-  /** Whether Envoy was told of the frontend by other listeners, scopes or routes than it is to have now. */
+  /** Whether the frontend was published with other listeners, scopes or routes than it is to have now. */
   hasMoved(frontend: Frontend): boolean {
     const published = this.#published.get(frontend.id)
     return published !== undefined && !haveSamePlaces(published.frontend, frontend, this.#options)
   }
 
   /**
-   * What has the frontend's address is taken over from a draining frontend that had it.
+   * Publishes a frontend. It takes over what has its address from a draining frontend that had the address.
    * @returns the addresses that the frontend no longer has: connections there end, each after its next answer, until
    *   `forgetFormerRoutes` and then `forgetFormerCluster`
    */
@@ -96,7 +96,7 @@ export class PublishedFrontends {
     return before ? this.#leave(before.frontend, frontend, found, changes) : []
   }
 
-  /** Connections of before may be open to an address that no frontend has: they end, each after its next answer, until `forgetFormerRoutes`. */
+  /** Ends connections to an address that no frontend has, each after its next answer, until `forgetFormerRoutes`. */
   addFormer(address: string, { put }: Changes): void {
     for (const resource of goneResources(address)) {
       this.#former.add(refKey(resource))
@@ -104,12 +104,12 @@ export class PublishedFrontends {
     }
   }
 
-  /** No request comes there any more. */
+  /** Forgets the routes of an address to which no request comes any more. */
   forgetFormerRoutes(address: string, changes: Changes): void {
     this.#forgetFormer([typeUrls.scope, typeUrls.route], address, changes)
   }
 
-  /** What had come there is answered, and TCP connections have had the drain time. */
+  /** Forgets the cluster: requests that had come are answered, and TCP connections have had the drain time. */
   forgetFormerCluster(address: string, changes: Changes): void {
     this.#forgetFormer([typeUrls.endpoints, typeUrls.cluster], address, changes)
   }
@@ -126,7 +126,7 @@ export class PublishedFrontends {
     changes.remove.push(...this.#release(id, published?.resources ?? []))
   }
 
-  /** What follows from the node is published anew of frontends that `isOf` leaves in, and that have lost nothing. */
+  /** Publishes anew what follows from the node, of frontends that `isOf` selects and that have lost nothing. */
   setNode(node: NodeOptions, isOf: (id: string) => boolean, { put }: Changes): void {
     this.#options = { ...this.#options, ...node }
     const frontends = [...this.#published].filter(([id, published]) => isWhole(published) && isOf(id))
@@ -154,7 +154,7 @@ export class PublishedFrontends {
     return typeUrl === typeUrls.listener ? this.#shared.get(name) : undefined
   }
 
-  /** The names of the listeners that the frontend has for itself; undefined where another frontend has taken one over. */
+  /** The names of the frontend's own listeners; undefined where another frontend has taken one over. */
   listenersOf(id: string): readonly string[] | undefined {
     const published = this.#published.get(id)
     if (!published || published.lost.some(isListener)) return undefined
@@ -169,7 +169,7 @@ export class PublishedFrontends {
     return isWhole(before) && before?.node === this.#options
   }
 
-  /** The last frontend that goes takes the listener with it, which xDS removes when no scope needs it any more. */
+  /** The last frontend takes the listener with it; xDS removes it when no scope needs it any more. */
   #countShared(before: Frontend | undefined, after: Frontend | undefined, { remove }: Changes): void {
     const [old, own] = [before, after].map(frontend => frontend && sharedListenerName(frontend, this.#options))
     if (old === own) return
@@ -192,7 +192,7 @@ export class PublishedFrontends {
     return listener
   }
 
-  /** Connections that the former owner has there are still open, so all else of it stays in Envoy while it drains. */
+  /** The former owner still has open connections there, so all else of it stays in Envoy while it drains. */
   #take(ref: ResourceRef, id: string): void {
     const key = refKey(ref)
     const owner = this.#owner.get(ref) ?? id
@@ -204,7 +204,10 @@ export class PublishedFrontends {
     this.#published.set(owner, { ...published, resources, lost: [...published.lost, ref] })
   }
 
-  /** A listener for the very address comes before the shared one, so one that another frontend has there goes: Envoy drains it. */
+  /**
+   * A listener for the exact address comes before the shared one, so another frontend's listener there goes: Envoy
+   * drains it.
+   */
   #uncover(scope: Resource, id: string, resources: readonly Resource[], { remove }: Changes): void {
     const listener = { typeUrl: typeUrls.listener, name: scope.name }
     const isItsOwn = resources.some(({ typeUrl, name }) => typeUrl === listener.typeUrl && name === listener.name)
@@ -214,14 +217,14 @@ export class PublishedFrontends {
     remove.push(listener)
   }
 
-  /** Returns what is to be removed from Envoy of what a frontend had: all but what another frontend has taken over. */
+  /** Returns what to remove from Envoy of a frontend: all but what another frontend has taken over. */
   #release(id: string, resources: readonly Resource[]): readonly ResourceRef[] {
     const released = resources.filter(resource => this.#owner.get(resource) === id)
     for (const resource of released) this.#owner.delete(resource)
     return released
   }
 
-  /** Requests that come there still go to the endpoints that the frontend has now. */
+  /** Requests that still come there go to the endpoints that the frontend has now. */
   #leave(before: Frontend, now: Frontend, left: readonly Resource[], { put }: Changes): readonly string[] {
     const released = this.#release(before.id, left)
     for (const ref of released) this.#former.add(refKey(ref))

@@ -1,4 +1,4 @@
-/** Tells Envoy of frontends, and says which of its resources a frontend needs to be promoted. */
+/** Publishes frontends to Envoy, and says which of its resources a frontend needs to be promoted. */
 
 import type { Resource, ResourceRef } from '../../envoy/resource.ts'
 import { addressesOf, type Frontend } from '../../envoy/resources/frontend.ts'
@@ -14,9 +14,9 @@ export interface PublisherOptions {
   readonly published: PublishedFrontends
   readonly store: ResourceStore
   readonly drainMs: number
-  /** The listeners on which redirected connections arrive, which every frontend needs. */
+  /** The redirect listeners, which every frontend needs. */
   readonly redirectListeners: readonly Resource[]
-  /** Envoy has these no longer. */
+  /** Envoy no longer has these. */
   readonly onRemoved: (refs: readonly ResourceRef[]) => void
 }
 
@@ -36,12 +36,12 @@ export class Publisher {
     return this.published.has(id)
   }
 
-  /** As Envoy was told of it last. */
+  /** The frontend as last published to Envoy. */
   frontendOf(id: string): Frontend | undefined {
     return this.published.get(id)?.frontend
   }
 
-  /** Whether Envoy was told of the frontend by other listeners, scopes or routes than it is to have now. */
+  /** Whether the frontend was published with other listeners, scopes or routes than it is to have now. */
   hasMoved(frontend: Frontend): boolean {
     return this.published.hasMoved(frontend)
   }
@@ -50,7 +50,7 @@ export class Publisher {
     return this.published.options
   }
 
-  /** What frontends put and remove is told as one. */
+  /** Publishes what frontends put and remove as one update. */
   update(collect: (changes: Changes) => void): void {
     const changes: Changes = { put: [], remove: [] }
     collect(changes)
@@ -63,7 +63,7 @@ export class Publisher {
   publish(life: Lifecycle, planned: Frontend, changes: Changes, arrived?: number): void {
     const { observed } = life
     const frontend = planned.observed === observed ? planned : { ...planned, observed }
-    // Of connections to the addresses that it has until now.
+    // For connections to the addresses that it has had until now.
     const quietMs = Math.min(this.quietMs(life.id), this.#options.drainMs)
     const before = changes.put.length
     const left = this.published.publish(
@@ -75,7 +75,7 @@ export class Publisher {
     this.#arrivals.publish(changes.put.slice(before), arrived)
   }
 
-  /** Again as it was, since something of it that was observed is different, or its connections are to end. */
+  /** Publishes the frontend again as it was, since an observation of it changed, or its connections are to end. */
   republish(life: Lifecycle): void {
     const frontend = this.frontendOf(life.id)
     if (frontend) this.update(changes => this.publish(life, frontend, changes))
@@ -85,7 +85,7 @@ export class Publisher {
     this.update(changes => this.published.forget(id, changes))
   }
 
-  /** A run of the agent before told Envoy of these addresses: connections to them are to end. */
+  /** A previous run of the agent published these addresses: connections to them are to end. */
   addFormer(addresses: readonly string[]): void {
     this.update(changes => {
       for (const address of addresses) this.published.addFormer(address, changes)
@@ -93,7 +93,7 @@ export class Publisher {
     for (const address of addresses) this.#former.add(address, this.#options.drainMs)
   }
 
-  /** Where the kernel redirects the frontend, and what Envoy needs for it. */
+  /** What the kernel redirects for the frontend, and what Envoy needs for it. */
   redirectOf(id: string): Redirect {
     const { frontend, resources } = this.published.get(id)!
     const shared = this.published.sharedListenerOf(frontend)
@@ -101,13 +101,16 @@ export class Publisher {
     return { addresses: addressesOf(frontend), needs: redirectListeners.concat(shared ?? [], resources) }
   }
 
-  /** How long a frontend has to be without requests for no connection to be left: on a listener of its own Envoy counts them. */
+  /**
+   * How long a frontend has to be without requests to have no connection left; Envoy counts them on a listener of its
+   * own.
+   */
   quietMs(id: string): number {
     const frontend = this.frontendOf(id)
     return (frontend && sharedProtocolOf(frontend, this.options)?.idleTimeout) ?? 0
   }
 
-  /** Milliseconds since the change arrived that this version is of; undefined where none is waited for. */
+  /** Milliseconds since the change of this version arrived; undefined where none is waited for. */
   programmed({ typeUrl, name, version }: VersionedRef): number | undefined {
     if (this.#options.store.get(typeUrl, name)?.version !== version) return undefined
     return this.#arrivals.take({ typeUrl, name })

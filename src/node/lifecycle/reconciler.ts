@@ -1,7 +1,7 @@
 /**
- * Brings what Envoy has of each frontend, and what the kernel redirects to it, to what the plan says: one lifecycle a
- * frontend (lifecycle.ts), moved on by the plan's changes, by the kernel's word that it has them, and by what Envoy acknowledges
- * (redirectset.ts) and has open (drains.ts).
+ * Reconciles what Envoy has of each frontend, and what the kernel redirects to it, with the plan. Each frontend has a
+ * lifecycle (lifecycle.ts), which the plan's changes, the kernel's syncs, and what Envoy acknowledges (redirectset.ts)
+ * and has open (drains.ts) bring on.
  */
 
 import { addressesOf, externalId, type Frontend, frontendsOf } from '../../envoy/resources/frontend.ts'
@@ -16,9 +16,9 @@ import type { Publisher } from './publisher.ts'
 import type { RedirectSet } from './redirectset.ts'
 
 export interface ReconcilerOptions extends SubsetOptions {
-  /** Connections that came by these shall end: Envoy may connect to no endpoint of theirs any more. */
+  /** Connections to these frontends shall end: Envoy may connect to none of their endpoints any more. */
   readonly endConnections: (addresses: readonly VipPort[]) => void
-  /** Envoy was told of these. */
+  /** These were published to Envoy. */
   readonly onPublished?: (frontends: readonly Frontend[]) => void
 }
 
@@ -29,7 +29,7 @@ export interface Actuators {
   readonly drains: Drains
 }
 
-/** How often frontends are looked at that wait for the pace of changes. */
+/** How often to check frontends that wait for the pace of changes. */
 const paceMs = 1000
 
 export class Reconciler {
@@ -47,7 +47,7 @@ export class Reconciler {
     this.#actuators = actuators
   }
 
-  /** All that there is at the start, before any Envoy connects. */
+  /** Takes everything there is at the start, before any Envoy connects. */
   begin(changes: readonly PortChange[]): void {
     this.apply(changes)
     this.#queue.finish()
@@ -55,7 +55,7 @@ export class Reconciler {
   }
 
   /**
-   * What leaves Envoy does so at once. What Envoy is told of the others is published in turns, small ones first.
+   * Demotes at once, and publishes the other changes in turns, small ones first.
    * @param arrived when the changes came, by performance.now(); undefined where nobody asks how long they take
    */
   apply(changes: readonly PortChange[], arrived?: number): void {
@@ -70,10 +70,9 @@ export class Reconciler {
   }
 
   /**
-   * The kernel has these ports as they are planned: nothing new is redirected to Envoy of those that left it or moved. A
-   * frontend that moved is promoted again when Envoy has what it needs at its new addresses. Connections that a draining
-   * frontend has in Envoy follow its endpoints still; had it been told before that there is none left, Envoy would have
-   * answered 503.
+   * The kernel has these ports as planned: it redirects nothing new of those that were demoted or moved. A moved
+   * frontend is promoted again when Envoy has what it needs at its new addresses. Connections of a draining frontend in
+   * Envoy still follow its endpoints; had Envoy known before that none is left, it would have answered 503.
    */
   kernelSynced(ports: readonly string[]): void {
     const { publisher, drains } = this.#actuators
@@ -142,7 +141,7 @@ export class Reconciler {
     life.pending = { frontend: paced, until: 'kernel', arrived }
   }
 
-  /** What Envoy may be told now; undefined where the frontend waits in the kernel layer for its addresses. */
+  /** What may be published now; undefined where the frontend waits in the kernel layer for its addresses. */
   #paced(life: Lifecycle, wanted: Frontend): Frontend | undefined {
     const { publisher, redirects, drains } = this.#actuators
     const before = publisher.frontendOf(life.id)

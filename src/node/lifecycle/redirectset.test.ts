@@ -48,7 +48,7 @@ function setUp() {
 const settled = () => new Promise(resolve => setTimeout(resolve, 5))
 
 describe('the redirect set', () => {
-  test('promotes a frontend only when Envoy has acknowledged all that it needs', async () => {
+  test('promotes a frontend only when Envoy has acknowledged everything that it needs', async () => {
     const { redirects, kernel, publish, acknowledge } = setUp()
     redirects.setAlive(true)
     publish('a', [vip(1)])
@@ -75,7 +75,7 @@ describe('the redirect set', () => {
     assert.deepEqual([...kernel], ['10.96.0.1'])
   })
 
-  test('promotes nothing while Envoy does not answer, and all that is acknowledged when it does', async () => {
+  test('promotes nothing while Envoy does not answer, and everything acknowledged when it does', async () => {
     const { redirects, kernel, publish, acknowledge } = setUp()
     publish('a', [vip(1)])
     acknowledge('a')
@@ -95,7 +95,7 @@ describe('the redirect set', () => {
     assert.equal(kernel.size, 0)
     assert.equal(lifeOf('a').isRedirected, false)
   })
-  test('does not promote a frontend that is no longer wanted when it has settled', async () => {
+  test('does not promote a settled frontend that is no longer wanted', async () => {
     const { redirects, kernel, lifeOf, publish, acknowledge } = setUp()
     redirects.setAlive(true)
     publish('a', [vip(1)])
@@ -104,7 +104,7 @@ describe('the redirect set', () => {
     await settled()
     assert.equal(kernel.size, 0)
   })
-  test('demotes a frontend when Envoy has lost what it needs, and promotes it again with it', async () => {
+  test('demotes a frontend when Envoy has lost what it needs, and promotes it again when that is back', async () => {
     const { redirects, kernel, lifeOf, publish, acknowledge, acknowledged } = setUp()
     redirects.setAlive(true)
     publish('a', [vip(1)])
@@ -149,7 +149,7 @@ describe('a port with several VIP:ports', () => {
     redirects.withdraw(lifeOf('a'), 'unwanted')
     assert.equal(kernel.size, 0)
   })
-  test('keeps what a previous run left where that is all of it', async () => {
+  test('keeps what a previous run left if that is all of it', async () => {
     for (const [left, kept] of [
       [
         [1, 2],
@@ -180,7 +180,7 @@ describe('for all histories', () => {
     fc.record({ do: fc.constantFrom('want', 'unwant', 'acknowledge', 'lose') as fc.Arbitrary<string>, id }),
     fc.record({ do: fc.constantFrom('dead', 'alive'), id }),
   )
-  test('the kernel has exactly the frontends that are redirected, all of them wanted and acknowledged when they moved', async () => {
+  test('the kernel has exactly the redirected frontends, all of them wanted and acknowledged when they moved', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 20 }), fc.array(fc.boolean()), async (steps, pauses) => {
         const { redirects, kernel, lifeOf, publish, acknowledge, acknowledged } = setUp()

@@ -1,7 +1,7 @@
 /**
- * What the kernel redirects to Envoy: the addresses of promoted frontends. A frontend is promoted when Envoy has
- * acknowledged all that it needs for it (make before break), and demoted at once; what Envoy refuses later leaves it promoted
- * with its last acknowledged configuration.
+ * Keeps what the kernel redirects to Envoy: the addresses of promoted frontends. A frontend is promoted when Envoy has
+ * acknowledged everything that it needs (make before break), and demoted at once. If Envoy rejects something later, the
+ * frontend stays promoted with its last acknowledged configuration.
  *
  * An acknowledged listener is not yet in every worker of Envoy: a frontend settles for `settleMs` before it is promoted.
  * The kernel layer serves it meanwhile, so nobody notices.
@@ -14,19 +14,19 @@ import type { Lifecycle, Redirect } from './lifecycle.ts'
 export interface RedirectSetOptions {
   readonly settleMs: number
   /**
-   * Whether every Envoy that takes new connections can be reached and has acknowledged this resource as a frontend needs it
-   * to be promoted or, where it is, to stay so; false without an Envoy.
+   * Whether every Envoy that takes new connections can be reached and has acknowledged this resource as a frontend
+   * needs it to be promoted or, if it is, to stay so; false without an Envoy.
    */
   readonly isReady: (ref: ResourceRef, isRedirected: boolean) => boolean
-  /** Puts addresses into the kernel's redirect set, or takes them out. */
+  /** Adds addresses to the kernel's redirect set, or removes them. */
   readonly move: (addresses: readonly VipPort[], isRedirected: boolean) => void
   /** Empties the kernel's redirect set. */
   readonly clear: () => void
-  /** These frontends, by id, one by one: not when the whole set is emptied. */
+  /** These frontends, by id, one by one: not called when the whole set is emptied. */
   readonly onMoved?: (ids: readonly string[], move: RedirectMove) => void
 }
 
-/** A frontend is `withdrawn` as its owner, or another address of its own, has it; it is `lost` where Envoy lacks what it needs. */
+/** `withdrawn`: its owner, or another address of its own, wants it so. `lost`: Envoy lacks what it needs. */
 export type RedirectMove = 'promoted' | 'withdrawn' | 'lost'
 
 export class RedirectSet {
@@ -49,19 +49,19 @@ export class RedirectSet {
     for (const address of addresses) this.#inherited.set(keyOf(address), address)
   }
 
-  /** Envoy was told of the frontend. Where its addresses are others than those that the kernel redirects, these come out first. */
+  /** The frontend was published. If the kernel redirects other addresses for it, these come out first. */
   published(life: Lifecycle, redirect: Redirect): void {
     const keys = redirect.addresses.map(keyOf)
     if (life.redirect && life.redirect.addresses.map(keyOf).join() !== keys.join()) this.#takeOut(life, 'withdrawn')
     const inherited = new Set(keys.filter(key => this.#inherited.has(key)))
     life.on(inherited.size === keys.length ? 'resumed' : 'published')
-    // Of several addresses none goes to Envoy before all may.
+    // None of several addresses goes to Envoy before all may.
     if (!life.isRedirected) this.#drop(address => inherited.has(keyOf(address)))
     life.redirect = redirect
     this.check(life)
   }
 
-  /** The frontend is to be elsewhere in Envoy, or not there at all. */
+  /** The frontend moves within Envoy, or leaves it. */
   withdraw(life: Lifecycle, why: 'moved' | 'unwanted'): void {
     const { isRedirected, redirect } = life
     if (!life.on(why) || !redirect) return
@@ -70,7 +70,7 @@ export class RedirectSet {
     if (isRedirected) this.#moveOut([life.id], redirect.addresses, 'withdrawn')
   }
 
-  /** Envoy acknowledged something that this frontend needs, or may have. */
+  /** Envoy acknowledged something that this frontend needs, or may need. */
   check(life: Lifecycle): void {
     if (!this.#isReady(life) || !life.on('acknowledged')) return
     if (life.isRedirected) {
@@ -87,7 +87,7 @@ export class RedirectSet {
     if (life.isRedirected && !this.#hasAll(life)) this.#takeOut(life, 'lost')
   }
 
-  /** Envoy answers, or it does not any more: then everything is for the kernel layer. */
+  /** Envoy began or ceased to answer; in the second case everything goes to the kernel layer. */
   setAlive(isAlive: boolean): void {
     if (isAlive === this.#isAlive) return
     this.#isAlive = isAlive
@@ -95,13 +95,13 @@ export class RedirectSet {
     else this.#empty()
   }
 
-  /** All Services are known: what was inherited and is wanted by none of them goes. */
+  /** All Services are known: inherited addresses that none of them wants go. */
   dropUnwanted(): void {
     const wanted = new Set([...this.#lives()].flatMap(({ redirect }) => redirect?.addresses.map(keyOf) ?? []))
     this.#drop(address => !wanted.has(keyOf(address)))
   }
 
-  /** Envoy had its time to report: what was inherited and is not acknowledged goes. */
+  /** Envoy had its time to report: inherited addresses that it has not acknowledged go. */
   dropUnconfirmed(): void {
     this.#drop(() => true)
   }

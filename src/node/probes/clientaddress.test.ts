@@ -15,7 +15,7 @@ const routes = [route(undefined, 0, 2, true), route('10.244.1.10', 32, 3), route
 const routed = podNetwork([veth('cali1', 3)], routes)
 
 describe('--client-address auto', () => {
-  test('finds nothing against it where a pod is routed, on a kernel that can', () => {
+  test('finds no obstacle where a pod is routed, on a kernel that can', () => {
     assert.equal(findObstacle('6.18.44', routed), undefined)
   })
 

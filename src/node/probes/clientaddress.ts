@@ -1,9 +1,10 @@
 /**
- * What endpoints of this node's connections through Envoy see as their peer, with --client-address=auto: the client's
- * address only where all is proven that this needs, since requests fail where it does not work.
+ * Decides with --client-address=auto what endpoints see as the peer of connections through this node's Envoy: the
+ * client's address only where everything is proven that this needs, since requests fail where it does not work.
  *
- * A node begins with the node's address, and changes once all is proven: only new connections are concerned. It is proven
- * again now and then, and changes back where something is against it; a new run goes on where the one before was.
+ * A node begins with the node's address, and changes once all is proven; only new connections are concerned. The proof
+ * is repeated now and then, and the node changes back when it finds an obstacle. A new run continues with the choice of
+ * the run before.
  */
 
 import { release } from 'node:os'
@@ -22,13 +23,16 @@ import { type ClientAddress, type ClientAddressMode, firstOwnPort } from '../../
 export interface ClientAddressChoice {
   readonly setting: ClientAddressMode
   readonly mode: ClientAddress
-  /** For people; begins with the setting. */
+  /** The reason, for people; begins with the setting. */
   readonly why: string
-  /** Nothing is against it, but it could not be tried: says nothing against an earlier proof. */
+  /** There is no obstacle, but it could not be tried: an earlier proof stands. */
   readonly isUndecided?: boolean
 }
 
-/** At the start of the agent; with `auto`, what the run before it came to, as its rules tell, where nothing is against it now. */
+/**
+ * The choice at the agent's start; with `auto`, the one of the run before, as its rules show, if there is no obstacle
+ * now.
+ */
 export async function chooseClientAddress(
   setting: ClientAddressMode,
   families: readonly IpFamily[],
@@ -62,13 +66,13 @@ function preserved(proof: string): ClientAddressChoice {
 
 export interface Circumstances extends PairOptions {
   readonly envoyMark: number
-  /** Whether pods are told from others, who are then not steered to Envoy. */
+  /** Whether pods can be told from external clients, which are then not redirected to Envoy. */
   readonly tellsPods: boolean
   /** What the bootstraps of the connected Envoys are for. */
   readonly bootstraps: readonly ClientAddress[]
 }
 
-/** Tries all that can be tried; the reason against it, or the proof. Changes the range of ports where it may. */
+/** Tries everything that can be tried. Returns the obstacle or the proof. Changes the range of ports where it may. */
 export async function proveClientAddress(circumstances: Circumstances): Promise<ClientAddressChoice> {
   const { tellsPods, bootstraps } = circumstances
   if (!tellsPods) return forwarded('pods are not told from others, whom answers would miss (--detect-local-mode)')
@@ -87,7 +91,7 @@ export async function proveClientAddress(circumstances: Circumstances): Promise<
 
 const nothingToTry = 'no pod of this node and endpoint are known between which it could be tested'
 
-/** What the endpoint would see, and what becomes of its answer. */
+/** Finds what the endpoint would see, and what becomes of its answer. */
 async function findTaken(circumstances: Circumstances): Promise<string | undefined> {
   const pairs = findPairs(circumstances)
   const { seen, unseen } = await testReplies(pairs)
@@ -102,7 +106,7 @@ async function findPortsObstacle(): Promise<string | undefined> {
   return unmet && `${unmet.name} is not ${unmet.wanted} (${unmet.reason})`
 }
 
-/** Whether the bootstrap of an Envoy cannot do what its agent decided. One for `preserve` can do both. */
+/** Whether an Envoy's bootstrap cannot do what its agent decided. One for `preserve` can do both. */
 export function bootstrapProblems(
   { mode, why }: ClientAddressChoice,
   envoy: string,

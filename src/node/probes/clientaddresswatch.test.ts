@@ -6,7 +6,7 @@ import { ClientAddressWatch } from './clientaddresswatch.ts'
 const proven: ClientAddressChoice = { setting: 'auto', mode: 'preserve', why: 'proven' }
 const times = { initial: forwarded('at the start'), settleMs: 0, shortestMs: 1, longestMs: 2 }
 
-test('each finding is told once; what could not be tried says nothing against a proof, what is against it does', async () => {
+test('each finding is reported once; an untried proof stands, and an obstacle ends it', async () => {
   const untried = { ...forwarded('no Envoy'), isUndecided: true }
   const found = [untried, forwarded('a bridge'), forwarded('a bridge'), proven, proven, untried, forwarded('a rule')]
   const told: ClientAddressChoice[] = []
@@ -25,7 +25,7 @@ test('each finding is told once; what could not be tried says nothing against a 
   assert.deepEqual(told, [untried, forwarded('a bridge'), proven, forwarded('a rule')])
 })
 
-test('what an earlier run has proven stays where it cannot be tried', async () => {
+test('what an earlier run has proven stands where it cannot be tried', async () => {
   const told: ClientAddressChoice[] = []
   const { promise, resolve } = Promise.withResolvers<void>()
   let looks = 0
@@ -44,7 +44,7 @@ test('what an earlier run has proven stays where it cannot be tried', async () =
   assert.deepEqual(told, [])
 })
 
-test('what comes during a look is looked at soon after', async () => {
+test('a change during a probe starts another one soon after', async () => {
   let looks = 0
   const { promise, resolve } = Promise.withResolvers<void>()
   const watch = new ClientAddressWatch({

@@ -1,4 +1,4 @@
-/** Looks for the proof that the client's address can be preserved, again and again: also later, whether it still holds. */
+/** Proves again and again that the client's address can be preserved, also whether an earlier proof still holds. */
 
 import { tellsPods } from '../../kernel/nodeconfig.ts'
 import type { NodePlanOptions } from '../../kernel/options.ts'
@@ -10,14 +10,14 @@ import { type ClientAddressChoice, proveClientAddress } from './clientaddress.ts
 import { localPods } from './podpath.ts'
 
 export interface ClientAddressWatchOptions {
-  /** As it is before the first look. */
+  /** The choice before the first probe. */
   readonly initial: ClientAddressChoice
   readonly prove: () => Promise<ClientAddressChoice>
-  /** It is proven, or not, and for another reason than before. */
+  /** The choice or its reason changed. */
   readonly onChoice: (choice: ClientAddressChoice) => Promise<void>
-  /** How long after `look` it is looked. */
+  /** How long after `look` the probe begins. */
   readonly settleMs: number
-  /** From a look to the next, doubled each time, up to `longestMs`. */
+  /** From a probe to the next, doubled each time, up to `longestMs`. */
   readonly shortestMs: number
   readonly longestMs: number
 }
@@ -29,12 +29,12 @@ export interface AgentParts extends Pick<NodePlanOptions, 'families' | 'detectLo
   readonly envoyMark: number
   readonly plan: NodePlan
   readonly envoys: Pick<Envoys, 'bootstraps'>
-  /** At the start. */
+  /** The choice at the start. */
   readonly clientAddress: ClientAddressChoice
   readonly onChoice: (choice: ClientAddressChoice) => Promise<void>
 }
 
-/** Looks when it is told to, and goes on. */
+/** Probes when it is asked to, and again and again. */
 export function watchClientAddress({ plan, envoys, onChoice, ...options }: AgentParts): ClientAddressWatch {
   const { nodeName, families, envoyMark, clientAddress: initial } = options
   return new ClientAddressWatch({
@@ -53,7 +53,7 @@ export function watchClientAddress({ plan, envoys, onChoice, ...options }: Agent
   })
 }
 
-/** An endpoint on another node, for each family that has one. */
+/** Returns an endpoint on another node, for each family that has one. */
 function elsewhereOf(nodeName: string, plan: NodePlan, families: readonly IpFamily[]): readonly string[] {
   const found = new Map<IpFamily, string>()
   for (const { family, endpoints } of plan.states()) {
@@ -78,7 +78,7 @@ export class ClientAddressWatch {
     this.#pauseMs = options.shortestMs
   }
 
-  /** Something changed that it depends on. */
+  /** Something changed that the proof depends on. */
   look(): void {
     if (this.#looks.isRunning) this.#isStale = true
     else this.#looks.schedule(this.#options.settleMs)
@@ -88,7 +88,7 @@ export class ClientAddressWatch {
     return this.#looks.stop()
   }
 
-  /** Returns how long it is until the next look. */
+  /** Returns how long it is until the next probe. */
   async #look(): Promise<number> {
     this.#isStale = false
     await this.#prove()

@@ -14,7 +14,7 @@ function later(before: PathCounters, more: Partial<PathCounters>): PathCounters 
   }
 }
 
-test('all that arrives is no suspicion, nor is one packet that is under way or lost, whatever came before', () => {
+test('nothing is suspected if all arrives, or one packet is under way or lost, whatever came before', () => {
   fc.assert(
     fc.property(soFar, fc.nat(1e5), fc.constantFrom(-1, 0, 1), fc.nat(1), (before, count, underWay, repeated) => {
       const after = later(before, { steered: count, reached: Math.max(0, count - underWay), repeated })
@@ -23,7 +23,7 @@ test('all that arrives is no suspicion, nor is one packet that is under way or l
   )
 })
 
-test('where two or more come and none arrives, it is suspected, and so where a fifth does not', () => {
+test('the path is suspected if none of two or more arrives, or a fifth does not', () => {
   fc.assert(
     fc.property(soFar, fc.integer({ min: 2, max: 1e5 }), (before, count) => {
       assert.match(suspicion(before, later(before, { steered: count })) ?? '', /did not reach it/)
@@ -34,7 +34,7 @@ test('where two or more come and none arrives, it is suspected, and so where a f
   )
 })
 
-test('clients that repeat what Envoy has answered are suspected, also where no new ones come', () => {
+test('the path is suspected if clients repeat what Envoy has answered, also if no new ones come', () => {
   fc.assert(
     fc.property(soFar, fc.nat(1000), (before, count) => {
       const repeated = Math.max(2, count)
@@ -44,6 +44,6 @@ test('clients that repeat what Envoy has answered are suspected, also where no n
   )
 })
 
-test('counters that were made anew say nothing', () => {
+test('counters that were made anew show nothing', () => {
   assert.equal(suspicion({ steered: 10, reached: 10, repeated: 0 }, { ...none, steered: 5 }), undefined)
 })

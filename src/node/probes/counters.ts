@@ -1,13 +1,13 @@
 /**
- * What the ruleset counts of connections on their way to Envoy, and when that says that something takes them: a firewall
- * or CNI that begins to while the node runs. It only says when to test the path.
+ * Judges by the ruleset's counters whether something takes connections on their way to Envoy: a firewall or CNI that
+ * begins to while the node runs. It only says when to test the path.
  */
 
 /** Packets so far. */
 export interface PathCounters {
-  /** First segments that were steered to Envoy; one that is sent again counts again, unless it was answered. */
+  /** First segments that were redirected to Envoy; one that is sent again counts again, unless it was answered. */
   readonly steered: number
-  /** Of them, those that came out behind all rules at input. */
+  /** Those of them that passed all rules at input. */
   readonly reached: number
   /** First segments that were sent again after Envoy had answered. */
   readonly repeated: number
@@ -15,10 +15,10 @@ export interface PathCounters {
 
 /** A packet may be between two counters while they are read, and any network loses one now and then. */
 const fewest = 2
-/** Of those that were steered meanwhile. */
+/** The share of packets redirected meanwhile. */
 const share = 0.1
 
-/** In words, undefined where all is well. Counters that went back were made anew, and say nothing. */
+/** The suspicion in words; undefined where all is well. Counters that went back were made anew, and show nothing. */
 export function suspicion(before: PathCounters, after: PathCounters): string | undefined {
   const [steered, reached, repeated] = (['steered', 'reached', 'repeated'] as const).map(
     name => after[name] - before[name],

@@ -1,6 +1,6 @@
 /**
- * Tells when something may take packets on their way to Envoy: what the ruleset counts there does not add up, or others have
- * changed their rules, which shows what is lost before ours see it. Whether it is so, a test of the path says.
+ * Reports when something may take packets on their way to Envoy: the ruleset's counters do not add up, or others have
+ * changed their rules, which shows losses that ours do not see. A test of the path then finds out.
  */
 
 import { type Family, familyNames } from '../../kernel/family.ts'
@@ -17,20 +17,20 @@ export interface LossesOptions {
   readonly onSuspicion: (family: IpFamily, why: string) => void
 }
 
-/** Who repeats what was not answered does so after a second (RFC 6298), and a test takes 0.7 s: so soon the path is known to be shut. */
+/** A client repeats after a second (RFC 6298), and a test takes 0.7 s: so soon the path is known to be shut. */
 const everyMs = 250
-/** With what was counted so many looks ago each is compared: what comes seldom is seldom twice within one. */
+/** Each reading is compared with the one so many readings ago: rare packets seldom come twice within one interval. */
 const looksBack = 2
-/** Who makes rules one by one may be done by then. */
+/** Rules that are made one by one may be complete by then. */
 const settleMs = 200
-/** A suspicion that a test did not confirm, as where a policy takes what single pods send, costs a test so often at most. */
+/** A suspicion that a test does not confirm, such as a policy for single pods, costs a test so often at most. */
 const countedRestMs = 10_000
 /** Others may change their rules all the time. */
 const changedRestMs = 30_000
 
 export function watchLosses({ families, onSuspicion }: LossesOptions): { stop(): Promise<void> } {
   const nft = new Nftables()
-  /** The last few looks of each family, the oldest first. */
+  /** The last few readings of each family, the oldest first. */
   const looked = new Map<IpFamily, readonly PathCounters[]>()
   const restUntil = new Map<IpFamily, number>()
   const look = async (family: IpFamily) => {
@@ -43,7 +43,7 @@ export function watchLosses({ families, onSuspicion }: LossesOptions): { stop():
     onSuspicion(family, why)
   }
   const looks = new PeriodicTask(async () => {
-    // Who cannot read them cannot write the tables either, which is told.
+    // A process that cannot read them cannot write the tables either, which is reported.
     for (const family of families) await look(family).catch(() => looked.delete(family))
     return everyMs
   })
@@ -60,7 +60,7 @@ export function watchLosses({ families, onSuspicion }: LossesOptions): { stop():
   }
 }
 
-/** Undefined where the table is not there, or is another version's. */
+/** Undefined where the table is missing, or is another version's. */
 async function readCounters(nft: Nftables, family: Family): Promise<PathCounters | undefined> {
   const found = await nft.counters(tableOf(family))
   const [steered, reached, repeated] = pathCounters.map(name => found.get(name))
@@ -68,7 +68,7 @@ async function readCounters(nft: Nftables, family: Family): Promise<PathCounters
   return { steered, reached, repeated }
 }
 
-/** Who may not listen has the counters. */
+/** Without notifications there are still the counters. */
 function listen(onChange: () => void): () => void {
   let timer: NodeJS.Timeout | undefined
   let restUntil = 0

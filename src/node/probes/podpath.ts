@@ -1,4 +1,4 @@
-/** The path from pods to this node's Envoy: who is asked, and who is told. */
+/** Connects the watch of the path from pods to this node's Envoy with what it probes and reports to. */
 
 import { type PathResult, type PathTestOptions, testPath } from '../../kernel/probes/pathtest.ts'
 import type { IpFamily } from '../../net/address.ts'
@@ -36,7 +36,7 @@ export function watchPath({ settleMs, envoy, pods, log, onProblems, ...options }
   })
 }
 
-/** Where the source tells no Pods, endpoints are all that is known of them. */
+/** Where the source has no Pods, their endpoints are all that is known of them. */
 export function localPods(nodeName: string, plan: NodePlan): readonly string[] {
   const pods = plan.policies.addresses()
   if (pods.length > 0) return pods

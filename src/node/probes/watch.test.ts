@@ -39,7 +39,7 @@ function watched(context: TestContext) {
   return { node, told, watch, pass, tests: () => tests }
 }
 
-test('the path is tested when Envoy listens, and not before', async context => {
+test('the path is tested once Envoy listens, and not before', async context => {
   const { node, told, watch, pass, tests } = watched(context)
   node.listening = []
   watch.listeningChanged()
@@ -51,7 +51,7 @@ test('the path is tested when Envoy listens, and not before', async context => {
   assert.deepEqual([told, watch.result('IPv4')], [['IPv4 open'], open])
 })
 
-test('one failure says nothing, a second one in a row does', async context => {
+test('one failure means nothing, a second one in a row does', async context => {
   const { node, told, watch, pass } = watched(context)
   node.result = blocked
   watch.listeningChanged()
@@ -83,7 +83,7 @@ test('an open path that fails once stays open', async context => {
   assert.deepEqual(told, ['IPv4 open'])
 })
 
-test('an open path that is blocked later is found, and one that heals too, ever more rarely asked', async context => {
+test('an open path that is blocked later is found, and so is one that heals, tested ever more rarely', async context => {
   const { node, told, watch, pass, tests } = watched(context)
   watch.listeningChanged()
   await pass(100)
@@ -102,7 +102,7 @@ test('an open path that is blocked later is found, and one that heals too, ever 
   assert.deepEqual(told, ['IPv4 open', 'IPv4 blocked', 'IPv4 open'])
 })
 
-test('a test during which Envoy went away says nothing', async context => {
+test('a test during which Envoy went away means nothing', async context => {
   const { node, told, watch, pass } = watched(context)
   node.result = blocked
   watch.listeningChanged()
@@ -115,7 +115,7 @@ test('a test during which Envoy went away says nothing', async context => {
   assert.deepEqual(told, [])
 })
 
-test('what was tested is tested again when there are pods that it says nothing of', async context => {
+test('the path is tested again for pods that no test covers yet', async context => {
   const { node, told, watch, pass, tests } = watched(context)
   watch.listeningChanged()
   await pass(100)
@@ -126,7 +126,7 @@ test('what was tested is tested again when there are pods that it says nothing o
   assert.deepEqual([told, tests()], [['IPv4 open', 'IPv4 blocked'], 3])
 })
 
-test('what cannot be tested counts as blocked, with the reason', async context => {
+test('a path that cannot be tested counts as blocked, with the reason', async context => {
   const { node, watch, pass } = watched(context)
   node.fails = new Error('ip: not found')
   watch.listeningChanged()

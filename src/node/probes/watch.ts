@@ -1,7 +1,7 @@
 /**
- * Whether pods of this node reach Envoy, for each IP family: tested when Envoy listens, before anything is steered to
- * it, and again now and then, so that a node heals when its firewall does, and falls back when it does not let it any
- * more.
+ * Watches for each IP family whether pods of this node reach Envoy. The path is tested when Envoy listens, before
+ * anything is redirected, and again now and then. So a node promotes again when its firewall heals, and falls back when
+ * the firewall closes.
  */
 
 import type { PathResult } from '../../kernel/probes/pathtest.ts'
@@ -12,23 +12,23 @@ import { PeriodicTask } from '../periodictask.ts'
 export type PathState = PathResult | { readonly outcome: 'untested' } | { readonly outcome: 'assumed' }
 
 export interface PathWatchOptions {
-  /** One family at a time: where one cannot be tested, that says nothing of the other. Rejects then. */
+  /** Tests one family, since one that cannot be tested says nothing of the other. Rejects where it cannot. */
   readonly test: (family: IpFamily, timeoutMs?: number) => Promise<PathResult>
-  /** The families that Envoy listens for; a test of another says nothing. */
+  /** The families for which Envoy listens; a test of another means nothing. */
   readonly listening: () => readonly IpFamily[]
-  /** What is known of a family now; for the first time, and whenever the outcome or its reason changed. */
+  /** Called with a family's result for the first time, and whenever the outcome or its reason changes. */
   readonly onResult: (family: IpFamily, result: PathResult) => void
-  /** How long an acknowledged listener may take to be in all workers of Envoy. */
+  /** How long Envoy may take until an acknowledged listener is in all its workers. */
   readonly settleMs: number
-  /** Failures in a row until the path counts as blocked, and how long between them. */
+  /** Failures in a row until the path counts as blocked, and the time between them. */
   readonly failures: number
   readonly betweenMs: number
-  /** From a test to the next where all is open; where something is blocked from `blockedMs`, doubled each time, up to this. */
+  /** From a test to the next while all is open; after a block from `blockedMs`, doubled each time, up to this. */
   readonly openMs: number
   readonly blockedMs: number
 }
 
-/** What is lost already is not waited for as long as what may come. */
+/** A shorter time-out where packets already seem to be lost. */
 const suspectedMs = 700
 
 export class PathWatch {
@@ -38,38 +38,38 @@ export class PathWatch {
   readonly #failures = new Map<IpFamily, number>()
   readonly #tests = new PeriodicTask(() => this.#run())
   #blockedTests = 0
-  /** Families of which something else than a test says that packets are lost: one failure is enough, and comes soon. */
+  /** Families where something else than a test suggests losses: one failure is enough, and is sought soon. */
   readonly #suspected = new Set<IpFamily>()
-  /** A pod came during the test that runs. */
+  /** A pod came during the running test. */
   #isStale = false
 
   constructor(options: PathWatchOptions) {
     this.#options = options
   }
 
-  /** Envoy began to listen, or it ceased to. */
+  /** Envoy began or ceased to listen. */
   listeningChanged(): void {
     const untested = this.#options.listening().some(family => !this.#results.has(family))
     if (untested && !this.#tests.isRunning) this.#tests.schedule(this.#options.settleMs)
   }
 
   /**
-   * Pods have come that others say nothing of: the first ones, since a CNI may have rules for the interfaces of pods, and
-   * those under other routing rules.
+   * Tests again for pods that no test covers yet: the first ones, since a CNI may have rules for the interfaces of
+   * pods, and those under other routing rules.
    */
   podsDiffer(): void {
     if (this.#tests.isRunning) this.#isStale = true
     else if (this.#results.size > 0) this.#tests.schedule(this.#options.settleMs)
   }
 
-  /** Packets of pods seem to be lost since the last test. */
+  /** Packets of pods seem to have been lost since the last test. */
   suspect(family: IpFamily): void {
     if (this.#results.get(family)?.outcome !== 'open') return
     this.#suspected.add(family)
     if (!this.#tests.isRunning) this.#tests.schedule(0)
   }
 
-  /** Undefined as long as nothing is known. */
+  /** The last result; undefined as long as there is none. */
   result(family: IpFamily): PathResult | undefined {
     return this.#results.get(family)
   }
@@ -109,7 +109,7 @@ export class PathWatch {
       const result = await test.catch((error: Error) => {
         return { outcome: 'blocked', by: '', reason: `it cannot be tested: ${error.message}` } as const
       })
-      // What was tested while Envoy went away says nothing.
+      // A test during which Envoy went away means nothing.
       if (this.#options.listening().includes(family))
         this.#take(family, result, isSuspected ? 1 : this.#options.failures)
     }

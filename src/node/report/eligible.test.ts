@@ -8,7 +8,7 @@ import { eligibleServices } from './eligible.ts'
 
 const proxyName = 'service.kubernetes.io/service-proxy-name'
 
-test('missed are the Services that admission would have handed over and that have no label yet', () => {
+test('eligible are the Services that admission would have handed over and that have no label yet', () => {
   const plan = planOf('labelled')
   const expected = vectors.flatMap(({ expected, labels, namespace }, i) =>
     expected === 'lightpath.cloud' && labels?.[proxyName] === undefined ? [`${namespace}/vector-${i}`] : [],
@@ -17,7 +17,7 @@ test('missed are the Services that admission would have handed over and that hav
   assert.deepEqual(eligibleServices(plan), expected)
 })
 
-test('an agent that serves all Services misses none', () => {
+test('an agent that serves all Services reports none as eligible', () => {
   assert.deepEqual(eligibleServices(planOf('all')), [])
 })
 

@@ -1,9 +1,12 @@
-/** Services that admission would have handed to Lightpath, had it been there: with `--services=labelled`, kube-proxy has them. */
+/**
+ * Finds eligible unlabelled Services: admission would have handed them to Lightpath, and with `--services=labelled`
+ * kube-proxy has them.
+ */
 
 import type { NodePlan } from '../../plan/nodeplan.ts'
 import { whyLeft } from '../../services/handover/rule.ts'
 
-/** `namespace/name` of each, in no order. */
+/** Returns `namespace/name` of each, in no order. */
 export function eligibleServices(plan: NodePlan): readonly string[] {
   const eligible: string[] = []
   for (const { service, namespace } of plan.unlabelled()) {

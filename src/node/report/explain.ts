@@ -1,4 +1,6 @@
-/** What the agent knows of one Service: what was asked for, and what Envoy and the kernel were told and have confirmed. */
+/**
+ * Collects what the agent knows of one Service: what was asked for, and what Envoy and the kernel got and confirmed.
+ */
 
 import { type EndpointHealth, endpointHealth } from '../../envoy/program/admin.ts'
 import { externalId } from '../../envoy/resources/frontend.ts'
@@ -14,7 +16,7 @@ import type { PathState } from '../probes/watch.ts'
 import { type Speeds, watchSpeeds } from './latencies.ts'
 
 export interface KernelView {
-  /** `map element` as the kernel has them, such as `services 10.0.0.1 . tcp . 80 : goto endpoints-3`; long ones in lines. */
+  /** `map element` as in the kernel, such as `services 10.0.0.1 . tcp . 80 : goto endpoints-3`; long ones in lines. */
   readonly elements: readonly string[]
   readonly confirmed: boolean
   readonly problem: Problem | undefined
@@ -24,9 +26,9 @@ export interface Explanation {
   readonly node: string
   readonly service: ServiceExplanation
   readonly clientAddress: ClientAddressChoice
-  /** As `--proxy-mode`. */
+  /** As in `--proxy-mode`. */
   readonly proxyMode: string
-  /** Whether this node serves what comes from outside. */
+  /** Whether this node serves external clients. */
   readonly servesOutside: boolean
   /** Whether connections of pods reach Envoy, by family of the Service. */
   readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
@@ -35,20 +37,23 @@ export interface Explanation {
   /** Pods of this node whose connections stay in the kernel layer, whatever the Service. */
   readonly redirectExemptPods: readonly RedirectExemptPod[]
   readonly envoy: { readonly up: boolean; readonly versions: readonly string[] }
-  /** By id of each frontend (envoy/resources/frontend.ts): the port's by its VIP. */
+  /** The frontends by id (envoy/resources/frontend.ts); the port's id is that of its VIP. */
   readonly envoyPorts: Readonly<Record<string, EnvoyView>>
-  /** By port state id. */
+  /** What the kernel has, by port state id. */
   readonly kernelPorts: Readonly<Record<string, KernelView>>
-  /** What Envoy thinks of each endpoint, by the same id and `address:port`; empty where Envoy does not answer. */
+  /** How Envoy judges each endpoint, by the same id and `address:port`; empty where Envoy does not answer. */
   readonly health: Readonly<Record<string, Readonly<Record<string, EndpointHealth>>>>
   /** How fast endpoints answer, where Envoy has the module. */
   readonly speeds: Speeds
-  /** Open connections of ports in Envoy that began in the kernel layer and stay there, by port state id, where there are some. */
+  /**
+   * By port state id, open connections that began in the kernel layer and stay there though the port is in Envoy; if
+   * any.
+   */
   readonly connectionsBelow: Readonly<Record<string, number>>
   readonly problems: readonly Problem[]
 }
 
-/** Undefined for a Service that the agent does not know. */
+/** Returns undefined for a Service that the agent does not know. */
 export async function explain(
   agent: Agent,
   node: string,
@@ -103,7 +108,7 @@ async function healthIn({ adminSockets }: Agent, { resources }: EnvoyView) {
   return cluster ? endpointHealth(adminSockets, cluster.name) : {}
 }
 
-/** Where conntrack cannot be read, nothing is said of it. */
+/** Where conntrack cannot be read, it counts none. */
 function below(agent: Agent, state: PortState): Promise<number> {
   return agent.connectionsBelow(state).catch(() => 0)
 }

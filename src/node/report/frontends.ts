@@ -1,4 +1,4 @@
-/** What clients of this node connect to, whoever serves it, for `lightpath top`. */
+/** Lists what clients of this node connect to, whichever layer serves it, for `lightpath top`. */
 
 import { frontendsOf, resourceNameOf } from '../../envoy/resources/frontend.ts'
 import { portsByFamily } from '../../plan/ports/families.ts'
@@ -9,7 +9,7 @@ import type { Agent } from '../agent.ts'
 export interface FrontendRow {
   readonly namespace: string
   readonly service: string
-  /** Its name, or its number where it has none. */
+  /** The port's name, or its number where it has none. */
   readonly port: string
   /** `kube-proxy`: a Service without the label, with `--services=labelled`. */
   readonly layer: 'envoy' | 'kernel' | 'kube-proxy'
@@ -18,11 +18,11 @@ export interface FrontendRow {
   /** The VIP, external and load-balancer IPs, canonical. */
   readonly addresses: readonly string[]
   readonly nodePort: number | undefined
-  /** Names of its clusters in Envoy. */
+  /** Names of the port's clusters in Envoy. */
   readonly clusters: readonly string[]
 }
 
-/** One for each Service port and IP family, of one namespace where one is given. */
+/** Returns one row for each Service port and IP family, of one namespace if one is given. */
 export function frontends(
   { plan, envoy, overlaySwitch }: Agent,
   namespace: string | undefined,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { speedsOf } from './latencies.ts'
 
-test('the share of an endpoint is that of the tries which ended meanwhile', () => {
+test('an endpoint’s share is that of the tries which ended meanwhile', () => {
   const seen = (ms: number, tries: number) => ({ ms, failing: 0, tries })
   const before = new Map([
     ['a', seen(9, 1000)],

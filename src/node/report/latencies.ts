@@ -1,4 +1,7 @@
-/** How fast the endpoints of Service ports answer, and which share of the requests each gets, as `explain` shows it. */
+/**
+ * Reads how fast the endpoints of Service ports answer, and which share of the requests each gets, as `explain` shows
+ * it.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EndpointLatency, readLatencies } from '../../envoy/program/latencies.ts'
@@ -6,11 +9,11 @@ import { hostPort } from '../../net/address.ts'
 import type { PortState } from '../../plan/ports/port.ts'
 
 export interface EndpointSpeed {
-  /** Milliseconds until the first byte of an answer; undefined where nobody knows. */
+  /** Milliseconds until the first byte of an answer; undefined where unknown. */
   readonly ms: number | undefined
   /** The share of its tries that fail, 0 to 1. */
   readonly failing: number
-  /** Its share of what the port's endpoints were asked while it was watched, 0 to 1; undefined where that was nothing. */
+  /** Its share of the port's requests while it was watched, 0 to 1; undefined where there were none. */
   readonly share: number | undefined
 }
 
@@ -19,7 +22,7 @@ export type Speeds = Readonly<Record<string, Readonly<Record<string, EndpointSpe
 
 const watchedMs = 500
 
-/** Of ports that Envoy serves. What their endpoints are asked by way of other Service ports counts, too. */
+/** Reads ports that Envoy serves. Requests to the same endpoints by other Service ports count, too. */
 export async function watchSpeeds(directory: string, states: readonly PortState[]): Promise<Speeds> {
   const endpoints = states.flatMap(({ endpoints }) => endpoints)
   const before = readLatencies(directory, endpoints)

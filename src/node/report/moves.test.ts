@@ -40,7 +40,7 @@ function setUp(...known: readonly PortState[]) {
 }
 
 describe('moves between the layers', () => {
-  test('are told of the Service, with ports, node and reason', async () => {
+  test('are reported on the Service, with ports, node and reason', async () => {
     const { moves, set, told } = setUp()
     moves.moved(set(aPort('cart'), aPort('cart', 'http/IPv6')), 'promoted')
     assert.deepEqual(await told(), [
@@ -58,7 +58,7 @@ describe('moves between the layers', () => {
     assert.match((await told())[0]!, /: it was changed, and gets another listener in Envoy; it is promoted again/)
   })
 
-  test('are no news of Services that are promoted as before, after a start of the agent or of Envoy', async () => {
+  test('are not reported for Services that are promoted as before, after a start of the agent or of Envoy', async () => {
     const { moves, set, told } = setUp(aPort('old'))
     moves.envoy(false)
     moves.envoy(true)
@@ -76,7 +76,7 @@ describe('moves between the layers', () => {
     ])
   })
 
-  test('of 10,000 Services that a start of the agent finds and promotes again are not told at all', async () => {
+  test('are not reported at all for 10,000 Services that a start of the agent finds and promotes again', async () => {
     const many = Array.from({ length: 10_000 }, (_, index) => aPort(`s${index}`))
     const { moves, told } = setUp(...many)
     moves.moved(
@@ -86,20 +86,20 @@ describe('moves between the layers', () => {
     assert.deepEqual(await told(), [])
   })
 
-  test('are news of a Service that was not meant for Envoy meanwhile', async () => {
+  test('are reported for a Service that was not meant for Envoy meanwhile', async () => {
     const { moves, told } = setUp(aPort('cart'))
     moves.wanted('shop/cart/http', undefined)
     moves.moved(['shop/cart/http'], 'promoted')
     assert.equal((await told()).length, 1)
   })
 
-  test('of a Service that is gone are not told', async () => {
+  test('are not reported for a Service that is gone', async () => {
     const { moves, told } = setUp()
     moves.moved(['shop/gone/http'], 'lost')
     assert.deepEqual(await told(), [])
   })
 
-  test('because pods do not reach Envoy any more are told of the node by others, and are no news when they do', async () => {
+  test('because pods do not reach Envoy any more are reported on the node by others, and not when they do again', async () => {
     const { moves, set, reachable, told } = setUp()
     const ids = set(aPort('cart'))
     moves.moved(ids, 'promoted')
@@ -110,7 +110,7 @@ describe('moves between the layers', () => {
     assert.deepEqual(await told(), [])
   })
 
-  test('of many Services at once are told of the node, once', async () => {
+  test('of many Services at once are reported on the node, once', async () => {
     const { moves, set, told } = setUp()
     const many = Array.from({ length: 21 }, (_, index) => aPort(`s${index}`))
     moves.moved(set(...many), 'promoted')

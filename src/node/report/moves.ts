@@ -1,7 +1,7 @@
 /**
- * Tells owners of Services which ports went from one layer to the other, and why. What concerns the whole node is told
- * of the node, once: that Envoy is down or up, or that many Services moved at the same time. That a Service is promoted
- * as it was before, after a start of the agent or of Envoy, is no news.
+ * Reports to owners of Services which ports were promoted or demoted, and why. What concerns the whole node is reported
+ * on the node, once: that Envoy is down or up, or that many Services moved at the same time. A Service that is promoted
+ * as before, after a start of the agent or of Envoy, is not reported.
  */
 
 import type { Frontend } from '../../envoy/resources/frontend.ts'
@@ -13,9 +13,9 @@ import type { RedirectMove } from '../lifecycle/redirectset.ts'
 
 export interface LayerMovesOptions {
   readonly nodeName: string
-  /** The frontend as it is to be served now; undefined for one that is gone. */
+  /** The frontend as planned now; undefined for one that is gone. */
   readonly frontendOf: (id: string) => Frontend | undefined
-  /** Whether pods reach Envoy. Where they do not, that is told of the node. */
+  /** Whether pods reach Envoy. If they do not, that is reported on the node. */
   readonly isReachable: (family: IpFamily) => boolean
   readonly log: Log
   /** How long moves are gathered, in milliseconds. */
@@ -30,13 +30,13 @@ interface Move {
   readonly ports: Set<string>
 }
 
-/** So many Services at once have one cause, which is not theirs. */
+/** More Services at once have one cause, which is not theirs. */
 const mostServices = 20
 const mostExamples = 5
 
 export class LayerMoves {
   readonly #options: LayerMovesOptions
-  /** Ports of which their owners believe that they go through Envoy. */
+  /** Ports whose owners believe that they go through Envoy. */
   readonly #expected = new Set<string>()
   /** Ports that wait until they are called. */
   readonly #waited = new Set<string>()
@@ -50,17 +50,17 @@ export class LayerMoves {
     this.#options = options
   }
 
-  /** This is told of each move from now on. */
+  /** Sets who gets a note of each move from now on. */
   tell(onNote: (note: Note) => void): void {
     this.#onNote = onNote
   }
 
-  /** What there is when the agent starts. */
+  /** Takes the frontends that exist when the agent starts. */
   begin(frontends: Iterable<Frontend>): void {
     for (const { id, layer } of frontends) if (layer.wants === 'envoy') this.#expected.add(id)
   }
 
-  /** Which layer it is meant for now, whether it was there or not; undefined for one that is gone. */
+  /** Sets the layer that the port is now meant for, whether it was there or not; undefined for one that is gone. */
   wanted(id: string, layer: Layer | undefined): void {
     if (layer?.wants === 'envoy') return
     this.#expected.delete(id)
@@ -68,7 +68,7 @@ export class LayerMoves {
     else this.#waited.delete(id)
   }
 
-  /** New connections by these frontends go to Envoy now, or no longer. */
+  /** New connections to these frontends go to Envoy from now on, or no longer. */
   moved(ids: readonly string[], move: RedirectMove): void {
     const up = move === 'promoted'
     for (const id of ids) {
@@ -77,13 +77,13 @@ export class LayerMoves {
       if (!up && frontend?.layer.wants === 'envoy' && !this.#options.isReachable(frontend.family)) continue
       if (up) this.#expected.add(id)
       else this.#expected.delete(id)
-      // That ports move as they are called is told of the node, once (use/usewatch.ts).
+      // Ports that move because they are called are reported on the node, once (use/usewatch.ts).
       const isByUse = up ? this.#waited.delete(id) : waits(frontend?.layer)
       if (frontend && !isByUse) this.#gather(frontend, move)
     }
   }
 
-  /** Whether Envoy is connected and answers. That it is not yet, at the start, is no news either. */
+  /** Whether Envoy is connected and answers. That it is not yet, at the start, is not reported either. */
   envoy(up: boolean): void {
     const object = `Node ${this.#options.nodeName}`
     if (up && this.#isDown) {

@@ -1,4 +1,4 @@
-/** How long it takes from a change until a layer has it: measured and logged for each port. */
+/** Measures and logs for each port how long it takes from a change until a layer has it. */
 
 import type { Log } from '../../observe/log.ts'
 import type { Metrics } from '../../observe/metrics/metrics.ts'
@@ -14,12 +14,12 @@ export class Programming {
     this.#log = log
   }
 
-  /** @param arrived of `performance.now()` */
+  /** @param arrived by `performance.now()` */
   changed(port: string, arrived: number): void {
     this.#kernelAwaited.set(port, arrived)
   }
 
-  /** The kernel layer has all that was told of these ports until now. */
+  /** The kernel layer has everything of these ports that it got until now. */
   kernelApplied(ports: Iterable<string>): void {
     const now = performance.now()
     const took: Record<string, number> = {}
@@ -36,7 +36,7 @@ export class Programming {
     this.#programmed('envoy', { [frontend]: milliseconds })
   }
 
-  /** One line for all: a Service may have thousands of ports. */
+  /** One log line for all: a Service may have thousands of ports. */
   #programmed(layer: 'envoy' | 'kernel', milliseconds: Readonly<Record<string, number>>): void {
     const each = Object.values(milliseconds)
     for (const one of each) this.#metric.observe({ layer }, one / 1000)

@@ -1,4 +1,4 @@
-/** What the metrics of the agent show as it is when they are asked for. */
+/** Readings for the agent's metrics, taken when somebody asks. */
 
 import type { IpFamily } from '../../net/address.ts'
 import type { Readings } from '../../observe/metrics/metrics.ts'

@@ -1,4 +1,4 @@
-/** What the agent knows of its node: the node at a glance, and a row for each Service port. */
+/** Collects what the agent knows of its node: the node at a glance, and a row for each Service port. */
 
 import packageJson from '../../../package.json' with { type: 'json' }
 import type { Instance } from '../../envoy/program/sockets.ts'
@@ -14,7 +14,7 @@ import type { EnvoyState } from '../envoy/envoys.ts'
 import type { PathState } from '../probes/watch.ts'
 import { eligibleServices } from './eligible.ts'
 
-/** Ports that are meant for Envoy and are in the kernel layer for the same reason. */
+/** Ports that are meant for Envoy and stay in the kernel layer for the same reason. */
 export interface Waiting {
   readonly reason: string
   readonly count: number
@@ -25,7 +25,7 @@ export interface Waiting {
 export interface NodeStatus {
   readonly node: string
   readonly version: string
-  /** The source has told everything that there was at the start; before, nothing is told to Envoy or the kernel. */
+  /** The source has reported everything that existed at the start; before that, Envoy and the kernel get nothing. */
   readonly synced: boolean
   readonly objects: { readonly services: number; readonly endpointSlices: number; readonly ports: number }
   readonly envoy: {
@@ -43,9 +43,11 @@ export interface NodeStatus {
   readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
   /** Pods of this node whose connections stay in the kernel layer; the first few as examples. */
   readonly redirectExemptPods: { readonly count: number; readonly examples: readonly RedirectExemptPod[] }
-  /** People have switched the overlay off: the kernel layer serves all new connections, also of ports that are up in Envoy. */
+  /**
+   * People have switched the overlay off: the kernel layer serves all new connections, also those to promoted ports.
+   */
   readonly overlayOff: boolean
-  /** Service ports of each layer, as they are now; those that wait are among `kernel`. */
+  /** Service ports of each layer, as they are now; those that wait count as `kernel`. */
   readonly layers: { readonly envoy: number; readonly kernel: number; readonly draining: number }
   readonly waiting: readonly Waiting[]
   /** With `--services=labelled`: Services that kube-proxy serves, though admission would have handed them over. */
@@ -54,7 +56,7 @@ export interface NodeStatus {
   readonly problems: readonly Problem[]
 }
 
-/** A Service port for one IP family, or a Service that has no port which is served (`port` undefined). */
+/** A Service port for one IP family, or a Service without a served port (`port` undefined). */
 export interface ServiceRow {
   readonly namespace: string
   readonly name: string
@@ -64,15 +66,17 @@ export interface ServiceRow {
   readonly vip: string | undefined
   /** `waiting`: meant for Envoy, served by the kernel layer for now. */
   readonly layer: 'envoy' | 'kernel' | 'waiting' | 'not served'
-  /** The same of what comes from outside; undefined where nothing does. */
+  /** The layer of its external addresses; undefined where it has none. */
   readonly external: ServiceRow['layer'] | undefined
-  /** As which Envoy serves it, or will. */
+  /** The protocol as which Envoy serves it, or will. */
   readonly protocol: EnvoyProtocol | undefined
-  /** How many this node may use. */
+  /** How many endpoints this node may use. */
   readonly endpoints: number
-  /** Of the Service. */
+  /** Problems of the Service. */
   readonly problems: readonly Problem['code'][]
-  /** Why it is the kernel layer's, or waits until it is called; undefined where it goes to Envoy or is not served. */
+  /**
+   * Why the kernel layer serves it, or it waits until it is called; undefined where Envoy serves it or nothing does.
+   */
   readonly why: string | undefined
 }
 
@@ -105,7 +109,7 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
   }
 }
 
-/** In order of namespace, name and port; of one namespace where one is given. */
+/** Rows in order of namespace, name and port; of one namespace if one is given. */
 export function serviceRows(agent: Agent, namespace: string | undefined): readonly ServiceRow[] {
   const codes = new Map<string, Set<Problem['code']>>()
   for (const { object, code } of agent.problems.all()) codes.set(object, (codes.get(object) ?? new Set()).add(code))

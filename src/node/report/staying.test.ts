@@ -28,7 +28,7 @@ function staying() {
   return { become, notes }
 }
 
-test('a port that an endpoint keeps from Envoy is told of its Service, once, with those that it has in common with', async () => {
+test('a port that an endpoint keeps from Envoy is reported on its Service, once, with the others that share the reason', async () => {
   const { become, notes } = staying()
   become('shop/web/http', barred)
   become('shop/web/http-admin', barred)
@@ -48,7 +48,7 @@ test('a port that an endpoint keeps from Envoy is told of its Service, once, wit
   )
 })
 
-test('nothing is told of what passes, of what its owner wants so, and of a port that was demoted', async () => {
+test('nothing is reported of what passes, of what its owner wants so, and of a port that was demoted', async () => {
   const { become, notes } = staying()
   const { layer: envoy } = aPortState()
   become('a/passes/http', barred)
@@ -60,7 +60,7 @@ test('nothing is told of what passes, of what its owner wants so, and of a port 
   assert.deepEqual(notes, [])
 })
 
-test('many Services at once are told of the node', async () => {
+test('many Services at once are reported on the node', async () => {
   const { become, notes } = staying()
   for (let i = 0; i < 30; i++) become(`a/s${i}/http`, barred)
   await sleep(3 * afterMs)

@@ -1,6 +1,7 @@
 /**
- * Tells owners of Services which of their ports are for Envoy and yet stay in the kernel layer because of an endpoint: it has a
- * place where Envoy may not connect to, or a policy selects its pod. A port that is demoted for that is told of as a move (moves.ts).
+ * Reports to owners of Services which of their ports are meant for Envoy and yet stay in the kernel layer because of an
+ * endpoint: Envoy may not connect to its address, or a policy selects its pod. A port that is demoted for that is
+ * reported as a move (moves.ts).
  */
 
 import type { Log } from '../../observe/log.ts'
@@ -16,7 +17,7 @@ export interface StayingPortsOptions {
   readonly afterMs: number
 }
 
-/** So many Services at once have one cause, which is not theirs. */
+/** More Services at once have one cause, which is not theirs. */
 const mostServices = 20
 
 export class StayingPorts {
@@ -30,7 +31,7 @@ export class StayingPorts {
     this.#options = options
   }
 
-  /** This is told of each port that stays from now on. */
+  /** Sets who gets a note of each port that stays from now on. */
   tell(onNote: (note: Note) => void): void {
     this.#onNote = onNote
   }

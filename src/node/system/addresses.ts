@@ -3,7 +3,7 @@ import { canonicalIp } from '../../net/address.ts'
 
 const lookMs = 1000
 
-/** Whether this node has an address, as its interfaces say, which are asked once a second at most. */
+/** Whether this node has an address, by its interfaces, which are read once a second at most. */
 export function lookUpAddresses(): (ip: string) => boolean {
   let addresses: ReadonlySet<string | undefined> = new Set()
   let lookedAt = Number.NEGATIVE_INFINITY

@@ -7,7 +7,7 @@ import { waitFor } from '../../lab/wait.ts'
 import type { Problem } from '../../services/problem.ts'
 import { keepSettings } from './kernelsettings.ts'
 
-test('a setting that somebody changes while the agent runs is set again, and told where it cannot be', async () => {
+test('a setting that somebody changes while the agent runs is set again, and reported where it cannot be', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'lightpath-settings-'))
   const name = join(directory, 'tcp_migrate_req')
   let told: readonly Problem[] = []

@@ -1,4 +1,4 @@
-/** Keeps the settings of the node's kernel that Services need; what may not be written is a problem of the Node. */
+/** Keeps the settings of the node's kernel that Services need; one that may not be written is a problem of the Node. */
 
 import { cpus } from 'node:os'
 import {
@@ -22,13 +22,13 @@ export interface KernelSettingsOptions extends ConntrackOptions {
 
 export interface SettingsGroup {
   readonly settings: ReturnType<typeof conntrackSettings>
-  /** What is wrong without them. */
+  /** The harm without them. */
   readonly harm: string
 }
 
 const lookMs = 60_000
 
-/** With --services=labelled conntrack is the business of the kube-proxy beside us. */
+/** With --services=labelled, conntrack is the business of the kube-proxy beside us. */
 export function settingsGroups(options: KernelSettingsOptions): readonly SettingsGroup[] {
   const conntrack = options.services === 'all' ? conntrackSettings(options, cpus().length) : []
   const ports = options.clientAddress === 'preserve' ? [localPorts(firstOwnPort)] : []
@@ -55,8 +55,8 @@ export async function settingsProblem(
 }
 
 /**
- * Looks again every minute, for as long as the agent runs: what may not be written until somebody has set it, and what
- * somebody else has changed since, which is set again and told.
+ * Probes again every minute, for as long as the agent runs: settings that may not be written until somebody sets them,
+ * and those that somebody else has changed since, which are set again and reported.
  */
 export function keepSettings(
   groups: readonly SettingsGroup[],

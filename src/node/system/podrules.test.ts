@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { PodRules } from './podrules.ts'
 
-test('pods under rules that none was under before are told once, and changes are gathered', async (context: TestContext) => {
+test('pods under rules that applied to no pod before are reported once, and changes are gathered', async (context: TestContext) => {
   context.mock.timers.enable({ apis: ['setTimeout'] })
   let [sets, looks, told, fails] = [['a'], 0, 0, false]
   const rules = new PodRules({

@@ -1,6 +1,6 @@
 /**
- * Tells when pods of this node come under routing rules that no pod was under before: what was proven for others says
- * nothing of them.
+ * Reports when pods of this node come under routing rules that applied to no pod before: what was proven for others
+ * says nothing of them.
  */
 
 import { podsByRules } from '../../kernel/system/podrules.ts'
@@ -14,7 +14,7 @@ export interface PodRulesOptions {
   readonly gatherMs: number
 }
 
-/** Of the kernel. Rejects as `podsByRules` throws. */
+/** Reads them from the kernel. Rejects as `podsByRules` throws. */
 export async function readPodRules(families: readonly IpFamily[], pods: readonly string[]): Promise<readonly string[]> {
   return families.flatMap(family => [...podsByRules(family, pods).keys()].map(key => `${family} ${key}`))
 }
@@ -47,7 +47,7 @@ export class PodRules {
 
   async #compare(before: Promise<void> | undefined): Promise<void> {
     await before
-    // What cannot be read now is read with the next change.
+    // If they cannot be read now, the next change reads them.
     const sets = await this.#options.read().catch(() => [])
     if (this.#isStopped) return
     const fresh = [...sets].filter(set => !this.#seen.has(set))

@@ -9,14 +9,14 @@ const temporary = mkdtempSync(join(tmpdir(), 'lightpath-sockets-'))
 after(() => rmSync(temporary, { recursive: true }))
 const group = process.getegid!()
 
-test('the directory is made, with what leads to it, and closed to others', () => {
+test('the directory is made with its parents, and closed to others', () => {
   const path = join(temporary, 'run', 'envoy')
   prepareSocketDirectory(path, group)
   assert.equal(statSync(path).mode & 0o7777, 0o1770)
   assert.equal(statSync(path).gid, group)
 })
 
-test('one that is open to others is closed, and what is in it stays', () => {
+test('a directory that is open to others is closed, and keeps its contents', () => {
   const path = join(temporary, 'open')
   mkdirSync(path)
   chmodSync(path, 0o777)
@@ -26,7 +26,7 @@ test('one that is open to others is closed, and what is in it stays', () => {
   assert.ok(statSync(join(path, 'xds.sock')).isFile())
 })
 
-test('a link in its place is not followed, and nothing is changed behind it', () => {
+test('a link in its place is not followed, and nothing behind it is changed', () => {
   const [target, path] = [join(temporary, 'target'), join(temporary, 'link')]
   mkdirSync(target, { mode: 0o755 })
   symlinkSync(target, path)
@@ -34,7 +34,7 @@ test('a link in its place is not followed, and nothing is changed behind it', ()
   assert.equal(statSync(target).mode & 0o7777, 0o755)
 })
 
-test('a path that no socket address has room for is refused before anything is made', () => {
+test('a path too long for a socket address is refused before anything is made', () => {
   const path = join(temporary, 'x'.repeat(100))
   assert.throws(() => prepareSocketDirectory(path, group), /is too long for a socket's directory: at most 93 bytes/)
 })

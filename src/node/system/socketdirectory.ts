@@ -1,9 +1,9 @@
 /**
- * The directory of the sockets between the agent and Envoy. It is root's, and the group is that of Envoy's user: these two
- * enter it, and nobody else. Each may remove its own files alone (the sticky bit), and root all.
+ * Makes the directory of the sockets between the agent and Envoy. It belongs to root and to the group of Envoy's user:
+ * these two may enter it, and nobody else. Each may remove its own files alone (the sticky bit), and root all.
  *
- * The agent has neither CAP_DAC_OVERRIDE nor CAP_CHOWN. So it has to be in that group, which it needs to give the directory to
- * it, and to connect to Envoy's sockets (deploy/node/daemonset.yaml: supplementalGroups).
+ * The agent has neither CAP_DAC_OVERRIDE nor CAP_CHOWN. So it has to be in that group, to give the directory to it and
+ * to connect to Envoy's sockets (deploy/node/daemonset.yaml: supplementalGroups).
  */
 
 import { chmodSync, chownSync, lstatSync, mkdirSync } from 'node:fs'
@@ -14,12 +14,12 @@ const mode = 0o1770
 /** sockaddr_un has 108 bytes, and the longest name here is that of a canary. */
 const longestPath = 107 - '/canary-1.sock'.length
 
-/** @param envoyUser beside this process's own the only one whose processes are trusted there */
+/** @param envoyUser beside this process's own user the only one whose processes are trusted there */
 export function envoySockets(options: { readonly envoySockets: string; readonly envoyUser: number }): EnvoySockets {
   return { directory: options.envoySockets, users: [process.geteuid!(), options.envoyUser] }
 }
 
-/** Makes the directory, or its owner and permissions what they have to be. @throws Error that names it and says what to do */
+/** Makes the directory, or corrects its owner and permissions. @throws Error that names it and says what to do */
 export function prepareSocketDirectory(path: string, group: number): void {
   if (Buffer.byteLength(path) > longestPath)
     throw new Error(`${path} is too long for a socket's directory: at most ${longestPath} bytes`)

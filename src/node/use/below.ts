@@ -1,4 +1,6 @@
-/** TCP connections to Service ports that the kernel layer leads, whatever layer new ones go to: they began there. */
+/**
+ * Finds TCP connections to Service ports that began in the kernel layer and stay there, whatever layer new ones go to.
+ */
 
 import { deleteFlow, type Flow, listFlows } from '../../kernel/netlink/ctnetlink.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
@@ -7,7 +9,7 @@ import { familyOf, hostPort } from '../../net/address.ts'
 
 export interface BelowOptions {
   readonly steeringMark: number
-  /** To which the node's own connections are redirected, without the mark. */
+  /** The port to which the node's own connections are redirected, without the mark. */
   readonly redirectPort: number
 }
 
@@ -19,13 +21,13 @@ export function isRedirected(
   return (mark & steeringMark) !== 0 || reply.sourcePort === redirectPort
 }
 
-/** How many are open. Rejects as `listFlows`. */
+/** Counts the open ones. Rejects as `listFlows`. */
 export async function countBelow(frontends: readonly VipPort[], options: BelowOptions): Promise<number> {
   return withBelow(frontends, options, flows => flows.length)
 }
 
 /**
- * Ends them: conntrack forgets them, so that the next packet of either end is answered by a reset. How many that were.
+ * Ends them: conntrack forgets them, so that the next packet of either end is answered by a reset. Returns how many.
  * Rejects as `listFlows`.
  */
 export async function endBelow(frontends: readonly VipPort[], options: BelowOptions): Promise<number> {
@@ -41,7 +43,7 @@ async function withBelow<T>(
   try {
     const wanted = new Set(frontends.map(({ ip, port }) => hostPort(ip, port)))
     const [first] = frontends
-    // The kernel picks what there is of one address; of several all is looked through here.
+    // For one address the kernel selects; for several all flows are searched here.
     const original =
       first && frontends.length === 1 ? { destination: first.ip, destinationPort: first.port } : undefined
     const found: Flow[] = []

@@ -9,7 +9,7 @@ describe('ports at work in Envoy', () => {
   let activity: Record<string, FrontendActivity> | undefined
   const create = () => new BusyPorts(async () => activity && new Map(Object.entries(activity)))
 
-  test('one with an open connection is, and one that has answered since the last look', async () => {
+  test('a port is with an open connection, or with answers since the last probe', async () => {
     const busy = create()
     const start = performance.now()
     activity = { open: { open: 1, answers: 0 }, asked: { open: 0, answers: 3 }, quiet: { open: 0, answers: 0 } }
@@ -24,7 +24,7 @@ describe('ports at work in Envoy', () => {
     assert.equal((await busy.look(ids, start + 2 * minute)).get('asked'), start + minute)
   })
 
-  test('until Envoy has answered all are, but not for long', async () => {
+  test('until Envoy has answered all of them are, but not for long', async () => {
     activity = undefined
     const busy = create()
     const now = performance.now()

@@ -1,16 +1,16 @@
 /**
- * When ports were last at work in Envoy: with a connection that stays open, or requests on one. New connections alone, which the
- * kernel tells, would take a port of long-lived ones for quiet.
+ * Tracks when ports were last at work in Envoy: with a connection that stays open, or requests on one. By new
+ * connections alone, which the kernel reports, a port of long-lived ones would seem quiet.
  */
 
 import type { FrontendActivity } from '../lifecycle/drains.ts'
 
-/** Half of what a port may be quiet for and keep its place (quietMs). */
+/** Half of the time that a port may be quiet and stay in Envoy (quietMs). */
 const everyMs = 30_000
 /** An Envoy that has not answered for so long since the agent began is not there. */
 const patienceMs = 10_000
 
-/** By id; undefined where Envoy does not answer. */
+/** Reads activity by id; undefined where Envoy does not answer. */
 export type ReadActivity = (ids: readonly string[]) => Promise<ReadonlyMap<string, FrontendActivity> | undefined>
 
 export class BusyPorts {
@@ -26,8 +26,8 @@ export class BusyPorts {
   }
 
   /**
-   * When each was last seen at work, by id, on the clock of `now`. Until Envoy has answered for the first time all of them are
-   * taken to be: a run of the agent before this one may have left connections there.
+   * When each was last seen at work, by id, on the clock of `now`. Until Envoy has answered for the first time all of
+   * them count as at work: a previous run of the agent may have left connections there.
    */
   async look(ids: readonly string[], now: number): Promise<ReadonlyMap<string, number>> {
     if (this.#lookedAt === undefined || now - this.#lookedAt >= everyMs) await this.#ask(ids, now)
@@ -41,7 +41,7 @@ export class BusyPorts {
     for (const known of [this.#busyAt, this.#answers])
       for (const id of known.keys()) if (!found.has(id)) known.delete(id)
     for (const [id, { open, answers }] of found) {
-      // The first look cannot tell when the answers were given.
+      // The first probe cannot tell when the answers were given.
       if (open > 0 || answers !== (this.#answers.get(id) ?? answers)) this.#busyAt.set(id, now)
       this.#answers.set(id, answers)
     }

@@ -1,4 +1,7 @@
-/** Which Service ports most of Envoy's connections are to. Envoy itself counts them for a whole listener, which ports share. */
+/**
+ * Finds the Service ports that have most of Envoy's connections. Envoy itself counts them by listener, which ports
+ * share.
+ */
 
 import { mapFlows } from '../../kernel/netlink/ctnetlink.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
@@ -11,7 +14,7 @@ export interface EnvoyConnectionsOptions extends BelowOptions {
   readonly frontendAt: (address: string) => string | undefined
 }
 
-/** Open connections that Envoy has, by the id of the Service port that they were made to. Rejects as `listFlows`. */
+/** Counts Envoy's open connections, by the id of the Service port to which they were made. Rejects as `listFlows`. */
 export async function countInEnvoy(options: EnvoyConnectionsOptions): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>()
   const socket = new NetlinkSocket('netfilter')
@@ -30,10 +33,10 @@ export async function countInEnvoy(options: EnvoyConnectionsOptions): Promise<Re
   return counts
 }
 
-/** However evenly connections are spread: who is demoted makes room, or it helps nobody. */
+/** However evenly connections are spread, the demotion has to make room, or it helps nobody. */
 const mostPorts = 10
 
-/** The fewest ports that have at least half of all connections together, that with most of them first; ten at most. */
+/** The fewest ports that have at least half of all connections together, the one with most first; ten at most. */
 export function heaviest(connections: ReadonlyMap<string, number>): readonly string[] {
   const byWeight = [...connections].sort(([, a], [, b]) => b - a)
   const half = byWeight.reduce((sum, [, count]) => sum + count, 0) / 2

@@ -32,7 +32,7 @@ describe('when Envoy is short of memory', () => {
     return { heldBack, moved, notes, overload }
   }
 
-  test('the heaviest port is held back for a while, and its owner is told', async t => {
+  test('the heaviest port is held back for a while, and its owner gets an Event', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const { heldBack, moved, notes, overload } = relief(
       async () => new Map(Object.entries({ [loud]: 90, [quiet]: 10 })),

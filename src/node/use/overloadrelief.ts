@@ -1,6 +1,7 @@
 /**
- * Keeps the ports that fill Envoy out of it for a while, once it was short of memory: while it is, the kernel layer serves all
- * (envoys.ts), and without this the same clients would fill it again as soon as all are back. Their owners are told.
+ * Keeps the ports that fill Envoy out of it for a while, once it was short of memory. While it is short, the kernel
+ * layer serves everything (envoys.ts); without this the same clients would fill it again as soon as all ports are back.
+ * Their owners get an Event.
  */
 
 import type { Log } from '../../observe/log.ts'
@@ -12,9 +13,9 @@ import { heaviest } from './heaviest.ts'
 export interface OverloadReliefOptions {
   readonly nodeName: string
   readonly heldBack: HeldBack
-  /** Open ones that Envoy has, by the id of the Service port. */
+  /** Counts Envoy's open connections, by the id of the Service port. */
   readonly connections: () => Promise<ReadonlyMap<string, number>>
-  /** These are held back from now on, or no longer. */
+  /** These ports are held back from now on, or no longer. */
   readonly onMoved: (ids: readonly string[]) => void
   readonly log: Log
   readonly holdMs: number
@@ -29,7 +30,7 @@ export class OverloadRelief {
     this.#options = options
   }
 
-  /** This is told of each port that is held back. */
+  /** Sets who gets a note of each port that is held back. */
   tell(onNote: (note: Note) => void): void {
     this.#onNote = onNote
   }

@@ -1,4 +1,7 @@
-/** Ends what began in the kernel layer when a port comes to Envoy, where the port's owner wishes that (setting rebalance). */
+/**
+ * Ends connections that began in the kernel layer when their port is promoted, if its owner wishes so (setting
+ * rebalance).
+ */
 
 import { addressesOf, type Frontend } from '../../envoy/resources/frontend.ts'
 import type { KernelLayer } from '../../kernel/layer.ts'
@@ -10,7 +13,7 @@ export interface RebalanceOptions extends BelowOptions {
   readonly log: Log
 }
 
-/** @param frontends that were promoted just now */
+/** @param frontends just promoted */
 export async function rebalance(frontends: readonly Frontend[], options: RebalanceOptions): Promise<void> {
   const wanted = frontends.filter(({ settings }) => settings.rebalance)
   if (wanted.length === 0) return

@@ -1,6 +1,6 @@
 /**
- * Moves ports into Envoy as this node calls them, and out again. The kernel says who is called; it is asked only while not all
- * ports fit into Envoy's budget.
+ * Promotes ports as this node calls them, and demotes those that it does not. The kernel reports which are called; it
+ * is asked only while not all ports fit into Envoy's budget.
  */
 
 import { type Repeated, repeat } from '../../kernel/repeat.ts'
@@ -14,16 +14,16 @@ export interface UseWatchOptions {
   readonly budget: EnvoyBudget
   /** How long ago each port was called, in milliseconds, by id. */
   readonly calls: () => Promise<ReadonlyMap<string, number>>
-  /** What goes on in Envoy at these ports. */
+  /** Reads what goes on in Envoy at these ports. */
   readonly activity: ReadActivity
-  /** These came to Envoy, or left it. */
+  /** These ports entered Envoy's budget, or left it. */
   readonly onMoved: (ids: readonly string[]) => void
   readonly log: Log
 }
 
 /** How soon after its first call a port is on its way to Envoy. */
 const everyMs = 250
-/** Of the time, for reading who was called: a node that calls thousands of ports looks less often. */
+/** The share of the time for reading the calls: a node that calls thousands of ports reads less often. */
 const share = 0.05
 
 export class UseWatch {
@@ -47,12 +47,12 @@ export class UseWatch {
     return this.#options.budget.waiting
   }
 
-  /** This is told when not all ports fit any more, and when they do again. */
+  /** Sets who gets a note when not all ports fit any more, and when they do again. */
   tell(onNote: (note: Note) => void): void {
     this.#onNote = onNote
   }
 
-  /** Whom a run before this one left in Envoy stays there. Returns the ports that came or went. */
+  /** Ports that a previous run left in Envoy stay there. Returns the ports that came or went. */
   async begin(before: ReadonlySet<string>): Promise<readonly string[]> {
     return this.#options.budget.begin(await this.#calls(), before)
   }
@@ -85,7 +85,7 @@ export class UseWatch {
   async #calls(): Promise<Calls> {
     const { budget, calls } = this.#options
     if (!budget.followsUse) return new Map()
-    // What keeps the kernel from being read is told by those who write to it.
+    // If the kernel cannot be read, those who write to it report that.
     const ages = await calls().catch(() => new Map<string, number>())
     const now = performance.now()
     return new Map([...ages].map(([id, age]) => [id, now - age]))
