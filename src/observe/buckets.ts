@@ -1,7 +1,7 @@
-/** How much may be said of each object: so much at once, and more as time passes. */
+/** Limits how much may be written about each object: so much at once, and more as time passes. */
 
 export interface BucketOptions {
-  /** How often something may be said at once. */
+  /** How many times at once. */
   readonly burst: number
   /** After how many milliseconds once more. */
   readonly refillMs: number
@@ -13,7 +13,7 @@ interface Bucket {
   refused: number
 }
 
-/** The objects that were longest without a word are forgotten first. */
+/** The objects that were silent for longest are forgotten first. */
 const mostObjects = 4096
 
 export class Buckets {
@@ -24,7 +24,10 @@ export class Buckets {
     this.#options = options
   }
 
-  /** How often something may not have been said of the object since it last was; undefined where it may not be said now. */
+  /**
+   * Returns how often something was left out of the object since the last time; undefined where it has to be left out
+   * now.
+   */
   take(object: string): number | undefined {
     const { burst, refillMs } = this.#options
     const now = performance.now()

@@ -20,7 +20,7 @@ function metricsIn(folder: URL, files: readonly string[]): Set<string> {
   return new Set(names.map(name => name.replace(/_(bucket|sum|count)$/, '')))
 }
 
-test('alerts and dashboard of deploy/components/prometheus ask for metrics that there are', () => {
+test('alerts and dashboard of deploy/components/prometheus use only metrics that exist', () => {
   const asked = metricsIn(component, readdirSync(component))
   assert.ok(asked.size > 10)
   assert.deepEqual(
@@ -29,7 +29,7 @@ test('alerts and dashboard of deploy/components/prometheus ask for metrics that 
   )
 })
 
-test('docs/operations.md names every metric, and none that there is not', () => {
+test('docs/operations.md names every metric, and none that does not exist', () => {
   const documented = metricsIn(new URL('../../docs/', import.meta.url), ['operations.md'])
   assert.deepEqual([...documented].sort(), [...known].sort())
 })

@@ -40,9 +40,9 @@ export interface HttpServer {
 export interface TcpAddress {
   readonly address: string
   readonly port: number
-  /** Keeps `::` from taking every address of IPv4, too. */
+  /** Keeps `::` from taking every IPv4 address, too. */
   readonly ipv6Only?: boolean
-  /** For HTTPS, PEM. */
+  /** The key and certificate for HTTPS, PEM. */
   readonly tls?: { readonly certificate: string; readonly key: string }
 }
 
@@ -60,7 +60,10 @@ export async function serveTcp(routes: Routes, where: TcpAddress, log: Log): Pro
   return { stop: () => close(server) }
 }
 
-/** For this user and root alone. A socket file that a killed process left is replaced; one that answers belongs to a running agent. */
+/**
+ * Listens for this user and root alone. A socket file that a killed process left is replaced; one that answers belongs
+ * to a running agent.
+ */
 export async function serveUnix(routes: Routes, path: string, log: Log): Promise<HttpServer> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
   const server = await createHttpServer(routes, log)
@@ -70,9 +73,9 @@ export async function serveUnix(routes: Routes, path: string, log: Log): Promise
   return { stop: () => close(server) }
 }
 
-/** Of a connection whose client does not wait for answers before it sends more requests. */
+/** Limits a connection whose client sends more requests before it has read the answers. */
 const mostInFlight = 8
-/** Of a request that failed, in the log. */
+/** The length of a failed request's path in the log. */
 const longestPath = 256
 
 async function createHttpServer(routes: Routes, log: Log, tls?: TcpAddress['tls']): Promise<Server> {
@@ -110,7 +113,7 @@ async function paced(request: IncomingMessage, routes: Routes, pace: Pace, log: 
 function answerTo(request: IncomingMessage, routes: Routes): Answer | Promise<Answer> {
   const { method, url = '/' } = request
   if (method !== 'GET' && method !== 'HEAD') return text(405, 'only GET is answered here')
-  // No URL is resolved against another: paths such as // would be none.
+  // The URL is not resolved against another: paths such as // would be none.
   const [path = '', query] = url.split('?', 2)
   const route = Object.hasOwn(routes, path) ? routes[path] : routes['*']
   return (

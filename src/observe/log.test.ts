@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { createLog } from './log.ts'
 import { LogRate } from './lograte.ts'
 
-test('what is said of one object again and again fills no log, and others are heard', () => {
+test('repeated lines about one object fill no log, and others are written', () => {
   const lines: string[] = []
   const log = createLog('info', undefined, line => lines.push(line))
   for (let i = 0; i < 9000; i++) log.warn({ object: 'Service a/noisy', reason: `key ${i}` }, 'problem')
@@ -12,7 +12,7 @@ test('what is said of one object again and again fills no log, and others are he
   assert.match(lines.at(-1)!, /b\/quiet/)
 })
 
-test('many objects of one tenant fill no log either, and other messages are heard', () => {
+test('many objects of one tenant fill no log either, and other messages are written', () => {
   const lines: string[] = []
   const log = createLog('info', undefined, line => lines.push(line))
   for (let i = 0; i < 9000; i++) log.warn({ object: `Service a/noisy-${i}` }, 'problem')

@@ -1,4 +1,4 @@
-/** Structured logs: one JSON object a line on standard error, at most so many of an object and of a kind (lograte.ts). */
+/** Writes structured logs: one JSON object a line on standard error, limited by object and by kind (lograte.ts). */
 
 import pino from 'pino'
 import { printableJson } from '../text/printable.ts'
@@ -34,7 +34,7 @@ export function createLog(level: LogLevel, recent?: RecentLines, output?: (line:
       const leftOut = rate.take(message, String(fields.object ?? fields.file ?? ''))
       if (leftOut !== undefined) logger[of](leftOut > 0 ? { ...fields, leftOut } : fields, message)
     }
-  // Whoever asks for debug gets all of it.
+  // A log at debug level is not limited.
   return {
     debug: (fields, message) => logger.debug(fields, message),
     info: limited('info'),

@@ -1,13 +1,13 @@
 /**
- * How many lines a log may have: what is said of one object, or of many objects of one tenant, must not fill the disk or
- * rotate away what is said of others. A bucket of lines for each object and message, and one for each message.
+ * Limits the lines of a log: lines about one object, or about many objects of one tenant, must not fill the disk or
+ * rotate away those about others. There is a bucket of lines for each object and message, and one for each message.
  */
 
 const minute = 60e3
-/** Lines at once, and again within a minute. */
+/** How many lines at once, and again within a minute. */
 const perObject = 20
 const perMessage = 1000
-/** Objects that are remembered; the one that was longest without a line is forgotten first. */
+/** How many objects are remembered; the one without a line for longest is forgotten first. */
 const mostBuckets = 2048
 
 interface Bucket {
@@ -25,7 +25,7 @@ export class LogRate {
     this.#now = now
   }
 
-  /** Undefined where the line is left out, else how many like it were left out since the last that was not. */
+  /** Returns undefined if the line is left out, else how many like it were left out since the last that was not. */
   take(message: string, object: string): number | undefined {
     const own = this.#bucket(`${message}\n${object}`, perObject)
     const all = this.#bucket(`${message}\n`, perMessage)

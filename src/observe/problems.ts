@@ -1,6 +1,6 @@
 /**
- * All problems there are now. Each is logged once, when it appears, and once when it is over; of one object thirty lines
- * at once and thirty a minute, however often what is wrong with it changes.
+ * Holds all current problems. Each is logged once when it appears, and once when it is over; one object has thirty
+ * lines at once and thirty a minute, however often its problems change.
  */
 
 import type { Problem, ProblemCode } from '../services/problem.ts'
@@ -18,7 +18,7 @@ export class ProblemRegistry {
   readonly #log: Log
   #onNew: (problem: Problem) => void = () => {}
   readonly #byOrigin = new Map<string, Known>()
-  /** The origins that have said something of an object. */
+  /** The origins that have problems of an object. */
   readonly #originsOf = new Map<string, Set<string>>()
   readonly #counts = new Map<ProblemCode, number>()
   readonly #lines = new Buckets(lines)
@@ -27,12 +27,12 @@ export class ProblemRegistry {
     this.#log = log
   }
 
-  /** This is told of each problem that appears from now on. */
+  /** Sets who gets each problem that appears from now on. */
   tell(onNew: (problem: Problem) => void): void {
     this.#onNew = onNew
   }
 
-  /** Replaces what was said of this origin (an object, a file, a component). */
+  /** Replaces the problems of this origin (an object, a file, a component). */
   set(origin: string, problems: readonly Problem[]): void {
     const before = this.#byOrigin.get(origin) ?? none
     if (before.size === 0 && problems.length === 0) return

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { RecentLines } from './recent.ts'
 
-test('the last lines are kept, the oldest first, and none without end', () => {
+test('the last lines are kept, the oldest first, and their number is limited', () => {
   const recent = new RecentLines(2)
   assert.equal(recent.text(), '')
   for (const line of ['one\n', 'two\n', 'three']) recent.add(line)

@@ -1,4 +1,4 @@
-/** The last lines of something endless, such as a log, for whoever comes to ask later. */
+/** Keeps the last lines of something endless, such as a log, for whoever asks later. */
 export class RecentLines {
   readonly #most: number
   readonly #lines: string[] = []
@@ -8,7 +8,7 @@ export class RecentLines {
     this.#most = most
   }
 
-  /** A line that is very long is cut. */
+  /** A very long line is cut. */
   add(line: string): void {
     this.#lines.push(line.trimEnd().slice(0, longestLine))
     if (this.#lines.length > this.#most) this.#lines.shift()

@@ -1,4 +1,7 @@
-/** What `make` made last, unless that is longer ago; whoever asks meanwhile gets the same. A failure is not kept. */
+/**
+ * Returns what `make` made last, unless that is longer ago; everybody who asks meanwhile gets the same. A failure is
+ * not kept.
+ */
 export function recently<T>(milliseconds: number, make: () => Promise<T>): () => Promise<T> {
   let made: Promise<T> | undefined
   let at = 0

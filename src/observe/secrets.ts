@@ -1,13 +1,14 @@
-/** What is cut from texts that leave the node. */
+/** Cuts secrets from texts that leave the node. */
 
 const cut = '[cut]'
 
 const secretKey = String.raw`[\w-]*(?:authorization|cookie|password|passwd|secret|token|api[-_]?key|client-key-data)[\w-]*`
 
 /**
- * The text without credentials: private keys (PEM), tokens after `Bearer` or `Basic`, JSON web tokens, user and password
- * of URLs, and the values of names such as authorization, cookie, password, secret, token and api-key, in JSON
- * (`"token": "…"`), of headers in Envoy's JSON (`"key": "cookie", "value": "…"`) and in YAML or flags (`token: …`, `token=…`).
+ * Returns the text without credentials: private keys (PEM), tokens after `Bearer` or `Basic`, JSON web tokens, user and
+ * password of URLs, and the values of names such as authorization, cookie, password, secret, token and api-key, in JSON
+ * (`"token": "…"`), of headers in Envoy's JSON (`"key": "cookie", "value": "…"`) and in YAML or flags (`token: …`,
+ * `token=…`).
  */
 export function withoutSecrets(text: string): string {
   return text

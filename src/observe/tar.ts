@@ -1,4 +1,4 @@
-/** Archives in the format ustar (POSIX.1-1988): what every tar reads. */
+/** Writes archives in the format ustar (POSIX.1-1988), which every tar reads. */
 
 export interface ArchiveFile {
   /** A path of at most 100 bytes, relative, with `/`. */
@@ -8,7 +8,10 @@ export interface ArchiveFile {
 
 const blockSize = 512
 
-/** The archive, not compressed. Files belong to root, are readable by their owner only, and were changed at `time`. */
+/**
+ * Returns the archive, not compressed. Files belong to root, are readable by their owner only, and have the time
+ * `time`.
+ */
 export function tar(files: readonly ArchiveFile[], time: Date): Buffer {
   const parts = files.flatMap(({ name, content }) => [
     header(name, content.length, time),
@@ -28,7 +31,7 @@ function header(name: string, size: number, time: Date): Buffer {
   block.write(octal(0, 7), 116)
   block.write(octal(size, 11), 124)
   block.write(octal(Math.floor(time.getTime() / 1000), 11), 136)
-  // The checksum is counted as if its own field were blank.
+  // The checksum counts its own field as blank.
   block.write(' '.repeat(8), 148)
   block.write('0', 156)
   block.write('ustar\u000000', 257)

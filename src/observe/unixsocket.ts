@@ -1,12 +1,12 @@
-/** Unix sockets: listening where a killed process may have left its file, and knowing who is at the other end. */
+/** Listens on Unix sockets where a killed process may have left its file, and checks who is at the other end. */
 
 import { unlinkSync } from 'node:fs'
 import { connect, type ListenOptions, type Server, type Socket } from 'node:net'
 import { credentialsOf } from '../kernel/netlink/credentials.ts'
 
 /**
- * A socket file that a killed process left is replaced.
- * @param who uses it where somebody does: a running process answers there
+ * Listens. A socket file that a killed process left is replaced.
+ * @param who names, in the error, the running process that answers there
  * @throws Error that names the path, and what to do
  */
 export async function listenUnix(
@@ -29,7 +29,7 @@ export function listen(server: Pick<Server, 'listen' | 'once' | 'off'>, where: L
   })
 }
 
-/** A connection that ends with an error where the process at the other end is of another user than these. */
+/** Connects; the connection ends with an error if the process at the other end has another user than these. */
 export function connectUnix(path: string, users: readonly number[] | undefined): Socket {
   const socket = connect(path)
   if (users !== undefined) {
@@ -42,7 +42,7 @@ export function connectUnix(path: string, users: readonly number[] | undefined):
   return socket
 }
 
-/** The user of the process at the other end, by the kernel's word. Of a connected Unix socket. */
+/** Returns the user of the process at the other end of a connected Unix socket, by the kernel's word. */
 export function peerUser(socket: Socket): number {
   const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd: number } | null }
   if (!handle) throw new Error('the socket is closed')

@@ -1,4 +1,4 @@
-/** The services on the socket of xDS, as grpc-js wants them: bytes in, bytes out. */
+/** Defines the services on the xDS socket for grpc-js: bytes in, bytes out. */
 
 import type { Server } from '@grpc/grpc-js'
 
@@ -29,10 +29,10 @@ export const accessLogService = {
   },
 } as const
 
-/** An ExportLogsServiceResponse: all is accepted. */
+/** An ExportLogsServiceResponse: everything is accepted. */
 export const allTaken = new Uint8Array()
 
-/** How long clients may take to let go of the server when it stops. */
+/** How long clients may take to disconnect when the server stops. */
 export const drainMs = 1000
 
 export const channelOptions = {
@@ -43,7 +43,7 @@ export const channelOptions = {
   'grpc.keepalive_timeout_ms': 60_000,
 }
 
-/** Streams that clients do not let go of are cut after a second. */
+/** Cuts streams that clients do not end after a second. */
 export function shutdown(server: Server): Promise<void> {
   return new Promise(resolve => {
     const timer = setTimeout(() => server.forceShutdown(), drainMs)

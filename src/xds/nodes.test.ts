@@ -1,4 +1,4 @@
-/** One server, the resources of several nodes. */
+/** One server serves the resources of several nodes. */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -7,7 +7,7 @@ import { typeUrls } from '../envoy/resource.ts'
 import { ResourceStore } from './store.ts'
 import { type RawClient, resource, subscription, until, withServer } from './testing-server.ts'
 
-test('each Envoy gets the resources of the node that it names, and hears of changes of its own only', async () => {
+test('each Envoy gets the resources of the node that it names, and changes of its own only', async () => {
   const other = new ResourceStore()
   await withServer(
     async ({ store, connect, server }) => {

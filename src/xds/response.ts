@@ -1,4 +1,4 @@
-/** A DeltaDiscoveryResponse as bytes: the encoded resources are copied into it as they are. */
+/** Writes a DeltaDiscoveryResponse as bytes: the encoded resources are copied into it as they are. */
 
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import type { Resource, TypeUrl } from '../envoy/resource.ts'

@@ -22,7 +22,7 @@ test('what arrives is what was stored, with its name, version and type', async (
   })
 })
 
-test('a request that is no request ends its own stream with a reason, and no other', async () => {
+test('a malformed request ends its own stream with a reason, and no other', async () => {
   await withServer(async ({ store, connect, log }) => {
     const [good, bad] = [connect(), connect()]
     good.send(subscription)
@@ -39,7 +39,7 @@ test('a request that is no request ends its own stream with a reason, and no oth
   })
 })
 
-test('an answer to a response that is not in flight is ignored, and said to be', async () => {
+test('an answer to a response that is not in flight is ignored, and logged', async () => {
   await withServer(async ({ store, connect, log, server }) => {
     store.update({ put: [resource('a', '1')] })
     const client = connect()
@@ -159,7 +159,7 @@ test('a socket that a killed server left is replaced, and only its user and grou
   })
 })
 
-test('a process of another user is not served, and known as who it is', async () => {
+test('a process of another user is not served, and its user is named', async () => {
   const own = process.geteuid!()
   await withServer(
     async ({ log, events, connect }) => {

@@ -1,6 +1,6 @@
 /**
- * The delta Aggregated Discovery Service over gRPC: one `Session` a stream, which gets the resources of the node that it names.
- * Beside it on the same socket is the service that takes what Envoys have for the access log.
+ * Serves the delta Aggregated Discovery Service over gRPC: each stream has a `Session`, which gets the resources of the
+ * node that it names. On the same socket another service takes what Envoys have for the access log.
  */
 
 import { chmodSync, chownSync } from 'node:fs'
@@ -25,15 +25,15 @@ import { envoyTypes } from './types.ts'
 
 export interface XdsServerOptions extends Partial<ClientOptions> {
   /**
-   * The resources of a node, by the node id that its Envoy names; undefined for a node that is not served. They are all there
-   * already when a client that was connected before comes back: what is not is removed.
+   * The resources of a node, by the node id that its Envoy names; undefined for a node that is not served. All of them
+   * exist already when a client that was connected before comes back: it loses what does not.
    */
   readonly storeOf: (nodeId: string) => ResourceStore | undefined
-  /** Of the Unix socket. */
+  /** The path of the Unix socket. */
   readonly path: string
-  /** Whose processes are served; undefined for all that may open the socket. */
+  /** The users whose processes are served; undefined for all that may open the socket. */
   readonly users?: readonly number[]
-  /** Whose members may open the socket, beside its owner. */
+  /** The group whose members may open the socket, beside its owner. */
   readonly group?: number
   readonly observer: XdsObserver
   readonly log: XdsLog
@@ -42,7 +42,7 @@ export interface XdsServerOptions extends Partial<ClientOptions> {
 }
 
 export interface XdsServer {
-  /** Users of the processes that are connected now. */
+  /** Users of the connected processes. */
   users(): readonly number[]
   readonly traffic: ReadonlyMap<TypeUrl, Readonly<Traffic>>
   /** The version that the client has acknowledged and still has. */
@@ -68,7 +68,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     })
   }
 
-  // What grpc-js would print itself is reported here, in our words.
+  // Errors that grpc-js would print itself are reported here, in our words.
   setLogVerbosity(logVerbosity.NONE)
   const server = new Server(channelOptions)
   const handle: handleBidiStreamingCall<Uint8Array, Uint8Array> = stream => {
@@ -99,7 +99,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     injector.injectConnection(connection)
   })
   await listenUnix(listener, options.path, 'another agent')
-  // Connecting takes the permission to write. The directory says who may come here at all.
+  // Connecting takes the permission to write. The directory decides who may come here at all.
   if (options.group !== undefined) chownSync(options.path, -1, options.group)
   chmodSync(options.path, socketMode)
 
@@ -121,7 +121,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   }
 }
 
-/** Undefined for one of another user, whose connection is ended. */
+/** Undefined for a process of another user, whose connection is ended. */
 function admittedUser(connection: Socket, { users, log }: XdsServerOptions): number | undefined {
   try {
     const user = peerUser(connection)

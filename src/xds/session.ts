@@ -1,4 +1,4 @@
-/** One stream of a client: requests decoded, responses as bytes. Its first request says of which node it is. */
+/** Serves one stream of a client: decodes requests, sends responses as bytes. The first request names the node. */
 
 import { fromBinary } from '@bufbuild/protobuf'
 import { type ServerDuplexStream, status } from '@grpc/grpc-js'
@@ -14,18 +14,18 @@ import { encodeResponse } from './response.ts'
 import type { ResourceStore } from './store.ts'
 
 export interface ClientInfo {
-  /** Of the stream: a client that connects again has another. */
+  /** Identifies the stream: a client that connects again has another. */
   readonly id: number
   readonly nodeId: string
-  /** Such as 1.40.0; '' where the client does not say. */
+  /** Such as 1.40.0; '' where the client does not report it. */
   readonly envoyVersion: string
   /** Names of the extensions that the client was built with. */
   readonly extensions: readonly string[]
-  /** What its bootstrap says of itself: texts of Node.metadata. */
+  /** What its bootstrap says of itself: strings of Node.metadata. */
   readonly metadata: ReadonlyMap<string, string>
 }
 
-/** What happens to clients. Called synchronously; `connected` comes first of a client, `disconnected` last. */
+/** Called synchronously with what happens to clients; `connected` comes first of a client, `disconnected` last. */
 export interface XdsObserver {
   connected(client: ClientInfo): void
   acknowledged(clientId: number, resources: readonly VersionedRef[]): void
@@ -43,7 +43,7 @@ export interface XdsLog {
   warn(fields: object, message: string): void
 }
 
-/** Counted since the start, of all clients. */
+/** Counted since the start, over all clients. */
 export interface Traffic {
   requests: number
   nacks: number
@@ -58,7 +58,7 @@ export interface SessionOptions extends ClientOptions {
   readonly observer: XdsObserver
   readonly log: XdsLog
   readonly traffic: Map<TypeUrl, Traffic>
-  /** Whether another client is there with the node id. */
+  /** Whether another client with this node id is connected. */
   readonly isConnected: (nodeId: string) => boolean
   /** There may be something to send. */
   readonly onChange: () => void
@@ -77,7 +77,7 @@ export class Session {
   readonly id: number
   readonly #stream: Stream
   readonly #options: SessionOptions
-  /** From the first request on, which names the node. */
+  /** The client, from the first request on, which names the node. */
   #served: Served | undefined
   readonly #unknownTypes = new Set<string>()
   #writable = true
@@ -126,7 +126,7 @@ export class Session {
     this.#stream.on('close', close)
   }
 
-  /** Sends what there is to tell, as long as the client reads. */
+  /** Sends what there is to send, as long as the client reads. */
   flush(): void {
     while (this.#open && this.#writable) {
       const response = this.#served?.client.next()

@@ -18,7 +18,7 @@ function recorded(): { store: ResourceStore; batches: string[][] } {
   return { store, batches }
 }
 
-test('one update is one batch, told after all of it is in place', () => {
+test('one update is one batch, reported once all of it is in place', () => {
   const store = new ResourceStore()
   const seen: (string | undefined)[] = []
   store.update({ put: [resource('old', '1')] })
@@ -45,7 +45,7 @@ test('a resource of the same version that requires something else is a change', 
   assert.deepEqual(store.get(typeUrls.cluster, 'a')?.requires, requires)
 })
 
-test('what is removed and put in one update stays', () => {
+test('a resource that is removed and put in one update stays', () => {
   const { store, batches } = recorded()
   store.update({ put: [resource('a', '1')] })
   store.update({ put: [resource('a', '1')], remove: [resource('a', '')] })
@@ -53,7 +53,7 @@ test('what is removed and put in one update stays', () => {
   assert.equal(store.get(typeUrls.cluster, 'a')?.version, '1')
 })
 
-test('a listener that stopped listening is told nothing', () => {
+test('a listener that has unsubscribed gets nothing more', () => {
   const { store, batches } = recorded()
   const others: number[] = []
   const stop = store.onChange(changed => others.push(changed.length))

@@ -1,4 +1,4 @@
-/** Every resource that clients are to have. Knows nothing of clients. */
+/** Holds every resource that clients are to have. It knows nothing of clients. */
 
 import { type Resource, type ResourceRef, refKey, type TypeUrl } from '../envoy/resource.ts'
 
@@ -12,8 +12,8 @@ export class ResourceStore {
   readonly #listeners = new Set<(changed: readonly ResourceRef[]) => void>()
 
   /**
-   * One atomic batch: listeners see all of it or nothing. Removals come first, so that a resource in both lists stays.
-   * A put of what is there already in this version, and a removal of what is not there, are no changes.
+   * Applies one atomic batch: listeners see all of it or nothing. Removals come first, so that a resource in both lists
+   * stays. Putting a resource that is there in this version, and removing one that is not there, are no changes.
    */
   update({ put = [], remove = [] }: StoreChanges): void {
     const changed: ResourceRef[] = []

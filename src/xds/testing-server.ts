@@ -1,4 +1,4 @@
-/** An xDS server for node `n`, and clients that know nothing of the protocol. */
+/** An xDS server for node `n`, and clients that know nothing of the protocol's rules. */
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -28,7 +28,7 @@ export const resource = (name: string, version: string, size = 10): Resource => 
 })
 
 interface Setup {
-  /** Of the server's socket. */
+  /** The path of the server's socket. */
   readonly path: string
   readonly store: ResourceStore
   readonly server: XdsServer
@@ -37,7 +37,7 @@ interface Setup {
   connect(): RawClient
 }
 
-/** A client without any knowledge of the protocol. */
+/** A client that knows nothing of the protocol's rules. */
 export class RawClient {
   readonly responses: DeltaDiscoveryResponse[] = []
   ended: StatusObject | undefined
@@ -70,7 +70,7 @@ export class RawClient {
 
 interface ServerOptions {
   readonly users?: readonly number[]
-  /** Beside node `n`. */
+  /** Other nodes beside node `n`. */
   readonly others?: Readonly<Record<string, ResourceStore>>
 }
 

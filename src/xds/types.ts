@@ -1,4 +1,4 @@
-/** What the server has to know of the types that it serves. */
+/** The properties of the served types that the server needs to know. */
 
 import { type TypeUrl, typeUrls } from '../envoy/resource.ts'
 
@@ -15,7 +15,7 @@ export interface ServedType {
 }
 
 /**
- * The types of Envoy, in the order in which what is served is built: resources require only what stands before them.
+ * The types of Envoy, in the order in which resources are built: they require only types that stand before their own.
  *
  * Envoy (1.40) warms a changed cluster until its endpoints come, does not ask for them again, and acknowledges no cluster
  * meanwhile; after 15 s it goes on without.

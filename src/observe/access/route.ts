@@ -1,11 +1,11 @@
-/** The page with the series of Services, for those who may read it (scrapers.ts). */
+/** Serves the page with the series of Services to those who may read it (scrapers.ts). */
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Answer, type Route, text } from '../http.ts'
 import type { MetricsPages } from '../metrics/pages.ts'
 import type { Scrapers } from './scrapers.ts'
 
-/** Whoever is refused waits for so long, so that trying tokens costs the API server little. */
+/** How long a refused client waits, so that trying tokens costs the API server little. */
 const refusedMs = 1000
 
 export function authorizedMetrics(pages: MetricsPages, scrapers: Scrapers): Route {

@@ -4,7 +4,7 @@ import { type Create, Scrapers } from './scrapers.ts'
 
 const user = { username: 'prometheus', uid: '1', groups: ['g'], extra: { a: ['b'] } }
 
-/** An API server that knows these tokens; the paths that were asked are in `asked`. */
+/** An API server that knows these tokens; `asked` has the paths that were asked. */
 function server(tokens: Readonly<Record<string, { readonly allowed: boolean }>>) {
   const asked: string[] = []
   let away = false
@@ -21,7 +21,7 @@ function server(tokens: Readonly<Record<string, { readonly allowed: boolean }>>)
   return { create, asked, goAway: () => (away = true) }
 }
 
-test('what the API server said of a token is asked again after a while only', async () => {
+test('what the API server said of a token is asked again only after a while', async () => {
   let now = 0
   const { create, asked } = server({ good: { allowed: true }, bad: { allowed: false } })
   const scrapers = new Scrapers(create, () => now)
@@ -65,7 +65,7 @@ test('a client that tries many tokens keeps neither the API server nor others fr
   assert.equal(asked.length, 4)
 })
 
-test('not more tokens are remembered than a few hundred', async () => {
+test('no more than a few hundred tokens are remembered', async () => {
   const { create, asked } = server({})
   const scrapers = new Scrapers(create)
   for (let i = 0; i < 1000; i++) await scrapers.verdict(`guess ${i}`, 'guesser')

@@ -1,27 +1,28 @@
 /**
- * Who may read the series of Services: bearers of a token whose user may get the nonResourceURL /metrics, as the API server
- * says (TokenReview, SubjectAccessReview). What it said is kept for a while, and for longer while it does not answer.
+ * Decides who may read the series of Services: bearers of a token whose user may get the nonResourceURL /metrics, by
+ * the API server's word (TokenReview, SubjectAccessReview). The answer is kept for a while, and for longer while the
+ * API server does not answer.
  */
 
 import { createHash } from 'node:crypto'
 import { rawObject } from '../../text/raw.ts'
 import { Shares } from '../http/shares.ts'
 
-/** Creates an object of the Kubernetes API and gives back what the server made of it. Rejects where it does not answer. */
+/** Creates an object of the Kubernetes API and returns what the server made of it. Rejects where it does not answer. */
 export type Create = (path: string, object: unknown) => Promise<Readonly<Record<string, unknown>>>
 
 export type Verdict =
   | { readonly kind: 'allowed' }
   | { readonly kind: 'unauthenticated' }
   | { readonly kind: 'forbidden'; readonly user: string }
-  /** Too many are being looked at already. */
+  /** Too many are being reviewed already. */
   | { readonly kind: 'busy' }
   /** The API server does not answer. */
   | { readonly kind: 'unknown' }
 
 interface Known {
   readonly verdict: Verdict
-  /** By performance.now(). */
+  /** The time of the answer by performance.now(). */
   readonly at: number
 }
 
@@ -29,10 +30,10 @@ const allowedMs = 60_000
 const refusedMs = 10_000
 /** While the API server does not answer: a token that was allowed stays so. */
 const staleMs = 3600_000
-/** For the API server: a scrape itself has 10 s. */
+/** How long to wait for the API server: a scrape itself has 10 s. */
 const patienceMs = 3000
 const mostTokens = 256
-/** Tokens that are being looked at, all and of one address. */
+/** Tokens under review, in all and from one address. */
 const asking = { total: 8, perPeer: 2 }
 const path = '/metrics'
 

@@ -8,7 +8,7 @@ import { AccessLog } from './accesslog.ts'
 
 const separator = '\u001f'
 
-/** As Envoy sends lines of these Service ports: resource logs, scope logs, records, attributes. */
+/** What Envoy sends for lines of these Service ports: resource logs, scope logs, records, attributes. */
 function requestOf(lines: readonly (readonly [owner: string, fields: Readonly<Record<string, string>>])[]): Uint8Array {
   const field = (number: number, bytes: Uint8Array | string) => {
     const writer = new BinaryWriter().tag(number, WireType.LengthDelimited)
@@ -41,7 +41,7 @@ function accessLog(rate: number, calmMs?: number) {
   return { log, take, lines, leftOut, problems }
 }
 
-test('a line is JSON with numbers as such, without what there is not, and with nothing that harms a terminal', () => {
+test('a line is JSON with numbers as such, without empty values, and with nothing that harms a terminal', () => {
   const { take, lines } = accessLog(1)
   take(`shop/web/http${separator}10.0.0.1:80`, 1, {
     code: '503',
@@ -55,7 +55,7 @@ test('a line is JSON with numbers as such, without what there is not, and with n
   )
 })
 
-test('a line without a Service is that of the Service port whose address it came to, or of the address', () => {
+test('a line without a Service belongs to the Service port whose address it came to, or to the address', () => {
   const { take, lines, leftOut } = accessLog(1)
   take(`-${separator}10.0.0.1:80`, 11, { code: '400' })
   take(`-${separator}10.0.0.2:80`, 1, { code: '503' })
@@ -67,7 +67,7 @@ test('a line without a Service is that of the Service port whose address it came
   assert.deepEqual(leftOut, ['shop/web/http'])
 })
 
-test('of a Service port there are ten seconds’ lines at once, and another has all of its own', () => {
+test('a Service port has ten seconds’ lines at once, and another has all of its own', () => {
   const { take, lines, leftOut } = accessLog(2)
   take('loud/web/http', 100)
   take('quiet/web/http', 5)
@@ -93,7 +93,7 @@ test('the next line says how many are missing before it', async () => {
   assert.match(lines.at(-1)!, /"leftOut":[1-7]\}\n$/)
 })
 
-test('the Service is told while lines are left out, and no longer', async t => {
+test('the Service has a problem while lines are left out, and no longer', async t => {
   const { log, take, problems } = accessLog(1, 100)
   t.after(() => log.stop())
   take('a/b/http', 11)

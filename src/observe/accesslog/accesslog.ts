@@ -1,6 +1,7 @@
 /**
- * The access log of this node's Envoys: a line of JSON for each request or connection that is to be logged, at most so many
- * a second of a Service port and of a namespace. Whoever calls what fails would fill the log of all otherwise.
+ * Writes the access log of this node's Envoys: a line of JSON for each request or connection that is to be logged, at
+ * most so many a second for each Service port and namespace. Otherwise whoever calls what fails would fill everybody's
+ * log.
  */
 
 import { namespaceOf, portPartOf, serviceKeyOf } from '../../plan/ports/port.ts'
@@ -16,22 +17,22 @@ export interface AccessLogOptions {
   readonly servicePortAt: (frontend: string) => string | undefined
   /** Takes the lines, each with its newline. */
   readonly write: (line: string) => void
-  /** Of each record that becomes a line, with the Service port that it is of, or an address. */
+  /** Called for each record that becomes a line, with its Service port or address. */
   readonly onRecord?: (owner: string, record: LogRecord) => void
   /** A line of the Service port was left out. */
   readonly onLeftOut: (servicePort: string) => void
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
-  /** After so long without a line that was left out the problem is over, milliseconds. Default a minute. */
+  /** The problem ends after so long without a line that was left out, in milliseconds. Default a minute. */
   readonly calmMs?: number
 }
 
-/** Of the Service ports of a namespace together, in place of those of one. */
+/** The Service ports of a namespace together may have so many times the lines of one. */
 const portsOfNamespace = 5
 const burstSeconds = 10
 const aMinute = 60e3
 
 const numbers = new Set(['bytesReceived', 'bytesSent', 'durationMs', 'code', 'attempts'])
-/** How Envoy writes that there is none. */
+/** How Envoy writes an empty value. */
 const none = '-'
 
 export class AccessLog {
@@ -40,7 +41,7 @@ export class AccessLog {
   readonly #ofNamespace: Buckets
   /** Lines left out of each Service port since its last line. */
   readonly #leftOut = new Map<string, number>()
-  /** Ends the problem of each Service port. */
+  /** Timers that end the problem of each Service port. */
   readonly #calm = new Map<string, NodeJS.Timeout>()
 
   constructor(options: AccessLogOptions) {
@@ -74,7 +75,7 @@ export class AccessLog {
     this.#options.write(lineOf(record, owner, leftOut))
   }
 
-  /** An address, where no Service port has it any more. */
+  /** The address, where no Service port has it any more. */
   #ownerOf({ owner: [service = none, frontend = none] }: LogRecord): string {
     return service === none ? (this.#options.servicePortAt(frontend) ?? frontend) : service
   }
@@ -105,7 +106,7 @@ function isServicePort(owner: string): boolean {
 }
 
 function typed(name: string, text: string): string | number | null {
-  // No flag is a flag of Envoy's own writing.
+  // Envoy itself writes so that there are no flags.
   if (text === none && name !== 'flags') return null
   return numbers.has(name) ? Number(text) : text
 }

@@ -1,6 +1,7 @@
 /**
- * What an Envoy sends of its access log (envoy/resources/accesslog.ts): OpenTelemetry's ExportLogsServiceRequest, read no further than
- * needed. Of a Service port that fails all the time most lines are left out, and all that is read of such a line is whose it is.
+ * Reads the records of an Envoy's access log (envoy/resources/accesslog.ts): OpenTelemetry's ExportLogsServiceRequest,
+ * no further than needed. When a Service port fails all the time most of its lines are left out, and of such a line
+ * only the owner is read.
  * https://github.com/open-telemetry/opentelemetry-proto/blob/v1.10.0/opentelemetry/proto/logs/v1/logs.proto
  */
 
@@ -9,18 +10,18 @@ import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
 export interface LogRecord {
   /** The id of a Service port, and the address that the client connected to. */
   readonly owner: readonly string[]
-  /** Names and values in order, `time` (RFC 3339) behind the owner. */
+  /** Names and values in order, with `time` (RFC 3339) behind the owner. */
   fields(): readonly (readonly [name: string, value: string])[]
 }
 
-/** What a record of HTTP tells of a failure; undefined where there is none. */
+/** The failure in a record of HTTP; undefined where there is none. */
 export interface Failure {
   readonly method: string
   /** An endpoint ended the connection before it had answered (UC). */
   readonly isCut: boolean
 }
 
-/** Of what an endpoint, or Envoy in its place, answered with 5xx. */
+/** Finds a failure that an endpoint, or Envoy in its place, answered with 5xx. */
 export function failureOf(record: LogRecord): Failure | undefined {
   const { code, method = '', flags = '' } = Object.fromEntries(record.fields())
   if (!(Number(code) >= 500)) return undefined
@@ -49,7 +50,7 @@ export function* readRecords(request: Uint8Array): Iterable<LogRecord> {
   }
 }
 
-/** How many of the values say whose the record is. */
+/** How many of the values name the record's owner. */
 const ownerFields = 2
 
 function read(record: Uint8Array): LogRecord {
@@ -81,7 +82,7 @@ function rfc3339(nanoseconds: bigint): string {
 }
 
 function text(bytes: Uint8Array, field: number): string {
-  // What is no UTF-8 becomes U+FFFD: a client may write any bytes.
+  // Bytes that are no UTF-8 become U+FFFD: a client may write any bytes.
   return Buffer.from(submessage(bytes, field)).toString('utf8')
 }
 
@@ -92,7 +93,7 @@ function submessage(bytes: Uint8Array, field: number): Uint8Array {
   return nothing
 }
 
-/** The values of a length-delimited field, which are views of the same memory. */
+/** Yields the values of a length-delimited field, which are views of the same memory. */
 function* submessages(bytes: Uint8Array, field: number): Iterable<Uint8Array> {
   const reader = new BinaryReader(bytes)
   while (reader.pos < reader.len) {

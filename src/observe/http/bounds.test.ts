@@ -34,7 +34,7 @@ async function open(t: TestContext, port: number, localAddress = '127.0.0.1'): P
   return socket
 }
 
-/** What comes back until the server ends the connection. */
+/** Returns what comes back until the server ends the connection. */
 async function answer(socket: Socket): Promise<string> {
   let answered = ''
   socket.on('data', chunk => (answered += chunk))
@@ -42,7 +42,7 @@ async function answer(socket: Socket): Promise<string> {
   return answered
 }
 
-test('who opens many connections gets some, and others are answered', async t => {
+test('a peer that opens many connections gets some, and others are answered', async t => {
   const port = await start(t)
   const held = await Promise.all(Array.from({ length: 300 }, () => open(t, port)))
   const alive = () => held.filter(socket => !socket.destroyed && !socket.closed).length
@@ -71,7 +71,7 @@ test('however many connections others hold, probes of this host are answered', a
   assert.equal(await said('127.0.0.1'), 'here')
 })
 
-test('headers that are large, or never come, end the connection', async t => {
+test('large headers, and headers that never come, end the connection', async t => {
   const port = await start(t)
   const large = await open(t, port)
   large.write(`GET / HTTP/1.1\r\nx: ${'x'.repeat(20_000)}\r\n`)

@@ -1,4 +1,4 @@
-/** What an HTTP server gives to whoever comes: little memory and little time, and no peer what others need. */
+/** Limits what an HTTP server gives to any client: little memory and little time, and to no peer what others need. */
 
 import type { ServerOptions } from 'node:http'
 import type { Server } from 'node:net'
@@ -6,28 +6,30 @@ import { Shares } from './shares.ts'
 
 export const requestBounds = {
   maxHeaderSize: 16 * 1024,
-  /** Also of a connection on which nothing has come yet. */
+  /** Counts also for a connection on which nothing has come yet. */
   headersTimeout: 5000,
   requestTimeout: 10_000,
   keepAliveTimeout: 15_000,
   connectionsCheckingInterval: 1000,
 } satisfies ServerOptions
 
-/** A connection on which nothing moves, such as an answer that nobody reads. */
+/** Ends a connection on which nothing moves, such as an answer that nobody reads. */
 export const silenceMs = 30_000
 
-/** All connections, and those of one address. */
+/** The number of all connections, and of those of one address. */
 const mostConnections = { total: 1024, perPeer: 32 }
 
-/** By which the kubelet probes what is on the host's network. */
+/** The addresses from which the kubelet probes what is on the host's network. */
 const ownAddresses = new Set(['127.0.0.1', '::ffff:127.0.0.1', '::1'])
 
-/** Closes connections beyond the bounds as they come. This host has connections of its own, which nobody else can take. */
+/**
+ * Closes connections beyond the bounds as they come. This host has connections of its own, which nobody else can take.
+ */
 export function limitConnections(server: Server, { total, perPeer } = mostConnections): void {
   const others = new Shares(total, perPeer)
   const own = new Shares(perPeer, perPeer)
   server.on('connection', socket => {
-    // Undefined for a Unix socket, whose directory says who may come.
+    // Undefined for a Unix socket, whose directory decides who may come.
     const peer = socket.remoteAddress
     if (peer === undefined) return
     const shares = ownAddresses.has(peer) ? own : others

@@ -1,8 +1,11 @@
-/** How often a client is answered: beyond that its answers come later, so that a storm of requests costs next to nothing. */
+/**
+ * Limits how often a client is answered: beyond that its answers come later, so that a storm of requests costs next to
+ * nothing.
+ */
 
 const perSecond = 20
 const burst = 40
-/** Clients that are remembered; the one that was longest not there is forgotten first. */
+/** How many clients are remembered; the one that was away for longest is forgotten first. */
 const mostClients = 1024
 
 export class Pace {
@@ -14,7 +17,7 @@ export class Pace {
     this.#now = now
   }
 
-  /** How long the answer to a request that has just come is to wait, in milliseconds. */
+  /** Returns how long to delay the answer to a request that has just come, in milliseconds. */
   wait(client: string): number {
     const now = this.#now()
     const { tokens, since } = this.#clients.get(client) ?? { tokens: burst, since: now }

@@ -11,7 +11,7 @@ export class Shares {
     this.#perPeer = perPeer
   }
 
-  /** Whether the peer has got it; else nothing is taken. */
+  /** Takes one for the peer. Returns whether it got it; else nothing is taken. */
   take(peer: string, amount = 1): boolean {
     const own = (this.#byPeer.get(peer) ?? 0) + amount
     if (own > this.#perPeer || this.#taken + amount > this.#total) return false

@@ -15,7 +15,7 @@ describe("Envoy's statistics", () => {
       'lightpath_requests_total{namespace="whoami",service="whoami",port="http",code_class="2xx"} 42',
     ])
   })
-  test('of the second family of a dual-stack Service say so', () => {
+  test('of the second family of a dual-stack Service name it', () => {
     const [line] = lines('envoy_cluster_upstream_rq_retry{envoy_cluster_name="a/b/http/IPv6"} 1')
     assert.equal(line, 'lightpath_retries_total{namespace="a",service="b",port="http",family="IPv6"} 1')
   })

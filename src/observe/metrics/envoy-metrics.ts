@@ -1,9 +1,9 @@
 /**
- * Envoy's statistics of each Service port under Lightpath's names, of two Envoys their sum. Pure: Prometheus text in,
- * Prometheus text out.
+ * Renames Envoy's statistics of each Service port to Lightpath's metrics, and adds up those of two Envoys. Pure:
+ * Prometheus text in, Prometheus text out.
  *
- * The input is Envoy's `/stats/prometheus`, where a Service port is the cluster of its id (`namespace/name/port`), and what
- * comes to it from outside one more (envoy/resources/frontend.ts).
+ * The input is Envoy's `/stats/prometheus`, where a Service port is the cluster of its id (`namespace/name/port`), and
+ * its external frontend is one more (envoy/resources/frontend.ts).
  */
 
 import { clusterSamples } from './envoy-samples.ts'

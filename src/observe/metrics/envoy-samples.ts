@@ -1,4 +1,4 @@
-/** Samples of clusters in the text of Envoy's `/stats/prometheus`. */
+/** Reads samples of clusters from the text of Envoy's `/stats/prometheus`. */
 
 export interface ClusterSample {
   /** `envoy_cluster_upstream_rq_time`, and what follows it where the sample is one of a histogram (a counter may end so, too). */

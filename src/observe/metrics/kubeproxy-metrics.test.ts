@@ -131,7 +131,7 @@ describe("kube-proxy's metrics", () => {
     assert.equal(await pending(), 0)
   })
 
-  test('tell syncs: full and partial ones, failures, and when one was asked for and written', async () => {
+  test('report syncs: full and partial ones, failures, and when one was asked for and written', async () => {
     const { metrics, value } = setUp()
     const syncs = (fields = {}) => {
       for (const family of ['IPv4', 'IPv6'] as const) metrics.syncResult(family, sync(1, fields))

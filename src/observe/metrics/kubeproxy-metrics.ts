@@ -1,7 +1,7 @@
 /**
- * The metrics that kube-proxy's users have on their dashboards, under kube-proxy's names, with its labels and buckets
- * (pkg/proxy/metrics of Kubernetes 1.37, mode nftables). Left out is what there is not here: chains that are cleaned up
- * later. Of conntrack, entries of the UDP ports that changed are reconciled, not all.
+ * Keeps the metrics that kube-proxy's users have on their dashboards, under kube-proxy's names, with its labels and
+ * buckets (pkg/proxy/metrics of Kubernetes 1.37, mode nftables). Those for which there is nothing here are left out:
+ * chains that are cleaned up later. Of conntrack, entries of the UDP ports that changed are reconciled, not all.
  */
 
 import { Counter, exponentialBuckets, Gauge, Histogram, linearBuckets, type Registry } from 'prom-client'
@@ -9,11 +9,11 @@ import type { IpFamily } from '../../net/address.ts'
 import type { External, PortState } from '../../plan/ports/port.ts'
 import { type Change, describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
 
-/** One pass over the kernel's rules; times by performance.now(). */
+/** One sync of the kernel's rules; times by performance.now(). */
 interface SyncResult {
   readonly ok: boolean
   readonly isFull: boolean
-  /** What was asked for before is written. */
+  /** Everything that was asked for before this time is written. */
   readonly syncedThrough: number
   readonly milliseconds: number
 }
@@ -32,9 +32,9 @@ type LocalEndpoints = Pick<PortState, 'family' | 'noLocalEndpoints'> & {
 interface Pending {
   readonly object: KubeObject
   readonly at: number
-  /** When the pod or Service changed that this comes from, in milliseconds since the epoch. */
+  /** When the pod or Service changed that caused this, in milliseconds since the epoch. */
   readonly triggered: number | undefined
-  /** Whose rules are not written yet. */
+  /** Families whose rules are not written yet. */
   readonly waiting: Set<IpFamily>
 }
 
@@ -50,7 +50,7 @@ export type KubeProxyMetrics = ReturnType<typeof createKubeProxyMetrics>
 
 /**
  * @param served the families of this node
- * @param states of all ports, whenever somebody asks
+ * @param states reads all ports, whenever somebody asks
  */
 export function createKubeProxyMetrics(
   registry: Registry,
@@ -58,7 +58,7 @@ export function createKubeProxyMetrics(
   states: () => Iterable<LocalEndpoints>,
 ) {
   const startedAt = Date.now()
-  /** By object: what changes again before it is written is written once. */
+  /** By object: several changes before a sync are one. */
   const pending = new Map<string, Pending>()
   const pendingOf = (kind: KubeObject['kind']) =>
     [...pending.values()].filter(({ object }) => object.kind === kind).length
@@ -134,7 +134,7 @@ export function createKubeProxyMetrics(
   }
 
   return {
-    /** @param services those that have to be written because of the changes, as namespace/name, and in which families */
+    /** @param services those that the changes concern, as namespace/name, and in which families */
     changed(told: readonly Change[], services: ReadonlyMap<string, ReadonlySet<IpFamily>>, at: number): void {
       for (const change of told) {
         const key = change.type === 'put' ? keyOf(change.object) : change.key
@@ -191,7 +191,7 @@ function serviceOf(object: KubeObject): string {
   return object.kind === 'EndpointSlice' ? `${object.namespace}/${object.service}` : ''
 }
 
-/** What was triggered before the agent started says nothing of how long it takes. */
+/** A change from before the agent's start does not show how long it takes. */
 function triggerOf(object: KubeObject, startedAt: number): number | undefined {
   const triggered = object.kind === 'EndpointSlice' ? object.triggered : undefined
   return triggered !== undefined && triggered > startedAt ? triggered : undefined

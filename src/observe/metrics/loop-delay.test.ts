@@ -3,11 +3,11 @@ import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { watchLoopDelay } from './loop-delay.ts'
 
-test('The longest delay of the event loop is told once, and then of what follows', async () => {
+test('the longest delay of the event loop is reported once, and then only later ones', async () => {
   const longest = watchLoopDelay()
   await pause(60)
   longest()
-  // It measures from its next look on.
+  // It measures from its next tick on.
   await pause(60)
   const until = performance.now() + 300
   while (performance.now() < until);

@@ -1,11 +1,11 @@
-/** How long the event loop stands still: nothing else is served meanwhile. */
+/** Measures how long the event loop stands still: nothing else is served meanwhile. */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
-/** Shorter delays are not told from none, and 50 looks a second cost nothing that could be measured. */
+/** Shorter delays do not show, and 50 ticks a second cost nothing that could be measured. */
 const resolutionMs = 20
 
-/** Begins at once. What it returns says the longest delay, in seconds, since it was last asked. */
+/** Begins at once. The function it returns gives the longest delay since its last call, in seconds. */
 export function watchLoopDelay(): () => number {
   const intervals = monitorEventLoopDelay({ resolution: resolutionMs })
   intervals.enable()

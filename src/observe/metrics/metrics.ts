@@ -11,11 +11,11 @@ export interface Readings {
   readonly waiting: () => number
   readonly kernelElements: () => number
   readonly envoyUp: () => boolean
-  /** Services without the label that admission would have handed over. */
+  /** Eligible unlabelled Services: admission would have handed them over. */
   readonly eligible: () => number
   /** Pods of this node whose connections stay in the kernel layer. */
   readonly redirectExemptPods: () => number
-  /** By IP family. */
+  /** Whether the path from pods to Envoy is open, by IP family. */
   readonly paths: () => readonly (readonly [family: string, open: boolean])[]
   readonly problems: () => ReadonlyMap<string, number>
   readonly overlayOff: () => boolean

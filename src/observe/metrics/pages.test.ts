@@ -31,7 +31,7 @@ function pages() {
   return { asked, ...metricsPages({ node: metrics.registry, services: metrics.services, envoy }) }
 }
 
-test('the page for whoever asks names no Service, that for the authorized does', async () => {
+test('the public page names no Service, that for the authorized does', async () => {
   metrics.nacks.inc({ service_port: 'shop/web/http' })
   const { node, all, asked } = pages()
   const open = String((await node()).body)
@@ -48,7 +48,7 @@ test('the page for whoever asks names no Service, that for the authorized does',
   }
 })
 
-test('no metric of the page for whoever asks has a label that names what is a tenant’s', async () => {
+test('no metric of the public page has a label with a tenant’s name', async () => {
   const tenants = ['namespace', 'service', 'service_port', 'pod', 'endpoint', 'name', 'object']
   const labels = (await metrics.registry.getMetricsAsArray()).flatMap(metric =>
     'labelNames' in metric ? (metric.labelNames as readonly string[]) : [],
@@ -60,7 +60,7 @@ test('no metric of the page for whoever asks has a label that names what is a te
   )
 })
 
-test('all who ask within a second get one page', async () => {
+test('everybody who asks within a second gets one page', async () => {
   const { all, asked } = pages()
   const bodies = await Promise.all(Array.from({ length: 1000 }, async () => (await all()).body))
   assert.equal(new Set(bodies).size, 1)

@@ -1,4 +1,4 @@
-/** The pages of metrics: that of the node, which names no Service, and that with the series of Services. */
+/** Makes the pages of metrics: that of the node, which names no Service, and that with the series of Services. */
 
 import type { Registry } from 'prom-client'
 import type { Answer } from '../http.ts'
@@ -6,20 +6,20 @@ import { recently } from '../recently.ts'
 import { translateEnvoyMetrics } from './envoy-metrics.ts'
 
 export interface MetricsPages {
-  /** For whoever asks. */
+  /** The public page. */
   readonly node: () => Promise<Answer>
-  /** With names and traffic of all tenants' Services. */
+  /** The page with names and traffic of all tenants' Services. */
   readonly all: () => Promise<Answer>
 }
 
 export interface MetricsSources {
   readonly node: Registry
   readonly services: Registry
-  /** Envoy's statistics, of each Envoy. */
+  /** Reads Envoy's statistics, one text for each Envoy. */
   readonly envoy: () => Promise<readonly string[]>
 }
 
-/** A page is made once a second at most, whoever asks how often. */
+/** Makes a page once a second at most, however often it is asked for. */
 const pageMs = 1000
 
 export function metricsPages({ node, services, envoy }: MetricsSources): MetricsPages {

@@ -29,7 +29,7 @@ function activeLink(): Link {
   return link
 }
 
-test('a client settles without what only admitted ones have, and gets it once it is admitted', () => {
+test('a client settles without what only active ones have, and gets it once it is active', () => {
   const link = linkWithGate()
   link.drain()
   assert.equal(link.settled, 1)
@@ -40,7 +40,7 @@ test('a client settles without what only admitted ones have, and gets it once it
   assert.equal(link.client.acknowledgedVersion(gate), 'v1')
 })
 
-test('a changed version of it does not reach a client that is not admitted', () => {
+test('a changed version of it does not reach a client that is not active', () => {
   const link = linkWithGate()
   link.drain()
   link.store.update({ put: [modelResource(listener, 'gate', 'v2', good)] })
@@ -48,7 +48,7 @@ test('a changed version of it does not reach a client that is not admitted', () 
   assert.deepEqual([...link.envoy.has.get(listener)!.keys()], ['a'])
 })
 
-test('a client that is admitted no more loses it and nothing else, and hears of changes of the rest', () => {
+test('a client that is no longer active loses it and nothing else, and gets changes of the rest', () => {
   const link = activeLink()
   link.client.setActive(false)
   link.drain()
@@ -58,7 +58,7 @@ test('a client that is admitted no more loses it and nothing else, and hears of 
   assert.deepEqual([...link.envoy.has.get(listener)!.keys()], ['a', 'b'])
 })
 
-test('a client that is admitted no more while it is being told of it loses it all the same', () => {
+test('a client that ceases to be active while it is in flight loses it all the same', () => {
   const link = linkWithGate()
   link.drain()
   link.client.setActive(true)
@@ -69,7 +69,7 @@ test('a client that is admitted no more while it is being told of it loses it al
   assert.deepEqual(link.gone, [gate])
 })
 
-test('a client that had it before a reconnect counts as admitted and keeps it', () => {
+test('a client that had it before a reconnect counts as active and keeps it', () => {
   const link = activeLink()
   link.reconnect()
   link.drain()
@@ -78,7 +78,7 @@ test('a client that had it before a reconnect counts as admitted and keeps it', 
   assert.deepEqual(link.gone, [])
 })
 
-test('after a reconnect a client that had it in another version is told of the new one', () => {
+test('after a reconnect a client that had it in another version gets the new one', () => {
   const link = activeLink()
   link.store.update({ put: [modelResource(listener, 'gate', 'v2', good)] })
   link.reconnect()
@@ -87,7 +87,7 @@ test('after a reconnect a client that had it in another version is told of the n
   assert.equal(link.envoy.version(gate), 'v2')
 })
 
-test('a client that did not have it before a reconnect is not admitted by that', () => {
+test('a client that did not have it before a reconnect does not become active by that', () => {
   const link = linkWithGate()
   link.drain()
   link.reconnect()

@@ -30,7 +30,7 @@ test('after a reconnect to the same store nothing is sent, and everything counts
   for (const typeUrl of types) assert.equal(link.version(typeUrl, 'b'), versionOf(link, typeUrl, 'b'))
 })
 
-test('`settled` waits until Envoy has said what it has of every type', () => {
+test('`settled` waits until Envoy has listed what it has of every type', () => {
   const link = delivered('a')
   link.settled = 0
   link.reconnect()
@@ -53,7 +53,7 @@ test('a resource that is removed and put back before the removal was sent is not
   assert.equal(link.envoy.received, before)
 })
 
-test('what is small goes before what is large, also where it came later, and what is large goes in small responses', () => {
+test('small resources go before large ones, also if they came later, and large ones go in small responses', () => {
   const link = new Link({ ...options, maxBytes: 80 })
   const large = ['large-1', 'large-2', 'large-3']
   for (const name of [...large, 'small']) putService(link.store, name, good)
@@ -135,7 +135,7 @@ test('the removal of a Service while Envoy was away starts at the listeners, wha
   }
 })
 
-test('what was removed while Envoy was away leaves it when there is nothing else to tell', () => {
+test('what was removed while Envoy was away leaves it when there is nothing else to send', () => {
   const link = delivered('a')
   removeService(link.store, 'a')
   link.reconnect()
@@ -146,7 +146,7 @@ test('what was removed while Envoy was away leaves it when there is nothing else
   )
 })
 
-test('a listener that comes back to the store as Envoy has listed it holds no removal', () => {
+test('a listener that comes back to the store as Envoy has listed it holds back no removal', () => {
   const link = delivered('a', 'b')
   const stored = link.store.get(listener, 'a')!
   link.store.update({ remove: [stored] })
@@ -158,7 +158,7 @@ test('a listener that comes back to the store as Envoy has listed it holds no re
   for (const typeUrl of types) assert.equal(link.envoy.version({ typeUrl, name: 'b' }), undefined)
 })
 
-test('with 30,000 resources a change looks at what it changes and no more', () => {
+test('with 30,000 resources a change examines what it changes and no more', () => {
   class CountingStore extends ResourceStore {
     looks = 0
     override get(typeUrl: TypeUrl, name: string) {

@@ -1,9 +1,9 @@
 /**
- * What one client (an Envoy's stream) has and what it is to be told next, as a state machine without I/O: requests and
+ * Decides what one client (an Envoy's stream) gets next, from what it has, as a state machine without I/O: requests and
  * changes of the store go in, `next` gives responses.
  *
- * A name is looked at again when something happened that could change what it is to be told: `dirty` holds such names, never
- * bytes, so a client that reads slowly costs no memory. Protocol:
+ * A name is examined again when something happened that could change what the client gets: `dirty` holds such names,
+ * never bytes, so a client that reads slowly costs no memory. Protocol:
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-docs/xds_protocol#incremental-xds
  */
 
@@ -20,7 +20,10 @@ import { Subscription } from './subscription.ts'
 
 export interface ClientOptions extends DeliveryOptions {
   readonly types: readonly ServedType[]
-  /** What a client has only while it is admitted (`setAdmitted`): told last, and taken from it first. Default none. */
+  /**
+   * Resources that a client has only while it is active (`setActive`): sent last, and taken from it first. Default
+   * none.
+   */
   readonly forActive?: readonly ResourceRef[]
 }
 
@@ -55,7 +58,7 @@ export class Client {
     return this.#references.ackedVersion(ref)
   }
 
-  /** The store has changed these. */
+  /** Takes changes of the store. */
   changed(refs: readonly ResourceRef[]): void {
     for (const { typeUrl, name } of refs) {
       const type = this.#references.types.get(typeUrl)
@@ -85,11 +88,11 @@ export class Client {
     this.#subscription.compare(type, listed)
   }
 
-  /** The next response to send, at most one in flight a type; undefined where there is nothing to tell now. */
+  /** Returns the next response, at most one in flight for each type; undefined where there is nothing to send now. */
   next(): Response | undefined {
     const types = [...this.#references.types.values()]
     const isDue = (type: TypeState) => type.requested && !type.inFlight && (type.dirty.size > 0 || type.answerDue)
-    // What is found out about one type may concern another that was looked at before.
+    // A finding about one type may concern another that was examined before.
     for (let type = types.find(isDue); type; type = types.find(isDue)) {
       const response = this.#delivery.compose(type)
       if (response) {
@@ -111,7 +114,10 @@ export class Client {
     return true
   }
 
-  /** Whether the client has all that some resource of a type requires, so that it must be about to ask for that type. */
+  /**
+   * Whether the client has everything that some resource of a type requires, so that it must be about to ask for that
+   * type.
+   */
   #willAskFor(typeUrl: TypeUrl): boolean {
     for (const name of this.#store.names(typeUrl)) {
       const { requires } = this.#store.get(typeUrl, name)!

@@ -1,6 +1,6 @@
 /**
- * The next response of a type. It is decided for one resource at a time, by comparing what the store has with what the client
- * has acknowledged (`#decide`).
+ * Composes the next response of a type. It decides for one resource at a time, by comparing what the store has with
+ * what the client has acknowledged (`#decide`).
  */
 
 import type { Resource, ResourceRef } from '../../envoy/resource.ts'
@@ -11,8 +11,9 @@ import { type AckedVersion, type Entry, type Item, isWanted, type TypeState } fr
 
 export interface DeliveryOptions {
   /**
-   * A response ends with the resource that reaches one of these; defaults 1000 and 1 MiB. One with a large resource ends
-   * at an eighth of the bytes: until Envoy has answered it, which takes it long, nobody else's of that type is sent.
+   * A response ends with the resource that reaches one of these; defaults 1000 and 1 MiB. One with a large resource
+   * ends at an eighth of the bytes: until Envoy has answered it, which takes it long, no other resource of that type is
+   * sent.
    */
   readonly maxResources?: number
   readonly maxBytes?: number
@@ -26,7 +27,7 @@ export class Delivery {
   readonly #isHeldBack: (ref: ResourceRef) => boolean
   #responses = 0
 
-  /** @param isHeldBack the client is not to have it now, as if the store did not have it */
+  /** @param isHeldBack whether the client must not have a resource now, as if the store did not have it */
   constructor(
     store: ResourceStore,
     references: References,
@@ -40,7 +41,7 @@ export class Delivery {
     this.#isHeldBack = isHeldBack
   }
 
-  /** Undefined where there is nothing to tell of that type. */
+  /** Returns undefined where there is nothing to send of that type. */
   compose(type: TypeState): Response | undefined {
     const { bisectionQueue } = type
     for (let group = bisectionQueue.shift(); group; group = bisectionQueue.shift()) {
@@ -66,7 +67,8 @@ export class Delivery {
       if (items.length >= this.#maxResources || bytes >= maxBytes) break
       const entry = this.#references.entry(type.typeUrl, name)
       const action = this.#decide(type, entry)
-      // Removals go alone: Envoy forgets what it did for a refused response, and after a reconnect would list them as there.
+      // Removals go alone: Envoy forgets what it did for a rejected response, and after a reconnect would list them as
+      // there.
       if (action && (action === 'remove' ? put : remove).length > 0) break
       if (action === 'remove') {
         remove.push(name)
@@ -92,11 +94,12 @@ export class Delivery {
     if (!isWanted(type, entry)) return undefined
     const references = this.#references
     const stored = this.#isHeldBack(entry) ? undefined : this.#store.get(entry.typeUrl, entry.name)
-    // A client that waits is told that there is none, also of what it refused: it would wait for its time-out.
+    // A client that waits learns that there is none, also of what it rejected: otherwise it would wait for its
+    // time-out.
     if (!stored) return entry.mustRespond || (entry.acked && references.isFree(type, entry)) ? 'remove' : undefined
     if (stored.version === entry.rejected) return entry.mustRespond ? 'remove' : undefined
     if (stored.version === entry.acked?.version) {
-      // The same bytes may have come to require something else, or are known for sure only now.
+      // The same bytes may require something else now, or are known for sure only now.
       if (entry.acked !== stored) references.learn(entry, stored)
       if (!entry.mustRespond && !entry.resendAfterNack) return undefined
     }
@@ -110,7 +113,7 @@ export class Delivery {
     return undefined
   }
 
-  /** @param version undefined where it is removed */
+  /** @param version undefined for a removal */
   #send(entry: Entry, version: AckedVersion | undefined): Item {
     const item = { entry, version, mustRespond: entry.mustRespond }
     entry.sending = item

@@ -1,4 +1,4 @@
-/** Whatever comes in whichever order: what holds of the store, the server and a model of Envoy then. */
+/** Checks the store, the server and a model of Envoy in whatever order events come. */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -43,7 +43,7 @@ const action = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('reconnect' as const) }) },
 )
 
-test('whatever happens in whatever order, Envoy ends with what the store has but for what it refused, and no order of delivery breaks a Service', () => {
+test('whatever happens in whatever order, Envoy ends with what the store has but for what it rejected, and no order of delivery breaks a Service', () => {
   fc.assert(
     fc.property(
       fc.array(action, { maxLength: 80, size: 'max' }),
@@ -76,13 +76,13 @@ test('whatever happens in whatever order, Envoy ends with what the store has but
 function checkOutcome(link: Link, ref: ResourceRef): void {
   const { store, envoy, nacks, reconnects, client } = link
   const what = `${ref.typeUrl} ${ref.name}`
-  // The endpoints of a cluster that was made anew are none until they come again.
+  // A cluster that was made anew has no endpoints until they come again.
   const isPutAside = ref.typeUrl === endpoints && envoy.bare.has(ref.name)
-  // What Envoy does not tell after a reconnect nobody knows.
+  // Nobody knows what Envoy does not list after a reconnect.
   if (reconnects > 0 && (isPutAside || envoy.hasForgotten(ref))) return
   const version = isPutAside ? undefined : envoy.version(ref)
   const told = client.acknowledgedVersion(ref)
-  // Endpoints refused while their cluster changes count as gone, since the changed cluster may be in use already.
+  // Endpoints rejected while their cluster changes count as gone, since the changed cluster may be in use already.
   const isDoubtful = ref.typeUrl === endpoints && nacks.some(nack => isDeepEqual(nack.ref, ref))
   if (told !== undefined || !isDoubtful) assert.equal(told, version, `${what}: server and Envoy disagree`)
   const stored = store.get(ref.typeUrl, ref.name)
@@ -90,7 +90,9 @@ function checkOutcome(link: Link, ref: ResourceRef): void {
   else if (version !== stored.version) assert(isExcused(link, stored), `${what} is missing`)
 }
 
-/** Required by what Envoy has, or possibly by what Envoy kept from before a reconnect since it refused what followed. */
+/**
+ * Required by what Envoy has, or possibly by what Envoy kept from before a reconnect because it rejected what followed.
+ */
 function isKept(link: Link, ref: ResourceRef): boolean {
   const { envoy, nacks, reconnects } = link
   return (
@@ -100,7 +102,10 @@ function isKept(link: Link, ref: ResourceRef): boolean {
   )
 }
 
-/** A scope that Envoy has may require this: certainly if the store has it so, possibly if Envoy refused what the store has. */
+/**
+ * A scope that Envoy has may require this: certainly if the store has it so, possibly if Envoy rejected what the store
+ * has.
+ */
 function isRequiredByScope({ store, envoy }: Link, ref: ResourceRef): boolean {
   return [...envoy.has.get(scope)!].some(([name, { version }]) => {
     const stored = store.get(scope, name)
@@ -108,7 +113,7 @@ function isRequiredByScope({ store, envoy }: Link, ref: ResourceRef): boolean {
   })
 }
 
-/** Refused, or leaning on something that Envoy does not have, or not asked for since what asks for it is refused. */
+/** Rejected, or requiring what Envoy does not have, or not asked for since what asks for it was rejected. */
 function isExcused({ envoy, nacks, client, store }: Link, resource: { typeUrl: TypeUrl; name: string }): boolean {
   const { typeUrl, name } = resource
   const stored = store.get(typeUrl, name)!

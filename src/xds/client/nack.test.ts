@@ -18,7 +18,7 @@ import {
 
 const { cluster, endpoints, listener } = typeUrls
 
-test('what requires a refused resource waits, and comes when a good version of it does', () => {
+test('what requires a rejected resource waits, and comes when a good version of it does', () => {
   const link = new Link()
   putService(link.store, 'a', { ...good, cluster: 'bad' })
   link.drain()
@@ -29,7 +29,7 @@ test('what requires a refused resource waits, and comes when a good version of i
   assert.equal(link.version(listener, 'a'), versionOf(link, listener, 'a'))
 })
 
-test('a refused version is not sent to that Envoy again, also when it subscribes anew', () => {
+test('a rejected version is not sent to that Envoy again, also when it subscribes anew', () => {
   const link = new Link()
   putService(link.store, 'a', { ...good, endpoints: 'bad' })
   link.drain()
@@ -47,7 +47,7 @@ test('a refused version is not sent to that Envoy again, also when it subscribes
   assert.deepEqual([answer?.put, answer?.remove], [[], ['a']])
 })
 
-test('what came beside something that Envoy refused is remembered by it: after a reconnect none of it is sent again', () => {
+test('what came beside something that Envoy rejected is remembered by it: after a reconnect none of it is sent again', () => {
   const link = new Link()
   link.store.update({
     put: ['a', 'b', 'c'].flatMap(name =>
@@ -64,7 +64,7 @@ test('what came beside something that Envoy refused is remembered by it: after a
   assert.equal(link.version(cluster, 'c'), versionOf(link, cluster, 'c'))
 })
 
-test('no response both puts and removes, since Envoy would list what it removed in a refused one', () => {
+test('no response both puts and removes, since Envoy would list what it removed in a rejected one', () => {
   const link = delivered('a', 'b')
   link.store.update({
     put: [modelResource(listener, 'c', 'bad', { quality: 'bad' })],
@@ -89,7 +89,7 @@ test('no response both puts and removes, since Envoy would list what it removed 
   )
 })
 
-test('a Service that is removed while the culprit of a refusal is looked for takes no other along', () => {
+test('a Service that is removed during the bisection of a NACK takes no other along', () => {
   const link = new Link()
   const services = ['a', 'b', 'c', 'd', 'e', 'f']
   const plain: ServiceState = {
@@ -111,7 +111,7 @@ test('a Service that is removed while the culprit of a refusal is looked for tak
   assert.equal(link.version(cluster, 'b'), undefined)
 })
 
-test('a listener from before a reconnect whose successor is refused holds what it requires, and nothing else', () => {
+test('a listener from before a reconnect whose successor is rejected holds what it requires, and nothing else', () => {
   const link = new Link()
   const plain = { ...good, route: undefined, scope: undefined }
   for (const name of ['a', 'b']) putService(link.store, name, plain)
@@ -162,7 +162,7 @@ test('one broken resource among 1000 costs a few dozen responses, and the others
   assert(responses <= 25, `${responses} responses`)
 })
 
-test('a Service that Envoy keeps refusing or that waits does not hold another', () => {
+test('a Service that Envoy keeps rejecting, or that waits, does not hold up another', () => {
   const link = delivered('b')
   putService(link.store, 'a', { ...good, cluster: 'broken' })
   link.drain()

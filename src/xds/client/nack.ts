@@ -1,4 +1,4 @@
-/** What an answer to a response, ACK or NACK, says of each resource of it. */
+/** Finds what an ACK or NACK of a response means for each of its resources. */
 
 import type { ResourceRef } from '../../envoy/resource.ts'
 import type { ClientEvents, VersionedRef } from './messages.ts'
@@ -48,7 +48,7 @@ export class Answers {
     if (gone.length > 0) this.#events.gone(gone)
   }
 
-  /** Whatever may not have been applied is sent again without the culprits, in halves while those are not known. */
+  /** Sends again whatever may not have been applied, without the culprits, in halves while those are not known. */
   #rejected(type: TypeState, items: readonly Item[], error: string): void {
     if (items.every(({ version }) => !version)) {
       this.#events.ignored(type.typeUrl, `refusal of removals: ${error}`)

@@ -17,7 +17,7 @@ test('only the names that Envoy lists are culprits, not names that contain them 
   assert.deepEqual(culprits(listeners, sent), ['10.0.0.1:8080', '[fd00::1]:80'])
 })
 
-test('the rest of a response is in effect only where Envoy lists what is not, to the end', () => {
+test('the rest of a response is in effect only if Envoy lists what is not, to the end', () => {
   const list = 'Error adding/updating cluster(s) a: no'
   assert.equal(readNack(list, ['a', 'b']).restApplied, true)
   assert.equal(readNack(`${list}...(truncated)`, ['a', 'b']).restApplied, false)
@@ -25,7 +25,7 @@ test('the rest of a response is in effect only where Envoy lists what is not, to
   assert.equal(readNack('Unable to unpack as Cluster: a: no', ['a', 'b']).restApplied, false)
 })
 
-test('whatever names a refusal lists, exactly those are found', () => {
+test('whatever names a NACK lists, exactly those are found', () => {
   const name = fc.stringMatching(/^[a-z0-9.:/[\]-]{1,12}$/)
   fc.assert(
     fc.property(fc.uniqueArray(name, { minLength: 1 }), fc.infiniteStream(fc.boolean()), (sent, isBad) => {

@@ -1,7 +1,7 @@
-/** What Envoy's words on a refused response tell. */
+/** Reads Envoy's words on a rejected response. */
 
 interface NackReading {
-  /** Those of the names sent that Envoy could not use. Empty where it does not say. */
+  /** Those of the sent names that Envoy could not use. Empty where it does not say. */
   readonly culprits: ReadonlySet<string>
   /** Everything else in the response is in effect. */
   readonly restApplied: boolean
@@ -14,8 +14,8 @@ interface NackReading {
  *     Error adding/updating listener(s) NAME: REASON\nNAME: REASON\n
  *     Error adding/updating cluster(s) NAME: REASON, NAME: REASON
  *
- * Long ones are cut. Everything else comes without a name, or with one that cannot be told from the text around it: a
- * resource that is broken as protobuf gets the whole response refused, and the first of the endpoints or routes that
+ * Long lists are cut. Every other error comes without a name, or with one that cannot be told from the text around it:
+ * a resource that is broken as protobuf has the whole response rejected, and the first of the endpoints or routes that
  * Envoy cannot use ends the response, in no particular order.
  */
 export function readNack(errorDetail: string, sent: readonly string[]): NackReading {

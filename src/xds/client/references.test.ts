@@ -49,7 +49,7 @@ test('a scope whose address goes to a Service that Envoy does not have yet holds
   assert(clusterOf(link, 'b'), 'the scope still leads there')
 })
 
-test('a scope whose address goes to another Service while Envoy is told of it holds the new cluster only', () => {
+test('a scope whose address goes to another Service while the scope is in flight holds the new cluster only', () => {
   const link = delivered('b')
   putService(link.store, 'a', good)
   while (link.envoy.inbox.every(({ typeUrl }) => typeUrl !== scope)) {

@@ -1,6 +1,6 @@
 /**
- * What a client has of each name, and what of it requires what. A resource that something requires which the client has, or
- * is being sent, is not removed; one that waits for another is looked at again when the client has that.
+ * Tracks what a client has of each name, and what of it requires what. A resource is not removed while something that
+ * the client has, or is being sent, requires it; one that waits for another is examined again when the client has that.
  */
 
 import type { Resource, ResourceRef, TypeUrl } from '../../envoy/resource.ts'
@@ -10,9 +10,9 @@ import { type AckedVersion, type Entry, newEntry, newTypeState, type TypeState }
 export class References {
   /** In the order of `ServedType`s. */
   readonly types: ReadonlyMap<TypeUrl, TypeState>
-  /** What is to be removed once it is sure that nothing that the client has requires it. */
+  /** Names to remove once it is sure that nothing the client has requires them. */
   readonly #orphans = new Set<Entry>()
-  /** The client has answered a response: all that it had to say when it connected came before that. */
+  /** The client has answered a response: everything that it listed when it connected came before that. */
   #hasAnswered = false
 
   constructor(served: readonly ServedType[]) {
@@ -52,7 +52,7 @@ export class References {
     this.wake(entry)
   }
 
-  /** The client has this no more; false where it did not have it. */
+  /** The client no longer has this; false where it did not have it. */
   unlearn(entry: Entry): boolean {
     const before = entry.acked
     if (!before) return false
@@ -62,7 +62,7 @@ export class References {
     return true
   }
 
-  /** That what the client has requires the same as its successor, which the client does not get. */
+  /** Assumes that what the client has requires the same as its successor, which the client does not get. */
   assume(entry: Entry, { requires }: AckedVersion): void {
     if (entry.versionUnknown) this.learn(entry, { version: entry.acked!.version, requires })
   }
@@ -79,7 +79,7 @@ export class References {
     }
   }
 
-  /** The first of what the resource requires that the client does not have. */
+  /** Returns the first requirement of the resource that the client does not have. */
   missing(resource: Resource): Entry | undefined {
     for (const { typeUrl, name } of resource.requires) {
       if (name === resource.name && typeUrl === this.type(resource.typeUrl).completes) continue
@@ -103,14 +103,15 @@ export class References {
   /** Whether nothing that the client has, or is being sent, requires this one. */
   isFree(type: TypeState, entry: Entry): boolean {
     if (entry.refCount > 0) return false
-    // A client that was connected before may have what requires it in a version that we do not know, or have still to say so.
+    // A client that was connected before may have what requires it in a version that we do not know, or has yet to list
+    // it.
     const isSure =
       this.#hasAnswered &&
       type.later.every(
         ({ subscribed, requested, versionsUnknown }) => versionsUnknown === 0 && (requested || subscribed === 'byName'),
       )
     if (!isSure) this.#orphans.add(entry)
-    // There may be nothing else to tell that it could answer.
+    // There may be nothing else to send that it could answer.
     if (!this.#hasAnswered) type.answerDue = true
     return isSure
   }
@@ -126,7 +127,7 @@ export class References {
     this.#orphans.clear()
   }
 
-  /** What nobody has to do with is forgotten. */
+  /** Forgets an entry that no longer concerns anybody. */
   dropIfUnused({ typeUrl, name, subscribed, acked, sending, refCount, blockedDependents }: Entry): void {
     if (subscribed || acked || sending || refCount > 0 || blockedDependents) return
     this.type(typeUrl).entries.delete(name)

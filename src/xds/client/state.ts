@@ -1,30 +1,32 @@
-/** What the server remembers of a client, a type and a name at a time. */
+/** What the server remembers of a client, for each type and name. */
 
 import type { Resource, ResourceRef, TypeUrl } from '../../envoy/resource.ts'
 import type { ServedType } from '../types.ts'
 
-/** What a client remembers of a resource: never its bytes, so that a slow client keeps none alive. */
+/** An acknowledged resource as the server remembers it: never its bytes, so that a slow client keeps none alive. */
 export type AckedVersion = Pick<Resource, 'version' | 'requires'>
 
-/** All that is known of one name for this client. */
+/** Everything that is known of one name for this client. */
 export interface Entry extends ResourceRef {
-  /** Subscribed by name. */
+  /** The client subscribed to this name. */
   subscribed: boolean
   /** What the client has acknowledged and still has. */
   acked: AckedVersion | undefined
   /** Acked only by the client's list, in a version that the store does not have: what it requires is a guess. */
   versionUnknown: boolean
-  /** What the response in flight tells of it. */
+  /** What the response in flight says of it. */
   sending: Item | undefined
-  /** The client waits to be told of it, changed or not. */
+  /** The client waits for an answer about it, changed or not. */
   mustRespond: boolean
-  /** The client has it, but from a refused response, of which Envoy lists nothing after a reconnect: to be sent again. */
+  /**
+   * The client has it, but from a rejected response, of which Envoy lists nothing after a reconnect: to be sent again.
+   */
   resendAfterNack: boolean
-  /** The version that the client refused. */
+  /** The version that the client rejected. */
   rejected: string | undefined
   /** How many resources that the client has, or is being sent, require this one. */
   refCount: number
-  /** Those that wait until the client has this one. */
+  /** Resources that wait until the client has this one. */
   blockedDependents: Set<ResourceRef> | undefined
 }
 
@@ -41,16 +43,16 @@ export interface TypeState extends ServedType {
   /** Subscribed to every name there is. */
   wildcard: boolean
   /**
-   * A response is due even if there is nothing to tell: a new Envoy starts only after it, and one that was connected before
-   * has told all that it has when it answers.
+   * A response is due even if there is nothing to send: a new Envoy starts only after it, and one that was connected
+   * before has listed everything that it has when it answers.
    */
   answerDue: boolean
   readonly dirty: Set<string>
-  /** Of how many of its entries the version is unknown. */
+  /** The number of entries whose version is unknown. */
   versionsUnknown: number
   /** The types that may require this one. */
   later: readonly TypeState[]
-  /** Groups of names, each with at least one that Envoy refused without naming it: each group is sent alone. */
+  /** Groups of names, each with at least one that Envoy rejected without naming it: each group is sent alone. */
   readonly bisectionQueue: string[][]
   inFlight: { readonly nonce: string; readonly items: readonly Item[] } | undefined
 }

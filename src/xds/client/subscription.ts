@@ -1,4 +1,4 @@
-/** What a client asks for, and what one that was connected before says that it has. */
+/** Takes what a client subscribes to, and what one that was connected before lists. */
 
 import type { ResourceRef } from '../../envoy/resource.ts'
 import type { ResourceStore } from '../store.ts'
@@ -37,13 +37,13 @@ export class Subscription {
     }
     const entry = this.#references.entry(type.typeUrl, name)
     entry.subscribed = false
-    // Still subscribed to everything, the client cannot know whether that includes this name, and wants to be told.
+    // Still subscribed to everything, the client cannot know whether that includes this name, and wants an answer.
     entry.mustRespond = type.wildcard
     if (!type.wildcard) this.#forget(entry)
     type.dirty.add(name)
   }
 
-  /** @param listed what a client that was connected before says that it has: name and version */
+  /** @param listed what a client that was connected before has: name and version */
   compare(type: TypeState, listed: readonly (readonly [name: string, version: string])[]): void {
     const acknowledged: VersionedRef[] = []
     for (const [name, version] of listed) {

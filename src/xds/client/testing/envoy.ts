@@ -1,4 +1,4 @@
-/** A client that behaves as Envoy 1.40 does, on a small model of it, for tests of the state machine. */
+/** A client that behaves as Envoy 1.40 does, a small model of it, for tests of the state machine. */
 
 import assert from 'node:assert/strict'
 import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../../../envoy/resource.ts'
@@ -8,14 +8,14 @@ import type { Nack, Request } from '../messages.ts'
 
 const { cluster, endpoints, listener, route, scope } = typeUrls
 
-/** What the model makes of a resource: `broken` as protobuf, `bad` in its meaning. */
+/** A resource of the model: `broken` as protobuf, `bad` in its meaning. */
 export type Quality = 'good' | 'bad' | 'broken'
 
 export interface Content {
   readonly quality: Quality
-  /** Of a listener: it asks for the route of its name. */
+  /** A listener's: it asks for the route of its name. */
   readonly route?: boolean
-  /** Of a listener: it asks for all scopes. */
+  /** A listener's: it asks for all scopes. */
   readonly scopes?: boolean
 }
 
@@ -42,7 +42,7 @@ interface Held {
 
 export class ModelEnvoy {
   readonly has = new Map<TypeUrl, Map<string, Held>>(Object.values(typeUrls).map(typeUrl => [typeUrl, new Map()]))
-  /** What Envoy would list on reconnecting: it does not remember what came in a response that it refused. */
+  /** What Envoy would list on reconnecting: it does not remember what came in a response that it rejected. */
   readonly #memoize = new Map<TypeUrl, Map<string, string>>(
     Object.values(typeUrls).map(typeUrl => [typeUrl, new Map()]),
   )
@@ -50,14 +50,14 @@ export class ModelEnvoy {
     [endpoints, new Set()],
     [route, new Set()],
   ])
-  /** Once a listener has asked for them, Envoy stays subscribed to all of them, also when no listener is left that does. */
+  /** Once a listener has asked for them, Envoy stays subscribed to all of them, even if no such listener is left. */
   #wantsScopes = false
   readonly #warming = new Set<string>()
   /** Clusters that Envoy made anew and that have got no endpoints since. */
   readonly bare = new Set<string>()
-  /** What came in responses that were refused: the server cannot know whether it is in effect, and whether Envoy waits. */
+  /** What came in rejected responses: the server cannot know whether it is in effect, and whether Envoy waits. */
   readonly #doubtful = new Set<string>()
-  /** Requests of a paused type: while clusters warm, Envoy says nothing about clusters. */
+  /** Requests of a paused type: while clusters warm, Envoy sends nothing about clusters. */
   #held: Request[] = []
   readonly requests: Request[] = []
   readonly inbox: Response[] = []
@@ -87,7 +87,7 @@ export class ModelEnvoy {
     return this.has.get(typeUrl)?.get(name)?.version
   }
 
-  /** Envoy has this from a response that it refused for something else, and will not list it after a reconnect. */
+  /** Envoy has this from a response that it rejected for something else, and will not list it after a reconnect. */
   hasForgotten(ref: ResourceRef): boolean {
     return this.version(ref) !== this.#memoize.get(ref.typeUrl)!.get(ref.name)
   }
@@ -114,7 +114,7 @@ export class ModelEnvoy {
     this.inbox.push(response)
   }
 
-  /** Takes one response, and checks that it breaks nothing; `refused` is what Envoy refused. */
+  /** Takes one response, and checks that it breaks nothing; `refused` is what Envoy rejected. */
   receive(nacked: readonly Nack[]): void {
     const response = this.inbox.shift()
     if (!response) return
@@ -152,11 +152,11 @@ export class ModelEnvoy {
     const isNacked = (ref: ResourceRef) =>
       nacked.some(nack => nack.ref.typeUrl === ref.typeUrl && nack.ref.name === ref.name)
     for (const name of remove) {
-      // What Envoy refused but waits for is called gone, so that it waits no longer.
+      // What Envoy rejected but waits for is declared gone, so that it waits no longer.
       if (isNacked({ typeUrl, name }) || !this.has.get(typeUrl)!.has(name)) continue
       // So are endpoints that are no more, when Envoy waits for them, or may.
       if (typeUrl === endpoints && (this.bare.has(name) || this.#doubtful.has(name))) continue
-      // What a resource from before a reconnect requires is not known; it holds nothing once its successor is refused.
+      // What a resource from before a reconnect requires is not known; it holds nothing once its successor is rejected.
       // The endpoints of a cluster end with it, at the latest.
       const users = this.usersOf({ typeUrl, name })
         .filter(user => completes.get(user.typeUrl) !== typeUrl)
@@ -171,7 +171,7 @@ export class ModelEnvoy {
       return `Unable to unpack as ${typeUrl}`
     }
     const isNamed = this.#subscribed.has(typeUrl)
-    // Scopes are looked at together before any of them is taken.
+    // Scopes are checked together before any of them is taken.
     if (typeUrl === scope && put.some(encoded => contentOf(encoded).quality === 'bad')) {
       return 'Error adding/updating scoped route(s): scope key conflict'
     }

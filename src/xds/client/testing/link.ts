@@ -60,7 +60,7 @@ export class Link {
     if (request) this.client.request(request)
   }
 
-  /** Until nobody has anything to say. As in the server, nothing is asked twice of a client that had nothing to tell. */
+  /** Runs until nobody has anything to send. As in the server, a client that had nothing to send is not asked twice. */
   drain(): void {
     for (let step = 0; step < 100_000; step++) {
       while (this.send());

@@ -1,4 +1,4 @@
-/** Services as the store has them, for tests of what a client is told. */
+/** Services in the store, for tests of what a client gets. */
 
 import { isDeepStrictEqual as isDeepEqual } from 'node:util'
 import {
@@ -23,14 +23,16 @@ export interface ServiceState {
   readonly listener: Quality | undefined
   readonly route: Quality | undefined
   readonly scope: Quality | undefined
-  /** The Service that the address leads to: route and scope lean on that one's cluster and endpoints. Default its own. */
+  /**
+   * The Service that the address leads to: route and scope require that one's cluster and endpoints. Default its own.
+   */
   readonly leadsTo?: string | undefined
 }
 
 const commonRef: ResourceRef = { typeUrl: listener, name: 'common' }
 const shared = modelResource(listener, 'common', 'v1', { quality: 'good', scopes: true })
 
-/** What `envoy/` would make of a Service: listener, route and scope lean on cluster and endpoints. */
+/** What `envoy/` would make of a Service: listener, route and scope require cluster and endpoints. */
 export function resourcesOf(name: string, state: ServiceState, version: () => string): Resource[] {
   const resource = (typeUrl: TypeUrl, content: Content, requires: readonly ResourceRef[]) =>
     modelResource(typeUrl, name, version(), content, requires)
@@ -43,7 +45,7 @@ export function resourcesOf(name: string, state: ServiceState, version: () => st
   const { leadsTo = name } = state
   const led = leadsTo === name ? backing : backingOf(leadsTo)
   if (state.route) resources.push(resource(route, { quality: state.route }, led))
-  // Nothing in a scope tells where its route leads.
+  // Nothing in a scope says where its route leads.
   const scopeVersion = `${state.scope} scope`
   if (state.scope)
     resources.push(modelResource(scope, name, scopeVersion, { quality: state.scope }, [...led, commonRef]))
@@ -60,7 +62,7 @@ export function putService(
 ): void {
   const put = resourcesOf(name, state, nextVersion)
   const present = new Set(put.map(resource => resource.typeUrl))
-  // What a resource requires is part of what its version is made from, but for scopes.
+  // The version is made from what a resource requires, too, but for scopes.
   const isOther = ({ typeUrl, requires }: Resource) => !isDeepEqual(store.get(typeUrl, name)?.requires, requires)
   store.update({
     put: put.filter(resource => changed.includes(resource.typeUrl) || isOther(resource)),
@@ -74,14 +76,14 @@ export function removeService(store: ResourceStore, name: string): void {
   keepCommon(store)
 }
 
-/** The listener of all scopes is there while there are any. */
+/** The listener of all scopes exists while there are any. */
 export function keepCommon(store: ResourceStore): void {
   store.update(store.size(scope) > 0 ? { put: [shared] } : { remove: [commonRef] })
 }
 
 export const good: ServiceState = { cluster: 'good', endpoints: 'good', listener: 'good', route: 'good', scope: 'good' }
 
-/** A link with these Services delivered. */
+/** Returns a link that has delivered these Services. */
 export function delivered(...names: string[]): Link {
   const link = new Link()
   for (const name of names) putService(link.store, name, good)
