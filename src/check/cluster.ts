@@ -1,4 +1,4 @@
-/** All that `lightpath check` knows of a cluster in the end. */
+/** Collects everything that `lightpath check` needs to know of a cluster. */
 
 import { execInAgent, type OurPod, podsOf } from '../cluster/agents.ts'
 import type { Ask } from '../cluster/api.ts'
@@ -17,11 +17,11 @@ import { type RequestOptions, requestsOf } from './requests.ts'
 export interface ClusterReport {
   /** Beside kube-proxy: `labelled`. */
   readonly services: 'all' | 'labelled'
-  /** That most nodes have; undefined where no agent tells it. */
+  /** The version that most nodes have; undefined where no agent reports one. */
   readonly version: string | undefined
   readonly cluster: readonly Check[]
   readonly nodes: readonly { readonly node: string; readonly checks: readonly Check[] }[]
-  /** Ports that most of any node are in Envoy; Services that `lightpath adopt` would hand over. */
+  /** The highest number of ports in Envoy on any node; Services that `lightpath adopt` would hand over. */
   readonly portsInEnvoy: number
   readonly notHandedOver: number
 }

@@ -41,7 +41,7 @@ const wrong = (facts: Partial<NodeFacts>) =>
     .filter(({ outcome }) => outcome !== 'ok')
     .map(({ outcome, name, found }) => `${outcome} ${name}: ${found}`)
 
-test('a node on which all works has nothing to do, and says how long each request took', () => {
+test('a node on which everything works has nothing to do, and says how long each request took', () => {
   assert.deepEqual(wrong({}), [])
   const requests = checksOf(well, '1.0.0').filter(({ name }) => name.startsWith('request'))
   assert.deepEqual(
@@ -50,7 +50,7 @@ test('a node on which all works has nothing to do, and says how long each reques
   )
 })
 
-test('what is wrong is told, whatever it is, and with what to do', () => {
+test('every fault is reported, with what to do', () => {
   const off = { ...status, overlayOff: true, problems: [problem('LP408', 'node', 'switched off', 'on')] }
   const blocked = { ...status, paths: { IPv4: { outcome: 'blocked' as const, by: 'pod', reason: 'lost at input' } } }
   const down = { ...status, envoy: { up: false, clients: [] } }

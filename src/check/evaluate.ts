@@ -1,4 +1,4 @@
-/** What is well on a node that Lightpath runs on, what is not, and what to do. Pure. */
+/** Judges what is well on a node that runs Lightpath, what is not, and what to do. Pure. */
 
 import type { OurPod } from '../cluster/agents.ts'
 import type { NodeStatus } from '../node/report/status.ts'
@@ -11,7 +11,7 @@ export interface NodeFacts {
   readonly isReady: boolean
   readonly agent: OurPod | undefined
   readonly envoy: OurPod | undefined
-  /** As its agent tells it. */
+  /** The version that its agent reports. */
   readonly status: NodeStatus | { readonly error: string }
   readonly requests: NodeRequests
 }
@@ -21,7 +21,7 @@ const maxProblems = 5
 
 const describePod = (name: string) => `kubectl -n lightpath-system describe pod ${name}`
 
-/** @param version that most nodes have */
+/** @param version the one that most nodes have */
 export function checksOf(facts: NodeFacts, version: string | undefined): readonly Check[] {
   const { node, isReady, agent, envoy, status } = facts
   if (!isReady) return [fails('node', 'it is not ready', `kubectl describe node ${node}`)]
@@ -80,7 +80,10 @@ function pathChecks({ paths, envoy: { up } }: NodeStatus): readonly Check[] {
   })
 }
 
-/** Those that have their own line above, or whose owners are told by an Event, are a warning all the same: something is not as somebody wished. */
+/**
+ * Problems with their own line above, or with an Event for their owners, are a warning all the same: something is not
+ * as somebody wished.
+ */
 function problemChecks({ problems, overlayOff }: NodeStatus): readonly Check[] {
   const told = problems.filter(({ code }) => code !== 'LP402' && !(overlayOff && code === 'LP408'))
   const checks = told

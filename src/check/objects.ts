@@ -1,4 +1,7 @@
-/** What `lightpath check` makes in the cluster for a moment, in a namespace of its own. Nothing of it needs a privilege. */
+/**
+ * Makes what `lightpath check` needs in the cluster for a moment, in a namespace of its own. Nothing of it needs a
+ * privilege.
+ */
 
 import { hostPort } from '../net/address.ts'
 import { handOver } from '../services/handover/rule.ts'
@@ -14,7 +17,7 @@ export const namespace = {
   metadata: { generateName: 'lightpath-check-', labels: label },
 }
 
-/** Two ports of the same pod: one that is Envoy's for its name, one that is the kernel layer's. */
+/** Two ports of the same pod: one that is Envoy's by its name, one that is the kernel layer's. */
 export const service = {
   apiVersion: 'v1',
   kind: 'Service',

@@ -1,6 +1,6 @@
 /**
- * What runs in the pods of `lightpath check`: one answers requests and says which way they came, the others ask it by the
- * addresses of its Service.
+ * Runs in the pods of `lightpath check`: one answers requests and says which layer they came through, the others send
+ * them to the addresses of its Service.
  */
 
 import { createServer, get } from 'node:http'
@@ -13,13 +13,13 @@ export type Layer = (typeof layers)[number]
 export interface RequestResult {
   readonly url: string
   readonly layer: Layer
-  /** Of the answer, milliseconds; undefined where there was none that came the right way. */
+  /** Latency in milliseconds; undefined where no answer came through the right layer. */
   readonly ms?: number
   readonly error?: string
 }
 
 export const serverPort = 8080
-/** So long it may take until a new Service is served by both layers on every node. */
+/** How long it may take until both layers on every node serve a new Service. */
 const limitMs = 20_000
 const answerMs = 3000
 const againMs = 300
@@ -35,8 +35,8 @@ export function answerRequests(): void {
 }
 
 /**
- * Each address until it is served as it should be, over a new connection each time; then once more, for the time that it takes:
- * the first ones wait for what a new pod and a new Service have to wait for.
+ * Tries each address until it is served as it should be, over a new connection each time, and then once more to measure
+ * the time: the first requests wait for what a new pod and a new Service have to wait for.
  */
 export function askAll(targets: readonly Pick<RequestResult, 'url' | 'layer'>[]): Promise<readonly RequestResult[]> {
   const deadline = performance.now() + limitMs

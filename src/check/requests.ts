@@ -1,4 +1,7 @@
-/** A request through Envoy and one by the kernel layer, of a pod on each node to a Service that is there for that alone. */
+/**
+ * Sends a request through Envoy and one through the kernel layer, from a pod on each node, to a Service that is made
+ * for that.
+ */
 
 import type { Ask } from '../cluster/api.ts'
 import { isReady } from '../cluster/objects.ts'
@@ -9,17 +12,17 @@ import type { RequestResult } from './probe.ts'
 
 export interface RequestOptions {
   readonly image: string
-  /** For each pod. */
+  /** The time-out for each pod. */
   readonly timeoutMs: number
   readonly signal: AbortSignal
   readonly onStep: (step: string) => void
 }
 
-/** What its pod saw, or why it saw nothing. */
+/** The results of a node's pod, or why there are none. */
 export type NodeRequests = readonly RequestResult[] | { readonly error: string }
 
 /**
- * By node. Throws ApiError where it may not; nothing is left of it then either.
+ * Returns results by node. Throws ApiError where it may not ask; nothing is left of it then either.
  *
  * @param nodes the first is the one that answers
  */
@@ -44,7 +47,7 @@ export function requestsOf(
   })
 }
 
-/** Until it is ready; else why it is not. */
+/** Waits until it is ready; else returns why it is not. */
 async function startServer(
   ask: Ask,
   inNamespace: string,

@@ -1,4 +1,4 @@
-/** Asking the agent of this node, over its Unix socket. */
+/** Asks the agent of this node, over its Unix socket. */
 
 import { request } from 'node:http'
 import { type Config, definitions } from './options.ts'
@@ -35,7 +35,7 @@ export function askAgentText(socket: string, path: string): Promise<AgentAnswer<
   })
 }
 
-/** The answer of a living agent. @throws Error with what goes on without it where it is dead */
+/** Returns the answer of a living agent. @throws Error with what goes on without it where it is dead */
 export async function askLivingAgent<T>(socket: string, path: string): Promise<T> {
   const answer = await askAgent<T>(socket, path)
   if (answer.kind === 'answer') return answer.value
@@ -46,7 +46,7 @@ export async function askLivingAgent<T>(socket: string, path: string): Promise<T
   )
 }
 
-/** With the name of this node that the running agent has, where none was given. */
+/** Adds the node name of the running agent, where none was given. */
 export async function ofAgent(config: Config): Promise<Config> {
   if (config.nodeName !== definitions.nodeName.default) return config
   const answer = await askAgent<Pick<Config, 'nodeName'>>(config.socket, '/config')

@@ -14,12 +14,12 @@ export function withClientAddress(config: Config, clientAddress: ClientAddress):
   return { ...config, clientAddress }
 }
 
-/** For Services that are looked at apart from the agent of a node. */
+/** The obstacles for Services that are examined apart from the agent of a node. */
 export function obstaclesFor({ proxyMode, clientAddress: mode }: DecidedConfig): OutsideObstacles {
   return outsideObstacles({ backend: backendOf(proxyMode), clientAddress: { mode, why: `--client-address ${mode}` } })
 }
 
-/** For the agent of this node, as it starts; where it looks for a proof, this may change. */
+/** Decides for the agent of this node, as it starts; where it looks for a proof, this may change. */
 export async function decideForNode(config: Config): Promise<ClientAddressChoice> {
   const against = config.clientAddress === 'auto' ? settingAgainst(config) : undefined
   if (against !== undefined) return forwarded(`${against} needs the node's address`)
@@ -36,7 +36,7 @@ function settingAgainst({ masqueradeAll, proxyMode }: Config): string | undefine
   return masqueradeAll ? '--masquerade-all' : undefined
 }
 
-/** For this node's Envoy, which may then do both. */
+/** Decides for this node's Envoy, which may then do both. */
 export function decideForEnvoy({ clientAddress: setting }: Config): ClientAddress {
   if (setting !== 'auto') return setting
   return hasPortRange(release()) ? 'preserve' : 'forwarded-for'

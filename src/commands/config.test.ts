@@ -32,7 +32,7 @@ function refusal(flags: readonly string[], file?: string): string {
 }
 
 describe('the configuration', () => {
-  test('has the defaults where nothing is said', () => {
+  test('has the defaults where nothing is set', () => {
     assert.equal(parse([]).redirectPort, 1666)
     assert.equal(parse([]).drainTime, 600e3)
   })

@@ -1,4 +1,6 @@
-/** The configuration of a command. A flag counts before the file given with --config, the file before the default. */
+/**
+ * Reads the configuration of a command. A flag counts before the file given with --config, the file before the default.
+ */
 
 import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
@@ -9,11 +11,11 @@ import { type Config, definitions, describeDefault, flagOf, type OptionName } fr
 import { UsageError } from './usage.ts'
 import { hex } from './values.ts'
 
-/** Gives the command these options, and --config. */
+/** Adds these options, and --config, to the command. */
 export function addOptions(command: Command, names: readonly OptionName[]): Command {
   for (const name of names) {
     const definition: Definition<unknown> = definitions[name]
-    // Defaults are applied after the file was read, so commander is only told their words.
+    // Defaults are applied after the file was read, so commander gets only their words.
     const shown = describeDefault(name)
     const description = shown === undefined ? definition.description : `${definition.description} (default: ${shown})`
     command.addOption(new Option(`${flagOf(name)} <${definition.placeholder}>`, description))
@@ -21,7 +23,10 @@ export function addOptions(command: Command, names: readonly OptionName[]): Comm
   return command.option('--config <FILE>', 'YAML file with the same settings, by name: adminPort, logLevel, …')
 }
 
-/** The configuration of a command whose options `addOptions` gave. Throws UsageError with the flag or key that is wrong. */
+/**
+ * Returns the configuration of a command whose options `addOptions` gave. Throws UsageError with the flag or key that
+ * is wrong.
+ */
 export function readConfig(command: Command): Config {
   const flags: Readonly<Record<string, unknown>> = command.opts()
   const file = typeof flags.config === 'string' ? readConfigFile(flags.config) : {}
@@ -89,7 +94,7 @@ function parseConfigFile(file: string): unknown {
   try {
     return parseYaml(readFileSync(file, 'utf8'))
   } catch (error) {
-    // The YAML library quotes the place below its first line.
+    // The YAML library quotes the position below its first line.
     const [reason = ''] = (error as Error).message.split(/:?\n/)
     throw new UsageError(`${file}, given with --config, cannot be read: ${reason}`)
   }

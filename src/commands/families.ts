@@ -2,13 +2,15 @@ import { existsSync, readFileSync } from 'node:fs'
 import type { IpFamily } from '../net/address.ts'
 import type { Config } from './options.ts'
 
-/** A node whose kernel has IPv6 switched off, or has it off on lo, serves IPv4 alone, unless IPv6 was asked for by name. */
+/**
+ * A node whose kernel has IPv6 switched off, or has it off on lo, serves IPv4 alone, unless IPv6 was asked for by name.
+ */
 export function familiesOf({ families }: Pick<Config, 'families'>): readonly IpFamily[] {
   if (families === 'dual') return hasIPv6() ? ['IPv4', 'IPv6'] : ['IPv4']
   return families === 'ipv4' ? ['IPv4'] : ['IPv6']
 }
 
-/** What is redirected to Envoy is delivered by a route over lo. */
+/** IPv6 on lo, since a route over lo delivers what is redirected to Envoy. */
 function hasIPv6(): boolean {
   if (!existsSync('/proc/net/if_inet6')) return false
   try {

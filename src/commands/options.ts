@@ -1,4 +1,7 @@
-/** What can be configured: one table for the flags, for the YAML file given with --config, and for --help. */
+/**
+ * Defines everything that can be configured: one table for the flags, for the YAML file given with --config, and for
+ * --help.
+ */
 
 import type { Definition } from './options/definition.ts'
 import { envoyOptions } from './options/envoy.ts'

@@ -1,4 +1,4 @@
-/** What a command may do in the kernel. */
+/** Checks what a command may do in the kernel. */
 
 import { readFileSync } from 'node:fs'
 
@@ -16,7 +16,7 @@ function hasNetAdmin(): boolean {
     const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
     return effective === undefined || (BigInt(`0x${effective}`) & (1n << netAdmin)) !== 0n
   } catch {
-    // Without /proc the kernel itself will tell.
+    // Without /proc the kernel itself will say so.
     return true
   }
 }

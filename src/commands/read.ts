@@ -1,4 +1,4 @@
-/** What a source has told, for commands that look at it. */
+/** Reads a source for commands. */
 
 import { NodePlan } from '../plan/nodeplan.ts'
 import type { OutsideObstacles } from '../plan/ports/layer.ts'
@@ -8,30 +8,33 @@ import type { Change } from '../services/objects/objects.ts'
 import { formatProblem, type Problem } from '../services/problem.ts'
 import type { Source } from '../sources/source.ts'
 
-/** For commands, whose users wait: how long the API server may be silent, in milliseconds. */
+/** How long the API server may be silent, in milliseconds: users of commands wait. */
 export const patientlyMs = 5000
 
 /** Goes on changing while the source is followed. */
 export interface Reading {
   readonly facts: ClusterFacts
   readonly plan: NodePlan
-  /** Those there are now. */
+  /** Returns the current problems. */
   problems(): readonly Problem[]
 }
 
 export interface FollowOptions {
   readonly scope?: ServiceScope
-  /** Of the node. Default: none. */
+  /** The node's obstacles to external traffic. Default: none. */
   readonly obstacles?: OutsideObstacles
   /** `--cluster-cidr`. Default: none. */
   readonly clusterCidr?: readonly string[]
   /** Problems with which there is no use in waiting. */
   readonly fatal: readonly Problem['code'][]
-  /** How long it may take until all is known. Default: as long as it takes. */
+  /** How long it may take until everything is known. Default: as long as it takes. */
   readonly timeoutMs?: number
 }
 
-/** Follows a source until it is stopped; resolves when all is known. Rejects where it cannot be read, with the reason. */
+/**
+ * Follows a source until it is stopped; resolves when everything is known. Rejects where it cannot be read, with the
+ * reason.
+ */
 export async function followSource(source: Source, nodeName: string, options: FollowOptions): Promise<Reading> {
   const { scope, obstacles, clusterCidr = [], fatal, timeoutMs } = options
   const facts = new ClusterFacts({ tellsPods: source.needPods !== undefined, podRanges: clusterCidr })
@@ -53,7 +56,7 @@ export async function followSource(source: Source, nodeName: string, options: Fo
       problems.set(origin, found)
       latest = found.at(-1) ?? latest
       const missing = found.find(({ code }) => fatal.includes(code))
-      // Its remedy is for one that goes on.
+      // Its remedy is for a source that goes on.
       if (missing) reject(new Error(`${missing.code} ${missing.object}: ${missing.reason}`))
     },
     synced: resolve,
@@ -63,7 +66,7 @@ export async function followSource(source: Source, nodeName: string, options: Fo
   return { facts, plan, problems: () => [...problems.values()].flat() }
 }
 
-/** What a source has now. Rejects where it cannot be read. */
+/** Returns what a source has now. Rejects where it cannot be read. */
 export function readOnce(
   source: Source,
   nodeName: string,

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { definitions } from './options.ts'
 import { portNumber } from './values.ts'
 
-test('SECURITY.md says of each port and socket who reaches it', () => {
+test('SECURITY.md says of each port and socket who can reach it', () => {
   const text = readFileSync(new URL('../../SECURITY.md', import.meta.url), 'utf8')
   const table = text.slice(text.indexOf('## Who reaches what'), text.indexOf('## What tenants are promised'))
   const ports = Object.entries(definitions).filter(([, { placeholder }]) => placeholder === portNumber.placeholder)

@@ -1,4 +1,4 @@
-/** docs/settings.md, from the tables that the program itself uses; a test compares it with the file. */
+/** Writes docs/settings.md from the tables that the program itself uses; a test compares it with the file. */
 
 import { settingDefinitions } from '../services/settings/definitions.ts'
 import { envoyProtocols } from '../services/settings/envoyprotocol.ts'

@@ -3,7 +3,7 @@ import type { Source } from '../sources/source.ts'
 import type { Config } from './options.ts'
 
 /**
- * Where this configuration says that Services come from.
+ * Makes the source that this configuration names.
  *
  * @param quietMs how long the API server may be silent until that is a problem
  */

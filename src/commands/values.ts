@@ -1,4 +1,4 @@
-/** What the values of options look like: how each is shown in --help, read, and described when it is wrong. */
+/** Defines the values of options: how each is shown in --help, read, and described when it is wrong. */
 
 import { canonicalIp, isPortNumber } from '../net/address.ts'
 import { canonicalCidr } from '../net/cidr.ts'
@@ -7,7 +7,7 @@ import { parseDuration } from '../services/settings/duration.ts'
 
 export interface Shape<T> {
   readonly placeholder: string
-  /** The value of a text from a flag or of a YAML scalar; undefined when it is none of what `accepts` says. */
+  /** Reads the value from the text of a flag or of a YAML scalar; undefined when it is none of what `accepts` says. */
   readonly parse: (text: string) => T | undefined
   readonly accepts: string
 }
@@ -37,7 +37,7 @@ export const duration: Shape<number> = {
   accepts: 'a duration such as 500ms, 30s or 10m',
 }
 
-/** More than 10,000 lines, 5 MB, nobody reads. */
+/** Nobody reads more than 10,000 lines, 5 MB. */
 export const lineRate: Shape<number> = {
   placeholder: 'NUMBER',
   parse: text => (/^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 10_000 ? Number(text) : undefined),

@@ -51,7 +51,7 @@ type Side = (typeof sides)[number]
 /**
  * Exit code 0 for no difference, 1 for some, 2 where nothing could be compared.
  *
- * @param against whose rules in the kernel are compared with what Lightpath would put there: kube-proxy's, or its own
+ * @param against whose rules in the kernel are compared with those of Lightpath: kube-proxy's, or Lightpath's own
  */
 export async function verify(given: Config, against: unknown, output: Output): Promise<void> {
   const config = withClientAddress(await ofAgent(given), (await decideForNode(given)).mode)
@@ -104,7 +104,7 @@ function noNode(name: string): string {
   return `there is no Node ${name} in the cluster; say with --node-name how the cluster calls this node`
 }
 
-/** A kube-proxy leaves alone what has a label that names its proxy. */
+/** kube-proxy ignores Services with a label that names another proxy. */
 function statesOf({ facts, plan }: Pick<Reading, 'facts' | 'plan'>, against: Side): readonly PortState[] {
   const states = [...plan.states()]
   if (against === 'lightpath') return states
@@ -188,7 +188,7 @@ export function render({ against, services, waysIn, differences, late }: Verdict
 /** How many entries of a list are shown; the rest is counted. */
 const maxShown = 5
 
-/** Of a list what the other side lacks. */
+/** Shows what the other side lacks of a list. */
 function show(aspect: Aspect, other: Aspect): string {
   if (typeof aspect === 'string') return aspect
   const own = typeof other === 'string' ? aspect : aspect.filter(entry => !other.includes(entry))

@@ -1,4 +1,4 @@
-/** Clients inside pods. */
+/** Runs clients inside pods. */
 
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
@@ -12,7 +12,7 @@ export interface ClientOptions {
   readonly hostsFile?: string
 }
 
-/** The real curl, which gives up after 5 s unless `args` say otherwise. */
+/** Runs the real curl, which gives up after 5 s unless `args` say otherwise. */
 export function curl(
   pod: Pick<Pod, 'netns'>,
   args: readonly string[],
@@ -65,7 +65,7 @@ export async function askTcp(
 export interface LoadOptions extends ClientOptions {
   readonly url: string
   readonly connections: number
-  /** How many in all; default and limit: 1,000,000. */
+  /** How many requests in all; default and limit: 1,000,000. */
   readonly requests?: number
   /** Requests a second; default: as fast as the answers come. */
   readonly rate?: number
@@ -78,9 +78,9 @@ export interface LoadOptions extends ClientOptions {
 
 export interface Load {
   readonly pid: number
-  /** What was seen, when all requests are done or after `stop`. */
+  /** The report, when all requests are done or after `stop`. */
   readonly report: Promise<LoadReport>
-  /** No more requests; those under way are waited for. */
+  /** Sends no more requests, and waits for those under way. */
   stop(): Promise<LoadReport>
 }
 

@@ -53,7 +53,7 @@ export async function envoy(bootstrapFile: string): Promise<CommandLine> {
   return [found.path, ...envoyArguments({ bootstrapFile })]
 }
 
-/** The directory of Envoy's module, for ENVOY_DYNAMIC_MODULES_SEARCH_PATH; it is built where it is not yet. */
+/** Returns the directory of Envoy's module, for ENVOY_DYNAMIC_MODULES_SEARCH_PATH; builds it where it is missing. */
 export async function envoyModule(): Promise<string> {
   const { stdout } = await promisify(execFile)(fileURLToPath(new URL('../../tools/module', import.meta.url)))
   return stdout.trim()

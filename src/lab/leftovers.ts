@@ -1,4 +1,4 @@
-/** What a lab leaves in the system, and how it is removed: also by a later process when the lab's owner died. */
+/** Removes what a lab leaves in the system, also by a later process when the lab's owner died. */
 
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
@@ -12,8 +12,9 @@ export function netnsPath(netns: string): string {
 }
 
 /**
- * The lab's own directory. Its name is the lab's name and the beginning of the names of its network namespaces, and
- * says who owns them: `lp-<pid>-<start of that process>-<random>`, so that a reused pid is not taken for the owner.
+ * Makes the lab's own directory. Its name is the lab's name and the beginning of the names of its network namespaces,
+ * and says who owns them: `lp-<pid>-<start of that process>-<random>`, so that a reused pid does not count as the
+ * owner.
  */
 export function makeLabDirectory(): string {
   return mkdtempSync(join(tmpdir(), `lp-${process.pid}-${startTime(process.pid)}-`))
@@ -32,7 +33,7 @@ export function removeLab(name: string): void {
   rmSync(join(tmpdir(), name), { recursive: true, force: true })
 }
 
-/** Removes the labs whose owner is dead, and tells their names. */
+/** Removes the labs whose owner is dead, and returns their names. */
 export function destroyStale(): string[] {
   const names = [...entries(netnsDirectory), ...entries(tmpdir())].flatMap(entry => labName.exec(entry)?.[0] ?? [])
   const stale = [...new Set(names)].filter(name => !ownerLives(name))
@@ -78,7 +79,7 @@ function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {
-    // Ended by itself meanwhile.
+    // It ended by itself meanwhile.
   }
 }
 
@@ -90,7 +91,7 @@ function entries(directory: string): string[] {
   }
 }
 
-/** The name of the lab that owns a directory made by `makeLabDirectory`. */
+/** Returns the name of the lab that owns a directory made by `makeLabDirectory`. */
 export function nameOfLab(directory: string): string {
   return basename(directory)
 }

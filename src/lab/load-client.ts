@@ -1,5 +1,5 @@
 /**
- * HTTP load from inside a pod, on keep-alive connections; writes a LoadReport as JSON when done or on SIGTERM:
+ * Sends HTTP load from inside a pod, on keep-alive connections; writes a LoadReport as JSON when done or on SIGTERM:
  *
  *     load-client --url http://10.96.0.10/ --connections 4 --requests 1000       as fast as the answers come
  *     load-client --url http://10.96.0.10/ --connections 20 --rate 500           a steady 500 requests/s, until SIGTERM
@@ -81,7 +81,7 @@ function ask(agent: Agent): Promise<Outcome> {
   return promise
 }
 
-/** What the endpoint says, by what came to it; where it says nothing, by what Envoy adds to answers. */
+/** The layer that the endpoint reports; where it reports none, by what Envoy adds to answers. */
 function layerOf({ headers }: IncomingMessage): string {
   return String(headers['x-layer'] ?? (headers['x-envoy-upstream-service-time'] === undefined ? 'kernel' : 'envoy'))
 }

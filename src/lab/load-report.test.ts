@@ -26,7 +26,7 @@ test('a percentile is the smallest value that so many per cent of all do not exc
   )
 })
 
-test('a report counts good answers by endpoint and errors by kind, and good and bad make up all', () => {
+test('a report counts good answers by endpoint and errors by kind, and good and bad add up to all', () => {
   const report = summarise([
     sample({ endpoint: 'b' }),
     sample({}),

@@ -1,4 +1,4 @@
-/** What a load client saw, in figures. */
+/** Summarizes what a load client has measured. */
 
 /** One request. */
 export interface Sample {
@@ -28,11 +28,11 @@ export interface LoadReport {
   readonly endpoints: Readonly<Record<string, Share>>
   /** Good answers by the layer that they came through: envoy, kernel. */
   readonly layers: Readonly<Record<string, Share>>
-  /** How many by kind. */
+  /** The number of errors by kind. */
   readonly errors: Readonly<Record<string, number>>
   /** The first hundred. */
   readonly firstErrors: readonly Sample[]
-  /** Of good answers; null when there was none. */
+  /** The latency of good answers; null when there was none. */
   readonly latencyMs: { readonly p50: number; readonly p90: number; readonly p99: number; readonly max: number } | null
   /** For each connection the number of different pods that answered on it. */
   readonly endpointsPerConnection: readonly number[]
@@ -83,7 +83,7 @@ function shares(samples: readonly Sample[], key: (sample: Sample) => string): Re
   })
 }
 
-/** What `value` says of each group, by the groups' names in order. */
+/** Applies `value` to each group, by the groups' names in order. */
 function mapGroups<T>(
   samples: readonly Sample[],
   key: (sample: Sample) => string,

@@ -1,5 +1,5 @@
 /**
- * Nodes with routed pod networks on one machine, out of network namespaces:
+ * Builds nodes with routed pod networks on one machine, out of network namespaces:
  *
  *     pod 10.244.1.2 ─ veth ─ node1 172.30.0.11 ─ veth ─ fabric (a bridge) ─ veth ─ node2 172.30.0.12 ─ veth ─ pod 10.244.2.2
  *
@@ -48,7 +48,7 @@ export interface PodOptions {
   readonly host?: number
 }
 
-/** Builds the network. Removes, before that, what labs of dead processes have left. */
+/** Builds the network, after it has removed what labs of dead processes have left. */
 export async function createNetwork(options: NetworkOptions): Promise<Network> {
   destroyStale()
   const network = new Network(options)
@@ -62,11 +62,11 @@ export async function createNetwork(options: NetworkOptions): Promise<Network> {
 }
 
 export class Network {
-  /** Begins the names of all its namespaces. */
+  /** The beginning of the names of all its namespaces. */
   readonly name: string
   /** For logs and other files of the lab; removed with it. */
   readonly directory: string
-  /** The namespace between the nodes; a client here is one from outside the cluster. */
+  /** The namespace between the nodes; a client here is an external one. */
   readonly fabric: string
   readonly nodes: readonly LabNode[]
   readonly processes = new Processes()
@@ -237,9 +237,9 @@ export class Network {
     return [
       'link set eth0 up',
       ...this.#each(`address add ${node.address}/24 dev eth0`, `address add ${node.address6}/64 dev eth0`),
-      // The fabric answers "unreachable" to all that it does not know, such as a VIP that nobody rewrote.
+      // The fabric answers "unreachable" to every destination that it does not know, such as a VIP that nobody rewrote.
       ...this.#each('route add 0.0.0.0/0 via 172.30.0.1', 'route add ::/0 via fd00:30::1'),
-      // As Calico: what is sent to a pod that is gone goes nowhere.
+      // As with Calico: what is sent to a pod that is gone goes nowhere.
       ...this.#each(`route add blackhole ${node.podCidr}`, `route add blackhole ${node.podCidr6}`),
       ...others.flatMap(other => this.#podRoutes(other)),
     ]
@@ -253,7 +253,7 @@ export class Network {
   }
 }
 
-/** Every node's end has the same one, as Calico's, and so the same link-local address. */
+/** Every node's end has the same one, as with Calico, and so the same link-local address. */
 const hostMac = 'ee:ee:ee:ee:ee:ee'
 const hostLinkLocal = 'fe80::ecee:eeff:feee:eeee'
 

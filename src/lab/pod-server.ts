@@ -1,5 +1,5 @@
 /**
- * The servers inside a pod, one process a pod:
+ * Runs the servers inside a pod, one process for each pod:
  *
  *     pod-server --name whoami-1a --http 80 --tcp 7 --udp 53
  *
@@ -39,7 +39,7 @@ const fault = { status: 200, percent: 0, delayMs: 0 }
 function answer(request: IncomingMessage, response: ServerResponse): void {
   const url = new URL(request.url ?? '/', 'http://pod')
   const number = (key: string, otherwise: number) => Number(url.searchParams.get(key) ?? otherwise)
-  // Tells load clients who answered and how it was asked, also where the body does not.
+  // Tells load clients which pod answered and which layer served, also where the body does not.
   response.setHeader('X-Hostname', flags.name)
   response.setHeader('X-Layer', request.headers['x-envoy-attempt-count'] === undefined ? 'kernel' : 'envoy')
 
@@ -66,7 +66,7 @@ function answerTo(request: IncomingMessage, response: ServerResponse, url: URL):
   response.end(whoami(request))
 }
 
-/** As traefik/whoami answers, whose output users of the original know. */
+/** Answers as traefik/whoami does, whose output users of the original know. */
 function whoami(request: IncomingMessage): string {
   const { remoteAddress = '', remotePort, localAddress } = request.socket
   const ips = Object.values(networkInterfaces()).flatMap(addresses => addresses?.map(({ address }) => address) ?? [])

@@ -1,4 +1,4 @@
-/** Pods with their servers running. */
+/** Runs pods with their servers. */
 
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'

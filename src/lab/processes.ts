@@ -1,4 +1,4 @@
-/** Commands and long-running processes inside network namespaces. */
+/** Runs commands and long-running processes inside network namespaces. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
@@ -26,7 +26,7 @@ export interface RunResult {
 }
 
 export interface SpawnOptions extends ProcessOptions {
-  /** Gets what the process writes to stdout and stderr, appended. Without it that is thrown away. */
+  /** Gets what the process writes to stdout and stderr, appended. Without it the output is thrown away. */
   readonly logFile?: string
   /** Hand stdout to the caller as `Child.stdout` in place of the log. */
   readonly pipeStdout?: boolean
@@ -79,7 +79,7 @@ export class Processes {
   readonly #children = new Set<Child>()
   #ending = false
 
-  /** After `stopAll` has begun: nothing is to be started any more. */
+  /** True once `stopAll` has begun: nothing is to be started any more. */
   get ending(): boolean {
     return this.#ending
   }
@@ -140,7 +140,10 @@ class Handle implements Child {
   }
 }
 
-/** The command line that runs a command in a namespace. nsenter and unshare exec it, so its pid is that of the child. */
+/**
+ * Returns the command line that runs a command in a namespace. nsenter and unshare exec it, so its pid is that of the
+ * child.
+ */
 function enter(
   netns: string,
   command: string,
@@ -149,7 +152,8 @@ function enter(
 ): [string, string[]] {
   const netnsFlag = `--net=${netnsPath(netns)}`
   if (hostsFile === undefined) return ['nsenter', [netnsFlag, command, ...args]]
-  // slave: namespaces deleted meanwhile outside are let go in here too, while the mount is seen by this process alone.
+  // slave: namespaces deleted meanwhile outside are let go in here too, while the mount is visible to this process
+  // alone.
   const mount = ['unshare', '--mount', '--propagation=slave', 'sh', '-c']
   const script = 'mount --bind "$0" /etc/hosts && exec "$@"'
   return ['nsenter', [netnsFlag, ...mount, script, hostsFile, command, ...args]]

@@ -53,7 +53,7 @@ export class Supervised {
     await child?.exited
   }
 
-  /** A signal; should the process die of it, it is restarted. SIGSTOP and SIGCONT make it hang and go on. */
+  /** Sends a signal; should the process die of it, it is restarted. SIGSTOP and SIGCONT make it hang and go on. */
   kill(signal: NodeJS.Signals): void {
     this.#child?.kill(signal)
   }

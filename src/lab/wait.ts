@@ -1,4 +1,4 @@
-/** Waiting for something to become true. */
+/** Waits for something to become true. */
 
 /** Asks every `intervalMs` (default 50) until the answer is truthy, and returns it; throws when it never was within `limitMs`. */
 export async function waitFor<T>(

@@ -1,4 +1,4 @@
-/** Requests to the Kubernetes API with the credentials of a kubeconfig or of the pod. */
+/** Sends requests to the Kubernetes API with the credentials of a kubeconfig or of the pod. */
 
 import type { IncomingMessage } from 'node:http'
 import { type RequestOptions, request } from 'node:https'
@@ -8,7 +8,7 @@ import type { KubeConfig } from './kube-config.ts'
 /** The server's refusal: a status other than 200, or a Status object in a stream. */
 export class ApiError extends Error {
   readonly code: number
-  /** How long the server wants to be left alone. */
+  /** How long the server asks to be left alone. */
   readonly retryAfterMs: number | undefined
 
   constructor(code: number, message: string, retryAfterMs?: number) {
@@ -26,7 +26,10 @@ const longestLine = 64 * mib
 const longestBody = 256 * mib
 const longestRefusal = 64 * 1024
 const readyMs = 5000
-/** To a machine that is away each try of a connection waits twice as long as the one before, which nobody ends on its return. */
+/**
+ * The longest pause between tries of a connection: each waits twice as long as the one before, and nothing ends that on
+ * the machine's return.
+ */
 const connectMs = 10_000
 
 export class ApiServer {
@@ -41,7 +44,7 @@ export class ApiServer {
     this.#quietMs = quietMs
   }
 
-  /** For messages; with the address once that is known. */
+  /** The server's name for messages; with the address once that is known. */
   get name(): string {
     return this.#address ? `Kubernetes API ${this.#address}` : 'Kubernetes API'
   }
@@ -54,7 +57,7 @@ export class ApiServer {
   /** The lines of a stream as they arrive, as many together as there are. Throws ApiError, or what broke the connection. */
   async *lines(path: string, query: Query, signal: AbortSignal): AsyncGenerator<readonly string[]> {
     const body = await this.#get(path, query, signal)
-    // The server has accepted, also where it has nothing to say yet.
+    // The server has accepted, even if it has nothing to say yet.
     yield []
     let rest: Buffer[] = []
     let restLength = 0
@@ -71,12 +74,15 @@ export class ApiServer {
     }
   }
 
-  /** An answer that is one JSON value. */
+  /** Returns an answer that is one JSON value. */
   async json(path: string, query: Query, signal: AbortSignal): Promise<unknown> {
     return JSON.parse(await text(await this.#get(path, query, signal), longestBody))
   }
 
-  /** False also where it does not say so within some seconds. What refuses the question is there. */
+  /**
+   * Asks whether the server is ready. False also where it does not say so within some seconds; a server that refuses
+   * the question is.
+   */
   async isReady(signal: AbortSignal): Promise<boolean> {
     try {
       const answered = await this.#get('/readyz', {}, AbortSignal.any([signal, AbortSignal.timeout(readyMs)]))
@@ -96,7 +102,7 @@ export class ApiServer {
     return this.#send(path, query, signal)
   }
 
-  /** A GET, or a POST of a body. */
+  /** Sends a GET, or a POST of a body. */
   async #send(path: string, query: Query, signal: AbortSignal, body?: string): Promise<IncomingMessage> {
     const { loadKubeConfig, serverOf } = await import('./kube-config.ts')
     this.#config ??= loadKubeConfig(this.#kubeconfig)
@@ -159,7 +165,7 @@ async function refusal(response: IncomingMessage): Promise<ApiError> {
   return new ApiError(response.statusCode ?? 0, statusMessage(body), retryAfterMs)
 }
 
-/** The message of a Status object, else the text itself. */
+/** Returns the message of a Status object, else the text itself. */
 function statusMessage(body: string): string {
   try {
     const status: unknown = JSON.parse(body)

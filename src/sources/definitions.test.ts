@@ -34,7 +34,7 @@ test('an object that moves from one file to another in one go is not removed', (
   assert.deepEqual(definitions.settle().changes, [])
 })
 
-test('whatever files say one after another, changes lead readers to what the first file by name says', () => {
+test('whatever files report one after another, changes lead readers to what the first file by name says', () => {
   const file = fc.constantFrom('a', 'b', 'c')
   const objects = fc.uniqueArray(
     fc.record({ name: fc.constantFrom('x', 'y', 'z'), lightpath: fc.constantFrom('1', '2') }),

@@ -1,4 +1,4 @@
-/** Which file defines which object, and what changes for readers when files change. No I/O. */
+/** Tracks which file defines which object, and what changes for readers when files change. No I/O. */
 
 import { isDeepStrictEqual } from 'node:util'
 import { type Change, describeKey, type KubeObject, keyOf } from '../services/objects/objects.ts'
@@ -9,9 +9,9 @@ interface Definition {
   readonly object: KubeObject
 }
 
-/** Of an object that several files define, the first file by name decides; the next takes over when that goes. */
+/** Decides between files that define one object: the first by name applies; the next takes over when that goes. */
 export class Definitions {
-  /** By description of the object, in order of file names. */
+  /** Definitions by description of the object, in order of file names. */
   readonly #byKey = new Map<string, readonly Definition[]>()
   readonly #byFile = new Map<string, readonly string[]>()
   /** What applied at the last `settle`, of the objects touched since. */
@@ -28,7 +28,7 @@ export class Definitions {
     else this.#byFile.delete(file)
   }
 
-  /** As `replace`, but what the file defined before stays where these objects say nothing of it. */
+  /** As `replace`, but earlier objects of the file stay unless these replace them. */
   amend(file: string, objects: readonly KubeObject[]): void {
     const after = new Set(objects.map(object => describeKey(keyOf(object))))
     const others = (this.#byFile.get(file) ?? []).filter(key => !after.has(key))
@@ -51,7 +51,7 @@ export class Definitions {
     else this.#byKey.delete(key)
   }
 
-  /** What is different since the last time, an object moved from one file to another not being a removal. */
+  /** Returns what changed since the last call; an object that moves from one file to another is not removed. */
   settle(): { readonly changes: readonly Change[]; readonly rivals: ReadonlySet<string> } {
     const changes: Change[] = []
     for (const [key, before] of this.#before) {

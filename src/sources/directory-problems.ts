@@ -1,13 +1,13 @@
-/** What is wrong with the files of a directory: told by origin, which is a path, and told to be over. */
+/** Reports what is wrong with the files of a directory by origin, which is a path, and when it is over. */
 
 import { type Problem, problem } from '../services/problem.ts'
 import { isManifestName } from './manifests/manifest.ts'
 
 export class DirectoryProblems {
   readonly #tell: (origin: string, problems: readonly Problem[]) => void
-  /** Whether something of what a file said before applies while it cannot be read. */
+  /** Whether something from an earlier state of the file applies while it cannot be read. */
   readonly #isKnown: (path: string) => boolean
-  /** Origins of which problems were told. */
+  /** Origins whose problems were reported. */
   readonly #troubled = new Set<string>()
   #unreadable: ReadonlyMap<string, string> = new Map()
 
@@ -24,8 +24,8 @@ export class DirectoryProblems {
   }
 
   /**
-   * @param unreadable what cannot be looked at, and why
-   * @returns what could not, and can be now
+   * @param unreadable what cannot be read, and why
+   * @returns what could not be read before, and can be now
    */
   setUnreadable(unreadable: ReadonlyMap<string, string>): readonly string[] {
     const before = this.#unreadable
@@ -38,7 +38,7 @@ export class DirectoryProblems {
     return [...before.keys()].filter(path => !unreadable.has(path))
   }
 
-  /** Whether nothing can be said about a file, as it or a directory above it cannot be looked at. */
+  /** Whether nothing is known about a file, because it or a directory above it cannot be read. */
   isHidden(path: string): boolean {
     for (const hidden of this.#unreadable.keys()) if (path === hidden || path.startsWith(`${hidden}/`)) return true
     return false

@@ -1,4 +1,4 @@
-/** A watch on each directory of a tree. Node's recursive watch would be one on every file. */
+/** Watches each directory of a tree. Node's recursive watch would be one on every file. */
 
 import { type FSWatcher, watch } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -29,7 +29,9 @@ export class DirectoryWatches {
     this.#listener = listener
   }
 
-  /** `identity` tells a directory from another that has come under its name, which needs a watch of its own. */
+  /**
+   * Watches a directory. `identity` tells it from another that has come under its name, which needs a watch of its own.
+   */
   open(path: string, identity: string): void {
     const known = this.#watches.get(path)
     if (known?.identity === identity && known.watcher) return
@@ -37,7 +39,7 @@ export class DirectoryWatches {
     this.#watches.set(path, { identity, watcher: this.#watch(path, known?.identity !== identity) })
   }
 
-  /** Closes the watches of directories that are not there any more. */
+  /** Closes the watches of directories that no longer exist. */
   keepOnly(directories: ReadonlyMap<string, string>): void {
     for (const [path, { watcher }] of this.#watches) {
       if (directories.has(path)) continue

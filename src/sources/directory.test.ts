@@ -14,13 +14,13 @@ const service = (name: string, port = 80) =>
 interface Followed {
   readonly root: string
   readonly listener: RecordingListener
-  /** The files read, of those with an object that is ignored. */
+  /** The files that were read, of those with an object that is ignored. */
   readonly reads: string[]
   write(name: string, text: string): void
   path(name: string): string
-  /** Waits until Services of these names, with these ports, are what is known. */
+  /** Waits until the known Services are those with these names and ports. */
   shows(...services: readonly string[]): Promise<void>
-  /** Waits until the problems of now are as many as the patterns, and match them in order of their text. */
+  /** Waits until the current problems are as many as the patterns, and match them in order of their text. */
   tells(...patterns: readonly RegExp[]): Promise<void>
 }
 
@@ -95,7 +95,7 @@ test('YAML and JSON files of any depth are read, with several documents and list
   assert.deepEqual(listener.told(), [])
 })
 
-test('a Service that leaves its address to the API server is told, as there is none', async t => {
+test('a Service that leaves its address to the API server is reported, as there is none', async t => {
   const spec = (text: string) => service('one').replace('clusterIP: 10.0.0.1', text)
   const { tells, write } = await follow(t, { 'a.yaml': spec('type: NodePort') })
   for (const whole of ['clusterIP: None', 'type: ExternalName', 'clusterIPs: [10.0.0.1]']) {
@@ -106,7 +106,7 @@ test('a Service that leaves its address to the API server is told, as there is n
   }
 })
 
-test('only what is different is told when a file changes', async t => {
+test('a change of a file reports only what is different', async t => {
   const { listener, write, shows } = await follow(t, {
     'a.yaml': `${service('one')}---\n${service('two')}`,
     'b.yaml': service('three'),
@@ -151,7 +151,7 @@ test('new directories are followed, however deep they come', async t => {
   await shows('one:81')
 })
 
-test('a broken document is told with its line, what its file said before stays, and all else applies', async t => {
+test('a broken document is reported with its line, the file’s former objects stay, and everything else applies', async t => {
   const { write, shows, tells, path } = await follow(t, {
     'a.yaml': `${service('one')}---\n${service('three')}`,
     'b.yaml': service('two'),
@@ -171,7 +171,7 @@ test('a broken document is told with its line, what its file said before stays, 
   await tells()
 })
 
-test('what is broken from the start does not keep the rest waiting', async t => {
+test('a document that is broken from the start does not keep the rest waiting', async t => {
   const { shows, tells } = await follow(t, {
     'a.yaml': 'kind:\n\t- Service\n',
     'b.yaml': service('one'),
@@ -181,7 +181,7 @@ test('what is broken from the start does not keep the rest waiting', async t => 
   await tells(/LP101 .*a\.yaml:2: .*[Tt]ab/, /LP101 .*c\.json:3: .*JSON/)
 })
 
-test('an alias that multiplies without end, or bites its tail, is a broken file', async t => {
+test('an alias that multiplies without end, or refers to itself, is a broken file', async t => {
   const laughs = Array.from({ length: 12 }, (_, i) => `- &a${i + 1} [${Array(10).fill(`*a${i}`)}]`).join('\n')
   const { tells } = await follow(t, {
     'a.yaml': `- &a0 ha\n${laughs}\n`,
@@ -203,7 +203,7 @@ test('byte order marks, CRLF and empty files are no problem', async t => {
   await tells()
 })
 
-test('an object that lacks what it needs is told with its line, and its neighbours apply', async t => {
+test('an object that lacks what it needs is reported with its line, and its neighbours apply', async t => {
   const { shows, tells } = await follow(t, {
     'a.yaml': `${service('one')}---\napiVersion: v1\nkind: Service\nmetadata: {}\n---\njust text\n`,
   })
@@ -211,7 +211,7 @@ test('an object that lacks what it needs is told with its line, and its neighbou
   await tells(/LP102 \/.*a\.yaml:10: "just text"/, /LP102 Service in .*a\.yaml:6: metadata\.name/)
 })
 
-test('a file that is written slowly is not told as broken or empty, and nothing vanishes meanwhile', async t => {
+test('a file that is written slowly is not reported as broken or empty, and nothing vanishes meanwhile', async t => {
   const { listener, write, path, shows } = await follow(t, { 'a.json': json('one', 80) })
   listener.history.length = 0
   const text = json('one', 81)
@@ -258,7 +258,7 @@ test('an object that moves to another file is not removed in between', async t =
   assert.deepEqual(listener.told(), [])
 })
 
-test('of an object in two files the first by name applies and both are told, until one goes', async t => {
+test('of an object in two files the first by name applies and both are reported, until one goes', async t => {
   const { path, shows, tells } = await follow(t, { 'a.yaml': service('one', 81), 'b.yaml': service('one', 82) })
   await shows('one:81')
   await tells(/LP103 Service shop\/one: .*b\.yaml and .*a\.yaml both define it; the definition in .*a\.yaml applies/)
@@ -267,7 +267,7 @@ test('of an object in two files the first by name applies and both are told, unt
   await tells()
 })
 
-test('an object twice in one file is told, and the first applies', async t => {
+test('an object twice in one file is reported, and the first applies', async t => {
   const { shows, tells } = await follow(t, { 'a.yaml': `${service('one', 81)}---\n${service('one', 82)}` })
   await shows('one:81')
   await tells(/LP103 Service shop\/one: .*a\.yaml:6 defines it a second time; the first definition applies/)
@@ -292,7 +292,7 @@ test('a Kubernetes volume, whose links all change at once, changes without remov
   assert.deepEqual(listener.told(), [])
 })
 
-test('links to files and directories are followed, in circles only once, and to nowhere they are told', async t => {
+test('links to files and directories are followed, in circles only once, and to nowhere they are reported', async t => {
   const { path, write, shows, tells } = await follow(t, { 'a.yaml': service('one'), '.hidden/b.yaml': service('two') })
   symlinkSync('.hidden', path('linked'))
   symlinkSync('.', path('circle'))
@@ -303,7 +303,7 @@ test('links to files and directories are followed, in circles only once, and to 
   await shows('one:80', 'two:81')
 })
 
-test('a link that leads out of the directory is told and not read, whatever is there', async t => {
+test('a link that leads out of the directory is reported and not read, whatever is there', async t => {
   const { root, path, write, shows, tells } = await follow(t, { 'a.yaml': service('one') })
   write('../secret', 'root:$6$salt$hash: {\n')
   write('../outside/b.yaml', service('two'))
@@ -318,7 +318,7 @@ test('a link that leads out of the directory is told and not read, whatever is t
   await shows('one:81')
 })
 
-test('what is wrong with a file is told without quoting it', async t => {
+test('what is wrong with a file is reported without quoting it', async t => {
   const { tells } = await follow(t, {
     'a.yaml': 'secret: [hash',
     'b.json': 'root:secret:0:0',
@@ -329,7 +329,7 @@ test('what is wrong with a file is told without quoting it', async t => {
   await tells(told('a.yaml'), told('b.json'), told('d.yaml'), told('c.yaml:1: kind'), told('c.yaml:2: a key'))
 })
 
-test('while a large file is read all else goes on, and it counts when all is said to be known', async t => {
+test('while a large file is read everything else goes on, and `synced` waits for it', async t => {
   const items = Array.from({ length: 3000 }, (_, i) => `- ${service(`a${i}`).trimEnd().replaceAll('\n', '\n  ')}\n`)
   let turns = 0
   const timer = setInterval(() => turns++, 1)
@@ -339,7 +339,7 @@ test('while a large file is read all else goes on, and it counts when all is sai
   assert.ok(turns > 50, `${turns} turns of the event loop`)
 })
 
-test('what cannot be a manifest is told and never opened: a pipe would wait for ever', async t => {
+test('a file that cannot be a manifest is reported and never opened: a pipe would wait for ever', async t => {
   const { path, write, shows, tells } = await follow(t, { 'a.yaml': service('one') })
   execFileSync('mkfifo', [path('pipe.yaml')])
   await tells(/LP101 .*pipe\.yaml: it is no regular file/)
@@ -347,7 +347,7 @@ test('what cannot be a manifest is told and never opened: a pipe would wait for 
   await shows('one:81')
 })
 
-test('a directory that vanishes keeps what it said, is told, and is picked up when it returns', async t => {
+test('a directory that vanishes keeps its objects, is reported, and is picked up when it returns', async t => {
   const { root, listener, write, shows, tells } = await follow(t, { 'a.yaml': service('one') })
   renameSync(root, `${root}.away`)
   await tells(/LP104 .*manifests: ENOENT/)
@@ -360,14 +360,14 @@ test('a directory that vanishes keeps what it said, is told, and is picked up wh
   await shows('two:81')
 })
 
-test('a directory that is removed with all in it keeps what it said', async t => {
+test('a directory that is removed with everything in it keeps its objects', async t => {
   const { root, listener, tells } = await follow(t, { 'a.yaml': service('one'), 'b.yaml': service('two') })
   rmSync(root, { recursive: true })
   await tells(/LP104/)
   assert.equal(listener.objects.size, 2)
 })
 
-test('a directory that is not there at first is waited for before all is said to be known', async t => {
+test('`synced` waits for a directory that is not there at first', async t => {
   const { listener, write, shows, tells } = await follow(t, {}, true)
   await tells(/LP104/)
   assert.equal(listener.timesSynced, 0)
@@ -379,7 +379,7 @@ test('a directory that is not there at first is waited for before all is said to
   )
 })
 
-test('what may not be read keeps what it said, and is read once it may', async t => {
+test('an unreadable file keeps its objects, and is read once it may be', async t => {
   const asNobody = process.getuid?.() === 0
   const followed = await follow(t, { 'a.yaml': service('one'), 'sub/b.yaml': service('two') })
   const { listener, path, write, shows, tells } = followed
@@ -419,7 +419,7 @@ test('what may not be read keeps what it said, and is read once it may', async t
   }
 })
 
-test('the target of a link, which no watch tells of, is followed by the regular look', async t => {
+test('the target of a link, which no watch reports, is followed by the regular scan', async t => {
   const { path, shows } = await follow(t, {})
   const target = path('.target.yaml')
   writeFileSync(target, service('one'))

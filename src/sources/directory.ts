@@ -1,4 +1,4 @@
-/** Services from a directory of manifests in YAML and JSON, followed as it changes. */
+/** Reads Services from a directory of manifests in YAML and JSON, and follows it as it changes. */
 
 import type { Log } from '../observe/log.ts'
 import { type Problem, problem } from '../services/problem.ts'
@@ -11,8 +11,9 @@ import type { Source, SourceListener } from './source.ts'
 import { Turn } from './turn.ts'
 
 /**
- * What a file or directory that cannot be read (LP101, LP104) said before stays. The origin of a file's problems is its
- * path. All that is there at first is told before `synced`, which waits for the directory where there is none yet.
+ * Objects of a file or directory that can no longer be read (LP101, LP104) stay. The origin of a file's problems is its
+ * path. Everything that exists at first is reported before `synced`, which waits for the directory where there is none
+ * yet.
  */
 export function directorySource(path: string, options: DirectoryOptions): Source {
   return new DirectorySource(path, options)
@@ -20,21 +21,21 @@ export function directorySource(path: string, options: DirectoryOptions): Source
 
 export interface DirectoryOptions {
   readonly log: Log
-  /** How often everything is looked at, for what no watch tells, such as changes of a link's target. */
+  /** How often everything is scanned, for changes that no watch reports, such as those of a link's target. */
   readonly rescanMs?: number
 }
 
 /** A writer may pause for this long within a file or between files; each pause begins a new wait, up to a limit. */
 const quietMs = 3
 const longestWaitMs = 200
-/** A file that is empty or broken and younger than this is taken for half written, and read again. */
+/** A file that is empty or broken and younger than this counts as half written, and is read again. */
 const youngMs = 1000
 /** When a young file is read again, and how long a file may be missing while an editor replaces it. */
 const againMs = 50
 const usualRescanMs = 10_000
-/** While the root or a watch is missing. */
+/** The interval while the root or a watch is missing. */
 const blindRescanMs = 1000
-/** When names other than manifests' come and go everything is looked at, but not in one go after the other. */
+/** When names other than manifests' come and go everything is scanned, but not in one go after the other. */
 const restMs = 200
 
 interface Known {
@@ -67,7 +68,7 @@ class DirectorySource implements Source {
   #everythingTouched = true
   #firstTouch = 0
   #lastFullLook = Number.NEGATIVE_INFINITY
-  /** Files that the look before this one did not find. */
+  /** Files that the scan before this one did not find. */
   #missing: ReadonlySet<string> = new Set()
   /** Files to read again soon. */
   readonly #young = new Map<string, NodeJS.Timeout>()
@@ -118,7 +119,7 @@ class DirectorySource implements Source {
     this.#lookIn(Math.max(0, Math.min(quietMs, this.#firstTouch + longestWaitMs - now)))
   }
 
-  /** One look at a time: what is touched during a look has the next. */
+  /** Runs one scan at a time: what is touched during a scan gets the next one. */
   #lookIn(delayMs: number): void {
     if (this.#stopped || this.#look) return
     clearTimeout(this.#timer)
@@ -144,7 +145,7 @@ class DirectorySource implements Source {
     const justMissing = [...missing].filter(path => !this.#missing.has(path))
     this.#missing = missing
     if (justMissing.length > 0 && !waited) {
-      // An editor may be replacing it, or it has moved: look again before anything of this is told.
+      // An editor may be replacing it, or it has moved: scan again before anything of this is reported.
       for (const path of [...changed.keys(), ...missing]) this.#touched.add(path)
       this.#firstTouch = since
       return
@@ -167,7 +168,7 @@ class DirectorySource implements Source {
     this.#tell(read)
   }
 
-  /** Undefined where the root is missing: nothing is known then, and what was known stays. */
+  /** Undefined where the root is missing: nothing is known then, and known objects stay. */
   async #find(touched: ReadonlySet<string>): Promise<Findings | undefined> {
     const changed = new Map<string, FileState>()
     const missing = new Set<string>()
@@ -227,7 +228,10 @@ class DirectorySource implements Source {
     if (!this.#stopped) this.#rescan = setTimeout(() => void this.#compare(), delayMs)
   }
 
-  /** Touches what no watch has told of. Beside the looks, so that a change that a watch tells never waits for it. */
+  /**
+   * Touches what no watch has reported. It runs beside the scans, so that a change that a watch reports never waits for
+   * it.
+   */
   async #compare(): Promise<void> {
     const different: string[] = []
     let known = 0
@@ -243,7 +247,7 @@ class DirectorySource implements Source {
     this.#rescanIn(this.#rescanMs)
   }
 
-  /** Leaves what is known of the file as it is while it is being written. */
+  /** Keeps the file's known objects while it is being written. */
   async #read(path: string, state: FileState): Promise<void> {
     clearTimeout(this.#young.get(path))
     this.#young.delete(path)

@@ -1,10 +1,10 @@
 /**
- * Notes as Events on their objects, for `kubectl get events` and `kubectl describe service`. Best effort: an Event that the
- * API server does not take is dropped and counted, and nothing waits for it.
+ * Sends notes as Events on their objects, for `kubectl get events` and `kubectl describe service`. Best effort: an
+ * Event that the API server does not take is dropped and counted, and nothing waits for it.
  *
- * As in client-go, an object may have 25 Events at once and one more every five minutes; what is beyond is dropped. The
- * queue holds 1000; at its bound the oldest is dropped. A note that is told once has an Event whose name says what it
- * tells, so that other nodes, or the next run of this one, find it there while the API server keeps it (an hour).
+ * As in client-go, an object may have 25 Events at once and one more every five minutes; those beyond are dropped. The
+ * queue holds 1000; at its bound the oldest is dropped. A note that is sent once has an Event whose name is made from
+ * its content, so that other nodes, or the next run of this one, find it there while the API server keeps it (an hour).
  */
 
 import { createHash, randomUUID } from 'node:crypto'
@@ -18,7 +18,10 @@ import { ApiError, ApiServer } from './api-server.ts'
 export interface EventOptions {
   readonly kubeconfig?: string
   readonly nodeName: string
-  /** The uid of a Service, without which `kubectl describe` does not show its Events; undefined for one that is not known. */
+  /**
+   * Returns the uid of a Service, without which `kubectl describe` does not show its Events; undefined for an unknown
+   * one.
+   */
   readonly uidOf: (namespace: string, name: string) => string | undefined
   readonly log: Log
 }
@@ -26,9 +29,9 @@ export interface EventOptions {
 const bucketOfObject = { burst: 25, refillMs: 300_000 }
 const longestQueue = 1000
 const timeoutMs = 10_000
-/** What is wrong with an object is told before the object itself: until then its uid is not known. */
+/** A problem of an object comes before the object itself: until then its uid is not known. */
 const patienceMs = 100
-/** Of an Event, by validation of the API server. */
+/** The limit of an Event's message in the API server's validation. */
 const longestMessage = 1024
 
 export class EventRecorder {
@@ -45,7 +48,9 @@ export class EventRecorder {
     this.#api = new ApiServer(options.kubeconfig, timeoutMs)
   }
 
-  /** How many Events were dropped: of too talkative objects, at the bound of the queue, or refused by the API server. */
+  /**
+   * How many Events were dropped: of too talkative objects, at the bound of the queue, or refused by the API server.
+   */
   get dropped(): number {
     return this.#dropped
   }
@@ -116,7 +121,10 @@ function eventOf(note: Note, options: EventOptions) {
   }
 }
 
-/** Undefined for an object that has no Events. Nodes are found by their name in place of their uid, as the kubelet's Events. */
+/**
+ * Undefined for an object that has no Events. Nodes are found by their name in place of their uid, as in the kubelet's
+ * Events.
+ */
 function involvedObject({ object }: Note, uidOf: EventOptions['uidOf']) {
   const [, kind, namespace, name] = /^(Service|Node) (?:([^/]+)\/)?([^/]+)$/.exec(object) ?? []
   if (name === undefined) return undefined

@@ -1,4 +1,7 @@
-/** Imported only when it is needed: this is the one place that loads Kubernetes' client library, 80 MB unless bundled. */
+/**
+ * Loads Kubernetes' client library, 80 MB unless bundled. This is the only file that does, and it is imported only when
+ * needed.
+ */
 
 import { existsSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -7,11 +10,11 @@ import { KubeConfig } from '@kubernetes/client-node'
 import { parse } from 'yaml'
 import { rawList, rawObject } from '../text/raw.ts'
 
-/** Where kubectl and pods find credentials without being told. */
+/** The files where kubectl and pods find credentials by default. */
 const usualFiles = () => [join(homedir(), '.kube/config'), '/var/run/secrets/kubernetes.io/serviceaccount/token']
 
 /**
- * From this file, or as kubectl and pods find it: KUBECONFIG, ~/.kube/config, the pod's service account.
+ * Reads this file, or what kubectl and pods find: KUBECONFIG, ~/.kube/config, the pod's service account.
  *
  * @throws Error that says what is missing
  */
@@ -26,7 +29,7 @@ export function loadKubeConfig(file: string | undefined): KubeConfig {
   return config
 }
 
-/** The address of the API server. @throws Error where there is none */
+/** Returns the address of the API server. @throws Error where there is none */
 export function serverOf(config: KubeConfig): string {
   const server = config.getCurrentCluster()?.server
   if (!server) throw new Error('the kubeconfig has no current context with a cluster')
@@ -44,7 +47,10 @@ function loadFile(config: KubeConfig, file: string): void {
   }
 }
 
-/** The library does not know `tokenFile` of a kubeconfig's user, which kube-proxy's has, but it re-reads files of its own. */
+/**
+ * The library does not know `tokenFile` of a kubeconfig's user, which kube-proxy's has, but it re-reads files of its
+ * own.
+ */
 function useTokenFiles(config: KubeConfig, file: string): void {
   const tokenFiles = new Map<unknown, string>()
   for (const entry of rawList(rawObject(parse(readFileSync(file, 'utf8'))).users)) {

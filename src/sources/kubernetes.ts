@@ -1,4 +1,4 @@
-/** Services from the Kubernetes API. */
+/** Reads Services from the Kubernetes API. */
 
 import { setTimeout } from 'node:timers/promises'
 import type { Log } from '../observe/log.ts'
@@ -16,18 +16,19 @@ import { Readiness } from './watch/readiness.ts'
 export interface KubernetesOptions {
   /** A kubeconfig file; else KUBECONFIG, ~/.kube/config or the pod's service account. */
   readonly kubeconfig?: string
-  /** The own Node, the only one that is watched. */
+  /** The node's own Node, the only one that is watched. */
   readonly nodeName: string
   readonly log: Log
-  /** A connection that is silent for longer is replaced; the server says something every minute (bookmarks). */
+  /** A connection that is silent for longer is replaced; the server sends something every minute (bookmarks). */
   readonly quietMs?: number
 }
 
 const usualQuietMs = 90_000
 
 /**
- * Lists and watches Services, EndpointSlices, Namespaces, NetworkPolicies and those of network plugins, ServiceCIDRs (since
- * Kubernetes 1.33), the own Node, its Pods and those that are needed. While the API cannot be reached or denies access (LP105, origin `kubernetes`), what is known stays, and it is tried again.
+ * Lists and watches Services, EndpointSlices, Namespaces, NetworkPolicies and those of network plugins, ServiceCIDRs
+ * (since Kubernetes 1.33), the own Node, its Pods and those that are needed. While the API cannot be reached or denies
+ * access (LP105, origin `kubernetes`), known objects stay, and it is tried again.
  */
 export function kubernetesSource(options: KubernetesOptions): Source {
   return new KubernetesSource(options)
@@ -57,7 +58,7 @@ function resources(nodeName: string): readonly Resource[] {
   ]
 }
 
-/** How often it is asked which policies of network plugins there are. */
+/** How often the API is asked which policies of network plugins there are. */
 const discoveryMs = 30_000
 
 class KubernetesSource implements Source {
@@ -70,7 +71,7 @@ class KubernetesSource implements Source {
     start: path => this.#watchPods(path),
     changes: changes => this.#listener!.changes(changes),
   })
-  /** What has not told yet what there is, by name. */
+  /** The names of resources that have not reported everything yet. */
   readonly #unsynced = new Set<string>()
   readonly #policies = new Set<string>()
   #listener: SourceListener | undefined
@@ -104,7 +105,7 @@ class KubernetesSource implements Source {
     await Promise.all(this.#runs)
   }
 
-  /** @param name of what is listed, among all that is */
+  /** @param name of the resource, among all that are listed */
   #watch(
     resource: Resource,
     changes: (changes: readonly Change[]) => void,
@@ -193,7 +194,7 @@ class KubernetesSource implements Source {
   }
 }
 
-/** For messages. */
+/** The resource of discovery, for messages. */
 const discovery = { apiVersion: 'v1', path: '/apis' }
 
 function podsAt(path: string): Resource {
@@ -232,7 +233,7 @@ function troubleOf(server: string, resource: Pick<Resource, 'apiVersion' | 'path
   )
 }
 
-/** Node tells of several addresses of one name as of several errors without a message for all. */
+/** Node reports several addresses of one name as several errors without a message for all. */
 function reasonOf(error: Error): string {
   const [first] = error instanceof AggregateError ? (error.errors as readonly Error[]) : []
   return error.message || first?.message || error.name

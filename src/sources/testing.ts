@@ -1,4 +1,4 @@
-/** What tests of sources need: a listener that keeps what it is told, as the service table would. */
+/** A listener for tests of sources, which keeps what it gets as the service table would. */
 
 import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../observe/log.ts'
@@ -11,13 +11,13 @@ const quiet = () => {}
 export const silentLog: Log = { debug: quiet, info: quiet, warn: quiet, error: quiet }
 
 export class RecordingListener implements SourceListener {
-  /** By description. */
+  /** Objects by description. */
   readonly objects = new Map<string, KubeObject>()
   /** `put Service shop/cart`, `remove …`, in order. */
   readonly history: string[] = []
   readonly troubles = new Map<string, readonly Problem[]>()
   timesSynced = 0
-  /** Puts that said nothing new, and removals of what was not there. */
+  /** Puts that changed nothing, and removals of what was not there. */
   readonly phantoms: string[] = []
 
   changes(changes: readonly Change[]): void {
@@ -41,7 +41,7 @@ export class RecordingListener implements SourceListener {
     else this.troubles.set(origin, problems)
   }
 
-  /** All problems of now, a line each. */
+  /** The current problems, a line each. */
   told(): readonly string[] {
     return [...this.troubles.values()].flat().map(formatProblem)
   }

@@ -1,4 +1,4 @@
-/** Long work in one process with everything else: it stops every few milliseconds so that others have their turn. */
+/** Cuts long work into slices: it stops every few milliseconds so that the rest of the process has its turn. */
 
 import { setImmediate } from 'node:timers/promises'
 
@@ -7,7 +7,7 @@ const sliceMs = 4
 export class Turn {
   #began = performance.now()
 
-  /** To be awaited often; costs nothing while the slice of time lasts. */
+  /** Gives way when the slice is over. Await it often; it costs nothing while the slice lasts. */
   async give(): Promise<void> {
     if (performance.now() - this.#began < sliceMs) return
     await setImmediate()

@@ -1,4 +1,4 @@
-/** Reports of all nodes: each agent's container is asked for those of its node, and they are added up. */
+/** Reports on all nodes: asks each agent's container for the reports of its node, and adds them up. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execInAgent, podsOf } from '../cluster/agents.ts'
@@ -8,9 +8,12 @@ import { namespace } from '../webhook/keeper.ts'
 import type { NodeOfReport, Report, Watching } from './report.ts'
 import { sumOf } from './traffic.ts'
 
-/** What is asked of a node ends by itself after this time, also where it does not hear that nobody is there any more. */
+/**
+ * A question to a node ends by itself after this time, also where the node does not notice that nobody listens any
+ * more.
+ */
 const askedMs = 60_000
-/** How long after the first look at pods new ones are looked for, and after an error a node is asked again. */
+/** How long after the first list of pods new ones are sought, and after an error a node is asked again. */
 const againMs = 5000
 /** A report is no longer true after so many intervals, and the first is waited for so long, and this beside. */
 const staleIntervals = 3

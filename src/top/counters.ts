@@ -1,4 +1,4 @@
-/** What Envoy has counted of each Service port since it started. Pure. */
+/** Parses what Envoy has counted for each Service port since it started. Pure. */
 
 import { clusterSamples } from '../observe/metrics/envoy-samples.ts'
 
@@ -43,7 +43,9 @@ const names: Readonly<Record<string, Exclude<keyof Counters, 'latency'>>> = {
   envoy_cluster_upstream_rq_active: 'active',
 }
 
-/** By Service port (`namespace/service/port`): its IP families, its ways and the node's Envoys taken together. */
+/**
+ * Counters by Service port (`namespace/service/port`): its IP families, its frontends and the node's Envoys together.
+ */
 export function readCounters(texts: readonly string[]): ReadonlyMap<string, Counters> {
   const all = new Map<string, Sums>()
   for (const { base, suffix, labels, value } of clusterSamples(texts)) {
@@ -64,13 +66,13 @@ export function readCounters(texts: readonly string[]): ReadonlyMap<string, Coun
   return all
 }
 
-/** Of the name that a cluster has in statistics; undefined for one that is no Service port's. */
+/** The Service port of a cluster's name in statistics; undefined for one that is no Service port's. */
 function portKeyOf(cluster: string): string | undefined {
   const parts = cluster.split('/')
   return parts.length < 3 ? undefined : parts.slice(0, 3).join('/')
 }
 
-/** Envoy's are in milliseconds. */
+/** Envoy's bounds are in milliseconds. */
 function boundOf(le: string): string {
   return le === '+Inf' ? le : String(Number(le) / 1000)
 }

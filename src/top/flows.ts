@@ -1,4 +1,4 @@
-/** Connections that clients of this node have to Services, from the kernel's connection tracking. */
+/** Counts connections of this node's clients to Services, from the kernel's connection tracking. */
 
 import { mapFlows } from '../kernel/netlink/ctnetlink.ts'
 import { NetlinkSocket } from '../kernel/netlink/socket.ts'
@@ -10,7 +10,7 @@ import { portKey } from './portkey.ts'
 export interface PortConnections {
   /** Open ones. */
   readonly open: number
-  /** Of those the ones that the kernel leads to one endpoint for as long as they last, by `address:port` of that endpoint. */
+  /** Of those the ones that the kernel pins to one endpoint, by `address:port` of that endpoint. */
   readonly pinned: ReadonlyMap<string, number>
 }
 
@@ -32,7 +32,7 @@ export async function readConnections(
       await mapFlows(socket, { family, protocol: 'TCP' }, ({ original, reply, mark, isOpen }) => {
         if (!isOpen) return
         const isEnvoys = isRedirected({ mark, reply }, options)
-        // What is led nowhere else, such as to a port of the node itself, is no Service's.
+        // A flow that is not translated, such as to a port of the node itself, is no Service's.
         if (!isEnvoys && reply.source === original.destination) return
         const key = find(original.destination, original.destinationPort)
         if (key === undefined) return

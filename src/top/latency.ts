@@ -1,7 +1,7 @@
-/** Quantiles of a histogram of cumulative buckets. Pure. */
+/** Computes quantiles of a histogram of cumulative buckets. Pure. */
 
 /**
- * As Prometheus' `histogram_quantile`: within a bucket values are taken to lie evenly, and beyond the last bound at it.
+ * As Prometheus' `histogram_quantile`: assumes that values lie evenly within a bucket, and beyond the last bound at it.
  *
  * @param buckets by upper bound in seconds, `+Inf` among them: how many were no more
  * @param q between 0 and 1

@@ -1,16 +1,16 @@
-/** Reports of this node, one after each interval. */
+/** Reports on this node, once after each interval. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { NodeOfReport, Report, Watching } from './report.ts'
 import { type Sample, type SampleSources, takeSample } from './sample.ts'
 import { type PortTraffic, trafficBetween } from './traffic.ts'
 
-/** Seconds within which Envoy tells of latency anew: it sums its histograms every five (stats_flush_interval). */
+/** Seconds within which Envoy updates latency: it sums its histograms every five (stats_flush_interval). */
 const latencySeconds = 6
-/** Looking takes at most this part of the time, however much there is to look at. */
+/** Sampling takes at most this part of the time, however much there is to sample. */
 const share = 0.2
 
-/** Rejects where the first look fails; later ones are told in the report. Ends when the signal comes. */
+/** Rejects where the first sample fails; the report has later failures. Ends when the signal comes. */
 export async function* watchNode(
   node: string,
   sources: Omit<SampleSources, 'chosen'>,

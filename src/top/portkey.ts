@@ -1,4 +1,4 @@
-/** By what samples and reports know a Service port, its IP families together: `namespace/service/port`. */
+/** The key of a Service port in samples and reports, its IP families together: `namespace/service/port`. */
 export function portKey({
   namespace,
   service,

@@ -1,11 +1,11 @@
-/** What `lightpath top` shows at one time, of one node or of many. */
+/** The report of `lightpath top` at one time, of one node or of many. */
 
 import type { PortTraffic } from './traffic.ts'
 
 export interface Report {
   /** ISO 8601. */
   readonly time: string
-  /** Rates are of so many seconds before. */
+  /** Rates are over so many seconds before. */
   readonly intervalSeconds: number
   readonly nodes: readonly NodeOfReport[]
   readonly ports: readonly PortTraffic[]

@@ -1,4 +1,4 @@
-/** What is going on at one moment on this node: counters of its Envoys, open connections in its kernel. */
+/** Samples what goes on at one moment on this node: counters of its Envoys, open connections in its kernel. */
 
 import { type EndpointLoads, endpointLoads, statsTexts } from '../envoy/program/admin.ts'
 import type { UnixAddress } from '../envoy/program/sockets.ts'
@@ -13,10 +13,10 @@ import { portKey } from './portkey.ts'
 export interface Sample {
   /** Seconds, by a clock that only goes forward. */
   readonly at: number
-  /** Those of its IP families. */
+  /** The rows of its IP families. */
   readonly ports: ReadonlyMap<string, readonly FrontendRow[]>
   readonly counters: ReadonlyMap<string, Counters>
-  /** Requests of each endpoint since Envoy started; of the busiest ports alone. */
+  /** Requests of each endpoint since Envoy started; only of the busiest ports. */
   readonly endpoints: ReadonlyMap<string, ReadonlyMap<string, number>>
   readonly connections: ReadonlyMap<string, PortConnections>
 }
@@ -29,10 +29,10 @@ export interface SampleSources extends BelowOptions {
   readonly chosen: string | undefined
 }
 
-/** Of so many ports Envoy is asked for their endpoints, which takes it some time for each. */
+/** For how many ports Envoy is asked for their endpoints, which takes it some time for each. */
 const mostPorts = 50
 
-/** Rejects where the agent does not answer. Of an Envoy that does not, all is as it was before. */
+/** Rejects where the agent does not answer. Counters of an Envoy that does not answer stay as they were. */
 export async function takeSample(sources: SampleSources, before: Sample | undefined): Promise<Sample> {
   const { adminSockets, families, chosen } = sources
   const isChosen = ({ namespace, service }: FrontendRow) =>
@@ -40,7 +40,7 @@ export async function takeSample(sources: SampleSources, before: Sample | undefi
   const frontends = (await sources.frontends()).filter(isChosen)
   const ports = Map.groupBy(frontends, portKey)
   const texts = await statsTexts(adminSockets, chosen)
-  // All that was ever counted would else be taken for what happened since.
+  // Otherwise everything that was ever counted would seem to have happened since.
   const counters = texts.every(text => text === '') && before ? before.counters : readCounters(texts)
   const at = performance.now() / 1000
   const asked = busiest(counters, before?.counters).flatMap(key => ports.get(key) ?? [])

@@ -60,12 +60,12 @@ test('rates are of the time between two samples, and shares those of that time a
   assert.ok(port!.latency.p50! > 0.001 && port!.latency.p50! < port!.latency.p99! && port!.latency.p99! <= 0.0025)
 })
 
-test('an Envoy that has begun to count anew makes no traffic of what it had counted', () => {
+test('an Envoy that has begun to count anew adds no traffic from its former counters', () => {
   const [port] = trafficBetween(sample({ at: 0, answers: 5000 }), sample({ at: 1, answers: 30 }))
   assert.equal(port!.requestsPerSecond, 0)
 })
 
-test('what several nodes send to an endpoint is added up, and a layer that differs is told', () => {
+test('what several nodes send to an endpoint is added up, and a layer that differs is `mixed`', () => {
   const pinned = (count: number) =>
     trafficBetween(sample({ at: 0, answers: 0 }), sample({ at: 1, answers: 10, pinned: { 'a:80': count } }))
   const kernel = pinned(3).map(port => ({ ...port, layer: 'kernel' as const }))

@@ -1,4 +1,4 @@
-/** What happened between two samples, for each second; of several nodes, their sum. Pure. */
+/** Computes what happened between two samples, for each second; of several nodes, their sum. Pure. */
 
 import type { Counters } from './counters.ts'
 import { noConnections } from './flows.ts'
@@ -6,7 +6,10 @@ import { quantile } from './latency.ts'
 import { portKey } from './portkey.ts'
 import type { Sample } from './sample.ts'
 
-/** Of a Service port. Where no Envoy serves it, nobody counts requests: then all of them are 0, and connections say how it is. */
+/**
+ * The traffic of a Service port. Where no Envoy serves it, nobody counts requests: then all of them are 0, and
+ * connections show how it is.
+ */
 export interface PortTraffic {
   readonly namespace: string
   readonly service: string
@@ -22,7 +25,7 @@ export interface PortTraffic {
   /** Now. */
   readonly ejectedEndpoints: number
   readonly activeRequests: number
-  /** Open TCP connections of clients, and those of them that the kernel leads to one endpoint for as long as they last. */
+  /** Open TCP connections of clients, and those of them that the kernel pins to one endpoint. */
   readonly connections: number
   readonly pinnedConnections: number
   readonly latency: Latency
@@ -30,7 +33,7 @@ export interface PortTraffic {
   readonly endpoints: readonly EndpointTraffic[]
 }
 
-/** Of the last six seconds, where there are so many: Envoy tells of it every five. */
+/** Over the last six seconds, where there are so many: Envoy updates it every five. */
 interface Latency {
   /** Seconds; absent where nothing was answered. */
   readonly p50?: number
@@ -41,15 +44,15 @@ interface Latency {
 
 interface EndpointTraffic {
   readonly address: string
-  /** By Envoy. */
+  /** Answers of Envoy. */
   readonly requestsPerSecond: number
   readonly pinnedConnections: number
 }
 
 /**
- * Of all Service ports that the node knows, the busiest first.
+ * Computes the traffic of all Service ports that the node knows, the busiest first.
  *
- * @param earlier for latency, of which Envoy tells less often
+ * @param earlier for latency, which Envoy updates less often
  */
 export function trafficBetween(before: Sample, after: Sample, earlier = before): readonly PortTraffic[] {
   const seconds = after.at - before.at
@@ -93,7 +96,7 @@ export function trafficBetween(before: Sample, after: Sample, earlier = before):
   return ports.sort(busier)
 }
 
-/** Of the same Service ports on several nodes. */
+/** Adds up the traffic of the same Service ports on several nodes. */
 export function sumOf(nodes: readonly (readonly PortTraffic[])[]): readonly PortTraffic[] {
   const same = Map.groupBy(nodes.flat(), portKey)
   return [...same.values()].map(parts => parts.reduce(added)).sort(busier)
@@ -131,7 +134,7 @@ function addedByName(a: Readonly<Record<string, number>>, b: Readonly<Record<str
   return Object.fromEntries([...names].map(name => [name, (a[name] ?? 0) + (b[name] ?? 0)]))
 }
 
-/** Where an Envoy has ended, with all that it had counted, nothing can be said of that time. */
+/** Where an Envoy has ended, with all its counters, nothing is known of that time. */
 function rate(now: number, then: number | undefined, seconds: number): number {
   return Math.max(0, now - (then ?? 0)) / seconds
 }

@@ -21,7 +21,7 @@ interface Row {
   readonly name: string
   readonly type: string
   readonly clusterIPs: readonly string[]
-  /** What came of it, or why it stays as it is. */
+  /** The result, or why the Service stays as it is. */
   readonly result: 'to be moved' | 'moved' | 'failed' | 'left'
   readonly reason?: string
 }
@@ -64,7 +64,7 @@ export async function adopt(config: Config, chosen: readonly string[], options: 
   )
 }
 
-/** In order of namespace and name, each once. */
+/** Services in order of namespace and name, each once. */
 async function findChosen(ask: Ask, direction: Direction, chosen: readonly string[]): Promise<readonly Found[]> {
   const places = chosen.map(parseChosen)
   const namespaces = places.length === 0 ? [undefined] : new Set(places.map(({ namespace }) => namespace))

@@ -21,12 +21,12 @@ export interface AllNodesOptions {
   readonly output: Output
 }
 
-/** What is of this machine, or of one node. */
+/** Options of this machine, or of one node. */
 const notForPods: readonly OptionName[] = ['nodeName', 'kubeconfig', 'source', 'socket']
 const mayNot =
   'looking at all nodes takes the rights to list nodes, to create and delete namespaces, and to create and get pods and get their logs in them'
 
-/** The exit code is 1 where something would break traffic, or a node could not be looked at. */
+/** The exit code is 1 where something would break traffic, or a node could not be checked. */
 export async function preflightAllNodes(config: Config, options: AllNodesOptions): Promise<void> {
   const { given, output } = options
   const seconds = Number(options.timeout)
@@ -60,7 +60,7 @@ export async function preflightAllNodes(config: Config, options: AllNodesOptions
   }
 }
 
-/** That of the agents, where they are there already, or one that nodes have. */
+/** The image of the agents, where they are there already, or one that nodes have. */
 async function knownImage(ask: Ask): Promise<string> {
   const path = `/apis/apps/v1/namespaces/${namespace}/daemonsets/lightpath-node`
   const daemonSet = await ask('GET', path).catch((error: Error) => {
@@ -87,7 +87,7 @@ function isFit(report: NodeReport): boolean {
   return 'checks' in report && report.checks.every(({ outcome }) => outcome !== 'fails')
 }
 
-/** A line for each node, then each thing that is not as it should be, once, with the nodes that have it. */
+/** A line for each node, then each finding once, with the nodes that have it. */
 export function render(reports: readonly NodeReport[]): string {
   const nodes = table(
     ['NODE', 'RESULT'],

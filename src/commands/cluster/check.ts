@@ -48,7 +48,7 @@ function outcomes({ cluster, nodes }: ClusterReport) {
   return [...cluster, ...nodes.flatMap(({ checks }) => checks)].map(({ outcome }) => outcome)
 }
 
-/** A line for each node, each thing that is not as it should be, and what comes next. */
+/** A line for each node, each finding once, and what comes next. */
 export function render(report: ClusterReport): string {
   const { services, version, cluster, nodes } = report
   const beside = services === 'labelled' ? 'beside kube-proxy' : 'in place of kube-proxy'

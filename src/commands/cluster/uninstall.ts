@@ -9,7 +9,7 @@ import { UsageError } from '../usage.ts'
 export interface UninstallCommandOptions {
   /** Do it, in place of saying what would be done. */
   readonly yes: boolean
-  /** Also where no kube-proxy is seen. */
+  /** Also where there seems to be no kube-proxy. */
   readonly force: boolean
   readonly image: string | undefined
   /** Seconds, as given. */

@@ -7,7 +7,7 @@ import { UsageError } from '../usage.ts'
 
 const service = 'lightpath-webhook'
 const day = 24 * 3600e3
-/** After SIGTERM the API server may still send requests here until it hears that this pod is leaving. */
+/** How long after SIGTERM the API server may still send requests here, until it hears that this pod is leaving. */
 const leavingMs = 3000
 
 /** Runs until SIGTERM or SIGINT. */
@@ -36,7 +36,7 @@ function clientsOf({ clientAuthorities: file, clientNames: names }: Config): Cli
 
 async function certificatesOf({ certificate, kubeconfig }: Config): Promise<WebhookOptions['certificates']> {
   if (certificate !== undefined) return use => certificateFiles(certificate, use)
-  // Only here is the API server asked anything: Kubernetes' client library is most of this process's memory.
+  // Only now is the API server asked anything: Kubernetes' client library is most of this process's memory.
   const [{ kubernetesApi }, { keeper, namespace }] = await Promise.all([
     import('../../cluster/api.ts'),
     import('../../webhook/keeper.ts'),

@@ -1,11 +1,12 @@
 /**
- * Packs what a maintainer asks for into one archive: the agent's configuration (flags and file, where it lives), status,
- * Services and port states, metrics, its last lines of log, the last Events; Envoy's configuration, clusters and
- * statistics; our nftables tables, iptables rules and ipsets, the routing rules, settings of the kernel; versions. Whoever is dead is left out, and the archive and the output say so.
+ * Packs what a maintainer asks for into one archive: the agent's configuration (flags and file, where it lives),
+ * status, Services and port states, metrics, its last lines of log, the last Events; Envoy's configuration, clusters
+ * and statistics; our nftables tables, iptables rules and ipsets, the routing rules, settings of the kernel; versions.
+ * Whoever is dead is left out, and the archive and the output say so.
  *
- * No secrets: the kubeconfig, tokens, certificates and the environment are not read at all; what else might hold
- * some (header values in Envoy's configuration, messages with URLs) goes through `withoutSecrets`. Envoy's log stays where
- * the node's supervisor keeps it. Names and addresses of Services, pods and nodes are in it.
+ * It holds no secrets: the kubeconfig, tokens, certificates and the environment are not read at all; texts that may
+ * hold some (header values in Envoy's configuration, messages with URLs) go through `withoutSecrets`. Envoy's log stays
+ * where the node's supervisor keeps it. Names and addresses of Services, pods and nodes are in it.
  */
 
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -92,7 +93,7 @@ function agentPages({ socket }: Config): readonly Page[] {
   })
 }
 
-/** Of the second Envoy too, where there is one. */
+/** Reads the second Envoy, too, where there is one. */
 async function envoyPages(config: Config): Promise<readonly Page[]> {
   const at = (instance: Instance) => adminSocket(envoySockets(config), instance)
   const hasSecond = (await adminPage(at(2), '/server_info')) !== undefined
@@ -114,7 +115,7 @@ function pagesOf(folder: string, socket: UnixAddress): readonly Page[] {
   })
 }
 
-/** @param paths by the name of the file in the folder */
+/** @param paths paths by the name of the file in the folder */
 function pages(
   folder: string,
   paths: Readonly<Record<string, string>>,
@@ -135,7 +136,7 @@ function kernelPages({ routeTable }: Config): readonly Page[] {
   return [...perFamily, ...ofBackends, ['kernel/sysctls.txt', async () => sysctls.map(sysctlLine).join('')]]
 }
 
-/** Those of the kernel that decide about what we do, by their path below /proc/sys. */
+/** The kernel's settings that decide what we do, by their path below /proc/sys. */
 const sysctls = [
   ...['net/ipv4/ip_forward', 'net/ipv6/conf/all/forwarding', 'net/ipv4/conf/all/rp_filter'],
   ...['net/ipv4/conf/default/rp_filter', 'net/ipv4/conf/all/route_localnet', 'net/ipv4/conf/all/src_valid_mark'],

@@ -11,9 +11,9 @@ import { type Output, print } from '../output/print.ts'
 import { paint, table, wrap } from '../output/table.ts'
 import { UsageError } from '../usage.ts'
 
-/** How many lines of what the kernel has are shown; the rest is counted. */
+/** How many lines of the kernel's state are shown; the rest is counted. */
 const maxLines = 12
-/** How many pods that stay in the kernel layer are shown. */
+/** How many redirect-exempt pods are shown. */
 const maxClients = 5
 
 export async function explain(config: Config, service: string, output: Output): Promise<void> {
@@ -30,7 +30,7 @@ export function render(explanation: Explanation): string {
   const envoyText = envoy.up ? `Envoy ${envoy.versions.join(', ')} is up` : 'Envoy is down or not connected'
   const head = [
     `${paint('bold', `Service ${service.namespace}/${service.name}`)} on node ${node} (${envoyText})`,
-    // First: nothing else is to be looked for then.
+    // This comes first: it ends the search.
     ...(service.ignored === undefined ? [] : [`  Lightpath does not serve it: ${service.ignored}`]),
     ...(service.ignored === undefined && service.optedOut !== undefined
       ? [`  Not for Envoy: ${service.optedOut}. The kernel layer serves all of it`]
@@ -118,7 +118,7 @@ function renderBelow({ id }: PortExplanation, { connectionsBelow }: Explanation)
     : [`  connections that began in the kernel layer and stay there: ${count} (setting rebalance: true ends such)`]
 }
 
-/** Of ports that are meant for Envoy: whether connections of pods can get there. */
+/** Says, for ports that are meant for Envoy, whether connections of pods can get there. */
 function renderPath({ family, layer }: PortExplanation, { paths }: Explanation): string[] {
   const path = paths[family]
   return layer.wants === 'envoy' && path ? [`  path of pods to Envoy: ${pathText(path)}`] : []

@@ -46,9 +46,9 @@ interface TranslateOptions {
   readonly strict: boolean
 }
 
-/** Problems of the manifests go to standard error; what is well is translated all the same. */
+/** Problems of the manifests go to standard error; the rest is translated all the same. */
 export async function translate(given: Config, directory: string, { to, strict }: TranslateOptions): Promise<void> {
-  // What auto is on this machine says nothing of a node.
+  // What auto decides on this machine says nothing of a node.
   const config = withClientAddress(given, given.clientAddress === 'preserve' ? 'preserve' : 'forwarded-for')
   const form = typeof to === 'string' && Object.hasOwn(forms, to) ? forms[to] : undefined
   if (!form) throw new UsageError(`--to is ${JSON.stringify(to)}, which is not ${Object.keys(forms).join(' or ')}`)

@@ -8,11 +8,11 @@ import { askAgent } from '../agent.ts'
 import type { Config } from '../options.ts'
 import { requireNetAdmin } from '../privilege.ts'
 
-/** As long as an Envoy that ends waits for its connections (terminationGracePeriodSeconds), and a minute more. */
+/** As long as an ending Envoy waits for its connections (terminationGracePeriodSeconds), and a minute more. */
 const envoyMs = 660e3
 const pollMs = 1000
 
-/** @param afterEnvoy what is open in an Envoy that ends is not cut: new connections take the kernel layer, and it is waited for */
+/** @param afterEnvoy waits for an ending Envoy in place of cutting its connections: new ones take the kernel layer */
 export async function cleanUp(config: Config, afterEnvoy: boolean): Promise<void> {
   requireNetAdmin('cleanup')
   const agent = await askAgent(config.socket, '/')
@@ -38,7 +38,7 @@ async function letEnvoyEnd({ redirectPort }: Config): Promise<void> {
   }
 }
 
-/** What else is there is not ours. */
+/** Anything else that is there is not ours. */
 function removeIfEmpty(directory: string): void {
   try {
     rmdirSync(directory)

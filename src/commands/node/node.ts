@@ -15,7 +15,7 @@ import type { Config } from '../options.ts'
 import { createSource } from '../source.ts'
 import { healthAddress, startServers } from './serving/servers.ts'
 
-/** Lines of log and Events that `debug dump` finds: at most some 4 MB, usually 0.3 MB. */
+/** How many lines of log and Events `debug dump` finds: at most some 4 MB, usually 0.3 MB. */
 const keptLines = 1000
 const keptEvents = 200
 
@@ -28,7 +28,7 @@ export async function runNode(given: Config): Promise<void> {
   const kept = { log: new RecentLines(keptLines), events: new RecentLines(keptEvents) }
   const log = createLog(config.logLevel, kept.log)
   const backend = backendOf(config.proxyMode)
-  // The test of the path is made with nf_tables.
+  // The path test is made with nf_tables.
   const pathTest = config.pathTest && backend.capabilities.needsNfTables
   const agent = new Agent(
     {
@@ -72,7 +72,7 @@ export async function runNode(given: Config): Promise<void> {
   for (const server of servers) await (await server.stop())?.stop()
 }
 
-/** Where Services come from a directory there is nobody to tell: Events are only kept. Then undefined. */
+/** Undefined where Services come from a directory: nobody gets Events then, and they are only kept. */
 async function recordEvents(agent: Agent, config: Config, log: Log, kept: RecentLines) {
   const recorder = config.source === undefined ? await createRecorder(agent, config, log) : undefined
   const tell = (note: Note) => {
@@ -93,7 +93,7 @@ async function createRecorder(agent: Agent, { kubeconfig, nodeName }: Config, lo
   return new EventRecorder({ kubeconfig, nodeName, uidOf, log })
 }
 
-/** Where the agent and its Envoys listen, whatever address they do it on. */
+/** The ports where the agent and its Envoys listen, whatever the address. */
 function reservedPorts(config: Config): ReadonlySet<number> {
   const { redirectPort, adminPort, metricsPort, servicesMetricsPort, metricsBindAddress } = config
   const others = [healthAddress(config), metricsBindAddress].map(where => (where === 'none' ? [] : [where.port]))

@@ -5,7 +5,7 @@ import type { Config } from '../options.ts'
 import { requireNetAdmin } from '../privilege.ts'
 import { UsageError } from '../usage.ts'
 
-/** In the kernel itself, so that it works with the agent dead and the agent does not undo it. */
+/** Switches in the kernel itself, so that it works with the agent dead and the agent does not undo it. */
 export async function switchOverlay(config: Config, what: string): Promise<void> {
   if (what !== 'on' && what !== 'off' && what !== 'show')
     throw new UsageError(`${JSON.stringify(what)} is not on, off or show`)

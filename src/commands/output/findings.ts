@@ -3,7 +3,7 @@ import { paint } from './table.ts'
 
 const colours = { ok: 'green', warning: 'yellow', fails: 'red' } as const
 
-/** Each thing that is not as it should be, once, with the nodes that have it; what fails before what is a warning. */
+/** Each finding once, with the nodes that have it; failures before warnings. */
 export function findings(
   reports: readonly { readonly node: string; readonly checks: readonly Check[] }[],
 ): readonly string[] {

@@ -1,6 +1,6 @@
 import type { PathState } from '../../node/probes/watch.ts'
 
-/** Whether connections of pods reach Envoy, in words. */
+/** Says in words whether connections of pods reach Envoy. */
 export function pathText(path: PathState): string {
   switch (path.outcome) {
     case 'open':

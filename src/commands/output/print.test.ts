@@ -190,7 +190,7 @@ for (const [name, print] of Object.entries(commands)) {
   })
 }
 
-test('programs read from JSON what was there', () => {
+test('programs read from JSON what was written', () => {
   fc.assert(fc.property(hostile, text => assert.equal(JSON.parse(shown('json', text, String)), text)))
 })
 
@@ -205,7 +205,7 @@ test('problems and Events have no such characters, however long a text is they s
   assert.ok(formatProblem(owned('x'.repeat(250_000))).length < 4000)
 })
 
-test('lines of the log have no such characters, and say the same when they are read as JSON', () => {
+test('lines of the log have no such characters, and mean the same when they are read as JSON', () => {
   fc.assert(
     fc.property(hostile, text => {
       const recent = new RecentLines(1)

@@ -1,4 +1,4 @@
-/** What commands print: everything that may hold text of a user's object goes through here. */
+/** Prints for commands: everything that may hold text of a user's object goes through here. */
 
 import { printableAll, printableJson } from '../../text/printable.ts'
 
@@ -9,8 +9,8 @@ export function print<T>(output: Output, value: T, render: (value: T) => string)
 }
 
 /**
- * JSON for programs (`line`: in one line, for many of them), or what `render` makes for people of the value with every text in it escaped
- * (text/printable.ts): a name in an object cannot command a terminal.
+ * Prints JSON for programs (`line`: in one line, for many of them), or what `render` makes for people of the value with
+ * every text in it escaped (text/printable.ts): a name in an object cannot command a terminal.
  */
 export function shown<T>(output: Output | 'line', value: T, render: (value: T) => string): string {
   if (output === 'table') return render(printableAll(value))

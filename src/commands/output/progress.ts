@@ -1,8 +1,8 @@
-/** Whoever waits for longer is told what for, and again where that changes or goes on. */
+/** Says what a long command waits for, and says it again when that changes or goes on. */
 const patienceMs = 2000
 const againMs = 10_000
 
-/** Steps are named on standard error where people read; programs may get both outputs as one, as from the log of a pod. */
+/** Names steps on standard error where people read; programs may get both outputs as one, as from the log of a pod. */
 export function startProgress(command: string, isShown: boolean) {
   let step = ''
   let [said, saidAt] = ['', 0]

@@ -1,4 +1,4 @@
-/** Text for people: aligned columns, and colours where the output is a terminal. */
+/** Formats text for people: aligned columns, and colours where the output is a terminal. */
 
 import { styleText } from 'node:util'
 
@@ -9,7 +9,7 @@ export function paint(style: Style, text: string): string {
   return styleText(style, text, { stream: process.stdout })
 }
 
-/** Columns as wide as their widest cell, two spaces between; the last is not padded. */
+/** Makes columns as wide as their widest cell, with two spaces between; the last is not padded. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[], indent = ''): string {
   const all = [header, ...rows]
   const widths = header.map((_, column) => Math.max(...all.map(row => row[column]?.length ?? 0)))
@@ -22,7 +22,9 @@ export function table(header: readonly string[], rows: readonly (readonly string
   return [paint('bold', line(header)), ...rows.map(line)].join('\n')
 }
 
-/** Words after a title, separated by commas, in lines of at most 110 characters that begin below the first word. */
+/**
+ * Puts words after a title, separated by commas, in lines of at most 110 characters that begin below the first word.
+ */
 export function wrap(title: string, words: readonly string[]): string[] {
   const lines = [title]
   for (const [i, word] of words.entries()) {

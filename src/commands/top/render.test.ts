@@ -22,7 +22,7 @@ const pinned = port('slow', {
   endpoints: [{ address: '10.244.1.1:80', requestsPerSecond: 0, pinnedConnections: 4 }],
 })
 
-test('a line has all of a Service port, and says of a kernel port where its connections are', () => {
+test('a line has everything of a Service port, and says of a kernel port where its connections are', () => {
   const text = render(report(port('web'), pinned, port('idle', { requestsPerSecond: 0, connections: 0 })), undefined)
   assert.match(text, /^1 of 2 nodes, 10:00:00 UTC, of the last 2 s$/m)
   assert.match(text, /^node node2: its agent is not ready: CrashLoopBackOff$/m)
@@ -32,7 +32,7 @@ test('a line has all of a Service port, and says of a kernel port where its conn
   assert.doesNotMatch(text, /idle/)
 })
 
-test('of one Service each endpoint has a line', () => {
+test('one Service alone has a line for each endpoint', () => {
   const text = render(report(port('web')), 'shop/web')
   assert.match(text, /^ {2}10\.244\.1\.1:80 +75% {2}#{23} +90 requests\/s$/m)
   assert.match(text, /^ {2}10\.244\.1\.2:80 +25% {2}#{8} +30 requests\/s$/m)

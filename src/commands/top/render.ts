@@ -1,10 +1,10 @@
-/** What `lightpath top` prints, as wide and as long as there is room. Pure. */
+/** Renders the output of `lightpath top`, as wide and as long as there is room. Pure. */
 
 import type { Report } from '../../top/report.ts'
 import type { PortTraffic } from '../../top/traffic.ts'
 import { paint } from '../output/table.ts'
 
-/** Of the terminal; undefined without a limit. */
+/** The size of the terminal; undefined without a limit. */
 export interface Size {
   readonly columns?: number | undefined
   readonly rows?: number | undefined
@@ -18,7 +18,7 @@ interface Column {
   readonly goes: number
 }
 
-/** Of a Service port, and of each endpoint where one Service alone is looked at. */
+/** A column of a Service port, and of each endpoint where one Service alone is shown. */
 const columns: readonly Column[] = [
   {
     title: 'SERVICE PORT',
@@ -40,7 +40,7 @@ const columns: readonly Column[] = [
 
 /** Lines of the terminal that are no Service ports: the first two, the header, the rest, and where the cursor stays. */
 const otherLines = 5
-/** Of nodes that nothing is known of. */
+/** How many errors of nodes without data are shown. */
 const mostErrors = 5
 
 export function render(report: Report, chosen: string | undefined, size: Size = {}): string {
@@ -92,7 +92,7 @@ function portLines(ports: readonly PortTraffic[], width = Number.POSITIVE_INFINI
   let kept = columns
   while (kept.length > 2 && widthOf(kept, ports) > width) {
     const first = Math.max(...kept.map(({ goes }) => goes))
-    // What each endpoint has is cut before anything else goes.
+    // Lines of endpoints are cut before anything else.
     if (kept.at(-1)!.goes === 9 && widthOf(kept.slice(0, -1), ports) + kept.at(-1)!.title.length + 2 <= width) break
     kept = kept.filter(({ goes }) => goes !== first)
   }
@@ -115,7 +115,7 @@ function widthOf(kept: readonly Column[], ports: readonly PortTraffic[]): number
 
 const barLength = 30
 
-/** An endpoint a line. */
+/** One line for each endpoint. */
 function endpointLines(traffic: PortTraffic): readonly string[] {
   const { endpoints, port } = traffic
   if (endpoints.length === 0) return []
@@ -127,7 +127,7 @@ function endpointLines(traffic: PortTraffic): readonly string[] {
   return ['', `Endpoints of port ${port}`, ...lines]
 }
 
-/** Of requests where Envoy chooses for each, else of connections that stay where they are. */
+/** The share of requests where Envoy chooses for each, else of connections that stay where they are. */
 function shares(traffic: PortTraffic) {
   const { endpoints } = traffic
   const byRequests = endpoints.reduce((sum, { requestsPerSecond }) => sum + requestsPerSecond, 0)
@@ -153,7 +153,7 @@ function percent(share: number): string {
   return `${Math.round(share * 100)}%`
 }
 
-/** Of the other layers nobody counts requests. */
+/** A cell of ports in Envoy: for the other layers nobody counts requests. */
 function ofEnvoy(cell: Column['cell']): Column['cell'] {
   return traffic => (traffic.layer === 'envoy' || traffic.layer === 'mixed' ? cell(traffic) : '-')
 }

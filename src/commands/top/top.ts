@@ -19,13 +19,14 @@ export interface TopOptions {
   readonly interval: string
   /** How many reports, as given; undefined for as many as there are until somebody ends it. */
   readonly times: string | undefined
-  /** Ends when standard input does: who asks by `exec` can end it in no other way. */
+  /** Ends when standard input does: a client of `exec` can end it in no other way. */
   readonly isAttached: boolean
   readonly output: Output
 }
 
 /**
- * Of this node, where an agent has its socket here, else of all nodes by the kubeconfig, which also counts where it is given.
+ * Shows this node, where an agent has its socket here, else all nodes by the kubeconfig, which also counts where it is
+ * given.
  * JSON is a line for each report.
  */
 export async function top(config: Config, { chosen, output, ...options }: TopOptions): Promise<void> {
@@ -36,7 +37,7 @@ export async function top(config: Config, { chosen, output, ...options }: TopOpt
   const ended = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort())
   if (options.isAttached) process.stdin.on('end', () => ended.abort()).resume()
-  // Whoever read it has gone, as `head` does.
+  // The reader has gone, as `head` does.
   process.stdout.on('error', () => ended.abort())
   const progress = startProgress('top', output === 'table')
   const watching = { intervalMs, chosen, signal: ended.signal }

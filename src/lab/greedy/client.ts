@@ -1,6 +1,6 @@
 /**
- * A pod's part of the attack (objects.ts): a hundred requests whose headers never end, and requests with long paths to what
- * fails, forty a second and twenty at a time at most, until SIGTERM.
+ * Runs a pod's part of the attack (objects.ts): a hundred requests whose headers never end, and requests with long
+ * paths to a failing Service, forty a second and twenty at a time at most, until SIGTERM.
  */
 
 import { connect } from 'node:net'
@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { failingVip } from './objects.ts'
 
 const unfinished = Array.from({ length: 15 }, (_, i) => `X-${i}: ${'y'.repeat(64_000)}\r\n`).join('')
-// The first is as long as the pod takes, and so its failure is logged; the second is too long for a first line, and passes as TCP.
+// The first is as long as the pod takes, and so its failure is logged; the second is too long for a first line, and
+// passes as TCP.
 const long = [12_000, 900_000].map(
   length => `GET /${'p'.repeat(length)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
 )

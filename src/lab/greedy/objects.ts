@@ -1,8 +1,8 @@
-/** One tenant's Services, each of which would take from others what all share of a node. */
+/** One tenant's Services, each of which would take from others a resource that all share on a node. */
 
 const greedy = 'greedy'
 
-/** What fails whatever it is asked (client.ts asks it). */
+/** A Service that fails every request (client.ts sends them). */
 export const failingVip = '10.96.20.3'
 
 export const modestVip = '10.96.21.1'
@@ -21,7 +21,7 @@ const http: readonly Port[] = [{ name: 'http', port: 80 }]
 const ports = (count: number, first: number): readonly Port[] =>
   Array.from({ length: count }, (_, i) => ({ name: `http-${i}`, port: first + i }))
 
-/** What is there from the start, by name of a file: the pod answers for all of it. */
+/** The objects at the start, by name of a file: the pod answers for all of them. */
 export function greedyServices(pod: PodAddress): Readonly<Record<string, readonly object[]>> {
   const words = Array.from({ length: 9000 }, (_, i) => [`config.lightpath.cloud/http-word-${i}`, 'x'])
   return {
@@ -41,7 +41,7 @@ export function greedyServices(pod: PodAddress): Readonly<Record<string, readonl
   }
 }
 
-/** What changes again and again: a setting of a listener, and one of 1,000 endpoints of 100 ports. */
+/** The objects that change again and again: a setting of a listener, and one of 1,000 endpoints of 100 ports. */
 export function greedyChanges(turn: number, pod: PodAddress): Readonly<Record<string, readonly object[]>> {
   const crowd = Array.from({ length: 999 }, (_, i) => ({ name: `crowd-${i}`, ip: `10.245.${i >> 8}.${i & 255}` }))
   const idle = { 'config.lightpath.cloud/http-idle-timeout': `${100 + turn}s` }
@@ -51,7 +51,7 @@ export function greedyChanges(turn: number, pod: PodAddress): Readonly<Record<st
   }
 }
 
-/** What somebody else has beside, at `modestVip`. */
+/** Another tenant's Service, at `modestVip`. */
 export function modestService(pods: readonly PodAddress[]): readonly object[] {
   return serviceOf('modest', modestVip, http, {}, pods, 'modest')
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { piecesOf } from './documents.ts'
 
-/** What is in a text: values, and flaws with the line that they name. */
+/** Reads a text into values, and flaws with their lines. */
 async function read(text: string, file = 'a.yaml') {
   const values: unknown[] = []
   const flaws: string[] = []
@@ -47,7 +47,7 @@ for (const { title, text, value } of readable) {
   })
 }
 
-test('of a key that is repeated the last value counts, as for kubectl, and it is told with its line', async () => {
+test('the last value of a repeated key counts, as for kubectl, and it is reported with its line', async () => {
   const { values, flaws } = await read('a: 0\n---\na: 1\nb: 2\na: 3\n')
   assert.deepEqual(values, [{ a: 0 }, { a: 3, b: 2 }])
   assert.deepEqual(flaws, ['a.yaml:5 used: a key of a mapping is repeated'])
@@ -62,7 +62,7 @@ test('a broken document costs only itself, whatever is broken', async () => {
   }
 })
 
-test("a document of a kind that is not read is known by its kind, and its content is nobody's concern", async () => {
+test('a document of an ignored kind is known by its kind, and its content does not matter', async () => {
   const { values, flaws } = await read(
     'apiVersion: apps/v1\nkind: "Deployment"\nspec: [\n---\napiVersion: v1\nkind: Service\nspec: [\n',
   )
@@ -70,7 +70,7 @@ test("a document of a kind that is not read is known by its kind, and its conten
   assert.match(flaws.join(), /^a\.yaml:[78] broken/)
 })
 
-test('whatever objects are written one after another are read, each at its line', async () => {
+test('any objects that are written one after another are read, each at its line', async () => {
   const object = fc.dictionary(fc.constantFrom('a', 'b', 'kind', 'items2'), fc.jsonValue(), { minKeys: 1 })
   await fc.assert(
     fc.asyncProperty(fc.array(object), fc.boolean(), async (objects, isCrlf) => {

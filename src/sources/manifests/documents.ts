@@ -1,9 +1,9 @@
-/** The text of a manifest, YAML or JSON, to the items and flaws in it. What is wrong is told without quoting. */
+/** Splits the text of a manifest, YAML or JSON, into items and flaws. Flaws are reported without quoting. */
 
 import { isRead, listItems } from '../../services/parse/parse.ts'
 import { documentsOf } from './yaml-documents.ts'
 
-/** What should be an object of Kubernetes: a document, or an item of one that is a list. */
+/** What should be a Kubernetes object: a document, or an item of one that is a list. */
 export interface Item {
   readonly value: unknown
   /** The file with the line where the document begins. */
@@ -20,7 +20,7 @@ export interface Flaw {
 
 export type Piece = Item | Flaw
 
-/** @param file the name that origins use; `.json` at its end makes it JSON */
+/** @param file the name for origins; with `.json` at its end it is JSON */
 export async function* piecesOf(file: string, text: string): AsyncGenerator<Piece> {
   const bare = text.replace(/^\uFEFF/, '')
   for await (const document of file.endsWith('.json') ? jsonDocument(file, bare) : yamlDocuments(file, bare)) {
@@ -53,7 +53,7 @@ async function* yamlDocuments(file: string, text: string): AsyncGenerator<Piece>
     const origin = `${file}:${document.line + document.leading}`
     const { apiVersion, kind } = document
     if (apiVersion !== undefined && kind !== undefined && !isRead(apiVersion, kind)) {
-      // Most of a bundle is of kinds that nobody asks for here, and to read them all takes its time.
+      // Most of a bundle is of ignored kinds, and reading them all would take time.
       yield { value: { apiVersion, kind }, origin }
       continue
     }
@@ -61,7 +61,7 @@ async function* yamlDocuments(file: string, text: string): AsyncGenerator<Piece>
     for (const { line, reason, isBroken } of flaws) {
       yield { origin: `${file}:${document.line + Math.max(line, document.leading)}`, flaw: reason, isBroken }
     }
-    // An empty document, as between two `---`, is none.
+    // An empty document, as between two `---`, counts for nothing.
     for (const value of values) if (value !== null) yield { value, origin }
   }
 }

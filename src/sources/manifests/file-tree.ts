@@ -1,4 +1,4 @@
-/** The manifest files and directories below a directory, as they are now. */
+/** Lists the manifest files and directories below a directory, as they are now. */
 
 import { type BigIntStats, type Dirent, statSync } from 'node:fs'
 import { readdir, realpath, stat } from 'node:fs/promises'
@@ -10,11 +10,11 @@ import { isManifestName } from './manifest.ts'
 export interface FileTree {
   /** By path, what tells a directory from another that comes under its name. */
   readonly directories: ReadonlyMap<string, string>
-  /** Files and directories that are there but cannot be looked at, with the reason; nothing is known of what is below. */
+  /** Files and directories that exist but cannot be read, with the reason; nothing is known of what is below. */
   readonly unreadable: ReadonlyMap<string, string>
 }
 
-/** Is told what there is as it is found: a list of 10,000 files, at each look, would be MBs of garbage. */
+/** Called with what exists as it is found: a list of 10,000 files, at each scan, would be MBs of garbage. */
 export interface TreeVisitor {
   /** Called before the directory is listed, so that a watch opened there misses nothing. */
   directory?(path: string, identity: string): void
@@ -30,12 +30,13 @@ export interface FileState {
   readonly modified: number
 }
 
-/** Deeper trees come from links that a directory cannot be told by, such as of some network file systems. */
+/** Deeper trees come from links that do not show where they lead, such as in some network file systems. */
 const deepest = 32
 
 /**
- * Follows symbolic links, also of directories, that stay within the root, but not in circles. Names that begin with a dot are left out: editors put
- * half-finished files there, and Kubernetes' volumes the directories that their links lead to.
+ * Follows symbolic links, also of directories, that stay within the root, but not in circles. Names that begin with a
+ * dot are left out: editors put half-finished files there, and Kubernetes' volumes the directories to which their links
+ * lead.
  */
 export async function lookAtTree(root: string, visitor: TreeVisitor): Promise<FileTree> {
   const directories = new Map<string, string>()

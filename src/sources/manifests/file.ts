@@ -1,4 +1,4 @@
-/** Reading a manifest: a regular file within its directory, and no more of it than it has. */
+/** Reads a manifest: a regular file within its directory, and no more of it than its size. */
 
 import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from 'node:fs'
 import { sep } from 'node:path'
@@ -7,11 +7,11 @@ const mib = 1024 * 1024
 const largestFile = 32 * mib
 
 /**
- * Where the file or directory really is.
+ * Returns the real path of the file or directory.
  *
  * @param root the real path of the directory
- * @throws Error where a link on the way leads out of the directory or nowhere: whoever may write a link there must not have
- * anything read that they may not read themselves. The links of Kubernetes' volumes lead to `..data` within them.
+ * @throws Error where a link on the way leads out of the directory or nowhere: whoever may write a link there must not
+ * have anything read that they may not read themselves. The links of Kubernetes' volumes lead to `..data` within them.
  */
 export function placeWithin(root: string, path: string): string {
   const real = realpathSync(path)

@@ -1,4 +1,4 @@
-/** What a manifest file defines. */
+/** Finds what a manifest file defines. */
 
 import { describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
 import { parseObject } from '../../services/parse/parse.ts'
@@ -12,18 +12,18 @@ export interface Manifest {
   readonly problems: readonly Problem[]
   /** A document is no YAML or JSON: its author meant more objects than there are. */
   readonly broken: boolean
-  /** What is in the file but not used, such as Deployments; some of it where it is much. */
+  /** Ignored parts of the file, such as Deployments; some of them where there are many. */
   readonly ignored: readonly string[]
 }
 
-/** Of a file; what is beyond is counted. */
+/** How many problems of a file are kept; the rest is counted. */
 const mostProblems = 100
 
 export function isManifestName(name: string): boolean {
   return !name.startsWith('.') && /\.(ya?ml|json)$/.test(name)
 }
 
-/** Gives way to other work every now and then. `file` is the name that problems use. */
+/** Gives way to other work every now and then. `file` is the name for problems. */
 export async function manifestOf(file: string, pieces: AsyncIterable<Piece>): Promise<Manifest> {
   const objects = new Map<string, KubeObject>()
   const problems: Problem[] = []

@@ -9,7 +9,7 @@ import { ManifestReader } from './reader.ts'
 const root = mkdtempSync(join(tmpdir(), 'lightpath-reader-'))
 after(() => rmSync(root, { recursive: true }))
 
-/** What the reader makes of a file with this text. */
+/** Returns what the reader makes of a file with this text. */
 async function read(t: TestContext, name: string, text: string) {
   const reader = new ManifestReader(root)
   t.after(() => reader.stop())
@@ -35,7 +35,7 @@ for (const [size, documents] of [
     assert.deepEqual(yaml, json)
   })
 
-  test(`a ${size} broken file is told with its line`, async t => {
+  test(`a ${size} broken file is reported with its line`, async t => {
     const text = `${documents.map(document => `---\n${JSON.stringify(document)}\n`).join('')}---\na: [\nb`
     const { broken, problems } = await read(t, 'broken.yaml', text)
     assert.deepEqual([broken, problems.length], [true, 1])
@@ -43,7 +43,7 @@ for (const [size, documents] of [
   })
 }
 
-test('a file that is beyond measure is refused: by its size, by the memory that it takes', async t => {
+test('a file that is too large is refused: by its size, by the memory that it takes', async t => {
   const reader = new ManifestReader(root, 32)
   t.after(() => reader.stop())
   const path = join(root, 'sparse.yaml')
@@ -56,7 +56,7 @@ test('a file that is beyond measure is refused: by its size, by the memory that 
   assert.equal((await reader.read(path, 1e6)).objects.length, 1)
 })
 
-test('what becomes a pipe or a link between the look and the reading is not waited for', async t => {
+test('a file that becomes a pipe or a link between the scan and the reading is not waited for', async t => {
   const reader = new ManifestReader(root)
   t.after(() => reader.stop())
   for (const size of [1, 1e6]) {
@@ -67,7 +67,7 @@ test('what becomes a pipe or a link between the look and the reading is not wait
   }
 })
 
-test('a file of 20,000 pieces that are no objects has a hundred problems, and how many more there are', async t => {
+test('a file of 20,000 pieces that are no objects has a hundred problems, and the number of the others', async t => {
   const { problems } = await read(t, 'many.yaml', '- {}\n'.repeat(20_000).replace(/^/, 'kind: List\nitems:\n'))
   assert.equal(problems.length, 101)
   assert.match(problems.at(-1)!.reason, /19900 problems more/)

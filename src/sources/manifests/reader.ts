@@ -1,4 +1,4 @@
-/** Manifest files to what they define: small ones at once, others in a thread (worker/offload.ts). */
+/** Reads manifest files into what they define: small ones at once, others in a thread (worker/offload.ts). */
 
 import { Offload, OffloadError, workerUrl } from '../../worker/offload.ts'
 import { type Piece, piecesOf } from './documents.ts'
@@ -6,14 +6,16 @@ import { readText } from './file.ts'
 import { type Manifest, manifestOf } from './manifest.ts'
 import type { ReadAnswer, ReadRequest } from './worker.ts'
 
-/** What takes a few milliseconds at most is not worth a thread: the worst YAML takes 10 µs a byte, JSON a tenth. */
+/**
+ * A file that takes a few milliseconds at most is not worth a thread: the worst YAML takes 10 µs a byte, JSON a tenth.
+ */
 const smallYaml = 4 * 1024
 const smallJson = 64 * 1024
 
 const limits = { idleMs: 10_000, timeoutMs: 60_000, longestQueue: Number.POSITIVE_INFINITY }
 
 export interface ReadManifest extends Manifest {
-  /** There is nothing in it. */
+  /** The file is empty. */
   readonly isBlank: boolean
 }
 
@@ -48,7 +50,7 @@ export class ManifestReader {
   }
 }
 
-/** A library's texts are slices that keep the whole file in memory; going through JSON cuts them loose. */
+/** A library's strings are slices that keep the whole file in memory; going through JSON cuts them loose. */
 async function* detached(pieces: AsyncIterable<Piece>): AsyncGenerator<Piece> {
   for await (const piece of pieces) {
     yield 'flaw' in piece ? piece : { ...piece, value: JSON.parse(JSON.stringify(piece.value) ?? 'null') }

@@ -1,4 +1,7 @@
-/** The thread that reads large manifests: bytes of the items go back, which are made objects of a few at a time. */
+/**
+ * Runs in the thread that reads large manifests. It sends back the bytes of items, and objects are made of a few at a
+ * time.
+ */
 
 import { serve } from '../../worker/serve.ts'
 import { type Flaw, piecesOf } from './documents.ts'

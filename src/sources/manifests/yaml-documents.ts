@@ -1,4 +1,4 @@
-/** The documents of a YAML text, found as kubectl finds them: by lines that begin with `---`. One that is broken ends there. */
+/** Splits a YAML text into documents as kubectl does: by lines that begin with `---`. A broken document ends there. */
 
 export interface YamlDocument {
   readonly text: string
@@ -6,7 +6,7 @@ export interface YamlDocument {
   readonly line: number
   /** Lines before its content: its marker, comments, directives. */
   readonly leading: number
-  /** Top-level fields, as far as they can be told without reading the document. */
+  /** Top-level fields, as far as they show without reading the document. */
   readonly apiVersion: string | undefined
   readonly kind: string | undefined
 }
@@ -37,7 +37,7 @@ function fieldLine(name: string): RegExp {
   return new RegExp(`^${name}:[ \\t]+(["']?)([\\w./-]+)\\1[ \\t]*\\r?$`, 'gm')
 }
 
-/** Undefined where there is not exactly one line like that: only reading the document tells then. */
+/** Undefined where there is not exactly one line like that: then only reading the document shows it. */
 function topLevel(text: string, name: keyof typeof fields): string | undefined {
   const [first, second] = text.matchAll(fields[name])
   return second ? undefined : first?.[2]

@@ -1,17 +1,17 @@
-/** One document of YAML, read as kubectl reads it: a key that is repeated and text that is indented too little are no faults. */
+/** Reads one document of YAML as kubectl does: a repeated key and text that is indented too little are no faults. */
 
 import { CORE_SCHEMA, loadAll, mergeTag, YAMLException } from 'js-yaml'
 
 export interface YamlFlaw {
   /** Line of the text, from 0. */
   readonly line: number
-  /** Without a word of the text. */
+  /** The reason, without a word of the text. */
   readonly reason: string
   readonly isBroken: boolean
 }
 
 export interface YamlContent {
-  /** One, or none where the text is blank or broken; several where `...` ends them. */
+  /** One value, or none where the text is blank or broken; several where `...` ends them. */
   readonly values: readonly unknown[]
   readonly flaws: readonly YamlFlaw[]
 }
@@ -25,7 +25,7 @@ const mostNodes = 10
 export function readYaml(text: string): YamlContent {
   try {
     const { values, repeated } = readLeniently(text)
-    // Nodes without an alias are as many as the text has room for.
+    // The text has room for no more nodes without an alias than this.
     if (text.includes('*') && values.some(value => nodesOf(value) > mostNodes * text.length)) {
       return broken(0, 'its aliases multiply it beyond measure, or one is within itself')
     }
@@ -60,7 +60,9 @@ function readLeniently(given: string): { readonly values: readonly unknown[]; re
 /** Deeper than anything around it. */
 const deep = ' '.repeat(256)
 
-/** In quoted text and flow collections, the only places where too little is found, spaces before a line mean nothing. */
+/**
+ * In quoted text and flow collections, the only places with too little indentation, spaces before a line mean nothing.
+ */
 function indented(text: string, line: number): string {
   const lines = text.split('\n')
   lines[line] = deep + lines[line]!.trimStart()
@@ -76,7 +78,7 @@ function inWords({ reason }: YAMLException): string {
   return reason.replace(/\s*(["!]|such characters).*/s, '')
 }
 
-/** How many nodes a value has, those behind an alias counted each time; infinite where one is within itself. */
+/** Counts the nodes of a value, those behind an alias each time; infinite where one is within itself. */
 function nodesOf(value: unknown, known = new Map<object, number>()): number {
   if (typeof value !== 'object' || value === null) return 1
   const before = known.get(value)

@@ -1,4 +1,4 @@
-/** The objects of one kind as the API last said that they are, and what is different when it says it again. */
+/** Holds the objects of one kind in the state that the API last reported, and finds what changed. */
 
 import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../../observe/log.ts'
@@ -17,7 +17,7 @@ export class HeldObjects {
   readonly #kind: Kind
   readonly #log: Log
   readonly #listener: HeldObjectsListener
-  /** By description, trimmed: the raw ones are dropped as they arrive. */
+  /** Objects by description, trimmed: the raw ones are dropped as they arrive. */
   readonly #objects = new Map<string, KubeObject>()
   readonly #troubled = new Set<string>()
   #changes: Change[] = []
@@ -28,7 +28,7 @@ export class HeldObjects {
     this.#listener = listener
   }
 
-  /** Returns the key of the object. What is there but not used, such as a slice that lost its Service, is not held. */
+  /** Returns the key of the object. An unused one, such as a slice that lost its Service, is not held. */
   put(raw: unknown): string {
     const key = this.#keyIn(raw)
     const { object, problems, ignored } = parseObject(raw)
@@ -50,13 +50,13 @@ export class HeldObjects {
     return key
   }
 
-  /** There are no others than those of these keys. */
+  /** Removes all objects but those with these keys. */
   keepOnly(keys: ReadonlySet<string>): void {
     for (const key of this.#objects.keys()) if (!keys.has(key)) this.#forget(key)
     for (const key of this.#troubled) if (!keys.has(key)) this.#tellProblems(key, [])
   }
 
-  /** Tells the listener what has changed since it was told last. */
+  /** Gives the listener what has changed since the last call. */
   tell(): void {
     const changes = this.#changes
     this.#changes = []

@@ -1,5 +1,5 @@
 /**
- * One resource of the Kubernetes API: listed, then watched, and listed again where the watch cannot go on.
+ * Follows one resource of the Kubernetes API: lists it, watches it, and lists it again where the watch cannot go on.
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
 
@@ -15,31 +15,31 @@ import type { Readiness } from './readiness.ts'
 
 export interface Resource {
   readonly kind: Kind
-  /** As the API has it, where that is another. */
+  /** The resource's name in the API, if another. */
   readonly apiKind?: string
   readonly apiVersion: string
   readonly path: string
   readonly fieldSelector?: string
-  /** It can be done without: older servers do not have it, older roles do not grant it. */
+  /** The agent can do without it: older servers do not have it, older roles do not grant it. */
   readonly isOptional?: boolean
 }
 
 export interface ListWatchListener extends HeldObjectsListener {
-  /** Once, when all that there is has been told. */
+  /** Called once, when everything that exists has been reported. */
   synced(): void
-  /** Why the API does not answer as it should, or nothing any more. */
+  /** Called with why the API does not answer as it should, or with nothing any more. */
   trouble(error: Error | undefined): void
 }
 
 /** A watch lasts between this and twice this, so that clients and servers spread over each other. */
 const watchSeconds = 300
-/** What the server may take longer than it was told to. */
+/** How much longer than asked the server may take. */
 const graceSeconds = 10
 /** A watch that lasted for so long went well, whatever ended it. */
 const steadyMs = 5000
 const pageSize = 500
 const longestPatienceMs = 30_000
-/** So many failures in a row are told though each alone is usual. */
+/** So many failures in a row are reported though each alone is usual. */
 const persistent = 3
 
 export class ListWatch {
@@ -52,7 +52,10 @@ export class ListWatch {
   readonly #backoff = new Backoff()
   /** Where the watch goes on; the server's own word, only ever handed back. Undefined where a list is needed. */
   #version: string | undefined
-  /** How a list is asked for: as the beginning of a watch, in pages, or in one piece. Servers differ in what they know. */
+  /**
+   * How a list is asked for: as the beginning of a watch, in pages, or in one piece. Servers differ in what they
+   * support.
+   */
   #listing: 'stream' | 'pages' | 'whole' = 'stream'
   #synced = false
 
@@ -65,7 +68,10 @@ export class ListWatch {
     this.#objects = new HeldObjects(resource.kind, log, listener)
   }
 
-  /** Until the signal aborts. Failures are told to the listener and tried again, without end and with growing pauses. */
+  /**
+   * Runs until the signal aborts. It reports failures to the listener and tries again, without end and with growing
+   * pauses.
+   */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
@@ -78,13 +84,13 @@ export class ListWatch {
     }
   }
 
-  /** A server that was away ends it when it is ready. */
+  /** A server that was away ends the pause when it is ready. */
   async #pause(ms: number, error: Error, signal: AbortSignal): Promise<void> {
     if (!isAway(error)) await setTimeout(ms, undefined, { signal }).catch(() => {})
     else if (await this.#readiness.pause(ms, signal)) this.#backoff.reset()
   }
 
-  /** Tells of the failure what is worth telling. Returns how long to wait. */
+  /** Reports the failure where it matters. Returns how long to wait. */
   #afterFailure(error: Error): number {
     const { kind } = this.#resource
     const code = error instanceof ApiError ? error.code : undefined
@@ -103,7 +109,7 @@ export class ListWatch {
     }
     if (code === 410) this.#listAgain()
     else this.#api.forgetCredentials()
-    // Nor is it trouble yet when a stream breaks off, as when a server restarts, if the next attempt goes well.
+    // A stream that breaks off, as when a server restarts, is no trouble yet if the next attempt goes well.
     const isUsual = code === 410 || error instanceof BrokenOff
     if (!isUsual || this.#backoff.failures >= persistent) this.#listener.trouble(error)
     if (this.#resource.isOptional && code === 403) this.#tellSynced()
@@ -126,7 +132,7 @@ export class ListWatch {
     let metadata: Raw = {}
     do {
       const page = await this.#api.json(path, { limit, fieldSelector, continue: textOf(metadata.continue) }, signal)
-      // Items of a page need not repeat what they are.
+      // Items of a page need not repeat their kind.
       for (const item of listItems(page)) seen.add(this.#objects.put({ ...rawObject(item), apiVersion, kind }))
       this.#objects.tell()
       metadata = rawObject(rawObject(page).metadata)
@@ -135,7 +141,7 @@ export class ListWatch {
     this.#listing = 'pages'
   }
 
-  /** All that there is has been told: what has not been seen is gone. */
+  /** Everything that exists has been reported: removes the objects that were not. */
   #listed(seen: ReadonlySet<string>, version: string | undefined): void {
     if (!version) throw new Error('the server answered with a list without resourceVersion')
     this.#version = version
@@ -153,12 +159,12 @@ export class ListWatch {
     this.#listener.synced()
   }
 
-  /** Until the server ends it in its time; goes on from the last version, or begins with all that there is. */
+  /** Watches until the server ends the watch in its time; goes on from the last version, or begins with a list. */
   async #watch(signal: AbortSignal): Promise<void> {
     const began = performance.now()
     const timeoutSeconds = Math.ceil(watchSeconds * (1 + Math.random()))
     const deadline = AbortSignal.timeout((timeoutSeconds + graceSeconds) * 1000)
-    /** The keys that the list at the beginning has named so far; undefined when it is over. */
+    /** The keys in the list at the beginning so far; undefined when it is over. */
     let seen = this.#version === undefined ? new Set<string>() : undefined
     const start: Query = seen
       ? { sendInitialEvents: true, resourceVersionMatch: 'NotOlderThan' }
@@ -183,7 +189,7 @@ export class ListWatch {
     }
   }
 
-  /** Returns what is left of the list: the keys seen, or undefined when it is over. */
+  /** Returns the rest of the list: the keys so far, or undefined when it is over. */
   #event({ type, object }: Raw, seen: Set<string> | undefined): Set<string> | undefined {
     const { metadata, code, message } = rawObject(object)
     const { resourceVersion, annotations } = rawObject(metadata)

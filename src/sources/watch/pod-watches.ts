@@ -1,6 +1,7 @@
 /**
- * Which Pods of the API are watched: those of the namespaces that matter, each for itself, or of all where these are many.
- * Each watch costs the server a connection, and each Pod that nobody needs costs it an event for every node.
+ * Decides which Pods of the API are watched: those of the namespaces that matter, each by its own watch, or by one
+ * watch of all Pods where these are many. Each watch costs the server a connection, and each Pod that nobody needs
+ * costs it an event for every node.
  */
 
 import { isDeepStrictEqual } from 'node:util'
@@ -10,7 +11,7 @@ import { type Change, describeKey, type KubeObject, keyOf } from '../../services
 const mostNamespaces = 16
 const allPods = '/api/v1/pods'
 
-/** The watch of this node's Pods, which there always is. */
+/** The watch of this node's Pods, which always exists. */
 export const ownPods = 'own Pods'
 
 interface HeldPod {
@@ -24,7 +25,7 @@ export interface PodWatch {
 }
 
 export interface PodWatchesOptions {
-  /** Begins to list and watch; what it tells comes to `told` with the same path. */
+  /** Begins to list and watch; its reports come to `told` with the same path. */
   readonly start: (path: string) => PodWatch
   readonly changes: (changes: readonly Change[]) => void
 }
@@ -32,7 +33,7 @@ export interface PodWatchesOptions {
 export class PodWatches {
   readonly #options: PodWatchesOptions
   readonly #watches = new Map<string, PodWatch>()
-  /** By its description; one of this node comes by another watch, too. */
+  /** Pods by description; one of this node comes by another watch, too. */
   readonly #pods = new Map<string, HeldPod>()
   #wanted: ReadonlySet<string> = new Set()
 
@@ -40,7 +41,7 @@ export class PodWatches {
     this.#options = options
   }
 
-  /** Once it needs all, it goes on with all. */
+  /** Once it needs all Pods, it goes on with all. */
   need(namespaces: ReadonlySet<string>): void {
     const isMany = namespaces.size > mostNamespaces || this.#wanted.has(allPods)
     this.#wanted = new Set(isMany ? [allPods] : [...namespaces].map(name => `/api/v1/namespaces/${name}/pods`))
@@ -52,7 +53,7 @@ export class PodWatches {
     return [...this.#wanted].every(path => this.#watches.get(path)?.isSynced)
   }
 
-  /** What is needed no more ends when all that is needed has been told. */
+  /** Ends watches that are not needed any more, once everything needed has been reported. */
   settle(): void {
     if (!this.isSynced) return
     for (const [path, watch] of this.#watches) {

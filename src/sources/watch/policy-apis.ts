@@ -1,6 +1,6 @@
 /**
- * Which of the policies that network plugins and administrators have (services/objects/policykinds.ts) the API serves: their kinds
- * are there or not, and come and go with the plugin. https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
+ * Finds which policies of network plugins and administrators (services/objects/policykinds.ts) the API serves: the
+ * kinds come and go with the plugin. https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
  */
 
 import { otherPolicyKind, otherPolicyKinds } from '../../services/objects/policykinds.ts'
@@ -8,7 +8,7 @@ import { rawList, rawObject } from '../../text/raw.ts'
 import type { ApiServer } from '../api-server.ts'
 import type { Resource } from './list-watch.ts'
 
-/** The resources of such policies that there are now. Throws ApiError, or what broke the connection. */
+/** Returns the resources of such policies that exist now. Throws ApiError, or what broke the connection. */
 export async function policyResources(api: Pick<ApiServer, 'json'>, signal: AbortSignal): Promise<readonly Resource[]> {
   const { groups } = rawObject(await api.json('/apis', {}, signal))
   const known = new Set<string>(otherPolicyKinds.map(({ group }) => group))

@@ -5,7 +5,7 @@ import { Readiness } from './readiness.ts'
 
 const never = new AbortController().signal
 
-test('all that wait for a server that is away are told of its return, and one asks for all', async () => {
+test('everybody who waits for a server that is away learns of its return, and one asks for all', async () => {
   let isThere = false
   let asked = 0
   const readiness = new Readiness(async () => {

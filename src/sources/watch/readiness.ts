@@ -1,17 +1,17 @@
-/** When an API server that was away answers again: asked by one, told to all that wait to ask it something. */
+/** Finds out when an API server that was away answers again: one asks, and all that wait learn of it. */
 
 import { setTimeout } from 'node:timers/promises'
 import { Backoff } from './backoff.ts'
 
-/** How long at most a server that is back goes unnoticed; asking costs each of them one small request a node. */
+/** How long at most a server's return goes unnoticed; asking costs each server one small request a node. */
 const longestPauseMs = 5000
-/** Those that waited do not come back all at once: each waits a random part of this. */
+/** The waiting do not come back all at once: each waits a random part of this. */
 const spreadMs = 1000
 
 export class Readiness {
   readonly #isReady: (signal: AbortSignal) => Promise<boolean>
   readonly #waiting = new Set<AbortController>()
-  /** A server that was never seen away is not back: what fails there is the request, and waits in full. */
+  /** A server that was never seen away is not back: only the request fails there, and waits in full. */
   #wasAway = false
   #isAsking = false
 
@@ -21,7 +21,7 @@ export class Readiness {
   }
 
   /**
-   * After a request that the server did not answer. Waits for so long, or until a server that was seen away is ready.
+   * Waits after a request that the server did not answer: for so long, or until a server that was seen away is ready.
    *
    * @returns whether the server is back
    */
@@ -36,7 +36,7 @@ export class Readiness {
     return true
   }
 
-  /** While anybody waits. */
+  /** Asks while anybody waits. */
   async #ask(signal: AbortSignal): Promise<void> {
     if (this.#isAsking) return
     this.#isAsking = true

@@ -1,4 +1,4 @@
-/** What the agent's servers answer. */
+/** The routes of the agent's servers. */
 
 import type { Agent } from '../../../node/agent.ts'
 import { explain } from '../../../node/report/explain.ts'
@@ -12,7 +12,7 @@ import type { Config } from '../../options.ts'
 /** The last lines of log and Events. */
 export type Kept = Readonly<Record<'log' | 'events', RecentLines>>
 
-/** For whoever comes: nothing that names a Service. */
+/** The routes for everybody: nothing that names a Service. */
 export function publicRoutes(agent: Agent, pages: MetricsPages): Routes {
   return {
     '/metrics': pages.node,
@@ -21,12 +21,12 @@ export function publicRoutes(agent: Agent, pages: MetricsPages): Routes {
   }
 }
 
-/** What kube-proxy has on its port 10249. */
+/** The routes that kube-proxy has on its port 10249. */
 export function kubeProxyRoutes({ proxyMode }: Config, pages: MetricsPages): Routes {
   return { '/metrics': pages.node, '/healthz': () => plain('ok'), '/proxyMode': () => plain(proxyMode) }
 }
 
-/** For the command line, on the agent's socket. */
+/** The routes for the command line, on the agent's socket. */
 export function privateRoutes(agent: Agent, config: Config, pages: MetricsPages, kept: Kept): Routes {
   return {
     '/log': () => plain(kept.log.text()),
@@ -54,7 +54,7 @@ function unknownService(agent: Agent, service: string, name: string): string {
   return `there is no Service ${service}; ${hint}`
 }
 
-/** Without a newline at its end. */
+/** A text without a newline at its end. */
 function plain(body: string): Answer {
   return { ...text(200, ''), body }
 }

@@ -16,7 +16,7 @@ import { type Kept, kubeProxyRoutes, privateRoutes, publicRoutes } from './route
 
 const retryMs = 5000
 const hour = 3600e3
-/** Nobody checks whose certificate it is, and it is made anew at each start. */
+/** The certificate is made anew at each start, since nobody verifies it. */
 const certificateMs = 10 * 365 * 24 * hour
 
 export function startServers(agent: Agent, config: Config, log: Log, kept: Kept): readonly Retried<HttpServer>[] {
@@ -59,7 +59,10 @@ export function healthAddress(config: Config): Config['metricsBindAddress'] {
   return config.healthzBindAddress ?? usual
 }
 
-/** With the API for whom it knows and lets; with a directory nobody can be asked, so for processes of this node alone. */
+/**
+ * With the API, serves everybody whom it knows and lets; with a directory nobody can be asked, so only processes of
+ * this node.
+ */
 async function serveServices(pages: MetricsPages, config: Config, address: string, log: Log): Promise<HttpServer> {
   const { source, kubeconfig, nodeName, servicesMetricsPort: port } = config
   if (source !== undefined) return serveTcp({ '/metrics': pages.all }, { address: '127.0.0.1', port }, log)
@@ -88,7 +91,7 @@ function everyAddress(config: Config): string {
   return familiesOf(config).includes('IPv6') ? '::' : '0.0.0.0'
 }
 
-/** The API says of every node that it is there; a directory of manifests need not say anything of it. */
+/** The API confirms of every node that it exists; a directory of manifests need not mention it. */
 function isNodeEligible({ plan, isSynced }: Agent, { source }: Config): boolean {
   if (plan.node) return !plan.node.leaving
   return source !== undefined || !isSynced
