@@ -84,7 +84,7 @@ export async function checkCluster(
   }
 }
 
-/** Of two pods of a node, as while one follows the other, the ready one. */
+/** Chooses the ready one of two pods of a node, as while one follows the other. */
 function byNode(pods: readonly OurPod[]): ReadonlyMap<string, OurPod> {
   const ranked = pods.toSorted((a, b) => Number(a.isReady && !a.leaves) - Number(b.isReady && !b.leaves))
   return new Map(ranked.map(pod => [pod.node, pod]))

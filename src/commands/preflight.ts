@@ -37,7 +37,7 @@ export async function preflight(config: Config, output: Output): Promise<void> {
 async function gather(given: Config, onStep: (step: string) => void): Promise<Report> {
   const config = await ofAgent({ ...given, socket: ofNode(given.socket) })
   const { redirectPort, adminPort, metricsPort, servicesMetricsPort } = config
-  // Where a node may find out that it keeps the client's address, its prerequisites are checked.
+  // If a node may find out that it keeps the client's address, its prerequisites are checked.
   const decided = withClientAddress(config, config.clientAddress === 'forwarded-for' ? 'forwarded-for' : 'preserve')
   const backend = backendOf(config.proxyMode)
   const hasAgent = (await askAgent(config.socket, '/status')).kind !== 'dead'

@@ -100,7 +100,7 @@ async function settle(ask: Ask, direction: Direction, service: Found, yes: boole
   }
 }
 
-/** Of the Services that are left, those that were named get their reason, the others are counted. */
+/** Gives the reason of each Service that was named and is left, and counts the others. */
 export function render(
   { services: rows, nodes }: Outcome,
   named: ReadonlySet<string>,

@@ -4,9 +4,9 @@
  * | state         | Envoy |
  * | ------------- | ----- |
  * | `absent`      | has nothing of it |
- * | `queued`      | is to be told of it, in its turn and at the pace of its namespace |
- * | `inherited`   | a run of the agent before promoted it; Envoy has not said yet what it has |
- * | `propagating` | was told, and has not acknowledged all of it, or takes no connections |
+ * | `queued`      | is to get it, in its turn and at the pace of its namespace |
+ * | `inherited`   | a previous run of the agent promoted it; Envoy has not listed yet what it has |
+ * | `propagating` | got it, and has not acknowledged all of it, or takes no connections |
  * | `settling`    | has acknowledged all of it, which some of its workers may not have yet |
  * | `promoted`    | serves it |
  * | `relocating`  | has it at other addresses or listeners, until the kernel redirects nothing there |
@@ -17,8 +17,8 @@
  * | event          | |
  * | -------------- | --- |
  * | `wanted`       | the plan has it in Envoy, where the kernel and Envoy may have it now |
- * | `published`    | Envoy was told of it |
- * | `resumed`      | likewise, and the kernel redirects it since a run before |
+ * | `published`    | it was published to Envoy |
+ * | `resumed`      | likewise, and the kernel redirects it since a previous run |
  * | `acknowledged` | each Envoy that takes connections has all that it needs for it |
  * | `settled`      | and has had it for a while |
  * | `lost`         | some Envoy lacks a part of it, or none takes connections |

@@ -108,7 +108,7 @@ async function healthIn({ adminSockets }: Agent, { resources }: EnvoyView) {
   return cluster ? endpointHealth(adminSockets, cluster.name) : {}
 }
 
-/** Where conntrack cannot be read, it counts none. */
+/** Counts none where conntrack cannot be read. */
 function below(agent: Agent, state: PortState): Promise<number> {
   return agent.connectionsBelow(state).catch(() => 0)
 }

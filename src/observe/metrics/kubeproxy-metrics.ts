@@ -142,7 +142,7 @@ export function createKubeProxyMetrics(
         const families = change.type === 'put' ? services.get(serviceOf(change.object)) : undefined
         if (change.type === 'put' && families) {
           const object = describeKey(key)
-          // Of several changes of a slice the one that has waited for longest counts.
+          // The change of a slice that has waited for longest counts.
           const triggered = pending.get(object)?.triggered ?? triggerOf(change.object, startedAt)
           const asked = [...(pending.get(object)?.waiting ?? []), ...families]
           const waiting = new Set(asked.filter(family => served.includes(family)))

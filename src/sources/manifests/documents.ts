@@ -39,7 +39,7 @@ function* jsonDocument(file: string, text: string): Generator<Piece> {
   }
 }
 
-/** As exactly as the error says. */
+/** Names the line where the error does. */
 function placeOf({ message }: SyntaxError, file: string, json: string): string {
   const position = /at position (\d+)/.exec(message)?.[1]
   const end = position === undefined ? json.trimEnd().length : Number(position)
