@@ -1,6 +1,6 @@
 /**
- * A backend writes the kernel layer by one program interface of the kernel's. All that the agent and the commands ask of one
- * is here, so that a backend is a folder, which exports one such object, and a line in backends.ts.
+ * A backend writes the kernel layer through one interface of the kernel. The agent and the commands use nothing of it
+ * but what is declared here, so a new backend is a folder that exports one such object, and a line in backends.ts.
  */
 
 import type { IpFamily } from '../net/address.ts'
@@ -14,32 +14,34 @@ import type { CommandPrefix } from './system/command.ts'
 export interface BackendCapabilities {
   /** It serves node ports, external IPs and load-balancer IPs, too. */
   readonly servesExternal: boolean
-  /** The kernel notes which Service ports the node calls: `KernelLayer.calls`. */
+  /** The kernel records which Service ports the node calls: `KernelLayer.calls`. */
   readonly tracksUse: boolean
-  /** Envoy's connections may come from the client's address. */
+  /** Envoy can connect to endpoints from the client's address. */
   readonly preservesClient: boolean
-  /** It needs nf_tables in the kernel, by which the path to Envoy is tested and rules of others are read. */
+  /** It needs nf_tables in the kernel, with which the path to Envoy is tested and rules of others are read. */
   readonly needsNfTables: boolean
 }
 
 export interface KernelBackend {
-  /** As `--proxy-mode` has it. */
+  /** Its value of `--proxy-mode`. */
   readonly name: string
   readonly capabilities: BackendCapabilities
   create(options: KernelOptions, observer?: KernelObserver): KernelLayer
   readonly preflight: BackendPreflight
   readonly overlaySwitch: BackendSwitch
-  /** What there is of it on this node, in words; empty where there is nothing. Rejects with a CommandError. */
+  /** Lists in words what it has written on this node; empty where there is nothing. Rejects with a CommandError. */
   find(): Promise<readonly string[]>
-  /** Removes all that it ever wrote; what was removed, in words for a user. Rejects with a CommandError. */
+  /** Removes all that it ever wrote, and returns in words for a user what it removed. Rejects with a CommandError. */
   cleanup(where?: KernelPlace): Promise<readonly string[]>
-  /** The rules of these ports, once Envoy has acknowledged all that are for it, as a text that the system's programs load. */
+  /**
+   * Renders the rules of these ports as text that the system's programs load, with all that is for Envoy acknowledged.
+   */
   describe(
     states: readonly PortState[],
     node: NodeFacts | undefined,
     options: PlanOptions & NodePlanOptions & RulesetOptions,
   ): string
-  /** What `debug dump` packs: files, and how each is read, which rejects where there is nothing. */
+  /** The files of `debug dump`, and how each is read; reading rejects where there is nothing. */
   readonly dump: readonly (readonly [file: string, read: () => Promise<string>])[]
 }
 
@@ -60,9 +62,9 @@ export interface BackendPreflight {
 
 export interface BackendProgram {
   readonly name: string
-  /** With which it ends well wherever it works. */
+  /** Arguments with which it exits with 0 wherever it works. */
   readonly args: readonly string[]
-  /** Debian's. */
+  /** Debian's packages that have it. */
   readonly packages: string
 }
 
@@ -73,14 +75,14 @@ export interface RulesTrial {
   readonly remedy?: string
 }
 
-/** The switch by which people take a node's overlay off, in the kernel itself: it needs no agent, and no agent changes it. */
+/** People switch a node's overlay off with this, in the kernel itself: it needs no agent, and no agent changes it. */
 export interface BackendSwitch {
-  /** What a node lacks that has no such switch, in words. */
+  /** Says in words what a node without the switch lacks. */
   readonly missing: string
-  /** The families that have one on this node. */
+  /** The families that have a switch on this node. */
   families(): Promise<readonly Family[]>
   /** Whether the overlay is on; undefined where a family has no switch. Off in one family counts as off. */
   read(families: readonly Family[]): Promise<boolean | undefined>
-  /** Rejects where a family has none. */
+  /** Rejects where a family has no switch. */
   set(families: readonly Family[], on: boolean): Promise<void>
 }

@@ -11,7 +11,7 @@ describe('the backends', () => {
     for (const mode of proxyModes) assert.equal(backendOf(mode).name, mode)
   })
 
-  test('are asked for what they can do: nothing else asks for their names', () => {
+  test('are asked what they can do: no other code asks for their names', () => {
     const names = proxyModes.join('|')
     // A whole literal or a key; sentences for people may name them.
     const uses = new RegExp(`(['"\`])(${names})\\1|^\\s*(${names})\\??:`)

@@ -1,4 +1,4 @@
-/** The backends that there are. Who adds one adds a folder with its object, and a line here. */
+/** The registry of backends. A new one is a folder with its object, and a line here. */
 
 import type { KernelBackend } from './backend.ts'
 import { iptables } from './iptables/backend.ts'

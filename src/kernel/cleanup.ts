@@ -7,7 +7,7 @@ import { removeReplyTest } from './probes/replytest.ts'
 import { removeSendTest } from './probes/sendtest.ts'
 import { type RoutingOptions, removeRouting } from './system/routing.ts'
 
-/** What was removed, in words for a user; empty where there was nothing. Rejects with a CommandError. */
+/** Returns in words for a user what it removed; empty where there was nothing. Rejects with a CommandError. */
 export async function cleanupKernel(
   options: Pick<RoutingOptions, 'routeTable'>,
   where: KernelPlace = {},

@@ -3,7 +3,7 @@
 import type { IpFamily, Protocol } from '../net/address.ts'
 import { anyAddressOf } from '../plan/ports/places.ts'
 
-/** nftables calls its table families so; our table is named `lightpath` in each. */
+/** A family of nftables tables; our table is named `lightpath` in each. */
 export type Family = 'ip' | 'ip6'
 
 export const familyNames: Readonly<Record<IpFamily, Family>> = { IPv4: 'ip', IPv6: 'ip6' }

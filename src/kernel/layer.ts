@@ -1,4 +1,4 @@
-/** What the agent asks of the kernel layer, and hears of it, whichever program of the system writes it. */
+/** The interface between the agent and a kernel layer, whichever backend writes it. */
 
 import type { PolicyFacts } from '../plan/policies.ts'
 import type { PortState } from '../plan/ports/port.ts'
@@ -19,29 +19,32 @@ export interface KernelLayer {
   synced(): void
   /** @param node undefined where it is not known (any more) */
   setNode(node: NodeFacts | undefined): void
-  /** Cluster IPs are given out of these ranges: what no Service has of them is dropped. */
+  /** Sets the ranges of cluster IPs: packets to an address in them that no Service has are dropped. */
   setServiceRanges(serviceRanges: readonly string[]): void
   setPort(state: PortState): void
   removePort(id: string): void
-  /** These VIP:ports shall go to Envoy, or no longer. One without a TCP port that has endpoints waits for that. */
+  /** Adds these VIP:ports to the overlay or removes them. One without a TCP port that has endpoints waits for that. */
   setOverlay(vipPorts: readonly VipPort[], on: boolean): void
-  /** What endpoints see as the peer of Envoy's connections; resolves when the kernel is ready for it. Begins with the option. */
+  /**
+   * Sets what endpoints see as the peer of Envoy's connections; resolves when the kernel is ready for it. The option is
+   * the first value.
+   */
   setClientAddress(clientAddress: ClientAddress): Promise<void>
   setPolicies(policies: PolicyFacts): void
   /** Empties the overlay, in a transaction of its own that comes before all else: Envoy is gone. */
   clearOverlay(): void
-  /** Overlay entries of a previous run that nobody has confirmed by `setOverlay` go. */
+  /** Removes the overlay entries of a previous run that nobody has confirmed by `setOverlay`. */
   dropInheritedOverlay(): void
   /**
-   * How long ago each port that is for Envoy had a new connection, in milliseconds, by its id, where that was of late; empty
-   * where the kernel does not note it. Rejects with a CommandError.
+   * Returns how long ago each port that is for Envoy had a new connection, in milliseconds, by its id, without ports
+   * that had none for `calledSeconds`; empty where the kernel does not record it. Rejects with a CommandError.
    */
   calls(): Promise<ReadonlyMap<string, number>>
   /** Undefined for a port that is unknown. */
   snapshot(id: string): PortSnapshot | undefined
   /** Elements in the kernel by `ip services` and the like. */
   readonly totals: ReadonlyMap<string, number>
-  /** Resolves when nothing is left to be written but what was refused and waits for its next try. */
+  /** Resolves when nothing is left to write but what was refused and waits for its next try. */
   settled(): Promise<void>
   /** Stops writing. What the kernel has stays. */
   close(): Promise<void>
@@ -49,7 +52,7 @@ export interface KernelLayer {
 
 /** One transaction that was applied. */
 export interface Flush {
-  /** The ids of the ports whose elements it made as they were asked for. */
+  /** The ids of the ports whose elements it made as desired. */
   readonly ports: readonly string[]
   readonly added: number
   readonly removed: number
@@ -57,13 +60,13 @@ export interface Flush {
   readonly milliseconds: number
 }
 
-/** One pass over what is to be written, once Services may be written at all. */
+/** The result of one pass over what is to be written, once Services may be written at all. */
 export interface SyncResult {
-  /** False where nft failed; refused ports do not count. It is tried again. */
+  /** False where the sync failed, which is tried again; refused ports do not count. */
   readonly ok: boolean
-  /** All that the kernel has was read and compared; else only what changed was written. */
+  /** The sync read and compared all that the kernel has; else it wrote only what had changed. */
   readonly isFull: boolean
-  /** By performance.now(): what was asked for before is in the kernel now, or refused. Says nothing unless `ok`. */
+  /** By performance.now(): what was set before is in the kernel now, or was refused. Means nothing unless `ok`. */
   readonly syncedThrough: number
   readonly milliseconds: number
 }
@@ -74,19 +77,19 @@ export interface KernelObserver {
   flushed?(flush: Flush): void
   /** Somebody else changed our tables, such as `table ip lightpath is gone`. The next sync corrects that. */
   drifted?(what: string): void
-  /** Whether people have switched the overlay off; whenever it is looked at. */
+  /** Reports at each check whether people have switched the overlay off. */
   overlaySwitched?(isOff: boolean): void
   /** Somebody else's routing rules changed, or may have. */
   foreignRules?(): void
   syncResult?(result: SyncResult): void
-  /** Conntrack was looked through for UDP flows that had gone stale. */
+  /** Conntrack was searched for stale UDP flows. */
   reconciled?(families: readonly Reconciliation[]): void
-  /** Replaces what was said of this origin before; an empty list says that all is well. */
+  /** Replaces the problems of this origin; an empty list says that all is well. */
   problems?(origin: string, problems: readonly Problem[]): void
 }
 
 export interface PortSnapshot {
-  /** What the kernel has of this port, in words, without what is on its way. */
+  /** What the kernel has of this port, in words, without what is not written yet. */
   readonly elements: readonly string[]
   /** Something of this port is still to be written. */
   readonly pending: boolean

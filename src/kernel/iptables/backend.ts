@@ -27,7 +27,7 @@ export const iptables: KernelBackend = {
     programs: [
       { name: 'iptables-restore', args: ['--version'], packages: 'iptables' },
       { name: 'ip6tables-restore', args: ['--version'], packages: 'iptables' },
-      // It has to find itself in the kernel, too.
+      // Listing also shows whether the kernel has ip_set.
       { name: 'ipset', args: ['list', '-name'], packages: 'ipset' },
     ],
     tryRules,
@@ -62,7 +62,10 @@ async function findChains(): Promise<readonly string[]> {
   return found
 }
 
-/** Without running a program: the variant that writes nf_tables has its chains there, and of the other the kernel tells its tables. */
+/**
+ * Tells without running a program: the variant that writes nf_tables has its chains there, and the kernel lists the
+ * tables of the other.
+ */
 async function mayHaveChains(): Promise<boolean> {
   if (families.some(family => readTableNames(family) !== '')) return true
   return await withNftables(undefined, async nft => {
@@ -76,7 +79,7 @@ async function mayHaveChains(): Promise<boolean> {
   })
 }
 
-/** Of iptables-legacy; empty where the module is not loaded. */
+/** Reads which tables iptables-legacy has; empty where the module is not loaded. */
 function readTableNames(family: Family): string {
   try {
     return readFileSync(`/proc/net/${family}_tables_names`, 'utf8').trim()
@@ -85,7 +88,10 @@ function readTableNames(family: Family): string {
   }
 }
 
-/** By `iptables-restore --test`, without the matches of sets, and notes in them, that only an agent makes. */
+/**
+ * Tests with `iptables-restore --test`, without matches on sets and additions to them, since only an agent makes the
+ * sets.
+ */
 async function tryRules(ipFamily: IpFamily, options: RulesetOptions): ReturnType<BackendPreflight['tryRules']> {
   const family = familyNames[ipFamily]
   const rules = renderFixedPart(family, noRules, options)

@@ -1,4 +1,4 @@
-/** What is written at once, for any number of Service ports. */
+/** One batch of changes, for any number of Service ports. */
 
 import type { Family } from '../family.ts'
 import { type OldChain, type PortChain, type PortRules, renderChains } from './ports.ts'
@@ -10,7 +10,7 @@ export interface Batch {
   readonly oldMembers: readonly string[]
 }
 
-/** The members that the sets have, and how many ports need each: an endpoint of two Services is its own client once. */
+/** Counts how many ports need each member of the sets: an endpoint of two Services is one member of `hairpin`. */
 export class Members {
   readonly #counts = new Map<string, number>()
 
@@ -18,14 +18,14 @@ export class Members {
     return this.#counts.has(member)
   }
 
-  /** Whether it is new. */
+  /** Returns whether it is new. */
   add(member: string): boolean {
     const count = this.#counts.get(member) ?? 0
     this.#counts.set(member, count + 1)
     return count === 0
   }
 
-  /** Whether nobody needs it any more. */
+  /** Returns whether nobody needs it any more. */
   remove(member: string): boolean {
     const count = this.#counts.get(member) ?? 0
     if (count > 1) this.#counts.set(member, count - 1)
@@ -33,12 +33,12 @@ export class Members {
     return count === 1
   }
 
-  /** They are in no set any more. */
+  /** Forgets members that are in no set any more. */
   forget(isGone: (member: string) => boolean): void {
     for (const member of this.#counts.keys()) if (isGone(member)) this.#counts.delete(member)
   }
 
-  /** By set. */
+  /** The number of members by set. */
   get totals(): ReadonlyMap<string, number> {
     const totals = new Map<string, number>()
     for (const member of this.#counts.keys()) {
@@ -49,7 +49,7 @@ export class Members {
   }
 }
 
-/** From the rules that each port has to those that it shall have. Counts the members. */
+/** Computes the batch that takes each port from the rules it has to those it shall have. Counts the members. */
 export function batchOf(
   changes: readonly { readonly before: PortRules | undefined; readonly after: PortRules | undefined }[],
   members: Members,
@@ -70,8 +70,8 @@ export function batchOf(
 }
 
 /**
- * Texts for ipset, for iptables-restore of each family, and for ipset again. A port leaves the overlay before it changes
- * and enters it at the end; whoever has no endpoint any more is refused before its chain goes.
+ * Renders texts for ipset, for iptables-restore of each family, and for ipset again. A port leaves the overlay before
+ * it changes and enters it at the end; a port that has lost its endpoints is refused before its chain goes.
  */
 export function renderBatch({ added, removed, newMembers, oldMembers }: Batch, families: readonly Family[]) {
   const add = (members: readonly string[]) => members.map(member => `add ${member}\n`).join('')

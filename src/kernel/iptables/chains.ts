@@ -6,12 +6,12 @@
  *     nat     PREROUTING   LIGHTPATH-PRE     not redirected → LIGHTPATH-SERVICES → LP-… → DNAT
  *             OUTPUT       LIGHTPATH-OUT     the same for the node's own processes, by REDIRECT
  *             POSTROUTING  LIGHTPATH-POST    an endpoint that is its own client is masqueraded
- *             PREROUTING, OUTPUT  LIGHTPATH-LATE  behind kube-proxy's, where no agent was for too long; nftables/rules/chains.ts has why
+ *             PREROUTING, OUTPUT  LIGHTPATH-LATE  behind kube-proxy's, once no agent has run for too long; nftables/rules/chains.ts says why
  *     filter  all          LIGHTPATH-REFUSE  no endpoints → reject or drop; what leads to no Service port → reject or drop
  *             OUTPUT       LIGHTPATH-ENVOY   where Envoy may not connect to → reset
  *             INPUT        LIGHTPATH-GUARD   Envoy's port is for what was redirected or translated there, nothing else
  *
- * Other than nftables' `tproxy`, TPROXY drops where no transparent socket listens. So while Envoy is dead, what is in the
+* Unlike nftables' `tproxy`, TPROXY drops where no transparent socket listens. So while Envoy is dead, what is in the
  * overlay is lost until the agent has emptied it.
  */
 
@@ -24,7 +24,7 @@ export type TableName = (typeof tables)[number]
 
 export const servicesChain = 'LIGHTPATH-SERVICES'
 export const fixedPrefix = 'LIGHTPATH-'
-/** Of the chains of Service ports. */
+/** The prefix of the chains of Service ports. */
 export const portPrefix = 'LP-'
 
 export interface FixedChain {
@@ -32,9 +32,9 @@ export interface FixedChain {
   readonly name: string
   /** Without `-A NAME`. */
   readonly rules: readonly string[]
-  /** The chains of the system that lead here first of all, with a condition of the rule. */
+  /** The built-in chains that jump here first of all, with a condition of the rule. */
   readonly from: readonly (readonly [chain: string, condition: string])[]
-  /** They lead here last of all instead. */
+  /** They jump here last of all instead. */
   readonly isLast?: boolean
 }
 
@@ -44,10 +44,10 @@ export interface FixedChain {
  * - `hairpin`: endpoints of this node, address and port and address again
  * - `clients`: pods whose connections skip the overlay
  * - `endpoints`: pods that Envoy may not connect to
- * - `strict`, `known`: connections from all of `strict` skip the overlay but from `known`
+ * - `strict`, `known`: connections from `strict` skip the overlay, except those from `known`
  * - `vips`: every cluster IP, where all of them are ours
- * - `ranges`: what cluster IPs are given out of, where all of them are ours
- * - `candidates`: VIP:ports (TCP) of all that may go to Envoy, be it there or not, where use decides which do
+ * - `ranges`: the ranges of cluster IPs, where all of them are ours
+ * - `candidates`: VIP:ports (TCP) that may go to Envoy, whether they do or not, where use decides which do
  */
 export type SetName = 'envoy' | 'refuse' | 'drop' | 'hairpin' | 'vips' | 'ranges' | 'candidates' | PolicySetName
 type PolicySetName = 'clients' | 'endpoints' | 'strict' | 'known'
@@ -71,28 +71,31 @@ export function systemSetName(family: Family, set: SetName): string {
   return `lightpath-${set}${family === 'ip' ? 4 : 6}`
 }
 
-/** Destinations that are not redirected: all while the overlay is switched off, else none. Only people change it. */
+/**
+ * Names the set of destinations that are not redirected: all while the overlay is switched off, else none. Only people
+ * change it.
+ */
 export function overlaySwitch(family: Family): string {
   return `lightpath-off${family === 'ip' ? 4 : 6}`
 }
 
-/** Has all addresses for as long as an agent has renewed it: nftables/heartbeat.ts says what for. */
+/** Names the set that has all addresses while an agent renews it; nftables/heartbeat.ts says why. */
 export function heartbeatSet(family: Family): string {
   return `lightpath-beat${family === 'ip' ? 4 : 6}`
 }
 
-/** VIP:ports that had a new connection of late, each for `calledSeconds`; filled by packets. */
+/** Names the set of VIP:ports that had a new connection in the last `calledSeconds`; packets fill it. */
 export function calledSet(family: Family): string {
   return `lightpath-called${family === 'ip' ? 4 : 6}`
 }
 
-/** Members of the switch, and of the heartbeat, that are all addresses together: a set of networks takes no /0. */
+/** The members of the switch and of the heartbeat that cover all addresses: a set of networks takes no /0. */
 export const everywhere = { ip: ['0.0.0.0/1', '128.0.0.0/1'], ip6: ['::/1', '8000::/1'] } as const
 
 /** Bounds a set; the kernel refuses more. */
 const maxMembers = 1_048_576
 
-/** What makes the sets that are missing, for `ipset restore -exist`. */
+/** Renders what makes the missing sets, for `ipset restore -exist`. */
 export function renderSets(family: Family): string {
   const inet = family === 'ip' ? 'inet' : 'inet6'
   const create = (name: string, type: string) => `create ${name} ${type} family ${inet} maxelem ${maxMembers}\n`
@@ -113,11 +116,12 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
   const notKnown = `-m set ! --match-set ${systemSetName(family, 'known')} src`
   const reset = '-p tcp --tcp-flags FIN,RST NONE -j REJECT --reject-with tcp-reset'
   const vip = inSet('vips', 'dst')
-  // What is still addressed to a cluster IP after translation leads to no Service port, unless it is on its way to Envoy.
+  // A packet that is still addressed to a cluster IP after translation leads to no Service port, unless it is on its
+  // way to Envoy.
   const unknown = `-m mark ! --mark ${steering}`
   const toEnvoy = `-p tcp --dport ${targetPort}`
   const redirected = `${toEnvoy} -m conntrack --ctstate NEW -m conntrack --ctstate DNAT`
-  // Before it is decided where the connection goes. An entry that is there already begins its time anew.
+  // Comes before the decision where the connection goes. The time of an entry that exists begins anew.
   const note = `-j SET --add-set ${calledSet(family)} dst,dst --exist --timeout ${calledSeconds}`
   const noteCalls = options.tracksUse ? [`${isNew} -p tcp ${inSet('candidates', 'dst,dst')} ${note}`] : []
   const always = (...chains: readonly string[]) => chains.map(chain => [chain, ''] as const)
@@ -196,11 +200,12 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
       name: 'LIGHTPATH-GUARD',
       from: always('INPUT'),
       rules: [
-        // What Envoy has open of a client that is to stay below from now on ends with its next packet.
+        // Open connections through Envoy of a client that has become redirect-exempt end with their next packet.
         `-m connmark --mark ${steering} ${inSet('clients', 'src')} ${reset}`,
         `-m connmark --mark ${steering} ${inSet('strict', 'src')} ${notKnown} ${reset}`,
         `${toEnvoy} --tcp-flags SYN,ACK SYN -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
-        // What was redirected reaches a transparent socket alone: no unprivileged process has one (kernel/nftables/rules/chains.ts).
+        // Redirected connections reach only a transparent socket: no unprivileged process has one
+        // (kernel/nftables/rules/chains.ts).
         `${redirected} -m socket --transparent --nowildcard -j RETURN`,
         `${redirected} -j REJECT --reject-with tcp-reset`,
       ],

@@ -7,7 +7,8 @@ import { everywhere, heartbeatSet } from './chains.ts'
 const longest = 2_147_483
 
 /**
- * For `ipset restore -exist`, which gives members that are there their time anew.
+ * Renders the heartbeat for `ipset restore -exist`, which begins the time of existing members anew.
+ *
  *
  * @param abandonAfterMs 0: it never ends, which is what a time-out of 0 is to ipset
  */

@@ -1,4 +1,4 @@
-/** Puts the fixed part in place, and takes all of it away. */
+/** Installs the fixed part, and removes all of it. */
 
 import type { Family } from '../family.ts'
 import type { RulesetOptions } from '../options.ts'
@@ -7,8 +7,8 @@ import type { IptablesPrograms } from './programs.ts'
 import type { SavedRules } from './saved.ts'
 
 /**
- * A text for `iptables-restore --noflush` that makes what is missing of the fixed part and writes its chains anew; what
- * is there of Service ports stays.
+ * Renders text for `iptables-restore --noflush` that makes what is missing of the fixed part and writes its chains
+ * anew; chains of Service ports stay.
  */
 export function renderFixedPart(family: Family, saved: SavedRules, options: RulesetOptions): string {
   const chains = fixedChains(family, options)
@@ -36,7 +36,10 @@ export function renderFixedPart(family: Family, saved: SavedRules, options: Rule
     .join('')
 }
 
-/** What of the fixed part somebody else took away, such as `chain LIGHTPATH-PRE of nat`; undefined where all is there. */
+/**
+ * Finds what somebody else removed of the fixed part, such as `chain LIGHTPATH-PRE of nat`; undefined where all is
+ * there.
+ */
 export function findMissingPart(family: Family, saved: SavedRules, options: RulesetOptions): string | undefined {
   const missing = fixedChains(family, options).find(({ table, name, rules, from }) => {
     const jumps = saved.jumps.get(table) ?? []
@@ -49,7 +52,7 @@ function leads(jumps: readonly string[], chain: string, to: string): boolean {
   return jumps.some(jump => jump.startsWith(`${chain} `) && jump.endsWith(`-j ${to}`))
 }
 
-/** Removes every chain, rule and set of ours; what was removed, in words for a user. */
+/** Removes every chain, rule and set of ours, and returns in words for a user what it removed. */
 export async function cleanupIptables(programs: IptablesPrograms): Promise<readonly string[]> {
   const removed: string[] = []
   for (const family of ['ip', 'ip6'] satisfies Family[]) {

@@ -1,4 +1,4 @@
-/** The switch by which people take a node's overlay off: as nft.ts has it, in an ipset. */
+/** People switch a node's overlay off with this: as nftables/switch.ts, in an ipset. */
 
 import type { Family } from '../family.ts'
 import { everywhere, overlaySwitch } from './chains.ts'

@@ -31,7 +31,7 @@ test('an endpoint on this node may be its own client, one elsewhere never is', (
   ])
 })
 
-test('what may go to Envoy is a candidate, whether it is there or not, where the kernel is to say who is called', () => {
+test('a port that may go to Envoy is a candidate, whether it is there or not, where the kernel records who is called', () => {
   const layer = { wants: 'envoy', protocol: 'http', reason: '' } as const
   const state = portState('a/a/http', '10.0.0.1', endpoints(1), { layer })
   const candidate = 'lightpath-candidates4 10.0.0.1,tcp:80'
@@ -42,7 +42,7 @@ test('what may go to Envoy is a candidate, whether it is there or not, where the
   ])
 })
 
-test('cluster IPs and the ranges that they are out of are known where all of them are ours, and only there', () => {
+test('cluster IPs and their ranges are in the sets where all of them are ours, and only there', () => {
   const families = ['IPv4', 'IPv6'] as const
   const serviceRanges = ['10.0.0.0/16', '10.0.128.0/17', 'fd00::/112', '10.9.0.1/32']
   const members = (ownsClusterIPs: boolean) => [
@@ -61,7 +61,7 @@ test('cluster IPs and the ranges that they are out of are known where all of the
   ])
 })
 
-/** The kernel's side of it: sets, chains and what leads to them. Refuses what iptables-restore and ipset would. */
+/** Models the kernel: sets, chains and what leads to them. Refuses what iptables-restore and ipset would. */
 class Model {
   readonly members = new Set<string>()
   readonly chains = new Map<string, string[]>()

@@ -17,11 +17,11 @@ export interface PortRules {
   readonly members: readonly string[]
 }
 
-/** The name says all that is in it: a chain never changes, a port gets another one. */
+/** Its name is made from all that is in it: a chain never changes, a port gets another one. */
 export interface PortChain {
   /** `LP-` and 16 digits. */
   readonly name: string
-  /** What leads to it, for LIGHTPATH-SERVICES. */
+  /** The rule of LIGHTPATH-SERVICES that leads to it. */
   readonly dispatch: string
   readonly rules: readonly string[]
 }
@@ -52,7 +52,7 @@ export function planPort(
   return { family, chain: portChain(state), members: [...known, ...hairpin, ...envoy, ...candidates] }
 }
 
-/** What the sets hold beside Service ports. */
+/** Plans the members of the sets that belong to no Service port. */
 export function planNode(
   { policies, serviceRanges }: Omit<NodeConfig, 'node'>,
   { families, ownsClusterIPs }: Pick<NodePlanOptions, 'families' | 'ownsClusterIPs'>,
@@ -71,7 +71,7 @@ export function planNode(
   return { family: 'ip', chain: undefined, members: [...new Set(members)] }
 }
 
-/** As ipset lists it: a range of one address is that address. */
+/** Returns a range as ipset lists it: a range of one address is that address. */
 function rangeText(cidr: string): string {
   return cidr.replace(/^([\d.]+)\/32$|^(.*)\/128$/, '$1$2')
 }
@@ -108,7 +108,7 @@ function randomRules(state: PortState): readonly string[] {
   })
 }
 
-/** The list of an endpoint's clients, which stays when other endpoints of the port come and go. */
+/** Names the list of an endpoint's clients, which stays when other endpoints of the port come and go. */
 function recent({ id }: PortState, endpoint: Endpoint): string {
   return `-m recent --name ${portPrefix}${hashOf(`${id} ${hostPort(endpoint.ip, endpoint.port)}`)} --rsource`
 }
@@ -123,7 +123,7 @@ export interface OldChain {
   readonly dispatch: string | undefined
 }
 
-/** Statements of a `*nat` part that bring new chains of ports, and take away old ones. */
+/** Renders the statements of a `*nat` part that add new chains of ports and remove old ones. */
 export function renderChains(added: readonly PortChain[], removed: readonly OldChain[]): string {
   const lines = [
     ...added.map(({ name }) => `:${name} - [0:0]`),

@@ -1,4 +1,4 @@
-/** The programs of iptables and ipset. Each takes all that there is to write at once. Rejections are CommandErrors. */
+/** The programs of iptables and ipset. Each call writes all there is to write at once. Rejections are CommandErrors. */
 
 import type { Family } from '../family.ts'
 import { CommandError, type CommandPrefix, runCommand } from '../system/command.ts'
@@ -32,7 +32,7 @@ export class IptablesPrograms {
     return saved
   }
 
-  /** One after the other; what is there already, or no longer, is no error. */
+  /** Applies line by line; to add what exists or delete what is gone is no error. */
   async restoreSets(text: string): Promise<void> {
     if (text !== '') await runCommand(['ipset', '-exist', 'restore'], { prefix: this.#prefix, input: text })
   }
@@ -48,7 +48,7 @@ export class IptablesPrograms {
     return members
   }
 
-  /** The members of one of our sets that end by themselves. */
+  /** Reads the members of one of our sets that time out. */
   async timeouts(set: string): Promise<readonly TimedMember[]> {
     const members: TimedMember[] = []
     const onLine = (line: string) => {
@@ -73,7 +73,7 @@ export class IptablesPrograms {
   }
 }
 
-/** What ipset of different ages says where the kernel has no ip_set. */
+/** What different versions of ipset say where the kernel has no ip_set. */
 const notInKernel = /Cannot open session to kernel|Invalid argument/
 
 async function unlessMissing<T>(attempt: Promise<T>): Promise<T | undefined> {

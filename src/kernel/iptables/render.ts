@@ -12,7 +12,7 @@ import { programNames } from './programs.ts'
 import { noRules } from './saved.ts'
 
 /**
- * What a node would have in the kernel for these ports once Envoy has acknowledged all that are meant for it: for a
+ * Renders what a node has in the kernel for these ports once Envoy has acknowledged all that are meant for it, for a
  * machine that has nothing of it yet. A comment before each part names the program that loads it.
  */
 export function renderRules(

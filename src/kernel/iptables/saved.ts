@@ -1,4 +1,4 @@
-/** What `iptables-save` and `ipset save` print of ours. */
+/** Reads our rules and members from what `iptables-save` and `ipset save` print. */
 
 import { fixedPrefix, portPrefix, servicesChain, type TableName } from './chains.ts'
 
@@ -11,7 +11,7 @@ export interface SavedRules {
   readonly ports: ReadonlyMap<string, SavedPortChain>
 }
 
-/** Of a machine that has none of ours. */
+/** The rules of a machine that has none of ours. */
 export const noRules: SavedRules = { chains: new Map(), jumps: new Map(), ports: new Map() }
 
 export interface SavedPortChain {
@@ -50,20 +50,22 @@ export function savedRulesReader() {
   return { line, saved: { chains, jumps, ports } satisfies SavedRules }
 }
 
-/** The set and the member of a line of `ipset save`, as `lightpath-envoy4 10.96.0.1,tcp:80`; undefined for other lines. */
+/**
+ * Reads set and member from a line of `ipset save`, as `lightpath-envoy4 10.96.0.1,tcp:80`; undefined for other lines.
+ */
 export function savedMember(line: string): string | undefined {
   return /^add (lightpath-\S+ \S+)$/.exec(line.trim())?.[1]
 }
 
-/** A member of a set of `hash:ip,port` that ends by itself. */
+/** A member of a set of `hash:ip,port` that times out. */
 export interface TimedMember {
   readonly ip: string
   readonly port: number
-  /** That are left. */
+  /** The time that is left. */
   readonly seconds: number
 }
 
-/** Of a line of `ipset save`; undefined for other lines. */
+/** Reads one from a line of `ipset save`; undefined for other lines. */
 export function savedTimeout(line: string): TimedMember | undefined {
   const [, ip, port, seconds] = /^add \S+ (\S+),tcp:(\d+) timeout (\d+)$/.exec(line.trim()) ?? []
   return ip === undefined ? undefined : { ip, port: Number(port), seconds: Number(seconds) }

@@ -1,4 +1,4 @@
-/** What the kernel has of a Service port, as it was written or as it was found. Pure. */
+/** The rules of a Service port that the kernel has, as they were written or as they were found. Pure. */
 
 import type { PortState } from '../../plan/ports/port.ts'
 import { type Problem, problem } from '../../services/problem.ts'
@@ -14,7 +14,7 @@ export interface Written {
   readonly rules: PortRules
 }
 
-/** What of these rules is there. The name of a chain says what is in it, unless somebody else emptied it. */
+/** Returns what of these rules the kernel has. A chain's name says what is in it, unless somebody else emptied it. */
 export function adopt(
   { state, rules }: Written,
   members: ReadonlySet<string>,
@@ -41,7 +41,7 @@ function hasChain(chain: PortRules['chain'], chains: ReadonlyMap<string, SavedPo
   return there?.dispatch !== undefined && there.size === chain!.rules.length
 }
 
-/** The overlay was emptied by other means. */
+/** Returns what the kernel has of a port after the overlay was emptied by other means. */
 export function withoutOverlay({ state, rules }: Written): Written {
   return { state, rules: { ...rules, members: rules.members.filter(member => !isOfOverlay(member)) } }
 }
@@ -58,7 +58,7 @@ export function describe({ chain, members }: PortRules): readonly string[] {
   return [...dispatch, ...rules, ...members]
 }
 
-/** What of a port iptables does not serve. */
+/** Reports what of a port iptables does not serve. */
 export function problemsOf({ namespace, name, external }: PortState): readonly Problem[] {
   if (!external) return []
   const reason =

@@ -1,4 +1,4 @@
-/** What the kernel says of a request: done, or why not (NLMSG_ERROR and NLMSG_DONE, with extended acknowledgements). */
+/** The kernel's answers to a request: done, or why not (NLMSG_ERROR and NLMSG_DONE, with extended acknowledgements). */
 
 import { errnoName } from './libc.ts'
 import { MalformedMessage, type Message, readAttributes } from './reader.ts'
@@ -20,11 +20,11 @@ const answerFlags = { interrupted: 0x10, capped: 0x100, hasTexts: 0x200 } as con
 export class NetlinkError extends Error {
   /** errno's name, such as `EEXIST`. */
   readonly code: string
-  /** The request's. */
+  /** The request's sequence number. */
   readonly sequence: number
-  /** What the kernel says in words; undefined where it says none. */
+  /** The kernel's explanation in words; undefined where it gives none. */
   readonly text: string | undefined
-  /** Where in the request the attribute begins that it is about; undefined where the kernel does not say. */
+  /** The offset in the request of the attribute at fault; undefined where the kernel does not say. */
   readonly offset: number | undefined
 
   constructor(code: string, sequence: number, text?: string, offset?: number) {
@@ -37,14 +37,14 @@ export class NetlinkError extends Error {
   }
 }
 
-/** Something was changed while it was dumped: the dump may miss what was there all the time. */
+/** Whether something changed during the dump, which may then miss objects that were there all the time. */
 export function isInterrupted(message: Message): boolean {
   return (message.flags & answerFlags.interrupted) !== 0
 }
 
 const requestHeaderLength = 16
 
-/** Undefined for an acknowledgement. The sequence is that of the request that it is about. */
+/** Reads an error; undefined for an acknowledgement. The sequence is that of the request that it is about. */
 export function readError({ body, flags, sequence }: Message): NetlinkError | undefined {
   if (body.length < 4 + requestHeaderLength) throw new MalformedMessage('an error without its request')
   const errno = -body.readInt32LE()
@@ -55,7 +55,7 @@ export function readError({ body, flags, sequence }: Message): NetlinkError | un
   return new NetlinkError(errnoName(errno), sequence, ...detailsOf(body, flags, 4 + echoed))
 }
 
-/** Undefined where the dump ended well. */
+/** Reads the end of a dump; undefined where it ended well. */
 export function readDone({ body, flags, sequence }: Message): NetlinkError | undefined {
   const errno = body.length < 4 ? 0 : -body.readInt32LE()
   return errno <= 0 ? undefined : new NetlinkError(errnoName(errno), sequence, ...detailsOf(body, flags, 4))

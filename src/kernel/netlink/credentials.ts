@@ -1,4 +1,4 @@
-/** Who is at the other end of a Unix socket, by the kernel's word (SO_PEERCRED, unix(7)). */
+/** The credentials of a Unix socket's peer, as the kernel knows them (SO_PEERCRED, unix(7)). */
 
 import { socketOption } from './libc.ts'
 
@@ -11,7 +11,7 @@ export interface Credentials {
 const solSocket = 1
 const peerCredentials = 17
 
-/** As it was when the peer connected. `fd` is of a connected Unix socket. Throws SystemCallError. */
+/** Returns them as of when the peer connected. `fd` is of a connected Unix socket. Throws SystemCallError. */
 export function credentialsOf(fd: number): Credentials {
   const value = socketOption(fd, solSocket, peerCredentials, 12)
   return { pid: value.readInt32LE(), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) }

@@ -1,6 +1,5 @@
 /**
- * Entries of conntrack: which there are, by what they match, and their end
- * (include/uapi/linux/netfilter/nfnetlink_conntrack.h).
+ * Lists conntrack entries by what they match, and deletes them (include/uapi/linux/netfilter/nfnetlink_conntrack.h).
  */
 
 import { isIPv4 } from 'node:net'
@@ -21,9 +20,9 @@ export interface Tuple {
 export interface Flow {
   readonly family: IpFamily
   readonly protocol: Protocol
-  /** As its first packet was. */
+  /** Of the flow's first packet. */
   readonly original: Tuple
-  /** As an answer is before it is translated back: its source is whom the flow leads to. */
+  /** Of an answer before it is translated back: its source is whom the flow leads to. */
   readonly reply: Tuple
   /** Whether there was an answer. */
   readonly isReplied: boolean
@@ -35,7 +34,7 @@ export interface Flow {
   readonly id: number
 }
 
-/** All of what is given must be so. */
+/** A flow matches where all given parts do. */
 export interface FlowFilter {
   readonly family: IpFamily
   readonly protocol: Protocol
@@ -75,14 +74,15 @@ const established = 3
 const headerLength = 4
 
 /**
- * By a socket of protocol `netfilter`, which is for nothing else until this resolves. Rejects as `NetlinkSocket.dump`.
- * The kernel leaves out what does not match (Linux 5.8; an older one tells all, and what matches is picked here).
+ * Lists flows by a socket of protocol `netfilter`, which must do nothing else until this resolves. Rejects as
+ * `NetlinkSocket.dump`. The kernel leaves out what does not match (Linux 5.8; an older one sends all, which is filtered
+ * here).
  */
 export function listFlows(socket: NetlinkSocket, filter: FlowFilter): Promise<readonly Flow[]> {
   return mapFlows(socket, filter, flow => flow)
 }
 
-/** As `listFlows`, of each flow what `map` makes of it, or nothing: of a million flows only that has to be kept. */
+/** Lists flows as `listFlows`, and keeps of each what `map` makes of it, or nothing: there may be a million. */
 export function mapFlows<T>(
   socket: NetlinkSocket,
   filter: FlowFilter,
@@ -96,8 +96,8 @@ export function mapFlows<T>(
 }
 
 /**
- * Forgets the flow, so that its next packet is looked up anew: one of UDP goes to another endpoint; one of TCP is not
- * translated any more, and so has no way on. False where it was gone already. Throws NetlinkError.
+ * Deletes the flow, so that its next packet is looked up anew: UDP goes to another endpoint; TCP is no longer
+ * translated, and so goes nowhere. False where it was gone already. Throws NetlinkError.
  */
 export function deleteFlow(socket: NetlinkSocket, flow: Flow): boolean {
   try {
@@ -109,7 +109,7 @@ export function deleteFlow(socket: NetlinkSocket, flow: Flow): boolean {
   }
 }
 
-/** With the tuple: without one the kernel would forget all flows. */
+/** Names the flow by its tuple: without one the kernel would delete all flows. */
 function deletion({ family, protocol, original, zone, id }: Flow): Request {
   return {
     type: types.delete,
@@ -133,13 +133,16 @@ function writeQuery(writer: MessageWriter, { family, protocol, original = {}, re
   if (zone) writer.be16(attributes.zone, zone)
 }
 
-/** Linux (6.18) compares addresses of IPv6 the wrong way round and leaves out what matches, so it is not asked to. */
+/**
+ * Linux (6.18) inverts the comparison of IPv6 addresses and leaves out what matches, so it is not asked to compare
+ * them.
+ */
 function bitsOf(family: IpFamily, tuple: Partial<Tuple>): number {
   const parts = partsOf(tuple).filter(part => family === 'IPv4' || part.endsWith('Port'))
   return parts.reduce<number>((bits, part) => bits | filterBits[part], filterBits.protocol)
 }
 
-/** What is given of it. */
+/** The parts that are given. */
 function partsOf(tuple: Partial<Tuple>): readonly (keyof Tuple)[] {
   return (Object.keys(tuple) as (keyof Tuple)[]).filter(part => tuple[part] !== undefined)
 }

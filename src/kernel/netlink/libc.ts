@@ -28,7 +28,7 @@ interface Functions {
   readonly unshare: Call<[number]>
 }
 
-/** What is used of `node:ffi` (Node.js 26). */
+/** The part of `node:ffi` (Node.js 26) that is used. */
 interface Ffi {
   dlopen(
     path: string,
@@ -42,7 +42,7 @@ interface Libc extends Functions {
 }
 
 const library = 'libc.so.6'
-/** Of results only the lower half is read where the type is longer: no buffer here has 2 GiB. */
+/** Only the lower half of a longer result is read: no buffer here has 2 GiB. */
 const shapes: Readonly<Record<keyof Functions, readonly string[]>> = {
   socket: ['i32', 'i32', 'i32'],
   bind: ['i32', 'buffer', 'u32'],
@@ -119,7 +119,7 @@ function withoutWarning<T>(work: () => T): T {
   }
 }
 
-/** Why the kernel cannot be spoken to at all, for the start; undefined where it can. */
+/** Says at the start why the kernel cannot be called at all; undefined where it can. */
 export function libcProblem(): Problem | undefined {
   try {
     libc()
@@ -145,7 +145,7 @@ export function errnoName(number: number): string {
 
 const maxInterrupts = 1000
 
-/** What the call returns, or errno below zero. It is made again when a signal interrupts it. */
+/** Makes the call, again where a signal interrupts it. Returns its result, or errno below zero. */
 function attempt(work: (functions: Libc) => number): number {
   const functions = libc()
   for (let interrupts = 0; ; interrupts++) {
@@ -166,7 +166,7 @@ function call(name: keyof Functions, work: (functions: Libc) => number): number 
 /** SOCK_NONBLOCK and SOCK_CLOEXEC: no child inherits it. */
 const socketFlags = 0o4000 | 0o2000000
 
-/** A new socket's file descriptor. */
+/** Opens a socket and returns its file descriptor. */
 export function openSocket(domain: number, type: number, protocol: number): number {
   return call('socket', ({ socket }) => socket(domain, type | socketFlags, protocol))
 }
@@ -186,7 +186,7 @@ export function setSocketOption(fd: number, level: number, name: number, value: 
   call('setsockopt', ({ setsockopt }) => setsockopt(fd, level, name, bytes, bytes.length))
 }
 
-/** As many bytes as the kernel has of it, at most `length`. */
+/** Reads as many bytes of the option as the kernel has, at most `length`. */
 export function socketOption(fd: number, level: number, name: number, length = 4): Buffer {
   const value = Buffer.alloc(length)
   const size = Buffer.alloc(4)
@@ -203,7 +203,10 @@ export function sendBytes(fd: number, bytes: Bytes): number {
 /** MSG_TRUNC: the length is the whole datagram's, also where the buffer had no room for it. */
 const tellWholeLength = 0x20
 
-/** How long the datagram is, of which the buffer has what it has room for; undefined while there is none. Throws SystemCallError. */
+/**
+ * Receives a datagram, as much as the buffer has room for, and returns its whole length; undefined while there is none.
+ * Throws SystemCallError.
+ */
 export function receiveBytes(fd: number, buffer: Bytes): number | undefined {
   const result = attempt(({ recv }) => recv(fd, buffer, BigInt(buffer.length), tellWholeLength))
   // Each conversation ends with it: an error made and thrown would take longer than all the rest.
@@ -212,7 +215,10 @@ export function receiveBytes(fd: number, buffer: Bytes): number | undefined {
   return result
 }
 
-/** Waits until there is something to receive, and blocks all else meanwhile: for what comes at once. False when the time is over. */
+/**
+ * Waits until there is something to receive, and blocks all else meanwhile: only for answers that come at once. False
+ * when the time is over.
+ */
 export function waitReadable(fd: number, milliseconds: number): boolean {
   const entry = Buffer.alloc(8)
   entry.writeInt32LE(fd)
@@ -230,7 +236,7 @@ export function signalWhenReadable(fd: number): void {
   call('fcntl', ({ fcntl }) => fcntl(fd, setFlags, nonBlockingAsync))
 }
 
-/** Once: the number may be another's afterwards. */
+/** To be called once: the number may belong to another file afterwards. */
 export function closeSocket(fd: number): void {
   call('close', ({ close }) => close(fd))
 }

@@ -1,5 +1,5 @@
 /**
- * What the kernel tells of its own accord: groups of netlink.
+* The kernel's notifications: multicast groups of netlink.
  *
  * Node.js waits for TCP, UDP and Unix sockets, not for these. So the kernel is asked for a signal when there is something
  * to receive: SIGIO, which comes to the event loop as any signal does (0.1 ms), costs nothing at rest, and needs no thread.
@@ -15,7 +15,7 @@ export interface Subscription extends NetlinkOptions {
   readonly groups: readonly number[]
   /** Each message, valid during the call. */
   readonly onMessage: (message: Message) => void
-  /** Messages were lost, since more came than there was room for: read what is to be known anew. */
+  /** Messages were lost, since the buffer was full: read anew what is to be known. */
   readonly onLost: () => void
 }
 
@@ -29,8 +29,8 @@ function onSignal(): void {
 }
 
 /**
- * Begins at once, so read what there is after this, not before. Returns what ends it. Does not keep the process alive. Of
- * the main thread only. Throws SystemCallError.
+ * Subscribes at once, so read the current state after this, not before. Returns a function that ends the subscription.
+ * Does not keep the process alive. For the main thread only. Throws SystemCallError.
  */
 export function subscribe({ protocol, groups, onMessage, onLost, ...options }: Subscription): () => void {
   const socket = new NetlinkSocket(protocol, options)

@@ -1,6 +1,6 @@
 /**
- * Bytes to netlink messages. Whatever the bytes are, nothing is read beyond them, and what does not fit throws
- * MalformedMessage and nothing else.
+ * Reads netlink messages from bytes. Whatever the bytes are, it reads nothing beyond them, and throws MalformedMessage
+ * and nothing else where they do not fit.
  */
 
 import { ipText } from '../../net/ipbytes.ts'
@@ -16,7 +16,7 @@ export interface Message {
   readonly type: number
   readonly flags: number
   readonly sequence: number
-  /** The port of the socket that asked for it, or that made the change that it is about. */
+  /** The port of the socket that asked for it, or that made the change it reports. */
   readonly port: number
   /** What follows the header. It is the receive buffer's own: valid until the next one is received. */
   readonly body: Buffer
@@ -62,7 +62,7 @@ export function readList(bytes: Buffer, from = 0): readonly { readonly type: num
   return list
 }
 
-/** The attributes between two places: the type of each, and where its value begins and ends. */
+/** Gives each attribute between two offsets to `take`: its type, and where its value begins and ends. */
 export function eachAttribute(
   bytes: Buffer,
   from: number,

@@ -1,6 +1,6 @@
 /**
- * TCP sockets of a network namespace, whoever's they are: who listens on a port, who is connected to whom, and ending a
- * connection from outside (sock_diag(7), include/uapi/linux/inet_diag.h).
+ * TCP sockets of a network namespace, of any process: who listens on a port, who is connected to whom, and how a
+ * connection is ended by a third (sock_diag(7), include/uapi/linux/inet_diag.h).
  */
 
 import type { IpFamily } from '../../net/address.ts'
@@ -44,7 +44,7 @@ export interface TcpFilter {
   readonly localPort?: number
   readonly remotePort?: number
   readonly families?: readonly IpFamily[]
-  /** Bits of SO_MARK; the kernel looks at it for those with CAP_NET_ADMIN only. */
+  /** Bits of SO_MARK; the kernel filters by it only with CAP_NET_ADMIN. */
   readonly mark?: { readonly value: number; readonly mask: number } | undefined
 }
 
@@ -58,7 +58,7 @@ const optionsAttribute = 22
 /** In `struct inet_diag_sockopt`. */
 const transparentBit = 1 << 5
 
-/** By a socket of protocol `sockDiag`. Throws as `NetlinkSocket.dumpNow`. */
+/** Lists TCP sockets by a socket of protocol `sockDiag`. Throws as `NetlinkSocket.dumpNow`. */
 export function listTcp(socket: NetlinkSocket, filter: TcpFilter): readonly TcpSocket[] {
   return listTcpBy(socket, filter, readTcpSocket)
 }

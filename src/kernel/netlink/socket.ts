@@ -26,7 +26,7 @@ export type NetlinkProtocol = keyof typeof protocols
 export interface NetlinkOptions {
   /** Of another network namespace than this process's, such as `/var/run/netns/node1`. */
   readonly netns?: string | undefined
-  /** By which the kernel names the socket, and which no other of the network namespace has; default: any. */
+  /** The kernel's name for the socket, unique in the network namespace; default: any. */
   readonly port?: number | undefined
   /** Bytes that may wait to be received; default 4 MiB. */
   readonly receiveBuffer?: number
@@ -49,9 +49,9 @@ const netlinkOptions = { addMembership: 1, cappedAnswers: 10, texts: 11, strict:
 
 const firstLength = 64 * 1024
 const maxLength = 16 * 1024 * 1024
-/** Dumps that something changed meanwhile are made again. */
+/** How often a dump is tried that a change interrupts. */
 const maxTries = 20
-/** Answers are there at once, but for those that the kernel gives to work of its own. */
+/** Answers come at once, except those that the kernel leaves to a worker of its own. */
 const answerMs = 5000
 
 export class NetlinkSocket {
@@ -72,7 +72,7 @@ export class NetlinkSocket {
       bindSocket(this.fd, address)
       setSocketOption(this.fd, solNetlink, netlinkOptions.cappedAnswers, 1)
       setSocketOption(this.fd, solNetlink, netlinkOptions.texts, 1)
-      // So that a dump of routes is of the table that is asked for, and not of all the Internet's.
+      // Without it a dump of routes is not of the table that is asked for, but of all the Internet's.
       if (protocol === 'route') setSocketOption(this.fd, solNetlink, netlinkOptions.strict, 1)
       this.setBuffer('receiveForce', receiveBuffer)
     } catch (error) {
@@ -81,7 +81,7 @@ export class NetlinkSocket {
     }
   }
 
-  /** Beyond the system's limit where the process may (CAP_NET_ADMIN); else it stays as it is. */
+  /** Raises a buffer beyond the system's limit where the process may (CAP_NET_ADMIN); else leaves it as it is. */
   setBuffer(option: keyof typeof options, bytes: number): void {
     try {
       setSocketOption(this.fd, solSocket, options[option], bytes)
@@ -90,7 +90,7 @@ export class NetlinkSocket {
     }
   }
 
-  /** From now on it receives what is said to this group. */
+  /** Receives this group's messages from now on. */
   join(group: number): void {
     setSocketOption(this.fd, solNetlink, netlinkOptions.addMembership, group)
   }
@@ -100,15 +100,15 @@ export class NetlinkSocket {
     return this.#sequence
   }
 
-  /** Messages that the caller has written and numbered. Throws SystemCallError, such as EPERM or EMSGSIZE. */
+  /** Sends messages that the caller has written and numbered. Throws SystemCallError, such as EPERM or EMSGSIZE. */
   send(bytes: Uint8Array): void {
     sendBytes(this.fd, bytes)
   }
 
   /**
-   * The messages of the next datagram, valid until the one after it; undefined while there is none. Throws
-   * SystemCallError: ENOBUFS where the kernel had more to say than there was room for, and EMSGSIZE where a datagram was
-   * longer than the buffer, which is longer the next time. In both cases something is lost.
+   * Receives the messages of the next datagram, valid until the one after it; undefined while there is none. Throws
+   * SystemCallError: ENOBUFS where the kernel had more to send than there was room for, and EMSGSIZE where a datagram
+   * was longer than the buffer, which is longer the next time. In both cases something is lost.
    */
   receive(): readonly Message[] | undefined {
     const length = receiveBytes(this.fd, this.#buffer)
@@ -118,7 +118,7 @@ export class NetlinkSocket {
     throw new SystemCallError('recv', 'EMSGSIZE')
   }
 
-  /** By which the kernel names this socket to others; undefined before its first answer. */
+  /** The kernel's name for this socket, which others see; undefined before its first answer. */
   get port(): number | undefined {
     return this.#port
   }
@@ -138,7 +138,7 @@ export class NetlinkSocket {
   }
 
   /**
-   * Does what the request asks for, and returns what the kernel answers besides, each message through `read`. Throws
+   * Makes the request, and returns the kernel's answers besides its acknowledgement, each through `read`. Throws
    * NetlinkError where the kernel refuses it, SystemCallError, MalformedMessage.
    */
   request<T = never>(request: Request, read?: (message: Message) => T): readonly T[] {
@@ -159,8 +159,8 @@ export class NetlinkSocket {
   }
 
   /**
-   * All that the kernel has of something, each message through `read`; what `read` has no value for is left out. Begins
-   * anew where something is changed meanwhile. Throws as `request`, and NetlinkError EINTR where that never ends.
+   * Reads all objects of a kind, each message through `read`; those for which it returns undefined are left out. Begins
+   * anew where something changes meanwhile. Throws as `request`, and NetlinkError EINTR where that never ends.
    */
   dumpNow<T>(request: Request, read: (message: Message) => T | undefined): readonly T[] {
     const steps = this.#dump(request, read)
@@ -170,7 +170,10 @@ export class NetlinkSocket {
     }
   }
 
-  /** As `dumpNow`, for much: lets the event loop turn on the way. Until it is done, the socket is not for other requests. */
+  /**
+   * Reads as `dumpNow`, for many objects: lets the event loop turn on the way. Until it is done, the socket must do
+   * nothing else.
+   */
   async dump<T>(request: Request, read: (message: Message) => T | undefined): Promise<readonly T[]> {
     const steps = this.#dump(request, read)
     const turns = new Turns()
@@ -195,7 +198,7 @@ export class NetlinkSocket {
     return sequence
   }
 
-  /** A step a datagram. */
+  /** Yields after each datagram. */
   *#dump<T>(request: Request, read: (message: Message) => T | undefined): Generator<undefined, readonly T[]> {
     for (let tries = 1; ; tries++) {
       try {
@@ -212,7 +215,7 @@ export class NetlinkSocket {
     let wasInterrupted = false
     for (;;) {
       for (const message of this.await()) {
-        // Of a dump that was given up.
+        // Belongs to a dump that was given up.
         if (message.sequence !== sequence) continue
         wasInterrupted ||= isInterrupted(message)
         if (message.type === messageTypes.overrun) throw new SystemCallError('recv', 'ENOBUFS')
@@ -231,7 +234,7 @@ export class NetlinkSocket {
   }
 }
 
-/** Changed meanwhile, or something was lost for want of room. */
+/** Whether something changed meanwhile, or was lost for want of room. */
 function isAgainWorthwhile(error: unknown): boolean {
   if (error instanceof NetlinkError) return error.code === 'EINTR'
   return error instanceof SystemCallError && ['ENOBUFS', 'EMSGSIZE'].includes(error.code)

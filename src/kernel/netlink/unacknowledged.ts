@@ -1,6 +1,6 @@
 /**
- * For how long a peer has not acknowledged what was sent to it, as the kernel knows it (`struct tcp_info`). A peer that takes its time
- * to answer, or has no room for more, acknowledges.
+ * Tells for how long a peer has left data unacknowledged, as the kernel knows it (`struct tcp_info`). A peer that takes
+ * its time to answer, or has no room for more, acknowledges.
  */
 
 import { MalformedMessage, type Message, readAttributes } from './reader.ts'
@@ -8,7 +8,7 @@ import { listTcpBy, readTcpSocket, type TcpFilter, type TcpSocket } from './sock
 import type { NetlinkSocket } from './socket.ts'
 
 const infoAttribute = 2
-/** What a socket waits for (`idiag_timer`): to send again. Another one is to ask for room. */
+/** What the socket's timer (`idiag_timer`) is for: to retransmit. Another one is for probes of a closed window. */
 const retransmission = 1
 
 /** Throws as `NetlinkSocket.dumpNow`. */
@@ -19,10 +19,11 @@ export function listUnacknowledged(socket: NetlinkSocket, filter: TcpFilter, for
 }
 
 /**
- * Since the first of what waits to be acknowledged was sent, up to its last repetition; 0 where it was not repeated. Throws MalformedMessage.
+ * Returns the time from when the oldest unacknowledged data was sent until its last retransmission; 0 without one.
+ * Throws MalformedMessage.
  *
- * Each pause before a repetition (RTO) is twice as long as the one before, so all before the pause under way are together as long as
- * that one without the first.
+ * Each pause before a retransmission (RTO) is twice as long as the one before, so all before the current pause together
+ * are as long as that one without the first.
  */
 export function unacknowledgedMs({ body }: Pick<Message, 'body'>): number {
   if (body.length < 72) throw new MalformedMessage('a socket is cut')

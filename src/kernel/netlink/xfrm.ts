@@ -9,7 +9,7 @@ const getPolicy = 0x15
 /** `struct xfrm_userpolicy_id`. */
 const headerLength = 64
 
-/** Whether there is a policy that says what is encrypted; undefined where this process may not look (CAP_NET_ADMIN). */
+/** Whether there are IPsec policies; undefined where this process may not read them (CAP_NET_ADMIN). */
 export function hasIpsecPolicies(): boolean | undefined {
   const request = { type: getPolicy, body: (writer: MessageWriter) => writer.raw(new Uint8Array(headerLength)) }
   try {

@@ -91,7 +91,7 @@ function setLink(socket: NetlinkSocket, name: string, on: number, more?: (writer
   socket.request({ type: types.set, body })
 }
 
-/** With its peer, where it is a veth. False where there is none of that name. */
+/** Deletes the interface, with its peer where it is a veth. False where there is none of that name. */
 export function deleteLink(socket: NetlinkSocket, name: string): boolean {
   try {
     socket.request({ type: types.delete, body: writer => writer.raw(header()).text(attributes.name, name) })

@@ -17,15 +17,15 @@ export interface Route {
   readonly length: number
   /** The interface's index; undefined where there are several, or none. */
   readonly interfaceIndex: number | undefined
-  /** The other machine that it goes by; undefined where there is none, or several. */
+  /** The next hop; undefined where there is none, or several. */
   readonly gateway: string | undefined
-  /** By way of another machine. */
+  /** It has a next hop. */
   readonly hasGateway: boolean
   /** The address that this machine would send from. */
   readonly source: string | undefined
   /** Of several to the same destination the least counts. */
   readonly metric: number | undefined
-  /** As the kernel told it, by which it is deleted. */
+  /** As the kernel sent it; the route is deleted by it. */
   readonly body: Buffer
 }
 
@@ -72,7 +72,7 @@ const attributes = {
   via: 18,
 } as const
 
-/** All of a table; empty where there is no such table. By a socket of protocol `route`, as all here. */
+/** Lists the routes of a table; empty where there is no such table. By a socket of protocol `route`, as all here. */
 export function listRoutes(socket: NetlinkSocket, family: IpFamily, table: number): readonly Route[] {
   const request: Request = {
     type: messageTypes.get,
@@ -89,13 +89,13 @@ export function listRoutes(socket: NetlinkSocket, family: IpFamily, table: numbe
   }
 }
 
-/** Whose packet it is: not this machine's own, but one that comes in by an interface from an address. */
+/** Where a forwarded packet comes from: the interface that it comes in by, and its source. */
 export interface Origin {
   readonly source: string
   readonly interfaceIndex: number
 }
 
-/** How a packet to the address would leave; undefined where it would not. */
+/** Looks up how a packet to the address would leave; undefined where it would not. */
 export function routeTo(
   socket: NetlinkSocket,
   family: IpFamily,
@@ -123,7 +123,7 @@ export function routeTo(
 /** No route, one that refuses, an address that is none of a host's, and a source that does not come from there. */
 const unreachable = ['ENETUNREACH', 'EHOSTUNREACH', 'EACCES', 'EINVAL', 'EAGAIN', 'EXDEV']
 
-/** Makes the route, in place of one of the same destination in that table. */
+/** Adds the route, in place of one of the same destination in that table. */
 export function replaceRoute(socket: NetlinkSocket, route: NewRoute): void {
   const { family, table, type, destination, interfaceIndex, isOfKernel } = route
   const bytes = destination === undefined ? undefined : ipBytes(destination)
@@ -141,7 +141,7 @@ export function replaceRoute(socket: NetlinkSocket, route: NewRoute): void {
   })
 }
 
-/** False where it is gone. */
+/** Deletes the route. False where it is gone. */
 export function deleteRoute(socket: NetlinkSocket, { body }: Route): boolean {
   try {
     socket.request({ type: messageTypes.delete, body: writer => writer.raw(body) })

@@ -12,7 +12,7 @@ export interface MarkMatch {
   readonly mask: number
 }
 
-/** What Lightpath asks of a rule, and makes one of, as protocol `kernel`. */
+/** The parts by which Lightpath finds a rule of its own, or adds one, as protocol `kernel`. */
 export interface RuleKey {
   readonly family: IpFamily
   readonly priority: number
@@ -31,9 +31,9 @@ export interface Rule {
   /** Ranges of addresses, such as `10.0.1.7/32`; undefined for all. */
   readonly source: string | undefined
   readonly destination: string | undefined
-  /** Its priority, what it asks besides, and where it leads, in words. */
+  /** Its priority, its other conditions, and where it leads, in words. */
   readonly rest: string
-  /** It asks for a mark and for nothing else. */
+  /** Its only condition is a mark. */
   readonly isByMarkAlone: boolean
   /** As `ip rule` prints it, without what is rare (users, ports, tunnels). */
   readonly text: string
@@ -41,7 +41,7 @@ export interface Rule {
 
 const types = { new: 32, delete: 33, get: 34 } as const
 const protocolKernel = 2
-/** What every rule may have that asks for a mark and leads to a table; all other attributes ask for more. */
+/** The attributes of any rule that matches a mark and leads to a table; all others are further conditions. */
 const usual: ReadonlySet<number> = new Set([6, 10, 13, 14, 15, 16, 18, 19, 21])
 const headerLength = 12
 const toTable = 1
@@ -58,12 +58,15 @@ const attributes = {
   protocol: 21,
 } as const
 
-/** In the order in which they are asked. By a socket of protocol `route`, as all here. Throws as `NetlinkSocket.dumpNow`. */
+/**
+ * Lists the rules in their order of evaluation, by a socket of protocol `route`, as all here. Throws as
+ * `NetlinkSocket.dumpNow`.
+ */
 export function listRules(socket: NetlinkSocket, family: IpFamily): readonly Rule[] {
   return socket.dumpNow({ type: types.get, body: writer => writer.raw(header(family, 0)) }, readRule)
 }
 
-/** Throws NetlinkError EEXIST where the very same is there. */
+/** Adds the rule. Throws NetlinkError EEXIST where the very same is there. */
 export function addRule(socket: NetlinkSocket, rule: RuleKey): void {
   const { body } = change(types.new, rule)
   socket.request({
@@ -76,7 +79,7 @@ export function addRule(socket: NetlinkSocket, rule: RuleKey): void {
   })
 }
 
-/** False where there is none. */
+/** Deletes the rule. False where there is none. */
 export function deleteRule(socket: NetlinkSocket, rule: RuleKey): boolean {
   try {
     socket.request(change(types.delete, rule))

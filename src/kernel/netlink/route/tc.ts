@@ -1,6 +1,6 @@
 /**
- * What tc does to packets that come in by an interface: whether it has filters, and filters that let packets come in by
- * another interface (tc-u32(8), tc-mirred(8), include/uapi/linux/pkt_cls.h, pkt_sched.h).
+ * Filters of tc on packets that come in by an interface: whether there are any, and filters that redirect packets to
+ * the ingress of another interface (tc-u32(8), tc-mirred(8), include/uapi/linux/pkt_cls.h, pkt_sched.h).
  */
 
 import type { IpFamily } from '../../../net/address.ts'
@@ -9,12 +9,15 @@ import { flags, NetlinkError } from '../answer.ts'
 import type { NetlinkSocket } from '../socket.ts'
 import type { MessageWriter } from '../writer.ts'
 
-/** A packet of the family from `source`, and to `destination` where that is given, comes in by the other interface. */
+/**
+ * Redirects packets of the family from `source`, and to `destination` where that is given, to the ingress of another
+ * interface.
+ */
 export interface Redirection {
   readonly family: IpFamily
   readonly source: string
   readonly destination?: string
-  /** The index of the interface that it comes in by afterwards. */
+  /** The index of that interface. */
   readonly to: number
 }
 
@@ -45,7 +48,10 @@ export function hasFilters(socket: NetlinkSocket, interfaceIndex: number): boole
   }
 }
 
-/** Of an interface that has no such qdisc yet; the first redirection that matches counts. Throws NetlinkError. */
+/**
+ * Redirects packets of an interface that has no such qdisc yet; the first redirection that matches counts. Throws
+ * NetlinkError.
+ */
 export function redirectIngress(
   socket: NetlinkSocket,
   interfaceIndex: number,
