@@ -20,7 +20,7 @@ export interface NodeConfig {
   /** Undefined while it is not known. */
   readonly node: NodeFacts | undefined
   readonly policies: PolicyFacts
-  /** What cluster IPs are given out of, canonical, of any family. */
+  /** The ranges of cluster IPs, canonical, of any family. */
   readonly serviceRanges: readonly string[]
 }
 
@@ -33,8 +33,8 @@ export function ofFamily(addresses: readonly string[], family: IpFamily): readon
 const allOf = { IPv4: '0.0.0.0/0', IPv6: '::/0' } as const
 
 /**
- * The ranges of a family whose addresses open node ports. Where nothing is said of it, all its addresses count:
- * kube-proxy's rule, also for a node without a primary one.
+ * Returns the ranges of a family whose addresses open node ports. Where the options name none of the family, all its
+ * addresses count: kube-proxy's rule, also for a node without a primary one.
  */
 export function nodePortRanges(
   family: IpFamily,
@@ -49,7 +49,7 @@ export function nodePortRanges(
   return ranges.length === 0 ? [allOf[family]] : withoutNested(ranges)
 }
 
-/** Whether pods are told from others in every family. */
+/** Whether pods can be told from others in every family. */
 export function tellsPods(
   node: NodeFacts | undefined,
   options: Pick<NodePlanOptions, 'families' | 'detectLocalMode' | 'clusterCidr'>,

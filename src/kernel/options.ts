@@ -46,7 +46,7 @@ export interface PlanOptions {
   readonly nodeName: string
   /** Whether every cluster IP is ours, with no kube-proxy beside: what leads to none of their ports is refused. */
   readonly ownsClusterIPs: boolean
-  /** Whether the kernel notes which ports are called, of those that are for Envoy. Default: no. */
+  /** Whether the kernel records which ports that are for Envoy are called. Default: no. */
   readonly tracksUse?: boolean
 }
 
@@ -64,10 +64,10 @@ export interface KernelOptions extends RulesetOptions, NodePlanOptions, PlanOpti
   readonly netns?: string
   /** Between two transactions, in which changes are gathered. Default 2. */
   readonly coalesceMs?: number
-  /** How often it is looked whether the tables are still there, beside what the kernel tells of them. Default 30 s. */
+  /** How often the agent checks that the tables are there, beside the kernel's notifications. Default 30 s. */
   readonly presenceMs?: number
-  /** How often all is compared, at the most. Default 5 minutes. */
+  /** How often all is compared, at most. Default 5 minutes. */
   readonly comparisonMs?: number
-  /** How much of the time that may take. Default 0.01. */
+  /** How much of the time comparisons may take. Default 0.01. */
   readonly comparisonShare?: number
 }

@@ -1,6 +1,6 @@
 /**
- * Which VIP:ports and external addresses shall go to Envoy, and whose they are. What of it the kernel has is written with their
- * Service ports.
+ * Keeps which VIP:ports and external addresses shall go to Envoy, and which Service ports own them. What the kernel has
+ * of them is written with their Service ports.
  */
 
 import type { PortState } from '../plan/ports/port.ts'
@@ -25,7 +25,7 @@ export class Overlay {
     return [...this.#inherited].map(addressPortOf)
   }
 
-  /** What of a port goes to Envoy. */
+  /** Returns what of a port goes to Envoy. */
   of(state: PortState): Redirected {
     const redirected = overlayKeys(state).flatMap(key => this.#wanted.get(key) ?? [])
     // Most ports have their VIP there and nothing else: that needs no copy.
@@ -43,7 +43,7 @@ export class Overlay {
     return this.#owners.get(key)
   }
 
-  /** Returns the ids of the ports that this is about. */
+  /** Returns the ids of the ports concerned. */
   set(vipPorts: readonly VipPort[], on: boolean): readonly string[] {
     const touched: string[] = []
     for (const vipPort of vipPorts) {
@@ -63,7 +63,7 @@ export class Overlay {
     this.#inherited.clear()
   }
 
-  /** A VIP:port that leaves its port leaves the overlay with it. */
+  /** Removes a VIP:port that its port no longer has from the overlay. */
   changeOwner(id: string, before: PortState | undefined, after: PortState | undefined): void {
     if (before && after && haveSameKeys(before, after)) return
     const owned = overlayKeys(after)
@@ -77,7 +77,7 @@ export class Overlay {
   }
 }
 
-/** What of a port goes to Envoy once that has acknowledged it. */
+/** Returns what of a port goes to Envoy once Envoy has acknowledged it. */
 export function meantForEnvoy(state: PortState): Redirected {
   const [vip, ...places] = overlayKeys(state)
   if (vip === undefined) return nothingRedirected

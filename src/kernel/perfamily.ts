@@ -1,6 +1,6 @@
 /**
- * A kernel layer for each IP family, as one: what the kernel refuses of one family keeps nothing of the other from being
- * installed, written, watched or corrected.
+ * Makes one kernel layer of one for each IP family: what the kernel refuses in one family keeps nothing of the other
+ * from being installed, written, watched or corrected.
  */
 
 import { familyOf, type IpFamily } from '../net/address.ts'

@@ -1,7 +1,7 @@
-/** A check that is made again and again, each some time after the one before, and at once where there is reason to. */
+/** Repeats a check, each time some time after the one before, and at once where there is reason to. */
 
 export interface Repeated {
-  /** There is reason to check: soon, and not more often than its share of the time allows. */
+  /** Checks soon, but not more often than its share of the time allows. */
   soon(): void
   stop(): void
 }
@@ -23,7 +23,7 @@ export function repeat(check: () => Promise<void>, everyMs: number, share: numbe
     isRunning = true
     hasReason = false
     const began = performance.now()
-    // What keeps the programs from running is told by those who write with them.
+    // Those who write with the same programs report what keeps them from running.
     await check().catch(() => {})
     isRunning = false
     earliest = began + (performance.now() - began) / share

@@ -1,4 +1,4 @@
-/** What the kernel refuses as a whole is split, until the port that cannot be written stands alone. */
+/** Splits what the kernel refuses as a whole, until the port that cannot be written stands alone. */
 
 import { CommandError } from './system/command.ts'
 
@@ -11,7 +11,7 @@ export function refusalsAtOnce(): Refusals {
   return { left: 32 }
 }
 
-/** Writes what can be written; false when a port was refused. Rejects when it is not about the ports. */
+/** Writes what can be written; false when a port was refused. Rejects with errors that are not about the ports. */
 export async function writeSplitting<Change>(
   changes: readonly Change[],
   refusals: Refusals,

@@ -1,6 +1,6 @@
 /**
- * Runs the syncs of a kernel layer, one at a time, and tells the observer of each. Changes that arrive during a sync go into
- * the next one together.
+ * Runs the syncs of a kernel layer, one at a time, and reports each to the observer. Changes that arrive during a sync
+ * go into the next one together.
  *
  * The first sync installs the fixed part. No sync writes anything about Services before `synced`: what is known at the start is
  * incomplete, and a Service whose endpoints are still to come would be refused. Once `synced`, the loop reads all that the kernel
@@ -60,12 +60,12 @@ export class SyncLoop {
     this.#worker = new Worker(work, coalesceMs)
   }
 
-  /** The fixed part and the routing are in place. */
+  /** Whether the fixed part and the routing are in place. */
   get isInstalled(): boolean {
     return this.#installed === this.#asked
   }
 
-  /** What the layer remembers to have written is what the kernel has. */
+  /** Whether the kernel has what the layer remembers to have written. */
   get isCacheValid(): boolean {
     return this.#isCacheValid
   }
@@ -79,19 +79,19 @@ export class SyncLoop {
     this.schedule()
   }
 
-  /** The fixed part shall be another. */
+  /** Installs a fixed part that has changed. */
   reinstall(): void {
     this.#asked++
     this.schedule()
   }
 
-  /** Before all else that is to be written. */
+  /** Empties the overlay before anything else is written. */
   clearOverlay(): void {
     this.#clearsOverlay = true
     this.schedule()
   }
 
-  /** Takes note that somebody else changed something: the next sync corrects whatever is not as it should be. */
+  /** Notes drift: the next sync corrects it. */
   drifted(what: string): void {
     // Drift that is known already is being corrected.
     if (!this.isInstalled) return
@@ -161,9 +161,9 @@ export class SyncLoop {
     }
   }
 
-  /** What came while it ran may be in it or not, unless nothing is left. */
+  /** Changes that came while it ran may be in it or not, unless nothing is left. */
   #tell(began: number, isFull: boolean, ok: boolean): void {
-    // Syncs before the synchronisation of the source are not told.
+    // Syncs before the synchronisation of the source are not reported.
     if (!this.#isSynced) return
     const now = performance.now()
     const syncedThrough = this.#hasWork ? began : now

@@ -1,13 +1,13 @@
 /**
- * What other backends (`--proxy-mode`) left on this node: an agent takes over from one that wrote with another. Both sets of
- * rules would redirect and translate, and the switch of one would not stop the other.
+ * Finds and removes what other backends (`--proxy-mode`) left on this node: an agent takes over from one that wrote
+ * with another. Both sets of rules would redirect and translate, and the switch of one would not stop the other.
  */
 
 import type { KernelBackend } from './backend.ts'
 import { backends } from './backends.ts'
 import type { Family } from './family.ts'
 
-/** In words; empty where there is nothing. Rejects with a CommandError. */
+/** Lists it in words; empty where there is nothing. Rejects with a CommandError. */
 export async function findLeftovers(own: KernelBackend, among = backends): Promise<readonly string[]> {
   const found: string[] = []
   for (const other of among) if (other !== own) found.push(...(await other.find()))

@@ -6,12 +6,12 @@
  *     nat     PREROUTING   LIGHTPATH-PRE     not redirected → LIGHTPATH-SERVICES → LP-… → DNAT
  *             OUTPUT       LIGHTPATH-OUT     the same for the node's own processes, by REDIRECT
  *             POSTROUTING  LIGHTPATH-POST    an endpoint that is its own client is masqueraded
- *             PREROUTING, OUTPUT  LIGHTPATH-LATE  behind kube-proxy's, once no agent has run for too long; nftables/rules/chains.ts says why
+ *             PREROUTING, OUTPUT  LIGHTPATH-LATE  behind kube-proxy's, once no heartbeat is left; nftables/rules/chains.ts
  *     filter  all          LIGHTPATH-REFUSE  no endpoints → reject or drop; what leads to no Service port → reject or drop
  *             OUTPUT       LIGHTPATH-ENVOY   where Envoy may not connect to → reset
  *             INPUT        LIGHTPATH-GUARD   Envoy's port is for what was redirected or translated there, nothing else
  *
-* Unlike nftables' `tproxy`, TPROXY drops where no transparent socket listens. So while Envoy is dead, what is in the
+ * Unlike nftables' `tproxy`, TPROXY drops where no transparent socket listens. So while Envoy is dead, what is in the
  * overlay is lost until the agent has emptied it.
  */
 

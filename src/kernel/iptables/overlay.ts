@@ -1,4 +1,4 @@
-/** People switch a node's overlay off with this: as nftables/switch.ts, in an ipset. */
+/** The switch with which people turn a node's overlay off, as nftables/switch.ts, in an ipset. */
 
 import type { Family } from '../family.ts'
 import { everywhere, overlaySwitch } from './chains.ts'

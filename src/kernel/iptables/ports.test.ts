@@ -31,7 +31,7 @@ test('an endpoint on this node may be its own client, one elsewhere never is', (
   ])
 })
 
-test('a port that may go to Envoy is a candidate, whether it is there or not, where the kernel records who is called', () => {
+test('a port that may go to Envoy is a candidate, be it there or not, where the kernel records calls', () => {
   const layer = { wants: 'envoy', protocol: 'http', reason: '' } as const
   const state = portState('a/a/http', '10.0.0.1', endpoints(1), { layer })
   const candidate = 'lightpath-candidates4 10.0.0.1,tcp:80'

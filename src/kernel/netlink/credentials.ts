@@ -1,4 +1,4 @@
-/** The credentials of a Unix socket's peer, as the kernel knows them (SO_PEERCRED, unix(7)). */
+/** Credentials of a Unix socket's peer, as the kernel knows them (SO_PEERCRED, unix(7)). */
 
 import { socketOption } from './libc.ts'
 

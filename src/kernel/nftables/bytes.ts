@@ -72,7 +72,7 @@ export function addressPortOf(bytes: Bytes): { readonly ip: string; readonly por
   return { ip: addressOf(bytes.slice(0, length)), port: be16(bytes, length) }
 }
 
-/** A verdict as the value of an element: its code in one byte, and the name of the chain. */
+/** Encodes a verdict as the value of an element: its code in one byte, and the name of the chain. */
 export function verdictBytes({ code, chain = '' }: VerdictData): Bytes {
   return fromCharCode(code & 255) + chain
 }

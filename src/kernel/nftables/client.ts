@@ -35,9 +35,9 @@ import {
 } from './wire/dump.ts'
 import { BatchRefused } from './wire/sent.ts'
 
-/** What the kernel refused of a transaction, of which it did nothing. */
+/** The kernel refused a transaction, and did nothing of it. */
 export class TransactionRefused extends CommandError {
-  /** Elements that it is about; empty where it is about none. */
+  /** The elements at fault; empty where it is none of them. */
   readonly names: readonly ElementName[]
   /** Something is not there any more, or is there already: somebody else has changed our tables. */
   readonly isDrift: boolean
@@ -60,17 +60,23 @@ export function writerPort(families: readonly Family[]): number {
   return families.reduce((port, family) => port + hooksFamily[family], firstWriterPort)
 }
 
-/** Takes our tables as the kernel has them, in the words of elements.ts. */
+/** Receives our tables as the kernel has them, in the terms of elements.ts. */
 export interface TableReader {
-  /** Not of single Service ports: those are elements. `rules` counts the hook of a base chain, too. */
+  /**
+   * Called for chains but those of single Service ports, which are elements. `rules` counts the hook of a base chain,
+   * too.
+   */
   chain(family: Family, name: string, rules: number): void
-  /** Of sets that are ours alone: the overlay's switch is the administrator's. */
+  /** Called for elements of sets that are ours alone: the overlay's switch is the administrator's. */
   element(name: ElementName, value: Bytes): void
 }
 
 /** What KernelTables asks of nf_tables. Rejections are CommandErrors. */
 export interface NftClient {
-  /** All of it or nothing; how many bytes that took. Rejects with a TransactionRefused for what the kernel refuses. */
+  /**
+   * Applies all of it or nothing, and returns how many bytes that took. Rejects with a TransactionRefused for what the
+   * kernel refuses.
+   */
   apply(operations: readonly Operation[]): Promise<number>
   /** The names of our table's chains, none where there is no table. */
   chains(family: Family): Promise<readonly string[]>
@@ -81,12 +87,12 @@ export interface NftClient {
   read(family: Family, reader: TableReader): Promise<boolean>
   /** The keys of one of our sets; undefined where it does not exist. */
   keys(family: Family, set: string): Promise<readonly Bytes[] | undefined>
-  /** In how many milliseconds each element of one of our sets ends by itself; undefined where the set does not exist. */
+  /** In how many milliseconds each element of one of our sets times out; undefined where the set does not exist. */
   remaining(family: Family, set: string): Promise<ReadonlyMap<Bytes, number> | undefined>
   close(): void
 }
 
-/** How long transactions may follow each other. */
+/** How long transactions may follow each other before the event loop turns. */
 const turnMs = 8
 
 /** Bytes of a transaction that the kernel takes at once. */
@@ -96,14 +102,15 @@ export class Nftables implements NftClient {
   readonly #netns: string | undefined
   readonly #port: number | undefined
   #socket: NetlinkSocket | undefined
-  /** What the socket is used for now: for one thing at a time. */
+  /** The current use of the socket: one at a time. */
   #running: Promise<unknown> = Promise.resolve()
   /** When the first transaction since the event loop turned began; undefined where there was none. */
   #busySince: number | undefined
 
   /**
+   *
    * @param netns such as `/var/run/netns/node1`; undefined: this process's own
-   * @param port of its socket, which another that has it keeps it from opening
+   * @param port of its socket, which does not open while another has it
    */
   constructor(netns?: string, port?: number) {
     this.#netns = netns
@@ -132,7 +139,7 @@ export class Nftables implements NftClient {
     return sets.map(({ name }) => name)
   }
 
-  /** Whether the kernel would do it; it does not. Rejects as `apply`. */
+  /** Has the kernel check the operations, and apply none. Rejects as `apply`. */
   async check(operations: readonly Operation[]): Promise<void> {
     await this.use(socket => applyBatch(socket, operations, { isCheck: true }))
   }
@@ -141,7 +148,7 @@ export class Nftables implements NftClient {
     return this.use(socket => tableExists(socket, table))
   }
 
-  /** Whether there was one. */
+  /** Returns whether there was one. */
   async deleteTable(table: Table): Promise<boolean> {
     if (!(await this.exists(table))) return false
     await this.apply([{ do: 'delete table', table }])
@@ -204,12 +211,12 @@ export class Nftables implements NftClient {
     return this.use(socket => dumpElements(socket, tableOf(family), name, types))
   }
 
-  /** Whether a change that the kernel tells of was ours. */
+  /** Whether a change of which the kernel notified us was ours. */
   isOwn(port: number): boolean {
     return port === this.#socket?.port
   }
 
-  /** Nothing is asked any more. */
+  /** Closes the socket. To be called when nothing is asked any more. */
   close(): void {
     this.#socket?.close()
     this.#socket = undefined
@@ -256,12 +263,15 @@ export class Nftables implements NftClient {
     })
   }
 
-  /** Transactions behind each other let the event loop turn now and then; a single one waits for nothing. */
+  /** Lets the event loop turn now and then between transactions; a single one waits for nothing. */
   async #turn(): Promise<void> {
     if (this.#busySince !== undefined && performance.now() - this.#busySince >= turnMs) await nextTurn()
   }
 
-  /** After anything but a refusal the next use begins with a new socket: answers may still come on this one. */
+  /**
+   * Translates the error. After anything but a refusal the next use begins with a new socket: answers may still come on
+   * this one.
+   */
   #failure(error: unknown): unknown {
     if (error instanceof BatchRefused && error.code !== 'EPERM') return new TransactionRefused(error)
     this.close()
@@ -281,7 +291,7 @@ function commandErrorOf(error: unknown): unknown {
   return new CommandError('nf_tables', isForbidden ? 'permission' : 'timeout', error.message)
 }
 
-/** For a few things that are asked once. */
+/** Gives a client to work that asks a few things once. */
 export async function withNftables<T>(netns: string | undefined, work: (nft: Nftables) => Promise<T>): Promise<T> {
   const nft = new Nftables(netns)
   try {

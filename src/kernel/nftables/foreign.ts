@@ -48,7 +48,7 @@ export function tableTitle({ family, table }: Named): string {
   return `${word} ${table}`
 }
 
-/** Whether there may be a conflict, which only the rules of the chain tell. */
+/** Whether there may be a conflict, which only the rules of the chain show. */
 export function isSuspect(chain: FoundChain): boolean {
   return isPolicyDrop(chain) || isBefore(chain)
 }
@@ -104,7 +104,7 @@ function verdictOf({ expressions }: FoundRule): VerdictData | undefined {
   return expressions.flatMap(each => (each.name === 'immediate' && each.verdict ? [each.verdict] : []))[0]
 }
 
-/** A check of the way back to the sender drops what nobody sent, so it does not count. */
+/** A reverse path check drops what nobody sent, so it does not count. */
 function drops(rule: FoundRule): boolean {
   if (rule.expressions.some(isReverseCheck)) return false
   return rule.expressions.some(({ name }) => name === 'reject') || verdictOf(rule)?.code === verdictCodes.drop

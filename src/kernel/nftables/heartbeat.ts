@@ -11,7 +11,8 @@ import { tableOf } from './rules/ruleset.ts'
 import { fixedSet } from './sets.ts'
 
 /**
- * What renews it. Before Linux 6.12 an element that exists keeps its time, so that it is made anew.
+ * Renews the heartbeat. Before Linux 6.12 an element that exists keeps its time, so it is made anew.
+ *
  *
  * @param abandonAfterMs 0: it never ends
  */

@@ -1,5 +1,5 @@
 /**
- * What the kernel is asked to do with a table, in an order in which each step is valid: all of a list or nothing. From
+ * Operations on a table, in an order in which each step is valid: the kernel does all of a list or nothing. From
  * operations come messages for the kernel (messages.ts), and text for people, which nft understands.
  */
 
@@ -34,7 +34,7 @@ export interface Chain {
 export interface SetElement {
   readonly key: Bytes
   readonly value: Bytes
-  /** After which it ends by itself, in a set that is timed. */
+  /** After which it times out, in a timed set. */
   readonly timeoutMs?: number
 }
 
@@ -44,7 +44,7 @@ export type Operation =
       readonly do: 'declare'
       readonly table: Table
       readonly sets: readonly SetDefinition[]
-      /** That rules count in by name. */
+      /** Named counters, in which rules count. */
       readonly counters?: readonly string[]
       readonly chains: readonly Chain[]
     }

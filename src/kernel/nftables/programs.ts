@@ -1,4 +1,4 @@
-/** The programs of the system that the tables need; tests have others. */
+/** What the tables need of the system; tests have their own. */
 
 import { type Family, familiesOf } from '../family.ts'
 import type { KernelOptions } from '../options.ts'
@@ -11,14 +11,14 @@ import { type ForeignChange, watchTables } from './watch.ts'
 /** Rejections are CommandErrors, or errors of netlink. */
 export interface KernelPrograms {
   readonly nft: NftClient
-  /** Whether something was missing. */
+  /** Resolves to whether something was missing. */
   ensureRouting(family: Family): Promise<boolean>
-  /** Tells of changes of our tables by others. Returns what ends it. */
+  /** Reports changes of our tables by others. Returns a function that ends it. */
   watchTables(families: readonly Family[], onForeign: (changed: ForeignChange) => void): () => void
-  /** Returns what ends it. */
+  /** Returns a function that ends it. */
   watchRouting(events: RoutingEvents): () => void
   removeStaleUdp(frontends: UdpFrontends): Promise<readonly Reconciliation[]>
-  /** Ends what is still running; nothing is asked any more. */
+  /** Ends what is still running. To be called when nothing is asked any more. */
   close(): void
 }
 

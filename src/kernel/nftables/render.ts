@@ -12,7 +12,7 @@ import { fixedPart } from './rules/ruleset.ts'
 import { TableCache } from './sync/tablecache.ts'
 
 /**
- * What a node would have in the kernel for these ports once Envoy has acknowledged all that are meant for it: for a
+ * Plans what a node has in the kernel for these ports once Envoy has acknowledged all that are meant for it, for a
  * machine that has no such tables yet.
  */
 export function planRuleset(

@@ -32,7 +32,7 @@ export interface SetDefinition {
 
 const portOfVip = ['address', 'inet_proto', 'inet_service'] as const
 
-/** As many as a node is ever thought to call in a day; the kernel makes room for all of them at once, 1 MB. */
+/** More than a node is ever expected to call in a day; the kernel makes room for all of them at once, 1 MB. */
 const mostCalled = 65_536
 
 export const fixedSets: readonly SetDefinition[] = [

@@ -1,4 +1,7 @@
-/** The switch by which people take this node's overlay off in the kernel itself: it needs no agent, and none changes it. */
+/**
+ * The switch with which people turn this node's overlay off in the kernel itself: it needs no agent, and none changes
+ * it.
+ */
 
 import type { Family } from '../family.ts'
 import { etherTypes } from './bytes.ts'
@@ -13,7 +16,7 @@ export async function setOverlaySwitch(nft: NftClient, families: readonly Family
   await nft.apply(families.flatMap(family => switchOverlay(family, on)))
 }
 
-/** What switches one family's overlay, however it is now. */
+/** Switches one family's overlay, whatever its state. */
 export function switchOverlay(family: Family, on: boolean): readonly Operation[] {
   const [table, set] = [tableOf(family), fixedSet(overlaySwitch)]
   const elements = [{ key: etherTypes[family], value: '' }]

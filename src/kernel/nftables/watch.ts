@@ -1,4 +1,7 @@
-/** What the kernel tells of changes of nf_tables: who changes our tables is noticed at once, and so is who switches the overlay. */
+/**
+ * Watches the kernel's notifications of nf_tables: changes of our tables by others are noticed at once, and so is the
+ * overlay's switch.
+ */
 
 import type { Family } from '../family.ts'
 import { SystemCallError } from '../netlink/libc.ts'
@@ -23,7 +26,10 @@ export interface TableEvents {
   readonly onForeign: (changed: ForeignChange) => void
 }
 
-/** Begins at once; returns what ends it. Throws SystemCallError, and LibcMissing. @param netns another network namespace */
+/**
+ * Watches from now on; returns a function that ends it. Throws SystemCallError, and LibcMissing.
+ * @param netns another network namespace
+ */
 export function watchTables(
   families: readonly Family[],
   { isOwn, onForeign }: TableEvents,
@@ -38,15 +44,18 @@ export function watchTables(
       const changed = isOurs && !isOwn(message.port) && changeOf(message)
       if (changed) onForeign(changed)
     },
-    // More was changed than there was room for.
+    // More changed than the buffer had room for.
     onLost: () => onForeign('contents'),
   })
 }
 
-/** What others may change that decides what their base chains do. */
+/** Changes by others that decide what their base chains do. */
 const chainChanges = (['newChain', 'deleteChain', 'newRule', 'deleteRule', 'deleteTable'] as const).map(messageType)
 
-/** Tells of changes of chains and rules of others; who may not listen is told nothing. Begins at once; returns what ends it. Throws LibcMissing. */
+/**
+ * Reports changes of chains and rules of others; nothing where the process may not listen. Watches from now on; returns
+ * a function that ends it. Throws LibcMissing.
+ */
 export function watchForeignChains(onChange: () => void): () => void {
   const onMessage = ({ type, body }: Message) => {
     if (!chainChanges.includes(type)) return

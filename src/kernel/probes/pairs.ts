@@ -1,4 +1,6 @@
-/** Between whom it is tested what the client's address needs: pods of this node, and endpoints that they may connect to. */
+/**
+ * Finds pairs between which the client's address is tested: pods of this node, and endpoints that they may connect to.
+ */
 
 import { familyOf, type IpFamily } from '../../net/address.ts'
 import { podsByRules, type RoutedPod } from '../system/podrules.ts'
@@ -20,7 +22,10 @@ export interface PairOptions {
 const podsLookedAt = 512
 const mostPods = 16
 
-/** For each set of routing rules a pod, with another pod of this node and with an endpoint elsewhere, as far as there are any. */
+/**
+ * Finds for each set of routing rules a pod, with another pod of this node and with an endpoint elsewhere, as far as
+ * there are any.
+ */
 export function findPairs({ families, pods, elsewhere }: PairOptions): readonly Pair[] {
   return families.flatMap(family => {
     const isOf = (address: string) => familyOf(address) === family

@@ -1,5 +1,5 @@
 /**
- * A connection that takes a pod's way to Envoy: in through a pod's interface, TPROXY, the routing rule, reverse path
+ * A connection that takes a pod's path to Envoy: in through a pod's interface, TPROXY, the routing rule, reverse path
  * filters and the node's firewall, up to Envoy's redirect listener, and back.
  *
  *     agent ─ lightpath0 ═ veth ═ lightpath1 ─ redirected to the ingress of the pod's interface ─ prerouting ─ … ─ Envoy
@@ -58,11 +58,14 @@ const targets = { IPv4: '198.18.17.', IPv6: '2001:2:0:1667::' } as const
 const clients = { IPv4: '198.18.16.67', IPv6: '2001:2:0:1666::2' } as const
 /** So that one lost packet, sent again after a second, fails no test. */
 const longestMs = 2000
-/** Addresses are looked at until so many; pods under more sets of rules than `mostProbes` there are nowhere. */
+/** How many addresses are looked up; pods under more sets of rules than `mostProbes` there are nowhere. */
 const podsLookedAt = 512
 const mostProbes = 64
 
-/** Takes some 50 ms, up to 2 s where the path is blocked. Leaves nothing behind. Rejects with a CommandError, or an error of netlink. */
+/**
+ * Tests the path. Takes some 50 ms, up to 2 s where it is blocked. Leaves nothing behind. Rejects with a CommandError,
+ * or an error of netlink.
+ */
 export async function testPath(options: PathTestOptions): Promise<PathResult> {
   await removePathTest()
   try {
@@ -72,7 +75,7 @@ export async function testPath(options: PathTestOptions): Promise<PathResult> {
   }
 }
 
-/** Removes what a test made, also one whose agent was killed; whether there was anything. */
+/** Removes what a test made, also one whose agent was killed; returns whether there was anything. */
 export function removePathTest(netns?: string): Promise<boolean> {
   return removeTest(inner, tableName, netns)
 }
@@ -119,10 +122,11 @@ function enter(family: IpFamily, probes: readonly Probe[]): readonly [readonly P
 }
 
 /**
- * The agent's connection to the target is one to conntrack, and the one from the client is another: veth makes conntrack
- * forget, and addresses are changed without it. Nobody's NAT sees the first, since it is not tracked: what a CNI masquerades
- * on its way out of the cluster would change its port. The rules of table lightpath keep the connection with Envoy. Answers are
- * routed to the client before they are turned to the agent, so whatever routes them elsewhere shows.
+ * One connection to us is two to conntrack, that of the agent to the target and the one from the client: veth makes
+ * conntrack forget, and addresses are changed without it. Nobody's NAT sees the first, since it is not tracked: what a
+ * CNI masquerades on its way out of the cluster would change its port. The rules of table lightpath keep the connection
+ * with Envoy. Answers are routed to the client before they are turned to the agent, so whatever routes them elsewhere
+ * shows.
  */
 function rules(probes: readonly Probe[], agent: string, options: PathTestOptions): Operation {
   const hook = (type: Hook['type'], hook: Hook['hook'], priority: number): Hook => ({ type, hook, priority })
@@ -195,8 +199,8 @@ async function ask(
 }
 
 /**
- * To Envoy's own port, for which no Service has a listener there: so it closes the connection. The kernel hands over none without a
- * byte of the client's before a second has passed (envoy/resources/connection.ts).
+ * Connects to Envoy's own port, for which no Service has a listener there: so Envoy closes the connection. The kernel
+ * hands over none without a byte of the client's before a second has passed (envoy/resources/connection.ts).
  */
 function isAnswered(target: string, targetPort: number, timeoutMs: number): Promise<boolean> {
   return new Promise(resolve => {
@@ -213,7 +217,7 @@ function isAnswered(target: string, targetPort: number, timeoutMs: number): Prom
   })
 }
 
-/** What counts packets on their way, and what it means when none came so far. */
+/** The counters on the path, and what it means when no packet has come so far. */
 const stages = [
   {
     counter: 'arrived',

@@ -1,5 +1,5 @@
 /**
- * Whether what endpoints answer to a pod of this node passes the prerouting hook, where Envoy's connections from that
+ * Tests whether answers of endpoints to a pod of this node pass the prerouting hook, where Envoy's connections from the
  * pod's address are brought back to it (clientaddress.ts). A data plane that hands packets from interface to interface
  * below netfilter shows here, however it is attached and whatever it is called.
  *
@@ -21,7 +21,7 @@ import { routeThrough } from '../system/routes.ts'
 import type { Pair } from './pairs.ts'
 import { countedPackets, makeTestLink, redirectTo, removeTest } from './testlink.ts'
 
-/** `unseen` names the way of the packets that did not come, `seen` those that did. */
+/** `unseen` names the path of the packets that did not come, `seen` that of those that did. */
 export interface ReplyResult {
   readonly seen: readonly string[]
   readonly unseen: readonly string[]
@@ -42,12 +42,15 @@ const tableName = 'lightpath-reply'
 const devices = ['lightpath2', 'lightpath3'] as const
 const [inner, outer] = devices
 const targets = { IPv4: '198.18.19.', IPv6: '2001:2:0:1669::' } as const
-/** No port of any pod's, so far as one can know. */
+/** A port that no pod has, so far as one can know. */
 const port = 16_666
 const timeoutMs = 2000
 const betweenMs = 100
 
-/** Takes some 100 ms, up to 2 s where packets are not seen. Leaves nothing behind. Rejects with a CommandError, or an error of netlink. */
+/**
+ * Tests the pairs. Takes some 100 ms, up to 2 s where packets are not seen. Leaves nothing behind. Rejects with a
+ * CommandError, or an error of netlink.
+ */
 export async function testReplies(pairs: readonly Pair[]): Promise<ReplyResult> {
   await removeReplyTest()
   try {
@@ -57,7 +60,7 @@ export async function testReplies(pairs: readonly Pair[]): Promise<ReplyResult> 
   }
 }
 
-/** Removes what a test made, also one whose agent was killed; whether there was anything. */
+/** Removes what a test made, also one whose agent was killed; returns whether there was anything. */
 export function removeReplyTest(netns?: string): Promise<boolean> {
   return removeTest(inner, tableName, netns)
 }
@@ -87,7 +90,7 @@ async function test(pairs: readonly Pair[]): Promise<ReplyResult> {
   }
 }
 
-/** What an endpoint answers comes in where what the pod sends to it goes out. */
+/** An endpoint's answers come in where the pod's packets to it go out. */
 function plan(pairs: readonly Pair[]): readonly Probe[] {
   return pairs.flatMap(({ family, pod, endpoint }, index): readonly Probe[] => {
     const route = routeThrough(pod, endpoint)

@@ -1,5 +1,5 @@
 /**
- * Whether what Envoy sends in a pod's name leaves as the pod's own would: with the pod's address, and by the same
+ * Tests whether what Envoy sends in a pod's name leaves as the pod's own would: with the pod's address, and by the same
  * interface. A rule of others for our mark that masquerades, a routing rule, a firewall at output show here.
  *
  *     agent ─ output, before conntrack: Envoy's mark, from the pod, to the endpoint ─ … ─ postrouting, behind NAT: counted, dropped
@@ -36,7 +36,7 @@ interface Probe extends Pair {
 const tableName = 'lightpath-send'
 const devices = ['lightpath4', 'lightpath5'] as const
 const targets = { IPv4: '198.18.18.', IPv6: '2001:2:0:1668::' } as const
-/** No ports of any pod's, so far as one can know; nothing arrives there. */
+/** Ports that no pod has, so far as one can know; nothing arrives there. */
 const firstPort = 16_700
 const timeoutMs = 2000
 const betweenMs = 100
@@ -49,7 +49,10 @@ const outcomes = {
   lost: 'does not leave: a firewall drops it at output',
 } as const
 
-/** What is wrong, in words; undefined where all pairs are well, and where there is none. Rejects with a CommandError, or an error of netlink. */
+/**
+ * Says what is wrong, in words; undefined where all pairs are well, and where there is none. Rejects with a
+ * CommandError, or an error of netlink.
+ */
 export async function testSending(pairs: readonly Pair[], envoyMark: number): Promise<string | undefined> {
   await removeSendTest()
   try {
@@ -59,7 +62,7 @@ export async function testSending(pairs: readonly Pair[], envoyMark: number): Pr
   }
 }
 
-/** Removes what a test made, also one whose agent was killed; whether there was anything. */
+/** Removes what a test made, also one whose agent was killed; returns whether there was anything. */
 export function removeSendTest(netns?: string): Promise<boolean> {
   return removeTest(devices[0], tableName, netns)
 }

@@ -49,7 +49,7 @@ export function redirectTo(device: string, redirections: readonly (Omit<Redirect
   )
 }
 
-/** Removes the pair, by one of the two, and the test's nftables tables; whether there was anything. */
+/** Removes the pair, by one of the two, and the test's nftables tables; returns whether there was anything. */
 export async function removeTest(device: string, table: string, netns?: string): Promise<boolean> {
   const tables = Object.values(familyNames).map(family => ({ family, name: table }))
   const hadLink = withSocket('route', { netns }, socket => deleteLink(socket, device))

@@ -28,14 +28,14 @@ function dns(chosen: readonly number[], servingEndpoints = chosen, external?: Pa
 
 const stale = (before: PortState | undefined, after: PortState) => [...staleFrontends(before, after).keys()]
 
-test('Flows are looked at when an endpoint no longer answers, when there was none to choose, and when nothing is known', () => {
+test('Flows are checked when an endpoint no longer answers, when there was none, and when nothing is known', () => {
   assert.deepEqual(stale(dns([1, 2]), dns([1])), ['10.0.0.1 53'])
   assert.deepEqual(stale(dns([]), dns([1])), ['10.0.0.1 53'])
   assert.deepEqual(stale(undefined, dns([1])), ['10.0.0.1 53'])
   assert.deepEqual(stale(dns([1]), dns([1, 2])), [])
 })
 
-test('Every way to the port counts: external and load-balancer IPs, and the node port', () => {
+test('Every frontend of the port counts: external and load-balancer IPs, and the node port', () => {
   const outside = { nodePort: 30_053, externalIPs: ['192.0.2.1'], loadBalancerIPs: ['192.0.2.2'] }
   const all = ['10.0.0.1 53', '192.0.2.1 53', '192.0.2.2 53', 'IPv4 30053']
   assert.deepEqual(stale(dns([1, 2], undefined, outside), dns([1], undefined, outside)), all)

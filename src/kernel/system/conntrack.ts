@@ -12,12 +12,15 @@ import type { PortState } from '../../plan/ports/port.ts'
 import { deleteFlow, type Flow, listFlows } from '../netlink/ctnetlink.ts'
 import { NetlinkSocket } from '../netlink/socket.ts'
 
-/** A way to a UDP port: `10.0.0.1 53`, or `IPv4 30053` for a node port. To the endpoints that answer, as `10.1.0.1 5353`. */
+/**
+ * Frontends of UDP ports, as `10.0.0.1 53`, or `IPv4 30053` for a node port, with the endpoints that answer, as
+ * `10.1.0.1 5353`.
+ */
 export type UdpFrontends = Map<string, ReadonlySet<string>>
 
 /**
- * The ways to a port whose entries may have gone stale since it was `before`: an endpoint no longer answers, or there was
- * none to choose, or the way is new. `before` is undefined where it is not known.
+ * Returns the frontends of a port whose entries may have gone stale since it was `before`: an endpoint no longer
+ * answers, or there was none to choose, or the frontend is new. `before` is undefined where it is not known.
  */
 export function staleFrontends(before: PortState | undefined, after: PortState): UdpFrontends {
   if (after.port.protocol !== 'UDP') return new Map()
@@ -28,7 +31,7 @@ export function staleFrontends(before: PortState | undefined, after: PortState):
   return new Map(stale.map(frontend => [frontend, servingEndpoints]))
 }
 
-/** Whether no way to the port is without endpoints. */
+/** Whether every frontend of the port has endpoints. */
 function isChosen({ endpoints, external }: PortState): boolean {
   return endpoints.length > 0 && external?.endpoints.length !== 0
 }
@@ -39,14 +42,17 @@ function frontendsOf({ vip, port, family, external }: PortState): readonly strin
   return [...ips.map(ip => `${ip} ${port.port}`), ...nodePort]
 }
 
-/** One family's entries were looked through. */
+/** The result of searching one family's entries. */
 export interface Reconciliation {
   readonly family: IpFamily
   readonly removed: number
   readonly milliseconds: number
 }
 
-/** `netns` is the network namespace's path where it is not this process's own. Rejects as `listFlows`. */
+/**
+ * Removes stale entries. `netns` is the network namespace's path where it is not this process's own. Rejects as
+ * `listFlows`.
+ */
 export async function removeStaleUdp(frontends: UdpFrontends, netns?: string): Promise<readonly Reconciliation[]> {
   const socket = new NetlinkSocket('netfilter', { netns })
   try {

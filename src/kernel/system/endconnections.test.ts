@@ -19,7 +19,7 @@ function isEnded({ own, peer, mark = 0 }: Ends, unwanted: Unwanted): boolean {
   return isUnwanted({ local: local!, remote: remote!, mark }, unwanted, envoy)
 }
 
-test('what Envoy has of a client ends, and what the node itself has with that pod does not', () => {
+test('connections of a client with Envoy end, and those of the node itself with that pod do not', () => {
   const unwanted = { clients: new Set(['10.1.0.1']) }
   assert.ok(isEnded({ own: '10.96.0.1:80', peer: '10.1.0.1:40000' }, unwanted))
   assert.ok(isEnded({ own: '172.30.0.1:1666', peer: '10.1.0.1:40000' }, unwanted))
@@ -28,14 +28,14 @@ test('what Envoy has of a client ends, and what the node itself has with that po
   assert.ok(!isEnded({ own: '10.96.0.1:80', peer: '10.1.0.2:40000' }, unwanted))
 })
 
-test('what Envoy has to an endpoint ends, and what others of the node have does not', () => {
+test('connections of Envoy to an endpoint end, and those of others on the node do not', () => {
   const unwanted = { endpoints: new Set(['10.1.0.1']) }
   assert.ok(isEnded({ own: '172.30.0.1:40000', peer: '10.1.0.1:8080', mark: 0x1000 }, unwanted))
   assert.ok(isEnded({ own: '::ffff:172.30.0.1:40000', peer: '::ffff:10.1.0.1:8080', mark: 0x1000 }, unwanted))
   assert.ok(!isEnded({ own: '172.30.0.1:40000', peer: '10.1.0.1:8080' }, unwanted))
 })
 
-test('what came by a VIP and port or a node port ends, whoever the client is', () => {
+test('connections that came by a VIP and port or a node port end, whoever the client is', () => {
   const frontends = [
     { ip: '10.96.0.1', port: 80 },
     { ip: '0.0.0.0', port: 30080 },

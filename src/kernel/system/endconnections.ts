@@ -19,13 +19,16 @@ export interface Unwanted {
 export interface EnvoySockets {
   /** Of Envoy's own connections. */
   readonly envoyMark: number
-  /** To which connections are redirected where TPROXY cannot be used. */
+  /** The port to which connections are redirected where TPROXY cannot be used. */
   readonly redirectPort: number
   /** Whether this machine has the address. Connections that TPROXY took have none of its addresses at their own end. */
   readonly hasAddress: (ip: string) => boolean
 }
 
-/** How many ended. Throws as `NetlinkSocket.dumpNow`, and NetlinkError EOPNOTSUPP where the kernel cannot end connections. */
+/**
+ * Ends them, and returns how many ended. Throws as `NetlinkSocket.dumpNow`, and NetlinkError EOPNOTSUPP where the
+ * kernel cannot end connections.
+ */
 export function endConnections(unwanted: Unwanted, envoy: EnvoySockets): number {
   const socket = new NetlinkSocket('sockDiag')
   try {

@@ -12,9 +12,9 @@ export interface PodNetwork {
   readonly bridges: readonly string[]
   /** Interfaces with a host route: a pod each. */
   readonly routed: readonly string[]
-  /** What a data plane in eBPF leaves where it runs, such as a tc filter on a pod's interface. */
+  /** Signs that a data plane in eBPF runs, such as a tc filter on a pod's interface. */
   readonly programs: readonly string[]
-  /** Routing rules that ask where packets come in: what the host sends in a pod's name goes by others. */
+  /** Routing rules that match the incoming interface: others hold for what the host sends in a pod's name. */
   readonly interfaceRules: readonly string[]
 }
 

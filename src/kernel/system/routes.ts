@@ -9,7 +9,7 @@ export interface Route {
   readonly device: string
   /** Delivered to this machine itself. */
   readonly isLocal: boolean
-  /** By way of another machine. */
+  /** It has a next hop. */
   readonly hasGateway: boolean
   /** The address that this machine would send from; undefined where it has none. */
   readonly source: string | undefined

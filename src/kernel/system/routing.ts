@@ -40,8 +40,8 @@ export function isOurRoute({ type, length, interfaceIndex }: Route): boolean {
 }
 
 /**
- * Idempotent; touches nothing where all is in place, and tells whether it had to. `netns` is the network namespace's path
- * where it is not this process's own. Throws NetlinkError, SystemCallError.
+ * Makes the rule and the route where they are missing, and returns whether they were. `netns` is the network
+ * namespace's path where it is not this process's own. Throws NetlinkError, SystemCallError.
  */
 export function ensureRouting(name: Family, options: RoutingOptions, netns?: string): boolean {
   const { routeTable: table, rulePriority: priority } = options
@@ -58,7 +58,7 @@ export function ensureRouting(name: Family, options: RoutingOptions, netns?: str
   })
 }
 
-/** Removes the rules and the route that `ensureRouting` made; whether there were any rules. */
+/** Removes the rules and the route that `ensureRouting` made; returns whether there were any rules. */
 export function removeRouting(
   name: Family,
   { routeTable }: Pick<RoutingOptions, 'routeTable'>,

@@ -1,6 +1,6 @@
 /**
- * What the kernel tells of routing rules and routes: who takes ours away (systemd-networkd at its start, `netplan apply`,
- * `ip rule flush`) is noticed at once, and so is a rule of somebody else that comes or goes.
+ * Watches the kernel's notifications of routing rules and routes: the removal of ours (by systemd-networkd at its
+ * start, `netplan apply`, `ip rule flush`) is noticed at once, and so is a rule of somebody else that comes or goes.
  */
 
 import { type Family, familyNames } from '../family.ts'
@@ -21,7 +21,10 @@ export interface RoutingEvents {
   readonly onForeignRule: (family: Family) => void
 }
 
-/** Begins at once; returns what ends it. Throws SystemCallError, and LibcMissing. @param netns another network namespace */
+/**
+ * Watches from now on; returns a function that ends it. Throws SystemCallError, and LibcMissing.
+ * @param netns another network namespace
+ */
 export function watchRouting(routeTable: number, events: RoutingEvents, netns?: string): () => void {
   const all = (tell: (family: Family) => void) => {
     for (const family of Object.values(familyNames)) tell(family)

@@ -12,9 +12,9 @@ export class StaleFlows {
   readonly #remove: (frontends: UdpFrontends) => Promise<readonly Reconciliation[]>
   readonly #observer: KernelObserver
   readonly #worker: Worker
-  /** To be looked at; at most all ways to UDP ports. */
+  /** The frontends still to be checked; at most all of UDP ports. */
   readonly #waiting: UdpFrontends = new Map()
-  /** Until it is tried again after a failure. */
+  /** The pause after a failure. */
   #pause: NodeJS.Timeout | undefined
 
   constructor(remove: (frontends: UdpFrontends) => Promise<readonly Reconciliation[]>, observer: KernelObserver) {
@@ -32,7 +32,7 @@ export class StaleFlows {
     this.#worker = new Worker(job, 0)
   }
 
-  /** The kernel leads to these endpoints by now. */
+  /** To be called once the kernel leads to these endpoints. */
   add(frontends: UdpFrontends): void {
     for (const [frontend, servingEndpoints] of frontends) this.#waiting.set(frontend, servingEndpoints)
     if (this.#waiting.size > 0) this.#resume()

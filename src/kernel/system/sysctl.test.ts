@@ -91,7 +91,7 @@ describe('applying settings', () => {
     assert.deepEqual([readFileSync(different, 'utf8'), readFileSync(same, 'utf8')], ['1 3', '1\t2\n'])
   })
 
-  test('tells what is not there or may not be written, with the command that sets it, and goes on', async () => {
+  test('reports what is not there or may not be written, with the command that sets it, and goes on', async () => {
     const good = file('good', '1\n')
     const unmet = await applySettings([
       setting(join(directory, 'missing'), 5),

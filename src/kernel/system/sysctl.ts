@@ -1,6 +1,7 @@
 /**
  * Settings of the node's kernel that Services need: conntrack's, as kube-proxy sets them (pkg/proxy/conntrack), the
- * local ports that Envoy takes with the client's address, and what lets one Envoy follow another. What cannot be written is told and harms nothing else.
+ * local ports that Envoy takes with the client's address, and what lets one Envoy follow another. What cannot be
+ * written is reported and harms nothing else.
  */
 
 import { readFileSync } from 'node:fs'
@@ -22,13 +23,13 @@ export interface ConntrackOptions {
 interface KernelSetting {
   /** `net.ipv4.ip_local_port_range`; a path for what is no sysctl. */
   readonly name: string
-  /** What it has to be where it is this; the same where that is enough. */
+  /** The values that it needs, given those that it has: the same where they suffice. */
   readonly wanted: (current: readonly number[]) => readonly number[]
   /** Older kernels do without. */
   readonly optional?: boolean
 }
 
-/** One that is not as it has to be, and why. */
+/** A setting that is not as it has to be, and why. */
 interface UnmetSetting {
   readonly name: string
   readonly wanted: string
@@ -98,7 +99,7 @@ function exactly(name: string, value: number): KernelSetting {
   return { name, wanted: () => [value] }
 }
 
-/** Writes what is not as it has to be. Resolves to what is not so after all. */
+/** Writes the settings that are not as they have to be. Resolves to those that are still not. */
 export async function applySettings(settings: readonly KernelSetting[]): Promise<readonly UnmetSetting[]> {
   const unmet = await Promise.all(settings.map(apply))
   return unmet.filter(setting => setting !== undefined)

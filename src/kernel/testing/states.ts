@@ -42,7 +42,7 @@ export const testOptions: KernelOptions = {
   coalesceMs: 0,
 }
 
-/** Of what comes from outside, by default. */
+/** The layer of external addresses, by default. */
 export const belowFromOutside: Layer = { wants: 'kernel', reason: '' }
 
 /** `endpoints` as `10.1.0.1:8080`, optionally with `@node`, or `fd00::1 8080`. */

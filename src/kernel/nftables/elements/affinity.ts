@@ -1,5 +1,5 @@
 /**
- * Session affinity ClientIP: a client's address stays with its endpoint, over all ways to a Service port, until it has
+ * Session affinity ClientIP: a client's address stays with its endpoint, over all frontends of a port, until it has
  * opened no connection for as long as the Service says.
  *
  * A port has a set of clients for each endpoint, which the kernel fills itself, and one chain:
@@ -47,7 +47,7 @@ export interface AffinityPlan {
   readonly transport: Transport
   readonly endpoints: readonly Endpoint[]
   readonly seconds: number
-  /** Whether there are ways to the port from outside the cluster. */
+  /** Whether the port has frontends for external clients. */
   readonly isExternal: boolean
 }
 

@@ -10,28 +10,28 @@ import { addressLengths, type Bytes, protocolPart } from '../bytes.ts'
  * - `services`: VIP . protocol . port → `goto endpoints-tcp-N` (or udp, sctp)
  * - `no-endpoints`: VIP . protocol . port → `goto refuse` or `drop`
  * - `external`: address . protocol . port → `jump mark-masquerade` or `goto local-policy`; see external.ts
- * - `local-services`: the same → what comes from outside, where that is not what `services` says
+ * - `local-services`: the same → the endpoints of external clients, where `services` has others
  * - `endpoints-tcp`, `-udp`, `-sctp`: VIP . port . slot → address . port of the endpoint in that slot, 0 to N-1
  * - `cluster-ips`: every VIP, where all of them are ours
- * - `service-ranges`: what cluster IPs are given out of, where all of them are ours
+ * - `service-ranges`: the ranges of cluster IPs, where all of them are ours
  * - `hairpin`: address . address of an endpoint that may be its own client
  * - `envoy`: VIP . port (TCP) that go to Envoy: the overlay
- * - `envoy-external`: address . port that do so from anywhere: external addresses, of policy Cluster
- * - `envoy-local`: the same from outside alone: external addresses, of policy Local, while endpoints are here
- * - `candidates`: address . port (TCP) of all that may go to Envoy, be it there or not, where use decides which do
- * - `called`: of those, the ones that had a new connection of late, each for `calledSeconds`; filled by packets
+ * - `envoy-external`: address . port that do so for all clients: external addresses, of policy Cluster
+ * - `envoy-local`: the same for external clients alone: external addresses, of policy Local, while endpoints are here
+ * - `candidates`: address . port (TCP) that may go to Envoy, whether they do or not, where use decides which do
+ * - `called`: those of them that had a new connection in the last `calledSeconds`; packets fill it
  * - `kernel-clients`: address of a pod whose connections skip the overlay
  * - `kernel-endpoints`: address of a pod that Envoy may not connect to
- * - `only-known-clients`: the unspecified address, where connections of pods skip the overlay but from `known-clients`
+ * - `only-known-clients`: the unspecified address, where connections of pods skip the overlay, except `known-clients`
  * - `affinity`: VIP . protocol . port → the rules of a chain of its own, which chooses by the client's address
  * - `clients`: VIP . protocol . port . address . port of an endpoint . greatest number of clients: a set of its own, in which that chain remembers
- * - `source-checks`: load-balancer IP . protocol . port that not everybody may come in by → `jump sources-…`; sources.ts
+ * - `source-checks`: load-balancer IP . protocol . port that does not admit everybody → `jump sources-…`; sources.ts
  * - `sources`: the same: a chain of its own, which drops who may not
  * - `ranges`: the same: a set of its own, of who may
  * - `source-ranges`: the same . range, an element of that set
  * - `node-port-addresses`: ranges; addresses of the node in them open node ports
- * - `pods`: ranges of the addresses of pods, where those can be told so
- * - `outside`: all ranges but those, where pods can be told so; while it is empty nobody comes from outside
+ * - `pods`: ranges of the addresses of pods, where those tell pods from others
+ * - `outside`: all ranges but those, where they tell pods from others; while it is empty no client is external
  */
 export type SetName =
   | ('services' | 'no-endpoints' | EndpointsName | 'hairpin' | OverlaySet | OwnObject)
@@ -41,7 +41,7 @@ export type NodeSetName = (typeof nodeSets)[number]
 export type EndpointsName = `endpoints-${Transport}`
 export type OwnObject = (typeof ownObjects)[number]
 
-/** Takes the whole node down to the kernel layer while it holds the table's own protocol. Only people change it. */
+/** Keeps the whole node in the kernel layer while it holds the table's own protocol. Only people change it. */
 export const overlaySwitch = 'overlay_off'
 
 /**
@@ -57,9 +57,9 @@ export const calledSet = 'called'
 export const calledSeconds = 86_400
 export const useSets: readonly string[] = [candidatesSet, calledSet]
 
-/** What is steered to Envoy. */
+/** The sets of what is redirected to Envoy. */
 export const overlaySets = ['envoy', 'envoy-external', 'envoy-local'] as const
-/** Chains and sets of single Service ports; affinity.ts. */
+/** The kinds of chains and sets of single Service ports; affinity.ts. */
 export const ownObjects = ['affinity', 'clients', 'sources', 'ranges'] as const
 
 /** Sets about this node, and those of them that hold ranges. */

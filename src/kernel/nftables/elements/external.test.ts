@@ -1,4 +1,4 @@
-/** What becomes of packets to the ways from outside, compared with kube-proxy's rules in words of their own. */
+/** Compares what becomes of packets to external addresses with kube-proxy's rules in words of their own. */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,5 +1,5 @@
 /**
- * How a Service port is reached from outside: by node port, external IPs and load-balancer IPs. Each of these places has
+ * The elements of external addresses: node ports, external IPs and load-balancer IPs. Each external address has
  * elements of its own, keyed as those of a VIP, so that a packet is looked up by nothing but what it carries, and a
  * change of a Service touches its own elements only. A node port has the unspecified address in place of the node's.
  *
@@ -11,7 +11,7 @@
  *     `local-services`   → those of this node, in slots from `localSlots`; none: `drop`
  *     `no-endpoints`     → `goto refuse`, where there is no endpoint anywhere
  *     `envoy-external`, `envoy-local`
- *                        the place goes to Envoy first, by policy; Local where endpoints are here, and from elsewhere only
+ *                        to Envoy first, by policy; Local where endpoints are here, and from elsewhere only
  *
  * With session affinity the chains of the port (affinity.ts) take the place of slots.
  */
@@ -29,7 +29,7 @@ import { planSources } from './sources.ts'
 /** Where the slots begin that `local-services` leads to: no Service has so many endpoints. */
 export const localSlots = 65_536
 
-/** The endpoints for what comes from outside, as they are in slots. */
+/** The endpoints for external clients, as they are in slots. */
 export interface ExternalSlots {
   /** All that the node may use as if the policy were Cluster. */
   readonly cluster: readonly Endpoint[]
@@ -75,8 +75,8 @@ export function parseLoadBalancingChainName(name: string): LoadBalancingChain | 
 }
 
 /**
- * Plans the elements of all places of a port.
- * @param beside slots of the same places: what is alike there is left out
+ * Plans the elements of all external addresses of a port.
+ * @param beside slots of the same addresses: what is alike there is left out
  */
 export function planExternal(
   elements: ElementSink,

@@ -1,4 +1,4 @@
-/** What the kernel is to know of this node itself, as elements. */
+/** Plans the elements that describe this node itself. */
 
 import { complement, familyOfCidr, withoutNested } from '../../../net/cidr.ts'
 import { anyAddress, familyNames } from '../../family.ts'

@@ -1,6 +1,6 @@
 /**
  * Chains and sets of single Service ports: their keys, and what nft calls them. A key begins with the address, protocol and
- * port of a place, as a key of `services` has them.
+ * port of a frontend, as a key of `services` has them.
  */
 
 import { type Family, type Transport, transports } from '../../family.ts'
@@ -26,7 +26,7 @@ export function placeKey(ip: string, transport: Transport, port: number): Bytes 
   return addressBytes(ip) + protocolPart(transport) + portPart(port)
 }
 
-/** What tells several chains of affinity of one port apart; by their byte in the key. */
+/** Tell several chains of affinity of one port apart, by their byte in the key. */
 const ways = ['', 'cluster', 'local'] as const
 export type AffinityWay = (typeof ways)[number]
 

@@ -45,7 +45,7 @@ function slotsOf({ slots, external }: Placement): Slots {
   return { ...external, vip: slots }
 }
 
-/** All places of a port have the same slots. */
+/** Reads the slots of a port, which are the same for all its frontends. */
 function slotsRead(state: PortState, elements: Elements): Slots {
   const [family, transport] = [familyNames[state.family], transportOf[state.port.protocol]]
   const [owner]: readonly SlotOwner[] = placesOf(state).map(({ ip, port }) => ({ family, transport, ip, port }))

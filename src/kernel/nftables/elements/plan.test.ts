@@ -107,7 +107,7 @@ test('A family that is not enabled gets nothing', () => {
 const endpointSets = fc.uniqueArray(fc.integer({ min: 1, max: 30 }), { maxLength: 20 })
 const endpointsOf = (numbers: readonly number[]) => numbers.map(n => ({ ip: `10.1.0.${n}`, port: 80 }))
 
-test('Arranging keeps every endpoint, once, and moves no more slots than endpoints changed', () => {
+test('Assigning slots keeps every endpoint, once, and moves no more slots than endpoints changed', () => {
   fc.assert(
     fc.property(endpointSets, endpointSets, (before, after) => {
       const slotsBefore = endpointsOf(before).map(slotValue)

@@ -23,7 +23,7 @@ export interface Placement {
   readonly state: PortState
   /** The endpoints in the slots that the kernel chooses from: slot i of N is `[i]`. With affinity in any lasting order. */
   readonly slots: readonly Endpoint[]
-  /** The same for what comes from outside. */
+  /** The same for external clients. */
   readonly external: ExternalSlots
   /** Whether one of the port's source ranges holds the node's own primary address. */
   readonly admitsNode: boolean
@@ -33,10 +33,10 @@ export interface Placement {
 /** What goes to Envoy, of the VIP:port and the external addresses: as keys of the sets of the overlay. */
 export type Redirected = readonly Bytes[]
 
-/** Shared by all ports of which nothing does. */
+/** Shared by all ports of which nothing is redirected. */
 export const nothingRedirected: Redirected = []
 
-/** Of all that can be in the overlay: the VIP:port, and the external addresses that are for Envoy. */
+/** Lists the keys of all that can be in the overlay: the VIP:port, and the external addresses that are for Envoy. */
 export function overlayKeys(state: PortState | undefined): readonly Bytes[] {
   if (state?.port.protocol !== 'TCP') return []
   const places = state.external && isForEnvoy(state.external.layer) ? placesOf(state) : []
@@ -73,7 +73,7 @@ export function planPort(placement: Placement, options: PlanOptions, beside?: Pl
   return elements
 }
 
-/** As `planPort`, for who needs them one by one and no map of them. */
+/** Plans as `planPort`, element by element, without a map of them. */
 export function planInto(
   elements: ElementSink,
   placement: Placement,
@@ -122,7 +122,7 @@ function haveSameKeys(a: PortState, b: PortState): boolean {
   )
 }
 
-/** Whether both have the same source ranges, at the same places. */
+/** Whether both have the same source ranges, at the same addresses. */
 function admitSame(a: Placement, b: Placement): boolean {
   return a.admitsNode === b.admitsNode && a.state.external?.sourceRanges === b.state.external?.sourceRanges
 }
@@ -146,7 +146,9 @@ interface Affinities {
   readonly elements: Elements
 }
 
-/** A client keeps its endpoint whichever way it comes: ways with the same endpoints share a chain, and all share clients. */
+/**
+ * A client keeps its endpoint over all frontends: those with the same endpoints share a chain, and all share clients.
+ */
 function planAffinities({ state, slots, external }: Placement): Affinities | undefined {
   const { affinitySeconds: seconds } = state
   if (seconds === undefined) return undefined
@@ -177,7 +179,7 @@ function portKey({ vip, port }: PortState): Bytes {
   return placeKey(vip, transportOf[port.protocol], port.port)
 }
 
-/** Under which the kernel has elements of the port: by VIP and by its external addresses. */
+/** The keys of the port's elements in the kernel: by VIP and by its external addresses. */
 export function portKeys(state: PortState): readonly Bytes[] {
   const transport = transportOf[state.port.protocol]
   return [portKey(state), ...placesOf(state).map(({ ip, port }) => placeKey(ip, transport, port))]
@@ -187,7 +189,7 @@ export function vipSlots({ family, vip, port }: PortState): SlotOwner {
   return { family: familyNames[family], transport: transportOf[port.protocol], ip: vip, port: port.port }
 }
 
-/** What has to go and what has to come, so that `current` becomes `wanted`. A changed value does both. */
+/** The elements to remove and to add so that `current` becomes `wanted`. A changed value is in both. */
 export interface Difference {
   readonly removed: readonly ElementName[]
   readonly added: readonly (readonly [name: ElementName, value: Bytes])[]

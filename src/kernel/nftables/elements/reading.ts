@@ -1,4 +1,4 @@
-/** Our tables as the kernel has them, in the words of elements.ts. */
+/** Reads our tables as the kernel has them, in the terms of elements.ts. */
 
 import type { Family } from '../../family.ts'
 import type { NftClient, TableReader } from '../client.ts'

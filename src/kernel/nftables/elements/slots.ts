@@ -5,7 +5,7 @@ import type { Family, Transport } from '../../family.ts'
 import { addressBytes, addressPortBytes, addressPortOf, type Bytes, portPart, wordBytes } from '../bytes.ts'
 import { type ElementName, type ElementSink, type Elements, elementName } from './elements.ts'
 
-/** What keys the slots of an address and port, of a VIP or of an external address. */
+/** An address and port, of a VIP or of an external address, by which slots are keyed. */
 export interface SlotOwner {
   readonly family: Family
   readonly transport: Transport
@@ -41,7 +41,7 @@ export function slotValue(endpoint: Endpoint): Bytes {
   return addressPortBytes(endpoint)
 }
 
-/** What the slots from `first` on hold among elements read from the kernel, up to one that is empty. */
+/** Reads the endpoints of the slots from `first` on, up to an empty one, from elements of the kernel. */
 export function slotsIn(elements: Elements, owner: SlotOwner, first = 0): readonly Endpoint[] {
   const endpoints: Endpoint[] = []
   const slots = slotsName(owner)

@@ -1,14 +1,14 @@
 /**
- * Who may come in by a load-balancer IP: `loadBalancerSourceRanges`. Each such place has a chain and a set of its own, to
+ * Whom a load-balancer IP admits: `loadBalancerSourceRanges`. Each such frontend has a chain and a set of its own, to
  * which `source-checks` leads:
  *
  *     source-checks   192.0.2.1 . tcp . 80 → jump sources-192.0.2.1-tcp-80
  *     sources-…       not from @ranges-… → drop; else back to what called it
  *     ranges-…        the ranges
  *
- * One set of place and range for all would be one of concatenated ranges, which the kernel keeps such that a removal looks
- * at all there are: 8,000 of them took it minutes in which the core did nothing else (Linux 6.18). A set of plain ranges
- * is a tree, nobody's ranges cost anybody else, and those of a place that goes are gone with their set.
+ * One set of address and range for all would be one of concatenated ranges, where a removal walks all elements: 8,000
+ * of them took it minutes in which the core did nothing else (Linux 6.18). A set of plain ranges is a tree, nobody's
+ * ranges cost anybody else, and those of a frontend that goes are gone with their set.
  */
 
 import { isDeepStrictEqual } from 'node:util'
@@ -22,7 +22,7 @@ import { unknownRules } from './affinity.ts'
 import { type ElementName, elementName } from './elements.ts'
 import { objectName } from './ownobjects.ts'
 
-/** @param key of the place. @param ranges as `rangeBytes` has them */
+/** @param key of the frontend. @param ranges as `rangeBytes` has them */
 export function planSources(
   family: Family,
   key: Bytes,
@@ -51,5 +51,5 @@ export function rangesSet(family: Family, key: Bytes): SetDefinition {
   return { name: objectName(family, 'ranges', key), key: ['address'], isInterval: true }
 }
 
-/** Sets of earlier versions, which had all places and ranges in one. */
+/** Sets of earlier versions, which had the ranges of all frontends in one. */
 export const formerSets = ['allowed-sources', 'restricted'] as const

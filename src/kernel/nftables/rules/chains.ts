@@ -1,7 +1,7 @@
 /**
  * The chains of the fixed part.
  *
- * The way of a connection to a VIP (docs/architecture.md draws it):
+ * The path of a connection to a VIP (docs/architecture.md draws it):
  *
  *     prerouting   steer: in the overlay → Envoy, by TPROXY     refuse-forwarded: no endpoints → reject or drop; and what
  *                  source ranges do not let in, also of what was redirected
@@ -62,7 +62,7 @@ import {
   verdictMap,
 } from './statement.ts'
 
-/** To Envoy, and with it all that follows. `then` comes once a socket was found. */
+/** Redirects a connection to Envoy, and with it all that follows. `then` comes once a socket was found. */
 export function redirectToEnvoy(
   { targetPort, steeringMark }: Pick<RulesetOptions, 'targetPort' | 'steeringMark'>,
   ...then: readonly Statement[]
@@ -88,7 +88,7 @@ const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const
 const destination: Key = ['daddr', 'l4proto', 'th dport']
 const nodePort: Key = ['masked daddr', 'l4proto', 'th dport']
 
-/** What ends a connection passes, so that the other end hears of it. */
+/** Packets that end a connection pass, so that the other end hears of it. */
 const notEnding: Statement = { kind: 'not ending' }
 
 /** The first packet of a client, also of one that conntrack does not see, and no packet of an open connection that it forgot. */
@@ -101,7 +101,7 @@ const abandoned = notInSet(['protocol'], heartbeatSet)
 const refuseNew: Rule = [newConnection, attended, goto('refuse-new')]
 const refuseUnknown: Rule = [newConnection, goto('refuse-unknown')]
 
-/** What refuses comes here with what translates: before, a Service that kube-proxy has would be refused by what we had of it. */
+/** Refuses here, where it also translates: earlier, what we had of a Service would refuse one that kube-proxy has. */
 const serveAbandoned: readonly Rule[] = [[attended, accept], [jump('refuse-new')], [goto('service')]]
 
 /** An address of the node that opens node ports. */
@@ -121,12 +121,15 @@ function inOverlay(set: OverlaySet): Statement {
   return inSet(['daddr', 'tcp dport'], set)
 }
 
-/** Match what is for an external address that goes to Envoy, by address and by node port, of each externalTrafficPolicy. */
+/** Match packets to external addresses in the overlay, by address and by node port, of each externalTrafficPolicy. */
 function placesInOverlay(family: Family, set: OverlaySet): readonly Rule[] {
   return [[inOverlay(set)], [inSet(['masked daddr', 'tcp dport'], set), ...nodePortAddress(family)]]
 }
 
-/** Who is called, of what is for Envoy: before it is decided where the connection goes, since a full set matches nothing. */
+/**
+ * Records which ports that are for Envoy are called: before the decision where the connection goes, since a full set
+ * matches nothing.
+ */
 function noteCalls(family: Family, { tracksUse }: RulesetOptions): readonly Rule[] {
   if (!tracksUse) return []
   const note = (key: Key, ...where: Rule): Rule => {
@@ -165,7 +168,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
   const isSwitchedOff = inSet(['protocol'], overlaySwitch)
   const toEnvoyPort: Statement = { kind: 'port', transport: 'tcp', port: targetPort }
   const reset: Statement = { kind: 'reject', with: 'tcp reset' }
-  // Envoy would show an outsider's address to endpoints, whose answers would not come back through this node.
+  // Envoy would show an external client's address to endpoints, whose answers would not come back through this node.
   const keptBelow = options.clientAddress === 'preserve' ? [[inOverlay('envoy'), notOfPods(options), accept]] : []
   return [
     // ICMP errors are limited to about one a second and client; resets are not.
@@ -178,7 +181,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
         [...isNodePortAddress, verdictMap(nodePort, 'no-endpoints')],
       ],
     },
-    // What is still addressed to a cluster IP after translation leads to no Service port.
+    // A packet that is still addressed to a cluster IP after translation leads to no Service port.
     {
       name: 'refuse-unknown',
       rules: [
@@ -212,7 +215,8 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
         ...local.map(place => [...place, goto('steer-local')]),
       ],
     },
-    // Pods, whom the policy Local does not concern, the kernel layer leads to all endpoints; the node's own do not pass here.
+    // The policy Local does not concern pods: the kernel layer leads them to all endpoints. The node's own do not pass
+    // here.
     {
       name: 'steer-local',
       rules: [
@@ -220,7 +224,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
         [ofTransport('tcp'), ...toEnvoy],
       ],
     },
-    // A client that is to stay below from now on loses what it has in Envoy.
+    // A client that has become redirect-exempt loses its connections through Envoy.
     {
       name: 'steer-open',
       rules: [
@@ -233,7 +237,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
     {
       name: 'steer',
       hook: hooks.mangle,
-      // Every packet passes here: those of open connections that are none of Envoy's see as little as can be.
+      // Every packet passes here: those of open connections that are not Envoy's meet as few rules as possible.
       rules: [
         [newConnection, goto('steer-new')],
         [hasMark('ct', steeringMark), { kind: 'direction', direction: 'original' }, goto('steer-open')],
@@ -252,7 +256,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
     { name: 'translate-abandoned', hook: hooks.abandoned, rules: [[redirected, accept], ...serveAbandoned] },
     { name: 'refuse-unknown-forwarded', hook: hooks.forward, rules: [refuseUnknown] },
     { name: 'refuse-unknown-local', hook: hooks.output, rules: [refuseUnknown] },
-    // What Envoy has open to an endpoint that is to be reached by the kernel layer alone ends with its next packet.
+    // Envoy's open connections to an endpoint that only the kernel layer may reach end with their next packet.
     {
       name: 'refuse-envoy',
       hook: hooks.output,
@@ -279,7 +283,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
     {
       name: 'guard',
       hook: hooks.input,
-      // Of who connects to it; answers to a connection that the node itself has from a port of that number pass.
+      // Of those who connect to it; answers to a connection that the node itself has from a port of that number pass.
       rules: [
         [toEnvoyPort, isSyn, lacksMark('meta', steeringMark), { kind: 'translated', isNot: true }, reset],
         [toEnvoyPort, newConnection, { kind: 'translated', isNot: false }, { kind: 'opaque socket' }, reset],

@@ -1,11 +1,11 @@
-/** What rules look at: fields of a packet, of its connection, and of its way; and values of them. */
+/** The fields that rules match: of a packet, of its connection, and of its path; and their values. */
 
 import { ipText } from '../../../net/ipbytes.ts'
 import type { Family } from '../../family.ts'
 import { addressOffsets } from './compile.ts'
 import { ctKeys, metaKeys } from './expression.ts'
 
-/** What values of a field are. */
+/** The kind of a field's values. */
 export type FieldKind =
   | ('address' | 'port' | 'l4proto' | 'mark' | 'direction' | 'address type' | 'name' | 'number')
   | keyof typeof flagNames
@@ -40,7 +40,7 @@ export const flagNames = {
   'tcp flags': { 1: 'fin', 2: 'syn', 4: 'rst', 8: 'psh', 16: 'ack', 32: 'urg' },
 } as const satisfies Record<string, Readonly<Record<number, string>>>
 
-/** Of a packet, its connection, or its way. */
+/** A field of a packet, its connection, or its path. */
 export type Field =
   | { readonly name: keyof typeof fieldKinds }
   /** Masked: all zeros. */

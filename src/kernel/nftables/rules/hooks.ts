@@ -1,6 +1,6 @@
 import type { Hook } from '../operations.ts'
 
-/** Where the chains of the fixed part are called from, in their order on a packet's way. */
+/** Where the chains of the fixed part are called from, in the order in which a packet passes them. */
 export const hooks = {
   mangle: { type: 'filter', hook: 'prerouting', priority: -150 },
   refuse: { type: 'filter', hook: 'prerouting', priority: -149 },

@@ -1,10 +1,11 @@
-/** Which bits of packet and connection marks a rule of anybody's sets, or acts upon. */
+/** Finds which bits of packet and connection marks a rule of anybody's sets, or acts upon. */
 
 import { ctKeys, type Expression, metaKeys, verdictCodes } from './expression.ts'
 
 /**
- * Bits that it only leaves alone, as in `& 0xffffbfff`, do not count, and neither does a rule that accepts what has them and sets
- * nothing: so a firewall is told to let through what goes to Envoy, and who sets the bit for themselves is found by that.
+ * Whether the rule uses one of the bits. Bits that it only preserves, as in `& 0xffffbfff`, do not count, and neither
+ * does a rule that accepts packets with them and sets nothing: a firewall is told to let through so what goes to Envoy,
+ * and whoever sets the bit for themselves is found by that.
  */
 export function usesMark(expressions: readonly Expression[], bits: number): boolean {
   /** Registers that hold a mark, or what is made of one, with the bits that were put on it. */

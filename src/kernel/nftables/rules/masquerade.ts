@@ -14,14 +14,14 @@ import type { SetName } from '../elements/elements.ts'
 import type { Chain } from '../operations.ts'
 import { clearMark, hasMark, inSet, masquerade, type Rule, type Statement, setMark } from './statement.ts'
 
-/** Matches what pods send, as far as they can be told. */
+/** Matches what pods send, as far as pods can be told from others. */
 export function ofPods(options: MasqueradeOptions): Statement {
   const name = interfacePattern(options)
   if (name === undefined) return inSet(['saddr'], 'pods' satisfies SetName)
   return { kind: 'interface', of: 'iifname', name, isNot: false }
 }
 
-/** Matches what others send; nothing where pods cannot be told. */
+/** Matches what others send; nothing where pods cannot be told from others. */
 export function notOfPods(options: MasqueradeOptions): Statement {
   const name = interfacePattern(options)
   if (name === undefined) return inSet(['saddr'], 'outside' satisfies SetName)

@@ -1,4 +1,4 @@
-/** Rules of anybody's, from the expressions that the kernel has of them: follows what each register holds. */
+/** Reads rules of anybody's from the expressions that the kernel has of them: follows what each register holds. */
 
 import { ipText } from '../../../net/ipbytes.ts'
 import type { Family } from '../../family.ts'

@@ -84,9 +84,10 @@ function markerOf(text: string): string {
 const namedByElements: readonly string[] = ['refuse', markMasquerade, ...Object.values(localPolicy)]
 
 /**
- * Takes the chains of another version of us out of the way of the fixed part, in one transaction with it. Sets and maps
- * stay, and so do the chains that their elements jump to. Chains of single Service ports are left alone: they are
- * compared as elements are.
+ * Removes the chains of another version of us, in one transaction with the new fixed part. Sets and maps stay, and so
+ * do the chains that their elements jump to. Chains of single Service ports are left alone: they are compared as
+ * elements are.
+ *
  *
  * @param former names of sets that this version has no use for
  */

@@ -4,7 +4,7 @@ import type { Bytes } from '../bytes.ts'
 import { type ElementName, type ElementSink, isShared } from '../elements/elements.ts'
 import type { FoundElements } from './tablecache.ts'
 
-/** Is told what a port shall have, element by element, and keeps no map of it: most ports have it all. */
+/** Takes what a port shall have, element by element, and keeps no map of it: most ports have it all. */
 export class Claim implements ElementSink {
   readonly #found: FoundElements
   readonly #names: ElementName[] = []
@@ -14,7 +14,7 @@ export class Claim implements ElementSink {
     this.#found = found
   }
 
-  /** Another port comes. */
+  /** Begins the next port. */
   begin(): void {
     this.#names.length = 0
     this.#isWhole = true
@@ -25,12 +25,12 @@ export class Claim implements ElementSink {
     this.#names.push(name)
   }
 
-  /** The kernel has all that the port shall have. */
+  /** Whether the kernel has all that the port shall have. */
   get isWhole(): boolean {
     return this.#isWhole
   }
 
-  /** The names of the port's elements, which are no longer among what was found, but for those that ports share. */
+  /** Returns the names of the port's elements, and removes them from what was found, except those that ports share. */
   take(): readonly ElementName[] {
     for (const name of this.#names) if (!isShared(name)) this.#found.delete(name)
     return this.#names

@@ -1,6 +1,6 @@
 /**
- * Looks for what somebody else changed in our tables. It only reads, beside whatever is written meanwhile, and says nothing
- * of the elements that were written in that time.
+ * Finds drift in our tables. It only reads, beside whatever is written meanwhile, and reports nothing of the elements
+ * that were written in that time.
  */
 
 import type { Family } from '../../family.ts'
@@ -14,13 +14,13 @@ import { elementText } from '../elements/text.ts'
 import { fixedRules, isLoadBalancingChain, tableName } from '../rules/ruleset.ts'
 import { elementsOf, type PortRecord } from './record.ts'
 
-/** What the kernel has been told, of the node and of ports. */
+/** What was written to the kernel, of the node and of ports. */
 export interface WrittenView {
   node(): Elements
   readonly ports: { values(): Iterable<PortRecord> }
 }
 
-/** Whether a table is there, and what else is seen with that. */
+/** Whether a table is there, and whether its overlay is switched off. */
 export interface Presence {
   /** Says that the table is gone; undefined where it is there. */
   readonly missing: string | undefined
@@ -28,7 +28,7 @@ export interface Presence {
   readonly isOff: boolean
 }
 
-/** Well below a millisecond, whatever the table holds. */
+/** Looks whether the table is there: well below a millisecond, whatever it holds. */
 export async function findPresence(nft: NftClient, family: Family): Promise<Presence> {
   const keys = await nft.keys(family, overlaySwitch)
   return { missing: keys ? undefined : gone(family), isOff: keys !== undefined && keys.length > 0 }
@@ -55,7 +55,7 @@ export async function findDrift(
     element: (name, value) => void found.set(name, value),
   })
   if (!exists) return families.map(gone).join(' or ')
-  /** Of those that ports share. */
+  /** Those of the elements that ports share. */
   const known = new Set<ElementName>()
   const findWrong = (expected: Elements) => {
     let wrong: string | undefined
@@ -76,7 +76,7 @@ export async function findDrift(
   }
   const wrongChain = findWrongChain(families, options, chains)
   if (wrongChain !== undefined) return wrongChain
-  // A port that was refused may have what ports share.
+  // A port that was refused may have elements that ports share.
   const hasRefused = [...written.ports.values()].some(({ refusal }) => refusal)
   const isUnknown = (name: ElementName) => {
     return !known.has(name) && !isTouched(name) && !(hasRefused && isShared(name))

@@ -1,4 +1,4 @@
-/** In which order changed Service ports are written: what is much to write of one Service holds up no other. */
+/** Decides in which order changed Service ports are written: a Service with much to write holds up no other. */
 
 import { placesOf } from '../../../plan/ports/places.ts'
 import { type PortState, serviceKeyOf } from '../../../plan/ports/port.ts'
@@ -8,7 +8,7 @@ import { isPlacement } from '../elements/placement.ts'
 import { portKeys } from '../elements/plan.ts'
 import type { PortRecord } from './record.ts'
 
-/** Below it the changed ports of a Service are small, all together. */
+/** A Service is small while all its changed ports together weigh less. */
 const smallWeight = 512
 
 export interface Lanes {
@@ -19,8 +19,8 @@ export interface Lanes {
 }
 
 /**
- * Removed ones first in each: an address is given up before it is taken.
- * @param given what large ports that are being written may give up: whoever takes it waits for them
+ * Sorts ports into lanes, in each the removed ones first: an address is released before another port takes it.
+ * @param given keys that large ports being written may release: a port that takes one waits for them
  */
 export function lanesOf(records: readonly PortRecord[], given: ReadonlySet<Bytes> = new Set()): Lanes {
   const refused = records.filter(({ refusal }) => refusal !== undefined)
@@ -50,7 +50,7 @@ function removedFirst(records: readonly PortRecord[]): readonly PortRecord[] {
   return records.toSorted((a, b) => Number(a.state !== undefined) - Number(b.state !== undefined))
 }
 
-/** How much there is to look at for it: about as many elements as it has, or is to have. */
+/** Estimates the work for a port: about as many elements as it has, or is to have. */
 export function weightOf({ state, written }: PortRecord): number {
   const has = written === undefined ? 0 : isPlacement(written) ? elementsOfState(written.state) : written.size
   return Math.max(has, state ? elementsOfState(state) : 0)
@@ -61,7 +61,7 @@ function elementsOfState(state: PortState): number {
   return 1 + endpoints.length + placesOf(state).length * (1 + (external?.clusterEndpoints.length ?? 0))
 }
 
-/** Under which the kernel has elements of these ports. */
+/** The keys under which the kernel has elements of these ports. */
 export function keysWritten(records: readonly PortRecord[]): ReadonlySet<Bytes> {
   return new Set(records.flatMap(keysOf))
 }

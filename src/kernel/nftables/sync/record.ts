@@ -29,7 +29,7 @@ export interface PortChange extends Change {
   readonly record: PortRecord
   readonly state: PortState | undefined
   readonly placement: Placement | undefined
-  /** What the kernel has the port's elements for, where that is known. */
+  /** The state that the port's elements in the kernel were made from, where that is known. */
   readonly before: PortState | undefined
 }
 
@@ -50,8 +50,8 @@ export function changeOf(
 }
 
 /**
- * What a port shall have, where nothing is known of what it has.
- * @param elements takes it; the change itself has none of it
+ * Plans what a port shall have, where nothing is known of what it has.
+ * @param elements takes the plan; the change itself has none of it
  */
 export function planRecord(
   elements: ElementSink,
@@ -70,7 +70,7 @@ export function elementsOf({ written }: Pick<PortRecord, 'written'>, options: Pl
   return isPlacement(written) ? planPort(written, options) : written
 }
 
-/** The overlay was emptied by other means. */
+/** To be called when the overlay was emptied by other means. */
 export function forgetOverlay(record: PortRecord): void {
   const { written } = record
   if (!written) return

@@ -460,7 +460,7 @@ test('Sets of source ranges of an earlier version go with its rules', async () =
   await agent.tables.close()
 })
 
-test('Source ranges are in a set of their place, which goes as a whole', async () => {
+test('Source ranges are in a set of their frontend, which goes as a whole', async () => {
   const agent = new Agent()
   const outside = withOutside(web, 1, 4)
   await agent.run([outside])
@@ -510,8 +510,8 @@ const steps = fc.array(
 )
 
 /**
- * Two ports share a VIP, one is of UDP and one of IPv6; two have affinity while they have an even number of endpoints. With
- * some numbers of endpoints there are ways from outside, also where the VIP has none.
+ * Two ports share a VIP, one is of UDP and one of IPv6; two have affinity while they have an even number of endpoints.
+ * With some numbers of endpoints there are external addresses, also where the VIP has no endpoint.
  */
 function stateOf(number: number, endpoints: readonly number[]): PortState {
   const vip = number === 5 ? 'fd00::5' : `10.0.0.${number >> 1}`
@@ -617,7 +617,7 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
   )
 })
 
-test('A way, or a VIP, that went while no agent was there keeps no port from being written', async () => {
+test('A frontend that went while no agent was there keeps no port from being written', async () => {
   const sticky = withOutside({ ...stateOf(3, [1, 2, 3]), affinitySeconds: 10 }, 3, 4)
   const bare = { ...sticky, endpoints: [], external: undefined }
   for (const later of [bare, { ...sticky, vip: '10.0.0.9' }]) {
@@ -654,7 +654,7 @@ test('A change touches no element of another port', async () => {
   )
 })
 
-test('The result of each sync is told with what it has settled, from the synchronisation of the source on', async () => {
+test('Each sync reports its result and what it has settled, from the synchronisation of the source on', async () => {
   const { tables, results, nft } = new Agent()
   await tables.start()
   assert.deepEqual(results, [])

@@ -1,4 +1,4 @@
-/** What the kernel has, as far as no single Service port owns it: chains, shared elements, totals. */
+/** Caches what the kernel has and no single Service port owns: chains, shared elements, totals. */
 
 import type { Family } from '../../family.ts'
 import type { Bytes } from '../bytes.ts'
@@ -15,7 +15,7 @@ export interface Change {
   readonly wanted: Elements
 }
 
-/** A transaction and what is to be remembered once it has been applied. */
+/** A transaction, and what to remember once it has been applied. */
 export interface Prepared {
   readonly transaction: Transaction
   commit(): void
@@ -55,7 +55,7 @@ export class TableCache {
     return exists ? { cache, found } : undefined
   }
 
-  /** A port has these elements, as the kernel had them before. */
+  /** Records that a port has these elements, as the kernel had them before. */
   adopt(names: Iterable<ElementName>): void {
     for (const name of names) {
       if (!isShared(name)) continue
@@ -106,7 +106,10 @@ export class TableCache {
     return { transaction, commit }
   }
 
-  /** Elements that no port has asked for. Before those of ports are written: they may lead to chains that ports take away. */
+  /**
+   * Removes elements that no port has asked for: before those of ports are written, since they may lead to chains that
+   * ports take away.
+   */
   prepareStale(owned: OwnedElements, maxElements: number): Iterable<Prepared> {
     return this.#prepareRemovals(
       [...namesIn(owned)].filter(name => !isOwnObject(setOf(name).set)),
@@ -115,9 +118,9 @@ export class TableCache {
   }
 
   /**
-   * The chains and sets of single ports that no port has asked for, and the shared elements that nobody uses. After those of
-   * ports are written, which may have led there, and only where none was refused, which may lead there still. The chains
-   * `endpoints-…` stay: there are no more of them than Service ports have had numbers of endpoints.
+   * Removes the chains and sets of single ports that no port has asked for, and the shared elements that nobody uses:
+   * after those of ports are written, which may have led there, and only where none was refused, which may lead there
+   * still. The chains `endpoints-…` stay: there are no more of them than Service ports have had numbers of endpoints.
    */
   prepareLeftovers(owned: OwnedElements, maxElements: number): Iterable<Prepared> {
     const objects = [...namesIn(owned)].filter(name => isOwnObject(setOf(name).set))
@@ -139,7 +142,7 @@ export class TableCache {
     }
   }
 
-  /** The overlay was emptied by other means. */
+  /** To be called when the overlay was emptied by other means. */
   forgetOverlay(): void {
     for (const code of this.#totals.keys()) {
       if (isOverlaySet(setOf(String.fromCharCode(code)).set)) this.#totals[code] = 0
@@ -152,7 +155,7 @@ export class TableCache {
   }
 }
 
-/** What is left of the elements found, but for those that ports share. */
+/** Groups what is left of the elements found by its owner, without those that ports share. */
 export function byOwner(found: FoundElements): OwnedElements {
   const owned: OwnedElements = new Map()
   for (const [name, value] of found) {

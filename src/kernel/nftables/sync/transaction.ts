@@ -25,7 +25,9 @@ const elementsPerOperation = 256
 
 type FixedSetName = Exclude<SetName, OwnObject | 'source-ranges'>
 
-/** Whatever refers to something goes before it, and comes after it; chains and sets of single ports lie beneath all. */
+/**
+ * What refers to an object is removed before it, and added after it; chains and sets of single ports lie beneath all.
+ */
 const removalOrder: readonly FixedSetName[] = [
   ...([
     ...overlaySets,
@@ -101,7 +103,7 @@ export class Transaction {
     ]
   }
 
-  /** Each range is in the set of its place. A set that goes takes its ranges along. */
+  /** Each range is in the set of its frontend. A set that goes takes its ranges along. */
   #sourceRangeOperations(verb: 'add' | 'delete'): readonly Operation[] {
     const items = verb === 'add' ? this.#added : this.#removed
     return families.flatMap(family => {

@@ -1,4 +1,7 @@
-/** Writes to our tables, one transaction at a time, and knows what they have, and what is written while somebody reads them. */
+/**
+ * Writes to our tables, one transaction at a time, and tracks what they have, and what is written while somebody reads
+ * them.
+ */
 
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Family } from '../../family.ts'
@@ -40,7 +43,7 @@ export class Writer {
     return found.found
   }
 
-  /** A port has these elements, as they were read. */
+  /** Records that a port has these elements, as they were read. */
   adopt(names: Iterable<ElementName>): void {
     this.#cache.adopt(names)
   }
@@ -73,7 +76,7 @@ export class Writer {
 
   /**
    * Reads, beside whatever is written meanwhile. One at a time.
-   * @param read is told which elements were written since it began, and may have been read as they were before or after
+   * @param read learns which elements were written since it began: it may have read them as they were before or after
    */
   async reading<T>(read: (isTouched: (name: ElementName) => boolean) => Promise<T>): Promise<T> {
     const touched = new Set(this.#running())
@@ -113,7 +116,7 @@ export class Writer {
   }
 }
 
-/** Of many elements each step is a turn of the event loop. */
+/** Lets the event loop turn after a step of many elements. */
 async function breathe(elements: number): Promise<void> {
   if (elements > maxElementsPerTransaction) await turn()
 }

@@ -1,4 +1,4 @@
-/** Sends a batch, and says what of it the kernel refused. */
+/** Sends a batch, and reports what of it the kernel refused. */
 
 import { messageTypes as answerTypes, NetlinkError, readError } from '../../netlink/answer.ts'
 import type { NetlinkSocket } from '../../netlink/socket.ts'
@@ -12,7 +12,10 @@ import { type Batch, BatchRefused, namesOf, type Sent, textOf } from './sent.ts'
 /** What of a socket a batch needs; tests have a kernel of their own behind it. */
 type BatchSocket = Pick<NetlinkSocket, 'nextSequence' | 'send' | 'await' | 'receive'>
 
-/** How many bytes it took. The socket is the batch's alone until then. Rejects with BatchRefused, SystemCallError, MalformedMessage. */
+/**
+ * Sends the batch, and returns how many bytes it took. The socket is the batch's alone until then. Rejects with
+ * BatchRefused, SystemCallError, MalformedMessage.
+ */
 export async function applyBatch(
   socket: BatchSocket,
   operations: readonly Operation[],
@@ -63,7 +66,10 @@ interface About {
   readonly text: string | undefined
 }
 
-/** The one element that the kernel points at, none where it points at something else; all of the message where it does not point. */
+/**
+ * Returns the one element that the kernel points at, none where it points at something else, and all of the message
+ * where it does not point.
+ */
 function aboutOf(messages: readonly Sent[], { sequence, offset }: NetlinkError): About {
   const sent = messages.find(message => message.sequence === sequence)
   if (sent?.name !== undefined) return { names: [sent.name], text: elementText(sent.name) }

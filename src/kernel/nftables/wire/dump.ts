@@ -1,4 +1,4 @@
-/** What the kernel has of a table, object by object, as dumps that begin anew where something is changed meanwhile. */
+/** Dumps what the kernel has of a table, object by object; a dump begins anew where something is changed meanwhile. */
 
 import { NetlinkError } from '../../netlink/answer.ts'
 import { type Message, readAttributes, required } from '../../netlink/reader.ts'

@@ -1,4 +1,4 @@
-/** Elements of sets and maps to attributes and back. */
+/** Writes elements of sets and maps as attributes, and reads them back. */
 
 import { eachAttribute } from '../../netlink/reader.ts'
 import type { MessageWriter } from '../../netlink/writer.ts'
@@ -58,7 +58,7 @@ function writeRange(writer: MessageWriter, range: Bytes): void {
 export interface FoundElements {
   readonly elements: (readonly [key: Bytes, value: Bytes])[]
   readonly comments: Map<Bytes, string>
-  /** In how many milliseconds those end that end by themselves. */
+  /** In how many milliseconds the elements that time out do so. */
   readonly remaining: Map<Bytes, number>
 }
 

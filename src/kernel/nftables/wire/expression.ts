@@ -1,4 +1,6 @@
-/** Expressions to attributes and back. A table says which attribute each field is, and of which kind. */
+/**
+ * Writes expressions as attributes, and reads them back. A table says which attribute each field is, and of which kind.
+ */
 
 import { type Attributes, MalformedMessage, readAttributes } from '../../netlink/reader.ts'
 import type { MessageWriter } from '../../netlink/writer.ts'
@@ -69,7 +71,7 @@ const schema: Schema = {
   target: { extension: [1, 'text'], info: [3, 'bytes'] },
 }
 
-/** Without these an expression is none that we know. */
+/** An expression without these is none that we know. */
 const requiredFields: { readonly [N in Known['name']]: readonly string[] } = {
   payload: ['base', 'offset', 'length'],
   meta: ['key'],

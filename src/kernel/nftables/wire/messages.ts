@@ -1,4 +1,4 @@
-/** Operations as the messages of one batch, which the kernel does as a whole or not at all. */
+/** Writes operations as the messages of one batch, which the kernel does as a whole or not at all. */
 
 import { setImmediate as turn } from 'node:timers/promises'
 import { flags } from '../../netlink/answer.ts'
@@ -70,7 +70,7 @@ export function familyHeader(family: number, resource = 0): Uint8Array {
 export interface BatchOptions {
   /** That the ruleset must still have, else all is refused; undefined: any. */
   readonly generation?: number
-  /** The kernel looks at all of it, and does nothing: a batch without its end. */
+  /** Has the kernel check all of it and do nothing: the batch lacks its end. */
   readonly isCheck?: boolean
 }
 
@@ -270,7 +270,7 @@ class BatchWriter {
   }
 }
 
-/** What cannot be written at all, such as what is too long for an attribute, is refused as the kernel would. */
+/** Refuses what cannot be written at all, such as what is too long for an attribute, as the kernel would. */
 function refusing(what: string, name: ElementName | undefined, write: () => void): void {
   try {
     write()

@@ -1,4 +1,4 @@
-/** What was sent of a batch, by which it is said what of it the kernel refused. */
+/** Records what was sent of a batch, to name what of it the kernel refused. */
 
 import { type ElementName, elementName, setCode } from '../elements/elements.ts'
 import { parseObjectName } from '../elements/ownobjects.ts'
@@ -6,7 +6,7 @@ import { keyText, typesOf } from '../elements/values.ts'
 import type { SetElement, Table } from '../operations.ts'
 import type { SetDefinition } from '../sets.ts'
 
-/** What the kernel refused of a batch, of which it did nothing. */
+/** The kernel refused a batch, and did nothing of it. */
 export class BatchRefused extends Error {
   /** errno's name of the first. */
   readonly code: string
@@ -24,7 +24,7 @@ export class BatchRefused extends Error {
   }
 }
 
-/** A message that was written, to tell what an answer is about. */
+/** A message that was written, by which an answer is matched to what it is about. */
 export interface Sent {
   readonly sequence: number
   /** In words. */

@@ -1,6 +1,6 @@
 /**
- * The data types of keys and values: the numbers by which nft knows them, which the kernel only hands on, and what a value of
- * each is, also in words.
+ * The data types of keys and values: the numbers by which nft knows them, which the kernel only hands on, and what a
+ * value of each is, also in words.
  */
 
 import type { Family } from '../../family.ts'

@@ -2,7 +2,7 @@ import type { PortState } from '../../../plan/ports/port.ts'
 import type { KernelLayer, PortSnapshot } from '../../layer.ts'
 import type { VipPort } from '../../overlay.ts'
 
-/** Keeps what it is told, and writes none of it. */
+/** Keeps what it is given, and writes none of it. */
 export class EmptyLayer implements KernelLayer {
   readonly ports = new Map<string, PortState>()
   isSynced = false
