@@ -1,4 +1,4 @@
-/** All that there is to say about a Service on this node, as data: what `lightpath explain` prints. */
+/** Explains a Service on this node, as data: what `lightpath explain` prints. */
 
 import type { IpFamily } from '../net/address.ts'
 import { portLabel, type Service } from '../services/objects/service.ts'
@@ -22,7 +22,7 @@ export interface EndpointExplanation {
   readonly zone: string | undefined
   /** Why this node does not use it; undefined where it does. */
   readonly notUsed: string | undefined
-  /** Why Envoy may not connect to it; undefined where it may, or nobody asked. */
+  /** Why Envoy may not connect to it; undefined where it may, or where that was not checked. */
   readonly barred: string | undefined
 }
 
@@ -51,7 +51,7 @@ export interface ServiceExplanation {
   readonly ignored: string | undefined
   /** By which label its owner keeps all of it in the kernel layer; undefined where there is none. */
   readonly optedOut: string | undefined
-  /** Where load balancers ask this node for it, and how many endpoints it tells them. */
+  /** Where load balancers ask this node for it, and how many endpoints the answer names. */
   readonly healthChecks: readonly Pick<HealthCheck, 'family' | 'port' | 'localEndpoints'>[]
   readonly ports: readonly PortExplanation[]
 }

@@ -1,4 +1,4 @@
-/** Whatever comes in whichever order: what holds of a plan then. */
+/** Properties of a plan that hold whatever changes come in whichever order. */
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'

@@ -1,4 +1,4 @@
-/** Objects with lists as long as the API lets them be: what is made of one takes time in proportion to it. */
+/** Objects with lists as long as the API lets them be take time in proportion to their length. */
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
@@ -70,7 +70,7 @@ describe('Parsing is linear in', () => {
   }
 })
 
-test('Of 9,000 unknown annotations ten are told, and how many more there are', async () => {
+test('Of 9,000 unknown annotations ten are reported, and how many more there are', async () => {
   const annotated = (size: number) => {
     const annotations = Object.fromEntries(numbers(size).map(i => [`config.lightpath.cloud/http-no-setting-${i}`, 'x']))
     return aService({ annotations, ports: numbers(size).map(i => aPort({ name: `http-${i}`, port: i + 1 })) })
@@ -113,7 +113,7 @@ describe('A Service with many ports and endpoints', () => {
     }
   })
 
-  test('has no port looked at several times over when an endpoint of all changes', async () => {
+  test('has each port evaluated once when an endpoint of all changes', async () => {
     const size = 500
     const plan = planOf(aService({ ports: numbered(size) }), sliceWith(5, size))
     plan.tell([put(sliceWith(5, size, true))])

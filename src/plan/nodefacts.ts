@@ -1,4 +1,4 @@
-/** What a plan depends on beside the cluster: one node, and the flags of its agent. */
+/** The inputs of a plan beside the cluster: one node, and the flags of its agent. */
 
 import type { ReservedPorts } from './endpoints/rules.ts'
 import { EnvoyBudget } from './envoy/budget.ts'

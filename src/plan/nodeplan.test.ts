@@ -117,7 +117,7 @@ describe('a change', () => {
     const again = aService({ annotations: { 'config.lightpath.cloud/http-num-retries': '1', other: 'x' } })
     assert.deepEqual(plan.tell([put(again), put(aSlice([anEndpoint('10.244.1.2')]))]).ports, [])
   })
-  test('of endpoints leaves settings and layer identical, so that only endpoints are told', () => {
+  test('of endpoints leaves settings and layer identical, so that only endpoints are published', () => {
     const plan = planOf(aService(), aSlice([anEndpoint('10.244.1.2')]))
     const { ports } = plan.tell([put(aSlice([anEndpoint('10.244.1.3')]))])
     assert.equal(ports.length, 1)
@@ -126,7 +126,7 @@ describe('a change', () => {
     assert.equal(before?.layer, after?.layer)
     assert.notEqual(before?.endpoints, after?.endpoints)
   })
-  test('that changes nothing of a UDP port, whose endpoints that answer are told too, is not reported', () => {
+  test('that changes nothing of a UDP port, which also has its serving endpoints, is not reported', () => {
     const slice = aSlice([anEndpoint('10.244.1.2')], { ports: [{ name: 'http', protocol: 'UDP', port: 53 }] })
     const plan = planOf(aService({ ports: [aPort({ protocol: 'UDP' })] }), slice)
     assert.deepEqual(plan.tell([put({ ...slice })]).ports, [])
@@ -234,7 +234,7 @@ describe('a Service that kube-proxy takes over', () => {
   })
 })
 
-describe('traffic from outside', () => {
+describe('external traffic', () => {
   const fields = { externalIPs: ['192.0.2.1'], loadBalancerIPs: ['192.0.2.2'], ports: [aPort({ nodePort: 30080 })] }
   const slice = aSlice([anEndpoint('10.244.1.2', { nodeName: 'node1' })])
 

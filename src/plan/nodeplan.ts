@@ -1,7 +1,7 @@
 /**
- * What one node makes of the cluster: a state per Service port. It depends on the cluster's facts, on the node, and on
- * nothing else, so that plans of many nodes may follow the same facts. A change costs what it touches: only the Services
- * that it concerns are looked at again, and only ports that come out different are reported.
+ * The plan of one node: a state per Service port. It depends on the cluster's facts, on the node, and on nothing else,
+ * so that plans of many nodes may follow the same facts. A change costs what it touches: only the Services that it
+ * concerns are derived again, and only ports that come out different are reported.
  */
 
 import type { ClusterFacts, FactsUpdate } from '../services/clusterfacts.ts'
@@ -27,12 +27,12 @@ import { type Handover, handoverOf, type ServiceScope, whyOptedOut, whyOthers, w
 import { type Shape, shapeOf } from './ports/shape.ts'
 import { PlanChanges, type PlanUpdate } from './update.ts'
 
-/** What follows for a Service. */
+/** What the plan derives from a Service. */
 interface Derived {
   ports: readonly PortState[]
   /** Undefined where it is not served. */
   shape: Shape | undefined
-  /** The Service as which it claims its VIPs, ports and places outside; also those that another Service owns. */
+  /** The Service as which it claims its VIPs, ports and external addresses; also those that another Service owns. */
   claims: Service | undefined
   healthChecks: readonly HealthCheck[]
   handover: Handover
@@ -66,7 +66,9 @@ export class NodePlan {
   #topology: NodeTopology
   #obstacles: OutsideObstacles
 
-  /** @param facts nothing was told yet; what they are told later comes by `apply` */
+  /**
+   * @param facts still empty; later changes come by `apply`
+   */
   constructor(facts: ClusterFacts, nodeFacts: NodeFacts) {
     const { name: nodeName, scope, obstacles, reserved, limits, budget, heldBack } = withDefaults(nodeFacts)
     this.policies = new NodePolicies(facts.pods, nodeName)
@@ -79,7 +81,7 @@ export class NodePlan {
     this.#obstacles = obstacles
   }
 
-  /** The facts were told something. */
+  /** Derives what the facts' update concerns. */
   apply({ services, goneNamespaces, nodes, pods }: FactsUpdate): PlanUpdate {
     const dirty = new Set(services)
     for (const namespace of goneNamespaces) this.#forgetNamespace(namespace, dirty)
@@ -89,7 +91,7 @@ export class NodePlan {
     return this.#refreshAll(dirty, this.policies.apply(pods))
   }
 
-  /** The other proxy has had its time to take a Service over. No change where it is ours again meanwhile, or gone. */
+  /** Ends the time in which the other proxy takes a Service over. Changes nothing where it is ours again, or gone. */
   release(key: string): PlanUpdate {
     const derived = this.#derived.get(key)
     if (derived?.handover !== 'begun') return this.#refreshAll([])
@@ -102,7 +104,7 @@ export class NodePlan {
     return this.#refreshAll(this.#derived.keys())
   }
 
-  /** Ports that came to Envoy or left it by the budget, or are held back from it or no longer, by id. */
+  /** Derives ports again that the budget promoted or demoted, or that are held back from Envoy or no longer, by id. */
   budgeted(ids: readonly string[]): PlanUpdate {
     return this.#refreshAll(ids.map(serviceKeyOf))
   }
@@ -115,14 +117,14 @@ export class NodePlan {
     for (const { ports } of this.#derived.values()) yield* ports
   }
 
-  /** The node's own, where the source has told it. */
+  /** The node's own, where the source has reported it. */
   get node(): Node | undefined {
     const { nodeName } = this.#topology
     return nodeName === undefined ? undefined : this.#facts.nodes.get(nodeName)
   }
 
   /**
-   * The namespaces of whose pods it has to be known who they are: those with Services for Envoy. One stays while it exists,
+   * The namespaces of which the plan has to know the pods: those with Services for Envoy. One stays while it exists,
    * since connections that a Service had in Envoy end later than its wish.
    */
   get podNamespaces(): ReadonlySet<string> {
@@ -157,7 +159,10 @@ export class NodePlan {
     }
   }
 
-  /** Services may outlive their Namespace where the order of changes has it so: they say again what they need. */
+  /**
+   * Drops the namespace. Services may outlive their Namespace where the order of changes has it so: they say again what
+   * they need.
+   */
   #forgetNamespace(namespace: string, dirty: Set<string>): void {
     if (!this.#podNamespaces.delete(namespace)) return
     for (const { key } of this.#facts.services.inNamespace(namespace)) dirty.add(key)
@@ -185,7 +190,8 @@ export class NodePlan {
   #refreshAll(keys: Iterable<string>, policiesChanged = false): PlanUpdate {
     const changes = new PlanChanges()
     const dirty = new Set(keys)
-    // Who gets an address makes the Service that had it dirty, and who gives it up the next one, also where that was looked at before.
+    // A Service that gets an address makes its former owner dirty, and one that releases it the next owner, also where
+    // that was derived before.
     for (const key of dirty) {
       dirty.delete(key)
       this.#refresh(key, changes, dirty)
@@ -211,7 +217,7 @@ export class NodePlan {
       if (!after || !isForEnvoy(after.layer)) this.#budget.remove(id)
     }
     changes.setProblems(key, states.problems)
-    // A port that both listen on is the other proxy's at once: kube-proxy does not try again soon.
+    // The other proxy gets a port that both listen on at once: kube-proxy does not try again soon.
     const isOurs = service && derived.handover === undefined
     const checks = isOurs ? healthChecksOf(service, facts.slices, this.#topology.nodeName) : []
     changes.setHealthChecks(key, derived.healthChecks, checks)
@@ -220,7 +226,7 @@ export class NodePlan {
     else this.#derived.delete(key)
   }
 
-  /** What of a Service is served: itself, unless it is another proxy's or there is nothing to serve. */
+  /** Returns what of a Service is served: itself, unless it is another proxy's or there is nothing to serve. */
   #served(key: string, service: Service | undefined, derived: Derived, changes: PlanChanges): Service | undefined {
     const { handover: before, ports } = derived
     derived.handover = handoverOf(service, this.#scope, { handover: before, isServed: ports.length > 0 })
@@ -230,7 +236,7 @@ export class NodePlan {
     return isHandedOver || whyOthers(service, this.#scope) === undefined ? service : undefined
   }
 
-  /** Gives up the claims that the Service no longer makes, and makes the new ones. */
+  /** Releases the claims that the Service no longer makes, and makes the new ones. */
   #reclaim(key: string, derived: Derived, dirty: Set<string>): void {
     const { claims, shape } = derived
     if (claims === shape?.service) return

@@ -132,7 +132,7 @@ function barredBy(knowledge: { tellsPods: boolean; podRanges?: readonly string[]
 const allowing = policy('in', { podSelector: {}, ingress: [{}] })
 const node1 = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node1' } }
 
-test('where Pods are told, Envoy connects to known pods of the Service’s own namespace and to nobody else', () => {
+test('where the source has Pods, Envoy connects to known pods of the Service’s namespace and to nobody else', () => {
   const foreign = pod('db', '10.1.0.2', { namespace: 'other' })
   const node = { ...node1, status: { addresses: [{ type: 'InternalIP', address: '172.30.0.1' }] } }
   const why = barredBy({ tellsPods: true }, pod('web', '10.1.0.1'), foreign, node)
@@ -171,7 +171,7 @@ test('of policies of network plugins the direction counts, and each selects all 
   assert.equal(why('cilium.io/v2', 'CiliumNetworkPolicy', { ingress: [{}] }, 'other'), 'admitted')
 })
 
-test('where a directory tells no Pods of a namespace, a target reference or a pod’s address says that it is one', () => {
+test('where a directory has no Pods of a namespace, a target reference or a pod’s address says that it is one', () => {
   const node = { ...node1, spec: { podCIDRs: ['10.1.0.0/24'] } }
   const why = barredBy({ tellsPods: false, podRanges: ['10.0.0.0/8'] }, node)
   assert.equal(why('10.1.0.1', false), undefined)
@@ -182,7 +182,7 @@ test('where a directory tells no Pods of a namespace, a target reference or a po
   assert.match(barredBy({ tellsPods: false }, allowing)('10.1.0.1')!, /NetworkPolicy shop\/in may select its pod/)
 })
 
-test('and with the first Pod of the namespace they are all told', () => {
+test('and with the first Pod of the namespace all of them are known', () => {
   const why = barredBy({ tellsPods: false }, pod('web', '10.1.0.1'))
   assert.equal(why('10.1.0.1'), undefined)
   assert.match(why('10.1.0.2')!, /no known pod/)

@@ -1,4 +1,7 @@
-/** What network policies mean for one node: which of its pods stay in the kernel layer as clients, and what its kernel holds to. */
+/**
+ * Applies network policies to one node: which of its pods are redirect-exempt, and which connections its kernel
+ * prevents.
+ */
 
 import { labels } from '../services/labels.ts'
 import type { PodsUpdate } from '../services/podchanges.ts'
@@ -9,17 +12,20 @@ export interface RedirectExemptPod {
   /** `namespace/name` */
   readonly pod: string
   readonly addresses: readonly string[]
-  /** The policy that selects it, or the label that keeps it below. */
+  /** The policy that selects it, or the label that opts it out. */
   readonly reason: string
 }
 
-/** What the kernel is to hold to, whatever Envoy was told: addresses of pods, canonical, of any family. */
+/** What the kernel enforces, whatever Envoy's configuration: addresses of pods, canonical, of any family. */
 export interface PolicyFacts {
-  /** Connections from these stay in the kernel layer, and those that Envoy has of them end. */
+  /** Connections from these stay in the kernel layer, and those that they have through Envoy end. */
   readonly clients: readonly string[]
   /** Envoy does not connect to these, and connections that it has to them end. */
   readonly endpoints: readonly string[]
-  /** Connections from others, where they may be pods, stay below, too; undefined where nobody is restricted. */
+  /**
+   * Connections from others, where they may be pods, stay in the kernel layer, too; undefined where nobody is
+   * restricted.
+   */
   readonly known: readonly string[] | undefined
 }
 
@@ -33,7 +39,9 @@ export class NodePolicies {
     this.#nodeName = nodeName
   }
 
-  /** @returns whether that concerns this node */
+  /**
+   * @returns whether the update concerns this node
+   */
   apply({ nodes, policies }: PodsUpdate): boolean {
     const isConcerned = policies || (this.#nodeName !== undefined && nodes.has(this.#nodeName))
     if (isConcerned) this.#facts = undefined
@@ -55,7 +63,7 @@ export class NodePolicies {
       .sort((a, b) => (a.pod < b.pod ? -1 : 1))
   }
 
-  /** The same object as long as nothing of it is different. */
+  /** The same object as long as nothing in it changes. */
   get facts(): PolicyFacts {
     this.#facts ??= {
       clients: this.clients().flatMap(({ addresses }) => addresses),

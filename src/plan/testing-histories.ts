@@ -91,6 +91,9 @@ function historiesOf(...objects: readonly fc.Arbitrary<KubeObject>[]) {
   return fc.array(fc.array<Change>(anyChange, { maxLength: 4 }), { maxLength: 12 })
 }
 
-/** Of pods and policies a plan knows more than what is there: which namespaces had a port in Envoy, which address a pod left. */
+/**
+ * Without pods and policies, of which a plan knows more than what is there: which namespaces had a port in Envoy, which
+ * address a pod left.
+ */
 export const anyHistoryOfServices = historiesOf(anyService, anySlice, anyOther)
 export const anyHistory = historiesOf(anyService, anySlice, anyOther, anyOfPods)

@@ -39,7 +39,7 @@ export function aPortState(fields: Partial<PortState> = {}): PortState {
   }
 }
 
-/** The plan of node1, unless told otherwise, with facts of its own. */
+/** The plan of node1, unless another is given, with facts of its own. */
 export class TestPlan extends NodePlan {
   readonly facts: ClusterFacts
 
@@ -54,7 +54,7 @@ export class TestPlan extends NodePlan {
   }
 }
 
-/** The plan of node1, told these. */
+/** The plan of node1, with these objects. */
 export function planOf(...objects: readonly KubeObject[]): TestPlan {
   const plan = new TestPlan()
   plan.tell(objects.map(put))

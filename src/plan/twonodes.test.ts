@@ -157,7 +157,7 @@ describe('one Service on two nodes', () => {
       [['10.244.1.2'], ['10.244.2.2']],
     )
   })
-  test('that is gone leaves nothing behind on either, whichever hears of it first', () => {
+  test('that is gone leaves nothing behind on either, whichever learns of it first', () => {
     const { facts, plans } = plansOf([aService(), slice, ...pods])
     const update = facts.apply([remove(aService()), remove(slice)])
     for (const plan of plans.toReversed()) {

@@ -1,4 +1,4 @@
-/** What comes out different when a plan is made again: of a Service that is looked at twice, from the first to the last. */
+/** The difference between a plan and the one before: of a Service that is derived twice, from the first to the last. */
 
 import { describeKey } from '../services/objects/objects.ts'
 import type { Problem } from '../services/problem.ts'
@@ -16,13 +16,13 @@ export interface PortChange {
 
 export interface PlanUpdate {
   readonly ports: readonly PortChange[]
-  /** The problems of each Service that was looked at, by its description; empty where there are none any more. */
+  /** The problems of each Service that was derived, by its description; empty where there are none any more. */
   readonly problems: ReadonlyMap<string, readonly Problem[]>
-  /** The health checks of each Service that was looked at and has some, or had, by namespace/name. */
+  /** The health checks of each Service that was derived and has some, or had, by namespace/name. */
   readonly healthChecks: ReadonlyMap<string, readonly HealthCheck[]>
   /** Services (`namespace/name`) that another proxy takes over from now on: the kernel layer serves them until `release`. */
   readonly handedOver: readonly string[]
-  /** `NodePlan.policies` may say something else. */
+  /** `NodePlan.policies` may be different. */
   readonly policiesChanged: boolean
 }
 

@@ -1,7 +1,7 @@
-/** One thing that a node or cluster has to have for Lightpath, and how it is there. */
+/** One requirement of Lightpath on a node or cluster, and whether it is met. */
 
 export interface Check {
-  /** What was looked at, in a few words. */
+  /** What was checked, in a few words. */
   readonly name: string
   /** `warning`: it works, with less or with care; `fails`: traffic would break, or Lightpath cannot work. */
   readonly outcome: 'ok' | 'warning' | 'fails'

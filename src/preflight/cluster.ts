@@ -1,4 +1,4 @@
-/** Which layer each Service of a cluster would get, and which pods would stay below. */
+/** Plans which layer each Service of a cluster would get, and which pods would stay in the kernel layer. */
 
 import type { NodePlan } from '../plan/nodeplan.ts'
 import type { NodePolicies } from '../plan/policies.ts'
@@ -14,7 +14,7 @@ export interface PlannedPort {
   readonly port: string | undefined
   readonly vip: string | undefined
   readonly layer: 'Envoy' | 'kernel' | 'not served'
-  /** Of what comes from outside; undefined where nothing does. */
+  /** The layer of external addresses; undefined where there are none. */
   readonly outside: PlannedPort['layer'] | undefined
   readonly why: string
 }
@@ -25,9 +25,9 @@ export interface PlanReading {
 }
 
 /**
- * In order of Services and ports.
+ * Lists them in order of Services and ports.
  *
- * @param servesOutside whether addresses from outside the cluster are served at all
+ * @param servesOutside whether external addresses are served at all
  */
 export function plannedPorts({ facts, plan }: PlanReading, servesOutside: boolean): readonly PlannedPort[] {
   return [...facts.services.names()].sort().flatMap((service): readonly PlannedPort[] => {

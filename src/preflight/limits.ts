@@ -1,4 +1,4 @@
-/** Settings of the kernel, and ports that have to be free. */
+/** Checks settings of the kernel, and ports that have to be free. */
 
 import { isListening } from '../kernel/system/listening.ts'
 import { someOf } from '../text/some.ts'
@@ -40,7 +40,10 @@ export function checkPortRange(value: string | undefined): Check {
   return warning('ip_local_port_range', value?.replace(/\s+/, ' ') ?? 'not readable', remedy)
 }
 
-/** Whether an Envoy can hand over the connections that wait for it. Where Linux knows the setting, the agent sets it. */
+/**
+ * Checks whether an Envoy can hand over the connections that wait for it. Where Linux knows the setting, the agent sets
+ * it.
+ */
 export function checkMigration(value: string | undefined): Check {
   if (value !== undefined) return ok('tcp_migrate_req', value === '1' ? '1' : `${value}; the agent sets 1`)
   const remedy = 'Linux 5.14 has it; until then the kernel layer serves all Services while Envoy is upgraded'

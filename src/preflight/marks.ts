@@ -1,11 +1,11 @@
-/** Who else uses our marks. */
+/** Finds who else uses our marks. */
 
 import { listRules } from '../kernel/netlink/route/rules.ts'
 import { withSocket } from '../kernel/netlink/socket.ts'
 import { type RoutingMarks, rulesWithMarks } from './routing.ts'
 import { readForeignRules } from './ruleset.ts'
 
-/** Rules and routing rules of others that use our marks, in words. Rejects with a CommandError. */
+/** Lists rules and routing rules of others that use our marks, in words. Rejects with a CommandError. */
 export async function findMarkUses(options: RoutingMarks): Promise<readonly string[]> {
   const { marks } = await readForeignRules(options.steeringMark | options.envoyMark)
   const rules = withSocket('route', {}, socket =>

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { CommandError, runCommand } from '../kernel/system/command.ts'
 
-/** What a program prints, line by line; undefined where it cannot be run or ends with an error. */
+/** Returns what a program prints, line by line; undefined where it cannot be run or ends with an error. */
 export async function outputOf(...command: readonly string[]): Promise<readonly string[] | undefined> {
   const lines: string[] = []
   try {
@@ -13,7 +13,7 @@ export async function outputOf(...command: readonly string[]): Promise<readonly 
   }
 }
 
-/** A file such as /proc/sys/net/ipv4/ip_forward; undefined where there is none. */
+/** Reads a file such as /proc/sys/net/ipv4/ip_forward; undefined where there is none. */
 export function textOf(file: string): Promise<string | undefined> {
   return readFile(file, 'utf8').then(
     text => text.trim(),

@@ -17,7 +17,7 @@ function rulesOf(found: Found): ForeignRules {
   return foreignRules([{ family: tableFamilies.ip, tables: [], chains: [], rules: [], ...found }], 0x9000)
 }
 
-/** What is said of a ruleset, by name of the check. */
+/** What the checks of a ruleset find, by name of the check. */
 function ofRuleset(found: Found): ReadonlyMap<string, string> {
   const checks = checkForeignRules(rulesOf(found), '0x8000 or 0x1000', 'all')
   return new Map(checks.map(({ name, outcome, found }) => [name, `${outcome}: ${found}`]))
@@ -157,7 +157,7 @@ test('a routing table that others use fails, and what the agent makes there does
   assert.equal(checkTable([rule('50:\tfrom 10.0.0.0/8 lookup 1666')], [], 1666).outcome, 'fails')
 })
 
-test('routing rules of others before ours are named, and those behind it are no matter', () => {
+test('routing rules of others before ours are named, and those behind it are not', () => {
   const [local, main] = [rule('0:\tfrom all lookup local'), rule('32766:\tfrom all lookup main')]
   const behind = rule('512:\tfrom all to 10.0.1.7 lookup main')
   assert.equal(checkOrder([local, ours, behind, main], marks).outcome, 'ok')
@@ -206,7 +206,7 @@ test('the range of local ports, the handover of waiting connections and the size
   assert.equal(checkConntrack(Number.NaN, Number.NaN).outcome, 'warning')
 })
 
-test('where more ports are for Envoy than it has room for, that is said', () => {
+test('more ports for Envoy than it has room for are reported', () => {
   const port = {
     service: 'shop/web',
     port: 'http',

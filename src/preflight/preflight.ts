@@ -1,4 +1,4 @@
-/** All that is looked at of a node before Lightpath is installed. Nothing is changed. */
+/** Checks a node before Lightpath is installed. It changes nothing. */
 
 import { release } from 'node:os'
 import type { KernelBackend } from '../kernel/backend.ts'
@@ -19,7 +19,7 @@ export interface PreflightOptions extends RulesetOptions, RoutingMarks {
   readonly families: readonly IpFamily[]
   readonly services: ServiceScope
   readonly backend: KernelBackend
-  /** That have to be free, or are used by agent and Envoys. */
+  /** Ports that have to be free, or are used by agent and Envoys. */
   readonly ports: readonly number[]
   /** Whether an agent answers on this node. */
   readonly hasAgent: boolean
@@ -27,7 +27,9 @@ export interface PreflightOptions extends RulesetOptions, RoutingMarks {
   readonly cniDirectory: string
 }
 
-/** @param onStep told what is looked at now */
+/**
+ * @param onStep receives what is checked now
+ */
 export async function checkNode(options: PreflightOptions, onStep: (step: string) => void): Promise<readonly Check[]> {
   const steps: readonly (readonly [string, () => Promise<readonly Check[]>])[] = [
     ['programs', () => checkPrograms(options.backend)],
@@ -50,7 +52,7 @@ export async function checkNode(options: PreflightOptions, onStep: (step: string
   return checks
 }
 
-/** Who may not read them is told so by the checks of the rules. */
+/** Finds nothing where they may not be read, which the checks of the rules report. */
 async function checkLeftovers(backend: KernelBackend): Promise<readonly Check[]> {
   const found = await findLeftovers(backend).catch(() => [])
   if (found.length === 0) return []

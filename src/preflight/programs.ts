@@ -1,4 +1,6 @@
-/** The programs that the backend runs, and whether the kernel takes its rules: they are checked by the kernel and not applied. */
+/**
+ * Checks the programs that the backend runs, and whether the kernel takes its rules: it checks them and applies none.
+ */
 
 import type { KernelBackend } from '../kernel/backend.ts'
 import type { RulesetOptions } from '../kernel/options.ts'
@@ -33,7 +35,7 @@ export async function checkKernel(release: string): Promise<readonly Check[]> {
   return [version, ...clientAddress]
 }
 
-/** Which of our rules the kernel takes. */
+/** Checks which of our rules the kernel takes. */
 export function checkRules(
   { name, preflight }: KernelBackend,
   families: readonly IpFamily[],

@@ -1,4 +1,4 @@
-/** Routing rules and tables that others have. */
+/** Checks routing rules and tables that others have. */
 
 import { listLinks } from '../kernel/netlink/route/links.ts'
 import { listRoutes, type Route, routeText } from '../kernel/netlink/route/routes.ts'
@@ -44,7 +44,7 @@ export function checkRules(rules: readonly Rule[], marks: RoutingMarks): Check {
   return fails('marks in routing rules', someOf(colliding), remedy)
 }
 
-/** Those of others that ask for our marks, in words. */
+/** Lists rules of others that match our marks, in words. */
 export function rulesWithMarks(
   rules: readonly Rule[],
   { steeringMark, envoyMark, routeTable }: RoutingMarks,
@@ -66,7 +66,7 @@ export function checkTable(rules: readonly Rule[], routes: readonly string[], ro
 
 const localTable = 255
 
-/** A rule before ours routes what is steered to Envoy by what it says, where its selector matches. */
+/** A rule before ours routes what is redirected to Envoy by its own table, where its selector matches. */
 export function checkOrder(
   rules: readonly Rule[],
   { routeTable, rulePriority }: Pick<RoutingMarks, 'routeTable' | 'rulePriority'>,

@@ -1,4 +1,4 @@
-/** What others have in nftables: firewalls, kube-proxy, and marks that are ours. */
+/** Checks what others have in nftables: firewalls, kube-proxy, and marks that are ours. */
 
 import { withNftables } from '../kernel/nftables/client.ts'
 import { type BlockingChains, blockingChains, foreign, tableTitle } from '../kernel/nftables/foreign.ts'
@@ -17,7 +17,7 @@ export interface ForeignRules extends BlockingChains {
   readonly marks: readonly string[]
 }
 
-/** All of nf_tables on this node, without ours. */
+/** Reads all of nf_tables on this node, without ours. */
 export async function readForeignRules(bits: number): Promise<ForeignRules> {
   return withNftables(undefined, async nft => {
     const found: Ruleset[] = []

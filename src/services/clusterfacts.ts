@@ -1,6 +1,6 @@
 /**
- * What a source has told of the cluster. It is the same for every node: what one of them makes of it is a plan
- * (plan/nodeplan.ts), and many plans may follow the same facts.
+ * The facts of the cluster, as a source has reported them. They are the same for every node: what one of them makes of
+ * them is a plan (plan/nodeplan.ts), and many plans may follow the same facts.
  */
 
 import { NodeIndex } from './nodeindex.ts'
@@ -10,13 +10,13 @@ import { PodChanges, type PodsUpdate } from './podchanges.ts'
 import { PodIndex, type PodKnowledge } from './podindex.ts'
 import { ServiceIndex } from './serviceindex.ts'
 
-/** What is different, for plans to look at again. */
+/** What has changed, for plans to derive again. */
 export interface FactsUpdate {
-  /** Services (`namespace/name`) that came, went or are different, or whose endpoints or Namespace are. */
+  /** Services (`namespace/name`) that came, went or changed, or whose endpoints or Namespace did. */
   readonly services: ReadonlySet<string>
   /** Names of Namespaces that went. */
   readonly goneNamespaces: readonly string[]
-  /** Names of Nodes that came, went or are different. */
+  /** Names of Nodes that came, went or changed. */
   readonly nodes: ReadonlySet<string>
   readonly pods: PodsUpdate
 }

@@ -1,4 +1,4 @@
-/** The Nodes of the cluster, and whose addresses are whose. */
+/** Indexes the Nodes of the cluster and their addresses. */
 
 import type { Node } from './objects/service.ts'
 
@@ -16,12 +16,14 @@ export class NodeIndex {
     return this.#addresses.has(ip)
   }
 
-  /** Where pods have their addresses, of all Nodes that say so. */
+  /** The pod ranges of all Nodes that have one. */
   podCidrs(): readonly string[] {
     return [...this.#nodes.values()].flatMap(({ podCidrs }) => podCidrs)
   }
 
-  /** @returns whether its addresses are different, or those of its pods */
+  /**
+   * @returns whether its addresses changed, or those of its pods
+   */
   set(name: string, node: Node | undefined): boolean {
     const before = this.#nodes.get(name)
     for (const ip of before?.addresses ?? []) this.#count(ip, -1)

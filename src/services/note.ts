@@ -1,4 +1,4 @@
-/** Something to tell the owner of an object, as a Kubernetes Event on it. */
+/** A message for the owner of an object, as a Kubernetes Event on it. */
 
 import { formatProblem, type Problem } from './problem.ts'
 
@@ -9,11 +9,16 @@ export interface Note {
   /** In CamelCase, for programs. */
   readonly reason: string
   readonly message: string
-  /** Told by the first node that finds it, or by each node, and not again while that Event is kept; else each time. */
+  /**
+   * Reported by the first node that finds it, or by each node, and not again while that Event is kept; else each time.
+   */
   readonly once?: 'cluster' | 'node'
 }
 
-/** What is wrong with an object itself every node finds; what Envoy, the kernel or a port refuses is a node's own. */
+/**
+ * Makes the note of a problem. Every node finds what is wrong with an object itself; what Envoy, the kernel or a port
+ * rejects is a node's own.
+ */
 export function noteOf(problem: Problem): Note {
   const { object, code } = problem
   const isOfObject = code < 'LP3'

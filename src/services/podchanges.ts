@@ -1,12 +1,12 @@
-/** What changes of pods, policies and Nodes mean for whom, gathered. */
+/** Gathers what changes of pods, policies and Nodes affect. */
 
-/** Endpoints that may be judged differently now, by namespace. */
+/** Endpoints that have to be judged again, by namespace. */
 export type Rejudged = ReadonlyMap<string, ReadonlySet<string> | 'all'> | 'all'
 
 export interface PodsUpdate {
-  /** Names of Nodes with a pod that came, went or is different. */
+  /** Names of Nodes with a pod that came, went or changed. */
   readonly nodes: ReadonlySet<string>
-  /** A policy is different, or a pod that one keeps others from: what every node holds to may be another. */
+  /** A policy changed, or a pod that one keeps others from: what every node enforces may be different. */
   readonly policies: boolean
   readonly rejudged: Rejudged
 }

@@ -1,9 +1,9 @@
 /**
- * The pods of the cluster, the policies that select them, and which endpoints Envoy may connect to. What Envoy sends leaves
- * by the node's own output, where network plugins do not look: they enforce what is forwarded, or what passes a pod's
- * interface, and let the host speak to its pods. And a policy for egress would see the VIP and Envoy in place of the
- * endpoint. So who is selected by a policy stays in the kernel layer: as an endpoint (`whyBarred`) on every node, as a
- * client on its own (plan/policies.ts).
+ * Indexes the pods of the cluster, the policies that select them, and which endpoints Envoy may connect to. Envoy's
+ * packets leave by the node's own output, where network plugins do not look: they enforce what is forwarded, or what
+ * passes a pod's interface, and let the host speak to its pods. And a policy for egress would see the VIP and Envoy in
+ * place of the endpoint. So a pod that a policy selects stays in the kernel layer: as an endpoint (`whyBarred`) on
+ * every node, as a client on its own (plan/policies.ts).
  */
 
 import { familyOf } from '../net/address.ts'
@@ -16,11 +16,11 @@ import type { PodChanges } from './podchanges.ts'
 
 export interface PodKnowledge {
   /**
-   * Whether the source tells all Pods, as the Kubernetes API does. Else those of a namespace count as told where there is
-   * one, and of other namespaces nothing is known but what slices say.
+   * Whether the source reports all Pods, as the Kubernetes API does. Else all of a namespace count as reported where
+   * one is, and of other namespaces nothing is known but what slices say.
    */
   readonly tellsPods: boolean
-  /** Where pods have their addresses, canonical; empty where that is not known. */
+  /** The ranges of pods' addresses, canonical; empty where they are not known. */
   readonly podRanges: readonly string[]
 }
 
@@ -28,14 +28,16 @@ export interface PodKnowledge {
 export interface Barred {
   /** In words for its owner. */
   readonly why: string
-  /** Its pod, which goes on, has another address now, and its slice does not say so yet: as after a node's restart. */
+  /**
+   * Its pod, which goes on, has another address now, and its slice does not have that yet: as after a node's restart.
+   */
   readonly isLeft: boolean
 }
 
-/** A pod, and what policies say of it. */
+/** A pod, and the policies that select it. */
 export interface JudgedPod {
   readonly pod: Pod
-  /** What it had until its addresses changed last. */
+  /** The addresses that it had until they changed last. */
   readonly left: readonly string[]
   /** The policy that selects it, by direction. */
   readonly ingress: string | undefined
@@ -74,7 +76,7 @@ export class PodIndex {
   }
 
   /**
-   * Why Envoy may not connect to an endpoint of a Service; undefined where it may.
+   * Says why Envoy may not connect to an endpoint of a Service; undefined where it may.
    * @param isPod what the endpoint's slice says; see `SliceEndpoint`
    */
   whyBarred(namespace: string, ip: string, isPod: boolean): Barred | undefined {
@@ -101,7 +103,10 @@ export class PodIndex {
     return undefined
   }
 
-  /** Where no pods are told: what the slice says, or an address that is a pod's, and any policy may select it. */
+  /**
+   * Decides where no pods are reported: by what the slice says, or by an address that is a pod's, and any policy may
+   * select it.
+   */
   #whyDoubtful(namespace: string, ip: string, isPod: boolean): string | undefined {
     const ranges = this.#knowledge.podRanges.filter(range => familyOfCidr(range) === familyOf(ip))
     const isInRange = [...ranges, ...this.#nodes.podCidrs()].some(range => contains(range, ip))
@@ -135,7 +140,7 @@ export class PodIndex {
       }
     }
     const pods = this.#pods.get(namespace) ?? new Map<string, JudgedPod>()
-    // With the first or last pod that a directory tells of a namespace, all others are looked at in another way.
+    // The first or last pod of a namespace in a directory changes how all its other endpoints are judged.
     if (!this.#knowledge.tellsPods && pods.size === 0) changes.rejudge(namespace, 'all')
     if (after) pods.set(name, after)
     else pods.delete(name)
@@ -169,7 +174,7 @@ export class PodIndex {
     return { pod, left, ingress: of('ingress'), egress: of('egress') }
   }
 
-  /** The first policy by name, so that the answer does not depend on which came first. */
+  /** Finds the first policy by name, so that the answer does not depend on which came first. */
   #find(namespace: string, direction: Direction, concerns: (policy: Policy) => boolean): string | undefined {
     let found: string | undefined
     for (const scope of [namespace, '']) {

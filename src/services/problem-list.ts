@@ -1,4 +1,7 @@
-/** What is wrong with one object, bounded: it may have thousands of broken pieces, all for one reason, and a few of them tell it. */
+/**
+ * Collects what is wrong with one object, bounded: it may have thousands of broken pieces, all for one reason, and a
+ * few of them show it.
+ */
 
 import { type Problem, type ProblemCode, problem } from './problem.ts'
 
@@ -20,7 +23,9 @@ export class ProblemList {
     this.addMade(() => problem(code, this.#object, reason, remedy))
   }
 
-  /** @param make is called where it is told: for what takes time to say. */
+  /**
+   * @param make is called where the problem is reported: for texts that take time to make
+   */
   addMade(make: () => Problem): void {
     if (this.#problems.length < mostProblems) this.#problems.push(make())
     else {

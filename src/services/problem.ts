@@ -1,4 +1,7 @@
-/** Something wrong with what a user gave us. It never stops the rest: it is reported with its object and what to do. */
+/**
+ * A problem is something wrong with what a user gave us. It never stops the rest: it is reported with its object and
+ * remedy.
+ */
 
 import { clipped, printable } from '../text/printable.ts'
 
@@ -26,10 +29,10 @@ export type ProblemCode =
   | 'LP205' // more ports than Envoy takes of a Service or namespace
   | 'LP211' // VIP:port already taken by another Service
   | 'LP212' // Service port invalid
-  | 'LP213' // Service: address, port or range for traffic from outside invalid
+  | 'LP213' // Service: address, port or range for external traffic invalid
   | 'LP221' // EndpointSlice: address, port or family invalid
   | 'LP222' // endpoint at a port of the agent itself
-  | 'LP301' // Envoy refused a resource
+  | 'LP301' // Envoy rejected a resource (NACK)
   | 'LP302' // Envoy not running, not found or of an unsupported version
   | 'LP303' // Envoy's bootstrap does not fit the agent's configuration
   | 'LP304' // Envoy is short of memory
@@ -47,10 +50,13 @@ export type ProblemCode =
   | 'LP501' // a port or socket of the agent is taken
   | 'LP502' // healthCheckNodePort of a Service cannot be opened
 
-/** Of each part: an Event holds 1024 characters. */
+/** The length of each part: an Event holds 1024 characters. */
 const longestText = 1000
 
-/** Its texts are printable and bounded: what is quoted of a user's object is escaped, and cut where it is long. */
+/**
+ * Makes a problem whose texts are printable and bounded: what is quoted of a user's object is escaped, and cut where it
+ * is long.
+ */
 export function problem(code: ProblemCode, object: string, reason: string, remedy: string): Problem {
   const fit = (text: string) => clipped(printable(text), longestText)
   return { code, object: fit(object), reason: fit(reason), remedy: fit(remedy) }

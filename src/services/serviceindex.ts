@@ -1,11 +1,14 @@
-/** The Services of the cluster with their EndpointSlices and Namespaces, and which Services a change concerns. */
+/**
+ * Indexes the Services of the cluster with their EndpointSlices and Namespaces, and finds which Services a change
+ * concerns.
+ */
 
 import { labels } from './labels.ts'
 import type { EndpointSlice } from './objects/endpointslice.ts'
 import type { Change, KubeObject, ObjectKey } from './objects/objects.ts'
 import type { Namespace, Service } from './objects/service.ts'
 
-/** Few slices, which a list holds in a third of the memory that a map takes. */
+/** The slices are few, and a list holds them in a third of the memory that a map takes. */
 export interface ServiceFacts {
   /** `namespace/name` */
   readonly key: string
@@ -25,7 +28,9 @@ export class ServiceIndex {
   /** By name of the ServiceCIDR. */
   readonly #serviceCidrs = new Map<string, readonly string[]>()
 
-  /** @param dirty gets the keys of the Services that have to be looked at again */
+  /**
+   * @param dirty gets the keys of the Services that have to be derived again
+   */
   apply(change: Change, dirty: Set<string>): void {
     if (change.type === 'put') this.#put(change.object, dirty)
     else this.#remove(change.key, dirty)
@@ -60,7 +65,7 @@ export class ServiceIndex {
     return { services: [...this.all()].length, endpointSlices: this.#sliceOwner.size }
   }
 
-  /** What cluster IPs are given out of, canonical; empty where the source does not say. */
+  /** The ranges of cluster IPs, canonical; empty where the source has none. */
   get serviceRanges(): readonly string[] {
     return [...this.#serviceCidrs.values()].flat()
   }
@@ -79,7 +84,7 @@ export class ServiceIndex {
         const before = this.#sliceOwner.get(slice)
         if (before && before !== owner) this.#removeSlice(slice, before, object.name, dirty)
         this.#sliceOwner.set(slice, owner)
-        // Thousands of new ones are not looked for among each other.
+        // New ones, which may be thousands, are not looked for among each other.
         owner.slices = before === owner ? withSlice(owner.slices, object) : owner.slices.concat(object)
         dirty.add(owner.key)
         return
@@ -159,7 +164,7 @@ function namespaceOf(key: string): string {
   return key.slice(0, key.indexOf('/'))
 }
 
-/** In the place of the one of its name. */
+/** Replaces the slice of the same name. */
 function withSlice(slices: readonly EndpointSlice[], slice: EndpointSlice): readonly EndpointSlice[] {
   return slices.with(
     slices.findIndex(({ name }) => name === slice.name),

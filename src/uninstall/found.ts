@@ -1,4 +1,4 @@
-/** What there is of an installation, whichever part of it is gone. It only reads. */
+/** Finds what there is of an installation, whichever part of it is gone. It only reads. */
 
 import type { Ask } from '../cluster/api.ts'
 import { list } from '../cluster/list.ts'
@@ -20,7 +20,7 @@ export interface Installation {
   readonly admission: readonly string[]
   readonly access: readonly string[]
   readonly hasNamespace: boolean
-  /** A cleanup of before that waits for nodes, or was interrupted. */
+  /** A former cleanup that waits for nodes, or was interrupted. */
   readonly hasCleanup: boolean
   readonly agents: boolean
   readonly envoys: boolean
@@ -28,9 +28,9 @@ export interface Installation {
   readonly services: readonly FoundService[]
   /** The agents serve all Services: there need be no kube-proxy. */
   readonly servesAll: boolean
-  /** Linux nodes on which no pod of a kube-proxy is. */
+  /** Linux nodes without a pod of a kube-proxy. */
   readonly withoutKubeProxy: readonly string[]
-  /** The command's own, that nodes have; undefined where none is found. */
+  /** The image of this command that nodes have; undefined where none is found. */
   readonly image: string | undefined
   readonly nodes: readonly NodeFound[]
 }
@@ -76,7 +76,7 @@ export async function findInstallation(ask: Ask): Promise<Installation> {
   }
 }
 
-/** The kubelet tells which images a node has. The one that most have; of those alike the last by name. */
+/** Finds the image that most nodes have, as the kubelet reports; of those alike the last by name. */
 export function imageOnNodes(nodes: readonly Raw[]): string | undefined {
   const counts = new Map<string, number>()
   for (const { status } of nodes) {

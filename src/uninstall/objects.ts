@@ -1,4 +1,6 @@
-/** What an installation may have in the cluster, by the paths of the API, and what cleans its nodes. */
+/**
+ * The objects that an installation may have in the cluster, by the paths of the API, and those that clean its nodes.
+ */
 
 import type { Raw } from '../text/raw.ts'
 import { namespace } from '../webhook/keeper.ts'
@@ -7,7 +9,7 @@ const name = 'lightpath.cloud'
 const admission = '/apis/admissionregistration.k8s.io/v1'
 const access = '/apis/rbac.authorization.k8s.io/v1'
 
-/** What labels new Services. Not every version of Kubernetes has policies. */
+/** The objects that label new Services. Not every version of Kubernetes has policies. */
 export const admissionObjects: readonly string[] = [
   `${admission}/mutatingwebhookconfigurations/${name}`,
   `${admission}/mutatingadmissionpolicybindings/${name}`,

@@ -1,7 +1,8 @@
 /**
- * Takes Lightpath out of a cluster, in the order in which nothing is lost: no new Service is handed over, those that exist go
- * back to kube-proxy while the agents still serve them, Envoys end when their connections have, then the agents, then what is
- * in the kernel of every node, then the rest. Whatever is gone already is passed over, so that it can be repeated.
+ * Removes Lightpath from a cluster, in the order in which nothing is lost: no new Service is handed over, those that
+ * exist go back to kube-proxy while the agents still serve them, Envoys end when their connections have, then the
+ * agents, then Lightpath's rules in the kernel of every node, then the rest. It skips what is gone already, so that it
+ * can be repeated.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,11 +16,11 @@ import { get, type Installation } from './found.ts'
 import { cleanupNamespace, cleanupObjects, daemonSetPath, namespacePath, ourNamespace } from './objects.ts'
 
 export interface UninstallOptions {
-  /** With which the nodes are cleaned. */
+  /** The image with which the nodes are cleaned. */
   readonly image: string
   /** How long each node may take to be clean. */
   readonly timeoutMs: number
-  /** What is being done now, for people. */
+  /** Reports what is being done now, for people. */
   readonly say: (what: string) => void
 }
 
@@ -40,7 +41,7 @@ const namespaceMs = 30e3
 /** kube-proxy may hear of a Service later than the agent does. */
 const handOverMs = 10e3
 const pollMs = 1000
-/** A Service that others change at the same time is tried so often. */
+/** How often to try a Service that others change at the same time. */
 const tries = 5
 
 export async function uninstall(ask: Ask, found: Installation, options: UninstallOptions): Promise<Uninstalled> {
@@ -56,14 +57,14 @@ export async function uninstall(ask: Ask, found: Installation, options: Uninstal
     ['node', agentsMs, 'the agents end'],
   ] as const) {
     if (await remove(ask, daemonSetPath(ourNamespace, component))) done.push(`removed DaemonSet lightpath-${component}`)
-    // Without agents nobody takes new connections off Envoys but what cleans the nodes.
+    // Without agents only the cleanup of the nodes takes new connections off Envoys.
     if (component === 'node' || found.agents) await podsGone(ask, component, ms, () => options.say(what))
   }
   const nodes = await cleanNodes(ask, found, options)
   done.push(`cleaned ${nodes.cleanNodes.length} of ${found.nodes.length} nodes`)
   options.say('the rest is removed')
   for (const path of found.access) if (await remove(ask, path)) done.push(`removed ${shortOf(path)}`)
-  // What waits for nodes that are away goes on.
+  // The cleanup of nodes that are away goes on.
   for (const name of nodes.otherNodes.length > 0 ? [ourNamespace] : [ourNamespace, cleanupNamespace]) {
     if (!(await remove(ask, namespacePath(name)))) continue
     const isGone = await gone(ask, namespacePath(name))
@@ -74,7 +75,7 @@ export async function uninstall(ask: Ask, found: Installation, options: Uninstal
   return { done, failedServices, ...nodes }
 }
 
-/** Whether it was there. */
+/** Removes the object, and returns whether it was there. */
 async function remove(ask: Ask, path: string): Promise<boolean> {
   if (!(await get(ask, path))) return false
   try {
@@ -118,13 +119,16 @@ async function podsGone(ask: Ask, component: string, ms: number, say: () => void
   let pods = await left()
   if (pods.length > 0) say()
   for (const deadline = Date.now() + ms; pods.length > 0; pods = await left()) {
-    // A node that is away keeps its pod: what runs there, if anything does, ends when it is back.
+    // A node that is away keeps its pod, which ends, if it runs at all, when the node is back.
     if (Date.now() > deadline) return
     await sleep(pollMs)
   }
 }
 
-/** Whether it went in time: the controller of namespaces that had pods looks again after half of the time that those may take to end. */
+/**
+ * Whether it went in time: the controller of namespaces that had pods tries again after half of the time that those may
+ * take to end.
+ */
 async function gone(ask: Ask, path: string): Promise<boolean> {
   for (const deadline = Date.now() + namespaceMs; await get(ask, path); await sleep(pollMs)) {
     if (Date.now() > deadline) return false
@@ -135,7 +139,7 @@ async function gone(ask: Ask, path: string): Promise<boolean> {
 async function cleanNodes(ask: Ask, found: Installation, { image, timeoutMs, say }: UninstallOptions) {
   say(`cleaning ${found.nodes.length} nodes with ${image}`)
   const objects = cleanupObjects(image)
-  // One that was interrupted may have begun with another image.
+  // An interrupted cleanup may have begun with another image.
   await remove(ask, daemonSetPath(cleanupNamespace, 'cleanup'))
   await create(ask, '/api/v1/namespaces', objects.namespace)
   const { metadata } = await create(ask, `/apis/apps/v1/namespaces/${cleanupNamespace}/daemonsets`, objects.daemonSet)
@@ -160,7 +164,7 @@ async function cleanNodes(ask: Ask, found: Installation, { image, timeoutMs, say
   return { cleanNodes: [...clean].sort(), otherNodes }
 }
 
-/** Tried again where a namespace of the name is just going. */
+/** Creates the object, and tries again while a namespace of the name is being deleted. */
 async function create(ask: Ask, path: string, object: object): Promise<Raw> {
   for (const deadline = Date.now() + agentsMs; ; await sleep(pollMs)) {
     try {
@@ -184,7 +188,7 @@ function ownerOf({ metadata }: Raw): unknown {
   return rawObject(rawList(rawObject(metadata).ownerReferences)[0]).uid
 }
 
-/** What the kubelet says of the container that cleans. */
+/** Says what the kubelet reports of the container that cleans. */
 function whyWaiting(status: unknown): string {
   const { phase, initContainerStatuses } = rawObject(status)
   const { state, lastState } = rawObject(rawList(initContainerStatuses)[0])

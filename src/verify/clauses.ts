@@ -1,4 +1,4 @@
-/** What rules of proxies are made of: conditions on where a packet comes from, and where it goes to. */
+/** Reads the parts of proxies' rules: conditions on where a packet comes from, and where it goes to. */
 
 import { addressPortOf, type Bytes } from '../kernel/nftables/bytes.ts'
 import { keyParts } from '../kernel/nftables/elements/values.ts'
@@ -14,7 +14,7 @@ export function gotoOf(verdict: VerdictData | undefined): string | undefined {
   return verdict?.code === verdictCodes.goto ? verdict.chain : undefined
 }
 
-/** The same of a clause. */
+/** The chain that the verdict of a clause goes to. */
 export function gotoIn(clause: Clause | undefined): string | undefined {
   return clause?.kind === 'verdict' ? gotoOf(clause.verdict) : undefined
 }
@@ -23,7 +23,7 @@ export function isVerdict(clause: Clause | undefined, code: keyof typeof verdict
   return clause?.kind === 'verdict' && clause.verdict.code === verdictCodes[code] && clause.verdict.chain === chain
 }
 
-/** From an address of the node itself. */
+/** Whether the clause matches packets from an address of the node itself. */
 export function isFromNode(clause: Clause | undefined): boolean {
   if (clause?.kind !== 'compare' || clause.field.name !== 'address type' || clause.field.of !== 'saddr') return false
   return clause.op === 'eq' && clause.value === localAddress
@@ -32,7 +32,7 @@ export function isFromNode(clause: Clause | undefined): boolean {
 /** RTN_LOCAL. */
 const localAddress = 2
 
-/** Of an address that is, or is not, in a set: that set. */
+/** The set whose addresses the clause matches, or matches not. */
 export function setOfAddress(clause: Clause | undefined, of: 'saddr' | 'daddr', isNot = false): SetOfRule | undefined {
   return clause?.kind === 'lookup' && clause.isNot === isNot && isKey(clause.key, of) ? clause.set : undefined
 }
@@ -51,8 +51,8 @@ export function isNewConnection(clause: Clause | undefined): boolean {
 const newConnections = 8
 
 /**
- * The endpoints that a rule translates to, `address:port`, of connections of this protocol; undefined where it is another
- * rule.
+ * Returns the endpoints that a rule translates to, `address:port`, of connections of this protocol; undefined where it
+ * is another rule.
  */
 export function endpointsOf(rule: Clauses, protocol: Protocol, oddities: string[]): readonly string[] | undefined {
   const [transport, action, ...more] = rule
@@ -68,7 +68,7 @@ export function endpointsOf(rule: Clauses, protocol: Protocol, oddities: string[
   return isToPorts ? slotsOf(to.key, to.map, oddities)?.map(endpointText) : undefined
 }
 
-/** The values among which the kernel chooses at random; undefined where it does not. */
+/** Returns the values among which the kernel chooses at random; undefined where it does not. */
 export function slotsOf(key: Key, map: SetOfRule, oddities: string[]): readonly Bytes[] | undefined {
   const [number] = key
   if (number?.name !== 'random' || number.offset !== 0 || key.length > 1 || typeof map === 'string') return undefined
@@ -98,7 +98,7 @@ export function rangesOf(set: AnySet | undefined): readonly string[] {
   return keysOf(set).map(([range]) => String(range))
 }
 
-/** Those of a clause of the address, for one that is, or is not, one of them; undefined where it says something else. */
+/** Returns the ranges that a clause matches, or matches not; undefined where it says something else. */
 export function rangesAskedFor(clause: Clause | undefined, of: 'saddr' | 'daddr', isNot: boolean) {
   const set = setOfAddress(clause, of, isNot)
   if (set !== undefined) return typeof set === 'string' ? undefined : rangesOf(set)

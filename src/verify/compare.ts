@@ -1,4 +1,4 @@
-/** How two proxies treat the same places differently. */
+/** Finds how two proxies treat the same frontends differently. */
 
 import type { Client, Way, Ways } from './ways.ts'
 
@@ -9,14 +9,14 @@ export interface Difference {
   /** `namespace/name` */
   readonly service: string
   readonly port: string
-  /** The way in, by `keyOfPlace`. */
+  /** The frontend, by `keyOfPlace`. */
   readonly way: string
   readonly what: string
   readonly found: Aspect
   readonly expected: Aspect
 }
 
-/** In order of Service, way and what is different. */
+/** Lists differences in order of Service, frontend and what is different. */
 export function compareWays(found: Ways, expected: Ways): readonly Difference[] {
   const differences: Difference[] = []
   for (const [key, way] of expected) differences.push(...compareWay(key, found.get(key), way))
@@ -24,7 +24,7 @@ export function compareWays(found: Ways, expected: Ways): readonly Difference[] 
   return differences.sort((a, b) => compareText(orderOf(a), orderOf(b)))
 }
 
-/** Those of `now` that were there `before` too: what is on its way right now is no difference. */
+/** Keeps those of `now` that were there `before` too: what is on its way right now is no difference. */
 export function lasting(before: readonly Difference[], now: readonly Difference[]): readonly Difference[] {
   const known = new Set(before.map(difference => JSON.stringify(difference)))
   return now.filter(difference => known.has(JSON.stringify(difference)))
@@ -61,7 +61,7 @@ function summary(way: Way | undefined): string {
   return count === 0 && way.otherwise ? `no endpoints: ${way.otherwise}` : `${count} endpoints`
 }
 
-/** Every aspect of a way in words. */
+/** Returns every aspect of a frontend in words. */
 function aspectsOf(way: Way): Readonly<Record<string, Aspect>> {
   const { endpoints, otherwise, affinitySeconds, masquerade, hairpin, sources, isClusterIP, oddities, service } = way
   return {

@@ -1,4 +1,4 @@
-/** Where kube-proxy's own rules begin: without one of these it does not do what its maps say. */
+/** The rules where kube-proxy's own begin: without one of these it does not do what its maps say. */
 
 import type { Clause, Clauses } from '../kernel/nftables/rules/clause.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
@@ -35,13 +35,15 @@ const entrances: readonly (readonly [chain: string, ...clauses: readonly IsClaus
   ['masquerading', asksFor('hairpin-connections'), masquerades],
 ]
 
-/** The chains that lack a rule without which kube-proxy does not serve; none where all is as kube-proxy makes it. */
+/**
+ * Lists the chains that lack a rule without which kube-proxy does not serve; none where all is as kube-proxy makes it.
+ */
 export function missingEntrances({ chains }: NftTable): readonly string[] {
   const lacking = entrances.filter(([chain, ...end]) => !chains.get(chain)?.rules.some(rule => endsWith(rule, end)))
   return [...new Set(lacking.map(([chain]) => chain))]
 }
 
-/** A jump is the whole of its rule: what it asks for beside would keep connections from it. */
+/** A jump is the whole of its rule: any other condition would keep connections from it. */
 function endsWith(rule: Clauses, end: readonly IsClause[]): boolean {
   const last = rule.slice(-end.length)
   const isWhole = last.length === rule.length || last.at(-1)?.kind !== 'verdict'

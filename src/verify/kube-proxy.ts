@@ -1,8 +1,8 @@
 /**
- * What an upstream kube-proxy in nftables mode has in the kernel, as ways in. Its maps `service-ips` and
- * `service-nodeports` lead to a chain `service-…`, `local-…` or `external-…` of a Service port, which leads to endpoints;
- * `no-endpoint-…` refuse, `firewall-ips` closes load-balancer IPs. Rules of other shapes are kept as oddities, so that what
- * is not understood never passes as equal.
+ * Reads the frontends that an upstream kube-proxy in nftables mode has in the kernel. Its maps `service-ips` and
+ * `service-nodeports` lead to a chain `service-…`, `local-…` or `external-…` of a Service port, which leads to
+ * endpoints; `no-endpoint-…` refuse, `firewall-ips` closes load-balancer IPs. Rules of other shapes are kept as
+ * oddities, so that what is not understood never passes as equal.
  */
 
 import { type Bytes, verdictOf } from '../kernel/nftables/bytes.ts'
@@ -48,7 +48,7 @@ export function readKubeProxy(table: NftTable, family: IpFamily): Ways {
   return new Reader(table, family).ways()
 }
 
-/** The maps and sets that name the places that kube-proxy serves. */
+/** The maps and sets whose keys are the frontends that kube-proxy serves. */
 const placeSets = ['service-ips', 'service-nodeports', 'no-endpoint-services', 'no-endpoint-nodeports', 'firewall-ips']
 
 class Reader {
@@ -116,7 +116,7 @@ class Reader {
     return routes
   }
 
-  /** The rules before the last are for clients inside of the cluster; what falls through them comes from outside. */
+  /** The rules before the last are for clients inside of the cluster; external clients are what falls through them. */
   #followExternal(chain: string, protocol: Protocol, routes: Routes): void {
     let left: readonly Client[] = ['outside', 'pods', 'node']
     for (const rule of this.#rules(chain, routes.oddities)) {
@@ -223,7 +223,10 @@ function hairpinOf(key: readonly Part[]): readonly string[] {
   return source === destination ? [`${hostPort(destination, port)}/${protocols[protocol]}`] : []
 }
 
-/** Those of `left` that the conditions of an external chain are about; undefined where they are none of kube-proxy's. */
+/**
+ * Returns those of `left` that the conditions of an external chain match; undefined where they are none of
+ * kube-proxy's.
+ */
 function clientsOf([condition, ...more]: Clauses, left: readonly Client[]): readonly Client[] | undefined {
   if (condition === undefined) return left
   if (more.length > 0) return undefined

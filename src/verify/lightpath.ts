@@ -1,6 +1,7 @@
 /**
- * What Lightpath has in the kernel, as ways in: its nftables table read without its own planning, so that both can be
- * compared. The meaning of its maps and sets is in kernel/nftables/elements/external.ts, kernel/nftables/elements/affinity.ts and kernel/nftables/rules/chains.ts.
+ * Reads the frontends that Lightpath has in the kernel: its nftables table, read without its own planning, so that both
+ * can be compared. The meaning of its maps and sets is in kernel/nftables/elements/external.ts,
+ * kernel/nftables/elements/affinity.ts and kernel/nftables/rules/chains.ts.
  */
 
 import { transportOf } from '../kernel/family.ts'
@@ -44,7 +45,7 @@ class Reader {
   readonly #table: NftTable
   readonly #family: IpFamily
   readonly #hairpin: ReadonlySet<string>
-  /** Of whom local-policy asks for all endpoints. */
+  /** The clients for which local-policy chooses all endpoints. */
   readonly #shortCircuited: readonly Client[]
 
   constructor(table: NftTable, family: IpFamily) {
@@ -99,7 +100,7 @@ class Reader {
     )
   }
 
-  /** Asks for an address of a set that has none. */
+  /** Whether it matches an address of a set that has none. */
   #isOfNobody(clause: Clause): boolean {
     const set = setOfAddress(clause, 'saddr')
     return typeof set === 'string' && this.#elements(set).size === 0

@@ -9,7 +9,6 @@ const longest = 2_147_483
 /**
  * Renders the heartbeat for `ipset restore -exist`, which begins the time of existing members anew.
  *
- *
  * @param abandonAfterMs 0: it never ends, which is what a time-out of 0 is to ipset
  */
 export function renderHeartbeat(family: Family, abandonAfterMs: number): string {

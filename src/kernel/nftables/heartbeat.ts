@@ -13,7 +13,6 @@ import { fixedSet } from './sets.ts'
 /**
  * Renews the heartbeat. Before Linux 6.12 an element that exists keeps its time, so it is made anew.
  *
- *
  * @param abandonAfterMs 0: it never ends
  */
 export function renewHeartbeat(family: Family, abandonAfterMs: number): readonly Operation[] {

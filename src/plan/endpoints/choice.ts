@@ -1,7 +1,7 @@
 /**
- * The endpoints of each port of a Service, by the rules of endpoints.ts. What the rules say does not depend on the number
- * that a port has on an endpoint: so the choice is made once for all ports that are in the same slices, and each port
- * writes its own number into it.
+ * Chooses the endpoints of each port of a Service, by the rules of rules.ts. The rules do not depend on the number that
+ * a port has on an endpoint: so the choice is made once for all ports that are in the same slices, and each port writes
+ * its own number into it.
  */
 
 import type { IpFamily, Protocol } from '../../net/address.ts'
@@ -12,7 +12,7 @@ import type { Outside } from '../ports/outside.ts'
 import type { Endpoint, External, PortState } from '../ports/port.ts'
 import { answers, type Bar, type Candidate, type NodeTopology, pick, pickFarther, preference, whyNot } from './rules.ts'
 
-/** The choice for what comes by the VIP, and the one for what comes from outside. */
+/** The choice for the VIP, and the one for external addresses. */
 interface Choices {
   readonly endpoints: readonly Endpoint[]
   /** Traffic policy Local, and endpoints only on other nodes. */
@@ -22,7 +22,7 @@ interface Choices {
   readonly external: Omit<External, 'layer'> | undefined
   /** See `PortState`. */
   readonly spillOver: readonly Endpoint[] | undefined
-  /** Endpoints that are none, since connections to them would end at the agent or its Envoy. */
+  /** Addresses that are no endpoints, since connections to them would end at the agent or its Envoy. */
   readonly reserved: readonly Endpoint[]
 }
 
@@ -33,7 +33,7 @@ export interface ExplainedEndpoint extends Endpoint {
   readonly notUsed?: string
 }
 
-/** Which of the port's numbers, in ascending order, it has on the endpoint: 0 where there is but one. */
+/** The index of the port's number on the endpoint, in ascending order: 0 where there is but one. */
 interface NumberedCandidate extends Candidate {
   readonly number: number
   /** See `Endpoint`. */
@@ -63,7 +63,7 @@ export class EndpointChoice {
   readonly #bar: Bar
   /** By family and by which slices have the port, and with which of its numbers. */
   readonly #selections = new Map<string, Selection>()
-  /** By numbers: ports that lead to the same numbers share the list, and so do the VIP and what comes from outside. */
+  /** By numbers: ports that lead to the same numbers share the list, and so do the VIP and external addresses. */
   readonly #lists = new Map<readonly NumberedCandidate[], Map<string | number, readonly Endpoint[]>>()
 
   /** @param bar default: Envoy may connect to all */
@@ -75,9 +75,9 @@ export class EndpointChoice {
   }
 
   /**
-   * The endpoints of one family that the node uses, in order of address and port.
+   * Returns the endpoints of one family that the node uses, in order of address and port.
    *
-   * @param outside how the port is reached from outside; undefined where it is not
+   * @param outside the port's external addresses; undefined where it has none
    * @param known the port until now: lists of it that are still right are kept
    * @param spills whether it has the setting spill-over
    */
@@ -109,7 +109,7 @@ export class EndpointChoice {
     return farther.length === 0 ? undefined : endpointsOf(farther, numbers, known)
   }
 
-  /** The choice for the VIP, for people: every endpoint, and why the others are not used. */
+  /** Explains the choice for the VIP: every endpoint, and why the others are not used. */
   explain(port: ServicePort, family: IpFamily): readonly ExplainedEndpoint[] {
     const { numbers, selection, reserved } = this.#lookUp(port, family)
     const chosen = new Set(pick(selection.all, this.#service.internalTrafficPolicy, this.#topology))
@@ -222,8 +222,8 @@ function distinctNumbers(inSlices: readonly (number | undefined)[]): readonly nu
 }
 
 /**
- * Every endpoint of the slices that have a rank, in order of address and number, once each: while a pod moves between
- * slices it may be in two.
+ * Lists every endpoint of the slices that has a rank, in order of address and number, once each: while a pod moves
+ * between slices it may be in two.
  */
 function candidatesIn(
   slices: readonly EndpointSlice[],
@@ -247,7 +247,7 @@ function candidatesIn(
   return [...known.values()].sort((a, b) => compareText(a.source.ip, b.source.ip) || a.number - b.number)
 }
 
-/** Endpoints that are as they were stay the same objects, and so does the list where all are. */
+/** Keeps endpoints that are as they were the same objects, and the list where all are. */
 function endpointsOf(
   chosen: readonly NumberedCandidate[],
   numbers: readonly number[],

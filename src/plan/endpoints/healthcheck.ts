@@ -1,6 +1,7 @@
 /**
- * Where a load balancer asks each node whether it has endpoints of a Service: `healthCheckNodePort`, which Services of
- * type LoadBalancer with externalTrafficPolicy Local have. The rules are kube-proxy's (pkg/proxy/healthcheck).
+ * Answers load balancers that ask each node whether it has endpoints of a Service: `healthCheckNodePort`, which
+ * Services of type LoadBalancer with externalTrafficPolicy Local have. The rules are kube-proxy's
+ * (pkg/proxy/healthcheck).
  */
 
 import { familyOf, type IpFamily } from '../../net/address.ts'
@@ -13,7 +14,9 @@ export interface HealthCheck {
   readonly name: string
   readonly family: IpFamily
   readonly port: number
-  /** How many different addresses on this node are ready: what terminates does not count, though it may still serve. */
+  /**
+   * How many different addresses on this node are ready: terminating ones do not count, though they may still serve.
+   */
   readonly localEndpoints: number
 }
 

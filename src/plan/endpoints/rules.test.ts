@@ -104,7 +104,7 @@ test('those that answer a UDP port, whose flows go on, are also the serving ones
   )
 })
 
-test('a port of Lightpath itself on this node is no endpoint, and the owner of the Service is told', () => {
+test('a port of Lightpath itself on this node is no endpoint, and the problem is reported to the Service', () => {
   const reserved = { ports: new Set([1666]), hasAddress: (ip: string) => ip === '172.30.0.11' }
   const plan = new TestPlan({ reserved })
   const slice = (port: number) =>

@@ -28,7 +28,7 @@ export interface NodeTopology {
   readonly reserved?: ReservedPorts
 }
 
-/** What no Service leads to. */
+/** Addresses and ports to which no Service may lead. */
 export interface ReservedPorts {
   readonly ports: ReadonlySet<number>
   /** Whether the node has this address. */
@@ -38,7 +38,7 @@ export interface ReservedPorts {
 /** Why Envoy may not connect to an endpoint, undefined where it may. */
 export type Bar = (endpoint: SliceEndpoint) => Barred | undefined
 
-/** An endpoint of a Service before its port is looked at. */
+/** An endpoint of a Service, whatever its port. */
 export interface Candidate {
   readonly source: SliceEndpoint
 }
@@ -47,7 +47,7 @@ const isLocal = (endpoint: SliceEndpoint, topology: NodeTopology) =>
   topology.nodeName !== undefined && endpoint.nodeName === topology.nodeName
 const isDraining = ({ source }: Candidate) => source.serving && source.terminating
 
-/** Those that the node uses by a policy, in the order given. */
+/** Picks those that the node uses by a policy, in the order given. */
 export function pick<T extends Candidate>(
   all: readonly T[],
   policy: TrafficPolicy,
@@ -62,7 +62,7 @@ function pickCluster<T extends Candidate>(all: readonly T[], topology: NodeTopol
   return ready.length > 0 ? narrow(ready, topology) : all.filter(isDraining)
 }
 
-/** Ready ones that `pick` left to other nodes or zones, in the order given. */
+/** Returns ready ones that `pick` left to other nodes or zones, in the order given. */
 export function pickFarther<T extends Candidate>(all: readonly T[], picked: readonly T[]): readonly T[] {
   const near = new Set(picked)
   const ready = all.filter(({ source }) => source.ready)
@@ -75,7 +75,7 @@ function readyOrDraining<T extends Candidate>(candidates: readonly T[]): readonl
   return ready.length > 0 ? ready : candidates.filter(isDraining)
 }
 
-/** Topology hints: all ready endpoints must have them, and one must be for us, or they are ignored. */
+/** Applies topology hints: all ready endpoints must have them, and one must be for us, or they are ignored. */
 function narrow<T extends Candidate>(ready: readonly T[], topology: NodeTopology): readonly T[] {
   const hinted = (hints: (endpoint: SliceEndpoint) => readonly string[] | undefined, mine: string | undefined) => {
     if (mine === undefined || !ready.every(({ source }) => hints(source)?.length)) return []
@@ -93,15 +93,15 @@ export function answers({ source }: Candidate): boolean {
 }
 
 /**
- * Of two entries of one endpoint, one that terminates is a pod whose address another pod has by now. Of two that do or do
- * not, the more usable counts, and of two equal ones the one on this node.
+ * Ranks entries of one endpoint. Of two, one that terminates is a pod whose address another pod has by now. Of two that
+ * do or do not, the more usable counts, and of two equal ones the one on this node.
  */
 export function preference({ ready, serving, terminating, nodeName }: SliceEndpoint, topology: NodeTopology): number {
   const usability = ready ? 2 : Number(serving)
   return 8 * Number(!terminating) + 2 * usability + Number(nodeName !== undefined && nodeName === topology.nodeName)
 }
 
-/** Why this node does not use one that `pick` left out. */
+/** Says why this node does not use one that `pick` left out. */
 export function whyNot(candidate: Candidate, service: Service, topology: NodeTopology): string {
   const { source } = candidate
   if (service.internalTrafficPolicy === 'Local' && !isLocal(source, topology)) {

@@ -1,4 +1,4 @@
-/** The setting spill-over: what topology leaves to other zones is for Envoy, behind what it leaves to this one. */
+/** The setting spill-over: Envoy has the endpoints that topology leaves to other zones, behind those of this one. */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -6,7 +6,7 @@ import { EnvoyBudget, mostMoves, quietMs } from './budget.ts'
 const idOf = (number: number) => `shop/port-${number}/http`
 const ids = (count: number) => Array.from({ length: count }, (_, number) => idOf(number))
 
-/** As the ports of a cluster come, one after the other. */
+/** A budget to which the ports of a cluster come, one after the other. */
 function budgetWith(limit: number, ports: readonly string[], followsUse = true) {
   const budget = new EnvoyBudget({ limit, followsUse })
   for (const id of ports) budget.has(id, false)
@@ -24,7 +24,7 @@ function settle(budget: EnvoyBudget, calls: ReadonlyMap<string, number>): number
 }
 
 describe("the budget of Envoy's ports", () => {
-  test('while all ports fit all are there, whoever is called', () => {
+  test('while all ports fit all are in Envoy, whoever is called', () => {
     const budget = budgetWith(3, ids(3))
     assert.equal(budget.isByUse, false)
     assert.deepEqual(insideOf(budget, ids(3)), ids(3))
@@ -38,7 +38,7 @@ describe("the budget of Envoy's ports", () => {
     assert.deepEqual(budget.step(new Map([[idOf(3), 1]])), [idOf(3)])
   })
 
-  test('all are there again only when a tenth of the budget is free', () => {
+  test('all are promoted again only when a tenth of the budget is free', () => {
     const budget = budgetWith(10, ids(11))
     settle(budget, new Map())
     budget.remove(idOf(0))
@@ -74,7 +74,7 @@ describe("the budget of Envoy's ports", () => {
     assert.deepEqual(insideOf(budget, [idOf(0)]), [])
   })
 
-  test('without a kernel that says who is called, who came first stays and the next ones fill what becomes free', () => {
+  test('where the kernel records no calls, ports that came first stay and the next ones fill what becomes free', () => {
     const budget = budgetWith(2, ids(4), false)
     settle(budget, new Map())
     assert.deepEqual(insideOf(budget, ids(4)), ids(2))

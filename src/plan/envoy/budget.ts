@@ -1,22 +1,26 @@
 /**
- * Which of the ports that are meant for Envoy are in it. While all of them fit, all are. Beyond that those are that this node has
- * called of late, the most recently called first; the others wait in the kernel layer, which serves them.
+ * Decides which of the ports that are meant for Envoy are in it. While all of them fit, all are. Beyond that it takes
+ * those that this node has called, the most recently called first; the others wait in the kernel layer, which serves
+ * them.
  *
  * Ports move by `step` alone, a few at a time. A port that was called within the last minute gives way to none of its
- * namespace, so that ports which are all in use do not take turns, and to one of another only where that has fewer there: nobody
- * takes all of Envoy by calling many Services of his own.
+ * namespace, so that ports which are all in use do not take turns, and to one of another only where that has fewer
+ * there: nobody takes all of Envoy by calling many Services of his own.
  */
 
 import { namespaceOf } from '../ports/port.ts'
 
 export interface BudgetOptions {
-  /** How many ports Envoy takes; Infinity for all. Those that are always there count, and are there beyond it, too. */
+  /**
+   * How many ports Envoy takes; Infinity for all. Those that are always in it count, and are in it beyond the limit,
+   * too.
+   */
   readonly limit: number
-  /** Whether the kernel says who is called. Where it does not, who came first stays. */
+  /** Whether the kernel records which ports are called. Where it does not, those that came first stay. */
   readonly followsUse: boolean
 }
 
-/** Of a node whose agent has these flags, and whose kernel tracks use or not. */
+/** Returns the options of a node whose agent has these flags, and whose kernel tracks use or not. */
 export function budgetOptions({
   envoyPorts,
   tracksUse,
@@ -27,7 +31,7 @@ export function budgetOptions({
   return { limit: envoyPorts === 'all' ? Infinity : envoyPorts, followsUse: tracksUse }
 }
 
-/** How many of these ports each namespace has. */
+/** Counts how many of these ports each namespace has. */
 class NamespaceShares {
   readonly #counts = new Map<string, number>()
   #greatest: { readonly namespace: string; readonly count: number } | undefined
@@ -54,16 +58,16 @@ class NamespaceShares {
   }
 }
 
-/** When each port was last called, by id, in milliseconds of any clock. A port that was not called of late is not there. */
+/** When each port was last called, by id, in milliseconds of any clock, without ports that were not called lately. */
 export type Calls = ReadonlyMap<string, number>
 
-/** A port that was called less long ago than another by so much, in milliseconds, may take its place. */
+/** A port gives way to another that was called at least so much later, in milliseconds. */
 export const quietMs = 60e3
 
-/** So many ports come with a step, and so many go. */
+/** How many ports a step promotes at most, and how many it demotes. */
 export const mostMoves = 25
 
-/** Once some have to wait, all are there again when so much of the budget is enough. */
+/** Once some have to wait, all are promoted again when they fit into this share of the budget. */
 const enough = 0.9
 
 const noCalls: Calls = new Map()
@@ -71,7 +75,7 @@ const noCalls: Calls = new Map()
 export class EnvoyBudget {
   readonly #limit: number
   readonly #followsUse: boolean
-  /** By id, whether they are there whatever is called. */
+  /** By id, whether they are in Envoy whatever is called. */
   readonly #inside = new Map<string, boolean>()
   /** In the order in which they came. */
   readonly #waiting = new Set<string>()
@@ -95,7 +99,7 @@ export class EnvoyBudget {
       : 'not all ports fit into Envoy (--envoy-ports), and others came first'
   }
 
-  /** Whether calls are to be known: only where there is a limit that they may decide about. */
+  /** Whether calls matter: only where there is a limit that they may decide about. */
   get followsUse(): boolean {
     return this.#followsUse && this.#limit !== Infinity
   }
@@ -104,7 +108,7 @@ export class EnvoyBudget {
     return this.#limit
   }
 
-  /** The ports that are there, by id. */
+  /** The ports that are in Envoy, by id. */
   get inside(): readonly string[] {
     return [...this.#inside.keys()]
   }
@@ -113,7 +117,7 @@ export class EnvoyBudget {
     return this.#waiting.size
   }
 
-  /** Whether the port, which is meant for Envoy, is there. */
+  /** Whether the port, which is meant for Envoy, is in it. */
   has(id: string, isAlways: boolean): boolean {
     const wasAlways = this.#inside.get(id)
     if (wasAlways !== undefined) {
@@ -127,14 +131,15 @@ export class EnvoyBudget {
     return this.#inside.has(id)
   }
 
-  /** The port is not meant for Envoy any more. */
+  /** Removes a port that is not meant for Envoy any more. */
   remove(id: string): void {
     if (this.#inside.delete(id) || this.#waiting.delete(id)) this.#judge()
   }
 
   /**
-   * All ports are known, and a run before this one left some of them in Envoy: they stay there where use does not say otherwise.
-   * @returns the ports that came or went
+   * To be called when all ports are known. Those that a run before this one left in Envoy stay there where use does not
+   * say otherwise.
+   * @returns the ports that were promoted or demoted
    */
   begin(calls: Calls, before: ReadonlySet<string>): readonly string[] {
     this.#calls = calls
@@ -148,7 +153,9 @@ export class EnvoyBudget {
     return [...[...were].filter(id => !this.#inside.has(id)), ...[...this.#inside.keys()].filter(id => !were.has(id))]
   }
 
-  /** @returns the ports that came or went */
+  /**
+   * @returns the ports that were promoted or demoted
+   */
   step(calls: Calls): readonly string[] {
     this.#calls = calls
     const entrants = this.#byCall(this.#entrants())
@@ -174,7 +181,10 @@ export class EnvoyBudget {
     return [...leaving, ...entering]
   }
 
-  /** The one that was called longest ago, if that is long ago; else one of the namespace that has most, if its own has fewer. */
+  /**
+   * Chooses the port that was called longest ago, if that is long ago; else one of the namespace that has most, if its
+   * own has fewer.
+   */
   #whoGivesWay(id: string, oldestFirst: readonly string[], shares: NamespaceShares): string | undefined {
     const [oldest] = oldestFirst
     if (oldest === undefined || !this.isByUse) return undefined
@@ -184,7 +194,7 @@ export class EnvoyBudget {
     return oldestFirst.find(other => namespaceOf(other) === namespace)
   }
 
-  /** Those that are there though use says otherwise, or though there is no room. */
+  /** Lists the ports that are in Envoy though use says otherwise, or though there is no room. */
   #leavers(): string[] {
     if (this.#doAllFit) return []
     const over = this.#inside.size - this.#limit

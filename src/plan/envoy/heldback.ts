@@ -1,4 +1,6 @@
-/** Ports that the kernel layer serves for a while, whatever their owners wish, because Envoy has too much to do with them. */
+/**
+ * Ports that the kernel layer serves for a while, whatever their owners wish, because they are too much work for Envoy.
+ */
 
 export class HeldBack {
   readonly #ids = new Set<string>()

@@ -13,7 +13,7 @@ const step = fc.record({
   created: fc.integer({ min: 0, max: 3 }),
 })
 
-test('property: whatever happened before, the oldest Services of a namespace have what they want within both limits, and every change of a share is told', () => {
+test('property: whatever happened before, the oldest Services of a namespace get what they want within both limits, and every change of a share is reported', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), steps => {
       const quota = new EnvoyQuota(limits)
@@ -50,7 +50,7 @@ describe('of the ports that Envoy could take', () => {
   const layersOf = (plan: TestPlan, name: string) =>
     ports.map(port => plan.get(`whoami/${name}/${port.name}`)?.layer.wants)
 
-  test('a Service has the first so many, the kernel layer has the others, and their owner is told', () => {
+  test('a Service has the first so many, the kernel layer has the others, and the problem is reported', () => {
     const plan = new TestPlan({ limits: { ofService: 2, ofNamespace: 100 } })
     const { problems } = plan.tell([put(aService({ ports })), put(slice('whoami'))])
     assert.deepEqual(layersOf(plan, 'whoami'), ['envoy', 'envoy', 'kernel', 'kernel', 'kernel'])
@@ -77,7 +77,7 @@ describe('of the ports that Envoy could take', () => {
     assert.ok(layersOf(plan, 'young').every(layer => layer === 'envoy'))
   })
 
-  test('what comes from outside takes a place for each address and node port', () => {
+  test('external addresses and node ports take a place each', () => {
     const plan = new TestPlan({ limits: { ofService: 3, ofNamespace: 100 } })
     const externalIPs = ['192.0.2.1', '192.0.2.2', '192.0.2.3']
     const annotations = { 'config.lightpath.cloud/http-external': 'true' }

@@ -1,7 +1,7 @@
 /**
- * How much of Envoy a Service gets: places, of which a port takes one by its VIP, and one for each place outside that leads to
- * Envoy. Each costs Envoy memory and time to load, which all Services of a node share, so a Service and a namespace have
- * so many and no more. Older Services come first, so that a new one takes nothing from those that work.
+ * Decides how much of Envoy a Service gets, in places: a port takes one by its VIP, and one for each external address
+ * that leads to Envoy. Each costs Envoy memory and time to load, which all Services of a node share, so a Service and a
+ * namespace have so many and no more. Older Services come first, so that a new one takes nothing from those that work.
  */
 
 export interface EnvoyLimits {
@@ -42,7 +42,7 @@ export class EnvoyQuota {
 
   /**
    * @param key `namespace/name`
-   * @returns the Services whose share is another because of that
+   * @returns the Services whose share changes with that
    */
   set(key: string, wants: number, created: number): readonly string[] {
     const before = this.#byKey.get(key)
@@ -99,7 +99,7 @@ function namespaceOf(key: string): string {
   return key.slice(0, key.indexOf('/'))
 }
 
-/** Where it is, or is to be. */
+/** The index where it is, or is to be. */
 function placeOf({ created, key }: Member, inOrder: readonly Member[]): number {
   let [low, high] = [0, inOrder.length]
   while (low < high) {

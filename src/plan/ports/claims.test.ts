@@ -9,7 +9,7 @@ describe('a VIP:port that two Services claim', () => {
   const [a, b] = [aService({ name: 'a', created: 2 }), aService({ name: 'b', created: 1 })]
   const servedBy = (plan: TestPlan) => [...plan.states()].map(({ name }) => name)
 
-  test("is the older Service's, whichever came first, and the other is told", () => {
+  test("is the older Service's, whichever came first, and the other gets a problem", () => {
     const plan = planOf(b)
     const { problems } = plan.tell([put(a)])
     assert.equal(problems.get('Service whoami/a')?.[0]?.code, 'LP211')
@@ -20,7 +20,7 @@ describe('a VIP:port that two Services claim', () => {
     assert.deepEqual(servedBy(plan), ['b'])
     assert.deepEqual(servedBy(planOf(a, b)), ['b'])
   })
-  test('is given up before it is taken, and the younger gets it back when the older goes, whose problem is then over', () => {
+  test('is released before it is taken, and the younger gets it back when the older goes, without the problem', () => {
     const plan = planOf(a)
     const moved = ({ ports }: PlanUpdate) => ports.map(({ id, after }) => `${id} ${after ? 'comes' : 'goes'}`)
     const update = plan.tell([put(b)])
@@ -70,10 +70,10 @@ describe('a VIP:port that two Services claim', () => {
   })
 })
 
-describe('a place outside that two Services claim', () => {
+describe('an external address that two Services claim', () => {
   const fields = { externalIPs: ['192.0.2.1'], loadBalancerIPs: ['192.0.2.2'], ports: [aPort({ nodePort: 30080 })] }
 
-  test('belongs to one Service a place; the other keeps its VIP, and gets the place when it is free', () => {
+  test('belongs to one Service; the other keeps its VIP, and gets the address when it is free', () => {
     const [a, b] = [aService({ ...fields, name: 'a' }), aService({ ...fields, name: 'b', clusterIPs: ['10.96.0.11'] })]
     const plan = planOf(a)
     const problems = plan.tell([put(b)]).problems.get('Service whoami/b')

@@ -1,7 +1,7 @@
 /**
- * Who owns an address and port, or a node port, that several Services claim. Kubernetes gives VIPs and node ports out
- * once, but manifests, races and external IPs, which any user may write, claim one twice. Nobody's arrival decides, so
- * that every node says the same, also after a restart:
+ * Decides who owns an address and port, or a node port, that several Services claim. Kubernetes gives VIPs and node
+ * ports out once, but manifests, races and external IPs, which any user may write, claim one twice. The order of
+ * arrival does not matter, so that every node decides the same, also after a restart:
  *
  * - a VIP goes before a load balancer's IP, and that before an external IP;
  * - of two alike the Service that was created first, and of two of one age the first by namespace/name.
@@ -11,7 +11,7 @@
 
 import { serviceKeyOf } from './port.ts'
 
-/** By rank: what is earlier goes before what is later. */
+/** By rank: earlier kinds go before later ones. */
 export const claimKinds = ['vip', 'node-port', 'load-balancer', 'external'] as const
 export type ClaimKind = (typeof claimKinds)[number]
 
@@ -32,9 +32,9 @@ interface Claimant {
 
 export class Claims {
   readonly #owners = new Map<string, Claimant>()
-  /** Those that another goes before, in the order in which they get it. */
+  /** Claimants that another goes before, in the order in which they get the address. */
   readonly #waiting = new Map<string, Claimant[]>()
-  /** How many claims of a Service, by namespace/name, another goes before. */
+  /** By namespace/name, how many claims of a Service lose to another. */
   readonly #waitingOf = new Map<string, number>()
 
   /** Whether something that the Service claims is another's. */
@@ -49,10 +49,10 @@ export class Claims {
   }
 
   /**
-   * What a Service claims, in place of what it claimed. Returns the port states that own something more or less because
-   * of that, those of this Service among them.
+   * Replaces what a Service claims. Returns the port states that own something more or less because of that, those of
+   * this Service among them.
    *
-   * @param createdBefore of what it claimed
+   * @param createdBefore when the Service of the former claims was created
    */
   replace(
     before: readonly Claim[],
@@ -118,7 +118,7 @@ function textOf({ id, key, kind }: Claim): string {
   return `${key} ${kind} ${id}`
 }
 
-/** Where a claimant is, or belongs, in a list that is in order. */
+/** The index of a claimant, or where it belongs, in a list that is in order. */
 function placeOf(list: readonly Claimant[], claimant: Claimant): number {
   let [low, high] = [0, list.length]
   while (low < high) {

@@ -19,7 +19,7 @@ describe('the setting external', () => {
     return { layer: plan.get('whoami/whoami/http')?.external?.layer, told }
   }
 
-  test('leads what comes from outside to an http port through Envoy, of either policy where the node can', () => {
+  test('leads external clients of an http port through Envoy, of either policy where the node can', () => {
     for (const externalTrafficPolicy of ['Cluster', 'Local'] as const) {
       assert.deepEqual(outside({ externalTrafficPolicy }), {
         layer: { wants: 'envoy', protocol: 'http', reason: 'setting external: true' },
@@ -72,7 +72,7 @@ describe('the setting external', () => {
     ])
   })
 
-  test('has no effect, and says so, on a port that is not reached from outside, or is not http', () => {
+  test('has no effect, and says so, on a port that has no external address, or is not http', () => {
     assert.deepEqual(outside({ type: 'ClusterIP', ports: [aPort()] }), {
       layer: undefined,
       told: [`LP204 annotation ${annotation}: the Service is not reached from outside`],

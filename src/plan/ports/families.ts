@@ -1,4 +1,6 @@
-/** The ports of a Service, each in the families of its VIPs, and what each of them claims for itself alone (claims.ts). */
+/**
+ * The ports of a Service, each in the families of its VIPs, and what each of them claims for itself alone (claims.ts).
+ */
 
 import { familyOf, type IpFamily } from '../../net/address.ts'
 import type { Service, ServicePort } from '../../services/objects/service.ts'
@@ -28,7 +30,7 @@ export function portsByFamily(service: Service): readonly PortOfFamily[] {
   )
 }
 
-/** An address that a port has in several ways it claims once, as the kind that goes before the others. */
+/** Claims an address that a port has in several kinds once, as the kind that goes before the others. */
 export function claimsOf({ id, port, family, vip, outside }: PortOfFamily): readonly Claim[] {
   const kinds = new Map<string, ClaimKind>([[claimKey({ ip: vip }, port, family), 'vip']])
   const claim = (address: OutsideAddress, kind: ClaimKind) => {
@@ -41,7 +43,7 @@ export function claimsOf({ id, port, family, vip, outside }: PortOfFamily): read
   return [...kinds].map(([key, kind]) => ({ id, key, kind }))
 }
 
-/** An address with the port's number, or a node port of a family. */
+/** Names an address with the port's number, or a node port of a family. */
 export function claimKey(address: OutsideAddress, port: ServicePort, family: IpFamily): string {
   const place = describeAddress(address, port)
   return 'ip' in address ? place : `${family} ${place}`

@@ -1,4 +1,4 @@
-/** Which layer serves a Service port: the kernel alone, or Envoy on top of it. */
+/** Decides which layer serves a Service port: the kernel alone, or Envoy on top of it. */
 
 import { hostPort } from '../../net/address.ts'
 import type { Namespace, Service, ServicePort, TrafficPolicy } from '../../services/objects/service.ts'
@@ -8,13 +8,13 @@ import { isUsualNodePort } from './places.ts'
 import type { Endpoint, External, Layer } from './port.ts'
 import { whyOptedOut } from './scope.ts'
 
-/** The same while the port waits for a place in Envoy. */
+/** Returns the layer while the port waits for room in Envoy. */
 export function waiting(layer: Layer, why: string): Layer {
   return layer.wants === 'envoy' ? { ...kernel(why), waitsAs: layer.protocol } : layer
 }
 
 /**
- * The layer of a port of a served Service, for what comes by its VIP. The external policy says nothing of that.
+ * Chooses the layer of a port of a served Service by its VIP, on which the external policy has no effect.
  *
  * @param whatever of a port that stays in the kernel layer whatever endpoints it has (`whyKernel`)
  * @param endpoints the usable ones
@@ -38,9 +38,9 @@ export function chooseLayer(
 }
 
 /**
- * Why the kernel layer serves a port whatever endpoints it has. Envoy cannot keep Kubernetes' timed ClientIP affinity,
- * and a Local policy means that the kernel's own choice must hold, so both stay below; so does everything that its owner
- * opted out.
+ * Says why the kernel layer serves a port whatever endpoints it has. Envoy cannot keep Kubernetes' timed ClientIP
+ * affinity, and a Local policy means that the kernel's own choice must hold, so both stay in the kernel layer; so does
+ * everything that its owner opted out.
  */
 export function whyKernel(
   service: Service,
@@ -60,8 +60,9 @@ export function whyKernel(
 }
 
 /**
- * One endpoint that Envoy may not connect to keeps the whole port below: the kernel chooses among all of them. One that its
- * pod has left does not, where there is another: who comes there finds nobody, by the kernel's choice alone.
+ * One endpoint that Envoy may not connect to keeps the whole port in the kernel layer, which chooses among all of them.
+ * One that its pod has left does not, where there is another: a client that gets it finds nobody, by the kernel's
+ * choice alone.
  */
 function whyBarred(endpoints: readonly Endpoint[]): string | undefined {
   const hasOthers = endpoints.some(({ barred }) => barred === undefined)
@@ -72,7 +73,7 @@ function whyBarred(endpoints: readonly Endpoint[]): string | undefined {
   return `endpoint ${hostPort(ip, port)}: ${why}${others}`
 }
 
-/** Why a node cannot lead what comes from outside through Envoy, by externalTrafficPolicy; none where it can. */
+/** Why a node cannot lead external clients through Envoy, by externalTrafficPolicy; none where it can. */
 export type OutsideObstacles = Readonly<Partial<Record<TrafficPolicy, string>>>
 
 /** Why the setting external has no effect, whatever endpoints the port has; undefined where it has one. */
@@ -96,9 +97,9 @@ function whyNotNodePort({ nodePort }: ServicePort): string | undefined {
 }
 
 /**
- * The layer of what comes from outside to a port.
+ * Chooses the layer of a port's external addresses.
  *
- * @param layer of what comes by the VIP
+ * @param layer of the VIP
  * @param whyNot as `whyNotExternal` says
  */
 export function chooseExternalLayer(

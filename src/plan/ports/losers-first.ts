@@ -6,7 +6,7 @@ interface PortChange {
   readonly after: PortState | undefined
 }
 
-/** An address that goes from one port to another is given up before it is taken: so it is always one port's alone. */
+/** Orders changes such that a port releases an address before another takes it: so it is always one port's alone. */
 export function losersFirst<T extends PortChange>(changes: readonly T[]): readonly T[] {
   const [losers, others] = [[] as T[], [] as T[]]
   for (const change of changes) (isLoser(change) ? losers : others).push(change)
@@ -20,7 +20,7 @@ function isLoser({ before, after }: PortChange): boolean {
   return addressesOf(before).some(address => !kept.has(address))
 }
 
-/** Without looking at each: states share what is alike in them. */
+/** Compares without a look at each: states share what is alike in them. */
 function haveSameAddresses(a: PortState, b: PortState): boolean {
   const [ofA, ofB] = [a.external, b.external]
   return (

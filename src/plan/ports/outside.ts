@@ -1,4 +1,4 @@
-/** How a port of a Service is reached from outside the cluster, before endpoints are chosen for it. */
+/** The external addresses of a Service's port, before endpoints are chosen for it. */
 
 import { hostPort, type IpFamily } from '../../net/address.ts'
 import { familyOfCidr } from '../../net/cidr.ts'
@@ -7,7 +7,7 @@ import type { External } from './port.ts'
 
 export type Outside = Omit<External, 'endpoints' | 'clusterEndpoints' | 'noLocalEndpoints' | 'layer'>
 
-/** What all ports of a Service have in common: read once, and the lists are the same for each. */
+/** Reads what all ports of a Service have in common: once, so that the lists are the same for each. */
 export function outsideOfAll(service: Service, family: IpFamily): Outside {
   return {
     nodePort: undefined,
@@ -18,12 +18,12 @@ export function outsideOfAll(service: Service, family: IpFamily): Outside {
   }
 }
 
-/** Undefined where only the VIP leads to the port; then `externalTrafficPolicy` says nothing. */
+/** Undefined where only the VIP leads to the port; then `externalTrafficPolicy` has no effect. */
 export function outsideOfPort(all: Outside, { nodePort }: ServicePort): Outside | undefined {
   return reachable({ ...all, nodePort })
 }
 
-/** What of it a port may claim for itself: addresses and node ports belong to one Service, as VIPs do. */
+/** Keeps what a port may claim for itself: addresses and node ports belong to one Service, as VIPs do. */
 export function onlyOwned(outside: Outside, owns: (address: OutsideAddress) => boolean): Outside | undefined {
   const { nodePort } = outside
   return reachable({
@@ -58,7 +58,7 @@ function sourceRanges(service: Service, family: IpFamily): readonly string[] {
   return ranges.some(range => range.endsWith('/0')) ? [] : ranges
 }
 
-/** The list itself where all are, so that what is remembered of it is found again. */
+/** Returns the list itself where all are of the family, so that what is memoized by it is found again. */
 function ofFamily(texts: readonly string[], family: IpFamily): readonly string[] {
   const isOf = (text: string) => familyOfCidr(text) === family
   return texts.every(isOf) ? texts : texts.filter(isOf)

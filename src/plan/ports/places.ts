@@ -1,20 +1,20 @@
-/** The places outside by which a Service port is reached: node port, external IPs and load-balancer IPs. */
+/** The external addresses of a Service port: node port, external IPs and load-balancer IPs. */
 
 import type { IpFamily } from '../../net/address.ts'
 import type { PortState } from './port.ts'
 
-/** What stands in place of an address where any of the node's will do. */
+/** Stands in place of an address where any of the node's will do. */
 export const anyAddressOf = { IPv4: '0.0.0.0', IPv6: '::' } as const satisfies Record<IpFamily, string>
 
-/** Whether kube-apiserver gives this node port unless its `--service-node-port-range` is another than by default. */
+/** Whether this node port is in kube-apiserver's default `--service-node-port-range`. */
 export function isUsualNodePort(port: number): boolean {
   return port >= 30_000 && port <= 32_767
 }
 
-/** What packets to a place are looked up by: their destination, or `anyAddressOf` its family. */
+/** By what packets are looked up: their destination, or `anyAddressOf` its family. */
 export type PlaceKind = 'address' | 'node-port'
 
-/** One address and port by which a Service port is reached from outside. */
+/** One external address and port of a Service port. */
 export interface Place {
   readonly kind: PlaceKind
   readonly ip: string

@@ -24,18 +24,18 @@ export type Layer =
       readonly reason: string
       /** The port is for Envoy, but for an endpoint that Envoy may not connect to. */
       readonly isForEndpoint?: true
-      /** The port is for Envoy, as this protocol, and waits for a place there: see `EnvoyBudget`. */
+      /** The port is for Envoy, as this protocol, and waits for room there: see `EnvoyBudget`. */
       readonly waitsAs?: EnvoyProtocol
     }
 
-/** Whether it is in Envoy or waits for a place there. */
+/** Whether the port is in Envoy or waits for room there. */
 export function isForEnvoy(layer: Layer): boolean {
   return layer.wants === 'envoy' || layer.waitsAs !== undefined
 }
 
 /**
- * How a port is reached from outside: by node port, external IPs and load-balancer IPs, all of the port's family.
- * Source of the rules: kube-proxy's `externalTrafficPolicy` and KEP-1669.
+ * The external addresses of a port: node port, external IPs and load-balancer IPs, all of the port's family. Source of
+ * the rules: kube-proxy's `externalTrafficPolicy` and KEP-1669.
  */
 export interface External {
   /** On every address that the node opens node ports on; undefined where the Service has none. */
@@ -44,16 +44,16 @@ export interface External {
   readonly externalIPs: readonly string[]
   /** Ingress IPs of the load balancer whose `ipMode` is VIP (or absent), canonical. */
   readonly loadBalancerIPs: readonly string[]
-  /** CIDRs that may come in by `loadBalancerIPs`; empty where all may. */
+  /** CIDRs that `loadBalancerIPs` admit; empty where they admit all. */
   readonly sourceRanges: readonly string[]
   readonly policy: TrafficPolicy
-  /** Chosen for what comes from outside by `policy`: for Local, endpoints on this node only. */
+  /** Chosen for external clients by `policy`: for Local, endpoints on this node only. */
   readonly endpoints: readonly Endpoint[]
   /** Chosen as if `policy` were Cluster: pods and processes of the cluster use these also where it is Local. */
   readonly clusterEndpoints: readonly Endpoint[]
   /** `policy` is Local and there are endpoints, but none here: drop, where none at all means reject. */
   readonly noLocalEndpoints: boolean
-  /** Which layer serves what comes from outside. */
+  /** Which layer serves external clients. */
   readonly layer: Layer
 }
 
@@ -78,13 +78,13 @@ export interface PortState {
   /** Chosen for this node, all of `family`, no duplicates, in order of address and port. */
   readonly endpoints: readonly Endpoint[]
   /**
-   * Those that topology leaves to other nodes or zones, for Envoy as far as `endpoints` are not enough (setting spill-over); undefined
-   * where there are none. Without those that Envoy may not connect to.
+   * Endpoints that topology leaves to other nodes or zones, for Envoy as far as `endpoints` are not enough (setting
+   * spill-over); undefined where there are none. Without those that Envoy may not connect to.
    */
   readonly spillOver?: readonly Endpoint[] | undefined
   /**
-   * UDP only: every endpoint, wherever it is and whatever is chosen, that still answers (ready or serving). The others'
-   * clients have to go elsewhere, which connections of TCP and SCTP find out by themselves.
+   * UDP only: every endpoint that still answers (ready or serving), wherever it is and whatever is chosen. The clients
+   * of others have to go elsewhere, which connections of TCP and SCTP find out by themselves.
    */
   readonly servingEndpoints: readonly Endpoint[]
   /** There are endpoints, but none that this node may use (traffic policy Local): drop, where none at all means reject. */
@@ -112,7 +112,7 @@ export function namespaceOf(id: string): string {
   return id.slice(0, id.indexOf('/'))
 }
 
-/** What `portId` has behind the Service: the port's label, and its family where that is the second. */
+/** The part of `portId` behind the Service: the port's label, and its family where that is the second. */
 export function portPartOf(id: string): string {
   return id.split('/').slice(2).join('/')
 }

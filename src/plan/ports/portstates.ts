@@ -1,4 +1,4 @@
-/** What a node makes of a Service: the state of each of its ports, in each family of its VIPs. */
+/** Derives the states of a Service on a node: one for each of its ports, in each family of its VIPs. */
 
 import { hostPort } from '../../net/address.ts'
 import type { EndpointSlice } from '../../services/objects/endpointslice.ts'
@@ -39,9 +39,9 @@ export interface PortInputs {
   readonly kernelLayers: readonly (Layer | undefined)[]
   /** How many places the Service has in Envoy, of those that it wants (`envoyPlacesOf`). */
   readonly envoyPlaces: number
-  /** Why a port that is meant for Envoy waits for a place there; undefined where it has one. */
+  /** Why a port that is meant for Envoy waits for room there; undefined where it has it. */
   readonly whyWaiting: (id: string, isAlways: boolean) => string | undefined
-  /** The states until now: what of them comes out the same is kept. */
+  /** The states until now: parts that come out the same are kept. */
   readonly before: readonly PortState[]
 }
 
@@ -51,8 +51,8 @@ export interface PortStates {
 }
 
 /**
- * The layer of each of these ports that stays in the kernel layer whatever endpoints it has; undefined for those that are for
- * Envoy.
+ * Returns the layer of each of these ports that stays in the kernel layer whatever endpoints it has; undefined for
+ * those that are for Envoy.
  *
  * @param takenOver why another proxy takes the Service over, which the kernel layer serves until then
  */
@@ -70,7 +70,10 @@ export function kernelLayersOf(
   })
 }
 
-/** What of Envoy a Service wants, whatever its endpoints: a place for a port by its VIP, and for each place outside (envoy/quota.ts). */
+/**
+ * Counts the places in Envoy that a Service wants, whatever its endpoints: one for a port by its VIP, and one for each
+ * external address (envoy/quota.ts).
+ */
 export function envoyPlacesOf(
   service: Service,
   wanted: readonly PortOfFamily[],
@@ -176,7 +179,7 @@ export function portStatesOf(service: Service, wanted: readonly PortOfFamily[], 
   return { ports: ports.slice(), problems: [...read.problems, ...problems.all()] }
 }
 
-/** States by id. Mostly each is where it was, so it is looked for there first. */
+/** Finds states by id. Mostly each is where it was, so that is tried first. */
 export function finderOf(states: readonly PortState[]): (id: string, index: number) => PortState | undefined {
   let byId: ReadonlyMap<string, PortState> | undefined
   return (id, index) => {
@@ -191,7 +194,7 @@ export function portOf(ports: readonly PortState[] | undefined, id: string): Por
   return ports?.find(port => port.id === id)
 }
 
-/** The places outside that no other Service has; a problem is added for each that one has. */
+/** Returns the external addresses that no other Service has; adds a problem for each that one has. */
 function ownedOutside(
   service: Service,
   { id, port, family, outside }: PortOfFamily,

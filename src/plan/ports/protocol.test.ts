@@ -95,7 +95,7 @@ describe('the layer that follows', () => {
   test('overlay: false keeps it in the kernel layer all the same', () => {
     assert.equal(layerOf('db', undefined, { protocol: 'http', overlay: 'false' })[0], 'kernel')
   })
-  test('overlay: true brings up as tcp what no rule has a protocol for', () => {
+  test('overlay: true promotes a port as tcp for which no rule has a protocol', () => {
     assert.deepEqual(layerOf('db', undefined, { overlay: 'true' }).slice(0, 2), ['envoy', 'tcp'])
     assert.deepEqual(layerOf('grpc', undefined, { overlay: 'true' }), ['envoy', 'grpc', 'port name grpc'])
   })

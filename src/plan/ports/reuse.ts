@@ -1,8 +1,8 @@
-/** Keeping what did not change identical, so that whoever compares two states sees at once what is different. */
+/** Keeps what did not change identical, so that whoever compares two states sees at once what is different. */
 
 import type { Endpoint, External, PortState } from './port.ts'
 
-/** The known state where nothing is different, and its parts where they are not. */
+/** Returns the known state where nothing is different, and its parts where they are not. */
 export function reuse(known: PortState | undefined, next: PortState): PortState {
   if (!known) return next
   const endpoints = reuseList(known.endpoints, next.endpoints, sameFields)
@@ -52,7 +52,10 @@ function reuseList<T>(known: readonly T[], next: readonly T[], same: (a: T, b: T
   return known.length === next.length && known.every((value, i) => same(value, next[i]!)) ? known : next
 }
 
-/** Whether two flat objects have identical values. No lists of keys are made, since this is done for each of thousands of ports. */
+/**
+ * Whether two flat objects have identical values. Makes no lists of keys, since this runs for each of thousands of
+ * ports.
+ */
 function sameFields<T extends object>(a: T, b: T): boolean {
   if (a === b) return true
   let more = 0

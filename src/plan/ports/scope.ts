@@ -1,4 +1,4 @@
-/** Which Services this agent serves at all, and which of them their owner keeps in the kernel layer. */
+/** Decides which Services this agent serves at all, and which of them their owner keeps in the kernel layer. */
 
 import { labels, ourProxyName } from '../../services/labels.ts'
 import type { Namespace, Service } from '../../services/objects/service.ts'
@@ -36,7 +36,8 @@ export function whyOptedOut({ labels: own }: Service, namespace: Namespace | und
 export type Handover = 'begun' | 'done' | undefined
 
 /**
- * What another proxy takes over is served until it had its time, since it may hear of it later than we do.
+ * Says how far another proxy has taken the Service over: it is served until that had its time, since it may hear of the
+ * Service later than we do.
  *
  * @param before until now, and whether the Service has ports
  */

@@ -1,4 +1,4 @@
-/** What of a Service does not follow from its endpoints: worked out once for all that these do. */
+/** The part of a Service's states that does not follow from its endpoints: derived once for all that these do. */
 
 import type { Namespace, Service } from '../../services/objects/service.ts'
 import { readSettings, type ServiceSettings } from '../../services/settings/annotations.ts'
@@ -18,7 +18,7 @@ export interface Shape {
 }
 
 /**
- * The known shape where it is still right.
+ * Returns the known shape where it is still right.
  *
  * @param takenOver why another proxy takes the Service over, which the kernel layer serves until then
  */

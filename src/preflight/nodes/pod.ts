@@ -1,4 +1,4 @@
-/** The pod that looks at one node. */
+/** The pod that checks one node. */
 
 import type { Raw } from '../../text/raw.ts'
 import type { Check } from '../check.ts'
@@ -15,7 +15,10 @@ export const namespace = {
   },
 }
 
-/** Of the node it has the network, and to read: the CNI's configuration, and where an agent's socket is. As of `kubectl debug node`. */
+/**
+ * The node's network, and what it reads: the CNI's configuration, and where an agent's socket is. As `kubectl debug
+ * node` has them.
+ */
 const volumes = [
   { name: 'cni', path: '/etc/cni/net.d', mountPath: '/host/etc/cni/net.d' },
   { name: 'run', path: '/run', mountPath: '/host/run' },
@@ -54,7 +57,7 @@ export function podFor(node: string, image: string, flags: readonly string[]) {
   }
 }
 
-/** What the pod printed; undefined where that is no report. */
+/** Reads what the pod printed; undefined where that is no report. */
 export function checksIn({ checks }: Raw): readonly Check[] | undefined {
   return Array.isArray(checks) ? (checks as readonly Check[]) : undefined
 }

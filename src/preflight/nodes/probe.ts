@@ -1,6 +1,6 @@
 /**
- * `lightpath preflight` on all nodes of a cluster, before anything is installed: a pod on each, in a namespace of its own that
- * is removed in the end, also where it is interrupted.
+ * Runs `lightpath preflight` on all nodes of a cluster, before anything is installed: a pod on each, in a namespace of
+ * its own that is removed in the end, also where it is interrupted.
  */
 
 import type { Ask } from '../../cluster/api.ts'
@@ -13,20 +13,22 @@ import { checksIn, namespace, podFor } from './pod.ts'
 
 export interface ProbeOptions {
   readonly image: string
-  /** Of `lightpath preflight` on each node. */
+  /** Flags of `lightpath preflight` on each node. */
   readonly flags: readonly string[]
   readonly timeoutMs: number
   readonly signal: AbortSignal
-  /** Told what is waited for. */
+  /** Reports what is waited for. */
   readonly onStep: (step: string) => void
 }
 
-/** Either what the node's pod found, or why it could not look. */
+/** Either what the node's pod found, or why it could not check. */
 export type NodeReport =
   | { readonly node: string; readonly checks: readonly Check[] }
   | { readonly node: string; readonly error: string }
 
-/** Of all Linux nodes, in order of their names. Throws ApiError where it may not; nothing is left of it then either. */
+/**
+ * Probes all Linux nodes, in order of their names. Throws ApiError where it may not; nothing is left of it then either.
+ */
 export async function probeNodes(ask: Ask, options: ProbeOptions): Promise<readonly NodeReport[]> {
   const nodes = await list(ask, '/api/v1/nodes', 'labelSelector=kubernetes.io/os%3Dlinux')
   const reports = await inNamespaceOf(ask, namespace, path =>

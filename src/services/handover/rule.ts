@@ -1,9 +1,12 @@
-/** Which new Services are handed to Lightpath. The same rule, as selectors and CEL, is in deploy/components/admission-policy. */
+/**
+ * Decides which new Services are handed to Lightpath. The same rule, as selectors and CEL, is in
+ * deploy/components/admission-policy.
+ */
 
 import { rawObject } from '../../text/raw.ts'
 import { labels, ourProxyName } from '../labels.ts'
 
-/** The label that hands a Service over, which kube-proxy leaves alone from then on. */
+/** The label that hands a Service over, and that makes kube-proxy leave it alone. */
 export const handOver = { key: labels.proxyName, value: ourProxyName } as const
 
 /** Needed before Lightpath can run, or by Lightpath itself. */

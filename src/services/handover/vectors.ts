@@ -1,4 +1,4 @@
-/** The one table of Services at creation that every way of labelling them is tested with. */
+/** The one table of Services at creation with which each means of labelling them is tested. */
 
 export interface Vector {
   readonly title: string

@@ -1,4 +1,4 @@
-/** Which pods policies restrict, in where they may connect to and in who may connect to them. */
+/** Says which pods policies restrict, in where they may connect to and in who may connect to them. */
 
 import type { OtherPolicyKind } from './policykinds.ts'
 
@@ -24,7 +24,9 @@ export interface NetworkPolicy {
   readonly podSelector: LabelSelector
 }
 
-/** A policy of another kind (policykinds.ts), of whose selectors nothing is known: it may select any pod that it could. */
+/**
+ * A policy of another kind (policykinds.ts), of whose selectors nothing is known: it may select any pod in its reach.
+ */
 export interface OtherPolicy {
   readonly kind: OtherPolicyKind
   /** '' for one that may select pods of every namespace. */

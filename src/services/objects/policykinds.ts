@@ -29,7 +29,7 @@ export function otherPolicyKind({ kind, group }: Pick<Row, 'kind' | 'group'>): O
   return `${kind}.${group}` as OtherPolicyKind
 }
 
-/** Whatever the version: a policy that is not known to be one would be one that does not hold. */
+/** Finds a kind in any version: a policy that is not recognized would be one that does not hold. */
 export function findOtherPolicyKind(apiVersion: string, kind: string): Row | undefined {
   const [group] = apiVersion.split('/', 1)
   return otherPolicyKinds.find(row => row.group === group && row.kind === kind)

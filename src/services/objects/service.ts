@@ -31,7 +31,7 @@ export interface Service {
   readonly clusterIPs: readonly string[]
   readonly ports: readonly ServicePort[]
   readonly sessionAffinity: 'None' | 'ClientIP'
-  /** `sessionAffinityConfig.clientIP.timeoutSeconds`; says something with sessionAffinity ClientIP only. */
+  /** `sessionAffinityConfig.clientIP.timeoutSeconds`; has an effect with sessionAffinity ClientIP only. */
   readonly affinitySeconds: number
   readonly internalTrafficPolicy: TrafficPolicy
   readonly externalTrafficPolicy: TrafficPolicy
@@ -39,13 +39,13 @@ export interface Service {
   readonly externalIPs: readonly string[]
   /** Ingress IPs of the load balancer whose `ipMode` is VIP or absent. */
   readonly loadBalancerIPs: readonly string[]
-  /** CIDRs; empty where all may come. */
+  /** CIDRs; empty where all clients are admitted. */
   readonly loadBalancerSourceRanges: readonly string[]
   /** Where a load balancer asks this node whether it has endpoints of the Service. */
   readonly healthCheckNodePort: number | undefined
   /** Milliseconds since the epoch; far in the future where the object does not say. Decides who owns a VIP:port that two claim. */
   readonly created: number
-  /** By which Events name the Service; undefined where it comes from a manifest. */
+  /** The UID by which Events name the Service; undefined where it comes from a manifest. */
   readonly uid?: string
 }
 
@@ -61,8 +61,10 @@ export interface Node {
   readonly labels: Readonly<Record<string, string>>
   /** InternalIP addresses in canonical text, and ExternalIPs of a family in which there are none. */
   readonly addresses: readonly string[]
-  /** Where its pods have their addresses; canonical. */
+  /** The ranges of its pods' addresses; canonical. */
   readonly podCidrs: readonly string[]
-  /** It is being deleted, or the cluster autoscaler is about to: load balancers are to drain it (KEP-3836). */
+  /**
+   * It is being deleted, or the cluster autoscaler is about to delete it: load balancers are to drain it (KEP-3836).
+   */
   readonly leaving: boolean
 }

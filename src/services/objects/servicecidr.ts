@@ -1,4 +1,4 @@
-/** A range that cluster IPs are given out of (networking.k8s.io/v1 ServiceCIDR, KEP-1880). */
+/** A range of cluster IPs (networking.k8s.io/v1 ServiceCIDR, KEP-1880). */
 export interface ServiceCidr {
   readonly kind: 'ServiceCIDR'
   readonly name: string

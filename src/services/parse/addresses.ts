@@ -1,5 +1,5 @@
 /**
- * Addresses and ranges as Kubernetes reads them, whose older versions wrote some that strict readers refuse
+ * Reads addresses and ranges as Kubernetes does, whose older versions wrote some that strict readers reject
  * (k8s.io/utils/net: ParseIPSloppy, ParseCIDRSloppy): decimal numbers may begin with zeros, and an IPv4 address may be
  * written as IPv6. Everything beyond has the canonical text.
  */
@@ -8,7 +8,7 @@ import { canonicalIp } from '../../net/address.ts'
 import { canonicalCidr } from '../../net/cidr.ts'
 
 const mapped = '::ffff:'
-/** Of the part of an IPv6 address that says that an IPv4 address follows. */
+/** The length of the part of an IPv6 address that says that an IPv4 address follows. */
 const mappedBits = 96
 
 /** Undefined for no address. */

@@ -113,7 +113,10 @@ function isPod({ targetRef }: Raw, inNamespace: string): boolean {
   return kind === 'Pod' && (isAbsent(namespace) || namespace === inNamespace)
 }
 
-/** The defaults of discovery.k8s.io/v1. A value that is neither true nor false leaves out the endpoint: guessing might send traffic to it. */
+/**
+ * Reads conditions with the defaults of discovery.k8s.io/v1. A value that is neither true nor false leaves out the
+ * endpoint: guessing might send traffic to it.
+ */
 function readConditions(
   raw: Raw,
   where: string,
@@ -136,7 +139,7 @@ function readPlace(raw: Raw, key: 'nodeName' | 'zone', where: string, report: Re
   return undefined
 }
 
-/** A hint is advice: what cannot be read of it is no hint. */
+/** A hint is advice: one that cannot be read is no hint. */
 function readHints(raw: Raw): Pick<SliceEndpoint, 'forZones' | 'forNodes'> | undefined {
   const hints = rawObject(raw.hints)
   const forZones = names(hints.forZones)

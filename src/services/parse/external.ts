@@ -1,4 +1,4 @@
-/** The fields of a v1 Service that say how it is reached from outside, and by whom. */
+/** Reads the fields of a v1 Service that give it external addresses and say whom they admit. */
 
 import { familyOf, isPortNumber } from '../../net/address.ts'
 import { familyOfCidr, withoutNested } from '../../net/cidr.ts'
@@ -67,7 +67,7 @@ function addresses(
   return sharedList([...ips])
 }
 
-/** The API server lets white space around a range pass. */
+/** The API server accepts white space around a range. */
 function sourceRange(value: unknown, report: Report): readonly string[] {
   const range = typeof value === 'string' ? readCidr(value.trim()) : undefined
   if (range !== undefined) return [range]

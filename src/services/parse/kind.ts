@@ -4,7 +4,7 @@ import { type Raw, show } from '../../text/raw.ts'
 import type { KubeObject } from '../objects/objects.ts'
 import type { ProblemCode } from '../problem.ts'
 
-/** `report` says that something in the object is wrong, and what applies instead. */
+/** Reports what is wrong in the object, and what applies instead. */
 export type Report = (code: ProblemCode, reason: string, remedy: string) => void
 
 export interface Metadata {
@@ -19,7 +19,9 @@ export interface Metadata {
   readonly created: number
 }
 
-/** What a kind's own function answers: the object, or why there is none (after a report, or because it is not for us). */
+/**
+ * The result of a kind's own function: the object, or why there is none (after a report, or because it is not for us).
+ */
 export type ParsedKind = { readonly object?: KubeObject; readonly ignored?: string }
 
 const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/

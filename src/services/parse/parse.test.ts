@@ -114,7 +114,7 @@ test('a slice of 5,000 endpoints is read whole', () => {
   assert.equal(parsed.endpoints.length, 5000)
 })
 
-test('thousands of broken endpoints are told with a few problems and their number', () => {
+test('thousands of broken endpoints are reported with a few problems and their number', () => {
   const { problems } = parseObject(endpoints(...Array.from({ length: 5000 }, () => ({ addresses: ['x'] }))))
   assert.equal(problems.length, 11)
   assert.match(problems[10]!.reason, /4990 more such problems, the last: endpoints\[4999\]/)
@@ -180,7 +180,7 @@ test('no JSON value makes parsing throw, alone, in a list, or in any place of an
   )
 })
 
-test('a value of any depth is told like any other', () => {
+test('a value of any depth is reported like any other', () => {
   let deep: unknown = []
   for (let i = 0; i < 100_000; i++) deep = { kind: 'List', items: [deep] }
   assert.equal([...listItems(deep)].length, 1)

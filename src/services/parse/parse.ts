@@ -1,4 +1,4 @@
-/** From raw JSON, as the API server or a manifest has it, to the plain types of this folder, cut to what is used. */
+/** Parses raw JSON, as the API server or a manifest has it, to the plain types of this folder, cut to what is used. */
 
 import { familyOf } from '../../net/address.ts'
 import { isAbsent, isNo, isRawObject, type Raw, rawList, rawObject, sharedText, show } from '../../text/raw.ts'
@@ -76,10 +76,13 @@ function policyReader(apiVersion: string, kind: string): KindReader | undefined 
 
 const noProblems: readonly Problem[] = []
 
-/** What does not say when it was created is taken for younger than what does. */
+/** An object that does not say when it was created is taken for younger than one that does. */
 const unknownAge = Number.MAX_SAFE_INTEGER
 
-/** `origin` names what has no name of its own in messages, such as a file with its line. Never throws. */
+/**
+ * Parses one object. `origin` names in messages what has no name of its own, such as a file with its line. Never
+ * throws.
+ */
 export function parseObject(raw: unknown, origin = 'object'): Parsed {
   if (!isRawObject(raw)) {
     return unreadable(origin, `${show(raw)} is no Kubernetes object`, 'write an object with apiVersion and kind')
@@ -105,8 +108,8 @@ function readerOf(apiVersion: string, kind: string): KindReader | undefined {
 }
 
 /**
- * The objects of a manifest or an answer of the API: of a List or a typed list such as ServiceList its items, which
- * need not repeat apiVersion and kind, else the value itself.
+ * Returns the objects of a manifest or an answer of the API: of a List or a typed list such as ServiceList its items,
+ * which need not repeat apiVersion and kind, else the value itself.
  */
 export function* listItems(raw: unknown): Generator<unknown> {
   const rest: unknown[] = [raw]
@@ -178,7 +181,7 @@ function parseNode(raw: Raw, { name, labels }: Metadata, report: Report): Parsed
   return { object }
 }
 
-/** The ExternalIPs count in a family in which there are no others, as for kube-proxy (GetNodeHostIPs). */
+/** ExternalIPs count in a family in which there are no others, as for kube-proxy (GetNodeHostIPs). */
 function nodeAddresses(node: Raw, report: Report): readonly string[] {
   const ofType = (wanted: string) =>
     rawList(rawObject(node.status).addresses).flatMap(entry => {

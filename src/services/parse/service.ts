@@ -66,7 +66,10 @@ function affinitySeconds(spec: Raw, report: Report): number {
 
 const noIps: readonly string[] = Object.freeze([])
 
-/** `clusterIPs` where it is there, else `clusterIP`; the API server keeps the first of the former equal to the latter. */
+/**
+ * Reads `clusterIPs` where it is there, else `clusterIP`; the API server keeps the first of the former equal to the
+ * latter.
+ */
 function clusterIPs(spec: Raw, report: Report): readonly string[] {
   const { clusterIP } = spec
   const several = rawList(spec.clusterIPs)
@@ -131,7 +134,7 @@ function servicePort(raw: Raw, where: string, report: Report): ServicePort | und
   return undefined
 }
 
-/** What is wrong with a port of the same name as one before it. */
+/** Says what is wrong with a port of the same name as one before it. */
 export function portNameTwice(name: string): string {
   return name === '' ? 'it is the second port without a name' : `the name ${show(name)} is there twice`
 }

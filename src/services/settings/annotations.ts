@@ -1,4 +1,4 @@
-/** The settings of a Service's ports, read from its annotations `config.lightpath.cloud/<port>-<setting>`. */
+/** Reads the settings of a Service's ports from its annotations `config.lightpath.cloud/<port>-<setting>`. */
 
 import { describeKey, keyOf } from '../objects/objects.ts'
 import { portLabel, type Service, type ServicePort } from '../objects/service.ts'
@@ -21,9 +21,9 @@ export interface ServiceSettings {
 }
 
 /**
- * Reads every annotation of ours. One that cannot be used is reported and the default applies, or the nearest value where it
- * is beyond its range; it never affects the other settings. Where two ports could be meant (`a` and `a-upstream` in `a-upstream-idle-timeout`), the longer port
- * name is.
+ * Reads every annotation of ours. One that cannot be used is reported and the default applies, or the nearest value
+ * where it is beyond its range; it never affects the other settings. Where two ports could be meant (`a` and
+ * `a-upstream` in `a-upstream-idle-timeout`), the longer port name is.
  */
 export function readSettings(service: Service): ServiceSettings {
   if (!Object.keys(service.annotations).some(annotation => annotation.startsWith(annotationPrefix))) return noSettings
@@ -77,7 +77,7 @@ export function settingsOf({ byPort }: ServiceSettings, port: ServicePort): Sett
 
 type Target =
   | { readonly label: string; readonly port: ServicePort; readonly definition: SettingDefinition }
-  /** Told of a few annotations only: looking for what was meant takes time. */
+  /** Called for a few annotations only: finding what was meant takes time. */
   | { readonly explain: () => Unknown }
 
 interface Unknown {
@@ -121,7 +121,7 @@ function listed(names: readonly string[]): string {
   return names.slice(0, mostListed).join(', ') + (more > 0 ? ` and ${more} more` : '')
 }
 
-/** Decides which other settings the port has a use for, so it is read before them. */
+/** Reads the setting protocol, which decides what other settings the port has a use for, before them. */
 function setProtocol({ annotations }: Service, label: string): EnvoyProtocol | undefined {
   const text = annotations[`${annotationPrefix}${label}-protocol`]?.trim()
   return envoyProtocols.find(protocol => protocol === text)
@@ -139,7 +139,7 @@ function whyUseless(
     : `${definition.name} is for ${definition.protocols.join(' and ')} ports, and this one is ${speaks.protocol}`
 }
 
-/** The setting that was probably meant; nothing where none is near: half of it or more would be another. */
+/** Suggests the setting that was probably meant; none where none is near: half of it or more would be another. */
 function suggested(text: string): string {
   const distances = settingDefinitions.map(({ name }) => ({ name, distance: editDistance(text.slice(0, 64), name) }))
   const nearest = distances.reduce((best, next) => (next.distance < best.distance ? next : best))

@@ -1,10 +1,10 @@
 /**
- * What an endpoint sees as the peer of a connection through Envoy: `preserve`: the client's address, which needs a routed
- * pod network; `forwarded-for`: the node's, with the client's in the header X-Forwarded-For of HTTP.
+ * What an endpoint sees as the peer of a connection through Envoy: `preserve`: the client's address, which needs a
+ * routed pod network; `forwarded-for`: the node's, with the client's in the header X-Forwarded-For of HTTP.
  */
 
 export const clientAddressModes = ['auto', 'preserve', 'forwarded-for'] as const
-/** `auto`: each node finds out. */
+/** With `auto` each node finds out. */
 export type ClientAddressMode = (typeof clientAddressModes)[number]
 export type ClientAddress = Exclude<ClientAddressMode, 'auto'>
 

@@ -4,7 +4,7 @@ import type { EnvoyProtocol } from './envoyprotocol.ts'
 import type { Settings } from './settings.ts'
 import type { Type, Value } from './values.ts'
 
-/** What one setting is: its key in `Settings`, its words for users, and how its text becomes a value. */
+/** Defines one setting: its key in `Settings`, its words for users, and how its text becomes a value. */
 export interface SettingDefinition {
   /** As in the annotation, such as `idle-timeout`. */
   readonly name: string

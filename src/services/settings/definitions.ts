@@ -1,10 +1,10 @@
 /**
- * The settings of a Service port: what each means, its default and the values it takes. Users set them with annotations
- * `config.lightpath.cloud/<port>-<setting>` (see annotations.ts); docs/settings.md is made from this table.
+ * Defines the settings of a Service port: what each means, its default and the values it takes. Users set them with
+ * annotations `config.lightpath.cloud/<port>-<setting>` (see annotations.ts); docs/settings.md is made from this table.
  *
- * Whoever may write a Service sets them for an Envoy that all Services of the node share, so ranges end where others would
- * pay. What costs nobody else anything (a time-out of one's own requests, a detection that never ejects) has the range of
- * what Envoy takes.
+ * Whoever may write a Service sets them for an Envoy that all Services of the node share, so ranges end where others
+ * would pay. A setting that costs nobody else anything (a time-out of one's own requests, a detection that never
+ * ejects) has the range that Envoy takes.
  */
 import { define, type SettingDefinition } from './definition.ts'
 import { envoyProtocols, requestProtocols } from './envoyprotocol.ts'

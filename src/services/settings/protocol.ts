@@ -1,4 +1,7 @@
-/** What a Service port speaks, as far as its owner says: by the rules of docs/settings.md, of which the first that fits counts. */
+/**
+ * Decides what a Service port speaks, as far as its owner says: by the rules of docs/settings.md, of which the first
+ * that fits counts.
+ */
 
 import type { ServicePort } from '../objects/service.ts'
 import type { EnvoyProtocol } from './envoyprotocol.ts'
@@ -9,7 +12,7 @@ export interface PortProtocol {
   readonly protocol: EnvoyProtocol
   /** Whether Envoy balances the port unless its owner sets overlay. */
   readonly isForEnvoy: boolean
-  /** For a user: which rule it was, and what brings a port to Envoy that is not for it. */
+  /** For a user: which rule it was, and what promotes a port that is not for Envoy. */
   readonly reason: string
 }
 
@@ -41,7 +44,8 @@ const names: ReadonlyMap<string, EnvoyProtocol> = new Map([
 const tls: readonly string[] = ['https', 'tls', 'ssl', 'grpcs', 'wss', 'kubernetes.io/wss', 'http3']
 
 /**
- * What a port speaks by the first rule that fits it; undefined for UDP and SCTP, of which Envoy balances none.
+ * Returns what a port speaks by the first rule that fits it; undefined for UDP and SCTP, of which Envoy balances none.
+ *
  *
  * @param set the port's setting protocol
  */

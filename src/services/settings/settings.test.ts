@@ -94,7 +94,7 @@ describe('annotations', () => {
     ['upstream-connect-timeout', '1h', 'upstreamConnectTimeout', 120e3, '120s'],
     ['idle-timeout', '1ms', 'idleTimeout', 1000, '1s'],
   ] as const) {
-    test(`a ${setting} of ${text} would cost others something: ${inWords} applies, and the range is told`, () => {
+    test(`a ${setting} of ${text} would cost others something: ${inWords} applies, and the range is reported`, () => {
       const { byPort, problems } = read({ [`http-${setting}`]: text })
       assert.equal(byPort.get('http')?.[key], applies)
       const { accepts } = settingDefinitions.find(({ name }) => name === setting)!

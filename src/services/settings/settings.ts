@@ -1,11 +1,14 @@
-/** What the owner of a Service may set of one of its ports; definitions.ts says of each what it means and takes. */
+/**
+ * The settings that the owner of a Service may give one of its ports; definitions.ts says of each what it means and
+ * takes.
+ */
 
 import type { EnvoyProtocol } from './envoyprotocol.ts'
 
 export const lbPolicies = ['LEAST_REQUEST', 'PEAK_EWMA', 'ROUND_ROBIN', 'RANDOM', 'RING_HASH', 'MAGLEV'] as const
 export type LbPolicy = (typeof lbPolicies)[number]
 
-/** What a node may do where a port's settings say nothing: what suits all that is balanced by request. */
+/** Policies for a node where a port's settings have none: they suit all that is balanced by request. */
 export const nodeLbPolicies = ['LEAST_REQUEST', 'PEAK_EWMA'] as const satisfies readonly LbPolicy[]
 export type NodeLbPolicy = (typeof nodeLbPolicies)[number]
 
@@ -13,11 +16,11 @@ export type NodeLbPolicy = (typeof nodeLbPolicies)[number]
 export interface Settings {
   /** undefined: what appProtocol and the port's name say (protocol.ts). */
   readonly protocol: EnvoyProtocol | undefined
-  /** undefined: as the rules of protocol.ts say. */
+  /** undefined: as the rules of protocol.ts decide. */
   readonly overlay: 'true' | 'false' | 'always' | undefined
-  /** Whether connections end that began in the kernel layer when the port comes to Envoy. */
+  /** Whether connections that began in the kernel layer end when the port is promoted to Envoy. */
   readonly rebalance: boolean
-  /** Whether what comes from outside goes through Envoy, too. */
+  /** Whether external clients go through Envoy, too. */
   readonly external: boolean
   /** undefined: by protocol (http and grpc 300s, redis and tcp none). */
   readonly idleTimeout: number | undefined

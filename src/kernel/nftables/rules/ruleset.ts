@@ -88,7 +88,6 @@ const namedByElements: readonly string[] = ['refuse', markMasquerade, ...Object.
  * do the chains that their elements jump to. Chains of single Service ports are left alone: they are compared as
  * elements are.
  *
- *
  * @param former names of sets that this version has no use for
  */
 export function replacement(
