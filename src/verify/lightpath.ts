@@ -100,7 +100,7 @@ class Reader {
     )
   }
 
-  /** Whether it matches an address of a set that has none. */
+  /** Whether it matches addresses of a set without any. */
   #isOfNobody(clause: Clause): boolean {
     const set = setOfAddress(clause, 'saddr')
     return typeof set === 'string' && this.#elements(set).size === 0

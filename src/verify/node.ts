@@ -1,6 +1,6 @@
 /**
- * What holds for all Services of a node at once: how pods are told from others, where node ports are open, and which
- * addresses are cluster IPs.
+ * Compares what holds for all Services of a node at once: how pods are told from others, where node ports are open, and
+ * which addresses are cluster IPs.
  */
 
 import { familyNames } from '../kernel/family.ts'
@@ -31,7 +31,10 @@ const comparedSets = [...rangeSets, 'service-ranges'] as const
 const all = { IPv4: '0.0.0.0/0', IPv6: '::/0' } as const
 const notAtAll = 'not at all'
 
-/** How pods are told: `10.244.0.0/16`, `interface cni0`, `interface cali*`; undefined where they are not. */
+/**
+ * Says how pods are told from others: `10.244.0.0/16`, `interface cni0`, `interface cali*`; undefined where they are
+ * not.
+ */
 export function podsOf(family: IpFamily, node: NodeFacts | undefined, options: NodeOptions): string | undefined {
   if (options.detectLocalMode === 'BridgeInterface') return `interface ${options.podBridgeInterface}`
   if (options.detectLocalMode === 'InterfaceNamePrefix') return `interface ${options.podInterfaceNamePrefix}*`
@@ -61,7 +64,7 @@ export function compareWithKubeProxy(
       replaced(conditions),
       options.masqueradeAll ? 'everybody' : pods === undefined ? 'nobody' : allButPods,
     ],
-    // Who masquerades everybody need not tell.
+    // A kube-proxy that masquerades everybody need not tell pods from others.
     ...(conditions?.length !== 0 && {
       'how pods are told': [conditions ? podsIn(table, conditions) : notAtAll, pods ?? notAtAll],
     }),
@@ -73,16 +76,16 @@ export function compareWithKubeProxy(
 }
 
 /**
- * The ServiceCIDRs that kube-proxy has not in its rules yet: it takes what it hears after its first sync, as where it starts
- * with its cluster, with the next full one, up to an hour later (kubernetes `pkg/proxy/nftables`, `OnServiceCIDRsChanged`).
- * No difference of ours.
+ * Returns the ServiceCIDRs that kube-proxy does not have in its rules yet: what it learns after its first sync, as
+ * where it starts with its cluster, comes with the next full one, up to an hour later (kubernetes `pkg/proxy/nftables`,
+ * `OnServiceCIDRsChanged`). No difference of ours.
  */
 export function lateServiceRanges({ chains }: NftTable, family: IpFamily, facts: Facts, options: NodeOptions) {
   const planned = plannedRanges(family, facts, { ...options, ownsClusterIPs: true })['service-ranges']
   return isLate(chains, planned) ? mergeRanges(planned) : []
 }
 
-/** While kube-proxy knows none it has no rule. One with others has been told otherwise. */
+/** While kube-proxy knows no range it has no rule. One with others was given others. */
 function isLate(chains: NftTable['chains'], planned: readonly string[]): boolean {
   return droppedRanges(chains).length === 0 && planned.length > 0 && chains.has('cluster-ips-check')
 }
@@ -121,7 +124,7 @@ function plannedRanges(family: IpFamily, facts: Facts, options: NodeOptions) {
   return ranges
 }
 
-/** kube-proxy names the ranges of ServiceCIDRs in a rule: `ip daddr { 10.96.0.0/16 } drop`. */
+/** Reads the ranges of ServiceCIDRs from the rule in which kube-proxy names them: `ip daddr { 10.96.0.0/16 } drop`. */
 function droppedRanges(chains: NftTable['chains']): readonly string[] {
   const rules = chains.get('cluster-ips-check')?.rules ?? []
   const dropped = rules.flatMap(([destination, action]) => {
@@ -130,7 +133,10 @@ function droppedRanges(chains: NftTable['chains']): readonly string[] {
   return mergeRanges(dropped)
 }
 
-/** What kube-proxy asks of connections to cluster IPs before it marks them for masquerade; undefined where it marks none. */
+/**
+ * Returns the conditions of kube-proxy's rule that marks connections to cluster IPs for masquerade; undefined where it
+ * marks none.
+ */
 function conditionsOfMasquerade({ chains }: NftTable): Clauses | undefined {
   const marking = chains.get('services')?.rules.find(rule => {
     return setOfAddress(rule[0], 'daddr') === 'cluster-ips' && rule.at(-1)?.kind === 'set mark'
@@ -145,7 +151,7 @@ function replaced(conditions: Clauses | undefined): string {
   return conditions.length === 0 ? 'everybody' : allButPods
 }
 
-/** `ip saddr != 10.244.0.0/16`, `iifname != "cni0"`; other conditions as they are. */
+/** Says `ip saddr != 10.244.0.0/16`, `iifname != "cni0"`; other conditions as they are. */
 function podsIn({ family }: NftTable, conditions: Clauses): string {
   const [condition] = conditions
   if (conditions.length === 1 && condition?.kind === 'compare' && condition.op === 'neq') {
@@ -165,7 +171,7 @@ function differing(
     .map(([what, [found, expected]]) => ofNode(family, what, found, expected))
 }
 
-/** A difference that is about all Services. */
+/** Makes a difference that is about all Services. */
 export function ofNode(family: IpFamily, what: string, found: Aspect, expected: Aspect): Difference {
   return { service: '(all)', port: '', way: `every way in (${familyNames[family]})`, what, found, expected }
 }

@@ -7,7 +7,7 @@ function about(service: string, found = '1 endpoints'): Difference {
   return { service, port: '80', way: '10.96.0.1:80/TCP', what: 'the way in', found, expected: 'none' }
 }
 
-/** Looks that find this, one after the other, and then the last of them for ever. */
+/** Probes that find these, one after the other, and then the last of them for ever. */
 async function settled(...finds: readonly (readonly Difference[])[]): Promise<readonly Difference[]> {
   let look = 0
   const next = async () => finds[Math.min(look++, finds.length - 1)]!
@@ -16,16 +16,16 @@ async function settled(...finds: readonly (readonly Difference[])[]): Promise<re
 
 const [a, b] = [about('a'), about('b')]
 
-test('no difference at the first look is none', async () => assert.deepEqual(await settled([]), []))
+test('no difference at the first probe is none', async () => assert.deepEqual(await settled([]), []))
 test('a difference that stays is reported', async () => assert.deepEqual(await settled([a]), [a]))
 test('a difference that was on its way is not', async () => assert.deepEqual(await settled([a], []), []))
 test('one that stays is reported without one that was on its way', async () =>
   assert.deepEqual(await settled([a, b], [b]), [b]))
-test('one that came meanwhile is looked at once more', async () => {
+test('one that came meanwhile is probed once more', async () => {
   assert.deepEqual(await settled([a], [a, b], [a]), [a])
   assert.deepEqual(await settled([a], [a, b]), [a, b])
 })
-test('one that changes at every look is not reported, those beside it are', async () => {
+test('one that changes at every probe is not reported, those beside it are', async () => {
   const finds = Array.from({ length: 9 }, (_, look) => [a, about('b', `${look} endpoints`)])
   assert.deepEqual(await settled(...finds), [a])
 })

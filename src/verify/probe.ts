@@ -17,8 +17,8 @@ const pauseMs = 3000
 const maxLooks = 5
 
 /**
- * Looks until two looks in a row agree, and returns what both found. Where changes never end, what the last two have in
- * common.
+ * Probes until two probes in a row agree, and returns what both found. Where changes never end, returns what the last
+ * two have in common.
  */
 export async function probeUntilSettled(
   look: () => Promise<readonly Difference[]>,

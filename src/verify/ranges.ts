@@ -1,4 +1,4 @@
-/** Ranges of addresses, so that different words for the same addresses compare as equal. */
+/** Ranges of addresses in one form, so that different notations of the same addresses compare as equal. */
 
 import type { IpFamily } from '../net/address.ts'
 import { familyOfCidr, toIp, toNumber } from '../net/cidr.ts'
@@ -11,7 +11,8 @@ interface Range {
 }
 
 /**
- * The same addresses in the fewest ranges, in order. nft merges what overlaps or touches before it tells the kernel.
+ * Merges ranges to the same addresses in the fewest ranges, in order, as nft merges what overlaps or touches before it
+ * writes to the kernel.
  *
  * @param texts of one family: `10.0.0.0/8`, `10.0.0.1`, `10.0.0.1-10.0.0.9`
  * @returns `10.0.0.0/8`, `10.0.0.1-10.0.0.9`

@@ -1,4 +1,6 @@
-/** What Lightpath serves on a node, as ways in: made from the same states of Service ports as its kernel rules. */
+/**
+ * Lists the frontends that Lightpath serves on a node: made from the same states of Service ports as its kernel rules.
+ */
 
 import { hostPort, type IpFamily, type Protocol } from '../net/address.ts'
 import { contains } from '../net/cidr.ts'
@@ -11,12 +13,12 @@ export interface ThisNode {
   readonly name: string
   /** Its InternalIPs. */
   readonly addresses: readonly string[]
-  /** Families of which pods are told from others: they are led past an external policy Local. */
+  /** Families in which pods can be told from others: an external policy Local does not hold for pods. */
   readonly tellsPods: readonly IpFamily[]
 }
 
 /**
- * How a proxy knows endpoints that may be their own client: kube-proxy by address and port of those that are said to be
+ * How a proxy keeps endpoints that may be their own client: kube-proxy by address and port of those that are said to be
  * on this node; Lightpath by address, also where no node is said.
  */
 export type HairpinRule = 'kube-proxy' | 'lightpath'
@@ -49,7 +51,7 @@ function hairpinOf(states: readonly PortState[], nodeName: string, rule: Hairpin
   return (endpoint, protocol) => known.has(nameOf(endpoint, protocol))
 }
 
-/** What depends on the endpoints that the way leads to. */
+/** Completes a frontend by what depends on the endpoints that it leads to. */
 function withReached(way: Way, hairpin: Hairpin): Way {
   const reached = [...new Set(Object.values(way.endpoints).flat())]
   if (reached.length === 0) return { ...way, affinitySeconds: undefined, masquerade: 'nobody' }
@@ -90,7 +92,7 @@ function outsideWays(state: PortState, node: ThisNode): readonly Way[] {
   ]
 }
 
-/** What comes from inside of the cluster does not depend on the external policy. */
+/** Clients inside of the cluster do not depend on the external policy. */
 function externalSlots({ policy, endpoints, clusterEndpoints }: External, tellsPods: boolean): Way['endpoints'] {
   const outside = texts(endpoints)
   const inside = policy === 'Local' ? texts(clusterEndpoints) : outside

@@ -1,5 +1,5 @@
 /**
- * The ways in to a Service port on a node, and what becomes of a connection on each: the plain form in which verify
+ * The frontends of a Service port on a node, and what becomes of connections to each: the plain form in which verify
  * compares proxies whose rules look nothing like each other.
  */
 
@@ -13,7 +13,9 @@ export interface Place {
   readonly port: number
 }
 
-/** Whose connections are treated apart: pods of the cluster, the node's own processes, and everybody else. */
+/**
+ * The kinds of clients that are treated differently: pods of the cluster, the node's own processes, and everybody else.
+ */
 export type Client = 'outside' | 'pods' | 'node'
 
 export interface Way {
@@ -22,28 +24,28 @@ export interface Way {
   readonly service: string
   /** The name of the Service port, or its number where it has none. */
   readonly port: string
-  /** Of each kind of client, `address:port` in order; may be empty. */
+  /** For each kind of client, `address:port` in order; may be empty. */
   readonly endpoints: Readonly<Record<Client, readonly string[]>>
-  /** What becomes of those for whom there is no endpoint. */
+  /** What becomes of clients for whom there is no endpoint. */
   readonly otherwise: 'reject' | 'drop' | undefined
   /** For how many seconds a client stays with its endpoint; undefined where it does not. */
   readonly affinitySeconds: number | undefined
-  /** Whose source address is replaced by the node's, whatever the endpoint. */
+  /** The clients whose source address is replaced by the node's, whatever the endpoint. */
   readonly masquerade: 'everybody' | 'node' | 'nobody'
   /** Endpoints that are masqueraded to when they are their own client. */
   readonly hairpin: readonly string[]
-  /** Addresses that may come in; undefined where all may. By `mergeRanges`. */
+  /** Addresses that are admitted; undefined where all are. By `mergeRanges`. */
   readonly sources: readonly string[] | undefined
   /**
-   * The address counts as a cluster IP: masqueraded from outside of the cluster, its other ports are refused. Undefined
-   * where the rules do not say it.
+   * The address counts as a cluster IP: clients from outside of the cluster are masqueraded, and its other ports are
+   * refused. Undefined where the rules do not say it.
    */
   readonly isClusterIP: boolean | undefined
-  /** What was found there and has no place in this form. */
+  /** What was found there and has no field in this form. */
   readonly oddities: readonly string[]
 }
 
-/** By `keyOfPlace`. */
+/** Frontends by `keyOfPlace`. */
 export type Ways = ReadonlyMap<string, Way>
 
 /** `10.96.0.10:80/TCP`, `node port 30080/TCP` or `node port 30080/TCP (IPv6)` */

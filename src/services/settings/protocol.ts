@@ -46,7 +46,6 @@ const tls: readonly string[] = ['https', 'tls', 'ssl', 'grpcs', 'wss', 'kubernet
 /**
  * Returns what a port speaks by the first rule that fits it; undefined for UDP and SCTP, of which Envoy balances none.
  *
- *
  * @param set the port's setting protocol
  */
 export function portProtocol(port: ServicePort, set: EnvoyProtocol | undefined): PortProtocol | undefined {
