@@ -60,7 +60,10 @@ export interface KernelOptions extends RulesetOptions, NodePlanOptions, PlanOpti
   readonly abandonAfter: number
   /** Words before each command, for tests; see `CommandPrefix`. */
   readonly prefix?: CommandPrefix
-  /** The network namespace to write to, by its path, for tests; undefined for this process's own. `prefix` leads there, too. */
+  /**
+   * The network namespace to write to, by its path, for tests; undefined for this process's own. `prefix` leads there,
+   * too.
+   */
   readonly netns?: string
   /** Between two transactions, in which changes are gathered. Default 2. */
   readonly coalesceMs?: number

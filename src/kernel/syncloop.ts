@@ -2,10 +2,10 @@
  * Runs the syncs of a kernel layer, one at a time, and reports each to the observer. Changes that arrive during a sync
  * go into the next one together.
  *
- * The first sync installs the fixed part. No sync writes anything about Services before `synced`: what is known at the start is
- * incomplete, and a Service whose endpoints are still to come would be refused. Once `synced`, the loop reads all that the kernel
- * has and compares it; from then on each sync writes what changed. A failed sync loses nothing: the next one installs what is
- * missing, and reads and compares all again.
+ * The first sync installs the fixed part. No sync writes anything about Services before `synced`: what is known at the
+ * start is incomplete, and a Service whose endpoints are still to come would be refused. Once `synced`, the loop reads
+ * all that the kernel has and compares it; from then on each sync writes what changed. A failed sync loses nothing: the
+ * next one installs what is missing, and reads and compares all again.
  */
 
 import type { Problem } from '../services/problem.ts'

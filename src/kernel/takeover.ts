@@ -15,8 +15,8 @@ export async function findLeftovers(own: KernelBackend, among = backends): Promi
 }
 
 /**
- * Removes it, once all is written by the own backend. An overlay that people have switched off stays so. Returns what was
- * removed, in words. Rejects with a CommandError.
+ * Removes it, once all is written by the own backend. An overlay that people have switched off stays so. Returns what
+ * was removed, in words. Rejects with a CommandError.
  */
 export async function takeOver(
   own: KernelBackend,

@@ -18,7 +18,10 @@ export class Worker {
   /** When the last step ended, by performance.now(). */
   #ended = Number.NEGATIVE_INFINITY
 
-  /** @param gatherMs between two steps, in which work is gathered; the first one after a rest begins in the next turn of the event loop */
+  /**
+   * @param gatherMs between two steps, in which work is gathered; the first one after a rest begins in the next turn of
+   *   the event loop
+   */
   constructor(job: Job, gatherMs: number) {
     this.#job = job
     this.#gatherMs = gatherMs

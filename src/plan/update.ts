@@ -20,7 +20,10 @@ export interface PlanUpdate {
   readonly problems: ReadonlyMap<string, readonly Problem[]>
   /** The health checks of each Service that was derived and has some, or had, by namespace/name. */
   readonly healthChecks: ReadonlyMap<string, readonly HealthCheck[]>
-  /** Services (`namespace/name`) that another proxy takes over from now on: the kernel layer serves them until `release`. */
+  /**
+   * Services (`namespace/name`) that another proxy takes over from now on: the kernel layer serves them until
+   * `release`.
+   */
   readonly handedOver: readonly string[]
   /** `NodePlan.policies` may be different. */
   readonly policiesChanged: boolean

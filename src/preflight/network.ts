@@ -55,8 +55,8 @@ export function cniTypes(text: string): readonly string[] {
 }
 
 /**
- * On a bridge pods of one node answer each other without passing the node's hooks, unless bridge-nf-call-iptables is on:
- * then nothing turns translated replies back, for kube-proxy either.
+ * On a bridge pods of one node answer each other without passing the node's hooks, unless bridge-nf-call-iptables is
+ * on: then nothing turns translated replies back, for kube-proxy either.
  */
 export function checkPodNetwork(links: readonly Link[], bridgeCalls: string | undefined): Check {
   const isVeth = ({ kind }: Link) => kind === 'veth'

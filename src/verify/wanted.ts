@@ -99,7 +99,9 @@ function externalSlots({ policy, endpoints, clusterEndpoints }: External, tellsP
   return { outside, pods: tellsPods ? inside : outside, node: inside }
 }
 
-/** A range that holds the node's own address admits the load balancer's, which the node uses as source towards itself. */
+/**
+ * A range that holds the node's own address admits the load balancer's, which the node uses as source towards itself.
+ */
 function allowedSources({ sourceRanges, loadBalancerIPs }: External, { addresses }: ThisNode): Way['sources'] {
   if (sourceRanges.length === 0) return undefined
   const admitsNode = sourceRanges.some(range => addresses.some(address => contains(range, address)))

@@ -27,8 +27,8 @@ export interface PortChain {
 }
 
 /**
- * A port with endpoints is translated; one without is refused at once, or dropped where endpoints exist that this node may
- * not use. Only a TCP port that is translated can be in the overlay.
+ * A port with endpoints is translated; one without is refused at once, or dropped where endpoints exist that this node
+ * may not use. Only a TCP port that is translated can be in the overlay.
  */
 export function planPort(
   state: PortState,

@@ -1,8 +1,8 @@
 /**
  * System calls by the C library, through `node:ffi`: nothing else in Lightpath calls it.
  *
- * Node.js has no sockets but TCP, UDP and Unix ones. Every call here returns at once (sockets are non-blocking, `poll` has
- * a time), and no call is given a length that is not its buffer's. Structures are little-endian and of the kernel's
+ * Node.js has no sockets but TCP, UDP and Unix ones. Every call here returns at once (sockets are non-blocking, `poll`
+ * has a time), and no call is given a length that is not its buffer's. Structures are little-endian and of the kernel's
  * generic layout, which x64 and arm64 share.
  */
 

@@ -1,8 +1,9 @@
 /**
  * The kernel's notifications: multicast groups of netlink.
  *
- * Node.js waits for TCP, UDP and Unix sockets, not for these. So the kernel is asked for a signal when there is something
- * to receive: SIGIO, which comes to the event loop as any signal does (0.1 ms), costs nothing at rest, and needs no thread.
+ * Node.js waits for TCP, UDP and Unix sockets, not for these. So the kernel is asked for a signal when there is
+ * something to receive: SIGIO, which comes to the event loop as any signal does (0.1 ms), costs nothing at rest, and
+ * needs no thread.
  */
 
 import { SystemCallError, signalWhenReadable } from './libc.ts'

@@ -82,7 +82,10 @@ export function eachAttribute(
   }
 }
 
-/** By type; the last of a type counts. Getters return undefined where there is none, and throw where its length is wrong. */
+/**
+ * By type; the last of a type counts. Getters return undefined where there is none, and throw where its length is
+ * wrong.
+ */
 export class Attributes extends Map<number, Buffer> {
   u8(type: number): number | undefined {
     return this.#sized(type, 1)?.readUInt8()

@@ -1,6 +1,6 @@
 /**
- * A netlink socket: requests and their answers. The kernel handles a request before `send` returns, so what it answers is
- * there to be received at once, and a request is a synchronous call of some microseconds.
+ * A netlink socket: requests and their answers. The kernel handles a request before `send` returns, so what it answers
+ * is there to be received at once, and a request is a synchronous call of some microseconds.
  */
 
 import { Turns } from '../turns.ts'

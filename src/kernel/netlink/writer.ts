@@ -9,8 +9,8 @@ const nestedFlag = 0x8000
 const maxAttributeLength = 0xffff
 
 /**
- * Writes messages one after the other into one buffer. Numbers are in the machine's byte order (little-endian), except by
- * the methods whose names begin with `be`; nf_tables and conntrack want the latter.
+ * Writes messages one after the other into one buffer. Numbers are in the machine's byte order (little-endian), except
+ * by the methods whose names begin with `be`; nf_tables and conntrack want the latter.
  */
 export class MessageWriter {
   #bytes = Buffer.allocUnsafe(1024)

@@ -1,6 +1,6 @@
 /**
- * Keys and values of elements as the kernel has them: bytes as a string of one character each, because a Map finds strings by
- * what they hold. In a key or value of several parts each part is padded to four bytes.
+ * Keys and values of elements as the kernel has them: bytes as a string of one character each, because a Map finds
+ * strings by what they hold. In a key or value of several parts each part is padded to four bytes.
  */
 
 import { ipBytes, ipText, ipv4Number } from '../../net/ipbytes.ts'

@@ -55,7 +55,10 @@ export class TransactionRefused extends CommandError {
 /** Beyond all process ids, by which sockets are named that have no number of their own. */
 const firstWriterPort = 0x4c50_0000
 
-/** The port of the one socket that writes the tables of these families: a second writer in the network namespace gets none. */
+/**
+ * The port of the one socket that writes the tables of these families: a second writer in the network namespace gets
+ * none.
+ */
 export function writerPort(families: readonly Family[]): number {
   return families.reduce((port, family) => port + hooksFamily[family], firstWriterPort)
 }

@@ -1,8 +1,8 @@
 /**
  * Base chains of others that drop what our rules need.
  *
- * Accepting is no conflict: in nf_tables it ends one base chain, and the packet goes on to the next of the hook (nft(8),
- * VERDICT STATEMENTS). Dropping is for good, whoever comes later.
+ * Accepting is no conflict: in nf_tables it ends one base chain, and the packet goes on to the next of the hook
+ * (nft(8), VERDICT STATEMENTS). Dropping is for good, whoever comes later.
  */
 
 import { ctKeys, type Expression, metaKeys, type VerdictData, verdictCodes } from './rules/expression.ts'

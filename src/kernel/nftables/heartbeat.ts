@@ -1,6 +1,6 @@
 /**
- * The heartbeat: while it is in the kernel, our rules come before kube-proxy's. A node where no agent has renewed it for
- * `--abandon-after` goes over to the rules `…-abandoned` (rules/chains.ts) by the kernel's own doing.
+ * The heartbeat: while it is in the kernel, our rules come before kube-proxy's. A node where no agent has renewed it
+ * for `--abandon-after` goes over to the rules `…-abandoned` (rules/chains.ts) by the kernel's own doing.
  */
 
 import type { Family } from '../family.ts'

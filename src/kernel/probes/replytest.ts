@@ -5,9 +5,9 @@
  *
  *     agent ─ lightpath2 ═ veth ═ lightpath3 ─ redirected to the ingress of the endpoint's interface ─ prerouting: counted, dropped
  *
- * A packet from an endpoint's address to a pod's comes in where that endpoint's packets do: by its own interface where it
- * is a pod of this node, by the one that leads to it where it is elsewhere. Where it is not seen, the pod gets a packet
- * to a port that it has not, and answers nobody.
+ * A packet from an endpoint's address to a pod's comes in where that endpoint's packets do: by its own interface where
+ * it is a pod of this node, by the one that leads to it where it is elsewhere. Where it is not seen, the pod gets a
+ * packet to a port that it has not, and answers nobody.
  */
 
 import { connect } from 'node:net'

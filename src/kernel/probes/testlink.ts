@@ -12,8 +12,8 @@ import type { Table } from '../nftables/operations.ts'
 const mainTable = 254
 
 /**
- * Makes the pair, and routes to hosts by one of the two. Without ARP they need no neighbours, and they take each other's
- * packets because they have the same address. Throws NetlinkError, SystemCallError.
+ * Makes the pair, and routes to hosts by one of the two. Without ARP they need no neighbours, and they take each
+ * other's packets because they have the same address. Throws NetlinkError, SystemCallError.
  *
  * @param hardware such as `02:00:00:00:16:66`
  * @param routes address and interface of each

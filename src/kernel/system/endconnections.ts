@@ -1,6 +1,6 @@
 /**
- * Ends TCP connections of Envoy's with clients and endpoints that are to be reached without it from now on, at both ends and
- * at once. The rules of the tables end them too, but only with their next packet.
+ * Ends TCP connections of Envoy's with clients and endpoints that are to be reached without it from now on, at both
+ * ends and at once. The rules of the tables end them too, but only with their next packet.
  */
 
 import { destroyTcp, listTcp, type TcpSocket } from '../netlink/sockdiag.ts'

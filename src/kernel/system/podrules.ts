@@ -1,7 +1,7 @@
 /**
- * Which routing rules of others the pods of this node fall under. A CNI may have some for the one pod and others for the
- * next: AWS VPC CNI routes what pods on a secondary network card send by that card. What holds for one pod holds for
- * those under rules of the same kind, and for no others.
+ * Which routing rules of others the pods of this node fall under. A CNI may have some for the one pod and others for
+ * the next: AWS VPC CNI routes what pods on a secondary network card send by that card. What holds for one pod holds
+ * for those under rules of the same kind, and for no others.
  */
 
 import { familyOf, type IpFamily } from '../../net/address.ts'
@@ -19,7 +19,9 @@ export interface RoutedPod {
   readonly device: string
 }
 
-/** The rules that are for some pods and match this one, without what names it: equal for pods that are treated alike. */
+/**
+ * The rules that are for some pods and match this one, without what names it: equal for pods that are treated alike.
+ */
 export function rulesFor({ address, device }: RoutedPod, rules: readonly RoutingRule[]): string {
   const texts = rules.flatMap(({ source, destination, incoming, rest }) => {
     const words = [

@@ -1,9 +1,10 @@
 /**
  * Packets with the steering mark are delivered to this machine, whatever their address: to Envoy's transparent socket.
  *
- * The rule comes before those that others have for pods (AWS VPC CNI at 512, Cilium ENI at 20, VRFs at 1000), which would
- * route what is redirected to where it came from. It matches what nobody else's packet is: our one bit, without the other
- * two that are ours; a program that sets the whole mark, such as wg-quick (0xca6c), has more than one of them.
+ * The rule comes before those that others have for pods (AWS VPC CNI at 512, Cilium ENI at 20, VRFs at 1000), which
+ * would route what is redirected to where it came from. It matches what nobody else's packet is: our one bit, without
+ * the other two that are ours; a program that sets the whole mark, such as wg-quick (0xca6c), has more than one of
+ * them.
  *
  * Rule and route are of protocol `kernel`, which systemd-networkd leaves alone where it removes what it does not know
  * (networkd.conf, ManageForeignRoutes and ManageForeignRoutingPolicyRules).

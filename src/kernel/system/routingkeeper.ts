@@ -1,4 +1,6 @@
-/** Keeps the routing rule and route of each family: makes them, and restores them at once where somebody removes them. */
+/**
+ * Keeps the routing rule and route of each family: makes them, and restores them at once where somebody removes them.
+ */
 
 import type { Family } from '../family.ts'
 import type { KernelObserver } from '../layer.ts'

@@ -24,7 +24,9 @@ interface Table extends TracedTable {
 export class NftablesModel {
   readonly #tables = new Map<Family, Table>()
 
-  /** All elements in words, as `ip services 10.0.0.1 . tcp . 80`, and the chains and sets of single ports as elements. */
+  /**
+   * All elements in words, as `ip services 10.0.0.1 . tcp . 80`, and the chains and sets of single ports as elements.
+   */
   elements(): Map<string, string> {
     const words = [...this.found()].map(([name, value]) => [elementText(name), elementValueText(name, value)] as const)
     const switches = [...this.#tables].filter(([, { sets }]) => sets.get(overlaySwitch)?.size)

@@ -8,7 +8,9 @@ import { familyOf, type IpFamily } from '../../net/address.ts'
 import type { EndpointSlice } from '../../services/objects/endpointslice.ts'
 import type { Service } from '../../services/objects/service.ts'
 
-/** One Service on one family's addresses of the node; a dual-stack Service has two, each with its family's endpoints. */
+/**
+ * One Service on one family's addresses of the node; a dual-stack Service has two, each with its family's endpoints.
+ */
 export interface HealthCheck {
   readonly namespace: string
   readonly name: string

@@ -9,9 +9,9 @@
  *   - every ready endpoint has hints for zones and one is for this node's zone: those for this zone; else
  *   - all ready ones. The fallback to terminating endpoints ignores hints.
  *
- * Traffic policy `Local` (KEP-2086): only endpoints on this node, without hints, with a fallback of its own to those that
- * terminate. None here but some elsewhere means that traffic is dropped, where no endpoint anywhere means that it is
- * refused.
+ * Traffic policy `Local` (KEP-2086): only endpoints on this node, without hints, with a fallback of its own to those
+ * that terminate. None here but some elsewhere means that traffic is dropped, where no endpoint anywhere means that it
+ * is refused.
  *
  * The VIP follows the internal policy; node ports, external and load-balancer IPs follow the external one.
  */

@@ -87,7 +87,9 @@ export interface PortState {
    * of others have to go elsewhere, which connections of TCP and SCTP find out by themselves.
    */
   readonly servingEndpoints: readonly Endpoint[]
-  /** There are endpoints, but none that this node may use (traffic policy Local): drop, where none at all means reject. */
+  /**
+   * There are endpoints, but none that this node may use (traffic policy Local): drop, where none at all means reject.
+   */
   readonly noLocalEndpoints: boolean
   /** Seconds that a client's address stays with its endpoint; undefined without session affinity ClientIP. */
   readonly affinitySeconds: number | undefined

@@ -1,9 +1,9 @@
 /**
- * Kinds of policies beside networking.k8s.io NetworkPolicies, which network plugins enforce. Their selectors are not read:
- * such a policy may select any pod of its namespace, and one of the cluster any pod at all.
+ * Kinds of policies beside networking.k8s.io NetworkPolicies, which network plugins enforce. Their selectors are not
+ * read: such a policy may select any pod of its namespace, and one of the cluster any pod at all.
  *
- * Calico keeps its own in crd.projectcalico.org, and projectcalico.org is the API in front of that; where its data is in
- * an etcd of its own, only the latter has them.
+ * Calico keeps its own in crd.projectcalico.org, and projectcalico.org is the API in front of that; where its data is
+ * in an etcd of its own, only the latter has them.
  */
 
 export const otherPolicyKinds = [

@@ -43,7 +43,10 @@ export interface Service {
   readonly loadBalancerSourceRanges: readonly string[]
   /** Where a load balancer asks this node whether it has endpoints of the Service. */
   readonly healthCheckNodePort: number | undefined
-  /** Milliseconds since the epoch; far in the future where the object does not say. Decides who owns a VIP:port that two claim. */
+  /**
+   * Milliseconds since the epoch; far in the future where the object does not say. Decides who owns a VIP:port that two
+   * claim.
+   */
   readonly created: number
   /** The UID by which Events name the Service; undefined where it comes from a manifest. */
   readonly uid?: string

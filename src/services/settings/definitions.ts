@@ -111,7 +111,8 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     all,
     'Which requests Envoy logs: all, none, or those that failed (5xx, resets).',
   ),
-  // MAGLEV takes 38 kB of a port and 1.8 ms of Envoy's main thread at each change of endpoints, RING_HASH 29 kB and 0.1 ms.
+  // MAGLEV takes 38 kB of a port and 1.8 ms of Envoy's main thread at each change of endpoints, RING_HASH 29 kB and 0.1
+  // ms.
   define(
     'lb-policy',
     oneOf(lbPolicies),
@@ -182,7 +183,8 @@ export const settingDefinitions: readonly SettingDefinition[] = [
   ...circuitBreakers('default'),
   ...circuitBreakers('high'),
   define('track-remaining', boolean, false, all, 'Whether Envoy publishes how much of each circuit breaker is left.'),
-  // At 1ms the detection of one Service with 1,000 endpoints takes a twentieth of a core, at 1s nothing that could be measured.
+  // At 1ms the detection of one Service with 1,000 endpoints takes a twentieth of a core, at 1s nothing that could be
+  // measured.
   define(
     'outlier-detection-interval',
     duration('1s', '1h'),

@@ -17,8 +17,9 @@ export interface PortProtocol {
 }
 
 /**
- * Values of appProtocol, in lower case: those of Kubernetes (KEP-3726), of the Gateway API (GEP-1911), and IANA's service
- * names (KEP-1422). `http2` is plain for Istio and TLS for GKE. Whether HTTP is HTTP/1 or HTTP/2, the first bytes tell.
+ * Values of appProtocol, in lower case: those of Kubernetes (KEP-3726), of the Gateway API (GEP-1911), and IANA's
+ * service names (KEP-1422). `http2` is plain for Istio and TLS for GKE. Whether HTTP is HTTP/1 or HTTP/2, the first
+ * bytes tell.
  */
 const appProtocols: ReadonlyMap<string, EnvoyProtocol> = new Map([
   ['http', 'http'],

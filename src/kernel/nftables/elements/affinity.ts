@@ -36,8 +36,8 @@ import { type ElementName, elementName } from './elements.ts'
 import { clientsKey, mostClients, objectName, parseObjectName, placeOf, restOf } from './ownobjects.ts'
 
 /**
- * How many clients of an endpoint are remembered. The kernel makes room for all of them at once, 16 bytes each, so it is
- * kube-proxy's number only where clients come from outside; those of a VIP are the pods of this node.
+ * How many clients of an endpoint are remembered. The kernel makes room for all of them at once, 16 bytes each, so it
+ * is kube-proxy's number only where clients come from outside; those of a VIP are the pods of this node.
  */
 const maxClients = { fromOutside: 65_535, ofNode: 4096 } as const
 

@@ -24,7 +24,8 @@ import { addressLengths, type Bytes, protocolPart } from '../bytes.ts'
  * - `kernel-endpoints`: address of a pod that Envoy may not connect to
  * - `only-known-clients`: the unspecified address, where connections of pods skip the overlay, except `known-clients`
  * - `affinity`: VIP . protocol . port → the rules of a chain of its own, which chooses by the client's address
- * - `clients`: VIP . protocol . port . address . port of an endpoint . greatest number of clients: a set of its own, in which that chain remembers
+ * - `clients`: VIP . protocol . port . address . port of an endpoint . greatest number of clients: a set of its own, in
+ *   which that chain remembers
  * - `source-checks`: load-balancer IP . protocol . port that does not admit everybody → `jump sources-…`; sources.ts
  * - `sources`: the same: a chain of its own, which drops who may not
  * - `ranges`: the same: a set of its own, of who may
@@ -45,8 +46,8 @@ export type OwnObject = (typeof ownObjects)[number]
 export const overlaySwitch = 'overlay_off'
 
 /**
- * Holds the table's own protocol for as long as somebody serves this node. The agent renews it; without one it times out,
- * and our rules step behind those of kube-proxy.
+ * Holds the table's own protocol for as long as somebody serves this node. The agent renews it; without one it times
+ * out, and our rules step behind those of kube-proxy.
  */
 export const heartbeatSet = 'heartbeat'
 

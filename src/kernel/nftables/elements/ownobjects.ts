@@ -1,6 +1,6 @@
 /**
- * Chains and sets of single Service ports: their keys, and what nft calls them. A key begins with the address, protocol and
- * port of a frontend, as a key of `services` has them.
+ * Chains and sets of single Service ports: their keys, and what nft calls them. A key begins with the address, protocol
+ * and port of a frontend, as a key of `services` has them.
  */
 
 import { type Family, type Transport, transports } from '../../family.ts'

@@ -21,7 +21,9 @@ import { planSlots, type SlotOwner, slotValue } from './slots.ts'
 /** A Service port as it is, or shall be, in the kernel. */
 export interface Placement {
   readonly state: PortState
-  /** The endpoints in the slots that the kernel chooses from: slot i of N is `[i]`. With affinity in any lasting order. */
+  /**
+   * The endpoints in the slots that the kernel chooses from: slot i of N is `[i]`. With affinity in any lasting order.
+   */
   readonly slots: readonly Endpoint[]
   /** The same for external clients. */
   readonly external: ExternalSlots
@@ -59,7 +61,8 @@ function externalSlots({ external }: PortState): ExternalSlots {
 
 /**
  * A port with endpoints is served; one without is refused at once, as by kube-proxy, or dropped where endpoints exist
- * that this node may not use. Only a TCP port that is served can be in the overlay, by its VIP or by external addresses.
+ * that this node may not use. Only a TCP port that is served can be in the overlay, by its VIP or by external
+ * addresses.
  *
  * An endpoint needs its `hairpin` element only on its own node, where it can be its own client; one whose node is not
  * known may be here.

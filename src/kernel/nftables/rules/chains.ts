@@ -17,13 +17,13 @@
  * That is how a dead Envoy costs no new connection. Only new connections are looked up; a connection of Envoy's carries
  * the steering mark in its conntrack entry and stays with Envoy whatever happens to the overlay.
  *
- * Where no agent has renewed the heartbeat for `--abandon-after`, kube-proxy's rules come first: nothing is redirected or
- * refused any more, and the chains `…-abandoned`, behind kube-proxy's at priority dstnat, serve what nobody has translated
- * there: the Services that kube-proxy does not have, and all of them where there is no kube-proxy. The kernel skips chains
- * of type nat for a connection that one before has translated.
+ * Where no agent has renewed the heartbeat for `--abandon-after`, kube-proxy's rules come first: nothing is redirected
+ * or refused any more, and the chains `…-abandoned`, behind kube-proxy's at priority dstnat, serve what nobody has
+ * translated there: the Services that kube-proxy does not have, and all of them where there is no kube-proxy. The
+ * kernel skips chains of type nat for a connection that one before has translated.
  *
- * `redirect` asks for no socket, so `guard` does: only CAP_NET_ADMIN (or CAP_NET_RAW) makes a socket transparent (ip(7)), so no
- * unprivileged process that takes the port of a dead Envoy gets connections of the node's processes.
+ * `redirect` asks for no socket, so `guard` does: only CAP_NET_ADMIN (or CAP_NET_RAW) makes a socket transparent
+ * (ip(7)), so no unprivileged process that takes the port of a dead Envoy gets connections of the node's processes.
  */
 
 import type { Family } from '../../family.ts'
@@ -78,8 +78,8 @@ export function redirectToEnvoy(
 
 /**
  * On a bridge these hooks run before the packet is delivered (net.bridge.bridge-nf-call-iptables, which is on wherever
- * Kubernetes has such a network), and the socket that TPROXY found is lost on the way. That it was found says that Envoy
- * listens, so a redirect to its port does the same there.
+ * Kubernetes has such a network), and the socket that TPROXY found is lost on the way. That it was found says that
+ * Envoy listens, so a redirect to its port does the same there.
  */
 const fromBridge: Statement = { kind: 'from bridge' }
 
@@ -91,7 +91,10 @@ const nodePort: Key = ['masked daddr', 'l4proto', 'th dport']
 /** Packets that end a connection pass, so that the other end hears of it. */
 const notEnding: Statement = { kind: 'not ending' }
 
-/** The first packet of a client, also of one that conntrack does not see, and no packet of an open connection that it forgot. */
+/**
+ * The first packet of a client, also of one that conntrack does not see, and no packet of an open connection that it
+ * forgot.
+ */
 const isSyn: Statement = { kind: 'first segment' }
 
 /** An agent serves this node, or did so not long ago; or none did for too long. */
@@ -113,7 +116,10 @@ function nodePortAddress(family: Family): Rule {
   ]
 }
 
-/** Packets of new connections that are redirected to Envoy, of those that reach it, and of those that repeat what it answered. */
+/**
+ * Packets of new connections that are redirected to Envoy, of those that reach it, and of those that repeat what it
+ * answered.
+ */
 export const pathCounters = ['steered', 'reached', 'repeated'] as const
 const [steeredCounter, reachedCounter, repeatedCounter] = pathCounters
 

@@ -1,6 +1,6 @@
 /**
- * The expressions of nf_tables, which the kernel evaluates one after the other on 64 bytes of registers. Names and fields
- * are those of the kernel (include/uapi/linux/netfilter/nf_tables.h).
+ * The expressions of nf_tables, which the kernel evaluates one after the other on 64 bytes of registers. Names and
+ * fields are those of the kernel (include/uapi/linux/netfilter/nf_tables.h).
  */
 
 import type { Family, Transport } from '../../family.ts'

@@ -55,8 +55,8 @@ export type Field =
   | { readonly name: 'other'; readonly text: string }
 
 /**
- * Addresses as `10.0.0.1` or `10.0.0.0/8`; names of interfaces as they are, those that only begin so as `veth*`; all else
- * numbers, or `0x…` where they are too long for one.
+ * Addresses as `10.0.0.1` or `10.0.0.0/8`; names of interfaces as they are, those that only begin so as `veth*`; all
+ * else numbers, or `0x…` where they are too long for one.
  */
 export type FieldValue = string | number
 

@@ -3,7 +3,8 @@
  * where it is translated, and masqueraded where it leaves:
  *
  * - what comes from outside to a port whose endpoints may be on other nodes (externalTrafficPolicy Cluster);
- * - what comes to a VIP and not from a pod, as far as pods can be told (`--detect-local-mode`), or any (`--masquerade-all`);
+ * - what comes to a VIP and not from a pod, as far as pods can be told (`--detect-local-mode`), or any
+ *   (`--masquerade-all`);
  * - an endpoint that is its own client (the set `hairpin`).
  *
  * The rules are those of kube-proxy's nftables mode.

@@ -1,6 +1,6 @@
 /**
- * Rules as typed objects. From a rule come what the kernel is sent (compile.ts), the text for people (read.ts, print.ts) and what
- * the packet tracer follows (../../tracer.ts).
+ * Rules as typed objects. From a rule come what the kernel is sent (compile.ts), the text for people (read.ts,
+ * print.ts) and what the packet tracer follows (../../tracer.ts).
  */
 
 import type { Transport } from '../../family.ts'
@@ -63,7 +63,9 @@ export type Statement =
   | { readonly kind: 'dnat by map'; readonly key: Key; readonly map: string }
   /** To one of these at random; the map is a part of the rule. */
   | { readonly kind: 'dnat to one of'; readonly endpoints: readonly Endpoint[] }
-  /** Puts the key into a set for so long, or keeps it there for as long again. Matches nothing where the set is full. */
+  /**
+   * Puts the key into a set for so long, or keeps it there for as long again. Matches nothing where the set is full.
+   */
   | { readonly kind: 'remember'; readonly key: Key; readonly set: string; readonly seconds: number }
   /** Counts in a counter of the table. */
   | { readonly kind: 'counter'; readonly counter: string }

@@ -9,7 +9,10 @@ import { difference } from '../elements/plan.ts'
 import { readTables } from '../elements/reading.ts'
 import { Transaction } from './transaction.ts'
 
-/** One Service port on its way from `current`, which the kernel has, to `wanted`. What both have alike may be in neither. */
+/**
+ * One Service port on its way from `current`, which the kernel has, to `wanted`. What both have alike may be in
+ * neither.
+ */
 export interface Change {
   readonly current: Elements
   readonly wanted: Elements

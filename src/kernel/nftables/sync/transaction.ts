@@ -120,7 +120,9 @@ export class Transaction {
     })
   }
 
-  /** A chain that gets other rules is not deleted: what jumps to it stays. Sets go after the rules that look into them. */
+  /**
+   * A chain that gets other rules is not deleted: what jumps to it stays. Sets go after the rules that look into them.
+   */
   *#ownObjectOperations(family: Family): Generator<Operation> {
     const table = tableOf(family)
     const keysOf = (lists: Map<string, SetElement[]>, set: OwnObject) => lists.get(`${family} ${set}`) ?? []

@@ -86,7 +86,10 @@ export function writeInlineMap(
   writer.bytesOf(setAttributes.userData, Buffer.concat([...notes, note(noteTypes.dataInterval, word(0))]))
 }
 
-/** What nft notes of a set (nftables' include/expression.h, libnftnl's udata.h), in the form of its version 1.0.6, which later ones read. */
+/**
+ * What nft notes of a set (nftables' include/expression.h, libnftnl's udata.h), in the form of its version 1.0.6, which
+ * later ones read.
+ */
 const noteTypes = { keyByteOrder: 0, dataByteOrder: 1, keyExpression: 3, dataExpression: 4, dataInterval: 6 } as const
 const byteOrders = { unknown: 0, host: 1, network: 2 } as const
 const expressionTypes = { payload: 7, concatenation: 13, randomNumber: 23 } as const
