@@ -15,7 +15,7 @@ export interface KernelLayer {
    * `dropInheritedOverlay` says otherwise. Where it fails it reports, resolves, and tries again on its own.
    */
   start(): Promise<readonly VipPort[]>
-  /** All ports that exist have been set: from now on the kernel has these and nothing else. */
+  /** Begins to write, once all ports that exist have been set: from now on the kernel has these and nothing else. */
   synced(): void
   /** @param node undefined where it is not known (any more) */
   setNode(node: NodeFacts | undefined): void

@@ -58,7 +58,7 @@ export function tellsPods(
   return byInterface || options.families.every(family => podRanges(family, node, options).length > 0)
 }
 
-/** Of the pods of this node, as far as `--detect-local-mode` tells them by address. */
+/** Returns the ranges of the pods of this node, as far as `--detect-local-mode` tells pods by address. */
 export function podRanges(
   family: IpFamily,
   node: NodeFacts | undefined,

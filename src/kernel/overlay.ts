@@ -14,7 +14,7 @@ export interface VipPort {
 }
 
 export class Overlay {
-  /** What is redirected, by itself: keys of the sets of the overlay. */
+  /** Entries of the overlay, each by itself: keys of its sets. */
   readonly #wanted = new Map<Bytes, Redirected>()
   /** The id of the Service port that owns each. */
   readonly #owners = new Map<Bytes, string>()
@@ -38,7 +38,7 @@ export class Overlay {
     this.#inherited.add(key)
   }
 
-  /** The id of the Service port whose VIP or external address this is. */
+  /** Returns the id of the Service port whose VIP or external address this is. */
   ownerOf(key: Bytes): string | undefined {
     return this.#owners.get(key)
   }
@@ -84,7 +84,7 @@ export function meantForEnvoy(state: PortState): Redirected {
   return state.layer.wants === 'envoy' ? [vip, ...places] : places
 }
 
-/** Without making any: most changes of a port are of its endpoints. */
+/** Compares keys without making any: most changes of a port are of its endpoints. */
 function haveSameKeys(a: PortState, b: PortState): boolean {
   const isSamePort = a.port.port === b.port.port && a.port.protocol === b.port.protocol
   return a.vip === b.vip && isSamePort && a.external === b.external

@@ -5,7 +5,7 @@ import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
 export interface Job {
   hasWork(): boolean
   step(): Promise<void>
-  /** A step failed, the last `failures` of them in a row; it is tried again. */
+  /** Called when a step failed, the last `failures` of them in a row; it is tried again. */
   failed(error: unknown, failures: number): void
 }
 

@@ -27,7 +27,7 @@ import { type Handover, handoverOf, type ServiceScope, whyOptedOut, whyOthers, w
 import { type Shape, shapeOf } from './ports/shape.ts'
 import { PlanChanges, type PlanUpdate } from './update.ts'
 
-/** What the plan derives from a Service. */
+/** The plan's result for a Service. */
 interface Derived {
   ports: readonly PortState[]
   /** Undefined where it is not served. */
@@ -150,7 +150,7 @@ export class NodePlan {
     return { service, settings, ignored, optedOut, ports, candidates, healthChecks }
   }
 
-  /** With the scope `labelled`: Services without any label that names their proxy, and their namespace. */
+  /** Lists, with the scope `labelled`, Services without any label that names their proxy, and their namespace. */
   *unlabelled(): Iterable<{ readonly service: Service; readonly namespace: Namespace | undefined }> {
     if (this.#scope === 'all') return
     for (const service of this.#facts.services.all()) {

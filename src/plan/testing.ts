@@ -54,7 +54,7 @@ export class TestPlan extends NodePlan {
   }
 }
 
-/** The plan of node1, with these objects. */
+/** Makes the plan of node1 with these objects. */
 export function planOf(...objects: readonly KubeObject[]): TestPlan {
   const plan = new TestPlan()
   plan.tell(objects.map(put))
@@ -71,7 +71,7 @@ export function outsideOf(service: Service, port: ServicePort, family: IpFamily)
   return outsideOfPort(outsideOfAll(service, family), port)
 }
 
-/** The endpoints of one port alone. */
+/** Chooses the endpoints of one port alone. */
 export function chooseEndpoints(
   service: Service,
   port: ServicePort,

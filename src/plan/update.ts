@@ -71,7 +71,7 @@ export class PlanChanges {
   }
 }
 
-/** Those that are different. */
+/** Returns the ports that are different. */
 function changesBetween(before: readonly PortState[], after: readonly PortState[]): readonly PortChange[] {
   const [find, findAfter] = [finderOf(before), finderOf(after)]
   const gone = before.filter(({ id }, index) => !findAfter(id, index))

@@ -17,7 +17,7 @@ function rulesOf(found: Found): ForeignRules {
   return foreignRules([{ family: tableFamilies.ip, tables: [], chains: [], rules: [], ...found }], 0x9000)
 }
 
-/** What the checks of a ruleset find, by name of the check. */
+/** Returns what the checks of a ruleset find, by name of the check. */
 function ofRuleset(found: Found): ReadonlyMap<string, string> {
   const checks = checkForeignRules(rulesOf(found), '0x8000 or 0x1000', 'all')
   return new Map(checks.map(({ name, outcome, found }) => [name, `${outcome}: ${found}`]))
@@ -124,7 +124,7 @@ describe('rules of others', () => {
 })
 
 const marks = { steeringMark: 0x8000, envoyMark: 0x1000, routeTable: 1666, rulePriority: 5 }
-/** As `ip rule` prints it: `5:\tfrom all fwmark 0x8000/0xd000 lookup 1666`. */
+/** Reads a rule as `ip rule` prints it: `5:\tfrom all fwmark 0x8000/0xd000 lookup 1666`. */
 function rule(text: string): Rule {
   const [, value, mask] = /fwmark (\w+)\/(\w+)/.exec(text) ?? []
   const table = /lookup (\w+)/.exec(text)![1]!

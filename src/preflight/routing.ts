@@ -31,7 +31,10 @@ export function checkRouting(options: RoutingMarks): readonly Check[] {
   })
 }
 
-/** In words. @param names of interfaces, by their index */
+/**
+ * Prints routes of others in words.
+ * @param names of interfaces, by their index
+ */
 function foreignRoutes(routes: readonly Route[], names: ReadonlyMap<number, string>): readonly string[] {
   const others = routes.filter(route => !isOurRoute(route))
   return others.map(route => routeText(route, index => names.get(index) ?? `interface ${index}`))
@@ -66,7 +69,9 @@ export function checkTable(rules: readonly Rule[], routes: readonly string[], ro
 
 const localTable = 255
 
-/** A rule before ours routes what is redirected to Envoy by its own table, where its selector matches. */
+/**
+ * Checks the order: a rule before ours routes what is redirected to Envoy by its own table, where its selector matches.
+ */
 export function checkOrder(
   rules: readonly Rule[],
   { routeTable, rulePriority }: Pick<RoutingMarks, 'routeTable' | 'rulePriority'>,
@@ -80,7 +85,7 @@ export function checkOrder(
   return warning(name, `before ours (${rulePriority}): ${someOf(before.map(oneLine))}`, remedy)
 }
 
-/** Without the rule that the agent makes. */
+/** Leaves out the rule that the agent makes. */
 function foreign(rules: readonly Rule[], routeTable: number): readonly Rule[] {
   return rules.filter(rule => !isOurRule(rule, routeTable))
 }

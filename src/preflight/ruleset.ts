@@ -72,7 +72,10 @@ function checkMarks(marks: readonly string[], bits: string): Check {
   )
 }
 
-/** With --services=all the agent is the only one; beside a kube-proxy it serves labelled Services. */
+/**
+ * Checks for kube-proxy: with --services=all the agent is the only proxy; beside a kube-proxy it serves labelled
+ * Services.
+ */
 function checkKubeProxy(tables: ReadonlySet<string>, chains: ReadonlySet<string>, scope: ServiceScope): Check {
   const isNftables = tables.has('ip kube-proxy') || tables.has('ip6 kube-proxy')
   const found = isNftables ? 'runs in mode nftables' : 'runs in mode iptables or ipvs'

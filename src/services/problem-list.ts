@@ -34,7 +34,7 @@ export class ProblemList {
     }
   }
 
-  /** The first ten, and how many more there are. */
+  /** Returns the first ten, and how many more there are. */
   all(): readonly Problem[] {
     if (this.#problems.length === 0) return noProblems
     if (!this.#last) return this.#problems

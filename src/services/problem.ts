@@ -62,7 +62,7 @@ export function problem(code: ProblemCode, object: string, reason: string, remed
   return { code, object: fit(object), reason: fit(reason), remedy: fit(remedy) }
 }
 
-/** One line: `LP202 Service whoami/whoami: … .` */
+/** Prints one line: `LP202 Service whoami/whoami: … .` */
 export function formatProblem(p: Problem): string {
   return `${p.code} ${p.object}: ${p.reason}; ${p.remedy}`
 }

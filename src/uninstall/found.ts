@@ -40,7 +40,7 @@ export interface NodeFound {
   readonly isReady: boolean
 }
 
-/** Undefined where there is none, also where the API does not know the kind. */
+/** Reads an object; undefined where there is none, also where the API does not know the kind. */
 export async function get(ask: Ask, path: string): Promise<Raw | undefined> {
   try {
     return await ask('GET', path)

@@ -33,7 +33,7 @@ export function namespacePath(of: string): string {
 export const ourNamespace = namespace
 export const cleanupNamespace = 'lightpath-cleanup'
 
-/** In the order in which they are applied: deploy/cleanup is the same. */
+/** Returns the objects in the order in which they are applied: deploy/cleanup is the same. */
 export function cleanupObjects(image: string): { readonly namespace: Raw; readonly daemonSet: Raw } {
   const labels = { 'app.kubernetes.io/name': 'lightpath', 'app.kubernetes.io/component': 'cleanup' }
   const container = { image, imagePullPolicy: 'IfNotPresent' }

@@ -9,12 +9,12 @@ import type { Part } from '../kernel/nftables/wire/types.ts'
 import { hostPort, type Protocol } from '../net/address.ts'
 import { protocols } from './protocols.ts'
 
-/** The chain that a verdict goes to. */
+/** Returns the chain that a verdict goes to. */
 export function gotoOf(verdict: VerdictData | undefined): string | undefined {
   return verdict?.code === verdictCodes.goto ? verdict.chain : undefined
 }
 
-/** The chain that the verdict of a clause goes to. */
+/** Returns the chain that the verdict of a clause goes to. */
 export function gotoIn(clause: Clause | undefined): string | undefined {
   return clause?.kind === 'verdict' ? gotoOf(clause.verdict) : undefined
 }
@@ -32,7 +32,7 @@ export function isFromNode(clause: Clause | undefined): boolean {
 /** RTN_LOCAL. */
 const localAddress = 2
 
-/** The set whose addresses the clause matches, or matches not. */
+/** Returns the set whose addresses the clause matches, or matches not. */
 export function setOfAddress(clause: Clause | undefined, of: 'saddr' | 'daddr', isNot = false): SetOfRule | undefined {
   return clause?.kind === 'lookup' && clause.isNot === isNot && isKey(clause.key, of) ? clause.set : undefined
 }
@@ -87,13 +87,13 @@ export function endpointText(value: Bytes): string {
 
 type AnySet = NftSet | InlineSet
 
-/** The keys of a set, part by part. */
+/** Returns the keys of a set, part by part. */
 export function keysOf(set: AnySet | undefined): readonly (readonly Part[])[] {
   const { types, elements = [] } = set ?? {}
   return types === undefined ? [] : [...elements].map(([key]) => keyParts(types, key))
 }
 
-/** The addresses and ranges of a set that holds such. */
+/** Returns the addresses and ranges of a set that holds such. */
 export function rangesOf(set: AnySet | undefined): readonly string[] {
   return keysOf(set).map(([range]) => String(range))
 }

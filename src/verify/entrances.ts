@@ -43,7 +43,7 @@ export function missingEntrances({ chains }: NftTable): readonly string[] {
   return [...new Set(lacking.map(([chain]) => chain))]
 }
 
-/** A jump is the whole of its rule: any other condition would keep connections from it. */
+/** Whether a rule ends so. A jump is the whole of its rule: any other condition would keep connections from it. */
 function endsWith(rule: Clauses, end: readonly IsClause[]): boolean {
   const last = rule.slice(-end.length)
   const isWhole = last.length === rule.length || last.at(-1)?.kind !== 'verdict'

@@ -98,7 +98,7 @@ class Reader {
     }
   }
 
-  /** By the name of a chain, `service-ABCDEFGH-namespace/name/tcp/port`, or a comment, `namespace/name:port`. */
+  /** Names the owner by a chain, `service-ABCDEFGH-namespace/name/tcp/port`, or a comment, `namespace/name:port`. */
   #owner(chain: string | undefined, comment: string | undefined, { port }: Place): Pick<Way, 'service' | 'port'> {
     const [, service = '', name = ''] =
       /-[A-Z2-7]{8}-([^/]+\/[^/]+)\/[a-z]+\/([^/]*)$/.exec(chain ?? '') ?? /^([^:]+):?(.*)$/.exec(comment ?? '') ?? []
@@ -116,7 +116,10 @@ class Reader {
     return routes
   }
 
-  /** The rules before the last are for clients inside of the cluster; external clients are what falls through them. */
+  /**
+   * Follows a chain whose rules before the last are for clients inside of the cluster; external clients fall through
+   * them.
+   */
   #followExternal(chain: string, protocol: Protocol, routes: Routes): void {
     let left: readonly Client[] = ['outside', 'pods', 'node']
     for (const rule of this.#rules(chain, routes.oddities)) {

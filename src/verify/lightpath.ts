@@ -174,7 +174,7 @@ class Reader {
 
 const localPolicies = Object.values(localPolicy)
 
-/** The unspecified address is a node port's. */
+/** Reads a frontend: the unspecified address is a node port's. */
 function placeOf(key: readonly Part[], family: IpFamily): Place {
   const [ip, protocol, port] = key as [string, number, number]
   return { family, address: ip === anyAddressOf[family] ? undefined : ip, protocol: protocols[protocol]!, port }
@@ -189,7 +189,10 @@ function refusalOf(verdict: VerdictData | undefined): Way['otherwise'] {
   return isDrop(verdict) ? 'drop' : 'reject'
 }
 
-/** Of clients that are known, or chosen at random: `update @clients-… { ip saddr timeout 3h }`, and what follows. */
+/**
+ * Reads a rule that refreshes a client: `update @clients-… { ip saddr timeout 3h }`, for known clients or at random,
+ * and what follows.
+ */
 function rememberingOf([who, update, ...then]: Clauses) {
   if (update?.kind !== 'update' || update.do !== 'update' || !isKey(update.key, 'saddr')) return undefined
   if (update.timeoutMs === undefined) return undefined

@@ -7,7 +7,7 @@ import { type NftTable, readTable as read } from '../kernel/nftables/snapshot.ts
 import type { IpFamily } from '../net/address.ts'
 import { type Difference, lasting } from './compare.ts'
 
-/** Undefined where there is no such table. Rejects with a CommandError. */
+/** Reads a table; undefined where there is no such table. Rejects with a CommandError. */
 export function readTable(family: IpFamily, name: string): Promise<NftTable | undefined> {
   return withNftables(undefined, nft => read(nft, { family: familyNames[family], name }))
 }

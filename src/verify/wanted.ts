@@ -100,7 +100,8 @@ function externalSlots({ policy, endpoints, clusterEndpoints }: External, tellsP
 }
 
 /**
- * A range that holds the node's own address admits the load balancer's, which the node uses as source towards itself.
+ * Returns the admitted sources. A range that holds the node's own address admits the load balancer's, which the node
+ * uses as source towards itself.
  */
 function allowedSources({ sourceRanges, loadBalancerIPs }: External, { addresses }: ThisNode): Way['sources'] {
   if (sourceRanges.length === 0) return undefined

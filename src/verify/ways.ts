@@ -26,7 +26,7 @@ export interface Way {
   readonly port: string
   /** For each kind of client, `address:port` in order; may be empty. */
   readonly endpoints: Readonly<Record<Client, readonly string[]>>
-  /** What becomes of clients for whom there is no endpoint. */
+  /** The fate of clients for whom there is no endpoint. */
   readonly otherwise: 'reject' | 'drop' | undefined
   /** For how many seconds a client stays with its endpoint; undefined where it does not. */
   readonly affinitySeconds: number | undefined

@@ -8,7 +8,7 @@ export async function setOverlaySwitch(programs: IptablesPrograms, families: rea
   await programs.restoreSets(families.map(family => renderOverlaySwitch(family, on)).join(''))
 }
 
-/** For `ipset restore -exist`. */
+/** Renders the switch for `ipset restore -exist`. */
 export function renderOverlaySwitch(family: Family, on: boolean): string {
   return everywhere[family].map(network => `${on ? 'del' : 'add'} ${overlaySwitch(family)} ${network}\n`).join('')
 }

@@ -1,4 +1,4 @@
-/** What one Service port needs in iptables and ipset. Pure. */
+/** Plans what one Service port needs in iptables and ipset. Pure. */
 
 import { createHash } from 'node:crypto'
 import { hostPort } from '../../net/address.ts'
@@ -27,8 +27,8 @@ export interface PortChain {
 }
 
 /**
- * A port with endpoints is translated; one without is refused at once, or dropped where endpoints exist that this node
- * may not use. Only a TCP port that is translated can be in the overlay.
+ * Plans a port: one with endpoints is translated; one without is refused at once, or dropped where endpoints exist that
+ * this node may not use. Only a TCP port that is translated can be in the overlay.
  */
 export function planPort(
   state: PortState,

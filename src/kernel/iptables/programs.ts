@@ -37,7 +37,7 @@ export class IptablesPrograms {
     if (text !== '') await runCommand(['ipset', '-exist', 'restore'], { prefix: this.#prefix, input: text })
   }
 
-  /** As `lightpath-envoy4 10.96.0.1,tcp:80`. */
+  /** Reads the members of our sets, as `lightpath-envoy4 10.96.0.1,tcp:80`. */
   async saveMembers(): Promise<ReadonlySet<string>> {
     const members = new Set<string>()
     const onLine = (line: string) => {
@@ -67,7 +67,7 @@ export class IptablesPrograms {
     return names
   }
 
-  /** As `save`; undefined where there is no iptables. */
+  /** Reads as `save`; undefined where there is no iptables. */
   async saveIfThere(family: Family): Promise<SavedRules | undefined> {
     return unlessMissing(this.save(family))
   }

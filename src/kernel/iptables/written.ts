@@ -51,7 +51,7 @@ export function isOurs(member: string, families: readonly Family[]): boolean {
   return families.some(family => setNames.some(name => systemSetName(family, name) === set))
 }
 
-/** In words: where it is, what it is. */
+/** Describes the rules in words: where they are, what they are. */
 export function describe({ chain, members }: PortRules): readonly string[] {
   const rules = chain?.rules.map(rule => `${chain.name} ${rule}`) ?? []
   const dispatch = chain ? [`${servicesChain} ${chain.dispatch}`] : []

@@ -142,7 +142,7 @@ function bitsOf(family: IpFamily, tuple: Partial<Tuple>): number {
   return parts.reduce<number>((bits, part) => bits | filterBits[part], filterBits.protocol)
 }
 
-/** The parts that are given. */
+/** Lists the parts that are given. */
 function partsOf(tuple: Partial<Tuple>): readonly (keyof Tuple)[] {
   return (Object.keys(tuple) as (keyof Tuple)[]).filter(part => tuple[part] !== undefined)
 }
@@ -173,7 +173,7 @@ function writeTuple(
   })
 }
 
-/** Undefined for one of another protocol. Throws MalformedMessage. */
+/** Reads a flow; undefined for one of another protocol. Throws MalformedMessage. */
 export function readFlow({ body }: Pick<Message, 'body'>): Flow | undefined {
   const read = readAttributes(body, headerLength)
   const original = required(read.nested(attributes.original), 'the original tuple')

@@ -156,7 +156,7 @@ function attempt(work: (functions: Libc) => number): number {
   }
 }
 
-/** As `attempt`. Throws SystemCallError. */
+/** Makes a call as `attempt`. Throws SystemCallError. */
 function call(name: keyof Functions, work: (functions: Libc) => number): number {
   const result = attempt(work)
   if (result < 0) throw new SystemCallError(name, errnoName(-result))
@@ -230,13 +230,13 @@ const setOwner = 8
 const setFlags = 4
 const nonBlockingAsync = 0o4000 | 0o20000
 
-/** From now on the kernel sends this process SIGIO whenever there is something to receive. */
+/** Has the kernel send this process SIGIO from now on whenever there is something to receive. */
 export function signalWhenReadable(fd: number): void {
   call('fcntl', ({ fcntl }) => fcntl(fd, setOwner, process.pid))
   call('fcntl', ({ fcntl }) => fcntl(fd, setFlags, nonBlockingAsync))
 }
 
-/** To be called once: the number may belong to another file afterwards. */
+/** Call it once only: the number may belong to another file afterwards. */
 export function closeSocket(fd: number): void {
   call('close', ({ close }) => close(fd))
 }
@@ -257,7 +257,7 @@ export function inNetwork<T>(path: string | undefined, work: () => T): T {
   }
 }
 
-/** As `inNetwork`, in a new namespace, which lives as long as the sockets that are opened in it. */
+/** Works as `inNetwork`, in a new namespace, which lives as long as the sockets that are opened in it. */
 export function inNewNetwork<T>(work: () => T): T {
   return elsewhere(() => call('unshare', ({ unshare }) => unshare(cloneNewNet)), work)
 }

@@ -91,7 +91,7 @@ test('A number is read as it was written, in either byte order; text without its
   assert.throws(() => required(read.u8(10), 'number'), MalformedMessage)
 })
 
-/** All that can be done with bytes; must throw nothing but MalformedMessage. */
+/** Does all that can be done with bytes; must throw nothing but MalformedMessage. */
 function readEverything(bytes: Buffer): void {
   for (const message of readMessages(bytes)) {
     attempt(() => readFlow(message))

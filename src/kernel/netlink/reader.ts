@@ -27,7 +27,7 @@ const attributeHeaderLength = 4
 /** Without NLA_F_NESTED and NLA_F_NET_BYTEORDER. */
 const typeMask = 0x3fff
 
-/** The messages of a datagram. */
+/** Reads the messages of a datagram. */
 export function readMessages(bytes: Buffer): readonly Message[] {
   const messages: Message[] = []
   for (let start = 0; start < bytes.length; ) {
@@ -46,14 +46,14 @@ export function readMessages(bytes: Buffer): readonly Message[] {
   return messages
 }
 
-/** The attributes of a message after the family's own header, or of a nested attribute. */
+/** Reads the attributes of a message after the family's own header, or of a nested attribute. */
 export function readAttributes(bytes: Buffer, from = 0): Attributes {
   const attributes = new Attributes()
   eachAttribute(bytes, from, bytes.length, (type, start, end) => void attributes.set(type, bytes.subarray(start, end)))
   return attributes
 }
 
-/** In their order, each type as often as it comes: for lists. */
+/** Reads attributes in their order, each type as often as it comes: for lists. */
 export function readList(bytes: Buffer, from = 0): readonly { readonly type: number; readonly value: Buffer }[] {
   const list: { type: number; value: Buffer }[] = []
   eachAttribute(bytes, from, bytes.length, (type, start, end) => {
@@ -144,7 +144,7 @@ export class Attributes extends Map<number, Buffer> {
   }
 }
 
-/** The value; throws MalformedMessage where there is none. */
+/** Returns the value; throws MalformedMessage where there is none. */
 export function required<T>(value: T | undefined, name: string): T {
   if (value === undefined) throw new MalformedMessage(`${name} is missing`)
   return value

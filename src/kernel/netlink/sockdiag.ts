@@ -87,7 +87,10 @@ export function listTcpBy<T>(
   })
 }
 
-/** A program of one step, `struct inet_diag_bc_op` and `struct inet_diag_markcond`: goes to its end, or beyond it. */
+/**
+ * Makes a program of one step, `struct inet_diag_bc_op` and `struct inet_diag_markcond`, which goes to its end, or
+ * beyond it.
+ */
 function hasMark({ value, mask }: NonNullable<TcpFilter['mark']>): Buffer {
   const program = Buffer.alloc(12)
   program[0] = 10

@@ -129,7 +129,10 @@ export class NetlinkSocket {
     return messages
   }
 
-  /** As `receive`, but waits for the answer to what was sent. Throws SystemCallError ETIMEDOUT where none comes. */
+  /**
+   * Receives as `receive`, but waits for the answer to what was sent. Throws SystemCallError ETIMEDOUT where none
+   * comes.
+   */
   await(): readonly Message[] {
     const messages = this.receive()
     if (messages !== undefined) return messages

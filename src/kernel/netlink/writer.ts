@@ -56,14 +56,14 @@ export class MessageWriter {
     return this.#pad()
   }
 
-  /** Of a string of one character a byte. */
+  /** Writes a string of one character a byte. */
   latin1(type: number, value: string): this {
     const start = this.#attribute(type, value.length)
     this.#bytes.write(value, start, 'latin1')
     return this.#pad()
   }
 
-  /** Without a value: it is there or not. */
+  /** Writes an attribute without a value: it is there or not. */
   flag(type: number): this {
     this.#attribute(type, 0)
     return this
@@ -105,7 +105,7 @@ export class MessageWriter {
     return this
   }
 
-  /** With the zero byte that the kernel wants at its end. */
+  /** Writes text with the zero byte that the kernel wants at its end. */
   text(type: number, value: string): this {
     const length = Buffer.byteLength(value)
     const start = this.#attribute(type, length + 1)
@@ -127,7 +127,7 @@ export class MessageWriter {
     return this
   }
 
-  /** Where its value begins. There may be another buffer afterwards. */
+  /** Begins an attribute and returns where its value begins. There may be another buffer afterwards. */
   #attribute(type: number, length: number): number {
     const whole = checked(attributeHeaderLength + length)
     const start = this.#reserve(whole)

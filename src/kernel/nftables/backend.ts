@@ -54,7 +54,7 @@ async function findTables(nft: Nftables): Promise<readonly Family[]> {
 }
 
 /**
- * The whole of the fixed part, in a table of another name, in a batch that is never committed: TPROXY, maps, all hooks.
+ * Tests the whole fixed part, in a table of another name, in a batch that is never committed: TPROXY, maps, all hooks.
  */
 async function tryRules(ipFamily: IpFamily, options: RulesetOptions): ReturnType<BackendPreflight['tryRules']> {
   const family = familyNames[ipFamily]

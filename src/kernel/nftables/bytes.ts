@@ -46,7 +46,7 @@ const protocolParts: Readonly<Record<Transport, Bytes>> = {
   sctp: fromCharCode(protocolNumbers.sctp, 0, 0, 0),
 }
 
-/** In the machine's byte order, as random numbers are. */
+/** Encodes a number in the machine's byte order, as random numbers are. */
 export function wordBytes(number: number): Bytes {
   return fromCharCode(number & 255, (number >> 8) & 255, (number >> 16) & 255, number >>> 24)
 }
@@ -87,13 +87,13 @@ export function jumpBytes(chain: string): Bytes {
 
 export const dropBytes = verdictBytes({ code: verdictCodes.drop })
 
-/** Of at least one byte. */
+/** Decodes a verdict of at least one byte. */
 export function verdictOf(bytes: Bytes): VerdictData {
   const code = (bytes.charCodeAt(0) << 24) >> 24
   return bytes.length === 1 ? { code } : { code, chain: bytes.slice(1) }
 }
 
-/** A range as the value of a key: its first address and its last. */
+/** Encodes a range as the value of a key: its first address and its last. */
 export function rangeBytes(cidr: string): Bytes {
   const [ip, prefix] = cidr.split('/') as [string, string?]
   const address = ipBytes(ip)
@@ -105,7 +105,7 @@ export function rangeBytes(cidr: string): Bytes {
   )
 }
 
-/** A CIDR where the range is one, an address where it holds one, else both ends with a dash. */
+/** Prints a CIDR where the range is one, an address where it holds one, else both ends with a dash. */
 export function rangeText(range: Bytes): string {
   const [first, last] = [range.slice(0, range.length / 2), range.slice(range.length / 2)]
   const address = addressOf(first)
@@ -120,12 +120,12 @@ function commonBits(a: Bytes, b: Bytes): number {
   return index * 8 + Math.clz32(a.charCodeAt(index) ^ b.charCodeAt(index)) - 24
 }
 
-/** The address behind it; undefined behind the last of all. */
+/** Returns the next address; undefined after the last of all. */
 export function after(address: Bytes): Bytes | undefined {
   return neighbour(address, 1)
 }
 
-/** The address before it; undefined before the first of all. */
+/** Returns the previous address; undefined before the first of all. */
 export function before(address: Bytes): Bytes | undefined {
   return neighbour(address, -1)
 }

@@ -74,7 +74,7 @@ export interface TableReader {
   element(name: ElementName, value: Bytes): void
 }
 
-/** What KernelTables asks of nf_tables. Rejections are CommandErrors. */
+/** The interface of nf_tables that KernelTables uses. Rejections are CommandErrors. */
 export interface NftClient {
   /**
    * Applies all of it or nothing, and returns how many bytes that took. Rejects with a TransactionRefused for what the
@@ -158,12 +158,12 @@ export class Nftables implements NftClient {
     return true
   }
 
-  /** All tables of a family, such as NFPROTO_INET. */
+  /** Reads all tables of a family, such as NFPROTO_INET. */
   ruleset(family: number, needsRules?: (chain: FoundChain & { readonly table: string }) => boolean): Promise<Ruleset> {
     return this.use(socket => dumpRuleset(socket, family, needsRules))
   }
 
-  /** How many packets each counter of the table has counted. */
+  /** Reads how many packets each counter of the table has counted. */
   counters(table: Table): Promise<ReadonlyMap<string, number>> {
     return this.use(socket => dumpCounters(socket, table))
   }
@@ -282,7 +282,7 @@ export class Nftables implements NftClient {
   }
 }
 
-/** What failed, in the terms of the programs that other parts of the kernel layer run. */
+/** Translates errors into the terms of the programs that other parts of the kernel layer run. */
 function commandErrorOf(error: unknown): unknown {
   if (error instanceof LibcMissing) return new CommandError('nf_tables', 'missing', error.message)
   const isOfKernel = error instanceof SystemCallError || error instanceof NetlinkError || error instanceof BatchRefused

@@ -27,7 +27,7 @@ interface Named {
 /** Of our first chain at prerouting. */
 const firstPriority = -150
 
-/** The objects of a kind that are in tables of others. */
+/** Picks the objects of a kind that are in tables of others. */
 export function foreign<T extends { readonly table: string }>(
   rulesets: readonly Ruleset[],
   of: (ruleset: Ruleset) => readonly T[],
@@ -114,7 +114,7 @@ function isReverseCheck(expression: Expression): boolean {
   return expression.name === 'fib' || (expression.name === 'match' && expression.extension === 'rpfilter')
 }
 
-/** A new connection that is not the node's with itself. */
+/** Whether the rule may accept a new connection that is not the node's with itself. */
 function mayAccept(rule: FoundRule): boolean {
   const { expressions } = rule
   const decides = verdictOf(rule)?.code === verdictCodes.accept || expressions.some(isOpenDecision)
@@ -124,7 +124,7 @@ function mayAccept(rule: FoundRule): boolean {
   )
 }
 
-/** By a map, or by a program. */
+/** Whether a map or a program decides. */
 function isOpenDecision(expression: Expression): boolean {
   if (expression.name === 'lookup') return expression.dreg === 0
   return expression.name === 'other' && expression.type === 'queue'

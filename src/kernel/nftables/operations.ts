@@ -61,7 +61,7 @@ export type Operation =
     }
   | { readonly do: 'delete table'; readonly table: Table }
 
-/** What `nft -f` would load. */
+/** Prints what `nft -f` would load. */
 export function operationsText(operations: readonly Operation[]): string {
   return operations.map(operationText).join('')
 }
@@ -128,7 +128,7 @@ export function ruleText(family: Family, rule: Rule): string {
   return printClauses(family, ruleClauses(family, rule))
 }
 
-/** As the kernel's rules are read, so that both can be compared. */
+/** Reads a rule of ours as the kernel's rules are read, so that both can be compared. */
 export function ruleClauses(family: Family, rule: Rule): Clauses {
   const { expressions, map } = compileRule(family, rule)
   return readRule(family, expressions, () => map && inlineSet(map))

@@ -31,7 +31,7 @@ export function planRuleset(
   return [...fixedParts, ...new TableCache().prepare([ofNode, ...changes]).transaction.operations()]
 }
 
-/** The same as text, which `nft -f` loads. */
+/** Renders the same as text, which `nft -f` loads. */
 export function renderRuleset(...ruleset: Parameters<typeof planRuleset>): string {
   return operationsText(planRuleset(...ruleset))
 }

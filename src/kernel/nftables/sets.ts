@@ -54,7 +54,10 @@ export const fixedSets: readonly SetDefinition[] = [
   { name: heartbeatSet, key: ['ether_type'], isTimed: true },
 ]
 
-/** A map for each transport protocol, because nft 1.0.6 adds no rule for a map of `th dport` that exists already. */
+/**
+ * Declares a map for each transport protocol, because nft 1.0.6 adds no rule for a map of `th dport` that exists
+ * already.
+ */
 function endpointsMap(transport: Transport): SetDefinition {
   const name = `endpoints-${transport}` satisfies SetName
   return { name, key: ['address', 'inet_service', 'number'], data: ['address', 'inet_service'], transport }
@@ -62,14 +65,14 @@ function endpointsMap(transport: Transport): SetDefinition {
 
 const definitions = new Map(fixedSets.map(definition => [definition.name, definition]))
 
-/** Of the fixed part. */
+/** Finds a set of the fixed part. */
 export function fixedSet(name: string): SetDefinition {
   return definitions.get(name)!
 }
 
 const addressTypes = { ip: 'ipv4_addr', ip6: 'ipv6_addr' } as const satisfies Record<Family, string>
 
-/** The lines of its declaration. */
+/** Prints the lines of its declaration. */
 export function declaration(family: Family, definition: SetDefinition): readonly string[] {
   const { key, data, dynamicSize, isInterval, isTimed, transport } = definition
   const types = (some: readonly KeyType[]) => some.map(type => typeText(family, type, transport)).join(' . ')

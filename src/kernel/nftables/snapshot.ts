@@ -36,7 +36,7 @@ export interface NftSet {
   readonly comments: ReadonlyMap<Bytes, string>
 }
 
-/** Undefined where there is no such table. */
+/** Reads the table; undefined where there is no such table. */
 export async function readTable(nft: Nftables, table: Table): Promise<NftTable | undefined> {
   if (!(await nft.exists(table))) return undefined
   return await nft.use(async socket => {
@@ -70,7 +70,7 @@ function setOf({ timeoutSeconds, types }: FoundSet, { elements, comments }: Foun
   return { types, timeoutSeconds, elements: new Map(elements), comments }
 }
 
-/** For people, much as nft prints it. */
+/** Prints it for people, much as nft does. */
 export function snapshotText({ family, name, chains, sets }: NftTable): string {
   const lines = [`table ${family} ${name} {`]
   for (const [set, { types, elements, timeoutSeconds }] of sets) {

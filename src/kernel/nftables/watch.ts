@@ -17,7 +17,7 @@ import { listAttributes, messageType, tableAttributes } from './wire/messages.ts
 const group = 7
 const headerLength = 4
 
-/** What somebody else has changed: that a table is there at all, the switch of the overlay, or what is in a table. */
+/** A change by somebody else: that a table is there at all, the switch of the overlay, or what is in a table. */
 export type ForeignChange = 'table' | 'switch' | 'contents'
 
 export interface TableEvents {
@@ -70,7 +70,7 @@ export function watchForeignChains(onChange: () => void): () => void {
   }
 }
 
-/** The table is the first attribute of all kinds of objects. */
+/** Finds the change of a message. The table is the first attribute of all kinds of objects. */
 function changeOf({ type, body }: Message): ForeignChange | undefined {
   if (type === messageType('newGeneration')) return undefined
   const attributes = readAttributes(body, headerLength)

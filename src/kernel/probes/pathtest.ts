@@ -43,7 +43,7 @@ export type PathResult =
   | { readonly outcome: 'absent' }
 
 interface Probe {
-  /** What is connected to. */
+  /** The address that the agent connects to. */
   readonly target: string
   readonly client: string
   /** The interface of the pod whose address `client` is; undefined where packets come in by our own. */
@@ -122,11 +122,11 @@ function enter(family: IpFamily, probes: readonly Probe[]): readonly [readonly P
 }
 
 /**
- * One connection to us is two to conntrack, that of the agent to the target and the one from the client: veth makes
- * conntrack forget, and addresses are changed without it. Nobody's NAT sees the first, since it is not tracked: what a
- * CNI masquerades on its way out of the cluster would change its port. The rules of table lightpath keep the connection
- * with Envoy. Answers are routed to the client before they are turned to the agent, so whatever routes them elsewhere
- * shows.
+ * Makes the rules of the test. One connection to us is two to conntrack, that of the agent to the target and the one
+ * from the client: veth makes conntrack forget, and addresses are changed without it. Nobody's NAT sees the first,
+ * since it is not tracked: what a CNI masquerades on its way out of the cluster would change its port. The rules of
+ * table lightpath keep the connection with Envoy. Answers are routed to the client before they are turned to the agent,
+ * so whatever routes them elsewhere shows.
  */
 function rules(probes: readonly Probe[], agent: string, options: PathTestOptions): Operation {
   const hook = (type: Hook['type'], hook: Hook['hook'], priority: number): Hook => ({ type, hook, priority })

@@ -29,11 +29,11 @@ export interface ReplyResult {
 
 interface Probe {
   readonly family: IpFamily
-  /** What the agent connects to. */
+  /** The address that the agent connects to. */
   readonly target: string
   readonly endpoint: string
   readonly pod: string
-  /** Where the endpoint's packets come in. */
+  /** The interface by which the endpoint's packets come in. */
   readonly device: string
   readonly counter: string
 }
@@ -130,7 +130,7 @@ function rules({ family, target, endpoint, pod, device, counter }: Probe): Opera
   }
 }
 
-/** The counters that have counted, as `ip arrived0`; not all of them once the time is over. */
+/** Waits for counters to count, and returns those that did, as `ip arrived0`; not all of them once the time is over. */
 async function arrivals(probes: readonly Probe[]): Promise<ReadonlySet<string>> {
   const families = [...new Set(probes.map(({ family }) => familyNames[family]))]
   const deadline = performance.now() + timeoutMs

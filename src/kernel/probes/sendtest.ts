@@ -41,7 +41,7 @@ const firstPort = 16_700
 const timeoutMs = 2000
 const betweenMs = 100
 
-/** What becomes of a packet, by the counter that counted it; none did where it was lost. */
+/** The fate of a packet, by the counter that counted it; none did where it was lost. */
 const outcomes = {
   changed:
     "leaves with another address than the pod's: a rule of others masquerades it, maybe for our mark (--envoy-mark)",

@@ -38,7 +38,7 @@ export function makeTestLink(
   })
 }
 
-/** By the name of the interface that packets come in by afterwards. Throws as `makeTestLink`. */
+/** Redirects packets to the interface by which they come in afterwards, by its name. Throws as `makeTestLink`. */
 export function redirectTo(device: string, redirections: readonly (Omit<Redirection, 'to'> & { to: string })[]): void {
   withSocket('route', {}, socket =>
     redirectIngress(
@@ -64,7 +64,7 @@ async function removeTables(tables: readonly Table[], netns: string | undefined)
   })
 }
 
-/** How many packets each counter of the test's table has counted, by its name. */
+/** Reads how many packets each counter of the test's table has counted, by its name. */
 export function countedPackets(family: Family, table: string): Promise<ReadonlyMap<string, number>> {
   return withNftables(undefined, nft => nft.counters({ family, name: table }))
 }

@@ -30,7 +30,7 @@ export interface CommandOptions {
   readonly onLine?: (line: string) => void
 }
 
-/** What takes longer is ended. */
+/** A program that takes longer is ended. */
 export const commandTimeoutMs = 60e3
 const keptErrorBytes = 4096
 
@@ -96,7 +96,9 @@ function isForbidden(error: unknown): boolean {
   return isOurs && ['EPERM', 'EACCES'].includes(error.code)
 }
 
-/** A problem of the kernel layer. `refusedRemedy` says what happens where the program refused what it was asked. */
+/**
+ * Makes a problem of the kernel layer. `refusedRemedy` says what happens where the program refused what it was asked.
+ */
 export function commandProblem(object: string, error: unknown, refusedRemedy: string): Problem {
   const message = error instanceof Error ? error.message : String(error)
   if (isForbidden(error)) return problem('LP401', object, message, remedies.permission)

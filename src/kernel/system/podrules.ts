@@ -20,7 +20,8 @@ export interface RoutedPod {
 }
 
 /**
- * The rules that are for some pods and match this one, without what names it: equal for pods that are treated alike.
+ * Returns the rules that are for some pods and match this one, without what names it: equal for pods that are treated
+ * alike.
  */
 export function rulesFor({ address, device }: RoutedPod, rules: readonly RoutingRule[]): string {
   const texts = rules.flatMap(({ source, destination, incoming, rest }) => {
@@ -35,8 +36,8 @@ export function rulesFor({ address, device }: RoutedPod, rules: readonly Routing
 }
 
 /**
- * One pod for each set of rules that pods of the family fall under, by that set. The first in order of `pods` counts.
- * Throws NetlinkError, SystemCallError.
+ * Finds one pod for each set of rules that pods of the family fall under, by that set. The first in order of `pods`
+ * counts. Throws NetlinkError, SystemCallError.
  */
 export function podsByRules(family: IpFamily, pods: readonly string[]): ReadonlyMap<string, RoutedPod> {
   const addresses = pods.filter(address => familyOf(address) === family)

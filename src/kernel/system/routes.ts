@@ -1,4 +1,4 @@
-/** Where this machine would send packets, as its routing tables say. */
+/** Finds where this machine would send packets, by its routing tables. */
 
 import { familyOf } from '../../net/address.ts'
 import { listLinks } from '../netlink/route/links.ts'
@@ -20,7 +20,7 @@ export function isPodRoute(route: Route | undefined): boolean {
   return route !== undefined && !route.isLocal && !route.hasGateway
 }
 
-/** By address; those that lead nowhere are absent. Throws NetlinkError, SystemCallError. */
+/** Returns routes by address; those that lead nowhere are absent. Throws NetlinkError, SystemCallError. */
 export function routesTo(addresses: readonly string[]): ReadonlyMap<string, Route> {
   return withSocket('route', {}, socket => {
     const names = interfaceNames(socket)
@@ -33,7 +33,9 @@ export function routesTo(addresses: readonly string[]): ReadonlyMap<string, Rout
   })
 }
 
-/** Where what the pod sends to the address is routed; undefined where it leads nowhere. Throws as `routesTo`. */
+/**
+ * Returns where packets of the pod to the address are routed; undefined where they go nowhere. Throws as `routesTo`.
+ */
 export function routeThrough(
   { address, device }: { readonly address: string; readonly device: string },
   to: string,

@@ -51,7 +51,7 @@ export function watchRouting(routeTable: number, events: RoutingEvents, netns?: 
   })
 }
 
-/** Of a rule that came or went, or a route that went; undefined for all else. Throws MalformedMessage. */
+/** Reads a rule that came or went, or a route that went; undefined for all else. Throws MalformedMessage. */
 function readChange(message: Message): Pick<Rule | Route, 'family' | 'table'> | undefined {
   if (message.type === types.delRoute) return readRoute(message)
   return message.type === types.newRule || message.type === types.delRule ? readRule(message) : undefined

@@ -32,7 +32,7 @@ export class StaleFlows {
     this.#worker = new Worker(job, 0)
   }
 
-  /** To be called once the kernel leads to these endpoints. */
+  /** Adds frontends, once the kernel leads to their endpoints. */
   add(frontends: UdpFrontends): void {
     for (const [frontend, servingEndpoints] of frontends) this.#waiting.set(frontend, servingEndpoints)
     if (this.#waiting.size > 0) this.#resume()

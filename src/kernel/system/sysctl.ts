@@ -68,7 +68,7 @@ function sizes(options: ConntrackOptions, cores: number): readonly KernelSetting
   ]
 }
 
-/** The range of local ports reaches from `first`, where Envoy's own begin, to the last. It is never made narrower. */
+/** Widens the range of local ports from `first`, where Envoy's own begin, to the last. It is never made narrower. */
 export function localPorts(first: number): KernelSetting {
   return {
     name: 'net.ipv4.ip_local_port_range',
@@ -128,7 +128,7 @@ function fileOf(name: string): string {
   return name.startsWith('/') ? name : `/proc/sys/${name.replaceAll('.', '/')}`
 }
 
-/** The command that a person sets these with. */
+/** Prints the command that a person sets these with. */
 export function commandFor(unmet: readonly UnmetSetting[]): string {
   return unmet
     .map(({ name, wanted }) =>

@@ -25,7 +25,8 @@ export class NftablesModel {
   readonly #tables = new Map<Family, Table>()
 
   /**
-   * All elements in words, as `ip services 10.0.0.1 . tcp . 80`, and the chains and sets of single ports as elements.
+   * Returns all elements in words, as `ip services 10.0.0.1 . tcp . 80`, and the chains and sets of single ports as
+   * elements.
    */
   elements(): Map<string, string> {
     const words = [...this.found()].map(([name, value]) => [elementText(name), elementValueText(name, value)] as const)
@@ -33,7 +34,7 @@ export class NftablesModel {
     return new Map([...words, ...switches.map(([family]) => [`${family} ${overlaySwitch} ${family}`, ''] as const)])
   }
 
-  /** All elements but the switch of the overlay. */
+  /** Returns all elements but the switch of the overlay. */
   found(): Map<ElementName, Bytes> {
     const all = new Map<ElementName, Bytes>()
     const element = (name: ElementName, value: Bytes) => void all.set(name, value)

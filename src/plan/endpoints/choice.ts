@@ -214,7 +214,7 @@ function numberIn(ports: readonly SlicePort[], { name, protocol }: ServicePort):
   return numbers.get(protocol)?.get(name)
 }
 
-/** In ascending order. Mostly there is one: a pod listens on the same port in all slices. */
+/** Returns the numbers in ascending order. Mostly there is one: a pod listens on the same port in all slices. */
 function distinctNumbers(inSlices: readonly (number | undefined)[]): readonly number[] {
   const numbers: number[] = []
   for (const number of inSlices) if (number !== undefined && !numbers.includes(number)) numbers.push(number)

@@ -137,8 +137,8 @@ export class EnvoyBudget {
   }
 
   /**
-   * To be called when all ports are known. Those that a run before this one left in Envoy stay there where use does not
-   * say otherwise.
+   * Begins once all ports are known. Those that a run before this one left in Envoy stay there where use does not say
+   * otherwise.
    * @returns the ports that were promoted or demoted
    */
   begin(calls: Calls, before: ReadonlySet<string>): readonly string[] {

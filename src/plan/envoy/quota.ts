@@ -35,7 +35,7 @@ export class EnvoyQuota {
     this.#limits = limits
   }
 
-  /** How many places the Service has. */
+  /** Returns how many places the Service has. */
   shareOf(key: string): number {
     return this.#byKey.get(key)?.share ?? 0
   }
@@ -99,7 +99,7 @@ function namespaceOf(key: string): string {
   return key.slice(0, key.indexOf('/'))
 }
 
-/** The index where it is, or is to be. */
+/** Returns the index where it is, or is to be. */
 function placeOf({ created, key }: Member, inOrder: readonly Member[]): number {
   let [low, high] = [0, inOrder.length]
   while (low < high) {

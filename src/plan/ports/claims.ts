@@ -42,7 +42,7 @@ export class Claims {
     return this.#waitingOf.has(service)
   }
 
-  /** The port state that owns it in place of this one, if any. */
+  /** Returns the port state that owns it in place of this one, if any. */
   otherOwner(key: string, id: string): string | undefined {
     const owner = this.#owners.get(key)?.id
     return owner === id ? undefined : owner
@@ -118,7 +118,7 @@ function textOf({ id, key, kind }: Claim): string {
   return `${key} ${kind} ${id}`
 }
 
-/** The index of a claimant, or where it belongs, in a list that is in order. */
+/** Returns the index of a claimant, or where it belongs, in a list that is in order. */
 function placeOf(list: readonly Claimant[], claimant: Claimant): number {
   let [low, high] = [0, list.length]
   while (low < high) {

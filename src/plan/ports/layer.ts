@@ -60,9 +60,9 @@ export function whyKernel(
 }
 
 /**
- * One endpoint that Envoy may not connect to keeps the whole port in the kernel layer, which chooses among all of them.
- * One that its pod has left does not, where there is another: a client that gets it finds nobody, by the kernel's
- * choice alone.
+ * Says why an endpoint that Envoy may not connect to keeps the whole port in the kernel layer, which chooses among all
+ * of them. One that its pod has left does not, where there is another: a client that gets it finds nobody, by the
+ * kernel's choice alone.
  */
 function whyBarred(endpoints: readonly Endpoint[]): string | undefined {
   const hasOthers = endpoints.some(({ barred }) => barred === undefined)

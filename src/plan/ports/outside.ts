@@ -18,7 +18,10 @@ export function outsideOfAll(service: Service, family: IpFamily): Outside {
   }
 }
 
-/** Undefined where only the VIP leads to the port; then `externalTrafficPolicy` has no effect. */
+/**
+ * Returns the external addresses of a port; undefined where only the VIP leads to it: then `externalTrafficPolicy` has
+ * no effect.
+ */
 export function outsideOfPort(all: Outside, { nodePort }: ServicePort): Outside | undefined {
   return reachable({ ...all, nodePort })
 }
@@ -52,7 +55,7 @@ function reachable(outside: Outside): Outside | undefined {
   return nodePort !== undefined || externalIPs.length + loadBalancerIPs.length > 0 ? outside : undefined
 }
 
-/** A range of all addresses is the same as no range. */
+/** Reads source ranges: one of all addresses is the same as none. */
 function sourceRanges(service: Service, family: IpFamily): readonly string[] {
   const ranges = ofFamily(service.loadBalancerSourceRanges, family)
   return ranges.some(range => range.endsWith('/0')) ? [] : ranges

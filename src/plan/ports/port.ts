@@ -109,12 +109,12 @@ export function serviceKeyOf(id: string): string {
   return end < 0 ? id : id.slice(0, end)
 }
 
-/** The namespace of a port state's Service. */
+/** Returns the namespace of a port state's Service. */
 export function namespaceOf(id: string): string {
   return id.slice(0, id.indexOf('/'))
 }
 
-/** The part of `portId` behind the Service: the port's label, and its family where that is the second. */
+/** Returns the part of `portId` behind the Service: the port's label, and its family where that is the second. */
 export function portPartOf(id: string): string {
   return id.split('/').slice(2).join('/')
 }

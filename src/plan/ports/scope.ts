@@ -25,7 +25,7 @@ export function whyUnserved(service: Service): string | undefined {
   return undefined
 }
 
-/** By which label the owner keeps the whole Service in the kernel layer; undefined where there is none. */
+/** Names the label by which the owner keeps the whole Service in the kernel layer; undefined where there is none. */
 export function whyOptedOut({ labels: own }: Service, namespace: Namespace | undefined): string | undefined {
   if (own[labels.optOut] === 'disabled') return `label ${labels.optOut}: disabled`
   if (namespace?.labels[labels.namespaceOptOut] !== 'disabled') return undefined

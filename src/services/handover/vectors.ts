@@ -62,7 +62,7 @@ export const vectors: readonly Vector[] = [
   },
 ]
 
-/** The Service that a vector creates. */
+/** Makes the Service that a vector creates. */
 export function serviceOf(vector: Vector, name: string) {
   return {
     apiVersion: 'v1',

@@ -1,4 +1,4 @@
-/** What Kubernetes asked for: a Service, cut to what a proxy on a node uses. */
+/** A Service as Kubernetes asked for it, cut to what a proxy on a node uses. */
 
 import type { Protocol } from '../../net/address.ts'
 

@@ -11,14 +11,14 @@ const mapped = '::ffff:'
 /** The length of the part of an IPv6 address that says that an IPv4 address follows. */
 const mappedBits = 96
 
-/** Undefined for no address. */
+/** Reads an address; undefined for none. */
 export function readIp(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined
   const ip = canonicalIp(withoutZeros(value))
   return ip?.startsWith(mapped) && ip.includes('.') ? ip.slice(mapped.length) : ip
 }
 
-/** Undefined for no range. */
+/** Reads a range; undefined for none. */
 export function readCidr(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined
   const [, address = '', digits = ''] = /^([^/]+)\/(\d{1,3})$/.exec(value) ?? []
@@ -29,7 +29,7 @@ export function readCidr(value: unknown): string | undefined {
   return length < 0 ? undefined : canonicalCidr(`${ip}/${length}`)
 }
 
-/** The dotted numbers at the end. */
+/** Cuts leading zeros of the dotted numbers at the end. */
 function withoutZeros(text: string): string {
   return text.replace(/(?<=^|[:.])0+(?=\d+(\.|$))/g, (zeros, _, at: number) => (isDotted(text, at) ? '' : zeros))
 }

@@ -50,7 +50,10 @@ export function parseEndpointSlice(raw: Raw, metadata: Metadata, report: Report)
   return { object }
 }
 
-/** A port without number means "all ports", which only other consumers than proxies use; it is left out quietly. */
+/**
+ * Reads ports. One without number means "all ports", which only other consumers than proxies use; it is left out
+ * quietly.
+ */
 function slicePorts(raw: Raw, report: Report): readonly SlicePort[] {
   const ports: SlicePort[] = []
   const names = new Set<string>()
@@ -139,7 +142,7 @@ function readPlace(raw: Raw, key: 'nodeName' | 'zone', where: string, report: Re
   return undefined
 }
 
-/** A hint is advice: one that cannot be read is no hint. */
+/** Reads hints. A hint is advice: one that cannot be read is none. */
 function readHints(raw: Raw): Pick<SliceEndpoint, 'forZones' | 'forNodes'> | undefined {
   const hints = rawObject(raw.hints)
   const forZones = names(hints.forZones)

@@ -29,7 +29,7 @@ export function parseExternal(spec: Raw, status: Raw, report: Report): ExternalF
   }
 }
 
-/** Undefined for none: Kubernetes writes 0 for "not given". */
+/** Reads a node port; undefined for none: Kubernetes writes 0 for "not given". */
 export function nodePort(value: unknown, where: string, report: Report): number | undefined {
   if (isAbsent(value) || value === 0) return undefined
   if (isPortNumber(value)) return value
@@ -37,7 +37,10 @@ export function nodePort(value: unknown, where: string, report: Report): number 
   return undefined
 }
 
-/** Where `ipMode` is Proxy the load balancer itself ends the connection (KEP-1860), so its address is not ours. */
+/**
+ * Reads ingress IPs. Where `ipMode` is Proxy the load balancer itself ends the connection (KEP-1860), so its address is
+ * not ours.
+ */
 function loadBalancerIPs(status: Raw, report: Report): readonly string[] {
   const ingress = rawList(rawObject(status.loadBalancer).ingress).map(rawObject)
   const vips = ingress.filter(({ ip, ipMode }) => !isAbsent(ip) && ip !== '' && (isAbsent(ipMode) || ipMode === 'VIP'))
@@ -67,7 +70,7 @@ function addresses(
   return sharedList([...ips])
 }
 
-/** The API server accepts white space around a range. */
+/** Reads a range, around which the API server accepts white space. */
 function sourceRange(value: unknown, report: Report): readonly string[] {
   const range = typeof value === 'string' ? readCidr(value.trim()) : undefined
   if (range !== undefined) return [range]

@@ -1,4 +1,4 @@
-/** What the parsers of the kinds share. */
+/** The parts that the parsers of the kinds share. */
 
 import { type Raw, show } from '../../text/raw.ts'
 import type { KubeObject } from '../objects/objects.ts'
@@ -32,7 +32,7 @@ export function isName(text: string, is: 'label' | 'subdomain'): boolean {
   return (is === 'label' ? label : subdomain).test(text)
 }
 
-/** The labels or annotations that are used, those whose keys `isUsed` chooses. Their values must be text. */
+/** Picks the labels or annotations that are used, those whose keys `isUsed` chooses. Their values must be text. */
 export function usedTexts(
   what: 'label' | 'annotation',
   texts: Raw,

@@ -29,7 +29,10 @@ export function parseNetworkPolicy(raw: Raw, { namespace, name }: Metadata, repo
   return { object }
 }
 
-/** Without policyTypes, a policy restricts ingress, and one that has egress rules restricts egress, too. */
+/**
+ * Reads directions. Without policyTypes, a policy restricts ingress, and one that has egress rules restricts egress,
+ * too.
+ */
 function directionsOf({ policyTypes, egress }: Raw): readonly Direction[] {
   const types = rawList(policyTypes)
   if (types.length === 0) return rawList(egress).length > 0 ? both : ingressOnly
@@ -40,8 +43,9 @@ const both: readonly Direction[] = ['ingress', 'egress']
 const ingressOnly: readonly Direction[] = ['ingress']
 
 /**
- * A policy of a network plugin, or an administrator's. Fields of both directions begin with their names (`ingress`,
- * `ingressDeny`); Calico has `types` like NetworkPolicies. One that names no direction counts for both.
+ * Makes the parser of a network plugin's policy, or an administrator's. Fields of both directions begin with their
+ * names (`ingress`, `ingressDeny`); Calico has `types` like NetworkPolicies. One that names no direction counts for
+ * both.
  */
 export function otherPolicyParser(kind: OtherPolicyKind) {
   return (raw: Raw, { namespace, name }: Metadata): ParsedKind => {
@@ -61,7 +65,7 @@ function readSelector({ matchLabels, matchExpressions }: Raw, report: Report): L
   }
 }
 
-/** One that cannot be read is left out, so that the policy selects more pods and not fewer. */
+/** Reads a requirement. One that cannot be read is left out, so that the policy selects more pods and not fewer. */
 function readRequirement({ key, operator: given, values }: Raw, report: Report): readonly LabelRequirement[] {
   const operator = operators.find(known => known === given)
   if (typeof key === 'string' && operator) {

@@ -160,7 +160,7 @@ function editDistance(a: string, b: string): number {
   return row[b.length]!
 }
 
-/** The value as a user wrote it, cut where it is long: a problem is one line. */
+/** Quotes the value as a user wrote it, cut where it is long: a problem is one line. */
 function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text)
 }

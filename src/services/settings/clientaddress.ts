@@ -11,7 +11,7 @@ export type ClientAddress = Exclude<ClientAddressMode, 'auto'>
 /** Says in Envoy's Node.metadata that its bootstrap is for `preserve`. */
 export const clientAddressKey = 'lightpath.cloud/client-address'
 
-/** Where Envoy's own ports begin when it connects from the client's address; they reach to the last one, 65535. */
+/** The first of Envoy's own ports when it connects from the client's address; they reach to the last one, 65535. */
 export const firstOwnPort = 61000
 
 /** Whether a Linux of this release can keep Envoy's ports apart (IP_LOCAL_PORT_RANGE, since 6.3). */

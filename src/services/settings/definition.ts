@@ -1,4 +1,4 @@
-/** What a setting is made of. */
+/** The parts of a setting. */
 
 import type { EnvoyProtocol } from './envoyprotocol.ts'
 import type { Settings } from './settings.ts'
@@ -14,7 +14,7 @@ export interface SettingDefinition {
   readonly defaultText: string
   /** The same for one protocol, where it differs between them. */
   readonly defaultOf?: Readonly<Partial<Record<EnvoyProtocol, string>>>
-  /** What values it takes, for error messages and documentation. */
+  /** The values that it takes, for error messages and documentation. */
   readonly accepts: string
   readonly description: string
   readonly protocols: readonly EnvoyProtocol[]

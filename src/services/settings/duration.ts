@@ -16,7 +16,7 @@ export function parseDuration(text: string): number | undefined {
   return text === '' || !Number.isFinite(ms) ? undefined : Math.round(ms)
 }
 
-/** The shortest notation of whole milliseconds: `90s`, `1500ms`, `0s`. */
+/** Prints whole milliseconds in the shortest notation: `90s`, `1500ms`, `0s`. */
 export function formatDuration(ms: number): string {
   return ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`
 }

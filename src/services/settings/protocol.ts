@@ -6,9 +6,9 @@
 import type { ServicePort } from '../objects/service.ts'
 import type { EnvoyProtocol } from './envoyprotocol.ts'
 
-/** What the rules say of a TCP port. */
+/** The protocol of a TCP port by the rules. */
 export interface PortProtocol {
-  /** What Envoy speaks on this port; `tcp` where it only could, by the setting overlay. */
+  /** The protocol that Envoy speaks on this port; `tcp` where it only could, by the setting overlay. */
   readonly protocol: EnvoyProtocol
   /** Whether Envoy balances the port unless its owner sets overlay. */
   readonly isForEnvoy: boolean
@@ -32,7 +32,7 @@ const appProtocols: ReadonlyMap<string, EnvoyProtocol> = new Map([
   ['lightpath.cloud/redis', 'redis'],
 ])
 
-/** What a port's name may begin with, up to its first dash. */
+/** Names of ports, up to their first dash, that say what a port speaks. */
 const names: ReadonlyMap<string, EnvoyProtocol> = new Map([
   ['http', 'http'],
   ['http1', 'http'],
@@ -41,7 +41,7 @@ const names: ReadonlyMap<string, EnvoyProtocol> = new Map([
   ['grpc', 'grpc'],
 ])
 
-/** What TLS is called in names and appProtocol. */
+/** The names of TLS in port names and appProtocol. */
 const tls: readonly string[] = ['https', 'tls', 'ssl', 'grpcs', 'wss', 'kubernetes.io/wss', 'http3']
 
 /**

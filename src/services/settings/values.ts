@@ -20,7 +20,7 @@ export interface Type {
 const refused = { ok: false } as const
 const accepted = (value: Value) => ({ ok: true, value }) as const
 
-/** The value, or the nearest one of the range. */
+/** Returns the value, or the nearest one of the range. */
 function within(value: number, min: number, max: number, format: Type['format']): ReturnType<Parse> {
   const nearest = Math.min(Math.max(value, min), max)
   return nearest === value ? accepted(value) : { ok: true, value: nearest, nearest: format(nearest) }

@@ -25,7 +25,7 @@ const withoutArp = 0x80
 /** IN6_ADDR_GEN_MODE_NONE: no link-local address. */
 const inet6 = { family: 10, addressGeneration: 8, none: 1 } as const
 
-/** By a socket of protocol `route`. Throws as `NetlinkSocket.dumpNow`. */
+/** Lists the interfaces by a socket of protocol `route`. Throws as `NetlinkSocket.dumpNow`. */
 export function listLinks(socket: NetlinkSocket): readonly Link[] {
   const request = { type: types.get, body: (writer: MessageWriter) => writer.raw(header()) }
   const links = socket.dumpNow(request, readLink)

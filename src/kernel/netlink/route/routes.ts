@@ -170,7 +170,7 @@ function header(
   return Uint8Array.of(familyNumbers[family], length, sourceLength, 0, short, protocol, scope, type, 0, 0, 0, 0)
 }
 
-/** Undefined for another family's. Throws MalformedMessage. */
+/** Reads a route; undefined for another family's. Throws MalformedMessage. */
 export function readRoute({ body }: Pick<Message, 'body'>): Route | undefined {
   if (body.length < headerLength) throw new MalformedMessage('a route is cut')
   const family = familyOfNumber(body[0])
@@ -191,7 +191,10 @@ export function readRoute({ body }: Pick<Message, 'body'>): Route | undefined {
   }
 }
 
-/** As `ip route` prints it, without what is rare. @param nameOf an interface's name, by its index */
+/**
+ * Prints the route as `ip route` does, without what is rare.
+ * @param nameOf an interface's name, by its index
+ */
 export function routeText(route: Route, nameOf: (index: number) => string): string {
   const { type, destination, length, gateway, interfaceIndex, family } = route
   const isHost = length === (family === 'IPv4' ? 32 : 128)

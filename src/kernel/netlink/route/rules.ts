@@ -108,7 +108,7 @@ function header(family: IpFamily, action: number): Uint8Array {
   return Uint8Array.of(familyNumbers[family], 0, 0, 0, 0, 0, 0, action, 0, 0, 0, 0)
 }
 
-/** Undefined for another family's. Throws MalformedMessage. */
+/** Reads a rule; undefined for another family's. Throws MalformedMessage. */
 export function readRule({ body }: Pick<Message, 'body'>): Rule | undefined {
   if (body.length < headerLength) throw new MalformedMessage('a rule is cut')
   const family = familyOfNumber(body[0])
@@ -151,7 +151,7 @@ function rangeOf(address: string | undefined, length: number): string | undefine
   return address && `${address}/${length}`
 }
 
-/** As `ip` prints a host. */
+/** Prints a host as `ip` does. */
 function withoutHostLength(range: string | undefined): string | undefined {
   return range?.replace(range.includes(':') ? /\/128$/ : /\/32$/, '')
 }
@@ -162,7 +162,7 @@ function hex(number: number): string {
 
 const tableNames: Readonly<Record<number, string>> = { 253: 'default', 254: 'main', 255: 'local' }
 
-/** As `ip` names it; a number is its own name. */
+/** Names a table as `ip` does; a number is its own name. */
 function tableText(table: number): string {
   return tableNames[table] ?? String(table)
 }

@@ -51,12 +51,12 @@ export interface AffinityPlan {
   readonly isExternal: boolean
 }
 
-/** The value that leads to the chain of this key. */
+/** Returns the value that leads to the chain of this key. */
 export function affinityVerdict(family: Family, key: Bytes): Bytes {
   return gotoBytes(objectName(family, 'affinity', key))
 }
 
-/** The chain, and the sets of clients, which all chains of a port share. */
+/** Plans the chain, and the sets of clients, which all chains of a port share. */
 export function planAffinity(plan: AffinityPlan): ReadonlyMap<ElementName, Bytes> {
   const { family, key, endpoints, transport, seconds, isExternal } = plan
   const most = isExternal ? maxClients.fromOutside : maxClients.ofNode
@@ -67,7 +67,7 @@ export function planAffinity(plan: AffinityPlan): ReadonlyMap<ElementName, Bytes
   return new Map([[elementName(family, 'affinity', key), value], ...sets.map(name => [name, ''] as const)])
 }
 
-/** What a chain of affinity does; the value of its element. */
+/** The rules of a chain of affinity; the value of its element. */
 interface AffinityRules extends Pick<AffinityPlan, 'transport' | 'seconds'> {
   readonly endpoints: readonly Pick<Endpoint, 'ip' | 'port'>[]
   /** How many clients of an endpoint are remembered. */
@@ -79,7 +79,7 @@ function affinityValue({ transport, seconds, most, endpoints }: AffinityRules): 
   return protocolPart(transport) + wordBytes(seconds) + wordBytes(most) + endpoints.map(addressPortBytes).join('')
 }
 
-/** Undefined for values of chains that have other rules. */
+/** Reads a value; undefined for values of chains that have other rules. */
 function affinityRules(family: Family, value: Bytes): AffinityRules | undefined {
   const transport = transports.find(name => value.startsWith(protocolPart(name)))
   if (transport === undefined) return undefined
@@ -98,7 +98,7 @@ export function affinityText(family: Family, value: Bytes): string {
   return `${transport} ${seconds} ${most} ${endpoints.map(({ ip, port }) => `${ip} . ${port}`).join(', ')}`
 }
 
-/** The chain of a key and its value. */
+/** Makes the chain of a key and its value. */
 export function affinityChain(family: Family, key: Bytes, value: Bytes): Chain {
   const { transport, endpoints, seconds, most } = affinityRules(family, value)!
   const ways = endpoints.map(endpoint => {
@@ -120,12 +120,12 @@ export function affinityChain(family: Family, key: Bytes, value: Bytes): Chain {
   }
 }
 
-/** The value of a chain whose rules are none that we write: no Service has such a value. */
+/** Makes a value for a chain whose rules are none that we write: no Service has such a value. */
 export function unknownRules(family: Family, rules: readonly Clauses[]): Bytes {
   return `?${rules.map(rule => printClauses(family, rule)).join('\n')}`
 }
 
-/** The value of a chain that has these rules. */
+/** Reads the value of a chain that has these rules. */
 export function readAffinity(family: Family, key: Bytes, rules: readonly Clauses[]): Bytes {
   const remembered = rules.flat().filter(clause => clause.kind === 'update')
   const [first] = remembered

@@ -105,7 +105,7 @@ export function elementName(family: Family, set: SetName, key: Bytes): ElementNa
   return setCode(family, set)! + key
 }
 
-/** What the names of elements of a set begin with; undefined for sets whose elements are none of ours. */
+/** The prefix of the names of a set's elements; undefined for sets whose elements are none of ours. */
 export function setCode(family: Family, set: string): string | undefined {
   return codesByName[family].get(set)
 }

@@ -26,7 +26,7 @@ import { placeKey } from './ownobjects.ts'
 import { planSlots } from './slots.ts'
 import { planSources } from './sources.ts'
 
-/** Where the slots begin that `local-services` leads to: no Service has so many endpoints. */
+/** The first slot to which `local-services` leads: no Service has so many endpoints. */
 export const localSlots = 65_536
 
 /** The endpoints for external clients, as they are in slots. */
@@ -65,7 +65,7 @@ export function loadBalancingChainName({
   return `endpoints-${transport}-${count}${kind === 'address' ? '' : '-node-port'}${isLocal ? '-local' : ''}`
 }
 
-/** Undefined for the names of other chains. */
+/** Reads such a name; undefined for the names of other chains. */
 export function parseLoadBalancingChainName(name: string): LoadBalancingChain | undefined {
   const match = /^endpoints-(tcp|udp|sctp)-(\d+)(-node-port)?(-local)?$/.exec(name)
   if (!match) return undefined

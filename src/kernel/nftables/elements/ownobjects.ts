@@ -47,12 +47,12 @@ export function placeOf(family: Family, key: Bytes): Bytes {
   return key.slice(0, placeLength(family))
 }
 
-/** Of a key of `source-ranges`: the range. */
+/** Returns the range of a key of `source-ranges`. */
 export function restOf(family: Family, key: Bytes): Bytes {
   return key.slice(placeLength(family))
 }
 
-/** Of a key of `clients`. */
+/** Returns the greatest number of clients in a key of `clients`. */
 export function mostClients(key: Bytes): number {
   return wordAt(key, key.length - 4)
 }
@@ -92,12 +92,12 @@ function restWords(set: OwnObject | 'source-ranges', rest: Bytes): readonly stri
   }
 }
 
-/** What nft calls such a chain or set, which may have no colon in its name: `affinity-fd00__1-tcp-80`. */
+/** Names such a chain or set for nft, which takes no colon in a name: `affinity-fd00__1-tcp-80`. */
 export function objectName(family: Family, kind: OwnObject, key: Bytes): string {
   return `${kind}-${ownKeyText(family, kind, key).replaceAll(' . ', '-').replaceAll(':', '_')}`
 }
 
-/** Undefined for the names of other chains and sets. */
+/** Reads such a name; undefined for the names of other chains and sets. */
 export function parseObjectName(
   family: Family,
   name: string,

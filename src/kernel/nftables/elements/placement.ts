@@ -1,4 +1,4 @@
-/** Where the endpoints of a Service port go, given where the kernel has them. */
+/** Places the endpoints of a Service port, given where the kernel has them. */
 
 import { placesOf } from '../../../plan/ports/places.ts'
 import type { Endpoint, PortState } from '../../../plan/ports/port.ts'
@@ -8,7 +8,7 @@ import { type ExternalSlots, localSlots } from './external.ts'
 import { type Placement, placementOf, type Redirected, vipSlots } from './plan.ts'
 import { assignSlots, type SlotOwner, slotsIn } from './slots.ts'
 
-/** What the kernel has of a port: as it was written, or as it was read. */
+/** The placement of a port in the kernel, as it was written, or its elements, as they were read. */
 export type Written = Placement | Elements | undefined
 
 export function isPlacement(written: Placement | Elements): written is Placement {

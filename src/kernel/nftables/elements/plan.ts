@@ -1,4 +1,4 @@
-/** What one Service port needs in the kernel, as elements of our maps and sets. Pure. */
+/** Plans what one Service port needs in the kernel, as elements of our maps and sets. Pure. */
 
 import { isWithin } from '../../../net/cidr.ts'
 import { placesOf } from '../../../plan/ports/places.ts'
@@ -32,7 +32,7 @@ export interface Placement {
   readonly redirected: Redirected
 }
 
-/** What goes to Envoy, of the VIP:port and the external addresses: as keys of the sets of the overlay. */
+/** The VIP:port and the external addresses that go to Envoy: as keys of the sets of the overlay. */
 export type Redirected = readonly Bytes[]
 
 /** Shared by all ports of which nothing is redirected. */
@@ -45,7 +45,7 @@ export function overlayKeys(state: PortState | undefined): readonly Bytes[] {
   return [{ ip: state.vip, port: state.port.port }, ...places].map(addressPortBytes)
 }
 
-/** The placement of a port that the kernel has nothing of yet. */
+/** Makes the placement of a port that the kernel has nothing of yet. */
 export function placementOf(state: PortState, redirected: Redirected, nodeAddress?: string): Placement {
   const ranges = state.external?.sourceRanges ?? []
   const admitsNode = nodeAddress !== undefined && isWithin(ranges, nodeAddress)
@@ -60,15 +60,15 @@ function externalSlots({ external }: PortState): ExternalSlots {
 }
 
 /**
- * A port with endpoints is served; one without is refused at once, as by kube-proxy, or dropped where endpoints exist
- * that this node may not use. Only a TCP port that is served can be in the overlay, by its VIP or by external
- * addresses.
+ * Plans a port: one with endpoints is served; one without is refused at once, as by kube-proxy, or dropped where
+ * endpoints exist that this node may not use. Only a TCP port that is served can be in the overlay, by its VIP or by
+ * external addresses.
  *
  * An endpoint needs its `hairpin` element only on its own node, where it can be its own client; one whose node is not
  * known may be here.
  *
- * @param beside another placement of the port: what is alike in both is left out where that is most of it, so that comparing
- *   the two makes no elements of thousands of endpoints that stay
+ * @param beside another placement of the port: what is alike in both is left out where that is most of it, so that
+ *   comparing the two makes no elements of thousands of endpoints that stay
  */
 export function planPort(placement: Placement, options: PlanOptions, beside?: Placement): Elements {
   const elements = new Map<ElementName, Bytes>()
@@ -150,7 +150,8 @@ interface Affinities {
 }
 
 /**
- * A client keeps its endpoint over all frontends: those with the same endpoints share a chain, and all share clients.
+ * Plans chains such that a client keeps its endpoint over all frontends: those with the same endpoints share a chain,
+ * and all share clients.
  */
 function planAffinities({ state, slots, external }: Placement): Affinities | undefined {
   const { affinitySeconds: seconds } = state

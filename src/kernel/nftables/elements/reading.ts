@@ -3,7 +3,7 @@
 import type { Family } from '../../family.ts'
 import type { NftClient, TableReader } from '../client.ts'
 
-/** False where a table is missing. */
+/** Resolves to false where a table is missing. */
 export async function readTables(
   nft: Pick<NftClient, 'read'>,
   families: readonly Family[],

@@ -32,7 +32,7 @@ export function planSlots(
   }
 }
 
-/** What the names of its slots begin with. */
+/** The prefix of the names of its slots. */
 function slotsName({ family, transport, ip, port }: SlotOwner): ElementName {
   return elementName(family, `endpoints-${transport}`, addressBytes(ip) + portPart(port))
 }

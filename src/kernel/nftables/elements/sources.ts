@@ -41,7 +41,7 @@ export function sourcesChain(family: Family, key: Bytes): Chain {
   return { name: objectName(family, 'sources', key), rules: [[notInSet(['saddr'], ranges), drop]] }
 }
 
-/** The value of a chain that has these rules: '' where they are its own. */
+/** Reads the value of a chain that has these rules: '' where they are its own. */
 export function readSources(family: Family, key: Bytes, rules: readonly Clauses[]): Bytes {
   const expected = sourcesChain(family, key).rules.map(rule => ruleClauses(family, rule))
   return isDeepStrictEqual(rules, expected) ? '' : unknownRules(family, rules)

@@ -12,7 +12,7 @@ export function elementText(name: ElementName): string {
   return `${family} ${set} ${elementKeyText(name)}`
 }
 
-/** Without family and set. */
+/** Prints the key without family and set. */
 function elementKeyText(name: ElementName): string {
   const { family, set, key } = partsOf(name)
   return isOwnSet(set) ? ownKeyText(family, set, key) : keyText(typesOf(family, fixedSet(set)), key)
@@ -24,7 +24,7 @@ export function elementValueText(name: ElementName, value: Bytes): string {
   return isOwnSet(set) ? '' : valueText(typesOf(family, fixedSet(set)), value)
 }
 
-/** Without its family: `services 10.0.0.1 . tcp . 80 : goto refuse`. */
+/** Prints the element without its family: `services 10.0.0.1 . tcp . 80 : goto refuse`. */
 export function elementLine(name: ElementName, value: Bytes): string {
   const [key, text] = [`${partsOf(name).set} ${elementKeyText(name)}`, elementValueText(name, value)]
   return text === '' ? key : `${key} : ${text}`

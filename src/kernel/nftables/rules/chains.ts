@@ -151,7 +151,7 @@ const maybeRestricted: Rule = [
   notInSet(['saddr'], 'outside'),
 ]
 
-/** What externalTrafficPolicy Local does with a new connection, by where it comes from. */
+/** Decides by a new connection's source, as externalTrafficPolicy Local does. */
 function localPolicyRules(key: Key, options: RulesetOptions): readonly Rule[] {
   return [
     [ofPods(options), verdictMap(key, 'services')],

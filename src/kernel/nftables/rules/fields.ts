@@ -47,7 +47,7 @@ export type Field =
   | { readonly name: 'saddr' | 'daddr'; readonly isMasked: boolean }
   /** `th`: of any protocol. One of a protocol matches packets of that protocol only. */
   | { readonly name: 'sport' | 'dport'; readonly transport: string }
-  /** What kind of address it is to this node. */
+  /** The kind of an address on this node. */
   | { readonly name: 'address type'; readonly of: 'saddr' | 'daddr' }
   /** A random number from `offset` to `offset + mod - 1`. */
   | { readonly name: 'random'; readonly mod: number; readonly offset: number }
@@ -122,7 +122,7 @@ export function readValue(field: Field, bytes: Uint8Array, family: Family): Fiel
   }
 }
 
-/** What masked bits are compared with; undefined where that has no form here. */
+/** Reads the value that masked bits are compared with; undefined where that has no form here. */
 export function readMasked(field: Field, mask: Uint8Array, bytes: Uint8Array) {
   if (kindOf(field) === 'address') {
     const range = rangeOf(bytes, mask)
@@ -132,7 +132,7 @@ export function readMasked(field: Field, mask: Uint8Array, bytes: Uint8Array) {
   return bits === undefined || value === undefined ? undefined : { mask: bits, value }
 }
 
-/** Of its first bytes alone `127.0.0.0/8`. */
+/** Prints an address; one of its first bytes alone as `127.0.0.0/8`. */
 function addressOf(bytes: Uint8Array, family: Family): string | undefined {
   if (bytes.length === 16) return ipText(bytes)
   const { length } = addressOffsets[family]
@@ -148,7 +148,7 @@ function rangeOf(bytes: Uint8Array, mask: Uint8Array): string | undefined {
   return isRange ? `${ipText(bytes)}/${prefix.length}` : undefined
 }
 
-/** By its length. */
+/** Whether it has the length of an address. */
 export function isAddress({ length }: Uint8Array): boolean {
   return length === 4 || length === 16
 }

@@ -45,8 +45,8 @@ export function markForMasquerade({ masqueradeMark }: MasqueradeOptions): Statem
 }
 
 /**
- * The rules of a VIP: what is to be masqueraded is marked before `translate` is looked up, and unmarked where that was
- * no VIP. That costs no look-up of its own.
+ * Makes the rules of a VIP: they mark what is to be masqueraded before `translate` is looked up, and unmark it where
+ * that was no VIP. That costs no look-up of its own.
  */
 export function masqueradingVips(options: MasqueradeOptions, translate: Statement): readonly Rule[] {
   const condition = options.masqueradeAll ? [] : [notOfPods(options)]

@@ -7,7 +7,7 @@ import type { parseObjectName } from '../elements/ownobjects.ts'
 import { readSources } from '../elements/sources.ts'
 import type { Clauses } from './clause.ts'
 
-/** The value of the element that a chain with these rules is. */
+/** Returns the value of the element that a chain with these rules is. */
 export function ownChainValue(
   family: Family,
   { set, key }: NonNullable<ReturnType<typeof parseObjectName>>,

@@ -23,7 +23,7 @@ import { protocolName } from './words.ts'
 /** The content of a set that is a part of a rule; undefined for others. */
 export type InlineSets = (name: string) => InlineSet | undefined
 
-/** What a register holds. */
+/** The content of a register. */
 type Value =
   | { readonly kind: 'field'; readonly field: Field }
   | { readonly kind: 'masked'; readonly field: Field; readonly mask: Uint8Array; readonly xor: Uint8Array }
@@ -231,7 +231,7 @@ class Reader {
     return { ip: ipText(value.bytes), port: this.#port(portMin, portMax) }
   }
 
-  /** One of a range is chosen by the kernel. */
+  /** Returns the port; the kernel chooses one of a range. */
   #port(register: number | undefined, last = register): Port {
     if (register === undefined) return undefined
     const value = register === last ? this.#value(register) : undefined
@@ -273,7 +273,7 @@ function natOptions(flags = 0): NatOptions {
   ]
 }
 
-/** The byte of the register file at which a register begins. */
+/** Returns the byte of the register file at which a register begins. */
 function startOf(register: number): number {
   return register >= 8 ? (register - 8) * 4 : (register - 1) * 16
 }

@@ -38,13 +38,15 @@ function endpointsChain(chain: LoadBalancingChain): Chain {
   }
 }
 
-/** The chain of this name that an element's value goes to, which has to exist; undefined for names of others. */
+/**
+ * Makes the chain of this name, to which an element's value goes and which has to exist; undefined for names of others.
+ */
 export function loadBalancingChain(name: string): Chain | undefined {
   const chain = parseLoadBalancingChainName(name)
   return chain && endpointsChain(chain)
 }
 
-/** The fixed part. Ends with an empty chain whose name tells this part from that of other versions. */
+/** Makes the fixed part. It ends with an empty chain whose name tells this part from that of other versions. */
 export function fixedPart(family: Family, options: RulesetOptions): Extract<Operation, { do: 'declare' }> {
   const chains = [...fixedChains(family, options), ...clientAddressChains(options)]
   const counters = pathCounters
@@ -55,7 +57,7 @@ export function fixedPart(family: Family, options: RulesetOptions): Extract<Oper
   return { ...part, chains: [...chains, { name: marker, rules: [] }] }
 }
 
-/** How many lines each chain of the fixed part has when it is whole, by name. */
+/** Counts, by name, how many lines each chain of the fixed part has when it is whole. */
 export function fixedRules(family: Family, options: RulesetOptions): ReadonlyMap<string, number> {
   const chains = [...fixedChains(family, options), ...clientAddressChains(options)]
   return new Map(chains.map(({ name, hook, rules }) => [name, rules.length + (hook === undefined ? 0 : 1)]))
@@ -71,7 +73,7 @@ export function isLoadBalancingChain(name: string): boolean {
   return parseLoadBalancingChainName(name) !== undefined
 }
 
-/** The name of the chain that `fixedPart` ends with. */
+/** Names the chain that `fixedPart` ends with. */
 export function markerFor(family: Family, options: RulesetOptions): string {
   return fixedPart(family, options).chains.at(-1)!.name
 }

@@ -9,7 +9,9 @@ import { type VerdictData, verdictCodes } from './expression.ts'
 /** An address of a packet as a key; masked: all zeros, as node ports are keyed. */
 export type AddressKey = 'saddr' | 'daddr' | 'masked saddr' | 'masked daddr'
 
-/** What a set or map is looked up by. A port of one transport protocol matches packets of that protocol only. */
+/**
+ * The key by which a set or map is looked up. A port of one transport protocol matches packets of that protocol only.
+ */
 export type KeyPart = AddressKey | 'l4proto' | 'th dport' | `${Transport} dport` | 'protocol' | RandomNumber
 
 /** A number from `offset` to `offset + random - 1`. */
@@ -124,7 +126,7 @@ export function toLocalAddress(of: 'saddr' | 'daddr'): Statement {
   return { kind: 'local address', of }
 }
 
-/** Of packets from an address or range, or not. */
+/** Matches packets from an address or range, or not. */
 export function from(range: string, isNot = false): Statement {
   return { kind: 'address', of: 'saddr', range, isNot }
 }

@@ -61,7 +61,7 @@ function elementsOfState(state: PortState): number {
   return 1 + endpoints.length + placesOf(state).length * (1 + (external?.clusterEndpoints.length ?? 0))
 }
 
-/** The keys under which the kernel has elements of these ports. */
+/** Lists the keys under which the kernel has elements of these ports. */
 export function keysWritten(records: readonly PortRecord[]): ReadonlySet<Bytes> {
   return new Set(records.flatMap(keysOf))
 }

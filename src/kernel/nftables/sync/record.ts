@@ -70,7 +70,7 @@ export function elementsOf({ written }: Pick<PortRecord, 'written'>, options: Pl
   return isPlacement(written) ? planPort(written, options) : written
 }
 
-/** To be called when the overlay was emptied by other means. */
+/** Forgets the overlay, which was emptied by other means. */
 export function forgetOverlay(record: PortRecord): void {
   const { written } = record
   if (!written) return

@@ -24,7 +24,7 @@ export interface Prepared {
   commit(): void
 }
 
-/** What tables have. */
+/** The elements of tables. */
 export type FoundElements = Map<ElementName, Bytes>
 
 /** Elements by the VIP, protocol and port that they belong to; see `ownerOf`. */
@@ -145,7 +145,7 @@ export class TableCache {
     }
   }
 
-  /** To be called when the overlay was emptied by other means. */
+  /** Forgets the overlay, which was emptied by other means. */
   forgetOverlay(): void {
     for (const code of this.#totals.keys()) {
       if (isOverlaySet(setOf(String.fromCharCode(code)).set)) this.#totals[code] = 0

@@ -20,7 +20,7 @@ import type { Chain, Operation, SetElement } from '../operations.ts'
 import { loadBalancingChain, tableOf } from '../rules/ruleset.ts'
 import { fixedSet, type SetDefinition } from '../sets.ts'
 
-/** What one message holds: the length of an attribute has 16 bits. */
+/** The capacity of one message: the length of an attribute has 16 bits. */
 const elementsPerOperation = 256
 
 type FixedSetName = Exclude<SetName, OwnObject | 'source-ranges'>
@@ -82,7 +82,7 @@ export class Transaction {
     this.#newChains.push({ family, chain })
   }
 
-  /** The elements that it is about. */
+  /** Names the elements that it is about. */
   *names(): Generator<ElementName> {
     for (const lists of [this.#removed, this.#added]) {
       for (const [where, items] of lists) {
@@ -120,9 +120,7 @@ export class Transaction {
     })
   }
 
-  /**
-   * A chain that gets other rules is not deleted: what jumps to it stays. Sets go after the rules that look into them.
-   */
+  /** Deletes no chain that gets other rules: what jumps to it stays. Sets go after the rules that look into them. */
   *#ownObjectOperations(family: Family): Generator<Operation> {
     const table = tableOf(family)
     const keysOf = (lists: Map<string, SetElement[]>, set: OwnObject) => lists.get(`${family} ${set}`) ?? []

@@ -58,7 +58,7 @@ class FakeKernel {
   }
 }
 
-/** A kernel that was built without an expression refuses the rules that have it (nft_expr_type_get). */
+/** Models a kernel that was built without an expression: it refuses the rules that have it (nft_expr_type_get). */
 function without(expression: string): FakeKernel {
   return new FakeKernel(message => {
     if (message.type !== messageType('newRule')) return 0

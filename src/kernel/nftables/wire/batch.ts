@@ -9,7 +9,7 @@ import type { Operation } from '../operations.ts'
 import { type BatchOptions, writeBatch } from './messages.ts'
 import { type Batch, BatchRefused, namesOf, type Sent, textOf } from './sent.ts'
 
-/** What of a socket a batch needs; tests have a kernel of their own behind it. */
+/** The part of a socket that a batch needs; tests have a kernel of their own behind it. */
 type BatchSocket = Pick<NetlinkSocket, 'nextSequence' | 'send' | 'await' | 'receive'>
 
 /**
@@ -31,7 +31,9 @@ export async function applyBatch(
   return length
 }
 
-/** The kernel has answered before `send` returned: each refused message, and the last whatever became of it. */
+/**
+ * Receives the answers, which are there before `send` returns: to each refused message, and to the last in any case.
+ */
 function answersTo(batch: Batch, socket: BatchSocket): readonly NetlinkError[] {
   const errors: NetlinkError[] = []
   let isAnswered = false

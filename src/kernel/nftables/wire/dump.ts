@@ -117,7 +117,7 @@ export async function dumpRuleset(
   return { family, tables, chains, rules: chains.some(needsRules) ? await dumpRules(socket, family) : [] }
 }
 
-/** The names of all tables of a family. */
+/** Dumps the names of all tables of a family. */
 function dumpTables(socket: NetlinkSocket, family: number): Promise<readonly string[]> {
   return socket.dump(request('getTable', family), message => attributesOf(message).text(tableAttributes.name))
 }
@@ -149,7 +149,7 @@ function hookOf(attributes: ReturnType<typeof readAttributes>): FoundHook | unde
   }
 }
 
-/** Of one table, or of all of a family. */
+/** Dumps the rules of one table, or of all of a family. */
 export function dumpRules(socket: NetlinkSocket, family: number, table?: string): Promise<readonly FoundRule[]> {
   const asked = request('getRule', family, writer => {
     if (table !== undefined) writer.text(ruleAttributes.table, table)
@@ -164,7 +164,7 @@ export function dumpRules(socket: NetlinkSocket, family: number, table?: string)
   })
 }
 
-/** How many packets each counter of a table has counted. */
+/** Dumps how many packets each counter of a table has counted. */
 export async function dumpCounters(socket: NetlinkSocket, table: Table): Promise<ReadonlyMap<string, number>> {
   const asked = request('getObject', hooksFamily[table.family], writer => {
     writer.text(objectAttributes.table, table.name)
@@ -203,7 +203,7 @@ function foundSet(attributes: ReturnType<typeof readAttributes>): FoundSet {
   }
 }
 
-/** Undefined where there is no such set. */
+/** Dumps the elements of a set; undefined where there is no such set. */
 export async function dumpElements(
   socket: NetlinkSocket,
   table: Table,

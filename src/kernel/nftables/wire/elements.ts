@@ -93,7 +93,7 @@ export class ElementReader {
     })
   }
 
-  /** All messages were read. */
+  /** Ends the reading, after all messages. */
   end(): FoundElements {
     const ends = this.#ends.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : Number(b.isEnd) - Number(a.isEnd)))
     ends.forEach(({ key, isEnd, value }, index) => {
@@ -163,7 +163,7 @@ function verdictIn(list: Buffer, start: number, end: number): Bytes {
   return code === undefined ? '' : verdictBytes({ code, ...(chain !== undefined && { chain }) })
 }
 
-/** The first of nft's notes of an element is its comment. */
+/** Finds the comment, which is the first of nft's notes of an element. */
 function commentIn(userData: Buffer): string | undefined {
   if (userData.length < 2 || userData[0] !== 0) return undefined
   const text = userData.subarray(2, 2 + userData[1]!)

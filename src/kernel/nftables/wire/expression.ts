@@ -99,7 +99,7 @@ const requiredFields: { readonly [N in Known['name']]: readonly string[] } = {
 const attributes = { listElement: 1, name: 1, data: 2, value: 1 } as const
 export const verdictAttributes = { verdict: 2, code: 1, chain: 2 } as const
 
-/** A list of expressions as the value of an attribute. */
+/** Writes a list of expressions as the value of an attribute. */
 export function writeExpressions(writer: MessageWriter, attribute: number, expressions: readonly Expression[]): void {
   writer.nested(attribute, list => {
     for (const expression of expressions) list.nested(attributes.listElement, element => writeOne(element, expression))
@@ -155,7 +155,7 @@ export function writeVerdict(writer: MessageWriter, attribute: number, { code, c
   })
 }
 
-/** Of a rule as the kernel dumps it. Throws MalformedMessage. */
+/** Reads the expressions of a rule as the kernel dumps it. Throws MalformedMessage. */
 export function readExpressions(list: ReturnType<Attributes['list']>): readonly Expression[] {
   return list.map(({ value }) => readOne(readAttributes(value)))
 }
@@ -196,7 +196,7 @@ function readField(data: Attributes, attribute: number, kind: Kind): unknown {
   }
 }
 
-/** A copy: what it is read from is the receive buffer. */
+/** Returns a copy, since the source is the receive buffer. */
 function readData(data: Attributes | undefined): Uint8Array | undefined {
   const bytes = data?.get(attributes.value)
   return bytes && Uint8Array.from(bytes)

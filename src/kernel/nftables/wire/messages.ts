@@ -62,7 +62,7 @@ export function messageType(name: MessageName): number {
   return (subsystem << 8) | messageTypes[name]
 }
 
-/** A `struct nfgenmsg`. */
+/** Encodes a `struct nfgenmsg`. */
 export function familyHeader(family: number, resource = 0): Uint8Array {
   return Uint8Array.of(family, 0, resource >> 8, resource & 255)
 }
@@ -119,7 +119,7 @@ class BatchWriter {
     this.#nextSequence = nextSequence
   }
 
-  /** The last message of a batch is acknowledged. */
+  /** Writes an operation. The last message of a batch is acknowledged. */
   operation(operation: Operation, isLast: boolean): void {
     const { table } = operation
     const ack = isLast ? flags.ack : 0

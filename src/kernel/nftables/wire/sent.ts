@@ -48,13 +48,13 @@ export interface Batch {
   readonly messages: readonly Sent[]
 }
 
-/** The element that a chain or set is; undefined for those of the fixed part. */
+/** Names the element that a chain or set is; undefined for those of the fixed part. */
 export function nameOf({ family }: Table, object: string): ElementName | undefined {
   const own = parseObjectName(family, object)
   return own && elementName(family, own.set, own.key)
 }
 
-/** What elements of a set are named by; undefined where the set is none of ours. */
+/** Names elements of a set; undefined where the set is none of ours. */
 export function namesOf({ table: { family }, set, items }: SentElements): readonly (ElementName | undefined)[] {
   const ranges = parseObjectName(family, set.name)
   const prefix = ranges ? elementName(family, 'source-ranges', ranges.key) : setCode(family, set.name)

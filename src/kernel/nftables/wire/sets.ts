@@ -60,7 +60,7 @@ function writeSize(writer: MessageWriter, size: number): void {
   writer.nested(setAttributes.description, description => void description.be32(descriptionAttributes.size, size))
 }
 
-/** A map that is a part of a rule: from 0, 1, … to endpoints. */
+/** Writes a map that is a part of a rule: from 0, 1, … to endpoints. */
 export function writeInlineMap(
   writer: MessageWriter,
   family: Family,

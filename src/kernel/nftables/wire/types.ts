@@ -58,12 +58,12 @@ function paddedLength(length: number): number {
   return (length + 3) & ~3
 }
 
-/** The number of a concatenation: six bits for each of its types. */
+/** Makes the number of a concatenation: six bits for each of its types. */
 export function concatenatedNumber(parts: readonly DataType[]): number {
   return parts.reduce((number, part) => (number << 6) | part.number, 0)
 }
 
-/** The types of a number; undefined where one of them is not known. */
+/** Returns the types of a number; undefined where one of them is not known. */
 export function typesOfNumber(number: number): readonly DataType[] | undefined {
   const parts: DataType[] = []
   for (let rest = number; rest > 0; rest >>>= 6) {
@@ -74,14 +74,14 @@ export function typesOfNumber(number: number): readonly DataType[] | undefined {
   return parts
 }
 
-/** How many bytes a value of these types has. A single one is not padded. */
+/** Returns how many bytes a value of these types has. A single one is not padded. */
 export function lengthOf(parts: readonly DataType[]): number {
   const [single, ...more] = parts
   if (single !== undefined && more.length === 0) return single.length
   return parts.reduce((sum, { length }) => sum + paddedLength(length), 0)
 }
 
-/** The parts of a value: `10.0.0.1`, 6, 80. */
+/** Splits a value into its parts: `10.0.0.1`, 6, 80. */
 export function partsOf(types: readonly DataType[], bytes: Bytes): readonly Part[] {
   return eachPart(types, bytes, ({ read }, part) => read(part))
 }
