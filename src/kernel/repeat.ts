@@ -9,9 +9,7 @@ export interface Repeated {
 /** Reasons that come together are checked together. */
 const soonMs = 20
 
-/**
- * @param share how much of the time the check may take: one that takes long is made more seldom
- */
+/** @param share how much of the time the check may take: one that takes long is made more seldom */
 export function repeat(check: () => Promise<void>, everyMs: number, share: number): Repeated {
   let isStopped = false
   let isRunning = false
@@ -23,7 +21,7 @@ export function repeat(check: () => Promise<void>, everyMs: number, share: numbe
     isRunning = true
     hasReason = false
     const began = performance.now()
-    // Those who write with the same programs report what keeps them from running.
+    // Those who write with the same programs report why these do not run.
     await check().catch(() => {})
     isRunning = false
     earliest = began + (performance.now() - began) / share

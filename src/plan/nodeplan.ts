@@ -66,9 +66,7 @@ export class NodePlan {
   #topology: NodeTopology
   #obstacles: OutsideObstacles
 
-  /**
-   * @param facts still empty; later changes come by `apply`
-   */
+  /** @param facts still empty; later changes come by `apply` */
   constructor(facts: ClusterFacts, nodeFacts: NodeFacts) {
     const { name: nodeName, scope, obstacles, reserved, limits, budget, heldBack } = withDefaults(nodeFacts)
     this.policies = new NodePolicies(facts.pods, nodeName)

@@ -39,9 +39,7 @@ export class NodePolicies {
     this.#nodeName = nodeName
   }
 
-  /**
-   * @returns whether the update concerns this node
-   */
+  /** @returns whether the update concerns this node */
   apply({ nodes, policies }: PodsUpdate): boolean {
     const isConcerned = policies || (this.#nodeName !== undefined && nodes.has(this.#nodeName))
     if (isConcerned) this.#facts = undefined

@@ -27,9 +27,7 @@ export interface PreflightOptions extends RulesetOptions, RoutingMarks {
   readonly cniDirectory: string
 }
 
-/**
- * @param onStep receives what is checked now
- */
+/** @param onStep receives what is checked now */
 export async function checkNode(options: PreflightOptions, onStep: (step: string) => void): Promise<readonly Check[]> {
   const steps: readonly (readonly [string, () => Promise<readonly Check[]>])[] = [
     ['programs', () => checkPrograms(options.backend)],

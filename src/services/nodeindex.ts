@@ -21,9 +21,7 @@ export class NodeIndex {
     return [...this.#nodes.values()].flatMap(({ podCidrs }) => podCidrs)
   }
 
-  /**
-   * @returns whether its addresses changed, or those of its pods
-   */
+  /** @returns whether its addresses changed, or those of its pods */
   set(name: string, node: Node | undefined): boolean {
     const before = this.#nodes.get(name)
     for (const ip of before?.addresses ?? []) this.#count(ip, -1)

@@ -23,9 +23,7 @@ export class ProblemList {
     this.addMade(() => problem(code, this.#object, reason, remedy))
   }
 
-  /**
-   * @param make is called where the problem is reported: for texts that take time to make
-   */
+  /** @param make is called where the problem is reported: for texts that take time to make */
   addMade(make: () => Problem): void {
     if (this.#problems.length < mostProblems) this.#problems.push(make())
     else {

@@ -28,9 +28,7 @@ export class ServiceIndex {
   /** By name of the ServiceCIDR. */
   readonly #serviceCidrs = new Map<string, readonly string[]>()
 
-  /**
-   * @param dirty gets the keys of the Services that have to be derived again
-   */
+  /** @param dirty gets the keys of the Services that have to be derived again */
   apply(change: Change, dirty: Set<string>): void {
     if (change.type === 'put') this.#put(change.object, dirty)
     else this.#remove(change.key, dirty)

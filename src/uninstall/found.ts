@@ -1,4 +1,4 @@
-/** Finds what there is of an installation, whichever part of it is gone. It only reads. */
+/** Finds the parts of an installation, whichever of them are gone. It only reads. */
 
 import type { Ask } from '../cluster/api.ts'
 import { list } from '../cluster/list.ts'

@@ -38,7 +38,7 @@ export interface Uninstalled {
 const envoysMs = 660e3
 const agentsMs = 90e3
 const namespaceMs = 30e3
-/** kube-proxy may hear of a Service later than the agent does. */
+/** kube-proxy may learn of a Service later than the agent does. */
 const handOverMs = 10e3
 const pollMs = 1000
 /** How often to try a Service that others change at the same time. */

@@ -71,7 +71,7 @@ export function eachAttribute(
 ): void {
   if (to < from) throw new MalformedMessage(`a header of ${from} bytes is missing`)
   for (let start = from; start < to; ) {
-    // What is left at the end may be padding.
+    // The rest may be padding.
     if (to - start < attributeHeaderLength) return
     const length = bytes[start]! | (bytes[start + 1]! << 8)
     if (length < attributeHeaderLength || length > to - start)

@@ -219,7 +219,7 @@ export class Nftables implements NftClient {
     return port === this.#socket?.port
   }
 
-  /** Closes the socket. To be called when nothing is asked any more. */
+  /** Closes the socket. No request may follow. */
   close(): void {
     this.#socket?.close()
     this.#socket = undefined
@@ -294,7 +294,7 @@ function commandErrorOf(error: unknown): unknown {
   return new CommandError('nf_tables', isForbidden ? 'permission' : 'timeout', error.message)
 }
 
-/** Gives a client to work that asks a few things once. */
+/** Runs the work, a few requests, with a client that is closed afterwards. */
 export async function withNftables<T>(netns: string | undefined, work: (nft: Nftables) => Promise<T>): Promise<T> {
   const nft = new Nftables(netns)
   try {

@@ -18,7 +18,7 @@ export interface KernelPrograms {
   /** Returns a function that ends it. */
   watchRouting(events: RoutingEvents): () => void
   removeStaleUdp(frontends: UdpFrontends): Promise<readonly Reconciliation[]>
-  /** Ends what is still running. To be called when nothing is asked any more. */
+  /** Ends what is still running. No call may follow. */
   close(): void
 }
 

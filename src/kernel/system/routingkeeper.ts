@@ -40,7 +40,7 @@ export class RoutingKeeper {
     const isOurs = (family: Family) => this.#families.includes(family)
     try {
       this.#stopWatching = this.#programs.watchRouting({
-        // What was never made is left to whoever makes it first.
+        // `ensure` makes what was never there.
         onLoss: family => void (this.#made.has(family) && this.#restore(family)),
         onForeignRule: family => void (isOurs(family) && this.#observer.foreignRules?.()),
       })

@@ -1,5 +1,5 @@
 /**
- * Answers load balancers that ask each node whether it has endpoints of a Service: `healthCheckNodePort`, which
+ * Derives what each node answers load balancers that ask for endpoints of a Service: `healthCheckNodePort`, which
  * Services of type LoadBalancer with externalTrafficPolicy Local have. The rules are kube-proxy's
  * (pkg/proxy/healthcheck).
  */

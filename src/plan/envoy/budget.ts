@@ -153,9 +153,7 @@ export class EnvoyBudget {
     return [...[...were].filter(id => !this.#inside.has(id)), ...[...this.#inside.keys()].filter(id => !were.has(id))]
   }
 
-  /**
-   * @returns the ports that were promoted or demoted
-   */
+  /** @returns the ports that were promoted or demoted */
   step(calls: Calls): readonly string[] {
     this.#calls = calls
     const entrants = this.#byCall(this.#entrants())

@@ -11,7 +11,7 @@ export function isUsualNodePort(port: number): boolean {
   return port >= 30_000 && port <= 32_767
 }
 
-/** By what packets are looked up: their destination, or `anyAddressOf` its family. */
+/** The kind of key by which packets are looked up: their destination, or `anyAddressOf` its family. */
 export type PlaceKind = 'address' | 'node-port'
 
 /** One external address and port of a Service port. */

@@ -36,8 +36,8 @@ export function whyOptedOut({ labels: own }: Service, namespace: Namespace | und
 export type Handover = 'begun' | 'done' | undefined
 
 /**
- * Says how far another proxy has taken the Service over: it is served until that had its time, since it may hear of the
- * Service later than we do.
+ * Says how far another proxy has taken the Service over: it is served until that had its time, since it may learn of
+ * the Service later than we do.
  *
  * @param before until now, and whether the Service has ports
  */

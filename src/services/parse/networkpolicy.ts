@@ -83,7 +83,7 @@ export function parsePod(raw: Raw, { namespace, name, labels }: Metadata, report
   if (typeof spec.nodeName !== 'string') return { ignored: 'it is on no node' }
   const given = [...rawList(status.podIPs).map(entry => rawObject(entry).ip), status.podIP]
   const addresses = given.flatMap(ip => readIp(ip) ?? [])
-  // One that runs has lost what it had, as when its node starts again, and gets another.
+  // A running pod has lost its addresses, as when its node starts again, and gets others.
   if (addresses.length === 0 && status.phase !== 'Running') return { ignored: 'it has no address yet' }
   const object: Pod = {
     kind: 'Pod',

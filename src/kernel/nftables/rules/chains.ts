@@ -88,7 +88,7 @@ const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const
 const destination: Key = ['daddr', 'l4proto', 'th dport']
 const nodePort: Key = ['masked daddr', 'l4proto', 'th dport']
 
-/** Packets that end a connection pass, so that the other end hears of it. */
+/** Packets that end a connection pass, so that the other end learns of it. */
 const notEnding: Statement = { kind: 'not ending' }
 
 /**
@@ -289,7 +289,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
     {
       name: 'guard',
       hook: hooks.input,
-      // Of those who connect to it; answers to a connection that the node itself has from a port of that number pass.
+      // Matches connections to it; answers to a connection that the node itself has from a port of that number pass.
       rules: [
         [toEnvoyPort, isSyn, lacksMark('meta', steeringMark), { kind: 'translated', isNot: true }, reset],
         [toEnvoyPort, newConnection, { kind: 'translated', isNot: false }, { kind: 'opaque socket' }, reset],

@@ -4,8 +4,8 @@ import { ctKeys, type Expression, metaKeys, verdictCodes } from './expression.ts
 
 /**
  * Whether the rule uses one of the bits. Bits that it only preserves, as in `& 0xffffbfff`, do not count, and neither
- * does a rule that accepts packets with them and sets nothing: a firewall is told to let through so what goes to Envoy,
- * and whoever sets the bit for themselves is found by that.
+ * does a rule that accepts packets with them and sets nothing: a firewall lets redirected packets through so, and
+ * whoever uses the bit for themselves sets it.
  */
 export function usesMark(expressions: readonly Expression[], bits: number): boolean {
   /** Registers that hold a mark, or what is made of one, with the bits that were put on it. */

@@ -28,7 +28,7 @@ export interface Presence {
   readonly isOff: boolean
 }
 
-/** Looks whether the table is there: well below a millisecond, whatever it holds. */
+/** Checks whether the table is there: well below a millisecond, whatever it holds. */
 export async function findPresence(nft: NftClient, family: Family): Promise<Presence> {
   const keys = await nft.keys(family, overlaySwitch)
   return { missing: keys ? undefined : gone(family), isOff: keys !== undefined && keys.length > 0 }

@@ -29,7 +29,7 @@ export function writeElement(writer: MessageWriter, set: SetDefinition, { key, v
   writer.nested(elementAttributes.listElement, item => {
     writeBytes(item, elementAttributes.key, key)
     if (timeoutMs !== undefined) item.be64(elementAttributes.timeout, BigInt(timeoutMs))
-    // What is removed is named by its key.
+    // A removed element is named by its key.
     if (value === '') return
     if (set.data === 'verdict') writeVerdict(item, elementAttributes.data, verdictOf(value))
     else writeBytes(item, elementAttributes.data, value)
