@@ -40,7 +40,7 @@ export interface KernelLayer {
    * that had none for `calledSeconds`; empty where the kernel does not record it. Rejects with a CommandError.
    */
   calls(): Promise<ReadonlyMap<string, number>>
-  /** Undefined for a port that is unknown. */
+  /** Returns what the kernel has of a port; undefined for one that is unknown. */
   snapshot(id: string): PortSnapshot | undefined
   /** Elements in the kernel by `ip services` and the like. */
   readonly totals: ReadonlyMap<string, number>
@@ -89,7 +89,7 @@ export interface KernelObserver {
 }
 
 export interface PortSnapshot {
-  /** What the kernel has of this port, in words, without what is not written yet. */
+  /** The port's elements in the kernel, in words, without those that are not written yet. */
   readonly elements: readonly string[]
   /** Something of this port is still to be written. */
   readonly pending: boolean

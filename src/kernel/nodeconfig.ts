@@ -1,4 +1,4 @@
-/** What the kernel layer knows of its node, whichever backend writes it. */
+/** The facts of its node that a kernel layer needs, whichever backend writes it. */
 
 import { familyOf, type IpFamily } from '../net/address.ts'
 import { familyOfCidr, withoutNested } from '../net/cidr.ts'
@@ -15,7 +15,7 @@ export interface NodeFacts {
 
 export const noPolicies: PolicyFacts = { clients: [], endpoints: [], known: undefined }
 
-/** What every backend writes beside Service ports. */
+/** The input of every backend beside Service ports. */
 export interface NodeConfig {
   /** Undefined while it is not known. */
   readonly node: NodeFacts | undefined

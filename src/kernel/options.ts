@@ -1,4 +1,4 @@
-/** What a kernel layer is configured with, whichever backend writes it. */
+/** The configuration of a kernel layer, whichever backend writes it. */
 
 import type { IpFamily } from '../net/address.ts'
 import type { ClientAddress } from '../services/settings/clientaddress.ts'
@@ -22,7 +22,7 @@ export interface RulesetOptions extends MasqueradeOptions {
   readonly steeringMark: number
   /** The packet mark bit that Envoy sets on its own connections. */
   readonly envoyMark: number
-  /** Where Envoy's redirect listener listens. */
+  /** The port of Envoy's redirect listener. */
   readonly targetPort: number
   /** Default: forwarded-for. */
   readonly clientAddress?: ClientAddress

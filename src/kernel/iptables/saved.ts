@@ -15,7 +15,7 @@ export interface SavedRules {
 export const noRules: SavedRules = { chains: new Map(), jumps: new Map(), ports: new Map() }
 
 export interface SavedPortChain {
-  /** What leads to it, in the words of iptables; undefined where nothing does. */
+  /** The rule that leads to it, in the words of iptables; undefined without one. */
   dispatch: string | undefined
   /** How many rules it has. */
   size: number

@@ -18,7 +18,7 @@ export interface Message {
   readonly sequence: number
   /** The port of the socket that asked for it, or that made the change it reports. */
   readonly port: number
-  /** What follows the header. It is the receive buffer's own: valid until the next one is received. */
+  /** The rest behind the header. It is the receive buffer's own: valid until the next one is received. */
   readonly body: Buffer
 }
 

@@ -37,7 +37,7 @@ export function foreign<T extends { readonly table: string }>(
     .filter(({ family, table }) => !isOurs(family, table))
 }
 
-/** Also where another program of Lightpath's made it, as for a test. */
+/** Counts as ours also where another program of Lightpath's made it, as for a test. */
 export function isOurs(family: number, table: string): boolean {
   return (family === tableFamilies.ip || family === tableFamilies.ip6) && table.startsWith(tableName)
 }
@@ -82,7 +82,7 @@ function isBefore({ hook }: FoundChain): boolean {
   return hook?.hook === 'prerouting' && hook.priority < firstPriority
 }
 
-/** The rules of a chain, and of those that it jumps to. */
+/** Collects the rules of a chain, and of those that it jumps to. */
 function reachable(
   base: Named & { readonly name: string },
   rules: ReadonlyMap<string, readonly FoundRule[]>,
@@ -104,7 +104,7 @@ function verdictOf({ expressions }: FoundRule): VerdictData | undefined {
   return expressions.flatMap(each => (each.name === 'immediate' && each.verdict ? [each.verdict] : []))[0]
 }
 
-/** A reverse path check drops what nobody sent, so it does not count. */
+/** Whether the rule drops. A reverse path check drops what nobody sent, so it does not count. */
 function drops(rule: FoundRule): boolean {
   if (rule.expressions.some(isReverseCheck)) return false
   return rule.expressions.some(({ name }) => name === 'reject') || verdictOf(rule)?.code === verdictCodes.drop

@@ -1,4 +1,4 @@
-/** What the tables need of the system; tests have their own. */
+/** The programs of the system that the tables need; tests have their own. */
 
 import { type Family, familiesOf } from '../family.ts'
 import type { KernelOptions } from '../options.ts'

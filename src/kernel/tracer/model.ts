@@ -42,7 +42,7 @@ export class NftablesModel {
     return all
   }
 
-  /** Undefined where there is no table. */
+  /** Returns the keys of a set; undefined where there is no table. */
   keys(family: Family, set: string): readonly Bytes[] | undefined {
     const table = this.#tables.get(family)
     return table && [...(table.sets.get(set)?.keys() ?? [])]
@@ -74,7 +74,7 @@ export class NftablesModel {
     this.#checkReferences()
   }
 
-  /** False where there is no table. */
+  /** Reads a table; false where there is none. */
   read(family: Family, reader: TableReader): boolean {
     const table = this.#tables.get(family)
     if (!table) return false

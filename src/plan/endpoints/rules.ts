@@ -20,11 +20,11 @@ import type { SliceEndpoint } from '../../services/objects/endpointslice.ts'
 import type { Service, TrafficPolicy } from '../../services/objects/service.ts'
 import type { Barred } from '../../services/podindex.ts'
 
-/** Where the choice is made. Names and zones that are not known are undefined. */
+/** The node for which the choice is made. Names and zones that are not known are undefined. */
 export interface NodeTopology {
   readonly nodeName: string | undefined
   readonly zone: string | undefined
-  /** Where the agent and its Envoy listen on this node. Default: nowhere. */
+  /** The addresses and ports on which the agent and its Envoy listen on this node. Default: none. */
   readonly reserved?: ReservedPorts
 }
 

@@ -63,7 +63,7 @@ export type Clause =
   | { readonly kind: 'counter'; readonly packets: bigint; readonly bytes: bigint }
   | { readonly kind: 'named counter'; readonly name: string }
   | { readonly kind: 'notrack' }
-  /** What we do not know, by the name of its expression. */
+  /** An expression that we do not know, by its name. */
   | { readonly kind: 'other'; readonly name: string }
 
 export type Clauses = readonly Clause[]

@@ -1,4 +1,4 @@
-/** What a Service port shall have in the kernel, what it has there, and how it gets from one to the other. */
+/** The desired and the written state of a Service port, and how it gets from one to the other. */
 
 import type { PortState } from '../../../plan/ports/port.ts'
 import type { Problem } from '../../../services/problem.ts'
@@ -18,9 +18,9 @@ import type { Change } from './tablecache.ts'
 
 export interface PortRecord {
   readonly id: string
-  /** What it shall have; undefined: nothing any more. */
+  /** The desired state; undefined: nothing any more. */
   state: PortState | undefined
-  /** What it has. Elements as they were read, where the port could not be written since. */
+  /** The written state. Elements as they were read, where the port could not be written since. */
   written: Written
   refusal: { readonly attempts: number; readonly problem: Problem; readonly timer: NodeJS.Timeout } | undefined
 }

@@ -550,7 +550,7 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
       await agent.run()
       const states = new Map<string, PortState>()
       const overlay = new Set<string>()
-      /** What a port no longer has leaves the overlay with it. */
+      /** Also removes VIP:ports that a port no longer has from the overlay. */
       const change = (id: string, after: PortState | undefined) => {
         const before = states.get(id)
         const kept = after ? overlayKeysOf(after) : []

@@ -55,12 +55,12 @@ export class Writer {
     await this.#apply(this.#cache.prepare(changes), ports)
   }
 
-  /** Before ports are written; see TableCache. */
+  /** Removes them before ports are written; see TableCache. */
   async removeStale(owned: OwnedElements): Promise<void> {
     for (const stale of this.#cache.prepareStale(owned, maxElementsPerTransaction)) await this.#apply(stale, [])
   }
 
-  /** After ports are written; see TableCache. */
+  /** Removes them after ports are written; see TableCache. */
   async removeLeftovers(owned: OwnedElements): Promise<void> {
     for (const left of this.#cache.prepareLeftovers(owned, maxElementsPerTransaction)) await this.#apply(left, [])
   }
