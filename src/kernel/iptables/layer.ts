@@ -7,8 +7,7 @@
  */
 
 import type { PolicyFacts } from '../../plan/policies.ts'
-import { type PortState, serviceKeyOf } from '../../plan/ports/port.ts'
-import type { Problem } from '../../services/problem.ts'
+import type { PortState } from '../../plan/ports/port.ts'
 import { type Family, familiesOf } from '../family.ts'
 import type { KernelLayer, KernelObserver, PortSnapshot } from '../layer.ts'
 import { addressPortBytes } from '../nftables/bytes.ts'
@@ -18,48 +17,30 @@ import { type NodeConfig, unknownNode } from '../nodeconfig.ts'
 import type { KernelOptions } from '../options.ts'
 import { Overlay, type VipPort } from '../overlay.ts'
 import { repeat } from '../repeat.ts'
-import { refusalsAtOnce, writeSplitting } from '../splitting.ts'
 import { SyncLoop } from '../syncloop.ts'
-import { type CommandError, commandProblem } from '../system/command.ts'
 import { removeStaleUdp, staleFrontends } from '../system/conntrack.ts'
 import { ensureRouting } from '../system/routing.ts'
 import { RoutingKeeper } from '../system/routingkeeper.ts'
 import { type RoutingEvents, watchRouting } from '../system/routingwatch.ts'
 import { StaleFlows } from '../system/staleflows.ts'
-import { type Batch, batchOf, isOfOverlay, Members, renderBatch, sizesOf } from './batch.ts'
-import { calledSet, heartbeatSet, overlaySwitch, renderSets, systemSetName } from './chains.ts'
+import { calledSet, heartbeatSet, overlaySwitch, renderSets } from './chains.ts'
 import { renderHeartbeat } from './heartbeat.ts'
 import { findMissingPart, renderFixedPart } from './install.ts'
 import { isSwitchedOff, renderOverlaySwitch } from './overlay.ts'
 import { type PortRules, planNode, planPort } from './ports.ts'
 import { IptablesPrograms } from './programs.ts'
 import type { SavedPortChain, SavedRules } from './saved.ts'
-import { adopt, describe, isOurs, isWhole, problemsOf, type Written, withoutOverlay } from './written.ts'
-
-interface PortRecord {
-  readonly id: string
-  /** Undefined: nothing any more. */
-  state: PortState | undefined
-  /** What the kernel has of it. */
-  written: Written | undefined
-  /** Why it could not be written. */
-  problem: Problem | undefined
-}
-
-interface PortChange {
-  readonly record: PortRecord
-  readonly wanted: Written | undefined
-}
-
-type SavedChains = ReadonlyMap<Family, ReadonlyMap<string, SavedPortChain>>
+import { ServicePorts } from './serviceports.ts'
+import { Writer } from './writer.ts'
+import { describe, isWhole, problemsOf } from './written.ts'
 
 export class IptablesLayer implements KernelLayer {
   readonly #options: KernelOptions
   readonly #observer: KernelObserver
   readonly #families: readonly Family[]
   readonly #programs: IptablesPrograms
-  readonly #ports = new Map<string, PortRecord>()
-  readonly #dirty = new Set<string>()
+  readonly #writer: Writer
+  readonly #ports: ServicePorts
   readonly #overlay = new Overlay()
   readonly #syncLoop: SyncLoop
   readonly #staleFlows: StaleFlows
@@ -67,7 +48,6 @@ export class IptablesLayer implements KernelLayer {
   #node: Omit<NodeConfig, 'node'> = unknownNode
   #wantedNode: PortRules
   #writtenNode: PortRules
-  #members = new Members()
   /** Whose overlay people have switched off, as last seen: who destroys our sets does not switch it on. */
   #switchedOff: readonly Family[] = []
   #stopWatching: (() => void) | undefined
@@ -77,6 +57,14 @@ export class IptablesLayer implements KernelLayer {
     this.#observer = observer
     this.#families = familiesOf(options.families)
     this.#programs = new IptablesPrograms(options.prefix)
+    this.#writer = new Writer(this.#programs, this.#families, observer)
+    this.#ports = new ServicePorts(this.#writer, observer, {
+      families: this.#families,
+      rulesOf: state => this.#rulesOf(state),
+      // What comes from outside is not ours here.
+      written: (before, after) => this.#staleFlows.add(staleFrontends(before && inside(before), inside(after))),
+      schedule: () => this.#syncLoop.schedule(),
+    })
     this.#wantedNode = planNode(this.#node, options)
     this.#writtenNode = this.#wantedNode
     const job = {
@@ -84,7 +72,7 @@ export class IptablesLayer implements KernelLayer {
       inherit: () => this.#inherit(),
       clearOverlay: () => this.#clearOverlay(),
       synchronise: () => this.#synchronise(),
-      hasChanges: () => this.#dirty.size > 0 || this.#wantedNode !== this.#writtenNode,
+      hasChanges: () => this.#ports.areDirty || this.#wantedNode !== this.#writtenNode,
       writeChanges: () => this.#writeChanges(),
     }
     this.#syncLoop = new SyncLoop(['iptables', ...options.families].join(', '), job, observer, options.coalesceMs)
@@ -138,30 +126,21 @@ export class IptablesLayer implements KernelLayer {
   }
 
   setPort(state: PortState): void {
-    const record = this.#ports.get(state.id) ?? {
-      id: state.id,
-      state: undefined,
-      written: undefined,
-      problem: undefined,
-    }
-    this.#ports.set(state.id, record)
-    this.#overlay.changeOwner(state.id, record.state, state)
-    record.state = state
+    this.#overlay.changeOwner(state.id, this.#ports.get(state.id)?.state, state)
     this.#observer.problems?.(`iptables ${state.id}`, problemsOf(state))
-    this.#touch(state.id)
+    this.#ports.set(state)
   }
 
   removePort(id: string): void {
-    const record = this.#ports.get(id)
-    if (!record?.state) return
-    this.#overlay.changeOwner(id, record.state, undefined)
-    record.state = undefined
+    const state = this.#ports.get(id)?.state
+    if (!state) return
+    this.#overlay.changeOwner(id, state, undefined)
     this.#observer.problems?.(`iptables ${id}`, [])
-    this.#touch(id)
+    this.#ports.remove(id)
   }
 
   setOverlay(vipPorts: readonly VipPort[], on: boolean): void {
-    for (const owner of this.#overlay.set(vipPorts, on)) this.#touch(owner)
+    for (const owner of this.#overlay.set(vipPorts, on)) this.#ports.touch(owner)
   }
 
   setPolicies(policies: PolicyFacts): void {
@@ -181,11 +160,11 @@ export class IptablesLayer implements KernelLayer {
     const record = this.#ports.get(id)
     if (!record) return undefined
     const elements = record.written ? describe(record.written.rules) : []
-    return { elements, pending: this.#dirty.has(id) || !this.#syncLoop.isCacheValid, problem: record.problem }
+    return { elements, pending: this.#ports.isDirty(id) || !this.#syncLoop.isCacheValid, problem: record.problem }
   }
 
   get totals(): ReadonlyMap<string, number> {
-    return this.#members.totals
+    return this.#writer.totals
   }
 
   async settled(): Promise<void> {
@@ -207,9 +186,9 @@ export class IptablesLayer implements KernelLayer {
     this.#syncLoop.schedule()
   }
 
-  #touch(id: string): void {
-    this.#dirty.add(id)
-    this.#syncLoop.schedule()
+  #rulesOf(state: PortState): PortRules | undefined {
+    if (!this.#options.families.includes(state.family)) return undefined
+    return planPort(state, this.#overlay.of(state).length > 0, this.#options)
   }
 
   /** Looks for what somebody else took away; it only reads. What of a port is written meanwhile is not looked at. */
@@ -232,14 +211,14 @@ export class IptablesLayer implements KernelLayer {
   /** What is refused here may be so because somebody else changed rules of ours: then all is compared. */
   async #writeChanges(): Promise<void> {
     await this.#writeNode()
-    if (this.#dirty.size > 0) await this.#write([...this.#dirty].map(id => this.#changeOf(this.#ports.get(id)!)))
+    await this.#ports.writeDirty()
   }
 
   /** Before what may bring Service ports into the overlay. */
   async #writeNode(): Promise<void> {
     const after = this.#wantedNode
     if (after === this.#writtenNode) return
-    await this.#apply(batchOf([{ before: this.#writtenNode, after }], this.#members), [])
+    await this.#writer.write([{ before: this.#writtenNode, after }], [])
     this.#writtenNode = after
   }
 
@@ -288,104 +267,25 @@ export class IptablesLayer implements KernelLayer {
   }
 
   async #clearOverlay(): Promise<void> {
-    const sets = this.#families.map(family => systemSetName(family, 'envoy'))
-    await this.#programs.restoreSets(sets.map(set => `flush ${set}\n`).join(''))
-    this.#members.forget(isOfOverlay)
-    for (const record of this.#ports.values()) if (record.written) record.written = withoutOverlay(record.written)
+    await this.#writer.clearOverlay()
+    this.#ports.forgetOverlay()
   }
 
-  /** Takes what is there and right for written, writes what is missing, and removes what is of no port. */
+  /** Compares all that the kernel has with all that it shall have. */
   async #synchronise(): Promise<void> {
     const members = await this.#programs.saveMembers()
     const chains = new Map<Family, ReadonlyMap<string, SavedPortChain>>()
     for (const family of this.#families) chains.set(family, (await this.#programs.save(family)).ports)
-    this.#members = new Members()
+    this.#writer.reset()
     const found = this.#wantedNode.members.filter(member => members.has(member))
     this.#writtenNode = { ...this.#wantedNode, members: found }
-    for (const member of found) this.#members.add(member)
+    this.#writer.adopt(found)
     await this.#writeNode()
-    for (const record of this.#ports.values()) {
-      const { wanted } = this.#changeOf(record)
-      record.written = wanted && adopt(wanted, members, chains.get(wanted.rules.family)!)
-      for (const member of record.written?.rules.members ?? []) this.#members.add(member)
-    }
-    const changes = [...this.#ports.values()].map(record => this.#changeOf(record))
-    const wanted = new Set(changes.map(change => change.wanted?.rules.chain?.name))
-    // A chain that somebody else changed has to go before it can come.
-    await this.#apply(
-      this.#unused(chains, name => wanted.has(name)),
-      [],
-    )
-    const refuse = ({ record }: PortChange, error: CommandError) => this.#refuse(record, error)
-    await writeSplitting(changes, refusalsAtOnce(), part => this.#write(part), refuse)
-    const oldMembers = [...members].filter(member => isOurs(member, this.#families) && !this.#members.has(member))
-    await this.#apply({ ...this.#unused(chains, name => !wanted.has(name)), oldMembers }, [])
+    await this.#ports.synchronise(members, chains)
     await this.#renewHeartbeat()
-  }
-
-  /** What takes away those of the chains in the kernel that no port has. */
-  #unused(chains: SavedChains, isMeant: (name: string) => boolean): Batch {
-    const used = new Set([...this.#ports.values()].map(({ written }) => written?.rules.chain?.name))
-    const removed = [...chains].map(([family, there]) => {
-      const names = [...there.keys()].filter(name => !used.has(name) && isMeant(name))
-      return [family, names.map(name => ({ name, dispatch: there.get(name)!.dispatch }))] as const
-    })
-    return { newMembers: [], oldMembers: [], added: new Map(), removed: new Map(removed) }
-  }
-
-  /** From here on the port is dirty only by what comes later. */
-  #changeOf(record: PortRecord): PortChange {
-    this.#dirty.delete(record.id)
-    const { state } = record
-    if (!state || !this.#options.families.includes(state.family)) return { record, wanted: undefined }
-    return { record, wanted: { state, rules: planPort(state, this.#overlay.of(state).length > 0, this.#options) } }
-  }
-
-  #refuse(record: PortRecord, error: CommandError): void {
-    const remedy = 'the kernel keeps what it has of this port, and it is tried again when the port changes'
-    record.problem = commandProblem(`Service ${serviceKeyOf(record.id)}`, error, remedy)
-    this.#observer.problems?.(`kernel ${record.id}`, [record.problem])
-  }
-
-  async #write(changes: readonly PortChange[]): Promise<void> {
-    const steps = changes.map(({ record, wanted }) => ({ before: record.written?.rules, after: wanted?.rules }))
-    const ports = changes.map(({ record }) => record.id)
-    try {
-      await this.#apply(batchOf(steps, this.#members), ports)
-    } catch (error) {
-      const back = steps.map(({ before, after }) => ({ before: after, after: before }))
-      batchOf(back, this.#members)
-      throw error
-    }
-    for (const { record, wanted } of changes) {
-      if (wanted?.state) {
-        // What comes from outside is not ours here.
-        const [before, after] = [record.written?.state, wanted.state].map(inside)
-        this.#staleFlows.add(staleFrontends(before, after!))
-      }
-      record.written = wanted
-      if (record.problem) {
-        record.problem = undefined
-        this.#observer.problems?.(`kernel ${record.id}`, [])
-      }
-      if (!wanted && !record.state) this.#ports.delete(record.id)
-    }
-    this.#observer.applied?.(ports.filter(id => !this.#dirty.has(id)))
-  }
-
-  async #apply(batch: Batch, ports: readonly string[]): Promise<void> {
-    const start = performance.now()
-    const { first, rules, last } = renderBatch(batch, this.#families)
-    await this.#programs.restoreSets(first)
-    for (const [family, text] of rules) await this.#programs.restore(family, text)
-    await this.#programs.restoreSets(last)
-    const bytes = [first, last, ...rules.values()].join('').length
-    if (bytes === 0) return
-    const { added, removed } = sizesOf(batch)
-    this.#observer.flushed?.({ ports, added, removed, bytes, milliseconds: performance.now() - start })
   }
 }
 
-function inside(state: PortState | undefined): PortState | undefined {
-  return state && { ...state, external: undefined }
+function inside(state: PortState): PortState {
+  return { ...state, external: undefined }
 }
