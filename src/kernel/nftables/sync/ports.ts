@@ -8,16 +8,16 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { type PortState, portPartOf, serviceKeyOf } from '../../../plan/ports/port.ts'
 import type { KernelObserver } from '../../layer.ts'
-import { type Refusals, refusalsAtOnce } from '../../splitting.ts'
+import { refusalsAtOnce } from '../../splitting.ts'
 import { type CommandError, commandProblem } from '../../system/command.ts'
 import { Turns } from '../../turns.ts'
 import { backoffMs } from '../../worker.ts'
 import type { Bytes } from '../bytes.ts'
-import { TransactionRefused } from '../client.ts'
-import type { ElementName, ElementSink, Elements } from '../elements/elements.ts'
+import type { ElementSink, Elements } from '../elements/elements.ts'
 import { type Placement, portKeys } from '../elements/plan.ts'
 import { Claim } from './claim.ts'
 import { keysWritten, lanesOf, weightOf } from './lanes.ts'
+import { type PortWriter, writeTrusted, writeWhatCan } from './leavingout.ts'
 import { forgetOverlay, noElements, type PortChange, type PortRecord } from './record.ts'
 import { byOwner, type FoundElements, type OwnedElements } from './tablecache.ts'
 import { maxElementsPerTransaction, type Writer } from './writer.ts'
@@ -47,6 +47,10 @@ export class Ports {
   readonly #dirty = new Set<string>()
   /** Those of them that came since it was last decided what is written in which order. */
   readonly #fresh = new Set<string>()
+  readonly #portWriter: PortWriter = {
+    write: changes => this.#write(changes),
+    refuse: (record, error) => this.#refuse(record, error),
+  }
 
   constructor(writer: Writer, observer: KernelObserver, context: PortsContext) {
     this.#writer = writer
@@ -155,7 +159,7 @@ export class Ports {
     let areWritten = true
     for (const changes of this.#batches(records)) {
       await turn()
-      areWritten = (await this.#writeWhatCan(changes, refusals)) && areWritten
+      areWritten = (await writeWhatCan(changes, refusals, this.#portWriter)) && areWritten
     }
     return areWritten
   }
@@ -170,7 +174,7 @@ export class Ports {
     let areWritten = true
     let given: ReadonlySet<Bytes> | undefined
     const write = async (changes: readonly PortChange[]) => {
-      areWritten = (await this.#writeTrusted(changes, refusals)) && areWritten
+      areWritten = (await writeTrusted(changes, refusals, this.#portWriter)) && areWritten
     }
     for (const changes of this.#batches(small)) await write(changes)
     for (const changes of this.#batches(this.#stillDirty(large))) {
@@ -180,7 +184,7 @@ export class Ports {
       for (const overtaking of this.#batches(lanesOf(this.#take(this.#fresh), given).small)) await write(overtaking)
     }
     for (const record of refused) {
-      areWritten = (await this.#writeWhatCan([this.#changeOf(record)], { left: 1 })) && areWritten
+      areWritten = (await writeWhatCan([this.#changeOf(record)], { left: 1 }, this.#portWriter)) && areWritten
     }
     return areWritten
   }
@@ -256,44 +260,6 @@ export class Ports {
     this.#dirty.delete(record.id)
   }
 
-  /** Leaves out the ports that the kernel points at. False when there were some. */
-  async #writeWhatCan(changes: readonly PortChange[], refusals: Refusals): Promise<boolean> {
-    let left = changes
-    while (left.length > 0) {
-      try {
-        await this.#write(left)
-        break
-      } catch (error) {
-        if (!(error instanceof TransactionRefused)) throw error
-        if (!error.isExact && left.length > 1) return await this.#writeSingly(left, refusals)
-        const refused = new Set(left.filter(change => isNamed(change, error.names)))
-        refusals.left -= refused.size
-        if (refused.size === 0 || refusals.left < 0) throw error
-        for (const { record } of refused) this.#refuse(record, error)
-        left = left.filter(change => !refused.has(change))
-      }
-    }
-    return left.length === changes.length
-  }
-
-  /** Where the kernel does not say which of them it refuses. */
-  async #writeSingly(changes: readonly PortChange[], refusals: Refusals): Promise<boolean> {
-    let areWritten = true
-    for (const change of changes) areWritten = (await this.#writeWhatCan([change], refusals)) && areWritten
-    return areWritten
-  }
-
-  /** Of ports that were never refused. Rejects where somebody else has changed what the kernel has. */
-  async #writeTrusted(changes: readonly PortChange[], refusals: Refusals): Promise<boolean> {
-    try {
-      await this.#write(changes)
-      return true
-    } catch (error) {
-      if (!(error instanceof TransactionRefused) || error.isDrift) throw error
-      return await this.#writeWhatCan(changes, refusals)
-    }
-  }
-
   #refuse(record: PortRecord, error: CommandError): void {
     const attempts = (record.refusal?.attempts ?? 0) + 1
     clearTimeout(record.refusal?.timer)
@@ -304,8 +270,4 @@ export class Ports {
     this.#dirty.delete(record.id)
     this.#observer.problems?.(`kernel ${record.id}`, [problem])
   }
-}
-
-function isNamed({ current, wanted }: PortChange, names: readonly ElementName[]): boolean {
-  return names.some(name => current.has(name) || wanted.has(name))
 }

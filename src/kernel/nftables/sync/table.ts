@@ -8,9 +8,7 @@ import type { KernelLayer, KernelObserver, PortSnapshot } from '../../layer.ts'
 import { type NodeConfig, type NodeFacts, unknownNode } from '../../nodeconfig.ts'
 import type { KernelOptions } from '../../options.ts'
 import { Overlay, type VipPort } from '../../overlay.ts'
-import { repeat } from '../../repeat.ts'
 import { SyncLoop } from '../../syncloop.ts'
-import { commandProblem } from '../../system/command.ts'
 import { staleFrontends } from '../../system/conntrack.ts'
 import { RoutingKeeper } from '../../system/routingkeeper.ts'
 import { StaleFlows } from '../../system/staleflows.ts'
@@ -20,21 +18,18 @@ import {
   calledSet,
   type ElementSink,
   type Elements,
-  heartbeatSet,
   nodeOwner,
   overlaySets,
 } from '../elements/elements.ts'
 import { planNode } from '../elements/node.ts'
 import { nothingRedirected, type Placement, type Redirected } from '../elements/plan.ts'
-import { formerSets } from '../elements/sources.ts'
 import { elementLine } from '../elements/text.ts'
-import { heartbeatInterval, renewHeartbeat } from '../heartbeat.ts'
+import { renewHeartbeat } from '../heartbeat.ts'
 import type { Operation } from '../operations.ts'
 import { type KernelPrograms, systemPrograms } from '../programs.ts'
-import { markerFor, replacement, tableName } from '../rules/ruleset.ts'
-import { switchOverlay } from '../switch.ts'
-import type { ForeignChange } from '../watch.ts'
+import { watchDrift } from './driftwatch.ts'
 import { findDrift, findPresence } from './inspection.ts'
+import { checkInstalled, installation } from './installation.ts'
 import { Ports } from './ports.ts'
 import { changeOf, elementsOf, type PortChange, type PortRecord, planRecord } from './record.ts'
 import { Writer } from './writer.ts'
@@ -213,39 +208,23 @@ export class KernelTables implements KernelLayer {
       for (const family of this.#families) if (this.#syncLoop.isInstalled) await this.#probe(family)
     }
     const comparison = async () => {
-      if (!this.#syncLoop.isCacheValid) return
-      await this.#routing.ensure()
-      const written = { node: () => this.#writtenNode, ports: this.#ports }
-      this.#suspect(
-        await this.#writer.reading(isTouched =>
-          findDrift(this.#programs.nft, this.#families, this.#options, written, isTouched),
-        ),
-      )
+      if (this.#syncLoop.isCacheValid) await this.#compare()
     }
-    const { comparisonMs = 300e3, comparisonShare = 0.01, presenceMs = 30e3 } = this.#options
-    const looks = repeat(presence, presenceMs, 0.1)
-    const comparisons = repeat(comparison, comparisonMs, comparisonShare)
     const heartbeat = async () => {
       if (this.#syncLoop.isCacheValid) await this.#renewHeartbeat()
     }
-    const heartbeats = repeat(heartbeat, heartbeatInterval(this.#options.abandonAfter), 0.1)
-    const stopListening = this.#listen(changed => (changed === 'contents' ? comparisons : looks).soon())
-    return () => {
-      stopListening()
-      looks.stop()
-      comparisons.stop()
-      heartbeats.stop()
-    }
+    const work = { presence, comparison, heartbeat }
+    return watchDrift(this.#families, this.#options, work, this.#programs, this.#observer)
   }
 
-  #listen(onForeign: (changed: ForeignChange) => void): () => void {
-    try {
-      return this.#programs.watchTables(this.#families, onForeign)
-    } catch (error) {
-      const remedy = 'our tables are looked at every half minute, and compared every few'
-      this.#observer.problems?.('tables', [commandProblem('nf_tables', error, remedy)])
-      return () => {}
-    }
+  async #compare(): Promise<void> {
+    await this.#routing.ensure()
+    const written = { node: () => this.#writtenNode, ports: this.#ports }
+    this.#suspect(
+      await this.#writer.reading(isTouched =>
+        findDrift(this.#programs.nft, this.#families, this.#options, written, isTouched),
+      ),
+    )
   }
 
   async #probe(family: Family): Promise<void> {
@@ -260,18 +239,11 @@ export class KernelTables implements KernelLayer {
     if (drift !== undefined) this.#syncLoop.drifted(drift)
   }
 
-  /** Tables of ours are known by their marker chain; where all have it, and nothing is wrong, nothing is written. */
   async #install(hasDrift: boolean): Promise<void> {
     const operations: Operation[] = []
     for (const family of this.#families) {
-      const chains = await this.#programs.nft.chains(family)
-      if (!hasDrift && chains.includes(markerFor(family, this.#options))) continue
-      const sets = await this.#programs.nft.sets(family)
-      const former = formerSets.filter(name => sets.includes(name))
-      operations.push(...replacement(family, chains, former, this.#options))
-      // What another version has redirected so far goes on.
-      if (!sets.includes(heartbeatSet)) operations.push(...renewHeartbeat(family, this.#options.abandonAfter))
-      if (chains.length === 0 && this.#switchedOff.has(family)) operations.push(...switchOverlay(family, false))
+      const seen = { hasDrift, isOff: this.#switchedOff.has(family) }
+      operations.push(...(await installation(this.#programs.nft, family, this.#options, seen)))
     }
     if (operations.length > 0) await this.#programs.nft.apply(operations)
     await this.#routing.ensure()
@@ -293,7 +265,8 @@ export class KernelTables implements KernelLayer {
 
   async #writeChanges(): Promise<void> {
     await this.#writeNode()
-    if (!(await this.#ports.writeDirty())) await this.#checkInstalled()
+    if (await this.#ports.writeDirty()) return
+    await checkInstalled(this.#programs.nft, this.#families, this.#options)
   }
 
   /** Before the ports: whoever is to stay in the kernel layer is known there before anything goes to Envoy. */
@@ -302,13 +275,6 @@ export class KernelTables implements KernelLayer {
     if (wanted === this.#writtenNode) return
     await this.#writer.write([{ current: this.#writtenNode, wanted }], [])
     this.#writtenNode = wanted
-  }
-
-  async #checkInstalled(): Promise<void> {
-    for (const family of this.#families) {
-      const isThere = await this.#programs.nft.hasChain(family, markerFor(family, this.#options))
-      if (!isThere) throw new Error(`table ${family} ${tableName} is gone`)
-    }
   }
 
   /** Compares all that the kernel has with all that it shall have. */
