@@ -1,9 +1,9 @@
 /** Checks what others have in nftables: firewalls, kube-proxy, and marks that are ours. */
 
+import { printRule } from '../kernel/nftables/clauses/print.ts'
 import { withNftables } from '../kernel/nftables/client.ts'
 import { type BlockingChains, blockingChains, foreign, tableTitle } from '../kernel/nftables/foreign.ts'
 import { usesMark } from '../kernel/nftables/rules/marks.ts'
-import { printRule } from '../kernel/nftables/rules/print.ts'
 import { type Ruleset, tableFamilies } from '../kernel/nftables/wire/dump.ts'
 import type { ServiceScope } from '../plan/ports/scope.ts'
 import { someOf } from '../text/some.ts'

@@ -1,8 +1,8 @@
 /** Reads the parts of proxies' rules: conditions on where a packet comes from, and where it goes to. */
 
 import { addressPortOf, type Bytes } from '../kernel/nftables/bytes.ts'
+import type { Clause, Clauses, InlineSet, Key, SetOfRule } from '../kernel/nftables/clauses/clause.ts'
 import { keyParts } from '../kernel/nftables/elements/values.ts'
-import type { Clause, Clauses, InlineSet, Key, SetOfRule } from '../kernel/nftables/rules/clause.ts'
 import { type VerdictData, verdictCodes } from '../kernel/nftables/rules/expression.ts'
 import type { NftSet } from '../kernel/nftables/snapshot.ts'
 import type { Part } from '../kernel/nftables/wire/types.ts'

@@ -1,6 +1,6 @@
 /** The rules where kube-proxy's own begin: without one of these it does not do what its maps say. */
 
-import type { Clause, Clauses } from '../kernel/nftables/rules/clause.ts'
+import type { Clause, Clauses } from '../kernel/nftables/clauses/clause.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import { isNewConnection, isVerdict, setOfAddress } from './clauses.ts'
 

@@ -6,11 +6,11 @@
  */
 
 import { type Bytes, verdictOf } from '../kernel/nftables/bytes.ts'
+import type { Clauses } from '../kernel/nftables/clauses/clause.ts'
+import { printClauses } from '../kernel/nftables/clauses/print.ts'
+import { verdictText } from '../kernel/nftables/clauses/words.ts'
 import { keyParts } from '../kernel/nftables/elements/values.ts'
-import type { Clauses } from '../kernel/nftables/rules/clause.ts'
 import { type VerdictData, verdictCodes } from '../kernel/nftables/rules/expression.ts'
-import { printClauses } from '../kernel/nftables/rules/print.ts'
-import { verdictText } from '../kernel/nftables/rules/words.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import type { Part } from '../kernel/nftables/wire/types.ts'
 import { hostPort, type IpFamily, type Protocol } from '../net/address.ts'

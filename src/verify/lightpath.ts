@@ -6,6 +6,9 @@
 
 import { transportOf } from '../kernel/family.ts'
 import { addressLengths, type Bytes, verdictOf, wordBytes } from '../kernel/nftables/bytes.ts'
+import type { Clause, Clauses } from '../kernel/nftables/clauses/clause.ts'
+import { printClauses } from '../kernel/nftables/clauses/print.ts'
+import { verdictText } from '../kernel/nftables/clauses/words.ts'
 import {
   type LoadBalancingChain,
   localPolicy,
@@ -15,10 +18,7 @@ import {
 } from '../kernel/nftables/elements/external.ts'
 import { objectName } from '../kernel/nftables/elements/ownobjects.ts'
 import { keyParts, typesOf } from '../kernel/nftables/elements/values.ts'
-import type { Clause, Clauses } from '../kernel/nftables/rules/clause.ts'
 import { type VerdictData, verdictCodes } from '../kernel/nftables/rules/expression.ts'
-import { printClauses } from '../kernel/nftables/rules/print.ts'
-import { verdictText } from '../kernel/nftables/rules/words.ts'
 import { fixedSet } from '../kernel/nftables/sets.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import type { Part } from '../kernel/nftables/wire/types.ts'

@@ -5,10 +5,10 @@
 
 import { familyNames } from '../kernel/family.ts'
 import { rangeText } from '../kernel/nftables/bytes.ts'
+import type { Clauses } from '../kernel/nftables/clauses/clause.ts'
+import { printClauses } from '../kernel/nftables/clauses/print.ts'
 import { partsOf, rangeSets } from '../kernel/nftables/elements/elements.ts'
 import { planNode } from '../kernel/nftables/elements/node.ts'
-import type { Clauses } from '../kernel/nftables/rules/clause.ts'
-import { printClauses } from '../kernel/nftables/rules/print.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import { type NodeConfig, type NodeFacts, unknownNode } from '../kernel/nodeconfig.ts'
 import type { NodePlanOptions } from '../kernel/options.ts'

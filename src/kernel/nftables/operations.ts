@@ -5,11 +5,11 @@
 
 import type { Family } from '../family.ts'
 import { addressPortBytes, type Bytes, wordBytes } from './bytes.ts'
+import type { Clauses, InlineSet } from './clauses/clause.ts'
+import { printClauses } from './clauses/print.ts'
+import { readRule } from './clauses/read.ts'
 import { keyText, keyValueText, type SetTypes, typesOf } from './elements/values.ts'
-import type { Clauses, InlineSet } from './rules/clause.ts'
 import { compileRule, type InlineMap } from './rules/compile.ts'
-import { printClauses } from './rules/print.ts'
-import { readRule } from './rules/read.ts'
 import type { Rule } from './rules/statement.ts'
 import { declaration, type SetDefinition } from './sets.ts'
 

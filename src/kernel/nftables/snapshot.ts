@@ -2,14 +2,14 @@
 
 import type { NetlinkSocket } from '../netlink/socket.ts'
 import type { Bytes } from './bytes.ts'
+import type { Clauses } from './clauses/clause.ts'
+import { printClauses } from './clauses/print.ts'
+import { readRule } from './clauses/read.ts'
 import type { Nftables } from './client.ts'
 import { inlineSet } from './elements/inlineset.ts'
 import { keyValueText, type SetTypes } from './elements/values.ts'
 import { type FoundHook, hookText, type Table } from './operations.ts'
-import type { Clauses } from './rules/clause.ts'
 import { hooksFamily } from './rules/expression.ts'
-import { printClauses } from './rules/print.ts'
-import { readRule } from './rules/read.ts'
 import { dumpChains, dumpElements, dumpRules, dumpSets, type FoundSet } from './wire/dump.ts'
 import type { FoundElements } from './wire/elements.ts'
 

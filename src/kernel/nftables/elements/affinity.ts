@@ -27,9 +27,9 @@ import {
   wordAt,
   wordBytes,
 } from '../bytes.ts'
+import type { Clauses } from '../clauses/clause.ts'
+import { printClauses } from '../clauses/print.ts'
 import { type Chain, ruleClauses } from '../operations.ts'
-import type { Clauses } from '../rules/clause.ts'
-import { printClauses } from '../rules/print.ts'
 import { inSet, ofTransport, type Rule } from '../rules/statement.ts'
 import type { SetDefinition } from '../sets.ts'
 import { type ElementName, elementName } from './elements.ts'

@@ -1,5 +1,5 @@
 import type { Bytes } from '../bytes.ts'
-import type { InlineSet } from '../rules/clause.ts'
+import type { InlineSet } from '../clauses/clause.ts'
 import type { FoundElements } from '../wire/elements.ts'
 import type { Part } from '../wire/types.ts'
 import { keyParts, type SetTypes } from './values.ts'

@@ -18,7 +18,7 @@ import {
   wordAt,
   wordBytes,
 } from '../bytes.ts'
-import { protocolName } from '../rules/words.ts'
+import { protocolName } from '../clauses/words.ts'
 import { type OwnObject, ownObjects, type SetName } from './elements.ts'
 
 /** `10.0.0.1 . tcp . 80` */

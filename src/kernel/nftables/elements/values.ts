@@ -2,7 +2,7 @@
 
 import type { Family } from '../../family.ts'
 import { type Bytes, rangeText, verdictOf } from '../bytes.ts'
-import { verdictText } from '../rules/words.ts'
+import { verdictText } from '../clauses/words.ts'
 import type { SetDefinition } from '../sets.ts'
 import { type DataType, type Part, partsOf, typeOf, wordsOf } from '../wire/types.ts'
 

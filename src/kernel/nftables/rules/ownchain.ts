@@ -2,10 +2,10 @@
 
 import type { Family } from '../../family.ts'
 import type { Bytes } from '../bytes.ts'
+import type { Clauses } from '../clauses/clause.ts'
 import { readAffinity } from '../elements/affinity.ts'
 import type { parseObjectName } from '../elements/ownobjects.ts'
 import { readSources } from '../elements/sources.ts'
-import type { Clauses } from './clause.ts'
 
 /** Returns the value of the element that a chain with these rules is. */
 export function ownChainValue(

@@ -5,7 +5,7 @@
 
 import type { Family } from '../../family.ts'
 import { addressOf, type Bytes, be16, etherTypes, wordAt } from '../bytes.ts'
-import { protocolName } from '../rules/words.ts'
+import { protocolName } from '../clauses/words.ts'
 import type { KeyType } from '../sets.ts'
 
 /** A part of a key or value: an address, or what else it is as a number. */

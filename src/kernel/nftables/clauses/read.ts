@@ -2,9 +2,18 @@
 
 import { ipText } from '../../../net/ipbytes.ts'
 import type { Family } from '../../family.ts'
+import { addressOffsets } from '../rules/compile.ts'
+import {
+  comparisons,
+  type Expression,
+  fib,
+  hooksFamily,
+  natFlags,
+  payloadBases,
+  tcpFlags,
+} from '../rules/expression.ts'
+import type { Marked } from '../rules/statement.ts'
 import type { Clause, Clauses, Comparison, Destination, InlineSet, Key, NatOptions, Port } from './clause.ts'
-import { addressOffsets } from './compile.ts'
-import { comparisons, type Expression, fib, hooksFamily, natFlags, payloadBases, tcpFlags } from './expression.ts'
 import {
   ctFields,
   type Field,
@@ -17,7 +26,6 @@ import {
   readValue,
   socketFields,
 } from './fields.ts'
-import type { Marked } from './statement.ts'
 import { protocolName } from './words.ts'
 
 /** The content of a set that is a part of a rule; undefined for others. */

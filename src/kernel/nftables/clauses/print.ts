@@ -2,8 +2,8 @@
 
 import { anyAddress, type Family } from '../../family.ts'
 import { keyValueText } from '../elements/values.ts'
+import { type Expression, rejects } from '../rules/expression.ts'
 import type { Clause, Clauses, Comparison, Destination, Key, MarkValue, NatOptions, Port, SetOfRule } from './clause.ts'
-import { type Expression, rejects } from './expression.ts'
 import { type Field, type FieldValue, flagNames, kindOf } from './fields.ts'
 import { type InlineSets, readRule } from './read.ts'
 import { durationText, protocolName, verdictText } from './words.ts'

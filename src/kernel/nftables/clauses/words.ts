@@ -1,6 +1,6 @@
 /** Numbers of the kernel's in nft's words. */
 
-import { protocolNumbers, type VerdictData, verdictCodes } from './expression.ts'
+import { protocolNumbers, type VerdictData, verdictCodes } from '../rules/expression.ts'
 
 const protocolTexts = new Map<number, string>(Object.entries(protocolNumbers).map(([name, number]) => [number, name]))
 

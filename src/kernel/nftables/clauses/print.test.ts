@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { rangeBytes } from '../bytes.ts'
 import { typesOf } from '../elements/values.ts'
-import type { Expression } from './expression.ts'
+import type { Expression } from '../rules/expression.ts'
 import { printRule } from './print.ts'
 
 const payload = (offset: number, length: number): Expression => ({ name: 'payload', base: 1, offset, length, dreg: 1 })

@@ -6,9 +6,9 @@
 import type { Family } from '../../family.ts'
 import type { Bytes } from '../bytes.ts'
 import type { SetTypes } from '../elements/values.ts'
-import type { VerdictData } from './expression.ts'
+import type { VerdictData } from '../rules/expression.ts'
+import type { Marked } from '../rules/statement.ts'
 import type { Field, FieldValue } from './fields.ts'
-import type { Marked } from './statement.ts'
 
 export type Key = readonly Field[]
 
