@@ -2,8 +2,8 @@
 
 import { ipText } from '../../../net/ipbytes.ts'
 import type { Family } from '../../family.ts'
-import { addressOffsets } from '../rules/compile.ts'
 import { ctKeys, metaKeys } from '../rules/expression.ts'
+import { addressOffsets } from '../rules/registers.ts'
 
 /** The kind of a field's values. */
 export type FieldKind =

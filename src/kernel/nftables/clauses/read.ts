@@ -2,7 +2,6 @@
 
 import { ipText } from '../../../net/ipbytes.ts'
 import type { Family } from '../../family.ts'
-import { addressOffsets } from '../rules/compile.ts'
 import {
   comparisons,
   type Expression,
@@ -12,6 +11,7 @@ import {
   payloadBases,
   tcpFlags,
 } from '../rules/expression.ts'
+import { addressOffsets } from '../rules/registers.ts'
 import type { Marked } from '../rules/statement.ts'
 import type { Clause, Clauses, Comparison, Destination, InlineSet, Key, NatOptions, Port } from './clause.ts'
 import {

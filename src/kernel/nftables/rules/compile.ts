@@ -1,9 +1,8 @@
 /** Rules as the expressions that the kernel evaluates; the same, register by register, that nft makes of the text. */
 
 import { ipBytes } from '../../../net/ipbytes.ts'
-import type { Family, Transport } from '../../family.ts'
+import type { Family } from '../../family.ts'
 import {
-  comparisons,
   counterType,
   ctKeys,
   type Expression,
@@ -13,11 +12,26 @@ import {
   metaKeys,
   natFlags,
   payloadBases,
-  protocolNumbers,
   rejects,
   tcpFlags,
 } from './expression.ts'
-import type { AddressKey, Endpoint, Key, KeyPart, Marked, Rule, Statement } from './statement.ts'
+import {
+  addressOffsets,
+  be16,
+  compare,
+  first,
+  isTransport,
+  load,
+  loadKey,
+  loadMark,
+  loadPort,
+  mask,
+  padded,
+  registerAt,
+  second,
+  word,
+} from './registers.ts'
+import type { Endpoint, Marked, Rule, Statement } from './statement.ts'
 
 /** A map that is a part of a rule: the kernel makes it and removes it with the rule. */
 export interface InlineMap {
@@ -38,20 +52,6 @@ export function compileRule(family: Family, rule: Rule): CompiledRule {
   const expressions = rule.flatMap(statement => compile(family, statement))
   const inline = rule.find(statement => statement.kind === 'dnat to one of')
   return { expressions, map: inline && { family, endpoints: inline.endpoints } }
-}
-
-/** Where the addresses are in the network header. */
-export const addressOffsets = {
-  ip: { saddr: 12, daddr: 16, length: 4 },
-  ip6: { saddr: 8, daddr: 24, length: 16 },
-} as const satisfies Record<Family, Record<'saddr' | 'daddr' | 'length', number>>
-
-/** The first of the four registers of 16 bytes, and the one that a second value of a statement goes to. */
-const [first, second] = [1, 2]
-
-/** The register that begins after so many bytes: one of 16 bytes where it can be, else one of 4. */
-function registerAt(bytes: number): number {
-  return bytes % 16 === 0 ? 1 + bytes / 16 : 8 + bytes / 4
 }
 
 function compile(family: Family, statement: Statement): readonly Expression[] {
@@ -172,22 +172,6 @@ function translate(family: Family, portMin: number) {
 const ctNew = 8
 const ctTranslated = 0x20
 
-function load(name: 'meta' | 'ct', key: number): Expression {
-  return { name, key, dreg: first }
-}
-
-function loadMark(of: Marked): Expression {
-  return load(of, of === 'meta' ? metaKeys.mark : ctKeys.mark)
-}
-
-function compare(op: 'eq' | 'neq', data: Uint8Array): Expression {
-  return { name: 'cmp', sreg: first, op: comparisons[op], data }
-}
-
-function mask(bits: number): Expression {
-  return { name: 'bitwise', sreg: first, dreg: first, length: 4, mask: word(bits), xor: word(0) }
-}
-
 function hasBits(loading: Expression, bits: number, isNot: boolean): readonly Expression[] {
   return [loading, mask(bits), compare(isNot ? 'neq' : 'eq', word(bits))]
 }
@@ -202,10 +186,6 @@ function writeMark(of: Marked, bit: number, on: boolean): readonly Expression[] 
   ]
 }
 
-function isTransport(transport: Transport): readonly Expression[] {
-  return [load('meta', metaKeys.l4proto), compare('eq', new Uint8Array([protocolNumbers[transport]]))]
-}
-
 function compareFlags(flags: number, value: number): readonly Expression[] {
   const [mask, xor] = [Uint8Array.of(flags), Uint8Array.of(0)]
   return [
@@ -213,15 +193,6 @@ function compareFlags(flags: number, value: number): readonly Expression[] {
     { name: 'bitwise', sreg: first, dreg: first, length: 1, mask, xor },
     compare('eq', Uint8Array.of(value)),
   ]
-}
-
-function loadPort(dreg: number): Expression {
-  return { name: 'payload', base: payloadBases.transport, offset: 2, length: 2, dreg }
-}
-
-function loadAddress(family: Family, of: 'saddr' | 'daddr', dreg: number): Expression {
-  const { [of]: offset, length } = addressOffsets[family]
-  return { name: 'payload', base: payloadBases.network, offset, length, dreg }
 }
 
 /** Loads as many bytes as the prefix has. */
@@ -249,63 +220,4 @@ const nameLength = 16
 function compareInterface(of: 'iifname' | 'oifname', name: string, isNot: boolean): readonly Expression[] {
   const data = name.endsWith('*') ? Buffer.from(name.slice(0, -1)) : padded(name, nameLength)
   return [load('meta', metaKeys[of]), compare(isNot ? 'neq' : 'eq', data)]
-}
-
-/** One value behind the other, each from a register's start. A port of one protocol asks for that protocol first. */
-function loadKey(family: Family, key: Key): readonly Expression[] {
-  const transport = key.flatMap(part => (typeof part === 'string' ? (transportOfPort(part) ?? []) : []))[0]
-  const loads: Expression[] = transport === undefined ? [] : [...isTransport(transport)]
-  let bytes = 0
-  for (const part of key) {
-    const dreg = registerAt(bytes)
-    loads.push(...loadPart(family, part, dreg))
-    bytes += isAddress(part) ? addressOffsets[family].length : 4
-  }
-  return loads
-}
-
-function isAddress(part: KeyPart): part is AddressKey {
-  return part === 'saddr' || part === 'daddr' || part === 'masked saddr' || part === 'masked daddr'
-}
-
-function transportOfPort(part: string): Transport | undefined {
-  const [word] = part.split(' ')
-  return word === 'tcp' || word === 'udp' || word === 'sctp' ? word : undefined
-}
-
-function loadPart(family: Family, part: KeyPart, dreg: number): readonly Expression[] {
-  if (typeof part === 'object') {
-    const { random: modulus, offset } = part
-    return [{ name: 'numgen', dreg, modulus, type: 1, ...(offset > 0 && { offset }) }]
-  }
-  if (part === 'masked saddr' || part === 'masked daddr') {
-    const { length } = addressOffsets[family]
-    const zeros = new Uint8Array(length)
-    return [
-      loadAddress(family, part === 'masked saddr' ? 'saddr' : 'daddr', dreg),
-      { name: 'bitwise', sreg: dreg, dreg, length, mask: zeros, xor: zeros },
-    ]
-  }
-  if (part === 'saddr' || part === 'daddr') return [loadAddress(family, part, dreg)]
-  if (part === 'l4proto' || part === 'protocol') return [{ name: 'meta', key: metaKeys[part], dreg }]
-  return [loadPort(dreg)]
-}
-
-/** In the machine's byte order, as marks and random numbers are. */
-function word(value: number): Uint8Array {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE(value)
-  return bytes
-}
-
-function be16(value: number): Uint8Array {
-  const bytes = Buffer.alloc(2)
-  bytes.writeUInt16BE(value)
-  return bytes
-}
-
-function padded(text: string, length: number): Uint8Array {
-  const bytes = Buffer.alloc(length)
-  bytes.write(text)
-  return bytes
 }
