@@ -14,7 +14,8 @@ import { type Operation, ruleClauses } from '../nftables/operations.ts'
 import { ownChainValue } from '../nftables/rules/ownchain.ts'
 import type { Statement } from '../nftables/rules/statement.ts'
 import { fixedSets } from '../nftables/sets.ts'
-import { type Outcome, type Packet, Trace, type TracedNode, type TracedTable } from './tracer.ts'
+import type { Outcome, Packet, TracedNode } from './packet.ts'
+import { Trace, type TracedTable } from './tracer.ts'
 
 interface Table extends TracedTable {
   /** The sets whose elements come and go by themselves. */

@@ -1,64 +1,16 @@
 /** What becomes of one packet in the tables of the model (`model.ts`), and in the machine around them. */
 
 import { contains } from '../../net/cidr.ts'
-import { anyAddress, type Family } from '../family.ts'
-import {
-  addressBytes,
-  addressPortOf,
-  type Bytes,
-  etherTypes,
-  portPart,
-  protocolPart,
-  verdictOf,
-  wordBytes,
-} from '../nftables/bytes.ts'
+import { addressPortOf, type Bytes, verdictOf } from '../nftables/bytes.ts'
 import type { Chain, Hook } from '../nftables/operations.ts'
 import { type VerdictData, verdictCodes } from '../nftables/rules/expression.ts'
-import type { Endpoint, Key, KeyPart, Marked, Rule, Statement } from '../nftables/rules/statement.ts'
+import type { Key, Rule, Statement } from '../nftables/rules/statement.ts'
+import { type Outcome, type Packet, PacketState, type TracedNode } from './packet.ts'
 
 export interface TracedTable {
   /** By name of the set or map: its elements. */
   readonly sets: Map<string, Map<Bytes, Bytes>>
   readonly chains: Map<string, Chain>
-}
-
-export interface Packet {
-  readonly family: Family
-  /** Of a pod (prerouting) or of a process on the node (output). */
-  readonly from: 'pod' | 'node'
-  readonly protocol: 'tcp' | 'udp' | 'sctp'
-  readonly source: string
-  readonly destination: string
-  readonly port: number
-  /** That it came in by; none for a process on the node. */
-  readonly interface?: string
-  /** That interface is a bridge. */
-  readonly isBridged?: boolean
-  /** The first packet of a connection. */
-  readonly isNew: boolean
-  readonly mark?: number
-  readonly connectionMark?: number
-}
-
-/** The machine around our tables. */
-export interface TracedNode {
-  /** The port on which a transparent socket listens; undefined while Envoy is dead. */
-  readonly listener: number | undefined
-  /** The port on which a socket listens that is not transparent, as an unprivileged process has it. */
-  readonly impostor?: number
-  readonly localAddresses: readonly string[]
-  /** A number from 0 to count - 1. */
-  readonly random: (count: number) => number
-}
-
-export interface Outcome {
-  /** `tproxy`, `redirect`: to Envoy. `local`: to a socket of this node. */
-  readonly verdict: 'forward' | 'local' | 'tproxy' | 'redirect' | 'reject' | 'reset' | 'drop'
-  readonly destination: string
-  readonly port: number
-  readonly masqueraded: boolean
-  readonly mark: number
-  readonly connectionMark: number
 }
 
 /** What a rule leads to; `continue` where it ends nothing. */
@@ -69,47 +21,27 @@ export class Trace {
   readonly #packet: Packet
   readonly #node: TracedNode
   readonly #table: TracedTable | undefined
-  #destination: string
-  #port: number
-  #mark: number
-  #connectionMark: number
-  #isTranslated = false
-  #isMasqueraded = false
-  #toEnvoy: 'tproxy' | 'redirect' | undefined
+  readonly #state: PacketState
 
   constructor(packet: Packet, node: TracedNode, table: TracedTable | undefined) {
     this.#packet = packet
     this.#node = node
     this.#table = table
-    this.#destination = packet.destination
-    this.#port = packet.port
-    this.#mark = packet.mark ?? 0
-    this.#connectionMark = packet.connectionMark ?? 0
+    this.#state = new PacketState(packet, node)
   }
 
   run(): Outcome {
     const entry = this.#hook(this.#packet.from === 'pod' ? 'prerouting' : 'output')
-    if (entry !== 'accept') return this.#outcome(entry)
-    const isLocal = this.#toEnvoy !== undefined || this.#node.localAddresses.includes(this.#destination)
+    if (entry !== 'accept') return this.#state.outcome(entry)
+    const isLocal = this.#state.toEnvoy !== undefined || this.#node.localAddresses.includes(this.#state.destination)
     if (!isLocal) {
       const forward = this.#packet.from === 'pod' ? this.#hook('forward') : 'accept'
-      if (forward !== 'accept') return this.#outcome(forward)
+      if (forward !== 'accept') return this.#state.outcome(forward)
       const exit = this.#hook('postrouting')
-      return this.#outcome(exit === 'accept' ? 'forward' : exit)
+      return this.#state.outcome(exit === 'accept' ? 'forward' : exit)
     }
     const input = this.#hook('input')
-    return this.#outcome(input === 'accept' ? (this.#toEnvoy ?? 'local') : input)
-  }
-
-  #outcome(verdict: Outcome['verdict']): Outcome {
-    return {
-      verdict,
-      destination: this.#destination,
-      port: this.#port,
-      masqueraded: this.#isMasqueraded,
-      mark: this.#mark,
-      connectionMark: this.#connectionMark,
-    }
+    return this.#state.outcome(input === 'accept' ? (this.#state.toEnvoy ?? 'local') : input)
   }
 
   #hook(hook: Hook['hook']): Exclude<Result, 'continue'> {
@@ -117,7 +49,7 @@ export class Trace {
     for (const { name, hook } of chains.sort((a, b) => a.hook!.priority - b.hook!.priority)) {
       // The kernel asks no chain of type nat about a connection that one before has translated.
       const isDestination = hook!.hook !== 'postrouting'
-      if (hook!.type === 'nat' && (!this.#packet.isNew || (isDestination && this.#isTranslated))) continue
+      if (hook!.type === 'nat' && (!this.#packet.isNew || (isDestination && this.#state.isTranslated))) continue
       const result = this.#chain(name)
       if (result !== 'accept' && result !== 'continue') return result
     }
@@ -157,23 +89,23 @@ export class Trace {
       case 'verdict':
         return this.#goBy(statement.verdict)
       case 'mark':
-        return ((this.#markOf(statement.of) & statement.bit) === statement.bit) !== statement.isNot
+        return ((this.#state.markOf(statement.of) & statement.bit) === statement.bit) !== statement.isNot
       case 'set mark':
-        return this.#setMark(statement.of, statement.bit, statement.on)
+        return this.#state.setMark(statement.of, statement.bit, statement.on)
       case 'transport':
         return protocol === statement.transport
       case 'port':
-        return protocol === statement.transport && this.#port === statement.port
+        return protocol === statement.transport && this.#state.port === statement.port
       case 'first segment':
         return protocol === 'tcp' && isNew
       case 'not ending':
         return protocol === 'tcp'
       case 'address': {
-        const address = statement.of === 'saddr' ? source : this.#destination
+        const address = statement.of === 'saddr' ? source : this.#state.destination
         return holds(statement.range, address) !== statement.isNot
       }
       case 'local address': {
-        const address = statement.of === 'saddr' ? source : this.#destination
+        const address = statement.of === 'saddr' ? source : this.#state.destination
         const isLocal = this.#node.localAddresses.includes(address)
         return isLocal || (statement.of === 'saddr' && from === 'node')
       }
@@ -182,13 +114,13 @@ export class Trace {
       case 'direction':
         return statement.direction === 'original'
       case 'translated':
-        return this.#isTranslated !== statement.isNot
+        return this.#state.isTranslated !== statement.isNot
       case 'from bridge':
         return this.#packet.isBridged === true
       case 'interface':
-        return this.#isFrom(statement.name) !== statement.isNot
+        return this.#state.isFrom(statement.name) !== statement.isNot
       case 'opaque socket':
-        return this.#node.impostor === this.#port
+        return this.#node.impostor === this.#state.port
       case 'random zero':
         return this.#node.random(statement.mod) === 0
       default:
@@ -199,20 +131,20 @@ export class Trace {
   #act(statement: Exclude<Statement, { kind: Matching }>): boolean | Result {
     switch (statement.kind) {
       case 'tproxy':
-        return this.#node.listener === statement.port && this.#send('tproxy')
+        return this.#node.listener === statement.port && this.#state.send('tproxy')
       case 'redirect':
-        return this.#redirect(statement.port)
+        return this.#state.redirect(statement.port)
       case 'masquerade':
-        this.#isMasqueraded = true
+        this.#state.isMasqueraded = true
         return 'accept'
       case 'reject':
         return statement.with === 'tcp reset' ? 'reset' : 'reject'
       case 'dnat':
-        return this.#translateTo(statement.to)
+        return this.#state.translateTo(statement.to)
       case 'dnat by map':
         return this.#translateBy(statement.key, statement.map)
       case 'dnat to one of':
-        return this.#translateTo(statement.endpoints[this.#node.random(statement.endpoints.length)]!)
+        return this.#state.translateTo(statement.endpoints[this.#node.random(statement.endpoints.length)]!)
       case 'remember':
         return this.#remember(statement.key, statement.set)
       case 'counter':
@@ -225,7 +157,7 @@ export class Trace {
   }
 
   #remember(parts: Key, set: string): boolean {
-    const key = this.#key(parts)
+    const key = this.#state.key(parts)
     if (key !== undefined) this.#table!.sets.get(set)!.set(key, '')
     return key !== undefined
   }
@@ -239,36 +171,8 @@ export class Trace {
     return result
   }
 
-  #markOf(of: Marked): number {
-    return of === 'meta' ? this.#mark : this.#connectionMark
-  }
-
-  #setMark(of: Marked, bit: number, on: boolean): true {
-    const mark = on ? this.#markOf(of) | bit : this.#markOf(of) & ~bit
-    if (of === 'meta') this.#mark = mark
-    else this.#connectionMark = mark
-    return true
-  }
-
-  /** Undefined where the packet has no such thing. */
-  #part(part: KeyPart): Bytes | undefined {
-    const { family, protocol, source } = this.#packet
-    if (typeof part === 'object') return wordBytes(part.offset + this.#node.random(part.random))
-    if (part === 'saddr') return addressBytes(source)
-    if (part === 'daddr') return addressBytes(this.#destination)
-    if (part === 'masked saddr' || part === 'masked daddr') return addressBytes(anyAddress[family])
-    if (part === 'l4proto') return protocolPart(protocol)
-    if (part === 'protocol') return etherTypes[family]
-    return part === 'th dport' || part === `${protocol} dport` ? portPart(this.#port) : undefined
-  }
-
-  #key(parts: Key): Bytes | undefined {
-    const found = parts.map(part => this.#part(part))
-    return found.includes(undefined) ? undefined : found.join('')
-  }
-
   #valueOf(map: string, parts: Key): Bytes | undefined {
-    const key = this.#key(parts)
+    const key = this.#state.key(parts)
     return key === undefined ? undefined : this.#table!.sets.get(map)!.get(key)
   }
 
@@ -279,7 +183,7 @@ export class Trace {
 
   /** A set of addresses may hold ranges of them. */
   #isIn(set: string, parts: Key): boolean {
-    const key = this.#key(parts)
+    const key = this.#state.key(parts)
     if (key === undefined) return false
     const elements = this.#table!.sets.get(set)!
     if (elements.has(key)) return true
@@ -288,32 +192,9 @@ export class Trace {
     return parts.length === 1 && [...elements.keys()].some(range => isRange(range) && holds(range))
   }
 
-  #send(how: 'tproxy' | 'redirect'): true {
-    this.#toEnvoy = how
-    return true
-  }
-
-  /** `veth*`: all names that begin so. */
-  #isFrom(name: string): boolean {
-    const { interface: found = '' } = this.#packet
-    return name.endsWith('*') ? found.startsWith(name.slice(0, -1)) : found === name
-  }
-
   #translateBy(key: Key, map: string): boolean | Result {
     const endpoint = this.#valueOf(map, key)
-    return endpoint === undefined ? false : this.#translateTo(addressPortOf(endpoint))
-  }
-
-  #translateTo({ ip, port }: Endpoint): 'accept' {
-    this.#destination = ip
-    this.#port = port
-    this.#isTranslated = true
-    return 'accept'
-  }
-
-  #redirect(port: number): 'accept' {
-    this.#send('redirect')
-    return this.#translateTo({ ip: this.#packet.family === 'ip' ? '127.0.0.1' : '::1', port })
+    return endpoint === undefined ? false : this.#state.translateTo(addressPortOf(endpoint))
   }
 }
 

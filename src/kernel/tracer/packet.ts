@@ -1,0 +1,128 @@
+/** A packet that is traced: what it is as it comes, what it has become on its way, and what became of it. */
+
+import { anyAddress, type Family } from '../family.ts'
+import { addressBytes, type Bytes, etherTypes, portPart, protocolPart, wordBytes } from '../nftables/bytes.ts'
+import type { Endpoint, Key, KeyPart, Marked } from '../nftables/rules/statement.ts'
+
+export interface Packet {
+  readonly family: Family
+  /** Of a pod (prerouting) or of a process on the node (output). */
+  readonly from: 'pod' | 'node'
+  readonly protocol: 'tcp' | 'udp' | 'sctp'
+  readonly source: string
+  readonly destination: string
+  readonly port: number
+  /** That it came in by; none for a process on the node. */
+  readonly interface?: string
+  /** That interface is a bridge. */
+  readonly isBridged?: boolean
+  /** The first packet of a connection. */
+  readonly isNew: boolean
+  readonly mark?: number
+  readonly connectionMark?: number
+}
+
+/** The machine around our tables. */
+export interface TracedNode {
+  /** The port on which a transparent socket listens; undefined while Envoy is dead. */
+  readonly listener: number | undefined
+  /** The port on which a socket listens that is not transparent, as an unprivileged process has it. */
+  readonly impostor?: number
+  readonly localAddresses: readonly string[]
+  /** A number from 0 to count - 1. */
+  readonly random: (count: number) => number
+}
+
+export interface Outcome {
+  /** `tproxy`, `redirect`: to Envoy. `local`: to a socket of this node. */
+  readonly verdict: 'forward' | 'local' | 'tproxy' | 'redirect' | 'reject' | 'reset' | 'drop'
+  readonly destination: string
+  readonly port: number
+  readonly masqueraded: boolean
+  readonly mark: number
+  readonly connectionMark: number
+}
+
+/** What a packet has become on its way, and what rules read of it. */
+export class PacketState {
+  readonly #packet: Packet
+  readonly #node: TracedNode
+  destination: string
+  port: number
+  isTranslated = false
+  isMasqueraded = false
+  toEnvoy: 'tproxy' | 'redirect' | undefined
+  #mark: number
+  #connectionMark: number
+
+  constructor(packet: Packet, node: TracedNode) {
+    this.#packet = packet
+    this.#node = node
+    this.destination = packet.destination
+    this.port = packet.port
+    this.#mark = packet.mark ?? 0
+    this.#connectionMark = packet.connectionMark ?? 0
+  }
+
+  outcome(verdict: Outcome['verdict']): Outcome {
+    return {
+      verdict,
+      destination: this.destination,
+      port: this.port,
+      masqueraded: this.isMasqueraded,
+      mark: this.#mark,
+      connectionMark: this.#connectionMark,
+    }
+  }
+
+  markOf(of: Marked): number {
+    return of === 'meta' ? this.#mark : this.#connectionMark
+  }
+
+  setMark(of: Marked, bit: number, on: boolean): true {
+    const mark = on ? this.markOf(of) | bit : this.markOf(of) & ~bit
+    if (of === 'meta') this.#mark = mark
+    else this.#connectionMark = mark
+    return true
+  }
+
+  /** Undefined where the packet has no such thing. */
+  key(parts: Key): Bytes | undefined {
+    const found = parts.map(part => this.#part(part))
+    return found.includes(undefined) ? undefined : found.join('')
+  }
+
+  #part(part: KeyPart): Bytes | undefined {
+    const { family, protocol, source } = this.#packet
+    if (typeof part === 'object') return wordBytes(part.offset + this.#node.random(part.random))
+    if (part === 'saddr') return addressBytes(source)
+    if (part === 'daddr') return addressBytes(this.destination)
+    if (part === 'masked saddr' || part === 'masked daddr') return addressBytes(anyAddress[family])
+    if (part === 'l4proto') return protocolPart(protocol)
+    if (part === 'protocol') return etherTypes[family]
+    return part === 'th dport' || part === `${protocol} dport` ? portPart(this.port) : undefined
+  }
+
+  /** `veth*`: all names that begin so. */
+  isFrom(name: string): boolean {
+    const { interface: found = '' } = this.#packet
+    return name.endsWith('*') ? found.startsWith(name.slice(0, -1)) : found === name
+  }
+
+  send(how: 'tproxy' | 'redirect'): true {
+    this.toEnvoy = how
+    return true
+  }
+
+  translateTo({ ip, port }: Endpoint): 'accept' {
+    this.destination = ip
+    this.port = port
+    this.isTranslated = true
+    return 'accept'
+  }
+
+  redirect(port: number): 'accept' {
+    this.send('redirect')
+    return this.translateTo({ ip: this.#packet.family === 'ip' ? '127.0.0.1' : '::1', port })
+  }
+}
