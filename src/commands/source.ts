@@ -9,7 +9,7 @@ import type { Config } from './options.ts'
  */
 export async function createSource(config: Config, log: Log, quietMs?: number): Promise<Source> {
   if (config.source !== undefined) {
-    const { directorySource } = await import('../sources/directory.ts')
+    const { directorySource } = await import('../sources/directory/directory.ts')
     return directorySource(config.source, { log })
   }
   const { kubernetesSource } = await import('../sources/kubernetes.ts')

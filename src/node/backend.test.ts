@@ -7,7 +7,7 @@ import type { KernelBackend } from '../kernel/backend.ts'
 import { empty } from '../kernel/testing/empty/backend.ts'
 import { EmptyLayer } from '../kernel/testing/empty/layer.ts'
 import { testOptions } from '../kernel/testing/states.ts'
-import { directorySource } from '../sources/directory.ts'
+import { directorySource } from '../sources/directory/directory.ts'
 import { silentLog, until } from '../sources/testing.ts'
 import { Agent } from './agent.ts'
 

@@ -1,7 +1,7 @@
 /** Reports what is wrong with the files of a directory by origin, which is a path, and when it is over. */
 
-import { type Problem, problem } from '../services/problem.ts'
-import { isManifestName } from './manifests/manifest.ts'
+import { type Problem, problem } from '../../services/problem.ts'
+import { isManifestName } from '../manifests/manifest.ts'
 
 export class DirectoryProblems {
   readonly #tell: (origin: string, problems: readonly Problem[]) => void

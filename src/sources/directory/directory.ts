@@ -1,14 +1,14 @@
 /** Reads Services from a directory of manifests in YAML and JSON, and follows it as it changes. */
 
-import type { Log } from '../observe/log.ts'
-import { type Problem, problem } from '../services/problem.ts'
-import { Definitions } from './definitions.ts'
-import { DirectoryProblems } from './directory-problems.ts'
-import { DirectoryWatches } from './directory-watches.ts'
-import { type FileState, isDirectory, lookAtFile, lookAtTree, messageOf } from './manifests/file-tree.ts'
-import { ManifestReader } from './manifests/reader.ts'
-import type { Source, SourceListener } from './source.ts'
-import { Turn } from './turn.ts'
+import type { Log } from '../../observe/log.ts'
+import { type Problem, problem } from '../../services/problem.ts'
+import { Definitions } from '../definitions.ts'
+import { type FileState, isDirectory, lookAtFile, lookAtTree, messageOf } from '../manifests/file-tree.ts'
+import { ManifestReader } from '../manifests/reader.ts'
+import type { Source, SourceListener } from '../source.ts'
+import { Turn } from '../turn.ts'
+import { DirectoryProblems } from './problems.ts'
+import { DirectoryWatches } from './watches.ts'
 
 /**
  * Objects of a file or directory that can no longer be read (LP101, LP104) stay. The origin of a file's problems is its

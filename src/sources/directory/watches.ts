@@ -2,9 +2,9 @@
 
 import { type FSWatcher, watch } from 'node:fs'
 import { basename, join } from 'node:path'
-import type { Log } from '../observe/log.ts'
-import { messageOf } from './manifests/file-tree.ts'
-import { isManifestName } from './manifests/manifest.ts'
+import type { Log } from '../../observe/log.ts'
+import { messageOf } from '../manifests/file-tree.ts'
+import { isManifestName } from '../manifests/manifest.ts'
 
 export interface TouchListener {
   /** The manifest file of this path came, went or changed. */
