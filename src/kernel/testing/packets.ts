@@ -34,7 +34,7 @@ export function packetTo(state: PortState, more: Partial<Packet> = {}): Packet {
   }
 }
 
-export const forEnvoy = { layer: { wants: 'envoy', protocol: 'http', reason: '' } } as const
+const forEnvoy = { layer: { wants: 'envoy', protocol: 'http', reason: '' } } as const
 export const http = portState('a/http/http', '10.0.0.1', ['10.1.0.1:8080'], forEnvoy)
 export const onlyKernel = portState('a/tcp/tcp', '10.0.0.2', ['10.1.0.1:8080', '10.1.0.2:8080'])
 
