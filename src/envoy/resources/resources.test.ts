@@ -1,66 +1,24 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type DescMessage, fromBinary, toBinary } from '@bufbuild/protobuf'
-import fc from 'fast-check'
-import type { External, PortState } from '../../plan/ports/port.ts'
+import { fromBinary } from '@bufbuild/protobuf'
+import type { PortState } from '../../plan/ports/port.ts'
 import { aPortState } from '../../plan/testing.ts'
 import { defaultSettings } from '../../services/settings/definitions.ts'
-import { envoyProtocols } from '../../services/settings/envoyprotocol.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import { Cluster_LbPolicy, ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
 import { ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
-import { RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.js'
-import { ScopedRouteConfigurationSchema } from '../api/envoy/config/route/v3/scoped_route_pb.js'
 import { bootstrapJson } from '../bootstrap/bootstrap.ts'
 import { staticBootstrap } from '../bootstrap/static.ts'
-import { type Resource, type TypeUrl, typeUrls } from '../resource.ts'
-import { anySettings } from '../testing.ts'
+import { type Resource, typeUrls } from '../resource.ts'
 import { externalId, type Frontend, frontendsOf, portIdOf } from './frontend.ts'
-import { listenerSettings, type NodeOptions } from './listener.ts'
+import type { NodeOptions } from './listener.ts'
 import { configurationOf, type Published, resourcesOf } from './resources.ts'
 
-const tcp = { wants: 'envoy', protocol: 'tcp', reason: 'overlay is true' } as const
-const settings = { ...defaultSettings, upstreamRequestTimeout: 5000, accessLog: 'true' } as const
-
-const reached: External = {
-  nodePort: 30_080,
-  externalIPs: [],
-  loadBalancerIPs: ['192.0.2.7'],
-  sourceRanges: [],
-  policy: 'Local',
-  endpoints: [{ ip: '10.244.1.2', port: 8080 }],
-  clusterEndpoints: aPortState().endpoints,
-  noLocalEndpoints: false,
-  layer: aPortState().layer,
-}
-const fromOutside = (external: Partial<External> = {}): Frontend => {
-  return frontendsOf(aPortState({ external: { ...reached, ...external } }))[1]!
-}
-
-const golden: Readonly<Record<string, Frontend>> = {
-  'http-external': fromOutside(),
-  http: aPortState(),
-  'http-settings': aPortState({ settings: { ...settings, lbPolicy: 'RING_HASH', circuitBreakerDefaultMaxRetries: 7 } }),
-  'http-peak-ewma': aPortState({ settings: { ...settings, lbPolicy: 'PEAK_EWMA', slowStart: 30e3 } }),
-  'http-no-retries': aPortState({ settings: { ...settings, retryEnabled: false } }),
-  'tcp-ipv6': aPortState({
-    id: 'db/postgres/5432/IPv6',
-    namespace: 'db',
-    name: 'postgres',
-    port: { name: '', protocol: 'TCP', port: 5432 },
-    family: 'IPv6',
-    vip: 'fd00::10',
-    layer: tcp,
-    endpoints: [{ ip: 'fd00:1::2', port: 5432 }],
-  }),
-  'tcp-empty': aPortState({ layer: tcp, endpoints: [] }),
-}
-
-const withModule = { latencies: '/run/lightpath/envoy' }
+import { fromOutside, golden, reached, tcp, withModule } from './testing.ts'
 
 for (const [name, state] of Object.entries(golden)) {
-  test(`what is published of ${name} is golden/${name}.snapshot`, t => {
+  test(`what Envoy is told of ${name} is golden/${name}.snapshot`, t => {
     const { staticResources } = staticBootstrap(configurationOf([state], name === 'http-peak-ewma' ? withModule : {}), {
       node: 'node1',
     })
@@ -73,7 +31,7 @@ for (const [name, state] of Object.entries(golden)) {
   })
 }
 
-test('every resource of a Service port is named by its address, and requires what it needs', () => {
+test('all of a Service port is named by its address, and each requires what it needs', () => {
   const name = '10.96.0.10:80'
   const cluster = { typeUrl: typeUrls.cluster, name }
   const endpoints = { typeUrl: typeUrls.endpoints, name }
@@ -91,7 +49,7 @@ test('every resource of a Service port is named by its address, and requires wha
   assert.equal(resourcesOf(golden['tcp-ipv6']!).at(-1)?.name, '[fd00::10]:5432')
 })
 
-test('http Service ports with default connections share a listener, but none that a node port or the redirect port could need', () => {
+test('http Service ports share a listener where their connections are as by default, but none that a node port or the redirect port could need', () => {
   const listeners = (frontend: Frontend) =>
     configurationOf([frontend])
       .filter(({ typeUrl }) => typeUrl === typeUrls.listener)
@@ -110,7 +68,7 @@ test('http Service ports with default connections share a listener, but none tha
   assert.equal(configurationOf(two).filter(({ typeUrl }) => typeUrl === typeUrls.listener).length, 1)
 })
 
-test('the external frontend is published as a Service port of its own, with a listener for each address and its own endpoints', () => {
+test('the external frontend is told as a Service port of its own, with a listener for each place and the endpoints for outsiders', () => {
   const resources = resourcesOf(fromOutside())
   assert.deepEqual(
     resources.map(({ name }) => name),
@@ -123,15 +81,6 @@ test('the external frontend is published as a Service port of its own, with a li
     aPortState({ family: 'IPv6', vip: 'fd00::10', external: { ...reached, loadBalancerIPs: [] } }),
   )
   assert.equal(resourcesOf(six[1]!).at(-1)?.name, '[::]:30080')
-})
-
-test('a new external address changes no resource but its own listener', () => {
-  const [before, after] = [fromOutside({ loadBalancerIPs: [] }), fromOutside()].map(frontend => resourcesOf(frontend))
-  const versions = new Set(before!.map(({ version }) => version))
-  assert.deepEqual(
-    after!.filter(({ version }) => !versions.has(version)).map(({ name }) => name),
-    ['192.0.2.7:80'],
-  )
 })
 
 test("endpoints see the client's address by the VIP and by policy Local alone, where the node can", () => {
@@ -152,21 +101,7 @@ test("endpoints see the client's address by the VIP and by policy Local alone, w
   assert.deepEqual(versions(told), versions())
 })
 
-test('only settings of listeners change a listener', () => {
-  const listenersOf = (layer: PortState['layer'], settings: Settings) => {
-    const resources = configurationOf([aPortState({ layer, settings })])
-    return resources.filter(({ typeUrl }) => typeUrl === typeUrls.listener).map(({ version }) => version)
-  }
-  fc.assert(
-    fc.property(anySettings, anySettings, fc.constantFrom(aPortState().layer, tcp), (before, after, layer) => {
-      const kept = { ...after, ...listenerSettings(before) }
-      assert.deepEqual(listenersOf(layer, kept), listenersOf(layer, before))
-    }),
-    { numRuns: 300 },
-  )
-})
-
-test('a client’s FIN waits for answers where Envoy has the module, unless the port says otherwise', () => {
+test('a client is waited for after its FIN where Envoy has the module, unless the port says otherwise', () => {
   const filtersOf = (halfClose: Settings['halfClose'], hasModule: boolean) => {
     const frontend = aPortState({ settings: { ...defaultSettings, halfClose, idleTimeout: 5000 } })
     const [own] = resourcesOf(frontend, { hasModule }).filter(({ typeUrl }) => typeUrl === typeUrls.listener)
@@ -187,72 +122,10 @@ test('the id of a frontend names its port, also of one that is called external',
   }
 })
 
-test('a Service port that is meant for the kernel cannot be published to Envoy', () => {
+test('a Service port that is meant for the kernel cannot be told to Envoy', () => {
   const kernel = aPortState({ layer: { wants: 'kernel', reason: 'port name dns' } })
   assert.throws(() => resourcesOf(kernel), /whoami\/whoami\/http is not meant for Envoy: port name dns/)
 })
-
-test('a change of endpoints encodes the endpoints and nothing else', () => {
-  const state = aPortState()
-  const resources = resourcesOf(state)
-  const told = { frontend: state, isDraining: false, resources }
-  const endpoints = state.endpoints.map(({ port }, i) => ({ ip: `10.244.9.${i}`, port }))
-  const changed = resourcesOf({ ...state, endpoints }, {}, told)
-  assert.deepEqual(
-    changed.filter((resource, i) => resource !== resources[i]).map(({ typeUrl }) => typeUrl),
-    [typeUrls.endpoints],
-  )
-  assert.notEqual(versionOf(changed, typeUrls.endpoints), versionOf(resources, typeUrls.endpoints))
-})
-
-test('routes change with the endpoints only while these are fewer than the tries of a request', () => {
-  const withEndpoints = (count: number) =>
-    aPortState({ endpoints: Array.from({ length: count }, (_, i) => ({ ip: `10.244.9.${i}`, port: 8080 })) })
-  const changesFrom = (before: number, after: number) => {
-    const frontend = withEndpoints(before)
-    const resources = resourcesOf(frontend)
-    return resourcesOf(withEndpoints(after), {}, { frontend, isDraining: false, resources })
-      .filter((resource, i) => resource !== resources[i])
-      .map(({ typeUrl }) => typeUrl)
-  }
-  for (const [before, after] of [
-    [1, 2],
-    [2, 3],
-    [3, 1],
-  ] as const)
-    assert.deepEqual(changesFrom(before, after), [typeUrls.endpoints, typeUrls.route])
-  for (const [before, after] of [
-    [3, 4],
-    [100, 99],
-    [0, 1],
-  ] as const)
-    assert.deepEqual(changesFrom(before, after), [typeUrls.endpoints])
-})
-
-const all = [typeUrls.cluster, typeUrls.endpoints, typeUrls.route, typeUrls.scope]
-for (const [what, change, expected] of [
-  ['port', { port: { name: 'http', protocol: 'TCP', port: 81 } }, all],
-  ['VIP', { vip: '10.96.0.11' }, all],
-  ['protocol', { layer: tcp }, [typeUrls.cluster, typeUrls.listener]],
-  ['lb-policy', { settings: { ...defaultSettings, lbPolicy: 'RANDOM' } }, [typeUrls.cluster]],
-  ['request-timeout', { settings: { ...defaultSettings, requestTimeout: 1000 } }, [typeUrls.route]],
-  ['retry-on', { settings: { ...defaultSettings, retryOn: 'reset' } }, [typeUrls.route]],
-  ['idle-timeout', { settings: { ...defaultSettings, idleTimeout: 1000 } }, [typeUrls.listener]],
-] as const satisfies [string, Partial<PortState>, TypeUrl[]][]) {
-  test(`a change of ${what} changes the versions of what depends on it, with or without what was published before`, () => {
-    const state = aPortState()
-    const told = { frontend: state, isDraining: false, resources: resourcesOf(state) }
-    const after = { ...state, ...change }
-    assert.deepEqual(encoded(after, told), encoded(after))
-    const changed = resourcesOf(after, {}, told).filter(
-      ({ typeUrl, version }) => version !== versionOf(told.resources, typeUrl),
-    )
-    assert.deepEqual(
-      changed.map(({ typeUrl }) => typeUrl),
-      expected,
-    )
-  })
-}
 
 test('PEAK_EWMA takes the module, and answers that can be timed', () => {
   const policy = (frontend: Frontend, node: NodeOptions) => {
@@ -273,92 +146,6 @@ test('PEAK_EWMA takes the module, and answers that can be timed', () => {
     'RANDOM',
   )
 })
-
-test('a change of lb-policy changes no listener of a tcp port either', () => {
-  const state = aPortState({ layer: tcp })
-  const resources = resourcesOf(state)
-  const after = resourcesOf({ ...state, settings: { ...defaultSettings, lbPolicy: 'MAGLEV' } })
-  assert.deepEqual(
-    after.filter(({ version }, i) => version !== resources[i]!.version).map(({ typeUrl }) => typeUrl),
-    [typeUrls.cluster],
-  )
-})
-
-test('a demoted frontend has another route, also with what was published before, and nothing else that is new', () => {
-  const state = aPortState()
-  const told = { frontend: state, isDraining: false, resources: resourcesOf(state) }
-  const leaving = resourcesOf(state, { isDraining: true }, told)
-  const changed = leaving.filter(({ version }, i) => version !== told.resources[i]!.version)
-  assert.deepEqual(
-    changed.map(({ typeUrl }) => typeUrl),
-    [typeUrls.route],
-  )
-  const back = resourcesOf(state, {}, { frontend: state, isDraining: true, resources: leaving })
-  assert.equal(versionOf(back, typeUrls.route), versionOf(told.resources, typeUrls.route))
-})
-
-test('versions are made from content, so that they survive a restart', () => {
-  assert.deepEqual(
-    resourcesOf(golden['tcp-ipv6']!).map(({ version }) => version.length),
-    [16, 16, 16],
-  )
-  assert.deepEqual(encoded(golden['tcp-ipv6']!), encoded(structuredClone(golden['tcp-ipv6']!)))
-})
-
-const anyState: fc.Arbitrary<PortState> = fc
-  .record({
-    settings: fc.oneof(fc.constant(defaultSettings), anySettings),
-    protocol: fc.constantFrom(...envoyProtocols),
-    vip: fc.oneof(fc.ipV4(), fc.constant('fd00::1')),
-    endpoints: fc.uniqueArray(fc.record({ ip: fc.ipV4(), port: fc.integer({ min: 1, max: 65535 }) }), { maxLength: 4 }),
-  })
-  .map(({ protocol, ...fields }) => aPortState({ ...fields, layer: { wants: 'envoy', protocol, reason: '' } }))
-
-const schemas: Readonly<Record<TypeUrl, DescMessage>> = {
-  [typeUrls.cluster]: ClusterSchema,
-  [typeUrls.endpoints]: ClusterLoadAssignmentSchema,
-  [typeUrls.route]: RouteConfigurationSchema,
-  [typeUrls.scope]: ScopedRouteConfigurationSchema,
-  [typeUrls.listener]: ListenerSchema,
-}
-
-test('property: whatever settings say, each resource is a whole message with the resource’s name', () => {
-  fc.assert(
-    fc.property(anyState, state => {
-      for (const { typeUrl, name, encode } of resourcesOf(state)) {
-        const bytes = encode()
-        const message = fromBinary(schemas[typeUrl], bytes) as unknown as { name?: string; clusterName?: string }
-        assert.equal(message.clusterName ?? message.name, name)
-        // Parts that were encoded apart and merged are one message: encoded as a whole it means the same.
-        const whole = toBinary(schemas[typeUrl], message as never)
-        assert.deepEqual(toBinary(schemas[typeUrl], fromBinary(schemas[typeUrl], whole)), whole)
-      }
-    }),
-    { numRuns: 300 },
-  )
-})
-
-test('property: equal states have equal bytes and versions, and versions differ where bytes do', () => {
-  fc.assert(
-    fc.property(anyState, anyState, (a, b) => {
-      const [ofA, again, ofB] = [encoded(a), encoded(structuredClone(a)), encoded(b)]
-      assert.deepEqual(again, ofA)
-      for (const resource of ofA) {
-        const other = ofB.find(({ typeUrl }) => typeUrl === resource.typeUrl)
-        if (other) assert.equal(resource.version === other.version, Buffer.compare(resource.bytes, other.bytes) === 0)
-      }
-    }),
-    { numRuns: 300 },
-  )
-})
-
-function encoded(state: PortState, before?: Published) {
-  return resourcesOf(state, {}, before).map(({ encode, ...resource }) => ({ ...resource, bytes: encode() }))
-}
-
-function versionOf(resources: readonly Resource[], typeUrl: TypeUrl): string | undefined {
-  return resources.find(resource => resource.typeUrl === typeUrl)?.version
-}
 
 function references(resources: readonly Resource[]) {
   return resources.map(({ typeUrl, name, requires }) => ({ typeUrl, name, requires }))
