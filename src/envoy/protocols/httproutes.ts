@@ -18,7 +18,7 @@ import {
 import { RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.js'
 import { PreviousHostsPredicateSchema } from '../api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
 import { any, asField, duration, encode, memoize, merge } from '../encoding.ts'
-import { hashesClients } from '../resources/loadbalancing.ts'
+import { hashesClients } from '../resources/cluster/loadbalancing.ts'
 import { leave } from './httpdrain.ts'
 import { asItCame, protoCarrier, withClient } from './httpforwarded.ts'
 import { onClientsConnection, onFreshConnection, type RouteParts } from './httpfresh.ts'

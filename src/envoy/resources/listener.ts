@@ -18,8 +18,8 @@ import type { SharedProtocol } from '../protocols/protocol.ts'
 import { protocolOf } from '../protocols/protocols.ts'
 import { proxyByAddress, tcp } from '../protocols/tcp.ts'
 import { backing, type Resource, type ResourceRef, typeUrls } from '../resource.ts'
+import type { BalancingNode } from './cluster/loadbalancing.ts'
 import { addressesOf, type Frontend, mayShowClient, resourceNameOf } from './frontend.ts'
-import type { BalancingNode } from './loadbalancing.ts'
 import { listenerStats } from './stats.ts'
 
 /** The properties of a node on which everything published to its Envoys depends, beside Service ports. */

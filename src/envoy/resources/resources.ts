@@ -2,8 +2,8 @@
 
 import { protocolOf } from '../protocols/protocols.ts'
 import type { Resource } from '../resource.ts'
-import { clusterResource } from './cluster.ts'
-import { endpointsResource } from './endpoints.ts'
+import { clusterResource } from './cluster/cluster.ts'
+import { endpointsResource } from './cluster/endpoints.ts'
 import { addressesOf, type Frontend, mayShowClient } from './frontend.ts'
 import { hasOwnListeners, listenerResources, type NodeOptions, scopeResource, sharedListener } from './listener.ts'
 import { haveSameRoutes, routeResource } from './route.ts'

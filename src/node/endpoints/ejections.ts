@@ -8,8 +8,8 @@
  */
 
 import type { EndpointLoads } from '../../envoy/program/admin.ts'
+import { hashesClients } from '../../envoy/resources/cluster/loadbalancing.ts'
 import { type Frontend, resourceNameOf } from '../../envoy/resources/frontend.ts'
-import { hashesClients } from '../../envoy/resources/loadbalancing.ts'
 import { hostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import { isByRequest } from '../../services/settings/envoyprotocol.ts'

@@ -4,9 +4,9 @@
  */
 
 import { type Resource, type ResourceRef, typeUrls } from '../../envoy/resource.ts'
+import { lbPolicyOf } from '../../envoy/resources/cluster/loadbalancing.ts'
 import type { Frontend, Observed } from '../../envoy/resources/frontend.ts'
 import type { NodeOptions } from '../../envoy/resources/listener.ts'
-import { lbPolicyOf } from '../../envoy/resources/loadbalancing.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { PortChange } from '../../plan/update.ts'
 import type { LbPolicy } from '../../services/settings/settings.ts'

@@ -1,8 +1,8 @@
 /** Whether the Envoys of this node have Lightpath's module, which balances by latency and keeps half-open connections. */
 
+import { lbPolicyOf } from '../../envoy/resources/cluster/loadbalancing.ts'
 import type { Frontend } from '../../envoy/resources/frontend.ts'
 import type { NodeOptions } from '../../envoy/resources/listener.ts'
-import { lbPolicyOf } from '../../envoy/resources/loadbalancing.ts'
 import type { Problem } from '../../services/problem.ts'
 import type { PublishedFrontends } from '../lifecycle/published.ts'
 import { moduleProblem } from './envoyproblems.ts'

@@ -1,7 +1,7 @@
 /** What the Envoy layer of a node needs, and to whom it reports. */
 
 import type { Activity } from '../../envoy/program/admin.ts'
-import type { SubsetOptions } from '../../envoy/resources/subset.ts'
+import type { SubsetOptions } from '../../envoy/resources/cluster/subset.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
 import type { NodeLbPolicy } from '../../services/settings/settings.ts'
 import type { RedirectMove } from '../lifecycle/redirectset.ts'

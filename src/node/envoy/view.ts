@@ -1,7 +1,7 @@
 /** What `lightpath explain` shows of a frontend in Envoy. */
 
 import { type Resource, type ResourceRef, typeNameOf } from '../../envoy/resource.ts'
-import { type BalancingNode, type LbChoice, lbPolicyOf } from '../../envoy/resources/loadbalancing.ts'
+import { type BalancingNode, type LbChoice, lbPolicyOf } from '../../envoy/resources/cluster/loadbalancing.ts'
 import type { ResourceStore } from '../../xds/store.ts'
 import type { Lifecycle } from '../lifecycle/lifecycle.ts'
 import type { PublishedFrontend } from '../lifecycle/published.ts'

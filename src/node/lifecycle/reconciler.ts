@@ -4,8 +4,8 @@
  * and has open (drains.ts) bring on.
  */
 
+import { type SubsetOptions, withSubset } from '../../envoy/resources/cluster/subset.ts'
 import { addressesOf, externalId, type Frontend, frontendsOf } from '../../envoy/resources/frontend.ts'
-import { type SubsetOptions, withSubset } from '../../envoy/resources/subset.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
 import type { PortChange } from '../../plan/update.ts'
 import { ChangePace } from './changepace.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import type { Endpoint } from '../../plan/ports/port.ts'
+import type { Endpoint } from '../../../plan/ports/port.ts'
 import { subsetOf } from './subset.ts'
 
 const endpoint = (number: number): Endpoint => ({

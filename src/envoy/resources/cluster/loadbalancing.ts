@@ -6,13 +6,13 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { StringValueSchema } from '@bufbuild/protobuf/wkt'
-import type { PortState } from '../../plan/ports/port.ts'
-import { isByRequest } from '../../services/settings/envoyprotocol.ts'
-import type { LbPolicy, NodeLbPolicy, Settings } from '../../services/settings/settings.ts'
-import { Cluster_LbPolicy, ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
-import { DynamicModulesLoadBalancerConfigSchema } from '../api/envoy/extensions/load_balancing_policies/dynamic_modules/v3/dynamic_modules_pb.js'
-import { any, duration, encode } from '../encoding.ts'
-import { envoyModule } from '../program/module.ts'
+import type { PortState } from '../../../plan/ports/port.ts'
+import { isByRequest } from '../../../services/settings/envoyprotocol.ts'
+import type { LbPolicy, NodeLbPolicy, Settings } from '../../../services/settings/settings.ts'
+import { Cluster_LbPolicy, ClusterSchema } from '../../api/envoy/config/cluster/v3/cluster_pb.js'
+import { DynamicModulesLoadBalancerConfigSchema } from '../../api/envoy/extensions/load_balancing_policies/dynamic_modules/v3/dynamic_modules_pb.js'
+import { any, duration, encode } from '../../encoding.ts'
+import { envoyModule } from '../../program/module.ts'
 
 /** The properties of a node that decide how endpoints are chosen. */
 export interface BalancingNode {

@@ -4,21 +4,21 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Duration } from '@bufbuild/protobuf/wkt'
-import { type LbPolicy, lbPolicies, type Settings } from '../../services/settings/settings.ts'
-import { fromAds } from '../ads.ts'
+import { type LbPolicy, lbPolicies, type Settings } from '../../../services/settings/settings.ts'
+import { fromAds } from '../../ads.ts'
 import type {
   CircuitBreakers_ThresholdsSchema,
   CircuitBreakersSchema,
-} from '../api/envoy/config/cluster/v3/circuit_breaker_pb.js'
-import { Cluster_DiscoveryType, ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
-import type { OutlierDetectionSchema } from '../api/envoy/config/cluster/v3/outlier_detection_pb.js'
-import { RoutingPriority } from '../api/envoy/config/core/v3/base_pb.js'
-import { duration, encode, memoize, merge, resource } from '../encoding.ts'
-import type { Protocol } from '../protocols/protocol.ts'
-import { protocolOf } from '../protocols/protocols.ts'
-import { type Resource, typeUrls } from '../resource.ts'
-import { tcpKeepalive } from './connection.ts'
-import { type Frontend, resourceNameOf } from './frontend.ts'
+} from '../../api/envoy/config/cluster/v3/circuit_breaker_pb.js'
+import { Cluster_DiscoveryType, ClusterSchema } from '../../api/envoy/config/cluster/v3/cluster_pb.js'
+import type { OutlierDetectionSchema } from '../../api/envoy/config/cluster/v3/outlier_detection_pb.js'
+import { RoutingPriority } from '../../api/envoy/config/core/v3/base_pb.js'
+import { duration, encode, memoize, merge, resource } from '../../encoding.ts'
+import type { Protocol } from '../../protocols/protocol.ts'
+import { protocolOf } from '../../protocols/protocols.ts'
+import { type Resource, typeUrls } from '../../resource.ts'
+import { tcpKeepalive } from '../connection.ts'
+import { type Frontend, resourceNameOf } from '../frontend.ts'
 import { type BalancingNode, lbPolicyOf, loadBalancing } from './loadbalancing.ts'
 
 /**

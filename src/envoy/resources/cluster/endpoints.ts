@@ -1,13 +1,13 @@
 /** Makes the endpoints of a Service port an EDS resource: the one that changes often, and alone. */
 
-import { hostPort } from '../../net/address.ts'
-import type { Endpoint } from '../../plan/ports/port.ts'
-import { HealthStatus } from '../api/envoy/config/core/v3/health_check_pb.js'
-import { LocalityLbEndpointsSchema } from '../api/envoy/config/endpoint/v3/endpoint_components_pb.js'
-import { ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/endpoint_pb.js'
-import { asField, encode, merge, resource } from '../encoding.ts'
-import { type Resource, typeUrls } from '../resource.ts'
-import { type Frontend, type Observed, resourceNameOf } from './frontend.ts'
+import { hostPort } from '../../../net/address.ts'
+import type { Endpoint } from '../../../plan/ports/port.ts'
+import { HealthStatus } from '../../api/envoy/config/core/v3/health_check_pb.js'
+import { LocalityLbEndpointsSchema } from '../../api/envoy/config/endpoint/v3/endpoint_components_pb.js'
+import { ClusterLoadAssignmentSchema } from '../../api/envoy/config/endpoint/v3/endpoint_pb.js'
+import { asField, encode, merge, resource } from '../../encoding.ts'
+import { type Resource, typeUrls } from '../../resource.ts'
+import { type Frontend, type Observed, resourceNameOf } from '../frontend.ts'
 
 export function endpointsResource(frontend: Frontend): Resource {
   const name = resourceNameOf(frontend)

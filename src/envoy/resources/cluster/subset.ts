@@ -7,8 +7,8 @@
  * subset at most. Traffic policy and zones have chosen before.
  */
 
-import type { Endpoint } from '../../plan/ports/port.ts'
-import type { Frontend } from './frontend.ts'
+import type { Endpoint } from '../../../plan/ports/port.ts'
+import type { Frontend } from '../frontend.ts'
 
 export interface SubsetOptions {
   /** 0: all. */
