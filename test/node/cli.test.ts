@@ -9,7 +9,7 @@ import { definitions, describeDefault, flagOf, type OptionName } from '../../src
 import { createNetwork } from '../../src/lab/network.ts'
 import { type RunOptions, run, runIn } from '../../src/lab/processes.ts'
 import { skip } from './agent-lab.ts'
-import { envoyPath } from './envoy.ts'
+import { envoyPath } from './envoy/envoy.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const program = join(root, 'bin/lightpath')

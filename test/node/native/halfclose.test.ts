@@ -12,7 +12,7 @@ import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { readActivity } from '../../../src/envoy/program/admin.ts'
-import { type RunningEnvoy, serve, servicePort } from '../envoy.ts'
+import { type RunningEnvoy, serve, servicePort } from '../envoy/envoy.ts'
 
 const run = promisify(execFile)
 

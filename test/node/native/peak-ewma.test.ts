@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { type RunningEnvoy, serve, servicePort } from '../envoy.ts'
+import { type RunningEnvoy, serve, servicePort } from '../envoy/envoy.ts'
 
 const run = promisify(execFile)
 

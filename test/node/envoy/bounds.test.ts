@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { get } from '../../src/observe/plainhttp.ts'
-import { aPortState } from '../../src/plan/testing.ts'
-import { defaultSettings } from '../../src/services/settings/definitions.ts'
+import { get } from '../../../src/observe/plainhttp.ts'
+import { aPortState } from '../../../src/plan/testing.ts'
+import { defaultSettings } from '../../../src/services/settings/definitions.ts'
 import { eventually, exchange, freePort, httpEndpoint, serve, servicePort } from './envoy.ts'
 
 /** Resident, in kB. */

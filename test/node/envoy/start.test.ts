@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
-const start = fileURLToPath(new URL('../../images/envoy-start', import.meta.url))
+const start = fileURLToPath(new URL('../../../images/envoy-start', import.meta.url))
 const run = promisify(execFile)
 
 let directory: string

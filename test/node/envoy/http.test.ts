@@ -9,10 +9,10 @@ import {
 import { type AddressInfo, connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { configurationOf } from '../../src/envoy/resources/resources.ts'
-import { run } from '../../src/lab/processes.ts'
-import { hostPort } from '../../src/net/address.ts'
-import type { Settings } from '../../src/services/settings/settings.ts'
+import { configurationOf } from '../../../src/envoy/resources/resources.ts'
+import { run } from '../../../src/lab/processes.ts'
+import { hostPort } from '../../../src/net/address.ts'
+import type { Settings } from '../../../src/services/settings/settings.ts'
 import {
   type AccessLogLine,
   client,

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { endpointHealth, readActivity, statsTexts } from '../../src/envoy/program/admin.ts'
-import { resourceNameOf } from '../../src/envoy/resources/frontend.ts'
+import { endpointHealth, readActivity, statsTexts } from '../../../src/envoy/program/admin.ts'
+import { resourceNameOf } from '../../../src/envoy/resources/frontend.ts'
 import { client, eventually, exchange, freePort, httpEndpoint, rawEndpoint, serve, servicePort } from './envoy.ts'
 
 const request = (method: string) => `${method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`
