@@ -2,91 +2,20 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { curl, type Load } from '../../src/lab/clients.ts'
-import type { Pod } from '../../src/lab/network.ts'
 import type { RunningPod } from '../../src/lab/pods.ts'
-import { runIn } from '../../src/lab/processes.ts'
-import type { ClientAddress } from '../../src/services/settings/clientaddress.ts'
-import { AgentLab, skip } from './agent-lab.ts'
-import { type Endpoint, type ServiceOptions, serviceWith } from './manifests.ts'
-
-interface Outside extends ServiceOptions {
-  readonly loadBalancerIPs?: readonly string[]
-}
-
-const [outsider, outsider6, stranger] = ['172.30.0.1', 'fd00:30::1', '172.30.0.77'] as const
-
-/** A node of two, one pod of the Service on each, a client pod, and clients outside at two addresses. */
-async function buildLab(clientAddress: ClientAddress) {
-  const more = ['--client-address', clientAddress]
-  const lab = await AgentLab.build({
-    nodes: 2,
-    flags: ['--detect-local-mode', 'NodeCIDR', ...more],
-    bootstrapFlags: more,
-  })
-  const [near, client] = await lab.pods(['near', 'client'], 10)
-  const far = await lab.pod('far', 10, 2)
-  const outside = { netns: lab.network.fabric }
-  const { address, address6 } = lab.node
-  lab.writeNode()
-  for (const ip of ['192.0.2.0/24', '2001:db8::/64']) {
-    await runIn(outside.netns, 'ip', ['route', 'add', ip, 'via', ip.includes(':') ? address6 : address])
-  }
-  await runIn(outside.netns, 'ip', ['address', 'add', `${stranger}/24`, 'dev', 'fabric'])
-  return { lab, near: near!, far, client: client!, outside }
-}
-
-function write(lab: AgentLab, options: Outside, endpoints: readonly Endpoint[]): void {
-  const [object, ...slices] = serviceWith({ settings: { external: 'true' }, ...options }, endpoints)
-  const ingress = (options.loadBalancerIPs ?? []).map(ip => ({ ip }))
-  lab.write(options.name, [{ ...object, status: { loadBalancer: { ingress } } }, ...slices])
-}
-
-/** What the endpoint saw: who it is, its peer's address and X-Forwarded-For. */
-async function seen(from: Pick<RunningPod, 'netns'>, url: string, ...args: readonly string[]) {
-  const { stdout } = await curl(from, [...args, url])
-  const [, pod] = /^Hostname: (.*)$/m.exec(stdout) ?? []
-  const [, peer] = /^RemoteAddr: \[?(.*?)\]?:\d+$/m.exec(stdout) ?? []
-  const [, forwardedFor] = /^X-Forwarded-For: (.*)$/m.exec(stdout) ?? []
-  return { pod, peer, forwardedFor }
-}
-
-/** Load over connections that stay, once Envoy has them. */
-async function keptLoad(lab: AgentLab, from: Pod, url: string): Promise<Load> {
-  const load = await lab.load(from, { url, connections: 2, rate: 50 })
-  const port = new URL(url).port || '80'
-  await lab.until('connections in Envoy', async () => {
-    return (await lab.on('ss', ['-Htn', 'state', 'established', 'sport', '=', `:${port}`])).stdout
-  })
-  return load
-}
-
-/** Who answers, until both pods have, or 20 times. */
-async function answers(lab: AgentLab, from: Pick<RunningPod, 'netns'>, url: string): Promise<readonly string[]> {
-  const found = new Set<string>()
-  for (let n = 0; n < 20 && found.size < 2; n++) found.add(await lab.ask(from, url, '--max-time', '2'))
-  return [...found].sort()
-}
-
-const web: Outside = {
-  name: 'web',
-  vips: ['10.96.9.1', 'fd00:96:9::1'],
-  ports: [{ name: 'http', port: 80, targetPort: 8080, nodePort: 30_080 }],
-  spec: {
-    type: 'LoadBalancer',
-    externalIPs: ['192.0.2.8'],
-    loadBalancerSourceRanges: [`${outsider}/32`, `${outsider6}/128`, '10.0.0.0/8', 'fd00:244::/32'],
-  },
-  loadBalancerIPs: ['192.0.2.7', '2001:db8::7'],
-}
-
-const local: Outside = {
-  name: 'local',
-  vips: ['10.96.9.2', 'fd00:96:9::2'],
-  ports: [{ name: 'http', port: 80, targetPort: 8080, nodePort: 30_081 }],
-  spec: { type: 'LoadBalancer', externalTrafficPolicy: 'Local' },
-  loadBalancerIPs: ['192.0.2.9', '2001:db8::9'],
-}
+import { type AgentLab, skip } from './agent-lab.ts'
+import {
+  answers,
+  buildExternalLab,
+  keptLoad,
+  outsider,
+  outsider6,
+  seen,
+  startWithServices,
+  stranger,
+  web,
+  write,
+} from './external-lab.ts'
 
 let lab: AgentLab
 let near: RunningPod
@@ -95,17 +24,10 @@ let client: RunningPod
 let outside: { readonly netns: string }
 let urls: readonly string[]
 
-/** A lab with both Services, its agent and its Envoy. */
-async function startLab(clientAddress: ClientAddress): Promise<void> {
-  ;({ lab, near, far, client, outside } = await buildLab(clientAddress))
-  write(lab, web, [near, far])
-  write(lab, local, [near, far])
-  await lab.start()
-}
-
 describe('an http port with the setting external', { skip }, () => {
   before(async () => {
-    await startLab('forwarded-for')
+    ;({ lab, near, far, client, outside } = await buildExternalLab('forwarded-for'))
+    await startWithServices(lab, [near, far])
     const { address, address6 } = lab.node
     const nodePorts = [`http://${address}:30080/`, `http://[${address6}]:30080/`]
     urls = [...nodePorts, 'http://192.0.2.7/', 'http://192.0.2.8/', 'http://[2001:db8::7]/']
@@ -228,80 +150,5 @@ ${lab.agentLog().slice(-20_000)}`
     await lab.untilLogged(/Ports http\/external, http\/IPv6\/external demoted .*: the setting external is not true/)
     const report = await kept.stop()
     assert.deepEqual([report.errors, Object.keys(report.layers)], [{}, ['envoy']])
-  })
-})
-
-describe("an http port with the setting external on a node that keeps clients' addresses", { skip }, () => {
-  before(async () => {
-    await startLab('preserve')
-    const { address, address6 } = lab.node
-    urls = [`http://${address}:30081/`, `http://[${address6}]:30081/`, 'http://192.0.2.9/', 'http://[2001:db8::9]/']
-    for (const url of [...urls, 'http://192.0.2.7/']) await lab.untilServedBy('envoy', outside, url)
-  })
-  after(() => lab?.destroy())
-
-  test('and policy Local leads outsiders through Envoy to the endpoints here, which see their address', async () => {
-    for (const url of urls) {
-      assert.deepEqual(await answers(lab, outside, url), ['near by envoy'])
-      const address = url.includes('[') ? outsider6 : outsider
-      assert.deepEqual(await seen(outside, url), { pod: 'near', peer: address, forwardedFor: undefined })
-    }
-  })
-
-  test('and policy Local leads pods and the node to every endpoint, by the kernel', async () => {
-    for (const url of urls) assert.deepEqual(await answers(lab, client, url), ['far by kernel', 'near by kernel'])
-    for (const url of urls.slice(0, 2)) {
-      assert.deepEqual(await answers(lab, lab.node, url), ['far by kernel', 'near by kernel'])
-    }
-  })
-
-  test("and policy Cluster shows endpoints the node's address, on whichever node they are", async () => {
-    for (const url of ['http://192.0.2.7/', 'http://[2001:db8::7]/', `http://${lab.node.address}:30080/`]) {
-      assert.deepEqual(await answers(lab, outside, url), ['far by envoy', 'near by envoy'])
-      assert.deepEqual(await answers(lab, client, url), ['far by envoy', 'near by envoy'])
-      const { peer, forwardedFor } = await seen(outside, url)
-      const address = url.includes('[') ? outsider6 : outsider
-      assert.equal(forwardedFor, address)
-      assert.notEqual(peer, address)
-    }
-  })
-
-  test('and policy Local drops what outsiders send where no endpoint is, and is promoted again with the first', async () => {
-    const load = await keptLoad(lab, { ...client, netns: outside.netns }, urls[0]!)
-    write(lab, local, [far])
-    await lab.until('drops', async () => (await lab.ask(outside, urls[2]!, '--max-time', '1')) === 'curl 28')
-    for (const url of urls) assert.equal(await lab.ask(outside, url, '--max-time', '1'), 'curl 28')
-    write(lab, local, [near, far])
-    for (const url of urls) await lab.untilServedBy('envoy', outside, url)
-    await load.stop()
-  })
-
-  test('and policy Local keeps the address through the kernel, too, when Envoy is killed', async () => {
-    await lab.envoy.down('SIGKILL')
-    for (const url of urls) {
-      assert.equal(await lab.ask(outside, url), 'near by kernel')
-      assert.equal((await seen(outside, url)).peer, url.includes('[') ? outsider6 : outsider)
-    }
-    await lab.start()
-    for (const url of urls) await lab.untilServedBy('envoy', outside, url)
-  })
-
-  test('still answers outsiders on its VIP by the kernel, and pods by Envoy with their address', async () => {
-    for (const [url, address] of [
-      ['http://10.96.9.1/', client.ip],
-      ['http://[fd00:96:9::1]/', client.ip6],
-    ] as const) {
-      await lab.untilServedBy('envoy', client, url)
-      assert.equal((await seen(client, url)).peer, address)
-    }
-  })
-
-  test('is explained', async () => {
-    const { stdout } = await lab.lightpath('explain', 'default/local', '--socket', lab.socket)
-    assert.match(stdout, /^ {2}layer of what comes from outside: Envoy, as http \(setting external: true\)$/m)
-    assert.match(
-      stdout,
-      /^ {2}external traffic policy Local: 1 of 2 endpoints, those here, which see the client's address$/m,
-    )
   })
 })
