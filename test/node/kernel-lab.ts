@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Flush } from '../../src/kernel/layer.ts'
 import { type KernelPrograms, systemPrograms } from '../../src/kernel/nftables/programs.ts'
 import { KernelTables } from '../../src/kernel/nftables/sync/table.ts'
@@ -12,6 +13,7 @@ import { testOptions } from '../../src/kernel/testing/states.ts'
 import { netnsPath } from '../../src/lab/leftovers.ts'
 import { createNetwork, type LabNode, type Network, type Pod } from '../../src/lab/network.ts'
 import { type Child, runIn } from '../../src/lab/processes.ts'
+import type { PortState } from '../../src/plan/ports/port.ts'
 import type { Problem } from '../../src/services/problem.ts'
 
 const traffic = new URL('kernel-traffic.py', import.meta.url).pathname
@@ -54,6 +56,38 @@ export class KernelLab {
       },
       { ...systemPrograms(all, all.netns), ...programs },
     )
+  }
+
+  /** A run of the agent, until it has written these ports. */
+  async run(states: readonly PortState[], ...how: Parameters<KernelLab['createTables']>): Promise<void> {
+    this.tables = this.createTables(...how)
+    await this.tables.start()
+    for (const state of states) this.tables.setPort(state)
+    this.tables.synced()
+    await this.tables.settled()
+  }
+
+  /**
+   * What nft lists, but for the heartbeat, which ends at another time whenever it is looked at. With the flag `-a` it has
+   * handles, which change whenever something is written anew.
+   */
+  async ruleset(...flags: readonly string[]): Promise<string> {
+    const text = await this.onNode('nft', ...flags, 'list', 'ruleset')
+    return text.replaceAll(/^\s*elements = \{ ip6? timeout .*\n/gm, '')
+  }
+
+  /** In any order of tables and chains. */
+  async rules(): Promise<string> {
+    return (await this.ruleset()).split('\n').toSorted().join('\n')
+  }
+
+  /** Waits for what somebody removed to come back by itself. */
+  async mended(isWhole: () => Promise<boolean>): Promise<void> {
+    for (let n = 0; n < 100; n++) {
+      if (await isWhole()) return
+      await delay(200)
+    }
+    assert.fail(`not mended: ${await this.ruleset()}`)
   }
 
   /** A pod whose servers tell its name: TCP on 8080 and UDP on 5353. */
