@@ -3,13 +3,15 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { after, afterEach, before, describe, test } from 'node:test'
-import { netnsPath } from '../../src/lab/leftovers.ts'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import { runIn } from '../../src/lab/processes.ts'
-import type { Supervised } from '../../src/lab/supervisor.ts'
-import { AgentLab, skip as needsRoot } from './agent-lab.ts'
-import { serviceWith } from './manifests.ts'
-import { bridgedSetups, routedSetups, type Setup } from './setups.ts'
+import { netnsPath } from '../../../src/lab/leftovers.ts'
+import type { RunningPod } from '../../../src/lab/pods.ts'
+import { runIn } from '../../../src/lab/processes.ts'
+import type { Supervised } from '../../../src/lab/supervisor.ts'
+import { AgentLab, skip as needsRoot } from '../agent-lab.ts'
+import { serviceWith } from '../manifests.ts'
+import { bridgedSetups } from './bridged.ts'
+import { routedSetups } from './routed.ts'
+import type { Setup } from './setup.ts'
 
 const skip = needsRoot || (!existsSync('/usr/sbin/iptables') && 'needs iptables')
 
