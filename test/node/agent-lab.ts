@@ -1,24 +1,9 @@
-/**
- * A node with the agent and Envoy on it, manifests to edit, pods, and questions to all of them. Envoy runs as its own user with
- * the one capability that it needs, as deploy/proxy has it.
- */
+/** A node with the agent and Envoy on it (envoy-user.ts), manifests to edit, pods, and questions to all of them. */
 
-import {
-  chmodSync,
-  copyFileSync,
-  cpSync,
-  linkSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { askAgent } from '../../src/commands/agent.ts'
-import { definitions } from '../../src/commands/options.ts'
 import { curl, type Load, type LoadOptions, startLoad } from '../../src/lab/clients.ts'
 import * as commandLines from '../../src/lab/command-lines.ts'
 import { createNetwork, type LabNode, type Network, type NetworkOptions, type Pod } from '../../src/lab/network.ts'
@@ -28,6 +13,7 @@ import { Supervised } from '../../src/lab/supervisor.ts'
 import { waitFor } from '../../src/lab/wait.ts'
 import type { Explanation } from '../../src/node/report/explain.ts'
 import { prepareSocketDirectory } from '../../src/node/system/socketdirectory.ts'
+import { asEnvoyUser, envoyUser } from './envoy-user.ts'
 
 export const skip = process.getuid?.() === 0 ? false : 'needs root'
 
@@ -66,23 +52,6 @@ export interface Bootstrap {
 
 interface GrpcService {
   readonly envoyGrpc: { readonly retryPolicy: { retryBackOff: object } }
-}
-
-export const envoyUser = definitions.envoyUser.default
-
-/** @param directory of the lab, where that user finds the program, wherever it is kept (and the module) */
-function asEnvoyUser([program, ...args]: commandLines.CommandLine, directory: string): commandLines.CommandLine {
-  const [own, wrapper] = [join(directory, 'envoy'), join(directory, 'start-envoy')]
-  chmodSync(directory, 0o711)
-  try {
-    linkSync(program, own)
-  } catch {
-    copyFileSync(program, own)
-  }
-  const user = `--reuid ${envoyUser} --regid ${envoyUser} --clear-groups`
-  const capability = '--inh-caps +net_admin --ambient-caps +net_admin --bounding-set -all,+net_admin'
-  writeFileSync(wrapper, `#!/bin/sh\nexec setpriv ${user} ${capability} ${own} "$@"\n`, { mode: 0o755 })
-  return [wrapper, ...args]
 }
 
 /** Who answered a request, and the way that it took: `web-1 by envoy`; for one without an answer what curl says: `curl 7`. */

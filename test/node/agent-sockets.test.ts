@@ -7,7 +7,8 @@ import { socketPaths, xdsSocket } from '../../src/envoy/program/sockets.ts'
 import type { RunningPod } from '../../src/lab/pods.ts'
 import type { Child, RunResult } from '../../src/lab/processes.ts'
 import { pause } from '../../src/lab/wait.ts'
-import { AgentLab, envoyUser, skip } from './agent-lab.ts'
+import { AgentLab, skip } from './agent-lab.ts'
+import { envoyUser } from './envoy-user.ts'
 import { serviceWith } from './manifests.ts'
 
 const asNobody = '--reuid 12345 --regid 12345 --clear-groups --inh-caps -all --bounding-set -all'.split(' ')

@@ -16,66 +16,16 @@ import { planRuleset } from '../../src/kernel/nftables/render.ts'
 import { fixedPart, tableOf } from '../../src/kernel/nftables/rules/ruleset.ts'
 import { fixedSet } from '../../src/kernel/nftables/sets.ts'
 import { KernelTables } from '../../src/kernel/nftables/sync/table.ts'
-import type { KernelOptions } from '../../src/kernel/options.ts'
 import { element, inWords, portState, testOptions } from '../../src/kernel/testing/states.ts'
 import { netnsPath } from '../../src/lab/leftovers.ts'
 import { run, runIn } from '../../src/lab/processes.ts'
-import type { Protocol } from '../../src/net/address.ts'
 import type { Problem } from '../../src/services/problem.ts'
 import { setsOfEveryKind, versionsOfNft } from './foreign-sets.ts'
 import { needsRoot } from './kernel-lab.ts'
+import { states, variants } from './nftables-cases.ts'
 
 const netns = `lp-nft-${process.pid}`
 const path = netnsPath(netns)
-
-/** Service ports of distinct VIP, protocol and number. */
-const states = fc
-  .uniqueArray(
-    fc.record({
-      vip: fc.constantFrom('10.0.0.1', '10.0.0.2', 'fd00::1', 'fd00::2'),
-      protocol: fc.constantFrom<Protocol>('TCP', 'UDP', 'SCTP'),
-      port: fc.constantFrom(53, 80, 1666),
-      endpoints: fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 5 }),
-      wantsEnvoy: fc.boolean(),
-      affinitySeconds: fc.constantFrom(undefined, 10_800),
-    }),
-    { selector: ({ vip, protocol, port }) => `${vip} ${protocol} ${port}`, maxLength: 12 },
-  )
-  .map(ports =>
-    ports.map(({ vip, protocol, port, endpoints, wantsEnvoy, affinitySeconds }, index) =>
-      portState(
-        `ns/s${index}/p`,
-        vip,
-        endpoints.map(n => (vip.includes(':') ? `fd01::${n} ${8000 + n}` : `10.1.0.${n}:${8000 + n}`)),
-        {
-          port: { name: 'p', protocol, port },
-          affinitySeconds,
-          ...(wantsEnvoy ? { layer: { wants: 'envoy', protocol: 'http', reason: '' } } : {}),
-        },
-      ),
-    ),
-  )
-
-const variants: readonly (readonly [string, Partial<KernelOptions>])[] = [
-  ['by default', {}],
-  [
-    "with the client's address and pods told by their CIDR",
-    { clientAddress: 'preserve', clusterCidr: ['10.244.0.0/16', 'fd00:10::/64'] },
-  ],
-  [
-    'with pods told by the names of interfaces',
-    { detectLocalMode: 'InterfaceNamePrefix', podInterfaceNamePrefix: 'veth' },
-  ],
-  [
-    'with pods told by a bridge',
-    { clientAddress: 'preserve', detectLocalMode: 'BridgeInterface', podBridgeInterface: 'cni0' },
-  ],
-  ['with all masqueraded, beside a kube-proxy', { masqueradeAll: true, ownsClusterIPs: false }],
-  [
-    'with other marks, and node ports everywhere',
-    { steeringMark: 0x40_0000, envoyMark: 0x1, nodeportAddresses: ['0.0.0.0/0', '::/0'] },
-  ],
-]
 
 describe('nf_tables by netlink', needsRoot, () => {
   let nft: Nftables
