@@ -1,99 +1,29 @@
 /** The kernel layer by iptables and ipset, with real traffic. */
 
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cleanupIptables } from '../../src/kernel/iptables/install.ts'
-import { IptablesLayer } from '../../src/kernel/iptables/layer.ts'
 import { IptablesPrograms } from '../../src/kernel/iptables/programs.ts'
 import { renderRules } from '../../src/kernel/iptables/render.ts'
-import type { Flush } from '../../src/kernel/layer.ts'
 import { noPolicies } from '../../src/kernel/nodeconfig.ts'
-import type { KernelOptions } from '../../src/kernel/options.ts'
 import { runCommand } from '../../src/kernel/system/command.ts'
 import { belowFromOutside, portState } from '../../src/kernel/testing/states.ts'
 import type { Pod } from '../../src/lab/network.ts'
-import type { Problem } from '../../src/services/problem.ts'
-import { KernelLab, needsRoot } from './kernel-lab.ts'
-
-const udp = { port: { name: 'dns', protocol: 'UDP', port: 53 } } as const
-const skip = needsRoot.skip || (!existsSync('/usr/sbin/ipset') && 'needs ipset (Debian: ipset)')
+import { at, dns, IptablesLab, skip, web, web6 } from './iptables-lab.ts'
 
 for (const variant of ['nft', 'legacy'] as const)
   describe(`The kernel layer by iptables (${variant})`, { skip }, () => {
-    let programs: string
-    /** Words before each command: in the node's network, with these programs of iptables. */
-    const prefix = () => [...lab.options.prefix!, 'env', `PATH=${programs}:${process.env.PATH}`]
-    let lab: KernelLab
-    let near: Pod
-    let far: Pod
-    let client: Pod
-    let layer: IptablesLayer
-    const flushes: Flush[] = []
-    const problems = new Map<string, readonly Problem[]>()
-
-    const at = (pods: Pod[], address: 'ip' | 'ip6', port: string) =>
-      pods.map(pod => `${pod[address]}${port}@${pod.node}`)
-    const web = (...pods: Pod[]) => portState('a/web/http', '10.96.0.1', at(pods, 'ip', ':8080'))
-    const web6 = (...pods: Pod[]) => portState('a/web/http/IPv6', 'fd00:96::1', at(pods, 'ip6', ' 8080'))
-    const dns = (...pods: Pod[]) => portState('a/dns/dns', '10.96.0.2', at(pods, 'ip', ':5353'), udp)
-    const dns6 = (...pods: Pod[]) => portState('a/dns/dns/IPv6', 'fd00:96::2', at(pods, 'ip6', ' 5353'), udp)
-    const all = () => [web(near, far), web6(near, far), dns(far), dns6(far)]
-
-    async function run(more: Partial<KernelOptions> = {}): Promise<IptablesLayer> {
-      const next = new IptablesLayer(
-        { ...lab.options, ...more, prefix: prefix() },
-        {
-          flushed: flush => void flushes.push(flush),
-          problems: (origin, found) => void (found.length > 0 ? problems.set(origin, found) : problems.delete(origin)),
-        },
-      )
-      await next.start()
-      return next
-    }
-
-    async function set(...states: readonly ReturnType<typeof web>[]): Promise<void> {
-      for (const state of states) layer.setPort(state)
-      await layer.settled()
-    }
-
-    const onNode = (command: string, ...args: readonly string[]) =>
-      lab.onNode('env', `PATH=${programs}:${process.env.PATH}`, command, ...args)
-
-    const saved = async () => {
-      const tables = await Promise.all([onNode('iptables-save'), onNode('ip6tables-save')])
-      return `${tables.join('')}${await onNode('ipset', 'save')}`.replaceAll(
-        /^#.*\n|\[\d+:\d+\]| initval \S+| timeout \d+/gm,
-        '',
-      )
-    }
-
+    let lab: IptablesLab
     before(async () => {
-      programs = mkdtempSync(join(tmpdir(), 'lightpath-iptables-'))
-      for (const name of ['iptables', 'ip6tables']) {
-        for (const program of ['', '-save', '-restore']) {
-          symlinkSync(`/usr/sbin/xtables-${variant}-multi`, join(programs, `${name}${program}`))
-        }
-      }
-      lab = await KernelLab.create()
-      near = await lab.addServer('node1', 'near')
-      far = await lab.addServer('node2', 'far')
-      client = await lab.network.addPod('node1', 'client')
-      layer = await run()
-      for (const state of all()) layer.setPort(state)
-      layer.synced()
-      await layer.settled()
+      lab = await IptablesLab.build(variant)
     })
-    after(async () => {
-      await layer?.close()
-      await lab?.destroy()
-      rmSync(programs, { recursive: true, force: true })
-    })
+    after(() => lab?.destroy())
 
-    test('iptables and ipset accept all of it', () => assert.deepEqual([...problems], []))
+    test('iptables and ipset accept all of it', () => assert.deepEqual([...lab.problems], []))
 
     for (const [family, vip] of [
       ['IPv4', '10.96.0.1'],
@@ -104,89 +34,91 @@ for (const variant of ['nft', 'legacy'] as const)
 
       test(`TCP over ${family} comes out at every endpoint, and the client keeps its address`, async () => {
         const seen = new Set<string>()
-        for (let n = 0; n < 30 && seen.size < 2; n++) seen.add(await lab.connect(client.netns, vip, 80))
-        const address = isIPv4 ? client.ip : client.ip6
+        for (let n = 0; n < 30 && seen.size < 2; n++) seen.add(await lab.kernel.connect(lab.client.netns, vip, 80))
+        const address = isIPv4 ? lab.client.ip : lab.client.ip6
         assert.deepEqual([...seen].toSorted(), [`far ${address}`, `near ${address}`])
       })
 
       test(`A process of the node reaches a Service over ${family}`, async () => {
-        assert.match(await lab.connect(lab.node.netns, vip, 80), /^(near|far) /)
+        assert.match(await lab.kernel.connect(lab.kernel.node.netns, vip, 80), /^(near|far) /)
       })
 
       test(`UDP over ${family} is answered`, async () => {
-        const [ip, address] = isIPv4 ? ['10.96.0.2', client.ip] : ['fd00:96::2', client.ip6]
-        assert.equal(await lab.ask(client.netns, 'ask', ip, '53', '40000'), `far ${address}`)
+        const [ip, address] = isIPv4 ? ['10.96.0.2', lab.client.ip] : ['fd00:96::2', lab.client.ip6]
+        assert.equal(await lab.kernel.ask(lab.client.netns, 'ask', ip, '53', '40000'), `far ${address}`)
       })
 
       test(`A pod reaches itself through its own Service over ${family}`, async () => {
-        await set(with_(near))
-        assert.match(await lab.connect(near.netns, vip, 80), /^near /)
-        await set(with_(near, far))
+        await lab.set(with_(lab.near))
+        assert.match(await lab.kernel.connect(lab.near.netns, vip, 80), /^near /)
+        await lab.set(with_(lab.near, lab.far))
       })
 
       test(`A Service without endpoints refuses at once over ${family}, pods and the node's own processes`, async () => {
-        await set(with_())
-        assert.equal(await lab.connect(client.netns, vip, 80), 'ECONNREFUSED')
-        assert.equal(await lab.connect(lab.node.netns, vip, 80), 'ECONNREFUSED')
-        await set(with_(near, far))
-        assert.match(await lab.connect(client.netns, vip, 80), /^(near|far) /)
+        await lab.set(with_())
+        assert.equal(await lab.kernel.connect(lab.client.netns, vip, 80), 'ECONNREFUSED')
+        assert.equal(await lab.kernel.connect(lab.kernel.node.netns, vip, 80), 'ECONNREFUSED')
+        await lab.set(with_(lab.near, lab.far))
+        assert.match(await lab.kernel.connect(lab.client.netns, vip, 80), /^(near|far) /)
       })
     }
 
     for (const vip of ['10.96.0.1', 'fd00:96::1']) {
       test(`A port that the Service of ${vip} does not have is refused at once, to pods and the node's own processes`, async () => {
-        for (const { netns } of [client, lab.node]) assert.equal(await lab.connect(netns, vip, 8443), 'ECONNREFUSED')
-        assert.equal(await lab.ask(client.netns, 'ask', vip, '8443', '40010'), 'ECONNREFUSED')
-        assert.match(await lab.connect(client.netns, vip, 80), /^(near|far) /)
+        for (const { netns } of [lab.client, lab.kernel.node])
+          assert.equal(await lab.kernel.connect(netns, vip, 8443), 'ECONNREFUSED')
+        assert.equal(await lab.kernel.ask(lab.client.netns, 'ask', vip, '8443', '40010'), 'ECONNREFUSED')
+        assert.match(await lab.kernel.connect(lab.client.netns, vip, 80), /^(near|far) /)
       })
     }
 
     test('An address of the Service range that no Service has is dropped, and Services in it work', async () => {
-      layer.setServiceRanges(['10.96.0.0/16', '10.96.128.0/17', 'fd00:96::/112'])
-      await layer.settled()
-      assert.deepEqual([...problems], [])
-      assert.equal(await lab.connect(client.netns, '10.96.77.7', 80), 'timeout')
-      assert.equal(await lab.connect(lab.node.netns, 'fd00:96::7777', 80), 'timeout')
+      lab.layer.setServiceRanges(['10.96.0.0/16', '10.96.128.0/17', 'fd00:96::/112'])
+      await lab.layer.settled()
+      assert.deepEqual([...lab.problems], [])
+      assert.equal(await lab.kernel.connect(lab.client.netns, '10.96.77.7', 80), 'timeout')
+      assert.equal(await lab.kernel.connect(lab.kernel.node.netns, 'fd00:96::7777', 80), 'timeout')
       for (const vip of ['10.96.0.1', 'fd00:96::1']) {
-        assert.match(await lab.connect(client.netns, vip, 80), /^(near|far) /)
-        assert.equal(await lab.connect(client.netns, vip, 8443), 'ECONNREFUSED')
+        assert.match(await lab.kernel.connect(lab.client.netns, vip, 80), /^(near|far) /)
+        assert.equal(await lab.kernel.connect(lab.client.netns, vip, 8443), 'ECONNREFUSED')
       }
     })
 
     test('A Service whose endpoints are all elsewhere drops', async () => {
-      await set({ ...web(), noLocalEndpoints: true })
-      assert.equal(await lab.connect(client.netns, '10.96.0.1', 80), 'timeout')
-      await set(web(near, far))
+      await lab.set({ ...web(), noLocalEndpoints: true })
+      assert.equal(await lab.kernel.connect(lab.client.netns, '10.96.0.1', 80), 'timeout')
+      await lab.set(web(lab.near, lab.far))
     })
 
     test('A UDP client with a fixed port follows when its endpoint is gone', async () => {
-      const ask = () => lab.ask(client.netns, 'ask', '10.96.0.2', '53', '40001')
-      assert.equal(await ask(), `far ${client.ip}`)
-      await set(dns(near))
-      assert.equal(await ask(), `near ${client.ip}`)
-      await set(dns())
+      const ask = () => lab.kernel.ask(lab.client.netns, 'ask', '10.96.0.2', '53', '40001')
+      assert.equal(await ask(), `far ${lab.client.ip}`)
+      await lab.set(dns(lab.near))
+      assert.equal(await ask(), `near ${lab.client.ip}`)
+      await lab.set(dns())
       assert.equal(await ask(), 'ECONNREFUSED')
-      await set(dns(far))
-      assert.equal(await ask(), `far ${client.ip}`)
+      await lab.set(dns(lab.far))
+      assert.equal(await ask(), `far ${lab.client.ip}`)
     })
 
     test('A client stays with its endpoint where the Service asks for it, also when others come, until it is gone', async () => {
       const sticky = (...pods: Pod[]) => ({ ...web(...pods), affinitySeconds: 600 })
       const answers = async (count: number) => {
         const seen = new Set<string>()
-        for (let n = 0; n < count; n++) seen.add((await lab.connect(client.netns, '10.96.0.1', 80)).split(' ')[0]!)
+        for (let n = 0; n < count; n++)
+          seen.add((await lab.kernel.connect(lab.client.netns, '10.96.0.1', 80)).split(' ')[0]!)
         return [...seen]
       }
-      await set(sticky(near))
+      await lab.set(sticky(lab.near))
       assert.deepEqual(await answers(1), ['near'])
-      await set(sticky(near, far))
+      await lab.set(sticky(lab.near, lab.far))
       assert.deepEqual(await answers(12), ['near'])
-      await set(sticky(far))
+      await lab.set(sticky(lab.far))
       assert.deepEqual(await answers(2), ['far'])
-      await set(sticky(near, far))
+      await lab.set(sticky(lab.near, lab.far))
       assert.deepEqual(await answers(12), ['far'])
-      await set(web(near, far))
-      assert.deepEqual([...problems], [])
+      await lab.set(web(lab.near, lab.far))
+      assert.deepEqual([...lab.problems], [])
     })
 
     test('What of a Service is not served is said', async () => {
@@ -198,148 +130,130 @@ for (const variant of ['nft', 'legacy'] as const)
         noLocalEndpoints: false,
       }
       const none = { policy: 'Cluster', endpoints: [], clusterEndpoints: [], layer: belowFromOutside } as const
-      await set({ ...web(near), external: { ...external, ...none } })
+      await lab.set({ ...web(lab.near), external: { ...external, ...none } })
       assert.match(
-        JSON.stringify(problems.get('iptables a/web/http')),
+        JSON.stringify(lab.problems.get('iptables a/web/http')),
         /LP404.*does not serve its addresses from outside/,
       )
-      await set(web(near, far))
-      assert.deepEqual([...problems], [])
+      await lab.set(web(lab.near, lab.far))
+      assert.deepEqual([...lab.problems], [])
     })
 
     test('Pods that stay in the kernel layer are members of a set, which comes and goes with them', async () => {
-      const clients = async () => (await onNode('ipset', 'save')).match(/^add lightpath-clients.*$/gm)
-      layer.setPolicies({ ...noPolicies, clients: [client.ip, client.ip6] })
-      await layer.settled()
-      assert.deepEqual(await clients(), [`add lightpath-clients4 ${client.ip}`, `add lightpath-clients6 ${client.ip6}`])
-      layer.setPolicies({ ...noPolicies, clients: [] })
-      await layer.settled()
+      const clients = async () => (await lab.onNode('ipset', 'save')).match(/^add lightpath-clients.*$/gm)
+      lab.layer.setPolicies({ ...noPolicies, clients: [lab.client.ip, lab.client.ip6] })
+      await lab.layer.settled()
+      assert.deepEqual(await clients(), [
+        `add lightpath-clients4 ${lab.client.ip}`,
+        `add lightpath-clients6 ${lab.client.ip6}`,
+      ])
+      lab.layer.setPolicies({ ...noPolicies, clients: [] })
+      await lab.layer.settled()
       assert.equal(await clients(), null)
     })
 
     test('A change of one Service writes nothing of others', async () => {
-      flushes.length = 0
-      await set(web(near))
-      await set(web(near, far))
+      lab.flushes.length = 0
+      await lab.set(web(lab.near))
+      await lab.set(web(lab.near, lab.far))
       assert.deepEqual(
-        flushes.map(({ ports }) => ports),
+        lab.flushes.map(({ ports }) => ports),
         [['a/web/http'], ['a/web/http']],
       )
-      assert.ok(flushes.every(({ added, removed }) => added + removed <= 4))
+      assert.ok(lab.flushes.every(({ added, removed }) => added + removed <= 4))
     })
 
     test('A restart that finds all as it should be writes nothing of Services, and all works meanwhile', async () => {
-      await layer.close()
-      const before_ = await saved()
-      flushes.length = 0
-      layer = await run()
-      assert.equal(await saved(), before_)
-      assert.match(await lab.connect(client.netns, '10.96.0.1', 80), /^(near|far) /)
-      layer.setServiceRanges(['10.96.0.0/16', '10.96.128.0/17', 'fd00:96::/112'])
-      for (const state of all()) layer.setPort(state)
-      layer.synced()
-      await layer.settled()
-      assert.deepEqual(flushes, [])
-      assert.equal(await saved(), before_)
+      await lab.layer.close()
+      const before_ = await lab.saved()
+      lab.flushes.length = 0
+      await lab.run()
+      assert.equal(await lab.saved(), before_)
+      assert.match(await lab.kernel.connect(lab.client.netns, '10.96.0.1', 80), /^(near|far) /)
+      lab.layer.setServiceRanges(['10.96.0.0/16', '10.96.128.0/17', 'fd00:96::/112'])
+      await lab.synced(lab.all())
+      assert.deepEqual(lab.flushes, [])
+      assert.equal(await lab.saved(), before_)
     })
 
     test('A restart takes away what went meanwhile, and brings what came', async () => {
-      await layer.close()
-      layer = await run()
-      for (const state of all().slice(1)) layer.setPort(state)
-      layer.setPort(portState('a/new/http', '10.96.0.9', at([near], 'ip', ':8080')))
-      layer.synced()
-      await layer.settled()
-      assert.doesNotMatch(await onNode('iptables-save'), /10\.96\.0\.1\//)
-      assert.match(await lab.connect(client.netns, '10.96.0.9', 80), /^near /)
-      layer.removePort('a/new/http')
-      await set(web(near, far))
-      assert.doesNotMatch(await saved(), /10\.96\.0\.9/)
+      await lab.layer.close()
+      await lab.run()
+      await lab.synced([...lab.all().slice(1), portState('a/new/http', '10.96.0.9', at([lab.near], 'ip', ':8080'))])
+      assert.doesNotMatch(await lab.onNode('iptables-save'), /10\.96\.0\.1\//)
+      assert.match(await lab.kernel.connect(lab.client.netns, '10.96.0.9', 80), /^near /)
+      lab.layer.removePort('a/new/http')
+      await lab.set(web(lab.near, lab.far))
+      assert.doesNotMatch(await lab.saved(), /10\.96\.0\.9/)
     })
 
     test('What somebody else flushed is there again with the next change', async () => {
-      await onNode('iptables', '-t', 'nat', '-F')
-      await set(web(near))
-      assert.match(await lab.connect(client.netns, '10.96.0.1', 80), /^near /)
-      assert.equal(await lab.ask(client.netns, 'ask', '10.96.0.2', '53', '40003'), `far ${client.ip}`)
-      await set(web(near, far))
+      await lab.onNode('iptables', '-t', 'nat', '-F')
+      await lab.set(web(lab.near))
+      assert.match(await lab.kernel.connect(lab.client.netns, '10.96.0.1', 80), /^near /)
+      assert.equal(await lab.kernel.ask(lab.client.netns, 'ask', '10.96.0.2', '53', '40003'), `far ${lab.client.ip}`)
+      await lab.set(web(lab.near, lab.far))
     })
 
     test('Without an agent for too long kube-proxy gets what it has, and the rest is served on; with one all is ours again', async () => {
       const start = async (abandonAfter: number) => {
-        await layer.close()
-        layer = await run({ abandonAfter })
-        for (const state of [web(near), web6(near), portState('a/ours/http', '10.96.0.9', at([near], 'ip', ':8080'))]) {
-          layer.setPort(state)
-        }
-        layer.synced()
-        await layer.settled()
+        await lab.layer.close()
+        await lab.run({ abandonAfter })
+        const ours = portState('a/ours/http', '10.96.0.9', at([lab.near], 'ip', ':8080'))
+        await lab.synced([web(lab.near), web6(lab.near), ours])
       }
       const answers = async (netns: string) => {
         const told = []
         for (const vip of ['10.96.0.1', 'fd00:96::1', '10.96.0.9']) {
-          told.push((await lab.connect(netns, vip, 80)).split(' ')[0])
+          told.push((await lab.kernel.connect(netns, vip, 80)).split(' ')[0])
         }
         return told
       }
       await start(3000)
-      await layer.close()
+      await lab.layer.close()
       // Behind those of our rules that come first.
       for (const chain of ['PREROUTING', 'OUTPUT']) {
-        const to = (vip: string) => [
-          '-t',
-          'nat',
-          '-I',
-          chain,
-          '2',
-          '-d',
-          vip,
-          '-p',
-          'tcp',
-          '--dport',
-          '80',
-          '-j',
-          'DNAT',
-        ]
-        await onNode('iptables', ...to('10.96.0.1'), '--to-destination', `${far.ip}:8080`)
-        await onNode('ip6tables', ...to('fd00:96::1'), '--to-destination', `[${far.ip6}]:8080`)
+        const to = (vip: string) => `-t nat -I ${chain} 2 -d ${vip} -p tcp --dport 80 -j DNAT`.split(' ')
+        await lab.onNode('iptables', ...to('10.96.0.1'), '--to-destination', `${lab.far.ip}:8080`)
+        await lab.onNode('ip6tables', ...to('fd00:96::1'), '--to-destination', `[${lab.far.ip6}]:8080`)
       }
-      assert.deepEqual(await answers(client.netns), ['near', 'near', 'near'])
-      for (let tries = 0; /^add lightpath-beat/m.test(await onNode('ipset', 'save')); tries++) {
+      assert.deepEqual(await answers(lab.client.netns), ['near', 'near', 'near'])
+      for (let tries = 0; /^add lightpath-beat/m.test(await lab.onNode('ipset', 'save')); tries++) {
         assert.ok(tries < 100, 'the heartbeat does not end')
         await sleep(200)
       }
-      for (const { netns } of [client, lab.node]) assert.deepEqual(await answers(netns), ['far', 'far', 'near'])
+      for (const { netns } of [lab.client, lab.kernel.node])
+        assert.deepEqual(await answers(netns), ['far', 'far', 'near'])
       await start(3000)
-      assert.deepEqual(await answers(client.netns), ['near', 'near', 'near'])
+      assert.deepEqual(await answers(lab.client.netns), ['near', 'near', 'near'])
     })
 
     test('cleanup leaves nothing, of ours alone', async () => {
-      await layer.close()
-      await onNode('iptables', '-A', 'FORWARD', '-s', '192.0.2.1', '-j', 'DROP')
-      const removed = await cleanupIptables(new IptablesPrograms(prefix()))
+      await lab.layer.close()
+      await lab.onNode('iptables', '-A', 'FORWARD', '-s', '192.0.2.1', '-j', 'DROP')
+      const removed = await cleanupIptables(new IptablesPrograms(lab.prefix))
       assert.equal(removed.length, 3)
-      const left = await saved()
+      const left = await lab.saved()
       assert.doesNotMatch(left, /lightpath|LP-/i)
       assert.match(left, /-A FORWARD -s 192\.0\.2\.1\/32 -j DROP/)
-      assert.deepEqual(await cleanupIptables(new IptablesPrograms(prefix())), [])
+      assert.deepEqual(await cleanupIptables(new IptablesPrograms(lab.prefix)), [])
     })
 
     test('the text of all rules is what the agent writes, once its programs have loaded it', async () => {
       const rules = async () =>
-        (await saved())
+        (await lab.saved())
           .split('\n')
           .filter(line => !line.startsWith('add lightpath-beat'))
           .sort()
-      layer = await run()
-      for (const state of all()) layer.setPort(state)
-      layer.synced()
-      await layer.settled()
+      await lab.run()
+      await lab.synced(lab.all())
       const written = await rules()
-      await layer.close()
-      await cleanupIptables(new IptablesPrograms(prefix()))
-      for (const [, program, input] of renderRules(all(), lab.options).matchAll(/^# (.*)\n((?:[^#].*\n)*)/gm)) {
-        await runCommand(program!.split(' '), { prefix: prefix(), input: input! })
+      await lab.layer.close()
+      await cleanupIptables(new IptablesPrograms(lab.prefix))
+      for (const [, program, input] of renderRules(lab.all(), lab.kernel.options).matchAll(
+        /^# (.*)\n((?:[^#].*\n)*)/gm,
+      )) {
+        await runCommand(program!.split(' '), { prefix: lab.prefix, input: input! })
       }
       assert.deepEqual(await rules(), written)
     })
