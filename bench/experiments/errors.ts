@@ -1,4 +1,4 @@
-import { measureErrors } from '../measure/graph-errors.ts'
+import { measureErrors } from '../measure/graph/errors.ts'
 import { experiment } from '../runner/experiment.ts'
 
 const all = {

@@ -1,4 +1,4 @@
-import { measureRates } from '../measure/graph-rates.ts'
+import { measureRates } from '../measure/graph/rates.ts'
 import { experiment } from '../runner/experiment.ts'
 
 const all = {

@@ -1,4 +1,4 @@
-import { measureSizes } from '../measure/sizes.ts'
+import { measureSizes } from '../measure/sizes/sizes.ts'
 import { experiment } from '../runner/experiment.ts'
 
 export const sizes = experiment({

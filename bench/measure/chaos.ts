@@ -9,7 +9,7 @@ import { type VariantId, variant } from '../lab/variants.ts'
 import type { Chart } from '../runner/chart.ts'
 import type { Findings, Run } from '../runner/experiment.ts'
 import { aim, figure } from '../runner/statistics.ts'
-import { proxiesOf } from './graph-bed.ts'
+import { proxiesOf } from './graph/bed.ts'
 
 export interface ChaosOptions {
   readonly variants: readonly VariantId[]

@@ -8,7 +8,7 @@ import { rotated, slug, type VariantId, variant } from '../lab/variants.ts'
 import type { Chart } from '../runner/chart.ts'
 import type { Findings, Run, Table } from '../runner/experiment.ts'
 import { aim, median, spread } from '../runner/statistics.ts'
-import { proxiesOf } from './graph-bed.ts'
+import { proxiesOf } from './graph/bed.ts'
 
 /** Servers, each so often as it says. Durations as Go writes them: 5ms. */
 export interface Endpoints {

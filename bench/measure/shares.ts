@@ -12,7 +12,7 @@ import { openLoad, startBenchServer } from '../lab/programs.ts'
 import { rotated, slug, type VariantId, variant } from '../lab/variants.ts'
 import type { Findings, Run, Table } from '../runner/experiment.ts'
 import { aim, figure } from '../runner/statistics.ts'
-import { proxiesOf } from './graph-bed.ts'
+import { proxiesOf } from './graph/bed.ts'
 
 export interface SharesOptions {
   readonly variants: readonly VariantId[]

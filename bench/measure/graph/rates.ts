@@ -1,11 +1,11 @@
 /** The service graph at rising rates: from a quarter of what all compared variants carry up to as much as each can. */
 
-import { inBuilt } from '../lab/in-network.ts'
-import { rotated, type VariantId, variant } from '../lab/variants.ts'
-import type { Chart } from '../runner/chart.ts'
-import type { Findings, Run, Table } from '../runner/experiment.ts'
-import { aim, figure, median, spread } from '../runner/statistics.ts'
-import { GraphBed, proxiesOf, type Sample } from './graph-bed.ts'
+import { inBuilt } from '../../lab/in-network.ts'
+import { rotated, type VariantId, variant } from '../../lab/variants.ts'
+import type { Chart } from '../../runner/chart.ts'
+import type { Findings, Run, Table } from '../../runner/experiment.ts'
+import { aim, figure, median, spread } from '../../runner/statistics.ts'
+import { GraphBed, proxiesOf, type Sample } from './bed.ts'
 
 export interface RatesOptions {
   readonly graph: string

@@ -1,13 +1,13 @@
 /** A service graph under load, on a bed of its own. */
 
-import { curl } from '../../src/lab/clients.ts'
-import type { Network } from '../../src/lab/network.ts'
-import { deployGraph, type Entrance } from '../graph/deploy.ts'
-import { type Graph, readGraph } from '../graph/graph.ts'
-import { Bed } from '../lab/bed.ts'
-import { type CpuTimes, cpuSince, readCpu } from '../lab/cpu.ts'
-import { type FortioReport, fortio, type HttpLoad, openLoad } from '../lab/programs.ts'
-import { type ProxyKind, type VariantId, variant } from '../lab/variants.ts'
+import { curl } from '../../../src/lab/clients.ts'
+import type { Network } from '../../../src/lab/network.ts'
+import { deployGraph, type Entrance } from '../../graph/deploy.ts'
+import { type Graph, readGraph } from '../../graph/graph.ts'
+import { Bed } from '../../lab/bed.ts'
+import { type CpuTimes, cpuSince, readCpu } from '../../lab/cpu.ts'
+import { type FortioReport, fortio, type HttpLoad, openLoad } from '../../lab/programs.ts'
+import { type ProxyKind, type VariantId, variant } from '../../lab/variants.ts'
 
 export interface Sample {
   readonly report: FortioReport

@@ -5,19 +5,19 @@
  * The proxies are on nodes of their own, and one after the other, since there is one machine.
  */
 
-import { startLoad } from '../../src/lab/clients.ts'
-import type { Network, Pod } from '../../src/lab/network.ts'
-import { pause } from '../../src/lab/wait.ts'
-import { Bed } from '../lab/bed.ts'
-import { cpuSince, readCpu } from '../lab/cpu.ts'
-import { Cluster, serviceObjects } from '../lab/generate.ts'
-import { inBuilt } from '../lab/in-network.ts'
-import { memoryOf } from '../lab/node.ts'
-import { type ConnectReport, connectLoad, startBenchServer } from '../lab/programs.ts'
-import { type ProxyKind, slug, type VariantId, variant } from '../lab/variants.ts'
-import type { Findings, Run } from '../runner/experiment.ts'
-import { churnRate, kinds, type Measured, type Served, type SizesOptions } from './sizes-data.ts'
-import { reportSizes } from './sizes-report.ts'
+import { startLoad } from '../../../src/lab/clients.ts'
+import type { Network, Pod } from '../../../src/lab/network.ts'
+import { pause } from '../../../src/lab/wait.ts'
+import { Bed } from '../../lab/bed.ts'
+import { cpuSince, readCpu } from '../../lab/cpu.ts'
+import { Cluster, serviceObjects } from '../../lab/generate.ts'
+import { inBuilt } from '../../lab/in-network.ts'
+import { memoryOf } from '../../lab/node.ts'
+import { type ConnectReport, connectLoad, startBenchServer } from '../../lab/programs.ts'
+import { type ProxyKind, slug, type VariantId, variant } from '../../lab/variants.ts'
+import type { Findings, Run } from '../../runner/experiment.ts'
+import { churnRate, kinds, type Measured, type Served, type SizesOptions } from './data.ts'
+import { reportSizes } from './report.ts'
 
 const byProxy: Readonly<Record<ProxyKind, readonly VariantId[]>> = {
   nftables: ['nftables'],

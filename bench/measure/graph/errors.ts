@@ -1,11 +1,11 @@
 /** The service graph where services answer errors: what clients see of them, and whether a POST comes twice. */
 
-import { failingShare, readGraph } from '../graph/graph.ts'
-import { inBuilt } from '../lab/in-network.ts'
-import { rotated, type VariantId, variant } from '../lab/variants.ts'
-import type { Findings, Run } from '../runner/experiment.ts'
-import { aim, figure, median } from '../runner/statistics.ts'
-import { GraphBed, type Posts, proxiesOf, type Sample } from './graph-bed.ts'
+import { failingShare, readGraph } from '../../graph/graph.ts'
+import { inBuilt } from '../../lab/in-network.ts'
+import { rotated, type VariantId, variant } from '../../lab/variants.ts'
+import type { Findings, Run } from '../../runner/experiment.ts'
+import { aim, figure, median } from '../../runner/statistics.ts'
+import { GraphBed, type Posts, proxiesOf, type Sample } from './bed.ts'
 
 export interface ErrorsOptions {
   readonly graph: string

@@ -1,7 +1,7 @@
 /** What is measured by the number of Services. */
 
-import type { ConnectReport } from '../lab/programs.ts'
-import type { ProxyKind, VariantId } from '../lab/variants.ts'
+import type { ConnectReport } from '../../lab/programs.ts'
+import type { ProxyKind, VariantId } from '../../lab/variants.ts'
 
 export interface SizesOptions {
   readonly services: readonly number[]

@@ -1,10 +1,10 @@
 /** What was measured by the number of Services (sizes.ts), as tables and charts. */
 
-import { type ProxyKind, type VariantId, variant } from '../lab/variants.ts'
-import type { Chart } from '../runner/chart.ts'
-import type { Findings, Table } from '../runner/experiment.ts'
-import { aim, figure, p } from '../runner/statistics.ts'
-import { type Costs, churnRate, kinds, type Measured, type Served, type SizesOptions } from './sizes-data.ts'
+import { type ProxyKind, type VariantId, variant } from '../../lab/variants.ts'
+import type { Chart } from '../../runner/chart.ts'
+import type { Findings, Table } from '../../runner/experiment.ts'
+import { aim, figure, p } from '../../runner/statistics.ts'
+import { type Costs, churnRate, kinds, type Measured, type Served, type SizesOptions } from './data.ts'
 
 /** By the number of Services and the proxy. */
 type Sizes = ReadonlyMap<number, ReadonlyMap<ProxyKind, Measured>>
