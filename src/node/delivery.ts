@@ -14,10 +14,10 @@ import type { PolicyFacts } from '../plan/policies.ts'
 import type { PlanUpdate, PortChange } from '../plan/update.ts'
 import type { Change } from '../services/objects/objects.ts'
 import type { Source } from '../sources/source.ts'
-import { InParts } from './inparts.ts'
 import type { AgentOptions } from './options.ts'
 import type { AgentParts } from './parts.ts'
 import type { Programming } from './report/programming.ts'
+import { InParts } from './tasks/inparts.ts'
 
 /** How many changed ports the layers get before the event loop turns. */
 const portsATurn = 1000

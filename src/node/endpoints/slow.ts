@@ -6,7 +6,7 @@
 import type { EndpointLatency } from '../../envoy/program/latencies.ts'
 import type { Frontend } from '../../envoy/resources/frontend.ts'
 import { hostPort } from '../../net/address.ts'
-import { PeriodicTask } from '../periodictask.ts'
+import { PeriodicTask } from '../tasks/periodictask.ts'
 
 export interface SlowEndpointsOptions {
   /** The frontends in Envoy that have the setting. */

@@ -14,7 +14,7 @@ import { listUnacknowledged } from '../../kernel/netlink/unacknowledged.ts'
 import { hostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import { isByRequest } from '../../services/settings/envoyprotocol.ts'
-import { PeriodicTask } from '../periodictask.ts'
+import { PeriodicTask } from '../tasks/periodictask.ts'
 
 export interface VanishedOptions {
   /** The mark of Envoy's own connections. */

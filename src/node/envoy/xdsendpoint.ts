@@ -6,8 +6,8 @@ import type { Log } from '../../observe/log.ts'
 import { problem } from '../../services/problem.ts'
 import { startXdsServer, type XdsServer, type XdsServerOptions } from '../../xds/server.ts'
 import type { Report } from '../events.ts'
-import { type Retried, startRetrying } from '../retry.ts'
 import { prepareSocketDirectory } from '../system/socketdirectory.ts'
+import { type Retried, startRetrying } from '../tasks/retry.ts'
 
 export interface XdsEndpointOptions {
   readonly sockets: EnvoySockets

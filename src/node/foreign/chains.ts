@@ -6,7 +6,7 @@ import { watchForeignChains } from '../../kernel/nftables/watch.ts'
 import { type Ruleset, tableFamilies } from '../../kernel/nftables/wire/dump.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import { someOf } from '../../text/some.ts'
-import { PeriodicTask } from '../periodictask.ts'
+import { PeriodicTask } from '../tasks/periodictask.ts'
 
 export interface ForeignChainsOptions {
   readonly nodeName: string

@@ -4,7 +4,7 @@
  */
 
 import { type Problem, problem } from '../../services/problem.ts'
-import { PeriodicTask } from '../periodictask.ts'
+import { PeriodicTask } from '../tasks/periodictask.ts'
 
 export interface ForeignMarksOptions {
   readonly nodeName: string

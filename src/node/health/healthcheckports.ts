@@ -11,7 +11,7 @@ import { type Answer, type HttpServer, serveTcp } from '../../observe/http.ts'
 import type { Log } from '../../observe/log.ts'
 import type { HealthCheck } from '../../plan/endpoints/healthcheck.ts'
 import { type Problem, problem } from '../../services/problem.ts'
-import { type Retried, startRetrying } from '../retry.ts'
+import { type Retried, startRetrying } from '../tasks/retry.ts'
 
 export interface HealthCheckPortsOptions {
   readonly families: readonly IpFamily[]

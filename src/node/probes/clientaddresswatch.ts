@@ -5,7 +5,7 @@ import type { NodePlanOptions } from '../../kernel/options.ts'
 import type { IpFamily } from '../../net/address.ts'
 import type { NodePlan } from '../../plan/nodeplan.ts'
 import type { Envoys } from '../envoy/envoys.ts'
-import { PeriodicTask } from '../periodictask.ts'
+import { PeriodicTask } from '../tasks/periodictask.ts'
 import { type ClientAddressChoice, proveClientAddress } from './clientaddress.ts'
 import { localPods } from './podpath.ts'
 

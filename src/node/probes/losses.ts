@@ -9,7 +9,7 @@ import { pathCounters } from '../../kernel/nftables/rules/chains.ts'
 import { tableOf } from '../../kernel/nftables/rules/ruleset.ts'
 import { watchForeignChains } from '../../kernel/nftables/watch.ts'
 import type { IpFamily } from '../../net/address.ts'
-import { PeriodicTask } from '../periodictask.ts'
+import { PeriodicTask } from '../tasks/periodictask.ts'
 import { type PathCounters, suspicion } from './counters.ts'
 
 export interface LossesOptions {

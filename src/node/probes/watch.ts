@@ -6,7 +6,7 @@
 
 import type { PathResult } from '../../kernel/probes/pathtest.ts'
 import type { IpFamily } from '../../net/address.ts'
-import { PeriodicTask } from '../periodictask.ts'
+import { PeriodicTask } from '../tasks/periodictask.ts'
 
 /** `untested`: not yet; `assumed`: it is not tested on this node, by its configuration, and counts as open. */
 export type PathState = PathResult | { readonly outcome: 'untested' } | { readonly outcome: 'assumed' }

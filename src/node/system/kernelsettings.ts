@@ -12,7 +12,7 @@ import {
 import type { ServiceScope } from '../../plan/ports/scope.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import { type ClientAddress, firstOwnPort } from '../../services/settings/clientaddress.ts'
-import { PeriodicTask } from '../periodictask.ts'
+import { PeriodicTask } from '../tasks/periodictask.ts'
 
 export interface KernelSettingsOptions extends ConntrackOptions {
   readonly nodeName: string

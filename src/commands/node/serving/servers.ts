@@ -3,7 +3,7 @@
 import { statsTexts } from '../../../envoy/program/admin.ts'
 import type { Agent } from '../../../node/agent.ts'
 import { healthRoutes } from '../../../node/health/healthz.ts'
-import { type Retried, startRetrying } from '../../../node/retry.ts'
+import { type Retried, startRetrying } from '../../../node/tasks/retry.ts'
 import { authorizedMetrics } from '../../../observe/access/route.ts'
 import { Scrapers } from '../../../observe/access/scrapers.ts'
 import { type HttpServer, serveTcp, serveUnix } from '../../../observe/http.ts'

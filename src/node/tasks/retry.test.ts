@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Problem, problem } from '../services/problem.ts'
+import { type Problem, problem } from '../../services/problem.ts'
 import { startRetrying } from './retry.ts'
 
 /** What is reported of a start that fails so many times. */

@@ -1,6 +1,6 @@
 /** Starts what may not start yet, such as a server whose port is taken: the rest of the agent works meanwhile. */
 
-import type { Problem } from '../services/problem.ts'
+import type { Problem } from '../../services/problem.ts'
 
 export interface RetryOptions<T> {
   readonly start: () => Promise<T>
