@@ -22,10 +22,10 @@ import { RedirectSet } from '../lifecycle/redirectset.ts'
 import type { ClientAddressChoice } from '../probes/clientaddress.ts'
 import { Envoys } from './envoys.ts'
 import { EnvoyModule } from './module.ts'
-import { Nacks } from './nacks.ts'
 import type { EnvoyLayerOptions } from './options.ts'
 import { type EnvoyView, statusOf, viewOf } from './view.ts'
-import { XdsReports } from './xdsreports.ts'
+import { Nacks } from './xds/nacks.ts'
+import { XdsReports } from './xds/reports.ts'
 
 const families: readonly IpFamily[] = ['IPv4', 'IPv6']
 

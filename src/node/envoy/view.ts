@@ -6,7 +6,7 @@ import type { ResourceStore } from '../../xds/store.ts'
 import type { Lifecycle } from '../lifecycle/lifecycle.ts'
 import type { PublishedFrontend } from '../lifecycle/published.ts'
 import type { Envoys } from './envoys.ts'
-import type { Nacks } from './nacks.ts'
+import type { Nacks } from './xds/nacks.ts'
 
 export interface EnvoyView {
   readonly up: boolean

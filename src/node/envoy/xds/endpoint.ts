@@ -1,13 +1,13 @@
 /** The xDS server on the socket to which the Envoys of this node connect, once it could be started. */
 
-import { type EnvoySockets, xdsSocket } from '../../envoy/program/sockets.ts'
-import type { ResourceRef } from '../../envoy/resource.ts'
-import type { Log } from '../../observe/log.ts'
-import { problem } from '../../services/problem.ts'
-import { startXdsServer, type XdsServer, type XdsServerOptions } from '../../xds/server.ts'
-import type { Report } from '../events.ts'
-import { prepareSocketDirectory } from '../system/socketdirectory.ts'
-import { type Retried, startRetrying } from '../tasks/retry.ts'
+import { type EnvoySockets, xdsSocket } from '../../../envoy/program/sockets.ts'
+import type { ResourceRef } from '../../../envoy/resource.ts'
+import type { Log } from '../../../observe/log.ts'
+import { problem } from '../../../services/problem.ts'
+import { startXdsServer, type XdsServer, type XdsServerOptions } from '../../../xds/server.ts'
+import type { Report } from '../../events.ts'
+import { prepareSocketDirectory } from '../../system/socketdirectory.ts'
+import { type Retried, startRetrying } from '../../tasks/retry.ts'
 
 export interface XdsEndpointOptions {
   readonly sockets: EnvoySockets

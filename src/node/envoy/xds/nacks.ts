@@ -1,10 +1,10 @@
 /** Keeps NACKs, for each Envoy by itself, until that Envoy acks the resource or is gone, or the resource changes. */
 
-import { type Resource, type ResourceRef, refKey, typeNameOf } from '../../envoy/resource.ts'
-import { serviceKeyOf } from '../../plan/ports/port.ts'
-import { type Problem, problem } from '../../services/problem.ts'
-import type { Nack } from '../../xds/client/messages.ts'
-import type { ResourceStore } from '../../xds/store.ts'
+import { type Resource, type ResourceRef, refKey, typeNameOf } from '../../../envoy/resource.ts'
+import { serviceKeyOf } from '../../../plan/ports/port.ts'
+import { type Problem, problem } from '../../../services/problem.ts'
+import type { Nack } from '../../../xds/client/messages.ts'
+import type { ResourceStore } from '../../../xds/store.ts'
 
 export interface NacksOptions {
   readonly store: ResourceStore

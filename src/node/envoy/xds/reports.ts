@@ -1,15 +1,15 @@
 /** Takes what the Envoys of a node say of their resources, and finds the frontends that it concerns. */
 
-import { type ResourceRef, typeUrls } from '../../envoy/resource.ts'
-import type { Nack, VersionedRef } from '../../xds/client/messages.ts'
-import type { ClientInfo, XdsObserver } from '../../xds/session.ts'
-import type { Lifecycle } from '../lifecycle/lifecycle.ts'
-import type { Publisher } from '../lifecycle/publisher.ts'
-import type { RedirectSet } from '../lifecycle/redirectset.ts'
-import type { Envoys } from './envoys.ts'
-import type { EnvoyModule } from './module.ts'
+import { type ResourceRef, typeUrls } from '../../../envoy/resource.ts'
+import type { Nack, VersionedRef } from '../../../xds/client/messages.ts'
+import type { ClientInfo, XdsObserver } from '../../../xds/session.ts'
+import type { Lifecycle } from '../../lifecycle/lifecycle.ts'
+import type { Publisher } from '../../lifecycle/publisher.ts'
+import type { RedirectSet } from '../../lifecycle/redirectset.ts'
+import type { Envoys } from '../envoys.ts'
+import type { EnvoyModule } from '../module.ts'
+import type { EnvoyLayerOptions } from '../options.ts'
 import type { Nacks } from './nacks.ts'
-import type { EnvoyLayerOptions } from './options.ts'
 
 export interface XdsReportsOptions extends Pick<EnvoyLayerOptions, 'onConnected' | 'onNack' | 'onProgrammed'> {
   /** The lifecycles, by id of the frontend. */

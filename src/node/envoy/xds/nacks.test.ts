@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, beforeEach, mock, test } from 'node:test'
-import { type Resource, type ResourceRef, typeUrls } from '../../envoy/resource.ts'
-import type { Problem } from '../../services/problem.ts'
-import { ResourceStore } from '../../xds/store.ts'
+import { type Resource, type ResourceRef, typeUrls } from '../../../envoy/resource.ts'
+import type { Problem } from '../../../services/problem.ts'
+import { ResourceStore } from '../../../xds/store.ts'
 import { Nacks } from './nacks.ts'
 
 const cluster = aResource({ typeUrl: typeUrls.cluster, name: 'a/web/http' })
