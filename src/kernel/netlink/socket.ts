@@ -3,7 +3,7 @@
  * is there to be received at once, and a request is a synchronous call of some microseconds.
  */
 
-import { Turns } from '../turns.ts'
+import { Turns } from '../sync/turns.ts'
 import { flags, isInterrupted, messageTypes, NetlinkError, readDone, readError } from './answer.ts'
 import {
   bindSocket,

@@ -2,7 +2,7 @@
 
 import type { Problem } from '../../services/problem.ts'
 import type { KernelObserver } from '../layer.ts'
-import { Worker } from '../worker.ts'
+import { Worker } from '../sync/worker.ts'
 import { commandProblem } from './command.ts'
 import type { Reconciliation, UdpFrontends } from './conntrack.ts'
 

@@ -3,7 +3,7 @@
  * is asked only while not all ports fit into Envoy's budget.
  */
 
-import { type Repeated, repeat } from '../../kernel/repeat.ts'
+import { type Repeated, repeat } from '../../kernel/sync/repeat.ts'
 import type { Log } from '../../observe/log.ts'
 import type { Calls, EnvoyBudget } from '../../plan/envoy/budget.ts'
 import type { Note } from '../../services/note.ts'

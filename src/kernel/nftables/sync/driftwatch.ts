@@ -6,7 +6,7 @@
 import type { Family } from '../../family.ts'
 import type { KernelObserver } from '../../layer.ts'
 import type { KernelOptions } from '../../options.ts'
-import { repeat } from '../../repeat.ts'
+import { repeat } from '../../sync/repeat.ts'
 import { commandProblem } from '../../system/command.ts'
 import { heartbeatInterval } from '../heartbeat.ts'
 import type { KernelPrograms } from '../programs.ts'

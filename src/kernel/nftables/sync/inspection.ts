@@ -5,7 +5,7 @@
 
 import type { Family } from '../../family.ts'
 import type { PlanOptions, RulesetOptions } from '../../options.ts'
-import { Turns } from '../../turns.ts'
+import { Turns } from '../../sync/turns.ts'
 import type { Bytes } from '../bytes.ts'
 import type { NftClient } from '../client.ts'
 import { type ElementName, type Elements, isShared, overlaySwitch } from '../elements/elements.ts'

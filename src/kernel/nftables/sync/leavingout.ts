@@ -1,6 +1,6 @@
 /** Writes ports without those that the kernel points at: it says which element of a transaction it refuses. */
 
-import type { Refusals } from '../../splitting.ts'
+import type { Refusals } from '../../sync/splitting.ts'
 import { TransactionRefused } from '../client.ts'
 import type { ElementName } from '../elements/elements.ts'
 import type { PortChange, PortRecord } from './record.ts'

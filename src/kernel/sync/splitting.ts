@@ -1,6 +1,6 @@
 /** Splits what the kernel refuses as a whole, until the port that cannot be written stands alone. */
 
-import { CommandError } from './system/command.ts'
+import { CommandError } from '../system/command.ts'
 
 /** How many ports may still be refused before it is no fault of theirs. */
 export interface Refusals {

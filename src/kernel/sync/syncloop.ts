@@ -8,9 +8,9 @@
  * next one installs what is missing, and reads and compares all again.
  */
 
-import type { Problem } from '../services/problem.ts'
-import type { KernelObserver } from './layer.ts'
-import { CommandError, commandProblem } from './system/command.ts'
+import type { Problem } from '../../services/problem.ts'
+import type { KernelObserver } from '../layer.ts'
+import { CommandError, commandProblem } from '../system/command.ts'
 import { Worker } from './worker.ts'
 
 /** The steps of a sync. Each rejects where it was not done as a whole. */
