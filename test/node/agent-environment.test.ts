@@ -8,7 +8,7 @@ import type { RunningPod } from '../../src/lab/pods.ts'
 import { type Child, run, runIn } from '../../src/lab/processes.ts'
 import type { Supervised } from '../../src/lab/supervisor.ts'
 import { AgentLab, skip } from './agent-lab.ts'
-import { setsOfEveryKind, versionsOfNft } from './foreign-sets.ts'
+import { setsOfEveryKind, versionsOfNft } from './kernel/foreign-sets.ts'
 import { serviceWith } from './manifests.ts'
 
 const firewalld = fileURLToPath(new URL('../../tools/firewalld', import.meta.url))

@@ -16,7 +16,7 @@ import { readKubeProxy } from '../../src/verify/kube-proxy.ts'
 import { readLightpath } from '../../src/verify/lightpath.ts'
 import { compareWithKubeProxy } from '../../src/verify/node.ts'
 import { waysOf } from '../../src/verify/wanted.ts'
-import { needsRoot } from './kernel-lab.ts'
+import { needsRoot } from './kernel/lab.ts'
 import { endpoint, entrances, many, type PortRules, states, sticky, tableOfOnePort } from './verify-tables.ts'
 
 const netns = `lp-verify-${process.pid}`

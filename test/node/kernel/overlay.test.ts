@@ -2,12 +2,12 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { Nftables } from '../../src/kernel/nftables/client.ts'
-import { readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nftables/switch.ts'
-import { portState } from '../../src/kernel/testing/states.ts'
-import type { Pod } from '../../src/lab/network.ts'
-import type { Child } from '../../src/lab/processes.ts'
-import { holdConnection, KernelLab, needsRoot } from './kernel-lab.ts'
+import { Nftables } from '../../../src/kernel/nftables/client.ts'
+import { readOverlaySwitch, setOverlaySwitch } from '../../../src/kernel/nftables/switch.ts'
+import { portState } from '../../../src/kernel/testing/states.ts'
+import type { Pod } from '../../../src/lab/network.ts'
+import type { Child } from '../../../src/lab/processes.ts'
+import { holdConnection, KernelLab, needsRoot } from './lab.ts'
 
 const both = ['ip', 'ip6'] as const
 

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { portState } from '../../src/kernel/testing/states.ts'
-import type { Pod } from '../../src/lab/network.ts'
-import type { PortState } from '../../src/plan/ports/port.ts'
-import { KernelLab, needsRoot } from './kernel-lab.ts'
+import { portState } from '../../../src/kernel/testing/states.ts'
+import type { Pod } from '../../../src/lab/network.ts'
+import type { PortState } from '../../../src/plan/ports/port.ts'
+import { KernelLab, needsRoot } from './lab.ts'
 
 const protocols = ['TCP', 'UDP'] as const
 const families = ['IPv4', 'IPv6'] as const

@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Nftables } from '../../src/kernel/nftables/client.ts'
-import { readOverlaySwitch, setOverlaySwitch } from '../../src/kernel/nftables/switch.ts'
-import { noPolicies } from '../../src/kernel/nodeconfig.ts'
-import { portState } from '../../src/kernel/testing/states.ts'
-import { KernelLab, needsRoot } from './kernel-lab.ts'
+import { Nftables } from '../../../src/kernel/nftables/client.ts'
+import { readOverlaySwitch, setOverlaySwitch } from '../../../src/kernel/nftables/switch.ts'
+import { noPolicies } from '../../../src/kernel/nodeconfig.ts'
+import { portState } from '../../../src/kernel/testing/states.ts'
+import { KernelLab, needsRoot } from './lab.ts'
 import { dns, vipPort, web, web6 } from './tables.ts'
 
 describe('The tables', needsRoot, () => {

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import { createInterface } from 'node:readline'
 import { after, before, describe, test } from 'node:test'
-import { portState } from '../../src/kernel/testing/states.ts'
-import type { Pod } from '../../src/lab/network.ts'
-import type { PortState } from '../../src/plan/ports/port.ts'
-import { KernelLab, needsRoot } from './kernel-lab.ts'
+import { portState } from '../../../src/kernel/testing/states.ts'
+import type { Pod } from '../../../src/lab/network.ts'
+import type { PortState } from '../../../src/plan/ports/port.ts'
+import { KernelLab, needsRoot } from './lab.ts'
 
 const udp = { port: { name: 'dns', protocol: 'UDP', port: 53 } } as const
 const sctp = { port: { name: 'sig', protocol: 'SCTP', port: 9 } } as const

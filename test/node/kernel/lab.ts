@@ -5,18 +5,18 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Flush } from '../../src/kernel/layer.ts'
-import { type KernelPrograms, systemPrograms } from '../../src/kernel/nftables/programs.ts'
-import { KernelTables } from '../../src/kernel/nftables/sync/table.ts'
-import type { KernelOptions } from '../../src/kernel/options.ts'
-import { testOptions } from '../../src/kernel/testing/states.ts'
-import { netnsPath } from '../../src/lab/leftovers.ts'
-import { createNetwork, type LabNode, type Network, type Pod } from '../../src/lab/network.ts'
-import { type Child, runIn } from '../../src/lab/processes.ts'
-import type { PortState } from '../../src/plan/ports/port.ts'
-import type { Problem } from '../../src/services/problem.ts'
+import type { Flush } from '../../../src/kernel/layer.ts'
+import { type KernelPrograms, systemPrograms } from '../../../src/kernel/nftables/programs.ts'
+import { KernelTables } from '../../../src/kernel/nftables/sync/table.ts'
+import type { KernelOptions } from '../../../src/kernel/options.ts'
+import { testOptions } from '../../../src/kernel/testing/states.ts'
+import { netnsPath } from '../../../src/lab/leftovers.ts'
+import { createNetwork, type LabNode, type Network, type Pod } from '../../../src/lab/network.ts'
+import { type Child, runIn } from '../../../src/lab/processes.ts'
+import type { PortState } from '../../../src/plan/ports/port.ts'
+import type { Problem } from '../../../src/services/problem.ts'
 
-const traffic = new URL('kernel-traffic.py', import.meta.url).pathname
+const traffic = new URL('traffic.py', import.meta.url).pathname
 
 export const needsRoot = { skip: process.getuid?.() === 0 ? false : 'needs root: network namespaces and nftables' }
 

@@ -1,9 +1,9 @@
 /** What tests of nf_tables write: Service ports of all kinds, and the options that make other rules. */
 
 import fc from 'fast-check'
-import type { KernelOptions } from '../../src/kernel/options.ts'
-import { portState } from '../../src/kernel/testing/states.ts'
-import type { Protocol } from '../../src/net/address.ts'
+import type { KernelOptions } from '../../../src/kernel/options.ts'
+import { portState } from '../../../src/kernel/testing/states.ts'
+import type { Protocol } from '../../../src/net/address.ts'
 
 /** Service ports of distinct VIP, protocol and number. */
 export const states = fc

@@ -2,12 +2,12 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import type { KernelOptions } from '../../src/kernel/options.ts'
-import { belowFromOutside, portState } from '../../src/kernel/testing/states.ts'
-import type { LabNode, Pod } from '../../src/lab/network.ts'
-import { runIn } from '../../src/lab/processes.ts'
-import type { External, PortState } from '../../src/plan/ports/port.ts'
-import { KernelLab, needsRoot } from './kernel-lab.ts'
+import type { KernelOptions } from '../../../src/kernel/options.ts'
+import { belowFromOutside, portState } from '../../../src/kernel/testing/states.ts'
+import type { LabNode, Pod } from '../../../src/lab/network.ts'
+import { runIn } from '../../../src/lab/processes.ts'
+import type { External, PortState } from '../../../src/plan/ports/port.ts'
+import { KernelLab, needsRoot } from './lab.ts'
 
 type Family = 'IPv4' | 'IPv6'
 

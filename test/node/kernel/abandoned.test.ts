@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { withNftables } from '../../src/kernel/nftables/client.ts'
-import { heartbeatSet } from '../../src/kernel/nftables/elements/elements.ts'
-import type { KernelTables } from '../../src/kernel/nftables/sync/table.ts'
-import { portState } from '../../src/kernel/testing/states.ts'
-import type { Pod } from '../../src/lab/network.ts'
-import type { PortState } from '../../src/plan/ports/port.ts'
-import { holdConnection, KernelLab, needsRoot } from './kernel-lab.ts'
+import { withNftables } from '../../../src/kernel/nftables/client.ts'
+import { heartbeatSet } from '../../../src/kernel/nftables/elements/elements.ts'
+import type { KernelTables } from '../../../src/kernel/nftables/sync/table.ts'
+import { portState } from '../../../src/kernel/testing/states.ts'
+import type { Pod } from '../../../src/lab/network.ts'
+import type { PortState } from '../../../src/plan/ports/port.ts'
+import { holdConnection, KernelLab, needsRoot } from './lab.ts'
 
 const abandonAfter = 6000
 

@@ -3,16 +3,16 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { after, before, describe, test } from 'node:test'
-import { deleteFlow, type FlowFilter, listFlows } from '../../src/kernel/netlink/ctnetlink.ts'
-import { destroyTcp, listTcp, tcpListeners } from '../../src/kernel/netlink/sockdiag.ts'
-import { NetlinkSocket } from '../../src/kernel/netlink/socket.ts'
-import { listUnacknowledged } from '../../src/kernel/netlink/unacknowledged.ts'
-import { portState } from '../../src/kernel/testing/states.ts'
-import { netnsPath } from '../../src/lab/leftovers.ts'
-import type { Pod } from '../../src/lab/network.ts'
-import { runIn } from '../../src/lab/processes.ts'
-import { waitFor } from '../../src/lab/wait.ts'
-import { holdConnection, KernelLab, needsRoot } from './kernel-lab.ts'
+import { deleteFlow, type FlowFilter, listFlows } from '../../../src/kernel/netlink/ctnetlink.ts'
+import { destroyTcp, listTcp, tcpListeners } from '../../../src/kernel/netlink/sockdiag.ts'
+import { NetlinkSocket } from '../../../src/kernel/netlink/socket.ts'
+import { listUnacknowledged } from '../../../src/kernel/netlink/unacknowledged.ts'
+import { portState } from '../../../src/kernel/testing/states.ts'
+import { netnsPath } from '../../../src/lab/leftovers.ts'
+import type { Pod } from '../../../src/lab/network.ts'
+import { runIn } from '../../../src/lab/processes.ts'
+import { waitFor } from '../../../src/lab/wait.ts'
+import { holdConnection, KernelLab, needsRoot } from './lab.ts'
 
 describe('Connections, as the kernel knows them', needsRoot, () => {
   let lab: KernelLab
@@ -149,8 +149,8 @@ time.sleep(60)`,
 
   test('Without CAP_NET_ADMIN that is said, with the remedy', () => {
     const script = `
-      const { removeStaleUdp } = await import('${new URL('../../src/kernel/system/conntrack.ts', import.meta.url)}')
-      const { commandProblem } = await import('${new URL('../../src/kernel/system/command.ts', import.meta.url)}')
+      const { removeStaleUdp } = await import('${new URL('../../../src/kernel/system/conntrack.ts', import.meta.url)}')
+      const { commandProblem } = await import('${new URL('../../../src/kernel/system/command.ts', import.meta.url)}')
       const failed = removeStaleUdp(new Map([['10.0.0.1 53', new Set()]]))
       console.log(await failed.catch(error => commandProblem('flows', error, 'other').remedy))`
     const node = [process.execPath, '--input-type=module', '-e', script]

@@ -1,9 +1,9 @@
 /** What another program, with another version of nft, may have in nf_tables beside us. */
 
 import assert from 'node:assert/strict'
-import { run } from '../../src/lab/processes.ts'
+import { run } from '../../../src/lab/processes.ts'
 
-const newerNft = new URL('../../tools/newer-nft', import.meta.url).pathname
+const newerNft = new URL('../../../tools/newer-nft', import.meta.url).pathname
 
 /** The system's, and that of Debian 13. */
 export async function versionsOfNft(): Promise<readonly string[]> {
