@@ -1,6 +1,6 @@
 /**
  * Rows of the chaos table (bench/chaos/faults.ts) that no other test has: something goes wrong under steady load, and no request
- * fails. The others: agent-crash (agent and Envoy killed, Envoy hung), agent-upgrade (Envoy), vanished-endpoint (black-holed),
+ * fails. The others: agent/crash (agent and Envoy killed, Envoy hung), agent/upgrade (Envoy), vanished-endpoint (black-holed),
  * envoy/retries (endpoint killed), envoy/ejections (endpoint that fails), kernel/drift (ruleset, routing rule), envoy/bounds (Envoy short
  * of memory), and in the cluster tier kubernetes (API server stopped).
  */
@@ -11,7 +11,7 @@ import { curl } from '../../src/lab/clients.ts'
 import type { RunningPod } from '../../src/lab/pods.ts'
 import { runIn } from '../../src/lab/processes.ts'
 import { pause } from '../../src/lab/wait.ts'
-import { AgentLab, skip } from './agent-lab.ts'
+import { AgentLab, skip } from './agent/lab.ts'
 import { serviceWith } from './manifests.ts'
 
 const url = 'http://10.96.1.1/'

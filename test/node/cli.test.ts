@@ -8,7 +8,7 @@ import packageJson from '../../package.json' with { type: 'json' }
 import { definitions, describeDefault, flagOf, type OptionName } from '../../src/commands/options.ts'
 import { createNetwork } from '../../src/lab/network.ts'
 import { type RunOptions, run, runIn } from '../../src/lab/processes.ts'
-import { skip } from './agent-lab.ts'
+import { skip } from './agent/lab.ts'
 import { envoyPath } from './envoy/envoy.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))

@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { setFault } from '../../src/lab/clients.ts'
 import type { Pod } from '../../src/lab/network.ts'
-import { AgentLab, skip } from './agent-lab.ts'
+import { AgentLab, skip } from './agent/lab.ts'
 import { serviceWith } from './manifests.ts'
 
 const settings = { 'outlier-detection-base-ejection-time': '1s', 'outlier-detection-interval': '1s' }

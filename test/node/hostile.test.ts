@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import fc from 'fast-check'
 import type { RunningPod } from '../../src/lab/pods.ts'
-import { AgentLab, type Bootstrap, skip } from './agent-lab.ts'
+import { AgentLab, type Bootstrap, skip } from './agent/lab.ts'
 import { hostileObjects } from './hostile-objects.ts'
 import { service, serviceWith } from './manifests.ts'
 

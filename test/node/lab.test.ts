@@ -12,7 +12,7 @@ import { createNetwork, type Network } from '../../src/lab/network.ts'
 import { type RunningPod, startPod } from '../../src/lab/pods.ts'
 import { runIn } from '../../src/lab/processes.ts'
 import { pause, waitFor } from '../../src/lab/wait.ts'
-import { skip } from './agent-lab.ts'
+import { skip } from './agent/lab.ts'
 
 describe('a lab of two nodes', { skip }, () => {
   let network: Network

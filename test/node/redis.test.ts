@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { Pod } from '../../src/lab/network.ts'
 import { type Child, type RunResult, runIn } from '../../src/lab/processes.ts'
-import { AgentLab, skip } from './agent-lab.ts'
+import { AgentLab, skip } from './agent/lab.ts'
 import { type Endpoint, serviceWith } from './manifests.ts'
 
 const single = '10.96.6.1'

@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { createNetwork, type Network } from '../../src/lab/network.ts'
 import { Supervised } from '../../src/lab/supervisor.ts'
 import { pause, waitFor } from '../../src/lab/wait.ts'
-import { skip } from './agent-lab.ts'
+import { skip } from './agent/lab.ts'
 
 describe('a supervised process', { skip }, () => {
   let network: Network

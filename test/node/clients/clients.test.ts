@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Pod } from '../../../src/lab/network.ts'
 import { run, runIn } from '../../../src/lab/processes.ts'
-import { AgentLab, skip } from '../agent-lab.ts'
+import { AgentLab, skip } from '../agent/lab.ts'
 import { serviceWith } from '../manifests.ts'
 import {
   type Client,

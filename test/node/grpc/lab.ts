@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { Pod } from '../../../src/lab/network.ts'
 import type { Child } from '../../../src/lab/processes.ts'
-import { type AgentLab, skip as skipsLab } from '../agent-lab.ts'
+import { type AgentLab, skip as skipsLab } from '../agent/lab.ts'
 
 const nodeClient = fileURLToPath(new URL('./client.ts', import.meta.url))
 

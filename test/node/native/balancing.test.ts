@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { setDelay } from '../../../src/lab/clients.ts'
 import type { RunningPod } from '../../../src/lab/pods.ts'
-import { AgentLab, skip } from '../agent-lab.ts'
+import { AgentLab, skip } from '../agent/lab.ts'
 import { serviceWith } from '../manifests.ts'
 
 const [fast, plain, strict] = ['10.96.0.10', '10.96.0.11', '10.96.0.12'] as const

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { RunningPod } from '../../../src/lab/pods.ts'
 import { runIn } from '../../../src/lab/processes.ts'
-import { AgentLab, skip } from '../agent-lab.ts'
+import { AgentLab, skip } from '../agent/lab.ts'
 import { serviceWith } from '../manifests.ts'
 
 const [ended, plain, below] = ['10.96.0.10', '10.96.0.11', '10.96.0.12'] as const

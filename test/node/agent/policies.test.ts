@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { type RunningPod, startServer } from '../../src/lab/pods.ts'
-import { type Child, runIn } from '../../src/lab/processes.ts'
-import { AgentLab, skip } from './agent-lab.ts'
-import { type Endpoint, echo, http, serviceWith } from './manifests.ts'
+import { type RunningPod, startServer } from '../../../src/lab/pods.ts'
+import { type Child, runIn } from '../../../src/lab/processes.ts'
+import { type Endpoint, echo, http, serviceWith } from '../manifests.ts'
+import { AgentLab, skip } from './lab.ts'
 
 function podManifest({ name, node, ip, ip6 }: Endpoint, labels: object = {}): object {
   const status = { phase: 'Running', podIP: ip, podIPs: [{ ip }, { ip: ip6 }] }

@@ -1,12 +1,12 @@
 /** Nodes with Services that are reached from outside, by way of the setting external, and clients outside. */
 
-import { curl, type Load } from '../../src/lab/clients.ts'
-import type { Pod } from '../../src/lab/network.ts'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import { runIn } from '../../src/lab/processes.ts'
-import type { ClientAddress } from '../../src/services/settings/clientaddress.ts'
-import { AgentLab } from './agent-lab.ts'
-import { type Endpoint, type ServiceOptions, serviceWith } from './manifests.ts'
+import { curl, type Load } from '../../../../src/lab/clients.ts'
+import type { Pod } from '../../../../src/lab/network.ts'
+import type { RunningPod } from '../../../../src/lab/pods.ts'
+import { runIn } from '../../../../src/lab/processes.ts'
+import type { ClientAddress } from '../../../../src/services/settings/clientaddress.ts'
+import { type Endpoint, type ServiceOptions, serviceWith } from '../../manifests.ts'
+import { AgentLab } from '../lab.ts'
 
 export interface Outside extends ServiceOptions {
   readonly loadBalancerIPs?: readonly string[]

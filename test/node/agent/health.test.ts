@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, describe, test } from 'node:test'
-import { AgentLab, skip } from './agent-lab.ts'
-import { dns, type Endpoint, type ServiceOptions, serviceWith } from './manifests.ts'
+import { dns, type Endpoint, type ServiceOptions, serviceWith } from '../manifests.ts'
+import { AgentLab, skip } from './lab.ts'
 
 describe('what load balancers ask a node', { skip }, () => {
   let lab: AgentLab

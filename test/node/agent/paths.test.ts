@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { askTcp, askUdp } from '../../src/lab/clients.ts'
-import type { Pod } from '../../src/lab/network.ts'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import { pause } from '../../src/lab/wait.ts'
-import { AgentLab, skip } from './agent-lab.ts'
-import { dns, echo, http, serviceWith } from './manifests.ts'
+import { askTcp, askUdp } from '../../../src/lab/clients.ts'
+import type { Pod } from '../../../src/lab/network.ts'
+import type { RunningPod } from '../../../src/lab/pods.ts'
+import { pause } from '../../../src/lab/wait.ts'
+import { dns, echo, http, serviceWith } from '../manifests.ts'
+import { AgentLab, skip } from './lab.ts'
 
 const families = [
   ['IPv4', '10.96.5.1', '10.96.5.1'],

@@ -3,26 +3,26 @@
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { askAgent } from '../../src/commands/agent.ts'
-import { curl, type Load, type LoadOptions, startLoad } from '../../src/lab/clients.ts'
-import * as commandLines from '../../src/lab/command-lines.ts'
-import { createNetwork, type LabNode, type Network, type NetworkOptions, type Pod } from '../../src/lab/network.ts'
-import { type RunningPod, startPod } from '../../src/lab/pods.ts'
-import { type RunOptions, type RunResult, run, runIn } from '../../src/lab/processes.ts'
-import { Supervised } from '../../src/lab/supervisor.ts'
-import { waitFor } from '../../src/lab/wait.ts'
-import type { Explanation } from '../../src/node/report/explain.ts'
-import { prepareSocketDirectory } from '../../src/node/system/socketdirectory.ts'
+import { askAgent } from '../../../src/commands/agent.ts'
+import { curl, type Load, type LoadOptions, startLoad } from '../../../src/lab/clients.ts'
+import * as commandLines from '../../../src/lab/command-lines.ts'
+import { createNetwork, type LabNode, type Network, type NetworkOptions, type Pod } from '../../../src/lab/network.ts'
+import { type RunningPod, startPod } from '../../../src/lab/pods.ts'
+import { type RunOptions, type RunResult, run, runIn } from '../../../src/lab/processes.ts'
+import { Supervised } from '../../../src/lab/supervisor.ts'
+import { waitFor } from '../../../src/lab/wait.ts'
+import type { Explanation } from '../../../src/node/report/explain.ts'
+import { prepareSocketDirectory } from '../../../src/node/system/socketdirectory.ts'
 import { asEnvoyUser, envoyUser } from './envoy-user.ts'
 
 export const skip = process.getuid?.() === 0 ? false : 'needs root'
 
-const startProgram = fileURLToPath(new URL('../../images/envoy-start', import.meta.url))
+const startProgram = fileURLToPath(new URL('../../../images/envoy-start', import.meta.url))
 
 /** Far beyond what anything takes, so that a slow machine fails no test. */
 const limitMs = 60_000
 
-export const lightpathProgram = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
+export const lightpathProgram = fileURLToPath(new URL('../../../bin/lightpath', import.meta.url))
 
 export interface LabOptions extends Partial<NetworkOptions> {
   /** More flags of `lightpath node`. */

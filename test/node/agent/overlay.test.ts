@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import { AgentLab, skip } from './agent-lab.ts'
-import { serviceWith } from './manifests.ts'
+import type { RunningPod } from '../../../src/lab/pods.ts'
+import { serviceWith } from '../manifests.ts'
+import { AgentLab, skip } from './lab.ts'
 
 describe('the overlay by hand', { skip }, () => {
   let lab: AgentLab

@@ -7,12 +7,12 @@ import assert from 'node:assert/strict'
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { setFault } from '../../src/lab/clients.ts'
-import { greedyChanges, greedyServices, modestService, modestVip } from '../../src/lab/greedy/objects.ts'
-import { startGreedyClient } from '../../src/lab/greedy/start.ts'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import { pause } from '../../src/lab/wait.ts'
-import { AgentLab, skip } from './agent-lab.ts'
+import { setFault } from '../../../src/lab/clients.ts'
+import { greedyChanges, greedyServices, modestService, modestVip } from '../../../src/lab/greedy/objects.ts'
+import { startGreedyClient } from '../../../src/lab/greedy/start.ts'
+import type { RunningPod } from '../../../src/lab/pods.ts'
+import { pause } from '../../../src/lab/wait.ts'
+import { AgentLab, skip } from './lab.ts'
 
 const url = `http://${modestVip}/`
 /** Envoy's is its heap and a quarter, as in deploy/proxy. */

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { render } from '../../src/commands/look/explain.ts'
-import { askTcp } from '../../src/lab/clients.ts'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import { pause } from '../../src/lab/wait.ts'
-import { AgentLab, type Bootstrap, skip } from './agent-lab.ts'
-import { echo, http, service, serviceWith, slice } from './manifests.ts'
+import { render } from '../../../src/commands/look/explain.ts'
+import { askTcp } from '../../../src/lab/clients.ts'
+import type { RunningPod } from '../../../src/lab/pods.ts'
+import { pause } from '../../../src/lab/wait.ts'
+import { echo, http, service, serviceWith, slice } from '../manifests.ts'
+import { AgentLab, type Bootstrap, skip } from './lab.ts'
 
 describe('what users write, however wrong', { skip }, () => {
   let lab: AgentLab

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import { runIn } from '../../src/lab/processes.ts'
-import { AgentLab, skip } from './agent-lab.ts'
-import { serviceWith } from './manifests.ts'
+import type { RunningPod } from '../../../../src/lab/pods.ts'
+import { runIn } from '../../../../src/lab/processes.ts'
+import { serviceWith } from '../../manifests.ts'
+import { AgentLab, skip } from '../lab.ts'
 
 describe('a Service that outsiders reach', { skip }, () => {
   let lab: AgentLab

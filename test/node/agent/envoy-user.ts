@@ -2,8 +2,8 @@
 
 import { chmodSync, copyFileSync, linkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { definitions } from '../../src/commands/options.ts'
-import type { CommandLine } from '../../src/lab/command-lines.ts'
+import { definitions } from '../../../src/commands/options.ts'
+import type { CommandLine } from '../../../src/lab/command-lines.ts'
 
 export const envoyUser = definitions.envoyUser.default
 

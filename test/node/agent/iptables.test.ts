@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import { AgentLab, skip as needsRoot } from './agent-lab.ts'
-import { serviceWith } from './manifests.ts'
+import type { RunningPod } from '../../../src/lab/pods.ts'
+import { serviceWith } from '../manifests.ts'
+import { AgentLab, skip as needsRoot } from './lab.ts'
 
 const skip = needsRoot || (!existsSync('/usr/sbin/ipset') && 'needs ipset (Debian: ipset)')
 

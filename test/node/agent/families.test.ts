@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import { AgentLab, skip } from './agent-lab.ts'
-import { serviceWith } from './manifests.ts'
+import type { RunningPod } from '../../../src/lab/pods.ts'
+import { serviceWith } from '../manifests.ts'
+import { AgentLab, skip } from './lab.ts'
 
 describe('where IPv6 does not work', { skip }, () => {
   let lab: AgentLab

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import { type AgentLab, skip } from './agent-lab.ts'
+import type { RunningPod } from '../../../../src/lab/pods.ts'
+import { type AgentLab, skip } from '../lab.ts'
 import {
   answers,
   buildExternalLab,
@@ -14,7 +14,7 @@ import {
   seen,
   startWithServices,
   write,
-} from './external-lab.ts'
+} from './lab.ts'
 
 let lab: AgentLab
 let near: RunningPod

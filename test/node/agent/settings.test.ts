@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { AgentLab, skip } from './agent-lab.ts'
+import { AgentLab, skip } from './lab.ts'
 
 /** The size of the table is the machine's, and no namespace may change it: that is tried here, and refused. */
 describe("settings of the node's kernel", { skip }, () => {

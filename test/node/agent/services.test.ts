@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { curl } from '../../src/lab/clients.ts'
-import { type RunningPod, startServer } from '../../src/lab/pods.ts'
-import { pause, waitFor } from '../../src/lab/wait.ts'
-import { AgentLab, skip } from './agent-lab.ts'
-import { echo, http, serviceWith } from './manifests.ts'
+import { curl } from '../../../src/lab/clients.ts'
+import { type RunningPod, startServer } from '../../../src/lab/pods.ts'
+import { pause, waitFor } from '../../../src/lab/wait.ts'
+import { echo, http, serviceWith } from '../manifests.ts'
+import { AgentLab, skip } from './lab.ts'
 
 describe('when Services and endpoints come, change and go', { skip }, () => {
   let lab: AgentLab
