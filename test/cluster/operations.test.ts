@@ -30,9 +30,9 @@ const notRun: Readonly<Record<string, string>> = {
   'lightpath bootstrap --node-name': 'no pods: hack/cluster lightpath starts the same, for alerts and Events',
   'lightpath check': 'quickstart.test.ts',
   'lightpath top': 'the first goes on for ever; test/node/top.test.ts',
-  'kubectl create namespace lightpath-system': 'images of a registry again; webhook-deploy.test.ts',
-  'apiVersion: apiserver.config.k8s.io/v1': 'a file of the API server; webhook-deploy.test.ts',
-  '# kustomization.yaml': 'no command; webhook-opa.test.ts, deploy-manifests.test.ts',
+  'kubectl create namespace lightpath-system': 'images of a registry again; webhook/deploy.test.ts',
+  'apiVersion: apiserver.config.k8s.io/v1': 'a file of the API server; webhook/deploy.test.ts',
+  '# kustomization.yaml': 'no command; webhook/opa.test.ts, deploy-manifests.test.ts',
   "make k8s-up CLUSTER='--nodes 3": 'other clusters than the one that is up; this test uses each of these commands',
   'SERVICE PORT ': 'what verify prints; verify.test.ts',
 }

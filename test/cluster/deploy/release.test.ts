@@ -9,8 +9,8 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { parse, parseAllDocuments } from 'yaml'
-import packageJson from '../../package.json' with { type: 'json' }
-import { noHelm, noKubectl, programs } from './apiserver.ts'
+import packageJson from '../../../package.json' with { type: 'json' }
+import { noHelm, noKubectl, programs } from '../apiserver.ts'
 import { render } from './kustomize.ts'
 
 interface Plugin {
@@ -31,7 +31,7 @@ describe('a release', { skip: noKubectl ?? noHelm, timeout: 300_000 }, () => {
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'lightpath-release-'))
     const architecture = arch() === 'arm64' ? 'arm64' : 'amd64'
-    const release = join(import.meta.dirname, '../../hack/release')
+    const release = join(import.meta.dirname, '../../../hack/release')
     await run(release, [directory, images, 'https://example.org/files', architecture])
   })
 

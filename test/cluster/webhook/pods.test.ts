@@ -8,15 +8,15 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { parseAllDocuments, stringify } from 'yaml'
-import { namespaces, serviceOf, type Vector, vectors } from '../../src/services/handover/vectors.ts'
+import { namespaces, serviceOf, type Vector, vectors } from '../../../src/services/handover/vectors.ts'
+import { noAdmissionPolicies } from '../apiserver.ts'
+import { render } from '../deploy/kustomize.ts'
+import { isRoot } from '../nodes.ts'
 import { proxyName } from './admission.ts'
-import { noAdmissionPolicies } from './apiserver.ts'
-import { render } from './kustomize.ts'
-import { isRoot } from './nodes.ts'
 import { noOpa, opa, opaImage } from './opa.ts'
 
 const run = promisify(execFile)
-const root = join(import.meta.dirname, '../..')
+const root = join(import.meta.dirname, '../../..')
 const env = { ...process.env, LIGHTPATH_CLUSTER: `lightpath-test-${process.pid}` }
 const missed = Array.from({ length: 20 }, () => vectors[0]!)
 

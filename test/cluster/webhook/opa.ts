@@ -3,9 +3,9 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'yaml'
-import { cache } from './apiserver.ts'
+import { cache } from '../apiserver.ts'
 
-const file = new URL('../../deploy/components/opa/deployment.yaml', import.meta.url)
+const file = new URL('../../../deploy/components/opa/deployment.yaml', import.meta.url)
 const [container] = parse(readFileSync(file, 'utf8')).spec.template.spec.containers
 
 export const opaImage: string = container.image

@@ -4,12 +4,12 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { run } from '../../src/lab/processes.ts'
-import { ApiServerProcess, adminToken, noApiServer } from './apiserver.ts'
+import { run } from '../../../src/lab/processes.ts'
+import { ApiServerProcess, adminToken, noApiServer } from '../apiserver.ts'
 
 const options = { skip: noApiServer, timeout: 180_000 }
 const server = new ApiServerProcess()
-const program = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
+const program = fileURLToPath(new URL('../../../bin/lightpath', import.meta.url))
 const proxyName = 'service.kubernetes.io/service-proxy-name'
 const image = 'registry.example/lightpath:7'
 const daemonSets = (namespace: string) => `/apis/apps/v1/namespaces/${namespace}/daemonsets`

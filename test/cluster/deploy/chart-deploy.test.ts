@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { noHelm, programs } from './apiserver.ts'
-import { eventually, isRoot, Nodes, nodes } from './nodes.ts'
+import { noHelm, programs } from '../apiserver.ts'
+import { eventually, isRoot, Nodes, nodes } from '../nodes.ts'
 
 const skip = isRoot ? (noHelm ?? false) : 'needs root'
 

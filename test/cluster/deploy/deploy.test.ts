@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { eventually, isRoot, type Load, Nodes, nodes } from './nodes.ts'
+import { eventually, isRoot, type Load, Nodes, nodes } from '../nodes.ts'
 
 const skip = isRoot ? false : 'needs root'
 const proxyName = 'service.kubernetes.io/service-proxy-name'

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { type TestOptions, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { namespaces, serviceOf, type Vector, vectors } from '../../src/services/handover/vectors.ts'
-import type { ApiServerProcess } from './apiserver.ts'
+import { namespaces, serviceOf, type Vector, vectors } from '../../../src/services/handover/vectors.ts'
+import type { ApiServerProcess } from '../apiserver.ts'
 
 export const proxyName = 'service.kubernetes.io/service-proxy-name'
 /** A Service that gets the label. */

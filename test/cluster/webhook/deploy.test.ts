@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { ApiServerProcess, adminToken, noAdmissionPolicies, noApiServer, noKubectl, programs } from './apiserver.ts'
-import { kubectl, render, withKustomization } from './kustomize.ts'
+import { ApiServerProcess, adminToken, noAdmissionPolicies, noApiServer, noKubectl, programs } from '../apiserver.ts'
+import { kubectl, render, withKustomization } from '../deploy/kustomize.ts'
 
 const options = { skip: noApiServer ?? noKubectl, timeout: 120_000 }
-const setup = readFileSync(new URL('../../tools/setup', import.meta.url), 'utf8')
+const setup = readFileSync(new URL('../../../tools/setup', import.meta.url), 'utf8')
 const crds = join(programs, `cert-manager-${/^cert_manager_version=(.*)$/m.exec(setup)![1]}`)
 const withCrds = {
   ...options,

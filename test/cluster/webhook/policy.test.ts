@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { parseAllDocuments } from 'yaml'
-import { serviceOf } from '../../src/services/handover/vectors.ts'
+import { serviceOf } from '../../../src/services/handover/vectors.ts'
+import { ApiServerProcess, noAdmissionPolicies, noApiServer } from '../apiserver.ts'
 import { Admission, labelsOf, plain, proxyName } from './admission.ts'
-import { ApiServerProcess, noAdmissionPolicies, noApiServer } from './apiserver.ts'
 
 const options = { skip: noApiServer ?? noAdmissionPolicies, timeout: 120_000 }
 const server = new ApiServerProcess()
@@ -16,7 +16,7 @@ before(async () => {
   await server.start()
   await admission.makeNamespaces()
   await server.must('POST', '/api/v1/namespaces/shop/services', serviceOf(plain, 'earlier'))
-  const file = new URL('../../deploy/components/admission-policy/policy.yaml', import.meta.url)
+  const file = new URL('../../../deploy/components/admission-policy/policy.yaml', import.meta.url)
   const [policy, binding] = parseAllDocuments(readFileSync(file, 'utf8')).map(document => document.toJS())
   await server.must('POST', policies, policy)
   await server.must('POST', policies.replace(/policies$/, 'policybindings'), binding)

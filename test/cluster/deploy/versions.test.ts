@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 
-const root = join(import.meta.dirname, '../..')
+const root = join(import.meta.dirname, '../../..')
 const kubernetes = join(root, 'hack/kubernetes')
 const minors = readdirSync(kubernetes)
   .filter(name => name.startsWith('1.'))

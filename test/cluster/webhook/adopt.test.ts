@@ -3,17 +3,17 @@ import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
-import { kubernetesApi } from '../../src/cluster/api.ts'
-import { run } from '../../src/lab/processes.ts'
-import { namespaces, serviceOf, vectors } from '../../src/services/handover/vectors.ts'
-import { findServices, move } from '../../src/webhook/adopt.ts'
-import { ApiServerProcess, adminToken, guestToken, noApiServer } from './apiserver.ts'
+import { kubernetesApi } from '../../../src/cluster/api.ts'
+import { run } from '../../../src/lab/processes.ts'
+import { namespaces, serviceOf, vectors } from '../../../src/services/handover/vectors.ts'
+import { findServices, move } from '../../../src/webhook/adopt.ts'
+import { ApiServerProcess, adminToken, guestToken, noApiServer } from '../apiserver.ts'
 
 const options = { skip: noApiServer, timeout: 120_000 }
 const server = new ApiServerProcess()
 const proxyName = 'service.kubernetes.io/service-proxy-name'
 const ours = 'lightpath.cloud'
-const agents = new URL('../../deploy/node/daemonset.yaml', import.meta.url)
+const agents = new URL('../../../deploy/node/daemonset.yaml', import.meta.url)
 const pods = '/api/v1/namespaces/lightpath-system/pods'
 
 const nameOf = (i: number) => `vector-${i}`
@@ -142,7 +142,7 @@ test('adopt says what is wrong in one line', options, async () => {
 })
 
 function adopt(args: readonly string[], token = adminToken) {
-  const program = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
+  const program = fileURLToPath(new URL('../../../bin/lightpath', import.meta.url))
   return run(program, ['adopt', '--kubeconfig', server.kubeconfig('user', `token: ${token}`), ...args], {
     timeoutMs: 60_000,
   })

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict'
 import { dirname } from 'node:path'
 import { after, before, test } from 'node:test'
-import packageJson from '../../package.json' with { type: 'json' }
-import { definitions } from '../../src/commands/options.ts'
-import { ApiServerProcess, adminToken, noApiServer, noKubectl } from './apiserver.ts'
+import packageJson from '../../../package.json' with { type: 'json' }
+import { definitions } from '../../../src/commands/options.ts'
+import { ApiServerProcess, adminToken, noApiServer, noKubectl } from '../apiserver.ts'
 import { kubectl, render, withKustomization } from './kustomize.ts'
 
 interface Container {

@@ -6,14 +6,14 @@ import { request } from 'node:https'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
-import { makeServerCertificate } from '../../src/webhook/certificate.ts'
+import { makeServerCertificate } from '../../../src/webhook/certificate.ts'
+import { ApiServerProcess, freePorts, noApiServer } from '../apiserver.ts'
+import { render } from '../deploy/kustomize.ts'
 import { Admission, plain, proxyName, until } from './admission.ts'
-import { ApiServerProcess, freePorts, noApiServer } from './apiserver.ts'
-import { render } from './kustomize.ts'
 import { noOpa, opa, opaArguments } from './opa.ts'
 
 const run = promisify(execFile)
-const component = join(import.meta.dirname, '../../deploy/components/opa')
+const component = join(import.meta.dirname, '../../../deploy/components/opa')
 const policyOptions = { skip: noOpa, timeout: 120_000 }
 const options = { skip: noApiServer ?? noOpa, timeout: 120_000 }
 const server = new ApiServerProcess()

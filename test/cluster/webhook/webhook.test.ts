@@ -7,12 +7,12 @@ import { createServer } from 'node:net'
 import { after, before, test } from 'node:test'
 import type { TLSSocket } from 'node:tls'
 import { parse, parseAllDocuments } from 'yaml'
-import { kubernetesApi } from '../../src/cluster/api.ts'
-import { silentLog } from '../../src/sources/testing.ts'
-import { keeper } from '../../src/webhook/keeper.ts'
-import { startWebhook, type Webhook } from '../../src/webhook/server.ts'
+import { kubernetesApi } from '../../../src/cluster/api.ts'
+import { silentLog } from '../../../src/sources/testing.ts'
+import { keeper } from '../../../src/webhook/keeper.ts'
+import { startWebhook, type Webhook } from '../../../src/webhook/server.ts'
+import { ApiServerProcess, noApiServer } from '../apiserver.ts'
 import { Admission, plain, proxyName, until } from './admission.ts'
-import { ApiServerProcess, noApiServer } from './apiserver.ts'
 
 const options = { skip: noApiServer, timeout: 120_000 }
 const server = new ApiServerProcess()
@@ -90,7 +90,7 @@ test('a webhook that is gone keeps no Service from being created', options, asyn
 
 test('`lightpath webhook` is healthy once it has a certificate, and ends in order', options, async () => {
   const args = ['--webhook-address', '127.0.0.1', '--webhook-port', String(webhook.port)]
-  const cli = new URL('../../src/cli.ts', import.meta.url).pathname
+  const cli = new URL('../../../src/cli.ts', import.meta.url).pathname
   const child = spawn(process.execPath, [cli, 'webhook', ...args, '--kubeconfig', await accountKubeconfig()])
   const exited = once(child, 'exit')
   try {
@@ -134,7 +134,7 @@ async function accountKubeconfig(): Promise<string> {
 }
 
 function deployed(file: string): string {
-  return readFileSync(new URL(`../../deploy/webhook/${file}`, import.meta.url), 'utf8')
+  return readFileSync(new URL(`../../../deploy/webhook/${file}`, import.meta.url), 'utf8')
 }
 
 /** The certificate that a server serves now, found by asking for its health. */

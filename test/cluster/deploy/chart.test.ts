@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { parse, parseAllDocuments } from 'yaml'
-import packageJson from '../../package.json' with { type: 'json' }
+import packageJson from '../../../package.json' with { type: 'json' }
 import {
   ApiServerProcess,
   adminToken,
@@ -16,7 +16,7 @@ import {
   noHelm,
   noKubectl,
   programs,
-} from './apiserver.ts'
+} from '../apiserver.ts'
 import { kubectl, render } from './kustomize.ts'
 
 interface KubernetesObject {
@@ -25,7 +25,7 @@ interface KubernetesObject {
 }
 
 const run = promisify(execFile)
-const chart = join(import.meta.dirname, '../../deploy/chart')
+const chart = join(import.meta.dirname, '../../../deploy/chart')
 const options = { skip: noApiServer ?? noKubectl ?? noHelm, timeout: 120_000 }
 const server = new ApiServerProcess()
 const namespaced = ['--namespace', 'lightpath-system']

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { parseAllDocuments } from 'yaml'
-import { programs } from './apiserver.ts'
+import { programs } from '../apiserver.ts'
 
 const run = promisify(execFile)
-const deploy = join(import.meta.dirname, '../../deploy')
+const deploy = join(import.meta.dirname, '../../../deploy')
 
 /** Makes a kustomization of one directory of deploy/ and components of it, for as long as `use` takes. */
 export async function withKustomization<T>(
