@@ -1,8 +1,8 @@
 /**
- * Rows of the chaos table (bench/chaos/faults.ts) that no other test has: something goes wrong under steady load, and no request
- * fails. The others: agent/crash (agent and Envoy killed, Envoy hung), agent/upgrade (Envoy), vanished-endpoint (black-holed),
- * envoy/retries (endpoint killed), envoy/ejections (endpoint that fails), kernel/drift (ruleset, routing rule), envoy/bounds (Envoy short
- * of memory), and in the cluster tier kubernetes (API server stopped).
+ * Rows of the chaos table (bench/chaos/faults.ts) that no other test has: something goes wrong under steady load, and no
+ * request fails. The others: agent/processes/crash (agent and Envoy killed, Envoy hung), upgrade (Envoy), vanished-endpoint
+ * (black-holed), envoy/retries (endpoint killed), envoy/ejections (endpoint that fails), kernel/drift (ruleset, routing rule),
+ * envoy/bounds (Envoy short of memory), and in the cluster tier kubernetes (API server stopped).
  */
 
 import assert from 'node:assert/strict'

@@ -8,10 +8,10 @@ import { type SubsetOptions, withSubset } from '../../envoy/resources/cluster/su
 import { addressesOf, externalId, type Frontend, frontendsOf } from '../../envoy/resources/frontend.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
 import type { PortChange } from '../../plan/update.ts'
-import { ChangePace } from './changepace.ts'
 import type { Drains } from './drains.ts'
-import { FairQueue } from './fairqueue.ts'
 import { Lifecycle } from './lifecycle.ts'
+import { ChangePace } from './pace/changepace.ts'
+import { FairQueue } from './pace/fairqueue.ts'
 import type { Publisher } from './publisher.ts'
 import type { RedirectSet } from './redirectset.ts'
 

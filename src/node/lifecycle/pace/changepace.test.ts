@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Frontend } from '../../envoy/resources/frontend.ts'
-import { aPortState } from '../../plan/testing.ts'
-import { defaultSettings } from '../../services/settings/definitions.ts'
-import { aPort } from '../../services/testing.ts'
+import type { Frontend } from '../../../envoy/resources/frontend.ts'
+import { aPortState } from '../../../plan/testing.ts'
+import { defaultSettings } from '../../../services/settings/definitions.ts'
+import { aPort } from '../../../services/testing.ts'
 import { ChangePace } from './changepace.ts'
 
 const never = { burst: 2, refillMs: 1e9 }

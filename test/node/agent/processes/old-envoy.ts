@@ -5,8 +5,8 @@ import { Client, credentials } from '@grpc/grpc-js'
 import {
   DeltaDiscoveryRequestSchema,
   DeltaDiscoveryResponseSchema,
-} from '../../../src/envoy/api/envoy/service/discovery/v3/discovery_pb.js'
-import { typeUrls } from '../../../src/envoy/resource.ts'
+} from '../../../../src/envoy/api/envoy/service/discovery/v3/discovery_pb.js'
+import { typeUrls } from '../../../../src/envoy/resource.ts'
 
 const method = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources'
 const client = new Client(`unix:${process.argv[2]}`, credentials.createInsecure())

@@ -3,9 +3,9 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { after, before, test } from 'node:test'
-import type { RunningPod } from '../../../src/lab/pods.ts'
-import { dns, http, serviceWith } from '../manifests.ts'
-import { AgentLab, skip } from './lab.ts'
+import type { RunningPod } from '../../../../src/lab/pods.ts'
+import { dns, http, serviceWith } from '../../manifests.ts'
+import { AgentLab, skip } from '../lab.ts'
 
 let lab: AgentLab
 let pods: readonly RunningPod[]

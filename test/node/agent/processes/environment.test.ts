@@ -3,15 +3,15 @@ import { existsSync, mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { xdsSocket } from '../../../src/envoy/program/sockets.ts'
-import type { RunningPod } from '../../../src/lab/pods.ts'
-import { type Child, run, runIn } from '../../../src/lab/processes.ts'
-import type { Supervised } from '../../../src/lab/supervisor.ts'
-import { setsOfEveryKind, versionsOfNft } from '../kernel/foreign-sets.ts'
-import { serviceWith } from '../manifests.ts'
-import { AgentLab, skip } from './lab.ts'
+import { xdsSocket } from '../../../../src/envoy/program/sockets.ts'
+import type { RunningPod } from '../../../../src/lab/pods.ts'
+import { type Child, run, runIn } from '../../../../src/lab/processes.ts'
+import type { Supervised } from '../../../../src/lab/supervisor.ts'
+import { setsOfEveryKind, versionsOfNft } from '../../kernel/foreign-sets.ts'
+import { serviceWith } from '../../manifests.ts'
+import { AgentLab, skip } from '../lab.ts'
 
-const firewalld = fileURLToPath(new URL('../../../tools/firewalld', import.meta.url))
+const firewalld = fileURLToPath(new URL('../../../../tools/firewalld', import.meta.url))
 
 describe('on a node where something is missing or taken', { skip }, () => {
   let lab: AgentLab

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, test } from 'node:test'
-import { adminSocket } from '../../../src/envoy/program/sockets.ts'
-import type { LoadReport } from '../../../src/lab/load-report.ts'
-import type { RunningPod } from '../../../src/lab/pods.ts'
-import type { Supervised } from '../../../src/lab/supervisor.ts'
-import { pause } from '../../../src/lab/wait.ts'
-import { serviceWith } from '../manifests.ts'
-import { AgentLab, skip } from './lab.ts'
+import { adminSocket } from '../../../../src/envoy/program/sockets.ts'
+import type { LoadReport } from '../../../../src/lab/load-report.ts'
+import type { RunningPod } from '../../../../src/lab/pods.ts'
+import type { Supervised } from '../../../../src/lab/supervisor.ts'
+import { pause } from '../../../../src/lab/wait.ts'
+import { serviceWith } from '../../manifests.ts'
+import { AgentLab, skip } from '../lab.ts'
 
 const vips = ['10.96.0.10', 'fd00:96::10']
 const urls = ['http://10.96.0.10/', 'http://[fd00:96::10]/']

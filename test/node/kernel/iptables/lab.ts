@@ -3,14 +3,14 @@
 import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { IptablesLayer } from '../../../src/kernel/iptables/layer.ts'
-import type { Flush } from '../../../src/kernel/layer.ts'
-import type { KernelOptions } from '../../../src/kernel/options.ts'
-import { portState } from '../../../src/kernel/testing/states.ts'
-import type { Pod } from '../../../src/lab/network.ts'
-import type { PortState } from '../../../src/plan/ports/port.ts'
-import type { Problem } from '../../../src/services/problem.ts'
-import { KernelLab, needsRoot } from './lab.ts'
+import { IptablesLayer } from '../../../../src/kernel/iptables/layer.ts'
+import type { Flush } from '../../../../src/kernel/layer.ts'
+import type { KernelOptions } from '../../../../src/kernel/options.ts'
+import { portState } from '../../../../src/kernel/testing/states.ts'
+import type { Pod } from '../../../../src/lab/network.ts'
+import type { PortState } from '../../../../src/plan/ports/port.ts'
+import type { Problem } from '../../../../src/services/problem.ts'
+import { KernelLab, needsRoot } from '../lab.ts'
 
 export const skip = needsRoot.skip || (!existsSync('/usr/sbin/ipset') && 'needs ipset (Debian: ipset)')
 

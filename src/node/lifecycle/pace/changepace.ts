@@ -9,10 +9,10 @@
  */
 
 import { isDeepStrictEqual } from 'node:util'
-import { envoyEndpointsOf, type Frontend } from '../../envoy/resources/frontend.ts'
-import { hasOwnListeners, listenerSettings, type NodeOptions } from '../../envoy/resources/listener.ts'
-import { haveSamePlaces } from '../../envoy/resources/resources.ts'
-import { type BucketOptions, Buckets } from '../../observe/buckets.ts'
+import { envoyEndpointsOf, type Frontend } from '../../../envoy/resources/frontend.ts'
+import { hasOwnListeners, listenerSettings, type NodeOptions } from '../../../envoy/resources/listener.ts'
+import { haveSamePlaces } from '../../../envoy/resources/resources.ts'
+import { type BucketOptions, Buckets } from '../../../observe/buckets.ts'
 
 export interface PaceOptions {
   /** Changes of a port: of its listener, or to another address. Default 10, and 10 an hour. */
