@@ -18,7 +18,7 @@ import { configurationOf, type Published, resourcesOf } from './resources.ts'
 import { fromOutside, golden, reached, tcp, withModule } from './testing.ts'
 
 for (const [name, state] of Object.entries(golden)) {
-  test(`what Envoy is told of ${name} is golden/${name}.snapshot`, t => {
+  test(`what is published of ${name} is golden/${name}.snapshot`, t => {
     const { staticResources } = staticBootstrap(configurationOf([state], name === 'http-peak-ewma' ? withModule : {}), {
       node: 'node1',
     })
@@ -31,7 +31,7 @@ for (const [name, state] of Object.entries(golden)) {
   })
 }
 
-test('all of a Service port is named by its address, and each requires what it needs', () => {
+test('every resource of a Service port is named by its address, and requires what it needs', () => {
   const name = '10.96.0.10:80'
   const cluster = { typeUrl: typeUrls.cluster, name }
   const endpoints = { typeUrl: typeUrls.endpoints, name }
@@ -49,7 +49,7 @@ test('all of a Service port is named by its address, and each requires what it n
   assert.equal(resourcesOf(golden['tcp-ipv6']!).at(-1)?.name, '[fd00::10]:5432')
 })
 
-test('http Service ports share a listener where their connections are as by default, but none that a node port or the redirect port could need', () => {
+test('http Service ports with default connections share a listener, but none that a node port or the redirect port could need', () => {
   const listeners = (frontend: Frontend) =>
     configurationOf([frontend])
       .filter(({ typeUrl }) => typeUrl === typeUrls.listener)
@@ -68,7 +68,7 @@ test('http Service ports share a listener where their connections are as by defa
   assert.equal(configurationOf(two).filter(({ typeUrl }) => typeUrl === typeUrls.listener).length, 1)
 })
 
-test('the external frontend is told as a Service port of its own, with a listener for each place and the endpoints for outsiders', () => {
+test('the external frontend is published as a Service port of its own, with a listener for each address and its own endpoints', () => {
   const resources = resourcesOf(fromOutside())
   assert.deepEqual(
     resources.map(({ name }) => name),
@@ -101,7 +101,7 @@ test("endpoints see the client's address by the VIP and by policy Local alone, w
   assert.deepEqual(versions(told), versions())
 })
 
-test('a client is waited for after its FIN where Envoy has the module, unless the port says otherwise', () => {
+test('a client’s FIN waits for answers where Envoy has the module, unless the port says otherwise', () => {
   const filtersOf = (halfClose: Settings['halfClose'], hasModule: boolean) => {
     const frontend = aPortState({ settings: { ...defaultSettings, halfClose, idleTimeout: 5000 } })
     const [own] = resourcesOf(frontend, { hasModule }).filter(({ typeUrl }) => typeUrl === typeUrls.listener)
@@ -122,7 +122,7 @@ test('the id of a frontend names its port, also of one that is called external',
   }
 })
 
-test('a Service port that is meant for the kernel cannot be told to Envoy', () => {
+test('a Service port that is meant for the kernel cannot be published to Envoy', () => {
   const kernel = aPortState({ layer: { wants: 'kernel', reason: 'port name dns' } })
   assert.throws(() => resourcesOf(kernel), /whoami\/whoami\/http is not meant for Envoy: port name dns/)
 })

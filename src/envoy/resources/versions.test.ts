@@ -19,7 +19,7 @@ import { configurationOf, type Published, resourcesOf } from './resources.ts'
 
 import { fromOutside, golden, tcp } from './testing.ts'
 
-test('a place that comes changes no resource but its own listener', () => {
+test('a new external address changes no resource but its own listener', () => {
   const [before, after] = [fromOutside({ loadBalancerIPs: [] }), fromOutside()].map(frontend => resourcesOf(frontend))
   const versions = new Set(before!.map(({ version }) => version))
   assert.deepEqual(
@@ -28,7 +28,7 @@ test('a place that comes changes no resource but its own listener', () => {
   )
 })
 
-test('of the settings only those of listeners change one', () => {
+test('only settings of listeners change a listener', () => {
   const listenersOf = (layer: PortState['layer'], settings: Settings) => {
     const resources = configurationOf([aPortState({ layer, settings })])
     return resources.filter(({ typeUrl }) => typeUrl === typeUrls.listener).map(({ version }) => version)
@@ -90,7 +90,7 @@ for (const [what, change, expected] of [
   ['retry-on', { settings: { ...defaultSettings, retryOn: 'reset' } }, [typeUrls.route]],
   ['idle-timeout', { settings: { ...defaultSettings, idleTimeout: 1000 } }, [typeUrls.listener]],
 ] as const satisfies [string, Partial<PortState>, TypeUrl[]][]) {
-  test(`a change of ${what} changes the versions of what depends on it, with or without what was told before`, () => {
+  test(`a change of ${what} changes the versions of what depends on it, with or without what was published before`, () => {
     const state = aPortState()
     const told = { frontend: state, isDraining: false, resources: resourcesOf(state) }
     const after = { ...state, ...change }
@@ -115,7 +115,7 @@ test('a change of lb-policy changes no listener of a tcp port either', () => {
   )
 })
 
-test('a frontend that leaves has another route, also with what was told before, and nothing else that is new', () => {
+test('a demoted frontend has another route, also with what was published before, and nothing else that is new', () => {
   const state = aPortState()
   const told = { frontend: state, isDraining: false, resources: resourcesOf(state) }
   const leaving = resourcesOf(state, { isDraining: true }, told)
@@ -160,7 +160,7 @@ test('property: whatever settings say, each resource is a whole message with the
         const bytes = encode()
         const message = fromBinary(schemas[typeUrl], bytes) as unknown as { name?: string; clusterName?: string }
         assert.equal(message.clusterName ?? message.name, name)
-        // Parts that were encoded apart and merged are one message: encoded as a whole it tells the same.
+        // Parts that were encoded apart and merged are one message: encoded as a whole it means the same.
         const whole = toBinary(schemas[typeUrl], message as never)
         assert.deepEqual(toBinary(schemas[typeUrl], fromBinary(schemas[typeUrl], whole)), whole)
       }

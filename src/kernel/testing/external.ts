@@ -4,8 +4,8 @@ import type { External, PortState } from '../../plan/ports/port.ts'
 import { portState } from './states.ts'
 
 /**
- * Two ports share a VIP, one is of UDP and one of IPv6; two have affinity while they have an even number of endpoints. With
- * some numbers of endpoints there are ways from outside, also where the VIP has none.
+ * Two ports share a VIP, one is of UDP and one of IPv6; two have affinity while they have an even number of endpoints.
+ * With some numbers of endpoints there are external addresses, also where the VIP has no endpoint.
  */
 export function stateOf(number: number, endpoints: readonly number[]): PortState {
   const vip = number === 5 ? 'fd00::5' : `10.0.0.${number >> 1}`

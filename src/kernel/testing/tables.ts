@@ -69,7 +69,7 @@ export function unordered(elements: ReadonlyMap<string, string>): string[] {
     .toSorted()
 }
 
-/** The VIP:port and the external addresses. */
+/** Lists the VIP:port and the external addresses. */
 export function overlayPlaces(state: PortState): readonly VipPort[] {
   return [{ ip: state.vip, port: state.port.port }, ...placesOf(state).map(({ ip, port }) => ({ ip, port }))]
 }

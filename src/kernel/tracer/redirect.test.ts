@@ -10,7 +10,7 @@ import { envoyAlive, envoyDead, http, modelOf, onlyKernel, packetTo, states } fr
 import { adding, portState, testOptions } from '../testing/states.ts'
 import { NftablesModel } from './model.ts'
 
-test('where use is noted, a new connection to what is for Envoy is, whether Envoy has it or not, and no other', () => {
+test('where use is recorded, a new connection to a port for Envoy is, be it in Envoy or not, and no other', () => {
   const waiting = { layer: { wants: 'kernel', reason: '', waitsAs: 'http' } } as const
   const waits = portState('a/waits/http', '10.0.0.3', ['10.1.0.1:8080'], waiting)
   const six = portState('a/six/http', 'fd00::1', ['fd01::1 8080'], waiting)
@@ -92,7 +92,7 @@ test('A pod that is to stay in the kernel layer does, and others go to Envoy sti
   assert.deepEqual([verdict('10.1.9.1'), verdict('10.1.9.2')], ['forward', 'tproxy'])
 })
 
-test('The port of Envoy refuses who was not redirected there, and a Service on that very port works', () => {
+test('The port of Envoy refuses clients that were not redirected there, and a Service on that very port works', () => {
   const port = { name: 'p', protocol: 'TCP' as const, port: 1666 }
   const service = portState('a/b/p', '10.0.0.3', ['172.30.0.1:1666'], { port })
   const model = modelOf([service])

@@ -65,7 +65,7 @@ test('A port that a VIP does not have is refused at once; without a kube-proxy b
         const beside = new NftablesModel()
         beside.apply(planRuleset(ports, undefined, { ...testOptions, ownsClusterIPs: false }))
         assert.equal(beside.trace(packet, envoyAlive).verdict, 'forward')
-        // What was open before, such as a connection of Envoy's, is none of this.
+        // Connections that were open before, such as Envoy's, pass.
         assert.equal(modelOf(ports).trace({ ...packet, isNew: false }, envoyAlive).verdict, 'forward')
       }
     }),

@@ -30,7 +30,7 @@ interface Case {
   readonly endpoints: readonly Partial<SliceEndpoint>[]
   /** Numbers of the endpoints that the VIP leads to. */
   readonly byVip: readonly number[]
-  /** Those that the node port leads to, from outside and from inside the cluster. */
+  /** Numbers of those that the node port leads to, for external clients and for those inside the cluster. */
   readonly fromOutside?: readonly number[]
   readonly fromInside?: readonly number[]
   readonly vipDrops?: boolean

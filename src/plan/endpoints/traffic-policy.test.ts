@@ -67,7 +67,7 @@ function chooseFor(endpoints: readonly Partial<SliceEndpoint>[], internal: Traff
 }
 
 describe('for all endpoints and policies', () => {
-  test('what comes from outside under Local never leaves the node, and never reaches one that neither is ready nor drains', () => {
+  test('an external client under Local never leaves the node, nor reaches one that neither is ready nor drains', () => {
     fc.assert(
       fc.property(anyEndpoints, anyPolicy, (endpoints, internal) => {
         for (const chosen of chooseFor(endpoints, internal, 'Local').external.endpoints) {
@@ -78,7 +78,7 @@ describe('for all endpoints and policies', () => {
       }),
     )
   })
-  test('the internal policy never changes what comes from outside, nor the external one the VIP', () => {
+  test('the internal policy never changes external addresses, nor the external one the VIP', () => {
     fc.assert(
       fc.property(anyEndpoints, anyPolicy, (endpoints, policy) => {
         const [a, b] = [chooseFor(endpoints, 'Cluster', policy), chooseFor(endpoints, 'Local', policy)]
@@ -99,8 +99,8 @@ describe('for all endpoints and policies', () => {
   })
 })
 
-describe('how a port is reached from outside', () => {
-  test('each family has its own addresses and ranges', () => {
+describe('the external addresses of a port', () => {
+  test('are those of its family, as are the ranges', () => {
     const service = aService({
       externalIPs: ['192.0.2.1', 'fd00::1'],
       loadBalancerIPs: ['192.0.2.2', 'fd00::2'],
@@ -114,7 +114,7 @@ describe('how a port is reached from outside', () => {
       policy: 'Cluster',
     })
   })
-  test('a range of all addresses lets all of its family in', () => {
+  test('admit all of a family by a range of all addresses', () => {
     const loadBalancerSourceRanges = ['10.0.0.0/10', '0.0.0.0/0', 'fd00::/16']
     const service = aService({ loadBalancerIPs: ['192.0.2.2', 'fd00::2'], loadBalancerSourceRanges })
     assert.deepEqual(outsideOf(service, port, 'IPv4')?.sourceRanges, [])

@@ -26,7 +26,7 @@ test('a Kubernetes volume, whose links all change at once, changes without remov
   assert.deepEqual(listener.told(), [])
 })
 
-test('links to files and directories are followed, in circles only once, and to nowhere they are told', async t => {
+test('links to files and directories are followed, in circles only once, and to nowhere they are reported', async t => {
   const { path, write, shows, tells } = await follow(t, { 'a.yaml': service('one'), '.hidden/b.yaml': service('two') })
   symlinkSync('.hidden', path('linked'))
   symlinkSync('.', path('circle'))
@@ -37,7 +37,7 @@ test('links to files and directories are followed, in circles only once, and to 
   await shows('one:80', 'two:81')
 })
 
-test('a link that leads out of the directory is told and not read, whatever is there', async t => {
+test('a link that leads out of the directory is reported and not read, whatever is there', async t => {
   const { root, path, write, shows, tells } = await follow(t, { 'a.yaml': service('one') })
   write('../secret', 'root:$6$salt$hash: {\n')
   write('../outside/b.yaml', service('two'))
@@ -52,7 +52,7 @@ test('a link that leads out of the directory is told and not read, whatever is t
   await shows('one:81')
 })
 
-test('what cannot be a manifest is told and never opened: a pipe would wait for ever', async t => {
+test('a file that cannot be a manifest is reported and never opened: a pipe would wait for ever', async t => {
   const { path, write, shows, tells } = await follow(t, { 'a.yaml': service('one') })
   execFileSync('mkfifo', [path('pipe.yaml')])
   await tells(/LP101 .*pipe\.yaml: it is no regular file/)
@@ -60,7 +60,7 @@ test('what cannot be a manifest is told and never opened: a pipe would wait for 
   await shows('one:81')
 })
 
-test('a directory that vanishes keeps what it said, is told, and is picked up when it returns', async t => {
+test('a directory that vanishes keeps its objects, is reported, and is picked up when it returns', async t => {
   const { root, listener, write, shows, tells } = await follow(t, { 'a.yaml': service('one') })
   renameSync(root, `${root}.away`)
   await tells(/LP104 .*manifests: ENOENT/)
@@ -73,14 +73,14 @@ test('a directory that vanishes keeps what it said, is told, and is picked up wh
   await shows('two:81')
 })
 
-test('a directory that is removed with all in it keeps what it said', async t => {
+test('a directory that is removed with everything in it keeps its objects', async t => {
   const { root, listener, tells } = await follow(t, { 'a.yaml': service('one'), 'b.yaml': service('two') })
   rmSync(root, { recursive: true })
   await tells(/LP104/)
   assert.equal(listener.objects.size, 2)
 })
 
-test('a directory that is not there at first is waited for before all is said to be known', async t => {
+test('`synced` waits for a directory that is not there at first', async t => {
   const { listener, write, shows, tells } = await follow(t, {}, true)
   await tells(/LP104/)
   assert.equal(listener.timesSynced, 0)
@@ -92,7 +92,7 @@ test('a directory that is not there at first is waited for before all is said to
   )
 })
 
-test('what may not be read keeps what it said, and is read once it may', async t => {
+test('an unreadable file keeps its objects, and is read once it may be', async t => {
   const asNobody = process.getuid?.() === 0
   const followed = await follow(t, { 'a.yaml': service('one'), 'sub/b.yaml': service('two') })
   const { listener, path, write, shows, tells } = followed
@@ -132,7 +132,7 @@ test('what may not be read keeps what it said, and is read once it may', async t
   }
 })
 
-test('the target of a link, which no watch tells of, is followed by the regular look', async t => {
+test('the target of a link, which no watch reports, is followed by the regular scan', async t => {
   const { path, shows } = await follow(t, {})
   const target = path('.target.yaml')
   writeFileSync(target, service('one'))

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 
 import { follow, json, service } from './testing.ts'
 
-test('only what is different is told when a file changes', async t => {
+test('a change of a file reports only what is different', async t => {
   const { listener, write, shows } = await follow(t, {
     'a.yaml': `${service('one')}---\n${service('two')}`,
     'b.yaml': service('three'),
@@ -49,7 +49,7 @@ test('new directories are followed, however deep they come', async t => {
   await shows('one:81')
 })
 
-test('a file that is written slowly is not told as broken or empty, and nothing vanishes meanwhile', async t => {
+test('a file that is written slowly is not reported as broken or empty, and nothing vanishes meanwhile', async t => {
   const { listener, write, path, shows } = await follow(t, { 'a.json': json('one', 80) })
   listener.history.length = 0
   const text = json('one', 81)
@@ -88,7 +88,7 @@ test('an object that moves to another file is not removed in between', async t =
   assert.deepEqual(listener.told(), [])
 })
 
-test('of an object in two files the first by name applies and both are told, until one goes', async t => {
+test('of an object in two files the first by name applies and both are reported, until one goes', async t => {
   const { path, shows, tells } = await follow(t, { 'a.yaml': service('one', 81), 'b.yaml': service('one', 82) })
   await shows('one:81')
   await tells(/LP103 Service shop\/one: .*b\.yaml and .*a\.yaml both define it; the definition in .*a\.yaml applies/)
@@ -97,7 +97,7 @@ test('of an object in two files the first by name applies and both are told, unt
   await tells()
 })
 
-test('an object twice in one file is told, and the first applies', async t => {
+test('an object twice in one file is reported, and the first applies', async t => {
   const { shows, tells } = await follow(t, { 'a.yaml': `${service('one', 81)}---\n${service('one', 82)}` })
   await shows('one:81')
   await tells(/LP103 Service shop\/one: .*a\.yaml:6 defines it a second time; the first definition applies/)

@@ -27,7 +27,7 @@ test('YAML and JSON files of any depth are read, with several documents and list
   assert.deepEqual(listener.told(), [])
 })
 
-test('a Service that leaves its address to the API server is told, as there is none', async t => {
+test('a Service that leaves its address to the API server is reported, as there is none', async t => {
   const spec = (text: string) => service('one').replace('clusterIP: 10.0.0.1', text)
   const { tells, write } = await follow(t, { 'a.yaml': spec('type: NodePort') })
   for (const whole of ['clusterIP: None', 'type: ExternalName', 'clusterIPs: [10.0.0.1]']) {
@@ -38,7 +38,7 @@ test('a Service that leaves its address to the API server is told, as there is n
   }
 })
 
-test('a broken document is told with its line, what its file said before stays, and all else applies', async t => {
+test('a broken document is reported with its line, the file’s former objects stay, and everything else applies', async t => {
   const { write, shows, tells, path } = await follow(t, {
     'a.yaml': `${service('one')}---\n${service('three')}`,
     'b.yaml': service('two'),
@@ -58,7 +58,7 @@ test('a broken document is told with its line, what its file said before stays, 
   await tells()
 })
 
-test('what is broken from the start does not keep the rest waiting', async t => {
+test('a document that is broken from the start does not keep the rest waiting', async t => {
   const { shows, tells } = await follow(t, {
     'a.yaml': 'kind:\n\t- Service\n',
     'b.yaml': service('one'),
@@ -68,7 +68,7 @@ test('what is broken from the start does not keep the rest waiting', async t => 
   await tells(/LP101 .*a\.yaml:2: .*[Tt]ab/, /LP101 .*c\.json:3: .*JSON/)
 })
 
-test('an alias that multiplies without end, or bites its tail, is a broken file', async t => {
+test('an alias that multiplies without end, or refers to itself, is a broken file', async t => {
   const laughs = Array.from({ length: 12 }, (_, i) => `- &a${i + 1} [${Array(10).fill(`*a${i}`)}]`).join('\n')
   const { tells } = await follow(t, {
     'a.yaml': `- &a0 ha\n${laughs}\n`,
@@ -90,7 +90,7 @@ test('byte order marks, CRLF and empty files are no problem', async t => {
   await tells()
 })
 
-test('an object that lacks what it needs is told with its line, and its neighbours apply', async t => {
+test('an object that lacks what it needs is reported with its line, and its neighbours apply', async t => {
   const { shows, tells } = await follow(t, {
     'a.yaml': `${service('one')}---\napiVersion: v1\nkind: Service\nmetadata: {}\n---\njust text\n`,
   })
@@ -98,7 +98,7 @@ test('an object that lacks what it needs is told with its line, and its neighbou
   await tells(/LP102 \/.*a\.yaml:10: "just text"/, /LP102 Service in .*a\.yaml:6: metadata\.name/)
 })
 
-test('what is wrong with a file is told without quoting it', async t => {
+test('what is wrong with a file is reported without quoting it', async t => {
   const { tells } = await follow(t, {
     'a.yaml': 'secret: [hash',
     'b.json': 'root:secret:0:0',
@@ -109,7 +109,7 @@ test('what is wrong with a file is told without quoting it', async t => {
   await tells(told('a.yaml'), told('b.json'), told('d.yaml'), told('c.yaml:1: kind'), told('c.yaml:2: a key'))
 })
 
-test('while a large file is read all else goes on, and it counts when all is said to be known', async t => {
+test('while a large file is read everything else goes on, and `synced` waits for it', async t => {
   const items = Array.from({ length: 3000 }, (_, i) => `- ${service(`a${i}`).trimEnd().replaceAll('\n', '\n  ')}\n`)
   let turns = 0
   const timer = setInterval(() => turns++, 1)

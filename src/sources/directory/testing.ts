@@ -14,13 +14,13 @@ export const service = (name: string, port = 80) =>
 interface Followed {
   readonly root: string
   readonly listener: RecordingListener
-  /** The files read, of those with an object that is ignored. */
+  /** The files that were read, of those with an object that is ignored. */
   readonly reads: string[]
   write(name: string, text: string): void
   path(name: string): string
-  /** Waits until Services of these names, with these ports, are what is known. */
+  /** Waits until the known Services are those with these names and ports. */
   shows(...services: readonly string[]): Promise<void>
-  /** Waits until the problems of now are as many as the patterns, and match them in order of their text. */
+  /** Waits until the current problems are as many as the patterns, and match them in order of their text. */
   tells(...patterns: readonly RegExp[]): Promise<void>
 }
 

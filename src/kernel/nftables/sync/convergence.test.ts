@@ -68,7 +68,7 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
       await agent.run()
       const states = new Map<string, PortState>()
       const overlay = new Set<string>()
-      /** What a port no longer has leaves the overlay with it. */
+      /** Also removes VIP:ports that a port no longer has from the overlay. */
       const change = (id: string, after: PortState | undefined) => {
         const before = states.get(id)
         const kept = after ? overlayKeysOf(after) : []
@@ -135,7 +135,7 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
   )
 })
 
-test('A way, or a VIP, that went while no agent was there keeps no port from being written', async () => {
+test('A frontend that went while no agent was there keeps no port from being written', async () => {
   const sticky = withOutside({ ...stateOf(3, [1, 2, 3]), affinitySeconds: 10 }, 3, 4)
   const bare = { ...sticky, endpoints: [], external: undefined }
   for (const later of [bare, { ...sticky, vip: '10.0.0.9' }]) {

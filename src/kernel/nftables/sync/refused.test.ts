@@ -68,7 +68,7 @@ test('Without the right to write nothing crashes; it is reported, and all is wri
   await agent.tables.close()
 })
 
-test('The result of each sync is told with what it has settled, from the synchronisation of the source on', async () => {
+test('Each sync reports its result and what it has settled, from the synchronisation of the source on', async () => {
   const { tables, results, nft } = new Agent()
   await tables.start()
   assert.deepEqual(results, [])

@@ -72,7 +72,7 @@ test('Sets of source ranges of an earlier version go with its rules', async () =
   await agent.tables.close()
 })
 
-test('Source ranges are in a set of their place, which goes as a whole', async () => {
+test('Source ranges are in a set of their frontend, which goes as a whole', async () => {
   const agent = new Agent()
   const outside = withOutside(web, 1, 4)
   await agent.run([outside])
