@@ -1,9 +1,9 @@
 /**
- * The kernel layer by iptables and ipset. A sync (syncloop.ts) takes at most two ipset processes and one of iptables-restore
- * for each family, however much it writes.
+ * The kernel layer by iptables and ipset. A sync (sync/syncloop.ts) takes at most two ipset processes and one of
+ * iptables-restore for each family, however much it writes.
  *
- * What comes goes into sets first and into rules after that, what goes leaves in the other order: the overlay never holds
- * a port that has no chain.
+ * Additions go into sets first and then into rules, removals the other way round: the overlay never holds a port
+ * without a chain.
  */
 
 import type { PolicyFacts } from '../../plan/policies.ts'
@@ -48,7 +48,7 @@ export class IptablesLayer implements KernelLayer {
   #node: Omit<NodeConfig, 'node'> = unknownNode
   #wantedNode: PortRules
   #writtenNode: PortRules
-  /** Whose overlay people have switched off, as last seen: who destroys our sets does not switch it on. */
+  /** The families whose overlay people have switched off, as last seen: to destroy our sets does not switch it on. */
   #switchedOff: readonly Family[] = []
   #stopWatching: (() => void) | undefined
 
@@ -61,7 +61,7 @@ export class IptablesLayer implements KernelLayer {
     this.#ports = new ServicePorts(this.#writer, observer, {
       families: this.#families,
       rulesOf: state => this.#rulesOf(state),
-      // What comes from outside is not ours here.
+      // This layer does not serve external addresses.
       written: (before, after) => this.#staleFlows.add(staleFrontends(before && inside(before), inside(after))),
       schedule: () => this.#syncLoop.schedule(),
     })
@@ -102,13 +102,13 @@ export class IptablesLayer implements KernelLayer {
     this.#syncLoop.synced()
   }
 
-  /** What asks for the node's addresses is not served. */
+  /** Does nothing: this layer serves nothing that needs the node's addresses. */
   setNode(): void {}
 
-  /** Only the node's address is served here, and whoever decides knows it. */
+  /** Does nothing: endpoints see the node's address here, and whoever decides knows it. */
   async setClientAddress(): Promise<void> {}
 
-  /** To the second. */
+  /** Returns the ages to the second. */
   async calls(): Promise<ReadonlyMap<string, number>> {
     const calls = new Map<string, number>()
     if (!this.#options.tracksUse) return calls
@@ -191,7 +191,7 @@ export class IptablesLayer implements KernelLayer {
     return planPort(state, this.#overlay.of(state).length > 0, this.#options)
   }
 
-  /** Looks for what somebody else took away; it only reads. What of a port is written meanwhile is not looked at. */
+  /** Looks for drift, and only reads. It skips ports that are written meanwhile. */
   async #compare(): Promise<void> {
     if (!this.#syncLoop.isCacheValid) return
     await this.#routing.ensure()
@@ -208,13 +208,13 @@ export class IptablesLayer implements KernelLayer {
     if (what !== undefined) this.#syncLoop.drifted(what)
   }
 
-  /** What is refused here may be so because somebody else changed rules of ours: then all is compared. */
+  /** Rejects where the kernel refuses a change, perhaps because of drift: the next sync compares all. */
   async #writeChanges(): Promise<void> {
     await this.#writeNode()
     await this.#ports.writeDirty()
   }
 
-  /** Before what may bring Service ports into the overlay. */
+  /** Runs before what may bring Service ports into the overlay. */
   async #writeNode(): Promise<void> {
     const after = this.#wantedNode
     if (after === this.#writtenNode) return
@@ -227,7 +227,7 @@ export class IptablesLayer implements KernelLayer {
     const sets = [...this.#families.map(renderSets), ...off.map(family => renderOverlaySwitch(family, false))]
     const before = await this.#programs.sets()
     await this.#programs.restoreSets(sets.join(''))
-    // What another version has redirected so far goes on.
+    // Redirection that another version began goes on.
     if (!this.#families.every(family => before.includes(heartbeatSet(family)))) await this.#renewHeartbeat()
     for (const family of this.#families) {
       const saved = await this.#programs.save(family)
@@ -240,7 +240,7 @@ export class IptablesLayer implements KernelLayer {
     if (this.#syncLoop.isCacheValid) await this.#renewHeartbeat()
   }
 
-  /** As KernelTables: only once all is as it shall be. */
+  /** Renews it only once the kernel has all that is desired, as KernelTables does. */
   async #renewHeartbeat(): Promise<void> {
     const { abandonAfter } = this.#options
     await this.#programs.restoreSets(this.#families.map(family => renderHeartbeat(family, abandonAfter)).join(''))
@@ -271,7 +271,7 @@ export class IptablesLayer implements KernelLayer {
     this.#ports.forgetOverlay()
   }
 
-  /** Compares all that the kernel has with all that it shall have. */
+  /** Reads all that the kernel has, compares it with the desired state, and writes what differs. */
   async #synchronise(): Promise<void> {
     const members = await this.#programs.saveMembers()
     const chains = new Map<Family, ReadonlyMap<string, SavedPortChain>>()

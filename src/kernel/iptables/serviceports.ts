@@ -1,6 +1,6 @@
 /**
- * The Service ports of the iptables layer: what each shall have, what it has, and which could not be written. A port that is
- * refused keeps what it has and is reported; the others are written without it.
+ * The Service ports of the iptables layer: the desired and the written state of each, and which could not be written. A
+ * port that the kernel refuses keeps what it has and is reported; the others are written without it.
  */
 
 import { type PortState, serviceKeyOf } from '../../plan/ports/port.ts'
@@ -17,9 +17,9 @@ import { adopt, isOurs, type Written, withoutOverlay } from './written.ts'
 
 export interface PortRecord {
   readonly id: string
-  /** Undefined: nothing any more. */
+  /** The desired state; undefined: nothing any more. */
   state: PortState | undefined
-  /** What the kernel has of it. */
+  /** The written state. */
   written: Written | undefined
   /** Why it could not be written. */
   problem: Problem | undefined
@@ -32,14 +32,14 @@ interface PortChange {
 
 export type SavedChains = ReadonlyMap<Family, ReadonlyMap<string, SavedPortChain>>
 
-/** What the ports need of the layer that they are of. */
+/** What the ports need from their layer. */
 export interface PortsContext {
   readonly families: readonly Family[]
-  /** What the port shall have; undefined where its family is not served. */
+  /** Plans what the port shall have; undefined where its family is not served. */
   rulesOf(state: PortState): PortRules | undefined
-  /** The kernel has this of a port now; before, as far as that is known, it had the other. */
+  /** The kernel now has a port as in `after`; before, as far as is known, it had `before`. */
   written(before: PortState | undefined, after: PortState): void
-  /** There is something to write. */
+  /** Asks for a sync. */
   schedule(): void
 }
 
@@ -65,7 +65,7 @@ export class ServicePorts {
     return this.#records.values()
   }
 
-  /** Something of it is still to be written. */
+  /** Whether something of the port is still to be written. */
   isDirty(id: string): boolean {
     return this.#dirty.has(id)
   }
@@ -91,7 +91,7 @@ export class ServicePorts {
     this.#context.schedule()
   }
 
-  /** The overlay was emptied by other means. */
+  /** Forgets the overlay, which was emptied by other means. */
   forgetOverlay(): void {
     for (const record of this.#records.values()) if (record.written) record.written = withoutOverlay(record.written)
   }
@@ -101,9 +101,9 @@ export class ServicePorts {
   }
 
   /**
-   * Takes what is there and right for written, writes what is missing, and removes what is of no port.
-   * @param members that the sets in the kernel have
-   * @param chains of ports that the kernel has
+   * Adopts what is there and right, writes what is missing, and removes what belongs to no port.
+   * @param members the members that the kernel's sets have
+   * @param chains the chains of ports that the kernel has
    */
   async synchronise(members: ReadonlySet<string>, chains: SavedChains): Promise<void> {
     for (const record of this.#records.values()) {
@@ -113,7 +113,7 @@ export class ServicePorts {
     }
     const changes = [...this.#records.values()].map(record => this.#changeOf(record))
     const wanted = new Set(changes.map(change => change.wanted?.rules.chain?.name))
-    // A chain that somebody else changed has to go before it can come.
+    // A chain that somebody else changed has to be removed before it can be made anew.
     await this.#writer.apply(
       this.#unused(chains, name => wanted.has(name)),
       [],
@@ -125,7 +125,7 @@ export class ServicePorts {
     await this.#writer.apply({ ...this.#unused(chains, name => !wanted.has(name)), oldMembers }, [])
   }
 
-  /** What takes away those of the chains in the kernel that no port has. */
+  /** Returns the batch that removes those chains in the kernel that no port has. */
   #unused(chains: SavedChains, isMeant: (name: string) => boolean): Batch {
     const used = new Set([...this.#records.values()].map(({ written }) => written?.rules.chain?.name))
     const removed = [...chains].map(([family, there]) => {
@@ -135,7 +135,7 @@ export class ServicePorts {
     return { newMembers: [], oldMembers: [], added: new Map(), removed: new Map(removed) }
   }
 
-  /** From here on the port is dirty only by what comes later. */
+  /** Computes the change that the port needs now; only later changes make it dirty again. */
   #changeOf(record: PortRecord): PortChange {
     this.#dirty.delete(record.id)
     const { state } = record

@@ -1,4 +1,4 @@
-/** Writes batches by ipset and iptables-restore, and counts the members that the sets have with that. */
+/** Writes batches with ipset and iptables-restore, and counts the members that the sets have. */
 
 import type { Family } from '../family.ts'
 import type { KernelObserver } from '../layer.ts'
@@ -32,7 +32,7 @@ export class Writer {
     return this.#members.has(member)
   }
 
-  /** Forgets all members: the kernel is read anew. */
+  /** Forgets all members, before the kernel is read anew. */
   reset(): void {
     this.#members = new Members()
   }
@@ -43,7 +43,7 @@ export class Writer {
   }
 
   /**
-   * Counts no member of a batch that fails.
+   * Writes one batch, and counts none of its members where it fails.
    * @param ports the ids of the ports that it writes
    */
   async write(steps: readonly Step[], ports: readonly string[]): Promise<void> {
@@ -56,7 +56,7 @@ export class Writer {
     }
   }
 
-  /** Writes what is counted already, or never was. */
+  /** Writes a batch without counting its members. */
   async apply(batch: Batch, ports: readonly string[]): Promise<void> {
     const start = performance.now()
     const { first, rules, last } = renderBatch(batch, this.#families)

@@ -1,4 +1,4 @@
-/** An nftables client whose kernel is the model: it says what was written, and refuses what a test wants refused. */
+/** An nftables client whose kernel is the model: it records what was written, and refuses what a test wants refused. */
 
 import type { Family } from '../family.ts'
 import { type NftClient, type TableReader, TransactionRefused } from '../nftables/client.ts'
@@ -8,10 +8,10 @@ import { type Operation, operationsText } from '../nftables/operations.ts'
 import { CommandError } from '../system/command.ts'
 import { NftablesModel } from '../tracer/model.ts'
 
-/** The kernel as an interpreter of what it is given. */
+/** Interprets what it is given as the kernel would. */
 export class ModelNft implements NftClient {
   model = new NftablesModel()
-  /** Of transactions, for people. */
+  /** The transactions, as text. */
   readonly texts: string[] = []
   /** Whether an element, such as `services { 10.0.0.1 . tcp . 80 : drop }`, is refused. */
   refuses: (text: string) => boolean = () => false

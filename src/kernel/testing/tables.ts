@@ -13,7 +13,7 @@ import type { VipPort } from '../overlay.ts'
 import { ModelNft } from './modelnft.ts'
 import { inWords, portState, testOptions } from './states.ts'
 
-/** What of an agent writes the tables, and what it reports. */
+/** The part of an agent that writes the tables, and its reports. */
 export class Agent {
   readonly nft: ModelNft
   readonly flushes: Flush[] = []
@@ -55,12 +55,12 @@ export class Agent {
   }
 }
 
-/** Its parts, to be named apart. */
+/** Returns the parts of an agent for destructuring. */
 export function bound(agent: Agent) {
   return { tables: agent.tables, nft: agent.nft, run: agent.run.bind(agent) }
 }
 
-/** Elements with the slots of a port in any order: `endpoints-tcp` values are sorted. */
+/** Lists elements with the slots of a port in any order: `endpoints-tcp` values are sorted. */
 export function unordered(elements: ReadonlyMap<string, string>): string[] {
   return [...elements]
     .map(([name, value]) =>
@@ -78,7 +78,7 @@ export function overlayKeysOf(state: PortState): readonly string[] {
   return overlayPlaces(state).map(addressPortBytes)
 }
 
-/** The elements that the kernel shall have, as `unordered` gives them. */
+/** Lists the elements that the kernel shall have, as `unordered` does. */
 export function wanted(states: Iterable<PortState>, overlay: ReadonlySet<string> = new Set()): string[] {
   const elements = new Map(planNode(unknownNode, testOptions))
   for (const state of states) {

@@ -1,4 +1,4 @@
-/** A packet that is traced: what it is as it comes, what it has become on its way, and what became of it. */
+/** A traced packet: as it arrives, its state on its way, and its outcome. */
 
 import { anyAddress, type Family } from '../family.ts'
 import { addressBytes, type Bytes, etherTypes, portPart, protocolPart, wordBytes } from '../nftables/bytes.ts'
@@ -6,17 +6,17 @@ import type { Endpoint, Key, KeyPart, Marked } from '../nftables/rules/statement
 
 export interface Packet {
   readonly family: Family
-  /** Of a pod (prerouting) or of a process on the node (output). */
+  /** Sent by a pod (prerouting) or by a process on the node (output). */
   readonly from: 'pod' | 'node'
   readonly protocol: 'tcp' | 'udp' | 'sctp'
   readonly source: string
   readonly destination: string
   readonly port: number
-  /** That it came in by; none for a process on the node. */
+  /** The interface that it came in by; none for a process on the node. */
   readonly interface?: string
   /** That interface is a bridge. */
   readonly isBridged?: boolean
-  /** The first packet of a connection. */
+  /** It is the first packet of a connection. */
   readonly isNew: boolean
   readonly mark?: number
   readonly connectionMark?: number
@@ -26,10 +26,10 @@ export interface Packet {
 export interface TracedNode {
   /** The port on which a transparent socket listens; undefined while Envoy is dead. */
   readonly listener: number | undefined
-  /** The port on which a socket listens that is not transparent, as an unprivileged process has it. */
+  /** The port on which a socket listens that is not transparent, as that of an unprivileged process. */
   readonly impostor?: number
   readonly localAddresses: readonly string[]
-  /** A number from 0 to count - 1. */
+  /** Returns a number from 0 to count - 1. */
   readonly random: (count: number) => number
 }
 
@@ -43,7 +43,7 @@ export interface Outcome {
   readonly connectionMark: number
 }
 
-/** What a packet has become on its way, and what rules read of it. */
+/** The state of a packet on its way, which rules read and change. */
 export class PacketState {
   readonly #packet: Packet
   readonly #node: TracedNode
@@ -86,7 +86,7 @@ export class PacketState {
     return true
   }
 
-  /** Undefined where the packet has no such thing. */
+  /** Returns a lookup key; undefined where the packet lacks a part of it. */
   key(parts: Key): Bytes | undefined {
     const found = parts.map(part => this.#part(part))
     return found.includes(undefined) ? undefined : found.join('')
@@ -103,7 +103,7 @@ export class PacketState {
     return part === 'th dport' || part === `${protocol} dport` ? portPart(this.port) : undefined
   }
 
-  /** `veth*`: all names that begin so. */
+  /** Whether the packet came in by an interface of this name; `veth*` is all names that begin so. */
   isFrom(name: string): boolean {
     const { interface: found = '' } = this.#packet
     return name.endsWith('*') ? found.startsWith(name.slice(0, -1)) : found === name

@@ -1,4 +1,4 @@
-/** What becomes of one packet in the tables of the model (`model.ts`), and in the machine around them. */
+/** Traces one packet through the tables of the model (`model.ts`), and through the machine around them. */
 
 import { contains } from '../../net/cidr.ts'
 import { addressPortOf, type Bytes, verdictOf } from '../nftables/bytes.ts'
@@ -8,12 +8,12 @@ import type { Key, Rule, Statement } from '../nftables/rules/statement.ts'
 import { type Outcome, type Packet, PacketState, type TracedNode } from './packet.ts'
 
 export interface TracedTable {
-  /** By name of the set or map: its elements. */
+  /** The elements by the name of their set or map. */
   readonly sets: Map<string, Map<Bytes, Bytes>>
   readonly chains: Map<string, Chain>
 }
 
-/** What a rule leads to; `continue` where it ends nothing. */
+/** The result of a rule; `continue` where the next one follows. */
 type Result = 'accept' | 'drop' | 'reject' | 'reset' | 'continue'
 
 /** One packet on its way. */
@@ -47,7 +47,7 @@ export class Trace {
   #hook(hook: Hook['hook']): Exclude<Result, 'continue'> {
     const chains = [...(this.#table?.chains.values() ?? [])].filter(chain => chain.hook?.hook === hook)
     for (const { name, hook } of chains.sort((a, b) => a.hook!.priority - b.hook!.priority)) {
-      // The kernel asks no chain of type nat about a connection that one before has translated.
+      // The kernel runs no chain of type nat for a connection that an earlier one has translated.
       const isDestination = hook!.hook !== 'postrouting'
       if (hook!.type === 'nat' && (!this.#packet.isNew || (isDestination && this.#state.isTranslated))) continue
       const result = this.#chain(name)
@@ -66,7 +66,7 @@ export class Trace {
     return 'continue'
   }
 
-  /** After `goto` the rest of the chain is not looked at. */
+  /** After `goto` the rest of the chain is skipped. */
   #left = false
 
   #rule(rule: Rule): Result {
@@ -78,7 +78,7 @@ export class Trace {
     return 'continue'
   }
 
-  /** Whether it matches, or what it leads to. */
+  /** Returns whether the statement matches, or its verdict. */
   #statement(statement: Statement): boolean | Result {
     const { protocol, isNew, source, from } = this.#packet
     switch (statement.kind) {
@@ -181,7 +181,7 @@ export class Trace {
     return value === undefined ? undefined : verdictOf(value)
   }
 
-  /** A set of addresses may hold ranges of them. */
+  /** Looks a key up; a set of addresses may hold ranges of them. */
   #isIn(set: string, parts: Key): boolean {
     const key = this.#state.key(parts)
     if (key === undefined) return false

@@ -1,4 +1,6 @@
-/** Rules as the expressions that the kernel evaluates; the same, register by register, that nft makes of the text. */
+/**
+ * Compiles rules to the expressions that the kernel evaluates: register by register those that nft makes of the text.
+ */
 
 import { ipBytes } from '../../../net/ipbytes.ts'
 import type { Family } from '../../family.ts'
@@ -33,7 +35,7 @@ import {
 } from './registers.ts'
 import type { Endpoint, Marked, Rule, Statement } from './statement.ts'
 
-/** A map that is a part of a rule: the kernel makes it and removes it with the rule. */
+/** A map within a rule: the kernel makes and removes it with the rule. */
 export interface InlineMap {
   readonly family: Family
   readonly endpoints: readonly Endpoint[]
@@ -41,11 +43,11 @@ export interface InlineMap {
 
 export interface CompiledRule {
   readonly expressions: readonly Expression[]
-  /** The set of a `lookup` that has no name. */
+  /** The set of a `lookup` without a name. */
   readonly map: InlineMap | undefined
 }
 
-/** The name that the kernel completes with a number. */
+/** The name, which the kernel completes with a number. */
 export const inlineMapName = '__map%d'
 
 export function compileRule(family: Family, rule: Rule): CompiledRule {
@@ -195,7 +197,7 @@ function compareFlags(flags: number, value: number): readonly Expression[] {
   ]
 }
 
-/** Loads as many bytes as the prefix has. */
+/** Compares as many bytes as the prefix has. */
 function compareAddress(family: Family, of: 'saddr' | 'daddr', range: string, isNot: boolean): readonly Expression[] {
   const [ip, prefix] = range.split('/') as [string, string?]
   const length = prefix === undefined ? addressOffsets[family].length : Number(prefix) / 8
@@ -205,7 +207,7 @@ function compareAddress(family: Family, of: 'saddr' | 'daddr', range: string, is
   ]
 }
 
-/** An IPv4 header has a checksum, and TCP and UDP have one over the addresses. */
+/** Writes an address, and corrects the checksums of the IPv4 header, and of TCP and UDP, which cover the addresses. */
 function writeAddress(family: Family, of: 'saddr' | 'daddr', ip: string): readonly Expression[] {
   const { [of]: offset, length } = addressOffsets[family]
   const header = family === 'ip' ? { checksumType: 1, checksumOffset: 10 } : { checksumType: 0, checksumOffset: 0 }

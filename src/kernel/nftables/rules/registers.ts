@@ -1,19 +1,19 @@
-/** What is loaded into registers, and compared there: fields of a packet, and keys of several. */
+/** Loads fields of a packet, and keys of several fields, into registers, and compares them there. */
 
 import type { Family, Transport } from '../../family.ts'
 import { comparisons, ctKeys, type Expression, metaKeys, payloadBases, protocolNumbers } from './expression.ts'
 import type { AddressKey, Key, KeyPart, Marked } from './statement.ts'
 
-/** Where the addresses are in the network header. */
+/** The offsets of the addresses in the network header, and their length, in bytes. */
 export const addressOffsets = {
   ip: { saddr: 12, daddr: 16, length: 4 },
   ip6: { saddr: 8, daddr: 24, length: 16 },
 } as const satisfies Record<Family, Record<'saddr' | 'daddr' | 'length', number>>
 
-/** The first of the four registers of 16 bytes, and the one that a second value of a statement goes to. */
+/** The first of the four registers of 16 bytes, and the one for a statement's second value. */
 export const [first, second] = [1, 2]
 
-/** The register that begins after so many bytes: one of 16 bytes where it can be, else one of 4. */
+/** Returns the register that begins after so many bytes: one of 16 bytes where possible, else one of 4. */
 export function registerAt(bytes: number): number {
   return bytes % 16 === 0 ? 1 + bytes / 16 : 8 + bytes / 4
 }
@@ -35,7 +35,9 @@ function loadAddress(family: Family, of: 'saddr' | 'daddr', dreg: number): Expre
   return { name: 'payload', base: payloadBases.network, offset, length, dreg }
 }
 
-/** One value behind the other, each from a register's start. A port of one protocol asks for that protocol first. */
+/**
+ * Loads the values of a key one behind the other, each from a register's start. A port of one protocol tests it first.
+ */
 export function loadKey(family: Family, key: Key): readonly Expression[] {
   const transport = key.flatMap(part => (typeof part === 'string' ? (transportOfPort(part) ?? []) : []))[0]
   const loads: Expression[] = transport === undefined ? [] : [...isTransport(transport)]
@@ -87,7 +89,7 @@ export function mask(bits: number): Expression {
   return { name: 'bitwise', sreg: first, dreg: first, length: 4, mask: word(bits), xor: word(0) }
 }
 
-/** In the machine's byte order, as marks and random numbers are. */
+/** Encodes 32 bits in the machine's byte order, as marks and random numbers are. */
 export function word(value: number): Uint8Array {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32LE(value)

@@ -1,6 +1,5 @@
 /**
- * Runs the periodic work of our tables: looking for what somebody else changed, which happens at once where the kernel tells
- * of it, and the heartbeat.
+ * Runs the periodic work of our tables: the heartbeat, and checks for drift, at once where the kernel reports a change.
  */
 
 import type { Family } from '../../family.ts'
@@ -13,14 +12,14 @@ import type { KernelPrograms } from '../programs.ts'
 import type { ForeignChange } from '../watch.ts'
 
 export interface PeriodicWork {
-  /** Whether the tables are there. */
+  /** Checks whether the tables are there. */
   presence(): Promise<void>
-  /** All that they have, with all that was written. */
+  /** Compares all that they have with all that was written. */
   comparison(): Promise<void>
   heartbeat(): Promise<void>
 }
 
-/** Returns what ends it. */
+/** Starts the work; returns what ends it. */
 export function watchDrift(
   families: readonly Family[],
   options: Pick<KernelOptions, 'abandonAfter' | 'comparisonMs' | 'comparisonShare' | 'presenceMs'>,

@@ -1,4 +1,4 @@
-/** Whether the fixed part of our tables is in the kernel, and what puts it there. */
+/** The fixed part of our tables: whether the kernel has it, and what installs it. */
 
 import type { Family } from '../../family.ts'
 import type { KernelOptions } from '../../options.ts'
@@ -11,11 +11,11 @@ import { markerFor, replacement, tableName } from '../rules/ruleset.ts'
 import { switchOverlay } from '../switch.ts'
 
 /**
- * What is to be written of one family. Tables of ours are known by their marker chain; where that is there, and nothing is
- * wrong, nothing is written.
+ * Returns what installs the fixed part of one family. Its marker chain shows that the kernel has it: then, without
+ * drift, there is nothing to write.
  *
- * @param hasDrift what looks whole may not be so
- * @param isOff people have switched the overlay off: a table that is gone comes back so
+ * @param hasDrift a table that looks whole may not be
+ * @param isOff people have switched the overlay off: a table made anew keeps it off
  */
 export async function installation(
   nft: NftClient,
@@ -29,7 +29,7 @@ export async function installation(
   const former = formerSets.filter(name => sets.includes(name))
   return [
     ...replacement(family, chains, former, options),
-    // What another version has redirected so far goes on.
+    // Redirection that another version began goes on.
     ...(sets.includes(heartbeatSet) ? [] : renewHeartbeat(family, options.abandonAfter)),
     ...(chains.length === 0 && isOff ? switchOverlay(family, false) : []),
   ]

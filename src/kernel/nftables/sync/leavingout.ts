@@ -1,4 +1,4 @@
-/** Writes ports without those that the kernel points at: it says which element of a transaction it refuses. */
+/** Writes ports without those that the kernel refuses: it names the elements of a transaction that it refuses. */
 
 import type { Refusals } from '../../sync/splitting.ts'
 import { TransactionRefused } from '../client.ts'
@@ -6,13 +6,13 @@ import type { ElementName } from '../elements/elements.ts'
 import type { PortChange, PortRecord } from './record.ts'
 
 export interface PortWriter {
-  /** One transaction. */
+  /** Writes the changes in one transaction. */
   write(changes: readonly PortChange[]): Promise<void>
-  /** The kernel has refused this port. */
+  /** Records that the kernel has refused this port. */
   refuse(record: PortRecord, error: TransactionRefused): void
 }
 
-/** Leaves out the ports that the kernel points at. False when there were some. */
+/** Writes the changes without those of ports that the kernel refuses; false where there were some. */
 export async function writeWhatCan(
   changes: readonly PortChange[],
   refusals: Refusals,
@@ -36,14 +36,14 @@ export async function writeWhatCan(
   return left.length === changes.length
 }
 
-/** Where the kernel does not say which of them it refuses. */
+/** Writes one change at a time, where the kernel does not say which of them it refuses. */
 async function writeSingly(changes: readonly PortChange[], refusals: Refusals, writer: PortWriter): Promise<boolean> {
   let areWritten = true
   for (const change of changes) areWritten = (await writeWhatCan([change], refusals, writer)) && areWritten
   return areWritten
 }
 
-/** Of ports that were never refused. Rejects where somebody else has changed what the kernel has. */
+/** Writes changes of ports that were never refused. Rejects on drift. */
 export async function writeTrusted(
   changes: readonly PortChange[],
   refusals: Refusals,

@@ -1,8 +1,8 @@
 /**
- * The Service ports of the nftables layer: what each shall have, what it has, and which could not be written.
+ * The Service ports of the nftables layer: the desired and the written state of each, and which could not be written.
  *
- * The kernel says which element of a transaction it refuses: the port whose it is keeps what it has, is reported, and is
- * tried again; the others are written without it.
+ * The kernel says which element of a transaction it refuses: the port that owns it keeps what it has, is reported, and
+ * is tried again; the others are written without it (leavingout.ts).
  */
 
 import { setImmediate as turn } from 'node:timers/promises'
@@ -22,19 +22,19 @@ import { forgetOverlay, noElements, type PortChange, type PortRecord } from './r
 import { byOwner, type FoundElements, type OwnedElements } from './tablecache.ts'
 import { maxElementsPerTransaction, type Writer } from './writer.ts'
 
-/** A batch ends with the port by which so much was looked at: of many elements few may be different. */
+/** A batch ends with the port that takes its weight (lanes.ts) this far: of many elements few may be different. */
 const mostWeighed = 16 * maxElementsPerTransaction
 
-/** What the ports need of the layer that they are of. */
+/** What the ports need from their layer. */
 export interface PortsContext {
   changeOf(record: PortRecord): PortChange
-  /** `elements` takes what the port shall have, where nothing is known of what it has. */
+  /** Plans into `elements` what the port shall have, where nothing is known of what it has. */
   plan(elements: ElementSink, record: PortRecord): Placement | undefined
-  /** What the kernel has of it. */
+  /** The elements of the port that the kernel has. */
   elementsOf(record: PortRecord): Elements
-  /** The kernel has these. */
+  /** The kernel has these changes now. */
   written(changes: readonly PortChange[]): void
-  /** There is something to write. */
+  /** Asks for a sync. */
   schedule(): void
 }
 
@@ -45,7 +45,7 @@ export class Ports {
   readonly #records = new Map<string, PortRecord>()
   /** Ports that may differ from what the kernel has. */
   readonly #dirty = new Set<string>()
-  /** Those of them that came since it was last decided what is written in which order. */
+  /** Dirty ports that came after the order of writing was last decided. */
   readonly #fresh = new Set<string>()
   readonly #portWriter: PortWriter = {
     write: changes => this.#write(changes),
@@ -66,7 +66,7 @@ export class Ports {
     return this.#records.values()
   }
 
-  /** Something of it is still to be written. */
+  /** Whether something of the port is still to be written. */
   isDirty(id: string): boolean {
     return this.#dirty.has(id)
   }
@@ -94,8 +94,8 @@ export class Ports {
   }
 
   /**
-   * Takes what the kernel has of each port: most have all as they shall have it, and nothing else. Returns the ports that
-   * are to be written, and the elements that are nobody's.
+   * Finds the elements of each port among those that the kernel has: most ports have exactly what is desired. Returns
+   * the ports to write, and the elements that belong to no port.
    */
   async claim(found: FoundElements): Promise<{ readonly unlike: Iterable<PortRecord>; readonly owned: OwnedElements }> {
     const unlike = await this.#adopt(found)
@@ -105,7 +105,7 @@ export class Ports {
       if (turns.isOver) await turns.next()
       const keys = (record.state ? portKeys(record.state) : []).filter(key => owned.has(key))
       if (keys.length === 0) continue
-      // With what it has more than it shall have.
+      // With the elements that it has beyond the desired ones.
       record.written = new Map([record, ...keys].flatMap(part => [...this.#heldAs(part, owned)]))
       for (const key of keys) owned.delete(key)
       unlike.add(record)
@@ -117,7 +117,7 @@ export class Ports {
     return typeof part === 'string' ? owned.get(part)! : this.#context.elementsOf(part)
   }
 
-  /** Ports of which the kernel has all that they shall have need no transaction; what they have is no longer among what was found. */
+  /** Adopts ports of which the kernel has all that is desired: they need no transaction, and leave what was found. */
   async #adopt(found: FoundElements): Promise<Set<PortRecord>> {
     const unlike = new Set<PortRecord>()
     const claim = new Claim(found)
@@ -138,7 +138,7 @@ export class Ports {
     return unlike
   }
 
-  /** Undefined where the kernel has not all of it. */
+  /** Returns the change that adopts the port; undefined where the kernel lacks a part of it. */
   #claimedBy(claim: Claim, record: PortRecord): PortChange | undefined {
     claim.begin()
     const placement = this.#context.plan(claim, record)
@@ -148,12 +148,12 @@ export class Ports {
     return { record, state: record.state, placement, before: undefined, current: noElements, wanted: noElements }
   }
 
-  /** The overlay was emptied by other means. */
+  /** Forgets the overlay, which was emptied by other means. */
   forgetOverlay(): void {
     for (const record of this.#records.values()) forgetOverlay(record)
   }
 
-  /** False where a port was refused. */
+  /** Writes these ports; false where one was refused. */
   async writeAll(records: Iterable<PortRecord>): Promise<boolean> {
     const refusals = refusalsAtOnce()
     let areWritten = true
@@ -165,8 +165,8 @@ export class Ports {
   }
 
   /**
-   * Services with little to write go before those with much, also those that change meanwhile. False where a port was refused.
-   * Rejects where somebody else has changed what the kernel has.
+   * Writes dirty ports: Services with little to write before those with much, also those that change meanwhile. False
+   * where a port was refused. Rejects on drift.
    */
   async writeDirty(): Promise<boolean> {
     const { small, large, refused } = lanesOf(this.#take(this.#dirty))
@@ -189,7 +189,7 @@ export class Ports {
     return areWritten
   }
 
-  /** Those that are to be written; from now on others are fresh. */
+  /** Returns the records to write; ports touched from now on are fresh. */
   #take(ids: ReadonlySet<string>): readonly PortRecord[] {
     const records = [...ids].filter(id => this.#dirty.has(id)).map(id => this.#records.get(id)!)
     this.#fresh.clear()
@@ -201,7 +201,7 @@ export class Ports {
       if (this.#dirty.has(record.id) && this.#records.get(record.id) === record) yield record
   }
 
-  /** None is tried again. */
+  /** Cancels all further tries. */
   close(): void {
     for (const { refusal } of this.#records.values()) clearTimeout(refusal?.timer)
   }
@@ -223,7 +223,7 @@ export class Ports {
     if (batch.length > 0) yield batch
   }
 
-  /** From here on the port is dirty only by what comes later. */
+  /** Computes the change that the port needs now; only later changes make it dirty again. */
   #changeOf(record: PortRecord): PortChange {
     this.#dirty.delete(record.id)
     return this.#context.changeOf(record)
@@ -240,7 +240,7 @@ export class Ports {
     this.#settle(changes)
   }
 
-  /** The kernel has these as they were asked for. */
+  /** Records that the kernel has these ports as desired. */
   #settle(changes: readonly PortChange[]): void {
     for (const change of changes) this.#written(change)
     this.#context.written(changes)
@@ -256,7 +256,7 @@ export class Ports {
     }
     if (state !== undefined || record.state !== undefined) return
     this.#records.delete(record.id)
-    // It is, where it was to be written with others that were refused.
+    // It is dirty where it was to be written with others that were refused.
     this.#dirty.delete(record.id)
   }
 

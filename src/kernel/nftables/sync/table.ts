@@ -1,4 +1,4 @@
-/** Our tables: what the kernel shall have, what it has, and how the one becomes the other in each sync (syncloop.ts). */
+/** Our tables: their desired and their written state, and how each sync (sync/syncloop.ts) takes one to the other. */
 
 import type { PolicyFacts } from '../../../plan/policies.ts'
 import type { PortState } from '../../../plan/ports/port.ts'
@@ -45,11 +45,11 @@ export class KernelTables implements KernelLayer {
   readonly #syncLoop: SyncLoop
   readonly #staleFlows: StaleFlows
   readonly #routing: RoutingKeeper
-  /** What the kernel shall have, and has, of this node itself. */
+  /** The desired and the written elements of the node itself. */
   #node = unknownNode
   #nodeElements: Elements
   #writtenNode: Elements = new Map()
-  /** Whose overlay people have switched off, as last seen: who deletes our tables does not switch it on. */
+  /** The families whose overlay people have switched off, as last seen: to delete our tables does not switch it on. */
   readonly #switchedOff = new Set<Family>()
   #stopWatching: (() => void) | undefined
 
@@ -269,7 +269,7 @@ export class KernelTables implements KernelLayer {
     await checkInstalled(this.#programs.nft, this.#families, this.#options)
   }
 
-  /** Before the ports: whoever is to stay in the kernel layer is known there before anything goes to Envoy. */
+  /** Runs before the ports: redirect-exempt pods are in the kernel before anything goes to Envoy. */
   async #writeNode(): Promise<void> {
     const wanted = this.#nodeElements
     if (wanted === this.#writtenNode) return
@@ -277,7 +277,7 @@ export class KernelTables implements KernelLayer {
     this.#writtenNode = wanted
   }
 
-  /** Compares all that the kernel has with all that it shall have. */
+  /** Reads all that the kernel has, compares it with the desired state, and writes what differs. */
   async #synchronise(): Promise<void> {
     const { unlike, owned } = await this.#ports.claim(await this.#writer.read())
     this.#writtenNode = owned.get(nodeOwner) ?? new Map()
@@ -288,7 +288,10 @@ export class KernelTables implements KernelLayer {
     await this.#renewHeartbeat()
   }
 
-  /** Only once all is as it shall be: what an agent left that is long gone stays behind kube-proxy's rules until then. */
+  /**
+   * Renews it only once the kernel has all that is desired: until then the rules that a long gone agent left stay
+   * behind kube-proxy's.
+   */
   async #renewHeartbeat(): Promise<void> {
     const operations = this.#families.flatMap(family => renewHeartbeat(family, this.#options.abandonAfter))
     await this.#programs.nft.apply(operations)

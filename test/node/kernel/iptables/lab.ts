@@ -1,4 +1,6 @@
-/** A network of two nodes whose first has the kernel layer by iptables, of one of its two variants, and Services for it. */
+/**
+ * A network of two nodes whose first has the kernel layer by iptables, of one of its two variants, and Services for it.
+ */
 
 import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
