@@ -7,6 +7,7 @@ import { type PortState, serviceKeyOf } from '../../plan/ports/port.ts'
 import type { Problem } from '../../services/problem.ts'
 import type { Family } from '../family.ts'
 import type { KernelObserver } from '../layer.ts'
+import { PortRecords } from '../sync/portrecords.ts'
 import { refusalsAtOnce, writeSplitting } from '../sync/splitting.ts'
 import { type CommandError, commandProblem } from '../system/command.ts'
 import type { Batch } from './batch.ts'
@@ -43,61 +44,33 @@ export interface PortsContext {
   schedule(): void
 }
 
-export class ServicePorts {
+export class ServicePorts extends PortRecords<PortRecord> {
   readonly #writer: Writer
   readonly #observer: KernelObserver
   readonly #context: PortsContext
-  readonly #records = new Map<string, PortRecord>()
-  /** Ports that may differ from what the kernel has. */
-  readonly #dirty = new Set<string>()
 
   constructor(writer: Writer, observer: KernelObserver, context: PortsContext) {
+    super()
     this.#writer = writer
     this.#observer = observer
     this.#context = context
   }
 
-  get(id: string): PortRecord | undefined {
-    return this.#records.get(id)
+  protected override begin(state: PortState): PortRecord {
+    return { id: state.id, state, written: undefined, problem: undefined }
   }
 
-  values(): Iterable<PortRecord> {
-    return this.#records.values()
-  }
-
-  /** Whether something of the port is still to be written. */
-  isDirty(id: string): boolean {
-    return this.#dirty.has(id)
-  }
-
-  get areDirty(): boolean {
-    return this.#dirty.size > 0
-  }
-
-  set(state: PortState): void {
-    const record = this.#records.get(state.id)
-    if (record) record.state = state
-    else this.#records.set(state.id, { id: state.id, state, written: undefined, problem: undefined })
-    this.touch(state.id)
-  }
-
-  remove(id: string): void {
-    this.#records.get(id)!.state = undefined
-    this.touch(id)
-  }
-
-  touch(id: string): void {
-    this.#dirty.add(id)
+  protected override touched(): void {
     this.#context.schedule()
   }
 
   /** Forgets the overlay, which was emptied by other means. */
   forgetOverlay(): void {
-    for (const record of this.#records.values()) if (record.written) record.written = withoutOverlay(record.written)
+    for (const record of this.records.values()) if (record.written) record.written = withoutOverlay(record.written)
   }
 
   async writeDirty(): Promise<void> {
-    if (this.#dirty.size > 0) await this.#write([...this.#dirty].map(id => this.#changeOf(this.#records.get(id)!)))
+    if (this.dirty.size > 0) await this.#write([...this.dirty].map(id => this.#changeOf(this.records.get(id)!)))
   }
 
   /**
@@ -106,12 +79,12 @@ export class ServicePorts {
    * @param chains the chains of ports that the kernel has
    */
   async synchronise(members: ReadonlySet<string>, chains: SavedChains): Promise<void> {
-    for (const record of this.#records.values()) {
+    for (const record of this.records.values()) {
       const { wanted } = this.#changeOf(record)
       record.written = wanted && adopt(wanted, members, chains.get(wanted.rules.family)!)
       this.#writer.adopt(record.written?.rules.members ?? [])
     }
-    const changes = [...this.#records.values()].map(record => this.#changeOf(record))
+    const changes = [...this.records.values()].map(record => this.#changeOf(record))
     const wanted = new Set(changes.map(change => change.wanted?.rules.chain?.name))
     // A chain that somebody else changed has to be removed before it can be made anew.
     await this.#writer.apply(
@@ -127,7 +100,7 @@ export class ServicePorts {
 
   /** Returns the batch that removes those chains in the kernel that no port has. */
   #unused(chains: SavedChains, isMeant: (name: string) => boolean): Batch {
-    const used = new Set([...this.#records.values()].map(({ written }) => written?.rules.chain?.name))
+    const used = new Set([...this.records.values()].map(({ written }) => written?.rules.chain?.name))
     const removed = [...chains].map(([family, there]) => {
       const names = [...there.keys()].filter(name => !used.has(name) && isMeant(name))
       return [family, names.map(name => ({ name, dispatch: there.get(name)!.dispatch }))] as const
@@ -137,7 +110,7 @@ export class ServicePorts {
 
   /** Computes the change that the port needs now; only later changes make it dirty again. */
   #changeOf(record: PortRecord): PortChange {
-    this.#dirty.delete(record.id)
+    this.dirty.delete(record.id)
     const { state } = record
     const rules = state && this.#context.rulesOf(state)
     return { record, wanted: rules && { state, rules } }
@@ -148,7 +121,7 @@ export class ServicePorts {
     const ids = changes.map(({ record }) => record.id)
     await this.#writer.write(steps, ids)
     for (const change of changes) this.#written(change)
-    this.#observer.applied?.(ids.filter(id => !this.#dirty.has(id)))
+    this.#observer.applied?.(ids.filter(id => !this.dirty.has(id)))
   }
 
   #written({ record, wanted }: PortChange): void {
@@ -158,7 +131,7 @@ export class ServicePorts {
       record.problem = undefined
       this.#observer.problems?.(`kernel ${record.id}`, [])
     }
-    if (!wanted && !record.state) this.#records.delete(record.id)
+    if (!wanted && !record.state) this.records.delete(record.id)
   }
 
   #refuse(record: PortRecord, error: CommandError): void {

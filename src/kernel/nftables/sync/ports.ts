@@ -8,6 +8,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { type PortState, portPartOf, serviceKeyOf } from '../../../plan/ports/port.ts'
 import type { KernelObserver } from '../../layer.ts'
+import { PortRecords } from '../../sync/portrecords.ts'
 import { refusalsAtOnce } from '../../sync/splitting.ts'
 import { Turns } from '../../sync/turns.ts'
 import { backoffMs } from '../../sync/worker.ts'
@@ -38,13 +39,10 @@ export interface PortsContext {
   schedule(): void
 }
 
-export class Ports {
+export class Ports extends PortRecords<PortRecord> {
   readonly #writer: Writer
   readonly #observer: KernelObserver
   readonly #context: PortsContext
-  readonly #records = new Map<string, PortRecord>()
-  /** Ports that may differ from what the kernel has. */
-  readonly #dirty = new Set<string>()
   /** Dirty ports that came after the order of writing was last decided. */
   readonly #fresh = new Set<string>()
   readonly #portWriter: PortWriter = {
@@ -53,42 +51,17 @@ export class Ports {
   }
 
   constructor(writer: Writer, observer: KernelObserver, context: PortsContext) {
+    super()
     this.#writer = writer
     this.#observer = observer
     this.#context = context
   }
 
-  get(id: string): PortRecord | undefined {
-    return this.#records.get(id)
+  protected override begin(state: PortState): PortRecord {
+    return { id: state.id, state, written: undefined, refusal: undefined }
   }
 
-  values(): Iterable<PortRecord> {
-    return this.#records.values()
-  }
-
-  /** Whether something of the port is still to be written. */
-  isDirty(id: string): boolean {
-    return this.#dirty.has(id)
-  }
-
-  get areDirty(): boolean {
-    return this.#dirty.size > 0
-  }
-
-  set(state: PortState): void {
-    const record = this.#records.get(state.id)
-    if (record) record.state = state
-    else this.#records.set(state.id, { id: state.id, state, written: undefined, refusal: undefined })
-    this.touch(state.id)
-  }
-
-  remove(id: string): void {
-    this.#records.get(id)!.state = undefined
-    this.touch(id)
-  }
-
-  touch(id: string): void {
-    this.#dirty.add(id)
+  protected override touched(id: string): void {
     this.#fresh.add(id)
     this.#context.schedule()
   }
@@ -101,7 +74,7 @@ export class Ports {
     const unlike = await this.#adopt(found)
     const owned = byOwner(found)
     const turns = new Turns()
-    for (const record of owned.size > 0 ? this.#records.values() : []) {
+    for (const record of owned.size > 0 ? this.records.values() : []) {
       if (turns.isOver) await turns.next()
       const keys = (record.state ? portKeys(record.state) : []).filter(key => owned.has(key))
       if (keys.length === 0) continue
@@ -124,7 +97,7 @@ export class Ports {
     const isEmpty = found.size === 0
     let alike: PortChange[] = []
     const turns = new Turns()
-    for (const record of this.#records.values()) {
+    for (const record of this.records.values()) {
       record.written = undefined
       const change = isEmpty ? undefined : this.#claimedBy(claim, record)
       if (change) alike.push(change)
@@ -143,14 +116,14 @@ export class Ports {
     claim.begin()
     const placement = this.#context.plan(claim, record)
     if (placement === undefined || !claim.isWhole) return undefined
-    this.#dirty.delete(record.id)
+    this.dirty.delete(record.id)
     this.#writer.adopt(claim.take())
     return { record, state: record.state, placement, before: undefined, current: noElements, wanted: noElements }
   }
 
   /** Forgets the overlay, which was emptied by other means. */
   forgetOverlay(): void {
-    for (const record of this.#records.values()) forgetOverlay(record)
+    for (const record of this.records.values()) forgetOverlay(record)
   }
 
   /** Writes these ports; false where one was refused. */
@@ -169,7 +142,7 @@ export class Ports {
    * where a port was refused. Rejects on drift.
    */
   async writeDirty(): Promise<boolean> {
-    const { small, large, refused } = lanesOf(this.#take(this.#dirty))
+    const { small, large, refused } = lanesOf(this.#take(this.dirty))
     const refusals = refusalsAtOnce()
     let areWritten = true
     let given: ReadonlySet<Bytes> | undefined
@@ -191,19 +164,18 @@ export class Ports {
 
   /** Returns the records to write; ports touched from now on are fresh. */
   #take(ids: ReadonlySet<string>): readonly PortRecord[] {
-    const records = [...ids].filter(id => this.#dirty.has(id)).map(id => this.#records.get(id)!)
+    const records = [...ids].filter(id => this.dirty.has(id)).map(id => this.records.get(id)!)
     this.#fresh.clear()
     return records
   }
 
   *#stillDirty(records: readonly PortRecord[]): Generator<PortRecord> {
-    for (const record of records)
-      if (this.#dirty.has(record.id) && this.#records.get(record.id) === record) yield record
+    for (const record of records) if (this.dirty.has(record.id) && this.records.get(record.id) === record) yield record
   }
 
   /** Cancels all further tries. */
   close(): void {
-    for (const { refusal } of this.#records.values()) clearTimeout(refusal?.timer)
+    for (const { refusal } of this.records.values()) clearTimeout(refusal?.timer)
   }
 
   *#batches(records: Iterable<PortRecord>): Generator<PortChange[]> {
@@ -225,7 +197,7 @@ export class Ports {
 
   /** Computes the change that the port needs now; only later changes make it dirty again. */
   #changeOf(record: PortRecord): PortChange {
-    this.#dirty.delete(record.id)
+    this.dirty.delete(record.id)
     return this.#context.changeOf(record)
   }
 
@@ -234,7 +206,7 @@ export class Ports {
     try {
       await this.#writer.write(changes, ids)
     } catch (error) {
-      for (const id of ids) this.#dirty.add(id)
+      for (const id of ids) this.dirty.add(id)
       throw error
     }
     this.#settle(changes)
@@ -244,7 +216,7 @@ export class Ports {
   #settle(changes: readonly PortChange[]): void {
     for (const change of changes) this.#written(change)
     this.#context.written(changes)
-    this.#observer.applied?.(changes.map(({ record }) => record.id).filter(id => !this.#dirty.has(id)))
+    this.#observer.applied?.(changes.map(({ record }) => record.id).filter(id => !this.dirty.has(id)))
   }
 
   #written({ record, state, placement }: PortChange): void {
@@ -255,9 +227,9 @@ export class Ports {
       this.#observer.problems?.(`kernel ${record.id}`, [])
     }
     if (state !== undefined || record.state !== undefined) return
-    this.#records.delete(record.id)
+    this.records.delete(record.id)
     // It is dirty where it was to be written with others that were refused.
-    this.#dirty.delete(record.id)
+    this.dirty.delete(record.id)
   }
 
   #refuse(record: PortRecord, error: CommandError): void {
@@ -267,7 +239,7 @@ export class Ports {
     const problem = commandProblem(`Service ${serviceKeyOf(record.id)}`, error, remedy)
     const timer = setTimeout(() => this.touch(record.id), backoffMs(attempts) * 10).unref()
     record.refusal = { attempts, problem, timer }
-    this.#dirty.delete(record.id)
+    this.dirty.delete(record.id)
     this.#observer.problems?.(`kernel ${record.id}`, [problem])
   }
 }
