@@ -16,13 +16,14 @@ import { planRuleset } from '../../../src/kernel/nftables/render.ts'
 import { fixedPart, tableOf } from '../../../src/kernel/nftables/rules/ruleset.ts'
 import { fixedSet } from '../../../src/kernel/nftables/sets.ts'
 import { KernelTables } from '../../../src/kernel/nftables/sync/table.ts'
+import { states } from '../../../src/kernel/testing/packets.ts'
 import { element, inWords, portState, testOptions } from '../../../src/kernel/testing/states.ts'
 import { netnsPath } from '../../../src/lab/leftovers.ts'
 import { run, runIn } from '../../../src/lab/processes.ts'
 import type { Problem } from '../../../src/services/problem.ts'
 import { setsOfEveryKind, versionsOfNft } from './foreign-sets.ts'
 import { needsRoot } from './lab.ts'
-import { states, variants } from './nftables-cases.ts'
+import { variants } from './nftables-variants.ts'
 
 const netns = `lp-nft-${process.pid}`
 const path = netnsPath(netns)
