@@ -2,11 +2,8 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Family } from '../family.ts'
-import { NetlinkError } from '../netlink/answer.ts'
-import { LibcMissing, SystemCallError } from '../netlink/libc.ts'
 import { NetlinkSocket } from '../netlink/socket.ts'
 import { Turns } from '../sync/turns.ts'
-import { CommandError } from '../system/command.ts'
 import type { Bytes } from './bytes.ts'
 import type { InlineSet } from './clauses/clause.ts'
 import { readRule } from './clauses/read.ts'
@@ -14,6 +11,7 @@ import { type ElementName, elementName, setCode } from './elements/elements.ts'
 import { inlineSet } from './elements/inlineset.ts'
 import { parseObjectName } from './elements/ownobjects.ts'
 import { typesOf } from './elements/values.ts'
+import { commandErrorOf, TransactionRefused } from './errors.ts'
 import type { Operation, Table } from './operations.ts'
 import { hooksFamily } from './rules/expression.ts'
 import { ownChainValue } from './rules/ownchain.ts'
@@ -34,23 +32,6 @@ import {
   tableExists,
 } from './wire/dump.ts'
 import { BatchRefused } from './wire/sent.ts'
-
-/** The kernel refused a transaction, and did nothing of it. */
-export class TransactionRefused extends CommandError {
-  /** The elements at fault; empty where it is none of them. */
-  readonly names: readonly ElementName[]
-  /** Something is not there any more, or is there already: somebody else has changed our tables. */
-  readonly isDrift: boolean
-  /** Each of the names is refused; else some are, and the kernel does not say which. */
-  readonly isExact: boolean
-
-  constructor({ message, names, code, isExact }: Pick<BatchRefused, 'message' | 'names' | 'code' | 'isExact'>) {
-    super('nf_tables', 'refused', message)
-    this.names = names
-    this.isExact = isExact
-    this.isDrift = code === 'ENOENT' || code === 'EEXIST'
-  }
-}
 
 /** Beyond all process ids, by which sockets are named that have no number of their own. */
 const firstWriterPort = 0x4c50_0000
@@ -280,18 +261,6 @@ export class Nftables implements NftClient {
     this.close()
     return commandErrorOf(error)
   }
-}
-
-/** Translates errors into the terms of the programs that other parts of the kernel layer run. */
-function commandErrorOf(error: unknown): unknown {
-  if (error instanceof LibcMissing) return new CommandError('nf_tables', 'missing', error.message)
-  const isOfKernel = error instanceof SystemCallError || error instanceof NetlinkError || error instanceof BatchRefused
-  if (!isOfKernel) return error
-  if (error.code === 'EADDRINUSE') {
-    return new CommandError('nf_tables', 'taken', 'another agent writes the rules of this node')
-  }
-  const isForbidden = error.code === 'EPERM' || error.code === 'EACCES'
-  return new CommandError('nf_tables', isForbidden ? 'permission' : 'timeout', error.message)
 }
 
 /** Runs the work, a few requests, with a client that is closed afterwards. */

@@ -1,9 +1,10 @@
 /** An nftables client whose kernel is the model: it records what was written, and refuses what a test wants refused. */
 
 import type { Family } from '../family.ts'
-import { type NftClient, type TableReader, TransactionRefused } from '../nftables/client.ts'
+import type { NftClient, TableReader } from '../nftables/client.ts'
 import { type ElementName, heartbeatSet, setCode } from '../nftables/elements/elements.ts'
 import { keyText, typesOf, valueText } from '../nftables/elements/values.ts'
+import { TransactionRefused } from '../nftables/errors.ts'
 import { type Operation, operationsText } from '../nftables/operations.ts'
 import { CommandError } from '../system/command.ts'
 import { NftablesModel } from '../tracer/model.ts'

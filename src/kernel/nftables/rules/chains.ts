@@ -28,19 +28,12 @@
 
 import type { Family } from '../../family.ts'
 import type { RulesetOptions } from '../../options.ts'
-import {
-  calledSeconds,
-  calledSet,
-  candidatesSet,
-  heartbeatSet,
-  type OverlaySet,
-  overlaySwitch,
-  type SetName,
-} from '../elements/elements.ts'
+import { heartbeatSet, overlaySwitch } from '../elements/elements.ts'
 import { localPolicy, markMasquerade } from '../elements/external.ts'
 import type { Chain } from '../operations.ts'
 import { hooks } from './hooks.ts'
 import { markForMasquerade, masqueradeChain, masqueradingVips, notOfPods, ofPods } from './masquerade.ts'
+import { inOverlay, maybeRestricted, nodePortAddress, noteCalls, placesInOverlay, redirectToEnvoy } from './redirect.ts'
 import {
   accept,
   count,
@@ -62,28 +55,12 @@ import {
   verdictMap,
 } from './statement.ts'
 
-/** Redirects a connection to Envoy, and with it all that follows. `then` comes once a socket was found. */
-export function redirectToEnvoy(
-  { targetPort, steeringMark }: Pick<RulesetOptions, 'targetPort' | 'steeringMark'>,
-  ...then: readonly Statement[]
-): Rule {
-  return [
-    { kind: 'tproxy', port: targetPort },
-    ...then,
-    setMark('meta', steeringMark),
-    setMark('ct', steeringMark),
-    accept,
-  ]
-}
-
 /**
  * On a bridge these hooks run before the packet is delivered (net.bridge.bridge-nf-call-iptables, which is on wherever
  * Kubernetes has such a network), and the socket that TPROXY found is lost on the way. That it was found says that
  * Envoy listens, so a redirect to its port does the same there.
  */
 const fromBridge: Statement = { kind: 'from bridge' }
-
-const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const
 
 const destination: Key = ['daddr', 'l4proto', 'th dport']
 const nodePort: Key = ['masked daddr', 'l4proto', 'th dport']
@@ -107,49 +84,12 @@ const refuseUnknown: Rule = [newConnection, goto('refuse-unknown')]
 /** Refuses here, where it also translates: earlier, what we had of a Service would refuse one that kube-proxy has. */
 const serveAbandoned: readonly Rule[] = [[attended, accept], [jump('refuse-new')], [goto('service')]]
 
-/** An address of the node that opens node ports. */
-function nodePortAddress(family: Family): Rule {
-  return [
-    inSet(['daddr'], 'node-port-addresses' satisfies SetName),
-    { kind: 'address', of: 'daddr', range: loopback[family], isNot: true },
-    toLocalAddress('daddr'),
-  ]
-}
-
 /**
  * Packets of new connections that are redirected to Envoy, of those that reach it, and of those that repeat what it
  * answered.
  */
 export const pathCounters = ['steered', 'reached', 'repeated'] as const
 const [steeredCounter, reachedCounter, repeatedCounter] = pathCounters
-
-function inOverlay(set: OverlaySet): Statement {
-  return inSet(['daddr', 'tcp dport'], set)
-}
-
-/** Match packets to external addresses in the overlay, by address and by node port, of each externalTrafficPolicy. */
-function placesInOverlay(family: Family, set: OverlaySet): readonly Rule[] {
-  return [[inOverlay(set)], [inSet(['masked daddr', 'tcp dport'], set), ...nodePortAddress(family)]]
-}
-
-/**
- * Records which ports that are for Envoy are called: before the decision where the connection goes, since a full set
- * matches nothing.
- */
-function noteCalls(family: Family, { tracksUse }: RulesetOptions): readonly Rule[] {
-  if (!tracksUse) return []
-  const note = (key: Key, ...where: Rule): Rule => {
-    return [inSet(key, candidatesSet), ...where, { kind: 'remember', key, set: calledSet, seconds: calledSeconds }]
-  }
-  return [note(['daddr', 'tcp dport']), note(['masked daddr', 'tcp dport'], ...nodePortAddress(family))]
-}
-
-/** While a policy restricts egress, it may select a pod that the agent does not know yet. */
-const maybeRestricted: Rule = [
-  inSet(['masked saddr'], 'only-known-clients'),
-  notInSet(['saddr'], 'known-clients'),
-  notInSet(['saddr'], 'outside'),
-]
 
 /** Decides by a new connection's source, as externalTrafficPolicy Local does. */
 function localPolicyRules(key: Key, options: RulesetOptions): readonly Rule[] {
