@@ -3,7 +3,6 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { Bootstrap } from '../api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { type Cluster, Cluster_DiscoveryType, ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
-import { SocketOptionSchema } from '../api/envoy/config/core/v3/socket_option_pb.js'
 import { type ClusterLoadAssignment, ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/endpoint_pb.js'
 import type { Filter } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 import { type Listener, ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
@@ -17,7 +16,6 @@ import {
   ScopedRouteConfigurationsListSchema,
 } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { type Resource, type TypeUrl, typeUrls } from '../resource.ts'
-import { withFirstBytes } from '../resources/connection.ts'
 import { type BootstrapOptions, bootstrap } from './bootstrap.ts'
 
 /**
@@ -80,8 +78,7 @@ function staticRoutes(scopes: readonly Resource[], configurations: ReadonlyMap<s
 
 function staticListener(listener: Listener, routes: Routes, bind: boolean): Listener {
   for (const filter of listener.filterChains.flatMap(chain => chain.filters)) putRoutes(filter, listener.name, routes)
-  if (listener.bindToPort !== false || !bind) return listener
-  return { ...listener, bindToPort: true, socketOptions: [create(SocketOptionSchema, withFirstBytes)] }
+  return listener.bindToPort === false ? { ...listener, bindToPort: bind } : listener
 }
 
 function putRoutes({ configType }: Filter, listener: string, routes: Routes): void {

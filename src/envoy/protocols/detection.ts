@@ -68,8 +68,7 @@ export function httpTakes(chain: string): MessageInitShape<typeof MatcherSchema>
 
 /**
  * How long the filter waits for first bytes. A client that sends nothing for so long waits for the server to speak
- * first, or connects in advance: TCP serves both. By default Envoy closes such connections after 15 s. The kernel has
- * waited for a second before (connection.ts), which the module's filter knows: it waits only for the rest of a line.
+ * first, or connects in advance: TCP serves both. By default Envoy closes such connections after 15 s.
  */
 const silenceMs = 1000
 

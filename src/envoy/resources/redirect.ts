@@ -7,7 +7,7 @@ import { OriginalDstSchema } from '../api/envoy/extensions/filters/listener/orig
 import { ConfigSchema as DirectResponseSchema } from '../api/envoy/extensions/filters/network/direct_response/v3/config_pb.js'
 import { any, encode, resource } from '../encoding.ts'
 import { type Resource, typeUrls } from '../resource.ts'
-import { tcpKeepalive, withFirstBytes } from './connection.ts'
+import { tcpKeepalive } from './connection.ts'
 
 export interface RedirectOptions {
   /** The port, on all addresses of each family. */
@@ -39,7 +39,6 @@ export function redirectListeners({
       useOriginalDst: true,
       // Accepted connections inherit it, whichever listener they go on to.
       tcpKeepalive,
-      socketOptions: [withFirstBytes],
       listenerFilters: [
         {
           name: 'envoy.filters.listener.original_dst',

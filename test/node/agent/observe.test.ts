@@ -56,7 +56,7 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
       /^ {2}layer: Envoy, as http \(port name http\)$/m,
       /^ {2}num-retries +5 +config\.lightpath\.cloud\/http-num-retries$/m,
       /^ {2}defaults: (.*,\n {12})*.*lb-policy as --lb-policy says/m,
-      /^ {2}10\.244\.1\.11:8080 +node1 +yes +healthy$/m,
+      /^ {2}10\.244\.1\.11:8080 +node1 +yes +healthy\b/m,
       /^ {2}10\.244\.1\.13:8080 +node1 +no: not ready$/m,
       /^ {2}cluster +10\.96\.6\.1:80 +\S+ +acknowledged$/m,
       /^ {2}endpoints +10\.96\.6\.1:80 +\S+ +acknowledged$/m,
@@ -112,7 +112,7 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
     await lab.until('a retry', async () => (await lab.metric(`lightpath_retries_total{${port}}`))! >= 1)
     await lab.until('an ejection', async () => (await lab.metric(`lightpath_ejected_endpoints{${port}}`)) === 1)
     await lab.until('its count', async () => (await lab.metric(`lightpath_ejections_total{${port}}`))! >= 1)
-    assert.match((await explain('default/web')).stdout, /^ {2}10\.244\.1\.11:8080 +node1 +yes +ejected$/m)
+    assert.match((await explain('default/web')).stdout, /^ {2}10\.244\.1\.11:8080 +node1 +yes +ejected\b/m)
     await setFault(pods[0]!, 8080, 200)
 
     await setFault(pods[1]!, 8080, 404)
