@@ -2,8 +2,8 @@
  * A listener filter that tells HTTP from all else, in place of Envoy's http_inspector, with which Envoy 1.40 resets a connection whose
  * FIN is there while a listener filter waits for bytes.
  *
- * A client that speaks first does so some microseconds after its handshake, so the filter waits for it in place, for a
- * millisecond at most: nearly always all is known at once. A worker gives no more than a tenth of its time to that, so that who
+ * A client that speaks first does so some microseconds after its handshake, so the filter waits for it in place, for five
+ * milliseconds at most: nearly always all is known at once. A worker gives no more than a quarter of its time to that, so that who
  * connects and says nothing, be it thousands, holds up nobody: beyond it Envoy waits, for a second, with the reset as the risk.
  */
 
@@ -49,8 +49,8 @@ static int decide(void *filter, const char *bytes, size_t length) {
   return ENVOY_CONTINUE;
 }
 
-/** Nanoseconds: how long a worker waits for one client, and its share of the time that it has saved up, at most 25 waits. */
-enum { PATIENCE = 1000000, SHARE = 10, MOST_SAVED = 25 * PATIENCE };
+/** Nanoseconds: how long a worker waits for one client, and its share of the time that it has saved up, at most forty waits. */
+enum { PATIENCE = 5000000, SHARE = 4, MOST_SAVED = 40 * PATIENCE };
 
 static int64_t now(void) {
   struct timespec time;

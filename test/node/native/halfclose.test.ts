@@ -45,7 +45,7 @@ const ok = (path: string, length = 0) => ['HTTP/1.1 200 OK', `you asked ${path} 
 test('a GET and the FIN with it are answered, and the connection ends', async () => {
   const all = []
   for (let n = 0; n < 60; n++) all.push(answers(await exchange(get('/one'))))
-  // A client that the machine held up for more than a millisecond between its handshake and its request may be reset.
+  // A client that the machine held up for more than five milliseconds between its handshake and its request may be reset.
   const answered = all.filter(([status]) => status !== undefined)
   assert.ok(answered.length >= 57, `${answered.length} of 60`)
   for (const answer of answered) assert.deepEqual(answer, ok('/one'))
