@@ -85,8 +85,10 @@ export class Reconciler {
         if (pending?.until !== 'kernel') continue
         life.pending = undefined
         const { frontend, arrived } = pending
-        if (frontend.layer.wants === 'envoy') this.#enqueue(life, frontend, arrived)
-        else {
+        if (frontend.layer.wants === 'envoy') {
+          life.on('wanted')
+          this.#enqueue(life, frontend, arrived)
+        } else {
           if (frontend.isCut && frontend.endpoints.length === 0) this.#options.endConnections(addressesOf(frontend))
           // Without an endpoint it can only answer 503.
           if (frontend.endpoints.length === 0) drains.close(life)
@@ -145,22 +147,17 @@ export class Reconciler {
   #paced(life: Lifecycle, wanted: Frontend): Frontend | undefined {
     const { publisher, redirects, drains } = this.#actuators
     const before = publisher.frontendOf(life.id)
-    if (this.#hasBegun) {
-      const { frontend, isLater } = this.#pace.pace(wanted, before, publisher.options)
-      if (isLater) {
-        life.later = wanted
-        this.#paceTimer ??= setTimeout(() => this.#takeLater(), paceMs)
-      }
-      if (!frontend) {
-        if (before) redirects.withdraw(life, 'unwanted')
-        else life.on('wanted')
-        return undefined
-      }
-      drains.cancel(life)
-      return frontend
+    const { frontend, isLater } = this.#hasBegun
+      ? this.#pace.pace(wanted, before, publisher.options)
+      : { frontend: wanted, isLater: false }
+    if (isLater) {
+      life.later = wanted
+      this.#paceTimer ??= setTimeout(() => this.#takeLater(), paceMs)
     }
-    drains.cancel(life)
-    return wanted
+    if (frontend) drains.cancel(life)
+    else if (before) redirects.withdraw(life, 'unwanted')
+    else life.on('wanted')
+    return frontend
   }
 
   /** The kernel has had these for long. */
@@ -177,7 +174,6 @@ export class Reconciler {
   }
 
   #enqueue(life: Lifecycle, frontend: Frontend, arrived: number | undefined): void {
-    life.on('wanted')
     life.pending = { frontend, until: 'turn', arrived }
     this.#queue.add(life.id, life, frontend.endpoints.length)
   }

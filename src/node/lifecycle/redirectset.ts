@@ -56,7 +56,7 @@ export class RedirectSet {
     const inherited = new Set(keys.filter(key => this.#inherited.has(key)))
     life.on(inherited.size === keys.length ? 'resumed' : 'published')
     // None of several addresses goes to Envoy before all may.
-    if (!life.isRedirected) this.#drop(address => inherited.has(keyOf(address)))
+    if (!life.isRedirected && inherited.size > 0) this.#drop(address => inherited.has(keyOf(address)))
     life.redirect = redirect
     this.check(life)
   }
@@ -78,6 +78,8 @@ export class RedirectSet {
       return
     }
     life.settlingSince = performance.now()
+    // To the end, where it was among them before it lost something.
+    this.#settling.delete(life)
     this.#settling.add(life)
     this.#timer ??= setTimeout(() => this.#settle(), this.#options.settleMs)
   }
