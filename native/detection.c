@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "clock.h"
 #include "detect.h"
 #include "module.h"
 
@@ -52,16 +53,10 @@ static int decide(void *filter, const char *bytes, size_t length) {
 /** Nanoseconds: how long a worker waits for one client, and its share of the time that it has saved up, at most forty waits. */
 enum { PATIENCE = 5000000, SHARE = 4, MOST_SAVED = 40 * PATIENCE };
 
-static int64_t now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
-}
-
 /** Returns when bytes are there, the client's end, or the time for it is over. */
 static void await_bytes(int socket) {
   static _Thread_local int64_t saved = MOST_SAVED, since;
-  int64_t began = now();
+  int64_t began = (int64_t)clock_now();
   if (since != 0) saved += (began - since) / SHARE;
   if (saved > MOST_SAVED) saved = MOST_SAVED;
   since = began;
@@ -69,7 +64,7 @@ static void await_bytes(int socket) {
   struct pollfd waited = {.fd = socket, .events = POLLIN};
   struct timespec patience = {.tv_nsec = PATIENCE};
   ppoll(&waited, 1, &patience, NULL);
-  saved -= now() - began;
+  saved -= (int64_t)clock_now() - began;
 }
 
 static ssize_t peek(int socket, char *bytes, size_t size) { return recv(socket, bytes, size, MSG_PEEK | MSG_DONTWAIT); }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "latency.h"
 #include "module.h"
 
@@ -66,7 +67,7 @@ struct choice {
 
 static uint32_t draw(uint32_t below) {
   static _Thread_local uint64_t state;
-  if (state == 0) state = latency_now() ^ (uintptr_t)&state ^ 0x9e3779b97f4a7c15u;
+  if (state == 0) state = clock_now() ^ (uintptr_t)&state ^ 0x9e3779b97f4a7c15u;
   state ^= state << 13, state ^= state >> 7, state ^= state << 17;
   return (uint32_t)((state >> 32) * below >> 32);
 }
@@ -247,7 +248,7 @@ static struct choice cheapest(
 bool envoy_dynamic_module_on_lb_choose_host(
     void *envoy, void *in_module, void *context, uint32_t *priority, uint32_t *index) {
   struct balancer *balancer = in_module;
-  uint64_t now = latency_now();
+  uint64_t now = clock_now();
   if (has_changed(envoy, balancer)) {
     for (uint32_t each = 0; each < PRIORITIES; each++) read_hosts(envoy, each, balancer, now);
     if (balancer->since == 0) balancer->since = now;

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BUCKETS = 65536, ROWS_AT_ONCE = 4096, LOOKED_AT = 8, LONGEST_NAME = 200 };
@@ -43,12 +42,6 @@ static uint32_t next_of[MOST_ENDPOINTS + 1];
 static uint32_t references[MOST_ENDPOINTS + 1];
 
 static struct header *header(void) { return (struct header *)rows; }
-
-uint64_t latency_now(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 void latency_keep_in(struct envoy_text given) {
   pthread_mutex_lock(&lock);

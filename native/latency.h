@@ -87,6 +87,5 @@ void latency_release(struct endpoint *endpoint);
 void latency_observe(const struct address *address, const struct outcome *outcome, uint64_t now);
 struct estimate latency_estimate(const struct endpoint *endpoint, uint64_t now);
 
-uint64_t latency_now(void);
 
 #endif

@@ -1,3 +1,4 @@
+#include "clock.h"
 #include "later.h"
 
 #include <pthread.h>
@@ -12,11 +13,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool runs;
 static struct later *first;
 
-uint64_t later_now(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
+uint64_t later_now(void) { return clock_now() / 1000000; }
 
 /** Under the lock, so that none is forgotten meanwhile. @return when the next is due, UINT64_MAX for none */
 static uint64_t call_due(uint64_t now) {
