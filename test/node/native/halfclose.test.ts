@@ -43,12 +43,7 @@ const answers = (text: string) => text.match(/^(?:HTTP\S+ \d+ .*|you asked .*)$/
 const ok = (path: string, length = 0) => ['HTTP/1.1 200 OK', `you asked ${path} ${length}`]
 
 test('a GET and the FIN with it are answered, and the connection ends', async () => {
-  const all = []
-  for (let n = 0; n < 60; n++) all.push(answers(await exchange(get('/one'))))
-  // A client that the machine held up for more than five milliseconds between its handshake and its request may be reset.
-  const answered = all.filter(([status]) => status !== undefined)
-  assert.ok(answered.length >= 57, `${answered.length} of 60`)
-  for (const answer of answered) assert.deepEqual(answer, ok('/one'))
+  for (let n = 0; n < 60; n++) assert.deepEqual(answers(await exchange(get('/one'))), ok('/one'))
 })
 
 test('a POST that is written and closed arrives whole, and is answered', async () => {
@@ -91,9 +86,8 @@ test('a client that is gone while it waits ends with its answer, and its connect
 
 test('an endpoint hears within seconds of a client that has given up, and a slow answer that goes on is waited for', async () => {
   const [gone, slow] = [connect(port, '127.0.0.1'), exchange(get('/drips'))]
-  gone.write(get('/never'))
+  gone.end(get('/never'))
   await until(() => seen.includes('GET /never'))
-  gone.end()
   await until(() => seen.includes('gone from GET /never'), 15_000)
   assert.match(await slow, /^HTTP\S+ 200 OK.*\n12\n/s)
 })
