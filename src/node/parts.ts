@@ -108,7 +108,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   })
   const slow = new SlowEndpoints({
     frontends: () => slowWatched(plan, envoy),
-    latencies: ({ endpoints }) => readLatencies(sockets.directory, endpoints),
+    latencies: endpoints => readLatencies(sockets.directory, endpoints),
     eject: (frontend, endpoints) => ejections.slow(frontend, endpoints),
   })
   const cutConnections = new CutConnections((id, endConnections) => envoy.observe(id, { endConnections }))

@@ -37,6 +37,7 @@ const isLittle = endianness() === 'LE'
 export function readLatencies(directory: string, endpoints: readonly Address[]): ReadonlyMap<string, EndpointLatency> {
   const wanted = new Map(endpoints.map(({ ip, port }) => [keyOf(ip, port), hostPort(ip, port)]))
   const found = new Map<string, EndpointLatency>()
+  if (wanted.size === 0) return found
   const now = process.hrtime.bigint()
   for (const instance of instances) {
     const rows = readRows(join(directory, `endpoints-${instance}`))

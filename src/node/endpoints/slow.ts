@@ -6,12 +6,14 @@
 import type { EndpointLatency } from '../../envoy/program/latencies.ts'
 import type { Frontend } from '../../envoy/resources/frontend.ts'
 import { hostPort } from '../../net/address.ts'
+import type { Endpoint } from '../../plan/ports/port.ts'
 import { PeriodicTask } from '../tasks/periodictask.ts'
 
 export interface SlowEndpointsOptions {
   /** The frontends in Envoy that have the setting. */
   readonly frontends: () => readonly Frontend[]
-  readonly latencies: (frontend: Frontend) => ReadonlyMap<string, EndpointLatency>
+  /** Reads what is known of these endpoints, by `hostPort`. */
+  readonly latencies: (endpoints: readonly Endpoint[]) => ReadonlyMap<string, EndpointLatency>
   /** Ejects as many of these as allowed, the first ones first. */
   readonly eject: (frontend: Frontend, slow: readonly Speed[]) => void
 }
@@ -54,9 +56,11 @@ export class SlowEndpoints {
 
   #look(): number {
     const [tries, slow] = [new Map<string, number>(), new Map<string, number>()]
-    for (const frontend of this.#options.frontends()) {
+    const frontends = this.#options.frontends()
+    // All at once: the module's table is read as a whole.
+    const known = this.#options.latencies(frontends.flatMap(({ endpoints }) => endpoints))
+    for (const frontend of frontends) {
       const keyOf = (endpoint: string) => `${frontend.id} ${endpoint}`
-      const known = this.#options.latencies(frontend)
       const speeds = frontend.endpoints.flatMap(({ ip, port }) => {
         const endpoint = hostPort(ip, port)
         const latency = known.get(endpoint)
