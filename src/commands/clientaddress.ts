@@ -1,8 +1,8 @@
 import { release } from 'node:os'
 import { backendOf } from '../kernel/backends.ts'
-import { outsideObstacles } from '../node/outside.ts'
+import { externalObstacles } from '../node/externalobstacles.ts'
 import { type ClientAddressChoice, chooseClientAddress, forwarded } from '../node/probes/clientaddress.ts'
-import type { OutsideObstacles } from '../plan/ports/layer.ts'
+import type { ExternalObstacles } from '../plan/ports/layer.ts'
 import { type ClientAddress, hasPortRange } from '../services/settings/clientaddress.ts'
 import { familiesOf } from './families.ts'
 import type { Config } from './options.ts'
@@ -15,8 +15,8 @@ export function withClientAddress(config: Config, clientAddress: ClientAddress):
 }
 
 /** The obstacles for Services that are examined apart from the agent of a node. */
-export function obstaclesFor({ proxyMode, clientAddress: mode }: DecidedConfig): OutsideObstacles {
-  return outsideObstacles({ backend: backendOf(proxyMode), clientAddress: { mode, why: `--client-address ${mode}` } })
+export function obstaclesFor({ proxyMode, clientAddress: mode }: DecidedConfig): ExternalObstacles {
+  return externalObstacles({ backend: backendOf(proxyMode), clientAddress: { mode, why: `--client-address ${mode}` } })
 }
 
 /** Decides for the agent of this node, as it starts; where it looks for a proof, this may change. */

@@ -99,12 +99,12 @@ function renderServices(services: readonly PlannedPort[]): string {
   const count = (wanted: PlannedPort['layer']) => services.filter(({ layer }) => layer === wanted).length
   const title = `Services: ${count('Envoy')} ports for Envoy, ${count('kernel')} for the kernel, ${count('not served')} not served`
   if (services.length === 0) return paint('bold', title)
-  const rows = services.map(({ service, port, vip, layer, outside, why }) => [
+  const rows = services.map(({ service, port, vip, layer, external, why }) => [
     service,
     port ?? '-',
     vip ?? '-',
     layer,
-    outside ?? '-',
+    external ?? '-',
     why,
   ])
   return `${paint('bold', title)}\n${table(['SERVICE', 'PORT', 'VIP', 'LAYER', 'EXTERNAL', 'WHY'], rows, '  ')}`

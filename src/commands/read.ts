@@ -1,7 +1,7 @@
 /** Reads a source for commands. */
 
 import { NodePlan } from '../plan/nodeplan.ts'
-import type { OutsideObstacles } from '../plan/ports/layer.ts'
+import type { ExternalObstacles } from '../plan/ports/layer.ts'
 import type { ServiceScope } from '../plan/ports/scope.ts'
 import { ClusterFacts } from '../services/clusterfacts.ts'
 import type { Change } from '../services/objects/objects.ts'
@@ -22,7 +22,7 @@ export interface Reading {
 export interface FollowOptions {
   readonly scope?: ServiceScope
   /** The node's obstacles to external traffic. Default: none. */
-  readonly obstacles?: OutsideObstacles
+  readonly obstacles?: ExternalObstacles
   /** `--cluster-cidr`. Default: none. */
   readonly clusterCidr?: readonly string[]
   /** Problems with which there is no use in waiting. */

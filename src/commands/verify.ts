@@ -8,8 +8,9 @@ import { createLog } from '../observe/log.ts'
 import { budgetOptions, EnvoyBudget } from '../plan/envoy/budget.ts'
 import type { PortState } from '../plan/ports/port.ts'
 import { labels } from '../services/labels.ts'
-import { type Aspect, compareWays, type Difference } from '../verify/compare.ts'
+import { type Aspect, compareFrontends, type Difference } from '../verify/compare.ts'
 import { missingEntrances } from '../verify/entrances.ts'
+import type { Frontends } from '../verify/frontends.ts'
 import { readKubeProxy } from '../verify/kube-proxy.ts'
 import { readLightpath } from '../verify/lightpath.ts'
 import {
@@ -22,8 +23,7 @@ import {
   podsOf,
 } from '../verify/node.ts'
 import { probeUntilSettled, readTable } from '../verify/probe.ts'
-import { waysOf } from '../verify/wanted.ts'
-import type { Ways } from '../verify/ways.ts'
+import { expectedFrontends } from '../verify/wanted.ts'
 import { ofAgent } from './agent.ts'
 import { type DecidedConfig, decideForNode, withClientAddress } from './clientaddress.ts'
 import { familiesOf } from './families.ts'
@@ -39,7 +39,7 @@ interface Verdict {
   readonly node: string
   readonly against: Side
   readonly services: number
-  readonly waysIn: number
+  readonly frontends: number
   readonly differences: readonly Difference[]
   /** What kube-proxy itself has not done yet, and will. */
   readonly late: readonly string[]
@@ -75,26 +75,26 @@ async function compare(config: DecidedConfig, against: Side): Promise<Verdict> {
       timeoutMs: 60e3,
     })
     if (config.source === undefined && !plan.node) throw new Error(noNode(config.nodeName))
-    let all: Ways[] = []
+    let all: Frontends[] = []
     let late: readonly string[] = []
     const differences = await probeUntilSettled(async () => {
       const options = { ...config, families, ownsClusterIPs: scope === 'all' }
       const { node } = plan
-      const { ways, ofAll, lateRanges } = await readNode(
+      const { frontends, ofAll, lateRanges } = await readNode(
         options,
         { node, serviceRanges: facts.services.serviceRanges },
         against,
       )
       const tellsPods = families.filter(family => podsOf(family, node, options) !== undefined)
       const here = { name: config.nodeName, addresses: node?.addresses ?? [], tellsPods }
-      const expected = waysOf(statesOf({ facts, plan }, against), families, here, against)
-      all = [ways, expected]
+      const expected = expectedFrontends(statesOf({ facts, plan }, against), families, here, against)
+      all = [frontends, expected]
       late = lateRanges
-      return [...ofAll, ...compareWays(ways, expected)]
+      return [...ofAll, ...compareFrontends(frontends, expected)]
     })
-    const ways = new Map(all.flatMap(each => [...each]))
-    const compared = new Set([...ways.values()].map(({ service }) => service).filter(service => service !== ''))
-    return { node: config.nodeName, against, services: compared.size, waysIn: ways.size, differences, late }
+    const frontends = new Map(all.flatMap(each => [...each]))
+    const compared = new Set([...frontends.values()].map(({ service }) => service).filter(service => service !== ''))
+    return { node: config.nodeName, against, services: compared.size, frontends: frontends.size, differences, late }
   } finally {
     await source.stop()
   }
@@ -135,7 +135,7 @@ async function readNode(options: Options, { node, serviceRanges }: Facts, agains
   const leftovers = against === 'lightpath' ? await findLeftovers(nftables) : []
   const compareNode = against === 'kube-proxy' ? compareWithKubeProxy : compareWithPlan
   return {
-    ways: new Map(found.flatMap(({ family, table }) => [...readers[against](table, family)])),
+    frontends: new Map(found.flatMap(({ family, table }) => [...readers[against](table, family)])),
     lateRanges:
       against === 'kube-proxy'
         ? found.flatMap(({ table, family }) => lateServiceRanges(table, family, { node, serviceRanges }, options))
@@ -168,20 +168,20 @@ function missingRules(family: IpFamily, { chains }: NftTable, options: Options):
   return [...expected].filter(each => !isWhole(each)).map(([chain]) => chain)
 }
 
-export function render({ against, services, waysIn, differences, late }: Verdict): string {
-  const rows = differences.map(({ service, port, way, what, found, expected }) => [
+export function render({ against, services, frontends, differences, late }: Verdict): string {
+  const rows = differences.map(({ service, port, frontend, what, found, expected }) => [
     port === '' ? service : `${service || '?'}/${port}`,
-    way,
+    frontend,
     what,
     show(found, expected),
     show(expected, found),
   ])
   const notYet =
     late.length === 0 ? '' : `; kube-proxy has ServiceCIDR ${late.join(', ')} in its rules from its next full sync on`
-  const count = `${services} Services compared in ${waysIn} ways in, ${differences.length} differences${notYet}\n`
+  const count = `${services} Services compared in ${frontends} frontends, ${differences.length} differences${notYet}\n`
   if (rows.length === 0) return count
   const columns = against === 'kube-proxy' ? ['KUBE-PROXY', 'LIGHTPATH'] : ['IN THE KERNEL', 'AS IT SHOULD BE']
-  const header = ['SERVICE PORT', 'WAY IN', 'WHAT', ...columns]
+  const header = ['SERVICE PORT', 'FRONTEND', 'WHAT', ...columns]
   return `${table(header, rows)}\n\n${paint('bold', count)}`
 }
 

@@ -1,7 +1,7 @@
 /** IP families and transport protocols, as netfilter and we call them. */
 
 import type { IpFamily, Protocol } from '../net/address.ts'
-import { anyAddressOf } from '../plan/ports/places.ts'
+import { anyAddressOf } from '../plan/ports/externaldestinations.ts'
 
 /** A family of nftables tables; our table is named `lightpath` in each. */
 export type Family = 'ip' | 'ip6'

@@ -21,9 +21,9 @@ import type { Source } from '../sources/source.ts'
 import { Delivery } from './delivery.ts'
 import type { EnvoyLayer } from './envoy/envoylayer.ts'
 import type { OverlaySwitch } from './envoy/overlayswitch.ts'
+import { externalObstacles } from './externalobstacles.ts'
 import type { SyncHealth } from './health/synchealth.ts'
 import type { AgentOptions } from './options.ts'
-import { outsideObstacles } from './outside.ts'
 import { type AgentParts, clientMarkOf, createParts } from './parts.ts'
 import type { ClientAddressChoice } from './probes/clientaddress.ts'
 import { watchLosses } from './probes/losses.ts'
@@ -172,7 +172,7 @@ export class Agent {
     if (choice.mode === 'preserve') await this.kernel.setClientAddress(choice.mode)
     this.#clientAddress = choice
     this.envoy.setClientAddress(choice, clientMarkOf(choice, this.#options))
-    const obstacles = outsideObstacles({ ...this.#options, clientAddress: choice })
+    const obstacles = externalObstacles({ ...this.#options, clientAddress: choice })
     this.#delivery.update(this.plan.setObstacles(obstacles))
     this.#log.info({ mode: choice.mode }, choice.why)
   }

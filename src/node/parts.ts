@@ -30,12 +30,12 @@ import { OverlaySwitch } from './envoy/overlayswitch.ts'
 import { RedirectPort } from './envoy/redirectport.ts'
 import { XdsEndpoint } from './envoy/xds/endpoint.ts'
 import type { Report } from './events.ts'
+import { externalObstacles } from './externalobstacles.ts'
 import { Handovers } from './handovers.ts'
 import { HealthCheckPorts } from './health/healthcheckports.ts'
 import { SyncHealth } from './health/synchealth.ts'
 import { createKernelLayer } from './kernellayer.ts'
 import type { AgentOptions } from './options.ts'
-import { outsideObstacles } from './outside.ts'
 import type { ClientAddressChoice } from './probes/clientaddress.ts'
 import { watchClientAddress } from './probes/clientaddresswatch.ts'
 import { localPods, watchPath } from './probes/podpath.ts'
@@ -174,7 +174,7 @@ function createPlan(options: AgentOptions, source: Source, hasAddress: (ip: stri
   const plan = new NodePlan(facts, {
     name: options.nodeName,
     scope: options.services,
-    obstacles: outsideObstacles(options),
+    obstacles: externalObstacles(options),
     reserved: { ports: options.reservedPorts, hasAddress },
     limits: { ofService: options.envoyPortsPerService, ofNamespace: options.envoyPortsPerNamespace },
     budget,

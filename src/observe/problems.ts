@@ -49,8 +49,8 @@ export class ProblemRegistry {
   /** The problems of one object, such as `Service whoami/whoami`. */
   of(object: string): readonly Problem[] {
     const origins = [...(this.#originsOf.get(object) ?? [])]
-    const told = origins.flatMap(origin => [...(this.#byOrigin.get(origin) ?? none).values()])
-    return told.filter(problem => problem.object === object)
+    const all = origins.flatMap(origin => [...(this.#byOrigin.get(origin) ?? none).values()])
+    return all.filter(problem => problem.object === object)
   }
 
   counts(): ReadonlyMap<ProblemCode, number> {

@@ -4,7 +4,7 @@ import type { ReservedPorts } from './endpoints/rules.ts'
 import { EnvoyBudget } from './envoy/budget.ts'
 import { HeldBack } from './envoy/heldback.ts'
 import { defaultEnvoyLimits, type EnvoyLimits } from './envoy/quota.ts'
-import type { OutsideObstacles } from './ports/layer.ts'
+import type { ExternalObstacles } from './ports/layer.ts'
 import type { ServiceScope } from './ports/scope.ts'
 
 export interface NodeFacts {
@@ -13,7 +13,7 @@ export interface NodeFacts {
   /** Default: all. */
   readonly scope?: ServiceScope
   /** Default: none. */
-  readonly obstacles?: OutsideObstacles
+  readonly obstacles?: ExternalObstacles
   /** Default: nothing. */
   readonly reserved?: ReservedPorts
   /** Of Envoy. Default: those of the flags. */

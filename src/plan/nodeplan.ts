@@ -20,9 +20,9 @@ import { type NodeFacts, withDefaults } from './nodefacts.ts'
 import { NodePolicies } from './policies.ts'
 import { Claims } from './ports/claims.ts'
 import { claimsOf, portsByFamily } from './ports/families.ts'
-import type { OutsideObstacles } from './ports/layer.ts'
+import type { ExternalObstacles } from './ports/layer.ts'
 import { isForEnvoy, type PortState, serviceKeyOf } from './ports/port.ts'
-import { envoyPlacesOf, type PortInputs, type PortStates, portOf, portStatesOf } from './ports/portstates.ts'
+import { envoyAddressesOf, type PortInputs, type PortStates, portOf, portStatesOf } from './ports/portstates.ts'
 import { type Handover, handoverOf, type ServiceScope, whyOptedOut, whyOthers, whyUnserved } from './ports/scope.ts'
 import { type Shape, shapeOf } from './ports/shape.ts'
 import { PlanChanges, type PlanUpdate } from './update.ts'
@@ -64,7 +64,7 @@ export class NodePlan {
   /** See `podNamespaces`. */
   readonly #podNamespaces = new Set<string>()
   #topology: NodeTopology
-  #obstacles: OutsideObstacles
+  #obstacles: ExternalObstacles
 
   /** @param facts still empty; later changes come by `apply` */
   constructor(facts: ClusterFacts, nodeFacts: NodeFacts) {
@@ -97,7 +97,7 @@ export class NodePlan {
     return this.#refreshAll([key])
   }
 
-  setObstacles(obstacles: OutsideObstacles): PlanUpdate {
+  setObstacles(obstacles: ExternalObstacles): PlanUpdate {
     this.#obstacles = obstacles
     return this.#refreshAll(this.#derived.keys())
   }
@@ -206,10 +206,10 @@ export class NodePlan {
 
     const { ports: before, shape } = derived
     const inputs = shape && this.#inputs(shape, facts, derived)
-    const places = inputs ? envoyPlacesOf(shape.service, shape.wanted, inputs) : 0
-    for (const other of this.#quota.set(key, places, service?.created ?? 0)) if (other !== key) dirty.add(other)
-    const envoyPlaces = this.#quota.shareOf(key)
-    const states = inputs ? portStatesOf(shape.service, shape.wanted, { ...inputs, envoyPlaces }) : noStates
+    const wanted = inputs ? envoyAddressesOf(shape.service, shape.wanted, inputs) : 0
+    for (const other of this.#quota.set(key, wanted, service?.created ?? 0)) if (other !== key) dirty.add(other)
+    const envoyAddresses = this.#quota.shareOf(key)
+    const states = inputs ? portStatesOf(shape.service, shape.wanted, { ...inputs, envoyAddresses }) : noStates
     derived.ports = states.ports
     for (const { id, after } of changes.setPorts(before, states.ports)) {
       if (!after || !isForEnvoy(after.layer)) this.#budget.remove(id)
@@ -259,7 +259,7 @@ export class NodePlan {
     { service, settings, kernelLayers, namespace }: Shape,
     { slices }: Pick<ServiceFacts, 'slices'>,
     { ports }: Derived,
-  ): Omit<PortInputs, 'envoyPlaces'> {
+  ): Omit<PortInputs, 'envoyAddresses'> {
     return {
       settings,
       slices,

@@ -13,7 +13,7 @@ import { EndpointChoice } from './endpoints/choice.ts'
 import type { NodeTopology } from './endpoints/rules.ts'
 import type { NodeFacts } from './nodefacts.ts'
 import { NodePlan } from './nodeplan.ts'
-import { type Outside, outsideOfAll, outsideOfPort } from './ports/outside.ts'
+import { type ExternalAddresses, externalAddressesOfAll, externalAddressesOfPort } from './ports/externaladdresses.ts'
 import type { PortState } from './ports/port.ts'
 import type { PlanUpdate } from './update.ts'
 
@@ -67,8 +67,8 @@ export function stateOf(plan: NodePlan, id = 'whoami/whoami/http'): PortState {
   return state
 }
 
-export function outsideOf(service: Service, port: ServicePort, family: IpFamily): Outside | undefined {
-  return outsideOfPort(outsideOfAll(service, family), port)
+export function outsideOf(service: Service, port: ServicePort, family: IpFamily): ExternalAddresses | undefined {
+  return externalAddressesOfPort(externalAddressesOfAll(service, family), port)
 }
 
 /** Chooses the endpoints of one port alone. */
@@ -78,7 +78,7 @@ export function chooseEndpoints(
   family: IpFamily,
   slices: readonly EndpointSlice[],
   topology: NodeTopology,
-  outside?: Outside,
+  external?: ExternalAddresses,
 ) {
-  return new EndpointChoice(service, slices, topology).of(port, family, outside)
+  return new EndpointChoice(service, slices, topology).of(port, family, external)
 }

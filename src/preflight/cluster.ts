@@ -15,7 +15,7 @@ export interface PlannedPort {
   readonly vip: string | undefined
   readonly layer: 'Envoy' | 'kernel' | 'not served'
   /** The layer of external addresses; undefined where there are none. */
-  readonly outside: PlannedPort['layer'] | undefined
+  readonly external: PlannedPort['layer'] | undefined
   readonly why: string
 }
 
@@ -29,20 +29,20 @@ export interface PlanReading {
  *
  * @param servesOutside whether external addresses are served at all
  */
-export function plannedPorts({ facts, plan }: PlanReading, servesOutside: boolean): readonly PlannedPort[] {
+export function plannedPorts({ facts, plan }: PlanReading, servesExternal: boolean): readonly PlannedPort[] {
   return [...facts.services.names()].sort().flatMap((service): readonly PlannedPort[] => {
     const [namespace = '', name = ''] = service.split('/')
     const view = plan.view(namespace, name)!
     if (view.ignored !== undefined) {
       const why = view.ignored
-      return [{ service, port: undefined, vip: undefined, layer: 'not served', outside: undefined, why }]
+      return [{ service, port: undefined, vip: undefined, layer: 'not served', external: undefined, why }]
     }
     return view.ports.map(({ port, vip, layer, external }) => ({
       service,
       port: `${port.name === '' ? '' : `${port.name}:`}${port.port}/${port.protocol}`,
       vip,
       layer: nameOf(layer),
-      outside: external && (servesOutside ? nameOf(external.layer) : 'not served'),
+      external: external && (servesExternal ? nameOf(external.layer) : 'not served'),
       why: layer.reason,
     }))
   })

@@ -212,7 +212,7 @@ test('more ports for Envoy than it has room for are reported', () => {
     port: 'http',
     vip: '10.96.0.1',
     layer: 'Envoy',
-    outside: undefined,
+    external: undefined,
     why: '',
   } as const
   const planned = [port, port, { ...port, layer: 'kernel' } as const]

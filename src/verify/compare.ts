@@ -1,6 +1,6 @@
 /** Finds how two proxies treat the same frontends differently. */
 
-import type { Client, Way, Ways } from './ways.ts'
+import type { Client, Frontend, Frontends } from './frontends.ts'
 
 /** A text, or a list of which only what the other lacks is of interest. */
 export type Aspect = string | readonly string[]
@@ -10,17 +10,18 @@ export interface Difference {
   readonly service: string
   readonly port: string
   /** The frontend, by `keyOfPlace`. */
-  readonly way: string
+  readonly frontend: string
   readonly what: string
   readonly found: Aspect
   readonly expected: Aspect
 }
 
 /** Lists differences in order of Service, frontend and what is different. */
-export function compareWays(found: Ways, expected: Ways): readonly Difference[] {
+export function compareFrontends(found: Frontends, expected: Frontends): readonly Difference[] {
   const differences: Difference[] = []
-  for (const [key, way] of expected) differences.push(...compareWay(key, found.get(key), way))
-  for (const [key, way] of found) if (!expected.has(key)) differences.push(...compareWay(key, way, undefined))
+  for (const [key, frontend] of expected) differences.push(...compareFrontend(key, found.get(key), frontend))
+  for (const [key, frontend] of found)
+    if (!expected.has(key)) differences.push(...compareFrontend(key, frontend, undefined))
   return differences.sort((a, b) => compareText(orderOf(a), orderOf(b)))
 }
 
@@ -30,12 +31,16 @@ export function lasting(before: readonly Difference[], now: readonly Difference[
   return now.filter(difference => known.has(JSON.stringify(difference)))
 }
 
-function compareWay(key: string, found: Way | undefined, expected: Way | undefined): readonly Difference[] {
+function compareFrontend(
+  key: string,
+  found: Frontend | undefined,
+  expected: Frontend | undefined,
+): readonly Difference[] {
   const { service, port } = (expected ?? found)!
   const difference = (what: string, there: Aspect, wanted: Aspect) => ({
-    ...{ service, port, way: key, what, found: there, expected: wanted },
+    ...{ service, port, frontend: key, what, found: there, expected: wanted },
   })
-  if (!found || !expected) return [difference('the way in', summary(found), summary(expected))]
+  if (!found || !expected) return [difference('the frontend', summary(found), summary(expected))]
   const [there, wanted] = [aspectsOf(found), aspectsOf(expected)]
   const isTold = (what: string) => {
     const client = clients[what]
@@ -51,22 +56,23 @@ function compareWay(key: string, found: Way | undefined, expected: Way | undefin
 const clusterIP = 'address is a cluster IP'
 const clients: Readonly<Record<string, Client>> = { 'endpoints for pods': 'pods', 'endpoints for the node': 'node' }
 
-function sameAsOutside({ endpoints }: Way, client: Client): boolean {
-  return String(endpoints[client]) === String(endpoints.outside)
+function sameAsOutside({ endpoints }: Frontend, client: Client): boolean {
+  return String(endpoints[client]) === String(endpoints.external)
 }
 
-function summary(way: Way | undefined): string {
-  if (!way) return 'none'
-  const count = new Set(Object.values(way.endpoints).flat()).size
-  return count === 0 && way.otherwise ? `no endpoints: ${way.otherwise}` : `${count} endpoints`
+function summary(frontend: Frontend | undefined): string {
+  if (!frontend) return 'none'
+  const count = new Set(Object.values(frontend.endpoints).flat()).size
+  return count === 0 && frontend.otherwise ? `no endpoints: ${frontend.otherwise}` : `${count} endpoints`
 }
 
 /** Returns every aspect of a frontend in words. */
-function aspectsOf(way: Way): Readonly<Record<string, Aspect>> {
-  const { endpoints, otherwise, affinitySeconds, masquerade, hairpin, sources, isClusterIP, oddities, service } = way
+function aspectsOf(frontend: Frontend): Readonly<Record<string, Aspect>> {
+  const { endpoints, otherwise, affinitySeconds, masquerade, hairpin, sources, isClusterIP, oddities, service } =
+    frontend
   return {
     Service: service,
-    endpoints: endpoints.outside,
+    endpoints: endpoints.external,
     'endpoints for pods': endpoints.pods,
     'endpoints for the node': endpoints.node,
     'without endpoints': otherwise ?? 'nothing',
@@ -79,8 +85,8 @@ function aspectsOf(way: Way): Readonly<Record<string, Aspect>> {
   }
 }
 
-function orderOf({ service, way, what }: Difference): string {
-  return `${service} ${way} ${what}`
+function orderOf({ service, frontend, what }: Difference): string {
+  return `${service} ${frontend} ${what}`
 }
 
 function compareText(a: string, b: string): number {

@@ -27,9 +27,9 @@ import {
   setOfAddress,
   slotsOf,
 } from './clauses.ts'
+import { type Client, type Destination, type Frontend, type Frontends, keyOfDestination } from './frontends.ts'
 import { protocols } from './protocols.ts'
 import { mergeRanges } from './ranges.ts'
-import { type Client, keyOfPlace, type Place, type Way, type Ways } from './ways.ts'
 
 interface Target {
   readonly endpoints: readonly string[]
@@ -40,16 +40,22 @@ interface Target {
 interface Routes {
   readonly endpoints: Record<Client, readonly string[]>
   affinitySeconds: number | undefined
-  masquerade: Way['masquerade']
+  masquerade: Frontend['masquerade']
   readonly oddities: string[]
 }
 
-export function readKubeProxy(table: NftTable, family: IpFamily): Ways {
-  return new Reader(table, family).ways()
+export function readKubeProxy(table: NftTable, family: IpFamily): Frontends {
+  return new Reader(table, family).frontends()
 }
 
 /** The maps and sets whose keys are the frontends that kube-proxy serves. */
-const placeSets = ['service-ips', 'service-nodeports', 'no-endpoint-services', 'no-endpoint-nodeports', 'firewall-ips']
+const destinationSets = [
+  'service-ips',
+  'service-nodeports',
+  'no-endpoint-services',
+  'no-endpoint-nodeports',
+  'firewall-ips',
+]
 
 class Reader {
   readonly #table: NftTable
@@ -64,54 +70,61 @@ class Reader {
     this.#clusterIPs = new Set(rangesOf(table.sets.get('cluster-ips')))
   }
 
-  ways(): Ways {
-    const places = new Map<Bytes, Place>()
-    for (const name of placeSets) {
+  frontends(): Frontends {
+    const destinations = new Map<Bytes, Destination>()
+    for (const name of destinationSets) {
       const { types, elements } = this.#table.sets.get(name) ?? {}
-      for (const key of elements?.keys() ?? []) places.set(key, placeOf(keyParts(types!, key), this.#family))
+      for (const key of elements?.keys() ?? [])
+        destinations.set(key, destinationOf(keyParts(types!, key), this.#family))
     }
-    return new Map([...places].map(([key, place]) => [keyOfPlace(place), this.#way(key, place)]))
+    return new Map(
+      [...destinations].map(([key, destination]) => [keyOfDestination(destination), this.#frontend(key, destination)]),
+    )
   }
 
-  #way(key: Bytes, place: Place): Way {
+  #frontend(key: Bytes, destination: Destination): Frontend {
     const [served, refused] =
-      place.address === undefined
+      destination.address === undefined
         ? (['service-nodeports', 'no-endpoint-nodeports'] as const)
         : (['service-ips', 'no-endpoint-services'] as const)
     const verdict = this.#verdict(served, key)
     const refusal = this.#verdict(refused, key)
     const firewall = this.#verdict('firewall-ips', key)
-    const routes = this.#routes(verdict, place.protocol)
+    const routes = this.#routes(verdict, destination.protocol)
     const sources = firewall && this.#sources(firewall, routes.oddities)
     const reached = new Set(Object.values(routes.endpoints).flat())
     return {
-      place,
-      ...this.#owner(gotoOf(verdict ?? firewall), this.#table.sets.get(refused)?.comments.get(key), place),
+      destination,
+      ...this.#owner(gotoOf(verdict ?? firewall), this.#table.sets.get(refused)?.comments.get(key), destination),
       endpoints: routes.endpoints,
       otherwise: refusal && this.#refusal(refusal, routes.oddities),
       affinitySeconds: routes.affinitySeconds,
       masquerade: routes.masquerade,
-      hairpin: [...reached].filter(endpoint => this.#hairpin.has(`${endpoint}/${place.protocol}`)).sort(),
+      hairpin: [...reached].filter(endpoint => this.#hairpin.has(`${endpoint}/${destination.protocol}`)).sort(),
       sources,
-      isClusterIP: place.address !== undefined && this.#clusterIPs.has(place.address),
+      isClusterIP: destination.address !== undefined && this.#clusterIPs.has(destination.address),
       oddities: routes.oddities,
     }
   }
 
   /** Names the owner by a chain, `service-ABCDEFGH-namespace/name/tcp/port`, or a comment, `namespace/name:port`. */
-  #owner(chain: string | undefined, comment: string | undefined, { port }: Place): Pick<Way, 'service' | 'port'> {
+  #owner(
+    chain: string | undefined,
+    comment: string | undefined,
+    { port }: Destination,
+  ): Pick<Frontend, 'service' | 'port'> {
     const [, service = '', name = ''] =
       /-[A-Z2-7]{8}-([^/]+\/[^/]+)\/[a-z]+\/([^/]*)$/.exec(chain ?? '') ?? /^([^:]+):?(.*)$/.exec(comment ?? '') ?? []
     return { service, port: name === '' ? String(port) : name }
   }
 
   #routes(verdict: VerdictData | undefined, protocol: Protocol): Routes {
-    const endpoints = { outside: [], pods: [], node: [] }
+    const endpoints = { external: [], pods: [], node: [] }
     const routes: Routes = { endpoints, affinitySeconds: undefined, masquerade: 'nobody', oddities: [] }
     if (verdict === undefined) return routes
     const chain = gotoOf(verdict)
     if (chain?.startsWith('external-')) this.#followExternal(chain, protocol, routes)
-    else if (chain !== undefined) this.#lead(['outside', 'pods', 'node'], chain, protocol, routes)
+    else if (chain !== undefined) this.#lead(['external', 'pods', 'node'], chain, protocol, routes)
     else routes.oddities.push(verdictText(verdict))
     return routes
   }
@@ -121,7 +134,7 @@ class Reader {
    * them.
    */
   #followExternal(chain: string, protocol: Protocol, routes: Routes): void {
-    let left: readonly Client[] = ['outside', 'pods', 'node']
+    let left: readonly Client[] = ['external', 'pods', 'node']
     for (const rule of this.#rules(chain, routes.oddities)) {
       const [conditions, action] = [rule.slice(0, -1), rule.at(-1)!]
       const who = clientsOf(conditions, left)
@@ -190,7 +203,7 @@ class Reader {
     return undefined
   }
 
-  #refusal(verdict: VerdictData, oddities: string[]): Way['otherwise'] {
+  #refusal(verdict: VerdictData, oddities: string[]): Frontend['otherwise'] {
     if (verdict.code === verdictCodes.drop) return 'drop'
     const isReject = this.#table.chains.get('reject-chain')?.rules[0]?.[0]?.kind === 'reject'
     if (gotoOf(verdict) === 'reject-chain' && isReject) return 'reject'
@@ -215,7 +228,7 @@ class Reader {
 }
 
 /** `10.0.0.1 . tcp . 80`, or `tcp . 30080` */
-function placeOf(key: readonly Part[], family: IpFamily): Place {
+function destinationOf(key: readonly Part[], family: IpFamily): Destination {
   const [port, protocol, address] = key.toReversed() as [number, number, string?]
   return { family, address, protocol: protocols[protocol]!, port }
 }

@@ -23,11 +23,11 @@ import { fixedSet } from '../kernel/nftables/sets.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import type { Part } from '../kernel/nftables/wire/types.ts'
 import type { IpFamily, Protocol } from '../net/address.ts'
-import { anyAddressOf } from '../plan/ports/places.ts'
+import { anyAddressOf } from '../plan/ports/externaldestinations.ts'
 import { endpointsOf, endpointText, gotoOf, isFromNode, isKey, rangesOf, setOfAddress } from './clauses.ts'
+import { type Client, type Destination, type Frontend, type Frontends, keyOfDestination } from './frontends.ts'
 import { protocols } from './protocols.ts'
 import { mergeRanges } from './ranges.ts'
-import { type Client, keyOfPlace, type Place, type Way, type Ways } from './ways.ts'
 
 interface Target {
   readonly endpoints: readonly string[]
@@ -37,8 +37,8 @@ interface Target {
 
 const nothing: Target = { endpoints: [], affinitySeconds: undefined, oddities: [] }
 
-export function readLightpath(table: NftTable, family: IpFamily): Ways {
-  return new Reader(table, family).ways()
+export function readLightpath(table: NftTable, family: IpFamily): Frontends {
+  return new Reader(table, family).frontends()
 }
 
 class Reader {
@@ -55,28 +55,28 @@ class Reader {
     this.#shortCircuited = (['node', 'pods'] as const).filter(client => this.#isShortCircuited(client))
   }
 
-  ways(): Ways {
+  frontends(): Frontends {
     const keys = new Set(['services', 'no-endpoints', 'source-checks'].flatMap(set => [...this.#elements(set).keys()]))
-    const ways = [...keys].map(key => this.#way(key))
-    return new Map(ways.map(way => [keyOfPlace(way.place), way]))
+    const frontends = [...keys].map(key => this.#frontend(key))
+    return new Map(frontends.map(frontend => [keyOfDestination(frontend.destination), frontend]))
   }
 
-  #way(key: Bytes): Way {
+  #frontend(key: Bytes): Frontend {
     const table = this.#table
-    const place = placeOf(keyParts(typesOf(table.family, fixedSet('services')), key), this.#family)
+    const destination = destinationOf(keyParts(typesOf(table.family, fixedSet('services')), key), this.#family)
     const verdict = (map: string) => this.#verdict(map, key)
     const clusterIPs = this.#elements('cluster-ips')
     const [external, refusal] = [verdict('external'), verdict('no-endpoints')]
-    const all = this.#target(key, place, verdict('services'), 0)
+    const all = this.#target(key, destination, verdict('services'), 0)
     const isLocal = localPolicies.some(chain => chain === gotoOf(external))
-    const local = isLocal ? this.#target(key, place, verdict('local-services'), localSlots) : all
+    const local = isLocal ? this.#target(key, destination, verdict('local-services'), localSlots) : all
     const endpoints = isLocal ? this.#byClient(all.endpoints, local.endpoints) : this.#byClient(all.endpoints)
     const reached = [...new Set(Object.values(endpoints).flat())]
     const isMasqueraded = external?.code === verdictCodes.jump && external.chain === markMasquerade
     return {
-      place,
+      destination,
       service: '',
-      port: String(place.port),
+      port: String(destination.port),
       endpoints,
       otherwise: isLocal && isDrop(verdict('local-services')) ? 'drop' : refusalOf(refusal),
       affinitySeconds: (all.endpoints.length > 0 ? all : local).affinitySeconds,
@@ -106,17 +106,17 @@ class Reader {
     return typeof set === 'string' && this.#elements(set).size === 0
   }
 
-  #sources(key: Bytes): Way['sources'] {
+  #sources(key: Bytes): Frontend['sources'] {
     if (!this.#elements('source-checks').has(key)) return undefined
     return mergeRanges(rangesOf(this.#table.sets.get(objectName(this.#table.family, 'ranges', key))))
   }
 
-  #byClient(all: readonly string[], outside = all): Way['endpoints'] {
-    const of = (client: Client) => (this.#shortCircuited.includes(client) ? all : outside)
-    return { outside, pods: of('pods'), node: of('node') }
+  #byClient(all: readonly string[], external = all): Frontend['endpoints'] {
+    const of = (client: Client) => (this.#shortCircuited.includes(client) ? all : external)
+    return { external, pods: of('pods'), node: of('node') }
   }
 
-  #target(key: Bytes, { protocol }: Place, verdict: VerdictData | undefined, first: number): Target {
+  #target(key: Bytes, { protocol }: Destination, verdict: VerdictData | undefined, first: number): Target {
     if (verdict === undefined || isDrop(verdict)) return nothing
     const chain = gotoOf(verdict)
     const chooser = parseLoadBalancingChainName(chain ?? '')
@@ -175,7 +175,7 @@ class Reader {
 const localPolicies = Object.values(localPolicy)
 
 /** Reads a frontend: the unspecified address is a node port's. */
-function placeOf(key: readonly Part[], family: IpFamily): Place {
+function destinationOf(key: readonly Part[], family: IpFamily): Destination {
   const [ip, protocol, port] = key as [string, number, number]
   return { family, address: ip === anyAddressOf[family] ? undefined : ip, protocol: protocols[protocol]!, port }
 }
@@ -184,7 +184,7 @@ function isDrop(verdict: VerdictData | undefined): boolean {
   return verdict?.code === verdictCodes.drop
 }
 
-function refusalOf(verdict: VerdictData | undefined): Way['otherwise'] {
+function refusalOf(verdict: VerdictData | undefined): Frontend['otherwise'] {
   if (verdict === undefined) return undefined
   return isDrop(verdict) ? 'drop' : 'reject'
 }

@@ -173,5 +173,5 @@ function differing(
 
 /** Makes a difference that is about all Services. */
 export function ofNode(family: IpFamily, what: string, found: Aspect, expected: Aspect): Difference {
-  return { service: '(all)', port: '', way: `every way in (${familyNames[family]})`, what, found, expected }
+  return { service: '(all)', port: '', frontend: `every frontend (${familyNames[family]})`, what, found, expected }
 }

@@ -4,7 +4,7 @@ import type { Difference } from './compare.ts'
 import { probeUntilSettled } from './probe.ts'
 
 function about(service: string, found = '1 endpoints'): Difference {
-  return { service, port: '80', way: '10.96.0.1:80/TCP', what: 'the way in', found, expected: 'none' }
+  return { service, port: '80', frontend: '10.96.0.1:80/TCP', what: 'the frontend', found, expected: 'none' }
 }
 
 /** Probes that find these, one after the other, and then the last of them for ever. */

@@ -6,8 +6,8 @@ import { hostPort, type IpFamily, type Protocol } from '../net/address.ts'
 import { contains } from '../net/cidr.ts'
 import type { Endpoint, External, PortState } from '../plan/ports/port.ts'
 import { portLabel } from '../services/objects/service.ts'
+import { type Destination, type Frontend, type Frontends, keyOfDestination } from './frontends.ts'
 import { mergeRanges } from './ranges.ts'
-import { keyOfPlace, type Place, type Way, type Ways } from './ways.ts'
 
 export interface ThisNode {
   readonly name: string
@@ -23,16 +23,16 @@ export interface ThisNode {
  */
 export type HairpinRule = 'kube-proxy' | 'lightpath'
 
-export function waysOf(
+export function expectedFrontends(
   states: readonly PortState[],
   families: readonly IpFamily[],
   node: ThisNode,
   rule: HairpinRule,
-): Ways {
+): Frontends {
   const served = states.filter(({ family }) => families.includes(family))
   const hairpin = hairpinOf(served, node.name, rule)
-  const ways = served.flatMap(state => [clusterWay(state), ...outsideWays(state, node)])
-  return new Map(ways.map(way => [keyOfPlace(way.place), withReached(way, hairpin)]))
+  const frontends = served.flatMap(state => [clusterFrontend(state), ...externalFrontends(state, node)])
+  return new Map(frontends.map(frontend => [keyOfDestination(frontend.destination), withReached(frontend, hairpin)]))
 }
 
 /** Whether an endpoint of any Service is masqueraded to when it is its own client, by `address:port` and protocol. */
@@ -52,18 +52,18 @@ function hairpinOf(states: readonly PortState[], nodeName: string, rule: Hairpin
 }
 
 /** Completes a frontend by what depends on the endpoints that it leads to. */
-function withReached(way: Way, hairpin: Hairpin): Way {
-  const reached = [...new Set(Object.values(way.endpoints).flat())]
-  if (reached.length === 0) return { ...way, affinitySeconds: undefined, masquerade: 'nobody' }
-  return { ...way, hairpin: reached.filter(endpoint => hairpin(endpoint, way.place.protocol)).sort() }
+function withReached(frontend: Frontend, hairpin: Hairpin): Frontend {
+  const reached = [...new Set(Object.values(frontend.endpoints).flat())]
+  if (reached.length === 0) return { ...frontend, affinitySeconds: undefined, masquerade: 'nobody' }
+  return { ...frontend, hairpin: reached.filter(endpoint => hairpin(endpoint, frontend.destination.protocol)).sort() }
 }
 
-function clusterWay(state: PortState): Way {
+function clusterFrontend(state: PortState): Frontend {
   const endpoints = texts(state.endpoints)
   return {
     ...common(state),
-    place: placeOf(state, state.vip, state.port.port),
-    endpoints: { outside: endpoints, pods: endpoints, node: endpoints },
+    destination: destinationOf(state, state.vip, state.port.port),
+    endpoints: { external: endpoints, pods: endpoints, node: endpoints },
     otherwise: refusal(state),
     masquerade: 'nobody',
     sources: undefined,
@@ -71,12 +71,12 @@ function clusterWay(state: PortState): Way {
   }
 }
 
-function outsideWays(state: PortState, node: ThisNode): readonly Way[] {
+function externalFrontends(state: PortState, node: ThisNode): readonly Frontend[] {
   const { external, port } = state
   if (!external) return []
-  const way = (address: string | undefined, number: number, sources: Way['sources']): Way => ({
+  const frontend = (address: string | undefined, number: number, sources: Frontend['sources']): Frontend => ({
     ...common(state),
-    place: placeOf(state, address, number),
+    destination: destinationOf(state, address, number),
     endpoints: externalSlots(external, node.tellsPods.includes(state.family)),
     otherwise: refusal(external),
     // A connection from the node itself may carry an address of the Service as its source.
@@ -86,30 +86,30 @@ function outsideWays(state: PortState, node: ThisNode): readonly Way[] {
   })
   const sources = allowedSources(external, node)
   return [
-    ...(external.nodePort === undefined ? [] : [way(undefined, external.nodePort, undefined)]),
-    ...external.externalIPs.map(ip => way(ip, port.port, undefined)),
-    ...external.loadBalancerIPs.map(ip => way(ip, port.port, sources)),
+    ...(external.nodePort === undefined ? [] : [frontend(undefined, external.nodePort, undefined)]),
+    ...external.externalIPs.map(ip => frontend(ip, port.port, undefined)),
+    ...external.loadBalancerIPs.map(ip => frontend(ip, port.port, sources)),
   ]
 }
 
 /** Clients inside of the cluster do not depend on the external policy. */
-function externalSlots({ policy, endpoints, clusterEndpoints }: External, tellsPods: boolean): Way['endpoints'] {
-  const outside = texts(endpoints)
-  const inside = policy === 'Local' ? texts(clusterEndpoints) : outside
-  return { outside, pods: tellsPods ? inside : outside, node: inside }
+function externalSlots({ policy, endpoints, clusterEndpoints }: External, tellsPods: boolean): Frontend['endpoints'] {
+  const external = texts(endpoints)
+  const inside = policy === 'Local' ? texts(clusterEndpoints) : external
+  return { external, pods: tellsPods ? inside : external, node: inside }
 }
 
 /**
  * Returns the admitted sources. A range that holds the node's own address admits the load balancer's, which the node
  * uses as source towards itself.
  */
-function allowedSources({ sourceRanges, loadBalancerIPs }: External, { addresses }: ThisNode): Way['sources'] {
+function allowedSources({ sourceRanges, loadBalancerIPs }: External, { addresses }: ThisNode): Frontend['sources'] {
   if (sourceRanges.length === 0) return undefined
   const admitsNode = sourceRanges.some(range => addresses.some(address => contains(range, address)))
   return mergeRanges([...sourceRanges, ...(admitsNode ? loadBalancerIPs : [])])
 }
 
-function common(state: PortState): Pick<Way, 'service' | 'port' | 'affinitySeconds' | 'hairpin' | 'oddities'> {
+function common(state: PortState): Pick<Frontend, 'service' | 'port' | 'affinitySeconds' | 'hairpin' | 'oddities'> {
   const { namespace, name, port, affinitySeconds } = state
   return {
     service: `${namespace}/${name}`,
@@ -120,11 +120,11 @@ function common(state: PortState): Pick<Way, 'service' | 'port' | 'affinitySecon
   }
 }
 
-function placeOf({ family, port }: PortState, address: string | undefined, number: number): Place {
+function destinationOf({ family, port }: PortState, address: string | undefined, number: number): Destination {
   return { family, address, protocol: port.protocol, port: number }
 }
 
-function refusal({ endpoints, noLocalEndpoints }: PortState | External): Way['otherwise'] {
+function refusal({ endpoints, noLocalEndpoints }: PortState | External): Frontend['otherwise'] {
   if (endpoints.length > 0) return undefined
   return noLocalEndpoints ? 'drop' : 'reject'
 }

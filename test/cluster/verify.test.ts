@@ -14,8 +14,8 @@ const skip = noKubeProxy || noApiServer || false
 
 interface Verdict {
   readonly services: number
-  readonly waysIn: number
-  readonly differences: readonly Readonly<Record<'service' | 'way' | 'what', string>>[]
+  readonly frontends: number
+  readonly differences: readonly Readonly<Record<'service' | 'frontend' | 'what', string>>[]
 }
 
 describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () => {
@@ -44,11 +44,11 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
   test('there is no difference for more than 200 Services of every kind', async () => {
     await generateServices(api, 300, { node: node.name, zone: node.zone })
     const { code, stdout } = await verify('--output', 'json')
-    const { services, waysIn, differences }: Verdict = JSON.parse(stdout)
+    const { services, frontends, differences }: Verdict = JSON.parse(stdout)
     assert.deepEqual(differences, [])
     assert.equal(code, 0)
     assert.ok(services >= 200, `${services} Services`)
-    assert.ok(waysIn >= 1000, `${waysIn} ways in`)
+    assert.ok(frontends >= 1000, `${frontends} frontends`)
   })
 
   test('each of eighteen planted differences is found, and nothing else', async () => {
@@ -59,7 +59,7 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
     assert.equal(code, 1)
 
     const text = (await verify()).stdout
-    assert.match(text, /^SERVICE PORT +WAY IN +WHAT +KUBE-PROXY +LIGHTPATH\n/)
+    assert.match(text, /^SERVICE PORT +FRONTEND +WHAT +KUBE-PROXY +LIGHTPATH\n/)
     assert.match(
       text,
       /\nplant\/endpoint\/80 +10\.96\.\d+\.\d+:80\/TCP +endpoints +10\.244\.9\.9:8080, 1 that both have +10\.244\.1\.3:8080, 1/,
@@ -67,7 +67,7 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
     // In the other family kube-proxy has none at all, as where it started before it heard of them.
     assert.match(
       text,
-      /\n\d+ Services compared in \d+ ways in, \d+ differences; .* ServiceCIDR fd00:96::\/112 .*sync on\n$/,
+      /\n\d+ Services compared in \d+ frontends in, \d+ differences; .* ServiceCIDR fd00:96::\/112 .*sync on\n$/,
     )
   })
 
@@ -83,13 +83,13 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
     const { differences }: Verdict = JSON.parse(stdout)
     const ofAll = differences.filter(({ service, what }) => service === '(all)' && !what.startsWith('chain'))
     assert.deepEqual(
-      ofAll.map(({ way, what }) => `${way}: ${what}`),
+      ofAll.map(({ frontend, what }) => `${frontend}: ${what}`),
       [
-        'every way in (ip): source address replaced',
-        'every way in (ip): node ports are open on',
-        'every way in (ip): dropped unless a Service has it',
-        'every way in (ip6): source address replaced',
-        'every way in (ip6): node ports are open on',
+        'every frontend (ip): source address replaced',
+        'every frontend (ip): node ports are open on',
+        'every frontend (ip): dropped unless a Service has it',
+        'every frontend (ip6): source address replaced',
+        'every frontend (ip6): node ports are open on',
       ],
     )
   })
@@ -101,10 +101,10 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
     await eventually(60, () => node.run('curl', '-sSf', 'http://127.0.0.1:9000/readyz'))
     await eventually(60, async () => {
       const { code, stdout } = await verify('--against', 'lightpath', '--output', 'json')
-      const { services, waysIn, differences }: Verdict = JSON.parse(stdout)
+      const { services, frontends, differences }: Verdict = JSON.parse(stdout)
       assert.deepEqual(differences, [])
       assert.equal(code, 0)
-      assert.ok(services >= 200 && waysIn >= 1000)
+      assert.ok(services >= 200 && frontends >= 1000)
     })
 
     agent.kill('SIGKILL')
@@ -136,7 +136,7 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
       '(all): chain guard',
       'plant/endpoint: endpoints',
       'plant/firewall: allowed sources',
-      'plant/gone: the way in',
+      'plant/gone: the frontend',
       'plant/hairpin: replaced towards itself',
       'plant/masquerade: source address replaced',
       'plant/missing-endpoint: endpoints',
@@ -175,7 +175,7 @@ async function plantDifferences(
     })
   }
   const affinity = { sessionAffinity: 'ClientIP' }
-  const outside = (address: string) => ({ externalIPs: [address] })
+  const external = (address: string) => ({ externalIPs: [address] })
   const local = { externalTrafficPolicy: 'Local' }
   const balancer = {
     type: 'LoadBalancer',
@@ -188,11 +188,11 @@ async function plantDifferences(
   await make('sticky', affinity)
   await make('half-sticky', affinity)
   await make('timeout', affinity)
-  await make('masquerade', outside('192.0.2.1'))
-  await make('policy', { ...outside('192.0.2.2'), ...local })
-  await make('pods', { ...outside('192.0.2.3'), ...local })
+  await make('masquerade', external('192.0.2.1'))
+  await make('policy', { ...external('192.0.2.2'), ...local })
+  await make('pods', { ...external('192.0.2.3'), ...local })
   await make('refusal', {}, [])
-  await make('gone', outside('192.0.2.4'))
+  await make('gone', external('192.0.2.4'))
   await make('ranges', balancer)
   await make('firewall', balancer)
   await make('node-port', { type: 'NodePort' })
@@ -271,8 +271,8 @@ async function plantDifferences(
     'plant/policy: endpoints',
     'plant/pods: endpoints for pods',
     'plant/refusal: without endpoints',
-    'plant/gone: the way in',
-    'plant/gone: the way in',
+    'plant/gone: the frontend',
+    'plant/gone: the frontend',
     'plant/ranges: allowed sources',
     'plant/firewall: allowed sources',
     'plant/node-port: Service',

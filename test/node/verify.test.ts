@@ -10,12 +10,12 @@ import { type NftTable, readTable } from '../../src/kernel/nftables/snapshot.ts'
 import { testOptions } from '../../src/kernel/testing/states.ts'
 import { netnsPath } from '../../src/lab/leftovers.ts'
 import { run, runIn } from '../../src/lab/processes.ts'
-import { compareWays, type Difference } from '../../src/verify/compare.ts'
+import { compareFrontends, type Difference } from '../../src/verify/compare.ts'
 import { missingEntrances } from '../../src/verify/entrances.ts'
 import { readKubeProxy } from '../../src/verify/kube-proxy.ts'
 import { readLightpath } from '../../src/verify/lightpath.ts'
 import { compareWithKubeProxy } from '../../src/verify/node.ts'
-import { waysOf } from '../../src/verify/wanted.ts'
+import { expectedFrontends } from '../../src/verify/wanted.ts'
 import { needsRoot } from './kernel/lab.ts'
 import { endpoint, entrances, many, type PortRules, states, sticky, tableOfOnePort } from './verify-tables.ts'
 
@@ -47,46 +47,46 @@ describe('What verify reads of the kernel', needsRoot, () => {
   }
 
   /** The parts of a table that lead to one Service port, with these rules in its chains. */
-  async function loadWays(rules: PortRules): Promise<NftTable> {
+  async function loadFrontends(rules: PortRules): Promise<NftTable> {
     return await load(tableOfOnePort(rules))
   }
 
-  function waysIn(table: NftTable) {
-    const ways = readKubeProxy(table, 'IPv4')
-    return { cluster: ways.get('10.96.0.1:80/TCP')!, outside: ways.get('192.0.2.1:80/TCP')! }
+  function frontendsOf(table: NftTable) {
+    const frontends = readKubeProxy(table, 'IPv4')
+    return { cluster: frontends.get('10.96.0.1:80/TCP')!, external: frontends.get('192.0.2.1:80/TCP')! }
   }
 
-  const way = async (rules: Parameters<typeof loadWays>[0]) => waysIn(await loadWays(rules))
+  const frontend = async (rules: Parameters<typeof loadFrontends>[0]) => frontendsOf(await loadFrontends(rules))
 
   describe('what kube-proxy has', () => {
     test('protocols may be names or numbers, and an unnamed port goes by its number', async () => {
-      const { cluster, outside } = await way({ service: 'meta l4proto 6 dnat to 10.1.0.1:8080' })
-      assert.deepEqual([cluster.service, cluster.port, outside.port], ['shop/web', '80', '80'])
+      const { cluster, external } = await frontend({ service: 'meta l4proto 6 dnat to 10.1.0.1:8080' })
+      assert.deepEqual([cluster.service, cluster.port, external.port], ['shop/web', '80', '80'])
       assert.deepEqual(cluster.endpoints.pods, ['10.1.0.1:8080'])
       assert.deepEqual(cluster.oddities, [])
     })
     test('endpoints of a map are in order, in the words of older and newer nft', async () => {
       for (const dnat of [many, many.replace('dnat ip to', 'dnat ip addr . port to')]) {
-        const { cluster } = await way({ service: `meta l4proto tcp ${dnat}` })
-        assert.deepEqual([cluster.endpoints.outside, cluster.oddities], [['10.1.0.1:80', '10.1.0.2:80'], []])
+        const { cluster } = await frontend({ service: `meta l4proto tcp ${dnat}` })
+        assert.deepEqual([cluster.endpoints.external, cluster.oddities], [['10.1.0.1:80', '10.1.0.2:80'], []])
       }
     })
     test('affinity is as long as its set says', async () => {
-      const { cluster } = await way(sticky)
+      const { cluster } = await frontend(sticky)
       assert.deepEqual([cluster.affinitySeconds, cluster.oddities], [93_784, []])
     })
     test('clients inside of the cluster may be led elsewhere than those outside', async () => {
-      const external = [
+      const rules = [
         'ip saddr 10.1.0.0/16 goto service-ABCDEFGH-shop/web/tcp/ comment "short-circuit pod traffic"',
         'fib saddr type local meta mark set meta mark | 0x00004000 comment "masquerade local traffic"',
       ]
-      const { outside } = await way({ service: `meta l4proto tcp ${many}`, external: external.join('\n') })
-      assert.deepEqual(outside.endpoints, { outside: [], pods: ['10.1.0.1:80', '10.1.0.2:80'], node: [] })
-      assert.deepEqual([outside.masquerade, outside.oddities], ['node', []])
+      const { external } = await frontend({ service: `meta l4proto tcp ${many}`, external: rules.join('\n') })
+      assert.deepEqual(external.endpoints, { external: [], pods: ['10.1.0.1:80', '10.1.0.2:80'], node: [] })
+      assert.deepEqual([external.masquerade, external.oddities], ['node', []])
     })
   })
 
-  const odd: readonly (readonly [title: string, rules: Parameters<typeof way>[0], oddity: RegExp])[] = [
+  const odd: readonly (readonly [title: string, rules: Parameters<typeof frontend>[0], oddity: RegExp])[] = [
     ['a rule of another shape', { service: 'counter packets 0 bytes 0 drop' }, /^counter packets/],
     ['a chain without rules', {}, /is empty$/],
     [
@@ -103,20 +103,20 @@ describe('What verify reads of the kernel', needsRoot, () => {
   ]
   for (const [title, rules, oddity] of odd) {
     test(`${title} does not pass as understood`, async () =>
-      assert.match((await way(rules)).cluster.oddities.join('\n'), oddity))
+      assert.match((await frontend(rules)).cluster.oddities.join('\n'), oddity))
   }
 
   test('a goto to a chain that does not exist does not pass as understood', async () => {
-    const table = await loadWays({ service: `numgen random mod 1 vmap { 0 : goto ${endpoint} }` })
+    const table = await loadFrontends({ service: `numgen random mod 1 vmap { 0 : goto ${endpoint} }` })
     const chains = new Map(table.chains)
     chains.delete(endpoint)
-    assert.match(waysIn({ ...table, chains }).cluster.oddities.join('\n'), /is missing$/)
+    assert.match(frontendsOf({ ...table, chains }).cluster.oddities.join('\n'), /is missing$/)
   })
 
   test('a rule for all clients but some does not pass as one for pods', async () => {
     const rule = 'ip saddr != 10.1.0.0/16 goto service-ABCDEFGH-shop/web/tcp/'
-    const { outside } = await way({ service: `meta l4proto tcp ${many}`, external: rule })
-    assert.deepEqual([outside.oddities, outside.endpoints.pods], [[rule], []])
+    const { external } = await frontend({ service: `meta l4proto tcp ${many}`, external: rule })
+    assert.deepEqual([external.oddities, external.endpoints.pods], [[rule], []])
   })
 
   test('a table without its base chains lacks them', async () => {
@@ -170,9 +170,11 @@ describe('What verify reads of the kernel', needsRoot, () => {
       const found: Difference[] = []
       for (const family of ['IPv4', 'IPv6'] as const) {
         const table = (await readTable(nft, tableOf(familyNames[family])))!
-        found.push(...compareWays(readLightpath(table, family), waysOf(states, [family], here, 'lightpath')))
+        found.push(
+          ...compareFrontends(readLightpath(table, family), expectedFrontends(states, [family], here, 'lightpath')),
+        )
       }
-      return found.map(({ way, what, found }) => `${way} ${what}: ${found}`)
+      return found.map(({ frontend, what, found }) => `${frontend} ${what}: ${found}`)
     }
     assert.deepEqual(await differences(), [])
     const chain = 'affinity-10.0.0.3-tcp-80'
@@ -187,14 +189,14 @@ describe('What verify reads of the kernel', needsRoot, () => {
     const { code, stderr } = await runIn(netns, 'nft', [commands.join('; ')])
     assert.equal(code, 0, stderr)
     assert.deepEqual(await differences(), [
-      '192.0.2.1:80/TCP the way in: none',
+      '192.0.2.1:80/TCP the frontend: none',
       '10.0.0.1:80/TCP endpoints: 10.1.0.1:80',
       '10.0.0.1:80/TCP rules not understood: 1 of 2 slots are empty',
       '10.0.0.3:80/TCP endpoints: ',
       '10.0.0.3:80/TCP replaced towards itself: ',
       '10.0.0.3:80/TCP rules not understood: meta l4proto udp dnat to 10.1.0.1:80,its rules lead to different endpoints',
       '10.0.0.3:80/TCP session affinity: none',
-      '[fd00::2]:80/TCP the way in: none',
+      '[fd00::2]:80/TCP the frontend: none',
     ])
   })
 })

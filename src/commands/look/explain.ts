@@ -106,7 +106,7 @@ function renderExternal({ id, external }: PortExplanation, explanation: Explanat
       : `${endpoints.length} of ${clusterEndpoints.length} endpoints, those here, which see the client's address`
   return [
     ...wrap('  from outside: ', frontends),
-    `  layer of what comes from outside: ${explanation.servesOutside ? layerText(externalId(id), layer, explanation) : `not served: ${explanation.proxyMode} has cluster IPs only`}`,
+    `  layer of what comes from outside: ${explanation.servesExternal ? layerText(externalId(id), layer, explanation) : `not served: ${explanation.proxyMode} has cluster IPs only`}`,
     `  external traffic policy ${policy}: ${outsiders}`,
   ]
 }

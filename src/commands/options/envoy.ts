@@ -28,7 +28,7 @@ export const envoyOptions = {
   envoyPortsPerService: {
     ...count,
     description:
-      'ports of a Service that Envoy takes, and places outside that lead to it (setting external); the kernel layer serves the rest',
+      'ports of a Service that Envoy takes, each external address of one counted beside (setting external); the kernel layer serves the rest',
     default: defaultEnvoyLimits.ofService,
   },
   envoyPortsPerNamespace: {

@@ -5,13 +5,13 @@
  */
 
 import { hostPort } from '../../net/address.ts'
-import { type Place, placesOf } from '../../plan/ports/places.ts'
+import { type ExternalDestination, externalDestinationsOf } from '../../plan/ports/externaldestinations.ts'
 import type { Endpoint, PortState } from '../../plan/ports/port.ts'
 
 /** A Service port by one of its addresses, or by all external ones. */
 export interface Frontend extends PortState {
   /** Its external addresses; undefined for the frontend of the VIP. */
-  readonly places?: readonly Place[]
+  readonly places?: readonly ExternalDestination[]
   /** The kernel layer has endpoints of it that Envoy may not connect to. */
   readonly isCut?: boolean
   readonly observed?: Observed | undefined
@@ -28,7 +28,7 @@ export interface Observed {
 /** The frontends of a port: that of its VIP and, where it has external addresses, that of these. */
 export function frontendsOf(state: PortState): readonly Frontend[] {
   const { id, external } = state
-  const places = placesOf(state)
+  const places = externalDestinationsOf(state)
   const byVip = withoutBarred(state)
   if (!external || places.length === 0) return [byVip]
   const { layer, endpoints, noLocalEndpoints } = external
@@ -64,7 +64,7 @@ export function portIdOf(id: string): string {
 }
 
 /** The addresses of the frontend's listeners. */
-export function addressesOf({ places, vip, port }: Frontend): readonly Pick<Place, 'ip' | 'port'>[] {
+export function addressesOf({ places, vip, port }: Frontend): readonly Pick<ExternalDestination, 'ip' | 'port'>[] {
   return places ?? [{ ip: vip, port: port.port }]
 }
 

@@ -6,7 +6,7 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { hostPort } from '../../net/address.ts'
-import { anyAddressOf, isUsualNodePort } from '../../plan/ports/places.ts'
+import { anyAddressOf, isUsualNodePort } from '../../plan/ports/externaldestinations.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import { socketAddress } from '../address.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'

@@ -53,7 +53,7 @@ export function configurationOf(frontends: readonly Frontend[], options: Publish
 }
 
 /** Whether connections find both by the same listeners, scope and routes. */
-export function haveSamePlaces(a: Frontend, b: Frontend, options: NodeOptions): boolean {
+export function areReachedAlike(a: Frontend, b: Frontend, options: NodeOptions): boolean {
   return (
     protocolOf(a) === protocolOf(b) &&
     haveSameAddresses(a, b) &&

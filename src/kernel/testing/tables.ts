@@ -1,6 +1,6 @@
 /** The tables of an agent in the model of the kernel, and what they shall have there. */
 
-import { placesOf } from '../../plan/ports/places.ts'
+import { externalDestinationsOf } from '../../plan/ports/externaldestinations.ts'
 import type { PortState } from '../../plan/ports/port.ts'
 import type { Problem } from '../../services/problem.ts'
 import type { Flush, SyncResult } from '../layer.ts'
@@ -71,7 +71,10 @@ export function unordered(elements: ReadonlyMap<string, string>): string[] {
 
 /** Lists the VIP:port and the external addresses. */
 export function overlayPlaces(state: PortState): readonly VipPort[] {
-  return [{ ip: state.vip, port: state.port.port }, ...placesOf(state).map(({ ip, port }) => ({ ip, port }))]
+  return [
+    { ip: state.vip, port: state.port.port },
+    ...externalDestinationsOf(state).map(({ ip, port }) => ({ ip, port })),
+  ]
 }
 
 export function overlayKeysOf(state: PortState): readonly string[] {

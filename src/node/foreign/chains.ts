@@ -57,15 +57,15 @@ function readBlockingChains(): Promise<BlockingChains> {
 }
 
 function blockingProblems(nodeName: string, { closed, droppingBefore }: BlockingChains): readonly Problem[] {
-  const told = (reason: string, chains: readonly string[], remedy: string) =>
+  const problemsOf = (reason: string, chains: readonly string[], remedy: string) =>
     chains.length === 0 ? [] : [problem('LP407', `Node ${nodeName}`, `${reason}: ${someOf(chains)}`, remedy)]
   return [
-    ...told(
+    ...problemsOf(
       'chains of others drop before our rules see the packet',
       droppingBefore,
       'have them let through what is for addresses of Services, or give them a priority over -150',
     ),
-    ...told(
+    ...problemsOf(
       'chains of others drop every new connection',
       closed,
       'have them accept what pods send to addresses of Services and pods, and at input what goes to Envoy (docs/operations.md)',

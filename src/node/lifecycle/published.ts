@@ -7,7 +7,7 @@ import { RefMap } from '../../envoy/refmap.ts'
 import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../../envoy/resource.ts'
 import { type Frontend, resourceNameOf } from '../../envoy/resources/frontend.ts'
 import { type NodeOptions, sharedListener, sharedListenerName } from '../../envoy/resources/listener.ts'
-import { haveSamePlaces, type Published, resourcesOf } from '../../envoy/resources/resources.ts'
+import { areReachedAlike, type Published, resourcesOf } from '../../envoy/resources/resources.ts'
 import { goneResources, routeResource } from '../../envoy/resources/route.ts'
 
 /** Changes to the store, collected over several frontends. */
@@ -67,7 +67,7 @@ export class PublishedFrontends {
   /** Whether the frontend was published with other listeners, scopes or routes than it is to have now. */
   hasMoved(frontend: Frontend): boolean {
     const published = this.#published.get(frontend.id)
-    return published !== undefined && !haveSamePlaces(published.frontend, frontend, this.#options)
+    return published !== undefined && !areReachedAlike(published.frontend, frontend, this.#options)
   }
 
   /**

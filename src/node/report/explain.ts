@@ -29,7 +29,7 @@ export interface Explanation {
   /** As in `--proxy-mode`. */
   readonly proxyMode: string
   /** Whether this node serves external clients. */
-  readonly servesOutside: boolean
+  readonly servesExternal: boolean
   /** Whether connections of pods reach Envoy, by family of the Service. */
   readonly paths: Readonly<Partial<Record<IpFamily, PathState>>>
   /** People have switched the overlay of this node off. */
@@ -89,7 +89,7 @@ export async function explain(
     service,
     clientAddress: agent.clientAddress,
     proxyMode: agent.backend.name,
-    servesOutside: agent.backend.capabilities.servesExternal,
+    servesExternal: agent.backend.capabilities.servesExternal,
     paths,
     overlayOff: agent.overlaySwitch.isOff,
     redirectExemptPods,

@@ -33,7 +33,7 @@ export function frontends(
     clusters: frontendsOf(state).map(resourceNameOf),
   }))
   const others = [...plan.unlabelled()].flatMap(({ service }) =>
-    portsByFamily(service).map(port => rowOf(service, port, port.outside, 'kube-proxy')),
+    portsByFamily(service).map(port => rowOf(service, port, port.external, 'kube-proxy')),
   )
   return [...own, ...others].filter(each => namespace === undefined || each.namespace === namespace)
 }
@@ -41,7 +41,7 @@ export function frontends(
 function rowOf(
   { namespace, name }: Pick<Service, 'namespace' | 'name'>,
   { port, vip }: Pick<PortState, 'port' | 'vip'>,
-  outside: Pick<NonNullable<PortState['external']>, 'nodePort' | 'externalIPs' | 'loadBalancerIPs'> | undefined,
+  external: Pick<NonNullable<PortState['external']>, 'nodePort' | 'externalIPs' | 'loadBalancerIPs'> | undefined,
   layer: FrontendRow['layer'],
 ): FrontendRow {
   return {
@@ -51,8 +51,8 @@ function rowOf(
     layer,
     protocol: port.protocol,
     number: port.port,
-    addresses: [vip, ...(outside?.externalIPs ?? []), ...(outside?.loadBalancerIPs ?? [])],
-    nodePort: outside?.nodePort,
+    addresses: [vip, ...(external?.externalIPs ?? []), ...(external?.loadBalancerIPs ?? [])],
+    nodePort: external?.nodePort,
     clusters: [],
   }
 }

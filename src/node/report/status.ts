@@ -127,14 +127,14 @@ export function serviceRows(agent: Agent, namespace: string | undefined): readon
 
 function rowOf(state: PortState, agent: Agent, problems: ServiceRow['problems']): ServiceRow {
   const { id, namespace, name, port, vip, layer, endpoints } = state
-  const [, outside] = frontendsOf(state)
+  const [, external] = frontendsOf(state)
   return {
     namespace,
     name,
     port: { id, name: portLabel(port), number: port.port, protocol: port.protocol },
     vip,
     layer: layerOf(state, agent),
-    external: outside && (agent.backend.capabilities.servesExternal ? layerOf(outside, agent) : 'not served'),
+    external: external && (agent.backend.capabilities.servesExternal ? layerOf(external, agent) : 'not served'),
     protocol: layer.wants === 'envoy' ? layer.protocol : layer.waitsAs,
     endpoints: endpoints.length,
     problems,

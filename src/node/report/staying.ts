@@ -23,7 +23,7 @@ const mostServices = 20
 export class StayingPorts {
   readonly #options: StayingPortsOptions
   readonly #waiting = new Set<string>()
-  readonly #told = new Set<string>()
+  readonly #reported = new Set<string>()
   #onNote: (note: Note) => void = () => {}
   #timer: NodeJS.Timeout | undefined
 
@@ -39,11 +39,11 @@ export class StayingPorts {
   changed({ id, before, after }: PortChange): void {
     if (whyStaying(after) === undefined) {
       this.#waiting.delete(id)
-      this.#told.delete(id)
+      this.#reported.delete(id)
       return
     }
-    if (before?.layer.wants === 'envoy') this.#told.add(id)
-    if (this.#told.has(id)) return
+    if (before?.layer.wants === 'envoy') this.#reported.add(id)
+    if (this.#reported.has(id)) return
     this.#waiting.add(id)
     this.#timer ??= setTimeout(() => this.#tellAll(), this.#options.afterMs)
   }
@@ -56,7 +56,7 @@ export class StayingPorts {
     this.#timer = undefined
     const { nodeName, stateOf } = this.#options
     const byService = Map.groupBy(this.#waiting, serviceKeyOf)
-    for (const id of this.#waiting) this.#told.add(id)
+    for (const id of this.#waiting) this.#reported.add(id)
     this.#waiting.clear()
     if (byService.size > mostServices) {
       const examples = [...byService.keys()].slice(0, 5).join(', ')

@@ -135,8 +135,8 @@ export function createKubeProxyMetrics(
 
   return {
     /** @param services those that the changes concern, as namespace/name, and in which families */
-    changed(told: readonly Change[], services: ReadonlyMap<string, ReadonlySet<IpFamily>>, at: number): void {
-      for (const change of told) {
+    changed(received: readonly Change[], services: ReadonlyMap<string, ReadonlySet<IpFamily>>, at: number): void {
+      for (const change of received) {
         const key = change.type === 'put' ? keyOf(change.object) : change.key
         if (key.kind === 'Service' || key.kind === 'EndpointSlice') changes[key.kind].inc()
         const families = change.type === 'put' ? services.get(serviceOf(change.object)) : undefined

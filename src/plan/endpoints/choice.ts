@@ -8,7 +8,7 @@ import type { IpFamily, Protocol } from '../../net/address.ts'
 import type { EndpointSlice, SlicePort } from '../../services/objects/endpointslice.ts'
 import type { Service, ServicePort, TrafficPolicy } from '../../services/objects/service.ts'
 import type { Barred } from '../../services/podindex.ts'
-import type { Outside } from '../ports/outside.ts'
+import type { ExternalAddresses } from '../ports/externaladdresses.ts'
 import type { Endpoint, External, PortState } from '../ports/port.ts'
 import { answers, type Bar, type Candidate, type NodeTopology, pick, pickFarther, preference, whyNot } from './rules.ts'
 
@@ -81,7 +81,7 @@ export class EndpointChoice {
    * @param known the port until now: lists of it that are still right are kept
    * @param spills whether it has the setting spill-over
    */
-  of(port: ServicePort, family: IpFamily, outside?: Outside, known?: PortState, spills = false): Choices {
+  of(port: ServicePort, family: IpFamily, external?: ExternalAddresses, known?: PortState, spills = false): Choices {
     const lookedUp = this.#lookUp(port, family)
     const { numbers, selection, reserved } = lookedUp
     const { internalTrafficPolicy: internal } = this.#service
@@ -90,10 +90,10 @@ export class EndpointChoice {
       endpoints: this.#endpointsBy(internal, lookedUp, known?.endpoints),
       noLocalEndpoints: this.#hasNoLocalEndpoints(internal, selection),
       servingEndpoints: isUdp ? endpointsOf(selection.all.filter(answers), numbers, known?.servingEndpoints) : none,
-      external: outside && {
-        ...outside,
-        endpoints: this.#endpointsBy(outside.policy, lookedUp, known?.external?.endpoints),
-        noLocalEndpoints: this.#hasNoLocalEndpoints(outside.policy, selection),
+      external: external && {
+        ...external,
+        endpoints: this.#endpointsBy(external.policy, lookedUp, known?.external?.endpoints),
+        noLocalEndpoints: this.#hasNoLocalEndpoints(external.policy, selection),
         clusterEndpoints: this.#endpointsBy('Cluster', lookedUp, known?.external?.clusterEndpoints),
       },
       spillOver: spills && internal === 'Cluster' ? this.#spillOver(lookedUp, known?.spillOver) : undefined,

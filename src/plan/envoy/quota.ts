@@ -1,6 +1,6 @@
 /**
- * Decides how much of Envoy a Service gets, in places: a port takes one by its VIP, and one for each external address
- * that leads to Envoy. Each costs Envoy memory and time to load, which all Services of a node share, so a Service and a
+ * Decides how much of Envoy a Service gets, in addresses: a port's VIP and each external address that leads to Envoy.
+ * Each costs Envoy memory and time to load, which all Services of a node share, so a Service and a
  * namespace have so many and no more. Older Services come first, so that a new one takes nothing from those that work.
  */
 
@@ -35,7 +35,7 @@ export class EnvoyQuota {
     this.#limits = limits
   }
 
-  /** Returns how many places the Service has. */
+  /** Returns how many addresses the Service has in Envoy. */
   shareOf(key: string): number {
     return this.#byKey.get(key)?.share ?? 0
   }
@@ -61,13 +61,13 @@ export class EnvoyQuota {
   }
 
   #join(member: Member, members: Members): void {
-    members.inOrder.splice(placeOf(member, members.inOrder), 0, member)
+    members.inOrder.splice(positionOf(member, members.inOrder), 0, member)
     members.wanted += this.#capped(member.wants)
     this.#byKey.set(member.key, member)
   }
 
   #leave(member: Member, members: Members): void {
-    members.inOrder.splice(placeOf(member, members.inOrder), 1)
+    members.inOrder.splice(positionOf(member, members.inOrder), 1)
     members.wanted -= this.#capped(member.wants)
     this.#byKey.delete(member.key)
   }
@@ -100,7 +100,7 @@ function namespaceOf(key: string): string {
 }
 
 /** Returns the index where it is, or is to be. */
-function placeOf({ created, key }: Member, inOrder: readonly Member[]): number {
+function positionOf({ created, key }: Member, inOrder: readonly Member[]): number {
   let [low, high] = [0, inOrder.length]
   while (low < high) {
     const middle = (low + high) >> 1

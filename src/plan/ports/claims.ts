@@ -87,7 +87,7 @@ export class Claims {
     const later = !owner || compare(claimant, owner) < 0 ? owner : claimant
     if (!later) return
     const waiting = this.#waiting.get(key) ?? []
-    waiting.splice(placeOf(waiting, later), 0, later)
+    waiting.splice(positionOf(waiting, later), 0, later)
     this.#waiting.set(key, waiting)
     this.#count(later, 1)
   }
@@ -95,7 +95,7 @@ export class Claims {
   #release(key: string, claimant: Claimant): void {
     const waiting = this.#waiting.get(key) ?? []
     if (compare(this.#owners.get(key)!, claimant) !== 0) {
-      waiting.splice(placeOf(waiting, claimant), 1)
+      waiting.splice(positionOf(waiting, claimant), 1)
       this.#count(claimant, -1)
     } else {
       const next = waiting.shift()
@@ -119,7 +119,7 @@ function textOf({ id, key, kind }: Claim): string {
 }
 
 /** Returns the index of a claimant, or where it belongs, in a list that is in order. */
-function placeOf(list: readonly Claimant[], claimant: Claimant): number {
+function positionOf(list: readonly Claimant[], claimant: Claimant): number {
   let [low, high] = [0, list.length]
   while (low < high) {
     const middle = (low + high) >> 1

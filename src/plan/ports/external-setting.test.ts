@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import type { Service } from '../../services/objects/service.ts'
 import { anEndpoint, aPort, aService, aSlice, put } from '../../services/testing.ts'
 import { TestPlan } from '../testing.ts'
-import type { OutsideObstacles } from './layer.ts'
+import type { ExternalObstacles } from './layer.ts'
 
 describe('the setting external', () => {
   const annotation = 'config.lightpath.cloud/http-external'
@@ -12,7 +12,7 @@ describe('the setting external', () => {
   const open = { type: 'NodePort', ports: [aPort({ nodePort: 30080 })], annotations } as const
   const keepsNoAddress = { Local: 'Envoy does not keep the address' }
 
-  function outside(fields: Partial<Service>, obstacles?: OutsideObstacles, slices = [slice]) {
+  function outside(fields: Partial<Service>, obstacles?: ExternalObstacles, slices = [slice]) {
     const plan = new TestPlan({ obstacles })
     const { problems } = plan.tell([put(aService({ ...open, ...fields })), ...slices.map(put)])
     const told = [...problems.values()].flat().map(({ code, reason }) => `${code} ${reason}`)
@@ -43,7 +43,7 @@ describe('the setting external', () => {
     ['internalTrafficPolicy is Local', { internalTrafficPolicy: 'Local' }],
     ['setting overlay: false', { annotations: { ...annotations, 'config.lightpath.cloud/http-overlay': 'false' } }],
     ['Envoy does not keep the address', { externalTrafficPolicy: 'Local' }, keepsNoAddress],
-  ] as const satisfies readonly (readonly [string, Partial<Service>, OutsideObstacles?])[]) {
+  ] as const satisfies readonly (readonly [string, Partial<Service>, ExternalObstacles?])[]) {
     test(`has no effect, and says so once for both families, where ${why}`, () => {
       const dualStack = { ...fields, clusterIPs: ['10.96.0.10', 'fd00::10'] }
       const { layer, told } = outside(dualStack, obstacles)

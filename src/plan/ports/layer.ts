@@ -4,7 +4,7 @@ import { hostPort } from '../../net/address.ts'
 import type { Namespace, Service, ServicePort, TrafficPolicy } from '../../services/objects/service.ts'
 import { portProtocol } from '../../services/settings/protocol.ts'
 import type { Settings } from '../../services/settings/settings.ts'
-import { isUsualNodePort } from './places.ts'
+import { isUsualNodePort } from './externaldestinations.ts'
 import type { Endpoint, External, Layer } from './port.ts'
 import { whyOptedOut } from './scope.ts'
 
@@ -74,7 +74,7 @@ function whyBarred(endpoints: readonly Endpoint[]): string | undefined {
 }
 
 /** Why a node cannot lead external clients through Envoy, by externalTrafficPolicy; none where it can. */
-export type OutsideObstacles = Readonly<Partial<Record<TrafficPolicy, string>>>
+export type ExternalObstacles = Readonly<Partial<Record<TrafficPolicy, string>>>
 
 /** Why the setting external has no effect, whatever endpoints the port has; undefined where it has one. */
 export function whyNotExternal(
@@ -82,7 +82,7 @@ export function whyNotExternal(
   port: ServicePort,
   namespace: Namespace | undefined,
   settings: Settings,
-  obstacles: OutsideObstacles,
+  obstacles: ExternalObstacles,
 ): string | undefined {
   if (service.type === 'ClusterIP' && service.externalIPs.length === 0) return 'the Service is not reached from outside'
   return (

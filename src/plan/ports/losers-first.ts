@@ -1,4 +1,4 @@
-import { placesOf } from '../ports/places.ts'
+import { externalDestinationsOf } from '../ports/externaldestinations.ts'
 import type { PortState } from './port.ts'
 
 interface PortChange {
@@ -33,5 +33,7 @@ function haveSameAddresses(a: PortState, b: PortState): boolean {
 }
 
 function addressesOf(state: PortState): readonly string[] {
-  return [{ ip: state.vip, port: state.port.port }, ...placesOf(state)].map(({ ip, port }) => `${ip} ${port}`)
+  return [{ ip: state.vip, port: state.port.port }, ...externalDestinationsOf(state)].map(
+    ({ ip, port }) => `${ip} ${port}`,
+  )
 }

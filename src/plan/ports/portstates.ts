@@ -11,17 +11,23 @@ import type { Settings } from '../../services/settings/settings.ts'
 import { EndpointChoice, reservedReason } from '../endpoints/choice.ts'
 import type { Bar, NodeTopology } from '../endpoints/rules.ts'
 import type { Claims } from './claims.ts'
+import {
+  addressesOf,
+  describeAddress,
+  type ExternalAddress,
+  type ExternalAddresses,
+  onlyOwned,
+} from './externaladdresses.ts'
 import { claimKey, type PortOfFamily } from './families.ts'
 import {
   chooseExternalLayer,
   chooseLayer,
+  type ExternalObstacles,
   kernel,
-  type OutsideObstacles,
   waiting,
   whyKernel,
   whyNotExternal,
 } from './layer.ts'
-import { addressesOf, describeAddress, type Outside, type OutsideAddress, onlyOwned } from './outside.ts'
 import type { Endpoint, Layer, PortState } from './port.ts'
 import { reuse } from './reuse.ts'
 
@@ -31,14 +37,14 @@ export interface PortInputs {
   readonly slices: readonly EndpointSlice[]
   readonly topology: NodeTopology
   readonly namespace: Namespace | undefined
-  readonly obstacles: OutsideObstacles
+  readonly obstacles: ExternalObstacles
   readonly claims: Pick<Claims, 'otherOwner' | 'hasLosses'>
   /** @param isForEnvoy a port is, as far as it does not depend on its endpoints */
   readonly barFor: (isForEnvoy: boolean) => Bar | undefined
   /** Of each wanted port (`kernelLayersOf`). */
   readonly kernelLayers: readonly (Layer | undefined)[]
-  /** How many places the Service has in Envoy, of those that it wants (`envoyPlacesOf`). */
-  readonly envoyPlaces: number
+  /** How many addresses the Service has in Envoy, of those that it wants (`envoyPlacesOf`). */
+  readonly envoyAddresses: number
   /** Why a port that is meant for Envoy waits for room there; undefined where it has it. */
   readonly whyWaiting: (id: string, isAlways: boolean) => string | undefined
   /** The states until now: parts that come out the same are kept. */
@@ -71,32 +77,32 @@ export function kernelLayersOf(
 }
 
 /**
- * Counts the places in Envoy that a Service wants, whatever its endpoints: one for a port by its VIP, and one for each
- * external address (envoy/quota.ts).
+ * Counts the addresses that a Service wants in Envoy, whatever its endpoints: a port's VIP and each external address
+ * (envoy/quota.ts).
  */
-export function envoyPlacesOf(
+export function envoyAddressesOf(
   service: Service,
   wanted: readonly PortOfFamily[],
-  { settings: read, namespace, obstacles, kernelLayers }: Omit<PortInputs, 'envoyPlaces'>,
+  { settings: read, namespace, obstacles, kernelLayers }: Omit<PortInputs, 'envoyAddresses'>,
 ): number {
-  let places = 0
-  for (const [index, { port, outside }] of wanted.entries()) {
+  let addresses = 0
+  for (const [index, { port, external }] of wanted.entries()) {
     if (kernelLayers[index] !== undefined) continue
-    places += 1 + placesOutside(service, port, outside, settingsOf(read, port), namespace, obstacles)
+    addresses += 1 + externalAddressCount(service, port, external, settingsOf(read, port), namespace, obstacles)
   }
-  return places
+  return addresses
 }
 
-function placesOutside(
+function externalAddressCount(
   service: Service,
   port: ServicePort,
-  outside: Outside | undefined,
+  external: ExternalAddresses | undefined,
   settings: Settings,
   namespace: Namespace | undefined,
-  obstacles: OutsideObstacles,
+  obstacles: ExternalObstacles,
 ): number {
-  if (!outside || !settings.external) return 0
-  return whyNotExternal(service, port, namespace, settings, obstacles) === undefined ? addressesOf(outside).length : 0
+  if (!external || !settings.external) return 0
+  return whyNotExternal(service, port, namespace, settings, obstacles) === undefined ? addressesOf(external).length : 0
 }
 
 /** @param wanted the ports of the Service; one whose VIP another Service owns has no state */
@@ -105,21 +111,21 @@ export function portStatesOf(service: Service, wanted: readonly PortOfFamily[], 
   const { namespace, name } = service
   const affinitySeconds = service.sessionAffinity === 'ClientIP' ? service.affinitySeconds : undefined
   const problems = new ProblemList(describeKey(keyOf(service)))
-  const told = new Set<string>()
+  const reported = new Set<string>()
   const ports: PortState[] = []
   const choices = new EndpointChoice(service, slices, topology, inputs.barFor(kernelLayers.includes(undefined)))
-  let left = inputs.envoyPlaces
-  const takes = (places: number) => {
-    const fits = places <= left
-    if (fits) left -= places
+  let left = inputs.envoyAddresses
+  const takes = (addresses: number) => {
+    const fits = addresses <= left
+    if (fits) left -= addresses
     return fits
   }
   let isOver = false
   const knownAt = finderOf(before)
   const hasLosses = claims.hasLosses(`${namespace}/${name}`)
-  const whyNotOutside = ({ port }: PortOfFamily, settings: Settings, outside: Outside | undefined) =>
+  const whyKernelForExternal = ({ port }: PortOfFamily, settings: Settings, external: ExternalAddresses | undefined) =>
     whyNotExternal(service, port, inNamespace, settings, obstacles) ??
-    (takes(outside ? addressesOf(outside).length : 0) ? undefined : tooManyPorts)
+    (takes(external ? addressesOf(external).length : 0) ? undefined : tooManyPorts)
   for (const [index, one] of wanted.entries()) {
     const { id, port, family, vip } = one
     const owner = hasLosses ? claims.otherOwner(claimKey({ ip: vip }, port, family), id) : undefined
@@ -129,7 +135,7 @@ export function portStatesOf(service: Service, wanted: readonly PortOfFamily[], 
     }
     const settings = settingsOf(read, port)
     const known = knownAt(id, index)
-    const outside = hasLosses ? ownedOutside(service, one, claims, problems) : one.outside
+    const addresses = hasLosses ? ownedAddresses(service, one, claims, problems) : one.external
     let kernelLayer = kernelLayers[index]
     if (kernelLayer === undefined && !takes(1)) {
       kernelLayer = kernel(tooManyPorts)
@@ -143,13 +149,13 @@ export function portStatesOf(service: Service, wanted: readonly PortOfFamily[], 
       noLocalEndpoints,
       external: chosen,
       reserved,
-    } = choices.of(port, family, outside, known, spills)
+    } = choices.of(port, family, addresses, known, spills)
     for (const endpoint of reserved) problems.addMade(() => reservedEndpoint(service, port, endpoint))
-    const whyNot = settings.external ? whyNotOutside(one, settings, outside) : undefined
+    const whyNot = settings.external ? whyKernelForExternal(one, settings, addresses) : undefined
     // Both families of a port have the same problem.
-    if (whyNot !== undefined && !told.has(portLabel(port))) {
+    if (whyNot !== undefined && !reported.has(portLabel(port))) {
       problems.addMade(() => notExternal(service, port, read, whyNot))
-      told.add(portLabel(port))
+      reported.add(portLabel(port))
     }
     const wish = chooseLayer(port, settings, kernelLayer, endpoints)
     const waits = wish.wants === 'envoy' ? inputs.whyWaiting(id, settings.overlay === 'always') : undefined
@@ -175,7 +181,7 @@ export function portStatesOf(service: Service, wanted: readonly PortOfFamily[], 
       }),
     )
   }
-  if (isOver) problems.addMade(() => tooMany(service, inputs.envoyPlaces))
+  if (isOver) problems.addMade(() => tooMany(service, inputs.envoyAddresses))
   return { ports: ports.slice(), problems: [...read.problems, ...problems.all()] }
 }
 
@@ -195,24 +201,24 @@ export function portOf(ports: readonly PortState[] | undefined, id: string): Por
 }
 
 /** Returns the external addresses that no other Service has; adds a problem for each that one has. */
-function ownedOutside(
+function ownedAddresses(
   service: Service,
-  { id, port, family, outside }: PortOfFamily,
+  { id, port, family, external }: PortOfFamily,
   claims: PortInputs['claims'],
   problems: ProblemList,
-): Outside | undefined {
-  if (!outside) return undefined
-  const ownerOf = (address: OutsideAddress) => claims.otherOwner(claimKey(address, port, family), id)
-  for (const address of addressesOf(outside)) {
+): ExternalAddresses | undefined {
+  if (!external) return undefined
+  const ownerOf = (address: ExternalAddress) => claims.otherOwner(claimKey(address, port, family), id)
+  for (const address of addressesOf(external)) {
     const owner = ownerOf(address)
     if (owner !== undefined) problems.addMade(() => taken(service, describeAddress(address, port), port, owner))
   }
-  return onlyOwned(outside, address => ownerOf(address) === undefined)
+  return onlyOwned(external, address => ownerOf(address) === undefined)
 }
 
-function taken(service: Service, place: string, port: ServicePort, owner: string): Problem {
+function taken(service: Service, address: string, port: ServicePort, owner: string): Problem {
   const remedy = `port ${portLabel(port)} is not served there until it is free; give one of the two another address or port`
-  return problem('LP211', describeKey(keyOf(service)), `${place} belongs to ${owner}`, remedy)
+  return problem('LP211', describeKey(keyOf(service)), `${address} belongs to ${owner}`, remedy)
 }
 
 function reservedEndpoint(service: Service, port: ServicePort, { ip, port: number }: Endpoint): Problem {
@@ -222,8 +228,8 @@ function reservedEndpoint(service: Service, port: ServicePort, { ip, port: numbe
 
 const tooManyPorts = 'Envoy takes no more ports of this Service or its namespace (LP205)'
 
-function tooMany(service: Service, places: number): Problem {
-  const reason = `Envoy takes ${places} of its ports and places outside, and no more`
+function tooMany(service: Service, addresses: number): Problem {
+  const reason = `Envoy takes ${addresses} of its ports and external addresses, and no more`
   const remedy =
     'the kernel layer serves the others; --envoy-ports-per-service and --envoy-ports-per-namespace are the limits, and older Services come first'
   return problem('LP205', describeKey(keyOf(service)), reason, remedy)

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Protocol } from '../../../net/address.ts'
 import { contains } from '../../../net/cidr.ts'
-import { placesOf } from '../../../plan/ports/places.ts'
+import { externalDestinationsOf } from '../../../plan/ports/externaldestinations.ts'
 import type { Endpoint, External, PortState } from '../../../plan/ports/port.ts'
 import type { Family } from '../../family.ts'
 import { noPolicies, unknownNode } from '../../nodeconfig.ts'
@@ -166,7 +166,10 @@ function modelOf({ family, state, options }: Scene, toEnvoy = false): NftablesMo
       },
       options,
     ),
-    planPort(placementOf(state, toEnvoy ? placesOf(state).map(addressPortBytes) : [], world.node), options),
+    planPort(
+      placementOf(state, toEnvoy ? externalDestinationsOf(state).map(addressPortBytes) : [], world.node),
+      options,
+    ),
   ]
   const { transaction } = new TableCache().prepare(changes.map(wanted => ({ current: new Map(), wanted })))
   model.apply(transaction.operations())

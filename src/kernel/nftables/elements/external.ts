@@ -17,7 +17,11 @@
  */
 
 import { isWithin, withoutNested } from '../../../net/cidr.ts'
-import { type Place, type PlaceKind, placesOf } from '../../../plan/ports/places.ts'
+import {
+  type ExternalDestination,
+  type ExternalDestinationKind,
+  externalDestinationsOf,
+} from '../../../plan/ports/externaldestinations.ts'
 import type { Endpoint, PortState } from '../../../plan/ports/port.ts'
 import { familyNames, type Transport, transportOf } from '../../family.ts'
 import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes, jumpBytes, rangeBytes } from '../bytes.ts'
@@ -42,7 +46,7 @@ export type ExternalVerdicts = Readonly<Record<keyof ExternalSlots, Bytes>> | un
 
 /** The chains that values of `external` lead to. */
 export const markMasquerade = 'mark-masquerade'
-export const localPolicy: Readonly<Record<PlaceKind, string>> = {
+export const localPolicy: Readonly<Record<ExternalDestinationKind, string>> = {
   address: 'local-policy',
   'node-port': 'local-policy-node-port',
 }
@@ -51,7 +55,7 @@ export const localPolicy: Readonly<Record<PlaceKind, string>> = {
 export interface LoadBalancingChain {
   readonly transport: Transport
   readonly count: number
-  readonly kind?: PlaceKind
+  readonly kind?: ExternalDestinationKind
   readonly isLocal?: boolean
 }
 
@@ -86,8 +90,8 @@ export function planExternal(
   redirected: readonly Bytes[] = [],
   beside?: ExternalSlots,
 ): void {
-  for (const place of placesOf(state)) {
-    planPlace(elements, state, place, slots, affinity, beside)
+  for (const place of externalDestinationsOf(state)) {
+    planDestination(elements, state, place, slots, affinity, beside)
     if (redirected.includes(addressPortBytes(place))) planRedirection(elements, state, place, slots)
   }
 }
@@ -117,10 +121,10 @@ function keysOfRanges(ranges: readonly string[]): readonly Bytes[] {
   return made
 }
 
-function planPlace(
+function planDestination(
   elements: ElementSink,
   state: PortState,
-  { kind, ip, port }: Place,
+  { kind, ip, port }: ExternalDestination,
   { cluster, local }: ExternalSlots,
   affinity: ExternalVerdicts,
   beside: ExternalSlots | undefined,
@@ -153,7 +157,7 @@ function planPlace(
 function planRedirection(
   elements: ElementSink,
   { family, external, port: { protocol } }: PortState,
-  { ip, port }: Place,
+  { ip, port }: ExternalDestination,
   { cluster, local }: ExternalSlots,
 ): void {
   const isLocalPolicy = external!.policy === 'Local'

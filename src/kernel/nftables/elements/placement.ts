@@ -1,6 +1,6 @@
 /** Places the endpoints of a Service port, given where the kernel has them. */
 
-import { placesOf } from '../../../plan/ports/places.ts'
+import { externalDestinationsOf } from '../../../plan/ports/externaldestinations.ts'
 import type { Endpoint, PortState } from '../../../plan/ports/port.ts'
 import { familyNames, transportOf } from '../../family.ts'
 import type { Elements } from './elements.ts'
@@ -48,7 +48,12 @@ function slotsOf({ slots, external }: Placement): Slots {
 /** Reads the slots of a port, which are the same for all its frontends. */
 function slotsRead(state: PortState, elements: Elements): Slots {
   const [family, transport] = [familyNames[state.family], transportOf[state.port.protocol]]
-  const [owner]: readonly SlotOwner[] = placesOf(state).map(({ ip, port }) => ({ family, transport, ip, port }))
+  const [owner]: readonly SlotOwner[] = externalDestinationsOf(state).map(({ ip, port }) => ({
+    family,
+    transport,
+    ip,
+    port,
+  }))
   return {
     vip: slotsIn(elements, vipSlots(state)),
     cluster: owner ? slotsIn(elements, owner) : [],

@@ -1,7 +1,7 @@
 /** Plans what one Service port needs in the kernel, as elements of our maps and sets. Pure. */
 
 import { isWithin } from '../../../net/cidr.ts'
-import { placesOf } from '../../../plan/ports/places.ts'
+import { externalDestinationsOf } from '../../../plan/ports/externaldestinations.ts'
 import { type Endpoint, isForEnvoy, type PortState } from '../../../plan/ports/port.ts'
 import { familyNames, transportOf } from '../../family.ts'
 import type { PlanOptions } from '../../options.ts'
@@ -41,8 +41,8 @@ export const nothingRedirected: Redirected = []
 /** Lists the keys of all that can be in the overlay: the VIP:port, and the external addresses that are for Envoy. */
 export function overlayKeys(state: PortState | undefined): readonly Bytes[] {
   if (state?.port.protocol !== 'TCP') return []
-  const places = state.external && isForEnvoy(state.external.layer) ? placesOf(state) : []
-  return [{ ip: state.vip, port: state.port.port }, ...places].map(addressPortBytes)
+  const destinations = state.external && isForEnvoy(state.external.layer) ? externalDestinationsOf(state) : []
+  return [{ ip: state.vip, port: state.port.port }, ...destinations].map(addressPortBytes)
 }
 
 /** Makes the placement of a port that the kernel has nothing of yet. */
@@ -186,7 +186,7 @@ function portKey({ vip, port }: PortState): Bytes {
 /** The keys of the port's elements in the kernel: by VIP and by its external addresses. */
 export function portKeys(state: PortState): readonly Bytes[] {
   const transport = transportOf[state.port.protocol]
-  return [portKey(state), ...placesOf(state).map(({ ip, port }) => placeKey(ip, transport, port))]
+  return [portKey(state), ...externalDestinationsOf(state).map(({ ip, port }) => placeKey(ip, transport, port))]
 }
 
 export function vipSlots({ family, vip, port }: PortState): SlotOwner {

@@ -1,6 +1,6 @@
 /** Decides in which order changed Service ports are written: a Service with much to write holds up no other. */
 
-import { placesOf } from '../../../plan/ports/places.ts'
+import { externalDestinationsOf } from '../../../plan/ports/externaldestinations.ts'
 import { type PortState, serviceKeyOf } from '../../../plan/ports/port.ts'
 import type { Bytes } from '../bytes.ts'
 import { ownerOf } from '../elements/elements.ts'
@@ -58,7 +58,7 @@ export function weightOf({ state, written }: PortRecord): number {
 
 function elementsOfState(state: PortState): number {
   const { endpoints, external } = state
-  return 1 + endpoints.length + placesOf(state).length * (1 + (external?.clusterEndpoints.length ?? 0))
+  return 1 + endpoints.length + externalDestinationsOf(state).length * (1 + (external?.clusterEndpoints.length ?? 0))
 }
 
 /** Lists the keys under which the kernel has elements of these ports. */

@@ -34,7 +34,7 @@ describe('the pace of changes', () => {
   })
 
   test('does not limit what changes no listener, however often', () => {
-    const pace = new ChangePace({ port: never, listeners: never, places: never })
+    const pace = new ChangePace({ port: never, listeners: never, addresses: never })
     const told = withIdle(1000)
     for (let ms = 1; ms < 100; ms++) assert.equal(pace.pace(withIdle(1000, ms), told, {}).isLater, false)
     const shared = aPortState()
@@ -57,7 +57,7 @@ describe('the pace of changes', () => {
   })
 
   test('is that of a namespace, too: new ports of one wait, and those of another do not', () => {
-    const pace = new ChangePace({ places: never, port: endless })
+    const pace = new ChangePace({ addresses: never, port: endless })
     const frontends = ['a', 'b', 'c'].map(name => aPortState({ id: `greedy/${name}/http`, namespace: 'greedy', name }))
     assert.deepEqual(
       frontends.map(frontend => pace.pace(frontend, undefined, {}).frontend !== undefined),

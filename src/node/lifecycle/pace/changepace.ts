@@ -11,7 +11,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { envoyEndpointsOf, type Frontend } from '../../../envoy/resources/frontend.ts'
 import { hasOwnListeners, listenerSettings, type NodeOptions } from '../../../envoy/resources/listener.ts'
-import { haveSamePlaces } from '../../../envoy/resources/resources.ts'
+import { areReachedAlike } from '../../../envoy/resources/resources.ts'
 import { type BucketOptions, Buckets } from '../../../observe/buckets.ts'
 
 export interface PaceOptions {
@@ -25,14 +25,14 @@ export interface PaceOptions {
    * New ports of a namespace. Default 2500, and as many in the quarter of an hour in which demoted ports are gone from
    * Envoy.
    */
-  readonly places?: BucketOptions
+  readonly addresses?: BucketOptions
 }
 
 const hour = 3600e3
 const defaults = {
   port: { burst: 10, refillMs: hour / 10 },
   listeners: { burst: 500, refillMs: hour / 500 },
-  places: { burst: 2500, refillMs: hour / 4 / 2500 },
+  addresses: { burst: 2500, refillMs: hour / 4 / 2500 },
   endpoints: { burst: 20, refillMs: 200 },
 }
 
@@ -49,39 +49,39 @@ export interface Paced {
 export class ChangePace {
   readonly #port: Buckets
   readonly #listeners: Buckets
-  readonly #places: Buckets
+  readonly #addresses: Buckets
   readonly #endpoints: Buckets
 
-  constructor({ port, listeners, places, endpoints }: PaceOptions = {}) {
+  constructor({ port, listeners, addresses, endpoints }: PaceOptions = {}) {
     this.#port = new Buckets(port ?? defaults.port)
     this.#listeners = new Buckets(listeners ?? defaults.listeners)
-    this.#places = new Buckets(places ?? defaults.places)
+    this.#addresses = new Buckets(addresses ?? defaults.addresses)
     this.#endpoints = new Buckets(endpoints ?? defaults.endpoints)
   }
 
   /**
    * @param frontend as its owner has it now
-   * @param told as last published to Envoy, where it was
+   * @param published as last published to Envoy, where it was
    */
-  pace(frontend: Frontend, told: Frontend | undefined, options: NodeOptions): Paced {
-    if (!told) {
-      const isNow = this.#takesEndpoints(frontend) && this.#takes(this.#places, frontend.namespace)
+  pace(frontend: Frontend, published: Frontend | undefined, options: NodeOptions): Paced {
+    if (!published) {
+      const isNow = this.#takesEndpoints(frontend) && this.#takes(this.#addresses, frontend.namespace)
       return { frontend: isNow ? frontend : undefined, isLater: !isNow }
     }
-    const isElsewhere = !haveSamePlaces(told, { ...frontend, settings: told.settings }, options)
-    if (!isElsewhere && hasSameListeners(told, frontend, options)) return this.#paceEndpoints(frontend, told)
-    const buckets = isElsewhere ? this.#places : this.#listeners
+    const isElsewhere = !areReachedAlike(published, { ...frontend, settings: published.settings }, options)
+    if (!isElsewhere && hasSameListeners(published, frontend, options)) return this.#paceEndpoints(frontend, published)
+    const buckets = isElsewhere ? this.#addresses : this.#listeners
     if (this.#takes(this.#port, frontend.id) && this.#takes(buckets, frontend.namespace))
       return { frontend, isLater: false }
     if (isElsewhere) return { frontend: undefined, isLater: true }
     return {
-      frontend: { ...frontend, settings: { ...frontend.settings, ...listenerSettings(told.settings) } },
+      frontend: { ...frontend, settings: { ...frontend.settings, ...listenerSettings(published.settings) } },
       isLater: true,
     }
   }
 
-  #paceEndpoints(frontend: Frontend, told: Frontend): Paced {
-    const { endpoints, spillOver } = told
+  #paceEndpoints(frontend: Frontend, published: Frontend): Paced {
+    const { endpoints, spillOver } = published
     const isSame = frontend.endpoints === endpoints && frontend.spillOver === spillOver
     if (isSame || this.#takesEndpoints(frontend)) return { frontend, isLater: false }
     return { frontend: { ...frontend, endpoints, spillOver }, isLater: true }

@@ -8,7 +8,7 @@ import type { ClientAddress } from '../../../../src/services/settings/clientaddr
 import { type Endpoint, type ServiceOptions, serviceWith } from '../../manifests.ts'
 import { AgentLab } from '../lab.ts'
 
-export interface Outside extends ServiceOptions {
+export interface ExternalAddresses extends ServiceOptions {
   readonly loadBalancerIPs?: readonly string[]
 }
 
@@ -34,7 +34,7 @@ export async function buildExternalLab(clientAddress: ClientAddress) {
   return { lab, near: near!, far, client: client!, outside }
 }
 
-export function write(lab: AgentLab, options: Outside, endpoints: readonly Endpoint[]): void {
+export function write(lab: AgentLab, options: ExternalAddresses, endpoints: readonly Endpoint[]): void {
   const [object, ...slices] = serviceWith({ settings: { external: 'true' }, ...options }, endpoints)
   const ingress = (options.loadBalancerIPs ?? []).map(ip => ({ ip }))
   lab.write(options.name, [{ ...object, status: { loadBalancer: { ingress } } }, ...slices])
@@ -66,7 +66,7 @@ export async function answers(lab: AgentLab, from: Pick<RunningPod, 'netns'>, ur
   return [...found].sort()
 }
 
-export const web: Outside = {
+export const web: ExternalAddresses = {
   name: 'web',
   vips: ['10.96.9.1', 'fd00:96:9::1'],
   ports: [{ name: 'http', port: 80, targetPort: 8080, nodePort: 30_080 }],
@@ -78,7 +78,7 @@ export const web: Outside = {
   loadBalancerIPs: ['192.0.2.7', '2001:db8::7'],
 }
 
-export const local: Outside = {
+export const local: ExternalAddresses = {
   name: 'local',
   vips: ['10.96.9.2', 'fd00:96:9::2'],
   ports: [{ name: 'http', port: 80, targetPort: 8080, nodePort: 30_081 }],

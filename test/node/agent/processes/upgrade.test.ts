@@ -12,7 +12,7 @@ const vips = ['10.96.0.10', 'fd00:96::10']
 const urls = ['http://10.96.0.10/', 'http://[fd00:96::10]/']
 const [url] = urls as [string]
 const instances = { first: 1, second: 2 } as const
-type Place = keyof typeof instances
+type ExternalDestination = keyof typeof instances
 
 describe('one Envoy follows another', { skip }, () => {
   let lab: AgentLab
@@ -37,13 +37,13 @@ describe('one Envoy follows another', { skip }, () => {
   })
 
   /** What the admin interface of the Envoy in this place answers; '' where there is none. */
-  async function admin(place: Place, path: string, ...args: readonly string[]): Promise<string> {
+  async function admin(place: ExternalDestination, path: string, ...args: readonly string[]): Promise<string> {
     const socket = adminSocket({ directory: lab.envoySockets }, instances[place]).path
     const curl = ['--silent', '--max-time', '5', '--unix-socket', socket, ...args, `http://envoy${path}`]
     return (await lab.on('curl', curl)).stdout
   }
 
-  function untilListening(place: Place, listens = true): Promise<unknown> {
+  function untilListening(place: ExternalDestination, listens = true): Promise<unknown> {
     return lab.until(`the ${place} Envoy with${listens ? '' : 'out'} the redirect port`, async () => {
       const listeners = await admin(place, '/listeners')
       const has = ['redirect-IPv4', 'redirect-IPv6'].map(name => listeners.includes(`${name}::`))
@@ -67,7 +67,7 @@ describe('one Envoy follows another', { skip }, () => {
   }
 
   /** As images/envoy-drain and the kubelet do. */
-  async function end(place: Place, envoy: Supervised): Promise<void> {
+  async function end(place: ExternalDestination, envoy: Supervised): Promise<void> {
     await admin(place, '/healthcheck/fail', '--request', 'POST')
     await untilListening(place, false)
     await lab.until('no connection in it', async () => {

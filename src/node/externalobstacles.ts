@@ -1,17 +1,17 @@
 /** Decides whether a node can serve external clients through Envoy. */
 
 import type { KernelBackend } from '../kernel/backend.ts'
-import type { OutsideObstacles } from '../plan/ports/layer.ts'
+import type { ExternalObstacles } from '../plan/ports/layer.ts'
 import type { ClientAddressChoice } from './probes/clientaddress.ts'
 
 /** externalTrafficPolicy Local keeps the client's address, and so must Envoy. */
-export function outsideObstacles({
+export function externalObstacles({
   backend: { name, capabilities },
   clientAddress: { mode, why },
 }: {
   readonly backend: Pick<KernelBackend, 'name' | 'capabilities'>
   readonly clientAddress: Pick<ClientAddressChoice, 'mode' | 'why'>
-}): OutsideObstacles {
+}): ExternalObstacles {
   if (!capabilities.servesExternal) {
     const reason = `--proxy-mode ${name} serves nothing that comes from outside`
     return { Cluster: reason, Local: reason }

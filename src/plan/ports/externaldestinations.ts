@@ -1,9 +1,9 @@
-/** The external addresses of a Service port: node port, external IPs and load-balancer IPs. */
+/** The destinations by which packets reach a Service port from outside: node port, external and load-balancer IPs. */
 
 import type { IpFamily } from '../../net/address.ts'
 import type { PortState } from './port.ts'
 
-/** Stands in place of an address where any of the node's will do. */
+/** Stands for an address where any of the node's will do. */
 export const anyAddressOf = { IPv4: '0.0.0.0', IPv6: '::' } as const satisfies Record<IpFamily, string>
 
 /** Whether this node port is in kube-apiserver's default `--service-node-port-range`. */
@@ -12,22 +12,21 @@ export function isUsualNodePort(port: number): boolean {
 }
 
 /** The kind of key by which packets are looked up: their destination, or `anyAddressOf` its family. */
-export type PlaceKind = 'address' | 'node-port'
+export type ExternalDestinationKind = 'address' | 'node-port'
 
-/** One external address and port of a Service port. */
-export interface Place {
-  readonly kind: PlaceKind
+export interface ExternalDestination {
+  readonly kind: ExternalDestinationKind
   readonly ip: string
   readonly port: number
 }
 
-export function placesOf({ family, vip, port, external }: PortState): readonly Place[] {
+export function externalDestinationsOf({ family, vip, port, external }: PortState): readonly ExternalDestination[] {
   if (!external) return []
   const { nodePort, externalIPs, loadBalancerIPs } = external
   const ips = new Set([...externalIPs, ...loadBalancerIPs])
   // A Service may name its own VIP, which its own elements serve.
   ips.delete(vip)
-  const places: Place[] = [...ips].map(ip => ({ kind: 'address', ip, port: port.port }))
-  if (nodePort !== undefined) places.push({ kind: 'node-port', ip: anyAddressOf[family], port: nodePort })
-  return places
+  const destinations: ExternalDestination[] = [...ips].map(ip => ({ kind: 'address', ip, port: port.port }))
+  if (nodePort !== undefined) destinations.push({ kind: 'node-port', ip: anyAddressOf[family], port: nodePort })
+  return destinations
 }

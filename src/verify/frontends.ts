@@ -6,7 +6,7 @@
 import type { IpFamily, Protocol } from '../net/address.ts'
 
 /** The address is undefined for a node port, which is on every address that the node opens node ports on. */
-export interface Place {
+export interface Destination {
   readonly family: IpFamily
   readonly address: string | undefined
   readonly protocol: Protocol
@@ -16,10 +16,10 @@ export interface Place {
 /**
  * The kinds of clients that are treated differently: pods of the cluster, the node's own processes, and everybody else.
  */
-export type Client = 'outside' | 'pods' | 'node'
+export type Client = 'external' | 'pods' | 'node'
 
-export interface Way {
-  readonly place: Place
+export interface Frontend {
+  readonly destination: Destination
   /** `namespace/name`; '' where the rules do not say it. */
   readonly service: string
   /** The name of the Service port, or its number where it has none. */
@@ -46,10 +46,10 @@ export interface Way {
 }
 
 /** Frontends by `keyOfPlace`. */
-export type Ways = ReadonlyMap<string, Way>
+export type Frontends = ReadonlyMap<string, Frontend>
 
 /** `10.96.0.10:80/TCP`, `node port 30080/TCP` or `node port 30080/TCP (IPv6)` */
-export function keyOfPlace({ family, address, protocol, port }: Place): string {
+export function keyOfDestination({ family, address, protocol, port }: Destination): string {
   if (address === undefined) return `node port ${port}/${protocol}${family === 'IPv6' ? ' (IPv6)' : ''}`
   return `${family === 'IPv6' ? `[${address}]` : address}:${port}/${protocol}`
 }

@@ -5,10 +5,10 @@ import { familyOfCidr } from '../../net/cidr.ts'
 import type { Service, ServicePort } from '../../services/objects/service.ts'
 import type { External } from './port.ts'
 
-export type Outside = Omit<External, 'endpoints' | 'clusterEndpoints' | 'noLocalEndpoints' | 'layer'>
+export type ExternalAddresses = Omit<External, 'endpoints' | 'clusterEndpoints' | 'noLocalEndpoints' | 'layer'>
 
 /** Reads what all ports of a Service have in common: once, so that the lists are the same for each. */
-export function outsideOfAll(service: Service, family: IpFamily): Outside {
+export function externalAddressesOfAll(service: Service, family: IpFamily): ExternalAddresses {
   return {
     nodePort: undefined,
     externalIPs: ofFamily(service.externalIPs, family),
@@ -22,37 +22,43 @@ export function outsideOfAll(service: Service, family: IpFamily): Outside {
  * Returns the external addresses of a port; undefined where only the VIP leads to it: then `externalTrafficPolicy` has
  * no effect.
  */
-export function outsideOfPort(all: Outside, { nodePort }: ServicePort): Outside | undefined {
+export function externalAddressesOfPort(
+  all: ExternalAddresses,
+  { nodePort }: ServicePort,
+): ExternalAddresses | undefined {
   return reachable({ ...all, nodePort })
 }
 
 /** Keeps what a port may claim for itself: addresses and node ports belong to one Service, as VIPs do. */
-export function onlyOwned(outside: Outside, owns: (address: OutsideAddress) => boolean): Outside | undefined {
-  const { nodePort } = outside
+export function onlyOwned(
+  external: ExternalAddresses,
+  owns: (address: ExternalAddress) => boolean,
+): ExternalAddresses | undefined {
+  const { nodePort } = external
   return reachable({
-    ...outside,
+    ...external,
     nodePort: nodePort !== undefined && owns({ nodePort }) ? nodePort : undefined,
-    externalIPs: outside.externalIPs.filter(ip => owns({ ip })),
-    loadBalancerIPs: outside.loadBalancerIPs.filter(ip => owns({ ip })),
+    externalIPs: external.externalIPs.filter(ip => owns({ ip })),
+    loadBalancerIPs: external.loadBalancerIPs.filter(ip => owns({ ip })),
   })
 }
 
-export type OutsideAddress = { readonly ip: string } | { readonly nodePort: number }
+export type ExternalAddress = { readonly ip: string } | { readonly nodePort: number }
 
-export function addressesOf({ nodePort, externalIPs, loadBalancerIPs }: Outside): readonly OutsideAddress[] {
+export function addressesOf({ nodePort, externalIPs, loadBalancerIPs }: ExternalAddresses): readonly ExternalAddress[] {
   const ips = new Set([...externalIPs, ...loadBalancerIPs])
   return [...(nodePort === undefined ? [] : [{ nodePort }]), ...[...ips].map(ip => ({ ip }))]
 }
 
 /** `192.0.2.1:80/TCP` or `node port 30080/TCP`. */
-export function describeAddress(address: OutsideAddress, { port, protocol }: ServicePort): string {
-  const place = 'ip' in address ? hostPort(address.ip, port) : `node port ${address.nodePort}`
-  return `${place}/${protocol}`
+export function describeAddress(address: ExternalAddress, { port, protocol }: ServicePort): string {
+  const text = 'ip' in address ? hostPort(address.ip, port) : `node port ${address.nodePort}`
+  return `${text}/${protocol}`
 }
 
-function reachable(outside: Outside): Outside | undefined {
-  const { nodePort, externalIPs, loadBalancerIPs } = outside
-  return nodePort !== undefined || externalIPs.length + loadBalancerIPs.length > 0 ? outside : undefined
+function reachable(external: ExternalAddresses): ExternalAddresses | undefined {
+  const { nodePort, externalIPs, loadBalancerIPs } = external
+  return nodePort !== undefined || externalIPs.length + loadBalancerIPs.length > 0 ? external : undefined
 }
 
 /** Reads source ranges: one of all addresses is the same as none. */
