@@ -114,7 +114,7 @@ export class Agent {
   }
 
   async #begin(inherited: readonly VipPort[]): Promise<void> {
-    const { envoy, xds, redirectPort, slow, vanished, use, accessLog, plan } = this.#parts
+    const { envoy, xds, redirectPort, slow, vanished, use, connectionWatch, accessLog, plan } = this.#parts
     await this.#delivery.fillBudget(inherited)
     this.#delivery.begin()
     void takeOverNode({ ...this.#options, kernel: this.kernel, health: this.health, log: this.#log })
@@ -125,6 +125,7 @@ export class Agent {
     vanished.start()
     slow.start()
     use.watch()
+    connectionWatch.watch()
     if (this.#options.pathTest) {
       const { families } = this.#options
       this.#losses = watchLosses({ families, onSuspicion: (family, why) => this.#suspectPath(family, why) })
@@ -141,6 +142,7 @@ export class Agent {
       parts.staying,
       parts.use,
       parts.overload,
+      parts.connectionWatch,
       parts.accessLog,
       parts.ejections,
       parts.cutConnections,

@@ -4,6 +4,7 @@ import type { Flush, SyncResult } from '../kernel/layer.ts'
 import type { Reconciliation } from '../kernel/system/conntrack.ts'
 import type { IpFamily } from '../net/address.ts'
 import type { LogRecord } from '../observe/accesslog/records.ts'
+import type { Shortage } from '../plan/envoy/heldback.ts'
 import type { Problem } from '../services/problem.ts'
 import type { RedirectMove } from './lifecycle/redirectset.ts'
 import type { ClientAddressChoice } from './probes/clientaddress.ts'
@@ -22,8 +23,7 @@ type EnvoyEvent =
   | { readonly type: 'Envoy connected' }
   /** Whether connections may be redirected to Envoys has changed. */
   | { readonly type: 'Envoy up'; readonly up: boolean }
-  /** An Envoy is short of memory. */
-  | { readonly type: 'Envoy overloaded' }
+  | { readonly type: 'Envoy overloaded'; readonly shortage: Shortage }
   /** Envoy began or ceased to listen for redirected connections. */
   | { readonly type: 'Envoy listening' }
   /** Another process began or ceased to listen on its port. */

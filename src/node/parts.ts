@@ -10,6 +10,7 @@ import { hashesClients } from '../envoy/resources/cluster/loadbalancing.ts'
 import { type Frontend, frontendsOf, portIdOf } from '../envoy/resources/frontend.ts'
 import { redirectListeners } from '../envoy/resources/redirect.ts'
 import type { KernelLayer } from '../kernel/layer.ts'
+import { countTcpSockets } from '../kernel/system/sockstat.ts'
 import { migratesRequests } from '../kernel/system/sysctl.ts'
 import { AccessLog } from '../observe/accesslog/accesslog.ts'
 import type { Log } from '../observe/log.ts'
@@ -23,7 +24,7 @@ import { CutConnections } from './endpoints/cut-connections.ts'
 import { Ejections } from './endpoints/ejections.ts'
 import { SlowEndpoints } from './endpoints/slow.ts'
 import { VanishedEndpoints } from './endpoints/vanished.ts'
-import { startCanary } from './envoy/canary.ts'
+import { shortageIn, startCanary } from './envoy/canary.ts'
 import { Endings } from './envoy/endings.ts'
 import { EnvoyLayer } from './envoy/envoylayer.ts'
 import { OverlaySwitch } from './envoy/overlayswitch.ts'
@@ -44,6 +45,7 @@ import { StayingPorts } from './report/staying.ts'
 import { lookUpAddresses } from './system/addresses.ts'
 import { PodRules, readPodRules } from './system/podrules.ts'
 import { envoySockets } from './system/socketdirectory.ts'
+import { ConnectionWatch } from './use/connectionwatch.ts'
 import { countInEnvoy } from './use/heaviest.ts'
 import { OverloadRelief } from './use/overloadrelief.ts'
 import { UseWatch } from './use/usewatch.ts'
@@ -134,13 +136,20 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     log,
   })
 
+  const connections = () => countInEnvoy({ ...options, frontendAt: address => envoy.frontendAt(address) })
   const overload = new OverloadRelief({
     nodeName,
     heldBack,
-    connections: () => countInEnvoy({ ...options, frontendAt: address => envoy.frontendAt(address) }),
+    connections,
     onMoved: ids => report({ type: 'budget moved', ids }),
     log,
     holdMs: overloadHoldMs,
+  })
+  const connectionWatch = new ConnectionWatch({
+    limit: () => envoy.envoys.mostConnections,
+    sockets: countTcpSockets,
+    connections,
+    onMany: found => overload.hold(found, 'room for connections'),
   })
 
   const health = new SyncHealth(families)
@@ -163,7 +172,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   return {
     ...{ facts, plan, kernel, xds, redirectPort, endings, envoy, adminSockets, path, podRules, proof },
     ...{ ejections, slow, cutConnections, vanished, accessLog, use, health, healthChecks, moves, staying },
-    ...{ overload, overlaySwitch, handovers },
+    ...{ overload, connectionWatch, overlaySwitch, handovers },
   }
 }
 
@@ -216,7 +225,8 @@ function createEnvoyLayer(
         ...canaryTimes,
         onChange: answer => {
           onChange(answer)
-          if (answer === 'overloaded') report({ type: 'Envoy overloaded' })
+          const shortage = shortageIn(answer)
+          if (shortage) report({ type: 'Envoy overloaded', shortage })
         },
       }),
     handsOver: migratesRequests,

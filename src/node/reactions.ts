@@ -71,7 +71,7 @@ export class Reactions {
         this.#envoyUp(event.up)
         break
       case 'Envoy overloaded':
-        void this.#parts.overload.relieve()
+        void this.#parts.overload.relieve(event.shortage)
         break
       case 'Envoy listening':
         if (this.#options.pathTest) path.listeningChanged()

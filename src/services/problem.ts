@@ -35,7 +35,7 @@ export type ProblemCode =
   | 'LP301' // Envoy rejected a resource (NACK)
   | 'LP302' // Envoy not running, not found or of an unsupported version
   | 'LP303' // Envoy's bootstrap does not fit the agent's configuration
-  | 'LP304' // Envoy is short of memory
+  | 'LP304' // Envoy is short of memory or connections
   | 'LP305' // another process listens on Envoy's port
   | 'LP306' // lines of the access log left out
   | 'LP307' // an Envoy without the module

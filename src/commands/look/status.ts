@@ -46,7 +46,7 @@ function renderEnvoy({ envoy: { up, clients } }: NodeStatus): string[] {
 
 const states: Readonly<Record<EnvoyState, string>> = {
   serving: 'up',
-  overloaded: 'short of memory',
+  overloaded: 'short of memory or full of connections',
   coming: 'takes no connections yet',
   ending: 'about to end',
   silent: 'connected, but its canary does not answer',

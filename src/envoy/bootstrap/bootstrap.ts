@@ -45,6 +45,7 @@ import { FixedHeapConfigSchema } from '../api/envoy/extensions/resource_monitors
 import { PreviousHostsPredicateSchema } from '../api/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.js'
 import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { any, duration } from '../encoding.ts'
+import { metadataOfConnections, mostConnections } from '../program/connections.ts'
 import { metadataOfModule } from '../program/module.ts'
 import { adminSocket, canarySocket, type Instance, metadataOfInstance, xdsSocket } from '../program/sockets.ts'
 import { statsConfig } from '../resources/stats.ts'
@@ -120,6 +121,7 @@ function metadataOf({ clientAddress, instance, adminPort, hasModule }: Options):
   return {
     ...metadataOfInstance(instance),
     ...metadataOfModule(hasModule),
+    ...metadataOfConnections(mostConnections),
     // images/envoy-start changes this in the text of the file.
     'lightpath.cloud/admin-port': String(adminPort),
     ...(clientAddress === 'preserve' ? { [clientAddressKey]: clientAddress } : {}),

@@ -16,14 +16,12 @@ import type { OverloadManagerSchema } from '../api/envoy/config/overload/v3/over
 import { DownstreamConnectionsConfigSchema } from '../api/envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections_pb.js'
 import { FixedHeapConfigSchema } from '../api/envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap_pb.js'
 import { any, duration } from '../encoding.ts'
+import { mostConnections } from '../program/connections.ts'
 
 type OverloadManager = MessageInitShape<typeof OverloadManagerSchema>
 
 const heap = 'envoy.resource_monitors.fixed_heap'
 const connections = 'envoy.resource_monitors.global_downstream_max_connections'
-
-/** An idle one takes 20 kB or more: with more of them than this the heap has long been used up. */
-const mostConnections = 100_000n
 
 /** Parts of the heap, in the order in which they are reached. */
 const actions: Readonly<Record<string, number>> = {
@@ -48,7 +46,7 @@ export function overloadManager(heapBytes: number): OverloadManager {
         name: connections,
         configType: {
           case: 'typedConfig',
-          value: any(DownstreamConnectionsConfigSchema, { maxActiveDownstreamConnections: mostConnections }),
+          value: any(DownstreamConnectionsConfigSchema, { maxActiveDownstreamConnections: BigInt(mostConnections) }),
         },
       },
     ],

@@ -83,6 +83,23 @@ describe('the canary', () => {
     assert.deepEqual(said, ['serving', 'overloaded', 'serving'])
     assert.ok(asked >= 7, `${asked}`)
   })
+  test('reports that Envoy is full, which closes connections without an answer, but not after one', async () => {
+    let asked = 0
+    const isFull = () => asked === 2 || (asked >= 4 && asked < 8)
+    const server = createServer((_, response) => {
+      asked++
+      if (isFull()) response.destroy()
+      else response.end()
+    })
+    await listen(server)
+    const { said, until, stop } = watch()
+    await until(3)
+    stop()
+    server.closeAllConnections()
+    server.close()
+    assert.deepEqual(said, ['serving', 'full', 'serving'])
+    assert.ok(asked >= 12, `${asked}`)
+  })
   test('does not believe a process of another user', async () => {
     const server = createServer((_, response) => void response.end())
     await listen(server)

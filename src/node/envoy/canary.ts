@@ -6,12 +6,24 @@
 import type { UnixAddress } from '../../envoy/program/sockets.ts'
 import { get } from '../../observe/plainhttp.ts'
 import { connectUnix } from '../../observe/unixsocket.ts'
+import type { Shortage } from '../../plan/envoy/heldback.ts'
 
 /**
  * `overloaded`: it serves, but is short of memory, and ends each connection after its answer (envoy/bootstrap/overload.ts).
- * `draining`: it is about to end. `refused`: nobody listens. `missed`: somebody listens and does not answer.
+ * `full`: it closes new connections at once, since it has as many as it takes. `draining`: it is about to end. `refused`:
+ * nobody listens. `missed`: somebody listens and does not answer.
  */
-export type CanaryAnswer = 'serving' | 'overloaded' | 'draining' | 'refused' | 'missed'
+export type CanaryAnswer = 'serving' | 'overloaded' | 'full' | 'draining' | 'refused' | 'missed'
+
+/** What an Envoy that answers so is short of. */
+export function shortageIn(answer: CanaryAnswer | undefined): Shortage | undefined {
+  return answer && shortages[answer]
+}
+
+const shortages: Readonly<Partial<Record<CanaryAnswer, Shortage>>> = {
+  overloaded: 'memory',
+  full: 'room for connections',
+}
 
 export interface CanaryOptions {
   readonly socket: UnixAddress
@@ -20,9 +32,9 @@ export interface CanaryOptions {
   readonly startIntervalMs: number
   /** How long an answer may take. */
   readonly timeoutMs: number
-  /** How many answers in a row must be missed before that is reported. */
+  /** How many requests in a row must get no answer before `missed` or `full` is reported. */
   readonly misses: number
-  /** After `overloaded`, how many times in a row it has to be `serving` before that is reported. */
+  /** After `overloaded` or `full`, how many times in a row it has to be `serving` before that is reported. */
   readonly recovery: number
   /** Called when the answer changes, and once at the start. */
   readonly onChange: (answer: CanaryAnswer) => void
@@ -45,7 +57,7 @@ export function startCanary({
   onChange,
 }: CanaryOptions): Canary {
   let known: CanaryAnswer | undefined
-  let missed = 0
+  let unanswered = 0
   let starts = mostStarts
   /** How many more times it has to be serving. */
   let recovering = 0
@@ -55,15 +67,22 @@ export function startCanary({
   const ask = async () => {
     const answer = await request(socket, timeoutMs)
     if (stopped) return
-    missed = answer === 'missed' ? missed + 1 : 0
-    if (answer === 'overloaded') recovering = recovery
+    const isUnanswered = answer === 'missed' || answer === 'full'
+    unanswered = isUnanswered ? unanswered + 1 : 0
+    // An Envoy that just dies closes connections, too, but nobody accepts the next.
+    if (isUnanswered && unanswered < misses) return wait()
+    if (answer === 'overloaded' || answer === 'full') recovering = recovery
     else if (answer === 'serving' && recovering > 0) recovering--
-    starts = answer === 'serving' ? 0 : Math.max(0, starts - 1)
-    timer = setTimeout(ask, starts > 0 ? startIntervalMs : intervalMs)
-    if (answer === known || (answer === 'missed' && missed < misses)) return
+    if (answer === 'serving') starts = 0
+    wait()
+    if (answer === known) return
     if (answer === 'serving' && recovering > 0) return
     known = answer
     onChange(answer)
+  }
+  const wait = () => {
+    starts = Math.max(0, starts - 1)
+    timer = setTimeout(ask, starts > 0 ? startIntervalMs : intervalMs)
   }
 
   void ask()
@@ -90,12 +109,17 @@ function request({ path, users }: UnixAddress, timeoutMs: number): Promise<Canar
       const answer = answers.get(response.statusCode) ?? 'missed'
       resolve(answer === 'serving' && response.headers.connection === 'close' ? 'overloaded' : answer)
     })
-    query.on('error', (error: NodeJS.ErrnoException) => resolve(nobody.has(error.code) ? 'refused' : 'missed'))
+    query.on('error', (error: NodeJS.ErrnoException) => resolve(failures.get(error.code) ?? 'missed'))
   })
 }
 
-/** The file that a killed Envoy left, or none. */
-const nobody: ReadonlySet<string | undefined> = new Set(['ECONNREFUSED', 'ENOENT'])
+const failures: ReadonlyMap<string | undefined, CanaryAnswer> = new Map([
+  // The file that a killed Envoy left, or none.
+  ['ECONNREFUSED', 'refused'],
+  ['ENOENT', 'refused'],
+  ['ECONNRESET', 'full'],
+  ['EPIPE', 'full'],
+])
 
 const answers: ReadonlyMap<number | undefined, CanaryAnswer> = new Map([
   [200, 'serving'],

@@ -1,6 +1,7 @@
 /** Finds what is wrong with an Envoy itself, whatever its configuration. */
 
 import { isSupported, minimumVersion } from '../../envoy/program/find.ts'
+import type { Shortage } from '../../plan/envoy/heldback.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import { type ClientAddress, clientAddressKey } from '../../services/settings/clientaddress.ts'
 import type { ClientInfo } from '../../xds/session.ts'
@@ -34,8 +35,8 @@ export function moduleProblem(nodeName: string, without: readonly { readonly id:
   )
 }
 
-export function loadProblem({ nodeId }: ClientInfo): Problem {
+export function loadProblem({ nodeId }: ClientInfo, shortage: Shortage): Problem {
   const remedy =
-    'the kernel layer serves all Services until it has had room for half a minute; see which Services use it, or give it more (--envoy-heap)'
-  return problem('LP304', `Envoy ${nodeId}`, 'it is short of memory', remedy)
+    'the kernel layer serves all Services until it has had room for half a minute; see which Services use it, or give it more (--envoy-heap; open files)'
+  return problem('LP304', `Envoy ${nodeId}`, `it is short of ${shortage}`, remedy)
 }

@@ -7,6 +7,7 @@
  * redirected to it.
  */
 
+import { connectionsIn } from '../../envoy/program/connections.ts'
 import { hasModule } from '../../envoy/program/module.ts'
 import { type Instance, instanceIn } from '../../envoy/program/sockets.ts'
 import type { Resource, ResourceRef } from '../../envoy/resource.ts'
@@ -14,7 +15,7 @@ import type { Problem } from '../../services/problem.ts'
 import type { ClientAddress } from '../../services/settings/clientaddress.ts'
 import type { ClientInfo } from '../../xds/session.ts'
 import { bootstrapProblems, type ClientAddressChoice } from '../probes/clientaddress.ts'
-import type { Canary, CanaryAnswer } from './canary.ts'
+import { type Canary, type CanaryAnswer, shortageIn } from './canary.ts'
 import { bootstrapOf, loadProblem, versionProblems } from './envoyproblems.ts'
 
 export interface EnvoysOptions {
@@ -38,7 +39,7 @@ interface EnvoysEvents {
   admitting(clientId: number): number
 }
 
-/** `coming`: it takes no connections yet; `silent`: it takes them, and its canary does not answer; `overloaded`: short of memory. */
+/** `coming`: it takes no connections yet; `silent`: it takes them, and its canary does not answer; `overloaded`: short of memory or full. */
 export type EnvoyState = 'coming' | 'serving' | 'overloaded' | 'ending' | 'silent'
 
 interface ConnectedEnvoy extends ClientInfo {
@@ -60,7 +61,7 @@ interface Known {
 
 /** Whether nothing may be redirected while an Envoy that takes connections answers so. */
 function isUnfit(answer: CanaryAnswer | undefined): boolean {
-  return answer === 'missed' || answer === 'overloaded'
+  return answer === 'missed' || shortageIn(answer) !== undefined
 }
 
 export class Envoys {
@@ -92,6 +93,11 @@ export class Envoys {
   get haveModule(): boolean {
     if (this.all.length > 0) this.#haveModule = this.all.every(({ metadata }) => hasModule(metadata))
     return this.#haveModule
+  }
+
+  /** How many connections of clients any of the connected Envoys takes; undefined with none. */
+  get mostConnections(): number | undefined {
+    return this.all.length > 0 ? Math.min(...this.all.map(({ metadata }) => connectionsIn(metadata))) : undefined
   }
 
   /** What the bootstraps of the connected Envoys are for. */
@@ -188,7 +194,8 @@ export class Envoys {
     const one = this.#known.get(clientId)
     if (one?.answer === 'draining') return 'ending'
     if (!one || !this.#takers().includes(one)) return 'coming'
-    return one.answer === 'serving' || one.answer === 'overloaded' ? one.answer : 'silent'
+    if (shortageIn(one.answer)) return 'overloaded'
+    return one.answer === 'serving' ? one.answer : 'silent'
   }
 
   /**
@@ -274,11 +281,11 @@ export class Envoys {
   }
 
   #reportLoad(): void {
-    const overloaded = [...this.#known.values()].filter(({ answer }) => answer === 'overloaded')
-    this.#options.onProblems(
-      'Envoy load',
-      overloaded.map(({ envoy }) => loadProblem(envoy)),
-    )
+    const problems = [...this.#known.values()].flatMap(({ answer, envoy }) => {
+      const shortage = shortageIn(answer)
+      return shortage ? loadProblem(envoy, shortage) : []
+    })
+    this.#options.onProblems('Envoy load', problems)
   }
 
   #report(): void {

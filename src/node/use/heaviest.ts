@@ -14,23 +14,33 @@ export interface EnvoyConnectionsOptions extends BelowOptions {
   readonly frontendAt: (address: string) => string | undefined
 }
 
-/** Counts Envoy's open connections, by the id of the Service port to which they were made. Rejects as `listFlows`. */
-export async function countInEnvoy(options: EnvoyConnectionsOptions): Promise<ReadonlyMap<string, number>> {
-  const counts = new Map<string, number>()
+/** Envoy's open connections. */
+export interface EnvoyConnections {
+  /** Also those of ports that it has no more. */
+  readonly total: number
+  /** By the id of the Service port to which they were made. */
+  readonly byPort: ReadonlyMap<string, number>
+}
+
+/** Rejects as `listFlows`. */
+export async function countInEnvoy(options: EnvoyConnectionsOptions): Promise<EnvoyConnections> {
+  const byPort = new Map<string, number>()
+  let total = 0
   const socket = new NetlinkSocket('netfilter')
   try {
     for (const family of options.families) {
       await mapFlows(socket, { family, protocol: 'TCP' }, flow => {
         if (!flow.isOpen || !isRedirected(flow, options)) return
+        total++
         const { destination, destinationPort } = flow.original
         const id = options.frontendAt(hostPort(destination, destinationPort))
-        if (id !== undefined) counts.set(id, (counts.get(id) ?? 0) + 1)
+        if (id !== undefined) byPort.set(id, (byPort.get(id) ?? 0) + 1)
       })
     }
   } finally {
     socket.close()
   }
-  return counts
+  return { total, byPort }
 }
 
 /** However evenly connections are spread, the demotion has to make room, or it helps nobody. */

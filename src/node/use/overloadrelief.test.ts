@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { pino } from 'pino'
 import { HeldBack } from '../../plan/envoy/heldback.ts'
 import type { Note } from '../../services/note.ts'
-import { heaviest } from './heaviest.ts'
+import { type EnvoyConnections, heaviest } from './heaviest.ts'
 import { OverloadRelief } from './overloadrelief.ts'
 
 describe('the ports that fill Envoy', () => {
@@ -19,9 +19,14 @@ describe('the ports that fill Envoy', () => {
   })
 })
 
-describe('when Envoy is short of memory', () => {
+const connectionsOf = (byPort: Readonly<Record<string, number>>): EnvoyConnections => {
+  const counts = Object.entries(byPort)
+  return { total: counts.reduce((sum, [, count]) => sum + count, 0), byPort: new Map(counts) }
+}
+
+describe('when Envoy is overloaded', () => {
   const [loud, quiet] = ['shop/loud/http', 'shop/quiet/http'] as const
-  const relief = (connections: () => Promise<ReadonlyMap<string, number>>) => {
+  const relief = (connections: () => Promise<EnvoyConnections>) => {
     const heldBack = new HeldBack()
     const moved: string[] = []
     const notes: Note[] = []
@@ -34,10 +39,8 @@ describe('when Envoy is short of memory', () => {
 
   test('the heaviest port is held back for a while, and its owner gets an Event', async t => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
-    const { heldBack, moved, notes, overload } = relief(
-      async () => new Map(Object.entries({ [loud]: 90, [quiet]: 10 })),
-    )
-    await overload.relieve()
+    const { heldBack, moved, notes, overload } = relief(async () => connectionsOf({ [loud]: 90, [quiet]: 10 }))
+    await overload.relieve('memory')
     assert.match(heldBack.why(loud)!, /short of memory/)
     assert.equal(heldBack.why(quiet), undefined)
     const [note] = notes
@@ -48,10 +51,19 @@ describe('when Envoy is short of memory', () => {
     assert.deepEqual(moved, [loud, loud])
   })
 
+  test('the next one is held back when that was not enough', async () => {
+    const { heldBack, moved, overload } = relief(async () => connectionsOf({ [loud]: 90, [quiet]: 10 }))
+    await overload.relieve('memory')
+    await overload.relieve('room for connections')
+    assert.deepEqual(moved, [loud, quiet])
+    assert.match(heldBack.why(quiet)!, /short of room for connections/)
+    overload.stop()
+  })
+
   test('nothing is held back where nobody has connections, or they cannot be counted', async () => {
-    for (const connections of [async () => new Map<string, number>(), () => Promise.reject(new Error('EPERM'))]) {
+    for (const connections of [async () => connectionsOf({}), () => Promise.reject(new Error('EPERM'))]) {
       const { moved, notes, overload } = relief(connections)
-      await overload.relieve()
+      await overload.relieve('memory')
       assert.deepEqual([moved, notes], [[], []])
     }
   })

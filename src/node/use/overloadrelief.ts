@@ -1,20 +1,19 @@
 /**
- * Keeps the ports that fill Envoy out of it for a while, once it was short of memory. While it is short, the kernel
- * layer serves everything (envoys.ts); without this the same clients would fill it again as soon as all ports are back.
- * Their owners get an Event.
+ * Keeps the ports that fill Envoy out of it for a while, once it was short of memory or of room for connections. While
+ * it is short, the kernel layer serves everything (envoys.ts); without this the same clients would fill it again as soon
+ * as all ports are back. Their owners get an Event.
  */
 
 import type { Log } from '../../observe/log.ts'
-import type { HeldBack } from '../../plan/envoy/heldback.ts'
+import type { HeldBack, Shortage } from '../../plan/envoy/heldback.ts'
 import { portPartOf, serviceKeyOf } from '../../plan/ports/port.ts'
 import type { Note } from '../../services/note.ts'
-import { heaviest } from './heaviest.ts'
+import { type EnvoyConnections, heaviest } from './heaviest.ts'
 
 export interface OverloadReliefOptions {
   readonly nodeName: string
   readonly heldBack: HeldBack
-  /** Counts Envoy's open connections, by the id of the Service port. */
-  readonly connections: () => Promise<ReadonlyMap<string, number>>
+  readonly connections: () => Promise<EnvoyConnections>
   /** These ports are held back from now on, or no longer. */
   readonly onMoved: (ids: readonly string[]) => void
   readonly log: Log
@@ -35,20 +34,24 @@ export class OverloadRelief {
     this.#onNote = onNote
   }
 
-  /** An Envoy is short of memory. */
-  async relieve(): Promise<void> {
-    const { connections, heldBack, log, onMoved } = this.#options
-    let counts: ReadonlyMap<string, number>
+  /** An Envoy is overloaded. */
+  async relieve(shortage: Shortage): Promise<void> {
+    const { connections, log } = this.#options
     try {
-      counts = await connections()
+      this.hold(await connections(), shortage)
     } catch (error) {
-      return log.warn({ reason: (error as Error).message }, 'it is not known which Service ports fill Envoy')
+      log.warn({ reason: (error as Error).message }, 'it is not known which Service ports fill Envoy')
     }
-    const ids = heaviest(counts)
+  }
+
+  /** Holds back the ports that have most of these connections. */
+  hold({ byPort }: EnvoyConnections, shortage: Shortage): void {
+    const { heldBack, onMoved } = this.#options
+    const ids = heaviest(new Map([...byPort].filter(([id]) => !heldBack.has(id))))
     if (ids.length === 0) return
-    heldBack.hold(ids)
+    heldBack.hold(ids, shortage)
     onMoved(ids)
-    for (const id of ids) this.#say(id, counts.get(id)!)
+    for (const id of ids) this.#say(id, byPort.get(id)!, shortage)
     this.#releaseLater(ids)
   }
 
@@ -56,10 +59,10 @@ export class OverloadRelief {
     for (const timer of this.#releases) clearTimeout(timer)
   }
 
-  #say(id: string, count: number): void {
+  #say(id: string, count: number, shortage: Shortage): void {
     const { holdMs, log, nodeName } = this.#options
     const message =
-      `Envoy of node ${nodeName} is short of memory, and port ${portPartOf(id)} has most connections there (${count}): ` +
+      `Envoy of node ${nodeName} is short of ${shortage}, and port ${portPartOf(id)} has most connections there (${count}): ` +
       `the kernel layer serves the port on that node for ${Math.round(holdMs / 60e3)} minutes`
     log.warn({ port: id, connections: count }, message)
     this.#onNote({ object: `Service ${serviceKeyOf(id)}`, type: 'Warning', reason: 'EnvoyOverloaded', message })

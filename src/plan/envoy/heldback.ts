@@ -2,19 +2,27 @@
  * Ports that the kernel layer serves for a while, whatever their owners wish, because they are too much work for Envoy.
  */
 
-export class HeldBack {
-  readonly #ids = new Set<string>()
+/** What an Envoy has too little of. */
+export type Shortage = 'memory' | 'room for connections'
 
-  hold(ids: readonly string[]): void {
-    for (const id of ids) this.#ids.add(id)
+export class HeldBack {
+  readonly #held = new Map<string, Shortage>()
+
+  hold(ids: readonly string[], shortage: Shortage): void {
+    for (const id of ids) this.#held.set(id, shortage)
   }
 
   release(ids: readonly string[]): void {
-    for (const id of ids) this.#ids.delete(id)
+    for (const id of ids) this.#held.delete(id)
+  }
+
+  has(id: string): boolean {
+    return this.#held.has(id)
   }
 
   /** Why the port waits, in words for a user; undefined for one that is not held back. */
   why(id: string): string | undefined {
-    return this.#ids.has(id) ? 'Envoy was short of memory on this node, and this port had most connections' : undefined
+    const shortage = this.#held.get(id)
+    return shortage && `Envoy was short of ${shortage} on this node, and this port had most connections`
   }
 }

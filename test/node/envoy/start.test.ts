@@ -54,7 +54,9 @@ case $1 in --version) echo; echo 'envoy  version: 0123abc/1.41.3/Clean/RELEASE/B
 
 test('Envoy may open as many files as it can get, and takes no more connections than there are files for', async () => {
   const file = join(directory, 'limits.json')
-  await writeFile(file, JSON.stringify({ maxActiveDownstreamConnections: '100000' }))
+  const bootstrap = (most: string) =>
+    JSON.stringify({ 'lightpath.cloud/connections': most, maxActiveDownstreamConnections: most })
+  await writeFile(file, bootstrap('100000'))
   const program = join(directory, 'envoy-limits')
   await writeFile(program, '#!/bin/sh\necho "$2 $(ulimit -n)"\n')
   await chmod(program, 0o755)
@@ -63,7 +65,7 @@ test('Envoy may open as many files as it can get, and takes no more connections 
     return (await run('sh', ['-c', limits, start, file], { env: { PATH: process.env.PATH, ENVOY_BIN: program } }))
       .stdout
   }
-  assert.equal(await startedWith(512, 1024), '{"maxActiveDownstreamConnections":"409"} 1024\n')
+  assert.equal(await startedWith(512, 1024), `${bootstrap('409')} 1024\n`)
 })
 
 test('an old Linux gets the bootstrap for it, where there is one, and every other the usual one', async () => {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../../src/lab/pods.ts'
-import { pause } from '../../../src/lab/wait.ts'
-import { serviceWith } from '../manifests.ts'
-import { AgentLab, skip } from './lab.ts'
+import type { RunningPod } from '../../../../src/lab/pods.ts'
+import { pause } from '../../../../src/lab/wait.ts'
+import { serviceWith } from '../../manifests.ts'
+import { AgentLab, skip } from '../lab.ts'
 
 const names = ['one', 'two', 'three'] as const
 type Name = (typeof names)[number]
@@ -79,6 +79,7 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
     const loads = await Promise.all(
       (['one', 'two'] as const).map(name => lab.load(client, { url: urlOf(name), connections: 2, rate: 20 })),
     )
+    await pause(500)
     write('three', { overlay: 'always' })
     await lab.untilServedBy('envoy', client, urlOf('three'))
     await lab.until('room', async () => (await inEnvoy()).length === 2)
@@ -185,77 +186,4 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
       }
     })
   }
-})
-
-/** Opens so many connections to a port and holds them. */
-const holding = `const { connect } = require('node:net')
-const [ip, count] = process.argv.slice(1)
-for (let n = 0; n < Number(count); n++) connect(80, ip).on('error', () => {})
-setInterval(() => {}, 1000)`
-
-/** Begins so many requests whose headers never end, 960 kB each. */
-const unfinished = `const { connect } = require('node:net')
-const [ip, count] = process.argv.slice(1)
-const lines = Array.from({ length: 15 }, (_, i) => 'X-' + i + ': ' + 'y'.repeat(64000) + '\\r\\n').join('')
-for (let n = 0; n < Number(count); n++) {
-  const socket = connect(80, ip).on('error', () => {})
-  socket.write('GET / HTTP/1.1\\r\\nHost: a\\r\\n' + lines)
-}
-setInterval(() => {}, 1000)`
-
-describe('an Envoy that is short of memory', { skip }, () => {
-  let lab: AgentLab
-
-  before(async () => {
-    lab = await AgentLab.build({ bootstrapFlags: ['--envoy-heap', '128'] })
-  })
-  after(() => lab?.destroy())
-
-  test('keeps out the port that fills it, also where it is always to be there, and its owner is told', async () => {
-    const [client, other, web] = await lab.pods(['client', 'other', 'web-1'], 10)
-    const settings = { overlay: 'always' }
-    for (const name of ['one', 'two'] as const)
-      lab.write(name, serviceWith({ name, vips: [vips[name]], settings }, [web!]))
-    await lab.start()
-    for (const name of ['one', 'two'] as const) await lab.untilServedBy('envoy', client!, `http://${vips[name]}/`)
-    const args = ['-e', unfinished, vips.two, '105']
-    const flood = await lab.network.processes.spawnIn(other!.netns, process.execPath, args, {})
-    await lab.untilServedBy('kernel', client!, `http://${vips.one}/`)
-    assert.equal(await lab.ask(client!, `http://${vips.two}/`), 'web-1 by kernel')
-    const why = /waits for Envoy as http: Envoy was short of memory on this node/
-    const explained = async (name: Name) =>
-      (await lab.lightpath('explain', `default/${name}`, '--socket', lab.socket)).stdout
-    await lab.until('the port to be held back', async () => why.test(await explained('two')))
-    assert.doesNotMatch(await explained('one'), why)
-    assert.match(lab.agentLog(), /is short of memory, and port http has most connections there \(\d+\)/)
-    await flood.stop()
-  })
-})
-
-describe('more connections than an Envoy has room for', { skip }, () => {
-  let lab: AgentLab
-
-  before(async () => {
-    const bootstrap = (changed: object) => {
-      const { resourceMonitors } = (changed as { overloadManager: { resourceMonitors: { typedConfig: object }[] } })
-        .overloadManager
-      const monitor = resourceMonitors.find(({ typedConfig }) => 'maxActiveDownstreamConnections' in typedConfig)!
-      Object.assign(monitor.typedConfig, { maxActiveDownstreamConnections: '50' })
-    }
-    lab = await AgentLab.build({ bootstrap })
-  })
-  after(() => lab?.destroy())
-
-  test('bring the node down to the kernel layer, which serves them and all others', async () => {
-    const [client, other, web] = await lab.pods(['client', 'other', 'web-1'], 10)
-    for (const name of ['one', 'two'] as const) lab.write(name, serviceWith({ name, vips: [vips[name]] }, [web!]))
-    await lab.start()
-    for (const name of ['one', 'two'] as const) await lab.untilServedBy('envoy', client!, `http://${vips[name]}/`)
-    const args = ['-e', holding, vips.two, '100']
-    const flood = await lab.network.processes.spawnIn(other!.netns, process.execPath, args, {})
-    await lab.untilServedBy('kernel', client!, `http://${vips.one}/`)
-    assert.equal(await lab.ask(client!, `http://${vips.two}/`), 'web-1 by kernel')
-    await flood.stop()
-    await lab.untilServedBy('envoy', client!, `http://${vips.one}/`)
-  })
 })
