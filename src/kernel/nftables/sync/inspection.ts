@@ -12,7 +12,8 @@ import { type ElementName, type Elements, isShared, overlaySwitch } from '../ele
 import { readTables } from '../elements/reading.ts'
 import { elementText } from '../elements/text.ts'
 import { fixedRules, isLoadBalancingChain, tableName } from '../rules/ruleset.ts'
-import { elementsOf, type PortRecord } from './record.ts'
+import { Claim } from './claim.ts'
+import { eachWritten, elementsOf, type PortRecord } from './record.ts'
 
 /** What was written to the kernel, of the node and of ports. */
 export interface WrittenView {
@@ -57,21 +58,23 @@ export async function findDrift(
   if (!exists) return families.map(gone).join(' or ')
   /** Those of the elements that ports share. */
   const known = new Set<ElementName>()
-  const findWrong = (expected: Elements) => {
-    let wrong: string | undefined
-    for (const [name, value] of expected) {
-      if (found.get(name) !== value && !isTouched(name)) wrong ??= `element ${elementText(name)}`
-      if (isShared(name)) known.add(name)
-      else found.delete(name)
+  const claim = new Claim(found)
+  const findWrong = (record: Pick<PortRecord, 'written'>) => {
+    claim.begin()
+    eachWritten(record, options, claim)
+    const differing = claim.isWhole ? [] : elementsOf(record, options)
+    for (const [name, value] of differing) {
+      if (found.get(name) !== value && !isTouched(name)) return `element ${elementText(name)}`
     }
-    return wrong
+    for (const name of claim.take()) if (isShared(name)) known.add(name)
+    return undefined
   }
-  const wrongOfNode = findWrong(written.node())
+  const wrongOfNode = findWrong({ written: written.node() })
   if (wrongOfNode !== undefined) return wrongOfNode
   const turns = new Turns()
   for (const record of written.ports.values()) {
     if (turns.isOver) await turns.next()
-    const wrong = findWrong(elementsOf(record, options))
+    const wrong = findWrong(record)
     if (wrong !== undefined) return `${wrong} of ${record.id}`
   }
   const wrongChain = findWrongChain(families, options, chains)

@@ -70,6 +70,17 @@ export function elementsOf({ written }: Pick<PortRecord, 'written'>, options: Pl
   return isPlacement(written) ? planPort(written, options) : written
 }
 
+/** Gives the elements of `elementsOf` to `elements`, without a map of them. */
+export function eachWritten(
+  { written }: Pick<PortRecord, 'written'>,
+  options: PlanOptions,
+  elements: ElementSink,
+): void {
+  if (!written) return
+  if (isPlacement(written)) planInto(elements, written, options)
+  else for (const [name, value] of written) elements.set(name, value)
+}
+
 /** Forgets the overlay, which was emptied by other means. */
 export function forgetOverlay(record: PortRecord): void {
   const { written } = record

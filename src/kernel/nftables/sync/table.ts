@@ -167,6 +167,18 @@ export class KernelTables implements KernelLayer {
     return this.#writer.totals
   }
 
+  /** Compares all that the kernel has with all that was written, as the periodic task does, and corrects what differs. */
+  async compare(): Promise<void> {
+    if (!this.#syncLoop.isCacheValid) return
+    await this.#routing.ensure()
+    const written = { node: () => this.#writtenNode, ports: this.#ports }
+    this.#suspect(
+      await this.#writer.reading(isTouched =>
+        findDrift(this.#programs.nft, this.#families, this.#options, written, isTouched),
+      ),
+    )
+  }
+
   async settled(): Promise<void> {
     await this.#syncLoop.settled()
     await this.#staleFlows.settled()
@@ -207,24 +219,12 @@ export class KernelTables implements KernelLayer {
     const presence = async () => {
       for (const family of this.#families) if (this.#syncLoop.isInstalled) await this.#probe(family)
     }
-    const comparison = async () => {
-      if (this.#syncLoop.isCacheValid) await this.#compare()
-    }
+    const comparison = () => this.compare()
     const heartbeat = async () => {
       if (this.#syncLoop.isCacheValid) await this.#renewHeartbeat()
     }
     const work = { presence, comparison, heartbeat }
     return watchDrift(this.#families, this.#options, work, this.#programs, this.#observer)
-  }
-
-  async #compare(): Promise<void> {
-    await this.#routing.ensure()
-    const written = { node: () => this.#writtenNode, ports: this.#ports }
-    this.#suspect(
-      await this.#writer.reading(isTouched =>
-        findDrift(this.#programs.nft, this.#families, this.#options, written, isTouched),
-      ),
-    )
   }
 
   async #probe(family: Family): Promise<void> {
