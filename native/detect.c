@@ -18,6 +18,9 @@ struct text {
   size_t length;
 };
 
+/** RFC 9113 section 6.5. */
+enum { SETTINGS = 4 };
+
 static const char *const usual_methods[] = {"GET /", "POST /", "HEAD /", "PUT /", "DELETE /", "PATCH /", "OPTIONS /", "PROPFIND /"};
 static const char *const balanced_upgrades[] = {"websocket", "h2c", "tls/"};
 
@@ -113,6 +116,26 @@ static bool asks_for_tunnel(struct text head) {
   for (struct text line; next_line(&head, &line) && line.length > 0;)
     if (begins_in_any_case(line, name) && !is_balanced(from(line, sizeof name - 1))) return true;
   return false;
+}
+
+const char *other_protocol(const char *bytes, size_t length) {
+  struct text text = {bytes, length}, line;
+  // RFC 8446 section 5.1: a record of type handshake, of a version 3.x.
+  if (begins(text, "\x16\x03")) return "TLS";
+  if (!next_line(&text, &line)) line = text;
+  static const char version[] = " HTTP/1.";
+  for (size_t i = 0; i + sizeof version <= line.length; i++)
+    if (begins(from(line, i), version)) return NULL;
+  return "no HTTP";
+}
+
+bool is_http_answer(const char *bytes, size_t length) {
+  // A frame: its length in three bytes, type, flags, and the stream's number in four.
+  static const char whole_connection[4];
+  static const char name[] = "HTTP/";
+  size_t of_name = length < sizeof name - 1 ? length : sizeof name - 1;
+  if (memcmp(bytes, name, of_name) == 0) return true;
+  return length >= 9 && bytes[3] == SETTINGS && memcmp(bytes + 5, whole_connection, sizeof whole_connection) == 0;
 }
 
 enum protocol detect(const char *bytes, size_t length) {

@@ -14,11 +14,13 @@
 #include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include "clock.h"
 #include "detect.h"
+#include "misnamed.h"
 #include "module.h"
 
 /** Of a request's head, so that an Upgrade is seen. */
@@ -41,12 +43,22 @@ void *envoy_dynamic_module_on_listener_filter_new(void *config, void *filter) {
 
 void envoy_dynamic_module_on_listener_filter_destroy(void *in_module) { (void)in_module; }
 
+static void report(void *filter, const char *spoke) {
+  if (spoke == NULL || !misnamed_may_report()) return;
+  struct envoy_text value = {spoke, strlen(spoke)};
+  envoy_dynamic_module_callback_listener_filter_set_dynamic_metadata_string(filter, metadata_namespace, metadata_key, value);
+}
+
 static int decide(void *filter, const char *bytes, size_t length) {
   enum protocol protocol = detect(bytes, length);
   if (protocol == UNKNOWN) return ENVOY_STOP;
+  if (protocol == OTHER) {
+    report(filter, other_protocol(bytes, length));
+    return ENVOY_CONTINUE;
+  }
   // As http_inspector calls them.
   struct envoy_text name = protocol == HTTP2 ? (struct envoy_text){"h2c", 3} : (struct envoy_text){"http/1.1", 8};
-  if (protocol != OTHER) envoy_dynamic_module_callback_listener_filter_set_requested_application_protocols(filter, &name, 1);
+  envoy_dynamic_module_callback_listener_filter_set_requested_application_protocols(filter, &name, 1);
   return ENVOY_CONTINUE;
 }
 

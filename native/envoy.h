@@ -35,6 +35,12 @@ void envoy_dynamic_module_callback_network_filter_enable_half_close(void *filter
 /** Hands what is in the read buffer to the filters behind this one, which take from it what they can. */
 void envoy_dynamic_module_callback_network_filter_continue_reading(void *filter);
 void envoy_dynamic_module_callback_network_filter_close(void *filter, int how);
+/** What is being written, in on_write: so many pieces, into an array of as many. */
+size_t envoy_dynamic_module_callback_network_filter_get_write_buffer_chunks_size(void *filter);
+bool envoy_dynamic_module_callback_network_filter_get_write_buffer_chunks(void *filter, struct envoy_text *chunks);
+/** Of the connection, for its access log. */
+void envoy_dynamic_module_callback_network_set_dynamic_metadata_string(
+    void *filter, struct envoy_text name, struct envoy_text key, struct envoy_text value);
 /** Calls the filter again when what is under way is done, and not once it is gone. */
 void *envoy_dynamic_module_callback_network_filter_scheduler_new(void *filter);
 void envoy_dynamic_module_callback_network_filter_scheduler_commit(void *scheduler, uint64_t event);
@@ -90,6 +96,9 @@ bool envoy_dynamic_module_callback_access_logger_get_header_value(
 int64_t envoy_dynamic_module_callback_listener_filter_get_socket_fd(void *filter);
 /** What has come so far, in on_data. */
 bool envoy_dynamic_module_callback_listener_filter_get_buffer_chunk(void *filter, struct envoy_text *chunk);
+/** Of the connection to be, for its access log. */
+void envoy_dynamic_module_callback_listener_filter_set_dynamic_metadata_string(
+    void *filter, struct envoy_text name, struct envoy_text key, struct envoy_text value);
 /** By which the listener chooses among its filter chains. */
 void envoy_dynamic_module_callback_listener_filter_set_requested_application_protocols(void *filter, struct envoy_text *protocols,
                                                                                        size_t count);

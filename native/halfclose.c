@@ -18,6 +18,7 @@
 
 #include "later.h"
 #include "module.h"
+#include "network.h"
 
 #ifndef MOST_WAITING
 #define MOST_WAITING 1000
@@ -33,11 +34,13 @@ enum { BUCKETS = 4096 };
 enum { LOOK = 0, READ_ON_SOON = 1, READ_ON = 2, TIRED = 3 };
 
 struct configuration {
+  const struct network_filter *kind;
   /** How long a connection waits without a byte written; 0 for ever. */
   uint64_t patience_ms;
 };
 
 struct connection {
+  const struct network_filter *kind;
   void *filter;
   /** Undefined until the FIN. */
   void *scheduler;
@@ -122,24 +125,21 @@ static bool may_wait_longer(struct connection *connection) {
 }
 
 /** @param config seconds in decimal digits; empty: for ever. @return NULL for anything else */
-void *envoy_dynamic_module_on_network_filter_config_new(void *envoy, struct envoy_text name, struct envoy_text config) {
-  (void)envoy, (void)name;
+static void *configure(struct envoy_text config) {
   uint64_t seconds = 0;
   for (size_t i = 0; i < config.length; i++) {
     if (config.start[i] < '0' || config.start[i] > '9' || seconds > 1000000) return NULL;
     seconds = seconds * 10 + (uint64_t)(config.start[i] - '0');
   }
   struct configuration *configuration = malloc(sizeof *configuration);
-  if (configuration != NULL) configuration->patience_ms = seconds * 1000;
+  if (configuration != NULL) *configuration = (struct configuration){&half_close, seconds * 1000};
   return configuration;
 }
 
-void envoy_dynamic_module_on_network_filter_config_destroy(void *config) { free(config); }
-
-/** @return NULL where there is no memory, for which Envoy ends the connection */
-void *envoy_dynamic_module_on_network_filter_new(void *config, void *filter) {
+static void *create(void *config, void *filter) {
   struct connection *connection = calloc(1, sizeof *connection);
   if (connection == NULL) return NULL;
+  connection->kind = &half_close;
   connection->filter = filter;
   connection->patience_ms = ((struct configuration *)config)->patience_ms;
   connection->references = 1;
@@ -150,13 +150,9 @@ void *envoy_dynamic_module_on_network_filter_new(void *config, void *filter) {
   return connection;
 }
 
-int envoy_dynamic_module_on_network_filter_new_connection(void *filter, void *connection) {
-  (void)connection;
-  envoy_dynamic_module_callback_network_filter_enable_half_close(filter, true);
-  return ENVOY_CONTINUE;
-}
+static void on_new_connection(void *filter) { envoy_dynamic_module_callback_network_filter_enable_half_close(filter, true); }
 
-int envoy_dynamic_module_on_network_filter_read(void *filter, void *in_module, size_t length, bool end) {
+static int on_read(void *filter, void *in_module, size_t length, bool end) {
   (void)filter;
   struct connection *connection = in_module;
   if (!end) return ENVOY_CONTINUE;
@@ -167,21 +163,19 @@ int envoy_dynamic_module_on_network_filter_read(void *filter, void *in_module, s
   return length == 0 ? ENVOY_STOP : ENVOY_CONTINUE;
 }
 
-int envoy_dynamic_module_on_network_filter_write(void *filter, void *in_module, size_t length, bool end) {
-  (void)filter, (void)length, (void)end;
+static void on_write(void *filter, void *in_module, size_t length) {
+  (void)filter, (void)length;
   struct connection *connection = in_module;
   if (connection->ended) connection->last_write = later_now();
-  return ENVOY_CONTINUE;
 }
 
 /** What was read is gone with the connection, some time before its filters are: Envoy 1.40 dies of a question about it then. */
-void envoy_dynamic_module_on_network_filter_event(void *filter, void *in_module, int event) {
-  (void)filter;
+static void on_event(void *in_module, int event) {
   struct connection *connection = in_module;
   if (event == ENVOY_REMOTE_CLOSE || event == ENVOY_LOCAL_CLOSE) connection->closed = true;
 }
 
-void envoy_dynamic_module_on_network_filter_scheduled(void *filter, void *in_module, uint64_t event) {
+static void on_scheduled(void *filter, void *in_module, uint64_t event) {
   struct connection *connection = in_module;
   if (connection->closed || (event == TIRED && connection->unanswered == 0)) return;
   if (connection->unanswered == 0 && read_on(connection, event)) return;
@@ -190,7 +184,7 @@ void envoy_dynamic_module_on_network_filter_scheduled(void *filter, void *in_mod
     envoy_dynamic_module_callback_network_filter_close(filter, ENVOY_FLUSH_WRITE);
 }
 
-void envoy_dynamic_module_on_network_filter_destroy(void *in_module) {
+static void destroy(void *in_module) {
   struct connection *connection = in_module;
   struct connection **slot = slot_of(connection->id);
   if (*slot != NULL) *slot = connection->next;
@@ -204,6 +198,17 @@ void envoy_dynamic_module_on_network_filter_destroy(void *in_module) {
   connection->filter = NULL;
   release(connection);
 }
+
+const struct network_filter half_close = {
+    .configure = configure,
+    .create = create,
+    .on_new_connection = on_new_connection,
+    .on_read = on_read,
+    .on_write = on_write,
+    .on_event = on_event,
+    .on_scheduled = on_scheduled,
+    .destroy = destroy,
+};
 
 static char http_configuration;
 

@@ -55,11 +55,15 @@ static enum protocol detect_copy(const char *bytes, size_t length) {
   char *copy = malloc(length);
   memcpy(copy, bytes, length);
   enum protocol protocol = detect(copy, length);
+  if (protocol == OTHER) other_protocol(copy, length);
   free(copy);
   return protocol;
 }
 
 void test_detection(unsigned (*draw)(unsigned)) {
+  assert(strcmp(other_protocol("\x16\x03\x01", 3), "TLS") == 0);
+  assert(strcmp(other_protocol("PING\r\n", 6), "no HTTP") == 0);
+  assert(other_protocol("CONNECT a:443 HTTP/1.1\r\n", 24) == NULL);
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     const char *bytes = known[i].bytes;
     size_t length = strlen(bytes);

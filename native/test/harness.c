@@ -180,6 +180,8 @@ bool envoy_dynamic_module_callback_http_filter_get_attribute_int(void *filter, i
 void run_later(uint64_t ms);
 /** In detect.c: random bytes, and what is known of some. */
 void test_detection(unsigned (*draw)(unsigned));
+/** In serverfirst.c. */
+void test_server_first(void);
 
 static void run_posted(void) {
   run_later(1);
@@ -262,6 +264,7 @@ int main(int words, char **arguments) {
   state = strtoull(arguments[1], NULL, 10) * 2654435761u + 88172645463325252u;
   unsigned long rounds = strtoul(arguments[2], NULL, 10);
   test_detection(draw);
+  test_server_first();
   configurations[0] = envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"", 0});
   configurations[1] = envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"5", 1});
   assert(envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"5s", 2}) == NULL);

@@ -32,6 +32,7 @@ export function agentCommands(program: Command): void {
       'envoyPorts',
       'envoyEndpointsPerPort',
       'lbPolicy',
+      'firstBytesTimeout',
       'drainTime',
       'accessLogRate',
       'logLevel',

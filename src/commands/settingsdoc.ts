@@ -29,7 +29,7 @@ something, since all of a node share its Envoy.
 
 Durations are written as in Go: \`500ms\`, \`5s\`, \`1m30s\`. \`none\` means that there is no such limit.
 
-A change of a setting takes effect for new requests; that of \`idle-timeout\`, \`access-log\` or \`half-close\`, which
+A change of a setting takes effect for new requests; that of \`idle-timeout\`, \`access-log\`, \`half-close\` or \`first-bytes-timeout\`, which
 are of Envoy's listeners, for new connections. A http or grpc port that sets one of these gets a listener of its
 own, which costs Envoy as much again as all else of the port; connections from before stay as they are. When it changes
 the value again, or goes back to the default, the open connections of that listener are closed, gracefully, within Envoy's

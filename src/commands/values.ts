@@ -37,6 +37,16 @@ export const duration: Shape<number> = {
   accepts: 'a duration such as 500ms, 30s or 10m',
 }
 
+/** Of first bytes; the range is that of the setting (services/settings/definitions.ts). */
+export const silence: Shape<number> = {
+  placeholder: 'DURATION',
+  parse: text => {
+    const ms = parseDuration(text)
+    return ms !== undefined && ms >= 100 && ms <= 15_000 ? ms : undefined
+  },
+  accepts: 'a duration from 100ms to 15s',
+}
+
 /** Nobody reads more than 10,000 lines, 5 MB. */
 export const lineRate: Shape<number> = {
   placeholder: 'NUMBER',

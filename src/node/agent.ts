@@ -146,6 +146,7 @@ export class Agent {
       parts.accessLog,
       parts.ejections,
       parts.cutConnections,
+      parts.misnamed,
     ])
       part.stop()
     await parts.vanished.stop()

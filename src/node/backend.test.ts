@@ -41,6 +41,7 @@ test('an agent works with any backend: one in a folder of its own gets all Servi
       envoyPorts: 1000,
       envoyEndpointsPerPort: 1000,
       lbPolicy: 'LEAST_REQUEST',
+      firstBytesTimeout: 1000,
       pathTest: false,
     },
     directorySource('examples', { log: silentLog }),

@@ -104,7 +104,7 @@ export class Delivery {
 
   /** Gives the kernel layer and Envoy everything. */
   begin(): void {
-    const { plan, kernel, envoy, health, moves, staying } = this.#parts
+    const { plan, kernel, envoy, health, moves, staying, misnamed } = this.#parts
     const states = [...plan.states()]
     this.#isSynced = true
     this.#setPolicies()
@@ -115,6 +115,7 @@ export class Delivery {
     const changes = states.map(after => ({ id: after.id, before: undefined, after }))
     envoy.begin(changes)
     for (const change of changes) staying.changed(change)
+    misnamed.begin()
     envoy.redirects.dropUnwanted()
     kernel.synced()
   }
@@ -124,7 +125,7 @@ export class Delivery {
   }
 
   #deliver(ports: readonly PortChange[], arrived: number): void {
-    const { kernel, envoy, health, moves, staying } = this.#parts
+    const { kernel, envoy, health, moves, staying, misnamed } = this.#parts
     health.queued(performance.now(), new Set(ports.map(familyOfChange)))
     for (const { id, after } of ports) {
       this.#options.programming.changed(id, arrived)
@@ -132,7 +133,10 @@ export class Delivery {
       else kernel.removePort(id)
     }
     envoy.apply(ports, arrived)
-    for (const change of ports) staying.changed(change)
+    for (const change of ports) {
+      staying.changed(change)
+      misnamed.changed(change)
+    }
     for (const { id, after } of ports) {
       moves.wanted(id, after?.layer)
       moves.wanted(externalId(id), after?.external?.layer)

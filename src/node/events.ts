@@ -36,6 +36,8 @@ type EnvoyEvent =
   | { readonly type: 'frontend programmed'; readonly id: string; readonly ms: number }
   | { readonly type: 'resource rejected'; readonly servicePort: string }
   | { readonly type: 'request logged'; readonly servicePort: string; readonly record: LogRecord }
+  /** See `AccessLogOptions`. */
+  | { readonly type: 'observation'; readonly servicePort: string; readonly record: LogRecord }
   | { readonly type: 'request not logged'; readonly servicePort: string }
   | { readonly type: 'endpoint ejected'; readonly servicePort: string }
 
@@ -47,7 +49,7 @@ type ProbeEvent =
   | { readonly type: 'client address chosen'; readonly choice: ClientAddressChoice }
 
 type PlanEvent =
-  /** These ports entered or left Envoy's budget, as the node calls them or as they fill Envoy. */
+  /** These ports entered or left Envoy's budget, as the node calls them or as they fill Envoy, or are misnamed. */
   | { readonly type: 'budget moved'; readonly ids: readonly string[] }
   /** Another proxy has had its time to take over this Service. */
   | { readonly type: 'handover over'; readonly service: string }

@@ -43,6 +43,8 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   readonly envoyEndpointsPerPort: number
   /** The policy of ports whose settings name none. */
   readonly lbPolicy: NodeLbPolicy
+  /** Milliseconds that clients of ports whose settings do not say may be silent. */
+  readonly firstBytesTimeout: number
   /** Whether the path from pods to Envoy is tested; if not, it counts as open. */
   readonly pathTest: boolean
 }

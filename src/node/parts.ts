@@ -16,6 +16,7 @@ import { AccessLog } from '../observe/accesslog/accesslog.ts'
 import type { Log } from '../observe/log.ts'
 import { budgetOptions, EnvoyBudget } from '../plan/envoy/budget.ts'
 import { HeldBack } from '../plan/envoy/heldback.ts'
+import { MisnamedPorts } from '../plan/envoy/misnamed.ts'
 import { NodePlan } from '../plan/nodeplan.ts'
 import { ClusterFacts } from '../services/clusterfacts.ts'
 import type { Problem } from '../services/problem.ts'
@@ -36,6 +37,8 @@ import { Handovers } from './handovers.ts'
 import { HealthCheckPorts } from './health/healthcheckports.ts'
 import { SyncHealth } from './health/synchealth.ts'
 import { createKernelLayer } from './kernellayer.ts'
+import { readMisnamed } from './misnamed/memory.ts'
+import { MisnamedWatch } from './misnamed/misnamedwatch.ts'
 import type { AgentOptions } from './options.ts'
 import type { ClientAddressChoice } from './probes/clientaddress.ts'
 import { watchClientAddress } from './probes/clientaddresswatch.ts'
@@ -75,7 +78,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   const hasAddress = lookUpAddresses()
   const sockets = envoySockets(options)
   const planned = createPlan(options, source, hasAddress)
-  const { facts, plan, budget, heldBack } = planned
+  const { facts, plan, budget, heldBack, misnamedPorts } = planned
 
   const kernel = createKernelLayer(options, budget.followsUse, report)
   const xds = new XdsEndpoint({ sockets, envoyUser: options.envoyUser, log, report })
@@ -124,6 +127,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     servicePortAt: address => envoy.frontendAt(address),
     write: options.writeAccessLog,
     onRecord: (servicePort, record) => report({ type: 'request logged', servicePort, record }),
+    onObservation: (servicePort, record) => report({ type: 'observation', servicePort, record }),
     onLeftOut: servicePort => report({ type: 'request not logged', servicePort }),
     onProblems,
   })
@@ -167,18 +171,28 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     gatherMs,
   })
   const staying = new StayingPorts({ nodeName, stateOf: id => plan.get(id), log, afterMs: stayingMs })
+  const misnamed = new MisnamedWatch({
+    known: misnamedPorts,
+    stateOf: id => plan.get(id),
+    speaksHttp: id => speaksHttp(adminSockets(), id),
+    onMoved: ids => report({ type: 'budget moved', ids }),
+    onProblems,
+    directory: options.envoySockets,
+    log,
+  })
   const overlaySwitch = new OverlaySwitch({ nodeName, onProblems })
   const handovers = new Handovers(service => report({ type: 'handover over', service }))
   return {
     ...{ facts, plan, kernel, xds, redirectPort, endings, envoy, adminSockets, path, podRules, proof },
     ...{ ejections, slow, cutConnections, vanished, accessLog, use, health, healthChecks, moves, staying },
-    ...{ overload, connectionWatch, overlaySwitch, handovers },
+    ...{ overload, connectionWatch, overlaySwitch, handovers, misnamed },
   }
 }
 
 function createPlan(options: AgentOptions, source: Source, hasAddress: (ip: string) => boolean) {
   const budget = new EnvoyBudget(budgetOptions({ ...options, tracksUse: options.backend.capabilities.tracksUse }))
   const heldBack = new HeldBack()
+  const misnamedPorts = new MisnamedPorts(readMisnamed(options.envoySockets))
   const facts = new ClusterFacts({ tellsPods: source.needPods !== undefined, podRanges: options.clusterCidr })
   const plan = new NodePlan(facts, {
     name: options.nodeName,
@@ -188,8 +202,9 @@ function createPlan(options: AgentOptions, source: Source, hasAddress: (ip: stri
     limits: { ofService: options.envoyPortsPerService, ofNamespace: options.envoyPortsPerNamespace },
     budget,
     heldBack,
+    misnamed: misnamedPorts,
   })
-  return { facts, plan, budget, heldBack }
+  return { facts, plan, budget, heldBack, misnamedPorts }
 }
 
 interface EnvoyNeeds {
@@ -247,6 +262,12 @@ function createEnvoyLayer(
 /** The admin sockets of the Envoys to ask. */
 function adminSocketsOf({ envoys }: EnvoyLayer, sockets: EnvoySockets): readonly UnixAddress[] {
   return envoys.instances.map(instance => adminSocket(sockets, instance))
+}
+
+/** What Envoy answers itself where an endpoint speaks no HTTP is 5xx. */
+async function speaksHttp(sockets: readonly UnixAddress[], id: string): Promise<boolean | undefined> {
+  const activity = await readActivity(sockets)
+  return activity && activity.answers(id, [1, 2, 3, 4]) > 0
 }
 
 /** The options of Envoy's connections from the client's address. */

@@ -2,6 +2,7 @@
 
 import type { Flush, SyncResult } from '../kernel/layer.ts'
 import type { IpFamily } from '../net/address.ts'
+import { observationOf } from '../observe/accesslog/observations.ts'
 import { failureOf, type LogRecord } from '../observe/accesslog/records.ts'
 import type { Log } from '../observe/log.ts'
 import type { KubeProxyMetrics } from '../observe/metrics/kubeproxy-metrics.ts'
@@ -96,6 +97,9 @@ export class Reactions {
       case 'request logged':
         this.#requestLogged(event.servicePort, event.record)
         break
+      case 'observation':
+        this.#observed(event.servicePort, event.record)
+        break
       case 'request not logged':
         metrics.leftOutOfAccessLog.inc({ service_port: event.servicePort })
         break
@@ -147,6 +151,11 @@ export class Reactions {
     if (!failure) return
     this.#parts.ejections.failed(servicePort)
     this.#parts.cutConnections.failed(servicePort, failure)
+  }
+
+  #observed(servicePort: string, record: LogRecord): void {
+    const observation = observationOf(record)
+    if (observation?.what === 'spoke') void this.#parts.misnamed.observed(servicePort, observation.spoke)
   }
 
   #proveClientAddress(): void {

@@ -3,6 +3,7 @@
 import type { ReservedPorts } from './endpoints/rules.ts'
 import { EnvoyBudget } from './envoy/budget.ts'
 import { HeldBack } from './envoy/heldback.ts'
+import { MisnamedPorts } from './envoy/misnamed.ts'
 import { defaultEnvoyLimits, type EnvoyLimits } from './envoy/quota.ts'
 import type { ExternalObstacles } from './ports/layer.ts'
 import type { ServiceScope } from './ports/scope.ts'
@@ -22,6 +23,8 @@ export interface NodeFacts {
   readonly budget?: EnvoyBudget
   /** From Envoy. Default: none. */
   readonly heldBack?: HeldBack
+  /** As seen on the node. Default: none. */
+  readonly misnamed?: MisnamedPorts
 }
 
 export function withDefaults({
@@ -32,6 +35,7 @@ export function withDefaults({
   limits = defaultEnvoyLimits,
   budget = new EnvoyBudget({ limit: Infinity, followsUse: false }),
   heldBack = new HeldBack(),
+  misnamed = new MisnamedPorts(),
 }: NodeFacts) {
-  return { name, scope, obstacles, reserved, limits, budget, heldBack }
+  return { name, scope, obstacles, reserved, limits, budget, heldBack, misnamed }
 }

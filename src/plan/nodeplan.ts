@@ -15,6 +15,7 @@ import { type HealthCheck, healthChecksOf } from './endpoints/healthcheck.ts'
 import type { Bar, NodeTopology } from './endpoints/rules.ts'
 import type { EnvoyBudget } from './envoy/budget.ts'
 import type { HeldBack } from './envoy/heldback.ts'
+import type { MisnamedPorts } from './envoy/misnamed.ts'
 import { EnvoyQuota } from './envoy/quota.ts'
 import { type NodeFacts, withDefaults } from './nodefacts.ts'
 import { NodePolicies } from './policies.ts'
@@ -59,6 +60,7 @@ export class NodePlan {
   readonly #quota: EnvoyQuota
   readonly #budget: EnvoyBudget
   readonly #heldBack: HeldBack
+  readonly #misnamed: MisnamedPorts
   readonly #derived = new Map<string, Derived>()
   readonly #claims = new Claims()
   /** See `podNamespaces`. */
@@ -68,13 +70,14 @@ export class NodePlan {
 
   /** @param facts still empty; later changes come by `apply` */
   constructor(facts: ClusterFacts, nodeFacts: NodeFacts) {
-    const { name: nodeName, scope, obstacles, reserved, limits, budget, heldBack } = withDefaults(nodeFacts)
+    const { name: nodeName, scope, obstacles, reserved, limits, budget, heldBack, misnamed } = withDefaults(nodeFacts)
     this.policies = new NodePolicies(facts.pods, nodeName)
     this.#facts = facts
     this.#scope = scope
     this.#quota = new EnvoyQuota(limits)
     this.#budget = budget
     this.#heldBack = heldBack
+    this.#misnamed = misnamed
     this.#topology = { nodeName, zone: undefined, reserved }
     this.#obstacles = obstacles
   }
@@ -102,7 +105,7 @@ export class NodePlan {
     return this.#refreshAll(this.#derived.keys())
   }
 
-  /** Derives ports again that the budget promoted or demoted, or that are held back from Envoy or no longer, by id. */
+  /** Derives ports again, by id, that the budget promoted or demoted, or that are held back, or misnamed, or no longer. */
   budgeted(ids: readonly string[]): PlanUpdate {
     return this.#refreshAll(ids.map(serviceKeyOf))
   }
@@ -272,6 +275,7 @@ export class NodePlan {
         return this.#barOf(service)
       },
       kernelLayers,
+      whyMisnamed: (id, port, settings) => this.#misnamed.why(id, port, settings),
       whyWaiting: (id, isAlways) => this.#whyWaiting(id, isAlways),
       before: ports,
     }

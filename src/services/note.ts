@@ -32,6 +32,7 @@ export function noteOf(problem: Problem): Note {
 }
 
 function reasonOf({ code, object }: Problem): string {
+  if (code === 'LP206') return 'PortMisnamed'
   if (code === 'LP211') return 'VIPTaken'
   if (code === 'LP301') return 'RefusedByEnvoy'
   if (code === 'LP306') return 'AccessLogCut'

@@ -27,6 +27,7 @@ export type ProblemCode =
   | 'LP203' // annotation: names a port that the Service does not have
   | 'LP204' // setting has no effect here
   | 'LP205' // more ports than Envoy takes of a Service or namespace
+  | 'LP206' // port speaks something else than its name says
   | 'LP211' // VIP:port already taken by another Service
   | 'LP212' // Service port invalid
   | 'LP213' // Service: address, port or range for external traffic invalid

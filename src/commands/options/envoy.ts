@@ -1,9 +1,10 @@
 /** Envoy: its sockets and ports, and how much it may have. */
 
 import { defaultEnvoyLimits } from '../../plan/envoy/quota.ts'
+import { defaultFirstBytesTimeout } from '../../services/settings/definitions.ts'
 import { formatDuration } from '../../services/settings/duration.ts'
 import { type NodeLbPolicy, nodeLbPolicies } from '../../services/settings/settings.ts'
-import { count, countOrAll, duration, lineRate, oneOf, onOff, path, portNumber, userId } from '../values.ts'
+import { count, countOrAll, duration, lineRate, oneOf, onOff, path, portNumber, silence, userId } from '../values.ts'
 import type { Definition } from './definition.ts'
 
 export const envoyOptions = {
@@ -52,6 +53,13 @@ export const envoyOptions = {
     ...oneOf(...nodeLbPolicies),
     description: 'how Envoy chooses an endpoint of a port whose settings name no lb-policy',
     default: 'LEAST_REQUEST' as NodeLbPolicy,
+  },
+  firstBytesTimeout: {
+    ...silence,
+    description:
+      'how long a client of an http or grpc port may say nothing before its connection goes on as TCP, for ports whose settings name no first-bytes-timeout',
+    default: defaultFirstBytesTimeout,
+    defaultText: formatDuration(defaultFirstBytesTimeout),
   },
   envoyModule: {
     ...onOff,

@@ -51,8 +51,8 @@ export interface Activity {
   readonly connections: (listener: string) => number
   /** Requests that endpoints of the cluster with this id have not answered yet. */
   readonly requests: (cluster: string) => number
-  /** Answers of the cluster so far. */
-  readonly answers: (cluster: string) => number
+  /** Answers of the cluster so far, Envoy's own among them; of these hundreds, all by default. */
+  readonly answers: (cluster: string, hundreds?: readonly number[]) => number
 }
 
 /** Reads the activity; undefined where one of them does not answer. */
@@ -65,8 +65,8 @@ export async function readActivity(sockets: readonly UnixAddress[]): Promise<Act
   return {
     connections: listener => count(`${statsNameOf(listener)}.downstream_cx_active`),
     requests: cluster => count(`cluster.${cluster}.upstream_rq_active`),
-    answers: cluster =>
-      [1, 2, 3, 4, 5].reduce((sum, kind) => sum + count(`cluster.${cluster}.upstream_rq_${kind}xx`), 0),
+    answers: (cluster, hundreds = [1, 2, 3, 4, 5]) =>
+      hundreds.reduce((sum, kind) => sum + count(`cluster.${cluster}.upstream_rq_${kind}xx`), 0),
   }
 }
 

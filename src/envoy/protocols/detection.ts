@@ -67,13 +67,9 @@ export function httpTakes(chain: string): MessageInitShape<typeof MatcherSchema>
 }
 
 /**
- * How long the filter waits for first bytes. A client that sends nothing for so long waits for the server to speak
+ * Fields of a listener that inspects first bytes. A client that sends nothing for so long waits for the server to speak
  * first, or connects in advance: TCP serves both. By default Envoy closes such connections after 15 s.
  */
-const silenceMs = 1000
-
-/** Fields of a listener that inspects first bytes. */
-export const silentAreTcp = {
-  listenerFiltersTimeout: duration(silenceMs),
-  continueOnListenerFiltersTimeout: true,
-} as const
+export function silentAreTcp(timeoutMs: number) {
+  return { listenerFiltersTimeout: duration(timeoutMs), continueOnListenerFiltersTimeout: true } as const
+}

@@ -53,8 +53,11 @@ export const http: Protocol = {
   },
   isDetected: true,
   shared: {
-    fits: ({ idleTimeout, accessLog, halfClose }) =>
-      idleTimeout === undefined && accessLog === defaultSettings.accessLog && halfClose === 'auto',
+    fits: ({ idleTimeout, accessLog, halfClose, firstBytesTimeout }) =>
+      idleTimeout === undefined &&
+      accessLog === defaultSettings.accessLog &&
+      halfClose === 'auto' &&
+      firstBytesTimeout === undefined,
     networkFilters: node => {
       const halfClose = halfCloseFilters(defaultSettings, node)
       return [

@@ -5,7 +5,6 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import { defaultSettings } from '../../services/settings/definitions.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 import { ConfigSchema as FilterStateSchema } from '../api/envoy/extensions/filters/network/set_filter_state/v3/set_filter_state_pb.js'
@@ -39,39 +38,42 @@ export const tcp: Protocol = {
   clusterOptions: () => ({}),
 }
 
-function proxyTo(cluster: string, settings: Settings): MessageInitShape<typeof FilterSchema> {
-  const own = encode(TcpProxySchema, { clusterSpecifier: { case: 'cluster', value: cluster } })
+/** @param more what the filter has beside, such as other access logs */
+export function proxyTo(
+  cluster: string,
+  settings: Settings,
+  more: MessageInitShape<typeof TcpProxySchema> = {},
+): MessageInitShape<typeof FilterSchema> {
+  const own = encode(TcpProxySchema, { clusterSpecifier: { case: 'cluster', value: cluster }, ...more })
   return {
     name: 'envoy.filters.network.tcp_proxy',
     configType: { case: 'typedConfig', value: encodedAny(TcpProxySchema, merge(filter(settings), own)) },
   }
 }
 
+const addressAsCluster = {
+  format: {
+    case: 'textFormatSource',
+    value: { specifier: { case: 'inlineString', value: '%DOWNSTREAM_LOCAL_ADDRESS%' } },
+  },
+} as const
+
 /**
- * On a shared listener, a connection goes to the cluster named by the address that the client connected to. Where no
+ * On a shared listener, has a connection go to the cluster named by the address that the client connected to. Where no
  * Service port has that address, there is no such cluster, and the connection ends.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/network_filters/tcp_proxy_filter#dynamic-cluster-selection
  */
-export function proxyByAddress(): readonly MessageInitShape<typeof FilterSchema>[] {
-  const value = any(FilterStateSchema, {
-    onNewConnection: [
-      {
-        key: { case: 'objectKey', value: 'envoy.tcp_proxy.cluster' },
-        value: {
-          case: 'formatString',
-          value: {
-            format: {
-              case: 'textFormatSource',
-              value: { specifier: { case: 'inlineString', value: '%DOWNSTREAM_LOCAL_ADDRESS%' } },
-            },
-          },
+export const clusterByAddress: MessageInitShape<typeof FilterSchema> = {
+  name: 'envoy.filters.network.set_filter_state',
+  configType: {
+    case: 'typedConfig',
+    value: any(FilterStateSchema, {
+      onNewConnection: [
+        {
+          key: { case: 'objectKey', value: 'envoy.tcp_proxy.cluster' },
+          value: { case: 'formatString', value: addressAsCluster },
         },
-      },
-    ],
-  })
-  const setCluster = {
-    name: 'envoy.filters.network.set_filter_state',
-    configType: { case: 'typedConfig', value },
-  } as const
-  return [setCluster, proxyTo('none', { ...defaultSettings, accessLog: 'false' })]
+      ],
+    }),
+  },
 }

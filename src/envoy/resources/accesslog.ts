@@ -14,6 +14,7 @@ import {
   type AccessLogSchema,
   ComparisonFilter_Op,
 } from '../api/envoy/config/accesslog/v3/accesslog_pb.js'
+import { AccessLogType } from '../api/envoy/data/accesslog/v3/accesslog_pb.js'
 import { OpenTelemetryAccessLogConfigSchema } from '../api/envoy/extensions/access_loggers/open_telemetry/v3/logs_service_pb.js'
 import { any, duration } from '../encoding.ts'
 
@@ -106,17 +107,27 @@ export function httpAccessLog(which: Settings['accessLog']): AccessLogs {
   })
 }
 
-export function tcpAccessLog(which: Settings['accessLog']): AccessLogs {
-  return accessLog(which, { ...common, protocol: 'TCP' }, failed)
+/** Once of each connection: connections of misnamed ports are looked at meanwhile, too (protocols/misnamed.ts). */
+const atEnd: Filter = {
+  filterSpecifier: { case: 'logTypeFilter', value: { types: [AccessLogType.TcpConnectionEnd] } },
 }
 
-function accessLog(which: Settings['accessLog'], format: Format, errors: Filter): AccessLogs {
+export function tcpAccessLog(which: Settings['accessLog']): AccessLogs {
+  return accessLog(which, { ...common, protocol: 'TCP' }, failed, atEnd)
+}
+
+function accessLog(which: Settings['accessLog'], format: Format, errors: Filter, all?: Filter): AccessLogs {
   if (which === 'false') return []
-  const log: AccessLogs[number] = {
+  return [openTelemetry(format, which === 'errors' ? errors : all)]
+}
+
+/** Logs fields of a format, behind the owner. */
+export function openTelemetry(format: Format, filter: Filter | undefined): AccessLogs[number] {
+  return {
+    filter,
     name: 'envoy.access_loggers.open_telemetry',
     configType: { case: 'typedConfig', value: logger(format) },
   }
-  return [which === 'errors' ? { ...log, filter: errors } : log]
 }
 
 /**

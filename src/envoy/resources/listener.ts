@@ -7,6 +7,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { hostPort } from '../../net/address.ts'
 import { anyAddressOf, isUsualNodePort } from '../../plan/ports/externaldestinations.ts'
+import { defaultFirstBytesTimeout } from '../../services/settings/definitions.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import { socketAddress } from '../address.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
@@ -14,9 +15,9 @@ import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { OriginalSrcSchema } from '../api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
 import { any, encode, resource } from '../encoding.ts'
 import { detection, httpTakes, silentAreTcp } from '../protocols/detection.ts'
+import { otherThanHttp, otherThanHttpByAddress } from '../protocols/misnamed.ts'
 import type { SharedProtocol } from '../protocols/protocol.ts'
 import { protocolOf } from '../protocols/protocols.ts'
-import { proxyByAddress, tcp } from '../protocols/tcp.ts'
 import { backing, type Resource, type ResourceRef, typeUrls } from '../resource.ts'
 import type { BalancingNode } from './cluster/loadbalancing.ts'
 import { addressesOf, type Frontend, mayShowClient, resourceNameOf } from './frontend.ts'
@@ -33,6 +34,8 @@ export interface NodeOptions extends BalancingNode {
   readonly redirectPort?: number
   /** Whether its Envoys have the module (program/module.ts). Default false. */
   readonly hasModule?: boolean
+  /** Milliseconds that clients may be silent, where a port's settings do not say. */
+  readonly firstBytesTimeout?: number
 }
 
 /**
@@ -58,7 +61,7 @@ export function sharedListenerName(frontend: Frontend, options: NodeOptions): st
 export function sharedListener(frontend: Frontend, options: NodeOptions): Resource | undefined {
   const shared = sharedProtocolOf(frontend, options)
   if (!shared) return undefined
-  const filters = { first: () => shared.networkFilters(options), others: proxyByAddress }
+  const filters = { first: () => shared.networkFilters(options), others: () => otherThanHttpByAddress(options) }
   return listener(anyAddressOf[frontend.family], frontend.port.port, 'common', filters, options)
 }
 
@@ -72,8 +75,13 @@ export function scopeResource(frontend: Frontend, options: NodeOptions): Resourc
 }
 
 /** The settings that are written in a Service port's own listeners: the others change in cluster and route. */
-export function listenerSettings({ idleTimeout, accessLog, halfClose }: Settings): Partial<Settings> {
-  return { idleTimeout, accessLog, halfClose }
+export function listenerSettings({
+  idleTimeout,
+  accessLog,
+  halfClose,
+  firstBytesTimeout,
+}: Settings): Partial<Settings> {
+  return { idleTimeout, accessLog, halfClose, firstBytesTimeout }
 }
 
 /**
@@ -90,9 +98,13 @@ export function listenerResources(frontend: Frontend, options: NodeOptions): rea
   const port = { name, settings, node: options }
   const filters = {
     first: () => protocol.networkFilters(port),
-    others: protocol.isDetected ? () => tcp.networkFilters(port) : undefined,
+    others: protocol.isDetected ? () => otherThanHttp(name, settings, options) : undefined,
   }
-  const node = mayShowClient(frontend) ? options : { ...options, clientMark: undefined }
+  const node = {
+    ...options,
+    ...(!mayShowClient(frontend) && { clientMark: undefined }),
+    firstBytesTimeout: settings.firstBytesTimeout ?? options.firstBytesTimeout,
+  }
   return addressesOf(frontend).map(({ ip, port }) => listener(ip, port, id, filters, node, backing(name)))
 }
 
@@ -114,7 +126,7 @@ function listener(
   port: number,
   chain: string,
   { first, others }: Filters,
-  { clientMark, hasModule = false }: NodeOptions,
+  { clientMark, hasModule = false, firstBytesTimeout = defaultFirstBytesTimeout }: NodeOptions,
   requires: readonly ResourceRef[] = [],
 ): Resource {
   const name = hostPort(ip, port)
@@ -128,7 +140,7 @@ function listener(
         ...(clientMark === undefined ? [] : [originalSource(clientMark)]),
         ...(others ? [detection(hasModule)] : []),
       ],
-      ...(others && silentAreTcp),
+      ...(others && silentAreTcp(firstBytesTimeout)),
       filterChains: [{ name: chain, filters: [...first()] }],
       filterChainMatcher: others && httpTakes(chain),
       defaultFilterChain: others && { name: `${chain}/tcp`, filters: [...others()] },

@@ -16,6 +16,8 @@ export interface EnvoyLayerOptions extends EnvoysOptions, SubsetOptions {
   readonly redirectPort: number
   /** See `BalancingNode`. */
   readonly lbPolicy: NodeLbPolicy
+  /** See `NodeOptions`. */
+  readonly firstBytesTimeout: number
   /** The directory in which the module of an Envoy keeps what it observes of endpoints. */
   readonly latencyDirectory: string
   /** Whether no process but an Envoy listens on that port. */

@@ -19,6 +19,8 @@ export interface AccessLogOptions {
   readonly write: (line: string) => void
   /** Called for each record that becomes a line, with its Service port or address. */
   readonly onRecord?: (owner: string, record: LogRecord) => void
+  /** Called for each record that becomes no line, with its Service port. */
+  readonly onObservation?: (servicePort: string, record: LogRecord) => void
   /** A line of the Service port was left out. */
   readonly onLeftOut: (servicePort: string) => void
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
@@ -62,6 +64,10 @@ export class AccessLog {
 
   #takeRecord(record: LogRecord): void {
     const owner = this.#ownerOf(record)
+    if (record.isObservation) {
+      if (isServicePort(owner)) this.#options.onObservation?.(owner, record)
+      return
+    }
     const isWithin = this.#ofPort.take(owner) !== undefined && this.#ofNamespace.take(namespaceOf(owner)) !== undefined
     const leftOut = this.#leftOut.get(owner) ?? 0
     if (!isWithin) {

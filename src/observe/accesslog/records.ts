@@ -10,6 +10,8 @@ import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
 export interface LogRecord {
   /** The id of a Service port, and the address that the client connected to. */
   readonly owner: readonly string[]
+  /** It becomes no line (observations.ts). */
+  readonly isObservation: boolean
   /** Names and values in order, with `time` (RFC 3339) behind the owner. */
   fields(): readonly (readonly [name: string, value: string])[]
 }
@@ -50,14 +52,19 @@ export function* readRecords(request: Uint8Array): Iterable<LogRecord> {
   }
 }
 
+/** Stands behind the owner in an observation (envoy/resources/observations.ts). */
+const observationMark = 'observed'
+
 /** How many of the values name the record's owner. */
 const ownerFields = 2
 
 function read(record: Uint8Array): LogRecord {
   const attribute = submessage(record, attributes)
   const values = text(submessage(attribute, value), stringValue)
+  const beginning = values.split(separator, ownerFields + 1)
   return {
-    owner: values.split(separator, ownerFields),
+    owner: beginning.slice(0, ownerFields),
+    isObservation: beginning[ownerFields] === observationMark,
     fields: () => {
       const each = values.split(separator)
       const names = text(attribute, key).split(separator)

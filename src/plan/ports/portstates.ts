@@ -45,6 +45,8 @@ export interface PortInputs {
   readonly kernelLayers: readonly (Layer | undefined)[]
   /** How many addresses the Service has in Envoy, of those that it wants (`envoyPlacesOf`). */
   readonly envoyAddresses: number
+  /** Why a port that is meant for Envoy speaks nothing that it balances; undefined where it does, as far as is known. */
+  readonly whyMisnamed: (id: string, port: ServicePort, settings: Settings) => string | undefined
   /** Why a port that is meant for Envoy waits for room there; undefined where it has it. */
   readonly whyWaiting: (id: string, isAlways: boolean) => string | undefined
   /** The states until now: parts that come out the same are kept. */
@@ -157,7 +159,9 @@ export function portStatesOf(service: Service, wanted: readonly PortOfFamily[], 
       problems.addMade(() => notExternal(service, port, read, whyNot))
       reported.add(portLabel(port))
     }
-    const wish = chooseLayer(port, settings, kernelLayer, endpoints)
+    const chosenLayer = chooseLayer(port, settings, kernelLayer, endpoints)
+    const misnamed = chosenLayer.wants === 'envoy' ? inputs.whyMisnamed(id, port, settings) : undefined
+    const wish = misnamed === undefined ? chosenLayer : kernel(misnamed)
     const waits = wish.wants === 'envoy' ? inputs.whyWaiting(id, settings.overlay === 'always') : undefined
     const inBudget = (layer: Layer) => (waits === undefined ? layer : waiting(layer, waits))
     const layer = inBudget(wish)

@@ -16,6 +16,9 @@ const unlimited = 1e9
 /** As long as nobody lives. */
 const aYear = '8760h'
 
+/** Of a node, milliseconds. */
+export const defaultFirstBytesTimeout = 1000
+
 const http = requestProtocols
 const all = envoyProtocols
 const budget = 'retry budget'
@@ -80,6 +83,15 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     all,
     'A client connection without requests (http, grpc) or bytes (redis, tcp) is closed after this time. Never within a request or stream.',
     { http: '300s', grpc: '300s', redis: 'none', tcp: 'none' },
+  ),
+  // Whoever is silent for so long waits in Envoy, and beyond 15 s clients give up.
+  define(
+    'first-bytes-timeout',
+    duration('100ms', '15s'),
+    undefined,
+    http,
+    'A new connection on which its client has sent nothing for so long goes on as TCP, to one endpoint: its server may speak first.',
+    'as --first-bytes-timeout says (1s)',
   ),
   define(
     'upstream-idle-timeout',

@@ -135,6 +135,7 @@ describe('defaults', () => {
         'protocol',
         'overlay',
         'idle-timeout',
+        'first-bytes-timeout',
         'lb-policy',
         'circuit-breaker-default-max-retries',
         'circuit-breaker-high-max-retries',

@@ -24,6 +24,8 @@ export interface Settings {
   readonly external: boolean
   /** undefined: by protocol (http and grpc 300s, redis and tcp none). */
   readonly idleTimeout: number | undefined
+  /** undefined: as the node does (`--first-bytes-timeout`). */
+  readonly firstBytesTimeout: number | undefined
   readonly upstreamIdleTimeout: number
   readonly requestTimeout: number
   readonly upstreamRequestTimeout: number

@@ -14,8 +14,9 @@ const kinds = Object.keys(listeners) as readonly Kind[]
 async function misnamed(t: TestContext, kind: Kind, onConnection: (socket: Socket) => void, vip = '127.0.0.1') {
   const endpoint = await rawEndpoint(t, onConnection)
   const state = await servicePort('misnamed', 'http', [endpoint.port], listeners[kind])
-  const { accessLog } = await serve(t, [{ ...state, vip, family: vip.includes(':') ? 'IPv6' : 'IPv4' }])
-  return { port: state.port.port, accessLog }
+  const envoy = await serve(t, [{ ...state, vip, family: vip.includes(':') ? 'IPv6' : 'IPv4' }])
+  const spoke = () => envoy.observations.map(({ service, spoke }) => `${service} ${spoke}`)
+  return { port: state.port.port, accessLog: envoy.accessLog, spoke }
 }
 
 /** All that one connection of a client brought to the endpoint. */
@@ -23,6 +24,20 @@ async function echoed(raw: RawClient, bytes: string): Promise<string> {
   raw.send(bytes)
   return raw.until(bytes)
 }
+
+test('how long a silent client is waited for is set for the node, and for a port', async t => {
+  const endpoint = await rawEndpoint(t, socket => void socket.write('220 mail ESMTP\r\n'))
+  const [ofNode, ofPort] = await Promise.all(
+    [{}, { firstBytesTimeout: 15_000 }].map((settings, i) =>
+      servicePort(`silent-${i}`, 'http', [endpoint.port], settings),
+    ),
+  )
+  await serve(t, [ofNode!, ofPort!], { firstBytesTimeout: 100 })
+  const patient = await client(t, ofPort!.port.port)
+  const hasty = await client(t, ofNode!.port.port)
+  await hasty.until('220 mail ESMTP\r\n')
+  assert.equal(patient.received, '')
+})
 
 for (const kind of kinds) {
   describe(`a port with ${kind} that is named http and speaks something else`, () => {
@@ -62,6 +77,30 @@ for (const kind of kinds) {
       assert.match(await echoed(raw, 'EHLO a\r\n'), /EHLO a\r\n$/)
       await silent.until('220 mail ESMTP\r\n')
       assert.equal(silent.ended, undefined)
+    })
+
+    test('is reported with what it speaks, once a client has been answered by a server that spoke first', async t => {
+      const { port, spoke } = await misnamed(t, kind, socket => void socket.write('220 mail ESMTP\r\n'))
+      const raw = await client(t, port)
+      await raw.until('220 mail ESMTP\r\n')
+      const isReported = () => spoke().includes('test/misnamed/http server first')
+      await eventually(isReported, () => `${spoke()}`)
+    })
+
+    test('is reported where its clients speak TLS or no HTTP, and not for tunnels and idle connections', async t => {
+      const { port, spoke } = await misnamed(t, kind, socket => {
+        socket.on('data', () => socket.end('HTTP/1.1 408 Request Timeout\r\n\r\n'))
+        setTimeout(() => socket.end('HTTP/1.1 408 Request Timeout\r\n\r\n'), 100)
+      })
+      const [idle, tunnel] = [await client(t, port), exchange(t, port, 'CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n')]
+      await Promise.all([idle.untilEnd(), tunnel])
+      await exchange(t, port, 'AMQP\u0000\u0000\u0009\u0001')
+      await exchange(t, port, '\u0016\u0003\u0001\u0002\u0000\u0001\u0000\u0001\u00fc\u0003\u0003')
+      await eventually(
+        () => spoke().length >= 2,
+        () => `${spoke()}`,
+      )
+      assert.deepEqual(spoke().toSorted(), ['test/misnamed/http TLS', 'test/misnamed/http no HTTP'])
     })
 
     test('has no line in the access log for what it answers well', async t => {

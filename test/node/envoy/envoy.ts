@@ -73,6 +73,8 @@ export interface RunningEnvoy {
   readonly canary: UnixAddress
   /** The access log's lines so far. */
   accessLog(): readonly AccessLogLine[]
+  /** What the agent hears beside, each with its Service port. */
+  readonly observations: readonly Readonly<Record<string, string>>[]
   /** Lines that it does not have, by Service port. */
   readonly leftOut: ReadonlyMap<string, number>
   /** What Envoy itself has written. */
@@ -103,10 +105,12 @@ async function startAccessLog(t: Ends, directory: string, states: readonly PortS
   const lines: string[] = []
   const leftOut = new Map<string, number>()
   const problems = new Map<string, readonly Problem[]>()
+  const observations: Readonly<Record<string, string>>[] = []
   const log = new AccessLog({
     rate,
     servicePortAt: address => frontends.get(address),
     write: line => lines.push(line),
+    onObservation: (service, record) => observations.push({ ...Object.fromEntries(record.fields()), service }),
     onLeftOut: port => leftOut.set(port, (leftOut.get(port) ?? 0) + 1),
     onProblems: (origin, found) => problems.set(origin, found),
   })
@@ -122,7 +126,7 @@ async function startAccessLog(t: Ends, directory: string, states: readonly PortS
     log.stop()
     return server.stop()
   })
-  return { lines, leftOut, problems }
+  return { lines, leftOut, problems, observations }
 }
 
 const nobody: XdsObserver = {

@@ -1,0 +1,15 @@
+/*
+ * How the module reports that a port that is named http speaks something else: as metadata of the connection, by which the access log
+ * chooses what the agent gets to hear (envoy/resources/accesslog.ts).
+ */
+#ifndef LIGHTPATH_MISNAMED_H
+#define LIGHTPATH_MISNAMED_H
+
+#include "envoy.h"
+
+static const struct envoy_text metadata_namespace = {"lightpath", 9}, metadata_key = {"spoke", 5};
+
+/** Whether one more connection may be reported: a worker reports some each second, whatever comes. */
+bool misnamed_may_report(void);
+
+#endif

@@ -1,0 +1,60 @@
+/* Plays Envoy to the filter that finds servers that speak first. */
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../module.h"
+
+static struct envoy_text written;
+static unsigned told;
+
+size_t envoy_dynamic_module_callback_network_filter_get_write_buffer_chunks_size(void *filter) { return filter == NULL ? 0 : 1; }
+
+bool envoy_dynamic_module_callback_network_filter_get_write_buffer_chunks(void *filter, struct envoy_text *chunks) {
+  assert(filter != NULL);
+  chunks[0] = written;
+  return true;
+}
+
+void envoy_dynamic_module_callback_network_set_dynamic_metadata_string(
+    void *filter, struct envoy_text name, struct envoy_text key, struct envoy_text value) {
+  assert(filter != NULL && name.length == 9 && key.length == 5 && value.length > 0);
+  told++;
+}
+
+static bool is_told(const char *bytes, size_t length, bool client_first) {
+  static char envoy;
+  struct envoy_text name = {"server-first", 12}, none = {"", 0};
+  void *config = envoy_dynamic_module_on_network_filter_config_new(NULL, name, none);
+  void *connection = envoy_dynamic_module_on_network_filter_new(config, &envoy);
+  unsigned before = told;
+  // Exactly so many bytes, beyond which nothing may be read.
+  char *copy = malloc(length > 0 ? length : 1);
+  memcpy(copy, bytes, length);
+  written = (struct envoy_text){copy, length};
+  assert(envoy_dynamic_module_on_network_filter_new_connection(&envoy, connection) == ENVOY_CONTINUE);
+  if (client_first) assert(envoy_dynamic_module_on_network_filter_read(&envoy, connection, 1, false) == ENVOY_CONTINUE);
+  for (int i = 0; i < 3; i++)
+    assert(envoy_dynamic_module_on_network_filter_write(&envoy, connection, length, false) == ENVOY_CONTINUE);
+  envoy_dynamic_module_on_network_filter_event(&envoy, connection, ENVOY_REMOTE_CLOSE);
+  envoy_dynamic_module_on_network_filter_destroy(connection);
+  envoy_dynamic_module_on_network_filter_config_destroy(config);
+  free(copy);
+  assert(told <= before + 1);
+  return told > before;
+}
+
+/** Within a second, of which a worker tells a few. */
+void test_server_first(void) {
+  assert(is_told("220 mail ESMTP\r\n", 16, false));
+  assert(!is_told("220 mail ESMTP\r\n", 16, true));
+  assert(!is_told("", 0, false));
+  assert(!is_told("HTTP/1.1 408 Request Timeout\r\n", 30, false));
+  assert(!is_told("HT", 2, false));
+  assert(!is_told("\0\0\6\4\0\0\0\0\0\0\3\0\0\0\144", 15, false));
+  assert(is_told("\0\0\6\4\0\0\0\0\1\0\3\0\0\0\144", 15, false));
+  assert(is_told("J\0\0\0\n8.0.36", 11, false));
+  for (int i = 0; i < 1000; i++) is_told("SSH-2.0-OpenSSH", 15, false);
+  assert(told < 100);
+}

@@ -1,0 +1,39 @@
+/**
+ * Has Envoy report to the agent what it does otherwise than kube-proxy would, whether the access log has lines of it or not:
+ * a record of few fields on the way of the access log, which becomes no line (observe/accesslog/observations.ts).
+ */
+
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { AccessLogFilterSchema, AccessLogSchema } from '../api/envoy/config/accesslog/v3/accesslog_pb.js'
+import { openTelemetry } from './accesslog.ts'
+
+type AccessLog = MessageInitShape<typeof AccessLogSchema>
+type Filter = MessageInitShape<typeof AccessLogFilterSchema>
+
+/** The first field behind the owner of a record that is an observation. */
+const mark = 'observed'
+
+function observation(filter: Filter, fields: Readonly<Record<string, string>>): AccessLog {
+  return openTelemetry({ kind: mark, ...fields }, filter)
+}
+
+/** Of a connection: what the module found (native/misnamed.h). */
+const spoke = { filter: 'lightpath', key: 'spoke' }
+
+/** A port that is named http has a connection that speaks something else. */
+export const misnamedConnection: AccessLog = observation(
+  {
+    filterSpecifier: {
+      case: 'metadataFilter',
+      value: {
+        matcher: {
+          filter: spoke.filter,
+          path: [{ segment: { case: 'key', value: spoke.key } }],
+          value: { matchPattern: { case: 'presentMatch', value: true } },
+        },
+        matchIfKeyNotFound: false,
+      },
+    },
+  },
+  { spoke: `%DYNAMIC_METADATA(${spoke.filter}:${spoke.key})%` },
+)
