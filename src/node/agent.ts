@@ -10,6 +10,7 @@ import type { VipPort } from '../kernel/overlay.ts'
 import { isListening } from '../kernel/system/listening.ts'
 import type { IpFamily } from '../net/address.ts'
 import type { Log } from '../observe/log.ts'
+import { createEndpointMetrics } from '../observe/metrics/endpoint-metrics.ts'
 import { createKubeProxyMetrics, type KubeProxyMetrics } from '../observe/metrics/kubeproxy-metrics.ts'
 import { createMetrics, type Metrics } from '../observe/metrics/metrics.ts'
 import { ProblemRegistry } from '../observe/problems.ts'
@@ -93,6 +94,7 @@ export class Agent {
     this.overload = this.#parts.overload
     this.metrics = createMetrics(readingsOf(this.#parts, this.problems, options.families))
     this.kubeProxyMetrics = createKubeProxyMetrics(this.metrics.registry, options.families, () => this.plan.states())
+    createEndpointMetrics(this.metrics.services, () => this.#parts.balanced.read())
     const { metrics, kubeProxyMetrics, problems } = this
     const shared = { ...options, source, log, metrics, kubeProxyMetrics, problems }
     const programming = new Programming(metrics.programming, log)

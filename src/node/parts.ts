@@ -43,6 +43,7 @@ import type { AgentOptions } from './options.ts'
 import type { ClientAddressChoice } from './probes/clientaddress.ts'
 import { watchClientAddress } from './probes/clientaddresswatch.ts'
 import { localPods, watchPath } from './probes/podpath.ts'
+import { Balanced } from './report/balanced.ts'
 import { LayerMoves } from './report/moves.ts'
 import { StayingPorts } from './report/staying.ts'
 import { lookUpAddresses } from './system/addresses.ts'
@@ -116,6 +117,10 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     latencies: endpoints => readLatencies(sockets.directory, endpoints),
     eject: (frontend, endpoints) => ejections.slow(frontend, endpoints),
   })
+  const balanced = new Balanced({
+    ports: () => balancedByLatency(plan, envoy),
+    latencies: endpoints => readLatencies(sockets.directory, endpoints),
+  })
   const cutConnections = new CutConnections((id, endConnections) => envoy.observe(id, { endConnections }))
   const vanished = new VanishedEndpoints({
     envoyMark: options.envoyMark,
@@ -185,7 +190,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   return {
     ...{ facts, plan, kernel, xds, redirectPort, endings, envoy, adminSockets, path, podRules, proof },
     ...{ ejections, slow, cutConnections, vanished, accessLog, use, health, healthChecks, moves, staying },
-    ...{ overload, connectionWatch, overlaySwitch, handovers, misnamed },
+    ...{ overload, connectionWatch, overlaySwitch, handovers, misnamed, balanced },
   }
 }
 
@@ -290,6 +295,12 @@ function slowWatched(plan: NodePlan, envoy: EnvoyLayer): readonly Frontend[] {
   return states
     .flatMap(({ id }) => envoy.frontendOf(id) ?? [])
     .filter(one => !hashesClients(one.settings) && envoy.lbPolicyOf(one) !== 'PEAK_EWMA')
+}
+
+function balancedByLatency(plan: NodePlan, envoy: EnvoyLayer): readonly Frontend[] {
+  return [...plan.states()]
+    .flatMap(({ id }) => envoy.frontendOf(id) ?? [])
+    .filter(frontend => envoy.lbPolicyOf(frontend) === 'PEAK_EWMA')
 }
 
 function* frontendsForEnvoy(plan: NodePlan): Iterable<Frontend> {

@@ -2,7 +2,11 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 
-const known = metricsIn(new URL('./metrics/', import.meta.url), ['metrics.ts', 'envoy-metrics.ts'])
+const known = metricsIn(new URL('./metrics/', import.meta.url), [
+  'metrics.ts',
+  'envoy-metrics.ts',
+  'endpoint-metrics.ts',
+])
 const component = new URL('../../deploy/components/prometheus/', import.meta.url)
 
 /** Metrics that are named in these files, histograms by their own name; `a_{b,c}_d` are two. */

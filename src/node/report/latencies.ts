@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EndpointLatency, readLatencies } from '../../envoy/program/latencies.ts'
 import { hostPort } from '../../net/address.ts'
-import type { PortState } from '../../plan/ports/port.ts'
+import type { Endpoint, PortState } from '../../plan/ports/port.ts'
 
 export interface EndpointSpeed {
   /** Milliseconds until the first byte of an answer; undefined where unknown. */
@@ -24,7 +24,7 @@ const watchedMs = 500
 
 /** Reads ports that Envoy serves. Requests to the same endpoints by other Service ports count, too. */
 export async function watchSpeeds(directory: string, states: readonly PortState[]): Promise<Speeds> {
-  const endpoints = states.flatMap(({ endpoints }) => endpoints)
+  const endpoints = states.flatMap(endpointsOf)
   const before = readLatencies(directory, endpoints)
   if (before.size === 0) return {}
   await sleep(watchedMs)
@@ -32,8 +32,15 @@ export async function watchSpeeds(directory: string, states: readonly PortState[
   return Object.fromEntries(states.map(state => [state.id, speedsOf(namesOf(state, after), before, after)]))
 }
 
-function namesOf({ endpoints }: PortState, known: ReadonlyMap<string, EndpointLatency>): readonly string[] {
-  return endpoints.map(({ ip, port }) => hostPort(ip, port)).filter(name => known.has(name))
+/** Those of other zones, too, where requests may spill over to them. */
+function endpointsOf({ endpoints, spillOver = [] }: PortState): readonly Endpoint[] {
+  return [...endpoints, ...spillOver]
+}
+
+function namesOf(state: PortState, known: ReadonlyMap<string, EndpointLatency>): readonly string[] {
+  return endpointsOf(state)
+    .map(({ ip, port }) => hostPort(ip, port))
+    .filter(name => known.has(name))
 }
 
 export function speedsOf(
