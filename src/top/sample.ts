@@ -1,6 +1,7 @@
 /** Samples what goes on at one moment on this node: counters of its Envoys, open connections in its kernel. */
 
 import { type EndpointLoads, endpointLoads, statsTexts } from '../envoy/program/admin.ts'
+import type { EndpointLatency } from '../envoy/program/latencies.ts'
 import type { UnixAddress } from '../envoy/program/sockets.ts'
 import type { IpFamily } from '../net/address.ts'
 import type { FrontendRow } from '../node/report/frontends.ts'
@@ -18,12 +19,16 @@ export interface Sample {
   readonly counters: ReadonlyMap<string, Counters>
   /** Requests of each endpoint since Envoy started; only of the busiest ports. */
   readonly endpoints: ReadonlyMap<string, ReadonlyMap<string, number>>
+  /** Seconds in which endpoints answer, by `address:port`; of ports that are balanced by latency. */
+  readonly speeds: ReadonlyMap<string, number>
   readonly connections: ReadonlyMap<string, PortConnections>
 }
 
 export interface SampleSources extends BelowOptions {
   readonly frontends: () => Promise<readonly FrontendRow[]>
   readonly adminSockets: readonly UnixAddress[]
+  /** Reads what this node's Envoys have observed of these endpoints, by `hostPort`. */
+  readonly latencies: (endpoints: FrontendRow['byLatency']) => ReadonlyMap<string, Pick<EndpointLatency, 'ms'>>
   readonly families: readonly IpFamily[]
   /** `namespace` or `namespace/name`; undefined for all Services. */
   readonly chosen: string | undefined
@@ -49,7 +54,12 @@ export async function takeSample(sources: SampleSources, before: Sample | undefi
     asked.flatMap(({ clusters }) => clusters),
   )
   const connections = await readConnections(frontends, families, sources)
-  return { at, ports, counters, endpoints: byPort(asked, clusters), connections }
+  const speeds = speedsOf(sources.latencies(asked.flatMap(({ byLatency }) => byLatency)))
+  return { at, ports, counters, endpoints: byPort(asked, clusters), speeds, connections }
+}
+
+function speedsOf(latencies: ReturnType<SampleSources['latencies']>): Sample['speeds'] {
+  return new Map([...latencies].flatMap(([endpoint, { ms }]) => (ms === undefined ? [] : [[endpoint, ms / 1000]])))
 }
 
 function busiest(counters: Sample['counters'], before: Sample['counters'] = new Map()): readonly string[] {

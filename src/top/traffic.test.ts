@@ -14,6 +14,7 @@ const frontend = {
   addresses: ['10.96.0.1'],
   nodePort: undefined,
   clusters: ['10.96.0.1:80'],
+  byLatency: [],
 } as const
 
 interface Given {
@@ -22,9 +23,10 @@ interface Given {
   readonly errors?: number
   readonly endpoints?: Readonly<Record<string, number>>
   readonly pinned?: Readonly<Record<string, number>>
+  readonly speeds?: Readonly<Record<string, number>>
 }
 
-function sample({ at, answers, errors = 0, endpoints = {}, pinned = {} }: Given): Sample {
+function sample({ at, answers, errors = 0, endpoints = {}, pinned = {}, speeds = {} }: Given): Sample {
   const labels = 'envoy_cluster_name="shop/web/http"'
   const text = [
     `envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",${labels}} ${answers - errors}`,
@@ -40,6 +42,7 @@ function sample({ at, answers, errors = 0, endpoints = {}, pinned = {} }: Given)
     ports: new Map([['shop/web/http', [frontend]]]),
     counters: readCounters([text.join('\n')]),
     endpoints: new Map([['shop/web/http', new Map(Object.entries(endpoints))]]),
+    speeds: new Map(Object.entries(speeds)),
     connections: new Map([['shop/web/http', { open, pinned: new Map(Object.entries(pinned)) }]]),
   }
 }
@@ -72,4 +75,18 @@ test('what several nodes send to an endpoint is added up, and a layer that diffe
   const [port] = sumOf([pinned(2), kernel])
   assert.deepEqual([port!.layer, port!.requestsPerSecond, port!.connections], ['mixed', 20, 5])
   assert.deepEqual(port!.endpoints, [{ address: 'a:80', requestsPerSecond: 0, pinnedConnections: 5 }])
+})
+
+test('an endpoint’s estimate is that of now, and of several nodes the mean', () => {
+  const given = (answers: number) => ({ answers, endpoints: { 'a:80': answers, 'b:80': answers } })
+  const after = (speed: number) => sample({ at: 1, ...given(10), speeds: { 'a:80': speed } })
+  const nodes = [0.25, 0.75].map(speed => trafficBetween(sample({ at: 0, ...given(0) }), after(speed)))
+  const [port] = sumOf(nodes)
+  assert.deepEqual(
+    port!.endpoints.map(({ address, answersIn }) => [address, answersIn]),
+    [
+      ['a:80', 0.5],
+      ['b:80', undefined],
+    ],
+  )
 })

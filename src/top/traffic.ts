@@ -47,6 +47,8 @@ interface EndpointTraffic {
   /** Answers of Envoy. */
   readonly requestsPerSecond: number
   readonly pinnedConnections: number
+  /** Seconds until the first byte of an answer, as Envoy estimates it where it balances by latency. */
+  readonly answersIn?: number
 }
 
 /**
@@ -89,6 +91,7 @@ export function trafficBetween(before: Sample, after: Sample, earlier = before):
           address,
           requestsPerSecond: perSecond(requests?.get(address) ?? 0, known?.get(address)),
           pinnedConnections: pinned.get(address) ?? 0,
+          ...estimate(after.speeds.get(address)),
         }))
         .sort(busierEndpoint),
     }
@@ -124,9 +127,20 @@ function added(a: PortTraffic, b: PortTraffic): PortTraffic {
         address,
         requestsPerSecond: parts.reduce((sum, part) => sum + part.requestsPerSecond, 0),
         pinnedConnections: parts.reduce((sum, part) => sum + part.pinnedConnections, 0),
+        ...estimate(meanOf(parts)),
       }))
       .sort(busierEndpoint),
   }
+}
+
+function estimate(answersIn: number | undefined): Pick<EndpointTraffic, 'answersIn'> {
+  return answersIn === undefined ? {} : { answersIn }
+}
+
+/** The mean of the nodes' estimates; undefined without any. */
+function meanOf(parts: readonly EndpointTraffic[]): number | undefined {
+  const known = parts.flatMap(({ answersIn }) => answersIn ?? [])
+  return known.length === 0 ? undefined : known.reduce((sum, one) => sum + one, 0) / known.length
 }
 
 function addedByName(a: Readonly<Record<string, number>>, b: Readonly<Record<string, number>>) {

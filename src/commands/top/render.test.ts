@@ -40,6 +40,14 @@ test('one Service alone has a line for each endpoint', () => {
   assert.match(render(report(), 'shop/none'), /^no Service ports of shop\/none$/m)
 })
 
+test('where Envoy balances by latency an endpoint’s line has its estimate', () => {
+  const [first, second] = aPortTraffic.endpoints
+  const byLatency = port('web', { endpoints: [{ ...first!, answersIn: 0.0042 }, second!] })
+  const text = render(report(byLatency), 'shop/web')
+  assert.match(text, /90 requests\/s, answers in 4\.2ms$/m)
+  assert.match(text, /30 requests\/s$/m)
+})
+
 test('no line is wider and no page longer than the terminal, and what matters most stays', () => {
   const many = report(...Array.from({ length: 50 }, (_, at) => port(`web-${at}`)))
   for (const columns of [20, 40, 60, 80, 120]) {

@@ -120,9 +120,10 @@ function endpointLines(traffic: PortTraffic): readonly string[] {
   const { endpoints, port } = traffic
   if (endpoints.length === 0) return []
   const width = Math.max(...endpoints.map(({ address }) => address.length))
-  const lines = shares(traffic).map(({ address, share, count, unit }) => {
+  const lines = shares(traffic).map(({ address, share, count, unit, answersIn }) => {
     const bar = '#'.repeat(Math.round(share * barLength)).padEnd(barLength)
-    return `  ${address.padEnd(width)}  ${percent(share).padStart(4)}  ${bar}  ${number(count)} ${unit}`.trimEnd()
+    const estimate = answersIn === undefined ? '' : `, answers in ${duration(answersIn)}`
+    return `  ${address.padEnd(width)}  ${percent(share).padStart(4)}  ${bar}  ${number(count)} ${unit}${estimate}`
   })
   return ['', `Endpoints of port ${port}`, ...lines]
 }
@@ -132,11 +133,12 @@ function shares(traffic: PortTraffic) {
   const { endpoints } = traffic
   const byRequests = endpoints.reduce((sum, { requestsPerSecond }) => sum + requestsPerSecond, 0)
   const byConnections = endpoints.reduce((sum, { pinnedConnections }) => sum + pinnedConnections, 0)
-  return endpoints.map(({ address, requestsPerSecond, pinnedConnections: pinned }) =>
+  return endpoints.map(({ address, requestsPerSecond, pinnedConnections: pinned, answersIn }) =>
     byRequests > 0
-      ? { address, share: requestsPerSecond / byRequests, count: requestsPerSecond, unit: 'requests/s' }
+      ? { address, answersIn, share: requestsPerSecond / byRequests, count: requestsPerSecond, unit: 'requests/s' }
       : {
           address,
+          answersIn,
           share: pinned / (byConnections || 1),
           count: pinned,
           unit: pinned === 1 ? 'connection' : 'connections',

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { readLatencies } from '../../envoy/program/latencies.ts'
 import { adminSocket, instances } from '../../envoy/program/sockets.ts'
 import type { FrontendRow } from '../../node/report/frontends.ts'
 import { envoySockets } from '../../node/system/socketdirectory.ts'
@@ -61,6 +62,7 @@ export async function top(config: Config, { chosen, output, ...options }: TopOpt
 async function* ofNode({ socket }: Config, watching: Watching): AsyncGenerator<Report> {
   requireNetAdmin('top')
   const agents = await askLivingAgent<Config>(socket, '/config')
+  const sockets = envoySockets(agents)
   const { watchNode } = await import('../../top/nodewatch.ts')
   const namespace = watching.chosen?.split('/')[0]
   const query = namespace === undefined ? '' : `?namespace=${encodeURIComponent(namespace)}`
@@ -68,7 +70,8 @@ async function* ofNode({ socket }: Config, watching: Watching): AsyncGenerator<R
     agents.nodeName,
     {
       frontends: () => askLivingAgent<readonly FrontendRow[]>(socket, `/frontends${query}`),
-      adminSockets: instances.map(instance => adminSocket(envoySockets(agents), instance)),
+      adminSockets: instances.map(instance => adminSocket(sockets, instance)),
+      latencies: endpoints => readLatencies(sockets.directory, endpoints),
       families: familiesOf(agents),
       steeringMark: agents.steeringMark,
       redirectPort: agents.redirectPort,

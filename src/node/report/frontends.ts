@@ -2,7 +2,7 @@
 
 import { frontendsOf, resourceNameOf } from '../../envoy/resources/frontend.ts'
 import { portsByFamily } from '../../plan/ports/families.ts'
-import type { PortState } from '../../plan/ports/port.ts'
+import type { Endpoint, PortState } from '../../plan/ports/port.ts'
 import { portLabel, type Service } from '../../services/objects/service.ts'
 import type { Agent } from '../agent.ts'
 
@@ -20,6 +20,8 @@ export interface FrontendRow {
   readonly nodePort: number | undefined
   /** Names of the port's clusters in Envoy. */
   readonly clusters: readonly string[]
+  /** The endpoints that Envoy balances by latency. */
+  readonly byLatency: readonly Pick<Endpoint, 'ip' | 'port'>[]
 }
 
 /** Returns one row for each Service port and IP family, of one namespace if one is given. */
@@ -31,11 +33,18 @@ export function frontends(
   const own = [...plan.states()].map(state => ({
     ...rowOf(state, state, state.external, layerOf(state)),
     clusters: frontendsOf(state).map(resourceNameOf),
+    byLatency: endpointsByLatency(envoy, state.id),
   }))
   const others = [...plan.unlabelled()].flatMap(({ service }) =>
     portsByFamily(service).map(port => rowOf(service, port, port.external, 'kube-proxy')),
   )
   return [...own, ...others].filter(each => namespace === undefined || each.namespace === namespace)
+}
+
+function endpointsByLatency(envoy: Agent['envoy'], id: string): FrontendRow['byLatency'] {
+  const frontend = envoy.frontendOf(id)
+  if (!frontend || envoy.lbPolicyOf(frontend) !== 'PEAK_EWMA') return []
+  return [...frontend.endpoints, ...(frontend.spillOver ?? [])].map(({ ip, port }) => ({ ip, port }))
 }
 
 function rowOf(
@@ -54,5 +63,6 @@ function rowOf(
     addresses: [vip, ...(external?.externalIPs ?? []), ...(external?.loadBalancerIPs ?? [])],
     nodePort: external?.nodePort,
     clusters: [],
+    byLatency: [],
   }
 }

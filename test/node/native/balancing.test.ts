@@ -46,13 +46,23 @@ describe('a Service port that is balanced by latency', { skip }, () => {
         return (await load.report).endpoints
       }),
     )
-    const explained = lab.load(client, { url: `http://${fast}/`, connections: 10, rate: 100, requests: 200 })
+    const explained = await lab.load(client, { url: `http://${fast}/`, connections: 10, rate: 100 })
     const { stdout } = await lab.lightpath('explain', 'default/fast', '--socket', lab.socket)
-    await (await explained).report
+    const top = await lab.lightpath('top', 'default/fast', '--once', '--interval', '0.5', '--socket', lab.socket)
+    const metrics = await lab.on('curl', ['-s', 'http://127.0.0.1:9001/metrics'])
+    await explained.stop()
     await setDelay(pods[0]!, 8080, 0)
     assert.match(stdout, /an endpoint is chosen by PEAK_EWMA/)
     assert.match(stdout, /ANSWERS IN +FAILING +SHARE/)
-    assert.match(stdout, /10\.244\.1\.11:8080 .* (3|4|5)\d ms +0 % +\d %/)
+    assert.match(stdout, /10\.244\.1\.11:8080 .* [3-9]\d ms +0 % +\d %/)
+    assert.match(top.stdout, /10\.244\.1\.11:8080 .* requests\/s, answers in [3-9]\dms$/m)
+    const series = (name: string) =>
+      [...metrics.stdout.matchAll(new RegExp(`^${name}{service_port="default/(\\w+)/http",(.*)} (.*)$`, 'gm'))].map(
+        ([, ...words]) => words.join(' '),
+      )
+    assert.match(series('lightpath_latency_endpoints').join(), /^fast state="even" [12],fast state="slow" [12],/)
+    assert.match(series('lightpath_endpoint_latency_seconds').join(), /fast quantile="1" 0\.0[3-9]/)
+    assert.match(series('lightpath_endpoint_share_ratio').join(), /fast quantile="0" 0\.\d+,fast quantile="1" 1\.\d/)
     const shares = JSON.stringify([of, ofPlain])
     assert.ok((of!['web-1']?.requests ?? 0) < 40, shares)
     assert.ok((ofPlain!['web-1']?.requests ?? 0) > 60, shares)
@@ -68,8 +78,12 @@ describe('a Service port that is balanced by latency', { skip }, () => {
     await sleep(4000)
     await lab.until('no ejection from before', async () => (await ejected()).length === 0)
     await setDelay(pods[1]!, 8080, 250)
-    await lab.until('an ejection', async () => (await ejected()).length > 0)
-    assert.deepEqual(await ejected(), [`${pods[1]!.ip}:8080`])
+    let first: readonly string[] = []
+    await lab.until('an ejection', async () => {
+      first = await ejected()
+      return first.length > 0
+    })
+    assert.deepEqual(first, [`${pods[1]!.ip}:8080`])
     await setDelay(pods[1]!, 8080, 0)
     await lab.until('its return', async () => (await ejected()).length === 0)
     assert.deepEqual((await load.stop()).errors, {})
