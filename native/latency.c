@@ -207,10 +207,8 @@ static void observe(struct endpoint *endpoint, const struct outcome *outcome, ui
   if (latency == 0 || is_learning) {
     // What fails first says nothing of how long an answer takes.
     if (!outcome->failed && (latency == 0 || outcome->latency < latency)) latency = outcome->latency;
-  } else if (outcome->latency > latency) {
-    latency += fmax(gain, LATENCY_UP) * (outcome->latency - latency);
-  } else if (outcome->answered) {
-    latency += fmax(gain, LATENCY_DOWN) * (outcome->latency - latency);
+  } else if (outcome->answered || outcome->latency > latency) {
+    latency += fmax(gain, LATENCY_STEP) * (outcome->latency - latency);
   }
   double failing = (double)atomic_load_explicit(&endpoint->failing, memory_order_relaxed);
   failing += fmax(gain, FAILING_STEP) * ((outcome->failed ? ALWAYS : 0) - failing);

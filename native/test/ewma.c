@@ -232,7 +232,7 @@ static struct address address_of(unsigned number) {
 
 static bool is_near(double a, double b) { return fabs(a - b) <= 2e-3 * fmax(fabs(a), fabs(b)) + 2; }
 
-/** The formula: an exponentially weighted mean over time, which steps up by a tenth at least and down by 3 %. */
+/** The formula: an exponentially weighted mean over time, which each answer moves by 3 % at least. */
 static void compare_with_formula(uint64_t now) {
   struct address address = address_of(1u << 31);
   struct endpoint *endpoint = latency_acquire(&address, now);
@@ -248,8 +248,7 @@ static void compare_with_formula(uint64_t now) {
     double old = latency, seen = outcome.latency;
     if (old == 0) latency = outcome.failed ? 0 : seen;
     else if (step < 5) latency = outcome.failed ? old : fmin(old, seen);
-    else if (seen > old) latency = fmin(weight, 0.9) * old + (1 - fmin(weight, 0.9)) * seen;
-    else if (outcome.answered) latency = fmin(weight, 0.97) * old + (1 - fmin(weight, 0.97)) * seen;
+    else if (seen > old || outcome.answered) latency = fmin(weight, 0.97) * old + (1 - fmin(weight, 0.97)) * seen;
     failing = fmin(weight, 0.95) * failing + (1 - fmin(weight, 0.95)) * outcome.failed;
     last = now;
     struct estimate estimate = latency_estimate(endpoint, now);
