@@ -1,47 +1,77 @@
-import { measureServices } from '../measure/services.ts'
+import type { Aim, Case, Endpoints } from '../measure/services/case.ts'
+import { measureServices } from '../measure/services/measure.ts'
 import { experiment } from '../runner/experiment.ts'
 
-const even = 'Ten endpoints are alike'
-const slow = 'Of ten endpoints one is ten times slower'
-const stalls = 'Of ten endpoints one stalls for half a second every four'
-const far = 'Three endpoints are near, seven 20 ms away'
+const ten: readonly Endpoints[] = [{ count: 10, delay: '4ms' }]
+const oneSlow: readonly Endpoints[] = [
+  { count: 9, delay: '4ms' },
+  { count: 1, delay: '40ms' },
+]
+const oneStalls: readonly Endpoints[] = [
+  { count: 9, delay: '4ms' },
+  { count: 1, delay: '4ms', stall: '500ms', every: '4s' },
+]
+const nearAndFar: readonly Endpoints[] = [
+  { count: 3, delay: '4ms' },
+  { count: 7, delay: '24ms' },
+]
+/** Those here can answer 100 requests a second. */
+const tooFewHere: readonly Endpoints[] = [
+  { count: 2, delay: '20ms', workers: 1 },
+  { count: 4, delay: '24ms', workers: 4, isElsewhere: true },
+]
 
-const all = {
-  cases: {
-    [even]: [{ count: 10, delay: '4ms' }],
-    [slow]: [
-      { count: 9, delay: '4ms' },
-      { count: 1, delay: '40ms' },
-    ],
-    [stalls]: [
-      { count: 9, delay: '4ms' },
-      { count: 1, delay: '4ms', stall: '500ms', every: '4s' },
-    ],
-    [far]: [
-      { count: 3, delay: '4ms' },
-      { count: 7, delay: '24ms' },
-    ],
+const usual = { rate: 150, connections: 20, base: 'leastRequest', variants: ['leastRequest', 'peakEwma'] } as const
+/** With the noise of the machine: one is to be as good as another of the same. */
+const withControl = { ...usual, variants: ['leastRequest', 'peakEwma', 'leastRequestAgain'] } as const
+
+function ofPeakEwma(...most: readonly Aim[]): Required<Pick<Case, 'aims'>> {
+  return { aims: { of: 'peakEwma', most } }
+}
+
+const noWorse = ofPeakEwma({ figure: 'mean', most: 1.05 }, { figure: 'cpu', most: 1.03 })
+
+const cases: Readonly<Record<string, Case>> = {
+  'Ten endpoints are alike': { ...withControl, ...noWorse, endpoints: ten },
+  'Alike, 500 requests/s': { ...withControl, ...noWorse, endpoints: ten, rate: 500 },
+  'Alike, 70 % of saturation': {
+    ...{ ...withControl, ...noWorse, endpoints: ten, connections: 100 },
+    rate: { partOfSaturation: 0.7 },
   },
-  variants: ['leastRequest', 'peakEwma'],
-  base: 'leastRequest',
-  aims: {
-    of: 'peakEwma',
-    cases: {
-      [even]: { figure: 'mean', most: 1.05 },
-      [slow]: { figure: 'p99', most: 0.3 },
-      [stalls]: { figure: 'p99.9', most: 0.1 },
-      [far]: { figure: 'mean', most: 0.35 },
-    },
+  'Alike, on a busy machine': { ...withControl, ...noWorse, endpoints: ten, circumstance: 'busy machine' },
+  'Alike, from the start of Envoy': { ...withControl, ...noWorse, endpoints: ten, circumstance: 'start' },
+  'Alike, while endpoints come and go': { ...withControl, ...noWorse, endpoints: ten, circumstance: 'changes' },
+  'Of ten endpoints one is ten times slower': {
+    ...{ ...usual, endpoints: oneSlow },
+    ...ofPeakEwma({ figure: 'p99', most: 0.3 }),
   },
-  rate: 150,
-  connections: 20,
-} as const
+  'One is ten times slower, 500 requests/s': {
+    ...{ ...usual, endpoints: oneSlow, rate: 500 },
+    ...ofPeakEwma({ figure: 'p99', most: 0.3 }),
+  },
+  'Of ten endpoints one stalls for half a second every four': {
+    ...{ ...usual, endpoints: oneStalls },
+    ...ofPeakEwma({ figure: 'p99.9', most: 0.1 }),
+  },
+  'Three endpoints are near, seven 20 ms away': {
+    ...{ ...usual, endpoints: nearAndFar },
+    ...ofPeakEwma({ figure: 'mean', most: 0.35 }),
+  },
+  'Endpoints of this zone have half as much to do again as they can': {
+    ...{ ...usual, endpoints: tooFewHere, connections: 100 },
+    variants: ['leastRequest', 'peakEwma', 'spillOver'],
+    base: 'peakEwma',
+    aims: { of: 'spillOver', most: [{ figure: 'p99', most: 0.2 }] },
+  },
+}
 
 export const latency = experiment({
   name: 'latency',
   title: 'Balancing by latency',
-  shows: `PEAK_EWMA beside LEAST_REQUEST, on the same endpoints and in turns. A round's ratio is of two loads that follow each other.`,
-  minutes: { short: 2, full: 16 },
-  options: { short: { ...all, rounds: 1, seconds: 8 }, full: { ...all, rounds: 5, seconds: 20 } },
+  shows: `PEAK_EWMA beside LEAST_REQUEST, on the same endpoints and in turns. A round's ratio is of two loads that follow each other;
+that of least request beside itself is what the machine's noise makes of 1. Under noise p99 and p99.9 are the machine's, whoever
+chooses: \`native/test/simulation.c\` has the same endpoints without it.`,
+  minutes: { short: 6, full: 52 },
+  options: { short: { cases, rounds: 1, seconds: 8 }, full: { cases, rounds: 5, seconds: 20 } },
   measure: measureServices,
 })

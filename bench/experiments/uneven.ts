@@ -1,28 +1,29 @@
-import { measureServices } from '../measure/services.ts'
+import type { Case, Endpoints } from '../measure/services/case.ts'
+import { measureServices } from '../measure/services/measure.ts'
 import { experiment } from '../runner/experiment.ts'
 
-const slow = 'Of ten endpoints one is ten times slower'
-const stalls = 'Of ten endpoints one stalls for half a second every two'
-const far = 'Three endpoints are near, seven 10 ms away'
-const atMost = { figure: 'p99', most: 0.3 } as const
+function ofEndpoints(...endpoints: readonly Endpoints[]): Case {
+  return {
+    endpoints,
+    variants: ['nftables', 'iptables', 'roundRobin', 'leastRequest', 'kernel'],
+    base: 'nftables',
+    rate: 300,
+    connections: 20,
+    aims: { of: 'leastRequest', most: [{ figure: 'p99', most: 0.3 }] },
+  }
+}
 
-const all = {
-  cases: {
-    [slow]: [
-      { count: 9, delay: '5ms', workers: 4 },
-      { count: 1, delay: '50ms', workers: 4 },
-    ],
-    [stalls]: [
-      { count: 9, delay: '2ms' },
-      { count: 1, delay: '2ms', stall: '500ms', every: '2s' },
-    ],
-    [far]: [{ count: 3 }, { count: 7, delay: '10ms' }],
-  },
-  variants: ['nftables', 'iptables', 'roundRobin', 'leastRequest', 'kernel'],
-  rate: 300,
-  connections: 20,
-  aims: { of: 'leastRequest', cases: { [slow]: atMost, [stalls]: atMost, [far]: atMost } },
-} as const
+const cases: Readonly<Record<string, Case>> = {
+  'Of ten endpoints one is ten times slower': ofEndpoints(
+    { count: 9, delay: '5ms', workers: 4 },
+    { count: 1, delay: '50ms', workers: 4 },
+  ),
+  'Of ten endpoints one stalls for half a second every two': ofEndpoints(
+    { count: 9, delay: '2ms' },
+    { count: 1, delay: '2ms', stall: '500ms', every: '2s' },
+  ),
+  'Three endpoints are near, seven 10 ms away': ofEndpoints({ count: 3 }, { count: 7, delay: '10ms' }),
+}
 
 export const uneven = experiment({
   name: 'uneven',
@@ -31,6 +32,6 @@ export const uneven = experiment({
 of each counts from then. A client that waits for an answer before it asks again would leave out just the requests that a stall
 holds up.`,
   minutes: { short: 3, full: 27 },
-  options: { short: { ...all, rounds: 1, seconds: 6 }, full: { ...all, rounds: 5, seconds: 20 } },
+  options: { short: { cases, rounds: 1, seconds: 6 }, full: { cases, rounds: 5, seconds: 20 } },
   measure: measureServices,
 })

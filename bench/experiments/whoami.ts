@@ -1,11 +1,16 @@
-import { measureServices } from '../measure/services.ts'
+import type { Case } from '../measure/services/case.ts'
+import { measureServices } from '../measure/services/measure.ts'
 import { experiment } from '../runner/experiment.ts'
 
-const all = {
-  variants: ['nftables', 'iptables', 'roundRobin', 'leastRequest', 'kernel', 'pod'],
-  rate: 100,
-  connections: 4,
-} as const
+function ofEndpoints(...counts: readonly number[]): Readonly<Record<string, Case>> {
+  const all = {
+    variants: ['nftables', 'iptables', 'roundRobin', 'leastRequest', 'kernel', 'pod'],
+    base: 'nftables',
+    rate: 100,
+    connections: 4,
+  } as const
+  return Object.fromEntries(counts.map(count => [`${count} endpoints`, { ...all, endpoints: [{ count }] }]))
+}
 
 export const whoami = experiment({
   name: 'whoami',
@@ -14,18 +19,8 @@ export const whoami = experiment({
 and 0.73 to 0.76 and about 2 ms behind Lightpath. This is what a hop through Envoy costs where it gains nothing.`,
   minutes: { short: 1, full: 15 },
   options: {
-    short: {
-      ...all,
-      cases: { '10 endpoints': [{ count: 10 }], '100 endpoints': [{ count: 100 }] },
-      rounds: 1,
-      seconds: 2,
-    },
-    full: {
-      ...all,
-      cases: { '10 endpoints': [{ count: 10 }], '100 endpoints': [{ count: 100 }], '400 endpoints': [{ count: 400 }] },
-      rounds: 5,
-      seconds: 10,
-    },
+    short: { cases: ofEndpoints(10, 100), rounds: 1, seconds: 2 },
+    full: { cases: ofEndpoints(10, 100, 400), rounds: 5, seconds: 10 },
   },
   measure: measureServices,
 })

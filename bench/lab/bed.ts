@@ -76,7 +76,12 @@ export class Bed {
   }
 
   /** A Service with port 80. Returns what clients are to call: its VIP, or the endpoints themselves. */
-  async addService(variant: Variant, name: string, endpoints: readonly Address[], portName = 'http') {
+  async addService(
+    variant: Variant,
+    name: string,
+    endpoints: readonly (Address & { readonly zone?: string })[],
+    portName = 'http',
+  ) {
     if (variant.direct) return endpoints.map(({ ip, port }) => `${ip}:${port}`)
     const vip = `10.100.0.${++this.#services}`
     await this.plane.create(serviceObjects(name, portName, vip, endpoints, variant.settings))

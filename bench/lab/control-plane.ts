@@ -15,6 +15,8 @@ import { JsonLog } from './node.ts'
 
 const port = 6443
 const token = 'bench'
+/** Of all nodes. */
+export const nearZone = 'near'
 const proxy = fileURLToPath(new URL('../programs/api-proxy.ts', import.meta.url))
 /** Requests at a time. */
 const creators = 48
@@ -53,11 +55,12 @@ export class ControlPlane {
     await this.create(all, tell)
   }
 
-  /** Those of the network. */
+  /** Those of the network, all in one zone. */
   #createNodes(): Promise<void> {
+    const labels = { 'topology.kubernetes.io/zone': nearZone }
     const nodes = this.#network.nodes.map(({ name, address }) => {
       const status = { addresses: [{ type: 'InternalIP', address }] }
-      return { apiVersion: 'v1', kind: 'Node', metadata: { name }, status }
+      return { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, status }
     })
     return this.#create(nodes)
   }

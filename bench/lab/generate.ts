@@ -141,17 +141,26 @@ export function writeObjects(path: string, objects: readonly object[]): void {
   replaceFile(path, JSON.stringify(list(objects)))
 }
 
+interface SliceEndpoint {
+  readonly ip: string
+  readonly port: number
+  readonly terminating?: boolean
+  /** Where it is, and whose clients are to use it. */
+  readonly zone?: string
+}
+
 /** A namespace, in it a Service with port 80 and these settings, and its EndpointSlice; all endpoints have the same port. */
 export function serviceObjects(
   name: string,
   portName: string,
   clusterIP: string,
-  endpoints: readonly { readonly ip: string; readonly port: number; readonly terminating?: boolean }[],
+  endpoints: readonly SliceEndpoint[],
   settings: Readonly<Record<string, string>> = {},
 ): readonly object[] {
   const port = { name: portName, port: endpoints[0]!.port }
-  const slice = endpoints.map(({ ip, terminating = false }, index) => ({
+  const slice = endpoints.map(({ ip, zone, terminating = false }, index) => ({
     addresses: [ip],
+    ...(zone === undefined ? {} : { zone, hints: { forZones: [{ name: zone }] } }),
     conditions: { ready: !terminating, serving: true, terminating },
     targetRef: { kind: 'Pod', namespace: 'bench', name: `${name}-${index}` },
   }))

@@ -30,6 +30,14 @@ export const variants = {
     layer: 'envoy',
     settings: { 'lb-policy': 'PEAK_EWMA' },
   },
+  /** Beside the other, what noise there is. */
+  leastRequestAgain: { name: 'Lightpath, least request again', proxy: 'lightpath', layer: 'envoy' },
+  spillOver: {
+    name: 'Lightpath, peak EWMA with spill-over',
+    proxy: 'lightpath',
+    layer: 'envoy',
+    settings: { 'lb-policy': 'PEAK_EWMA', 'spill-over': 'true' },
+  },
   kernel: { name: 'Lightpath, kernel layer', proxy: 'lightpath', layer: 'kernel', settings: { overlay: 'false' } },
   pod: { name: 'pod address', proxy: 'lightpath', direct: true },
 } satisfies Readonly<Record<string, Variant>>

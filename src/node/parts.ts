@@ -6,7 +6,6 @@
 import { endpointLoads, readActivity } from '../envoy/program/admin.ts'
 import { readLatencies } from '../envoy/program/latencies.ts'
 import { adminSocket, canarySocket, type EnvoySockets, type UnixAddress } from '../envoy/program/sockets.ts'
-import { hashesClients } from '../envoy/resources/cluster/loadbalancing.ts'
 import { type Frontend, frontendsOf, portIdOf } from '../envoy/resources/frontend.ts'
 import { redirectListeners } from '../envoy/resources/redirect.ts'
 import type { KernelLayer } from '../kernel/layer.ts'
@@ -21,6 +20,7 @@ import { NodePlan } from '../plan/nodeplan.ts'
 import { ClusterFacts } from '../services/clusterfacts.ts'
 import type { Problem } from '../services/problem.ts'
 import type { Source } from '../sources/source.ts'
+import { balancedByLatency, slowWatched } from './endpoints/bylatency.ts'
 import { CutConnections } from './endpoints/cut-connections.ts'
 import { Ejections } from './endpoints/ejections.ts'
 import { SlowEndpoints } from './endpoints/slow.ts'
@@ -287,20 +287,6 @@ export function clientMarkOf(
 export function frontendOf(plan: NodePlan, id: string): Frontend | undefined {
   const state = plan.get(portIdOf(id))
   return state && frontendsOf(state).find(frontend => frontend.id === id)
-}
-
-/** With PEAK_EWMA a slow endpoint gets little anyway; where clients are hashed, each has its own work. */
-function slowWatched(plan: NodePlan, envoy: EnvoyLayer): readonly Frontend[] {
-  const states = [...plan.states()].filter(({ settings }) => settings.outlierDetectionSlowness > 0)
-  return states
-    .flatMap(({ id }) => envoy.frontendOf(id) ?? [])
-    .filter(one => !hashesClients(one.settings) && envoy.lbPolicyOf(one) !== 'PEAK_EWMA')
-}
-
-function balancedByLatency(plan: NodePlan, envoy: EnvoyLayer): readonly Frontend[] {
-  return [...plan.states()]
-    .flatMap(({ id }) => envoy.frontendOf(id) ?? [])
-    .filter(frontend => envoy.lbPolicyOf(frontend) === 'PEAK_EWMA')
 }
 
 function* frontendsForEnvoy(plan: NodePlan): Iterable<Frontend> {
