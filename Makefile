@@ -55,7 +55,7 @@ undeploy: ## hands the Services back and cleans every node
 build: setup ## the bundle that ships, dist/lightpath.js
 	@npm run --silent build
 
-generate: ## src/envoy/api from Envoy's descriptors (needs Go)
+generate: ## src/envoy/api from Envoy's descriptors (needs Go), src/facts/api from proto/
 	@tools/generate/run
 
 clean: ## remove what was built

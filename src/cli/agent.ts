@@ -11,6 +11,8 @@ export function agentCommands(program: Command): void {
     [
       'nodeName',
       'source',
+      'controlPlanes',
+      'controlPlanePatience',
       'kubeconfig',
       'services',
       'families',

@@ -114,6 +114,15 @@ export function clusterCommands(program: Command): void {
 
   addOptions(
     program
+      .command('controlplane')
+      .description(
+        'watch the cluster once for many nodes, and tell their agents (`node --control-planes`) what changes; not for clusters yet: it serves this host alone',
+      ),
+    ['source', 'kubeconfig', 'controlPlaneAddress', 'logLevel'],
+  ).action(run(async config => (await import('../commands/cluster/controlplane.ts')).runControlPlane(config)))
+
+  addOptions(
+    program
       .command('uninstall')
       .description(
         'say what there is of Lightpath in the cluster, whatever is gone of it already; --yes hands the Services back to kube-proxy, ends agents and Envoys, cleans every node and removes the rest',

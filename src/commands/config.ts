@@ -40,6 +40,7 @@ export function readConfig(command: Command): Config {
   checkMarks(config)
   checkProxyMode(config)
   checkMasquerading(config)
+  checkSource(config)
   return config
 }
 
@@ -67,6 +68,13 @@ function checkMasquerading(config: Config): void {
   if (config.masqueradeAll && config.clientAddress === 'preserve') {
     throw new UsageError('--masquerade-all=on takes away the address that --client-address=preserve keeps; choose one')
   }
+}
+
+function checkSource({ source, controlPlanes }: Config): void {
+  if (source === undefined || controlPlanes.length === 0) return
+  throw new UsageError(
+    `${flagOf('source')} and ${flagOf('controlPlanes')} both say where Services come from; choose one`,
+  )
 }
 
 function parseValue(name: OptionName, value: string, where: string): unknown {

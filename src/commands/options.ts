@@ -3,13 +3,20 @@
  * --help.
  */
 
+import { controlPlaneOptions } from './options/controlplane.ts'
 import type { Definition } from './options/definition.ts'
 import { envoyOptions } from './options/envoy.ts'
 import { generalOptions } from './options/general.ts'
 import { kernelOptions } from './options/kernel.ts'
 import { webhookOptions } from './options/webhook.ts'
 
-export const definitions = { ...generalOptions, ...envoyOptions, ...kernelOptions, ...webhookOptions }
+export const definitions = {
+  ...generalOptions,
+  ...envoyOptions,
+  ...kernelOptions,
+  ...webhookOptions,
+  ...controlPlaneOptions,
+}
 
 export type OptionName = keyof typeof definitions
 export type Config = { readonly [name in OptionName]: (typeof definitions)[name]['default'] }

@@ -8,10 +8,14 @@ import type { Config } from './options.ts'
  * @param quietMs how long the API server may be silent until that is a problem
  */
 export async function createSource(config: Config, log: Log, quietMs?: number): Promise<Source> {
-  if (config.source !== undefined) {
+  const { source, kubeconfig, nodeName, controlPlanes, controlPlanePatience: patienceMs } = config
+  if (source !== undefined) {
     const { directorySource } = await import('../sources/directory/directory.ts')
-    return directorySource(config.source, { log })
+    return directorySource(source, { log })
   }
   const { kubernetesSource } = await import('../sources/kubernetes.ts')
-  return kubernetesSource({ kubeconfig: config.kubeconfig, nodeName: config.nodeName, log, quietMs })
+  const direct = () => kubernetesSource({ kubeconfig, nodeName, log, quietMs })
+  if (controlPlanes.length === 0) return direct()
+  const { controlPlaneSource } = await import('../sources/controlplane/controlplane.ts')
+  return controlPlaneSource({ controlPlanes, nodeName, direct, patienceMs, log })
 }

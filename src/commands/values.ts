@@ -4,6 +4,7 @@ import { canonicalIp, isPortNumber } from '../net/address.ts'
 import { canonicalCidr } from '../net/cidr.ts'
 import type { TcpAddress } from '../observe/http.ts'
 import { parseDuration } from '../services/settings/duration.ts'
+import type { HostPort } from '../sources/controlplane/addresses.ts'
 
 export interface Shape<T> {
   readonly placeholder: string
@@ -113,6 +114,22 @@ export const names: Shape<readonly string[]> = {
   },
   accepts: 'a list of names such as a,b',
 }
+/** `HOST:PORT,…`; IPv6 addresses stand in brackets. */
+export const hostPorts: Shape<readonly HostPort[]> = {
+  placeholder: 'HOST:PORT,...',
+  parse: value => {
+    const parts = value.split(',').map(part => parseHostPort(part.trim()))
+    return parts.includes(undefined) ? undefined : (parts as HostPort[])
+  },
+  accepts: 'a list of hosts with ports such as 127.0.0.1:9444,127.0.0.1:9445',
+}
+
+function parseHostPort(value: string): HostPort | undefined {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/.exec(value) ?? []
+  const host = bracketed ?? plain
+  return host !== undefined && isPortNumber(Number(port)) ? { host, port: Number(port) } : undefined
+}
+
 export const path: Shape<string> = { ...text, placeholder: 'PATH', accepts: 'a path' }
 
 export function oneOf<T extends string>(...values: readonly T[]): Shape<T> {
@@ -125,6 +142,15 @@ export function bindAddress(usualPort: number): Shape<BindAddress> {
     placeholder: 'ADDRESS:PORT',
     parse: value => (value === 'none' ? 'none' : parseBindAddress(value, usualPort)),
     accepts: `an address with a port such as 0.0.0.0:${usualPort} or [::]:${usualPort}, or none`,
+  }
+}
+
+/** As `bindAddress`, where there has to be a server. */
+export function socketAddress(usualPort: number): Shape<TcpAddress> {
+  return {
+    placeholder: 'ADDRESS:PORT',
+    parse: value => parseBindAddress(value, usualPort),
+    accepts: `an address with a port such as 127.0.0.1:${usualPort} or [::1]:${usualPort}`,
   }
 }
 

@@ -13,8 +13,8 @@ export type CommandLine = readonly [command: string, ...args: string[]]
 const lightpath = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
 
 export interface AgentFiles {
-  /** Directory of manifests. */
-  readonly source: string
+  /** Directory of manifests; undefined where other flags say where Services come from. */
+  readonly source: string | undefined
   /** Unix socket of the agent. */
   readonly socket: string
   /** Directory of the sockets between agent and Envoy. */
@@ -24,8 +24,19 @@ export interface AgentFiles {
 export function agent(nodeName: string, { source, socket, envoySockets }: AgentFiles): CommandLine {
   // The size of conntrack's table is the machine's, which no node in a namespace may change.
   const conntrack = ['--conntrack-max-per-core', '0']
-  const files = ['--source', source, '--socket', socket, '--envoy-sockets', envoySockets]
+  const files = [
+    ...(source === undefined ? [] : ['--source', source]),
+    '--socket',
+    socket,
+    '--envoy-sockets',
+    envoySockets,
+  ]
   return [lightpath, 'node', '--node-name', nodeName, ...files, ...conntrack]
+}
+
+/** A control plane of the node alone. */
+export function controlPlane(source: string, port: number): CommandLine {
+  return [lightpath, 'controlplane', '--source', source, '--control-plane-address', `127.0.0.1:${port}`]
 }
 
 /** Writes Envoy's bootstrap to stdout. */

@@ -22,6 +22,7 @@ export type ProblemCode =
   | 'LP103' // object defined twice
   | 'LP104' // source directory missing or unreadable
   | 'LP105' // Kubernetes API: not reachable or access denied
+  | 'LP106' // no control plane answers
   | 'LP201' // annotation: unknown key
   | 'LP202' // annotation: value does not parse
   | 'LP203' // annotation: names a port that the Service does not have

@@ -1,6 +1,7 @@
 /** Reads Services from the Kubernetes API. */
 
 import { setTimeout } from 'node:timers/promises'
+import { everything, inNamespace, ofNode } from '../facts/types.ts'
 import type { Log } from '../observe/log.ts'
 import type { OtherPolicy } from '../services/objects/networkpolicy.ts'
 import { type Change, keyOf } from '../services/objects/objects.ts'
@@ -16,8 +17,8 @@ import { Readiness } from './watch/readiness.ts'
 export interface KubernetesOptions {
   /** A kubeconfig file; else KUBECONFIG, ~/.kube/config or the pod's service account. */
   readonly kubeconfig?: string
-  /** The node's own Node, the only one that is watched. */
-  readonly nodeName: string
+  /** The node whose Node and Pods are watched; undefined for all Nodes and all Pods. */
+  readonly nodeName?: string
   readonly log: Log
   /** A connection that is silent for longer is replaced; the server sends something every minute (bookmarks). */
   readonly quietMs?: number
@@ -27,17 +28,17 @@ const usualQuietMs = 90_000
 
 /**
  * Lists and watches Services, EndpointSlices, Namespaces, NetworkPolicies and those of network plugins, ServiceCIDRs
- * (since Kubernetes 1.33), the own Node, its Pods and those that are needed. While the API cannot be reached or denies
+ * (since Kubernetes 1.33), the own Node, its Pods and those that are needed, or all of both. While the API cannot be reached or denies
  * access (LP105, origin `kubernetes`), known objects stay, and it is tried again.
  */
 export function kubernetesSource(options: KubernetesOptions): Source {
   return new KubernetesSource(options)
 }
 
-function resources(nodeName: string): readonly Resource[] {
+function resources(nodeName: string | undefined): readonly Resource[] {
   return [
     { kind: 'Namespace', apiVersion: 'v1', path: '/api/v1/namespaces' },
-    { kind: 'Node', apiVersion: 'v1', path: '/api/v1/nodes', fieldSelector: `metadata.name=${nodeName}` },
+    { kind: 'Node', apiVersion: 'v1', path: '/api/v1/nodes', ...onNode('metadata.name', nodeName) },
     {
       kind: 'NetworkPolicy',
       apiVersion: 'networking.k8s.io/v1',
@@ -90,7 +91,7 @@ class KubernetesSource implements Source {
     const { nodeName } = this.#options
     this.#unsynced.add(discovery.path)
     for (const resource of resources(nodeName)) this.#watch(resource, changes => listener.changes(changes))
-    const own = { ...podsAt('/api/v1/pods'), fieldSelector: `spec.nodeName=${nodeName}` }
+    const own = { ...podsAt('/api/v1/pods'), ...onNode('spec.nodeName', nodeName) }
     this.#watch(own, changes => this.#pods.told(ownPods, changes), ownPods)
     this.#runs.add(this.#followPolicies())
   }
@@ -116,6 +117,8 @@ class KubernetesSource implements Source {
     const watch = new ListWatch(this.#api, this.#readiness, resource, this.#options.log, {
       changes,
       problems: (object, problems) => this.#listener!.problems(`kubernetes ${object}`, problems),
+      progress: version =>
+        this.#listener!.progress?.({ kind: resource.kind, scope: resource.scope ?? everything }, version),
       trouble: error => this.#trouble(name, resource, error),
       synced: () => this.#synced(name),
     })
@@ -198,7 +201,12 @@ class KubernetesSource implements Source {
 const discovery = { apiVersion: 'v1', path: '/apis' }
 
 function podsAt(path: string): Resource {
-  return { kind: 'Pod', apiVersion: 'v1', path }
+  const [, namespace] = /namespaces\/([^/]+)\/pods$/.exec(path) ?? []
+  return { kind: 'Pod', apiVersion: 'v1', path, scope: namespace === undefined ? everything : inNamespace(namespace) }
+}
+
+function onNode(field: string, name: string | undefined): Pick<Resource, 'fieldSelector' | 'scope'> {
+  return name === undefined ? {} : { fieldSelector: `${field}=${name}`, scope: ofNode(name) }
 }
 
 function unreadablePolicy(kind: Resource['kind']): OtherPolicy {

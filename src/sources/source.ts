@@ -3,8 +3,14 @@
  * listeners.
  */
 
-import type { Change } from '../services/objects/objects.ts'
+import type { Change, Kind } from '../services/objects/objects.ts'
 import type { Problem } from '../services/problem.ts'
+
+/** What a source follows by itself: all objects of a kind, or those of a scope (facts/types.ts). */
+export interface Collection {
+  readonly kind: Kind
+  readonly scope: string
+}
 
 export interface SourceListener {
   /** Changes in the order in which they happened, as many together as are known at that moment. */
@@ -16,6 +22,8 @@ export interface SourceListener {
    * says that all is well.
    */
   problems(origin: string, problems: readonly Problem[]): void
+  /** Everything of a collection up to this resourceVersion has been reported. Not called by sources without versions. */
+  progress?(collection: Collection, version: string): void
 }
 
 export interface Source {

@@ -41,6 +41,7 @@ const commands = [
   'cleanup',
   'uninstall',
   'webhook',
+  'controlplane',
   'adopt',
   'demo',
 ] as const

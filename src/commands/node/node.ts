@@ -57,10 +57,7 @@ export async function runNode(given: Config): Promise<void> {
   }
   const marks = watchForeignMarks({ ...watch, read: () => findMarkUses(config) })
   const chains = watchBlockingChains(watch)
-  log.info(
-    { clientAddress: clientAddress.why, node: config.nodeName, source: config.source ?? 'Kubernetes API' },
-    'agent started',
-  )
+  log.info({ clientAddress: clientAddress.why, node: config.nodeName, source: sourceName(config) }, 'agent started')
 
   await terminated()
   log.info({}, 'agent stops; Envoy and the kernel go on with what they have')
@@ -91,6 +88,10 @@ async function createRecorder(agent: Agent, { kubeconfig, nodeName }: Config, lo
   const { EventRecorder } = await import('../../sources/events.ts')
   const uidOf = (namespace: string, name: string) => agent.facts.services.service(namespace, name)?.uid
   return new EventRecorder({ kubeconfig, nodeName, uidOf, log })
+}
+
+function sourceName({ source, controlPlanes }: Config): string {
+  return source ?? (controlPlanes.length > 0 ? 'control plane' : 'Kubernetes API')
 }
 
 /** The ports where the agent and its Envoys listen, whatever the address. */

@@ -3,7 +3,9 @@
 import { hostname } from 'node:os'
 import { logLevels } from '../../observe/log.ts'
 import { type ServiceScope, serviceScopes } from '../../plan/ports/scope.ts'
-import { type BindAddress, bindAddress, oneOf, path, portNumber, text } from '../values.ts'
+import { formatDuration } from '../../services/settings/duration.ts'
+import type { HostPort } from '../../sources/controlplane/addresses.ts'
+import { type BindAddress, bindAddress, duration, hostPorts, oneOf, path, portNumber, text } from '../values.ts'
 import type { Definition } from './definition.ts'
 
 export const generalOptions = {
@@ -17,6 +19,20 @@ export const generalOptions = {
     ...path,
     description: 'directory of manifests (YAML or JSON) to read Services from, in place of the Kubernetes API',
     default: undefined as string | undefined,
+  },
+  controlPlanes: {
+    ...hostPorts,
+    description:
+      'control planes (`lightpath controlplane`) to read Services from, in place of a watch of the Kubernetes API by this node; a name may have the addresses of several replicas. Streams are not encrypted yet, so that only addresses of this host are taken',
+    default: [] as readonly HostPort[],
+    defaultText: 'none',
+  },
+  controlPlanePatience: {
+    ...duration,
+    description:
+      'the agent watches the Kubernetes API itself after so long without a control plane, and as long again at random, until one answers',
+    default: 30_000,
+    defaultText: formatDuration(30_000),
   },
   kubeconfig: {
     ...path,

@@ -15,8 +15,9 @@ export interface ObjectKey {
   readonly name: string
 }
 
+/** `version` is the object's resourceVersion, where the source has one. */
 export type Change =
-  | { readonly type: 'put'; readonly object: KubeObject }
+  | { readonly type: 'put'; readonly object: KubeObject; readonly version?: string }
   | { readonly type: 'remove'; readonly key: ObjectKey }
 
 export function keyOf(object: KubeObject): ObjectKey {

@@ -32,12 +32,14 @@ export class HeldObjects {
   put(raw: unknown): string {
     const key = this.#keyIn(raw)
     const { object, problems, ignored } = parseObject(raw)
+    const { resourceVersion } = rawObject(rawObject(raw).metadata)
+    const version = typeof resourceVersion === 'string' ? resourceVersion : undefined
     if (ignored !== undefined) this.#log.debug({ object: key, reason: ignored }, 'object ignored')
     this.#tellProblems(key, problems)
     if (!object) this.#forget(key)
     else if (!isDeepStrictEqual(this.#objects.get(key), object)) {
       this.#objects.set(key, object)
-      this.#changes.push({ type: 'put', object })
+      this.#changes.push({ type: 'put', object, version })
     }
     return key
   }

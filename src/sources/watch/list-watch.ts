@@ -20,6 +20,8 @@ export interface Resource {
   readonly apiVersion: string
   readonly path: string
   readonly fieldSelector?: string
+  /** What the selector and path choose of the kind, as a scope (facts/types.ts). Default: everything. */
+  readonly scope?: string
   /** The agent can do without it: older servers do not have it, older roles do not grant it. */
   readonly isOptional?: boolean
 }
@@ -27,6 +29,8 @@ export interface Resource {
 export interface ListWatchListener extends HeldObjectsListener {
   /** Called once, when everything that exists has been reported. */
   synced(): void
+  /** Called when everything up to this version has been reported. */
+  progress(version: string): void
   /** Called with why the API does not answer as it should, or with nothing any more. */
   trouble(error: Error | undefined): void
 }
@@ -148,6 +152,7 @@ export class ListWatch {
     this.#log.debug({ kind: this.#resource.kind, objects: seen.size, by: this.#listing }, 'listed')
     this.#objects.keepOnly(seen)
     this.#objects.tell()
+    this.#listener.progress(version)
     this.#backoff.reset()
     this.#listener.trouble(undefined)
     this.#tellSynced()
@@ -176,8 +181,10 @@ export class ListWatch {
       for await (const lines of this.#api.lines(path, query, AbortSignal.any([signal, deadline]))) {
         if (!accepted && !seen) this.#listener.trouble(undefined)
         accepted = true
+        const before = this.#version
         for (const line of lines) seen = this.#event(rawObject(JSON.parse(line)), seen)
         this.#objects.tell()
+        if (this.#version !== undefined && this.#version !== before) this.#listener.progress(this.#version)
       }
       if (seen) throw new Error('the list ended before its end was told')
       if (performance.now() - began < steadyMs) throw new Error('the server ended the watch at once')

@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { type Change, describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
 
 /** From this number of namespaces on, one watch of all Pods. */
-const mostNamespaces = 16
+export const mostNamespaces = 16
 const allPods = '/api/v1/pods'
 
 /** The watch of this node's Pods, which always exists. */

@@ -41,6 +41,8 @@ interface AgentVariation {
   readonly flags?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   readonly source?: string
+  /** Ports of control planes on the node, in place of the source. */
+  readonly controlPlanes?: readonly number[]
   readonly behind?: readonly string[]
 }
 
@@ -108,9 +110,17 @@ export class AgentLab {
   }
 
   /** Another agent: with other environment, other manifests, or behind another program such as setpriv. */
-  agentWith({ env, source = this.manifests, behind = [], flags = [] }: AgentVariation): Supervised {
-    const words = [...behind, ...commandLines.agent('node1', { ...this, source }), ...this.#flags, ...flags]
+  agentWith({ env, source = this.manifests, controlPlanes, behind = [], flags = [] }: AgentVariation): Supervised {
+    const addresses = (controlPlanes ?? []).map(port => `127.0.0.1:${port}`).join()
+    const from = controlPlanes ? ['--control-planes', addresses] : []
+    const files = { ...this, source: controlPlanes ? undefined : source }
+    const words = [...behind, ...commandLines.agent('node1', files), ...from, ...this.#flags, ...flags]
     return this.#supervise(words, 'agent.log', env)
+  }
+
+  /** A control plane on the node that reads the manifests. */
+  controlPlane(port: number): Supervised {
+    return this.#supervise(commandLines.controlPlane(this.manifests, port), `control-plane-${port}.log`)
   }
 
   #supervise([command = '', ...args]: readonly string[], log: string, env?: AgentVariation['env']): Supervised {

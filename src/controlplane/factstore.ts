@@ -1,0 +1,63 @@
+/** Holds the facts of the cluster as the source reports them, each encoded once for all agents. */
+
+import { encodeFact } from '../facts/encode.ts'
+import { encodeResource } from '../facts/response.ts'
+import { type FactType, factTypes, nameOf, scopesOf, typeOf } from '../facts/types.ts'
+import { versionOf } from '../facts/versions.ts'
+import { type Change, keyOf } from '../services/objects/objects.ts'
+
+export interface Fact {
+  readonly version: string
+  /** The scopes that cover it. */
+  readonly scopes: readonly string[]
+  /** The resource as a field of a response. */
+  readonly field: Uint8Array
+}
+
+/** A name of which an agent has to hear, if it subscribed to one of the scopes. */
+export type OnChange = (type: FactType, name: string, scopes: readonly string[]) => void
+
+export class FactStore {
+  readonly #facts = new Map<FactType, Map<string, Fact>>(factTypes.map(type => [type, new Map()]))
+  readonly #versions = new Map<FactType, string>()
+  readonly #onChange: OnChange
+
+  constructor(onChange: OnChange) {
+    this.#onChange = onChange
+  }
+
+  apply(changes: readonly Change[]): void {
+    for (const change of changes) {
+      const key = change.type === 'put' ? keyOf(change.object) : change.key
+      const type = typeOf(key.kind)
+      const facts = this.all(type)
+      const name = nameOf(key)
+      const before = facts.get(name)
+      if (change.type === 'remove') {
+        if (before && facts.delete(name)) this.#onChange(type, name, before.scopes)
+        continue
+      }
+      const version = versionOf(type, change.version)
+      const scopes = scopesOf(change.object)
+      const field = encodeResource(type, name, version, encodeFact(change.object))
+      facts.set(name, { version, scopes, field })
+      // A Pod with the name of one that is gone may be on another node.
+      const concerned = before ? [...new Set([...before.scopes, ...scopes])] : scopes
+      this.#onChange(type, name, concerned)
+    }
+  }
+
+  /** Everything of a type up to this resourceVersion has been reported. */
+  progress(type: FactType, resourceVersion: string): void {
+    this.#versions.set(type, versionOf(type, resourceVersion))
+  }
+
+  all(type: FactType): Map<string, Fact> {
+    return this.#facts.get(type)!
+  }
+
+  /** The version up to which everything of the type is here; '' where it is not known. */
+  version(type: FactType): string {
+    return this.#versions.get(type) ?? ''
+  }
+}

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { readFacts } from '../facts/told.ts'
+import { everything, inNamespace, ofNode } from '../facts/types.ts'
+import { aPod, aService, put, remove } from '../services/testing.ts'
+import { FactStore } from './factstore.ts'
+import { Subscriber } from './subscriber.ts'
+
+function setup() {
+  const streams: Subscriber[] = []
+  const store = new FactStore((type, name, scopes) => {
+    for (const stream of streams) stream.changed(type, name, scopes)
+  })
+  const connect = () => {
+    const stream = new Subscriber(store)
+    streams.push(stream)
+    return stream
+  }
+  return { store, connect }
+}
+
+const version = (at: number) => String(1000 + at)
+const service = (at: number, name = 'cart') =>
+  ({ ...put(aService({ name, labels: { at: String(at) } })), version: version(at) }) as const
+const all = { type: 'Service', subscribe: [everything], initialVersions: {}, nonce: '' } as const
+
+function answer(stream: Subscriber, nonce: string): void {
+  stream.request({ type: 'Service', subscribe: [], initialVersions: {}, nonce })
+}
+
+test('an agent that acknowledges slowly gets the latest of each object, once', () => {
+  const { store, connect } = setup()
+  store.apply([service(0)])
+  const stream = connect()
+  stream.request(all)
+  const { nonce } = readFacts(stream.next()!)
+  for (let at = 1; at <= 1000; at++) store.apply([service(at)])
+  store.apply([service(1001, 'gone'), remove(aService({ name: 'gone' }))])
+  assert.equal(stream.next(), undefined)
+  answer(stream, nonce)
+  const told = readFacts(stream.next()!)
+  assert.deepEqual(
+    told.put.map(({ name, version }) => [name, version]),
+    [['whoami/cart', version(1000)]],
+  )
+  assert.deepEqual(told.removed, ['whoami/gone'])
+  answer(stream, told.nonce)
+  assert.equal(stream.next(), undefined)
+})
+
+test('responses are short, and the last one says that all has been told, and up to which version', () => {
+  const { store, connect } = setup()
+  const annotations = { 'config.lightpath.cloud/http-num-retries': 'x'.repeat(1000) }
+  for (let i = 0; i < 2000; i++) store.apply([put(aService({ name: `cart${i}`, annotations }))])
+  store.progress('Service', '1234')
+  const stream = connect()
+  stream.request(all)
+  const names = new Set<string>()
+  for (let response = stream.next(); response; response = stream.next()) {
+    assert.ok(response.length < 300_000)
+    const { nonce, put, complete } = readFacts(response)
+    for (const { name } of put) names.add(name)
+    assert.deepEqual(complete, names.size < 2000 ? [] : [{ scope: everything, version: '1234' }])
+    answer(stream, nonce)
+  }
+  assert.equal(names.size, 2000)
+})
+
+test('an agent that comes back is told only what is different', () => {
+  const { store, connect } = setup()
+  store.apply([service(1, 'same'), service(2, 'changed'), service(3, 'new')])
+  store.progress('Service', version(3))
+  const stream = connect()
+  const initialVersions = { 'whoami/same': version(1), 'whoami/changed': version(0), 'whoami/gone': version(0) }
+  stream.request({ ...all, initialVersions })
+  const { put, removed } = readFacts(stream.next()!)
+  assert.deepEqual(put.map(({ name }) => name).sort(), ['whoami/changed', 'whoami/new'])
+  assert.deepEqual(removed, ['whoami/gone'])
+})
+
+test('an agent is told the Pods of its node and of the namespaces that it needs, and no others', () => {
+  const { store, connect } = setup()
+  const own = aPod('own', '10.0.0.1', { namespace: 'other', nodeName: 'node1' })
+  const needed = aPod('needed', '10.0.0.2', { namespace: 'shop', nodeName: 'node2' })
+  const strange = aPod('strange', '10.0.0.3', { namespace: 'other', nodeName: 'node2' })
+  const stream = connect()
+  stream.request({ ...all, type: 'Pod', subscribe: [ofNode('node1'), inNamespace('shop')] })
+  store.apply([own, needed, strange].map(put))
+  const first = readFacts(stream.next()!)
+  assert.deepEqual(first.put.map(({ name }) => name).sort(), ['other/own', 'shop/needed'])
+  answer(stream, first.nonce)
+  store.apply([remove(strange), put({ ...own, nodeName: 'node2' })])
+  const second = readFacts(stream.next()!)
+  assert.deepEqual([second.put, second.removed], [[], ['other/own']])
+})
+
+test('a stream cannot have scopes without end, nor ask for single objects', () => {
+  const { connect } = setup()
+  const many = Array.from({ length: 65 }, (_, i) => inNamespace(`n${i}`))
+  assert.throws(() => connect().request({ ...all, type: 'Pod', subscribe: many }), /more than 64 scopes/)
+  assert.throws(() => connect().request({ ...all, subscribe: ['shop/cart'] }), /"shop\/cart" is no scope/)
+})

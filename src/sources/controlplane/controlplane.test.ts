@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
+import { type ControlPlane, startControlPlane } from '../../controlplane/server.ts'
+import { type Change, describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
+import { aNamespace, aNode, aPod, aService, put, remove } from '../../services/testing.ts'
+import type { Source, SourceListener } from '../source.ts'
+import { RecordingListener, silentLog, until } from '../testing.ts'
+import { controlPlaneSource } from './controlplane.ts'
+
+/** What the API server has, and what follows it. */
+class Cluster {
+  readonly #objects = new Map<string, Change & { readonly type: 'put' }>()
+  readonly #followers = new Set<SourceListener>()
+  #version = 100
+
+  apply(...changes: readonly Change[]): void {
+    const versioned = changes.map(change => {
+      const version = String(++this.#version)
+      if (change.type === 'put') this.#objects.set(describeKey(keyOf(change.object)), { ...change, version })
+      else this.#objects.delete(describeKey(change.key))
+      return change.type === 'put' ? { ...change, version } : change
+    })
+    for (const follower of this.#followers) {
+      follower.changes(versioned)
+      this.#progress(follower)
+    }
+  }
+
+  /** A listener that hears everything from now on, until it is let go. */
+  follow(listener: SourceListener): () => void {
+    listener.changes([...this.#objects.values()])
+    this.#progress(listener)
+    listener.synced()
+    this.#followers.add(listener)
+    return () => this.#followers.delete(listener)
+  }
+
+  #progress(listener: SourceListener): void {
+    for (const kind of ['Service', 'Namespace', 'Node', 'Pod'] as const) {
+      listener.progress?.({ kind, scope: '*' }, String(this.#version))
+    }
+  }
+}
+
+const service = (name: string, label = '') => aService({ namespace: 'shop', name, labels: { label } })
+
+class Lab {
+  readonly cluster = new Cluster()
+  readonly #stops: (() => Promise<unknown>)[] = []
+  /** How often agents began to watch the API server. */
+  timesDirect = 0
+
+  async replica(port = 0, isFollowing = true): Promise<ControlPlane & { letGo(): void }> {
+    const address = { address: '127.0.0.1', port }
+    const replica = await startControlPlane({ address, log: silentLog, progressMs: 20 })
+    const letGo = isFollowing ? this.cluster.follow(replica) : () => undefined
+    let isStopped = false
+    const stop = async () => {
+      letGo()
+      if (!isStopped) await replica.stop()
+      isStopped = true
+    }
+    this.#stops.push(stop)
+    return { ...replica, letGo, stop }
+  }
+
+  async agent(ports: readonly number[], options: { readonly patienceMs?: number; readonly nodeName?: string } = {}) {
+    const { patienceMs = 60_000, nodeName = 'node1' } = options
+    const direct = (): Source => {
+      let letGo: (() => void) | undefined
+      this.timesDirect++
+      return {
+        start: async listener => {
+          letGo = this.cluster.follow(listener)
+        },
+        needPods: () => undefined,
+        stop: async () => letGo?.(),
+      }
+    }
+    const controlPlanes = ports.map(port => ({ host: '127.0.0.1', port }))
+    const source = controlPlaneSource({ controlPlanes, nodeName, direct, patienceMs, log: silentLog })
+    const listener = new RecordingListener()
+    this.#stops.unshift(() => source.stop())
+    await source.start(listener)
+    return { source, listener }
+  }
+
+  async stop(): Promise<void> {
+    for (const stop of this.#stops) await stop()
+  }
+}
+
+function testLab(name: string, body: (lab: Lab) => Promise<void>): void {
+  test(name, async () => {
+    const lab = new Lab()
+    try {
+      await body(lab)
+    } finally {
+      await lab.stop()
+    }
+  })
+}
+
+const has = (listener: RecordingListener, object: KubeObject) => () =>
+  isDeepStrictEqual(listener.objects.get(describeKey(keyOf(object))), object)
+const says = (listener: RecordingListener) => () => listener.history.join(', ')
+
+testLab('agents of two nodes get everything, of Nodes and Pods their own, and then what changes', async lab => {
+  const pods = ['node1', 'node2'].map(nodeName => aPod(`pod-${nodeName}`, '10.0.0.1', { nodeName }))
+  lab.cluster.apply(
+    ...[service('cart'), aNamespace('shop'), aNode('a', 'node1'), aNode('a', 'node2'), ...pods].map(put),
+  )
+  const { port } = await lab.replica()
+  const agents = [await lab.agent([port]), await lab.agent([port], { nodeName: 'node2' })]
+  for (const [i, { listener }] of agents.entries()) {
+    await until(() => listener.timesSynced === 1, says(listener))
+    assert.deepEqual([...listener.objects.keys()].sort(), [
+      'Namespace shop',
+      `Node node${i + 1}`,
+      `Pod whoami/pod-node${i + 1}`,
+      'Service shop/cart',
+    ])
+  }
+  lab.cluster.apply(put(service('cart', 'new')), remove(aNamespace('shop')))
+  for (const { listener } of agents) {
+    await until(has(listener, service('cart', 'new')), says(listener))
+    await until(() => !listener.objects.has('Namespace shop'), says(listener))
+    assert.deepEqual([listener.phantoms, listener.timesSynced], [[], 1])
+  }
+})
+
+testLab('an agent that needs the Pods of a namespace has them before it says that all is known', async lab => {
+  const pod = aPod('cart-1', '10.0.0.1', { namespace: 'shop', nodeName: 'node2' })
+  lab.cluster.apply(put(service('cart')), put(pod))
+  const { port } = await lab.replica()
+  const { source, listener } = await lab.agent([port])
+  const changes = listener.changes.bind(listener)
+  listener.changes = told => {
+    changes(told)
+    source.needPods!(new Set(['shop']))
+  }
+  await until(() => listener.timesSynced === 1, says(listener))
+  assert.ok(has(listener, pod)())
+})
+
+testLab('when a replica ends, the agent goes on with another, and tells only what is new', async lab => {
+  lab.cluster.apply(put(service('cart')), put(service('old')))
+  const [first, second] = [await lab.replica(), await lab.replica()]
+  const { listener } = await lab.agent([first.port, second.port])
+  await until(() => listener.timesSynced === 1, says(listener))
+  // What happens while its stream is down is not missed.
+  first.letGo()
+  lab.cluster.apply(put(service('cart', 'one')), remove(service('old')))
+  await first.stop()
+  await until(has(listener, service('cart', 'one')), says(listener))
+  await until(() => !listener.objects.has('Service shop/old'), says(listener))
+  await lab.replica(first.port)
+  second.letGo()
+  lab.cluster.apply(put(service('cart', 'two')))
+  await second.stop()
+  await until(has(listener, service('cart', 'two')), says(listener))
+  assert.deepEqual(listener.phantoms, [])
+  assert.equal(lab.timesDirect, 0)
+})
+
+testLab('a replica that is behind undoes nothing, and is believed when it has caught up', async lab => {
+  lab.cluster.apply(put(service('cart')), put(service('old')))
+  const [ahead, behind] = [await lab.replica(), await lab.replica()]
+  behind.letGo()
+  lab.cluster.apply(put(service('cart', 'new')), put(service('added')), remove(service('old')))
+  const { listener } = await lab.agent([ahead.port])
+  await until(() => listener.timesSynced === 1, says(listener))
+  await ahead.stop()
+  // The agent finds another process at the address that it was given.
+  await behind.stop()
+  const late = await lab.replica(ahead.port, false)
+  const old = { cart: '101', old: '102' }
+  late.changes(Object.entries(old).map(([name, version]) => ({ type: 'put', object: service(name), version })))
+  late.progress({ kind: 'Service', scope: '*' }, '102')
+  const before = listener.history.length
+  late.synced()
+  // Between these two the agent was told of the Services.
+  for (const name of ['x', 'y']) {
+    late.changes([put(aNamespace(name))])
+    await until(has(listener, aNamespace(name)), says(listener))
+  }
+  assert.deepEqual(listener.history.slice(before), ['put Namespace x', 'put Namespace y'])
+  late.changes([{ type: 'put', object: service('cart', 'newest'), version: '106' }])
+  late.progress({ kind: 'Service', scope: '*' }, '107')
+  await until(has(listener, service('cart', 'newest')), says(listener))
+  // What it does not have at that version is gone.
+  await until(() => !listener.objects.has('Service shop/added'), says(listener))
+  assert.ok(!listener.objects.has('Service shop/old'))
+  assert.deepEqual(listener.phantoms, [])
+})
+
+testLab('without a control plane the agent says so, goes to the API server after a while, and back', async lab => {
+  lab.cluster.apply(put(service('cart')))
+  const first = await lab.replica()
+  const { listener } = await lab.agent([first.port], { patienceMs: 300 })
+  await until(() => listener.timesSynced === 1, says(listener))
+  await first.stop()
+  lab.cluster.apply(put(service('cart', 'direct')))
+  await until(has(listener, service('cart', 'direct')), says(listener))
+  assert.equal(lab.timesDirect, 1)
+  await until(() => listener.told().some(line => line.startsWith('LP106 control plane')), says(listener))
+  const second = await lab.replica(first.port)
+  await until(() => listener.told().length === 0, says(listener))
+  lab.cluster.apply(put(service('cart', 'back')))
+  await until(has(listener, service('cart', 'back')), says(listener))
+  assert.deepEqual([listener.phantoms, listener.timesSynced, lab.timesDirect], [[], 1, 1])
+  await second.stop()
+})
+
+testLab('a replica that does not know everything yet serves nobody', async lab => {
+  lab.cluster.apply(put(service('cart')))
+  const [unsynced, synced] = [await lab.replica(0, false), await lab.replica()]
+  const { listener } = await lab.agent([unsynced.port, synced.port])
+  await until(() => listener.timesSynced === 1, says(listener))
+  assert.ok(has(listener, service('cart'))())
+})
