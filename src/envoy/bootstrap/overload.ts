@@ -33,7 +33,7 @@ const actions: Readonly<Record<string, number>> = {
 /** @param heapBytes how much of the heap may be in use; beside it Envoy takes some 60 MB */
 export function overloadManager(heapBytes: number): OverloadManager {
   return {
-    refreshInterval: duration(250),
+    refreshInterval: duration(500),
     resourceMonitors: [
       {
         name: heap,
