@@ -8,10 +8,14 @@ import { isUsualNodePort } from './externaldestinations.ts'
 import type { Endpoint, External, Layer } from './port.ts'
 import { whyOptedOut } from './scope.ts'
 
-/** Returns the layer while the port waits for room in Envoy. */
+/** Returns the layer while the port waits for room in Envoy. Most ports of a large cluster wait, so they share it. */
 export function waiting(layer: Layer, why: string): Layer {
-  return layer.wants === 'envoy' ? { ...kernel(why), waitsAs: layer.protocol } : layer
+  if (layer.wants !== 'envoy') return layer
+  if (why !== last.reason || layer.protocol !== last.waitsAs) last = { ...kernel(why), waitsAs: layer.protocol }
+  return last
 }
+
+let last: Extract<Layer, { wants: 'kernel' }> = kernel('')
 
 /**
  * Chooses the layer of a port of a served Service by its VIP, on which the external policy has no effect.

@@ -72,11 +72,15 @@ export function kernelLayersOf(
   takenOver: string | undefined,
 ): readonly (Layer | undefined)[] {
   const whyTakenOver = takenOver && `${takenOver}; the kernel goes on until that has it`
-  return wanted.map(({ port }) => {
+  const layers = wanted.map(({ port }) => {
     const why = whyTakenOver ?? whyKernel(service, port, namespace, settingsOf(settings, port))
     return why === undefined ? undefined : kernel(why)
   })
+  return layers.length === 1 && layers[0] === undefined ? oneForEnvoy : layers
 }
+
+/** Most Services have one port, and share this. */
+const oneForEnvoy = [undefined] as const
 
 /**
  * Counts the addresses that a Service wants in Envoy, whatever its endpoints: a port's VIP and each external address
