@@ -73,6 +73,11 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
     const services = await lab.lightpath('services', '--socket', lab.socket)
     assert.match(services.stdout, /three .* kernel, waits for Envoy .* not called on this node of late/)
     await lab.untilMetric('lightpath_waiting_ports', 1)
+    const metrics = await lab.until('statistics of ports in Envoy', async () => {
+      const page = await lab.page('/metrics', 9001)
+      return page.includes('service="one"') ? page : undefined
+    })
+    assert.doesNotMatch(metrics, /service="three"/)
   })
 
   test('what is always there takes room from another, whose open connections lose nothing', async () => {
