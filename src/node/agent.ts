@@ -149,6 +149,7 @@ export class Agent {
       parts.ejections,
       parts.cutConnections,
       parts.misnamed,
+      parts.lostRequests,
     ])
       part.stop()
     await parts.vanished.stop()

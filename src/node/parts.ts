@@ -44,6 +44,7 @@ import type { ClientAddressChoice } from './probes/clientaddress.ts'
 import { watchClientAddress } from './probes/clientaddresswatch.ts'
 import { localPods, watchPath } from './probes/podpath.ts'
 import { Balanced } from './report/balanced.ts'
+import { LostRequests } from './report/lostrequests.ts'
 import { LayerMoves } from './report/moves.ts'
 import { StayingPorts } from './report/staying.ts'
 import { lookUpAddresses } from './system/addresses.ts'
@@ -61,6 +62,7 @@ const canaryTimes = { intervalMs: 1000, startIntervalMs: 50, timeoutMs: 1000, mi
 const portIntervalMs = 1000
 const gatherMs = 500
 const stayingMs = 10_000
+const lossCalmMs = 3600e3
 /** Long enough for a flood to end, or for its owner to act. */
 const overloadHoldMs = 600e3
 
@@ -185,12 +187,13 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     directory: options.envoySockets,
     log,
   })
+  const lostRequests = new LostRequests({ onProblems, calmMs: lossCalmMs })
   const overlaySwitch = new OverlaySwitch({ nodeName, onProblems })
   const handovers = new Handovers(service => report({ type: 'handover over', service }))
   return {
     ...{ facts, plan, kernel, xds, redirectPort, endings, envoy, adminSockets, path, podRules, proof },
     ...{ ejections, slow, cutConnections, vanished, accessLog, use, health, healthChecks, moves, staying },
-    ...{ overload, connectionWatch, overlaySwitch, handovers, misnamed, balanced },
+    ...{ overload, connectionWatch, overlaySwitch, handovers, misnamed, balanced, lostRequests },
   }
 }
 

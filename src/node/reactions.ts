@@ -156,6 +156,9 @@ export class Reactions {
   #observed(servicePort: string, record: LogRecord): void {
     const observation = observationOf(record)
     if (observation?.what === 'spoke') void this.#parts.misnamed.observed(servicePort, observation.spoke)
+    if (observation?.what !== 'lost') return
+    this.#options.metrics.lostRequests.inc({ service_port: servicePort, reason: observation.loss })
+    this.#parts.lostRequests.lost(servicePort, observation.loss)
   }
 
   #proveClientAddress(): void {

@@ -36,6 +36,8 @@ function reasonOf({ code, object }: Problem): string {
   if (code === 'LP211') return 'VIPTaken'
   if (code === 'LP301') return 'RefusedByEnvoy'
   if (code === 'LP306') return 'AccessLogCut'
+  if (code === 'LP308') return 'RequestsEndedByClients'
+  if (code === 'LP309') return 'AnswersRefusedByEnvoy'
   if (code === 'LP401') return 'RefusedByKernel'
   if (code === 'LP402') return 'PathToEnvoyBlocked'
   if (code === 'LP403') return 'KernelSettingRefused'

@@ -41,6 +41,8 @@ export type ProblemCode =
   | 'LP305' // another process listens on Envoy's port
   | 'LP306' // lines of the access log left out
   | 'LP307' // an Envoy without the module
+  | 'LP308' // requests that ended with their client's side
+  | 'LP309' // answers that Envoy refuses
   | 'LP401' // nftables refused or is missing
   | 'LP402' // connections of pods do not reach Envoy on this node
   | 'LP403' // a setting of the node's kernel cannot be written

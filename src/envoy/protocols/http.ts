@@ -33,6 +33,7 @@ import { any, duration, encode, encodedAny, memoize, merge } from '../encoding.t
 import { httpAccessLog } from '../resources/accesslog.ts'
 import { idleAfter } from '../resources/idle.ts'
 import { latencyLog } from '../resources/latencylog.ts'
+import { lostRequest } from '../resources/observations.ts'
 import { earlyHeaders } from './earlyheaders.ts'
 import { mayLeave } from './httpdrain.ts'
 import { keepProto } from './httpforwarded.ts'
@@ -105,7 +106,7 @@ const connectionManager = memoize((settings: Settings) => {
     // A connection is closed once everything is written, however long a slow reader takes. (By default Envoy drops what
     // a client has not taken within 1 s, and leaves an idle connection half dead for as long.)
     delayedCloseTimeout: duration(0),
-    accessLog: httpAccessLog(settings.accessLog),
+    accessLog: [...httpAccessLog(settings.accessLog), lostRequest],
     // What proxies before us wrote goes on as it came (httpforwarded.ts). No client counts as internal, since it could
     // write headers that command Envoy: with trusted hops Envoy takes no address in X-Forwarded-For for that.
     useRemoteAddress: false,

@@ -37,3 +37,12 @@ export const misnamedConnection: AccessLog = observation(
   },
   { spoke: `%DYNAMIC_METADATA(${spoke.filter}:${spoke.key})%` },
 )
+
+/**
+ * A request ended since its client did (DC), or its answer broke the rules of HTTP (UPE). `sent` is how many bytes
+ * endpoints had of it.
+ */
+export const lostRequest: AccessLog = observation(
+  { filterSpecifier: { case: 'responseFlagFilter', value: { flags: ['DC', 'UPE'] } } },
+  { flags: '%RESPONSE_FLAGS%', sent: '%UPSTREAM_WIRE_BYTES_SENT%' },
+)

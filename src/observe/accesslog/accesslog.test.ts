@@ -5,6 +5,7 @@ import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import fc from 'fast-check'
 import type { Problem } from '../../services/problem.ts'
 import { AccessLog } from './accesslog.ts'
+import { type Observation, observationOf } from './observations.ts'
 
 const separator = '\u001f'
 
@@ -28,17 +29,19 @@ function accessLog(rate: number, calmMs?: number) {
   const lines: string[] = []
   const leftOut: string[] = []
   const problems = new Map<string, readonly Problem[]>()
+  const observed: (readonly [port: string, Observation | undefined])[] = []
   const log = new AccessLog({
     rate,
     servicePortAt: address => (address === '10.0.0.1:80' ? 'shop/web/http' : undefined),
     write: line => lines.push(line),
+    onObservation: (port, record) => observed.push([port, observationOf(record)]),
     onLeftOut: port => leftOut.push(port),
     onProblems: (origin, found) => problems.set(origin, found),
     calmMs,
   })
   const take = (owner: string, times = 1, fields = {}) =>
     log.take(requestOf(Array.from({ length: times }, () => [owner, fields])))
-  return { log, take, lines, leftOut, problems }
+  return { log, take, lines, leftOut, problems, observed }
 }
 
 test('a line is JSON with numbers as such, without empty values, and with nothing that harms a terminal', () => {
@@ -65,6 +68,22 @@ test('a line without a Service belongs to the Service port whose address it came
   )
   assert.equal(lines.at(-1), '{"service":null,"frontend":"10.0.0.2:80","time":"2026-01-01T00:00:00.000Z","code":503}\n')
   assert.deepEqual(leftOut, ['shop/web/http'])
+})
+
+test('an observation is no line and takes none, and a client that had its request read has lost nothing', () => {
+  const { take, lines, leftOut, observed } = accessLog(1)
+  take(`a/b/http${separator}10.0.0.3:80`, 100, { kind: 'observed', flags: 'DC', sent: '17' })
+  take(`a/b/http${separator}10.0.0.3:80`, 1, { kind: 'observed', flags: 'DC', sent: '-' })
+  take(`a/b/http${separator}10.0.0.3:80`, 1, { kind: 'observed', flags: 'URX,UPE', sent: '100' })
+  take(`-${separator}10.0.0.1:80`, 1, { kind: 'observed', spoke: 'TLS' })
+  take(`-${separator}10.0.0.2:80`, 1, { kind: 'observed', flags: 'DC', sent: '0' })
+  assert.deepEqual([lines, leftOut], [[], []])
+  assert.deepEqual(observed.slice(100), [
+    ['a/b/http', { what: 'lost', loss: 'client-ended' }],
+    ['a/b/http', { what: 'lost', loss: 'answer-refused' }],
+    ['shop/web/http', { what: 'spoke', spoke: 'TLS' }],
+  ])
+  assert.ok(observed.slice(0, 100).every(([, observation]) => observation === undefined))
 })
 
 test('a Service port has ten seconds’ lines at once, and another has all of its own', () => {

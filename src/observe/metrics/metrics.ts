@@ -146,6 +146,12 @@ export function createMetrics(readings: Readings) {
       labelNames: ['service_port'],
       registers: [services],
     }),
+    lostRequests: new Counter({
+      name: 'lightpath_lost_requests_total',
+      help: 'Requests that Envoy lost and kube-proxy would not have, by Service port and reason.',
+      labelNames: ['service_port', 'reason'],
+      registers: [services],
+    }),
     comparedEjections: new Counter({
       name: 'lightpath_compared_ejections_total',
       help: 'Endpoints ejected since they failed far more than the others, by Service port.',

@@ -9,6 +9,18 @@ import { AgentLab, skip } from './lab.ts'
 
 /** Writes a greeting to each connection, as mail servers do, and then what comes. */
 const greeter = `require('net').createServer(s => { s.on('error', () => {}); s.write('220 mail ESMTP\\n'); s.pipe(s) }).listen(25)`
+/** Answers with two lengths. */
+const twoLengths = `require('net').createServer(s => { s.on('error', () => {}); s.on('data', () => s.end('HTTP/1.1 200 OK\\r\\nContent-Length: 1\\r\\nContent-Length: 1\\r\\n\\r\\nx')) }).listen(26)`
+/** Sends half a request and the FIN in one packet, and prints what comes. */
+const halfAndFin = `
+import socket
+s = socket.create_connection(('10.96.5.3', 80))
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+s.sendall(b'POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9\\r\\n\\r\\nhalf')
+s.shutdown(socket.SHUT_WR)
+print(s.recv(1000).decode(), end='')
+`
+const broken: PortOptions = { name: 'http', port: 80, targetPort: 26 }
 const smtp: PortOptions = { name: 'http', port: 25, targetPort: 25 }
 const mail: ServiceOptions = { name: 'mail', vips: ['10.96.5.1'], ports: [smtp] }
 
@@ -20,7 +32,8 @@ describe('what works otherwise than behind kube-proxy', { skip }, () => {
   before(async () => {
     lab = await AgentLab.build()
     ;[client, server] = (await lab.pods(['client', 'server'], 10)) as [RunningPod, RunningPod]
-    await lab.network.processes.spawnIn(server.netns, process.execPath, ['-e', greeter])
+    for (const program of [greeter, twoLengths])
+      await lab.network.processes.spawnIn(server.netns, process.execPath, ['-e', program])
     lab.write('mail', serviceWith(mail, [server]))
     await lab.start()
   })
@@ -65,5 +78,22 @@ describe('what works otherwise than behind kube-proxy', { skip }, () => {
     for (let i = 0; i < 4; i++) await runIn(client.netns, 'bash', ['-c', hello])
     assert.match(await lab.untilLogged(/LP206.*default\/secure.*"problem"/), /all that its clients speak is TLS/)
     assert.ok((await lab.overlay()).includes('10.96.5.2 . 443'))
+  })
+
+  test('requests of which no endpoint had anything, and answers that Envoy refuses, are counted and reported', async () => {
+    lab.write('broken', serviceWith({ name: 'broken', vips: ['10.96.5.3'], ports: [broken] }, [server]))
+    await lab.until('the port in Envoy', async () => (await lab.overlay()).includes('10.96.5.3 . 80'))
+    for (let i = 0; i < 3; i++) {
+      assert.match((await runIn(client.netns, 'curl', ['-sS', '-i', 'http://10.96.5.3/'])).stdout, /^HTTP\S+ 502/)
+      assert.equal((await runIn(client.netns, 'python3', ['-c', halfAndFin])).stdout, '')
+    }
+    for (const [code, reason] of [
+      ['LP308', 'client-ended'],
+      ['LP309', 'answer-refused'],
+    ] as const) {
+      assert.match(await lab.untilLogged(new RegExp(`${code}.*default/broken.*"problem"`)), /overlay: false/)
+      const lost = `lightpath_lost_requests_total{service_port="default/broken/http",reason="${reason}"}`
+      await lab.untilMetric(lost, 3)
+    }
   })
 })
