@@ -3,6 +3,7 @@
 export type TypeUrl = (typeof typeUrls)[keyof typeof typeUrls]
 
 export const typeUrls = {
+  filter: 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig',
   cluster: 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
   endpoints: 'type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment',
   listener: 'type.googleapis.com/envoy.config.listener.v3.Listener',
@@ -48,4 +49,6 @@ export interface Resource extends ResourceRef {
    * removed from a client only once it has acknowledged that this one is gone.
    */
   readonly requires: readonly ResourceRef[]
+  /** A client that has these asks for this resource. Default: what it requires. */
+  readonly askedForBy?: readonly ResourceRef[]
 }

@@ -12,6 +12,8 @@ export interface ServedType {
    * which waits for this one.
    */
   readonly completes?: TypeUrl
+  /** A client gives up a resource of this type itself, when nothing in it uses that any more. The server removes none. */
+  readonly keptByClient?: boolean
 }
 
 /**
@@ -21,6 +23,9 @@ export interface ServedType {
  * meanwhile; after 15 s it goes on without.
  */
 export const envoyTypes: readonly ServedType[] = [
+  // Envoy keeps that of a removed listener until the listener is drained. If it were removed before, and the listener
+  // came again, Envoy would take the listener into service at once, without the filter.
+  { typeUrl: typeUrls.filter, subscribed: 'byName', keptByClient: true },
   { typeUrl: typeUrls.cluster, subscribed: 'always' },
   { typeUrl: typeUrls.endpoints, subscribed: 'byName', completes: typeUrls.cluster },
   { typeUrl: typeUrls.route, subscribed: 'byName' },

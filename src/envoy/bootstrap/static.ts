@@ -3,6 +3,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { Bootstrap } from '../api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { type Cluster, Cluster_DiscoveryType, ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
+import { TypedExtensionConfigSchema } from '../api/envoy/config/core/v3/extension_pb.js'
 import { type ClusterLoadAssignment, ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/endpoint_pb.js'
 import type { Filter } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 import { type Listener, ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
@@ -19,8 +20,8 @@ import { type Resource, type TypeUrl, typeUrls } from '../resource.ts'
 import { type BootstrapOptions, bootstrap } from './bootstrap.ts'
 
 /**
- * Returns the bootstrap with the resources inside: endpoints in their clusters, routes in their listeners, by scope
- * where those are shared.
+ * Returns the bootstrap with the resources inside: endpoints in their clusters, filters and routes in their listeners,
+ * by scope where those are shared.
  * @param bind whether the listeners accept connections on their addresses themselves, in place of redirected ones
  */
 export function staticBootstrap(resources: readonly Resource[], options: BootstrapOptions, bind = false): Bootstrap {
@@ -28,6 +29,7 @@ export function staticBootstrap(resources: readonly Resource[], options: Bootstr
   const named = (typeUrl: TypeUrl) => new Map(of(typeUrl).map(resource => [resource.name, resource.encode()]))
   const endpoints = named(typeUrls.endpoints)
   const routes = staticRoutes(of(typeUrls.scope), named(typeUrls.route))
+  const filters = named(typeUrls.filter)
 
   const result = bootstrap(options)
   result.dynamicResources = undefined
@@ -37,7 +39,11 @@ export function staticBootstrap(resources: readonly Resource[], options: Bootstr
     ),
   )
   result.staticResources!.listeners.push(
-    ...of(typeUrls.listener).map(({ encode }) => staticListener(fromBinary(ListenerSchema, encode()), routes, bind)),
+    ...of(typeUrls.listener).map(({ encode }) => {
+      const listener = fromBinary(ListenerSchema, encode())
+      putFilters(listener, filters)
+      return staticListener(listener, routes, bind)
+    }),
   )
   return result
 }
@@ -74,6 +80,16 @@ function staticRoutes(scopes: readonly Resource[], configurations: ReadonlyMap<s
       return { ...scope, routeConfigurationName: '', routeConfiguration: configuration(scope.routeConfigurationName) }
     })
   return { configuration, scoped }
+}
+
+function putFilters({ filterChains, defaultFilterChain }: Listener, filters: ReadonlyMap<string, Uint8Array>): void {
+  for (const filter of [...filterChains, ...(defaultFilterChain ? [defaultFilterChain] : [])].flatMap(
+    chain => chain.filters,
+  )) {
+    const bytes = filter.configType.case === 'configDiscovery' ? filters.get(filter.name) : undefined
+    const config = bytes && fromBinary(TypedExtensionConfigSchema, bytes).typedConfig
+    if (config) filter.configType = { case: 'typedConfig', value: config }
+  }
 }
 
 function staticListener(listener: Listener, routes: Routes, bind: boolean): Listener {

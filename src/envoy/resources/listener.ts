@@ -13,6 +13,7 @@ import { socketAddress } from '../address.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { OriginalSrcSchema } from '../api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
+import { byDiscovery, filterResource } from '../discovery.ts'
 import { any, encode, resource } from '../encoding.ts'
 import { detection, httpTakes, silentAreTcp } from '../protocols/detection.ts'
 import { otherThanHttp, otherThanHttpByAddress } from '../protocols/misnamed.ts'
@@ -74,7 +75,7 @@ export function scopeResource(frontend: Frontend, options: NodeOptions): Resourc
   return resource(typeUrls.scope, address, () => shared.scope(address), backing(address).concat(listener))
 }
 
-/** The settings that are written in a Service port's own listeners: the others change in cluster and route. */
+/** The settings of a Service port's own listeners and their filters: the others change in cluster and route. */
 export function listenerSettings({
   idleTimeout,
   accessLog,
@@ -86,9 +87,7 @@ export function listenerSettings({
 
 /**
  * Makes the Service port's own listeners: named by address and port, since Envoy rejects two listeners of one address;
- * that of a node port is for any address.
- *
- * Few settings are written here (`listenerSettings`), because a changed listener closes its live connections after the drain time.
+ * that of a node port is for any address. The filters that serve their connections are resources of their own.
  */
 export function listenerResources(frontend: Frontend, options: NodeOptions): readonly Resource[] {
   const { id, settings } = frontend
@@ -96,16 +95,26 @@ export function listenerResources(frontend: Frontend, options: NodeOptions): rea
   const protocol = protocolOf(frontend)
   const name = resourceNameOf(frontend)
   const port = { name, settings, node: options }
-  const filters = {
-    first: () => protocol.networkFilters(port),
-    others: protocol.isDetected ? () => otherThanHttp(name, settings, options) : undefined,
-  }
+  const named = (chain: string, filters: NetworkFilters) => ({ name: `${name}/${chain}`, filters })
+  const served = () => protocol.networkFilters(port)
+  const chains = protocol.isDetected
+    ? [named('http', served), named('tcp', () => otherThanHttp(name, settings, options))]
+    : [named('tcp', served)]
+  const [first, others] = chains.map(
+    ({ name, filters }) =>
+      () =>
+        byDiscovery(name, filters()),
+  )
   const node = {
     ...options,
     ...(!mayShowClient(frontend) && { clientMark: undefined }),
     firstBytesTimeout: settings.firstBytesTimeout ?? options.firstBytesTimeout,
   }
-  return addressesOf(frontend).map(({ ip, port }) => listener(ip, port, id, filters, node, backing(name)))
+  const listeners = addressesOf(frontend).map(({ ip, port }) =>
+    listener(ip, port, id, { first: first!, others }, node, backing(name)),
+  )
+  const askedForBy = listeners.map(({ typeUrl, name }) => ({ typeUrl, name }))
+  return [...chains.map(({ name, filters }) => filterResource(name, filters, askedForBy)), ...listeners]
 }
 
 /** Beside its shared listener, or in place of it. */

@@ -37,6 +37,8 @@ test('every resource of a Service port is named by its address, and requires wha
   const endpoints = { typeUrl: typeUrls.endpoints, name }
   const shared = { typeUrl: typeUrls.listener, name: '0.0.0.0:80' }
   const ownListener = { typeUrl: typeUrls.listener, name: '10.96.0.10:80', requires: [cluster, endpoints] }
+  const filters = (...chains: readonly string[]) =>
+    chains.map(chain => ({ typeUrl: typeUrls.filter, name: `${name}/${chain}`, requires: [] }))
   const scope = { typeUrl: typeUrls.scope, name: '10.96.0.10:80', requires: [cluster, endpoints, shared] }
   const backing = [
     { ...cluster, requires: [] },
@@ -44,8 +46,14 @@ test('every resource of a Service port is named by its address, and requires wha
   ]
   const route = { typeUrl: typeUrls.route, name: '10.96.0.10:80', requires: [cluster, endpoints] }
   assert.deepEqual(references(resourcesOf(aPortState())), [...backing, route, scope])
-  assert.deepEqual(references(resourcesOf(golden['http-settings']!)), [...backing, route, ownListener, scope])
-  assert.deepEqual(references(resourcesOf(aPortState({ layer: tcp }))), [...backing, ownListener])
+  assert.deepEqual(references(resourcesOf(golden['http-settings']!)), [
+    ...backing,
+    route,
+    ...filters('http', 'tcp'),
+    ownListener,
+    scope,
+  ])
+  assert.deepEqual(references(resourcesOf(aPortState({ layer: tcp }))), [...backing, ...filters('tcp'), ownListener])
   assert.equal(resourcesOf(golden['tcp-ipv6']!).at(-1)?.name, '[fd00::10]:5432')
 })
 
@@ -72,7 +80,13 @@ test('the external frontend is published as a Service port of its own, with a li
   const resources = resourcesOf(fromOutside())
   assert.deepEqual(
     resources.map(({ name }) => name),
-    [...new Array(3).fill('whoami/whoami/http/external'), '192.0.2.7:80', '0.0.0.0:30080'],
+    [
+      ...new Array(3).fill('whoami/whoami/http/external'),
+      'whoami/whoami/http/external/http',
+      'whoami/whoami/http/external/tcp',
+      '192.0.2.7:80',
+      '0.0.0.0:30080',
+    ],
   )
   const [, endpoints] = resources
   const { endpoints: groups } = fromBinary(ClusterLoadAssignmentSchema, endpoints!.encode())
@@ -109,10 +123,10 @@ test('a client’s FIN waits for answers where Envoy has the module, unless the 
     return [...listenerFilters, ...filterChains[0]!.filters].map(({ name }) => name.replace(/^envoy.filters.*\./, ''))
   }
   const [waits, detects] = ['lightpath.half-close', 'lightpath.detection']
-  assert.deepEqual(filtersOf('auto', true), [detects, waits, 'http_connection_manager'])
-  assert.deepEqual(filtersOf('false', true), [detects, 'http_connection_manager'])
-  assert.deepEqual(filtersOf('auto', false), ['http_inspector', 'http_connection_manager'])
-  assert.deepEqual(filtersOf('true', false), ['http_inspector', waits, 'http_connection_manager'])
+  assert.deepEqual(filtersOf('auto', true), [detects, waits, '10.96.0.10:80/http'])
+  assert.deepEqual(filtersOf('false', true), [detects, '10.96.0.10:80/http'])
+  assert.deepEqual(filtersOf('auto', false), ['http_inspector', '10.96.0.10:80/http'])
+  assert.deepEqual(filtersOf('true', false), ['http_inspector', waits, '10.96.0.10:80/http'])
 })
 
 test('the id of a frontend names its port, also of one that is called external', () => {

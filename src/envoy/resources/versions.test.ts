@@ -8,6 +8,7 @@ import { defaultSettings } from '../../services/settings/definitions.ts'
 import { envoyProtocols } from '../../services/settings/envoyprotocol.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import { ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
+import { TypedExtensionConfigSchema } from '../api/envoy/config/core/v3/extension_pb.js'
 import { ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.js'
@@ -79,16 +80,18 @@ test('routes change with the endpoints only while these are fewer than the tries
     assert.deepEqual(changesFrom(before, after), [typeUrls.endpoints])
 })
 
+const idle = (idleTimeout: number) => ({ ...defaultSettings, idleTimeout })
+
 const all = [typeUrls.cluster, typeUrls.endpoints, typeUrls.route, typeUrls.scope]
 
 for (const [what, change, expected] of [
   ['port', { port: { name: 'http', protocol: 'TCP', port: 81 } }, all],
   ['VIP', { vip: '10.96.0.11' }, all],
-  ['protocol', { layer: tcp }, [typeUrls.cluster, typeUrls.listener]],
+  ['protocol', { layer: tcp }, [typeUrls.cluster, typeUrls.filter, typeUrls.listener]],
   ['lb-policy', { settings: { ...defaultSettings, lbPolicy: 'RANDOM' } }, [typeUrls.cluster]],
   ['request-timeout', { settings: { ...defaultSettings, requestTimeout: 1000 } }, [typeUrls.route]],
   ['retry-on', { settings: { ...defaultSettings, retryOn: 'reset' } }, [typeUrls.route]],
-  ['idle-timeout', { settings: { ...defaultSettings, idleTimeout: 1000 } }, [typeUrls.listener]],
+  ['idle-timeout', { settings: idle(1000) }, [typeUrls.filter, typeUrls.filter, typeUrls.listener]],
 ] as const satisfies [string, Partial<PortState>, TypeUrl[]][]) {
   test(`a change of ${what} changes the versions of what depends on it, with or without what was published before`, () => {
     const state = aPortState()
@@ -104,6 +107,18 @@ for (const [what, change, expected] of [
     )
   })
 }
+
+test('another idle-timeout or access log changes filters alone, and no listener', () => {
+  for (const layer of [tcp, aPortState().layer]) {
+    const versions = (settings: Settings) =>
+      resourcesOf(aPortState({ layer, settings })).map(({ typeUrl, version }) => `${typeUrl} ${version}`)
+    for (const settings of [idle(2000), { ...idle(1000), accessLog: 'true' } as const]) {
+      const before = new Set(versions(idle(1000)))
+      const changed = versions(settings).filter(version => !before.has(version))
+      assert.ok(changed.length > 0 && changed.every(version => version.startsWith(typeUrls.filter)), String(changed))
+    }
+  }
+})
 
 test('a change of lb-policy changes no listener of a tcp port either', () => {
   const state = aPortState({ layer: tcp })
@@ -131,7 +146,7 @@ test('a demoted frontend has another route, also with what was published before,
 test('versions are made from content, so that they survive a restart', () => {
   assert.deepEqual(
     resourcesOf(golden['tcp-ipv6']!).map(({ version }) => version.length),
-    [16, 16, 16],
+    [16, 16, 16, 16],
   )
   assert.deepEqual(encoded(golden['tcp-ipv6']!), encoded(structuredClone(golden['tcp-ipv6']!)))
 })
@@ -151,6 +166,7 @@ const schemas: Readonly<Record<TypeUrl, DescMessage>> = {
   [typeUrls.route]: RouteConfigurationSchema,
   [typeUrls.scope]: ScopedRouteConfigurationSchema,
   [typeUrls.listener]: ListenerSchema,
+  [typeUrls.filter]: TypedExtensionConfigSchema,
 }
 
 test('property: whatever settings say, each resource is a whole message with the resource’s name', () => {

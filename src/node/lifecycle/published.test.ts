@@ -100,7 +100,7 @@ test('a listener of its own goes when another frontend comes to its address on a
   const telling = new Telling()
   telling.want({ ...web, layer: tcp })
   telling.drain({ ...web, layer: tcp })
-  assert.deepEqual(telling.has, backed([at80], 'listener 10.96.0.1:80'))
+  assert.deepEqual(telling.has, backed([at80], `filter ${at80}/tcp`, `listener ${at80}`))
   telling.want(renamed)
   assert.deepEqual(
     telling.has.filter(ref => ref.startsWith('listener')),
@@ -150,7 +150,7 @@ test('from http to tcp and back, requests of open connections find their routes 
   telling.want(web)
   telling.want({ ...web, layer: tcp })
   const asHttp = backed([at80], `route ${at80}`, `scope ${at80}`)
-  assert.deepEqual(telling.has, [...asHttp, `listener ${at80}`].sort())
+  assert.deepEqual(telling.has, [...asHttp, `filter ${at80}/tcp`, `listener ${at80}`].sort())
   telling.want(web)
   assert.deepEqual(telling.has, asHttp)
   telling.forgetFormerRoutes(at80)

@@ -91,8 +91,8 @@ export class PublishedFrontends {
     const left = without(before?.resources ?? [], resources)
     this.#published.set(frontend.id, { frontend, isDraining: isClosing, node: this.#options, resources, lost })
     this.#countShared(before?.frontend, frontend, changes)
-    changes.remove.push(...this.#release(frontend.id, left.filter(isListener)))
-    const found = left.filter(resource => !isListener(resource))
+    changes.remove.push(...this.#release(frontend.id, left.filter(isOfListener)))
+    const found = left.filter(resource => !isOfListener(resource))
     return before ? this.#leave(before.frontend, frontend, found, changes) : []
   }
 
@@ -245,4 +245,9 @@ function without(resources: readonly Resource[], refs: readonly ResourceRef[]): 
 
 function isListener({ typeUrl }: ResourceRef): boolean {
   return typeUrl === typeUrls.listener
+}
+
+/** A listener or a filter of one: both go at once, and Envoy keeps them while it drains. */
+function isOfListener(ref: ResourceRef): boolean {
+  return isListener(ref) || ref.typeUrl === typeUrls.filter
 }

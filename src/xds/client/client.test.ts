@@ -16,7 +16,7 @@ import {
   versionOf,
 } from './testing/services.ts'
 
-const { endpoints, listener } = typeUrls
+const { endpoints, filter, listener } = typeUrls
 const options = { types: envoyTypes }
 
 test('after a reconnect to the same store nothing is sent, and everything counts as acknowledged before `settled`', () => {
@@ -41,6 +41,20 @@ test('`settled` waits until Envoy has listed what it has of every type', () => {
   }
   link.client.next()
   assert.equal(link.settled, 1)
+})
+
+test('a listener that comes again while the former one drains finds its filter there, however it has changed', () => {
+  const link = delivered('a')
+  removeService(link.store, 'a')
+  link.drain()
+  assert.equal(link.envoy.version({ typeUrl: listener, name: 'a' }), undefined)
+  assert.notEqual(link.envoy.version({ typeUrl: filter, name: 'a' }), undefined)
+  putService(link.store, 'a', good)
+  link.drain()
+  assert.equal(link.version(filter, 'a'), versionOf(link, filter, 'a'))
+  removeService(link.store, 'a')
+  link.endDrains()
+  assert.equal(link.version(filter, 'a'), undefined)
 })
 
 test('a resource that is removed and put back before the removal was sent is not sent at all', () => {
@@ -128,7 +142,7 @@ test('the removal of a Service while Envoy was away starts at the listeners, wha
     [],
     'nothing is removed while Envoy has not said which listeners it has',
   )
-  link.drain()
+  link.endDrains()
   for (const typeUrl of types) {
     assert.equal(link.envoy.version({ typeUrl, name: 'a' }), undefined)
     assert.equal(link.envoy.version({ typeUrl, name: 'b' }), versionOf(link, typeUrl, 'b'))
@@ -139,7 +153,7 @@ test('what was removed while Envoy was away leaves it when there is nothing else
   const link = delivered('a')
   removeService(link.store, 'a')
   link.reconnect()
-  link.drain()
+  link.endDrains()
   assert.deepEqual(
     types.flatMap(typeUrl => [...link.envoy.has.get(typeUrl)!.keys()]),
     [],
@@ -154,7 +168,7 @@ test('a listener that comes back to the store as Envoy has listed it holds back 
   while (link.envoy.requests.length > 0) link.hear()
   link.store.update({ put: [stored] })
   removeService(link.store, 'b')
-  link.drain()
+  link.endDrains()
   for (const typeUrl of types) assert.equal(link.envoy.version({ typeUrl, name: 'b' }), undefined)
 })
 

@@ -114,14 +114,11 @@ export class Client {
     return true
   }
 
-  /**
-   * Whether the client has everything that some resource of a type requires, so that it must be about to ask for that
-   * type.
-   */
+  /** Whether the client has everything that makes it ask for some resource of a type: it must be about to do so. */
   #willAskFor(typeUrl: TypeUrl): boolean {
     for (const name of this.#store.names(typeUrl)) {
-      const { requires } = this.#store.get(typeUrl, name)!
-      if (requires.every(required => this.acknowledgedVersion(required) !== undefined)) return true
+      const { requires, askedForBy = requires } = this.#store.get(typeUrl, name)!
+      if (askedForBy.every(ref => this.acknowledgedVersion(ref) !== undefined)) return true
     }
     return false
   }

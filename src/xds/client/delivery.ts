@@ -96,7 +96,8 @@ export class Delivery {
     const stored = this.#isHeldBack(entry) ? undefined : this.#store.get(entry.typeUrl, entry.name)
     // A client that waits learns that there is none, also of what it rejected: otherwise it would wait for its
     // time-out.
-    if (!stored) return entry.mustRespond || (entry.acked && references.isFree(type, entry)) ? 'remove' : undefined
+    const mayGo = () => !type.keptByClient && entry.acked && references.isFree(type, entry)
+    if (!stored) return entry.mustRespond || mayGo() ? 'remove' : undefined
     if (stored.version === entry.rejected) return entry.mustRespond ? 'remove' : undefined
     if (stored.version === entry.acked?.version) {
       // The same bytes may require something else now, or are known for sure only now.

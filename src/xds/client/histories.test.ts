@@ -10,7 +10,7 @@ import type { Content, Quality } from './testing/envoy.ts'
 import { Link } from './testing/link.ts'
 import { putService, removeService, types } from './testing/services.ts'
 
-const { endpoints, route, scope } = typeUrls
+const { endpoints, filter, route, scope } = typeUrls
 const options = { types: envoyTypes }
 
 const quality = fc.oneof(
@@ -28,6 +28,7 @@ const action = fc.oneof(
         cluster: quality,
         endpoints: fc.option(quality, { nil: undefined, freq: 6 }),
         listener: fc.option(quality, { nil: undefined, freq: 6 }),
+        filter: fc.option(quality, { nil: undefined, freq: 2 }),
         route: fc.option(quality, { nil: undefined, freq: 2 }),
         scope: fc.option(quality, { nil: undefined, freq: 2 }),
         leadsTo: fc.option(names, { nil: undefined, freq: 1 }),
@@ -41,6 +42,7 @@ const action = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('receive' as const) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('drain' as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('reconnect' as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('end drains' as const) }) },
 )
 
 test('whatever happens in whatever order, Envoy ends with what the store has but for what it rejected, and no order of delivery breaks a Service', () => {
@@ -58,6 +60,7 @@ test('whatever happens in whatever order, Envoy ends with what the store has but
           else if (step.do === 'hear') link.hear()
           else if (step.do === 'receive') envoy.receive(link.nacks)
           else if (step.do === 'drain') link.drain()
+          else if (step.do === 'end drains') envoy.endDrains()
           else link.reconnect()
         }
         link.drain()
@@ -66,7 +69,7 @@ test('whatever happens in whatever order, Envoy ends with what the store has but
           for (const name of names) checkOutcome(link, { typeUrl, name })
         }
         assert.deepEqual(link.ignored, [])
-        if (store.types().every(typeUrl => typeUrl !== route)) assert(link.settled > 0)
+        if (store.types().every(typeUrl => typeUrl !== route && typeUrl !== filter)) assert(link.settled > 0)
       },
     ),
     { numRuns: 3000 },
@@ -86,7 +89,8 @@ function checkOutcome(link: Link, ref: ResourceRef): void {
   const isDoubtful = ref.typeUrl === endpoints && nacks.some(nack => isDeepEqual(nack.ref, ref))
   if (told !== undefined || !isDoubtful) assert.equal(told, version, `${what}: server and Envoy disagree`)
   const stored = store.get(ref.typeUrl, ref.name)
-  if (!stored) assert(version === undefined || isDoubtful || isKept(link, ref), `${what} is not gone`)
+  const isGivenUp = ref.typeUrl !== filter || !envoy.wants(filter, ref.name)
+  if (!stored) assert(version === undefined || isDoubtful || isKept(link, ref) || !isGivenUp, `${what} is not gone`)
   else if (version !== stored.version) assert(isExcused(link, stored), `${what} is missing`)
 }
 

@@ -96,6 +96,7 @@ test('a Service that is removed during the bisection of a NACK takes no other al
     cluster: 'good',
     endpoints: undefined,
     listener: undefined,
+    filter: undefined,
     route: undefined,
     scope: undefined,
   }
@@ -113,7 +114,7 @@ test('a Service that is removed during the bisection of a NACK takes no other al
 
 test('a listener from before a reconnect whose successor is rejected holds what it requires, and nothing else', () => {
   const link = new Link()
-  const plain = { ...good, route: undefined, scope: undefined }
+  const plain = { ...good, filter: undefined, route: undefined, scope: undefined }
   for (const name of ['a', 'b']) putService(link.store, name, plain)
   link.drain()
   link.store.update({ remove: [{ typeUrl: listener, name: 'a' }] })

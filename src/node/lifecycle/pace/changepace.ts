@@ -1,7 +1,7 @@
 /**
  * Limits how fast a namespace may change what Envoy has of it. Envoy keeps a changed or removed listener, some 30 kB,
- * for its drain time (an hour), and keeps a port's resources until its connections are gone, so whoever changes a
- * Service again and again would fill its memory. Beyond the pace a port keeps its listener as it is, or waits in the
+ * for its drain time (an hour), a changed filter for as long as a connection has it, and a port's resources until its
+ * connections are gone, so whoever changes a Service again and again would fill its memory. Beyond the pace a port keeps its listener as it is, or waits in the
  * kernel layer for its new address, and what its owner wrote last applies when there is room.
  *
  * A change of one endpoint has Envoy's threads walk all endpoints of the port: one of 1,000 that flaps behind 100 ports

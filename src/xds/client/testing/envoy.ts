@@ -6,7 +6,7 @@ import type { EncodedResource, Response } from '../../response.ts'
 import type { Client } from '../client.ts'
 import type { Nack, Request } from '../messages.ts'
 
-const { cluster, endpoints, listener, route, scope } = typeUrls
+const { cluster, endpoints, filter, listener, route, scope } = typeUrls
 
 /** A resource of the model: `broken` as protobuf, `bad` in its meaning. */
 export type Quality = 'good' | 'bad' | 'broken'
@@ -15,6 +15,8 @@ export interface Content {
   readonly quality: Quality
   /** A listener's: it asks for the route of its name. */
   readonly route?: boolean
+  /** A listener's: it asks for the filter of its name. */
+  readonly filter?: boolean
   /** A listener's: it asks for all scopes. */
   readonly scopes?: boolean
 }
@@ -48,6 +50,7 @@ export class ModelEnvoy {
   )
   readonly #subscribed = new Map<TypeUrl, Set<string>>([
     [endpoints, new Set()],
+    [filter, new Set()],
     [route, new Set()],
   ])
   /** Once a listener has asked for them, Envoy stays subscribed to all of them, even if no such listener is left. */
@@ -71,7 +74,7 @@ export class ModelEnvoy {
     this.inbox.length = 0
     this.#held = []
     this.unanswered.clear()
-    for (const typeUrl of [cluster, endpoints, listener, route, scope]) {
+    for (const typeUrl of [cluster, endpoints, listener, filter, route, scope]) {
       const names = [...(this.#subscribed.get(typeUrl) ?? [])]
       if (this.#subscribed.has(typeUrl) && names.length === 0) continue
       if (typeUrl === scope && !this.#wantsScopes) continue
@@ -136,6 +139,13 @@ export class ModelEnvoy {
     return true
   }
 
+  /** Removed listeners have ended their connections: until then Envoy keeps their filters. */
+  endDrains(): void {
+    for (const name of [...this.#subscribed.get(filter)!]) {
+      if (!this.has.get(listener)!.has(name)) this.#unsubscribe(filter, name)
+    }
+  }
+
   #checkOrder(response: Response, nacked: readonly Nack[]): void {
     const { typeUrl, remove } = response
     const names = [...resourcesIn(response).map(({ name }) => name), ...remove]
@@ -154,6 +164,7 @@ export class ModelEnvoy {
     for (const name of remove) {
       // What Envoy rejected but waits for is declared gone, so that it waits no longer.
       if (isNacked({ typeUrl, name }) || !this.has.get(typeUrl)!.has(name)) continue
+      assert(typeUrl !== filter, `${name} removed, which a listener that comes again would lack`)
       // So are endpoints that are no more, when Envoy waits for them, or may.
       if (typeUrl === endpoints && (this.bare.has(name) || this.#doubtful.has(name))) continue
       // What a resource from before a reconnect requires is not known; it holds nothing once its successor is rejected.
@@ -213,6 +224,7 @@ export class ModelEnvoy {
       this.bare.add(name)
       this.#subscribe(endpoints, name)
     }
+    if (typeUrl === listener && content.filter) this.#subscribe(filter, name)
     if (typeUrl === listener && content.scopes && !this.#wantsScopes) {
       this.#wantsScopes = true
       this.#say(scope, {})

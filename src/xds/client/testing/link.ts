@@ -73,6 +73,13 @@ export class Link {
     assert.fail('server and client never come to rest')
   }
 
+  /** Runs on, to where Envoy has given up the filters of removed listeners. */
+  endDrains(): void {
+    this.drain()
+    this.envoy.endDrains()
+    this.drain()
+  }
+
   version(typeUrl: TypeUrl, name: string): string | undefined {
     return this.client.acknowledgedVersion({ typeUrl, name })
   }

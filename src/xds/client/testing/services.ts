@@ -12,7 +12,7 @@ import type { ResourceStore } from '../../store.ts'
 import { type Content, modelResource, type Quality } from './envoy.ts'
 import { Link } from './link.ts'
 
-const { cluster, endpoints, listener, route, scope } = typeUrls
+const { cluster, endpoints, filter, listener, route, scope } = typeUrls
 
 let versions = 0
 export const nextVersion = () => `v${++versions}`
@@ -21,6 +21,8 @@ export interface ServiceState {
   readonly cluster: Quality
   readonly endpoints: Quality | undefined
   readonly listener: Quality | undefined
+  /** The listener's. */
+  readonly filter: Quality | undefined
   readonly route: Quality | undefined
   readonly scope: Quality | undefined
   /**
@@ -40,7 +42,10 @@ export function resourcesOf(name: string, state: ServiceState, version: () => st
   if (state.endpoints) resources.push(resource(endpoints, { quality: state.endpoints }, [{ typeUrl: cluster, name }]))
   const backing = state.endpoints ? backingOf(name) : [{ typeUrl: cluster, name }]
   if (state.listener) {
-    resources.push(resource(listener, { quality: state.listener, route: state.route !== undefined }, backing))
+    const asks = { route: state.route !== undefined, filter: state.filter !== undefined }
+    resources.push(resource(listener, { quality: state.listener, ...asks }, backing))
+    const askedForBy = [{ typeUrl: listener, name }]
+    if (state.filter) resources.push({ ...resource(filter, { quality: state.filter }, []), askedForBy })
   }
   const { leadsTo = name } = state
   const led = leadsTo === name ? backing : backingOf(leadsTo)
@@ -52,7 +57,7 @@ export function resourcesOf(name: string, state: ServiceState, version: () => st
   return name === 'd' ? resources.map(resource => ({ ...resource, isLarge: true })) : resources
 }
 
-export const types = [cluster, endpoints, route, listener, scope]
+export const types = [cluster, endpoints, route, listener, filter, scope]
 
 export function putService(
   store: ResourceStore,
@@ -81,7 +86,14 @@ export function keepCommon(store: ResourceStore): void {
   store.update(store.size(scope) > 0 ? { put: [shared] } : { remove: [commonRef] })
 }
 
-export const good: ServiceState = { cluster: 'good', endpoints: 'good', listener: 'good', route: 'good', scope: 'good' }
+export const good: ServiceState = {
+  cluster: 'good',
+  endpoints: 'good',
+  listener: 'good',
+  filter: 'good',
+  route: 'good',
+  scope: 'good',
+}
 
 /** Returns a link that has delivered these Services. */
 export function delivered(...names: string[]): Link {

@@ -1,0 +1,91 @@
+/** Settings of a Service port's own connections: the filters that Envoy gets by themselves (ECDS). */
+
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { ListenerSchema } from '../../../src/envoy/api/envoy/config/listener/v3/listener_pb.js'
+import { type Resource, typeUrls } from '../../../src/envoy/resource.ts'
+import { resourcesOf } from '../../../src/envoy/resources/resources.ts'
+import type { PortState } from '../../../src/plan/ports/port.ts'
+import { client, httpEndpoint, servicePort } from '../envoy/envoy.ts'
+import { type Envoy, until, type XdsLab } from './lab.ts'
+import { hasAll, promptSeconds, withEnvoys } from './services.ts'
+
+const hour = 3600e3
+const request = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+
+/** All of the Service port but its scope; its listener is bound, so that clients connect to it. */
+function boundResources(port: PortState, idleTimeout: number): readonly Resource[] {
+  const frontend = { ...port, settings: { ...port.settings, idleTimeout } }
+  return resourcesOf(frontend)
+    .filter(({ typeUrl }) => typeUrl !== typeUrls.scope)
+    .map(resource =>
+      resource.typeUrl === typeUrls.listener ? { ...resource, encode: () => bound(resource) } : resource,
+    )
+}
+
+function bound({ encode }: Resource): Uint8Array {
+  const listener = { ...fromBinary(ListenerSchema, encode()), bindToPort: undefined }
+  return toBinary(ListenerSchema, create(ListenerSchema, listener))
+}
+
+/** Has Envoy acknowledge all of it. */
+async function serveIn(lab: XdsLab, resources: readonly Resource[]): Promise<void> {
+  lab.store.update({ put: resources })
+  await until('all acknowledged', () => hasAll(lab, resources), promptSeconds)
+}
+
+async function statistic(envoy: Envoy, name: string): Promise<number> {
+  return Number(/: (\d+)/.exec(await envoy.get(`/stats?filter=^${name}$`))?.[1])
+}
+
+async function allocated(envoy: Envoy): Promise<number> {
+  return Number(JSON.parse(await envoy.get('/memory')).allocated)
+}
+
+/** A Service port with an endpoint that answers. */
+async function answeringPort(t: TestContext): Promise<PortState> {
+  const { port } = await httpEndpoint(t, (_, response) => response.end('ok'))
+  return servicePort('web', 'http', [port])
+}
+
+test('idle-timeout changes again and again: open connections stay as they are, new ones have the last, and nothing stays in Envoy', async t => {
+  const port = await answeringPort(t)
+  await withEnvoys(1, async (lab, [envoy]) => {
+    await serveIn(lab, boundResources(port, hour))
+    const old = await client(t, port.port.port)
+    old.send(request)
+    await old.until('ok')
+    const before = await allocated(envoy!)
+    const changes = 60
+    for (let i = 1; i <= changes; i++) await serveIn(lab, boundResources(port, hour + i))
+    const growth = (await allocated(envoy!)) - before
+    assert.ok(growth < changes * 4000, `${growth} bytes more`)
+    await serveIn(lab, boundResources(port, 1000))
+    const brief = await client(t, port.port.port)
+    brief.send(request)
+    assert.match(await brief.untilEnd(), /ok/)
+    old.send(request)
+    await until('a second answer', () => old.received.split('ok').length === 3)
+    assert.equal(await statistic(envoy!, 'listener_manager.listener_modified'), 0)
+    assert.equal(await statistic(envoy!, 'listener_manager.total_filter_chains_draining'), 0)
+  })
+})
+
+test('a listener that comes again while the former one drains serves at once, with the settings that it has now', async t => {
+  const port = await answeringPort(t)
+  await withEnvoys(1, async (lab, [envoy]) => {
+    const first = boundResources(port, hour)
+    await serveIn(lab, first)
+    const old = await client(t, port.port.port)
+    old.send(request)
+    await old.until('ok')
+    lab.store.update({ remove: first })
+    await until('drained', async () => (await statistic(envoy!, 'listener_manager.total_listeners_draining')) === 1)
+    await serveIn(lab, boundResources(port, 1000))
+    await until('a listener', async () => (await envoy!.get('/listeners')).includes(String(port.port.port)))
+    const brief = await client(t, port.port.port)
+    brief.send(request)
+    assert.match(await brief.untilEnd(), /ok/)
+  })
+})
