@@ -36,29 +36,38 @@ interface Measured {
   readonly changes: Change[]
   /** Of xDS responses, for all changes together. */
   xdsBytes: number
+  /** The longest time that the agent's event loop stood still, milliseconds. */
+  loopDelay: number
 }
 
 const kinds: readonly SliceChange[] = ['replace', 'add', 'remove']
 const limitMs = 10_000
 
 export async function measureChanges(fleets: readonly Fleet[], { changes, perTurn }: ChangeOptions): Promise<Report> {
-  const measured: Measured[] = fleets.map(() => ({ changes: [], xdsBytes: 0 }))
+  const measured: Measured[] = fleets.map(() => ({ changes: [], xdsBytes: 0, loopDelay: 0 }))
   for (let done = 0; done < changes; done += perTurn) {
     for (const [index, fleet] of fleets.entries()) {
       const its = measured[index]!
-      const before = await xdsBytes(fleet)
+      const before = await readings(fleet)
       for (let turn = 0; turn < Math.min(perTurn, changes - done); turn++) {
         its.changes.push(await change(fleet, kinds[(done + turn) % kinds.length]!))
         await pause(randomInt(20, 60))
       }
-      its.xdsBytes += (await xdsBytes(fleet)) - before
+      const after = await readings(fleet)
+      its.xdsBytes += after.xdsBytes - before.xdsBytes
+      its.loopDelay = Math.max(its.loopDelay, after.loopDelay)
     }
   }
   return report(fleets, measured)
 }
 
-async function xdsBytes({ node }: Fleet): Promise<number> {
-  return (await readMetrics(node)).get('lightpath_xds_sent_bytes_total') ?? 0
+/** The delay is the longest since the last reading. */
+async function readings({ node }: Fleet) {
+  const metrics = await readMetrics(node)
+  return {
+    xdsBytes: metrics.get('lightpath_xds_sent_bytes_total') ?? 0,
+    loopDelay: (metrics.get('lightpath_event_loop_delay_seconds') ?? 0) * 1000,
+  }
 }
 
 export async function change({ manifests, agent }: Fleet, kind: SliceChange): Promise<Change> {
@@ -120,6 +129,15 @@ function report(fleets: readonly Fleet[], measured: readonly Measured[]): Report
       row('  p99', percentileOf('envoy', 99), 'ms', reached('envoy')),
       row('one transaction, p50', percentileOf('nft', 50), 'ms'),
       row('  p99', percentileOf('nft', 99), 'ms'),
+      [
+        "the agent's event loop stood still, at most",
+        ...measured.map(({ loopDelay }) => `${figure(loopDelay)} ms`),
+        '',
+        aim(
+          '≤ 20 ms',
+          measured.every(({ loopDelay }) => loopDelay <= 20),
+        ),
+      ],
       bytesRow(
         'to Envoy, a change',
         perChange(({ xdsBytes }) => xdsBytes),

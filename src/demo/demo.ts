@@ -19,7 +19,7 @@ export interface DemoOptions {
   readonly out: Output
 }
 
-const points: readonly Point[] = [request, spread, faults, kernel, edit, crash, slowEndpoint, explanation]
+export const points: readonly Point[] = [request, spread, faults, kernel, edit, crash, slowEndpoint, explanation]
 
 /**
  * Runs the demo and removes what it built, also when this process is told to end. Returns how many points did not come

@@ -22,6 +22,7 @@ import {
   chainExists,
   dumpChains,
   dumpCounters,
+  dumpElementLists,
   dumpElements,
   dumpRules,
   dumpRuleset,
@@ -31,6 +32,7 @@ import {
   type Ruleset,
   tableExists,
 } from './wire/dump.ts'
+import { ElementReader } from './wire/elements.ts'
 import { BatchRefused } from './wire/sent.ts'
 
 /** Beyond all process ids, by which sockets are named that have no number of their own. */
@@ -172,12 +174,15 @@ export class Nftables implements NftClient {
       if (own) reader.element(elementName(family, own.set, own.key), '')
       const prefix = own ? elementName(family, 'source-ranges', own.key) : setCode(family, name)
       if (isInline || isDynamic || types === undefined || prefix === undefined) continue
-      const found = await this.use(socket => dumpElements(socket, table, name, types))
+      const lists = await this.use(socket => dumpElementLists(socket, table, name))
+      const elements = new ElementReader(types)
       const turns = new Turns()
-      for (const [key, value] of found?.elements ?? []) {
+      for (const list of lists ?? []) {
         if (turns.isOver) await turns.next()
-        reader.element(prefix + key, value)
+        elements.read(list)
+        for (const [key, value] of elements.take()) reader.element(prefix + key, value)
       }
+      for (const [key, value] of elements.end().elements) reader.element(prefix + key, value)
     }
     return true
   }

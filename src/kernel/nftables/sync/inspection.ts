@@ -8,12 +8,12 @@ import type { PlanOptions, RulesetOptions } from '../../options.ts'
 import { Turns } from '../../sync/turns.ts'
 import type { Bytes } from '../bytes.ts'
 import type { NftClient } from '../client.ts'
-import { type ElementName, type Elements, isShared, overlaySwitch } from '../elements/elements.ts'
+import { type ElementName, type ElementSink, type Elements, isShared, overlaySwitch } from '../elements/elements.ts'
 import { readTables } from '../elements/reading.ts'
 import { elementText } from '../elements/text.ts'
 import { fixedRules, isLoadBalancingChain, tableName } from '../rules/ruleset.ts'
-import { Claim } from './claim.ts'
-import { eachWritten, elementsOf, type PortRecord } from './record.ts'
+import { Fingerprints } from './fingerprints.ts'
+import { eachWritten, type PortRecord } from './record.ts'
 
 /** What was written to the kernel, of the node and of ports. */
 export interface WrittenView {
@@ -49,46 +49,52 @@ export async function findDrift(
   written: WrittenView,
   isTouched: (name: ElementName) => boolean,
 ): Promise<string | undefined> {
-  const found = new Map<ElementName, Bytes>()
+  const found = new Fingerprints()
   const chains = new Map<string, number>()
   const exists = await readTables(nft, families, {
     chain: (family, name, rules) => void chains.set(`${family} ${name}`, rules),
-    element: (name, value) => void found.set(name, value),
+    element: (name, value) => found.add(name, value),
   })
   if (!exists) return families.map(gone).join(' or ')
-  /** Those of the elements that ports share. */
-  const known = new Set<ElementName>()
-  const claim = new Claim(found)
-  const findWrong = (record: Pick<PortRecord, 'written'>) => {
-    claim.begin()
-    eachWritten(record, options, claim)
-    const differing = claim.isWhole ? [] : elementsOf(record, options)
-    for (const [name, value] of differing) {
-      if (found.get(name) !== value && !isTouched(name)) return `element ${elementText(name)}`
-    }
-    for (const name of claim.take()) if (isShared(name)) known.add(name)
-    return undefined
+  let wrong: ElementName | undefined
+  const expected: ElementSink = {
+    set: (name, value) => {
+      if (!found.claim(name, value) && !isTouched(name)) wrong ??= name
+    },
   }
-  const wrongOfNode = findWrong({ written: written.node() })
-  if (wrongOfNode !== undefined) return wrongOfNode
+  for (const [name, value] of written.node()) expected.set(name, value)
+  if (wrong !== undefined) return `element ${elementText(wrong)}`
   const turns = new Turns()
   for (const record of written.ports.values()) {
     if (turns.isOver) await turns.next()
-    const wrong = findWrong(record)
-    if (wrong !== undefined) return `${wrong} of ${record.id}`
+    eachWritten(record, options, expected)
+    if (wrong !== undefined) return `element ${elementText(wrong)} of ${record.id}`
   }
   const wrongChain = findWrongChain(families, options, chains)
-  if (wrongChain !== undefined) return wrongChain
+  if (wrongChain !== undefined || found.unclaimed === 0) return wrongChain
   // A port that was refused may have elements that ports share.
   const hasRefused = [...written.ports.values()].some(({ refusal }) => refusal)
-  const isUnknown = (name: ElementName) => {
-    return !known.has(name) && !isTouched(name) && !(hasRefused && isShared(name))
-  }
-  for (const name of found.keys()) {
-    if (turns.isOver) await turns.next()
-    if (isUnknown(name)) return `element ${elementText(name)}, which nobody asked for`
-  }
-  return undefined
+  return await findUnknown(
+    nft,
+    families,
+    (name, value) => found.isUnclaimed(name, value) && !isTouched(name) && !(hasRefused && isShared(name)),
+  )
+}
+
+/** Reads all again for the names of elements that nobody asked for. */
+async function findUnknown(
+  nft: NftClient,
+  families: readonly Family[],
+  isUnknown: (name: ElementName, value: Bytes) => boolean,
+): Promise<string | undefined> {
+  let unknown: ElementName | undefined
+  await readTables(nft, families, {
+    chain: () => {},
+    element: (name, value) => {
+      if (unknown === undefined && isUnknown(name, value)) unknown = name
+    },
+  })
+  return unknown === undefined ? undefined : `element ${elementText(unknown)}, which nobody asked for`
 }
 
 function gone(family: Family): string {

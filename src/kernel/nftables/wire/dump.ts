@@ -210,20 +210,33 @@ export async function dumpElements(
   set: string,
   types: Pick<SetTypes, 'data' | 'isInterval'>,
 ): Promise<FoundElements | undefined> {
-  let reader = new ElementReader(types)
+  const lists = await dumpElementLists(socket, table, set)
+  if (lists === undefined) return undefined
+  const reader = new ElementReader(types)
+  for (const list of lists) reader.read(list)
+  return reader.end()
+}
+
+/** Dumps what ElementReader reads: a whole set as bytes, before anything is made of it. */
+export async function dumpElementLists(
+  socket: NetlinkSocket,
+  table: Table,
+  set: string,
+): Promise<readonly Buffer[] | undefined> {
+  let lists: Buffer[] = []
   const asked = request('getElements', hooksFamily[table.family], writer => {
-    reader = new ElementReader(types)
+    lists = []
     writer.text(listAttributes.table, table.name)
     writer.text(listAttributes.set, set)
   })
   try {
     await socket.dump(asked, message => {
       const list = attributesOf(message).get(listAttributes.elements)
-      if (list !== undefined) reader.read(list)
+      if (list !== undefined) lists.push(Buffer.from(list))
     })
   } catch (error) {
     if (isAbsent(error)) return undefined
     throw error
   }
-  return reader.end()
+  return lists
 }

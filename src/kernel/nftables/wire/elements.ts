@@ -93,6 +93,11 @@ export class ElementReader {
     })
   }
 
+  /** Returns the elements that were read since the last call, for readers that keep none; ranges come at the end. */
+  take(): FoundElements['elements'] {
+    return this.#found.elements.splice(0)
+  }
+
   /** Ends the reading, after all messages. */
   end(): FoundElements {
     const ends = this.#ends.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : Number(b.isEnd) - Number(a.isEnd)))
