@@ -7,13 +7,13 @@
 #include "../latency.h"
 
 #include <assert.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../module.h"
+#include "table.h"
 
 enum { WORKERS = 3, CLUSTERS = 8, MOST_HOSTS = 24, ADDRESSES = 400 };
 
@@ -44,7 +44,7 @@ struct record {
 };
 
 static _Thread_local uint64_t state;
-static unsigned draw(unsigned below) {
+unsigned draw(unsigned below) {
   state ^= state << 13, state ^= state >> 7, state ^= state << 17;
   return (unsigned)(state % below);
 }
@@ -224,64 +224,21 @@ static void *work(void *seed) {
   return NULL;
 }
 
-static struct address address_of(unsigned number) {
-  struct address address = {.port = 80};
-  memcpy(address.ip, &number, sizeof number);
-  return address;
-}
-
-static bool is_near(double a, double b) { return fabs(a - b) <= 2e-3 * fmax(fabs(a), fabs(b)) + 2; }
-
-/** The formula: an exponentially weighted mean over time, which each answer moves by 3 % at least. */
-static void compare_with_formula(uint64_t now) {
-  struct address address = address_of(1u << 31);
-  struct endpoint *endpoint = latency_acquire(&address, now);
-  assert(endpoint != NULL);
-  double latency = 0, failing = 0;
-  uint64_t last = now;
-  for (int step = 0; step < 20000; step++) {
-    now += draw(3) == 0 ? draw(20000) * 1000000ull : draw(1000000);
-    struct outcome outcome = {.latency = 1e5 + draw(100000000), .failed = draw(6) == 0};
-    outcome.answered = !outcome.failed && draw(8) > 0;
-    latency_observe(&address, &outcome, now);
-    double weight = exp(-(double)(now - last) / 10e9);
-    double old = latency, seen = outcome.latency;
-    if (old == 0) latency = outcome.failed ? 0 : seen;
-    else if (step < 5) latency = outcome.failed ? old : fmin(old, seen);
-    else if (seen > old || outcome.answered) latency = fmin(weight, 0.97) * old + (1 - fmin(weight, 0.97)) * seen;
-    failing = fmin(weight, 0.95) * failing + (1 - fmin(weight, 0.95)) * outcome.failed;
-    last = now;
-    struct estimate estimate = latency_estimate(endpoint, now);
-    assert(is_near(estimate.latency, step < 4 ? 0 : latency) && fabs(estimate.failing - failing) < 1e-2);
-    uint64_t later = now + draw(30000) * 1000000ull;
-    assert(step < 4 || is_near(latency_estimate(endpoint, later).latency, latency * exp(-(double)(later - now) / 10e9)));
-    latency = (double)(uint64_t)latency;
+/** 10,000 clusters at once, as a node with as many Services has them: of most nobody asks anything. */
+static void have_many_clusters(void) {
+  enum { MANY = 10000 };
+  void *config = envoy_dynamic_module_on_lb_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"0", 1});
+  struct cluster *clusters = calloc(MANY, sizeof *clusters);
+  assert(config != NULL && clusters != NULL);
+  for (int at = 0; at < MANY; at++) {
+    clusters[at].balancer = envoy_dynamic_module_on_lb_new(config, &clusters[at]);
+    for (int member = 0; member < 10; member++) add(&clusters[at], 0);
+    envoy_dynamic_module_on_lb_on_host_membership_update(&clusters[at], clusters[at].balancer, 10, 0);
   }
-  latency_release(endpoint);
-}
-
-/** 20,000 endpoints come and go, 250 at a time, in a table that has room for fewer. */
-static void come_and_go(uint64_t now) {
-  struct endpoint *held[250] = {0};
-  for (unsigned number = 0; number < 20000; number++) {
-    struct endpoint **slot = &held[number % 250];
-    if (*slot != NULL) {
-      struct address old = address_of(number - 250 + 1000);
-      assert(memcmp(&(*slot)->address, &old, sizeof old.ip) == 0);
-      latency_release(*slot);
-    }
-    struct address address = address_of(number + 1000);
-    *slot = latency_acquire(&address, now += 1000000000);
-    assert(*slot != NULL && memcmp(&(*slot)->address, &address, sizeof address.ip) == 0);
-    assert(latency_estimate(*slot, now).latency == 0);
-  }
-  // Further ones than there is room for are unknown.
-  unsigned refused = 0;
-  for (unsigned number = 0; number < MOST_ENDPOINTS; number++) {
-    struct address address = address_of(number + 100000);
-    refused += latency_acquire(&address, now) == NULL;
-  }
-  assert(refused > 0);
+  for (int step = 0; step < 3 * MANY; step++) choose(&clusters[draw(MANY)]);
+  for (int at = 0; at < MANY; at++) envoy_dynamic_module_on_lb_destroy(clusters[at].balancer);
+  envoy_dynamic_module_on_lb_config_destroy(config);
+  free(clusters);
 }
 
 int main(int count, char **words) {
@@ -295,6 +252,7 @@ int main(int count, char **words) {
     assert(pthread_create(&threads[at], NULL, work, &seeds[at]) == 0);
   }
   for (int at = 0; at < WORKERS; at++) pthread_join(threads[at], NULL);
+  have_many_clusters();
   uint64_t now = clock_now() + 3600000000000u;
   compare_with_formula(now);
   come_and_go(now + 1000000000000000u);

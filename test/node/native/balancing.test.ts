@@ -5,10 +5,11 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { setDelay } from '../../../src/lab/clients.ts'
 import type { RunningPod } from '../../../src/lab/pods.ts'
+import { runIn } from '../../../src/lab/processes.ts'
 import { AgentLab, skip } from '../agent/lab.ts'
 import { serviceWith } from '../manifests.ts'
 
-const [fast, plain, strict] = ['10.96.0.10', '10.96.0.11', '10.96.0.12'] as const
+const [fast, plain, strict, many] = ['10.96.0.10', '10.96.0.11', '10.96.0.12', '10.96.0.13'] as const
 const ejecting = { 'outlier-detection-slowness': '5', 'outlier-detection-base-ejection-time': '1s' }
 
 describe('a Service port that is balanced by latency', { skip }, () => {
@@ -62,7 +63,7 @@ describe('a Service port that is balanced by latency', { skip }, () => {
       )
     assert.match(series('lightpath_latency_endpoints').join(), /^fast state="even" [12],fast state="slow" [12],/)
     assert.match(series('lightpath_endpoint_latency_seconds').join(), /fast quantile="1" 0\.0[3-9]/)
-    assert.match(series('lightpath_endpoint_share_ratio').join(), /fast quantile="0" 0\.\d+,fast quantile="1" 1\.\d/)
+    assert.match(series('lightpath_endpoint_share_ratio').join(), /fast quantile="0" 0\.\d+,fast quantile="1" [12]\.\d/)
     const shares = JSON.stringify([of, ofPlain])
     assert.ok((of!['web-1']?.requests ?? 0) < 40, shares)
     assert.ok((ofPlain!['web-1']?.requests ?? 0) > 60, shares)
@@ -99,6 +100,32 @@ describe('a Service port that is balanced by latency', { skip }, () => {
     assert.deepEqual((await load.stop()).errors, {})
   })
 
+  test('1,000 endpoints of a Service come and go under requests, and none fails', async () => {
+    const pod = pods[2]!
+    // All of them are this pod.
+    assert.equal((await runIn(pod.netns, 'ip', ['route', 'add', 'local', '10.245.0.0/21', 'dev', 'lo'])).code, 0)
+    assert.equal((await lab.on('ip', ['route', 'add', '10.245.0.0/21', 'dev', pod.hostLink])).code, 0)
+    const set = (first: number) => {
+      const numbers = Array.from({ length: 1000 }, (_, n) => first + n + 1)
+      const endpoints = numbers.map(n => ({ ...pod, name: `many-${n}`, ip: `10.245.${n >> 8}.${n & 255}` }))
+      lab.write('many', serviceWith({ name: 'many', vips: [many], settings: { 'lb-policy': 'PEAK_EWMA' } }, endpoints))
+    }
+    set(0)
+    await lab.untilServedBy('envoy', client, `http://${many}/`)
+    const load = await lab.load(client, { url: `http://${many}/`, connections: 10, rate: 100 })
+    for (let turn = 1; turn <= 8; turn++) {
+      set(120 * turn)
+      await sleep(500)
+    }
+    assert.deepEqual((await load.stop()).errors, {})
+    const { stdout } = await lab.on('curl', ['-s', 'http://127.0.0.1:9001/metrics'])
+    const states = stdout.matchAll(/^lightpath_latency_endpoints\{service_port="default\/many\/http",.*\} (\d+)$/gm)
+    assert.equal(
+      [...states].reduce((sum, [, count]) => sum + Number(count), 0),
+      1000,
+    )
+  })
+
   test('with an Envoy beside that lacks the module it is balanced by LEAST_REQUEST, which is said, until that is gone', async () => {
     const problems = async () => [
       ...(await lab.on('curl', ['-s', 'http://127.0.0.1:9000/metrics'])).stdout.matchAll(
@@ -108,7 +135,7 @@ describe('a Service port that is balanced by latency', { skip }, () => {
     assert.deepEqual(await problems(), [])
     await lab.follower.up()
     await lab.until('a problem', async () => (await problems()).length > 0)
-    await lab.untilLogged(/LP307.*lacks the module for PEAK_EWMA \(default\/fast\/http\)/)
+    await lab.untilLogged(/LP307.*lacks the module for PEAK_EWMA \(default\/fast\/http, default\/many\/http\)/)
     await lab.untilServedBy('envoy', client, `http://${fast}/`)
     await lab.follower.down()
     await lab.until('no problem', async () => (await problems()).length === 0)
