@@ -12,6 +12,8 @@ export function agentCommands(program: Command): void {
       'nodeName',
       'source',
       'controlPlanes',
+      'controlPlaneAuthority',
+      'controlPlaneToken',
       'controlPlanePatience',
       'kubeconfig',
       'services',

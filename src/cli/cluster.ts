@@ -116,9 +116,9 @@ export function clusterCommands(program: Command): void {
     program
       .command('controlplane')
       .description(
-        'watch the cluster once for many nodes, and tell their agents (`node --control-planes`) what changes; not for clusters yet: it serves this host alone',
+        'watch the cluster once for many nodes, and tell their agents (`node --control-planes`) what changes',
       ),
-    ['source', 'kubeconfig', 'controlPlaneAddress', 'logLevel'],
+    ['source', 'kubeconfig', 'controlPlaneAddress', 'controlPlaneCertificate', 'logLevel'],
   ).action(run(async config => (await import('../commands/cluster/controlplane.ts')).runControlPlane(config)))
 
   addOptions(

@@ -16,6 +16,8 @@ export async function createSource(config: Config, log: Log, quietMs?: number): 
   const { kubernetesSource } = await import('../sources/kubernetes.ts')
   const direct = () => kubernetesSource({ kubeconfig, nodeName, log, quietMs })
   if (controlPlanes.length === 0) return direct()
+  const { controlPlaneAuthority: authority, controlPlaneToken: token } = config
+  const security = authority === undefined ? undefined : { authority, token }
   const { controlPlaneSource } = await import('../sources/controlplane/controlplane.ts')
-  return controlPlaneSource({ controlPlanes, nodeName, direct, patienceMs, log })
+  return controlPlaneSource({ controlPlanes, security, nodeName, direct, patienceMs, log })
 }

@@ -1,13 +1,14 @@
-/** Who reads the metrics of Services, as a real API server says, with the roles of deploy/. */
+/** Who reads the metrics of Services, with the roles of deploy/, and who gets the facts of a control plane, as a real API server says. */
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { after, before, test } from 'node:test'
 import { parseAllDocuments } from 'yaml'
-import { kubernetesApi } from '../../src/cluster/api.ts'
-import { authorizedMetrics } from '../../src/observe/access/route.ts'
-import { Scrapers } from '../../src/observe/access/scrapers.ts'
+import { type Ask, kubernetesApi } from '../../src/cluster/api.ts'
+import { factsAccess } from '../../src/controlplane/server.ts'
+import { Bearers } from '../../src/observe/access/bearers.ts'
+import { authorizedMetrics, metricsAccess } from '../../src/observe/access/route.ts'
 import { type HttpServer, serveTcp, text } from '../../src/observe/http.ts'
 import { silentLog } from '../../src/sources/testing.ts'
 import { makeServerCertificate } from '../../src/webhook/certificate.ts'
@@ -17,6 +18,7 @@ const options = { skip: noApiServer, timeout: 120_000 }
 const server = new ApiServerProcess()
 const hour = 3600e3
 let port: number
+let ask: Ask
 let agent: HttpServer
 
 before(async () => {
@@ -33,13 +35,13 @@ before(async () => {
   await apply('node/access.yaml')
   await apply('components/prometheus/access.yaml')
   const token = await tokenOf('lightpath-system', 'lightpath-node')
-  const ask = kubernetesApi(server.kubeconfig('agent', `token: ${token}`))
-  const scrapers = new Scrapers((path, object) => ask('POST', path, object))
+  ask = kubernetesApi(server.kubeconfig('agent', `token: ${token}`))
+  const bearers = new Bearers((path, object) => ask('POST', path, object), metricsAccess)
   const pages = { node: async () => text(200, 'of the node'), all: async () => text(200, 'of Services') }
   ;[port] = (await freePorts(1)) as [number]
   const made = makeServerCertificate(['127.0.0.1'], new Date(Date.now() - hour), new Date(Date.now() + hour))
   const where = { address: '127.0.0.1', port, tls: made }
-  agent = await serveTcp({ '/metrics': authorizedMetrics(pages, scrapers) }, where, silentLog)
+  agent = await serveTcp({ '/metrics': authorizedMetrics(pages, bearers) }, where, silentLog)
 })
 
 after(async () => {
@@ -73,6 +75,27 @@ test('who has no token, one that is not known, or no right reads nothing', optio
   assert.match(body, /^system:serviceaccount:lightpath-system:lightpath-node may not/)
 })
 
+test('an agent has a token for control planes, which says its node and is of no use elsewhere', options, async () => {
+  const rules = [{ nonResourceURLs: [factsAccess.path], verbs: ['get'] }]
+  const roleRef = { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'facts' }
+  const subjects = [{ kind: 'ServiceAccount', namespace: 'lightpath-system', name: 'lightpath-node' }]
+  const rbac = '/apis/rbac.authorization.k8s.io/v1'
+  await server.must('POST', `${rbac}/clusterroles`, { metadata: { name: 'facts' }, rules })
+  await server.must('POST', `${rbac}/clusterrolebindings`, { metadata: { name: 'facts' }, roleRef, subjects })
+  const node = await server.must('POST', '/api/v1/nodes', { metadata: { name: 'node7' } })
+  const { uid } = node.metadata as { uid: string }
+  const boundObjectRef = { apiVersion: 'v1', kind: 'Node', name: 'node7', uid }
+  const spec = { audiences: [factsAccess.audience], boundObjectRef }
+  const token = await tokenOf('lightpath-system', 'lightpath-node', spec)
+  const bearers = new Bearers((path, object) => ask('POST', path, object), factsAccess)
+  assert.deepEqual(await bearers.verdict(token, 'a'), { kind: 'allowed', node: 'node7' })
+  assert.equal((await scrape(token))[0], 401)
+  const forApi = await tokenOf('lightpath-system', 'lightpath-node')
+  assert.deepEqual(await bearers.verdict(forApi, 'a'), { kind: 'unauthenticated' })
+  const other = await tokenOf('monitoring', 'other', { audiences: [factsAccess.audience] })
+  assert.equal((await bearers.verdict(other, 'a')).kind, 'forbidden')
+})
+
 async function apply(file: string): Promise<void> {
   const text = readFileSync(new URL(`../../deploy/${file}`, import.meta.url), 'utf8')
   for (const document of parseAllDocuments(text)) {
@@ -83,12 +106,12 @@ async function apply(file: string): Promise<void> {
   }
 }
 
-async function tokenOf(namespace: string, name: string): Promise<string> {
+async function tokenOf(namespace: string, name: string, spec: object = {}): Promise<string> {
   const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${name}/token`
   const made = await server.must('POST', path, {
     apiVersion: 'authentication.k8s.io/v1',
     kind: 'TokenRequest',
-    spec: {},
+    spec,
   })
   return (made.status as { token: string }).token
 }

@@ -1,5 +1,6 @@
-import { startControlPlane } from '../../controlplane/server.ts'
+import { factsAccess, startControlPlane } from '../../controlplane/server.ts'
 import { hostPort } from '../../net/address.ts'
+import { Bearers } from '../../observe/access/bearers.ts'
 import { createLog, type Log } from '../../observe/log.ts'
 import { isLoopback } from '../../sources/controlplane/addresses.ts'
 import type { Source } from '../../sources/source.ts'
@@ -8,15 +9,16 @@ import { UsageError } from '../usage.ts'
 
 /** Runs until SIGTERM or SIGINT. */
 export async function runControlPlane(config: Config): Promise<void> {
-  const { controlPlaneAddress: address } = config
-  if (!isLoopback(address.address)) {
+  const { controlPlaneAddress: address, controlPlaneCertificate: certificate } = config
+  if (certificate === undefined && !isLoopback(address.address)) {
     throw new UsageError(
-      `--control-plane-address ${hostPort(address.address, address.port)} can be reached from other hosts, and streams are not encrypted yet; choose one such as 127.0.0.1:9444`,
+      `--control-plane-address ${hostPort(address.address, address.port)} can be reached from other hosts, which takes TLS; give --control-plane-certificate, or an address such as 127.0.0.1:9444`,
     )
   }
   const log = createLog(config.logLevel)
   const source = await sourceOf(config, log)
-  const controlPlane = await startControlPlane({ address, log })
+  const bearers = certificate === undefined ? undefined : await bearersOf(config)
+  const controlPlane = await startControlPlane({ address, certificate, bearers, log })
   log.info({ port: controlPlane.port }, 'control plane started')
   await source.start(controlPlane)
   await new Promise<void>(resolve => {
@@ -24,6 +26,12 @@ export async function runControlPlane(config: Config): Promise<void> {
   })
   await source.stop()
   await controlPlane.stop()
+}
+
+async function bearersOf({ kubeconfig }: Config): Promise<Bearers> {
+  const { kubernetesApi } = await import('../../cluster/api.ts')
+  const ask = kubernetesApi(kubeconfig)
+  return new Bearers((path, object) => ask('POST', path, object), factsAccess)
 }
 
 async function sourceOf({ source, kubeconfig }: Config, log: Log): Promise<Source> {

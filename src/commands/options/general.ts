@@ -23,9 +23,21 @@ export const generalOptions = {
   controlPlanes: {
     ...hostPorts,
     description:
-      'control planes (`lightpath controlplane`) to read Services from, in place of a watch of the Kubernetes API by this node; a name may have the addresses of several replicas. Streams are not encrypted yet, so that only addresses of this host are taken',
+      'control planes (`lightpath controlplane`) to read Services from, in place of a watch of the Kubernetes API by this node; a name may have the addresses of several replicas. Without --control-plane-authority only addresses of this host are taken',
     default: [] as readonly HostPort[],
     defaultText: 'none',
+  },
+  controlPlaneAuthority: {
+    ...path,
+    description:
+      "file with certificates (PEM) of authorities, one of which has to have signed the control plane's; read for each stream, which is by TLS then",
+    default: undefined as string | undefined,
+  },
+  controlPlaneToken: {
+    ...path,
+    description:
+      'file with the token that the agent shows a control plane, of a ServiceAccount, for the audience lightpath-controlplane; read for each stream',
+    default: '/var/run/secrets/lightpath-controlplane/token',
   },
   controlPlanePatience: {
     ...duration,

@@ -19,19 +19,30 @@ export function isLoopback(address: string): boolean {
   return ownHost.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
 }
 
+export interface Replica {
+  /** Such as `10.244.1.7:9444`. */
+  readonly address: string
+  /** Whom its certificate has to name. */
+  readonly host: string
+}
+
 /**
- * Returns `address:port` of every replica, in random order, so that agents spread over them.
- * @throws Error where a name has no address, or one beyond this host: streams are not encrypted
+ * Returns every replica, in random order, so that agents spread over them.
+ * @param isSecure whether streams are by TLS
+ * @throws Error where a name has no address, or without TLS one beyond this host
  */
-export async function replicasOf(controlPlanes: readonly HostPort[]): Promise<readonly string[]> {
-  const found = new Set<string>()
+export async function replicasOf(controlPlanes: readonly HostPort[], isSecure: boolean): Promise<readonly Replica[]> {
+  const found = new Map<string, Replica>()
   for (const { host, port } of controlPlanes) {
-    for (const { address } of await lookup(host, { all: true })) {
-      if (!isLoopback(address)) throw new Error(`${host} is ${address}; only control planes of the same host are asked`)
-      found.add(hostPort(address, port))
+    for (const { address: ip } of await lookup(host, { all: true })) {
+      if (!isSecure && !isLoopback(ip)) {
+        throw new Error(`${host} is ${ip}, beyond this host, which takes TLS (--control-plane-authority)`)
+      }
+      const address = hostPort(ip, port)
+      found.set(address, { address, host })
     }
   }
-  return [...found]
+  return [...found.values()]
     .map(replica => ({ replica, order: Math.random() }))
     .sort((one, other) => one.order - other.order)
     .map(({ replica }) => replica)

@@ -3,6 +3,7 @@
  * replica answers for a while, the agent watches the API server itself until one does.
  */
 
+import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Told } from '../../facts/told.ts'
 import { everything, type FactType, factTypes, inNamespace, nameOf, ofNode, typeOf } from '../../facts/types.ts'
@@ -13,12 +14,22 @@ import { problem } from '../../services/problem.ts'
 import type { Source, SourceListener } from '../source.ts'
 import { Backoff } from '../watch/backoff.ts'
 import { mostNamespaces } from '../watch/pod-watches.ts'
-import { type HostPort, replicasOf } from './addresses.ts'
+import { type HostPort, type Replica, replicasOf } from './addresses.ts'
 import { MergedFacts, type Scopes } from './mergedfacts.ts'
-import { FactsStream } from './stream.ts'
+import { FactsStream, type Security } from './stream.ts'
+
+/** Both are read for each stream, since they are replaced now and then. */
+export interface SecurityFiles {
+  /** Certificates (PEM) of whom has to have signed the control plane's. */
+  readonly authority: string
+  /** A token for the audience lightpath-controlplane, bound to a pod of this node. */
+  readonly token: string
+}
 
 export interface ControlPlaneOptions {
   readonly controlPlanes: readonly HostPort[]
+  /** Files; undefined for streams without TLS, which go to this host alone. */
+  readonly security?: SecurityFiles
   readonly nodeName: string
   /** Makes the source that watches the API server for this node. */
   readonly direct: () => Source
@@ -50,6 +61,8 @@ class ControlPlaneSource implements Source {
   /** The one that is read: a stream that was accepted, or the API server. */
   #stream: FactsStream | undefined
   #direct: Source | undefined
+  /** The stream has told everything once. Until then it does not count as one. */
+  #isServed = false
   #patience: NodeJS.Timeout | undefined
   #namespaces: ReadonlySet<string> = new Set()
   #isSynced = false
@@ -90,43 +103,51 @@ class ControlPlaneSource implements Source {
     const backoff = new Backoff()
     while (!signal.aborted) {
       const reasons = new Set<string>()
-      let wasAccepted = false
+      let wasServed = false
       try {
-        for (const replica of await replicasOf(this.#options.controlPlanes)) {
+        const { controlPlanes, security: files } = this.#options
+        for (const replica of await replicasOf(controlPlanes, files !== undefined)) {
           const began = performance.now()
-          const ended = await this.#read(replica, signal)
+          const ended = await this.#read(replica, await readSecurity(files), signal)
           if (signal.aborted) return
-          const level = ended.wasAccepted ? 'info' : 'debug'
-          this.#options.log[level]({ controlPlane: replica, reason: ended.reason }, 'no stream to the control plane')
+          const level = ended.wasServed ? 'info' : 'debug'
+          this.#options.log[level](
+            { controlPlane: replica.address, reason: ended.reason },
+            'no stream to the control plane',
+          )
           if (performance.now() - began >= steadyMs) backoff.reset()
           reasons.add(ended.reason)
-          wasAccepted = ended.wasAccepted
-          if (wasAccepted) break
+          wasServed = ended.wasServed
+          if (wasServed) break
         }
       } catch (error) {
         reasons.add((error as Error).message)
       }
-      if (!wasAccepted) this.#tellUnreachable([...reasons].sort().slice(0, 3).join('; '))
-      const pauseMs = wasAccepted && backoff.failures === 0 ? Math.random() * spreadMs : backoff.next()
+      if (!wasServed) this.#tellUnreachable([...reasons].sort().slice(0, 3).join('; '))
+      const pauseMs = wasServed && backoff.failures === 0 ? Math.random() * spreadMs : backoff.next()
       await sleep(pauseMs, undefined, { signal }).catch(() => undefined)
     }
   }
 
   /** Resolves when the stream has ended. */
-  #read(replica: string, signal: AbortSignal): Promise<{ readonly wasAccepted: boolean; readonly reason: string }> {
+  #read(
+    replica: Replica,
+    security: Security | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly wasServed: boolean; readonly reason: string }> {
     const { nodeName, log } = this.#options
     return new Promise(resolve => {
       const close = () => stream.close()
       signal.addEventListener('abort', close)
-      const stream: FactsStream = new FactsStream(replica, nodeName, {
+      const stream: FactsStream = new FactsStream(replica, security, nodeName, {
         accepted: () => {
-          log.info({ controlPlane: replica }, 'facts come from the control plane')
+          log.info({ controlPlane: replica.address }, 'facts come from the control plane')
           this.#begin(stream)
         },
         told: told => {
           for (const { name, reason } of told.unreadable) {
             log.warn(
-              { controlPlane: replica, type: told.type, name, reason },
+              { controlPlane: replica.address, type: told.type, name, reason },
               'a fact cannot be read; what was known stays',
             )
           }
@@ -134,22 +155,20 @@ class ControlPlaneSource implements Source {
         },
         ended: reason => {
           signal.removeEventListener('abort', close)
-          const wasAccepted = this.#stream === stream
-          if (wasAccepted) {
-            this.#stream = undefined
-            this.#losePatience()
-          }
-          resolve({ wasAccepted, reason })
+          const wasServed = this.#stream === stream && this.#isServed
+          if (this.#stream === stream) this.#stream = undefined
+          if (wasServed) this.#losePatience()
+          resolve({ wasServed, reason })
         },
       })
     })
   }
 
   #begin(stream: FactsStream): void {
-    clearTimeout(this.#patience)
+    if (this.#direct) this.#losePatience()
     this.#endDirect()
-    this.#listener!.problems(origin, [])
     this.#stream = stream
+    this.#isServed = false
     const scopes = this.#scopes()
     this.#merged.begin(scopes, 'differences')
     for (const [type, ofType] of scopes) stream.subscribe(type, [...ofType], this.#merged.versions(type))
@@ -160,6 +179,11 @@ class ControlPlaneSource implements Source {
     for (const { name, version, object } of put) this.#merged.put(type, name, version, object)
     for (const name of removed) this.#merged.remove(type, name)
     for (const { scope, version } of complete) this.#merged.complete(type, scope, version)
+    if (!this.#isServed && this.#merged.unread().length === 0) {
+      this.#isServed = true
+      clearTimeout(this.#patience)
+      this.#listener!.problems(origin, [])
+    }
     this.#tell()
   }
 
@@ -172,6 +196,7 @@ class ControlPlaneSource implements Source {
 
   #beginDirect(): void {
     const { direct, log } = this.#options
+    this.#stream?.close()
     log.warn({}, 'no control plane answers; facts come from the API server')
     this.#merged.begin(this.#scopes(), 'all')
     const source = direct()
@@ -190,7 +215,7 @@ class ControlPlaneSource implements Source {
       },
       synced: () =>
         whileRead(() => {
-          for (const { type, scope } of [...this.#merged.unread()]) this.#merged.complete(type, scope, '')
+          for (const { type, scope } of this.#merged.unread()) this.#merged.complete(type, scope, '')
         }),
       problems: (from, problems) =>
         whileRead(() => {
@@ -241,4 +266,10 @@ class ControlPlaneSource implements Source {
     const remedy = `what is known stays, and after ${seconds} to ${2 * seconds} s the agent watches the API server itself; it is tried again`
     this.#listener!.problems(origin, [problem('LP106', origin, `no replica answers: ${reason}`, remedy)])
   }
+}
+
+async function readSecurity(files: SecurityFiles | undefined): Promise<Security | undefined> {
+  if (!files) return undefined
+  const [authority, token] = await Promise.all([files.authority, files.token].map(file => readFile(file, 'utf8')))
+  return { authority: authority!, token: token!.trim() }
 }

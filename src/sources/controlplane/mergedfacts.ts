@@ -122,10 +122,10 @@ export class MergedFacts {
   }
 
   /** The scopes that the current reader has not told whole. */
-  *unread(): Iterable<{ readonly type: FactType; readonly scope: string }> {
-    for (const [type, { scopes }] of this.#types) {
-      for (const [scope, { isRead }] of scopes) if (!isRead) yield { type, scope }
-    }
+  unread(): readonly { readonly type: FactType; readonly scope: string }[] {
+    return [...this.#types].flatMap(([type, { scopes }]) =>
+      [...scopes].flatMap(([scope, { isRead }]) => (isRead ? [] : { type, scope })),
+    )
   }
 
   /** Whether every scope was complete once. */

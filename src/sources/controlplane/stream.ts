@@ -1,11 +1,14 @@
 /** One stream to a control plane: what it says, decoded, each response acknowledged once it has been taken. */
 
+import { isIP } from 'node:net'
+import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
-import { Client, type ClientDuplexStream, credentials, status } from '@grpc/grpc-js'
+import { Client, type ClientDuplexStream, credentials, Metadata, status } from '@grpc/grpc-js'
 import { DeltaDiscoveryRequestSchema } from '../../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
 import { readFacts, type Told } from '../../facts/told.ts'
 import { type FactType, typeUrlOf } from '../../facts/types.ts'
 import { discoveryService } from '../../xds/grpc.ts'
+import type { Replica } from './addresses.ts'
 
 export interface StreamListener {
   /** The control plane serves this stream. */
@@ -27,6 +30,14 @@ const channelOptions = {
   'grpc.keepalive_timeout_ms': 10_000,
 }
 
+/** What a stream takes to be encrypted and served. */
+export interface Security {
+  /** Certificates (PEM) of whom has to have signed the control plane's. */
+  readonly authority: string
+  /** Says who this agent is. */
+  readonly token: string
+}
+
 export class FactsStream {
   readonly #listener: StreamListener
   readonly #nodeName: string
@@ -35,15 +46,20 @@ export class FactsStream {
   readonly #timer: NodeJS.Timeout
   #isOpen = true
 
-  /** @param address such as `127.0.0.1:9444` */
-  constructor(address: string, nodeName: string, listener: StreamListener) {
+  /** @param security undefined for a stream without TLS */
+  constructor({ address, host }: Replica, security: Security | undefined, nodeName: string, listener: StreamListener) {
     this.#listener = listener
     this.#nodeName = nodeName
-    this.#client = new Client(address, credentials.createInsecure(), channelOptions)
+    this.#client = security
+      ? secureClient(address, host, security)
+      : new Client(address, credentials.createInsecure(), channelOptions)
+    const metadata = new Metadata()
+    if (security) metadata.set('authorization', `Bearer ${security.token}`)
     this.#stream = this.#client.makeBidiStreamRequest(
       discoveryService.deltaAggregatedResources.path,
       asIs,
       (bytes: Buffer): Uint8Array => bytes,
+      metadata,
     )
     this.#timer = setTimeout(() => this.#end(`it did not accept a stream within ${acceptMs / 1000} s`), acceptMs)
     this.#stream.on('metadata', () => {
@@ -99,4 +115,12 @@ export class FactsStream {
     this.#client.close()
     this.#listener.ended(reason)
   }
+}
+
+/** TLS has no server name that is an address (RFC 6066), and grpc-js wants one: so it gets another, and the address is checked. */
+function secureClient(address: string, host: string, { authority }: Security): Client {
+  const name = isIP(host) ? 'lightpath-controlplane' : host
+  const check = (_name: string, certificate: PeerCertificate) => checkServerIdentity(host, certificate)
+  const ssl = credentials.createSsl(Buffer.from(authority), null, null, { checkServerIdentity: check })
+  return new Client(address, ssl, { ...channelOptions, 'grpc.ssl_target_name_override': name })
 }

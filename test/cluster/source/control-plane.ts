@@ -59,8 +59,8 @@ test(
     }
 
     // Pods need it, and nobody else makes it here; there may be one of another test.
-  await server.ask('POST', '/api/v1/namespaces/default/serviceaccounts', { metadata: { name: 'default' } })
-  await server.must('POST', '/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name: own } })
+    await server.ask('POST', '/api/v1/namespaces/default/serviceaccounts', { metadata: { name: 'default' } })
+    await server.must('POST', '/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name: own } })
     await server.must('POST', services, service('moves'))
     await server.must('POST', slices, slice('moves', '10.0.0.1'))
     for (const [i, node] of [own, 'node2'].entries()) {

@@ -4,8 +4,8 @@ import { statsTexts } from '../../../envoy/program/admin.ts'
 import type { Agent } from '../../../node/agent.ts'
 import { healthRoutes } from '../../../node/health/healthz.ts'
 import { type Retried, startRetrying } from '../../../node/tasks/retry.ts'
-import { authorizedMetrics } from '../../../observe/access/route.ts'
-import { Scrapers } from '../../../observe/access/scrapers.ts'
+import { Bearers } from '../../../observe/access/bearers.ts'
+import { authorizedMetrics, metricsAccess } from '../../../observe/access/route.ts'
 import { type HttpServer, serveTcp, serveUnix } from '../../../observe/http.ts'
 import type { Log } from '../../../observe/log.ts'
 import { type MetricsPages, metricsPages } from '../../../observe/metrics/pages.ts'
@@ -71,10 +71,10 @@ async function serveServices(pages: MetricsPages, config: Config, address: strin
     import('../../../webhook/certificate.ts'),
   ])
   const ask = kubernetesApi(kubeconfig)
-  const scrapers = new Scrapers((path, object) => ask('POST', path, object))
+  const bearers = new Bearers((path, object) => ask('POST', path, object), metricsAccess)
   const [from, to] = [new Date(Date.now() - hour), new Date(Date.now() + certificateMs)]
   const tls = makeServerCertificate([nodeName], from, to)
-  return serveTcp({ '/metrics': authorizedMetrics(pages, scrapers) }, { address, port, tls }, log)
+  return serveTcp({ '/metrics': authorizedMetrics(pages, bearers) }, { address, port, tls }, log)
 }
 
 function startServer(agent: Agent, name: string, start: () => Promise<HttpServer>): Retried<HttpServer> {

@@ -1,18 +1,19 @@
 /**
- * Decides who may read the series of Services: bearers of a token whose user may get the nonResourceURL /metrics, by
- * the API server's word (TokenReview, SubjectAccessReview). The answer is kept for a while, and for longer while the
- * API server does not answer.
+ * Decides who may read what is behind a nonResourceURL: bearers of a token whose user may get it, by the API server's
+ * word (TokenReview, SubjectAccessReview). The answer is kept for a while, and for longer while the API server does not
+ * answer.
  */
 
 import { createHash } from 'node:crypto'
-import { rawObject } from '../../text/raw.ts'
+import { rawList, rawObject } from '../../text/raw.ts'
 import { Shares } from '../http/shares.ts'
 
 /** Creates an object of the Kubernetes API and returns what the server made of it. Rejects where it does not answer. */
 export type Create = (path: string, object: unknown) => Promise<Readonly<Record<string, unknown>>>
 
 export type Verdict =
-  | { readonly kind: 'allowed' }
+  /** `node` is the Node that the token is bound to, where it says one (Kubernetes 1.30). */
+  | { readonly kind: 'allowed'; readonly node: string | undefined }
   | { readonly kind: 'unauthenticated' }
   | { readonly kind: 'forbidden'; readonly user: string }
   /** Too many are being reviewed already. */
@@ -30,22 +31,30 @@ const allowedMs = 60_000
 const refusedMs = 10_000
 /** While the API server does not answer: a token that was allowed stays so. */
 const staleMs = 3600_000
-/** How long to wait for the API server: a scrape itself has 10 s. */
+/** How long to wait for the API server: who asks waits no longer than 10 s. */
 const patienceMs = 3000
 const mostTokens = 256
 /** Tokens under review, in all and from one address. */
 const asking = { total: 8, perPeer: 2 }
-const path = '/metrics'
 
-export class Scrapers {
+export interface Access {
+  /** The nonResourceURL. */
+  readonly path: string
+  /** Whom the token has to be made for; undefined for the API server itself. */
+  readonly audience?: string
+}
+
+export class Bearers {
   readonly #create: Create
+  readonly #access: Access
   readonly #now: () => number
   /** By hash of the token; the one that was longest not asked for comes first. */
   readonly #known = new Map<string, Known>()
   readonly #shares = new Shares(asking.total, asking.perPeer)
 
-  constructor(create: Create, now = () => performance.now()) {
+  constructor(create: Create, access: Access, now = () => performance.now()) {
     this.#create = create
+    this.#access = access
     this.#now = now
   }
 
@@ -74,22 +83,25 @@ export class Scrapers {
   }
 
   async #ask(token: string): Promise<Verdict> {
+    const { path, audience } = this.#access
     const review = await this.#create('/apis/authentication.k8s.io/v1/tokenreviews', {
       apiVersion: 'authentication.k8s.io/v1',
       kind: 'TokenReview',
-      spec: { token },
+      spec: { token, ...(audience !== undefined && { audiences: [audience] }) },
     })
-    const { authenticated, user } = rawObject(review.status)
-    if (authenticated !== true) return { kind: 'unauthenticated' }
+    const { authenticated, user, audiences } = rawObject(review.status)
+    // A server that does not look at audiences names none: then the token is for itself.
+    const isForUs = audience === undefined || rawList(audiences).includes(audience)
+    if (authenticated !== true || !isForUs) return { kind: 'unauthenticated' }
     const { username, uid, groups, extra } = rawObject(user)
     const access = await this.#create('/apis/authorization.k8s.io/v1/subjectaccessreviews', {
       apiVersion: 'authorization.k8s.io/v1',
       kind: 'SubjectAccessReview',
       spec: { user: username, uid, groups, extra, nonResourceAttributes: { path, verb: 'get' } },
     })
-    return rawObject(access.status).allowed === true
-      ? { kind: 'allowed' }
-      : { kind: 'forbidden', user: String(username) }
+    if (rawObject(access.status).allowed !== true) return { kind: 'forbidden', user: String(username) }
+    const [node] = rawList(rawObject(extra)['authentication.kubernetes.io/node-name'])
+    return { kind: 'allowed', node: typeof node === 'string' ? node : undefined }
   }
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Create, Scrapers } from './scrapers.ts'
+import { Bearers, type Create } from './bearers.ts'
+import { metricsAccess } from './route.ts'
 
 const user = { username: 'prometheus', uid: '1', groups: ['g'], extra: { a: ['b'] } }
 
@@ -24,9 +25,9 @@ function server(tokens: Readonly<Record<string, { readonly allowed: boolean }>>)
 test('what the API server said of a token is asked again only after a while', async () => {
   let now = 0
   const { create, asked } = server({ good: { allowed: true }, bad: { allowed: false } })
-  const scrapers = new Scrapers(create, () => now)
+  const bearers = new Bearers(create, metricsAccess, () => now)
   const kinds = async () => {
-    const verdicts = [scrapers.verdict('good', 'a'), scrapers.verdict('bad', 'b'), scrapers.verdict('unheard of', 'c')]
+    const verdicts = [bearers.verdict('good', 'a'), bearers.verdict('bad', 'b'), bearers.verdict('unheard of', 'c')]
     return (await Promise.all(verdicts)).map(({ kind }) => kind)
   }
   for (let i = 0; i < 100; i++) assert.deepEqual(await kinds(), ['allowed', 'forbidden', 'unauthenticated'])
@@ -39,25 +40,25 @@ test('what the API server said of a token is asked again only after a while', as
 test('a token that was allowed stays so for an hour while the API server is away, others are not known', async () => {
   let now = 0
   const { create, goAway } = server({ good: { allowed: true } })
-  const scrapers = new Scrapers(create, () => now)
-  await scrapers.verdict('good', 'a')
+  const bearers = new Bearers(create, metricsAccess, () => now)
+  await bearers.verdict('good', 'a')
   goAway()
   now = 30 * 60_000
-  assert.equal((await scrapers.verdict('good', 'a')).kind, 'allowed')
-  assert.equal((await scrapers.verdict('other', 'a')).kind, 'unknown')
+  assert.equal((await bearers.verdict('good', 'a')).kind, 'allowed')
+  assert.equal((await bearers.verdict('other', 'a')).kind, 'unknown')
   now = 61 * 60_000
-  assert.equal((await scrapers.verdict('good', 'a')).kind, 'unknown')
+  assert.equal((await bearers.verdict('good', 'a')).kind, 'unknown')
 })
 
 test('a client that tries many tokens keeps neither the API server nor others from being asked', async () => {
   const gate = Promise.withResolvers<void>()
   const { create, asked } = server({ good: { allowed: true } })
-  const scrapers = new Scrapers(async (path, object) => {
+  const bearers = new Bearers(async (path, object) => {
     await gate.promise
     return create(path, object)
-  })
-  const tries = Array.from({ length: 1000 }, (_, i) => scrapers.verdict(`guess ${i}`, 'guesser'))
-  const good = scrapers.verdict('good', 'prometheus')
+  }, metricsAccess)
+  const tries = Array.from({ length: 1000 }, (_, i) => bearers.verdict(`guess ${i}`, 'guesser'))
+  const good = bearers.verdict('good', 'prometheus')
   gate.resolve()
   const kinds = (await Promise.all(tries)).map(({ kind }) => kind)
   assert.equal(kinds.filter(kind => kind === 'busy').length, 998)
@@ -67,11 +68,11 @@ test('a client that tries many tokens keeps neither the API server nor others fr
 
 test('no more than a few hundred tokens are remembered', async () => {
   const { create, asked } = server({})
-  const scrapers = new Scrapers(create)
-  for (let i = 0; i < 1000; i++) await scrapers.verdict(`guess ${i}`, 'guesser')
+  const bearers = new Bearers(create, metricsAccess)
+  for (let i = 0; i < 1000; i++) await bearers.verdict(`guess ${i}`, 'guesser')
   asked.length = 0
-  for (let i = 999; i >= 744; i--) await scrapers.verdict(`guess ${i}`, 'guesser')
+  for (let i = 999; i >= 744; i--) await bearers.verdict(`guess ${i}`, 'guesser')
   assert.equal(asked.length, 0)
-  await scrapers.verdict('guess 743', 'guesser')
+  await bearers.verdict('guess 743', 'guesser')
   assert.equal(asked.length, 1)
 })
