@@ -3,7 +3,7 @@
  * is there to be received at once, and a request is a synchronous call of some microseconds.
  */
 
-import { Turns } from '../sync/turns.ts'
+import { isTurnOver, nextTurn } from '../sync/turns.ts'
 import { flags, isInterrupted, messageTypes, NetlinkError, readDone, readError } from './answer.ts'
 import {
   bindSocket,
@@ -179,11 +179,10 @@ export class NetlinkSocket {
    */
   async dump<T>(request: Request, read: (message: Message) => T | undefined): Promise<readonly T[]> {
     const steps = this.#dump(request, read)
-    const turns = new Turns()
     for (;;) {
       const { done, value } = steps.next()
       if (done) return value
-      if (turns.isOver) await turns.next()
+      if (isTurnOver()) await nextTurn()
     }
   }
 

@@ -1,9 +1,8 @@
 /** The nf_tables of this node, or of another network namespace, by netlink. */
 
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Family } from '../family.ts'
 import { NetlinkSocket } from '../netlink/socket.ts'
-import { Turns } from '../sync/turns.ts'
+import { beginWork, isTurnOver, nextTurn } from '../sync/turns.ts'
 import type { Bytes } from './bytes.ts'
 import type { InlineSet } from './clauses/clause.ts'
 import { readRule } from './clauses/read.ts'
@@ -78,9 +77,6 @@ export interface NftClient {
   close(): void
 }
 
-/** How long transactions may follow each other before the event loop turns. */
-const turnMs = 8
-
 /** Bytes of a transaction that the kernel takes at once. */
 const sendBuffer = 32 * 1024 * 1024
 
@@ -90,8 +86,6 @@ export class Nftables implements NftClient {
   #socket: NetlinkSocket | undefined
   /** The current use of the socket: one at a time. */
   #running: Promise<unknown> = Promise.resolve()
-  /** When the first transaction since the event loop turned began; undefined where there was none. */
-  #busySince: number | undefined
 
   /**
    *
@@ -104,9 +98,10 @@ export class Nftables implements NftClient {
   }
 
   async apply(operations: readonly Operation[]): Promise<number> {
-    this.#noteBusy()
+    beginWork()
     const bytes = await this.use(socket => applyBatch(socket, operations))
-    await this.#turn()
+    // A single one waits for nothing.
+    if (isTurnOver()) await nextTurn()
     return bytes
   }
 
@@ -176,9 +171,8 @@ export class Nftables implements NftClient {
       if (isInline || isDynamic || types === undefined || prefix === undefined) continue
       const lists = await this.use(socket => dumpElementLists(socket, table, name))
       const elements = new ElementReader(types)
-      const turns = new Turns()
       for (const list of lists ?? []) {
-        if (turns.isOver) await turns.next()
+        if (isTurnOver()) await nextTurn()
         elements.read(list)
         for (const [key, value] of elements.take()) reader.element(prefix + key, value)
       }
@@ -242,19 +236,6 @@ export class Nftables implements NftClient {
     socket.setBuffer('sendForce', sendBuffer)
     this.#socket = socket
     return socket
-  }
-
-  #noteBusy(): void {
-    if (this.#busySince !== undefined) return
-    this.#busySince = performance.now()
-    setImmediate(() => {
-      this.#busySince = undefined
-    })
-  }
-
-  /** Lets the event loop turn now and then between transactions; a single one waits for nothing. */
-  async #turn(): Promise<void> {
-    if (this.#busySince !== undefined && performance.now() - this.#busySince >= turnMs) await nextTurn()
   }
 
   /**

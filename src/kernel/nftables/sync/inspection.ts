@@ -5,7 +5,7 @@
 
 import type { Family } from '../../family.ts'
 import type { PlanOptions, RulesetOptions } from '../../options.ts'
-import { Turns } from '../../sync/turns.ts'
+import { isTurnOver, nextTurn } from '../../sync/turns.ts'
 import type { Bytes } from '../bytes.ts'
 import type { NftClient } from '../client.ts'
 import { type ElementName, type ElementSink, type Elements, isShared, overlaySwitch } from '../elements/elements.ts'
@@ -64,9 +64,8 @@ export async function findDrift(
   }
   for (const [name, value] of written.node()) expected.set(name, value)
   if (wrong !== undefined) return `element ${elementText(wrong)}`
-  const turns = new Turns()
   for (const record of written.ports.values()) {
-    if (turns.isOver) await turns.next()
+    if (isTurnOver()) await nextTurn()
     eachWritten(record, options, expected)
     if (wrong !== undefined) return `element ${elementText(wrong)} of ${record.id}`
   }

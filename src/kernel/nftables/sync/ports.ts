@@ -10,7 +10,7 @@ import { type PortState, portPartOf, serviceKeyOf } from '../../../plan/ports/po
 import type { KernelObserver } from '../../layer.ts'
 import { PortRecords } from '../../sync/portrecords.ts'
 import { refusalsAtOnce } from '../../sync/splitting.ts'
-import { Turns } from '../../sync/turns.ts'
+import { isTurnOver, nextTurn } from '../../sync/turns.ts'
 import { backoffMs } from '../../sync/worker.ts'
 import { type CommandError, commandProblem } from '../../system/command.ts'
 import type { Bytes } from '../bytes.ts'
@@ -73,9 +73,8 @@ export class Ports extends PortRecords<PortRecord> {
   async claim(found: FoundElements): Promise<{ readonly unlike: Iterable<PortRecord>; readonly owned: OwnedElements }> {
     const unlike = await this.#adopt(found)
     const owned = byOwner(found)
-    const turns = new Turns()
     for (const record of owned.size > 0 ? this.records.values() : []) {
-      if (turns.isOver) await turns.next()
+      if (isTurnOver()) await nextTurn()
       const keys = (record.state ? portKeys(record.state) : []).filter(key => owned.has(key))
       if (keys.length === 0) continue
       // With the elements that it has beyond the desired ones.
@@ -96,16 +95,15 @@ export class Ports extends PortRecords<PortRecord> {
     const claim = new Claim(found)
     const isEmpty = found.size === 0
     let alike: PortChange[] = []
-    const turns = new Turns()
     for (const record of this.records.values()) {
       record.written = undefined
       const change = isEmpty ? undefined : this.#claimedBy(claim, record)
       if (change) alike.push(change)
       else unlike.add(record)
-      if (!turns.isOver) continue
+      if (!isTurnOver()) continue
       this.#settle(alike)
       alike = []
-      await turns.next()
+      await nextTurn()
     }
     this.#settle(alike)
     return unlike
