@@ -116,7 +116,8 @@ export class Agent {
   }
 
   async #begin(inherited: readonly VipPort[]): Promise<void> {
-    const { envoy, xds, redirectPort, slow, vanished, use, connectionWatch, accessLog, plan } = this.#parts
+    const { envoy, xds, redirectPort, slow, lastingConnections, vanished, use, connectionWatch, accessLog, plan } =
+      this.#parts
     await this.#delivery.fillBudget(inherited)
     this.#delivery.begin()
     void takeOverNode({ ...this.#options, kernel: this.kernel, health: this.health, log: this.#log })
@@ -126,6 +127,7 @@ export class Agent {
     redirectPort.watch()
     vanished.start()
     slow.start()
+    lastingConnections.start()
     use.watch()
     connectionWatch.watch()
     if (this.#options.pathTest) {
@@ -154,6 +156,7 @@ export class Agent {
       part.stop()
     await parts.vanished.stop()
     await parts.slow.stop()
+    await parts.lastingConnections.stop()
     await this.#losses?.stop()
     await parts.path.stop()
     await parts.podRules.stop()

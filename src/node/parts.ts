@@ -3,7 +3,7 @@
  * event; nothing here refers to what is made after it.
  */
 
-import { endpointLoads, readActivity } from '../envoy/program/admin.ts'
+import { endpointLoads, readActivity, readConnectionCounts } from '../envoy/program/admin.ts'
 import { readLatencies } from '../envoy/program/latencies.ts'
 import { adminSocket, canarySocket, type EnvoySockets, type UnixAddress } from '../envoy/program/sockets.ts'
 import { type Frontend, frontendsOf, portIdOf } from '../envoy/resources/frontend.ts'
@@ -23,6 +23,7 @@ import type { Source } from '../sources/source.ts'
 import { balancedByLatency, slowWatched } from './endpoints/bylatency.ts'
 import { CutConnections } from './endpoints/cut-connections.ts'
 import { Ejections } from './endpoints/ejections.ts'
+import { LastingConnections } from './endpoints/lasting-connections.ts'
 import { SlowEndpoints } from './endpoints/slow.ts'
 import { VanishedEndpoints } from './endpoints/vanished.ts'
 import { shortageIn, startCanary } from './envoy/canary.ts'
@@ -124,6 +125,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     latencies: endpoints => readLatencies(sockets.directory, endpoints),
   })
   const cutConnections = new CutConnections((id, endConnections) => envoy.observe(id, { endConnections }))
+  const lastingConnections = new LastingConnections(envoy, () => readConnectionCounts(adminSockets()))
   const vanished = new VanishedEndpoints({
     envoyMark: options.envoyMark,
     frontends: () => frontendsForEnvoy(plan),
@@ -191,7 +193,20 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   const overlaySwitch = new OverlaySwitch({ nodeName, onProblems })
   const handovers = new Handovers(service => report({ type: 'handover over', service }))
   return {
-    ...{ facts, plan, kernel, xds, redirectPort, endings, envoy, adminSockets, path, podRules, proof },
+    ...{
+      lastingConnections,
+      facts,
+      plan,
+      kernel,
+      xds,
+      redirectPort,
+      endings,
+      envoy,
+      adminSockets,
+      path,
+      podRules,
+      proof,
+    },
     ...{ ejections, slow, cutConnections, vanished, accessLog, use, health, healthChecks, moves, staying },
     ...{ overload, connectionWatch, overlaySwitch, handovers, misnamed, balanced, lostRequests },
   }

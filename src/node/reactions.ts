@@ -151,6 +151,7 @@ export class Reactions {
     if (!failure) return
     this.#parts.ejections.failed(servicePort)
     this.#parts.cutConnections.failed(servicePort, failure)
+    this.#parts.lastingConnections.failed(servicePort, failure)
   }
 
   #observed(servicePort: string, record: LogRecord): void {

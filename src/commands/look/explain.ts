@@ -192,15 +192,23 @@ function policyText({ policy, instead }: EnvoyView['lbPolicy']): string {
   return instead === undefined ? policy : `${policy}: ${whyInstead[instead]}`
 }
 
+const sharing: Readonly<Record<EnvoyView['connections'], readonly string[]>> = {
+  fresh: [],
+  watched: ['  POSTs have connections of their own; whether endpoints let idle ones live is being watched'],
+  lasting: ['  POSTs of clients that keep their connections share open ones: endpoints let idle ones live'],
+}
+
 function renderEnvoy({ id, settings }: PortExplanation, { envoyPorts }: Explanation): string[] {
   const view = envoyPorts[id]
   if (!view) return ['  Envoy: was told nothing']
   const isDefault = settings.some(({ name, from }) => name === 'reuse-connections' && from === 'default')
+  const { endConnections, connections } = view
   return [
     `  an endpoint is chosen by ${policyText(view.lbPolicy)}`,
-    ...(view.endConnections && isDefault
+    ...(endConnections && isDefault
       ? ['  reuse-connections is never for an hour: an endpoint ended a connection that a request was on']
       : []),
+    ...(isDefault && !endConnections ? sharing[connections] : []),
     ...renderResources(view, 'ENVOY RESOURCE'),
   ]
 }

@@ -64,6 +64,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
             endpoints: 1,
             lbPolicy: { policy: 'LEAST_REQUEST' as const },
             endConnections: false,
+            connections: 'fresh' as const,
             resources: [{ type: text, name: text, version: text, status: 'refused' as const, detail: text }],
           },
         },

@@ -4,7 +4,7 @@ import { createServer, type RequestListener } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { endpointHealth, isReady, readActivity, statsTexts } from './admin.ts'
+import { endpointHealth, isReady, readActivity, readConnectionCounts, statsTexts } from './admin.ts'
 import type { UnixAddress } from './sockets.ts'
 
 async function admin(t: TestContext, answer: RequestListener): Promise<UnixAddress> {
@@ -32,13 +32,17 @@ const silences: Readonly<Record<string, RequestListener>> = {
 for (const [what, answer] of Object.entries(silences)) {
   test(`an Envoy that ${what} gives no answer, which is no error`, async t => {
     const socket = await admin(t, answer)
-    const [ready, stats, activity, health] = await Promise.all([
+    const [ready, stats, activity, ends, health] = await Promise.all([
       isReady(socket),
       statsTexts([socket]),
       readActivity([socket]),
+      readConnectionCounts([socket]),
       endpointHealth([socket], 'a/b/c'),
     ])
-    assert.deepEqual({ ready, stats, activity, health }, { ready: false, stats: [''], activity: undefined, health: {} })
+    assert.deepEqual(
+      { ready, stats, activity, ends, health },
+      { ready: false, stats: [''], activity: undefined, ends: undefined, health: {} },
+    )
   })
 }
 
@@ -69,4 +73,24 @@ test('activity is found by the names of listeners, also those of IPv6, and of cl
   assert.deepEqual(['10.0.0.1:80', '[fd00::1]:80', '10.0.0.2:80'].map(connections), [3, 2, 0])
   assert.deepEqual(['a/b/http/IPv6', 'a/b/http'].map(requests), [7, 0])
   assert.deepEqual([answers('a/b/http/IPv6'), answers('a/b/http'), answers('a/b/http', [1, 2, 3, 4])], [0, 42, 40])
+})
+
+test('connections are counted for all Envoys together', async t => {
+  const lines = [
+    [
+      'cluster.a/b/http.upstream_cx_total: 40',
+      'cluster.a/b/http.upstream_cx_idle_timeout: 7',
+      'cluster.a/b/http/IPv6.upstream_cx_destroy_remote: 2',
+      '',
+    ],
+    ['cluster.a/b/http.upstream_cx_idle_timeout: 3', 'cluster.a/b/http.upstream_cx_destroy_remote: 1', ''],
+  ]
+  const sockets = await Promise.all(lines.map(each => admin(t, (_, response) => response.end(each.join('\n')))))
+  assert.deepEqual(
+    [...(await readConnectionCounts(sockets))!],
+    [
+      ['a/b/http', { opened: 40, byTimeout: 10, byEndpoint: 1 }],
+      ['a/b/http/IPv6', { opened: 0, byTimeout: 0, byEndpoint: 2 }],
+    ],
+  )
 })

@@ -70,6 +70,39 @@ export async function readActivity(sockets: readonly UnixAddress[]): Promise<Act
   }
 }
 
+/** How many connections to a frontend's endpoints there were, since Envoy knows it. */
+export interface ConnectionCounts {
+  readonly opened: number
+  /** Ended by Envoy's idle time-out. */
+  readonly byTimeout: number
+  /** Ended by endpoints. */
+  readonly byEndpoint: number
+}
+
+const connectionCounts = {
+  upstream_cx_total: 'opened',
+  upstream_cx_idle_timeout: 'byTimeout',
+  upstream_cx_destroy_remote: 'byEndpoint',
+} as const satisfies Readonly<Record<string, keyof ConnectionCounts>>
+
+/** Reads counts of connections by frontend, the Envoys taken together; undefined where one does not answer. */
+export async function readConnectionCounts(
+  sockets: readonly UnixAddress[],
+): Promise<ReadonlyMap<string, ConnectionCounts> | undefined> {
+  const filter = `^cluster\\..*/.*\\.(${Object.keys(connectionCounts).join('|')})$`
+  const answers = await Promise.all(sockets.map(socket => ask(socket, '/stats', { usedonly: '', filter })))
+  if (answers.includes(undefined)) return undefined
+  const found = new Map<string, ConnectionCounts>()
+  for (const line of answers.flatMap(answer => answer!.split('\n'))) {
+    const [, id, name, count] = /^cluster\.([^.]+)\.(\w+): (\d+)$/.exec(line) ?? []
+    if (id === undefined) continue
+    const kind = connectionCounts[name as keyof typeof connectionCounts]
+    const counts = found.get(id) ?? { opened: 0, byTimeout: 0, byEndpoint: 0 }
+    found.set(id, { ...counts, [kind]: counts[kind] + Number(count) })
+  }
+  return found
+}
+
 /**
  * Health by `address:port` of this cluster's endpoints, the worst that an Envoy reports; empty where none answers or
  * knows it.

@@ -31,7 +31,7 @@ import type { Protocol } from './protocol.ts'
 
 export const grpc: Protocol = {
   ...http,
-  routes: routeConfigurations((settings, others) => [calls(settings, others), ...httpRoutes(settings, others)]),
+  routes: routeConfigurations((settings, of) => [calls(settings, of.others), ...httpRoutes(settings, of)]),
 }
 
 /** Content-Type application/grpc, and that with a suffix. */

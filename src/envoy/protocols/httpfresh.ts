@@ -12,10 +12,15 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { HeaderValueOption_HeaderAppendAction as Append } from '../api/envoy/config/core/v3/base_pb.js'
 import type { RouteSchema } from '../api/envoy/config/route/v3/route_components_pb.js'
-import { FilterStateValue_SharedWithUpstream as Shared } from '../api/envoy/extensions/filters/common/set_filter_state/v3/value_pb.js'
+import {
+  type FilterStateValueSchema,
+  FilterStateValue_SharedWithUpstream as Shared,
+} from '../api/envoy/extensions/filters/common/set_filter_state/v3/value_pb.js'
 import { ConfigSchema } from '../api/envoy/extensions/filters/http/set_filter_state/v3/set_filter_state_pb.js'
 import type { HttpFilterSchema } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { any } from '../encoding.ts'
+
+type FilterStateValue = MessageInitShape<typeof FilterStateValueSchema>
 
 const name = 'lightpath.fresh'
 
@@ -31,35 +36,80 @@ const unlessHttp2 = (value: string) => `%CEL(request.protocol == "HTTP/2" ? "" :
 /** The parts of a route that do not depend on its cluster. */
 export type RouteParts = Pick<MessageInitShape<typeof RouteSchema>, 'typedPerFilterConfig' | 'requestHeadersToAdd'>
 
+const format = (value: string) =>
+  ({
+    case: 'formatString',
+    value: { format: { case: 'textFormatSource', value: { specifier: { case: 'inlineString', value } } } },
+  }) as const
+
 /** @param value what requests have in common that share connections; '' for all */
-const sharedBy = (value: string): RouteParts['typedPerFilterConfig'] => ({
-  [name]: any(ConfigSchema, {
-    onRequestHeaders: [
-      {
-        key: { case: 'objectKey', value: name },
-        factoryKey: 'envoy.hashable_string',
-        value: {
-          case: 'formatString',
-          value: { format: { case: 'textFormatSource', value: { specifier: { case: 'inlineString', value } } } },
-        },
-        sharedWithUpstream: Shared.ONCE,
-        skipIfEmpty: true,
-      },
-    ],
-  }),
+const sharedBy = (value: string): FilterStateValue => ({
+  key: { case: 'objectKey', value: name },
+  factoryKey: 'envoy.hashable_string',
+  value: format(value),
+  sharedWithUpstream: Shared.ONCE,
+  skipIfEmpty: true,
 })
 
+/** How old the client's connection is, in milliseconds. */
+const age = {
+  key: { case: 'objectKey', value: 'lightpath.age' },
+  factoryKey: 'envoy.string',
+  value: format('%COMMON_DURATION(DS_CX_BEG:DS_RX_BEG:ms)%'),
+} as const satisfies FilterStateValue
+
+const withState = (...onRequestHeaders: readonly FilterStateValue[]) => ({
+  [name]: any(ConfigSchema, { onRequestHeaders: [...onRequestHeaders] }),
+})
+
+/**
+ * The endpoint ends the connection after its answer. An offer to upgrade already has the header, for a connection that
+ * ends with it.
+ *
+ * @param value `"close"`, or `""` where it is to stay open
+ */
+const ends = (value: string): RouteParts['requestHeadersToAdd'] => [
+  { header: { key: 'connection', value: unlessHttp2(value) }, appendAction: Append.ADD_IF_ABSENT },
+]
+
 export const onFreshConnection: RouteParts = {
-  typedPerFilterConfig: sharedBy(unlessHttp2('request.id')),
-  // The endpoint ends the connection after its answer. An offer to upgrade already has the header, for a connection
-  // that ends with it.
-  requestHeadersToAdd: [
-    { header: { key: 'connection', value: unlessHttp2('"close"') }, appendAction: Append.ADD_IF_ABSENT },
-  ],
+  typedPerFilterConfig: withState(sharedBy(unlessHttp2('request.id'))),
+  requestHeadersToAdd: ends('"close"'),
+}
+
+/** A client keeps its connection that has one for a second. Others know of no old connection that could have ended. */
+const isKept = 'size(filter_state["lightpath.age"]) > 3'
+const now = 'request.time.getMilliseconds()'
+
+/** As onFreshConnection; but some connections stay open, which shows whether their endpoint lets them. */
+const onWatchedConnection: RouteParts = {
+  typedPerFilterConfig: withState(age, sharedBy(unlessHttp2('request.id'))),
+  requestHeadersToAdd: ends(`${isKept} && ${now} < 10 ? "" : "close"`),
+}
+
+/**
+ * Clients that keep their connections share one within each half second: so none was idle for longer. In its last
+ * moments connections are to end, since they could keep a server's threads from those of the next.
+ */
+const onLastingConnection: RouteParts = {
+  typedPerFilterConfig: withState(
+    age,
+    sharedBy(unlessHttp2(`${isKept} ? request.time.getSeconds() * 2 + ${now} / 500 : request.id`)),
+  ),
+  requestHeadersToAdd: ends(`${isKept} && ${now} - ${now} / 500 * 500 < 450 ? "" : "close"`),
+}
+
+/** Which connections are for what must happen once. */
+export type Connections = 'fresh' | 'watched' | 'lasting'
+
+export const onceOn: Readonly<Record<Connections, RouteParts>> = {
+  fresh: onFreshConnection,
+  watched: onWatchedConnection,
+  lasting: onLastingConnection,
 }
 
 /**
  * For requests that might be repeated, where there is no other endpoint: only requests of one client connection share
  * one, as behind kube-proxy. A connection for each request took Envoy 2.8 times the CPU.
  */
-export const onClientsConnection: RouteParts = { typedPerFilterConfig: sharedBy('%CONNECTION_ID%') }
+export const onClientsConnection: RouteParts = { typedPerFilterConfig: withState(sharedBy('%CONNECTION_ID%')) }

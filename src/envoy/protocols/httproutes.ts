@@ -21,7 +21,7 @@ import { any, asField, duration, encode, memoize, merge } from '../encoding.ts'
 import { hashesClients } from '../resources/cluster/loadbalancing.ts'
 import { leave } from './httpdrain.ts'
 import { asItCame, protoCarrier, withClient } from './httpforwarded.ts'
-import { onClientsConnection, onFreshConnection, type RouteParts } from './httpfresh.ts'
+import { onClientsConnection, onceOn, onFreshConnection, type RouteParts } from './httpfresh.ts'
 import { addressCarrier } from './httpscopes.ts'
 import {
   bodyBesideUpgrade,
@@ -30,7 +30,7 @@ import {
   restoreUpgradeName,
   upgradeNameCarrier,
 } from './httpupgrade.ts'
-import type { Protocol } from './protocol.ts'
+import type { Protocol, Routing } from './protocol.ts'
 
 /** Failures after which the application cannot have seen the request. */
 export const retryOnUnsent = 'connect-failure,refused-stream,reset-before-request'
@@ -102,21 +102,23 @@ const yesAndNo = [false, true] as const
 const hosts = yesAndNo.map(isDraining => yesAndNo.map(addsForwarded => host(isDraining, addsForwarded)))
 
 /** The routes that Service ports with these settings have in common; the first that matches counts. */
-type RoutesOf = (settings: Settings, others: number) => readonly SharedRoute[]
+type RoutesOf = (settings: Settings, of: Endpoints) => readonly SharedRoute[]
+type Endpoints = Pick<Routing, 'others' | 'once'>
 
 /** Makes encoded RouteConfigurations. A Service port shares all of it with others but name and cluster. */
 export function routeConfigurations(routesOf: RoutesOf): NonNullable<Protocol['routes']> {
   const shared = memoize((settings: Settings) => {
-    const made = new Map<number, readonly SharedRoute[]>()
-    return (others: number) => {
-      const routes = made.get(others) ?? routesOf(settings, others)
-      made.set(others, routes)
+    const made = new Map<string, readonly SharedRoute[]>()
+    return (of: Endpoints) => {
+      const key = `${of.others} ${of.once}`
+      const routes = made.get(key) ?? routesOf(settings, of)
+      made.set(key, routes)
       return routes
     }
   })
-  return (name, to, settings, { isDraining, others, addsForwarded }) => {
+  return (name, to, settings, { isDraining, addsForwarded, ...of }) => {
     const cluster = encode(RouteActionSchema, { clusterSpecifier: { case: 'cluster', value: to } })
-    const routes = shared(settings)(others).map(({ route, action }) =>
+    const routes = shared(settings)(of).map(({ route, action }) =>
       asField(VirtualHostSchema.field.routes, merge(route, asField(RouteSchema.field.route, merge(action, cluster)))),
     )
     const virtualHost = hosts[Number(isDraining)]![Number(addsForwarded)]!
@@ -165,13 +167,13 @@ export function sharedRoute(
   }
 }
 
-export function httpRoutes(settings: Settings, others: number): readonly SharedRoute[] {
+export function httpRoutes(settings: Settings, { others, once: connections }: Endpoints): readonly SharedRoute[] {
   const route = (match: Match, policy: RetryPolicy, more: RouteParts) => sharedRoute(settings, match, policy, more)
   const { reuseConnections, retryEnabled, retryOn } = settings
   const unsent = unsentPolicy(settings)
   const isRepeated = retryEnabled && others > 0
   const repeatedPolicy = isRepeated ? retryPolicy(settings, retryOn, others) : unsent
-  const once = { safe: onFreshConnection, always: {}, never: onFreshConnection }
+  const once = { safe: onceOn[connections], always: {}, never: onFreshConnection }
   const repeated = { safe: isRepeated ? {} : onClientsConnection, always: {}, never: onFreshConnection }
   return [
     route(connect, unsent, {}),

@@ -5,6 +5,7 @@ import type { Any } from '@bufbuild/protobuf/wkt'
 import type { PortState } from '../../plan/ports/port.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
+import type { Connections } from './httpfresh.ts'
 
 /** The options of a node that filters depend on; see `NodeOptions`. */
 export interface FilterNode {
@@ -38,6 +39,7 @@ export interface Routing {
   readonly isDraining: boolean
   /** How many endpoints beside the first may be tried. */
   readonly others: number
+  readonly once: Connections
   /** The endpoint learns the client's address and protocol. */
   readonly addsForwarded: boolean
 }

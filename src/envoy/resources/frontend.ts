@@ -23,6 +23,10 @@ export interface Observed {
   readonly ejected?: ReadonlySet<string>
   /** They close connections while requests are on them: requests that reuse connections by default get their own. */
   readonly endConnections?: boolean
+  /** Whether they let idle connections live is being found out. */
+  readonly isWatched?: boolean
+  /** These, as `hostPort` writes them, have let idle connections live. */
+  readonly lasting?: ReadonlySet<string> | undefined
 }
 
 /** The frontends of a port: that of its VIP and, where it has external addresses, that of these. */

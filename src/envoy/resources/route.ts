@@ -1,8 +1,10 @@
 /** Makes the routes of a Service port an RDS resource. */
 
+import { hostPort } from '../../net/address.ts'
 import { defaultSettings } from '../../services/settings/definitions.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import { memoize, resource } from '../encoding.ts'
+import type { Connections } from '../protocols/httpfresh.ts'
 import { goneRouteConfiguration } from '../protocols/httproutes.ts'
 import { scopedRouteConfiguration } from '../protocols/httpscopes.ts'
 import { protocolOf } from '../protocols/protocols.ts'
@@ -25,13 +27,29 @@ export function routeResource(
   const { routes } = protocolOf(frontend)
   const settings = frontend.observed?.endConnections ? withoutReuse(frontend.settings) : frontend.settings
   const name = resourceNameOf(frontend)
-  const routing = { isDraining, others: othersOf(frontend), addsForwarded: addsForwarded(frontend, options) }
+  const routing = {
+    isDraining,
+    others: othersOf(frontend),
+    once: connectionsOf(frontend),
+    addsForwarded: addsForwarded(frontend, options),
+  }
   return routes && resource(typeUrls.route, name, () => routes(name, cluster, settings, routing), backing(cluster))
 }
 
 /** Compares frontends that differ in their endpoints and observations. */
 export function haveSameRoutes(a: Frontend, b: Frontend): boolean {
-  return othersOf(a) === othersOf(b) && a.observed?.endConnections === b.observed?.endConnections
+  return (
+    othersOf(a) === othersOf(b) &&
+    connectionsOf(a) === connectionsOf(b) &&
+    a.observed?.endConnections === b.observed?.endConnections
+  )
+}
+
+/** Finds the connections of what must happen once. An endpoint that has just come is not known to let them live. */
+export function connectionsOf(frontend: Frontend): Connections {
+  const { isWatched, lasting } = frontend.observed ?? {}
+  if (lasting && envoyEndpointsOf(frontend).every(({ ip, port }) => lasting.has(hostPort(ip, port)))) return 'lasting'
+  return isWatched ? 'watched' : 'fresh'
 }
 
 /** The owner's setting holds. */

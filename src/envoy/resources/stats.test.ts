@@ -15,6 +15,7 @@ function isKept(name: string): boolean {
 const kept = [
   'cluster.whoami/whoami/http.upstream_rq_time',
   'cluster.whoami/whoami/http.outlier_detection.ejections_active',
+  'cluster.whoami/whoami/http.upstream_cx_idle_timeout',
   'cluster.whoami/whoami/http/IPv6.membership_healthy',
   'listener.10.96.0.10_80.downstream_cx_active',
   'listener.[fd00::10]_80.downstream_cx_active',

@@ -1,7 +1,9 @@
 /** What `lightpath explain` shows of a frontend in Envoy. */
 
+import type { Connections } from '../../envoy/protocols/httpfresh.ts'
 import { type Resource, type ResourceRef, typeNameOf } from '../../envoy/resource.ts'
 import { type BalancingNode, type LbChoice, lbPolicyOf } from '../../envoy/resources/cluster/loadbalancing.ts'
+import { connectionsOf } from '../../envoy/resources/route.ts'
 import type { ResourceStore } from '../../xds/store.ts'
 import type { Lifecycle } from '../lifecycle/lifecycle.ts'
 import type { PublishedFrontend } from '../lifecycle/published.ts'
@@ -17,6 +19,8 @@ export interface EnvoyView {
   readonly lbPolicy: LbChoice
   /** See `Observed`. */
   readonly endConnections: boolean
+  /** What must happen once has these. */
+  readonly connections: Connections
   readonly resources: readonly {
     readonly type: string
     readonly name: string
@@ -47,6 +51,7 @@ export function viewOf(
     endpoints: frontend.endpoints.length,
     lbPolicy: lbPolicyOf(frontend, node),
     endConnections: frontend.observed?.endConnections === true,
+    connections: connectionsOf(frontend),
     resources: all.map(resource => {
       const { typeUrl, name, version } = store.get(resource.typeUrl, resource.name) ?? resource
       const detail = nacks.detailOf({ typeUrl, name, version })

@@ -176,7 +176,7 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     oneOf(['safe', 'always', 'never']),
     'safe',
     http,
-    'Which requests take a connection to an endpoint that is open already: safe is those that retry-on holds for (where there is one endpoint, those of the same client connection, and none for an hour once the access log has one whose connection the endpoint ended), always is all, never is none. HTTP/2 always does.',
+    'Which requests take a connection to an endpoint that is open already: safe is those that retry-on holds for (where there is one endpoint, those of the same client connection, and none for an hour once the access log has one whose connection the endpoint ended) and, where endpoints are found to let idle connections live, all of clients that keep their connections; always is all, never is none. HTTP/2 always does.',
   ),
   define(
     'forwarded-headers',

@@ -31,6 +31,9 @@ type Way = (typeof ways)[number]
 
 const setup = new URL('../../../tools/web-programs', import.meta.url).pathname
 
+/** Servers that say so where they end a connection because they are asked to. */
+const letConnectionsLive = ['Node', 'Go', 'nginx', 'Apache prefork', 'Tomcat']
+
 /** How long Envoy may take to have changed routes in all its workers. */
 const settleMs = 500
 
@@ -118,20 +121,37 @@ describe('common clients and servers', { skip }, () => {
         })
   })
 
-  const race = (method: 'POST' | 'GET', idle: string, urls: readonly string[]) => {
+  const race = (method: 'POST' | 'GET' | 'KEPT', idle: string, urls: readonly string[]) => {
     const program = new URL('programs/race.ts', import.meta.url).pathname
     return runIn(client.netns, process.execPath, [program, method, idle, ...urls], { timeoutMs: 120_000 })
   }
 
-  test('no POST fails for a connection that its server closes: 0 of 300 for each server and idle time', async () => {
-    const told = await Promise.all(
-      Object.entries(idleTimes).map(async ([port, idle]) => {
-        const urls = [...servers.entries()].filter(([, server]) => isServed(server, { speaks: 'http' }))
-        const addresses = urls.map(([index]) => `http://${addressOf('envoy', index, Number(port))}`)
-        return race('POST', idle || '400', addresses)
-      }),
-    )
+  const web = () => [...servers.entries()].filter(([, server]) => isServed(server, { speaks: 'http' }))
+  const urlsOf = (port: number) => web().map(([index]) => `http://${addressOf('envoy', index, port)}`)
+  const racePosts = async (method: 'POST' | 'KEPT') => {
+    const told = await Promise.all(idlePorts.map(port => race(method, idleTimes[port] || '400', urlsOf(port))))
     for (const { code, stdout, stderr } of told) assert.deepEqual([code, stdout], [0, ''], stderr)
+  }
+
+  test('no POST fails for a connection that its server closes: 0 of 300 for each server and idle time', () =>
+    racePosts('POST'))
+
+  test('nor does one of a client that keeps its connection, once servers are known to let theirs live', async () => {
+    const program = new URL('programs/seconds.ts', import.meta.url).pathname
+    const lasting = web().filter(([, { name }]) => letConnectionsLive.includes(name))
+    const urls = lasting.map(([index]) => `http://${addressOf('envoy', index)}`)
+    const ending = lasting[0]![0]
+    const args = [program, ...urls, `http://${addressOf('envoy', ending, 8500)}`]
+    const asking = await lab.network.processes.spawnIn(client.netns, process.execPath, args)
+    const connectionsOf = async (index: number, port: number) => {
+      const name = `default/${nameAt(addressOf('envoy', index, port))}`
+      return (await lab.explain(name))?.envoyPorts[`${name}/http`]?.connections
+    }
+    for (const [index, { name }] of lasting)
+      await lab.until(name, async () => (await connectionsOf(index, ownIdleTime)) === 'lasting')
+    await asking.stop()
+    assert.equal(await connectionsOf(ending, 8500), 'fresh', 'it ends idle connections after half a second')
+    await racePosts('KEPT')
   })
 
   test('GETs, which take open connections to an only endpoint, fail until it is known that it closes them: then 0 of 300', async () => {

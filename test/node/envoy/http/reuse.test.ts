@@ -1,0 +1,88 @@
+/** Which requests that must happen once share connections to their endpoint. */
+
+import assert from 'node:assert/strict'
+import { Agent, request } from 'node:http'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { httpEndpoint, serve, servicePort } from '../envoy.ts'
+
+/** From when on Envoy takes a client to keep its connection. */
+const keptMs = 1000
+/** Some of the half seconds after which clients change to new connections. */
+const askedMs = 1200
+
+const kinds = ['watched', 'lasting'] as const
+type Kind = (typeof kinds)[number]
+
+test('POSTs', async t => {
+  const states = await Promise.all(
+    kinds.map(async kind => {
+      const endpoint = await httpEndpoint(t, ({ headers, socket }, response) =>
+        response.end(`${socket.remotePort} ${headers.connection}`),
+      )
+      const state = await servicePort(kind, 'http', [endpoint.port])
+      const lasting = new Set([`127.0.0.1:${endpoint.port}`])
+      return { ...state, observed: kind === 'lasting' ? { lasting } : { isWatched: true } }
+    }),
+  )
+  const ports = new Map(kinds.map((kind, n) => [kind, states[n]!.port.port]))
+  await serve(t, states)
+
+  const post = (kind: Kind, agent: Agent | false): Promise<string> => {
+    const { promise, resolve, reject } = Promise.withResolvers<string>()
+    const asked = request({ host: '127.0.0.1', port: ports.get(kind)!, method: 'POST', agent }, answer => {
+      let body = ''
+      answer.setEncoding('latin1').on('data', chunk => {
+        body += chunk
+      })
+      answer.on('end', () => resolve(body))
+    })
+    asked.on('error', reject).end('once')
+    return promise
+  }
+
+  const several = async (kind: Kind, agent: Agent | false): Promise<readonly string[]> => {
+    const answers: string[] = []
+    for (let i = 0; i < 10; i++) answers.push(await post(kind, agent))
+    return answers
+  }
+
+  const isFresh = (answers: readonly string[]) =>
+    new Set(answers).size === answers.length && answers.every(answer => answer.endsWith(' close'))
+
+  for (const kind of kinds)
+    await t.test(`of a client that has just come have a connection each (endpoints are ${kind})`, async () => {
+      assert.ok(isFresh(await several(kind, false)))
+      const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+      assert.ok(isFresh(await several(kind, agent)))
+      agent.destroy()
+    })
+
+  /** What a client gets that keeps its connection. */
+  const kept = async (kind: Kind): Promise<readonly string[]> => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    await post(kind, agent)
+    await sleep(keptMs)
+    const answers: string[] = []
+    for (const end = performance.now() + askedMs; performance.now() < end; ) answers.push(await post(kind, agent))
+    agent.destroy()
+    return answers
+  }
+
+  await t.test(
+    'of a client that keeps its connection share one within half a second, where endpoints let idle ones live',
+    async () => {
+      const answers = await kept('lasting')
+      const sharing = answers.filter(answer => !answer.endsWith(' close'))
+      assert.ok(sharing.length * 2 > answers.length, `${sharing.length} of ${answers.length}`)
+      assert.ok(new Set(sharing).size <= 4, `${new Set(sharing).size} connections for ${sharing.length} POSTs`)
+    },
+  )
+
+  await t.test('of such a client have a connection each while endpoints are watched; few stay open', async () => {
+    const answers = await kept('watched')
+    assert.equal(new Set(answers).size, answers.length)
+    const open = answers.filter(answer => !answer.endsWith(' close'))
+    assert.ok(open.length * 10 < answers.length, `${open.length} of ${answers.length}`)
+  })
+})
