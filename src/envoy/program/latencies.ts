@@ -35,7 +35,7 @@ const isLittle = endianness() === 'LE'
 
 /** Reads what is known of these endpoints, by `hostPort`; an Envoy that has had no try at one says nothing of it. */
 export function readLatencies(directory: string, endpoints: readonly Address[]): ReadonlyMap<string, EndpointLatency> {
-  const wanted = new Map(endpoints.map(({ ip, port }) => [keyOf(ip, port), hostPort(ip, port)]))
+  const wanted = new Map(endpoints.map(endpoint => namesOf(endpoint)))
   const found = new Map<string, EndpointLatency>()
   if (wanted.size === 0) return found
   const now = process.hrtime.bigint()
@@ -50,6 +50,18 @@ export function readLatencies(directory: string, endpoints: readonly Address[]):
     }
   }
   return found
+}
+
+/** The key of its row, and `hostPort`. Kept: the same endpoints are asked for again and again. */
+const names = new WeakMap<Address, readonly [key: string, hostPort: string]>()
+
+function namesOf(endpoint: Address): readonly [key: string, hostPort: string] {
+  const kept = names.get(endpoint)
+  if (kept) return kept
+  const { ip, port } = endpoint
+  const made = [keyOf(ip, port), hostPort(ip, port)] as const
+  names.set(endpoint, made)
+  return made
 }
 
 /** The key at the beginning of a row: 16 bytes of address, and the port in the machine's byte order. */

@@ -9,16 +9,18 @@ const port = { id: 'shop/web/http', endpoints: [endpoint(1), endpoint(2)], spill
 function balanced() {
   const world = { now: 0, tries: [0, 0, 0], readings: 0 }
   const reading = new Balanced({
-    ports: () => [port],
+    ports: () => [port, { id: 'shop/idle/http', endpoints: [endpoint(4)] }],
     latencies: endpoints => {
       world.readings++
       const known = { ms: 4, failing: 0, failures: 0, seenMsAgo: 0 }
-      return new Map(endpoints.map(({ ip }, n) => [`${ip}:80`, { ...known, tries: world.tries[n]! }]))
+      const seen = endpoints.slice(0, 3).map(({ ip }, n) => [`${ip}:80`, { ...known, tries: world.tries[n]! }] as const)
+      return new Map(seen)
     },
     now: () => world.now,
   })
   const requests = () => {
-    const [{ endpoints, spillOver }] = reading.read() as [ReturnType<typeof reading.read>[number]]
+    const [{ endpoints, spillOver }, ...others] = reading.read() as [ReturnType<typeof reading.read>[number]]
+    assert.deepEqual(others, [], 'a port without requests has no series')
     return [...endpoints, ...spillOver].map(({ requests }) => requests)
   }
   return { world, requests }

@@ -35,6 +35,7 @@ export class Balanced {
     this.#options = options
   }
 
+  /** Reads the ports that had requests: of most of a node's nobody asks anything. */
   read(): readonly SeenPort[] {
     const { ports, latencies, now = () => performance.now() } = this.#options
     const at = now()
@@ -44,7 +45,8 @@ export class Balanced {
     const tries = { at, byEndpoint: new Map([...known].map(([endpoint, { tries }]) => [endpoint, tries])) }
     const [before, latest] = this.#windows ?? [tries, tries]
     this.#windows = at - latest.at < windowMs ? [before, latest] : [latest, tries]
-    this.#made = { at, ports: found.map(port => seenOf(port, known, before.byEndpoint)) }
+    const asked = found.filter(({ endpoints }) => endpoints.some(({ ip, port }) => known.has(hostPort(ip, port))))
+    this.#made = { at, ports: asked.map(port => seenOf(port, known, before.byEndpoint)) }
     return this.#made.ports
   }
 }

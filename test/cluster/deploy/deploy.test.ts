@@ -6,6 +6,7 @@ import { eventually, isRoot, type Load, Nodes, nodes } from '../nodes.ts'
 
 const skip = isRoot ? false : 'needs root'
 const proxyName = 'service.kubernetes.io/service-proxy-name'
+const lbPolicy = 'config.lightpath.cloud/http-lb-policy'
 const capNetAdmin = '0000000000001000'
 
 describe('make deploy', { skip }, () => {
@@ -83,6 +84,18 @@ describe('make deploy', { skip }, () => {
     assert.match(text, /problems: none/)
     assert.equal(await inAgent('lightpath debug dump --file - 2>&1 >/dev/null'), '')
     assert.ok(Number(await inAgent('lightpath debug dump --file - | wc -c')) > 10_000)
+  })
+
+  test("balances by latency where a Service's annotation says so, with the module of the image", async () => {
+    const annotate = (value: string) => cluster.kubectl('annotate', 'service', 'whoami', `${lbPolicy}${value}`)
+    await annotate('=PEAK_EWMA')
+    await eventually(60, async () => {
+      for (const node of nodes) await cluster.curl(node, 'http://whoami.whoami.svc.cluster.local')
+      const text = await ours('exec', 'daemonset/lightpath-node', '--', 'lightpath', 'explain', 'whoami/whoami')
+      assert.match(text, /an endpoint is chosen by PEAK_EWMA$/m)
+      assert.match(text, /^ +ENDPOINT .* ANSWERS IN +FAILING +SHARE$/m)
+    })
+    await annotate('-')
   })
 
   /** Returns when the pods of before have ended. */

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { Agent, createServer as createHttpServer, get, type Server } from 'node:http'
 import { connect, createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo } from 'node:net'
@@ -165,6 +165,22 @@ test('where all endpoints fail alike, each request is answered by one all the sa
 test('Envoy has nothing to complain of', () => {
   assert.doesNotMatch(envoy.output(), /dynamic module|ABI/)
 })
+
+for (const [architecture, machine] of [
+  ['amd64', 62],
+  ['arm64', 183],
+] as const) {
+  test(`the module for ${architecture} has what Envoy calls`, {
+    skip: process.getuid!() !== 0 && 'needs root',
+  }, async () => {
+    const { stdout } = await run(join(import.meta.dirname, '../../../tools/module'), [architecture])
+    const library = await readFile(join(stdout.trim(), 'liblightpath.so'))
+    // ELF's e_machine.
+    assert.equal(library.readUInt16LE(18), machine)
+    for (const call of ['lb_choose_host', 'access_logger_log', 'http_filter_new', 'network_filter_new'])
+      assert.ok(library.includes(`envoy_dynamic_module_on_${call}\0`), call)
+  })
+}
 
 for (const sanitizers of ['address,undefined', 'thread']) {
   test(`random clusters, requests and outcomes in three workers, under sanitizers: ${sanitizers}`, t =>
