@@ -38,6 +38,25 @@ test('a circuit breaker that a user sets holds', async t => {
   assert.ok(answers.some(answer => statusOf(answer) === 200))
 })
 
+test('a limit of connections that an owner sets cuts his Service alone', async t => {
+  const { port } = await httpEndpoint(t, (_, response) => response.end('ok;'))
+  const limited = await servicePort('limited', 'tcp', [port], { circuitBreakerDefaultMaxConnections: 1 })
+  const other = await servicePort('other', 'tcp', [port])
+  await serve(t, [limited, other])
+  const open = await client(t, limited.port.port)
+  const ask = async (count: number) => {
+    open.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await eventually(
+      () => open.received.split('ok;').length === count + 1,
+      () => open.received,
+    )
+  }
+  await ask(1)
+  assert.equal(await exchange(t, limited.port.port, request('GET')), '')
+  assert.match(await exchange(t, other.port.port, request('GET')), /ok;/)
+  await ask(2)
+})
+
 for (const lbPolicy of ['RING_HASH', 'MAGLEV'] as const) {
   test(`with ${lbPolicy} a client stays with its endpoint`, async t => {
     const endpoints = await Promise.all(

@@ -72,6 +72,8 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
     assert.match(stdout, /kernel for now; waits for Envoy as http: not called on this node of late/)
     const services = await lab.lightpath('services', '--socket', lab.socket)
     assert.match(services.stdout, /three .* kernel, waits for Envoy .* not called on this node of late/)
+    const status = await lab.lightpath('status', '--socket', lab.socket)
+    assert.match(status.stdout, /not called on this node of late/)
     await lab.untilMetric('lightpath_waiting_ports', 1)
     const metrics = await lab.until('statistics of ports in Envoy', async () => {
       const page = await lab.page('/metrics', 9001)
