@@ -46,6 +46,10 @@ void *envoy_dynamic_module_callback_network_filter_scheduler_new(void *filter);
 void envoy_dynamic_module_callback_network_filter_scheduler_commit(void *scheduler, uint64_t event);
 void envoy_dynamic_module_callback_network_filter_scheduler_delete(void *scheduler);
 
+/** @return false where there is none */
+bool envoy_dynamic_module_callback_network_get_dynamic_metadata_string(
+    void *filter, struct envoy_text name, struct envoy_text key, struct envoy_text *value);
+
 /** Of a request's HTTP filter. */
 bool envoy_dynamic_module_callback_http_filter_get_attribute_int(void *filter, int attribute, uint64_t *value);
 

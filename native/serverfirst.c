@@ -56,7 +56,9 @@ static void on_write(void *filter, void *in_module, size_t length) {
   struct connection *connection = in_module;
   if (connection->is_known || length == 0) return;
   connection->is_known = true;
-  struct envoy_text bytes = first_bytes(filter);
+  struct envoy_text bytes = first_bytes(filter), spoke;
+  // A client that has spoken waits for nothing, though its bytes come here later.
+  if (envoy_dynamic_module_callback_network_get_dynamic_metadata_string(filter, metadata_namespace, metadata_key, &spoke)) return;
   if (bytes.length == 0 || is_http_answer(bytes.start, bytes.length) || !misnamed_may_report()) return;
   envoy_dynamic_module_callback_network_set_dynamic_metadata_string(
       filter, metadata_namespace, metadata_key, (struct envoy_text){"server first", 12});

@@ -4,6 +4,7 @@ import { socketPaths } from '../../envoy/program/sockets.ts'
 import { cleanupKernel } from '../../kernel/cleanup.ts'
 import { isListening } from '../../kernel/system/listening.ts'
 import { switchAllOff } from '../../kernel/takeover.ts'
+import { misnamedFile } from '../../node/misnamed/memory.ts'
 import { askAgent } from '../agent.ts'
 import type { Config } from '../options.ts'
 import { requireNetAdmin } from '../privilege.ts'
@@ -25,6 +26,11 @@ export async function cleanUp(config: Config, afterEnvoy: boolean): Promise<void
     if (!existsSync(socket)) continue
     unlinkSync(socket)
     removed.push(`socket ${socket}`)
+  }
+  const misnamed = misnamedFile(config.envoySockets)
+  if (existsSync(misnamed)) {
+    unlinkSync(misnamed)
+    removed.push(misnamed)
   }
   removeIfEmpty(config.envoySockets)
   const lines = removed.length > 0 ? removed.map(what => `removed ${what}`) : ['there was nothing to remove']

@@ -11,14 +11,15 @@ export type Misnamed = readonly (readonly [id: string, said: string])[]
 /** No more than a node has Service ports; a file that is larger is none of ours. */
 const mostEntries = 100_000
 
-function fileIn(directory: string): string {
+/** The path of the file in the directory of Envoy's sockets. */
+export function misnamedFile(directory: string): string {
   return join(directory, 'misnamed-ports.json')
 }
 
 /** Returns nothing where there is no such file, or it is not as `writeMisnamed` wrote it. */
 export function readMisnamed(directory: string): Misnamed {
   try {
-    const found: unknown = JSON.parse(readFileSync(fileIn(directory), 'utf8'))
+    const found: unknown = JSON.parse(readFileSync(misnamedFile(directory), 'utf8'))
     return isMisnamed(found) ? found : []
   } catch {
     return []
@@ -27,7 +28,7 @@ export function readMisnamed(directory: string): Misnamed {
 
 /** @throws Error where the file cannot be written */
 export function writeMisnamed(directory: string, misnamed: Misnamed): void {
-  const file = fileIn(directory)
+  const file = misnamedFile(directory)
   // Under another name first: a reader never finds half of it.
   writeFileSync(`${file}.new`, JSON.stringify(misnamed), { mode: 0o600 })
   renameSync(`${file}.new`, file)

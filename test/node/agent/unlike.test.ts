@@ -96,4 +96,15 @@ describe('what works otherwise than behind kube-proxy', { skip }, () => {
       await lab.untilMetric(lost, 3)
     }
   })
+
+  test('what is remembered is gone with lightpath cleanup', async () => {
+    lab.write('mail', serviceWith({ ...mail, ports: [{ ...smtp, name: 'http-mail' }] }, [server]))
+    await lab.until('the port in Envoy', isInOverlay)
+    await greeting()
+    await lab.untilLogged(/LP206.*port http-mail.*"problem"/)
+    await lab.agent.down()
+    await lab.envoy.down()
+    const { stdout } = await lab.lightpath('cleanup', '--socket', lab.socket, '--envoy-sockets', lab.envoySockets)
+    assert.match(stdout, /^removed .*misnamed-ports\.json$/m)
+  })
 })
