@@ -30,10 +30,9 @@ import {
 } from '../api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
 import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { any, duration, encode, encodedAny, memoize, merge } from '../encoding.ts'
-import { httpAccessLog } from '../resources/accesslog.ts'
 import { idleAfter } from '../resources/idle.ts'
 import { latencyLog } from '../resources/latencylog.ts'
-import { lostRequest } from '../resources/observations.ts'
+import { httpLogs } from '../resources/observations.ts'
 import { earlyHeaders } from './earlyheaders.ts'
 import { mayLeave } from './httpdrain.ts'
 import { keepProto } from './httpforwarded.ts'
@@ -106,7 +105,7 @@ const connectionManager = memoize((settings: Settings) => {
     // A connection is closed once everything is written, however long a slow reader takes. (By default Envoy drops what
     // a client has not taken within 1 s, and leaves an idle connection half dead for as long.)
     delayedCloseTimeout: duration(0),
-    accessLog: [...httpAccessLog(settings.accessLog), lostRequest],
+    accessLog: httpLogs(settings.accessLog),
     // What proxies before us wrote goes on as it came (httpforwarded.ts). No client counts as internal, since it could
     // write headers that command Envoy: with trusted hops Envoy takes no address in X-Forwarded-For for that.
     useRemoteAddress: false,

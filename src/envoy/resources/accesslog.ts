@@ -49,7 +49,7 @@ const common: Format = {
 const sending = { bufferBytes: 65_536, everyMs: 250, timeoutMs: 5000 }
 
 /** A client's text is cut: a request may have 1 MiB of headers, and whoever calls what fails fills everybody's log. */
-const httpFormat: Format = {
+export const httpFormat: Format = {
   ...common,
   protocol: '%PROTOCOL%',
   code: '%RESPONSE_CODE%',
@@ -85,9 +85,9 @@ const failureFlags = [
   'DF',
 ]
 
-const failed: Filter = {
-  filterSpecifier: { case: 'responseFlagFilter', value: { flags: failureFlags } },
-}
+const hasFlags = (...flags: string[]): Filter => ({ filterSpecifier: { case: 'responseFlagFilter', value: { flags } } })
+
+const failed = hasFlags(...failureFlags)
 
 const serverError: Filter = {
   filterSpecifier: {
@@ -101,10 +101,10 @@ const serverError: Filter = {
   },
 }
 
-export function httpAccessLog(which: Settings['accessLog']): AccessLogs {
-  return accessLog(which, httpFormat, {
-    filterSpecifier: { case: 'orFilter', value: { filters: [serverError, failed] } },
-  })
+/** @param more response flags that count, too */
+export function httpErrors(...more: readonly string[]): Filter {
+  const filters = [serverError, hasFlags(...failureFlags, ...more)]
+  return { filterSpecifier: { case: 'orFilter', value: { filters } } }
 }
 
 /** Once of each connection: connections of misnamed ports are looked at meanwhile, too (protocols/misnamed.ts). */

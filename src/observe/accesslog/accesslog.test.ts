@@ -86,6 +86,37 @@ test('an observation is no line and takes none, and a client that had its reques
   assert.ok(observed.slice(0, 100).every(([, observation]) => observation === undefined))
 })
 
+test('a record of the default log is a line where something failed, and an observation where a request was lost', () => {
+  const { take, lines, observed } = accessLog(10)
+  const owner = `a/b/http${separator}10.0.0.3:80`
+  const records = [
+    { flags: 'DC', code: '0', sent: '0' },
+    { flags: 'DC', code: '200', sent: '17' },
+    { flags: 'DC,DR', code: '200', sent: '17' },
+    { flags: '-', code: '503', sent: '17' },
+    { flags: 'UC', code: '0', sent: '17' },
+    { flags: 'DC', code: '500', sent: '17' },
+    { flags: 'UPE', code: '502', sent: '17' },
+  ]
+  for (const record of records) take(owner, 1, record)
+  assert.deepEqual(
+    lines.map(line => JSON.parse(line)).map(({ flags, code, sent }) => [flags, code, sent]),
+    [
+      ['-', 503, undefined],
+      ['UC', 0, undefined],
+      ['DC', 500, undefined],
+      ['UPE', 502, undefined],
+    ],
+  )
+  assert.deepEqual(
+    observed.map(([, observation]) => observation).filter(observation => observation !== undefined),
+    [
+      { what: 'lost', loss: 'client-ended' },
+      { what: 'lost', loss: 'answer-refused' },
+    ],
+  )
+})
+
 test('a Service port has ten seconds’ lines at once, and another has all of its own', () => {
   const { take, lines, leftOut } = accessLog(2)
   take('loud/web/http', 100)

@@ -19,7 +19,7 @@ export interface AccessLogOptions {
   readonly write: (line: string) => void
   /** Called for each record that becomes a line, with its Service port or address. */
   readonly onRecord?: (owner: string, record: LogRecord) => void
-  /** Called for each record that becomes no line, with its Service port. */
+  /** Called for each record that may say more than a line does, with its Service port. */
   readonly onObservation?: (servicePort: string, record: LogRecord) => void
   /** A line of the Service port was left out. */
   readonly onLeftOut: (servicePort: string) => void
@@ -64,10 +64,8 @@ export class AccessLog {
 
   #takeRecord(record: LogRecord): void {
     const owner = this.#ownerOf(record)
-    if (record.isObservation) {
-      if (isServicePort(owner)) this.#options.onObservation?.(owner, record)
-      return
-    }
+    if (record.isObservation && isServicePort(owner)) this.#options.onObservation?.(owner, record)
+    if (!record.isLine) return
     const isWithin = this.#ofPort.take(owner) !== undefined && this.#ofNamespace.take(namespaceOf(owner)) !== undefined
     const leftOut = this.#leftOut.get(owner) ?? 0
     if (!isWithin) {
@@ -102,7 +100,8 @@ export class AccessLog {
 }
 
 function lineOf(record: LogRecord, owner: string, leftOut: number): string {
-  const fields = Object.fromEntries(record.fields().map(([name, text]) => [name, typed(name, text)]))
+  const named = record.fields().filter(([name]) => name !== 'sent')
+  const fields = Object.fromEntries(named.map(([name, text]) => [name, typed(name, text)]))
   const line = { ...fields, ...(isServicePort(owner) && { service: owner }), ...(leftOut > 0 && { leftOut }) }
   return printableJson(`${JSON.stringify(line)}\n`)
 }

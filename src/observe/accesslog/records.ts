@@ -10,8 +10,9 @@ import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
 export interface LogRecord {
   /** The id of a Service port, and the address that the client connected to. */
   readonly owner: readonly string[]
-  /** It becomes no line (observations.ts). */
+  /** It may say more than a line does (observations.ts). */
   readonly isObservation: boolean
+  readonly isLine: boolean
   /** Names and values in order, with `time` (RFC 3339) behind the owner. */
   fields(): readonly (readonly [name: string, value: string])[]
 }
@@ -55,6 +56,12 @@ export function* readRecords(request: Uint8Array): Iterable<LogRecord> {
 /** Stands behind the owner in an observation (envoy/resources/observations.ts). */
 const observationMark = 'observed'
 
+/** The last name of a record of the default access log, which may be of an error, of a lost request, or of both. */
+const ofBoth = 'sent'
+
+/** Response flags of clients that went away: by themselves they are no error. */
+const clientWent: readonly string[] = ['DC', 'DR']
+
 /** How many of the values name the record's owner. */
 const ownerFields = 2
 
@@ -62,16 +69,24 @@ function read(record: Uint8Array): LogRecord {
   const attribute = submessage(record, attributes)
   const values = text(submessage(attribute, value), stringValue)
   const beginning = values.split(separator, ownerFields + 1)
+  const isMarked = beginning[ownerFields] === observationMark
+  const names = text(attribute, key)
+  const isBoth = !isMarked && names.endsWith(`${separator}${ofBoth}`)
   return {
     owner: beginning.slice(0, ownerFields),
-    isObservation: beginning[ownerFields] === observationMark,
+    isObservation: isMarked || isBoth,
+    isLine: isBoth ? isError(names.split(separator), values.split(separator)) : !isMarked,
     fields: () => {
       const each = values.split(separator)
-      const names = text(attribute, key).split(separator)
-      const named = names.map((name, i) => [name, each[i] ?? ''] as const)
+      const named = names.split(separator).map((name, i) => [name, each[i] ?? ''] as const)
       return [...named.slice(0, ownerFields), ['time', timeOf(record)], ...named.slice(ownerFields)]
     },
   }
+}
+
+function isError(names: readonly string[], values: readonly string[]): boolean {
+  const [flags = '', code] = ['flags', 'code'].map(name => values[names.indexOf(name)])
+  return Number(code) >= 500 || !flags.split(',').every(flag => clientWent.includes(flag))
 }
 
 function timeOf(record: Uint8Array): string {
