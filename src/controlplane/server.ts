@@ -45,8 +45,12 @@ export interface ControlPlane extends Required<SourceListener> {
 
 const usualMostStreams = 2000
 const usualProgressMs = 10_000
-/** Changes that come within this time are sent together. */
+/**
+ * Changes that come within this time are sent together, and later ones wait until this time and some for each stream
+ * has passed: what a change costs is mostly messages, and with 500 streams there are 20 a second for each at most.
+ */
 const gatherMs = 5
+const gatherMsPerStream = 0.1
 /** An agent that acknowledges nothing for so long is cut off, since what it is to hear would grow without end. */
 const patienceMs = 60_000
 
@@ -81,13 +85,17 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const streams = new Set<Stream>()
   let isSynced = false
   let flushing: NodeJS.Timeout | undefined
+  let flushed = 0
   const flush = () => {
     flushing = undefined
+    flushed = performance.now()
     for (const stream of streams) send(stream)
   }
   const store = new FactStore((type, name, scopes) => {
     for (const { subscriber } of streams) subscriber.changed(type, name, scopes)
-    if (streams.size > 0) flushing ??= setTimeout(flush, gatherMs)
+    if (streams.size === 0 || flushing) return
+    const restMs = flushed + streams.size * gatherMsPerStream - performance.now()
+    flushing = setTimeout(flush, Math.max(gatherMs, restMs))
   })
   const ticking = setInterval(() => {
     for (const stream of streams) {

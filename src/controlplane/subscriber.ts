@@ -8,8 +8,8 @@ import { encodeComplete, encodeFacts } from '../facts/response.ts'
 import { type FactType, factTypes, isScope } from '../facts/types.ts'
 import type { Fact, FactStore } from './factstore.ts'
 
-/** Bytes of resources after which a response ends; a single resource may be longer. */
-const usualBytes = 256 * 1024
+/** Bytes of resources after which a response ends; a single resource may be longer. Every stream may have one under way. */
+const usualBytes = 64 * 1024
 /** Scopes of a stream: the Pods of more namespaces are taken all together. */
 const mostScopes = 64
 

@@ -22,7 +22,7 @@ export interface StreamListener {
 const acceptMs = 5000
 const asIs = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 const channelOptions = {
-  // A response ends after 256 KiB; a single object may be longer.
+  // A response ends after 64 KiB; a single object may be longer.
   'grpc.max_receive_message_length': 16 << 20,
   'grpc.enable_retries': 0,
   // Finds a control plane whose machine is gone.
