@@ -193,22 +193,9 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   const overlaySwitch = new OverlaySwitch({ nodeName, onProblems })
   const handovers = new Handovers(service => report({ type: 'handover over', service }))
   return {
-    ...{
-      lastingConnections,
-      facts,
-      plan,
-      kernel,
-      xds,
-      redirectPort,
-      endings,
-      envoy,
-      adminSockets,
-      path,
-      podRules,
-      proof,
-    },
-    ...{ ejections, slow, cutConnections, vanished, accessLog, use, health, healthChecks, moves, staying },
-    ...{ overload, connectionWatch, overlaySwitch, handovers, misnamed, balanced, lostRequests },
+    ...{ facts, plan, kernel, xds, redirectPort, endings, envoy, adminSockets, path, podRules, proof },
+    ...{ ejections, slow, cutConnections, lastingConnections, vanished, accessLog, use, health, moves, staying },
+    ...{ overload, connectionWatch, overlaySwitch, handovers, misnamed, balanced, lostRequests, healthChecks },
   }
 }
 
