@@ -21,8 +21,8 @@ enum { CHOICES = 8, PRIORITIES = 2 };
 static const double alike = 1.5;
 /** An endpoint that always fails costs so many times as much, and one more. */
 static const double failing_costs = 10;
-/** A new endpoint costs as much more at first. */
-static const double new_costs = 10;
+/** A new endpoint costs so many times as much, but for this part of the draws at first. */
+static const double new_costs = 10, new_at_first = 0.1;
 /** An endpoint of a lower priority has to be so many times as cheap as one of a higher. */
 static const double far_costs = 2;
 
@@ -177,11 +177,16 @@ static bool has_changed(void *envoy, const struct balancer *balancer) {
   return false;
 }
 
-/** @return 1 to `new_costs` */
+/**
+ * A new endpoint is dear but for its share of the draws, which grows to all of them: were it always a little dearer, it would get
+ * nothing from a cluster that is mostly idle, and everything at once in the end.
+ */
 static double cost_of_newness(const struct balancer *balancer, const struct host *host, uint64_t now) {
+  enum { WHOLE = 1 << 16 };
   double window = balancer->policy->window;
   double age = now > host->since ? (double)(now - host->since) : 0;
-  return age >= window ? 1 : fmin(window / fmax(age, 1), new_costs);
+  if (age >= window) return 1;
+  return draw(WHOLE) < WHOLE * fmax(age / window, new_at_first) ? 1 : new_costs;
 }
 
 struct candidate {

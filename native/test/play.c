@@ -185,9 +185,13 @@ static void build(struct cluster *cluster, const struct scene *scene, bool spill
 struct result play(const struct scene *scene, bool learns, bool spills) {
   static struct cluster cluster;
   build(&cluster, scene, spills);
-  void *config = envoy_dynamic_module_on_lb_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"0", 1});
+  char window[16];
+  snprintf(window, sizeof window, "%.0f", scene->joins * 1000);
+  void *config = envoy_dynamic_module_on_lb_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){window, strlen(window)});
   cluster.balancer = envoy_dynamic_module_on_lb_new(config, &cluster);
-  double began = now + 1000 * second;
+  double began = now + 1000 * second, joins = began + scene->joins * second;
+  size_t latecomers = scene->joins > 0 ? scene->kinds[1].count : 0;
+  cluster.count[0] -= latecomers;
   size_t count = 0;
   for (double due = began; due < began + scene->seconds * second; due += second / scene->rate) {
     while (waiting > 0 && answers[0].at <= due) {
@@ -197,11 +201,16 @@ struct result play(const struct scene *scene, bool learns, bool spills) {
       if (learns) envoy_dynamic_module_on_access_logger_log(&answer, NULL, 0);
     }
     now = due;
+    if (latecomers > 0 && now >= joins) {
+      cluster.count[0] += latecomers;
+      envoy_dynamic_module_on_lb_on_host_membership_update(&cluster, cluster.balancer, latecomers, 0);
+      latecomers = 0;
+    }
     struct host *host = learns ? by_latency(&cluster) : fewer_requests(&cluster);
     host->active++;
     double at = answered_at(host, scene);
     push((struct answer){.at = at, .due = due, .sent = due, .host = host});
-    if (due < began + second) continue;
+    if (due < began + second || due < joins || (scene->joins > 0 && due > joins + scene->joins * second / 2)) continue;
     host->requests++;
     times[count++] = at - due;
   }

@@ -25,6 +25,8 @@ struct scene {
   /** The share of answers that take 5 to 50 ms longer, and what each takes longer at random, as a part. */
   double hiccups, jitter;
   double seconds;
+  /** The second kind comes after so many seconds, with slow start for as many more; only requests of its first half count. 0: at once. */
+  double joins;
 };
 
 struct result {

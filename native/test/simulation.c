@@ -41,7 +41,7 @@ static void check(const struct noise *noise, double rate) {
   const struct kind slow = {.count = 1, .delay = 40 * ms};
   const struct kind stalling = {.count = 1, .delay = 4 * ms, .stall = 500 * ms, .every = 4 * second};
   const struct kind near = {.count = 3, .delay = 4 * ms}, far = {.count = 7, .delay = 24 * ms};
-  struct scene scene = {"even", {ten}, rate, noise->hiccups, noise->jitter, 240};
+  struct scene scene = {"even", {ten}, rate, noise->hiccups, noise->jitter, 240, 0};
   struct ratios even = compare_policies(&scene);
   assert(even.mean <= 1.05 && even.by_latency.most < 1.3);
   scene.name = "one slow", scene.kinds[0] = nine, scene.kinds[1] = slow;
@@ -59,12 +59,21 @@ static void check(const struct noise *noise, double rate) {
 static void check_spill_over(const struct noise *noise, double load) {
   const struct kind near = {.count = 2, .delay = 20 * ms, .workers = 1};
   const struct kind far = {.count = 4, .delay = 22 * ms, .workers = 4, .priority = 1};
-  const struct scene scene = {"near ones", {near, far}, 100 * load, noise->hiccups, noise->jitter, 20};
+  const struct scene scene = {"near ones", {near, far}, 100 * load, noise->hiccups, noise->jitter, 20, 0};
   struct result without = play(&scene, true, false), with = play(&scene, true, true);
   printf("  %s at %.0f %% of their capacity, with spill-over: p99 %.3f\n", scene.name, 100 * load, with.p99 / without.p99);
   show("without", without);
   show("with", with);
   assert(load < 1 ? with.second_kind < 0.15 : with.p99 <= 0.2 * without.p99);
+}
+
+/** Of ten that are alike one is new: half of its time on it gets a quarter of its share, where it would grow evenly. */
+static void check_slow_start(const struct noise *noise) {
+  const struct kind nine = {.count = 9, .delay = 4 * ms}, one = {.count = 1, .delay = 4 * ms};
+  const struct scene scene = {"slow start", {nine, one}, 150, noise->hiccups, noise->jitter, 60, .joins = 30};
+  struct result result = play(&scene, true, false);
+  printf("  %s: %.2f of its share\n", scene.name, 10 * result.second_kind);
+  assert(10 * result.second_kind > 0.1 && 10 * result.second_kind < 0.5);
 }
 
 int main(int count, char **words) {
@@ -75,6 +84,7 @@ int main(int count, char **words) {
   for (size_t at = 0; at < sizeof noises / sizeof *noises; at++) {
     printf("noise: %s\n", noises[at].name);
     for (double rate = 150; rate <= 500; rate += 350) check(&noises[at], rate);
+    check_slow_start(&noises[at]);
     check_spill_over(&noises[at], 0.5);
     check_spill_over(&noises[at], 1.5);
   }
