@@ -13,7 +13,7 @@ interface Container {
   readonly image: string
   readonly imagePullPolicy: string
   readonly ports?: readonly unknown[]
-  readonly resources?: { readonly requests?: Readonly<Record<string, string>> }
+  readonly resources?: Readonly<Partial<Record<'requests' | 'limits', Readonly<Record<string, string>>>>>
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[]
   readonly securityContext: {
     readonly runAsUser?: number
@@ -110,6 +110,8 @@ test(
         assert.equal(securityContext.allowPrivilegeEscalation, container === 'envoy', where)
         assert.deepEqual(securityContext.capabilities.add ?? ['NET_ADMIN'], ['NET_ADMIN'], where)
         assert.ok(resources?.requests?.cpu && resources.requests.memory, where)
+        // Its heap of 2 GiB, at which it has ended what it can (envoy/bootstrap/overload.ts), and a quarter.
+        if (container === 'envoy') assert.equal(resources.limits?.memory, '2560Mi', where)
       }
       for (const { name: container, securityContext } of [...(spec.initContainers ?? []), ...spec.containers]) {
         assert.equal(securityContext.readOnlyRootFilesystem, true, `${name}/${container}`)
