@@ -229,11 +229,12 @@ static struct choice cheapest(
   size_t count = draw_some(envoy, context, priority, hosts, now, candidates);
   best.is_again = count == 0;
   if (best.is_again) count = draw_some(envoy, NULL, priority, hosts, now, candidates);
-  // Nobody knows how fast one is that has not answered yet: as the fastest of the others.
+  // Nobody knows how fast one is that has not answered yet: as the fastest of the others. What was known counts, not what
+  // is left of it: one that hangs is silent, and would else seem faster the more requests wait there.
   double fastest = 0;
   for (size_t at = 0; at < count; at++) {
-    double latency = candidates[at].estimate.latency;
-    if (latency > 0 && (fastest == 0 || latency < fastest)) fastest = latency;
+    double known = candidates[at].estimate.known;
+    if (known > 0 && (fastest == 0 || known < fastest)) fastest = known;
   }
   if (fastest == 0) fastest = 1;
   for (size_t at = 0; at < count; at++) {

@@ -233,8 +233,10 @@ struct estimate latency_estimate(const struct endpoint *endpoint, uint64_t now) 
   // One that nothing was seen of for long is tried again: it counts as ever faster.
   double left = left_after(atomic_load_explicit(&endpoint->seen, memory_order_relaxed), now);
   bool is_learnt = atomic_load_explicit(&endpoint->tries, memory_order_relaxed) >= LATENCY_LEARNT;
+  double known = is_learnt * (double)atomic_load_explicit(&endpoint->latency, memory_order_relaxed);
   return (struct estimate){
-      .latency = is_learnt * left * (double)atomic_load_explicit(&endpoint->latency, memory_order_relaxed),
+      .latency = left * known,
+      .known = known,
       .failing = left * (double)atomic_load_explicit(&endpoint->failing, memory_order_relaxed) / ALWAYS,
   };
 }

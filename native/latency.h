@@ -68,8 +68,10 @@ struct outcome {
 };
 
 struct estimate {
-  /** Nanoseconds; 0: unknown. */
+  /** Nanoseconds; 0: unknown. Falls while nothing is seen of the endpoint, so that it is tried again. */
   double latency;
+  /** As it was when something was seen last. */
+  double known;
   /** The share of tries that fail, 0 to 1. */
   double failing;
 };

@@ -19,6 +19,8 @@ struct host {
   double delay;
   /** Stands still so long, so often. */
   double stall, every;
+  /** Answers nothing any more. 0: never. */
+  double hangs_at;
   /** Requests at a time; 0: all. Each has the time when it is free. */
   unsigned workers;
   double free_at[8];
@@ -143,6 +145,7 @@ static double answered_at(struct host *host, const struct scene *scene) {
   ends += host->delay * (1 - scene->jitter * log(1 - draw()));
   if (draw() < scene->hiccups) ends += (5 + 45 * draw()) * ms;
   if (host->workers > 0) host->free_at[worker] = ends;
+  if (host->hangs_at > 0 && ends >= host->hangs_at) ends += 3600 * second;
   return ends;
 }
 
@@ -166,7 +169,7 @@ static int compare(const void *a, const void *b) {
   return (difference > 0) - (difference < 0);
 }
 
-static void build(struct cluster *cluster, const struct scene *scene, bool spills) {
+static void build(struct cluster *cluster, const struct scene *scene, double began, bool spills) {
   static unsigned clusters;
   *cluster = (struct cluster){0};
   clusters++;
@@ -176,6 +179,7 @@ static void build(struct cluster *cluster, const struct scene *scene, bool spill
     for (size_t at = 0; at < kind.count; at++) {
       struct host *host = &cluster->hosts[kind.priority][cluster->count[kind.priority]++];
       *host = (struct host){.delay = kind.delay, .stall = kind.stall, .every = kind.every, .workers = kind.workers};
+      if (kind.hangs > 0) host->hangs_at = began + kind.hangs * second;
       snprintf(host->ip, sizeof host->ip, "10.%u.%u.%zu", clusters % 250, (unsigned)each, at + 1);
       snprintf(host->text, sizeof host->text, "10.%u.%u.%zu:8080", clusters % 250, (unsigned)each, at + 1);
     }
@@ -184,12 +188,13 @@ static void build(struct cluster *cluster, const struct scene *scene, bool spill
 
 struct result play(const struct scene *scene, bool learns, bool spills) {
   static struct cluster cluster;
-  build(&cluster, scene, spills);
+  double began = now + 1000 * second;
+  build(&cluster, scene, began, spills);
   char window[16];
   snprintf(window, sizeof window, "%.0f", scene->joins * 1000);
   void *config = envoy_dynamic_module_on_lb_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){window, strlen(window)});
   cluster.balancer = envoy_dynamic_module_on_lb_new(config, &cluster);
-  double began = now + 1000 * second, joins = began + scene->joins * second;
+  double joins = began + scene->joins * second;
   size_t latecomers = scene->joins > 0 ? scene->kinds[1].count : 0;
   cluster.count[0] -= latecomers;
   size_t count = 0;

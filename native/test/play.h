@@ -15,6 +15,8 @@ struct kind {
   double delay, stall, every;
   unsigned workers;
   uint32_t priority;
+  /** After so many seconds they take requests and answer none. 0: never. */
+  double hangs;
 };
 
 struct scene {

@@ -76,6 +76,15 @@ static void check_slow_start(const struct noise *noise) {
   assert(10 * result.second_kind > 0.1 && 10 * result.second_kind < 0.5);
 }
 
+/** One of ten takes requests and answers none: nothing is seen of it, and it draws no more for that. */
+static void check_hanging(const struct noise *noise) {
+  const struct kind nine = {.count = 9, .delay = 4 * ms}, one = {.count = 1, .delay = 4 * ms, .hangs = 1};
+  const struct scene scene = {"one hangs", {nine, one}, 150, noise->hiccups, noise->jitter, 180, 0};
+  struct result result = play(&scene, true, false);
+  printf("  %s: %.0f of %.0f requests\n", scene.name, result.second_kind * scene.rate * (scene.seconds - 1), scene.rate * (scene.seconds - 1));
+  assert(result.second_kind < 0.001);
+}
+
 int main(int count, char **words) {
   assert(count >= 2);
   play_seed(strtoull(words[1], NULL, 10));
@@ -85,6 +94,7 @@ int main(int count, char **words) {
     printf("noise: %s\n", noises[at].name);
     for (double rate = 150; rate <= 500; rate += 350) check(&noises[at], rate);
     check_slow_start(&noises[at]);
+    check_hanging(&noises[at]);
     check_spill_over(&noises[at], 0.5);
     check_spill_over(&noises[at], 1.5);
   }

@@ -149,7 +149,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     log,
   })
 
-  const connections = () => countInEnvoy({ ...options, frontendAt: address => envoy.frontendAt(address) })
+  const connections = () => countInEnvoy({ ...options, portAt: (ip, port) => envoy.portAt(ip, port) })
   const overload = new OverloadRelief({
     nodeName,
     heldBack,

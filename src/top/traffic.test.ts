@@ -80,12 +80,12 @@ test('what several nodes send to an endpoint is added up, and a layer that diffe
 test('an endpoint’s estimate is that of now, and of several nodes the mean', () => {
   const given = (answers: number) => ({ answers, endpoints: { 'a:80': answers, 'b:80': answers } })
   const after = (speed: number) => sample({ at: 1, ...given(10), speeds: { 'a:80': speed } })
-  const nodes = [0.25, 0.75].map(speed => trafficBetween(sample({ at: 0, ...given(0) }), after(speed)))
+  const nodes = [0.25, 0.75, 2].map(speed => trafficBetween(sample({ at: 0, ...given(0) }), after(speed)))
   const [port] = sumOf(nodes)
   assert.deepEqual(
     port!.endpoints.map(({ address, answersIn }) => [address, answersIn]),
     [
-      ['a:80', 0.5],
+      ['a:80', 1],
       ['b:80', undefined],
     ],
   )

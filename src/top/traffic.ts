@@ -102,11 +102,12 @@ export function trafficBetween(before: Sample, after: Sample, earlier = before):
 /** Adds up the traffic of the same Service ports on several nodes. */
 export function sumOf(nodes: readonly (readonly PortTraffic[])[]): readonly PortTraffic[] {
   const same = Map.groupBy(nodes.flat(), portKey)
-  return [...same.values()].map(parts => parts.reduce(added)).sort(busier)
+  const sums = [...same.values()].map(parts => ({ ...parts.reduce(added), endpoints: endpointsOf(parts) }))
+  return sums.sort(busier)
 }
 
+/** All but the endpoints, which are those of `a`. */
 function added(a: PortTraffic, b: PortTraffic): PortTraffic {
-  const endpoints = Map.groupBy([...a.endpoints, ...b.endpoints], ({ address }) => address)
   return {
     namespace: a.namespace,
     service: a.service,
@@ -122,15 +123,22 @@ function added(a: PortTraffic, b: PortTraffic): PortTraffic {
     connections: a.connections + b.connections,
     pinnedConnections: a.pinnedConnections + b.pinnedConnections,
     latency: latencyOf(addedByName(a.latency.perSecond, b.latency.perSecond)),
-    endpoints: [...endpoints]
-      .map(([address, parts]) => ({
-        address,
-        requestsPerSecond: parts.reduce((sum, part) => sum + part.requestsPerSecond, 0),
-        pinnedConnections: parts.reduce((sum, part) => sum + part.pinnedConnections, 0),
-        ...estimate(meanOf(parts)),
-      }))
-      .sort(busierEndpoint),
+    endpoints: a.endpoints,
   }
+}
+
+function endpointsOf(ports: readonly PortTraffic[]): readonly EndpointTraffic[] {
+  const same = Map.groupBy(
+    ports.flatMap(({ endpoints }) => endpoints),
+    ({ address }) => address,
+  )
+  const sums = [...same].map(([address, parts]) => ({
+    address,
+    requestsPerSecond: parts.reduce((sum, part) => sum + part.requestsPerSecond, 0),
+    pinnedConnections: parts.reduce((sum, part) => sum + part.pinnedConnections, 0),
+    ...estimate(meanOf(parts)),
+  }))
+  return sums.sort(busierEndpoint)
 }
 
 function estimate(answersIn: number | undefined): Pick<EndpointTraffic, 'answersIn'> {

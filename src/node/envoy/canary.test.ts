@@ -100,6 +100,23 @@ describe('the canary', () => {
     assert.deepEqual(said, ['serving', 'full', 'serving'])
     assert.ok(asked >= 12, `${asked}`)
   })
+  test('does not take an Envoy that hangs and then dies for a full one', async () => {
+    let asked = 0
+    const server = createServer((_, response) => {
+      asked++
+      if (asked === 1) response.end()
+      else if (asked === 5) {
+        response.destroy()
+        server.closeAllConnections()
+        server.close()
+      }
+    })
+    await listen(server)
+    const { said, until, stop } = watch()
+    await until(3)
+    stop()
+    assert.deepEqual(said, ['serving', 'missed', 'refused'])
+  })
   test('does not believe a process of another user', async () => {
     const server = createServer((_, response) => void response.end())
     await listen(server)

@@ -57,7 +57,10 @@ export function startCanary({
   onChange,
 }: CanaryOptions): Canary {
   let known: CanaryAnswer | undefined
+  let last: CanaryAnswer | undefined
+  /** How many requests in a row got no answer, and how many got this last one. */
   let unanswered = 0
+  let alike = 0
   let starts = mostStarts
   /** How many more times it has to be serving. */
   let recovering = 0
@@ -65,12 +68,18 @@ export function startCanary({
   let stopped = false
 
   const ask = async () => {
-    const answer = await request(socket, timeoutMs)
+    const found = await request(socket, timeoutMs)
     if (stopped) return
-    const isUnanswered = answer === 'missed' || answer === 'full'
+    const isUnanswered = found === 'missed' || found === 'full'
     unanswered = isUnanswered ? unanswered + 1 : 0
-    // An Envoy that just dies closes connections, too, but nobody accepts the next.
+    alike = found === last ? alike + 1 : 1
+    last = found
     if (isUnanswered && unanswered < misses) return wait()
+    // An Envoy that just dies closes connections, too, also while it hangs, but nobody accepts the next. And one that is
+    // full may be slow besides: what is known of it stays.
+    const isMixed = isUnanswered && alike < misses
+    if (isMixed && (known === 'missed' || known === 'full')) return wait()
+    const answer = isMixed ? 'missed' : found
     if (answer === 'overloaded' || answer === 'full') recovering = recovery
     else if (answer === 'serving' && recovering > 0) recovering--
     if (answer === 'serving') starts = 0

@@ -3,11 +3,12 @@
  * Some reports concern all frontends: an Envoy comes or goes, or listens for redirected connections.
  */
 
-import { type Resource, type ResourceRef, typeUrls } from '../../envoy/resource.ts'
+import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../../envoy/resource.ts'
 import { lbPolicyOf } from '../../envoy/resources/cluster/loadbalancing.ts'
-import type { Frontend, Observed } from '../../envoy/resources/frontend.ts'
+import { type Frontend, type Observed, portIdOf } from '../../envoy/resources/frontend.ts'
 import type { NodeOptions } from '../../envoy/resources/listener.ts'
-import type { IpFamily } from '../../net/address.ts'
+import { familyOf, hostPort, type IpFamily } from '../../net/address.ts'
+import { anyAddressOf, isUsualNodePort } from '../../plan/ports/externaldestinations.ts'
 import type { PortChange } from '../../plan/update.ts'
 import type { LbPolicy } from '../../services/settings/settings.ts'
 import type { XdsObserver } from '../../xds/session.ts'
@@ -182,6 +183,14 @@ export class EnvoyLayer {
   /** Returns the id of the frontend that has this address, as `hostPort` writes it. */
   frontendAt(address: string): string | undefined {
     return this.#published.ownerOf({ typeUrl: typeUrls.cluster, name: address })
+  }
+
+  /** Returns the id of the Service port that clients reach by this address: a VIP, an external address or a node port. */
+  portAt(ip: string, port: number): string | undefined {
+    const owner = (typeUrl: TypeUrl, at: string) => this.#published.ownerOf({ typeUrl, name: hostPort(at, port) })
+    const atAddress = owner(typeUrls.cluster, ip) ?? owner(typeUrls.listener, ip)
+    const id = atAddress ?? (isUsualNodePort(port) ? owner(typeUrls.listener, anyAddressOf[familyOf(ip)!]) : undefined)
+    return id && portIdOf(id)
   }
 
   /** The frontend as last published to Envoy. */

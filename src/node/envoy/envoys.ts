@@ -95,9 +95,10 @@ export class Envoys {
     return this.#haveModule
   }
 
-  /** How many connections of clients any of the connected Envoys takes; undefined with none. */
+  /** How many connections of clients the connected Envoys take together; undefined with none. */
   get mostConnections(): number | undefined {
-    return this.all.length > 0 ? Math.min(...this.all.map(({ metadata }) => connectionsIn(metadata))) : undefined
+    if (this.all.length === 0) return undefined
+    return this.all.reduce((sum, { metadata }) => sum + connectionsIn(metadata), 0)
   }
 
   /** What the bootstraps of the connected Envoys are for. */

@@ -27,9 +27,11 @@ test('ports are held back well before Envoy is full, and again only when there a
   assert.deepEqual([counted, relieved], [1, []])
   for (const now of [600, 610, 690, 700, 700, 650]) await look(now)
   assert.deepEqual(relieved, [600, 700])
+  await look(750)
+  assert.deepEqual(relieved, [600, 700, 750])
   await look(500)
   await look(650)
-  assert.deepEqual(relieved, [600, 700, 650])
+  assert.deepEqual(relieved, [600, 700, 750, 650])
 })
 
 test('without an Envoy nothing is counted', async () => {

@@ -8,7 +8,7 @@ import { type Repeated, repeat } from '../../kernel/sync/repeat.ts'
 import type { EnvoyConnections } from './heaviest.ts'
 
 export interface ConnectionWatchOptions {
-  /** Returns how many connections of clients an Envoy of this node takes; undefined where none is connected. */
+  /** Returns how many connections of clients the Envoys of this node take; undefined where none is connected. */
   readonly limit: () => number | undefined
   /** Counts the TCP sockets of the node's network, Envoy's among them. */
   readonly sockets: () => Promise<number>
@@ -28,7 +28,7 @@ const more = 0.1
 export class ConnectionWatch {
   readonly #options: ConnectionWatchOptions
   #looks: Repeated | undefined
-  /** How many there were when ports were last held back. */
+  /** How many there were when ports were last held back, or fewer, since some have ended. */
   #relievedAt: number | undefined
 
   constructor(options: ConnectionWatchOptions) {
@@ -52,6 +52,7 @@ export class ConnectionWatch {
       return
     }
     const found = await connections()
+    if (this.#relievedAt !== undefined) this.#relievedAt = Math.min(this.#relievedAt, found.total)
     if (found.total < many * most) this.#relievedAt = undefined
     else if (found.total >= (this.#relievedAt ?? 0) + more * most) {
       this.#relievedAt = found.total

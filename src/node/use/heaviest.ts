@@ -5,13 +5,13 @@
 
 import { mapFlows } from '../../kernel/netlink/ctnetlink.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
-import { hostPort, type IpFamily } from '../../net/address.ts'
+import type { IpFamily } from '../../net/address.ts'
 import { type BelowOptions, isRedirected } from './below.ts'
 
 export interface EnvoyConnectionsOptions extends BelowOptions {
   readonly families: readonly IpFamily[]
-  /** The id of the port that has this address, as `hostPort` writes it. */
-  readonly frontendAt: (address: string) => string | undefined
+  /** Returns the id of the Service port that clients reach by this address. */
+  readonly portAt: (ip: string, port: number) => string | undefined
 }
 
 /** Envoy's open connections. */
@@ -33,7 +33,7 @@ export async function countInEnvoy(options: EnvoyConnectionsOptions): Promise<En
         if (!flow.isOpen || !isRedirected(flow, options)) return
         total++
         const { destination, destinationPort } = flow.original
-        const id = options.frontendAt(hostPort(destination, destinationPort))
+        const id = options.portAt(destination, destinationPort)
         if (id !== undefined) byPort.set(id, (byPort.get(id) ?? 0) + 1)
       })
     }

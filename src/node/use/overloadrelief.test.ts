@@ -52,12 +52,27 @@ describe('when Envoy is overloaded', () => {
   })
 
   test('the next one is held back when that was not enough', async () => {
-    const { heldBack, moved, overload } = relief(async () => connectionsOf({ [loud]: 90, [quiet]: 10 }))
+    const { heldBack, moved, overload } = relief(async () => connectionsOf({ [loud]: 70, [quiet]: 30 }))
     await overload.relieve('memory')
     await overload.relieve('room for connections')
     assert.deepEqual(moved, [loud, quiet])
     assert.match(heldBack.why(quiet)!, /short of room for connections/)
     overload.stop()
+  })
+
+  test('nobody else is held back for the connections of a port that is held back already', async () => {
+    const { moved, overload } = relief(async () => connectionsOf({ [loud]: 90, [quiet]: 10 }))
+    await overload.relieve('room for connections')
+    await overload.relieve('room for connections')
+    assert.deepEqual(moved, [loud])
+    overload.stop()
+  })
+
+  test('nobody is held back for connections to what Envoy has no more', async () => {
+    const few = connectionsOf({ [quiet]: 10 })
+    const { moved, overload } = relief(async () => ({ ...few, total: 1000 }))
+    await overload.relieve('room for connections')
+    assert.deepEqual(moved, [])
   })
 
   test('nothing is held back where nobody has connections, or they cannot be counted', async () => {

@@ -10,6 +10,9 @@ import { portPartOf, serviceKeyOf } from '../../plan/ports/port.ts'
 import type { Note } from '../../services/note.ts'
 import { type EnvoyConnections, heaviest } from './heaviest.ts'
 
+/** Ports that have a smaller part of the connections together are not why there is no room for more. */
+const guilty = 0.25
+
 export interface OverloadReliefOptions {
   readonly nodeName: string
   readonly heldBack: HeldBack
@@ -45,9 +48,13 @@ export class OverloadRelief {
   }
 
   /** Holds back the ports that have most of these connections. */
-  hold({ byPort }: EnvoyConnections, shortage: Shortage): void {
+  hold({ byPort, total }: EnvoyConnections, shortage: Shortage): void {
     const { heldBack, onMoved } = this.#options
-    const ids = heaviest(new Map([...byPort].filter(([id]) => !heldBack.has(id))))
+    const others = new Map([...byPort].filter(([id]) => !heldBack.has(id)))
+    const count = [...others.values()].reduce((sum, each) => sum + each, 0)
+    // Ports that are held back already fill it then, and their connections end slowly.
+    if (shortage === 'room for connections' && count < total * guilty) return
+    const ids = heaviest(others)
     if (ids.length === 0) return
     heldBack.hold(ids, shortage)
     onMoved(ids)

@@ -9,13 +9,15 @@ const names = ['one', 'two', 'three'] as const
 type Name = (typeof names)[number]
 const vips: Readonly<Record<Name, string>> = { one: '10.96.8.1', two: '10.96.8.2', three: '10.96.8.3' }
 
-/** Opens so many connections to a port, one after the other in so much time, and holds them. */
+const nodePorts: Readonly<Record<Name, number>> = { one: 30_081, two: 30_082, three: 30_083 }
+
+/** Opens so many connections to an address and port, one after the other in so much time, and holds them. */
 const holding = `const { connect } = require('node:net')
-const [ip, count, everyMs] = process.argv.slice(1)
+const [ip, port, count, everyMs] = process.argv.slice(1)
 const { setTimeout: pause } = require('node:timers/promises')
 ;(async () => {
   for (let n = 0; n < Number(count); n++) {
-    connect(80, ip).on('error', () => {})
+    connect(Number(port), ip).on('error', () => {})
     if (Number(everyMs) > 0) await pause(Number(everyMs))
   }
 })()
@@ -83,24 +85,29 @@ describe('more connections than an Envoy has room for', { skip }, () => {
     const pods = await lab.pods(['client', 'other', 'web-1'], 10)
     client = pods[0]!
     other = pods[1]!
-    for (const name of names) lab.write(name, serviceWith({ name, vips: [vips[name]] }, [pods[2]!]))
+    lab.writeNode()
+    for (const name of names) {
+      const ports = [{ name: 'http', port: 80, targetPort: 8080, nodePort: nodePorts[name] }]
+      const options = { name, vips: [vips[name]], ports, settings: { external: 'true' }, spec: { type: 'NodePort' } }
+      lab.write(name, serviceWith(options, [pods[2]!]))
+    }
     await lab.start()
     for (const name of names) await lab.untilServedBy('envoy', client, urlOf(name))
   })
   after(() => lab?.destroy())
 
   const urlOf = (name: Name) => `http://${vips[name]}/`
-  const flood = (name: Name, count: number, everyMs = 0) => {
-    const args = ['-e', holding, vips[name], String(count), String(everyMs)]
+  const flood = (ip: string, port: number, count: number, everyMs = 0) => {
+    const args = ['-e', holding, ip, ...[port, count, everyMs].map(String)]
     return lab.network.processes.spawnIn(other.netns, process.execPath, args, {})
   }
   const isFull = /Envoy was short of room for connections on this node, and this port had most connections/
   const explained = async (name: Name) =>
     (await lab.lightpath('explain', `default/${name}`, '--socket', lab.socket)).stdout
 
-  test('as they become many, take the port that has most of them to the kernel layer, and the others stay in Envoy', async () => {
+  test('as they become many, take the port that has most of them, here by its node port, to the kernel layer, and the others stay in Envoy', async () => {
     const load = await lab.load(client, { url: urlOf('one'), connections: 1, rate: 20, fresh: true })
-    const flooding = await flood('two', 45, 200)
+    const flooding = await flood(lab.node.address, nodePorts.two, 45, 200)
     await lab.untilServedBy('kernel', client, urlOf('two'))
     assert.match(await explained('two'), isFull)
     await lab.untilLogged(/is short of room for connections, and port http has most connections there \(3\d\)/)
@@ -111,13 +118,14 @@ describe('more connections than an Envoy has room for', { skip }, () => {
   })
 
   test('where Envoy is full at once, bring the node down to the kernel layer, until it has room for the others', async () => {
-    const flooding = await flood('three', 100)
+    const flooding = await flood(vips.three, 80, 100)
     await lab.untilServedBy('kernel', client, urlOf('one'))
     assert.equal(await lab.ask(client, urlOf('three')), 'web-1 by kernel')
     await lab.untilLogged(/LP304.*it is short of room for connections/)
     await flooding.stop()
     await lab.untilServedBy('envoy', client, urlOf('one'))
     assert.match(await explained('three'), isFull)
+    assert.doesNotMatch(await explained('one'), isFull)
     assert.equal(await lab.ask(client, urlOf('three')), 'web-1 by kernel')
   })
 })
