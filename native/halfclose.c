@@ -169,10 +169,17 @@ static void on_write(void *filter, void *in_module, size_t length) {
   if (connection->ended) connection->last_write = later_now();
 }
 
-/** What was read is gone with the connection, some time before its filters are: Envoy 1.40 dies of a question about it then. */
+/**
+ * What was read is gone with the connection, some time before its filters are: Envoy 1.40 dies of a question about it then. And a
+ * commit from another thread holds the filter meanwhile: were it the last to do so, the filter would end there, where its worker's
+ * connections are not. So none is made from here on.
+ */
 static void on_event(void *in_module, int event) {
   struct connection *connection = in_module;
-  if (event == ENVOY_REMOTE_CLOSE || event == ENVOY_LOCAL_CLOSE) connection->closed = true;
+  if (event != ENVOY_REMOTE_CLOSE && event != ENVOY_LOCAL_CLOSE) return;
+  connection->closed = true;
+  later_forget(&connection->later);
+  later_forget(&connection->patience);
 }
 
 static void on_scheduled(void *filter, void *in_module, uint64_t event) {
@@ -189,11 +196,7 @@ static void destroy(void *in_module) {
   struct connection **slot = slot_of(connection->id);
   if (*slot != NULL) *slot = connection->next;
   if (connection->waiting) waiting--;
-  if (connection->scheduler != NULL) {
-    later_forget(&connection->later);
-    later_forget(&connection->patience);
-    envoy_dynamic_module_callback_network_filter_scheduler_delete(connection->scheduler);
-  }
+  if (connection->scheduler != NULL) envoy_dynamic_module_callback_network_filter_scheduler_delete(connection->scheduler);
   connection->scheduler = NULL;
   connection->filter = NULL;
   release(connection);

@@ -19,7 +19,7 @@ struct later {
 uint64_t later_now(void);
 /** Commits the event to the scheduler in so many milliseconds or one more, once; one that waits already stays as it is. @return false where that cannot be */
 bool later_call(struct later *later, void *scheduler, uint64_t event, uint64_t ms);
-/** From its return on the scheduler is not used. */
+/** From its return on the scheduler is not used, nor what it belongs to. Call it while Envoy still holds the filter. */
 void later_forget(struct later *later);
 
 #endif

@@ -158,9 +158,13 @@ void envoy_dynamic_module_callback_network_filter_scheduler_delete(void *in_envo
   let_go(scheduler);
 }
 
-/** The harness is single-threaded: later.c beside it commits in its turn. */
+/**
+ * The harness is single-threaded: later.c beside it commits in its turn. In Envoy another thread does, and where the connection is closed
+ * already, it may be the last that holds the filter.
+ */
 void envoy_dynamic_module_callback_network_filter_scheduler_commit(void *in_envoy, uint64_t event) {
   struct scheduler *scheduler = in_envoy;
+  assert(scheduler->wire != NULL && !scheduler->wire->closed);
   assert(posted_count < MOST_POSTED);
   scheduler->references++;
   size_t at = (posted_first + posted_count++) % MOST_POSTED;
@@ -216,6 +220,9 @@ static struct wire *accept_one(void) {
 static void destroy(struct wire **slot) {
   struct wire *wire = *slot;
   *slot = NULL;
+  // Envoy says of each connection that it is closed, before its filters end.
+  if (!wire->closed) envoy_dynamic_module_on_network_filter_event(wire, wire->in_module, ENVOY_LOCAL_CLOSE);
+  wire->closed = true;
   // Envoy has streams outlive the connection's filters now and then, and ends them before as a rule.
   bool before = draw(2) == 0;
   if (!before) envoy_dynamic_module_on_network_filter_destroy(wire->in_module);

@@ -64,6 +64,15 @@ test('each of 200 requests that came in one go with the FIN is answered, in orde
   )
 })
 
+test('connections that end just as they are looked at again keep no worker of Envoy from the others', async () => {
+  const cut = 'POST /cut HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf'
+  const client = async () => {
+    for (let n = 0; n < 100; n++) await exchange(get('/one') + cut)
+  }
+  await Promise.all(Array.from({ length: 8 }, client))
+  await until(async () => (await connections()) === 0)
+})
+
 test('a request that the FIN cuts short is no request: nobody answers it, and the connection ends', async () => {
   const started = seen.length
   const cut = 'POST /cut HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf'
