@@ -1,47 +1,21 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js'
 import { type ControlPlane, startControlPlane } from '../../controlplane/server.ts'
-import { type Change, describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
+import { describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
 import { aNamespace, aNode, aPod, aService, put, remove } from '../../services/testing.ts'
-import type { Source, SourceListener } from '../source.ts'
+import { discoveryService } from '../../xds/grpc.ts'
+import type { Source } from '../source.ts'
 import { RecordingListener, silentLog, until } from '../testing.ts'
 import { controlPlaneSource } from './controlplane.ts'
-
-/** What the API server has, and what follows it. */
-class Cluster {
-  readonly #objects = new Map<string, Change & { readonly type: 'put' }>()
-  readonly #followers = new Set<SourceListener>()
-  #version = 100
-
-  apply(...changes: readonly Change[]): void {
-    const versioned = changes.map(change => {
-      const version = String(++this.#version)
-      if (change.type === 'put') this.#objects.set(describeKey(keyOf(change.object)), { ...change, version })
-      else this.#objects.delete(describeKey(change.key))
-      return change.type === 'put' ? { ...change, version } : change
-    })
-    for (const follower of this.#followers) {
-      follower.changes(versioned)
-      this.#progress(follower)
-    }
-  }
-
-  /** A listener that hears everything from now on, until it is let go. */
-  follow(listener: SourceListener): () => void {
-    listener.changes([...this.#objects.values()])
-    this.#progress(listener)
-    listener.synced()
-    this.#followers.add(listener)
-    return () => this.#followers.delete(listener)
-  }
-
-  #progress(listener: SourceListener): void {
-    for (const kind of ['Service', 'Namespace', 'Node', 'Pod'] as const) {
-      listener.progress?.({ kind, scope: '*' }, String(this.#version))
-    }
-  }
-}
+import { Cluster, DirectSource } from './testing.ts'
 
 const service = (name: string, label = '') => aService({ namespace: 'shop', name, labels: { label } })
 
@@ -68,15 +42,8 @@ class Lab {
   async agent(ports: readonly number[], options: { readonly patienceMs?: number; readonly nodeName?: string } = {}) {
     const { patienceMs = 60_000, nodeName = 'node1' } = options
     const direct = (): Source => {
-      let letGo: (() => void) | undefined
       this.timesDirect++
-      return {
-        start: async listener => {
-          letGo = this.cluster.follow(listener)
-        },
-        needPods: () => undefined,
-        stop: async () => letGo?.(),
-      }
+      return new DirectSource(this.cluster, nodeName)
     }
     const controlPlanes = ports.map(port => ({ host: '127.0.0.1', port }))
     const source = controlPlaneSource({ controlPlanes, nodeName, direct, patienceMs, log: silentLog })
@@ -84,6 +51,28 @@ class Lab {
     this.#stops.unshift(() => source.stop())
     await source.start(listener)
     return { source, listener }
+  }
+
+  /**
+   * A control plane that accepts streams, and does no more than this with each.
+   * @returns its port, and how many it has accepted
+   */
+  async replicaThat(handle: (call: ServerDuplexStream<Uint8Array, Uint8Array>) => void) {
+    const server = new Server()
+    let accepted = 0
+    const deltaAggregatedResources = (call: ServerDuplexStream<Uint8Array, Uint8Array>) => {
+      accepted++
+      call.sendMetadata(new Metadata())
+      call.on('data', () => undefined)
+      handle(call)
+    }
+    server.addService(discoveryService, { deltaAggregatedResources } as unknown as UntypedServiceImplementation)
+    this.#stops.push(async () => server.forceShutdown())
+    const { promise, resolve, reject } = Promise.withResolvers<number>()
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
+      error ? reject(error) : resolve(port),
+    )
+    return { port: await promise, accepted: () => accepted }
   }
 
   async stop(): Promise<void> {
@@ -219,4 +208,64 @@ testLab('a replica that does not know everything yet serves nobody', async lab =
   const { listener } = await lab.agent([unsynced.port, synced.port])
   await until(() => listener.timesSynced === 1, says(listener))
   assert.ok(has(listener, service('cart'))())
+})
+
+for (const [does, handle] of [
+  ['ends each', (call: ServerDuplexStream<Uint8Array, Uint8Array>) => setTimeout(() => call.end(), 10)],
+  ['tells nothing', () => undefined],
+] as const) {
+  testLab(`an agent goes on with the API server beside a control plane that accepts streams and ${does}`, async lab => {
+    lab.cluster.apply(put(service('cart')))
+    const { port, accepted } = await lab.replicaThat(handle)
+    const { listener } = await lab.agent([port], { patienceMs: 100 })
+    await until(() => listener.timesSynced === 1, says(listener))
+    const before = accepted()
+    await until(() => accepted() > before + 1, says(listener))
+    lab.cluster.apply(put(service('cart', 'new')))
+    await until(has(listener, service('cart', 'new')), says(listener))
+    assert.deepEqual([listener.phantoms, lab.timesDirect], [[], 1])
+  })
+}
+
+testLab('an agent that had all Pods and needs fewer follows those by the API server', async lab => {
+  const pod = (name: string) => aPod(name, '10.0.0.1', { namespace: 'ns1', nodeName: 'node2' })
+  lab.cluster.apply(put(pod('old')), put(pod('new')))
+  const replica = await lab.replica()
+  const { source, listener } = await lab.agent([replica.port], { patienceMs: 100 })
+  const namespaces = new Set(Array.from({ length: 17 }, (_, i) => `ns${i}`))
+  source.needPods!(namespaces)
+  await until(() => listener.objects.size === 2, says(listener))
+  namespaces.delete('ns16')
+  source.needPods!(namespaces)
+  await replica.stop()
+  lab.cluster.apply(remove(pod('old')))
+  await until(() => !listener.objects.has('Pod ns1/old'), says(listener))
+  lab.cluster.apply(remove(pod('new')), put(pod('newest')))
+  await until(has(listener, pod('newest')), says(listener))
+  await until(() => !listener.objects.has('Pod ns1/new'), says(listener))
+  assert.equal(lab.timesDirect, 1)
+})
+
+testLab('an agent can be stopped while it looks for a replica', async lab => {
+  const { port } = await lab.replica()
+  const { source } = await lab.agent([port])
+  let isStopped = false
+  source.stop().then(() => (isStopped = true))
+  await until(
+    () => isStopped,
+    () => 'it goes on',
+  )
+})
+
+testLab('an agent asks the control plane itself, and no proxy of the environment', async lab => {
+  const { port } = await lab.replica()
+  const before = process.env.grpc_proxy
+  process.env.grpc_proxy = 'http://127.0.0.1:1'
+  try {
+    const { listener } = await lab.agent([port])
+    await until(() => listener.timesSynced === 1, says(listener))
+  } finally {
+    if (before === undefined) delete process.env.grpc_proxy
+    else process.env.grpc_proxy = before
+  }
 })

@@ -1,21 +1,21 @@
 /**
  * Reads the facts of the cluster from a control plane, which watches the Kubernetes API once for many nodes. Where no
- * replica answers for a while, the agent watches the API server itself until one does.
+ * replica serves it for a while, the agent watches the API server itself until one has told everything.
  */
 
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Told } from '../../facts/told.ts'
-import { everything, type FactType, factTypes, inNamespace, nameOf, ofNode, typeOf } from '../../facts/types.ts'
-import { versionOf } from '../../facts/versions.ts'
+import { everything, type FactType, factTypes, inNamespace, ofNode } from '../../facts/types.ts'
 import type { Log } from '../../observe/log.ts'
-import { type Change, keyOf } from '../../services/objects/objects.ts'
 import { problem } from '../../services/problem.ts'
 import type { Source, SourceListener } from '../source.ts'
 import { Backoff } from '../watch/backoff.ts'
 import { mostNamespaces } from '../watch/pod-watches.ts'
 import { type HostPort, type Replica, replicasOf } from './addresses.ts'
+import { DirectReader } from './directreader.ts'
 import { MergedFacts, type Scopes } from './mergedfacts.ts'
+import { StagedFacts } from './stagedfacts.ts'
 import { FactsStream, type Security } from './stream.ts'
 
 /** Both are read for each stream, since they are replaced now and then. */
@@ -33,7 +33,10 @@ export interface ControlPlaneOptions {
   readonly nodeName: string
   /** Makes the source that watches the API server for this node. */
   readonly direct: () => Source
-  /** The agent goes to the API server after so long without a control plane, and as long again at random. */
+  /**
+   * The agent goes to the API server after so long without a control plane, and as long again at random. A stream that
+   * tells nothing for so long, before it has told everything, is ended.
+   */
   readonly patienceMs: number
   readonly log: Log
 }
@@ -46,30 +49,43 @@ export function controlPlaneSource(options: ControlPlaneOptions): Source {
 const origin = 'control plane'
 /** Agents whose stream ends at the same moment come back within this time. */
 const spreadMs = 1000
-/** A stream that lasted for so long went well, whatever ended it. */
+/** A stream that served for so long went well, whatever ended it. */
 const steadyMs = 5000
+
+/** A stream that was accepted. */
+interface Reading {
+  /** Of the replica. */
+  readonly address: string
+  readonly stream: FactsStream
+  /** What it has told; undefined once that is everything, and the stream is the reader of what is merged. */
+  staged: StagedFacts | undefined
+  /** When it had told everything, by performance.now(). */
+  servedAt?: number
+}
+
+interface Ended {
+  readonly reason: string
+  /** How long the stream served after it had told everything; undefined where it never had. */
+  readonly servedMs: number | undefined
+}
 
 class ControlPlaneSource implements Source {
   readonly #options: ControlPlaneOptions
   readonly #merged = new MergedFacts()
   readonly #stopping = new AbortController()
   readonly #ending = new Set<Promise<void>>()
-  readonly #directOrigins = new Set<string>()
   #listener: SourceListener | undefined
-  #podScopes: readonly string[]
   #following: Promise<void> | undefined
-  /** The one that is read: a stream that was accepted, or the API server. */
   #stream: FactsStream | undefined
-  #direct: Source | undefined
-  /** The stream has told everything once. Until then it does not count as one. */
-  #isServed = false
+  #reading: Reading | undefined
+  /** Reads the API server, until a stream has told everything. */
+  #direct: DirectReader | undefined
   #patience: NodeJS.Timeout | undefined
   #namespaces: ReadonlySet<string> = new Set()
   #isSynced = false
 
   constructor(options: ControlPlaneOptions) {
     this.#options = options
-    this.#podScopes = [ofNode(options.nodeName)]
   }
 
   async start(listener: SourceListener): Promise<void> {
@@ -79,19 +95,23 @@ class ControlPlaneSource implements Source {
   }
 
   needPods(namespaces: ReadonlySet<string>): void {
-    this.#namespaces = namespaces
-    const isAll = namespaces.size > mostNamespaces || this.#podScopes.includes(everything)
-    this.#podScopes = isAll ? [everything] : [ofNode(this.#options.nodeName), ...[...namespaces].map(inNamespace)]
-    this.#direct?.needPods?.(namespaces)
-    const added = this.#podScopes.filter(scope => this.#merged.widen('Pod', scope))
+    // The caller's set changes.
+    this.#namespaces = new Set(namespaces)
+    this.#direct?.needPods(this.#namespaces)
+    const widen = (facts: MergedFacts | StagedFacts) =>
+      this.#podScopes(facts.hasAll('Pod')).filter(scope => facts.widen('Pod', scope))
+    const merged = widen(this.#merged)
+    if (!this.#reading) return
+    const { stream, staged } = this.#reading
+    const added = staged ? widen(staged) : merged
     // A scope that is not needed any more stays until the stream ends.
-    if (added.length > 0) this.#stream?.subscribe('Pod', added, {})
+    if (added.length > 0) stream.subscribe('Pod', added, {})
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort()
     clearTimeout(this.#patience)
-    this.#stream?.close()
+    this.#stream?.close('the agent stops')
     this.#endDirect()
     await this.#following
     await Promise.all(this.#ending)
@@ -100,88 +120,88 @@ class ControlPlaneSource implements Source {
   /** Reads one replica after another, without end. */
   async #follow(): Promise<void> {
     const { signal } = this.#stopping
+    const { controlPlanes, security: files, log } = this.#options
     const backoff = new Backoff()
     while (!signal.aborted) {
       const reasons = new Set<string>()
-      let wasServed = false
+      let servedMs: number | undefined
       try {
-        const { controlPlanes, security: files } = this.#options
         for (const replica of await replicasOf(controlPlanes, files !== undefined)) {
-          const began = performance.now()
-          const ended = await this.#read(replica, await readSecurity(files), signal)
+          const security = await readSecurity(files)
           if (signal.aborted) return
-          const level = ended.wasServed ? 'info' : 'debug'
-          this.#options.log[level](
-            { controlPlane: replica.address, reason: ended.reason },
-            'no stream to the control plane',
-          )
-          if (performance.now() - began >= steadyMs) backoff.reset()
+          const ended = await this.#read(replica, security)
+          if (signal.aborted) return
+          servedMs = ended.servedMs
+          const level = servedMs === undefined ? 'debug' : 'info'
+          log[level]({ controlPlane: replica.address, reason: ended.reason }, 'no stream to the control plane')
           reasons.add(ended.reason)
-          wasServed = ended.wasServed
-          if (wasServed) break
+          if (servedMs !== undefined) break
         }
       } catch (error) {
         reasons.add((error as Error).message)
       }
-      if (!wasServed) this.#tellUnreachable([...reasons].sort().slice(0, 3).join('; '))
-      const pauseMs = wasServed && backoff.failures === 0 ? Math.random() * spreadMs : backoff.next()
-      await sleep(pauseMs, undefined, { signal }).catch(() => undefined)
+      if (servedMs === undefined) this.#tellUnreachable([...reasons].sort().slice(0, 3).join('; '))
+      const wentWell = servedMs !== undefined && servedMs >= steadyMs
+      if (wentWell) backoff.reset()
+      await sleep(wentWell ? Math.random() * spreadMs : backoff.next(), undefined, { signal }).catch(() => undefined)
     }
   }
 
   /** Resolves when the stream has ended. */
-  #read(
-    replica: Replica,
-    security: Security | undefined,
-    signal: AbortSignal,
-  ): Promise<{ readonly wasServed: boolean; readonly reason: string }> {
-    const { nodeName, log } = this.#options
+  #read(replica: Replica, security: Security | undefined): Promise<Ended> {
+    const { nodeName, patienceMs } = this.#options
     return new Promise(resolve => {
-      const close = () => stream.close()
-      signal.addEventListener('abort', close)
+      let reading: Reading | undefined
+      let silence: NodeJS.Timeout | undefined
       const stream: FactsStream = new FactsStream(replica, security, nodeName, {
         accepted: () => {
-          log.info({ controlPlane: replica.address }, 'facts come from the control plane')
-          this.#begin(stream)
+          silence = setTimeout(() => stream.close(`it told nothing for ${patienceMs / 1000} s`), patienceMs)
+          reading = this.#begin(replica.address, stream)
         },
         told: told => {
-          for (const { name, reason } of told.unreadable) {
-            log.warn(
-              { controlPlane: replica.address, type: told.type, name, reason },
-              'a fact cannot be read; what was known stays',
-            )
-          }
-          this.#take(told)
+          if (reading?.staged) silence?.refresh()
+          this.#take(reading!, told)
+          if (!reading?.staged) clearTimeout(silence)
         },
         ended: reason => {
-          signal.removeEventListener('abort', close)
-          const wasServed = this.#stream === stream && this.#isServed
-          if (this.#stream === stream) this.#stream = undefined
-          if (wasServed) this.#losePatience()
-          resolve({ wasServed, reason })
+          clearTimeout(silence)
+          this.#stream = undefined
+          this.#reading = undefined
+          const servedAt = reading?.servedAt
+          if (servedAt !== undefined) this.#losePatience()
+          resolve({ reason, servedMs: servedAt === undefined ? undefined : performance.now() - servedAt })
         },
       })
+      this.#stream = stream
     })
   }
 
-  #begin(stream: FactsStream): void {
-    if (this.#direct) this.#losePatience()
-    this.#endDirect()
-    this.#stream = stream
-    this.#isServed = false
+  #begin(address: string, stream: FactsStream): Reading {
     const scopes = this.#scopes()
-    this.#merged.begin(scopes, 'differences')
-    for (const [type, ofType] of scopes) stream.subscribe(type, [...ofType], this.#merged.versions(type))
-    this.#tell()
+    const staged = new StagedFacts(scopes, this.#merged)
+    for (const [type, ofType] of scopes) stream.subscribe(type, [...ofType], staged.versions(type))
+    this.#reading = { address, stream, staged }
+    return this.#reading
   }
 
-  #take({ type, put, removed, complete }: Told): void {
-    for (const { name, version, object } of put) this.#merged.put(type, name, version, object)
-    for (const name of removed) this.#merged.remove(type, name)
-    for (const { scope, version } of complete) this.#merged.complete(type, scope, version)
-    if (!this.#isServed && this.#merged.unread().length === 0) {
-      this.#isServed = true
+  #take(reading: Reading, told: Told): void {
+    const { address: controlPlane, staged } = reading
+    for (const { name, reason } of told.unreadable) {
+      this.#options.log.warn(
+        { controlPlane, type: told.type, name, reason },
+        'a fact cannot be read; what was known stays',
+      )
+    }
+    if (!staged) this.#merged.take(told)
+    else {
+      staged.take(told)
+      if (!staged.isComplete) return
+      reading.staged = undefined
+      reading.servedAt = performance.now()
       clearTimeout(this.#patience)
+      this.#endDirect()
+      staged.mergeInto(this.#merged)
+      this.#options.log.info({ controlPlane }, 'facts come from the control plane')
       this.#listener!.problems(origin, [])
     }
     this.#tell()
@@ -194,62 +214,34 @@ class ControlPlaneSource implements Source {
     this.#patience = setTimeout(() => this.#beginDirect(), this.#options.patienceMs * (1 + Math.random()))
   }
 
+  /** A control plane is tried meanwhile, and may be telling what it has. */
   #beginDirect(): void {
     const { direct, log } = this.#options
-    this.#stream?.close()
-    log.warn({}, 'no control plane answers; facts come from the API server')
-    this.#merged.begin(this.#scopes(), 'all')
-    const source = direct()
-    this.#direct = source
-    const whileRead = (act: () => void) => {
-      if (this.#direct !== source) return
-      act()
-      this.#tell()
-    }
-    source.start({
-      changes: changes => whileRead(() => this.#takeDirect(changes)),
-      progress: ({ kind, scope }, version) => {
-        const type = typeOf(kind)
-        // Kinds of policies are listed each by itself, so none of them says that all are known.
-        if (type !== 'OtherPolicy') whileRead(() => this.#merged.complete(type, scope, versionOf(type, version)))
-      },
-      synced: () =>
-        whileRead(() => {
-          for (const { type, scope } of this.#merged.unread()) this.#merged.complete(type, scope, '')
-        }),
-      problems: (from, problems) =>
-        whileRead(() => {
-          this.#directOrigins.add(from)
-          this.#listener!.problems(from, problems)
-        }),
+    log.warn({}, 'no control plane serves this agent; facts come from the API server')
+    this.#merged.begin(this.#scopes())
+    this.#direct = new DirectReader(direct(), this.#merged, {
+      merged: () => this.#tell(),
+      problems: (from, problems) => this.#listener!.problems(from, problems),
     })
-    source.needPods?.(this.#namespaces)
+    this.#direct.needPods(this.#namespaces)
     this.#tell()
   }
 
-  #takeDirect(changes: readonly Change[]): void {
-    for (const change of changes) {
-      const key = change.type === 'put' ? keyOf(change.object) : change.key
-      const type = typeOf(key.kind)
-      if (change.type === 'remove') this.#merged.remove(type, nameOf(key))
-      else this.#merged.put(type, nameOf(key), versionOf(type, change.version), change.object)
-    }
-  }
-
   #endDirect(): void {
-    const source = this.#direct
-    if (!source) return
+    const ending = this.#direct?.stop().finally(() => this.#ending.delete(ending!))
+    if (ending) this.#ending.add(ending)
     this.#direct = undefined
-    const ending = source.stop().finally(() => this.#ending.delete(ending))
-    this.#ending.add(ending)
-    for (const from of this.#directOrigins) this.#listener!.problems(from, [])
-    this.#directOrigins.clear()
   }
 
   #scopes(): Scopes {
-    const { nodeName } = this.#options
     const scopes = new Map<FactType, ReadonlySet<string>>(factTypes.map(type => [type, new Set([everything])]))
-    return scopes.set('Node', new Set([ofNode(nodeName)])).set('Pod', new Set(this.#podScopes))
+    return scopes.set('Node', new Set([ofNode(this.#options.nodeName)])).set('Pod', new Set(this.#podScopes(false)))
+  }
+
+  /** @param hasAll a reader that has all Pods goes on with all, as a watch of the API server does (PodWatches) */
+  #podScopes(hasAll: boolean): readonly string[] {
+    if (hasAll || this.#namespaces.size > mostNamespaces) return [everything]
+    return [ofNode(this.#options.nodeName), ...[...this.#namespaces].map(inNamespace)]
   }
 
   #tell(): void {

@@ -10,6 +10,7 @@ import { type Change, describeKey, type KubeObject, keyOf } from '../../services
 import type { Service } from '../../services/objects/service.ts'
 import { aPod, aService } from '../../services/testing.ts'
 import { MergedFacts, type Scopes } from './mergedfacts.ts'
+import { StagedFacts } from './stagedfacts.ts'
 
 /** An event of the API server; its version follows from its place in the history. */
 interface Event {
@@ -105,27 +106,27 @@ class Agent {
   /** The place in the history of what was reported last of an object, at the least. */
   readonly #places = new Map<string, number>()
   #stream: Subscriber | undefined
+  #staged: StagedFacts | undefined
   #direct: Follower | undefined
 
   constructor(history: readonly Event[]) {
     this.#history = history
   }
 
+  /** Goes on with what it reads until the replica has told everything. */
   goTo(replica: Replica): void {
     this.#stream = replica.connect()
-    this.#direct = undefined
-    this.#merged.begin(scopes, 'differences')
+    this.#staged = new StagedFacts(scopes, this.#merged)
     for (const [type, ofType] of scopes) {
-      const initialVersions = this.#merged.versions(type)
+      const initialVersions = this.#staged.versions(type)
       this.#stream.request({ type, subscribe: [...ofType], initialVersions, nonce: '' })
     }
-    this.#check()
   }
 
-  /** Lists and watches from this version on. */
+  /** Lists and watches from this version on. A stream that has not told everything yet goes on. */
   goToApiServer(at: number): void {
-    this.#stream = undefined
-    this.#merged.begin(scopes, 'all')
+    if (!this.#staged) this.#stream = undefined
+    this.#merged.begin(scopes)
     this.#direct = new Follower(this.#history, at, (changes, version) => {
       for (const change of changes) this.#takeDirect(change)
       for (const [type, ofType] of scopes) for (const scope of ofType) this.#merged.complete(type, scope, version)
@@ -147,12 +148,16 @@ class Agent {
     this.#direct?.follow(events)
     const response = this.#stream?.next(true)
     if (response) {
-      const { type, nonce, put, removed, complete, unreadable } = readFacts(response)
-      assert.deepEqual(unreadable, [])
-      for (const { name, version, object } of put) this.#merged.put(type, name, version, object)
-      for (const name of removed) this.#merged.remove(type, name)
-      for (const { scope, version } of complete) this.#merged.complete(type, scope, version)
-      this.#stream!.request({ type, subscribe: [], initialVersions: {}, nonce })
+      const told = readFacts(response)
+      assert.deepEqual(told.unreadable, [])
+      if (this.#staged) this.#staged.take(told)
+      else this.#merged.take(told)
+      if (this.#staged?.isComplete) {
+        this.#direct = undefined
+        this.#staged.mergeInto(this.#merged)
+        this.#staged = undefined
+      }
+      this.#stream!.request({ type: told.type, subscribe: [], initialVersions: {}, nonce: told.nonce })
     }
     this.#check()
     return response !== undefined

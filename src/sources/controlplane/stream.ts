@@ -25,6 +25,8 @@ const channelOptions = {
   // A response ends after 64 KiB; a single object may be longer.
   'grpc.max_receive_message_length': 16 << 20,
   'grpc.enable_retries': 0,
+  // Proxies of the environment are for the way out of the cluster.
+  'grpc.enable_http_proxy': 0,
   // Finds a control plane whose machine is gone.
   'grpc.keepalive_time_ms': 20_000,
   'grpc.keepalive_timeout_ms': 10_000,
@@ -82,8 +84,8 @@ export class FactsStream {
     })
   }
 
-  close(): void {
-    this.#end('it was closed')
+  close(reason: string): void {
+    this.#end(reason)
   }
 
   #receive(bytes: Uint8Array): void {
