@@ -100,3 +100,32 @@ test('a stream cannot have scopes without end, nor ask for single objects', () =
   assert.throws(() => connect().request({ ...all, type: 'Pod', subscribe: many }), /more than 64 scopes/)
   assert.throws(() => connect().request({ ...all, subscribe: ['shop/cart'] }), /"shop\/cart" is no scope/)
 })
+
+test('an agent cannot have the control plane remember names that it invents', () => {
+  const { store, connect } = setup()
+  store.apply([service(1)])
+  const invented = (count: number, suffix = '') =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`whoami/gone-${i}${suffix}`, version(0)]))
+  const stream = connect()
+  stream.request({ ...all, initialVersions: invented(1000) })
+  assert.equal(readFacts(stream.next()!).removed.length, 1000)
+  const again = { ...all, type: 'Pod', subscribe: [inNamespace('shop')] } as const
+  stream.request(again)
+  assert.throws(
+    () => stream.request({ ...again, subscribe: [inNamespace('other')], initialVersions: invented(1) }),
+    /versions come with the first scopes of a type/,
+  )
+  assert.throws(() => connect().request({ ...all, initialVersions: invented(1002) }), /1002 names are unknown here/)
+  const long = invented(1, 'x'.repeat(600))
+  assert.throws(() => connect().request({ ...all, initialVersions: long }), /is no name$/)
+})
+
+test('scopes that an agent has already are not told again', () => {
+  const { store, connect } = setup()
+  store.apply([service(1)])
+  const stream = connect()
+  stream.request(all)
+  const { nonce } = readFacts(stream.next()!)
+  stream.request({ ...all, nonce, initialVersions: { 'whoami/gone': version(0) } })
+  assert.equal(stream.next(), undefined)
+})

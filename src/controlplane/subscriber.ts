@@ -6,18 +6,23 @@
 
 import { encodeComplete, encodeFacts } from '../facts/response.ts'
 import { type FactType, factTypes, isScope } from '../facts/types.ts'
+import { show } from '../text/raw.ts'
 import type { Fact, FactStore } from './factstore.ts'
 
 /** Bytes of resources after which a response ends; a single resource may be longer. Every stream may have one under way. */
 const usualBytes = 64 * 1024
 /** Scopes of a stream: the Pods of more namespaces are taken all together. */
 const mostScopes = 64
+/** Names of a type that an agent has and the store has not: so many, and as many as the store has. */
+const mostUnknown = 1000
+/** Longer than the kind, namespace and name of any object of Kubernetes. */
+const longestName = 512
 
 export interface FactsRequest {
   readonly type: FactType
   /** Scopes. */
   readonly subscribe: readonly string[]
-  /** Versions by name of what the agent has of these scopes. */
+  /** Versions by name of what the agent has of these scopes. Only with the first scopes of a type. */
   readonly initialVersions: Readonly<Record<string, string>>
   /** Of the response that is answered; '' where none is. */
   readonly nonce: string
@@ -54,18 +59,25 @@ export class Subscriber {
     this.#subscriptions.set(type, subscription)
     const before = new Set(subscription.scopes.keys())
     for (const scope of subscribe) {
-      if (!isScope(scope)) throw new Error(`${JSON.stringify(scope)} is no scope; facts are told by scopes`)
-      subscription.scopes.set(scope, undefined)
+      if (!isScope(scope)) throw new Error(`${show(scope)} is no scope; facts are told by scopes`)
+      if (!before.has(scope)) subscription.scopes.set(scope, undefined)
     }
     if (subscription.scopes.size > mostScopes) throw new Error(`more than ${mostScopes} scopes of one type`)
+    if (subscription.scopes.size === before.size) return
     const facts = this.#store.all(type)
     for (const [name, fact] of facts) {
       const isTold = isCovered(fact, before) || !isCovered(fact, subscription.scopes)
       if (!isTold && (fact.version === '' || initialVersions[name] !== fact.version)) subscription.pending.add(name)
     }
-    for (const name of Object.keys(initialVersions)) {
+    const unknown = Object.keys(initialVersions).filter(name => {
       const fact = facts.get(name)
-      if (!fact || !isCovered(fact, subscription.scopes)) subscription.pending.add(name)
+      return !fact || !isCovered(fact, subscription.scopes)
+    })
+    if (unknown.length > 0 && before.size > 0) throw new Error('versions come with the first scopes of a type')
+    if (unknown.length > mostUnknown + facts.size) throw new Error(`${unknown.length} names are unknown here`)
+    for (const name of unknown) {
+      if (name.length > longestName) throw new Error(`${show(name)} is no name`)
+      subscription.pending.add(name)
     }
   }
 

@@ -3,6 +3,7 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import { DeltaDiscoveryResponseSchema } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
 import type { KubeObject } from '../services/objects/objects.ts'
+import { show } from '../text/raw.ts'
 import { decodeFact } from './decode.ts'
 import { type FactType, isScope, typeOfUrl } from './types.ts'
 
@@ -22,7 +23,7 @@ export interface Told {
 export function readFacts(bytes: Uint8Array): Told {
   const { typeUrl, nonce, resources, removedResources } = fromBinary(DeltaDiscoveryResponseSchema, bytes)
   const type = typeOfUrl(typeUrl)
-  if (type === undefined) throw new Error(`${JSON.stringify(typeUrl)} is no type of facts`)
+  if (type === undefined) throw new Error(`${show(typeUrl)} is no type of facts`)
   const put: Told['put'][number][] = []
   const complete: Told['complete'][number][] = []
   const unreadable: Told['unreadable'][number][] = []

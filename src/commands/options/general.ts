@@ -42,7 +42,7 @@ export const generalOptions = {
   controlPlanePatience: {
     ...duration,
     description:
-      'the agent watches the Kubernetes API itself after so long without a control plane, and as long again at random, until one answers',
+      'the agent watches the Kubernetes API itself after so long without a control plane, and as long again at random, until one has told everything',
     default: 30_000,
     defaultText: formatDuration(30_000),
   },
