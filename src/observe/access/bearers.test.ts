@@ -25,7 +25,7 @@ function server(tokens: Readonly<Record<string, { readonly allowed: boolean }>>)
 test('what the API server said of a token is asked again only after a while', async () => {
   let now = 0
   const { create, asked } = server({ good: { allowed: true }, bad: { allowed: false } })
-  const bearers = new Bearers(create, metricsAccess, () => now)
+  const bearers = new Bearers(create, metricsAccess, { now: () => now })
   const kinds = async () => {
     const verdicts = [bearers.verdict('good', 'a'), bearers.verdict('bad', 'b'), bearers.verdict('unheard of', 'c')]
     return (await Promise.all(verdicts)).map(({ kind }) => kind)
@@ -40,7 +40,7 @@ test('what the API server said of a token is asked again only after a while', as
 test('a token that was allowed stays so for an hour while the API server is away, others are not known', async () => {
   let now = 0
   const { create, goAway } = server({ good: { allowed: true } })
-  const bearers = new Bearers(create, metricsAccess, () => now)
+  const bearers = new Bearers(create, metricsAccess, { now: () => now })
   await bearers.verdict('good', 'a')
   goAway()
   now = 30 * 60_000
@@ -75,4 +75,15 @@ test('no more than a few hundred tokens are remembered', async () => {
   assert.equal(asked.length, 0)
   await bearers.verdict('guess 743', 'guesser')
   assert.equal(asked.length, 1)
+})
+
+test('so many allowed tokens are remembered as are asked for, whatever others try', async () => {
+  const tokens = Array.from({ length: 400 }, (_, i) => `good ${i}`)
+  const { create, asked } = server(Object.fromEntries(tokens.map(token => [token, { allowed: true }])))
+  const bearers = new Bearers(create, metricsAccess, { mostTokens: 400 })
+  for (const token of tokens) await bearers.verdict(token, 'agent')
+  for (let i = 0; i < 500; i++) await bearers.verdict(`guess ${i}`, 'guesser')
+  asked.length = 0
+  for (const token of tokens) assert.equal((await bearers.verdict(token, 'agent')).kind, 'allowed')
+  assert.equal(asked.length, 0)
 })

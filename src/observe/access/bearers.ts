@@ -33,7 +33,8 @@ const refusedMs = 10_000
 const staleMs = 3600_000
 /** How long to wait for the API server: who asks waits no longer than 10 s. */
 const patienceMs = 3000
-const mostTokens = 256
+/** So many refused tokens are remembered, too. */
+const usualMostTokens = 256
 /** Tokens under review, in all and from one address. */
 const asking = { total: 8, perPeer: 2 }
 
@@ -44,24 +45,34 @@ export interface Access {
   readonly audience?: string
 }
 
+export interface BearersOptions {
+  /** How many tokens that are allowed are remembered. Default: 256. */
+  readonly mostTokens?: number
+  readonly now?: () => number
+}
+
 export class Bearers {
   readonly #create: Create
   readonly #access: Access
   readonly #now: () => number
+  readonly #mostTokens: number
   /** By hash of the token; the one that was longest not asked for comes first. */
-  readonly #known = new Map<string, Known>()
+  readonly #allowed = new Map<string, Known>()
+  /** The same of tokens that are not allowed: whoever invents some displaces no others. */
+  readonly #refused = new Map<string, Known>()
   readonly #shares = new Shares(asking.total, asking.perPeer)
 
-  constructor(create: Create, access: Access, now = () => performance.now()) {
+  constructor(create: Create, access: Access, options: BearersOptions = {}) {
     this.#create = create
     this.#access = access
-    this.#now = now
+    this.#now = options.now ?? (() => performance.now())
+    this.#mostTokens = options.mostTokens ?? usualMostTokens
   }
 
   /** @param peer the address that the token came from */
   async verdict(token: string, peer: string): Promise<Verdict> {
     const key = createHash('sha256').update(token).digest('base64')
-    const known = this.#known.get(key)
+    const known = this.#allowed.get(key) ?? this.#refused.get(key)
     const age = known ? this.#now() - known.at : Number.POSITIVE_INFINITY
     if (known && age < (known.verdict.kind === 'allowed' ? allowedMs : refusedMs)) return known.verdict
     if (!this.#shares.take(peer)) return { kind: 'busy' }
@@ -77,9 +88,11 @@ export class Bearers {
   }
 
   #keep(key: string, verdict: Verdict): void {
-    this.#known.delete(key)
-    this.#known.set(key, { verdict, at: this.#now() })
-    if (this.#known.size > mostTokens) this.#known.delete(this.#known.keys().next().value!)
+    for (const tokens of [this.#allowed, this.#refused]) tokens.delete(key)
+    const isAllowed = verdict.kind === 'allowed'
+    const tokens = isAllowed ? this.#allowed : this.#refused
+    tokens.set(key, { verdict, at: this.#now() })
+    if (tokens.size > (isAllowed ? this.#mostTokens : usualMostTokens)) tokens.delete(tokens.keys().next().value!)
   }
 
   async #ask(token: string): Promise<Verdict> {
