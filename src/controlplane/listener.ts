@@ -11,6 +11,8 @@ import { certificateFiles } from '../webhook/files.ts'
 
 export interface Listener {
   readonly port: number
+  /** Ends the connection of a peer, such as `10.244.1.7:53122`, at once. */
+  cut(peer: string): void
   stop(): void
 }
 
@@ -19,23 +21,39 @@ export interface ListenerOptions {
   /** A directory with tls.crt and tls.key; undefined to serve without TLS. */
   readonly certificate?: string
   readonly log: Log
+  /** How long a client may take for TLS, and again to close a connection that was ended. Default: 5 s. */
+  readonly patienceMs?: number
 }
 
 const lookMs = 30_000
+const usualPatienceMs = 5000
 /** The agents of a node share its address; one has a connection, and another while it restarts. */
 const mostConnections = { total: 4096, perPeer: 16 }
 
 /** Rejects where the address is taken or the certificate cannot be read. */
 export async function listenForAgents(options: ListenerOptions, take: (connection: Socket) => void): Promise<Listener> {
-  const { address, certificate } = options
+  const { address, certificate, log, patienceMs = usualPatienceMs } = options
+  const connections = new Map<string, Socket>()
+  const takeOne = (connection: Socket) => {
+    const peer = `${connection.remoteAddress}:${connection.remotePort}`
+    connections.set(peer, connection)
+    connection.once('close', () => connections.delete(peer))
+    // A client that does not end its side would keep its share of connections.
+    connection.once('finish', () => {
+      const timer = setTimeout(() => connection.destroy(), patienceMs)
+      connection.once('close', () => clearTimeout(timer))
+    })
+    take(connection)
+  }
   const { server, stop } =
     certificate === undefined
-      ? { server: createServer(take), stop: () => undefined }
-      : await tlsServer(certificate, options.log, take)
+      ? { server: createServer(takeOne), stop: () => undefined }
+      : await tlsServer(certificate, log, patienceMs, takeOne)
   limitConnections(server, mostConnections)
   await listen(server, { host: address.address, port: address.port })
   return {
     port: (server.address() as AddressInfo).port,
+    cut: peer => connections.get(peer)?.destroy(),
     stop: () => {
       stop()
       server.close()
@@ -46,9 +64,12 @@ export async function listenForAgents(options: ListenerOptions, take: (connectio
 async function tlsServer(
   directory: string,
   log: Log,
+  handshakeTimeout: number,
   take: (connection: Socket) => void,
 ): Promise<{ readonly server: Server; readonly stop: () => void }> {
-  const server = createTlsServer({ ALPNProtocols: ['h2'], minVersion: 'TLSv1.3', handshakeTimeout: 5000 }, take)
+  const server = createTlsServer({ ALPNProtocols: ['h2'], minVersion: 'TLSv1.3', handshakeTimeout }, take)
+  // Node leaves the connection open, as when the handshake takes too long.
+  server.on('tlsClientError', (_error, connection) => connection.destroy())
   const look = certificateFiles(directory, ({ certificate, key }) =>
     server.setSecureContext({ cert: certificate, key, minVersion: 'TLSv1.3' }),
   )

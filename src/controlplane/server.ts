@@ -1,5 +1,6 @@
 /** Serves the facts of the cluster to agents: delta xDS over gRPC, with the types of lightpath.facts.v1. */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fromBinary } from '@bufbuild/protobuf'
 import {
   type handleBidiStreamingCall,
@@ -7,7 +8,6 @@ import {
   Metadata,
   Server,
   ServerCredentials,
-  type ServerDuplexStream,
   setLogVerbosity,
   status,
   type UntypedServiceImplementation,
@@ -19,7 +19,9 @@ import type { TcpAddress } from '../observe/http.ts'
 import type { Log } from '../observe/log.ts'
 import { formatProblem } from '../services/problem.ts'
 import type { SourceListener } from '../sources/source.ts'
+import { show } from '../text/raw.ts'
 import { discoveryService, drainMs, shutdown } from '../xds/grpc.ts'
+import { type Call, identify, reviewAgain } from './admission.ts'
 import { FactStore } from './factstore.ts'
 import { listenForAgents } from './listener.ts'
 import { Subscriber } from './subscriber.ts'
@@ -36,6 +38,7 @@ export interface ControlPlaneOptions {
   readonly mostStreams?: number
   /** How often agents hear that they still have everything, where nothing changed that concerns them. Default: 10 s. */
   readonly progressMs?: number
+  readonly times?: Partial<typeof usualTimes>
 }
 
 export interface ControlPlane extends Required<SourceListener> {
@@ -43,7 +46,7 @@ export interface ControlPlane extends Required<SourceListener> {
   stop(): Promise<void>
 }
 
-const usualMostStreams = 2000
+export const usualMostStreams = 2000
 const usualProgressMs = 10_000
 /**
  * Changes that come within this time are sent together, and later ones wait until this time and some for each stream
@@ -51,8 +54,16 @@ const usualProgressMs = 10_000
  */
 const gatherMs = 5
 const gatherMsPerStream = 0.1
-/** An agent that acknowledges nothing for so long is cut off, since what it is to hear would grow without end. */
-const patienceMs = 60_000
+const usualTimes = {
+  /** An agent that acknowledges nothing for so long is cut off, since what it is to hear would grow without end. */
+  acknowledgedMs: 60_000,
+  /** Whoever is refused hears so after this time, so that it does not ask in a loop. */
+  refusedMs: 1000,
+  /** Whoever does not take the end of its stream for so long loses the connection. */
+  endedMs: 5000,
+  /** A stream's token is looked at again between this and twice this. */
+  tokenMs: 30 * 60_000,
+}
 
 const channelOptions = {
   // An agent that comes back names all that it has: 100,000 objects are some 8 MB.
@@ -64,24 +75,19 @@ const channelOptions = {
   'grpc.keepalive_timeout_ms': 20_000,
 }
 
-/** Whose bearers may have the facts. */
-export const factsAccess = { path: '/lightpath/facts', audience: 'lightpath-controlplane' } as const
-
-type Call = ServerDuplexStream<Uint8Array, Uint8Array>
-
 interface Stream {
   readonly call: Call
   readonly subscriber: Subscriber
   /** Of what was sent last, by performance.now(). */
   sent: number
+  /** The agent has said which node it is of, if it has to. */
+  isNamed: boolean
 }
-
-/** A stream of a token lasts between this and twice this: the agent comes back, and its token is looked at again. */
-const tokenMs = 30 * 60_000
 
 /** Agents are served once the source has said that everything is known. Rejects where the address is taken. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
-  const { log, mostStreams = usualMostStreams, progressMs = usualProgressMs } = options
+  const { log, bearers, mostStreams = usualMostStreams, progressMs = usualProgressMs } = options
+  const times = { ...usualTimes, ...options.times }
   const streams = new Set<Stream>()
   let isSynced = false
   let flushing: NodeJS.Timeout | undefined
@@ -100,20 +106,31 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const ticking = setInterval(() => {
     for (const stream of streams) {
       if (!stream.subscriber.isWaiting) send(stream, true)
-      else if (performance.now() - stream.sent > patienceMs) end(stream.call, status.ABORTED, 'nothing acknowledged')
+      else if (performance.now() - stream.sent > times.acknowledgedMs)
+        end(stream.call, status.ABORTED, 'nothing acknowledged')
     }
   }, progressMs)
 
+  /** An agent that reads nothing does not hear of it: a status waits for what was written before. */
+  const end = (call: Call, code: status, details: string) => {
+    const peer = call.getPeer()
+    call.removeAllListeners('data')
+    call.resume()
+    call.emit('error', { code, details })
+    const timer = setTimeout(() => listener.cut(peer), times.endedMs)
+    call.once('close', () => clearTimeout(timer))
+  }
   const serve = (call: Call, node: string | undefined) => {
     if (!isSynced) return end(call, status.UNAVAILABLE, 'not everything is known here yet')
     if (streams.size >= mostStreams) return end(call, status.RESOURCE_EXHAUSTED, `${mostStreams} streams are served`)
-    const stream: Stream = { call, subscriber: new Subscriber(store), sent: performance.now() }
+    const subscriber = new Subscriber(store)
+    const stream: Stream = { call, subscriber, sent: performance.now(), isNamed: node === undefined }
     streams.add(stream)
     for (const event of ['cancelled', 'error', 'close']) call.on(event, () => streams.delete(stream))
     call.on('end', () => call.end())
     call.on('data', (bytes: Uint8Array) => {
       try {
-        receive(stream.subscriber, bytes, node)
+        receive(stream, bytes, node)
         send(stream)
       } catch (error) {
         log.warn({ peer: call.getPeer(), reason: (error as Error).message }, 'stream of an agent ended')
@@ -124,12 +141,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     call.sendMetadata(new Metadata())
   }
   const handle: handleBidiStreamingCall<Uint8Array, Uint8Array> = async call => {
-    if (!options.bearers) return serve(call, undefined)
-    const found = await identify(call, options.bearers)
+    if (!bearers) return serve(call, undefined)
+    const found = await identify(call, bearers)
+    if ('code' in found && found.isFinal) await sleep(times.refusedMs)
     if (call.cancelled) return
     if ('code' in found) return end(call, found.code, found.details)
-    const timer = setTimeout(() => call.end(), tokenMs * (1 + Math.random()))
-    for (const event of ['cancelled', 'error', 'close', 'finish']) call.on(event, () => clearTimeout(timer))
+    reviewAgain(call, bearers, times.tokenMs, ({ code, details }) => end(call, code, details))
     serve(call, found.node)
   }
 
@@ -168,50 +185,22 @@ function send(stream: Stream, tellsProgress = false): void {
   stream.call.write(response)
 }
 
-type Identity = { readonly node: string | undefined } | { readonly code: status; readonly details: string }
-
-async function identify(call: Call, bearers: Bearers): Promise<Identity> {
-  const [header] = call.metadata.get('authorization')
-  const token = /^Bearer (\S+)$/i.exec(String(header ?? ''))?.[1]
-  if (token === undefined) return { code: status.UNAUTHENTICATED, details: 'send a bearer token' }
-  const verdict = await bearers.verdict(token, call.getPeer().replace(/:\d+$/, ''))
-  switch (verdict.kind) {
-    case 'allowed':
-      return { node: verdict.node }
-    case 'forbidden':
-      return {
-        code: status.PERMISSION_DENIED,
-        details: `${verdict.user} may not get the nonResourceURL ${factsAccess.path}`,
-      }
-    case 'unauthenticated':
-      return {
-        code: status.UNAUTHENTICATED,
-        details: 'the API server does not know this token, or it is for another audience',
-      }
-    default:
-      return { code: status.UNAVAILABLE, details: 'the token cannot be looked at now' }
-  }
-}
-
 /**
  * @param node that the agent's token is bound to
  * @throws Error where it is no request, or for what there is not
  */
-function receive(subscriber: Subscriber, bytes: Uint8Array, node: string | undefined): void {
+function receive(stream: Stream, bytes: Uint8Array, node: string | undefined): void {
   const request = fromBinary(DeltaDiscoveryRequestSchema, bytes)
-  if (request.node && node !== undefined && request.node.id !== node) {
-    throw new Error(`node ${JSON.stringify(request.node.id)} shows a token of node ${node}`)
+  if (node !== undefined && (request.node || !stream.isNamed) && request.node?.id !== node) {
+    throw new Error(`${request.node ? `node ${show(request.node.id)}` : 'no node'} shows a token of node ${node}`)
   }
+  stream.isNamed = true
   const type = typeOfUrl(request.typeUrl)
-  if (type === undefined) throw new Error(`${JSON.stringify(request.typeUrl)} is not served here`)
-  subscriber.request({
+  if (type === undefined) throw new Error(`${show(request.typeUrl)} is not served here`)
+  stream.subscriber.request({
     type,
     subscribe: request.resourceNamesSubscribe,
     initialVersions: request.initialResourceVersions,
     nonce: request.responseNonce,
   })
-}
-
-function end(call: Call, code: status, details: string): void {
-  call.emit('error', { code, details })
 }

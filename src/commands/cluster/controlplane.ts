@@ -1,4 +1,5 @@
-import { factsAccess, startControlPlane } from '../../controlplane/server.ts'
+import { factsAccess } from '../../controlplane/admission.ts'
+import { startControlPlane, usualMostStreams } from '../../controlplane/server.ts'
 import { hostPort } from '../../net/address.ts'
 import { Bearers } from '../../observe/access/bearers.ts'
 import { createLog, type Log } from '../../observe/log.ts'
@@ -31,7 +32,9 @@ export async function runControlPlane(config: Config): Promise<void> {
 async function bearersOf({ kubeconfig }: Config): Promise<Bearers> {
   const { kubernetesApi } = await import('../../cluster/api.ts')
   const ask = kubernetesApi(kubeconfig)
-  return new Bearers((path, object) => ask('POST', path, object), factsAccess)
+  // A token is replaced each hour, and the one before is known for as long.
+  const mostTokens = 2 * usualMostStreams
+  return new Bearers((path, object) => ask('POST', path, object), factsAccess, { mostTokens })
 }
 
 async function sourceOf({ source, kubeconfig }: Config, log: Log): Promise<Source> {

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { type ControlPlane, factsAccess, startControlPlane } from '../../controlplane/server.ts'
+import { factsAccess } from '../../controlplane/admission.ts'
+import { type ControlPlane, startControlPlane } from '../../controlplane/server.ts'
 import { Bearers } from '../../observe/access/bearers.ts'
 import { aService, put } from '../../services/testing.ts'
 import { makeServerCertificate } from '../../webhook/certificate.ts'
@@ -45,7 +46,8 @@ before(async () => {
   writeFileSync(file('other-authority'), certificate('127.0.0.1').authority)
   const address = { address: '127.0.0.1', port: 0 }
   const bearers = new Bearers(create, factsAccess)
-  controlPlane = await startControlPlane({ address, certificate: directory, bearers, log: silentLog })
+  const times = { refusedMs: 10 }
+  controlPlane = await startControlPlane({ address, certificate: directory, bearers, log: silentLog, times })
   controlPlane.changes([put(aService())])
   controlPlane.synced()
 })
