@@ -125,7 +125,7 @@ export class Delivery {
   }
 
   #deliver(ports: readonly PortChange[], arrived: number): void {
-    const { kernel, envoy, health, moves, staying, misnamed } = this.#parts
+    const { kernel, envoy, health, moves, staying, misnamed, lostRequests } = this.#parts
     health.queued(performance.now(), new Set(ports.map(familyOfChange)))
     for (const { id, after } of ports) {
       this.#options.programming.changed(id, arrived)
@@ -136,6 +136,7 @@ export class Delivery {
     for (const change of ports) {
       staying.changed(change)
       misnamed.changed(change)
+      lostRequests.changed(change)
     }
     for (const { id, after } of ports) {
       moves.wanted(id, after?.layer)

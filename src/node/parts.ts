@@ -189,7 +189,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     directory: options.envoySockets,
     log,
   })
-  const lostRequests = new LostRequests({ onProblems, calmMs: lossCalmMs })
+  const lostRequests = new LostRequests({ stateOf: id => plan.get(id), onProblems, calmMs: lossCalmMs })
   const overlaySwitch = new OverlaySwitch({ nodeName, onProblems })
   const handovers = new Handovers(service => report({ type: 'handover over', service }))
   return {

@@ -3,12 +3,14 @@
  * are. One may be a client that was stopped.
  */
 
-import { portIdOf } from '../../envoy/resources/frontend.ts'
+import { frontendsOf, portIdOf } from '../../envoy/resources/frontend.ts'
 import type { Loss } from '../../observe/accesslog/observations.ts'
-import { portPartOf, serviceKeyOf } from '../../plan/ports/port.ts'
+import { isForEnvoy, type PortState, portPartOf, serviceKeyOf } from '../../plan/ports/port.ts'
+import type { PortChange } from '../../plan/update.ts'
 import { type Problem, type ProblemCode, problem } from '../../services/problem.ts'
 
 export interface LostRequestsOptions {
+  readonly stateOf: (id: string) => PortState | undefined
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
   /** The problem ends after so long without such a request, in milliseconds. */
   readonly calmMs: number
@@ -53,7 +55,8 @@ export class LostRequests {
   /** @param frontend its id */
   lost(frontend: string, loss: Loss): void {
     const id = portIdOf(frontend)
-    const origin = `lost requests ${id} ${loss}`
+    if (!isServed(this.#options.stateOf(id))) return
+    const origin = originOf(id, loss)
     const lost = this.#lost.get(origin)
     if (!lost) {
       const calm = setTimeout(() => this.#end(origin), this.#options.calmMs).unref()
@@ -65,14 +68,32 @@ export class LostRequests {
     if (lost.count === fewest) this.#options.onProblems(origin, [problemOf(id, loss)])
   }
 
+  /** A port that has gone, or that its owner took from Envoy, has no such problem any more. */
+  changed({ id, after }: PortChange): void {
+    if (this.#lost.size === 0 || isServed(after)) return
+    for (const loss of Object.keys(words) as Loss[]) this.#end(originOf(id, loss))
+  }
+
   stop(): void {
     for (const { calm } of this.#lost.values()) clearTimeout(calm)
   }
 
   #end(origin: string): void {
+    const lost = this.#lost.get(origin)
+    if (!lost) return
+    clearTimeout(lost.calm)
     this.#lost.delete(origin)
     this.#options.onProblems(origin, [])
   }
+}
+
+function originOf(id: string, loss: Loss): string {
+  return `lost requests ${id} ${loss}`
+}
+
+/** Envoy may still have connections of a port that is not. */
+function isServed(state: PortState | undefined): boolean {
+  return state !== undefined && frontendsOf(state).some(({ layer }) => isForEnvoy(layer))
 }
 
 function problemOf(id: string, loss: Loss): Problem {

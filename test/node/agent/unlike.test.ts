@@ -95,6 +95,9 @@ describe('what works otherwise than behind kube-proxy', { skip }, () => {
       const lost = `lightpath_lost_requests_total{service_port="default/broken/http",reason="${reason}"}`
       await lab.untilMetric(lost, 3)
     }
+    lab.remove('broken')
+    for (const code of ['LP308', 'LP309'])
+      await lab.untilLogged(new RegExp(`${code}.*default/broken.*"problem is over"`))
   })
 
   test('what is remembered is gone with lightpath cleanup', async () => {
