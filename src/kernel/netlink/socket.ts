@@ -3,7 +3,7 @@
  * is there to be received at once, and a request is a synchronous call of some microseconds.
  */
 
-import { isTurnOver, nextTurn } from '../sync/turns.ts'
+import { isTurnOver, nextTurn } from '../../worker/turns.ts'
 import { flags, isInterrupted, messageTypes, NetlinkError, readDone, readError } from './answer.ts'
 import {
   bindSocket,

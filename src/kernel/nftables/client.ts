@@ -1,8 +1,8 @@
 /** The nf_tables of this node, or of another network namespace, by netlink. */
 
+import { beginWork, isTurnOver, nextTurn } from '../../worker/turns.ts'
 import type { Family } from '../family.ts'
 import { NetlinkSocket } from '../netlink/socket.ts'
-import { beginWork, isTurnOver, nextTurn } from '../sync/turns.ts'
 import type { Bytes } from './bytes.ts'
 import type { InlineSet } from './clauses/clause.ts'
 import { readRule } from './clauses/read.ts'

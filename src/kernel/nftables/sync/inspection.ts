@@ -3,9 +3,9 @@
  * that were written in that time.
  */
 
+import { isTurnOver, nextTurn } from '../../../worker/turns.ts'
 import type { Family } from '../../family.ts'
 import type { PlanOptions, RulesetOptions } from '../../options.ts'
-import { isTurnOver, nextTurn } from '../../sync/turns.ts'
 import type { Bytes } from '../bytes.ts'
 import type { NftClient } from '../client.ts'
 import { type ElementName, type ElementSink, type Elements, isShared, overlaySwitch } from '../elements/elements.ts'

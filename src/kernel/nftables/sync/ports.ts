@@ -7,10 +7,10 @@
 
 import { setImmediate as turn } from 'node:timers/promises'
 import { type PortState, portPartOf, serviceKeyOf } from '../../../plan/ports/port.ts'
+import { isTurnOver, nextTurn } from '../../../worker/turns.ts'
 import type { KernelObserver } from '../../layer.ts'
 import { PortRecords } from '../../sync/portrecords.ts'
 import { refusalsAtOnce } from '../../sync/splitting.ts'
-import { isTurnOver, nextTurn } from '../../sync/turns.ts'
 import { backoffMs } from '../../sync/worker.ts'
 import { type CommandError, commandProblem } from '../../system/command.ts'
 import type { Bytes } from '../bytes.ts'
