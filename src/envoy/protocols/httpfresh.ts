@@ -5,7 +5,7 @@
  * connection.
  *
  * Envoy chooses a connection by what a request has in its filter state for the endpoint's side, here something that no
- * other request has. HTTP/2 tells which requests it has not seen (GOAWAY), so its connections are kept.
+ * other request has: its time and its client's connection (X-Request-Id is what the client makes it). HTTP/2 tells which requests it has not seen (GOAWAY), so its connections are kept.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/set_filter_state
  */
 
@@ -72,8 +72,11 @@ const ends = (value: string): RouteParts['requestHeadersToAdd'] => [
   { header: { key: 'connection', value: unlessHttp2(value) }, appendAction: Append.ADD_IF_ABSENT },
 ]
 
+/** A client's connection has one request at a time. */
+const ownConnection = sharedBy(unlessHttp2('request.time') + unlessHttp2('connection.id'))
+
 export const onFreshConnection: RouteParts = {
-  typedPerFilterConfig: withState(sharedBy(unlessHttp2('request.id'))),
+  typedPerFilterConfig: withState(ownConnection),
   requestHeadersToAdd: ends('"close"'),
 }
 
@@ -83,18 +86,22 @@ const now = 'request.time.getMilliseconds()'
 
 /** As onFreshConnection; but some connections stay open, which shows whether their endpoint lets them. */
 const onWatchedConnection: RouteParts = {
-  typedPerFilterConfig: withState(age, sharedBy(unlessHttp2('request.id'))),
+  typedPerFilterConfig: withState(age, ownConnection),
   requestHeadersToAdd: ends(`${isKept} && ${now} < 10 ? "" : "close"`),
 }
 
 /**
- * Clients that keep their connections share one within each half second: so none was idle for longer. In its last
- * moments connections are to end, since they could keep a server's threads from those of the next.
+ * Clients that keep their connections share one within each half second, which never comes again: so none was idle for
+ * longer, whatever its time-out. In the last moments connections are to end, since they could keep a server's threads
+ * from those of the next.
  */
 const onLastingConnection: RouteParts = {
   typedPerFilterConfig: withState(
     age,
-    sharedBy(unlessHttp2(`${isKept} ? request.time.getSeconds() * 2 + ${now} / 500 : request.id`)),
+    sharedBy(
+      unlessHttp2(`${isKept} ? int(request.time) * 2 + ${now} / 500 : request.time`) +
+        unlessHttp2(`${isKept} ? "" : connection.id`),
+    ),
   ),
   requestHeadersToAdd: ends(`${isKept} && ${now} - ${now} / 500 * 500 < 450 ? "" : "close"`),
 }
