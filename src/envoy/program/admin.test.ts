@@ -83,14 +83,20 @@ test('connections are counted for all Envoys together', async t => {
       'cluster.a/b/http/IPv6.upstream_cx_destroy_remote: 2',
       '',
     ],
-    ['cluster.a/b/http.upstream_cx_idle_timeout: 3', 'cluster.a/b/http.upstream_cx_destroy_remote: 1', ''],
+    [
+      'cluster.a/b/http.upstream_cx_idle_timeout: 3',
+      'cluster.a/b/http.upstream_cx_destroy_remote: 1',
+      'cluster.a/b/http.upstream_cx_http2_total: 4',
+      'cluster.a/b/http.outlier_detection.ejections_active: 1',
+      '',
+    ],
   ]
   const sockets = await Promise.all(lines.map(each => admin(t, (_, response) => response.end(each.join('\n')))))
   assert.deepEqual(
     [...(await readConnectionCounts(sockets))!],
     [
-      ['a/b/http', { opened: 40, byTimeout: 10, byEndpoint: 1 }],
-      ['a/b/http/IPv6', { opened: 0, byTimeout: 0, byEndpoint: 2 }],
+      ['a/b/http', { opened: 40, http2: 4, byTimeout: 10, byEndpoint: 1, ejected: 1 }],
+      ['a/b/http/IPv6', { opened: 0, http2: 0, byTimeout: 0, byEndpoint: 2, ejected: 0 }],
     ],
   )
 })

@@ -8,6 +8,7 @@ import type { IncomingMessage } from 'node:http'
 import { hostPort } from '../../net/address.ts'
 import { get } from '../../observe/plainhttp.ts'
 import { connectUnix } from '../../observe/unixsocket.ts'
+import { isTurnOver, nextTurn } from '../../worker/turns.ts'
 import { metricsFilter, statsNameOf } from '../resources/stats.ts'
 import type { UnixAddress } from './sockets.ts'
 
@@ -70,35 +71,46 @@ export async function readActivity(sockets: readonly UnixAddress[]): Promise<Act
   }
 }
 
-/** How many connections to a frontend's endpoints there were, since Envoy knows it. */
+/** What a frontend's connections to endpoints show, since Envoy knows it. */
 export interface ConnectionCounts {
   readonly opened: number
+  /** Those of them that speak HTTP/2. */
+  readonly http2: number
   /** Ended by Envoy's idle time-out. */
   readonly byTimeout: number
   /** Ended by endpoints. */
   readonly byEndpoint: number
+  /** Endpoints that Envoy has ejected now. */
+  readonly ejected: number
 }
 
 const connectionCounts = {
   upstream_cx_total: 'opened',
+  upstream_cx_http2_total: 'http2',
   upstream_cx_idle_timeout: 'byTimeout',
   upstream_cx_destroy_remote: 'byEndpoint',
+  'outlier_detection.ejections_active': 'ejected',
 } as const satisfies Readonly<Record<string, keyof ConnectionCounts>>
 
-/** Reads counts of connections by frontend, the Envoys taken together; undefined where one does not answer. */
+/**
+ * Reads counts of connections by frontend, the Envoys taken together, in turns of the event loop; undefined where one
+ * does not answer.
+ */
 export async function readConnectionCounts(
   sockets: readonly UnixAddress[],
 ): Promise<ReadonlyMap<string, ConnectionCounts> | undefined> {
-  const filter = `^cluster\\..*/.*\\.(${Object.keys(connectionCounts).join('|')})$`
-  const answers = await Promise.all(sockets.map(socket => ask(socket, '/stats', { usedonly: '', filter })))
-  if (answers.includes(undefined)) return undefined
-  const found = new Map<string, ConnectionCounts>()
-  for (const line of answers.flatMap(answer => answer!.split('\n'))) {
-    const [, id, name, count] = /^cluster\.([^.]+)\.(\w+): (\d+)$/.exec(line) ?? []
-    if (id === undefined) continue
-    const kind = connectionCounts[name as keyof typeof connectionCounts]
-    const counts = found.get(id) ?? { opened: 0, byTimeout: 0, byEndpoint: 0 }
-    found.set(id, { ...counts, [kind]: counts[kind] + Number(count) })
+  const names = Object.keys(connectionCounts).join('|').replaceAll('.', '\\.')
+  const query = { usedonly: '', filter: `^cluster\\..*/.*\\.(${names})$` }
+  const answers = await Promise.all(sockets.map(socket => ask(socket, '/stats', query)))
+  const found = new Map<string, Record<keyof ConnectionCounts, number>>()
+  for (const answer of answers) {
+    if (answer === undefined) return undefined
+    for (const [, id = '', name, count] of answer.matchAll(/^cluster\.([^.\n]+)\.([\w.]+): (\d+)$/gm)) {
+      if (isTurnOver()) await nextTurn()
+      const counts = found.get(id) ?? { opened: 0, http2: 0, byTimeout: 0, byEndpoint: 0, ejected: 0 }
+      counts[connectionCounts[name as keyof typeof connectionCounts]] += Number(count)
+      found.set(id, counts)
+    }
   }
   return found
 }

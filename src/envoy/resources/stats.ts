@@ -32,6 +32,7 @@ const forDiagnosis = [
   'upstream_rq_retry_overflow',
   'upstream_rq_pending_overflow',
   'upstream_cx_overflow',
+  'upstream_cx_http2_total',
   'upstream_cx_idle_timeout',
   'upstream_cx_destroy_remote',
   'membership_total',

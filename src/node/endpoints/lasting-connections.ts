@@ -1,8 +1,8 @@
 /**
  * Finds Service ports whose endpoints let idle connections live, so that a request that must not be repeated may go on
  * an open one (envoy/protocols/httpfresh.ts). An endpoint counts when Envoy's own idle time-out (upstream-idle-timeout,
- * a second or more) has ended enough connections, and the endpoints none. A connection that an endpoint ends and an
- * endpoint that comes have all of it shown anew.
+ * a second or more) has ended enough connections, and the endpoints none. A connection that an endpoint ends or that
+ * speaks HTTP/2, an endpoint that comes and another idle time-out have all of it shown anew.
  */
 
 import type { ConnectionCounts } from '../../envoy/program/admin.ts'
@@ -11,6 +11,7 @@ import { envoyEndpointsOf, type Frontend, type Observed } from '../../envoy/reso
 import { hostPort } from '../../net/address.ts'
 import type { Failure } from '../../observe/accesslog/records.ts'
 import type { LbPolicy } from '../../services/settings/settings.ts'
+import { isTurnOver, nextTurn } from '../../worker/turns.ts'
 import { PeriodicTask } from '../tasks/periodictask.ts'
 
 /** Frontends as Envoy has them. */
@@ -31,12 +32,17 @@ const fewest = 10
 /** So long nothing is watched after an endpoint has ended a connection, or a request was on that. */
 const [endedHoldMs, cutHoldMs] = [600e3, 3600e3]
 
+/** No request chooses a connection that was idle for longer than half a second: it waits for this time-out. */
+const longestIdleMs = 10_000
+
 /** With these, endpoints get like parts of the requests, and so of the connections that are watched. */
 const even: ReadonlySet<LbPolicy> = new Set(['LEAST_REQUEST', 'ROUND_ROBIN', 'RANDOM'])
 
 export interface Evidence {
   /** Those that are watched. */
   readonly endpoints: ReadonlySet<string>
+  /** The port's time-out of Envoy, in milliseconds. */
+  readonly idleTimeout: number
   /** What was counted when this stage began; while it is fresh, by the last probe. */
   readonly since: ConnectionCounts
   readonly connections: Connections
@@ -46,7 +52,7 @@ export class LastingConnections {
   readonly #frontends: Frontends
   readonly #read: ReadCounts
   readonly #looks = new PeriodicTask(async () => this.#look())
-  #known: ReadonlyMap<string, Evidence> = new Map()
+  readonly #known = new Map<string, Evidence>()
   /** Until when, by `performance.now()`. */
   readonly #held = new Map<string, number>()
 
@@ -74,15 +80,14 @@ export class LastingConnections {
     const all = await this.#read()
     if (!all) return intervalMs
     for (const [id, until] of this.#held) if (until < performance.now()) this.#held.delete(id)
-    const known = new Map<string, Evidence>()
     for (const id of new Set([...this.#known.keys(), ...all.keys()])) {
+      if (isTurnOver()) await nextTurn()
       const frontend = this.#frontends.frontendOf(id)
-      if (!frontend) continue
-      const evidence = this.#evidenceOf(frontend, all.get(id))
-      if (evidence) known.set(id, evidence)
-      this.#publish(frontend, evidence)
+      const evidence = frontend && this.#evidenceOf(frontend, all.get(id))
+      if (evidence) this.#known.set(id, evidence)
+      else this.#known.delete(id)
+      if (frontend) this.#publish(frontend, evidence)
     }
-    this.#known = known
     return intervalMs
   }
 
@@ -90,10 +95,8 @@ export class LastingConnections {
     const { id } = frontend
     if (!counts || this.#held.has(id) || !even.has(this.#frontends.lbPolicyOf(frontend))) return undefined
     const before = this.#known.get(id)
-    const evidence = evidenceOf(before, () => namesOf(frontend), counts)
-    if (before && !isFresh(before) && counts.byEndpoint > before.since.byEndpoint)
-      this.#held.set(id, performance.now() + endedHoldMs)
-    return evidence
+    if (before && !isFresh(before) && isSpoiled(before, counts)) this.#held.set(id, performance.now() + endedHoldMs)
+    return evidenceOf(before, frontend, counts)
   }
 
   #publish({ id, observed }: Frontend, evidence: Evidence | undefined): void {
@@ -112,26 +115,38 @@ function namesOf(frontend: Frontend): readonly string[] {
   return envoyEndpointsOf(frontend).map(({ ip, port }) => hostPort(ip, port))
 }
 
-/**
- * Returns what is known with these counts. Endpoints that have gone make no difference.
- *
- * @param endpointsOf called for ports with connections enough
- */
-export function evidenceOf(
-  before: Evidence | undefined,
-  endpointsOf: () => readonly string[],
-  counts: ConnectionCounts,
-): Evidence {
-  const fresh: Evidence = { endpoints: none, since: counts, connections: 'fresh' }
-  if (!before || counts.byEndpoint !== before.since.byEndpoint || counts.opened < before.since.opened) return fresh
+/** Endpoints have ended connections, or some are of HTTP/2: idle ones tell nothing then of those of HTTP/1. */
+function isSpoiled({ since }: Evidence, { byEndpoint, http2 }: ConnectionCounts): boolean {
+  return byEndpoint > since.byEndpoint || http2 > since.http2
+}
+
+/** Returns what is known of the frontend with these counts. Endpoints that have gone make no difference. */
+export function evidenceOf(before: Evidence | undefined, frontend: Frontend, counts: ConnectionCounts): Evidence {
+  const idleTimeout = frontend.settings.upstreamIdleTimeout
+  const fresh: Evidence = { endpoints: none, idleTimeout, since: counts, connections: 'fresh' }
+  if (!before || before.idleTimeout !== idleTimeout || isSpoiled(before, counts) || isLess(counts, before.since))
+    return fresh
+  const areKnown = () => namesOf(frontend).every(endpoint => before.endpoints.has(endpoint))
+  if (before.connections === 'lasting') return areKnown() ? before : fresh
+  if (!isWatchable(frontend, counts)) return fresh
   if (before.connections === 'fresh')
     return counts.opened - before.since.opened < worthwhile
       ? fresh
-      : { ...fresh, endpoints: new Set(endpointsOf()), connections: 'watched' }
-  if (!endpointsOf().every(endpoint => before.endpoints.has(endpoint))) return fresh
-  if (before.connections === 'lasting') return before
+      : { ...fresh, endpoints: new Set(namesOf(frontend)), connections: 'watched' }
+  if (!areKnown()) return fresh
   const timedOut = counts.byTimeout - before.since.byTimeout
   return timedOut < fewest * before.endpoints.size ? before : { ...before, connections: 'lasting' }
+}
+
+/** Connections time out soon, and each endpoint gets its part of them. */
+function isWatchable({ settings, spillOver = [], observed }: Frontend, { ejected }: ConnectionCounts): boolean {
+  const { upstreamIdleTimeout: ms } = settings
+  return ms > 0 && ms <= longestIdleMs && spillOver.length === 0 && ejected === 0 && !observed?.ejected?.size
+}
+
+/** Whether an Envoy has ended: counts begin anew. */
+function isLess(counts: ConnectionCounts, since: ConnectionCounts): boolean {
+  return counts.opened < since.opened || counts.byEndpoint < since.byEndpoint
 }
 
 const none: ReadonlySet<string> = new Set()
