@@ -22,12 +22,13 @@ export class CutConnections {
   }
 
   failed(id: string, { method, isCut }: Failure): void {
-    if (!isCut || !reusing.has(method) || this.#known.has(id)) return
+    if (!isCut || !reusing.has(method)) return
     const end = () => {
       this.#known.delete(id)
       this.#onChange(id, false)
     }
-    this.#known.set(id, setTimeout(end, holdMs).unref())
+    if (!this.#known.has(id)) this.#known.set(id, setTimeout(end, holdMs).unref())
+    // The port may have gone and come back meanwhile, and is served like others then.
     this.#onChange(id, true)
   }
 

@@ -206,7 +206,9 @@ export class EnvoyLayer {
   observe(id: string, seen: Observed): void {
     const life = this.#lives.get(id)
     if (!life) return
-    life.observed = { ...life.observed, ...seen }
+    const { observed } = life
+    if (Object.entries(seen).every(([key, value]) => observed?.[key as keyof Observed] === value)) return
+    life.observed = { ...observed, ...seen }
     this.#publisher.republish(life)
   }
 
