@@ -58,16 +58,16 @@ test(
       assert.deepEqual([listener.phantoms, listener.timesSynced], [[], 1])
     }
 
-    // Pods need it, and nobody else makes it here; there may be one of another test.
+    // Pods need both, and nobody else makes them here; there may be those of another test.
     await server.ask('POST', '/api/v1/namespaces/default/serviceaccounts', { metadata: { name: 'default' } })
-    await server.must('POST', '/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name: own } })
+    await server.ask('POST', '/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name: own } })
     await server.must('POST', services, service('moves'))
     await server.must('POST', slices, slice('moves', '10.0.0.1'))
     for (const [i, node] of [own, 'node2'].entries()) {
-      await server.must('POST', pods, pod(`on-${node}`, node))
+      await server.must('POST', pods, pod(`moves-${node}`, node))
       const podIP = `10.0.0.${i + 1}`
       const status = { phase: 'Running', podIP, podIPs: [{ ip: podIP }] }
-      await server.must('PATCH', `${pods}/on-${node}/status`, { status })
+      await server.must('PATCH', `${pods}/moves-${node}/status`, { status })
     }
     for (const one of [direct.source, source]) one.needPods!(new Set(['default']))
     await direct.shows('moves', 80)
@@ -81,7 +81,7 @@ test(
     await agrees('the API server')
     await replica(first.port)
     await server.must('DELETE', `${services}/moves`)
-    await server.must('DELETE', `${pods}/on-node2?gracePeriodSeconds=0`)
+    await server.must('DELETE', `${pods}/moves-node2?gracePeriodSeconds=0`)
     await direct.shows('moves', undefined)
     await agrees('a replica that is new')
   },
