@@ -118,10 +118,17 @@ static bool asks_for_tunnel(struct text head) {
   return false;
 }
 
+/** RFC 9112 section 2.2: empty lines before a request are none of it. */
+static struct text without_empty_lines(struct text text) {
+  while (text.length > 0 && (*text.start == '\r' || *text.start == '\n')) text = from(text, 1);
+  return text;
+}
+
 const char *other_protocol(const char *bytes, size_t length) {
   struct text text = {bytes, length}, line;
   // RFC 8446 section 5.1: a record of type handshake, of a version 3.x.
   if (begins(text, "\x16\x03")) return "TLS";
+  text = without_empty_lines(text);
   if (!next_line(&text, &line)) line = text;
   static const char version[] = " HTTP/1.";
   for (size_t i = 0; i + sizeof version <= line.length; i++)
@@ -139,9 +146,7 @@ bool is_http_answer(const char *bytes, size_t length) {
 }
 
 enum protocol detect(const char *bytes, size_t length) {
-  struct text text = {bytes, length};
-  // RFC 9112 section 2.2: empty lines before a request are none of it.
-  while (text.length > 0 && (*text.start == '\r' || *text.start == '\n')) text = from(text, 1);
+  struct text text = without_empty_lines((struct text){bytes, length});
   static const char preface[] = "PRI * HTTP/2.0\r\n";
   if (begins(text, preface)) return HTTP2;
   struct text line, head = text;

@@ -6,10 +6,12 @@
 
 enum { MOST_A_SECOND = 20 };
 
-bool misnamed_may_report(void) {
-  static _Thread_local uint64_t second;
-  static _Thread_local unsigned reported;
+bool misnamed_may_report(enum misnamed_by kind) {
+  static _Thread_local struct {
+    uint64_t second;
+    unsigned reported;
+  } kinds[MISNAMED_KINDS];
   uint64_t now = clock_now() / 1000000000;
-  if (now != second) second = now, reported = 0;
-  return reported++ < MOST_A_SECOND;
+  if (now != kinds[kind].second) kinds[kind].second = now, kinds[kind].reported = 0;
+  return kinds[kind].reported++ < MOST_A_SECOND;
 }

@@ -1,6 +1,6 @@
 /*
  * How the module reports that a port that is named http speaks something else: as metadata of the connection, by which the access log
- * chooses what the agent gets to hear (envoy/resources/accesslog.ts).
+ * chooses what the agent gets to hear (envoy/resources/observations.ts).
  */
 #ifndef LIGHTPATH_MISNAMED_H
 #define LIGHTPATH_MISNAMED_H
@@ -9,7 +9,9 @@
 
 static const struct envoy_text metadata_namespace = {"lightpath", 9}, metadata_key = {"spoke", 5};
 
-/** Whether one more connection may be reported: a worker reports some each second, whatever comes. */
-bool misnamed_may_report(void);
+enum misnamed_by { BY_CLIENT, BY_SERVER, MISNAMED_KINDS };
+
+/** Whether one more connection may be reported: a worker reports some of each kind a second, whatever comes of the other. */
+bool misnamed_may_report(enum misnamed_by kind);
 
 #endif

@@ -64,6 +64,8 @@ void test_detection(unsigned (*draw)(unsigned)) {
   assert(strcmp(other_protocol("\x16\x03\x01", 3), "TLS") == 0);
   assert(strcmp(other_protocol("PING\r\n", 6), "no HTTP") == 0);
   assert(other_protocol("CONNECT a:443 HTTP/1.1\r\n", 24) == NULL);
+  assert(other_protocol("\r\nCONNECT a:443 HTTP/1.1\r\n", 26) == NULL);
+  assert(strcmp(other_protocol("\r\n", 2), "no HTTP") == 0);
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     const char *bytes = known[i].bytes;
     size_t length = strlen(bytes);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../misnamed.h"
 #include "../module.h"
 
 static struct envoy_text written;
@@ -67,6 +68,8 @@ void test_server_first(void) {
   assert(!is_reported("\0\0\6\4\0\0\0\0\0\0\3\0\0\0\144", 15, false));
   assert(is_reported("\0\0\6\4\0\0\0\0\1\0\3\0\0\0\144", 15, false));
   assert(is_reported("J\0\0\0\n8.0.36", 11, false));
+  for (int i = 0; i < 1000; i++) misnamed_may_report(BY_CLIENT);
+  assert(is_reported("SSH-2.0-OpenSSH", 15, false));
   for (int i = 0; i < 1000; i++) is_reported("SSH-2.0-OpenSSH", 15, false);
   assert(reported < 100);
 }
