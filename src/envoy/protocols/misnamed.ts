@@ -4,7 +4,7 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import { defaultSettings } from '../../services/settings/definitions.ts'
+import { defaultFirstBytesTimeout, defaultSettings } from '../../services/settings/definitions.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 import { DynamicModuleNetworkFilterSchema } from '../api/envoy/extensions/filters/network/dynamic_modules/v3/dynamic_modules_pb.js'
@@ -25,17 +25,21 @@ const serverFirst: NetworkFilters[number] = {
   },
 }
 
-/** A connection may stay open for days: it is reported after so long, or at its end. */
-const reportedAfterMs = 2000
+/** A connection may stay open for days: it is looked at each time so long has passed, and at its end. */
+const lookMs = 2000
+/** No more when this has passed after the wait for the client's first bytes: servers that greet do so within seconds. */
+const greetingMs = 5000
 
-const observed = {
-  accessLog: [misnamedConnection],
-  accessLogOptions: { accessLogFlushInterval: duration(reportedAfterMs) },
+function observed({ firstBytesTimeout = defaultFirstBytesTimeout }: FilterNode) {
+  return {
+    accessLog: [misnamedConnection(firstBytesTimeout + greetingMs)],
+    accessLogOptions: { flushAccessLogOnConnected: true, accessLogFlushInterval: duration(lookMs) },
+  }
 }
 
 /** On a listener of the Service port's own. */
-export function otherThanHttp(cluster: string, settings: Settings, { hasModule = false }: FilterNode): NetworkFilters {
-  return hasModule ? [serverFirst, proxyTo(cluster, settings, observed)] : [proxyTo(cluster, settings)]
+export function otherThanHttp(cluster: string, settings: Settings, node: FilterNode): NetworkFilters {
+  return node.hasModule ? [serverFirst, proxyTo(cluster, settings, observed(node))] : [proxyTo(cluster, settings)]
 }
 
 /** On a shared listener. */

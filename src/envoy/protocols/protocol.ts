@@ -11,6 +11,7 @@ import type { Connections } from './httpfresh.ts'
 export interface FilterNode {
   readonly latencies?: string | undefined
   readonly hasModule?: boolean
+  readonly firstBytesTimeout?: number | undefined
 }
 
 /** The properties of a Service port that its filter depends on: not its endpoints, which change. */

@@ -103,17 +103,26 @@ const serverError: Filter = {
 
 /** @param more response flags that count, too */
 export function httpErrors(...more: readonly string[]): Filter {
-  const filters = [serverError, hasFlags(...failureFlags, ...more)]
+  return or(serverError, hasFlags(...failureFlags, ...more))
+}
+
+export function loggedAs(...types: readonly AccessLogType[]): Filter {
+  return { filterSpecifier: { case: 'logTypeFilter', value: { types: [...types] } } }
+}
+
+export function and(...filters: Filter[]): Filter {
+  return { filterSpecifier: { case: 'andFilter', value: { filters } } }
+}
+
+export function or(...filters: Filter[]): Filter {
   return { filterSpecifier: { case: 'orFilter', value: { filters } } }
 }
 
-/** Once of each connection: connections of misnamed ports are looked at meanwhile, too (protocols/misnamed.ts). */
-const atEnd: Filter = {
-  filterSpecifier: { case: 'logTypeFilter', value: { types: [AccessLogType.TcpConnectionEnd] } },
-}
+/** Once of each connection: those of misnamed ports are looked at before, too (protocols/misnamed.ts). */
+const atEnd = loggedAs(AccessLogType.TcpConnectionEnd)
 
 export function tcpAccessLog(which: Settings['accessLog']): AccessLogs {
-  return accessLog(which, { ...common, protocol: 'TCP' }, failed, atEnd)
+  return accessLog(which, { ...common, protocol: 'TCP' }, and(failed, atEnd), atEnd)
 }
 
 function accessLog(which: Settings['accessLog'], format: Format, errors: Filter, all?: Filter): AccessLogs {

@@ -94,22 +94,22 @@ export function listenerResources(frontend: Frontend, options: NodeOptions): rea
   if (!hasOwnListeners(frontend, options)) return []
   const protocol = protocolOf(frontend)
   const name = resourceNameOf(frontend)
+  const node = {
+    ...options,
+    ...(!mayShowClient(frontend) && { clientMark: undefined }),
+    firstBytesTimeout: settings.firstBytesTimeout ?? options.firstBytesTimeout,
+  }
   const port = { name, settings, node: options }
   const named = (chain: string, filters: NetworkFilters) => ({ name: `${name}/${chain}`, filters })
   const served = () => protocol.networkFilters(port)
   const chains = protocol.isDetected
-    ? [named('http', served), named('tcp', () => otherThanHttp(name, settings, options))]
+    ? [named('http', served), named('tcp', () => otherThanHttp(name, settings, node))]
     : [named('tcp', served)]
   const [first, others] = chains.map(
     ({ name, filters }) =>
       () =>
         byDiscovery(name, filters()),
   )
-  const node = {
-    ...options,
-    ...(!mayShowClient(frontend) && { clientMark: undefined }),
-    firstBytesTimeout: settings.firstBytesTimeout ?? options.firstBytesTimeout,
-  }
   const listeners = addressesOf(frontend).map(({ ip, port }) =>
     listener(ip, port, id, { first: first!, others }, node, backing(name)),
   )

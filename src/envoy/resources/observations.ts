@@ -5,8 +5,14 @@
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Settings } from '../../services/settings/settings.ts'
-import type { AccessLogFilterSchema, AccessLogSchema } from '../api/envoy/config/accesslog/v3/accesslog_pb.js'
-import { httpErrors, httpFormat, openTelemetry } from './accesslog.ts'
+import {
+  type AccessLogFilterSchema,
+  type AccessLogSchema,
+  ComparisonFilter_Op,
+} from '../api/envoy/config/accesslog/v3/accesslog_pb.js'
+import { AccessLogType } from '../api/envoy/data/accesslog/v3/accesslog_pb.js'
+import type { ValueMatcherSchema } from '../api/envoy/type/matcher/v3/value_pb.js'
+import { and, httpErrors, httpFormat, loggedAs, openTelemetry, or } from './accesslog.ts'
 
 type AccessLog = MessageInitShape<typeof AccessLogSchema>
 type Filter = MessageInitShape<typeof AccessLogFilterSchema>
@@ -21,23 +27,43 @@ function observation(filter: Filter, fields: Readonly<Record<string, string>>): 
 /** Of a connection: what the module found (native/misnamed.h). */
 const spoke = { filter: 'lightpath', key: 'spoke' }
 
-/** A port that is named http has a connection that speaks something else. */
-export const misnamedConnection: AccessLog = observation(
-  {
-    filterSpecifier: {
-      case: 'metadataFilter',
-      value: {
-        matcher: {
-          filter: spoke.filter,
-          path: [{ segment: { case: 'key', value: spoke.key } }],
-          value: { matchPattern: { case: 'presentMatch', value: true } },
-        },
-        matchIfKeyNotFound: false,
+const hasSpoken = (match: MessageInitShape<typeof ValueMatcherSchema>['matchPattern']): Filter => ({
+  filterSpecifier: {
+    case: 'metadataFilter',
+    value: {
+      matcher: {
+        filter: spoke.filter,
+        path: [{ segment: { case: 'key', value: spoke.key } }],
+        value: { matchPattern: match },
       },
+      matchIfKeyNotFound: false,
     },
   },
-  { spoke: `%DYNAMIC_METADATA(${spoke.filter}:${spoke.key})%` },
-)
+})
+
+/** What a client speaks is known before its connection has an endpoint, and is reported then, once. */
+const byClient = and(loggedAs(AccessLogType.TcpUpstreamConnected), hasSpoken({ case: 'presentMatch', value: true }))
+
+/** As native/serverfirst.c has it. */
+const serverFirst = { matchPattern: { case: 'exact', value: 'server first' } } as const
+
+/**
+ * That a server speaks first is known later, so that a connection is looked at every now and then: only while it is
+ * young, or many that stay open would crowd out what others have to report.
+ */
+function byServer(youngMs: number): Filter {
+  const value = { defaultValue: youngMs, runtimeKey: 'lightpath.young_ms' }
+  return and(
+    loggedAs(AccessLogType.TcpPeriodic, AccessLogType.TcpConnectionEnd),
+    hasSpoken({ case: 'stringMatch', value: serverFirst }),
+    { filterSpecifier: { case: 'durationFilter', value: { comparison: { op: ComparisonFilter_Op.LE, value } } } },
+  )
+}
+
+/** A port that is named http has a connection that speaks something else. @param youngMs see `byServer` */
+export function misnamedConnection(youngMs: number): AccessLog {
+  return observation(or(byClient, byServer(youngMs)), { spoke: `%DYNAMIC_METADATA(${spoke.filter}:${spoke.key})%` })
+}
 
 /** How many bytes endpoints had of a request. */
 const sent = { sent: '%UPSTREAM_WIRE_BYTES_SENT%' }

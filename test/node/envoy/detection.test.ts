@@ -3,7 +3,17 @@ import { connect as connectHttp2, createServer as createHttp2Server } from 'node
 import type { Socket } from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { client, eventually, exchange, httpEndpoint, type RawClient, rawEndpoint, serve, servicePort } from './envoy.ts'
+import {
+  client,
+  eventually,
+  exchange,
+  freePort,
+  httpEndpoint,
+  type RawClient,
+  rawEndpoint,
+  serve,
+  servicePort,
+} from './envoy.ts'
 
 /** The settings of http ports by their listeners. */
 const listeners = { 'a listener of its own': { idleTimeout: 60_000 }, 'a shared listener': {} } as const
@@ -37,6 +47,34 @@ test('how long a silent client is waited for is set for the node, and for a port
   const hasty = await client(t, ofNode!.port.port)
   await hasty.until('220 mail ESMTP\r\n')
   assert.equal(patient.received, '')
+})
+
+test('a connection that stays open is reported no more after a while, and has no line of a failed attempt while it lasts', async t => {
+  const echo = await rawEndpoint(t, socket => void socket.pipe(socket))
+  const greeter = await rawEndpoint(t, socket => void socket.write('220 mail ESMTP\r\n'))
+  const settings = { ...listeners['a listener of its own'], lbPolicy: 'ROUND_ROBIN' } as const
+  const [secure, mail] = [
+    await servicePort('secure', 'http', [await freePort(), echo.port], settings),
+    await servicePort('mail', 'http', [greeter.port], settings),
+  ]
+  const envoy = await serve(t, [secure, mail], { firstBytesTimeout: 100 })
+  const greeted = await client(t, mail.port.port)
+  // Some of them are tried at the closed port first.
+  const clients = await Promise.all(Array.from({ length: 8 }, () => client(t, secure.port.port)))
+  await Promise.all(clients.map(raw => echoed(raw, '\u0016\u0003\u0001\u0000')))
+  await greeted.until('220 mail ESMTP\r\n')
+  await sleep(9000)
+  const reportsOf = (what: string) => envoy.observations.filter(({ spoke }) => spoke === what).length
+  assert.equal(reportsOf('TLS'), clients.length)
+  // After two seconds, and after four.
+  assert.ok([1, 2].includes(reportsOf('server first')), `${reportsOf('server first')}`)
+  assert.deepEqual(envoy.accessLog(), [])
+  for (const raw of clients) raw.end()
+  await eventually(
+    () => envoy.accessLog().length > 0,
+    () => JSON.stringify(envoy.observations),
+  )
+  assert.deepEqual(new Set(envoy.accessLog().map(({ service }) => service)), new Set([secure.id]))
 })
 
 for (const kind of kinds) {
