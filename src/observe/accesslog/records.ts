@@ -1,7 +1,7 @@
 /**
  * Reads the records of an Envoy's access log (envoy/resources/accesslog.ts): OpenTelemetry's ExportLogsServiceRequest,
  * no further than needed. When a Service port fails all the time most of its lines are left out, and of such a line
- * only the owner is read.
+ * only the owner is read, and of the default log its flags and code.
  * https://github.com/open-telemetry/opentelemetry-proto/blob/v1.10.0/opentelemetry/proto/logs/v1/logs.proto
  */
 
@@ -62,6 +62,9 @@ const ofBoth = 'sent'
 /** Response flags of clients that went away: by themselves they are no error. */
 const clientWent: readonly string[] = ['DC', 'DR']
 
+/** Response flags of requests that may be lost (observations.ts). */
+const mayBeLost: readonly string[] = ['DC', 'UPE']
+
 /** How many of the values name the record's owner. */
 const ownerFields = 2
 
@@ -71,22 +74,27 @@ function read(record: Uint8Array): LogRecord {
   const beginning = values.split(separator, ownerFields + 1)
   const isMarked = beginning[ownerFields] === observationMark
   const names = text(attribute, key)
-  const isBoth = !isMarked && names.endsWith(`${separator}${ofBoth}`)
+  const ofEach = () => [names.split(separator), values.split(separator)] as const
+  // Only a record that may be of both is read further before it is known whether it becomes a line.
+  const both = !isMarked && names.endsWith(`${separator}${ofBoth}`) ? ofEach() : undefined
   return {
     owner: beginning.slice(0, ownerFields),
-    isObservation: isMarked || isBoth,
-    isLine: isBoth ? isError(names.split(separator), values.split(separator)) : !isMarked,
+    ...(both ? kindsOf(...both) : { isObservation: isMarked, isLine: !isMarked }),
     fields: () => {
-      const each = values.split(separator)
-      const named = names.split(separator).map((name, i) => [name, each[i] ?? ''] as const)
+      const [order, each] = both ?? ofEach()
+      const named = order.map((name, i) => [name, each[i] ?? ''] as const)
       return [...named.slice(0, ownerFields), ['time', timeOf(record)], ...named.slice(ownerFields)]
     },
   }
 }
 
-function isError(names: readonly string[], values: readonly string[]): boolean {
+function kindsOf(names: readonly string[], values: readonly string[]): Pick<LogRecord, 'isObservation' | 'isLine'> {
   const [flags = '', code] = ['flags', 'code'].map(name => values[names.indexOf(name)])
-  return Number(code) >= 500 || !flags.split(',').every(flag => clientWent.includes(flag))
+  const each = flags.split(',')
+  return {
+    isObservation: mayBeLost.some(flag => each.includes(flag)),
+    isLine: Number(code) >= 500 || !each.every(flag => clientWent.includes(flag)),
+  }
 }
 
 function timeOf(record: Uint8Array): string {
