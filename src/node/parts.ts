@@ -38,6 +38,7 @@ import { Handovers } from './handovers.ts'
 import { HealthCheckPorts } from './health/healthcheckports.ts'
 import { SyncHealth } from './health/synchealth.ts'
 import { createKernelLayer } from './kernellayer.ts'
+import { HttpAnswers } from './misnamed/httpanswers.ts'
 import { readMisnamed } from './misnamed/memory.ts'
 import { MisnamedWatch } from './misnamed/misnamedwatch.ts'
 import type { AgentOptions } from './options.ts'
@@ -180,10 +181,11 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     gatherMs,
   })
   const staying = new StayingPorts({ nodeName, stateOf: id => plan.get(id), log, afterMs: stayingMs })
+  const httpAnswers = new HttpAnswers(() => readActivity(adminSockets()))
   const misnamed = new MisnamedWatch({
     known: misnamedPorts,
     stateOf: id => plan.get(id),
-    speaksHttp: id => speaksHttp(adminSockets(), id),
+    speaksHttp: id => httpAnswers.has(id),
     onMoved: ids => report({ type: 'budget moved', ids }),
     onProblems,
     directory: options.envoySockets,
@@ -272,12 +274,6 @@ function createEnvoyLayer(
 /** The admin sockets of the Envoys to ask. */
 function adminSocketsOf({ envoys }: EnvoyLayer, sockets: EnvoySockets): readonly UnixAddress[] {
   return envoys.instances.map(instance => adminSocket(sockets, instance))
-}
-
-/** What Envoy answers itself where an endpoint speaks no HTTP is 5xx. */
-async function speaksHttp(sockets: readonly UnixAddress[], id: string): Promise<boolean | undefined> {
-  const activity = await readActivity(sockets)
-  return activity && activity.answers(id, [1, 2, 3, 4]) > 0
 }
 
 /** The options of Envoy's connections from the client's address. */

@@ -4,7 +4,7 @@ import { socketPaths } from '../../envoy/program/sockets.ts'
 import { cleanupKernel } from '../../kernel/cleanup.ts'
 import { isListening } from '../../kernel/system/listening.ts'
 import { switchAllOff } from '../../kernel/takeover.ts'
-import { misnamedFile } from '../../node/misnamed/memory.ts'
+import { misnamedFiles } from '../../node/misnamed/memory.ts'
 import { askAgent } from '../agent.ts'
 import type { Config } from '../options.ts'
 import { requireNetAdmin } from '../privilege.ts'
@@ -27,8 +27,8 @@ export async function cleanUp(config: Config, afterEnvoy: boolean): Promise<void
     unlinkSync(socket)
     removed.push(`socket ${socket}`)
   }
-  const misnamed = misnamedFile(config.envoySockets)
-  if (existsSync(misnamed)) {
+  for (const misnamed of misnamedFiles(config.envoySockets)) {
+    if (!existsSync(misnamed)) continue
     unlinkSync(misnamed)
     removed.push(misnamed)
   }

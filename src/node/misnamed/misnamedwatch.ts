@@ -30,14 +30,15 @@ export interface MisnamedWatchOptions {
 const serverFirst = 'server first'
 /** So many connections of clients: one may be somebody's mistake. */
 const fewest = 3
-/** Envoy is asked about a port so often at most. */
-const everyMs = 5000
-/** The problem of a port ends after so long without such connections. */
+/** A port that has answered HTTP is left alone for so long; the problem of one ends after so long without such connections. */
 const calmMs = 3600e3
 
 interface Suspect {
   connections: number
-  askedAt: number
+  /** One of them was of a server that speaks first. */
+  isServerFirst: boolean
+  /** When the port may be asked about again, as `performance.now()` has it. */
+  askAt: number
   /** Undefined until its owner has heard. */
   calm?: NodeJS.Timeout
 }
@@ -45,6 +46,7 @@ interface Suspect {
 export class MisnamedWatch {
   readonly #options: MisnamedWatchOptions
   readonly #suspects = new Map<string, Suspect>()
+  #writing: NodeJS.Immediate | undefined
 
   constructor(options: MisnamedWatchOptions) {
     this.#options = options
@@ -57,15 +59,18 @@ export class MisnamedWatch {
     if (!stateOf(id) || known.saidOf(id) !== undefined) return
     const suspect = this.#suspect(id)
     suspect.connections++
+    suspect.isServerFirst ||= spoke === serverFirst
     suspect.calm?.refresh()
-    if (suspect.calm || (spoke !== serverFirst && suspect.connections < fewest)) return
-    const now = performance.now()
-    if (now - suspect.askedAt < everyMs) return
-    suspect.askedAt = now
-    if ((await speaksHttp(id)) !== false) return
+    if (!suspect.isServerFirst && (suspect.calm || suspect.connections < fewest)) return
+    if (performance.now() < suspect.askAt) return
+    suspect.askAt = Infinity
+    const speaks = await speaksHttp(id)
+    suspect.askAt = performance.now() + (speaks ? calmMs : 0)
     const state = stateOf(id)
-    if (state?.layer.wants !== 'envoy') return
-    if (spoke === serverFirst) this.#remember(state)
+    // Its owner may have changed it meanwhile.
+    const isStill = this.#suspects.get(id) === suspect && state?.layer.wants === 'envoy'
+    if (speaks !== false || !isStill) return
+    if (suspect.isServerFirst) this.#remember(state)
     else this.#reportClients(id, suspect, spoke)
   }
 
@@ -82,6 +87,7 @@ export class MisnamedWatch {
 
   stop(): void {
     for (const { calm } of this.#suspects.values()) clearTimeout(calm)
+    if (this.#writing) this.#write()
   }
 
   #review(id: string, state: PortState | undefined): void {
@@ -89,12 +95,12 @@ export class MisnamedWatch {
     if (state && known.saidOf(id) === said(state)) this.#report(id, serverFirstProblem(id))
     else if (known.remove(id)) {
       this.#report(id)
-      this.#write()
+      this.#writeSoon()
     }
   }
 
   #suspect(id: string): Suspect {
-    const suspect = this.#suspects.get(id) ?? { connections: 0, askedAt: -everyMs }
+    const suspect = this.#suspects.get(id) ?? { connections: 0, isServerFirst: false, askAt: 0 }
     this.#suspects.set(id, suspect)
     return suspect
   }
@@ -106,7 +112,7 @@ export class MisnamedWatch {
     if (!known.add(id, said(state))) return
     log.info({ port: id }, 'the server of a port that is named http speaks first: the kernel layer serves it')
     this.#report(id, serverFirstProblem(id))
-    this.#write()
+    this.#writeSoon()
     onMoved([id])
   }
 
@@ -127,7 +133,14 @@ export class MisnamedWatch {
     this.#options.onProblems(`misnamed ${id}`, problems)
   }
 
+  /** Once for all ports of a turn. */
+  #writeSoon(): void {
+    this.#writing ??= setImmediate(() => this.#write())
+  }
+
   #write(): void {
+    clearImmediate(this.#writing)
+    this.#writing = undefined
     const { known, directory, log } = this.#options
     try {
       writeMisnamed(directory, [...known.entries()])
