@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { endpointHealth, statsTexts } from '../../../src/envoy/program/admin.ts'
+import { endpointHealth, readConnectionCounts, statsTexts } from '../../../src/envoy/program/admin.ts'
 import { resourceNameOf } from '../../../src/envoy/resources/frontend.ts'
 import { eventually, exchange, freePort, httpEndpoint, serve, servicePort } from './envoy.ts'
 
@@ -40,6 +40,7 @@ test('an endpoint that fails again and again is ejected, and told to be by the a
     [`127.0.0.1:${bad.port}`]: { ejected: true, healthy: false },
     [`127.0.0.1:${good.port}`]: { ejected: false, healthy: true },
   })
+  assert.equal((await readConnectionCounts([admin]))?.get(state.id)?.ejected, 1)
   const stats = (await statsTexts([admin]))[0]!
   assert.match(
     stats,

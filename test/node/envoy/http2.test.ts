@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { type ClientHttp2Session, connect, constants, createServer, type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
+import { readConnectionCounts } from '../../../src/envoy/program/admin.ts'
 import { client, eventually, serve, servicePort } from './envoy.ts'
 
 /** @returns the port that clients connect to; of the streams those below /wait are answered when `release` is called */
@@ -22,8 +23,9 @@ async function throughEnvoy(t: TestContext) {
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   t.after(() => server.close())
   const state = await servicePort('h2', 'http', [(server.address() as AddressInfo).port])
-  await serve(t, [state])
-  return { port: state.port.port, waiting, posts }
+  const { admin } = await serve(t, [state])
+  const counts = async () => (await readConnectionCounts([admin]))?.get(state.id)
+  return { port: state.port.port, waiting, posts, counts }
 }
 
 async function statusOf(session: ClientHttp2Session, headers: Record<string, string> = {}): Promise<unknown> {
@@ -98,9 +100,11 @@ for (const [what, bytes, answer] of [
     assert.equal(raw.ended, undefined)
   })
 
-test('POSTs share a connection to the endpoint, since HTTP/2 tells which it has not seen', async t => {
-  const { port, posts } = await throughEnvoy(t)
+test('POSTs share a connection to the endpoint, since HTTP/2 tells which it has not seen; it is counted as such', async t => {
+  const { port, posts, counts } = await throughEnvoy(t)
   const session = sessionTo(t, port)
   for (let i = 0; i < 10; i++) assert.equal(await statusOf(session, { ':method': 'POST' }), 200)
   assert.equal(posts.size, 1)
+  const { opened, http2 } = (await counts())!
+  assert.deepEqual([opened, http2], [1, 1])
 })
