@@ -67,7 +67,7 @@ describe('verify beside an upstream kube-proxy in nftables mode', { skip }, () =
     // In the other family kube-proxy has none at all, as where it started before it heard of them.
     assert.match(
       text,
-      /\n\d+ Services compared in \d+ frontends in, \d+ differences; .* ServiceCIDR fd00:96::\/112 .*sync on\n$/,
+      /\n\d+ Services compared in \d+ frontends, \d+ differences; .* ServiceCIDR fd00:96::\/112 .*sync on\n$/,
     )
   })
 
