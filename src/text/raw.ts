@@ -15,6 +15,11 @@ export function rawList(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : []
 }
 
+/** The value as a text; an empty one where it is none. Some objects cannot even be made one: `{"toString": 1}`. */
+export function rawText(value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}
+
 /** Kubernetes treats null as a field that is not there. */
 export function isAbsent(value: unknown): value is undefined | null {
   return value === undefined || value === null

@@ -1,6 +1,16 @@
 /** NetworkPolicies, policies of other kinds, and Pods, cut to what says which pods are restricted. */
 
-import { isAbsent, type Raw, rawList, rawObject, sharedList, sharedRecord, sharedText, show } from '../../text/raw.ts'
+import {
+  isAbsent,
+  type Raw,
+  rawList,
+  rawObject,
+  rawText,
+  sharedList,
+  sharedRecord,
+  sharedText,
+  show,
+} from '../../text/raw.ts'
 import type {
   Direction,
   LabelRequirement,
@@ -36,7 +46,7 @@ export function parseNetworkPolicy(raw: Raw, { namespace, name }: Metadata, repo
 function directionsOf({ policyTypes, egress }: Raw): readonly Direction[] {
   const types = rawList(policyTypes)
   if (types.length === 0) return rawList(egress).length > 0 ? both : ingressOnly
-  return sharedList(both.filter(direction => types.some(type => String(type).toLowerCase() === direction)))
+  return sharedList(both.filter(direction => types.some(type => rawText(type).toLowerCase() === direction)))
 }
 
 const both: readonly Direction[] = ['ingress', 'egress']
@@ -50,7 +60,7 @@ const ingressOnly: readonly Direction[] = ['ingress']
 export function otherPolicyParser(kind: OtherPolicyKind) {
   return (raw: Raw, { namespace, name }: Metadata): ParsedKind => {
     const specs = [rawObject(raw.spec), ...rawList(raw.specs).map(rawObject)]
-    const types = specs.flatMap(({ types }) => rawList(types)).map(type => String(type).toLowerCase())
+    const types = specs.flatMap(({ types }) => rawList(types)).map(type => rawText(type).toLowerCase())
     const fields = specs.flatMap(spec => Object.keys(spec).filter(key => !isAbsent(spec[key])))
     const named = both.filter(direction => [...types, ...fields].some(word => word.startsWith(direction)))
     const object: OtherPolicy = { kind, namespace, name, restricts: named.length > 0 ? sharedList(named) : both }

@@ -141,17 +141,19 @@ test('the items of Lists, typed lists and lists in lists are objects of their ow
 })
 
 test('no JSON value makes parsing throw, alone, in a list, or in any place of an object', () => {
-  const anything = fc.jsonValue({ maxDepth: 4 })
+  // An object that cannot be made a text is JSON, too.
+  const anything = fc.oneof(fc.jsonValue({ maxDepth: 4 }), fc.constant({ toString: 1, valueOf: null }))
   const fields = fc.dictionary(fc.constantFrom('name', 'namespace', 'labels', 'annotations', 'port', 'ports'), anything)
   const raw = fc.record(
     {
-      apiVersion: fc.constantFrom('v1', 'discovery.k8s.io/v1'),
-      kind: fc.constantFrom('Service', 'EndpointSlice', 'Node', 'Namespace', 'List', 'ServiceList'),
+      apiVersion: fc.constantFrom('v1', 'discovery.k8s.io/v1', 'networking.k8s.io/v1', 'crd.projectcalico.org/v1'),
+      kind: fc.constantFrom('Service', 'EndpointSlice', 'Node', 'Namespace', 'NetworkPolicy', 'List', 'ServiceList'),
       metadata: fc.oneof(anything, fields, fc.constant({ name: 'a', labels: { 'kubernetes.io/service-name': 'a' } })),
       addressType: fc.oneof(anything, fc.constantFrom('IPv4', 'IPv6')),
       spec: fc.oneof(
         anything,
         fc.record({ clusterIPs: fc.array(anything), ports: fc.array(fc.oneof(anything, fields)), type: anything }),
+        fc.record({ policyTypes: fc.array(anything), types: fc.array(anything), podSelector: anything }),
       ),
       status: fc.record({ addresses: fc.array(fc.record({ type: fc.constant('InternalIP'), address: anything })) }),
       ports: fc.oneof(anything, fc.array(fields)),

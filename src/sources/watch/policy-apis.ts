@@ -4,7 +4,7 @@
  */
 
 import { otherPolicyKind, otherPolicyKinds } from '../../services/objects/policykinds.ts'
-import { rawList, rawObject } from '../../text/raw.ts'
+import { rawList, rawObject, rawText } from '../../text/raw.ts'
 import type { ApiServer } from '../api-server.ts'
 import type { Resource } from './list-watch.ts'
 
@@ -14,8 +14,8 @@ export async function policyResources(api: Pick<ApiServer, 'json'>, signal: Abor
   const known = new Set<string>(otherPolicyKinds.map(({ group }) => group))
   const found = new Map<string, Resource>()
   for (const group of rawList(groups).map(rawObject)) {
-    if (!known.has(String(group.name))) continue
-    for (const version of rawList(group.versions).map(value => String(rawObject(value).groupVersion))) {
+    if (!known.has(rawText(group.name))) continue
+    for (const version of rawList(group.versions).map(value => rawText(rawObject(value).groupVersion))) {
       const { resources } = rawObject(await api.json(`/apis/${version}`, {}, signal))
       const names = new Set(rawList(resources).map(value => rawObject(value).name))
       for (const row of otherPolicyKinds) {
