@@ -8,7 +8,7 @@ import type { Pod } from '../../src/lab/network.ts'
 import { AgentLab, skip } from './agent/lab.ts'
 import { serviceWith } from './manifests.ts'
 
-const settings = { 'outlier-detection-base-ejection-time': '1s', 'outlier-detection-interval': '1s' }
+const settings = { 'outlier-detection-base-ejection-time': '2s', 'outlier-detection-interval': '1s' }
 const services = [
   { name: 'pair', vip: '10.96.1.2', endpoints: 2 },
   { name: 'three', vip: '10.96.1.3', endpoints: 3 },
