@@ -5,7 +5,8 @@
  * connection.
  *
  * Envoy chooses a connection by what a request has in its filter state for the endpoint's side, here something that no
- * other request has: its time and its client's connection (X-Request-Id is what the client makes it). HTTP/2 tells which requests it has not seen (GOAWAY), so its connections are kept.
+ * other request has: its time and its client's connection (X-Request-Id is what the client makes it). HTTP/2 tells which
+ * requests it has not seen (GOAWAY), so its connections are kept.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_filters/set_filter_state
  */
 

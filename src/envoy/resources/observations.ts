@@ -44,8 +44,8 @@ const hasSpoken = (match: MessageInitShape<typeof ValueMatcherSchema>['matchPatt
 /** What a client speaks is known before its connection has an endpoint, and is reported then, once. */
 const byClient = and(loggedAs(AccessLogType.TcpUpstreamConnected), hasSpoken({ case: 'presentMatch', value: true }))
 
-/** As native/serverfirst.c has it. */
-const serverFirst = { matchPattern: { case: 'exact', value: 'server first' } } as const
+/** What the module calls it (native/serverfirst.c) that a server speaks first. */
+export const serverFirst = 'server first'
 
 /**
  * That a server speaks first is known later, so that a connection is looked at every now and then: only while it is
@@ -55,7 +55,7 @@ function byServer(youngMs: number): Filter {
   const value = { defaultValue: youngMs, runtimeKey: 'lightpath.young_ms' }
   return and(
     loggedAs(AccessLogType.TcpPeriodic, AccessLogType.TcpConnectionEnd),
-    hasSpoken({ case: 'stringMatch', value: serverFirst }),
+    hasSpoken({ case: 'stringMatch', value: { matchPattern: { case: 'exact', value: serverFirst } } }),
     { filterSpecifier: { case: 'durationFilter', value: { comparison: { op: ComparisonFilter_Op.LE, value } } } },
   )
 }

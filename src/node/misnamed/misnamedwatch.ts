@@ -6,6 +6,7 @@
  */
 
 import { portIdOf } from '../../envoy/resources/frontend.ts'
+import { serverFirst } from '../../envoy/resources/observations.ts'
 import type { Log } from '../../observe/log.ts'
 import { type MisnamedPorts, misnamedRemedy, saidOf } from '../../plan/envoy/misnamed.ts'
 import { type PortState, portPartOf, serviceKeyOf } from '../../plan/ports/port.ts'
@@ -26,8 +27,6 @@ export interface MisnamedWatchOptions {
   readonly log: Log
 }
 
-/** As native/serverfirst.c has it. */
-const serverFirst = 'server first'
 /** So many connections of clients: one may be somebody's mistake. */
 const fewest = 3
 /** A port that has answered HTTP is left alone for so long; the problem of one ends after so long without such connections. */

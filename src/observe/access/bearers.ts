@@ -5,7 +5,7 @@
  */
 
 import { createHash } from 'node:crypto'
-import { rawList, rawObject } from '../../text/raw.ts'
+import { rawList, rawObject, rawText } from '../../text/raw.ts'
 import { Shares } from '../http/shares.ts'
 
 /** Creates an object of the Kubernetes API and returns what the server made of it. Rejects where it does not answer. */
@@ -112,7 +112,7 @@ export class Bearers {
       kind: 'SubjectAccessReview',
       spec: { user: username, uid, groups, extra, nonResourceAttributes: { path, verb: 'get' } },
     })
-    if (rawObject(access.status).allowed !== true) return { kind: 'forbidden', user: String(username) }
+    if (rawObject(access.status).allowed !== true) return { kind: 'forbidden', user: rawText(username) }
     const [node] = rawList(rawObject(extra)['authentication.kubernetes.io/node-name'])
     return { kind: 'allowed', node: typeof node === 'string' ? node : undefined }
   }

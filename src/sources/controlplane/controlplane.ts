@@ -15,6 +15,7 @@ import { mostNamespaces } from '../watch/pod-watches.ts'
 import { type HostPort, type Replica, replicasOf } from './addresses.ts'
 import { DirectReader } from './directreader.ts'
 import { MergedFacts, type Scopes } from './mergedfacts.ts'
+import { pauseMs } from './pause.ts'
 import { StagedFacts } from './stagedfacts.ts'
 import { FactsStream, type Security } from './stream.ts'
 
@@ -47,10 +48,6 @@ export function controlPlaneSource(options: ControlPlaneOptions): Source {
 }
 
 const origin = 'control plane'
-/** Agents whose stream ends at the same moment come back within this time. */
-const spreadMs = 1000
-/** A stream that served for so long went well, whatever ended it. */
-const steadyMs = 5000
 
 /** A stream that was accepted. */
 interface Reading {
@@ -141,9 +138,7 @@ class ControlPlaneSource implements Source {
         reasons.add((error as Error).message)
       }
       if (servedMs === undefined) this.#tellUnreachable([...reasons].sort().slice(0, 3).join('; '))
-      const wentWell = servedMs !== undefined && servedMs >= steadyMs
-      if (wentWell) backoff.reset()
-      await sleep(wentWell ? Math.random() * spreadMs : backoff.next(), undefined, { signal }).catch(() => undefined)
+      await sleep(pauseMs(servedMs, backoff), undefined, { signal }).catch(() => undefined)
     }
   }
 
