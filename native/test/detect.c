@@ -1,6 +1,6 @@
 /* What is known of some first bytes, that all that may still be told is waited for, and random bytes by which nothing is read beyond them. */
 
-#include "../detect.h"
+#include "../detection/detect.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  */
 
 #include "../clock.h"
-#include "../latency.h"
+#include "../latency/latency.h"
 
 #include <assert.h>
 #include <pthread.h>

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "../envoy.h"
-#include "../later.h"
+#include "../halfclose/later.h"
 #include "../module.h"
 
 enum { MOST_CONNECTIONS = 64, MOST_REQUESTS = 8, MOST_POSTED = 65536 };

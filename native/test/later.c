@@ -1,6 +1,6 @@
-/* In place of ../later.c: calls when the harness says so, in its only thread. */
+/* In place of ../halfclose/later.c: calls when the harness says so, in its only thread. */
 
-#include "../later.h"
+#include "../halfclose/later.h"
 
 #include <stddef.h>
 

@@ -1,6 +1,6 @@
 /* Plays Envoy to the policy, and its own LEAST_REQUEST beside it: of two endpoints that with fewer requests in flight. */
 
-#include "../latency.h"
+#include "../latency/latency.h"
 
 #include <assert.h>
 #include <math.h>

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../misnamed.h"
+#include "../detection/misnamed.h"
 #include "../module.h"
 
 static struct envoy_text written;

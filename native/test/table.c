@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "../latency.h"
+#include "../latency/latency.h"
 
 static struct address address_of(unsigned number) {
   struct address address = {.port = 80};

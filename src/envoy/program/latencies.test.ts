@@ -11,7 +11,7 @@ const endpoints = [
   { ip: '10.244.1.3', port: 8080 },
 ]
 
-/** Rows as native/latency.c writes them on the architectures that have images. */
+/** Rows as native/latency/latency.c writes them on the architectures that have images. */
 function file(...rows: readonly { ip: number[]; port: number; ms: number; tries: number; ago: number }[]): Buffer {
   const bytes = Buffer.alloc(64 * (rows.length + 1))
   bytes.write('LPLAT 1\0')

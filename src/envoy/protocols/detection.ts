@@ -2,7 +2,7 @@
  * Finds out what a client speaks, from its first bytes. On a listener whose port is meant for HTTP, connections that
  * begin with something else go on as TCP, as behind kube-proxy. The bytes are read without consuming them (MSG_PEEK).
  *
- * The module's filter (native/detection.c) does it where Envoy has the module. Envoy's own resets a connection whose
+ * The module's filter (native/detection/detection.c) does it where Envoy has the module. Envoy's own resets a connection whose
  * FIN comes right behind its first bytes, before any filter of the connection is asked, and takes a tunnel for a
  * request.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/listener_filters/http_inspector

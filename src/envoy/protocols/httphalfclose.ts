@@ -1,5 +1,5 @@
 /**
- * The filters that let answers finish after a client's FIN (native/halfclose.c): one of the connection, before its
+ * The filters that let answers finish after a client's FIN (native/halfclose/halfclose.c): one of the connection, before its
  * connection manager, and one of its requests, the first of them.
  */
 

@@ -16,7 +16,7 @@ import { clusterByAddress, proxyTo } from './tcp.ts'
 
 type NetworkFilters = readonly MessageInitShape<typeof FilterSchema>[]
 
-/** Finds servers that speak first (native/serverfirst.c). */
+/** Finds servers that speak first (native/detection/serverfirst.c). */
 const serverFirst: NetworkFilters[number] = {
   name: 'lightpath.server-first',
   configType: {

@@ -1,5 +1,5 @@
 /**
- * The access logger by which the module learns how long endpoints take (native/watch.c), called for each try of a
+ * The access logger by which the module learns how long endpoints take (native/latency/watch.c), called for each try of a
  * request: the router's `upstream_log`. It writes nothing.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/filters/http/router/v3/router.proto
  */

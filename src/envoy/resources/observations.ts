@@ -24,7 +24,7 @@ function observation(filter: Filter, fields: Readonly<Record<string, string>>): 
   return openTelemetry({ kind: mark, ...fields }, filter)
 }
 
-/** Of a connection: what the module found (native/misnamed.h). */
+/** Of a connection: what the module found (native/detection/misnamed.h). */
 const spoke = { filter: 'lightpath', key: 'spoke' }
 
 const hasSpoken = (match: MessageInitShape<typeof ValueMatcherSchema>['matchPattern']): Filter => ({
@@ -44,7 +44,7 @@ const hasSpoken = (match: MessageInitShape<typeof ValueMatcherSchema>['matchPatt
 /** What a client speaks is known before its connection has an endpoint, and is reported then, once. */
 const byClient = and(loggedAs(AccessLogType.TcpUpstreamConnected), hasSpoken({ case: 'presentMatch', value: true }))
 
-/** What the module calls it (native/serverfirst.c) that a server speaks first. */
+/** What the module calls it (native/detection/serverfirst.c) that a server speaks first. */
 export const serverFirst = 'server first'
 
 /**

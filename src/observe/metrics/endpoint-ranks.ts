@@ -24,7 +24,7 @@ export function ranksOf(values: readonly number[]): Ranks | undefined {
   return { 0: ascending[0]!, 0.5: ascending[Math.floor((ascending.length - 1) / 2)]!, 1: ascending.at(-1)! }
 }
 
-/** As in native/ewma.c: endpoints up to so many times as slow as the fastest cost no more. */
+/** As in native/latency/ewma.c: endpoints up to so many times as slow as the fastest cost no more. */
 const alike = 1.5
 /** One that fails in more than this part of its tries costs several times as much. */
 const failingFrom = 0.25

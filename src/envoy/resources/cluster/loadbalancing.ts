@@ -1,6 +1,6 @@
 /**
  * Says how Envoy chooses among endpoints: the policies of the setting lb-policy. PEAK_EWMA is the module's
- * (native/ewma.c), which a `DynamicModulesLoadBalancerConfig` calls; the others are Envoy's own.
+ * (native/latency/ewma.c), which a `DynamicModulesLoadBalancerConfig` calls; the others are Envoy's own.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/upstream/load_balancing/load_balancers
  */
 

@@ -2,7 +2,7 @@
 
 #include "misnamed.h"
 
-#include "clock.h"
+#include "../clock.h"
 
 enum { MOST_A_SECOND = 20 };
 

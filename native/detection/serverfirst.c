@@ -9,7 +9,7 @@
 
 #include "detect.h"
 #include "misnamed.h"
-#include "network.h"
+#include "../network.h"
 
 struct configuration {
   const struct network_filter *filter;

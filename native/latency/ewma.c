@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
+#include "../clock.h"
 #include "latency.h"
-#include "module.h"
+#include "../module.h"
 
 /** So many, since a share of the requests sees none of the fast endpoints else: of ten with three fast ones 8 % with five choices. */
 enum { CHOICES = 8, PRIORITIES = 2 };

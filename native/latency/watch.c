@@ -5,9 +5,9 @@
 
 #include <string.h>
 
-#include "clock.h"
+#include "../clock.h"
 #include "latency.h"
-#include "module.h"
+#include "../module.h"
 
 static char configuration, logger;
 

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "envoy.h"
+#include "../envoy.h"
 
 /** IPv4 as in ::ffff:0:0/96 (RFC 4291). */
 struct address {

@@ -1,11 +1,11 @@
-#include "clock.h"
+#include "../clock.h"
 #include "later.h"
 
 #include <pthread.h>
 #include <stddef.h>
 #include <time.h>
 
-#include "envoy.h"
+#include "../envoy.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t has_sooner;

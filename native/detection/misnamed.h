@@ -5,7 +5,7 @@
 #ifndef LIGHTPATH_MISNAMED_H
 #define LIGHTPATH_MISNAMED_H
 
-#include "envoy.h"
+#include "../envoy.h"
 
 static const struct envoy_text metadata_namespace = {"lightpath", 9}, metadata_key = {"spoke", 5};
 

@@ -18,10 +18,10 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "clock.h"
+#include "../clock.h"
 #include "detect.h"
 #include "misnamed.h"
-#include "module.h"
+#include "../module.h"
 
 /** Of a request's head, so that an Upgrade is seen. */
 enum { MOST_HEAD_BYTES = 8192 };

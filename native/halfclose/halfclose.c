@@ -17,8 +17,8 @@
 #include <stdlib.h>
 
 #include "later.h"
-#include "module.h"
-#include "network.h"
+#include "../module.h"
+#include "../network.h"
 
 #ifndef MOST_WAITING
 #define MOST_WAITING 1000
