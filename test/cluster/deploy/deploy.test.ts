@@ -63,6 +63,16 @@ describe('make deploy', { skip }, () => {
     assert.match(proxy, /^Uid:\s61166\s/m)
   })
 
+  test('has neither nft nor conntrack in the image of the agent, which speaks to the kernel itself', async () => {
+    const found = await ours('exec', 'daemonset/lightpath-node', '--', 'find', '/', '-xdev')
+    const names = new Set(found.split('\n').map(path => path.slice(path.lastIndexOf('/') + 1)))
+    assert.deepEqual(
+      ['node', 'ipset', 'nft', 'conntrack'].filter(name => names.has(name)),
+      ['node', 'ipset'],
+    )
+    assert.deepEqual([...names].filter(name => /^lib(nftables|nftnl|netfilter_conntrack)/.test(name)), [])
+  })
+
   test("shows Envoy's admin pages by port-forward to its pod, and changes nothing there", async () => {
     const ask = (...args: readonly [path: string, ...args: string[]]) =>
       cluster.askForwarded('daemonset/lightpath-proxy', 15000, ...args)
