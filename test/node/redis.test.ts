@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import type { Pod } from '../../src/lab/network.ts'
 import { type Child, type RunResult, runIn } from '../../src/lab/processes.ts'
 import { AgentLab, skip } from './agent/lab.ts'
@@ -13,6 +14,8 @@ const port = { name: 'db', port: 6379, targetPort: 6379, appProtocol: 'lightpath
 
 /** Where Debian's redis-tools has the server, which its package redis-server links; that would start one on this machine. */
 const serverProgram = '/usr/bin/redis-check-rdb'
+
+const ioredisProgram = fileURLToPath(new URL('./redis/ioredis.ts', import.meta.url))
 
 const user = (name: string, password: string) => ['--user', name, 'on', password, '~*', '&*', '+@all']
 
@@ -150,6 +153,26 @@ describe('Redis through Envoy', { skip }, () => {
       values,
       keys.map(key => `of-${key}`),
     )
+  })
+
+  test('ioredis gets what it asks for, of a primary and of a cluster', async () => {
+    const report = async (kind: string, vip: string) => {
+      const { stdout, stderr, code } = await inClient(process.execPath, ioredisProgram, kind, vip)
+      assert.equal(code, 0, stderr)
+      return JSON.parse(stdout)
+    }
+    assert.deepEqual(await report('single', single), {
+      user: 'app',
+      pipelined: 1000,
+      read: 1000,
+      lost: null,
+      done: [2, '2'],
+      heard: 'hello',
+      job: ['jobs', 'one'],
+      scanned: 1000,
+      script: 'seven',
+    })
+    assert.deepEqual(await report('cluster', cluster), { read: 100, nodes: 3 })
   })
 
   test('connections are counted by Service port', async () => {

@@ -70,7 +70,10 @@ describe('make deploy', { skip }, () => {
       ['node', 'ipset', 'nft', 'conntrack'].filter(name => names.has(name)),
       ['node', 'ipset'],
     )
-    assert.deepEqual([...names].filter(name => /^lib(nftables|nftnl|netfilter_conntrack)/.test(name)), [])
+    assert.deepEqual(
+      [...names].filter(name => /^lib(nftables|nftnl|netfilter_conntrack)/.test(name)),
+      [],
+    )
   })
 
   test("shows Envoy's admin pages by port-forward to its pod, and changes nothing there", async () => {
