@@ -5,7 +5,7 @@ import { backends } from './backends.ts'
 import { removePathTest } from './probes/pathtest.ts'
 import { removeReplyTest } from './probes/replytest.ts'
 import { removeSendTest } from './probes/sendtest.ts'
-import { type RoutingOptions, removeRouting } from './system/routing.ts'
+import { type RoutingOptions, removeRouting } from './system/routing/steering.ts'
 
 /** Returns in words for a user what it removed; empty where there was nothing. Rejects with a CommandError. */
 export async function cleanupKernel(

@@ -6,7 +6,7 @@ import type { Problem } from '../services/problem.ts'
 import type { ClientAddress } from '../services/settings/clientaddress.ts'
 import type { NodeFacts } from './nodeconfig.ts'
 import type { VipPort } from './overlay.ts'
-import type { Reconciliation } from './system/conntrack.ts'
+import type { Reconciliation } from './system/connections/conntrack.ts'
 
 export interface KernelLayer {
   /**

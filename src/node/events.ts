@@ -1,7 +1,7 @@
 /** The events that the kernel layer, the Envoy layer, probes and watches of a node report to one receiver, `Agent`. */
 
 import type { Flush, SyncResult } from '../kernel/layer.ts'
-import type { Reconciliation } from '../kernel/system/conntrack.ts'
+import type { Reconciliation } from '../kernel/system/connections/conntrack.ts'
 import type { IpFamily } from '../net/address.ts'
 import type { LogRecord } from '../observe/accesslog/records.ts'
 import type { Shortage } from '../plan/envoy/heldback.ts'

@@ -1,6 +1,6 @@
 /** Checks settings of the kernel, and ports that have to be free. */
 
-import { isListening } from '../kernel/system/listening.ts'
+import { isListening } from '../kernel/system/connections/listening.ts'
 import { someOf } from '../text/some.ts'
 import { type Check, fails, ok, warning } from './check.ts'
 import { textOf } from './output.ts'

@@ -4,7 +4,7 @@ import { listLinks } from '../kernel/netlink/route/links.ts'
 import { listRoutes, type Route, routeText } from '../kernel/netlink/route/routes.ts'
 import { listRules, type Rule } from '../kernel/netlink/route/rules.ts'
 import { withSocket } from '../kernel/netlink/socket.ts'
-import { isOurRoute, isOurRule } from '../kernel/system/routing.ts'
+import { isOurRoute, isOurRule } from '../kernel/system/routing/steering.ts'
 import { someOf } from '../text/some.ts'
 import { type Check, fails, ok, warning } from './check.ts'
 

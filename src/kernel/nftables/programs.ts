@@ -2,9 +2,9 @@
 
 import { type Family, familiesOf } from '../family.ts'
 import type { KernelOptions } from '../options.ts'
-import { type Reconciliation, removeStaleUdp, type UdpFrontends } from '../system/conntrack.ts'
-import { ensureRouting, type RoutingOptions } from '../system/routing.ts'
-import { type RoutingEvents, watchRouting } from '../system/routingwatch.ts'
+import { type Reconciliation, removeStaleUdp, type UdpFrontends } from '../system/connections/conntrack.ts'
+import { ensureRouting, type RoutingOptions } from '../system/routing/steering.ts'
+import { type RoutingEvents, watchRouting } from '../system/routing/watch.ts'
 import { Nftables, type NftClient, writerPort } from './client.ts'
 import { type ForeignChange, watchTables } from './watch.ts'
 

@@ -3,7 +3,7 @@
  */
 
 import { familyOf, type IpFamily } from '../../net/address.ts'
-import { podsByRules, type RoutedPod } from '../system/podrules.ts'
+import { podsByRules, type RoutedPod } from '../system/routing/podrules.ts'
 
 export interface Pair {
   readonly family: IpFamily

@@ -23,8 +23,8 @@ import type { Hook, Operation } from '../nftables/operations.ts'
 import { redirectToEnvoy } from '../nftables/rules/redirect.ts'
 import { count, drop, leavingBy, newConnection, type Rule, type Statement, to } from '../nftables/rules/statement.ts'
 import type { RulesetOptions } from '../options.ts'
-import { podsByRules, type RoutedPod } from '../system/podrules.ts'
-import { routesTo } from '../system/routes.ts'
+import { podsByRules, type RoutedPod } from '../system/routing/podrules.ts'
+import { routesTo } from '../system/routing/routes.ts'
 import { countedPackets, makeTestLink, redirectTo, removeTest } from './testlink.ts'
 
 export interface PathTestOptions extends Pick<RulesetOptions, 'steeringMark' | 'targetPort'> {

@@ -17,7 +17,7 @@ import { familyNames } from '../family.ts'
 import { withNftables } from '../nftables/client.ts'
 import type { Operation } from '../nftables/operations.ts'
 import { count, drop, from, leavingBy, type Rule, to } from '../nftables/rules/statement.ts'
-import { routeThrough } from '../system/routes.ts'
+import { routeThrough } from '../system/routing/routes.ts'
 import type { Pair } from './pairs.ts'
 import { countedPackets, makeTestLink, redirectTo, removeTest } from './testlink.ts'
 

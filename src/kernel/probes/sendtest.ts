@@ -22,7 +22,7 @@ import {
   setMark,
   to,
 } from '../nftables/rules/statement.ts'
-import { routeThrough } from '../system/routes.ts'
+import { routeThrough } from '../system/routing/routes.ts'
 import type { Pair } from './pairs.ts'
 import { countedPackets, makeTestLink, removeTest } from './testlink.ts'
 

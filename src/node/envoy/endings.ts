@@ -4,7 +4,7 @@
 
 import type { KernelLayer } from '../../kernel/layer.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
-import { type EnvoySockets, endConnections, type Unwanted } from '../../kernel/system/endconnections.ts'
+import { type EnvoySockets, endConnections, type Unwanted } from '../../kernel/system/connections/endconnections.ts'
 import type { Log } from '../../observe/log.ts'
 import type { PolicyFacts } from '../../plan/policies.ts'
 

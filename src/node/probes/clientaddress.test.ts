@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Link } from '../../kernel/netlink/route/links.ts'
-import { findObstacle, podNetwork } from '../../kernel/system/podnetwork.ts'
+import { findObstacle, podNetwork } from '../../kernel/system/routing/podnetwork.ts'
 import { bootstrapProblems } from './clientaddress.ts'
 
 const link = (name: string, index: number, kind?: string, master?: string): Link => ({ index, name, kind, master })

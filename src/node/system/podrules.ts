@@ -3,7 +3,7 @@
  * says nothing of them.
  */
 
-import { podsByRules } from '../../kernel/system/podrules.ts'
+import { podsByRules } from '../../kernel/system/routing/podrules.ts'
 import type { IpFamily } from '../../net/address.ts'
 
 export interface PodRulesOptions {

@@ -149,7 +149,7 @@ time.sleep(60)`,
 
   test('Without CAP_NET_ADMIN that is said, with the remedy', () => {
     const script = `
-      const { removeStaleUdp } = await import('${new URL('../../../src/kernel/system/conntrack.ts', import.meta.url)}')
+      const { removeStaleUdp } = await import('${new URL('../../../src/kernel/system/connections/conntrack.ts', import.meta.url)}')
       const { commandProblem } = await import('${new URL('../../../src/kernel/system/command.ts', import.meta.url)}')
       const failed = removeStaleUdp(new Map([['10.0.0.1 53', new Set()]]))
       console.log(await failed.catch(error => commandProblem('flows', error, 'other').remedy))`

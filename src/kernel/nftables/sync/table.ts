@@ -9,9 +9,9 @@ import { type NodeConfig, type NodeFacts, unknownNode } from '../../nodeconfig.t
 import type { KernelOptions } from '../../options.ts'
 import { Overlay, type VipPort } from '../../overlay.ts'
 import { SyncLoop } from '../../sync/syncloop.ts'
-import { staleFrontends } from '../../system/conntrack.ts'
-import { RoutingKeeper } from '../../system/routingkeeper.ts'
-import { StaleFlows } from '../../system/staleflows.ts'
+import { staleFrontends } from '../../system/connections/conntrack.ts'
+import { StaleFlows } from '../../system/connections/staleflows.ts'
+import { RoutingKeeper } from '../../system/routing/keeper.ts'
 import { addressPortOf } from '../bytes.ts'
 import {
   calledSeconds,

@@ -8,7 +8,7 @@ import { listRoutes, replaceRoute, routeTo } from '../../../../src/kernel/netlin
 import { addRule, deleteRule, listRules } from '../../../../src/kernel/netlink/route/rules.ts'
 import { hasFilters, redirectIngress } from '../../../../src/kernel/netlink/route/tc.ts'
 import { NetlinkSocket } from '../../../../src/kernel/netlink/socket.ts'
-import { ensureRouting, removeRouting } from '../../../../src/kernel/system/routing.ts'
+import { ensureRouting, removeRouting } from '../../../../src/kernel/system/routing/steering.ts'
 import { netnsPath } from '../../../../src/lab/leftovers.ts'
 import { createNetwork, type Network } from '../../../../src/lab/network.ts'
 import { needsRoot } from '../lab.ts'

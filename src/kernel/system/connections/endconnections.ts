@@ -3,9 +3,9 @@
  * ends and at once. The rules of the tables end them too, but only with their next packet.
  */
 
-import { destroyTcp, listTcp, type TcpSocket } from '../netlink/sockdiag.ts'
-import { NetlinkSocket } from '../netlink/socket.ts'
-import type { VipPort } from '../overlay.ts'
+import { destroyTcp, listTcp, type TcpSocket } from '../../netlink/sockdiag.ts'
+import { NetlinkSocket } from '../../netlink/socket.ts'
+import type { VipPort } from '../../overlay.ts'
 
 export interface Unwanted {
   /** Addresses whose connections to Envoy end. */

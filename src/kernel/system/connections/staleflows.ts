@@ -1,9 +1,9 @@
 /** Removes stale UDP flows beside the transactions, so that no transaction waits for a large conntrack table. */
 
-import type { Problem } from '../../services/problem.ts'
-import type { KernelObserver } from '../layer.ts'
-import { Worker } from '../sync/worker.ts'
-import { commandProblem } from './command.ts'
+import type { Problem } from '../../../services/problem.ts'
+import type { KernelObserver } from '../../layer.ts'
+import { Worker } from '../../sync/worker.ts'
+import { commandProblem } from '../command.ts'
 import type { Reconciliation, UdpFrontends } from './conntrack.ts'
 
 const retryMs = 10e3

@@ -1,11 +1,11 @@
 /** How pods of this node are attached to it, as far as links and routes tell. */
 
-import { hasPortRange } from '../../services/settings/clientaddress.ts'
-import { type Link, listLinks } from '../netlink/route/links.ts'
-import { listRoutes, type Route } from '../netlink/route/routes.ts'
-import { listRules, type Rule } from '../netlink/route/rules.ts'
-import { hasFilters } from '../netlink/route/tc.ts'
-import { withSocket } from '../netlink/socket.ts'
+import { hasPortRange } from '../../../services/settings/clientaddress.ts'
+import { type Link, listLinks } from '../../netlink/route/links.ts'
+import { listRoutes, type Route } from '../../netlink/route/routes.ts'
+import { listRules, type Rule } from '../../netlink/route/rules.ts'
+import { hasFilters } from '../../netlink/route/tc.ts'
+import { withSocket } from '../../netlink/socket.ts'
 
 export interface PodNetwork {
   /** Bridges with a veth. */

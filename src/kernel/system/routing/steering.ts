@@ -10,11 +10,11 @@
  * (networkd.conf, ManageForeignRoutes and ManageForeignRoutingPolicyRules).
  */
 
-import type { IpFamily } from '../../net/address.ts'
-import type { Family } from '../family.ts'
-import { deleteRoute, listRoutes, type Route, replaceRoute } from '../netlink/route/routes.ts'
-import { addRule, deleteRule, listRules, type Rule, type RuleKey } from '../netlink/route/rules.ts'
-import { type NetlinkSocket, withSocket } from '../netlink/socket.ts'
+import type { IpFamily } from '../../../net/address.ts'
+import type { Family } from '../../family.ts'
+import { deleteRoute, listRoutes, type Route, replaceRoute } from '../../netlink/route/routes.ts'
+import { addRule, deleteRule, listRules, type Rule, type RuleKey } from '../../netlink/route/rules.ts'
+import { type NetlinkSocket, withSocket } from '../../netlink/socket.ts'
 
 export interface RoutingOptions {
   readonly steeringMark: number

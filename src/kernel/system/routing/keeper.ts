@@ -2,10 +2,10 @@
  * Keeps the routing rule and route of each family: makes them, and restores them at once where somebody removes them.
  */
 
-import type { Family } from '../family.ts'
-import type { KernelObserver } from '../layer.ts'
-import type { KernelPrograms } from '../nftables/programs.ts'
-import { commandProblem } from './command.ts'
+import type { Family } from '../../family.ts'
+import type { KernelObserver } from '../../layer.ts'
+import type { KernelPrograms } from '../../nftables/programs.ts'
+import { commandProblem } from '../command.ts'
 
 export class RoutingKeeper {
   readonly #families: readonly Family[]

@@ -7,10 +7,10 @@
  * topology, or termination say of new ones, and so does a Service that is gone.
  */
 
-import { familyOf, type IpFamily } from '../../net/address.ts'
-import type { PortState } from '../../plan/ports/port.ts'
-import { deleteFlow, type Flow, listFlows } from '../netlink/ctnetlink.ts'
-import { NetlinkSocket } from '../netlink/socket.ts'
+import { familyOf, type IpFamily } from '../../../net/address.ts'
+import type { PortState } from '../../../plan/ports/port.ts'
+import { deleteFlow, type Flow, listFlows } from '../../netlink/ctnetlink.ts'
+import { NetlinkSocket } from '../../netlink/socket.ts'
 
 /**
  * Frontends of UDP ports, as `10.0.0.1 53`, or `IPv4 30053` for a node port, with the endpoints that answer, as

@@ -4,10 +4,10 @@
  * for those under rules of the same kind, and for no others.
  */
 
-import { familyOf, type IpFamily } from '../../net/address.ts'
-import { contains } from '../../net/cidr.ts'
-import { listRules, type Rule } from '../netlink/route/rules.ts'
-import { withSocket } from '../netlink/socket.ts'
+import { familyOf, type IpFamily } from '../../../net/address.ts'
+import { contains } from '../../../net/cidr.ts'
+import { listRules, type Rule } from '../../netlink/route/rules.ts'
+import { withSocket } from '../../netlink/socket.ts'
 import { isPodRoute, routesTo } from './routes.ts'
 
 /** As much as tells whose packets a rule is for. */

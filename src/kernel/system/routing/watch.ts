@@ -3,11 +3,11 @@
  * start, `netplan apply`, `ip rule flush`) is noticed at once, and so is a rule of somebody else that comes or goes.
  */
 
-import { type Family, familyNames } from '../family.ts'
-import { subscribe } from '../netlink/notifications.ts'
-import type { Message } from '../netlink/reader.ts'
-import { type Route, readRoute } from '../netlink/route/routes.ts'
-import { type Rule, readRule } from '../netlink/route/rules.ts'
+import { type Family, familyNames } from '../../family.ts'
+import { subscribe } from '../../netlink/notifications.ts'
+import type { Message } from '../../netlink/reader.ts'
+import { type Route, readRoute } from '../../netlink/route/routes.ts'
+import { type Rule, readRule } from '../../netlink/route/rules.ts'
 
 /** RTM_… and RTNLGRP_… of linux/rtnetlink.h. */
 const types = { newLink: 16, delRoute: 25, newRule: 32, delRule: 33 } as const

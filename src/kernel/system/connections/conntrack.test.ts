@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { External, PortState } from '../../plan/ports/port.ts'
-import { belowFromOutside, portState } from '../testing/states.ts'
+import type { External, PortState } from '../../../plan/ports/port.ts'
+import { belowFromOutside, portState } from '../../testing/states.ts'
 import { staleFrontends } from './conntrack.ts'
 
 const udp = { name: '', protocol: 'UDP', port: 53 } as const

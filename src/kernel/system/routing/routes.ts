@@ -1,9 +1,9 @@
 /** Finds where this machine would send packets, by its routing tables. */
 
-import { familyOf } from '../../net/address.ts'
-import { listLinks } from '../netlink/route/links.ts'
-import { type Origin, routeTo } from '../netlink/route/routes.ts'
-import { type NetlinkSocket, withSocket } from '../netlink/socket.ts'
+import { familyOf } from '../../../net/address.ts'
+import { listLinks } from '../../netlink/route/links.ts'
+import { type Origin, routeTo } from '../../netlink/route/routes.ts'
+import { type NetlinkSocket, withSocket } from '../../netlink/socket.ts'
 
 export interface Route {
   readonly device: string
