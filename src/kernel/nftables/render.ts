@@ -9,7 +9,7 @@ import { planNode } from './elements/node.ts'
 import { placementOf, planPort } from './elements/plan.ts'
 import { type Operation, operationsText } from './operations.ts'
 import { fixedPart } from './rules/ruleset.ts'
-import { TableCache } from './sync/tablecache.ts'
+import { TableCache } from './sync/transaction/tablecache.ts'
 
 /**
  * Plans what a node has in the kernel for these ports once Envoy has acknowledged all that are meant for it, for a

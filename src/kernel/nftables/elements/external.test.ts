@@ -16,7 +16,7 @@ import type { Outcome, Packet } from '../../tracer/packet.ts'
 import { addressPortBytes } from '../bytes.ts'
 import { renewHeartbeat } from '../heartbeat.ts'
 import { fixedPart } from '../rules/ruleset.ts'
-import { TableCache } from '../sync/tablecache.ts'
+import { TableCache } from '../sync/transaction/tablecache.ts'
 import { planNode } from './node.ts'
 import { placementOf, planPort } from './plan.ts'
 

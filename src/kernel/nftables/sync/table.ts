@@ -27,12 +27,12 @@ import { elementLine } from '../elements/text.ts'
 import { renewHeartbeat } from '../heartbeat.ts'
 import type { Operation } from '../operations.ts'
 import { type KernelPrograms, systemPrograms } from '../programs.ts'
-import { watchDrift } from './driftwatch.ts'
-import { findDrift, findPresence } from './inspection.ts'
+import { watchDrift } from './drift/driftwatch.ts'
+import { findDrift, findPresence } from './drift/inspection.ts'
 import { checkInstalled, installation } from './installation.ts'
-import { Ports } from './ports.ts'
-import { changeOf, elementsOf, type PortChange, type PortRecord, planRecord } from './record.ts'
-import { Writer } from './writer.ts'
+import { Ports } from './ports/ports.ts'
+import { changeOf, elementsOf, type PortChange, type PortRecord, planRecord } from './ports/record.ts'
+import { Writer } from './transaction/writer.ts'
 
 export class KernelTables implements KernelLayer {
   #options: KernelOptions

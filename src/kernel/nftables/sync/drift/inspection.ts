@@ -3,17 +3,17 @@
  * that were written in that time.
  */
 
-import { isTurnOver, nextTurn } from '../../../worker/turns.ts'
-import type { Family } from '../../family.ts'
-import type { PlanOptions, RulesetOptions } from '../../options.ts'
-import type { Bytes } from '../bytes.ts'
-import type { NftClient } from '../client.ts'
-import { type ElementName, type ElementSink, type Elements, isShared, overlaySwitch } from '../elements/elements.ts'
-import { readTables } from '../elements/reading.ts'
-import { elementText } from '../elements/text.ts'
-import { fixedRules, isLoadBalancingChain, tableName } from '../rules/ruleset.ts'
+import { isTurnOver, nextTurn } from '../../../../worker/turns.ts'
+import type { Family } from '../../../family.ts'
+import type { PlanOptions, RulesetOptions } from '../../../options.ts'
+import type { Bytes } from '../../bytes.ts'
+import type { NftClient } from '../../client.ts'
+import { type ElementName, type ElementSink, type Elements, isShared, overlaySwitch } from '../../elements/elements.ts'
+import { readTables } from '../../elements/reading.ts'
+import { elementText } from '../../elements/text.ts'
+import { fixedRules, isLoadBalancingChain, tableName } from '../../rules/ruleset.ts'
+import { eachWritten, type PortRecord } from '../ports/record.ts'
 import { Fingerprints } from './fingerprints.ts'
-import { eachWritten, type PortRecord } from './record.ts'
 
 /** What was written to the kernel, of the node and of ports. */
 export interface WrittenView {

@@ -1,12 +1,12 @@
 /** Caches what the kernel has and no single Service port owns: chains, shared elements, totals. */
 
-import type { Family } from '../../family.ts'
-import type { Bytes } from '../bytes.ts'
-import type { NftClient } from '../client.ts'
-import { type ElementName, type Elements, isOverlaySet, isShared, ownerOf, setOf } from '../elements/elements.ts'
-import { isOwnObject } from '../elements/ownobjects.ts'
-import { difference } from '../elements/plan.ts'
-import { readTables } from '../elements/reading.ts'
+import type { Family } from '../../../family.ts'
+import type { Bytes } from '../../bytes.ts'
+import type { NftClient } from '../../client.ts'
+import { type ElementName, type Elements, isOverlaySet, isShared, ownerOf, setOf } from '../../elements/elements.ts'
+import { isOwnObject } from '../../elements/ownobjects.ts'
+import { difference } from '../../elements/plan.ts'
+import { readTables } from '../../elements/reading.ts'
 import { Transaction } from './transaction.ts'
 
 /**

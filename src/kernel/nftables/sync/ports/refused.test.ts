@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { portState } from '../../testing/states.ts'
-import { Agent, dns, unordered, wanted, web } from '../../testing/tables.ts'
+import { portState } from '../../../testing/states.ts'
+import { Agent, dns, unordered, wanted, web } from '../../../testing/tables.ts'
 
 for (const isExact of [true, false]) {
   test(`A port that the kernel refuses holds up no other, is reported by name, and is written once it can be: ${isExact}`, async () => {

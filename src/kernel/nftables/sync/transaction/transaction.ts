@@ -1,8 +1,8 @@
 /** Changes recorded in any order and written as one transaction, in an order in which each is valid. */
 
-import type { Family } from '../../family.ts'
-import { type Bytes, verdictOf } from '../bytes.ts'
-import { affinityChain, clientsSet } from '../elements/affinity.ts'
+import type { Family } from '../../../family.ts'
+import { type Bytes, verdictOf } from '../../bytes.ts'
+import { affinityChain, clientsSet } from '../../elements/affinity.ts'
 import {
   candidatesSet,
   type ElementName,
@@ -13,12 +13,12 @@ import {
   policySets,
   rangeSets,
   type SetName,
-} from '../elements/elements.ts'
-import { objectName, placeOf, restOf } from '../elements/ownobjects.ts'
-import { rangesSet, sourcesChain } from '../elements/sources.ts'
-import type { Chain, Operation, SetElement } from '../operations.ts'
-import { loadBalancingChain, tableOf } from '../rules/ruleset.ts'
-import { fixedSet, type SetDefinition } from '../sets.ts'
+} from '../../elements/elements.ts'
+import { objectName, placeOf, restOf } from '../../elements/ownobjects.ts'
+import { rangesSet, sourcesChain } from '../../elements/sources.ts'
+import type { Chain, Operation, SetElement } from '../../operations.ts'
+import { loadBalancingChain, tableOf } from '../../rules/ruleset.ts'
+import { fixedSet, type SetDefinition } from '../../sets.ts'
 
 /** The capacity of one message: the length of an attribute has 16 bits. */
 const elementsPerOperation = 256

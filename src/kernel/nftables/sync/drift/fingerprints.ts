@@ -1,8 +1,8 @@
 /** A set of elements that keeps 64 bits of each: of 100,000 elements neither names nor values stay in memory. */
 
 import { randomInt } from 'node:crypto'
-import type { Bytes } from '../bytes.ts'
-import type { ElementName } from '../elements/elements.ts'
+import type { Bytes } from '../../bytes.ts'
+import type { ElementName } from '../../elements/elements.ts'
 
 const firstPlaces = 1024
 /** Other ones in each process: nobody can prepare two elements that look the same. */

@@ -1,11 +1,11 @@
 /** Decides in which order changed Service ports are written: a Service with much to write holds up no other. */
 
-import { externalDestinationsOf } from '../../../plan/ports/externaldestinations.ts'
-import { type PortState, serviceKeyOf } from '../../../plan/ports/port.ts'
-import type { Bytes } from '../bytes.ts'
-import { ownerOf } from '../elements/elements.ts'
-import { isPlacement } from '../elements/placement.ts'
-import { portKeys } from '../elements/plan.ts'
+import { externalDestinationsOf } from '../../../../plan/ports/externaldestinations.ts'
+import { type PortState, serviceKeyOf } from '../../../../plan/ports/port.ts'
+import type { Bytes } from '../../bytes.ts'
+import { ownerOf } from '../../elements/elements.ts'
+import { isPlacement } from '../../elements/placement.ts'
+import { portKeys } from '../../elements/plan.ts'
 import type { PortRecord } from './record.ts'
 
 /** A Service is small while all its changed ports together weigh less. */

@@ -2,14 +2,14 @@
  * Runs the periodic work of our tables: the heartbeat, and checks for drift, at once where the kernel reports a change.
  */
 
-import type { Family } from '../../family.ts'
-import type { KernelObserver } from '../../layer.ts'
-import type { KernelOptions } from '../../options.ts'
-import { repeat } from '../../sync/repeat.ts'
-import { commandProblem } from '../../system/command.ts'
-import { heartbeatInterval } from '../heartbeat.ts'
-import type { KernelPrograms } from '../programs.ts'
-import type { ForeignChange } from '../watch.ts'
+import type { Family } from '../../../family.ts'
+import type { KernelObserver } from '../../../layer.ts'
+import type { KernelOptions } from '../../../options.ts'
+import { repeat } from '../../../sync/repeat.ts'
+import { commandProblem } from '../../../system/command.ts'
+import { heartbeatInterval } from '../../heartbeat.ts'
+import type { KernelPrograms } from '../../programs.ts'
+import type { ForeignChange } from '../../watch.ts'
 
 export interface PeriodicWork {
   /** Checks whether the tables are there. */

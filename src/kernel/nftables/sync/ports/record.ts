@@ -1,11 +1,11 @@
 /** The desired and the written state of a Service port, and how it gets from one to the other. */
 
-import type { PortState } from '../../../plan/ports/port.ts'
-import type { Problem } from '../../../services/problem.ts'
-import { type NodeFacts, primaryAddress } from '../../nodeconfig.ts'
-import type { PlanOptions } from '../../options.ts'
-import { type ElementSink, type Elements, isOverlaySet, setOf } from '../elements/elements.ts'
-import { isPlacement, place, type Written } from '../elements/placement.ts'
+import type { PortState } from '../../../../plan/ports/port.ts'
+import type { Problem } from '../../../../services/problem.ts'
+import { type NodeFacts, primaryAddress } from '../../../nodeconfig.ts'
+import type { PlanOptions } from '../../../options.ts'
+import { type ElementSink, type Elements, isOverlaySet, setOf } from '../../elements/elements.ts'
+import { isPlacement, place, type Written } from '../../elements/placement.ts'
 import {
   nothingRedirected,
   type Placement,
@@ -13,8 +13,8 @@ import {
   planInto,
   planPort,
   type Redirected,
-} from '../elements/plan.ts'
-import type { Change } from './tablecache.ts'
+} from '../../elements/plan.ts'
+import type { Change } from '../transaction/tablecache.ts'
 
 export interface PortRecord {
   readonly id: string

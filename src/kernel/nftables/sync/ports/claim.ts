@@ -1,8 +1,8 @@
 /** Finds the elements of one port after the other among all that the kernel has. */
 
-import type { Bytes } from '../bytes.ts'
-import { type ElementName, type ElementSink, isShared } from '../elements/elements.ts'
-import type { FoundElements } from './tablecache.ts'
+import type { Bytes } from '../../bytes.ts'
+import { type ElementName, type ElementSink, isShared } from '../../elements/elements.ts'
+import type { FoundElements } from '../transaction/tablecache.ts'
 
 /** Takes what a port shall have, element by element, and keeps no map of it: most ports have it all. */
 export class Claim implements ElementSink {

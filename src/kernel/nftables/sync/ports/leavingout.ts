@@ -1,8 +1,8 @@
 /** Writes ports without those that the kernel refuses: it names the elements of a transaction that it refuses. */
 
-import type { Refusals } from '../../sync/splitting.ts'
-import type { ElementName } from '../elements/elements.ts'
-import { TransactionRefused } from '../errors.ts'
+import type { Refusals } from '../../../sync/splitting.ts'
+import type { ElementName } from '../../elements/elements.ts'
+import { TransactionRefused } from '../../errors.ts'
 import type { PortChange, PortRecord } from './record.ts'
 
 export interface PortWriter {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Family } from '../../family.ts'
-import { element, named } from '../../testing/states.ts'
-import type { SetName } from '../elements/elements.ts'
-import { operationsText } from '../operations.ts'
+import type { Family } from '../../../family.ts'
+import { element, named } from '../../../testing/states.ts'
+import type { SetName } from '../../elements/elements.ts'
+import { operationsText } from '../../operations.ts'
 import { Transaction } from './transaction.ts'
 
 function add(

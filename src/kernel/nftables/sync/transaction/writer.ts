@@ -4,12 +4,12 @@
  */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Family } from '../../family.ts'
-import type { KernelObserver } from '../../layer.ts'
-import type { NftClient } from '../client.ts'
-import { type ElementName, overlaySets, setCode } from '../elements/elements.ts'
-import type { Operation } from '../operations.ts'
-import { tableName, tableOf } from '../rules/ruleset.ts'
+import type { Family } from '../../../family.ts'
+import type { KernelObserver } from '../../../layer.ts'
+import type { NftClient } from '../../client.ts'
+import { type ElementName, overlaySets, setCode } from '../../elements/elements.ts'
+import type { Operation } from '../../operations.ts'
+import { tableName, tableOf } from '../../rules/ruleset.ts'
 import { type Change, type FoundElements, type OwnedElements, type Prepared, TableCache } from './tablecache.ts'
 
 /** Bounds how long the event loop waits for one transaction: some 10 ms. */
