@@ -2,10 +2,10 @@
 
 import type { KubeConfig } from '../sources/kube-config.ts'
 import { type Raw, rawList, rawObject } from '../text/raw.ts'
-import { namespace } from '../webhook/keeper.ts'
 import type { Ask } from './api.ts'
 import { type ExecOptions, execIn } from './exec.ts'
 import { list } from './list.ts'
+import { namespace } from './namespace.ts'
 import { isReady } from './objects.ts'
 
 export interface OurPod {

@@ -3,11 +3,11 @@
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { createServer } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
+import type { Certificates } from '../certificates/certificate.ts'
 import { limitConnections } from '../observe/http/bounds.ts'
 import type { TcpAddress } from '../observe/http.ts'
 import type { Log } from '../observe/log.ts'
 import { listen } from '../observe/unixsocket.ts'
-import { certificateFiles } from '../webhook/files.ts'
 
 export interface Listener {
   readonly port: number
@@ -18,8 +18,8 @@ export interface Listener {
 
 export interface ListenerOptions {
   readonly address: TcpAddress
-  /** A directory with tls.crt and tls.key; undefined to serve without TLS. */
-  readonly certificate?: string
+  /** Undefined to serve without TLS. */
+  readonly certificates?: Certificates
   readonly log: Log
   /** How long a client may take for TLS, and again to close a connection that was ended. Default: 5 s. */
   readonly patienceMs?: number
@@ -30,9 +30,9 @@ const usualPatienceMs = 5000
 /** The agents of a node share its address; one has a connection, and another while it restarts. */
 const mostConnections = { total: 4096, perPeer: 16 }
 
-/** Rejects where the address is taken or the certificate cannot be read. */
+/** Rejects where the address is taken or there is no certificate. */
 export async function listenForAgents(options: ListenerOptions, take: (connection: Socket) => void): Promise<Listener> {
-  const { address, certificate, log, patienceMs = usualPatienceMs } = options
+  const { address, certificates, log, patienceMs = usualPatienceMs } = options
   const connections = new Map<string, Socket>()
   const takeOne = (connection: Socket) => {
     const peer = `${connection.remoteAddress}:${connection.remotePort}`
@@ -46,9 +46,9 @@ export async function listenForAgents(options: ListenerOptions, take: (connectio
     take(connection)
   }
   const { server, stop } =
-    certificate === undefined
+    certificates === undefined
       ? { server: createServer(takeOne), stop: () => undefined }
-      : await tlsServer(certificate, log, patienceMs, takeOne)
+      : await tlsServer(certificates, log, patienceMs, takeOne)
   limitConnections(server, mostConnections)
   await listen(server, { host: address.address, port: address.port })
   return {
@@ -62,7 +62,7 @@ export async function listenForAgents(options: ListenerOptions, take: (connectio
 }
 
 async function tlsServer(
-  directory: string,
+  certificates: Certificates,
   log: Log,
   handshakeTimeout: number,
   take: (connection: Socket) => void,
@@ -70,7 +70,7 @@ async function tlsServer(
   const server = createTlsServer({ ALPNProtocols: ['h2'], minVersion: 'TLSv1.3', handshakeTimeout }, take)
   // Node leaves the connection open, as when the handshake takes too long.
   server.on('tlsClientError', (_error, connection) => connection.destroy())
-  const look = certificateFiles(directory, ({ certificate, key }) =>
+  const look = certificates(({ certificate, key }) =>
     server.setSecureContext({ cert: certificate, key, minVersion: 'TLSv1.3' }),
   )
   await look()

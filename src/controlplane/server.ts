@@ -12,6 +12,7 @@ import {
   status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
+import type { Certificates } from '../certificates/certificate.ts'
 import { DeltaDiscoveryRequestSchema } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
 import { typeOf, typeOfUrl } from '../facts/types.ts'
 import type { Bearers } from '../observe/access/bearers.ts'
@@ -29,8 +30,8 @@ import { Subscriber } from './subscriber.ts'
 export interface ControlPlaneOptions {
   /** Port 0 for any that is free. */
   readonly address: TcpAddress
-  /** A directory with tls.crt and tls.key; undefined to serve without TLS. */
-  readonly certificate?: string
+  /** Undefined to serve without TLS. */
+  readonly certificates?: Certificates
   /** Says who may have the facts, by bearer token; undefined for whoever can reach the address. */
   readonly bearers?: Bearers
   readonly log: Log

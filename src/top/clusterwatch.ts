@@ -3,8 +3,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execInAgent, podsOf } from '../cluster/agents.ts'
 import type { Ask } from '../cluster/api.ts'
+import { namespace } from '../cluster/namespace.ts'
 import type { KubeConfig } from '../sources/kube-config.ts'
-import { namespace } from '../webhook/keeper.ts'
 import type { NodeOfReport, Report, Watching } from './report.ts'
 import { sumOf } from './traffic.ts'
 

@@ -2,8 +2,8 @@
  * The objects that an installation may have in the cluster, by the paths of the API, and those that clean its nodes.
  */
 
+import { namespace } from '../cluster/namespace.ts'
 import type { Raw } from '../text/raw.ts'
-import { namespace } from '../webhook/keeper.ts'
 
 const name = 'lightpath.cloud'
 const admission = '/apis/admissionregistration.k8s.io/v1'

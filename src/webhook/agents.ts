@@ -2,9 +2,9 @@
 
 import type { Ask } from '../cluster/api.ts'
 import { list } from '../cluster/list.ts'
+import { namespace } from '../cluster/namespace.ts'
 import { isReady, nameOf } from '../cluster/objects.ts'
 import { rawObject } from '../text/raw.ts'
-import { namespace } from './keeper.ts'
 
 const agents = encodeURIComponent('app.kubernetes.io/name=lightpath,app.kubernetes.io/component=node')
 

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { Agent, request } from 'node:https'
 import { test } from 'node:test'
+import { makeServerCertificate } from '../certificates/certificate.ts'
 import { serviceOf, vectors } from '../services/handover/vectors.ts'
 import { silentLog } from '../sources/testing.ts'
-import { makeServerCertificate } from './certificate.ts'
 import { startWebhook } from './server.ts'
 
 const hour = 3600e3

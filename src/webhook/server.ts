@@ -5,20 +5,14 @@ import type { IncomingMessage } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Certificates, Served } from '../certificates/certificate.ts'
 import { limitConnections, requestBounds } from '../observe/http/bounds.ts'
 import type { Log } from '../observe/log.ts'
 import type { Clients } from './clients.ts'
 import { Reviewer, Unanswered } from './reviewer.ts'
 
-/** A certificate and its key, PEM. */
-export interface Served {
-  readonly certificate: string
-  readonly key: string
-}
-
 export interface WebhookOptions {
-  /** Makes what looks after the certificate; it tells which is to be served from then on. */
-  readonly certificates: (use: (served: Served) => void) => () => Promise<void>
+  readonly certificates: Certificates
   /** undefined for all, of both families. */
   readonly address: string | undefined
   /** 0 for any that is free. */

@@ -9,8 +9,8 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { makeServerCertificate } from '../../src/certificates/certificate.ts'
 import { serviceOf, vectors } from '../../src/services/handover/vectors.ts'
-import { makeServerCertificate } from '../../src/webhook/certificate.ts'
 
 const program = fileURLToPath(new URL('../../bin/lightpath', import.meta.url))
 const mib = 1024 * 1024

@@ -1,3 +1,6 @@
+import type { Certificates } from '../../certificates/certificate.ts'
+import { certificateFiles } from '../../certificates/files.ts'
+import { namespace } from '../../cluster/namespace.ts'
 import { factsAccess } from '../../controlplane/admission.ts'
 import { startControlPlane, usualMostStreams } from '../../controlplane/server.ts'
 import { hostPort } from '../../net/address.ts'
@@ -8,18 +11,16 @@ import type { Source } from '../../sources/source.ts'
 import type { Config } from '../options.ts'
 import { UsageError } from '../usage.ts'
 
+const service = 'lightpath-controlplane'
+const day = 24 * 3600e3
+
 /** Runs until SIGTERM or SIGINT. */
 export async function runControlPlane(config: Config): Promise<void> {
-  const { controlPlaneAddress: address, controlPlaneCertificate: certificate } = config
-  if (certificate === undefined && !isLoopback(address.address)) {
-    throw new UsageError(
-      `--control-plane-address ${hostPort(address.address, address.port)} can be reached from other hosts, which takes TLS; give --control-plane-certificate, or an address such as 127.0.0.1:9444`,
-    )
-  }
   const log = createLog(config.logLevel)
+  const certificates = await certificatesOf(config)
   const source = await sourceOf(config, log)
-  const bearers = certificate === undefined ? undefined : await bearersOf(config)
-  const controlPlane = await startControlPlane({ address, certificate, bearers, log })
+  const bearers = certificates && (await bearersOf(config))
+  const controlPlane = await startControlPlane({ address: config.controlPlaneAddress, certificates, bearers, log })
   log.info({ port: controlPlane.port }, 'control plane started')
   await source.start(controlPlane)
   await new Promise<void>(resolve => {
@@ -27,6 +28,26 @@ export async function runControlPlane(config: Config): Promise<void> {
   })
   await source.stop()
   await controlPlane.stop()
+}
+
+async function certificatesOf(config: Config): Promise<Certificates | undefined> {
+  const { controlPlaneAddress: address, controlPlaneCertificate: directory, source, kubeconfig } = config
+  if (directory !== undefined) return use => certificateFiles(directory, use)
+  if (isLoopback(address.address)) return undefined
+  if (source !== undefined) {
+    throw new UsageError(
+      `--control-plane-address ${hostPort(address.address, address.port)} can be reached from other hosts, which takes TLS, and with --source nobody keeps a certificate; give --control-plane-certificate, or an address such as 127.0.0.1:9444`,
+    )
+  }
+  const [{ kubernetesApi }, { keeper }, { trustInConfigMap }] = await Promise.all([
+    import('../../cluster/api.ts'),
+    import('../../certificates/keeper.ts'),
+    import('../../controlplane/bundle.ts'),
+  ])
+  const ask = kubernetesApi(kubeconfig)
+  const trust = (authority: string) => trustInConfigMap(ask, authority)
+  const names = [`${service}.${namespace}.svc`]
+  return use => keeper({ ask, secret: service, names, lifetimeMs: 90 * day, trust }, use)
 }
 
 async function bearersOf({ kubeconfig }: Config): Promise<Bearers> {

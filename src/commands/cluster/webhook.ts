@@ -1,6 +1,7 @@
+import { certificateFiles } from '../../certificates/files.ts'
+import { namespace } from '../../cluster/namespace.ts'
 import { createLog } from '../../observe/log.ts'
 import { Clients } from '../../webhook/clients.ts'
-import { certificateFiles } from '../../webhook/files.ts'
 import { startWebhook, type WebhookOptions } from '../../webhook/server.ts'
 import type { Config } from '../options.ts'
 import { UsageError } from '../usage.ts'
@@ -37,10 +38,13 @@ function clientsOf({ clientAuthorities: file, clientNames: names }: Config): Cli
 async function certificatesOf({ certificate, kubeconfig }: Config): Promise<WebhookOptions['certificates']> {
   if (certificate !== undefined) return use => certificateFiles(certificate, use)
   // Only now is the API server asked anything: Kubernetes' client library is most of this process's memory.
-  const [{ kubernetesApi }, { keeper, namespace }] = await Promise.all([
+  const [{ kubernetesApi }, { keeper }, { trustInWebhook }] = await Promise.all([
     import('../../cluster/api.ts'),
-    import('../../webhook/keeper.ts'),
+    import('../../certificates/keeper.ts'),
+    import('../../webhook/bundle.ts'),
   ])
   const ask = kubernetesApi(kubeconfig)
-  return use => keeper({ ask, names: [`${service}.${namespace}.svc`], lifetimeMs: 90 * day }, use)
+  const trust = (authority: string) => trustInWebhook(ask, authority)
+  const names = [`${service}.${namespace}.svc`]
+  return use => keeper({ ask, secret: service, names, lifetimeMs: 90 * day, trust }, use)
 }

@@ -8,14 +8,15 @@ export const controlPlaneOptions = {
   controlPlaneAddress: {
     ...socketAddress(9444),
     description:
-      'where the control plane serves agents; without --control-plane-certificate an address of this host alone',
+      'where the control plane serves agents: by TLS, and whoever shows a token for the audience lightpath-controlplane whose user may get the nonResourceURL /lightpath/facts; on an address of this host alone without TLS, and everybody',
     default: { address: '127.0.0.1', port: 9444 } as TcpAddress,
     defaultText: '127.0.0.1:9444',
   },
   controlPlaneCertificate: {
     ...path,
-    description:
-      'directory with tls.crt and tls.key, which are read again when they change. The control plane serves by TLS then, and whoever shows a token for the audience lightpath-controlplane whose user may get the nonResourceURL /lightpath/facts',
+    description: 'directory with tls.crt and tls.key for the control plane, read again when they change',
     default: undefined as string | undefined,
+    defaultText:
+      'one of its own, kept in the Secret lightpath-controlplane, its authority in the ConfigMap lightpath-controlplane-authority',
   },
 } satisfies Record<string, Definition<unknown>>

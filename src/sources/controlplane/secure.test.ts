@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { makeServerCertificate } from '../../certificates/certificate.ts'
 import { factsAccess } from '../../controlplane/admission.ts'
 import { type ControlPlane, startControlPlane } from '../../controlplane/server.ts'
 import { Bearers } from '../../observe/access/bearers.ts'
 import { aService, put } from '../../services/testing.ts'
-import { makeServerCertificate } from '../../webhook/certificate.ts'
 import { RecordingListener, silentLog, until } from '../testing.ts'
 import { replicasOf } from './addresses.ts'
 import { controlPlaneSource } from './controlplane.ts'
@@ -40,14 +40,18 @@ let controlPlane: ControlPlane
 
 before(async () => {
   const served = certificate('127.0.0.1', 'localhost')
-  writeFileSync(file('tls.crt'), served.certificate)
-  writeFileSync(file('tls.key'), served.key)
   writeFileSync(file('authority'), served.authority)
   writeFileSync(file('other-authority'), certificate('127.0.0.1').authority)
   const address = { address: '127.0.0.1', port: 0 }
   const bearers = new Bearers(create, factsAccess)
   const times = { refusedMs: 10 }
-  controlPlane = await startControlPlane({ address, certificate: directory, bearers, log: silentLog, times })
+  controlPlane = await startControlPlane({
+    address,
+    certificates: use => async () => use(served),
+    bearers,
+    log: silentLog,
+    times,
+  })
   controlPlane.changes([put(aService())])
   controlPlane.synced()
 })

@@ -7,9 +7,10 @@ import { createServer } from 'node:net'
 import { after, before, test } from 'node:test'
 import type { TLSSocket } from 'node:tls'
 import { parse, parseAllDocuments } from 'yaml'
+import { keeper } from '../../../src/certificates/keeper.ts'
 import { kubernetesApi } from '../../../src/cluster/api.ts'
 import { silentLog } from '../../../src/sources/testing.ts'
-import { keeper } from '../../../src/webhook/keeper.ts'
+import { trustInWebhook } from '../../../src/webhook/bundle.ts'
 import { startWebhook, type Webhook } from '../../../src/webhook/server.ts'
 import { ApiServerProcess, noApiServer } from '../apiserver.ts'
 import { Admission, plain, proxyName, until } from './admission.ts'
@@ -103,8 +104,10 @@ test('`lightpath webhook` is healthy once it has a certificate, and ends in orde
 
 async function start(): Promise<Webhook> {
   const ask = kubernetesApi(await accountKubeconfig())
+  const trust = (authority: string) => trustInWebhook(ask, authority)
   return startWebhook({
-    certificates: use => keeper({ ask, names: ['127.0.0.1'], lifetimeMs: 9000 }, use),
+    certificates: use =>
+      keeper({ ask, secret: 'lightpath-webhook', names: ['127.0.0.1'], lifetimeMs: 9000, trust }, use),
     ...{ address: '127.0.0.1', port: 0, everyMs: 300, log: silentLog },
   })
 }

@@ -68,7 +68,7 @@ async function serveServices(pages: MetricsPages, config: Config, address: strin
   if (source !== undefined) return serveTcp({ '/metrics': pages.all }, { address: '127.0.0.1', port }, log)
   const [{ kubernetesApi }, { makeServerCertificate }] = await Promise.all([
     import('../../../cluster/api.ts'),
-    import('../../../webhook/certificate.ts'),
+    import('../../../certificates/certificate.ts'),
   ])
   const ask = kubernetesApi(kubeconfig)
   const bearers = new Bearers((path, object) => ask('POST', path, object), metricsAccess)

@@ -7,9 +7,9 @@ import { afterEach, beforeEach, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect } from 'node:tls'
 import { silentLog } from '../sources/testing.ts'
+import { startWebhook, type Webhook } from '../webhook/server.ts'
 import { makeServerCertificate, type ServerCertificate } from './certificate.ts'
 import { certificateFiles } from './files.ts'
-import { startWebhook, type Webhook } from './server.ts'
 
 const hour = 3600e3
 const make = () => makeServerCertificate(['127.0.0.1'], new Date(Date.now() - hour), new Date(Date.now() + hour))

@@ -2,12 +2,18 @@
 
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
 
-/** All PEM. */
-export interface ServerCertificate {
-  /** Of the authority, whose key was thrown away: nothing else can ever be signed with it. */
-  readonly authority: string
+/** A certificate and its key, PEM. */
+export interface Served {
   readonly certificate: string
   readonly key: string
+}
+
+/** Makes what looks after a certificate; it tells which is to be served from then on. */
+export type Certificates = (use: (served: Served) => void) => () => Promise<void>
+
+export interface ServerCertificate extends Served {
+  /** Of the authority, whose key was thrown away: nothing else can ever be signed with it. PEM. */
+  readonly authority: string
 }
 
 /**
@@ -19,7 +25,7 @@ export function makeServerCertificate(names: readonly string[], from: Date, to: 
   const authority = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const server = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   // The name is new each time, so that a client with several authorities never tries the wrong one.
-  const issuer = `lightpath webhook ${randomBytes(8).toString('hex')}`
+  const issuer = `lightpath ${randomBytes(8).toString('hex')}`
   const signed = (subject: string, key: KeyObject, extensions: readonly Buffer[]) =>
     pem(certificate({ issuer, subject, from, to, publicKey: key, extensions }, authority.privateKey))
   return {
@@ -27,7 +33,7 @@ export function makeServerCertificate(names: readonly string[], from: Date, to: 
       extension(basicConstraints, sequence(boolean)),
       extension(keyUsage, bits(2, 0b00000100)), // keyCertSign
     ]),
-    certificate: signed('lightpath webhook', server.publicKey, [
+    certificate: signed('lightpath', server.publicKey, [
       extension(keyUsage, bits(7, 0b10000000)), // digitalSignature
       extension(extendedKeyUsage, sequence(identifier(serverAuth))),
       extension(subjectAltName, sequence(...names.map(generalName))),

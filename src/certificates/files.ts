@@ -3,7 +3,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Served } from './server.ts'
+import type { Served } from './certificate.ts'
 
 /** One look at `tls.crt` and `tls.key`, which are used when they are others than before. Throws where they do not fit. */
 export function certificateFiles(directory: string, use: (served: Served) => void): () => Promise<void> {

@@ -1,0 +1,2 @@
+/** The namespace of everything that deploy/ installs. */
+export const namespace = 'lightpath-system'
