@@ -91,7 +91,7 @@ async function startNode(network: Network, node: LabNode, source: string): Promi
 }
 
 /** Resolves when a request from the client pod goes through Envoy. */
-export async function overlayServes(stage: Stage, limitMs = 20_000): Promise<void> {
+export async function overlayServes(stage: Stage, limitMs = 60_000): Promise<void> {
   const [node] = stage.nodes
   try {
     await waitFor('a request through Envoy', limitMs, async () => /X-Envoy-Attempt-Count/.test(await askWhoami(stage)))
@@ -114,7 +114,7 @@ export async function askAt({ client, hostsFile }: Stage, host: string): Promise
 /** Runs a command line of Lightpath on a node. Throws what it complains of when it fails. */
 export async function onNode(node: StagedNode, [command, ...args]: commandLines.CommandLine): Promise<RunResult> {
   const result = await runIn(node.netns, command, args)
-  if (result.code !== 0) throw new Error(`lightpath ${args.join(' ')}: ${result.stderr.trim() || 'no answer in 10 s'}`)
+  if (result.code !== 0) throw new Error(`lightpath ${args.join(' ')}: ${result.stderr.trim() || 'no answer in 30 s'}`)
   return result
 }
 

@@ -37,7 +37,7 @@ async function tell(pod: Pick<Pod, 'netns'>, port: number, fault: string): Promi
   if (code !== 0) throw new Error(`fault of ${pod.netns}: ${stderr.trim()}`)
 }
 
-/** Sends one datagram and returns the answer; '' when none comes within 2 s. */
+/** Sends one datagram and returns the answer; '' when none comes within 5 s. */
 export async function askUdp(
   pod: Pick<Pod, 'netns'>,
   host: string,
@@ -45,11 +45,11 @@ export async function askUdp(
   message: string,
   options: ClientOptions = {},
 ): Promise<string> {
-  const script = 'exec 3<>"/dev/udp/$0/$1" && printf %s "$2" >&3 && timeout 2 dd bs=65536 count=1 <&3 2>/dev/null'
+  const script = 'exec 3<>"/dev/udp/$0/$1" && printf %s "$2" >&3 && timeout 5 dd bs=65536 count=1 <&3 2>/dev/null'
   return (await runIn(pod.netns, 'bash', ['-c', script, host, `${port}`, message], options)).stdout
 }
 
-/** Connects, sends one line and returns the two lines that pod-server.ts answers; what came until then after 2 s. */
+/** Connects, sends one line and returns the two lines that pod-server.ts answers; what came until then after 5 s. */
 export async function askTcp(
   pod: Pick<Pod, 'netns'>,
   host: string,
@@ -57,9 +57,8 @@ export async function askTcp(
   message: string,
   options: ClientOptions = {},
 ): Promise<string> {
-  const script = 'exec 3<>"/dev/tcp/$0/$1" && printf "%s\\n" "$2" >&3 && timeout 2 head -n 2 <&3'
-  return (await runIn(pod.netns, 'bash', ['-c', script, host, `${port}`, message], { timeoutMs: 5000, ...options }))
-    .stdout
+  const script = 'exec 3<>"/dev/tcp/$0/$1" && printf "%s\\n" "$2" >&3 && timeout 5 head -n 2 <&3'
+  return (await runIn(pod.netns, 'bash', ['-c', script, host, `${port}`, message], options)).stdout
 }
 
 export interface LoadOptions extends ClientOptions {

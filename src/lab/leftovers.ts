@@ -1,7 +1,7 @@
 /** Removes what a lab leaves in the system, also by a later process when the lab's owner died. */
 
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { closeSync, fstatSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 
@@ -26,10 +26,14 @@ export function makeLabDirectory(): string {
  */
 export function removeLab(name: string): void {
   const namespaces = entries(netnsDirectory).filter(netns => netns.startsWith(`${name}-`))
-  for (const pid of processesIn(namespaces)) kill(pid)
+  const held = namespaces.flatMap(hold)
+  for (const pid of processesIn(held)) kill(pid)
   const deletions = namespaces.map(netns => `netns delete ${netns}\n`).join('')
   // -force goes on where another process has just deleted one of them.
-  if (deletions !== '') spawnSync('ip', ['-force', '-batch', '-'], { input: deletions, timeout: 10_000 })
+  if (deletions !== '') spawnSync('ip', ['-force', '-batch', '-'], { input: deletions, timeout: 60_000 })
+  // Those that were just about to enter; from now on none can.
+  for (const pid of processesIn(held)) kill(pid)
+  for (const { file } of held) closeSync(file)
   rmSync(join(tmpdir(), name), { recursive: true, force: true })
 }
 
@@ -59,9 +63,24 @@ function startTime(pid: number): string | undefined {
   }
 }
 
-function processesIn(namespaces: readonly string[]): number[] {
-  const inodes = new Set(namespaces.map(netns => inode(netnsPath(netns))))
-  inodes.delete(undefined)
+/** A network namespace whose inode no other gets while the file is open. */
+interface Held {
+  readonly file: number
+  readonly inode: number
+}
+
+/** Returns nothing where another process has just deleted it. */
+function hold(netns: string): Held[] {
+  try {
+    const file = openSync(netnsPath(netns), 'r')
+    return [{ file, inode: fstatSync(file).ino }]
+  } catch {
+    return []
+  }
+}
+
+function processesIn(namespaces: readonly Held[]): number[] {
+  const inodes = new Set<number | undefined>(namespaces.map(({ inode }) => inode))
   if (inodes.size === 0) return []
   const pids = entries('/proc').filter(entry => /^\d+$/.test(entry))
   return pids.filter(pid => inodes.has(inode(`/proc/${pid}/ns/net`))).map(Number)

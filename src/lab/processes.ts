@@ -14,7 +14,7 @@ interface ProcessOptions {
 
 export interface RunOptions extends ProcessOptions {
   readonly input?: string
-  /** After this time the command is killed. Default: 10 s. */
+  /** After this time the command is killed. Default: 30 s, which no command takes by itself on a busy machine. */
   readonly timeoutMs?: number
 }
 
@@ -64,7 +64,7 @@ export async function run(command: string, args: readonly string[], options: Run
   const child = spawn(command, args, {
     cwd: options.cwd,
     env: { ...process.env, ...options.env },
-    timeout: options.timeoutMs ?? 10_000,
+    timeout: options.timeoutMs ?? 30_000,
     killSignal: 'SIGKILL',
   })
   // A command that ends without reading its input is not an error of ours.

@@ -48,7 +48,7 @@ export class RecordingListener implements SourceListener {
 }
 
 /** Waits until the condition holds; fails with what `describe` says when it does not within the time. */
-export async function until(condition: () => boolean, describe: () => string, timeoutMs = 10_000): Promise<void> {
+export async function until(condition: () => boolean, describe: () => string, timeoutMs = 30_000): Promise<void> {
   const deadline = performance.now() + timeoutMs
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain: ${describe()}`)

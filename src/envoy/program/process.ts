@@ -50,13 +50,13 @@ export interface EnvoyProcess {
   stop(): Promise<void>
 }
 
-const readyMs = 20_000
+const readyMs = 60_000
 const graceMs = 5000
 
 /**
  * Starts Envoy in a session of its own and waits until it serves.
  * @param directory for the bootstrap and the log; made where it is missing
- * @throws when it ends or is not ready after 20 s, with the end of its log
+ * @throws when it ends or is not ready after a minute, with the end of its log
  */
 export async function startEnvoy(
   path: string,
