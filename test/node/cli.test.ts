@@ -19,7 +19,7 @@ const temporary = mkdtempSync(join(tmpdir(), 'lightpath-cli-'))
 after(() => rmSync(temporary, { recursive: true }))
 
 function lightpath(args: readonly string[], options?: RunOptions) {
-  return run(program, args, options)
+  return run(program, args, { timeoutMs: 60_000, ...options })
 }
 
 async function translated(to: string): Promise<string> {

@@ -47,22 +47,29 @@ describe('live traffic of a node', { skip }, () => {
   test('through Envoy every request counts, and all endpoints have a share of two pinned connections’ requests', async () => {
     const all = await reports('--times', '7')
     assert.equal(all.length, 7)
-    const web = portOf(all.at(-1)!, 'web')
+    const each = all.map(report => portOf(report, 'web'))
+    const web = each.at(-1)!
     assert.deepEqual([web.layer, web.pinnedConnections, web.errorsPerSecond], ['envoy', 0, 0])
-    assert.ok(web.requestsPerSecond > 20, String(web.requestsPerSecond))
+    const busiest = each.toSorted((a, b) => b.requestsPerSecond - a.requestsPerSecond)[0]!
+    assert.ok(busiest.requestsPerSecond > 20, String(busiest.requestsPerSecond))
     assert.ok(web.connections >= 2, String(web.connections))
-    assert.ok(web.latency.p50! > 0 && web.latency.p99! >= web.latency.p50!)
+    assert.ok(busiest.latency.p50! > 0 && busiest.latency.p99! >= busiest.latency.p50!)
     // Both families of the Service, each with endpoints of its own.
     assert.deepEqual(
       new Set(web.endpoints.map(({ address }) => address)),
       new Set(pods.flatMap(({ ip, ip6 }) => [`${ip}:8080`, `[${ip6}]:8080`])),
     )
-    for (const { address, requestsPerSecond } of web.endpoints) assert.ok(requestsPerSecond > 0, address)
+    const asked = each.flatMap(({ endpoints }) => endpoints.filter(({ requestsPerSecond }) => requestsPerSecond > 0))
+    for (const { address } of web.endpoints)
+      assert.ok(
+        asked.some(endpoint => endpoint.address === address),
+        address,
+      )
   })
 
   test('connections of the node itself go through Envoy without a mark, and are not pinned either', async () => {
     const command = `${lightpathProgram} top default/web --output json --interval 1 --once --socket ${lab.socket}`
-    const { stdout } = await lab.on('bash', ['-c', `exec 3<>/dev/tcp/10.96.4.1/80; ${command}`], { timeoutMs: 20_000 })
+    const { stdout } = await lab.on('bash', ['-c', `exec 3<>/dev/tcp/10.96.4.1/80; ${command}`])
     assert.equal(portOf(JSON.parse(stdout) as Report, 'web').pinnedConnections, 0)
   })
 
@@ -103,7 +110,7 @@ describe('live traffic of a node', { skip }, () => {
   })
 
   test('for people it is a table without colours, and of one Service a line for each endpoint', async () => {
-    const { code, stdout, stderr } = await top('--once', 'default/web')
+    const { code, stdout, stderr } = await top('--once', '--interval', '5', 'default/web')
     assert.deepEqual([code, stderr.replaceAll(/.* looks at the traffic of this node …\n/g, '')], [0, ''])
     assert.match(stdout, /^node node1, \d\d:\d\d:\d\d UTC, of the last [\d.]+ s$/m)
     assert.match(stdout, /^default\/web:http +Envoy +\d+ +[\d.]+ms +[\d.]+ms +0 +0 +0 +\d+ +0( +\d+%)+$/m)
@@ -119,8 +126,8 @@ describe('live traffic of a node', { skip }, () => {
 
   test('it goes on until its reader has gone, or whoever asked for it by exec', async () => {
     const command = `${lightpathProgram} top --output json --interval 0.5 --socket ${lab.socket}`
-    for (const script of [`${command} | head -n 2`, `sleep 3 | ${command} --attached`]) {
-      const { code, stdout } = await lab.on('sh', ['-c', script], { timeoutMs: 20_000 })
+    for (const script of [`${command} | head -n 2`, `sleep 8 | ${command} --attached`]) {
+      const { code, stdout } = await lab.on('sh', ['-c', script], { timeoutMs: 60_000 })
       assert.equal(code, 0)
       assert.ok(stdout.trim().split('\n').length >= 2, stdout)
     }

@@ -36,7 +36,7 @@ describe('an endpoint that vanishes without a word', { skip }, () => {
     })
 
   test('fails no GET; what comes later goes elsewhere, whatever its method', async () => {
-    const load = (method: string) => lab.load(client, { url, connections: 10, rate: 200, timeoutMs: 2000, method })
+    const load = (method: string) => lab.load(client, { url, connections: 10, rate: 200, method })
     const before = await load('GET')
     await sleep(1000)
     await drops(pods[0]!, true)

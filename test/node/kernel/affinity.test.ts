@@ -147,7 +147,7 @@ describe('Session affinity', needsRoot, () => {
     const ruleset = await lab.onNode('nft', 'list', 'ruleset')
     assert.doesNotMatch(ruleset, /affinity-|clients-/)
     const seen = new Set<string>()
-    for (let n = 0; n < 30 && seen.size < 3; n++) seen.add(await reach(service('IPv4', 'TCP', [])))
+    for (let n = 0; n < 60 && seen.size < 3; n++) seen.add(await reach(service('IPv4', 'TCP', [])))
     assert.equal(seen.size, 3)
   })
 })

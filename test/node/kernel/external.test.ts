@@ -69,10 +69,10 @@ describe('From outside', needsRoot, () => {
     await lab.tables.settled()
     assert.deepEqual([...lab.problems], [])
   }
-  /** What connections say until both servers have answered, or 24 of them: that one of two is never chosen does not happen. */
+  /** What connections say until both servers have answered, or 40 of them: that one of two is never chosen does not happen. */
   const answers = async (netns: string, ip: string, port: number): Promise<readonly string[]> => {
     const seen = new Set<string>()
-    for (let n = 0; n < 24 && seen.size < 2; n++) seen.add(await lab.connect(netns, ip, port))
+    for (let n = 0; n < 40 && seen.size < 2; n++) seen.add(await lab.connect(netns, ip, port))
     return [...seen].toSorted()
   }
 

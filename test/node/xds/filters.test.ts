@@ -61,7 +61,7 @@ test('idle-timeout changes again and again: open connections stay as they are, n
     for (let i = 1; i <= changes; i++) await serveIn(lab, boundResources(port, hour + i))
     const growth = (await allocated(envoy!)) - before
     assert.ok(growth < changes * 4000, `${growth} bytes more`)
-    await serveIn(lab, boundResources(port, 1000))
+    await serveIn(lab, boundResources(port, 3000))
     const brief = await client(t, port.port.port)
     brief.send(request)
     assert.match(await brief.untilEnd(), /ok/)
@@ -82,7 +82,7 @@ test('a listener that comes again while the former one drains serves at once, wi
     await old.until('ok')
     lab.store.update({ remove: first })
     await until('drained', async () => (await statistic(envoy!, 'listener_manager.total_listeners_draining')) === 1)
-    await serveIn(lab, boundResources(port, 1000))
+    await serveIn(lab, boundResources(port, 3000))
     await until('a listener', async () => (await envoy!.get('/listeners')).includes(String(port.port.port)))
     const brief = await client(t, port.port.port)
     brief.send(request)

@@ -6,7 +6,7 @@ import { Envoy, XdsLab } from './lab.ts'
 import { clusterResource, endpointsResource, listenerResource } from './resources.ts'
 
 /** Less than the 15 s after which Envoy goes on without what it waits for. */
-export const promptSeconds = 8
+export const promptSeconds = 12
 
 /** A lab with running Envoys, all ended with the test. */
 export async function withEnvoys(

@@ -160,7 +160,7 @@ describe('Between nf_tables and the agent', needsRoot, () => {
         await applyBatch(other, [{ do: 'add', table: { family: 'ip', name: 'other' }, set, elements }])
       }
       await applyBatch(other, [{ do: 'delete', table: tableOf('ip'), set, elements: [{ key, value: '' }] }])
-      for (let tries = 0; tries < 100 && !(await services())?.includes(key); tries++) await delay(100)
+      for (let tries = 0; tries < 300 && !(await services())?.includes(key); tries++) await delay(100)
       assert.deepEqual(await services(), [key])
     } finally {
       other.close()
