@@ -88,7 +88,7 @@ test('kubectl describe shows the Events of a Service, and those of the node', {
   events1.record(noteOf(problem('LP402', 'Node node1', 'pods do not reach Envoy', 'open the firewall')))
   // The source tells what is wrong with an object before the object.
   uids.set('default/described', String((made.metadata as { uid: string }).uid))
-  await until('the Events', async () => (await events('node1')).length === 1)
+  for (const name of ['described', 'node1']) await until(name, async () => (await events(name)).length === 1)
   const kubeconfig = server.kubeconfig('kubectl', `token: ${adminToken}`)
   const describe = async (...what: readonly string[]) =>
     (await run(join(programs, 'kubectl'), ['--kubeconfig', kubeconfig, 'describe', ...what])).stdout

@@ -101,7 +101,8 @@ describe('on a cluster of two nodes without kube-proxy', { skip }, () => {
     const report = await load.end()
     assert.deepEqual(report.errors, {})
     t.diagnostic(`${report.ok} requests`)
-    assert(report.ok > 100 * 120)
+    // All the while, at half of the rate or more.
+    assert(report.ok > 50 * 120)
   })
 
   test('explain on a node names the layer of a Service of the cluster', async () => {

@@ -182,7 +182,10 @@ export class Nodes {
     const inPod = ['--net', '--target', pid, process.execPath, loadClient, '--url', url, ...args]
     const client = spawn('nsenter', inPod, { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#processes.push(client)
-    return new Load(client)
+    const load = new Load(client)
+    // It has begun, and can be ended.
+    await Promise.race([once(client.stdout, 'data'), once(client, 'exit')])
+    return load
   }
 
   /** Asks a port of a workload's pod by `kubectl port-forward`, as `curl ARGUMENT... http://localhost:PORT/PATH`. */

@@ -155,8 +155,8 @@ describe('the commands of the documentation', { skip }, () => {
 
   test('metrics with Services are for who may have them', async () => {
     await reachesEnvoy()
-    // A page may be a second old.
-    await sleep(1100)
+    // A page may be a second old, and more on a busy machine.
+    await sleep(5000)
     const words = { NAMESPACE: 'whoami', NAME: 'default', NODE: '172.30.0.11' }
     const metrics = await follow('operations.md', 'kubectl create clusterrole lightpath-metrics', words)
     assert.match(metrics, /^lightpath_requests_total\{.*service="whoami"/m)

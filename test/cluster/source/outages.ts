@@ -98,10 +98,11 @@ test('a server that was away for long is asked as soon as it is ready, and lists
     () => `${pauses.map(({ ms }) => ms)}`,
     60_000,
   )
-  const { began, ms } = pauses.at(-1)!
   const before = pauses.length
   await server.startServer()
   await shows('away', 81)
+  // The server may have taken longer to start than the pause above.
+  const { began, ms } = pauses.findLast(({ ms }) => ms > 8000)!
   assert.ok(performance.now() < began + ms, `not before the pause of ${ms} ms was over`)
   const forgotten = pauses.slice(before).filter(({ code }) => code === 410)
   assert.equal(forgotten.length, 1)

@@ -6,6 +6,7 @@ import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { parseAllDocuments, stringify } from 'yaml'
 import { namespaces, serviceOf, type Vector, vectors } from '../../../src/services/handover/vectors.ts'
@@ -128,6 +129,7 @@ describe('on a cluster of two nodes', { skip: isRoot ? noOpa : 'needs root' }, (
   async function untilInForce(): Promise<void> {
     for (let tries = 0; tries < 60; tries++) {
       if ((await create([vectors[0]!]))[0]![proxyName] !== undefined) return
+      await sleep(500)
     }
     throw new Error('the policy is not in force after 60 Services')
   }
