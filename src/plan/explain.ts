@@ -2,11 +2,23 @@
 
 import type { IpFamily } from '../net/address.ts'
 import { portLabel, type Service } from '../services/objects/service.ts'
+import type { ServiceSettings } from '../services/settings/annotations.ts'
 import { settingDefinitions } from '../services/settings/definitions.ts'
 import type { EnvoyProtocol } from '../services/settings/envoyprotocol.ts'
+import type { ExplainedEndpoint } from './endpoints/choice.ts'
 import type { HealthCheck } from './endpoints/healthcheck.ts'
-import type { ServiceView } from './nodeplan.ts'
 import type { External, PortState } from './ports/port.ts'
+
+/** What `explain` shows of a Service. */
+export interface ServiceView {
+  readonly service: Service
+  readonly settings: ServiceSettings
+  readonly ignored: string | undefined
+  readonly optedOut: string | undefined
+  readonly ports: readonly PortState[]
+  readonly candidates: ReadonlyMap<string, readonly ExplainedEndpoint[]>
+  readonly healthChecks: readonly HealthCheck[]
+}
 
 export interface SettingExplanation {
   readonly name: string
@@ -22,6 +34,8 @@ export interface EndpointExplanation {
   readonly zone: string | undefined
   /** Why this node does not use it; undefined where it does. */
   readonly notUsed: string | undefined
+  /** Why it is excluded, by the word of other nodes; it is used all the same where nothing else can be. */
+  readonly excluded: string | undefined
   /** Why Envoy may not connect to it; undefined where it may, or where that was not checked. */
   readonly barred: string | undefined
 }
@@ -83,6 +97,7 @@ function explainPort(state: PortState, view: ServiceView): PortExplanation {
     node: candidate.nodeName,
     zone: candidate.source.zone,
     notUsed: candidate.notUsed,
+    excluded: candidate.excluded,
     barred: candidate.barred,
   }))
   return {

@@ -25,6 +25,8 @@ export interface NodeFacts {
   readonly heldBack?: HeldBack
   /** As seen on the node. Default: none. */
   readonly misnamed?: MisnamedPorts
+  /** See `Excluded`. Default: half. */
+  readonly maxExcluded?: number
 }
 
 export function withDefaults({
@@ -36,6 +38,7 @@ export function withDefaults({
   budget = new EnvoyBudget({ limit: Infinity, followsUse: false }),
   heldBack = new HeldBack(),
   misnamed = new MisnamedPorts(),
+  maxExcluded = 0.5,
 }: NodeFacts) {
-  return { name, scope, obstacles, reserved, limits, budget, heldBack, misnamed }
+  return { name, scope, obstacles, reserved, limits, budget, heldBack, misnamed, maxExcluded }
 }

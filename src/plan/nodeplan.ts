@@ -4,19 +4,22 @@
  * concerns are derived again, and only ports that come out different are reported.
  */
 
+import type { Exclusions } from '../exclusions/exclusion.ts'
 import type { ClusterFacts, FactsUpdate } from '../services/clusterfacts.ts'
 import { labels } from '../services/labels.ts'
 import type { Namespace, Node, Service } from '../services/objects/service.ts'
 import type { Rejudged } from '../services/podchanges.ts'
 import type { ServiceFacts } from '../services/serviceindex.ts'
-import { readSettings, type ServiceSettings } from '../services/settings/annotations.ts'
-import { EndpointChoice, type ExplainedEndpoint } from './endpoints/choice.ts'
+import { readSettings } from '../services/settings/annotations.ts'
+import { EndpointChoice } from './endpoints/choice.ts'
+import { concernedBy, type Excluded, nothingExcluded } from './endpoints/excluded.ts'
 import { type HealthCheck, healthChecksOf } from './endpoints/healthcheck.ts'
 import type { Bar, NodeTopology } from './endpoints/rules.ts'
 import type { EnvoyBudget } from './envoy/budget.ts'
 import type { HeldBack } from './envoy/heldback.ts'
 import type { MisnamedPorts } from './envoy/misnamed.ts'
 import { EnvoyQuota } from './envoy/quota.ts'
+import type { ServiceView } from './explain.ts'
 import { type NodeFacts, withDefaults } from './nodefacts.ts'
 import { NodePolicies } from './policies.ts'
 import { Claims } from './ports/claims.ts'
@@ -39,17 +42,6 @@ interface Derived {
   handover: Handover
 }
 
-/** What `explain` shows of a Service. */
-export interface ServiceView {
-  readonly service: Service
-  readonly settings: ServiceSettings
-  readonly ignored: string | undefined
-  readonly optedOut: string | undefined
-  readonly ports: readonly PortState[]
-  readonly candidates: ReadonlyMap<string, readonly ExplainedEndpoint[]>
-  readonly healthChecks: readonly HealthCheck[]
-}
-
 const noStates: PortStates = { ports: [], problems: [] }
 const gone: Pick<ServiceFacts, 'service' | 'slices'> = { service: undefined, slices: [] }
 
@@ -67,19 +59,21 @@ export class NodePlan {
   readonly #podNamespaces = new Set<string>()
   #topology: NodeTopology
   #obstacles: ExternalObstacles
+  #excluded: Excluded
 
   /** @param facts still empty; later changes come by `apply` */
   constructor(facts: ClusterFacts, nodeFacts: NodeFacts) {
-    const { name: nodeName, scope, obstacles, reserved, limits, budget, heldBack, misnamed } = withDefaults(nodeFacts)
-    this.policies = new NodePolicies(facts.pods, nodeName)
+    const node = withDefaults(nodeFacts)
+    this.policies = new NodePolicies(facts.pods, node.name)
     this.#facts = facts
-    this.#scope = scope
-    this.#quota = new EnvoyQuota(limits)
-    this.#budget = budget
-    this.#heldBack = heldBack
-    this.#misnamed = misnamed
-    this.#topology = { nodeName, zone: undefined, reserved }
-    this.#obstacles = obstacles
+    this.#scope = node.scope
+    this.#quota = new EnvoyQuota(node.limits)
+    this.#budget = node.budget
+    this.#heldBack = node.heldBack
+    this.#misnamed = node.misnamed
+    this.#topology = { nodeName: node.name, zone: undefined, reserved: node.reserved }
+    this.#obstacles = node.obstacles
+    this.#excluded = { ...nothingExcluded, share: node.maxExcluded }
   }
 
   /** Derives what the facts' update concerns. */
@@ -103,6 +97,13 @@ export class NodePlan {
   setObstacles(obstacles: ExternalObstacles): PlanUpdate {
     this.#obstacles = obstacles
     return this.#refreshAll(this.#derived.keys())
+  }
+
+  /** Sets what others have found dead, in place of what they had. */
+  setExclusions(exclusions: Exclusions): PlanUpdate {
+    const before = this.#excluded.exclusions
+    this.#excluded = { ...this.#excluded, exclusions }
+    return this.#refreshAll(concernedBy(this.#facts.services.entries(), before, exclusions))
   }
 
   /** Derives ports again, by id, that the budget promoted or demoted, or that are held back, or misnamed, or no longer. */
@@ -143,7 +144,7 @@ export class NodePlan {
     if (!service) return undefined
     const { ports = [], healthChecks = [], handover, shape } = this.#derived.get(key) ?? {}
     const settings = shape?.service === service ? shape.settings : readSettings(service)
-    const choice = new EndpointChoice(service, slices, this.#topology, this.#barOf(service))
+    const choice = new EndpointChoice(service, slices, this.#topology, this.#barOf(service), this.#excluded)
     const candidates = new Map(ports.map(({ id, port, family }) => [id, choice.explain(port, family)]))
     const others = handover === 'begun' ? undefined : whyOthers(service, this.#scope)
     const ignored = others ?? whyUnserved(service)
@@ -275,6 +276,7 @@ export class NodePlan {
         return this.#barOf(service)
       },
       kernelLayers,
+      excluded: this.#excluded,
       whyMisnamed: (id, port, settings) => this.#misnamed.why(id, port, settings),
       whyWaiting: (id, isAlways) => this.#whyWaiting(id, isAlways),
       before: ports,

@@ -38,6 +38,11 @@ export class ServiceIndex {
     return this.#entries.get(key)
   }
 
+  /** Services, and what has slices only. */
+  entries(): Iterable<ServiceFacts> {
+    return this.#entries.values()
+  }
+
   service(namespace: string, name: string): Service | undefined {
     return this.#entries.get(`${namespace}/${name}`)?.service
   }

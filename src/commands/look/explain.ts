@@ -145,7 +145,7 @@ function renderSettings({ settings }: PortExplanation): string[] {
 function renderEndpoints({ id, endpoints }: PortExplanation, { health, speeds, envoyPorts }: Explanation): string[] {
   if (endpoints.length === 0) return ['  endpoints: none']
   const isKnown = Object.keys(speeds[id] ?? {}).length > 0
-  const rows = endpoints.map(({ address, port, node, zone, notUsed, barred }) => {
+  const rows = endpoints.map(({ address, port, node, zone, notUsed, excluded, barred }) => {
     const there = health[id]?.[hostPort(address, port)]
     const state = there === undefined ? '' : there.ejected ? 'ejected' : there.healthy ? 'healthy' : 'unhealthy'
     const envoy = barred === undefined ? state : `no: ${barred}`
@@ -154,7 +154,7 @@ function renderEndpoints({ id, endpoints }: PortExplanation, { health, speeds, e
       `${address}:${port}`,
       node ?? '',
       zone ?? '',
-      notUsed === undefined ? 'yes' : `no: ${notUsed}`,
+      notUsed === undefined ? usedText(excluded) : `no: ${notUsed}`,
       envoy,
       ...speed,
     ]
@@ -171,6 +171,10 @@ function renderEndpoints({ id, endpoints }: PortExplanation, { health, speeds, e
       ? [`  Envoy of this node has ${inEnvoy} of ${used} endpoints (--envoy-endpoints-per-port)`]
       : []),
   ]
+}
+
+function usedText(excluded: string | undefined): string {
+  return excluded === undefined ? 'yes' : `yes, since no more may be left out: ${excluded}`
 }
 
 function speedCells(speed: EndpointSpeed | undefined): readonly string[] {

@@ -4,13 +4,16 @@
  * its own number into it.
  */
 
+import type { Exclusion } from '../../exclusions/exclusion.ts'
+import { describeExclusion } from '../../exclusions/text.ts'
 import type { IpFamily, Protocol } from '../../net/address.ts'
 import type { EndpointSlice, SlicePort } from '../../services/objects/endpointslice.ts'
 import type { Service, ServicePort, TrafficPolicy } from '../../services/objects/service.ts'
-import type { Barred } from '../../services/podindex.ts'
 import type { ExternalAddresses } from '../ports/externaladdresses.ts'
 import type { Endpoint, External, PortState } from '../ports/port.ts'
-import { answers, type Bar, type Candidate, type NodeTopology, pick, pickFarther, preference, whyNot } from './rules.ts'
+import { compareText, endpointsOf, type NumberedCandidate, none, toEndpoint } from './endpointlist.ts'
+import { type Excluded, exclusionFor, leftOutOf, nothingExcluded } from './excluded.ts'
+import { answers, type Bar, isLocal, type NodeTopology, pick, pickFarther, preference, whyNot } from './rules.ts'
 
 /** The choice for the VIP, and the one for external addresses. */
 interface Choices {
@@ -31,18 +34,15 @@ export interface ExplainedEndpoint extends Endpoint {
   readonly source: EndpointSlice['endpoints'][number]
   /** Why this node does not use it; undefined for the chosen ones. */
   readonly notUsed?: string
-}
-
-/** The index of the port's number on the endpoint, in ascending order: 0 where there is but one. */
-interface NumberedCandidate extends Candidate {
-  readonly number: number
-  /** See `Endpoint`. */
-  readonly barred: Barred | undefined
+  /** Why it is excluded, also where it is used all the same. */
+  readonly excluded?: string
 }
 
 /** What ports in the same slices have in common; each list is made when it is asked for. */
 interface Selection {
   readonly all: readonly NumberedCandidate[]
+  /** Those of them that get no new connections. */
+  readonly leftOut: ReadonlyMap<NumberedCandidate, Exclusion>
   readonly by: { [policy in TrafficPolicy]?: readonly NumberedCandidate[] }
 }
 
@@ -54,21 +54,27 @@ interface LookedUp {
   readonly reserved: readonly Endpoint[]
 }
 
-const none: readonly Endpoint[] = []
-
 export class EndpointChoice {
   readonly #service: Service
   readonly #slices: readonly EndpointSlice[]
   readonly #topology: NodeTopology
   readonly #bar: Bar
+  readonly #excluded: Excluded
   /** By family and by which slices have the port, and with which of its numbers. */
   readonly #selections = new Map<string, Selection>()
   /** By numbers: ports that lead to the same numbers share the list, and so do the VIP and external addresses. */
   readonly #lists = new Map<readonly NumberedCandidate[], Map<string | number, readonly Endpoint[]>>()
 
   /** @param bar default: Envoy may connect to all */
-  constructor(service: Service, slices: readonly EndpointSlice[], topology: NodeTopology, bar: Bar = () => undefined) {
+  constructor(
+    service: Service,
+    slices: readonly EndpointSlice[],
+    topology: NodeTopology,
+    bar: Bar = () => undefined,
+    excluded: Excluded = nothingExcluded,
+  ) {
     this.#bar = bar
+    this.#excluded = excluded
     this.#service = service
     this.#slices = slices
     this.#topology = topology
@@ -89,7 +95,7 @@ export class EndpointChoice {
     return {
       endpoints: this.#endpointsBy(internal, lookedUp, known?.endpoints),
       noLocalEndpoints: this.#hasNoLocalEndpoints(internal, selection),
-      servingEndpoints: isUdp ? endpointsOf(selection.all.filter(answers), numbers, known?.servingEndpoints) : none,
+      servingEndpoints: isUdp ? endpointsOf(this.#serving(selection), numbers, known?.servingEndpoints) : none,
       external: external && {
         ...external,
         endpoints: this.#endpointsBy(external.policy, lookedUp, known?.external?.endpoints),
@@ -101,24 +107,34 @@ export class EndpointChoice {
     }
   }
 
+  /** Those on this node are served to the last: with policy Local there may be no others. */
+  #serving({ all, leftOut }: Selection): readonly NumberedCandidate[] {
+    return all.filter(one => answers(one) && (!leftOut.has(one) || isLocal(one.source, this.#topology)))
+  }
+
   #spillOver(
     { selection, numbers }: LookedUp,
     known: readonly Endpoint[] | undefined,
   ): readonly Endpoint[] | undefined {
-    const farther = pickFarther(selection.all, this.#chosen('Cluster', selection)).filter(({ barred }) => !barred)
+    const { all, leftOut } = selection
+    const others = pickFarther(all, this.#chosen('Cluster', selection))
+    const farther = others.filter(one => !one.barred && !leftOut.has(one))
     return farther.length === 0 ? undefined : endpointsOf(farther, numbers, known)
   }
 
   /** Explains the choice for the VIP: every endpoint, and why the others are not used. */
   explain(port: ServicePort, family: IpFamily): readonly ExplainedEndpoint[] {
     const { numbers, selection, reserved } = this.#lookUp(port, family)
-    const chosen = new Set(pick(selection.all, this.#service.internalTrafficPolicy, this.#topology))
+    const chosen = new Set(this.#chosen(this.#service.internalTrafficPolicy, selection))
+    const exclusionOf = exclusionFor(port.protocol, numbers, this.#topology, this.#excluded)
     const explained = selection.all.map(candidate => {
       const { source, number } = candidate
-      const endpoint = { ...toEndpoint(candidate, numbers[number]!), source }
-      return chosen.has(candidate)
-        ? endpoint
-        : { ...endpoint, notUsed: whyNot(candidate, this.#service, this.#topology) }
+      const exclusion = exclusionOf(candidate)
+      const excluded = exclusion && describeExclusion(exclusion)
+      const endpoint = { ...toEndpoint(candidate, numbers[number]!), source, ...(excluded && { excluded }) }
+      if (chosen.has(candidate)) return endpoint
+      const isLeftOut = selection.leftOut.has(candidate)
+      return { ...endpoint, notUsed: (isLeftOut && excluded) || whyNot(candidate, this.#service, this.#topology) }
     })
     const others = reserved.map(endpoint => ({
       ...endpoint,
@@ -136,17 +152,23 @@ export class EndpointChoice {
     let selection = this.#selections.get(key)
     if (!selection) {
       const ranks = inSlices.map(number => (number === undefined ? undefined : numbers.indexOf(number)))
-      selection = { all: candidatesIn(this.#slices, ranks, this.#topology, this.#bar), by: {} }
+      selection = { all: candidatesIn(this.#slices, ranks, this.#topology, this.#bar), leftOut: nobody, by: {} }
       this.#selections.set(key, selection)
     }
     const reserved = this.#reservedAmong(selection.all, numbers)
-    if (reserved.size === 0) return { numbers, selection, reserved: none }
-    const others = { all: selection.all.filter(candidate => !reserved.has(candidate)), by: {} }
-    return { numbers, selection: others, reserved: endpointsOf([...reserved], numbers, undefined) }
+    const all = reserved.size === 0 ? selection.all : selection.all.filter(candidate => !reserved.has(candidate))
+    const leftOut = leftOutOf(all, port.protocol, numbers, this.#topology, this.#excluded)
+    if (all === selection.all && leftOut.size === 0) return { numbers, selection, reserved: none }
+    const own = { all, leftOut, by: {} }
+    return { numbers, selection: own, reserved: endpointsOf([...reserved], numbers, undefined) }
   }
 
-  #chosen(policy: TrafficPolicy, { all, by }: Selection): readonly NumberedCandidate[] {
-    by[policy] ??= pick(all, policy, this.#topology)
+  #chosen(policy: TrafficPolicy, { all, leftOut, by }: Selection): readonly NumberedCandidate[] {
+    const pickFrom = (some: readonly NumberedCandidate[]) => pick(some, policy, this.#topology)
+    if (by[policy]) return by[policy]
+    const chosen = leftOut.size === 0 ? [] : pickFrom(all.filter(candidate => !leftOut.has(candidate)))
+    // With policy Local there may be no others.
+    by[policy] = chosen.length > 0 ? chosen : pickFrom(all)
     return by[policy]
   }
 
@@ -187,7 +209,7 @@ export class EndpointChoice {
 
   #reservedAmong(all: readonly NumberedCandidate[], numbers: readonly number[]): ReadonlySet<NumberedCandidate> {
     const { reserved } = this.#topology
-    if (!reserved || !numbers.some(number => reserved.ports.has(number))) return nobody
+    if (!reserved || !numbers.some(number => reserved.ports.has(number))) return new Set()
     return new Set(
       all.filter(({ source, number }) => reserved.ports.has(numbers[number]!) && reserved.hasAddress(source.ip)),
     )
@@ -195,7 +217,7 @@ export class EndpointChoice {
 }
 
 export const reservedReason = 'it is a port of Lightpath itself on this node'
-const nobody: ReadonlySet<NumberedCandidate> = new Set()
+const nobody: Selection['leftOut'] = new Map()
 
 type Numbers = ReadonlyMap<string, number>
 
@@ -245,47 +267,4 @@ function candidatesIn(
     }
   }
   return [...known.values()].sort((a, b) => compareText(a.source.ip, b.source.ip) || a.number - b.number)
-}
-
-/** Keeps endpoints that are as they were the same objects, and the list where all are. */
-function endpointsOf(
-  chosen: readonly NumberedCandidate[],
-  numbers: readonly number[],
-  known: readonly Endpoint[] = none,
-): readonly Endpoint[] {
-  let [at, isSame] = [0, chosen.length === known.length]
-  const endpoints = chosen.map(candidate => {
-    const port = numbers[candidate.number]!
-    while (at < known.length && compareEndpoints(known[at]!, candidate.source.ip, port) < 0) at++
-    const before = known[at]
-    if (before && isEndpoint(before, candidate, port)) return before
-    isSame = false
-    return toEndpoint(candidate, port)
-  })
-  return isSame ? known : endpoints
-}
-
-function toEndpoint({ source: { ip, nodeName }, barred }: NumberedCandidate, port: number): Endpoint {
-  if (barred === undefined) return { ip, port, nodeName }
-  const { why, isLeft } = barred
-  return isLeft ? { ip, port, nodeName, barred: why, isLeft } : { ip, port, nodeName, barred: why }
-}
-
-function isEndpoint(known: Endpoint, { source, barred }: NumberedCandidate, port: number): boolean {
-  return (
-    known.ip === source.ip &&
-    known.port === port &&
-    known.nodeName === source.nodeName &&
-    known.barred === barred?.why &&
-    (known.isLeft ?? false) === (barred?.isLeft ?? false)
-  )
-}
-
-function compareEndpoints(endpoint: Endpoint, ip: string, port: number): number {
-  return compareText(endpoint.ip, ip) || endpoint.port - port
-}
-
-function compareText(a: string, b: string): number {
-  if (a === b) return 0
-  return a < b ? -1 : 1
 }

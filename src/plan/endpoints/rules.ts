@@ -43,8 +43,10 @@ export interface Candidate {
   readonly source: SliceEndpoint
 }
 
-const isLocal = (endpoint: SliceEndpoint, topology: NodeTopology) =>
-  topology.nodeName !== undefined && endpoint.nodeName === topology.nodeName
+export function isLocal(endpoint: SliceEndpoint, topology: NodeTopology): boolean {
+  return topology.nodeName !== undefined && endpoint.nodeName === topology.nodeName
+}
+
 const isDraining = ({ source }: Candidate) => source.serving && source.terminating
 
 /** Picks those that the node uses by a policy, in the order given. */

@@ -9,6 +9,7 @@ import { ProblemList } from '../../services/problem-list.ts'
 import { type ServiceSettings, settingsOf } from '../../services/settings/annotations.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import { EndpointChoice, reservedReason } from '../endpoints/choice.ts'
+import type { Excluded } from '../endpoints/excluded.ts'
 import type { Bar, NodeTopology } from '../endpoints/rules.ts'
 import type { Claims } from './claims.ts'
 import {
@@ -41,6 +42,7 @@ export interface PortInputs {
   readonly claims: Pick<Claims, 'otherOwner' | 'hasLosses'>
   /** @param isForEnvoy a port is, as far as it does not depend on its endpoints */
   readonly barFor: (isForEnvoy: boolean) => Bar | undefined
+  readonly excluded: Excluded
   /** Of each wanted port (`kernelLayersOf`). */
   readonly kernelLayers: readonly (Layer | undefined)[]
   /** How many addresses the Service has in Envoy, of those that it wants (`envoyPlacesOf`). */
@@ -119,7 +121,8 @@ export function portStatesOf(service: Service, wanted: readonly PortOfFamily[], 
   const problems = new ProblemList(describeKey(keyOf(service)))
   const reported = new Set<string>()
   const ports: PortState[] = []
-  const choices = new EndpointChoice(service, slices, topology, inputs.barFor(kernelLayers.includes(undefined)))
+  const bar = inputs.barFor(kernelLayers.includes(undefined))
+  const choices = new EndpointChoice(service, slices, topology, bar, inputs.excluded)
   let left = inputs.envoyAddresses
   const takes = (addresses: number) => {
     const fits = addresses <= left

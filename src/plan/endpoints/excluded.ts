@@ -1,0 +1,58 @@
+/** Which endpoints of a Service port a node leaves out, since others have found them dead (exclusions/). */
+
+import { type Exclusion, Exclusions } from '../../exclusions/exclusion.ts'
+import { leftOut } from '../../exclusions/share.ts'
+import type { Protocol } from '../../net/address.ts'
+import type { EndpointSlice } from '../../services/objects/endpointslice.ts'
+import type { ServiceFacts } from '../../services/serviceindex.ts'
+import type { NumberedCandidate } from './endpointlist.ts'
+import { isLocal, type NodeTopology } from './rules.ts'
+
+export interface Excluded {
+  readonly exclusions: Exclusions
+  /** The largest part of a Service port's ready endpoints that is left out, from 0 to 1. */
+  readonly share: number
+}
+
+export const nothingExcluded: Excluded = { exclusions: new Exclusions(), share: 0 }
+
+const nobody: ReadonlyMap<NumberedCandidate, Exclusion> = new Map()
+
+export function leftOutOf(
+  all: readonly NumberedCandidate[],
+  protocol: Protocol,
+  numbers: readonly number[],
+  topology: NodeTopology,
+  excluded: Excluded,
+): ReadonlyMap<NumberedCandidate, Exclusion> {
+  if (excluded.exclusions.isEmpty) return nobody
+  const ready = all.filter(({ source }) => source.ready)
+  return leftOut(ready, exclusionFor(protocol, numbers, topology, excluded), excluded.share)
+}
+
+/** A node that others cannot reach still reaches what is on itself. */
+export function exclusionFor(
+  protocol: Protocol,
+  numbers: readonly number[],
+  topology: NodeTopology,
+  { exclusions }: Excluded,
+): (candidate: NumberedCandidate) => Exclusion | undefined {
+  return ({ source, number }) => {
+    const node = isLocal(source, topology) ? undefined : source.nodeName
+    return exclusions.of(source.ip, numbers[number]!, protocol, node)
+  }
+}
+
+/** Finds the Services with an endpoint that is excluded by one of the two only, or since another time. Asks all of them. */
+export function* concernedBy(services: Iterable<ServiceFacts>, a: Exclusions, b: Exclusions): Iterable<string> {
+  for (const { key, slices } of services) if (slices.some(slice => isConcerned(slice, a, b))) yield key
+}
+
+function isConcerned({ endpoints, ports }: EndpointSlice, a: Exclusions, b: Exclusions): boolean {
+  return endpoints.some(({ ip, nodeName }) =>
+    ports.some(({ port, protocol }) => {
+      const [inA, inB] = [a, b].map(one => one.of(ip, port, protocol, nodeName))
+      return inA?.since !== inB?.since
+    }),
+  )
+}
