@@ -12,6 +12,7 @@ export function agentCommands(program: Command): void {
       'nodeName',
       'source',
       'controlPlanes',
+      'controlPlaneService',
       'controlPlaneAuthority',
       'controlPlaneToken',
       'controlPlanePatience',

@@ -79,6 +79,14 @@ describe('the configuration', () => {
   test('refuses one mark bit for two purposes', () => {
     assert.match(refusal(['--steering-mark', '0x1000']), /same bit/)
   })
+  test('takes one place from which Services come, and a Service of control planes by TLS alone', () => {
+    const service = ['--control-plane-service', 'lightpath-system/lightpath-controlplane']
+    const { controlPlaneService } = parse([...service, '--control-plane-authority', 'ca.crt'])
+    assert.deepEqual(controlPlaneService, { namespace: 'lightpath-system', name: 'lightpath-controlplane' })
+    assert.match(refusal(service), /--control-plane-service needs --control-plane-authority/)
+    assert.match(refusal([...service, '--source', 'x']), /--source and --control-plane-service both say where/)
+    assert.match(refusal(['--control-plane-service', 'shop']), /is not a namespace and a name such as/)
+  })
   test('is printed with every default by --help', () => {
     const help = addOptions(new Command().configureHelp({ helpWidth: 400 }), names).helpInformation()
     for (const name of names) {

@@ -70,11 +70,16 @@ function checkMasquerading(config: Config): void {
   }
 }
 
-function checkSource({ source, controlPlanes }: Config): void {
-  if (source === undefined || controlPlanes.length === 0) return
-  throw new UsageError(
-    `${flagOf('source')} and ${flagOf('controlPlanes')} both say where Services come from; choose one`,
-  )
+function checkSource(config: Config): void {
+  const { source, controlPlanes, controlPlaneService, controlPlaneAuthority } = config
+  const given = { source, controlPlanes: controlPlanes[0], controlPlaneService }
+  const [one, other] = (Object.keys(given) as (keyof typeof given)[]).filter(name => given[name] !== undefined)
+  if (one && other) {
+    throw new UsageError(`${flagOf(one)} and ${flagOf(other)} both say where Services come from; choose one`)
+  }
+  if (controlPlaneService && controlPlaneAuthority === undefined) {
+    throw new UsageError(`${flagOf('controlPlaneService')} needs ${flagOf('controlPlaneAuthority')}`)
+  }
 }
 
 function parseValue(name: OptionName, value: string, where: string): unknown {

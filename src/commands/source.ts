@@ -1,4 +1,6 @@
+import { dirname, join } from 'node:path'
 import type { Log } from '../observe/log.ts'
+import type { FindReplicas } from '../sources/controlplane/addresses.ts'
 import type { Source } from '../sources/source.ts'
 import type { Config } from './options.ts'
 
@@ -8,16 +10,33 @@ import type { Config } from './options.ts'
  * @param quietMs how long the API server may be silent until that is a problem
  */
 export async function createSource(config: Config, log: Log, quietMs?: number): Promise<Source> {
-  const { source, kubeconfig, nodeName, controlPlanes, controlPlanePatience: patienceMs } = config
+  const { source, kubeconfig, nodeName, controlPlanePatience: patienceMs } = config
   if (source !== undefined) {
     const { directorySource } = await import('../sources/directory/directory.ts')
     return directorySource(source, { log })
   }
   const { kubernetesSource } = await import('../sources/kubernetes.ts')
   const direct = () => kubernetesSource({ kubeconfig, nodeName, log, quietMs })
-  if (controlPlanes.length === 0) return direct()
+  const findReplicas = await replicasOf(config)
+  if (!findReplicas) return direct()
   const { controlPlaneAuthority: authority, controlPlaneToken: token } = config
   const security = authority === undefined ? undefined : { authority, token }
   const { controlPlaneSource } = await import('../sources/controlplane/controlplane.ts')
-  return controlPlaneSource({ controlPlanes, security, nodeName, direct, patienceMs, log })
+  return controlPlaneSource({ findReplicas, security, nodeName, direct, patienceMs, log })
+}
+
+async function replicasOf(config: Config): Promise<FindReplicas | undefined> {
+  const { controlPlanes, controlPlaneService: service, nodeName, kubeconfig, socket } = config
+  if (service) {
+    const [{ serviceEndpoints }, { kubernetesApi }] = await Promise.all([
+      import('../sources/controlplane/serviceendpoints.ts'),
+      import('../cluster/api.ts'),
+    ])
+    const ask = kubernetesApi(kubeconfig)
+    const file = join(dirname(socket), 'control-planes.json')
+    return serviceEndpoints({ service, nodeName, get: path => ask('GET', path), file })
+  }
+  if (controlPlanes.length === 0) return undefined
+  const { hostAddresses } = await import('../sources/controlplane/addresses.ts')
+  return hostAddresses(controlPlanes, config.controlPlaneAuthority !== undefined)
 }

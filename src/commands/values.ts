@@ -5,6 +5,7 @@ import { canonicalCidr } from '../net/cidr.ts'
 import type { TcpAddress } from '../observe/http.ts'
 import { parseDuration } from '../services/settings/duration.ts'
 import type { HostPort } from '../sources/controlplane/addresses.ts'
+import type { ServiceName } from '../sources/controlplane/serviceendpoints.ts'
 
 export interface Shape<T> {
   readonly placeholder: string
@@ -128,6 +129,15 @@ function parseHostPort(value: string): HostPort | undefined {
   const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/.exec(value) ?? []
   const host = bracketed ?? plain
   return host !== undefined && isPortNumber(Number(port)) ? { host, port: Number(port) } : undefined
+}
+
+export const serviceName: Shape<ServiceName> = {
+  placeholder: 'NAMESPACE/NAME',
+  parse: value => {
+    const [, namespace, name] = /^([a-z0-9-]+)\/([a-z0-9-]+)$/.exec(value) ?? []
+    return namespace !== undefined && name !== undefined ? { namespace, name } : undefined
+  },
+  accepts: 'a namespace and a name such as lightpath-system/lightpath-controlplane',
 }
 
 export const path: Shape<string> = { ...text, placeholder: 'PATH', accepts: 'a path' }

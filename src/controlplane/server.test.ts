@@ -136,6 +136,15 @@ test('a stream goes on while the API server is away, and ends when it does not k
   })
 })
 
+test('a stream ends after a while, so that agents choose anew', async () => {
+  await withControlPlane({ times: { streamMs: 100, acknowledgedMs: 60_000 } }, async (_port, open) => {
+    const stream = open(services)
+    await isServed(stream)
+    await hasEnded(stream)
+    assert.equal(stream.ended!.code, status.UNAVAILABLE)
+  })
+})
+
 test('whoever is refused for good hears so after a while', async () => {
   const api = new ApiServer()
   api.says = 'unauthenticated'

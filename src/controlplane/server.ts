@@ -64,6 +64,8 @@ const usualTimes = {
   endedMs: 5000,
   /** A stream's token is looked at again between this and twice this. */
   tokenMs: 30 * 60_000,
+  /** A stream ends between this and twice this, so that agents come back to their zone and spread over replicas again. */
+  streamMs: 60 * 60_000,
 }
 
 const channelOptions = {
@@ -121,13 +123,20 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const timer = setTimeout(() => listener.cut(peer), times.endedMs)
     call.once('close', () => clearTimeout(timer))
   }
+  const lastsMs = () => times.streamMs * (1 + Math.random())
   const serve = (call: Call, node: string | undefined) => {
     if (!isSynced) return end(call, status.UNAVAILABLE, 'not everything is known here yet')
     if (streams.size >= mostStreams) return end(call, status.RESOURCE_EXHAUSTED, `${mostStreams} streams are served`)
     const subscriber = new Subscriber(store)
     const stream: Stream = { call, subscriber, sent: performance.now(), isNamed: node === undefined }
     streams.add(stream)
-    for (const event of ['cancelled', 'error', 'close']) call.on(event, () => streams.delete(stream))
+    const lasting = setTimeout(() => end(call, status.UNAVAILABLE, 'it has lasted for long enough'), lastsMs())
+    for (const event of ['cancelled', 'error', 'close']) {
+      call.on(event, () => {
+        clearTimeout(lasting)
+        streams.delete(stream)
+      })
+    }
     call.on('end', () => call.end())
     call.on('data', (bytes: Uint8Array) => {
       try {

@@ -5,7 +5,18 @@ import { logLevels } from '../../observe/log.ts'
 import { type ServiceScope, serviceScopes } from '../../plan/ports/scope.ts'
 import { formatDuration } from '../../services/settings/duration.ts'
 import type { HostPort } from '../../sources/controlplane/addresses.ts'
-import { type BindAddress, bindAddress, duration, hostPorts, oneOf, path, portNumber, text } from '../values.ts'
+import type { ServiceName } from '../../sources/controlplane/serviceendpoints.ts'
+import {
+  type BindAddress,
+  bindAddress,
+  duration,
+  hostPorts,
+  oneOf,
+  path,
+  portNumber,
+  serviceName,
+  text,
+} from '../values.ts'
 import type { Definition } from './definition.ts'
 
 export const generalOptions = {
@@ -26,6 +37,12 @@ export const generalOptions = {
       'control planes (`lightpath controlplane`) to read Services from, in place of a watch of the Kubernetes API by this node; a name may have the addresses of several replicas. Without --control-plane-authority only addresses of this host are taken',
     default: [] as readonly HostPort[],
     defaultText: 'none',
+  },
+  controlPlaneService: {
+    ...serviceName,
+    description:
+      "Service whose endpoints are the control planes, by a port named facts, in place of --control-planes; those in the node's zone are asked first. Needs --control-plane-authority",
+    default: undefined as ServiceName | undefined,
   },
   controlPlaneAuthority: {
     ...path,

@@ -14,6 +14,7 @@ import { aNamespace, aNode, aPod, aService, put, remove } from '../../services/t
 import { discoveryService } from '../../xds/grpc.ts'
 import type { Source } from '../source.ts'
 import { RecordingListener, silentLog, until } from '../testing.ts'
+import { hostAddresses } from './addresses.ts'
 import { controlPlaneSource } from './controlplane.ts'
 import { Cluster, DirectSource } from './testing.ts'
 
@@ -45,8 +46,14 @@ class Lab {
       this.timesDirect++
       return new DirectSource(this.cluster, nodeName)
     }
-    const controlPlanes = ports.map(port => ({ host: '127.0.0.1', port }))
-    const source = controlPlaneSource({ controlPlanes, nodeName, direct, patienceMs, log: silentLog })
+    const hosts = ports.map(port => ({ host: '127.0.0.1', port }))
+    const source = controlPlaneSource({
+      findReplicas: hostAddresses(hosts, false),
+      nodeName,
+      direct,
+      patienceMs,
+      log: silentLog,
+    })
     const listener = new RecordingListener()
     this.#stops.unshift(() => source.stop())
     await source.start(listener)

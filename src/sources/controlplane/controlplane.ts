@@ -12,7 +12,7 @@ import { problem } from '../../services/problem.ts'
 import type { Source, SourceListener } from '../source.ts'
 import { Backoff } from '../watch/backoff.ts'
 import { mostNamespaces } from '../watch/pod-watches.ts'
-import { type HostPort, type Replica, replicasOf } from './addresses.ts'
+import type { FindReplicas, Known, Replica } from './addresses.ts'
 import { DirectReader } from './directreader.ts'
 import { MergedFacts, type Scopes } from './mergedfacts.ts'
 import { pauseMs } from './pause.ts'
@@ -28,7 +28,7 @@ export interface SecurityFiles {
 }
 
 export interface ControlPlaneOptions {
-  readonly controlPlanes: readonly HostPort[]
+  readonly findReplicas: FindReplicas
   /** Files; undefined for streams without TLS, which go to this host alone. */
   readonly security?: SecurityFiles
   readonly nodeName: string
@@ -117,13 +117,14 @@ class ControlPlaneSource implements Source {
   /** Reads one replica after another, without end. */
   async #follow(): Promise<void> {
     const { signal } = this.#stopping
-    const { controlPlanes, security: files, log } = this.#options
+    const { findReplicas, security: files, log } = this.#options
     const backoff = new Backoff()
+    let hasFailed = false
     while (!signal.aborted) {
       const reasons = new Set<string>()
       let servedMs: number | undefined
       try {
-        for (const replica of await replicasOf(controlPlanes, files !== undefined)) {
+        for (const replica of await findReplicas({ ...this.#known(), hasFailed })) {
           const security = await readSecurity(files)
           if (signal.aborted) return
           const ended = await this.#read(replica, security)
@@ -137,9 +138,16 @@ class ControlPlaneSource implements Source {
       } catch (error) {
         reasons.add((error as Error).message)
       }
-      if (servedMs === undefined) this.#tellUnreachable([...reasons].sort().slice(0, 3).join('; '))
+      hasFailed = servedMs === undefined
+      if (hasFailed) this.#tellUnreachable([...reasons].sort().slice(0, 3).join('; '))
       await sleep(pauseMs(servedMs, backoff), undefined, { signal }).catch(() => undefined)
     }
+  }
+
+  #known(): Pick<Known, 'objects' | 'isCurrent'> {
+    const held = (['EndpointSlice', 'Node'] as const).flatMap(type => [...this.#merged.held(type).values()])
+    const isCurrent = this.#direct !== undefined && this.#merged.unread().length === 0
+    return { objects: held.map(({ object }) => object), isCurrent }
   }
 
   /** Resolves when the stream has ended. */

@@ -9,7 +9,7 @@ import { type ControlPlane, startControlPlane } from '../../controlplane/server.
 import { Bearers } from '../../observe/access/bearers.ts'
 import { aService, put } from '../../services/testing.ts'
 import { RecordingListener, silentLog, until } from '../testing.ts'
-import { replicasOf } from './addresses.ts'
+import { hostAddresses } from './addresses.ts'
 import { controlPlaneSource } from './controlplane.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'lightpath-controlplane-'))
@@ -36,6 +36,7 @@ const create = async (_path: string, object: unknown) => {
   return { status: node ? { authenticated: true, user: { username: spec.token, extra }, ...named } : {} }
 }
 
+const nothingKnown = { objects: [], isCurrent: false, hasFailed: false }
 let controlPlane: ControlPlane
 
 before(async () => {
@@ -76,7 +77,7 @@ async function asked(agent: Agent): Promise<string> {
   const { host = '127.0.0.1', authority = 'authority', token = 'token-1', patienceMs = 60_000 } = agent
   writeFileSync(file('token'), `${token}\n`)
   const source = controlPlaneSource({
-    controlPlanes: [{ host, port: controlPlane.port }],
+    findReplicas: hostAddresses([{ host, port: controlPlane.port }], true),
     security: { authority: file(authority), token: file('token') },
     nodeName: 'node1',
     direct: () => ({
@@ -127,6 +128,7 @@ test('an agent shows its token to no control plane of another authority', async 
 })
 
 test('without TLS no control plane beyond this host is asked', async () => {
-  await assert.rejects(replicasOf([{ host: '192.0.2.1', port: 1 }], false), /192.0.2.1 is .*, beyond this host/)
-  assert.deepEqual(await replicasOf([{ host: '::1', port: 1 }], false), [{ address: '[::1]:1', host: '::1' }])
+  const find = (host: string) => hostAddresses([{ host, port: 1 }], false)(nothingKnown)
+  await assert.rejects(find('192.0.2.1'), /192.0.2.1 is .*, beyond this host/)
+  assert.deepEqual(await find('::1'), [{ address: '[::1]:1', host: '::1' }])
 })

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
 import { startControlPlane } from '../../../src/controlplane/server.ts'
+import { hostAddresses } from '../../../src/sources/controlplane/addresses.ts'
 import { controlPlaneSource } from '../../../src/sources/controlplane/controlplane.ts'
 import { kubernetesSource } from '../../../src/sources/kubernetes.ts'
 import { RecordingListener, silentLog, until } from '../../../src/sources/testing.ts'
@@ -36,8 +37,9 @@ test(
       return { port: controlPlane.port, stop }
     }
     const [first, second] = [await replica(), await replica()]
+    const hosts = [first, second].map(({ port }) => ({ host: '127.0.0.1', port }))
     const source = controlPlaneSource({
-      controlPlanes: [first, second].map(({ port }) => ({ host: '127.0.0.1', port })),
+      findReplicas: hostAddresses(hosts, false),
       nodeName: own,
       direct: () => kubernetesSource({ kubeconfig, nodeName: own, log: silentLog }),
       patienceMs: 200,
