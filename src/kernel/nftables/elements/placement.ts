@@ -26,14 +26,14 @@ export function place(
   // A chain of affinity is written as a whole: there are no slots to keep.
   if (!written || state.affinitySeconds !== undefined) return fresh
   const before = isPlacement(written) ? slotsOf(written) : slotsRead(state, written)
+  const inOrder = isPlacement(written) ? slotsOf(placementOf(written.state, redirected)) : undefined
+  const assign = (way: keyof Slots, endpoints: readonly Endpoint[]) =>
+    assignSlots(before[way], endpoints, inOrder?.[way])
   const { slots, external } = fresh
   return {
     ...fresh,
-    slots: assignSlots(before.vip, slots),
-    external: {
-      cluster: assignSlots(before.cluster, external.cluster),
-      local: assignSlots(before.local, external.local),
-    },
+    slots: assign('vip', slots),
+    external: { cluster: assign('cluster', external.cluster), local: assign('local', external.local) },
   }
 }
 

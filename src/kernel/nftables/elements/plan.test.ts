@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { compareEndpoints } from '../../../plan/endpoints/order.ts'
 import type { Endpoint, External, PortState } from '../../../plan/ports/port.ts'
 import { belowFromOutside, inWords, portState, testOptions } from '../../testing/states.ts'
 import { addressPortBytes } from '../bytes.ts'
@@ -104,19 +105,28 @@ test('A family that is not enabled gets nothing', () => {
   )
 })
 
-const endpointSets = fc.uniqueArray(fc.integer({ min: 1, max: 30 }), { maxLength: 20 })
-const endpointsOf = (numbers: readonly number[]) => numbers.map(n => ({ ip: `10.1.0.${n}`, port: 80 }))
+const anyEndpoints = Array.from({ length: 30 }, (_, n) => ({ ip: `10.1.0.${n >> 1}`, port: 80 + (n & 1) }))
+const lists = fc
+  .record({ list: fc.subarray(anyEndpoints.toSorted(compareEndpoints)), areCopies: fc.boolean() })
+  .map(({ list, areCopies }) => (areCopies ? list.map(endpoint => ({ ...endpoint })) : list))
 
 test('Assigning slots keeps every endpoint, once, and moves no more slots than endpoints changed', () => {
   fc.assert(
-    fc.property(endpointSets, endpointSets, (before, after) => {
-      const slotsBefore = endpointsOf(before).map(slotValue)
-      const slots = assignSlots(endpointsOf(before), endpointsOf(after)).map(slotValue)
-      assert.deepEqual(slots.toSorted(), endpointsOf(after).map(slotValue).toSorted())
-      const gone = before.filter(n => !after.includes(n)).length
-      const come = after.filter(n => !before.includes(n)).length
-      const moved = slots.filter((value, slot) => value !== slotsBefore[slot]).length
-      assert.ok(moved <= gone + come, `${moved} slots moved for ${gone} gone and ${come} come`)
+    fc.property(fc.array(lists), history => {
+      let [known, slots]: [readonly Endpoint[], readonly Endpoint[]] = [[], []]
+      for (const endpoints of history) {
+        const assigned = assignSlots(slots, endpoints, known)
+        assert.deepEqual(assigned, assignSlots(slots, endpoints))
+        assert.equal(assigned.length, endpoints.length)
+        assert.ok(endpoints.every(endpoint => assigned.includes(endpoint)))
+        const [before, after] = [slots.map(slotValue), assigned.map(slotValue)]
+        const gone = before.filter(value => !after.includes(value)).length
+        const come = after.filter(value => !before.includes(value)).length
+        const moved = after.filter((value, slot) => value !== before[slot]).length
+        assert.ok(moved <= gone + come, `${moved} slots moved for ${gone} gone and ${come} come`)
+        known = endpoints
+        slots = assigned
+      }
     }),
   )
 })

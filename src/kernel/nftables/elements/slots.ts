@@ -1,5 +1,6 @@
 /** The endpoints of a Service port in numbered slots, from which the kernel chooses by a random number. */
 
+import { compareEndpoints } from '../../../plan/endpoints/order.ts'
 import type { Endpoint } from '../../../plan/ports/port.ts'
 import type { Family, Transport } from '../../family.ts'
 import { addressBytes, addressPortBytes, addressPortOf, type Bytes, portPart, wordBytes } from '../bytes.ts'
@@ -54,32 +55,46 @@ export function slotsIn(elements: Elements, owner: SlotOwner, first = 0): readon
 
 /**
  * Keeps each endpoint that stays in the slot that it has, and fills the gaps from the end, so that a change costs what
- * it touches and not the number of endpoints. `before` is what the slots hold now.
+ * it touches and not the number of endpoints: those that stay are mostly the same objects, and cost a comparison.
+ *
+ * @param before what the slots hold now
+ * @param inOrder the same in the order of endpoints (plan/endpoints/order.ts), as these are
  */
-export function assignSlots(before: readonly Endpoint[], endpoints: readonly Endpoint[]): readonly Endpoint[] {
+export function assignSlots(
+  before: readonly Endpoint[],
+  endpoints: readonly Endpoint[],
+  inOrder: readonly Endpoint[] = before.toSorted(compareEndpoints),
+): readonly Endpoint[] {
   const isAssigned = endpoints.every((endpoint, slot) => before[slot] === undefined || isSame(before[slot], endpoint))
   if (isAssigned) return endpoints
-  const slots = new Array<Endpoint | undefined>(endpoints.length).fill(undefined)
-  const unassigned: Endpoint[] = []
-  const slotOf = slotFinder(before)
-  for (const endpoint of endpoints) {
-    const slot = slotOf(endpoint)
-    if (slot !== undefined && slot < slots.length) slots[slot] = endpoint
-    else unassigned.push(endpoint)
-  }
-  return slots.map(endpoint => endpoint ?? unassigned.pop()!)
+  const { became, unassigned } = changesBetween(inOrder, endpoints)
+  const held = became.size === 0 ? before : before.map(one => (became.has(one) ? became.get(one) : one))
+  for (const one of held.slice(endpoints.length)) if (one) unassigned.push(one)
+  return endpoints.map((_, slot) => held[slot] ?? unassigned.pop()!)
 }
 
-/** Endpoints that are as they were are mostly the same objects: text is made for the others alone. */
-function slotFinder(before: readonly Endpoint[]): (endpoint: Endpoint) => number | undefined {
-  const slots = new Map(before.map((endpoint, slot) => [endpoint, slot]))
-  let byValue: ReadonlyMap<string, number> | undefined
-  return endpoint => {
-    const slot = slots.get(endpoint)
-    if (slot !== undefined) return slot
-    byValue ??= new Map(before.map((held, at) => [slotValue(held), at]))
-    return byValue.get(slotValue(endpoint))
+interface Changes {
+  /** Those that are different objects now, or gone (undefined). */
+  readonly became: ReadonlyMap<Endpoint, Endpoint | undefined>
+  readonly unassigned: Endpoint[]
+}
+
+function changesBetween(known: readonly Endpoint[], endpoints: readonly Endpoint[]): Changes {
+  const became = new Map<Endpoint, Endpoint | undefined>()
+  const unassigned: Endpoint[] = []
+  let at = 0
+  for (const endpoint of endpoints) {
+    while (at < known.length && known[at] !== endpoint && compareEndpoints(known[at]!, endpoint) < 0)
+      became.set(known[at++]!, undefined)
+    const before = known[at]
+    if (!before || !isSame(before, endpoint)) unassigned.push(endpoint)
+    else {
+      if (before !== endpoint) became.set(before, endpoint)
+      at++
+    }
   }
+  for (const gone of known.slice(at)) became.set(gone, undefined)
+  return { became, unassigned }
 }
 
 function isSame(a: Endpoint, b: Endpoint): boolean {
