@@ -4,7 +4,7 @@
  * and has open (drains.ts) bring on.
  */
 
-import { type SubsetOptions, withSubset } from '../../envoy/resources/cluster/subset.ts'
+import { EndpointSubsets, type SubsetOptions } from '../../envoy/resources/cluster/subset.ts'
 import { addressesOf, externalId, type Frontend, frontendsOf } from '../../envoy/resources/frontend.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
 import type { PortChange } from '../../plan/update.ts'
@@ -35,6 +35,7 @@ const paceMs = 1000
 export class Reconciler {
   readonly #options: ReconcilerOptions
   readonly #actuators: Actuators
+  readonly #subsets: EndpointSubsets
   readonly #lives: Map<string, Lifecycle>
   readonly #queue = new FairQueue<Lifecycle>(lives => this.#publish(lives))
   readonly #pace = new ChangePace()
@@ -45,6 +46,7 @@ export class Reconciler {
     this.#options = options
     this.#lives = lives
     this.#actuators = actuators
+    this.#subsets = new EndpointSubsets(options)
   }
 
   /** Takes everything there is at the start, before any Envoy connects. */
@@ -61,7 +63,7 @@ export class Reconciler {
   apply(changes: readonly PortChange[], arrived?: number): void {
     for (const { id, after } of changes) {
       const planned = (after ? frontendsOf(after) : []).map(frontend =>
-        withSubset(frontend, this.#options, this.#actuators.publisher.frontendOf(frontend.id)),
+        this.#subsets.of(frontend, this.#actuators.publisher.frontendOf(frontend.id)),
       )
       const byId = new Map(planned.map(frontend => [frontend.id, frontend]))
       for (const frontendId of [id, externalId(id)]) this.#plan(frontendId, byId.get(frontendId), arrived)

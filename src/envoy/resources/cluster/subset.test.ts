@@ -2,12 +2,14 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import type { Endpoint } from '../../../plan/ports/port.ts'
-import { subsetOf } from './subset.ts'
+import { EndpointSubsets } from './subset.ts'
 
 const endpoint = (number: number): Endpoint => ({
   ip: `10.${number >> 16}.${(number >> 8) & 255}.${number & 255}`,
   port: 8080,
 })
+const subsetOf = (endpoints: readonly Endpoint[], endpointsPerPort: number, nodeName: string) =>
+  new EndpointSubsets({ endpointsPerPort, nodeName }).subsetOf(endpoints)
 const range = (count: number) => Array.from({ length: count }, (_, number) => number)
 
 describe("the part of a port's endpoints that a node's Envoy has", () => {
@@ -51,6 +53,26 @@ describe("the part of a port's endpoints that a node's Envoy has", () => {
         const [before, after] = [subsetOf(fewer, most, node), subsetOf(all, most, node)]
         assert.ok(before.filter(one => !after.includes(one)).length <= 1)
         assert.ok(after.filter(one => !before.includes(one)).length <= 1)
+      }),
+    )
+  })
+
+  test('is the same whatever subsets were made before', () => {
+    fc.assert(
+      fc.property(world, fc.array(fc.func(fc.boolean())), ({ numbers, most, node }, histories) => {
+        const all = numbers.map(endpoint)
+        const subsets = new EndpointSubsets({ endpointsPerPort: most, nodeName: node })
+        for (const isThere of histories) {
+          const now = all.filter(one => isThere(one.ip))
+          assert.deepEqual(
+            subsets.subsetOf(now),
+            subsetOf(
+              now.map(one => ({ ...one })),
+              most,
+              node,
+            ),
+          )
+        }
       }),
     )
   })

@@ -16,35 +16,55 @@ export interface SubsetOptions {
   readonly nodeName: string
 }
 
-/** @param before the subset until now: the same list is returned if nothing of it changed */
-export function withSubset(
-  frontend: Frontend,
-  { endpointsPerPort, nodeName }: SubsetOptions,
-  before: Frontend | undefined,
-): Frontend {
-  const part = <T extends readonly Endpoint[] | undefined>(all: T, known: T) => {
-    const some = all && subsetOf(all, endpointsPerPort, nodeName)
-    return some && some !== all && known && haveSameAddresses(known, some) ? known : some
+/** More than a port has endpoints. A score of 32 bits and a position are whole in a number of 53. */
+const positions = 2 ** 20
+
+export class EndpointSubsets {
+  readonly #most: number
+  readonly #seed: number
+  /** Of endpoints of ports that have too many: one that stays is the same object. */
+  readonly #scores = new WeakMap<Endpoint, number>()
+
+  constructor({ endpointsPerPort, nodeName }: SubsetOptions) {
+    this.#most = endpointsPerPort
+    this.#seed = mix(hash(nodeName, 0))
   }
-  const endpoints = part(frontend.endpoints, before?.endpoints)!
-  const spillOver = part(frontend.spillOver, before?.spillOver)
-  return endpoints === frontend.endpoints && spillOver === frontend.spillOver
-    ? frontend
-    : { ...frontend, endpoints, spillOver }
+
+  /** @param before the subset until now: the same list is returned if nothing of it changed */
+  of(frontend: Frontend, before: Frontend | undefined): Frontend {
+    const endpoints = this.#part(frontend.endpoints, before?.endpoints)
+    const spillOver = frontend.spillOver && this.#part(frontend.spillOver, before?.spillOver)
+    return endpoints === frontend.endpoints && spillOver === frontend.spillOver
+      ? frontend
+      : { ...frontend, endpoints, spillOver }
+  }
+
+  subsetOf(endpoints: readonly Endpoint[]): readonly Endpoint[] {
+    if (this.#most === 0 || endpoints.length <= this.#most) return endpoints
+    // The position comes after the score: of two with the same score the first is taken.
+    const scores = new Float64Array(endpoints.length)
+    for (const [index, endpoint] of endpoints.entries()) scores[index] = this.#scoreOf(endpoint) * positions + index
+    const highest = scores.toSorted()[this.#most - 1]!
+    return endpoints.filter((_, index) => scores[index]! <= highest)
+  }
+
+  #part(all: readonly Endpoint[], known: readonly Endpoint[] | undefined): readonly Endpoint[] {
+    const some = this.subsetOf(all)
+    return some !== all && known && haveSameAddresses(known, some) ? known : some
+  }
+
+  #scoreOf(endpoint: Endpoint): number {
+    let score = this.#scores.get(endpoint)
+    if (score === undefined) {
+      score = mix(hash(`${endpoint.ip} ${endpoint.port}`, this.#seed))
+      this.#scores.set(endpoint, score)
+    }
+    return score
+  }
 }
 
 function haveSameAddresses(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
   return a.length === b.length && a.every(({ ip, port }, index) => ip === b[index]!.ip && port === b[index]!.port)
-}
-
-/** @param most 0: all */
-export function subsetOf(endpoints: readonly Endpoint[], most: number, nodeName: string): readonly Endpoint[] {
-  if (most === 0 || endpoints.length <= most) return endpoints
-  const seed = mix(hash(nodeName, 0))
-  const scores = endpoints.map(({ ip, port }, index) => ({ score: mix(hash(`${ip} ${port}`, seed)), index, ip, port }))
-  scores.sort((a, b) => a.score - b.score || a.port - b.port || (a.ip < b.ip ? -1 : 1))
-  const taken = scores.slice(0, most).map(({ index }) => index)
-  return taken.sort((a, b) => a - b).map(index => endpoints[index]!)
 }
 
 /** FNV-1a. */
