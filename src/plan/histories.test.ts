@@ -46,6 +46,15 @@ describe('for all histories', () => {
       }),
     )
   })
+  test('that the endpoints of large Services are remembered changes nothing', () => {
+    fc.assert(
+      fc.property(anyHistory, history => {
+        const [remembering, other] = [0, Infinity].map(manyEndpoints => new TestPlan({ knowledge, manyEndpoints }))
+        for (const changes of history) assert.deepEqual(remembering!.tell(changes), other!.tell(changes))
+      }),
+      { numRuns: 1000 },
+    )
+  })
   test('no two states share a VIP:port, be it external to one of them', () => {
     fc.assert(
       fc.property(anyHistory, history => {

@@ -27,6 +27,8 @@ export interface NodeFacts {
   readonly misnamed?: MisnamedPorts
   /** See `Excluded`. Default: half. */
   readonly maxExcluded?: number
+  /** Of a Service with so many endpoints they are remembered, so that a change costs what it touches. Default: 256. */
+  readonly manyEndpoints?: number
 }
 
 export function withDefaults({
@@ -39,6 +41,7 @@ export function withDefaults({
   heldBack = new HeldBack(),
   misnamed = new MisnamedPorts(),
   maxExcluded = 0.5,
+  manyEndpoints = 256,
 }: NodeFacts) {
-  return { name, scope, obstacles, reserved, limits, budget, heldBack, misnamed, maxExcluded }
+  return { name, scope, obstacles, reserved, limits, budget, heldBack, misnamed, maxExcluded, manyEndpoints }
 }

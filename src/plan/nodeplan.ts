@@ -11,13 +11,11 @@ import type { Namespace, Node, Service } from '../services/objects/service.ts'
 import type { Rejudged } from '../services/podchanges.ts'
 import type { ServiceFacts } from '../services/serviceindex.ts'
 import { readSettings } from '../services/settings/annotations.ts'
+import { type RememberedCandidates, rememberedOf } from './endpoints/candidates.ts'
 import { EndpointChoice } from './endpoints/choice.ts'
 import { concernedBy, type Excluded, nothingExcluded } from './endpoints/excluded.ts'
 import { type HealthCheck, healthChecksOf } from './endpoints/healthcheck.ts'
 import type { Bar, NodeTopology } from './endpoints/rules.ts'
-import type { EnvoyBudget } from './envoy/budget.ts'
-import type { HeldBack } from './envoy/heldback.ts'
-import type { MisnamedPorts } from './envoy/misnamed.ts'
 import { EnvoyQuota } from './envoy/quota.ts'
 import type { ServiceView } from './explain.ts'
 import { type NodeFacts, withDefaults } from './nodefacts.ts'
@@ -27,7 +25,7 @@ import { claimsOf, portsByFamily } from './ports/families.ts'
 import type { ExternalObstacles } from './ports/layer.ts'
 import { isForEnvoy, type PortState, serviceKeyOf } from './ports/port.ts'
 import { envoyAddressesOf, type PortInputs, type PortStates, portOf, portStatesOf } from './ports/portstates.ts'
-import { type Handover, handoverOf, type ServiceScope, whyOptedOut, whyOthers, whyUnserved } from './ports/scope.ts'
+import { type Handover, handoverOf, whyOptedOut, whyOthers, whyUnserved } from './ports/scope.ts'
 import { type Shape, shapeOf } from './ports/shape.ts'
 import { PlanChanges, type PlanUpdate } from './update.ts'
 
@@ -40,6 +38,8 @@ interface Derived {
   claims: Service | undefined
   healthChecks: readonly HealthCheck[]
   handover: Handover
+  /** Of a Service with many endpoints that is served. */
+  candidates?: RememberedCandidates | undefined
 }
 
 const noStates: PortStates = { ports: [], problems: [] }
@@ -48,11 +48,8 @@ const gone: Pick<ServiceFacts, 'service' | 'slices'> = { service: undefined, sli
 export class NodePlan {
   readonly policies: NodePolicies
   readonly #facts: ClusterFacts
-  readonly #scope: ServiceScope
+  readonly #options: ReturnType<typeof withDefaults>
   readonly #quota: EnvoyQuota
-  readonly #budget: EnvoyBudget
-  readonly #heldBack: HeldBack
-  readonly #misnamed: MisnamedPorts
   readonly #derived = new Map<string, Derived>()
   readonly #claims = new Claims()
   /** See `podNamespaces`. */
@@ -66,11 +63,8 @@ export class NodePlan {
     const node = withDefaults(nodeFacts)
     this.policies = new NodePolicies(facts.pods, node.name)
     this.#facts = facts
-    this.#scope = node.scope
+    this.#options = node
     this.#quota = new EnvoyQuota(node.limits)
-    this.#budget = node.budget
-    this.#heldBack = node.heldBack
-    this.#misnamed = node.misnamed
     this.#topology = { nodeName: node.name, zone: undefined, reserved: node.reserved }
     this.#obstacles = node.obstacles
     this.#excluded = { ...nothingExcluded, share: node.maxExcluded }
@@ -79,10 +73,10 @@ export class NodePlan {
   /** Derives what the facts' update concerns. */
   apply({ services, goneNamespaces, nodes, pods }: FactsUpdate): PlanUpdate {
     const dirty = new Set(services)
+    this.#rejudge(pods.rejudged, dirty)
     for (const namespace of goneNamespaces) this.#forgetNamespace(namespace, dirty)
     const { nodeName } = this.#topology
     if (nodeName !== undefined && nodes.has(nodeName)) this.#locate(dirty)
-    this.#rejudge(pods.rejudged, dirty)
     return this.#refreshAll(dirty, this.policies.apply(pods))
   }
 
@@ -146,7 +140,7 @@ export class NodePlan {
     const settings = shape?.service === service ? shape.settings : readSettings(service)
     const choice = new EndpointChoice(service, slices, this.#topology, this.#barOf(service), this.#excluded)
     const candidates = new Map(ports.map(({ id, port, family }) => [id, choice.explain(port, family)]))
-    const others = handover === 'begun' ? undefined : whyOthers(service, this.#scope)
+    const others = handover === 'begun' ? undefined : whyOthers(service, this.#options.scope)
     const ignored = others ?? whyUnserved(service)
     const optedOut = whyOptedOut(service, this.#facts.services.namespace(namespace))
     return { service, settings, ignored, optedOut, ports, candidates, healthChecks }
@@ -154,7 +148,7 @@ export class NodePlan {
 
   /** Lists, with the scope `labelled`, Services without any label that names their proxy, and their namespace. */
   *unlabelled(): Iterable<{ readonly service: Service; readonly namespace: Namespace | undefined }> {
-    if (this.#scope === 'all') return
+    if (this.#options.scope === 'all') return
     for (const service of this.#facts.services.all()) {
       if (service.labels[labels.proxyName] !== undefined) continue
       yield { service, namespace: this.#facts.services.namespace(service.namespace) }
@@ -183,8 +177,9 @@ export class NodePlan {
       if (!this.#podNamespaces.has(namespace)) continue
       const addresses = rejudged === 'all' ? 'all' : rejudged.get(namespace)!
       for (const { key, slices } of this.#facts.services.inNamespace(namespace)) {
-        if (addresses === 'all' || slices.some(slice => slice.endpoints.some(({ ip }) => addresses.has(ip))))
-          dirty.add(key)
+        if (addresses !== 'all' && !slices.some(slice => slice.endpoints.some(({ ip }) => addresses.has(ip)))) continue
+        dirty.add(key)
+        this.#derived.get(key)?.candidates?.rejudge(addresses)
       }
     }
   }
@@ -209,6 +204,7 @@ export class NodePlan {
     this.#reclaim(key, derived, dirty)
 
     const { ports: before, shape } = derived
+    derived.candidates = shape && rememberedOf(facts.slices, this.#options.manyEndpoints, derived.candidates)
     const inputs = shape && this.#inputs(shape, facts, derived)
     const wanted = inputs ? envoyAddressesOf(shape.service, shape.wanted, inputs) : 0
     for (const other of this.#quota.set(key, wanted, service?.created ?? 0)) if (other !== key) dirty.add(other)
@@ -216,7 +212,7 @@ export class NodePlan {
     const states = inputs ? portStatesOf(shape.service, shape.wanted, { ...inputs, envoyAddresses }) : noStates
     derived.ports = states.ports
     for (const { id, after } of changes.setPorts(before, states.ports)) {
-      if (!after || !isForEnvoy(after.layer)) this.#budget.remove(id)
+      if (!after || !isForEnvoy(after.layer)) this.#options.budget.remove(id)
     }
     changes.setProblems(key, states.problems)
     // The other proxy gets a port that both listen on at once: kube-proxy does not try again soon.
@@ -231,11 +227,11 @@ export class NodePlan {
   /** Returns what of a Service is served: itself, unless it is another proxy's or there is nothing to serve. */
   #served(key: string, service: Service | undefined, derived: Derived, changes: PlanChanges): Service | undefined {
     const { handover: before, ports } = derived
-    derived.handover = handoverOf(service, this.#scope, { handover: before, isServed: ports.length > 0 })
+    derived.handover = handoverOf(service, this.#options.scope, { handover: before, isServed: ports.length > 0 })
     const isHandedOver = derived.handover === 'begun'
     if (isHandedOver && before === undefined) changes.handOver(key)
     if (!service || whyUnserved(service) !== undefined) return undefined
-    return isHandedOver || whyOthers(service, this.#scope) === undefined ? service : undefined
+    return isHandedOver || whyOthers(service, this.#options.scope) === undefined ? service : undefined
   }
 
   /** Releases the claims that the Service no longer makes, and makes the new ones. */
@@ -250,7 +246,7 @@ export class NodePlan {
   }
 
   #shapeOf(service: Service, { handover, shape }: Derived): Shape {
-    const takenOver = handover === 'begun' ? whyOthers(service, this.#scope) : undefined
+    const takenOver = handover === 'begun' ? whyOthers(service, this.#options.scope) : undefined
     return shapeOf(service, this.#facts.services.namespace(service.namespace), takenOver, shape)
   }
 
@@ -262,7 +258,7 @@ export class NodePlan {
   #inputs(
     { service, settings, kernelLayers, namespace }: Shape,
     { slices }: Pick<ServiceFacts, 'slices'>,
-    { ports }: Derived,
+    { ports, candidates }: Derived,
   ): Omit<PortInputs, 'envoyAddresses'> {
     return {
       settings,
@@ -277,14 +273,18 @@ export class NodePlan {
       },
       kernelLayers,
       excluded: this.#excluded,
-      whyMisnamed: (id, port, settings) => this.#misnamed.why(id, port, settings),
+      whyMisnamed: (id, port, settings) => this.#options.misnamed.why(id, port, settings),
       whyWaiting: (id, isAlways) => this.#whyWaiting(id, isAlways),
+      remembered: candidates,
       before: ports,
     }
   }
 
   #whyWaiting(id: string, isAlways: boolean): string | undefined {
-    return this.#heldBack.why(id) ?? (this.#budget.has(id, isAlways) ? undefined : this.#budget.whyWaiting)
+    return (
+      this.#options.heldBack.why(id) ??
+      (this.#options.budget.has(id, isAlways) ? undefined : this.#options.budget.whyWaiting)
+    )
   }
 }
 

@@ -11,9 +11,10 @@ import type { EndpointSlice, SlicePort } from '../../services/objects/endpointsl
 import type { Service, ServicePort, TrafficPolicy } from '../../services/objects/service.ts'
 import type { ExternalAddresses } from '../ports/externaladdresses.ts'
 import type { Endpoint, External, PortState } from '../ports/port.ts'
-import { compareText, endpointsOf, type NumberedCandidate, none, toEndpoint } from './endpointlist.ts'
+import { candidatesOf, type ListCandidates, type RememberedCandidates } from './candidates.ts'
+import { endpointsOf, type NumberedCandidate, none, toEndpoint } from './endpointlist.ts'
 import { type Excluded, exclusionFor, leftOutOf, nothingExcluded } from './excluded.ts'
-import { answers, type Bar, isLocal, type NodeTopology, pick, pickFarther, preference, whyNot } from './rules.ts'
+import { answers, type Bar, isLocal, type NodeTopology, pick, pickFarther, whyNot } from './rules.ts'
 
 /** The choice for the VIP, and the one for external addresses. */
 interface Choices {
@@ -58,22 +59,27 @@ export class EndpointChoice {
   readonly #service: Service
   readonly #slices: readonly EndpointSlice[]
   readonly #topology: NodeTopology
-  readonly #bar: Bar
+  readonly #candidates: ListCandidates
   readonly #excluded: Excluded
   /** By family and by which slices have the port, and with which of its numbers. */
   readonly #selections = new Map<string, Selection>()
   /** By numbers: ports that lead to the same numbers share the list, and so do the VIP and external addresses. */
   readonly #lists = new Map<readonly NumberedCandidate[], Map<string | number, readonly Endpoint[]>>()
 
-  /** @param bar default: Envoy may connect to all */
+  /**
+   * @param bar default: Envoy may connect to all
+   * @param remembered of the Service until now
+   */
   constructor(
     service: Service,
     slices: readonly EndpointSlice[],
     topology: NodeTopology,
-    bar: Bar = () => undefined,
+    bar?: Bar,
     excluded: Excluded = nothingExcluded,
+    remembered?: RememberedCandidates,
   ) {
-    this.#bar = bar
+    const inputs = { slices, topology, bar }
+    this.#candidates = remembered ? remembered.of(inputs) : candidatesOf(inputs)
     this.#excluded = excluded
     this.#service = service
     this.#slices = slices
@@ -152,7 +158,7 @@ export class EndpointChoice {
     let selection = this.#selections.get(key)
     if (!selection) {
       const ranks = inSlices.map(number => (number === undefined ? undefined : numbers.indexOf(number)))
-      selection = { all: candidatesIn(this.#slices, ranks, this.#topology, this.#bar), leftOut: nobody, by: {} }
+      selection = { all: this.#candidates(ranks), leftOut: nobody, by: {} }
       this.#selections.set(key, selection)
     }
     const reserved = this.#reservedAmong(selection.all, numbers)
@@ -241,30 +247,4 @@ function distinctNumbers(inSlices: readonly (number | undefined)[]): readonly nu
   const numbers: number[] = []
   for (const number of inSlices) if (number !== undefined && !numbers.includes(number)) numbers.push(number)
   return numbers.sort((a, b) => a - b)
-}
-
-/**
- * Lists every endpoint of the slices that has a rank, in order of address and number, once each: while a pod moves
- * between slices it may be in two.
- */
-function candidatesIn(
-  slices: readonly EndpointSlice[],
-  ranks: readonly (number | undefined)[],
-  topology: NodeTopology,
-  bar: Bar,
-): readonly NumberedCandidate[] {
-  const known = new Map<string, NumberedCandidate>()
-  // Of two entries that are as good the one in the slice of the first name counts, whichever came first.
-  const byName = [...slices.keys()].sort((a, b) => compareText(slices[a]!.name, slices[b]!.name))
-  for (const index of byName) {
-    const number = ranks[index]
-    if (number === undefined) continue
-    for (const source of slices[index]!.endpoints) {
-      const key = `${source.ip} ${number}`
-      const other = known.get(key)
-      if (other && preference(other.source, topology) >= preference(source, topology)) continue
-      known.set(key, { source, number, barred: bar(source) })
-    }
-  }
-  return [...known.values()].sort((a, b) => compareText(a.source.ip, b.source.ip) || a.number - b.number)
 }

@@ -2,6 +2,7 @@
 
 import type { Barred } from '../../services/podindex.ts'
 import type { Endpoint } from '../ports/port.ts'
+import { compareEndpoints } from './order.ts'
 import type { Candidate } from './rules.ts'
 
 /** The index of the port's number on the endpoint, in ascending order: 0 where there is but one. */
@@ -22,7 +23,7 @@ export function endpointsOf(
   let [at, isSame] = [0, chosen.length === known.length]
   const endpoints = chosen.map(candidate => {
     const port = numbers[candidate.number]!
-    while (at < known.length && compareEndpoints(known[at]!, candidate.source.ip, port) < 0) at++
+    while (at < known.length && compareEndpoints(known[at]!, { ip: candidate.source.ip, port }) < 0) at++
     const before = known[at]
     if (before && isEndpoint(before, candidate, port)) return before
     isSame = false
@@ -45,13 +46,4 @@ function isEndpoint(known: Endpoint, { source, barred }: NumberedCandidate, port
     known.barred === barred?.why &&
     (known.isLeft ?? false) === (barred?.isLeft ?? false)
   )
-}
-
-function compareEndpoints(endpoint: Endpoint, ip: string, port: number): number {
-  return compareText(endpoint.ip, ip) || endpoint.port - port
-}
-
-export function compareText(a: string, b: string): number {
-  if (a === b) return 0
-  return a < b ? -1 : 1
 }

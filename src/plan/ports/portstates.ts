@@ -8,6 +8,7 @@ import { type Problem, problem } from '../../services/problem.ts'
 import { ProblemList } from '../../services/problem-list.ts'
 import { type ServiceSettings, settingsOf } from '../../services/settings/annotations.ts'
 import type { Settings } from '../../services/settings/settings.ts'
+import type { RememberedCandidates } from '../endpoints/candidates.ts'
 import { EndpointChoice, reservedReason } from '../endpoints/choice.ts'
 import type { Excluded } from '../endpoints/excluded.ts'
 import type { Bar, NodeTopology } from '../endpoints/rules.ts'
@@ -51,6 +52,8 @@ export interface PortInputs {
   readonly whyMisnamed: (id: string, port: ServicePort, settings: Settings) => string | undefined
   /** Why a port that is meant for Envoy waits for room there; undefined where it has it. */
   readonly whyWaiting: (id: string, isAlways: boolean) => string | undefined
+  /** Of a Service with many endpoints. */
+  readonly remembered: RememberedCandidates | undefined
   /** The states until now: parts that come out the same are kept. */
   readonly before: readonly PortState[]
 }
@@ -122,7 +125,7 @@ export function portStatesOf(service: Service, wanted: readonly PortOfFamily[], 
   const reported = new Set<string>()
   const ports: PortState[] = []
   const bar = inputs.barFor(kernelLayers.includes(undefined))
-  const choices = new EndpointChoice(service, slices, topology, bar, inputs.excluded)
+  const choices = new EndpointChoice(service, slices, topology, bar, inputs.excluded, inputs.remembered)
   let left = inputs.envoyAddresses
   const takes = (addresses: number) => {
     const fits = addresses <= left
