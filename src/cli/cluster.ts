@@ -40,7 +40,7 @@ export function clusterCommands(program: Command): void {
     .action(
       run(async (config, _args, options) => {
         const output = outputFormat(options.output)
-        if (options.allNodes !== true) return (await import('../commands/preflight.ts')).preflight(config, output)
+        if (options.allNodes !== true) return (await import('../commands/look/preflight.ts')).preflight(config, output)
         const { preflightAllNodes } = await import('../commands/cluster/all-nodes.ts')
         const image = typeof options.image === 'string' ? options.image : undefined
         return preflightAllNodes(config, { image, timeout: String(options.timeout), given: options, output })

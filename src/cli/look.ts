@@ -81,7 +81,7 @@ export function lookCommands(program: Command): void {
     .addOption(outputOption())
     .action(
       run(async (config, _args, { against, output }) =>
-        (await import('../commands/verify.ts')).verify(config, against, outputFormat(output)),
+        (await import('../commands/look/verify.ts')).verify(config, against, outputFormat(output)),
       ),
     )
 

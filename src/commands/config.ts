@@ -7,9 +7,9 @@ import { type Command, Option } from 'commander'
 import { parse as parseYaml } from 'yaml'
 import { backendOf, backends } from '../kernel/backends.ts'
 import type { Definition } from './options/definition.ts'
+import { hex } from './options/values.ts'
 import { type Config, definitions, describeDefault, flagOf, type OptionName } from './options.ts'
 import { UsageError } from './usage.ts'
-import { hex } from './values.ts'
 
 /** Adds these options, and --config, to the command. */
 export function addOptions(command: Command, names: readonly OptionName[]): Command {

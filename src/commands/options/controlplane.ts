@@ -1,8 +1,8 @@
 /** The control plane. */
 
 import type { TcpAddress } from '../../observe/http.ts'
-import { path, socketAddress } from '../values.ts'
 import type { Definition } from './definition.ts'
+import { path, socketAddress } from './values.ts'
 
 export const controlPlaneOptions = {
   controlPlaneAddress: {

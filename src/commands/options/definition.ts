@@ -1,4 +1,4 @@
-import type { Shape } from '../values.ts'
+import type { Shape } from './values.ts'
 
 export interface Definition<T> extends Shape<T> {
   readonly description: string

@@ -4,8 +4,8 @@ import { defaultEnvoyLimits } from '../../plan/envoy/quota.ts'
 import { defaultFirstBytesTimeout } from '../../services/settings/definitions.ts'
 import { formatDuration } from '../../services/settings/duration.ts'
 import { type NodeLbPolicy, nodeLbPolicies } from '../../services/settings/settings.ts'
-import { count, countOrAll, duration, lineRate, oneOf, onOff, path, portNumber, silence, userId } from '../values.ts'
 import type { Definition } from './definition.ts'
+import { count, countOrAll, duration, lineRate, oneOf, onOff, path, portNumber, silence, userId } from './values.ts'
 
 export const envoyOptions = {
   envoySockets: {

@@ -6,6 +6,7 @@ import { type ServiceScope, serviceScopes } from '../../plan/ports/scope.ts'
 import { formatDuration } from '../../services/settings/duration.ts'
 import type { HostPort } from '../../sources/controlplane/addresses.ts'
 import type { ServiceName } from '../../sources/controlplane/serviceendpoints.ts'
+import type { Definition } from './definition.ts'
 import {
   type BindAddress,
   bindAddress,
@@ -16,8 +17,7 @@ import {
   portNumber,
   serviceName,
   text,
-} from '../values.ts'
-import type { Definition } from './definition.ts'
+} from './values.ts'
 
 export const generalOptions = {
   nodeName: {

@@ -4,8 +4,8 @@ import { proxyModes } from '../../kernel/backends.ts'
 import { type DetectLocalMode, detectLocalModes } from '../../kernel/options.ts'
 import { clientAddressModes } from '../../services/settings/clientaddress.ts'
 import { formatDuration } from '../../services/settings/duration.ts'
-import { count, duration, hex, interfaceName, markBit, oneOf, onOff, ranges, yesOrNo } from '../values.ts'
 import type { Definition } from './definition.ts'
+import { count, duration, hex, interfaceName, markBit, oneOf, onOff, ranges, yesOrNo } from './values.ts'
 
 export const kernelOptions = {
   steeringMark: {

@@ -1,7 +1,7 @@
 /** The webhook. */
 
-import { names, path, portNumber, text } from '../values.ts'
 import type { Definition } from './definition.ts'
+import { names, path, portNumber, text } from './values.ts'
 
 export const webhookOptions = {
   webhookAddress: {

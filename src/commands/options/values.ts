@@ -1,11 +1,11 @@
 /** Defines the values of options: how each is shown in --help, read, and described when it is wrong. */
 
-import { canonicalIp, isPortNumber } from '../net/address.ts'
-import { canonicalCidr } from '../net/cidr.ts'
-import type { TcpAddress } from '../observe/http.ts'
-import { parseDuration } from '../services/settings/duration.ts'
-import type { HostPort } from '../sources/controlplane/addresses.ts'
-import type { ServiceName } from '../sources/controlplane/serviceendpoints.ts'
+import { canonicalIp, isPortNumber } from '../../net/address.ts'
+import { canonicalCidr } from '../../net/cidr.ts'
+import type { TcpAddress } from '../../observe/http.ts'
+import { parseDuration } from '../../services/settings/duration.ts'
+import type { HostPort } from '../../sources/controlplane/addresses.ts'
+import type { ServiceName } from '../../sources/controlplane/serviceendpoints.ts'
 
 export interface Shape<T> {
   readonly placeholder: string

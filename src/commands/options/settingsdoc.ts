@@ -1,9 +1,9 @@
 /** Writes docs/settings.md from the tables that the program itself uses; a test compares it with the file. */
 
-import { settingDefinitions } from '../services/settings/definitions.ts'
-import { envoyProtocols } from '../services/settings/envoyprotocol.ts'
-import { protocolRules } from '../services/settings/protocol.ts'
-import { definitions, describeDefault, flagOf, type OptionName } from './options.ts'
+import { settingDefinitions } from '../../services/settings/definitions.ts'
+import { envoyProtocols } from '../../services/settings/envoyprotocol.ts'
+import { protocolRules } from '../../services/settings/protocol.ts'
+import { definitions, describeDefault, flagOf, type OptionName } from '../options.ts'
 
 const introduction = `# Settings
 

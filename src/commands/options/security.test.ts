@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { definitions } from './options.ts'
+import { definitions } from '../options.ts'
 import { portNumber } from './values.ts'
 
 test('SECURITY.md says of each port and socket who can reach it', () => {
-  const text = readFileSync(new URL('../../SECURITY.md', import.meta.url), 'utf8')
+  const text = readFileSync(new URL('../../../SECURITY.md', import.meta.url), 'utf8')
   const table = text.slice(text.indexOf('## Who reaches what'), text.indexOf('## What tenants are promised'))
   const ports = Object.entries(definitions).filter(([, { placeholder }]) => placeholder === portNumber.placeholder)
   assert.ok(ports.length >= 5)
