@@ -29,7 +29,7 @@ const notRun: Readonly<Record<string, string>> = {
   'lightpath uninstall --yes': 'uninstall-command.test.ts',
   'lightpath bootstrap --node-name': 'no pods: hack/cluster lightpath starts the same, for alerts and Events',
   'lightpath check': 'quickstart.test.ts',
-  'lightpath top': 'the first goes on for ever; test/node/top.test.ts',
+  'lightpath top': 'the first goes on for ever; test/node/commands/top.test.ts',
   'kubectl create namespace lightpath-system': 'images of a registry again; webhook/deploy.test.ts',
   'apiVersion: apiserver.config.k8s.io/v1': 'a file of the API server; webhook/deploy.test.ts',
   '# kustomization.yaml': 'no command; webhook/opa.test.ts, deploy-manifests.test.ts',

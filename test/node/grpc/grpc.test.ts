@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { curl } from '../../src/lab/clients.ts'
-import type { Pod } from '../../src/lab/network.ts'
-import { AgentLab } from './agent/lab.ts'
-import { GrpcLab, type Report, skip } from './grpc/lab.ts'
-import { type Endpoint, type PortOptions, serviceWith } from './manifests.ts'
+import { curl } from '../../../src/lab/clients.ts'
+import type { Pod } from '../../../src/lab/network.ts'
+import { AgentLab } from '../agent/lab.ts'
+import { type Endpoint, type PortOptions, serviceWith } from '../manifests.ts'
+import { GrpcLab, type Report, skip } from './lab.ts'
 
 const calls: PortOptions = { name: 'grpc', port: 50051, targetPort: 8080 }
 

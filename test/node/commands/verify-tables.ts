@@ -1,7 +1,7 @@
 /** Service ports, and tables as kube-proxy has them, that verify reads. */
 
-import { belowFromOutside, portState } from '../../src/kernel/testing/states.ts'
-import type { External, PortState } from '../../src/plan/ports/port.ts'
+import { belowFromOutside, portState } from '../../../src/kernel/testing/states.ts'
+import type { External, PortState } from '../../../src/plan/ports/port.ts'
 
 /** A port with endpoints on this node and elsewhere, by all ways from outside. */
 function outside(id: string, vip: string, address: string, policy: External['policy']): PortState {

@@ -7,12 +7,12 @@
 
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, test } from 'node:test'
-import { curl } from '../../src/lab/clients.ts'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import { runIn } from '../../src/lab/processes.ts'
-import { pause } from '../../src/lab/wait.ts'
-import { AgentLab, skip } from './agent/lab.ts'
-import { serviceWith } from './manifests.ts'
+import { curl } from '../../../src/lab/clients.ts'
+import type { RunningPod } from '../../../src/lab/pods.ts'
+import { runIn } from '../../../src/lab/processes.ts'
+import { pause } from '../../../src/lab/wait.ts'
+import { AgentLab, skip } from '../agent/lab.ts'
+import { serviceWith } from '../manifests.ts'
 
 const url = 'http://10.96.1.1/'
 const options = { name: 'web', vips: ['10.96.1.1'] }

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { createNetwork, type Network, type Pod } from '../../src/lab/network.ts'
-import { run, runIn } from '../../src/lab/processes.ts'
-import { lightpathProgram, skip } from './agent/lab.ts'
-import { http, serviceWith } from './manifests.ts'
+import { createNetwork, type Network, type Pod } from '../../../src/lab/network.ts'
+import { run, runIn } from '../../../src/lab/processes.ts'
+import { lightpathProgram, skip } from '../agent/lab.ts'
+import { http, serviceWith } from '../manifests.ts'
 
 const noIptables = { skip: !existsSync('/usr/sbin/ipset') && 'needs ipset (Debian: ipset)' }
 

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
 import { after, before, describe, test } from 'node:test'
-import { points } from '../../src/demo/demo.ts'
-import { Show } from '../../src/demo/show.ts'
-import { buildStage, overlayServes, type Stage } from '../../src/demo/stage.ts'
-import { runIn } from '../../src/lab/processes.ts'
-import { setsOfEveryKind, versionsOfNft } from './kernel/foreign-sets.ts'
-import { needsRoot } from './kernel/lab.ts'
+import { points } from '../../../src/demo/demo.ts'
+import { Show } from '../../../src/demo/show.ts'
+import { buildStage, overlayServes, type Stage } from '../../../src/demo/stage.ts'
+import { runIn } from '../../../src/lab/processes.ts'
+import { setsOfEveryKind, versionsOfNft } from '../kernel/foreign-sets.ts'
+import { needsRoot } from '../kernel/lab.ts'
 
 describe("The demo beside a newer nft's sets", needsRoot, () => {
   const show = new Show(new Writable({ write: (_chunk, _encoding, done) => done() }))

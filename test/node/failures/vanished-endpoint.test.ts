@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Pod } from '../../src/lab/network.ts'
-import { runIn } from '../../src/lab/processes.ts'
-import { AgentLab, skip } from './agent/lab.ts'
-import { serviceWith } from './manifests.ts'
+import type { Pod } from '../../../src/lab/network.ts'
+import { runIn } from '../../../src/lab/processes.ts'
+import { AgentLab, skip } from '../agent/lab.ts'
+import { serviceWith } from '../manifests.ts'
 
 const url = 'http://10.96.1.1/'
 /** So that it is tried again and again while it is gone. */

@@ -3,10 +3,10 @@ import { mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import type { Pod } from '../../src/lab/network.ts'
-import { type Child, type RunResult, runIn } from '../../src/lab/processes.ts'
-import { AgentLab, skip } from './agent/lab.ts'
-import { type Endpoint, serviceWith } from './manifests.ts'
+import type { Pod } from '../../../src/lab/network.ts'
+import { type Child, type RunResult, runIn } from '../../../src/lab/processes.ts'
+import { AgentLab, skip } from '../agent/lab.ts'
+import { type Endpoint, serviceWith } from '../manifests.ts'
 
 const single = '10.96.6.1'
 const cluster = '10.96.6.2'
@@ -15,7 +15,7 @@ const port = { name: 'db', port: 6379, targetPort: 6379, appProtocol: 'lightpath
 /** Where Debian's redis-tools has the server, which its package redis-server links; that would start one on this machine. */
 const serverProgram = '/usr/bin/redis-check-rdb'
 
-const ioredisProgram = fileURLToPath(new URL('./redis/ioredis.ts', import.meta.url))
+const ioredisProgram = fileURLToPath(new URL('./ioredis.ts', import.meta.url))
 
 const user = (name: string, password: string) => ['--user', name, 'on', password, '~*', '&*', '+@all']
 

@@ -1,6 +1,6 @@
 /**
- * 5,000 hostile objects (hostile-objects.ts) through the agent, the real Envoy and the real kernel, while somebody else's
- * Service is called all the time. A run is told by its seed: `LIGHTPATH_SEED=… node --test test/node/hostile.test.ts`
+ * 5,000 hostile objects (objects.ts) through the agent, the real Envoy and the real kernel, while somebody else's
+ * Service is called all the time. A run is told by its seed: `LIGHTPATH_SEED=… node --test test/node/hostile/hostile.test.ts`
  * repeats it.
  */
 
@@ -8,10 +8,10 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import fc from 'fast-check'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import { AgentLab, type Bootstrap, skip } from './agent/lab.ts'
-import { hostileObjects } from './hostile-objects.ts'
-import { service, serviceWith } from './manifests.ts'
+import type { RunningPod } from '../../../src/lab/pods.ts'
+import { AgentLab, type Bootstrap, skip } from '../agent/lab.ts'
+import { service, serviceWith } from '../manifests.ts'
+import { hostileObjects } from './objects.ts'
 
 const batches = 20
 const objectsPerBatch = 250

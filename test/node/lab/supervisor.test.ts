@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { createNetwork, type Network } from '../../src/lab/network.ts'
-import { Supervised } from '../../src/lab/supervisor.ts'
-import { pause, waitFor } from '../../src/lab/wait.ts'
-import { skip } from './agent/lab.ts'
+import { createNetwork, type Network } from '../../../src/lab/network.ts'
+import { Supervised } from '../../../src/lab/supervisor.ts'
+import { pause, waitFor } from '../../../src/lab/wait.ts'
+import { skip } from '../agent/lab.ts'
 
 describe('a supervised process', { skip }, () => {
   let network: Network

@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import packageJson from '../../package.json' with { type: 'json' }
-import { definitions, describeDefault, flagOf, type OptionName } from '../../src/commands/options.ts'
-import { createNetwork } from '../../src/lab/network.ts'
-import { type RunOptions, run, runIn } from '../../src/lab/processes.ts'
-import { skip } from './agent/lab.ts'
-import { envoyPath } from './envoy/envoy.ts'
+import packageJson from '../../../package.json' with { type: 'json' }
+import { definitions, describeDefault, flagOf, type OptionName } from '../../../src/commands/options.ts'
+import { createNetwork } from '../../../src/lab/network.ts'
+import { type RunOptions, run, runIn } from '../../../src/lab/processes.ts'
+import { skip } from '../agent/lab.ts'
+import { envoyPath } from '../envoy/envoy.ts'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
+const root = fileURLToPath(new URL('../../..', import.meta.url))
 const program = join(root, 'bin/lightpath')
 const examples = join(root, 'examples')
 

@@ -29,7 +29,7 @@ function report(baseline: readonly string[], ...args: readonly string[]) {
   const [reportFile, baselineFile] = [join(directory, 'report.json'), join(directory, 'baseline.txt')]
   writeFileSync(reportFile, JSON.stringify([{ RunTime: 60e9, SpecReports: run }]))
   writeFileSync(baselineFile, baseline.map(name => `[sig-network] Services ${name}\n`).join(''))
-  const program = join(import.meta.dirname, '../../hack/e2e/report.ts')
+  const program = join(import.meta.dirname, '../../../hack/e2e/report.ts')
   const files = ['--report', reportFile, '--baseline', baselineFile]
   const { stdout, status } = spawnSync(process.execPath, [program, ...files, ...args], { encoding: 'utf8' })
   return { stdout, status, baseline: readFileSync(baselineFile, 'utf8') }

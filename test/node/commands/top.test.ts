@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { type Load, setFault } from '../../src/lab/clients.ts'
-import type { RunningPod } from '../../src/lab/pods.ts'
-import type { Report } from '../../src/top/report.ts'
-import { AgentLab, lightpathProgram, skip } from './agent/lab.ts'
-import { http, serviceWith } from './manifests.ts'
+import { type Load, setFault } from '../../../src/lab/clients.ts'
+import type { RunningPod } from '../../../src/lab/pods.ts'
+import type { Report } from '../../../src/top/report.ts'
+import { AgentLab, lightpathProgram, skip } from '../agent/lab.ts'
+import { http, serviceWith } from '../manifests.ts'
 
 describe('live traffic of a node', { skip }, () => {
   let lab: AgentLab

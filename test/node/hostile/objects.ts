@@ -5,7 +5,7 @@
  */
 
 import fc from 'fast-check'
-import { settingDefinitions } from '../../src/services/settings/definitions.ts'
+import { settingDefinitions } from '../../../src/services/settings/definitions.ts'
 
 /** What belongs to others. */
 export interface Victim {

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { setFault } from '../../src/lab/clients.ts'
-import type { Pod } from '../../src/lab/network.ts'
-import { AgentLab, skip } from './agent/lab.ts'
-import { serviceWith } from './manifests.ts'
+import { setFault } from '../../../src/lab/clients.ts'
+import type { Pod } from '../../../src/lab/network.ts'
+import { AgentLab, skip } from '../agent/lab.ts'
+import { serviceWith } from '../manifests.ts'
 
 const settings = { 'outlier-detection-base-ejection-time': '2s', 'outlier-detection-interval': '1s' }
 const services = [

@@ -6,13 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { askTcp, askUdp, curl, setFault, startLoad } from '../../src/lab/clients.ts'
-import { destroyStale } from '../../src/lab/leftovers.ts'
-import { createNetwork, type Network } from '../../src/lab/network.ts'
-import { type RunningPod, startPod } from '../../src/lab/pods.ts'
-import { runIn } from '../../src/lab/processes.ts'
-import { pause, waitFor } from '../../src/lab/wait.ts'
-import { skip } from './agent/lab.ts'
+import { askTcp, askUdp, curl, setFault, startLoad } from '../../../src/lab/clients.ts'
+import { destroyStale } from '../../../src/lab/leftovers.ts'
+import { createNetwork, type Network } from '../../../src/lab/network.ts'
+import { type RunningPod, startPod } from '../../../src/lab/pods.ts'
+import { runIn } from '../../../src/lab/processes.ts'
+import { pause, waitFor } from '../../../src/lab/wait.ts'
+import { skip } from '../agent/lab.ts'
 
 describe('a lab of two nodes', { skip }, () => {
   let network: Network
@@ -183,7 +183,7 @@ test('a lab whose owner was killed is removed by the next one, which leaves livi
 
 /** A lab with a process in it that another process owns, which fails with an error when its stdin ends. */
 async function labOfAnother() {
-  const path = fileURLToPath(new URL('../../src/lab/network.ts', import.meta.url))
+  const path = fileURLToPath(new URL('../../../src/lab/network.ts', import.meta.url))
   const script = `
     import { createNetwork } from ${JSON.stringify(path)}
     const network = await createNetwork({ nodes: 1, families: ['IPv4'] })

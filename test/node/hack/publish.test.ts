@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { parse } from 'yaml'
-import packageJson from '../../package.json' with { type: 'json' }
+import packageJson from '../../../package.json' with { type: 'json' }
 
 interface Workflow {
   readonly on: object
@@ -19,7 +19,7 @@ interface Workflow {
   >
 }
 
-const root = join(import.meta.dirname, '../..')
+const root = join(import.meta.dirname, '../../..')
 const workflow = (name: string): Workflow => parse(readFileSync(join(root, '.github/workflows', name), 'utf8'))
 const { version } = packageJson
 
