@@ -1,7 +1,7 @@
-import { inNetwork } from '../lab/in-network.ts'
-import { measureLargest } from '../measure/largest.ts'
-import { startFleet } from '../measure/scale.ts'
-import { experiment, findings } from '../runner/experiment.ts'
+import { inNetwork } from '../../lab/in-network.ts'
+import { measureLargest } from '../../measure/largest.ts'
+import { startFleet } from '../../measure/scale.ts'
+import { experiment, findings } from '../../runner/experiment.ts'
 
 export const largest = experiment({
   name: 'largest',

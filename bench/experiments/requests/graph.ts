@@ -1,5 +1,5 @@
-import { measureRates } from '../measure/graph/rates.ts'
-import { experiment } from '../runner/experiment.ts'
+import { measureRates } from '../../measure/graph/rates.ts'
+import { experiment } from '../../runner/experiment.ts'
 
 const all = {
   graph: 'thesis',

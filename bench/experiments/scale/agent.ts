@@ -1,7 +1,7 @@
-import { inNetwork } from '../lab/in-network.ts'
-import { measureChanges } from '../measure/change.ts'
-import { measureScale } from '../measure/scale.ts'
-import { experiment, findings } from '../runner/experiment.ts'
+import { inNetwork } from '../../lab/in-network.ts'
+import { measureChanges } from '../../measure/change.ts'
+import { measureScale } from '../../measure/scale.ts'
+import { experiment, findings } from '../../runner/experiment.ts'
 
 const small = { services: 100, endpoints: 10 }
 

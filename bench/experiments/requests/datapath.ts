@@ -1,6 +1,6 @@
-import { inNetwork } from '../lab/in-network.ts'
-import { Datapath } from '../measure/datapath.ts'
-import { experiment, findings } from '../runner/experiment.ts'
+import { inNetwork } from '../../lab/in-network.ts'
+import { Datapath } from '../../measure/datapath.ts'
+import { experiment, findings } from '../../runner/experiment.ts'
 
 export const datapath = experiment({
   name: 'datapath',

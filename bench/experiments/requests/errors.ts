@@ -1,5 +1,5 @@
-import { measureErrors } from '../measure/graph/errors.ts'
-import { experiment } from '../runner/experiment.ts'
+import { measureErrors } from '../../measure/graph/errors.ts'
+import { experiment } from '../../runner/experiment.ts'
 
 const all = {
   graph: 'thesis',

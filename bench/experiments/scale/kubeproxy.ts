@@ -1,7 +1,7 @@
-import { inNetwork } from '../lab/in-network.ts'
-import { Datapath } from '../measure/datapath.ts'
-import { measureSync } from '../measure/kubeproxy.ts'
-import { experiment, findings } from '../runner/experiment.ts'
+import { inNetwork } from '../../lab/in-network.ts'
+import { Datapath } from '../../measure/datapath.ts'
+import { measureSync } from '../../measure/kubeproxy.ts'
+import { experiment, findings } from '../../runner/experiment.ts'
 
 export const kubeproxy = experiment({
   name: 'kubeproxy',

@@ -1,6 +1,6 @@
-import { inNetwork } from '../lab/in-network.ts'
-import { measureFlood } from '../measure/flood.ts'
-import { experiment, findings } from '../runner/experiment.ts'
+import { inNetwork } from '../../lab/in-network.ts'
+import { measureFlood } from '../../measure/flood.ts'
+import { experiment, findings } from '../../runner/experiment.ts'
 
 export const flood = experiment({
   name: 'flood',

@@ -1,6 +1,6 @@
-import { inNetwork } from '../lab/in-network.ts'
-import { measureKernelLayer } from '../measure/kernel-layer.ts'
-import { experiment, findings } from '../runner/experiment.ts'
+import { inNetwork } from '../../lab/in-network.ts'
+import { measureKernelLayer } from '../../measure/kernel-layer.ts'
+import { experiment, findings } from '../../runner/experiment.ts'
 
 export const kernelLayer = experiment({
   name: 'kernel-layer',

@@ -1,5 +1,5 @@
-import { measureShares } from '../measure/shares.ts'
-import { experiment } from '../runner/experiment.ts'
+import { measureShares } from '../../measure/shares.ts'
+import { experiment } from '../../runner/experiment.ts'
 
 const all = {
   variants: ['nftables', 'iptables', 'roundRobin', 'leastRequest'],

@@ -1,6 +1,6 @@
-import type { Aim, Case, Endpoints } from '../measure/services/case.ts'
-import { measureServices } from '../measure/services/measure.ts'
-import { experiment } from '../runner/experiment.ts'
+import type { Aim, Case, Endpoints } from '../../measure/services/case.ts'
+import { measureServices } from '../../measure/services/measure.ts'
+import { experiment } from '../../runner/experiment.ts'
 
 const ten: readonly Endpoints[] = [{ count: 10, delay: '4ms' }]
 const oneSlow: readonly Endpoints[] = [

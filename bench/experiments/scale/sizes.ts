@@ -1,5 +1,5 @@
-import { measureSizes } from '../measure/sizes/sizes.ts'
-import { experiment } from '../runner/experiment.ts'
+import { measureSizes } from '../../measure/sizes/sizes.ts'
+import { experiment } from '../../runner/experiment.ts'
 
 export const sizes = experiment({
   name: 'sizes',

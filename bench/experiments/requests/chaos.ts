@@ -1,5 +1,5 @@
-import { measureChaos } from '../measure/chaos.ts'
-import { experiment } from '../runner/experiment.ts'
+import { measureChaos } from '../../measure/chaos.ts'
+import { experiment } from '../../runner/experiment.ts'
 
 const variants = ['nftables', 'leastRequest'] as const
 

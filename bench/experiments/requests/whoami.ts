@@ -1,6 +1,6 @@
-import type { Case } from '../measure/services/case.ts'
-import { measureServices } from '../measure/services/measure.ts'
-import { experiment } from '../runner/experiment.ts'
+import type { Case } from '../../measure/services/case.ts'
+import { measureServices } from '../../measure/services/measure.ts'
+import { experiment } from '../../runner/experiment.ts'
 
 function ofEndpoints(...counts: readonly number[]): Readonly<Record<string, Case>> {
   const all = {

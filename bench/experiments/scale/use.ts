@@ -1,6 +1,6 @@
-import { inNetwork } from '../lab/in-network.ts'
-import { measureUse } from '../measure/use.ts'
-import { experiment, findings } from '../runner/experiment.ts'
+import { inNetwork } from '../../lab/in-network.ts'
+import { measureUse } from '../../measure/use.ts'
+import { experiment, findings } from '../../runner/experiment.ts'
 
 export const use = experiment({
   name: 'use',
