@@ -118,7 +118,15 @@ export function clusterCommands(program: Command): void {
       .description(
         'watch the cluster once for many nodes, and tell their agents (`node --control-planes`) what changes',
       ),
-    ['source', 'kubeconfig', 'controlPlaneAddress', 'controlPlaneCertificate', 'logLevel'],
+    [
+      'source',
+      'kubeconfig',
+      'controlPlaneAddress',
+      'controlPlaneCertificate',
+      'metricsAddress',
+      'metricsPort',
+      'logLevel',
+    ],
   ).action(run(async config => (await import('../commands/cluster/controlplane.ts')).runControlPlane(config)))
 
   addOptions(

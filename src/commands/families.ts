@@ -19,3 +19,8 @@ function hasIPv6(): boolean {
     return true
   }
 }
+
+/** The address to listen on for all of them. */
+export function everyAddress(config: Pick<Config, 'families'>): string {
+  return familiesOf(config).includes('IPv6') ? '::' : '0.0.0.0'
+}

@@ -24,7 +24,9 @@ import { show } from '../text/raw.ts'
 import { discoveryService, drainMs, shutdown } from '../xds/grpc.ts'
 import { type Call, identify, reviewAgain } from './admission.ts'
 import { FactStore } from './factstore.ts'
+import { Freshness } from './freshness.ts'
 import { listenForAgents } from './listener.ts'
+import type { Readings } from './metrics.ts'
 import { Subscriber } from './subscriber.ts'
 
 export interface ControlPlaneOptions {
@@ -44,6 +46,9 @@ export interface ControlPlaneOptions {
 
 export interface ControlPlane extends Required<SourceListener> {
   readonly port: number
+  /** Everything is known, and agents are served. */
+  readonly isSynced: boolean
+  readings(): Readings
   stop(): Promise<void>
 }
 
@@ -85,6 +90,8 @@ interface Stream {
   sent: number
   /** The agent has said which node it is of, if it has to. */
   isNamed: boolean
+  /** The node that it has said. */
+  node: string | undefined
 }
 
 /** Agents are served once the source has said that everything is known. Rejects where the address is taken. */
@@ -92,6 +99,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const { log, bearers, mostStreams = usualMostStreams, progressMs = usualProgressMs } = options
   const times = { ...usualTimes, ...options.times }
   const streams = new Set<Stream>()
+  const freshness = new Freshness()
+  const sent = { responses: 0, bytes: 0 }
+  const ended = new Map<status, number>()
   let isSynced = false
   let flushing: NodeJS.Timeout | undefined
   let flushed = 0
@@ -99,6 +109,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     flushing = undefined
     flushed = performance.now()
     for (const stream of streams) send(stream)
+  }
+  const send = (stream: Stream, tellsProgress = false) => {
+    const response = stream.subscriber.next(tellsProgress)
+    if (!response) return
+    stream.sent = performance.now()
+    sent.responses++
+    sent.bytes += response.length
+    stream.call.write(response)
   }
   const store = new FactStore((type, name, scopes) => {
     for (const { subscriber } of streams) subscriber.changed(type, name, scopes)
@@ -117,6 +135,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   /** An agent that reads nothing does not hear of it: a status waits for what was written before. */
   const end = (call: Call, code: status, details: string) => {
     const peer = call.getPeer()
+    ended.set(code, (ended.get(code) ?? 0) + 1)
     call.removeAllListeners('data')
     call.resume()
     call.emit('error', { code, details })
@@ -128,7 +147,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     if (!isSynced) return end(call, status.UNAVAILABLE, 'not everything is known here yet')
     if (streams.size >= mostStreams) return end(call, status.RESOURCE_EXHAUSTED, `${mostStreams} streams are served`)
     const subscriber = new Subscriber(store)
-    const stream: Stream = { call, subscriber, sent: performance.now(), isNamed: node === undefined }
+    const stream: Stream = { call, subscriber, sent: performance.now(), isNamed: node === undefined, node }
     streams.add(stream)
     const lasting = setTimeout(() => end(call, status.UNAVAILABLE, 'it has lasted for long enough'), lastsMs())
     for (const event of ['cancelled', 'error', 'close']) {
@@ -168,13 +187,30 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 
   return {
     port: listener.port,
-    changes: changes => store.apply(changes),
-    progress: ({ kind }, version) => store.progress(typeOf(kind), version),
+    get isSynced() {
+      return isSynced
+    },
+    readings: () => ({
+      streams: streams.size,
+      nodes: new Set([...streams].map(({ node }) => node)).size,
+      resources: type => store.all(type).size,
+      ...{ sent, ended, freshness },
+    }),
+    changes: changes => {
+      freshness.heard()
+      store.apply(changes)
+    },
+    progress: ({ kind }, version) => {
+      freshness.heard()
+      store.progress(typeOf(kind), version)
+    },
     synced: () => {
+      freshness.heard()
       isSynced = true
       log.info({}, 'everything is known; agents are served')
     },
     problems: (origin, problems) => {
+      freshness.problems(origin, problems)
       for (const problem of problems) log.warn({ origin, code: problem.code }, formatProblem(problem))
     },
     stop: async () => {
@@ -188,13 +224,6 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
 }
 
-function send(stream: Stream, tellsProgress = false): void {
-  const response = stream.subscriber.next(tellsProgress)
-  if (!response) return
-  stream.sent = performance.now()
-  stream.call.write(response)
-}
-
 /**
  * @param node that the agent's token is bound to
  * @throws Error where it is no request, or for what there is not
@@ -205,6 +234,7 @@ function receive(stream: Stream, bytes: Uint8Array, node: string | undefined): v
     throw new Error(`${request.node ? `node ${show(request.node.id)}` : 'no node'} shows a token of node ${node}`)
   }
   stream.isNamed = true
+  stream.node ??= request.node?.id
   const type = typeOfUrl(request.typeUrl)
   if (type === undefined) throw new Error(`${show(request.typeUrl)} is not served here`)
   stream.subscriber.request({

@@ -36,7 +36,8 @@ export function agent(nodeName: string, { source, socket, envoySockets }: AgentF
 
 /** A control plane of the node alone. */
 export function controlPlane(source: string, port: number): CommandLine {
-  return [lightpath, 'controlplane', '--source', source, '--control-plane-address', `127.0.0.1:${port}`]
+  const addresses = ['--control-plane-address', `127.0.0.1:${port}`, '--metrics-port', String(port + 100)]
+  return [lightpath, 'controlplane', '--source', source, ...addresses]
 }
 
 /** Writes Envoy's bootstrap to stdout. */

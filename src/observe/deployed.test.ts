@@ -6,6 +6,7 @@ const known = metricsIn(new URL('./metrics/', import.meta.url), [
   'metrics.ts',
   'envoy-metrics.ts',
   'endpoint-metrics.ts',
+  '../../controlplane/metrics.ts',
 ])
 const component = new URL('../../deploy/components/prometheus/', import.meta.url)
 

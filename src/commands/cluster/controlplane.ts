@@ -2,12 +2,15 @@ import type { Certificates } from '../../certificates/certificate.ts'
 import { certificateFiles } from '../../certificates/files.ts'
 import { namespace } from '../../cluster/namespace.ts'
 import { factsAccess } from '../../controlplane/admission.ts'
+import { controlPlaneRoutes } from '../../controlplane/routes.ts'
 import { startControlPlane, usualMostStreams } from '../../controlplane/server.ts'
 import { hostPort } from '../../net/address.ts'
 import { Bearers } from '../../observe/access/bearers.ts'
+import { serveTcp } from '../../observe/http.ts'
 import { createLog, type Log } from '../../observe/log.ts'
 import { isLoopback } from '../../sources/controlplane/addresses.ts'
 import type { Source } from '../../sources/source.ts'
+import { everyAddress } from '../families.ts'
 import type { Config } from '../options.ts'
 import { UsageError } from '../usage.ts'
 
@@ -21,13 +24,15 @@ export async function runControlPlane(config: Config): Promise<void> {
   const source = await sourceOf(config, log)
   const bearers = certificates && (await bearersOf(config))
   const controlPlane = await startControlPlane({ address: config.controlPlaneAddress, certificates, bearers, log })
-  log.info({ port: controlPlane.port }, 'control plane started')
+  const metrics = { address: config.metricsAddress ?? everyAddress(config), port: config.metricsPort }
+  const probes = await serveTcp(controlPlaneRoutes(controlPlane), metrics, log)
+  log.info({ port: controlPlane.port, metricsPort: config.metricsPort }, 'control plane started')
   await source.start(controlPlane)
   await new Promise<void>(resolve => {
     for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve())
   })
   await source.stop()
-  await controlPlane.stop()
+  await Promise.all([controlPlane.stop(), probes.stop()])
 }
 
 async function certificatesOf(config: Config): Promise<Certificates | undefined> {

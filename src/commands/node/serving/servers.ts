@@ -10,7 +10,7 @@ import { type HttpServer, serveTcp, serveUnix } from '../../../observe/http.ts'
 import type { Log } from '../../../observe/log.ts'
 import { type MetricsPages, metricsPages } from '../../../observe/metrics/pages.ts'
 import { problem } from '../../../services/problem.ts'
-import { familiesOf } from '../../families.ts'
+import { everyAddress } from '../../families.ts'
 import type { Config } from '../../options.ts'
 import { type Kept, kubeProxyRoutes, privateRoutes, publicRoutes } from './routes.ts'
 
@@ -85,10 +85,6 @@ function startServer(agent: Agent, name: string, start: () => Promise<HttpServer
       problem('LP501', name, error.message, 'all else works; stop that process or choose another, it is tried again'),
     onProblems: problems => agent.problems.set(name, problems),
   })
-}
-
-function everyAddress(config: Config): string {
-  return familiesOf(config).includes('IPv6') ? '::' : '0.0.0.0'
 }
 
 /** The API confirms of every node that it exists; a directory of manifests need not mention it. */
