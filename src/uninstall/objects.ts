@@ -16,10 +16,14 @@ export const admissionObjects: readonly string[] = [
   `${admission}/mutatingadmissionpolicies/${name}`,
 ]
 
-/** Of deploy/node, deploy/webhook and the component prometheus; all else is in the namespace. */
-export const accessObjects: readonly string[] = ['lightpath-node', 'lightpath-webhook', 'lightpath-metrics'].flatMap(
-  each => [`${access}/clusterrolebindings/${each}`, `${access}/clusterroles/${each}`],
-)
+/** Of deploy/node, deploy/webhook and the components controlplane and prometheus; all else is in the namespace. */
+export const accessObjects: readonly string[] = [
+  'lightpath-node',
+  'lightpath-webhook',
+  'lightpath-controlplane',
+  'lightpath-facts',
+  'lightpath-metrics',
+].flatMap(each => [`${access}/clusterrolebindings/${each}`, `${access}/clusterroles/${each}`])
 
 export function daemonSetPath(of: string, component: string): string {
   return `/apis/apps/v1/namespaces/${of}/daemonsets/lightpath-${component}`

@@ -17,7 +17,7 @@ import {
   noKubectl,
   programs,
 } from '../apiserver.ts'
-import { kubectl, render } from './kustomize.ts'
+import { kubectl, render, renderFiles } from './kustomize.ts'
 
 interface KubernetesObject {
   readonly kind: string
@@ -64,6 +64,11 @@ for (const [values, components] of [
   [['prometheus=true'], ['prometheus']],
   [['handOver=admission-policy'], ['admission-policy']],
   [['handOver=opa'], ['opa']],
+  [['controlPlane.enabled=true'], ['controlplane']],
+  [
+    ['controlPlane.enabled=true', 'services=all', 'apiServer.host=192.0.2.1', 'prometheus=true'],
+    ['controlplane', 'kube-proxy-free', 'prometheus'],
+  ],
   [['certManager=true'], ['cert-manager']],
   [
     ['handOver=opa', 'certManager=true'],
@@ -87,6 +92,23 @@ for (const [values, components] of [
   )
 }
 
+test('with control planes for each zone the chart makes what docs/scale.md does with Kustomize', options, async () => {
+  const text = readFileSync(join(chart, '../../docs/scale.md'), 'utf8')
+  const files = [...text.matchAll(/^ {4}# (\S*kustomization\.yaml)\n((?: {4}.*\n|\n)+)/gm)]
+  const [main, zone] = files.map(([, , content]) => content!.replaceAll(/^ {4}/gm, ''))
+  assert.deepEqual(
+    files.map(([, name]) => name),
+    ['kustomization.yaml', 'zone-a/kustomization.yaml'],
+  )
+  const wanted = await renderFiles({
+    'kustomization.yaml': main!,
+    'zone-a/kustomization.yaml': zone!,
+    'zone-b/kustomization.yaml': zone!.replaceAll(/(: -?)a(?=[}\n])/g, '$1b'),
+  })
+  const values = await template('controlPlane.enabled=true', 'controlPlane.zones={a,b}')
+  assert.deepEqual(comparable(values), comparable(wanted as unknown as readonly KubernetesObject[]))
+})
+
 test(
   'values of its own reach the pods: images, pull secrets, flags, resources, the address of the API server',
   options,
@@ -94,12 +116,14 @@ test(
     const objects = await template(
       'images.agent.repository=example/lightpath,images.proxy.tag=1.2.3,imagePullSecrets={mine}',
       'services=all,apiServer.host=192.0.2.1,apiServer.port=443,handOver=none',
+      'controlPlane.enabled=true,controlPlane.resources.limits.memory=2Gi',
       'agent.extraArgs={--cluster-cidr=10.1.0.0/16},agent.resources.requests.cpu=1,proxy.concurrency=4',
     )
     const text = JSON.stringify(objects)
     const images = new Set([...text.matchAll(/"image":"([^"]*)"/g)].map(([, image]) => image))
     assert.deepEqual(images, new Set([`example/lightpath:${packageJson.version}`, 'localhost/lightpath-proxy:1.2.3']))
-    assert.equal(text.match(/"imagePullSecrets":\[\{"name":"mine"\}\]/g)?.length, 2)
+    assert.equal(text.match(/"imagePullSecrets":\[\{"name":"mine"\}\]/g)?.length, 3)
+    assert.match(text, /"resources":\{"limits":\{"memory":"2Gi"\}\}/)
     assert.match(text, /"args":\[[^\]]*"--services=all",[^\]]*"--cluster-cidr=10\.1\.0\.0\/16"\]/)
     assert.match(text, /"resources":\{"requests":\{"cpu":1\}\}/)
     assert.match(text, /"--concurrency","4"/)
@@ -114,6 +138,7 @@ for (const [value, says] of [
   ['handOver=magic', /handOver/],
   ['serivces=all', /additional properties 'serivces' not allowed/],
   ['agent.extraArgs={cluster-cidr}', /extraArgs/],
+  ['controlPlane.zones={Zone_A}', /zones/],
 ] as const) {
   test(`refuses ${value}, and says what is wrong`, options, () => assert.rejects(template(value), says))
 }

@@ -42,7 +42,7 @@ interface Rule {
 
 const options = { skip: noApiServer ?? noKubectl, timeout: 120_000 }
 const server = new ApiServerProcess()
-const all = ['client-address', 'kube-proxy-free', 'prometheus'].map(name => `components/${name}`)
+const all = ['client-address', 'controlplane', 'kube-proxy-free', 'prometheus'].map(name => `components/${name}`)
 
 before(async () => {
   if (options.skip !== undefined) return
@@ -56,6 +56,7 @@ for (const [resource, ...components] of [
   ['default'],
   ['default', 'components/client-address', 'components/kube-proxy-free'],
   ['default', 'components/iptables'],
+  ['default', 'components/controlplane'],
   ['cleanup'],
 ]) {
   test(

@@ -1,9 +1,9 @@
 /** Kustomize's view of deploy/, with kubectl's own Kustomize. */
 
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { parseAllDocuments } from 'yaml'
 import { programs } from '../apiserver.ts'
@@ -32,6 +32,21 @@ export async function kubectl(...args: readonly string[]): Promise<string> {
   const { stdout, stderr } = await run(join(programs, 'kubectl'), args)
   if (stderr !== '') throw new Error(`kubectl ${args[0]} warns: ${stderr}`)
   return stdout
+}
+
+/** The objects of a directory with these files, by name; `deploy/` in them is that of this repository. */
+export async function renderFiles(files: Readonly<Record<string, string>>) {
+  const directory = await mkdtemp(join(tmpdir(), 'lightpath-kustomize-'))
+  try {
+    for (const [name, text] of Object.entries(files)) {
+      const file = join(directory, name)
+      await mkdir(dirname(file), { recursive: true })
+      await writeFile(file, text.replaceAll(/(\.\.\/)*deploy\//g, `${relative(dirname(file), deploy)}/`))
+    }
+    return parseAllDocuments(await kubectl('kustomize', directory)).map(document => document.toJS())
+  } finally {
+    await rm(directory, { recursive: true })
+  }
 }
 
 /** The objects, in Kustomize's order. */
