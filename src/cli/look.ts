@@ -117,5 +117,5 @@ export function lookCommands(program: Command): void {
     ['socket', ...sockets, 'routeTable'],
   )
     .option('--file <FILE>', 'the archive, - for standard output (default: lightpath-NODE-TIME.tar.gz here)')
-    .action(run(async (config, _args, { file }) => (await import('../commands/look/dump.ts')).dump(config, file)))
+    .action(run(async (config, _args, { file }) => (await import('../commands/dump/dump.ts')).dump(config, file)))
 }

@@ -5,9 +5,9 @@ import { createServer } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import type { Certificates } from '../certificates/certificate.ts'
 import { limitConnections } from '../observe/http/bounds.ts'
+import { listen } from '../observe/http/unixsocket.ts'
 import type { TcpAddress } from '../observe/http.ts'
 import type { Log } from '../observe/log.ts'
-import { listen } from '../observe/unixsocket.ts'
 
 export interface Listener {
   readonly port: number

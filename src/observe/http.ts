@@ -8,9 +8,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { hostPort } from '../net/address.ts'
 import { limitConnections, requestBounds, silenceMs } from './http/bounds.ts'
 import { Pace } from './http/pace.ts'
+import { createServer } from './http/plainhttp.ts'
+import { listen, listenUnix } from './http/unixsocket.ts'
 import type { Log } from './log.ts'
-import { createServer } from './plainhttp.ts'
-import { listen, listenUnix } from './unixsocket.ts'
 
 export interface Answer {
   readonly status: number

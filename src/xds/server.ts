@@ -16,7 +16,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import type { ResourceRef, TypeUrl } from '../envoy/resource.ts'
-import { listenUnix, peerUser } from '../observe/unixsocket.ts'
+import { listenUnix, peerUser } from '../observe/http/unixsocket.ts'
 import type { ClientOptions } from './client/client.ts'
 import { accessLogService, allTaken, channelOptions, discoveryService, drainMs, shutdown } from './grpc.ts'
 import { Session, type Traffic, type XdsLog, type XdsObserver } from './session.ts'

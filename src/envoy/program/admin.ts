@@ -6,8 +6,8 @@
 
 import type { IncomingMessage } from 'node:http'
 import { hostPort } from '../../net/address.ts'
-import { get } from '../../observe/plainhttp.ts'
-import { connectUnix } from '../../observe/unixsocket.ts'
+import { get } from '../../observe/http/plainhttp.ts'
+import { connectUnix } from '../../observe/http/unixsocket.ts'
 import { isTurnOver, nextTurn } from '../../worker/turns.ts'
 import { metricsFilter, statsNameOf } from '../resources/stats.ts'
 import type { UnixAddress } from './sockets.ts'

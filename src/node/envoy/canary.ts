@@ -4,8 +4,8 @@
  */
 
 import type { UnixAddress } from '../../envoy/program/sockets.ts'
-import { get } from '../../observe/plainhttp.ts'
-import { connectUnix } from '../../observe/unixsocket.ts'
+import { get } from '../../observe/http/plainhttp.ts'
+import { connectUnix } from '../../observe/http/unixsocket.ts'
 import type { Shortage } from '../../plan/envoy/heldback.ts'
 
 /**

@@ -2,7 +2,7 @@
 
 import { unlinkSync } from 'node:fs'
 import { connect, type ListenOptions, type Server, type Socket } from 'node:net'
-import { credentialsOf } from '../kernel/netlink/credentials.ts'
+import { credentialsOf } from '../../kernel/netlink/credentials.ts'
 
 /**
  * Listens. A socket file that a killed process left is replaced.

@@ -23,10 +23,10 @@ import { listRules } from '../../kernel/netlink/route/rules.ts'
 import { withSocket } from '../../kernel/netlink/socket.ts'
 import type { IpFamily } from '../../net/address.ts'
 import { envoySockets } from '../../node/system/socketdirectory.ts'
-import { withoutSecrets } from '../../observe/secrets.ts'
-import { tar } from '../../observe/tar.ts'
 import { askAgent, askAgentText } from '../agent.ts'
 import type { Config } from '../options.ts'
+import { withoutSecrets } from './secrets.ts'
+import { tar } from './tar.ts'
 
 /** Throws an Error that says why there is no such text. */
 type Page = readonly [file: string, read: () => Promise<string>]
