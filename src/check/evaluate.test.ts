@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { NodeStatus } from '../node/report/status.ts'
+import type { NodeStatus } from '../node/report/answers/status.ts'
 import { problem } from '../services/problem.ts'
 import { checksOf, type NodeFacts } from './evaluate.ts'
 

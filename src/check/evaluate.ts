@@ -1,7 +1,7 @@
 /** Judges what is well on a node that runs Lightpath, what is not, and what to do. Pure. */
 
 import type { OurPod } from '../cluster/agents.ts'
-import type { NodeStatus } from '../node/report/status.ts'
+import type { NodeStatus } from '../node/report/answers/status.ts'
 import { type Check, fails, ok, warning } from '../preflight/check.ts'
 import type { Layer, RequestResult } from './probe.ts'
 import type { NodeRequests } from './requests.ts'

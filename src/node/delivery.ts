@@ -16,7 +16,7 @@ import type { Change } from '../services/objects/objects.ts'
 import type { Source } from '../sources/source.ts'
 import type { AgentOptions } from './options.ts'
 import type { AgentParts } from './parts.ts'
-import type { Programming } from './report/programming.ts'
+import type { Programming } from './report/metrics/programming.ts'
 import { InParts } from './tasks/inparts.ts'
 
 /** How many changed ports the layers get before the event loop turns. */

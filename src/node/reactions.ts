@@ -13,7 +13,7 @@ import type { NodeEvent } from './events.ts'
 import type { RedirectMove } from './lifecycle/redirectset.ts'
 import type { AgentOptions } from './options.ts'
 import { type AgentParts, frontendOf } from './parts.ts'
-import type { Programming } from './report/programming.ts'
+import type { Programming } from './report/metrics/programming.ts'
 import { rebalance } from './use/rebalance.ts'
 
 export interface ReactionsOptions extends AgentOptions {

@@ -3,7 +3,7 @@
 import { mapFlows } from '../kernel/netlink/ctnetlink.ts'
 import { NetlinkSocket } from '../kernel/netlink/socket.ts'
 import { hostPort, type IpFamily } from '../net/address.ts'
-import type { FrontendRow } from '../node/report/frontends.ts'
+import type { FrontendRow } from '../node/report/answers/frontends.ts'
 import { type BelowOptions, isRedirected } from '../node/use/below.ts'
 import { portKey } from './portkey.ts'
 

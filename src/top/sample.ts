@@ -4,7 +4,7 @@ import { type EndpointLoads, endpointLoads, statsTexts } from '../envoy/program/
 import type { EndpointLatency } from '../envoy/program/latencies.ts'
 import type { UnixAddress } from '../envoy/program/sockets.ts'
 import type { IpFamily } from '../net/address.ts'
-import type { FrontendRow } from '../node/report/frontends.ts'
+import type { FrontendRow } from '../node/report/answers/frontends.ts'
 import type { BelowOptions } from '../node/use/below.ts'
 import { type Counters, readCounters } from './counters.ts'
 import { type PortConnections, readConnections } from './flows.ts'

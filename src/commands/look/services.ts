@@ -1,4 +1,4 @@
-import type { ServiceRow } from '../../node/report/status.ts'
+import type { ServiceRow } from '../../node/report/answers/status.ts'
 import { askLivingAgent } from '../agent.ts'
 import type { Config } from '../options.ts'
 import { type Output, print } from '../output/print.ts'

@@ -1,5 +1,5 @@
 import type { EnvoyState } from '../../node/envoy/envoys.ts'
-import type { NodeStatus } from '../../node/report/status.ts'
+import type { NodeStatus } from '../../node/report/answers/status.ts'
 import { askLivingAgent } from '../agent.ts'
 import type { Config } from '../options.ts'
 import { pathText } from '../output/path.ts'

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { readLatencies } from '../../envoy/program/latencies.ts'
 import { adminSocket, instances } from '../../envoy/program/sockets.ts'
-import type { FrontendRow } from '../../node/report/frontends.ts'
+import type { FrontendRow } from '../../node/report/answers/frontends.ts'
 import { envoySockets } from '../../node/system/socketdirectory.ts'
 import type { Report, Watching } from '../../top/report.ts'
 import { askLivingAgent } from '../agent.ts'

@@ -11,7 +11,7 @@ import { type RunningPod, startPod } from '../../../src/lab/pods.ts'
 import { type RunOptions, type RunResult, run, runIn } from '../../../src/lab/processes.ts'
 import { Supervised } from '../../../src/lab/supervisor.ts'
 import { waitFor } from '../../../src/lab/wait.ts'
-import type { Explanation } from '../../../src/node/report/explain.ts'
+import type { Explanation } from '../../../src/node/report/answers/explain.ts'
 import { prepareSocketDirectory } from '../../../src/node/system/socketdirectory.ts'
 import { asEnvoyUser, envoyUser } from './envoy-user.ts'
 

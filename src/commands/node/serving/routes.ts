@@ -1,9 +1,9 @@
 /** The routes of the agent's servers. */
 
 import type { Agent } from '../../../node/agent.ts'
-import { explain } from '../../../node/report/explain.ts'
-import { frontends } from '../../../node/report/frontends.ts'
-import { nodeStatus, serviceRows } from '../../../node/report/status.ts'
+import { explain } from '../../../node/report/answers/explain.ts'
+import { frontends } from '../../../node/report/answers/frontends.ts'
+import { nodeStatus, serviceRows } from '../../../node/report/answers/status.ts'
 import { type Answer, json, type Routes, text } from '../../../observe/http.ts'
 import type { MetricsPages } from '../../../observe/metrics/pages.ts'
 import type { RecentLines } from '../../../observe/recent.ts'

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Layer, PortState } from '../../plan/ports/port.ts'
-import { aPortState } from '../../plan/testing.ts'
-import type { Note } from '../../services/note.ts'
+import type { Layer, PortState } from '../../../plan/ports/port.ts'
+import { aPortState } from '../../../plan/testing.ts'
+import type { Note } from '../../../services/note.ts'
 import { StayingPorts } from './staying.ts'
 
 const afterMs = 20

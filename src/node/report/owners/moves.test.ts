@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Layer, PortState } from '../../plan/ports/port.ts'
-import { aPortState } from '../../plan/testing.ts'
-import type { Note } from '../../services/note.ts'
-import { silentLog } from '../../sources/testing.ts'
+import type { Layer, PortState } from '../../../plan/ports/port.ts'
+import { aPortState } from '../../../plan/testing.ts'
+import type { Note } from '../../../services/note.ts'
+import { silentLog } from '../../../sources/testing.ts'
 import { LayerMoves } from './moves.ts'
 
 const envoy: Layer = { wants: 'envoy', protocol: 'http', reason: 'port name http' }

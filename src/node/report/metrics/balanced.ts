@@ -1,9 +1,9 @@
 /** Reads, for metrics, how the endpoints do of Service ports in Envoy that are balanced by latency. */
 
-import type { EndpointLatency } from '../../envoy/program/latencies.ts'
-import { hostPort } from '../../net/address.ts'
-import type { SeenPort } from '../../observe/metrics/endpoint-metrics.ts'
-import type { Endpoint, PortState } from '../../plan/ports/port.ts'
+import type { EndpointLatency } from '../../../envoy/program/latencies.ts'
+import { hostPort } from '../../../net/address.ts'
+import type { SeenPort } from '../../../observe/metrics/endpoint-metrics.ts'
+import type { Endpoint, PortState } from '../../../plan/ports/port.ts'
 
 export type BalancedPort = Pick<PortState, 'id' | 'endpoints' | 'spillOver'>
 

@@ -4,9 +4,9 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type EndpointLatency, readLatencies } from '../../envoy/program/latencies.ts'
-import { hostPort } from '../../net/address.ts'
-import type { Endpoint, PortState } from '../../plan/ports/port.ts'
+import { type EndpointLatency, readLatencies } from '../../../envoy/program/latencies.ts'
+import { hostPort } from '../../../net/address.ts'
+import type { Endpoint, PortState } from '../../../plan/ports/port.ts'
 
 export interface EndpointSpeed {
   /** Milliseconds until the first byte of an answer; undefined where unknown. */

@@ -1,10 +1,10 @@
 /** Lists what clients of this node connect to, whichever layer serves it, for `lightpath top`. */
 
-import { frontendsOf, resourceNameOf } from '../../envoy/resources/frontend.ts'
-import { portsByFamily } from '../../plan/ports/families.ts'
-import type { Endpoint, PortState } from '../../plan/ports/port.ts'
-import { portLabel, type Service } from '../../services/objects/service.ts'
-import type { Agent } from '../agent.ts'
+import { frontendsOf, resourceNameOf } from '../../../envoy/resources/frontend.ts'
+import { portsByFamily } from '../../../plan/ports/families.ts'
+import type { Endpoint, PortState } from '../../../plan/ports/port.ts'
+import { portLabel, type Service } from '../../../services/objects/service.ts'
+import type { Agent } from '../../agent.ts'
 
 export interface FrontendRow {
   readonly namespace: string

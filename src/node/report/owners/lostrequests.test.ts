@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { PortState } from '../../plan/ports/port.ts'
-import { aPortState } from '../../plan/testing.ts'
-import type { Problem } from '../../services/problem.ts'
+import type { PortState } from '../../../plan/ports/port.ts'
+import { aPortState } from '../../../plan/testing.ts'
+import type { Problem } from '../../../services/problem.ts'
 import { LostRequests } from './lostrequests.ts'
 
 function lostRequests(stateOf: (id: string) => PortState | undefined) {

@@ -1,7 +1,7 @@
 /** Measures and logs for each port how long it takes from a change until a layer has it. */
 
-import type { Log } from '../../observe/log.ts'
-import type { Metrics } from '../../observe/metrics/metrics.ts'
+import type { Log } from '../../../observe/log.ts'
+import type { Metrics } from '../../../observe/metrics/metrics.ts'
 
 export class Programming {
   readonly #metric: Metrics['programming']

@@ -4,12 +4,12 @@
  * as before, after a start of the agent or of Envoy, is not reported.
  */
 
-import type { Frontend } from '../../envoy/resources/frontend.ts'
-import type { IpFamily } from '../../net/address.ts'
-import type { Log } from '../../observe/log.ts'
-import { type Layer, portPartOf } from '../../plan/ports/port.ts'
-import type { Note } from '../../services/note.ts'
-import type { RedirectMove } from '../lifecycle/redirectset.ts'
+import type { Frontend } from '../../../envoy/resources/frontend.ts'
+import type { IpFamily } from '../../../net/address.ts'
+import type { Log } from '../../../observe/log.ts'
+import { type Layer, portPartOf } from '../../../plan/ports/port.ts'
+import type { Note } from '../../../services/note.ts'
+import type { RedirectMove } from '../../lifecycle/redirectset.ts'
 
 export interface LayerMovesOptions {
   readonly nodeName: string

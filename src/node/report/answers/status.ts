@@ -1,18 +1,18 @@
 /** Collects what the agent knows of its node: the node at a glance, and a row for each Service port. */
 
-import packageJson from '../../../package.json' with { type: 'json' }
-import type { Instance } from '../../envoy/program/sockets.ts'
-import { type Frontend, frontendsOf } from '../../envoy/resources/frontend.ts'
-import type { IpFamily } from '../../net/address.ts'
-import type { RedirectExemptPod } from '../../plan/policies.ts'
-import { isForEnvoy, type PortState } from '../../plan/ports/port.ts'
-import { portLabel } from '../../services/objects/service.ts'
-import type { Problem } from '../../services/problem.ts'
-import type { EnvoyProtocol } from '../../services/settings/envoyprotocol.ts'
-import type { Agent } from '../agent.ts'
-import type { EnvoyState } from '../envoy/envoys.ts'
-import type { PathState } from '../probes/watch.ts'
-import { eligibleServices } from './eligible.ts'
+import packageJson from '../../../../package.json' with { type: 'json' }
+import type { Instance } from '../../../envoy/program/sockets.ts'
+import { type Frontend, frontendsOf } from '../../../envoy/resources/frontend.ts'
+import type { IpFamily } from '../../../net/address.ts'
+import type { RedirectExemptPod } from '../../../plan/policies.ts'
+import { isForEnvoy, type PortState } from '../../../plan/ports/port.ts'
+import { portLabel } from '../../../services/objects/service.ts'
+import type { Problem } from '../../../services/problem.ts'
+import type { EnvoyProtocol } from '../../../services/settings/envoyprotocol.ts'
+import type { Agent } from '../../agent.ts'
+import type { EnvoyState } from '../../envoy/envoys.ts'
+import type { PathState } from '../../probes/watch.ts'
+import { eligibleServices } from '../eligible.ts'
 
 /** Ports that are meant for Envoy and stay in the kernel layer for the same reason. */
 export interface Waiting {

@@ -4,10 +4,10 @@
  * reported as a move (moves.ts).
  */
 
-import type { Log } from '../../observe/log.ts'
-import { type PortState, portPartOf, serviceKeyOf } from '../../plan/ports/port.ts'
-import type { PortChange } from '../../plan/update.ts'
-import type { Note } from '../../services/note.ts'
+import type { Log } from '../../../observe/log.ts'
+import { type PortState, portPartOf, serviceKeyOf } from '../../../plan/ports/port.ts'
+import type { PortChange } from '../../../plan/update.ts'
+import type { Note } from '../../../services/note.ts'
 
 export interface StayingPortsOptions {
   readonly nodeName: string

@@ -3,11 +3,11 @@
  * are. One may be a client that was stopped.
  */
 
-import { frontendsOf, portIdOf } from '../../envoy/resources/frontend.ts'
-import type { Loss } from '../../observe/accesslog/observations.ts'
-import { isForEnvoy, type PortState, portPartOf, serviceKeyOf } from '../../plan/ports/port.ts'
-import type { PortChange } from '../../plan/update.ts'
-import { type Problem, type ProblemCode, problem } from '../../services/problem.ts'
+import { frontendsOf, portIdOf } from '../../../envoy/resources/frontend.ts'
+import type { Loss } from '../../../observe/accesslog/observations.ts'
+import { isForEnvoy, type PortState, portPartOf, serviceKeyOf } from '../../../plan/ports/port.ts'
+import type { PortChange } from '../../../plan/update.ts'
+import { type Problem, type ProblemCode, problem } from '../../../services/problem.ts'
 
 export interface LostRequestsOptions {
   readonly stateOf: (id: string) => PortState | undefined

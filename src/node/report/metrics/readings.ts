@@ -1,10 +1,10 @@
 /** Readings for the agent's metrics, taken when somebody asks. */
 
-import type { IpFamily } from '../../net/address.ts'
-import type { Readings } from '../../observe/metrics/metrics.ts'
-import type { ProblemRegistry } from '../../observe/problems.ts'
-import type { AgentParts } from '../parts.ts'
-import { eligibleServices } from './eligible.ts'
+import type { IpFamily } from '../../../net/address.ts'
+import type { Readings } from '../../../observe/metrics/metrics.ts'
+import type { ProblemRegistry } from '../../../observe/problems.ts'
+import type { AgentParts } from '../../parts.ts'
+import { eligibleServices } from '../eligible.ts'
 
 export function readingsOf(parts: AgentParts, problems: ProblemRegistry, families: readonly IpFamily[]): Readings {
   const { plan, envoy, kernel, use, xds, overlaySwitch, path } = parts

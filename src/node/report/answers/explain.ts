@@ -2,17 +2,17 @@
  * Collects what the agent knows of one Service: what was asked for, and what Envoy and the kernel got and confirmed.
  */
 
-import { type EndpointHealth, endpointHealth } from '../../envoy/program/admin.ts'
-import { externalId } from '../../envoy/resources/frontend.ts'
-import type { IpFamily } from '../../net/address.ts'
-import { explainService, type ServiceExplanation } from '../../plan/explain.ts'
-import type { RedirectExemptPod } from '../../plan/policies.ts'
-import type { PortState } from '../../plan/ports/port.ts'
-import type { Problem } from '../../services/problem.ts'
-import type { Agent } from '../agent.ts'
-import type { EnvoyView } from '../envoy/view.ts'
-import type { ClientAddressChoice } from '../probes/clientaddress.ts'
-import type { PathState } from '../probes/watch.ts'
+import { type EndpointHealth, endpointHealth } from '../../../envoy/program/admin.ts'
+import { externalId } from '../../../envoy/resources/frontend.ts'
+import type { IpFamily } from '../../../net/address.ts'
+import { explainService, type ServiceExplanation } from '../../../plan/explain.ts'
+import type { RedirectExemptPod } from '../../../plan/policies.ts'
+import type { PortState } from '../../../plan/ports/port.ts'
+import type { Problem } from '../../../services/problem.ts'
+import type { Agent } from '../../agent.ts'
+import type { EnvoyView } from '../../envoy/view.ts'
+import type { ClientAddressChoice } from '../../probes/clientaddress.ts'
+import type { PathState } from '../../probes/watch.ts'
 import { type Speeds, watchSpeeds } from './latencies.ts'
 
 export interface KernelView {
