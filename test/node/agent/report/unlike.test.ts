@@ -4,10 +4,10 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../../src/lab/pods.ts'
-import { runIn } from '../../../src/lab/processes.ts'
-import { type PortOptions, type ServiceOptions, serviceWith } from '../manifests.ts'
-import { AgentLab, skip } from './lab.ts'
+import type { RunningPod } from '../../../../src/lab/pods.ts'
+import { runIn } from '../../../../src/lab/processes.ts'
+import { type PortOptions, type ServiceOptions, serviceWith } from '../../manifests.ts'
+import { AgentLab, skip } from '../lab.ts'
 
 /** Writes a greeting to each connection, as mail servers do, and then what comes. */
 const greeter = `require('net').createServer(s => { s.on('error', () => {}); s.write('220 mail ESMTP\\n'); s.pipe(s) }).listen(25)`

@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../../src/lab/pods.ts'
-import { dns, http, serviceWith } from '../manifests.ts'
-import { AgentLab, skip } from './lab.ts'
+import type { RunningPod } from '../../../../src/lab/pods.ts'
+import { dns, http, serviceWith } from '../../manifests.ts'
+import { AgentLab, skip } from '../lab.ts'
 
 describe('a node at a glance', { skip }, () => {
   const temporary = mkdtempSync(join(tmpdir(), 'lightpath-status-'))

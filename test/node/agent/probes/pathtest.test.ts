@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, test } from 'node:test'
-import type { RunningPod } from '../../../src/lab/pods.ts'
-import { pause } from '../../../src/lab/wait.ts'
-import { serviceWith } from '../manifests.ts'
-import { AgentLab, skip } from './lab.ts'
+import type { RunningPod } from '../../../../src/lab/pods.ts'
+import { pause } from '../../../../src/lab/wait.ts'
+import { serviceWith } from '../../manifests.ts'
+import { AgentLab, skip } from '../lab.ts'
 
 /** Strict reverse path filters, as on RHEL. */
 describe('on a node that may not let pods reach Envoy', { skip }, () => {

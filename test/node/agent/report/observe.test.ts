@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFault } from '../../../src/lab/clients.ts'
-import type { RunningPod } from '../../../src/lab/pods.ts'
-import { serviceWith, slice } from '../manifests.ts'
-import { AgentLab, skip } from './lab.ts'
+import { setFault } from '../../../../src/lab/clients.ts'
+import type { RunningPod } from '../../../../src/lab/pods.ts'
+import { serviceWith, slice } from '../../manifests.ts'
+import { AgentLab, skip } from '../lab.ts'
 
 describe('what the agent tells of itself and its Services', { skip }, () => {
   let lab: AgentLab

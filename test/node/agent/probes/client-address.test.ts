@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { curl } from '../../../src/lab/clients.ts'
-import { type RunningPod, startServer } from '../../../src/lab/pods.ts'
-import { runIn } from '../../../src/lab/processes.ts'
-import { type Endpoint, http, serviceWith } from '../manifests.ts'
-import { AgentLab, skip } from './lab.ts'
+import { curl } from '../../../../src/lab/clients.ts'
+import { type RunningPod, startServer } from '../../../../src/lab/pods.ts'
+import { runIn } from '../../../../src/lab/processes.ts'
+import { type Endpoint, http, serviceWith } from '../../manifests.ts'
+import { AgentLab, skip } from '../lab.ts'
 
 const flags = ['--client-address', 'auto', '--cluster-cidr', '10.244.0.0/16,fd00:244::/32']
 const bootstrapFlags = ['--client-address', 'auto']
