@@ -123,6 +123,8 @@ export function clusterCommands(program: Command): void {
       'kubeconfig',
       'controlPlaneAddress',
       'controlPlaneCertificate',
+      'controlPlaneState',
+      'maxStaleness',
       'metricsAddress',
       'metricsPort',
       'logLevel',

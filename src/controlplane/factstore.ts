@@ -21,22 +21,29 @@ export class FactStore {
   readonly #facts = new Map<FactType, Map<string, Fact>>(factTypes.map(type => [type, new Map()]))
   readonly #versions = new Map<FactType, string>()
   readonly #onChange: OnChange
+  #revision = 0
 
   constructor(onChange: OnChange) {
     this.#onChange = onChange
   }
 
+  /** Grows whenever something changes. */
+  get revision(): number {
+    return this.#revision
+  }
+
   apply(changes: readonly Change[]): void {
+    this.#revision++
     for (const change of changes) {
       const key = change.type === 'put' ? keyOf(change.object) : change.key
       const type = typeOf(key.kind)
       const facts = this.all(type)
       const name = nameOf(key)
-      const before = facts.get(name)
       if (change.type === 'remove') {
-        if (before && facts.delete(name)) this.#onChange(type, name, before.scopes)
+        this.remove(type, name)
         continue
       }
+      const before = facts.get(name)
       const version = versionOf(type, change.version)
       const scopes = scopesOf(change.object)
       const field = encodeResource(type, name, version, encodeFact(change.object))
@@ -47,8 +54,16 @@ export class FactStore {
     }
   }
 
+  remove(type: FactType, name: string): void {
+    this.#revision++
+    const facts = this.all(type)
+    const before = facts.get(name)
+    if (before && facts.delete(name)) this.#onChange(type, name, before.scopes)
+  }
+
   /** Everything of a type up to this resourceVersion has been reported. */
   progress(type: FactType, resourceVersion: string): void {
+    this.#revision++
     this.#versions.set(type, versionOf(type, resourceVersion))
   }
 

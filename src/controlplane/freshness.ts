@@ -5,11 +5,14 @@ import type { Problem } from '../services/problem.ts'
 /** The origin of the problems of reaching the API server (sources/kubernetes.ts). */
 const apiOrigin = 'kubernetes'
 const unreachable = 'LP105'
+/** The API server says something every minute, of each kind. */
+const quietMs = 90_000
 
 export class Freshness {
   readonly #now: () => number
   #seen: number | undefined
-  #isCutOff = false
+  #isTroubled = false
+  #isRestored = false
 
   /** @param now milliseconds since the epoch */
   constructor(now: () => number = Date.now) {
@@ -18,19 +21,31 @@ export class Freshness {
 
   /** The source says something. */
   heard(): void {
-    this.#seen = this.#now()
+    if (!this.#isRestored) this.#seen = this.#now()
+  }
+
+  /** The facts are those of a snapshot that is as old. */
+  restored(seen: number): void {
+    this.#seen = seen
+    this.#isRestored = true
+  }
+
+  /** The source has reported everything. */
+  confirmed(): void {
+    this.#isRestored = false
+    this.heard()
   }
 
   problems(origin: string, problems: readonly Problem[]): void {
     if (origin !== apiOrigin) return
-    const isCutOff = problems.some(({ code }) => code === unreachable)
-    if (this.#isCutOff && !isCutOff) this.heard()
-    this.#isCutOff = isCutOff
+    const isTroubled = problems.some(({ code }) => code === unreachable)
+    if (this.#isTroubled && !isTroubled) this.heard()
+    this.#isTroubled = isTroubled
   }
 
-  /** Whether the API server cannot be read. */
+  /** Whether the API server cannot be read, or has not been yet. One that denies access to some kinds tells of others. */
   get isCutOff(): boolean {
-    return this.#isCutOff
+    return this.#isRestored || (this.ageMs ?? 0) > quietMs
   }
 
   /** When the source said something last, in milliseconds since the epoch; undefined where it never has. */
@@ -41,6 +56,6 @@ export class Freshness {
   /** 0 while the API server can be read; undefined where nothing is known. */
   get ageMs(): number | undefined {
     if (this.#seen === undefined) return undefined
-    return this.#isCutOff ? Math.max(0, this.#now() - this.#seen) : 0
+    return this.#isTroubled || this.#isRestored ? Math.max(0, this.#now() - this.#seen) : 0
   }
 }

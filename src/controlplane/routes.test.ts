@@ -32,8 +32,8 @@ test('metrics and probes say what a control plane serves, and how old it is', as
   try {
     assert.equal((await ask('/readyz')).status, 503)
     assert.equal(await metric('facts_age_seconds'), undefined)
-    controlPlane.changes([put(aService())])
-    controlPlane.synced()
+    controlPlane.knowledge.changes([put(aService())])
+    controlPlane.knowledge.synced()
     assert.deepEqual([(await ask('/readyz')).body, await metric('facts_age_seconds')], ['ok\n', '0'])
     await source.start(listener)
     await until(
@@ -45,7 +45,7 @@ test('metrics and probes say what a control plane serves, and how old it is', as
     assert.ok(Number(await metric('sent_bytes_total')) > 100)
     assert.ok(Number(await metric('responses_total')) >= 8)
     assert.ok(Number(await metric('synced_timestamp_seconds')) > 1.7e9)
-    controlPlane.problems('kubernetes', away)
+    controlPlane.knowledge.problems('kubernetes', away)
     await until(
       () => (controlPlane.readings().freshness.ageMs ?? 0) > 500,
       () => 'it stays fresh',

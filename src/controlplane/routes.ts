@@ -18,7 +18,9 @@ export function controlPlaneRoutes(controlPlane: ControlPlane): Routes {
     })),
     '/healthz': () => text(200, 'ok'),
     '/readyz': () => {
-      if (!controlPlane.isSynced) return text(503, 'not everything is known yet')
+      const { isKnown } = controlPlane.knowledge
+      if (!isKnown) return text(503, 'not everything is known yet')
+      if (!controlPlane.isServing) return text(503, 'what is known is older than --max-staleness')
       const { ageMs = 0 } = controlPlane.readings().freshness
       return text(200, ageMs === 0 ? 'ok' : `ok; the API server said nothing for ${Math.round(ageMs / 1000)} s`)
     },

@@ -47,8 +47,8 @@ async function withControlPlane(
 ): Promise<void> {
   const address = { address: '127.0.0.1', port: 0 }
   const controlPlane = await startControlPlane({ address, log: silentLog, progressMs: 20, ...options })
-  controlPlane.changes([put(aService())])
-  controlPlane.synced()
+  controlPlane.knowledge.changes([put(aService())])
+  controlPlane.knowledge.synced()
   const client = new Client(`127.0.0.1:${controlPlane.port}`, credentials.createInsecure())
   const open = (request: Request) => {
     const metadata = new Metadata()

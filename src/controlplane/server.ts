@@ -14,17 +14,14 @@ import {
 } from '@grpc/grpc-js'
 import type { Certificates } from '../certificates/certificate.ts'
 import { DeltaDiscoveryRequestSchema } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
-import { typeOf, typeOfUrl } from '../facts/types.ts'
+import { typeOfUrl } from '../facts/types.ts'
 import type { Bearers } from '../observe/access/bearers.ts'
 import type { TcpAddress } from '../observe/http.ts'
 import type { Log } from '../observe/log.ts'
-import { formatProblem } from '../services/problem.ts'
-import type { SourceListener } from '../sources/source.ts'
 import { show } from '../text/raw.ts'
 import { discoveryService, drainMs, shutdown } from '../xds/grpc.ts'
 import { type Call, identify, reviewAgain } from './admission.ts'
-import { FactStore } from './factstore.ts'
-import { Freshness } from './freshness.ts'
+import { Knowledge } from './knowledge.ts'
 import { listenForAgents } from './listener.ts'
 import type { Readings } from './metrics.ts'
 import { Subscriber } from './subscriber.ts'
@@ -37,6 +34,8 @@ export interface ControlPlaneOptions {
   /** Says who may have the facts, by bearer token; undefined for whoever can reach the address. */
   readonly bearers?: Bearers
   readonly log: Log
+  /** Nobody is served what is older; undefined for no such limit. */
+  readonly maxStalenessMs?: number
   /** Streams at once. Default: 2000. */
   readonly mostStreams?: number
   /** How often agents hear that they still have everything, where nothing changed that concerns them. Default: 10 s. */
@@ -44,16 +43,19 @@ export interface ControlPlaneOptions {
   readonly times?: Partial<typeof usualTimes>
 }
 
-export interface ControlPlane extends Required<SourceListener> {
+export interface ControlPlane {
   readonly port: number
-  /** Everything is known, and agents are served. */
-  readonly isSynced: boolean
+  /** Hears what the source reports. */
+  readonly knowledge: Knowledge
+  /** Agents are served, if there is room for them. */
+  readonly isServing: boolean
   readings(): Readings
   stop(): Promise<void>
 }
 
 export const usualMostStreams = 2000
 const usualProgressMs = 10_000
+const tooOld = 'what is known here is older than --max-staleness'
 /**
  * Changes that come within this time are sent together, and later ones wait until this time and some for each stream
  * has passed: what a change costs is mostly messages, and with 500 streams there are 20 a second for each at most.
@@ -96,13 +98,11 @@ interface Stream {
 
 /** Agents are served once the source has said that everything is known. Rejects where the address is taken. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
-  const { log, bearers, mostStreams = usualMostStreams, progressMs = usualProgressMs } = options
+  const { log, bearers, mostStreams = usualMostStreams, progressMs = usualProgressMs, maxStalenessMs } = options
   const times = { ...usualTimes, ...options.times }
   const streams = new Set<Stream>()
-  const freshness = new Freshness()
   const sent = { responses: 0, bytes: 0 }
   const ended = new Map<status, number>()
-  let isSynced = false
   let flushing: NodeJS.Timeout | undefined
   let flushed = 0
   const flush = () => {
@@ -118,15 +118,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     sent.bytes += response.length
     stream.call.write(response)
   }
-  const store = new FactStore((type, name, scopes) => {
+  const knowledge = new Knowledge((type, name, scopes) => {
     for (const { subscriber } of streams) subscriber.changed(type, name, scopes)
     if (streams.size === 0 || flushing) return
     const restMs = flushed + streams.size * gatherMsPerStream - performance.now()
     flushing = setTimeout(flush, Math.max(gatherMs, restMs))
-  })
+  }, log)
+  const { store, freshness } = knowledge
+  const isTooOld = () => maxStalenessMs !== undefined && (freshness.ageMs ?? 0) > maxStalenessMs
   const ticking = setInterval(() => {
     for (const stream of streams) {
-      if (!stream.subscriber.isWaiting) send(stream, true)
+      if (isTooOld()) end(stream.call, status.UNAVAILABLE, tooOld)
+      else if (!stream.subscriber.isWaiting) send(stream, true)
       else if (performance.now() - stream.sent > times.acknowledgedMs)
         end(stream.call, status.ABORTED, 'nothing acknowledged')
     }
@@ -144,7 +147,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
   const lastsMs = () => times.streamMs * (1 + Math.random())
   const serve = (call: Call, node: string | undefined) => {
-    if (!isSynced) return end(call, status.UNAVAILABLE, 'not everything is known here yet')
+    if (isTooOld()) return end(call, status.UNAVAILABLE, tooOld)
+    if (!knowledge.isKnown) return end(call, status.UNAVAILABLE, 'not everything is known here yet')
     if (streams.size >= mostStreams) return end(call, status.RESOURCE_EXHAUSTED, `${mostStreams} streams are served`)
     const subscriber = new Subscriber(store)
     const stream: Stream = { call, subscriber, sent: performance.now(), isNamed: node === undefined, node }
@@ -187,8 +191,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 
   return {
     port: listener.port,
-    get isSynced() {
-      return isSynced
+    knowledge,
+    get isServing() {
+      return knowledge.isKnown && !isTooOld()
     },
     readings: () => ({
       streams: streams.size,
@@ -196,23 +201,6 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       resources: type => store.all(type).size,
       ...{ sent, ended, freshness },
     }),
-    changes: changes => {
-      freshness.heard()
-      store.apply(changes)
-    },
-    progress: ({ kind }, version) => {
-      freshness.heard()
-      store.progress(typeOf(kind), version)
-    },
-    synced: () => {
-      freshness.heard()
-      isSynced = true
-      log.info({}, 'everything is known; agents are served')
-    },
-    problems: (origin, problems) => {
-      freshness.problems(origin, problems)
-      for (const problem of problems) log.warn({ origin, code: problem.code }, formatProblem(problem))
-    },
     stop: async () => {
       clearTimeout(flushing)
       clearInterval(ticking)

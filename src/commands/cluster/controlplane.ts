@@ -1,9 +1,12 @@
+import { join } from 'node:path'
 import type { Certificates } from '../../certificates/certificate.ts'
 import { certificateFiles } from '../../certificates/files.ts'
+import { keptCertificate } from '../../certificates/kept.ts'
 import { namespace } from '../../cluster/namespace.ts'
 import { factsAccess } from '../../controlplane/admission.ts'
 import { controlPlaneRoutes } from '../../controlplane/routes.ts'
 import { startControlPlane, usualMostStreams } from '../../controlplane/server.ts'
+import { keepSnapshot } from '../../controlplane/snapshotfile.ts'
 import { hostPort } from '../../net/address.ts'
 import { Bearers } from '../../observe/access/bearers.ts'
 import { serveTcp } from '../../observe/http.ts'
@@ -20,22 +23,25 @@ const day = 24 * 3600e3
 /** Runs until SIGTERM or SIGINT. */
 export async function runControlPlane(config: Config): Promise<void> {
   const log = createLog(config.logLevel)
-  const certificates = await certificatesOf(config)
+  const { controlPlaneAddress: address, controlPlaneState: state, maxStaleness: maxStalenessMs } = config
+  const certificates = await certificatesOf(config, log)
   const source = await sourceOf(config, log)
   const bearers = certificates && (await bearersOf(config))
-  const controlPlane = await startControlPlane({ address: config.controlPlaneAddress, certificates, bearers, log })
+  const controlPlane = await startControlPlane({ address, certificates, bearers, maxStalenessMs, log })
   const metrics = { address: config.metricsAddress ?? everyAddress(config), port: config.metricsPort }
   const probes = await serveTcp(controlPlaneRoutes(controlPlane), metrics, log)
   log.info({ port: controlPlane.port, metricsPort: config.metricsPort }, 'control plane started')
-  await source.start(controlPlane)
+  const { knowledge } = controlPlane
+  await source.start(knowledge)
+  const snapshot = state === undefined ? undefined : keepSnapshot({ file: join(state, 'facts'), knowledge, log })
   await new Promise<void>(resolve => {
     for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve())
   })
-  await source.stop()
+  await Promise.all([source.stop(), snapshot?.stop()])
   await Promise.all([controlPlane.stop(), probes.stop()])
 }
 
-async function certificatesOf(config: Config): Promise<Certificates | undefined> {
+async function certificatesOf(config: Config, log: Log): Promise<Certificates | undefined> {
   const { controlPlaneAddress: address, controlPlaneCertificate: directory, source, kubeconfig } = config
   if (directory !== undefined) return use => certificateFiles(directory, use)
   if (isLoopback(address.address)) return undefined
@@ -52,7 +58,8 @@ async function certificatesOf(config: Config): Promise<Certificates | undefined>
   const ask = kubernetesApi(kubeconfig)
   const trust = (authority: string) => trustInConfigMap(ask, authority)
   const names = [`${service}.${namespace}.svc`]
-  return use => keeper({ ask, secret: service, names, lifetimeMs: 90 * day, trust }, use)
+  const own: Certificates = use => keeper({ ask, secret: service, names, lifetimeMs: 90 * day, trust }, use)
+  return keptCertificate(own, config.controlPlaneState, log)
 }
 
 async function bearersOf({ kubeconfig }: Config): Promise<Bearers> {

@@ -2,7 +2,7 @@
 
 import type { TcpAddress } from '../../observe/http.ts'
 import type { Definition } from './definition.ts'
-import { path, socketAddress } from './values.ts'
+import { duration, path, socketAddress } from './values.ts'
 
 export const controlPlaneOptions = {
   controlPlaneAddress: {
@@ -18,5 +18,19 @@ export const controlPlaneOptions = {
     default: undefined as string | undefined,
     defaultText:
       'one of its own, kept in the Secret lightpath-controlplane, its authority in the ConfigMap lightpath-controlplane-authority',
+  },
+  controlPlaneState: {
+    ...path,
+    description:
+      'directory in which a control plane keeps what it knows, each minute, and its certificate: it starts with these where the API server does not answer',
+    default: undefined as string | undefined,
+    defaultText: 'none',
+  },
+  maxStaleness: {
+    ...duration,
+    description:
+      'a control plane whose API server said nothing for longer serves nobody: agents go on with what they know, and to the API server',
+    default: undefined as number | undefined,
+    defaultText: 'none: it serves what it knows, however old',
   },
 } satisfies Record<string, Definition<unknown>>

@@ -29,7 +29,7 @@ class Lab {
   async replica(port = 0, isFollowing = true): Promise<ControlPlane & { letGo(): void }> {
     const address = { address: '127.0.0.1', port }
     const replica = await startControlPlane({ address, log: silentLog, progressMs: 20 })
-    const letGo = isFollowing ? this.cluster.follow(replica) : () => undefined
+    const letGo = isFollowing ? this.cluster.follow(replica.knowledge) : () => undefined
     let isStopped = false
     const stop = async () => {
       letGo()
@@ -172,18 +172,20 @@ testLab('a replica that is behind undoes nothing, and is believed when it has ca
   await behind.stop()
   const late = await lab.replica(ahead.port, false)
   const old = { cart: '101', old: '102' }
-  late.changes(Object.entries(old).map(([name, version]) => ({ type: 'put', object: service(name), version })))
-  late.progress({ kind: 'Service', scope: '*' }, '102')
+  late.knowledge.changes(
+    Object.entries(old).map(([name, version]) => ({ type: 'put', object: service(name), version })),
+  )
+  late.knowledge.progress({ kind: 'Service', scope: '*' }, '102')
   const before = listener.history.length
-  late.synced()
+  late.knowledge.synced()
   // Between these two the agent was told of the Services.
   for (const name of ['x', 'y']) {
-    late.changes([put(aNamespace(name))])
+    late.knowledge.changes([put(aNamespace(name))])
     await until(has(listener, aNamespace(name)), says(listener))
   }
   assert.deepEqual(listener.history.slice(before), ['put Namespace x', 'put Namespace y'])
-  late.changes([{ type: 'put', object: service('cart', 'newest'), version: '106' }])
-  late.progress({ kind: 'Service', scope: '*' }, '107')
+  late.knowledge.changes([{ type: 'put', object: service('cart', 'newest'), version: '106' }])
+  late.knowledge.progress({ kind: 'Service', scope: '*' }, '107')
   await until(has(listener, service('cart', 'newest')), says(listener))
   // What it does not have at that version is gone.
   await until(() => !listener.objects.has('Service shop/added'), says(listener))

@@ -53,8 +53,8 @@ before(async () => {
     log: silentLog,
     times,
   })
-  controlPlane.changes([put(aService())])
-  controlPlane.synced()
+  controlPlane.knowledge.changes([put(aService())])
+  controlPlane.knowledge.synced()
 })
 
 after(async () => {

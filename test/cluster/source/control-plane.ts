@@ -28,7 +28,7 @@ test(
     const replica = async (port = 0) => {
       const controlPlane = await startControlPlane({ address: { address: '127.0.0.1', port }, log: silentLog })
       const source = kubernetesSource({ kubeconfig, log: silentLog })
-      await source.start(controlPlane)
+      await source.start(controlPlane.knowledge)
       const stop = async () => {
         await source.stop()
         await controlPlane.stop()
