@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import { Client, type ClientDuplexStream, credentials, Metadata, status } from '@grpc/grpc-js'
 import { DeltaDiscoveryRequestSchema } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
+import { sayFormat } from '../facts/format.ts'
 import { typeUrlOf } from '../facts/types.ts'
 import { Bearers, type Create } from '../observe/access/bearers.ts'
 import { aService, put } from '../services/testing.ts'
@@ -43,15 +44,14 @@ interface Stream {
 
 async function withControlPlane(
   options: Partial<ControlPlaneOptions>,
-  body: (port: number, open: (request: Request) => Stream) => Promise<void>,
+  body: (port: number, open: (request: Request, metadata?: Metadata) => Stream) => Promise<void>,
 ): Promise<void> {
   const address = { address: '127.0.0.1', port: 0 }
   const controlPlane = await startControlPlane({ address, log: silentLog, progressMs: 20, ...options })
   controlPlane.knowledge.changes([put(aService())])
   controlPlane.knowledge.synced()
   const client = new Client(`127.0.0.1:${controlPlane.port}`, credentials.createInsecure())
-  const open = (request: Request) => {
-    const metadata = new Metadata()
+  const open = (request: Request, metadata = sayFormat(new Metadata())) => {
     metadata.set('authorization', 'Bearer token')
     const began = performance.now()
     const asIs = (bytes: Uint8Array) => Buffer.from(bytes)
@@ -90,9 +90,10 @@ test('an agent that acknowledges nothing loses its stream, and its connection wh
     // The server may send it nothing.
     const session = connect(`http://127.0.0.1:${port}`, { settings: { initialWindowSize: 0 } })
     let isGone = false
+    const format = { 'lightpath-facts-format': '1' }
     session.on('error', () => undefined).on('close', () => (isGone = true))
     const headers = { [constants.HTTP2_HEADER_METHOD]: 'POST', [constants.HTTP2_HEADER_PATH]: path }
-    const request = session.request({ ...headers, 'content-type': 'application/grpc', te: 'trailers' })
+    const request = session.request({ ...headers, 'content-type': 'application/grpc', te: 'trailers', ...format })
     request.on('error', () => undefined)
     const message = encoded(services)
     const prefix = Buffer.alloc(5)
@@ -154,6 +155,22 @@ test('whoever is refused for good hears so after a while', async () => {
     await hasEnded(stream)
     assert.equal(stream.ended!.code, status.UNAUTHENTICATED)
     assert.ok(stream.ended!.ms >= 290)
+  })
+})
+
+test('an agent of another format, or of none, hears which one is spoken here', async () => {
+  await withControlPlane({ times: { refusedMs: 10 } }, async (_port, open) => {
+    const other = new Metadata()
+    other.set('lightpath-facts-format', '2')
+    for (const [metadata, says] of [
+      [other, /says format 2 of facts, and this one speaks format 1/],
+      [new Metadata(), /says no format of facts/],
+    ] as const) {
+      const stream = open(services, metadata)
+      await hasEnded(stream)
+      assert.equal(stream.ended!.code, status.FAILED_PRECONDITION)
+      assert.match(stream.ended!.details, says)
+    }
   })
 })
 

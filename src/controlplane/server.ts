@@ -14,6 +14,7 @@ import {
 } from '@grpc/grpc-js'
 import type { Certificates } from '../certificates/certificate.ts'
 import { DeltaDiscoveryRequestSchema } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
+import { isNoFormat, sayFormat } from '../facts/format.ts'
 import { typeOfUrl } from '../facts/types.ts'
 import type { Bearers } from '../observe/access/bearers.ts'
 import type { TcpAddress } from '../observe/http.ts'
@@ -171,9 +172,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       }
     })
     // An agent learns by this that it is served, and says only then what it has.
-    call.sendMetadata(new Metadata())
+    call.sendMetadata(sayFormat(new Metadata()))
   }
   const handle: handleBidiStreamingCall<Uint8Array, Uint8Array> = async call => {
+    const strange = isNoFormat(call.metadata)
+    if (strange !== undefined) {
+      await sleep(times.refusedMs)
+      return end(call, status.FAILED_PRECONDITION, strange)
+    }
     if (!bearers) return serve(call, undefined)
     const found = await identify(call, bearers)
     if ('code' in found && found.isFinal) await sleep(times.refusedMs)

@@ -6,9 +6,6 @@
 import { isPolicyKind } from '../services/objects/networkpolicy.ts'
 import type { Kind, KubeObject, ObjectKey } from '../services/objects/objects.ts'
 
-/** Grows when control planes and agents of before would misunderstand what is told now. */
-export const factsFormat = 1
-
 /** In the order in which a new stream gets them: what Services are judged by comes first. */
 export const factTypes = [
   'Node',

@@ -9,6 +9,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import { type ControlPlane, startControlPlane } from '../../controlplane/server.ts'
+import { sayFormat } from '../../facts/format.ts'
 import { describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
 import { aNamespace, aNode, aPod, aService, put, remove } from '../../services/testing.ts'
 import { discoveryService } from '../../xds/grpc.ts'
@@ -64,12 +65,15 @@ class Lab {
    * A control plane that accepts streams, and does no more than this with each.
    * @returns its port, and how many it has accepted
    */
-  async replicaThat(handle: (call: ServerDuplexStream<Uint8Array, Uint8Array>) => void) {
+  async replicaThat(
+    handle: (call: ServerDuplexStream<Uint8Array, Uint8Array>) => void,
+    metadata = sayFormat(new Metadata()),
+  ) {
     const server = new Server()
     let accepted = 0
     const deltaAggregatedResources = (call: ServerDuplexStream<Uint8Array, Uint8Array>) => {
       accepted++
-      call.sendMetadata(new Metadata())
+      call.sendMetadata(metadata)
       call.on('data', () => undefined)
       handle(call)
     }
@@ -277,4 +281,16 @@ testLab('an agent asks the control plane itself, and no proxy of the environment
     if (before === undefined) delete process.env.grpc_proxy
     else process.env.grpc_proxy = before
   }
+})
+
+testLab('a control plane of another format is told apart by name, and tells the agent nothing', async lab => {
+  const metadata = new Metadata()
+  metadata.set('lightpath-facts-format', '7')
+  const { port } = await lab.replicaThat(() => undefined, metadata)
+  const { listener } = await lab.agent([port])
+  await until(
+    () => listener.told().length > 0,
+    () => listener.history.join(),
+  )
+  assert.match(listener.told()[0]!, /LP106.*says format 7 of facts, and this one speaks format 1/)
 })

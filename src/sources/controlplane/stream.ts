@@ -5,6 +5,7 @@ import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import { Client, type ClientDuplexStream, credentials, Metadata, status } from '@grpc/grpc-js'
 import { DeltaDiscoveryRequestSchema } from '../../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
+import { isNoFormat, sayFormat } from '../../facts/format.ts'
 import { readFacts, type Told } from '../../facts/told.ts'
 import { type FactType, typeUrlOf } from '../../facts/types.ts'
 import { discoveryService } from '../../xds/grpc.ts'
@@ -55,7 +56,7 @@ export class FactsStream {
     this.#client = security
       ? secureClient(address, host, security)
       : new Client(address, credentials.createInsecure(), channelOptions)
-    const metadata = new Metadata()
+    const metadata = sayFormat(new Metadata())
     if (security) metadata.set('authorization', `Bearer ${security.token}`)
     this.#stream = this.#client.makeBidiStreamRequest(
       discoveryService.deltaAggregatedResources.path,
@@ -64,8 +65,10 @@ export class FactsStream {
       metadata,
     )
     this.#timer = setTimeout(() => this.#end(`it did not accept a stream within ${acceptMs / 1000} s`), acceptMs)
-    this.#stream.on('metadata', () => {
+    this.#stream.on('metadata', (said: Metadata) => {
       clearTimeout(this.#timer)
+      const strange = isNoFormat(said)
+      if (strange !== undefined) this.#end(strange)
       if (this.#isOpen) listener.accepted()
     })
     this.#stream.on('data', (bytes: Uint8Array) => this.#receive(bytes))
