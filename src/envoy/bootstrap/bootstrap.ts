@@ -112,10 +112,10 @@ export function bootstrap(given: BootstrapOptions): Bootstrap {
 }
 
 /**
- * How long a thread may stand still until that is counted, which Lightpath does not read. With the defaults (200 ms, 1 s)
- * every thread wakes ten times a second for that, which is half of what an Envoy without work does.
+ * How long a thread may stand still until that is counted, which Lightpath does not read: so long that no thread wakes
+ * for it. With the defaults (200 ms, 1 s) each wakes ten times a second, which is half of what an Envoy without work does.
  */
-const watchdog = { missTimeout: duration(2000), megamissTimeout: duration(10_000) }
+const watchdog = { missTimeout: duration(3600e3), megamissTimeout: duration(3600e3) }
 
 /** An operator may set these for a while (POST /runtime_modify on the admin socket). */
 const peoplesRuntimeLayer = { name: 'admin', layerSpecifier: { case: 'adminLayer', value: {} } } as const
