@@ -7,6 +7,7 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
+import { ownerNames, separator } from '../../observe/accesslog/format.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import { xdsClusterName } from '../ads.ts'
 import {
@@ -21,16 +22,16 @@ import { any, duration } from '../encoding.ts'
 type AccessLogs = MessageInitShape<typeof AccessLogSchema>[]
 type Filter = MessageInitShape<typeof AccessLogFilterSchema>
 
-/** Unit separator, which no header may have. */
-const fieldSeparator = '\u001f'
-
 type Format = Readonly<Record<string, string>>
 
 /**
  * Names the owner of a line. Statistics name the cluster after the Service port, so that all of them share one format.
  * Without a cluster, as where no Service port has the address, the address that the client connected to names it.
  */
-const owner = { service: '%UPSTREAM_CLUSTER%', frontend: '%DOWNSTREAM_LOCAL_ADDRESS%' }
+const owner: Readonly<Record<(typeof ownerNames)[number], string>> = {
+  service: '%UPSTREAM_CLUSTER%',
+  frontend: '%DOWNSTREAM_LOCAL_ADDRESS%',
+}
 
 const common: Format = {
   client: '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%',
@@ -144,9 +145,8 @@ export function openTelemetry(format: Format, filter: Filter | undefined): Acces
  * every listener. A record carries its time by itself.
  */
 function logger(format: Format) {
-  const fields = { ...owner, ...format }
-  const names = Object.keys(fields).join(fieldSeparator)
-  const text = Object.values(fields).join(fieldSeparator)
+  const names = [...ownerNames, ...Object.keys(format)].join(separator)
+  const text = [...ownerNames.map(name => owner[name]), ...Object.values(format)].join(separator)
   const values = [{ key: names, value: { value: { case: 'stringValue', value: text } } } as const]
   return any(OpenTelemetryAccessLogConfigSchema, {
     logName: 'access',

@@ -4,6 +4,7 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
+import { lastOfBoth, lossFlags, observationMark } from '../../observe/accesslog/format.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import {
   type AccessLogFilterSchema,
@@ -17,11 +18,8 @@ import { and, httpErrors, httpFormat, loggedAs, openTelemetry, or } from './acce
 type AccessLog = MessageInitShape<typeof AccessLogSchema>
 type Filter = MessageInitShape<typeof AccessLogFilterSchema>
 
-/** The first field behind the owner of a record that is an observation. */
-const mark = 'observed'
-
 function observation(filter: Filter, fields: Readonly<Record<string, string>>): AccessLog {
-  return openTelemetry({ kind: mark, ...fields }, filter)
+  return openTelemetry({ kind: observationMark, ...fields }, filter)
 }
 
 /** Of a connection: what the module found (native/detection/misnamed.h). */
@@ -66,11 +64,11 @@ export function misnamedConnection(youngMs: number): AccessLog {
 }
 
 /** How many bytes endpoints had of a request. */
-const sent = { sent: '%UPSTREAM_WIRE_BYTES_SENT%' }
+const sent = { [lastOfBoth]: '%UPSTREAM_WIRE_BYTES_SENT%' }
 
 /** A request ended since its client did (DC), or its answer broke the rules of HTTP (UPE). */
 const lostRequest: AccessLog = observation(
-  { filterSpecifier: { case: 'responseFlagFilter', value: { flags: ['DC', 'UPE'] } } },
+  { filterSpecifier: { case: 'responseFlagFilter', value: { flags: [...lossFlags] } } },
   { flags: '%RESPONSE_FLAGS%', ...sent },
 )
 

@@ -6,6 +6,7 @@
  */
 
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
+import { lastOfBoth, lossFlags, observationMark, ownerNames, separator } from './format.ts'
 
 export interface LogRecord {
   /** The id of a Service port, and the address that the client connected to. */
@@ -41,9 +42,6 @@ const key = 1
 const value = 2
 const stringValue = 1
 
-/** Unit separator, between the names and between the values of the only attribute. */
-const separator = '\u001f'
-
 /** @throws where the bytes are no protobuf */
 export function* readRecords(request: Uint8Array): Iterable<LogRecord> {
   for (const resource of submessages(request, resourceLogs)) {
@@ -53,20 +51,10 @@ export function* readRecords(request: Uint8Array): Iterable<LogRecord> {
   }
 }
 
-/** Stands behind the owner in an observation (envoy/resources/observations.ts). */
-const observationMark = 'observed'
-
-/** The last name of a record of the default access log, which may be of an error, of a lost request, or of both. */
-const ofBoth = 'sent'
-
 /** Response flags of clients that went away: by themselves they are no error. */
 const clientWent: readonly string[] = ['DC', 'DR']
 
-/** Response flags of requests that may be lost (observations.ts). */
-const mayBeLost: readonly string[] = ['DC', 'UPE']
-
-/** How many of the values name the record's owner. */
-const ownerFields = 2
+const ownerFields = ownerNames.length
 
 function read(record: Uint8Array): LogRecord {
   const attribute = submessage(record, attributes)
@@ -76,7 +64,7 @@ function read(record: Uint8Array): LogRecord {
   const names = text(attribute, key)
   const ofEach = () => [names.split(separator), values.split(separator)] as const
   // Only a record that may be of both is read further before it is known whether it becomes a line.
-  const both = !isMarked && names.endsWith(`${separator}${ofBoth}`) ? ofEach() : undefined
+  const both = !isMarked && names.endsWith(`${separator}${lastOfBoth}`) ? ofEach() : undefined
   return {
     owner: beginning.slice(0, ownerFields),
     ...(both ? kindsOf(...both) : { isObservation: isMarked, isLine: !isMarked }),
@@ -92,7 +80,7 @@ function kindsOf(names: readonly string[], values: readonly string[]): Pick<LogR
   const [flags = '', code] = ['flags', 'code'].map(name => values[names.indexOf(name)])
   const each = flags.split(',')
   return {
-    isObservation: mayBeLost.some(flag => each.includes(flag)),
+    isObservation: lossFlags.some(flag => each.includes(flag)),
     isLine: Number(code) >= 500 || !each.every(flag => clientWent.includes(flag)),
   }
 }
