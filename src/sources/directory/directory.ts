@@ -2,11 +2,11 @@
 
 import type { Log } from '../../observe/log.ts'
 import { type Problem, problem } from '../../services/problem.ts'
+import { isTurnOver, nextTurn } from '../../worker/turns.ts'
 import { Definitions } from '../definitions.ts'
 import { type FileState, isDirectory, lookAtFile, lookAtTree, messageOf } from '../manifests/file-tree.ts'
 import { ManifestReader } from '../manifests/reader.ts'
 import type { Source, SourceListener } from '../source.ts'
-import { Turn } from '../turn.ts'
 import { DirectoryProblems } from './problems.ts'
 import { DirectoryWatches } from './watches.ts'
 
@@ -158,10 +158,9 @@ class DirectorySource implements Source {
       this.#definitions.replace(path, [])
       read.add(path)
     }
-    const turn = new Turn()
     for (const [path, state] of changed) {
       await this.#read(path, state)
-      await turn.give()
+      if (isTurnOver()) await nextTurn()
       read.add(path)
       if (this.#stopped) return
     }

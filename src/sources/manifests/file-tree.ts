@@ -3,7 +3,7 @@
 import { type BigIntStats, type Dirent, statSync } from 'node:fs'
 import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Turn } from '../turn.ts'
+import { isTurnOver, nextTurn } from '../../worker/turns.ts'
 import { placeWithin } from './file.ts'
 import { isManifestName } from './manifest.ts'
 
@@ -41,14 +41,13 @@ const deepest = 32
 export async function lookAtTree(root: string, visitor: TreeVisitor): Promise<FileTree> {
   const directories = new Map<string, string>()
   const unreadable = new Map<string, string>()
-  const turn = new Turn()
   const realRoot = await realpath(root)
 
   async function lookAt(path: string, entry: Dirent, above: readonly string[]): Promise<void> {
     try {
       // A tenth of what waiting for each of 10,000 files would take.
       const stats = statSync(path, { bigint: true, throwIfNoEntry: false })
-      await turn.give()
+      if (isTurnOver()) await nextTurn()
       if (!stats?.isDirectory() && !isManifestName(entry.name)) return
       if (stats && entry.isSymbolicLink()) placeWithin(realRoot, path)
       if (stats?.isDirectory()) await list(path, identityOf(stats), above)

@@ -4,7 +4,7 @@ import { describeKey, type KubeObject, keyOf } from '../../services/objects/obje
 import { parseObject } from '../../services/parse/parse.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import { isAbsent, type Raw, rawList, rawObject } from '../../text/raw.ts'
-import { Turn } from '../turn.ts'
+import { isTurnOver, nextTurn } from '../../worker/turns.ts'
 import type { Flaw, Piece } from './documents.ts'
 
 export interface Manifest {
@@ -29,7 +29,6 @@ export async function manifestOf(file: string, pieces: AsyncIterable<Piece>): Pr
   const problems: Problem[] = []
   const ignored: string[] = []
   let broken = false
-  const turn = new Turn()
   for await (const piece of pieces) {
     if ('flaw' in piece) {
       broken ||= piece.isBroken
@@ -45,7 +44,7 @@ export async function manifestOf(file: string, pieces: AsyncIterable<Piece>): Pr
       else objects.set(key, parsed.object)
       if (parsed.object.kind === 'Service' && lacksVip(rawObject(piece.value))) problems.push(withoutVip(key))
     }
-    await turn.give()
+    if (isTurnOver()) await nextTurn()
   }
   return { objects: [...objects.values()], problems: bounded(file, problems), broken, ignored }
 }
