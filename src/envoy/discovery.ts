@@ -1,7 +1,8 @@
 /**
- * Gives the filter that serves a Service port's own connections by itself (extension config discovery, ECDS), so that its
- * settings change no listener. New connections have the new settings, and earlier ones keep theirs. A changed listener would
- * stay in Envoy for its drain time, and its connections would end then.
+ * Gives the filter that serves connections by itself (extension config discovery, ECDS): a Service port's own, so that its
+ * settings change no listener, and the one of all shared listeners, whose message Envoy would keep twice for each of them.
+ * New connections have the new settings, and earlier ones keep theirs. A changed listener would stay in Envoy for its drain
+ * time, and its connections would end then.
  *
  * A listener without the filter closes its connections, and routes that a connection manager asks for after its listener was
  * taken into service never come (Envoy 1.40). So a listener waits for its filter, however long that takes.

@@ -22,7 +22,7 @@ import { protocolOf } from '../protocols/protocols.ts'
 import { backing, type Resource, type ResourceRef, typeUrls } from '../resource.ts'
 import type { BalancingNode } from './cluster/loadbalancing.ts'
 import { addressesOf, type Frontend, mayShowClient, resourceNameOf } from './frontend.ts'
-import { listenerStats } from './stats.ts'
+import { type ListenerStats, listenerStats, sharedListenerStats } from './stats.ts'
 
 /** The properties of a node on which everything published to its Envoys depends, beside Service ports. */
 export interface NodeOptions extends BalancingNode {
@@ -58,12 +58,32 @@ export function sharedListenerName(frontend: Frontend, options: NodeOptions): st
   return sharedProtocolOf(frontend, options) && hostPort(anyAddressOf[frontend.family], frontend.port.port)
 }
 
-/** The listener that the Service port shares with others, whether it has one of its own beside it or not. */
-export function sharedListener(frontend: Frontend, options: NodeOptions): Resource | undefined {
+/** Serves requests on all shared listeners; inside of each, its message would take twice its length more. */
+const sharedFilter = { typeUrl: typeUrls.filter, name: 'shared/http' } as const
+
+/** What the Service port shares with others: the filter, and a listener. */
+export function sharedRefs(frontend: Frontend, options: NodeOptions): readonly ResourceRef[] {
+  const name = sharedListenerName(frontend, options)
+  return name === undefined ? [] : [sharedFilter, { typeUrl: typeUrls.listener, name }]
+}
+
+/** Makes what the Service port shares with others, whether it has a listener of its own beside it or not. */
+export function sharedResources(frontend: Frontend, options: NodeOptions): readonly Resource[] {
   const shared = sharedProtocolOf(frontend, options)
-  if (!shared) return undefined
-  const filters = { first: () => shared.networkFilters(options), others: () => otherThanHttpByAddress(options) }
-  return listener(anyAddressOf[frontend.family], frontend.port.port, 'common', filters, options)
+  if (!shared) return []
+  const filters = () => shared.networkFilters(options)
+  const served = {
+    chain: 'common',
+    stats: sharedListenerStats,
+    first: () => byDiscovery(sharedFilter.name, filters()),
+    others: () => otherThanHttpByAddress(options),
+  }
+  const made = listener(anyAddressOf[frontend.family], frontend.port.port, served, options)
+  return [filterResource(sharedFilter.name, filters, [refOf(made)]), made]
+}
+
+function refOf({ typeUrl, name }: ResourceRef): ResourceRef {
+  return { typeUrl, name }
 }
 
 /** The scope of the Service port on its shared listener: named by address and port, as its routes. */
@@ -71,8 +91,8 @@ export function scopeResource(frontend: Frontend, options: NodeOptions): Resourc
   const shared = sharedProtocolOf(frontend, options)
   if (!shared) return undefined
   const address = resourceNameOf(frontend)
-  const listener = { typeUrl: typeUrls.listener, name: hostPort(anyAddressOf[frontend.family], frontend.port.port) }
-  return resource(typeUrls.scope, address, () => shared.scope(address), backing(address).concat(listener))
+  const requires = backing(address).concat(sharedRefs(frontend, options))
+  return resource(typeUrls.scope, address, () => shared.scope(address), requires)
 }
 
 /** The settings of a Service port's own listeners and their filters: the others change in cluster and route. */
@@ -111,9 +131,9 @@ export function listenerResources(frontend: Frontend, options: NodeOptions): rea
         byDiscovery(name, filters()),
   )
   const listeners = addressesOf(frontend).map(({ ip, port }) =>
-    listener(ip, port, id, { first: first!, others }, node, backing(name)),
+    listener(ip, port, { chain: id, stats: listenerStats(ip, port), first: first!, others }, node, backing(name)),
   )
-  const askedForBy = listeners.map(({ typeUrl, name }) => ({ typeUrl, name }))
+  const askedForBy = listeners.map(refOf)
   return [...chains.map(({ name, filters }) => filterResource(name, filters, askedForBy)), ...listeners]
 }
 
@@ -124,7 +144,10 @@ export function hasOwnListeners(frontend: Frontend, options: NodeOptions): boole
 
 type NetworkFilters = () => readonly MessageInitShape<typeof FilterSchema>[]
 
-interface Filters {
+interface Served {
+  /** The name of the first filter chain. */
+  readonly chain: string
+  readonly stats: ListenerStats
   readonly first: NetworkFilters
   /** The chain for connections that do not begin as HTTP; without it `first` serves all. */
   readonly others?: NetworkFilters
@@ -133,8 +156,7 @@ interface Filters {
 function listener(
   ip: string,
   port: number,
-  chain: string,
-  { first, others }: Filters,
+  { chain, stats, first, others }: Served,
   { clientMark, hasModule = false, firstBytesTimeout = defaultFirstBytesTimeout }: NodeOptions,
   requires: readonly ResourceRef[] = [],
 ): Resource {
@@ -144,7 +166,7 @@ function listener(
       name,
       address: socketAddress(ip, port),
       bindToPort: false,
-      metadata: listenerStats(name),
+      ...stats,
       listenerFilters: [
         ...(clientMark === undefined ? [] : [originalSource(clientMark)]),
         ...(others ? [detection(hasModule)] : []),

@@ -10,7 +10,7 @@ import { ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/end
 import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { bootstrapJson } from '../bootstrap/bootstrap.ts'
 import { staticBootstrap } from '../bootstrap/static.ts'
-import { type Resource, typeUrls } from '../resource.ts'
+import { type Resource, type TypeUrl, typeUrls } from '../resource.ts'
 import { externalId, type Frontend, frontendsOf, portIdOf } from './frontend.ts'
 import type { NodeOptions } from './listener.ts'
 import { configurationOf, type Published, resourcesOf } from './resources.ts'
@@ -39,7 +39,8 @@ test('every resource of a Service port is named by its address, and requires wha
   const ownListener = { typeUrl: typeUrls.listener, name: '10.96.0.10:80', requires: [cluster, endpoints] }
   const filters = (...chains: readonly string[]) =>
     chains.map(chain => ({ typeUrl: typeUrls.filter, name: `${name}/${chain}`, requires: [] }))
-  const scope = { typeUrl: typeUrls.scope, name: '10.96.0.10:80', requires: [cluster, endpoints, shared] }
+  const sharedFilter = { typeUrl: typeUrls.filter, name: 'shared/http' }
+  const scope = { typeUrl: typeUrls.scope, name, requires: [cluster, endpoints, sharedFilter, shared] }
   const backing = [
     { ...cluster, requires: [] },
     { ...endpoints, requires: [] },
@@ -74,6 +75,22 @@ test('http Service ports with default connections share a listener, but none tha
   assert.deepEqual(listeners(aPortState({ settings: idle })), ['0.0.0.0:80', '10.96.0.10:80'])
   const two = [aPortState(), aPortState({ id: 'whoami/two/http', name: 'two', vip: '10.96.0.11' })]
   assert.equal(configurationOf(two).filter(({ typeUrl }) => typeUrl === typeUrls.listener).length, 1)
+})
+
+test('all shared listeners have one filter, and an address of their own is all else that tells them apart', () => {
+  const ports = [80, 81].map(port => aPortState({ port: { name: 'http', protocol: 'TCP', port } }))
+  const resources = configurationOf([...ports, aPortState({ family: 'IPv6', vip: 'fd00::1' })])
+  const ofType = (type: TypeUrl) => resources.filter(({ typeUrl }) => typeUrl === type)
+  assert.deepEqual(
+    ofType(typeUrls.filter).map(({ name }) => name),
+    ['shared/http'],
+  )
+  const listeners = ofType(typeUrls.listener).map(({ encode }) => {
+    const { name: _name, address: _address, ...rest } = fromBinary(ListenerSchema, encode())
+    return rest
+  })
+  assert.equal(listeners.length, 3)
+  for (const listener of listeners) assert.deepEqual(listener, listeners[0])
 })
 
 test('the external frontend is published as a Service port of its own, with a listener for each address and its own endpoints', () => {

@@ -1,11 +1,11 @@
 /** Makes all resources of a frontend. */
 
 import { protocolOf } from '../protocols/protocols.ts'
-import type { Resource } from '../resource.ts'
+import { type Resource, refKey } from '../resource.ts'
 import { clusterResource } from './cluster/cluster.ts'
 import { endpointsResource } from './cluster/endpoints.ts'
 import { addressesOf, type Frontend, mayShowClient } from './frontend.ts'
-import { hasOwnListeners, listenerResources, type NodeOptions, scopeResource, sharedListener } from './listener.ts'
+import { hasOwnListeners, listenerResources, type NodeOptions, scopeResource, sharedResources } from './listener.ts'
 import { haveSameRoutes, routeResource } from './route.ts'
 
 export interface PublishOptions extends NodeOptions {
@@ -47,9 +47,9 @@ export function resourcesOf(frontend: Frontend, options: PublishOptions = {}, be
 
 /** Makes everything that an Envoy needs for these frontends, shared listeners included. */
 export function configurationOf(frontends: readonly Frontend[], options: PublishOptions = {}): readonly Resource[] {
-  const shared = frontends.map(frontend => sharedListener(frontend, options)).filter(listener => listener !== undefined)
-  const byName = new Map(shared.map(listener => [listener.name, listener]))
-  return [...byName.values(), ...frontends.flatMap(frontend => resourcesOf(frontend, options))]
+  const shared = frontends.flatMap(frontend => sharedResources(frontend, options))
+  const once = new Map(shared.map(resource => [refKey(resource), resource]))
+  return [...once.values(), ...frontends.flatMap(frontend => resourcesOf(frontend, options))]
 }
 
 /** Whether connections find both by the same listeners, scope and routes. */

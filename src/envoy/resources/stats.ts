@@ -5,7 +5,9 @@
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
+import { hostPort } from '../../net/address.ts'
 import type { MetadataSchema } from '../api/envoy/config/core/v3/base_pb.js'
+import type { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { type StatsConfigSchema, StatsMatcherSchema } from '../api/envoy/config/metrics/v3/stats_pb.js'
 import { any } from '../encoding.ts'
 
@@ -55,16 +57,25 @@ export function metricsFilter(service?: string): string {
 /** A Service's listener is removed from Envoy when its last connection has gone. */
 const ofListener = ['downstream_cx_active', 'downstream_cx_total']
 
+/** The fields of a listener that decide about statistics. */
+export type ListenerStats = Pick<MessageInitShape<typeof ListenerSchema>, 'statPrefix' | 'metadata'>
+
+/** Keeps how many connections the listener has and had, under its address. */
+export function listenerStats(ip: string, port: number): ListenerStats {
+  return { metadata: onlyOfListener(statsNameOf(hostPort(ip, port))) }
+}
+
+/** Counts shared listeners together: nothing asks for the connections of one. */
+export const sharedListenerStats: ListenerStats = { statPrefix: 'shared', metadata: onlyOfListener('listener.shared') }
+
 /**
  * For the metadata of a listener: the only statistics kept of it and of its filters. Envoy compares whole names, each
  * with a dot behind it, at once. Names that it has to match against regular expressions it remembers for each listener:
- * 10 kB.
+ * 6 kB.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/advanced/metadata_configurations#envoy-stats-matcher
- *
- * @param address the listener's, written as `hostPort` does
  */
-export function listenerStats(address: string): MessageInitShape<typeof MetadataSchema> {
-  const patterns = ofListener.map(name => beginningWith(`${statsNameOf(address)}.${name}.`))
+function onlyOfListener(statsName: string): MessageInitShape<typeof MetadataSchema> {
+  const patterns = ofListener.map(name => beginningWith(`${statsName}.${name}.`))
   const matcher = any(StatsMatcherSchema, { statsMatcher: { case: 'inclusionList', value: { patterns } } })
   return { typedFilterMetadata: { 'envoy.stats_matcher': matcher } }
 }

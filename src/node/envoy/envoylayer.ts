@@ -215,7 +215,7 @@ export class EnvoyLayer {
   view(id: string): EnvoyView | undefined {
     const [life, published] = [this.#lives.get(id), this.#published.get(id)]
     if (!life || !published) return undefined
-    const shared = this.#published.sharedListenerOf(published.frontend)
+    const shared = this.#published.sharedOf(published.frontend)
     return viewOf(life, published, shared, this.#publisher.options, {
       store: this.store,
       envoys: this.envoys,
@@ -250,9 +250,9 @@ export class EnvoyLayer {
     return all && new Map(ids.map(id => [id, activityOf(id, this.#published, all)]))
   }
 
-  /** Finds the resource that all frontends of a family, or all of a port number, need. */
+  /** Finds the resource that all frontends of a family, all http ports, or all of a port number, need. */
   #sharedOf(ref: ResourceRef): Resource | undefined {
-    return this.#redirectOf(ref) ?? this.#published.sharedListenerAt(ref)
+    return this.#redirectOf(ref) ?? this.#published.sharedAt(ref)
   }
 
   #redirectOf(ref: ResourceRef): Resource | undefined {
@@ -291,7 +291,7 @@ export class EnvoyLayer {
   #remedy(ref: ResourceRef): string {
     if (this.#redirectOf(ref)) return 'the kernel layer serves all Services; stop what uses the port, it is tried again'
     const id = this.#published.ownerOf(ref)
-    if (id === undefined) return 'the kernel layer serves the http ports of this number; it is tried again'
+    if (id === undefined) return 'the kernel layer serves the http ports that need it; it is tried again'
     return this.isRedirected(id)
       ? 'it keeps its last acknowledged configuration; correct its settings'
       : 'the kernel layer serves it; correct its settings'

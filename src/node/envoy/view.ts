@@ -36,15 +36,14 @@ interface Reports {
   readonly nacks: Nacks
 }
 
-/** @param common the listener that the frontend shares with others */
+/** @param shared the resources that the frontend shares with others */
 export function viewOf(
   { isRedirected, isLeaving }: Lifecycle,
   { frontend, resources }: PublishedFrontend,
-  shared: Resource | undefined,
+  shared: readonly Resource[],
   node: BalancingNode,
   { store, envoys, nacks }: Reports,
 ): EnvoyView {
-  const all = shared ? [...resources, shared] : resources
   return {
     up: isRedirected,
     draining: isLeaving,
@@ -52,7 +51,7 @@ export function viewOf(
     lbPolicy: lbPolicyOf(frontend, node),
     endConnections: frontend.observed?.endConnections === true,
     connections: connectionsOf(frontend),
-    resources: all.map(resource => {
+    resources: [...resources, ...shared].map(resource => {
       const { typeUrl, name, version } = store.get(resource.typeUrl, resource.name) ?? resource
       const detail = nacks.detailOf({ typeUrl, name, version })
       const status = detail === undefined ? statusOf(resource, store, envoys) : 'refused'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Resource, typeNameOf, typeUrls } from '../../envoy/resource.ts'
+import { type Resource, type TypeUrl, typeNameOf, typeUrls } from '../../envoy/resource.ts'
 import type { Frontend } from '../../envoy/resources/frontend.ts'
 import { aPortState } from '../../plan/testing.ts'
 import { aPort } from '../../services/testing.ts'
@@ -40,12 +40,12 @@ class Telling {
     this.#change(changes => this.frontends.forgetFormerCluster(address, changes))
   }
 
-  /** By type, without listeners that are shared: `cluster a/web/http`. */
+  /** By type, without what frontends share: `cluster a/web/http`. */
   get has(): readonly string[] {
     const refs = Object.values(typeUrls).flatMap(typeUrl => {
       return [...this.#store.names(typeUrl)].map(name => `${typeNameOf(typeUrl)} ${name}`)
     })
-    return refs.filter(ref => !ref.includes('0.0.0.0')).sort()
+    return refs.filter(ref => !ref.includes('0.0.0.0') && !ref.includes('shared/')).sort()
   }
 
   route(name: string): Resource | undefined {
@@ -179,6 +179,20 @@ test('when endpoints come to see the client, routes are published anew with the 
   assert.deepEqual(changes.put.map(({ typeUrl }) => typeUrl).toSorted(), [typeUrls.listener, typeUrls.route].sort())
 })
 
+test('what frontends share is published once, and the filter of shared listeners for all of them', () => {
+  const telling = new PublishedFrontends({})
+  const put = (frontend: Frontend) => {
+    const changes: Changes = { put: [], remove: [] }
+    telling.publish(frontend, { isWanted: true, isClosing: false }, changes)
+    const shared = changes.put.filter(resource => telling.sharedAt(resource))
+    assert.ok(telling.sharedOf(frontend).length === 2 && shared.every(one => telling.sharedOf(frontend).includes(one)))
+    return shared.map(({ name }) => name)
+  }
+  assert.deepEqual(put(web), ['shared/http', '0.0.0.0:80'])
+  assert.deepEqual(put(aPortState()), [])
+  assert.deepEqual(put(aPortState({ id: 'a/other/http', vip: '10.96.0.3', port: aPort({ port: 81 }) })), ['0.0.0.0:81'])
+})
+
 test('when an Envoy comes that has the module, its own and shared listeners are published anew', () => {
   const telling = new Telling()
   const changes: Changes = { put: [], remove: [] }
@@ -186,8 +200,9 @@ test('when an Envoy comes that has the module, its own and shared listeners are 
   const settings = { ...web.settings, idleTimeout: 5000 }
   telling.want({ ...web, settings, id: 'a/own/http', vip: '10.96.0.77' })
   telling.frontends.setNode({ hasModule: true }, () => true, changes)
-  const listeners = changes.put.filter(({ typeUrl }) => typeUrl === typeUrls.listener)
-  assert.deepEqual(listeners.map(({ name }) => name).toSorted(), ['0.0.0.0:80', '10.96.0.77:80'])
+  const of = (type: TypeUrl) => changes.put.filter(({ typeUrl }) => typeUrl === type).map(({ name }) => name)
+  assert.deepEqual(of(typeUrls.listener).toSorted(), ['0.0.0.0:80', '10.96.0.77:80'])
+  assert.deepEqual(of(typeUrls.filter).toSorted(), ['10.96.0.77:80/http', '10.96.0.77:80/tcp', 'shared/http'])
 })
 
 test('an address of a previous run ends its connections until it is forgotten, and not once a frontend has it', () => {

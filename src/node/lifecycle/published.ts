@@ -6,7 +6,7 @@
 import { RefMap } from '../../envoy/refmap.ts'
 import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../../envoy/resource.ts'
 import { type Frontend, resourceNameOf } from '../../envoy/resources/frontend.ts'
-import { type NodeOptions, sharedListener, sharedListenerName } from '../../envoy/resources/listener.ts'
+import { type NodeOptions, sharedListenerName, sharedRefs, sharedResources } from '../../envoy/resources/listener.ts'
 import { areReachedAlike, type Published, resourcesOf } from '../../envoy/resources/resources.ts'
 import { goneResources, routeResource } from '../../envoy/resources/route.ts'
 
@@ -38,9 +38,9 @@ export class PublishedFrontends {
   readonly #owner = new RefMap<string>()
   /** Resources at an address that its frontend no longer has, by type and name: open connections still use them. */
   readonly #former = new Set<string>()
-  /** The listeners that frontends share, by name. */
+  /** The listeners that frontends share, and the filter of these, by type and name. */
   readonly #shared = new Map<string, Resource>()
-  /** How many frontends share each. */
+  /** How many frontends share each of the listeners, by name. */
   readonly #sharedUses = new Map<string, number>()
 
   constructor(options: NodeOptions) {
@@ -81,8 +81,7 @@ export class PublishedFrontends {
     const all = resourcesOf(frontend, options, this.#isReusable(before) ? before : undefined)
     const lost = isWanted ? nothing : (before?.lost ?? nothing)
     const resources = lost.length === 0 ? all : without(all, lost)
-    const shared = this.#addShared(frontend)
-    if (shared) changes.put.push(shared)
+    changes.put.push(...this.#addShared(frontend))
     for (const resource of resources) {
       this.#take(resource, frontend.id)
       if (resource.typeUrl === typeUrls.scope) this.#uncover(resource, frontend.id, resources, changes)
@@ -136,22 +135,21 @@ export class PublishedFrontends {
       this.#published.set(id, { ...published, node: this.#options, resources })
       put.push(...resources.filter(resource => versions.get(refKey(resource)) !== resource.version))
     }
+    const before = new Map(this.#shared)
     this.#shared.clear()
-    for (const { frontend } of this.#published.values()) {
-      const shared = this.#addShared(frontend)
-      if (shared) put.push(shared)
-    }
+    const shared = [...this.#published.values()].flatMap(({ frontend }) => this.#addShared(frontend))
+    put.push(...shared.filter(resource => before.get(refKey(resource))?.version !== resource.version))
   }
 
-  /** The listener that the frontend shares with others. */
-  sharedListenerOf(frontend: Frontend): Resource | undefined {
-    const name = sharedListenerName(frontend, this.#options)
-    return name === undefined ? undefined : this.#shared.get(name)
+  /** What the frontend shares with others. */
+  sharedOf(frontend: Frontend): readonly Resource[] {
+    const shared = sharedRefs(frontend, this.#options).map(ref => this.sharedAt(ref))
+    return shared.filter(resource => resource !== undefined)
   }
 
-  /** The listener that frontends share, where this is one. */
-  sharedListenerAt({ typeUrl, name }: ResourceRef): Resource | undefined {
-    return typeUrl === typeUrls.listener ? this.#shared.get(name) : undefined
+  /** The resource that frontends share, where this is one. */
+  sharedAt(ref: ResourceRef): Resource | undefined {
+    return this.#shared.get(refKey(ref))
   }
 
   /** The names of the frontend's own listeners; undefined where another frontend has taken one over. */
@@ -169,7 +167,7 @@ export class PublishedFrontends {
     return isWhole(before) && before?.node === this.#options
   }
 
-  /** The last frontend takes the listener with it; xDS removes it when no scope needs it any more. */
+  /** The last frontend takes the listener with it; xDS removes it when no scope needs it any more. The filter stays. */
   #countShared(before: Frontend | undefined, after: Frontend | undefined, { remove }: Changes): void {
     const [old, own] = [before, after].map(frontend => frontend && sharedListenerName(frontend, this.#options))
     if (old === own) return
@@ -179,17 +177,17 @@ export class PublishedFrontends {
     this.#sharedUses.set(old, uses)
     if (uses > 0) return
     this.#sharedUses.delete(old)
-    this.#shared.delete(old)
-    remove.push({ typeUrl: typeUrls.listener, name: old })
+    const listener = { typeUrl: typeUrls.listener, name: old }
+    this.#shared.delete(refKey(listener))
+    remove.push(listener)
   }
 
-  #addShared(frontend: Frontend): Resource | undefined {
-    const name = sharedListenerName(frontend, this.#options)
-    if (name === undefined || this.#shared.has(name)) return undefined
-    const listener = sharedListener(frontend, this.#options)
-    if (!listener) return undefined
-    this.#shared.set(listener.name, listener)
-    return listener
+  /** Returns those of the frontend's shared resources that are new. */
+  #addShared(frontend: Frontend): readonly Resource[] {
+    if (sharedRefs(frontend, this.#options).every(ref => this.sharedAt(ref))) return []
+    const added = sharedResources(frontend, this.#options).filter(resource => !this.sharedAt(resource))
+    for (const resource of added) this.#shared.set(refKey(resource), resource)
+    return added
   }
 
   /** The former owner still has open connections there, so all else of it stays in Envoy while it drains. */

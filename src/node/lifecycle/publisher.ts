@@ -96,9 +96,9 @@ export class Publisher {
   /** What the kernel redirects for the frontend, and what Envoy needs for it. */
   redirectOf(id: string): Redirect {
     const { frontend, resources } = this.published.get(id)!
-    const shared = this.published.sharedListenerOf(frontend)
+    const shared = this.published.sharedOf(frontend)
     const redirectListeners = this.#options.redirectListeners.filter(({ name }) => name.endsWith(frontend.family))
-    return { addresses: addressesOf(frontend), needs: redirectListeners.concat(shared ?? [], resources) }
+    return { addresses: addressesOf(frontend), needs: redirectListeners.concat(shared, resources) }
   }
 
   /**

@@ -1,11 +1,14 @@
-/** Settings of a Service port's own connections: the filters that Envoy gets by themselves (ECDS). */
+/** The filters that Envoy gets by themselves (ECDS): those of a Service port's own connections, and the one that listeners share. */
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { TypedExtensionConfigSchema } from '../../../src/envoy/api/envoy/config/core/v3/extension_pb.js'
 import { ListenerSchema } from '../../../src/envoy/api/envoy/config/listener/v3/listener_pb.js'
+import { HttpConnectionManagerSchema } from '../../../src/envoy/api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
+import { duration, encode, merge } from '../../../src/envoy/encoding.ts'
 import { type Resource, typeUrls } from '../../../src/envoy/resource.ts'
-import { resourcesOf } from '../../../src/envoy/resources/resources.ts'
+import { configurationOf, resourcesOf } from '../../../src/envoy/resources/resources.ts'
 import type { PortState } from '../../../src/plan/ports/port.ts'
 import { client, httpEndpoint, servicePort } from '../envoy/envoy.ts'
 import { type Envoy, until, type XdsLab } from './lab.ts'
@@ -19,9 +22,28 @@ function boundResources(port: PortState, idleTimeout: number): readonly Resource
   const frontend = { ...port, settings: { ...port.settings, idleTimeout } }
   return resourcesOf(frontend)
     .filter(({ typeUrl }) => typeUrl !== typeUrls.scope)
-    .map(resource =>
-      resource.typeUrl === typeUrls.listener ? { ...resource, encode: () => bound(resource) } : resource,
-    )
+    .map(bindListener)
+}
+
+/** All of Service ports that share listeners, which are bound, with this idle-timeout of their filter. */
+function sharedResources(ports: readonly PortState[], idleTimeout: number): readonly Resource[] {
+  return configurationOf(ports).map(bindListener).map(withIdleTimeout(idleTimeout))
+}
+
+const withIdleTimeout = (ms: number) => (resource: Resource) => {
+  if (resource.typeUrl !== typeUrls.filter) return resource
+  const config = fromBinary(TypedExtensionConfigSchema, resource.encode())
+  const idle = encode(HttpConnectionManagerSchema, {
+    commonHttpProtocolOptions: { idleTimeout: duration(ms) },
+    drainTimeout: duration(1000),
+  })
+  const value = { ...config.typedConfig!, value: merge(config.typedConfig!.value, idle) }
+  const bytes = encode(TypedExtensionConfigSchema, { ...config, typedConfig: value })
+  return { ...resource, version: `idle ${ms}`, encode: () => bytes }
+}
+
+function bindListener(resource: Resource): Resource {
+  return resource.typeUrl === typeUrls.listener ? { ...resource, encode: () => bound(resource) } : resource
 }
 
 function bound({ encode }: Resource): Uint8Array {
@@ -87,5 +109,43 @@ test('a listener that comes again while the former one drains serves at once, wi
     const brief = await client(t, port.port.port)
     brief.send(request)
     assert.match(await brief.untilEnd(), /ok/)
+  })
+})
+
+test('the filter that listeners share changes for all of them, also for those to come, and open connections stay as they are', async t => {
+  const [first, second, late] = [await answeringPort(t), await answeringPort(t), await answeringPort(t)]
+  await withEnvoys(1, async (lab, [envoy]) => {
+    const isBrief = async ({ port }: PortState) => {
+      const brief = await client(t, port.port)
+      brief.send(request)
+      assert.match(await brief.untilEnd(), /ok/)
+    }
+    await serveIn(lab, sharedResources([first, second], hour))
+    const old = await client(t, first.port.port)
+    old.send(request)
+    await old.until('ok')
+    await serveIn(lab, sharedResources([first, second], 1000))
+    await Promise.all([first, second].map(isBrief))
+    await serveIn(lab, sharedResources([late], 1000))
+    await isBrief(late)
+    old.send(request)
+    await until('a second answer', () => old.received.split('ok').length === 3)
+    assert.equal(await statistic(envoy!, 'listener_manager.listener_modified'), 0)
+    assert.equal(await statistic(envoy!, 'listener_manager.total_filter_chains_draining'), 0)
+  })
+})
+
+test('listeners that share a filter come again after all of them went', async t => {
+  const port = await answeringPort(t)
+  await withEnvoys(1, async (lab, [envoy]) => {
+    const resources = sharedResources([port], hour)
+    for (let i = 0; i < 2; i++) {
+      await serveIn(lab, resources)
+      const connection = await client(t, port.port.port)
+      connection.send(request)
+      await connection.until('ok')
+      lab.store.update({ remove: resources })
+      await until('gone', async () => !(await envoy!.get('/listeners')).includes(String(port.port.port)))
+    }
   })
 })
