@@ -15,6 +15,7 @@ import {
 import type { Certificates } from '../certificates/certificate.ts'
 import { DeltaDiscoveryRequestSchema } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
 import { isNoFormat, sayFormat } from '../facts/format.ts'
+import { encodeFreshness } from '../facts/freshness.ts'
 import { typeOfUrl } from '../facts/types.ts'
 import type { Bearers } from '../observe/access/bearers.ts'
 import type { TcpAddress } from '../observe/http.ts'
@@ -127,7 +128,15 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }, log)
   const { store, freshness } = knowledge
   const isTooOld = () => maxStalenessMs !== undefined && (freshness.ageMs ?? 0) > maxStalenessMs
+  let wasCutOff = false
+  const tellFreshness = ({ call }: Stream) => {
+    const { seen, isCutOff } = freshness
+    if (seen !== undefined) call.write(encodeFreshness({ seen, isCutOff }))
+  }
   const ticking = setInterval(() => {
+    const { isCutOff } = freshness
+    if (isCutOff !== wasCutOff) for (const stream of streams) tellFreshness(stream)
+    wasCutOff = isCutOff
     for (const stream of streams) {
       if (isTooOld()) end(stream.call, status.UNAVAILABLE, tooOld)
       else if (!stream.subscriber.isWaiting) send(stream, true)
@@ -173,6 +182,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     })
     // An agent learns by this that it is served, and says only then what it has.
     call.sendMetadata(sayFormat(new Metadata()))
+    tellFreshness(stream)
   }
   const handle: handleBidiStreamingCall<Uint8Array, Uint8Array> = async call => {
     const strange = isNoFormat(call.metadata)

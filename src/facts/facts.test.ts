@@ -6,6 +6,7 @@ import { otherPolicyKinds } from '../services/objects/policykinds.ts'
 import { parseObject } from '../services/parse/parse.ts'
 import { decodeFact } from './decode.ts'
 import { encodeFact } from './encode.ts'
+import { encodeFreshness, readFreshness } from './freshness.ts'
 import { encodeFacts, encodeResource } from './response.ts'
 import { readFacts } from './told.ts'
 import { type FactType, factTypes, isScope, nameOf, scopesOf, typeOf, typeUrlOf } from './types.ts'
@@ -183,4 +184,10 @@ test('versions are compared as numbers of any length, and one that is no number 
   assert.equal(versionOf('Service', 'abc/1'), '')
   assert.equal(versionOf('OtherPolicy', '12'), '')
   assert.ok(mayBeNewer('', '10') && mayBeNewer('10', '') && !isOlder('', '10') && !isOlder('10', ''))
+})
+
+test('the age of facts is read as it was told, and is told apart from facts', () => {
+  const freshness = { seen: Date.UTC(2026, 0, 1), isCutOff: true }
+  assert.deepEqual(readFreshness(encodeFreshness(freshness)), freshness)
+  assert.equal(readFreshness(encodeFacts({ type: 'Node', nonce: '1', resources: [], removed: ['a'] })), undefined)
 })

@@ -23,6 +23,7 @@ export type ProblemCode =
   | 'LP104' // source directory missing or unreadable
   | 'LP105' // Kubernetes API: not reachable or access denied
   | 'LP106' // no control plane answers
+  | 'LP107' // control plane cut off from the Kubernetes API
   | 'LP201' // annotation: unknown key
   | 'LP202' // annotation: value does not parse
   | 'LP203' // annotation: names a port that the Service does not have

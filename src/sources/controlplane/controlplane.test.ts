@@ -8,7 +8,9 @@ import {
   type ServerDuplexStream,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
+import { Knowledge } from '../../controlplane/knowledge.ts'
 import { type ControlPlane, startControlPlane } from '../../controlplane/server.ts'
+import { decodeSnapshot, encodeSnapshot } from '../../controlplane/snapshot.ts'
 import { sayFormat } from '../../facts/format.ts'
 import { describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
 import { aNamespace, aNode, aPod, aService, put, remove } from '../../services/testing.ts'
@@ -41,8 +43,11 @@ class Lab {
     return { ...replica, letGo, stop }
   }
 
-  async agent(ports: readonly number[], options: { readonly patienceMs?: number; readonly nodeName?: string } = {}) {
-    const { patienceMs = 60_000, nodeName = 'node1' } = options
+  async agent(
+    ports: readonly number[],
+    options: { readonly patienceMs?: number; readonly nodeName?: string; readonly searchMs?: number } = {},
+  ) {
+    const { patienceMs = 60_000, nodeName = 'node1', searchMs } = options
     const direct = (): Source => {
       this.timesDirect++
       return new DirectSource(this.cluster, nodeName)
@@ -53,6 +58,7 @@ class Lab {
       nodeName,
       direct,
       patienceMs,
+      searchMs,
       log: silentLog,
     })
     const listener = new RecordingListener()
@@ -293,4 +299,32 @@ testLab('a control plane of another format is told apart by name, and tells the 
     () => listener.history.join(),
   )
   assert.match(listener.told()[0]!, /LP106.*says format 7 of facts, and this one speaks format 1/)
+})
+
+/** What a replica that starts from a snapshot knows. */
+function restore(lab: Lab, { knowledge }: ControlPlane): void {
+  const { store } = new Knowledge(() => undefined, silentLog)
+  lab.cluster.watch({ changes: changes => store.apply(changes) }, [{ kind: 'Service', scope: '*' }])
+  knowledge.restore(decodeSnapshot(encodeSnapshot(store, Date.UTC(2026, 0, 1))))
+}
+
+testLab('an agent of a replica that is cut off is served by it, says so, and goes to one that is not', async lab => {
+  lab.cluster.apply(put(aNode('a')), put(aNamespace('shop')), put(service('cart')))
+  const [cutOff, other] = [await lab.replica(0, false), await lab.replica(0, false)]
+  for (const replica of [cutOff, other]) restore(lab, replica)
+  const { listener } = await lab.agent([cutOff.port, other.port], { searchMs: 20 })
+  await until(
+    () => listener.timesSynced === 1 && listener.told().length > 0,
+    () => listener.history.join(),
+  )
+  const says = /LP107.*127.0.0.1:(\d+) has had no word of the API server since 2026-01-01T00:00:00/
+  const [, port] = says.exec(listener.told()[0]!) ?? []
+  assert.equal(listener.objects.size, 1)
+  const elsewhere = Number(port) === cutOff.port ? other : cutOff
+  lab.cluster.follow(elsewhere.knowledge)
+  await until(
+    () => elsewhere.readings().streams === 1 && listener.told().length === 0 && listener.objects.size === 3,
+    () => listener.history.join(),
+  )
+  assert.equal(lab.timesDirect, 0)
 })

@@ -3,7 +3,6 @@
  * replica serves it for a while, the agent watches the API server itself until one has told everything.
  */
 
-import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Told } from '../../facts/told.ts'
 import { everything, type FactType, factTypes, inNamespace, ofNode } from '../../facts/types.ts'
@@ -14,18 +13,12 @@ import { Backoff } from '../watch/backoff.ts'
 import { mostNamespaces } from '../watch/pod-watches.ts'
 import type { FindReplicas, Known, Replica } from './addresses.ts'
 import { DirectReader } from './directreader.ts'
+import { FresherReplica } from './fresherreplica.ts'
 import { MergedFacts, type Scopes } from './mergedfacts.ts'
 import { pauseMs } from './pause.ts'
+import { readSecurity, type Security, type SecurityFiles } from './security.ts'
 import { StagedFacts } from './stagedfacts.ts'
-import { FactsStream, type Security } from './stream.ts'
-
-/** Both are read for each stream, since they are replaced now and then. */
-export interface SecurityFiles {
-  /** Certificates (PEM) of whom has to have signed the control plane's. */
-  readonly authority: string
-  /** A token for the audience lightpath-controlplane, bound to a pod of this node. */
-  readonly token: string
-}
+import { FactsStream } from './stream.ts'
 
 export interface ControlPlaneOptions {
   readonly findReplicas: FindReplicas
@@ -39,15 +32,19 @@ export interface ControlPlaneOptions {
    * tells nothing for so long, before it has told everything, is ended.
    */
   readonly patienceMs: number
+  /** How often another replica is looked for while the one that serves is cut off. Default: 30 s. */
+  readonly searchMs?: number
   readonly log: Log
 }
 
-/** Problems of reaching control planes (LP106) have the origin `control plane`. */
+/** Problems of reaching control planes (LP106) have the origin `control plane`, those of their age (LP107) `age of the facts`. */
 export function controlPlaneSource(options: ControlPlaneOptions): Source {
   return new ControlPlaneSource(options)
 }
 
 const origin = 'control plane'
+const ageOrigin = 'age of the facts'
+const usualSearchMs = 30_000
 
 /** A stream that was accepted. */
 interface Reading {
@@ -71,6 +68,7 @@ class ControlPlaneSource implements Source {
   readonly #merged = new MergedFacts()
   readonly #stopping = new AbortController()
   readonly #ending = new Set<Promise<void>>()
+  readonly #fresher: FresherReplica
   #listener: SourceListener | undefined
   #following: Promise<void> | undefined
   #stream: FactsStream | undefined
@@ -83,6 +81,13 @@ class ControlPlaneSource implements Source {
 
   constructor(options: ControlPlaneOptions) {
     this.#options = options
+    const { findReplicas, security: files, nodeName, searchMs: everyMs = usualSearchMs } = options
+    this.#fresher = new FresherReplica({
+      find: () => findReplicas({ ...this.#known(), hasFailed: true }),
+      open: async (replica, listener) => new FactsStream(replica, await readSecurity(files), nodeName, listener),
+      cutOff: since => this.#tellCutOff(since),
+      everyMs,
+    })
   }
 
   async start(listener: SourceListener): Promise<void> {
@@ -111,7 +116,7 @@ class ControlPlaneSource implements Source {
     this.#stream?.close('the agent stops')
     this.#endDirect()
     await this.#following
-    await Promise.all(this.#ending)
+    await Promise.all([...this.#ending, this.#fresher.stop()])
   }
 
   /** Reads one replica after another, without end. */
@@ -124,7 +129,7 @@ class ControlPlaneSource implements Source {
       const reasons = new Set<string>()
       let servedMs: number | undefined
       try {
-        for (const replica of await findReplicas({ ...this.#known(), hasFailed })) {
+        for (const replica of this.#fresher.ordered(await findReplicas({ ...this.#known(), hasFailed }))) {
           const security = await readSecurity(files)
           if (signal.aborted) return
           const ended = await this.#read(replica, security)
@@ -166,8 +171,11 @@ class ControlPlaneSource implements Source {
           this.#take(reading!, told)
           if (!reading?.staged) clearTimeout(silence)
         },
+        fresh: freshness =>
+          this.#fresher.heard(replica, freshness, () => stream.close('another replica can read the API server')),
         ended: reason => {
           clearTimeout(silence)
+          this.#fresher.ended()
           this.#stream = undefined
           this.#reading = undefined
           const servedAt = reading?.servedAt
@@ -261,10 +269,19 @@ class ControlPlaneSource implements Source {
     const remedy = `what is known stays, and after ${seconds} to ${2 * seconds} s the agent watches the API server itself; it is tried again`
     this.#listener!.problems(origin, [problem('LP106', origin, `no replica answers: ${reason}`, remedy)])
   }
-}
 
-async function readSecurity(files: SecurityFiles | undefined): Promise<Security | undefined> {
-  if (!files) return undefined
-  const [authority, token] = await Promise.all([files.authority, files.token].map(file => readFile(file, 'utf8')))
-  return { authority: authority!, token: token!.trim() }
+  #tellCutOff(since: { readonly replica: Replica; readonly seen: number } | undefined): void {
+    const remedy = 'what it knows is served, and a replica that can read the API server is looked for'
+    const problems = since
+      ? [
+          problem(
+            'LP107',
+            origin,
+            `${since.replica.address} has had no word of the API server since ${new Date(since.seen).toISOString()}`,
+            remedy,
+          ),
+        ]
+      : []
+    this.#listener!.problems(ageOrigin, problems)
+  }
 }

@@ -6,15 +6,19 @@ import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import { Client, type ClientDuplexStream, credentials, Metadata, status } from '@grpc/grpc-js'
 import { DeltaDiscoveryRequestSchema } from '../../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
 import { isNoFormat, sayFormat } from '../../facts/format.ts'
+import { type FactsFreshness, readFreshness } from '../../facts/freshness.ts'
 import { readFacts, type Told } from '../../facts/told.ts'
 import { type FactType, typeUrlOf } from '../../facts/types.ts'
 import { discoveryService } from '../../xds/grpc.ts'
 import type { Replica } from './addresses.ts'
+import type { Security } from './security.ts'
 
 export interface StreamListener {
   /** The control plane serves this stream. */
   accepted(): void
   told(told: Told): void
+  /** How old the facts of the control plane are: at the beginning, and when it is cut off or no longer. */
+  fresh(freshness: FactsFreshness): void
   /** Called once, with why. */
   ended(reason: string): void
 }
@@ -31,14 +35,6 @@ const channelOptions = {
   // Finds a control plane whose machine is gone.
   'grpc.keepalive_time_ms': 20_000,
   'grpc.keepalive_timeout_ms': 10_000,
-}
-
-/** What a stream takes to be encrypted and served. */
-export interface Security {
-  /** Certificates (PEM) of whom has to have signed the control plane's. */
-  readonly authority: string
-  /** Says who this agent is. */
-  readonly token: string
 }
 
 export class FactsStream {
@@ -95,6 +91,11 @@ export class FactsStream {
     if (!this.#isOpen) return
     let told: Told
     try {
+      const freshness = readFreshness(bytes)
+      if (freshness) {
+        this.#listener.fresh(freshness)
+        return
+      }
       told = readFacts(bytes)
     } catch (error) {
       this.#end((error as Error).message)

@@ -564,3 +564,31 @@ export declare type OtherPolicy = Message<"lightpath.facts.v1.OtherPolicy"> & {
  */
 export declare const OtherPolicySchema: GenMessage<OtherPolicy>;
 
+/**
+ * How old the facts of a control plane are. It is told at the beginning of a stream and whenever cut_off changes, as the one
+ * resource of a response without a nonce, which is not acknowledged. Nobody subscribes to it.
+ *
+ * @generated from message lightpath.facts.v1.Freshness
+ */
+export declare type Freshness = Message<"lightpath.facts.v1.Freshness"> & {
+  /**
+   * When the API server said last that these are its facts, in milliseconds since the epoch.
+   *
+   * @generated from field: int64 seen_ms = 1;
+   */
+  seenMs: bigint;
+
+  /**
+   * The control plane cannot read the API server.
+   *
+   * @generated from field: bool cut_off = 2;
+   */
+  cutOff: boolean;
+};
+
+/**
+ * Describes the message lightpath.facts.v1.Freshness.
+ * Use `create(FreshnessSchema)` to create a new message.
+ */
+export declare const FreshnessSchema: GenMessage<Freshness>;
+
