@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { openSync } from 'node:fs'
 import { test } from 'node:test'
 import { createLog } from './log.ts'
 import { LogRate } from './lograte.ts'
@@ -28,4 +30,19 @@ test('a log goes on after a while, and says how many lines were left out', () =>
   assert.equal(taken.filter(line => line !== undefined).length, 20)
   now = 60e3
   assert.equal(rate.take('problem', 'Service a/noisy'), 30)
+})
+
+test('a disk that is full neither ends what logs to it nor holds it up', () => {
+  const program = `
+    import { createLog, standardOutput } from '${new URL('log.ts', import.meta.url)}'
+    const [log, write] = [createLog('info'), standardOutput()]
+    const both = () => { log.info({}, 'a line'); write('another\\n') }
+    both()
+    setTimeout(() => { both(); process.exitCode = 7 }, 100)`
+  const full = openSync('/dev/full', 'w')
+  const child = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
+    stdio: ['ignore', full, full],
+    timeout: 60_000,
+  })
+  assert.deepEqual([child.status, child.signal], [7, null])
 })

@@ -19,8 +19,7 @@ export type Log = { readonly [level in LogLevel]: Write }
  */
 export function createLog(level: LogLevel, recent?: RecentLines, output?: (line: string) => void): Log {
   const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: levelName } }
-  const standardError = pino.destination(2)
-  const put = output ?? (line => void standardError.write(line))
+  const put = output ?? linesTo(2)
   const write = (text: string) => {
     const line = printableJson(text)
     recent?.add(line)
@@ -43,10 +42,29 @@ export function createLog(level: LogLevel, recent?: RecentLines, output?: (line:
   }
 }
 
-/** Writes lines there, each with its newline, before it returns: nothing piles up in memory where nobody reads. */
+/** Writes lines there, each with its newline, as `createLog` does. */
 export function standardOutput(): (line: string) => void {
-  const output = pino.destination(1)
-  return line => void output.write(line)
+  return linesTo(1)
+}
+
+/** Characters that may wait to be written. */
+const mostWaiting = 4 * 1024 * 1024
+
+/**
+ * Waits for nobody: what a full disk or a reader that stands still does not take is tried again with the next line, and left out
+ * once too much waits.
+ */
+function linesTo(fd: number): (line: string) => void {
+  const destination = pino.destination({ dest: fd, sync: false, maxLength: mostWaiting })
+  const { flushSync } = destination
+  // Where nothing can be written, it would go on trying when the process ends, and keep it from that.
+  destination.on('error', () => {
+    destination.flushSync = () => {}
+  })
+  destination.on('write', () => {
+    destination.flushSync = flushSync
+  })
+  return line => void destination.write(line)
 }
 
 function levelName(label: string): { level: string } {
