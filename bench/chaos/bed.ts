@@ -3,15 +3,18 @@
  * and controllers do: faults take an endpoint out of its slice when those would.
  */
 
+import { fileURLToPath } from 'node:url'
+import { adminSocket } from '../../src/envoy/program/sockets.ts'
 import { curl } from '../../src/lab/clients.ts'
 import type { LabNode, Network, Pod } from '../../src/lab/network.ts'
 import { type Child, runIn } from '../../src/lab/processes.ts'
 import { Bed, type ProxiedNode } from '../lab/bed.ts'
 import { serviceObjects } from '../lab/generate.ts'
-import { runInOrThrow } from '../lab/node.ts'
+import { envoySocketsOf, runInOrThrow } from '../lab/node.ts'
 import { type OpenReport, startBenchServer, startOpenLoad } from '../lab/programs.ts'
 import { slug, type VariantId, variant } from '../lab/variants.ts'
 
+const drainProgram = fileURLToPath(new URL('../../images/envoy-drain', import.meta.url))
 const port = 8080
 const endpoints = 10
 export const load = { rate: 500, connections: 20 } as const
@@ -135,6 +138,12 @@ export class ChaosBed {
   async #chaosTable(netns: string, chains: readonly string[] | undefined): Promise<void> {
     const rules = chains ? `table inet chaos {\n${chains.join('\n')}\n}\n` : 'delete table inet chaos\n'
     await runInOrThrow(netns, 'nft', ['-f', '-'], rules)
+  }
+
+  /** As the kubelet does before it ends the proxy's pod, for as long as that may take. */
+  async drainEnvoy(id: VariantId): Promise<void> {
+    const directory = envoySocketsOf(this.bed.network, this.proxied(id).node)
+    await this.on(id, 'timeout', '12', drainProgram, adminSocket({ directory }, 1).path)
   }
 
   /** Runs a command on the variant's node, whatever comes of it. */

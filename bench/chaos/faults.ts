@@ -1,5 +1,6 @@
 /** What goes wrong, one thing at a time. */
 
+import { fillConntrack, freeConntrack } from '../../src/lab/conntrack.ts'
 import { pause } from '../../src/lab/wait.ts'
 import type { VariantId } from '../lab/variants.ts'
 import type { ChaosBed } from './bed.ts'
@@ -87,6 +88,17 @@ export const faults: readonly Fault[] = [
     end: async (bed, id) => bed.proxied(id).processes.envoy!.kill('SIGCONT'),
   },
   {
+    name: 'Envoy upgraded: it drains, ends, and another starts',
+    seconds: 20,
+    lightpathOnly: true,
+    begin: async (bed, id) => {
+      await bed.drainEnvoy(id)
+      const { envoy } = bed.proxied(id).processes
+      await envoy!.down()
+      await envoy!.up()
+    },
+  },
+  {
     name: 'agent or kube-proxy killed (SIGKILL)',
     seconds: 10,
     begin: async (bed, id) => bed.proxied(id).processes[controlOf(id)]!.kill('SIGKILL'),
@@ -122,6 +134,12 @@ export const faults: readonly Fault[] = [
       const rules = (await bed.on(id, 'ip', 'rule')).split('\n').filter(line => line.includes('fwmark'))
       for (const rule of rules) await bed.on(id, 'ip', 'rule', 'del', 'pref', rule.split(':')[0]!)
     },
+  },
+  {
+    name: "the node's conntrack table is full",
+    seconds: 10,
+    begin: async (bed, id) => void fillConntrack(bed.proxied(id).node.netns),
+    end: async (bed, id) => freeConntrack(bed.proxied(id).node.netns),
   },
   {
     name: 'one packet of a hundred lost',

@@ -77,7 +77,7 @@ async function envoyWith(
 }
 
 /** The directory of the sockets between a node's agent and Envoy. */
-function envoySocketsOf(network: Network, node: LabNode): string {
+export function envoySocketsOf(network: Network, node: LabNode): string {
   const directory = join(network.directory, node.name, 'envoy')
   prepareSocketDirectory(directory, definitions.envoyUser.default)
   return directory

@@ -6,8 +6,12 @@
  */
 
 import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, beforeEach, describe, test } from 'node:test'
 import { curl } from '../../../src/lab/clients.ts'
+import { fillConntrack, freeConntrack } from '../../../src/lab/conntrack.ts'
 import type { RunningPod } from '../../../src/lab/pods.ts'
 import { runIn } from '../../../src/lab/processes.ts'
 import { pause } from '../../../src/lab/wait.ts'
@@ -99,6 +103,37 @@ describe('under 400 requests/s', { skip }, () => {
     )
   })
 
+  test('a conntrack table that is full fails no request on connections that are there', async () => {
+    const kept = await lab.load(client, { url, connections: 20, rate: 300, timeoutMs: 5000 })
+    await pause(1000)
+    try {
+      assert.ok(fillConntrack(lab.node.netns) > 1000)
+      assert.equal((await lab.ask(client, url, '--max-time', '2')).slice(0, 4), 'curl')
+      await pause(2000)
+    } finally {
+      freeConntrack(lab.node.netns)
+    }
+    assert.deepEqual((await kept.stop()).errors, {})
+    await lab.untilServedBy('envoy', client, url)
+  })
+
+  test('agent and Envoy whose log no disk takes fail no request, and take changes', async () => {
+    await lab.envoy.down()
+    await lab.agent.down()
+    const mute = lab.agentWith({ behind: ['sh', '-c', 'exec "$0" "$@" > /dev/full 2>&1'] })
+    try {
+      await mute.up()
+      await lab.envoy.up()
+      await lab.untilServedBy('envoy', client, url)
+      await failsNothing(async () => {
+        lab.write('web', serviceWith(options, next))
+        await lab.until('the change', async () => /^web-[5-8] by envoy$/.test(await lab.ask(client, url)))
+      })
+    } finally {
+      await mute.down()
+    }
+  })
+
   test('an agent that ends, and one that follows it, fail no request', async () => {
     await failsNothing(async () => {
       await lab.agent.down()
@@ -106,4 +141,41 @@ describe('under 400 requests/s', { skip }, () => {
       await lab.untilServedBy('envoy', client, url)
     })
   })
+})
+
+const faketime = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/faketime/libfaketimeMT.so.1`
+const skipClock = skip || (existsSync(faketime) ? false : 'needs libfaketime')
+
+test('an agent whose clock is set back an hour fails no request, and changes go on', { skip: skipClock }, async t => {
+  const directory = mkdtempSync(join(tmpdir(), 'lightpath-clock-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  const clock = join(directory, 'clock')
+  const setClock = (offset: string) => writeFileSync(clock, `${offset}\n`)
+  setClock('+0')
+  const env = {
+    LD_PRELOAD: faketime,
+    FAKETIME_TIMESTAMP_FILE: clock,
+    FAKETIME_CACHE_DURATION: '1',
+    FAKETIME_DONT_FAKE_MONOTONIC: '1',
+  }
+  const lab = await AgentLab.build({ env })
+  t.after(() => lab.destroy())
+  const client = await lab.pod('client', 50)
+  const [first, second] = await lab.pods(['web-1', 'web-2'], 11)
+  lab.write('web', serviceWith(options, [first!]))
+  await lab.start()
+  await lab.untilServedBy('envoy', client, url)
+  const load = await lab.load(client, { url, connections: 20, rate: 200, timeoutMs: 5000, fresh: true })
+  await pause(500)
+  setClock('-1h')
+  // It looks at the file every second.
+  await pause(2000)
+  lab.write('web', serviceWith(options, [second!]))
+  await lab.until('the change', async () => (await lab.ask(client, url)) === 'web-2 by envoy')
+  await lab.until("the agent's clock to be back", () => {
+    const [, time = ''] = [...lab.agentLog().matchAll(/"time":"([^"]+)"/g)].at(-1)!
+    return Date.now() - new Date(time).getTime() > 1800_000
+  })
+  await pause(2000)
+  assert.deepEqual((await load.stop()).errors, {})
 })
