@@ -1,9 +1,9 @@
 /** Keeps the certificate that is served in a directory, for a server that starts while the API server is away. */
 
-import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../observe/log.ts'
+import { replaceFile } from '../text/replacefile.ts'
 import type { Certificates, Served } from './certificate.ts'
 import { certificateFiles } from './files.ts'
 
@@ -55,15 +55,8 @@ async function useKept(directory: string | undefined, use: (served: Served) => v
   )
 }
 
+/** Each is whole; a certificate that does not fit the key beside it is not read (files.ts). */
 async function keep(directory: string, { certificate, key }: Served): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  // Each is whole; a certificate that does not fit the key beside it is not read (files.ts).
-  for (const [name, text] of [
-    ['tls.crt', certificate],
-    ['tls.key', key],
-  ] as const) {
-    const file = join(directory, name)
-    await writeFile(`${file}.new`, text, { mode: 0o600 })
-    await rename(`${file}.new`, file)
-  }
+  await replaceFile(join(directory, 'tls.crt'), certificate)
+  await replaceFile(join(directory, 'tls.key'), key)
 }

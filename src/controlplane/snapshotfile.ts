@@ -3,9 +3,9 @@
  * start.
  */
 
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import type { Log } from '../observe/log.ts'
+import { replaceFile } from '../text/replacefile.ts'
 import type { Knowledge } from './knowledge.ts'
 import { decodeSnapshot } from './snapshot.ts'
 
@@ -30,10 +30,14 @@ export function keepSnapshot(options: SnapshotOptions): KeptSnapshot {
   const next = (act: () => Promise<void>, failure: string) => {
     doing = doing.then(act).catch((error: Error) => log.warn({ file, error: error.message }, failure))
   }
+  const save = async () => {
+    const bytes = knowledge.snapshot()
+    if (bytes) await replaceFile(file, bytes)
+  }
   const restoring = setTimeout(() => {
     if (!knowledge.isKnown) next(async () => knowledge.restore(decodeSnapshot(await readFile(file))), cannotRestore)
   }, patienceMs)
-  const saving = setInterval(() => next(async () => save(file, knowledge.snapshot()), cannotSave), everyMs)
+  const saving = setInterval(() => next(save, cannotSave), everyMs)
   return {
     stop: () => {
       clearTimeout(restoring)
@@ -45,17 +49,3 @@ export function keepSnapshot(options: SnapshotOptions): KeptSnapshot {
 
 const cannotRestore = 'the API server does not answer, and there is no snapshot that can be read'
 const cannotSave = 'no snapshot was written; the one before stays'
-
-/** A process that is killed leaves the snapshot before. */
-async function save(file: string, bytes: Buffer | undefined): Promise<void> {
-  if (!bytes) return
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-  const written = await open(`${file}.new`, 'w', 0o600)
-  try {
-    await written.writeFile(bytes)
-    await written.sync()
-  } finally {
-    await written.close()
-  }
-  await rename(`${file}.new`, file)
-}

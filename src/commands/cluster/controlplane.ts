@@ -7,6 +7,7 @@ import { factsAccess } from '../../controlplane/admission.ts'
 import { controlPlaneRoutes } from '../../controlplane/routes.ts'
 import { startControlPlane, usualMostStreams } from '../../controlplane/server.ts'
 import { keepSnapshot } from '../../controlplane/snapshotfile.ts'
+import { keepTokens } from '../../controlplane/tokenfile.ts'
 import { hostPort } from '../../net/address.ts'
 import { Bearers } from '../../observe/access/bearers.ts'
 import { serveTcp } from '../../observe/http.ts'
@@ -31,12 +32,14 @@ export async function runControlPlane(config: Config): Promise<void> {
   const metrics = { address: config.metricsAddress ?? everyAddress(config), port: config.metricsPort }
   const probes = await serveTcp(controlPlaneRoutes(controlPlane), metrics, log)
   log.info({ port: controlPlane.port, metricsPort: config.metricsPort }, 'control plane started')
+  const endTokens = state !== undefined && bearers ? keepTokens(join(state, 'tokens'), bearers, log) : undefined
   const { knowledge } = controlPlane
   await source.start(knowledge)
   const snapshot = state === undefined ? undefined : keepSnapshot({ file: join(state, 'facts'), knowledge, log })
   await new Promise<void>(resolve => {
     for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve())
   })
+  endTokens?.()
   await Promise.all([source.stop(), snapshot?.stop()])
   await Promise.all([controlPlane.stop(), probes.stop()])
 }

@@ -22,7 +22,7 @@ export const controlPlaneOptions = {
   controlPlaneState: {
     ...path,
     description:
-      'directory in which a control plane keeps what it knows, each minute, and its certificate: it starts with these where the API server does not answer',
+      'directory in which a control plane keeps what it knows, its certificate, and whom it served: it starts with these where the API server does not answer',
     default: undefined as string | undefined,
     defaultText: 'none',
   },

@@ -87,3 +87,24 @@ test('so many allowed tokens are remembered as are asked for, whatever others tr
   for (const token of tokens) assert.equal((await bearers.verdict(token, 'agent')).kind, 'allowed')
   assert.equal(asked.length, 0)
 })
+
+test('another process allows what was allowed while the API server is away, for an hour from its answer', async () => {
+  const { create, asked, goAway } = server({ good: { allowed: true }, bad: { allowed: false } })
+  const first = new Bearers(create, metricsAccess)
+  for (const token of ['good', 'bad']) await first.verdict(token, 'a')
+  goAway()
+  const remembered = first.remembered()
+  assert.equal(remembered.length, 1)
+  assert.doesNotMatch(JSON.stringify(remembered), /good/)
+  const verdicts = async (ageMs: number) => {
+    const other = new Bearers(create, metricsAccess)
+    other.recall(remembered.map(one => ({ ...one, at: one.at - ageMs })))
+    asked.length = 0
+    const kinds = [(await other.verdict('good', 'a')).kind, (await other.verdict('bad', 'a')).kind]
+    return [...kinds, asked.length]
+  }
+  assert.deepEqual(await verdicts(0), ['allowed', 'unknown', 1])
+  assert.deepEqual(await verdicts(30 * 60_000), ['allowed', 'unknown', 2])
+  assert.deepEqual(await verdicts(61 * 60_000), ['unknown', 'unknown', 2])
+  assert.deepEqual(await verdicts(-60_000), ['unknown', 'unknown', 2])
+})

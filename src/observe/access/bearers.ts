@@ -21,6 +21,13 @@ export type Verdict =
   /** The API server does not answer. */
   | { readonly kind: 'unknown' }
 
+/** A token that was allowed, for another process: its hash, and the time of the answer in milliseconds since the epoch. */
+export interface Remembered {
+  readonly hash: string
+  readonly node: string | undefined
+  readonly at: number
+}
+
 interface Known {
   readonly verdict: Verdict
   /** The time of the answer by performance.now(). */
@@ -84,6 +91,24 @@ export class Bearers {
       return known?.verdict.kind === 'allowed' && age < staleMs ? known.verdict : { kind: 'unknown' }
     } finally {
       this.#shares.give(peer)
+    }
+  }
+
+  /** The tokens that are allowed. */
+  remembered(): readonly Remembered[] {
+    const sinceEpoch = Date.now() - this.#now()
+    return [...this.#allowed].flatMap(([hash, { verdict, at }]) =>
+      verdict.kind === 'allowed' ? { hash, node: verdict.node, at: Math.round(sinceEpoch + at) } : [],
+    )
+  }
+
+  /** Allows what another process did, for as long as that would have. */
+  recall(remembered: readonly Remembered[]): void {
+    const sinceEpoch = Date.now() - this.#now()
+    for (const { hash, node, at } of remembered.slice(-this.#mostTokens)) {
+      const age = Date.now() - at
+      if (age < 0 || age > staleMs || this.#allowed.has(hash)) continue
+      this.#allowed.set(hash, { verdict: { kind: 'allowed', node }, at: at - sinceEpoch })
     }
   }
 
