@@ -109,6 +109,16 @@ test('an overlay that is switched off is told after an hour, and by no other ale
   await raised(alerts, series, ['LightpathOverlayOff'], 'after 70 minutes', '70m')
 })
 
+test(
+  'a control plane that is cut off is told after a few minutes, and one that is not cut off is not',
+  options,
+  async () => {
+    const age = 'lightpath_controlplane_facts_age_seconds{pod="a"}'
+    await raised(['LightpathControlPlaneCutOff'], { [age]: '0x20 0+60x20' }, ['LightpathControlPlaneCutOff'])
+    await raised(['LightpathControlPlaneCutOff'], { [age]: '0x40' }, [])
+  },
+)
+
 /** @param series as for `raised` @param samples what each query has to give after 30 minutes */
 async function shows(series: Readonly<Record<string, string>>, samples: Readonly<Record<string, readonly object[]>>) {
   const tests = {

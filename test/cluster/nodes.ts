@@ -70,8 +70,8 @@ export class Nodes {
   }
 
   /** With Lightpath from its images and deploy/, beside kube-proxy. */
-  static deployed(network: 'routed' | 'bridged' = 'routed'): Promise<Nodes> {
-    return Nodes.#create('nftables', cluster => cluster.deploy('up'), network)
+  static deployed(network: 'routed' | 'bridged' = 'routed', ...components: readonly string[]): Promise<Nodes> {
+    return Nodes.#create('nftables', cluster => cluster.deploy('up', 'labelled', ...components), network)
   }
 
   /** The same by the Helm chart. */
