@@ -10,12 +10,14 @@ import { type Change, keyOf } from '../services/objects/objects.ts'
 import { formatProblem, type Problem } from '../services/problem.ts'
 import type { Collection, SourceListener } from '../sources/source.ts'
 import { FactStore, type OnChange } from './factstore.ts'
+import { ReadyEndpoints } from './failures/readyendpoints.ts'
 import { Freshness } from './freshness.ts'
 import { encodeSnapshot, type Snapshot } from './snapshot.ts'
 
-export class Knowledge implements Required<SourceListener> {
+export class Knowledge implements SourceListener {
   readonly store: FactStore
   readonly freshness: Freshness
+  readonly ready = new ReadyEndpoints()
   readonly #log: Log
   /** Names of objects of a snapshot that the source has not reported, by type. */
   readonly #unconfirmed = new Map<FactType, Set<string>>()
@@ -42,7 +44,7 @@ export class Knowledge implements Required<SourceListener> {
       const key = change.type === 'put' ? keyOf(change.object) : change.key
       this.#unconfirmed.get(typeOf(key.kind))?.delete(nameOf(key))
     }
-    this.store.apply(changes)
+    this.#apply(changes)
   }
 
   progress({ kind }: Collection, version: string): void {
@@ -87,13 +89,21 @@ export class Knowledge implements Required<SourceListener> {
   #restoreType({ type, put, complete }: Told): void {
     const news = put.filter(({ name }) => !this.store.all(type).has(name))
     this.#unconfirmed.set(type, new Set(news.map(({ name }) => name)))
-    this.store.apply(news.map(({ object, version }) => ({ type: 'put', object, version })))
+    this.#apply(news.map(({ object, version }) => ({ type: 'put', object, version })))
     for (const { version } of complete) this.store.progress(type, version)
+  }
+
+  #apply(changes: readonly Change[]): void {
+    this.store.apply(changes)
+    this.ready.apply(changes)
   }
 
   #confirm(type: FactType): void {
     this.#listed.add(type)
-    for (const name of this.#unconfirmed.get(type) ?? []) this.store.remove(type, name)
+    for (const name of this.#unconfirmed.get(type) ?? []) {
+      this.store.remove(type, name)
+      if (type === 'EndpointSlice') this.ready.remove(name)
+    }
     this.#unconfirmed.delete(type)
   }
 }

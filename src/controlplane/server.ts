@@ -14,6 +14,7 @@ import {
 } from '@grpc/grpc-js'
 import type { Certificates } from '../certificates/certificate.ts'
 import { DeltaDiscoveryRequestSchema } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
+import { failuresService } from '../facts/failures.ts'
 import { isNoFormat, sayFormat } from '../facts/format.ts'
 import { encodeFreshness } from '../facts/freshness.ts'
 import { typeOfUrl } from '../facts/types.ts'
@@ -23,6 +24,8 @@ import type { Log } from '../observe/log.ts'
 import { show } from '../text/raw.ts'
 import { discoveryService, drainMs, shutdown } from '../xds/grpc.ts'
 import { type Call, identify, reviewAgain } from './admission.ts'
+import { Exchange } from './failures/exchange.ts'
+import { Failures, type FailureTimes } from './failures/failures.ts'
 import { Knowledge } from './knowledge.ts'
 import { listenForAgents } from './listener.ts'
 import type { Readings } from './metrics.ts'
@@ -43,6 +46,7 @@ export interface ControlPlaneOptions {
   /** How often agents hear that they still have everything, where nothing changed that concerns them. Default: 10 s. */
   readonly progressMs?: number
   readonly times?: Partial<typeof usualTimes>
+  readonly failureTimes?: FailureTimes
 }
 
 export interface ControlPlane {
@@ -126,7 +130,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const restMs = flushed + streams.size * gatherMsPerStream - performance.now()
     flushing = setTimeout(flush, Math.max(gatherMs, restMs))
   }, log)
-  const { store, freshness } = knowledge
+  const { store, freshness, ready } = knowledge
+  const exchange = new Exchange(new Failures(ready, options.failureTimes), log)
   const isTooOld = () => maxStalenessMs !== undefined && (freshness.ageMs ?? 0) > maxStalenessMs
   let wasCutOff = false
   const tellFreshness = ({ call }: Stream) => {
@@ -156,7 +161,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     call.once('close', () => clearTimeout(timer))
   }
   const lastsMs = () => times.streamMs * (1 + Math.random())
-  const serve = (call: Call, node: string | undefined) => {
+  const serveFacts = (call: Call, node: string | undefined) => {
     if (isTooOld()) return end(call, status.UNAVAILABLE, tooOld)
     if (!knowledge.isKnown) return end(call, status.UNAVAILABLE, 'not everything is known here yet')
     if (streams.size >= mostStreams) return end(call, status.RESOURCE_EXHAUSTED, `${mostStreams} streams are served`)
@@ -184,24 +189,35 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     call.sendMetadata(sayFormat(new Metadata()))
     tellFreshness(stream)
   }
-  const handle: handleBidiStreamingCall<Uint8Array, Uint8Array> = async call => {
-    const strange = isNoFormat(call.metadata)
-    if (strange !== undefined) {
-      await sleep(times.refusedMs)
-      return end(call, status.FAILED_PRECONDITION, strange)
-    }
-    if (!bearers) return serve(call, undefined)
-    const found = await identify(call, bearers)
-    if ('code' in found && found.isFinal) await sleep(times.refusedMs)
-    if (call.cancelled) return
-    if ('code' in found) return end(call, found.code, found.details)
-    reviewAgain(call, bearers, times.tokenMs, ({ code, details }) => end(call, code, details))
-    serve(call, found.node)
+  const serveFailures = (call: Call, node: string | undefined) => {
+    if (!knowledge.isKnown) return end(call, status.UNAVAILABLE, 'not everything is known here yet')
+    // Else whoever has one token could speak for all nodes.
+    if (bearers && node === undefined) return end(call, status.PERMISSION_DENIED, 'the token is bound to no node')
+    exchange.serve(call, node, reason => end(call, status.INVALID_ARGUMENT, reason))
+    call.sendMetadata(sayFormat(new Metadata()))
   }
+  type Handler = handleBidiStreamingCall<Uint8Array, Uint8Array>
+  const admitTo =
+    (serve: (call: Call, node: string | undefined) => void): Handler =>
+    async call => {
+      const strange = isNoFormat(call.metadata)
+      if (strange !== undefined) {
+        await sleep(times.refusedMs)
+        return end(call, status.FAILED_PRECONDITION, strange)
+      }
+      if (!bearers) return serve(call, undefined)
+      const found = await identify(call, bearers)
+      if ('code' in found && found.isFinal) await sleep(times.refusedMs)
+      if (call.cancelled) return
+      if ('code' in found) return end(call, found.code, found.details)
+      reviewAgain(call, bearers, times.tokenMs, ({ code, details }) => end(call, code, details))
+      serve(call, found.node)
+    }
 
   setLogVerbosity(logVerbosity.NONE)
   const server = new Server(channelOptions)
-  server.addService(discoveryService, { deltaAggregatedResources: handle } as unknown as UntypedServiceImplementation)
+  server.addService(discoveryService, { deltaAggregatedResources: admitTo(serveFacts) } as UntypedServiceImplementation)
+  server.addService(failuresService, { exchange: admitTo(serveFailures) } as UntypedServiceImplementation)
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
   const listener = await listenForAgents(options, connection => injector.injectConnection(connection))
 
@@ -220,6 +236,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     stop: async () => {
       clearTimeout(flushing)
       clearInterval(ticking)
+      exchange.stop()
       listener.stop()
       for (const { call } of streams) call.end()
       injector.drain(drainMs)

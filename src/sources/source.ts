@@ -3,6 +3,8 @@
  * listeners.
  */
 
+import type { Exclusion } from '../exclusions/exclusion.ts'
+import type { Sight } from '../facts/failures.ts'
 import type { Change, Kind } from '../services/objects/objects.ts'
 import type { Problem } from '../services/problem.ts'
 
@@ -24,6 +26,10 @@ export interface SourceListener {
   problems(origin: string, problems: readonly Problem[]): void
   /** Everything of a collection up to this resourceVersion has been reported. Not called by sources without versions. */
   progress?(collection: Collection, version: string): void
+  /** All that others have found dead, in place of what they had. Called only where there was or is any. */
+  exclusions?(all: readonly Exclusion[]): void
+  /** The endpoints (`hostPort`, TCP) that others want to know about, in place of those of an earlier call. */
+  asked?(endpoints: readonly string[]): void
 }
 
 export interface Source {
@@ -34,5 +40,7 @@ export interface Source {
    * with changes, `synced` comes after these Pods. Absent in sources that report Pods as they find them.
    */
   needPods?(namespaces: ReadonlySet<string>): void
+  /** Tells others what this node sees of endpoints, in place of what it saw. Absent where nobody is told. */
+  report?(sights: readonly Sight[]): void
   stop(): Promise<void>
 }

@@ -4,6 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Sight } from '../../facts/failures.ts'
 import type { Told } from '../../facts/told.ts'
 import { everything, type FactType, factTypes, inNamespace, ofNode } from '../../facts/types.ts'
 import type { Log } from '../../observe/log.ts'
@@ -13,6 +14,7 @@ import { Backoff } from '../watch/backoff.ts'
 import { mostNamespaces } from '../watch/pod-watches.ts'
 import type { FindReplicas, Known, Replica } from './addresses.ts'
 import { DirectReader } from './directreader.ts'
+import { FailureExchange } from './failures/exchange.ts'
 import { FresherReplica } from './fresherreplica.ts'
 import { MergedFacts, type Scopes } from './mergedfacts.ts'
 import { pauseMs } from './pause.ts'
@@ -70,6 +72,7 @@ class ControlPlaneSource implements Source {
   readonly #ending = new Set<Promise<void>>()
   readonly #fresher: FresherReplica
   #listener: SourceListener | undefined
+  #exchange: FailureExchange | undefined
   #following: Promise<void> | undefined
   #stream: FactsStream | undefined
   #reading: Reading | undefined
@@ -92,6 +95,7 @@ class ControlPlaneSource implements Source {
 
   async start(listener: SourceListener): Promise<void> {
     this.#listener = listener
+    this.#exchange = new FailureExchange(this.#options.nodeName, listener)
     this.#losePatience()
     this.#following = this.#follow()
   }
@@ -110,8 +114,13 @@ class ControlPlaneSource implements Source {
     if (added.length > 0) stream.subscribe('Pod', added, {})
   }
 
+  report(sights: readonly Sight[]): void {
+    this.#exchange?.report(sights)
+  }
+
   async stop(): Promise<void> {
     this.#stopping.abort()
+    this.#exchange?.stop()
     clearTimeout(this.#patience)
     this.#stream?.close('the agent stops')
     this.#endDirect()
@@ -212,6 +221,7 @@ class ControlPlaneSource implements Source {
       clearTimeout(this.#patience)
       this.#endDirect()
       staged.mergeInto(this.#merged)
+      this.#exchange!.open(reading.stream.openExchange())
       this.#options.log.info({ controlPlane }, 'facts come from the control plane')
       this.#listener!.problems(origin, [])
     }

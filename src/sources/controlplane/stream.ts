@@ -5,12 +5,14 @@ import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import { Client, type ClientDuplexStream, credentials, Metadata, status } from '@grpc/grpc-js'
 import { DeltaDiscoveryRequestSchema } from '../../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
+import { failuresService } from '../../facts/failures.ts'
 import { isNoFormat, sayFormat } from '../../facts/format.ts'
 import { type FactsFreshness, readFreshness } from '../../facts/freshness.ts'
 import { readFacts, type Told } from '../../facts/told.ts'
 import { type FactType, typeUrlOf } from '../../facts/types.ts'
 import { discoveryService } from '../../xds/grpc.ts'
 import type { Replica } from './addresses.ts'
+import type { ExchangeStream } from './failures/exchange.ts'
 import type { Security } from './security.ts'
 
 export interface StreamListener {
@@ -30,6 +32,8 @@ const channelOptions = {
   // A response ends after 64 KiB; a single object may be longer.
   'grpc.max_receive_message_length': 16 << 20,
   'grpc.enable_retries': 0,
+  // A connection of its own: a control plane takes few streams on one.
+  'grpc.use_local_subchannel_pool': 1,
   // Proxies of the environment are for the way out of the cluster.
   'grpc.enable_http_proxy': 0,
   // Finds a control plane whose machine is gone.
@@ -42,6 +46,7 @@ export class FactsStream {
   readonly #nodeName: string
   readonly #client: Client
   readonly #stream: ClientDuplexStream<Uint8Array, Uint8Array>
+  readonly #metadata = sayFormat(new Metadata())
   readonly #timer: NodeJS.Timeout
   #isOpen = true
 
@@ -52,14 +57,8 @@ export class FactsStream {
     this.#client = security
       ? secureClient(address, host, security)
       : new Client(address, credentials.createInsecure(), channelOptions)
-    const metadata = sayFormat(new Metadata())
-    if (security) metadata.set('authorization', `Bearer ${security.token}`)
-    this.#stream = this.#client.makeBidiStreamRequest(
-      discoveryService.deltaAggregatedResources.path,
-      asIs,
-      (bytes: Buffer): Uint8Array => bytes,
-      metadata,
-    )
+    if (security) this.#metadata.set('authorization', `Bearer ${security.token}`)
+    this.#stream = this.#open(discoveryService.deltaAggregatedResources.path)
     this.#timer = setTimeout(() => this.#end(`it did not accept a stream within ${acceptMs / 1000} s`), acceptMs)
     this.#stream.on('metadata', (said: Metadata) => {
       clearTimeout(this.#timer)
@@ -71,6 +70,11 @@ export class FactsStream {
     this.#stream.on('status', ({ code, details }) => this.#end(details || `the stream ended with status ${code}`))
     // Comes with a status, too.
     this.#stream.on('error', () => undefined)
+  }
+
+  /** Opens the stream of `FailureExchange`, on the same connection; it ends with this one. */
+  openExchange(): ExchangeStream {
+    return this.#open(failuresService.exchange.path)
   }
 
   /** @param versions by name, of what is held of these scopes */
@@ -85,6 +89,10 @@ export class FactsStream {
 
   close(reason: string): void {
     this.#end(reason)
+  }
+
+  #open(method: string): ClientDuplexStream<Uint8Array, Uint8Array> {
+    return this.#client.makeBidiStreamRequest(method, asIs, (bytes: Buffer): Uint8Array => bytes, this.#metadata)
   }
 
   #receive(bytes: Uint8Array): void {

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Sight } from '../../facts/failures.ts'
+import { anEndpoint, aSlice, put, remove } from '../../services/testing.ts'
+import { Failures } from './failures.ts'
+import { ReadyEndpoints } from './readyendpoints.ts'
+
+const endpoint = '10.244.9.1:8080'
+const slice = aSlice([anEndpoint('10.244.9.1', { nodeName: 'node9' })])
+const times = { answerMs: 100, validMs: 1000, settleMs: 10, askMs: 50 }
+const sees = (seen: Sight['seen'], of = endpoint): readonly Sight[] => [{ endpoint: of, seen, since: 0 }]
+
+function setup(...nodes: readonly string[]) {
+  const ready = new ReadyEndpoints()
+  ready.apply([put(slice)])
+  const failures = new Failures(ready, times)
+  for (const node of nodes) failures.report({ node, sights: [] }, 0)
+  const says = (seen: Sight['seen'], now: number, ...some: readonly string[]) => {
+    for (const node of some) failures.report({ node, sights: sees(seen) }, now)
+    return failures.review(now, now)
+  }
+  const excluded = () => failures.exclusions.map(({ of, name, by }) => `${of} ${name} ${by}`)
+  return { ready, failures, says, excluded }
+}
+
+test('nobody is asked while nobody suspects anything, and of what is no ready endpoint', () => {
+  const { ready, failures, says } = setup('node1', 'node2')
+  assert.equal(failures.review(1, 1), false)
+  assert.equal(failures.isInQuestion, false)
+  assert.equal(says('suspected', 2, 'node1'), true)
+  assert.deepEqual(failures.verdictFor('node2', 2).asked, [endpoint])
+  ready.apply([remove(slice)])
+  assert.equal(failures.review(3, 3), true)
+  assert.deepEqual(failures.verdictFor('node2', 3).asked, [])
+})
+
+test('a suspicion is no vote, and who does not use the endpoint has none', () => {
+  const { says, excluded } = setup('node1', 'node2', 'node3', 'node4')
+  says('suspected', 1, 'node1', 'node2', 'node3', 'node4')
+  assert.deepEqual(excluded(), [])
+  says('timed out', 2, 'node1', 'node2')
+  assert.deepEqual(excluded(), [])
+  says('not used', 3, 'node3')
+  assert.deepEqual(excluded(), [`endpoint ${endpoint} node1,node2`])
+  says('answers', 4, 'node2', 'node4')
+  assert.deepEqual(excluded(), [])
+})
+
+test('a node is excluded that does not answer what it is asked, and not where its connection has ended', () => {
+  const { failures, says, excluded } = setup('node1', 'node2', 'node9')
+  says('timed out', 1, 'node1', 'node2')
+  for (const node of ['node1', 'node2', 'node9']) failures.verdictFor(node, 1)
+  failures.verdictFor('node9', 100)
+  says('timed out', 102, 'node1', 'node2')
+  assert.deepEqual(excluded(), ['node node9 node1,node2'])
+  failures.left('node9')
+  failures.review(103, 103)
+  assert.deepEqual(excluded(), [`endpoint ${endpoint} node1,node2`])
+})
+
+test('exclusions are not said until the nodes had time to say what they see', () => {
+  const { failures, says } = setup('node1', 'node2')
+  says('refused', 1, 'node1', 'node2')
+  assert.equal(failures.verdictFor('node1', 1).exclusions, undefined)
+  assert.equal(failures.verdictFor('node1', 10).exclusions?.length, 1)
+})
+
+test('of many nodes some are asked, whoever suspects the endpoint', () => {
+  const nodes = Array.from({ length: 500 }, (_, i) => `node${i}`)
+  const { failures, says, excluded } = setup(...nodes)
+  const askedOf = () => nodes.filter(node => failures.verdictFor(node, 1).asked.length > 0)
+  says('suspected', 1, 'node1')
+  const asked = askedOf()
+  assert.equal(asked.length, 32)
+  const others = nodes.filter(node => !asked.includes(node)).slice(0, 100)
+  says('timed out', 2, ...others)
+  assert.deepEqual(askedOf(), asked)
+  assert.deepEqual(excluded(), [])
+  says('timed out', 3, ...asked.slice(0, 17))
+  assert.equal(excluded().length, 1)
+})
+
+test('an endpoint is found in whichever slice has it ready, by address and number', () => {
+  const ready = new ReadyEndpoints()
+  const v6 = aSlice([anEndpoint('fd00::1', { nodeName: 'node1' }), anEndpoint('fd00::2', { ready: false })], {
+    name: 'v6',
+    family: 'IPv6',
+  })
+  ready.apply([put(slice), put({ ...slice, name: 'other' }), put(v6)])
+  ready.apply([remove(slice)])
+  assert.deepEqual(
+    [...ready.nodesOf([endpoint, '10.244.9.1:8081', '[fd00::1]:8080', '[fd00::2]:8080', '10.244.9.2:8080'])],
+    [
+      [endpoint, 'node9'],
+      ['[fd00::1]:8080', 'node1'],
+    ],
+  )
+})

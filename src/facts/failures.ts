@@ -1,0 +1,85 @@
+/** Encodes and decodes what nodes and a control plane tell each other of endpoints that fail (failures.proto). */
+
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import type { Exclusion } from '../exclusions/exclusion.ts'
+import type { Observation } from '../exclusions/observation.ts'
+import { EndpointFailures, NodeReportSchema, VerdictSchema } from './api/lightpath/facts/v1/failures_pb.js'
+
+/** What an agent says of an endpoint: an observation, or that it has none. */
+export interface Sight extends Pick<Observation, 'endpoint' | 'since'> {
+  readonly seen: Observation['seen'] | 'suspected' | 'not used'
+}
+
+export interface NodeReport {
+  readonly node: string
+  readonly sights: readonly Sight[]
+}
+
+export interface Verdict {
+  /** Undefined where it is undecided: what was said before holds as long as it did. */
+  readonly exclusions: readonly Exclusion[] | undefined
+  readonly validMs: number
+  /** Endpoints that the node is asked about. */
+  readonly asked: readonly string[]
+}
+
+const sights = ['timed out', 'refused', 'reset', 'gateway error', 'slow', 'answers', 'suspected', 'not used'] as const
+const failures = ['timed out', 'refused'] as const
+const subjects = ['endpoint', 'node'] as const
+
+const asIs = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+/** The service as grpc-js has it: bytes in, bytes out. */
+export const failuresService = {
+  exchange: {
+    path: `/${EndpointFailures.typeName}/${EndpointFailures.method.exchange.name}`,
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: asIs,
+    requestDeserialize: asIs,
+    responseSerialize: asIs,
+    responseDeserialize: asIs,
+  },
+} as const
+
+export function encodeReport({ node, sights }: NodeReport): Uint8Array {
+  const observations = sights.map(({ endpoint, seen, since }) => ({ endpoint, seen, sinceMs: BigInt(since) }))
+  return toBinary(NodeReportSchema, create(NodeReportSchema, { node, observations }))
+}
+
+/** @throws Error where the bytes are no report */
+export function readReport(bytes: Uint8Array): NodeReport {
+  const { node, observations } = fromBinary(NodeReportSchema, bytes)
+  return {
+    node,
+    sights: observations.flatMap(({ endpoint, seen, sinceMs }) => {
+      const known = sights.find(one => one === seen)
+      return known ? { endpoint, seen: known, since: Number(sinceMs) } : []
+    }),
+  }
+}
+
+export function encodeVerdict({ exclusions, validMs, asked }: Verdict): Uint8Array {
+  const message: MessageInitShape<typeof VerdictSchema> = {
+    undecided: exclusions === undefined,
+    validMs,
+    asked: [...asked],
+    exclusions: (exclusions ?? []).map(({ since, isSilent, by, ...one }) => ({
+      ...one,
+      sinceMs: BigInt(since),
+      silent: isSilent,
+      by: [...by],
+    })),
+  }
+  return toBinary(VerdictSchema, create(VerdictSchema, message))
+}
+
+/** @throws Error where the bytes are no verdict */
+export function readVerdict(bytes: Uint8Array): Verdict {
+  const { exclusions, validMs, asked, undecided } = fromBinary(VerdictSchema, bytes)
+  if (undecided) return { exclusions: undefined, validMs, asked }
+  const known = exclusions.flatMap(({ of, name, failure, sinceMs, by, silent }) => {
+    const [subject, how] = [subjects.find(one => one === of), failures.find(one => one === failure)]
+    return subject && how ? { of: subject, name, failure: how, since: Number(sinceMs), by, isSilent: silent } : []
+  })
+  return { exclusions: known, validMs, asked }
+}
