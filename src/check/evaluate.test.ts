@@ -15,6 +15,7 @@ const status: NodeStatus = {
   },
   paths: { IPv4: { outcome: 'open', by: 'pod 10.244.1.1' }, IPv6: { outcome: 'absent' } },
   redirectExemptPods: { count: 0, examples: [] },
+  excluded: { count: 0, examples: [] },
   overlayOff: false,
   layers: { envoy: 1, kernel: 0, draining: 0 },
   waiting: [],

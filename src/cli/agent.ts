@@ -16,6 +16,7 @@ export function agentCommands(program: Command): void {
       'controlPlaneAuthority',
       'controlPlaneToken',
       'controlPlanePatience',
+      'maxExcluded',
       'kubeconfig',
       'services',
       'families',

@@ -22,6 +22,7 @@ import type { Source } from '../sources/source.ts'
 import { Delivery } from './delivery.ts'
 import type { EnvoyLayer } from './envoy/envoylayer.ts'
 import type { OverlaySwitch } from './envoy/overlayswitch.ts'
+import type { NodeExclusions } from './exclusions.ts'
 import { externalObstacles } from './externalobstacles.ts'
 import type { SyncHealth } from './health/synchealth.ts'
 import type { AgentOptions } from './options.ts'
@@ -104,7 +105,7 @@ export class Agent {
 
   /** Starts the kernel first, as a previous run left it, and all else once the source has reported everything. */
   async start(): Promise<void> {
-    const { kernel, envoy } = this.#parts
+    const { kernel, envoy, exclusions } = this.#parts
     const inherited = await kernel.start()
     if (inherited.length > 0 && !(await this.#isEnvoyListening())) kernel.clearOverlay()
     else envoy.redirects.inherit(inherited)
@@ -112,6 +113,8 @@ export class Agent {
       changes: changes => this.#delivery.changes(changes),
       synced: () => void this.#begin(inherited),
       problems: (origin, problems) => this.problems.set(origin, problems),
+      exclusions: all => this.#delivery.update(exclusions.set(all)),
+      asked: endpoints => exclusions.reachability.ask(endpoints),
     })
   }
 
@@ -152,6 +155,7 @@ export class Agent {
       parts.cutConnections,
       parts.misnamed,
       parts.lostRequests,
+      parts.exclusions.reachability,
     ])
       part.stop()
     await parts.vanished.stop()
@@ -198,6 +202,11 @@ export class Agent {
   /** Decides which pods stay in the kernel layer, as clients or as endpoints. */
   get policies(): NodePolicies {
     return this.plan.policies
+  }
+
+  /** What other nodes have found dead. */
+  get exclusions(): NodeExclusions {
+    return this.#parts.exclusions
   }
 
   /** The backend that writes the kernel layer. */

@@ -42,6 +42,7 @@ test('an agent works with any backend: one in a folder of its own gets all Servi
       envoyEndpointsPerPort: 1000,
       lbPolicy: 'LEAST_REQUEST',
       firstBytesTimeout: 1000,
+      maxExcluded: 50,
       pathTest: false,
     },
     directorySource('examples', { log: silentLog }),

@@ -41,6 +41,8 @@ export interface AgentOptions extends MasqueradeOptions, Omit<NodePlanOptions, '
   readonly envoyPorts: number | 'all'
   /** How many endpoints of a port this node's Envoy has; 0: all. */
   readonly envoyEndpointsPerPort: number
+  /** How many of a port's endpoints are left out at most since other nodes find them dead; in percent. */
+  readonly maxExcluded: number
   /** The policy of ports whose settings name none. */
   readonly lbPolicy: NodeLbPolicy
   /** Milliseconds that clients of ports whose settings do not say may be silent. */

@@ -6,7 +6,6 @@
 import { endpointLoads, readActivity, readConnectionCounts } from '../envoy/program/admin.ts'
 import { readLatencies } from '../envoy/program/latencies.ts'
 import { adminSocket, canarySocket, type EnvoySockets, type UnixAddress } from '../envoy/program/sockets.ts'
-import { type Frontend, frontendsOf, portIdOf } from '../envoy/resources/frontend.ts'
 import { redirectListeners } from '../envoy/resources/redirect.ts'
 import type { KernelLayer } from '../kernel/layer.ts'
 import { countTcpSockets } from '../kernel/system/connections/sockstat.ts'
@@ -33,7 +32,9 @@ import { OverlaySwitch } from './envoy/overlayswitch.ts'
 import { RedirectPort } from './envoy/redirectport.ts'
 import { XdsEndpoint } from './envoy/xds/endpoint.ts'
 import type { Report } from './events.ts'
+import { NodeExclusions } from './exclusions.ts'
 import { externalObstacles } from './externalobstacles.ts'
+import { frontendOf, frontendsForEnvoy } from './frontends.ts'
 import { Handovers } from './handovers.ts'
 import { HealthCheckPorts } from './health/healthcheckports.ts'
 import { SyncHealth } from './health/synchealth.ts'
@@ -127,9 +128,11 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   })
   const cutConnections = new CutConnections((id, endConnections) => envoy.observe(id, { endConnections }))
   const lastingConnections = new LastingConnections(envoy, () => readConnectionCounts(adminSockets()))
+  const exclusions = new NodeExclusions(plan, source, log)
   const vanished = new VanishedEndpoints({
     envoyMark: options.envoyMark,
     frontends: () => frontendsForEnvoy(plan),
+    onVanished: endpoint => exclusions.suspect(endpoint),
     log,
   })
   const accessLog = new AccessLog({
@@ -197,7 +200,17 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   return {
     ...{ facts, plan, kernel, xds, redirectPort, endings, envoy, adminSockets, path, podRules, proof },
     ...{ ejections, slow, cutConnections, lastingConnections, vanished, accessLog, use, health, moves, staying },
-    ...{ overload, connectionWatch, overlaySwitch, handovers, misnamed, balanced, lostRequests, healthChecks },
+    ...{
+      overload,
+      connectionWatch,
+      overlaySwitch,
+      handovers,
+      misnamed,
+      balanced,
+      lostRequests,
+      healthChecks,
+      exclusions,
+    },
   }
 }
 
@@ -215,6 +228,7 @@ function createPlan(options: AgentOptions, source: Source, hasAddress: (ip: stri
     budget,
     heldBack,
     misnamed: misnamedPorts,
+    maxExcluded: options.maxExcluded / 100,
   })
   return { facts, plan, budget, heldBack, misnamedPorts }
 }
@@ -282,15 +296,4 @@ export function clientMarkOf(
   { envoyMark }: Pick<AgentOptions, 'envoyMark'>,
 ): number | undefined {
   return mode === 'preserve' ? envoyMark : undefined
-}
-
-/** The port as planned now; undefined for one that is gone. */
-export function frontendOf(plan: NodePlan, id: string): Frontend | undefined {
-  const state = plan.get(portIdOf(id))
-  return state && frontendsOf(state).find(frontend => frontend.id === id)
-}
-
-function* frontendsForEnvoy(plan: NodePlan): Iterable<Frontend> {
-  for (const state of plan.states())
-    for (const frontend of frontendsOf(state)) if (frontend.layer.wants === 'envoy') yield frontend
 }

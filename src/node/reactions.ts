@@ -10,9 +10,10 @@ import type { Metrics } from '../observe/metrics/metrics.ts'
 import type { ProblemRegistry } from '../observe/problems.ts'
 import type { Delivery } from './delivery.ts'
 import type { NodeEvent } from './events.ts'
+import { frontendOf } from './frontends.ts'
 import type { RedirectMove } from './lifecycle/redirectset.ts'
 import type { AgentOptions } from './options.ts'
-import { type AgentParts, frontendOf } from './parts.ts'
+import type { AgentParts } from './parts.ts'
 import type { Programming } from './report/metrics/programming.ts'
 import { rebalance } from './use/rebalance.ts'
 
@@ -149,6 +150,7 @@ export class Reactions {
   #requestLogged(servicePort: string, record: LogRecord): void {
     const failure = failureOf(record)
     if (!failure) return
+    if (failure.unreached !== undefined) this.#parts.exclusions.suspect(failure.unreached)
     this.#parts.ejections.failed(servicePort)
     this.#parts.cutConnections.failed(servicePort, failure)
     this.#parts.lastingConnections.failed(servicePort, failure)

@@ -174,7 +174,7 @@ function renderEndpoints({ id, endpoints }: PortExplanation, { health, speeds, e
 }
 
 function usedText(excluded: string | undefined): string {
-  return excluded === undefined ? 'yes' : `yes, since no more may be left out: ${excluded}`
+  return excluded === undefined ? 'yes' : `yes, since no more may be left out (--max-excluded): ${excluded}`
 }
 
 function speedCells(speed: EndpointSpeed | undefined): readonly string[] {

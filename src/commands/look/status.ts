@@ -31,6 +31,7 @@ export function render(status: NodeStatus): string {
     `  ports that left Envoy and drain there: ${layers.draining}`,
     ...renderWaiting(status),
     ...renderEligible(status),
+    ...renderExcluded(status),
     ...renderProblems(status),
   ]
   return `${lines.join('\n')}\n`
@@ -75,6 +76,11 @@ function renderEligible({ eligible: { count, examples } }: NodeStatus): string[]
   return [
     `  Services that lack the label and stay with kube-proxy: ${count} (${examples.join(', ')}${more}); see lightpath adopt`,
   ]
+}
+
+function renderExcluded({ excluded: { count, examples } }: NodeStatus): string[] {
+  const lines = examples.map(({ what, why }) => `  ${what}: ${why}`)
+  return [...lines, ...(count > examples.length ? [`  and ${count - examples.length} more are excluded`] : [])]
 }
 
 function renderProblems({ problems }: NodeStatus): string[] {

@@ -14,6 +14,7 @@ import {
   hostPorts,
   oneOf,
   path,
+  percentage,
   portNumber,
   serviceName,
   text,
@@ -62,6 +63,12 @@ export const generalOptions = {
       'the agent watches the Kubernetes API itself after so long without a control plane, and as long again at random, until one has told everything',
     default: 30_000,
     defaultText: formatDuration(30_000),
+  },
+  maxExcluded: {
+    ...percentage,
+    description:
+      "percent of a Service port's ready endpoints that are left out at most, and never the last one, since most nodes that use them cannot reach them, as a control plane says; 0: none",
+    default: 50,
   },
   kubeconfig: {
     ...path,

@@ -106,6 +106,12 @@ export const yesOrNo: Shape<boolean> = {
   accepts: 'true or false',
 }
 
+export const percentage: Shape<number> = {
+  placeholder: 'PERCENT',
+  parse: value => (/^\d{1,3}$/.test(value) && Number(value) <= 100 ? Number(value) : undefined),
+  accepts: 'a number from 0 to 100',
+}
+
 export const text: Shape<string> = { placeholder: 'TEXT', parse: value => value || undefined, accepts: 'a text' }
 export const names: Shape<readonly string[]> = {
   placeholder: 'NAMES',

@@ -95,6 +95,7 @@ const commands: Readonly<Record<string, (text: string, output: Output) => string
         layers: { envoy: 1, kernel: 1, draining: 0 },
         waiting: [{ reason: text, count: 1, examples: [text] }],
         eligible: { count: 1, examples: [text] },
+        excluded: { count: 2, examples: [{ what: text, why: text }] },
         problems: [owned(text)],
       },
       atAGlance,

@@ -21,6 +21,8 @@ export interface VanishedOptions {
   readonly envoyMark: number
   /** Lists all frontends in Envoy. Called only while there are connections that may have to end. */
   readonly frontends: () => Iterable<Frontend>
+  /** Called for each that acknowledges nothing, also where its connections have to wait. */
+  readonly onVanished: (endpoint: string) => void
   readonly log: Log
 }
 
@@ -74,7 +76,9 @@ export class VanishedEndpoints {
       endpoint: nameOf(connection.remote),
     }))
     if (silent.length === 0) return []
-    const frontendsTo = byEndpoint(frontends(), new Set(silent.map(({ endpoint }) => endpoint)))
+    const endpoints = new Set(silent.map(({ endpoint }) => endpoint))
+    for (const endpoint of endpoints) this.#options.onVanished(endpoint)
+    const frontendsTo = byEndpoint(frontends(), endpoints)
     return silent
       .filter(({ endpoint }) => mayGoElsewhere(frontendsTo.get(endpoint) ?? []))
       .filter(({ connection }) => destroyTcp(socket, connection))

@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import type { Problem } from '../../services/problem.ts'
 import { AccessLog } from './accesslog.ts'
 import { type Observation, observationOf } from './observations.ts'
+import { failureOf } from './records.ts'
 
 const separator = '\u001f'
 
@@ -169,4 +170,14 @@ test('whatever bytes come, they are lines or an error', () => {
     }),
   )
   log.stop()
+})
+
+test('a failure names the endpoint to which there was no connection', () => {
+  const failure = (flags: string) =>
+    failureOf({
+      ...{ owner: ['shop/web/http'], isObservation: false, isLine: true },
+      fields: () => Object.entries({ code: '503', method: 'GET', flags, endpoint: '10.244.1.7:8080' }),
+    })
+  assert.deepEqual(failure('UF,URX'), { method: 'GET', isCut: false, unreached: '10.244.1.7:8080' })
+  assert.deepEqual(failure('UC'), { method: 'GET', isCut: true })
 })

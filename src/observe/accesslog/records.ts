@@ -23,13 +23,17 @@ export interface Failure {
   readonly method: string
   /** An endpoint ended the connection before it had answered (UC). */
   readonly isCut: boolean
+  /** The endpoint, as `hostPort` writes it, to which there was no connection (UF). */
+  readonly unreached?: string
 }
 
 /** Finds a failure that an endpoint, or Envoy in its place, answered with 5xx. */
 export function failureOf(record: LogRecord): Failure | undefined {
-  const { code, method = '', flags = '' } = Object.fromEntries(record.fields())
+  const { code, method = '', flags = '', endpoint } = Object.fromEntries(record.fields())
   if (!(Number(code) >= 500)) return undefined
-  return { method, isCut: flags.split(',').includes('UC') }
+  const each = flags.split(',')
+  const unreached = each.includes('UF') && endpoint !== undefined && { unreached: endpoint }
+  return { method, isCut: each.includes('UC'), ...unreached }
 }
 
 /** Field numbers. */

@@ -15,6 +15,8 @@ export interface Readings {
   readonly eligible: () => number
   /** Pods of this node whose connections stay in the kernel layer. */
   readonly redirectExemptPods: () => number
+  /** What other nodes have found dead, by what it is. */
+  readonly excluded: () => readonly (readonly [of: string, count: number])[]
   /** Whether the path from pods to Envoy is open, by IP family. */
   readonly paths: () => readonly (readonly [family: string, open: boolean])[]
   readonly problems: () => ReadonlyMap<string, number>
@@ -91,6 +93,7 @@ export function createMetrics(readings: Readings) {
     'Pods of this node whose connections stay in the kernel layer: NetworkPolicies with egress, opt-out.',
     readings.redirectExemptPods,
   )
+  labelled('lightpath_excluded', 'Endpoints and nodes that other nodes have found dead.', 'of', readings.excluded)
   labelled('lightpath_path_open', 'Whether connections of pods reach Envoy, by IP family.', 'family', () =>
     readings.paths().map(([family, open]) => [family, Number(open)] as const),
   )

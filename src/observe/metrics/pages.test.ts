@@ -15,6 +15,7 @@ const metrics = createMetrics({
   envoyUp: () => true,
   eligible: () => 0,
   redirectExemptPods: () => 0,
+  excluded: () => [],
   paths: () => [],
   problems: () => nothing,
   xds: () => nothing,

@@ -3,6 +3,7 @@
 import packageJson from '../../../../package.json' with { type: 'json' }
 import type { Instance } from '../../../envoy/program/sockets.ts'
 import { type Frontend, frontendsOf } from '../../../envoy/resources/frontend.ts'
+import { describeExclusion } from '../../../exclusions/text.ts'
 import type { IpFamily } from '../../../net/address.ts'
 import type { RedirectExemptPod } from '../../../plan/policies.ts'
 import { isForEnvoy, type PortState } from '../../../plan/ports/port.ts'
@@ -52,8 +53,16 @@ export interface NodeStatus {
   readonly waiting: readonly Waiting[]
   /** With `--services=labelled`: Services that kube-proxy serves, though admission would have handed them over. */
   readonly eligible: { readonly count: number; readonly examples: readonly string[] }
+  /** Endpoints and nodes that other nodes have found dead; the first few as examples. */
+  readonly excluded: { readonly count: number; readonly examples: readonly ExcludedThing[] }
   /** In the order in which they were reported. */
   readonly problems: readonly Problem[]
+}
+
+interface ExcludedThing {
+  /** `node node4`, `endpoint 10.244.1.7:8080`. */
+  readonly what: string
+  readonly why: string
 }
 
 /** A Service port for one IP family, or a Service without a served port (`port` undefined). */
@@ -105,6 +114,12 @@ export function nodeStatus(agent: Agent, node: string): NodeStatus {
     layers: { envoy: up, kernel: states.length - up, draining: agent.envoy.draining },
     waiting: waitingByReason(states, agent),
     eligible: { count: eligible.length, examples: eligible.slice(0, maxExamples) },
+    excluded: {
+      count: agent.exclusions.all.length,
+      examples: agent.exclusions.all
+        .slice(0, maxExamples)
+        .map(one => ({ what: `${one.of} ${one.name}`, why: describeExclusion(one) })),
+    },
     problems: agent.problems.all(),
   }
 }

@@ -7,7 +7,7 @@ import type { AgentParts } from '../../parts.ts'
 import { eligibleServices } from '../eligible.ts'
 
 export function readingsOf(parts: AgentParts, problems: ProblemRegistry, families: readonly IpFamily[]): Readings {
-  const { plan, envoy, kernel, use, xds, overlaySwitch, path } = parts
+  const { plan, envoy, kernel, use, xds, overlaySwitch, path, exclusions } = parts
   const hasAddress = (family: IpFamily) => path.result(family)?.outcome !== 'absent'
   return {
     objects: () => ({ ...plan.counts() }),
@@ -19,6 +19,7 @@ export function readingsOf(parts: AgentParts, problems: ProblemRegistry, familie
     envoyUp: () => envoy.envoys.isUp,
     eligible: () => eligibleServices(plan).length,
     redirectExemptPods: () => plan.policies.clients().length,
+    excluded: () => exclusions.counts(),
     paths: () => families.filter(hasAddress).map(family => [family, envoy.isPathOpen(family)]),
     problems: () => problems.counts(),
     xds: () => xds.server?.traffic ?? new Map(),

@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict'
+import { type AddressInfo, createServer } from 'node:net'
+import { test } from 'node:test'
+import type { Sight } from '../../facts/failures.ts'
+import { hostPort } from '../../net/address.ts'
+import { until } from '../../sources/testing.ts'
+import { connectTo, type Reached } from './connecting.ts'
+import { Reachability } from './reachability.ts'
+
+const endpoint = '10.244.1.1:8080'
+const other = '10.244.1.2:8080'
+
+/** Endpoints that can be reached as this says. */
+async function withReachability(
+  body: (lab: {
+    readonly is: Map<string, Reached>
+    readonly reachability: Reachability
+    seen(): string
+    readonly connects: string[]
+  }) => Promise<void>,
+  used: readonly string[] = [endpoint, other],
+): Promise<void> {
+  const is = new Map<string, Reached>()
+  const connects: string[] = []
+  let sights: readonly Sight[] = []
+  const reachability = new Reachability({
+    used: endpoints => new Set([...endpoints].filter(one => used.includes(one))),
+    connect: async one => {
+      connects.push(one)
+      return is.get(one)
+    },
+    onChange: all => (sights = all),
+    everyMs: 5,
+  })
+  const seen = () => sights.map(({ endpoint, seen }) => `${endpoint} ${seen}`).join()
+  try {
+    await body({ is, reachability, seen, connects })
+  } finally {
+    reachability.stop()
+  }
+}
+
+test('what Envoy cannot reach is told until it can be reached, and then left alone', async () => {
+  await withReachability(async ({ is, reachability, seen, connects }) => {
+    is.set(endpoint, 'refused')
+    reachability.suspect(endpoint)
+    assert.equal(seen(), `${endpoint} suspected`)
+    await until(() => seen() === `${endpoint} refused`, seen)
+    is.set(endpoint, 'answers')
+    await until(() => seen() === '', seen)
+    const before = connects.length
+    await new Promise(resolve => setTimeout(resolve, 50))
+    assert.equal(connects.length, before)
+  })
+})
+
+test('what others ask about is looked at as long as they ask, and what the node does not use is not', async () => {
+  await withReachability(
+    async ({ is, reachability, seen, connects }) => {
+      is.set(endpoint, 'answers')
+      reachability.suspect(other)
+      reachability.ask([endpoint, other])
+      const unused = `${other} not used`
+      await until(() => seen() === `${endpoint} answers,${unused}`, seen)
+      is.set(endpoint, 'timed out')
+      await until(() => seen() === `${endpoint} timed out,${unused}`, seen)
+      is.set(endpoint, 'answers')
+      reachability.ask([])
+      await until(() => seen() === '', seen)
+      assert.ok(!connects.includes(other))
+    },
+    [endpoint],
+  )
+})
+
+test('where this node cannot connect at all it says nothing', async () => {
+  await withReachability(async ({ reachability, seen }) => {
+    reachability.suspect(endpoint)
+    await until(() => seen() === '', seen)
+  })
+})
+
+test('a server that listens answers, and one that does not refuses', async () => {
+  for (const host of ['127.0.0.1', '::1']) {
+    const server = createServer().listen(0, host)
+    await new Promise(resolve => server.once('listening', resolve))
+    const at = hostPort(host, (server.address() as AddressInfo).port)
+    assert.equal(await connectTo(at), 'answers')
+    await new Promise(resolve => server.close(resolve))
+    assert.equal(await connectTo(at), 'refused')
+  }
+})

@@ -1,0 +1,69 @@
+/** Joins a node to those that tell each other which endpoints are dead (controlplane/failures/). */
+
+import { envoyEndpointsOf } from '../envoy/resources/frontend.ts'
+import { type Exclusion, Exclusions } from '../exclusions/exclusion.ts'
+import { hostPort } from '../net/address.ts'
+import type { Log } from '../observe/log.ts'
+import type { NodePlan } from '../plan/nodeplan.ts'
+import type { PlanUpdate } from '../plan/update.ts'
+import type { Source } from '../sources/source.ts'
+import { connectTo } from './endpoints/connecting.ts'
+import { Reachability } from './endpoints/reachability.ts'
+import { frontendsForEnvoy } from './frontends.ts'
+
+export class NodeExclusions {
+  readonly reachability: Reachability
+  readonly #plan: NodePlan
+  readonly #source: Pick<Source, 'report'>
+  readonly #log: Log
+  #all: readonly Exclusion[] = []
+
+  constructor(plan: NodePlan, source: Pick<Source, 'report'>, log: Log) {
+    this.#plan = plan
+    this.#source = source
+    this.#log = log
+    this.reachability = new Reachability({
+      used: endpoints => usedAmong(endpoints, plan),
+      connect: connectTo,
+      onChange: sights => source.report?.(sights),
+    })
+  }
+
+  /** Envoy cannot reach the endpoint. Without anyone to tell that is for Envoy alone to see to. */
+  suspect(endpoint: string): void {
+    if (this.#source.report) this.reachability.suspect(endpoint)
+  }
+
+  /** What others have found dead, and this node leaves out as far as its plan can spare it. */
+  get all(): readonly Exclusion[] {
+    return this.#all
+  }
+
+  counts(): readonly (readonly [of: Exclusion['of'], count: number])[] {
+    return (['endpoint', 'node'] as const).map(of => [of, this.#all.filter(one => one.of === of).length])
+  }
+
+  /** Sets what others have found dead, in place of what they had. */
+  set(all: readonly Exclusion[]): PlanUpdate {
+    const names = (some: readonly Exclusion[]) => new Set(some.map(({ of, name }) => `${of} ${name}`))
+    const [before, after] = [names(this.#all), names(all)]
+    for (const one of all) {
+      if (!before.has(`${one.of} ${one.name}`)) this.#log.warn({ ...one }, `other nodes have found this ${one.of} dead`)
+    }
+    for (const what of before) if (!after.has(what)) this.#log.info({ what }, 'no longer excluded')
+    this.#all = all
+    return this.#plan.setExclusions(new Exclusions(all))
+  }
+}
+
+/** Returns those to which Envoy connects. To others a connection may mean something else, or be forbidden. */
+function usedAmong(endpoints: ReadonlySet<string>, plan: NodePlan): ReadonlySet<string> {
+  const used = new Set<string>()
+  for (const frontend of frontendsForEnvoy(plan)) {
+    for (const { ip, port, barred } of envoyEndpointsOf(frontend)) {
+      const endpoint = hostPort(ip, port)
+      if (barred === undefined && endpoints.has(endpoint)) used.add(endpoint)
+    }
+  }
+  return used
+}
