@@ -200,6 +200,14 @@ test('without observations nothing is excluded, or any longer', () => {
   assert.deepEqual(judge(gone, before, 2), [])
 })
 
+test('where most nodes are silent, what is excluded stays so', () => {
+  const before = excludedWith(seenBy('timed out', 'a', 'b', 'c'))
+  assert.deepEqual(
+    excludedWith(() => undefined, { before, silent: ['b', 'c', 'd'] }),
+    before,
+  )
+})
+
 test('of an excluded node it is the endpoint that stays excluded once the node speaks', () => {
   const see = seenBy('timed out', 'a', 'b', 'c', 'd')
   const before = excludedWith(see, { silent: ['e'] })

@@ -7,7 +7,7 @@
  *   reaches it; a silent node does not count.
  * - A node is dead when it is silent, and connections to endpoints on it time out for as many. So nobody can have a node
  *   excluded by endpoints that do not answer.
- * - Where more nodes are silent than speak, it is the judge that is cut off: nothing more is excluded.
+ * - Where more nodes are silent than speak, it is the judge that is cut off, or was busy: nothing changes.
  * - Nothing stays excluded once more than half of those nodes reach it again, or nobody uses it any more.
  */
 
@@ -39,13 +39,13 @@ interface Ballot {
  */
 export function judge(evidence: Evidence, before: readonly Exclusion[], now: number): readonly Exclusion[] {
   const { observations, nodeOf, speaking, silent } = evidence
+  if (silent.size > speaking.size) return before
   const known = new Map(before.map(one => [`${one.of} ${one.name}`, one]))
-  const isCutOff = silent.size > speaking.size
   const heard = observations.filter(({ node, endpoint }) => speaking.has(node) && nodeOf.has(endpoint))
 
   const verdict = (of: Exclusion['of'], name: string, ballot: Ballot): Exclusion | undefined => {
     const one = known.get(`${of} ${name}`)
-    const holds = one ? isStillDead(ballot) : !isCutOff && isDead(ballot)
+    const holds = one ? isStillDead(ballot) : isDead(ballot)
     if (!holds) return undefined
     return {
       of,
