@@ -4,6 +4,7 @@ import { Agent } from '../../node/agent.ts'
 import { watchBlockingChains } from '../../node/foreign/chains.ts'
 import { watchForeignMarks } from '../../node/foreign/marks.ts'
 import { keepSettings, settingsGroups } from '../../node/system/kernelsettings.ts'
+import { giveMemoryBack } from '../../node/system/memory.ts'
 import { createLog, type Log, standardOutput } from '../../observe/log.ts'
 import { RecentLines } from '../../observe/recent.ts'
 import { findMarkUses } from '../../preflight/marks.ts'
@@ -57,6 +58,7 @@ export async function runNode(given: Config): Promise<void> {
   }
   const marks = watchForeignMarks({ ...watch, read: () => findMarkUses(config) })
   const chains = watchBlockingChains(watch)
+  const memory = giveMemoryBack()
   log.info({ clientAddress: clientAddress.why, node: config.nodeName, source: sourceName(config) }, 'agent started')
 
   await terminated()
@@ -65,6 +67,7 @@ export async function runNode(given: Config): Promise<void> {
   await settings.stop()
   await marks.stop()
   await chains.stop()
+  memory.stop()
   await events?.stop()
   for (const server of servers) await (await server.stop())?.stop()
 }

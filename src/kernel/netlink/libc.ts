@@ -26,6 +26,7 @@ interface Functions {
   readonly close: Call<[number]>
   readonly setns: Call<[number, number]>
   readonly unshare: Call<[number]>
+  readonly malloc_trim: Call<[bigint]>
 }
 
 /** The part of `node:ffi` (Node.js 26) that is used. */
@@ -56,6 +57,7 @@ const shapes: Readonly<Record<keyof Functions, readonly string[]>> = {
   close: ['i32'],
   setns: ['i32', 'i32'],
   unshare: ['i32'],
+  malloc_trim: ['u64'],
 }
 
 /** A system call that failed. `code` is errno's name, such as `EPERM`. */
@@ -274,4 +276,9 @@ function elsewhere<T>(leave: () => void, work: () => T): T {
   } finally {
     closeSync(here)
   }
+}
+
+/** Gives the system whole pages of memory that malloc holds free, wherever they lie. */
+export function trimMemory(): void {
+  libc().malloc_trim(0n)
 }
