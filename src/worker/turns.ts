@@ -3,7 +3,7 @@
 import { setImmediate as immediate } from 'node:timers/promises'
 
 /** So long all such work of one turn may take, in milliseconds, with what one step takes beyond that. */
-const turnMs = 8
+const turnMs = 4
 
 /** When the work of this turn began, by performance.now(); undefined where there was none yet. */
 let began: number | undefined

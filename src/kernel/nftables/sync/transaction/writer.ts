@@ -12,8 +12,8 @@ import type { Operation } from '../../operations.ts'
 import { tableName, tableOf } from '../../rules/ruleset.ts'
 import { type Change, type FoundElements, type OwnedElements, type Prepared, TableCache } from './tablecache.ts'
 
-/** Bounds how long the event loop waits for one transaction: some 10 ms. */
-export const maxElementsPerTransaction = 1024
+/** Bounds how long the event loop waits for one transaction: some 5 ms, beside which a collection of garbage has room within 20. */
+export const maxElementsPerTransaction = 512
 
 export class Writer {
   readonly #nft: NftClient
