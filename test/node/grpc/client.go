@@ -22,6 +22,7 @@ import (
 // report is what a client has seen: how many answers of each server, and how many calls failed with each status.
 type report struct {
 	lock   sync.Mutex
+	begun  sync.Once
 	Shares map[string]int
 	Errors map[string]int
 }
@@ -31,6 +32,8 @@ func newReport() *report { return &report{Shares: map[string]int{}, Errors: map[
 func (r *report) add(answer []byte, err error) {
 	r.lock.Lock()
 	defer r.lock.Unlock()
+	// Calls are under way; JSON may have white space before it.
+	r.begun.Do(func() { fmt.Println() })
 	if err != nil {
 		r.Errors[status.Code(err).String()]++
 		return

@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { curl } from '../../../src/lab/clients.ts'
 import type { Pod } from '../../../src/lab/network.ts'
+import type { Report as TopReport } from '../../../src/top/report.ts'
 import { AgentLab } from '../agent/lab.ts'
 import { type Endpoint, type PortOptions, serviceWith } from '../manifests.ts'
 import { GrpcLab, type Report, skip } from './lab.ts'
@@ -19,7 +20,9 @@ describe('gRPC', { skip }, () => {
   let services = 0
 
   before(async () => {
-    lab = await AgentLab.build({ families: ['IPv4'], flags: ['--drain-time', '2s'] })
+    // On a busy machine a client's first bytes may come a second after its handshake.
+    const flags = ['--drain-time', '2s', '--first-bytes-timeout', '15s']
+    lab = await AgentLab.build({ families: ['IPv4'], flags })
     grpc = new GrpcLab(lab)
     pods = await grpc.pods(10, 11)
     client = await lab.network.addPod('node1', 'client', { host: 50 })
@@ -49,29 +52,32 @@ describe('gRPC', { skip }, () => {
     return { name, address: `${vip}:${port.port}`, write }
   }
 
-  function assertEven({ Shares, Errors }: Report): void {
+  function assertEven({ Shares, Errors }: Report, within: number): void {
     assert.deepEqual(Errors, {})
     const counts = Object.values(Shares)
     const even = counts.reduce((sum, count) => sum + count, 0) / pods.length
     assert.equal(counts.length, pods.length)
-    for (const count of counts) assert.ok(Math.abs(count - even) <= even / 10, JSON.stringify(Shares))
+    for (const count of counts) assert.ok(Math.abs(count - even) <= even * within, JSON.stringify(Shares))
   }
 
-  test('calls and streams of one connection are shared among ten endpoints within 10 % of even', async () => {
+  test('calls and streams of one connection are shared among ten endpoints evenly', async () => {
     const { address } = await serviceOf(pods)
-    for (const report of await Promise.all([
-      // One after another: with more in flight, an endpoint that waits for a core rightly gets fewer.
-      grpc.go(client, 'unary', address, '--count', '15000'),
-      grpc.node(client, 'unary', address, 15_000),
-    ]))
-      assertEven(report)
-    assertEven(await grpc.go(client, 'streams', address, '--count', '1000'))
-    assertEven(await grpc.node(client, 'streams', address, 1000))
+    // One after another: with more in flight, an endpoint that waits for a core rightly gets fewer. So each is drawn at
+    // random, and of 15,000 an endpoint's share is off by 15 % once in 10^9 times, of 30,000 by 10 % once in 10^8.
+    const [byGo, byNode] = [
+      await grpc.go(client, 'unary', address, '--count', '15000'),
+      await grpc.node(client, 'unary', address, 15_000),
+    ]
+    for (const report of [byGo, byNode]) assertEven(report, 0.15)
+    const shares = pods.map(({ name }) => [name, byGo.Shares[name]! + byNode.Shares[name]!])
+    assertEven({ Shares: Object.fromEntries(shares), Errors: {} }, 0.1)
+    assertEven(await grpc.go(client, 'streams', address, '--count', '1000'), 0.1)
+    assertEven(await grpc.node(client, 'streams', address, 1000), 0.1)
   })
 
   test('a port that serves HTTP/1.1 and gRPC alike does so through Envoy', async () => {
     const { address } = await serviceOf(pods.slice(0, 2), {}, { ...calls, targetPort: 8081 })
-    const { Errors, Shares } = await grpc.go(client, 'unary', address, '--count', '10')
+    const { Errors, Shares } = await grpc.go(client, 'unary', address, '--count', '100')
     assert.deepEqual([Errors, Object.keys(Shares).length], [{}, 2])
     assert.equal((await curl(client, [`http://${address}/healthz`])).stdout, 'well by HTTP/1.1\n')
   })
@@ -109,17 +115,24 @@ describe('gRPC', { skip }, () => {
   const fail = (pod: Pod, status: number) =>
     grpc.go(client, 'unary', `${pod.ip}:8080`, '--method', `/lab/Fail/${status}`)
 
+  async function isEjected({ name }: TestService, { ip }: Pod): Promise<boolean> {
+    const health = (await lab.explain(`default/${name}`))?.health[`default/${name}/grpc`] ?? {}
+    return health[`${ip}:8080`]?.ejected ?? false
+  }
+
   for (const [name, status] of [
     ['UNAVAILABLE', 14],
     ['INTERNAL', 13],
   ] as const)
-    test(`an endpoint that answers ${name} to everything is out within two seconds`, async () => {
+    test(`an endpoint that answers ${name} to everything is ejected, and from then on no call fails`, async () => {
       const three = pods.slice(0, 3)
-      const { address } = await serviceOf(three)
+      const service = await serviceOf(three)
       await fail(three[0]!, status)
       try {
-        await grpc.go(client, 'unary', address, '--count', '200', '--rate', '100')
-        const { Errors } = await grpc.go(client, 'unary', address, '--count', '100', '--rate', '100')
+        const load = await grpc.start(client, 'unary', service.address, '--count', '0', '--rate', '100')
+        await lab.until('its ejection', () => isEjected(service, three[0]!))
+        await load.stop()
+        const { Errors } = await grpc.go(client, 'unary', service.address, '--count', '100', '--rate', '100')
         assert.deepEqual(Errors, {})
       } finally {
         await fail(three[0]!, 0)
@@ -148,7 +161,6 @@ describe('gRPC', { skip }, () => {
     const [old, replacements] = [pods.slice(0, 3), pods.slice(3, 6)]
     const service = await serviceOf(old)
     const load = await grpc.start(client, 'unary', service.address, '--count', '0', '--rate', '200', '--at-a-time', '4')
-    await sleep(300)
     for (const [i, pod] of old.entries()) {
       const rest = [...replacements.slice(0, i + 1), ...old.slice(i + 1)]
       service.write([...rest, { ...pod, state: 'draining' }])
@@ -156,16 +168,20 @@ describe('gRPC', { skip }, () => {
       await grpc.end(pod, 'SIGTERM')
       service.write(rest)
     }
-    const { Errors, Shares } = await load.stop()
+    const waited = new Set(replacements.map(({ name }) => name))
+    await lab.until('an answer of each replacement', async () => {
+      const { Shares } = await grpc.go(client, 'unary', service.address, '--count', '10')
+      for (const name of Object.keys(Shares)) waited.delete(name)
+      return waited.size === 0
+    })
+    const { Errors } = await load.stop()
     await Promise.all(old.map(pod => grpc.serve(pod)))
     assert.deepEqual(Errors, {})
-    for (const { name } of replacements) assert.ok(Shares[name]! > 0)
   })
 
   test('an open stream outlives changes of other endpoints, of settings and of other Services, and its own endpoint leaving', async () => {
     const service = await serviceOf(pods)
     const stream = await grpc.start(client, 'hold', service.address)
-    await sleep(300)
     service.write(pods.slice(0, 5))
     await sleep(300)
     service.write(pods.slice(5))
@@ -174,17 +190,24 @@ describe('gRPC', { skip }, () => {
     await serviceOf(pods.slice(0, 2))
     const { Errors, Shares } = await stream.stop()
     assert.deepEqual([Errors, Object.keys(Shares).length], [{}, 1])
-    assert.ok(Object.values(Shares)[0]! > 10)
+    assert.ok(Object.values(Shares)[0]! > 1)
   })
+
+  /** Whether a connection stays at its endpoint, as in the kernel layer. */
+  async function isPinned({ name }: TestService): Promise<boolean> {
+    const flags = ['--once', '--interval', '0.5', '--output', 'json', '--socket', lab.socket]
+    const { stdout } = await lab.lightpath('top', `default/${name}`, ...flags)
+    return (JSON.parse(stdout) as TopReport).ports.some(({ pinnedConnections }) => pinnedConnections > 0)
+  }
 
   test('a client of a port that leaves Envoy goes on by the kernel layer, and no call fails', async () => {
     const service = await serviceOf(pods)
     const flags = ['--count', '0', '--rate', '50', '--method', '/lab/Layer']
     const load = await grpc.start(client, 'unary', service.address, ...flags)
-    await sleep(500)
     service.write(pods, { overlay: 'false' })
     // Beyond the drain time, and the next look at the port.
-    await sleep(9000)
+    await lab.until('its connection by the kernel layer', () => isPinned(service))
+    await sleep(1000)
     const { Errors, Shares } = await load.stop()
     assert.ok(Shares.kernel! > 0 && Shares.envoy! > 0, JSON.stringify(Shares))
     assert.deepEqual(Errors, {})
@@ -194,9 +217,9 @@ describe('gRPC', { skip }, () => {
     const { address } = await serviceOf(pods)
     const flags = ['--count', '0', '--rate', '50', '--method', '/lab/Layer']
     const load = await grpc.start(client, 'unary', address, ...flags)
-    await sleep(500)
-    lab.envoy.kill('SIGKILL')
-    await sleep(1000)
+    // It stays down: a client that is kept from running might find the next one.
+    await lab.envoy.down('SIGKILL')
+    await sleep(2000)
     const { Errors, Shares } = await load.stop()
     assert.ok(Shares.kernel! > 0 && Shares.envoy! > 0, JSON.stringify(Shares))
     // The one in flight.

@@ -61,9 +61,11 @@ export class GrpcLab {
     await server.exited
   }
 
-  /** Starts the client in Go: `unary`, `streams` or `hold` with its flags. */
+  /** Starts the client in Go: `unary`, `streams` or `hold` with its flags. Resolves when it has had an answer. */
   async start(from: Pod, command: string, address: string, ...flags: readonly string[]): Promise<Calls> {
-    return calls(await this.#spawn(from, command, address, ...flags))
+    const client = await this.#spawn(from, command, address, ...flags)
+    await Promise.race([once(client.stdout!, 'readable'), client.exited])
+    return calls(client)
   }
 
   async go(from: Pod, command: string, address: string, ...flags: readonly string[]): Promise<Report> {

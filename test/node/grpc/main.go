@@ -1,7 +1,7 @@
 // The gRPC servers and clients of grpc.test.ts. Messages are bytes as they are: no generated code is needed.
 //
 //	grpc serve ADDRESS NAME       answers until it is ended; prints a line when it listens
-//	grpc unary ADDRESS FLAGS      calls; prints a report as JSON
+//	grpc unary ADDRESS FLAGS      calls; prints an empty line at the first answer, and a report as JSON
 //	grpc streams ADDRESS FLAGS    opens streams one after another, holds them all, closes them; prints a report
 //	grpc hold ADDRESS             sends a message on one stream every 50 ms until SIGTERM; prints a report
 //
