@@ -11,7 +11,7 @@ test('where there is one endpoint, GETs of a client connection share one to it, 
     connections.add(socket)
     response.end('ok;')
   })
-  const state = await servicePort('only', 'http', [port])
+  const state = await servicePort('only', 'http', [port], { upstreamIdleTimeout: 60_000 })
   await serve(t, [state])
   const raw = await client(t, state.port.port)
   for (let i = 1; i <= 10; i++) {

@@ -54,10 +54,18 @@ async function publisher(t: TestContext) {
       () => missing.size === 0,
       () => `${missing.size} acknowledgements`,
     )
-    // What was needed on the way is freed within a second or two.
+    const allocated = async () => {
+      const memory = await adminPage(adminSocket({ directory }, 1), '/memory')
+      return Number(JSON.parse(memory!).allocated) / 1000
+    }
+    // What was needed on the way is freed within a second or two, or later where the machine is busy.
     await sleep(2000)
-    const memory = await adminPage(adminSocket({ directory }, 1), '/memory')
-    return Number(JSON.parse(memory!).allocated) / 1000
+    for (let before = await allocated(); ; ) {
+      await sleep(500)
+      const now = await allocated()
+      if (now > before * 0.999) return now
+      before = now
+    }
   }
 }
 
@@ -130,10 +138,15 @@ test('a Service port that fails all the time has so many lines in the access log
     () => linesOf('quiet/s/http').length === 5,
     () => JSON.stringify(accessLog()),
   )
+  // Each worker has a stream of its own for them.
+  await eventually(
+    () => linesOf('loud/s/http').length + (leftOut.get('loud/s/http') ?? 0) === 200,
+    () => JSON.stringify([...leftOut]),
+  )
   const { length } = linesOf('loud/s/http')
   // 20 at once and two a second.
   assert.ok(length >= 20 && length < 100, `${length} lines`)
-  assert.deepEqual([...leftOut], [['loud/s/http', 200 - length]])
+  assert.deepEqual([...leftOut.keys()], ['loud/s/http'])
   const [told] = problems.get('access log loud/s/http')!
   assert.deepEqual([told!.code, told!.object], ['LP306', 'Service loud/s'])
   assert.equal(problems.size, 1)

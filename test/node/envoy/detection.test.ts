@@ -54,7 +54,7 @@ test('a connection that stays open is reported no more after a while, and has no
   const greeter = await rawEndpoint(t, socket => void socket.write('220 mail ESMTP\r\n'))
   const settings = { ...listeners['a listener of its own'], lbPolicy: 'ROUND_ROBIN' } as const
   const [secure, mail] = [
-    await servicePort('secure', 'http', [await freePort(), echo.port], settings),
+    await servicePort('secure', 'http', [await freePort(), echo.port], { ...settings, firstBytesTimeout: 15_000 }),
     await servicePort('mail', 'http', [greeter.port], settings),
   ]
   const envoy = await serve(t, [secure, mail], { firstBytesTimeout: 100 })

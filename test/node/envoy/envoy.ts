@@ -31,15 +31,24 @@ export async function envoyPath(): Promise<string> {
   return found.path
 }
 
+/** Below those that the kernel gives (32768 and up), so that nobody gets it before it is used; each one once. */
 export async function freePort(): Promise<number> {
-  const server = createServer()
-  const port = await listen(server)
-  server.close()
-  return port
+  for (;;) {
+    const port = nextPort++
+    const server = createServer()
+    const isFree = await listen(server, port).then(
+      () => true,
+      () => false,
+    )
+    server.close()
+    if (isFree) return port
+  }
 }
 
-async function listen(server: Server): Promise<number> {
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+let nextPort = 12_000 + Math.floor(Math.random() * 15_000)
+
+async function listen(server: Server, port = 0): Promise<number> {
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve))
   return (server.address() as AddressInfo).port
 }
 
@@ -207,7 +216,7 @@ export interface RawClient {
   readonly received: string
   /** What ended the connection; undefined while it is open. */
   readonly ended: 'end' | 'reset' | undefined
-  /** Resolves with all that has come once it contains the text; throws after 10 s. */
+  /** Resolves with all that has come once it contains the text; throws after 30 s. */
   until(text: string): Promise<string>
   untilEnd(): Promise<string>
 }
@@ -264,9 +273,9 @@ export async function exchange(t: TestContext, port: number, request: string, ho
 }
 
 export async function eventually(holds: () => boolean | Promise<boolean>, what: () => string): Promise<void> {
-  for (let i = 0; i < 500; i++) {
+  for (let i = 0; i < 1500; i++) {
     if (await holds()) return
     await sleep(20)
   }
-  throw new Error(`waited 10 s for ${what()}`)
+  throw new Error(`waited 30 s for ${what()}`)
 }

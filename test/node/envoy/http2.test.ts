@@ -22,7 +22,8 @@ async function throughEnvoy(t: TestContext) {
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   t.after(() => server.close())
-  const state = await servicePort('h2', 'http', [(server.address() as AddressInfo).port])
+  const { port } = server.address() as AddressInfo
+  const state = await servicePort('h2', 'http', [port], { upstreamIdleTimeout: 60_000 })
   const { admin } = await serve(t, [state])
   const counts = async () => (await readConnectionCounts([admin]))?.get(state.id)
   return { port: state.port.port, waiting, posts, counts }

@@ -17,7 +17,7 @@ for (const [method, settings] of [
     const good = await httpEndpoint(t, (_, response) => response.end('good'))
     const state = await servicePort('retry', 'http', [bad.port, good.port], { ...never, ...settings })
     await serve(t, [state])
-    for (let i = 0; i < 20; i++) assert.equal(statusOf(await exchange(t, state.port.port, request(method))), 200)
+    for (let i = 0; i < 40; i++) assert.equal(statusOf(await exchange(t, state.port.port, request(method))), 200)
     assert.ok(bad.seen.length > 0)
   })
 }
@@ -147,7 +147,7 @@ test('retry-non-idempotent has a POST tried again too', async t => {
   const good = await httpEndpoint(t, (_, response) => response.end('good'))
   const state = await servicePort('lifted', 'http', [bad.port, good.port], { ...never, retryNonIdempotent: true })
   await serve(t, [state])
-  for (let i = 0; i < 20; i++) assert.equal(statusOf(await exchange(t, state.port.port, request('POST'))), 200)
+  for (let i = 0; i < 40; i++) assert.equal(statusOf(await exchange(t, state.port.port, request('POST'))), 200)
   assert.ok(bad.seen.length > 0)
 })
 

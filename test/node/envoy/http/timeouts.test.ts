@@ -26,16 +26,23 @@ test('idle-timeout closes a connection between requests, and never one within a 
 })
 
 test('idle-timeout closes a connection when it is over, no 5 s later, and answers what comes shortly before', async t => {
-  const began = performance.now()
-  const idleMs = 2000
+  // From four fifths of it on Envoy ends connections that have no request.
+  const idleMs = 5000
   const port = await throughEnvoy(t, (request, response) => response.end(`served ${request.url};`), {
     idleTimeout: idleMs,
   })
-  const [idle, late] = [await client(t, port), await client(t, port)]
-  for (const raw of [idle, late]) raw.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-  await Promise.all([idle, late].map(raw => raw.until('served /;')))
-  const answered = performance.now()
-  await sleep(idleMs * 0.9)
+  const askTwo = async () => {
+    const began = performance.now()
+    const [idle, late] = [await client(t, port), await client(t, port)]
+    for (const raw of [idle, late]) raw.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await Promise.all([idle, late].map(raw => raw.until('served /;')))
+    const answered = performance.now()
+    await sleep(idleMs * 0.82)
+    return { idle, late, began, answered, hasOverslept: performance.now() > began + idleMs * 0.96 }
+  }
+  let two = await askTwo()
+  while (two.hasOverslept) two = await askTwo()
+  const { idle, late, began, answered } = two
   late.send('GET /late HTTP/1.1\r\nHost: a\r\n\r\n')
   await late.until('served /late;')
   await idle.untilEnd()
