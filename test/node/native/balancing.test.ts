@@ -40,7 +40,7 @@ describe('a Service port that is balanced by latency', { skip }, () => {
   after(() => lab?.destroy())
 
   test('an endpoint that is slow gets fewer requests than by LEAST_REQUEST', async () => {
-    await setDelay(pods[0]!, 8080, 30)
+    await setDelay(pods[0]!, 8080, 60)
     const [of, ofPlain] = await Promise.all(
       [fast, plain].map(async vip => {
         const load = await lab.load(client, { url: `http://${vip}/`, connections: 10, rate: 100, requests: 400 })
@@ -55,18 +55,18 @@ describe('a Service port that is balanced by latency', { skip }, () => {
     await setDelay(pods[0]!, 8080, 0)
     assert.match(stdout, /an endpoint is chosen by PEAK_EWMA/)
     assert.match(stdout, /ANSWERS IN +FAILING +SHARE/)
-    assert.match(stdout, /10\.244\.1\.11:8080 .* [1-9]\d ms +0 % +\d %/)
-    assert.match(top.stdout, /10\.244\.1\.11:8080 .* requests\/s, answers in [1-9]\dms$/m)
+    assert.match(stdout, /10\.244\.1\.11:8080 .* [1-9]\d+ ms +0 % +\d+ %/)
+    assert.match(top.stdout, /10\.244\.1\.11:8080 .* requests\/s, answers in [1-9]\d+ms$/m)
     const series = (name: string) =>
       [...metrics.stdout.matchAll(new RegExp(`^${name}{service_port="default/(\\w+)/http",(.*)} (.*)$`, 'gm'))].map(
         ([, ...words]) => words.join(' '),
       )
     assert.match(series('lightpath_latency_endpoints').join(), /^fast state="even" [12],fast state="slow" [12],/)
-    assert.match(series('lightpath_endpoint_latency_seconds').join(), /fast quantile="1" 0\.0[1-9]/)
+    assert.match(series('lightpath_endpoint_latency_seconds').join(), /fast quantile="1" 0\.(0[1-9]|[1-9])/)
     assert.match(series('lightpath_endpoint_share_ratio').join(), /fast quantile="0" 0\.\d+,fast quantile="1" [12]\.\d/)
-    const shares = JSON.stringify([of, ofPlain])
-    assert.ok((of!['web-1']?.requests ?? 0) < 40, shares)
-    assert.ok((ofPlain!['web-1']?.requests ?? 0) > 60, shares)
+    // At the same time, so that a busy machine is so for both.
+    const [byLatency, byRequests] = [of, ofPlain].map(endpoints => endpoints!['web-1']?.requests ?? 0)
+    assert.ok(byLatency! < byRequests! / 2, JSON.stringify([of, ofPlain]))
   })
 
   test('one that is slow is ejected by another policy where a setting says so, and comes back', async () => {
@@ -118,12 +118,11 @@ describe('a Service port that is balanced by latency', { skip }, () => {
       await sleep(500)
     }
     assert.deepEqual((await load.stop()).errors, {})
-    const { stdout } = await lab.on('curl', ['-s', 'http://127.0.0.1:9001/metrics'])
-    const states = stdout.matchAll(/^lightpath_latency_endpoints\{service_port="default\/many\/http",.*\} (\d+)$/gm)
-    assert.equal(
-      [...states].reduce((sum, [, count]) => sum + Number(count), 0),
-      1000,
-    )
+    await lab.until('1,000 endpoints in the metrics', async () => {
+      const { stdout } = await lab.on('curl', ['-s', 'http://127.0.0.1:9001/metrics'])
+      const states = stdout.matchAll(/^lightpath_latency_endpoints\{service_port="default\/many\/http",.*\} (\d+)$/gm)
+      return [...states].reduce((sum, [, count]) => sum + Number(count), 0) === 1000
+    })
   })
 
   test('with an Envoy beside that lacks the module it is balanced by LEAST_REQUEST, which is said, until that is gone', async () => {

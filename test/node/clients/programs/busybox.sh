@@ -17,9 +17,12 @@ for url in "$@"; do
     wget post /echo --post-file "$upload"
     wget big /big
   else
-    # Ends its side when its input ends.
+    # Ends its side when its input ends, which is a file: a pipe may be empty at first.
     host=${url#http://}
-    answer=$(printf 'GET /hello HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$host" | busybox nc -w 30 "$host" 80 | tr -d '\r')
+    request=$(mktemp)
+    printf 'GET /hello HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$host" > "$request"
+    answer=$(busybox nc -w 30 "$host" 80 < "$request" | tr -d '\r')
+    rm "$request"
     echo "$url get $(echo "$answer" | sed -n '1s/^HTTP.... \([0-9]*\).*/\1/p') $(printf '%s' "$answer" | sed '1,/^$/d' | tr -d '\n' | sum)"
   fi
 done
