@@ -240,14 +240,13 @@ describe('nf_tables by netlink', needsRoot, () => {
     const port = (n: number) => portState(`a/s${n % 50}/http`, `10.96.0.${n % 50}`, [`10.1.0.${1 + (n % 200)}:80`])
     const end = performance.now() + 10_000
     let flushes = 0
-    for (let n = 0; performance.now() < end; n++) {
+    for (let n = 0; performance.now() < end || flushes < 20; n++) {
       tables.setPort(port(n))
       await delay(5)
       if (n % 20 !== 0) continue
       await shell('nft', 'flush', 'ruleset')
       flushes++
     }
-    assert.ok(flushes > 20)
     for (let n = 0; n < 50; n++) tables.setPort(port(n))
     const isWhole = async () => (await elementsOf('services').catch(() => new Map())).size === 50
     for (let n = 0; n < 200 && !(await isWhole()); n++) await delay(100)
