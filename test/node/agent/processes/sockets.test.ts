@@ -118,18 +118,23 @@ print('listening', flush=True)`
   })
 
   test('holds a few connections to the admin pages, and no more', async () => {
+    // Envoy ends those that send nothing after 30 s: the limit has to end the others long before.
     const program = `
 import socket, time
 held = [socket.create_connection(('127.0.0.1', 15000)) for _ in range(200)]
-time.sleep(1)
-open_ones = 0
-for each in held:
+def is_open(each):
     each.setblocking(False)
-    try: each.recv(1)
-    except BlockingIOError: open_ones += 1
-    except ConnectionError: pass
-print(open_ones)`
-    assert.equal((await stranger(python, '-c', program)).stdout, '32\n')
+    try: return each.recv(1) != b''
+    except BlockingIOError: return True
+    except ConnectionError: return False
+end = time.monotonic() + 20
+while len(held) > 40 and time.monotonic() < end:
+    time.sleep(0.1)
+    held = [each for each in held if is_open(each)]
+print(len(held))`
+    const open = Number((await stranger(python, '-c', program)).stdout)
+    // 32, and each worker of Envoy may accept one at the same time as another.
+    assert.ok(open >= 16 && open <= 40, `${open} of 200 open`)
     await lab.until('the pages again', async () => (await page('/ready')).stdout === '200')
   })
 
