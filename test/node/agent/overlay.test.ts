@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { RunningPod } from '../../../src/lab/pods.ts'
 import { serviceWith } from '../manifests.ts'
+import { untilOpenInEnvoy } from './connections.ts'
 import { AgentLab, skip } from './lab.ts'
 
 describe('the overlay by hand', { skip }, () => {
@@ -33,6 +34,7 @@ describe('the overlay by hand', { skip }, () => {
     await lab.untilServedBy('envoy', client, url)
     assert.match((await lab.lightpath('overlay', 'show')).stdout, /^overlay is on: /)
     const kept = await lab.load(client, { url, connections: 4, rate: 50 })
+    await untilOpenInEnvoy(lab, '10.96.4.1', 4)
     const fresh = await lab.load(client, { url, connections: 8, rate: 100, fresh: true })
     assert.match((await lab.lightpath('overlay', 'off')).stdout, /^overlay is off: /)
     assert.match(await lab.ask(client, url), / by kernel$/)

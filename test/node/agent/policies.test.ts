@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { type RunningPod, startServer } from '../../../src/lab/pods.ts'
 import { type Child, runIn } from '../../../src/lab/processes.ts'
 import { type Endpoint, echo, http, serviceWith } from '../manifests.ts'
+import { countOpen } from './connections.ts'
 import { AgentLab, skip } from './lab.ts'
 
 function podManifest({ name, node, ip, ip6 }: Endpoint, labels: object = {}): object {
@@ -68,16 +69,8 @@ describe('network policies', { skip }, () => {
 
   const cease = (netns: string) => runIn(netns, 'nft', ['delete table inet lab-policy'])
 
-  /** Connections of TCP that a pod's sockets have at this port. */
-  async function openAt({ netns }: RunningPod, port: number): Promise<number> {
-    const { stdout } = await runIn(netns, 'ss', [
-      '-Htn',
-      'state',
-      'established',
-      `( sport = :${port} or dport = :${port} )`,
-    ])
-    return stdout.split('\n').filter(line => line !== '').length
-  }
+  /** Connections that a pod's sockets have at this port. */
+  const openAt = (pod: RunningPod, port: number) => countOpen(pod, `( sport = :${port} or dport = :${port} )`)
 
   /** An open request and an open stream through Envoy, from a client to web. */
   async function open(from: RunningPod) {
@@ -85,6 +78,8 @@ describe('network policies', { skip }, () => {
     const { processes } = lab.network
     const stream = await processes.spawnIn(from.netns, 'python3', ['-c', readingUntilItsEnd])
     const request = await processes.spawnIn(from.netns, 'curl', ['-s', `${urls[0]}delay?ms=600000`])
+    const inEnvoy = (port: number) => countOpen(lab.node, `src 10.96.9.1 and sport = :${port} and dst ${from.ip}`)
+    await lab.until('both in Envoy', async () => (await inEnvoy(80)) > 0 && (await inEnvoy(7)) > 0)
     await lab.until('both at web', async () => (await openAt(web, 8080)) > 0 && (await openAt(web, 7)) > 0)
     return { stream, request }
   }
@@ -105,8 +100,8 @@ describe('network policies', { skip }, () => {
     await untilEnded(stream, request)
     await lab.until('no connection at web', async () => (await openAt(web, 8080)) + (await openAt(web, 7)) === 0)
     for (const url of urls) {
+      await lab.untilServedBy('kernel', other, url)
       assert.equal(await ask(client, url), 'curl 28')
-      assert.equal(await ask(other, url), 'web-1 by kernel')
     }
     assert.match(
       await command('explain', 'default/web'),
@@ -142,6 +137,7 @@ describe('network policies', { skip }, () => {
     lab.write('on-host', serviceWith({ name: 'on-host', vips: ['10.96.9.3'] }, [onHost]))
     lab.write('metadata', serviceWith({ name: 'metadata', vips: ['10.96.9.4', 'fd00:96:9::4'] }, [unknown]))
     await lab.untilServedBy('kernel', client, 'http://10.96.9.3/')
+    await lab.until('the other Service', () => lab.explain('default/metadata'))
     const why = async (name: string) =>
       (await lab.explain(`default/${name}`))?.service.ports.map(({ layer }) => layer.reason)
     assert.match((await why('on-host'))![0]!, /172\.30\.0\.11:8080: it is the address of a node/)

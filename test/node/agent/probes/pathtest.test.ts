@@ -42,6 +42,9 @@ describe('on a node that may not let pods reach Envoy', { skip }, () => {
     return (links.stdout + tables).match(/lightpath0|lightpath-path/g)?.join() ?? ''
   }
 
+  /** The other family's test, or the next one, may be under way. */
+  const untilNothingIsLeft = () => lab.until('nothing left of a test', async () => (await leftovers()) === '')
+
   const command = async (...args: readonly string[]) => (await lab.lightpath(...args, '--socket', lab.socket)).stdout
 
   test('an open path is found by a packet from a pod, which leaves nothing behind, and then the overlay is filled', async () => {
@@ -54,7 +57,7 @@ describe('on a node that may not let pods reach Envoy', { skip }, () => {
     assert.match(status, /path of pods to Envoy, IPv4: open, tested from pod 10\.244\.1\.11 \(interface pod11\)/)
     assert.match(status, /path of pods to Envoy, IPv6: open, tested from pod fd00:244:1::11 \(interface pod11\)/)
     assert.match(await command('explain', 'default/web'), /path of pods to Envoy: open, tested from pod 10\.244\.1\.11/)
-    assert.equal(await leftovers(), '')
+    await untilNothingIsLeft()
   })
 
   test('where a firewall drops at input what pods send, the kernel layer serves, everything says so, and the overlay fills once the rule is gone', async () => {
@@ -75,7 +78,7 @@ describe('on a node that may not let pods reach Envoy', { skip }, () => {
       await command('explain', 'default/web'),
       /path of pods to Envoy: blocked, so the kernel layer serves: /,
     )
-    assert.equal(await leftovers(), '')
+    await untilNothingIsLeft()
     await lab.nft('delete', 'table', 'inet', 'lab-firewall')
     await lab.untilServedBy('envoy', client, url)
     await lab.untilLogged(/LP402.*"problem is over"/)
@@ -143,7 +146,7 @@ describe('on a node that may not let pods reach Envoy', { skip }, () => {
     await remains()
     await lab.start()
     await lab.untilServedBy('envoy', client, url)
-    assert.equal(await leftovers(), '')
+    await untilNothingIsLeft()
     await lab.agent.down()
     await remains()
     assert.match((await lab.lightpath('cleanup')).stdout, /what a test of the path to Envoy left behind/)

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { setFault } from '../../../../src/lab/clients.ts'
 import type { RunningPod } from '../../../../src/lab/pods.ts'
 import { serviceWith, slice } from '../../manifests.ts'
@@ -11,6 +10,7 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
   let client: RunningPod
   let pods: readonly RunningPod[]
   const url = 'http://10.96.6.1/'
+  const id = 'default/web/http'
   const port = 'namespace="default",service="web",port="http"'
 
   before(async () => {
@@ -47,6 +47,12 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
   })
 
   test('explain says what was asked for, which settings and endpoints apply and why, and who has acknowledged what', async () => {
+    await lab.until('all acknowledged and healthy', async () => {
+      const { envoyPorts, health } = (await lab.explain('default/web')) ?? {}
+      const { resources } = envoyPorts?.[id] ?? {}
+      const isHealthy = Object.values(health?.[id] ?? {}).filter(({ healthy }) => healthy).length === 2
+      return resources?.every(({ status }) => status === 'acknowledged') && isHealthy
+    })
     const { code, stdout, stderr } = await explain('default/web')
     assert.deepEqual([code, stderr], [0, ''])
     for (const line of [
@@ -78,7 +84,6 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
     assert.equal(code, 0)
     const { node, service, envoy, envoyPorts, kernelPorts, health, problems } = JSON.parse(stdout)
     assert.deepEqual([node, service.name, envoy, problems], ['node1', 'web', { up: true, versions: ['1.40.0'] }, []])
-    const id = 'default/web/http'
     assert.deepEqual([service.ports[0].id, envoyPorts[id].up, kernelPorts[id].confirmed], [id, true, true])
     assert.deepEqual(health[id], {
       '10.244.1.11:8080': { ejected: false, healthy: true },
@@ -99,12 +104,11 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
   })
 
   test('metrics count what Envoy saw of a Service port: answers by class, durations, retries, ejections', async () => {
-    // A page is a second old at most.
-    await sleep(1100)
-    const before = (await lab.metric(`lightpath_requests_total{${port},code_class="2xx"}`)) ?? 0
-    await (await lab.load(client, { url, connections: 4, requests: 200 })).report
-    const healthy = `lightpath_requests_total{${port},code_class="2xx"}`
-    await lab.until('200 requests', async () => (await lab.metric(healthy)) === before + 200)
+    // Nobody has called this one before.
+    const [otherUrl, other] = ['http://10.96.6.2/', port.replace('web', 'web-other')]
+    await lab.until('it in Envoy', async () => (await lab.overlay()).includes('10.96.6.2 . 80'))
+    await (await lab.load(client, { url: otherUrl, connections: 4, requests: 200 })).report
+    await lab.untilMetric(`lightpath_requests_total{${other},code_class="2xx"}`, 200)
 
     await setFault(pods[0]!, 8080, 503)
     const { errors } = await (await lab.load(client, { url, connections: 4, requests: 200 })).report
@@ -124,7 +128,7 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
     await setFault(pods[1]!, 8080, 200)
 
     const count = `lightpath_request_duration_seconds_count{${port}}`
-    await lab.until('durations', async () => (await lab.metric(count))! >= before + 400)
+    await lab.until('durations', async () => (await lab.metric(count))! >= 200)
     const text = await lab.page('/metrics', 9001)
     const sample = new RegExp(`^lightpath_request_duration_seconds_bucket\\{${port},le="(.+)"\\} (\\d+)$`, 'gm')
     const buckets = [...text.matchAll(sample)].map(([, syncedThrough, requests]) => ({
