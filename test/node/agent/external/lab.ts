@@ -59,10 +59,10 @@ export async function keptLoad(lab: AgentLab, from: Pod, url: string): Promise<L
   return load
 }
 
-/** Who answers, until both pods have, or 20 times. */
+/** Who answers, until both pods have, or so often that none of two is left out by chance. */
 export async function answers(lab: AgentLab, from: Pick<RunningPod, 'netns'>, url: string): Promise<readonly string[]> {
   const found = new Set<string>()
-  for (let n = 0; n < 20 && found.size < 2; n++) found.add(await lab.ask(from, url, '--max-time', '2'))
+  for (let n = 0; n < 40 && found.size < 2; n++) found.add(await lab.ask(from, url))
   return [...found].sort()
 }
 

@@ -29,7 +29,8 @@ describe("an http port with the setting external on a node that keeps clients' a
     await startWithServices(lab, [near, far])
     const { address, address6 } = lab.node
     urls = [`http://${address}:30081/`, `http://[${address6}]:30081/`, 'http://192.0.2.9/', 'http://[2001:db8::9]/']
-    for (const url of [...urls, 'http://192.0.2.7/']) await lab.untilServedBy('envoy', outside, url)
+    const ofCluster = ['http://192.0.2.7/', 'http://[2001:db8::7]/']
+    for (const url of [...urls, ...ofCluster]) await lab.untilServedBy('envoy', outside, url)
   })
   after(() => lab?.destroy())
 
@@ -62,8 +63,9 @@ describe("an http port with the setting external on a node that keeps clients' a
   test('and policy Local drops what outsiders send where no endpoint is, and is promoted again with the first', async () => {
     const load = await keptLoad(lab, { ...client, netns: outside.netns }, urls[0]!)
     write(lab, local, [far])
-    await lab.until('drops', async () => (await lab.ask(outside, urls[2]!, '--max-time', '1')) === 'curl 28')
-    for (const url of urls) assert.equal(await lab.ask(outside, url, '--max-time', '1'), 'curl 28')
+    for (const url of urls) {
+      await lab.until(`drops of ${url}`, async () => (await lab.ask(outside, url, '--max-time', '2')) === 'curl 28')
+    }
     write(lab, local, [near, far])
     for (const url of urls) await lab.untilServedBy('envoy', outside, url)
     await load.stop()
