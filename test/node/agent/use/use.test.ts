@@ -3,6 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import type { RunningPod } from '../../../../src/lab/pods.ts'
 import { pause } from '../../../../src/lab/wait.ts'
 import { serviceWith } from '../../manifests.ts'
+import { countOpen, untilOpenInEnvoy } from '../connections.ts'
 import { AgentLab, skip } from '../lab.ts'
 
 const names = ['one', 'two', 'three'] as const
@@ -86,7 +87,7 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
     const loads = await Promise.all(
       (['one', 'two'] as const).map(name => lab.load(client, { url: urlOf(name), connections: 2, rate: 20 })),
     )
-    await pause(500)
+    for (const name of ['one', 'two'] as const) await untilOpenInEnvoy(lab, vips[name], 2)
     write('three', { overlay: 'always' })
     await lab.untilServedBy('envoy', client, urlOf('three'))
     await lab.until('room', async () => (await inEnvoy()).length === 2)
@@ -102,8 +103,9 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
     const before = (await inEnvoy()).sort()
     await lab.agent.down()
     await lab.agent.up()
+    await lab.untilEnvoyIsUp()
     await lab.untilServedBy('envoy', client, urlOf('three'))
-    assert.deepEqual((await inEnvoy()).sort(), before)
+    await lab.until('all that were there', async () => (await inEnvoy()).sort().join() === before.join())
     await lab.envoy.down()
     assert.equal(await lab.ask(client, urlOf('three')), 'web-1 by kernel')
     await lab.envoy.up()
@@ -134,12 +136,14 @@ describe('a node whose Envoy has not room for all ports', { skip }, () => {
       await untilInEnvoy('three')
       await lab.untilServedBy('kernel', client, urlOf('one'))
       const load = await lab.load(client, { url: urlOf('one'), connections: 2, rate: 20 })
-      await pause(500)
+      const atWeb = () => countOpen(web, `sport = :8080 and dst ${client.ip}`)
+      await lab.until('its connections', async () => (await atWeb()) === 2)
       write('one', { rebalance })
       await untilInEnvoy('one', 'three')
-      const below = () => lab.explain('default/one').then(seen => seen!.connectionsBelow['default/one/http'] ?? 0)
+      const below = async () => (await lab.explain('default/one'))?.connectionsBelow['default/one/http'] ?? 0
       await lab.until('the connections below', async () => (await below()) === (rebalance === 'true' ? 0 : 2))
-      await pause(500)
+      if (rebalance === 'true') await untilOpenInEnvoy(lab, vips.one, 2)
+      else await pause(500)
       const { layers, errors } = await load.stop()
       if (rebalance === 'false') assert.deepEqual([errors, Object.keys(layers)], [{}, ['kernel']])
       else {
