@@ -130,9 +130,10 @@ export class ChaosBed {
     await this.#chaosTable(netns, isDropped ? chains : undefined)
   }
 
-  /** One packet of a hundred that a node forwards is lost. */
+  /** One packet of a hundred is lost, whether the node forwards it or its Envoy receives or sends it. */
   async lose({ netns }: LabNode, isLost: boolean): Promise<void> {
-    await this.#chaosTable(netns, isLost ? [`${chain('forward')}numgen random mod 100 0 drop\n}`] : undefined)
+    const chains = ['prerouting', 'output'].map(hook => `${chain(hook)}numgen random mod 100 0 drop\n}`)
+    await this.#chaosTable(netns, isLost ? chains : undefined)
   }
 
   async #chaosTable(netns: string, chains: readonly string[] | undefined): Promise<void> {
