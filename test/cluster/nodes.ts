@@ -197,13 +197,13 @@ export class Nodes {
       detached: true,
     })
     try {
-      const [line] = (await once(client.stdout, 'data')) as [Buffer]
+      const [line] = (await Promise.race([once(client.stdout, 'data'), failed(client)])) as [Buffer]
       const [, local] = /127\.0\.0\.1:(\d+)/.exec(line.toString())!
       return (await run('nsenter', [this.controlNetwork, 'curl', '-sS', ...args, `http://localhost:${local}${path}`]))
         .stdout
     } finally {
       // With kubectl, which the script has started.
-      process.kill(-client.pid!)
+      if (client.exitCode === null) process.kill(-client.pid!)
     }
   }
 
@@ -240,4 +240,10 @@ export class Nodes {
     ])
     return found.stdout.split('\n')[0]!
   }
+}
+
+/** Rejects when the process ends. */
+async function failed(client: ChildProcess): Promise<never> {
+  const [code] = await once(client, 'exit')
+  throw new Error(`${client.spawnargs.join(' ')} ended with ${code}`)
 }

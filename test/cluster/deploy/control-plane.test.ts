@@ -17,16 +17,20 @@ describe('control planes', { skip }, () => {
   after(() => cluster?.down())
 
   const ours = (...args: readonly string[]) => cluster.kubectl('-n', 'lightpath-system', ...args)
-  const podsOf = async (name: string, ...args: readonly string[]) => {
-    const found = await ours('get', 'pods', '-l', `${component}=${name}`, ...args, '-o', 'name')
+  const podsOf = async (name: string) => {
+    const found = await ours('get', 'pods', '-l', `${component}=${name}`, '-o', 'name')
     return found.trim().split('\n')
   }
   const sample = async (pod: string, name: string) => {
     const page = await cluster.askForwarded(pod, 9000, '/metrics')
     return Number(new RegExp(`^lightpath_controlplane_${name} (.*)$`, 'm').exec(page)?.[1])
   }
+  /** Of those that are ready, since others may be gone when they are asked. */
   const streams = async () => {
-    const pods = await podsOf('controlplane', '--field-selector', 'status.phase=Running')
+    const ready = '{.items[*].endpoints[?(@.conditions.ready==true)].targetRef.name}'
+    const slices = ['endpointslices', '-l', 'kubernetes.io/service-name=lightpath-controlplane']
+    const names = await ours('get', ...slices, '-o', `jsonpath=${ready}`)
+    const pods = names.split(' ').map(name => `pod/${name}`)
     const counts = await Promise.all(pods.map(pod => sample(pod, 'streams')))
     return counts.reduce((sum, count) => sum + count, 0)
   }
