@@ -2,6 +2,7 @@
 
 import { status } from '@grpc/grpc-js'
 import { Counter, Gauge, Registry } from 'prom-client'
+import type { Exclusion } from '../exclusions/exclusion.ts'
 import { type FactType, factTypes } from '../facts/types.ts'
 import { watchLoopDelay } from '../observe/metrics/loop-delay.ts'
 import type { Freshness } from './freshness.ts'
@@ -16,6 +17,7 @@ export interface Readings {
   /** Streams that were refused or ended from here, by status code. */
   readonly ended: ReadonlyMap<status, number>
   readonly freshness: Freshness
+  readonly exclusions: readonly Exclusion[]
 }
 
 export function controlPlaneMetrics(read: () => Readings): Registry {
@@ -70,6 +72,16 @@ export function controlPlaneMetrics(read: () => Readings): Registry {
     collect() {
       const { resources } = read()
       for (const type of factTypes) this.set({ type }, resources(type))
+    },
+  })
+  new Gauge({
+    name: 'lightpath_controlplane_excluded',
+    help: 'Endpoints and nodes that most nodes which use them cannot reach, as far as the control plane hears them.',
+    registers,
+    labelNames: ['of'],
+    collect() {
+      const { exclusions } = read()
+      for (const kind of ['endpoint', 'node']) this.set({ of: kind }, exclusions.filter(({ of }) => of === kind).length)
     },
   })
   new Counter({

@@ -131,7 +131,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     flushing = setTimeout(flush, Math.max(gatherMs, restMs))
   }, log)
   const { store, freshness, ready } = knowledge
-  const exchange = new Exchange(new Failures(ready, options.failureTimes), log)
+  const failures = new Failures(ready, options.failureTimes)
+  const exchange = new Exchange(failures, log)
   const isTooOld = () => maxStalenessMs !== undefined && (freshness.ageMs ?? 0) > maxStalenessMs
   let wasCutOff = false
   const tellFreshness = ({ call }: Stream) => {
@@ -231,7 +232,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       streams: streams.size,
       nodes: new Set([...streams].map(({ node }) => node)).size,
       resources: type => store.all(type).size,
-      ...{ sent, ended, freshness },
+      ...{ sent, ended, freshness, exclusions: failures.exclusions },
     }),
     stop: async () => {
       clearTimeout(flushing)

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Client, credentials, Metadata, status } from '@grpc/grpc-js'
+import { controlPlaneMetrics } from '../../../controlplane/metrics.ts'
 import { startControlPlane } from '../../../controlplane/server.ts'
 import type { Exclusion } from '../../../exclusions/exclusion.ts'
 import { encodeReport, failuresService, type Sight } from '../../../facts/failures.ts'
@@ -74,11 +75,13 @@ const all = (agents: Agents, is: (listener: ExcludingListener) => boolean, what:
   )
 
 test('one node suspects, all are asked, and all hear what most have found, and when it is over', async () => {
-  await withAgents(async ({ agents }) => {
+  await withAgents(async ({ agents, controlPlane }) => {
     agents[0]!.sees('suspected')
     await all(agents, ({ wanted }) => wanted.includes(endpoint), 'asked')
     for (const { sees } of agents.slice(0, 2)) sees('timed out')
     await all(agents, ({ excluded }) => excluded.length === 1, 'excluded')
+    const page = await controlPlaneMetrics(() => controlPlane.readings()).metrics()
+    assert.match(page, /^lightpath_controlplane_excluded\{of="endpoint"\} 1$/m)
     const { name, by, failure } = agents[2]!.listener.excluded[0]!
     assert.deepEqual({ name, by, failure }, { name: endpoint, by: ['node1', 'node2'], failure: 'timed out' })
     for (const { sees } of agents) sees('answers')
