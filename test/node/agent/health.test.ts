@@ -87,7 +87,7 @@ describe('what load balancers ask a node', { skip }, () => {
     lab.remove('moving')
     balanced('heir', ['10.96.8.3'], 32003, [pod(2, 'node1'), pod(3, 'node1')])
     await lab.until('the heir', async () => (await ask('127.0.0.1', 32003))?.body.includes('"heir"'))
-    assert.deepEqual(await lab.problems('default/heir'), [])
+    await lab.until('no problem', async () => (await lab.problems('default/heir')).length === 0)
     lab.write('heir', serviceWith({ name: 'heir', vips: ['10.96.8.3'] }, []))
     await untilAnswered(32003, undefined)
   })
@@ -156,7 +156,9 @@ describe('what load balancers ask a node', { skip }, () => {
       (await ask('127.0.0.1', 10256, '/healthz'))?.status,
       (await ask('127.0.0.1', 10256, '/livez'))?.status,
     ]
-    assert.deepEqual(await codes(), [200, 200])
+    const until = (healthz: number) =>
+      lab.until(`/healthz ${healthz}`, async () => (await codes()).join() === `${healthz},200`)
+    await until(200)
     const { type, body } = (await ask(lab.node.address, 10256, '/healthz'))!
     assert.equal((await ask(`[${lab.node.address6}]`, 10256, '/healthz'))?.status, 200)
     const { healthy, nodeEligible, status } = JSON.parse(body)
@@ -164,8 +166,6 @@ describe('what load balancers ask a node', { skip }, () => {
       [type, healthy, nodeEligible, status.IPv4.healthy, status.IPv6.healthy],
       ['application/json', true, true, true, true],
     )
-    const until = (healthz: number) =>
-      lab.until(`/healthz ${healthz}`, async () => (await codes()).join() === `${healthz},200`)
     lab.write('node', [node({ taints: [{ key: 'ToBeDeletedByClusterAutoscaler', effect: 'NoSchedule' }] })])
     await until(503)
     lab.write('node', [node({ taints: [{ key: 'other', effect: 'NoSchedule' }] })])

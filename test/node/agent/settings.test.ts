@@ -39,7 +39,7 @@ describe("settings of the node's kernel", { skip }, () => {
       ],
       ['86400', '3600', '41', before, '1'],
     )
-    assert.equal(await lab.page('/readyz'), 'ok\n')
+    await lab.until('readiness', async () => (await lab.page('/readyz')) === 'ok\n')
     assert.match(await setting('net.ipv4.ip_local_port_range'), /60999$/)
     await lab.agent.down()
   })

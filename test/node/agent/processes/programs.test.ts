@@ -61,7 +61,7 @@ test('an agent starts no program, whatever it has to do', { skip }, async () => 
   await lab.until('the table', async () => (await lab.overlay()).includes('10.96.1.1 . 80'))
   await lab.on('ip', ['rule', 'del', 'priority', '5'])
   await lab.until('the rule', async () => (await lab.on('ip', ['rule'])).stdout.includes('lookup 1666'))
-  lab.envoy.kill('SIGKILL')
+  await lab.envoy.down('SIGKILL')
   await lab.untilServedBy('kernel', client, url)
   assert.deepEqual(await startedBy(lab.agent.pid!), [])
   // The observer does see what is started.

@@ -42,14 +42,12 @@ describe('a node at a glance', { skip }, () => {
 
   test('status counts the ports of each layer, says which wait for Envoy and why, and shows the problems', async () => {
     await lab.agent.up()
-    await lab.until('the Services', async () => (await services('-n', 'default')).stdout.includes('wrong'))
+    const waiting =
+      /^ {2}ports in the kernel that wait for Envoy: 2, since Envoy is down or not connected \(default\/web\/http, default\/wrong\/http\)$/m
+    await lab.until('two ports that wait', async () => waiting.test((await status()).stdout))
     const alone = await status()
     assert.equal(alone.code, 0)
     assert.match(alone.stdout, /^ {2}Envoy: not connected; the kernel layer serves all Services$/m)
-    assert.match(
-      alone.stdout,
-      /^ {2}ports in the kernel that wait for Envoy: 2, since Envoy is down or not connected \(default\/web\/http, default\/wrong\/http\)$/m,
-    )
     assert.match(
       (await services()).stdout,
       /^default +web +http:80\/TCP +10\.96\.7\.1 +kernel, waits for Envoy +- +1 +-$/m,
