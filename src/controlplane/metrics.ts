@@ -5,7 +5,7 @@ import { Counter, Gauge, Registry } from 'prom-client'
 import type { Exclusion } from '../exclusions/exclusion.ts'
 import { type FactType, factTypes } from '../facts/types.ts'
 import { watchLoopDelay } from '../observe/metrics/loop-delay.ts'
-import type { Freshness } from './freshness.ts'
+import type { Freshness } from './knowledge/freshness.ts'
 
 /** What a control plane has and has done since its start. */
 export interface Readings {

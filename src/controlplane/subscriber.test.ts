@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { readFacts } from '../facts/told.ts'
 import { everything, inNamespace, ofNode } from '../facts/types.ts'
 import { aPod, aService, put, remove } from '../services/testing.ts'
-import { FactStore } from './factstore.ts'
+import { FactStore } from './knowledge/factstore.ts'
 import { Subscriber } from './subscriber.ts'
 
 function setup() {

@@ -7,7 +7,7 @@
 import { encodeComplete, encodeFacts } from '../facts/response.ts'
 import { type FactType, factTypes, isScope } from '../facts/types.ts'
 import { show } from '../text/raw.ts'
-import type { Fact, FactStore } from './factstore.ts'
+import type { Fact, FactStore } from './knowledge/factstore.ts'
 
 /** Bytes of resources after which a response ends; a single resource may be longer. Every stream may have one under way. */
 const usualBytes = 64 * 1024

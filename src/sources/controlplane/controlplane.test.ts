@@ -8,9 +8,9 @@ import {
   type ServerDuplexStream,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
-import { Knowledge } from '../../controlplane/knowledge.ts'
+import { Knowledge } from '../../controlplane/knowledge/knowledge.ts'
+import { decodeSnapshot, encodeSnapshot } from '../../controlplane/knowledge/snapshot.ts'
 import { type ControlPlane, startControlPlane } from '../../controlplane/server.ts'
-import { decodeSnapshot, encodeSnapshot } from '../../controlplane/snapshot.ts'
 import { sayFormat } from '../../facts/format.ts'
 import { describeKey, type KubeObject, keyOf } from '../../services/objects/objects.ts'
 import { aNamespace, aNode, aPod, aService, put, remove } from '../../services/testing.ts'

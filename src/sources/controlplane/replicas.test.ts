@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { FactStore } from '../../controlplane/factstore.ts'
+import { FactStore } from '../../controlplane/knowledge/factstore.ts'
 import { Subscriber } from '../../controlplane/subscriber.ts'
 import { readFacts } from '../../facts/told.ts'
 import { everything, type FactType, inNamespace, nameOf, ofNode, scopesOf, typeOf } from '../../facts/types.ts'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { problem } from '../services/problem.ts'
+import { problem } from '../../services/problem.ts'
 import { Freshness } from './freshness.ts'
 
 const away = [problem('LP105', 'Kubernetes API', 'not reachable', 'wait')]

@@ -1,6 +1,6 @@
 /** Knows how old the facts are: how long ago the source said last that they are the cluster's. */
 
-import type { Problem } from '../services/problem.ts'
+import type { Problem } from '../../services/problem.ts'
 
 /** The origin of the problems of reaching the API server (sources/kubernetes.ts). */
 const apiOrigin = 'kubernetes'

@@ -1,10 +1,10 @@
 /** Holds the facts of the cluster as the source reports them, each encoded once for all agents. */
 
-import { encodeFact } from '../facts/encode.ts'
-import { encodeResource } from '../facts/response.ts'
-import { type FactType, factTypes, nameOf, scopesOf, typeOf } from '../facts/types.ts'
-import { versionOf } from '../facts/versions.ts'
-import { type Change, keyOf } from '../services/objects/objects.ts'
+import { encodeFact } from '../../facts/encode.ts'
+import { encodeResource } from '../../facts/response.ts'
+import { type FactType, factTypes, nameOf, scopesOf, typeOf } from '../../facts/types.ts'
+import { versionOf } from '../../facts/versions.ts'
+import { type Change, keyOf } from '../../services/objects/objects.ts'
 
 export interface Fact {
   readonly version: string

@@ -3,14 +3,14 @@
  * object of a snapshot goes when the source has reported everything of its type without it.
  */
 
-import type { Told } from '../facts/told.ts'
-import { type FactType, nameOf, typeOf } from '../facts/types.ts'
-import type { Log } from '../observe/log.ts'
-import { type Change, keyOf } from '../services/objects/objects.ts'
-import { formatProblem, type Problem } from '../services/problem.ts'
-import type { Collection, SourceListener } from '../sources/source.ts'
+import type { Told } from '../../facts/told.ts'
+import { type FactType, nameOf, typeOf } from '../../facts/types.ts'
+import type { Log } from '../../observe/log.ts'
+import { type Change, keyOf } from '../../services/objects/objects.ts'
+import { formatProblem, type Problem } from '../../services/problem.ts'
+import type { Collection, SourceListener } from '../../sources/source.ts'
+import { ReadyEndpoints } from '../failures/readyendpoints.ts'
 import { FactStore, type OnChange } from './factstore.ts'
-import { ReadyEndpoints } from './failures/readyendpoints.ts'
 import { Freshness } from './freshness.ts'
 import { encodeSnapshot, type Snapshot } from './snapshot.ts'
 

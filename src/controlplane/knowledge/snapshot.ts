@@ -4,11 +4,11 @@
  */
 
 import { createHash } from 'node:crypto'
-import { factsFormat } from '../facts/format.ts'
-import { encodeComplete, encodeFacts } from '../facts/response.ts'
-import { readFacts, type Told } from '../facts/told.ts'
-import { everything, factTypes } from '../facts/types.ts'
-import { rawList, rawObject } from '../text/raw.ts'
+import { factsFormat } from '../../facts/format.ts'
+import { encodeComplete, encodeFacts } from '../../facts/response.ts'
+import { readFacts, type Told } from '../../facts/told.ts'
+import { everything, factTypes } from '../../facts/types.ts'
+import { rawList, rawObject } from '../../text/raw.ts'
 import type { FactStore } from './factstore.ts'
 
 export interface Snapshot {
