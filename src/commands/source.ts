@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path'
 import type { Log } from '../observe/log.ts'
-import type { FindReplicas } from '../sources/controlplane/addresses.ts'
+import type { FindReplicas } from '../sources/controlplane/replicas/addresses.ts'
 import type { Source } from '../sources/source.ts'
 import type { Config } from './options.ts'
 
@@ -29,7 +29,7 @@ async function replicasOf(config: Config): Promise<FindReplicas | undefined> {
   const { controlPlanes, controlPlaneService: service, nodeName, kubeconfig, socket } = config
   if (service) {
     const [{ serviceEndpoints }, { kubernetesApi }] = await Promise.all([
-      import('../sources/controlplane/serviceendpoints.ts'),
+      import('../sources/controlplane/replicas/serviceendpoints.ts'),
       import('../cluster/api.ts'),
     ])
     const ask = kubernetesApi(kubeconfig)
@@ -37,6 +37,6 @@ async function replicasOf(config: Config): Promise<FindReplicas | undefined> {
     return serviceEndpoints({ service, nodeName, get: path => ask('GET', path), file })
   }
   if (controlPlanes.length === 0) return undefined
-  const { hostAddresses } = await import('../sources/controlplane/addresses.ts')
+  const { hostAddresses } = await import('../sources/controlplane/replicas/addresses.ts')
   return hostAddresses(controlPlanes, config.controlPlaneAuthority !== undefined)
 }

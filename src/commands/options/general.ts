@@ -4,8 +4,8 @@ import { hostname } from 'node:os'
 import { logLevels } from '../../observe/log.ts'
 import { type ServiceScope, serviceScopes } from '../../plan/ports/scope.ts'
 import { formatDuration } from '../../services/settings/duration.ts'
-import type { HostPort } from '../../sources/controlplane/addresses.ts'
-import type { ServiceName } from '../../sources/controlplane/serviceendpoints.ts'
+import type { HostPort } from '../../sources/controlplane/replicas/addresses.ts'
+import type { ServiceName } from '../../sources/controlplane/replicas/serviceendpoints.ts'
 import type { Definition } from './definition.ts'
 import {
   type BindAddress,

@@ -4,8 +4,8 @@ import { canonicalIp, isPortNumber } from '../../net/address.ts'
 import { canonicalCidr } from '../../net/cidr.ts'
 import type { TcpAddress } from '../../observe/http.ts'
 import { parseDuration } from '../../services/settings/duration.ts'
-import type { HostPort } from '../../sources/controlplane/addresses.ts'
-import type { ServiceName } from '../../sources/controlplane/serviceendpoints.ts'
+import type { HostPort } from '../../sources/controlplane/replicas/addresses.ts'
+import type { ServiceName } from '../../sources/controlplane/replicas/serviceendpoints.ts'
 
 export interface Shape<T> {
   readonly placeholder: string

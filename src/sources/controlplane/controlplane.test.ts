@@ -17,8 +17,8 @@ import { aNamespace, aNode, aPod, aService, put, remove } from '../../services/t
 import { discoveryService } from '../../xds/grpc.ts'
 import type { Source } from '../source.ts'
 import { RecordingListener, silentLog, until } from '../testing.ts'
-import { hostAddresses } from './addresses.ts'
 import { controlPlaneSource } from './controlplane.ts'
+import { hostAddresses } from './replicas/addresses.ts'
 import { Cluster, DirectSource } from './testing.ts'
 
 const service = (name: string, label = '') => aService({ namespace: 'shop', name, labels: { label } })

@@ -9,8 +9,8 @@ import { type ControlPlane, startControlPlane } from '../../controlplane/server.
 import { Bearers } from '../../observe/access/bearers.ts'
 import { aService, put } from '../../services/testing.ts'
 import { RecordingListener, silentLog, until } from '../testing.ts'
-import { hostAddresses } from './addresses.ts'
 import { controlPlaneSource } from './controlplane.ts'
+import { hostAddresses } from './replicas/addresses.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'lightpath-controlplane-'))
 const file = (name: string) => join(directory, name)

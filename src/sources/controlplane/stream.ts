@@ -11,8 +11,8 @@ import { type FactsFreshness, readFreshness } from '../../facts/freshness.ts'
 import { readFacts, type Told } from '../../facts/told.ts'
 import { type FactType, typeUrlOf } from '../../facts/types.ts'
 import { discoveryService } from '../../xds/grpc.ts'
-import type { Replica } from './addresses.ts'
 import type { ExchangeStream } from './failures/exchange.ts'
+import type { Replica } from './replicas/addresses.ts'
 import type { Security } from './security.ts'
 
 export interface StreamListener {

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import type { KubeObject } from '../../services/objects/objects.ts'
-import { aNode, anEndpoint, aSlice } from '../../services/testing.ts'
+import type { KubeObject } from '../../../services/objects/objects.ts'
+import { aNode, anEndpoint, aSlice } from '../../../services/testing.ts'
 import { serviceEndpoints } from './serviceendpoints.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'lightpath-endpoints-'))

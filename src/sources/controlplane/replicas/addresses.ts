@@ -2,8 +2,8 @@
 
 import { lookup } from 'node:dns/promises'
 import { BlockList, isIPv6 } from 'node:net'
-import { hostPort } from '../../net/address.ts'
-import type { KubeObject } from '../../services/objects/objects.ts'
+import { hostPort } from '../../../net/address.ts'
+import type { KubeObject } from '../../../services/objects/objects.ts'
 
 /** A host, by name or address, and a port. */
 export interface HostPort {

@@ -4,9 +4,9 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FactsFreshness } from '../../facts/freshness.ts'
+import type { FactsFreshness } from '../../../facts/freshness.ts'
+import type { FactsStream, StreamListener } from '../stream.ts'
 import type { Replica } from './addresses.ts'
-import type { FactsStream, StreamListener } from './stream.ts'
 
 export interface FresherOptions {
   readonly find: () => Promise<readonly Replica[]>

@@ -5,10 +5,10 @@
  */
 
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { hostPort } from '../../net/address.ts'
-import type { KubeObject } from '../../services/objects/objects.ts'
-import { listItems, parseObject } from '../../services/parse/parse.ts'
-import { isRawObject, type Raw, rawList, rawObject, rawText } from '../../text/raw.ts'
+import { hostPort } from '../../../net/address.ts'
+import type { KubeObject } from '../../../services/objects/objects.ts'
+import { listItems, parseObject } from '../../../services/parse/parse.ts'
+import { isRawObject, type Raw, rawList, rawObject, rawText } from '../../../text/raw.ts'
 import { type FindReplicas, type Replica, shuffled } from './addresses.ts'
 
 /** The name of the port in the Service. */
