@@ -58,7 +58,7 @@ export interface BootstrapOptions {
   readonly node: string
   /** Envoy's node cluster. Default `lightpath`. */
   readonly cluster?: string
-  /** Directory of the sockets (sockets.ts). Default /run/lightpath/envoy. */
+  /** Directory of the sockets (program/sockets.ts). Default /run/lightpath/envoy. */
   readonly sockets?: string
   /** The instance. Default 1. */
   readonly instance?: Instance
@@ -113,7 +113,8 @@ export function bootstrap(given: BootstrapOptions): Bootstrap {
 
 /**
  * How long a thread may stand still until that is counted, which Lightpath does not read: so long that no thread wakes
- * for it. With the defaults (200 ms, 1 s) each wakes ten times a second, which is half of what an Envoy without work does.
+ * for it. With the defaults (200 ms, 1 s) each wakes ten times a second, which is half of what an Envoy without work
+ * does.
  */
 const watchdog = { missTimeout: duration(3600e3), megamissTimeout: duration(3600e3) }
 

@@ -36,8 +36,8 @@ export function adminPage(socket: UnixAddress, path: string): Promise<string | u
 }
 
 /**
- * Reads from each Envoy the statistics of Service ports for metrics (stats.ts), in Prometheus' format; '' where it does
- * not answer.
+ * Reads from each Envoy the statistics of Service ports for metrics (resources/stats.ts), in Prometheus' format; ''
+ * where it does not answer.
  *
  * @param service `namespace` or `namespace/name`; undefined for all
  */

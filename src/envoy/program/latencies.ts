@@ -1,6 +1,7 @@
 /**
  * Reads how fast endpoints answer this node's Envoys, from the table that their module keeps in a file
- * (native/latency/latency.h). Reading takes Envoy no time. Envoy's user writes it, so nothing in it is believed but numbers.
+ * (native/latency/latency.h). Reading takes Envoy no time. Envoy's user writes it, so nothing in it is believed but
+ * numbers.
  */
 
 import { closeSync, constants, openSync, readSync } from 'node:fs'

@@ -2,9 +2,9 @@
  * Finds out what a client speaks, from its first bytes. On a listener whose port is meant for HTTP, connections that
  * begin with something else go on as TCP, as behind kube-proxy. The bytes are read without consuming them (MSG_PEEK).
  *
- * The module's filter (native/detection/detection.c) does it where Envoy has the module. Envoy's own resets a connection whose
- * FIN comes right behind its first bytes, before any filter of the connection is asked, and takes a tunnel for a
- * request.
+ * The module's filter (native/detection/detection.c) does it where Envoy has the module. Envoy's own resets a
+ * connection whose FIN comes right behind its first bytes, before any filter of the connection is asked, and takes a
+ * tunnel for a request.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/listeners/listener_filters/http_inspector
  */
 
@@ -41,8 +41,8 @@ export function detection(hasModule: boolean) {
 const httpPrefix = "'h"
 
 /**
- * Field of a listener: connections that begin with HTTP take the filter chain, others the default one. A filter chain's own
- * match by three protocols would cost 3 kB more a listener.
+ * Field of a listener: connections that begin with HTTP take the filter chain, others the default one. A filter chain's
+ * own match by three protocols would cost 3 kB more a listener.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/intro/arch_overview/advanced/matching/matching_api
  *
  * @param chain the filter chain's name

@@ -6,8 +6,8 @@
  * Lightpath came.
  *
  * Whatever an application could do behind kube-proxy passes, but for what Envoy 1.40 has no option for
- * (test/node/alike/differences.ts); authentication of a connection in place of a request (NTLM) has no connection of its own.
- * A port that needs one of these is set to `overlay: false`.
+ * (test/node/alike/differences.ts); authentication of a connection in place of a request (NTLM) has no connection of
+ * its own. A port that needs one of these is set to `overlay: false`.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto
  */
 
@@ -191,8 +191,8 @@ const http1: MessageInitShape<typeof Http1ProtocolOptionsSchema> = {
 }
 
 /**
- * Some applications do all the time what Envoy takes for an attack; overload.ts limits the memory that is held. No
- * option lifts nghttp2's own limit of 1,000 requests cancelled at once and 33 a second more.
+ * Some applications do all the time what Envoy takes for an attack; bootstrap/overload.ts limits the memory that is
+ * held. No option lifts nghttp2's own limit of 1,000 requests cancelled at once and 33 a second more.
  */
 const manyFrames = 1e9
 

@@ -1,6 +1,6 @@
 /**
- * The filters that let answers finish after a client's FIN (native/halfclose/halfclose.c): one of the connection, before its
- * connection manager, and one of its requests, the first of them.
+ * The filters that let answers finish after a client's FIN (native/halfclose/halfclose.c): one of the connection,
+ * before its connection manager, and one of its requests, the first of them.
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'

@@ -1,6 +1,6 @@
 /**
- * The access logger by which the module learns how long endpoints take (native/latency/watch.c), called for each try of a
- * request: the router's `upstream_log`. It writes nothing.
+ * The access logger by which the module learns how long endpoints take (native/latency/watch.c), called for each try of
+ * a request: the router's `upstream_log`. It writes nothing.
  * https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/filters/http/router/v3/router.proto
  */
 
@@ -11,7 +11,7 @@ import { DynamicModuleAccessLogSchema } from '../api/envoy/extensions/access_log
 import { any } from '../encoding.ts'
 import { envoyModule } from '../program/module.ts'
 
-/** @param directory in which the module keeps its observations (latencies.ts) */
+/** @param directory in which the module keeps its observations (program/latencies.ts) */
 export function latencyLog(directory: string): MessageInitShape<typeof AccessLogSchema> {
   const value = any(DynamicModuleAccessLogSchema, {
     dynamicModuleConfig: envoyModule,

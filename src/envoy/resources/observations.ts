@@ -1,6 +1,6 @@
 /**
- * Has Envoy report to the agent what it does otherwise than kube-proxy would, whether the access log has lines of it or not:
- * a record of few fields on the way of the access log, which becomes no line (observe/accesslog/observations.ts).
+ * Has Envoy report to the agent what it does otherwise than kube-proxy would, whether the access log has lines of it or
+ * not: a record of few fields on the way of the access log, which becomes no line (observe/accesslog/observations.ts).
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'

@@ -45,7 +45,7 @@ export function writerPort(families: readonly Family[]): number {
   return families.reduce((port, family) => port + hooksFamily[family], firstWriterPort)
 }
 
-/** Receives our tables as the kernel has them, in the terms of elements.ts. */
+/** Receives our tables as the kernel has them, in the terms of elements/elements.ts. */
 export interface TableReader {
   /**
    * Called for chains but those of single Service ports, which are elements. `rules` counts the hook of a base chain,

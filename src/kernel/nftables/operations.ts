@@ -1,6 +1,6 @@
 /**
  * Operations on a table, in an order in which each step is valid: the kernel does all of a list or nothing. From
- * operations come messages for the kernel (messages.ts), and text for people, which nft understands.
+ * operations come messages for the kernel (wire/messages.ts), and text for people, which nft understands.
  */
 
 import type { Family } from '../family.ts'

@@ -7,8 +7,8 @@
  *
  * The agent connects to an address that is reserved for tests (RFC 2544, RFC 5180). On its way the packet gets the
  * pod's address as its source and arrives at the node as one of that pod's, which itself sees nothing. So it is tried
- * from one pod for each set of routing rules that pods are under (podrules.ts). Where no pod of this node is known, or
- * tc cannot redirect, it arrives through lightpath1 from another reserved address.
+ * from one pod for each set of routing rules that pods are under (system/routing/podrules.ts). Where no pod of this
+ * node is known, or tc cannot redirect, it arrives through lightpath1 from another reserved address.
  *
  * That takes CAP_NET_ADMIN alone: a network namespace in a pod's place would take CAP_SYS_ADMIN, and its interface
  * would be none that the CNI's own firewall rules know.

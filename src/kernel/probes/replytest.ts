@@ -1,7 +1,7 @@
 /**
  * Tests whether answers of endpoints to a pod of this node pass the prerouting hook, where Envoy's connections from the
- * pod's address are brought back to it (clientaddress.ts). A data plane that hands packets from interface to interface
- * below netfilter shows here, however it is attached and whatever it is called.
+ * pod's address are brought back to it (nftables/rules/clientaddress.ts). A data plane that hands packets from
+ * interface to interface below netfilter shows here, however it is attached and whatever it is called.
  *
  *     agent ─ lightpath2 ═ veth ═ lightpath3 ─ redirected to the ingress of the endpoint's interface ─ prerouting: counted, dropped
  *

@@ -1,5 +1,6 @@
 /**
- * The life of a frontend in Envoy. New connections go to the kernel layer in every state but `inherited` and `promoted`.
+ * The life of a frontend in Envoy. New connections go to the kernel layer in every state but `inherited` and
+ * `promoted`.
  *
  * | state         | Envoy |
  * | ------------- | ----- |
@@ -94,7 +95,7 @@ export interface Drain {
 export class Lifecycle {
   readonly id: string
   pending: Pending | undefined
-  /** As it is wanted, once its namespace may change so much (changepace.ts). */
+  /** As it is wanted, once its namespace may change so much (pace/changepace.ts). */
   later: Frontend | undefined
   observed: Observed | undefined
   redirect: Redirect | undefined

@@ -1,7 +1,7 @@
 /**
  * Keeps Envoy from filling up with connections. Well before it has as many as it takes, the ports with most of them are
  * held back (overloadrelief.ts), and all others go on through Envoy. Only a flood that fills the rest within a second
- * makes Envoy turn connections away (canary.ts).
+ * makes Envoy turn connections away (envoy/canary.ts).
  */
 
 import { type Repeated, repeat } from '../../kernel/sync/repeat.ts'

@@ -1,7 +1,7 @@
 /**
  * Keeps the ports that fill Envoy out of it for a while, once it was short of memory or of room for connections. While
- * it is short, the kernel layer serves everything (envoys.ts); without this the same clients would fill it again as soon
- * as all ports are back. Their owners get an Event.
+ * it is short, the kernel layer serves everything (envoy/envoys.ts); without this the same clients would fill it again
+ * as soon as all ports are back. Their owners get an Event.
  */
 
 import type { Log } from '../../observe/log.ts'

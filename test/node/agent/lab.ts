@@ -150,7 +150,7 @@ export class AgentLab {
     return this.network.destroy()
   }
 
-  /** A pod that answers at the ports of manifests.ts, and is `host` in its node's pod network. */
+  /** A pod that answers at the ports of ../manifests.ts, and is `host` in its node's pod network. */
   pod(name: string, host: number, node = 1): Promise<RunningPod> {
     const addresses = [`10.244.${node}.${host}`, `fd00:244:${node}::${host}`]
     return startPod(this.network, { name, node: `node${node}`, addresses, http: [8080], tcp: [7], udp: [53] })

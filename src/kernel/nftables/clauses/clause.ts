@@ -1,6 +1,6 @@
 /**
  * Rules of anybody's as they are read from the kernel: what is compared with what, looked up where, and done. Our own
- * rules are written as statements (statement.ts), which can say less.
+ * rules are written as statements (rules/statement.ts), which can say less.
  */
 
 import type { Family } from '../../family.ts'

@@ -1,6 +1,6 @@
 /**
  * The elements of our nftables maps and sets: the part of the kernel layer that changes with Services. Everything else
- * (ruleset.ts) is fixed. What a map cannot do has chains and sets of its own, which we treat as elements, too.
+ * (rules/ruleset.ts) is fixed. What a map cannot do has chains and sets of its own, which we treat as elements, too.
  */
 
 import { type Family, type Transport, transports } from '../../family.ts'
@@ -70,7 +70,7 @@ export const policySets = ['kernel-clients', 'kernel-endpoints', 'only-known-cli
 export const nodeSets = [...rangeSets, ...policySets, 'service-ranges'] as const
 export const nodeOwner = 'node'
 
-/** Elements by name, with their value, which is '' in sets: both as the kernel has them. In words: elementtext.ts. */
+/** Elements by name, with their value, which is '' in sets: both as the kernel has them. In words: text.ts. */
 export type Elements = ReadonlyMap<ElementName, Bytes>
 
 /** Takes elements one by one, as a map does. */

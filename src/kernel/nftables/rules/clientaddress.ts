@@ -1,8 +1,8 @@
 /**
  * Envoy's connections to endpoints come from the client's address (envoy/resources/redirect.ts), so what endpoints
  * answer is addressed to the client and has to be brought back to Envoy. Its connections are known by their conntrack
- * entry, which has the envoy mark; their replies get the steering mark, whose routing rule (steering.ts) delivers them
- * to this machine.
+ * entry, which has the envoy mark; their replies get the steering mark, whose routing rule (system/routing/steering.ts)
+ * delivers them to this machine.
  *
  * That takes a routed pod network, in which replies to a pod of this node pass the prerouting hook. Reverse path
  * filters are no obstacle, also strict ones: the sender of a reply is where the route to it says.

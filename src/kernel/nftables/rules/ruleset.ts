@@ -1,6 +1,7 @@
 /**
- * The fixed part of our tables: sets, maps and chains. A Service is only elements in these (plan.ts), so the number of
- * chains does not grow with the number of Services, apart from those with session affinity (affinity.ts).
+ * The fixed part of our tables: sets, maps and chains. A Service is only elements in these (elements/plan.ts), so the
+ * number of chains does not grow with the number of Services, apart from those with session affinity
+ * (elements/affinity.ts).
  */
 
 import { createHash } from 'node:crypto'

@@ -1,6 +1,6 @@
 /**
- * Rules as typed objects. From a rule come what the kernel is sent (compile.ts), the text for people (read.ts,
- * print.ts) and what the packet tracer follows (../../tracer.ts).
+ * Rules as typed objects. From a rule come what the kernel is sent (compile.ts), the text for people (clauses/read.ts,
+ * clauses/print.ts) and what the packet tracer follows (kernel/tracer/tracer.ts).
  */
 
 import type { Transport } from '../../family.ts'
