@@ -23,6 +23,31 @@ test('what looks at a node, what labels Services and the agent are apart', () =>
   }
 })
 
+/** Files and folders, but what is generated. */
+const paths = globSync('{src,test,native,bench,deploy,images,tools,hack,proto}/**').filter(
+  path => !/\/api(\/|$)/.test(path),
+)
+
+test('no folder has more files than one looks through', () => {
+  const counts = new Map<string, number>()
+  const folders = new Set(paths.map(path => dirname(path)))
+  for (const path of paths) if (!folders.has(path)) counts.set(dirname(path), (counts.get(dirname(path)) ?? 0) + 1)
+  assert.deepEqual(
+    [...counts].filter(([, count]) => count > 16),
+    [],
+  )
+})
+
+test('architecture.md names files and folders that there are', () => {
+  const text = readFileSync('docs/architecture.md', 'utf8')
+  const named = [...text.matchAll(/`(\w[\w./-]*(?:\.(?:ts|[ch]|proto)|\/))`/g)].map(([, name]) =>
+    name!.replace(/\/$/, ''),
+  )
+  assert.ok(named.length > 100)
+  const wrong = named.filter(name => !paths.some(path => path === name || path.endsWith(`/${name}`)))
+  assert.deepEqual(wrong, [])
+})
+
 function importsOf(file: string): readonly string[] {
   const paths = readFileSync(file, 'utf8').matchAll(/(?:from |import\()'(\.[^']+)'/g)
   return [...paths].map(([, path]) => normalize(join(dirname(file), path!)))
