@@ -22,7 +22,8 @@ export async function createSource(config: Config, log: Log, quietMs?: number): 
   const { controlPlaneAuthority: authority, controlPlaneToken: token } = config
   const security = authority === undefined ? undefined : { authority, token }
   const { controlPlaneSource } = await import('../sources/controlplane/controlplane.ts')
-  return controlPlaneSource({ findReplicas, security, nodeName, direct, patienceMs, log })
+  const exchangesFailures = config.maxExcluded > 0
+  return controlPlaneSource({ findReplicas, security, nodeName, direct, patienceMs, exchangesFailures, log })
 }
 
 async function replicasOf(config: Config): Promise<FindReplicas | undefined> {

@@ -128,7 +128,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   })
   const cutConnections = new CutConnections((id, endConnections) => envoy.observe(id, { endConnections }))
   const lastingConnections = new LastingConnections(envoy, () => readConnectionCounts(adminSockets()))
-  const exclusions = new NodeExclusions(plan, source, log)
+  const exclusions = new NodeExclusions(plan, options.maxExcluded > 0 ? source : {}, log)
   const vanished = new VanishedEndpoints({
     envoyMark: options.envoyMark,
     frontends: () => frontendsForEnvoy(plan),

@@ -70,7 +70,8 @@ export const latency = experiment({
   title: 'Balancing by latency',
   shows: `PEAK_EWMA beside LEAST_REQUEST, on the same endpoints and in turns. A round's ratio is of two loads that follow each other;
 that of least request beside itself is what the machine's noise makes of 1. Under noise p99 and p99.9 are the machine's, whoever
-chooses: \`native/test/simulation.c\` has the same endpoints without it.`,
+chooses: \`native/test/simulation.c\` has the same endpoints without it. PEAK_EWMA is for Services whose endpoints differ, by
+distance, node or load. Where they are alike it gains nothing, so it is not the default.`,
   minutes: { short: 6, full: 52 },
   options: { short: { cases, rounds: 1, seconds: 8 }, full: { cases, rounds: 5, seconds: 20 } },
   measure: measureServices,

@@ -36,6 +36,8 @@ export interface ControlPlaneOptions {
   readonly patienceMs: number
   /** How often another replica is looked for while the one that serves is cut off. Default: 30 s. */
   readonly searchMs?: number
+  /** Whether this node tells and hears which endpoints are dead (controlplane/failures/). Default: no. */
+  readonly exchangesFailures?: boolean
   readonly log: Log
 }
 
@@ -95,7 +97,7 @@ class ControlPlaneSource implements Source {
 
   async start(listener: SourceListener): Promise<void> {
     this.#listener = listener
-    this.#exchange = new FailureExchange(this.#options.nodeName, listener)
+    if (this.#options.exchangesFailures) this.#exchange = new FailureExchange(this.#options.nodeName, listener)
     this.#losePatience()
     this.#following = this.#follow()
   }
@@ -221,7 +223,7 @@ class ControlPlaneSource implements Source {
       clearTimeout(this.#patience)
       this.#endDirect()
       staged.mergeInto(this.#merged)
-      this.#exchange!.open(reading.stream.openExchange())
+      this.#exchange?.open(reading.stream.openExchange())
       this.#options.log.info({ controlPlane }, 'facts come from the control plane')
       this.#listener!.problems(origin, [])
     }

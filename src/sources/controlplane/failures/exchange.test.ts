@@ -54,7 +54,14 @@ async function setup() {
   const agents = ['node1', 'node2', 'node3'].map(nodeName => {
     const findReplicas = hostAddresses([{ host: '127.0.0.1', port: controlPlane.port }], false)
     const direct = () => new DirectSource(cluster, nodeName)
-    const source = controlPlaneSource({ findReplicas, nodeName, direct, patienceMs: 60_000, log: silentLog })
+    const source = controlPlaneSource({
+      findReplicas,
+      nodeName,
+      direct,
+      patienceMs: 60_000,
+      exchangesFailures: true,
+      log: silentLog,
+    })
     const listener = new ExcludingListener()
     const sees = (seen: Sight['seen']) => source.report!([{ endpoint, seen, since: 1 }])
     return { source, listener, sees }
