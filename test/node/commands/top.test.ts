@@ -53,7 +53,9 @@ describe('live traffic of a node', { skip }, () => {
     const busiest = each.toSorted((a, b) => b.requestsPerSecond - a.requestsPerSecond)[0]!
     assert.ok(busiest.requestsPerSecond > 20, String(busiest.requestsPerSecond))
     assert.ok(web.connections >= 2, String(web.connections))
-    assert.ok(busiest.latency.p50! > 0 && busiest.latency.p99! >= busiest.latency.p50!)
+    // Envoy gives its histograms every five seconds.
+    const { latency } = each.findLast(port => port.latency.p50 !== undefined)!
+    assert.ok(latency.p50! > 0 && latency.p99! >= latency.p50!)
     // Both families of the Service, each with endpoints of its own.
     assert.deepEqual(
       new Set(web.endpoints.map(({ address }) => address)),
