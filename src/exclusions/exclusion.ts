@@ -37,3 +37,16 @@ export class Exclusions {
     return ofNode ?? (protocol === 'TCP' ? this.#endpoints.get(hostPort(ip, port)) : undefined)
   }
 }
+
+/** What is excluded now and was not before, and what no longer is. */
+export function changesBetween(before: readonly Exclusion[], after: readonly Exclusion[]) {
+  const notIn = (others: readonly Exclusion[]) => {
+    const known = new Set(others.map(nameOf))
+    return (one: Exclusion) => !known.has(nameOf(one))
+  }
+  return { begun: after.filter(notIn(before)), ended: before.filter(notIn(after)) }
+}
+
+export function nameOf({ of, name }: Exclusion): string {
+  return `${of} ${name}`
+}

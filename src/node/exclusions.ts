@@ -1,7 +1,7 @@
 /** Joins a node to those that tell each other which endpoints are dead (controlplane/failures/). */
 
 import { envoyEndpointsOf } from '../envoy/resources/frontend.ts'
-import { type Exclusion, Exclusions } from '../exclusions/exclusion.ts'
+import { changesBetween, type Exclusion, Exclusions, nameOf } from '../exclusions/exclusion.ts'
 import { hostPort } from '../net/address.ts'
 import type { Log } from '../observe/log.ts'
 import type { NodePlan } from '../plan/nodeplan.ts'
@@ -45,12 +45,9 @@ export class NodeExclusions {
 
   /** Sets what others have found dead, in place of what they had. */
   set(all: readonly Exclusion[]): PlanUpdate {
-    const names = (some: readonly Exclusion[]) => new Set(some.map(({ of, name }) => `${of} ${name}`))
-    const [before, after] = [names(this.#all), names(all)]
-    for (const one of all) {
-      if (!before.has(`${one.of} ${one.name}`)) this.#log.warn({ ...one }, `other nodes have found this ${one.of} dead`)
-    }
-    for (const what of before) if (!after.has(what)) this.#log.info({ what }, 'no longer excluded')
+    const { begun, ended } = changesBetween(this.#all, all)
+    for (const one of begun) this.#log.warn({ ...one }, `other nodes have found this ${one.of} dead`)
+    for (const one of ended) this.#log.info({ what: nameOf(one) }, 'no longer excluded')
     this.#all = all
     return this.#plan.setExclusions(new Exclusions(all))
   }

@@ -1,5 +1,6 @@
 /** Holds the streams by which nodes tell what they see of endpoints, and hear what is excluded. */
 
+import { changesBetween, nameOf } from '../../exclusions/exclusion.ts'
 import { encodeVerdict, readReport } from '../../facts/failures.ts'
 import type { Log } from '../../observe/log.ts'
 import { show } from '../../text/raw.ts'
@@ -70,12 +71,11 @@ export class Exchange {
   #review(): void {
     clearTimeout(this.#gathering)
     this.#gathering = undefined
-    const before = new Map(this.#failures.exclusions.map(one => [`${one.of} ${one.name}`, one]))
+    const before = this.#failures.exclusions
     if (this.#failures.review(performance.now(), Date.now())) this.#tellAll()
-    for (const one of this.#failures.exclusions) {
-      if (!before.delete(`${one.of} ${one.name}`)) this.#log.warn({ ...one }, `${one.of} excluded`)
-    }
-    for (const [what, { by }] of before) this.#log.info({ what, by }, 'no longer excluded')
+    const { begun, ended } = changesBetween(before, this.#failures.exclusions)
+    for (const one of begun) this.#log.warn({ ...one }, `${one.of} excluded`)
+    for (const one of ended) this.#log.info({ what: nameOf(one), by: one.by }, 'no longer excluded')
     if (this.#failures.isInQuestion) this.#asking ??= setTimeout(() => this.#askAgain(), this.#failures.times.askMs)
   }
 
