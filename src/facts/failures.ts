@@ -3,6 +3,7 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import type { Exclusion } from '../exclusions/exclusion.ts'
 import type { Observation } from '../exclusions/observation.ts'
+import { bytesMethod } from '../xds/grpc.ts'
 import { EndpointFailures, NodeReportSchema, VerdictSchema } from './api/lightpath/facts/v1/failures_pb.js'
 
 /** What an agent says of an endpoint: an observation, or that it has none. */
@@ -27,19 +28,9 @@ const sights = ['timed out', 'refused', 'reset', 'gateway error', 'slow', 'answe
 const failures = ['timed out', 'refused'] as const
 const subjects = ['endpoint', 'node'] as const
 
-const asIs = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+const { typeName, method } = EndpointFailures
 /** The service as grpc-js has it: bytes in, bytes out. */
-export const failuresService = {
-  exchange: {
-    path: `/${EndpointFailures.typeName}/${EndpointFailures.method.exchange.name}`,
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: asIs,
-    requestDeserialize: asIs,
-    responseSerialize: asIs,
-    responseDeserialize: asIs,
-  },
-} as const
+export const failuresService = { exchange: bytesMethod(`/${typeName}/${method.exchange.name}`, true) } as const
 
 export function encodeReport({ node, sights }: NodeReport): Uint8Array {
   const observations = sights.map(({ endpoint, seen, since }) => ({ endpoint, seen, sinceMs: BigInt(since) }))

@@ -2,32 +2,27 @@
 
 import type { Server } from '@grpc/grpc-js'
 
-const method = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources'
 // grpc-js wants Buffers: the same memory, seen as one.
-const asIs = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-export const discoveryService = {
-  deltaAggregatedResources: {
-    path: method,
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: asIs,
-    requestDeserialize: asIs,
-    responseSerialize: asIs,
-    responseDeserialize: asIs,
-  },
-} as const
+export const asIs = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-export const accessLogService = {
-  export: {
-    path: '/opentelemetry.proto.collector.logs.v1.LogsService/Export',
-    requestStream: false,
-    responseStream: false,
+/** A method whose messages stay bytes for those who call and serve it. */
+export function bytesMethod(path: string, isStream: boolean) {
+  return {
+    path,
+    requestStream: isStream,
+    responseStream: isStream,
     requestSerialize: asIs,
     requestDeserialize: asIs,
     responseSerialize: asIs,
     responseDeserialize: asIs,
-  },
-} as const
+  } as const
+}
+
+const discovery = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources'
+export const discoveryService = { deltaAggregatedResources: bytesMethod(discovery, true) } as const
+
+const logs = '/opentelemetry.proto.collector.logs.v1.LogsService/Export'
+export const accessLogService = { export: bytesMethod(logs, false) } as const
 
 /** An ExportLogsServiceResponse: everything is accepted. */
 export const allTaken = new Uint8Array()

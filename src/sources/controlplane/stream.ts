@@ -10,7 +10,7 @@ import { isNoFormat, sayFormat } from '../../facts/format.ts'
 import { type FactsFreshness, readFreshness } from '../../facts/freshness.ts'
 import { readFacts, type Told } from '../../facts/told.ts'
 import { type FactType, typeUrlOf } from '../../facts/types.ts'
-import { discoveryService } from '../../xds/grpc.ts'
+import { asIs, discoveryService } from '../../xds/grpc.ts'
 import type { ExchangeStream } from './failures/exchange.ts'
 import type { Replica } from './replicas/addresses.ts'
 import type { Security } from './security.ts'
@@ -27,7 +27,6 @@ export interface StreamListener {
 
 /** How long a control plane may take to accept a stream. */
 const acceptMs = 5000
-const asIs = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 const channelOptions = {
   // A response ends after 64 KiB; a single object may be longer.
   'grpc.max_receive_message_length': 16 << 20,
