@@ -2,8 +2,8 @@
 
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { replaceFile } from '../files/replacefile.ts'
 import type { Log } from '../observe/log.ts'
-import { replaceFile } from '../text/replacefile.ts'
 import type { Certificates, Served } from './certificate.ts'
 import { certificateFiles } from './files.ts'
 

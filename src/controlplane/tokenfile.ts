@@ -1,10 +1,10 @@
 /** Keeps in a file which tokens were allowed, by their hashes: for a control plane that starts while the API server is away. */
 
 import { readFileSync } from 'node:fs'
+import { replaceFile } from '../files/replacefile.ts'
 import type { Bearers } from '../observe/access/bearers.ts'
 import type { Log } from '../observe/log.ts'
 import { rawList, rawObject, rawText } from '../text/raw.ts'
-import { replaceFile } from '../text/replacefile.ts'
 
 const everyMs = 60_000
 

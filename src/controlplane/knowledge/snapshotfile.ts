@@ -4,8 +4,8 @@
  */
 
 import { readFile } from 'node:fs/promises'
+import { replaceFile } from '../../files/replacefile.ts'
 import type { Log } from '../../observe/log.ts'
-import { replaceFile } from '../../text/replacefile.ts'
 import type { Knowledge } from './knowledge.ts'
 import { decodeSnapshot } from './snapshot.ts'
 
