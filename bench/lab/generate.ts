@@ -22,6 +22,8 @@ const servicesPerNamespace = 100
 const podsPerNode = 100
 /** Of a node; those of pods that are gone are taken again. */
 const podAddresses = 250
+/** At most, as Kubernetes' controller has it. */
+const endpointsPerSlice = 100
 /** How many port numbers the Services have among them. */
 export const portNumbers = 20
 
@@ -149,7 +151,7 @@ interface SliceEndpoint {
   readonly zone?: string
 }
 
-/** A namespace, in it a Service with port 80 and these settings, and its EndpointSlice; all endpoints have the same port. */
+/** A namespace, in it a Service with port 80 and these settings, and its EndpointSlices; all endpoints have the same port. */
 export function serviceObjects(
   name: string,
   portName: string,
@@ -158,7 +160,7 @@ export function serviceObjects(
   settings: Readonly<Record<string, string>> = {},
 ): readonly object[] {
   const port = { name: portName, port: endpoints[0]!.port }
-  const slice = endpoints.map(({ ip, zone, terminating = false }, index) => ({
+  const all = endpoints.map(({ ip, zone, terminating = false }, index) => ({
     addresses: [ip],
     ...(zone === undefined ? {} : { zone, hints: { forZones: [{ name: zone }] } }),
     conditions: { ready: !terminating, serving: true, terminating },
@@ -170,7 +172,10 @@ export function serviceObjects(
     value,
   ])
   const annotated = service('bench', name, ownPort, clusterIP, Object.fromEntries(annotations))
-  return [namespace('bench'), annotated, endpointSlice('bench', name, port, slice)]
+  const slices = Array.from({ length: Math.ceil(all.length / endpointsPerSlice) }, (_, index) =>
+    endpointSlice('bench', name, port, all.slice(index * endpointsPerSlice, (index + 1) * endpointsPerSlice), index),
+  )
+  return [namespace('bench'), annotated, ...slices]
 }
 
 function list(items: readonly object[]): object {
@@ -200,12 +205,18 @@ function service(namespace: string, name: string, port: Port, clusterIP: string,
   }
 }
 
-function endpointSlice(namespace: string, serviceName: string, port: Port, endpoints: readonly object[]): object {
+function endpointSlice(
+  namespace: string,
+  serviceName: string,
+  port: Port,
+  endpoints: readonly object[],
+  index = 0,
+): object {
   return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
     metadata: {
-      name: `${serviceName}-x7k2p`,
+      name: `${serviceName}-x7k2${index}`,
       namespace,
       labels: {
         'kubernetes.io/service-name': serviceName,

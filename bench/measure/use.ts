@@ -144,9 +144,10 @@ async function measureLarge(
   pod: Pod,
   settleMs: number,
 ): Promise<Measured['large']> {
-  const write = (service: number, first: number) => {
+  // Each change replaces the next pod by one with an address that none had.
+  const write = (service: number, changes: number) => {
     const endpoints = Array.from({ length: largeEndpoints }, (_, index) => {
-      const number = first + index
+      const number = index < changes ? largeEndpoints + index : index
       return { ip: `10.${200 + service}.${number >> 8}.${number & 255}`, port: 8080 }
     })
     const objects = serviceObjects(`large-${service}`, 'http', largeVip(service), endpoints)
