@@ -151,6 +151,16 @@ test('nor to one that a policy for ingress selects, whom ever that admits', () =
   assert.equal(barredBy({ tellsPods: true }, pod('web', '10.1.0.1'), forWeb)('10.1.0.1'), undefined)
 })
 
+test('of two pods with one address the same one is named, whichever was told last', () => {
+  const [a, b] = [pod('a', '10.1.0.1'), pod('b', '10.1.0.1')]
+  for (const told of [
+    [a, b],
+    [b, a],
+    [a, b, a],
+  ])
+    assert.match(barredBy({ tellsPods: true }, allowing, ...told)('10.1.0.1')!, /selects its pod shop\/a$/)
+})
+
 test('of policies of network plugins the direction counts, and each selects all pods that it could', () => {
   const why = (apiVersion: string, kind: string, spec: object, namespace?: string) => {
     const plugin = { apiVersion, kind, metadata: { namespace, name: 'p' }, spec }

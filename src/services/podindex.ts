@@ -54,7 +54,7 @@ export class PodIndex {
   readonly #policies = new Map<string, Map<string, Policy>>()
   /** By namespace and name. */
   readonly #pods = new Map<string, Map<string, JudgedPod>>()
-  /** More than one where an address goes from one pod to the next. */
+  /** By name, so that answers do not depend on who came first. More than one where an address goes from pod to pod. */
   readonly #byAddress = new Map<string, readonly Pod[]>()
   /** Addresses that pods left which go on, by namespace and address. */
   readonly #left = new Set<string>()
@@ -131,7 +131,7 @@ export class PodIndex {
     for (const one of [before, after]) if (one) changes.addPod(one.pod.nodeName, one.ingress !== undefined)
     for (const ip of new Set([...(before?.pod.addresses ?? []), ...(pod?.addresses ?? [])])) {
       const others = (this.#byAddress.get(ip) ?? []).filter(other => other !== before?.pod)
-      const now = pod?.addresses.includes(ip) ? [...others, pod] : others
+      const now = pod?.addresses.includes(ip) ? [...others, pod].sort(byName) : others
       if (now.length > 0) this.#byAddress.set(ip, now)
       else this.#byAddress.delete(ip)
       const isSame = before?.pod.addresses.includes(ip) === pod?.addresses.includes(ip)
@@ -202,4 +202,8 @@ function placeOf(namespace: string, ip: string): string {
 /** `namespace/name` */
 export function podName({ namespace, name }: Pod): string {
   return `${namespace}/${name}`
+}
+
+function byName(a: Pod, b: Pod): number {
+  return podName(a) < podName(b) ? -1 : 1
 }
