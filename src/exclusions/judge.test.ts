@@ -155,10 +155,10 @@ const seenBy =
 const excludedWith = (see: See, { silent = [] as string[], before = [] as readonly Exclusion[], now = 1 } = {}) =>
   judge(evidenceOf(cluster, silent, see), before, now)
 
-test('more than half of the users of an endpoint have it excluded, and half of them keep it so', () => {
+test('more than half of the users of an endpoint have it excluded, and half of those that say what they see keep it so', () => {
   assert.deepEqual(excludedWith(seenBy('timed out', 'a', 'b')), [])
-  const excluded = excludedWith(seenBy('timed out', 'a', 'b', 'c'))
-  assert.deepEqual(excluded, [
+  const before = excludedWith(seenBy('timed out', 'a', 'b', 'c'))
+  assert.deepEqual(before, [
     {
       of: 'endpoint',
       name: '10.244.0.1:8080',
@@ -168,9 +168,26 @@ test('more than half of the users of an endpoint have it excluded, and half of t
       isSilent: false,
     },
   ])
-  const [still] = excludedWith(seenBy('timed out', 'a', 'b'), { before: excluded, now: 2 })
+  const half: See = from => (from === 'e' ? undefined : from < 'c' ? 'timed out' : 'answers')
+  const [still] = excludedWith(half, { before, now: 2 })
   assert.deepEqual([still?.since, still?.by], [1, ['a', 'b']])
-  assert.deepEqual(excludedWith(seenBy('timed out', 'a'), { before: excluded }), [])
+  assert.deepEqual(
+    excludedWith(from => (from === 'a' ? 'timed out' : 'answers'), { before }),
+    [],
+  )
+})
+
+test('an exclusion does not end since a node has come that has said nothing yet', () => {
+  const before = excludedWith(seenBy('timed out', 'a', 'b', 'c'))
+  const some = { ...cluster, endpoints: [{ ...cluster.endpoints[0]!, users: [...'abcdefgh'] }], nodes: [...'abcdefgh'] }
+  assert.equal(judge(evidenceOf(some, [], seenBy('timed out', 'a', 'b', 'c')), before, 2).length, 1)
+})
+
+test('one of two nodes keeps nothing excluded', () => {
+  const before = excludedWith(seenBy('timed out', 'a', 'b', 'c'))
+  const two = { ...cluster, endpoints: [{ ...cluster.endpoints[0]!, users: ['a', 'b'] }] }
+  const see: See = from => (from === 'a' ? 'timed out' : from === 'b' ? 'answers' : undefined)
+  for (const silent of [[], ['e']]) assert.deepEqual(judge(evidenceOf(two, silent, see), before, 2), [])
 })
 
 test('the only user of an endpoint has it excluded where the node of the endpoint is silent, too', () => {

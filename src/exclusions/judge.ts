@@ -8,7 +8,9 @@
  * - A node is dead when it is silent, and connections to endpoints on it time out for as many. So nobody can have a node
  *   excluded by endpoints that do not answer.
  * - Where more nodes are silent than speak, it is the judge that is cut off, or was busy: nothing changes.
- * - Nothing stays excluded once more than half of those nodes reach it again, or nobody uses it any more.
+ * - It stays excluded until as many no longer say so: several nodes that are half of those that say what they see, or
+ *   the only one that does, while the endpoint's own node is silent. Who has said nothing yet ends nothing: an agent that
+ *   has just come answers a moment later.
  */
 
 import type { Exclusion } from './exclusion.ts'
@@ -29,6 +31,8 @@ export interface Evidence {
 /** What the users of an endpoint, or of the endpoints on a node, say. */
 interface Ballot {
   readonly users: ReadonlySet<string>
+  /** What users have seen. */
+  readonly seen: readonly Observation[]
   readonly failing: readonly Observation[]
   readonly isSilent: boolean
 }
@@ -52,7 +56,7 @@ export function judge(evidence: Evidence, before: readonly Exclusion[], now: num
       name,
       failure: one?.failure ?? (ballot.failing[0]!.seen as Unreachable),
       since: one?.since ?? now,
-      by: [...votersOf(ballot)].sort(),
+      by: [...nodesOf(ballot.failing)].sort(),
       isSilent: ballot.isSilent,
     }
   }
@@ -71,9 +75,10 @@ export function judge(evidence: Evidence, before: readonly Exclusion[], now: num
 function ballotOn(endpoint: string, seen: readonly Observation[], evidence: Evidence): Ballot {
   const { nodeOf, silent, speaking } = evidence
   const users = new Set([...evidence.usersOf(endpoint)].filter(user => speaking.has(user)))
-  const failing = seen.filter(one => users.has(one.node) && isUnreachable(one.seen))
+  const said = seen.filter(one => users.has(one.node))
+  const failing = said.filter(one => isUnreachable(one.seen))
   const node = nodeOf.get(endpoint)
-  return { users, failing, isSilent: node !== undefined && silent.has(node) }
+  return { users, seen: said, failing, isSilent: node !== undefined && silent.has(node) }
 }
 
 function ballotOnNode(node: string, seen: readonly Observation[], { usersOf, silent, speaking }: Evidence): Ballot {
@@ -84,20 +89,20 @@ function ballotOnNode(node: string, seen: readonly Observation[], { usersOf, sil
   // A refusal comes from a node that lives.
   const reaching = new Set(said.filter(one => one.seen !== 'timed out').map(one => one.node))
   const isSilent = silent.has(node)
-  return { users, failing: isSilent ? said.filter(one => !reaching.has(one.node)) : [], isSilent }
+  return { users, seen: said, failing: isSilent ? said.filter(one => !reaching.has(one.node)) : [], isSilent }
 }
 
-function isDead(ballot: Ballot): boolean {
-  const { users, isSilent } = ballot
-  const say = votersOf(ballot).size
+function isDead({ users, failing, isSilent }: Ballot): boolean {
+  const say = nodesOf(failing).size
   return say > 1 ? 2 * say > users.size : say === 1 && users.size === 1 && isSilent
 }
 
-function isStillDead(ballot: Ballot): boolean {
-  const say = votersOf(ballot).size
-  return say > 0 && 2 * say >= ballot.users.size
+function isStillDead({ seen, failing, isSilent }: Ballot): boolean {
+  const say = nodesOf(failing).size
+  const all = nodesOf(seen).size
+  return say > 1 ? 2 * say >= all : say === 1 && all === 1 && isSilent
 }
 
-function votersOf({ failing }: Ballot): ReadonlySet<string> {
-  return new Set(failing.map(({ node }) => node))
+function nodesOf(seen: readonly Observation[]): ReadonlySet<string> {
+  return new Set(seen.map(({ node }) => node))
 }
