@@ -223,7 +223,7 @@ class ControlPlaneSource implements Source {
       clearTimeout(this.#patience)
       this.#endDirect()
       staged.mergeInto(this.#merged)
-      this.#exchange?.open(reading.stream.openExchange())
+      this.#exchange?.begin(() => reading.stream.openExchange())
       this.#options.log.info({ controlPlane }, 'facts come from the control plane')
       this.#listener!.problems(origin, [])
     }

@@ -47,6 +47,7 @@ export class FactsStream {
   readonly #stream: ClientDuplexStream<Uint8Array, Uint8Array>
   readonly #metadata = sayFormat(new Metadata())
   readonly #timer: NodeJS.Timeout
+  #exchange: ExchangeStream | undefined
   #isOpen = true
 
   /** @param security undefined for a stream without TLS */
@@ -71,9 +72,11 @@ export class FactsStream {
     this.#stream.on('error', () => undefined)
   }
 
-  /** Opens the stream of `FailureExchange`, on the same connection; it ends with this one. */
-  openExchange(): ExchangeStream {
-    return this.#open(failuresService.exchange.path)
+  /** Opens a stream for `FailureExchange` on the same connection, which ends with this one; undefined where this has ended. */
+  openExchange(): ExchangeStream | undefined {
+    if (!this.#isOpen) return undefined
+    this.#exchange = this.#open(failuresService.exchange.path)
+    return this.#exchange
   }
 
   /** @param versions by name, of what is held of these scopes */
@@ -125,6 +128,8 @@ export class FactsStream {
     this.#isOpen = false
     clearTimeout(this.#timer)
     this.#stream.cancel()
+    // Calls outlive their client.
+    this.#exchange?.cancel()
     this.#client.close()
     this.#listener.ended(reason)
   }

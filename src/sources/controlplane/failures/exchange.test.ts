@@ -2,7 +2,16 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Client, credentials, Metadata, status } from '@grpc/grpc-js'
+import {
+  Client,
+  credentials,
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  status,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js'
 import { controlPlaneMetrics } from '../../../controlplane/metrics.ts'
 import { startControlPlane } from '../../../controlplane/server.ts'
 import type { Exclusion } from '../../../exclusions/exclusion.ts'
@@ -10,9 +19,11 @@ import { encodeReport, failuresService, type Sight } from '../../../facts/failur
 import { sayFormat } from '../../../facts/format.ts'
 import { Bearers } from '../../../observe/access/bearers.ts'
 import { aNode, anEndpoint, aSlice, put } from '../../../services/testing.ts'
+import { discoveryService } from '../../../xds/grpc.ts'
 import { RecordingListener, silentLog, until } from '../../testing.ts'
 import { controlPlaneSource } from '../controlplane.ts'
 import { hostAddresses } from '../replicas/addresses.ts'
+import { FactsStream } from '../stream.ts'
 import { Cluster, DirectSource } from '../testing.ts'
 
 const endpoint = '10.244.9.1:8080'
@@ -94,6 +105,61 @@ test('one node suspects, all are asked, and all hear what most have found, and w
     for (const { sees } of agents) sees('answers')
     await all(agents, ({ excluded, wanted }) => excluded.length === 0 && wanted.length === 0, 'over')
   })
+})
+
+test('an exchange that ends alone is opened again', async () => {
+  await withAgents(async ({ agents, controlPlane }) => {
+    const [first, ...others] = agents
+    for (const { sees } of others) sees('timed out')
+    await all(agents, ({ excluded }) => excluded.length === 1, 'excluded')
+    // Of two streams of a node the control plane ends the older one.
+    const stranger = new Client(`127.0.0.1:${controlPlane.port}`, credentials.createInsecure())
+    const { path, requestSerialize, responseDeserialize } = failuresService.exchange
+    const metadata = sayFormat(new Metadata())
+    const call = stranger.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata)
+    call.on('error', () => undefined).on('data', () => undefined)
+    call.write(encodeReport({ node: 'node1', sights: [] }))
+    await all([first!], ({ wanted }) => wanted.length === 0, 'ended')
+    await all([first!], ({ wanted }) => wanted.includes(endpoint), 'opened again')
+    stranger.close()
+  })
+})
+
+test('an exchange ends with the stream of facts beside it', async () => {
+  const server = new Server()
+  const open = { facts: 0, exchanges: 0 }
+  let endFacts = () => {}
+  const serve = (kind: keyof typeof open) => (call: ServerDuplexStream<Uint8Array, Uint8Array>) => {
+    open[kind]++
+    call.on('cancelled', () => open[kind]--).on('data', () => undefined)
+    call.sendMetadata(sayFormat(new Metadata()))
+    if (kind === 'facts') endFacts = () => call.end()
+  }
+  server.addService(discoveryService, { deltaAggregatedResources: serve('facts') } as UntypedServiceImplementation)
+  server.addService(failuresService, { exchange: serve('exchanges') } as UntypedServiceImplementation)
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, at) =>
+      error ? reject(error) : resolve(at),
+    )
+  })
+  try {
+    const { promise: ended, resolve } = Promise.withResolvers<string>()
+    const { promise: accepted, resolve: accept } = Promise.withResolvers<void>()
+    const replica = { host: '127.0.0.1', address: `127.0.0.1:${port}` }
+    const stream = new FactsStream(replica, undefined, 'node1', {
+      ...{ accepted: accept, told: () => undefined, fresh: () => undefined, ended: resolve },
+    })
+    await accepted
+    stream.openExchange()!.on('error', () => undefined)
+    const describe = () => JSON.stringify(open)
+    await until(() => open.exchanges === 1, describe)
+    endFacts()
+    await ended
+    await until(() => open.exchanges === 0, describe)
+    assert.equal(stream.openExchange(), undefined)
+  } finally {
+    server.forceShutdown()
+  }
 })
 
 test('exclusions are renewed while there is a control plane, and expire without one', async () => {

@@ -1,12 +1,14 @@
 /**
- * Tells a control plane what this node sees of endpoints, and hears what is excluded: by one stream after another.
- * Exclusions outlive the stream that told them for as long as it said.
+ * Tells a control plane what this node sees of endpoints, and hears what is excluded: by one stream after another, as
+ * long as the agent reads facts there. Exclusions outlive the stream that told them for as long as it said.
  */
 
-import type { ClientDuplexStream } from '@grpc/grpc-js'
+import { type ClientDuplexStream, type StatusObject, status } from '@grpc/grpc-js'
 import type { Exclusion } from '../../../exclusions/exclusion.ts'
 import { encodeReport, readVerdict, type Sight, type Verdict } from '../../../facts/failures.ts'
 import type { SourceListener } from '../../source.ts'
+import { Backoff } from '../../watch/backoff.ts'
+import { pauseMs } from '../pause.ts'
 
 export type ExchangeStream = ClientDuplexStream<Uint8Array, Uint8Array>
 
@@ -17,33 +19,19 @@ export class FailureExchange {
   #sights: readonly Sight[] = []
   #exclusions: readonly Exclusion[] = []
   #expiry: NodeJS.Timeout | undefined
+  #reopening: NodeJS.Timeout | undefined
+  readonly #backoff = new Backoff()
 
   constructor(node: string, listener: Pick<SourceListener, 'exclusions' | 'asked'>) {
     this.#node = node
     this.#listener = listener
   }
 
-  /** Goes on by this stream. A control plane without this service ends it, and facts go on. */
-  open(stream: ExchangeStream): void {
-    this.#stream = stream
-    stream.on('data', (bytes: Uint8Array) => {
-      if (this.#stream !== stream) return
-      try {
-        this.#take(readVerdict(bytes))
-        this.#send()
-      } catch {
-        stream.cancel()
-      }
-    })
-    const isOver = () => {
-      if (this.#stream !== stream) return
-      this.#stream = undefined
-      this.#listener.asked?.([])
-    }
-    stream.on('status', isOver)
-    // Comes with a status, too.
-    stream.on('error', () => undefined)
-    this.#send()
+  /** @param open opens a stream to a control plane by which facts come now; undefined once they no longer do */
+  begin(open: () => ExchangeStream | undefined): void {
+    clearTimeout(this.#reopening)
+    this.#backoff.reset()
+    this.#follow(open)
   }
 
   report(sights: readonly Sight[]): void {
@@ -53,7 +41,35 @@ export class FailureExchange {
 
   stop(): void {
     clearTimeout(this.#expiry)
+    clearTimeout(this.#reopening)
     this.#stream = undefined
+  }
+
+  #follow(open: () => ExchangeStream | undefined): void {
+    const stream = open()
+    this.#stream = stream
+    if (!stream) return
+    const opened = performance.now()
+    stream.on('data', (bytes: Uint8Array) => {
+      if (this.#stream !== stream) return
+      try {
+        this.#take(readVerdict(bytes))
+        this.#send()
+      } catch {
+        stream.cancel()
+      }
+    })
+    stream.on('status', ({ code }: StatusObject) => {
+      if (this.#stream !== stream) return
+      this.#stream = undefined
+      this.#listener.asked?.([])
+      // A control plane without this service still has the facts.
+      if (code === status.UNIMPLEMENTED) return
+      this.#reopening = setTimeout(() => this.#follow(open), pauseMs(performance.now() - opened, this.#backoff))
+    })
+    // Comes with a status, too.
+    stream.on('error', () => undefined)
+    this.#send()
   }
 
   #take({ exclusions, validMs, asked }: Verdict): void {
