@@ -31,11 +31,24 @@ export class Exclusions {
     return this.#endpoints.size === 0 && this.#nodes.size === 0
   }
 
+  /** The names of endpoints and of nodes that are excluded here or there only, or since another time. */
+  differencesTo(other: Exclusions): { readonly endpoints: readonly string[]; readonly nodes: readonly string[] } {
+    return {
+      endpoints: differences(this.#endpoints, other.#endpoints),
+      nodes: differences(this.#nodes, other.#nodes),
+    }
+  }
+
   /** Returns what excludes this endpoint: its node rather than itself. */
   of(ip: string, port: number, protocol: Protocol, node: string | undefined): Exclusion | undefined {
     const ofNode = node === undefined ? undefined : this.#nodes.get(node)
     return ofNode ?? (protocol === 'TCP' ? this.#endpoints.get(hostPort(ip, port)) : undefined)
   }
+}
+
+function differences(a: ReadonlyMap<string, Exclusion>, b: ReadonlyMap<string, Exclusion>): readonly string[] {
+  const names = [...a.keys(), ...[...b.keys()].filter(name => !a.has(name))]
+  return names.filter(name => a.get(name)?.since !== b.get(name)?.since)
 }
 
 /** What is excluded now and was not before, and what no longer is. */

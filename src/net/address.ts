@@ -28,6 +28,12 @@ export function hostPort(ip: string, port: number): string {
   return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`
 }
 
+/** What `hostPort` wrote. */
+export function ofHostPort(text: string): { readonly ip: string; readonly port: number } {
+  const at = text.lastIndexOf(':')
+  return { ip: text.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(text.slice(at + 1)) }
+}
+
 export function isPortNumber(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 65535
 }

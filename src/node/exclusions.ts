@@ -1,15 +1,15 @@
 /** Joins a node to those that tell each other which endpoints are dead (controlplane/failures/). */
 
-import { envoyEndpointsOf } from '../envoy/resources/frontend.ts'
+import { envoyEndpointsOf, type Frontend } from '../envoy/resources/frontend.ts'
 import { changesBetween, type Exclusion, Exclusions, nameOf } from '../exclusions/exclusion.ts'
-import { hostPort } from '../net/address.ts'
+import { ofHostPort } from '../net/address.ts'
 import type { Log } from '../observe/log.ts'
 import type { NodePlan } from '../plan/nodeplan.ts'
 import type { PlanUpdate } from '../plan/update.ts'
 import type { Source } from '../sources/source.ts'
 import { connectTo } from './endpoints/connecting.ts'
 import { Reachability } from './endpoints/reachability.ts'
-import { frontendsForEnvoy } from './frontends.ts'
+import { frontendsWith } from './frontends.ts'
 
 export class NodeExclusions {
   readonly reachability: Reachability
@@ -23,7 +23,7 @@ export class NodeExclusions {
     this.#source = source
     this.#log = log
     this.reachability = new Reachability({
-      used: endpoints => usedAmong(endpoints, plan),
+      isUsed: endpoint => isUsed(endpoint, plan),
       connect: connectTo,
       onChange: sights => source.report?.(sights),
     })
@@ -53,14 +53,12 @@ export class NodeExclusions {
   }
 }
 
-/** Returns those to which Envoy connects. To others a connection may mean something else, or be forbidden. */
-function usedAmong(endpoints: ReadonlySet<string>, plan: NodePlan): ReadonlySet<string> {
-  const used = new Set<string>()
-  for (const frontend of frontendsForEnvoy(plan)) {
-    for (const { ip, port, barred } of envoyEndpointsOf(frontend)) {
-      const endpoint = hostPort(ip, port)
-      if (barred === undefined && endpoints.has(endpoint)) used.add(endpoint)
-    }
-  }
-  return used
+/**
+ * Whether Envoy connects to the endpoint, or would were it not excluded. To others a connection may mean something else,
+ * or be forbidden.
+ */
+function isUsed(endpoint: string, plan: NodePlan): boolean {
+  const { ip, port } = ofHostPort(endpoint)
+  const isHere = (frontend: Frontend) => envoyEndpointsOf(frontend).some(one => one.ip === ip && one.port === port)
+  return [...frontendsWith(plan, ip)].some(isHere)
 }

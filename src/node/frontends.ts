@@ -9,7 +9,8 @@ export function frontendOf(plan: NodePlan, id: string): Frontend | undefined {
   return state && frontendsOf(state).find(frontend => frontend.id === id)
 }
 
-export function* frontendsForEnvoy(plan: NodePlan): Iterable<Frontend> {
-  for (const state of plan.states())
+/** Those with an endpoint at this address, as they would be were nothing excluded. */
+export function* frontendsWith(plan: NodePlan, ip: string): Iterable<Frontend> {
+  for (const state of plan.statesUnlessExcluded(ip))
     for (const frontend of frontendsOf(state)) if (frontend.layer.wants === 'envoy') yield frontend
 }

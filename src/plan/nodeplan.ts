@@ -11,10 +11,11 @@ import type { Namespace, Node, Service } from '../services/objects/service.ts'
 import type { Rejudged } from '../services/podchanges.ts'
 import type { ServiceFacts } from '../services/serviceindex.ts'
 import { readSettings } from '../services/settings/annotations.ts'
-import { type RememberedCandidates, rememberedOf } from './endpoints/candidates.ts'
+import { type Derived, newDerived } from './derived.ts'
+import { rememberedOf } from './endpoints/candidates.ts'
 import { EndpointChoice } from './endpoints/choice.ts'
 import { concernedBy, type Excluded, nothingExcluded } from './endpoints/excluded.ts'
-import { type HealthCheck, healthChecksOf } from './endpoints/healthcheck.ts'
+import { healthChecksOf } from './endpoints/healthcheck.ts'
 import type { Bar, NodeTopology } from './endpoints/rules.ts'
 import { EnvoyQuota } from './envoy/quota.ts'
 import type { ServiceView } from './explain.ts'
@@ -25,22 +26,9 @@ import { claimsOf, portsByFamily } from './ports/families.ts'
 import type { ExternalObstacles } from './ports/layer.ts'
 import { isForEnvoy, type PortState, serviceKeyOf } from './ports/port.ts'
 import { envoyAddressesOf, type PortInputs, type PortStates, portOf, portStatesOf } from './ports/portstates.ts'
-import { type Handover, handoverOf, whyOptedOut, whyOthers, whyUnserved } from './ports/scope.ts'
+import { handoverOf, whyOptedOut, whyOthers, whyUnserved } from './ports/scope.ts'
 import { type Shape, shapeOf } from './ports/shape.ts'
 import { PlanChanges, type PlanUpdate } from './update.ts'
-
-/** The plan's result for a Service. */
-interface Derived {
-  ports: readonly PortState[]
-  /** Undefined where it is not served. */
-  shape: Shape | undefined
-  /** The Service as which it claims its VIPs, ports and external addresses; also those that another Service owns. */
-  claims: Service | undefined
-  healthChecks: readonly HealthCheck[]
-  handover: Handover
-  /** Of a Service with many endpoints that is served. */
-  candidates?: RememberedCandidates | undefined
-}
 
 const noStates: PortStates = { ports: [], problems: [] }
 const gone: Pick<ServiceFacts, 'service' | 'slices'> = { service: undefined, slices: [] }
@@ -54,6 +42,8 @@ export class NodePlan {
   readonly #claims = new Claims()
   /** See `podNamespaces`. */
   readonly #podNamespaces = new Set<string>()
+  /** By what the ports are. */
+  readonly #unlessExcluded = new WeakMap<readonly PortState[], readonly PortState[]>()
   #topology: NodeTopology
   #obstacles: ExternalObstacles
   #excluded: Excluded
@@ -97,7 +87,7 @@ export class NodePlan {
   setExclusions(exclusions: Exclusions): PlanUpdate {
     const before = this.#excluded.exclusions
     this.#excluded = { ...this.#excluded, exclusions }
-    return this.#refreshAll(concernedBy(this.#facts.services.entries(), before, exclusions))
+    return this.#refreshAll(concernedBy(this.#facts.services, before, exclusions))
   }
 
   /** Derives ports again, by id, that the budget promoted or demoted, or that are held back, or misnamed, or no longer. */
@@ -111,6 +101,14 @@ export class NodePlan {
 
   *states(): Iterable<PortState> {
     for (const { ports } of this.#derived.values()) yield* ports
+  }
+
+  /** The ports with an endpoint at this address, as they would be were nothing excluded. */
+  *statesUnlessExcluded(ip: string): Generator<PortState> {
+    for (const facts of this.#facts.services.withAddress(ip)) {
+      const derived = this.#derived.get(facts.key)
+      if (derived) yield* this.#portsUnlessExcluded(facts, derived)
+    }
   }
 
   /** The node's own, where the source has reported it. */
@@ -182,6 +180,18 @@ export class NodePlan {
         this.#derived.get(key)?.candidates?.rejudge(addresses)
       }
     }
+  }
+
+  #portsUnlessExcluded(facts: ServiceFacts, derived: Derived): readonly PortState[] {
+    const { ports, shape } = derived
+    if (!shape || this.#excluded.exclusions.isEmpty) return ports
+    const known = this.#unlessExcluded.get(ports)
+    if (known) return known
+    const envoyAddresses = this.#quota.shareOf(facts.key)
+    const inputs = { ...this.#inputs(shape, facts, derived), excluded: nothingExcluded, envoyAddresses }
+    const states = portStatesOf(shape.service, shape.wanted, inputs).ports
+    this.#unlessExcluded.set(ports, states)
+    return states
   }
 
   #refreshAll(keys: Iterable<string>, policiesChanged = false): PlanUpdate {
@@ -286,8 +296,4 @@ export class NodePlan {
       (this.#options.budget.has(id, isAlways) ? undefined : this.#options.budget.whyWaiting)
     )
   }
-}
-
-function newDerived(): Derived {
-  return { ports: [], shape: undefined, claims: undefined, healthChecks: [], handover: undefined }
 }

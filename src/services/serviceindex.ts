@@ -3,6 +3,7 @@
  * concerns.
  */
 
+import { AddressIndex } from './addressindex.ts'
 import { labels } from './labels.ts'
 import type { EndpointSlice } from './objects/endpointslice.ts'
 import type { Change, KubeObject, ObjectKey } from './objects/objects.ts'
@@ -27,6 +28,8 @@ export class ServiceIndex {
   readonly #sliceOwner = new Map<string, Entry>()
   /** By name of the ServiceCIDR. */
   readonly #serviceCidrs = new Map<string, readonly string[]>()
+  /** Made when an address is first asked for: most agents never are, and it takes memory. */
+  #byAddress: AddressIndex<Entry> | undefined
 
   /** @param dirty gets the keys of the Services that have to be derived again */
   apply(change: Change, dirty: Set<string>): void {
@@ -60,6 +63,16 @@ export class ServiceIndex {
     return this.#byNamespace.get(namespace) ?? []
   }
 
+  /** Finds those with an endpoint at this address. */
+  withAddress(ip: string): ReadonlySet<ServiceFacts> {
+    if (!this.#byAddress) {
+      this.#byAddress = new AddressIndex()
+      for (const entry of this.#entries.values())
+        for (const slice of entry.slices) this.#byAddress.add(ipsOf(slice), entry)
+    }
+    return new Set(this.#byAddress.get(ip))
+  }
+
   namespace(name: string): Namespace | undefined {
     return this.#namespaces.get(name)
   }
@@ -87,6 +100,8 @@ export class ServiceIndex {
         const before = this.#sliceOwner.get(slice)
         if (before && before !== owner) this.#removeSlice(slice, before, object.name, dirty)
         this.#sliceOwner.set(slice, owner)
+        if (before === owner) this.#byAddress?.remove(ipsOf(sliceIn(owner.slices, object.name)), owner)
+        this.#byAddress?.add(ipsOf(object), owner)
         // New ones, which may be thousands, are not looked for among each other.
         owner.slices = before === owner ? withSlice(owner.slices, object) : owner.slices.concat(object)
         dirty.add(owner.key)
@@ -126,6 +141,7 @@ export class ServiceIndex {
 
   #removeSlice(slice: string, owner: Entry, name: string, dirty: Set<string>): void {
     this.#sliceOwner.delete(slice)
+    this.#byAddress?.remove(ipsOf(sliceIn(owner.slices, name)), owner)
     owner.slices = owner.slices.filter(other => other.name !== name)
     dirty.add(owner.key)
     this.#forgetIfGone(owner)
@@ -165,6 +181,14 @@ export class ServiceIndex {
 
 function namespaceOf(key: string): string {
   return key.slice(0, key.indexOf('/'))
+}
+
+function sliceIn(slices: readonly EndpointSlice[], name: string): EndpointSlice {
+  return slices.find(slice => slice.name === name)!
+}
+
+function ipsOf({ endpoints }: EndpointSlice): readonly string[] {
+  return endpoints.map(({ ip }) => ip)
 }
 
 /** Replaces the slice of the same name. */

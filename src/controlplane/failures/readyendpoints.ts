@@ -1,6 +1,6 @@
 /** Finds the node of an endpoint that Kubernetes says is ready. */
 
-import { hostPort } from '../../net/address.ts'
+import { hostPort, ofHostPort } from '../../net/address.ts'
 import type { EndpointSlice } from '../../services/objects/endpointslice.ts'
 import { type Change, keyOf } from '../../services/objects/objects.ts'
 
@@ -30,7 +30,7 @@ export class ReadyEndpoints {
   nodesOf(endpoints: Iterable<string>): ReadonlyMap<string, string | undefined> {
     const found = new Map<string, string | undefined>()
     for (const endpoint of endpoints) {
-      const ip = endpoint.slice(0, endpoint.lastIndexOf(':')).replace(/^\[|\]$/g, '')
+      const { ip } = ofHostPort(endpoint)
       for (const slice of this.#byAddress.get(ip) ?? []) {
         const isPort = slice.ports.some(({ port, protocol }) => protocol === 'TCP' && hostPort(ip, port) === endpoint)
         const ready = isPort ? slice.endpoints.find(one => one.ip === ip && one.ready) : undefined

@@ -2,6 +2,7 @@
 
 import { createConnection } from 'node:net'
 import type { Observation } from '../../exclusions/observation.ts'
+import { ofHostPort } from '../../net/address.ts'
 
 export type Reached = Extract<Observation['seen'], 'answers' | 'refused' | 'timed out'>
 
@@ -18,10 +19,9 @@ const failures: Readonly<Record<string, Reached>> = {
 
 /** @param endpoint as `hostPort` writes it */
 export function connectTo(endpoint: string): Promise<Reached | undefined> {
-  const at = endpoint.lastIndexOf(':')
-  const host = endpoint.slice(0, at).replace(/^\[|\]$/g, '')
+  const { ip: host, port } = ofHostPort(endpoint)
   return new Promise(resolve => {
-    const socket = createConnection({ host, port: Number(endpoint.slice(at + 1)) })
+    const socket = createConnection({ host, port })
     const end = (reached: Reached | undefined) => {
       clearTimeout(timer)
       socket.destroy()

@@ -24,7 +24,7 @@ async function withReachability(
   const connects: string[] = []
   let sights: readonly Sight[] = []
   const reachability = new Reachability({
-    used: endpoints => new Set([...endpoints].filter(one => used.includes(one))),
+    isUsed: one => used.includes(one),
     connect: async one => {
       connects.push(one)
       return is.get(one)

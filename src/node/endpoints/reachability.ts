@@ -8,8 +8,8 @@ import type { Sight } from '../../facts/failures.ts'
 import type { Reached } from './connecting.ts'
 
 export interface ReachabilityOptions {
-  /** Returns those of these endpoints (`hostPort`, TCP) to which the node's Envoy connects. */
-  readonly used: (endpoints: ReadonlySet<string>) => ReadonlySet<string>
+  /** Whether the node's Envoy connects to this endpoint (`hostPort`, TCP), or would were it not excluded. */
+  readonly isUsed: (endpoint: string) => boolean
   /** Resolves to undefined where this node cannot tell. */
   readonly connect: (endpoint: string) => Promise<Reached | undefined>
   /** Takes all that is seen now, in place of what was. */
@@ -44,7 +44,7 @@ export class Reachability {
 
   /** Envoy cannot reach the endpoint, or has lost its connection. */
   suspect(endpoint: string): void {
-    if (this.#watched.has(endpoint) || !this.#options.used(new Set([endpoint])).has(endpoint)) return
+    if (this.#watched.has(endpoint) || !this.#options.isUsed(endpoint)) return
     this.#watch(endpoint, { endpoint, seen: 'suspected', since: Date.now() })
     this.#tell()
   }
@@ -57,7 +57,7 @@ export class Reachability {
       if (watched) watched.asked = performance.now()
     }
     const fresh = new Set([...this.#asked].filter(endpoint => !this.#watched.has(endpoint)))
-    const used = fresh.size === 0 ? fresh : this.#options.used(fresh)
+    const used = new Set([...fresh].filter(endpoint => this.#options.isUsed(endpoint)))
     const unused = new Set([...fresh].filter(endpoint => !used.has(endpoint)))
     const isSame = [...unused].join() === [...this.#unused].join()
     this.#unused = unused
@@ -95,7 +95,7 @@ export class Reachability {
 
   #isOld(endpoint: string): boolean {
     const isRecent = performance.now() - this.#watched.get(endpoint)!.asked < rememberMs
-    return !isRecent && !this.#options.used(new Set([endpoint])).has(endpoint)
+    return !isRecent && !this.#options.isUsed(endpoint)
   }
 
   #tell(): void {

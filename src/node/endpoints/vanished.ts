@@ -11,7 +11,7 @@ import { envoyEndpointsOf, type Frontend } from '../../envoy/resources/frontend.
 import { destroyTcp, type TcpEnd } from '../../kernel/netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { listUnacknowledged } from '../../kernel/netlink/unacknowledged.ts'
-import { hostPort } from '../../net/address.ts'
+import { hostPort, ofHostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import { isByRequest } from '../../services/settings/envoyprotocol.ts'
 import { PeriodicTask } from '../tasks/periodictask.ts'
@@ -19,8 +19,8 @@ import { PeriodicTask } from '../tasks/periodictask.ts'
 export interface VanishedOptions {
   /** The mark of Envoy's own connections. */
   readonly envoyMark: number
-  /** Lists all frontends in Envoy. Called only while there are connections that may have to end. */
-  readonly frontends: () => Iterable<Frontend>
+  /** Lists the frontends in Envoy with an endpoint at this address, which may be excluded. */
+  readonly frontendsWith: (ip: string) => Iterable<Frontend>
   /** Called for each that acknowledges nothing, also where its connections have to wait. */
   readonly onVanished: (endpoint: string) => void
   readonly log: Log
@@ -69,7 +69,7 @@ export class VanishedEndpoints {
   #end(): readonly string[] {
     this.#socket ??= new NetlinkSocket('sockDiag')
     const socket = this.#socket
-    const { envoyMark, frontends } = this.#options
+    const { envoyMark, frontendsWith } = this.#options
     const filter = { states: ['established'], mark: { value: envoyMark, mask: envoyMark } } as const
     const silent = listUnacknowledged(socket, filter, unacknowledgedForMs).map(connection => ({
       connection,
@@ -78,7 +78,7 @@ export class VanishedEndpoints {
     if (silent.length === 0) return []
     const endpoints = new Set(silent.map(({ endpoint }) => endpoint))
     for (const endpoint of endpoints) this.#options.onVanished(endpoint)
-    const frontendsTo = byEndpoint(frontends(), endpoints)
+    const frontendsTo = byEndpoint(endpoints, frontendsWith)
     return silent
       .filter(({ endpoint }) => mayGoElsewhere(frontendsTo.get(endpoint) ?? []))
       .filter(({ connection }) => destroyTcp(socket, connection))
@@ -93,19 +93,17 @@ export function mayGoElsewhere(frontends: readonly Pick<Frontend, 'layer' | 'end
   return frontends.length > 0 && frontends.every(isBalanced)
 }
 
-/** Groups connections in one pass, since a node that is gone leaves many at once. */
 function byEndpoint(
-  frontends: Iterable<Frontend>,
-  wanted: ReadonlySet<string>,
+  endpoints: ReadonlySet<string>,
+  frontendsWith: VanishedOptions['frontendsWith'],
 ): ReadonlyMap<string, readonly Frontend[]> {
-  const found = new Map<string, Frontend[]>()
-  for (const frontend of frontends) {
-    for (const { ip, port } of envoyEndpointsOf(frontend)) {
-      const endpoint = hostPort(ip, port)
-      if (wanted.has(endpoint)) found.set(endpoint, [...(found.get(endpoint) ?? []), frontend])
-    }
+  const frontendsTo = (endpoint: string) => {
+    const { ip, port } = ofHostPort(endpoint)
+    return [...frontendsWith(ip)].filter(frontend =>
+      envoyEndpointsOf(frontend).some(one => one.ip === ip && one.port === port),
+    )
   }
-  return found
+  return new Map([...endpoints].map(endpoint => [endpoint, frontendsTo(endpoint)]))
 }
 
 /** Writes an endpoint as `hostPort` does, whatever family Envoy's socket has. */

@@ -7,6 +7,7 @@ import { type Exclusion, Exclusions } from '../../exclusions/exclusion.ts'
 import type { SliceEndpoint } from '../../services/objects/endpointslice.ts'
 import type { Service } from '../../services/objects/service.ts'
 import { aNode, anEndpoint, aPort, aService, aSlice, put } from '../../services/testing.ts'
+import { growth } from '../../testing/steps.ts'
 import { planOf, stateOf, TestPlan } from '../testing.ts'
 
 const excluded = (of: Exclusion['of'], name: string, since = 0): Exclusion => ({
@@ -86,6 +87,46 @@ test('where the only endpoint of a zone is excluded, the zone has those of other
   assert.deepEqual(ips(stateOf(plan).endpoints), ['10.244.1.1'])
   plan.setExclusions(new Exclusions([excluded('endpoint', '10.244.1.1:8080')]))
   assert.deepEqual(ips(stateOf(plan).endpoints), ['10.244.2.1'])
+})
+
+test('an exclusion costs as much among many Services as among few', async () => {
+  const manyServices = (count: number) => {
+    const plan = new TestPlan()
+    for (let i = 0; i < count; i++) {
+      const name = `service-${i}`
+      const ip = `10.244.${i >> 8}.${i & 255}`
+      plan.tell([put(aService({ name, clusterIPs: [`10.96.${i >> 8}.${i & 255}`] }))])
+      plan.tell([put(aSlice([anEndpoint(ip), anEndpoint('10.245.0.1')], { name, service: name }))])
+    }
+    plan.statesUnlessExcluded('10.244.0.0').next()
+    return plan
+  }
+  const plans = new Map([8, 32].map(count => [count, manyServices(count)]))
+  const exclude = (count: number) => {
+    const plan = plans.get(count)!
+    for (const all of [[excluded('endpoint', '10.244.0.1:8080')], [excluded('endpoint', '10.244.0.1:8080')], []]) {
+      plan.setExclusions(new Exclusions(all))
+      assert.equal([...plan.statesUnlessExcluded('10.244.0.1')].length, 1)
+    }
+  }
+  assert.ok((await growth(exclude, 8)) < 1.2)
+})
+
+test('what would be used were nothing excluded is known while it is', () => {
+  const plan = planOf(aService(), aSlice(three))
+  const before = stateOf(plan)
+  plan.setExclusions(new Exclusions([excluded('endpoint', '10.244.2.1:8080')]))
+  for (const ip of ['10.244.1.1', '10.244.2.1']) {
+    assert.deepEqual(
+      [...plan.statesUnlessExcluded(ip)].map(({ endpoints }) => endpoints),
+      [before.endpoints],
+    )
+  }
+  plan.tell([put(aSlice(three.slice(0, 2)))])
+  const [now] = plan.statesUnlessExcluded('10.244.2.1')
+  assert.deepEqual(ips(now?.endpoints), ['10.244.1.1', '10.244.2.1'])
+  assert.deepEqual(ips(stateOf(plan).endpoints), ['10.244.1.1'])
+  assert.deepEqual([...plan.statesUnlessExcluded('10.244.3.1')], [])
 })
 
 const nodes = ['node1', 'node2', 'node3', 'node4']

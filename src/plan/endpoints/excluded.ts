@@ -2,9 +2,9 @@
 
 import { type Exclusion, Exclusions } from '../../exclusions/exclusion.ts'
 import { leftOut } from '../../exclusions/share.ts'
-import type { Protocol } from '../../net/address.ts'
+import { ofHostPort, type Protocol } from '../../net/address.ts'
 import type { EndpointSlice } from '../../services/objects/endpointslice.ts'
-import type { ServiceFacts } from '../../services/serviceindex.ts'
+import type { ServiceIndex } from '../../services/serviceindex.ts'
 import type { NumberedCandidate } from './endpointlist.ts'
 import { isLocal, type NodeTopology } from './rules.ts'
 
@@ -43,9 +43,16 @@ export function exclusionFor(
   }
 }
 
-/** Finds the Services with an endpoint that is excluded by one of the two only, or since another time. Asks all of them. */
-export function* concernedBy(services: Iterable<ServiceFacts>, a: Exclusions, b: Exclusions): Iterable<string> {
-  for (const { key, slices } of services) if (slices.some(slice => isConcerned(slice, a, b))) yield key
+/**
+ * Finds the Services with an endpoint that is excluded by one of the two only, or since another time. Looks at those
+ * with such an address, and at all only where another node is excluded.
+ */
+export function concernedBy(services: ServiceIndex, a: Exclusions, b: Exclusions): ReadonlySet<string> {
+  const { endpoints, nodes } = a.differencesTo(b)
+  const named = endpoints.flatMap(endpoint => [...services.withAddress(ofHostPort(endpoint).ip)])
+  const there = nodes.length > 0 ? services.entries() : named
+  const concerned = [...there].filter(({ slices }) => slices.some(slice => isConcerned(slice, a, b)))
+  return new Set(concerned.map(({ key }) => key))
 }
 
 function isConcerned({ endpoints, ports }: EndpointSlice, a: Exclusions, b: Exclusions): boolean {
