@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { test } from 'node:test'
-import type { Exclusion } from '../exclusions/exclusion.ts'
-import type { Sight } from '../facts/failures.ts'
-import { stateOf, TestPlan } from '../plan/testing.ts'
-import type { KubeObject } from '../services/objects/objects.ts'
-import { anEndpoint, aPort, aService, aSlice, put } from '../services/testing.ts'
-import { silentLog, until } from '../sources/testing.ts'
+import type { Exclusion } from '../../exclusions/exclusion.ts'
+import type { Sight } from '../../facts/failures.ts'
+import { stateOf, TestPlan } from '../../plan/testing.ts'
+import type { KubeObject } from '../../services/objects/objects.ts'
+import { anEndpoint, aPort, aService, aSlice, put } from '../../services/testing.ts'
+import { silentLog, until } from '../../sources/testing.ts'
 import { NodeExclusions } from './exclusions.ts'
 
 const excluded: Exclusion = {

@@ -1,15 +1,15 @@
 /** Joins a node to those that tell each other which endpoints are dead (controlplane/failures/). */
 
-import { envoyEndpointsOf, type Frontend } from '../envoy/resources/frontend.ts'
-import { changesBetween, type Exclusion, Exclusions, nameOf } from '../exclusions/exclusion.ts'
-import { ofHostPort } from '../net/address.ts'
-import type { Log } from '../observe/log.ts'
-import type { NodePlan } from '../plan/nodeplan.ts'
-import type { PlanUpdate } from '../plan/update.ts'
-import type { Source } from '../sources/source.ts'
-import { connectTo } from './endpoints/connecting.ts'
-import { Reachability } from './endpoints/reachability.ts'
-import { frontendsWith } from './frontends.ts'
+import { envoyEndpointsOf, type Frontend } from '../../envoy/resources/frontend.ts'
+import { changesBetween, type Exclusion, Exclusions, nameOf } from '../../exclusions/exclusion.ts'
+import { ofHostPort } from '../../net/address.ts'
+import type { Log } from '../../observe/log.ts'
+import type { NodePlan } from '../../plan/nodeplan.ts'
+import type { PlanUpdate } from '../../plan/update.ts'
+import type { Source } from '../../sources/source.ts'
+import { frontendsWith } from '../frontends.ts'
+import { connectTo } from './connecting.ts'
+import { Reachability } from './reachability.ts'
 
 export class NodeExclusions {
   readonly reachability: Reachability
