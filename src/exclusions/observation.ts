@@ -17,7 +17,7 @@ export interface Observation {
  * Whether an endpoint that fails so can be reached by nobody. The others are about requests: an overloaded endpoint
  * resets, fails and is slow, and to leave it out would overload the next one. Envoy judges these by itself.
  */
-export function isUnreachable(seen: Observation['seen']): seen is Unreachable {
+export function isUnreachable(seen: string | undefined): seen is Unreachable {
   return seen === 'timed out' || seen === 'refused'
 }
 

@@ -73,6 +73,45 @@ test('what others ask about is looked at as long as they ask, and what the node 
   )
 })
 
+test('what the node does not use any more it says nothing of, and again once it uses it', async () => {
+  const used = [endpoint]
+  await withReachability(async ({ is, reachability, seen, connects }) => {
+    is.set(endpoint, 'timed out')
+    reachability.ask([endpoint])
+    await until(() => seen() === `${endpoint} timed out`, seen)
+    used.pop()
+    await until(() => seen() === `${endpoint} not used`, seen)
+    const before = connects.length
+    await new Promise(resolve => setTimeout(resolve, 50))
+    assert.equal(connects.length, before)
+    used.push(endpoint)
+    reachability.ask([endpoint])
+    await until(() => seen() === `${endpoint} timed out`, seen)
+    used.pop()
+    reachability.ask([])
+    await until(() => seen() === '', seen)
+  }, used)
+})
+
+test('one attempt that fails is no vote, and one that succeeds takes none back', async () => {
+  const found: Reached[] = ['timed out', 'answers', 'timed out', 'refused', 'answers', 'refused', 'answers', 'answers']
+  const told: string[] = []
+  const { promise: isOver, resolve } = Promise.withResolvers<void>()
+  const reachability = new Reachability({
+    isUsed: () => true,
+    connect: async () => found.shift() ?? 'answers',
+    onChange: ([sight]) => {
+      told.push(sight?.seen ?? '')
+      if (found.length === 0) resolve()
+    },
+    everyMs: 1,
+  })
+  reachability.ask([endpoint])
+  await isOver
+  reachability.stop()
+  assert.deepEqual(told, ['suspected', 'answers', 'suspected', 'refused', 'answers'])
+})
+
 test('where this node cannot connect at all it says nothing', async () => {
   await withReachability(async ({ reachability, seen }) => {
     reachability.suspect(endpoint)
