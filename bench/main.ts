@@ -14,6 +14,7 @@ const { values: flags, positionals: names } = parseArgs({
     short: { type: 'boolean', default: false },
     full: { type: 'boolean', default: false },
     resume: { type: 'boolean', default: false },
+    again: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
   },
 })
@@ -25,15 +26,25 @@ if (flags.list) {
     console.log(`${name.padEnd(14)} ${title} (${minutes.short} min; --full ${minutes.full})`)
 } else {
   enterOwnCgroup()
-  const [where, what] = [machine(), await versions()]
+  const [where, what] = [await machine(), await versions()]
   console.log(
     `${where.cores} cores (${where.cpu}), ${where.memoryGB} GB, Linux ${what.kernel}, Node.js ${what.node}, ` +
       `Envoy ${what.envoy}, Kubernetes ${what.kubernetes}, Lightpath ${what.lightpath}`,
   )
   if (isBusy(where))
     console.log(`The machine is busy (load ${where.load}): repeat this on a quiet one before you trust it.`)
-  await runAll(chosen, { length: flags.full ? 'full' : 'short', resume: flags.resume, versions: what })
+  const turn = flags.again ? 'again' : 'first'
+  const failed = await runAll(chosen, {
+    length: flags.full ? 'full' : 'short',
+    turn,
+    resume: flags.resume,
+    versions: what,
+  })
   console.log(`  → ${await writeReport()}`)
+  if (failed.length > 0) {
+    console.error(`bench: failed: ${failed.join(', ')}; --resume goes on behind what is measured of them`)
+    process.exitCode = 1
+  }
 }
 
 function find(name: string): Experiment {
@@ -41,6 +52,6 @@ function find(name: string): Experiment {
 }
 
 function fail(message: string): never {
-  console.error(`bench: ${message}\nusage: bench/run [--short|--full] [--resume] [--list] [NAME...]`)
+  console.error(`bench: ${message}\nusage: bench/run [--short|--full] [--again] [--resume] [--list] [NAME...]`)
   process.exit(2)
 }

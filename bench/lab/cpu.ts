@@ -40,7 +40,7 @@ function childrenSeconds(pid: number): number {
 }
 
 /** proc(5), /proc/stat: hundredths of a second of all cores; the fourth is idle, the fifth waits for the disk. */
-function busySeconds(): number {
+export function busySeconds(): number {
   const [, ...fields] = readFileSync('/proc/stat', 'utf8').split('\n')[0]!.split(/\s+/)
   const ticks = fields.slice(0, 8).map(Number)
   return ticks.reduce((sum, value, index) => (index === 3 || index === 4 ? sum : sum + value), 0) / 100

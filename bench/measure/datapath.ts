@@ -15,7 +15,7 @@ import { dnat, routing, server, staticEnvoy, steering } from '../lab/handwritten
 import { type Address, cpuTime, runInOrThrow, runOrThrow, startAgent, startEnvoy, startEnvoyWith } from '../lab/node.ts'
 import { type Load, type Seen, wrk } from '../lab/wrk.ts'
 import type { Report } from '../runner/experiment.ts'
-import { aim, figure, median } from '../runner/statistics.ts'
+import { aim, median, spread } from '../runner/statistics.ts'
 
 export interface DatapathOptions {
   readonly rounds: number
@@ -201,15 +201,14 @@ function report(title: string, samples: Samples, tolerance: number, other = 'by 
   const rows: string[][] = []
   for (const [{ name, connections }, rounds] of samples) {
     const row = (what: string, field: keyof Sample, unit: string, isMeasured: boolean) => {
-      const sideMedian = (side: 'lightpath' | 'theirs') => median(rounds.map(round => round[side][field]))
       // Of the two sides of one round, so that what changes slowly on the machine drops out.
-      const ratio = median(rounds.map(({ lightpath, theirs }) => lightpath[field] / theirs[field]))
-      const loss = field === 'perSecond' ? 1 - ratio : ratio - 1
-      const values = (['lightpath', 'theirs'] as const).map(side => `${figure(sideMedian(side))} ${unit}`)
+      const ratios = rounds.map(({ lightpath, theirs }) => lightpath[field] / theirs[field])
+      const loss = field === 'perSecond' ? 1 - median(ratios) : median(ratios) - 1
+      const values = (['lightpath', 'theirs'] as const).map(side => spread(rounds.map(round => round[side][field])))
       rows.push([
         `${name}: ${what}`,
-        ...values,
-        ratio.toFixed(3),
+        ...values.map(value => `${value} ${unit}`),
+        spread(ratios),
         isMeasured ? aim(`within ${percent}`, loss <= tolerance) : '',
       ])
     }

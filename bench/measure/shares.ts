@@ -11,7 +11,7 @@ import { inBuilt } from '../lab/in-network.ts'
 import { openLoad, startBenchServer } from '../lab/programs.ts'
 import { rotated, slug, type VariantId, variant } from '../lab/variants.ts'
 import type { Findings, Run, Table } from '../runner/experiment.ts'
-import { aim, figure } from '../runner/statistics.ts'
+import { aim, figure, spread } from '../runner/statistics.ts'
 import { proxiesOf } from './graph/bed.ts'
 
 export interface SharesOptions {
@@ -165,20 +165,21 @@ function report(title: string, measured: ReadonlyMap<VariantId, readonly Shares[
     title: `${title}: requests of ${endpoints} endpoints`,
     header: ['', 'least', 'most', 'farthest from even', 'without any', 'failed', 'aim'],
     rows: [...measured].map(([id, its]) => {
-      const parts = its.flatMap(({ byEndpoint }) => {
+      const rounds = its.map(({ byEndpoint }) => {
         const counts = Object.values(byEndpoint)
         const even = counts.reduce((sum, count) => sum + count, 0) / endpoints
         return counts.map(count => (count / even) * 100)
       })
-      const farthest = Math.max(...parts.map(part => Math.abs(part - 100)))
+      const parts = rounds.flat()
+      const farthest = rounds.map(its => Math.max(...its.map(part => Math.abs(part - 100))))
       return [
         variant(id).name,
         `${figure(Math.min(...parts))} %`,
         `${figure(Math.max(...parts))} %`,
-        `${figure(farthest)} %`,
+        `${spread(farthest)} %`,
         String(parts.filter(part => part === 0).length),
         String(its.reduce((sum, { failed }) => sum + failed, 0)),
-        variant(id).layer === 'envoy' ? aim(`within ${mostUneven} %`, farthest <= mostUneven) : '',
+        variant(id).layer === 'envoy' ? aim(`within ${mostUneven} %`, Math.max(...farthest) <= mostUneven) : '',
       ]
     }),
     notes: [

@@ -1,20 +1,24 @@
 /** Where and with what was measured. */
 
 import { execFileSync } from 'node:child_process'
-import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
+import { availableParallelism, cpus, release, totalmem } from 'node:os'
 import { findEnvoy } from '../../src/envoy/program/find.ts'
+import { pause } from '../../src/lab/wait.ts'
 import { programs } from '../../test/cluster/apiserver.ts'
+import { busySeconds } from '../lab/cpu.ts'
 
 export interface Machine {
   readonly cores: number
   readonly cpu: string
   readonly memoryGB: number
-  /** Of the last minute: what else the machine did as this began. */
+  /** Cores that were busy with something else just before this began. */
   readonly load: number
 }
 
+const loadSeconds = 2
+
 export interface Versions {
-  /** The commit; with a `+` where files were changed since. */
+  /** The last commit of what is measured; with a `+` where files were changed since. */
   readonly lightpath: string
   readonly kernel: string
   readonly node: string
@@ -22,12 +26,15 @@ export interface Versions {
   readonly kubernetes: string
 }
 
-export function machine(): Machine {
+export async function machine(): Promise<Machine> {
+  // Not the load of the last minute: that is of the experiment before.
+  const before = busySeconds()
+  await pause(loadSeconds * 1000)
   return {
     cores: availableParallelism(),
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     memoryGB: Math.round(totalmem() / 1e9),
-    load: Number(loadavg()[0]!.toFixed(2)),
+    load: Number(((busySeconds() - before) / loadSeconds).toFixed(2)),
   }
 }
 
@@ -52,12 +59,13 @@ function envoyVersion(path: string): string {
   return /\/(\d+\.\d+\.\d+[^/]*)\//.exec(text)?.[1] ?? 'unknown'
 }
 
-/** Results and the report change by being written, and the programs do not. */
+/** Results and what is written of them change with each run, and the programs do not. */
 function commit(): string {
-  const git = (...args: readonly string[]) => execFileSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8' })
+  const measured = [':/', ':!/bench/results', ':!/docs', ':!/README.md']
+  const git = (...args: readonly string[]) =>
+    execFileSync('git', [...args, '--', ...measured], { cwd: import.meta.dirname, encoding: 'utf8' }).trim()
   try {
-    const changed = git('status', '--porcelain', '--', ':/', ':!/bench/results', ':!/docs').trim() !== ''
-    return git('rev-parse', '--short=12', 'HEAD').trim() + (changed ? '+' : '')
+    return git('log', '-1', '--format=%h', '--abbrev=12') + (git('status', '--porcelain') === '' ? '' : '+')
   } catch {
     return 'unknown'
   }

@@ -25,15 +25,19 @@ export interface Result {
 
 const directory = join(import.meta.dirname, '../results')
 
-export function writeResult(result: Result): string {
-  mkdirSync(directory, { recursive: true })
-  const file = join(directory, `${result.name}.json`)
+/** The run that the report shows, or a second one, which is only compared with it. */
+export type Turn = 'first' | 'again'
+const directories: Readonly<Record<Turn, string>> = { first: directory, again: join(directory, 'again') }
+
+export function writeResult(result: Result, turn: Turn): string {
+  mkdirSync(directories[turn], { recursive: true })
+  const file = join(directories[turn], `${result.name}.json`)
   writeWhole(file, `{\n${Object.entries(result).map(line).join(',\n')}\n}\n`)
   return file
 }
 
-export function readResult(name: string): Result | undefined {
-  const file = join(directory, `${name}.json`)
+export function readResult(name: string, turn: Turn = 'first'): Result | undefined {
+  const file = join(directories[turn], `${name}.json`)
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Result) : undefined
 }
 

@@ -1,37 +1,73 @@
-/** Runs experiments one after the other: says how far it is, keeps what is measured, and goes on where it was interrupted. */
+/** Runs experiments one after the other: says what is to come and how far it is, keeps what is measured, and goes on where it was interrupted. */
 
 import { table } from '../../src/commands/output/table.ts'
+import { compare, summary } from './compare.ts'
 import type { Experiment, Length, Run } from './experiment.ts'
 import { isBusy, machine, type Versions } from './machine.ts'
-import { Parts, type Result, readResult, writeResult } from './results.ts'
+import { Parts, type Result, readResult, type Turn, writeResult } from './results.ts'
 
 export interface RunOptions {
   readonly length: Length
+  readonly turn: Turn
   /** Leaves out what this commit has measured already. */
   readonly resume: boolean
   readonly versions: Versions
 }
 
-export async function runAll(experiments: readonly Experiment[], options: RunOptions): Promise<void> {
-  const expected = experiments.map(one => expectedSeconds(one, options.length))
-  for (const [index, one] of experiments.entries()) {
-    const later = expected.slice(index + 1).reduce((sum, seconds) => sum + seconds, 0)
-    const kept = options.resume ? readResult(one.name) : undefined
-    if (kept?.length === options.length && kept.versions.lightpath === options.versions.lightpath) {
-      console.error(`${one.name}: measured on ${kept.date}, left out`)
+/** One that fails is tried once more, behind what is measured of it; then the others go on. Returns the names of those that failed. */
+export async function runAll(experiments: readonly Experiment[], options: RunOptions): Promise<readonly string[]> {
+  const isKept = (one: Experiment) => options.resume && isMeasured(readResult(one.name, options.turn), options)
+  const expected = new Map(
+    experiments.map(one => [one, isKept(one) ? 0 : expectedSeconds(one, options.length)] as const),
+  )
+  plan(expected)
+  let later = sum(expected.values())
+  const failed: string[] = []
+  for (const [one, seconds] of expected) {
+    later -= seconds
+    if (seconds === 0) continue
+    const result = await tryTwice(one, options, new Progress(one.name, seconds, later))
+    if (result === undefined) {
+      failed.push(one.name)
       continue
     }
-    const result = await runOne(one, options, new Progress(one.name, expected[index]!, later))
     print(result)
-    console.log(`  → ${writeResult(result)}`)
+    console.log(`  → ${writeResult(result, options.turn)}`)
+    if (options.turn === 'again') printComparison(readResult(one.name), result)
   }
+  return failed
+}
+
+async function tryTwice(one: Experiment, options: RunOptions, progress: Progress): Promise<Result | undefined> {
+  for (const resume of [options.resume, true]) {
+    try {
+      return await runOne(one, { ...options, resume }, progress)
+    } catch (error) {
+      console.error(`${one.name} failed:`, error)
+    }
+  }
+  return undefined
+}
+
+/** Of a run without interruption, in the order of the experiments. */
+function plan(expected: ReadonlyMap<Experiment, number>): void {
+  const rows = [...expected].map(([{ name, title }, seconds]) => [
+    name,
+    seconds === 0 ? 'measured' : time(seconds),
+    title,
+  ])
+  console.error(`${table(['', 'takes', ''], rows)}\nall: ${time(sum(expected.values()))}`)
+}
+
+function isMeasured(kept: Result | undefined, { length, versions }: RunOptions): boolean {
+  return kept?.length === length && kept.versions.lightpath === versions.lightpath
 }
 
 async function runOne(one: Experiment, options: RunOptions, progress: Progress): Promise<Result> {
-  const { length, resume, versions } = options
-  const parts = new Parts(one.name, `${length} ${versions.lightpath}`)
+  const { length, turn, resume, versions } = options
+  const parts = new Parts(one.name, `${turn} ${length} ${versions.lightpath}`)
   if (!resume) parts.clear()
-  const where = machine()
+  const where = await machine()
   const began = new Date()
   progress.tell('begins')
   const run: Run = {
@@ -84,8 +120,16 @@ class Progress {
   tell(what: string): void {
     const passed = (Date.now() - this.#began) / 1000
     const left = Math.max(0, this.#expected - passed) + this.#later
-    console.error(`${this.#name}: ${what} (${Math.round(passed)} s; all done in about ${Math.ceil(left / 60)} min)`)
+    console.error(`${this.#name}: ${what} (${Math.round(passed)} s; all done in about ${time(left)})`)
   }
+}
+
+function sum(values: Iterable<number>): number {
+  return [...values].reduce((all, value) => all + value, 0)
+}
+
+function time(seconds: number): string {
+  return seconds < 120 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`
 }
 
 function print({ tables, machine: where }: Result): void {
@@ -95,4 +139,26 @@ function print({ tables, machine: where }: Result): void {
   }
   if (isBusy(where))
     console.log(`The machine was busy (load ${where.load}): repeat this on a quiet one before you trust it.`)
+}
+
+function printComparison(first: Result | undefined, second: Result): void {
+  if (first?.length !== second.length) {
+    console.log(`There is no ${second.length} run of ${second.name} to compare it with.`)
+    return
+  }
+  const rows = compare(first.tables, second.tables)
+  const cells = rows.map(({ table, row, stated, outside, aims }) => [
+    table,
+    row,
+    stated === 0 ? 'none stated' : `${stated - outside.length} of ${stated}`,
+    [...outside.map(({ column, first, second }) => `${column}: ${first}, then ${second}`), ...aims.map(change)].join(
+      '; ',
+    ),
+  ])
+  console.log(`\nBeside the run of ${first.date.slice(0, 10)}: ${summary(rows)}`)
+  console.log(table(['', '', 'within the spread', 'not as before'], cells, '  '))
+}
+
+function change({ first, second }: { readonly first: string; readonly second: string }): string {
+  return `${first}, then ${second}`
 }

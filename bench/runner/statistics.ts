@@ -31,3 +31,17 @@ export function spread(values: readonly number[]): string {
   if (values.length === 1) return figure(values[0]!)
   return `${figure(median(values))} (${figure(Math.min(...values))}–${figure(Math.max(...values))})`
 }
+
+interface Spread {
+  readonly median: number
+  readonly least: number
+  readonly most: number
+}
+
+/** What `spread` has written, with a unit behind it or without; undefined for a cell that states none. */
+export function readSpread(cell: string): Spread | undefined {
+  const [, ...parts] = /^([\d.,]+) \(([\d.,]+)–([\d.,]+)\)/.exec(cell) ?? []
+  if (parts.length === 0) return undefined
+  const [median, least, most] = parts.map(part => Number(part.replaceAll(',', ''))) as [number, number, number]
+  return { median, least, most }
+}

@@ -9,6 +9,6 @@ export const chaos = experiment({
   shows: `Steady requests while one thing goes wrong, and the same behind kube-proxy. The load is open-loop, so that all requests count
 that a fault holds up. Envoy is started anew before each.`,
   minutes: { short: 4, full: 18 },
-  options: { short: { variants, most: 4 }, full: { variants, most: 120 } },
+  options: { short: { variants, most: 2 }, full: { variants, most: 120 } },
   measure: measureChaos,
 })

@@ -4,7 +4,7 @@ import { failingShare, readGraph } from '../../graph/graph.ts'
 import { inBuilt } from '../../lab/in-network.ts'
 import { rotated, type VariantId, variant } from '../../lab/variants.ts'
 import type { Findings, Run } from '../../runner/experiment.ts'
-import { aim, figure, median } from '../../runner/statistics.ts'
+import { aim, figure, spread } from '../../runner/statistics.ts'
 import { GraphBed, type Posts, proxiesOf, type Sample } from './bed.ts'
 
 export interface ErrorsOptions {
@@ -51,16 +51,17 @@ function report(measured: ReadonlyMap<VariantId, readonly Measured[]>, options: 
   const expected = failingShare(readGraph(graph), scenario)
   const rows = [...measured].map(([id, its]) => {
     const gets = its.map(({ gets }) => gets.report)
-    const failed = gets.reduce((sum, { codes, requests }) => sum + requests - (codes['200'] ?? 0), 0)
+    const failedOf = ({ codes, requests }: Sample['report']) => requests - (codes['200'] ?? 0)
+    const failed = gets.reduce((sum, one) => sum + failedOf(one), 0)
     const all = gets.reduce((sum, { requests }) => sum + requests, 0)
     const posts = (of: (posts: Posts) => number) => its.reduce((sum, one) => sum + of(one.posts), 0)
     const [sent, seen] = [posts(one => one.sent), posts(one => one.seen)]
     const isLightpath = variant(id).layer === 'envoy'
     return [
       variant(id).name,
-      `${figure((failed / all) * 100)} %`,
+      `${spread(gets.map(one => (failedOf(one) / one.requests) * 100))} %`,
       `${failed} of ${all}`,
-      figure(median(gets.map(({ percentiles }) => percentiles.p99!))),
+      spread(gets.map(({ percentiles }) => percentiles.p99!)),
       `${figure((posts(one => one.failed) / sent) * 100)} %`,
       `${sent}, ${seen}`,
       isLightpath ? aim('0 failed GETs, no POST twice', failed === 0 && seen <= sent) : '',

@@ -76,6 +76,8 @@ export class ServicesBed {
     const disturb = { start: this.#nothing, changes: this.#change, 'busy machine': this.#beBusy }
     const ended = new AbortController()
     const disturbing = circumstance && disturb[circumstance].call(this, name, id, ended.signal)
+    // A failure is heard of at the end.
+    disturbing?.catch(() => undefined)
     try {
       const before = this.#envoyCpu(id)
       const report = await load(seconds)

@@ -135,6 +135,8 @@ class SizesBed {
         await this.#bed.plane.replace(this.#cluster.slice(number))
       }
     })()
+    // Whoever stops it hears of a failure.
+    going.catch(() => undefined)
     return {
       async stop() {
         ended = true
