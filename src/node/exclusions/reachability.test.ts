@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { type AddressInfo, createServer } from 'node:net'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { type AddressInfo, createConnection, createServer } from 'node:net'
 import { test } from 'node:test'
 import type { Sight } from '../../facts/failures.ts'
 import { hostPort } from '../../net/address.ts'
@@ -127,5 +129,24 @@ test('a server that listens answers, and one that does not refuses', async () =>
     assert.equal(await connectTo(at), 'answers')
     await new Promise(resolve => server.close(resolve))
     assert.equal(await connectTo(at), 'refused')
+  }
+})
+
+test('a server whose backlog is full is slow, and not dead', async () => {
+  const listen = `
+    const server = require('node:net').createServer().listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => {
+      require('node:fs').writeSync(1, String(server.address().port))
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+    })`
+  const server = spawn(process.execPath, ['-e', listen], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const [port] = await once(server.stdout, 'data')
+  // Linux takes one more than the backlog.
+  const clients = [0, 1].map(() => createConnection({ host: '127.0.0.1', port: Number(port) }))
+  try {
+    await Promise.all(clients.map(client => once(client, 'connect')))
+    assert.equal(await connectTo(`127.0.0.1:${port}`), 'slow')
+  } finally {
+    for (const client of clients) client.destroy()
+    server.kill('SIGKILL')
   }
 })

@@ -53,8 +53,8 @@ export declare type Observation = Message<"lightpath.facts.v1.Observation"> & {
   endpoint: string;
 
   /**
-   * Of connections that the agent itself makes: timed out, refused or answers. Of requests through its Envoy: reset,
-   * gateway error or slow. Else suspected: requests have failed, and the agent is about to look; or not used: the node
+   * Of connections that the agent itself makes: timed out, refused, answers, or slow where its address is alive and it
+   * does not answer. Of requests through its Envoy: reset, gateway error or slow. Else suspected: requests have failed, and the agent is about to look; or not used: the node
    * sends nobody there, or may not connect. What a receiver does not know says nothing.
    *
    * @generated from field: string seen = 2;
