@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Sight } from '../../facts/failures.ts'
-import { anEndpoint, aSlice, put, remove } from '../../services/testing.ts'
+import { aNode, anEndpoint, aPod, aSlice, put, remove } from '../../services/testing.ts'
 import { Failures } from './failures.ts'
 import { ReadyEndpoints } from './readyendpoints.ts'
 
@@ -12,7 +12,7 @@ const sees = (seen: Sight['seen'], of = endpoint): readonly Sight[] => [{ endpoi
 
 function setup(...nodes: readonly string[]) {
   const ready = new ReadyEndpoints()
-  ready.apply([put(slice)])
+  ready.apply([put(slice), put(aPod('pod', '10.244.9.1', { nodeName: 'node9' }))])
   const failures = new Failures(ready, times)
   for (const node of nodes) failures.report({ node, sights: [] }, 0)
   const says = (seen: Sight['seen'], now: number, ...some: readonly string[]) => {
@@ -80,6 +80,21 @@ test('of many nodes some are asked, whoever suspects the endpoint', () => {
   assert.equal(excluded().length, 1)
 })
 
+test('what a slice says of the node of its endpoints has no node excluded', () => {
+  const { ready, failures, says, excluded } = setup('node1', 'node2', 'node3', 'node9')
+  ready.apply([put(aSlice([anEndpoint('10.244.3.1', { nodeName: 'node9' })], { name: 'forged' }))])
+  const forged = '10.244.3.1:8080'
+  for (const nodeName of ['node9', 'node3']) {
+    for (const node of ['node1', 'node2']) failures.report({ node, sights: sees('timed out', forged) }, 1)
+    failures.verdictFor('node9', 1)
+    says('answers', 102, 'node3')
+    for (const node of ['node1', 'node2']) failures.report({ node, sights: sees('timed out', forged) }, 102)
+    failures.review(102, 102)
+    assert.deepEqual(excluded(), [`endpoint ${forged} node1,node2`], nodeName)
+    ready.apply([put(aPod('other', '10.244.3.1', { nodeName: 'node3' }))])
+  }
+})
+
 test('an endpoint is found in whichever slice has it ready, by address and number', () => {
   const ready = new ReadyEndpoints()
   const v6 = aSlice([anEndpoint('fd00::1', { nodeName: 'node1' }), anEndpoint('fd00::2', { ready: false })], {
@@ -88,11 +103,25 @@ test('an endpoint is found in whichever slice has it ready, by address and numbe
   })
   ready.apply([put(slice), put({ ...slice, name: 'other' }), put(v6)])
   ready.apply([remove(slice)])
+  const all = [endpoint, '10.244.9.1:8081', '10.244.9.1:08080', '[fd00::1]:8080', '[fd00::2]:8080', '10.244.9.2:8080']
   assert.deepEqual(
-    [...ready.nodesOf([endpoint, '10.244.9.1:8081', '[fd00::1]:8080', '[fd00::2]:8080', '10.244.9.2:8080'])],
-    [
-      [endpoint, 'node9'],
-      ['[fd00::1]:8080', 'node1'],
-    ],
+    all.filter(one => ready.find(one) !== undefined),
+    [endpoint, '[fd00::1]:8080'],
   )
+})
+
+test('the node of an endpoint is that of the Pod or Node that alone has its address', () => {
+  const ready = new ReadyEndpoints()
+  ready.apply([put(slice), put(aNode('a', 'node8'))])
+  const found = () => ready.find(endpoint)
+  assert.deepEqual(found(), { node: undefined, namespace: 'whoami' })
+  const pod = aPod('pod', '10.244.9.1', { nodeName: 'node7', namespace: 'shop' })
+  ready.apply([put(pod)])
+  assert.deepEqual(found(), { node: 'node7', namespace: 'shop' })
+  ready.apply([put({ ...aNode('a', 'node8'), addresses: ['10.244.9.1'] })])
+  assert.deepEqual(found(), { node: undefined, namespace: 'whoami' })
+  ready.apply([remove(pod)])
+  assert.deepEqual(found(), { node: 'node8', namespace: 'whoami' })
+  ready.remove('Node', 'node8')
+  assert.equal(found()?.node, undefined)
 })

@@ -36,7 +36,7 @@ interface Agent {
 }
 
 export class Failures {
-  readonly #ready: Pick<ReadyEndpoints, 'nodesOf'>
+  readonly #ready: Pick<ReadyEndpoints, 'find'>
   readonly times: FailureTimes
   readonly #agents = new Map<string, Agent>()
   #began: number | undefined
@@ -44,7 +44,7 @@ export class Failures {
   /** By node. */
   #asked: ReadonlyMap<string, readonly string[]> = new Map()
 
-  constructor(ready: Pick<ReadyEndpoints, 'nodesOf'>, times: FailureTimes = usualTimes) {
+  constructor(ready: Pick<ReadyEndpoints, 'find'>, times: FailureTimes = usualTimes) {
     this.#ready = ready
     this.times = times
   }
@@ -93,7 +93,8 @@ export class Failures {
       const isSilent = waitsSince !== undefined && now - waitsSince > this.times.answerMs
       ;(isSilent ? silent : speaking).add(node)
     }
-    const nodeOf = this.#ready.nodesOf(this.#suspects(speaking))
+    const ready = [...this.#suspects(speaking)].map(endpoint => [endpoint, this.#ready.find(endpoint)] as const)
+    const nodeOf = new Map(ready.flatMap(([endpoint, found]) => (found ? [[endpoint, found.node] as const] : [])))
     const users = new Map([...nodeOf.keys()].map(endpoint => [endpoint, this.#usersOf(endpoint, speaking)]))
     const observations = [...speaking].flatMap(node => this.#observationsOf(node))
     const none: ReadonlySet<string> = new Set()

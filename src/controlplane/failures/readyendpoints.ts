@@ -1,57 +1,69 @@
-/** Finds the node of an endpoint that Kubernetes says is ready. */
+/** Finds the endpoints that Kubernetes says are ready, and whose they are. */
 
+import { type FactType, nameOf, typeOf } from '../../facts/types.ts'
 import { hostPort, ofHostPort } from '../../net/address.ts'
+import { AddressIndex } from '../../services/addressindex.ts'
 import type { EndpointSlice } from '../../services/objects/endpointslice.ts'
-import { type Change, keyOf } from '../../services/objects/objects.ts'
+import { type Change, type KubeObject, keyOf } from '../../services/objects/objects.ts'
+import { AddressNodes } from './addressnodes.ts'
+
+export interface ReadyEndpoint {
+  /** Where that is known for certain. */
+  readonly node: string | undefined
+  /** Its pod's namespace, or where that is not known that of a slice. */
+  readonly namespace: string
+}
 
 export class ReadyEndpoints {
+  /** By name of the resource. */
   readonly #slices = new Map<string, EndpointSlice>()
-  /** By address. A pod is in the slices of several Services. */
-  readonly #byAddress = new Map<string, Set<EndpointSlice>>()
+  /** A pod is in the slices of several Services. */
+  readonly #byAddress = new AddressIndex<EndpointSlice>()
+  readonly #nodes = new AddressNodes()
 
   apply(changes: readonly Change[]): void {
     for (const change of changes) {
-      const { kind, namespace, name } = change.type === 'put' ? keyOf(change.object) : change.key
-      if (kind !== 'EndpointSlice') continue
-      const key = `${namespace}/${name}`
-      this.remove(key)
-      if (change.type === 'put' && change.object.kind === 'EndpointSlice') this.#add(key, change.object)
+      const key = change.type === 'put' ? keyOf(change.object) : change.key
+      this.#set(typeOf(key.kind), nameOf(key), change.type === 'put' ? change.object : undefined)
     }
   }
 
-  /** @param key namespace/name of a slice */
-  remove(key: string): void {
-    const slice = this.#slices.get(key)
-    for (const { ip } of slice?.endpoints ?? []) this.#forget(ip, slice!)
-    this.#slices.delete(key)
+  /** @param name of the resource */
+  remove(type: FactType, name: string): void {
+    this.#set(type, name, undefined)
   }
 
-  /** Returns those of these endpoints (`hostPort`, TCP) that are ready, each with its node where that is known. */
-  nodesOf(endpoints: Iterable<string>): ReadonlyMap<string, string | undefined> {
-    const found = new Map<string, string | undefined>()
-    for (const endpoint of endpoints) {
-      const { ip } = ofHostPort(endpoint)
-      for (const slice of this.#byAddress.get(ip) ?? []) {
-        const isPort = slice.ports.some(({ port, protocol }) => protocol === 'TCP' && hostPort(ip, port) === endpoint)
-        const ready = isPort ? slice.endpoints.find(one => one.ip === ip && one.ready) : undefined
-        if (ready) found.set(endpoint, ready.nodeName ?? found.get(endpoint))
-      }
-    }
-    return found
+  /** @param endpoint as `hostPort` writes it (TCP); undefined where it is no ready endpoint */
+  find(endpoint: string): ReadyEndpoint | undefined {
+    const { ip } = ofHostPort(endpoint)
+    const isReadyIn = ({ ports, endpoints }: EndpointSlice) =>
+      ports.some(({ protocol, port }) => protocol === 'TCP' && hostPort(ip, port) === endpoint) &&
+      endpoints.some(one => one.ip === ip && one.ready)
+    const slice = this.#byAddress.get(ip).find(isReadyIn)
+    return slice && { node: this.#nodes.nodeOf(ip), namespace: this.#nodes.namespaceOf(ip) ?? slice.namespace }
   }
 
-  #add(key: string, slice: EndpointSlice): void {
-    this.#slices.set(key, slice)
-    for (const { ip } of slice.endpoints) {
-      const there = this.#byAddress.get(ip)
-      if (there) there.add(slice)
-      else this.#byAddress.set(ip, new Set([slice]))
-    }
+  #set(type: FactType, name: string, object: KubeObject | undefined): void {
+    if (type === 'EndpointSlice') this.#setSlice(name, object?.kind === type ? object : undefined)
+    if (type === 'Pod' || type === 'Node') this.#nodes.set(`${type} ${name}`, residentOf(object))
   }
 
-  #forget(ip: string, slice: EndpointSlice): void {
-    const there = this.#byAddress.get(ip)
-    there?.delete(slice)
-    if (there?.size === 0) this.#byAddress.delete(ip)
+  #setSlice(name: string, slice: EndpointSlice | undefined): void {
+    const before = this.#slices.get(name)
+    if (before) this.#byAddress.remove(ipsOf(before), before)
+    if (slice) {
+      this.#slices.set(name, slice)
+      this.#byAddress.add(ipsOf(slice), slice)
+    } else this.#slices.delete(name)
   }
+}
+
+function residentOf(object: KubeObject | undefined) {
+  if (object?.kind === 'Node') return { node: object.name, namespace: '', addresses: object.addresses }
+  if (object?.kind !== 'Pod') return undefined
+  return { node: object.nodeName, namespace: object.namespace, addresses: object.addresses }
+}
+
+function ipsOf({ endpoints }: EndpointSlice): readonly string[] {
+  return endpoints.map(({ ip }) => ip)
 }

@@ -102,7 +102,7 @@ export class Knowledge implements SourceListener {
     this.#listed.add(type)
     for (const name of this.#unconfirmed.get(type) ?? []) {
       this.store.remove(type, name)
-      if (type === 'EndpointSlice') this.ready.remove(name)
+      this.ready.remove(type, name)
     }
     this.#unconfirmed.delete(type)
   }
