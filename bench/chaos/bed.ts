@@ -3,12 +3,16 @@
  * and controllers do: faults take an endpoint out of its slice when those would.
  */
 
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { adminSocket } from '../../src/envoy/program/sockets.ts'
 import { curl } from '../../src/lab/clients.ts'
+import { canFakeClock, FakeClock } from '../../src/lab/faults/clock.ts'
+import { Container } from '../../src/lab/faults/container.ts'
 import type { LabNode, Network, Pod } from '../../src/lab/network.ts'
 import { type Child, runIn } from '../../src/lab/processes.ts'
-import { Bed, type ProxiedNode } from '../lab/bed.ts'
+import { pause } from '../../src/lab/wait.ts'
+import { type Around, Bed, type ProxiedNode } from '../lab/bed.ts'
 import { serviceObjects } from '../lab/generate.ts'
 import { envoySocketsOf, runInOrThrow } from '../lab/node.ts'
 import { type OpenReport, startBenchServer, startOpenLoad } from '../lab/programs.ts'
@@ -28,6 +32,9 @@ export interface Endpoint {
 
 export class ChaosBed {
   readonly bed: Bed
+  /** Of the agent, which is all that can have one. */
+  readonly clock: FakeClock
+  readonly #containers: Containers
   readonly #ids: readonly VariantId[]
   readonly #clients = new Map<VariantId, { readonly pod: Pod; readonly address: string }>()
   readonly #nodes: readonly LabNode[]
@@ -35,8 +42,10 @@ export class ChaosBed {
   /** As many, without servers: for updates. */
   #spare: readonly Endpoint[]
 
-  private constructor(bed: Bed, ids: readonly VariantId[], pods: readonly Pod[]) {
+  private constructor(bed: Bed, contained: Contained, ids: readonly VariantId[], pods: readonly Pod[]) {
     this.bed = bed
+    this.clock = contained.clock
+    this.#containers = contained.containers
     this.#ids = ids
     this.#nodes = bed.network.nodes.slice(-2)
     const all = pods.map(pod => ({ pod, server: undefined }))
@@ -47,7 +56,8 @@ export class ChaosBed {
   /** @param network with a node for each variant's proxy, and two more */
   static async build(network: Network, ids: readonly VariantId[]): Promise<ChaosBed> {
     const proxies = ids.map(id => variant(id).proxy)
-    const bed = await Bed.build(network, proxies)
+    const contained = contain(network)
+    const bed = await Bed.build(network, proxies, contained.around)
     const [first, second] = network.nodes.slice(-2) as [LabNode, LabNode]
     const names = (from: number, count: number) => Array.from({ length: count }, (_, index) => `server-${from + index}`)
     // One of ten is on a node of its own, and may go with it.
@@ -55,7 +65,7 @@ export class ChaosBed {
       ...(await bed.addPods(second.name, names(0, 1))),
       ...(await bed.addPods(first.name, names(1, 2 * endpoints - 1))),
     ]
-    const chaos = new ChaosBed(bed, ids, pods)
+    const chaos = new ChaosBed(bed, contained, ids, pods)
     await Promise.all(chaos.#endpoints.map(endpoint => chaos.start(endpoint)))
     for (const id of ids) {
       const addresses = chaos.#endpoints.map(({ pod }) => ({ ip: pod.ip, port }))
@@ -77,6 +87,26 @@ export class ChaosBed {
 
   get endpoints(): readonly Endpoint[] {
     return this.#endpoints
+  }
+
+  /** What a process of the variant's node runs in. */
+  container(id: VariantId, name: string): Container {
+    return this.#containers.get(`${this.proxied(id).node.name}-${name}`)!
+  }
+
+  /** All log on a disk that takes nothing more, or something again. */
+  fillDisks(id: VariantId, isFull: boolean): void {
+    for (const [name, { pid }] of Object.entries(this.proxied(id).processes)) {
+      const container = this.container(id, name)
+      if (pid !== undefined) isFull ? container.fillDisk(pid) : container.freeDisk(pid)
+    }
+  }
+
+  /** One endpoint leaves and comes again. */
+  async change(): Promise<void> {
+    await this.publish(this.#endpoints.slice(1))
+    await pause(1000)
+    await this.publish(this.#endpoints)
   }
 
   /** The node that the victim has for itself. */
@@ -115,7 +145,7 @@ export class ChaosBed {
       ready[index] = next[index]!
       await this.publish(ready, [replaced])
       replaced.server?.kill('SIGTERM')
-      await new Promise(resolve => setTimeout(resolve, pauseMs))
+      await pause(pauseMs)
       await this.publish(ready)
       await replaced.server?.stop()
       replaced.server = undefined
@@ -161,6 +191,31 @@ export class ChaosBed {
     const { pod, address } = this.#clients.get(id)!
     await this.bed.untilServed(variant(id), pod, address)
   }
+}
+
+type Containers = ReadonlyMap<string, Container>
+
+interface Contained {
+  readonly clock: FakeClock
+  /** By node and process. */
+  readonly containers: Containers
+  readonly around: Around
+}
+
+function contain(network: Network): Contained {
+  const clock = new FakeClock(join(network.directory, 'clock'))
+  const containers = new Map<string, Container>()
+  const clockOf = (name: string) => (name === 'agent' && canFakeClock ? ['env', ...assignments(clock.env)] : [])
+  const around: Around = (words, node, name) => {
+    const container = new Container(network, `${node.name}-${name}`)
+    containers.set(`${node.name}-${name}`, container)
+    return container.around([...clockOf(name), ...words])
+  }
+  return { clock, containers, around }
+}
+
+function assignments(env: Readonly<Record<string, string>>): readonly string[] {
+  return Object.entries(env).map(([name, value]) => `${name}=${value}`)
 }
 
 /** Before everything else that sees a packet. */

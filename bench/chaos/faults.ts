@@ -1,6 +1,11 @@
-/** What goes wrong, one thing at a time. */
+/**
+ * What goes wrong, one thing at a time: the chaos table, whose rows are tests, too. A unit test (src/testing/bench.test.ts) says
+ * where a row has none.
+ */
 
-import { fillConntrack, freeConntrack } from '../../src/lab/conntrack.ts'
+import { canFakeClock } from '../../src/lab/faults/clock.ts'
+import { fillConntrack, freeConntrack } from '../../src/lab/faults/conntrack.ts'
+import { canLimitMemory } from '../../src/lab/faults/memory.ts'
 import { pause } from '../../src/lab/wait.ts'
 import type { VariantId } from '../lab/variants.ts'
 import type { ChaosBed } from './bed.ts'
@@ -9,8 +14,12 @@ export interface Fault {
   readonly name: string
   /** Of how long it lasts, seconds; the short form has it for at most ten. */
   readonly seconds: number
-  /** What kube-proxy has not. */
+  /** The test of it: its file in test/, and its name from the beginning on. */
+  readonly test: readonly [file: string, name: string]
+  /** Of what kube-proxy has not, or what cannot be done to it. */
   readonly lightpathOnly?: boolean
+  /** False where this machine lacks what it takes. */
+  readonly isPossible?: boolean
   /** How many requests may fail, or for how long some may fail or wait; none unless it says so. */
   readonly aim?: { readonly failed: number } | { readonly seconds: number }
   /** Resolves when it has begun, or where it ends by itself when it has ended. */
@@ -26,6 +35,7 @@ const controlOf = (id: VariantId) => (id === 'nftables' || id === 'iptables' ? '
 export const faults: readonly Fault[] = [
   {
     name: 'rolling update of ten endpoints, three times',
+    test: ['node/failures/chaos', 'a rolling update fails no request'],
     seconds: 20,
     begin: async bed => {
       for (let update = 0; update < 3; update++) await bed.rollingUpdate(300)
@@ -33,6 +43,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'an endpoint killed (SIGKILL)',
+    test: ['node/envoy/retries', 'no GET fails when one of three endpoints dies under load'],
     seconds: 10,
     begin: async bed => {
       const { victim, endpoints } = bed
@@ -48,24 +59,28 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'an endpoint black-holed: its packets are dropped',
+    test: ['node/failures/vanished-endpoint', 'fails no GET'],
     seconds: 20,
     begin: bed => bed.drop(bed.victim.pod, true),
     end: bed => bed.drop(bed.victim.pod, false),
   },
   {
     name: 'an endpoint 100 times slower',
+    test: ['node/failures/chaos', 'an endpoint that becomes a hundred times slower fails no request'],
     seconds: 10,
     begin: bed => bed.setFault(bed.victim, { delay: '100ms' }),
     end: bed => bed.setFault(bed.victim),
   },
   {
     name: 'an endpoint answers 503',
+    test: ['node/failures/chaos', 'an endpoint that answers 503 fails no GET'],
     seconds: 10,
     begin: bed => bed.setFault(bed.victim, { status: 503 }),
     end: bed => bed.setFault(bed.victim),
   },
   {
     name: 'the node of an endpoint gone: all its packets are dropped',
+    test: ['node/failures/chaos', 'the loss of the node of an endpoint fails no GET'],
     seconds: 40,
     aim: { seconds: 5 },
     begin: bed => bed.drop(bed.victimNode, true),
@@ -73,6 +88,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'Envoy killed (SIGKILL)',
+    test: ['node/agent/processes/crash', 'Envoy killed with the agent alive'],
     seconds: 10,
     lightpathOnly: true,
     // What is in flight: one for each connection at most.
@@ -81,6 +97,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'Envoy hung (SIGSTOP)',
+    test: ['node/agent/processes/crash', 'an Envoy that hangs is left out after two missed canary requests'],
     seconds: 10,
     lightpathOnly: true,
     aim: { seconds: 2 },
@@ -89,6 +106,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'Envoy upgraded: it drains, ends, and another starts',
+    test: ['node/agent/processes/upgrade', 'under 600 requests/s: no request is lost'],
     seconds: 20,
     lightpathOnly: true,
     begin: async (bed, id) => {
@@ -100,11 +118,13 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'agent or kube-proxy killed (SIGKILL)',
+    test: ['node/agent/processes/crash', 'killing the agent under 500 requests/s loses no request'],
     seconds: 10,
     begin: async (bed, id) => bed.proxied(id).processes[controlOf(id)]!.kill('SIGKILL'),
   },
   {
     name: 'agent or kube-proxy upgraded: it ends, and another starts',
+    test: ['node/failures/chaos', 'an agent that ends, and one that follows it, fail no request'],
     seconds: 10,
     begin: async (bed, id) => {
       const control = bed.proxied(id).processes[controlOf(id)]!
@@ -114,12 +134,14 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'API server stopped, for two minutes',
+    test: ['cluster/kubernetes', 'two minutes without an API server lose no request'],
     seconds: 120,
     begin: async bed => bed.bed.plane.signal('SIGSTOP'),
     end: async bed => bed.bed.plane.signal('SIGCONT'),
   },
   {
     name: 'ruleset flushed',
+    test: ['node/kernel/drift', 'are written anew by themselves when somebody has removed them'],
     seconds: 40,
     aim: { seconds: 0.1 },
     begin: async (bed, id) => void (await bed.on(id, 'nft', 'flush', 'ruleset')),
@@ -128,6 +150,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'routing rule removed',
+    test: ['node/kernel/drift', 'have their routing rule and route again at once when somebody takes them'],
     seconds: 10,
     lightpathOnly: true,
     begin: async (bed, id) => {
@@ -137,12 +160,50 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "the node's conntrack table is full",
+    test: ['node/failures/chaos', 'a conntrack table that is full fails no request'],
     seconds: 10,
     begin: async (bed, id) => void fillConntrack(bed.proxied(id).node.netns),
     end: async (bed, id) => freeConntrack(bed.proxied(id).node.netns),
   },
   {
+    name: 'Envoy out of memory: its limit is half of what it has',
+    test: ['node/failures/chaos', 'an Envoy that its container gives too little memory fails what is in flight'],
+    seconds: 10,
+    lightpathOnly: true,
+    isPossible: canLimitMemory,
+    aim: { failed: 20 },
+    begin: async (bed, id) => {
+      const memory = bed.container(id, 'envoy').memory!
+      await memory.limit(Math.round(memory.usage / 2))
+    },
+    end: async (bed, id) => bed.container(id, 'envoy').memory!.limit(undefined),
+  },
+  {
+    name: 'the clock of the agent set back an hour, and an endpoint changes',
+    test: ['node/failures/chaos', 'an agent whose clock is set back an hour fails no request'],
+    seconds: 10,
+    lightpathOnly: true,
+    isPossible: canFakeClock,
+    begin: async bed => {
+      bed.clock.set('-1h')
+      await pause(1000)
+      await bed.change()
+    },
+    end: async bed => bed.clock.set('+0'),
+  },
+  {
+    name: 'the disk of the node full, and an endpoint changes',
+    test: ['node/failures/chaos', 'agent and Envoy whose log no disk takes fail no request'],
+    seconds: 10,
+    begin: async (bed, id) => {
+      bed.fillDisks(id, true)
+      await bed.change()
+    },
+    end: async (bed, id) => bed.fillDisks(id, false),
+  },
+  {
     name: 'one packet of a hundred lost',
+    test: ['node/failures/chaos', 'the loss of one packet in a hundred fails no request'],
     seconds: 10,
     begin: (bed, id) => bed.lose(bed.proxied(id).node, true),
     end: (bed, id) => bed.lose(bed.proxied(id).node, false),

@@ -16,9 +16,13 @@ import { serviceObjects } from './generate.ts'
 import { type Address, agentCommand, envoyCommand } from './node.ts'
 import type { ProxyKind, Variant } from './variants.ts'
 
-const limitMs = 60_000
+/** Far beyond what anything takes, so that no run of hours ends by it. */
+const limitMs = 300_000
 /** Connections are spread over so many of Envoy's threads. */
 const envoyWorkers = 2
+
+/** Makes the command line of a node's process one that runs it in something; `name` is that of the process. */
+export type Around = (words: readonly string[], node: LabNode, name: string) => readonly string[]
 
 export interface ProxiedNode {
   readonly node: LabNode
@@ -30,23 +34,25 @@ export class Bed {
   readonly network: Network
   readonly plane: ControlPlane
   readonly #proxies = new Map<ProxyKind, ProxiedNode>()
+  readonly #around: Around
   #services = 0
 
-  private constructor(network: Network, plane: ControlPlane) {
+  private constructor(network: Network, plane: ControlPlane, around: Around) {
     this.network = network
     this.plane = plane
+    this.#around = around
   }
 
   /** @param network with a node for each of the proxies, in that order, and others without */
-  static async build(network: Network, proxies: readonly ProxyKind[]): Promise<Bed> {
+  static async build(network: Network, proxies: readonly ProxyKind[], around: Around = words => words): Promise<Bed> {
     const plane = await ControlPlane.start(network, { netns: network.fabric, address: '172.30.0.1' })
-    const bed = new Bed(network, plane)
+    const bed = new Bed(network, plane, around)
     await Promise.all(proxies.map((proxy, index) => bed.startProxy(proxy, network.nodes[index]!)))
     return bed
   }
 
   async startProxy(kind: ProxyKind, node: LabNode): Promise<ProxiedNode> {
-    const proxied = await startProxy(this.network, this.plane, kind, node)
+    const proxied = await startProxy(this.network, this.plane, kind, node, this.#around)
     this.#proxies.set(kind, proxied)
     return proxied
   }
@@ -109,10 +115,13 @@ async function startProxy(
   plane: ControlPlane,
   proxy: ProxyKind,
   node: LabNode,
+  around: Around,
 ): Promise<ProxiedNode> {
   const logFile = (name: string) => join(network.directory, `${node.name}-${name}.log`)
-  const supervise = ([command = '', ...args]: readonly string[], name: string) =>
-    new Supervised(network.processes, { netns: node.netns, command, args, options: { logFile: logFile(name) } })
+  const supervise = (words: readonly string[], name: string) => {
+    const [command = '', ...args] = around(words, node, name)
+    return new Supervised(network.processes, { netns: node.netns, command, args, options: { logFile: logFile(name) } })
+  }
   const processes: Readonly<Record<string, Supervised>> =
     proxy === 'lightpath'
       ? {

@@ -33,7 +33,7 @@ export async function measureChaos(run: Run, { variants: ids, most }: ChaosOptio
     async built => {
       for (const fault of faults) {
         for (const id of ids) {
-          if (fault.lightpathOnly && variant(id).proxy !== 'lightpath') continue
+          if (fault.isPossible === false || (fault.lightpathOnly && variant(id).proxy !== 'lightpath')) continue
           const seconds = Math.min(most, fault.seconds)
           const report = await run.step(`${fault.name}, ${variant(id).name}`, async () =>
             measure(await built(), fault, id, seconds),

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { closeSync, fstatSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
+import { memoryGroupNames, removeMemoryGroups } from './faults/memory.ts'
 
 const netnsDirectory = '/run/netns'
 
@@ -34,12 +35,14 @@ export function removeLab(name: string): void {
   // Those that were just about to enter; from now on none can.
   for (const pid of processesIn(held)) kill(pid)
   for (const { file } of held) closeSync(file)
+  removeMemoryGroups(`${name}-`)
   rmSync(join(tmpdir(), name), { recursive: true, force: true })
 }
 
 /** Removes the labs whose owner is dead, and returns their names. */
 export function destroyStale(): string[] {
-  const names = [...entries(netnsDirectory), ...entries(tmpdir())].flatMap(entry => labName.exec(entry)?.[0] ?? [])
+  const left = [...entries(netnsDirectory), ...entries(tmpdir()), ...memoryGroupNames()]
+  const names = left.flatMap(entry => labName.exec(entry)?.[0] ?? [])
   const stale = [...new Set(names)].filter(name => !ownerLives(name))
   for (const name of stale) removeLab(name)
   return stale

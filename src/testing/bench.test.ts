@@ -1,11 +1,21 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { faults } from '../../bench/chaos/faults.ts'
 import { withMainTable } from '../../bench/report/main-table.ts'
 import { report } from '../../bench/report/text.ts'
 import { compare, summary } from '../../bench/runner/compare.ts'
 
 const read = (file: string) => readFileSync(file, 'utf8')
+
+test('each row of the chaos table is a test', () => {
+  assert.ok(faults.length >= 19)
+  const missing = faults.filter(({ test: [file, name] }) => !read(`test/${file}.test.ts`).includes(`test('${name}`))
+  assert.deepEqual(
+    missing.map(({ name }) => name),
+    [],
+  )
+})
 
 test('figures of README.md and docs/benchmarks.md are those of bench/results', () => {
   const readme = read('README.md')

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { askAgent } from '../../../src/commands/agent.ts'
 import { curl, type Load, type LoadOptions, startLoad } from '../../../src/lab/clients.ts'
 import * as commandLines from '../../../src/lab/command-lines.ts'
+import { Container } from '../../../src/lab/faults/container.ts'
 import { createNetwork, type LabNode, type Network, type NetworkOptions, type Pod } from '../../../src/lab/network.ts'
 import { type RunningPod, startPod } from '../../../src/lab/pods.ts'
 import { type RunOptions, type RunResult, run, runIn } from '../../../src/lab/processes.ts'
@@ -30,6 +31,8 @@ export interface LabOptions extends Partial<NetworkOptions> {
   /** More flags of `lightpath bootstrap`. */
   readonly bootstrapFlags?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** Envoy has a container for itself (`envoyContainer`). */
+  readonly isEnvoyContained?: boolean
   /** Of the Envoy that follows. */
   readonly followerEnv?: Readonly<Record<string, string>>
   /** Changes Envoy's bootstrap before it is written. */
@@ -70,6 +73,7 @@ export class AgentLab {
   readonly envoySockets: string
   readonly agent: Supervised
   readonly envoy: Supervised
+  readonly envoyContainer: Container | undefined
   /** One that is to follow it: with ports of its own, as long as `envoy` has its. */
   readonly follower: Supervised
   readonly #files: string
@@ -90,7 +94,8 @@ export class AgentLab {
     }
   }
 
-  private constructor(network: Network, envoy: commandLines.CommandLine, { flags = [], env, followerEnv }: LabOptions) {
+  private constructor(network: Network, envoy: commandLines.CommandLine, options: LabOptions) {
+    const { flags = [], env, followerEnv, isEnvoyContained = false } = options
     this.network = network
     this.node = network.nodes[0]!
     this.#files = join(network.directory, 'node')
@@ -103,7 +108,8 @@ export class AgentLab {
     this.#flags = ['--log-level', 'debug', ...flags]
     this.agent = this.agentWith({ env })
     const module = { ENVOY_DYNAMIC_MODULES_SEARCH_PATH: join(network.directory, 'module') }
-    this.envoy = this.#supervise(envoy, 'envoy.log', module)
+    this.envoyContainer = isEnvoyContained ? new Container(network, 'envoy') : undefined
+    this.envoy = this.#supervise(this.envoyContainer?.around(envoy) ?? envoy, 'envoy.log', module)
     const [program, , bootstrap = '', ...args] = envoy
     const start = { ENVOY_BIN: program, ...module, ...followerEnv }
     this.follower = this.#supervise([startProgram, bootstrap, ...args], 'follower.log', start)

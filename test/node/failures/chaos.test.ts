@@ -1,17 +1,17 @@
 /**
- * Rows of the chaos table (bench/chaos/faults.ts) that no other test has: something goes wrong under steady load, and no
- * request fails. The others: agent/processes/crash (agent and Envoy killed, Envoy hung), upgrade (Envoy), vanished-endpoint
- * (black-holed), envoy/retries (endpoint killed), envoy/ejections (endpoint that fails), kernel/drift (ruleset, routing rule),
- * envoy/bounds (Envoy short of memory), and in the cluster tier kubernetes (API server stopped).
+ * Rows of the chaos table that no other test has: something goes wrong under steady load, and no request fails. The table
+ * (bench/chaos/faults.ts) names the test of each row.
  */
 
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, test } from 'node:test'
 import { curl } from '../../../src/lab/clients.ts'
-import { fillConntrack, freeConntrack } from '../../../src/lab/conntrack.ts'
+import { canFakeClock, FakeClock } from '../../../src/lab/faults/clock.ts'
+import { fillConntrack, freeConntrack } from '../../../src/lab/faults/conntrack.ts'
+import { canLimitMemory } from '../../../src/lab/faults/memory.ts'
 import type { RunningPod } from '../../../src/lab/pods.ts'
 import { runIn } from '../../../src/lab/processes.ts'
 import { pause } from '../../../src/lab/wait.ts'
@@ -87,6 +87,14 @@ describe('under 400 requests/s', { skip }, () => {
     )
   })
 
+  test('an endpoint that answers 503 fails no GET', async () => {
+    const answer = (status: number) => curl(web[0]!, ['-X', 'POST', `http://127.0.0.1:8080/fault?status=${status}`])
+    await failsNothing(
+      () => answer(503),
+      () => answer(200),
+    )
+  })
+
   test('the loss of the node of an endpoint fails no GET', async () => {
     const node = lab.network.nodes[1]!.netns
     const chains = ['input', 'output', 'forward'].map(
@@ -149,22 +157,13 @@ describe('under 400 requests/s', { skip }, () => {
   })
 })
 
-const faketime = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/faketime/libfaketimeMT.so.1`
-const skipClock = skip || (existsSync(faketime) ? false : 'needs libfaketime')
+const skipClock = skip || (canFakeClock ? false : 'needs libfaketime')
 
 test('an agent whose clock is set back an hour fails no request, and changes go on', { skip: skipClock }, async t => {
   const directory = mkdtempSync(join(tmpdir(), 'lightpath-clock-'))
   t.after(() => rmSync(directory, { recursive: true }))
-  const clock = join(directory, 'clock')
-  const setClock = (offset: string) => writeFileSync(clock, `${offset}\n`)
-  setClock('+0')
-  const env = {
-    LD_PRELOAD: faketime,
-    FAKETIME_TIMESTAMP_FILE: clock,
-    FAKETIME_CACHE_DURATION: '1',
-    FAKETIME_DONT_FAKE_MONOTONIC: '1',
-  }
-  const lab = await AgentLab.build({ env })
+  const clock = new FakeClock(join(directory, 'clock'))
+  const lab = await AgentLab.build({ env: clock.env })
   t.after(() => lab.destroy())
   const client = await lab.pod('client', 50)
   const [first, second] = await lab.pods(['web-1', 'web-2'], 11)
@@ -173,8 +172,7 @@ test('an agent whose clock is set back an hour fails no request, and changes go 
   await lab.untilServedBy('envoy', client, url)
   const load = await lab.load(client, { url, connections: 20, rate: 200, timeoutMs: 5000, fresh: true })
   await pause(500)
-  setClock('-1h')
-  // It looks at the file every second.
+  clock.set('-1h')
   await pause(2000)
   lab.write('web', serviceWith(options, [second!]))
   await lab.until('the change', async () => (await lab.ask(client, url)) === 'web-2 by envoy')
@@ -184,4 +182,33 @@ test('an agent whose clock is set back an hour fails no request, and changes go 
   })
   await pause(2000)
   assert.deepEqual((await load.stop()).errors, {})
+})
+
+const skipMemory = skip || (canLimitMemory ? false : 'needs cgroups that limit memory')
+
+test('an Envoy that its container gives too little memory fails what is in flight, and the kernel layer serves', {
+  skip: skipMemory,
+}, async t => {
+  const lab = await AgentLab.build({ isEnvoyContained: true })
+  t.after(() => lab.destroy())
+  const memory = lab.envoyContainer!.memory!
+  const client = await lab.pod('client', 50)
+  lab.write('web', serviceWith(options, await lab.pods(['web-1', 'web-2'], 11)))
+  await lab.start()
+  await lab.untilServedBy('envoy', client, url)
+  const connections = 20
+  const load = await lab.load(client, { url, connections, rate: 300, timeoutMs: 5000 })
+  await pause(500)
+  const pid = lab.envoy.pid
+  await memory.limit(Math.round(memory.usage / 2))
+  await lab.untilServedBy('kernel', client, url)
+  assert.notEqual(lab.envoy.pid, pid)
+  // What is started in its place ends as well.
+  await pause(2000)
+  assert.match(await lab.ask(client, url), / by kernel$/)
+  const { errors } = await load.stop()
+  const failed = Object.values(errors).reduce((sum, count) => sum + count, 0)
+  assert.ok(failed <= connections, JSON.stringify(errors))
+  await memory.limit(undefined)
+  await lab.untilServedBy('envoy', client, url)
 })

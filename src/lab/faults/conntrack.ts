@@ -1,9 +1,9 @@
 /** Fills the conntrack table of a network namespace of a lab with flows that nobody sends, which the kernel does not drop for others. */
 
-import { flags, NetlinkError } from '../kernel/netlink/answer.ts'
-import { NetlinkSocket } from '../kernel/netlink/socket.ts'
-import type { MessageWriter } from '../kernel/netlink/writer.ts'
-import { netnsPath } from './leftovers.ts'
+import { flags, NetlinkError } from '../../kernel/netlink/answer.ts'
+import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
+import type { MessageWriter } from '../../kernel/netlink/writer.ts'
+import { netnsPath } from '../leftovers.ts'
 
 /** include/uapi/linux/netfilter/nfnetlink_conntrack.h */
 const types = { create: 0x100, delete: 0x102 } as const

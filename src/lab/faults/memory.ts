@@ -1,0 +1,112 @@
+/** Limits of the memory of a lab's processes: cgroups of version 1 or 2, whose names begin with that of the lab. */
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { waitFor } from '../wait.ts'
+
+const limitMs = 10_000
+
+interface Controller {
+  readonly root: string
+  readonly limit: string
+  readonly usage: string
+  readonly unlimited: string
+}
+
+const versions: readonly Controller[] = [
+  {
+    root: '/sys/fs/cgroup/memory',
+    limit: 'memory.limit_in_bytes',
+    usage: 'memory.usage_in_bytes',
+    unlimited: '-1',
+  },
+  { root: '/sys/fs/cgroup', limit: 'memory.max', usage: 'memory.current', unlimited: 'max' },
+]
+
+/** The root of version 2 has no limit itself. */
+const controller = versions.find(({ root, limit }) =>
+  ['.', ...namesIn(root)].some(name => existsSync(join(root, name, limit))),
+)
+
+/** Whether this machine has such cgroups. */
+export const canLimitMemory = controller !== undefined
+
+export class MemoryGroup {
+  readonly #path: string
+  readonly #controller: Controller
+
+  /** Undefined where there are none. */
+  static create(name: string): MemoryGroup | undefined {
+    return controller && new MemoryGroup(controller, name)
+  }
+
+  private constructor(controller: Controller, name: string) {
+    this.#controller = controller
+    this.#path = join(controller.root, name)
+    mkdirSync(this.#path)
+    copyWeight(controller.root, this.#path)
+  }
+
+  /** A process whose id is written there is in it. */
+  get processes(): string {
+    return join(this.#path, 'cgroup.procs')
+  }
+
+  /** Bytes in use. */
+  get usage(): number {
+    return Number(readFileSync(join(this.#path, this.#controller.usage), 'utf8'))
+  }
+
+  /**
+   * The kernel ends what needs more, and what is started in its place, until there is another limit. Version 1 takes no limit below
+   * what is in use: until the process has ended it gets that, and the next page is the end.
+   * @param bytes undefined: no limit
+   */
+  async limit(bytes: number | undefined): Promise<void> {
+    const file = join(this.#path, this.#controller.limit)
+    const text = bytes === undefined ? this.#controller.unlimited : String(bytes)
+    await waitFor(`${file} to be ${text}`, limitMs, () => {
+      if (isTaken(file, text)) return true
+      isTaken(file, String(this.usage))
+      return false
+    })
+  }
+}
+
+/** The names of all groups there are. */
+export function memoryGroupNames(): readonly string[] {
+  return controller ? namesIn(controller.root) : []
+}
+
+/** Removes the groups whose names begin so. */
+export function removeMemoryGroups(prefix: string): void {
+  for (const name of memoryGroupNames().filter(name => name.startsWith(prefix))) {
+    try {
+      rmdirSync(join(controller!.root, name))
+    } catch {
+      // A process in it is just ending; the next lab removes it.
+    }
+  }
+}
+
+function namesIn(directory: string): readonly string[] {
+  if (!existsSync(directory)) return []
+  return readdirSync(directory, { withFileTypes: true }).flatMap(entry => (entry.isDirectory() ? entry.name : []))
+}
+
+function isTaken(file: string, text: string): boolean {
+  try {
+    writeFileSync(file, text)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false
+    throw error
+  }
+}
+
+/** In version 2 a process leaves the group that says how much of the cores it gets. */
+function copyWeight(root: string, path: string): void {
+  const own = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1] ?? ''
+  const [from, to] = [join(root, own, 'cpu.weight'), join(path, 'cpu.weight')]
+  if (existsSync(from) && existsSync(to)) writeFileSync(to, readFileSync(from))
+}
