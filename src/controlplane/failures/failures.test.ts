@@ -35,13 +35,15 @@ test('nobody is asked while nobody suspects anything, and of what is no ready en
 })
 
 test('a suspicion is no vote, and who does not use the endpoint has none', () => {
-  const { says, excluded } = setup('node1', 'node2', 'node3', 'node4')
+  const { failures, says, excluded } = setup('node1', 'node2', 'node3', 'node4')
   says('suspected', 1, 'node1', 'node2', 'node3', 'node4')
   assert.deepEqual(excluded(), [])
   says('timed out', 2, 'node1', 'node2')
   assert.deepEqual(excluded(), [])
   says('not used', 3, 'node3')
   assert.deepEqual(excluded(), [`endpoint ${endpoint} node1,node2`])
+  // It forgets what it is not asked, and would count as one that reaches the endpoint.
+  assert.deepEqual(failures.verdictFor('node3', 3).asked, [endpoint])
   says('answers', 4, 'node2', 'node4')
   assert.deepEqual(excluded(), [])
 })
@@ -77,6 +79,21 @@ test('of many nodes some are asked, whoever suspects the endpoint', () => {
   assert.deepEqual(askedOf(), asked)
   assert.deepEqual(excluded(), [])
   says('timed out', 3, ...asked.slice(0, 17))
+  assert.equal(excluded().length, 1)
+})
+
+test('where many of those that are asked do not use the endpoint, others are asked as well', () => {
+  const nodes = Array.from({ length: 100 }, (_, i) => `node${i}`)
+  const { failures, says, excluded } = setup(...nodes)
+  const askedOf = () => nodes.filter(node => failures.verdictFor(node, 1).asked.length > 0)
+  says('suspected', 1, 'node1')
+  const unused = askedOf().filter(node => node !== 'node1')
+  says('not used', 2, ...unused)
+  const asked = askedOf()
+  assert.ok(unused.every(node => asked.includes(node)))
+  assert.ok(asked.length >= unused.length + 32)
+  const users = asked.filter(node => !unused.includes(node))
+  says('timed out', 3, ...users.slice(0, 17))
   assert.equal(excluded().length, 1)
 })
 

@@ -23,16 +23,22 @@ const usualTimes = {
   askMs: 1000,
 }
 
-/** How many nodes are asked about an endpoint at most. Half of so many are not cut off at once by chance. */
+/** How many nodes that may use an endpoint are asked about it at most. Half of so many are not cut off at once by chance. */
 const mostAsked = 32
-/** How many endpoints a node may speak of: as many as are on two nodes. */
-const mostSights = 256
+/** How many endpoints a node may speak of: as many as are on two nodes, and as many that it is asked about and does not use. */
+const mostSights = 512
 const longestEndpoint = '[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535'.length
 
 interface Agent {
   sights: ReadonlyMap<string, Sight>
   /** When the first verdict was sent that it has not answered. */
   waitsSince: number | undefined
+}
+
+/** Who is asked about an endpoint, and those of them that may use it. */
+interface Chosen {
+  readonly asked: readonly string[]
+  readonly users: ReadonlySet<string>
 }
 
 export class Failures {
@@ -95,13 +101,13 @@ export class Failures {
     }
     const ready = [...this.#suspects(speaking)].map(endpoint => [endpoint, this.#ready.find(endpoint)] as const)
     const nodeOf = new Map(ready.flatMap(([endpoint, found]) => (found ? [[endpoint, found.node] as const] : [])))
-    const users = new Map([...nodeOf.keys()].map(endpoint => [endpoint, this.#usersOf(endpoint, speaking)]))
+    const chosen = new Map([...nodeOf.keys()].map(endpoint => [endpoint, this.#choose(endpoint, speaking)]))
     const observations = [...speaking].flatMap(node => this.#observationsOf(node))
     const none: ReadonlySet<string> = new Set()
-    const usersOf = (endpoint: string) => users.get(endpoint) ?? none
+    const usersOf = (endpoint: string) => chosen.get(endpoint)?.users ?? none
     const excluded = judge({ observations, usersOf, nodeOf, speaking, silent }, this.#exclusions, time)
     const asked = Map.groupBy(
-      [...users].flatMap(([endpoint, nodes]) => [...nodes].map(node => ({ endpoint, node }))),
+      [...chosen].flatMap(([endpoint, { asked }]) => asked.map(node => ({ endpoint, node }))),
       ({ node }) => node,
     )
     const before = JSON.stringify([this.#exclusions, [...this.#asked]])
@@ -121,13 +127,22 @@ export class Failures {
     return suspects
   }
 
-  /** Chooses by the names alone, so that each replica chooses alike, and nobody chooses who is asked. */
-  #usersOf(endpoint: string, speaking: ReadonlySet<string>): ReadonlySet<string> {
-    const using = [...speaking].filter(node => this.#agents.get(node)!.sights.get(endpoint)?.seen !== 'not used')
-    if (using.length <= mostAsked) return new Set(using)
-    const ranked = using.map(node => ({ node, rank: createHash('sha1').update(`${endpoint} ${node}`).digest('hex') }))
-    const first = ranked.sort((a, b) => (a.rank < b.rank ? -1 : 1)).slice(0, mostAsked)
-    return new Set(first.map(({ node }) => node))
+  /**
+   * Chooses whom to ask, by the names alone, so that each replica chooses alike, and nobody chooses who is asked. Who has
+   * said that it does not use the endpoint is asked on, beside the others: it may use it by now, and forgets what it is
+   * not asked.
+   */
+  #choose(endpoint: string, speaking: ReadonlySet<string>): Chosen {
+    const rankOf = (node: string) => createHash('sha1').update(`${endpoint} ${node}`).digest('hex')
+    const ranked = [...speaking].map(node => ({ node, rank: rankOf(node) })).sort((a, b) => (a.rank < b.rank ? -1 : 1))
+    const asked: string[] = []
+    const users = new Set<string>()
+    for (const { node } of ranked) {
+      if (users.size === mostAsked) break
+      asked.push(node)
+      if (this.#agents.get(node)!.sights.get(endpoint)?.seen !== 'not used') users.add(node)
+    }
+    return { asked, users }
   }
 
   #observationsOf(node: string): readonly Observation[] {
