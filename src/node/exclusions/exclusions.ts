@@ -1,6 +1,6 @@
 /** Joins a node to those that tell each other which endpoints are dead (controlplane/failures/). */
 
-import { envoyEndpointsOf, type Frontend } from '../../envoy/resources/frontend.ts'
+import { envoyEndpointsOf } from '../../envoy/resources/frontend.ts'
 import { changesBetween, type Exclusion, Exclusions, nameOf } from '../../exclusions/exclusion.ts'
 import { ofHostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
@@ -23,7 +23,7 @@ export class NodeExclusions {
     this.#source = source
     this.#log = log
     this.reachability = new Reachability({
-      isUsed: endpoint => isUsed(endpoint, plan),
+      userOf: endpoint => userOf(endpoint, plan),
       connect: connectTo,
       onChange: sights => source.report?.(sights),
     })
@@ -54,11 +54,12 @@ export class NodeExclusions {
 }
 
 /**
- * Whether Envoy connects to the endpoint, or would were it not excluded. To others a connection may mean something else,
- * or be forbidden.
+ * Finds a Service, by its namespace, for which Envoy connects to the endpoint, or would were it not excluded. To others a
+ * connection may mean something else, or be forbidden.
  */
-function isUsed(endpoint: string, plan: NodePlan): boolean {
+function userOf(endpoint: string, plan: NodePlan): string | undefined {
   const { ip, port } = ofHostPort(endpoint)
-  const isHere = (frontend: Frontend) => envoyEndpointsOf(frontend).some(one => one.ip === ip && one.port === port)
-  return [...frontendsWith(plan, ip)].some(isHere)
+  for (const frontend of frontendsWith(plan, ip))
+    if (envoyEndpointsOf(frontend).some(one => one.ip === ip && one.port === port)) return frontend.namespace
+  return undefined
 }

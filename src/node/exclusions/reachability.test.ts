@@ -26,7 +26,7 @@ async function withReachability(
   const connects: string[] = []
   let sights: readonly Sight[] = []
   const reachability = new Reachability({
-    isUsed: one => used.includes(one),
+    userOf: one => (used.includes(one) ? 'whoami' : undefined),
     connect: async one => {
       connects.push(one)
       return is.get(one)
@@ -100,7 +100,7 @@ test('one attempt that fails is no vote, and one that succeeds takes none back',
   const told: string[] = []
   const { promise: isOver, resolve } = Promise.withResolvers<void>()
   const reachability = new Reachability({
-    isUsed: () => true,
+    userOf: () => 'whoami',
     connect: async () => found.shift() ?? 'answers',
     onChange: ([sight]) => {
       told.push(sight?.seen ?? '')
@@ -112,6 +112,29 @@ test('one attempt that fails is no vote, and one that succeeds takes none back',
   await isOver
   reachability.stop()
   assert.deepEqual(told, ['suspected', 'answers', 'suspected', 'refused', 'answers'])
+})
+
+test('however many endpoints of one namespace fail, those of another are told', async () => {
+  let sights: readonly Sight[] = []
+  const reachability = new Reachability({
+    userOf: one => (one.startsWith('10.244.') ? 'many' : 'few'),
+    connect: async () => 'refused',
+    onChange: all => (sights = all),
+    everyMs: 5,
+  })
+  try {
+    for (let i = 0; i < 300; i++) reachability.suspect(`10.244.${i >> 8}.${i & 255}:8080`)
+    reachability.suspect('10.245.0.1:8080')
+    reachability.ask(['10.245.0.2:8080'])
+    const isTold = (ip: string) => sights.some(one => one.endpoint === `${ip}:8080` && one.seen === 'refused')
+    await until(
+      () => isTold('10.245.0.1') && isTold('10.245.0.2'),
+      () => `${sights.length}`,
+    )
+    assert.equal(sights.length, 256)
+  } finally {
+    reachability.stop()
+  }
 })
 
 test('where this node cannot connect at all it says nothing', async () => {
