@@ -14,7 +14,7 @@
  */
 
 import type { Exclusion } from './exclusion.ts'
-import { isUnreachable, type Observation, type Unreachable } from './observation.ts'
+import { isUnreachable, type Observation } from './observation.ts'
 
 export interface Evidence {
   readonly observations: readonly Observation[]
@@ -54,7 +54,7 @@ export function judge(evidence: Evidence, before: readonly Exclusion[], now: num
     return {
       of,
       name,
-      failure: one?.failure ?? (ballot.failing[0]!.seen as Unreachable),
+      failure: one?.failure ?? (ballot.failing.every(({ seen }) => seen === 'refused') ? 'refused' : 'timed out'),
       since: one?.since ?? now,
       by: [...nodesOf(ballot.failing)].sort(),
       isSilent: ballot.isSilent,

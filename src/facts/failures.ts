@@ -49,19 +49,31 @@ export function readReport(bytes: Uint8Array): NodeReport {
   }
 }
 
+/** Exclusions are the same for all nodes, so they are encoded once. Fields of a message may follow each other in any order. */
 export function encodeVerdict({ exclusions, validMs, asked }: Verdict): Uint8Array {
-  const message: MessageInitShape<typeof VerdictSchema> = {
+  const own: MessageInitShape<typeof VerdictSchema> = {
     undecided: exclusions === undefined,
     validMs,
     asked: [...asked],
-    exclusions: (exclusions ?? []).map(({ since, isSilent, by, ...one }) => ({
-      ...one,
-      sinceMs: BigInt(since),
-      silent: isSilent,
-      by: [...by],
-    })),
   }
-  return toBinary(VerdictSchema, create(VerdictSchema, message))
+  const ofNode = toBinary(VerdictSchema, create(VerdictSchema, own))
+  return exclusions === undefined || exclusions.length === 0 ? ofNode : Buffer.concat([encodedOnce(exclusions), ofNode])
+}
+
+const encoded = new WeakMap<readonly Exclusion[], Uint8Array>()
+
+function encodedOnce(all: readonly Exclusion[]): Uint8Array {
+  const known = encoded.get(all)
+  if (known) return known
+  const exclusions = all.map(({ since, isSilent, by, ...one }) => ({
+    ...one,
+    sinceMs: BigInt(since),
+    silent: isSilent,
+    by: [...by],
+  }))
+  const bytes = toBinary(VerdictSchema, create(VerdictSchema, { exclusions }))
+  encoded.set(all, bytes)
+  return bytes
 }
 
 /** @throws Error where the bytes are no verdict */

@@ -97,6 +97,33 @@ test('where many of those that are asked do not use the endpoint, others are ask
   assert.equal(excluded().length, 1)
 })
 
+test('however many endpoints of one namespace fail, others are asked about those of another', () => {
+  const { ready, failures } = setup('node1', 'node2')
+  const ips = Array.from({ length: 400 }, (_, i) => `10.245.${i >> 8}.${i & 255}`)
+  ready.apply([
+    put(
+      aSlice(
+        ips.map(ip => anEndpoint(ip)),
+        { namespace: 'many', name: 'many' },
+      ),
+    ),
+  ])
+  const askedOf = () => failures.verdictFor('node2', 1).asked
+  const all = ips.flatMap(ip => sees('refused', `${ip}:8080`))
+  failures.report({ node: 'node1', sights: all.slice(0, 200) }, 1)
+  failures.report({ node: 'node3', sights: all.slice(200) }, 1)
+  failures.review(1, 1)
+  assert.equal(askedOf().length, 256)
+  failures.report({ node: 'node2', sights: sees('suspected') }, 2)
+  failures.review(2, 2)
+  assert.equal(askedOf().length, 256)
+  assert.ok(askedOf().includes(endpoint))
+  // Others come in when there is a place again.
+  failures.report({ node: 'node1', sights: [] }, 3)
+  failures.review(3, 3)
+  assert.equal(askedOf().length, 201)
+})
+
 test('what a slice says of the node of its endpoints has no node excluded', () => {
   const { ready, failures, says, excluded } = setup('node1', 'node2', 'node3', 'node9')
   ready.apply([put(aSlice([anEndpoint('10.244.3.1', { nodeName: 'node9' })], { name: 'forged' }))])

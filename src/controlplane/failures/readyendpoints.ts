@@ -20,6 +20,12 @@ export class ReadyEndpoints {
   /** A pod is in the slices of several Services. */
   readonly #byAddress = new AddressIndex<EndpointSlice>()
   readonly #nodes = new AddressNodes()
+  #revision = 0
+
+  /** Grows whenever something may have changed. */
+  get revision(): number {
+    return this.#revision
+  }
 
   apply(changes: readonly Change[]): void {
     for (const change of changes) {
@@ -44,6 +50,7 @@ export class ReadyEndpoints {
   }
 
   #set(type: FactType, name: string, object: KubeObject | undefined): void {
+    if (type === 'EndpointSlice' || type === 'Pod' || type === 'Node') this.#revision++
     if (type === 'EndpointSlice') this.#setSlice(name, object?.kind === type ? object : undefined)
     if (type === 'Pod' || type === 'Node') this.#nodes.set(`${type} ${name}`, residentOf(object))
   }
