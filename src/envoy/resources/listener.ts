@@ -137,6 +137,17 @@ export function listenerResources(frontend: Frontend, options: NodeOptions): rea
   return [...chains.map(({ name, filters }) => filterResource(name, filters, askedForBy)), ...listeners]
 }
 
+/** Whether a Service port has the same listeners on both nodes. */
+export function haveSameListeners(a: NodeOptions, b: NodeOptions): boolean {
+  return (
+    a.clientMark === b.clientMark &&
+    a.redirectPort === b.redirectPort &&
+    a.hasModule === b.hasModule &&
+    a.latencies === b.latencies &&
+    a.firstBytesTimeout === b.firstBytesTimeout
+  )
+}
+
 /** Beside its shared listener, or in place of it. */
 export function hasOwnListeners(frontend: Frontend, options: NodeOptions): boolean {
   return !sharedProtocolOf(frontend, options)?.fits(frontend.settings)

@@ -126,9 +126,9 @@ test("endpoints see the client's address by the VIP and by policy Local alone, w
   assert.deepEqual(hasSource(fromOutside({ policy: 'Cluster' }), 0x2000), [false, false])
   for (const frontend of [aPortState(), fromOutside()]) assert.ok(!hasSource(frontend, undefined).includes(true))
   const [local, cluster] = [fromOutside(), fromOutside({ policy: 'Cluster' })]
-  const told = { frontend: local, isDraining: false, resources: resourcesOf(local, { clientMark: 0x2000 }) }
-  const versions = (before?: Published) =>
-    resourcesOf(cluster, { clientMark: 0x2000 }, before).map(({ version }) => version)
+  const node = { clientMark: 0x2000 }
+  const told = { frontend: local, isDraining: false, node, resources: resourcesOf(local, node) }
+  const versions = (before?: Published) => resourcesOf(cluster, node, before).map(({ version }) => version)
   assert.deepEqual(versions(told), versions())
 })
 

@@ -4,8 +4,16 @@ import { protocolOf } from '../protocols/protocols.ts'
 import { type Resource, refKey } from '../resource.ts'
 import { clusterResource } from './cluster/cluster.ts'
 import { endpointsResource } from './cluster/endpoints.ts'
+import { lbPolicyOf } from './cluster/loadbalancing.ts'
 import { addressesOf, type Frontend, mayShowClient } from './frontend.ts'
-import { hasOwnListeners, listenerResources, type NodeOptions, scopeResource, sharedResources } from './listener.ts'
+import {
+  hasOwnListeners,
+  haveSameListeners,
+  listenerResources,
+  type NodeOptions,
+  scopeResource,
+  sharedResources,
+} from './listener.ts'
 import { haveSameRoutes, routeResource } from './route.ts'
 
 export interface PublishOptions extends NodeOptions {
@@ -17,6 +25,7 @@ export interface PublishOptions extends NodeOptions {
 export interface Published {
   readonly frontend: Frontend
   readonly isDraining: boolean
+  readonly node: NodeOptions
   readonly resources: readonly Resource[]
 }
 
@@ -24,25 +33,42 @@ export interface Published {
  * Makes cluster, endpoints, route (http), the frontend's own listeners and its scope on the shared listener, without
  * that listener: in the order in which Envoy needs them. With what was published `before`, resources that cannot have
  * changed are taken from there: after a change of endpoints only these are encoded, and the route if a request may be
- * tried at more or fewer of them.
+ * tried at more or fewer of them; after one of the node mostly none.
  */
 export function resourcesOf(frontend: Frontend, options: PublishOptions = {}, before?: Published): readonly Resource[] {
   const { isDraining = false } = options
-  const areAlike = before && before.isDraining === isDraining && differOnlyInEndpoints(before.frontend, frontend)
-  if (areAlike && haveSameEndpoints(before.frontend, frontend)) return before.resources
-  const endpoints = endpointsResource(frontend)
-  if (areAlike) {
-    const changed = haveSameRoutes(before.frontend, frontend)
-      ? [endpoints]
-      : [endpoints, routeResource(frontend, options, isDraining)]
-    return before.resources.map(resource => changed.find(one => one?.typeUrl === resource.typeUrl) ?? resource)
+  if (before && before.isDraining === isDraining && areNamedAlike(before, frontend, options)) {
+    return update(before.resources, changedOf(before, frontend, options))
   }
   const route = routeResource(frontend, options, isDraining)
   const [cluster, scope] = [clusterResource(frontend, options), scopeResource(frontend, options)]
   const listeners = listenerResources(frontend, options)
-  const resources = [cluster, endpoints, route, ...listeners, scope].filter(resource => resource !== undefined)
+  const resources = [cluster, endpointsResource(frontend), route, ...listeners, scope]
   // A copy has no room for more, as a filtered list has.
-  return resources.slice()
+  return resources.filter(resource => resource !== undefined).slice()
+}
+
+/** What may have other content than before. */
+function changedOf(before: Published, frontend: Frontend, options: PublishOptions): readonly Resource[] {
+  const { frontend: was, node, isDraining } = before
+  const route = haveSameRoutes(was, node, frontend, options) ? undefined : routeResource(frontend, options, isDraining)
+  const resources = [
+    haveSameEndpoints(was, frontend) ? undefined : endpointsResource(frontend),
+    route,
+    lbPolicyOf(was, node).policy === lbPolicyOf(frontend, options).policy
+      ? undefined
+      : clusterResource(frontend, options),
+    ...(haveSameListeners(node, options) ? [] : listenerResources(frontend, options)),
+  ]
+  return resources.filter(resource => resource !== undefined)
+}
+
+function update(resources: readonly Resource[], changed: readonly Resource[]): readonly Resource[] {
+  const isOther = ({ typeUrl, name, version }: Resource) => {
+    return (one: Resource) => one.typeUrl === typeUrl && one.name === name && one.version !== version
+  }
+  const updated = resources.map(resource => changed.find(isOther(resource)) ?? resource)
+  return updated.every((resource, index) => resource === resources[index]) ? resources : updated
 }
 
 /** Makes everything that an Envoy needs for these frontends, shared listeners included. */
@@ -61,8 +87,10 @@ export function areReachedAlike(a: Frontend, b: Frontend, options: NodeOptions):
   )
 }
 
-function differOnlyInEndpoints(a: Frontend, b: Frontend): boolean {
+/** Whether both have the same resources, which may differ in what endpoints and the rest of the node make of them. */
+function areNamedAlike({ frontend: a, node }: Published, b: Frontend, { redirectPort }: NodeOptions): boolean {
   return (
+    node.redirectPort === redirectPort &&
     a.id === b.id &&
     a.settings === b.settings &&
     a.layer.wants === 'envoy' &&

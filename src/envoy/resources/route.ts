@@ -36,9 +36,10 @@ export function routeResource(
   return routes && resource(typeUrls.route, name, () => routes(name, cluster, settings, routing), backing(cluster))
 }
 
-/** Compares frontends that differ in their endpoints and observations. */
-export function haveSameRoutes(a: Frontend, b: Frontend): boolean {
+/** Compares frontends that differ in their endpoints, observations and nodes. */
+export function haveSameRoutes(a: Frontend, nodeOfA: NodeOptions, b: Frontend, nodeOfB: NodeOptions): boolean {
   return (
+    addsForwarded(a, nodeOfA) === addsForwarded(b, nodeOfB) &&
     othersOf(a) === othersOf(b) &&
     connectionsOf(a) === connectionsOf(b) &&
     a.observed?.endConnections === b.observed?.endConnections

@@ -46,7 +46,7 @@ test('only settings of listeners change a listener', () => {
 test('a change of endpoints encodes the endpoints and nothing else', () => {
   const state = aPortState()
   const resources = resourcesOf(state)
-  const told = { frontend: state, isDraining: false, resources }
+  const told = { frontend: state, isDraining: false, node: {}, resources }
   const endpoints = state.endpoints.map(({ port }, i) => ({ ip: `10.244.9.${i}`, port }))
   const changed = resourcesOf({ ...state, endpoints }, {}, told)
   assert.deepEqual(
@@ -62,7 +62,7 @@ test('routes change with the endpoints only while these are fewer than the tries
   const changesFrom = (before: number, after: number) => {
     const frontend = withEndpoints(before)
     const resources = resourcesOf(frontend)
-    return resourcesOf(withEndpoints(after), {}, { frontend, isDraining: false, resources })
+    return resourcesOf(withEndpoints(after), {}, { frontend, isDraining: false, node: {}, resources })
       .filter((resource, i) => resource !== resources[i])
       .map(({ typeUrl }) => typeUrl)
   }
@@ -95,7 +95,7 @@ for (const [what, change, expected] of [
 ] as const satisfies [string, Partial<PortState>, TypeUrl[]][]) {
   test(`a change of ${what} changes the versions of what depends on it, with or without what was published before`, () => {
     const state = aPortState()
-    const told = { frontend: state, isDraining: false, resources: resourcesOf(state) }
+    const told = { frontend: state, isDraining: false, node: {}, resources: resourcesOf(state) }
     const after = { ...state, ...change }
     assert.deepEqual(encoded(after, told), encoded(after))
     const changed = resourcesOf(after, {}, told).filter(
@@ -130,16 +130,47 @@ test('a change of lb-policy changes no listener of a tcp port either', () => {
   )
 })
 
+test('whatever changes of a node, what was published before gives the same versions as nothing', () => {
+  const anyNode = fc.record(
+    {
+      clientMark: fc.constant(0x2000),
+      hasModule: fc.constant(true),
+      latencies: fc.constant('/run/latencies'),
+      lbPolicy: fc.constantFrom('PEAK_EWMA', 'LEAST_REQUEST'),
+      firstBytesTimeout: fc.constant(1000),
+      redirectPort: fc.constant(aPortState().port.port),
+    },
+    { requiredKeys: [] },
+  )
+  const anyFrontend = fc
+    .tuple(anySettings, fc.constantFrom(aPortState(), aPortState({ layer: tcp }), fromOutside()))
+    .map(([settings, frontend]) => ({ ...frontend, settings }))
+  fc.assert(
+    fc.property(anyFrontend, anyNode, anyNode, (frontend, node, other) => {
+      const told = { frontend, isDraining: false, node, resources: resourcesOf(frontend, node) }
+      const versions = (before?: Published) => resourcesOf(frontend, other, before).map(({ version }) => version)
+      assert.deepEqual(versions(told), versions())
+    }),
+    { numRuns: 1000 },
+  )
+})
+
+test('a port on a shared listener keeps its resources when an Envoy comes that has the module', () => {
+  const frontend = aPortState()
+  const told = { frontend, isDraining: false, node: {}, resources: resourcesOf(frontend) }
+  assert.equal(resourcesOf(frontend, { hasModule: true, latencies: '/run/latencies' }, told), told.resources)
+})
+
 test('a demoted frontend has another route, also with what was published before, and nothing else that is new', () => {
   const state = aPortState()
-  const told = { frontend: state, isDraining: false, resources: resourcesOf(state) }
+  const told = { frontend: state, isDraining: false, node: {}, resources: resourcesOf(state) }
   const leaving = resourcesOf(state, { isDraining: true }, told)
   const changed = leaving.filter(({ version }, i) => version !== told.resources[i]!.version)
   assert.deepEqual(
     changed.map(({ typeUrl }) => typeUrl),
     [typeUrls.route],
   )
-  const back = resourcesOf(state, {}, { frontend: state, isDraining: true, resources: leaving })
+  const back = resourcesOf(state, {}, { frontend: state, isDraining: true, node: {}, resources: leaving })
   assert.equal(versionOf(back, typeUrls.route), versionOf(told.resources, typeUrls.route))
 })
 

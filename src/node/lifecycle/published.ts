@@ -17,7 +17,6 @@ export interface Changes {
 }
 
 export interface PublishedFrontend extends Published {
-  readonly node: NodeOptions
   /** What another frontend has taken over from this one. */
   readonly lost: readonly ResourceRef[]
 }
@@ -78,7 +77,7 @@ export class PublishedFrontends {
   publish(frontend: Frontend, { isWanted, isClosing }: PublishOptions, changes: Changes): readonly string[] {
     const before = this.#published.get(frontend.id)
     const options = { ...this.#options, isDraining: isClosing }
-    const all = resourcesOf(frontend, options, this.#isReusable(before) ? before : undefined)
+    const all = resourcesOf(frontend, options, isWhole(before) ? before : undefined)
     const lost = isWanted ? nothing : (before?.lost ?? nothing)
     const resources = lost.length === 0 ? all : without(all, lost)
     changes.put.push(...this.#addShared(frontend))
@@ -130,10 +129,10 @@ export class PublishedFrontends {
     this.#options = { ...this.#options, ...node }
     const frontends = [...this.#published].filter(([id, published]) => isWhole(published) && isOf(id))
     for (const [id, published] of frontends) {
-      const resources = resourcesOf(published.frontend, this.#options)
-      const versions = new Map(published.resources.map(resource => [refKey(resource), resource.version]))
+      const { frontend, isDraining } = published
+      const resources = resourcesOf(frontend, { ...this.#options, isDraining }, published)
       this.#published.set(id, { ...published, node: this.#options, resources })
-      put.push(...resources.filter(resource => versions.get(refKey(resource)) !== resource.version))
+      put.push(...resources.filter(resource => !published.resources.includes(resource)))
     }
     const before = new Map(this.#shared)
     this.#shared.clear()
@@ -161,10 +160,6 @@ export class PublishedFrontends {
 
   ownerOf(ref: ResourceRef): string | undefined {
     return this.#owner.get(ref)
-  }
-
-  #isReusable(before: PublishedFrontend | undefined): boolean {
-    return isWhole(before) && before?.node === this.#options
   }
 
   /** The last frontend takes the listener with it; xDS removes it when no scope needs it any more. The filter stays. */
