@@ -18,6 +18,8 @@ const objectsPerBatch = 250
 /** So many batches are there at a time. */
 const kept = 4
 const seed = Number(process.env.LIGHTPATH_SEED ?? Date.now() % 2 ** 31)
+/** A VIP whose listener Envoy has from somebody else. */
+const occupied = '10.97.1.1'
 const mostMegabytes = { agent: 400, envoy: 600 }
 
 describe(`hostile objects, with LIGHTPATH_SEED=${seed}`, { skip }, () => {
@@ -59,6 +61,10 @@ describe(`hostile objects, with LIGHTPATH_SEED=${seed}`, { skip }, () => {
       await lab.load(client, { url, connections: 4, rate: 50 }),
       await lab.load(client, { url, connections: 4, rate: 50, fresh: true }),
     ]
+    // Chance alone does not always give one that Envoy refuses.
+    const pod = { name: 'pod-1', node: 'node1', ip: '10.244.99.1', ip6: 'fd00:244:99::1' }
+    const refused = { name: 'refused', namespace: 'evil-3', vips: [occupied], settings: { 'access-log': 'true' } }
+    lab.write('refused', serviceWith(refused, [pod]))
     for (let batch = 0; batch < batches; batch++) {
       const part = objects.slice(batch * objectsPerBatch, (batch + 1) * objectsPerBatch)
       const marker = service({ name: `marker-${batch}`, vips: [`10.96.10.${batch + 1}`] })
@@ -81,7 +87,7 @@ describe(`hostile objects, with LIGHTPATH_SEED=${seed}`, { skip }, () => {
     }
     // They have come as far as Envoy, and it has refused some.
     assert.ok(mostInOverlay > 50, `${mostInOverlay} in the overlay`)
-    assert.ok(problems.some(({ code }) => code === 'LP301'))
+    assert.ok(problems.some(({ code, object }) => code === 'LP301' && object.startsWith('Service evil-3/refused')))
     const megabytes = { agent: residentMegabytes(agent), envoy: residentMegabytes(envoy) }
     t.diagnostic(`agent ${megabytes.agent} MB, Envoy ${megabytes.envoy} MB`)
     assert.ok(megabytes.agent < mostMegabytes.agent, `the agent has ${megabytes.agent} MB`)
@@ -89,6 +95,7 @@ describe(`hostile objects, with LIGHTPATH_SEED=${seed}`, { skip }, () => {
   })
 
   test('leave nothing behind when they go', async () => {
+    lab.remove('refused')
     for (let file = 0; file < kept; file++) lab.remove(`hostile-${file}`)
     await lab.until('their end', async () => (await lab.metric('lightpath_objects{kind="services"}')) === 1)
     await lab.untilServedBy('envoy', client, url)
@@ -105,10 +112,10 @@ describe(`hostile objects, with LIGHTPATH_SEED=${seed}`, { skip }, () => {
 /** Somebody's own listeners in Envoy's bootstrap, at addresses where it then takes no other. */
 function occupyHostile({ staticResources }: Bootstrap): void {
   const type = 'type.googleapis.com/envoy.extensions.filters.network.direct_response.v3.Config'
-  for (let last = 0; last < 64; last++) {
+  for (const address of [occupied, ...Array.from({ length: 64 }, (_, last) => `10.97.0.${last}`)]) {
     staticResources.listeners.push({
-      name: `not-ours-${last}`,
-      address: { socketAddress: { address: `10.97.0.${last}`, portValue: 80 } },
+      name: `not-ours-${address}`,
+      address: { socketAddress: { address, portValue: 80 } },
       bindToPort: false,
       filterChains: [{ filters: [{ name: 'direct_response', typedConfig: { '@type': type } }] }],
     })
