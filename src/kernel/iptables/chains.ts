@@ -119,8 +119,10 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
   // A packet that is still addressed to a cluster IP after translation leads to no Service port, unless it is on its
   // way to Envoy.
   const unknown = `-m mark ! --mark ${steering}`
-  const toEnvoy = `-p tcp --dport ${targetPort}`
-  const redirected = `${toEnvoy} -m conntrack --ctstate NEW -m conntrack --ctstate DNAT`
+  const toEnvoy = `TPROXY --on-port ${targetPort} --tproxy-mark ${steering}`
+  const isEnvoys = `-m connmark --mark ${steering} -m conntrack --ctdir ORIGINAL`
+  const toEnvoyPort = `-p tcp --dport ${targetPort}`
+  const redirected = `${toEnvoyPort} -m conntrack --ctstate NEW -m conntrack --ctstate DNAT`
   // Comes before the decision where the connection goes. The time of an entry that exists begins anew.
   const note = `-j SET --add-set ${calledSet(family)} dst,dst --exist --timeout ${calledSeconds}`
   const noteCalls = options.tracksUse ? [`${isNew} -p tcp ${inSet('candidates', 'dst,dst')} ${note}`] : []
@@ -131,13 +133,16 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
       name: 'LIGHTPATH-STEER',
       from: always('PREROUTING'),
       rules: [
-        `${isNew} ${abandoned} -j RETURN`,
         `${isNew} ${inSet('clients', 'src')} -j RETURN`,
         `${isNew} ${inSet('strict', 'src')} ${notKnown} -j RETURN`,
+        // Repeats what Envoy's socket has not answered (kernel/nftables/rules/chains.ts).
+        `-p tcp ${isNew} ${isEnvoys} -j ${toEnvoy}`,
+        `${isNew} -m conntrack --ctstate DNAT -j RETURN`,
+        `${isNew} ${abandoned} -j RETURN`,
         ...noteCalls,
         `${newInOverlay} -j CONNMARK --set-xmark ${steering}`,
-        `${newInOverlay} -j TPROXY --on-port ${targetPort} --tproxy-mark ${steering}`,
-        `-m connmark --mark ${steering} -m conntrack --ctdir ORIGINAL -j MARK --set-xmark ${steering}`,
+        `${newInOverlay} -j ${toEnvoy}`,
+        `${isEnvoys} -j MARK --set-xmark ${steering}`,
       ],
     },
     {
@@ -203,7 +208,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
         // Open connections through Envoy of a client that has become redirect-exempt end with their next packet.
         `-m connmark --mark ${steering} ${inSet('clients', 'src')} ${reset}`,
         `-m connmark --mark ${steering} ${inSet('strict', 'src')} ${notKnown} ${reset}`,
-        `${toEnvoy} --tcp-flags SYN,ACK SYN -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
+        `${toEnvoyPort} --tcp-flags SYN,ACK SYN -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
         // Redirected connections reach only a transparent socket: no unprivileged process has one
         // (kernel/nftables/rules/chains.ts).
         `${redirected} -m socket --transparent --nowildcard -j RETURN`,

@@ -18,6 +18,8 @@ export interface Packet {
   readonly isBridged?: boolean
   /** It is the first packet of a connection. */
   readonly isNew: boolean
+  /** It repeats a first packet that nobody has answered: still new, but translated as that was, or not. */
+  readonly repeats?: 'untranslated' | Endpoint
   readonly mark?: number
   readonly connectionMark?: number
 }
@@ -49,7 +51,7 @@ export class PacketState {
   readonly #node: TracedNode
   destination: string
   port: number
-  isTranslated = false
+  isTranslated: boolean
   isMasqueraded = false
   toEnvoy: 'tproxy' | 'redirect' | undefined
   #mark: number
@@ -60,6 +62,7 @@ export class PacketState {
     this.#node = node
     this.destination = packet.destination
     this.port = packet.port
+    this.isTranslated = typeof packet.repeats === 'object'
     this.#mark = packet.mark ?? 0
     this.#connectionMark = packet.connectionMark ?? 0
   }
@@ -119,6 +122,12 @@ export class PacketState {
     this.port = port
     this.isTranslated = true
     return 'accept'
+  }
+
+  /** As the kernel does between its hooks, whatever rules say. */
+  repeatTranslation(): void {
+    const { repeats } = this.#packet
+    if (typeof repeats === 'object') this.translateTo(repeats)
   }
 
   redirect(port: number): 'accept' {

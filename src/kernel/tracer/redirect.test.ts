@@ -61,6 +61,35 @@ test('A connection of Envoy stays with Envoy, also when its port has left the ov
   assert.equal(modelOf([]).trace(packet, envoyAlive).mark, 0x8000)
 })
 
+test('What a client repeats before Envoy has answered goes to Envoy, whatever has become of the port', () => {
+  const gone = portState('a/gone/http', '10.0.0.9', [])
+  const served = ({ port, endpoints }: PortState) => port.protocol === 'TCP' && endpoints.length > 0
+  fc.assert(
+    fc.property(states, fc.boolean(), (ports, isSwitchedOff) => {
+      const model = modelOf(ports)
+      if (isSwitchedOff) model.apply([adding('ip', 'overlay_off', 'ip'), adding('ip6', 'overlay_off', 'ip6')])
+      for (const state of [...ports.filter(served), gone]) {
+        const repeated = packetTo(state, { repeats: 'untranslated', connectionMark: 0x8000 })
+        const { verdict, destination, mark } = model.trace(repeated, envoyAlive)
+        assert.deepEqual({ verdict, destination, mark }, { verdict: 'tproxy', destination: state.vip, mark: 0x8000 })
+      }
+    }),
+  )
+})
+
+test('What a client repeats before an endpoint has answered goes there, also when its port has been promoted', () => {
+  const repeats = { ip: '10.1.0.7', port: 8080 }
+  const { verdict, destination, mark } = modelOf([http]).trace(packetTo(http, { repeats }), envoyAlive)
+  assert.deepEqual({ verdict, destination, mark }, { verdict: 'forward', destination: repeats.ip, mark: 0 })
+})
+
+test('What a pod repeats that stays in the kernel layer by now is refused: it is not translated any more', () => {
+  const model = modelOf([http])
+  const repeated = packetTo(http, { repeats: 'untranslated', connectionMark: 0x8000 })
+  model.apply([adding('ip', 'kernel-clients', repeated.source)])
+  assert.equal(model.trace(repeated, envoyAlive).verdict, 'reset')
+})
+
 test('A process of the node is redirected to Envoy, and Envoy itself is not', () => {
   const model = modelOf([http])
   const { verdict, port } = model.trace(packetTo(http, { from: 'node' }), envoyAlive)

@@ -33,6 +33,7 @@ export class Trace {
   run(): Outcome {
     const entry = this.#hook(this.#packet.from === 'pod' ? 'prerouting' : 'output')
     if (entry !== 'accept') return this.#state.outcome(entry)
+    this.#state.repeatTranslation()
     const isLocal = this.#state.toEnvoy !== undefined || this.#node.localAddresses.includes(this.#state.destination)
     if (!isLocal) {
       const forward = this.#packet.from === 'pod' ? this.#hook('forward') : 'accept'
@@ -47,9 +48,10 @@ export class Trace {
   #hook(hook: Hook['hook']): Exclude<Result, 'continue'> {
     const chains = [...(this.#table?.chains.values() ?? [])].filter(chain => chain.hook?.hook === hook)
     for (const { name, hook } of chains.sort((a, b) => a.hook!.priority - b.hook!.priority)) {
-      // The kernel runs no chain of type nat for a connection that an earlier one has translated.
-      const isDestination = hook!.hook !== 'postrouting'
-      if (hook!.type === 'nat' && (!this.#packet.isNew || (isDestination && this.#state.isTranslated))) continue
+      // The kernel runs chains of type nat for a connection's first packet, until one has translated it.
+      const { isNew, repeats } = this.#packet
+      const isDecided = !isNew || repeats || (hook!.hook !== 'postrouting' && this.#state.isTranslated)
+      if (hook!.type === 'nat' && isDecided) continue
       const result = this.#chain(name)
       if (result !== 'accept' && result !== 'continue') return result
     }

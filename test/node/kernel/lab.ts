@@ -6,6 +6,8 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Flush } from '../../../src/kernel/layer.ts'
+import { listFlows } from '../../../src/kernel/netlink/ctnetlink.ts'
+import { NetlinkSocket } from '../../../src/kernel/netlink/socket.ts'
 import { type KernelPrograms, systemPrograms } from '../../../src/kernel/nftables/programs.ts'
 import { KernelTables } from '../../../src/kernel/nftables/sync/table.ts'
 import type { KernelOptions } from '../../../src/kernel/options.ts'
@@ -13,6 +15,8 @@ import { testOptions } from '../../../src/kernel/testing/states.ts'
 import { netnsPath } from '../../../src/lab/leftovers.ts'
 import { createNetwork, type LabNode, type Network, type Pod } from '../../../src/lab/network.ts'
 import { type Child, runIn } from '../../../src/lab/processes.ts'
+import { waitFor } from '../../../src/lab/wait.ts'
+import { familyOf } from '../../../src/net/address.ts'
 import type { PortState } from '../../../src/plan/ports/port.ts'
 import type { Problem } from '../../../src/services/problem.ts'
 
@@ -116,6 +120,24 @@ export class KernelLab {
 
   connect(netns: string, ip: string, port: number, ...more: readonly string[]): Promise<string> {
     return this.ask(netns, 'connect', ...more, ip, String(port))
+  }
+
+  /**
+   * Connects until the server, with its backlog of one, leaves a first packet unanswered. The answers come once it goes
+   * on (SIGCONT) and clients repeat.
+   */
+  async connectUnanswered(netns: string, ip: string, server: Child): Promise<readonly Promise<string>[]> {
+    server.kill('SIGSTOP')
+    const clients = 4
+    const answers = Array.from({ length: clients }, () => this.connect(netns, ip, 80))
+    const flows = new NetlinkSocket('netfilter', { netns: netnsPath(this.node.netns) })
+    const filter = { family: familyOf(ip)!, protocol: 'TCP', original: { destination: ip } } as const
+    await waitFor('an unanswered first packet', 5000, async () => {
+      const begun = (await listFlows(flows, filter)).filter(({ isReplied, isOpen }) => isOpen || !isReplied)
+      return begun.length === clients && begun.some(({ isReplied }) => !isReplied)
+    })
+    flows.close()
+    return answers
   }
 
   async onNode(command: string, ...args: readonly string[]): Promise<string> {

@@ -17,8 +17,8 @@ describe('The overlay', needsRoot, () => {
   let client: Pod
   let envoy: Child
 
-  const startEnvoy = async () => {
-    envoy = await lab.spawn(lab.node.netns, ['transparent', '1666'])
+  const startEnvoy = async (...backlog: readonly string[]) => {
+    envoy = await lab.spawn(lab.node.netns, ['transparent', '1666', ...backlog])
   }
   const overlay = (on: boolean) => {
     lab.tables.setOverlay(
@@ -134,7 +134,32 @@ describe('The overlay', needsRoot, () => {
       proxied.close()
       kernel.close()
     })
+
+    test(`A first packet over ${family} that Envoy has not answered is Envoy's when it is repeated, also when its Service has left the overlay`, async () => {
+      envoy.kill('SIGKILL')
+      await envoy.exited
+      await startEnvoy('1')
+      const answers = await lab.connectUnanswered(client.netns, vip, envoy)
+      await overlay(false)
+      envoy.kill('SIGCONT')
+      const address = family === 'IPv4' ? client.ip : client.ip6
+      for (const answer of answers) assert.equal(await answer, `envoy ${vip} 80 ${address}`)
+      await overlay(true)
+    })
   }
+
+  test('A first packet that an endpoint has not answered is for that endpoint when it is repeated, also when its Service has been promoted', async () => {
+    const slow = await lab.spawn(server.netns, ['serve', 'slow', 'tcp', '8081', '1'])
+    lab.tables.setPort(portState('a/slow/http', '10.96.0.3', [`${server.ip}:8081@node2`]))
+    await lab.tables.settled()
+    const answers = await lab.connectUnanswered(client.netns, '10.96.0.3', slow)
+    lab.tables.setOverlay([{ ip: '10.96.0.3', port: 80 }], true)
+    await lab.tables.settled()
+    slow.kill('SIGCONT')
+    for (const answer of answers) assert.equal(await answer, `slow ${client.ip}`)
+    lab.tables.removePort('a/slow/http')
+    await lab.tables.settled()
+  })
 
   test('Envoy gets connections of a pod on a bridge, and the kernel layer does while Envoy is dead', async () => {
     const pod = await lab.network.addPod('node1', 'bridged')

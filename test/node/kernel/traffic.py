@@ -1,7 +1,7 @@
 """Servers and clients of the kernel layer's tests. Each prints one line a connection, or the name of its error.
 
-serve NAME tcp|udp PORT            tells its name and the client's address, then what it gets; prints `ready`
-transparent PORT                   stand-in for Envoy: tells the address that its client meant
+serve NAME tcp|udp PORT [BACKLOG]  tells its name and the client's address, then what it gets; prints `ready`
+transparent PORT [BACKLOG]         stand-in for Envoy: tells the address that its client meant
 connect [-m MARK | -p FROM] ADDRESS PORT    the first line of the server
 hold ADDRESS PORT                  as connect; then sends each line of stdin and prints the answer
 ask ADDRESS PORT FROM              one datagram from the port FROM, and the answer
@@ -46,14 +46,14 @@ def accept_all(listener, greet):
         threading.Thread(target=answer, args=(connection, greet(connection, client)), daemon=True).start()
 
 
-def serve(name, protocol, port):
+def serve(name, protocol, port, backlog=128):
     kind = socket.SOCK_STREAM if protocol == 'tcp' else socket.SOCK_DGRAM
     server = socket.socket(socket.AF_INET6, kind)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     server.bind(('::', int(port)))
     if protocol == 'tcp':
-        server.listen()
+        server.listen(int(backlog))
         say('ready')
         accept_all(server, lambda _, client: f'{name} {plain(client[0])}')
     say('ready')
@@ -62,7 +62,7 @@ def serve(name, protocol, port):
         server.sendto(f'{name} {plain(client[0])}'.encode(), client)
 
 
-def transparent(port):
+def transparent(port, backlog=128):
     def listen(kind, level, option):
         listener = socket.socket(kind, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -70,7 +70,7 @@ def transparent(port):
         if kind == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(('', int(port)))
-        listener.listen()
+        listener.listen(int(backlog))
         return listener
 
     def greet(connection, client):

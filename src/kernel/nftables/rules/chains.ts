@@ -15,7 +15,8 @@
  *
  * `tproxy` matches only while a transparent socket listens on the target port: without one, the packet goes on to DNAT.
  * That is how a dead Envoy costs no new connection. Only new connections are looked up; a connection of Envoy's carries
- * the steering mark in its conntrack entry and stays with Envoy whatever happens to the overlay.
+ * the steering mark in its conntrack entry and stays with Envoy whatever happens to the overlay, from its first segment
+ * on: the kernel asks chains of type nat about a connection's first packet alone, answered or not.
  *
  * Where no agent has renewed the heartbeat for `--abandon-after`, kube-proxy's rules come first: nothing is redirected
  * or refused any more, and the chains `…-abandoned`, behind kube-proxy's at priority dstnat, serve what nobody has
@@ -150,6 +151,8 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
     {
       name: 'steer-new',
       rules: [
+        // An endpoint has not answered yet, and the client repeats: Envoy would get the endpoint's address as the VIP.
+        [{ kind: 'translated', isNot: false }, accept],
         [abandoned, accept],
         [isSwitchedOff, accept],
         [inSet(['saddr'], 'kernel-clients'), accept],
@@ -176,6 +179,8 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
       rules: [
         [inSet(['saddr'], 'kernel-clients'), notEnding, goto('refuse')],
         [...maybeRestricted, notEnding, goto('refuse')],
+        // Envoy's socket has not answered yet, and the client repeats. The kernel translates it no more.
+        [newConnection, ofTransport('tcp'), ...toEnvoy],
         [setMark('meta', steeringMark)],
         [ofTransport('tcp'), isSyn, count(repeatedCounter)],
       ],
@@ -185,8 +190,8 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
       hook: hooks.mangle,
       // Every packet passes here: those of open connections that are not Envoy's meet as few rules as possible.
       rules: [
-        [newConnection, goto('steer-new')],
         [hasMark('ct', steeringMark), { kind: 'direction', direction: 'original' }, goto('steer-open')],
+        [newConnection, goto('steer-new')],
       ],
     },
     { name: 'refuse-forwarded', hook: hooks.refuse, rules: [refuseNew] },

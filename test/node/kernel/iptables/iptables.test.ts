@@ -152,6 +152,26 @@ for (const variant of ['nft', 'legacy'] as const)
       assert.equal(await clients(), null)
     })
 
+    test("A first packet that Envoy has not answered is Envoy's when it is repeated, also when its Service has left the overlay", async () => {
+      const envoy = await lab.kernel.spawn(lab.kernel.node.netns, ['transparent', '1666', '1'])
+      const vips = ['10.96.0.1', 'fd00:96::1']
+      const overlay = vips.map(ip => ({ ip, port: 80 }))
+      lab.layer.setOverlay(overlay, true)
+      await lab.layer.settled()
+      for (const vip of vips) {
+        const answers = await lab.kernel.connectUnanswered(lab.client.netns, vip, envoy)
+        lab.layer.setOverlay(overlay, false)
+        await lab.layer.settled()
+        envoy.kill('SIGCONT')
+        for (const answer of answers) assert.match(await answer, /^envoy /)
+        lab.layer.setOverlay(overlay, true)
+        await lab.layer.settled()
+      }
+      lab.layer.setOverlay(overlay, false)
+      await lab.layer.settled()
+      await envoy.stop()
+    })
+
     test('A change of one Service writes nothing of others', async () => {
       lab.flushes.length = 0
       await lab.set(web(lab.near))
