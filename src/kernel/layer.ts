@@ -15,8 +15,11 @@ export interface KernelLayer {
    * `dropInheritedOverlay` says otherwise. Where it fails it reports, resolves, and tries again on its own.
    */
   start(): Promise<readonly VipPort[]>
-  /** Begins to write, once all ports that exist have been set: from now on the kernel has these and nothing else. */
-  synced(): void
+  /**
+   * Begins to write, once all ports that exist have been set: from now on the kernel has these and nothing else.
+   * Resolves when the kernel has them, or when the first try has failed.
+   */
+  synced(): Promise<void>
   /** @param node undefined where it is not known (any more) */
   setNode(node: NodeFacts | undefined): void
   /** Sets the ranges of cluster IPs: packets to an address in them that no Service has are dropped. */

@@ -26,8 +26,8 @@ export class LayerPerFamily implements KernelLayer {
     return (await this.#all(layer => layer.start())).flat()
   }
 
-  synced(): void {
-    for (const layer of this.#each()) layer.synced()
+  async synced(): Promise<void> {
+    await this.#all(layer => layer.synced())
   }
 
   setNode(node: NodeFacts | undefined): void {

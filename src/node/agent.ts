@@ -71,6 +71,7 @@ export class Agent {
   #inheritance: NodeJS.Timeout | undefined
   /** Watches for lost packets on the path to Envoy. */
   #losses: { stop(): Promise<void> } | undefined
+  #stopped = false
 
   constructor(options: AgentOptions, source: Source, log: Log) {
     this.#options = options
@@ -122,8 +123,12 @@ export class Agent {
     const { envoy, xds, redirectPort, slow, lastingConnections, vanished, use, connectionWatch, accessLog, plan } =
       this.#parts
     await this.#delivery.fillBudget(inherited)
-    this.#delivery.begin()
+    const written = this.#delivery.beginKernel()
+    this.#log.info(plan.counts(), 'synchronised')
     void takeOverNode({ ...this.#options, kernel: this.kernel, health: this.health, log: this.#log })
+    await written
+    if (this.#stopped) return
+    this.#delivery.beginEnvoy()
     this.#inheritance = setTimeout(() => envoy.redirects.dropUnconfirmed(), inheritanceMs)
     const onAccessLog = (request: Uint8Array) => accessLog.take(request)
     xds.start({ storeOf: () => envoy.store, forActive: envoy.redirectListeners, observer: envoy.observer, onAccessLog })
@@ -137,11 +142,11 @@ export class Agent {
       const { families } = this.#options
       this.#losses = watchLosses({ families, onSuspicion: (family, why) => this.#suspectPath(family, why) })
     }
-    this.#log.info(plan.counts(), 'synchronised')
   }
 
   /** Stops, and leaves Envoy and the kernel as they are: traffic flows on without the agent. */
   async stop(): Promise<void> {
+    this.#stopped = true
     const parts = this.#parts
     clearTimeout(this.#inheritance)
     for (const part of [parts.handovers, this.#delivery, parts.envoy, parts.redirectPort, parts.moves]) part.stop()

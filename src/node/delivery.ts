@@ -1,6 +1,7 @@
 /**
  * Delivers what the source reports to the kernel layer and Envoy. Nothing is delivered before the source has said that
- * everything is known: half of it would take down Services that a previous run left working.
+ * everything is known: half of it would take down Services that a previous run left working. Envoy's part begins after
+ * the kernel's: what Envoy gets takes longer to make, and until it has it the kernel layer serves everything.
  */
 
 import { externalId, frontendsOf } from '../envoy/resources/frontend.ts'
@@ -37,6 +38,7 @@ export class Delivery {
   /** What the kernel layer got last. */
   #policies: PolicyFacts | undefined
   #isSynced = false
+  #hasEnvoyBegun = false
 
   constructor(options: DeliveryOptions, parts: AgentParts) {
     this.#options = options
@@ -102,22 +104,28 @@ export class Delivery {
     for (const { id } of asked) if (!plan.get(id)) kernel.removePort(id)
   }
 
-  /** Gives the kernel layer and Envoy everything. */
-  begin(): void {
-    const { plan, kernel, envoy, health, moves, staying, misnamed } = this.#parts
-    const states = [...plan.states()]
+  /** Gives the kernel layer everything. Resolves when it has been written, or when the first try has failed. */
+  beginKernel(): Promise<void> {
+    const { plan, kernel, health } = this.#parts
     this.#isSynced = true
     this.#setPolicies()
     health.queued(performance.now())
     this.#setNode()
-    for (const state of states) kernel.setPort(state)
+    for (const state of plan.states()) kernel.setPort(state)
+    return kernel.synced()
+  }
+
+  /** Gives Envoy everything. */
+  beginEnvoy(): void {
+    const { plan, envoy, moves, staying, misnamed } = this.#parts
+    this.#hasEnvoyBegun = true
+    const states = [...plan.states()]
     moves.begin(states.flatMap(frontendsOf))
     const changes = states.map(after => ({ id: after.id, before: undefined, after }))
     envoy.begin(changes)
     for (const change of changes) staying.changed(change)
     misnamed.begin()
     envoy.redirects.dropUnwanted()
-    kernel.synced()
   }
 
   stop(): void {
@@ -125,13 +133,18 @@ export class Delivery {
   }
 
   #deliver(ports: readonly PortChange[], arrived: number): void {
-    const { kernel, envoy, health, moves, staying, misnamed, lostRequests } = this.#parts
+    const { kernel, health } = this.#parts
     health.queued(performance.now(), new Set(ports.map(familyOfChange)))
     for (const { id, after } of ports) {
       this.#options.programming.changed(id, arrived)
       if (after) kernel.setPort(after)
       else kernel.removePort(id)
     }
+    if (this.#hasEnvoyBegun) this.#deliverToEnvoy(ports, arrived)
+  }
+
+  #deliverToEnvoy(ports: readonly PortChange[], arrived: number): void {
+    const { envoy, moves, staying, misnamed, lostRequests } = this.#parts
     envoy.apply(ports, arrived)
     for (const change of ports) {
       staying.changed(change)

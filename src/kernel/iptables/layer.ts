@@ -98,8 +98,8 @@ export class IptablesLayer implements KernelLayer {
     return this.#overlay.inherited
   }
 
-  synced(): void {
-    this.#syncLoop.synced()
+  synced(): Promise<void> {
+    return this.#syncLoop.synced()
   }
 
   /** Does nothing: this layer serves nothing that needs the node's addresses. */

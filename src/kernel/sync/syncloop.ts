@@ -41,6 +41,7 @@ export class SyncLoop {
   #hasInherited = false
   #clearsOverlay = false
   #isSynced = false
+  readonly #written = Promise.withResolvers<void>()
   #isCacheValid = false
   #isReported = false
 
@@ -74,9 +75,11 @@ export class SyncLoop {
     this.#worker.schedule()
   }
 
-  synced(): void {
+  /** Resolves when the kernel has all that is desired, or when a sync has failed. */
+  synced(): Promise<void> {
     this.#isSynced = true
     this.schedule()
+    return this.#written.promise
   }
 
   /** Installs a fixed part that has changed. */
@@ -125,10 +128,12 @@ export class SyncLoop {
       await this.#step()
     } catch (error) {
       this.#tell(began, isFull, false)
+      if (this.#isSynced) this.#written.resolve()
       throw error
     }
     this.#report([])
     this.#tell(began, isFull, true)
+    if (this.#isCacheValid) this.#written.resolve()
   }
 
   async #step(): Promise<void> {

@@ -97,10 +97,14 @@ export class RedirectSet {
     else this.#empty()
   }
 
-  /** All Services are known: inherited addresses that none of them wants go. */
+  /**
+   * All Services are known: inherited addresses that none of them wants go. The others are redirected again where the
+   * kernel has dropped them, as it does when a Service goes and comes back before this.
+   */
   dropUnwanted(): void {
     const wanted = new Set([...this.#lives()].flatMap(({ redirect }) => redirect?.addresses.map(keyOf) ?? []))
     this.#drop(address => !wanted.has(keyOf(address)))
+    if (this.#inherited.size > 0) this.#options.move([...this.#inherited.values()], true)
   }
 
   /** Envoy had its time to report: inherited addresses that it has not acknowledged go. */

@@ -92,8 +92,8 @@ export class KernelTables implements KernelLayer {
     return this.#overlay.inherited
   }
 
-  synced(): void {
-    this.#syncLoop.synced()
+  synced(): Promise<void> {
+    return this.#syncLoop.synced()
   }
 
   setNode(node: NodeFacts | undefined): void {

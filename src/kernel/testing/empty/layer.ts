@@ -12,7 +12,7 @@ export class EmptyLayer implements KernelLayer {
     return []
   }
 
-  synced(): void {
+  async synced(): Promise<void> {
     this.isSynced = true
   }
 
