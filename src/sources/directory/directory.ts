@@ -5,7 +5,7 @@ import { type Problem, problem } from '../../services/problem.ts'
 import { isTurnOver, nextTurn } from '../../worker/turns.ts'
 import { Definitions } from '../definitions.ts'
 import { type FileState, isDirectory, lookAtFile, lookAtTree, messageOf } from '../manifests/file-tree.ts'
-import { ManifestReader } from '../manifests/reader.ts'
+import { isSmall, ManifestReader } from '../manifests/reader.ts'
 import type { Source, SourceListener } from '../source.ts'
 import { DirectoryProblems } from './problems.ts'
 import { DirectoryWatches } from './watches.ts'
@@ -152,19 +152,24 @@ class DirectorySource implements Source {
     }
     this.#missing = new Set()
 
-    const read = new Set<string>()
     for (const path of missing) {
       this.#files.delete(path)
       this.#definitions.replace(path, [])
-      read.add(path)
     }
-    for (const [path, state] of changed) {
+    // The thread reads large files meanwhile.
+    const { small = [], large = [] } = Object.groupBy(changed, ([path, { size }]) =>
+      isSmall(path, size) ? 'small' : 'large',
+    )
+    await Promise.all([this.#readAll(large), this.#readAll(small)])
+    if (!this.#stopped) this.#tell(new Set([...missing, ...changed.keys()]))
+  }
+
+  async #readAll(files: readonly (readonly [string, FileState])[]): Promise<void> {
+    for (const [path, state] of files) {
       await this.#read(path, state)
       if (isTurnOver()) await nextTurn()
-      read.add(path)
       if (this.#stopped) return
     }
-    this.#tell(read)
   }
 
   /** Undefined where the root is missing: nothing is known then, and known objects stay. */

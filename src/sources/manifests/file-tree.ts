@@ -1,10 +1,10 @@
 /** Lists the manifest files and directories below a directory, as they are now. */
 
-import { type BigIntStats, type Dirent, statSync } from 'node:fs'
+import { type BigIntStats, type Dirent, realpathSync, statSync } from 'node:fs'
 import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isTurnOver, nextTurn } from '../../worker/turns.ts'
-import { placeWithin } from './file.ts'
+import { checkWithin } from './file.ts'
 import { isManifestName } from './manifest.ts'
 
 export interface FileTree {
@@ -49,7 +49,7 @@ export async function lookAtTree(root: string, visitor: TreeVisitor): Promise<Fi
       const stats = statSync(path, { bigint: true, throwIfNoEntry: false })
       if (isTurnOver()) await nextTurn()
       if (!stats?.isDirectory() && !isManifestName(entry.name)) return
-      if (stats && entry.isSymbolicLink()) placeWithin(realRoot, path)
+      if (stats && entry.isSymbolicLink()) checkWithin(realRoot, realpathSync(path))
       if (stats?.isDirectory()) await list(path, identityOf(stats), above)
       else if (stats?.isFile()) visitor.file(path, stateOf(stats))
       else if (stats) unreadable.set(path, 'it is no regular file')
@@ -78,7 +78,7 @@ export async function lookAtTree(root: string, visitor: TreeVisitor): Promise<Fi
 /** Undefined where there is no such file. Throws where it is none that is read. */
 export async function lookAtFile(root: string, path: string): Promise<FileState | undefined> {
   const stats = await stat(path, { bigint: true, throwIfNoEntry: false })
-  if (stats) placeWithin(await realpath(root), path)
+  if (stats) checkWithin(await realpath(root), await realpath(path))
   if (stats && !stats.isFile()) throw new Error('it is no regular file')
   return stats && stateOf(stats)
 }

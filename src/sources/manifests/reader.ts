@@ -19,6 +19,11 @@ export interface ReadManifest extends Manifest {
   readonly isBlank: boolean
 }
 
+/** Whether a file is read at once: it takes a few milliseconds at most. */
+export function isSmall(path: string, size: number): boolean {
+  return size <= (isJson(path) ? smallJson : smallYaml)
+}
+
 export class ManifestReader {
   readonly #root: string
   readonly #thread: Offload<ReadRequest, ReadAnswer>
@@ -35,9 +40,10 @@ export class ManifestReader {
 
   /** @throws Error with why the file cannot be read, without its content */
   async read(path: string, size: number): Promise<ReadManifest> {
-    if (size <= (path.endsWith('.json') ? smallJson : smallYaml)) {
+    if (isSmall(path, size)) {
       const text = readText(this.#root, path)
-      return { ...(await manifestOf(path, detached(piecesOf(path, text)))), isBlank: text.trim() === '' }
+      const pieces = piecesOf(path, text)
+      return { ...(await manifestOf(path, isJson(path) ? pieces : detached(pieces))), isBlank: text.trim() === '' }
     }
     const answer = await this.#thread.run({ root: this.#root, path }).catch((error: Error) => {
       throw error instanceof OffloadError ? new Error(`to read it is too much: ${error.message}`) : error
@@ -50,7 +56,11 @@ export class ManifestReader {
   }
 }
 
-/** A library's strings are slices that keep the whole file in memory; going through JSON cuts them loose. */
+function isJson(path: string): boolean {
+  return path.endsWith('.json')
+}
+
+/** Strings of the YAML library are slices that keep the whole file in memory; going through JSON cuts them loose. */
 async function* detached(pieces: AsyncIterable<Piece>): AsyncGenerator<Piece> {
   for await (const piece of pieces) {
     yield 'flaw' in piece ? piece : { ...piece, value: JSON.parse(JSON.stringify(piece.value) ?? 'null') }
