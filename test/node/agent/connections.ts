@@ -11,7 +11,7 @@ export async function countOpen({ netns }: Pick<Pod, 'netns'>, filter: string): 
   return stdout.split('\n').filter(line => line !== '').length
 }
 
-/** Waits until Envoy has so many connections to a VIP: a socket that TPROXY found has the VIP as its own address. */
+/** Waits until Envoy has so many connections to a VIP, or a VIP:port: a socket that TPROXY found has the VIP as its own address. */
 export async function untilOpenInEnvoy(lab: AgentLab, vip: string, count: number): Promise<void> {
   await lab.until(
     `${count} connections to ${vip} in Envoy`,

@@ -6,6 +6,7 @@ import type { RunningPod } from '../../../../src/lab/pods.ts'
 import { runIn } from '../../../../src/lab/processes.ts'
 import type { ClientAddress } from '../../../../src/services/settings/clientaddress.ts'
 import { type Endpoint, type ServiceOptions, serviceWith } from '../../manifests.ts'
+import { untilOpenInEnvoy } from '../connections.ts'
 import { AgentLab } from '../lab.ts'
 
 export interface ExternalAddresses extends ServiceOptions {
@@ -49,13 +50,12 @@ export async function seen(from: Pick<RunningPod, 'netns'>, url: string, ...args
   return { pod, peer, forwardedFor }
 }
 
-/** Load over connections that stay, once Envoy has them. */
+/** Load over connections that stay, once Envoy has all of them: the second is made with the second request only. */
 export async function keptLoad(lab: AgentLab, from: Pod, url: string): Promise<Load> {
-  const load = await lab.load(from, { url, connections: 2, rate: 50 })
-  const port = new URL(url).port || '80'
-  await lab.until('connections in Envoy', async () => {
-    return (await lab.on('ss', ['-Htn', 'state', 'established', 'sport', '=', `:${port}`])).stdout
-  })
+  const connections = 2
+  const load = await lab.load(from, { url, connections, rate: 50 })
+  const { hostname, port } = new URL(url)
+  await untilOpenInEnvoy(lab, `${hostname}:${port || 80}`, connections)
   return load
 }
 
