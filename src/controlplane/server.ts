@@ -21,11 +21,13 @@ import { typeOfUrl } from '../facts/types.ts'
 import type { Bearers } from '../observe/access/bearers.ts'
 import type { TcpAddress } from '../observe/http.ts'
 import type { Log } from '../observe/log.ts'
+import type { Note } from '../services/note.ts'
 import { show } from '../text/raw.ts'
 import { discoveryService, drainMs, shutdown } from '../xds/grpc.ts'
 import { type Call, identify, reviewAgain } from './admission.ts'
 import { Exchange } from './failures/exchange.ts'
 import { Failures, type FailureTimes } from './failures/failures.ts'
+import { notesOf } from './failures/notes.ts'
 import { Knowledge } from './knowledge/knowledge.ts'
 import { listenForAgents } from './listener.ts'
 import type { Readings } from './metrics.ts'
@@ -47,6 +49,8 @@ export interface ControlPlaneOptions {
   readonly progressMs?: number
   readonly times?: Partial<typeof usualTimes>
   readonly failureTimes?: FailureTimes
+  /** Hears what owners of Pods and Nodes are to know. */
+  readonly tell?: (note: Note) => void
 }
 
 export interface ControlPlane {
@@ -132,7 +136,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }, log)
   const { store, freshness, ready } = knowledge
   const failures = new Failures(ready, options.failureTimes)
-  const exchange = new Exchange(failures, log)
+  const exchange = new Exchange(failures, log, (begun, ended) => {
+    for (const note of notesOf(begun, ended, endpoint => ready.podOf(endpoint))) options.tell?.(note)
+  })
   const isTooOld = () => maxStalenessMs !== undefined && (freshness.ageMs ?? 0) > maxStalenessMs
   let wasCutOff = false
   const tellFreshness = ({ call }: Stream) => {

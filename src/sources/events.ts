@@ -17,12 +17,13 @@ import { ApiError, ApiServer } from './api-server.ts'
 
 export interface EventOptions {
   readonly kubeconfig?: string
-  readonly nodeName: string
+  /** Where what tells runs: a node, or a pod. */
+  readonly host: string
   /**
-   * Returns the uid of a Service, without which `kubectl describe` does not show its Events; undefined for an unknown
-   * one.
+   * Finds the uid of a Service or Pod, without which `kubectl describe` does not show its Events; undefined for an
+   * unknown one.
    */
-  readonly uidOf: (namespace: string, name: string) => string | undefined
+  readonly uidOf: (kind: string, namespace: string, name: string) => string | undefined | Promise<string | undefined>
   readonly log: Log
 }
 
@@ -55,9 +56,9 @@ export class EventRecorder {
     return this.#dropped
   }
 
-  /** Notes of other objects than Services and Nodes become no Events. */
+  /** Notes of other objects than Services, Pods and Nodes become no Events. */
   record(note: Note): void {
-    if (this.#stopping.signal.aborted || !involvedObject(note, this.#options.uidOf)) return
+    if (this.#stopping.signal.aborted || !involvedObject(note)) return
     if (this.#buckets.take(note.object) === undefined) {
       this.#dropped++
       return
@@ -84,8 +85,12 @@ export class EventRecorder {
   }
 
   async #create(note: Note): Promise<void> {
-    const event = eventOf(note, this.#options)
+    const { uidOf, host } = this.#options
     try {
+      const involved = involvedObject(note)!
+      const { kind, namespace, name } = involved
+      const uid = namespace === undefined ? name : await uidOf(kind, namespace, name)
+      const event = eventOf(note, { ...involved, uid }, host)
       const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(timeoutMs)])
       await this.#api.create(`/api/v1/namespaces/${event.metadata.namespace}/events`, event, signal)
     } catch (error) {
@@ -99,22 +104,23 @@ export class EventRecorder {
   }
 }
 
+type Involved = NonNullable<ReturnType<typeof involvedObject>> & { readonly uid: string | undefined }
+
 /** v1 Event. */
-function eventOf(note: Note, options: EventOptions) {
+function eventOf(note: Note, involved: Involved, host: string) {
   const now = new Date().toISOString()
-  const involved = involvedObject(note, options.uidOf)!
   return {
     apiVersion: 'v1',
     kind: 'Event',
     metadata: {
       namespace: involved.namespace ?? 'default',
-      name: `${involved.name}.${identityOf(note, involved, options)}`,
+      name: `${involved.name}.${identityOf(note, involved, host)}`,
     },
     involvedObject: involved,
     type: note.type,
     reason: note.reason,
     message: printable(note.message).slice(0, longestMessage),
-    source: { component: 'lightpath', host: options.nodeName },
+    source: { component: 'lightpath', host },
     firstTimestamp: now,
     lastTimestamp: now,
     count: 1,
@@ -125,20 +131,14 @@ function eventOf(note: Note, options: EventOptions) {
  * Undefined for an object that has no Events. Nodes are found by their name in place of their uid, as in the kubelet's
  * Events.
  */
-function involvedObject({ object }: Note, uidOf: EventOptions['uidOf']) {
-  const [, kind, namespace, name] = /^(Service|Node) (?:([^/]+)\/)?([^/]+)$/.exec(object) ?? []
-  if (name === undefined) return undefined
-  const uid = namespace === undefined ? name : uidOf(namespace, name)
-  return { apiVersion: 'v1', kind, namespace, name, uid }
+function involvedObject({ object }: Note) {
+  const [, kind, namespace, name] = /^(Service|Pod|Node) (?:([^/]+)\/)?([^/]+)$/.exec(object) ?? []
+  return kind === undefined || name === undefined ? undefined : { apiVersion: 'v1', kind, namespace, name }
 }
 
-function identityOf(
-  note: Note,
-  { uid = '' }: { readonly uid: string | undefined },
-  { nodeName }: EventOptions,
-): string {
+function identityOf(note: Note, { uid = '' }: Pick<Involved, 'uid'>, host: string): string {
   if (note.once === undefined) return randomUUID().slice(0, 13)
-  const teller = note.once === 'node' ? nodeName : ''
+  const teller = note.once === 'node' ? host : ''
   const told = [uid, teller, note.reason, note.message].join('\n')
   return createHash('sha256').update(told).digest('hex').slice(0, 16)
 }

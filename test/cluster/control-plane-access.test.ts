@@ -8,12 +8,15 @@ import { after, before, test } from 'node:test'
 import { parse, parseAllDocuments } from 'yaml'
 import { keeper } from '../../src/certificates/keeper.ts'
 import { kubernetesApi } from '../../src/cluster/api.ts'
+import { podUids } from '../../src/cluster/poduids.ts'
 import { factsAccess } from '../../src/controlplane/admission.ts'
 import { trustInConfigMap } from '../../src/controlplane/bundle.ts'
+import { notesOf } from '../../src/controlplane/failures/notes.ts'
 import { type ControlPlane, startControlPlane } from '../../src/controlplane/server.ts'
 import { Bearers } from '../../src/observe/access/bearers.ts'
 import { controlPlaneSource } from '../../src/sources/controlplane/controlplane.ts'
 import { serviceEndpoints } from '../../src/sources/controlplane/replicas/serviceendpoints.ts'
+import { EventRecorder } from '../../src/sources/events.ts'
 import { kubernetesSource } from '../../src/sources/kubernetes.ts'
 import type { Source } from '../../src/sources/source.ts'
 import { RecordingListener, silentLog, until } from '../../src/sources/testing.ts'
@@ -166,4 +169,23 @@ test('an agent finds the endpoints of the Service and its own zone by its rights
       ['10.0.2.1:9444', '10.0.1.1:9444'],
     )
   })
+})
+
+test('a control plane tells on a Pod what it has excluded, so that kubectl describe shows it', options, async () => {
+  const spec = { containers: [{ name: 'server', image: 'server' }], nodeName: 'node1' }
+  const pods = '/api/v1/namespaces/lightpath-system/pods'
+  const pod = await server.must('POST', pods, { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'cart-1' }, spec })
+  const kubeconfig = await kubeconfigOf('lightpath-controlplane')
+  const uidOf = podUids(kubernetesApi(kubeconfig))
+  const events = new EventRecorder({ kubeconfig, host: 'lightpath-controlplane-1', uidOf, log: silentLog })
+  const excluded = { of: 'endpoint', name: '10.244.1.7:8080', failure: 'timed out' } as const
+  const exclusion = { ...excluded, since: 0, by: ['node1', 'node2'], isSilent: false }
+  for (const note of notesOf([exclusion], [], () => 'lightpath-system/cart-1')) events.record(note)
+  const { uid } = pod.metadata as { readonly uid: string }
+  await eventually(30, async () => {
+    const found = await server.must('GET', `/api/v1${within}/events?fieldSelector=involvedObject.uid=${uid}`)
+    const [event] = found.items as readonly Record<string, unknown>[]
+    assert.deepEqual([event?.reason, event?.type], ['Excluded', 'Warning'])
+  })
+  await events.stop()
 })

@@ -24,10 +24,10 @@ after(async () => {
   await server.stop()
 })
 
-function recorder(name: string, token = adminToken, nodeName = 'node1'): EventRecorder {
+function recorder(name: string, token = adminToken, host = 'node1'): EventRecorder {
   const kubeconfig = server.kubeconfig(name, `token: ${token}`)
-  const uidOf = (namespace: string, service: string) => uids.get(`${namespace}/${service}`)
-  const made = new EventRecorder({ kubeconfig, nodeName, uidOf, log: silentLog })
+  const uidOf = (_kind: string, namespace: string, service: string) => uids.get(`${namespace}/${service}`)
+  const made = new EventRecorder({ kubeconfig, host, uidOf, log: silentLog })
   recorders.push(made)
   return made
 }

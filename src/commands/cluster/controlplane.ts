@@ -1,8 +1,10 @@
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Certificates } from '../../certificates/certificate.ts'
 import { certificateFiles } from '../../certificates/files.ts'
 import { keptCertificate } from '../../certificates/kept.ts'
 import { namespace } from '../../cluster/namespace.ts'
+import { podUids } from '../../cluster/poduids.ts'
 import { factsAccess } from '../../controlplane/admission.ts'
 import { keepSnapshot } from '../../controlplane/knowledge/snapshotfile.ts'
 import { controlPlaneRoutes } from '../../controlplane/routes.ts'
@@ -12,6 +14,7 @@ import { hostPort } from '../../net/address.ts'
 import { Bearers } from '../../observe/access/bearers.ts'
 import { serveTcp } from '../../observe/http.ts'
 import { createLog, type Log } from '../../observe/log.ts'
+import type { Note } from '../../services/note.ts'
 import { isLoopback } from '../../sources/controlplane/replicas/addresses.ts'
 import type { Source } from '../../sources/source.ts'
 import { everyAddress } from '../families.ts'
@@ -28,7 +31,9 @@ export async function runControlPlane(config: Config): Promise<void> {
   const certificates = await certificatesOf(config, log)
   const source = await sourceOf(config, log)
   const bearers = certificates && (await bearersOf(config))
-  const controlPlane = await startControlPlane({ address, certificates, bearers, maxStalenessMs, log })
+  const events = await recordEvents(config, log)
+  const tell = (note: Note) => events?.record(note)
+  const controlPlane = await startControlPlane({ address, certificates, bearers, maxStalenessMs, log, tell })
   const metrics = { address: config.metricsAddress ?? everyAddress(config), port: config.metricsPort }
   const probes = await serveTcp(controlPlaneRoutes(controlPlane), metrics, log)
   log.info({ port: controlPlane.port, metricsPort: config.metricsPort }, 'control plane started')
@@ -41,7 +46,18 @@ export async function runControlPlane(config: Config): Promise<void> {
   })
   endTokens?.()
   await Promise.all([source.stop(), snapshot?.stop()])
-  await Promise.all([controlPlane.stop(), probes.stop()])
+  await Promise.all([controlPlane.stop(), probes.stop(), events?.stop()])
+}
+
+/** Undefined where the facts come from a directory: nobody gets Events then. */
+async function recordEvents({ source, kubeconfig }: Config, log: Log) {
+  if (source !== undefined) return undefined
+  const [{ EventRecorder }, { kubernetesApi }] = await Promise.all([
+    import('../../sources/events.ts'),
+    import('../../cluster/api.ts'),
+  ])
+  const ask = kubernetesApi(kubeconfig)
+  return new EventRecorder({ kubeconfig, host: hostname(), uidOf: podUids(ask), log })
 }
 
 async function certificatesOf(config: Config, log: Log): Promise<Certificates | undefined> {

@@ -89,8 +89,8 @@ async function recordEvents(agent: Agent, config: Config, log: Log, kept: Recent
 
 async function createRecorder(agent: Agent, { kubeconfig, nodeName }: Config, log: Log) {
   const { EventRecorder } = await import('../../sources/events.ts')
-  const uidOf = (namespace: string, name: string) => agent.facts.services.service(namespace, name)?.uid
-  return new EventRecorder({ kubeconfig, nodeName, uidOf, log })
+  const uidOf = (_kind: string, namespace: string, name: string) => agent.facts.services.service(namespace, name)?.uid
+  return new EventRecorder({ kubeconfig, host: nodeName, uidOf, log })
 }
 
 function sourceName({ source, controlPlanes }: Config): string {

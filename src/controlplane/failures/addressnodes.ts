@@ -8,8 +8,8 @@ import { AddressIndex } from '../../services/addressindex.ts'
 /** A Pod, or a Node. */
 interface Resident {
   readonly node: string
-  /** '' for a Node. */
-  readonly namespace: string
+  /** `namespace/name`, undefined for a Node. */
+  readonly pod: string | undefined
   readonly addresses: readonly string[]
 }
 
@@ -32,12 +32,12 @@ export class AddressNodes {
     return only(this.#byAddress.get(ip).map(({ node }) => node))
   }
 
-  /** The namespace of the pod that has the address; undefined as above. */
-  namespaceOf(ip: string): string | undefined {
-    return only(this.#byAddress.get(ip).map(({ namespace }) => namespace)) || undefined
+  /** The pod that alone has the address, `namespace/name`. */
+  podOf(ip: string): string | undefined {
+    return only(this.#byAddress.get(ip).map(({ pod }) => pod))
   }
 }
 
-function only(all: readonly string[]): string | undefined {
+function only<T>(all: readonly T[]): T | undefined {
   return all.every(one => one === all[0]) ? all[0] : undefined
 }

@@ -1,6 +1,6 @@
 /** Holds the streams by which nodes tell what they see of endpoints, and hear what is excluded. */
 
-import { changesBetween, nameOf } from '../../exclusions/exclusion.ts'
+import { changesBetween, type Exclusion, nameOf } from '../../exclusions/exclusion.ts'
 import { encodeVerdict, readReport } from '../../facts/failures.ts'
 import type { Log } from '../../observe/log.ts'
 import { show } from '../../text/raw.ts'
@@ -10,17 +10,22 @@ import type { Failures } from './failures.ts'
 /** Reports that come within this time are judged together. */
 const gatherMs = 50
 
+export type ExclusionsChanged = (begun: readonly Exclusion[], ended: readonly Exclusion[]) => void
+
 export class Exchange {
   readonly #failures: Failures
   readonly #log: Log
+  readonly #onChange: ExclusionsChanged
   /** By node: of two streams of a node the later one counts. */
   readonly #streams = new Map<string, Call>()
   #gathering: NodeJS.Timeout | undefined
   #asking: NodeJS.Timeout | undefined
 
-  constructor(failures: Failures, log: Log) {
+  /** @param onChange hears what is excluded from now on, and what no longer is */
+  constructor(failures: Failures, log: Log, onChange: ExclusionsChanged) {
     this.#failures = failures
     this.#log = log
+    this.#onChange = onChange
   }
 
   /**
@@ -76,6 +81,7 @@ export class Exchange {
     const { begun, ended } = changesBetween(before, this.#failures.exclusions)
     for (const one of begun) this.#log.warn({ ...one }, `${one.of} excluded`)
     for (const one of ended) this.#log.info({ what: nameOf(one), by: one.by }, 'no longer excluded')
+    if (begun.length > 0 || ended.length > 0) this.#onChange(begun, ended)
     if (this.#failures.isInQuestion) this.#asking ??= setTimeout(() => this.#askAgain(), this.#failures.times.askMs)
   }
 

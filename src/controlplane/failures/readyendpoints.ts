@@ -46,7 +46,14 @@ export class ReadyEndpoints {
       ports.some(({ protocol, port }) => protocol === 'TCP' && hostPort(ip, port) === endpoint) &&
       endpoints.some(one => one.ip === ip && one.ready)
     const slice = this.#byAddress.get(ip).find(isReadyIn)
-    return slice && { node: this.#nodes.nodeOf(ip), namespace: this.#nodes.namespaceOf(ip) ?? slice.namespace }
+    if (!slice) return undefined
+    const namespace = this.#nodes.podOf(ip)?.split('/', 1)[0] ?? slice.namespace
+    return { node: this.#nodes.nodeOf(ip), namespace }
+  }
+
+  /** The pod that has the endpoint's address, `namespace/name`, where that is known for certain. */
+  podOf(endpoint: string): string | undefined {
+    return this.#nodes.podOf(ofHostPort(endpoint).ip)
   }
 
   #set(type: FactType, name: string, object: KubeObject | undefined): void {
@@ -66,9 +73,9 @@ export class ReadyEndpoints {
 }
 
 function residentOf(object: KubeObject | undefined) {
-  if (object?.kind === 'Node') return { node: object.name, namespace: '', addresses: object.addresses }
+  if (object?.kind === 'Node') return { node: object.name, pod: undefined, addresses: object.addresses }
   if (object?.kind !== 'Pod') return undefined
-  return { node: object.nodeName, namespace: object.namespace, addresses: object.addresses }
+  return { node: object.nodeName, pod: nameOf(keyOf(object)), addresses: object.addresses }
 }
 
 function ipsOf({ endpoints }: EndpointSlice): readonly string[] {

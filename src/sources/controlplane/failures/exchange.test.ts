@@ -18,7 +18,8 @@ import type { Exclusion } from '../../../exclusions/exclusion.ts'
 import { encodeReport, failuresService, type Sight } from '../../../facts/failures.ts'
 import { sayFormat } from '../../../facts/format.ts'
 import { Bearers } from '../../../observe/access/bearers.ts'
-import { aNode, anEndpoint, aSlice, put } from '../../../services/testing.ts'
+import type { Note } from '../../../services/note.ts'
+import { aNode, anEndpoint, aPod, aSlice, put } from '../../../services/testing.ts'
 import { discoveryService } from '../../../xds/grpc.ts'
 import { RecordingListener, silentLog, until } from '../../testing.ts'
 import { controlPlaneSource } from '../controlplane.ts'
@@ -59,8 +60,10 @@ async function setup() {
   const cluster = new Cluster()
   cluster.apply(put(aNode('a')))
   const address = { address: '127.0.0.1', port: 0 }
-  const controlPlane = await startControlPlane({ address, log: silentLog, failureTimes })
-  controlPlane.knowledge.changes([put(aSlice([anEndpoint('10.244.9.1', { nodeName: 'node9' })]))])
+  const notes: Note[] = []
+  const tell = (note: Note) => notes.push(note)
+  const controlPlane = await startControlPlane({ address, log: silentLog, failureTimes, tell })
+  controlPlane.knowledge.changes([put(aSlice([anEndpoint('10.244.9.1')])), put(aPod('pod', '10.244.9.1'))])
   controlPlane.knowledge.synced()
   const agents = ['node1', 'node2', 'node3'].map(nodeName => {
     const findReplicas = hostAddresses([{ host: '127.0.0.1', port: controlPlane.port }], false)
@@ -82,7 +85,7 @@ async function setup() {
     () => agents.every(({ listener }) => listener.timesSynced === 1),
     () => 'agents are not served',
   )
-  return { controlPlane, agents }
+  return { controlPlane, agents, notes }
 }
 
 type Agents = Awaited<ReturnType<typeof setup>>['agents']
@@ -93,7 +96,7 @@ const all = (agents: Agents, is: (listener: ExcludingListener) => boolean, what:
   )
 
 test('one node suspects, all are asked, and all hear what most have found, and when it is over', async () => {
-  await withAgents(async ({ agents, controlPlane }) => {
+  await withAgents(async ({ agents, controlPlane, notes }) => {
     agents[0]!.sees('suspected')
     await all(agents, ({ wanted }) => wanted.includes(endpoint), 'asked')
     for (const { sees } of agents.slice(0, 2)) sees('timed out')
@@ -104,6 +107,10 @@ test('one node suspects, all are asked, and all hear what most have found, and w
     assert.deepEqual({ name, by, failure }, { name: endpoint, by: ['node1', 'node2'], failure: 'timed out' })
     for (const { sees } of agents) sees('answers')
     await all(agents, ({ excluded, wanted }) => excluded.length === 0 && wanted.length === 0, 'over')
+    assert.deepEqual(
+      notes.map(({ object, reason }) => `${object} ${reason}`),
+      ['Pod whoami/pod Excluded', 'Pod whoami/pod ExclusionEnded'],
+    )
   })
 })
 

@@ -1,0 +1,34 @@
+/** What Kubernetes is told of exclusions, as Events on Nodes and on the Pods of endpoints: none where all is well. */
+
+import type { Exclusion } from '../../exclusions/exclusion.ts'
+import { whyExcluded } from '../../exclusions/text.ts'
+import type { Note } from '../../services/note.ts'
+
+/**
+ * @param podOf finds the Pod of an endpoint, `namespace/name`; one without gets no Event
+ */
+export function notesOf(
+  begun: readonly Exclusion[],
+  ended: readonly Exclusion[],
+  podOf: (endpoint: string) => string | undefined,
+): readonly Note[] {
+  const noteOf = (exclusion: Exclusion, rest: Omit<Note, 'object'>): readonly Note[] => {
+    const { of, name } = exclusion
+    const pod = of === 'endpoint' ? podOf(name) : undefined
+    if (of === 'endpoint') return pod === undefined ? [] : [{ object: `Pod ${pod}`, ...rest }]
+    return [{ object: `Node ${name}`, ...rest }]
+  }
+  const what = ({ of, name }: Exclusion) => (of === 'node' ? 'endpoints on it get' : `${name} gets`)
+  return [
+    ...begun.flatMap(one =>
+      noteOf(one, {
+        type: 'Warning',
+        reason: 'Excluded',
+        message: `${what(one)} no new connections where there are others: ${whyExcluded(one)}`,
+      }),
+    ),
+    ...ended.flatMap(one =>
+      noteOf(one, { type: 'Normal', reason: 'ExclusionEnded', message: `${what(one)} new connections again` }),
+    ),
+  ]
+}
