@@ -71,8 +71,8 @@ export class SyncLoop {
     return this.#isCacheValid
   }
 
-  schedule(): void {
-    this.#worker.schedule()
+  schedule(isUrgent = true): void {
+    this.#worker.schedule(isUrgent)
   }
 
   /** Resolves when the kernel has all that is desired, or when a sync has failed. */

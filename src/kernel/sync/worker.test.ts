@@ -25,6 +25,21 @@ test('what follows on the heels of a step waits, so that it is gathered', { time
   assert.deepEqual(steps, [[1]])
 })
 
+test('what is not urgent waits after a rest, too, unless something urgent comes in the same turn', {
+  timeout: 10_000,
+}, async t => {
+  const patient = countingWorker()
+  const urged = countingWorker()
+  t.after(() => Promise.all([patient.worker.close(), urged.worker.close()]))
+  patient.add(1, false)
+  urged.add(1, false)
+  urged.add(2)
+  await urged.worker.settled()
+  for (let turns = 0; turns < 100; turns++) await turn()
+  assert.deepEqual(patient.steps, [])
+  assert.deepEqual(urged.steps, [[1, 2]])
+})
+
 function countingWorker() {
   const steps: number[][] = []
   let waiting: number[] = []
@@ -37,9 +52,9 @@ function countingWorker() {
     failed: assert.fail,
   }
   const worker = new Worker(job, gatherMs)
-  const add = (number: number) => {
+  const add = (number: number, isUrgent?: boolean) => {
     waiting.push(number)
-    worker.schedule()
+    worker.schedule(isUrgent)
   }
   return { add, steps, worker }
 }

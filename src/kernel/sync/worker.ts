@@ -15,20 +15,22 @@ export class Worker {
   readonly #closing = new AbortController()
   readonly #attempt = Promise.withResolvers<void>()
   #run: Promise<void> | undefined
+  #isUrgent = false
   /** When the last step ended, by performance.now(). */
   #ended = Number.NEGATIVE_INFINITY
 
   /**
    * @param gatherMs between two steps, in which work is gathered; the first one after a rest begins in the next turn of
-   *   the event loop
+   *   the event loop, where its work is urgent
    */
   constructor(job: Job, gatherMs: number) {
     this.#job = job
     this.#gatherMs = gatherMs
   }
 
-  /** There may be work. */
-  schedule(): void {
+  /** There may be work. What is not urgent waits as if a step had just ended. */
+  schedule(isUrgent = true): void {
+    this.#isUrgent ||= isUrgent
     if (this.#run || this.#closing.signal.aborted) return
     this.#run = this.#work().finally(() => {
       this.#run = undefined
@@ -58,6 +60,7 @@ export class Worker {
     while (this.#job.hasWork() && !signal.aborted) {
       await this.#pause(failures)
       if (signal.aborted) break
+      this.#isUrgent = false
       try {
         await this.#job.step()
         failures = 0
@@ -72,9 +75,12 @@ export class Worker {
   }
 
   async #pause(failures: number): Promise<void> {
-    const left = failures === 0 ? this.#ended + this.#gatherMs - performance.now() : backoffMs(failures)
-    if (left <= 0) return await turn()
-    await delay(left, undefined, { signal: this.#closing.signal }).catch(() => {})
+    // All that comes in the same turn is known then.
+    await turn()
+    const now = performance.now()
+    const gathersSince = this.#isUrgent ? this.#ended : now
+    const left = failures === 0 ? gathersSince + this.#gatherMs - now : backoffMs(failures)
+    if (left > 0) await delay(left, undefined, { signal: this.#closing.signal }).catch(() => {})
   }
 }
 

@@ -6,6 +6,8 @@ import { adding } from '../../testing/states.ts'
 import { Agent, bound, dns, overlayKeysOf, overlayPlaces, unordered, wanted, web } from '../../testing/tables.ts'
 import { addressPortBytes } from '../bytes.ts'
 import { overlaySets } from '../elements/elements.ts'
+import { placementOf } from '../elements/plan.ts'
+import { staysRedirected } from './ports/record.ts'
 
 test('Pods that stay in the kernel layer are written before the overlay, edited one by one, and kept over a restart', async () => {
   const first = new Agent()
@@ -72,6 +74,16 @@ test('External addresses in the overlay outlive the agent, are emptied with it, 
     assert.ok(agent.results.every(({ ok }) => ok))
     await agent.tables.close()
   }
+})
+
+test('What is written of a port waits for Envoy only where its connections go there and are to go on to', () => {
+  const [key] = overlayKeysOf(web)
+  const waits = (before: readonly string[], after: readonly string[]) =>
+    staysRedirected({ id: web.id, state: web, written: placementOf(web, before), refusal: undefined }, after)
+  assert.equal(waits([key!], [key!]), true)
+  assert.equal(waits([key!], []), false)
+  assert.equal(waits([], [key!]), false)
+  assert.equal(staysRedirected({ id: web.id, state: web, written: undefined, refusal: undefined }, [key!]), false)
 })
 
 test('The overlay is emptied by one transaction that comes first', async () => {

@@ -31,7 +31,7 @@ import { watchDrift } from './drift/driftwatch.ts'
 import { findDrift, findPresence } from './drift/inspection.ts'
 import { checkInstalled, installation } from './installation.ts'
 import { Ports } from './ports/ports.ts'
-import { changeOf, elementsOf, type PortChange, type PortRecord, planRecord } from './ports/record.ts'
+import { changeOf, elementsOf, type PortChange, type PortRecord, planRecord, staysRedirected } from './ports/record.ts'
 import { Writer } from './transaction/writer.ts'
 
 export class KernelTables implements KernelLayer {
@@ -69,7 +69,7 @@ export class KernelTables implements KernelLayer {
       plan: (elements, record) => this.#plan(elements, record),
       elementsOf: record => elementsOf(record, this.#options),
       written: changes => this.#written(changes),
-      schedule: () => this.#syncLoop.schedule(),
+      schedule: record => this.#syncLoop.schedule(!staysRedirected(record, this.#redirectedOf(record))),
     })
     const job = {
       install: (hasDrift: boolean) => this.#install(hasDrift),

@@ -35,8 +35,8 @@ export interface PortsContext {
   elementsOf(record: PortRecord): Elements
   /** The kernel has these changes now. */
   written(changes: readonly PortChange[]): void
-  /** Asks for a sync. */
-  schedule(): void
+  /** Asks for a sync, since this port is dirty. */
+  schedule(record: PortRecord): void
 }
 
 export class Ports extends PortRecords<PortRecord> {
@@ -63,7 +63,7 @@ export class Ports extends PortRecords<PortRecord> {
 
   protected override touched(id: string): void {
     this.#fresh.add(id)
-    this.#context.schedule()
+    this.#context.schedule(this.records.get(id)!)
   }
 
   /**

@@ -81,6 +81,15 @@ export function eachWritten(
   else for (const [name, value] of written) elements.set(name, value)
 }
 
+/**
+ * Whether new connections to the port go to Envoy, and are to go on to. What Envoy is told at the same time comes first:
+ * with 10,000 Services a transaction that changes a port's number of endpoints takes 2 ms, in which no answer of Envoy
+ * is read.
+ */
+export function staysRedirected({ written }: PortRecord, redirected: Redirected): boolean {
+  return written !== undefined && isPlacement(written) && written.redirected.length > 0 && redirected.length > 0
+}
+
 /** Forgets the overlay, which was emptied by other means. */
 export function forgetOverlay(record: PortRecord): void {
   const { written } = record
