@@ -105,6 +105,23 @@ export function clusterCommands(program: Command): void {
 
   addOptions(
     program
+      .command('endpoints')
+      .description(
+        'overrule what nodes have found dead (node --max-excluded): unexclude labels the Pod or Node, and control planes leave it in',
+      )
+      .argument('<unexclude>', 'what to do')
+      .argument('<namespace/pod, IP:PORT or node...>', 'of what'),
+    ['kubeconfig'],
+  )
+    .option('--undo', 'take the label back')
+    .action(
+      run(async (config, [what = '', ...targets]: string[], { undo }) =>
+        (await import('../commands/cluster/endpoints.ts')).unexclude(config, what, targets, undo === true),
+      ),
+    )
+
+  addOptions(
+    program
       .command('webhook')
       .description(
         'hand new Services to Lightpath as the API server asks about them; makes and renews its certificate',

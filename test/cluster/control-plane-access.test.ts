@@ -9,6 +9,7 @@ import { parse, parseAllDocuments } from 'yaml'
 import { keeper } from '../../src/certificates/keeper.ts'
 import { kubernetesApi } from '../../src/cluster/api.ts'
 import { podUids } from '../../src/cluster/poduids.ts'
+import { setStaysIn } from '../../src/cluster/staysin.ts'
 import { factsAccess } from '../../src/controlplane/admission.ts'
 import { trustInConfigMap } from '../../src/controlplane/bundle.ts'
 import { notesOf } from '../../src/controlplane/failures/notes.ts'
@@ -20,7 +21,7 @@ import { EventRecorder } from '../../src/sources/events.ts'
 import { kubernetesSource } from '../../src/sources/kubernetes.ts'
 import type { Source } from '../../src/sources/source.ts'
 import { RecordingListener, silentLog, until } from '../../src/sources/testing.ts'
-import { ApiServerProcess, noApiServer } from './apiserver.ts'
+import { ApiServerProcess, adminToken, noApiServer } from './apiserver.ts'
 import { eventually } from './nodes.ts'
 
 const options = { skip: noApiServer, timeout: 120_000 }
@@ -188,4 +189,23 @@ test('a control plane tells on a Pod what it has excluded, so that kubectl descr
     assert.deepEqual([event?.reason, event?.type], ['Excluded', 'Warning'])
   })
   await events.stop()
+})
+
+test('a Pod or Node is labelled so that it is never excluded, and the label is taken back', options, async () => {
+  const ask = kubernetesApi(server.kubeconfig('admin', `token: ${adminToken}`))
+  const paths = {
+    'lightpath-system/cart-1': '/api/v1/namespaces/lightpath-system/pods/cart-1',
+    node1: '/api/v1/nodes/node1',
+  }
+  for (const [name, path] of Object.entries(paths)) {
+    const label = async () => {
+      const { metadata } = await server.must('GET', path)
+      return (metadata as { readonly labels?: Record<string, string> }).labels?.['lightpath.cloud/exclusion']
+    }
+    for (const stays of [true, true, false, false]) {
+      assert.equal((await setStaysIn(ask, name, stays)).name, name)
+      assert.equal(await label(), stays ? 'disabled' : undefined)
+    }
+  }
+  await assert.rejects(setStaysIn(ask, '10.244.9.9:80', true), /no Pod has the address 10.244.9.9/)
 })

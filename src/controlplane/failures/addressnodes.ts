@@ -4,40 +4,59 @@
  */
 
 import { AddressIndex } from '../../services/addressindex.ts'
+import { labels } from '../../services/labels.ts'
+import type { Pod } from '../../services/objects/networkpolicy.ts'
+import type { Node } from '../../services/objects/service.ts'
 
-/** A Pod, or a Node. */
-interface Resident {
-  readonly node: string
-  /** `namespace/name`, undefined for a Node. */
-  readonly pod: string | undefined
-  readonly addresses: readonly string[]
-}
+type Resident = Pod | Node
 
 export class AddressNodes {
-  readonly #residents = new Map<string, Resident>()
+  readonly #pods = new Map<string, Pod>()
+  readonly #nodes = new Map<string, Node>()
   readonly #byAddress = new AddressIndex<Resident>()
 
-  /** @param key of the object, unique among all */
-  set(key: string, resident: Resident | undefined): void {
-    const before = this.#residents.get(key)
-    if (before) this.#byAddress.remove(before.addresses, before)
-    if (resident && resident.addresses.length > 0) {
-      this.#residents.set(key, resident)
-      this.#byAddress.add(resident.addresses, resident)
-    } else this.#residents.delete(key)
+  /** @param name `namespace/name` */
+  setPod(name: string, pod: Pod | undefined): void {
+    this.#set(this.#pods, name, pod)
+  }
+
+  setNode(name: string, node: Node | undefined): void {
+    this.#set(this.#nodes, name, node)
   }
 
   /** Undefined where nobody is known to have the address, or several on different nodes say so. */
   nodeOf(ip: string): string | undefined {
-    return only(this.#byAddress.get(ip).map(({ node }) => node))
+    return only(this.#byAddress.get(ip).map(nodeNameOf))
   }
 
-  /** The pod that alone has the address, `namespace/name`. */
-  podOf(ip: string): string | undefined {
-    return only(this.#byAddress.get(ip).map(({ pod }) => pod))
+  /** The pod that alone has the address. */
+  podOf(ip: string): Pod | undefined {
+    const [resident, ...others] = this.#byAddress.get(ip)
+    return resident?.kind === 'Pod' && others.length === 0 ? resident : undefined
+  }
+
+  /** Whether whoever has the address, or its node, is labelled so that it is never excluded. */
+  staysIn(ip: string): boolean {
+    return this.#byAddress.get(ip).some(resident => {
+      const node = this.#nodes.get(nodeNameOf(resident))
+      return [resident, node].some(one => one?.labels[labels.exclusion] === 'disabled')
+    })
+  }
+
+  #set<T extends Resident>(all: Map<string, T>, name: string, resident: T | undefined): void {
+    const before = all.get(name)
+    if (before) this.#byAddress.remove(before.addresses, before)
+    if (resident) {
+      all.set(name, resident)
+      this.#byAddress.add(resident.addresses, resident)
+    } else all.delete(name)
   }
 }
 
-function only<T>(all: readonly T[]): T | undefined {
+function nodeNameOf(resident: Resident): string {
+  return resident.kind === 'Pod' ? resident.nodeName : resident.name
+}
+
+function only(all: readonly string[]): string | undefined {
   return all.every(one => one === all[0]) ? all[0] : undefined
 }

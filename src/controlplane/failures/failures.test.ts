@@ -139,6 +139,27 @@ test('what a slice says of the node of its endpoints has no node excluded', () =
   }
 })
 
+test('what is labelled so is never excluded, nor what is on a node that is, and no longer where it is by now', () => {
+  const { ready, failures, says, excluded } = setup('node1', 'node2', 'node9')
+  const keep = { 'lightpath.cloud/exclusion': 'disabled' }
+  const pod = aPod('pod', '10.244.9.1', { nodeName: 'node9' })
+  const node = aNode('a', 'node9')
+  for (const [kept, back] of [
+    [{ ...pod, labels: keep }, pod],
+    [{ ...node, labels: keep }, node],
+  ] as const) {
+    says('timed out', 1, 'node1', 'node2')
+    assert.deepEqual(excluded(), [`endpoint ${endpoint} node1,node2`])
+    ready.apply([put(kept)])
+    assert.equal(failures.review(2, 2), true)
+    assert.deepEqual(excluded(), [])
+    assert.deepEqual(failures.verdictFor('node1', 2).asked, [])
+    ready.apply([put(back)])
+    failures.review(3, 3)
+    assert.deepEqual(excluded(), [`endpoint ${endpoint} node1,node2`])
+  }
+})
+
 test('an endpoint is found in whichever slice has it ready, by address and number', () => {
   const ready = new ReadyEndpoints()
   const v6 = aSlice([anEndpoint('fd00::1', { nodeName: 'node1' }), anEndpoint('fd00::2', { ready: false })], {

@@ -1,4 +1,4 @@
-/** Finds the endpoints that Kubernetes says are ready, and whose they are. */
+/** Finds the endpoints that Kubernetes says are ready and that may be excluded, and whose they are. */
 
 import { type FactType, nameOf, typeOf } from '../../facts/types.ts'
 import { hostPort, ofHostPort } from '../../net/address.ts'
@@ -39,27 +39,29 @@ export class ReadyEndpoints {
     this.#set(type, name, undefined)
   }
 
-  /** @param endpoint as `hostPort` writes it (TCP); undefined where it is no ready endpoint */
+  /** @param endpoint as `hostPort` writes it (TCP); undefined where it is no ready endpoint, or is never to be excluded */
   find(endpoint: string): ReadyEndpoint | undefined {
     const { ip } = ofHostPort(endpoint)
     const isReadyIn = ({ ports, endpoints }: EndpointSlice) =>
       ports.some(({ protocol, port }) => protocol === 'TCP' && hostPort(ip, port) === endpoint) &&
       endpoints.some(one => one.ip === ip && one.ready)
     const slice = this.#byAddress.get(ip).find(isReadyIn)
-    if (!slice) return undefined
-    const namespace = this.#nodes.podOf(ip)?.split('/', 1)[0] ?? slice.namespace
+    if (!slice || this.#nodes.staysIn(ip)) return undefined
+    const { namespace } = this.#nodes.podOf(ip) ?? slice
     return { node: this.#nodes.nodeOf(ip), namespace }
   }
 
   /** The pod that has the endpoint's address, `namespace/name`, where that is known for certain. */
   podOf(endpoint: string): string | undefined {
-    return this.#nodes.podOf(ofHostPort(endpoint).ip)
+    const pod = this.#nodes.podOf(ofHostPort(endpoint).ip)
+    return pod && nameOf(keyOf(pod))
   }
 
   #set(type: FactType, name: string, object: KubeObject | undefined): void {
     if (type === 'EndpointSlice' || type === 'Pod' || type === 'Node') this.#revision++
     if (type === 'EndpointSlice') this.#setSlice(name, object?.kind === type ? object : undefined)
-    if (type === 'Pod' || type === 'Node') this.#nodes.set(`${type} ${name}`, residentOf(object))
+    if (type === 'Pod') this.#nodes.setPod(name, object?.kind === type ? object : undefined)
+    if (type === 'Node') this.#nodes.setNode(name, object?.kind === type ? object : undefined)
   }
 
   #setSlice(name: string, slice: EndpointSlice | undefined): void {
@@ -70,12 +72,6 @@ export class ReadyEndpoints {
       this.#byAddress.add(ipsOf(slice), slice)
     } else this.#slices.delete(name)
   }
-}
-
-function residentOf(object: KubeObject | undefined) {
-  if (object?.kind === 'Node') return { node: object.name, pod: undefined, addresses: object.addresses }
-  if (object?.kind !== 'Pod') return undefined
-  return { node: object.nodeName, pod: nameOf(keyOf(object)), addresses: object.addresses }
 }
 
 function ipsOf({ endpoints }: EndpointSlice): readonly string[] {
