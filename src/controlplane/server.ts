@@ -236,7 +236,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     },
     readings: () => ({
       streams: streams.size,
-      nodes: new Set([...streams].map(({ node }) => node)).size,
+      nodes: new Set([...streams].flatMap(({ node }) => node ?? [])).size,
       resources: type => store.all(type).size,
       ...{ sent, ended, freshness, exclusions: failures.exclusions },
     }),

@@ -8,19 +8,19 @@ import type { Sight } from '../../facts/failures.ts'
 import type { Told } from '../../facts/told.ts'
 import { everything, type FactType, factTypes, inNamespace, ofNode } from '../../facts/types.ts'
 import type { Log } from '../../observe/log.ts'
-import { problem } from '../../services/problem.ts'
 import type { Source, SourceListener } from '../source.ts'
 import { Backoff } from '../watch/backoff.ts'
 import { mostNamespaces } from '../watch/pod-watches.ts'
 import { DirectReader } from './directreader.ts'
-import { FailureExchange } from './failures/exchange.ts'
+import { Voices } from './failures/voices.ts'
 import { MergedFacts, type Scopes } from './mergedfacts.ts'
 import { pauseMs } from './pause.ts'
+import { type CutOffSince, cutOff, unreachable } from './problems.ts'
 import type { FindReplicas, Known, Replica } from './replicas/addresses.ts'
 import { FresherReplica } from './replicas/fresherreplica.ts'
 import { readSecurity, type Security, type SecurityFiles } from './security.ts'
 import { StagedFacts } from './stagedfacts.ts'
-import { FactsStream } from './stream.ts'
+import { FactsStream, type StreamListener } from './stream.ts'
 
 export interface ControlPlaneOptions {
   readonly findReplicas: FindReplicas
@@ -74,7 +74,7 @@ class ControlPlaneSource implements Source {
   readonly #ending = new Set<Promise<void>>()
   readonly #fresher: FresherReplica
   #listener: SourceListener | undefined
-  #exchange: FailureExchange | undefined
+  #voices: Voices | undefined
   #following: Promise<void> | undefined
   #stream: FactsStream | undefined
   #reading: Reading | undefined
@@ -86,10 +86,10 @@ class ControlPlaneSource implements Source {
 
   constructor(options: ControlPlaneOptions) {
     this.#options = options
-    const { findReplicas, security: files, nodeName, searchMs: everyMs = usualSearchMs } = options
+    const { findReplicas, searchMs: everyMs = usualSearchMs } = options
     this.#fresher = new FresherReplica({
       find: () => findReplicas({ ...this.#known(), hasFailed: true }),
-      open: async (replica, listener) => new FactsStream(replica, await readSecurity(files), nodeName, listener),
+      open: (replica, listener) => this.#open(replica, listener),
       cutOff: since => this.#tellCutOff(since),
       everyMs,
     })
@@ -97,7 +97,14 @@ class ControlPlaneSource implements Source {
 
   async start(listener: SourceListener): Promise<void> {
     this.#listener = listener
-    if (this.#options.exchangesFailures) this.#exchange = new FailureExchange(this.#options.nodeName, listener)
+    const { exchangesFailures = false, nodeName, findReplicas, searchMs: everyMs = usualSearchMs } = this.#options
+    if (exchangesFailures) {
+      this.#voices = new Voices({
+        ...{ nodeName, listener, everyMs },
+        find: () => findReplicas({ ...this.#known(), hasFailed: false }),
+        open: (replica, heard) => this.#open(replica, heard),
+      })
+    }
     this.#losePatience()
     this.#following = this.#follow()
   }
@@ -117,12 +124,12 @@ class ControlPlaneSource implements Source {
   }
 
   report(sights: readonly Sight[]): void {
-    this.#exchange?.report(sights)
+    this.#voices?.report(sights)
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort()
-    this.#exchange?.stop()
+    this.#voices?.stop()
     clearTimeout(this.#patience)
     this.#stream?.close('the agent stops')
     this.#endDirect()
@@ -158,6 +165,11 @@ class ControlPlaneSource implements Source {
       if (hasFailed) this.#tellUnreachable([...reasons].sort().slice(0, 3).join('; '))
       await sleep(pauseMs(servedMs, backoff), undefined, { signal }).catch(() => undefined)
     }
+  }
+
+  async #open(replica: Replica, listener: StreamListener): Promise<FactsStream> {
+    const { security: files, nodeName } = this.#options
+    return new FactsStream(replica, await readSecurity(files), nodeName, listener)
   }
 
   #known(): Pick<Known, 'objects' | 'isCurrent'> {
@@ -223,7 +235,7 @@ class ControlPlaneSource implements Source {
       clearTimeout(this.#patience)
       this.#endDirect()
       staged.mergeInto(this.#merged)
-      this.#exchange?.begin(() => reading.stream.openExchange())
+      this.#voices?.begin(controlPlane, reading.stream)
       this.#options.log.info({ controlPlane }, 'facts come from the control plane')
       this.#listener!.problems(origin, [])
     }
@@ -277,23 +289,10 @@ class ControlPlaneSource implements Source {
   }
 
   #tellUnreachable(reason: string): void {
-    const seconds = Math.round(this.#options.patienceMs / 1000)
-    const remedy = `what is known stays, and after ${seconds} to ${2 * seconds} s the agent watches the API server itself; it is tried again`
-    this.#listener!.problems(origin, [problem('LP106', origin, `no replica answers: ${reason}`, remedy)])
+    this.#listener!.problems(origin, [unreachable(origin, reason, this.#options.patienceMs)])
   }
 
-  #tellCutOff(since: { readonly replica: Replica; readonly seen: number } | undefined): void {
-    const remedy = 'what it knows is served, and a replica that can read the API server is looked for'
-    const problems = since
-      ? [
-          problem(
-            'LP107',
-            origin,
-            `${since.replica.address} has had no word of the API server since ${new Date(since.seen).toISOString()}`,
-            remedy,
-          ),
-        ]
-      : []
-    this.#listener!.problems(ageOrigin, problems)
+  #tellCutOff(since: CutOffSince | undefined): void {
+    this.#listener!.problems(ageOrigin, since ? [cutOff(origin, since)] : [])
   }
 }

@@ -1,0 +1,129 @@
+/**
+ * Tells control planes what this node sees of endpoints: the replica by which it reads facts, whose exclusions it takes,
+ * and some others, so that each judges by all nodes and not by those alone that it serves. All of them may ask.
+ */
+
+import type { Sight } from '../../../facts/failures.ts'
+import type { SourceListener } from '../../source.ts'
+import type { Replica } from '../replicas/addresses.ts'
+import type { FactsStream, StreamListener } from '../stream.ts'
+import { FailureExchange } from './exchange.ts'
+
+export interface VoicesOptions {
+  readonly nodeName: string
+  readonly listener: Pick<SourceListener, 'exclusions' | 'asked'>
+  /** Rejects where it cannot. */
+  readonly find: () => Promise<readonly Replica[]>
+  readonly open: (replica: Replica, listener: StreamListener) => Promise<FactsStream>
+  /** How often other replicas are looked for, and up to twice that. */
+  readonly everyMs: number
+}
+
+/** A stream that reads no facts, for the sake of the exchange beside it. */
+interface Other {
+  readonly exchange: FailureExchange
+  stream: FactsStream | undefined
+}
+
+/** As many as a failure domain has, or one fewer. */
+const mostOthers = 3
+
+export class Voices {
+  readonly #options: VoicesOptions
+  readonly #main: FailureExchange
+  readonly #others = new Map<string, Other>()
+  /** By address of the replica. */
+  readonly #asked = new Map<string, readonly string[]>()
+  #current: string | undefined
+  #sights: readonly Sight[] = []
+  #looking: NodeJS.Timeout | undefined
+  #hasStopped = false
+
+  constructor(options: VoicesOptions) {
+    const { nodeName, listener } = options
+    this.#options = options
+    this.#main = new FailureExchange(nodeName, {
+      exclusions: all => listener.exclusions?.(all),
+      asked: endpoints => this.#ask('', endpoints),
+    })
+  }
+
+  /** Facts come from this replica now. */
+  begin(address: string, stream: FactsStream): void {
+    this.#current = address
+    // A control plane hears one stream of a node.
+    this.#end(address)
+    this.#main.begin(() => stream.openExchange())
+    clearTimeout(this.#looking)
+    this.#lookSoon()
+  }
+
+  report(sights: readonly Sight[]): void {
+    this.#sights = sights
+    this.#main.report(sights)
+    for (const { exchange } of this.#others.values()) exchange.report(sights)
+  }
+
+  stop(): void {
+    this.#hasStopped = true
+    clearTimeout(this.#looking)
+    this.#main.stop()
+    for (const address of [...this.#others.keys()]) this.#end(address)
+  }
+
+  #lookSoon(): void {
+    const { everyMs } = this.#options
+    const look = async () => {
+      await this.#look()
+      if (!this.#hasStopped) this.#looking = setTimeout(look, everyMs * (1 + Math.random()))
+    }
+    this.#looking = setTimeout(look, everyMs * Math.random() * 0.1)
+  }
+
+  async #look(): Promise<void> {
+    const found = await this.#options.find().catch(() => undefined)
+    if (!found || this.#hasStopped) return
+    const wanted = found.filter(({ address }) => address !== this.#current)
+    const kept = wanted.filter(({ address }) => this.#others.has(address))
+    const chosen = [...new Set([...kept, ...wanted])].slice(0, mostOthers)
+    const addresses = new Set(chosen.map(({ address }) => address))
+    for (const address of [...this.#others.keys()]) if (!addresses.has(address)) this.#end(address)
+    await Promise.all(chosen.map(replica => this.#join(replica).catch(() => this.#end(replica.address))))
+  }
+
+  async #join(replica: Replica): Promise<void> {
+    const { address } = replica
+    if (this.#others.has(address)) return
+    const { nodeName, open } = this.#options
+    const exchange = new FailureExchange(nodeName, { asked: endpoints => this.#ask(address, endpoints) })
+    const other: Other = { exchange, stream: undefined }
+    this.#others.set(address, other)
+    exchange.report(this.#sights)
+    const isWanted = () => this.#others.get(address) === other
+    const stream = await open(replica, {
+      accepted: () => exchange.begin(() => other.stream?.openExchange()),
+      told: () => undefined,
+      fresh: () => undefined,
+      ended: () => {
+        if (isWanted()) this.#end(address)
+      },
+    })
+    if (isWanted()) other.stream = stream
+    else stream.close('it serves facts, or is gone')
+  }
+
+  #end(address: string): void {
+    const other = this.#others.get(address)
+    if (!other) return
+    this.#others.delete(address)
+    other.exchange.stop()
+    other.stream?.close('the node speaks elsewhere')
+    this.#ask(address, [])
+  }
+
+  #ask(from: string, endpoints: readonly string[]): void {
+    this.#asked.set(from, endpoints)
+    if (endpoints.length === 0) this.#asked.delete(from)
+    this.#options.listener.asked?.([...new Set([...this.#asked.values()].flat())])
+  }
+}
