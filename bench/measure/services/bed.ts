@@ -13,7 +13,8 @@ import type { Case, ServicesOptions } from './case.ts'
 import type { Sample } from './tables.ts'
 
 const port = 8080
-const warmUpSeconds = 1
+/** A part of the load that follows, a second at most. */
+const warmUp = 0.1
 /** A node has a /24 of addresses. */
 const podsPerNode = 200
 const changeMs = 500
@@ -72,7 +73,7 @@ export class ServicesBed {
     const load = (seconds: number) =>
       openLoad(this.#bed.network, this.#client(id), { url: this.#url(name, id), rate, connections, seconds })
     if (circumstance === 'start') await this.#startEnvoyAnew(name, id)
-    else await load(warmUpSeconds)
+    else await load(Math.min(1, seconds * warmUp))
     const disturb = { start: this.#nothing, changes: this.#change, 'busy machine': this.#beBusy }
     const ended = new AbortController()
     const disturbing = circumstance && disturb[circumstance].call(this, name, id, ended.signal)

@@ -19,8 +19,19 @@ export interface Case {
   readonly rate: number | { readonly partOfSaturation: number }
   readonly connections: number
   readonly circumstance?: Circumstance
+  /**
+   * Seconds of a load, of which a round has several then, the variants in turns: where what a request takes drifts with the
+   * machine. Default: a round has one load of all its seconds.
+   */
+  readonly turn?: number
   /** Of one variant. */
   readonly aims?: { readonly of: VariantId; readonly most: readonly Aim[] }
+}
+
+/** Loads of each variant, and how long each is. */
+export function loadsOf({ turn }: Case, { rounds, seconds }: ServicesOptions) {
+  const each = turn === undefined ? 1 : Math.round(seconds / turn)
+  return { eachRound: each, all: rounds * each, seconds: turn ?? seconds }
 }
 
 /**

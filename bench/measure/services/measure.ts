@@ -4,13 +4,13 @@ import { inBuilt } from '../../lab/in-network.ts'
 import { rotated, type VariantId, variant } from '../../lab/variants.ts'
 import type { Findings, Run } from '../../runner/experiment.ts'
 import { nodesFor, ServicesBed } from './bed.ts'
-import type { ServicesOptions } from './case.ts'
+import { type Case, loadsOf, type ServicesOptions } from './case.ts'
 import { distributions, latencies, type Sample, type Samples } from './tables.ts'
 
 const saturationSeconds = 5
 
 export async function measureServices(run: Run, options: ServicesOptions): Promise<Findings> {
-  const { cases, rounds, seconds } = options
+  const { cases, rounds } = options
   const all = new Map(
     Object.entries(cases).map(([name, { variants }]) => [name, new Map(variants.map(id => [id, [] as Sample[]]))]),
   )
@@ -27,12 +27,15 @@ export async function measureServices(run: Run, options: ServicesOptions): Promi
         return Math.round(most * rate.partOfSaturation)
       }
       for (let round = 0; round < rounds; round++) {
-        for (const [name, { variants }] of Object.entries(cases)) {
+        for (const [name, one] of Object.entries(cases)) {
+          const { eachRound, seconds } = loadsOf(one, options)
           const rate = await rateOf(name)
-          for (const id of rotated(variants, round)) {
-            const load = async () => (await built()).load(name, id, rate, seconds)
-            const sample = await run.step(`${name}, ${variant(id).name}, round ${round + 1}`, load)
-            all.get(name)!.get(id)!.push(sample)
+          for (let turn = round * eachRound; turn < (round + 1) * eachRound; turn++) {
+            for (const id of rotated(one.variants, turn)) {
+              const load = async () => (await built()).load(name, id, rate, seconds)
+              const sample = await run.step(`${name}, ${variant(id).name}, round ${turn + 1}`, load)
+              all.get(name)!.get(id)!.push(sample)
+            }
           }
         }
       }
@@ -41,14 +44,17 @@ export async function measureServices(run: Run, options: ServicesOptions): Promi
   return {
     tables: Object.entries(cases).map(([name, one]) => latencies(name, all.get(name)!, one, options)),
     charts: [...all].map(([name, samples]) => distributions(name, samples)),
-    data: dataOf(all),
+    data: dataOf(all, cases),
   }
 }
 
-/** Without the time series: there is nothing to see in them here. */
-function dataOf(all: ReadonlyMap<string, Samples>): object {
-  const without = ({ series: _, ...rest }: Sample) => rest
-  const ofCase = (samples: Samples) =>
-    Object.fromEntries([...samples].map(([id, its]: readonly [VariantId, readonly Sample[]]) => [id, its.map(without)]))
-  return Object.fromEntries([...all].map(([name, samples]) => [name, ofCase(samples)]))
+/** Without the time series, and the curves of loads as short as a turn: there is nothing to see in them here. */
+function dataOf(all: ReadonlyMap<string, Samples>, cases: ServicesOptions['cases']): object {
+  const ofCase = (samples: Samples, { turn }: Case) => {
+    const kept = ({ series: _, curve, ...rest }: Sample) => (turn === undefined ? { ...rest, curve } : rest)
+    return Object.fromEntries(
+      [...samples].map(([id, its]: readonly [VariantId, readonly Sample[]]) => [id, its.map(kept)]),
+    )
+  }
+  return Object.fromEntries([...all].map(([name, samples]) => [name, ofCase(samples, cases[name]!)]))
 }

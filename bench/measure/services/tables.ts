@@ -5,7 +5,7 @@ import { type VariantId, variant } from '../../lab/variants.ts'
 import type { Chart } from '../../runner/chart.ts'
 import type { Table } from '../../runner/experiment.ts'
 import { aim, median, spread } from '../../runner/statistics.ts'
-import type { Case, FigureName, ServicesOptions } from './case.ts'
+import { type Case, type FigureName, loadsOf, type ServicesOptions } from './case.ts'
 
 export interface Sample extends OpenReport {
   /** Requests a second that were due. */
@@ -20,9 +20,10 @@ export type Samples = ReadonlyMap<VariantId, readonly Sample[]>
 /** The figure of variants whose case has no aim. */
 const usualFigures: readonly FigureName[] = ['p99']
 
-export function latencies(name: string, samples: Samples, one: Case, { rounds, seconds }: ServicesOptions): Table {
+export function latencies(name: string, samples: Samples, one: Case, options: ServicesOptions): Table {
   const { base, aims, connections } = one
   const aimed = aims?.most ?? []
+  const { all: rounds, seconds } = loadsOf(one, options)
   const figures = aimed.length > 0 ? aimed.map(({ figure }) => figure) : usualFigures
   const ratiosOf = (its: readonly Sample[], figure: FigureName) =>
     its.flatMap((sample, round) => ratio(figureOf(sample, figure), figureOf(samples.get(base)![round]!, figure)))
