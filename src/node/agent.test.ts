@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { metadataOfModule } from '../envoy/program/module.ts'
 import { typeUrls } from '../envoy/resource.ts'
 import type { KernelBackend } from '../kernel/backend.ts'
 import { empty } from '../kernel/testing/empty/backend.ts'
@@ -145,6 +146,29 @@ test('the kernel layer gets nothing before the source has told everything, and E
     () => clusters() === 3,
     () => `Envoy has ${clusters()} clusters`,
   )
+})
+
+test('what is made for Envoy at first is what an Envoy with the module gets, and one without gets it without', async t => {
+  const { agent, source, kernel, clusters } = await startAgent(t)
+  source.put(...service('web', '10.96.0.1', '10.1.0.1'))
+  kernel.written.resolve()
+  source.listener.synced()
+  await until(
+    () => clusters() === 1,
+    () => 'Envoy has no cluster',
+  )
+  const { store, observer } = agent.envoy
+  const versions = () =>
+    store.types().flatMap(type => [...store.names(type)].map(name => `${name} ${store.get(type, name)!.version}`))
+  const connect = (id: number, hasModule: boolean) => {
+    const metadata = new Map(Object.entries(metadataOfModule(hasModule)))
+    observer.connected({ id, nodeId: 'node1', envoyVersion: '1.40.0', extensions: [], metadata })
+  }
+  const atFirst = versions()
+  connect(1, true)
+  assert.deepEqual(versions(), atFirst)
+  connect(2, false)
+  assert.notDeepEqual(versions(), atFirst)
 })
 
 test('an agent that is stopped while the kernel layer is written begins nothing for Envoy', async t => {

@@ -22,7 +22,7 @@ import { Reconciler } from '../lifecycle/reconciler.ts'
 import { RedirectSet } from '../lifecycle/redirectset.ts'
 import type { ClientAddressChoice } from '../probes/clientaddress.ts'
 import { Envoys } from './envoys.ts'
-import { EnvoyModule } from './module.ts'
+import { EnvoyModule, moduleOptions } from './module.ts'
 import type { EnvoyLayerOptions } from './options.ts'
 import { type EnvoyView, statusOf, viewOf } from './view.ts'
 import { Nacks } from './xds/nacks.ts'
@@ -56,7 +56,8 @@ export class EnvoyLayer {
       changed: () => this.#envoysChanged(),
       admitting: id => (this.#comesDownFor(id) ? options.settleMs : 0),
     })
-    this.#published = new PublishedFrontends(options)
+    const { haveModule: hasModule } = this.envoys
+    this.#published = new PublishedFrontends({ ...options, ...moduleOptions(hasModule, options) })
     this.#nacks = new Nacks({
       store: this.store,
       ownerOf: ref => this.#published.ownerOf(ref),

@@ -69,7 +69,7 @@ export class Envoys {
   readonly #events: EnvoysEvents
   readonly #known = new Map<number, Known>()
   #clientAddress: ClientAddressChoice
-  #haveModule = false
+  #haveModule = true
   #stopped = false
 
   constructor(options: EnvoysOptions, events: EnvoysEvents) {
@@ -89,7 +89,10 @@ export class Envoys {
     return found.size > 0 ? [...found] : [1]
   }
 
-  /** Whether all connected Envoys have the module; as long as none is connected, whether all had it that were. */
+  /**
+   * Whether all connected Envoys have the module; as long as none is connected, whether all had it that were. Before the
+   * first it is taken for granted, as of the image's Envoy: else all would be made for Envoy, and then once more.
+   */
   get haveModule(): boolean {
     if (this.all.length > 0) this.#haveModule = this.all.every(({ metadata }) => hasModule(metadata))
     return this.#haveModule

@@ -18,6 +18,13 @@ export interface EnvoyModuleOptions {
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
 }
 
+export function moduleOptions(
+  hasModule: boolean,
+  { latencyDirectory }: Pick<EnvoyModuleOptions, 'latencyDirectory'>,
+): NodeOptions {
+  return { hasModule, latencies: hasModule ? latencyDirectory : undefined }
+}
+
 export class EnvoyModule {
   readonly #options: EnvoyModuleOptions
 
@@ -29,8 +36,7 @@ export class EnvoyModule {
   review(): void {
     const { envoys, published, latencyDirectory, setNode } = this.#options
     const hasModule = envoys.haveModule
-    const latencies = hasModule ? latencyDirectory : undefined
-    if (hasModule !== (published.options.hasModule ?? false)) setNode({ latencies, hasModule })
+    if (hasModule !== published.options.hasModule) setNode(moduleOptions(hasModule, { latencyDirectory }))
     this.#report()
   }
 
