@@ -23,7 +23,7 @@ import { type NodeFacts, withDefaults } from './nodefacts.ts'
 import { NodePolicies } from './policies.ts'
 import { Claims } from './ports/claims.ts'
 import { claimsOf, portsByFamily } from './ports/families.ts'
-import type { ExternalObstacles } from './ports/layer.ts'
+import { type ExternalObstacles, isReachedFromOutside } from './ports/layer.ts'
 import { isForEnvoy, type PortState, serviceKeyOf } from './ports/port.ts'
 import { envoyAddressesOf, type PortInputs, type PortStates, portOf, portStatesOf } from './ports/portstates.ts'
 import { handoverOf, whyOptedOut, whyOthers, whyUnserved } from './ports/scope.ts'
@@ -80,7 +80,8 @@ export class NodePlan {
 
   setObstacles(obstacles: ExternalObstacles): PlanUpdate {
     this.#obstacles = obstacles
-    return this.#refreshAll(this.#derived.keys())
+    const concerned = [...this.#facts.services.all()].filter(isReachedFromOutside)
+    return this.#refreshAll(concerned.map(({ namespace, name }) => `${namespace}/${name}`))
   }
 
   /** Sets what others have found dead, in place of what they had. */

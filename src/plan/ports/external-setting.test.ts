@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Service } from '../../services/objects/service.ts'
 import { anEndpoint, aPort, aService, aSlice, put } from '../../services/testing.ts'
-import { TestPlan } from '../testing.ts'
+import { countSteps } from '../../testing/steps.ts'
+import { planOf, TestPlan } from '../testing.ts'
 import type { ExternalObstacles } from './layer.ts'
 
 describe('the setting external', () => {
@@ -62,6 +63,13 @@ describe('the setting external', () => {
     )
     assert.deepEqual([...problems.values()].flat(), [])
     assert.deepEqual(plan.setObstacles({}).ports, [])
+  })
+
+  test('concerns no Service that is not reached from outside, however many there are', async () => {
+    const names = Array.from({ length: 100 }, (_, index) => `inside-${index}`)
+    const plan = planOf(...names.map(name => aService({ name })))
+    const steps = await countSteps(() => plan.setObstacles(keepsNoAddress))
+    assert.ok(steps / names.length < 10, `${steps / names.length} steps for each Service`)
   })
 
   test('has no effect, and says so, with a node port out of the range in which Envoy takes them', () => {

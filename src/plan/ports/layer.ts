@@ -80,6 +80,10 @@ function whyBarred(endpoints: readonly Endpoint[]): string | undefined {
 /** Why a node cannot lead external clients through Envoy, by externalTrafficPolicy; none where it can. */
 export type ExternalObstacles = Readonly<Partial<Record<TrafficPolicy, string>>>
 
+export function isReachedFromOutside({ type, externalIPs }: Pick<Service, 'type' | 'externalIPs'>): boolean {
+  return type !== 'ClusterIP' || externalIPs.length > 0
+}
+
 /** Why the setting external has no effect, whatever endpoints the port has; undefined where it has one. */
 export function whyNotExternal(
   service: Service,
@@ -88,7 +92,7 @@ export function whyNotExternal(
   settings: Settings,
   obstacles: ExternalObstacles,
 ): string | undefined {
-  if (service.type === 'ClusterIP' && service.externalIPs.length === 0) return 'the Service is not reached from outside'
+  if (!isReachedFromOutside(service)) return 'the Service is not reached from outside'
   return (
     whyKernel(service, port, namespace, settings) ?? obstacles[service.externalTrafficPolicy] ?? whyNotNodePort(port)
   )
