@@ -18,7 +18,7 @@ import type { Change } from '../../src/services/objects/objects.ts'
 import { parseObject } from '../../src/services/parse/parse.ts'
 import { Cluster, type Size } from '../lab/generate.ts'
 import type { Report } from '../runner/experiment.ts'
-import { aim, figure, median, p } from '../runner/statistics.ts'
+import { aim, figure, median, p, spread } from '../runner/statistics.ts'
 
 export interface KernelLayerOptions {
   readonly sizes: readonly Size[]
@@ -148,7 +148,7 @@ function report(sizes: readonly Size[], loads: readonly (readonly Load[])[]): Re
             `≤ ${limit} ms${where}`,
             values.slice(0, limited).every(value => value <= limit),
           )
-    return [what, ...values.map(value => `${figure(value)} ms`), met]
+    return [what, ...loads.map(rounds => `${spread(rounds.map(of))} ms`), met]
   }
   return {
     title: 'Kernel layer alone: from what is known to what is in the kernel',

@@ -19,7 +19,7 @@ import {
   startEnvoy,
 } from '../lab/node.ts'
 import type { Report } from '../runner/experiment.ts'
-import { aim, figure, median, p } from '../runner/statistics.ts'
+import { aim, median, p, spread } from '../runner/statistics.ts'
 
 /** A node with all its Services up. */
 export interface Fleet {
@@ -183,7 +183,7 @@ async function countElements(node: LabNode, kind: 'set' | 'map', name: string): 
 function report(sizes: readonly Size[], starts: readonly (readonly Start[])[]): Report {
   const of = (pick: (start: Start) => number) => starts.map(rounds => median(rounds.map(pick)))
   const row = (what: string, pick: (start: Start) => number, unit: string, aims: string) => {
-    return [what, ...of(pick).map(value => `${figure(value)} ${unit}`), aims]
+    return [what, ...starts.map(rounds => `${spread(rounds.map(pick))} ${unit}`), aims]
   }
   const all = (pick: (start: Start) => number) => starts[0]!.map(pick)
   const [ready, memory, small] = [

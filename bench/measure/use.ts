@@ -15,7 +15,7 @@ import { pause, waitFor } from '../../src/lab/wait.ts'
 import { type Size, serviceObjects, writeObjects } from '../lab/generate.ts'
 import { cpuTime, envoyCommand, memoryOf, programmedIn, runInOrThrow } from '../lab/node.ts'
 import type { Report } from '../runner/experiment.ts'
-import { aim, figure, median, p } from '../runner/statistics.ts'
+import { aim, figure, median, p, spread } from '../runner/statistics.ts'
 import { build, type Fleet, remove, sourceOf } from './scale.ts'
 
 export interface UseOptions {
@@ -190,7 +190,8 @@ function report(measured: Readonly<Record<Mode, readonly Measured[]>>, size: Siz
   type Aim = (byUse: number, all: number) => string
   const row = (what: string, unit: string, pick: (one: Measured) => number, aims: Aim = () => '') => {
     const [byUse, all] = [of('byUse', pick), of('all', pick)]
-    return [what, `${figure(byUse)} ${unit}`, `${figure(all)} ${unit}`, figure(byUse / all), aims(byUse, all)]
+    const cells = [measured.byUse, measured.all].map(its => `${spread(its.map(pick))} ${unit}`)
+    return [what, ...cells, figure(byUse / all), aims(byUse, all)]
   }
   const atMost = (most: number, unit: string): Aim => {
     return byUse => aim(`≤ ${most} ${unit}`, byUse <= most)

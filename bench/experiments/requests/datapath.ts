@@ -9,7 +9,7 @@ export const datapath = experiment({
 configuration on the same path, and one nft DNAT rule. Closed-loop load by wrk, since what is compared is the work of a request.`,
   minutes: { short: 1, full: 6 },
   options: {
-    short: { rounds: 3, seconds: 1, services: 1000 },
+    short: { rounds: 2, seconds: 1, services: 1000 },
     full: { rounds: 20, seconds: 1, services: 10_000 },
   },
   async measure(run, options) {

@@ -15,7 +15,7 @@ export const errors = experiment({
 are counted at the servers.`,
   minutes: { short: 2, full: 15 },
   options: {
-    short: { ...all, rounds: 1, seconds: 8 },
+    short: { ...all, rounds: 1, seconds: 5 },
     full: { ...all, rounds: 5, seconds: 25 },
   },
   measure: measureErrors,

@@ -14,7 +14,7 @@ export const graph = experiment({
 call between services goes through what is compared: seven a request. Load by Fortio, as in the thesis: 20 connections, jitter.`,
   minutes: { short: 3, full: 50 },
   options: {
-    short: { ...all, rounds: 1, seconds: 3 },
+    short: { ...all, rounds: 1, seconds: 2 },
     full: { ...all, rounds: 5, seconds: 20 },
   },
   measure: measureRates,

@@ -32,6 +32,6 @@ export const uneven = experiment({
 of each counts from then. A client that waits for an answer before it asks again would leave out just the requests that a stall
 holds up.`,
   minutes: { short: 3, full: 27 },
-  options: { short: { cases, rounds: 1, seconds: 6 }, full: { cases, rounds: 5, seconds: 20 } },
+  options: { short: { cases, rounds: 1, seconds: 4 }, full: { cases, rounds: 5, seconds: 20 } },
   measure: measureServices,
 })
