@@ -84,6 +84,31 @@ test('a minority that is cut off has nothing excluded on the other side, on whic
   )
 })
 
+test('minutes of 5 % loss have nothing excluded', () => {
+  // The chance that two SYNs, or the answers to them, are lost.
+  const chance = (1 - 0.95 ** 2) ** 2
+  fc.assert(
+    fc.property(layouts(2), fc.integer(), ({ nodes, endpoints }, seed) => {
+      const random = randomFrom(seed)
+      const cluster = new SimulatedCluster(nodes, endpoints)
+      const fails = () => (random() < chance ? 'timed out' : undefined)
+      run(cluster, 300, { fails }, () => assert.deepEqual(cluster.excluded(), []))
+    }),
+    { numRuns: 50 },
+  )
+})
+
+/** Mulberry32. */
+function randomFrom(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
 /** Dead nodes, of which there are fewer than others, and dead endpoints on any. */
 const faulty = layouts(3).chain(layout =>
   fc.record({

@@ -34,7 +34,7 @@ export interface ControlPlaneOptions {
    * tells nothing for so long, before it has told everything, is ended.
    */
   readonly patienceMs: number
-  /** How often another replica is looked for while the one that serves is cut off. Default: 30 s. */
+  /** How often other replicas are looked for: while the one that serves is cut off (30 s), and to tell them, too (10 s). */
   readonly searchMs?: number
   /** Whether this node tells and hears which endpoints are dead (controlplane/failures/). Default: no. */
   readonly exchangesFailures?: boolean
@@ -49,6 +49,7 @@ export function controlPlaneSource(options: ControlPlaneOptions): Source {
 const origin = 'control plane'
 const ageOrigin = 'age of the facts'
 const usualSearchMs = 30_000
+const usualVoicesMs = 10_000
 
 /** A stream that was accepted. */
 interface Reading {
@@ -97,7 +98,7 @@ class ControlPlaneSource implements Source {
 
   async start(listener: SourceListener): Promise<void> {
     this.#listener = listener
-    const { exchangesFailures = false, nodeName, findReplicas, searchMs: everyMs = usualSearchMs } = this.#options
+    const { exchangesFailures = false, nodeName, findReplicas, searchMs: everyMs = usualVoicesMs } = this.#options
     if (exchangesFailures) {
       this.#voices = new Voices({
         ...{ nodeName, listener, everyMs },
