@@ -82,6 +82,15 @@ test('of many nodes some are asked, whoever suspects the endpoint', () => {
   assert.equal(excluded().length, 1)
 })
 
+test('agents hear at once what is excluded, and on whose word when they are asked again', () => {
+  const { failures, says } = setup('node1', 'node2', 'node3')
+  says('suspected', 1, 'node1')
+  assert.equal(says('timed out', 2, 'node1', 'node2'), true)
+  assert.equal(says('timed out', 3, 'node3'), false)
+  assert.deepEqual(failures.verdictFor('node1', 20).exclusions?.[0]?.by, ['node1', 'node2', 'node3'])
+  assert.equal(says('answers', 4, 'node1', 'node2'), true)
+})
+
 test('where many of those that are asked do not use the endpoint, others are asked as well', () => {
   const nodes = Array.from({ length: 100 }, (_, i) => `node${i}`)
   const { failures, says, excluded } = setup(...nodes)

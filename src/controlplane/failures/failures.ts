@@ -4,7 +4,7 @@
  */
 
 import { isDeepStrictEqual } from 'node:util'
-import type { Exclusion } from '../../exclusions/exclusion.ts'
+import { changesBetween, type Exclusion } from '../../exclusions/exclusion.ts'
 import { type Evidence, judge } from '../../exclusions/judge.ts'
 import type { NodeReport, Verdict } from '../../facts/failures.ts'
 import { Agents } from './agents.ts'
@@ -94,17 +94,21 @@ export class Failures {
     return isAskedChanged || areChanged
   }
 
+  /** @returns whether something is excluded that was not, or no longer: on whose word can wait until nodes are asked again */
   #replace(groups: ReadonlySet<string>, judged: readonly Exclusion[]): boolean {
     const groupOf = ({ of, name }: Exclusion) => (of === 'node' ? nodeGroup(name) : this.#questions.groupOf(name))
     const after = Map.groupBy(judged, groupOf)
     const changed = [...groups].filter(name => !isDeepStrictEqual(this.#byGroup.get(name), after.get(name)))
+    if (changed.length === 0) return false
     for (const name of changed) {
       const exclusions = after.get(name)
       if (exclusions) this.#byGroup.set(name, exclusions)
       else this.#byGroup.delete(name)
     }
-    if (changed.length > 0) this.#exclusions = [...this.#byGroup.values()].flat()
-    return changed.length > 0
+    const before = this.#exclusions
+    this.#exclusions = [...this.#byGroup.values()].flat()
+    const { begun, ended } = changesBetween(before, this.#exclusions)
+    return begun.length + ended.length > 0
   }
 }
 
