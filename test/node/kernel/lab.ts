@@ -129,11 +129,12 @@ export class KernelLab {
   async connectUnanswered(netns: string, ip: string, server: Child): Promise<readonly Promise<string>[]> {
     server.kill('SIGSTOP')
     const clients = 4
-    const answers = Array.from({ length: clients }, () => this.connect(netns, ip, 80))
     const flows = new NetlinkSocket('netfilter', { netns: netnsPath(this.node.netns) })
     const filter = { family: familyOf(ip)!, protocol: 'TCP', original: { destination: ip } } as const
+    const earlier = new Set((await listFlows(flows, filter)).map(({ id }) => id))
+    const answers = Array.from({ length: clients }, () => this.connect(netns, ip, 80))
     await waitFor('an unanswered first packet', 5000, async () => {
-      const begun = (await listFlows(flows, filter)).filter(({ isReplied, isOpen }) => isOpen || !isReplied)
+      const begun = (await listFlows(flows, filter)).filter(({ id }) => !earlier.has(id))
       return begun.length === clients && begun.some(({ isReplied }) => !isReplied)
     })
     flows.close()
