@@ -12,6 +12,7 @@ import { staticBootstrap } from '../../../src/envoy/bootstrap/static.ts'
 import { findEnvoy } from '../../../src/envoy/program/find.ts'
 import { startEnvoy } from '../../../src/envoy/program/process.ts'
 import { adminSocket, canarySocket, type UnixAddress, xdsSocket } from '../../../src/envoy/program/sockets.ts'
+import type { Resource } from '../../../src/envoy/resource.ts'
 import { configurationOf, type PublishOptions } from '../../../src/envoy/resources/resources.ts'
 import { envoyModule } from '../../../src/lab/command-lines.ts'
 import { hostPort } from '../../../src/net/address.ts'
@@ -106,6 +107,8 @@ interface ServeOptions extends PublishOptions {
   readonly heapBytes?: number
   /** Lines a second of a Service port. Default more than any. */
   readonly accessLogRate?: number
+  /** Changes each resource before Envoy gets it. */
+  readonly change?: (resource: Resource) => Resource
 }
 
 /** Takes the access log of an Envoy, as the agent does, until the test ends. */
@@ -153,11 +156,11 @@ export const nobody: XdsObserver = {
 export async function serve(
   t: Ends,
   states: readonly PortState[],
-  { bind = true, heapBytes, accessLogRate, hasModule = true, ...options }: ServeOptions = {},
+  { bind = true, heapBytes, accessLogRate, hasModule = true, change = same => same, ...options }: ServeOptions = {},
 ): Promise<RunningEnvoy> {
   const directory = await mkdtemp(join(tmpdir(), 'lightpath-envoy-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
-  const resources = configurationOf(states, { ...options, hasModule })
+  const resources = configurationOf(states, { ...options, hasModule }).map(change)
   const bootstrap = staticBootstrap(
     resources,
     { node: 'test', mark: 0, adminPort: 0, sockets: directory, heapBytes },

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { duration } from '../../../../src/envoy/encoding.ts'
 import { client, exchange, httpEndpoint, serve, servicePort } from '../envoy.ts'
+import { withManager } from '../managers.ts'
 import { get, throughEnvoy } from './lab.ts'
 
 test('idle-timeout closes a connection between requests, and never one within a request or a stream', async t => {
@@ -49,6 +51,25 @@ test('idle-timeout closes a connection when it is over, no 5 s later, and answer
   const now = performance.now()
   assert.ok(now - began >= idleMs, `closed after ${now - began} ms`)
   assert.ok(now - answered < idleMs + 4000, `closed after ${now - answered} ms`)
+})
+
+test('headers that come too slowly end, and time before their first byte does not count', async t => {
+  const { port } = await httpEndpoint(t, (_, response) => response.end('served;'))
+  const state = await servicePort('whoami', 'http', [port])
+  // Five minutes are a second.
+  const change = withManager('brief', ({ requestHeadersTimeout }) => ({
+    requestHeadersTimeout: requestHeadersTimeout && duration(Number(requestHeadersTimeout.seconds) * (1000 / 300)),
+  }))
+  await serve(t, [state], { change })
+  const [slow, silent] = [await client(t, state.port.port), await client(t, state.port.port)]
+  slow.send('GET / HTTP/1.1\r\nHost: a\r\n')
+  for (let n = 0; n < 100 && slow.ended === undefined; n++) {
+    await sleep(200)
+    slow.send(`X-${n}: 1\r\n`)
+  }
+  assert.match(await slow.untilEnd(), /^HTTP\/1\.1 408 /)
+  silent.send(get)
+  assert.match(await silent.untilEnd(), /served;/)
 })
 
 test('request-timeout and upstream-request-timeout answer 504 when they are set', async t => {
