@@ -29,6 +29,11 @@ export function backing(name: string): readonly ResourceRef[] {
   ]
 }
 
+/** Only what refers to the resource. */
+export function refOf({ typeUrl, name }: ResourceRef): ResourceRef {
+  return { typeUrl, name }
+}
+
 /** The resource as a key of maps and sets. */
 export function refKey({ typeUrl, name }: ResourceRef): string {
   return `${typeUrl} ${name}`
@@ -49,6 +54,8 @@ export interface Resource extends ResourceRef {
    * removed from a client only once it has acknowledged that this one is gone.
    */
   readonly requires: readonly ResourceRef[]
-  /** A client that has these asks for this resource. Default: what it requires. */
+  /** A client that has one of these asks for this resource. Default: one that has all that it requires. */
   readonly askedForBy?: readonly ResourceRef[]
+  /** A client that gets this asks for these, and puts it into service when it has them. Default: nothing. */
+  readonly waitsFor?: readonly ResourceRef[]
 }

@@ -14,6 +14,16 @@ export interface ServedType {
   readonly completes?: TypeUrl
   /** A client gives up a resource of this type itself, when nothing in it uses that any more. The server removes none. */
   readonly keptByClient?: boolean
+  /**
+   * A client that rejects a resource of this type keeps its hash, and acknowledges the same bytes when they come again.
+   * So each goes in a response of its own, which names the culprit, and a client that has none, but may have rejected
+   * it on a stream before, is told first that it is gone, by which the client forgets the hash. One that has an older
+   * version keeps serving by that.
+   *
+   * Such a client also waits for none of the others any longer. What asks for them is in service without them, and
+   * misses what they ask for in turn, so it is removed and sent again.
+   */
+  readonly isWaitedForOnce?: boolean
 }
 
 /**
@@ -25,7 +35,7 @@ export interface ServedType {
 export const envoyTypes: readonly ServedType[] = [
   // Envoy keeps that of a removed listener until the listener is drained. If it were removed before, and the listener
   // came again, Envoy would take the listener into service at once, without the filter.
-  { typeUrl: typeUrls.filter, subscribed: 'byName', keptByClient: true },
+  { typeUrl: typeUrls.filter, subscribed: 'byName', keptByClient: true, isWaitedForOnce: true },
   { typeUrl: typeUrls.cluster, subscribed: 'always' },
   { typeUrl: typeUrls.endpoints, subscribed: 'byName', completes: typeUrls.cluster },
   { typeUrl: typeUrls.route, subscribed: 'byName' },

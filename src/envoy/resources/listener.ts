@@ -19,7 +19,7 @@ import { detection, httpTakes, silentAreTcp } from '../protocols/detection.ts'
 import { otherThanHttp, otherThanHttpByAddress } from '../protocols/misnamed.ts'
 import type { SharedProtocol } from '../protocols/protocol.ts'
 import { protocolOf } from '../protocols/protocols.ts'
-import { backing, type Resource, type ResourceRef, typeUrls } from '../resource.ts'
+import { backing, type Resource, type ResourceRef, refOf, typeUrls } from '../resource.ts'
 import type { BalancingNode } from './cluster/loadbalancing.ts'
 import { addressesOf, type Frontend, mayShowClient, resourceNameOf } from './frontend.ts'
 import { type ListenerStats, listenerStats, sharedListenerStats } from './stats.ts'
@@ -79,11 +79,7 @@ export function sharedResources(frontend: Frontend, options: NodeOptions): reado
     others: () => otherThanHttpByAddress(options),
   }
   const made = listener(anyAddressOf[frontend.family], frontend.port.port, served, options)
-  return [filterResource(sharedFilter.name, filters, [refOf(made)]), made]
-}
-
-function refOf({ typeUrl, name }: ResourceRef): ResourceRef {
-  return { typeUrl, name }
+  return [filterResource(sharedFilter.name, filters, [refOf(made)]), { ...made, waitsFor: [sharedFilter] }]
 }
 
 /** The scope of the Service port on its shared listener: named by address and port, as its routes. */
@@ -123,7 +119,7 @@ export function listenerResources(frontend: Frontend, options: NodeOptions): rea
   const named = (chain: string, filters: NetworkFilters) => ({ name: `${name}/${chain}`, filters })
   const served = () => protocol.networkFilters(port)
   const chains = protocol.isDetected
-    ? [named('http', served), named('tcp', () => otherThanHttp(name, settings, node))]
+    ? [named(httpChain, served), named('tcp', () => otherThanHttp(name, settings, node))]
     : [named('tcp', served)]
   const [first, others] = chains.map(
     ({ name, filters }) =>
@@ -134,7 +130,9 @@ export function listenerResources(frontend: Frontend, options: NodeOptions): rea
     listener(ip, port, { chain: id, stats: listenerStats(ip, port), first: first!, others }, node, backing(name)),
   )
   const askedForBy = listeners.map(refOf)
-  return [...chains.map(({ name, filters }) => filterResource(name, filters, askedForBy)), ...listeners]
+  const resources = chains.map(({ name, filters }) => filterResource(name, filters, askedForBy))
+  const waitsFor = resources.map(refOf)
+  return [...resources, ...listeners.map(resource => ({ ...resource, waitsFor }))]
 }
 
 /** Whether a Service port has the same listeners on both nodes. */
@@ -148,9 +146,20 @@ export function haveSameListeners(a: NodeOptions, b: NodeOptions): boolean {
   )
 }
 
+const httpChain = 'http'
+
 /** Beside its shared listener, or in place of it. */
 export function hasOwnListeners(frontend: Frontend, options: NodeOptions): boolean {
   return !sharedProtocolOf(frontend, options)?.fits(frontend.settings)
+}
+
+/** What asks for the routes of the Service port: its own filter for HTTP, and its scope on a shared listener. */
+export function routeUsers(frontend: Frontend, options: NodeOptions): readonly ResourceRef[] {
+  const name = resourceNameOf(frontend)
+  return [
+    ...(hasOwnListeners(frontend, options) ? [{ typeUrl: typeUrls.filter, name: `${name}/${httpChain}` }] : []),
+    ...(sharedProtocolOf(frontend, options) ? [{ typeUrl: typeUrls.scope, name }] : []),
+  ]
 }
 
 type NetworkFilters = () => readonly MessageInitShape<typeof FilterSchema>[]

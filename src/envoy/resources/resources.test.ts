@@ -10,7 +10,7 @@ import { ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/end
 import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { bootstrapJson } from '../bootstrap/bootstrap.ts'
 import { staticBootstrap } from '../bootstrap/static.ts'
-import { type Resource, type TypeUrl, typeUrls } from '../resource.ts'
+import { type Resource, refKey, type TypeUrl, typeUrls } from '../resource.ts'
 import { externalId, type Frontend, frontendsOf, portIdOf } from './frontend.ts'
 import type { NodeOptions } from './listener.ts'
 import { configurationOf, type Published, resourcesOf } from './resources.ts'
@@ -56,6 +56,20 @@ test('every resource of a Service port is named by its address, and requires wha
   ])
   assert.deepEqual(references(resourcesOf(aPortState({ layer: tcp }))), [...backing, ...filters('tcp'), ownListener])
   assert.equal(resourcesOf(golden['tcp-ipv6']!).at(-1)?.name, '[fd00::10]:5432')
+})
+
+test('what asks for a resource is there, and asks for it by its name', () => {
+  for (const state of [aPortState(), ...Object.values(golden), fromOutside()]) {
+    for (const resources of frontendsOf(state).map(frontend => resourcesOf(frontend))) {
+      const askers = resources.flatMap(({ askedForBy = [] }) => askedForBy)
+      assert.deepEqual(
+        askers.filter(ref => !resources.some(resource => refKey(resource) === refKey(ref))),
+        [],
+      )
+      const routes = resources.filter(({ typeUrl }) => typeUrl === typeUrls.route)
+      assert.ok(routes.every(({ askedForBy }) => askedForBy!.length > 0))
+    }
+  }
 })
 
 test('http Service ports with default connections share a listener, but none that a node port or the redirect port could need', () => {

@@ -8,9 +8,9 @@ import type { Connections } from '../protocols/httpfresh.ts'
 import { goneRouteConfiguration } from '../protocols/httproutes.ts'
 import { scopedRouteConfiguration } from '../protocols/httpscopes.ts'
 import { protocolOf } from '../protocols/protocols.ts'
-import { backing, type Resource, typeUrls } from '../resource.ts'
+import { backing, type Resource, refOf, typeUrls } from '../resource.ts'
 import { envoyEndpointsOf, type Frontend, mayShowClient, resourceNameOf } from './frontend.ts'
-import type { NodeOptions } from './listener.ts'
+import { type NodeOptions, routeUsers } from './listener.ts'
 
 /**
  * Undefined for protocols without routes (tcp). Envoy asks for the route by name: for a listener of the Service port's
@@ -33,7 +33,9 @@ export function routeResource(
     once: connectionsOf(frontend),
     addsForwarded: addsForwarded(frontend, options),
   }
-  return routes && resource(typeUrls.route, name, () => routes(name, cluster, settings, routing), backing(cluster))
+  if (!routes) return undefined
+  const bytes = () => routes(name, cluster, settings, routing)
+  return { ...resource(typeUrls.route, name, bytes, backing(cluster)), askedForBy: routeUsers(frontend, options) }
 }
 
 /** Compares frontends that differ in their endpoints, observations and nodes. */
@@ -77,8 +79,7 @@ function addsForwarded(frontend: Frontend, { clientMark }: NodeOptions): boolean
  * answer with 503. Without them Envoy would answer 503 on each of them for as long as its client comes back.
  */
 export function goneResources(address: string): readonly Resource[] {
-  return [
-    resource(typeUrls.route, address, () => goneRouteConfiguration(address)),
-    resource(typeUrls.scope, address, () => scopedRouteConfiguration(address)),
-  ]
+  const scope = resource(typeUrls.scope, address, () => scopedRouteConfiguration(address))
+  const route = resource(typeUrls.route, address, () => goneRouteConfiguration(address))
+  return [{ ...route, askedForBy: [refOf(scope)] }, scope]
 }

@@ -292,7 +292,10 @@ export class EnvoyLayer {
   #remedy(ref: ResourceRef): string {
     if (this.#redirectOf(ref)) return 'the kernel layer serves all Services; stop what uses the port, it is tried again'
     const id = this.#published.ownerOf(ref)
-    if (id === undefined) return 'the kernel layer serves the http ports that need it; it is tried again'
+    if (id === undefined) {
+      const again = ref.typeUrl === typeUrls.filter ? 'when an Envoy connects anew' : ''
+      return `the kernel layer serves the http ports that need it; it is tried again ${again}`.trim()
+    }
     return this.isRedirected(id)
       ? 'it keeps its last acknowledged configuration; correct its settings'
       : 'the kernel layer serves it; correct its settings'

@@ -86,6 +86,7 @@ export class Client {
       this.#events.active()
     }
     this.#subscription.compare(type, listed)
+    if (type.isWaitedForOnce && !this.#references.hasAnswered) this.#subscription.doubt(type, subscribe)
   }
 
   /** Returns the next response, at most one in flight for each type; undefined where there is nothing to send now. */
@@ -117,8 +118,9 @@ export class Client {
   /** Whether the client has everything that makes it ask for some resource of a type: it must be about to do so. */
   #willAskFor(typeUrl: TypeUrl): boolean {
     for (const name of this.#store.names(typeUrl)) {
-      const { requires, askedForBy = requires } = this.#store.get(typeUrl, name)!
-      if (askedForBy.every(ref => this.acknowledgedVersion(ref) !== undefined)) return true
+      const { requires, askedForBy } = this.#store.get(typeUrl, name)!
+      const has = (ref: ResourceRef) => this.acknowledgedVersion(ref) !== undefined
+      if (askedForBy ? askedForBy.some(has) : requires.every(has)) return true
     }
     return false
   }

@@ -63,8 +63,9 @@ export class Delivery {
     const remove: string[] = []
     let bytes = 0
     let maxBytes = this.#maxBytes
+    const maxResources = type.isWaitedForOnce ? 1 : this.#maxResources
     for (const name of names) {
-      if (items.length >= this.#maxResources || bytes >= maxBytes) break
+      if (items.length >= maxResources || bytes >= maxBytes) break
       const entry = this.#references.entry(type.typeUrl, name)
       const action = this.#decide(type, entry)
       // Removals go alone: Envoy forgets what it did for a rejected response, and after a reconnect would list them as
@@ -97,6 +98,7 @@ export class Delivery {
     // A client that waits learns that there is none, also of what it rejected: otherwise it would wait for its
     // time-out.
     const mayGo = () => !type.keptByClient && entry.acked && references.isFree(type, entry)
+    if (entry.maybeRejected || (entry.comesAgain && entry.acked)) return 'remove'
     if (!stored) return entry.mustRespond || mayGo() ? 'remove' : undefined
     if (stored.version === entry.rejected) return entry.mustRespond ? 'remove' : undefined
     if (stored.version === entry.acked?.version) {
@@ -120,6 +122,8 @@ export class Delivery {
     entry.sending = item
     entry.mustRespond = false
     entry.resendAfterNack = false
+    entry.maybeRejected = false
+    entry.comesAgain = false
     if (version) {
       this.#references.retain(version)
       this.#askForCompletion(entry)

@@ -81,10 +81,13 @@ function checkOutcome(link: Link, ref: ResourceRef): void {
   const what = `${ref.typeUrl} ${ref.name}`
   // A cluster that was made anew has no endpoints until they come again.
   const isPutAside = ref.typeUrl === endpoints && envoy.bare.has(ref.name)
-  // Nobody knows what Envoy does not list after a reconnect.
-  if (reconnects > 0 && (isPutAside || envoy.hasForgotten(ref))) return
+  // Nobody knows what Envoy does not list after a reconnect. Only a filter that it lacks must not count as acknowledged.
+  const isLackingFilter = ref.typeUrl === filter && envoy.version(ref) === undefined
+  if (reconnects > 0 && !isLackingFilter && (isPutAside || envoy.hasForgotten(ref))) return
   const version = isPutAside ? undefined : envoy.version(ref)
   const told = client.acknowledgedVersion(ref)
+  const isLate = ref.typeUrl === filter && version !== undefined && envoy.early.has(ref.name)
+  assert(!isLate || reconnects > 0, `${what} came when its listener was in service, which stayed`)
   // Endpoints rejected while their cluster changes count as gone, since the changed cluster may be in use already.
   const isDoubtful = ref.typeUrl === endpoints && nacks.some(nack => isDeepEqual(nack.ref, ref))
   if (told !== undefined || !isDoubtful) assert.equal(told, version, `${what}: server and Envoy disagree`)

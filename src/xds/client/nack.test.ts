@@ -16,7 +16,7 @@ import {
   versionOf,
 } from './testing/services.ts'
 
-const { cluster, endpoints, listener } = typeUrls
+const { cluster, endpoints, filter, listener, route } = typeUrls
 
 test('what requires a rejected resource waits, and comes when a good version of it does', () => {
   const link = new Link()
@@ -45,6 +45,45 @@ test('a rejected version is not sent to that Envoy again, also when it subscribe
   // Envoy waits for an answer: that there are no such endpoints.
   const answer = link.client.next()
   assert.deepEqual([answer?.put, answer?.remove], [[], ['a']])
+})
+
+test('a filter that was rejected is nowhere taken for acknowledged, after a reconnect either, and takes no other along', () => {
+  const link = new Link()
+  putService(link.store, 'a', { ...good, filter: 'bad' })
+  putService(link.store, 'b', good)
+  const isNacked = () => link.nacks.some(({ ref }) => ref.typeUrl === filter && ref.name === 'a')
+  for (const reconnect of [() => {}, () => link.reconnect()]) {
+    reconnect()
+    link.drain()
+    assert.ok(isNacked())
+    assert.equal(link.version(filter, 'a'), undefined)
+    assert.equal(link.version(filter, 'b'), versionOf(link, filter, 'b'))
+  }
+  putService(link.store, 'a', good, [filter])
+  link.drain()
+  assert.equal(link.version(filter, 'a'), versionOf(link, filter, 'a'))
+})
+
+test('a listener that went into service without its filter comes again with it, and then asks for its routes', () => {
+  for (const reconnect of [(_: Link) => {}, (link: Link) => link.reconnect()]) {
+    const link = new Link()
+    for (const name of ['a', 'b']) putService(link.store, name, { ...good, filter: 'bad', scope: undefined })
+    link.drain()
+    assert.deepEqual([...link.envoy.early].sort(), ['a', 'b'])
+    reconnect(link)
+    putService(link.store, 'b', { ...good, scope: undefined }, [filter])
+    link.drain()
+    assert.deepEqual([...link.envoy.early], ['a'])
+    for (const typeUrl of [listener, route]) assert.equal(link.version(typeUrl, 'b'), versionOf(link, typeUrl, 'b'))
+  }
+})
+
+test('an Envoy whose only filter was rejected has settled: it asks for no routes', () => {
+  const link = new Link()
+  putService(link.store, 'a', { ...good, filter: 'bad', scope: undefined })
+  link.drain()
+  assert.equal(link.version(route, 'a'), undefined)
+  assert.equal(link.settled, 1)
 })
 
 test('what came beside something that Envoy rejected is remembered by it: after a reconnect none of it is sent again', () => {

@@ -70,6 +70,7 @@ export class Answers {
       type.bisectionQueue.unshift(names.slice(0, half), names.slice(half))
     }
     for (const item of items.filter(isCulprit)) this.#rejectedAlone(item, item.version!, error)
+    if (type.isWaitedForOnce) this.#references.endWaits(type)
   }
 
   #rejectedAlone({ entry, mustRespond }: Item, version: AckedVersion, detail: string): void {

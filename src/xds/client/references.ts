@@ -10,10 +10,16 @@ import { type AckedVersion, type Entry, newEntry, newTypeState, type TypeState }
 export class References {
   /** In the order of `ServedType`s. */
   readonly types: ReadonlyMap<TypeUrl, TypeState>
+  /** Went into service without what they wait for. */
+  readonly #early = new Set<Entry>()
   /** Names to remove once it is sure that nothing the client has requires them. */
   readonly #orphans = new Set<Entry>()
   /** The client has answered a response: everything that it listed when it connected came before that. */
   #hasAnswered = false
+
+  get hasAnswered(): boolean {
+    return this.#hasAnswered
+  }
 
   constructor(served: readonly ServedType[]) {
     const types = served.map(newTypeState)
@@ -49,7 +55,27 @@ export class References {
     entry.acked = version
     this.retain(version)
     if (before) this.release(before)
+    if (before?.version !== version.version) this.#early.delete(entry)
+    if (this.#early.size > 0 && this.type(entry.typeUrl).isWaitedForOnce) this.#reviewEarly()
     this.wake(entry)
+  }
+
+  /** The client waits for no resource of this type any longer: what waits for one is in service without it. */
+  endWaits(type: TypeState): void {
+    const isLacking = (ref: ResourceRef) => ref.typeUrl === type.typeUrl && this.ackedVersion(ref) === undefined
+    for (const { entries } of type.later) {
+      for (const entry of entries.values()) if (entry.acked?.waitsFor?.some(isLacking)) this.#early.add(entry)
+    }
+  }
+
+  /** What is in service without what it waits for comes again once the client has that. */
+  #reviewEarly(): void {
+    for (const entry of this.#early) {
+      if (!entry.acked?.waitsFor?.every(ref => this.ackedVersion(ref) !== undefined)) continue
+      this.#early.delete(entry)
+      entry.comesAgain = true
+      this.type(entry.typeUrl).dirty.add(entry.name)
+    }
   }
 
   /** The client no longer has this; false where it did not have it. */
@@ -58,13 +84,14 @@ export class References {
     if (!before) return false
     this.#settleDoubt(entry)
     entry.acked = undefined
+    this.#early.delete(entry)
     this.release(before)
     return true
   }
 
-  /** Assumes that what the client has requires the same as its successor, which the client does not get. */
-  assume(entry: Entry, { requires }: AckedVersion): void {
-    if (entry.versionUnknown) this.learn(entry, { version: entry.acked!.version, requires })
+  /** Assumes that what the client has requires, and waits for, the same as its successor, which the client does not get. */
+  assume(entry: Entry, { requires, waitsFor }: AckedVersion): void {
+    if (entry.versionUnknown) this.learn(entry, { version: entry.acked!.version, requires, waitsFor })
   }
 
   retain({ requires }: AckedVersion): void {

@@ -4,7 +4,7 @@ import type { Resource, ResourceRef, TypeUrl } from '../../envoy/resource.ts'
 import type { ServedType } from '../types.ts'
 
 /** An acknowledged resource as the server remembers it: never its bytes, so that a slow client keeps none alive. */
-export type AckedVersion = Pick<Resource, 'version' | 'requires'>
+export type AckedVersion = Pick<Resource, 'version' | 'requires' | 'waitsFor'>
 
 /** Everything that is known of one name for this client. */
 export interface Entry extends ResourceRef {
@@ -24,6 +24,10 @@ export interface Entry extends ResourceRef {
   resendAfterNack: boolean
   /** The version that the client rejected. */
   rejected: string | undefined
+  /** The client may have rejected it on a stream before: it is to be removed before it is sent. */
+  maybeRejected: boolean
+  /** It went into service without what it waits for: to be removed, and sent again. */
+  comesAgain: boolean
   /** How many resources that the client has, or is being sent, require this one. */
   refCount: number
   /** Resources that wait until the client has this one. */
@@ -72,6 +76,8 @@ export function newEntry(typeUrl: TypeUrl, name: string): Entry {
     mustRespond: false,
     resendAfterNack: false,
     rejected: undefined,
+    maybeRejected: false,
+    comesAgain: false,
     refCount: 0,
     blockedDependents: undefined,
   }

@@ -43,6 +43,15 @@ export class Subscription {
     type.dirty.add(name)
   }
 
+  /** A client that asks for these before anything was sent to it, and lists none, may have rejected them. */
+  doubt(type: TypeState, names: readonly string[]): void {
+    for (const name of names) {
+      const entry = this.#references.entry(type.typeUrl, name)
+      if (!entry.acked) entry.maybeRejected = true
+    }
+    this.#references.endWaits(type)
+  }
+
   /** @param listed what a client that was connected before has: name and version */
   compare(type: TypeState, listed: readonly (readonly [name: string, version: string])[]): void {
     const acknowledged: VersionedRef[] = []
@@ -56,7 +65,7 @@ export class Subscription {
         this.#references.learn(entry, stored)
         acknowledged.push({ typeUrl: type.typeUrl, name, version })
       } else {
-        this.#references.learn(entry, { version, requires: stored?.requires ?? [] })
+        this.#references.learn(entry, { version, requires: stored?.requires ?? [], waitsFor: stored?.waitsFor })
         entry.versionUnknown = true
         type.versionsUnknown++
       }

@@ -3,14 +3,13 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { TypedExtensionConfigSchema } from '../../../src/envoy/api/envoy/config/core/v3/extension_pb.js'
 import { ListenerSchema } from '../../../src/envoy/api/envoy/config/listener/v3/listener_pb.js'
-import { HttpConnectionManagerSchema } from '../../../src/envoy/api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
-import { duration, encode, merge } from '../../../src/envoy/encoding.ts'
+import { duration } from '../../../src/envoy/encoding.ts'
 import { type Resource, typeUrls } from '../../../src/envoy/resource.ts'
 import { configurationOf, resourcesOf } from '../../../src/envoy/resources/resources.ts'
 import type { PortState } from '../../../src/plan/ports/port.ts'
 import { client, httpEndpoint, servicePort } from '../envoy/envoy.ts'
+import { withManager } from '../envoy/managers.ts'
 import { type Envoy, until, type XdsLab } from './lab.ts'
 import { hasAll, promptSeconds, withEnvoys } from './services.ts'
 
@@ -30,17 +29,14 @@ function sharedResources(ports: readonly PortState[], idleTimeout: number): read
   return configurationOf(ports).map(bindListener).map(withIdleTimeout(idleTimeout))
 }
 
-const withIdleTimeout = (ms: number) => (resource: Resource) => {
-  if (resource.typeUrl !== typeUrls.filter) return resource
-  const config = fromBinary(TypedExtensionConfigSchema, resource.encode())
-  const idle = encode(HttpConnectionManagerSchema, {
+const withIdleTimeout = (ms: number) =>
+  withManager(`idle ${ms}`, () => ({
     commonHttpProtocolOptions: { idleTimeout: duration(ms) },
     drainTimeout: duration(1000),
-  })
-  const value = { ...config.typedConfig!, value: merge(config.typedConfig!.value, idle) }
-  const bytes = encode(TypedExtensionConfigSchema, { ...config, typedConfig: value })
-  return { ...resource, version: `idle ${ms}`, encode: () => bytes }
-}
+  }))
+
+/** What follows a router is refused, once Envoy makes the filter. */
+const withTwoRouters = withManager('two routers', ({ httpFilters }) => ({ httpFilters: httpFilters.slice(-1) }))
 
 function bindListener(resource: Resource): Resource {
   return resource.typeUrl === typeUrls.listener ? { ...resource, encode: () => bound(resource) } : resource
@@ -147,5 +143,28 @@ test('listeners that share a filter come again after all of them went', async t 
       lab.store.update({ remove: resources })
       await until('gone', async () => !(await envoy!.get('/listeners')).includes(String(port.port.port)))
     }
+  })
+})
+
+test('a filter that Envoy refuses takes no other along, is refused again by an Envoy that connects anew, and serves once it is mended', async t => {
+  const [first, second] = [await answeringPort(t), await answeringPort(t)]
+  await withEnvoys(1, async lab => {
+    const [mended, others] = [first, second].map(port => boundResources(port, hour)) as [Resource[], Resource[]]
+    const refused = mended.map(withTwoRouters).find(({ version }) => version === 'two routers')!
+    lab.store.update({ put: [...mended.map(withTwoRouters), ...others] })
+    for (const count of [1, 2]) {
+      await until('all others', () => hasAll(lab, others) && lab.nacks.length === count, promptSeconds)
+      await until('settled', () => lab.settled.includes(lab.clients.at(-1)!.id), promptSeconds)
+      assert.deepEqual([...new Set(lab.nacks.map(({ ref }) => ref.name))], [refused.name])
+      assert.match(lab.nacks[0]!.detail, /terminal filter/)
+      assert.equal(lab.server.acknowledgedVersion(lab.clients.at(-1)!.id, refused), undefined)
+      await lab.stop()
+      await lab.start()
+      await until('connected', () => lab.clients.length === count + 1)
+    }
+    await serveIn(lab, mended)
+    const connection = await client(t, first.port.port)
+    connection.send(request)
+    await connection.until('ok')
   })
 })

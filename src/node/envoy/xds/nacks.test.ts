@@ -12,6 +12,8 @@ function aResource(ref: ResourceRef, version = '1'): Resource {
   return { ...ref, version, encode: () => new Uint8Array(), requires: [] }
 }
 
+const filter = aResource({ typeUrl: typeUrls.filter, name: 'shared/http' })
+
 let store: ResourceStore
 let nacks: Nacks
 let problems: Map<string, readonly Problem[]>
@@ -20,12 +22,12 @@ beforeEach(() => {
   mock.timers.reset()
   mock.timers.enable({ apis: ['setTimeout'] })
   store = new ResourceStore()
-  store.update({ put: [cluster, redirect] })
+  store.update({ put: [cluster, redirect, filter] })
   problems = new Map()
   nacks = new Nacks({
     store,
-    ownerOf: ({ name }) => (name.includes('/') ? name : undefined),
-    sharedOf: ({ name }) => (name === redirect.name ? redirect : undefined),
+    ownerOf: ({ name }) => (name === cluster.name ? name : undefined),
+    sharedOf: ({ name }) => [redirect, filter].find(shared => shared.name === name),
     remedy: () => 'correct it',
     onProblems: (origin, found) => problems.set(origin, found),
   })
@@ -88,4 +90,13 @@ test('a rejected shared resource is sent again in its current form as another ve
   nacks.acknowledged(2, redirect)
   mock.timers.tick(60_000)
   assert.equal(version(), '1-3')
+})
+
+test('a rejected shared filter is a problem, and is not sent again: Envoy would acknowledge what it has rejected', () => {
+  refuse(1, filter)
+  assert.deepEqual(told(), [
+    ['Envoy shared/http', 'Envoy filter shared/http: Envoy refused filter shared/http: no such thing'],
+  ])
+  mock.timers.tick(60_000)
+  assert.equal(store.get(filter.typeUrl, filter.name)?.version, '1')
 })

@@ -1,6 +1,6 @@
 /** Keeps NACKs, for each Envoy by itself, until that Envoy acks the resource or is gone, or the resource changes. */
 
-import { type Resource, type ResourceRef, refKey, typeNameOf } from '../../../envoy/resource.ts'
+import { type Resource, type ResourceRef, refKey, typeNameOf, typeUrls } from '../../../envoy/resource.ts'
 import { serviceKeyOf } from '../../../plan/ports/port.ts'
 import { type Problem, problem } from '../../../services/problem.ts'
 import type { Nack } from '../../../xds/client/messages.ts'
@@ -8,9 +8,9 @@ import type { ResourceStore } from '../../../xds/store.ts'
 
 export interface NacksOptions {
   readonly store: ResourceStore
-  /** The frontend that a resource belongs to; undefined for a listener that many need. */
+  /** The frontend that a resource belongs to; undefined for one that many need. */
   readonly ownerOf: (ref: ResourceRef) => string | undefined
-  /** The current form of a listener that many Service ports need. */
+  /** The current form of a listener or filter that many Service ports need. */
   readonly sharedOf: (ref: ResourceRef) => Resource | undefined
   /** Says what applies instead, and what to do. */
   readonly remedy: (ref: ResourceRef) => string
@@ -29,7 +29,7 @@ export class Nacks {
   readonly #options: NacksOptions
   /** By client, type and name. */
   readonly #nacks = new Map<string, ClientNack>()
-  /** Shared resources that an Envoy rejected, by name: how often, and when they are sent again. */
+  /** Shared listeners that an Envoy rejected, by name: how often, and when they are sent again. */
   readonly #retries = new Map<string, { readonly count: number; readonly timer: NodeJS.Timeout }>()
 
   #stopped = false
@@ -95,11 +95,12 @@ export class Nacks {
 
   /**
    * Sends a rejected shared listener again. Envoy rejects it while its port is taken, and has to get it once the port
-   * is free. It goes out as a new version, since a rejected version is not sent to an Envoy again.
+   * is free. It goes out as a new version, since a rejected version is not sent to an Envoy again. A filter is not:
+   * nothing outside of it changes the verdict, and Envoy acknowledges bytes that it has rejected (xds/types.ts).
    */
   #tellAgain(ref: ResourceRef): void {
     const { store, sharedOf } = this.#options
-    if (!sharedOf(ref)) return
+    if (ref.typeUrl !== typeUrls.listener || !sharedOf(ref)) return
     const before = this.#retries.get(ref.name)
     const count = (before?.count ?? 0) + 1
     clearTimeout(before?.timer)
@@ -114,7 +115,8 @@ export class Nacks {
     const { remedy, onProblems } = this.#options
     const origin = originOf(nacked)
     const { ref, owner } = nacked
-    const object = owner === undefined ? `Envoy listener ${ref.name}` : `Service ${serviceKeyOf(owner)}`
+    const object =
+      owner === undefined ? `Envoy ${typeNameOf(ref.typeUrl)} ${ref.name}` : `Service ${serviceKeyOf(owner)}`
     const nacks = [...this.#nacks.values()].filter(nack => originOf(nack) === origin)
     // Two Envoys may report the same.
     const reasons = new Set(nacks.map(nack => `Envoy refused ${describe(nack)}`))

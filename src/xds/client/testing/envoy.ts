@@ -38,8 +38,9 @@ const completes = new Map<TypeUrl, TypeUrl>([[endpoints, cluster]])
 interface Held {
   readonly version: string
   readonly requires: readonly ResourceRef[]
-  /** It asks for the route of its name. */
+  /** It asks for the route of its name, once it has its filter where it has one. */
   readonly route: boolean
+  readonly filter: boolean
 }
 
 export class ModelEnvoy {
@@ -60,6 +61,10 @@ export class ModelEnvoy {
   readonly bare = new Set<string>()
   /** What came in rejected responses: the server cannot know whether it is in effect, and whether Envoy waits. */
   readonly #doubtful = new Set<string>()
+  /** The version of each filter that came last, also of one that was rejected for its meaning. */
+  readonly #lastFilters = new Map<string, string>()
+  /** Listeners that are in service without their filter: they ask for no routes, also once it has come. */
+  readonly early = new Set<string>()
   /** Requests of a paused type: while clusters warm, Envoy sends nothing about clusters. */
   #held: Request[] = []
   readonly requests: Request[] = []
@@ -179,6 +184,7 @@ export class ModelEnvoy {
   #apply({ typeUrl, put, remove }: Response): string | undefined {
     if (put.some(encoded => contentOf(encoded).quality === 'broken')) {
       if (typeUrl === endpoints) this.#warming.clear()
+      if (typeUrl === filter) this.#waitNoLonger()
       return `Unable to unpack as ${typeUrl}`
     }
     const isNamed = this.#subscribed.has(typeUrl)
@@ -189,11 +195,13 @@ export class ModelEnvoy {
     for (const name of remove) this.#remove(typeUrl, name)
     const complaints: string[] = []
     for (const encoded of put) {
+      if (typeUrl === filter && this.#isLastFilter(encoded)) continue
       if (contentOf(encoded).quality === 'good') this.#put(encoded)
       else complaints.push(`${encoded.resource.name}: no good`)
       // Of named subscriptions the first error ends the whole update.
       if (isNamed && complaints.length > 0) {
         if (typeUrl === endpoints) this.#warming.clear()
+        if (typeUrl === filter) this.#waitNoLonger()
         return 'malformed IP address: x'
       }
     }
@@ -203,17 +211,33 @@ export class ModelEnvoy {
       : `Error adding/updating listener(s) ${complaints.map(text => `${text}\n`).join('')}`
   }
 
+  /** One rejected filter ends the wait for every other. */
+  #waitNoLonger(): void {
+    for (const name of this.#subscribed.get(filter)!) {
+      if (this.has.get(listener)!.get(name)?.filter && !this.has.get(filter)!.has(name)) this.early.add(name)
+    }
+  }
+
+  /** Envoy compares before it looks, and so accepts what it has rejected. */
+  #isLastFilter({ resource: { name, version } }: EncodedResource): boolean {
+    const isLast = this.#lastFilters.get(name) === version
+    if (this.#subscribed.get(filter)!.has(name)) this.#lastFilters.set(name, version)
+    return isLast
+  }
+
   #put(encoded: EncodedResource): void {
     const { typeUrl, name, version, requires } = encoded.resource
     const subscribed = this.#subscribed.get(typeUrl)
     if (subscribed && !subscribed.has(name)) return
     const before = this.has.get(typeUrl)!.get(name)
     const content = contentOf(encoded)
+    if (typeUrl === listener && before?.version !== version) this.early.delete(name)
     this.has.get(typeUrl)!.set(name, {
       version,
       // A scope leads wherever its route does, which may change without it.
       requires: typeUrl === scope ? requires.filter(required => required.typeUrl === listener) : requires,
       route: typeUrl === scope || content.route === true,
+      filter: content.filter === true,
     })
     if (typeUrl === endpoints) {
       this.#warming.delete(name)
@@ -239,13 +263,17 @@ export class ModelEnvoy {
       this.bare.delete(name)
       this.#unsubscribe(endpoints, name)
     }
+    if (typeUrl === filter) this.#lastFilters.delete(name)
+    if (typeUrl === listener) this.early.delete(name)
     this.has.get(typeUrl)!.delete(name)
     this.#followRoute(name)
   }
 
   /** A listener and a scope may ask for the same route. */
   #followRoute(name: string): void {
-    const isAskedFor = [listener, scope].some(typeUrl => this.has.get(typeUrl)!.get(name)?.route)
+    const [own, byScope] = [listener, scope].map(typeUrl => this.has.get(typeUrl)!.get(name))
+    const isComplete = !own?.filter || (this.has.get(filter)!.has(name) && !this.early.has(name))
+    const isAskedFor = byScope || (own?.route && isComplete)
     if (isAskedFor) this.#subscribe(route, name)
     else this.#unsubscribe(route, name)
   }
@@ -271,6 +299,10 @@ export class ModelEnvoy {
     if (!this.#subscribed.get(typeUrl)!.delete(name)) return
     this.has.get(typeUrl)!.delete(name)
     this.#memoize.get(typeUrl)!.delete(name)
+    if (typeUrl === filter) {
+      this.#lastFilters.delete(name)
+      this.#followRoute(name)
+    }
     this.#say(typeUrl, { unsubscribe: [name] })
   }
 

@@ -38,18 +38,24 @@ const shared = modelResource(listener, 'common', 'v1', { quality: 'good', scopes
 export function resourcesOf(name: string, state: ServiceState, version: () => string): Resource[] {
   const resource = (typeUrl: TypeUrl, content: Content, requires: readonly ResourceRef[]) =>
     modelResource(typeUrl, name, version(), content, requires)
+  const own = (typeUrl: TypeUrl) => ({ typeUrl, name })
   const resources = [resource(cluster, { quality: state.cluster }, [])]
   if (state.endpoints) resources.push(resource(endpoints, { quality: state.endpoints }, [{ typeUrl: cluster, name }]))
   const backing = state.endpoints ? backingOf(name) : [{ typeUrl: cluster, name }]
   if (state.listener) {
     const asks = { route: state.route !== undefined, filter: state.filter !== undefined }
-    resources.push(resource(listener, { quality: state.listener, ...asks }, backing))
-    const askedForBy = [{ typeUrl: listener, name }]
-    if (state.filter) resources.push({ ...resource(filter, { quality: state.filter }, []), askedForBy })
+    const waitsFor = state.filter && [own(filter)]
+    resources.push({ ...resource(listener, { quality: state.listener, ...asks }, backing), waitsFor })
+    if (state.filter)
+      resources.push({ ...resource(filter, { quality: state.filter }, []), askedForBy: [own(listener)] })
   }
   const { leadsTo = name } = state
   const led = leadsTo === name ? backing : backingOf(leadsTo)
-  if (state.route) resources.push(resource(route, { quality: state.route }, led))
+  const askedForBy = [
+    ...(state.listener ? [own(state.filter ? filter : listener)] : []),
+    ...(state.scope ? [own(scope)] : []),
+  ]
+  if (state.route) resources.push({ ...resource(route, { quality: state.route }, led), askedForBy })
   // Nothing in a scope says where its route leads.
   const scopeVersion = `${state.scope} scope`
   if (state.scope)
