@@ -51,8 +51,9 @@ export class Voices {
   /** Facts come from this replica now. */
   begin(address: string, stream: FactsStream): void {
     this.#current = address
-    // A control plane hears one stream of a node.
-    this.#end(address)
+    // A control plane hears one stream of a node, the later one. The other ends once that has begun, so that the node
+    // never falls silent there.
+    this.#others.get(address)?.exchange.stop()
     this.#main.begin(() => stream.openExchange())
     clearTimeout(this.#looking)
     this.#lookSoon()
@@ -101,7 +102,9 @@ export class Voices {
     exchange.report(this.#sights)
     const isWanted = () => this.#others.get(address) === other
     const stream = await open(replica, {
-      accepted: () => exchange.begin(() => other.stream?.openExchange()),
+      accepted: () => {
+        if (address !== this.#current) exchange.begin(() => other.stream?.openExchange())
+      },
       told: () => undefined,
       fresh: () => undefined,
       ended: () => {
