@@ -119,6 +119,13 @@ test(
   },
 )
 
+test('what nodes cannot reach for long is told, however many replicas say so', options, async () => {
+  const excluded = (pod: string) => `lightpath_controlplane_excluded{of="endpoint",pod="${pod}"}`
+  const alerts = ['LightpathExcluded']
+  await raised(alerts, { [excluded('a')]: '1x40', [excluded('b')]: '1x40' }, alerts)
+  await raised(alerts, { [excluded('a')]: '0x25 1x15' }, [])
+})
+
 /** @param series as for `raised` @param samples what each query has to give after 30 minutes */
 async function shows(series: Readonly<Record<string, string>>, samples: Readonly<Record<string, readonly object[]>>) {
   const tests = {
