@@ -2,9 +2,10 @@
 
 import { hash } from 'node:crypto'
 import { create, type DescField, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
+import { WireType } from '@bufbuild/protobuf/wire'
 import { type Any, AnySchema, type Duration, durationFromMs } from '@bufbuild/protobuf/wkt'
 import type { Resource, ResourceRef, TypeUrl } from './resource.ts'
+import { varintLength, writeVarint } from './varint.ts'
 
 export function encode<Desc extends DescMessage>(schema: Desc, init: MessageInitShape<Desc>): Uint8Array {
   return toBinary(schema, create(schema, init))
@@ -20,9 +21,18 @@ export function merge(...parts: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat(parts)
 }
 
-/** Makes an encoded message a field of another, to be merged with the other's parts. */
-export function asField(field: DescField, bytes: Uint8Array): Uint8Array {
-  return new BinaryWriter().tag(field.number, WireType.LengthDelimited).bytes(bytes).finish()
+/**
+ * Makes an encoded message, or a text, a field of another message, to be merged with the other's parts. Every route is
+ * made of some ten of these: a BinaryWriter, which begins with a buffer of its own, takes several times as long.
+ */
+export function asField({ number }: DescField, content: Uint8Array | string): Uint8Array {
+  const tag = (number << 3) | WireType.LengthDelimited
+  const length = Buffer.byteLength(content)
+  const bytes = Buffer.allocUnsafe(varintLength(tag) + varintLength(length) + length)
+  const start = writeVarint(bytes, writeVarint(bytes, 0, tag), length)
+  if (typeof content === 'string') bytes.write(content, start)
+  else bytes.set(content, start)
+  return bytes
 }
 
 export function any<Desc extends DescMessage>(schema: Desc, init: MessageInitShape<Desc>): Any {

@@ -117,13 +117,13 @@ export function routeConfigurations(routesOf: RoutesOf): NonNullable<Protocol['r
     }
   })
   return (name, to, settings, { isDraining, addsForwarded, ...of }) => {
-    const cluster = encode(RouteActionSchema, { clusterSpecifier: { case: 'cluster', value: to } })
+    const cluster = asField(RouteActionSchema.field.cluster, to)
     const routes = shared(settings)(of).map(({ route, action }) =>
       asField(VirtualHostSchema.field.routes, merge(route, asField(RouteSchema.field.route, merge(action, cluster)))),
     )
     const virtualHost = hosts[Number(isDraining)]![Number(addsForwarded)]!
     return merge(
-      encode(RouteConfigurationSchema, { name }),
+      asField(RouteConfigurationSchema.field.name, name),
       asField(RouteConfigurationSchema.field.virtualHosts, merge(virtualHost, ...routes)),
       headers,
     )

@@ -13,7 +13,7 @@ import type {
 import { Cluster_DiscoveryType, ClusterSchema } from '../../api/envoy/config/cluster/v3/cluster_pb.js'
 import type { OutlierDetectionSchema } from '../../api/envoy/config/cluster/v3/outlier_detection_pb.js'
 import { RoutingPriority } from '../../api/envoy/config/core/v3/base_pb.js'
-import { duration, encode, memoize, merge, resource } from '../../encoding.ts'
+import { asField, duration, encode, memoize, merge, resource } from '../../encoding.ts'
 import type { Protocol } from '../../protocols/protocol.ts'
 import { protocolOf } from '../../protocols/protocols.ts'
 import { type Resource, typeUrls } from '../../resource.ts'
@@ -29,7 +29,9 @@ export function clusterResource(frontend: Frontend, node: BalancingNode = {}): R
   const { id, settings } = frontend
   const name = resourceNameOf(frontend)
   const shared = sharedCluster[lbPolicyOf(frontend, node).policy](protocolOf(frontend))(settings)
-  return resource(typeUrls.cluster, name, () => merge(shared, encode(ClusterSchema, { name, altStatName: id })))
+  const { field } = ClusterSchema
+  const encoded = () => merge(shared, asField(field.name, name), asField(field.altStatName, id))
+  return resource(typeUrls.cluster, name, encoded)
 }
 
 /** Everything of a cluster but its names, which depends on policy, protocol and settings only. */

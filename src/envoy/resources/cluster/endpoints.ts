@@ -7,6 +7,7 @@ import { LocalityLbEndpointsSchema } from '../../api/envoy/config/endpoint/v3/en
 import { ClusterLoadAssignmentSchema } from '../../api/envoy/config/endpoint/v3/endpoint_pb.js'
 import { asField, encode, merge, resource } from '../../encoding.ts'
 import { type Resource, typeUrls } from '../../resource.ts'
+import { varintLength, writeVarint } from '../../varint.ts'
 import { type Frontend, type Observed, resourceNameOf } from '../frontend.ts'
 
 export function endpointsResource(frontend: Frontend): Resource {
@@ -15,7 +16,7 @@ export function endpointsResource(frontend: Frontend): Resource {
 }
 
 function encodeEndpoints(clusterName: string, { endpoints, spillOver = [], observed }: Frontend): Uint8Array {
-  const name = encode(ClusterLoadAssignmentSchema, { clusterName })
+  const name = asField(ClusterLoadAssignmentSchema.field.clusterName, clusterName)
   if (endpoints.length === 0) return name
   const inField = (locality: Uint8Array) => asField(ClusterLoadAssignmentSchema.field.endpoints, locality)
   const near = inField(encodeLocality(endpoints, observed?.ejected))
@@ -67,16 +68,4 @@ function encodeLocality(endpoints: readonly Endpoint[], ejected: Observed['eject
     at += unhealthy.length
   }
   return bytes.subarray(0, at)
-}
-
-function varintLength(value: number): number {
-  if (value < 1 << 7) return 1
-  return value < 1 << 14 ? 2 : 3
-}
-
-function writeVarint(bytes: Buffer, start: number, value: number): number {
-  let [at, rest] = [start, value]
-  for (; rest >= 1 << 7; rest >>= 7) bytes[at++] = (rest & 127) | 128
-  bytes[at++] = rest
-  return at
 }
