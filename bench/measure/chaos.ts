@@ -15,17 +15,18 @@ export interface ChaosOptions {
   readonly variants: readonly VariantId[]
   /** Faults that last longer are cut to that, seconds. */
   readonly most: number
+  /** How long load goes on after the end of a fault, seconds. */
+  readonly tail: number
 }
 
 const leadMs = 1000
-const tailMs = 3000
 const disturbingMs = 500
 /** A line is drawn where there is something to see in it. */
 const drawn = ['rolling update', 'node of an endpoint', 'black-holed']
 
 type Reports = ReadonlyMap<Fault, ReadonlyMap<VariantId, OpenReport>>
 
-export async function measureChaos(run: Run, { variants: ids, most }: ChaosOptions): Promise<Findings> {
+export async function measureChaos(run: Run, { variants: ids, most, tail }: ChaosOptions): Promise<Findings> {
   const reports = new Map(faults.map(fault => [fault, new Map<VariantId, OpenReport>()]))
   await inBuilt(
     { nodes: proxiesOf(ids).length + 2, families: ['IPv4'] },
@@ -36,7 +37,7 @@ export async function measureChaos(run: Run, { variants: ids, most }: ChaosOptio
           if (fault.isPossible === false || (fault.lightpathOnly && variant(id).proxy !== 'lightpath')) continue
           const seconds = Math.min(most, fault.seconds)
           const report = await run.step(`${fault.name}, ${variant(id).name}`, async () =>
-            measure(await built(), fault, id, seconds),
+            measure(await built(), fault, id, { seconds, tail }),
           )
           reports.get(fault)!.set(id, report)
         }
@@ -68,9 +69,14 @@ export async function measureChaos(run: Run, { variants: ids, most }: ChaosOptio
   }
 }
 
-async function measure(bed: ChaosBed, fault: Fault, id: VariantId, seconds: number): Promise<OpenReport> {
+async function measure(
+  bed: ChaosBed,
+  fault: Fault,
+  id: VariantId,
+  { seconds, tail }: { readonly seconds: number; readonly tail: number },
+): Promise<OpenReport> {
   await forgetEjections(bed, id)
-  const { report } = await bed.load(id, (leadMs + tailMs) / 1000 + seconds)
+  const { report } = await bed.load(id, leadMs / 1000 + seconds + tail)
   await pause(leadMs)
   const end = pause(seconds * 1000)
   await fault.begin(bed, id)

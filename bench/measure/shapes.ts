@@ -41,9 +41,9 @@ export function shapeExperiment(name: string): Experiment | undefined {
     title: `${size.services.toLocaleString('en')} Services of ${size.endpoints}`,
     shows: `Lightpath beside kube-proxy by a real API server: until all is in the kernel, and one change after the other. What takes
 longer than the limit is ended. The short form has a tenth of the Services.`,
-    minutes: { short: 2, full: 12 },
+    minutes: { short: 0.9, full: 12 },
     options: {
-      short: { size: { ...size, services: Math.ceil(size.services / 10) }, changes: 20, limitMs: 60_000 },
+      short: { size: { ...size, services: Math.ceil(size.services / 10) }, changes: 10, limitMs: 60_000 },
       full: { size, changes: 200, limitMs: 20 * 60_000 },
     },
     measure: async (run, { size, ...options }) =>

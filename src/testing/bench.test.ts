@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { faults } from '../../bench/chaos/faults.ts'
+import { experimentNames, findExperiment } from '../../bench/experiments/all.ts'
 import { withMainTable } from '../../bench/report/main-table.ts'
 import { report } from '../../bench/report/text.ts'
 import { compare, summary } from '../../bench/runner/compare.ts'
@@ -15,6 +16,11 @@ test('each row of the chaos table is a test', () => {
     missing.map(({ name }) => name),
     [],
   )
+})
+
+test('the short form of all experiments fits in 20 minutes', () => {
+  const minutes = experimentNames.map(name => findExperiment(name)!.minutes.short)
+  assert.ok(minutes.reduce((sum, one) => sum + one, 0) <= 19)
 })
 
 test('figures of README.md and docs/benchmarks.md are those of bench/results', () => {

@@ -13,7 +13,7 @@ export const errors = experiment({
   title: 'The error scenario of the thesis',
   shows: `The same graph, where five of the seven services answer some requests 500. GETs by Fortio; then as many POSTs, whose bodies
 are counted at the servers.`,
-  minutes: { short: 2, full: 15 },
+  minutes: { short: 0.8, full: 15 },
   options: {
     short: { ...all, rounds: 1, seconds: 5 },
     full: { ...all, rounds: 5, seconds: 25 },

@@ -6,9 +6,9 @@ export const sizes = experiment({
   title: 'By the number of Services',
   shows: `Start-up, memory and CPU time of each proxy among many Services by a real API server; how long a new connection takes; and how
 soon a replaced endpoint is in effect while a hundred other EndpointSlices a second change.`,
-  minutes: { short: 2, full: 40 },
+  minutes: { short: 1.6, full: 40 },
   options: {
-    short: { services: [1000], endpoints: 2, mostForIptables: 10_000, changes: 3, watch: 3 },
+    short: { services: [1000], endpoints: 2, mostForIptables: 10_000, changes: 2, watch: 3 },
     full: { services: [1000, 5000, 10_000, 30_000], endpoints: 2, mostForIptables: 10_000, changes: 20, watch: 20 },
   },
   measure: measureSizes,

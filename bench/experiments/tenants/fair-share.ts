@@ -8,7 +8,7 @@ export const fairShare = experiment({
   title: 'A tenant that takes what it can',
   shows: `What other tenants of a node notice while one changes its objects all the time, has large requests fail and others
 never end.`,
-  minutes: { short: 1, full: 2 },
+  minutes: { short: 0.5, full: 2 },
   options: { short: { turns: 40 }, full: { turns: 200 } },
   async measure(run, { turns }) {
     const report = await run.step('at rest and under attack', () =>
