@@ -2,7 +2,7 @@
  * System calls by the C library, through `node:ffi`: nothing else in Lightpath calls it.
  *
  * Node.js has no sockets but TCP, UDP and Unix ones. Every call here returns at once (sockets are non-blocking, `poll`
- * has a time), and no call is given a length that is not its buffer's or a mapping's. Structures are little-endian and of the kernel's
+ * has a time), and no call is given a length that is not its buffer's. Structures are little-endian and of the kernel's
  * generic layout, which x64 and arm64 share.
  */
 
@@ -27,7 +27,6 @@ interface Functions {
   readonly setns: Call<[number, number]>
   readonly unshare: Call<[number]>
   readonly malloc_trim: Call<[bigint]>
-  readonly madvise: Call<[bigint, bigint, number]>
 }
 
 /** The part of `node:ffi` (Node.js 26) that is used. */
@@ -59,7 +58,6 @@ const shapes: Readonly<Record<keyof Functions, readonly string[]>> = {
   setns: ['i32', 'i32'],
   unshare: ['i32'],
   malloc_trim: ['u64'],
-  madvise: ['u64', 'u64', 'i32'],
 }
 
 /** A system call that failed. `code` is errno's name, such as `EPERM`. */
@@ -283,12 +281,4 @@ function elsewhere<T>(leave: () => void, work: () => T): T {
 /** Gives the system whole pages of memory that malloc holds free, wherever they lie. */
 export function trimMemory(): void {
   libc().malloc_trim(0n)
-}
-
-/** MADV_DONTNEED */
-const dontNeed = 4
-
-/** Unmaps these pages. Where something was written to them it is lost; the others come back from their file. */
-export function dropPages(start: bigint, end: bigint): void {
-  libc().madvise(start, end - start, dontNeed)
 }

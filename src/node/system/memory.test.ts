@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { mock, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
@@ -8,11 +7,6 @@ import { giveMemoryBack } from './memory.ts'
 
 /** Below the size from which malloc maps blocks of their own. */
 const blockBytes = 32 * 1024
-
-/** Resident memory that is no file's. */
-function ownBytes(): number {
-  return Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1024
-}
 
 test('Memory that is freed between blocks that stay goes back to the system', async t => {
   setFlagsFromString('--expose-gc')
@@ -24,8 +18,8 @@ test('Memory that is freed between blocks that stay goes back to the system', as
   const blocks: (Uint8Array | undefined)[] = Array.from({ length: 4000 }, () => new Uint8Array(blockBytes).fill(1))
   for (const [index] of blocks.entries()) if (index % 10 !== 0) blocks[index] = undefined
   collect()
-  const before = ownBytes()
-  const returned = () => before - ownBytes()
+  const before = process.memoryUsage.rss()
+  const returned = () => before - process.memoryUsage.rss()
   // Threads of V8's own free the blocks, some of them later.
   for (let tries = 0; tries < 100 && returned() <= 50e6; tries++) {
     await setTimeout(20)
