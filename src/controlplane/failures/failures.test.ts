@@ -133,6 +133,22 @@ test('however many endpoints of one namespace fail, others are asked about those
   assert.equal(askedOf().length, 201)
 })
 
+test('an agent that suspects everything takes no place from what several nodes find failing', () => {
+  const { ready, failures, says, excluded } = setup('node1', 'node2', 'node3', 'liar')
+  const ips = Array.from({ length: 256 }, (_, i) => `10.245.0.${i}`)
+  const sliceOf = (ip: string) => put(aSlice([anEndpoint(ip)], { namespace: `of-${ip}`, name: 'slice' }))
+  ready.apply(ips.map(sliceOf))
+  failures.report({ node: 'liar', sights: ips.flatMap(ip => sees('timed out', `${ip}:8080`)) }, 1)
+  failures.review(1, 1)
+  const asked = () => failures.verdictFor('node3', 1).asked
+  assert.equal(asked().length, 256)
+  says('suspected', 2, 'node1')
+  assert.ok(!asked().includes(endpoint))
+  says('timed out', 3, 'node1', 'node2', 'node3')
+  assert.deepEqual(excluded(), [`endpoint ${endpoint} node1,node2,node3`])
+  assert.equal(asked().length, 256)
+})
+
 test('what a slice says of the node of its endpoints has no node excluded', () => {
   const { ready, failures, says, excluded } = setup('node1', 'node2', 'node3', 'node9')
   ready.apply([put(aSlice([anEndpoint('10.244.3.1', { nodeName: 'node9' })], { name: 'forged' }))])

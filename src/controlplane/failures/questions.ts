@@ -131,9 +131,7 @@ export class Questions {
   #tryToOpen(endpoint: string): void {
     const found = this.#suspects.has(endpoint) ? this.#ready.find(endpoint) : undefined
     if (!found) return
-    const { isTaken, instead } = this.#places.take(endpoint, found.namespace)
-    if (!isTaken) return
-    if (instead !== undefined) this.#end(instead)
+    if (!this.#takePlace(endpoint, found.namespace)) return
     const question = new Question(endpoint, found.node)
     for (const [node, sights] of this.#sights) {
       question.join(node)
@@ -141,6 +139,22 @@ export class Questions {
     }
     this.#open.set(endpoint, question)
     this.#group(question)
+  }
+
+  /** Where all places are taken, what several nodes find failing gets that of what a single one does, which may lie. */
+  #takePlace(endpoint: string, namespace: string): boolean {
+    const { isTaken, instead } = this.#places.take(endpoint, namespace)
+    if (instead !== undefined) this.#end(instead)
+    if (isTaken || !this.#isSharedDoubt(endpoint)) return isTaken
+    const single = [...this.#open.keys()].findLast(one => !this.#isSharedDoubt(one))
+    if (single === undefined) return false
+    this.#places.leave(single)
+    this.#end(single)
+    return this.#places.take(endpoint, namespace).isTaken
+  }
+
+  #isSharedDoubt(endpoint: string): boolean {
+    return (this.#suspects.get(endpoint)?.size ?? 0) > 1
   }
 
   #close(endpoint: string): void {
