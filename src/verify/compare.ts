@@ -1,5 +1,6 @@
 /** Finds how two proxies treat the same frontends differently. */
 
+import { compareText } from '../text/compare.ts'
 import type { Client, Frontend, Frontends } from './frontends.ts'
 
 /** A text, or a list of which only what the other lacks is of interest. */
@@ -87,9 +88,4 @@ function aspectsOf(frontend: Frontend): Readonly<Record<string, Aspect>> {
 
 function orderOf({ service, frontend, what }: Difference): string {
   return `${service} ${frontend} ${what}`
-}
-
-function compareText(a: string, b: string): number {
-  if (a === b) return 0
-  return a < b ? -1 : 1
 }

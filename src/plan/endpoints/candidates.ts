@@ -4,8 +4,8 @@
  */
 
 import type { EndpointSlice, SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import { compareText } from '../../text/compare.ts'
 import type { NumberedCandidate } from './endpointlist.ts'
-import { compareText } from './order.ts'
 import { type Bar, type NodeTopology, preference } from './rules.ts'
 
 /** Of each slice, the index of the number of the ports that are asked for; undefined where it does not have them. */

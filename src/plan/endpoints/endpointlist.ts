@@ -1,8 +1,7 @@
 /** Makes the endpoints of a port from those chosen. */
 
 import type { Barred } from '../../services/podindex.ts'
-import type { Endpoint } from '../ports/port.ts'
-import { compareEndpoints } from './order.ts'
+import { compareEndpoints, type Endpoint } from '../ports/port.ts'
 import type { Candidate } from './rules.ts'
 
 /** The index of the port's number on the endpoint, in ascending order: 0 where there is but one. */

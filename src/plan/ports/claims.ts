@@ -9,6 +9,7 @@
  * So an owner keeps its address from whoever comes later, and gets it back when it comes back.
  */
 
+import { compareText } from '../../text/compare.ts'
 import { serviceKeyOf } from './port.ts'
 
 /** By rank: earlier kinds go before later ones. */
@@ -136,9 +137,4 @@ function compare(a: Claimant, b: Claimant): number {
     compareText(serviceKeyOf(a.id), serviceKeyOf(b.id)) ||
     compareText(a.id, b.id)
   )
-}
-
-function compareText(a: string, b: string): number {
-  if (a === b) return 0
-  return a < b ? -1 : 1
 }

@@ -4,6 +4,7 @@ import type { IpFamily } from '../../net/address.ts'
 import { portLabel, type ServicePort, type TrafficPolicy } from '../../services/objects/service.ts'
 import type { EnvoyProtocol } from '../../services/settings/envoyprotocol.ts'
 import type { Settings } from '../../services/settings/settings.ts'
+import { compareText } from '../../text/compare.ts'
 
 /** An endpoint that this node may send connections of a Service port to. */
 export interface Endpoint {
@@ -14,6 +15,11 @@ export interface Endpoint {
   readonly barred?: string
   /** Envoy goes on without it: it is about to be gone. See `Barred`. */
   readonly isLeft?: boolean
+}
+
+/** Orders endpoints by address, as text, and port. */
+export function compareEndpoints(a: Pick<Endpoint, 'ip' | 'port'>, b: Pick<Endpoint, 'ip' | 'port'>): number {
+  return compareText(a.ip, b.ip) || a.port - b.port
 }
 
 /** Which layer a Service port is meant for, and why in words for a user. */

@@ -1,7 +1,6 @@
 /** The endpoints of a Service port in numbered slots, from which the kernel chooses by a random number. */
 
-import { compareEndpoints } from '../../../plan/endpoints/order.ts'
-import type { Endpoint } from '../../../plan/ports/port.ts'
+import { compareEndpoints, type Endpoint } from '../../../plan/ports/port.ts'
 import type { Family, Transport } from '../../family.ts'
 import { addressBytes, addressPortBytes, addressPortOf, type Bytes, portPart, wordBytes } from '../bytes.ts'
 import { type ElementName, type ElementSink, type Elements, elementName } from './elements.ts'
@@ -58,7 +57,7 @@ export function slotsIn(elements: Elements, owner: SlotOwner, first = 0): readon
  * it touches and not the number of endpoints: those that stay are mostly the same objects, and cost a comparison.
  *
  * @param before what the slots hold now
- * @param inOrder the same in the order of endpoints (plan/endpoints/order.ts), as these are
+ * @param inOrder the same in the order of endpoints (`compareEndpoints`), as these are
  */
 export function assignSlots(
   before: readonly Endpoint[],
