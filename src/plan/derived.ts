@@ -1,11 +1,13 @@
 /** What a plan has derived of a Service. */
 
-import type { Service } from '../services/objects/service.ts'
+import type { Namespace, Service } from '../services/objects/service.ts'
+import { readSettings, type ServiceSettings } from '../services/settings/annotations.ts'
 import type { RememberedCandidates } from './endpoints/candidates.ts'
 import type { HealthCheck } from './endpoints/healthcheck.ts'
-import type { PortState } from './ports/port.ts'
+import { type PortOfFamily, portsByFamily } from './ports/families.ts'
+import type { Layer, PortState } from './ports/port.ts'
+import { kernelLayersOf } from './ports/portstates.ts'
 import type { Handover } from './ports/scope.ts'
-import type { Shape } from './ports/shape.ts'
 
 export interface Derived {
   ports: readonly PortState[]
@@ -21,4 +23,35 @@ export interface Derived {
 
 export function newDerived(): Derived {
   return { ports: [], shape: undefined, claims: undefined, healthChecks: [], handover: undefined }
+}
+
+/** The part of a Service's states that does not follow from its endpoints: derived once for all that these do. */
+export interface Shape {
+  readonly service: Service
+  readonly settings: ServiceSettings
+  /** Its ports, in each family of its VIPs. */
+  readonly wanted: readonly PortOfFamily[]
+  /** See `kernelLayersOf`, as are the next two. */
+  readonly kernelLayers: readonly (Layer | undefined)[]
+  readonly namespace: Namespace | undefined
+  readonly takenOver: string | undefined
+}
+
+/**
+ * Returns the known shape where it is still right.
+ *
+ * @param takenOver why another proxy takes the Service over, which the kernel layer serves until then
+ */
+export function shapeOf(
+  service: Service,
+  namespace: Namespace | undefined,
+  takenOver: string | undefined,
+  known: Shape | undefined,
+): Shape {
+  const sameService = known?.service === service ? known : undefined
+  if (sameService && sameService.namespace === namespace && sameService.takenOver === takenOver) return sameService
+  const settings = sameService?.settings ?? readSettings(service)
+  const wanted = sameService?.wanted ?? portsByFamily(service)
+  const kernelLayers = kernelLayersOf(service, wanted, settings, namespace, takenOver)
+  return { service, settings, wanted, kernelLayers, namespace, takenOver }
 }

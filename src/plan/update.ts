@@ -3,7 +3,7 @@
 import { describeKey } from '../services/objects/objects.ts'
 import type { Problem } from '../services/problem.ts'
 import type { HealthCheck } from './endpoints/healthcheck.ts'
-import { losersFirst } from './ports/losers-first.ts'
+import { externalDestinationsOf } from './ports/externaldestinations.ts'
 import type { PortState } from './ports/port.ts'
 import { finderOf } from './ports/portstates.ts'
 
@@ -79,4 +79,36 @@ function changesBetween(before: readonly PortState[], after: readonly PortState[
     ...gone.map(state => ({ id: state.id, before: state, after: undefined })),
     ...after.map((state, index) => ({ id: state.id, before: find(state.id, index), after: state })),
   ].filter(change => change.before !== change.after)
+}
+
+/** Orders changes such that a port releases an address before another takes it: so it is always one port's alone. */
+function losersFirst(changes: readonly PortChange[]): readonly PortChange[] {
+  const [losers, others] = [[] as PortChange[], [] as PortChange[]]
+  for (const change of changes) (isLoser(change) ? losers : others).push(change)
+  return losers.length === 0 || others.length === 0 ? changes : [...losers, ...others]
+}
+
+function isLoser({ before, after }: PortChange): boolean {
+  if (!before) return false
+  if (after && haveSameAddresses(before, after)) return false
+  const kept = new Set(after && addressesOf(after))
+  return addressesOf(before).some(address => !kept.has(address))
+}
+
+/** Compares without a look at each: states share what is alike in them. */
+function haveSameAddresses(a: PortState, b: PortState): boolean {
+  const [ofA, ofB] = [a.external, b.external]
+  return (
+    a.vip === b.vip &&
+    a.port.port === b.port.port &&
+    ofA?.nodePort === ofB?.nodePort &&
+    ofA?.externalIPs === ofB?.externalIPs &&
+    ofA?.loadBalancerIPs === ofB?.loadBalancerIPs
+  )
+}
+
+function addressesOf(state: PortState): readonly string[] {
+  return [{ ip: state.vip, port: state.port.port }, ...externalDestinationsOf(state)].map(
+    ({ ip, port }) => `${ip} ${port}`,
+  )
 }

@@ -57,6 +57,10 @@ export type ProblemCode =
 
 /** The length of each part: an Event holds 1024 characters. */
 const longestText = 1000
+/** How many problems of one object are kept. */
+const mostProblems = 10
+
+const noProblems: readonly Problem[] = Object.freeze([])
 
 /**
  * Makes a problem whose texts are printable and bounded: what is quoted of a user's object is escaped, and cut where it
@@ -70,4 +74,40 @@ export function problem(code: ProblemCode, object: string, reason: string, remed
 /** Prints one line: `LP202 Service whoami/whoami: … .` */
 export function formatProblem(p: Problem): string {
   return `${p.code} ${p.object}: ${p.reason}; ${p.remedy}`
+}
+
+/**
+ * Collects what is wrong with one object, bounded: it may have thousands of broken pieces, all for one reason, and a
+ * few of them show it.
+ */
+export class ProblemList {
+  readonly #object: string
+  readonly #problems: Problem[] = []
+  #more = 0
+  #last: (() => Problem) | undefined
+
+  constructor(object: string) {
+    this.#object = object
+  }
+
+  add(code: ProblemCode, reason: string, remedy: string): void {
+    this.addMade(() => problem(code, this.#object, reason, remedy))
+  }
+
+  /** @param make is called where the problem is reported: for texts that take time to make */
+  addMade(make: () => Problem): void {
+    if (this.#problems.length < mostProblems) this.#problems.push(make())
+    else {
+      this.#more++
+      this.#last = make
+    }
+  }
+
+  /** Returns the first ten, and how many more there are. */
+  all(): readonly Problem[] {
+    if (this.#problems.length === 0) return noProblems
+    if (!this.#last) return this.#problems
+    const last = this.#last()
+    return [...this.#problems, { ...last, reason: `${this.#more} more such problems, the last: ${last.reason}` }]
+  }
 }

@@ -3,8 +3,7 @@
  * named by addresses, which may go from one Service to another.
  */
 
-import { RefMap } from '../../envoy/refmap.ts'
-import { type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../../envoy/resource.ts'
+import { RefMap, type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../../envoy/resource.ts'
 import { type Frontend, resourceNameOf } from '../../envoy/resources/frontend.ts'
 import { type NodeOptions, sharedListenerName, sharedRefs, sharedResources } from '../../envoy/resources/listener.ts'
 import { areReachedAlike, type Published, resourcesOf } from '../../envoy/resources/resources.ts'

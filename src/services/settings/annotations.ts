@@ -2,8 +2,7 @@
 
 import { describeKey, keyOf } from '../objects/objects.ts'
 import { portLabel, type Service, type ServicePort } from '../objects/service.ts'
-import { type Problem, problem } from '../problem.ts'
-import { ProblemList } from '../problem-list.ts'
+import { type Problem, ProblemList, problem } from '../problem.ts'
 import type { SettingDefinition } from './definition.ts'
 import { defaultSettings, settingDefinitions } from './definitions.ts'
 import { type EnvoyProtocol, envoyProtocols } from './envoyprotocol.ts'
