@@ -24,9 +24,9 @@ e2e: setup ## Kubernetes' own tests of Services with Lightpath in place of kube-
 	@hack/e2e/run $(E2E)
 
 bench: ## measure: the short form of every experiment (root; 20 minutes), beside kube-proxy where it can be
-	@bench/run --short
+	@bench/run --short $(if $(RESUME),--resume)
 
-bench-full: ## the full form of every experiment: figures to quote; RESUME=1 goes on where it was interrupted
+bench-full: ## the full form of every experiment: figures to quote; RESUME=1, of both, goes on where it was interrupted
 	@bench/run --full $(if $(RESUME),--resume)
 
 k8s-up: setup ## a Kubernetes cluster on this machine: kind where Docker runs, else hack/cluster (root); KUBERNETES=1.36: that minor

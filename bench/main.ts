@@ -39,8 +39,8 @@ if (flags.list) {
     turn,
     resume: flags.resume,
     versions: what,
+    report: writeReport,
   })
-  console.log(`  → ${await writeReport()}`)
   if (failed.length > 0) {
     console.error(`bench: failed: ${failed.join(', ')}; --resume goes on behind what is measured of them`)
     process.exitCode = 1

@@ -12,20 +12,20 @@ export interface RunOptions {
   /** Leaves out what this commit has measured already. */
   readonly resume: boolean
   readonly versions: Versions
+  /** Writes what is made of all results, after each; returns its file. */
+  readonly report: () => Promise<string>
 }
 
 /** One that fails is tried once more, behind what is measured of it; then the others go on. Returns the names of those that failed. */
 export async function runAll(experiments: readonly Experiment[], options: RunOptions): Promise<readonly string[]> {
   const isKept = (one: Experiment) => options.resume && isMeasured(readResult(one.name, options.turn), options)
-  const expected = new Map(
-    experiments.map(one => [one, isKept(one) ? 0 : expectedSeconds(one, options.length)] as const),
-  )
-  plan(expected)
+  const left = experiments.filter(one => !isKept(one))
+  const expected = new Map(left.map(one => [one, expectedSeconds(one, options.length)] as const))
+  printPlan(experiments, expected)
   let later = sum(expected.values())
   const failed: string[] = []
   for (const [one, seconds] of expected) {
     later -= seconds
-    if (seconds === 0) continue
     const result = await tryTwice(one, options, new Progress(one.name, seconds, later))
     if (result === undefined) {
       failed.push(one.name)
@@ -33,6 +33,7 @@ export async function runAll(experiments: readonly Experiment[], options: RunOpt
     }
     print(result)
     console.log(`  → ${writeResult(result, options.turn)}`)
+    console.log(`  → ${await options.report()}`)
     if (options.turn === 'again') printComparison(readResult(one.name), result)
   }
   return failed
@@ -49,13 +50,12 @@ async function tryTwice(one: Experiment, options: RunOptions, progress: Progress
   return undefined
 }
 
-/** Of a run without interruption, in the order of the experiments. */
-function plan(expected: ReadonlyMap<Experiment, number>): void {
-  const rows = [...expected].map(([{ name, title }, seconds]) => [
-    name,
-    seconds === 0 ? 'measured' : time(seconds),
-    title,
-  ])
+/** @param expected seconds of those that are not measured yet */
+function printPlan(experiments: readonly Experiment[], expected: ReadonlyMap<Experiment, number>): void {
+  const rows = experiments.map(one => {
+    const seconds = expected.get(one)
+    return [one.name, seconds === undefined ? 'measured' : time(seconds), one.title]
+  })
   console.error(`${table(['', 'takes', ''], rows)}\nall: ${time(sum(expected.values()))}`)
 }
 
