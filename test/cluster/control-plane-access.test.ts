@@ -173,7 +173,8 @@ test('an agent finds the endpoints of the Service and its own zone by its rights
 })
 
 test('a control plane tells on a Pod what it has excluded, so that kubectl describe shows it', options, async () => {
-  const spec = { containers: [{ name: 'server', image: 'server' }], nodeName: 'node1' }
+  const containers = [{ name: 'server', image: 'server' }]
+  const spec = { containers, nodeName: 'node1', serviceAccountName: 'somebody' }
   const pods = '/api/v1/namespaces/lightpath-system/pods'
   const pod = await server.must('POST', pods, { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'cart-1' }, spec })
   const kubeconfig = await kubeconfigOf('lightpath-controlplane')

@@ -74,6 +74,11 @@ export class Nodes {
     return Nodes.#create('nftables', cluster => cluster.deploy('up', 'labelled', ...components), network)
   }
 
+  /** A cluster of so many nodes, on which `deploy` installs Lightpath. */
+  static of(count: number, deploy: (cluster: Nodes) => Promise<void>): Promise<Nodes> {
+    return Nodes.#create('nftables', deploy, 'routed', count)
+  }
+
   /** The same by the Helm chart. */
   static charted(): Promise<Nodes> {
     return Nodes.#create('nftables', cluster => cluster.#installChart())
@@ -83,10 +88,11 @@ export class Nodes {
     kubeProxy: string,
     start: (cluster: Nodes) => Promise<void>,
     network: 'routed' | 'bridged' = 'routed',
+    count = nodes.length,
   ): Promise<Nodes> {
     const cluster = new Nodes(`lightpath-test-${process.pid}`)
     try {
-      await cluster.hack('up', '--kube-proxy', kubeProxy, '--network', network)
+      await cluster.hack('up', '--kube-proxy', kubeProxy, '--network', network, '--nodes', String(count))
       await start(cluster)
       await cluster.kubectl('apply', '-f', join(root, 'hack/ci/test-deploy.yaml'))
       for (const workload of ['deployment/whoami', 'daemonset/client']) await cluster.rolledOut(workload)

@@ -1,0 +1,81 @@
+/** A node that loses all its packets, on a cluster of four with two control planes: agents leave out what these say is dead. */
+
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { eventually, isRoot, lightpath, Nodes } from '../nodes.ts'
+
+const skip = isRoot ? false : 'needs root'
+const dead = 4
+const living = [1, 2, 3]
+const ownNamespace = ['-n', 'lightpath-system']
+
+describe('a node that loses all its packets', { skip }, () => {
+  let cluster: Nodes
+
+  before(async () => {
+    cluster = await Nodes.of(4, async nodes => {
+      // The control planes run elsewhere.
+      await nodes.kubectl('cordon', `node${dead}`)
+      await nodes.deploy('up', 'labelled', 'controlplane')
+      const path = '/spec/template/spec/containers/0/args/-'
+      const patch = JSON.stringify([{ op: 'add', path, value: '--max-excluded=50' }])
+      await nodes.kubectl(...ownNamespace, 'patch', 'daemonset/lightpath-node', '--type', 'json', '--patch', patch)
+      await nodes.kubectl(...ownNamespace, 'rollout', 'status', 'daemonset/lightpath-node', '--timeout', '180s')
+      await nodes.kubectl('uncordon', `node${dead}`)
+    })
+    // A port without a name that Envoy knows: the kernel layer serves it.
+    await cluster.kubectl('expose', 'deployment/whoami', '--name', 'raw', '--port', '81', '--target-port', '8080')
+  })
+  after(() => cluster?.down())
+
+  const drops = (does: 'add' | 'del') =>
+    Promise.all(
+      ['-4', '-6'].map(family =>
+        cluster.hack('node', String(dead), 'ip', family, 'rule', does, 'pref', '1', 'blackhole'),
+      ),
+    )
+  const statusOf = (node: number) => lightpath('status', '--socket', cluster.socket(node), '--output', 'json')
+  const excludedAt = async (node: number) => JSON.parse(await statusOf(node)).excluded as { readonly examples: unknown }
+  const isReady = async () => {
+    const ready = '{.items[*].endpoints[?(@.conditions.ready==true)].nodeName}'
+    const slices = ['endpointslices', '-l', 'kubernetes.io/service-name=raw', '-o', `jsonpath=${ready}`]
+    return (await cluster.kubectl('get', ...slices)).split(' ').includes(`node${dead}`)
+  }
+  const load = async (service: string, port: number, ...args: readonly string[]) => {
+    const url = (await cluster.url(service)).replace(/\/$/, `:${port}/`)
+    return cluster.load(1, url, '--rate', '50', '--connections', '10', ...args)
+  }
+
+  test('gets nothing from any node long before Kubernetes takes its endpoints away, and all is as before once it is back', async t => {
+    const whoami = await cluster.url('whoami')
+    await eventually(120, async () => {
+      for (const node of living) assert.match(await cluster.curl(node, whoami), /X-Envoy-Attempt-Count: 1/i)
+    })
+    const gets = await load('whoami', 80)
+    const connects = await load('raw', 81, '--fresh')
+    await delay(2000)
+    const began = Date.now()
+    await drops('add')
+    for (const node of living) {
+      await eventually(30, async () => assert.match(JSON.stringify(await excludedAt(node)), new RegExp(`node${dead}`)))
+    }
+    t.diagnostic(`excluded on all nodes after ${Date.now() - began} ms`)
+    assert.ok(await isReady(), 'Kubernetes took it away first')
+    const { firstErrors } = await connects.end()
+    t.diagnostic(
+      `connects that failed began ${firstErrors.map(({ at }) => Math.round(at - began)).join(', ')} ms after`,
+    )
+    const later = await load('raw', 81, '--fresh')
+    await delay(5000)
+    assert.deepEqual((await later.end()).errors, {})
+    assert.ok(await isReady(), 'Kubernetes took it away meanwhile')
+    assert.deepEqual((await gets.end()).errors, {})
+    const events = await cluster.kubectl('-n', 'default', 'get', 'events', '-o', 'jsonpath={.items[*].reason}')
+    assert.match(events, /\bExcluded\b/)
+    await drops('del')
+    for (const node of living) {
+      await eventually(60, async () => assert.deepEqual((await excludedAt(node)).examples, []))
+    }
+  })
+})
