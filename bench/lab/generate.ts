@@ -81,9 +81,12 @@ export class Cluster {
     if (kind !== 'remove') pods.push(this.#nextPod++)
   }
 
-  /** How many endpoints are on the node of this name (node1 and on). */
-  endpointsOn(nodeName: string): number {
-    return this.#pods.flat().filter(pod => this.#nodeOf(pod) === nodeName).length
+  /** How many elements the kernel layer of the node of this name (node1 and on) has of it. */
+  elementsOn(nodeName: string): number {
+    const { services, endpoints } = this.size
+    const local = this.#pods.flat().filter(pod => this.#nodeOf(pod) === nodeName).length
+    // A Service's port, its VIP and its endpoints; an endpoint here; and which addresses open node ports, in both families.
+    return services * (2 + endpoints) + local + 2
   }
 
   #nodeOf(pod: number): string {

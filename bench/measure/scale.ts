@@ -115,9 +115,8 @@ export function sourceOf(network: Network, node: LabNode): string {
 }
 
 async function watchStart({ node, manifests, agent, envoy }: Fleet, settleMs: number): Promise<Start> {
-  const { services, endpoints } = manifests.cluster.size
-  // A Service's port, its VIP and its endpoints; an endpoint here; and which addresses open node ports, in both families.
-  const inKernel = services * (2 + endpoints) + manifests.cluster.endpointsOn(node.name) + 2
+  const { services } = manifests.cluster.size
+  const inKernel = manifests.cluster.elementsOn(node.name)
   const lines: LogLine[] = []
   const milestones = new Map<string, number>()
   let elements = 0

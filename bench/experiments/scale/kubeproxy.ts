@@ -8,7 +8,7 @@ export const kubeproxy = experiment({
   title: "The kernel layer against kube-proxy's",
   shows: `The same API server and the same Services, a node each: one EndpointSlice changes, again and again, and requests go to one
 of the Services.`,
-  minutes: { short: 1, full: 10 },
+  minutes: { short: 0.9, full: 10 },
   options: {
     short: { size: { services: 1000, endpoints: 10 }, rounds: 2, changes: { changes: 10, perTurn: 10 } },
     full: { size: { services: 10_000, endpoints: 10 }, rounds: 20, changes: { changes: 200, perTurn: 25 } },

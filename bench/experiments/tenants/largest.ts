@@ -8,7 +8,7 @@ export const largest = experiment({
   title: "One tenant's largest objects",
   shows: `What one tenant's largest objects cost others: how long the agent's event loop stands still, and how long changes of
 others take meanwhile.`,
-  minutes: { short: 0.6, full: 2 },
+  minutes: { short: 0.8, full: 2 },
   options: { short: { turns: 3 }, full: { turns: 20 } },
   async measure(run, { turns }) {
     const report = await run.step('largest objects', () =>
