@@ -30,6 +30,8 @@ enum { ENVOY_CONNECTION_ID = 28 };
 
 /** Of a connection's network filter; on its worker's thread. */
 uint64_t envoy_dynamic_module_callback_network_filter_get_connection_id(void *filter);
+/** The address that the client connected to. */
+bool envoy_dynamic_module_callback_network_filter_get_local_address(void *filter, struct envoy_text *ip, uint32_t *port);
 size_t envoy_dynamic_module_callback_network_filter_get_read_buffer_size(void *filter);
 void envoy_dynamic_module_callback_network_filter_enable_half_close(void *filter, bool enabled);
 /** Hands what is in the read buffer to the filters behind this one, which take from it what they can. */
@@ -98,6 +100,8 @@ bool envoy_dynamic_module_callback_access_logger_get_header_value(
 
 /** Of a connection's listener filter; on its worker's thread, before the connection has its other filters. */
 int64_t envoy_dynamic_module_callback_listener_filter_get_socket_fd(void *filter);
+/** The address that the client connected to. */
+bool envoy_dynamic_module_callback_listener_filter_get_local_address(void *filter, struct envoy_text *ip, uint32_t *port);
 /** What has come so far, in on_data. */
 bool envoy_dynamic_module_callback_listener_filter_get_buffer_chunk(void *filter, struct envoy_text *chunk);
 /** Of the connection to be, for its access log. */

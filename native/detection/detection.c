@@ -44,7 +44,11 @@ void *envoy_dynamic_module_on_listener_filter_new(void *config, void *filter) {
 void envoy_dynamic_module_on_listener_filter_destroy(void *in_module) { (void)in_module; }
 
 static void report(void *filter, const char *spoke) {
-  if (spoke == NULL || !misnamed_may_report(BY_CLIENT)) return;
+  struct envoy_text ip = {"", 0};
+  uint32_t port = 0;
+  if (spoke == NULL) return;
+  envoy_dynamic_module_callback_listener_filter_get_local_address(filter, &ip, &port);
+  if (!misnamed_may_report(BY_CLIENT, ip, port)) return;
   struct envoy_text value = {spoke, strlen(spoke)};
   envoy_dynamic_module_callback_listener_filter_set_dynamic_metadata_string(filter, metadata_namespace, metadata_key, value);
 }

@@ -1,17 +1,39 @@
-/* Bounds how many connections of misnamed ports a worker reports: some show what a port speaks, and each costs the agent a record. */
+/*
+ * Bounds how many connections of misnamed ports a worker reports: some show what a port speaks, and each costs the agent a record. A
+ * port whose clients connect all the time leaves the others room, of whosever Service it is. The module does not know Services, so each
+ * address and port has its share, and many ports of one tenant have many.
+ */
 
 #include "misnamed.h"
 
 #include "../clock.h"
 
-enum { MOST_A_SECOND = 20 };
+enum { MOST_A_SECOND = 20, MOST_OF_ADDRESS = 2, SLOTS = 256 };
 
-bool misnamed_may_report(enum misnamed_by kind) {
+struct count {
+  uint64_t second;
+  unsigned reported;
+};
+
+static bool take(struct count *count, unsigned most, uint64_t second) {
+  if (second != count->second) *count = (struct count){.second = second};
+  if (count->reported == most) return false;
+  count->reported++;
+  return true;
+}
+
+/** FNV-1a. Addresses that meet in a slot share it. */
+static uint32_t slot_of(struct envoy_text ip, uint32_t port) {
+  uint32_t hash = 2166136261u ^ port;
+  for (size_t i = 0; i < ip.length; i++) hash = (hash ^ (unsigned char)ip.start[i]) * 16777619u;
+  return (hash ^ hash >> 16) % SLOTS;
+}
+
+bool misnamed_may_report(enum misnamed_by kind, struct envoy_text ip, uint32_t port) {
   static _Thread_local struct {
-    uint64_t second;
-    unsigned reported;
+    struct count all, of_address[SLOTS];
   } kinds[MISNAMED_KINDS];
-  uint64_t now = clock_now() / 1000000000;
-  if (now != kinds[kind].second) kinds[kind].second = now, kinds[kind].reported = 0;
-  return kinds[kind].reported++ < MOST_A_SECOND;
+  uint64_t second = clock_now() / 1000000000;
+  if (!take(&kinds[kind].of_address[slot_of(ip, port)], MOST_OF_ADDRESS, second)) return false;
+  return take(&kinds[kind].all, MOST_A_SECOND, second);
 }

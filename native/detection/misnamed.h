@@ -11,7 +11,10 @@ static const struct envoy_text metadata_namespace = {"lightpath", 9}, metadata_k
 
 enum misnamed_by { BY_CLIENT, BY_SERVER, MISNAMED_KINDS };
 
-/** Whether one more connection may be reported: a worker reports some of each kind a second, whatever comes of the other. */
-bool misnamed_may_report(enum misnamed_by kind);
+/**
+ * Whether one more connection to this address and port of its client's choice may be reported. A worker reports some of each kind a
+ * second, whatever comes of the other, and few of them of one address and port.
+ */
+bool misnamed_may_report(enum misnamed_by kind, struct envoy_text ip, uint32_t port);
 
 #endif

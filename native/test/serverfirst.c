@@ -24,6 +24,15 @@ void envoy_dynamic_module_callback_network_set_dynamic_metadata_string(
   reported++;
 }
 
+static uint32_t vip_port;
+
+bool envoy_dynamic_module_callback_network_filter_get_local_address(void *filter, struct envoy_text *ip, uint32_t *port) {
+  assert(filter != NULL);
+  *ip = (struct envoy_text){"10.96.0.1", 9};
+  *port = vip_port;
+  return true;
+}
+
 static bool has_spoken;
 
 bool envoy_dynamic_module_callback_network_get_dynamic_metadata_string(
@@ -33,12 +42,15 @@ bool envoy_dynamic_module_callback_network_get_dynamic_metadata_string(
   return has_spoken;
 }
 
+static bool is_of_another_port = true;
+
 static bool is_reported(const char *bytes, size_t length, bool client_first) {
   static char envoy;
   struct envoy_text name = {"server-first", 12}, none = {"", 0};
   void *config = envoy_dynamic_module_on_network_filter_config_new(NULL, name, none);
   void *connection = envoy_dynamic_module_on_network_filter_new(config, &envoy);
   unsigned before = reported;
+  vip_port += is_of_another_port;
   // Exactly so many bytes, beyond which nothing may be read.
   char *copy = malloc(length > 0 ? length : 1);
   memcpy(copy, bytes, length);
@@ -68,7 +80,13 @@ void test_server_first(void) {
   assert(!is_reported("\0\0\6\4\0\0\0\0\0\0\3\0\0\0\144", 15, false));
   assert(is_reported("\0\0\6\4\0\0\0\0\1\0\3\0\0\0\144", 15, false));
   assert(is_reported("J\0\0\0\n8.0.36", 11, false));
-  for (int i = 0; i < 1000; i++) misnamed_may_report(BY_CLIENT);
+  struct envoy_text ip = {"10.96.0.1", 9};
+  for (uint32_t i = 0; i < 1000; i++) misnamed_may_report(BY_CLIENT, ip, i);
+  assert(is_reported("SSH-2.0-OpenSSH", 15, false));
+  // One port leaves the others room, and all together are few.
+  is_of_another_port = false;
+  for (int i = 0; i < 1000; i++) is_reported("SSH-2.0-OpenSSH", 15, false);
+  is_of_another_port = true;
   assert(is_reported("SSH-2.0-OpenSSH", 15, false));
   for (int i = 0; i < 1000; i++) is_reported("SSH-2.0-OpenSSH", 15, false);
   assert(reported < 100);
