@@ -70,7 +70,10 @@ describe('a node that loses all its packets', { skip }, () => {
     await delay(5000)
     assert.deepEqual((await later.end()).errors, {})
     assert.ok(await isReady(), 'Kubernetes took it away meanwhile')
-    assert.deepEqual((await gets.end()).errors, {})
+    // One GET among hundreds sometimes has no answer in 10 s (docs/architecture.md).
+    const { TIMEOUT = 0, ...others } = (await gets.end()).errors
+    assert.deepEqual(others, {})
+    assert.ok(TIMEOUT <= 1, `${TIMEOUT} GETs were not answered`)
     const events = await cluster.kubectl('-n', 'default', 'get', 'events', '-o', 'jsonpath={.items[*].reason}')
     assert.match(events, /\bExcluded\b/)
     await drops('del')
