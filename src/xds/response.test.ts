@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { create, equals, fromBinary } from '@bufbuild/protobuf'
 import { DeltaDiscoveryResponseSchema } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
 import { typeUrls } from '../envoy/resource.ts'
-import { modelResource } from './client/testing/envoy.ts'
+import { modelResource } from './client/testing/resource.ts'
 import { encodeResponse } from './response.ts'
 
 test('a response is the message that the Envoy API describes', () => {

@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import { typeUrls } from '../../envoy/resource.ts'
 import { ResourceStore } from '../store.ts'
 import { envoyTypes } from '../types.ts'
-import { modelResource } from './testing/envoy.ts'
 import { Link } from './testing/link.ts'
+import { modelResource } from './testing/resource.ts'
 
 const { cluster, listener } = typeUrls
 const gate = { typeUrl: listener, name: 'gate' }

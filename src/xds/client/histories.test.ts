@@ -6,8 +6,8 @@ import { isDeepStrictEqual as isDeepEqual } from 'node:util'
 import fc from 'fast-check'
 import { type ResourceRef, type TypeUrl, typeUrls } from '../../envoy/resource.ts'
 import { envoyTypes } from '../types.ts'
-import type { Content, Quality } from './testing/envoy.ts'
 import { Link } from './testing/link.ts'
+import type { Content, Quality } from './testing/resource.ts'
 import { putService, removeService, types } from './testing/services.ts'
 
 const { endpoints, filter, route, scope } = typeUrls

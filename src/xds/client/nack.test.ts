@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { typeUrls } from '../../envoy/resource.ts'
-import { modelResource } from './testing/envoy.ts'
 import { Link } from './testing/link.ts'
+import { modelResource } from './testing/resource.ts'
 import {
   delivered,
   good,

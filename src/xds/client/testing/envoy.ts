@@ -1,39 +1,13 @@
 /** A client that behaves as Envoy 1.40 does, a small model of it, for tests of the state machine. */
 
 import assert from 'node:assert/strict'
-import { type Resource, type ResourceRef, type TypeUrl, typeUrls } from '../../../envoy/resource.ts'
+import { type ResourceRef, type TypeUrl, typeUrls } from '../../../envoy/resource.ts'
 import type { EncodedResource, Response } from '../../response.ts'
 import type { Client } from '../client.ts'
 import type { Nack, Request } from '../messages.ts'
+import { completes, contentOf, requirementsOf, resourcesIn } from './resource.ts'
 
 const { cluster, endpoints, filter, listener, route, scope } = typeUrls
-
-/** A resource of the model: `broken` as protobuf, `bad` in its meaning. */
-export type Quality = 'good' | 'bad' | 'broken'
-
-export interface Content {
-  readonly quality: Quality
-  /** A listener's: it asks for the route of its name. */
-  readonly route?: boolean
-  /** A listener's: it asks for the filter of its name. */
-  readonly filter?: boolean
-  /** A listener's: it asks for all scopes. */
-  readonly scopes?: boolean
-}
-
-export function modelResource(
-  typeUrl: TypeUrl,
-  name: string,
-  version: string,
-  content: Content,
-  requires: readonly ResourceRef[] = [],
-): Resource {
-  return { typeUrl, name, version, requires, encode: () => new TextEncoder().encode(JSON.stringify(content)) }
-}
-
-const contentOf = ({ bytes }: EncodedResource): Content => JSON.parse(new TextDecoder().decode(bytes))
-const resourcesIn = ({ put }: Response): readonly Resource[] => put.map(({ resource }) => resource)
-const completes = new Map<TypeUrl, TypeUrl>([[endpoints, cluster]])
 
 interface Held {
   readonly version: string
@@ -111,11 +85,8 @@ export class ModelEnvoy {
 
   /** Checks that the response may be sent: `client` is what the server believes. */
   deliver(response: Response, client: Client): void {
-    for (const { typeUrl, name, requires } of resourcesIn(response)) {
-      for (const required of requires) {
-        if (completes.get(typeUrl) === required.typeUrl && required.name === name) continue
-        assert(client.acknowledgedVersion(required) !== undefined, `${typeUrl} ${name} sent before ${required.typeUrl}`)
-      }
+    for (const { typeUrl, name, required } of requirementsOf(response)) {
+      assert(client.acknowledgedVersion(required) !== undefined, `${typeUrl} ${name} sent before ${required.typeUrl}`)
     }
     assert(!this.unanswered.has(response.typeUrl), `two responses of ${response.typeUrl} in flight`)
     this.unanswered.add(response.typeUrl)
@@ -155,14 +126,8 @@ export class ModelEnvoy {
     const { typeUrl, remove } = response
     const names = [...resourcesIn(response).map(({ name }) => name), ...remove]
     assert.equal(new Set(names).size, names.length, 'a name twice in a response')
-    for (const { name, requires } of resourcesIn(response)) {
-      for (const required of requires) {
-        if (completes.get(typeUrl) === required.typeUrl && required.name === name) continue
-        assert(
-          this.has.get(required.typeUrl)!.has(required.name),
-          `${typeUrl} ${name} requires what Envoy does not have`,
-        )
-      }
+    for (const { name, required } of requirementsOf(response)) {
+      assert(this.has.get(required.typeUrl)!.has(required.name), `${typeUrl} ${name} requires what Envoy does not have`)
     }
     const isNacked = (ref: ResourceRef) =>
       nacked.some(nack => nack.ref.typeUrl === ref.typeUrl && nack.ref.name === ref.name)
@@ -183,8 +148,7 @@ export class ModelEnvoy {
 
   #apply({ typeUrl, put, remove }: Response): string | undefined {
     if (put.some(encoded => contentOf(encoded).quality === 'broken')) {
-      if (typeUrl === endpoints) this.#warming.clear()
-      if (typeUrl === filter) this.#waitNoLonger()
+      this.#waitNoLonger(typeUrl)
       return `Unable to unpack as ${typeUrl}`
     }
     const isNamed = this.#subscribed.has(typeUrl)
@@ -200,8 +164,7 @@ export class ModelEnvoy {
       else complaints.push(`${encoded.resource.name}: no good`)
       // Of named subscriptions the first error ends the whole update.
       if (isNamed && complaints.length > 0) {
-        if (typeUrl === endpoints) this.#warming.clear()
-        if (typeUrl === filter) this.#waitNoLonger()
+        this.#waitNoLonger(typeUrl)
         return 'malformed IP address: x'
       }
     }
@@ -211,8 +174,10 @@ export class ModelEnvoy {
       : `Error adding/updating listener(s) ${complaints.map(text => `${text}\n`).join('')}`
   }
 
-  /** One rejected filter ends the wait for every other. */
-  #waitNoLonger(): void {
+  /** One that is rejected ends the wait for every other of its type. */
+  #waitNoLonger(typeUrl: TypeUrl): void {
+    if (typeUrl === endpoints) this.#warming.clear()
+    if (typeUrl !== filter) return
     for (const name of this.#subscribed.get(filter)!) {
       if (this.has.get(listener)!.get(name)?.filter && !this.has.get(filter)!.has(name)) this.early.add(name)
     }

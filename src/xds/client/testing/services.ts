@@ -9,8 +9,8 @@ import {
   typeUrls,
 } from '../../../envoy/resource.ts'
 import type { ResourceStore } from '../../store.ts'
-import { type Content, modelResource, type Quality } from './envoy.ts'
 import { Link } from './link.ts'
+import { type Content, modelResource, type Quality } from './resource.ts'
 
 const { cluster, endpoints, filter, listener, route, scope } = typeUrls
 
