@@ -34,7 +34,7 @@ import { XdsEndpoint } from './envoy/xds/endpoint.ts'
 import type { Report } from './events.ts'
 import { NodeExclusions } from './exclusions/exclusions.ts'
 import { externalObstacles } from './externalobstacles.ts'
-import { frontendOf, frontendsWith } from './frontends.ts'
+import { frontendOf, frontendsTo } from './frontends.ts'
 import { Handovers } from './handovers.ts'
 import { HealthCheckPorts } from './health/healthcheckports.ts'
 import { SyncHealth } from './health/synchealth.ts'
@@ -131,7 +131,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   const exclusions = new NodeExclusions(plan, options.maxExcluded > 0 ? source : {}, log)
   const vanished = new VanishedEndpoints({
     envoyMark: options.envoyMark,
-    frontendsWith: ip => frontendsWith(plan, ip),
+    frontendsTo: endpoint => frontendsTo(plan, endpoint),
     onVanished: endpoint => exclusions.suspect(endpoint),
     log,
   })

@@ -7,11 +7,11 @@
  * TCP_USER_TIMEOUT would do the same, but ends connections to peers without room for more as well (Linux 6.18).
  */
 
-import { envoyEndpointsOf, type Frontend } from '../../envoy/resources/frontend.ts'
+import type { Frontend } from '../../envoy/resources/frontend.ts'
 import { destroyTcp, type TcpEnd } from '../../kernel/netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { listUnacknowledged } from '../../kernel/netlink/unacknowledged.ts'
-import { hostPort, ofHostPort } from '../../net/address.ts'
+import { hostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import { isByRequest } from '../../services/settings/envoyprotocol.ts'
 import { PeriodicTask } from '../tasks/periodictask.ts'
@@ -19,8 +19,8 @@ import { PeriodicTask } from '../tasks/periodictask.ts'
 export interface VanishedOptions {
   /** The mark of Envoy's own connections. */
   readonly envoyMark: number
-  /** Lists the frontends in Envoy with an endpoint at this address, which may be excluded. */
-  readonly frontendsWith: (ip: string) => Iterable<Frontend>
+  /** Lists the frontends for which Envoy connects to an endpoint, which may be excluded. */
+  readonly frontendsTo: (endpoint: string) => Iterable<Frontend>
   /** Called for each that acknowledges nothing, also where its connections have to wait. */
   readonly onVanished: (endpoint: string) => void
   readonly log: Log
@@ -69,7 +69,7 @@ export class VanishedEndpoints {
   #end(): readonly string[] {
     this.#socket ??= new NetlinkSocket('sockDiag')
     const socket = this.#socket
-    const { envoyMark, frontendsWith } = this.#options
+    const { envoyMark, frontendsTo } = this.#options
     const filter = { states: ['established'], mark: { value: envoyMark, mask: envoyMark } } as const
     const silent = listUnacknowledged(socket, filter, unacknowledgedForMs).map(connection => ({
       connection,
@@ -78,9 +78,10 @@ export class VanishedEndpoints {
     if (silent.length === 0) return []
     const endpoints = new Set(silent.map(({ endpoint }) => endpoint))
     for (const endpoint of endpoints) this.#options.onVanished(endpoint)
-    const frontendsTo = byEndpoint(endpoints, frontendsWith)
+    // Once for each: a node that is gone leaves many connections at once.
+    const mayEnd = new Set([...endpoints].filter(endpoint => mayGoElsewhere([...frontendsTo(endpoint)])))
     return silent
-      .filter(({ endpoint }) => mayGoElsewhere(frontendsTo.get(endpoint) ?? []))
+      .filter(({ endpoint }) => mayEnd.has(endpoint))
       .filter(({ connection }) => destroyTcp(socket, connection))
       .map(({ endpoint }) => endpoint)
   }
@@ -91,19 +92,6 @@ export function mayGoElsewhere(frontends: readonly Pick<Frontend, 'layer' | 'end
   const isBalanced = ({ layer, endpoints }: Pick<Frontend, 'layer' | 'endpoints'>) =>
     layer.wants === 'envoy' && isByRequest(layer.protocol) && endpoints.length > 1
   return frontends.length > 0 && frontends.every(isBalanced)
-}
-
-function byEndpoint(
-  endpoints: ReadonlySet<string>,
-  frontendsWith: VanishedOptions['frontendsWith'],
-): ReadonlyMap<string, readonly Frontend[]> {
-  const frontendsTo = (endpoint: string) => {
-    const { ip, port } = ofHostPort(endpoint)
-    return [...frontendsWith(ip)].filter(frontend =>
-      envoyEndpointsOf(frontend).some(one => one.ip === ip && one.port === port),
-    )
-  }
-  return new Map([...endpoints].map(endpoint => [endpoint, frontendsTo(endpoint)]))
 }
 
 /** Writes an endpoint as `hostPort` does, whatever family Envoy's socket has. */

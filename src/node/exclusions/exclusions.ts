@@ -1,13 +1,11 @@
 /** Joins a node to those that tell each other which endpoints are dead (controlplane/failures/). */
 
-import { envoyEndpointsOf } from '../../envoy/resources/frontend.ts'
 import { changesBetween, type Exclusion, Exclusions, nameOf } from '../../exclusions/exclusion.ts'
-import { ofHostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import type { NodePlan } from '../../plan/nodeplan.ts'
 import type { PlanUpdate } from '../../plan/update.ts'
 import type { Source } from '../../sources/source.ts'
-import { frontendsWith } from '../frontends.ts'
+import { frontendsTo } from '../frontends.ts'
 import { connectTo } from './connecting.ts'
 import { Reachability } from './reachability.ts'
 
@@ -58,8 +56,6 @@ export class NodeExclusions {
  * connection may mean something else, or be forbidden.
  */
 function userOf(endpoint: string, plan: NodePlan): string | undefined {
-  const { ip, port } = ofHostPort(endpoint)
-  for (const frontend of frontendsWith(plan, ip))
-    if (envoyEndpointsOf(frontend).some(one => one.ip === ip && one.port === port)) return frontend.namespace
+  for (const { namespace } of frontendsTo(plan, endpoint)) return namespace
   return undefined
 }
