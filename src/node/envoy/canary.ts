@@ -20,6 +20,11 @@ export function shortageIn(answer: CanaryAnswer | undefined): Shortage | undefin
   return answer && shortages[answer]
 }
 
+/** Whether nothing may be redirected while an Envoy that takes connections answers so. */
+export function isUnfit(answer: CanaryAnswer | undefined): boolean {
+  return answer === 'missed' || shortageIn(answer) !== undefined
+}
+
 const shortages: Readonly<Partial<Record<CanaryAnswer, Shortage>>> = {
   overloaded: 'memory',
   full: 'room for connections',

@@ -25,7 +25,7 @@ import { Envoys } from './envoys.ts'
 import { EnvoyModule, moduleOptions } from './module.ts'
 import type { EnvoyLayerOptions } from './options.ts'
 import { type EnvoyView, statusOf, viewOf } from './view.ts'
-import { Nacks } from './xds/nacks.ts'
+import { Nacks, remedies } from './xds/nacks.ts'
 import { XdsReports } from './xds/reports.ts'
 
 const families: readonly IpFamily[] = ['IPv4', 'IPv6']
@@ -290,14 +290,9 @@ export class EnvoyLayer {
   }
 
   #remedy(ref: ResourceRef): string {
-    if (this.#redirectOf(ref)) return 'the kernel layer serves all Services; stop what uses the port, it is tried again'
+    if (this.#redirectOf(ref)) return remedies.redirectListener
     const id = this.#published.ownerOf(ref)
-    if (id === undefined) {
-      const again = ref.typeUrl === typeUrls.filter ? 'when an Envoy connects anew' : ''
-      return `the kernel layer serves the http ports that need it; it is tried again ${again}`.trim()
-    }
-    return this.isRedirected(id)
-      ? 'it keeps its last acknowledged configuration; correct its settings'
-      : 'the kernel layer serves it; correct its settings'
+    if (id !== undefined) return this.isRedirected(id) ? remedies.redirected : remedies.notRedirected
+    return ref.typeUrl === typeUrls.filter ? remedies.sharedFilter : remedies.sharedListener
   }
 }

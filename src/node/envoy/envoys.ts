@@ -15,7 +15,7 @@ import type { Problem } from '../../services/problem.ts'
 import type { ClientAddress } from '../../services/settings/clientaddress.ts'
 import type { ClientInfo } from '../../xds/session.ts'
 import { bootstrapProblems, type ClientAddressChoice } from '../probes/clientaddress.ts'
-import { type Canary, type CanaryAnswer, shortageIn } from './canary.ts'
+import { type Canary, type CanaryAnswer, isUnfit, shortageIn } from './canary.ts'
 import { bootstrapOf, loadProblem, versionProblems } from './envoyproblems.ts'
 
 export interface EnvoysOptions {
@@ -57,11 +57,6 @@ interface Known {
   settled: boolean
   active: boolean
   admission: NodeJS.Timeout | undefined
-}
-
-/** Whether nothing may be redirected while an Envoy that takes connections answers so. */
-function isUnfit(answer: CanaryAnswer | undefined): boolean {
-  return answer === 'missed' || shortageIn(answer) !== undefined
 }
 
 export class Envoys {
