@@ -79,8 +79,10 @@ export class NodePlan {
 
   setObstacles(obstacles: ExternalObstacles): PlanUpdate {
     this.#obstacles = obstacles
-    const concerned = [...this.#facts.services.all()].filter(isReachedFromOutside)
-    return this.#refreshAll(concerned.map(({ namespace, name }) => `${namespace}/${name}`))
+    const concerned = [...this.#facts.services.entries()].filter(
+      ({ service }) => service && isReachedFromOutside(service),
+    )
+    return this.#refreshAll(concerned.map(({ key }) => key))
   }
 
   /** Sets what others have found dead, in place of what they had. */

@@ -9,6 +9,7 @@
 import { familyOf } from '../net/address.ts'
 import { contains, familyOfCidr } from '../net/cidr.ts'
 import { specialPlace } from '../net/special.ts'
+import { compareText } from '../text/compare.ts'
 import type { NodeIndex } from './nodeindex.ts'
 import { type Direction, type Pod, type Policy, selects } from './objects/networkpolicy.ts'
 import { describeKey, type ObjectKey } from './objects/objects.ts'
@@ -205,5 +206,5 @@ export function podName({ namespace, name }: Pod): string {
 }
 
 function byName(a: Pod, b: Pod): number {
-  return podName(a) < podName(b) ? -1 : 1
+  return compareText(podName(a), podName(b))
 }

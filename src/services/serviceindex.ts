@@ -5,7 +5,7 @@
 
 import { AddressIndex } from './addressindex.ts'
 import { labels } from './labels.ts'
-import type { EndpointSlice } from './objects/endpointslice.ts'
+import { type EndpointSlice, ipsOf } from './objects/endpointslice.ts'
 import type { Change, KubeObject, ObjectKey } from './objects/objects.ts'
 import type { Namespace, Service } from './objects/service.ts'
 
@@ -185,10 +185,6 @@ function namespaceOf(key: string): string {
 
 function sliceIn(slices: readonly EndpointSlice[], name: string): EndpointSlice {
   return slices.find(slice => slice.name === name)!
-}
-
-function ipsOf({ endpoints }: EndpointSlice): readonly string[] {
-  return endpoints.map(({ ip }) => ip)
 }
 
 /** Replaces the slice of the same name. */

@@ -22,7 +22,7 @@ import { type VerdictData, verdictCodes } from '../kernel/nftables/rules/express
 import { fixedSet } from '../kernel/nftables/sets.ts'
 import type { NftTable } from '../kernel/nftables/snapshot.ts'
 import type { Part } from '../kernel/nftables/wire/types.ts'
-import type { IpFamily, Protocol } from '../net/address.ts'
+import { type IpFamily, ofHostPort, type Protocol } from '../net/address.ts'
 import { anyAddressOf } from '../plan/ports/externaldestinations.ts'
 import { endpointsOf, endpointText, gotoOf, isFromNode, isKey, rangesOf, setOfAddress } from './clauses.ts'
 import { type Client, type Destination, type Frontend, type Frontends, keyOfDestination } from './frontends.ts'
@@ -81,7 +81,7 @@ class Reader {
       otherwise: isLocal && isDrop(verdict('local-services')) ? 'drop' : refusalOf(refusal),
       affinitySeconds: (all.endpoints.length > 0 ? all : local).affinitySeconds,
       masquerade: isMasqueraded ? 'everybody' : isLocal ? 'node' : 'nobody',
-      hairpin: reached.filter(endpoint => this.#hairpin.has(addressOf(endpoint))).sort(),
+      hairpin: reached.filter(endpoint => this.#hairpin.has(ofHostPort(endpoint).ip)).sort(),
       sources: this.#sources(key),
       // Where not all cluster IPs are ours, none is among them.
       isClusterIP: clusterIPs.size === 0 ? undefined : clusterIPs.has(key.slice(0, addressLengths[table.family])),
@@ -200,9 +200,4 @@ function rememberingOf([who, update, ...then]: Clauses) {
   const isFresh = who?.kind === 'compare' && who.field.name === 'random' && who.op === 'eq' && who.value === 0
   if (!isKnown && !isFresh) return undefined
   return { of: isKnown ? 'known' : 'fresh', seconds: update.timeoutMs / 1000, then } as const
-}
-
-/** `[fd00::1]:80` → `fd00::1` */
-function addressOf(endpoint: string): string {
-  return endpoint.slice(0, endpoint.lastIndexOf(':')).replace(/^\[|\]$/g, '')
 }

@@ -12,11 +12,10 @@ export function notesOf(
   ended: readonly Exclusion[],
   podOf: (endpoint: string) => string | undefined,
 ): readonly Note[] {
-  const noteOf = (exclusion: Exclusion, rest: Omit<Note, 'object'>): readonly Note[] => {
-    const { of, name } = exclusion
-    const pod = of === 'endpoint' ? podOf(name) : undefined
-    if (of === 'endpoint') return pod === undefined ? [] : [{ object: `Pod ${pod}`, ...rest }]
-    return [{ object: `Node ${name}`, ...rest }]
+  const noteOf = ({ of, name }: Exclusion, rest: Omit<Note, 'object'>): readonly Note[] => {
+    if (of === 'node') return [{ object: `Node ${name}`, ...rest }]
+    const pod = podOf(name)
+    return pod === undefined ? [] : [{ object: `Pod ${pod}`, ...rest }]
   }
   const what = ({ of, name }: Exclusion) => (of === 'node' ? 'endpoints on it get' : `${name} gets`)
   return [

@@ -3,7 +3,7 @@
 import { type FactType, nameOf, typeOf } from '../../facts/types.ts'
 import { hostPort, ofHostPort } from '../../net/address.ts'
 import { AddressIndex } from '../../services/addressindex.ts'
-import type { EndpointSlice } from '../../services/objects/endpointslice.ts'
+import { type EndpointSlice, ipsOf } from '../../services/objects/endpointslice.ts'
 import { type Change, type KubeObject, keyOf } from '../../services/objects/objects.ts'
 import { AddressNodes } from './addressnodes.ts'
 
@@ -72,8 +72,4 @@ export class ReadyEndpoints {
       this.#byAddress.add(ipsOf(slice), slice)
     } else this.#slices.delete(name)
   }
-}
-
-function ipsOf({ endpoints }: EndpointSlice): readonly string[] {
-  return endpoints.map(({ ip }) => ip)
 }

@@ -37,3 +37,8 @@ export interface EndpointSlice {
   /** The annotation endpoints.kubernetes.io/last-change-trigger-time in milliseconds, where set. */
   readonly triggered?: number
 }
+
+/** The addresses of its endpoints. */
+export function ipsOf({ endpoints }: EndpointSlice): readonly string[] {
+  return endpoints.map(({ ip }) => ip)
+}
