@@ -1,5 +1,7 @@
 /** Reading raw JSON values of which nothing is known, and sharing what many objects have in common. */
 
+import { Sharing } from './sharing.ts'
+
 export type Raw = Readonly<Record<string, unknown>>
 
 /** The value as an object; an empty one where it is none, so that reading on finds nothing. */
@@ -40,22 +42,13 @@ export function isNo(what: string, field: string, value: unknown): string {
   return isAbsent(value) ? `${field} is missing` : `${field} ${show(value)} is no ${what}`
 }
 
-/** How many different values are kept for sharing; beyond that the tables start afresh, which costs memory only. */
-const mostShared = 20_000
-/** What is longer is not shared: few have the same, and the tables would hold on to it when it is gone. */
-const longestShared = 2048
-
-const sharedTexts = new Map<string, string>()
-const sharedContents = new Map<string, object>()
+const mostShared = 4_000_000
+const sharedTexts = new Sharing<string>(mostShared)
+const sharedContents = new Sharing<object>(mostShared)
 
 /** The same string for equal strings: zones, nodes and names that thousands of endpoints repeat are held once. */
 export function sharedText(text: string): string {
-  if (text.length > longestShared) return text
-  const shared = sharedTexts.get(text)
-  if (shared !== undefined) return shared
-  if (sharedTexts.size >= mostShared) sharedTexts.clear()
-  sharedTexts.set(text, text)
-  return text
+  return sharedTexts.share(text, text)
 }
 
 /** A list that grew holds room for sixteen more; a copy has its own length. */
@@ -74,10 +67,5 @@ export function sharedRecord(record: Readonly<Record<string, string>>): Readonly
 }
 
 function sharedContent<T extends object>(value: T): T {
-  const content = JSON.stringify(value)
-  const shared = sharedContents.get(content)
-  if (shared) return shared as T
-  if (sharedContents.size >= mostShared) sharedContents.clear()
-  sharedContents.set(content, value)
-  return value
+  return sharedContents.share(JSON.stringify(value), value) as T
 }
