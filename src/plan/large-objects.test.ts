@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { ClusterFacts } from '../services/clusterfacts.ts'
 import { parseObject } from '../services/parse/parse.ts'
 import { readSettings } from '../services/settings/annotations.ts'
-import { anEndpoint, aPort, aService, aSlice, put } from '../services/testing.ts'
+import { aNetworkPolicy, anEndpoint, aPod, aPort, aService, aSlice, put, remove } from '../services/testing.ts'
 import { countSteps, growth } from '../testing/steps.ts'
 import { EndpointChoice } from './endpoints/choice.ts'
 import { planOf } from './testing.ts'
@@ -133,4 +134,17 @@ describe('A Service with many ports and endpoints', () => {
       assert.ok(ratio < mostGrowth, `four times as many ${what} took ${ratio} times the work`)
     }
   })
+})
+
+test('Policies of a namespace take time in proportion to their number, as they come and as they go', async () => {
+  const pods = numbers(20).map(i => put(aPod(`pod-${i}`, `10.244.0.${i}`)))
+  const policies = (size: number) => numbers(size).map(i => aNetworkPolicy({ name: `n${10_000 - i}` }))
+  const work = (size: number) => {
+    const facts = new ClusterFacts({ tellsPods: true, podRanges: [] })
+    facts.apply(pods)
+    facts.apply(policies(size).map(put))
+    facts.apply(policies(size).map(remove))
+  }
+  const ratio = await growth(work, 100)
+  assert.ok(ratio < mostGrowth, `four times as many took ${ratio} times the work`)
 })

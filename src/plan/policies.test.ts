@@ -110,6 +110,75 @@ test('a selector that cannot be read selects more pods, not fewer, and is report
   assert.equal(plan.policies.clients().length, 1)
 })
 
+test('a label that is named like what every object has is there only where the pod has it', () => {
+  for (const key of ['constructor', 'toString', 'hasOwnProperty']) {
+    const without = { matchLabels: {}, matchExpressions: [{ key, operator: 'DoesNotExist', values: [] } as const] }
+    assert.equal(selects(without, {}), true)
+    assert.equal(selects(without, { [key]: 'x' }), false)
+    assert.equal(selects({ ...without, matchExpressions: [{ key, operator: 'Exists', values: [] }] }, {}), false)
+  }
+})
+
+test('a selector of more requirements than anybody needs selects more pods, and is reported', () => {
+  const matchLabels = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`label-${i}`, 'x']))
+  const { object, problems } = parseObject(policy('large', { podSelector: { matchLabels }, policyTypes: ['Egress'] }))
+  assert.match(problems[0]!.reason, /has 5000 labels and requirements/)
+  const plan = new TestPlan({ knowledge: toldAll })
+  const labels = Object.fromEntries(Object.entries(matchLabels).slice(0, 100))
+  plan.tell([{ type: 'put', object: object! }, put(pod('a', '10.1.0.1', { labels })), put(pod('b', '10.1.0.2'))])
+  assert.deepEqual(
+    plan.policies.clients().map(({ pod }) => pod),
+    ['shop/a'],
+  )
+})
+
+test('whether policies come at once or one by one, before or after the pods, the same ones are named', () => {
+  const apps = ['web', 'db']
+  const anyPolicy = fc.record({
+    name: fc.constantFrom('a', 'b', 'c', 'd'),
+    namespace: fc.constantFrom('shop', ''),
+    direction: fc.constantFrom('Ingress', 'Egress'),
+    app: fc.constantFrom(...apps),
+    isGone: fc.boolean(),
+  })
+  const changeOf = ({
+    name,
+    namespace,
+    direction,
+    app,
+    isGone,
+  }: typeof anyPolicy extends fc.Arbitrary<infer T> ? T : never): Change => {
+    if (namespace === '') {
+      const cluster = {
+        apiVersion: 'policy.networking.k8s.io/v1alpha1',
+        kind: 'AdminNetworkPolicy',
+        metadata: { name },
+      }
+      const kind = 'AdminNetworkPolicy.policy.networking.k8s.io'
+      return isGone
+        ? { type: 'remove', key: { kind, namespace, name } }
+        : put({ ...cluster, spec: { [direction.toLowerCase()]: [{}] } })
+    }
+    if (isGone) return { type: 'remove', key: { kind: 'NetworkPolicy', namespace, name } }
+    return put(policy(name, { podSelector: { matchLabels: { app } }, policyTypes: [direction] }))
+  }
+  const pods = apps.map((app, i) => put(pod(app, `10.1.0.${i}`, { labels: { app } })))
+  const judged = (...batches: readonly (readonly Change[])[]) => {
+    const facts = new ClusterFacts(toldAll)
+    for (const batch of batches) facts.apply(batch)
+    return [...facts.pods.pods()].map(({ ingress, egress }) => [ingress, egress])
+  }
+  fc.assert(
+    fc.property(fc.array(anyPolicy, { maxLength: 12 }), all => {
+      const changes = all.map(changeOf)
+      const last = judged(changes, pods)
+      assert.deepEqual(judged(pods, ...changes.map(change => [change])), last)
+      assert.deepEqual(judged(pods, changes), last)
+      assert.deepEqual(judged([...changes, ...pods]), last)
+    }),
+  )
+})
+
 test('for all labels, a requirement and its opposite never agree', () => {
   const labels = fc.dictionary(fc.constantFrom('a', 'b'), fc.constantFrom('x', 'y'))
   const values = fc.subarray(['x', 'y'])
@@ -178,6 +247,12 @@ test('of policies of network plugins the direction counts, and each selects all 
   )
   assert.match(why('policy.networking.k8s.io/v1alpha1', 'AdminNetworkPolicy', { ingress: [{}] }), /AdminNetworkPolicy/)
   assert.equal(why('cilium.io/v2', 'CiliumNetworkPolicy', { egress: [{}] }, 'shop'), 'admitted')
+  const denies = (ingress: boolean) => ({ egress: [{}], enableDefaultDeny: { ingress } })
+  assert.match(
+    why('cilium.io/v2', 'CiliumNetworkPolicy', denies(true), 'shop'),
+    /CiliumNetworkPolicy.cilium.io shop\/p/,
+  )
+  assert.equal(why('cilium.io/v2', 'CiliumNetworkPolicy', denies(false), 'shop'), 'admitted')
   assert.equal(why('cilium.io/v2', 'CiliumNetworkPolicy', { ingress: [{}] }, 'other'), 'admitted')
 })
 

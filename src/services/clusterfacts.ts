@@ -52,6 +52,7 @@ export class ClusterFacts {
         if (kind === 'Namespace' && !object) goneNamespaces.push(name)
       }
     }
+    this.pods.judgePods(pods)
     return { services, goneNamespaces, nodes, pods: pods.found() }
   }
 }

@@ -57,6 +57,8 @@ export class PodIndex {
   readonly #pods = new Map<string, Map<string, JudgedPod>>()
   /** By name, so that answers do not depend on who came first. More than one where an address goes from pod to pod. */
   readonly #byAddress = new Map<string, readonly Pod[]>()
+  /** Those that changed since pods were judged by them, by namespace and description. */
+  readonly #changed = new Map<string, Map<string, Policy | undefined>>()
   /** Addresses that pods left which go on, by namespace and address. */
   readonly #left = new Set<string>()
 
@@ -150,6 +152,7 @@ export class PodIndex {
     if (!this.#knowledge.tellsPods && pods.size === 0) changes.rejudge(namespace, 'all')
   }
 
+  /** Pods are judged by it once `judgePods` is called: many policies may come together. */
   setPolicy(key: ObjectKey, policy: Policy | undefined, changes: PodChanges): void {
     const { namespace } = key
     const id = describeKey(key)
@@ -160,14 +163,41 @@ export class PodIndex {
     if (policies.size > 0) this.#policies.set(namespace, policies)
     else this.#policies.delete(namespace)
     if (!this.#knowledge.tellsPods) changes.rejudge(namespace, 'all')
-    const concerned = namespace === '' ? [...this.#pods.keys()] : [namespace]
-    for (const one of concerned) {
-      for (const [name, { pod, left, ingress }] of this.#pods.get(one) ?? nobody) {
-        const known = this.#judge(pod, left)
-        this.#pods.get(one)!.set(name, known)
-        if (known.ingress !== ingress) for (const ip of pod.addresses) changes.rejudge(one, ip)
+    const changed = this.#changed.get(namespace)
+    if (changed) changed.set(id, policy)
+    else this.#changed.set(namespace, new Map([[id, policy]]))
+  }
+
+  /** Judges pods by the policies that were set since it was called last. */
+  judgePods(changes: PodChanges): void {
+    for (const [namespace, changed] of this.#changed) {
+      for (const one of namespace === '' ? this.#pods.keys() : [namespace]) {
+        const pods = this.#pods.get(one)
+        for (const [name, before] of pods ?? nobody) {
+          const after = this.#judgeBy(changed, before)
+          if (after === before) continue
+          pods!.set(name, after)
+          if (after.ingress !== before.ingress) for (const ip of before.pod.addresses) changes.rejudge(one, ip)
+        }
       }
     }
+    this.#changed.clear()
+  }
+
+  /** Asks the other policies only where the one that was named is among those that changed. */
+  #judgeBy(changed: ReadonlyMap<string, Policy | undefined>, before: JudgedPod): JudgedPod {
+    const { pod, left } = before
+    const named = [before.ingress, before.egress]
+    if (named.some(id => id !== undefined && changed.has(id))) return this.#judge(pod, left)
+    let { ingress, egress } = before
+    for (const [id, policy] of changed) {
+      const isFirst = (known: string | undefined) => known === undefined || id < known
+      if (!policy || !(isFirst(ingress) || isFirst(egress)) || !mayBeSelected(policy, pod)) continue
+      if (policy.restricts.includes('ingress') && isFirst(ingress)) ingress = id
+      if (policy.restricts.includes('egress') && isFirst(egress)) egress = id
+    }
+    const isSame = ingress === before.ingress && egress === before.egress
+    return isSame ? before : { pod, left, ingress, egress }
   }
 
   #judge(pod: Pod, left: readonly string[]): JudgedPod {

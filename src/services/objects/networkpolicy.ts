@@ -58,19 +58,35 @@ export interface Pod {
 
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors */
 export function selects(selector: LabelSelector, labels: Readonly<Record<string, string>>): boolean {
-  const hasAll = Object.entries(selector.matchLabels).every(([key, value]) => labels[key] === value)
-  return hasAll && selector.matchExpressions.every(requirement => isMet(requirement, labels[requirement.key]))
+  // A label may be named like what every object has, such as `constructor`.
+  const of = (key: string) => (Object.hasOwn(labels, key) ? labels[key] : undefined)
+  for (const key in selector.matchLabels) if (of(key) !== selector.matchLabels[key]) return false
+  return selector.matchExpressions.every(requirement => isMet(requirement, of(requirement.key)))
 }
 
 function isMet({ operator, values }: LabelRequirement, value: string | undefined): boolean {
   switch (operator) {
     case 'In':
-      return value !== undefined && values.includes(value)
+      return value !== undefined && isAmong(values, value)
     case 'NotIn':
-      return value === undefined || !values.includes(value)
+      return value === undefined || !isAmong(values, value)
     case 'Exists':
       return value !== undefined
     case 'DoesNotExist':
       return value === undefined
   }
+}
+
+/** Each of a namespace's pods asks each of its policies. */
+const fewValues = 16
+const setsOfMany = new WeakMap<readonly string[], ReadonlySet<string>>()
+
+function isAmong(values: readonly string[], value: string): boolean {
+  if (values.length <= fewValues) return values.includes(value)
+  let set = setsOfMany.get(values)
+  if (!set) {
+    set = new Set(values)
+    setsOfMany.set(values, set)
+  }
+  return set.has(value)
 }

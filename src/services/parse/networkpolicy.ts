@@ -54,24 +54,40 @@ const ingressOnly: readonly Direction[] = ['ingress']
 
 /**
  * Makes the parser of a network plugin's policy, or an administrator's. Fields of both directions begin with their
- * names (`ingress`, `ingressDeny`); Calico has `types` like NetworkPolicies. One that names no direction counts for
- * both.
+ * names (`ingress`, `ingressDeny`); Calico has `types` like NetworkPolicies, and Cilium's may deny by default in a
+ * direction for which they have no rules. One that names no direction counts for both.
  */
 export function otherPolicyParser(kind: OtherPolicyKind) {
   return (raw: Raw, { namespace, name }: Metadata): ParsedKind => {
     const specs = [rawObject(raw.spec), ...rawList(raw.specs).map(rawObject)]
     const types = specs.flatMap(({ types }) => rawList(types)).map(type => rawText(type).toLowerCase())
     const fields = specs.flatMap(spec => Object.keys(spec).filter(key => !isAbsent(spec[key])))
-    const named = both.filter(direction => [...types, ...fields].some(word => word.startsWith(direction)))
+    const denied = specs.flatMap(({ enableDefaultDeny }) => namesOfTrue(rawObject(enableDefaultDeny)))
+    const named = both.filter(direction => [...types, ...fields, ...denied].some(word => word.startsWith(direction)))
     const object: OtherPolicy = { kind, namespace, name, restricts: named.length > 0 ? sharedList(named) : both }
     return { object }
   }
 }
 
+function namesOfTrue(fields: Raw): readonly string[] {
+  return Object.keys(fields).filter(name => fields[name] === true)
+}
+
+/** Every pod of the namespace is compared with each, so a selector has no more. */
+const mostRequirements = 100
+
 function readSelector({ matchLabels, matchExpressions }: Raw, report: Report): LabelSelector {
+  const labels = Object.entries(usedTexts('label', rawObject(matchLabels), () => true, report))
+  const requirements = rawList(matchExpressions).flatMap(value => readRequirement(rawObject(value), report))
+  const count = labels.length + requirements.length
+  if (count > mostRequirements) {
+    const what = `spec.podSelector has ${count} labels and requirements`
+    report('LP102', what, `the first ${mostRequirements} count, so more pods may stay in the kernel layer; write fewer`)
+  }
+  const kept = labels.slice(0, mostRequirements)
   return {
-    matchLabels: usedTexts('label', rawObject(matchLabels), () => true, report),
-    matchExpressions: rawList(matchExpressions).flatMap(value => readRequirement(rawObject(value), report)),
+    matchLabels: Object.fromEntries(kept),
+    matchExpressions: requirements.slice(0, mostRequirements - kept.length),
   }
 }
 
