@@ -3,9 +3,10 @@
  * or 2. https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#how-pods-with-resource-limits-are-run
  */
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { type CgroupVersion, versionHere } from '../../src/lab/cgroups.ts'
 import { waitFor } from '../../src/lab/wait.ts'
 
 const emptyMs = 5000
@@ -13,15 +14,13 @@ const ownPrefix = 'lightpath-bench-run-'
 /** More than any machine's other work asks for. */
 const wholeMilliCpu = 1000 * 32
 
-interface Controller {
-  readonly root: string
-  readonly file: string
+interface WeightVersion extends CgroupVersion {
   readonly weightOf: (milliCpu: number) => number
 }
 
 /** https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/2254-cgroup-v2 for the second. */
 const sharesOf = (milliCpu: number) => Math.max(2, Math.round((milliCpu * 1024) / 1000))
-const versions: readonly Controller[] = [
+const versions: readonly WeightVersion[] = [
   { root: '/sys/fs/cgroup/cpu', file: 'cpu.shares', weightOf: sharesOf },
   {
     root: '/sys/fs/cgroup',
@@ -39,7 +38,7 @@ export interface Container {
 
 /** @returns what undoes it; undefined where the machine has no such cgroups */
 export async function shareOut(containers: readonly Container[]): Promise<(() => Promise<void>) | undefined> {
-  const found = versions.find(({ root, file }) => existsSync(join(root, file)) || hasController(root))
+  const found = versionHere(versions)
   if (!found) return undefined
   const { root, file, weightOf } = found
   const groups: string[] = []
@@ -86,7 +85,7 @@ function remove(group: string, root: string): boolean {
  * Nothing happens where the machine has no such cgroups.
  */
 export function enterOwnCgroup(): void {
-  const found = versions.find(({ root, file }) => existsSync(join(root, file)) || hasController(root))
+  const found = versionHere(versions)
   if (!found) return
   const { root, file, weightOf } = found
   for (const left of readdirSync(root).filter(name => name.startsWith(ownPrefix))) removeIfEmpty(join(root, left))
@@ -103,11 +102,6 @@ function removeIfEmpty(group: string): void {
   } catch {
     // Another run is in it.
   }
-}
-
-function hasController(root: string): boolean {
-  const file = join(root, 'cgroup.subtree_control')
-  return existsSync(file) && readFileSync(file, 'utf8').split(/\s/).includes('cpu')
 }
 
 /** The CPU request of the container of that name in deploy/, in thousandths of a core. */

@@ -2,49 +2,44 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { type CgroupVersion, versionHere } from '../cgroups.ts'
 import { waitFor } from '../wait.ts'
 
 const limitMs = 10_000
 
-interface Controller {
-  readonly root: string
-  readonly limit: string
+/** The file is that of the limit. */
+interface MemoryVersion extends CgroupVersion {
   readonly usage: string
   readonly unlimited: string
 }
 
-const versions: readonly Controller[] = [
+const version = versionHere<MemoryVersion>([
   {
     root: '/sys/fs/cgroup/memory',
-    limit: 'memory.limit_in_bytes',
+    file: 'memory.limit_in_bytes',
     usage: 'memory.usage_in_bytes',
     unlimited: '-1',
   },
-  { root: '/sys/fs/cgroup', limit: 'memory.max', usage: 'memory.current', unlimited: 'max' },
-]
-
-/** The root of version 2 has no limit itself. */
-const controller = versions.find(({ root, limit }) =>
-  ['.', ...namesIn(root)].some(name => existsSync(join(root, name, limit))),
-)
+  { root: '/sys/fs/cgroup', file: 'memory.max', usage: 'memory.current', unlimited: 'max' },
+])
 
 /** Whether this machine has such cgroups. */
-export const canLimitMemory = controller !== undefined
+export const canLimitMemory = version !== undefined
 
 export class MemoryGroup {
   readonly #path: string
-  readonly #controller: Controller
+  readonly #version: MemoryVersion
 
   /** Undefined where there are none. */
   static create(name: string): MemoryGroup | undefined {
-    return controller && new MemoryGroup(controller, name)
+    return version && new MemoryGroup(version, name)
   }
 
-  private constructor(controller: Controller, name: string) {
-    this.#controller = controller
-    this.#path = join(controller.root, name)
+  private constructor(version: MemoryVersion, name: string) {
+    this.#version = version
+    this.#path = join(version.root, name)
     mkdirSync(this.#path)
-    copyWeight(controller.root, this.#path)
+    copyWeight(version.root, this.#path)
   }
 
   /** A process whose id is written there is in it. */
@@ -54,7 +49,7 @@ export class MemoryGroup {
 
   /** Bytes in use. */
   get usage(): number {
-    return Number(readFileSync(join(this.#path, this.#controller.usage), 'utf8'))
+    return Number(readFileSync(join(this.#path, this.#version.usage), 'utf8'))
   }
 
   /**
@@ -63,8 +58,8 @@ export class MemoryGroup {
    * @param bytes undefined: no limit
    */
   async limit(bytes: number | undefined): Promise<void> {
-    const file = join(this.#path, this.#controller.limit)
-    const text = bytes === undefined ? this.#controller.unlimited : String(bytes)
+    const file = join(this.#path, this.#version.file)
+    const text = bytes === undefined ? this.#version.unlimited : String(bytes)
     await waitFor(`${file} to be ${text}`, limitMs, () => {
       if (isTaken(file, text)) return true
       isTaken(file, String(this.usage))
@@ -75,14 +70,14 @@ export class MemoryGroup {
 
 /** The names of all groups there are. */
 export function memoryGroupNames(): readonly string[] {
-  return controller ? namesIn(controller.root) : []
+  return version ? namesIn(version.root) : []
 }
 
 /** Removes the groups whose names begin so. */
 export function removeMemoryGroups(prefix: string): void {
   for (const name of memoryGroupNames().filter(name => name.startsWith(prefix))) {
     try {
-      rmdirSync(join(controller!.root, name))
+      rmdirSync(join(version!.root, name))
     } catch {
       // A process in it is just ending; the next lab removes it.
     }
