@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import { after, before, test } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { run } from '../../src/lab/processes.ts'
 import { ApiServerProcess, adminToken, guestToken, noApiServer } from './apiserver.ts'
@@ -36,33 +36,39 @@ const commands = [
   ['check'],
 ] as const
 
-for (const [command, ...args] of commands) {
-  for (const [what, kubeconfig, words] of [
-    [
-      'without rights',
-      () => server.kubeconfig('guest', `token: ${guestToken}`),
-      /forbidden: User "guest" cannot (get|list|watch)/,
-    ],
-    ['with a token that is not known', () => server.kubeconfig('stranger', 'token: stranger'), /nauthorized/],
-    ['where the API is down', () => server.kubeconfig('down', 'token: x', 1), /not reachable: .*ECONNREFUSED/],
-    [
-      'where the API says nothing',
-      () => server.kubeconfig('silent', 'token: x', silentPort),
-      /not reachable: .* \d+ s/,
-    ],
-    ['without a kubeconfig', () => '/nonexistent', /kubeconfig \/nonexistent cannot be read: ENOENT/],
-  ] as const) {
-    test(`${[command, ...args].join(' ')} ${what} says so in a line, and its exit code is not 0`, options, async () => {
-      const { code, stdout, stderr } = await run(program, [command, ...args, '--kubeconfig', kubeconfig()], {
-        timeoutMs: 30_000,
-      })
-      assert.ok(code === 1 || code === 2, String(code))
-      assert.equal(stdout, '')
-      const said = stderr.split('\n').filter(line => !line.includes(' looks at '))
-      assert.equal(said.length, 2, stderr)
-      assert.match(stderr, words)
+const situations = [
+  [
+    'without rights',
+    () => server.kubeconfig('guest', `token: ${guestToken}`),
+    /forbidden: User "guest" cannot (get|list|watch)/,
+  ],
+  ['with a token that is not known', () => server.kubeconfig('stranger', 'token: stranger'), /nauthorized/],
+  ['where the API is down', () => server.kubeconfig('down', 'token: x', 1), /not reachable: .*ECONNREFUSED/],
+  ['where the API says nothing', () => server.kubeconfig('silent', 'token: x', silentPort), /not reachable: .* \d+ s/],
+  ['without a kubeconfig', () => '/nonexistent', /kubeconfig \/nonexistent cannot be read: ENOENT/],
+] as const
+
+for (const [what, kubeconfig, words] of situations) {
+  // All at once: where the API says nothing each waits ten seconds.
+  describe(what, { ...options, concurrency: commands.length }, () => {
+    let file: string
+    before(() => {
+      file = kubeconfig()
     })
-  }
+
+    for (const [command, ...args] of commands) {
+      test(`${[command, ...args].join(' ')} says so in a line, and its exit code is not 0`, async () => {
+        const { code, stdout, stderr } = await run(program, [command, ...args, '--kubeconfig', file], {
+          timeoutMs: 30_000,
+        })
+        assert.ok(code === 1 || code === 2, String(code))
+        assert.equal(stdout, '')
+        const said = stderr.split('\n').filter(line => !line.includes(' looks at '))
+        assert.equal(said.length, 2, stderr)
+        assert.match(stderr, words)
+      })
+    }
+  })
 }
 
 test('preflight --all-nodes asks for what nobody tells it, and refuses what nodes cannot see', options, async () => {
