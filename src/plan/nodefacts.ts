@@ -45,3 +45,12 @@ export function withDefaults({
 }: NodeFacts) {
   return { name, scope, obstacles, reserved, limits, budget, heldBack, misnamed, maxExcluded, manyEndpoints }
 }
+
+/** Why a port is not in the node's Envoy for now; undefined where it may be. */
+export function whyWaiting(
+  { heldBack, budget }: Pick<Required<NodeFacts>, 'heldBack' | 'budget'>,
+  id: string,
+  isAlways: boolean,
+): string | undefined {
+  return heldBack.why(id) ?? (budget.has(id, isAlways) ? undefined : budget.whyWaiting)
+}

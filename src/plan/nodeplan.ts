@@ -19,7 +19,7 @@ import { healthChecksOf } from './endpoints/healthcheck.ts'
 import type { Bar, NodeTopology } from './endpoints/rules.ts'
 import { EnvoyQuota } from './envoy/quota.ts'
 import type { ServiceView } from './explain.ts'
-import { type NodeFacts, withDefaults } from './nodefacts.ts'
+import { type NodeFacts, whyWaiting, withDefaults } from './nodefacts.ts'
 import { NodePolicies } from './policies.ts'
 import { Claims } from './ports/claims.ts'
 import { claimsOf, portsByFamily } from './ports/families.ts'
@@ -286,16 +286,9 @@ export class NodePlan {
       kernelLayers,
       excluded: this.#excluded,
       whyMisnamed: (id, port, settings) => this.#options.misnamed.why(id, port, settings),
-      whyWaiting: (id, isAlways) => this.#whyWaiting(id, isAlways),
+      whyWaiting: (id, isAlways) => whyWaiting(this.#options, id, isAlways),
       remembered: candidates,
       before: ports,
     }
-  }
-
-  #whyWaiting(id: string, isAlways: boolean): string | undefined {
-    return (
-      this.#options.heldBack.why(id) ??
-      (this.#options.budget.has(id, isAlways) ? undefined : this.#options.budget.whyWaiting)
-    )
   }
 }
