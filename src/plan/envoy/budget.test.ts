@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { EnvoyBudget, mostMoves, quietMs } from './budget.ts'
+import { EnvoyBudget, mostAlways, mostMoves, quietMs } from './budget.ts'
 
 const idOf = (number: number) => `shop/port-${number}/http`
 const ids = (count: number) => Array.from({ length: count }, (_, number) => idOf(number))
@@ -72,6 +72,37 @@ describe("the budget of Envoy's ports", () => {
     assert.equal(budget.has(idOf(1), true), true)
     settle(budget, calls)
     assert.deepEqual(insideOf(budget, [idOf(0)]), [])
+  })
+
+  test('nobody takes all of Envoy by saying of many ports that they are always to be there', () => {
+    const greedy = Array.from({ length: 3000 }, (_, number) => `greedy/port-${number}/http`)
+    const budget = new EnvoyBudget({ limit: 1000, followsUse: true })
+    for (const id of greedy) budget.has(id, true)
+    for (const id of ids(50)) budget.has(id, false)
+    settle(budget, new Map(ids(50).map(id => [id, 1] as const)))
+    assert.deepEqual(insideOf(budget, ids(50)), ids(50))
+    assert.equal(greedy.filter(id => budget.has(id, true)).length, mostAlways)
+  })
+
+  test('ports that are always there, of however many namespaces, leave others half of the room', () => {
+    const always = Array.from({ length: 30 }, (_, number) => `space-${number}/port/http`)
+    const budget = new EnvoyBudget({ limit: 20, followsUse: true })
+    for (const id of always) budget.has(id, true)
+    for (const id of ids(15)) budget.has(id, false)
+    settle(budget, new Map(ids(15).map(id => [id, 1] as const)))
+    assert.equal(insideOf(budget, ids(15)).length, 10)
+    assert.ok(always.every(id => budget.has(id, true)))
+  })
+
+  test('a port is always there once another of its namespace no longer is', () => {
+    const all = ids(mostAlways + 2)
+    const last = all.at(-1)!
+    const budget = budgetWith(0, all)
+    for (const id of all) budget.has(id, true)
+    assert.equal(budget.has(last, true), false)
+    budget.remove(all[0]!)
+    budget.has(all[1]!, false)
+    assert.equal(budget.has(last, true), true)
   })
 
   test('where the kernel records no calls, ports that came first stay and the next ones fill what becomes free', () => {

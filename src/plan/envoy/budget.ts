@@ -5,15 +5,16 @@
  *
  * Ports move by `step` alone, a few at a time. A port that was called within the last minute gives way to none of its
  * namespace, so that ports which are all in use do not take turns, and to one of another only where that has fewer
- * there: nobody takes all of Envoy by calling many Services of his own.
+ * there: nobody takes all of Envoy by calling many Services of his own. Nor by saying of them that they are always to be
+ * in Envoy: a namespace has so many of these, and they leave others half of the room.
  */
 
 import { namespaceOf } from '../ports/port.ts'
 
 export interface BudgetOptions {
   /**
-   * How many ports Envoy takes; Infinity for all. Those that are always in it count, and are in it beyond the limit,
-   * too.
+   * How many ports Envoy takes; Infinity for all. Those that are always in it count up to half of it, and are in it
+   * beyond the limit, too.
    */
   readonly limit: number
   /** Whether the kernel records which ports are called. Where it does not, those that came first stay. */
@@ -41,7 +42,9 @@ class NamespaceShares {
   }
 
   add(id: string, count: number): void {
-    this.#counts.set(namespaceOf(id), this.of(id) + count)
+    const sum = this.of(id) + count
+    if (sum === 0) this.#counts.delete(namespaceOf(id))
+    else this.#counts.set(namespaceOf(id), sum)
     this.#greatest = undefined
   }
 
@@ -67,6 +70,9 @@ export const quietMs = 60e3
 /** How many ports a step promotes at most, and how many it demotes. */
 export const mostMoves = 25
 
+/** So many ports of a namespace are always in Envoy; further ones are there by their use. */
+export const mostAlways = 100
+
 /** Once some have to wait, all are promoted again when they fit into this share of the budget. */
 const enough = 0.9
 
@@ -77,6 +83,8 @@ export class EnvoyBudget {
   readonly #followsUse: boolean
   /** By id, whether they are in Envoy whatever is called. */
   readonly #inside = new Map<string, boolean>()
+  readonly #always = new NamespaceShares([])
+  #alwaysCount = 0
   /** In the order in which they came. */
   readonly #waiting = new Set<string>()
   #calls = noCalls
@@ -118,14 +126,16 @@ export class EnvoyBudget {
   }
 
   /** Whether the port, which is meant for Envoy, is in it. */
-  has(id: string, isAlways: boolean): boolean {
+  has(id: string, isForAlways: boolean): boolean {
     const wasAlways = this.#inside.get(id)
+    const mayBeAlways = wasAlways === true || this.#limit === Infinity || this.#always.of(id) < mostAlways
+    const isAlways = isForAlways && mayBeAlways
     if (wasAlways !== undefined) {
-      if (wasAlways !== isAlways) this.#inside.set(id, isAlways)
+      if (wasAlways !== isAlways) this.#setInside(id, isAlways)
       return true
     }
     const isNew = !this.#waiting.has(id)
-    if (isAlways || (isNew && this.#inside.size < this.#limit && this.#mayEnter(id))) this.#enter(id, isAlways)
+    if (isAlways || (isNew && this.#room > 0 && this.#mayEnter(id))) this.#enter(id, isAlways)
     else this.#waiting.add(id)
     this.#judge()
     return this.#inside.has(id)
@@ -133,7 +143,7 @@ export class EnvoyBudget {
 
   /** Removes a port that is not meant for Envoy any more. */
   remove(id: string): void {
-    if (this.#inside.delete(id) || this.#waiting.delete(id)) this.#judge()
+    if (this.#deleteInside(id) || this.#waiting.delete(id)) this.#judge()
   }
 
   /**
@@ -148,8 +158,7 @@ export class EnvoyBudget {
     for (const [id, isAlways] of this.#inside) if (!isAlways) this.#leave(id)
     const stay = [...this.#waiting].filter(id => before.has(id))
     const entrants = new Set([...this.#byCall(stay), ...this.#byCall(this.#entrants())])
-    const room = Math.max(0, this.#limit - this.#inside.size)
-    for (const id of [...entrants].slice(0, room)) this.#enter(id, false)
+    for (const id of [...entrants].slice(0, Math.max(0, this.#room))) this.#enter(id, false)
     return [...[...were].filter(id => !this.#inside.has(id)), ...[...this.#inside.keys()].filter(id => !were.has(id))]
   }
 
@@ -164,7 +173,7 @@ export class EnvoyBudget {
     const shares = new NamespaceShares(oldestFirst)
     for (const id of entrants) {
       if (entering.length === mostMoves) break
-      if (this.#inside.size >= this.#limit) {
+      if (this.#room <= 0) {
         const other = leaving.length < mostMoves ? this.#whoGivesWay(id, oldestFirst, shares) : undefined
         if (other === undefined) continue
         oldestFirst.splice(oldestFirst.indexOf(other), 1)
@@ -195,7 +204,7 @@ export class EnvoyBudget {
   /** Lists the ports that are in Envoy though use says otherwise, or though there is no room. */
   #leavers(): string[] {
     if (this.#doAllFit) return []
-    const over = this.#inside.size - this.#limit
+    const over = -this.#room
     const unused = this.isByUse
       ? [...this.#inside].flatMap(([id, isAlways]) => (isAlways || this.#calls.has(id) ? [] : id))
       : []
@@ -227,12 +236,34 @@ export class EnvoyBudget {
 
   #enter(id: string, isAlways: boolean): void {
     this.#waiting.delete(id)
-    this.#inside.set(id, isAlways)
+    this.#setInside(id, isAlways)
   }
 
   #leave(id: string): void {
-    this.#inside.delete(id)
+    this.#deleteInside(id)
     this.#waiting.add(id)
+  }
+
+  #setInside(id: string, isAlways: boolean): void {
+    this.#deleteInside(id)
+    this.#inside.set(id, isAlways)
+    if (isAlways) this.#countAlways(id, 1)
+  }
+
+  #deleteInside(id: string): boolean {
+    if (this.#inside.get(id)) this.#countAlways(id, -1)
+    return this.#inside.delete(id)
+  }
+
+  #countAlways(id: string, count: number): void {
+    this.#always.add(id, count)
+    this.#alwaysCount += count
+  }
+
+  /** For how many more ports there is room; below 0 where there are too many. */
+  get #room(): number {
+    const always = this.#alwaysCount
+    return this.#limit - Math.min(always, Math.floor(this.#limit / 2)) - (this.#inside.size - always)
   }
 
   #judge(): void {
