@@ -25,7 +25,7 @@ const podAddresses = 250
 /** At most, as Kubernetes' controller has it. */
 const endpointsPerSlice = 100
 /** How many port numbers the Services have among them. */
-export const portNumbers = 20
+const portNumbers = 20
 
 /** N http Services with M endpoints each, spread evenly over port numbers and nodes of 100 pods. */
 export class Cluster {

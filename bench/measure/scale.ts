@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { LabNode, Network } from '../../src/lab/network.ts'
 import type { Child } from '../../src/lab/processes.ts'
 import { pause, waitFor } from '../../src/lab/wait.ts'
-import { Manifests, portNumbers, type Size } from '../lab/generate.ts'
+import { Manifests, type Size } from '../lab/generate.ts'
 import {
   cpuTime,
   type LogLine,
@@ -167,8 +167,8 @@ async function verify({ node, manifests }: Fleet): Promise<void> {
     'clusters of Envoy that are not in use': [envoy.get('cluster_manager.warming_clusters'), 0],
     // And those of xDS and of the admin interface.
     'clusters of Envoy': [envoy.get('cluster_manager.active_clusters'), services + 2],
-    // One for each port number, those of the canary and of the admin interface, and the redirect listeners of two families.
-    'listeners of Envoy': [envoy.get('listener_manager.total_listeners_active'), Math.min(services, portNumbers) + 4],
+    // The shared one, that of scopes, those of the canary and of the admin interface, and redirect listeners of two families.
+    'listeners of Envoy': [envoy.get('listener_manager.total_listeners_active'), 6],
   }
   for (const [what, [found, expected]] of Object.entries(seen))
     if (found !== expected) throw new Error(`${node.name}: ${what}: ${found}, and ${expected} were expected`)

@@ -35,11 +35,13 @@ export interface KernelBackend {
   cleanup(where?: KernelPlace): Promise<readonly string[]>
   /**
    * Renders the rules of these ports as text that the system's programs load, with all that is for Envoy acknowledged.
+   * @param sharesListener whether the port's VIP goes to the listener that Service ports share
    */
   describe(
     states: readonly PortState[],
     node: NodeFacts | undefined,
     options: PlanOptions & NodePlanOptions & RulesetOptions,
+    sharesListener: (state: PortState) => boolean,
   ): string
   /** The files of `debug dump`, and how each is read; reading rejects where there is nothing. */
   readonly dump: readonly (readonly [file: string, read: () => Promise<string>])[]

@@ -22,7 +22,7 @@ export interface RulesetOptions extends MasqueradeOptions {
   readonly steeringMark: number
   /** The packet mark bit that Envoy sets on its own connections. */
   readonly envoyMark: number
-  /** The port of Envoy's redirect listener. */
+  /** The port of Envoy's redirect listener; its shared listener has the next one. */
   readonly targetPort: number
   /** Default: forwarded-for. */
   readonly clientAddress?: ClientAddress

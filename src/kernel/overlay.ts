@@ -11,6 +11,8 @@ import { nothingRedirected, overlayKeys, type Redirected } from './nftables/elem
 export interface VipPort {
   readonly ip: string
   readonly port: number
+  /** It goes to the listener that Service ports share, not to one of its own. Default false. */
+  readonly isShared?: boolean
 }
 
 export class Overlay {
@@ -22,19 +24,23 @@ export class Overlay {
   readonly #inherited = new Set<Bytes>()
 
   get inherited(): readonly VipPort[] {
-    return [...this.#inherited].map(addressPortOf)
+    return [...this.#inherited].map(key => {
+      const address = addressPortOf(key)
+      return this.#wanted.get(key)?.isShared ? { ...address, isShared: true } : address
+    })
   }
 
   /** Returns what of a port goes to Envoy. */
   of(state: PortState): Redirected {
     const redirected = overlayKeys(state).flatMap(key => this.#wanted.get(key) ?? [])
     // Most ports have their VIP there and nothing else: that needs no copy.
-    return redirected.length > 1 ? redirected : (this.#wanted.get(redirected[0] ?? '') ?? nothingRedirected)
+    if (redirected.length <= 1) return redirected[0] ?? nothingRedirected
+    return { keys: redirected.flatMap(({ keys }) => keys), isShared: redirected[0]!.isShared }
   }
 
   inherit(vipPort: VipPort): void {
     const key = addressPortBytes(vipPort)
-    this.#wanted.set(key, [key])
+    this.#wanted.set(key, redirectedAt(key, vipPort))
     this.#inherited.add(key)
   }
 
@@ -49,8 +55,9 @@ export class Overlay {
     for (const vipPort of vipPorts) {
       const key = addressPortBytes(vipPort)
       this.#inherited.delete(key)
-      if (on === this.#wanted.has(key)) continue
-      if (on) this.#wanted.set(key, [key])
+      const before = this.#wanted.get(key)
+      if (on ? before?.isShared === isShared(vipPort) : !before) continue
+      if (on) this.#wanted.set(key, redirectedAt(key, vipPort))
       else this.#wanted.delete(key)
       const owner = this.#owners.get(key)
       if (owner !== undefined) touched.push(owner)
@@ -77,11 +84,23 @@ export class Overlay {
   }
 }
 
-/** Returns what of a port goes to Envoy once Envoy has acknowledged it. */
-export function meantForEnvoy(state: PortState): Redirected {
+/**
+ * Returns what of a port goes to Envoy once Envoy has acknowledged it.
+ * @param sharesListener whether the port's VIP goes to the listener that Service ports share
+ */
+export function meantForEnvoy(state: PortState, sharesListener: (state: PortState) => boolean): Redirected {
   const [vip, ...places] = overlayKeys(state)
   if (vip === undefined) return nothingRedirected
-  return state.layer.wants === 'envoy' ? [vip, ...places] : places
+  if (state.layer.wants !== 'envoy') return { keys: places, isShared: false }
+  return { keys: [vip, ...places], isShared: sharesListener(state) }
+}
+
+function isShared({ isShared = false }: VipPort): boolean {
+  return isShared
+}
+
+function redirectedAt(key: Bytes, vipPort: VipPort): Redirected {
+  return { keys: [key], isShared: isShared(vipPort) }
 }
 
 /** Compares keys without making any: most changes of a port are of its endpoints. */

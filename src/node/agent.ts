@@ -131,7 +131,7 @@ export class Agent {
     this.#delivery.beginEnvoy()
     this.#inheritance = setTimeout(() => envoy.redirects.dropUnconfirmed(), inheritanceMs)
     const onAccessLog = (request: Uint8Array) => accessLog.take(request)
-    xds.start({ storeOf: () => envoy.store, forActive: envoy.redirectListeners, observer: envoy.observer, onAccessLog })
+    xds.start({ storeOf: () => envoy.store, forActive: envoy.boundListeners, observer: envoy.observer, onAccessLog })
     redirectPort.watch()
     vanished.start()
     slow.start()

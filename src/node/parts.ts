@@ -6,6 +6,7 @@
 import { endpointLoads, readActivity, readConnectionCounts } from '../envoy/program/admin.ts'
 import { readLatencies } from '../envoy/program/latencies.ts'
 import { adminSocket, canarySocket, type EnvoySockets, type UnixAddress } from '../envoy/program/sockets.ts'
+import { sharedListener } from '../envoy/resources/listener.ts'
 import { redirectListeners } from '../envoy/resources/redirect.ts'
 import type { KernelLayer } from '../kernel/layer.ts'
 import { countTcpSockets } from '../kernel/system/connections/sockstat.ts'
@@ -247,6 +248,7 @@ function createEnvoyLayer(
   report: Report,
 ): EnvoyLayer {
   const { clientAddress, redirectPort: port, families } = options
+  const redirecting = redirectListeners({ redirectPort: port, families })
   const envoy: EnvoyLayer = new EnvoyLayer({
     ...options,
     endpointsPerPort: options.envoyEndpointsPerPort,
@@ -254,7 +256,8 @@ function createEnvoyLayer(
     settleMs,
     drainMs: options.drainTime,
     drainIntervalMs,
-    redirectListeners: redirectListeners({ redirectPort: port, families }),
+    redirectListeners: redirecting,
+    boundListeners: [...redirecting, ...families.map(sharedListener)],
     clientMark: clientMarkOf(clientAddress, options),
     isPortEnvoys: () => redirectPort.isEnvoys(),
     redirect: (addresses, isRedirected) => kernel.setOverlay(addresses, isRedirected),

@@ -126,7 +126,16 @@ class World {
     model.apply(planRuleset([], undefined, testOptions))
     const wanted = [
       planNode({ ...unknownNode, node, policies: this.plan.policies.facts }, testOptions),
-      ...states.map(state => planPort(placementOf(state, meantForEnvoy(state), undefined), testOptions)),
+      ...states.map(state =>
+        planPort(
+          placementOf(
+            state,
+            meantForEnvoy(state, () => true),
+            undefined,
+          ),
+          testOptions,
+        ),
+      ),
     ]
     model.apply(
       new TableCache().prepare(wanted.map(each => ({ current: new Map(), wanted: each }))).transaction.operations(),
@@ -160,7 +169,7 @@ class World {
       isNew: true,
       ...packet,
     }
-    const envoy = { listener: 1666, localAddresses: node.addresses, random: () => 0 }
+    const envoy = { listeners: [1666, 1667], localAddresses: node.addresses, random: () => 0 }
     return ['tproxy', 'forward', 'local'].includes(this.#model.trace(whole, envoy).verdict)
   }
 
@@ -192,7 +201,7 @@ class World {
       port: 80,
       isNew: true,
     }
-    const envoy = { listener: 1666, localAddresses: node.addresses, random: () => 0 }
+    const envoy = { listeners: [1666, 1667], localAddresses: node.addresses, random: () => 0 }
     if (this.#model.trace(packet, envoy).verdict !== 'tproxy') return
     for (const { ip } of frontendsOf(state)[0]!.endpoints) {
       if (!this.#passes({ from: 'node', destination: ip, port: 8080, mark: testOptions.envoyMark })) continue

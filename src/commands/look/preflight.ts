@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { backendOf } from '../../kernel/backends.ts'
+import { redirectPortsOf } from '../../net/redirectports.ts'
 import { createLog } from '../../observe/log.ts'
 import type { Check } from '../../preflight/check.ts'
 import { checkBudget, checkPolicies, type PlannedPort, plannedPorts } from '../../preflight/cluster.ts'
@@ -47,7 +48,7 @@ async function gather(given: Config, onStep: (step: string) => void): Promise<Re
       backend,
       targetPort: redirectPort,
       families: familiesOf(config),
-      ports: [redirectPort, adminPort, adminPort + 1, metricsPort, servicesMetricsPort],
+      ports: [...redirectPortsOf(redirectPort), adminPort, adminPort + 1, metricsPort, servicesMetricsPort],
       hasAgent,
       cniDirectory: ofNode(cniDirectory),
     },

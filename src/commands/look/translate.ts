@@ -1,6 +1,7 @@
 import { bootstrapJson } from '../../envoy/bootstrap/bootstrap.ts'
 import { staticBootstrap } from '../../envoy/bootstrap/static.ts'
 import { frontendsOf } from '../../envoy/resources/frontend.ts'
+import { hasOwnListeners } from '../../envoy/resources/listener.ts'
 import { redirectListeners } from '../../envoy/resources/redirect.ts'
 import { configurationOf } from '../../envoy/resources/resources.ts'
 import type { KernelBackend } from '../../kernel/backend.ts'
@@ -30,13 +31,15 @@ const forms: Readonly<Record<string, Form>> = {
 }
 
 function rulesOf(backend: KernelBackend): Form {
-  return (states, config, node) =>
-    backend.describe(states, node, {
+  return (states, config, node) => {
+    const options = {
       ...config,
       targetPort: config.redirectPort,
       families: familiesOf(config),
       ownsClusterIPs: config.services === 'all',
-    })
+    }
+    return backend.describe(states, node, options, state => !hasOwnListeners(state))
+  }
 }
 
 interface TranslateOptions {

@@ -4,6 +4,7 @@ import { socketPaths } from '../../envoy/program/sockets.ts'
 import { cleanupKernel } from '../../kernel/cleanup.ts'
 import { isListening } from '../../kernel/system/connections/listening.ts'
 import { switchAllOff } from '../../kernel/takeover.ts'
+import { redirectPortsOf } from '../../net/redirectports.ts'
 import { misnamedFiles } from '../../node/misnamed/memory.ts'
 import { askAgent } from '../agent.ts'
 import type { Config } from '../options.ts'
@@ -40,7 +41,8 @@ export async function cleanUp(config: Config, afterEnvoy: boolean): Promise<void
 async function letEnvoyEnd({ redirectPort }: Config): Promise<void> {
   await switchAllOff()
   for (const deadline = Date.now() + envoyMs; Date.now() < deadline; await sleep(pollMs)) {
-    if (!(await isListening(redirectPort))) return
+    const listening = await Promise.all(redirectPortsOf(redirectPort).map(port => isListening(port)))
+    if (!listening.includes(true)) return
   }
 }
 

@@ -1,5 +1,6 @@
 import { backendOf } from '../../kernel/backends.ts'
 import { libcProblem } from '../../kernel/netlink/libc.ts'
+import { redirectPortsOf } from '../../net/redirectports.ts'
 import { Agent } from '../../node/agent.ts'
 import { watchBlockingChains } from '../../node/foreign/chains.ts'
 import { watchForeignMarks } from '../../node/foreign/marks.ts'
@@ -101,7 +102,14 @@ function sourceName({ source, controlPlanes }: Config): string {
 function reservedPorts(config: Config): ReadonlySet<number> {
   const { redirectPort, adminPort, metricsPort, servicesMetricsPort, metricsBindAddress } = config
   const others = [healthAddress(config), metricsBindAddress].map(where => (where === 'none' ? [] : [where.port]))
-  return new Set([redirectPort, adminPort, adminPort + 1, metricsPort, servicesMetricsPort, ...others.flat()])
+  return new Set([
+    ...redirectPortsOf(redirectPort),
+    adminPort,
+    adminPort + 1,
+    metricsPort,
+    servicesMetricsPort,
+    ...others.flat(),
+  ])
 }
 
 function terminated(): Promise<void> {

@@ -25,7 +25,11 @@ export const envoyOptions = {
       "port, on 127.0.0.1, on which Envoy's admin pages can be read; an Envoy that follows another has the next one",
     default: 15000,
   },
-  redirectPort: { ...portNumber, description: 'port on which Envoy takes redirected connections', default: 1666 },
+  redirectPort: {
+    ...portNumber,
+    description: 'port on which Envoy takes redirected connections, with the next one',
+    default: 1666,
+  },
   envoyPortsPerService: {
     ...count,
     description:

@@ -1,12 +1,14 @@
 /** Puts resources into one static bootstrap, for `envoy --mode validate` and for tests: Envoy with no control plane. */
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { socketAddress } from '../address.ts'
 import type { Bootstrap } from '../api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { type Cluster, Cluster_DiscoveryType, ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
+import { AddressSchema } from '../api/envoy/config/core/v3/address_pb.js'
 import { TypedExtensionConfigSchema } from '../api/envoy/config/core/v3/extension_pb.js'
 import { type ClusterLoadAssignment, ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/endpoint_pb.js'
 import type { Filter } from '../api/envoy/config/listener/v3/listener_components_pb.js'
-import { type Listener, ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
+import { AdditionalAddressSchema, type Listener, ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { type RouteConfiguration, RouteConfigurationSchema } from '../api/envoy/config/route/v3/route_pb.js'
 import {
   type ScopedRouteConfiguration,
@@ -17,6 +19,7 @@ import {
   ScopedRouteConfigurationsListSchema,
 } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { type Resource, type TypeUrl, typeUrls } from '../resource.ts'
+import { scopesHolder } from '../resources/listener.ts'
 import { type BootstrapOptions, bootstrap } from './bootstrap.ts'
 
 /**
@@ -38,11 +41,16 @@ export function staticBootstrap(resources: readonly Resource[], options: Bootstr
       staticCluster(fromBinary(ClusterSchema, encode()), decode(endpoints.get(name))),
     ),
   )
+  // Scopes stand inside the listeners that Service ports share.
+  const listeners = of(typeUrls.listener).filter(({ name }) => name !== scopesHolder.name)
+  const own = new Set(listeners.map(({ name }) => name))
+  const bound = of(typeUrls.scope).flatMap(({ name }) => (bind && !own.has(name) ? name : []))
   result.staticResources!.listeners.push(
-    ...of(typeUrls.listener).map(({ encode }) => {
+    ...listeners.flatMap(({ encode }) => {
       const listener = fromBinary(ListenerSchema, encode())
       putFilters(listener, filters)
-      return staticListener(listener, routes, bind)
+      for (const filter of listener.filterChains.flatMap(chain => chain.filters)) putRoutes(filter, routes)
+      return bind ? boundListener(listener, bound) : listener
     }),
   )
   return result
@@ -63,8 +71,8 @@ function staticCluster(cluster: Cluster, loadAssignment: ClusterLoadAssignment |
 
 interface Routes {
   readonly configuration: (name: string) => RouteConfiguration | undefined
-  /** The scopes of this listener, with their route configurations inside. */
-  readonly scoped: (listener: string) => ScopedRouteConfiguration[]
+  /** The scopes, with their route configurations inside. */
+  readonly scoped: () => ScopedRouteConfiguration[]
 }
 
 function staticRoutes(scopes: readonly Resource[], configurations: ReadonlyMap<string, Uint8Array>): Routes {
@@ -72,10 +80,8 @@ function staticRoutes(scopes: readonly Resource[], configurations: ReadonlyMap<s
     const bytes = configurations.get(name)
     return bytes && fromBinary(RouteConfigurationSchema, bytes)
   }
-  const isFoundOn = (listener: string) => (scope: Resource) =>
-    scope.requires.some(({ typeUrl, name }) => typeUrl === typeUrls.listener && name === listener)
-  const scoped = (listener: string) =>
-    scopes.filter(isFoundOn(listener)).map(({ encode }) => {
+  const scoped = () =>
+    scopes.map(({ encode }) => {
       const scope = fromBinary(ScopedRouteConfigurationSchema, encode())
       return { ...scope, routeConfigurationName: '', routeConfiguration: configuration(scope.routeConfigurationName) }
     })
@@ -92,12 +98,20 @@ function putFilters({ filterChains, defaultFilterChain }: Listener, filters: Rea
   }
 }
 
-function staticListener(listener: Listener, routes: Routes, bind: boolean): Listener {
-  for (const filter of listener.filterChains.flatMap(chain => chain.filters)) putRoutes(filter, listener.name, routes)
-  return listener.bindToPort === false ? { ...listener, bindToPort: bind } : listener
+/** @param addresses of the Service ports that share a listener; none binds a listener that has none of its family */
+function boundListener(listener: Listener, addresses: readonly string[]): readonly Listener[] {
+  if (listener.bindToPort === false) return [{ ...listener, bindToPort: true }]
+  const ofFamily = addresses.filter(address => listener.name.endsWith(address.startsWith('[') ? 'IPv6' : 'IPv4'))
+  const [address, ...more] = ofFamily.map(address => {
+    const { hostname, port } = new URL(`tcp://${address}`)
+    return create(AddressSchema, socketAddress(hostname.replaceAll(/[[\]]/g, ''), Number(port)))
+  })
+  if (!address) return []
+  const additionalAddresses = more.map(address => create(AdditionalAddressSchema, { address }))
+  return [{ ...listener, address, additionalAddresses, transparent: undefined }]
 }
 
-function putRoutes({ configType }: Filter, listener: string, routes: Routes): void {
+function putRoutes({ configType }: Filter, routes: Routes): void {
   if (configType.case !== 'typedConfig' || !configType.value.typeUrl.endsWith(HttpConnectionManagerSchema.typeName))
     return
   const manager = fromBinary(HttpConnectionManagerSchema, configType.value.value)
@@ -108,7 +122,7 @@ function putRoutes({ configType }: Filter, listener: string, routes: Routes): vo
   } else if (routeSpecifier.case === 'scopedRoutes') {
     routeSpecifier.value.configSpecifier = {
       case: 'scopedRouteConfigurationsList',
-      value: create(ScopedRouteConfigurationsListSchema, { scopedRouteConfigurations: routes.scoped(listener) }),
+      value: create(ScopedRouteConfigurationsListSchema, { scopedRouteConfigurations: routes.scoped() }),
     }
   }
   configType.value.value = toBinary(HttpConnectionManagerSchema, manager)

@@ -1,12 +1,12 @@
 /**
- * Makes Envoy's listeners, where connections arrive for Service ports. They are not bound to their ports: connections
- * come from the redirect listener (redirect.ts), by their original destination, which Envoy looks up as it is and then
- * with the unspecified address in its place.
+ * Makes Envoy's listeners, where connections arrive for Service ports. Most http ports share one for each family; it is
+ * bound to a port of its own, where the kernel redirects their connections. Listeners of single Service ports are not
+ * bound: connections come from the redirect listener (redirect.ts), by their original destination.
  */
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import { hostPort } from '../../net/address.ts'
-import { anyAddressOf, isUsualNodePort } from '../../plan/ports/externaldestinations.ts'
+import { hostPort, type IpFamily } from '../../net/address.ts'
+import { sharedPortOf } from '../../net/redirectports.ts'
 import { defaultFirstBytesTimeout } from '../../services/settings/definitions.ts'
 import type { Settings } from '../../services/settings/settings.ts'
 import { socketAddress } from '../address.ts'
@@ -22,6 +22,7 @@ import { protocolOf } from '../protocols/protocols.ts'
 import { backing, type Resource, type ResourceRef, refOf, typeUrls } from '../resource.ts'
 import type { BalancingNode } from './cluster/loadbalancing.ts'
 import { addressesOf, type Frontend, mayShowClient, resourceNameOf } from './frontend.ts'
+import { redirected } from './redirect.ts'
 import { type ListenerStats, listenerStats, sharedListenerStats } from './stats.ts'
 
 /** The properties of a node on which everything published to its Envoys depends, beside Service ports. */
@@ -31,7 +32,7 @@ export interface NodeOptions extends BalancingNode {
    * bootstrap. Undefined where endpoints see the node's address.
    */
   readonly clientMark?: number
-  /** The port of the redirect listener. Default 1666. */
+  /** The port of the redirect listener; the shared listener has the next one. Default 1666. */
   readonly redirectPort?: number
   /** Whether its Envoys have the module (program/module.ts). Default false. */
   readonly hasModule?: boolean
@@ -40,54 +41,63 @@ export interface NodeOptions extends BalancingNode {
 }
 
 /**
- * How the Service port shares a listener with others: those of its family with its port number. A listener of its own
- * costs Envoy three times as much, and more the more of them there are (docs/architecture.md). Undefined for one that
- * does not share.
- *
- * Its address is the unspecified one, as are those of the redirect listener and of node ports, with which it must not
- * collide.
+ * How the Service port shares a listener with the others of its family. One of its own takes Envoy three times as long,
+ * and 50 kB (docs/architecture.md). Undefined for one that does not share.
  */
-export function sharedProtocolOf(frontend: Frontend, { redirectPort = 1666 }: NodeOptions): SharedProtocol | undefined {
-  const { port } = frontend.port
-  if (frontend.places !== undefined || port === redirectPort || isUsualNodePort(port)) return undefined
-  return protocolOf(frontend).shared
+export function sharedProtocolOf(frontend: Frontend): SharedProtocol | undefined {
+  return frontend.places === undefined ? protocolOf(frontend).shared : undefined
 }
 
-/** The name of the listener that the Service port shares with others. */
-export function sharedListenerName(frontend: Frontend, options: NodeOptions): string | undefined {
-  return sharedProtocolOf(frontend, options) && hostPort(anyAddressOf[frontend.family], frontend.port.port)
-}
-
-/** Serves requests on all shared listeners; inside of each, its message would take twice its length more. */
+/** Serves requests on the shared listeners. */
 const sharedFilter = { typeUrl: typeUrls.filter, name: 'shared/http' } as const
 
-/** What the Service port shares with others: the filter, and a listener. */
-export function sharedRefs(frontend: Frontend, options: NodeOptions): readonly ResourceRef[] {
-  const name = sharedListenerName(frontend, options)
-  return name === undefined ? [] : [sharedFilter, { typeUrl: typeUrls.listener, name }]
+/**
+ * Has Envoy get scopes and routes before it takes connections: the shared listeners, which are bound, come when it has
+ * everything else. This one has the same filter, is bound nowhere, and gets no connection.
+ */
+export const scopesHolder = { typeUrl: typeUrls.listener, name: 'scopes' } as const
+
+/** The listener that Service ports of the family share. */
+export function sharedListener(family: IpFamily): ResourceRef {
+  return { typeUrl: typeUrls.listener, name: `shared-${family}` }
+}
+
+/** What the Service port shares with others. */
+export function sharedRefs(frontend: Frontend): readonly ResourceRef[] {
+  return sharedProtocolOf(frontend) ? [sharedFilter, scopesHolder, sharedListener(frontend.family)] : []
 }
 
 /** Makes what the Service port shares with others, whether it has a listener of its own beside it or not. */
 export function sharedResources(frontend: Frontend, options: NodeOptions): readonly Resource[] {
-  const shared = sharedProtocolOf(frontend, options)
+  const shared = sharedProtocolOf(frontend)
   if (!shared) return []
+  const { redirectPort = 1666 } = options
+  const port = sharedPortOf(redirectPort)
   const filters = () => shared.networkFilters(options)
-  const served = {
-    chain: 'common',
-    stats: sharedListenerStats,
-    first: () => byDiscovery(sharedFilter.name, filters()),
-    others: () => otherThanHttpByAddress(options),
-  }
-  const made = listener(anyAddressOf[frontend.family], frontend.port.port, served, options)
-  return [filterResource(sharedFilter.name, filters, [refOf(made)]), { ...made, waitsFor: [sharedFilter] }]
+  const served = { chain: 'common', stats: sharedListenerStats, first: () => byDiscovery(sharedFilter.name, filters()) }
+  const holder = listener(
+    scopesHolder.name,
+    { address: socketAddress('127.0.0.1', port), bindToPort: false },
+    served,
+    {},
+  )
+  const made = listener(
+    sharedListener(frontend.family).name,
+    redirected(frontend.family, port),
+    { ...served, others: () => otherThanHttpByAddress(options) },
+    options,
+    [scopesHolder],
+  )
+  const waiting = [holder, made].map(resource => ({ ...resource, waitsFor: [sharedFilter] }))
+  return [filterResource(sharedFilter.name, filters, [scopesHolder]), ...waiting]
 }
 
-/** The scope of the Service port on its shared listener: named by address and port, as its routes. */
-export function scopeResource(frontend: Frontend, options: NodeOptions): Resource | undefined {
-  const shared = sharedProtocolOf(frontend, options)
+/** The scope of the Service port on the shared listener: named by address and port, as its routes. */
+export function scopeResource(frontend: Frontend): Resource | undefined {
+  const shared = sharedProtocolOf(frontend)
   if (!shared) return undefined
   const address = resourceNameOf(frontend)
-  const requires = backing(address).concat(sharedRefs(frontend, options))
+  const requires = [...backing(address), sharedFilter, scopesHolder]
   return resource(typeUrls.scope, address, () => shared.scope(address), requires)
 }
 
@@ -107,7 +117,7 @@ export function listenerSettings({
  */
 export function listenerResources(frontend: Frontend, options: NodeOptions): readonly Resource[] {
   const { id, settings } = frontend
-  if (!hasOwnListeners(frontend, options)) return []
+  if (!hasOwnListeners(frontend)) return []
   const protocol = protocolOf(frontend)
   const name = resourceNameOf(frontend)
   const node = {
@@ -127,7 +137,13 @@ export function listenerResources(frontend: Frontend, options: NodeOptions): rea
         byDiscovery(name, filters()),
   )
   const listeners = addressesOf(frontend).map(({ ip, port }) =>
-    listener(ip, port, { chain: id, stats: listenerStats(ip, port), first: first!, others }, node, backing(name)),
+    listener(
+      hostPort(ip, port),
+      { address: socketAddress(ip, port), bindToPort: false },
+      { chain: id, stats: listenerStats(ip, port), first: first!, others },
+      node,
+      backing(name),
+    ),
   )
   const askedForBy = listeners.map(refOf)
   const resources = chains.map(({ name, filters }) => filterResource(name, filters, askedForBy))
@@ -149,16 +165,16 @@ export function haveSameListeners(a: NodeOptions, b: NodeOptions): boolean {
 const httpChain = 'http'
 
 /** Beside its shared listener, or in place of it. */
-export function hasOwnListeners(frontend: Frontend, options: NodeOptions): boolean {
-  return !sharedProtocolOf(frontend, options)?.fits(frontend.settings)
+export function hasOwnListeners(frontend: Frontend): boolean {
+  return !sharedProtocolOf(frontend)?.fits(frontend.settings)
 }
 
-/** What asks for the routes of the Service port: its own filter for HTTP, and its scope on a shared listener. */
-export function routeUsers(frontend: Frontend, options: NodeOptions): readonly ResourceRef[] {
+/** What asks for the routes of the Service port: its own filter for HTTP, and its scope on the shared listener. */
+export function routeUsers(frontend: Frontend): readonly ResourceRef[] {
   const name = resourceNameOf(frontend)
   return [
-    ...(hasOwnListeners(frontend, options) ? [{ typeUrl: typeUrls.filter, name: `${name}/${httpChain}` }] : []),
-    ...(sharedProtocolOf(frontend, options) ? [{ typeUrl: typeUrls.scope, name }] : []),
+    ...(hasOwnListeners(frontend) ? [{ typeUrl: typeUrls.filter, name: `${name}/${httpChain}` }] : []),
+    ...(sharedProtocolOf(frontend) ? [{ typeUrl: typeUrls.scope, name }] : []),
   ]
 }
 
@@ -173,21 +189,25 @@ interface Served {
   readonly others?: NetworkFilters
 }
 
+/** The address of a listener, and how connections come there. */
+interface Arrival extends Partial<ReturnType<typeof redirected>> {
+  readonly bindToPort?: boolean
+}
+
 function listener(
-  ip: string,
-  port: number,
+  name: string,
+  { listenerFilters = [], ...arrival }: Arrival,
   { chain, stats, first, others }: Served,
   { clientMark, hasModule = false, firstBytesTimeout = defaultFirstBytesTimeout }: NodeOptions,
   requires: readonly ResourceRef[] = [],
 ): Resource {
-  const name = hostPort(ip, port)
   const bytes = () =>
     encode(ListenerSchema, {
       name,
-      address: socketAddress(ip, port),
-      bindToPort: false,
+      ...arrival,
       ...stats,
       listenerFilters: [
+        ...listenerFilters,
         ...(clientMark === undefined ? [] : [originalSource(clientMark)]),
         ...(others ? [detection(hasModule)] : []),
       ],

@@ -1,6 +1,7 @@
-/** Makes the listeners where redirected connections arrive, before they go on to the listener of their VIP. */
+/** Makes the listeners where redirected connections arrive, before they go on to the listener of their address. */
 
 import type { IpFamily } from '../../net/address.ts'
+import { anyAddressOf } from '../../plan/ports/externaldestinations.ts'
 import { socketAddress } from '../address.ts'
 import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { OriginalDstSchema } from '../api/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.js'
@@ -34,17 +35,8 @@ export function redirectListeners({
     const name = `redirect-${family}`
     const bytes = encode(ListenerSchema, {
       name,
-      address: socketAddress(family === 'IPv4' ? '0.0.0.0' : '::', redirectPort),
-      transparent: transparent || undefined,
+      ...redirected(family, redirectPort, transparent),
       useOriginalDst: true,
-      // Accepted connections inherit it, whichever listener they go on to.
-      tcpKeepalive,
-      listenerFilters: [
-        {
-          name: 'envoy.filters.listener.original_dst',
-          configType: { case: 'typedConfig', value: any(OriginalDstSchema, {}) },
-        },
-      ],
       filterChains: [
         {
           name: 'none',
@@ -62,4 +54,20 @@ export function redirectListeners({
     })
     return resource(typeUrls.listener, name, () => bytes)
   })
+}
+
+/** The fields of a listener that takes redirected connections at this port, and finds out where they were to go. */
+export function redirected(family: IpFamily, port: number, transparent = true) {
+  return {
+    address: socketAddress(anyAddressOf[family], port),
+    transparent: transparent || undefined,
+    // Accepted connections inherit it, whichever listener they go on to.
+    tcpKeepalive,
+    listenerFilters: [
+      {
+        name: 'envoy.filters.listener.original_dst',
+        configType: { case: 'typedConfig' as const, value: any(OriginalDstSchema, {}) },
+      },
+    ],
+  }
 }

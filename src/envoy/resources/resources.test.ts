@@ -5,6 +5,7 @@ import type { PortState } from '../../plan/ports/port.ts'
 import { aPortState } from '../../plan/testing.ts'
 import { defaultSettings } from '../../services/settings/definitions.ts'
 import type { Settings } from '../../services/settings/settings.ts'
+import { aPort } from '../../services/testing.ts'
 import { Cluster_LbPolicy, ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
 import { ClusterLoadAssignmentSchema } from '../api/envoy/config/endpoint/v3/endpoint_pb.js'
 import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
@@ -35,12 +36,12 @@ test('every resource of a Service port is named by its address, and requires wha
   const name = '10.96.0.10:80'
   const cluster = { typeUrl: typeUrls.cluster, name }
   const endpoints = { typeUrl: typeUrls.endpoints, name }
-  const shared = { typeUrl: typeUrls.listener, name: '0.0.0.0:80' }
+  const holder = { typeUrl: typeUrls.listener, name: 'scopes' }
   const ownListener = { typeUrl: typeUrls.listener, name: '10.96.0.10:80', requires: [cluster, endpoints] }
   const filters = (...chains: readonly string[]) =>
     chains.map(chain => ({ typeUrl: typeUrls.filter, name: `${name}/${chain}`, requires: [] }))
   const sharedFilter = { typeUrl: typeUrls.filter, name: 'shared/http' }
-  const scope = { typeUrl: typeUrls.scope, name, requires: [cluster, endpoints, sharedFilter, shared] }
+  const scope = { typeUrl: typeUrls.scope, name, requires: [cluster, endpoints, sharedFilter, holder] }
   const backing = [
     { ...cluster, requires: [] },
     { ...endpoints, requires: [] },
@@ -72,26 +73,25 @@ test('what asks for a resource is there, and asks for it by its name', () => {
   }
 })
 
-test('http Service ports with default connections share a listener, but none that a node port or the redirect port could need', () => {
+test('http Service ports with default connections share a listener with the others of their family', () => {
   const listeners = (frontend: Frontend) =>
     configurationOf([frontend])
-      .filter(({ typeUrl }) => typeUrl === typeUrls.listener)
+      .filter(({ typeUrl, name }) => typeUrl === typeUrls.listener && name !== 'scopes')
       .map(({ name }) => name)
   const ofPort = (port: number, fields: Partial<PortState> = {}) =>
     aPortState({ port: { name: 'http', protocol: 'TCP', port }, ...fields })
-  assert.deepEqual(listeners(aPortState()), ['0.0.0.0:80'])
-  assert.deepEqual(listeners(ofPort(8080, { family: 'IPv6', vip: 'fd00::1' })), ['[::]:8080'])
-  assert.deepEqual(listeners(ofPort(30_080)), ['10.96.0.10:30080'])
-  assert.deepEqual(listeners(ofPort(1666)), ['10.96.0.10:1666'])
+  assert.deepEqual(listeners(aPortState()), ['shared-IPv4'])
+  assert.deepEqual(listeners(ofPort(8080, { family: 'IPv6', vip: 'fd00::1' })), ['shared-IPv6'])
+  for (const port of [30_080, 1666, 1667]) assert.deepEqual(listeners(ofPort(port)), ['shared-IPv4'])
   assert.deepEqual(listeners(fromOutside()), ['192.0.2.7:80', '0.0.0.0:30080'])
   // Its scope stays beside a listener of its own, for connections from before it got one.
   const idle = { ...defaultSettings, idleTimeout: 1000 }
-  assert.deepEqual(listeners(aPortState({ settings: idle })), ['0.0.0.0:80', '10.96.0.10:80'])
-  const two = [aPortState(), aPortState({ id: 'whoami/two/http', name: 'two', vip: '10.96.0.11' })]
-  assert.equal(configurationOf(two).filter(({ typeUrl }) => typeUrl === typeUrls.listener).length, 1)
+  assert.deepEqual(listeners(aPortState({ settings: idle })), ['shared-IPv4', '10.96.0.10:80'])
+  const two = [aPortState(), aPortState({ id: 'whoami/two/http', name: 'two', port: aPort({ port: 81 }) })]
+  assert.equal(configurationOf(two).filter(({ typeUrl }) => typeUrl === typeUrls.listener).length, 2)
 })
 
-test('all shared listeners have one filter, and an address of their own is all else that tells them apart', () => {
+test('shared listeners have one filter, and their family is all that tells them apart', () => {
   const ports = [80, 81].map(port => aPortState({ port: { name: 'http', protocol: 'TCP', port } }))
   const resources = configurationOf([...ports, aPortState({ family: 'IPv6', vip: 'fd00::1' })])
   const ofType = (type: TypeUrl) => resources.filter(({ typeUrl }) => typeUrl === type)
@@ -99,11 +99,12 @@ test('all shared listeners have one filter, and an address of their own is all e
     ofType(typeUrls.filter).map(({ name }) => name),
     ['shared/http'],
   )
-  const listeners = ofType(typeUrls.listener).map(({ encode }) => {
+  const bound = ofType(typeUrls.listener).filter(({ name }) => name !== 'scopes')
+  const listeners = bound.map(({ encode }) => {
     const { name: _name, address: _address, ...rest } = fromBinary(ListenerSchema, encode())
     return rest
   })
-  assert.equal(listeners.length, 3)
+  assert.equal(listeners.length, 2)
   for (const listener of listeners) assert.deepEqual(listener, listeners[0])
 })
 
@@ -131,7 +132,7 @@ test('the external frontend is published as a Service port of its own, with a li
 test("endpoints see the client's address by the VIP and by policy Local alone, where the node can", () => {
   const hasSource = (frontend: Frontend, clientMark?: number) =>
     configurationOf([frontend], { clientMark })
-      .filter(({ typeUrl }) => typeUrl === typeUrls.listener)
+      .filter(({ typeUrl, name }) => typeUrl === typeUrls.listener && name !== 'scopes')
       .map(({ encode }) =>
         fromBinary(ListenerSchema, encode()).listenerFilters.some(({ name }) => name.endsWith('original_src')),
       )

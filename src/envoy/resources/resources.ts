@@ -41,7 +41,7 @@ export function resourcesOf(frontend: Frontend, options: PublishOptions = {}, be
     return update(before.resources, changedOf(before, frontend, options))
   }
   const route = routeResource(frontend, options, isDraining)
-  const [cluster, scope] = [clusterResource(frontend, options), scopeResource(frontend, options)]
+  const [cluster, scope] = [clusterResource(frontend, options), scopeResource(frontend)]
   const listeners = listenerResources(frontend, options)
   const resources = [cluster, endpointsResource(frontend), route, ...listeners, scope]
   // A copy has no room for more, as a filtered list has.
@@ -79,12 +79,8 @@ export function configurationOf(frontends: readonly Frontend[], options: Publish
 }
 
 /** Whether connections find both by the same listeners, scope and routes. */
-export function areReachedAlike(a: Frontend, b: Frontend, options: NodeOptions): boolean {
-  return (
-    protocolOf(a) === protocolOf(b) &&
-    haveSameAddresses(a, b) &&
-    hasOwnListeners(a, options) === hasOwnListeners(b, options)
-  )
+export function areReachedAlike(a: Frontend, b: Frontend): boolean {
+  return protocolOf(a) === protocolOf(b) && haveSameAddresses(a, b) && hasOwnListeners(a) === hasOwnListeners(b)
 }
 
 /** Whether both have the same resources, which may differ in what endpoints and the rest of the node make of them. */

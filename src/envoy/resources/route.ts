@@ -35,7 +35,7 @@ export function routeResource(
   }
   if (!routes) return undefined
   const bytes = () => routes(name, cluster, settings, routing)
-  return { ...resource(typeUrls.route, name, bytes, backing(cluster)), askedForBy: routeUsers(frontend, options) }
+  return { ...resource(typeUrls.route, name, bytes, backing(cluster)), askedForBy: routeUsers(frontend) }
 }
 
 /** Compares frontends that differ in their endpoints, observations and nodes. */

@@ -43,7 +43,7 @@ export const iptables: KernelBackend = {
   },
   find: findChains,
   cleanup: ({ prefix } = {}) => cleanupIptables(new IptablesPrograms(prefix)),
-  describe: (states, _node, options) => renderRules(states, options),
+  describe: (states, _node, options, sharesListener) => renderRules(states, options, sharesListener),
   dump: [
     ['iptables.txt', () => outputOf('iptables-save')],
     ['ip6tables.txt', () => outputOf('ip6tables-save')],

@@ -1,6 +1,7 @@
 /** One batch of changes, for any number of Service ports. */
 
 import type { Family } from '../family.ts'
+import { overlaySetNames } from './chains.ts'
 import { type OldChain, type PortChain, type PortRules, renderChains } from './ports.ts'
 
 export interface Batch {
@@ -93,7 +94,7 @@ export function sizesOf({ added, removed, newMembers, oldMembers }: Batch) {
 }
 
 export function isOfOverlay(member: string): boolean {
-  return member.startsWith('lightpath-envoy')
+  return overlaySetNames.some(set => member.startsWith(`lightpath-${set}`))
 }
 
 function listOf(chains: Map<Family, PortChain[]>, family: Family): PortChain[] {

@@ -9,12 +9,13 @@
  *             PREROUTING, OUTPUT  LIGHTPATH-LATE  behind kube-proxy's, once no heartbeat is left; nftables/rules/chains.ts
  *     filter  all          LIGHTPATH-REFUSE  no endpoints → reject or drop; what leads to no Service port → reject or drop
  *             OUTPUT       LIGHTPATH-ENVOY   where Envoy may not connect to → reset
- *             INPUT        LIGHTPATH-GUARD   Envoy's port is for what was redirected or translated there, nothing else
+ *             INPUT        LIGHTPATH-GUARD   Envoy's ports are for what was redirected or translated there, nothing else
  *
  * Unlike nftables' `tproxy`, TPROXY drops where no transparent socket listens. So while Envoy is dead, what is in the
  * overlay is lost until the agent has emptied it.
  */
 
+import { sharedPortOf } from '../../net/redirectports.ts'
 import type { Family } from '../family.ts'
 import { calledSeconds } from '../nftables/elements/elements.ts'
 import type { RulesetOptions } from '../options.ts'
@@ -39,7 +40,8 @@ export interface FixedChain {
 }
 
 /**
- * - `envoy`: VIP:ports that go to Envoy: the overlay
+ * - `envoy`: VIP:ports that go to the listener of Envoy that Service ports share
+ * - `own`: those that go to a listener of their own: both are the overlay
  * - `refuse`, `drop`: VIP:ports without endpoints
  * - `hairpin`: endpoints of this node, address and port and address again
  * - `clients`: pods whose connections skip the overlay
@@ -49,10 +51,13 @@ export interface FixedChain {
  * - `ranges`: the ranges of cluster IPs, where all of them are ours
  * - `candidates`: VIP:ports (TCP) that may go to Envoy, whether they do or not, where use decides which do
  */
-export type SetName = 'envoy' | 'refuse' | 'drop' | 'hairpin' | 'vips' | 'ranges' | 'candidates' | PolicySetName
+export type SetName = OverlaySetName | 'refuse' | 'drop' | 'hairpin' | 'vips' | 'ranges' | 'candidates' | PolicySetName
+export const overlaySetNames = ['envoy', 'own'] as const
+type OverlaySetName = (typeof overlaySetNames)[number]
 type PolicySetName = 'clients' | 'endpoints' | 'strict' | 'known'
 const setTypes: Readonly<Record<SetName, string>> = {
   envoy: 'hash:ip,port',
+  own: 'hash:ip,port',
   refuse: 'hash:ip,port',
   drop: 'hash:ip,port',
   hairpin: 'hash:ip,port,ip',
@@ -106,23 +111,21 @@ export function renderSets(family: Family): string {
 }
 
 export function fixedChains(family: Family, options: RulesetOptions): readonly FixedChain[] {
-  const { targetPort } = options
+  const ports = { envoy: sharedPortOf(options.targetPort), own: options.targetPort } as const
   const steering = bits(options.steeringMark)
   const inSet = (set: SetName, flags: string) => `-m set --match-set ${systemSetName(family, set)} ${flags}`
-  const inOverlay = `-p tcp -m set ! --match-set ${overlaySwitch(family)} dst ${inSet('envoy', 'dst,dst')}`
+  const inOverlay = (set: keyof typeof ports) =>
+    `-p tcp -m set ! --match-set ${overlaySwitch(family)} dst ${inSet(set, 'dst,dst')}`
   const abandoned = `-m set ! --match-set ${heartbeatSet(family)} dst`
   const isNew = '-m conntrack --ctstate NEW'
-  const newInOverlay = `${isNew} ${inOverlay}`
   const notKnown = `-m set ! --match-set ${systemSetName(family, 'known')} src`
   const reset = '-p tcp --tcp-flags FIN,RST NONE -j REJECT --reject-with tcp-reset'
   const vip = inSet('vips', 'dst')
   // A packet that is still addressed to a cluster IP after translation leads to no Service port, unless it is on its
   // way to Envoy.
   const unknown = `-m mark ! --mark ${steering}`
-  const toEnvoy = `TPROXY --on-port ${targetPort} --tproxy-mark ${steering}`
+  const toEnvoy = (set: keyof typeof ports) => `TPROXY --on-port ${ports[set]} --tproxy-mark ${steering}`
   const isEnvoys = `-m connmark --mark ${steering} -m conntrack --ctdir ORIGINAL`
-  const toEnvoyPort = `-p tcp --dport ${targetPort}`
-  const redirected = `${toEnvoyPort} -m conntrack --ctstate NEW -m conntrack --ctstate DNAT`
   // Comes before the decision where the connection goes. The time of an entry that exists begins anew.
   const note = `-j SET --add-set ${calledSet(family)} dst,dst --exist --timeout ${calledSeconds}`
   const noteCalls = options.tracksUse ? [`${isNew} -p tcp ${inSet('candidates', 'dst,dst')} ${note}`] : []
@@ -136,12 +139,15 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
         `${isNew} ${inSet('clients', 'src')} -j RETURN`,
         `${isNew} ${inSet('strict', 'src')} ${notKnown} -j RETURN`,
         // Repeats what Envoy's socket has not answered (kernel/nftables/rules/chains.ts).
-        `-p tcp ${isNew} ${isEnvoys} -j ${toEnvoy}`,
+        `-p tcp ${isNew} ${isEnvoys} ${inSet('own', 'dst,dst')} -j ${toEnvoy('own')}`,
+        `-p tcp ${isNew} ${isEnvoys} -j ${toEnvoy('envoy')}`,
         `${isNew} -m conntrack --ctstate DNAT -j RETURN`,
         `${isNew} ${abandoned} -j RETURN`,
         ...noteCalls,
-        `${newInOverlay} -j CONNMARK --set-xmark ${steering}`,
-        `${newInOverlay} -j ${toEnvoy}`,
+        ...overlaySetNames.flatMap(set => [
+          `${isNew} ${inOverlay(set)} -j CONNMARK --set-xmark ${steering}`,
+          `${isNew} ${inOverlay(set)} -j ${toEnvoy(set)}`,
+        ]),
         `${isEnvoys} -j MARK --set-xmark ${steering}`,
       ],
     },
@@ -159,7 +165,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
         `-m mark --mark ${bits(options.envoyMark)} -j ACCEPT`,
         `${abandoned} -j RETURN`,
         ...noteCalls,
-        `${inOverlay} -j REDIRECT --to-ports ${targetPort}`,
+        ...overlaySetNames.map(set => `${inOverlay(set)} -j REDIRECT --to-ports ${ports[set]}`),
         `-j ${servicesChain}`,
       ],
     },
@@ -208,11 +214,17 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly F
         // Open connections through Envoy of a client that has become redirect-exempt end with their next packet.
         `-m connmark --mark ${steering} ${inSet('clients', 'src')} ${reset}`,
         `-m connmark --mark ${steering} ${inSet('strict', 'src')} ${notKnown} ${reset}`,
-        `${toEnvoyPort} --tcp-flags SYN,ACK SYN -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
-        // Redirected connections reach only a transparent socket: no unprivileged process has one
-        // (kernel/nftables/rules/chains.ts).
-        `${redirected} -m socket --transparent --nowildcard -j RETURN`,
-        `${redirected} -j REJECT --reject-with tcp-reset`,
+        ...Object.values(ports).flatMap(port => {
+          const toEnvoyPort = `-p tcp --dport ${port}`
+          const redirected = `${toEnvoyPort} -m conntrack --ctstate NEW -m conntrack --ctstate DNAT`
+          return [
+            `${toEnvoyPort} --tcp-flags SYN,ACK SYN -m mark ! --mark ${steering} -m conntrack ! --ctstate DNAT -j REJECT --reject-with tcp-reset`,
+            // Redirected connections reach only a transparent socket: no unprivileged process has one
+            // (kernel/nftables/rules/chains.ts).
+            `${redirected} -m socket --transparent --nowildcard -j RETURN`,
+            `${redirected} -j REJECT --reject-with tcp-reset`,
+          ]
+        }),
       ],
     },
   ]

@@ -188,7 +188,7 @@ export class IptablesLayer implements KernelLayer {
 
   #rulesOf(state: PortState): PortRules | undefined {
     if (!this.#options.families.includes(state.family)) return undefined
-    return planPort(state, this.#overlay.of(state).length > 0, this.#options)
+    return planPort(state, this.#overlay.of(state), this.#options)
   }
 
   /** Looks for drift, and only reads. It skips ports that are written meanwhile. */
@@ -261,8 +261,8 @@ export class IptablesLayer implements KernelLayer {
     const members = await this.#programs.saveMembers()
     await this.#probeSwitch(members)
     for (const member of members) {
-      const [, ip, port] = /^lightpath-envoy\d (\S+),tcp:(\d+)$/.exec(member) ?? []
-      if (ip !== undefined) this.#overlay.inherit({ ip, port: Number(port) })
+      const [, set, ip, port] = /^lightpath-(envoy|own)\d (\S+),tcp:(\d+)$/.exec(member) ?? []
+      if (ip !== undefined) this.#overlay.inherit({ ip, port: Number(port), isShared: set === 'envoy' })
     }
   }
 

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import type { PortState } from '../../plan/ports/port.ts'
+import { addressPortBytes } from '../nftables/bytes.ts'
+import { nothingRedirected, type Redirected } from '../nftables/elements/plan.ts'
 import { noPolicies } from '../nodeconfig.ts'
 import { portState } from '../testing/states.ts'
 import { batchOf, Members, renderBatch } from './batch.ts'
@@ -14,7 +17,8 @@ test('every endpoint is as probable as every other', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 200 }), count => {
       let left = 1
-      for (const rule of planPort(portState('a/a/http', '10.0.0.1', endpoints(count)), false, node).chain!.rules) {
+      for (const rule of planPort(portState('a/a/http', '10.0.0.1', endpoints(count)), nothingRedirected, node).chain!
+        .rules) {
         const chance = Number(/--probability (\S+)/.exec(rule)?.[1] ?? 1)
         assert.ok(Math.abs(left * chance - 1 / count) < 1e-6)
         left *= 1 - chance
@@ -23,21 +27,27 @@ test('every endpoint is as probable as every other', () => {
   )
 })
 
+function redirectedTo({ vip: ip, port: { port } }: PortState, set: 'envoy' | 'own' | undefined): Redirected {
+  return set === undefined ? nothingRedirected : { keys: [addressPortBytes({ ip, port })], isShared: set === 'envoy' }
+}
+
 test('an endpoint on this node may be its own client, one elsewhere never is', () => {
   const state = portState('a/a/http', 'fd00::1', ['fd00:1::1 8080@node1', 'fd00:1::2 8080@node2'])
-  assert.deepEqual(planPort(state, true, node).members, [
-    'lightpath-hairpin6 fd00:1::1,tcp:8080,fd00:1::1',
-    'lightpath-envoy6 fd00::1,tcp:80',
-  ])
+  for (const set of ['envoy', 'own'] as const) {
+    assert.deepEqual(planPort(state, redirectedTo(state, set), node).members, [
+      'lightpath-hairpin6 fd00:1::1,tcp:8080,fd00:1::1',
+      `lightpath-${set}6 fd00::1,tcp:80`,
+    ])
+  }
 })
 
 test('a port that may go to Envoy is a candidate, be it there or not, where the kernel records calls', () => {
   const layer = { wants: 'envoy', protocol: 'http', reason: '' } as const
   const state = portState('a/a/http', '10.0.0.1', endpoints(1), { layer })
   const candidate = 'lightpath-candidates4 10.0.0.1,tcp:80'
-  assert.deepEqual(planPort(state, false, { ...node, tracksUse: true }).members, [candidate])
-  assert.deepEqual(planPort(state, false, node).members, [])
-  assert.deepEqual(planPort({ ...state, endpoints: [] }, false, { ...node, tracksUse: true }).members, [
+  assert.deepEqual(planPort(state, nothingRedirected, { ...node, tracksUse: true }).members, [candidate])
+  assert.deepEqual(planPort(state, nothingRedirected, node).members, [])
+  assert.deepEqual(planPort({ ...state, endpoints: [] }, nothingRedirected, { ...node, tracksUse: true }).members, [
     'lightpath-refuse4 10.0.0.1,tcp:80',
   ])
 })
@@ -46,7 +56,7 @@ test('cluster IPs and their ranges are in the sets where all of them are ours, a
   const families = ['IPv4', 'IPv6'] as const
   const serviceRanges = ['10.0.0.0/16', '10.0.128.0/17', 'fd00::/112', '10.9.0.1/32']
   const members = (ownsClusterIPs: boolean) => [
-    ...planPort(portState('a/a/http', '10.0.0.1', []), false, { ...node, ownsClusterIPs }).members,
+    ...planPort(portState('a/a/http', '10.0.0.1', []), nothingRedirected, { ...node, ownsClusterIPs }).members,
     ...planNode({ policies: { ...noPolicies, clients: ['fd00:1::1'] }, serviceRanges }, { families, ownsClusterIPs })
       .members,
   ]
@@ -102,7 +112,12 @@ class Model {
 
 const portNames = ['a', 'b', 'c']
 const wishes = fc.array(
-  fc.record({ port: fc.nat(2), count: fc.integer({ min: -1, max: 4 }), overlay: fc.boolean(), local: fc.boolean() }),
+  fc.record({
+    port: fc.nat(2),
+    count: fc.integer({ min: -1, max: 4 }),
+    overlay: fc.constantFrom('envoy', 'own', undefined),
+    local: fc.boolean(),
+  }),
   { maxLength: 3 },
 )
 
@@ -118,7 +133,7 @@ test('after any changes the kernel has exactly what the ports need, at every ste
           // Endpoints of several ports: what they share goes with the last of them.
           const own = endpoints(Math.max(count, 0)).map(text => (local ? text.replace('node2', 'node1') : text))
           const state = portState(`n/${name}/http`, `10.0.0.${port + 1}`, own, { noLocalEndpoints: local })
-          wanted.set(name, count < 0 ? undefined : planPort(state, overlay, node))
+          wanted.set(name, count < 0 ? undefined : planPort(state, redirectedTo(state, overlay), node))
         }
         const changes = [...wanted].map(([name, after]) => ({ before: has.get(name), after }))
         model.apply(renderBatch(batchOf(changes, members), ['ip', 'ip6']))

@@ -5,6 +5,7 @@ import { hostPort } from '../../net/address.ts'
 import { familyOfCidr, withoutNested } from '../../net/cidr.ts'
 import { type Endpoint, isForEnvoy, type PortState } from '../../plan/ports/port.ts'
 import { type Family, familyNames, transportOf } from '../family.ts'
+import type { Redirected } from '../nftables/elements/plan.ts'
 import { type NodeConfig, ofFamily } from '../nodeconfig.ts'
 import type { NodePlanOptions, PlanOptions } from '../options.ts'
 import { everywhere, portPrefix, type SetName, servicesChain, systemSetName } from './chains.ts'
@@ -32,7 +33,7 @@ export interface PortChain {
  */
 export function planPort(
   state: PortState,
-  overlay: boolean,
+  redirected: Redirected,
   { nodeName, ownsClusterIPs, tracksUse = false }: Pick<PlanOptions, 'nodeName' | 'ownsClusterIPs' | 'tracksUse'>,
 ): PortRules {
   const { endpoints, noLocalEndpoints, port, vip } = state
@@ -46,7 +47,8 @@ export function planPort(
   }
   const own = endpoints.filter(endpoint => endpoint.nodeName === undefined || endpoint.nodeName === nodeName)
   const hairpin = own.map(endpoint => member('hairpin', `${endpoint.ip},${transport}:${endpoint.port},${endpoint.ip}`))
-  const envoy = overlay && port.protocol === 'TCP' ? [member('envoy', place)] : []
+  const isRedirected = redirected.keys.length > 0 && port.protocol === 'TCP'
+  const envoy = isRedirected ? [member(redirected.isShared ? 'envoy' : 'own', place)] : []
   const isCandidate = tracksUse && port.protocol === 'TCP' && isForEnvoy(state.layer)
   const candidates = isCandidate ? [member('candidates', place)] : []
   return { family, chain: portChain(state), members: [...known, ...hairpin, ...envoy, ...candidates] }

@@ -4,6 +4,7 @@ import type { PortState } from '../../plan/ports/port.ts'
 import { familiesOf } from '../family.ts'
 import { unknownNode } from '../nodeconfig.ts'
 import type { NodePlanOptions, PlanOptions, RulesetOptions } from '../options.ts'
+import { meantForEnvoy } from '../overlay.ts'
 import { batchOf, Members, renderBatch } from './batch.ts'
 import { renderSets } from './chains.ts'
 import { renderFixedPart } from './install.ts'
@@ -18,12 +19,13 @@ import { noRules } from './saved.ts'
 export function renderRules(
   states: readonly PortState[],
   options: PlanOptions & NodePlanOptions & RulesetOptions,
+  sharesListener: (state: PortState) => boolean,
 ): string {
   const families = familiesOf(options.families)
   const served = states.filter(({ family }) => options.families.includes(family))
   const rules = [
     planNode(unknownNode, options),
-    ...served.map(state => planPort(state, state.layer.wants === 'envoy', options)),
+    ...served.map(state => planPort(state, meantForEnvoy(state, sharesListener), options)),
   ]
   const batch = batchOf(
     rules.map(after => ({ before: undefined, after })),

@@ -3,7 +3,7 @@
 import type { Family } from '../family.ts'
 import type { KernelObserver } from '../layer.ts'
 import { type Batch, batchOf, isOfOverlay, Members, renderBatch, sizesOf } from './batch.ts'
-import { systemSetName } from './chains.ts'
+import { overlaySetNames, systemSetName } from './chains.ts'
 import type { PortRules } from './ports.ts'
 import type { IptablesPrograms } from './programs.ts'
 
@@ -70,7 +70,7 @@ export class Writer {
   }
 
   async clearOverlay(): Promise<void> {
-    const sets = this.#families.map(family => systemSetName(family, 'envoy'))
+    const sets = this.#families.flatMap(family => overlaySetNames.map(set => systemSetName(family, set)))
     await this.#programs.restoreSets(sets.map(set => `flush ${set}\n`).join(''))
     this.#members.forget(isOfOverlay)
   }

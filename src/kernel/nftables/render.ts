@@ -19,11 +19,15 @@ export function planRuleset(
   states: readonly PortState[],
   node: NodeFacts | undefined,
   options: PlanOptions & NodePlanOptions & RulesetOptions,
+  sharesListener: (state: PortState) => boolean = () => false,
 ): readonly Operation[] {
   const changes = states.map(state => {
     return {
       current: new Map(),
-      wanted: planPort(placementOf(state, meantForEnvoy(state), primaryAddress(node, state.family)), options),
+      wanted: planPort(
+        placementOf(state, meantForEnvoy(state, sharesListener), primaryAddress(node, state.family)),
+        options,
+      ),
     }
   })
   const ofNode = { current: new Map(), wanted: planNode({ ...unknownNode, node }, options) }

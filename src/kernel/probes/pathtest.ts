@@ -149,7 +149,7 @@ function rules(probes: readonly Probe[], agent: string, options: PathTestOptions
           const toEnvoy: Rule = [{ kind: 'port', transport: 'tcp', port: options.targetPort }, newConnection]
           return [
             [to(target), count(`arrived${index}`)],
-            [to(target), ...toEnvoy, ...redirectToEnvoy(options, count(`steered${index}`))],
+            [to(target), ...toEnvoy, ...redirectToEnvoy(options.targetPort, options, count(`steered${index}`))],
             // Later packets go on as those of any connection through Envoy, whatever others do with their mark.
             [to(target), newConnection, drop],
           ]

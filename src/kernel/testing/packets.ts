@@ -10,12 +10,13 @@ import { NftablesModel } from '../tracer/model.ts'
 import type { Packet, TracedNode } from '../tracer/packet.ts'
 import { portState, testOptions } from './states.ts'
 
-export const envoyAlive: TracedNode = { listener: 1666, localAddresses: ['172.30.0.1'], random: () => 0 }
-export const envoyDead: TracedNode = { ...envoyAlive, listener: undefined }
+export const envoyAlive: TracedNode = { listeners: [1666, 1667], localAddresses: ['172.30.0.1'], random: () => 0 }
+export const envoyDead: TracedNode = { ...envoyAlive, listeners: [] }
 
-export function modelOf(states: readonly PortState[]): NftablesModel {
+/** @param sharesListener which of them go to the listener that Service ports share. Default none */
+export function modelOf(states: readonly PortState[], sharesListener?: (state: PortState) => boolean): NftablesModel {
   const model = new NftablesModel()
-  model.apply(planRuleset(states, undefined, testOptions))
+  model.apply(planRuleset(states, undefined, testOptions, sharesListener))
   for (const family of ['ip', 'ip6'] as const) model.apply(renewHeartbeat(family, 0))
   return model
 }

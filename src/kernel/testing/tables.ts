@@ -81,11 +81,15 @@ export function overlayKeysOf(state: PortState): readonly string[] {
   return overlayPlaces(state).map(addressPortBytes)
 }
 
-/** Lists the elements that the kernel shall have, as `unordered` does. */
-export function wanted(states: Iterable<PortState>, overlay: ReadonlySet<string> = new Set()): string[] {
+/**
+ * Lists the elements that the kernel shall have, as `unordered` does.
+ * @param overlay whether they go to the listener that Service ports share, by key
+ */
+export function wanted(states: Iterable<PortState>, overlay: ReadonlyMap<string, boolean> = new Map()): string[] {
   const elements = new Map(planNode(unknownNode, testOptions))
   for (const state of states) {
-    const redirected = overlayKeysOf(state).filter(key => overlay.has(key))
+    const keys = overlayKeysOf(state).filter(key => overlay.has(key))
+    const redirected = { keys, isShared: keys.some(key => overlay.get(key)) }
     for (const [name, value] of planPort(placementOf(state, redirected), testOptions)) elements.set(name, value)
   }
   return unordered(inWords(elements))

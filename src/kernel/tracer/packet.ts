@@ -26,8 +26,8 @@ export interface Packet {
 
 /** The machine around our tables. */
 export interface TracedNode {
-  /** The port on which a transparent socket listens; undefined while Envoy is dead. */
-  readonly listener: number | undefined
+  /** The ports on which transparent sockets listen; none while Envoy is dead. */
+  readonly listeners: readonly number[]
   /** The port on which a socket listens that is not transparent, as that of an unprivileged process. */
   readonly impostor?: number
   readonly localAddresses: readonly string[]
@@ -38,6 +38,8 @@ export interface TracedNode {
 export interface Outcome {
   /** `tproxy`, `redirect`: to Envoy. `local`: to a socket of this node. */
   readonly verdict: 'forward' | 'local' | 'tproxy' | 'redirect' | 'reject' | 'reset' | 'drop'
+  /** The port of Envoy's that it was sent to. */
+  readonly envoyPort: number | undefined
   readonly destination: string
   readonly port: number
   readonly masqueraded: boolean
@@ -54,6 +56,7 @@ export class PacketState {
   isTranslated: boolean
   isMasqueraded = false
   toEnvoy: 'tproxy' | 'redirect' | undefined
+  #envoyPort: number | undefined
   #mark: number
   #connectionMark: number
 
@@ -70,6 +73,7 @@ export class PacketState {
   outcome(verdict: Outcome['verdict']): Outcome {
     return {
       verdict,
+      envoyPort: this.#envoyPort,
       destination: this.destination,
       port: this.port,
       masqueraded: this.isMasqueraded,
@@ -112,8 +116,9 @@ export class PacketState {
     return name.endsWith('*') ? found.startsWith(name.slice(0, -1)) : found === name
   }
 
-  send(how: 'tproxy' | 'redirect'): true {
+  send(how: 'tproxy' | 'redirect', port: number): true {
     this.toEnvoy = how
+    this.#envoyPort = port
     return true
   }
 
@@ -131,7 +136,7 @@ export class PacketState {
   }
 
   redirect(port: number): 'accept' {
-    this.send('redirect')
+    this.send('redirect', port)
     return this.translateTo({ ip: this.#packet.family === 'ip' ? '127.0.0.1' : '::1', port })
   }
 }

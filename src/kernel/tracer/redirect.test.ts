@@ -34,16 +34,22 @@ const keyOf = ({ vip, port }: PortState) => addressPortBytes({ ip: vip, port: po
 
 test('A pod reaches Envoy, at the address of the VIP, for the ports in the overlay and for no others', () => {
   fc.assert(
-    fc.property(states, ports => {
-      const model = modelOf(ports)
+    fc.property(states, fc.nat(1), (ports, odd) => {
+      const sharesListener = (state: PortState) => ports.indexOf(state) % 2 === odd
+      const model = modelOf(ports, sharesListener)
       for (const state of ports) {
-        const { verdict, destination, mark, connectionMark } = model.trace(packetTo(state), envoyAlive)
+        const { verdict, destination, mark, connectionMark, envoyPort } = model.trace(packetTo(state), envoyAlive)
         const isUp = state.layer.wants === 'envoy' && state.port.protocol === 'TCP' && state.endpoints.length > 0
         assert.equal(verdict === 'tproxy', isUp)
         if (isUp)
           assert.deepEqual(
-            { destination, mark, connectionMark },
-            { destination: state.vip, mark: 0x8000, connectionMark: 0x8000 },
+            { destination, mark, connectionMark, envoyPort },
+            {
+              destination: state.vip,
+              mark: 0x8000,
+              connectionMark: 0x8000,
+              envoyPort: sharesListener(state) ? 1667 : 1666,
+            },
           )
         else assert.equal(mark, 0)
       }
@@ -90,19 +96,33 @@ test('What a pod repeats that stays in the kernel layer by now is refused: it is
   assert.equal(model.trace(repeated, envoyAlive).verdict, 'reset')
 })
 
+const eachListener = [
+  [1666, modelOf([http])],
+  [1667, modelOf([http], () => true)],
+] as const
+
 test('A process of the node is redirected to Envoy, and Envoy itself is not', () => {
-  const model = modelOf([http])
-  const { verdict, port } = model.trace(packetTo(http, { from: 'node' }), envoyAlive)
-  assert.deepEqual({ verdict, port }, { verdict: 'redirect', port: 1666 })
-  // It has endpoints to connect to; a VIP is none of its business.
-  assert.equal(model.trace(packetTo(http, { from: 'node', mark: 0x1000 }), envoyAlive).verdict, 'reset')
+  for (const [listener, model] of eachListener) {
+    const { verdict, port } = model.trace(packetTo(http, { from: 'node' }), envoyAlive)
+    assert.deepEqual({ verdict, port }, { verdict: 'redirect', port: listener })
+    // It has endpoints to connect to; a VIP is none of its business.
+    assert.equal(model.trace(packetTo(http, { from: 'node', mark: 0x1000 }), envoyAlive).verdict, 'reset')
+  }
 })
 
 test('A pod on a bridge is redirected to Envoy, and takes the kernel layer while Envoy is dead', () => {
-  const model = modelOf([http])
-  const { verdict, port } = model.trace(packetTo(http, { isBridged: true }), envoyAlive)
-  assert.deepEqual({ verdict, port }, { verdict: 'redirect', port: 1666 })
-  assert.equal(model.trace(packetTo(http, { isBridged: true }), envoyDead).verdict, 'forward')
+  for (const [listener, model] of eachListener) {
+    const { verdict, port } = model.trace(packetTo(http, { isBridged: true }), envoyAlive)
+    assert.deepEqual({ verdict, port }, { verdict: 'redirect', port: listener })
+    assert.equal(model.trace(packetTo(http, { isBridged: true }), envoyDead).verdict, 'forward')
+  }
+})
+
+test('While Envoy lacks the shared listener, what is to go there takes the kernel layer, and all else goes to Envoy', () => {
+  const verdicts = eachListener.map(
+    ([, model]) => model.trace(packetTo(http), { ...envoyAlive, listeners: [1666] }).verdict,
+  )
+  assert.deepEqual(verdicts, ['tproxy', 'forward'])
 })
 
 test('With the overlay switched off everything new takes the kernel layer', () => {
@@ -121,13 +141,15 @@ test('A pod that is to stay in the kernel layer does, and others go to Envoy sti
   assert.deepEqual([verdict('10.1.9.1'), verdict('10.1.9.2')], ['forward', 'tproxy'])
 })
 
-test('The port of Envoy refuses clients that were not redirected there, and a Service on that very port works', () => {
-  const port = { name: 'p', protocol: 'TCP' as const, port: 1666 }
-  const service = portState('a/b/p', '10.0.0.3', ['172.30.0.1:1666'], { port })
-  const model = modelOf([service])
-  const direct = packetTo(service, { destination: '172.30.0.1' })
-  assert.equal(model.trace(direct, envoyAlive).verdict, 'reset')
-  assert.equal(model.trace(packetTo(service), envoyAlive).verdict, 'local')
+test('The ports of Envoy refuse clients that were not redirected there, and a Service on one of them works', () => {
+  for (const number of [1666, 1667]) {
+    const port = { name: 'p', protocol: 'TCP' as const, port: number }
+    const service = portState('a/b/p', '10.0.0.3', [`172.30.0.1:${number}`], { port })
+    const model = modelOf([service])
+    const direct = packetTo(service, { destination: '172.30.0.1' })
+    assert.equal(model.trace(direct, envoyAlive).verdict, 'reset')
+    assert.equal(model.trace(packetTo(service), envoyAlive).verdict, 'local')
+  }
 })
 
 test('Marks of others are left alone', () => {
@@ -136,9 +158,9 @@ test('Marks of others are left alone', () => {
 })
 
 test('A connection of the node that is redirected to Envoy is refused where an unprivileged process has the port', () => {
-  const model = modelOf([http])
-  model.apply([adding('ip', 'envoy', `${http.vip} . 80`)])
   const packet = packetTo(http, { from: 'node' })
-  assert.equal(model.trace(packet, envoyAlive).verdict, 'redirect')
-  assert.equal(model.trace(packet, { ...envoyDead, impostor: 1666 }).verdict, 'reset')
+  for (const [impostor, model] of eachListener) {
+    assert.equal(model.trace(packet, envoyAlive).verdict, 'redirect')
+    assert.equal(model.trace(packet, { ...envoyDead, impostor }).verdict, 'reset')
+  }
 })

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { PortState } from '../../plan/ports/port.ts'
 import { planNode } from '../nftables/elements/node.ts'
-import { placementOf, planPort } from '../nftables/elements/plan.ts'
+import { nothingRedirected, placementOf, planPort } from '../nftables/elements/plan.ts'
 import { planRuleset } from '../nftables/render.ts'
 import { TableCache } from '../nftables/sync/transaction/tablecache.ts'
 import { unknownNode } from '../nodeconfig.ts'
@@ -136,5 +136,5 @@ test('With affinity a client stays with its endpoint, over changes of other endp
 })
 
 function plan(state: PortState) {
-  return planPort(placementOf(state, []), testOptions)
+  return planPort(placementOf(state, nothingRedirected), testOptions)
 }

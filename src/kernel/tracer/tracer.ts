@@ -133,7 +133,7 @@ export class Trace {
   #act(statement: Exclude<Statement, { kind: Matching }>): boolean | Result {
     switch (statement.kind) {
       case 'tproxy':
-        return this.#node.listener === statement.port && this.#state.send('tproxy')
+        return this.#node.listeners.includes(statement.port) && this.#state.send('tproxy', statement.port)
       case 'redirect':
         return this.#state.redirect(statement.port)
       case 'masquerade':

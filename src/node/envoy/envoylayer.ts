@@ -172,8 +172,8 @@ export class EnvoyLayer {
   }
 
   /** The listeners that only Envoys have which take new connections. */
-  get redirectListeners(): readonly ResourceRef[] {
-    return this.#options.redirectListeners
+  get boundListeners(): readonly ResourceRef[] {
+    return this.#options.boundListeners
   }
 
   /** How many frontends are draining. */
@@ -251,7 +251,7 @@ export class EnvoyLayer {
     return all && new Map(ids.map(id => [id, activityOf(id, this.#published, all)]))
   }
 
-  /** Finds the resource that all frontends of a family, all http ports, or all of a port number, need. */
+  /** Finds the resource that all frontends of a family, or all http ports, need. */
   #sharedOf(ref: ResourceRef): Resource | undefined {
     return this.#redirectOf(ref) ?? this.#published.sharedAt(ref)
   }

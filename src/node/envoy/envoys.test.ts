@@ -27,7 +27,7 @@ function node({ handsOver = true } = {}) {
   const canaries = new Map<number, (answer: CanaryAnswer) => void>()
   const envoys: Envoys = new Envoys(
     {
-      redirectListeners: [redirectListeners],
+      boundListeners: [redirectListeners],
       clientAddress: { setting: 'forwarded-for', mode: 'forwarded-for', why: '' },
       watchCanary: (instance, onChange) => {
         canaries.set(instance, onChange)

@@ -10,7 +10,7 @@
 import { connectionsIn } from '../../envoy/program/connections.ts'
 import { hasModule } from '../../envoy/program/module.ts'
 import { type Instance, instanceIn } from '../../envoy/program/sockets.ts'
-import type { Resource, ResourceRef } from '../../envoy/resource.ts'
+import type { ResourceRef } from '../../envoy/resource.ts'
 import type { Problem } from '../../services/problem.ts'
 import type { ClientAddress } from '../../services/settings/clientaddress.ts'
 import type { ClientInfo } from '../../xds/session.ts'
@@ -19,8 +19,8 @@ import { type Canary, type CanaryAnswer, isUnfit, shortageIn } from './canary.ts
 import { bootstrapOf, loadProblem, versionProblems } from './envoyproblems.ts'
 
 export interface EnvoysOptions {
-  /** The redirect listeners: every port needs them, and only active Envoys have them. */
-  readonly redirectListeners: readonly Resource[]
+  /** The listeners that are bound, where redirected connections arrive: only active Envoys have them. */
+  readonly boundListeners: readonly ResourceRef[]
   /** What their bootstraps have to fit. */
   readonly clientAddress: ClientAddressChoice
   readonly watchCanary: (instance: Instance, onChange: (answer: CanaryAnswer) => void) => Canary
@@ -183,7 +183,7 @@ export class Envoys {
   have(ref: ResourceRef): boolean {
     const takers = this.#takers()
     const has = ({ envoy }: Known) => this.#options.acknowledgedVersion(envoy.id, ref) !== undefined
-    const isShared = this.#options.redirectListeners.some(
+    const isShared = this.#options.boundListeners.some(
       ({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name,
     )
     return isShared ? takers.some(has) : takers.length > 0 && takers.every(has)
@@ -219,7 +219,7 @@ export class Envoys {
   }
 
   #listens({ envoy }: Known): boolean {
-    return this.#options.redirectListeners.some(ref => this.#options.acknowledgedVersion(envoy.id, ref) !== undefined)
+    return this.#options.boundListeners.some(ref => this.#options.acknowledgedVersion(envoy.id, ref) !== undefined)
   }
 
   /** Whether another Envoy is coming, or is there, that takes over. */

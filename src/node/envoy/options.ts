@@ -1,6 +1,7 @@
 /** What the Envoy layer of a node needs, and to whom it reports. */
 
 import type { Activity } from '../../envoy/program/admin.ts'
+import type { Resource } from '../../envoy/resource.ts'
 import type { SubsetOptions } from '../../envoy/resources/cluster/subset.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
 import type { NodeLbPolicy } from '../../services/settings/settings.ts'
@@ -8,6 +9,8 @@ import type { RedirectMove } from '../lifecycle/redirectset.ts'
 import type { EnvoysOptions } from './envoys.ts'
 
 export interface EnvoyLayerOptions extends EnvoysOptions, SubsetOptions {
+  /** They come first among the bound listeners; every port needs that of its family. */
+  readonly redirectListeners: readonly Resource[]
   readonly settleMs: number
   readonly drainMs: number
   readonly drainIntervalMs: number

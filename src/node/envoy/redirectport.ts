@@ -1,5 +1,5 @@
 /**
- * Asks the kernel whose sockets listen on the redirect port. Linux shares new connections out among all sockets of one
+ * Asks the kernel whose sockets listen on the ports to which connections are redirected. Linux shares new connections out among all sockets of one
  * user that listen there, so a process that has Envoy's user by chance would get some of them.
  *
  * Envoy's sockets belong to a user that is connected for xDS, and are transparent, which takes CAP_NET_ADMIN or
@@ -10,12 +10,14 @@
 
 import { type TcpSocket, tcpListeners } from '../../kernel/netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { redirectPortsOf } from '../../net/redirectports.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 
 /** `nobody` listens; `unknown`: the kernel cannot be asked. */
 export type PortOwner = 'envoy' | 'stranger' | 'nobody' | 'unknown'
 
 export interface RedirectPortOptions {
+  /** The first of them. */
   readonly port: number
   /** The users of the processes that count as Envoys. */
   readonly users: () => readonly number[]
@@ -47,7 +49,7 @@ export class RedirectPort {
   isEnvoys(): boolean {
     const strangers = this.#listeners()?.filter(listener => !this.#isEnvoy(listener)) ?? []
     this.#isEnvoys = strangers.length === 0
-    this.#options.onProblems(strangers.slice(0, 1).map(({ uid }) => strangerProblem(this.#options.port, uid)))
+    this.#options.onProblems(strangers.slice(0, 1).map(({ uid, local }) => strangerProblem(local.port, uid)))
     return this.#isEnvoys
   }
 
@@ -71,7 +73,8 @@ export class RedirectPort {
   #listeners(): readonly TcpSocket[] | undefined {
     try {
       this.#socket ??= new NetlinkSocket('sockDiag')
-      return tcpListeners(this.#socket, this.#options.port)
+      const socket = this.#socket
+      return redirectPortsOf(this.#options.port).flatMap(port => tcpListeners(socket, port))
     } catch {
       this.#socket?.close()
       this.#socket = undefined

@@ -1,17 +1,18 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { hostPort } from '../../net/address.ts'
 import type { PortState } from '../../plan/ports/port.ts'
 import { aPortState } from '../../plan/testing.ts'
+import { defaultSettings } from '../../services/settings/definitions.ts'
 import { events, redirectedStates, type State, transitions } from './lifecycle.ts'
-import { drainIntervalMs, Node, settleMs } from './testing.ts'
+import { drainIntervalMs, Node, redirectedTo, redirectText, settleMs } from './testing.ts'
 
 const ids = ['shop/a/http', 'shop/b/http', 'shop/c/http'] as const
 const pause = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
 
-function portOf(id: string, layer: 'envoy' | 'kernel', port: number): PortState {
-  const state = aPortState({ id, name: id.split('/')[1]!, vip: `10.96.0.${10 + ids.indexOf(id as never)}` })
+function portOf(id: string, layer: 'envoy' | 'kernel', port: number, sharesListener: boolean): PortState {
+  const settings = { ...defaultSettings, idleTimeout: sharesListener ? undefined : 1000 }
+  const state = aPortState({ id, settings, name: id.split('/')[1]!, vip: `10.96.0.${10 + ids.indexOf(id as never)}` })
   const inLayer =
     layer === 'envoy'
       ? ({ wants: 'envoy', protocol: 'http', reason: 'port name http' } as const)
@@ -26,6 +27,7 @@ const step = fc.oneof(
     id,
     layer: fc.constantFrom<'envoy' | 'kernel'>('envoy', 'envoy', 'kernel'),
     port: fc.constantFrom(80, 81),
+    sharesListener: fc.boolean(),
   }),
   fc.record({ do: fc.constant('remove' as const), id }),
   fc.record({
@@ -46,8 +48,8 @@ const step = fc.oneof(
 /** Histories, most of which begin with two promoted frontends. */
 const promoted: readonly Step[] = [
   { do: 'alive' },
-  { do: 'plan', id: ids[0], layer: 'envoy', port: 80 },
-  { do: 'plan', id: ids[1], layer: 'envoy', port: 80 },
+  { do: 'plan', id: ids[0], layer: 'envoy', port: 80, sharesListener: true },
+  { do: 'plan', id: ids[1], layer: 'envoy', port: 80, sharesListener: false },
   { do: 'acknowledge' },
   { do: 'pause' },
   { do: 'kernel' },
@@ -60,7 +62,7 @@ type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
 async function take(node: Node, one: Step): Promise<void> {
   switch (one.do) {
     case 'plan':
-      node.plan(one.id, portOf(one.id, one.layer, one.port))
+      node.plan(one.id, portOf(one.id, one.layer, one.port, one.sharesListener))
       break
     case 'remove':
       node.plan(one.id, undefined)
@@ -94,7 +96,7 @@ async function take(node: Node, one: Step): Promise<void> {
 function check(node: Node): void {
   const expected = [...node.lives.values()]
     .filter(({ state }) => redirectedStates.has(state))
-    .flatMap(({ redirect }) => redirect!.addresses.map(({ ip, port }) => hostPort(ip, port)))
+    .flatMap(({ redirect }) => redirect!.addresses.map(redirectText))
   assert.deepEqual([...node.redirected].sort(), expected.sort())
   for (const address of [...node.redirected, ...node.redirectedYet]) {
     assert.ok(node.serves(address), `${address} is redirected, and Envoy does not have it`)
@@ -149,10 +151,7 @@ describe('the life of a frontend', () => {
           const deadline = Date.now() + 5000
           while (node.lives.size > wanted.length && Date.now() < deadline) await pause(drainIntervalMs)
           assert.deepEqual([...node.lives.keys()].sort(), wanted)
-          assert.deepEqual(
-            [...node.redirected].sort(),
-            node.wanted.map(({ vip, port }) => hostPort(vip, port.port)).sort(),
-          )
+          assert.deepEqual([...node.redirected].sort(), node.wanted.flatMap(redirectedTo).sort())
           assert.equal(node.resources, wanted.length)
           check(node)
         } finally {

@@ -45,7 +45,7 @@ class Telling {
     const refs = Object.values(typeUrls).flatMap(typeUrl => {
       return [...this.#store.names(typeUrl)].map(name => `${typeNameOf(typeUrl)} ${name}`)
     })
-    return refs.filter(ref => !ref.includes('0.0.0.0') && !ref.includes('shared/')).sort()
+    return refs.filter(ref => !/shared|scopes/.test(ref)).sort()
   }
 
   route(name: string): Resource | undefined {
@@ -96,17 +96,14 @@ test('a draining frontend gets back nothing that another has taken over, and tak
   }
 })
 
-test('a listener of its own goes when another frontend comes to its address on a shared one, which it would cover', () => {
+test('a listener of its own stays for its connections when another frontend comes to its address on the shared one', () => {
   const telling = new Telling()
   telling.want({ ...web, layer: tcp })
   telling.drain({ ...web, layer: tcp })
   assert.deepEqual(telling.has, backed([at80], `filter ${at80}/tcp`, `listener ${at80}`))
   telling.want(renamed)
-  assert.deepEqual(
-    telling.has.filter(ref => ref.startsWith('listener')),
-    [],
-  )
-  assert.equal(telling.frontends.listenersOf(web.id), undefined)
+  assert.ok(telling.has.includes(`listener ${at80}`))
+  assert.deepEqual(telling.frontends.listenersOf(web.id), [at80])
   telling.forget(web.id)
   assert.deepEqual(telling.has, backed([at80], `route ${at80}`, `scope ${at80}`))
 })
@@ -179,21 +176,21 @@ test('when endpoints come to see the client, routes are published anew with the 
   assert.deepEqual(changes.put.map(({ typeUrl }) => typeUrl).toSorted(), [typeUrls.listener, typeUrls.route].sort())
 })
 
-test('what frontends share is published once, and the filter of shared listeners for all of them', () => {
+test('what frontends share is published once: a listener for each family, and their filter', () => {
   const telling = new PublishedFrontends({})
   const put = (frontend: Frontend) => {
     const changes: Changes = { put: [], remove: [] }
     telling.publish(frontend, { isWanted: true, isClosing: false }, changes)
     const shared = changes.put.filter(resource => telling.sharedAt(resource))
-    assert.ok(telling.sharedOf(frontend).length === 2 && shared.every(one => telling.sharedOf(frontend).includes(one)))
+    assert.ok(telling.sharedOf(frontend).length === 3 && shared.every(one => telling.sharedOf(frontend).includes(one)))
     return shared.map(({ name }) => name)
   }
-  assert.deepEqual(put(web), ['shared/http', '0.0.0.0:80'])
-  assert.deepEqual(put(aPortState()), [])
-  assert.deepEqual(put(aPortState({ id: 'a/other/http', vip: '10.96.0.3', port: aPort({ port: 81 }) })), ['0.0.0.0:81'])
+  assert.deepEqual(put(web), ['shared/http', 'scopes', 'shared-IPv4'])
+  assert.deepEqual(put(aPortState({ id: 'a/other/http', vip: '10.96.0.3', port: aPort({ port: 81 }) })), [])
+  assert.deepEqual(put(aPortState({ id: 'a/six/http', family: 'IPv6', vip: 'fd00::3' })), ['shared-IPv6'])
 })
 
-test('when an Envoy comes that has the module, its own and shared listeners are published anew', () => {
+test('when an Envoy comes that has the module, its own and the shared listener are published anew', () => {
   const telling = new Telling()
   const changes: Changes = { put: [], remove: [] }
   telling.want(web)
@@ -201,7 +198,7 @@ test('when an Envoy comes that has the module, its own and shared listeners are 
   telling.want({ ...web, settings, id: 'a/own/http', vip: '10.96.0.77' })
   telling.frontends.setNode({ hasModule: true }, () => true, changes)
   const of = (type: TypeUrl) => changes.put.filter(({ typeUrl }) => typeUrl === type).map(({ name }) => name)
-  assert.deepEqual(of(typeUrls.listener).toSorted(), ['0.0.0.0:80', '10.96.0.77:80'])
+  assert.deepEqual(of(typeUrls.listener).toSorted(), ['10.96.0.77:80', 'scopes', 'shared-IPv4'])
   assert.deepEqual(of(typeUrls.filter).toSorted(), ['10.96.0.77:80/http', '10.96.0.77:80/tcp', 'shared/http'])
 })
 
@@ -218,17 +215,17 @@ test('an address of a previous run ends its connections until it is forgotten, a
   assert.ok(telling.has.includes(`route ${back}`) && telling.has.includes(`scope ${back}`))
 })
 
-test('a listener that ports share goes with the last of them', () => {
+test('a listener that ports share stays when the last of them goes', () => {
   const changes: Changes = { put: [], remove: [] }
   const frontends = new PublishedFrontends({})
   const wanted = { isWanted: true, isClosing: false }
   const [one, two] = [aPortState(), aPortState({ id: 'whoami/two/http', name: 'two', vip: '10.96.0.11' })]
   for (const frontend of [one, two, one]) frontends.publish(frontend, wanted, changes)
   const isGone = () =>
-    changes.remove.some(({ typeUrl, name }) => typeUrl === typeUrls.listener && name === '0.0.0.0:80')
+    changes.remove.some(({ typeUrl, name }) => typeUrl === typeUrls.listener && name === 'shared-IPv4')
   frontends.forget(one.id, changes)
-  assert.equal(isGone(), false)
   frontends.publish({ ...two, port: aPort({ port: 81 }) }, wanted, changes)
-  assert.equal(isGone(), true)
-  assert.ok(changes.put.some(({ name }) => name === '0.0.0.0:81'))
+  assert.equal(isGone(), false)
+  frontends.forget(two.id, changes)
+  assert.equal(isGone(), false)
 })

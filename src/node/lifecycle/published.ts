@@ -5,7 +5,7 @@
 
 import { RefMap, type Resource, type ResourceRef, refKey, type TypeUrl, typeUrls } from '../../envoy/resource.ts'
 import { type Frontend, resourceNameOf } from '../../envoy/resources/frontend.ts'
-import { type NodeOptions, sharedListenerName, sharedRefs, sharedResources } from '../../envoy/resources/listener.ts'
+import { type NodeOptions, sharedRefs, sharedResources } from '../../envoy/resources/listener.ts'
 import { areReachedAlike, type Published, resourcesOf } from '../../envoy/resources/resources.ts'
 import { goneResources, routeResource } from '../../envoy/resources/route.ts'
 
@@ -36,10 +36,8 @@ export class PublishedFrontends {
   readonly #owner = new RefMap<string>()
   /** Resources at an address that its frontend no longer has, by type and name: open connections still use them. */
   readonly #former = new Set<string>()
-  /** The listeners that frontends share, and the filter of these, by type and name. */
+  /** The listeners that frontends share, and their filter, by type and name. They stay. */
   readonly #shared = new Map<string, Resource>()
-  /** How many frontends share each of the listeners, by name. */
-  readonly #sharedUses = new Map<string, number>()
 
   constructor(options: NodeOptions) {
     this.#options = options
@@ -65,7 +63,7 @@ export class PublishedFrontends {
   /** Whether the frontend was published with other listeners, scopes or routes than it is to have now. */
   hasMoved(frontend: Frontend): boolean {
     const published = this.#published.get(frontend.id)
-    return published !== undefined && !areReachedAlike(published.frontend, frontend, this.#options)
+    return published !== undefined && !areReachedAlike(published.frontend, frontend)
   }
 
   /**
@@ -82,12 +80,10 @@ export class PublishedFrontends {
     changes.put.push(...this.#addShared(frontend))
     for (const resource of resources) {
       this.#take(resource, frontend.id)
-      if (resource.typeUrl === typeUrls.scope) this.#uncover(resource, frontend.id, resources, changes)
       if (!before?.resources.includes(resource)) changes.put.push(resource)
     }
     const left = without(before?.resources ?? [], resources)
     this.#published.set(frontend.id, { frontend, isDraining: isClosing, node: this.#options, resources, lost })
-    this.#countShared(before?.frontend, frontend, changes)
     changes.remove.push(...this.#release(frontend.id, left.filter(isOfListener)))
     const found = left.filter(resource => !isOfListener(resource))
     return before ? this.#leave(before.frontend, frontend, found, changes) : []
@@ -119,7 +115,6 @@ export class PublishedFrontends {
   forget(id: string, changes: Changes): void {
     const published = this.#published.get(id)
     this.#published.delete(id)
-    if (published) this.#countShared(published.frontend, undefined, changes)
     changes.remove.push(...this.#release(id, published?.resources ?? []))
   }
 
@@ -141,7 +136,7 @@ export class PublishedFrontends {
 
   /** What the frontend shares with others. */
   sharedOf(frontend: Frontend): readonly Resource[] {
-    const shared = sharedRefs(frontend, this.#options).map(ref => this.sharedAt(ref))
+    const shared = sharedRefs(frontend).map(ref => this.sharedAt(ref))
     return shared.filter(resource => resource !== undefined)
   }
 
@@ -161,24 +156,9 @@ export class PublishedFrontends {
     return this.#owner.get(ref)
   }
 
-  /** The last frontend takes the listener with it; xDS removes it when no scope needs it any more. The filter stays. */
-  #countShared(before: Frontend | undefined, after: Frontend | undefined, { remove }: Changes): void {
-    const [old, own] = [before, after].map(frontend => frontend && sharedListenerName(frontend, this.#options))
-    if (old === own) return
-    if (own !== undefined) this.#sharedUses.set(own, (this.#sharedUses.get(own) ?? 0) + 1)
-    if (old === undefined) return
-    const uses = this.#sharedUses.get(old)! - 1
-    this.#sharedUses.set(old, uses)
-    if (uses > 0) return
-    this.#sharedUses.delete(old)
-    const listener = { typeUrl: typeUrls.listener, name: old }
-    this.#shared.delete(refKey(listener))
-    remove.push(listener)
-  }
-
   /** Returns those of the frontend's shared resources that are new. */
   #addShared(frontend: Frontend): readonly Resource[] {
-    if (sharedRefs(frontend, this.#options).every(ref => this.sharedAt(ref))) return []
+    if (sharedRefs(frontend).every(ref => this.sharedAt(ref))) return []
     const added = sharedResources(frontend, this.#options).filter(resource => !this.sharedAt(resource))
     for (const resource of added) this.#shared.set(refKey(resource), resource)
     return added
@@ -194,19 +174,6 @@ export class PublishedFrontends {
     if (!published) return
     const resources = without(published.resources, [ref])
     this.#published.set(owner, { ...published, resources, lost: [...published.lost, ref] })
-  }
-
-  /**
-   * A listener for the exact address comes before the shared one, so another frontend's listener there goes: Envoy
-   * drains it.
-   */
-  #uncover(scope: Resource, id: string, resources: readonly Resource[], { remove }: Changes): void {
-    const listener = { typeUrl: typeUrls.listener, name: scope.name }
-    const isItsOwn = resources.some(({ typeUrl, name }) => typeUrl === listener.typeUrl && name === listener.name)
-    if (isItsOwn || (this.#owner.get(listener) ?? id) === id) return
-    this.#take(listener, id)
-    this.#owner.delete(listener)
-    remove.push(listener)
   }
 
   /** Returns what to remove from Envoy of a frontend: all but what another frontend has taken over. */

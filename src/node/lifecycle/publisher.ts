@@ -2,7 +2,7 @@
 
 import type { Resource, ResourceRef } from '../../envoy/resource.ts'
 import { addressesOf, type Frontend } from '../../envoy/resources/frontend.ts'
-import { type NodeOptions, sharedProtocolOf } from '../../envoy/resources/listener.ts'
+import { hasOwnListeners, type NodeOptions, sharedProtocolOf } from '../../envoy/resources/listener.ts'
 import type { VersionedRef } from '../../xds/client/messages.ts'
 import type { ResourceStore } from '../../xds/store.ts'
 import { Arrivals } from './arrivals.ts'
@@ -98,7 +98,8 @@ export class Publisher {
     const { frontend, resources } = this.published.get(id)!
     const shared = this.published.sharedOf(frontend)
     const redirectListeners = this.#options.redirectListeners.filter(({ name }) => name.endsWith(frontend.family))
-    return { addresses: addressesOf(frontend), needs: redirectListeners.concat(shared, resources) }
+    const addresses = addressesOf(frontend).map(({ ip, port }) => ({ ip, port, isShared: !hasOwnListeners(frontend) }))
+    return { addresses, needs: redirectListeners.concat(shared, resources) }
   }
 
   /**
@@ -107,7 +108,7 @@ export class Publisher {
    */
   quietMs(id: string): number {
     const frontend = this.frontendOf(id)
-    return (frontend && sharedProtocolOf(frontend, this.options)?.idleTimeout) ?? 0
+    return (frontend && sharedProtocolOf(frontend)?.idleTimeout) ?? 0
   }
 
   /** Milliseconds since the change of this version arrived; undefined where none is waited for. */

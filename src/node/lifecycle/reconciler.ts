@@ -150,7 +150,7 @@ export class Reconciler {
     const { publisher, redirects, drains } = this.#actuators
     const before = publisher.frontendOf(life.id)
     const { frontend, isLater } = this.#hasBegun
-      ? this.#pace.pace(wanted, before, publisher.options)
+      ? this.#pace.pace(wanted, before)
       : { frontend: wanted, isLater: false }
     if (isLater) {
       life.later = wanted

@@ -134,6 +134,18 @@ describe('the redirect set', () => {
     redirects.dropUnconfirmed()
     assert.deepEqual([...kernel], ['10.96.0.1'])
   })
+  test('drops what a previous run redirected to another listener, before it promotes the frontend to its own', async () => {
+    const { redirects, kernel, publish, acknowledge } = setUp()
+    for (const last of [1, 2]) kernel.add(vip(last).ip)
+    redirects.inherit([vip(1), { ...vip(2), isShared: true }])
+    redirects.setAlive(true)
+    for (const last of [1, 2]) publish(`a${last}`, [{ ...vip(last), isShared: true }])
+    assert.deepEqual([...kernel], ['10.96.0.2'])
+    for (const last of [1, 2]) acknowledge(`a${last}`)
+    await settled()
+    redirects.dropUnconfirmed()
+    assert.deepEqual([...kernel], ['10.96.0.2', '10.96.0.1'])
+  })
 })
 
 describe('a port with several VIP:ports', () => {

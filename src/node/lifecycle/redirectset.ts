@@ -53,6 +53,11 @@ export class RedirectSet {
   published(life: Lifecycle, redirect: Redirect): void {
     const keys = redirect.addresses.map(keyOf)
     if (life.redirect && life.redirect.addresses.map(keyOf).join() !== keys.join()) this.#takeOut(life, 'withdrawn')
+    const elsewhere = new Set(
+      redirect.addresses.map(({ isShared, ...address }) => keyOf({ ...address, isShared: !isShared })),
+    )
+    // A previous run redirected them to another of Envoy's listeners.
+    this.#drop(address => elsewhere.has(keyOf(address)))
     const inherited = new Set(keys.filter(key => this.#inherited.has(key)))
     life.on(inherited.size === keys.length ? 'resumed' : 'published')
     // None of several addresses goes to Envoy before all may.
@@ -195,6 +200,6 @@ export class RedirectSet {
   }
 }
 
-function keyOf({ ip, port }: VipPort): string {
-  return `${ip} ${port}`
+function keyOf({ ip, port, isShared = false }: VipPort): string {
+  return `${ip} ${port} ${isShared}`
 }

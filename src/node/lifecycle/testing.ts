@@ -1,7 +1,8 @@
 /** The life cycle of frontends on a node whose kernel and Envoy a test plays. */
 
 import { refKey } from '../../envoy/resource.ts'
-import { addressesOf } from '../../envoy/resources/frontend.ts'
+import { addressesOf, type Frontend } from '../../envoy/resources/frontend.ts'
+import { hasOwnListeners } from '../../envoy/resources/listener.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
 import { hostPort } from '../../net/address.ts'
 import type { PortState } from '../../plan/ports/port.ts'
@@ -24,7 +25,7 @@ export class Node {
   readonly #published = new PublishedFrontends({})
   /** By type and name: what Envoy has acknowledged, and keeps though it was removed from the store. */
   readonly envoy = new Set<string>()
-  /** What the kernel is to redirect, as `hostPort` writes it. */
+  /** What the kernel is to redirect, as `redirectText` writes it. */
   readonly redirected = new Set<string>()
   /** What it redirects until it has written that. */
   redirectedYet: ReadonlySet<string> = new Set()
@@ -119,8 +120,7 @@ export class Node {
 
   /** Whether Envoy is to have what connections to this address need. */
   serves(address: string): boolean {
-    const published = [...this.#published.entries()].flatMap(([, { frontend }]) => addressesOf(frontend))
-    return published.some(({ ip, port }) => hostPort(ip, port) === address)
+    return [...this.#published.entries()].some(([, { frontend }]) => redirectedTo(frontend).includes(address))
   }
 
   get resources(): number {
@@ -135,9 +135,20 @@ export class Node {
   }
 
   #move(addresses: readonly VipPort[], isRedirected: boolean): void {
-    for (const { ip, port } of addresses) {
-      if (isRedirected) this.redirected.add(hostPort(ip, port))
-      else this.redirected.delete(hostPort(ip, port))
+    for (const address of addresses) {
+      for (const isShared of [true, false]) this.redirected.delete(redirectText({ ...address, isShared }))
+      if (isRedirected) this.redirected.add(redirectText(address))
     }
   }
+}
+
+/** Returns addresses and the listener that connections to them are to go to, as `redirectText` does. */
+export function redirectedTo(frontend: Frontend): readonly string[] {
+  const isShared = !hasOwnListeners(frontend)
+  return addressesOf(frontend).map(address => redirectText({ ...address, isShared }))
+}
+
+/** `10.96.0.10:80 shared` */
+export function redirectText({ ip, port, isShared }: VipPort): string {
+  return `${hostPort(ip, port)} ${isShared ? 'shared' : 'own'}`
 }

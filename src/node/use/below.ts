@@ -6,10 +6,11 @@ import { deleteFlow, type Flow, listFlows } from '../../kernel/netlink/ctnetlink
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import type { VipPort } from '../../kernel/overlay.ts'
 import { familyOf, hostPort } from '../../net/address.ts'
+import { redirectPortsOf } from '../../net/redirectports.ts'
 
 export interface BelowOptions {
   readonly steeringMark: number
-  /** The port to which the node's own connections are redirected, without the mark. */
+  /** To it and to the next one the node's own connections are redirected, without the mark. */
   readonly redirectPort: number
 }
 
@@ -18,7 +19,7 @@ export function isRedirected(
   { mark, reply }: Pick<Flow, 'mark' | 'reply'>,
   { steeringMark, redirectPort }: BelowOptions,
 ): boolean {
-  return (mark & steeringMark) !== 0 || reply.sourcePort === redirectPort
+  return (mark & steeringMark) !== 0 || redirectPortsOf(redirectPort).includes(reply.sourcePort)
 }
 
 /** Counts the open ones. Rejects as `listFlows`. */

@@ -113,28 +113,32 @@ describe('what users write, however wrong', { skip }, () => {
     lab.remove('a-second')
   })
 
-  test('a Service whose port is that of the redirect listener works as any other, through Envoy and through the kernel', async () => {
+  test('Services whose ports are those of the bound listeners work as any other, through Envoy and through the kernel', async () => {
     const ports = [
       { ...http, port: 1666 },
+      { ...http, name: 'http-next', port: 1667 },
       { ...echo, port: 15000 },
     ]
     lab.write('same', serviceWith({ name: 'same', vips: ['10.96.2.21', 'fd00:96:2::21'], ports }, pods))
     await lab.untilServedBy('envoy', client, 'http://10.96.2.21:1666/')
     await lab.untilServedBy('envoy', client, 'http://[fd00:96:2::21]:1666/')
+    await lab.untilServedBy('envoy', client, 'http://10.96.2.21:1667/')
     assert.match(await askTcp(client, '10.96.2.21', 15000, 'hello'), /^web-\d\nhello\n$/)
     lab.write('same', serviceWith({ name: 'same', vips: ['10.96.2.21'], ports, settings: { overlay: 'false' } }, pods))
     await lab.untilServedBy('kernel', client, 'http://10.96.2.21:1666/')
     lab.remove('same')
   })
 
-  test("Envoy's port on the node itself is no endpoint, whatever an EndpointSlice says, and the owner is told", async () => {
-    const options = { name: 'guarded', vips: ['10.96.2.24'], ports: [{ ...http, name: 'tcp', targetPort: 1666 }] }
+  test("Envoy's ports on the node itself are no endpoints, whatever an EndpointSlice says, and the owner is told", async () => {
     const ownAddress = { ...pods[0]!, ip: lab.node.address }
-    lab.write('guarded', serviceWith(options, [ownAddress]))
-    const problem = await lab.until('a problem', async () => (await lab.problems('default/guarded'))[0])
-    assert.match(problem, /^LP222 endpoint \S+:1666: it is a port of Lightpath itself on this node$/)
-    // Refused as any Service without endpoints.
-    await lab.until('its refusal', async () => (await lab.ask(client, 'http://10.96.2.24/')) === 'curl 7')
+    for (const targetPort of [1666, 1667]) {
+      const options = { name: 'guarded', vips: ['10.96.2.24'], ports: [{ ...http, name: 'tcp', targetPort }] }
+      lab.write('guarded', serviceWith(options, [ownAddress]))
+      const ofPort = new RegExp(`^LP222 endpoint \\S+:${targetPort}: it is a port of Lightpath itself on this node$`)
+      await lab.until('a problem', async () => (await lab.problems('default/guarded')).some(text => ofPort.test(text)))
+      // Refused as any Service without endpoints.
+      await lab.until('its refusal', async () => (await lab.ask(client, 'http://10.96.2.24/')) === 'curl 7')
+    }
     lab.remove('guarded')
   })
 

@@ -238,7 +238,11 @@ export class AgentLab {
 
   /** `10.96.0.10 . 80` of each VIP:port that the kernel steers to Envoy. */
   async overlay(): Promise<string[]> {
-    const sets = await Promise.all(['ip', 'ip6'].map(family => this.nft('list', 'set', family, 'lightpath', 'envoy')))
+    const sets = await Promise.all(
+      ['ip', 'ip6'].flatMap(family =>
+        ['envoy', 'envoy-own'].map(set => this.nft('list', 'set', family, 'lightpath', set)),
+      ),
+    )
     return sets.flatMap(text => [...text.matchAll(/[0-9a-f.:]+ \. \d+/g)].map(([entry]) => entry)).sort()
   }
 

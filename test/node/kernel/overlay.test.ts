@@ -186,6 +186,32 @@ describe('The overlay', needsRoot, () => {
     await startEnvoy()
   })
 
+  test('What goes to the listener that Service ports share comes to the next port, and nothing else does', async () => {
+    envoy.kill('SIGKILL')
+    await envoy.exited
+    const shared = await lab.spawn(lab.node.netns, ['transparent', '1667'])
+    for (const [vip, pod, address] of [
+      ['10.96.0.1', client.ip, lab.node.address],
+      ['fd00:96::1', client.ip6, lab.node.address6],
+    ] as const) {
+      const share = (isShared: boolean) => {
+        lab.tables.setOverlay([{ ip: vip, port: 80, isShared }], true)
+        return lab.tables.settled()
+      }
+      await share(true)
+      assert.equal(await lab.connect(client.netns, vip, 80), `envoy ${vip} 80 ${pod}`)
+      assert.match(await lab.connect(lab.node.netns, vip, 80), new RegExp(`^envoy ${vip} 80 `))
+      for (const netns of [client.netns, lab.network.fabric, lab.node.netns])
+        assert.equal(await lab.connect(netns, address, 1667), 'ECONNREFUSED')
+      await share(false)
+      assert.match(await lab.connect(client.netns, vip, 80), /^server /)
+    }
+    shared.kill('SIGKILL')
+    await shared.exited
+    await startEnvoy()
+    assert.match(await lab.connect(client.netns, '10.96.0.1', 80), /^envoy /)
+  })
+
   test('A Service on the port of Envoy itself works', async () => {
     assert.match(await lab.connect(client.netns, '10.96.0.2', 1666), /^server /)
     lab.tables.setOverlay([{ ip: '10.96.0.2', port: 1666 }], true)

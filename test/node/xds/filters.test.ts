@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { ListenerSchema } from '../../../src/envoy/api/envoy/config/listener/v3/listener_pb.js'
+import { socketAddress } from '../../../src/envoy/address.ts'
+import { AddressSchema } from '../../../src/envoy/api/envoy/config/core/v3/address_pb.js'
+import { AdditionalAddressSchema, ListenerSchema } from '../../../src/envoy/api/envoy/config/listener/v3/listener_pb.js'
 import { duration } from '../../../src/envoy/encoding.ts'
 import { type Resource, typeUrls } from '../../../src/envoy/resource.ts'
 import { configurationOf, resourcesOf } from '../../../src/envoy/resources/resources.ts'
@@ -24,9 +26,23 @@ function boundResources(port: PortState, idleTimeout: number): readonly Resource
     .map(bindListener)
 }
 
-/** All of Service ports that share listeners, which are bound, with this idle-timeout of their filter. */
-function sharedResources(ports: readonly PortState[], idleTimeout: number): readonly Resource[] {
-  return configurationOf(ports).map(bindListener).map(withIdleTimeout(idleTimeout))
+/** All of Service ports that share a listener, which is bound at all of `bound`, with this idle-timeout of its filter. */
+function sharedResources(ports: readonly PortState[], idleTimeout: number, bound = ports): readonly Resource[] {
+  return configurationOf(ports).map(bindShared(bound)).map(withIdleTimeout(idleTimeout))
+}
+
+const bindShared = (ports: readonly PortState[]) => (resource: Resource) => {
+  if (!resource.name.startsWith('shared-')) return resource
+  const [address, ...more] = ports.map(({ vip, port }) => create(AddressSchema, socketAddress(vip, port.port)))
+  const listener = fromBinary(ListenerSchema, resource.encode())
+  const additionalAddresses = more.map(address => create(AdditionalAddressSchema, { address }))
+  const bytes = toBinary(ListenerSchema, {
+    ...listener,
+    address: address!,
+    additionalAddresses,
+    transparent: undefined,
+  })
+  return { ...resource, encode: () => bytes }
 }
 
 const withIdleTimeout = (ms: number) =>
@@ -108,7 +124,7 @@ test('a listener that comes again while the former one drains serves at once, wi
   })
 })
 
-test('the filter that listeners share changes for all of them, also for those to come, and open connections stay as they are', async t => {
+test('the filter of the shared listener changes for all Service ports, also for those to come, and open connections stay as they are', async t => {
   const [first, second, late] = [await answeringPort(t), await answeringPort(t), await answeringPort(t)]
   await withEnvoys(1, async (lab, [envoy]) => {
     const isBrief = async ({ port }: PortState) => {
@@ -116,13 +132,14 @@ test('the filter that listeners share changes for all of them, also for those to
       brief.send(request)
       assert.match(await brief.untilEnd(), /ok/)
     }
-    await serveIn(lab, sharedResources([first, second], hour))
+    const all = [first, second, late]
+    await serveIn(lab, sharedResources([first, second], hour, all))
     const old = await client(t, first.port.port)
     old.send(request)
     await old.until('ok')
-    await serveIn(lab, sharedResources([first, second], 1000))
+    await serveIn(lab, sharedResources([first, second], 1000, all))
     await Promise.all([first, second].map(isBrief))
-    await serveIn(lab, sharedResources([late], 1000))
+    await serveIn(lab, sharedResources([late], 1000, all))
     await isBrief(late)
     old.send(request)
     await until('a second answer', () => old.received.split('ok').length === 3)
@@ -131,7 +148,7 @@ test('the filter that listeners share changes for all of them, also for those to
   })
 })
 
-test('listeners that share a filter come again after all of them went', async t => {
+test('the shared listener comes again, with its filter and scopes, after it went', async t => {
   const port = await answeringPort(t)
   await withEnvoys(1, async (lab, [envoy]) => {
     const resources = sharedResources([port], hour)

@@ -15,7 +15,8 @@ import { addressLengths, type Bytes, protocolPart } from '../bytes.ts'
  * - `cluster-ips`: every VIP, where all of them are ours
  * - `service-ranges`: the ranges of cluster IPs, where all of them are ours
  * - `hairpin`: address . address of an endpoint that may be its own client
- * - `envoy`: VIP . port (TCP) that go to Envoy: the overlay
+ * - `envoy`: VIP . port (TCP) that go to the listener of Envoy that Service ports share
+ * - `envoy-own`: those that go to a listener of their own: both are the overlay
  * - `envoy-external`: address . port that do so for all clients: external addresses, of policy Cluster
  * - `envoy-local`: the same for external clients alone: external addresses, of policy Local, while endpoints are here
  * - `candidates`: address . port (TCP) that may go to Envoy, whether they do or not, where use decides which do
@@ -59,7 +60,7 @@ export const calledSeconds = 86_400
 export const useSets: readonly string[] = [candidatesSet, calledSet]
 
 /** The sets of what is redirected to Envoy. */
-export const overlaySets = ['envoy', 'envoy-external', 'envoy-local'] as const
+export const overlaySets = ['envoy', 'envoy-own', 'envoy-external', 'envoy-local'] as const
 /** The kinds of chains and sets of single Service ports; affinity.ts. */
 export const ownObjects = ['affinity', 'clients', 'sources', 'ranges'] as const
 

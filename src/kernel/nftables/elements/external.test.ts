@@ -167,7 +167,11 @@ function modelOf({ family, state, options }: Scene, toEnvoy = false): NftablesMo
       options,
     ),
     planPort(
-      placementOf(state, toEnvoy ? externalDestinationsOf(state).map(addressPortBytes) : [], world.node),
+      placementOf(
+        state,
+        { keys: toEnvoy ? externalDestinationsOf(state).map(addressPortBytes) : [], isShared: false },
+        world.node,
+      ),
       options,
     ),
   ]
@@ -237,7 +241,7 @@ test('A packet goes where kube-proxy would send it, with the source that kube-pr
                 : 1
           // Clients that it remembers would all go to one endpoint.
           const fresh = scene.state.affinitySeconds === undefined ? model : modelOf(scene)
-          const outcome = fresh.trace(packet, { listener: undefined, localAddresses, random })
+          const outcome = fresh.trace(packet, { listeners: [], localAddresses, random })
           assert.equal(outcome.mark & 0x4000, 0)
           if (typeof expected === 'object') seen.add(summaryOf(outcome))
           else if (expected === 'drop') assert.equal(outcome.verdict, 'drop')
@@ -272,7 +276,7 @@ test('Envoy gets what kube-proxy would let in, of policy Local from elsewhere al
       for (const one of given) {
         const packet = packetOf(scene, one)
         const around = { localAddresses: [world.node, world.otherOfNode, world.loopback], random: () => 0 }
-        const alive = model.trace(packet, { ...around, listener: 1666 })
+        const alive = model.trace(packet, { ...around, listeners: [1666, 1667] })
         const isPod = options.clusterCidr.length > 0 && contains(world.pods, packet.source)
         const isConcerned = state.external.policy === 'Cluster' || !(isPod || packet.from === 'node')
         const isKept = packet.source === world.exemptPod
@@ -282,9 +286,9 @@ test('Envoy gets what kube-proxy would let in, of policy Local from elsewhere al
           if (packet.from === 'pod')
             assert.deepEqual([alive.destination, alive.port], [packet.destination, packet.port])
           if (packet.from === 'node') continue
-        } else assert.equal(summaryOf(alive), summaryOf(below.trace(packet, { ...around, listener: 1666 })))
-        const dead = model.trace(packet, { ...around, listener: undefined })
-        assert.deepEqual(dead, below.trace(packet, { ...around, listener: undefined }))
+        } else assert.equal(summaryOf(alive), summaryOf(below.trace(packet, { ...around, listeners: [1666, 1667] })))
+        const dead = model.trace(packet, { ...around, listeners: [] })
+        assert.deepEqual(dead, below.trace(packet, { ...around, listeners: [] }))
       }
     }),
     { numRuns: 300 },

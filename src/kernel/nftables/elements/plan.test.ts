@@ -10,10 +10,10 @@ import { affinityChain } from './affinity.ts'
 import { elementName } from './elements.ts'
 import { placeKey } from './ownobjects.ts'
 import { place } from './placement.ts'
-import { difference, placementOf, planPort, type Redirected } from './plan.ts'
+import { difference, nothingRedirected, placementOf, planPort } from './plan.ts'
 import { assignSlots, slotValue } from './slots.ts'
 
-function plan(state: PortState, redirected: Redirected = [], families = testOptions.families) {
+function plan(state: PortState, redirected = nothingRedirected, families = testOptions.families) {
   const elements = planPort(placementOf(state, redirected), { families, nodeName: 'node1', ownsClusterIPs: false })
   return Object.fromEntries(inWords(elements))
 }
@@ -46,7 +46,7 @@ test('A port with affinity jumps to a chain of its own, and has a set of clients
   const value = 'tcp 10800 4096 fd01::1 . 8080, fd01::2 . 8080'
   const state = portState('a/b/http', 'fd00::1', endpoints, { affinitySeconds: 10_800 })
   const key = placeKey('fd00::1', 'tcp', 80)
-  const planned = planPort(placementOf(state, []), { ...testOptions, ownsClusterIPs: false })
+  const planned = planPort(placementOf(state, nothingRedirected), { ...testOptions, ownsClusterIPs: false })
   const { name, rules } = affinityChain('ip6', key, planned.get(elementName('ip6', 'affinity', key))!)
   assert.equal(name, 'affinity-fd00__1-tcp-80')
   assert.deepEqual(
@@ -87,11 +87,13 @@ test('A port without endpoints is refused, and one whose endpoints are only else
 })
 
 test('Only a TCP port with endpoints enters the overlay', () => {
-  const overlay = (state: PortState) =>
-    Object.keys(plan(state, [addressPortBytes({ ip: state.vip, port: state.port.port })])).filter(name =>
-      name.includes(' envoy '),
-    )
-  assert.deepEqual(overlay(portState('a/b/http', '10.0.0.1', ['10.1.0.1:80'])), ['ip envoy 10.0.0.1 . 80'])
+  const overlay = (state: PortState, isShared = false) => {
+    const keys = [addressPortBytes({ ip: state.vip, port: state.port.port })]
+    return Object.keys(plan(state, { keys, isShared })).filter(name => / envoy(-own)? /.test(name))
+  }
+  const http = portState('a/b/http', '10.0.0.1', ['10.1.0.1:80'])
+  assert.deepEqual(overlay(http), ['ip envoy-own 10.0.0.1 . 80'])
+  assert.deepEqual(overlay(http, true), ['ip envoy 10.0.0.1 . 80'])
   assert.deepEqual(overlay(portState('a/b/http', '10.0.0.1', [])), [])
   const udp = { port: { name: '', protocol: 'UDP' as const, port: 80 } }
   assert.deepEqual(overlay(portState('a/b/http', '10.0.0.1', ['10.1.0.1:80'], udp)), [])
@@ -99,7 +101,11 @@ test('Only a TCP port with endpoints enters the overlay', () => {
 
 test('A family that is not enabled gets nothing', () => {
   assert.deepEqual(
-    plan(portState('a/b/http', 'fd00::1', ['fd01::1 80']), [addressPortBytes({ ip: 'fd00::1', port: 80 })], ['IPv4']),
+    plan(
+      portState('a/b/http', 'fd00::1', ['fd01::1 80']),
+      { keys: [addressPortBytes({ ip: 'fd00::1', port: 80 })], isShared: false },
+      ['IPv4'],
+    ),
     {},
   )
 })
@@ -172,8 +178,8 @@ const placements = fc
 test('Two placements of a port differ by the same elements when what both have alike is not planned', () => {
   fc.assert(
     fc.property(placements, placements, (from, to) => {
-      const current = placementOf(from.state, [], from.node)
-      const wanted = place(to.state, current, [], to.node)
+      const current = placementOf(from.state, nothingRedirected, from.node)
+      const wanted = place(to.state, current, nothingRedirected, to.node)
       const inFull = difference(planPort(current, testOptions), planPort(wanted, testOptions))
       const inShort = difference(planPort(current, testOptions, wanted), planPort(wanted, testOptions, current))
       assert.deepEqual(inShort.removed.toSorted(), inFull.removed.toSorted())
@@ -201,8 +207,8 @@ test('Of 1,000 endpoints at 20 external IPs, none that stays is planned when one
     const more = { external: { ...external, endpoints: list, clusterEndpoints: list } }
     return { ...portState('a/b/c', '10.0.0.1', [], more), endpoints: list }
   }
-  const current = placementOf(placed(endpoints), [])
-  const wanted = place(placed(endpoints.toSpliced(10, 1)), current, [], undefined)
+  const current = placementOf(placed(endpoints), nothingRedirected)
+  const wanted = place(placed(endpoints.toSpliced(10, 1)), current, nothingRedirected, undefined)
   const planned = planPort(current, testOptions, wanted).size + planPort(wanted, testOptions, current).size
   assert.ok(planned < 10 * ips.length, `${planned} elements were planned`)
 })

@@ -32,11 +32,16 @@ export interface Placement {
   readonly redirected: Redirected
 }
 
-/** The VIP:port and the external addresses that go to Envoy: as keys of the sets of the overlay. */
-export type Redirected = readonly Bytes[]
+/** What of a port goes to Envoy. */
+export interface Redirected {
+  /** The VIP:port and the external addresses: keys of the sets of the overlay. */
+  readonly keys: readonly Bytes[]
+  /** Whether the VIP:port goes to the listener that Service ports share. */
+  readonly isShared: boolean
+}
 
 /** Shared by all ports of which nothing is redirected. */
-export const nothingRedirected: Redirected = []
+export const nothingRedirected: Redirected = { keys: [], isShared: false }
 
 /** Lists the keys of all that can be in the overlay: the VIP:port, and the external addresses that are for Envoy. */
 export function overlayKeys(state: PortState | undefined): readonly Bytes[] {
@@ -92,7 +97,7 @@ export function planInto(
   const affinity = planAffinities(placement)
   for (const [name, value] of affinity?.elements ?? []) elements.set(name, value)
   if (ownsClusterIPs) elements.set(elementName(family, 'cluster-ips', addressBytes(state.vip)), '')
-  planExternal(elements, state, external, affinity?.external, redirected, other?.external)
+  planExternal(elements, state, external, affinity?.external, redirected.keys, other?.external)
   if (!other || !admitSame(placement, other)) planSourceRanges(elements, state, admitsNode)
   const known = other && hairpinsOf(other, nodeName)
   for (const ip of hairpinsOf(placement, nodeName)) {
@@ -106,8 +111,8 @@ export function planInto(
   elements.set(elementName(family, 'services', key), affinity?.vip ?? verdict)
   if (!affinity) planSlots(elements, vipSlots(state), slots, other?.slots)
   const vipPort = addressPortBytes({ ip: state.vip, port: state.port.port })
-  if (redirected.includes(vipPort) && state.port.protocol === 'TCP')
-    elements.set(elementName(family, 'envoy', vipPort), '')
+  if (redirected.keys.includes(vipPort) && state.port.protocol === 'TCP')
+    elements.set(elementName(family, redirected.isShared ? 'envoy' : 'envoy-own', vipPort), '')
   if (tracksUse && isForEnvoy(state.layer))
     for (const candidate of overlayKeys(state)) elements.set(elementName(family, candidatesSet, candidate), '')
 }

@@ -9,7 +9,7 @@
  *     output       refuse-local, translate-local: the same for the node's own processes, by redirect in place of TPROXY
  *                  reached: counts what was redirected, behind all rules at input; `pathCounters`
  *                  translate-abandoned, translate-local-abandoned: see below
- *     input        guard: Envoy's port is for what was redirected or translated there, nothing else; and what a redirect
+ *     input        guard: Envoy's ports are for what was redirected or translated there, nothing else; and what a redirect
  *                  translated there reaches a transparent socket alone
  *     postrouting  hairpin: an endpoint that is its own client is masqueraded
  *
@@ -27,6 +27,7 @@
  * (ip(7)), so no unprivileged process that takes the port of a dead Envoy gets connections of the node's processes.
  */
 
+import { redirectPortsOf, sharedPortOf } from '../../../net/redirectports.ts'
 import type { Family } from '../../family.ts'
 import type { RulesetOptions } from '../../options.ts'
 import { heartbeatSet, overlaySwitch } from '../elements/elements.ts'
@@ -62,6 +63,9 @@ import {
  * Envoy listens, so a redirect to its port does the same there.
  */
 const fromBridge: Statement = { kind: 'from bridge' }
+
+/** The sets of VIPs in the overlay. */
+const vipSets = ['envoy', 'envoy-own'] as const
 
 const destination: Key = ['daddr', 'l4proto', 'th dport']
 const nodePort: Key = ['masked daddr', 'l4proto', 'th dport']
@@ -110,13 +114,16 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
   const [external, local] = [placesInOverlay(family, 'envoy-external'), placesInOverlay(family, 'envoy-local')]
   const isNodePortAddress = nodePortAddress(family)
   const redirected = hasMark('meta', steeringMark)
-  const toEnvoy = redirectToEnvoy(options, count(steeredCounter))
+  const [toEnvoy, toShared] = [targetPort, sharedPortOf(targetPort)].map(port =>
+    redirectToEnvoy(port, options, count(steeredCounter)),
+  ) as [Rule, Rule]
   const redirect: Statement = { kind: 'redirect', port: targetPort }
+  const redirectToShared: Statement = { kind: 'redirect', port: sharedPortOf(targetPort) }
   const isSwitchedOff = inSet(['protocol'], overlaySwitch)
-  const toEnvoyPort: Statement = { kind: 'port', transport: 'tcp', port: targetPort }
   const reset: Statement = { kind: 'reject', with: 'tcp reset' }
   // Envoy would show an external client's address to endpoints, whose answers would not come back through this node.
-  const keptBelow = options.clientAddress === 'preserve' ? [[inOverlay('envoy'), notOfPods(options), accept]] : []
+  const keptBelow =
+    options.clientAddress === 'preserve' ? vipSets.map((set): Rule => [inOverlay(set), notOfPods(options), accept]) : []
   return [
     // ICMP errors are limited to about one a second and client; resets are not.
     { name: 'refuse', rules: [[ofTransport('tcp'), reset], [{ kind: 'reject', with: 'port unreachable' }]] },
@@ -159,8 +166,8 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
         [...maybeRestricted, accept],
         ...keptBelow,
         ...noteCalls(family, options),
-        [inOverlay('envoy'), ...toEnvoy],
-        ...external.map(place => [...place, ...toEnvoy]),
+        [inOverlay('envoy'), ...toShared],
+        ...[[inOverlay('envoy-own')], ...external].map(place => [...place, ...toEnvoy]),
         ...local.map(place => [...place, goto('steer-local')]),
       ],
     },
@@ -179,7 +186,10 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
       rules: [
         [inSet(['saddr'], 'kernel-clients'), notEnding, goto('refuse')],
         [...maybeRestricted, notEnding, goto('refuse')],
-        // Envoy's socket has not answered yet, and the client repeats. The kernel translates it no more.
+        // Envoy's socket has not answered yet, and the client repeats. The kernel translates it no more. The shared listener
+        // knows the VIPs of ports that have left the overlay meanwhile.
+        ...[[inOverlay('envoy-own')], ...external, ...local].map(place => [newConnection, ...place, ...toEnvoy]),
+        [newConnection, ofTransport('tcp'), ...toShared],
         [newConnection, ofTransport('tcp'), ...toEnvoy],
         [setMark('meta', steeringMark)],
         [ofTransport('tcp'), isSyn, count(repeatedCounter)],
@@ -199,6 +209,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
       name: 'translate',
       hook: hooks.dstnat,
       rules: [
+        [fromBridge, redirected, inOverlay('envoy'), redirectToShared],
         [fromBridge, redirected, ofTransport('tcp'), redirect],
         [redirected, accept],
         [attended, goto('service')],
@@ -222,7 +233,8 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
         [abandoned, accept],
         [isSwitchedOff, goto('service')],
         ...noteCalls(family, options),
-        ...[[inOverlay('envoy')], ...external].map(place => [...place, redirect]),
+        [inOverlay('envoy'), redirectToShared],
+        ...[[inOverlay('envoy-own')], ...external].map(place => [...place, redirect]),
         [goto('service')],
       ],
     },
@@ -235,10 +247,13 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
       name: 'guard',
       hook: hooks.input,
       // Matches connections to it; answers to a connection that the node itself has from a port of that number pass.
-      rules: [
-        [toEnvoyPort, isSyn, lacksMark('meta', steeringMark), { kind: 'translated', isNot: true }, reset],
-        [toEnvoyPort, newConnection, { kind: 'translated', isNot: false }, { kind: 'opaque socket' }, reset],
-      ],
+      rules: redirectPortsOf(targetPort).flatMap((port): readonly Rule[] => {
+        const toEnvoyPort: Statement = { kind: 'port', transport: 'tcp', port }
+        return [
+          [toEnvoyPort, isSyn, lacksMark('meta', steeringMark), { kind: 'translated', isNot: true }, reset],
+          [toEnvoyPort, newConnection, { kind: 'translated', isNot: false }, { kind: 'opaque socket' }, reset],
+        ]
+      }),
     },
     {
       name: 'reached',

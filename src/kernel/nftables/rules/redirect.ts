@@ -5,18 +5,13 @@ import type { RulesetOptions } from '../../options.ts'
 import { calledSeconds, calledSet, candidatesSet, type OverlaySet, type SetName } from '../elements/elements.ts'
 import { accept, inSet, type Key, notInSet, type Rule, type Statement, setMark, toLocalAddress } from './statement.ts'
 
-/** Redirects a connection to Envoy, and with it all that follows. `then` comes once a socket was found. */
+/** Redirects a connection to a port of Envoy's, and with it all that follows. `then` comes once a socket was found. */
 export function redirectToEnvoy(
-  { targetPort, steeringMark }: Pick<RulesetOptions, 'targetPort' | 'steeringMark'>,
+  port: number,
+  { steeringMark }: Pick<RulesetOptions, 'steeringMark'>,
   ...then: readonly Statement[]
 ): Rule {
-  return [
-    { kind: 'tproxy', port: targetPort },
-    ...then,
-    setMark('meta', steeringMark),
-    setMark('ct', steeringMark),
-    accept,
-  ]
+  return [{ kind: 'tproxy', port }, ...then, setMark('meta', steeringMark), setMark('ct', steeringMark), accept]
 }
 
 const loopback = { ip: '127.0.0.0/8', ip6: '::1' } as const

@@ -11,14 +11,14 @@ import { portKeys } from '../elements/plan.ts'
 import { tableOf } from '../rules/ruleset.ts'
 
 interface Step {
-  readonly do: 'set' | 'remove' | 'up' | 'down' | 'settle' | 'clear' | 'restart' | 'delete tables' | 'delete elements'
+  readonly do: (typeof often)[number] | (typeof rarely)[number]
   readonly port: number
   readonly endpoints: readonly number[]
 }
 
 const port = fc.integer({ min: 0, max: 5 })
 const rarely = ['clear', 'restart', 'delete tables', 'delete elements'] as const
-const often = ['set', 'set', 'set', 'remove', 'up', 'up', 'down', 'settle', 'settle'] as const
+const often = ['set', 'set', 'set', 'remove', 'up', 'up, shared', 'down', 'settle', 'settle'] as const
 const steps = fc.array(
   fc.record<Step>({
     do: fc.constantFrom(...often, ...rarely),
@@ -67,7 +67,7 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
       let agent = new Agent()
       await agent.run()
       const states = new Map<string, PortState>()
-      const overlay = new Set<string>()
+      const overlay = new Map<string, boolean>()
       /** Also removes VIP:ports that a port no longer has from the overlay. */
       const change = (id: string, after: PortState | undefined) => {
         const before = states.get(id)
@@ -85,9 +85,14 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
         } else if (step.do === 'remove') {
           change(target.id, undefined)
           agent.tables.removePort(target.id)
-        } else if (step.do === 'up' || step.do === 'down') {
-          for (const key of overlayKeysOf(target)) step.do === 'up' ? overlay.add(key) : overlay.delete(key)
-          agent.tables.setOverlay(overlayPlaces(target), step.do === 'up')
+        } else if (step.do === 'down') {
+          for (const key of overlayKeysOf(target)) overlay.delete(key)
+          agent.tables.setOverlay(overlayPlaces(target), false)
+        } else if (step.do === 'up' || step.do === 'up, shared') {
+          const isShared = step.do === 'up, shared'
+          for (const key of overlayKeysOf(target)) overlay.set(key, isShared)
+          const places = overlayPlaces(target).map(place => ({ ...place, isShared }))
+          agent.tables.setOverlay(places, true)
         } else if (step.do === 'clear') {
           overlay.clear()
           agent.tables.clearOverlay()
@@ -95,7 +100,7 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
           await agent.tables.settled()
           assert.deepEqual(unordered(agent.nft.model.elements()), wanted(states.values(), overlay))
         } else if (step.do === 'restart') {
-          for (const wish of overlay) {
+          for (const wish of overlay.keys()) {
             const owned = [...states.values()].some(state => overlayKeysOf(state).includes(wish))
             if (!owned) overlay.delete(wish)
           }
@@ -105,7 +110,8 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
           await agent.run([...states.values()])
           for (const state of states.values()) {
             for (const place of overlayPlaces(state)) {
-              agent.tables.setOverlay([place], overlay.has(addressPortBytes(place)))
+              const isShared = overlay.get(addressPortBytes(place))
+              agent.tables.setOverlay([{ ...place, isShared: isShared ?? false }], isShared !== undefined)
             }
           }
         } else {

@@ -6,13 +6,13 @@ import { adding } from '../../testing/states.ts'
 import { Agent, bound, dns, overlayKeysOf, overlayPlaces, unordered, wanted, web } from '../../testing/tables.ts'
 import { addressPortBytes } from '../bytes.ts'
 import { overlaySets } from '../elements/elements.ts'
-import { placementOf } from '../elements/plan.ts'
+import { nothingRedirected, placementOf, type Redirected } from '../elements/plan.ts'
 import { staysRedirected } from './ports/record.ts'
 
 test('Pods that stay in the kernel layer are written before the overlay, edited one by one, and kept over a restart', async () => {
   const first = new Agent()
   first.tables.setPolicies({ ...noPolicies, clients: ['10.1.9.1', 'fd00::9:1'] })
-  first.tables.setOverlay([{ ip: '10.0.0.1', port: 80 }], true)
+  first.tables.setOverlay([{ ip: '10.0.0.1', port: 80, isShared: true }], true)
   await first.run([web])
   const clients = ({ nft }: Agent) => [...nft.model.elements().keys()].filter(name => name.includes('kernel-clients'))
   assert.deepEqual(clients(first), ['ip kernel-clients 10.1.9.1', 'ip6 kernel-clients fd00::9:1'])
@@ -38,7 +38,7 @@ test('Pods that stay in the kernel layer are written before the overlay, edited 
 test('Overlay entries of a previous run stay until they are confirmed or dropped', async () => {
   const first = new Agent()
   await first.run([web])
-  first.tables.setOverlay([{ ip: '10.0.0.1', port: 80 }], true)
+  first.tables.setOverlay([{ ip: '10.0.0.1', port: 80, isShared: true }], true)
   await first.tables.settled()
   await first.tables.close()
   const { tables, nft, run } = bound(new Agent(first.nft))
@@ -77,19 +77,19 @@ test('External addresses in the overlay outlive the agent, are emptied with it, 
 })
 
 test('What is written of a port waits for Envoy only where its connections go there and are to go on to', () => {
-  const [key] = overlayKeysOf(web)
-  const waits = (before: readonly string[], after: readonly string[]) =>
+  const up = { keys: overlayKeysOf(web), isShared: true }
+  const waits = (before: Redirected, after: Redirected) =>
     staysRedirected({ id: web.id, state: web, written: placementOf(web, before), refusal: undefined }, after)
-  assert.equal(waits([key!], [key!]), true)
-  assert.equal(waits([key!], []), false)
-  assert.equal(waits([], [key!]), false)
-  assert.equal(staysRedirected({ id: web.id, state: web, written: undefined, refusal: undefined }, [key!]), false)
+  assert.equal(waits(up, up), true)
+  assert.equal(waits(up, nothingRedirected), false)
+  assert.equal(waits(nothingRedirected, up), false)
+  assert.equal(staysRedirected({ id: web.id, state: web, written: undefined, refusal: undefined }, up), false)
 })
 
 test('The overlay is emptied by one transaction that comes first', async () => {
   const agent = new Agent()
   await agent.run([web, dns])
-  agent.tables.setOverlay([{ ip: '10.0.0.1', port: 80 }], true)
+  agent.tables.setOverlay([{ ip: '10.0.0.1', port: 80, isShared: true }], true)
   await agent.tables.settled()
   agent.nft.texts.length = 0
   agent.tables.removePort(dns.id)
@@ -104,7 +104,7 @@ test('The overlay is emptied by one transaction that comes first', async () => {
 test('A Service that comes back enters the overlay only when it is put there again', async () => {
   const agent = new Agent()
   await agent.run([web])
-  agent.tables.setOverlay([{ ip: '10.0.0.1', port: 80 }], true)
+  agent.tables.setOverlay([{ ip: '10.0.0.1', port: 80, isShared: true }], true)
   agent.tables.removePort(web.id)
   agent.tables.setPort(web)
   await agent.tables.settled()

@@ -3,6 +3,7 @@
  * ends and at once. The rules of the tables end them too, but only with their next packet.
  */
 
+import { redirectPortsOf } from '../../../net/redirectports.ts'
 import { destroyTcp, listTcp, type TcpSocket } from '../../netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../netlink/socket.ts'
 import type { VipPort } from '../../overlay.ts'
@@ -19,7 +20,7 @@ export interface Unwanted {
 export interface EnvoySockets {
   /** Of Envoy's own connections. */
   readonly envoyMark: number
-  /** The port to which connections are redirected where TPROXY cannot be used. */
+  /** To it and to the next one connections are redirected where TPROXY cannot be used. */
   readonly redirectPort: number
   /** Whether this machine has the address. Connections that TPROXY took have none of its addresses at their own end. */
   readonly hasAddress: (ip: string) => boolean
@@ -48,7 +49,7 @@ export function isUnwanted(
   const isOwn = hasAddress(own)
   // With the client's address as its source it is that client's, too.
   if ((mark & envoyMark) === envoyMark) return Boolean(endpoints?.has(peer) || clients?.has(own))
-  if (clients?.has(peer) && (!isOwn || local.port === redirectPort)) return true
+  if (clients?.has(peer) && (!isOwn || redirectPortsOf(redirectPort).includes(local.port))) return true
   return frontends.some(({ ip, port }) => port === local.port && (ip === own || (isUnspecified(ip) && isOwn)))
 }
 

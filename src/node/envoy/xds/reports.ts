@@ -19,7 +19,7 @@ export interface XdsReportsOptions extends Pick<EnvoyLayerOptions, 'onConnected'
   readonly redirects: RedirectSet
   readonly nacks: Nacks
   readonly module: EnvoyModule
-  /** Whether all frontends of a family, or all of a port number, need it. */
+  /** Whether all frontends of a family, or all http ports, need it. */
   readonly isShared: (ref: ResourceRef) => boolean
 }
 

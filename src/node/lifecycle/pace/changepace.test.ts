@@ -17,41 +17,41 @@ describe('the pace of changes', () => {
   test('lets a port change its listener a few times, then keeps it as Envoy has it, with all else as its owner wants it', () => {
     const pace = new ChangePace({ port: never })
     let told = withIdle(1000)
-    for (const ms of [2000, 3000]) told = pace.pace(withIdle(ms), told, {}).frontend!
+    for (const ms of [2000, 3000]) told = pace.pace(withIdle(ms), told).frontend!
     assert.equal(told.settings.idleTimeout, 3000)
-    const { frontend, isLater } = pace.pace(withIdle(4000, 500), told, {})
+    const { frontend, isLater } = pace.pace(withIdle(4000, 500), told)
     assert.deepEqual([frontend?.settings.idleTimeout, frontend?.settings.requestTimeout, isLater], [3000, 500, true])
-    assert.equal(pace.pace(withIdle(undefined), told, {}).frontend?.settings.idleTimeout, 3000)
+    assert.equal(pace.pace(withIdle(undefined), told).frontend?.settings.idleTimeout, 3000)
   })
 
   test('lets the owner’s last wish through once there is room', async () => {
     const pace = new ChangePace({ port: soon })
     let told = withIdle(1000)
-    for (const ms of [2000, 3000, 4000]) told = pace.pace(withIdle(ms), told, {}).frontend!
+    for (const ms of [2000, 3000, 4000]) told = pace.pace(withIdle(ms), told).frontend!
     assert.equal(told.settings.idleTimeout, 3000)
     await new Promise(resolve => setTimeout(resolve, soon.refillMs * 1.2))
-    assert.deepEqual(pace.pace(withIdle(4000), told, {}), { frontend: withIdle(4000), isLater: false })
+    assert.deepEqual(pace.pace(withIdle(4000), told), { frontend: withIdle(4000), isLater: false })
   })
 
   test('does not limit what changes no listener, however often', () => {
     const pace = new ChangePace({ port: never, listeners: never, addresses: never })
     const told = withIdle(1000)
-    for (let ms = 1; ms < 100; ms++) assert.equal(pace.pace(withIdle(1000, ms), told, {}).isLater, false)
+    for (let ms = 1; ms < 100; ms++) assert.equal(pace.pace(withIdle(1000, ms), told).isLater, false)
     const shared = aPortState()
     const policy = aPortState({ settings: { ...defaultSettings, lbPolicy: 'RANDOM' } })
-    for (let i = 0; i < 100; i++) assert.equal(pace.pace(policy, shared, {}).isLater, false)
+    for (let i = 0; i < 100; i++) assert.equal(pace.pace(policy, shared).isLater, false)
     const tcp = (frontend: Frontend): Frontend => ({
       ...frontend,
       layer: { wants: 'envoy', protocol: 'tcp', reason: 'setting overlay: true' },
     })
-    for (let i = 0; i < 100; i++) assert.equal(pace.pace(tcp(policy), tcp(shared), {}).isLater, false)
+    for (let i = 0; i < 100; i++) assert.equal(pace.pace(tcp(policy), tcp(shared)).isLater, false)
   })
 
   test('has a port that moves again and again wait in the kernel layer', () => {
     const pace = new ChangePace({ port: never })
     const at = (port: number) => aPortState({ port: aPort({ port }) })
     assert.deepEqual(
-      [81, 82, 83].map(port => pace.pace(at(port), at(port - 1), {}).frontend?.port.port),
+      [81, 82, 83].map(port => pace.pace(at(port), at(port - 1)).frontend?.port.port),
       [81, 82, undefined],
     )
   })
@@ -60,10 +60,10 @@ describe('the pace of changes', () => {
     const pace = new ChangePace({ addresses: never, port: endless })
     const frontends = ['a', 'b', 'c'].map(name => aPortState({ id: `greedy/${name}/http`, namespace: 'greedy', name }))
     assert.deepEqual(
-      frontends.map(frontend => pace.pace(frontend, undefined, {}).frontend !== undefined),
+      frontends.map(frontend => pace.pace(frontend, undefined).frontend !== undefined),
       [true, true, false],
     )
-    assert.deepEqual(pace.pace(aPortState(), undefined, {}), { frontend: aPortState(), isLater: false })
+    assert.deepEqual(pace.pace(aPortState(), undefined), { frontend: aPortState(), isLater: false })
   })
 
   test('publishes each change of a small port’s endpoints, and a few of a large port’s, of which the last comes through', async () => {
@@ -71,7 +71,7 @@ describe('the pace of changes', () => {
     const [small, large] = [crowd(50), crowd(200)]
     const pace = new ChangePace({ endpoints: soon })
     const tell = (endpoints: Frontend['endpoints'], told: Frontend['endpoints']) =>
-      pace.pace(aPortState({ endpoints }), aPortState({ endpoints: told }), {})
+      pace.pace(aPortState({ endpoints }), aPortState({ endpoints: told }))
     for (let i = 0; i < 50; i++) assert.equal(tell(crowd(50), small).isLater, false)
     for (let i = 0; i < 2; i++) assert.equal(tell(crowd(200), large).isLater, false)
     const { frontend, isLater } = tell(crowd(201), large)
@@ -80,7 +80,7 @@ describe('the pace of changes', () => {
     assert.equal(tell(crowd(201), large).frontend?.endpoints.length, 201)
     const frontends = [1, 2, 3].map(i => aPortState({ id: `new/${i}/http`, namespace: 'new', endpoints: large }))
     assert.deepEqual(
-      frontends.map(frontend => pace.pace(frontend, undefined, {}).frontend !== undefined),
+      frontends.map(frontend => pace.pace(frontend, undefined).frontend !== undefined),
       [true, true, false],
     )
   })

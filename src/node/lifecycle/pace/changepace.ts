@@ -10,7 +10,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import { envoyEndpointsOf, type Frontend } from '../../../envoy/resources/frontend.ts'
-import { hasOwnListeners, listenerSettings, type NodeOptions } from '../../../envoy/resources/listener.ts'
+import { hasOwnListeners, listenerSettings } from '../../../envoy/resources/listener.ts'
 import { areReachedAlike } from '../../../envoy/resources/resources.ts'
 import { type BucketOptions, Buckets } from '../../../observe/buckets.ts'
 
@@ -63,13 +63,13 @@ export class ChangePace {
    * @param frontend as its owner has it now
    * @param published as last published to Envoy, where it was
    */
-  pace(frontend: Frontend, published: Frontend | undefined, options: NodeOptions): Paced {
+  pace(frontend: Frontend, published: Frontend | undefined): Paced {
     if (!published) {
       const isNow = this.#takesEndpoints(frontend) && this.#takes(this.#addresses, frontend.namespace)
       return { frontend: isNow ? frontend : undefined, isLater: !isNow }
     }
-    const isElsewhere = !areReachedAlike(published, { ...frontend, settings: published.settings }, options)
-    if (!isElsewhere && hasSameListeners(published, frontend, options)) return this.#paceEndpoints(frontend, published)
+    const isElsewhere = !areReachedAlike(published, { ...frontend, settings: published.settings })
+    if (!isElsewhere && hasSameListeners(published, frontend)) return this.#paceEndpoints(frontend, published)
     const buckets = isElsewhere ? this.#addresses : this.#listeners
     if (this.#takes(this.#port, frontend.id) && this.#takes(buckets, frontend.namespace))
       return { frontend, isLater: false }
@@ -102,8 +102,8 @@ export class ChangePace {
   }
 }
 
-function hasSameListeners(a: Frontend, b: Frontend, options: NodeOptions): boolean {
-  if (hasOwnListeners(a, options) !== hasOwnListeners(b, options)) return false
+function hasSameListeners(a: Frontend, b: Frontend): boolean {
+  if (hasOwnListeners(a) !== hasOwnListeners(b)) return false
   const [ofA, ofB] = [a, b].map(({ settings }) => listenerSettings(settings))
-  return !hasOwnListeners(a, options) || isDeepStrictEqual(ofA, ofB)
+  return !hasOwnListeners(a) || isDeepStrictEqual(ofA, ofB)
 }

@@ -97,18 +97,20 @@ describe('on a node where something is missing or taken', { skip }, () => {
     await lab.until('the socket', () => lab.explain('default/web'))
   })
 
-  test('with port 1666 taken the kernel layer serves, the problem names it, and the overlay is there when it is free', async () => {
-    const other = await occupy('1666')
-    await Promise.all([agent.up(), lab.envoy.up()])
-    await lab.untilEnvoyIsUp()
-    const line = await lab.untilLogged(/LP301.*redirect.*"problem"/)
-    assert.match(line, /cannot bind '0\.0\.0\.0:1666'.*Address already in use/)
-    assert.match(await lab.ask(client, url), / by kernel$/)
-    assert.deepEqual(await lab.overlay(), [])
-    await other.stop()
-    await lab.untilServedBy('envoy', client, url)
-    await lab.untilLogged(/LP301.*"problem is over"/)
-  })
+  for (const port of [1666, 1667]) {
+    test(`with port ${port} taken the kernel layer serves, the problem names it, and the overlay is there when it is free`, async () => {
+      const other = await occupy(String(port))
+      await Promise.all([agent.up(), lab.envoy.up()])
+      await lab.untilEnvoyIsUp()
+      const line = await lab.untilLogged(/LP301.*(redirect|shared)-.*"problem"/)
+      assert.match(line, new RegExp(`cannot bind '0\\.0\\.0\\.0:${port}'.*Address already in use`))
+      assert.match(await lab.ask(client, url), / by kernel$/)
+      assert.deepEqual(await lab.overlay(), [])
+      await other.stop()
+      await lab.untilServedBy('envoy', client, url)
+      await lab.untilLogged(/LP301.*"problem is over"/)
+    })
+  }
 
   test('without any program of the system on the PATH the agent works: it speaks to the kernel itself', async () => {
     const path = join(lab.network.directory, 'path')

@@ -168,7 +168,7 @@ print(len(held))`
     for (const isAgentAlive of [true, false]) {
       if (!isAgentAlive) await lab.agent.down('SIGKILL')
       await lab.envoy.down('SIGKILL')
-      const { connections } = await listen(1666)
+      const { connections } = await listen(1666, 1667)
       for (let i = 0; i < 20; i++) await lab.ask(lab.node, url)
       assert.equal(connections(), '')
       if (isAgentAlive) await lab.untilServedBy('kernel', lab.node, url)
@@ -182,7 +182,7 @@ print(len(held))`
     const asEnvoy =
       `--reuid ${envoyUser} --regid ${envoyUser} --clear-groups --inh-caps -all --bounding-set -all`.split(' ')
     lab.forgetLog()
-    const { connections } = await listenAs(asEnvoy, [1666])
+    const { connections } = await listenAs(asEnvoy, [1667])
     const line = await lab.untilLogged(/LP305.*"problem"/)
     assert.match(
       line,

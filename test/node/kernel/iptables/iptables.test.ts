@@ -153,9 +153,9 @@ for (const variant of ['nft', 'legacy'] as const)
     })
 
     test("A first packet that Envoy has not answered is Envoy's when it is repeated, also when its Service has left the overlay", async () => {
-      const envoy = await lab.kernel.spawn(lab.kernel.node.netns, ['transparent', '1666', '1'])
+      const envoy = await lab.kernel.spawn(lab.kernel.node.netns, ['transparent', '1667', '1'])
       const vips = ['10.96.0.1', 'fd00:96::1']
-      const overlay = vips.map(ip => ({ ip, port: 80 }))
+      const overlay = vips.map(ip => ({ ip, port: 80, isShared: true }))
       lab.layer.setOverlay(overlay, true)
       await lab.layer.settled()
       for (const vip of vips) {
@@ -272,7 +272,7 @@ for (const variant of ['nft', 'legacy'] as const)
       const written = await rules()
       await lab.layer.close()
       await cleanupIptables(new IptablesPrograms(lab.prefix))
-      for (const [, program, input] of renderRules(lab.all(), lab.kernel.options).matchAll(
+      for (const [, program, input] of renderRules(lab.all(), lab.kernel.options, () => false).matchAll(
         /^# (.*)\n((?:[^#].*\n)*)/gm,
       )) {
         await runCommand(program!.split(' '), { prefix: lab.prefix, input: input! })

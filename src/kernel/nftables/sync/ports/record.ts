@@ -87,7 +87,9 @@ export function eachWritten(
  * is read.
  */
 export function staysRedirected({ written }: PortRecord, redirected: Redirected): boolean {
-  return written !== undefined && isPlacement(written) && written.redirected.length > 0 && redirected.length > 0
+  return (
+    written !== undefined && isPlacement(written) && written.redirected.keys.length > 0 && redirected.keys.length > 0
+  )
 }
 
 /** Forgets the overlay, which was emptied by other means. */
