@@ -45,8 +45,11 @@ describe('the configuration', () => {
   test('names the flag whose value is wrong, and what it takes', () => {
     assert.match(
       refusal(['--redirect-port', '70000']),
-      /^--redirect-port is "70000", which is not a port number from 1 to 65535$/,
+      /^--redirect-port is "70000", which is not a port number from 1 to 65534$/,
     )
+    for (const flag of ['--redirect-port', '--admin-port']) {
+      assert.match(refusal([flag, '65535']), /not a port number from 1 to 65534$/, 'the next port is used, too')
+    }
     assert.match(refusal(['--steering-mark', '0x3']), /--steering-mark .* single bit/)
     assert.match(refusal(['--log-level', 'loud']), /debug or info or warn or error/)
   })

@@ -5,7 +5,7 @@ import { defaultFirstBytesTimeout } from '../../services/settings/definitions.ts
 import { formatDuration } from '../../services/settings/duration.ts'
 import { type NodeLbPolicy, nodeLbPolicies } from '../../services/settings/settings.ts'
 import type { Definition } from './definition.ts'
-import { count, countOrAll, duration, lineRate, oneOf, onOff, path, portNumber, silence, userId } from './values.ts'
+import { count, countOrAll, duration, lineRate, oneOf, onOff, path, portPair, silence, userId } from './values.ts'
 
 export const envoyOptions = {
   envoySockets: {
@@ -20,13 +20,13 @@ export const envoyOptions = {
     default: 61166,
   },
   adminPort: {
-    ...portNumber,
+    ...portPair,
     description:
       "port, on 127.0.0.1, on which Envoy's admin pages can be read; an Envoy that follows another has the next one",
     default: 15000,
   },
   redirectPort: {
-    ...portNumber,
+    ...portPair,
     description: 'port on which Envoy takes redirected connections, with the next one',
     default: 1666,
   },

@@ -22,6 +22,13 @@ export const portNumber: Shape<number> = {
   accepts: 'a port number from 1 to 65535',
 }
 
+/** Of a port that is used together with the next one. */
+export const portPair: Shape<number> = {
+  placeholder: 'PORT',
+  parse: text => (portNumber.parse(text) === 65_535 ? undefined : portNumber.parse(text)),
+  accepts: 'a port number from 1 to 65534',
+}
+
 export const markBit: Shape<number> = {
   placeholder: 'MARK',
   parse: text => {
