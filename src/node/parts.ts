@@ -201,17 +201,8 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   return {
     ...{ facts, plan, kernel, xds, redirectPort, endings, envoy, adminSockets, path, podRules, proof },
     ...{ ejections, slow, cutConnections, lastingConnections, vanished, accessLog, use, health, moves, staying },
-    ...{
-      overload,
-      connectionWatch,
-      overlaySwitch,
-      handovers,
-      misnamed,
-      balanced,
-      lostRequests,
-      healthChecks,
-      exclusions,
-    },
+    ...{ overload, connectionWatch, overlaySwitch, handovers, misnamed, balanced, lostRequests, healthChecks },
+    exclusions,
   }
 }
 

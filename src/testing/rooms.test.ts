@@ -38,6 +38,16 @@ test('no folder has more files than one looks through', () => {
   )
 })
 
+test('no file has more than 300 lines', () => {
+  const long = paths
+    .filter(path => /\.(ts|c|h)$/.test(path))
+    .flatMap(path => {
+      const lines = readFileSync(path, 'utf8').split('\n').length - 1
+      return lines > 300 ? `${path}: ${lines}` : []
+    })
+  assert.deepEqual(long, [])
+})
+
 test('architecture.md names files and folders that there are', () => {
   const text = readFileSync('docs/architecture.md', 'utf8')
   const named = [...text.matchAll(/`(\w[\w./-]*(?:\.(?:ts|[ch]|proto)|\/))`/g)].map(([, name]) =>

@@ -7,8 +7,9 @@ import { askTcp } from '../../../src/lab/clients.ts'
 import type { RunningPod } from '../../../src/lab/pods.ts'
 import { pause } from '../../../src/lab/wait.ts'
 import { echo, http, service, serviceWith, slice } from '../manifests.ts'
+import type { Bootstrap } from './bootstrap.ts'
 import { untilOpenInEnvoy } from './connections.ts'
-import { AgentLab, type Bootstrap, skip } from './lab.ts'
+import { AgentLab, skip } from './lab.ts'
 
 describe('what users write, however wrong', { skip }, () => {
   let lab: AgentLab

@@ -104,7 +104,7 @@ describe('with iptables in place of nftables', { skip }, () => {
     await lab.agent.up()
   })
 
-  test("Envoy's port refuses what was not steered there", async () => {
+  test("Envoy's port refuses what was not redirected there", async () => {
     await lab.untilServedBy('envoy', client, url)
     for (const from of [client, lab.node]) {
       assert.equal(await lab.ask(from, `http://${lab.node.address}:1666/`), 'curl 7')

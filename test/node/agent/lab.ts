@@ -9,11 +9,12 @@ import * as commandLines from '../../../src/lab/command-lines.ts'
 import { Container } from '../../../src/lab/faults/container.ts'
 import { createNetwork, type LabNode, type Network, type NetworkOptions, type Pod } from '../../../src/lab/network.ts'
 import { type RunningPod, startPod } from '../../../src/lab/pods.ts'
-import { type RunOptions, type RunResult, run, runIn } from '../../../src/lab/processes.ts'
+import { type RunOptions, type RunResult, runIn } from '../../../src/lab/processes.ts'
 import { Supervised } from '../../../src/lab/supervisor.ts'
 import { waitFor } from '../../../src/lab/wait.ts'
 import type { Explanation } from '../../../src/node/report/answers/explain.ts'
 import { prepareSocketDirectory } from '../../../src/node/system/socketdirectory.ts'
+import { type BootstrapOptions, writeBootstrap } from './bootstrap.ts'
 import { asEnvoyUser, envoyUser } from './envoy-user.ts'
 
 export const skip = process.getuid?.() === 0 ? false : 'needs root'
@@ -25,18 +26,14 @@ const limitMs = 60_000
 
 export const lightpathProgram = fileURLToPath(new URL('../../../bin/lightpath', import.meta.url))
 
-export interface LabOptions extends Partial<NetworkOptions> {
+export interface LabOptions extends Partial<NetworkOptions>, BootstrapOptions {
   /** More flags of `lightpath node`. */
   readonly flags?: readonly string[]
-  /** More flags of `lightpath bootstrap`. */
-  readonly bootstrapFlags?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   /** Envoy has a container for itself (`envoyContainer`). */
   readonly isEnvoyContained?: boolean
   /** Of the Envoy that follows. */
   readonly followerEnv?: Readonly<Record<string, string>>
-  /** Changes Envoy's bootstrap before it is written. */
-  readonly bootstrap?: (bootstrap: Bootstrap) => void
 }
 
 interface AgentVariation {
@@ -47,16 +44,6 @@ interface AgentVariation {
   /** Ports of control planes on the node, in place of the source. */
   readonly controlPlanes?: readonly number[]
   readonly behind?: readonly string[]
-}
-
-/** The part of Envoy's bootstrap that tests change. */
-export interface Bootstrap {
-  readonly staticResources: { readonly listeners: object[] }
-  readonly dynamicResources: { readonly adsConfig: { readonly grpcServices: readonly [GrpcService] } }
-}
-
-interface GrpcService {
-  readonly envoyGrpc: { readonly retryPolicy: { retryBackOff: object } }
 }
 
 /** Who answered a request, and the way that it took: `web-1 by envoy`; for one without an answer what curl says: `curl 7`. */
@@ -86,7 +73,7 @@ export class AgentLab {
       const envoy = await commandLines.envoy(join(network.directory, 'node', 'bootstrap.json'))
       cpSync(await commandLines.envoyModule(), join(network.directory, 'module'), { recursive: true })
       const lab = new AgentLab(network, asEnvoyUser(envoy, network.directory), options)
-      await lab.#writeBootstrap(options)
+      await writeBootstrap(join(lab.#files, 'bootstrap.json'), lab, options)
       return lab
     } catch (error) {
       await network.destroy()
@@ -132,17 +119,6 @@ export class AgentLab {
   #supervise([command = '', ...args]: readonly string[], log: string, env?: AgentVariation['env']): Supervised {
     const options = { logFile: join(this.#files, log), env }
     return new Supervised(this.network.processes, { netns: this.node.netns, command, args, options })
-  }
-
-  async #writeBootstrap({ bootstrap: change, bootstrapFlags = [] }: LabOptions): Promise<void> {
-    const [command, ...args] = commandLines.bootstrap('node1', this, '--envoy-module', 'on', ...bootstrapFlags)
-    const { stdout } = await run(command, args)
-    const bootstrap = JSON.parse(stdout) as Bootstrap
-    // Waiting up to 5 s for Envoy to look for the agent again would be most of the time that these tests take.
-    const { retryPolicy } = bootstrap.dynamicResources.adsConfig.grpcServices[0].envoyGrpc
-    retryPolicy.retryBackOff = { baseInterval: '0.2s', maxInterval: '0.5s' }
-    change?.(bootstrap)
-    writeFileSync(join(this.#files, 'bootstrap.json'), JSON.stringify(bootstrap))
   }
 
   /** Starts what is down and wakes what is stopped; resolves when Envoy and agent have found each other. */

@@ -99,7 +99,7 @@ describe('the overlay by hand', { skip }, () => {
     await lab.start()
   })
 
-  test("Envoy's port refuses everything that was not steered there, from pods, other nodes and the node itself", async () => {
+  test("Envoy's port refuses everything that was not redirected there, from pods, other nodes and the node itself", async () => {
     const [node1, node2] = lab.network.nodes
     await lab.untilServedBy('envoy', client, url)
     const addresses = [node1!.address, `[${node1!.address6}]`]

@@ -253,9 +253,8 @@ export class KernelTables implements KernelLayer {
     for (const family of this.#families) {
       await this.#probe(family)
       for (const set of overlaySets) {
-        const isShared = set === 'envoy'
         for (const key of (await this.#programs.nft.keys(family, set)) ?? [])
-          this.#overlay.inherit({ ...addressPortOf(key), isShared })
+          this.#overlay.inherit({ ...addressPortOf(key), isShared: set === 'envoy' })
       }
     }
   }

@@ -104,7 +104,7 @@ describe('an http port with the setting external', { skip }, () => {
   test('has its requests counted apart from those by the VIP', async () => {
     await lab.ask(outside, urls[0]!)
     const name =
-      'lightpath_requests_total{namespace="default",service="web",port="http",way="external",code_class="2xx"}'
+      'lightpath_requests_total{namespace="default",service="web",port="http",frontend="external",code_class="2xx"}'
     await lab.until('the count', () => lab.metric(name))
   })
 

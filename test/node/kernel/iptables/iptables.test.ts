@@ -1,9 +1,6 @@
 /** The kernel layer by iptables and ipset, with real traffic. */
 
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cleanupIptables } from '../../../../src/kernel/iptables/install.ts'
@@ -280,23 +277,3 @@ for (const variant of ['nft', 'legacy'] as const)
       assert.deepEqual(await rules(), written)
     })
   })
-
-test('cleanup has nothing to do where the kernel has no ipset', { skip }, async () => {
-  const programs = mkdtempSync(join(tmpdir(), 'lightpath-iptables-'))
-  try {
-    const messages = [
-      'ipset v7.17: Cannot open session to kernel.',
-      'ipset v6.23: Kernel error received: Invalid argument',
-    ]
-    for (const message of messages) {
-      for (const name of ['iptables-save', 'ip6tables-save']) {
-        writeFileSync(join(programs, name), '#!/bin/sh\n', { mode: 0o755 })
-      }
-      writeFileSync(join(programs, 'ipset'), `#!/bin/sh\necho '${message}' >&2\nexit 1\n`, { mode: 0o755 })
-      const prefix = ['env', `PATH=${programs}:${process.env.PATH}`]
-      assert.deepEqual(await cleanupIptables(new IptablesPrograms(prefix)), [])
-    }
-  } finally {
-    rmSync(programs, { recursive: true, force: true })
-  }
-})
