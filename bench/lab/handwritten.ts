@@ -87,7 +87,7 @@ export function steering(vip: Address): string {
 `
 }
 
-/** `ip -batch` lines that deliver steered packets to this node. */
+/** `ip -batch` lines that deliver redirected packets to this node. */
 export function routing(): string {
   const { mark, table } = own
   return `rule add fwmark ${mark}/${mark} lookup ${table}\nroute add local default dev lo table ${table}\n`

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { addressPortBytes } from '../../src/kernel/nftables/bytes.ts'
 import { Nftables } from '../../src/kernel/nftables/client.ts'
-import { placeKey } from '../../src/kernel/nftables/elements/ownobjects.ts'
+import { frontendKey } from '../../src/kernel/nftables/elements/ownobjects.ts'
 import { netnsPath } from '../../src/lab/leftovers.ts'
 import type { Network, Pod } from '../../src/lab/network.ts'
 import type { Child } from '../../src/lab/processes.ts'
@@ -156,7 +156,7 @@ async function measureLarge(
   const services = Array.from({ length: largeServices }, (_, service) => service)
   const before = memoryOf(envoy).rss
   for (const service of services) write(service, 0)
-  const keys = services.map(service => placeKey(largeVip(service), 'tcp', 80))
+  const keys = services.map(service => frontendKey(largeVip(service), 'tcp', 80))
   await waitFor('the large Services', limitMs, async () => {
     const there = await nft.keys('ip', 'services')
     return keys.every(key => there?.includes(key))

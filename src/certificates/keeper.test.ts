@@ -46,30 +46,30 @@ function replica(ask: Ask, now: () => number, lifetimeMs = 90 * day) {
   let served: Served | undefined
   const options = { ask, secret: 'lightpath-controlplane', names: ['a.svc'], lifetimeMs }
   const trust = (authority: string) => trustInConfigMap(ask, authority, now)
-  const look = keeper({ ...options, trust }, found => (served = found))
-  return { look, serial: () => served && new X509Certificate(served.certificate).serialNumber, served: () => served }
+  const check = keeper({ ...options, trust }, found => (served = found))
+  return { check, serial: () => served && new X509Certificate(served.certificate).serialNumber, served: () => served }
 }
 
 test('a renewed certificate is served once every agent has its authority, by all replicas at the same time', async () => {
   const { ask, bundle } = objects()
   let now = Date.now()
   const [first, second] = [replica(ask, () => now), replica(ask, () => now)]
-  await first.look()
-  await second.look()
+  await first.check()
+  await second.check()
   const before = first.serial()
   assert.ok(before !== undefined)
   assert.equal(second.serial(), before)
   now += 60 * minute
   // The next certificate is due at once for this one.
-  await replica(ask, () => now, 400 * day).look()
+  await replica(ask, () => now, 400 * day).check()
   for (const one of [first, second]) {
-    await one.look()
+    await one.check()
     assert.equal(one.serial(), before)
     assert.ok(isTrusted(one.served()!, bundle()))
   }
   now += 5 * minute
   for (const one of [first, second]) {
-    await one.look()
+    await one.check()
     assert.notEqual(one.serial(), before)
     assert.ok(isTrusted(one.served()!, bundle()))
   }
@@ -84,11 +84,11 @@ function isTrusted({ certificate }: Served, bundle: string): boolean {
 test('a replica that starts serves what there is, and makes good what somebody has spoilt', async () => {
   const { ask, bundle } = objects()
   const one = replica(ask, Date.now)
-  await one.look()
+  await one.check()
   const path = '/api/v1/namespaces/lightpath-system/configmaps/lightpath-controlplane-authority'
   await ask('PUT', path, { metadata: (await ask('GET', path)).metadata, data: { 'ca.crt': 'spoilt' } })
   const other = replica(ask, Date.now)
-  await other.look()
+  await other.check()
   assert.equal(other.serial(), one.serial())
   assert.ok(isTrusted(other.served()!, bundle()))
 })

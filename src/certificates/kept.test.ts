@@ -24,26 +24,26 @@ function server(api: { now: Served | undefined }) {
     if (!api.now) throw new Error('the API server is away')
     use(api.now)
   }
-  const look = keptCertificate(certificates, directory, silentLog)(one => served.push(one))
-  return { look, served }
+  const check = keptCertificate(certificates, directory, silentLog)(one => served.push(one))
+  return { check, served }
 }
 
 test('a server that starts while the API server is away serves the certificate that was served last', async () => {
   const [old, renewed] = [make(), make()]
   const api: { now: Served | undefined } = { now: old }
   const first = server(api)
-  await first.look()
+  await first.check()
   api.now = renewed
-  await first.look()
+  await first.check()
   assert.deepEqual(first.served, [old, renewed])
   assert.equal(statSync(join(directory, 'tls.key')).mode & 0o777, 0o600)
   api.now = undefined
-  await assert.rejects(first.look(), /the API server is away/)
+  await assert.rejects(first.check(), /the API server is away/)
   const second = server(api)
-  await second.look()
+  await second.check()
   assert.deepEqual(second.served, [renewed])
   const [newest] = [make()]
   api.now = newest
-  await second.look()
+  await second.check()
   assert.deepEqual(second.served, [renewed, newest])
 })

@@ -10,20 +10,20 @@ import { certificateFiles } from './files.ts'
 const retryMs = 5000
 
 /**
- * The first look ends when there is a certificate: of `certificates`, else of the directory. It tries again without end.
+ * The first check ends when there is a certificate: of `certificates`, else of the directory. It tries again without end.
  * @param directory undefined to keep none
  */
 export function keptCertificate(certificates: Certificates, directory: string | undefined, log: Log): Certificates {
   return use => {
     let isServing = false
     let served: Served | undefined
-    const look = certificates(found => {
+    const check = certificates(found => {
       served = found
       use(found)
     })
-    const lookAndKeep = async () => {
+    const checkAndKeep = async () => {
       const before = served
-      await look()
+      await check()
       isServing = true
       if (served === before || !served || directory === undefined) return
       await keep(directory, served).catch((error: Error) =>
@@ -31,10 +31,10 @@ export function keptCertificate(certificates: Certificates, directory: string | 
       )
     }
     return async () => {
-      if (isServing) return lookAndKeep()
+      if (isServing) return checkAndKeep()
       while (!isServing) {
         try {
-          await lookAndKeep()
+          await checkAndKeep()
         } catch (error) {
           isServing = await useKept(directory, use)
           const goesOn = isServing ? 'the one that was kept is served' : 'it is tried again'

@@ -70,12 +70,12 @@ async function tlsServer(
   const server = createTlsServer({ ALPNProtocols: ['h2'], minVersion: 'TLSv1.3', handshakeTimeout }, take)
   // Node leaves the connection open, as when the handshake takes too long.
   server.on('tlsClientError', (_error, connection) => connection.destroy())
-  const look = certificates(({ certificate, key }) =>
+  const check = certificates(({ certificate, key }) =>
     server.setSecureContext({ cert: certificate, key, minVersion: 'TLSv1.3' }),
   )
-  await look()
+  await check()
   const looking = setInterval(
-    () => look().catch((error: Error) => log.warn({ error: error.message }, 'the certificate before is served')),
+    () => check().catch((error: Error) => log.warn({ error: error.message }, 'the certificate before is served')),
     lookMs,
   )
   return { server, stop: () => clearInterval(looking) }

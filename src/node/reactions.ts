@@ -165,6 +165,6 @@ export class Reactions {
   }
 
   #proveClientAddress(): void {
-    if (this.#options.provesClientAddress) this.#parts.proof.look()
+    if (this.#options.provesClientAddress) this.#parts.proof.probe()
   }
 }

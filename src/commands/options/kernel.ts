@@ -97,7 +97,7 @@ export const kernelOptions = {
   pathTest: {
     ...onOff,
     description:
-      'test whether connections of pods reach Envoy on this node before any is steered there; off takes it for granted',
+      'test whether connections of pods reach Envoy on this node before any is redirected there; off takes it for granted',
     default: true as boolean,
     defaultText: 'on',
   },

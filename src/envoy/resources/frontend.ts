@@ -11,7 +11,7 @@ import type { Endpoint, PortState } from '../../plan/ports/port.ts'
 /** A Service port by one of its addresses, or by all external ones. */
 export interface Frontend extends PortState {
   /** Its external addresses; undefined for the frontend of the VIP. */
-  readonly places?: readonly ExternalDestination[]
+  readonly externalAddresses?: readonly ExternalDestination[]
   /** The kernel layer has endpoints of it that Envoy may not connect to. */
   readonly isCut?: boolean
   readonly observed?: Observed | undefined
@@ -32,13 +32,21 @@ export interface Observed {
 /** The frontends of a port: that of its VIP and, where it has external addresses, that of these. */
 export function frontendsOf(state: PortState): readonly Frontend[] {
   const { id, external } = state
-  const places = externalDestinationsOf(state)
+  const externalAddresses = externalDestinationsOf(state)
   const byVip = withoutBarred(state)
-  if (!external || places.length === 0) return [byVip]
+  if (!external || externalAddresses.length === 0) return [byVip]
   const { layer, endpoints, noLocalEndpoints } = external
   return [
     byVip,
-    withoutBarred({ ...state, id: externalId(id), layer, endpoints, spillOver: undefined, noLocalEndpoints, places }),
+    withoutBarred({
+      ...state,
+      id: externalId(id),
+      layer,
+      endpoints,
+      spillOver: undefined,
+      noLocalEndpoints,
+      externalAddresses,
+    }),
   ]
 }
 
@@ -68,8 +76,12 @@ export function portIdOf(id: string): string {
 }
 
 /** The addresses of the frontend's listeners. */
-export function addressesOf({ places, vip, port }: Frontend): readonly Pick<ExternalDestination, 'ip' | 'port'>[] {
-  return places ?? [{ ip: vip, port: port.port }]
+export function addressesOf({
+  externalAddresses,
+  vip,
+  port,
+}: Frontend): readonly Pick<ExternalDestination, 'ip' | 'port'>[] {
+  return externalAddresses ?? [{ ip: vip, port: port.port }]
 }
 
 /**
@@ -77,14 +89,14 @@ export function addressesOf({ places, vip, port }: Frontend): readonly Pick<Exte
  * by the address that a client connected to, and when another Service gets the VIP, requests on open connections to it
  * go over to that Service's endpoints without a moment in between.
  */
-export function resourceNameOf({ id, places, vip, port }: Frontend): string {
-  return places === undefined ? hostPort(vip, port.port) : id
+export function resourceNameOf({ id, externalAddresses, vip, port }: Frontend): string {
+  return externalAddresses === undefined ? hostPort(vip, port.port) : id
 }
 
 /**
  * Whether endpoints may see the client's address as their peer. For external clients only policy Local allows it: an
  * endpoint on another node would answer past this one.
  */
-export function mayShowClient({ places, external }: Frontend): boolean {
-  return places === undefined || external?.policy === 'Local'
+export function mayShowClient({ externalAddresses, external }: Frontend): boolean {
+  return externalAddresses === undefined || external?.policy === 'Local'
 }

@@ -45,7 +45,7 @@ export interface NodeOptions extends BalancingNode {
  * and 50 kB (docs/architecture.md). Undefined for one that does not share.
  */
 export function sharedProtocolOf(frontend: Frontend): SharedProtocol | undefined {
-  return frontend.places === undefined ? protocolOf(frontend).shared : undefined
+  return frontend.externalAddresses === undefined ? protocolOf(frontend).shared : undefined
 }
 
 /** Serves requests on the shared listeners. */

@@ -8,7 +8,7 @@ import type { Problem } from '../../services/problem.ts'
 import type { Family } from '../family.ts'
 import type { KernelObserver } from '../layer.ts'
 import { PortRecords } from '../sync/portrecords.ts'
-import { refusalsAtOnce, writeSplitting } from '../sync/splitting.ts'
+import { rejectionsAtOnce, writeSplitting } from '../sync/splitting.ts'
 import { type CommandError, commandProblem } from '../system/command.ts'
 import type { Batch } from './batch.ts'
 import type { PortRules } from './ports.ts'
@@ -92,7 +92,7 @@ export class ServicePorts extends PortRecords<PortRecord> {
       [],
     )
     const refuse = ({ record }: PortChange, error: CommandError) => this.#refuse(record, error)
-    await writeSplitting(changes, refusalsAtOnce(), part => this.#write(part), refuse)
+    await writeSplitting(changes, rejectionsAtOnce(), part => this.#write(part), refuse)
     const { families } = this.#context
     const oldMembers = [...members].filter(member => isOurs(member, families) && !this.#writer.hasMember(member))
     await this.#writer.apply({ ...this.#unused(chains, name => !wanted.has(name)), oldMembers }, [])

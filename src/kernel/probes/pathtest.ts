@@ -149,7 +149,7 @@ function rules(probes: readonly Probe[], agent: string, options: PathTestOptions
           const toEnvoy: Rule = [{ kind: 'port', transport: 'tcp', port: options.targetPort }, newConnection]
           return [
             [to(target), count(`arrived${index}`)],
-            [to(target), ...toEnvoy, ...redirectToEnvoy(options.targetPort, options, count(`steered${index}`))],
+            [to(target), ...toEnvoy, ...redirectToEnvoy(options.targetPort, options, count(`redirected${index}`))],
             // Later packets go on as those of any connection through Envoy, whatever others do with their mark.
             [to(target), newConnection, drop],
           ]
@@ -224,7 +224,7 @@ const stages = [
     lost: 'packets do not come to the prerouting hook: a program of the CNI (tc, XDP) or a rule of priority raw takes them',
   },
   {
-    counter: 'steered',
+    counter: 'redirected',
     lost: 'TPROXY finds no transparent socket: Envoy does not listen, or may not (CAP_NET_ADMIN)',
   },
   {

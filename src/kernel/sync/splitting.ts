@@ -3,18 +3,18 @@
 import { CommandError } from '../system/command.ts'
 
 /** How many ports may still be refused before it is no fault of theirs. */
-export interface Refusals {
+export interface Rejections {
   left: number
 }
 
-export function refusalsAtOnce(): Refusals {
+export function rejectionsAtOnce(): Rejections {
   return { left: 32 }
 }
 
 /** Writes what can be written; false when a port was refused. Rejects with errors that are not about the ports. */
 export async function writeSplitting<Change>(
   changes: readonly Change[],
-  refusals: Refusals,
+  rejections: Rejections,
   write: (changes: readonly Change[]) => Promise<void>,
   refuse: (change: Change, error: CommandError) => void,
 ): Promise<boolean> {
@@ -25,10 +25,10 @@ export async function writeSplitting<Change>(
     if (!(error instanceof CommandError) || error.failure !== 'refused') throw error
     if (changes.length > 1) {
       const middle = Math.ceil(changes.length / 2)
-      const first = await writeSplitting(changes.slice(0, middle), refusals, write, refuse)
-      return (await writeSplitting(changes.slice(middle), refusals, write, refuse)) && first
+      const first = await writeSplitting(changes.slice(0, middle), rejections, write, refuse)
+      return (await writeSplitting(changes.slice(middle), rejections, write, refuse)) && first
     }
-    if (refusals.left-- === 0) throw error
+    if (rejections.left-- === 0) throw error
     refuse(changes[0]!, error)
     return false
   }

@@ -70,7 +70,7 @@ export function unordered(elements: ReadonlyMap<string, string>): string[] {
 }
 
 /** Lists the VIP:port and the external addresses. */
-export function overlayPlaces(state: PortState): readonly VipPort[] {
+export function overlayAddresses(state: PortState): readonly VipPort[] {
   return [
     { ip: state.vip, port: state.port.port },
     ...externalDestinationsOf(state).map(({ ip, port }) => ({ ip, port })),
@@ -78,7 +78,7 @@ export function overlayPlaces(state: PortState): readonly VipPort[] {
 }
 
 export function overlayKeysOf(state: PortState): readonly string[] {
-  return overlayPlaces(state).map(addressPortBytes)
+  return overlayAddresses(state).map(addressPortBytes)
 }
 
 /**

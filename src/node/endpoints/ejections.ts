@@ -79,7 +79,7 @@ export class Ejections {
     const suspects = [...this.#suspects.keys()].map(suspect => this.#options.frontendOf(suspect)?.endpoints.length ?? 0)
     if (suspects.reduce((sum, count) => sum + count, frontend.endpoints.length) > mostEndpoints) return
     this.#suspects.set(id, { since: 0, before: undefined })
-    this.#timer ??= setTimeout(() => void this.#look(), 0)
+    this.#timer ??= setTimeout(() => void this.#probe(), 0)
   }
 
   #compared(id: string): Frontend | undefined {
@@ -94,7 +94,7 @@ export class Ejections {
     for (const { forget } of this.#rests.values()) clearTimeout(forget)
   }
 
-  async #look(): Promise<void> {
+  async #probe(): Promise<void> {
     const found = [...this.#suspects.keys()].map(id => this.#compared(id)).filter(frontend => frontend !== undefined)
     const loads = await this.#loads(found)
     for (const [id, suspect] of this.#suspects) {
@@ -103,7 +103,7 @@ export class Ejections {
       if (!frontend || !now || !this.#compare(frontend, suspect, now)) this.#suspects.delete(id)
     }
     const isOver = this.#stopped || this.#suspects.size === 0
-    this.#timer = isOver ? undefined : setTimeout(() => void this.#look(), intervalMs)
+    this.#timer = isOver ? undefined : setTimeout(() => void this.#probe(), intervalMs)
   }
 
   /** Returns an empty map where Envoy cannot be asked. */

@@ -51,7 +51,7 @@ export interface Evidence {
 export class LastingConnections {
   readonly #frontends: Frontends
   readonly #read: ReadCounts
-  readonly #looks = new PeriodicTask(async () => this.#look())
+  readonly #task = new PeriodicTask(async () => this.#probe())
   readonly #known = new Map<string, Evidence>()
   /** Until when, by `performance.now()`. */
   readonly #held = new Map<string, number>()
@@ -62,11 +62,11 @@ export class LastingConnections {
   }
 
   start(): void {
-    this.#looks.schedule(intervalMs)
+    this.#task.schedule(intervalMs)
   }
 
   async stop(): Promise<void> {
-    await this.#looks.stop()
+    await this.#task.stop()
   }
 
   /** A request of this frontend failed. */
@@ -76,7 +76,7 @@ export class LastingConnections {
     this.#frontends.observe(id, { isWatched: false, lasting: undefined })
   }
 
-  async #look(): Promise<number> {
+  async #probe(): Promise<number> {
     const all = await this.#read()
     if (!all) return intervalMs
     for (const [id, until] of this.#held) if (until < performance.now()) this.#held.delete(id)

@@ -28,7 +28,7 @@ export interface Speed {
 
 const intervalMs = 1000
 /** How many probes in a row an endpoint has to be slow. */
-const looks = 3
+const probesInARow = 3
 /** Fewer tries do not show how fast it is now. */
 const fewestTries = 5
 /** An endpoint as fast as this is not slow, however many times faster its siblings are; milliseconds. */
@@ -36,7 +36,7 @@ const leastDifferenceMs = 10
 
 export class SlowEndpoints {
   readonly #options: SlowEndpointsOptions
-  readonly #looks = new PeriodicTask(async () => this.#look())
+  readonly #task = new PeriodicTask(async () => this.#probe())
   /** Tries until the last probe, by id and endpoint. */
   #tries = new Map<string, number>()
   /** How many probes in a row an endpoint was slow. */
@@ -47,14 +47,14 @@ export class SlowEndpoints {
   }
 
   start(): void {
-    this.#looks.schedule(intervalMs)
+    this.#task.schedule(intervalMs)
   }
 
   async stop(): Promise<void> {
-    await this.#looks.stop()
+    await this.#task.stop()
   }
 
-  #look(): number {
+  #probe(): number {
     const [tries, slow] = [new Map<string, number>(), new Map<string, number>()]
     const frontends = this.#options.frontends()
     // All at once: the module's table is read as a whole.
@@ -72,7 +72,7 @@ export class SlowEndpoints {
       })
       const found = slowerThanSiblings(speeds, frontend.settings.outlierDetectionSlowness)
       for (const { endpoint } of found) slow.set(keyOf(endpoint), (this.#slow.get(keyOf(endpoint)) ?? 0) + 1)
-      const lasting = found.filter(({ endpoint }) => slow.get(keyOf(endpoint))! >= looks)
+      const lasting = found.filter(({ endpoint }) => slow.get(keyOf(endpoint))! >= probesInARow)
       if (lasting.length > 0) this.#options.eject(frontend, lasting)
     }
     this.#tries = tries

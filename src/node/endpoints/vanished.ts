@@ -33,7 +33,7 @@ const unacknowledgedForMs = 500
 
 export class VanishedEndpoints {
   readonly #options: VanishedOptions
-  readonly #looks = new PeriodicTask(async () => this.#look())
+  readonly #task = new PeriodicTask(async () => this.#probe())
   #socket: NetlinkSocket | undefined
 
   constructor(options: VanishedOptions) {
@@ -41,15 +41,15 @@ export class VanishedEndpoints {
   }
 
   start(): void {
-    this.#looks.schedule(intervalMs)
+    this.#task.schedule(intervalMs)
   }
 
   async stop(): Promise<void> {
-    await this.#looks.stop()
+    await this.#task.stop()
     this.#socket?.close()
   }
 
-  #look(): number {
+  #probe(): number {
     try {
       const ended = this.#end()
       if (ended.length > 0) {

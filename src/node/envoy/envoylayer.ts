@@ -146,7 +146,7 @@ export class EnvoyLayer {
   }
 
   #setNode(node: NodeOptions): void {
-    const isWanted = (id: string) => !this.#lives.get(id)!.isLeaving
+    const isWanted = (id: string) => !this.#lives.get(id)!.isDraining
     this.#publisher.update(changes => this.#published.setNode(node, isWanted, changes))
   }
 
@@ -178,7 +178,7 @@ export class EnvoyLayer {
 
   /** How many frontends are draining. */
   get draining(): number {
-    return [...this.#lives.values()].filter(({ isLeaving }) => isLeaving).length
+    return [...this.#lives.values()].filter(({ isDraining }) => isDraining).length
   }
 
   /** Returns the id of the frontend that has this address, as `hostPort` writes it. */

@@ -38,7 +38,7 @@ interface Reports {
 
 /** @param shared the resources that the frontend shares with others */
 export function viewOf(
-  { isRedirected, isLeaving }: Lifecycle,
+  { isRedirected, isDraining }: Lifecycle,
   { frontend, resources }: PublishedFrontend,
   shared: readonly Resource[],
   node: BalancingNode,
@@ -46,7 +46,7 @@ export function viewOf(
 ): EnvoyView {
   return {
     up: isRedirected,
-    draining: isLeaving,
+    draining: isDraining,
     endpoints: frontend.endpoints.length,
     lbPolicy: lbPolicyOf(frontend, node),
     endConnections: frontend.observed?.endConnections === true,

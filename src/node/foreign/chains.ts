@@ -24,7 +24,7 @@ export function watchBlockingChains({ nodeName, onProblems }: ForeignChainsOptio
   let restUntil = 0
   /** Something has changed since the last probe began. */
   let isStale = false
-  const looks = new PeriodicTask(async () => {
+  const task = new PeriodicTask(async () => {
     isStale = false
     const began = performance.now()
     // A process that cannot read them cannot write ours either, which is reported.
@@ -36,14 +36,14 @@ export function watchBlockingChains({ nodeName, onProblems }: ForeignChainsOptio
   })
   // Without notifications, probes every few minutes.
   const endWatch = watchForeignChains(() => {
-    if (!isStale && !looks.isRunning) looks.schedule(Math.max(pauseMs, restUntil - performance.now()))
+    if (!isStale && !task.isRunning) task.schedule(Math.max(pauseMs, restUntil - performance.now()))
     isStale = true
   })
-  looks.schedule(0)
+  task.schedule(0)
   return {
     stop: async () => {
       endWatch()
-      await looks.stop()
+      await task.stop()
     },
   }
 }

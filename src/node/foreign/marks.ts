@@ -22,15 +22,15 @@ const named = 3
 
 export function watchForeignMarks(options: ForeignMarksOptions): { stop(): Promise<void> } {
   const { nodeName, read, onProblems, firstMs = 5000, everyMs = 300_000 } = options
-  const looks = new PeriodicTask(async () => {
+  const task = new PeriodicTask(async () => {
     const began = performance.now()
     // A process that cannot read them cannot write ours either, which is reported.
     const uses = await read().catch(() => undefined)
     if (uses) onProblems('marks of others', usesProblems(nodeName, uses))
     return Math.max(everyMs, (performance.now() - began) / share)
   })
-  looks.schedule(firstMs)
-  return looks
+  task.schedule(firstMs)
+  return task
 }
 
 function usesProblems(nodeName: string, uses: readonly string[]): readonly Problem[] {

@@ -127,7 +127,7 @@ export class Lifecycle {
   }
 
   /** Whether Envoy has it for its open connections alone. */
-  get isLeaving(): boolean {
+  get isDraining(): boolean {
     return leavingStates.has(this.#state)
   }
 }

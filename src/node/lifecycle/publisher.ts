@@ -68,7 +68,7 @@ export class Publisher {
     const before = changes.put.length
     const left = this.published.publish(
       frontend,
-      { isWanted: !life.isLeaving, isClosing: life.state === 'closing' },
+      { isWanted: !life.isDraining, isClosing: life.state === 'closing' },
       changes,
     )
     for (const address of left) this.#former.add(address, quietMs)

@@ -64,7 +64,7 @@ function preserved(proof: string): ClientAddressChoice {
   return { setting: 'auto', mode: 'preserve', why: `--client-address auto: ${proof}` }
 }
 
-export interface Circumstances extends PairOptions {
+export interface ProofInputs extends PairOptions {
   readonly envoyMark: number
   /** Whether pods can be told from external clients, which are then not redirected to Envoy. */
   readonly tellsPods: boolean
@@ -73,14 +73,14 @@ export interface Circumstances extends PairOptions {
 }
 
 /** Tries everything that can be tried. Returns the obstacle or the proof. Changes the range of ports where it may. */
-export async function proveClientAddress(circumstances: Circumstances): Promise<ClientAddressChoice> {
-  const { tellsPods, bootstraps } = circumstances
+export async function proveClientAddress(inputs: ProofInputs): Promise<ClientAddressChoice> {
+  const { tellsPods, bootstraps } = inputs
   if (!tellsPods) return forwarded('pods are not told from others, whom answers would miss (--detect-local-mode)')
   if (bootstraps.length === 0) return undecided('no Envoy is connected')
   if (bootstraps.includes('forwarded-for')) return forwarded("Envoy's bootstrap is for --client-address forwarded-for")
   try {
     const pods = readPodNetwork()
-    const obstacle = findObstacle(release(), pods) ?? (await findTaken(circumstances)) ?? (await findPortsObstacle())
+    const obstacle = findObstacle(release(), pods) ?? (await findTaken(inputs)) ?? (await findPortsObstacle())
     if (obstacle === noPod || obstacle === nothingToTry) return undecided(obstacle)
     if (obstacle !== undefined) return forwarded(obstacle)
     return preserved(`pods are routed one by one (${pods.routed[0]}), and what is sent to them passes netfilter here`)
@@ -92,12 +92,12 @@ export async function proveClientAddress(circumstances: Circumstances): Promise<
 const nothingToTry = 'no pod of this node and endpoint are known between which it could be tested'
 
 /** Finds what the endpoint would see, and what becomes of its answer. */
-async function findTaken(circumstances: Circumstances): Promise<string | undefined> {
-  const pairs = findPairs(circumstances)
+async function findTaken(inputs: ProofInputs): Promise<string | undefined> {
+  const pairs = findPairs(inputs)
   const { seen, unseen } = await testReplies(pairs)
   if (unseen.length > 0) return `something takes packets before netfilter: from ${unseen[0]}`
   if (seen.length === 0) return nothingToTry
-  return testSending(pairs, circumstances.envoyMark)
+  return testSending(pairs, inputs.envoyMark)
 }
 
 /** Sets the range of ports where it may. */

@@ -19,7 +19,7 @@ test('each finding is reported once; an untried proof stands, and an obstacle en
       if (choice.why === forwarded('a rule').why) resolve()
     },
   })
-  watch.look()
+  watch.probe()
   await promise
   await watch.stop()
   assert.deepEqual(told, [untried, forwarded('a bridge'), proven, forwarded('a rule')])
@@ -28,24 +28,24 @@ test('each finding is reported once; an untried proof stands, and an obstacle en
 test('what an earlier run has proven stands where it cannot be tried', async () => {
   const told: ClientAddressChoice[] = []
   const { promise, resolve } = Promise.withResolvers<void>()
-  let looks = 0
+  let probes = 0
   const watch = new ClientAddressWatch({
     ...times,
     initial: { ...proven, why: 'an earlier run' },
     prove: async () => {
-      if (++looks === 3) resolve()
-      return looks === 1 ? { ...forwarded('no Envoy'), isUndecided: true } : proven
+      if (++probes === 3) resolve()
+      return probes === 1 ? { ...forwarded('no Envoy'), isUndecided: true } : proven
     },
     onChoice: async choice => void told.push(choice),
   })
-  watch.look()
+  watch.probe()
   await promise
   await watch.stop()
   assert.deepEqual(told, [])
 })
 
 test('a change during a probe starts another one soon after', async () => {
-  let looks = 0
+  let probes = 0
   const { promise, resolve } = Promise.withResolvers<void>()
   const watch = new ClientAddressWatch({
     ...times,
@@ -53,14 +53,14 @@ test('a change during a probe starts another one soon after', async () => {
     longestMs: 1e6,
     prove: async () => {
       await Promise.resolve()
-      if (++looks === 1) watch.look()
+      if (++probes === 1) watch.probe()
       else resolve()
       return forwarded('no pod')
     },
     onChoice: async () => {},
   })
-  watch.look()
+  watch.probe()
   await promise
   await watch.stop()
-  assert.equal(looks, 2)
+  assert.equal(probes, 2)
 })

@@ -15,7 +15,7 @@ export interface ClientAddressWatchOptions {
   readonly prove: () => Promise<ClientAddressChoice>
   /** The choice or its reason changed. */
   readonly onChoice: (choice: ClientAddressChoice) => Promise<void>
-  /** How long after `look` the probe begins. */
+  /** How long after `probe` the probe begins. */
   readonly settleMs: number
   /** From a probe to the next, doubled each time, up to `longestMs`. */
   readonly shortestMs: number
@@ -67,7 +67,7 @@ function elsewhereOf(nodeName: string, plan: NodePlan, families: readonly IpFami
 
 export class ClientAddressWatch {
   readonly #options: ClientAddressWatchOptions
-  readonly #looks = new PeriodicTask(() => this.#look())
+  readonly #task = new PeriodicTask(() => this.#probe())
   #pauseMs: number
   #isStale = false
   #last: ClientAddressChoice
@@ -79,17 +79,17 @@ export class ClientAddressWatch {
   }
 
   /** Something changed that the proof depends on. */
-  look(): void {
-    if (this.#looks.isRunning) this.#isStale = true
-    else this.#looks.schedule(this.#options.settleMs)
+  probe(): void {
+    if (this.#task.isRunning) this.#isStale = true
+    else this.#task.schedule(this.#options.settleMs)
   }
 
   stop(): Promise<void> {
-    return this.#looks.stop()
+    return this.#task.stop()
   }
 
   /** Returns how long it is until the next probe. */
-  async #look(): Promise<number> {
+  async #probe(): Promise<number> {
     this.#isStale = false
     await this.#prove()
     const { settleMs, shortestMs, longestMs } = this.#options
@@ -100,7 +100,7 @@ export class ClientAddressWatch {
 
   async #prove(): Promise<void> {
     const choice = await this.#options.prove()
-    if (this.#looks.hasEnded || choice.why === this.#last.why) return
+    if (this.#task.hasEnded || choice.why === this.#last.why) return
     if (this.#last.mode === 'preserve' && (choice.mode === 'preserve' || choice.isUndecided)) return
     this.#last = choice
     await this.#options.onChoice(choice)

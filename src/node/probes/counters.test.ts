@@ -3,12 +3,12 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { type PathCounters, suspicion } from './counters.ts'
 
-const none: PathCounters = { steered: 0, reached: 0, repeated: 0 }
-const soFar = fc.record({ steered: fc.nat(1e6), reached: fc.nat(1e6), repeated: fc.nat(1e6) })
+const none: PathCounters = { redirected: 0, reached: 0, repeated: 0 }
+const soFar = fc.record({ redirected: fc.nat(1e6), reached: fc.nat(1e6), repeated: fc.nat(1e6) })
 
 function later(before: PathCounters, more: Partial<PathCounters>): PathCounters {
   return {
-    steered: before.steered + (more.steered ?? 0),
+    redirected: before.redirected + (more.redirected ?? 0),
     reached: before.reached + (more.reached ?? 0),
     repeated: before.repeated + (more.repeated ?? 0),
   }
@@ -17,7 +17,7 @@ function later(before: PathCounters, more: Partial<PathCounters>): PathCounters 
 test('nothing is suspected if all arrives, or one packet is under way or lost, whatever came before', () => {
   fc.assert(
     fc.property(soFar, fc.nat(1e5), fc.constantFrom(-1, 0, 1), fc.nat(1), (before, count, underWay, repeated) => {
-      const after = later(before, { steered: count, reached: Math.max(0, count - underWay), repeated })
+      const after = later(before, { redirected: count, reached: Math.max(0, count - underWay), repeated })
       assert.equal(suspicion(before, after), undefined)
     }),
   )
@@ -26,9 +26,9 @@ test('nothing is suspected if all arrives, or one packet is under way or lost, w
 test('the path is suspected if none of two or more arrives, or a fifth does not', () => {
   fc.assert(
     fc.property(soFar, fc.integer({ min: 2, max: 1e5 }), (before, count) => {
-      assert.match(suspicion(before, later(before, { steered: count })) ?? '', /did not reach it/)
+      assert.match(suspicion(before, later(before, { redirected: count })) ?? '', /did not reach it/)
       const lost = Math.max(2, Math.ceil(count / 5))
-      const some = later(before, { steered: count, reached: count - lost })
+      const some = later(before, { redirected: count, reached: count - lost })
       assert.match(suspicion(before, some) ?? '', /did not reach it/)
     }),
   )
@@ -38,12 +38,12 @@ test('the path is suspected if clients repeat what Envoy has answered, also if n
   fc.assert(
     fc.property(soFar, fc.nat(1000), (before, count) => {
       const repeated = Math.max(2, count)
-      const after = later(before, { steered: count, reached: count, repeated })
+      const after = later(before, { redirected: count, reached: count, repeated })
       assert.match(suspicion(before, after) ?? '', /repeated what Envoy had answered/)
     }),
   )
 })
 
 test('counters that were made anew show nothing', () => {
-  assert.equal(suspicion({ steered: 10, reached: 10, repeated: 0 }, { ...none, steered: 5 }), undefined)
+  assert.equal(suspicion({ redirected: 10, reached: 10, repeated: 0 }, { ...none, redirected: 5 }), undefined)
 })

@@ -6,7 +6,7 @@
 /** Packets so far. */
 export interface PathCounters {
   /** First segments that were redirected to Envoy; one that is sent again counts again, unless it was answered. */
-  readonly steered: number
+  readonly redirected: number
   /** Those of them that passed all rules at input. */
   readonly reached: number
   /** First segments that were sent again after Envoy had answered. */
@@ -20,13 +20,13 @@ const share = 0.1
 
 /** The suspicion in words; undefined where all is well. Counters that went back were made anew, and show nothing. */
 export function suspicion(before: PathCounters, after: PathCounters): string | undefined {
-  const [steered, reached, repeated] = (['steered', 'reached', 'repeated'] as const).map(
+  const [redirected, reached, repeated] = (['redirected', 'reached', 'repeated'] as const).map(
     name => after[name] - before[name],
   ) as [number, number, number]
-  if (Math.min(steered, reached, repeated) < 0) return undefined
-  const most = Math.max(fewest, share * steered)
-  if (steered - reached >= most)
-    return `${steered - reached} of ${steered} packets that were steered to Envoy did not reach it`
-  if (repeated >= most) return `${repeated} clients repeated what Envoy had answered, of ${steered} new ones`
+  if (Math.min(redirected, reached, repeated) < 0) return undefined
+  const most = Math.max(fewest, share * redirected)
+  if (redirected - reached >= most)
+    return `${redirected - reached} of ${redirected} packets that were redirected to Envoy did not reach it`
+  if (repeated >= most) return `${repeated} clients repeated what Envoy had answered, of ${redirected} new ones`
   return undefined
 }

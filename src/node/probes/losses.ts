@@ -33,7 +33,7 @@ export function watchLosses({ families, onSuspicion }: LossesOptions): { stop():
   /** The last few readings of each family, the oldest first. */
   const looked = new Map<IpFamily, readonly PathCounters[]>()
   const restUntil = new Map<IpFamily, number>()
-  const look = async (family: IpFamily) => {
+  const probe = async (family: IpFamily) => {
     const counters = await readCounters(nft, familyNames[family])
     const before = looked.get(family) ?? []
     looked.set(family, counters ? [...before, counters].slice(-looksBack) : [])
@@ -42,19 +42,19 @@ export function watchLosses({ families, onSuspicion }: LossesOptions): { stop():
     restUntil.set(family, performance.now() + countedRestMs)
     onSuspicion(family, why)
   }
-  const looks = new PeriodicTask(async () => {
+  const task = new PeriodicTask(async () => {
     // A process that cannot read them cannot write the tables either, which is reported.
-    for (const family of families) await look(family).catch(() => looked.delete(family))
+    for (const family of families) await probe(family).catch(() => looked.delete(family))
     return everyMs
   })
   const stopListening = listen(() => {
     for (const family of families) onSuspicion(family, 'others have changed their rules')
   })
-  looks.schedule(everyMs)
+  task.schedule(everyMs)
   return {
     stop: async () => {
       stopListening()
-      await looks.stop()
+      await task.stop()
       nft.close()
     },
   }
@@ -63,9 +63,9 @@ export function watchLosses({ families, onSuspicion }: LossesOptions): { stop():
 /** Undefined where the table is missing, or is another version's. */
 async function readCounters(nft: Nftables, family: Family): Promise<PathCounters | undefined> {
   const found = await nft.counters(tableOf(family))
-  const [steered, reached, repeated] = pathCounters.map(name => found.get(name))
-  if (steered === undefined || reached === undefined || repeated === undefined) return undefined
-  return { steered, reached, repeated }
+  const [redirected, reached, repeated] = pathCounters.map(name => found.get(name))
+  if (redirected === undefined || reached === undefined || repeated === undefined) return undefined
+  return { redirected, reached, repeated }
 }
 
 /** Without notifications there are still the counters. */

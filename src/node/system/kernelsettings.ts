@@ -64,14 +64,14 @@ export function keepSettings(
   onProblems: (origin: string, problems: readonly Problem[]) => void,
   everyMs = lookMs,
 ): { stop(): Promise<void> } {
-  const looks = groups.map((group, index) => {
-    const look = new PeriodicTask(async () => {
+  const tasks = groups.map((group, index) => {
+    const task = new PeriodicTask(async () => {
       const found = await settingsProblem(group, nodeName)
       onProblems(`kernel settings ${index}`, found ? [found] : [])
       return everyMs
     })
-    look.schedule(0)
-    return look
+    task.schedule(0)
+    return task
   })
-  return { stop: async () => void (await Promise.all(looks.map(look => look.stop()))) }
+  return { stop: async () => void (await Promise.all(tasks.map(task => task.stop()))) }
 }

@@ -14,21 +14,21 @@ describe('ports at work in Envoy', () => {
     const start = performance.now()
     activity = { open: { open: 1, answers: 0 }, asked: { open: 0, answers: 3 }, quiet: { open: 0, answers: 0 } }
     const ids = Object.keys(activity)
-    assert.deepEqual([...(await busy.look(ids, start)).keys()], ['open'])
+    assert.deepEqual([...(await busy.probe(ids, start)).keys()], ['open'])
     activity = { ...activity, asked: { open: 0, answers: 4 } }
-    const seen = await busy.look(ids, start + minute)
+    const seen = await busy.probe(ids, start + minute)
     assert.deepEqual(
       [...seen],
       ids.slice(0, 2).map(id => [id, start + minute]),
     )
-    assert.equal((await busy.look(ids, start + 2 * minute)).get('asked'), start + minute)
+    assert.equal((await busy.probe(ids, start + 2 * minute)).get('asked'), start + minute)
   })
 
   test('until Envoy has answered all of them are, but not for long', async () => {
     activity = undefined
     const busy = create()
     const now = performance.now()
-    assert.deepEqual([...(await busy.look(['web'], now)).keys()], ['web'])
-    assert.deepEqual([...(await busy.look(['web'], now + minute)).keys()], [])
+    assert.deepEqual([...(await busy.probe(['web'], now)).keys()], ['web'])
+    assert.deepEqual([...(await busy.probe(['web'], now + minute)).keys()], [])
   })
 })

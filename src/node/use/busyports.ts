@@ -29,7 +29,7 @@ export class BusyPorts {
    * When each was last seen at work, by id, on the clock of `now`. Until Envoy has answered for the first time all of
    * them count as at work: a previous run of the agent may have left connections there.
    */
-  async look(ids: readonly string[], now: number): Promise<ReadonlyMap<string, number>> {
+  async probe(ids: readonly string[], now: number): Promise<ReadonlyMap<string, number>> {
     if (this.#lookedAt === undefined || now - this.#lookedAt >= everyMs) await this.#ask(ids, now)
     if (this.#lookedAt === undefined && now - this.#began < patienceMs) return new Map(ids.map(id => [id, now]))
     return this.#busyAt

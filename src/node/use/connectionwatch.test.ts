@@ -16,25 +16,25 @@ test('ports are held back well before Envoy is full, and again only when there a
     },
     onMany: found => relieved.push(found.total),
   })
-  const look = async (now: number, ofOthers = 0) => {
+  const probe = async (now: number, ofOthers = 0) => {
     total = now
     others = ofOthers
-    await watch.look()
+    await watch.probe()
   }
-  await look(500)
+  await probe(500)
   assert.equal(counted, 0)
-  await look(500, 1000)
+  await probe(500, 1000)
   assert.deepEqual([counted, relieved], [1, []])
-  for (const now of [600, 610, 690, 700, 700, 650]) await look(now)
+  for (const now of [600, 610, 690, 700, 700, 650]) await probe(now)
   assert.deepEqual(relieved, [600, 700])
-  await look(750)
+  await probe(750)
   assert.deepEqual(relieved, [600, 700, 750])
-  await look(500)
-  await look(650)
+  await probe(500)
+  await probe(650)
   assert.deepEqual(relieved, [600, 700, 750, 650])
 })
 
 test('without an Envoy nothing is counted', async () => {
   const fail = () => assert.fail('counted')
-  await new ConnectionWatch({ limit: () => undefined, sockets: fail, connections: fail, onMany: fail }).look()
+  await new ConnectionWatch({ limit: () => undefined, sockets: fail, connections: fail, onMany: fail }).probe()
 })

@@ -27,7 +27,7 @@ const more = 0.1
 
 export class ConnectionWatch {
   readonly #options: ConnectionWatchOptions
-  #looks: Repeated | undefined
+  #task: Repeated | undefined
   /** How many there were when ports were last held back, or fewer, since some have ended. */
   #relievedAt: number | undefined
 
@@ -36,14 +36,14 @@ export class ConnectionWatch {
   }
 
   watch(): void {
-    this.#looks = repeat(() => this.look(), everyMs, share)
+    this.#task = repeat(() => this.probe(), everyMs, share)
   }
 
   stop(): void {
-    this.#looks?.stop()
+    this.#task?.stop()
   }
 
-  async look(): Promise<void> {
+  async probe(): Promise<void> {
     const { connections, limit, onMany, sockets } = this.#options
     const most = limit()
     if (most === undefined) return

@@ -15,19 +15,19 @@ test('an Event on the node says when not all ports fit into Envoy any more, and 
   })
   const notes: Note[] = []
   use.tell(note => notes.push(note))
-  const look = async () => {
+  const probe = async () => {
     t.mock.timers.tick(10_000)
     await new Promise(setImmediate)
   }
   budget.has('shop/one/http', false)
   use.watch()
-  await look()
+  await probe()
   assert.equal(notes.length, 0)
   budget.has('shop/two/http', false)
-  await look()
-  await look()
+  await probe()
+  await probe()
   budget.remove('shop/two/http')
-  await look()
+  await probe()
   use.stop()
   assert.deepEqual(
     notes.map(({ object, reason }) => [object, reason]),

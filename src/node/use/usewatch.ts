@@ -29,7 +29,7 @@ const share = 0.05
 export class UseWatch {
   readonly #options: UseWatchOptions
   #onNote: (note: Note) => void = () => {}
-  #looks: Repeated | undefined
+  #task: Repeated | undefined
   #wasByUse = false
   readonly #busy: BusyPorts
 
@@ -58,15 +58,15 @@ export class UseWatch {
   }
 
   watch(): void {
-    this.#looks = repeat(() => this.#look(), everyMs, share)
+    this.#task = repeat(() => this.#probe(), everyMs, share)
     this.#tellMode()
   }
 
   stop(): void {
-    this.#looks?.stop()
+    this.#task?.stop()
   }
 
-  async #look(): Promise<void> {
+  async #probe(): Promise<void> {
     const { budget, onMoved } = this.#options
     this.#tellMode()
     if (budget.waiting === 0 && !budget.isByUse) return
@@ -77,7 +77,7 @@ export class UseWatch {
   /** A connection that stays open calls once; what goes on there counts as well. */
   async #uses(): Promise<Calls> {
     const calls = new Map(await this.#calls())
-    for (const [id, at] of await this.#busy.look(this.#options.budget.inside, performance.now()))
+    for (const [id, at] of await this.#busy.probe(this.#options.budget.inside, performance.now()))
       calls.set(id, Math.max(at, calls.get(id) ?? at))
     return calls
   }

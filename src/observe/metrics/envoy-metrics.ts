@@ -87,7 +87,7 @@ function ourLabels(translation: Translation, labels: ReadonlyMap<string, string>
     `namespace="${namespace}"`,
     `service="${service}"`,
     `port="${port}"`,
-    ...more.map(word => (word === 'external' ? 'way="external"' : `family="${word}"`)),
+    ...more.map(word => (word === 'external' ? 'frontend="external"' : `family="${word}"`)),
   ]
   if (translation.keep) {
     const [theirs, ours] = translation.keep

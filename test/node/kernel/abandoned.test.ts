@@ -42,9 +42,9 @@ describe('A node without an agent', needsRoot, () => {
     await tables.start()
     for (const state of states()) tables.setPort(state)
     tables.synced()
-    const steered = families.flatMap(family => [vips[family].shared, vips[family].ours])
+    const redirected = families.flatMap(family => [vips[family].shared, vips[family].ours])
     tables.setOverlay(
-      steered.map(ip => ({ ip, port: 80 })),
+      redirected.map(ip => ({ ip, port: 80 })),
       true,
     )
     await tables.settled()

@@ -26,7 +26,7 @@ import type { Endpoint, PortState } from '../../../plan/ports/port.ts'
 import { familyNames, type Transport, transportOf } from '../../family.ts'
 import { addressBytes, addressPortBytes, type Bytes, dropBytes, gotoBytes, jumpBytes, rangeBytes } from '../bytes.ts'
 import { type ElementSink, elementName } from './elements.ts'
-import { placeKey } from './ownobjects.ts'
+import { frontendKey } from './ownobjects.ts'
 import { planSlots } from './slots.ts'
 import { planSources } from './sources.ts'
 
@@ -104,7 +104,7 @@ export function planSourceRanges(elements: ElementSink, state: PortState, admits
   for (const ip of loadBalancerIPs) {
     // Where a load balancer's IP is an address of the node as well, the node's own packets to it come from that.
     const own = admitsNode && !isWithin(sourceRanges, ip) ? [addressBytes(ip).repeat(2)] : []
-    const key = placeKey(ip, transportOf[state.port.protocol], state.port.port)
+    const key = frontendKey(ip, transportOf[state.port.protocol], state.port.port)
     for (const [name, value] of planSources(family, key, [...keysOfRanges(sourceRanges), ...own]))
       elements.set(name, value)
   }
@@ -131,7 +131,7 @@ function planDestination(
 ): void {
   const family = familyNames[state.family]
   const transport = transportOf[state.port.protocol]
-  const key = placeKey(ip, transport, port)
+  const key = frontendKey(ip, transport, port)
   if (cluster.length === 0) {
     elements.set(elementName(family, 'no-endpoints', key), gotoBytes('refuse'))
     return

@@ -22,25 +22,25 @@ import { protocolName } from '../clauses/words.ts'
 import { type OwnObject, ownObjects, type SetName } from './elements.ts'
 
 /** `10.0.0.1 . tcp . 80` */
-export function placeKey(ip: string, transport: Transport, port: number): Bytes {
+export function frontendKey(ip: string, transport: Transport, port: number): Bytes {
   return addressBytes(ip) + protocolPart(transport) + portPart(port)
 }
 
 /** Tell several chains of affinity of one port apart, by their byte in the key. */
-const ways = ['', 'cluster', 'local'] as const
-export type AffinityWay = (typeof ways)[number]
+const scopes = ['', 'cluster', 'local'] as const
+export type AffinityScope = (typeof scopes)[number]
 
-export function affinityKey(place: Bytes, way: AffinityWay): Bytes {
-  return way === '' ? place : place + String.fromCharCode(ways.indexOf(way))
+export function affinityKey(frontend: Bytes, scope: AffinityScope): Bytes {
+  return scope === '' ? frontend : frontend + String.fromCharCode(scopes.indexOf(scope))
 }
 
 /** @param most clients: a part of it, since a set cannot change its size */
 export function clientsKey(
-  place: Bytes,
+  frontend: Bytes,
   endpoint: { readonly ip: string; readonly port: number },
   most: number,
 ): Bytes {
-  return place + addressPortBytes(endpoint) + wordBytes(most)
+  return frontend + addressPortBytes(endpoint) + wordBytes(most)
 }
 
 export function placeOf(family: Family, key: Bytes): Bytes {
@@ -73,14 +73,18 @@ export function isOwnSet(set: SetName): set is OwnObject | 'source-ranges' {
 /** `10.0.0.1 . tcp . 80 . cluster` */
 export function ownKeyText(family: Family, set: OwnObject | 'source-ranges', key: Bytes): string {
   const length = addressLengths[family]
-  const place = [addressOf(key.slice(0, length)), protocolName(key.charCodeAt(length)), String(be16(key, length + 4))]
-  return [...place, ...restWords(set, restOf(family, key))].join(' . ')
+  const frontend = [
+    addressOf(key.slice(0, length)),
+    protocolName(key.charCodeAt(length)),
+    String(be16(key, length + 4)),
+  ]
+  return [...frontend, ...restWords(set, restOf(family, key))].join(' . ')
 }
 
 function restWords(set: OwnObject | 'source-ranges', rest: Bytes): readonly string[] {
   switch (set) {
     case 'affinity':
-      return rest === '' ? [] : [ways[rest.charCodeAt(0)]!]
+      return rest === '' ? [] : [scopes[rest.charCodeAt(0)]!]
     case 'clients': {
       const { ip, port } = addressPortOf(rest.slice(0, -4))
       return [ip, String(port), String(mostClients(rest))]
@@ -120,8 +124,8 @@ export function parseObjectName(
 /** Throws TypeError where an address is none; what else is wrong makes another name. */
 function parseKey(set: OwnObject, [ip = '', protocol, port, ...rest]: readonly string[]): Bytes {
   const transport = transports.find(name => name === protocol) ?? 'tcp'
-  const place = placeKey(ip, transport, Number(port))
+  const frontend = frontendKey(ip, transport, Number(port))
   const [first = '', second, third] = rest
-  if (set === 'affinity') return affinityKey(place, ways.find(way => way === first) ?? '')
-  return set === 'clients' ? clientsKey(place, { ip: first, port: Number(second) }, Number(third)) : place
+  if (set === 'affinity') return affinityKey(frontend, scopes.find(scope => scope === first) ?? '')
+  return set === 'clients' ? clientsKey(frontend, { ip: first, port: Number(second) }, Number(third)) : frontend
 }

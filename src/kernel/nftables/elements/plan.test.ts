@@ -8,7 +8,7 @@ import { durationText } from '../clauses/words.ts'
 import { ruleText } from '../operations.ts'
 import { affinityChain } from './affinity.ts'
 import { elementName } from './elements.ts'
-import { placeKey } from './ownobjects.ts'
+import { frontendKey } from './ownobjects.ts'
 import { place } from './placement.ts'
 import { difference, nothingRedirected, placementOf, planPort } from './plan.ts'
 import { assignSlots, slotValue } from './slots.ts'
@@ -45,7 +45,7 @@ test('A port with affinity jumps to a chain of its own, and has a set of clients
   const go = (n: number) => `update ${set(n)} { ip6 saddr timeout 3h } meta l4proto tcp dnat to [fd01::${n}]:8080`
   const value = 'tcp 10800 4096 fd01::1 . 8080, fd01::2 . 8080'
   const state = portState('a/b/http', 'fd00::1', endpoints, { affinitySeconds: 10_800 })
-  const key = placeKey('fd00::1', 'tcp', 80)
+  const key = frontendKey('fd00::1', 'tcp', 80)
   const planned = planPort(placementOf(state, nothingRedirected), { ...testOptions, ownsClusterIPs: false })
   const { name, rules } = affinityChain('ip6', key, planned.get(elementName('ip6', 'affinity', key))!)
   assert.equal(name, 'affinity-fd00__1-tcp-80')

@@ -15,7 +15,7 @@ import {
   planExternal,
   planSourceRanges,
 } from './external.ts'
-import { type AffinityWay, affinityKey, placeKey } from './ownobjects.ts'
+import { type AffinityScope, affinityKey, frontendKey } from './ownobjects.ts'
 import { planSlots, type SlotOwner, slotValue } from './slots.ts'
 
 /** A Service port as it is, or shall be, in the kernel. */
@@ -165,13 +165,13 @@ function planAffinities({ state, slots, external }: Placement): Affinities | und
   const port = { family, transport, seconds, isExternal: state.external !== undefined }
   const elements = new Map<ElementName, Bytes>()
   const keys = new Map<Bytes, Bytes>()
-  const chain = (way: AffinityWay, endpoints: readonly Endpoint[]) => {
+  const chain = (scope: AffinityScope, endpoints: readonly Endpoint[]) => {
     const names = endpoints.map(slotValue).join()
     const known = keys.get(names)
     if (known !== undefined) return affinityVerdict(family, known)
     // Without endpoints nothing leads here.
     if (endpoints.length === 0) return ''
-    const key = affinityKey(portKey(state), way)
+    const key = affinityKey(portKey(state), scope)
     keys.set(names, key)
     for (const [name, value] of planAffinity({ ...port, key, endpoints })) elements.set(name, value)
     return affinityVerdict(family, key)
@@ -185,13 +185,13 @@ function planAffinities({ state, slots, external }: Placement): Affinities | und
 }
 
 function portKey({ vip, port }: PortState): Bytes {
-  return placeKey(vip, transportOf[port.protocol], port.port)
+  return frontendKey(vip, transportOf[port.protocol], port.port)
 }
 
 /** The keys of the port's elements in the kernel: by VIP and by its external addresses. */
 export function portKeys(state: PortState): readonly Bytes[] {
   const transport = transportOf[state.port.protocol]
-  return [portKey(state), ...externalDestinationsOf(state).map(({ ip, port }) => placeKey(ip, transport, port))]
+  return [portKey(state), ...externalDestinationsOf(state).map(({ ip, port }) => frontendKey(ip, transport, port))]
 }
 
 export function vipSlots({ family, vip, port }: PortState): SlotOwner {

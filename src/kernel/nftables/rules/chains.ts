@@ -93,8 +93,8 @@ const serveAbandoned: readonly Rule[] = [[attended, accept], [jump('refuse-new')
  * Packets of new connections that are redirected to Envoy, of those that reach it, and of those that repeat what it
  * answered.
  */
-export const pathCounters = ['steered', 'reached', 'repeated'] as const
-const [steeredCounter, reachedCounter, repeatedCounter] = pathCounters
+export const pathCounters = ['redirected', 'reached', 'repeated'] as const
+const [redirectedCounter, reachedCounter, repeatedCounter] = pathCounters
 
 /** Decides by a new connection's source, as externalTrafficPolicy Local does. */
 function localPolicyRules(key: Key, options: RulesetOptions): readonly Rule[] {
@@ -115,7 +115,7 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
   const isNodePortAddress = nodePortAddress(family)
   const redirected = hasMark('meta', steeringMark)
   const [toEnvoy, toShared] = [targetPort, sharedPortOf(targetPort)].map(port =>
-    redirectToEnvoy(port, options, count(steeredCounter)),
+    redirectToEnvoy(port, options, count(redirectedCounter)),
   ) as [Rule, Rule]
   const redirect: Statement = { kind: 'redirect', port: targetPort }
   const redirectToShared: Statement = { kind: 'redirect', port: sharedPortOf(targetPort) }

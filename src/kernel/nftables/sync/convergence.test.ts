@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import type { PortState } from '../../../plan/ports/port.ts'
 import { stateOf, withOutside } from '../../testing/external.ts'
 import { portState } from '../../testing/states.ts'
-import { Agent, overlayKeysOf, overlayPlaces, unordered, wanted, web } from '../../testing/tables.ts'
+import { Agent, overlayAddresses, overlayKeysOf, unordered, wanted, web } from '../../testing/tables.ts'
 import { addressPortBytes } from '../bytes.ts'
 import { ownerOf } from '../elements/elements.ts'
 import { portKeys } from '../elements/plan.ts'
@@ -87,12 +87,12 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
           agent.tables.removePort(target.id)
         } else if (step.do === 'down') {
           for (const key of overlayKeysOf(target)) overlay.delete(key)
-          agent.tables.setOverlay(overlayPlaces(target), false)
+          agent.tables.setOverlay(overlayAddresses(target), false)
         } else if (step.do === 'up' || step.do === 'up, shared') {
           const isShared = step.do === 'up, shared'
           for (const key of overlayKeysOf(target)) overlay.set(key, isShared)
-          const places = overlayPlaces(target).map(place => ({ ...place, isShared }))
-          agent.tables.setOverlay(places, true)
+          const addresses = overlayAddresses(target).map(address => ({ ...address, isShared }))
+          agent.tables.setOverlay(addresses, true)
         } else if (step.do === 'clear') {
           overlay.clear()
           agent.tables.clearOverlay()
@@ -109,9 +109,9 @@ test('After any changes, restarts and foreign deletions the kernel has exactly w
           agent = new Agent(agent.nft)
           await agent.run([...states.values()])
           for (const state of states.values()) {
-            for (const place of overlayPlaces(state)) {
-              const isShared = overlay.get(addressPortBytes(place))
-              agent.tables.setOverlay([{ ...place, isShared: isShared ?? false }], isShared !== undefined)
+            for (const address of overlayAddresses(state)) {
+              const isShared = overlay.get(addressPortBytes(address))
+              agent.tables.setOverlay([{ ...address, isShared: isShared ?? false }], isShared !== undefined)
             }
           }
         } else {

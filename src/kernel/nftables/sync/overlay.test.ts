@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { noPolicies } from '../../nodeconfig.ts'
 import { stateOf, withOutside } from '../../testing/external.ts'
 import { adding } from '../../testing/states.ts'
-import { Agent, bound, dns, overlayKeysOf, overlayPlaces, unordered, wanted, web } from '../../testing/tables.ts'
+import { Agent, bound, dns, overlayAddresses, overlayKeysOf, unordered, wanted, web } from '../../testing/tables.ts'
 import { addressPortBytes } from '../bytes.ts'
 import { overlaySets } from '../elements/elements.ts'
 import { nothingRedirected, placementOf, type Redirected } from '../elements/plan.ts'
@@ -53,10 +53,10 @@ test('Overlay entries of a previous run stay until they are confirmed or dropped
 test('External addresses in the overlay outlive the agent, are emptied with it, and are not looked for after that', async () => {
   for (const count of [1, 2]) {
     const web = withOutside(stateOf(2, [1, 2]), 2, count)
-    const places = overlayPlaces(web)
+    const addresses = overlayAddresses(web)
     let agent = new Agent()
     await agent.run([web])
-    agent.tables.setOverlay(places, true)
+    agent.tables.setOverlay(addresses, true)
     await agent.tables.settled()
     await agent.tables.close()
     agent = new Agent(agent.nft)

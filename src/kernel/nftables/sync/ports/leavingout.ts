@@ -1,6 +1,6 @@
 /** Writes ports without those that the kernel refuses: it names the elements of a transaction that it refuses. */
 
-import type { Refusals } from '../../../sync/splitting.ts'
+import type { Rejections } from '../../../sync/splitting.ts'
 import type { ElementName } from '../../elements/elements.ts'
 import { TransactionRefused } from '../../errors.ts'
 import type { PortChange, PortRecord } from './record.ts'
@@ -15,7 +15,7 @@ export interface PortWriter {
 /** Writes the changes without those of ports that the kernel refuses; false where there were some. */
 export async function writeWhatCan(
   changes: readonly PortChange[],
-  refusals: Refusals,
+  rejections: Rejections,
   writer: PortWriter,
 ): Promise<boolean> {
   let left = changes
@@ -25,10 +25,10 @@ export async function writeWhatCan(
       break
     } catch (error) {
       if (!(error instanceof TransactionRefused)) throw error
-      if (!error.isExact && left.length > 1) return await writeSingly(left, refusals, writer)
+      if (!error.isExact && left.length > 1) return await writeSingly(left, rejections, writer)
       const refused = new Set(left.filter(change => isNamed(change, error.names)))
-      refusals.left -= refused.size
-      if (refused.size === 0 || refusals.left < 0) throw error
+      rejections.left -= refused.size
+      if (refused.size === 0 || rejections.left < 0) throw error
       for (const { record } of refused) writer.refuse(record, error)
       left = left.filter(change => !refused.has(change))
     }
@@ -37,16 +37,20 @@ export async function writeWhatCan(
 }
 
 /** Writes one change at a time, where the kernel does not say which of them it refuses. */
-async function writeSingly(changes: readonly PortChange[], refusals: Refusals, writer: PortWriter): Promise<boolean> {
+async function writeSingly(
+  changes: readonly PortChange[],
+  rejections: Rejections,
+  writer: PortWriter,
+): Promise<boolean> {
   let areWritten = true
-  for (const change of changes) areWritten = (await writeWhatCan([change], refusals, writer)) && areWritten
+  for (const change of changes) areWritten = (await writeWhatCan([change], rejections, writer)) && areWritten
   return areWritten
 }
 
 /** Writes changes of ports that were never refused. Rejects on drift. */
 export async function writeTrusted(
   changes: readonly PortChange[],
-  refusals: Refusals,
+  rejections: Rejections,
   writer: PortWriter,
 ): Promise<boolean> {
   try {
@@ -54,7 +58,7 @@ export async function writeTrusted(
     return true
   } catch (error) {
     if (!(error instanceof TransactionRefused) || error.isDrift) throw error
-    return await writeWhatCan(changes, refusals, writer)
+    return await writeWhatCan(changes, rejections, writer)
   }
 }
 

@@ -10,7 +10,7 @@ import { type PortState, portPartOf, serviceKeyOf } from '../../../../plan/ports
 import { isTurnOver, nextTurn } from '../../../../worker/turns.ts'
 import type { KernelObserver } from '../../../layer.ts'
 import { PortRecords } from '../../../sync/portrecords.ts'
-import { refusalsAtOnce } from '../../../sync/splitting.ts'
+import { rejectionsAtOnce } from '../../../sync/splitting.ts'
 import { backoffMs } from '../../../sync/worker.ts'
 import { type CommandError, commandProblem } from '../../../system/command.ts'
 import type { Bytes } from '../../bytes.ts'
@@ -126,11 +126,11 @@ export class Ports extends PortRecords<PortRecord> {
 
   /** Writes these ports; false where one was refused. */
   async writeAll(records: Iterable<PortRecord>): Promise<boolean> {
-    const refusals = refusalsAtOnce()
+    const rejections = rejectionsAtOnce()
     let areWritten = true
     for (const changes of this.#batches(records)) {
       await turn()
-      areWritten = (await writeWhatCan(changes, refusals, this.#portWriter)) && areWritten
+      areWritten = (await writeWhatCan(changes, rejections, this.#portWriter)) && areWritten
     }
     return areWritten
   }
@@ -141,11 +141,11 @@ export class Ports extends PortRecords<PortRecord> {
    */
   async writeDirty(): Promise<boolean> {
     const { small, large, refused } = lanesOf(this.#take(this.dirty))
-    const refusals = refusalsAtOnce()
+    const rejections = rejectionsAtOnce()
     let areWritten = true
     let given: ReadonlySet<Bytes> | undefined
     const write = async (changes: readonly PortChange[]) => {
-      areWritten = (await writeTrusted(changes, refusals, this.#portWriter)) && areWritten
+      areWritten = (await writeTrusted(changes, rejections, this.#portWriter)) && areWritten
     }
     for (const changes of this.#batches(small)) await write(changes)
     for (const changes of this.#batches(this.#stillDirty(large))) {
